@@ -1,0 +1,28 @@
+//! emfs shows public volume electron-microscopy datasets as local OME-Zarr stores.
+//!
+//! The way of a read: `fuse` takes a request of the kernel, [`vfs`] answers it, [`tree`] knows what is at an inode,
+//! [`volume`] assembles a chunk from the native blocks of a [`source`], [`cache`] keeps and shares them, and [`remote`]
+//! fetches byte ranges. Each knows only the ones after it.
+
+pub mod archive;
+pub mod cache;
+pub mod catalog;
+pub mod cli;
+pub mod demo;
+pub mod dtype;
+pub mod fuse;
+pub mod geometry;
+pub mod metadata;
+pub mod remote;
+pub mod source;
+pub mod stats;
+pub mod tree;
+pub mod vfs;
+pub mod volume;
+pub mod zarr;
+
+/// Number of cases of a property test: `EMFS_CASES` where set (`scripts/test --long`), else `default`.
+#[cfg(test)]
+pub(crate) fn test_cases(default: u32) -> u32 {
+    std::env::var("EMFS_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}

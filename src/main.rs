@@ -1,0 +1,3 @@
+//! The `emfs` command.
+
+fn main() {}

@@ -1,0 +1,55 @@
+//! Why bytes could not be had.
+
+use std::fmt;
+use std::ops::Range;
+
+/// A fetch that failed for good, after all its attempts.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{url}{} failed after {attempts} attempt{}: {cause}", RangeText(range), if *attempts == 1 { "" } else { "s" })]
+pub struct RemoteError {
+    /// What was asked for.
+    pub url: String,
+    /// Which bytes, where not the whole.
+    pub range: Option<Range<u64>>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// What the last attempt ended with.
+    pub cause: Cause,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    /// The origin says there is no such object (404, 410, a missing file).
+    #[error("not found")]
+    NotFound,
+    /// The origin refuses (401, 403).
+    #[error("access denied (status {0})")]
+    Denied(u16),
+    /// The object is not the one seen first under this mount.
+    #[error("changed at the origin, remount ({0})")]
+    Changed(String),
+    /// Another status than the one that answers the request.
+    #[error("status {0}")]
+    Status(u16),
+    /// The answer is not what was asked for: another range, a wrong length, HTML.
+    #[error("odd answer: {0}")]
+    Protocol(String),
+    /// The connection failed or broke.
+    #[error("connection: {0}")]
+    Connection(String),
+    /// Nothing came for as long as the timeout allows.
+    #[error("no progress for {0} s")]
+    Timeout(u64),
+}
+
+struct RangeText<'a>(&'a Option<Range<u64>>);
+
+impl fmt::Display for RangeText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(range) => write!(f, " bytes {}-{}", range.start, range.end.saturating_sub(1)),
+            None => Ok(()),
+        }
+    }
+}

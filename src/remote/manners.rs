@@ -1,0 +1,35 @@
+//! How a host wants to be asked.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Limits towards one host.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HostManners {
+    /// Requests in flight at once.
+    pub connections: usize,
+    /// Requests per second, where limited.
+    pub rate: Option<f64>,
+    /// Time without a byte after which a request is raced by a second one.
+    pub stall: Duration,
+}
+
+impl Default for HostManners {
+    fn default() -> Self {
+        HostManners { connections: 16, rate: None, stall: Duration::from_secs(10) }
+    }
+}
+
+/// The limits of all hosts, by host name without port.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Manners {
+    /// Hosts that were named; all others have the default.
+    pub hosts: BTreeMap<String, HostManners>,
+}
+
+impl Manners {
+    /// The limits of `host`.
+    pub fn of(&self, host: &str) -> HostManners {
+        self.hosts.get(host).copied().unwrap_or_default()
+    }
+}

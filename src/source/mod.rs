@@ -1,0 +1,121 @@
+//! Readers of the formats that archives store volumes in.
+//!
+//! A source describes its pyramid once and then answers two questions about each *block*, its native unit:
+//! where the block's bytes lie, and what voxels they decode to. Fetching, joining of ranges, retries and caching
+//! happen around it, so a source holds format knowledge only.
+
+pub mod tiff;
+pub mod zarr;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use crate::dtype::{DataType, FillValue};
+use crate::geometry::{CellIndex, Grid, LevelIndex};
+use crate::remote::{Object, RemoteError};
+
+/// What a source says about itself once it is open.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// Type of a voxel after decoding.
+    pub dtype: DataType,
+    /// Levels, finest first; never empty.
+    pub levels: Vec<SourceLevel>,
+    /// Value of voxels that are absent at the origin.
+    pub fill: FillValue,
+    /// Display window `(low, high)` that the file states.
+    pub window: Option<(f64, f64)>,
+    /// How the volume is stored, for people: `ImageJ TIFF, big-endian, uncompressed`.
+    pub format: String,
+    /// How the coarser levels were made, where the source says.
+    pub downsampling: Option<String>,
+    /// Whether the source's own blocks are three-dimensional chunks that views keep as their grid.
+    pub chunked: bool,
+}
+
+/// One level of a source.
+#[derive(Debug, Clone)]
+pub struct SourceLevel {
+    /// The array and its native blocks.
+    pub grid: Grid,
+    /// Nanometres per voxel along `z, y, x`; `None` where the source does not say.
+    pub scale: Option<[f64; 3]>,
+    /// Position of the centre of the first voxel in nanometres along `z, y, x`.
+    pub translation: [f64; 3],
+}
+
+/// Where the bytes of a block are.
+#[derive(Debug, Clone)]
+pub enum Placement {
+    /// The origin holds no such block: its voxels have the fill value.
+    Absent,
+    /// A byte range of an object.
+    Range {
+        /// The object.
+        object: Object,
+        /// First byte.
+        start: u64,
+        /// Number of bytes; never 0.
+        length: u64,
+    },
+    /// A whole object, of which at most `limit` bytes are accepted. The block is absent if the object is.
+    Whole {
+        /// The object.
+        object: Object,
+        /// Longest body that can be a valid block.
+        limit: u64,
+    },
+}
+
+/// A volume in one format.
+pub trait Source: Send + Sync + 'static {
+    /// Shape, type and levels.
+    fn description(&self) -> &Description;
+
+    /// Finds the bytes of a block of the level's grid. May fetch indices, which the source keeps.
+    fn locate(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>>;
+
+    /// Decodes the bytes found by [`Source::locate`] into voxels: C order `z, y, x`, little-endian, of the block's
+    /// region clipped to the array, so exactly `grid.region(block).shape().bytes(dtype.size())` bytes.
+    fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError>;
+}
+
+/// Why a source cannot be opened or a block cannot be read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SourceError {
+    /// The bytes could not be fetched.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The file breaks its format.
+    #[error("{file}: {field}: {reason}")]
+    Malformed {
+        /// URL of the file.
+        file: String,
+        /// Tag, key or place in it.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file is valid, but emfs does not read this variant.
+    #[error("{file}: {field}: {reason} is not supported")]
+    Unsupported {
+        /// URL of the file.
+        file: String,
+        /// Tag, key or place in it.
+        field: String,
+        /// The variant, by name.
+        reason: String,
+    },
+}
+
+impl SourceError {
+    /// A file that breaks its format.
+    pub fn malformed(file: impl Into<String>, field: impl Into<String>, reason: impl Into<String>) -> Self {
+        SourceError::Malformed { file: file.into(), field: field.into(), reason: reason.into() }
+    }
+
+    /// A valid file of a variant that is not read.
+    pub fn unsupported(file: impl Into<String>, field: impl Into<String>, reason: impl Into<String>) -> Self {
+        SourceError::Unsupported { file: file.into(), field: field.into(), reason: reason.into() }
+    }
+}

@@ -1,0 +1,143 @@
+//! Counters that `emfs status` shows.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// Failures that are kept for `emfs status`.
+const REMEMBERED_FAILURES: usize = 32;
+
+/// Everything that is counted while a mount lives. All methods are cheap and may be called from any thread.
+#[derive(Debug, Default)]
+pub struct Stats {
+    fuse: Mutex<BTreeMap<&'static str, u64>>,
+    hosts: Mutex<BTreeMap<String, HostStats>>,
+    failures: Mutex<VecDeque<String>>,
+    failed: AtomicU64,
+    chunk_hits: AtomicU64,
+    chunk_misses: AtomicU64,
+    block_hits: AtomicU64,
+    block_misses: AtomicU64,
+    memory: AtomicU64,
+    memory_limit: AtomicU64,
+}
+
+/// What one host was asked for.
+#[derive(Debug, Default, Clone, Serialize)]
+pub struct HostStats {
+    /// Requests sent, second ones of a race and repeated ones included.
+    pub requests: u64,
+    /// Bytes of bodies received.
+    pub bytes: u64,
+    /// Requests that were sent again after a failure.
+    pub retries: u64,
+    /// Stalled requests that were raced by a second one.
+    pub hedges: u64,
+    /// Operations that failed for good.
+    pub failures: u64,
+    /// Requests in flight now.
+    pub in_flight: u64,
+}
+
+/// A copy of all counters at one moment.
+#[derive(Debug, Clone, Serialize)]
+pub struct Snapshot {
+    /// FUSE messages by kind.
+    pub fuse: BTreeMap<&'static str, u64>,
+    /// Requests by host.
+    pub hosts: BTreeMap<String, HostStats>,
+    /// Chunk and block lookups in memory.
+    pub cache: CacheStats,
+    /// Bytes of the budget in use, and the budget.
+    pub memory: MemoryStats,
+    /// Reads and look-ups that ended in an error since the mount.
+    pub failed: u64,
+    /// The latest failures, oldest first, as they stand in the log.
+    pub failures: Vec<String>,
+}
+
+/// Lookups in the memory cache.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs)]
+pub struct CacheStats {
+    pub chunk_hits: u64,
+    pub chunk_misses: u64,
+    pub block_hits: u64,
+    pub block_misses: u64,
+}
+
+/// The memory budget.
+#[derive(Debug, Clone, Serialize)]
+pub struct MemoryStats {
+    /// Bytes in use.
+    pub used: u64,
+    /// Bytes allowed (`--memory`).
+    pub limit: u64,
+}
+
+impl Stats {
+    /// Counts a FUSE message.
+    pub fn fuse(&self, kind: &'static str) {
+        *lock(&self.fuse).entry(kind).or_default() += 1;
+    }
+
+    /// Changes the counters of a host.
+    pub fn host(&self, host: &str, change: impl FnOnce(&mut HostStats)) {
+        let mut hosts = lock(&self.hosts);
+        match hosts.get_mut(host) {
+            Some(counters) => change(counters),
+            None => change(hosts.entry(host.to_owned()).or_default()),
+        }
+    }
+
+    /// Counts a chunk looked for in memory.
+    pub fn chunk(&self, hit: bool) {
+        if hit { &self.chunk_hits } else { &self.chunk_misses }.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a block looked for in memory.
+    pub fn block(&self, hit: bool) {
+        if hit { &self.block_hits } else { &self.block_misses }.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes the state of the memory budget.
+    pub fn memory(&self, used: u64, limit: u64) {
+        self.memory.store(used, Ordering::Relaxed);
+        self.memory_limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Remembers a failure; `line` is what the log says.
+    pub fn failure(&self, line: String) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        let mut failures = lock(&self.failures);
+        if failures.len() == REMEMBERED_FAILURES {
+            failures.pop_front();
+        }
+        failures.push_back(line);
+    }
+
+    /// All counters as they are now.
+    pub fn snapshot(&self) -> Snapshot {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Snapshot {
+            fuse: lock(&self.fuse).clone(),
+            hosts: lock(&self.hosts).clone(),
+            cache: CacheStats {
+                chunk_hits: load(&self.chunk_hits),
+                chunk_misses: load(&self.chunk_misses),
+                block_hits: load(&self.block_hits),
+                block_misses: load(&self.block_misses),
+            },
+            memory: MemoryStats { used: load(&self.memory), limit: load(&self.memory_limit) },
+            failed: load(&self.failed),
+            failures: lock(&self.failures).iter().cloned().collect(),
+        }
+    }
+}
+
+/// Counters stay usable after a panic in another thread: a count is never half-written.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
