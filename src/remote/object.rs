@@ -47,8 +47,8 @@ pub struct Fetched {
 
 impl Object {
     /// The address, for messages.
-    pub fn url(&self) -> String {
-        self.location.to_string()
+    pub fn url(&self) -> &str {
+        self.location.url.as_str()
     }
 
     /// Exactly `range`, which must not be empty.
