@@ -16,19 +16,17 @@ use crate::stats::Stats;
 /// Blocks that one chunk asks for at once; more would only wait for memory.
 const AT_ONCE: usize = 256;
 
-/// A chunk of a view, the same in both Zarr formats.
+/// A chunk by what it shows, so that equal chunks of different views and formats are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ChunkKey {
-    /// Number of the view, unique while the view lives.
-    pub view: u32,
-    /// Level of its pyramid.
-    pub level: LevelIndex,
-    /// Position in the level's chunk grid.
-    pub index: CellIndex,
+    /// Number of the image, see [`Image::number`].
+    pub image: u32,
+    /// Its voxels.
+    pub geometry: ChunkGeometry,
 }
 
 /// Where the voxels of a chunk lie in the image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ChunkGeometry {
     /// Level of the image.
     pub level: LevelIndex,
@@ -61,11 +59,13 @@ impl Chunks {
 
     /// The chunk where it is in memory.
     pub fn cached(&self, key: &ChunkKey) -> Option<Arc<Held>> {
-        self.pool.get(key)
+        let held = self.pool.get(key)?;
+        self.stats.chunk(true);
+        Some(held)
     }
 
     /// All bytes of a chunk, C order, little-endian, padded to the full shape: complete, or an error.
-    pub async fn read(self: &Arc<Self>, image: &Arc<Image>, key: ChunkKey, geometry: ChunkGeometry) -> Chunk {
+    pub async fn read(self: &Arc<Self>, image: &Arc<Image>, key: ChunkKey) -> Chunk {
         let boarding = self.flights.board(&key, || self.pool.get(&key).map(Ok));
         self.stats.chunk(matches!(boarding, Boarding::Ready(_)));
         match boarding {
@@ -75,15 +75,15 @@ impl Chunks {
                 let (this, image) = (self.clone(), image.clone());
                 // A task of its own, so that the work goes on for the others if the first to ask goes away.
                 tokio::spawn(async move {
-                    worker.finish(this.assemble(&image, key, &geometry).await);
+                    worker.finish(this.assemble(&image, key).await);
                 });
                 ticket.await.unwrap_or(Err(VolumeError::Lost))
             }
         }
     }
 
-    async fn assemble(&self, image: &Arc<Image>, key: ChunkKey, geometry: &ChunkGeometry) -> Chunk {
-        let ChunkGeometry { level, region, chunk } = *geometry;
+    async fn assemble(&self, image: &Arc<Image>, key: ChunkKey) -> Chunk {
+        let ChunkGeometry { level, region, chunk } = key.geometry;
         let description = image.source.description();
         let item_size = description.dtype.size();
         let Some(grid) = description.levels.get(level.0 as usize).map(|level| level.grid) else {
