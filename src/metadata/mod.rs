@@ -107,8 +107,7 @@ fn describe(value: &mut Value, pyramid: &Pyramid, origin: &str, pointer: &str, m
         missing.insert(format!("{pointer}/voxel_size"), "neither the source nor the configuration states it".into());
     }
     let levels = pyramid.levels.iter().enumerate().map(|(number, level)| {
-        let mut entry =
-            json!({"path": format!("s{number}"), "shape": level.grid.shape.0, "chunk": level.grid.cell.0});
+        let mut entry = json!({"path": format!("s{number}"), "shape": level.grid.shape.0, "chunk": level.grid.cell.0});
         if pyramid.calibrated {
             entry["scale_nm"] = json!(level.scale);
             entry["translation_nm"] = json!(level.translation);

@@ -197,6 +197,11 @@ impl Tree {
         self.images.info(image)
     }
 
+    /// All images and label images, in the order of their numbers.
+    pub fn all_images(&self) -> impl Iterator<Item = (ImageId, ImageInfo<'_>)> {
+        (0..).map(ImageId).map_while(|id| Some((id, self.images.info(id)?)))
+    }
+
     /// The images and label images of a dataset, each image before its labels.
     pub fn images_of(&self, dataset: DatasetId) -> impl Iterator<Item = ImageId> + '_ {
         self.images.of(dataset)
@@ -205,6 +210,14 @@ impl Tree {
     /// A dataset of the catalogue.
     pub fn dataset(&self, dataset: DatasetId) -> Option<&crate::catalog::Dataset> {
         self.images.dataset(dataset)
+    }
+
+    /// The dataset whose directory is at `inode`, if one is.
+    pub fn dataset_at(&self, inode: Inode) -> Option<DatasetId> {
+        match inode.decode()? {
+            inode::Address::Dataset(dataset) => self.dataset(dataset).map(|_| dataset),
+            inode::Address::Root | inode::Address::InStore(_) => None,
+        }
     }
 
     /// The inode of a dataset's directory.

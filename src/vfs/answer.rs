@@ -1,6 +1,5 @@
 //! What the core answers to a filesystem protocol.
 
-use std::ffi::OsString;
 use std::time::{Duration, SystemTime};
 
 use futures::future::BoxFuture;
@@ -46,7 +45,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirEntry {
     /// Its name.
-    pub name: OsString,
+    pub name: String,
     /// What it stands for.
     pub attributes: Attributes,
     /// How long the name stands for that.
@@ -54,9 +53,6 @@ pub struct DirEntry {
     /// Where a listing goes on after this entry.
     pub next_cookie: u64,
 }
-
-/// Entries of a directory, made while they are taken.
-pub type DirEntries = Box<dyn Iterator<Item = DirEntry> + Send>;
 
 /// Size of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -72,9 +72,11 @@ impl Holding {
         if start == 0 && end == length && !reading.contains_key(&key) {
             return;
         }
-        let entry = reading
-            .entry(key)
-            .or_insert_with(|| Reading { chunk: chunk.clone(), answered: Vec::new(), last: Instant::now() });
+        let entry = reading.entry(key).or_insert_with(|| Reading {
+            chunk: chunk.clone(),
+            answered: Vec::new(),
+            last: Instant::now(),
+        });
         entry.last = Instant::now();
         mark(&mut entry.answered, start, end);
         if entry.answered == [(0, length)] {

@@ -68,10 +68,8 @@ impl Library {
         tree: Arc<Tree>,
         images: impl IntoIterator<Item = (String, SourceSpec)>,
     ) -> Arc<Self> {
-        let slots = images
-            .into_iter()
-            .map(|(name, spec)| Slot { name, spec, state: Mutex::new(State::Closed) })
-            .collect();
+        let slots =
+            images.into_iter().map(|(name, spec)| Slot { name, spec, state: Mutex::new(State::Closed) }).collect();
         Arc::new(Library { remote, blocks, tree, slots })
     }
 
@@ -96,7 +94,10 @@ impl Library {
     /// Opens the image, or joins who does. The flag says whether this call began an attempt.
     pub(super) fn open(self: &Arc<Self>, id: ImageId) -> (bool, BoxFuture<'static, Result<Opened, VolumeError>>) {
         let Some(slot) = self.slots.get(id.0 as usize) else {
-            return (false, std::future::ready(Err(VolumeError::Unsuitable(format!("there is no image {}", id.0)))).boxed());
+            return (
+                false,
+                std::future::ready(Err(VolumeError::Unsuitable(format!("there is no image {}", id.0)))).boxed(),
+            );
         };
         let mut state = lock(&slot.state);
         match &*state {

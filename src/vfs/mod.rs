@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures::FutureExt;
 
-pub use answer::{Attributes, DirEntries, DirEntry, Entry, Kind, Reply, Statfs};
+pub use answer::{Attributes, DirEntry, Entry, Kind, Reply, Statfs};
 pub use errno::Errno;
 
 use crate::catalog::Catalog;
@@ -34,6 +34,9 @@ use revisions::Revisions;
 /// How long the kernel may keep what never changes.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// Entries of a directory that are made at a time; a buffer of the kernel holds about as many.
+const LISTED_AT_ONCE: usize = 256;
+
 /// Modification time of everything that never changes: the same after every mount, so that `rsync` and `make` see it
 /// so. 2020-01-01T00:00:00Z.
 const UNCHANGING: Duration = Duration::from_secs(1_577_836_800);
@@ -42,7 +45,6 @@ const UNCHANGING: Duration = Duration::from_secs(1_577_836_800);
 pub struct Vfs {
     tree: Arc<Tree>,
     library: Arc<Library>,
-    blocks: Arc<Blocks>,
     chunks: Arc<Chunks>,
     holding: Holding,
     revisions: Revisions,
@@ -65,15 +67,14 @@ impl Vfs {
         // Chunks wait for blocks, never the other way round, so two halves cannot block each other.
         let blocks = Blocks::new(memory / 2, stats.clone());
         let chunks = Chunks::new(memory - memory / 2, blocks.clone(), stats.clone());
-        let images = tree.images().map(|info| {
+        let images = tree.all_images().map(|(_, info)| {
             let label = info.label.map(|label| format!("/labels/{label}")).unwrap_or_default();
             (format!("{}/{}{label}", info.dataset.name, info.image), info.source.clone())
         });
-        let library = Library::new(remote, blocks.clone(), tree.clone(), images);
+        let library = Library::new(remote, blocks, tree.clone(), images);
         Ok(Arc::new(Vfs {
             tree,
             library,
-            blocks,
             chunks,
             holding: Holding::default(),
             revisions: Revisions::default(),
@@ -109,8 +110,9 @@ impl Vfs {
             }
             Err(_) => {
                 let name = name.to_owned();
-                let path = || format!("{}/{}", self.tree.path(parent), name.display());
-                self.described(path(), move |vfs| match vfs.tree.lookup(parent, &name) {
+                let wanted = name.clone();
+                let path = move |vfs: &Self| format!("{}/{}", vfs.tree.path(parent), wanted.display());
+                self.described(path, move |vfs| match vfs.tree.lookup(parent, &name) {
                     Ok(Found::Node(inode, attributes)) => Ok(vfs.entry(inode, attributes)),
                     Ok(Found::Mutable(_)) | Err(Miss::NotFound) => Ok(Entry { attributes: None, ttl: FOREVER }),
                     Err(miss) => Err(miss),
@@ -126,15 +128,16 @@ impl Vfs {
             let revision = self.revisions.get(inode).ok_or(Errno::STALE);
             return Reply::Ready(revision.map(|revision| documents::attributes(&revision)));
         }
-        self.described(self.tree.path(inode), move |vfs| {
-            vfs.tree.attributes(inode).map(|attributes| vfs.attributes(inode, attributes))
-        })
+        self.described(
+            move |vfs| vfs.tree.path(inode),
+            move |vfs| vfs.tree.attributes(inode).map(|attributes| vfs.attributes(inode, attributes)),
+        )
     }
 
-    /// The entries of a directory after `cookie`, which is 0 or a [`DirEntry::next_cookie`].
-    pub fn readdir(self: &Arc<Self>, inode: u64, cookie: u64) -> Reply<DirEntries> {
+    /// Entries of a directory after `cookie`, which is 0 or a [`DirEntry::next_cookie`]; none at its end.
+    pub fn readdir(self: &Arc<Self>, inode: u64, cookie: u64) -> Reply<Vec<DirEntry>> {
         let inode = Inode::new(inode);
-        self.described(self.tree.path(inode), move |vfs| vfs.entries(inode, cookie))
+        self.described(move |vfs| vfs.tree.path(inode), move |vfs| vfs.entries(inode, cookie))
     }
 
     /// Up to `size` bytes from `offset`, fewer only at the end of the file.
@@ -162,8 +165,8 @@ impl Vfs {
 
     /// Size of the whole, as far as known. Never waits.
     pub fn statfs(&self) -> Statfs {
-        let known = self.tree.images().enumerate().filter_map(|(number, _)| {
-            let pyramid = self.tree.pyramid(ImageId(number as u32))?;
+        let known = self.tree.all_images().filter_map(|(image, _)| {
+            let pyramid = self.tree.pyramid(image)?;
             pyramid.levels.first()?.grid.shape.bytes(pyramid.dtype.size())
         });
         Statfs { bytes: known.fold(0, u64::saturating_add) }
@@ -187,22 +190,22 @@ impl Vfs {
         }
     }
 
-    fn entries(self: &Arc<Self>, inode: Inode, cookie: u64) -> Result<DirEntries, Miss> {
+    fn entries(&self, inode: Inode, cookie: u64) -> Result<Vec<DirEntry>, Miss> {
         let listing = self.tree.list(inode, cookie)?;
-        let this = self.clone();
-        Ok(Box::new(listing.map(move |entry| {
+        let entries = listing.take(LISTED_AT_ONCE).map(|entry| {
             let (attributes, ttl) = match entry.found {
-                Found::Node(inode, attributes) => (this.attributes(inode, attributes), FOREVER),
-                Found::Mutable(document) => (documents::attributes(&this.current(document)), Duration::ZERO),
+                Found::Node(inode, attributes) => (self.attributes(inode, attributes), FOREVER),
+                Found::Mutable(document) => (documents::attributes(&self.current(document)), Duration::ZERO),
             };
-            DirEntry { name: entry.name.into(), attributes, ttl, next_cookie: entry.next_cookie }
-        })))
+            DirEntry { name: entry.name.into_owned(), attributes, ttl, next_cookie: entry.next_cookie }
+        });
+        Ok(entries.collect())
     }
 
     /// Answers by the tree, after opening the images that the answer depends on.
     fn described<T: Send + 'static>(
         self: &Arc<Self>,
-        path: String,
+        path: impl Fn(&Self) -> String + Send + Sync + 'static,
         answer: impl Fn(&Arc<Self>) -> Result<T, Miss> + Send + Sync + 'static,
     ) -> Reply<T> {
         let mut miss = match answer(self) {
@@ -212,6 +215,7 @@ impl Vfs {
         let this = self.clone();
         Reply::Pending(
             async move {
+                let path = path(&this);
                 while let Miss::NotDescribed(images) = &miss {
                     for &image in images {
                         this.open(image, &path).await?;

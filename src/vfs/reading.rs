@@ -15,7 +15,7 @@ pub(super) fn read(vfs: &Arc<Vfs>, inode: Inode, offset: u64, size: u32) -> Repl
         let revision = vfs.revisions.get(inode).ok_or(Errno::STALE);
         return Reply::Ready(revision.map(|revision| slice(&revision.bytes, offset, size)));
     }
-    match vfs.described(vfs.tree.path(inode), move |vfs| vfs.tree.read_node(inode)) {
+    match vfs.described(move |vfs| vfs.tree.path(inode), move |vfs| vfs.tree.read_node(inode)) {
         Reply::Ready(Ok(node)) => read_node(vfs, inode, node, offset, size),
         Reply::Ready(Err(errno)) => Reply::Ready(Err(errno)),
         Reply::Pending(node) => {
