@@ -10,5 +10,5 @@ mod object;
 
 pub use error::{Cause, RemoteError};
 pub use location::{Credentials, Location, LocationError};
-pub use manners::{HostManners, Manners};
+pub use manners::{Manners, HostManners};
 pub use object::{Fetched, Object, Remote};
