@@ -133,7 +133,7 @@ impl Library {
         self.tree
             .describe(id, pyramid.clone())
             .map_err(|error| VolumeError::Unsuitable(format!("{}: {error}", slot.name)))?;
-        Ok(Opened { image, pyramid, origin: archived.origin.into() })
+        Ok(Opened { image, pyramid, origin: archived.location.to_string().into() })
     }
 }
 

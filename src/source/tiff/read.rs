@@ -30,7 +30,7 @@ pub(super) struct ObjectReader {
 
 impl ReadAt for ObjectReader {
     fn name(&self) -> String {
-        self.object.url()
+        self.object.url().to_owned()
     }
 
     fn total(&self) -> u64 {
