@@ -136,11 +136,7 @@ pub(super) struct Strided {
 
 impl Strided {
     /// Predicts from the first page and reads the last one; `None` where the file is not of this kind.
-    async fn predict(
-        reader: Arc<dyn ReadAt>,
-        header: Header,
-        first: &Page,
-    ) -> Result<Option<Strided>, SourceError> {
+    async fn predict(reader: Arc<dyn ReadAt>, header: Header, first: &Page) -> Result<Option<Strided>, SourceError> {
         let origin = header.first;
         let stride = match first.next.checked_sub(origin) {
             Some(stride) if first.form.compression == Compression::None && stride >= first.form.plane() => stride,

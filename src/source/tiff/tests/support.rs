@@ -86,11 +86,7 @@ pub(super) async fn assemble(volume: &Volume, reader: &dyn ReadAt) -> Result<Vec
 }
 
 /// Locates, reads and decodes one block.
-pub(super) async fn read_block(
-    volume: &Volume,
-    reader: &dyn ReadAt,
-    block: CellIndex,
-) -> Result<Bytes, SourceError> {
+pub(super) async fn read_block(volume: &Volume, reader: &dyn ReadAt, block: CellIndex) -> Result<Bytes, SourceError> {
     let range = volume.locate(block).await?;
     assert!(range.start < range.end);
     volume.decode(block, reader.read_at(range).await?)
@@ -170,7 +166,12 @@ impl Writer {
 }
 
 /// The tags of an uncompressed page of `height × width` bytes.
-pub(super) fn page<'a>(height: &'a [u32], width: &'a [u32], offset: &'a [u32], count: &'a [u32]) -> Vec<(u16, Value<'a>)> {
+pub(super) fn page<'a>(
+    height: &'a [u32],
+    width: &'a [u32],
+    offset: &'a [u32],
+    count: &'a [u32],
+) -> Vec<(u16, Value<'a>)> {
     vec![
         (256, Value::Long(width)),
         (257, Value::Long(height)),
