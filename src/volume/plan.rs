@@ -2,8 +2,9 @@
 
 use crate::remote::Object;
 
-/// Bytes between two blocks that are fetched along rather than asked around: less than a round trip costs.
-const GAP: u64 = 64 << 10;
+/// Bytes between two blocks that are fetched along rather than asked around: as long as what formats put between planes,
+/// and too short to hold another block that somebody else may be fetching.
+const GAP: u64 = 4 << 10;
 
 /// Joined requests stay about this long, so that several run in parallel and a broken one loses little.
 const JOINED: u64 = 2 << 20;
