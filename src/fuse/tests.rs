@@ -214,7 +214,7 @@ fn a_listing_gives_names_and_attributes_at_once() {
     assert_eq!(names, expected);
     let messages = setup.messages();
     assert_eq!(messages.get("LOOKUP"), Some(&1), "the folder alone: {messages:?}");
-    assert!(messages.get("READDIRPLUS").is_some(), "{messages:?}");
+    assert!(messages.contains_key("READDIRPLUS"), "{messages:?}");
     // What was listed counts as looked up, the two names of directories apart.
     let counts = setup.fake.lookups.lock().unwrap().clone();
     assert!((FIRST_FILE..FIRST_FILE + FILES).all(|inode| counts[&inode] == 1), "{counts:?}");
