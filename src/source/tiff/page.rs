@@ -65,9 +65,7 @@ impl Segments {
     /// Rows and columns that segment `index` of the page stores.
     pub(super) fn extent(&self, form: &Form, index: u64) -> (u64, u64) {
         match *self {
-            Segments::Strips { rows } => {
-                (rows.min(form.height.saturating_sub(index.saturating_mul(rows))), form.width)
-            }
+            Segments::Strips { rows } => (rows.min(form.height.saturating_sub(index.saturating_mul(rows))), form.width),
             Segments::Tiles { height, width } => (height, width),
         }
     }
@@ -132,7 +130,11 @@ impl Page {
             return Ok((ifd, None));
         }
         if subfile & 4 != 0 {
-            return Err(SourceError::unsupported(file.name(), ifd.field(tags::NEW_SUBFILE_TYPE), "a transparency mask"));
+            return Err(SourceError::unsupported(
+                file.name(),
+                ifd.field(tags::NEW_SUBFILE_TYPE),
+                "a transparency mask",
+            ));
         }
         let form = read_form(file, &ifd).await?;
         let segments = read_segments(file, &ifd, &form).await?;
@@ -161,7 +163,8 @@ async fn read_form(file: &mut Windows, ifd: &Ifd) -> Result<Form, SourceError> {
             return Err(SourceError::malformed(file.name(), ifd.field(tag), format!("{extent} is out of bounds")));
         }
     }
-    let refuse = |file: &Windows, tag, reason: String| Err(SourceError::unsupported(file.name(), ifd.field(tag), reason));
+    let refuse =
+        |file: &Windows, tag, reason: String| Err(SourceError::unsupported(file.name(), ifd.field(tag), reason));
     let samples = ifd.single(file, tags::SAMPLES_PER_PIXEL, 1).await?;
     if samples != 1 {
         return refuse(file, tags::SAMPLES_PER_PIXEL, format!("{samples} samples per pixel"));
@@ -264,7 +267,8 @@ async fn read_data(file: &mut Windows, ifd: &Ifd, form: &Form, segments: &Segmen
             Compression::Deflate { .. } => count,
         };
         if offset.checked_add(length).is_none_or(|end| end > total) {
-            let reason = format!("strip or tile {index} ({length} bytes at {offset}) does not lie in the file of {total} bytes");
+            let reason =
+                format!("strip or tile {index} ({length} bytes at {offset}) does not lie in the file of {total} bytes");
             return bad(offset_tag, reason);
         }
         places.push((offset, length));
