@@ -64,7 +64,7 @@ def by_tifffile(out):
     for dtype, order, big, (layout, options) in itertools.product(kinds, "<>", [False, True], layouts.items()):
         if "pred" in str(options) and np.dtype(dtype).kind == "f":
             options = {**options, "predictor": 1}
-        shape = tuple(int(n) for n in (rng.integers(2, 6), rng.integers(1, 70), rng.integers(1, 90)))
+        shape = tuple(int(n) for n in (rng.integers(2, 6), rng.integers(1, 70), rng.integers(2, 90)))
         data = volume(shape, dtype)
         name = f"tifffile-{dtype}-{'le' if order == '<' else 'be'}-{'big' if big else 'classic'}-{layout}"
         stored = data.astype(data.dtype.newbyteorder(order))

@@ -6,6 +6,7 @@
 //!   before the first voxel of that page is served.
 //! - *Table*: anything else is walked once, IFD by IFD, through windows that grow while IFDs are found close together.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
@@ -75,7 +76,7 @@ pub(super) async fn find(
     if let Some(index) = one_run(file, header, first, text).await? {
         return Ok(index);
     }
-    let index = match Strided::predict(reader, header, first).await? {
+    let index = match strided(file, &reader, header, first).await? {
         Some(strided) => Index::Strided(strided),
         None => Index::Table(walk::all_pages(file, header, first).await?),
     };
@@ -115,18 +116,56 @@ async fn one_run(file: &mut Windows, header: Header, first: &Page, text: &Text) 
     Ok(Some(Index::Run { start, pages }))
 }
 
+/// Tries equal distances from page 0 on, then from page 1 on: page 0 often has more tags than the others, which moves
+/// the others where its IFD stands before its voxels.
+async fn strided(
+    file: &mut Windows,
+    reader: &Arc<dyn ReadAt>,
+    header: Header,
+    first: &Page,
+) -> Result<Option<Strided>, SourceError> {
+    let scattered = first.next.checked_sub(header.first).is_some_and(|gap| gap >= first.form.plane());
+    if first.form.compression != Compression::None || !scattered {
+        return Ok(None);
+    }
+    if header.first > first.data.start() {
+        let from = Origin { page: 0, offset: header.first, next: first.next, span: first.span.clone() };
+        if let Some(strided) = Strided::predict(reader, header, first, from).await? {
+            return Ok(Some(strided));
+        }
+    }
+    file.ahead = 4096;
+    match Page::read_at(file, header, first.next, 1).await {
+        Ok((_, Some(second))) => {
+            let from = Origin { page: 1, offset: first.next, next: second.next, span: second.span };
+            Strided::predict(reader, header, first, from).await
+        }
+        Err(SourceError::Remote(error)) => Err(error.into()),
+        // The walk will say what is wrong.
+        Ok((_, None)) | Err(_) => Ok(None),
+    }
+}
+
+/// The page from which distances are counted.
+struct Origin {
+    page: u64,
+    /// Offset of its IFD, and of the next one.
+    offset: u64,
+    next: u64,
+    span: Range<u64>,
+}
+
 /// Pages whose IFDs are `stride` bytes apart.
 pub(super) struct Strided {
     reader: Arc<dyn ReadAt>,
     header: Header,
     first: Page,
-    /// Offset of IFD 0, and from each IFD to the next.
-    origin: u64,
+    origin: Origin,
     stride: u64,
     pages: u64,
     /// First voxel of the last page, from which those of all but page 0 are counted back.
     last_start: u64,
-    /// What was read of an IFD and its arrays: bytes before and after the IFD's offset.
+    /// What is read of an IFD and its arrays: bytes before and after the IFD's offset.
     span: (u64, u64),
     /// Whether a page's IFD says what was predicted, once it was read.
     proven: Vec<OnceCell<bool>>,
@@ -135,39 +174,42 @@ pub(super) struct Strided {
 }
 
 impl Strided {
-    /// Predicts from the first page and reads the last one; `None` where the file is not of this kind.
-    async fn predict(reader: Arc<dyn ReadAt>, header: Header, first: &Page) -> Result<Option<Strided>, SourceError> {
-        let origin = header.first;
-        let stride = match first.next.checked_sub(origin) {
-            Some(stride) if first.form.compression == Compression::None && stride >= first.form.plane() => stride,
+    /// Predicts from one page and reads the last one; `None` where the file is not of this kind.
+    async fn predict(
+        reader: &Arc<dyn ReadAt>,
+        header: Header,
+        first: &Page,
+        origin: Origin,
+    ) -> Result<Option<Strided>, SourceError> {
+        let total = reader.total();
+        let stride = match origin.next.checked_sub(origin.offset) {
+            Some(stride) if stride >= first.form.plane() => stride,
             _ => return Ok(None),
         };
         let pages = match first.number {
             Some((_, pages)) => pages,
-            None => reader.total().saturating_sub(origin + 1) / stride + 1,
+            None => origin.page + total.saturating_sub(origin.offset + 1) / stride + 1,
         };
-        let last = pages.saturating_sub(1).checked_mul(stride).and_then(|distance| origin.checked_add(distance));
-        if last.is_none_or(|last| last >= reader.total()) || !(2..=MAX_PAGES).contains(&pages) {
+        if !(origin.page + 2..=MAX_PAGES).contains(&pages) {
             return Ok(None);
         }
-        // What was needed of the first page will be needed of the others.
-        let span = (origin.saturating_sub(first.span.start), first.span.end.saturating_sub(origin));
-        let span = if span.0.saturating_add(span.1) <= AHEAD { span } else { (0, AHEAD) };
+        let (span, offset) = (&origin.span, origin.offset);
+        let span = (offset.saturating_sub(span.start), span.end.saturating_sub(offset));
         let mut strided = Strided {
-            reader,
+            reader: reader.clone(),
             header,
             first: first.clone(),
             origin,
             stride,
             pages,
             last_start: 0,
-            span,
+            span: if span.0.saturating_add(span.1) <= AHEAD { span } else { (0, AHEAD) },
             proven: std::iter::repeat_with(OnceCell::new).take(pages as usize).collect(),
             table: OnceCell::new(),
         };
-        let Some(page) = strided.read(pages - 1).await? else { return Ok(None) };
-        strided.last_start = page.data.start();
-        if strided.predicted(pages - 1).as_ref() != Some(&page.data) {
+        let Some(last) = strided.read(pages - 1).await? else { return Ok(None) };
+        strided.last_start = last.data.start();
+        if strided.predicted(pages - 1).as_ref() != Some(&last.data) {
             return Ok(None);
         }
         // The first and the last page are proven now.
@@ -177,6 +219,11 @@ impl Strided {
             }
         }
         Ok(Some(strided))
+    }
+
+    /// Where the IFD of a page should be; page 0 is never asked for.
+    fn offset(&self, page: u64) -> Option<u64> {
+        page.checked_sub(self.origin.page)?.checked_mul(self.stride)?.checked_add(self.origin.offset)
     }
 
     fn predicted(&self, page: u64) -> Option<Data> {
@@ -190,41 +237,51 @@ impl Strided {
 
     /// Reads the page at the predicted place; `None` where that holds no IFD of such a page that links to the next.
     async fn read(&self, page: u64) -> Result<Option<Page>, SourceError> {
-        let offset = self.origin + page * self.stride;
+        let Some(offset) = self.offset(page).filter(|offset| *offset < self.reader.total()) else { return Ok(None) };
         let mut file = Windows::new(self.reader.clone(), 4096);
         let start = offset.saturating_sub(self.span.0);
         let end = offset.saturating_add(self.span.1).min(self.reader.total());
-        if start < end {
-            file.add(start, self.reader.read_at(start..end).await?);
-        }
+        file.add(start, self.reader.read_at(start..end).await?);
         let found = match Page::read_at(&mut file, self.header, offset, page).await {
             Ok((_, Some(found))) => found,
             Ok((_, None)) => return Ok(None),
             Err(SourceError::Remote(error)) => return Err(error.into()),
             Err(_) => return Ok(None),
         };
-        let next = if page + 1 == self.pages { 0 } else { offset + self.stride };
+        let next = if page + 1 == self.pages { Some(0) } else { self.offset(page + 1) };
         let numbered = match self.first.number {
             Some((0, pages)) => found.number == Some((page, pages)),
             _ => found.number == self.first.number,
         };
         let same = found.form == self.first.form && found.segments == self.first.segments;
-        Ok((same && numbered && found.next == next).then_some(found))
+        Ok((same && numbered && Some(found.next) == next).then_some(found))
     }
 
     async fn page(&self, page: u64) -> Result<Option<Data>, SourceError> {
-        let Some(cell) = usize::try_from(page).ok().and_then(|page| self.proven.get(page)) else { return Ok(None) };
+        if page >= self.pages {
+            return Ok(None);
+        }
         if self.table.get().is_none() {
-            let predicted = self.predicted(page);
-            let prove = async || -> Result<bool, SourceError> {
-                Ok(self.read(page).await?.is_some_and(|found| Some(found.data) == predicted))
-            };
-            if *cell.get_or_try_init(prove).await? {
-                return Ok(predicted);
+            // The page before must link here, or else this may be what a page that was replaced has left behind.
+            let before = page.saturating_sub(1);
+            let (linked, confirmed) = futures::try_join!(self.prove(before), self.prove(page))?;
+            if linked && confirmed {
+                return Ok(self.predicted(page));
             }
         }
         let table = self.table.get_or_try_init(|| self.walk(page)).await?;
         Ok(table.get(page as usize).cloned())
+    }
+
+    /// Whether the page's own IFD confirms where its voxels are and links to the next one. Read once.
+    async fn prove(&self, page: u64) -> Result<bool, SourceError> {
+        let read = async || -> Result<bool, SourceError> {
+            Ok(self.read(page).await?.is_some_and(|found| Some(found.data) == self.predicted(page)))
+        };
+        match self.proven.get(page as usize) {
+            Some(cell) => cell.get_or_try_init(read).await.copied(),
+            None => Ok(false),
+        }
     }
 
     /// Finds all pages again, by walking, because `page` is not where it should be.

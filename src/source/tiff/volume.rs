@@ -30,7 +30,7 @@ pub(super) struct Volume {
     big_endian: bool,
     form: Form,
     blocks: Blocks,
-    index: Index,
+    pub(super) index: Index,
 }
 
 /// What a block is.

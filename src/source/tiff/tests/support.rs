@@ -96,6 +96,8 @@ pub(super) async fn read_block(volume: &Volume, reader: &dyn ReadAt, block: Cell
 pub(super) struct Writer {
     pub(super) bytes: Vec<u8>,
     pub(super) big_endian: bool,
+    /// Offset of the first of the bytes in the file.
+    pub(super) base: u32,
 }
 
 /// A tag's value.
@@ -103,16 +105,22 @@ pub(super) enum Value<'a> {
     Short(&'a [u16]),
     Long(&'a [u32]),
     Text(&'a str),
+    Rational(u32, u32),
 }
 
 impl Writer {
     /// A classic header whose first IFD is at `first`.
     pub(super) fn new(big_endian: bool, first: u32) -> Self {
-        let mut writer = Writer { bytes: Vec::new(), big_endian };
+        let mut writer = Writer::at(big_endian, 0);
         writer.bytes.extend(if big_endian { *b"MM" } else { *b"II" });
         writer.short(42);
         writer.long(first);
         writer
+    }
+
+    /// A piece of a file, from `base` on.
+    pub(super) fn at(big_endian: bool, base: u32) -> Self {
+        Writer { bytes: Vec::new(), big_endian, base }
     }
 
     pub(super) fn short(&mut self, value: u16) {
@@ -124,16 +132,15 @@ impl Writer {
     }
 
     pub(super) fn here(&self) -> u32 {
-        self.bytes.len() as u32
+        self.base + self.bytes.len() as u32
     }
 
     /// Appends an IFD and, right after it, the values that do not fit into it. `next` is given the offset after all.
     pub(super) fn ifd(&mut self, tags: &[(u16, Value)], next: impl FnOnce(u32) -> u32) {
-        let mut outside = Writer { bytes: Vec::new(), big_endian: self.big_endian };
-        let after = self.here() + 2 + 12 * tags.len() as u32 + 4;
+        let mut outside = Writer::at(self.big_endian, self.here() + 2 + 12 * tags.len() as u32 + 4);
         self.short(tags.len() as u16);
         for (tag, value) in tags {
-            let mut values = Writer { bytes: Vec::new(), big_endian: self.big_endian };
+            let mut values = Writer::at(self.big_endian, 0);
             let (kind, count) = match value {
                 Value::Short(numbers) => {
                     numbers.iter().for_each(|number| values.short(*number));
@@ -142,6 +149,11 @@ impl Writer {
                 Value::Long(numbers) => {
                     numbers.iter().for_each(|number| values.long(*number));
                     (4, numbers.len())
+                }
+                Value::Rational(above, below) => {
+                    values.long(*above);
+                    values.long(*below);
+                    (5, 1)
                 }
                 Value::Text(text) => {
                     values.bytes.extend(text.bytes().chain([0]));
@@ -155,12 +167,11 @@ impl Writer {
                 values.bytes.resize(4, 0);
                 self.bytes.extend(values.bytes);
             } else {
-                self.long(after + outside.here());
+                self.long(outside.here());
                 outside.bytes.extend(values.bytes);
             }
         }
-        let end = after + outside.here();
-        self.long(next(end));
+        self.long(next(outside.here()));
         self.bytes.extend(outside.bytes);
     }
 }
