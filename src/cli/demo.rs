@@ -38,7 +38,9 @@ pub struct DemoArgs {
 
 /// Runs the demo. `mount` mounts a configuration (TOML) at a directory; what it returns unmounts when dropped.
 pub fn run<M, E: Display>(args: DemoArgs, mount: impl FnOnce(&str, &Path) -> Result<M, E>) -> ExitCode {
-    match demo(&args, mount) {
+    // From here on Ctrl-C ends the demo where it waits, and never leaves a mount behind.
+    let result = signals().map_err(Failure::Signals).and_then(|ended| demo(&args, &mut io::stdout(), &ended, mount));
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever closed the pipe has seen enough.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -66,13 +68,16 @@ enum Failure {
     Output(#[from] io::Error),
 }
 
-fn demo<M, E: Display>(args: &DemoArgs, mount: impl FnOnce(&str, &Path) -> Result<M, E>) -> Result<(), Failure> {
-    // From here on Ctrl-C ends the demo where it waits, and never leaves a mount behind.
-    let ended = signals().map_err(Failure::Signals)?;
+/// Does what `args` say; `ended` gets a message when the demo shall end.
+fn demo<M, E: Display>(
+    args: &DemoArgs,
+    out: &mut impl Write,
+    ended: &mpsc::Receiver<()>,
+    mount: impl FnOnce(&str, &Path) -> Result<M, E>,
+) -> Result<(), Failure> {
     let log = args.log.then(|| Arc::new(|line: &str| eprintln!("{line}")) as Log);
     let options = Options { delay: Duration::from_millis(args.delay), log };
     let replica = Replica::start_with(options).map_err(Failure::Replica)?;
-    let mut out = io::stdout();
     if args.serve {
         out.write_all(replica.catalog_toml().as_bytes())?;
         out.flush()?;
@@ -84,14 +89,13 @@ fn demo<M, E: Display>(args: &DemoArgs, mount: impl FnOnce(&str, &Path) -> Resul
     let mounted = mount(&replica.catalog_toml(), &place.mountpoint)
         .map_err(|error| Failure::Mount { mountpoint: place.mountpoint.clone(), reason: error.to_string() })?;
     writeln!(out, "A replica of three archives is mounted at {}", place.mountpoint.display())?;
-    let datasets = tree(&mut out, &place.mountpoint)?;
-    let slices =
-        datasets.iter().map(|dataset| show(&mut out, &place.mountpoint, dataset)).collect::<Result<Vec<_>, _>>()?;
+    let datasets = tree(out, &place.mountpoint)?;
+    let slices = datasets.iter().map(|dataset| show(out, &place.mountpoint, dataset)).collect::<Result<Vec<_>, _>>()?;
     let file = &place.picture;
     picture::write(file, &slices).map_err(|error| Failure::File { path: file.clone(), error })?;
     writeln!(out, "\n{} shows them side by side: {}", file.display(), datasets.join(", "))?;
     if let Some(dataset) = datasets.first() {
-        hints(&mut out, &place.mountpoint.join(dataset).join("em.zarr"))?;
+        hints(out, &place.mountpoint.join(dataset).join("em.zarr"))?;
     }
     if !args.once {
         writeln!(out, "\nCtrl-C ends the demo.")?;
@@ -262,17 +266,29 @@ mod tests {
         }
     }
 
+    /// Runs the demo until its end; a message to end it is there from the start.
+    fn shown<E: Display>(
+        text: &str,
+        mount: impl FnOnce(&str, &Path) -> Result<(), E>,
+    ) -> (String, Result<(), Failure>) {
+        let (end, ended) = mpsc::channel();
+        end.send(()).unwrap();
+        let mut out = Vec::new();
+        let result = demo(&args(text).unwrap(), &mut out, &ended, mount);
+        (String::from_utf8(out).unwrap(), result)
+    }
+
     #[test]
     fn a_mount_that_fails_leaves_no_directory() {
         let mut seen = None;
-        let status = run(args("demo --once").unwrap(), |toml, mountpoint| {
+        let (out, result) = shown("demo", |toml, mountpoint| {
             assert!(toml.contains("jrc_mus-nacc-2") && mountpoint.is_dir());
             seen = Some(mountpoint.to_owned());
-            Err::<(), _>("no /dev/fuse")
+            Err("no /dev/fuse")
         });
-        assert_eq!(format!("{status:?}"), format!("{:?}", ExitCode::FAILURE));
         let mountpoint = seen.unwrap();
-        assert!(!mountpoint.exists() && !mountpoint.parent().unwrap().exists());
+        assert_eq!(result.unwrap_err().to_string(), format!("{}: no /dev/fuse", mountpoint.display()));
+        assert!(out.is_empty() && !mountpoint.exists() && !mountpoint.parent().unwrap().exists());
     }
 
     #[test]
@@ -281,18 +297,36 @@ mod tests {
         let picture = folder.path().join("p.png");
         let mountpoint = folder.path().join("em");
         fs::create_dir(&mountpoint).unwrap();
-        let text = format!("demo --once --picture {} {}", picture.display(), mountpoint.display());
         // A directory of plain files stands for the mount.
-        let status = run(args(&text).unwrap(), |_, mountpoint| {
+        let plain_files = |_: &str, mountpoint: &Path| {
             let store = mountpoint.join("one/em.zarr");
             fs::create_dir_all(store.join("s0/0/0"))?;
             let omero = r#"{"omero": {"channels": [{"window": {"start": 0, "end": 9}}]}}"#;
             fs::write(store.join(".zattrs"), omero)?;
             fs::write(store.join("s0/.zarray"), r#"{"shape": [1, 2, 2], "chunks": [1, 2, 2], "dtype": "|u1"}"#)?;
             fs::write(store.join("s0/0/0/0"), [1, 2, 3, 4])
-        });
-        assert_eq!(format!("{status:?}"), format!("{:?}", ExitCode::SUCCESS));
+        };
+        let text = format!("demo --picture {} {}", picture.display(), mountpoint.display());
+        let (out, result) = shown(&text, plain_files);
+        result.unwrap();
         assert!(fs::read(&picture).unwrap().starts_with(b"\x89PNG"));
+        for line in [
+            "    em.zarr/                 .zattrs  s0\n".to_owned(),
+            "read one/em.zarr/s0 z=0: 2×2 voxels of 1 chunk files, 0 KiB\n".to_owned(),
+            format!("{} shows them side by side: one\n", picture.display()),
+            "Ctrl-C ends the demo.\n".to_owned(),
+        ] {
+            assert!(out.contains(&line), "{line} in {out}");
+        }
         assert!(mountpoint.is_dir(), "a directory of the user stays");
+        let (out, _) = shown(&(text + " --once"), plain_files);
+        assert!(!out.contains("Ctrl-C"));
+    }
+
+    #[test]
+    fn serving_prints_the_configuration() {
+        let (out, result) = shown("demo --serve", |_, _| Err("not called"));
+        result.unwrap();
+        assert!(out.parse::<toml::Table>().unwrap().contains_key("dataset"));
     }
 }
