@@ -119,25 +119,24 @@ impl Tree {
     }
 
     fn group_document(&self, member: &Member, name: &str) -> Result<Bytes, Miss> {
+        let consolidated = (member.format, name) == (Format::V2, ".zmetadata");
+        // First, so that an image and its labels are asked for at once.
+        let labels = if consolidated && member.index == 0 { member.store.shown_labels(&self.images)? } else { vec![] };
         let shown = self.shown(member)?;
         let title = self.title(member);
         let group = Group { name: &title, pyramid: &shown.view.pyramid, is_label: member.index > 0 };
+        let labels: Vec<Group<'_>> = labels
+            .iter()
+            .map(|(index, shown)| Group {
+                name: self.label_name(member, *index),
+                pyramid: &shown.view.pyramid,
+                is_label: true,
+            })
+            .collect();
         Ok(match (member.format, name) {
             (Format::V2, ".zgroup") => v2::group(),
             (Format::V2, ".zattrs") => v2::attributes(&group),
-            (Format::V2, _) if member.index > 0 => v2::consolidated(&group, &[]),
-            (Format::V2, _) => {
-                let shown = member.store.shown_labels(&self.images)?;
-                let labels: Vec<Group<'_>> = shown
-                    .iter()
-                    .map(|(index, shown)| Group {
-                        name: self.label_name(member, *index),
-                        pyramid: &shown.view.pyramid,
-                        is_label: true,
-                    })
-                    .collect();
-                v2::consolidated(&group, &labels)
-            }
+            (Format::V2, _) => v2::consolidated(&group, &labels),
             (Format::V3, _) => v3::group(&group),
         })
     }

@@ -117,6 +117,9 @@ impl Tree {
         match place {
             Area::Store => {
                 let node = GroupNode::decode(node, format).ok_or(Miss::Stale)?;
+                if index > 0 {
+                    self.shown_at(&member)?;
+                }
                 let of_labels = matches!(node, GroupNode::Labels | GroupNode::LabelsDocument(_));
                 if of_labels && (index != 0 || member.store.labels() == 0) {
                     return Err(Miss::Stale);
@@ -124,12 +127,17 @@ impl Tree {
                 Ok(Spot::Group { member, node })
             }
             Area::Level(level) => {
-                let shown = self.shown(&member)?;
+                let shown = self.shown_at(&member)?;
                 let numbering = shown.numberings.get(usize::from(level.0)).ok_or(Miss::Stale)?;
                 let node = numbering.decode(node, format).ok_or(Miss::Stale)?;
                 Ok(Spot::Level { member, shown, level, node })
             }
         }
+    }
+
+    /// Like [`Tree::shown`], for an inode: a member that the view does not show has none.
+    fn shown_at(&self, member: &Member) -> Result<Arc<Shown>, Miss> {
+        self.shown(member).map_err(|miss| if miss == Miss::NotFound { Miss::Stale } else { miss })
     }
 
     pub(super) fn shown(&self, member: &Member) -> Result<Arc<Shown>, Miss> {

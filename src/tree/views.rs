@@ -19,6 +19,8 @@ const LIVE: usize = 65_536;
 pub(super) struct ViewTable {
     /// Ordered by view number, without gaps.
     fixed: Vec<Arc<Store>>,
+    /// First number after the fixed ones.
+    start: u32,
     looked_up: RwLock<LookedUp>,
     limit: usize,
 }
@@ -27,8 +29,8 @@ struct LookedUp {
     by_name: HashMap<(ImageId, ViewSpec), Arc<Store>>,
     /// By the first view number of each.
     by_view: BTreeMap<u32, Arc<Store>>,
-    /// First number after the fixed ones.
     start: u32,
+    /// Where the search for free numbers goes on.
     next: u32,
     next_serial: u64,
 }
@@ -42,7 +44,7 @@ impl ViewTable {
         let start = fixed.last().map_or(0, |store| store.views().end);
         let looked_up =
             LookedUp { by_name: HashMap::new(), by_view: BTreeMap::new(), start, next: start, next_serial: 1 };
-        ViewTable { fixed, looked_up: RwLock::new(looked_up), limit }
+        ViewTable { fixed, start, looked_up: RwLock::new(looked_up), limit }
     }
 
     /// The store that a view number belongs to, and which of its members it stands for.
@@ -89,6 +91,9 @@ impl ViewTable {
 
     /// One more reference to something in a store. Those of the catalogue need no counting.
     pub fn remember(&self, view: ViewId) {
+        if view.0 < self.start {
+            return;
+        }
         if let Some(store) = self.read().find(view) {
             store.lookups.fetch_add(1, Ordering::Relaxed);
         }
@@ -96,6 +101,9 @@ impl ViewTable {
 
     /// Some references less to something in a store.
     pub fn forget(&self, view: ViewId, lookups: u64) {
+        if view.0 < self.start {
+            return;
+        }
         let last = self.read().find(view).is_some_and(|store| subtract(&store.lookups, lookups) == 0);
         if !last {
             return;
