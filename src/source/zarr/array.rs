@@ -150,3 +150,6 @@ fn bytes_of(extents: &[u64], dtype: DataType) -> Option<u64> {
 fn times(extents: &[u64]) -> String {
     extents.iter().map(u64::to_string).collect::<Vec<_>>().join("×")
 }
+
+#[cfg(test)]
+mod tests;

@@ -234,3 +234,6 @@ fn checked(encoded: &[u8]) -> Result<&[u8], String> {
     let (stored, computed) = (u32::from_le_bytes(*stored), crc32c::crc32c(data));
     if stored == computed { Ok(data) } else { Err(format!("checksum {stored:08x}, but the data has {computed:08x}")) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,6 +115,7 @@ fn v3_root(file: &str, bytes: &[u8]) -> Result<Root, SourceError> {
     if v3::node(&document)? == v3::Node::Array {
         return Ok(Root::Array(Version::V3, Box::new(v3::parse(file, bytes)?)));
     }
+    v3::check_members(&document, v3::Node::Group)?;
     let image = match document.optional("attributes")? {
         Some(attributes) => multiscales::parse(&attributes)?,
         None => None,

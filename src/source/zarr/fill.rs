@@ -75,3 +75,6 @@ fn bits(field: &Field, digits: usize) -> Result<Option<u64>, SourceError> {
     }
     u64::from_str_radix(hex, 16).map(Some).map_err(|error| field.malformed(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,3 +100,6 @@ fn copy_voxels<const SIZE: usize>(decoded: &[u8], shape: [usize; 3], strides: [u
     }
     out.into_flattened()
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,7 +84,7 @@ pub(super) fn parse(attributes: &Field) -> Result<Option<Multiscales>, SourceErr
     let Some(image) = images.first() else {
         return Ok(None);
     };
-    let version = version(root, image)?;
+    let version = version(ome.as_ref(), image)?;
     let (axes, units) = axes(&image.member("axes")?)?;
     let rank = axes.names.len();
     let mut outer = Transform::identity(rank);
@@ -125,9 +125,10 @@ pub(super) fn parse(attributes: &Field) -> Result<Option<Multiscales>, SourceErr
     Ok(Some(Multiscales { version, axes, datasets, window: window(root), downsampling: downsampling(image) }))
 }
 
-/// The version of the format: of the image (0.4) or of `ome` (0.5).
-fn version(root: &Field, image: &Field) -> Result<String, SourceError> {
-    let Some(field) = image.optional("version")?.or(root.optional("version")?) else {
+/// The version of the format: of `ome` (0.5), else of the image (0.4).
+fn version(ome: Option<&Field>, image: &Field) -> Result<String, SourceError> {
+    let stated = ome.map(|ome| ome.optional("version")).transpose()?.flatten();
+    let Some(field) = stated.or(image.optional("version")?) else {
         return Ok("OME-NGFF".to_owned());
     };
     match field.text()? {

@@ -35,17 +35,25 @@ pub(super) enum Node {
     Array,
 }
 
-/// Checks the head of a `zarr.json` and says what it is about.
+/// Says what a `zarr.json` is about.
 pub(super) fn node(document: &Field) -> Result<Node, SourceError> {
     let format = document.member("zarr_format")?;
     if format.whole()? != 3 {
         return Err(format.malformed("a zarr.json has format 3"));
     }
     let kind = document.member("node_type")?;
-    let (node, known) = match kind.text()? {
-        "group" => (Node::Group, GROUP_MEMBERS.as_slice()),
-        "array" => (Node::Array, ARRAY_MEMBERS.as_slice()),
-        other => return Err(kind.malformed(format!("{} is neither `group` nor `array`", quoted(other)))),
+    match kind.text()? {
+        "group" => Ok(Node::Group),
+        "array" => Ok(Node::Array),
+        other => Err(kind.malformed(format!("{} is neither `group` nor `array`", quoted(other)))),
+    }
+}
+
+/// Refuses members that the specification does not name, unless they say that they may be ignored.
+pub(super) fn check_members(document: &Field, node: Node) -> Result<(), SourceError> {
+    let known = match node {
+        Node::Group => GROUP_MEMBERS.as_slice(),
+        Node::Array => ARRAY_MEMBERS.as_slice(),
     };
     for (name, value) in document.object()? {
         let may_be_ignored = value.get("must_understand") == Some(&Value::Bool(false));
@@ -53,7 +61,7 @@ pub(super) fn node(document: &Field) -> Result<Node, SourceError> {
             return Err(document.unsupported(format!("extension {}", quoted(name))));
         }
     }
-    Ok(node)
+    Ok(())
 }
 
 /// Reads the `zarr.json` of an array.
@@ -63,6 +71,7 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceErr
     if node(&document)? != Node::Array {
         return Err(document.member("node_type")?.malformed("it is a group where an array is expected"));
     }
+    check_members(&document, Node::Array)?;
     let dtype = data_type(&document.member("data_type")?)?;
     let chunk_shape = chunk_grid(document.member("chunk_grid")?)?;
     let extents = Extents::read(&document.member("shape")?, &chunk_shape, dtype)?;
