@@ -11,6 +11,7 @@ import zlib
 import numpy as np
 import pytest
 
+import expected
 import truth
 from mounting import configuration, mounted
 
@@ -271,7 +272,7 @@ def test_it_is_an_error_that_names_the_file_and_the_daemon_lives_on(hostile, nam
     else:
         assert name in TOLERABLE, f"read as {found[:32]!r}…"
     assert mount.alive()
-    assert outcome(mount / "healthy") == (mount / "healthy" / "em.zarr" / "s0" / "0" / "0" / "0").read_bytes()
+    assert outcome(mount / "healthy") == expected.chunk_bytes(healthy.levels[0], healthy.chunk[0], (0, 0, 0))
     assert mount.rss() < SMALL, f"{mount.rss() >> 20} MiB resident"
 
 
