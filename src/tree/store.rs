@@ -24,9 +24,12 @@ pub(super) struct Store {
     /// References of the kernel to anything in the store, where it is not in the catalogue.
     pub lookups: AtomicU64,
     first: ViewId,
-    /// The image and, after it, its labels, as the view shows them; `None` for labels it does not show.
-    members: Box<[OnceLock<Result<Option<Arc<Shown>>, TreeError>>]>,
+    /// The image and, after it, its labels, once they were asked for.
+    members: Box<[OnceLock<Applied>]>,
 }
+
+/// A view of an image, `None` where it shows nothing of a label image.
+type Applied = Result<Option<Arc<Shown>>, TreeError>;
 
 /// An image as a view shows it.
 pub(super) struct Shown {
@@ -153,12 +156,7 @@ pub(super) fn show(spec: ViewSpec, image: ImageId, pyramid: &Pyramid) -> Result<
 /// A label image through a view of its image. A box of the image means the same voxels of the labels only if both have
 /// one shape, so others are left out of crops. The labels keep their own chunks where their voxel type makes files of
 /// the view's ones too small or too large.
-fn show_label(
-    spec: ViewSpec,
-    image: &Pyramid,
-    label: ImageId,
-    pyramid: &Pyramid,
-) -> Result<Option<Arc<Shown>>, TreeError> {
+fn show_label(spec: ViewSpec, image: &Pyramid, label: ImageId, pyramid: &Pyramid) -> Applied {
     let extent = |pyramid: &Pyramid| pyramid.levels.first().map(|level| level.grid.shape);
     if spec.crop.is_some() && extent(image) != extent(pyramid) {
         return Ok(None);

@@ -241,3 +241,9 @@ fn images_are_told_from_their_numbers() {
     assert_eq!(tree.images_of(PLANES).collect::<Vec<_>>(), [EM, TRAINING, LABELS]);
     assert!(tree.image(ImageId(4)).is_none());
 }
+
+#[test]
+fn threads_can_share_the_tree() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Tree>();
+}

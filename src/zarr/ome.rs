@@ -11,13 +11,15 @@ use crate::dtype::DataType;
 use crate::volume::Pyramid;
 use crate::volume::view::AXES;
 
-/// The keys that make a group an OME-Zarr image: `multiscales`, `omero` and, for labels, `image-label`.
+/// The keys that make a group an OME-Zarr image: `multiscales` and either `omero`, how to display it, or `image-label`.
 pub(super) fn image(group: &Group<'_>, format: Format) -> Map<String, Value> {
     let mut keys = Map::new();
     keys.insert("multiscales".into(), json!([multiscale(group, format)]));
-    keys.insert("omero".into(), omero(group, format));
     if group.is_label {
+        // No `omero`: napari's reader would hand its contrast limits to a layer of labels, which refuses them.
         keys.insert("image-label".into(), versioned(format, json!({"source": {"image": "../../"}})));
+    } else {
+        keys.insert("omero".into(), omero(group, format));
     }
     keys
 }
@@ -80,13 +82,12 @@ fn omero(group: &Group<'_>, format: Format) -> Value {
         dtype => dtype.display_range(),
     };
     let middle = pyramid.levels.first().map_or(0, |level| level.grid.shape.0[0] / 2);
-    let label = if group.is_label { "labels" } else { "EM" };
     versioned(
         format,
         json!({
             "name": group.name,
             "channels": [{
-                "label": label, "color": "FFFFFF", "active": true, "coefficient": 1, "family": "linear",
+                "label": "EM", "color": "FFFFFF", "active": true, "coefficient": 1, "family": "linear",
                 "inverted": false,
                 "window": {"min": number(low), "max": number(high), "start": number(start), "end": number(end)},
             }],

@@ -138,6 +138,7 @@ fn labels_say_of_which_image_they_are() {
     let label = Group { name: "mitochondria", pyramid: &pyramid, is_label: true };
     let v2 = parsed(v2::attributes(&label));
     assert_eq!(v2["image-label"], json!({"version": "0.4", "source": {"image": "../../"}}));
+    assert_eq!(v2.get("omero"), None, "napari would refuse to show them");
     let v3 = parsed(v3::group(&label));
     assert_eq!(v3["attributes"]["ome"]["image-label"], json!({"source": {"image": "../../"}}));
     let names = ["mitochondria", "er"];
