@@ -7,7 +7,6 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::UnixStream as Client;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::unistd::geteuid;
@@ -17,7 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 
 use crate::fuse::mountinfo::Mount;
-use crate::stats::{Snapshot, Stats};
+use crate::stats::Snapshot;
 
 /// How long the other side may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -48,7 +47,12 @@ pub(super) struct Server {
 
 impl Server {
     /// Listens for questions about the mount of `device` at `mountpoint`.
-    pub fn start(runtime: &Handle, device: &str, mountpoint: &Path, stats: Arc<Stats>) -> io::Result<Self> {
+    pub fn start(
+        runtime: &Handle,
+        device: &str,
+        mountpoint: &Path,
+        counters: impl Fn() -> Snapshot + Send + 'static,
+    ) -> io::Result<Self> {
         let folder = folders(geteuid().as_raw()).into_iter().find_map(|folder| own(&folder).ok().map(|()| folder));
         let folder = folder.ok_or_else(|| io::Error::other("no private directory for the socket"))?;
         let path = folder.join(file_name(device));
@@ -69,7 +73,7 @@ impl Server {
                             pid: std::process::id(),
                             mountpoint: mountpoint.clone(),
                             uptime: start.elapsed().as_secs_f64(),
-                            counters: stats.snapshot(),
+                            counters: counters(),
                         };
                         tokio::spawn(answer(stream, report));
                     }
@@ -222,10 +226,11 @@ mod tests {
     fn a_daemon_answers_and_its_end_is_noticed() {
         let mount = mount(&format!("test-{}:1", std::process::id()));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let stats = Arc::new(Stats::default());
+        let stats = crate::stats::Stats::default();
         stats.fuse("READ");
         assert!(status(&mount).is_err());
-        let server = Server::start(runtime.handle(), &mount.device, &mount.mountpoint, stats).unwrap();
+        let server =
+            Server::start(runtime.handle(), &mount.device, &mount.mountpoint, move || stats.snapshot()).unwrap();
         let report: serde_json::Value = serde_json::from_str(&status(&mount).unwrap()).unwrap();
         assert_eq!((report["fuse"]["READ"].as_u64(), report["mountpoint"].as_str()), (Some(1), Some("/nowhere")));
         assert_eq!(report["pid"], std::process::id());
@@ -237,7 +242,10 @@ mod tests {
         assert!(watched.ends_within(Duration::from_secs(5)));
         assert!(status(&mount).is_err());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let again = Server::start(runtime.handle(), &mount.device, &mount.mountpoint, Arc::default()).unwrap();
+        let again = Server::start(runtime.handle(), &mount.device, &mount.mountpoint, || {
+            crate::stats::Stats::default().snapshot()
+        })
+        .unwrap();
         assert!(status(&mount).is_ok());
         let path = again.path.clone();
         drop(again);

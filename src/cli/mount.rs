@@ -1,7 +1,7 @@
 //! `emfs mount`.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -88,7 +88,7 @@ fn start(args: &MountArgs) -> Result<(Daemon, Signals), CliError> {
     };
     let settings = Settings {
         mountpoint: args.mountpoint.clone(),
-        catalog: catalog.select(&args.dataset)?,
+        catalog: Arc::new(catalog.select(&args.dataset)?),
         memory: args.memory.unwrap_or_else(memory::default_limit),
         timeout: args.timeout,
         allow_other: args.allow_other,

@@ -23,11 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long the tree has to answer for the first time; nothing in it needs the network.
 const FIRST_ANSWER: Duration = Duration::from_secs(30);
 
+/// Time between two looks for what is no longer read.
+const SWEEP: Duration = Duration::from_secs(1);
+
 /// What to mount, and how.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub mountpoint: PathBuf,
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
     pub memory: u64,
     pub timeout: Duration,
     pub allow_other: bool,
@@ -62,8 +65,9 @@ impl Daemon {
         };
         let options = fuse::Options { allow_other: settings.allow_other };
         let handle = runtime.handle();
-        let mounted = fuse::mount(tree, Arc::clone(&stats), handle.clone(), &mountpoint, options)?;
-        let control = control::Server::start(handle, mounted.device(), mounted.mountpoint(), stats)
+        let mounted = fuse::mount(Arc::clone(&tree), stats, handle.clone(), &mountpoint, options)?;
+        handle.spawn(sweep(Arc::clone(&tree)));
+        let control = control::Server::start(handle, mounted.device(), mounted.mountpoint(), move || tree.snapshot())
             .inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}"))
             .ok();
         let daemon = Daemon { mounted, _control: control, runtime: Some(runtime) };
@@ -76,7 +80,7 @@ impl Daemon {
     pub fn of_text(catalog: &str, mountpoint: &Path) -> Result<Self, CliError> {
         let settings = Settings {
             mountpoint: mountpoint.to_owned(),
-            catalog: Catalog::parse(catalog, "demo", None)?,
+            catalog: Arc::new(Catalog::parse(catalog, "demo", None)?),
             memory: memory::default_limit(),
             timeout: TIMEOUT,
             allow_other: false,
@@ -117,7 +121,17 @@ fn tree(settings: &Settings, stats: Arc<Stats>) -> Result<Arc<Vfs>, CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
     let remote = Remote::new(settings.catalog.manners.clone(), settings.timeout, Arc::clone(&stats))
         .map_err(|error| failed(&error))?;
-    Vfs::new(&settings.catalog, remote, settings.memory, stats).map(Arc::new).map_err(|error| failed(&error))
+    Vfs::new(Arc::clone(&settings.catalog), remote, settings.memory, settings.timeout, stats)
+        .map_err(|error| failed(&error))
+}
+
+/// Lets go of what is no longer read, as long as the mount lives.
+async fn sweep(tree: Arc<Vfs>) {
+    let mut seconds = tokio::time::interval(SWEEP);
+    loop {
+        seconds.tick().await;
+        tree.sweep();
+    }
 }
 
 /// Asks the tree for its root, as a program would.

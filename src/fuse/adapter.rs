@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::backend::Backend;
 use crate::stats::Stats;
-use crate::vfs::{self, Attributes, DirEntries, DirEntry, Entry, Kind, Reply};
+use crate::vfs::{self, Attributes, DirEntry, Entry, Kind, Reply};
 
 /// Requests that the kernel may have open for read-ahead: each is a read of 128 KiB or less.
 const MAX_BACKGROUND: u16 = 256;
@@ -70,7 +70,7 @@ impl<B: Backend> Adapter<B> {
         request: &'static str,
         inode: INodeNo,
         reply: R,
-        ask: impl FnOnce(&B) -> Reply<T>,
+        ask: impl FnOnce(&Arc<B>) -> Reply<T>,
         send: impl FnOnce(R, Result<T, vfs::Errno>) + Send + 'static,
     ) {
         self.stats.fuse(request);
@@ -114,11 +114,12 @@ impl<B: Backend> Filesystem for Adapter<B> {
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let owner = self.owner;
-        let ask = |backend: &B| backend.lookup(parent.0, name);
+        let ask = |backend: &Arc<B>| backend.lookup(parent.0, name);
         self.answer("LOOKUP", parent, reply, ask, move |reply, answer: Result<Entry, _>| match answer {
             Ok(Entry { attributes, ttl }) => {
+                let attributes_ttl = attributes.map_or(ttl, |attributes| attributes.ttl);
                 let attributes = attributes.map_or(ABSENT, |attributes| file_attr(&attributes, owner));
-                reply.entry_with_ttls(&ttl, &ttl, &attributes, Generation(0));
+                reply.entry_with_ttls(&attributes_ttl, &ttl, &attributes, Generation(0));
             }
             Err(errno) => reply.error(to_errno(errno)),
         });
@@ -126,9 +127,9 @@ impl<B: Backend> Filesystem for Adapter<B> {
 
     fn getattr(&self, _request: &Request, inode: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         let owner = self.owner;
-        let ask = |backend: &B| backend.getattr(inode.0);
+        let ask = |backend: &Arc<B>| backend.getattr(inode.0);
         self.answer("GETATTR", inode, reply, ask, move |reply, answer| match answer {
-            Ok((attributes, ttl)) => reply.attr(&ttl, &file_attr(&attributes, owner)),
+            Ok(attributes) => reply.attr(&attributes.ttl, &file_attr(&attributes, owner)),
             Err(errno) => reply.error(to_errno(errno)),
         });
     }
@@ -152,7 +153,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let ask = |backend: &B| backend.read(inode.0, offset, size);
+        let ask = |backend: &Arc<B>| backend.read(inode.0, offset, size);
         self.answer("READ", inode, reply, ask, |reply, answer| match answer {
             Ok(bytes) => reply.data(&bytes),
             Err(errno) => reply.error(to_errno(errno)),
@@ -160,13 +161,13 @@ impl<B: Backend> Filesystem for Adapter<B> {
     }
 
     fn readdir(&self, _request: &Request, inode: INodeNo, _handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let ask = |backend: &B| backend.readdir(inode.0, offset);
-        self.answer("READDIR", inode, (), ask, move |(), answer: Result<DirEntries, _>| {
-            let filled = answer.and_then(|mut entries| {
+        let ask = |backend: &Arc<B>| backend.readdir(inode.0, offset);
+        self.answer("READDIR", inode, (), ask, move |(), answer: Result<Vec<DirEntry>, _>| {
+            let filled = answer.and_then(|entries| {
                 catch_unwind(AssertUnwindSafe(|| {
                     // `add` says whether the buffer was full, so that the entry is not in it.
-                    let _full = entries.any(|DirEntry { name, inode, kind, next_cookie, .. }| {
-                        reply.add(INodeNo(inode), next_cookie, file_type(kind), &name)
+                    let _full = entries.into_iter().any(|DirEntry { name, attributes, next_cookie, .. }| {
+                        reply.add(INodeNo(attributes.inode), next_cookie, file_type(attributes.kind), &name)
                     });
                 }))
                 .map_err(|panic| panicked("READDIR", inode, &*panic))
@@ -187,12 +188,14 @@ impl<B: Backend> Filesystem for Adapter<B> {
         mut reply: ReplyDirectoryPlus,
     ) {
         let (owner, backend) = (self.owner, Arc::clone(&self.backend));
-        let ask = |backend: &B| backend.readdir(inode.0, offset);
-        self.answer("READDIRPLUS", inode, (), ask, move |(), answer: Result<DirEntries, _>| {
-            let filled = answer.and_then(|mut entries| {
+        let ask = |backend: &Arc<B>| backend.readdir(inode.0, offset);
+        self.answer("READDIRPLUS", inode, (), ask, move |(), answer: Result<Vec<DirEntry>, _>| {
+            let filled = answer.and_then(|entries| {
                 catch_unwind(AssertUnwindSafe(|| {
                     let mut given = Vec::new();
-                    let _full = entries.any(|DirEntry { name, attributes, ttl, next_cookie, .. }| {
+                    let _full = entries.into_iter().any(|DirEntry { name, attributes, ttl, next_cookie }| {
+                        // One time holds for the name and the attributes here.
+                        let ttl = ttl.min(attributes.ttl);
                         let file_attr = file_attr(&attributes, owner);
                         if reply.add(file_attr.ino, next_cookie, &name, &ttl, &file_attr, Generation(0)) {
                             return true;
@@ -226,7 +229,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
     fn statfs(&self, _request: &Request, _inode: INodeNo, reply: ReplyStatfs) {
         self.stats.fuse("STATFS");
         let size = self.backend.statfs();
-        reply.statfs(size.blocks, 0, 0, size.files, 0, BLOCK_SIZE, 255, BLOCK_SIZE);
+        reply.statfs(size.bytes.div_ceil(u64::from(BLOCK_SIZE)), 0, 0, 0, 0, BLOCK_SIZE, 255, BLOCK_SIZE);
     }
 
     fn flush(&self, _request: &Request, _inode: INodeNo, _handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {

@@ -95,6 +95,8 @@ pub fn mount<B: Backend>(
 fn config(options: Options) -> Config {
     let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4));
     let mut config = Config::default();
+    // Without `default_permissions`, which would ask for the attributes of a dataset's directory at every step of a path:
+    // everything is readable by whom the kernel lets in, and nothing is writable.
     config.mount_options = vec![
         MountOption::FSName(NAME.to_owned()),
         MountOption::Subtype(NAME.to_owned()),
@@ -102,7 +104,6 @@ fn config(options: Options) -> Config {
         MountOption::NoSuid,
         MountOption::NoDev,
         MountOption::NoAtime,
-        MountOption::DefaultPermissions,
     ];
     config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
     config.n_threads = Some(threads);

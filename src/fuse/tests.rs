@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::stats::Stats;
-use crate::vfs::{Attributes, DirEntries, DirEntry, Entry, Errno, Kind, Reply, Statfs};
+use crate::vfs::{Attributes, DirEntry, Entry, Errno, Kind, Reply, Statfs};
 
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 const ROOT: u64 = 1;
@@ -37,7 +37,7 @@ fn attributes(inode: u64) -> Attributes {
     let kind = if inode < FIRST_FILE { Kind::Directory } else { Kind::File };
     let size = if kind == Kind::File { SIZE } else { 0 };
     let mtime = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
-    Attributes { inode, size, kind, nlink: 1, mtime }
+    Attributes { inode, size, kind, nlink: 1, mtime, ttl: FOREVER }
 }
 
 impl Fake {
@@ -47,7 +47,7 @@ impl Fake {
 }
 
 impl Backend for Fake {
-    fn lookup(&self, parent: u64, name: &OsStr) -> Reply<Entry> {
+    fn lookup(self: &Arc<Self>, parent: u64, name: &OsStr) -> Reply<Entry> {
         let name = name.to_str().unwrap();
         let number = || name.strip_prefix('f')?.parse().ok().filter(|number| *number < FILES);
         let inode = match parent {
@@ -61,11 +61,11 @@ impl Backend for Fake {
         Reply::Ready(Ok(Entry { attributes: inode.map(attributes), ttl: FOREVER }))
     }
 
-    fn getattr(&self, inode: u64) -> Reply<(Attributes, Duration)> {
-        Reply::Ready(Ok((attributes(inode), FOREVER)))
+    fn getattr(self: &Arc<Self>, inode: u64) -> Reply<Attributes> {
+        Reply::Ready(Ok(attributes(inode)))
     }
 
-    fn read(&self, inode: u64, offset: u64, size: u32) -> Reply<Bytes> {
+    fn read(self: &Arc<Self>, inode: u64, offset: u64, size: u32) -> Reply<Bytes> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let end = (offset + u64::from(size)).min(SIZE);
         let bytes: Bytes = (offset.min(end)..end).map(|offset| byte(inode, offset)).collect();
@@ -81,7 +81,7 @@ impl Backend for Fake {
         }
     }
 
-    fn readdir(&self, inode: u64, cookie: u64) -> Reply<DirEntries> {
+    fn readdir(self: &Arc<Self>, inode: u64, cookie: u64) -> Reply<Vec<DirEntry>> {
         let mut names = vec![(".".to_owned(), inode), ("..".to_owned(), ROOT)];
         match inode {
             ROOT => names.push(("folder".to_owned(), FOLDER)),
@@ -89,9 +89,9 @@ impl Backend for Fake {
         }
         let entries = names.into_iter().zip(1u64..).skip(cookie as usize).map(|((name, inode), next_cookie)| {
             let attributes = attributes(inode);
-            DirEntry { name: name.into(), inode, kind: attributes.kind, attributes, ttl: FOREVER, next_cookie }
+            DirEntry { name, attributes, ttl: FOREVER, next_cookie }
         });
-        Reply::Ready(Ok(Box::new(entries)))
+        Reply::Ready(Ok(entries.collect()))
     }
 
     fn looked_up(&self, inode: u64) {
@@ -103,7 +103,7 @@ impl Backend for Fake {
     }
 
     fn statfs(&self) -> Statfs {
-        Statfs { blocks: 77, files: FILES }
+        Statfs { bytes: 77 * 4096 }
     }
 }
 

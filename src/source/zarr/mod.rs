@@ -1,1 +1,163 @@
-//! zarr
+//! OME-NGFF images in Zarr v2 and v3: a group of arrays, one per level, whose chunks are objects of their own.
+//!
+//! Formats: the Zarr storage specification, version 2; the Zarr core specification, version 3.1; OME-NGFF 0.4 and 0.5.
+
+mod array;
+mod codec;
+mod documents;
+mod fill;
+mod json;
+mod layout;
+mod multiscales;
+mod units;
+mod v2;
+mod v3;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use self::array::ArrayDocument;
+use self::documents::{Documents, Root};
+use self::multiscales::{Axes, Dataset, Multiscales};
+use super::{Description, Placement, Source, SourceError, SourceLevel};
+use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
+use crate::remote::{Location, Remote};
+
+/// A multiscale image, or a lone array of three axes.
+#[derive(Debug, Clone)]
+pub struct ZarrSource {
+    remote: Remote,
+    axes: Axes,
+    levels: Vec<Level>,
+    description: Description,
+}
+
+#[derive(Debug, Clone)]
+struct Level {
+    location: Location,
+    array: ArrayDocument,
+}
+
+/// Opens the image at `group`, the folder of `.zattrs` or `zarr.json`. Asks for that document and then, at once, for
+/// those of all arrays.
+///
+/// The axes must be `z, y, x` in this order, apart from a `t` and a `c` of length 1. Errors name the document and the
+/// field: a variant that is not read is [`SourceError::Unsupported`], a broken one [`SourceError::Malformed`].
+pub async fn open(remote: &Remote, group: &Location) -> Result<ZarrSource, SourceError> {
+    open_through(remote, remote.clone(), group).await
+}
+
+async fn open_through(documents: &impl Documents, remote: Remote, group: &Location) -> Result<ZarrSource, SourceError> {
+    let (version, image, arrays, locations) = match documents::root(documents, group).await? {
+        Root::Image(version, image) => {
+            let locations: Vec<Location> = image.datasets.iter().map(|dataset| group.join(&dataset.path)).collect();
+            let arrays = documents::arrays(documents, version, &locations, &image.axes).await?;
+            (version, image, arrays, locations)
+        }
+        Root::Array(version, array) => {
+            let dataset = Dataset { path: String::new(), scale: None, translation: [0.0; 3] };
+            let axes = Axes::zyx();
+            axes.check(&group.to_string(), &array)?;
+            let image = Multiscales {
+                version: "array".to_owned(),
+                axes,
+                datasets: vec![dataset],
+                window: None,
+                downsampling: None,
+            };
+            (version, image, vec![*array], vec![group.clone()])
+        }
+    };
+    let levels: Vec<Level> =
+        locations.into_iter().zip(arrays).map(|(location, array)| Level { location, array }).collect();
+    check_pyramid(&image.axes, &levels)?;
+    let Some(Level { array: finest, .. }) = levels.first() else {
+        return Err(SourceError::malformed(group.to_string(), "multiscales[0].datasets", "there is no level"));
+    };
+    let description = Description {
+        dtype: finest.dtype,
+        levels: levels
+            .iter()
+            .zip(&image.datasets)
+            .map(|(level, dataset)| described(&image.axes, level, dataset))
+            .collect(),
+        fill: finest.fill,
+        window: image.window,
+        format: format!("{} in Zarr v{}, {}", image.version, version.number(), finest.compression()),
+        downsampling: image.downsampling,
+        chunked: true,
+    };
+    Ok(ZarrSource { remote, axes: image.axes, levels, description })
+}
+
+fn described(axes: &Axes, level: &Level, dataset: &Dataset) -> SourceLevel {
+    let (shape, cell) = (Shape(axes.pick(&level.array.shape)), Shape(axes.pick(&level.array.chunk)));
+    SourceLevel { grid: Grid { shape, cell }, scale: dataset.scale, translation: dataset.translation }
+}
+
+/// Checks that the arrays make one pyramid: the same type and fill value, and none larger than the one before it.
+fn check_pyramid(axes: &Axes, levels: &[Level]) -> Result<(), SourceError> {
+    for pair in levels.windows(2) {
+        let [Level { array: finer, .. }, Level { array: coarser, location }] = pair else { continue };
+        let unlike = |field: &str, reason: String| Err(SourceError::unsupported(location.to_string(), field, reason));
+        if coarser.dtype != finer.dtype {
+            return unlike("dtype", format!("{} after a level of {}", coarser.dtype, finer.dtype));
+        }
+        if coarser.fill != finer.fill {
+            return unlike("fill_value", "another fill value than that of the level before".to_owned());
+        }
+        let (shape, before) = (axes.pick(&coarser.shape), axes.pick(&finer.shape));
+        if (0..3).any(|axis| shape[axis] > before[axis]) {
+            return unlike("shape", format!("{} after a level of {}", Shape(shape), Shape(before)));
+        }
+    }
+    Ok(())
+}
+
+impl ZarrSource {
+    /// The level and the location of one of its chunks.
+    fn chunk(&self, index: LevelIndex, block: CellIndex) -> Result<(&Level, &SourceLevel, Location), SourceError> {
+        let number = usize::from(index.0);
+        let (Some(level), Some(described)) = (self.levels.get(number), self.description.levels.get(number)) else {
+            let file = self.levels.first().map(|level| level.location.to_string()).unwrap_or_default();
+            return Err(SourceError::malformed(file, index.to_string(), "there is no such level"));
+        };
+        if !described.grid.contains(block) {
+            let reason = "it lies outside the grid of chunks";
+            return Err(SourceError::malformed(level.location.to_string(), format!("chunk {block}"), reason));
+        }
+        let mut indices = vec![0; level.array.shape.len()];
+        for (axis, index) in self.axes.kept.into_iter().zip(block.0) {
+            indices[axis] = index;
+        }
+        Ok((level, described, level.location.join(&level.array.keys.key(indices))))
+    }
+}
+
+impl Source for ZarrSource {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn locate(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
+        Box::pin(async move {
+            let (level, _, location) = self.chunk(level, block)?;
+            Ok(Placement::Whole { object: self.remote.object(&location)?, limit: level.array.sizes.stored() })
+        })
+    }
+
+    fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
+        let (level, described, location) = self.chunk(level, block)?;
+        let array = &level.array;
+        let decoded = codec::decode(raw, &array.codecs, &array.sizes)
+            .map_err(|error| SourceError::malformed(location.to_string(), error.codec, error.reason))?;
+        // A chunk fits memory, so does the part of it that lies in the array.
+        let shape = described.grid.region(block).shape().0.map(|extent| extent as usize);
+        array.layout.extract(decoded, self.axes.kept, shape).ok_or_else(|| {
+            SourceError::malformed(location.to_string(), "chunk", "it holds fewer voxels than its shape says")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

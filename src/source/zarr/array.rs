@@ -1,0 +1,155 @@
+//! What an array document says, whichever Zarr version it is written in. Axes are in the document's own order here.
+
+use super::codec::{BytesCodec, Sizes};
+use super::json::Field;
+use super::layout::{ByteOrder, Layout};
+use crate::dtype::{DataType, FillValue};
+use crate::source::SourceError;
+
+/// Axes of an array: `t, c, z, y, x`.
+pub(super) const MAX_RANK: usize = 5;
+
+/// Bytes of one decoded chunk. A chunk has to fit into memory several times over while it is decoded.
+const MAX_CHUNK_BYTES: u64 = 1 << 30;
+
+/// Bytes-to-bytes codecs in a chain. Real chains have one or two.
+pub(super) const MAX_CODECS: usize = 8;
+
+/// One array: shape, voxels and the way chunks are stored.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ArrayDocument {
+    /// Extents in voxels, none of them 0.
+    pub shape: Vec<u64>,
+    /// Extents of a chunk, none of them 0; as many as `shape` has.
+    pub chunk: Vec<u64>,
+    /// Type of a voxel.
+    pub dtype: DataType,
+    /// Value of voxels in chunks that are not stored.
+    pub fill: FillValue,
+    /// How chunks are named.
+    pub keys: ChunkKeys,
+    /// Order and byte order of a decoded chunk.
+    pub layout: Layout,
+    /// What was applied to those bytes, in the order of writing.
+    pub codecs: Vec<BytesCodec>,
+    /// Lengths a stored chunk may have.
+    pub sizes: Sizes,
+}
+
+/// How a chunk's key is made of its indices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ChunkKeys {
+    /// Whether keys start with `c` and a separator, as Zarr v3 has it by default.
+    pub prefixed: bool,
+    /// `.` or `/`.
+    pub separator: Separator,
+}
+
+/// What stands between the indices of a chunk key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Separator {
+    Dot,
+    Slash,
+}
+
+impl Separator {
+    /// Reads a separator of a document.
+    pub fn parse(field: &Field) -> Result<Self, SourceError> {
+        match field.text()? {
+            "." => Ok(Separator::Dot),
+            "/" => Ok(Separator::Slash),
+            _ => Err(field.malformed("a separator is `.` or `/`")),
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Separator::Dot => ".",
+            Separator::Slash => "/",
+        }
+    }
+}
+
+impl ChunkKeys {
+    /// The key of a chunk, relative to its array.
+    pub fn key(self, indices: impl IntoIterator<Item = u64>) -> String {
+        let parts = self.prefixed.then(|| "c".to_owned()).into_iter().chain(indices.into_iter().map(|i| i.to_string()));
+        parts.collect::<Vec<_>>().join(self.separator.text())
+    }
+}
+
+/// Storage order as a document gives it.
+pub(super) struct Storage {
+    /// For each axis of the stored chunk, slowest first, the axis of the array that it is.
+    pub axes: Vec<usize>,
+    /// Byte order of a voxel.
+    pub byte_order: ByteOrder,
+    /// Bytes-to-bytes codecs in the order of writing.
+    pub codecs: Vec<BytesCodec>,
+}
+
+impl ArrayDocument {
+    /// Puts together what a document of either version says.
+    pub fn new(extents: Extents, dtype: DataType, fill: FillValue, keys: ChunkKeys, storage: Storage) -> Self {
+        let Extents { shape, chunk, chunk_bytes } = extents;
+        let layout = Layout::new(&chunk, &storage.axes, dtype.size(), storage.byte_order);
+        let sizes = Sizes::of_chain(chunk_bytes, &storage.codecs);
+        ArrayDocument { shape, chunk, dtype, fill, keys, layout, codecs: storage.codecs, sizes }
+    }
+
+    /// The codecs by name, for people.
+    pub fn compression(&self) -> String {
+        match self.codecs.as_slice() {
+            [] => "uncompressed".to_owned(),
+            codecs => codecs.iter().map(|codec| codec.name()).collect::<Vec<_>>().join(" + "),
+        }
+    }
+}
+
+/// Extents of an array and of its chunks, checked: as many of one as of the other, none of them 0, the bytes of a chunk
+/// within bounds.
+pub(super) struct Extents {
+    /// Extents of the array: 1 to [`MAX_RANK`].
+    pub shape: Vec<u64>,
+    chunk: Vec<u64>,
+    chunk_bytes: usize,
+}
+
+impl Extents {
+    /// Reads both from the fields that hold them.
+    pub fn read(shape_field: &Field, chunk_field: &Field, dtype: DataType) -> Result<Self, SourceError> {
+        let shape = extents(shape_field)?;
+        let chunk = extents(chunk_field)?;
+        if shape.is_empty() {
+            return Err(shape_field.unsupported("an array without axes"));
+        }
+        if chunk.len() != shape.len() {
+            let reason = format!("{} extents for an array of {} axes", chunk.len(), shape.len());
+            return Err(chunk_field.malformed(reason));
+        }
+        if bytes_of(&shape, dtype).is_none() {
+            let reason = format!("an array of {} has more bytes than 64 bits count", times(&shape));
+            return Err(shape_field.malformed(reason));
+        }
+        let bounded = bytes_of(&chunk, dtype).filter(|&bytes| bytes <= MAX_CHUNK_BYTES);
+        let chunk_bytes = bounded.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(|| {
+            chunk_field.unsupported(format!("a chunk of {} {dtype} voxels, more than 1 GiB,", times(&chunk)))
+        })?;
+        Ok(Extents { shape, chunk, chunk_bytes })
+    }
+}
+
+fn extents(field: &Field) -> Result<Vec<u64>, SourceError> {
+    field.elements(MAX_RANK)?.iter().map(Field::extent).collect()
+}
+
+fn bytes_of(extents: &[u64], dtype: DataType) -> Option<u64> {
+    extents.iter().try_fold(dtype.size() as u64, |bytes, &extent| bytes.checked_mul(extent))
+}
+
+fn times(extents: &[u64]) -> String {
+    extents.iter().map(u64::to_string).collect::<Vec<_>>().join("×")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! Array documents with anything in any place, for both versions.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{ArrayDocument, MAX_CHUNK_BYTES, MAX_RANK};
+use crate::source::SourceError;
+use crate::source::zarr::{v2, v3};
+
+fn v2_document() -> Value {
+    json!({"zarr_format": 2, "shape": [564, 2520, 2596], "chunks": [64, 64, 64], "dtype": ">i2", "fill_value": 0,
+           "order": "F", "filters": null, "compressor": {"id": "zstd", "level": 1}, "dimension_separator": "/"})
+}
+
+fn v3_document() -> Value {
+    json!({"zarr_format": 3, "node_type": "array", "shape": [4, 5, 6], "data_type": "float32", "fill_value": "NaN",
+           "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [2, 3, 4]}},
+           "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+           "codecs": [{"name": "transpose", "configuration": {"order": [2, 0, 1]}},
+                      {"name": "bytes", "configuration": {"endian": "big"}},
+                      {"name": "blosc", "configuration": {"cname": "lz4"}}, {"name": "crc32c"}],
+           "attributes": {}, "storage_transformers": [], "dimension_names": ["z", "y", "x"]})
+}
+
+/// Words that mean something somewhere, numbers at the edges, and anything else.
+fn any_value() -> impl Strategy<Value = Value> {
+    const WORDS: [&str; 14] =
+        ["C", "F", ".", "/", "<u2", ">f8", "|u1", "zstd", "blosc", "bytes", "transpose", "regular", "NaN", "uint64"];
+    let edges = [0, 1, 2, 3, 1 << 20, 1 << 31, 1 << 32, (1 << 53) + 1, i64::MAX as u64, u64::MAX];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        prop::sample::select(edges.to_vec()).prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        prop::sample::select(WORDS.to_vec()).prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 16, 6, |inner| {
+        let named = ("id|name|endian|order", inner.clone());
+        prop_oneof![
+            prop::collection::vec(inner, 0..7).prop_map(Value::from),
+            prop::collection::vec(named, 0..3).prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+fn pointers(value: &Value, at: String, all: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => members.iter().for_each(|(name, value)| pointers(value, format!("{at}/{name}"), all)),
+        Value::Array(elements) => elements.iter().enumerate().for_each(|(i, v)| pointers(v, format!("{at}/{i}"), all)),
+        _ => {}
+    }
+    all.push(at);
+}
+
+/// A document that is accepted describes chunks that can be decoded; one that is not is refused by file and field.
+fn check(result: Result<ArrayDocument, SourceError>) -> Result<(), TestCaseError> {
+    match result {
+        Ok(array) => {
+            prop_assert!((1..=MAX_RANK).contains(&array.shape.len()));
+            prop_assert_eq!(array.shape.len(), array.chunk.len());
+            prop_assert!(array.shape.iter().chain(&array.chunk).all(|&extent| extent > 0));
+            let bytes = array.chunk.iter().product::<u64>() * array.dtype.size() as u64;
+            prop_assert!(bytes <= MAX_CHUNK_BYTES && array.sizes.stored() >= bytes);
+            prop_assert_eq!(array.fill.as_le_bytes().len(), array.dtype.size());
+        }
+        Err(SourceError::Malformed { file, field, reason } | SourceError::Unsupported { file, field, reason }) => {
+            prop_assert_eq!(file, "file");
+            prop_assert!(!field.is_empty() && !reason.is_empty() && reason.len() < 1000);
+        }
+        Err(other) => return Err(TestCaseError::fail(other.to_string())),
+    }
+    Ok(())
+}
+
+#[test]
+fn the_documents_that_are_mutated_below_are_read() {
+    assert!(v2::parse("file", v2_document().to_string().as_bytes()).is_ok());
+    assert!(v3::parse("file", v3_document().to_string().as_bytes()).is_ok());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(crate::test_cases(500)))]
+
+    #[test]
+    fn any_value_in_any_place_is_read_or_refused(
+        value in any_value(), place in any::<prop::sample::Index>(), second in any::<bool>()
+    ) {
+        let mut document = if second { v2_document() } else { v3_document() };
+        let mut all = Vec::new();
+        pointers(&document, String::new(), &mut all);
+        let pointer: &String = place.get(&all);
+        *document.pointer_mut(pointer).unwrap() = value;
+        let text = document.to_string();
+        check(if second { v2::parse("file", text.as_bytes()) } else { v3::parse("file", text.as_bytes()) })?;
+    }
+
+    #[test]
+    fn mutated_text_is_read_or_refused(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        end in any::<prop::sample::Index>(), cut in any::<bool>(), second in any::<bool>(),
+    ) {
+        let mut text = if second { v2_document() } else { v3_document() }.to_string().into_bytes();
+        for (place, byte) in changes {
+            let at = place.index(text.len());
+            text[at] = byte;
+        }
+        if cut {
+            text.truncate(end.index(text.len()));
+        }
+        check(if second { v2::parse("file", &text) } else { v3::parse("file", &text) })?;
+    }
+}

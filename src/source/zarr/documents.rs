@@ -1,0 +1,156 @@
+//! The few documents that describe an image, fetched in as few rounds as can be.
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use super::array::ArrayDocument;
+use super::json::{self, Field};
+use super::multiscales::{self, Axes, Multiscales};
+use super::{v2, v3};
+use crate::remote::{Cause, Location, Remote, RemoteError};
+use crate::source::SourceError;
+
+/// Longest document of a group. A consolidated `zarr.json` holds those of all its arrays.
+const MAX_GROUP_DOCUMENT: u64 = 8 << 20;
+
+/// Longest document of an array.
+const MAX_ARRAY_DOCUMENT: u64 = 1 << 20;
+
+/// Where documents come from. A missing one is an error with [`Cause::NotFound`].
+pub(super) trait Documents: Sync {
+    /// The document at `location`, refused when longer than `limit` bytes.
+    fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>>;
+}
+
+impl Documents for Remote {
+    fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
+        Box::pin(async move { Ok(self.object(location)?.whole(limit).await?.bytes) })
+    }
+}
+
+/// Version of the storage format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    V2,
+    V3,
+}
+
+impl Version {
+    /// Number of the version.
+    pub const fn number(self) -> u8 {
+        match self {
+            Version::V2 => 2,
+            Version::V3 => 3,
+        }
+    }
+}
+
+/// What the document of a group or of a lone array says.
+pub(super) enum Root {
+    /// An image of several arrays.
+    Image(Version, Multiscales),
+    /// One array without any word about axes.
+    Array(Version, Box<ArrayDocument>),
+}
+
+/// Reads what is at `group`: `.zattrs`, else `zarr.json`, else `.zarray`.
+pub(super) async fn root(documents: &impl Documents, group: &Location) -> Result<Root, SourceError> {
+    let attributes = group.join(".zattrs");
+    let error = match documents.get(&attributes, MAX_GROUP_DOCUMENT).await {
+        Ok(bytes) => return v2_root(documents, group, &attributes, &bytes).await,
+        Err(error) => error,
+    };
+    // A store that may not be listed says 403 of what is not there.
+    if !matches!(error.cause, Cause::NotFound | Cause::Denied(_)) {
+        return Err(error.into());
+    }
+    let document = group.join("zarr.json");
+    match documents.get(&document, MAX_GROUP_DOCUMENT).await {
+        Ok(bytes) => return v3_root(&document.to_string(), &bytes),
+        Err(other) if matches!(other.cause, Cause::NotFound) => {}
+        Err(other) if matches!((&other.cause, &error.cause), (Cause::Denied(_), Cause::Denied(_))) => {}
+        Err(other) => return Err(other.into()),
+    }
+    match lone_v2(documents, group).await? {
+        Some(root) => Ok(root),
+        None if matches!(error.cause, Cause::Denied(_)) => Err(error.into()),
+        None => Err(SourceError::malformed(
+            group.to_string(),
+            "document",
+            "neither .zattrs nor zarr.json nor .zarray is there, so it is no Zarr group",
+        )),
+    }
+}
+
+async fn v2_root(
+    documents: &impl Documents,
+    group: &Location,
+    location: &Location,
+    bytes: &[u8],
+) -> Result<Root, SourceError> {
+    let file = location.to_string();
+    let found = {
+        let value = json::parse(&file, bytes)?;
+        multiscales::parse(&Field::root(&file, &value)?)?
+    };
+    if let Some(image) = found {
+        return Ok(Root::Image(Version::V2, image));
+    }
+    lone_v2(documents, group).await?.ok_or_else(|| SourceError::malformed(file, "multiscales", "it is missing"))
+}
+
+/// The array at `group` itself, where there is one.
+async fn lone_v2(documents: &impl Documents, group: &Location) -> Result<Option<Root>, SourceError> {
+    let location = group.join(".zarray");
+    match documents.get(&location, MAX_ARRAY_DOCUMENT).await {
+        Ok(bytes) => Ok(Some(Root::Array(Version::V2, Box::new(v2::parse(&location.to_string(), &bytes)?)))),
+        Err(error) if matches!(error.cause, Cause::NotFound | Cause::Denied(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn v3_root(file: &str, bytes: &[u8]) -> Result<Root, SourceError> {
+    let value = json::parse(file, bytes)?;
+    let document = Field::root(file, &value)?;
+    if v3::node(&document)? == v3::Node::Array {
+        return Ok(Root::Array(Version::V3, Box::new(v3::parse(file, bytes)?)));
+    }
+    v3::check_members(&document, v3::Node::Group)?;
+    let image = match document.optional("attributes")? {
+        Some(attributes) => multiscales::parse(&attributes)?,
+        None => None,
+    };
+    let missing = || SourceError::malformed(file, "attributes.ome.multiscales", "it is missing");
+    image.map(|image| Root::Image(Version::V3, image)).ok_or_else(missing)
+}
+
+/// Reads the documents of all arrays of an image at once.
+pub(super) async fn arrays(
+    documents: &impl Documents,
+    version: Version,
+    locations: &[Location],
+    axes: &Axes,
+) -> Result<Vec<ArrayDocument>, SourceError> {
+    let fetch = |location: &Location| {
+        let document = location.join(match version {
+            Version::V2 => ".zarray",
+            Version::V3 => "zarr.json",
+        });
+        async move {
+            let bytes = documents.get(&document, MAX_ARRAY_DOCUMENT).await?;
+            Ok::<_, SourceError>((document.to_string(), bytes))
+        }
+    };
+    let fetched = futures::future::try_join_all(locations.iter().map(fetch)).await?;
+    fetched
+        .into_iter()
+        .map(|(file, bytes)| {
+            let array = match version {
+                Version::V2 => v2::parse(&file, &bytes)?,
+                Version::V3 => v3::parse(&file, &bytes)?,
+            };
+            axes.check(&file, &array)?;
+            Ok(array)
+        })
+        .collect()
+}

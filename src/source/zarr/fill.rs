@@ -1,0 +1,80 @@
+//! The value of voxels that are not stored, as array documents write it.
+
+use serde_json::Value;
+
+use super::json::Field;
+use crate::dtype::{DataType, FillValue};
+use crate::source::SourceError;
+
+/// Reads a `fill_value`. Numbers must have an exact place in the type, apart from the rounding of floats; floats may
+/// also be `NaN`, `Infinity`, `-Infinity` or, in Zarr v3, their bits as `0x7fc00000`.
+pub(super) fn parse(field: &Field, dtype: DataType) -> Result<FillValue, SourceError> {
+    let bytes = match dtype {
+        DataType::U8 => u8::try_from(integer(field, dtype)?).map(|v| v.to_le_bytes().to_vec()),
+        DataType::I8 => i8::try_from(integer(field, dtype)?).map(|v| v.to_le_bytes().to_vec()),
+        DataType::U16 => u16::try_from(integer(field, dtype)?).map(|v| v.to_le_bytes().to_vec()),
+        DataType::I16 => i16::try_from(integer(field, dtype)?).map(|v| v.to_le_bytes().to_vec()),
+        DataType::U32 => u32::try_from(integer(field, dtype)?).map(|v| v.to_le_bytes().to_vec()),
+        DataType::I32 => i32::try_from(integer(field, dtype)?).map(|v| v.to_le_bytes().to_vec()),
+        DataType::U64 => u64::try_from(integer(field, dtype)?).map(|v| v.to_le_bytes().to_vec()),
+        DataType::I64 => i64::try_from(integer(field, dtype)?).map(|v| v.to_le_bytes().to_vec()),
+        DataType::F32 => Ok(match bits(field, 8)? {
+            Some(bits) => (bits as u32).to_le_bytes().to_vec(),
+            None => narrow(field, float(field, dtype)?)?.to_le_bytes().to_vec(),
+        }),
+        DataType::F64 => Ok(match bits(field, 16)? {
+            Some(bits) => bits.to_le_bytes().to_vec(),
+            None => float(field, dtype)?.to_le_bytes().to_vec(),
+        }),
+    };
+    bytes.ok().and_then(|bytes| FillValue::from_le_bytes(&bytes)).ok_or_else(|| no_value(field, dtype))
+}
+
+fn no_value(field: &Field, dtype: DataType) -> SourceError {
+    field.malformed(format!("{} is no {dtype}", super::json::brief(field.value)))
+}
+
+fn integer(field: &Field, dtype: DataType) -> Result<i128, SourceError> {
+    let number = match field.value {
+        Value::Number(number) => number,
+        _ => return Err(no_value(field, dtype)),
+    };
+    let whole = number.as_i128().or_else(|| {
+        // numpy writes `0.0` for an integer array at times.
+        number.as_f64().filter(|value| value.fract() == 0.0 && value.abs() < 2f64.powi(53)).map(|value| value as i128)
+    });
+    whole.ok_or_else(|| no_value(field, dtype))
+}
+
+fn float(field: &Field, dtype: DataType) -> Result<f64, SourceError> {
+    match field.value {
+        Value::Number(number) => number.as_f64().ok_or_else(|| no_value(field, dtype)),
+        Value::String(text) => match text.as_str() {
+            "NaN" => Ok(f64::NAN),
+            "Infinity" => Ok(f64::INFINITY),
+            "-Infinity" => Ok(f64::NEG_INFINITY),
+            _ => Err(no_value(field, dtype)),
+        },
+        _ => Err(no_value(field, dtype)),
+    }
+}
+
+/// The nearest 32-bit float, which must be as finite as the number.
+fn narrow(field: &Field, value: f64) -> Result<f32, SourceError> {
+    let narrow = value as f32;
+    if value.is_finite() && !narrow.is_finite() { Err(no_value(field, DataType::F32)) } else { Ok(narrow) }
+}
+
+/// The bits of a float written as `0x` and `digits` hexadecimal digits; `None` where the value is no such text.
+fn bits(field: &Field, digits: usize) -> Result<Option<u64>, SourceError> {
+    let Some(hex) = field.value.as_str().and_then(|text| text.strip_prefix("0x")) else {
+        return Ok(None);
+    };
+    if hex.len() != digits || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(field.malformed(format!("a float's bits are 0x and {digits} hexadecimal digits")));
+    }
+    u64::from_str_radix(hex, 16).map(Some).map_err(|error| field.malformed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Multiscales, parse};
+use crate::source::SourceError;
+use crate::source::zarr::json::Field;
+
+fn read(attributes: &Value) -> Result<Option<Multiscales>, SourceError> {
+    parse(&Field::root("a/.zattrs", attributes)?)
+}
+
+fn axis(name: &str, unit: Value) -> Value {
+    json!({"name": name, "type": "space", "unit": unit})
+}
+
+/// An image of two levels, with one member of `multiscales[0]` replaced.
+fn image(pointer: &str, value: Value) -> Value {
+    let nm = || json!("nanometer");
+    let level = |path: &str, factor: f64| {
+        json!({"path": path, "coordinateTransformations": [
+            {"type": "scale", "scale": [8.0 * factor, 4.0 * factor, 4.0 * factor]},
+            {"type": "translation", "translation": [4.0 * (factor - 1.0), 2.0 * (factor - 1.0), 2.0 * (factor - 1.0)]}]})
+    };
+    let mut image = json!({"version": "0.4", "axes": [axis("z", nm()), axis("y", nm()), axis("x", nm())],
+        "datasets": [level("s0", 1.0), level("s1", 2.0)]});
+    if !pointer.is_empty() {
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        match image.pointer_mut(parent).unwrap() {
+            Value::Array(elements) => elements[key.parse::<usize>().unwrap()] = value,
+            object => object[key] = value,
+        }
+    }
+    json!({"multiscales": [image]})
+}
+
+fn error(pointer: &str, value: Value) -> String {
+    read(&image(pointer, value)).unwrap_err().to_string()
+}
+
+#[test]
+fn transformations_of_the_image_come_after_those_of_the_level() {
+    let outer = json!([{"type": "scale", "scale": [2, 2, 2]}, {"type": "translation", "translation": [1, 10, 100]}]);
+    let read = read(&image("/coordinateTransformations", outer)).unwrap().unwrap();
+    assert_eq!(read.datasets[0].scale, Some([16.0, 8.0, 8.0]));
+    assert_eq!(read.datasets[1].scale, Some([32.0, 16.0, 16.0]));
+    assert_eq!(read.datasets[1].translation, [4.0 * 2.0 + 1.0, 2.0 * 2.0 + 10.0, 2.0 * 2.0 + 100.0]);
+}
+
+#[test]
+fn units_become_nanometres_and_a_missing_one_means_no_voxel_size() {
+    let micrometres = json!([axis("z", json!("micrometer")), axis("y", json!("µm")), axis("x", json!("nanometer"))]);
+    let level = &read(&image("/axes", micrometres)).unwrap().unwrap().datasets[1];
+    assert_eq!((level.scale, level.translation), (Some([16000.0, 8000.0, 8.0]), [4000.0, 2000.0, 2.0]));
+    for missing in [axis("y", Value::Null), json!({"name": "y"})] {
+        let level = &read(&image("/axes/1", missing)).unwrap().unwrap().datasets[1];
+        assert_eq!((level.scale, level.translation), (None, [0.0; 3]));
+    }
+    assert_eq!(
+        error("/axes/1", axis("y", json!("furlong"))),
+        "a/.zattrs: multiscales[0].axes[1].unit: unit `furlong` is not supported"
+    );
+}
+
+#[test]
+fn other_axes_and_orders_are_refused_by_name() {
+    let axes = |names: &[&str]| Value::Array(names.iter().map(|name| axis(name, json!("nanometer"))).collect());
+    for names in [&["x", "y", "z"][..], &["y", "x"], &["z", "y", "x", "x"], &["z", "y"], &[], &["z", "y", "c", "y"]] {
+        let expected = format!("multiscales[0].axes: an image with the axes {} is not supported", names.join(", "));
+        assert!(error("/axes", axes(names)).ends_with(&expected), "{names:?}");
+    }
+    assert!(error("/axes", axes(&["z", "y", "x", "Z"])).ends_with("axes[3].name: axis `Z` is not supported"));
+    assert!(error("/axes", json!(["z", "y", "x"])).ends_with("axes[0]: it is `z`, not an object"));
+    assert!(error("/axes", axes(&["t", "c", "z", "y", "x", "t"])).contains("6 elements where 5 are the most"));
+}
+
+#[test]
+fn odd_levels_are_refused_by_field() {
+    let scale = |scale: Value| json!([{"type": "scale", "scale": scale}]);
+    let first = "/datasets/0/coordinateTransformations";
+    let place = "a/.zattrs: multiscales[0].datasets[0].coordinateTransformations";
+    assert_eq!(error(first, scale(json!([0, 4, 4]))), format!("{place}[0].scale: 0 is not above 0"));
+    assert_eq!(error(first, scale(json!([8, -4, 4]))), format!("{place}[0].scale: -4 is not above 0"));
+    assert_eq!(error(first, scale(json!([8, 4]))), format!("{place}[0].scale: 2 numbers for 3 axes"));
+    assert_eq!(error(first, scale(json!([8, 4, "4"]))), format!("{place}[0].scale[2]: it is `4`, not a finite number"));
+    assert_eq!(error(first, json!([{"type": "scale", "path": "x"}])), format!("{place}[0].scale: it is missing"));
+    let affine = error(first, json!([{"type": "affine"}]));
+    assert_eq!(affine, format!("{place}[0].type: transformation `affine` is not supported"));
+    let tiny =
+        error(first, json!([{"type": "scale", "scale": [1e-300, 1, 1]}, {"type": "scale", "scale": [1e-300, 1, 1]}]));
+    assert_eq!(tiny, format!("{place}: the voxel size is not a positive number of nanometres"));
+    let finer = error("/datasets/1/coordinateTransformations", scale(json!([8, 4, 3.9])));
+    assert!(finer.ends_with(
+        "datasets[1].coordinateTransformations: a level that is finer than the one before it is not supported"
+    ));
+    assert!(error("/datasets", json!([])).ends_with("multiscales[0].datasets: there is no level"));
+    assert!(error("/datasets", Value::Null).ends_with("multiscales[0].datasets: it is missing"));
+    let many = Value::Array(vec![image("", Value::Null)["multiscales"][0]["datasets"][0].clone(); 32]);
+    assert!(error("/datasets", many).ends_with("datasets: 32 elements where 31 are the most is not supported"));
+    for path in ["", "/s0", "s0/", "../s0", "a//b", "a/./b", "a\u{0}b", "a\\b"] {
+        assert!(error("/datasets/0/path", json!(path)).contains("datasets[0].path: the path `"), "{path}");
+    }
+}
+
+#[test]
+fn versions_are_0_4_and_0_5() {
+    assert!(error("/version", json!("0.3")).ends_with("version: OME-NGFF version `0.3` is not supported"));
+    assert!(error("/version", json!(4)).ends_with("version: it is 4, not a text"));
+    let mut ome = image("/version", Value::Null);
+    ome["version"] = json!("0.5");
+    assert_eq!(read(&json!({"ome": ome})).unwrap().unwrap().version, "OME-NGFF 0.5");
+    assert_eq!(read(&image("/version", Value::Null)).unwrap().unwrap().version, "OME-NGFF");
+}
+
+#[test]
+fn the_window_and_the_downsampling_are_taken_where_they_are_sound() {
+    let window = |window: Value| {
+        let mut attributes = image("", Value::Null);
+        attributes["omero"] = json!({"channels": [{"window": window}]});
+        read(&attributes).unwrap().unwrap().window
+    };
+    assert_eq!(window(json!({"start": 10, "end": 200.5, "min": 0, "max": 255})), Some((10.0, 200.5)));
+    assert_eq!(window(json!({"start": 10, "end": 10})), None);
+    assert_eq!(window(json!({"start": "a", "end": 10})), None);
+    assert_eq!(window(json!(7)), None);
+    let downsampling = |pointer, value| read(&image(pointer, value)).unwrap().unwrap().downsampling;
+    assert_eq!(downsampling("/type", json!("gaussian")).as_deref(), Some("gaussian"));
+    assert_eq!(downsampling("/metadata", json!({"method": "skimage", "version": 3})).as_deref(), Some("skimage"));
+    assert_eq!(downsampling("/type", Value::Null), None);
+    assert_eq!(downsampling("/metadata", json!([1])), None);
+}
+
+#[test]
+fn attributes_without_an_image_are_none() {
+    for attributes in [json!({}), json!({"multiscales": []}), json!({"ome": {}}), json!({"multiscales": null})] {
+        assert_eq!(read(&attributes).unwrap(), None);
+    }
+    assert!(read(&json!({"multiscales": 5})).is_err());
+}
+
+/// Any value a member may hold.
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        prop_oneof![Just("scale".to_owned()), Just("z".to_owned()), any::<String>()].prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((any::<String>(), inner), 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+fn pointers(value: &Value, at: String, all: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => members.iter().for_each(|(name, value)| pointers(value, format!("{at}/{name}"), all)),
+        Value::Array(elements) => elements.iter().enumerate().for_each(|(i, v)| pointers(v, format!("{at}/{i}"), all)),
+        _ => {}
+    }
+    all.push(at);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(crate::test_cases(200)))]
+
+    #[test]
+    fn any_attributes_are_an_image_of_sound_levels_or_an_error(
+        value in any_value(), place in any::<prop::sample::Index>()
+    ) {
+        let mut attributes = image("", Value::Null);
+        let mut all = Vec::new();
+        pointers(&attributes, String::new(), &mut all);
+        let pointer: &String = place.get(&all);
+        *attributes.pointer_mut(pointer).unwrap() = value;
+        if let Ok(Some(image)) = read(&attributes) {
+            prop_assert!((1..=31).contains(&image.datasets.len()));
+            for dataset in image.datasets {
+                prop_assert!(dataset.scale.iter().flatten().all(|&size| size.is_finite() && size > 0.0));
+                prop_assert!(dataset.translation.iter().all(|length| length.is_finite()));
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Whole groups: those of other writers, where a folder of them is given, and hand-written ones.
+
+mod fixtures;
+mod groups;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use url::Url;
+
+use super::documents::Documents;
+use super::{ZarrSource, open_through};
+use crate::geometry::{CellIndex, LevelIndex};
+use crate::remote::{Cause, Location, Manners, Remote, RemoteError};
+use crate::source::SourceError;
+use crate::stats::Stats;
+
+/// Documents of a map of URLs, or of the file system where the map is empty. Notes what was asked for.
+#[derive(Default)]
+struct Shelf {
+    documents: BTreeMap<String, Result<Vec<u8>, Cause>>,
+    asked: Mutex<Vec<String>>,
+}
+
+const GROUP: &str = "https://example.org/bucket/image.zarr";
+
+impl Shelf {
+    /// Documents below [`GROUP`].
+    fn of<const N: usize>(documents: [(&str, Value); N]) -> Self {
+        let entry = |(key, value): (&str, Value)| (format!("{GROUP}/{key}"), Ok(value.to_string().into_bytes()));
+        Shelf { documents: documents.into_iter().map(entry).collect(), asked: Mutex::default() }
+    }
+
+    fn refuse(mut self, key: &str, cause: Cause) -> Self {
+        self.documents.insert(format!("{GROUP}/{key}"), Err(cause));
+        self
+    }
+
+    fn raw(mut self, key: &str, text: &str) -> Self {
+        self.documents.insert(format!("{GROUP}/{key}"), Ok(text.as_bytes().to_vec()));
+        self
+    }
+
+    fn open(&self) -> Result<ZarrSource, SourceError> {
+        self.open_at(GROUP)
+    }
+
+    fn open_at(&self, url: &str) -> Result<ZarrSource, SourceError> {
+        let remote = Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
+        let group = Location::anonymous(Url::parse(url).unwrap());
+        futures::executor::block_on(open_through(self, remote, &group))
+    }
+
+    /// The text of the error that opening ends with.
+    fn error(&self) -> String {
+        self.open().map(|source| source.description.format).unwrap_err().to_string()
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().iter().map(|url| url.replace(&format!("{GROUP}/"), "")).collect()
+    }
+}
+
+impl Documents for Shelf {
+    fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
+        let url = location.to_string();
+        self.asked.lock().unwrap().push(url.clone());
+        let found = match location.url.scheme() {
+            "file" => std::fs::read(path_of(location)).map_err(|_| Cause::NotFound),
+            _ => self.documents.get(&url).cloned().unwrap_or(Err(Cause::NotFound)),
+        };
+        let found = match found {
+            Ok(bytes) if bytes.len() as u64 > limit => Err(Cause::Protocol("too long".to_owned())),
+            other => other,
+        };
+        let result = found.map(Bytes::from).map_err(|cause| RemoteError { url, range: None, attempts: 1, cause });
+        Box::pin(async move { result })
+    }
+}
+
+fn path_of(location: &Location) -> PathBuf {
+    location.url.to_file_path().unwrap()
+}
+
+/// The location of a chunk, relative to [`GROUP`].
+fn chunk_key(source: &ZarrSource, level: u8, block: [u64; 3]) -> String {
+    let (_, _, location) = source.chunk(LevelIndex(level), CellIndex(block)).unwrap();
+    location.to_string().replace(&format!("{GROUP}/"), "")
+}
+
+/// A small `.zarray` of 4 × 5 × 6 voxels in chunks of 2 × 3 × 4.
+fn zarray() -> Value {
+    json!({"zarr_format": 2, "shape": [4, 5, 6], "chunks": [2, 3, 4], "dtype": "<u2", "fill_value": 0, "order": "C",
+           "filters": null, "compressor": null, "dimension_separator": "/"})
+}
+
+/// The same as a `zarr.json`.
+fn zarr_json() -> Value {
+    json!({"zarr_format": 3, "node_type": "array", "shape": [4, 5, 6], "data_type": "uint16", "fill_value": 0,
+           "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [2, 3, 4]}},
+           "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+           "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}], "attributes": {},
+           "storage_transformers": []})
+}
+
+/// Attributes of an image of one level `s0`.
+fn attributes() -> Value {
+    let axis = |name: &str| json!({"name": name, "type": "space", "unit": "nanometer"});
+    json!({"multiscales": [{
+        "axes": [axis("z"), axis("y"), axis("x")],
+        "datasets": [{"path": "s0", "coordinateTransformations": [{"type": "scale", "scale": [8.0, 4.0, 4.0]}]}],
+        "version": "0.4"}]})
+}

@@ -1,0 +1,83 @@
+//! Groups that zarr-python and TensorStore wrote, read bit-equal. `tests/make_zarr_fixtures.py` makes them.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use serde_json::Value;
+use url::Url;
+
+use super::{Shelf, path_of};
+use crate::geometry::{CellIndex, LevelIndex};
+use crate::source::{Source, SourceError};
+
+#[test]
+fn groups_of_other_writers_are_read_bit_equal() {
+    let Some(folder) = std::env::var_os("EMFS_ZARR_FIXTURES").map(PathBuf::from) else {
+        println!("skipped: EMFS_ZARR_FIXTURES names no folder of groups");
+        return;
+    };
+    let mut compared = 0;
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() && path.extension().is_some_and(|extension| extension == "json") {
+            compare(&path.with_extension(""), &path);
+            compared += 1;
+        }
+    }
+    assert!(compared > 0, "no group in {}", folder.display());
+    println!("{compared} groups are bit-equal");
+}
+
+/// Compares every voxel, the scales and the translations of a group with its truth.
+fn compare(group: &Path, truth: &Path) {
+    let name = group.display();
+    let truth: Value = serde_json::from_slice(&std::fs::read(truth).unwrap()).unwrap();
+    let source = Shelf::default().open_at(Url::from_file_path(group).unwrap().as_str());
+    let source = source.unwrap_or_else(|error| panic!("{error}"));
+    let description = source.description();
+    let levels = truth["levels"].as_array().unwrap();
+    assert_eq!(description.levels.len(), levels.len(), "{name}");
+    for (n, (level, expected)) in description.levels.iter().zip(levels).enumerate() {
+        let numbers = |key: &str| serde_json::from_value::<Vec<f64>>(expected[key].clone()).unwrap();
+        assert_eq!(level.grid.shape.0.map(|extent| extent as f64).to_vec(), numbers("shape"), "{name}");
+        assert_eq!(level.grid.cell.0.map(|extent| extent as f64).to_vec(), numbers("chunk"), "{name}");
+        assert_eq!(level.scale.unwrap().to_vec(), numbers("scale"), "{name}");
+        assert_eq!(level.translation.to_vec(), numbers("translation"), "{name}");
+        assert_eq!(description.dtype.name(), expected["dtype"], "{name}");
+        let raw = std::fs::read(group.with_extension(format!("s{n}.raw"))).unwrap();
+        let level_index = LevelIndex(n as u8);
+        for block in level.grid.cells_in(&level.grid.shape.region()) {
+            let (level_found, _, location) = source.chunk(level_index, block).unwrap();
+            let region = level.grid.region(block);
+            let voxels = match std::fs::read(path_of(&location)) {
+                Ok(raw) => {
+                    assert!(raw.len() as u64 <= level_found.array.sizes.stored(), "{name} {block}");
+                    mutate(&source, level_index, block, &raw);
+                    source.decode(level_index, block, raw.into()).unwrap_or_else(|error| panic!("{error}"))
+                }
+                Err(_) => description.fill.repeat(region.shape().voxels().unwrap() as usize).into(),
+            };
+            let item = description.dtype.size();
+            let [_, height, width] = level.grid.shape.0.map(|extent| extent as usize);
+            let [depth, rows, row] = region.shape().0.map(|extent| extent as usize);
+            let [z0, y0, x0] = region.start.map(|start| start as usize);
+            assert_eq!(voxels.len(), depth * rows * row * item, "{name} {block}");
+            for (i, line) in voxels.chunks_exact(row * item).enumerate() {
+                let start = ((z0 + i / rows) * height + y0 + i % rows) * width + x0;
+                assert!(line == &raw[start * item..][..row * item], "{name} s{n} {block} row {i}");
+            }
+        }
+    }
+}
+
+/// A chunk that is cut, or has bytes behind it, is an error that names it, whatever the codec.
+fn mutate(source: &crate::source::zarr::ZarrSource, level: LevelIndex, block: CellIndex, raw: &[u8]) {
+    let (_, _, location) = source.chunk(level, block).unwrap();
+    let longer: Vec<u8> = raw.iter().copied().chain([0]).collect();
+    for bytes in [&raw[..raw.len() - 1], &raw[..raw.len() / 2], &[], &longer] {
+        match source.decode(level, block, Bytes::copy_from_slice(bytes)) {
+            Err(SourceError::Malformed { file, .. }) => assert_eq!(file, location.to_string()),
+            other => panic!("{location}: {other:?}"),
+        }
+    }
+}

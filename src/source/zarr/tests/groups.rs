@@ -1,0 +1,283 @@
+//! Opening of hand-written groups: which documents are asked for, and how each refusal reads.
+
+use serde_json::{Value, json};
+
+use super::{GROUP, Shelf, attributes, chunk_key, zarr_json, zarray};
+use crate::dtype::FillValue;
+use crate::geometry::{CellIndex, LevelIndex, Shape};
+use crate::remote::Cause;
+use crate::source::{Placement, Source, SourceError};
+
+fn with(mut document: Value, pointer: &str, value: Value) -> Value {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    match document.pointer_mut(parent).unwrap() {
+        Value::Array(elements) => elements[key.parse::<usize>().unwrap()] = value,
+        object => object[key] = value,
+    }
+    document
+}
+
+fn v3_group(attributes: Value) -> Value {
+    json!({"zarr_format": 3, "node_type": "group", "attributes": {"ome": with(attributes, "/version", json!("0.5"))}})
+}
+
+/// The error of a group whose array document has one other value.
+fn v2_error(pointer: &str, value: Value) -> String {
+    Shelf::of([(".zattrs", attributes()), ("s0/.zarray", with(zarray(), pointer, value))]).error()
+}
+
+fn v3_error(pointer: &str, value: Value) -> String {
+    Shelf::of([("zarr.json", v3_group(attributes())), ("s0/zarr.json", with(zarr_json(), pointer, value))]).error()
+}
+
+#[test]
+fn a_v2_group_takes_one_request_and_one_per_array() {
+    let shelf = Shelf::of([(".zattrs", attributes()), ("s0/.zarray", zarray())]);
+    let source = shelf.open().unwrap();
+    assert_eq!(shelf.asked(), [".zattrs", "s0/.zarray"]);
+    let description = source.description();
+    assert_eq!(description.format, "OME-NGFF 0.4 in Zarr v2, uncompressed");
+    assert_eq!(description.levels[0].grid.shape, Shape([4, 5, 6]));
+    assert_eq!(description.levels[0].grid.cell, Shape([2, 3, 4]));
+    assert_eq!(description.levels[0].scale, Some([8.0, 4.0, 4.0]));
+    assert!(description.chunked && description.window.is_none() && description.downsampling.is_none());
+    assert_eq!(chunk_key(&source, 0, [1, 0, 1]), "s0/1/0/1");
+}
+
+#[test]
+fn a_v3_group_is_found_where_there_is_no_v2_one() {
+    for cause in [None, Some(Cause::Denied(403))] {
+        let mut shelf = Shelf::of([("zarr.json", v3_group(attributes())), ("s0/zarr.json", zarr_json())]);
+        if let Some(cause) = cause {
+            shelf = shelf.refuse(".zattrs", cause);
+        }
+        let source = shelf.open().unwrap();
+        assert_eq!(shelf.asked(), [".zattrs", "zarr.json", "s0/zarr.json"]);
+        assert_eq!(source.description().format, "OME-NGFF 0.5 in Zarr v3, uncompressed");
+        assert_eq!(chunk_key(&source, 0, [1, 0, 1]), "s0/c/1/0/1");
+    }
+}
+
+#[test]
+fn a_lone_array_is_an_image_of_one_level_without_voxel_size() {
+    let v2 = Shelf::of([(".zarray", zarray())]).open().unwrap();
+    let v2_with_attributes = Shelf::of([(".zarray", zarray()), (".zattrs", json!({"x": 1}))]).open().unwrap();
+    let v3 = Shelf::of([("zarr.json", zarr_json())]).open().unwrap();
+    for (source, key) in [(v2, "1/1/1"), (v2_with_attributes, "1/1/1"), (v3, "c/1/1/1")] {
+        assert_eq!(source.description().levels.len(), 1);
+        assert_eq!(source.description().levels[0].scale, None);
+        assert_eq!(chunk_key(&source, 0, [1, 1, 1]), key);
+    }
+}
+
+#[test]
+fn a_failed_fetch_is_an_error_and_never_another_kind_of_store() {
+    let shelf = Shelf::of([("zarr.json", zarr_json())]).refuse(".zattrs", Cause::Timeout(60));
+    assert!(matches!(shelf.open(), Err(SourceError::Remote(error)) if error.cause == Cause::Timeout(60)));
+    assert_eq!(shelf.asked(), [".zattrs"]);
+    let shelf = Shelf::of([(".zattrs", attributes())]);
+    assert!(matches!(shelf.open(), Err(SourceError::Remote(error)) if error.cause == Cause::NotFound));
+    let shelf = Shelf::of([]).refuse(".zattrs", Cause::Denied(403)).refuse("zarr.json", Cause::Denied(403));
+    assert!(matches!(shelf.open(), Err(SourceError::Remote(error)) if error.cause == Cause::Denied(403)));
+    assert!(Shelf::of([]).error().starts_with(&format!("{GROUP}: document: neither .zattrs nor zarr.json")));
+}
+
+#[test]
+fn groups_without_an_image_are_refused_by_name() {
+    assert!(Shelf::of([(".zattrs", json!({}))]).error().contains(".zattrs: multiscales: it is missing"));
+    assert!(
+        Shelf::of([("zarr.json", json!({"zarr_format": 3, "node_type": "group"}))]).error().contains("ome.multiscales")
+    );
+    assert!(Shelf::of([]).raw(".zattrs", "<html>").error().contains(".zattrs: document: it is no valid JSON"));
+    assert!(Shelf::of([]).raw(".zattrs", "[]").error().contains("it is an array of 0, not an object"));
+    assert!(Shelf::of([]).raw("zarr.json", &"[".repeat(100_000)).error().contains("no valid JSON"));
+}
+
+#[test]
+fn odd_v2_arrays_are_refused_by_field_and_name() {
+    let cases = [
+        ("/zarr_format", json!(3), "zarr_format: a .zarray has format 2"),
+        ("/shape", json!([4, 5]), "chunks: 3 extents for an array of 2 axes"),
+        ("/shape", json!([4, -5, 6]), "shape[1]: it is -5, not a whole number"),
+        ("/shape", json!([4, 0, 6]), "shape[1]: an extent of 0 is not supported"),
+        ("/shape", json!([4294967296u64, 4294967296u64, 4294967296u64]), "shape: an array of 4294967296×"),
+        ("/shape", json!([u64::MAX, 1, 1]), "shape[0]: an extent of 18446744073709551615 is beyond any array"),
+        ("/shape", json!("4,5,6"), "shape: it is `4,5,6`, not an array"),
+        ("/shape", json!([1, 1, 1, 1, 1, 1]), "shape: 6 elements where 5 are the most is not supported"),
+        ("/chunks", json!([2, 3, 0]), "chunks[2]: an extent of 0 is not supported"),
+        ("/chunks", json!([1 << 20, 1 << 20, 1 << 20]), "chunks: a chunk of 1048576×1048576×1048576 uint16 voxels"),
+        ("/chunks", json!([2.5, 3, 4]), "chunks[0]: it is 2.5, not a whole number"),
+        ("/dtype", json!("|b1"), "dtype: type `|b1` is not supported"),
+        ("/dtype", json!("<f2"), "dtype: type `<f2` is not supported"),
+        ("/dtype", json!("|u2"), "dtype: `|u2` has no byte order"),
+        ("/dtype", json!([["a", "<u2"]]), "dtype: a structured type is not supported"),
+        ("/dtype", json!(""), "dtype: type `` is not supported"),
+        ("/dtype", Value::Null, "dtype: it is missing"),
+        ("/order", json!("K"), "order: `K` is neither `C` nor `F`"),
+        ("/dimension_separator", json!("-"), "dimension_separator: a separator is `.` or `/`"),
+        ("/fill_value", json!(65536), "fill_value: 65536 is no uint16"),
+        ("/fill_value", json!("NaN"), "fill_value: `NaN` is no uint16"),
+        ("/filters", json!([{"id": "delta"}]), "filters[0]: filter `delta` is not supported"),
+        ("/compressor", json!({"id": "lz4"}), "compressor.id: compressor `lz4` is not supported"),
+        ("/compressor", json!({"id": "crc32c"}), "compressor.id: compressor `crc32c` is not supported"),
+        ("/compressor", json!({"level": 1}), "compressor.id: it is missing"),
+        ("/compressor", json!("zstd"), "compressor: it is `zstd`, not an object"),
+    ];
+    for (pointer, value, expected) in cases {
+        let error = v2_error(pointer, value.clone());
+        let (file, complaint) = error.split_at(format!("{GROUP}/s0/.zarray: ").len());
+        assert_eq!(file, format!("{GROUP}/s0/.zarray: "));
+        assert!(complaint.starts_with(expected), "{pointer} = {value}: {error}");
+    }
+}
+
+#[test]
+fn odd_v3_arrays_are_refused_by_field_and_name() {
+    let sharding = json!([{"name": "sharding_indexed", "configuration": {}}]);
+    let bytes = json!({"name": "bytes", "configuration": {"endian": "little"}});
+    let transpose = |order: Value| json!([{"name": "transpose", "configuration": {"order": order}}, bytes.clone()]);
+    let cases = [
+        ("/zarr_format", json!(2), "zarr_format: a zarr.json has format 3"),
+        ("/node_type", json!("group"), "node_type: it is a group where an array is expected"),
+        ("/node_type", json!("table"), "node_type: `table` is neither `group` nor `array`"),
+        ("/data_type", json!("float16"), "data_type: type `float16` is not supported"),
+        ("/data_type", json!({"name": "numpy.datetime64"}), "data_type: type `numpy.datetime64` is not supported"),
+        ("/chunk_grid", json!({"name": "rectangular"}), "chunk_grid: chunk grid `rectangular` is not supported"),
+        ("/chunk_grid", json!({"name": "regular"}), "chunk_grid: `configuration.chunk_shape` is missing"),
+        ("/chunk_key_encoding", json!("morton"), "chunk_key_encoding: chunk key encoding `morton` is not supported"),
+        ("/codecs", sharding, "codecs[0]: codec `sharding_indexed` is not supported"),
+        ("/codecs", json!([]), "codecs: codec `bytes` is missing"),
+        ("/codecs", json!(["bytes"]), "codecs[0]: `configuration.endian` is missing for uint16"),
+        ("/codecs", json!([{"name": "zstd"}, bytes.clone()]), "codecs[0]: codec `zstd` stands in the wrong place"),
+        ("/codecs", json!([bytes.clone(), bytes.clone()]), "codecs[1]: codec `bytes` stands in the wrong place"),
+        ("/codecs", transpose(json!([0, 0, 1])), "codecs[0].configuration.order: it is no permutation"),
+        ("/codecs", transpose(json!([0, 1, 3])), "codecs[0].configuration.order[2]: there are 3 axes"),
+        ("/codecs", transpose(json!("F")), "codecs[0].configuration.order: it is `F`, not an array"),
+        (
+            "/codecs",
+            json!([bytes, {"name": "vendor.pack", "must_understand": false}]),
+            "codecs[1]: codec `vendor.pack`",
+        ),
+        ("/storage_transformers", json!([{"name": "cache"}]), "storage_transformers[0]: storage transformer `cache`"),
+        ("/fill_value", Value::Null, "fill_value: it is missing"),
+        ("/layers", json!({"must_understand": true}), "document: extension `layers` is not supported"),
+        ("/layers", json!(1), "document: extension `layers` is not supported"),
+    ];
+    for (pointer, value, expected) in cases {
+        let error = v3_error(pointer, value.clone());
+        let (file, complaint) = error.split_at(format!("{GROUP}/s0/zarr.json: ").len());
+        assert_eq!(file, format!("{GROUP}/s0/zarr.json: "));
+        assert!(complaint.starts_with(expected), "{pointer} = {value}: {error}");
+    }
+    let tolerated = with(zarr_json(), "/layers", json!({"must_understand": false}));
+    assert!(Shelf::of([("zarr.json", tolerated)]).open().is_ok());
+}
+
+#[test]
+fn extra_keys_of_known_codecs_are_tolerated() {
+    let compressor = json!({"id": "zstd", "level": 1, "checksum": false, "new": {"key": [1]}});
+    let array = with(with(zarray(), "/compressor", compressor), "/another", json!("key"));
+    assert!(Shelf::of([(".zattrs", attributes()), ("s0/.zarray", array)]).open().is_ok());
+}
+
+#[test]
+fn keys_follow_the_separator_and_the_encoding() {
+    let v2 = |array: Value| chunk_key(&Shelf::of([(".zarray", array)]).open().unwrap(), 0, [1, 0, 1]);
+    assert_eq!(v2(with(zarray(), "/dimension_separator", json!("."))), "1.0.1");
+    let mut old = zarray();
+    old.as_object_mut().unwrap().remove("dimension_separator");
+    assert_eq!(v2(old), "1.0.1");
+    let v3 = |encoding: Value| {
+        let array = with(zarr_json(), "/chunk_key_encoding", encoding);
+        chunk_key(&Shelf::of([("zarr.json", array)]).open().unwrap(), 0, [1, 0, 1])
+    };
+    assert_eq!(v3(json!("default")), "c/1/0/1");
+    assert_eq!(v3(json!({"name": "default", "configuration": {"separator": "."}})), "c.1.0.1");
+    assert_eq!(v3(json!({"name": "v2"})), "1.0.1");
+    assert_eq!(v3(json!({"name": "v2", "configuration": {"separator": "/"}})), "1/0/1");
+}
+
+#[test]
+fn levels_must_agree_and_shrink() {
+    let error = |pointer: &str, value: Value| {
+        let mut attributes = attributes();
+        let second = json!({"path": "s1", "coordinateTransformations": [{"type": "scale", "scale": [16, 8, 8]}]});
+        attributes["multiscales"][0]["datasets"].as_array_mut().unwrap().push(second);
+        let shelf = [(".zattrs", attributes), ("s0/.zarray", zarray()), ("s1/.zarray", with(zarray(), pointer, value))];
+        Shelf::of(shelf).error().replace(GROUP, "")
+    };
+    assert_eq!(error("/dtype", json!("<i2")), "/s1: dtype: int16 after a level of uint16 is not supported");
+    assert!(error("/fill_value", json!(1)).starts_with("/s1: fill_value: another fill value"));
+    assert_eq!(error("/shape", json!([4, 5, 7])), "/s1: shape: 4×5×7 after a level of 4×5×6 is not supported");
+}
+
+#[test]
+fn axes_of_length_one_are_dropped_and_others_refused() {
+    let mut attributes = attributes();
+    let image = &mut attributes["multiscales"][0];
+    image["axes"].as_array_mut().unwrap().insert(0, json!({"name": "c", "type": "channel"}));
+    image["datasets"][0]["coordinateTransformations"][0]["scale"] = json!([1, 8.0, 4.0, 4.0]);
+    let array = |channels: u64| {
+        let array = with(zarray(), "/shape", json!([channels, 4, 5, 6]));
+        with(with(array, "/chunks", json!([2, 2, 3, 4])), "/dimension_separator", json!("."))
+    };
+    let source = Shelf::of([(".zattrs", attributes.clone()), ("s0/.zarray", array(1))]).open().unwrap();
+    assert_eq!(chunk_key(&source, 0, [1, 0, 1]), "s0/0.1.0.1");
+    // The first channel of the chunk is taken; the second lies outside of the array.
+    let raw: Vec<u8> = (0..48u16).flat_map(u16::to_le_bytes).collect();
+    let voxels = source.decode(LevelIndex(0), CellIndex([0, 0, 0]), raw.into()).unwrap();
+    assert_eq!(voxels.to_vec(), (0..24u16).flat_map(u16::to_le_bytes).collect::<Vec<u8>>());
+    let error = Shelf::of([(".zattrs", attributes.clone()), ("s0/.zarray", array(2))]).error();
+    assert!(error.ends_with("s0/.zarray: shape: axis `c` of length 2 is not supported"), "{error}");
+    let error = Shelf::of([(".zattrs", attributes), ("s0/.zarray", zarray())]).error();
+    assert!(error.ends_with("shape: 3 extents for the 4 axes c, z, y, x"), "{error}");
+}
+
+#[test]
+fn the_limit_of_a_chunk_is_its_own_size_and_room_for_a_header() {
+    let compressed = with(zarray(), "/compressor", json!({"id": "gzip"}));
+    for (array, expected) in [(zarray(), 48), (compressed, 48 + 65536)] {
+        let source = Shelf::of([(".zarray", array)]).open().unwrap();
+        let placement = futures::executor::block_on(source.locate(LevelIndex(0), CellIndex([1, 1, 1]))).unwrap();
+        assert!(matches!(placement, Placement::Whole { object, limit }
+            if limit == expected && object.url() == format!("{GROUP}/1/1/1")));
+    }
+}
+
+#[test]
+fn chunks_outside_of_the_grid_are_errors() {
+    let source = Shelf::of([(".zarray", zarray())]).open().unwrap();
+    assert_eq!(source.description().fill, FillValue::zero(source.description().dtype));
+    for (level, block) in [(0, [2, 0, 0]), (0, [0, 0, u64::MAX]), (1, [0, 0, 0]), (255, [0, 0, 0])] {
+        let (level, block) = (LevelIndex(level), CellIndex(block));
+        assert!(futures::executor::block_on(source.locate(level, block)).is_err());
+        assert!(source.decode(level, block, vec![0; 48].into()).is_err());
+    }
+}
+
+#[test]
+fn a_pyramid_as_openorganelle_has_it_is_read() {
+    let attributes = json!({"multiscales": [{
+        "axes": attributes()["multiscales"][0]["axes"],
+        "coordinateTransformations": [{"scale": [1.0, 1.0, 1.0], "type": "scale"}],
+        "datasets": [
+            {"coordinateTransformations": [{"scale": [2.96, 4.0, 4.0], "type": "scale"},
+                {"translation": [0.0, 0.0, 0.0], "type": "translation"}], "path": "s0"},
+            {"coordinateTransformations": [{"scale": [11.840000000000002, 16.0, 16.0], "type": "scale"},
+                {"translation": [4.4399999999999995, 6.0, 6.0], "type": "translation"}], "path": "s2"}],
+        "metadata": null, "name": "", "type": null, "version": "0.4"}]});
+    let array = |shape: [u64; 3]| {
+        json!({"chunks": [64, 64, 64], "compressor": {"id": "zstd", "level": 1}, "dimension_separator": "/",
+               "dtype": "<i2", "fill_value": 0, "filters": null, "order": "C", "shape": shape, "zarr_format": 2})
+    };
+    let documents =
+        [(".zattrs", attributes), ("s0/.zarray", array([564, 2520, 2596])), ("s2/.zarray", array([141, 630, 649]))];
+    let source = Shelf::of(documents).open().unwrap();
+    let [fine, coarse] = source.description().levels.as_slice() else { panic!("two levels") };
+    assert_eq!(fine.grid.counts(), [9, 40, 41]);
+    assert_eq!(
+        (coarse.scale, coarse.translation),
+        (Some([11.840000000000002, 16.0, 16.0]), [4.4399999999999995, 6.0, 6.0])
+    );
+    assert_eq!(source.description().format, "OME-NGFF 0.4 in Zarr v2, zstd");
+}

@@ -1,0 +1,192 @@
+//! The documents of Zarr v3, `zarr.json`. Format: the Zarr core specification, version 3.1.
+
+use serde_json::Value;
+
+use super::array::{self, ArrayDocument, ChunkKeys, Extents, Separator, Storage};
+use super::codec::BytesCodec;
+use super::fill;
+use super::json::{self, Field, quoted};
+use super::layout::{ByteOrder, c_order};
+use crate::dtype::DataType;
+use crate::source::SourceError;
+
+/// Members of an array document that the specification names.
+const ARRAY_MEMBERS: [&str; 11] = [
+    "zarr_format",
+    "node_type",
+    "shape",
+    "data_type",
+    "chunk_grid",
+    "chunk_key_encoding",
+    "fill_value",
+    "codecs",
+    "attributes",
+    "storage_transformers",
+    "dimension_names",
+];
+
+/// Members of a group document; the last one is a copy of other documents that emfs does not rely on.
+const GROUP_MEMBERS: [&str; 4] = ["zarr_format", "node_type", "attributes", "consolidated_metadata"];
+
+/// What a `zarr.json` is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Node {
+    Group,
+    Array,
+}
+
+/// Says what a `zarr.json` is about.
+pub(super) fn node(document: &Field) -> Result<Node, SourceError> {
+    let format = document.member("zarr_format")?;
+    if format.whole()? != 3 {
+        return Err(format.malformed("a zarr.json has format 3"));
+    }
+    let kind = document.member("node_type")?;
+    match kind.text()? {
+        "group" => Ok(Node::Group),
+        "array" => Ok(Node::Array),
+        other => Err(kind.malformed(format!("{} is neither `group` nor `array`", quoted(other)))),
+    }
+}
+
+/// Refuses members that the specification does not name, unless they say that they may be ignored.
+pub(super) fn check_members(document: &Field, node: Node) -> Result<(), SourceError> {
+    let known = match node {
+        Node::Group => GROUP_MEMBERS.as_slice(),
+        Node::Array => ARRAY_MEMBERS.as_slice(),
+    };
+    for (name, value) in document.object()? {
+        let may_be_ignored = value.get("must_understand") == Some(&Value::Bool(false));
+        if !known.contains(&name.as_str()) && !may_be_ignored {
+            return Err(document.unsupported(format!("extension {}", quoted(name))));
+        }
+    }
+    Ok(())
+}
+
+/// Reads the `zarr.json` of an array.
+pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceError> {
+    let value = json::parse(file, bytes)?;
+    let document = Field::root(file, &value)?;
+    if node(&document)? != Node::Array {
+        return Err(document.member("node_type")?.malformed("it is a group where an array is expected"));
+    }
+    check_members(&document, Node::Array)?;
+    let dtype = data_type(&document.member("data_type")?)?;
+    let chunk_shape = chunk_grid(document.member("chunk_grid")?)?;
+    let extents = Extents::read(&document.member("shape")?, &chunk_shape, dtype)?;
+    let fill = fill::parse(&document.member("fill_value")?, dtype)?;
+    let keys = chunk_keys(&document.member("chunk_key_encoding")?)?;
+    let storage = codecs(&document.member("codecs")?, extents.shape.len(), dtype)?;
+    if let Some(transformers) = document.optional("storage_transformers")?
+        && let Some(transformer) = transformers.elements(array::MAX_CODECS)?.into_iter().next()
+    {
+        let name = Extension::read(transformer.clone())?.name;
+        return Err(transformer.unsupported(format!("storage transformer {}", quoted(name))));
+    }
+    Ok(ArrayDocument::new(extents, dtype, fill, keys, storage))
+}
+
+/// A named part of a document: a bare name, or an object of a name and its configuration.
+struct Extension<'a> {
+    field: Field<'a>,
+    name: &'a str,
+}
+
+impl<'a> Extension<'a> {
+    fn read(field: Field<'a>) -> Result<Self, SourceError> {
+        let name = match field.value {
+            Value::String(name) => name,
+            _ => field.member("name")?.text()?,
+        };
+        Ok(Extension { field, name })
+    }
+
+    /// A member of the configuration that may be absent.
+    fn optional(&self, member: &str) -> Result<Option<Field<'a>>, SourceError> {
+        match self.field.value {
+            Value::String(_) => Ok(None),
+            _ => match self.field.optional("configuration")? {
+                Some(configuration) => configuration.optional(member),
+                None => Ok(None),
+            },
+        }
+    }
+
+    fn member(&self, member: &str) -> Result<Field<'a>, SourceError> {
+        let missing = || self.field.malformed(format!("`configuration.{member}` is missing"));
+        self.optional(member)?.ok_or_else(missing)
+    }
+}
+
+fn chunk_grid(field: Field) -> Result<Field, SourceError> {
+    let grid = Extension::read(field)?;
+    match grid.name {
+        "regular" => grid.member("chunk_shape"),
+        other => Err(grid.field.unsupported(format!("chunk grid {}", quoted(other)))),
+    }
+}
+
+fn chunk_keys(field: &Field) -> Result<ChunkKeys, SourceError> {
+    let encoding = Extension::read(field.clone())?;
+    let separator = encoding.optional("separator")?.map(|field| Separator::parse(&field)).transpose()?;
+    match encoding.name {
+        "default" => Ok(ChunkKeys { prefixed: true, separator: separator.unwrap_or(Separator::Slash) }),
+        "v2" => Ok(ChunkKeys { prefixed: false, separator: separator.unwrap_or(Separator::Dot) }),
+        other => Err(field.unsupported(format!("chunk key encoding {}", quoted(other)))),
+    }
+}
+
+fn data_type(field: &Field) -> Result<DataType, SourceError> {
+    let name = Extension::read(field.clone())?.name;
+    let known = DataType::ALL.into_iter().find(|dtype| dtype.name() == name);
+    known.ok_or_else(|| field.unsupported(format!("type {}", quoted(name))))
+}
+
+/// Reads the chain: any number of `transpose`, then `bytes`, then codecs of bytes. An unknown codec is refused whatever
+/// it says of being understood: without it the bytes would be others.
+fn codecs(field: &Field, rank: usize, dtype: DataType) -> Result<Storage, SourceError> {
+    let mut axes = c_order(rank);
+    let mut byte_order = None;
+    let mut codecs = Vec::new();
+    for element in field.elements(array::MAX_CODECS)? {
+        let codec = Extension::read(element.clone())?;
+        match (codec.name, BytesCodec::named(codec.name)) {
+            ("transpose", _) if byte_order.is_none() => axes = transpose(&codec.member("order")?, &axes)?,
+            ("bytes", _) if byte_order.is_none() => byte_order = Some(endian(&codec, dtype)?),
+            (_, Some(known)) if byte_order.is_some() => codecs.push(known),
+            ("transpose" | "bytes", _) | (_, Some(_)) => {
+                return Err(element.malformed(format!("codec {} stands in the wrong place", quoted(codec.name))));
+            }
+            _ => return Err(element.unsupported(format!("codec {}", quoted(codec.name)))),
+        }
+    }
+    let byte_order = byte_order.ok_or_else(|| field.malformed("codec `bytes` is missing"))?;
+    Ok(Storage { axes, byte_order, codecs })
+}
+
+fn endian(codec: &Extension, dtype: DataType) -> Result<ByteOrder, SourceError> {
+    match codec.optional("endian")? {
+        Some(endian) => match endian.text()? {
+            "little" => Ok(ByteOrder::Little),
+            "big" => Ok(ByteOrder::Big),
+            other => Err(endian.malformed(format!("{} is neither `little` nor `big`", quoted(other)))),
+        },
+        None if dtype.size() == 1 => Ok(ByteOrder::Little),
+        None => Err(codec.field.malformed(format!("`configuration.endian` is missing for {dtype}"))),
+    }
+}
+
+/// Applies a permutation of axes to those of storage.
+fn transpose(order: &Field, axes: &[usize]) -> Result<Vec<usize>, SourceError> {
+    let elements = order.elements(axes.len())?;
+    let permuted = elements
+        .iter()
+        .map(|element| {
+            let index = usize::try_from(element.whole()?).ok().and_then(|index| axes.get(index));
+            index.copied().ok_or_else(|| element.malformed(format!("there are {} axes", axes.len())))
+        })
+        .collect::<Result<Vec<usize>, _>>()?;
+    let complete = (0..axes.len()).all(|axis| permuted.contains(&axis));
+    if complete { Ok(permuted) } else { Err(order.malformed("it is no permutation of the axes")) }
+}
