@@ -18,7 +18,7 @@ use crate::vfs::Vfs;
 pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long programs that use the mount have to let go of it, and again to take their last answers.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the tree has to answer for the first time; nothing in it needs the network.
 const FIRST_ANSWER: Duration = Duration::from_secs(30);
