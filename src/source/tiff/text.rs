@@ -36,6 +36,9 @@ impl Text {
     pub(super) fn parse(text: &str, resolution: [Option<f64>; 2], plane: [u64; 2]) -> Result<Text, String> {
         if text.starts_with("ImageJ=") {
             image_j(text, resolution)
+        } else if text.starts_with("SCIFIO=") {
+            // Fiji's other writer: the same keys, but every page has its IFD.
+            Ok(Text { dialect: Dialect::Plain, one_run: false, ..image_j(text, resolution)? })
         } else if let Some(pixels) = elements(text, "Pixels").next() {
             ome(text, pixels)
         } else if text.starts_with('{') {
