@@ -194,8 +194,8 @@ impl Strided {
             _ => return Ok(None),
         };
         let pages = match first.number {
-            Some((_, pages)) => pages,
-            None => origin.page + total.saturating_sub(origin.offset + 1) / stride + 1,
+            Some((0 | 1, pages @ 2..)) => pages,
+            _ => origin.page + total.saturating_sub(origin.offset + 1) / stride + 1,
         };
         if !(origin.page + 2..=MAX_PAGES).contains(&pages) {
             return Ok(None);
@@ -257,7 +257,7 @@ impl Strided {
         };
         let next = if page + 1 == self.pages { Some(0) } else { self.offset(page + 1) };
         let numbered = match self.first.number {
-            Some((0, pages)) => found.number == Some((page, pages)),
+            Some((start @ (0 | 1), pages @ 2..)) => found.number == Some((start + page, pages)),
             _ => found.number == self.first.number,
         };
         let same = found.form == self.first.form && found.segments == self.first.segments;

@@ -60,7 +60,7 @@ fn image_j(text: &str, resolution: [Option<f64>; 2]) -> Result<Text, String> {
             return Err(format!("an ImageJ stack of {several} {what}"));
         }
     }
-    let pages = count("images")?.or(count("slices")?).unwrap_or(1).max(1);
+    let pages = count("images")?.or(count("slices")?);
     let number = |key: &str| value(key)?.parse::<f64>().ok().filter(|number| number.is_finite());
     let unit = value("unit").and_then(nanometres);
     let pixel = |per_unit: Option<f64>| Some(unit? / per_unit.filter(|per_unit| *per_unit > 0.0)?);
@@ -74,7 +74,7 @@ fn image_j(text: &str, resolution: [Option<f64>; 2]) -> Result<Text, String> {
         (Some(low), Some(high)) if low < high && value("cf").is_none() => Some((low, high)),
         _ => None,
     };
-    Ok(Text { dialect: Dialect::ImageJ, pages: Some(pages), one_run: true, scale, window })
+    Ok(Text { dialect: Dialect::ImageJ, pages, one_run: true, scale, window })
 }
 
 /// Nanometres in a unit of length; ImageJ escapes µ as `\u00B5`.

@@ -9,7 +9,7 @@ use super::read::Windows;
 use crate::source::SourceError;
 
 /// Longest window.
-const MAX_WINDOW: u64 = 32 << 20;
+const MAX_WINDOW: u64 = 16 << 20;
 /// A rest of the file so short is read whole.
 const SHORT_REST: u64 = 256 << 10;
 /// Bytes that an IFD without arrays takes at least in the files of common writers.
@@ -32,6 +32,8 @@ pub(super) async fn all_pages(file: &mut Windows, header: Header, first: &Page) 
     let mut window = AHEAD;
     let mut in_window = 0;
     let mut window_start = offset;
+    // A short window still holds the arrays of an IFD, where they stand as on page 0.
+    let shortest = first.span.end.saturating_sub(header.first).saturating_add(256).clamp(8 << 10, AHEAD);
     while offset != 0 {
         let number = seen.len() as u64;
         let place = || format!("page {number}, IFD");
@@ -49,7 +51,7 @@ pub(super) async fn all_pages(file: &mut Windows, header: Header, first: &Page) 
             return Err(SourceError::unsupported(file.name(), place(), reason));
         }
         // IFDs that stand close together are read in ever longer windows, scattered ones in short ones.
-        let usual = if in_window >= CROWD { (window * 16).min(MAX_WINDOW) } else { (window / 4).max(8 << 10) };
+        let usual = if in_window >= CROWD { (window * 16).min(MAX_WINDOW) } else { (window / 4).max(shortest) };
         let crowd = match number {
             1 => crowd_at_second(file, first, offset),
             _ if in_window >= CROWD => crowd_from(file, first, number, offset.saturating_sub(window_start) / in_window),
