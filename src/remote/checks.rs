@@ -79,7 +79,8 @@ pub(super) fn promise(ask: &Ask, head: &Head, known: bool, conditional: bool) ->
         }
         other => return Err(Failure::last(Cause::Status(other))),
     }
-    if let Some(encoding) = head.content_encoding.as_deref().filter(|encoding| !encoding.eq_ignore_ascii_case("identity"))
+    if let Some(encoding) =
+        head.content_encoding.as_deref().filter(|encoding| !encoding.eq_ignore_ascii_case("identity"))
     {
         return Err(Failure::odd(format!("Content-Encoding `{}` though identity was asked for", shorten(encoding))));
     }

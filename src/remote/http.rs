@@ -15,8 +15,7 @@ use super::stores::{Signer, chain};
 use super::{Cause, RemoteError};
 
 /// How the project names itself to the archives.
-const USER_AGENT: &str =
-    concat!("emfs/", env!("CARGO_PKG_VERSION"), " (+", env!("CARGO_PKG_REPOSITORY"), ")");
+const USER_AGENT: &str = concat!("emfs/", env!("CARGO_PKG_VERSION"), " (+", env!("CARGO_PKG_REPOSITORY"), ")");
 /// Redirects that are followed for one request.
 const REDIRECTS: usize = 5;
 
@@ -68,8 +67,8 @@ impl Clients {
 
 /// Follows a few redirects, but none that gives up encryption.
 fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let downgrade = attempt.previous().last().is_some_and(|from| from.scheme() == "https")
-        && attempt.url().scheme() != "https";
+    let downgrade =
+        attempt.previous().last().is_some_and(|from| from.scheme() == "https") && attempt.url().scheme() != "https";
     if downgrade {
         attempt.error("redirected from https to http")
     } else if attempt.previous().len() > REDIRECTS {
@@ -108,8 +107,8 @@ impl HttpTarget {
             request = request.headers(signer.headers(&self.url).await.map_err(Failure::credentials)?);
         }
         let response = request.send().await.map_err(failure)?;
-        let head = Head::of_http(response.status().as_u16(), response.version(), response.headers())
-            .map_err(Failure::odd)?;
+        let head =
+            Head::of_http(response.status().as_u16(), response.version(), response.headers()).map_err(Failure::odd)?;
         Ok((head, HttpBody(response)))
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::backoff::Failure;
 use super::clock::{Clock, later};
 use super::{Cause, HostManners};
 use crate::stats::{HostStats, Stats};
@@ -43,7 +44,13 @@ impl Host {
     pub(super) fn new(name: String, manners: HostManners, stats: Arc<Stats>) -> Self {
         let slots = Arc::new(Semaphore::new(manners.connections.clamp(1, Semaphore::MAX_PERMITS)));
         let now = Instant::now();
-        Host { name, manners, slots, pace: Mutex::new(Pace { next: now, cool: now, cool_status: 429, served: None }), stats }
+        Host {
+            name,
+            manners,
+            slots,
+            pace: Mutex::new(Pace { next: now, cool: now, cool_status: 429, served: None }),
+            stats,
+        }
     }
 
     /// Time without a byte after which a request is raced.
@@ -76,7 +83,8 @@ impl Host {
         let mut acquire = std::pin::pin!(Arc::clone(&self.slots).acquire_owned());
         loop {
             let served = self.pace().served.filter(|served| *served >= start);
-            let deadline = served.map_or(clock.deadline(), |served| clock.deadline().max(later(served, clock.timeout())));
+            let deadline =
+                served.map_or(clock.deadline(), |served| clock.deadline().max(later(served, clock.timeout())));
             match timeout_at(deadline, acquire.as_mut()).await {
                 Ok(Ok(permit)) => {
                     let served = self.pace().served.unwrap_or(start);
@@ -96,16 +104,16 @@ impl Host {
     }
 
     /// Waits until the host may be asked: its rate allows it and it did not ask for a pause. Time waited for the rate
-    /// is given back to the operation; a pause is not, and one that outlasts the operation ends it at once.
-    pub(super) async fn turn(&self, clock: &Clock) -> Result<(), Cause> {
+    /// is given back to the operation; a pause is not, and one that leaves it no time worth trying ends it at once.
+    pub(super) async fn turn(&self, clock: &Clock) -> Result<(), Failure> {
         // A pause may be prolonged by another answer while it is waited for.
         loop {
             let (cool, status) = self.pause();
             if cool <= Instant::now() {
                 break;
             }
-            if cool >= clock.deadline() {
-                return Err(Cause::Status(status));
+            if later(cool, clock.timeout() / 10) >= clock.deadline() {
+                return Err(Failure::later(status, Some(Duration::MAX)));
             }
             sleep_until(cool).await;
         }
@@ -203,8 +211,8 @@ mod tests {
     async fn a_pause_longer_than_the_operation_ends_it_at_once() {
         let host = host(1, None);
         host.cool(Duration::from_secs(100), 503);
-        let answer = host.turn(&Clock::start(Duration::from_secs(50))).await;
-        assert_eq!(answer, Err(Cause::Status(503)));
+        let failure = host.turn(&Clock::start(Duration::from_secs(50))).await.unwrap_err();
+        assert_eq!((failure.cause, failure.retry_after), (Cause::Status(503), Some(Duration::MAX)));
     }
 
     #[tokio::test]

@@ -46,9 +46,7 @@ impl Location {
     /// `base`. Prefixes by which viewers name a format (`precomputed://`, `zarr://`) are dropped. Characters that a URL
     /// cannot hold, such as spaces, are percent-encoded; what is percent-encoded already stays as it is.
     pub fn parse(text: &str, base: Option<&Path>) -> Result<Location, LocationError> {
-        url(text, base)
-            .map(Location::anonymous)
-            .map_err(|reason| LocationError { text: text.to_owned(), reason })
+        url(text, base).map(Location::anonymous).map_err(|reason| LocationError { text: text.to_owned(), reason })
     }
 
     /// The location of `key` (relative, `/`-separated, not percent-encoded) below this one, which is taken as a folder

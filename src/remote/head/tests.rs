@@ -30,8 +30,19 @@ fn a_body_without_length_on_http_1_has_no_known_end() {
 #[test]
 fn contradicting_content_ranges_are_refused() {
     for text in [
-        "bytes 5-4/10", "bytes 0-10/10", "bytes 0-/10", "bytes -5/10", "bytes +1-5/10", "bytes 0-1", "items 0-1/2", "",
-        "bytes 0-18446744073709551615/*", "bytes 0-18446744073709551616/*", "bytes */*", "bytes 0-1/ 2", "bytes */-1",
+        "bytes 5-4/10",
+        "bytes 0-10/10",
+        "bytes 0-/10",
+        "bytes -5/10",
+        "bytes +1-5/10",
+        "bytes 0-1",
+        "items 0-1/2",
+        "",
+        "bytes 0-18446744073709551615/*",
+        "bytes 0-18446744073709551616/*",
+        "bytes */*",
+        "bytes 0-1/ 2",
+        "bytes */-1",
         "bytes=0-1/2",
     ] {
         assert_eq!(ContentRange::parse(text), None, "{text}");
