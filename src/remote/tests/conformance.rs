@@ -5,7 +5,7 @@ use super::*;
 use crate::remote::Cause;
 
 async fn right(scheme: &str) -> (Bench, Object) {
-    let bench = Bench::new(TIMEOUT, 4, |_, request| correct(&data(10_000), "\"v1\"", request)).await;
+    let bench = Bench::new(SLACK, 4, |_, request| correct(&data(10_000), "\"v1\"", request)).await;
     let object = bench.object(scheme);
     (bench, object)
 }
@@ -70,7 +70,7 @@ async fn a_request_names_the_project_the_object_and_the_version() {
 #[tokio::test]
 async fn an_empty_object_is_empty() {
     for scheme in SCHEMES {
-        let bench = Bench::new(TIMEOUT, 4, |_, request| correct(b"", "\"v1\"", request)).await;
+        let bench = Bench::new(SLACK, 4, |_, request| correct(b"", "\"v1\"", request)).await;
         let object = bench.object(scheme);
         for _ in 0..2 {
             let fetched = object.start(100).await.unwrap();
@@ -83,7 +83,7 @@ async fn an_empty_object_is_empty() {
 
 #[tokio::test]
 async fn a_chunked_body_is_read_to_its_end_but_not_beyond_the_limit() {
-    let bench = Bench::new(TIMEOUT, 4, |_, _| {
+    let bench = Bench::new(SLACK, 4, |_, _| {
         let text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n[1, \r\n2\r\n2]\r\n0\r\n\r\n";
         vec![Act::Send(text.into())]
     })
@@ -96,7 +96,7 @@ async fn a_chunked_body_is_read_to_its_end_but_not_beyond_the_limit() {
 
 #[tokio::test]
 async fn redirects_are_followed_but_not_for_ever() {
-    let bench = Bench::new(TIMEOUT, 4, |_, request| match request.path.as_str() {
+    let bench = Bench::new(SLACK, 4, |_, request| match request.path.as_str() {
         "/bucket/a%20key" => answer("302 Found", "Location: /there\r\n", b""),
         "/there" => correct(&data(100), "\"v1\"", request),
         _ => answer("302 Found", &format!("Location: {}x\r\n", request.path), b""),
@@ -119,7 +119,7 @@ async fn an_empty_range_is_refused_without_a_request() {
 
 #[tokio::test]
 async fn a_connection_is_used_again_after_answers_and_errors() {
-    let bench = Bench::new(TIMEOUT, 4, |number, request| match number % 2 {
+    let bench = Bench::new(SLACK, 4, |number, request| match number % 2 {
         0 => correct(&data(100), "\"v1\"", request),
         _ => {
             let head = "HTTP/1.1 404 N\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n<xml>\r\n";

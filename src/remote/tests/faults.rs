@@ -133,7 +133,7 @@ async fn final_answers_are_not_asked_for_again() {
     ];
     for scheme in SCHEMES {
         for (status, cause) in cases.clone() {
-            let bench = Bench::new(TIMEOUT, 4, move |_, _| answer(status, "", b"")).await;
+            let bench = Bench::new(SLACK, 4, move |_, _| answer(status, "", b"")).await;
             let error = bench.object(scheme).range(0..10).await.unwrap_err();
             assert_eq!((error.cause, error.attempts), (cause.clone(), 1));
             assert_eq!(bench.counters().failures, u64::from(cause != Cause::NotFound));
@@ -154,7 +154,7 @@ async fn a_changed_object_is_an_error_until_the_remount() {
         answer("404 Not Found", "", b""),
     ];
     for changed in cases {
-        let bench = Bench::new(TIMEOUT, 4, move |number, _| if number == 0 { old() } else { changed.clone() }).await;
+        let bench = Bench::new(SLACK, 4, move |number, _| if number == 0 { old() } else { changed.clone() }).await;
         let object = bench.object("http");
         object.range(0..10).await.unwrap();
         let error = object.clone().range(0..10).await.unwrap_err();
@@ -169,7 +169,7 @@ fn range_header() -> std::collections::BTreeMap<String, String> {
 
 #[tokio::test]
 async fn without_an_etag_the_date_and_length_are_pinned() {
-    let bench = Bench::new(TIMEOUT, 4, |number, _| {
+    let bench = Bench::new(SLACK, 4, |number, _| {
         let day = if number < 2 { 1 } else { 2 };
         let date = format!("Last-Modified: Mon, 0{day} Jan 2024 00:00:00 GMT\r\nContent-Range: bytes 0-9/100\r\n");
         answer("206 P", &date, &data(10))
@@ -190,7 +190,7 @@ async fn a_whole_that_may_have_been_cut_is_refused() {
         ("gzip", answer("200 OK", "Content-Encoding: gzip\r\n", b"[1, 2]")),
     ];
     for (word, acts) in cases {
-        let bench = Bench::new(TIMEOUT, 4, move |_, _| acts.clone()).await;
+        let bench = Bench::new(SLACK, 4, move |_, _| acts.clone()).await;
         let error = bench.object("http").whole(1000).await.unwrap_err();
         assert!(error.to_string().contains(word), "{error}");
     }
@@ -198,7 +198,7 @@ async fn a_whole_that_may_have_been_cut_is_refused() {
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_not_downloaded() {
-    let bench = Bench::new(TIMEOUT, 4, |_, _| raw("200 OK\r\n", 1 << 40, &data(1 << 16))).await;
+    let bench = Bench::new(SLACK, 4, |_, _| raw("200 OK\r\n", 1 << 40, &data(1 << 16))).await;
     let error = bench.object("http").whole(1000).await.unwrap_err();
     assert!(matches!(error.cause, Cause::Protocol(_)) && error.attempts == 1, "{error}");
     assert_eq!(bench.counters().bytes, 0);

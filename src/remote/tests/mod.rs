@@ -16,11 +16,11 @@ use self::origin::{Act, Origin, Request};
 use super::{HostManners, Location, Manners, Object, Remote};
 use crate::stats::{HostStats, Stats};
 
-/// The operation's time in most of these tests.
+/// The time of operations that are to run into its end.
 const TIMEOUT: Duration = Duration::from_millis(1500);
-/// No byte for so long is a stall in most of these tests.
-const STALL: Duration = Duration::from_millis(300);
-/// What a busy machine may add to a deadline.
+/// No byte for so long is a stall where races are tested.
+const STALL: Duration = Duration::from_millis(500);
+/// What a busy machine may add to a deadline; also the time of operations that must not come near their end.
 const SLACK: Duration = Duration::from_secs(10);
 
 /// The ways to name an object of an origin.
@@ -34,13 +34,29 @@ struct Bench {
 }
 
 impl Bench {
-    /// `script` answers the requests, the first with number 0.
+    /// `script` answers the requests, the first with number 0. Nothing is raced.
     async fn new(
         timeout: Duration,
         connections: usize,
         script: impl Fn(usize, &Request) -> Vec<Act> + Send + Sync + 'static,
     ) -> Self {
-        let manners = HostManners { connections, rate: None, stall: STALL };
+        Self::with(timeout, HostManners { connections, rate: None, stall: timeout * 2 }, script).await
+    }
+
+    /// The same with stalled requests raced after [`STALL`].
+    async fn racing(
+        timeout: Duration,
+        connections: usize,
+        script: impl Fn(usize, &Request) -> Vec<Act> + Send + Sync + 'static,
+    ) -> Self {
+        Self::with(timeout, HostManners { connections, rate: None, stall: STALL }, script).await
+    }
+
+    async fn with(
+        timeout: Duration,
+        manners: HostManners,
+        script: impl Fn(usize, &Request) -> Vec<Act> + Send + Sync + 'static,
+    ) -> Self {
         let manners = Manners { hosts: [("127.0.0.1".to_owned(), manners)].into() };
         let stats = Arc::<Stats>::default();
         let origin = Origin::start(script).await;

@@ -20,7 +20,7 @@ async fn a_stalled_request_is_raced_by_a_second_one() {
     for stall in [vec![Act::Hang], vec![Act::Send(middle), Act::Hang]] {
         for scheme in SCHEMES {
             let stall = stall.clone();
-            let bench = Bench::new(LONG, 4, stalling(move |number| (number == 0).then(|| stall.clone()))).await;
+            let bench = Bench::racing(LONG, 4, stalling(move |number| (number == 0).then(|| stall.clone()))).await;
             assert_eq!(bench.object(scheme).range(10..5010).await.unwrap().bytes, data(10_000)[10..5010]);
             let counters = bench.counters();
             assert_eq!((counters.requests, counters.hedges, counters.retries), (2, 1, 0));
@@ -31,7 +31,7 @@ async fn a_stalled_request_is_raced_by_a_second_one() {
 
 #[tokio::test]
 async fn the_first_of_a_race_may_win() {
-    let bench = Bench::new(LONG, 4, |number, request| match number {
+    let bench = Bench::racing(LONG, 4, |number, request| match number {
         0 => [vec![Act::Sleep(STALL * 2)], correct(&data(100), "\"v1\"", request)].concat(),
         _ => vec![Act::Hang],
     })
@@ -42,7 +42,7 @@ async fn the_first_of_a_race_may_win() {
 
 #[tokio::test]
 async fn a_race_goes_on_when_one_of_two_breaks() {
-    let bench = Bench::new(LONG, 4, |number, request| match number {
+    let bench = Bench::racing(LONG, 4, |number, request| match number {
         0 => [vec![Act::Sleep(STALL * 3)], correct(&data(100), "\"v1\"", request)].concat(),
         _ => answer("503 Busy", "", b""),
     })
@@ -52,7 +52,7 @@ async fn a_race_goes_on_when_one_of_two_breaks() {
 
 #[tokio::test]
 async fn requests_that_stall_again_and_again_are_replaced() {
-    let bench = Bench::new(LONG, 4, stalling(|number| (number < 3).then(|| vec![Act::Hang]))).await;
+    let bench = Bench::racing(LONG, 4, stalling(|number| (number < 3).then(|| vec![Act::Hang]))).await;
     assert_eq!(bench.object("http").range(10..50).await.unwrap().bytes, data(10_000)[10..50]);
     let counters = bench.counters();
     assert_eq!((counters.requests, counters.hedges, counters.retries, counters.in_flight), (4, 1, 2, 0));
@@ -60,7 +60,7 @@ async fn requests_that_stall_again_and_again_are_replaced() {
 
 #[tokio::test]
 async fn a_stalled_request_is_given_up_where_no_second_slot_is_free() {
-    let bench = Bench::new(LONG, 1, stalling(|number| (number == 0).then(|| vec![Act::Hang]))).await;
+    let bench = Bench::racing(LONG, 1, stalling(|number| (number == 0).then(|| vec![Act::Hang]))).await;
     assert_eq!(bench.object("http").range(10..50).await.unwrap().bytes, data(10_000)[10..50]);
     let counters = bench.counters();
     assert_eq!((counters.requests, counters.hedges, counters.retries), (2, 0, 1));
@@ -71,7 +71,7 @@ async fn there_are_never_more_requests_than_connections_even_when_some_hang() {
     let seen = Arc::<std::sync::Mutex<Vec<u64>>>::default();
     let stats = Arc::<std::sync::Mutex<Option<Arc<Stats>>>>::default();
     let (noted, known) = (Arc::clone(&seen), Arc::clone(&stats));
-    let bench = Bench::new(LONG, 3, move |number, request| {
+    let bench = Bench::racing(LONG, 3, move |number, request| {
         let stats = known.lock().unwrap().clone().unwrap();
         noted.lock().unwrap().extend(stats.snapshot().hosts.values().map(|host| host.in_flight));
         match number % 7 {
@@ -112,7 +112,7 @@ async fn a_rate_holds_for_all_operations_together() {
 
 #[tokio::test]
 async fn an_operation_that_is_given_up_frees_its_slot() {
-    let bench = Bench::new(LONG, 1, stalling(|number| (number == 0).then(|| vec![Act::Hang]))).await;
+    let bench = Bench::racing(LONG, 1, stalling(|number| (number == 0).then(|| vec![Act::Hang]))).await;
     let object = bench.object("http");
     let given_up = tokio::time::timeout(STALL / 2, object.range(0..5)).await;
     assert!(given_up.is_err());
