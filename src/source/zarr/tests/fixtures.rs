@@ -7,7 +7,8 @@ use serde_json::Value;
 use url::Url;
 
 use super::{Shelf, path_of};
-use crate::geometry::{CellIndex, LevelIndex};
+use crate::dtype::DataType;
+use crate::geometry::{CellIndex, LevelIndex, Shape};
 use crate::source::{Source, SourceError};
 
 #[test]
@@ -26,6 +27,26 @@ fn groups_of_other_writers_are_read_bit_equal() {
     }
     assert!(compared > 0, "no group in {}", folder.display());
     println!("{compared} groups are bit-equal");
+}
+
+/// The documents of jrc_mus-nacc-2 as they were recorded, in `<EMFS_SAMPLES>/nacc2_fixture`.
+#[test]
+fn the_recorded_openorganelle_documents_are_read() {
+    let group = "nacc2_fixture/jrc_mus-nacc-2.zarr/recon-2/em/fibsem-int16";
+    let Some(group) = std::env::var_os("EMFS_SAMPLES").map(|samples| Path::new(&samples).join(group)) else {
+        println!("skipped: EMFS_SAMPLES names no folder of recorded documents");
+        return;
+    };
+    let source = Shelf::default().open_at(Url::from_file_path(group).unwrap().as_str());
+    let source = source.unwrap_or_else(|error| panic!("{error}"));
+    let description = source.description();
+    assert_eq!(description.levels.len(), 9);
+    assert_eq!((description.dtype, description.format.as_str()), (DataType::I16, "OME-NGFF 0.4 in Zarr v2, zstd"));
+    let (first, last) = (&description.levels[0], &description.levels[8]);
+    assert_eq!((first.grid.shape, first.grid.cell), (Shape([564, 2520, 2596]), Shape([64; 3])));
+    assert_eq!((first.scale, first.translation), (Some([2.96, 4.0, 4.0]), [0.0; 3]));
+    assert_eq!(last.grid.shape, Shape([2, 9, 10]));
+    assert_eq!((last.scale, last.translation), (Some([757.7599999999999, 1024.0, 1024.0]), [377.4, 510.0, 510.0]));
 }
 
 /// Compares every voxel, the scales and the translations of a group with its truth.
