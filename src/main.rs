@@ -1,3 +1,7 @@
 //! The `emfs` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    emfs::cli::run(std::env::args_os())
+}

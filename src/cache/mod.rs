@@ -1,1 +1,7 @@
-//! cache
+//! What was fetched, kept within a bound of bytes, and work that is done once however many ask for it.
+
+mod flight;
+mod pool;
+
+pub use flight::{Boarding, Flights, Ticket, Worker};
+pub use pool::{Held, Lease, Pool};

@@ -1,8 +1,27 @@
 //! Which datasets there are and where: the built-in catalogue and the user's own, in one TOML schema.
 
+mod error;
+mod names;
+mod parse;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::io::Read;
+use std::path::Path;
+
 use url::Url;
 
+pub use error::CatalogError;
+pub use names::{MAIN_IMAGE, ROOT_DOCUMENTS};
+
 use crate::remote::{Location, Manners};
+
+/// The text of the built-in catalogue.
+pub const BUILTIN: &str = include_str!("builtin.toml");
+
+/// A catalogue is a few kilobytes; a larger file is a mistake.
+const LONGEST_FILE: u64 = 16 << 20;
 
 /// Datasets and the manners of their hosts.
 #[derive(Debug, Clone, Default)]
@@ -11,6 +30,52 @@ pub struct Catalog {
     pub datasets: Vec<Dataset>,
     /// The `[host."…"]` tables.
     pub manners: Manners,
+}
+
+impl Catalog {
+    /// The catalogue that is built into emfs.
+    pub fn builtin() -> Result<Self, CatalogError> {
+        Self::parse(BUILTIN, "built-in catalogue", None)
+    }
+
+    /// Reads the catalogue in the TOML file at `path`; relative paths in it start at its folder.
+    pub fn load(path: &Path) -> Result<Self, CatalogError> {
+        let file = path.display().to_string();
+        let unreadable = |reason: String| CatalogError { file: file.clone(), place: None, key: String::new(), reason };
+        let folder = std::path::absolute(path).map_err(|error| unreadable(error.to_string()))?;
+        let mut text = String::new();
+        std::fs::File::open(path)
+            .and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_string(&mut text))
+            .map_err(|error| unreadable(error.to_string()))?;
+        if text.len() as u64 > LONGEST_FILE {
+            return Err(unreadable("is too long for a catalogue".to_owned()));
+        }
+        Self::parse(&text, &file, folder.parent())
+    }
+
+    /// Reads a catalogue from `text`; `file` is its name in errors, `folder` where relative paths in it start.
+    pub fn parse(text: &str, file: &str, folder: Option<&Path>) -> Result<Self, CatalogError> {
+        parse::catalog(text, file, folder)
+    }
+
+    /// Keeps the datasets of these names, in the order of the file; all of them where `names` is empty. A name that no
+    /// dataset has is given back.
+    pub fn select(mut self, names: &[String]) -> Result<Self, UnknownDataset> {
+        if let Some(unknown) = names.iter().find(|name| self.datasets.iter().all(|dataset| dataset.name != **name)) {
+            let known = self.datasets.iter().map(|dataset| dataset.name.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(UnknownDataset { name: unknown.clone(), known });
+        }
+        self.datasets.retain(|dataset| names.is_empty() || names.contains(&dataset.name));
+        Ok(self)
+    }
+}
+
+/// A dataset was asked for that the catalogue does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no dataset `{name}`; the catalogue has {known}")]
+pub struct UnknownDataset {
+    name: String,
+    known: String,
 }
 
 /// A directory under the mount.

@@ -1,1 +1,153 @@
-//! cli
+//! The command line: arguments in, sentences and exit codes out.
+
+mod background;
+mod control;
+mod datasets;
+mod demo;
+mod memory;
+mod mount;
+mod output;
+mod serve;
+mod size;
+mod status;
+mod umount;
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::catalog::{CatalogError, UnknownDataset};
+use crate::fuse::{MountError, UnmountError};
+
+const EXAMPLES: &str = "\
+Examples:
+  emfs demo                                     see it work, without a network
+  emfs mount /mnt/em                            mount the built-in datasets
+  emfs mount ~/em --config my.toml -v           mount your own, with more in the log
+  emfs status /mnt/em                           requests, hits, memory, latest failures
+  emfs umount /mnt/em
+
+  python -c \"import zarr; print(zarr.open('/mnt/em/epfl-hippocampus/em.zarr')['s0'])\"";
+
+/// Public volume electron microscopy as local OME-Zarr: what is read is fetched and converted
+#[derive(Debug, Parser)]
+#[command(name = "emfs", version, after_help = EXAMPLES, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Mount the datasets at an empty directory
+    Mount(mount::MountArgs),
+    /// Unmount and wait until the daemon has ended
+    Umount(umount::UmountArgs),
+    /// Show what a mount has done so far
+    Status(status::StatusArgs),
+    /// Show what would be mounted
+    Datasets(datasets::DatasetsArgs),
+    /// Mount a small replica of the archives from inside the binary and show what is in it
+    Demo(demo::DemoArgs),
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Dataset(#[from] UnknownDataset),
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    #[error(transparent)]
+    Unmount(#[from] UnmountError),
+    #[error("writing the output failed: {0}")]
+    Output(#[from] output::OutputError),
+    #[error("{what}: {error}")]
+    System { what: String, error: io::Error },
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl CliError {
+    /// For `map_err`: an error of the system while doing `what`.
+    fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> CliError {
+        move |error| CliError::System { what: what.into(), error }
+    }
+}
+
+/// Runs the command that `arguments` (the program's name first) ask for: 0 is success, 1 a failure, 2 wrong usage.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed pipe must not hide what the code says.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let (name, done) = match cli.command {
+        Command::Mount(args) => ("mount", mount::run(args)),
+        Command::Umount(args) => ("umount", umount::run(&args)),
+        Command::Status(args) => ("status", status::run(&args)),
+        Command::Datasets(args) => ("datasets", datasets::run(&args)),
+        Command::Demo(args) => return demo::run(args, serve::Daemon::of_text),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever closed the pipe has seen enough.
+        Err(CliError::Output(error)) if error.is_closed() => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&format!("emfs {name}: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_of_the_commands_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_documented_form_is_understood() {
+        for line in [
+            "emfs mount /m --config f.toml --dataset a --dataset b --foreground --allow-other --memory 2G --timeout 5 --log l -v -v",
+            "emfs mount /m -vvv",
+            "emfs umount /m",
+            "emfs status /m --json",
+            "emfs datasets --config f --json --probe",
+            "emfs datasets --toml",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_an_error() {
+        for line in [
+            "emfs",
+            "emfs mount",
+            "emfs mount /m --memory lots",
+            "emfs mount /m --memory 0",
+            "emfs mount /m --timeout 0",
+            "emfs mount /m --timeout nan",
+            "emfs mount /m --offline",
+            "emfs datasets --toml --config f",
+        ] {
+            assert!(parse(line).is_err_and(|error| error.use_stderr()), "{line}");
+        }
+    }
+}

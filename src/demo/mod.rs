@@ -1,1 +1,15 @@
-//! demo
+//! A small replica of the archives, embedded in the binary and served on loopback: for `emfs demo` and for tests.
+//!
+//! Its files are real ones, written by tifffile, SimpleITK and zarr-python (`scripts/make-replica`); its addresses have
+//! the shape of the archives' own, below `/idr` (OMERO), `/ebi` and `/epfl` (file servers) and `/s3` (buckets, path style).
+
+mod catalog;
+mod files;
+mod listing;
+pub mod picture;
+mod range;
+mod respond;
+mod server;
+pub mod slice;
+
+pub use server::{Log, Options, Replica};

@@ -1,1 +1,15 @@
-//! fuse
+//! The mount: the adapter to the kernel, and what is around it. The only place that knows the `fuser` crate.
+
+mod adapter;
+mod backend;
+mod check;
+pub mod mountinfo;
+mod session;
+#[cfg(test)]
+mod tests;
+mod unmount;
+
+pub use backend::Backend;
+pub use check::check;
+pub use session::{MountError, Mounted, Options, mount};
+pub use unmount::{UnmountError, unmount};

@@ -38,6 +38,12 @@ pub enum Cause {
     /// The connection failed or broke.
     #[error("connection: {0}")]
     Connection(String),
+    /// The environment's credentials are missing, incomplete or could not be had.
+    #[error("credentials: {0}")]
+    Credentials(String),
+    /// What was asked for cannot be asked: an empty range, an address of another scheme.
+    #[error("cannot be asked: {0}")]
+    Request(String),
     /// Nothing came for as long as the timeout allows.
     #[error("no progress for {0} s")]
     Timeout(u64),

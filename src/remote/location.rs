@@ -1,6 +1,7 @@
 //! Where an object or a folder of objects is.
 
 use std::fmt;
+use std::path::{Path, absolute};
 
 use url::Url;
 
@@ -41,8 +42,15 @@ impl Location {
         Location { url, endpoint: None, credentials: Credentials::None }
     }
 
+    /// Reads an address as it stands in a configuration: a URL of a known scheme, or a path. A relative path starts at
+    /// `base`. Prefixes by which viewers name a format (`precomputed://`, `zarr://`) are dropped. Characters that a URL
+    /// cannot hold, such as spaces, are percent-encoded; what is percent-encoded already stays as it is.
+    pub fn parse(text: &str, base: Option<&Path>) -> Result<Location, LocationError> {
+        url(text, base).map(Location::anonymous).map_err(|reason| LocationError { text: text.to_owned(), reason })
+    }
+
     /// The location of `key` (relative, `/`-separated, not percent-encoded) below this one, which is taken as a folder
-    /// whether or not its path ends in `/`.
+    /// whether or not its path ends in `/`. Segments `.` and `..` are dropped: a key never leaves the folder.
     pub fn join(&self, key: &str) -> Location {
         let mut url = self.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -57,3 +65,74 @@ impl fmt::Display for Location {
         self.url.fmt(f)
     }
 }
+
+fn url(text: &str, base: Option<&Path>) -> Result<Url, String> {
+    let text = ["precomputed://", "zarr://"].iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
+    if text.is_empty() {
+        return Err("it is empty".into());
+    }
+    if text.chars().any(char::is_control) {
+        return Err("it has a control character".into());
+    }
+    let Some(scheme) = scheme(text) else { return path(text, base) };
+    if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
+        return Err("it begins or ends with a space (write %20 if it belongs to the name)".into());
+    }
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if url.fragment().is_some() {
+        return Err("it has a fragment (write %23 if the # belongs to the name)".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("it holds a user name or password".into());
+    }
+    match scheme.as_str() {
+        "http" | "https" => {}
+        "file" => {
+            url.to_file_path().map_err(|()| "it names another machine".to_owned())?;
+        }
+        "s3" | "gs" => bucket(&url)?,
+        other => return Err(format!("the scheme `{other}` is none of https, http, file, s3, gs")),
+    }
+    if !matches!(scheme.as_str(), "http" | "https") && url.query().is_some() {
+        return Err("it has a query (write %3F if the ? belongs to the name)".into());
+    }
+    Ok(url)
+}
+
+/// The scheme of a text that is a URL and no path. A known scheme without `//` is a mistake, not a file name.
+fn scheme(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once(':')?;
+    let word = scheme.starts_with(|letter: char| letter.is_ascii_alphabetic())
+        && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter));
+    let scheme = scheme.to_ascii_lowercase();
+    let known = matches!(scheme.as_str(), "http" | "https" | "file" | "s3" | "gs");
+    (word && (known || rest.starts_with("//"))).then_some(scheme)
+}
+
+fn path(text: &str, base: Option<&Path>) -> Result<Url, String> {
+    let path = match base {
+        Some(base) => base.join(text),
+        None if Path::new(text).is_absolute() => text.into(),
+        None => return Err("a relative path, and there is no folder that it starts from".into()),
+    };
+    let path = absolute(&path).map_err(|error| error.to_string())?;
+    Url::from_file_path(&path).map_err(|()| "it cannot be written as a file URL".to_owned())
+}
+
+fn bucket(url: &Url) -> Result<(), String> {
+    let bucket = url.host_str().unwrap_or_default();
+    let valid = !bucket.is_empty()
+        && bucket.starts_with(|letter: char| letter.is_ascii_alphanumeric())
+        && bucket.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter));
+    if !valid {
+        return Err(format!("`{bucket}` is no name of a bucket"));
+    }
+    if url.port().is_some() {
+        return Err("a bucket has no port (an own server goes into `endpoint`)".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "location/tests.rs"]
+mod tests;

@@ -2,13 +2,33 @@
 //!
 //! Whatever the origin does, the caller gets exactly the bytes that were asked for or a [`RemoteError`] that says why
 //! not: the status, the range, the length and the pinned ETag are checked for every answer.
+//!
+//! The way of a request: an [`Object`] starts an `operation`, which repeats attempts within its `clock`; each `attempt`
+//! waits for its turn at the host (`limits`), is raced by a second where it stalls (`race`), goes out over a `transport`
+//! and has its answer compared with the request (`checks`) and with the object's first answer (`pin`).
 
+mod attempt;
+mod backoff;
+mod checks;
+mod clock;
 mod error;
+mod file;
+mod head;
+mod http;
+mod limits;
 mod location;
 mod manners;
 mod object;
+mod operation;
+mod pin;
+mod race;
+mod stores;
+mod transport;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::{Cause, RemoteError};
 pub use location::{Credentials, Location, LocationError};
-pub use manners::{Manners, HostManners};
+pub use manners::{HostManners, Manners};
 pub use object::{Fetched, Object, Remote};

@@ -1,1 +1,248 @@
-//! tree
+//! What is at a path: inodes, names, listings, attributes and documents. Pure arithmetic, no I/O.
+//!
+//! The tree knows the catalogue from the start and an image's [`Pyramid`] from the moment somebody describes it. What
+//! can be answered without is; the rest is [`Miss::NotDescribed`], which says what to open.
+//!
+//! Inodes of stores are numbers computed from view, level and chunk, so there is no table that grows with the files
+//! that were looked at. Only views that are not in the catalogue take room, from the LOOKUP of their name until the
+//! last FORGET.
+
+mod attributes;
+mod images;
+mod inode;
+mod listing;
+mod lookup;
+mod numbering;
+mod path;
+mod read;
+mod spot;
+mod store;
+#[cfg(test)]
+mod tests;
+mod views;
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use lru::LruCache;
+
+pub use attributes::{Attributes, Kind};
+pub use images::ImageInfo;
+pub use inode::Inode;
+pub use listing::{Entry, Listing};
+pub use read::{ChunkRef, Node};
+
+use crate::catalog::Catalog;
+use crate::volume::{Pyramid, ViewError};
+use images::Images;
+use views::ViewTable;
+
+/// Number of a dataset in the catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DatasetId(pub u32);
+
+/// Number of an image or of a label image, over the whole catalogue: each image is followed by its labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImageId(pub u32);
+
+/// Number of a view, 20 bits. Numbers of views that are not in the catalogue are given out again after the view was
+/// forgotten, so a lasting cache must not be keyed with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ViewId(pub u32);
+
+/// A document whose content can change, so that each revision has an inode of its own, which is not given out here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MutableDocument {
+    /// The dataset in whose directory it is.
+    pub dataset: DatasetId,
+    /// Its file name.
+    pub name: &'static str,
+}
+
+impl MutableDocument {
+    /// File name of a dataset's consolidated record.
+    pub const METADATA: &'static str = "metadata.json";
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Something that never changes.
+    Node(Inode, Attributes),
+    /// A document with an inode for each revision.
+    Mutable(MutableDocument),
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Miss {
+    /// There is no such name, and never will be.
+    #[error("no such file or directory")]
+    NotFound,
+    /// A file has no entries.
+    #[error("not a directory")]
+    NotADirectory,
+    /// The answer depends on images that nobody has described yet.
+    #[error("not described yet")]
+    NotDescribed(Vec<ImageId>),
+    /// No more views that are not in the catalogue can be live.
+    #[error("too many views are in use")]
+    TooManyViews,
+    /// The inode stands for nothing, or for a view that was forgotten.
+    #[error("stale inode")]
+    Stale,
+    /// A store of the catalogue that its image does not allow.
+    #[error("{name}: {reason}")]
+    Unusable {
+        /// Name of the store without its ending.
+        name: String,
+        /// What is wrong.
+        reason: TreeError,
+    },
+}
+
+/// A catalogue or an image that the tree cannot show.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TreeError {
+    /// A named view that is none.
+    #[error("dataset `{dataset}`, view `{view}`: {reason}")]
+    NamedView {
+        /// Name of the dataset.
+        dataset: String,
+        /// Name of the view.
+        view: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// More images and views than there are numbers for.
+    #[error("the catalogue has more images and views than can be shown ({limit})")]
+    TooManyImages {
+        /// How many there can be.
+        limit: u32,
+    },
+    /// No level or too many.
+    #[error("the image has {levels} levels; 1 to {limit} can be shown")]
+    Levels {
+        /// Number of levels.
+        levels: usize,
+        /// Most levels that can be shown.
+        limit: usize,
+    },
+    /// Chunks without number.
+    #[error("level {level} has too many chunks ({counts}, z×y×x) for the numbers of files")]
+    Grid {
+        /// Number of the level.
+        level: usize,
+        /// Chunks along the axes.
+        counts: crate::geometry::Shape,
+    },
+    /// An array without voxels, or a chunk too large for a file.
+    #[error("level {level} has shape {shape} and chunks {chunk}, which are no files")]
+    Shape {
+        /// Number of the level.
+        level: usize,
+        /// Shape of the array.
+        shape: crate::geometry::Shape,
+        /// Shape of a chunk.
+        chunk: crate::geometry::Shape,
+    },
+    /// Numbers that no document can state.
+    #[error("level {level} has a voxel size or position that is no positive or finite number")]
+    Scale {
+        /// Number of the level.
+        level: usize,
+    },
+    /// A display window that no document can state.
+    #[error("the display window is not finite")]
+    Window,
+    /// A view that its image does not allow.
+    #[error(transparent)]
+    View(#[from] ViewError),
+}
+
+/// Documents kept ready; most are below 2 KiB.
+const DOCUMENTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
+
+/// Everything below the mountpoint.
+pub struct Tree {
+    images: Images,
+    views: ViewTable,
+    /// By the store's serial number, which unlike its view numbers is never used twice.
+    documents: Mutex<LruCache<(u64, Inode), Bytes>>,
+}
+
+impl Tree {
+    /// The tree of a catalogue, without any image described.
+    pub fn new(catalog: Arc<Catalog>) -> Result<Tree, TreeError> {
+        let (images, stores) = Images::new(catalog)?;
+        Ok(Tree { images, views: ViewTable::new(stores), documents: Mutex::new(LruCache::new(DOCUMENTS)) })
+    }
+
+    /// Makes an image known, once it has been opened. A second description of the same image is ignored: what was
+    /// answered once stays true.
+    pub fn describe(&self, image: ImageId, pyramid: Arc<Pyramid>) -> Result<(), TreeError> {
+        store::check(&pyramid)?;
+        self.images.describe(image, pyramid);
+        Ok(())
+    }
+
+    /// The description of an image, if it has one.
+    pub fn pyramid(&self, image: ImageId) -> Option<&Arc<Pyramid>> {
+        self.images.pyramid(image)
+    }
+
+    /// Where an image or label image is in the catalogue.
+    pub fn image(&self, image: ImageId) -> Option<ImageInfo<'_>> {
+        self.images.info(image)
+    }
+
+    /// All images and label images, in the order of their numbers.
+    pub fn all_images(&self) -> impl Iterator<Item = (ImageId, ImageInfo<'_>)> {
+        (0..).map(ImageId).map_while(|id| Some((id, self.images.info(id)?)))
+    }
+
+    /// The images and label images of a dataset, each image before its labels.
+    pub fn images_of(&self, dataset: DatasetId) -> impl Iterator<Item = ImageId> + '_ {
+        self.images.of(dataset)
+    }
+
+    /// A dataset of the catalogue.
+    pub fn dataset(&self, dataset: DatasetId) -> Option<&crate::catalog::Dataset> {
+        self.images.dataset(dataset)
+    }
+
+    /// The dataset whose directory is at `inode`, if one is.
+    pub fn dataset_at(&self, inode: Inode) -> Option<DatasetId> {
+        match inode.decode()? {
+            inode::Address::Dataset(dataset) => self.dataset(dataset).map(|_| dataset),
+            inode::Address::Root | inode::Address::InStore(_) => None,
+        }
+    }
+
+    /// The inode of a dataset's directory.
+    pub fn dataset_inode(&self, dataset: DatasetId) -> Inode {
+        Inode::dataset(dataset)
+    }
+
+    /// Counts a reference that the kernel got to `inode` by another way than [`Tree::lookup`], which is READDIRPLUS
+    /// (of all entries but `.` and `..`).
+    pub fn remember(&self, inode: Inode) {
+        if let Some(view) = inode.view() {
+            self.views.remember(view);
+        }
+    }
+
+    /// The kernel dropped `lookups` references to `inode`. With the last one to anything in it, a view that is not in
+    /// the catalogue is gone.
+    pub fn forget(&self, inode: Inode, lookups: u64) {
+        if let Some(view) = inode.view() {
+            self.views.forget(view, lookups);
+        }
+    }
+
+    /// Number of live views that are not in the catalogue.
+    pub fn live_views(&self) -> usize {
+        self.views.live()
+    }
+}

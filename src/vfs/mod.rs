@@ -1,1 +1,279 @@
-//! vfs
+//! The core of the mount: answers look-ups, attributes, listings and reads. Knows nothing of FUSE.
+//!
+//! What the [`Tree`] can answer by arithmetic is answered at once. An image that nobody has touched yet is opened first,
+//! and a chunk that is not in memory is fetched; both are pending answers, which end with data or with an error number
+//! and one line in the log that says why.
+
+mod answer;
+mod documents;
+mod errno;
+mod holding;
+mod library;
+mod reading;
+mod revisions;
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures::FutureExt;
+
+pub use answer::{Attributes, DirEntry, Entry, Kind, Reply, Statfs};
+pub use errno::Errno;
+
+use crate::catalog::Catalog;
+use crate::remote::Remote;
+use crate::stats::Stats;
+use crate::tree::{Found, ImageId, Inode, Miss, Tree, TreeError};
+use crate::volume::{Blocks, Chunks};
+use holding::Holding;
+use library::Library;
+use revisions::Revisions;
+
+/// How long the kernel may keep what never changes.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// Entries of a directory that are made at a time; a buffer of the kernel holds about as many.
+const LISTED_AT_ONCE: usize = 256;
+
+/// Modification time of everything that never changes: the same after every mount, so that `rsync` and `make` see it
+/// so. 2020-01-01T00:00:00Z.
+const UNCHANGING: Duration = Duration::from_secs(1_577_836_800);
+
+/// A mounted catalogue.
+pub struct Vfs {
+    tree: Arc<Tree>,
+    library: Arc<Library>,
+    chunks: Arc<Chunks>,
+    holding: Holding,
+    revisions: Revisions,
+    stats: Arc<Stats>,
+    memory: u64,
+    timeout: Duration,
+}
+
+impl Vfs {
+    /// Shows `catalog`. `memory` bounds what is cached and in flight, in bytes; `timeout` is how long a look-up waits
+    /// for an image to be opened. Uses no network.
+    pub fn new(
+        catalog: Arc<Catalog>,
+        remote: Remote,
+        memory: u64,
+        timeout: Duration,
+        stats: Arc<Stats>,
+    ) -> Result<Arc<Self>, TreeError> {
+        let tree = Arc::new(Tree::new(catalog)?);
+        // Chunks wait for blocks, never the other way round, so two halves cannot block each other.
+        let blocks = Blocks::new(memory / 2, stats.clone());
+        let chunks = Chunks::new(memory - memory / 2, blocks.clone(), stats.clone());
+        let images = tree.all_images().map(|(_, info)| {
+            let label = info.label.map(|label| format!("/labels/{label}")).unwrap_or_default();
+            (format!("{}/{}{label}", info.dataset.name, info.image), info.source.clone())
+        });
+        let library = Library::new(remote, blocks, tree.clone(), images);
+        Ok(Arc::new(Vfs {
+            tree,
+            library,
+            chunks,
+            holding: Holding::default(),
+            revisions: Revisions::default(),
+            stats,
+            memory,
+            timeout,
+        }))
+    }
+
+    /// Lets go of what nobody reads any more. To be called about every second while mounted.
+    pub fn sweep(&self) {
+        self.holding.sweep();
+    }
+
+    /// The counters, with memory as it is now.
+    pub fn snapshot(&self) -> crate::stats::Snapshot {
+        self.stats.memory(self.chunks.used(), self.memory);
+        self.stats.snapshot()
+    }
+
+    /// What `name` in the directory `parent` stands for. Counts as a reference that the kernel holds.
+    pub fn lookup(self: &Arc<Self>, parent: u64, name: &OsStr) -> Reply<Entry> {
+        let parent = Inode::new(parent);
+        let found = match self.tree.lookup(parent, name) {
+            Err(Miss::NotFound) => return Reply::Ready(Ok(Entry { attributes: None, ttl: FOREVER })),
+            found => found,
+        };
+        match found {
+            Ok(Found::Node(inode, attributes)) => Reply::Ready(Ok(self.entry(inode, attributes))),
+            Ok(Found::Mutable(document)) => {
+                let this = self.clone();
+                Reply::Pending(async move { Ok(this.look_up_document(document).await) }.boxed())
+            }
+            Err(_) => {
+                let name = name.to_owned();
+                let wanted = name.clone();
+                let path = move |vfs: &Self| format!("{}/{}", vfs.tree.path(parent), wanted.display());
+                self.described(path, move |vfs| match vfs.tree.lookup(parent, &name) {
+                    Ok(Found::Node(inode, attributes)) => Ok(vfs.entry(inode, attributes)),
+                    Ok(Found::Mutable(_)) | Err(Miss::NotFound) => Ok(Entry { attributes: None, ttl: FOREVER }),
+                    Err(miss) => Err(miss),
+                })
+            }
+        }
+    }
+
+    /// The attributes of an inode.
+    pub fn getattr(self: &Arc<Self>, inode: u64) -> Reply<Attributes> {
+        let inode = Inode::new(inode);
+        if inode.as_revision().is_some() {
+            let revision = self.revisions.get(inode).ok_or(Errno::STALE);
+            return Reply::Ready(revision.map(|revision| documents::attributes(&revision)));
+        }
+        self.described(
+            move |vfs| vfs.tree.path(inode),
+            move |vfs| vfs.tree.attributes(inode).map(|attributes| vfs.attributes(inode, attributes)),
+        )
+    }
+
+    /// Entries of a directory after `cookie`, which is 0 or a [`DirEntry::next_cookie`]; none at its end.
+    pub fn readdir(self: &Arc<Self>, inode: u64, cookie: u64) -> Reply<Vec<DirEntry>> {
+        let inode = Inode::new(inode);
+        self.described(move |vfs| vfs.tree.path(inode), move |vfs| vfs.entries(inode, cookie))
+    }
+
+    /// Up to `size` bytes from `offset`, fewer only at the end of the file.
+    pub fn read(self: &Arc<Self>, inode: u64, offset: u64, size: u32) -> Reply<Bytes> {
+        reading::read(self, Inode::new(inode), offset, size)
+    }
+
+    /// Counts a reference to an inode that the kernel got by a listing.
+    pub fn looked_up(&self, inode: u64) {
+        let inode = Inode::new(inode);
+        match inode.as_revision() {
+            Some(_) => self.revisions.looked_up(inode),
+            None => self.tree.remember(inode),
+        }
+    }
+
+    /// Takes back `count` references.
+    pub fn forget(&self, inode: u64, count: u64) {
+        let inode = Inode::new(inode);
+        match inode.as_revision() {
+            Some(_) => self.revisions.forget(inode, count),
+            None => self.tree.forget(inode, count),
+        }
+    }
+
+    /// Size of the whole, as far as known. Never waits.
+    pub fn statfs(&self) -> Statfs {
+        let known = self.tree.all_images().filter_map(|(image, _)| {
+            let pyramid = self.tree.pyramid(image)?;
+            pyramid.levels.first()?.grid.shape.bytes(pyramid.dtype.size())
+        });
+        Statfs { bytes: known.fold(0, u64::saturating_add) }
+    }
+
+    fn entry(&self, inode: Inode, attributes: crate::tree::Attributes) -> Entry {
+        Entry { attributes: Some(self.attributes(inode, attributes)), ttl: FOREVER }
+    }
+
+    fn attributes(&self, inode: Inode, attributes: crate::tree::Attributes) -> Attributes {
+        // A dataset's directory changes when one of its documents does.
+        let dataset = self.tree.dataset_at(inode);
+        let changed = dataset.and_then(|dataset| self.revisions.modified(dataset));
+        Attributes {
+            inode: inode.get(),
+            size: attributes.size,
+            kind: attributes.kind,
+            nlink: attributes.nlink,
+            mtime: changed.unwrap_or(SystemTime::UNIX_EPOCH + UNCHANGING),
+            ttl: if dataset.is_some() { Duration::ZERO } else { FOREVER },
+        }
+    }
+
+    fn entries(&self, inode: Inode, cookie: u64) -> Result<Vec<DirEntry>, Miss> {
+        let listing = self.tree.list(inode, cookie)?;
+        let entries = listing.take(LISTED_AT_ONCE).map(|entry| {
+            let (attributes, ttl) = match entry.found {
+                Found::Node(inode, attributes) => (self.attributes(inode, attributes), FOREVER),
+                Found::Mutable(document) => (documents::attributes(&self.current(document)), Duration::ZERO),
+            };
+            DirEntry { name: entry.name.into_owned(), attributes, ttl, next_cookie: entry.next_cookie }
+        });
+        Ok(entries.collect())
+    }
+
+    /// Answers by the tree, after opening the images that the answer depends on.
+    fn described<T: Send + 'static>(
+        self: &Arc<Self>,
+        path: impl Fn(&Self) -> String + Send + Sync + 'static,
+        answer: impl Fn(&Arc<Self>) -> Result<T, Miss> + Send + Sync + 'static,
+    ) -> Reply<T> {
+        let mut miss = match answer(self) {
+            Ok(value) => return Reply::Ready(Ok(value)),
+            Err(miss) => miss,
+        };
+        let this = self.clone();
+        Reply::Pending(
+            async move {
+                let path = path(&this);
+                while let Miss::NotDescribed(images) = &miss {
+                    for &image in images {
+                        this.open(image, &path).await?;
+                    }
+                    miss = match answer(&this) {
+                        Ok(value) => return Ok(value),
+                        // Opened and still not described cannot be; it must not become a loop.
+                        Err(Miss::NotDescribed(again)) if again == *images => return Err(Errno::IO),
+                        Err(miss) => miss,
+                    };
+                }
+                Err(this.missed(&path, &miss))
+            }
+            .boxed(),
+        )
+    }
+
+    /// Opens an image for an operation on `path`.
+    async fn open(&self, image: ImageId, path: &str) -> Result<(), Errno> {
+        let (began, opening) = self.library.open(image);
+        match tokio::time::timeout(self.timeout, opening).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => {
+                let errno = Errno::from(&error);
+                // Of those who waited for the same attempt one writes the line.
+                if began {
+                    self.failed(path, &error);
+                }
+                Err(errno)
+            }
+            Err(_) => {
+                self.failed(path, &format_args!("its image is still not open after {} s", self.timeout.as_secs_f64()));
+                Err(Errno::IO)
+            }
+        }
+    }
+
+    /// The error number of a miss; what is not simply absent gets a line in the log.
+    fn missed(&self, path: &str, miss: &Miss) -> Errno {
+        match miss {
+            Miss::NotFound => Errno::NOT_FOUND,
+            Miss::NotADirectory => Errno::NOT_A_DIRECTORY,
+            Miss::Stale => Errno::STALE,
+            Miss::TooManyViews => {
+                self.failed(path, miss);
+                Errno::TOO_MANY
+            }
+            Miss::NotDescribed(_) | Miss::Unusable { .. } => {
+                self.failed(path, miss);
+                Errno::IO
+            }
+        }
+    }
+
+    /// Writes the one line of a failed operation.
+    fn failed(&self, path: &str, cause: &dyn std::fmt::Display) {
+        let line = format!("{path}: {cause}");
+        tracing::error!("{line}");
+        self.stats.failure(line);
+    }
+}

@@ -1,7 +1,19 @@
 //! Volumes: pyramids of levels, the views of them, and chunks assembled from native blocks.
 
+pub mod blocks;
+pub mod chunks;
+mod copy;
+mod error;
+mod fetch;
+pub mod image;
+mod plan;
 pub mod pyramid;
 pub mod view;
+mod window;
 
+pub use blocks::Blocks;
+pub use chunks::{ChunkGeometry, ChunkKey, Chunks};
+pub use error::VolumeError;
+pub use image::Image;
 pub use pyramid::{Level, Pyramid};
 pub use view::{View, ViewError, ViewSpec};

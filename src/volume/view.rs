@@ -1,8 +1,23 @@
 //! Views: the same image seen through a crop or another chunk shape, and the grammar of their names.
 
-use super::Pyramid;
-use crate::geometry::Region;
-use crate::geometry::Shape;
+mod error;
+mod name;
+#[cfg(test)]
+mod tests;
+
+pub use error::ViewError;
+
+use super::pyramid::{Level, Pyramid, chunk_bytes};
+use crate::dtype::DataType;
+use crate::geometry::{Grid, Region, Shape};
+
+/// Names of the axes, in the order of every triple.
+pub(crate) const AXES: [char; 3] = ['z', 'y', 'x'];
+
+/// Longest extent of a chosen chunk along an axis, in voxels.
+const MAX_CHUNK_EXTENT: u64 = 4096;
+/// Sizes of the files that a chosen chunk shape may lead to.
+const CHUNK_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=64 << 20;
 
 /// A parsed view name, without the image's name and the `.zarr` ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -22,6 +37,81 @@ pub struct View {
     pub origins: Vec<[u64; 3]>,
 }
 
-/// Why a name is no view.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ViewError {}
+impl ViewSpec {
+    /// The view of `image` that this names.
+    pub fn apply(&self, image: &Pyramid) -> Result<View, ViewError> {
+        let finest = image.levels.first().ok_or(ViewError::NoLevels)?;
+        if let Some(crop) = &self.crop {
+            check_crop(crop, finest.grid.shape)?;
+        }
+        if let Some(chunk) = self.chunk {
+            check_chunk(chunk, image.dtype)?;
+        }
+        let mut view = View {
+            pyramid: Pyramid { levels: Vec::with_capacity(image.levels.len()), ..image.clone() },
+            origins: vec![],
+        };
+        for level in &image.levels {
+            let whole = level.grid.shape.region();
+            let shown = match &self.crop {
+                None => whole,
+                Some(crop) => match level_box(crop, finest, level) {
+                    Some(part) => part,
+                    // Coarser levels would be holes in the pyramid.
+                    None => break,
+                },
+            };
+            view.origins.push(shown.start);
+            view.pyramid.levels.push(Level {
+                grid: Grid { shape: shown.shape(), cell: self.chunk.unwrap_or(level.grid.cell) },
+                scale: level.scale,
+                translation: std::array::from_fn(|axis| {
+                    level.translation[axis] + shown.start[axis] as f64 * level.scale[axis]
+                }),
+            });
+        }
+        Ok(view)
+    }
+}
+
+/// The part of `level` that a crop of the finest level shows; `None` where it shows nothing.
+fn level_box(crop: &Region, finest: &Level, level: &Level) -> Option<Region> {
+    let mut shown = Region { start: [0; 3], end: [0; 3] };
+    for axis in 0..3 {
+        // A float cast saturates, so a nonsensical ratio ends up as an empty box and never as an overflow.
+        let factor = ((level.scale[axis] / finest.scale[axis]).round() as u64).max(1);
+        shown.start[axis] = crop.start[axis] / factor;
+        shown.end[axis] = crop.end[axis].div_ceil(factor).min(level.grid.shape.0[axis]);
+    }
+    (!shown.is_empty()).then_some(shown)
+}
+
+fn check_crop(crop: &Region, extent: Shape) -> Result<(), ViewError> {
+    for (axis, name) in AXES.into_iter().enumerate() {
+        let (start, end, extent) = (crop.start[axis], crop.end[axis], extent.0[axis]);
+        if start >= end {
+            return Err(ViewError::EmptyCrop { axis: name, start, end });
+        }
+        if end > extent {
+            return Err(ViewError::Outside { axis: name, start, end, extent });
+        }
+    }
+    Ok(())
+}
+
+fn check_chunk(chunk: Shape, dtype: DataType) -> Result<(), ViewError> {
+    for (axis, name) in AXES.into_iter().enumerate() {
+        let extent = chunk.0[axis];
+        if !(1..=MAX_CHUNK_EXTENT).contains(&extent) {
+            return Err(ViewError::ChunkExtent { axis: name, extent, limit: MAX_CHUNK_EXTENT });
+        }
+    }
+    let bytes = chunk_bytes(chunk, dtype);
+    if bytes < *CHUNK_BYTES.start() {
+        return Err(ViewError::SmallChunk { chunk, dtype, bytes });
+    }
+    if bytes > *CHUNK_BYTES.end() {
+        return Err(ViewError::LargeChunk { chunk, dtype, bytes });
+    }
+    Ok(())
+}

@@ -1,1 +1,74 @@
-//! zarr
+//! What Zarr and OME-Zarr documents say about a pyramid, and the names of stores and chunks. No chunk bytes.
+//!
+//! Two formats are written, each into a store of its own: Zarr v2 with OME-NGFF 0.4 and Zarr v3 with OME-Zarr 0.5. A
+//! directory that held both would be refused or misread by several readers.
+
+mod array;
+mod ome;
+mod store_name;
+#[cfg(test)]
+mod tests;
+pub mod v2;
+pub mod v3;
+
+pub use store_name::{StoreName, StoreNameError};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::volume::Pyramid;
+
+/// The two formats a store can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Zarr v2 with OME-NGFF 0.4.
+    V2,
+    /// Zarr v3 with OME-Zarr 0.5.
+    V3,
+}
+
+impl Format {
+    /// Both, in the order they are listed.
+    pub const ALL: [Format; 2] = [Format::V2, Format::V3];
+
+    /// What follows the view in a store's name.
+    pub const fn ending(self) -> &'static str {
+        match self {
+            Format::V2 => ".zarr",
+            Format::V3 => ".v3.zarr",
+        }
+    }
+}
+
+/// An OME-Zarr group to write documents for.
+#[derive(Debug, Clone, Copy)]
+pub struct Group<'a> {
+    /// A short name without a slash.
+    pub name: &'a str,
+    /// The levels, as the view shows them.
+    pub pyramid: &'a Pyramid,
+    /// Whether the image holds labels of the image two directories above it.
+    pub is_label: bool,
+}
+
+/// Name of a level's directory.
+pub fn level_name(level: u8) -> String {
+    format!("s{level}")
+}
+
+/// The level of a directory name: `s` and a decimal number in its only spelling.
+pub fn parse_level(name: &str) -> Option<u8> {
+    parse_index(name.strip_prefix('s')?)?.try_into().ok()
+}
+
+/// One component of a chunk key: a decimal number in its only spelling (no sign, no leading zero).
+pub fn parse_index(component: &str) -> Option<u64> {
+    let plain = component.bytes().all(|byte| byte.is_ascii_digit());
+    let canonical = component == "0" || !component.starts_with('0');
+    if plain && canonical { component.parse().ok() } else { None }
+}
+
+/// A JSON document as the bytes of a file.
+fn document(value: &Value) -> Bytes {
+    Bytes::from(value.to_string())
+}

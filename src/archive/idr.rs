@@ -1,0 +1,127 @@
+//! Images of the Image Data Resource, or of another OMERO server whose original files are public.
+//!
+//! OMERO knows an image by number. Two of its routes answer anonymous programs: `/api/v0/m/images/<id>/` describes the
+//! image (sizes, physical sizes), `/webgateway/original_file_paths/<id>/` names its file by the path it was imported
+//! from, which is the file's place on the archive's file server too.
+
+mod answer;
+
+use std::time::Duration;
+
+use tracing::warn;
+use url::Url;
+
+use self::answer::{Answer, Facts};
+use super::Document;
+use crate::remote::{Location, Remote};
+use crate::source::{Description, SourceError};
+
+/// Longest answer that is read. Those of one image have a few kilobytes, those of a plate a megabyte.
+const ANSWER_LIMIT: u64 = 4 << 20;
+/// How often an answer that says "not yet" is asked for.
+const ATTEMPTS: u32 = 4;
+/// Longest wait before asking again, whatever the server proposes.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// Where an image's file is, and what OMERO says of the image.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The file.
+    pub location: Location,
+    /// What OMERO says of the image, where it said so.
+    pub facts: Option<Facts>,
+    /// The answers, as they came.
+    pub documents: Vec<Document>,
+}
+
+/// Asks `server` for the file of `image`, which is below `files`; `fallback` is taken where the server has no answer.
+pub(super) async fn find(
+    remote: &Remote,
+    image: u64,
+    server: &Url,
+    files: &Url,
+    fallback: Option<&Location>,
+) -> Result<Found, SourceError> {
+    let server = Location::anonymous(server.clone());
+    let files = Location::anonymous(files.clone());
+    let (paths, facts) = futures::join!(
+        ask(remote, server.join(&format!("webgateway/original_file_paths/{image}/"))),
+        ask(remote, server.join(&format!("api/v0/m/images/{image}/"))),
+    );
+    let documents = [&paths, &facts].into_iter().flatten().map(Answer::document).collect();
+    let location = paths.and_then(|answer| answer.file(&files));
+    let facts = facts.and_then(|answer| answer.facts(image));
+    let choice = choose(location, facts, fallback)?;
+    if let Some(warning) = choice.warning {
+        warn!("image {image}: {warning}");
+    }
+    Ok(Found { location: choice.location, facts: choice.facts, documents })
+}
+
+/// Fetches one answer; a server that is still preparing it is asked again a few times.
+async fn ask(remote: &Remote, location: Location) -> Result<Answer, SourceError> {
+    let mut attempt = 1;
+    loop {
+        // A handle remembers the ETag of what it saw, and a later answer may differ.
+        let object = remote.object(&location)?;
+        let answer = Answer::read(object.url().to_owned(), object.whole(ANSWER_LIMIT).await?.bytes)?;
+        match answer.busy() {
+            None => return Ok(answer),
+            Some(_) if attempt == ATTEMPTS => {
+                let reason = format!("still so after {ATTEMPTS} attempts");
+                return Err(SourceError::malformed(object.url(), "ConcurrencyException", reason));
+            }
+            Some(wait) => tokio::time::sleep(wait.min(LONGEST_WAIT)).await,
+        }
+        attempt += 1;
+    }
+}
+
+/// What is made of the two answers.
+#[derive(Debug)]
+struct Choice {
+    location: Location,
+    facts: Option<Facts>,
+    warning: Option<String>,
+}
+
+fn choose(
+    file: Result<Location, SourceError>,
+    facts: Result<Facts, SourceError>,
+    fallback: Option<&Location>,
+) -> Result<Choice, SourceError> {
+    let (facts, undescribed) = match facts {
+        Ok(facts) => (Some(facts), None),
+        // A description that was understood and tells of more than one volume holds for the file too, however it is found.
+        Err(error @ SourceError::Unsupported { .. }) => return Err(error),
+        Err(error) => (None, Some(error)),
+    };
+    let (location, warning) = match (file, fallback) {
+        (Ok(location), _) => (location, undescribed.map(|error| format!("OMERO does not describe it: {error}"))),
+        (Err(error), Some(url)) => {
+            (url.clone(), Some(format!("OMERO does not tell its file, {url} of the configuration is used: {error}")))
+        }
+        (Err(error), None) => return Err(error),
+    };
+    Ok(Choice { location, facts, warning })
+}
+
+impl Found {
+    /// Warns where the file is not what OMERO describes. The file is believed.
+    pub(super) fn compare(&self, image: u64, file: &Description) {
+        let (Some(facts), Some(level)) = (&self.facts, file.levels.first()) else { return };
+        let location = &self.location;
+        if facts.shape != level.grid.shape {
+            let (said, is) = (facts.shape, level.grid.shape);
+            warn!("image {image}: OMERO says {said} voxels (z×y×x), {location} has {is}; the file is believed");
+        }
+        if let (Some(said), Some(is)) = (facts.voxel_size, level.scale)
+            && said.iter().zip(is).any(|(said, is)| (said - is).abs() > 0.01 * is.abs())
+        {
+            warn!("image {image}: OMERO says voxels of {said:?} nm (z, y, x), {location} {is:?}; the file is believed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

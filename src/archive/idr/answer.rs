@@ -1,0 +1,175 @@
+//! Understanding OMERO.web's JSON. Shapes: omero-marshal (2016-06 schema) and omero-web's webgateway.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::archive::Document;
+use crate::geometry::Shape;
+use crate::remote::Location;
+use crate::source::SourceError;
+
+/// The folder that files were imported from, which the archive's file server stands for.
+const IMPORTED_FROM: &str = "uod/idr/filesets/";
+/// Characters of foreign text that a message repeats.
+const QUOTED: usize = 160;
+
+/// A JSON answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    url: String,
+    bytes: Bytes,
+    json: Value,
+}
+
+/// What OMERO says of an image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Facts {
+    /// Voxels along `z, y, x`.
+    pub shape: Shape,
+    /// Nanometres per voxel along `z, y, x`, where all three are known.
+    pub voxel_size: Option<[f64; 3]>,
+}
+
+impl Answer {
+    /// Reads an answer that came with a status of success, which does not mean that it is one: pages of a login, and
+    /// errors in JSON, come with status 200.
+    pub(super) fn read(url: String, bytes: Bytes) -> Result<Self, SourceError> {
+        let body = bytes.trim_ascii_start();
+        let reason = if body.is_empty() {
+            "is empty".to_owned()
+        } else if body.starts_with(b"<") {
+            "is HTML, as of a login page, not JSON".to_owned()
+        } else {
+            match serde_json::from_slice(body) {
+                Ok(json) => return Answer { url, bytes, json }.without_exception(),
+                Err(error) => format!("is no JSON: {error}"),
+            }
+        };
+        Err(SourceError::malformed(url, "body", reason))
+    }
+
+    fn without_exception(self) -> Result<Self, SourceError> {
+        match self.json.get("Exception") {
+            None => Ok(self),
+            Some(exception) => Err(self.malformed("Exception", quote(exception.as_str().unwrap_or("without a text")))),
+        }
+    }
+
+    /// The bytes and where they are from.
+    pub(super) fn document(&self) -> Document {
+        Document { url: self.url.clone(), bytes: self.bytes.clone() }
+    }
+
+    /// How long the server wants to be left alone, where it says that it is still preparing the answer.
+    pub(super) fn busy(&self) -> Option<Duration> {
+        let exception = self.json.get("ConcurrencyException")?;
+        Some(Duration::from_millis(exception.get("backOff").and_then(Value::as_u64).unwrap_or(1000)))
+    }
+
+    /// The image's file (`/webgateway/original_file_paths/<id>/`) below `files`.
+    pub(super) fn file(&self, files: &Location) -> Result<Location, SourceError> {
+        let client = match self.json.get("client") {
+            Some(Value::Array(client)) => client,
+            Some(_) => return Err(self.malformed("client", "is no list of paths")),
+            None => return Err(self.malformed("client", self.what_instead())),
+        };
+        let [path] = client.as_slice() else {
+            let reason = format!("an image of {} files", client.len());
+            return Err(SourceError::unsupported(&self.url, "client", reason));
+        };
+        let path = path.as_str().ok_or_else(|| self.malformed("client[0]", "is no text"))?;
+        let inside = path
+            .strip_prefix('/')
+            .unwrap_or(path)
+            .strip_prefix(IMPORTED_FROM)
+            .ok_or_else(|| self.malformed("client[0]", format!("{} is not below {IMPORTED_FROM}", quote(path))))?;
+        // An address would lose or climb over these.
+        if inside.split('/').any(|segment| matches!(segment, "" | "." | "..") || segment.contains(char::is_control)) {
+            return Err(self.malformed("client[0]", format!("{} is no path of a file", quote(path))));
+        }
+        if inside.split('/').any(|segment| segment.ends_with(".zarr")) {
+            return Err(SourceError::unsupported(&self.url, "client[0]", "an image converted to Zarr"));
+        }
+        Ok(files.join(inside))
+    }
+
+    /// The description of `image` (`/api/v0/m/images/<id>/`).
+    pub(super) fn facts(&self, image: u64) -> Result<Facts, SourceError> {
+        let data = match self.json.get("data") {
+            Some(Value::Array(list)) if list.len() == 1 => &list[0],
+            Some(data @ Value::Object(_)) => data,
+            Some(_) => return Err(self.malformed("data", "is neither an image nor a list of one")),
+            None => return Err(self.malformed("data", self.what_instead())),
+        };
+        if let Some(id) = data.get("@id")
+            && id.as_u64() != Some(image)
+        {
+            return Err(self.malformed("data.@id", format!("is {}, not {image}", quote(&id.to_string()))));
+        }
+        let pixels = data.get("Pixels").ok_or_else(|| self.malformed("data.Pixels", "is missing"))?;
+        let size = |axis: &str| {
+            let field = format!("data.Pixels.Size{axis}");
+            match pixels.get(format!("Size{axis}")).map(Value::as_u64) {
+                Some(Some(size)) if size > 0 => Ok(size),
+                Some(_) => Err(self.malformed(field, "is no positive whole number")),
+                None => Err(self.malformed(field, "is missing")),
+            }
+        };
+        let shape = Shape([size("Z")?, size("Y")?, size("X")?]);
+        for (axis, what) in [("C", "channels"), ("T", "time points")] {
+            let count = size(axis)?;
+            if count > 1 {
+                let reason = format!("an image of {count} {what}");
+                return Err(SourceError::unsupported(&self.url, format!("data.Pixels.Size{axis}"), reason));
+            }
+        }
+        let length = |axis: &str| nanometres(pixels.get(format!("PhysicalSize{axis}"))?);
+        let voxel_size = || Some([length("Z")?, length("Y")?, length("X")?]);
+        Ok(Facts { shape, voxel_size: voxel_size() })
+    }
+
+    /// Why a key is missing: errors of the JSON API hold a message in its place.
+    fn what_instead(&self) -> String {
+        match self.json.get("message").and_then(Value::as_str) {
+            Some(message) => format!("is missing, the server says {}", quote(message)),
+            None => "is missing".to_owned(),
+        }
+    }
+
+    fn malformed(&self, field: impl Into<String>, reason: impl Into<String>) -> SourceError {
+        SourceError::malformed(&self.url, field, reason)
+    }
+}
+
+/// A length as omero-marshal writes it, `{"Unit": "MICROMETER", "Value": 0.02}`; `None` where it is no positive length,
+/// as in pixels.
+fn nanometres(length: &Value) -> Option<f64> {
+    let exponent = match length.get("Unit")?.as_str()? {
+        "PICOMETER" => -3,
+        "ANGSTROM" => -1,
+        "NANOMETER" => 0,
+        "MICROMETER" => 3,
+        "MILLIMETER" => 6,
+        "CENTIMETER" => 7,
+        "DECIMETER" => 8,
+        "METER" => 9,
+        _ => return None,
+    };
+    let value = length.get("Value")?.as_f64()?;
+    // Moving the decimal point in the text rather than multiplying: 0.0069 µm are 6.9 nm, not 6.8999999999999995.
+    let text = format!("{value:e}");
+    let (mantissa, power) = text.split_once('e')?;
+    let moved: f64 = format!("{mantissa}e{}", power.parse::<i32>().ok()? + exponent).parse().ok()?;
+    (moved.is_finite() && moved > 0.0).then_some(moved)
+}
+
+/// Foreign text in a message: not too long, and without what would break a line.
+fn quote(text: &str) -> String {
+    let mut quoted: String = text.chars().take(QUOTED).collect();
+    if quoted.len() < text.len() {
+        quoted.push('…');
+    }
+    format!("{quoted:?}")
+}

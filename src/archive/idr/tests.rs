@@ -1,0 +1,317 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::answer::Answer;
+use super::*;
+use crate::demo::Replica;
+use crate::geometry::Shape;
+use crate::remote::Manners;
+
+const IMAGE: u64 = 9_846_137;
+const PATHS: &[u8] = include_bytes!("../../demo/replica/idr/original_file_paths.json");
+const FACTS: &[u8] = include_bytes!("../../demo/replica/idr/image.json");
+const EXCEPTION: &[u8] = include_bytes!("../../demo/replica/idr/imgData.json");
+const FILE: &str = "https://files.example/IDR/idr0086-miron-micrographs/20200610-ftp/experimentD/Miron_FIB-SEM/\
+                    Miron_FIB-SEM_processed/Figure_S3B_FIB-SEM_U2OS_20x20x20nm_xy.tif";
+
+fn files() -> Location {
+    Location::anonymous("https://files.example/IDR".parse().unwrap())
+}
+
+fn answer(bytes: &[u8]) -> Result<Answer, SourceError> {
+    Answer::read("https://omero.example/x/".to_owned(), Bytes::copy_from_slice(bytes))
+}
+
+fn file(json: &Value) -> Result<String, String> {
+    let found = answer(json.to_string().as_bytes()).and_then(|answer| answer.file(&files()));
+    found.map(|location| location.to_string()).map_err(|error| error.to_string())
+}
+
+fn facts(json: &Value) -> Result<Facts, String> {
+    answer(json.to_string().as_bytes()).and_then(|answer| answer.facts(IMAGE)).map_err(|error| error.to_string())
+}
+
+/// The recorded description with the value at `pointer` replaced, or removed where there is none.
+fn described(pointer: &str, value: Option<Value>) -> Value {
+    let mut document: Value = serde_json::from_slice(FACTS).unwrap();
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    let parent = document.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+    match value {
+        Some(value) => parent.insert(key.to_owned(), value),
+        None => parent.remove(key),
+    };
+    document
+}
+
+#[test]
+fn the_file_is_found_by_the_path_it_was_imported_from() {
+    assert_eq!(answer(PATHS).unwrap().file(&files()).unwrap().to_string(), FILE);
+    let slash = json!({"client": ["/uod/idr/filesets/a/Figure_S3F+1F 100%.tif"]});
+    assert_eq!(file(&slash).unwrap(), "https://files.example/IDR/a/Figure_S3F+1F%20100%25.tif");
+}
+
+#[test]
+fn paths_that_are_none_are_refused_by_name() {
+    for (json, expected) in [
+        (json!({}), "client: is missing"),
+        (json!({"message": "Not logged in"}), "client: is missing, the server says \"Not logged in\""),
+        (json!({"client": "a"}), "client: is no list of paths"),
+        (json!({"client": [1]}), "client[0]: is no text"),
+        (json!({"client": []}), "client: an image of 0 files is not supported"),
+        (json!({"client": ["a", "b"]}), "client: an image of 2 files is not supported"),
+        (json!({"client": ["/etc/passwd"]}), "client[0]: \"/etc/passwd\" is not below uod/idr/filesets/"),
+        (json!({"client": ["uod/idr/filesets/../x"]}), "client[0]: \"uod/idr/filesets/../x\" is no path of a file"),
+        (json!({"client": ["uod/idr/filesets/a/"]}), "client[0]: \"uod/idr/filesets/a/\" is no path of a file"),
+        (json!({"client": ["uod/idr/filesets/a\n"]}), "client[0]: \"uod/idr/filesets/a\\n\" is no path of a file"),
+        (json!({"client": ["uod/idr/filesets/a.zarr/0"]}), "client[0]: an image converted to Zarr is not supported"),
+    ] {
+        assert_eq!(file(&json).unwrap_err(), format!("https://omero.example/x/: {expected}"));
+    }
+}
+
+#[test]
+fn the_description_gives_shape_and_voxel_size() {
+    let expected = Facts { shape: Shape([24, 155, 225]), voxel_size: Some([20.0; 3]) };
+    assert_eq!(answer(FACTS).unwrap().facts(IMAGE).unwrap(), expected);
+    let mut list: Value = serde_json::from_slice(FACTS).unwrap();
+    list["data"] = json!([list["data"].take()]);
+    assert_eq!(facts(&list), Ok(expected), "a list of one image is as good");
+}
+
+#[test]
+fn physical_sizes_are_converted_and_optional() {
+    let size = |length: Option<Value>| facts(&described("/data/Pixels/PhysicalSizeZ", length)).unwrap().voxel_size;
+    for (value, unit, expected) in [
+        (0.0069, "MICROMETER", Some(6.9)),
+        (50.0, "NANOMETER", Some(50.0)),
+        (29.6, "ANGSTROM", Some(2.96)),
+        (0.00005, "MILLIMETER", Some(50.0)),
+        (8e-9, "METER", Some(8.0)),
+        (1.0, "PIXEL", None),
+        (1.0, "REFERENCEFRAME", None),
+        (0.0, "NANOMETER", None),
+        (-1.0, "NANOMETER", None),
+        (1e308, "METER", None),
+    ] {
+        let length = json!({"Unit": unit, "Value": value, "Symbol": "?"});
+        assert_eq!(size(Some(length)).map(|size| size[0]), expected, "{value} {unit}");
+    }
+    assert_eq!(size(None), None);
+    assert_eq!(size(Some(Value::Null)), None);
+}
+
+#[test]
+fn descriptions_of_something_else_are_refused_by_name() {
+    for (pointer, value, expected) in [
+        ("/data/Pixels/SizeC", Some(json!(3)), "data.Pixels.SizeC: an image of 3 channels is not supported"),
+        ("/data/Pixels/SizeT", Some(json!(9)), "data.Pixels.SizeT: an image of 9 time points is not supported"),
+        ("/data/Pixels/SizeX", Some(json!("225")), "data.Pixels.SizeX: is no positive whole number"),
+        ("/data/Pixels/SizeZ", Some(json!(0)), "data.Pixels.SizeZ: is no positive whole number"),
+        ("/data/Pixels/SizeY", Some(json!(-1)), "data.Pixels.SizeY: is no positive whole number"),
+        ("/data/Pixels/SizeY", None, "data.Pixels.SizeY: is missing"),
+        ("/data/Pixels", None, "data.Pixels: is missing"),
+        ("/data/@id", Some(json!(5)), "data.@id: is \"5\", not 9846137"),
+        ("/data", Some(json!([])), "data: is neither an image nor a list of one"),
+        ("/data", None, "data: is missing"),
+    ] {
+        assert_eq!(facts(&described(pointer, value)).unwrap_err(), format!("https://omero.example/x/: {expected}"));
+    }
+}
+
+#[test]
+fn bodies_that_are_no_answer_are_refused_by_name() {
+    for (body, expected) in [
+        (&b"<!DOCTYPE html><html>"[..], "body: is HTML, as of a login page, not JSON"),
+        (b" \n", "body: is empty"),
+        (b"{\"data\": ", "body: is no JSON: EOF while parsing a value at line 1 column 9"),
+    ] {
+        assert_eq!(answer(body).unwrap_err().to_string(), format!("https://omero.example/x/: {expected}"));
+    }
+    let error = answer(EXCEPTION).unwrap_err().to_string();
+    assert!(error.starts_with("https://omero.example/x/: Exception: \"Error instantiating pixel buffer"), "{error}");
+}
+
+#[test]
+fn without_an_answer_the_configured_url_is_used_or_the_reason_told() {
+    let odd = || answer(b"<html>").unwrap_err();
+    let known = || answer(FACTS).unwrap().facts(IMAGE);
+    let url = Location::anonymous("https://files.example/given.tif".parse().unwrap());
+    let choice = choose(Err(odd()), known(), Some(&url)).unwrap();
+    assert_eq!(choice.location, url);
+    assert!(choice.warning.unwrap().contains("is HTML"));
+    let choice = choose(Ok(files()), Err(odd()), Some(&url)).unwrap();
+    assert_eq!((choice.location, choice.facts), (files(), None));
+    assert!(choose(Ok(files()), known(), Some(&url)).unwrap().warning.is_none());
+    assert!(choose(Err(odd()), known(), None).unwrap_err().to_string().contains("is HTML"));
+    let channels = answer(described("/data/Pixels/SizeC", Some(json!(2))).to_string().as_bytes()).unwrap();
+    let error = choose(Err(odd()), channels.facts(IMAGE), Some(&url)).unwrap_err();
+    assert!(error.to_string().contains("an image of 2 channels"));
+}
+
+fn remote() -> Remote {
+    Remote::new(Manners::default(), Duration::from_secs(10), Default::default()).unwrap()
+}
+
+#[tokio::test]
+async fn the_replica_tells_its_image() {
+    let replica = Replica::start().unwrap();
+    let url = |path: &str| format!("http://{}/{path}", replica.address()).parse::<Url>().unwrap();
+    let found = find(&remote(), IMAGE, &url("idr"), &url("ebi/pub/databases/IDR"), None).await.unwrap();
+    assert_eq!(found.location.url.path(), FILE.replace("https://files.example/IDR", "/ebi/pub/databases/IDR"));
+    assert_eq!(found.facts.unwrap().shape, Shape([24, 155, 225]));
+    assert_eq!((found.documents.len(), replica.requests()), (2, 2));
+    let error = find(&remote(), 1, &url("idr"), &url("ebi"), None).await.unwrap_err().to_string();
+    assert!(error.contains("/idr/webgateway/original_file_paths/1/"), "{error}");
+}
+
+/// A server that gives each connection the next of `answers` (status line and body).
+async fn scripted(answers: Vec<(&'static str, Vec<u8>)>) -> (Url, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let task = tokio::spawn(async move {
+        for (status, body) in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+        }
+    });
+    (url, task)
+}
+
+#[tokio::test]
+async fn a_busy_server_is_asked_again_and_not_for_ever() {
+    let busy = || ("200 OK", br#"{"ConcurrencyException": {"backOff": 5}}"#.to_vec());
+    let (url, server) = scripted(vec![busy(), busy(), ("200 OK", PATHS.to_vec())]).await;
+    let answer = ask(&remote(), Location::anonymous(url)).await.unwrap();
+    assert_eq!(answer.file(&files()).unwrap().to_string(), FILE);
+    server.await.unwrap();
+
+    let (url, server) = scripted(vec![busy(), busy(), busy(), busy()]).await;
+    let error = ask(&remote(), Location::anonymous(url)).await.unwrap_err().to_string();
+    assert!(error.contains("ConcurrencyException: still so after 4 attempts"), "{error}");
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refusal_without_a_body_falls_back_to_the_configured_url() {
+    let (url, server) = scripted(vec![("403 Forbidden", Vec::new()), ("403 Forbidden", Vec::new())]).await;
+    let given = Location::anonymous("https://files.example/given.tif".parse().unwrap());
+    let found = find(&remote(), IMAGE, &url, &url, Some(&given)).await.unwrap();
+    assert_eq!((found.location, found.facts, found.documents.len()), (given, None, 0));
+    server.await.unwrap();
+}
+
+/// Any JSON, with the keys that matter often enough to be met.
+fn any_json() -> impl Strategy<Value = Value> {
+    let key = prop_oneof![
+        "data|Pixels|client|@id|message|Exception|ConcurrencyException|backOff|Unit|Value",
+        "(Size|PhysicalSize)[XYZCT]",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,40}".prop_map(Value::from),
+        "(/?uod/idr/filesets/)?[a-z./%+ ]{0,12}".prop_map(Value::from),
+        "MICROMETER|ANGSTROM|METER|PIXEL".prop_map(Value::from),
+        (1usize..50_000).prop_map(|length| Value::from("é".repeat(length))),
+    ];
+    leaf.prop_recursive(4, 40, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::vec((key.clone(), inner), 0..8)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// Checks what holds for every body: no panic, messages of bounded length, and only sound results.
+fn check(body: &[u8]) -> Result<(), TestCaseError> {
+    let results = match answer(body) {
+        Ok(answer) => {
+            let _ = answer.busy();
+            (answer.file(&files()).map(Some), answer.facts(IMAGE).map(Some))
+        }
+        Err(error) => (Err(error.clone()), Err(error)),
+    };
+    match results.0 {
+        Ok(location) => {
+            let location = location.unwrap().to_string();
+            prop_assert!(location.starts_with("https://files.example/IDR/"), "{location}");
+            prop_assert!(!location.contains("/../"), "{location}");
+        }
+        Err(error) => prop_assert!(error.to_string().len() < 2000),
+    }
+    match results.1 {
+        Ok(facts) => {
+            let facts = facts.unwrap();
+            prop_assert!(facts.shape.0.iter().all(|&extent| extent > 0));
+            prop_assert!(facts.voxel_size.unwrap_or([1.0; 3]).iter().all(|size| size.is_finite() && *size > 0.0));
+        }
+        Err(error) => prop_assert!(error.to_string().len() < 2000),
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(crate::test_cases(128)))]
+
+    #[test]
+    fn any_json_gives_an_answer_or_an_error(json in any_json()) {
+        check(json.to_string().as_bytes())?;
+    }
+
+    #[test]
+    fn a_recorded_answer_with_a_part_exchanged_gives_an_answer_or_an_error(
+        part in any::<prop::sample::Index>(), json in any_json(), paths in any::<bool>()
+    ) {
+        let mut document: Value = serde_json::from_slice(if paths { PATHS } else { FACTS }).unwrap();
+        let mut pointers = Vec::new();
+        collect(&document, String::new(), &mut pointers);
+        let pointer: &String = part.get(&pointers);
+        *document.pointer_mut(pointer).unwrap() = json;
+        check(document.to_string().as_bytes())?;
+    }
+
+    #[test]
+    fn a_recorded_answer_with_bytes_changed_gives_an_answer_or_an_error(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        end in any::<prop::sample::Index>(), paths in any::<bool>()
+    ) {
+        let mut body = if paths { PATHS } else { FACTS }.to_vec();
+        for (place, byte) in changes {
+            let place = place.index(body.len());
+            body[place] = byte;
+        }
+        check(&body)?;
+        body.truncate(end.index(body.len()));
+        check(&body)?;
+    }
+}
+
+/// The pointers of all values below `value`.
+fn collect(value: &Value, pointer: String, pointers: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (key, member) in members {
+                let key = key.replace('~', "~0").replace('/', "~1");
+                collect(member, format!("{pointer}/{key}"), pointers);
+            }
+        }
+        Value::Array(elements) => {
+            for (index, element) in elements.iter().enumerate() {
+                collect(element, format!("{pointer}/{index}"), pointers);
+            }
+        }
+        _ => {}
+    }
+    pointers.push(pointer);
+}

@@ -1,0 +1,290 @@
+//! A pool of bytes: leases are taken before memory is filled, and what is cached gives way to new leases.
+//!
+//! The pool counts every byte until its last user lets go of it, so the bound holds for what is cached, what is being
+//! fetched and what is being read alike. Leases are granted in the order they were asked for.
+
+use std::collections::VecDeque;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use lru::LruCache;
+use tokio::sync::oneshot;
+
+/// Permission to hold some bytes of memory; gives them back when dropped.
+#[derive(Debug)]
+pub struct Lease {
+    ledger: Arc<Mutex<Ledger>>,
+    bytes: u64,
+}
+
+impl Lease {
+    /// Splits `bytes` off this lease, all of it where it holds fewer.
+    pub fn split(&mut self, bytes: u64) -> Lease {
+        let part = bytes.min(self.bytes);
+        self.bytes -= part;
+        Lease { ledger: self.ledger.clone(), bytes: part }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            let granted = lock(&self.ledger).give_back(self.bytes, &self.ledger);
+            // Sent outside the lock: a receiver that is gone drops its lease at once, which locks again.
+            granted.into_iter().for_each(Grant::send);
+        }
+    }
+}
+
+/// Bytes together with the lease that accounts for them.
+#[derive(Debug)]
+pub struct Held {
+    /// The bytes.
+    pub data: Bytes,
+    _lease: Lease,
+}
+
+impl Held {
+    /// `lease` should be for as many bytes as `data` has.
+    pub fn new(data: Bytes, lease: Lease) -> Self {
+        Held { data, _lease: lease }
+    }
+}
+
+/// How much is in use and who waits.
+#[derive(Debug)]
+struct Ledger {
+    limit: u64,
+    used: u64,
+    waiting: VecDeque<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    bytes: u64,
+    sender: oneshot::Sender<Lease>,
+}
+
+struct Grant {
+    lease: Lease,
+    sender: oneshot::Sender<Lease>,
+}
+
+impl Grant {
+    fn send(self) {
+        // A waiter that gave up drops the lease here, which gives the bytes back.
+        let _ = self.sender.send(self.lease);
+    }
+}
+
+impl Ledger {
+    /// A request larger than the whole pool is granted once the pool is empty, so that it is slow but not stuck.
+    fn fits(&self, bytes: u64) -> bool {
+        self.used == 0 || self.used.saturating_add(bytes) <= self.limit
+    }
+
+    fn give_back(&mut self, bytes: u64, this: &Arc<Mutex<Ledger>>) -> Vec<Grant> {
+        self.used = self.used.saturating_sub(bytes);
+        let mut granted = Vec::new();
+        while let Some(first) = self.waiting.front() {
+            if first.sender.is_closed() {
+                self.waiting.pop_front();
+                continue;
+            }
+            if !self.fits(first.bytes) {
+                break;
+            }
+            if let Some(Waiter { bytes, sender }) = self.waiting.pop_front() {
+                self.used += bytes;
+                granted.push(Grant { lease: Lease { ledger: this.clone(), bytes }, sender });
+            }
+        }
+        granted
+    }
+
+    /// Bytes that must be given back before the first in the queue can go on.
+    fn missing(&self) -> u64 {
+        self.waiting.front().map_or(0, |first| {
+            let room = self.limit.saturating_sub(first.bytes.min(self.limit));
+            self.used.saturating_sub(room)
+        })
+    }
+}
+
+/// A bounded pool with a least-recently-used cache in it.
+#[derive(Debug)]
+pub struct Pool<K: Hash + Eq> {
+    ledger: Arc<Mutex<Ledger>>,
+    cached: Mutex<LruCache<K, Arc<Held>>>,
+}
+
+impl<K: Hash + Eq> Pool<K> {
+    /// A pool of `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        Pool {
+            ledger: Arc::new(Mutex::new(Ledger { limit, used: 0, waiting: VecDeque::new() })),
+            cached: Mutex::new(LruCache::unbounded()),
+        }
+    }
+
+    /// Bytes in use: leased, cached and still read from.
+    pub fn used(&self) -> u64 {
+        lock(&self.ledger).used
+    }
+
+    /// Waits until `bytes` fit, making room by dropping what was used longest ago.
+    pub async fn lease(&self, bytes: u64) -> Lease {
+        let receiver = {
+            let mut ledger = lock(&self.ledger);
+            if ledger.waiting.is_empty() && ledger.fits(bytes) {
+                ledger.used += bytes;
+                return Lease { ledger: self.ledger.clone(), bytes };
+            }
+            let (sender, receiver) = oneshot::channel();
+            ledger.waiting.push_back(Waiter { bytes, sender });
+            receiver
+        };
+        self.relieve();
+        match receiver.await {
+            Ok(lease) => lease,
+            // Senders are dropped only after their receiver is gone, so this is never seen; an empty lease is harmless.
+            Err(_) => Lease { ledger: self.ledger.clone(), bytes: 0 },
+        }
+    }
+
+    /// What is cached under `key`, which becomes the most recently used.
+    pub fn get(&self, key: &K) -> Option<Arc<Held>> {
+        lock(&self.cached).get(key).cloned()
+    }
+
+    /// Caches `held` until its room is needed.
+    pub fn insert(&self, key: K, held: Arc<Held>) {
+        let replaced = lock(&self.cached).push(key, held);
+        drop(replaced);
+        self.relieve();
+    }
+
+    /// Drops cached entries until the first in the queue fits. Entries that are being read free their bytes when the
+    /// reader is done, so they count as freed.
+    fn relieve(&self) {
+        let missing = lock(&self.ledger).missing();
+        if missing == 0 {
+            return;
+        }
+        let mut freed = 0u64;
+        let mut dropped = Vec::new();
+        let mut cached = lock(&self.cached);
+        while freed < missing {
+            let Some((_, held)) = cached.pop_lru() else { break };
+            freed = freed.saturating_add(held.data.len() as u64);
+            dropped.push(held);
+        }
+        // The entries give their bytes back, and wake the queue, only after the lock is released.
+        drop(cached);
+        drop(dropped);
+    }
+}
+
+/// The state stays consistent when a holder of the lock panics: every change is a single assignment or push.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    async fn held(pool: &Pool<u32>, bytes: usize) -> Arc<Held> {
+        Arc::new(Held::new(Bytes::from(vec![1; bytes]), pool.lease(bytes as u64).await))
+    }
+
+    #[tokio::test]
+    async fn a_lease_waits_until_another_is_given_back() {
+        let pool = Arc::new(Pool::<u32>::new(100));
+        let first = pool.lease(80).await;
+        let second = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.lease(50).await.bytes }
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!second.is_finished());
+        drop(first);
+        assert_eq!(second.await.unwrap(), 50);
+        assert_eq!(pool.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn cached_entries_give_way_to_new_leases_oldest_first() {
+        let pool = Pool::<u32>::new(100);
+        for key in 0..4 {
+            pool.insert(key, held(&pool, 25).await);
+        }
+        assert!(pool.get(&0).is_some());
+        let lease = pool.lease(30).await;
+        assert!(pool.get(&1).is_none() && pool.get(&2).is_none());
+        assert!(pool.get(&0).is_some() && pool.get(&3).is_some());
+        assert_eq!(pool.used(), 80);
+        drop(lease);
+    }
+
+    #[tokio::test]
+    async fn a_lease_larger_than_the_pool_is_granted_alone() {
+        let pool = Pool::<u32>::new(10);
+        pool.insert(1, held(&pool, 8).await);
+        let lease = pool.lease(1000).await;
+        assert_eq!(pool.used(), 1000);
+        drop(lease);
+        assert_eq!(pool.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn bytes_that_are_still_read_count_until_the_reader_is_done() {
+        let pool = Arc::new(Pool::<u32>::new(100));
+        let reader = held(&pool, 90).await;
+        pool.insert(1, reader.clone());
+        let waiting = tokio::spawn({
+            let pool = pool.clone();
+            async move { drop(pool.lease(50).await) }
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!waiting.is_finished());
+        drop(reader);
+        waiting.await.unwrap();
+        assert_eq!(pool.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_waiter_that_gave_up_leaves_nothing_behind() {
+        let pool = Arc::new(Pool::<u32>::new(10));
+        let first = pool.lease(10).await;
+        let gone = tokio::time::timeout(Duration::from_millis(10), pool.lease(10)).await;
+        assert!(gone.is_err());
+        drop(first);
+        assert_eq!(pool.used(), 0);
+        assert_eq!(pool.lease(10).await.bytes, 10);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn many_tasks_never_exceed_the_pool() {
+        let pool = Arc::new(Pool::<u32>::new(1000));
+        let tasks: Vec<_> = (0..64u32)
+            .map(|task| {
+                let pool = pool.clone();
+                tokio::spawn(async move {
+                    for round in 0..50u32 {
+                        let size = 1 + (task * 37 + round * 11) % 300;
+                        let entry = held(&pool, size as usize).await;
+                        assert!(pool.used() <= 1000);
+                        pool.insert(task * 1000 + round, entry);
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert!(pool.used() <= 1000);
+    }
+}

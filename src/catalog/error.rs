@@ -1,0 +1,88 @@
+//! What is wrong with a catalogue file, and where.
+
+use std::fmt;
+use std::ops::Range;
+
+/// A catalogue that cannot be used: which file, which place, which key, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}{}: {}{reason}", PlaceText(place), KeyText(key))]
+pub struct CatalogError {
+    /// The file, as the user named it.
+    pub file: String,
+    /// Line and column, counted from 1, where the reason lies in the text.
+    pub place: Option<(usize, usize)>,
+    /// The key, or the table where no key is at fault.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub reason: String,
+}
+
+struct PlaceText<'a>(&'a Option<(usize, usize)>);
+
+impl fmt::Display for PlaceText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some((line, column)) => write!(f, ":{line}:{column}"),
+            None => Ok(()),
+        }
+    }
+}
+
+struct KeyText<'a>(&'a str);
+
+impl fmt::Display for KeyText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, "{}: ", self.0) }
+    }
+}
+
+/// The text of a catalogue, to turn byte offsets into places that an editor finds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text<'a> {
+    pub file: &'a str,
+    pub text: &'a str,
+}
+
+impl Text<'_> {
+    /// An error about `key`, whose text lies at `span`.
+    pub fn error(&self, span: Range<usize>, key: impl Into<String>, reason: impl Into<String>) -> CatalogError {
+        CatalogError {
+            file: self.file.to_owned(),
+            place: Some(self.place(span.start)),
+            key: key.into(),
+            reason: reason.into(),
+        }
+    }
+
+    /// The parser's own error, with the key it is about.
+    pub fn parser_error(&self, error: &toml::de::Error) -> CatalogError {
+        let span = error.span().unwrap_or(0..0);
+        // An array of tables has no key before its first value: the place alone says where.
+        let reason = error.message().replace('\n', "; ");
+        self.error(span.clone(), self.key_at(span), reason)
+    }
+
+    fn place(&self, offset: usize) -> (usize, usize) {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        (line, column)
+    }
+
+    /// The key at `span`, or the one whose value starts there; empty where there is none.
+    fn key_at(&self, span: Range<usize>) -> String {
+        let is_key = |text: &str| {
+            !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '"'))
+        };
+        let inside = self.text.get(span.clone()).unwrap_or("").trim();
+        let after = self.text.get(span.end..).unwrap_or("").trim_start();
+        if is_key(inside) && (after.starts_with('=') || after.starts_with(']')) {
+            return inside.trim_matches('"').to_owned();
+        }
+        let before = self.text.get(..span.start).unwrap_or("");
+        let line = before.rsplit('\n').next().unwrap_or("");
+        let Some((left, _)) = line.rsplit_once('=') else { return String::new() };
+        let key = left.trim_end().rsplit([' ', '{', ',', '\t']).next().unwrap_or("");
+        if is_key(key) { key.to_owned() } else { String::new() }
+    }
+}

@@ -1,0 +1,200 @@
+//! From TOML text to a [`Catalog`], with the file, line and key of whatever is wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::error::{CatalogError, Text};
+use super::names::{self, MAIN_IMAGE};
+use super::source::{self, RawSource};
+use super::{Catalog, Dataset, ImageSpec, LabelSpec, NamedView};
+use crate::remote::{HostManners, Manners};
+
+/// More connections than any archive wants.
+const MOST_CONNECTIONS: usize = 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCatalog {
+    #[serde(default)]
+    dataset: Vec<Spanned<RawDataset>>,
+    #[serde(default)]
+    host: BTreeMap<Spanned<String>, RawHost>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDataset {
+    name: Spanned<String>,
+    #[serde(default)]
+    about: toml::Table,
+    source: Option<Spanned<RawSource>>,
+    #[serde(default)]
+    image: Vec<RawImage>,
+    #[serde(default)]
+    view: Vec<RawView>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawImage {
+    name: Spanned<String>,
+    source: Spanned<RawSource>,
+    #[serde(default)]
+    labels: Vec<RawLabel>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLabel {
+    name: Spanned<String>,
+    source: Spanned<RawSource>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawView {
+    name: Spanned<String>,
+    image: Spanned<String>,
+    crop: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHost {
+    connections: Option<Spanned<usize>>,
+    rate: Option<Spanned<f64>>,
+    stall: Option<Spanned<f64>>,
+}
+
+/// Parses the text of the catalogue `file`; relative paths in it start at `folder`.
+pub(super) fn catalog(text: &str, file: &str, folder: Option<&Path>) -> Result<Catalog, CatalogError> {
+    let place = Text { file, text };
+    let raw: RawCatalog = toml::from_str(text).map_err(|error| place.parser_error(&error))?;
+    if raw.dataset.is_empty() {
+        return Err(place.error(0..0, "dataset", "the file has no [[dataset]]"));
+    }
+    let mut taken = BTreeSet::new();
+    let mut datasets = Vec::with_capacity(raw.dataset.len());
+    for raw in raw.dataset {
+        let span = raw.span();
+        datasets.push(dataset(place, folder, span, raw.into_inner(), &mut taken)?);
+    }
+    Ok(Catalog { datasets, manners: manners(place, raw.host)? })
+}
+
+fn dataset(
+    place: Text<'_>,
+    folder: Option<&Path>,
+    span: std::ops::Range<usize>,
+    raw: RawDataset,
+    taken: &mut BTreeSet<String>,
+) -> Result<Dataset, CatalogError> {
+    check_name(place, &raw.name, names::dataset_fault)?;
+    if !taken.insert(raw.name.get_ref().to_ascii_lowercase()) {
+        let reason = format!("`{}` is taken by another dataset (case does not count)", raw.name.get_ref());
+        return Err(place.error(raw.name.span(), "name", reason));
+    }
+    let mut images = Vec::with_capacity(raw.image.len() + 1);
+    if let Some(source) = raw.source {
+        let source = source::spec(place, folder, source)?;
+        images.push(ImageSpec { name: MAIN_IMAGE.to_owned(), source, labels: Vec::new() });
+    }
+    let mut image_names = BTreeSet::new();
+    for raw in raw.image {
+        check_name(place, &raw.name, names::image_fault)?;
+        if raw.name.get_ref() == MAIN_IMAGE {
+            let reason = format!("`{MAIN_IMAGE}` is the image of [dataset.source]");
+            return Err(place.error(raw.name.span(), "name", reason));
+        }
+        check_unique(place, &raw.name, "image", &mut image_names)?;
+        let mut label_names = BTreeSet::new();
+        let mut labels = Vec::with_capacity(raw.labels.len());
+        for label in raw.labels {
+            check_name(place, &label.name, names::image_fault)?;
+            check_unique(place, &label.name, "label", &mut label_names)?;
+            let source = source::spec(place, folder, label.source)?;
+            labels.push(LabelSpec { name: label.name.into_inner(), source });
+        }
+        let source = source::spec(place, folder, raw.source)?;
+        images.push(ImageSpec { name: raw.name.into_inner(), source, labels });
+    }
+    if images.is_empty() {
+        let reason = format!("dataset `{}` has neither a [dataset.source] nor a [[dataset.image]]", raw.name.get_ref());
+        return Err(place.error(span, "source", reason));
+    }
+    let mut views = Vec::with_capacity(raw.view.len());
+    for raw in raw.view {
+        check_name(place, &raw.name, names::image_fault)?;
+        if raw.name.get_ref() == MAIN_IMAGE {
+            return Err(place.error(raw.name.span(), "name", format!("`{MAIN_IMAGE}` is an image")));
+        }
+        check_unique(place, &raw.name, "image or view", &mut image_names)?;
+        let Some(image) = images.iter().position(|image| image.name == *raw.image.get_ref()) else {
+            let reason = format!("there is no image `{}` in this dataset", raw.image.get_ref());
+            return Err(place.error(raw.image.span(), "image", reason));
+        };
+        views.push(NamedView { name: raw.name.into_inner(), image, crop: raw.crop });
+    }
+    Ok(Dataset { name: raw.name.into_inner(), about: raw.about, images, views })
+}
+
+fn check_name(
+    place: Text<'_>,
+    name: &Spanned<String>,
+    fault: impl Fn(&str) -> Option<String>,
+) -> Result<(), CatalogError> {
+    match fault(name.get_ref()) {
+        Some(reason) => Err(place.error(name.span(), "name", reason)),
+        None => Ok(()),
+    }
+}
+
+fn check_unique(
+    place: Text<'_>,
+    name: &Spanned<String>,
+    what: &str,
+    taken: &mut BTreeSet<String>,
+) -> Result<(), CatalogError> {
+    if taken.insert(name.get_ref().clone()) {
+        return Ok(());
+    }
+    Err(place.error(name.span(), "name", format!("`{}` is taken by another {what}", name.get_ref())))
+}
+
+fn manners(place: Text<'_>, hosts: BTreeMap<Spanned<String>, RawHost>) -> Result<Manners, CatalogError> {
+    let mut manners = Manners::default();
+    for (name, raw) in hosts {
+        // In the form that URLs give back, so that a request finds it.
+        let host = url::Host::parse(name.get_ref())
+            .map_err(|error| place.error(name.span(), "host", format!("`{}`: {error}", name.get_ref())))?
+            .to_string();
+        let mut limits = HostManners::default();
+        if let Some(connections) = raw.connections {
+            let span = connections.span();
+            limits.connections = connections.into_inner();
+            if !(1..=MOST_CONNECTIONS).contains(&limits.connections) {
+                return Err(place.error(span, "connections", format!("must be 1 to {MOST_CONNECTIONS}")));
+            }
+        }
+        if let Some(rate) = raw.rate {
+            if !(rate.get_ref().is_finite() && *rate.get_ref() > 0.0) {
+                return Err(place.error(rate.span(), "rate", "must be a number of requests per second above 0"));
+            }
+            limits.rate = Some(rate.into_inner());
+        }
+        if let Some(stall) = raw.stall {
+            limits.stall = Duration::try_from_secs_f64(*stall.get_ref())
+                .ok()
+                .filter(|stall| !stall.is_zero())
+                .ok_or_else(|| place.error(stall.span(), "stall", "must be a number of seconds above 0"))?;
+        }
+        if manners.hosts.insert(host.clone(), limits).is_some() {
+            return Err(place.error(name.span(), "host", format!("`{host}` has a table already")));
+        }
+    }
+    Ok(manners)
+}

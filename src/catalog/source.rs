@@ -1,0 +1,171 @@
+//! The table that says where voxels come from: which keys each kind takes, and what they mean.
+
+use std::ops::Range;
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::Spanned;
+use url::Url;
+
+use super::error::{CatalogError, Text};
+use super::{SourceKind, SourceSpec};
+use crate::remote::{Credentials, Location};
+
+/// The kinds this version reads.
+const KINDS: [&str; 3] = ["idr", "tiff", "zarr"];
+
+/// Longest side of a chunk.
+const LONGEST_CHUNK: u64 = 4096;
+
+const IDR_SERVER: &str = "https://idr.openmicroscopy.org";
+const IDR_FILES: &str = "https://ftp.ebi.ac.uk/pub/databases/IDR";
+
+/// All keys of all kinds: a tagged enumeration would lose the places of the values.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSource {
+    kind: Spanned<String>,
+    url: Option<Spanned<String>>,
+    image: Option<Spanned<u64>>,
+    server: Option<Spanned<String>>,
+    files: Option<Spanned<String>>,
+    endpoint: Option<Spanned<String>>,
+    credentials: Option<Spanned<String>>,
+    chunk: Option<Spanned<[u64; 3]>>,
+    window: Option<Spanned<[f64; 2]>>,
+    voxel_size: Option<Spanned<[f64; 3]>>,
+}
+
+/// Checks a source table.
+pub(super) fn spec(
+    place: Text<'_>,
+    folder: Option<&Path>,
+    raw: Spanned<RawSource>,
+) -> Result<SourceSpec, CatalogError> {
+    let table = raw.span();
+    let raw = raw.into_inner();
+    let chunk = match raw.chunk {
+        Some(chunk) if chunk.get_ref().iter().any(|side| !(1..=LONGEST_CHUNK).contains(side)) => {
+            return Err(place.error(chunk.span(), "chunk", format!("each side must be 1 to {LONGEST_CHUNK}")));
+        }
+        chunk => chunk.map(Spanned::into_inner),
+    };
+    let window = match raw.window.map(|window| (window.span(), window.into_inner())) {
+        Some((span, [low, high])) if !(low.is_finite() && high.is_finite() && low < high) => {
+            return Err(place.error(span, "window", "must be [low, high] with low below high"));
+        }
+        window => window.map(|(_, [low, high])| (low, high)),
+    };
+    let voxel_size = match raw.voxel_size {
+        Some(size) if size.get_ref().iter().any(|nanometres| !(nanometres.is_finite() && *nanometres > 0.0)) => {
+            return Err(place.error(size.span(), "voxel_size", "must be three numbers of nanometres above 0"));
+        }
+        size => size.map(Spanned::into_inner),
+    };
+
+    let kind = raw.kind.get_ref().as_str();
+    if kind != "idr" {
+        let misplaced = [
+            raw.image.as_ref().map(|image| ("image", image.span())),
+            raw.server.as_ref().map(|server| ("server", server.span())),
+            raw.files.as_ref().map(|files| ("files", files.span())),
+        ];
+        if let (Some((key, span)), true) = (misplaced.into_iter().flatten().next(), KINDS.contains(&kind)) {
+            return Err(place.error(span, key, format!("a source of kind `{kind}` has no such key")));
+        }
+    }
+    let access = Access { endpoint: raw.endpoint, credentials: raw.credentials };
+    let kind = match kind {
+        "idr" => {
+            let image = required(place, &table, kind, "image", raw.image)?;
+            if *image.get_ref() == 0 {
+                return Err(place.error(image.span(), "image", "OMERO counts images from 1"));
+            }
+            let url = raw.url.map(|url| location(place, folder, url)).transpose()?;
+            let span = access.span();
+            SourceKind::Idr {
+                image: image.into_inner(),
+                server: web(place, "server", raw.server, IDR_SERVER)?,
+                files: web(place, "files", raw.files, IDR_FILES)?,
+                url: match (url, span) {
+                    (Some(url), _) => Some(access.apply(place, url)?),
+                    (None, None) => None,
+                    (None, Some((key, span))) => return Err(place.error(span, key, "is for s3 and gs addresses only")),
+                },
+            }
+        }
+        "tiff" | "zarr" => {
+            let url = location(place, folder, required(place, &table, kind, "url", raw.url)?)?;
+            let url = access.apply(place, url)?;
+            if kind == "tiff" { SourceKind::Tiff { url } } else { SourceKind::Zarr { url } }
+        }
+        other => {
+            let reason = format!("unknown kind `{other}`; known are {}", KINDS.join(", "));
+            return Err(place.error(raw.kind.span(), "kind", reason));
+        }
+    };
+    Ok(SourceSpec { kind, chunk, window, voxel_size })
+}
+
+fn required<T>(
+    place: Text<'_>,
+    table: &Range<usize>,
+    kind: &str,
+    key: &str,
+    value: Option<Spanned<T>>,
+) -> Result<Spanned<T>, CatalogError> {
+    value.ok_or_else(|| place.error(table.clone(), key, format!("a source of kind `{kind}` needs `{key}`")))
+}
+
+fn location(place: Text<'_>, folder: Option<&Path>, text: Spanned<String>) -> Result<Location, CatalogError> {
+    Location::parse(text.get_ref(), folder).map_err(|error| place.error(text.span(), "url", error.to_string()))
+}
+
+/// The address of a web server.
+fn web(place: Text<'_>, key: &str, text: Option<Spanned<String>>, default: &str) -> Result<Url, CatalogError> {
+    let (span, text) = match text {
+        Some(text) => (text.span(), text.into_inner()),
+        None => (0..0, default.to_owned()),
+    };
+    match Url::parse(&text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        Ok(_) => Err(place.error(span, key, format!("`{text}` must begin with http:// or https://"))),
+        Err(error) => Err(place.error(span, key, format!("`{text}` is no address: {error}"))),
+    }
+}
+
+/// The keys that say how an object store is reached.
+struct Access {
+    endpoint: Option<Spanned<String>>,
+    credentials: Option<Spanned<String>>,
+}
+
+impl Access {
+    fn span(&self) -> Option<(&'static str, Range<usize>)> {
+        let endpoint = self.endpoint.as_ref().map(|endpoint| ("endpoint", endpoint.span()));
+        endpoint.or_else(|| self.credentials.as_ref().map(|credentials| ("credentials", credentials.span())))
+    }
+
+    fn apply(self, place: Text<'_>, location: Location) -> Result<Location, CatalogError> {
+        let Some((key, span)) = self.span() else { return Ok(location) };
+        if !matches!(location.url.scheme(), "s3" | "gs") {
+            return Err(place.error(span, key, "is for s3 and gs addresses only"));
+        }
+        let credentials = match self.credentials {
+            None => Credentials::None,
+            Some(text) => match text.get_ref().as_str() {
+                "none" => Credentials::None,
+                "env" => Credentials::Env,
+                other => {
+                    let reason = format!("`{other}` must be \"none\" or \"env\"");
+                    return Err(place.error(text.span(), "credentials", reason));
+                }
+            },
+        };
+        let endpoint = match self.endpoint {
+            None => None,
+            Some(text) => Some(web(place, "endpoint", Some(text), "")?),
+        };
+        Ok(Location { endpoint, credentials, ..location })
+    }
+}

@@ -1,0 +1,190 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn parse(text: &str) -> Result<Catalog, CatalogError> {
+    Catalog::parse(text, "my.toml", Some(Path::new("/data")))
+}
+
+/// The message for a dataset with this source table.
+fn source_error(lines: &str) -> String {
+    parse(&format!("[[dataset]]\nname = \"a\"\n[dataset.source]\n{lines}\n")).unwrap_err().to_string()
+}
+
+#[test]
+fn the_built_in_catalogue_is_valid() {
+    let catalog = Catalog::builtin().unwrap();
+    let names: Vec<_> = catalog.datasets.iter().map(|dataset| dataset.name.as_str()).collect();
+    assert_eq!(names, ["idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2"]);
+    let epfl = &catalog.datasets[1];
+    let images: Vec<_> = epfl.images.iter().map(|image| image.name.as_str()).collect();
+    assert_eq!(images, ["em", "training", "testing"]);
+    assert!(epfl.images[0].labels.is_empty());
+    assert_eq!(epfl.images[1].labels[0].name, "mitochondria");
+    assert_eq!(epfl.images[2].source.voxel_size, Some([5.0; 3]));
+    assert_eq!(catalog.datasets[2].images[0].source.chunk, Some([64; 3]));
+    for dataset in &catalog.datasets {
+        for key in ["title", "licence", "citation", "landing_page", "references"] {
+            assert!(dataset.about.contains_key(key), "{} has no {key}", dataset.name);
+        }
+    }
+}
+
+#[test]
+fn a_space_at_the_start_of_a_folder_stays_encoded() {
+    let catalog = Catalog::builtin().unwrap();
+    let SourceKind::Tiff { url } = &catalog.datasets[1].images[0].source.kind else { unreachable!() };
+    assert!(url.to_string().ends_with("/www/data/%20ElectronMicroscopy_Hippocampus/volumedata.tif"), "{url}");
+}
+
+#[test]
+fn hosts_have_the_manners_that_are_written_down() {
+    let manners = Catalog::builtin().unwrap().manners;
+    let ebi = manners.of("ftp.ebi.ac.uk");
+    assert_eq!((ebi.connections, ebi.rate, ebi.stall.as_secs()), (4, Some(4.0), 12));
+    assert_eq!(manners.of("documents.epfl.ch").connections, 8);
+    let upper = parse(
+        "[[dataset]]\nname='a'\nsource={kind='tiff',url='https://h/a.tif'}\n[host.'FTP.Example.org']\nconnections=2",
+    )
+    .unwrap();
+    assert_eq!(upper.manners.of("ftp.example.org").connections, 2);
+}
+
+#[test]
+fn an_unknown_key_is_an_error_with_file_line_and_key() {
+    let error = source_error("kind = \"tiff\"\nurll = \"https://h/a.tif\"");
+    assert!(error.starts_with("my.toml:5:1: urll: unknown field `urll`"), "{error}");
+    let error = parse("[[dataset]]\nname = \"a\"\ncolour = 3\n").unwrap_err().to_string();
+    assert!(error.starts_with("my.toml:3:1: colour: unknown field"), "{error}");
+    let error = parse("datasets = 3\n").unwrap_err().to_string();
+    assert!(error.starts_with("my.toml:1:1: datasets: unknown field"), "{error}");
+}
+
+#[test]
+fn a_wrong_type_is_an_error_with_file_line_and_key() {
+    let error = source_error("kind = \"tiff\"\nurl = 7");
+    assert!(error.starts_with("my.toml:5:7: url: invalid type: integer `7`"), "{error}");
+    let error = source_error("kind = \"tiff\"\nurl = \"https://h/a\"\nvoxel_size = [5, 5]");
+    assert!(error.starts_with("my.toml:6:14: voxel_size: "), "{error}");
+    let error = source_error("kind = \"idr\"\nimage = -1");
+    assert!(error.starts_with("my.toml:5:9: image: "), "{error}");
+}
+
+#[test]
+fn an_unknown_kind_names_the_known_ones() {
+    let error = source_error("kind = \"nifti\"\nurl = \"https://h/a\"");
+    assert_eq!(error, "my.toml:4:8: kind: unknown kind `nifti`; known are idr, tiff, zarr");
+}
+
+#[test]
+fn each_kind_has_its_own_keys() {
+    assert!(source_error("kind = \"tiff\"").contains("url: a source of kind `tiff` needs `url`"));
+    assert!(source_error("kind = \"idr\"").contains("image: a source of kind `idr` needs `image`"));
+    let error = source_error("kind = \"zarr\"\nurl = \"https://h/a\"\nserver = \"https://h\"");
+    assert_eq!(error, "my.toml:6:10: server: a source of kind `zarr` has no such key");
+    let error = source_error("kind = \"tiff\"\nurl = \"https://h/a\"\nendpoint = \"http://127.0.0.1:9000\"");
+    assert_eq!(error, "my.toml:6:12: endpoint: is for s3 and gs addresses only");
+    let error = source_error("kind = \"zarr\"\nurl = \"s3://b/a\"\ncredentials = \"mine\"");
+    assert!(error.contains("credentials: `mine` must be \"none\" or \"env\""), "{error}");
+}
+
+#[test]
+fn an_object_store_keeps_its_endpoint_and_credentials() {
+    let catalog = parse(
+        "[[dataset]]\nname = \"a\"\n[dataset.source]\nkind = \"zarr\"\nurl = \"s3://bucket/key\"\n\
+         endpoint = \"http://127.0.0.1:9000\"\ncredentials = \"env\"\n",
+    )
+    .unwrap();
+    let SourceKind::Zarr { url } = &catalog.datasets[0].images[0].source.kind else { unreachable!() };
+    assert_eq!(url.endpoint.as_ref().unwrap().as_str(), "http://127.0.0.1:9000/");
+    assert_eq!(url.credentials, crate::remote::Credentials::Env);
+}
+
+#[test]
+fn numbers_out_of_range_are_errors() {
+    let with = |line: &str| source_error(&format!("kind = \"tiff\"\nurl = \"https://h/a\"\n{line}"));
+    assert!(with("chunk = [0, 64, 64]").contains("chunk: each side must be 1 to 4096"));
+    assert!(with("chunk = [64, 64, 4097]").contains("chunk: each side"));
+    assert!(with("window = [3.0, 3.0]").contains("window: must be"));
+    assert!(with("window = [nan, 3.0]").contains("window: must be"));
+    assert!(with("voxel_size = [5, 5, 0]").contains("voxel_size: must be"));
+    assert!(with("voxel_size = [5, 5, inf]").contains("voxel_size: must be"));
+    for line in ["connections = 0", "rate = 0.0", "rate = nan", "stall = 0", "stall = -1.0", "stall = 1e300"] {
+        let text = format!("[[dataset]]\nname='a'\nsource={{kind='tiff',url='https://h/a'}}\n[host.\"h\"]\n{line}\n");
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.starts_with("my.toml:5:"), "{line}: {error}");
+    }
+}
+
+#[test]
+fn names_that_would_clash_are_errors() {
+    let named = |name: &str| {
+        parse(&format!("[[dataset]]\nname = \"{name}\"\nsource = {{ kind = \"tiff\", url = \"https://h/a\" }}\n"))
+    };
+    for good in ["a", "A.b_c-d", "9", "em", "zarr"] {
+        assert!(named(good).is_ok(), "{good}");
+    }
+    for bad in ["", ".a", "-a", "a/b", "a b", "a.zarr", "a.ZARR.b", "metadata.json", "Readme.md", "ü", "..", "a:b"] {
+        assert!(named(bad).unwrap_err().to_string().starts_with("my.toml:2:8: name: "), "{bad}");
+    }
+    let twice = "[[dataset]]\nname='a'\nsource={kind='tiff',url='https://h/a'}\n[[dataset]]\nname='A'\nsource={kind='tiff',url='https://h/a'}";
+    assert!(parse(twice).unwrap_err().to_string().starts_with("my.toml:5:6: name: `A` is taken"));
+}
+
+#[test]
+fn images_labels_and_views_have_names_of_their_own() {
+    let with = |rest: &str| {
+        parse(&format!("[[dataset]]\nname='a'\nsource={{kind='tiff',url='https://h/a'}}\n{rest}\n"))
+            .map_err(|e| e.to_string())
+    };
+    let image = |name: &str| format!("[[dataset.image]]\nname='{name}'\nsource={{kind='tiff',url='b.tif'}}\n");
+    assert!(with(&image("em")).unwrap_err().contains("`em` is the image of [dataset.source]"));
+    assert!(with(&image("Upper")).unwrap_err().contains("name: `Upper` must be"));
+    assert!(with(&image("a.b")).unwrap_err().contains("name: `a.b` must be"));
+    assert!(with(&(image("b") + &image("b"))).unwrap_err().contains("`b` is taken by another image"));
+    let label = "{name='m',source={kind='tiff',url='m.tif'}}";
+    assert!(with(&format!("{}labels=[{label},{label}]", image("b"))).unwrap_err().contains("taken by another label"));
+    let view =
+        |name: &str, image: &str| format!("[[dataset.view]]\nname='{name}'\nimage='{image}'\ncrop='z0-1_y0-1_x0-1'\n");
+    let ok = with(&view("sample", "em")).unwrap();
+    assert_eq!((ok.datasets[0].views[0].image, ok.datasets[0].views[0].crop.as_str()), (0, "z0-1_y0-1_x0-1"));
+    assert!(with(&view("sample", "raw")).unwrap_err().contains("image: there is no image `raw`"));
+    assert!(with(&(image("b") + &view("b", "em"))).unwrap_err().contains("taken by another image or view"));
+}
+
+#[test]
+fn a_dataset_without_voxels_is_an_error() {
+    assert!(parse("").unwrap_err().to_string().contains("no [[dataset]]"));
+    assert!(parse("[[dataset]]\nname = \"a\"\n").unwrap_err().to_string().contains("neither a [dataset.source]"));
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Catalog::load(Path::new("/nonexistent/c.toml")).unwrap_err().to_string();
+    assert!(error.starts_with("/nonexistent/c.toml: No such file"), "{error}");
+}
+
+#[test]
+fn an_unknown_dataset_names_the_known_ones() {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let error = Catalog::builtin().unwrap().select(&names(&["hemi"])).unwrap_err().to_string();
+    assert!(error.contains("`hemi`") && error.contains("epfl-hippocampus"), "{error}");
+    let one = Catalog::builtin().unwrap().select(&names(&["jrc_mus-nacc-2"])).unwrap();
+    assert_eq!(one.datasets.len(), 1);
+    assert_eq!(Catalog::builtin().unwrap().select(&[]).unwrap().datasets.len(), 3);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(crate::test_cases(200)))]
+
+    #[test]
+    fn no_text_makes_the_parser_panic(start in 0usize..BUILTIN.len(), end in 0usize..BUILTIN.len(), noise in "\\PC{0,12}") {
+        // The built-in file with a hole and a patch: close enough to a catalogue to reach every check.
+        let (start, end) = (start.min(end), start.max(end));
+        let text = match (BUILTIN.get(..start), BUILTIN.get(end..)) {
+            (Some(head), Some(tail)) => format!("{head}{noise}{tail}"),
+            _ => noise,
+        };
+        let _ = parse(&text).map_err(|error| error.to_string());
+    }
+}

@@ -1,0 +1,111 @@
+//! Going to the background: the program starts itself again, with a pipe through which the second tells the first how it
+//! went. (A fork would take only one of the threads along; a sleep would be a guess.)
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::CliError;
+
+/// The hidden option that the second process is started with.
+pub(super) const OPTION: &str = "background-child";
+
+/// What the second process says when the tree answers; anything else is the reason why not.
+const MOUNTED: &str = "mounted\n";
+
+/// Longest reason that is taken.
+const LONGEST_REASON: u64 = 1 << 20;
+
+/// Starts this program again with the same arguments and returns when it has mounted, or with its reason.
+pub(super) fn start(log: &Path) -> Result<(), CliError> {
+    let program = std::env::current_exe().map_err(CliError::system("finding the emfs program"))?;
+    let mut child = Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .arg(format!("--{OPTION}"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(open_log(log)?)
+        .spawn()
+        .map_err(CliError::system("starting the daemon"))?;
+    let mut said = String::new();
+    if let Some(pipe) = child.stdout.take() {
+        pipe.take(LONGEST_REASON).read_to_string(&mut said).map_err(CliError::system("listening to the daemon"))?;
+    }
+    if said == MOUNTED {
+        return Ok(());
+    }
+    // It has nothing left to do but to end.
+    let _ = child.wait();
+    match said.trim_end() {
+        "" => Err(CliError::Failed(format!("the daemon ended without a reason; see {}", log.display()))),
+        reason => Err(CliError::Failed(reason.to_owned())),
+    }
+}
+
+/// In the second process: leaves the terminal and the group of the first, so that their signals do not come here.
+pub(super) fn detach() -> Result<(), CliError> {
+    nix::unistd::setsid().map(drop).map_err(|errno| CliError::system("leaving the terminal")(errno.into()))
+}
+
+/// In the second process: tells the first how it went, and lets go of the pipe. Fails where the first has gone, which
+/// then knows nothing of a mount.
+pub(super) fn report(outcome: Result<(), &CliError>) -> Result<(), CliError> {
+    let text = match outcome {
+        Ok(()) => MOUNTED.to_owned(),
+        Err(reason) => format!("{reason}\n"),
+    };
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .and_then(|()| File::options().write(true).open("/dev/null"))
+        .and_then(|null| Ok(nix::unistd::dup2_stdout(null)?))
+        .map_err(CliError::system("telling the caller"))
+}
+
+/// Opens the log, where the second process writes its lines and what libraries say.
+pub(super) fn open_log(path: &Path) -> Result<File, CliError> {
+    let options = &mut OpenOptions::new();
+    let options = options.create(true).append(true).mode(0o600);
+    options.open(path).map_err(CliError::system(format!("the log {}", path.display())))
+}
+
+/// Where the log goes when nobody says: a file named after the mountpoint, whose folder is made.
+pub(super) fn default_log(mountpoint: &Path) -> Result<PathBuf, CliError> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = variable("XDG_STATE_HOME").or_else(|| Some(variable("HOME")?.join(".local/state")));
+    let Some(state) = state else {
+        return Err(CliError::Failed(
+            "neither XDG_STATE_HOME nor HOME is set, so there is no place for the log; name one with --log".to_owned(),
+        ));
+    };
+    let folder = state.join("emfs");
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(CliError::system(format!("the log's folder {}", folder.display())))?;
+    Ok(folder.join(log_name(mountpoint)))
+}
+
+fn log_name(mountpoint: &Path) -> String {
+    let path = mountpoint.to_string_lossy();
+    let name = path.trim_matches('/').replace('/', "-");
+    // The end says most; a name may have 255 bytes.
+    let start = name.char_indices().rev().map(|(start, _)| start).take_while(|start| name.len() - start <= 200).last();
+    format!("{}.log", start.and_then(|start| name.get(start..)).unwrap_or("root"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_named_after_its_mountpoint() {
+        assert_eq!(log_name(Path::new("/mnt/em")), "mnt-em.log");
+        assert_eq!(log_name(Path::new("/")), "root.log");
+        let long = log_name(Path::new(&format!("/a/{}", "ü".repeat(300))));
+        assert_eq!(long, format!("{}.log", "ü".repeat(100)));
+    }
+}

@@ -1,0 +1,170 @@
+//! `emfs datasets`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::output::{complain, print, table};
+use super::{CliError, serve};
+use crate::archive;
+use crate::catalog::{BUILTIN, Catalog, SourceKind, SourceSpec};
+use crate::remote::Remote;
+use crate::stats::Stats;
+
+/// Show what would be mounted.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Uses no network, and shows what only the archives know as \"-\", unless --probe is given.")]
+pub(super) struct DatasetsArgs {
+    /// Datasets of your own (TOML) in place of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Print the built-in catalogue, to copy and change
+    #[arg(long, conflicts_with_all = ["config", "json", "probe"])]
+    toml: bool,
+    /// Ask the archives for what is not known
+    #[arg(long)]
+    probe: bool,
+}
+
+/// An image or label image.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Row {
+    dataset: String,
+    /// `em`, `training`, `training/labels/mitochondria`.
+    image: String,
+    kind: &'static str,
+    /// `z, y, x`.
+    shape: Option<[u64; 3]>,
+    dtype: Option<&'static str>,
+    /// Nanometres, `z, y, x`.
+    voxel_size: Option<[f64; 3]>,
+    url: String,
+}
+
+/// Prints the datasets.
+pub(super) fn run(args: &DatasetsArgs) -> Result<(), CliError> {
+    if args.toml {
+        return Ok(print(BUILTIN)?);
+    }
+    let catalog = match &args.config {
+        Some(file) => Catalog::load(file)?,
+        None => Catalog::builtin()?,
+    };
+    let specs = specs(&catalog);
+    let mut rows: Vec<Row> = specs.iter().map(|(dataset, image, spec)| row(dataset, image, spec)).collect();
+    let failures = if args.probe { probe(&catalog, &specs, &mut rows)? } else { 0 };
+    if args.json {
+        let text = serde_json::to_string_pretty(&rows).map_err(|error| CliError::Failed(error.to_string()))?;
+        print(&(text + "\n"))?;
+    } else {
+        print(&readable(&rows))?;
+    }
+    match failures {
+        0 => Ok(()),
+        _ => Err(CliError::Failed(format!("{failures} of {} sources did not answer", rows.len()))),
+    }
+}
+
+/// Every image and label image: its dataset, its name, its source.
+fn specs(catalog: &Catalog) -> Vec<(String, String, SourceSpec)> {
+    let mut specs = Vec::new();
+    for dataset in &catalog.datasets {
+        for image in &dataset.images {
+            specs.push((dataset.name.clone(), image.name.clone(), image.source.clone()));
+            for label in &image.labels {
+                let name = format!("{}/labels/{}", image.name, label.name);
+                specs.push((dataset.name.clone(), name, label.source.clone()));
+            }
+        }
+    }
+    specs
+}
+
+fn row(dataset: &str, image: &str, spec: &SourceSpec) -> Row {
+    let url = match &spec.kind {
+        SourceKind::Idr { url: Some(url), .. } | SourceKind::Tiff { url } | SourceKind::Zarr { url } => url.to_string(),
+        SourceKind::Idr { image, server, url: None, .. } => {
+            format!("{}/webclient/img_detail/{image}/", server.as_str().trim_end_matches('/'))
+        }
+    };
+    Row {
+        dataset: dataset.to_owned(),
+        image: image.to_owned(),
+        kind: spec.kind.name(),
+        shape: None,
+        dtype: None,
+        voxel_size: spec.voxel_size,
+        url,
+    }
+}
+
+/// Fills in what the sources say; returns how many did not answer.
+fn probe(catalog: &Catalog, specs: &[(String, String, SourceSpec)], rows: &mut [Row]) -> Result<usize, CliError> {
+    let runtime = serve::runtime()?;
+    let answers = runtime.block_on(async {
+        let remote = Remote::new(catalog.manners.clone(), serve::TIMEOUT, Arc::new(Stats::default()))
+            .map_err(|error| CliError::Failed(error.to_string()))?;
+        let opened = specs.iter().map(|(_, _, spec)| archive::open(&remote, spec));
+        Ok::<_, CliError>(futures::future::join_all(opened).await)
+    })?;
+    let mut failures = 0;
+    for (row, answer) in rows.iter_mut().zip(answers) {
+        match answer {
+            Ok(opened) => {
+                let description = opened.source.description();
+                row.dtype = Some(description.dtype.name());
+                if let Some(finest) = description.levels.first() {
+                    row.shape = Some(finest.grid.shape.0);
+                    row.voxel_size = finest.scale.or(row.voxel_size);
+                }
+            }
+            Err(error) => {
+                failures += 1;
+                complain(&format!("{}/{}: {error}", row.dataset, row.image));
+            }
+        }
+    }
+    Ok(failures)
+}
+
+fn readable(rows: &[Row]) -> String {
+    let joined = |numbers: Vec<String>, sign: &str| numbers.join(sign);
+    let mut lines =
+        vec![["dataset", "image", "kind", "shape zyx", "dtype", "voxel nm", "url"].map(str::to_owned).to_vec()];
+    for row in rows {
+        let shape = row.shape.map(|shape| joined(shape.map(|extent| extent.to_string()).to_vec(), "×"));
+        let size = row.voxel_size.map(|size| joined(size.map(|nanometres| nanometres.to_string()).to_vec(), "×"));
+        let unknown = || "-".to_owned();
+        lines.push(vec![
+            row.dataset.clone(),
+            row.image.clone(),
+            row.kind.to_owned(),
+            shape.unwrap_or_else(unknown),
+            row.dtype.map_or_else(unknown, str::to_owned),
+            size.unwrap_or_else(unknown),
+            row.url.clone(),
+        ]);
+    }
+    table(&lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_the_network_unknown_is_a_dash() {
+        let catalog = Catalog::builtin().unwrap();
+        let rows: Vec<_> = specs(&catalog).iter().map(|(dataset, image, spec)| row(dataset, image, spec)).collect();
+        assert_eq!(rows.len(), 7);
+        let text = readable(&rows);
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[1][..6], ["idr-9846137", "em", "idr", "-", "-", "-"]);
+        assert_eq!(lines[4][..6], ["epfl-hippocampus", "training/labels/mitochondria", "tiff", "-", "-", "5×5×5"][..6]);
+        assert!(lines[7][6].starts_with("s3://janelia-cosem-datasets/"));
+    }
+}

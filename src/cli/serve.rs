@@ -1,0 +1,182 @@
+//! A mount with all that is behind it: the tree, its runtime, the socket that tells of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{CliError, control, memory};
+use crate::catalog::Catalog;
+use crate::fuse::{self, Mounted};
+use crate::remote::Remote;
+use crate::stats::Stats;
+use crate::vfs::Vfs;
+
+/// The default of `--timeout`.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long programs that use the mount have to let go of it, and again to take their last answers.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the tree has to answer for the first time; nothing in it needs the network.
+const FIRST_ANSWER: Duration = Duration::from_secs(30);
+
+/// Time between two looks for what is no longer read.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What to mount, and how.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub mountpoint: PathBuf,
+    pub catalog: Arc<Catalog>,
+    pub memory: u64,
+    pub timeout: Duration,
+    pub allow_other: bool,
+}
+
+/// A living mount. Dropping it unmounts.
+#[derive(Debug)]
+pub(super) struct Daemon {
+    mounted: Mounted,
+    _control: Option<control::Server>,
+    /// `None` once it was shut down.
+    runtime: Option<Runtime>,
+}
+
+/// The runtime that fetches, decodes and answers.
+pub(super) fn runtime() -> Result<Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("emfs")
+        .build()
+        .map_err(CliError::system("starting threads"))
+}
+
+impl Daemon {
+    /// Mounts the datasets; returns when the tree answers.
+    pub fn start(runtime: Runtime, settings: Settings) -> Result<Self, CliError> {
+        let mountpoint = fuse::check(&settings.mountpoint, settings.allow_other)?;
+        let stats = Arc::new(Stats::default());
+        let tree = {
+            let _inside = runtime.enter();
+            tree(&settings, Arc::clone(&stats))?
+        };
+        let options = fuse::Options { allow_other: settings.allow_other };
+        let handle = runtime.handle();
+        let mounted = fuse::mount(Arc::clone(&tree), stats, handle.clone(), &mountpoint, options)?;
+        handle.spawn(sweep(Arc::clone(&tree)));
+        let control = control::Server::start(handle, mounted.device(), mounted.mountpoint(), move || tree.snapshot())
+            .inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}"))
+            .ok();
+        let daemon = Daemon { mounted, _control: control, runtime: Some(runtime) };
+        first_answer(daemon.mounted.mountpoint())?;
+        tracing::info!("mounted at {}", daemon.mounted.mountpoint().display());
+        Ok(daemon)
+    }
+
+    /// Mounts a catalogue given as text, with the defaults of all options.
+    pub fn of_text(catalog: &str, mountpoint: &Path) -> Result<Self, CliError> {
+        let settings = Settings {
+            mountpoint: mountpoint.to_owned(),
+            catalog: Arc::new(Catalog::parse(catalog, "demo", None)?),
+            memory: memory::default_limit(),
+            timeout: TIMEOUT,
+            allow_other: false,
+        };
+        Self::start(runtime()?, settings)
+    }
+
+    /// Serves until the mount is taken away, or until a signal, which unmounts; a second one does not wait for readers.
+    pub fn run(mut self, mut signals: Signals) {
+        let Some(runtime) = self.runtime.take() else { return };
+        runtime.block_on(async {
+            tokio::select! {
+                () = self.mounted.ended() => tracing::info!("unmounted"),
+                name = signals.next() => {
+                    tracing::info!("{name}: unmounting {}", self.mounted.mountpoint().display());
+                    tokio::select! {
+                        () = self.mounted.stop(PATIENCE) => {}
+                        name = signals.next() => tracing::warn!("{name} again: not waiting for readers"),
+                    }
+                }
+            }
+        });
+        runtime.shutdown_background();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.block_on(self.mounted.stop(PATIENCE));
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The tree of the datasets.
+fn tree(settings: &Settings, stats: Arc<Stats>) -> Result<Arc<Vfs>, CliError> {
+    let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
+    let remote = Remote::new(settings.catalog.manners.clone(), settings.timeout, Arc::clone(&stats))
+        .map_err(|error| failed(&error))?;
+    Vfs::new(Arc::clone(&settings.catalog), remote, settings.memory, settings.timeout, stats)
+        .map_err(|error| failed(&error))
+}
+
+/// Lets go of what is no longer read, as long as the mount lives.
+async fn sweep(tree: Arc<Vfs>) {
+    let mut seconds = tokio::time::interval(SWEEP);
+    loop {
+        seconds.tick().await;
+        tree.sweep();
+    }
+}
+
+/// Asks the tree for its root, as a program would.
+fn first_answer(mountpoint: &Path) -> Result<(), CliError> {
+    let (sender, receiver) = mpsc::channel();
+    let path = mountpoint.to_owned();
+    // In a thread of its own, which a tree that does not answer may keep.
+    std::thread::Builder::new()
+        .name("first-answer".to_owned())
+        .spawn(move || {
+            let answer = path.metadata().and_then(|_| path.read_dir()?.try_for_each(|entry| entry.map(drop)));
+            // Nobody listens where it took too long.
+            let _ = sender.send(answer);
+        })
+        .map_err(CliError::system("starting a thread"))?;
+    match receiver.recv_timeout(FIRST_ANSWER) {
+        Ok(answer) => answer.map_err(CliError::system(format!("listing {}", mountpoint.display()))),
+        Err(_) => Err(CliError::Failed(format!("the tree at {} does not answer", mountpoint.display()))),
+    }
+}
+
+/// The signals that end a mount, caught from the moment this exists.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    pub fn new(runtime: &Runtime) -> Result<Self, CliError> {
+        let _inside = runtime.enter();
+        let catch = |kind| signal(kind).map_err(CliError::system("catching signals"));
+        Ok(Signals {
+            interrupt: catch(SignalKind::interrupt())?,
+            terminate: catch(SignalKind::terminate())?,
+            hangup: catch(SignalKind::hangup())?,
+        })
+    }
+
+    /// The name of the next one.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hangup.recv() => "SIGHUP",
+        }
+    }
+}

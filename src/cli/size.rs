@@ -1,0 +1,98 @@
+//! Sizes and times as arguments.
+
+use std::time::Duration;
+
+/// Longest `--timeout`.
+const LONGEST: f64 = 86_400.0;
+
+/// A number of bytes above 0: `4096`, or with K, M or G (binary) `512M`.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.char_indices().next_back() {
+        Some((end, 'K' | 'k')) => (&text[..end], 1 << 10),
+        Some((end, 'M' | 'm')) => (&text[..end], 1 << 20),
+        Some((end, 'G' | 'g')) => (&text[..end], 1 << 30),
+        _ => (text, 1u64),
+    };
+    // `u64` would take a sign.
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let size = digits.then(|| number.parse::<u64>().ok()?.checked_mul(unit)).flatten();
+    match size {
+        Some(0) => Err("must be above 0".to_owned()),
+        Some(size) => Ok(size),
+        None => Err("must be a number of bytes, or of K, M or G, such as 512M".to_owned()),
+    }
+}
+
+/// A number of seconds above 0, up to a day.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds <= LONGEST);
+    let duration = number.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.filter(|duration| !duration.is_zero()).ok_or_else(|| "must be seconds, above 0 and up to 86400".to_owned())
+}
+
+/// Bytes for people: `1.5 GiB`.
+pub(super) fn human(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut units = UNITS.iter();
+    let mut unit = units.next();
+    while value >= 1024.0 {
+        match units.next() {
+            Some(next) => {
+                value /= 1024.0;
+                unit = Some(next);
+            }
+            None => break,
+        }
+    }
+    format!("{value:.1} {}", unit.unwrap_or(&""))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn sizes_are_bytes_or_binary_units() {
+        assert_eq!(bytes("4096"), Ok(4096));
+        assert_eq!(bytes("3K"), Ok(3 << 10));
+        assert_eq!(bytes("512M"), Ok(512 << 20));
+        assert_eq!(bytes("2g"), Ok(2 << 30));
+        for wrong in ["", "K", "-1", "+1", "1.5G", "1 G", "1T", "0", "0G", "ü", "99999999999999999999", "17179869184G"]
+        {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_are_seconds() {
+        assert_eq!(seconds("60"), Ok(Duration::from_secs(60)));
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for wrong in ["", "0", "-1", "nan", "inf", "1e300", "1e-300", "s", "60s"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn people_read_sizes_with_a_unit() {
+        assert_eq!(human(0), "0 B");
+        assert_eq!(human(1023), "1023 B");
+        assert_eq!(human(1536), "1.5 KiB");
+        assert_eq!(human(1 << 30), "1.0 GiB");
+        assert_eq!(human(u64::MAX), "16384.0 PiB");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::test_cases(100)))]
+
+        #[test]
+        fn no_text_makes_a_parser_panic(text in "\\PC*") {
+            let _ = (bytes(&text), seconds(&text));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `emfs status`.
+
+use std::io;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::output::{print, table};
+use super::size::human;
+use super::{CliError, control, umount};
+
+/// Show what a mount has done so far.
+#[derive(Debug, clap::Args)]
+pub(super) struct StatusArgs {
+    /// Where emfs is mounted
+    mountpoint: PathBuf,
+    /// Print all counters as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks the daemon and prints its answer.
+pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
+    let mount = umount::find(&args.mountpoint)?;
+    let path = args.mountpoint.display();
+    let text = control::status(&mount).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CliError::Failed(format!(
+            "the emfs mounted at {path} does not listen; if it has died, remove the mount with `emfs umount {path}`"
+        )),
+        _ => CliError::System { what: format!("asking the daemon of {path}"), error },
+    })?;
+    if args.json {
+        return Ok(print(&text)?);
+    }
+    let report: Value =
+        serde_json::from_str(&text).map_err(|error| CliError::Failed(format!("the daemon's answer: {error}")))?;
+    Ok(print(&readable(&report))?)
+}
+
+fn readable(report: &Value) -> String {
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let mut out = format!(
+        "{}: emfs {}, process {}, for {:.0} s\n",
+        text(&report["mountpoint"]),
+        text(&report["version"]),
+        number(&report["pid"]),
+        report["uptime"].as_f64().unwrap_or(0.0),
+    );
+    let (memory, cache) = (&report["memory"], &report["cache"]);
+    out += &format!("memory   {} of {}\n", human(number(&memory["used"])), human(number(&memory["limit"])));
+    for kind in ["chunk", "block"] {
+        let count = |what: &str| number(&cache[format!("{kind}_{what}")]);
+        out += &format!("{kind}s   {} found in memory, {} not\n", count("hits"), count("misses"));
+    }
+    let messages = report["fuse"].as_object().into_iter().flatten();
+    let messages: Vec<_> = messages.map(|(kind, count)| format!("{kind} {}", number(count))).collect();
+    out += &format!("kernel   {}\n", if messages.is_empty() { "-".to_owned() } else { messages.join(", ") });
+
+    let mut rows =
+        vec![["host", "requests", "received", "retries", "raced", "failed", "now"].map(str::to_owned).to_vec()];
+    for (host, counters) in report["hosts"].as_object().into_iter().flatten() {
+        let count = |key: &str| number(&counters[key]).to_string();
+        rows.push(vec![
+            host.clone(),
+            count("requests"),
+            human(number(&counters["bytes"])),
+            count("retries"),
+            count("hedges"),
+            count("failures"),
+            count("in_flight"),
+        ]);
+    }
+    out += if rows.len() > 1 { "\n" } else { "no host was asked\n" };
+    if rows.len() > 1 {
+        out += &table(&rows);
+    }
+    let failed = number(&report["failed"]);
+    if failed > 0 {
+        out += &format!("\n{failed} failed; the latest:\n");
+        for line in report["failures"].as_array().into_iter().flatten() {
+            out += &format!("  {}\n", text(line));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Stats;
+
+    #[test]
+    fn a_report_is_readable() {
+        let stats = Stats::default();
+        assert!(readable(&serde_json::to_value(stats.snapshot()).unwrap()).contains("no host was asked"));
+        stats.fuse("READ");
+        stats.memory(3 << 20, 1 << 30);
+        stats.host("ftp.ebi.ac.uk", |host| {
+            host.requests = 7;
+            host.bytes = 2048;
+        });
+        stats.failure("a/b: it broke".to_owned());
+        let text = readable(&serde_json::to_value(stats.snapshot()).unwrap());
+        for part in ["3.0 MiB of 1.0 GiB", "READ 1", "ftp.ebi.ac.uk  7         2.0 KiB", "1 failed", "  a/b: it broke"]
+        {
+            assert!(text.contains(part), "{part}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_report_of_another_version_is_no_reason_to_panic() {
+        assert!(readable(&serde_json::json!({"hosts": 3, "failed": 1, "failures": [4]})).contains("1 failed"));
+    }
+}

@@ -1,0 +1,63 @@
+//! `emfs umount`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::CliError;
+use super::control::Watched;
+use crate::fuse::mountinfo::{self, Mount};
+use crate::fuse::{UnmountError, unmount};
+
+/// How long a program that is just letting go of a file may take.
+const LETTING_GO: Duration = Duration::from_secs(1);
+
+/// How long the daemon may take to end.
+const ENDING: Duration = Duration::from_secs(15);
+
+/// Unmount and wait until the daemon has ended.
+#[derive(Debug, clap::Args)]
+pub(super) struct UmountArgs {
+    /// Where emfs is mounted; a mount whose daemon has died counts
+    mountpoint: PathBuf,
+}
+
+/// Unmounts.
+pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
+    let mount = find(&args.mountpoint)?;
+    let path = &mount.mountpoint;
+    let dead = path.metadata().is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN));
+    let daemon = Watched::new(&mount).ok();
+    let give_up = Instant::now() + LETTING_GO;
+    loop {
+        match unmount(path, false) {
+            Ok(()) => break,
+            // Nobody can do anything with it any more.
+            Err(UnmountError::Busy(_)) if dead => {
+                unmount(path, true)?;
+                break;
+            }
+            Err(UnmountError::Busy(_)) if Instant::now() < give_up => std::thread::sleep(Duration::from_millis(50)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if daemon.is_none_or(|daemon| daemon.ends_within(ENDING)) {
+        return Ok(());
+    }
+    Err(CliError::Failed(format!("{} is unmounted, but its daemon has not ended", path.display())))
+}
+
+/// The mount of emfs at `path`, alive or dead.
+pub(super) fn find(path: &Path) -> Result<Mount, CliError> {
+    let named = |error: io::Error| CliError::System { what: path.display().to_string(), error };
+    match mountinfo::at(path).map_err(named)? {
+        Some(mount) if mount.is_emfs() => Ok(mount),
+        Some(mount) => Err(CliError::Failed(format!(
+            "what is mounted at {} is not emfs but {} ({})",
+            path.display(),
+            mount.source,
+            mount.kind
+        ))),
+        None => Err(CliError::Failed(format!("nothing is mounted at {}; name the mountpoint itself", path.display()))),
+    }
+}

@@ -1,0 +1,62 @@
+//! The built-in catalogue's datasets as a configuration that points at the replica.
+
+use std::net::SocketAddr;
+
+use super::respond::IDR_IMAGE;
+
+/// The configuration for a replica at `address`.
+pub(super) fn toml(address: SocketAddr) -> String {
+    let epfl = format!("http://{address}/epfl/groups/c/cv/cvlab-unit/www/data/%20ElectronMicroscopy_Hippocampus");
+    format!(
+        r#"[[dataset]]
+name = "idr-{IDR_IMAGE}"
+[dataset.source]
+kind = "idr"
+image = {IDR_IMAGE}
+server = "http://{address}/idr"
+files = "http://{address}/ebi/pub/databases/IDR"
+
+[[dataset]]
+name = "epfl-hippocampus"
+[dataset.source]
+kind = "tiff"
+url = "{epfl}/volumedata.tif"
+voxel_size = [5.0, 5.0, 5.0]
+{}{}
+[[dataset]]
+name = "jrc_mus-nacc-2"
+[dataset.source]
+kind = "zarr"
+url = "s3://janelia-cosem-datasets/jrc_mus-nacc-2/jrc_mus-nacc-2.zarr/recon-2/em/fibsem-int16"
+endpoint = "http://{address}/s3"
+"#,
+        labelled(&epfl, "training"),
+        labelled(&epfl, "testing"),
+    )
+}
+
+/// An image of the EPFL dataset with its mitochondria.
+fn labelled(folder: &str, name: &str) -> String {
+    let size = "voxel_size = [5.0, 5.0, 5.0]";
+    format!(
+        r#"[[dataset.image]]
+name = "{name}"
+source = {{ kind = "tiff", url = "{folder}/{name}.tif", {size} }}
+labels = [{{ name = "mitochondria", source = {{ kind = "tiff", url = "{folder}/{name}_groundtruth.tif", {size} }} }}]
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_configuration_is_toml_with_three_datasets() {
+        let text = super::toml(([127, 0, 0, 1], 4321).into());
+        let table: toml::Table = text.parse().unwrap();
+        let datasets = table["dataset"].as_array().unwrap();
+        let names: Vec<_> = datasets.iter().map(|dataset| dataset["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2"]);
+        assert_eq!(datasets[1]["image"].as_array().unwrap().len(), 2);
+        assert_eq!(datasets[2]["source"]["endpoint"].as_str().unwrap(), "http://127.0.0.1:4321/s3");
+    }
+}

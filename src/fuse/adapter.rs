@@ -1,0 +1,353 @@
+//! The kernel's requests in, replies out. What can be answered at once is, on the thread that took the request; the
+//! rest is answered from the runtime, so that no loop thread ever waits.
+
+use std::any::Any;
+use std::ffi::OsStr;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use fuser::{
+    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
+};
+use futures::FutureExt;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::backend::Backend;
+use crate::stats::Stats;
+use crate::vfs::{self, Attributes, DirEntry, Entry, Kind, Reply};
+
+/// Requests that the kernel may have open for read-ahead: each is a read of 128 KiB or less.
+const MAX_BACKGROUND: u16 = 256;
+
+/// What is asked of the kernel, each for itself: a kernel that lacks one loses speed, not function.
+///
+/// Not asked for: `AUTO_INVAL_DATA`, which drops cached pages on a new mtime although content never changes under an
+/// inode, and `READDIRPLUS_AUTO`, with which a `find` that pauses between directories gets names without attributes.
+const WANTED: [InitFlags; 5] = [
+    InitFlags::FUSE_DO_READDIRPLUS,
+    InitFlags::FUSE_PARALLEL_DIROPS,
+    InitFlags::FUSE_NO_OPEN_SUPPORT,
+    InitFlags::FUSE_NO_OPENDIR_SUPPORT,
+    InitFlags::FUSE_ASYNC_DIO,
+];
+
+/// Block size that `stat` reports.
+const BLOCK_SIZE: u32 = 4096;
+
+/// Whom the files belong to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Owner {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// The `fuser` side of a mount.
+pub(super) struct Adapter<B> {
+    backend: Arc<B>,
+    stats: Arc<Stats>,
+    runtime: Handle,
+    owner: Owner,
+    no_open: bool,
+    no_opendir: bool,
+    /// Dropped with the adapter, which `fuser` drops when the session ends.
+    _alive: watch::Sender<()>,
+}
+
+impl<B: Backend> Adapter<B> {
+    pub fn new(backend: Arc<B>, stats: Arc<Stats>, runtime: Handle, owner: Owner, alive: watch::Sender<()>) -> Self {
+        Adapter { backend, stats, runtime, owner, no_open: false, no_opendir: false, _alive: alive }
+    }
+
+    /// Asks the backend and sends its answer, from here or from the runtime. A panic in either is an `EIO` for this
+    /// request alone.
+    fn answer<T: Send + 'static, R: Send + 'static>(
+        &self,
+        request: &'static str,
+        inode: INodeNo,
+        reply: R,
+        ask: impl FnOnce(&Arc<B>) -> Reply<T>,
+        send: impl FnOnce(R, Result<T, vfs::Errno>) + Send + 'static,
+    ) {
+        self.stats.fuse(request);
+        match catch_unwind(AssertUnwindSafe(|| ask(&self.backend))) {
+            Ok(Reply::Ready(answer)) => send(reply, answer),
+            Ok(Reply::Pending(answer)) => {
+                self.runtime.spawn(async move {
+                    let answer = AssertUnwindSafe(answer).catch_unwind().await;
+                    send(reply, answer.unwrap_or_else(|panic| Err(panicked(request, inode, &*panic))));
+                });
+            }
+            Err(panic) => send(reply, Err(panicked(request, inode, &*panic))),
+        }
+    }
+
+    fn open_reply(&self, request: &'static str, without: bool, reply: ReplyOpen) {
+        self.stats.fuse(request);
+        if without {
+            // The kernel takes this once for "opening needs no message" and asks no more.
+            reply.error(Errno::ENOSYS);
+        } else {
+            reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
+        }
+    }
+}
+
+impl<B: Backend> Filesystem for Adapter<B> {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        for capability in WANTED {
+            if config.add_capabilities(capability).is_err() {
+                tracing::debug!(?capability, "this kernel lacks a FUSE capability");
+            }
+        }
+        self.no_open = config.capabilities().contains(InitFlags::FUSE_NO_OPEN_SUPPORT);
+        self.no_opendir = config.capabilities().contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
+        // Neither can be refused: both are above 0.
+        let _ = config.set_max_background(MAX_BACKGROUND);
+        let _ = config.set_congestion_threshold(MAX_BACKGROUND / 4 * 3);
+        Ok(())
+    }
+
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let owner = self.owner;
+        let ask = |backend: &Arc<B>| backend.lookup(parent.0, name);
+        self.answer("LOOKUP", parent, reply, ask, move |reply, answer: Result<Entry, _>| match answer {
+            Ok(Entry { attributes, ttl }) => {
+                let attributes_ttl = attributes.map_or(ttl, |attributes| attributes.ttl);
+                let attributes = attributes.map_or(ABSENT, |attributes| file_attr(&attributes, owner));
+                reply.entry_with_ttls(&attributes_ttl, &ttl, &attributes, Generation(0));
+            }
+            Err(errno) => reply.error(to_errno(errno)),
+        });
+    }
+
+    fn getattr(&self, _request: &Request, inode: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+        let owner = self.owner;
+        let ask = |backend: &Arc<B>| backend.getattr(inode.0);
+        self.answer("GETATTR", inode, reply, ask, move |reply, answer| match answer {
+            Ok(attributes) => reply.attr(&attributes.ttl, &file_attr(&attributes, owner)),
+            Err(errno) => reply.error(to_errno(errno)),
+        });
+    }
+
+    fn open(&self, _request: &Request, _inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        self.open_reply("OPEN", self.no_open, reply);
+    }
+
+    fn opendir(&self, _request: &Request, _inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        self.open_reply("OPENDIR", self.no_opendir, reply);
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        inode: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let ask = |backend: &Arc<B>| backend.read(inode.0, offset, size);
+        self.answer("READ", inode, reply, ask, |reply, answer| match answer {
+            Ok(bytes) => reply.data(&bytes),
+            Err(errno) => reply.error(to_errno(errno)),
+        });
+    }
+
+    fn readdir(&self, _request: &Request, inode: INodeNo, _handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let ask = |backend: &Arc<B>| backend.readdir(inode.0, offset);
+        self.answer("READDIR", inode, (), ask, move |(), answer: Result<Vec<DirEntry>, _>| {
+            let filled = answer.and_then(|entries| {
+                catch_unwind(AssertUnwindSafe(|| {
+                    // `add` says whether the buffer was full, so that the entry is not in it.
+                    let _full = entries.into_iter().any(|DirEntry { name, attributes, next_cookie, .. }| {
+                        reply.add(INodeNo(attributes.inode), next_cookie, file_type(attributes.kind), &name)
+                    });
+                }))
+                .map_err(|panic| panicked("READDIR", inode, &*panic))
+            });
+            match filled {
+                Ok(()) => reply.ok(),
+                Err(errno) => reply.error(to_errno(errno)),
+            }
+        });
+    }
+
+    fn readdirplus(
+        &self,
+        _request: &Request,
+        inode: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let (owner, backend) = (self.owner, Arc::clone(&self.backend));
+        let ask = |backend: &Arc<B>| backend.readdir(inode.0, offset);
+        self.answer("READDIRPLUS", inode, (), ask, move |(), answer: Result<Vec<DirEntry>, _>| {
+            let filled = answer.and_then(|entries| {
+                catch_unwind(AssertUnwindSafe(|| {
+                    let mut given = Vec::new();
+                    let _full = entries.into_iter().any(|DirEntry { name, attributes, ttl, next_cookie }| {
+                        // One time holds for the name and the attributes here.
+                        let ttl = ttl.min(attributes.ttl);
+                        let file_attr = file_attr(&attributes, owner);
+                        if reply.add(file_attr.ino, next_cookie, &name, &ttl, &file_attr, Generation(0)) {
+                            return true;
+                        }
+                        // The kernel takes each entry for a lookup, but these two.
+                        if name != "." && name != ".." {
+                            given.push(attributes.inode);
+                        }
+                        false
+                    });
+                    given
+                }))
+                .map_err(|panic| panicked("READDIRPLUS", inode, &*panic))
+            });
+            match filled {
+                Ok(given) => {
+                    // Before the reply, for the kernel may forget them as soon as it has it.
+                    given.into_iter().for_each(|inode| backend.looked_up(inode));
+                    reply.ok();
+                }
+                Err(errno) => reply.error(to_errno(errno)),
+            }
+        });
+    }
+
+    fn forget(&self, _request: &Request, inode: INodeNo, count: u64) {
+        self.stats.fuse("FORGET");
+        self.backend.forget(inode.0, count);
+    }
+
+    fn statfs(&self, _request: &Request, _inode: INodeNo, reply: ReplyStatfs) {
+        self.stats.fuse("STATFS");
+        let size = self.backend.statfs();
+        reply.statfs(size.bytes.div_ceil(u64::from(BLOCK_SIZE)), 0, 0, 0, 0, BLOCK_SIZE, 255, BLOCK_SIZE);
+    }
+
+    fn flush(&self, _request: &Request, _inode: INodeNo, _handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        self.stats.fuse("FLUSH");
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        _inode: INodeNo,
+        _handle: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.stats.fuse("RELEASE");
+        reply.ok();
+    }
+
+    fn releasedir(
+        &self,
+        _request: &Request,
+        _inode: INodeNo,
+        _handle: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.stats.fuse("RELEASEDIR");
+        reply.ok();
+    }
+
+    fn getxattr(&self, _request: &Request, _inode: INodeNo, _name: &OsStr, _size: u32, reply: ReplyXattr) {
+        self.stats.fuse("GETXATTR");
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn listxattr(&self, _request: &Request, _inode: INodeNo, _size: u32, reply: ReplyXattr) {
+        self.stats.fuse("LISTXATTR");
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn ioctl(
+        &self,
+        _request: &Request,
+        _inode: INodeNo,
+        _handle: FileHandle,
+        _flags: IoctlFlags,
+        _command: u32,
+        _input: &[u8],
+        _output_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        // Python's `open` asks each file whether it is a terminal.
+        self.stats.fuse("IOCTL");
+        reply.error(Errno::ENOTTY);
+    }
+}
+
+/// A name that does not exist: inode 0, which unlike `ENOENT` the kernel remembers.
+const ABSENT: FileAttr = FileAttr {
+    ino: INodeNo(0),
+    size: 0,
+    blocks: 0,
+    atime: SystemTime::UNIX_EPOCH,
+    mtime: SystemTime::UNIX_EPOCH,
+    ctime: SystemTime::UNIX_EPOCH,
+    crtime: SystemTime::UNIX_EPOCH,
+    kind: FileType::RegularFile,
+    perm: 0,
+    nlink: 0,
+    uid: 0,
+    gid: 0,
+    rdev: 0,
+    blksize: BLOCK_SIZE,
+    flags: 0,
+};
+
+fn file_attr(attributes: &Attributes, owner: Owner) -> FileAttr {
+    let time = attributes.mtime;
+    FileAttr {
+        ino: INodeNo(attributes.inode),
+        size: attributes.size,
+        blocks: attributes.size.div_ceil(512),
+        atime: time,
+        mtime: time,
+        ctime: time,
+        crtime: time,
+        kind: file_type(attributes.kind),
+        perm: match attributes.kind {
+            Kind::Directory => 0o555,
+            Kind::File => 0o444,
+        },
+        nlink: attributes.nlink,
+        uid: owner.uid,
+        gid: owner.gid,
+        rdev: 0,
+        blksize: BLOCK_SIZE,
+        flags: 0,
+    }
+}
+
+fn file_type(kind: Kind) -> FileType {
+    match kind {
+        Kind::Directory => FileType::Directory,
+        Kind::File => FileType::RegularFile,
+    }
+}
+
+fn to_errno(errno: vfs::Errno) -> Errno {
+    Errno::from_i32(errno.0)
+}
+
+/// Notes a panic and turns it into the errno of the request it happened in.
+fn panicked(request: &str, inode: INodeNo, panic: &(dyn Any + Send)) -> vfs::Errno {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    tracing::error!("{request} of inode {:#x} failed by a defect of emfs, please report it: {text}", inode.0);
+    vfs::Errno(libc::EIO)
+}

@@ -1,0 +1,100 @@
+//! What stands in the way of a mount, found before it is tried, so that the reason says what to do.
+
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access, geteuid};
+
+use super::mountinfo;
+use super::session::MountError;
+use super::unmount::fusermount;
+
+const DEVICE: &str = "/dev/fuse";
+const SETTINGS: &str = "/etc/fuse.conf";
+
+/// Looks for what stands in the way of a mount at `mountpoint` and gives back its full path.
+pub fn check(mountpoint: &Path, allow_other: bool) -> Result<PathBuf, MountError> {
+    let path = free_directory(mountpoint)?;
+    device()?;
+    if !geteuid().is_root() {
+        if fusermount().is_none() {
+            return Err(MountError::NoHelper);
+        }
+        if access(&path, AccessFlags::W_OK).is_err() {
+            return Err(MountError::NotWritable(path));
+        }
+        if allow_other && !others_allowed(&std::fs::read_to_string(SETTINGS).unwrap_or_default()) {
+            return Err(MountError::OthersNotAllowed);
+        }
+    }
+    Ok(path)
+}
+
+fn free_directory(mountpoint: &Path) -> Result<PathBuf, MountError> {
+    let given = || mountpoint.to_owned();
+    let unreadable = |error: io::Error| match error.kind() {
+        ErrorKind::NotFound => MountError::Missing(given()),
+        _ if is_dead(&error) => MountError::Dead(given()),
+        _ => MountError::Unreadable { path: given(), reason: error.to_string() },
+    };
+    let path = mountinfo::resolve(mountpoint).map_err(unreadable)?;
+    if let Some(mount) = mountinfo::at(&path).map_err(unreadable)? {
+        if mount.is_emfs() {
+            let alive = !path.metadata().is_err_and(|error| is_dead(&error));
+            return Err(if alive { MountError::Mounted(path) } else { MountError::Dead(path) });
+        }
+        if mount.kind.starts_with("fuse") {
+            return Err(MountError::Taken { path, kind: mount.kind });
+        }
+    }
+    if !path.metadata().map_err(unreadable)?.is_dir() {
+        return Err(MountError::NotDirectory(path));
+    }
+    match path.read_dir().map_err(unreadable)?.next() {
+        None => Ok(path),
+        Some(_) => Err(MountError::NotEmpty(path)),
+    }
+}
+
+/// A FUSE mount whose daemon has gone answers "Transport endpoint is not connected".
+fn is_dead(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::ENOTCONN as i32)
+}
+
+fn device() -> Result<(), MountError> {
+    match OpenOptions::new().read(true).write(true).open(DEVICE) {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::ENXIO)) => {
+            Err(MountError::NoDevice)
+        }
+        Err(error) => Err(MountError::DeviceDenied(error.to_string())),
+    }
+}
+
+fn others_allowed(settings: &str) -> bool {
+    settings.lines().any(|line| line.trim() == "user_allow_other")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mountpoint_must_be_an_empty_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap();
+        assert_eq!(free_directory(&path).unwrap(), path);
+        assert!(free_directory(&path.join("none")).unwrap_err().to_string().contains("mkdir -p"));
+        std::fs::write(path.join("file"), "").unwrap();
+        assert!(free_directory(&path.join("file")).unwrap_err().to_string().contains("is not a directory"));
+        assert!(free_directory(&path).unwrap_err().to_string().contains("is not empty"));
+    }
+
+    #[test]
+    fn the_line_that_lets_others_in_is_found() {
+        assert!(others_allowed("# c\n user_allow_other \n"));
+        assert!(!others_allowed("#user_allow_other\nmount_max = 10"));
+    }
+}

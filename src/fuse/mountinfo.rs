@@ -1,0 +1,143 @@
+//! What is mounted where, from `/proc/self/mountinfo` (its format: proc_pid_mountinfo(5)).
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// The name under which emfs mounts.
+pub const NAME: &str = "emfs";
+
+/// A line of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Device number `major:minor`, the same wherever the filesystem is seen.
+    pub device: String,
+    /// Where it is mounted.
+    pub mountpoint: PathBuf,
+    /// Type of the filesystem: `fuse` or `fuse.emfs` for emfs.
+    pub kind: String,
+    /// What is mounted: `emfs`.
+    pub source: String,
+    /// Who mounted it, for FUSE filesystems.
+    pub user: Option<u32>,
+}
+
+impl Mount {
+    /// Whether this is a mount of emfs, alive or dead.
+    pub fn is_emfs(&self) -> bool {
+        self.kind == "fuse.emfs" || (self.kind == "fuse" && self.source == NAME)
+    }
+
+    fn parse(line: &[u8]) -> Option<Mount> {
+        let mut fields = line.split(|&byte| byte == b' ');
+        let device = text(fields.nth(2)?);
+        let mountpoint = PathBuf::from(OsString::from_vec(unescape(fields.nth(1)?)));
+        // Optional fields end at a dash of their own.
+        fields.find(|field| *field == b"-")?;
+        let kind = text(fields.next()?);
+        let source = text(fields.next()?);
+        let options = text(fields.next()?);
+        let user = options.split(',').find_map(|option| option.strip_prefix("user_id=")?.parse().ok());
+        Some(Mount { device, mountpoint, kind, source, user })
+    }
+}
+
+/// All mounts that this process sees, in the order they were mounted.
+pub fn mounts() -> io::Result<Vec<Mount>> {
+    Ok(parse(&std::fs::read("/proc/self/mountinfo")?))
+}
+
+/// The uppermost mount at `path`, which need not be reachable any more.
+pub fn at(path: &Path) -> io::Result<Option<Mount>> {
+    let path = resolve(path)?;
+    Ok(mounts()?.into_iter().rev().find(|mount| mount.mountpoint == path))
+}
+
+/// `path` without symbolic links and dots, found without touching what is mounted at its end: a dead or hanging mount
+/// answers no `stat`.
+pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    if mounts()?.iter().any(|mount| mount.mountpoint == path) {
+        return Ok(path);
+    }
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return path.canonicalize() };
+    let resolved = parent.canonicalize()?.join(name);
+    if mounts()?.iter().any(|mount| mount.mountpoint == resolved) {
+        return Ok(resolved);
+    }
+    path.canonicalize()
+}
+
+fn parse(table: &[u8]) -> Vec<Mount> {
+    table.split(|&byte| byte == b'\n').filter_map(Mount::parse).collect()
+}
+
+fn text(field: &[u8]) -> String {
+    String::from_utf8_lossy(&unescape(field)).into_owned()
+}
+
+/// Space, tab, newline and backslash stand as a backslash and three octal digits.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, after)) = rest.split_first() {
+        let code = (first == b'\\').then(|| after.get(..3)).flatten().and_then(|digits| {
+            digits.iter().try_fold(0u8, |code, digit| match digit {
+                b'0'..=b'7' => code.checked_mul(8)?.checked_add(digit - b'0'),
+                _ => None,
+            })
+        });
+        match code {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = after.get(3..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = r"22 28 0:20 / /sys rw,nosuid - sysfs sysfs rw
+77 28 0:45 / /mnt/a\040b ro,nosuid,nodev,noatime shared:12 master:1 - fuse.emfs emfs rw,user_id=1000,group_id=1000
+78 28 0:46 / /mnt/root ro,nosuid - fuse emfs rw,user_id=0,group_id=0,default_permissions
+79 28 0:47 / /mnt/ssh rw - fuse.sshfs host:/ rw,user_id=1000
+short line
+";
+
+    #[test]
+    fn a_table_is_read_with_its_escapes_and_optional_fields() {
+        let mounts = parse(TABLE.as_bytes());
+        assert_eq!(mounts.len(), 4);
+        assert_eq!(mounts[1].mountpoint, Path::new("/mnt/a b"));
+        assert_eq!((mounts[1].device.as_str(), mounts[1].user), ("0:45", Some(1000)));
+        assert_eq!(mounts.iter().map(Mount::is_emfs).collect::<Vec<_>>(), [false, true, true, false]);
+        assert_eq!(mounts[0].user, None);
+    }
+
+    #[test]
+    fn odd_escapes_stay_as_they_are() {
+        assert_eq!(unescape(br"a\134b\9\04"), br"a\b\9\04");
+        assert_eq!(unescape(br"\777"), br"\777");
+    }
+
+    #[test]
+    fn a_path_is_resolved_without_touching_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(real.join("mnt")).unwrap();
+        std::os::unix::fs::symlink(real.join("mnt"), real.join("link")).unwrap();
+        assert_eq!(resolve(&real.join("link/../mnt")).unwrap(), real.join("mnt"));
+        assert_eq!(resolve(&real.join("link")).unwrap(), real.join("mnt"));
+        assert!(resolve(&real.join("none")).is_err());
+        assert_eq!(at(Path::new("/proc")).unwrap().unwrap().kind, "proc");
+    }
+}

@@ -1,0 +1,188 @@
+//! A mount from its beginning to its end.
+
+use std::mem::ManuallyDrop;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
+use nix::unistd::{getegid, geteuid};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::adapter::{Adapter, Owner};
+use super::backend::Backend;
+use super::mountinfo::{self, NAME};
+use super::unmount::{UnmountError, unmount};
+use crate::stats::Stats;
+
+/// Time between two tries to unmount what is in use.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// How to mount.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Whether other users may read, too.
+    pub allow_other: bool,
+}
+
+/// Why a mount could not be made. Each sentence says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum MountError {
+    #[error("{path} does not exist; create it with `mkdir -p {path}`", path = .0.display())]
+    Missing(PathBuf),
+    #[error("{} is not a directory; name an empty directory", .0.display())]
+    NotDirectory(PathBuf),
+    #[error("{} is not empty; name an empty directory, since a mount hides what is in it", .0.display())]
+    NotEmpty(PathBuf),
+    #[error("{} cannot be read ({reason}); name a directory of your own", path.display())]
+    Unreadable { path: PathBuf, reason: String },
+    #[error("{} is not writable for you, as fusermount3 demands; name a directory of your own", .0.display())]
+    NotWritable(PathBuf),
+    #[error("emfs is mounted at {path} already; use it, or unmount it with `emfs umount {path}`", path = .0.display())]
+    Mounted(PathBuf),
+    #[error("the emfs mounted at {path} has died; remove the mount with `emfs umount {path}`", path = .0.display())]
+    Dead(PathBuf),
+    #[error("another filesystem ({kind}) is mounted at {}; name another directory", path.display())]
+    Taken { path: PathBuf, kind: String },
+    #[error(
+        "/dev/fuse is missing; load the module with `modprobe fuse` as root, or start the container with \
+         `--device /dev/fuse --cap-add SYS_ADMIN`"
+    )]
+    NoDevice,
+    #[error("/dev/fuse cannot be opened ({0}); give access to it with `chmod 666 /dev/fuse` as root")]
+    DeviceDenied(String),
+    #[error(
+        "fusermount3 is missing; install the package fuse3 (`apt install fuse3`, `dnf install fuse3`), or mount as root"
+    )]
+    NoHelper,
+    #[error("--allow-other needs the line `user_allow_other` in /etc/fuse.conf, which root can add")]
+    OthersNotAllowed,
+    #[error("mounting at {} failed: {reason}", path.display())]
+    Failed { path: PathBuf, reason: String },
+}
+
+/// Mounts `backend` at `mountpoint`, which [`super::check`] has found free. What it answers later is answered on
+/// `runtime`, which has to outlive the mount.
+pub fn mount<B: Backend>(
+    backend: Arc<B>,
+    stats: Arc<Stats>,
+    runtime: Handle,
+    mountpoint: &Path,
+    options: Options,
+) -> Result<Mounted, MountError> {
+    let failed = |reason: String| MountError::Failed { path: mountpoint.to_owned(), reason };
+    let owner = Owner { uid: geteuid().as_raw(), gid: getegid().as_raw() };
+    let (alive, ended) = watch::channel(());
+    let adapter = Adapter::new(backend, stats, runtime, owner, alive);
+    let session = Session::new(adapter, mountpoint, &config(options)).map_err(|error| failed(error.to_string()))?;
+    let session = session.spawn().map_err(|error| failed(error.to_string()))?;
+    // `fuser` unmounts by path when it drops this, even where the mount has ended and another has taken its place.
+    // Here, a mount is known by its device number instead.
+    let session = ManuallyDrop::new(session);
+    match mountinfo::at(mountpoint) {
+        Ok(Some(mount)) if mount.is_emfs() => {
+            Ok(Mounted { mountpoint: mount.mountpoint, device: mount.device, ended, _session: session })
+        }
+        found => {
+            drop(ManuallyDrop::into_inner(session));
+            Err(failed(format!("it is not in the table of mounts ({found:?})")))
+        }
+    }
+}
+
+fn config(options: Options) -> Config {
+    let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4));
+    let mut config = Config::default();
+    // Without `default_permissions`, which would ask for the attributes of a dataset's directory at every step of a path:
+    // everything is readable by whom the kernel lets in, and nothing is writable.
+    config.mount_options = vec![
+        MountOption::FSName(NAME.to_owned()),
+        MountOption::Subtype(NAME.to_owned()),
+        MountOption::RO,
+        MountOption::NoSuid,
+        MountOption::NoDev,
+        MountOption::NoAtime,
+    ];
+    config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
+    config.n_threads = Some(threads);
+    config.clone_fd = true;
+    config
+}
+
+/// A living mount. Dropping it takes the mount out of sight; a reader that still holds a file keeps it going until the
+/// process ends.
+#[derive(Debug)]
+pub struct Mounted {
+    mountpoint: PathBuf,
+    device: String,
+    ended: watch::Receiver<()>,
+    _session: ManuallyDrop<BackgroundSession>,
+}
+
+impl Mounted {
+    /// Where it is, without symbolic links.
+    pub fn mountpoint(&self) -> &Path {
+        &self.mountpoint
+    }
+
+    /// Its device number, `major:minor`.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// Whether the session with the kernel is over.
+    pub fn has_ended(&self) -> bool {
+        self.ended.has_changed().is_err()
+    }
+
+    /// Waits until the session is over, whoever ended it.
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
+    }
+
+    /// Unmounts, unless a program uses the mount.
+    pub fn unmount(&self) -> Result<(), UnmountError> {
+        if self.is_in_sight() { unmount(&self.mountpoint, false) } else { Ok(()) }
+    }
+
+    /// Takes the mount out of sight, in use or not.
+    pub fn detach(&self) -> Result<(), UnmountError> {
+        if self.is_in_sight() { unmount(&self.mountpoint, true) } else { Ok(()) }
+    }
+
+    /// Unmounts; what is in use after `patience` is taken out of sight. Returns when the session is over, or when
+    /// programs still use it after twice the patience: the end of the process then ends it.
+    pub async fn stop(&self, patience: Duration) {
+        let give_up = tokio::time::Instant::now() + patience;
+        while let Err(error) = self.unmount() {
+            if tokio::time::Instant::now() >= give_up || !matches!(error, UnmountError::Busy(_)) {
+                if let Err(error) = self.detach() {
+                    tracing::error!("{error}");
+                }
+                break;
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+        if tokio::time::timeout(patience, self.ended()).await.is_err() {
+            tracing::warn!("programs still use {}; their reads end now", self.mountpoint.display());
+        }
+    }
+
+    /// Whether the mount at the mountpoint is this one.
+    fn is_in_sight(&self) -> bool {
+        mountinfo::mounts().is_ok_and(|mounts| {
+            mounts.iter().any(|mount| mount.device == self.device && mount.mountpoint == self.mountpoint)
+        })
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if let Err(error) = self.detach() {
+            tracing::error!("{error}");
+        }
+    }
+}

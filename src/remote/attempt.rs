@@ -1,0 +1,119 @@
+//! One request and the checks of its answer.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+
+use super::Cause;
+use super::backoff::Failure;
+use super::checks::{Ask, Length, Promise, promise, too_long};
+use super::clock::Clock;
+use super::limits::Host;
+use super::object::Fetched;
+use super::pin::{Pin, Version, is_strong};
+use super::transport::{Body, Transport};
+
+/// The first allocation for a body of unknown length.
+const FIRST_PIECE: u64 = 64 << 10;
+
+/// What the attempts of one operation share.
+pub(super) struct Task<'a> {
+    pub transport: &'a Transport,
+    pub host: &'a Arc<Host>,
+    pub pin: &'a Pin,
+    pub ask: Ask,
+    pub clock: Clock,
+    /// Requests sent.
+    pub sent: AtomicU32,
+}
+
+/// When an attempt last received something; nothing while its request is not sent.
+#[derive(Debug, Default)]
+pub(super) struct Pulse(Mutex<Option<Instant>>);
+
+impl Pulse {
+    pub(super) fn last(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn beat(&self) -> Instant {
+        let now = Instant::now();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        now
+    }
+}
+
+/// Sends one request when its turn has come. The caller holds the slot. Dropping the future drops the connection.
+pub(super) async fn attempt(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, Failure> {
+    task.host.turn(&task.clock).await.map_err(Failure::last)?;
+    task.sent.fetch_add(1, Ordering::Relaxed);
+    let in_flight = task.host.in_flight();
+    let result = request(task, pulse).await;
+    drop(in_flight);
+    match &result {
+        Ok(_) => task.host.served(),
+        Err(Failure { cause: Cause::NotFound | Cause::Denied(_), .. }) => task.host.served(),
+        Err(Failure { cause: Cause::Status(status), retry_after: Some(pause), .. }) => {
+            // A server that asks for a year is asked again after one timeout, so that it can change its mind.
+            task.host.cool((*pause).min(task.clock.timeout()), *status);
+        }
+        Err(_) => {}
+    }
+    result
+}
+
+async fn request(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, Failure> {
+    let known = task.pin.version();
+    let etag = known.as_ref().and_then(|version| version.etag.as_deref()).filter(|etag| is_strong(etag));
+    pulse.beat();
+    let (head, body) = task.transport.open(task.ask.range(), etag).await?;
+    pulse.beat();
+    let promise = promise(&task.ask, &head, known.is_some(), etag.is_some())?;
+    if promise.length == Length::Empty {
+        // The head describes the explanation in the body, not the object.
+        let known = known.unwrap_or(Version { etag: None, last_modified: None, total: None });
+        task.pin.settle(Version { total: Some(0), ..known }).map_err(Failure::last)?;
+        return Ok(Fetched { bytes: Bytes::new(), total: Some(0), etag: None, content_type: None });
+    }
+    task.pin.check(&Version::of(&head, promise.total)).map_err(Failure::last)?;
+    let bytes = collect(task, pulse, body, promise).await?;
+    let total = match promise.length {
+        Length::AtMost(_) => Some(bytes.len() as u64),
+        Length::Exactly(_) | Length::Empty => promise.total,
+    };
+    task.pin.settle(Version::of(&head, total)).map_err(Failure::last)?;
+    Ok(Fetched { bytes, total, etag: head.etag, content_type: head.content_type })
+}
+
+/// Receives the body into a buffer that is never longer than what was promised.
+async fn collect(task: &Task<'_>, pulse: &Pulse, mut body: Body, promise: Promise) -> Result<Bytes, Failure> {
+    let (limit, reserve) = match promise.length {
+        Length::Exactly(length) => (length, length),
+        Length::AtMost(limit) => (limit, limit.min(FIRST_PIECE)),
+        Length::Empty => (0, 0),
+    };
+    let reserve = usize::try_from(reserve)
+        .map_err(|_| Failure::last(Cause::Request(format!("{reserve} bytes do not fit into memory"))))?;
+    let mut buffer = BytesMut::with_capacity(reserve);
+    while let Some(piece) = body.chunk(buffer.len()).await? {
+        let now = pulse.beat();
+        task.host.count(|counters| counters.bytes += piece.len() as u64);
+        if task.clock.received(piece.len(), now) {
+            task.host.served();
+        }
+        let length = (buffer.len() as u64).saturating_add(piece.len() as u64);
+        if length > limit {
+            return Err(match promise.length {
+                Length::AtMost(limit) => too_long(limit, length),
+                _ => Failure::odd_body(format!("a body of {length} bytes or more instead of {limit}")),
+            });
+        }
+        buffer.extend_from_slice(&piece);
+    }
+    if matches!(promise.length, Length::Exactly(length) if length != buffer.len() as u64) {
+        return Err(Failure::odd_body(format!("a body of {} bytes instead of {limit}", buffer.len())));
+    }
+    Ok(buffer.freeze())
+}

@@ -1,0 +1,172 @@
+//! What an answer must look like to be the answer to a request. The same for every transport.
+
+use std::ops::Range;
+use std::time::SystemTime;
+
+use super::Cause;
+use super::backoff::{Failure, retry_after};
+use super::head::{ContentRange, Head, shorten};
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// Exactly these bytes; not empty.
+    Range(Range<u64>),
+    /// The first so many bytes, fewer where the object is shorter; not 0.
+    Start(u64),
+    /// The whole object, at most so many bytes.
+    Whole(u64),
+}
+
+impl Ask {
+    /// The bytes that the request names.
+    pub(super) fn range(&self) -> Option<Range<u64>> {
+        match self {
+            Ask::Range(range) => Some(range.clone()),
+            Ask::Start(length) => Some(0..*length),
+            Ask::Whole(_) => None,
+        }
+    }
+
+    /// Whether it can be asked at all.
+    pub(super) fn check(&self) -> Result<(), Cause> {
+        let empty = self.range().is_some_and(|range| range.is_empty());
+        let longest = match self {
+            Ask::Range(range) => range.end.saturating_sub(range.start),
+            Ask::Start(length) => *length,
+            Ask::Whole(_) => 0,
+        };
+        if empty {
+            Err(Cause::Request("an empty range".into()))
+        } else if usize::try_from(longest).is_err() {
+            Err(Cause::Request(format!("{longest} bytes do not fit into memory")))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// How long the body has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Length {
+    Exactly(u64),
+    AtMost(u64),
+    /// There are no bytes to read: the object is empty.
+    Empty,
+}
+
+/// What a head that passed promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Promise {
+    pub length: Length,
+    /// Length of the whole object; known at the end of the body at the latest, except where the origin hides it.
+    pub total: Option<u64>,
+}
+
+/// Compares an answer's head with the request. `known`: a version of the object was seen before; `conditional`: the
+/// request had an `If-Match`.
+pub(super) fn promise(ask: &Ask, head: &Head, known: bool, conditional: bool) -> Result<Promise, Failure> {
+    match head.status {
+        200 | 206 => {}
+        404 | 410 if known => return Err(Failure::last(Cause::Changed(format!("gone, status {}", head.status)))),
+        404 | 410 => return Err(Failure::last(Cause::NotFound)),
+        401 | 403 => return Err(Failure::last(Cause::Denied(head.status))),
+        412 if conditional => return Err(Failure::last(Cause::Changed("the pinned ETag does not match".into()))),
+        416 => return unsatisfied(ask, head),
+        408 | 429 | 500 | 502 | 503 | 504 => {
+            let wish = head.retry_after.as_deref().and_then(|text| retry_after(text, SystemTime::now()));
+            return Err(Failure::later(head.status, wish));
+        }
+        other => return Err(Failure::last(Cause::Status(other))),
+    }
+    if let Some(encoding) =
+        head.content_encoding.as_deref().filter(|encoding| !encoding.eq_ignore_ascii_case("identity"))
+    {
+        return Err(Failure::odd(format!("Content-Encoding `{}` though identity was asked for", shorten(encoding))));
+    }
+    match (ask, head.status) {
+        (Ask::Whole(limit), 200) => whole(*limit, head),
+        (Ask::Whole(_), _) => Err(Failure::odd("a part (status 206) though the whole was asked for")),
+        (Ask::Range(range), 200) => match head.content_length {
+            Some(length) if range.start == 0 && length == range.end => exactly(length, Some(length), head),
+            _ => Err(ignores_ranges(head)),
+        },
+        (Ask::Start(most), 200) => match head.content_length {
+            Some(length) if length <= *most => exactly(length, Some(length), head),
+            _ => Err(ignores_ranges(head)),
+        },
+        (Ask::Range(range), _) => {
+            let (part, total) = part(head)?;
+            if part != *range {
+                return Err(Failure::odd(format!("bytes {} instead", show(head))));
+            }
+            exactly(part.end - part.start, total, head)
+        }
+        (Ask::Start(most), _) => {
+            let (part, total) = part(head)?;
+            let Some(total) = total else {
+                return Err(Failure::odd(format!("Content-Range `{}` hides the total length", show(head))));
+            };
+            if part != (0..total.min(*most)) {
+                return Err(Failure::odd(format!("bytes {} instead", show(head))));
+            }
+            exactly(part.end, Some(total), head)
+        }
+    }
+}
+
+fn whole(limit: u64, head: &Head) -> Result<Promise, Failure> {
+    match head.content_length {
+        Some(length) if length > limit => Err(too_long(limit, length)),
+        Some(length) => Ok(Promise { length: Length::Exactly(length), total: Some(length) }),
+        None if head.delimited => Ok(Promise { length: Length::AtMost(limit), total: None }),
+        None => Err(Failure::odd("a body without length, which may have been cut")),
+    }
+}
+
+/// The object is longer than the caller accepts; `length` as far as known.
+pub(super) fn too_long(limit: u64, length: u64) -> Failure {
+    Failure::last(Cause::Protocol(format!("{length} bytes or more where at most {limit} are expected")))
+}
+
+fn exactly(length: u64, total: Option<u64>, head: &Head) -> Result<Promise, Failure> {
+    match head.content_length {
+        Some(announced) if announced != length => {
+            Err(Failure::odd_body(format!("a body of {announced} bytes instead of {length}")))
+        }
+        _ => Ok(Promise { length: Length::Exactly(length), total }),
+    }
+}
+
+fn part(head: &Head) -> Result<(Range<u64>, Option<u64>), Failure> {
+    match head.content_range.as_deref().and_then(ContentRange::parse) {
+        Some(ContentRange::Part { start, end, total }) => Ok((start..end, total)),
+        _ => Err(Failure::odd(format!("status 206 with Content-Range `{}`", show(head)))),
+    }
+}
+
+fn unsatisfied(ask: &Ask, head: &Head) -> Result<Promise, Failure> {
+    match (ask, head.content_range.as_deref().and_then(ContentRange::parse)) {
+        (Ask::Start(_), Some(ContentRange::Unsatisfied { total: 0 })) => {
+            Ok(Promise { length: Length::Empty, total: Some(0) })
+        }
+        (_, Some(ContentRange::Unsatisfied { total })) => {
+            Err(Failure::last(Cause::Protocol(format!("the range is outside of the object's {total} bytes"))))
+        }
+        _ => Err(Failure::last(Cause::Protocol("the range cannot be satisfied (status 416)".into()))),
+    }
+}
+
+fn ignores_ranges(head: &Head) -> Failure {
+    let kind = head.content_type.as_deref().map_or_else(String::new, |kind| format!(", {}", shorten(kind)));
+    let length = head.content_length.map_or_else(String::new, |length| format!(", {length} bytes"));
+    Failure::odd(format!("the origin ignores ranges (status 200 to a range{kind}{length})"))
+}
+
+fn show(head: &Head) -> String {
+    head.content_range.as_deref().map_or_else(|| "none".to_owned(), shorten)
+}
+
+#[cfg(test)]
+#[path = "checks/tests.rs"]
+mod tests;

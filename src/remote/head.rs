@@ -1,0 +1,108 @@
+//! What an origin says before the body.
+
+use reqwest::Version;
+use reqwest::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED,
+    RETRY_AFTER, TRANSFER_ENCODING,
+};
+
+/// The part of an answer that the checks need, the same for every transport.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Head {
+    /// HTTP status, or the one that says the same of a file.
+    pub status: u16,
+    pub content_length: Option<u64>,
+    pub content_range: Option<String>,
+    pub content_encoding: Option<String>,
+    pub content_type: Option<String>,
+    pub etag: Option<String>,
+    pub last_modified: Option<String>,
+    pub retry_after: Option<String>,
+    /// Whether the end of the body can be told from a connection that broke.
+    pub delimited: bool,
+}
+
+impl Head {
+    /// The head of an HTTP answer, or the reason why it cannot be trusted.
+    pub(super) fn of_http(status: u16, version: Version, headers: &HeaderMap) -> Result<Self, String> {
+        let content_length = match single(headers, CONTENT_LENGTH)? {
+            Some(text) => Some(digits(&text).ok_or_else(|| format!("Content-Length is `{}`", shorten(&text)))?),
+            None => None,
+        };
+        let delimited =
+            content_length.is_some() || headers.contains_key(TRANSFER_ENCODING) || version >= Version::HTTP_2;
+        Ok(Head {
+            status,
+            content_length,
+            content_range: single(headers, CONTENT_RANGE)?,
+            content_encoding: single(headers, CONTENT_ENCODING)?,
+            content_type: single(headers, CONTENT_TYPE)?,
+            etag: single(headers, ETAG)?,
+            last_modified: single(headers, LAST_MODIFIED)?,
+            retry_after: single(headers, RETRY_AFTER)?,
+            delimited,
+        })
+    }
+}
+
+/// The value of a header that must not be there twice with different values.
+fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, String> {
+    let mut values = headers.get_all(&name).iter();
+    let Some(first) = values.next() else { return Ok(None) };
+    if values.any(|other| other != first) {
+        return Err(format!("several values of {name}"));
+    }
+    // ETags and dates are only compared and sent back, so bytes beyond ASCII need not be understood.
+    Ok(Some(String::from_utf8_lossy(first.as_bytes()).trim().to_owned()))
+}
+
+/// A `Content-Range` (RFC 9110, 14.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ContentRange {
+    /// `bytes first-last/total`; here the end is the byte after the last.
+    Part { start: u64, end: u64, total: Option<u64> },
+    /// `bytes */total`: the range asked for is not in the object.
+    Unsatisfied { total: u64 },
+}
+
+impl ContentRange {
+    /// Reads the header's value; `None` if it is malformed or contradicts itself.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (unit, rest) = text.split_once(' ')?;
+        if !unit.eq_ignore_ascii_case("bytes") {
+            return None;
+        }
+        let (range, total) = rest.trim().split_once('/')?;
+        if range == "*" {
+            return Some(ContentRange::Unsatisfied { total: digits(total)? });
+        }
+        let total = if total == "*" { None } else { Some(digits(total)?) };
+        let (first, last) = range.split_once('-')?;
+        let (start, end) = (digits(first)?, digits(last)?.checked_add(1)?);
+        let fits = start < end && total.is_none_or(|total| end <= total);
+        fits.then_some(ContentRange::Part { start, end, total })
+    }
+}
+
+/// A decimal number without sign.
+pub(super) fn digits(text: &str) -> Option<u64> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+/// A remote text, cut to what fits a log line and without control characters.
+pub(super) fn shorten(text: &str) -> String {
+    const LONGEST: usize = 100;
+    let mut short: String =
+        text.chars().take(LONGEST).map(|letter| if letter.is_control() { '?' } else { letter }).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+#[path = "head/tests.rs"]
+mod tests;

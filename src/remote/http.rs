@@ -1,0 +1,135 @@
+//! One request over HTTP, without any check of the answer.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT_ENCODING, HeaderValue, IF_MATCH, RANGE};
+use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Client, Response};
+use url::{Host, Url};
+
+use super::backoff::Failure;
+use super::head::Head;
+use super::stores::{Signer, chain};
+use super::{Cause, RemoteError};
+
+/// How the project names itself to the archives.
+const USER_AGENT: &str = concat!("emfs/", env!("CARGO_PKG_VERSION"), " (+", env!("CARGO_PKG_REPOSITORY"), ")");
+/// Redirects that are followed for one request.
+const REDIRECTS: usize = 5;
+
+/// Connections, kept alive between requests.
+#[derive(Debug, Clone)]
+pub(super) struct Clients {
+    world: Client,
+    /// For this machine: a proxy of the environment must not be asked for it, as it has a loopback of its own.
+    loopback: Client,
+}
+
+impl Clients {
+    /// `timeout`: how long a connection may take to be made.
+    pub(super) fn new(timeout: Duration) -> Result<Self, RemoteError> {
+        let build = |loopback: bool| {
+            let mut builder = Client::builder()
+                .user_agent(USER_AGENT)
+                .connect_timeout(timeout)
+                .redirect(Policy::custom(redirect))
+                .referer(false)
+                .http2_adaptive_window(true)
+                .no_gzip()
+                .no_brotli()
+                .no_zstd()
+                .no_deflate();
+            if loopback {
+                builder = builder.no_proxy();
+            }
+            builder.build().map_err(|error| RemoteError {
+                url: "https".into(),
+                range: None,
+                attempts: 0,
+                cause: Cause::Connection(chain(&error)),
+            })
+        };
+        Ok(Clients { world: build(false)?, loopback: build(true)? })
+    }
+
+    fn of(&self, url: &Url) -> &Client {
+        let loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        if loopback { &self.loopback } else { &self.world }
+    }
+}
+
+/// Follows a few redirects, but none that gives up encryption.
+fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let downgrade =
+        attempt.previous().last().is_some_and(|from| from.scheme() == "https") && attempt.url().scheme() != "https";
+    if downgrade {
+        attempt.error("redirected from https to http")
+    } else if attempt.previous().len() > REDIRECTS {
+        attempt.error(format!("more than {REDIRECTS} redirects"))
+    } else {
+        attempt.follow()
+    }
+}
+
+/// An address with the way to ask it.
+#[derive(Debug, Clone)]
+pub(super) struct HttpTarget {
+    pub clients: Clients,
+    pub url: Url,
+    pub signer: Option<Arc<Signer>>,
+}
+
+impl HttpTarget {
+    pub(super) async fn open(
+        &self,
+        range: Option<Range<u64>>,
+        if_match: Option<&str>,
+    ) -> Result<(Head, HttpBody), Failure> {
+        let mut request = self
+            .clients
+            .of(&self.url)
+            .get(self.url.clone())
+            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(range) = range {
+            request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
+        }
+        if let Some(etag) = if_match {
+            request = request.header(IF_MATCH, etag);
+        }
+        if let Some(signer) = &self.signer {
+            request = request.headers(signer.headers(&self.url).await.map_err(Failure::credentials)?);
+        }
+        let response = request.send().await.map_err(failure)?;
+        let head =
+            Head::of_http(response.status().as_u16(), response.version(), response.headers()).map_err(Failure::odd)?;
+        Ok((head, HttpBody(response)))
+    }
+}
+
+/// A body that is being received; dropping it drops the connection unless all was received.
+#[derive(Debug)]
+pub(super) struct HttpBody(Response);
+
+impl HttpBody {
+    pub(super) async fn chunk(&mut self) -> Result<Option<bytes::Bytes>, String> {
+        self.0.chunk().await.map_err(|error| chain(&error.without_url()))
+    }
+}
+
+fn failure(error: reqwest::Error) -> Failure {
+    let error = error.without_url();
+    if error.is_builder() {
+        Failure::last(Cause::Request(chain(&error)))
+    } else if error.is_redirect() {
+        Failure::odd(chain(&error))
+    } else {
+        Failure::connection(chain(&error), 0)
+    }
+}

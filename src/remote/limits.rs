@@ -1,0 +1,223 @@
+//! What one host is asked at once and per second.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::clock::{Clock, later};
+use super::{Cause, HostManners};
+use crate::stats::{HostStats, Stats};
+
+/// A host with its queue. Requests are let in first come, first served.
+#[derive(Debug)]
+pub(super) struct Host {
+    name: String,
+    manners: HostManners,
+    slots: Arc<Semaphore>,
+    pace: Mutex<Pace>,
+    stats: Arc<Stats>,
+}
+
+/// When the host may be asked again, and when it last did its work.
+#[derive(Debug)]
+struct Pace {
+    next: Instant,
+    cool: Instant,
+    cool_status: u16,
+    served: Option<Instant>,
+}
+
+/// The right to have one request in flight; free again when dropped.
+#[derive(Debug)]
+pub(super) struct Slot {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A request in flight, for the counters.
+#[derive(Debug)]
+pub(super) struct InFlight<'a>(&'a Host);
+
+impl Host {
+    pub(super) fn new(name: String, manners: HostManners, stats: Arc<Stats>) -> Self {
+        let slots = Arc::new(Semaphore::new(manners.connections.clamp(1, Semaphore::MAX_PERMITS)));
+        let now = Instant::now();
+        Host {
+            name,
+            manners,
+            slots,
+            pace: Mutex::new(Pace { next: now, cool: now, cool_status: 429, served: None }),
+            stats,
+        }
+    }
+
+    /// Time without a byte after which a request is raced.
+    pub(super) fn stall(&self) -> Duration {
+        self.manners.stall
+    }
+
+    /// Changes the host's counters.
+    pub(super) fn count(&self, change: impl FnOnce(&mut HostStats)) {
+        self.stats.host(&self.name, change);
+    }
+
+    /// Notes that the host serves: bytes came fast enough, or an answer is complete.
+    pub(super) fn served(&self) {
+        self.pace().served = Some(Instant::now());
+    }
+
+    /// Nobody asks the host for so long, because it said so.
+    pub(super) fn cool(&self, duration: Duration, status: u16) {
+        let until = later(Instant::now(), duration);
+        let mut pace = self.pace();
+        if until > pace.cool {
+            (pace.cool, pace.cool_status) = (until, status);
+        }
+    }
+
+    /// Waits for a free slot. The operation's time stands still while the host serves others.
+    pub(super) async fn slot(&self, clock: &Clock) -> Result<Slot, Cause> {
+        let start = Instant::now();
+        let mut acquire = std::pin::pin!(Arc::clone(&self.slots).acquire_owned());
+        loop {
+            let served = self.pace().served.filter(|served| *served >= start);
+            let deadline =
+                served.map_or(clock.deadline(), |served| clock.deadline().max(later(served, clock.timeout())));
+            match timeout_at(deadline, acquire.as_mut()).await {
+                Ok(Ok(permit)) => {
+                    let served = self.pace().served.unwrap_or(start);
+                    clock.extend(served.saturating_duration_since(start));
+                    return Ok(Slot { _permit: permit });
+                }
+                Ok(Err(closed)) => return Err(Cause::Connection(closed.to_string())),
+                Err(_) if self.pace().served.filter(|served| *served >= start) != served => {}
+                Err(_) => return Err(timed_out(clock)),
+            }
+        }
+    }
+
+    /// A slot that nobody waits for, for a second request of a race.
+    pub(super) fn spare_slot(&self) -> Option<Slot> {
+        Arc::clone(&self.slots).try_acquire_owned().ok().map(|permit| Slot { _permit: permit })
+    }
+
+    /// Waits until the host may be asked: its rate allows it and it did not ask for a pause. Time waited for the rate
+    /// is given back to the operation; a pause is not, and one that outlasts the operation ends it at once.
+    pub(super) async fn turn(&self, clock: &Clock) -> Result<(), Cause> {
+        // A pause may be prolonged by another answer while it is waited for.
+        loop {
+            let (cool, status) = self.pause();
+            if cool <= Instant::now() {
+                break;
+            }
+            if cool >= clock.deadline() {
+                return Err(Cause::Status(status));
+            }
+            sleep_until(cool).await;
+        }
+        let at = self.reserve();
+        clock.extend(at.saturating_duration_since(Instant::now()));
+        sleep_until(at).await;
+        Ok(())
+    }
+
+    /// Counts a request that is about to be sent, until the returned guard is dropped.
+    pub(super) fn in_flight(&self) -> InFlight<'_> {
+        self.count(|counters| {
+            counters.requests += 1;
+            counters.in_flight += 1;
+        });
+        InFlight(self)
+    }
+
+    fn pause(&self) -> (Instant, u16) {
+        let pace = self.pace();
+        (pace.cool, pace.cool_status)
+    }
+
+    /// The next moment that the rate allows, which nobody else gets.
+    fn reserve(&self) -> Instant {
+        let spacing = self.manners.rate.and_then(|rate| Duration::try_from_secs_f64(rate.recip()).ok());
+        let mut pace = self.pace();
+        let at = pace.next.max(Instant::now());
+        pace.next = later(at, spacing.unwrap_or_default());
+        at
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.count(|counters| counters.in_flight = counters.in_flight.saturating_sub(1));
+    }
+}
+
+/// The cause of an operation whose time is over.
+pub(super) fn timed_out(clock: &Clock) -> Cause {
+    Cause::Timeout(clock.timeout().as_secs_f64().ceil() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(connections: usize, rate: Option<f64>) -> Host {
+        let manners = HostManners { connections, rate, stall: Duration::from_secs(1) };
+        Host::new("host".into(), manners, Arc::default())
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_host_that_serves_nobody_ends_with_the_timeout() {
+        let host = host(1, None);
+        let _taken = host.slot(&Clock::start(Duration::from_secs(5))).await.unwrap();
+        assert!(host.spare_slot().is_none());
+        let waiting = host.slot(&Clock::start(Duration::from_millis(50))).await;
+        assert!(matches!(waiting, Err(Cause::Timeout(_))));
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_host_that_serves_others_takes_no_time() {
+        let host = host(1, None);
+        let taken = host.slot(&Clock::start(Duration::from_secs(5))).await.unwrap();
+        let clock = Clock::start(Duration::from_millis(500));
+        let busy = async {
+            for _ in 0..12 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                host.served();
+            }
+            drop(taken);
+        };
+        let (slot, ()) = tokio::join!(host.slot(&clock), busy);
+        assert!(slot.is_ok() && !clock.expired());
+    }
+
+    #[tokio::test]
+    async fn a_rate_spaces_requests_and_costs_the_operation_nothing() {
+        let host = host(4, Some(20.0));
+        let (clock, start) = (Clock::start(Duration::from_millis(100)), Instant::now());
+        for _ in 0..5 {
+            host.turn(&clock).await.unwrap();
+        }
+        assert!(start.elapsed() >= Duration::from_millis(199));
+        assert!(!clock.expired());
+    }
+
+    #[tokio::test]
+    async fn a_pause_longer_than_the_operation_ends_it_at_once() {
+        let host = host(1, None);
+        host.cool(Duration::from_secs(100), 503);
+        let answer = host.turn(&Clock::start(Duration::from_secs(50))).await;
+        assert_eq!(answer, Err(Cause::Status(503)));
+    }
+
+    #[tokio::test]
+    async fn senseless_rates_do_not_stop_a_host() {
+        for rate in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e300] {
+            host(1, Some(rate)).turn(&Clock::start(Duration::from_secs(1))).await.unwrap();
+        }
+    }
+}

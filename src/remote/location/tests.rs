@@ -1,0 +1,101 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn parsed(text: &str) -> String {
+    Location::parse(text, Some(Path::new("/data/here"))).unwrap().to_string()
+}
+
+fn reason(text: &str) -> String {
+    Location::parse(text, Some(Path::new("/data"))).unwrap_err().reason
+}
+
+#[test]
+fn a_folder_name_that_begins_with_a_space_is_encoded_once() {
+    let address = "https://h.org/data/%20Electron/a.tif";
+    assert_eq!(parsed("https://h.org/data/ Electron/a.tif"), address);
+    assert_eq!(parsed(address), address);
+    assert_eq!(parsed("https://h.org/data/%2520Electron/a.tif"), "https://h.org/data/%2520Electron/a.tif");
+    let folder = Location::parse("https://h.org/data/%20Electron/", None).unwrap();
+    assert_eq!(folder.join("a.tif").to_string(), address);
+}
+
+#[test]
+fn paths_start_at_the_folder_of_the_configuration() {
+    assert_eq!(parsed("em/a b%20.tif"), "file:///data/here/em/a%20b%2520.tif");
+    assert_eq!(parsed("/abs/x"), "file:///abs/x");
+    assert_eq!(parsed("file:///abs/x%20y"), "file:///abs/x%20y");
+    let location = Location::parse("../up/a#b?c", Some(Path::new("/data/here"))).unwrap();
+    assert_eq!(location.url.to_file_path().unwrap(), Path::new("/data/here/../up/a#b?c"));
+    assert!(Location::parse("relative", None).is_err());
+}
+
+#[test]
+fn names_of_formats_before_the_address_are_dropped() {
+    assert_eq!(parsed("precomputed://gs://bucket/raw/jpeg"), "gs://bucket/raw/jpeg");
+    assert_eq!(parsed("zarr://https://h.org/a.zarr"), "https://h.org/a.zarr");
+    assert_eq!(parsed("precomputed://local"), "file:///data/here/local");
+}
+
+#[test]
+fn buckets_and_keys_are_kept() {
+    assert_eq!(parsed("s3://janelia-cosem-datasets/jrc/jrc.zarr"), "s3://janelia-cosem-datasets/jrc/jrc.zarr");
+    assert_eq!(parsed("s3://b-1.x/a b%20c"), "s3://b-1.x/a%20b%20c");
+}
+
+#[test]
+fn addresses_that_cannot_be_read_say_why() {
+    assert!(reason("ftp://h/x").contains("ftp"));
+    assert!(reason("s3:bucket/x").contains("bucket"));
+    assert!(reason("s3:///x").contains("bucket"));
+    assert!(reason("s3://bucket:9000/x").contains("endpoint"));
+    assert!(reason("https://user:word@h/x").contains("password"));
+    assert!(reason("https://h/x#y").contains("%23"));
+    assert!(reason("s3://b/x?y").contains("%3F"));
+    assert!(reason("https://h/x ").contains("%20"));
+    assert!(reason("file://elsewhere/x").contains("machine"));
+    assert!(reason("https://h/a\nb").contains("control"));
+    assert!(reason("").contains("empty"));
+    assert!(reason("https://").contains("host"));
+}
+
+#[test]
+fn a_key_is_encoded_and_stays_in_the_folder() {
+    let folder = Location::parse("s3://bucket/a.zarr", None).unwrap();
+    assert_eq!(folder.join("s0/0.0.0").to_string(), "s3://bucket/a.zarr/s0/0.0.0");
+    assert_eq!(folder.join("x y%20?#").to_string(), "s3://bucket/a.zarr/x%20y%2520%3F%23");
+    assert_eq!(folder.join("../../b/./c").to_string(), "s3://bucket/a.zarr/b/c");
+    let bare = Location::parse("s3://bucket", None).unwrap();
+    assert_eq!(bare.join("k").to_string(), "s3://bucket/k");
+    let listing = Location::parse("https://h/p?token=1", None).unwrap();
+    assert_eq!(listing.join("k").to_string(), "https://h/p/k?token=1");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(crate::test_cases(256)))]
+
+    #[test]
+    fn a_key_below_a_folder_is_read_back_as_it_was(key in "[^/\u{0}-\u{1f}\u{7f}]{1,20}") {
+        prop_assume!(!matches!(key.as_str(), "." | ".."));
+        for folder in ["https://h/a/", "s3://b/a", "file:///a"] {
+            let joined = Location::parse(folder, None).unwrap().join(&key);
+            let last = joined.url.path_segments().unwrap().next_back().unwrap().to_owned();
+            let decoded = percent_encoding::percent_decode_str(&last).decode_utf8().unwrap().into_owned();
+            prop_assert_eq!(&decoded, &key, "{}", folder);
+            let again = Location::parse(joined.url.as_str(), None).unwrap();
+            prop_assert_eq!(again.url, joined.url);
+        }
+    }
+
+    #[test]
+    fn no_text_breaks_the_parser(text in "((https?|s3|gs|file|zarr):/{0,3})?.{0,40}") {
+        let _ = Location::parse(&text, Some(Path::new("/data")));
+    }
+
+    #[test]
+    fn a_path_is_read_back_as_it_was(name in "[^/\u{0}-\u{1f}\u{7f}-\u{9f}:]{1,20}") {
+        prop_assume!(!matches!(name.as_str(), "." | ".."));
+        let location = Location::parse(&name, Some(Path::new("/data"))).unwrap();
+        prop_assert_eq!(location.url.to_file_path().unwrap(), Path::new("/data").join(&name));
+    }
+}

@@ -1,0 +1,119 @@
+//! What an object was when it was first seen, so that nobody mixes bytes of two versions.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Cause;
+use super::head::{Head, shorten};
+
+/// What tells one version of an object from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Version {
+    pub etag: Option<String>,
+    pub last_modified: Option<String>,
+    pub total: Option<u64>,
+}
+
+impl Version {
+    pub(super) fn of(head: &Head, total: Option<u64>) -> Self {
+        Version { etag: head.etag.clone(), last_modified: head.last_modified.clone(), total }
+    }
+
+    /// Says how `other` differs, where it does. A date counts only where the first answer had no ETag, because mirrors
+    /// behind one name often disagree on dates alone.
+    fn difference(&self, other: &Version) -> Option<String> {
+        let show = |text: &Option<String>| text.as_deref().map_or("none".to_owned(), shorten);
+        if let (Some(first), Some(now)) = (self.total, other.total)
+            && first != now
+        {
+            return Some(format!("length {now} instead of {first}"));
+        }
+        if self.etag.is_some() {
+            return (self.etag != other.etag)
+                .then(|| format!("ETag {} instead of {}", show(&other.etag), show(&self.etag)));
+        }
+        (self.last_modified.is_some() && self.last_modified != other.last_modified)
+            .then(|| format!("Last-Modified {} instead of {}", show(&other.last_modified), show(&self.last_modified)))
+    }
+}
+
+/// The version of the first complete answer. Shared by all clones of an object.
+#[derive(Debug, Default)]
+pub(super) struct Pin(Mutex<Option<Version>>);
+
+impl Pin {
+    /// The pinned version, if there is one yet.
+    pub(super) fn version(&self) -> Option<Version> {
+        self.lock().clone()
+    }
+
+    /// Refuses an answer of another version, before its body is read.
+    pub(super) fn check(&self, version: &Version) -> Result<(), Cause> {
+        match self.lock().as_ref().and_then(|pinned| pinned.difference(version)) {
+            Some(difference) => Err(Cause::Changed(difference)),
+            None => Ok(()),
+        }
+    }
+
+    /// Pins the version of a complete answer, or refuses it if another was pinned meanwhile.
+    pub(super) fn settle(&self, version: Version) -> Result<(), Cause> {
+        let mut pinned = self.lock();
+        match pinned.as_mut() {
+            None => *pinned = Some(version),
+            Some(pinned) => {
+                if let Some(difference) = pinned.difference(&version) {
+                    return Err(Cause::Changed(difference));
+                }
+                pinned.total = pinned.total.or(version.total);
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Version>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether an ETag may stand in `If-Match`, which compares strongly (RFC 9110, 13.1.1).
+pub(super) fn is_strong(etag: &str) -> bool {
+    etag.len() >= 2 && etag.starts_with('"') && etag.ends_with('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(etag: Option<&str>, date: Option<&str>, total: Option<u64>) -> Version {
+        Version { etag: etag.map(str::to_owned), last_modified: date.map(str::to_owned), total }
+    }
+
+    fn refused(first: Version, second: Version) -> bool {
+        let pin = Pin::default();
+        pin.settle(first).unwrap();
+        assert_eq!(pin.check(&second).is_err(), pin.settle(second.clone()).is_err());
+        pin.check(&second).is_err()
+    }
+
+    #[test]
+    fn another_etag_or_length_is_another_version() {
+        let first = || version(Some("\"a\""), Some("monday"), Some(5));
+        assert!(refused(first(), version(Some("\"b\""), Some("monday"), Some(5))));
+        assert!(refused(first(), version(None, Some("monday"), Some(5))));
+        assert!(refused(first(), version(Some("\"a\""), Some("monday"), Some(6))));
+        assert!(!refused(first(), version(Some("\"a\""), Some("tuesday"), None)));
+    }
+
+    #[test]
+    fn without_an_etag_the_date_tells_versions_apart() {
+        let first = || version(None, Some("monday"), Some(5));
+        assert!(refused(first(), version(None, Some("tuesday"), Some(5))));
+        assert!(refused(first(), version(None, None, Some(5))));
+        assert!(!refused(first(), version(Some("\"a\""), Some("monday"), Some(5))));
+    }
+
+    #[test]
+    fn weak_etags_are_not_sent() {
+        assert!(is_strong("\"a\""));
+        assert!(!is_strong("W/\"a\"") && !is_strong("\"") && !is_strong("a"));
+    }
+}

@@ -1,0 +1,57 @@
+//! Where requests go: a head and a stream of pieces, whatever the origin is.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use super::backoff::Failure;
+use super::file::{self, FileBody};
+use super::head::Head;
+use super::http::{HttpBody, HttpTarget};
+
+/// A way to ask for an object.
+#[derive(Debug, Clone)]
+pub(super) enum Transport {
+    Http(HttpTarget),
+    File(PathBuf),
+}
+
+/// The rest of an answer.
+#[derive(Debug)]
+pub(super) enum Body {
+    Http(HttpBody),
+    File(FileBody),
+    None,
+}
+
+impl Transport {
+    /// Sends one request and waits for the head of its answer.
+    pub(super) async fn open(
+        &self,
+        range: Option<Range<u64>>,
+        if_match: Option<&str>,
+    ) -> Result<(Head, Body), Failure> {
+        match self {
+            Transport::Http(target) => {
+                let (head, body) = target.open(range, if_match).await?;
+                Ok((head, Body::Http(body)))
+            }
+            Transport::File(path) => {
+                let (head, body) = file::open(path, range, if_match).await?;
+                Ok((head, body.map_or(Body::None, Body::File)))
+            }
+        }
+    }
+}
+
+impl Body {
+    /// The next piece, `None` at the end. `received`: bytes so far.
+    pub(super) async fn chunk(&mut self, received: usize) -> Result<Option<Bytes>, Failure> {
+        match self {
+            Body::Http(body) => body.chunk().await.map_err(|reason| Failure::connection(reason, received)),
+            Body::File(body) => body.chunk().await,
+            Body::None => Ok(None),
+        }
+    }
+}

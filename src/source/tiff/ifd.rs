@@ -1,0 +1,235 @@
+//! The container of TIFF 6.0 and BigTIFF: header, image file directories (IFDs) and the values of their tags.
+//!
+//! Written here and not taken from a library because the file is reached by ranges that must be few: which bytes are
+//! needed next, and how far to read ahead, is the very question. Every count is checked against the file's length and
+//! a bound before anything is allocated.
+
+use super::read::Windows;
+use crate::source::SourceError;
+
+/// Entries of one IFD that are accepted; real ones have some dozens.
+const MAX_ENTRIES: u64 = 4096;
+/// Values of one tag that are accepted: offsets of 4 Mi strips, or 4 MiB of text.
+const MAX_VALUES: u64 = 4 << 20;
+
+/// Byte order and width of the offsets, from the first bytes of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    /// `MM`: most significant byte first.
+    pub(super) big_endian: bool,
+    /// Offsets and counts of 64 bits.
+    pub(super) big_tiff: bool,
+    /// Offset of the first IFD.
+    pub(super) first: u64,
+}
+
+impl Header {
+    /// Reads the 8 bytes of a classic header or the 16 of a BigTIFF one.
+    pub(super) async fn read(file: &mut Windows) -> Result<Header, SourceError> {
+        let bad = |name: String, reason: &str| SourceError::malformed(name, "header", reason);
+        let start = file.bytes(0, 8, "header").await?;
+        let big_endian = match start.get(..2) {
+            Some(b"II") => false,
+            Some(b"MM") => true,
+            _ => return Err(bad(file.name(), "not a TIFF file (does not begin with II or MM)")),
+        };
+        let (big_tiff, first) = match number(&start[2..4], big_endian) {
+            42 => (false, number(&start[4..8], big_endian)),
+            43 => {
+                let rest = file.bytes(4, 12, "header").await?;
+                if number(&rest[..2], big_endian) != 8 || number(&rest[2..4], big_endian) != 0 {
+                    return Err(bad(file.name(), "a BigTIFF whose offsets are not of 8 bytes"));
+                }
+                (true, number(&rest[4..12], big_endian))
+            }
+            _ => return Err(bad(file.name(), "not a TIFF file (version is neither 42 nor 43)")),
+        };
+        Ok(Header { big_endian, big_tiff, first })
+    }
+}
+
+/// An unsigned number of up to 8 bytes.
+pub(super) fn number(bytes: &[u8], big_endian: bool) -> u64 {
+    let shift = |value: u64, byte: &u8| (value << 8) | u64::from(*byte);
+    if big_endian { bytes.iter().fold(0, shift) } else { bytes.iter().rev().fold(0, shift) }
+}
+
+/// One tag of an IFD, its values not yet read.
+#[derive(Debug, Clone)]
+struct Entry {
+    tag: u16,
+    kind: u64,
+    count: u64,
+    /// The values where they fit, else the offset they lie at.
+    inline: [u8; 8],
+}
+
+/// An image file directory.
+#[derive(Debug, Clone)]
+pub(super) struct Ifd {
+    header: Header,
+    /// Where it stands, for messages: `page 3`.
+    place: String,
+    entries: Vec<Entry>,
+    /// Offset of the next IFD, 0 after the last.
+    pub(super) next: u64,
+}
+
+impl Ifd {
+    /// Reads the IFD at `offset`, without values that lie elsewhere.
+    pub(super) async fn read(file: &mut Windows, header: Header, offset: u64, page: u64) -> Result<Ifd, SourceError> {
+        let place = format!("page {page}");
+        let what = format!("{place}, IFD");
+        let (count_size, entry_size, word) = if header.big_tiff { (8, 20, 8) } else { (2, 12, 4) };
+        if offset < count_size {
+            return Err(SourceError::malformed(file.name(), what, format!("offset {offset} lies in the header")));
+        }
+        let count = number(&file.bytes(offset, count_size, &what).await?, header.big_endian);
+        if count == 0 || count > MAX_ENTRIES {
+            let reason = format!("{count} entries, not 1 to {MAX_ENTRIES}");
+            return Err(SourceError::malformed(file.name(), what, reason));
+        }
+        let length = count_size + count * entry_size + word as u64;
+        let body = file.bytes(offset, length, &what).await?;
+        let body = &body[count_size as usize..];
+        let entries = body.chunks_exact(entry_size as usize).take(count as usize).map(|entry| {
+            let mut inline = [0; 8];
+            inline[..word].copy_from_slice(&entry[4 + word..4 + 2 * word]);
+            Entry {
+                tag: number(&entry[..2], header.big_endian) as u16,
+                kind: number(&entry[2..4], header.big_endian),
+                count: number(&entry[4..4 + word], header.big_endian),
+                inline,
+            }
+        });
+        let next = number(&body[(count * entry_size) as usize..], header.big_endian);
+        Ok(Ifd { header, place, entries: entries.collect(), next })
+    }
+
+    /// `page 3, StripOffsets`.
+    pub(super) fn field(&self, tag: Tag) -> String {
+        format!("{}, {}", self.place, tag.1)
+    }
+
+    fn entry(&self, tag: Tag) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.tag == tag.0)
+    }
+
+    /// Whether the tag is there.
+    pub(super) fn has(&self, tag: Tag) -> bool {
+        self.entry(tag).is_some()
+    }
+
+    /// The raw bytes of a tag's values and the size of one value.
+    async fn values(
+        &self,
+        file: &mut Windows,
+        tag: Tag,
+        kinds: &[u64],
+    ) -> Result<Option<(bytes::Bytes, usize)>, SourceError> {
+        let Some(entry) = self.entry(tag) else { return Ok(None) };
+        let bad = |reason: String| SourceError::malformed(file.name(), self.field(tag), reason);
+        if !kinds.contains(&entry.kind) {
+            return Err(bad(format!("has field type {}, which this tag cannot have", entry.kind)));
+        }
+        let size: u64 = match entry.kind {
+            BYTE | ASCII => 1,
+            SHORT => 2,
+            LONG => 4,
+            _ => 8,
+        };
+        if entry.count == 0 || entry.count > MAX_VALUES {
+            return Err(bad(format!("{} values, not 1 to {MAX_VALUES}", entry.count)));
+        }
+        let length = entry.count * size;
+        let word = if self.header.big_tiff { 8 } else { 4 };
+        let bytes = if length <= word {
+            bytes::Bytes::copy_from_slice(&entry.inline[..length as usize])
+        } else {
+            let offset = number(&entry.inline[..word as usize], self.header.big_endian);
+            file.bytes(offset, length, &self.field(tag)).await?
+        };
+        Ok(Some((bytes, size as usize)))
+    }
+
+    /// All values of a tag of unsigned integers; `None` where the tag is missing.
+    pub(super) async fn unsigned(&self, file: &mut Windows, tag: Tag) -> Result<Option<Vec<u64>>, SourceError> {
+        let values = self.values(file, tag, &[BYTE, SHORT, LONG, LONG8, IFD8]).await?;
+        Ok(values.map(|(bytes, size)| bytes.chunks_exact(size).map(|v| number(v, self.header.big_endian)).collect()))
+    }
+
+    /// The one value of a tag, or `default` where the tag is missing.
+    pub(super) async fn single(&self, file: &mut Windows, tag: Tag, default: u64) -> Result<u64, SourceError> {
+        match self.unsigned(file, tag).await?.as_deref() {
+            None => Ok(default),
+            Some([value]) => Ok(*value),
+            Some(several) => {
+                let reason = format!("{} values where one is expected", several.len());
+                Err(SourceError::malformed(file.name(), self.field(tag), reason))
+            }
+        }
+    }
+
+    /// The first value of a tag of fractions; `None` where the tag is missing or its denominator is 0.
+    pub(super) async fn rational(&self, file: &mut Windows, tag: Tag) -> Result<Option<f64>, SourceError> {
+        let values = self.values(file, tag, &[RATIONAL]).await?;
+        Ok(values.and_then(|(bytes, _)| {
+            let part = |range: std::ops::Range<usize>| number(&bytes[range], self.header.big_endian) as f64;
+            let (above, below) = (part(0..4), part(4..8));
+            (below != 0.0).then_some(above / below)
+        }))
+    }
+
+    /// A text without its closing NUL; UTF-8, or else Latin-1, which older ImageJ writes.
+    pub(super) async fn text(&self, file: &mut Windows, tag: Tag) -> Result<Option<String>, SourceError> {
+        let values = self.values(file, tag, &[ASCII, BYTE]).await?;
+        Ok(values.map(|(bytes, _)| {
+            let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+            match std::str::from_utf8(text) {
+                Ok(text) => text.to_owned(),
+                Err(_) => text.iter().map(|byte| char::from(*byte)).collect(),
+            }
+        }))
+    }
+}
+
+const BYTE: u64 = 1;
+const ASCII: u64 = 2;
+const SHORT: u64 = 3;
+const LONG: u64 = 4;
+const RATIONAL: u64 = 5;
+const LONG8: u64 = 16;
+const IFD8: u64 = 18;
+
+/// Number and name of a tag.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tag(pub(super) u16, pub(super) &'static str);
+
+/// The tags that are read.
+#[allow(missing_docs)]
+pub(super) mod tags {
+    use super::Tag;
+
+    pub(in super::super) const NEW_SUBFILE_TYPE: Tag = Tag(254, "NewSubfileType");
+    pub(in super::super) const SUBFILE_TYPE: Tag = Tag(255, "SubfileType");
+    pub(in super::super) const IMAGE_WIDTH: Tag = Tag(256, "ImageWidth");
+    pub(in super::super) const IMAGE_LENGTH: Tag = Tag(257, "ImageLength");
+    pub(in super::super) const BITS_PER_SAMPLE: Tag = Tag(258, "BitsPerSample");
+    pub(in super::super) const COMPRESSION: Tag = Tag(259, "Compression");
+    pub(in super::super) const PHOTOMETRIC: Tag = Tag(262, "PhotometricInterpretation");
+    pub(in super::super) const FILL_ORDER: Tag = Tag(266, "FillOrder");
+    pub(in super::super) const IMAGE_DESCRIPTION: Tag = Tag(270, "ImageDescription");
+    pub(in super::super) const STRIP_OFFSETS: Tag = Tag(273, "StripOffsets");
+    pub(in super::super) const SAMPLES_PER_PIXEL: Tag = Tag(277, "SamplesPerPixel");
+    pub(in super::super) const ROWS_PER_STRIP: Tag = Tag(278, "RowsPerStrip");
+    pub(in super::super) const STRIP_BYTE_COUNTS: Tag = Tag(279, "StripByteCounts");
+    pub(in super::super) const X_RESOLUTION: Tag = Tag(282, "XResolution");
+    pub(in super::super) const Y_RESOLUTION: Tag = Tag(283, "YResolution");
+    pub(in super::super) const PAGE_NUMBER: Tag = Tag(297, "PageNumber");
+    pub(in super::super) const PREDICTOR: Tag = Tag(317, "Predictor");
+    pub(in super::super) const TILE_WIDTH: Tag = Tag(322, "TileWidth");
+    pub(in super::super) const TILE_LENGTH: Tag = Tag(323, "TileLength");
+    pub(in super::super) const TILE_OFFSETS: Tag = Tag(324, "TileOffsets");
+    pub(in super::super) const TILE_BYTE_COUNTS: Tag = Tag(325, "TileByteCounts");
+    pub(in super::super) const SAMPLE_FORMAT: Tag = Tag(339, "SampleFormat");
+}

@@ -1,0 +1,299 @@
+//! Which page lies where, found with as few requests as the file's layout allows.
+//!
+//! - *One run*: ImageJ writes one IFD and then all pages' voxels back to back; its own reader ignores later IFDs.
+//! - *Strided*: writers of one page after another (ITK, libtiff) put IFDs at equal distances. The distance is taken
+//!   from the first two, the last one is read to prove the prediction, and the IFD of any other page is read
+//!   before the first voxel of that page is served.
+//! - *Table*: anything else is walked once, IFD by IFD, through windows that grow while IFDs are found close together.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+use super::ifd::Header;
+use super::page::{Compression, Data, Page};
+use super::read::{ReadAt, Windows};
+use super::text::Text;
+use super::walk;
+use crate::source::SourceError;
+
+/// Pages that are accepted in a chain of IFDs.
+pub(super) const MAX_PAGES: u64 = 65_536;
+/// Bytes read ahead where an IFD with its arrays is expected.
+pub(super) const AHEAD: u64 = 128 << 10;
+
+/// Where the pages of a volume are.
+pub(super) enum Index {
+    /// Page `k` begins `k` planes after `start`.
+    Run { start: u64, pages: u64 },
+    /// Found by a walk.
+    Table(Vec<Data>),
+    /// Predicted; proven page by page.
+    Strided(Strided),
+}
+
+impl Index {
+    /// Number of pages.
+    pub(super) fn pages(&self) -> u64 {
+        match self {
+            Index::Run { pages, .. } => *pages,
+            Index::Table(pages) => pages.len() as u64,
+            Index::Strided(strided) => strided.pages,
+        }
+    }
+
+    /// Whether each page's voxels lie in one run.
+    pub(super) fn all_runs(&self) -> bool {
+        match self {
+            Index::Run { .. } => true,
+            Index::Table(pages) => pages.iter().all(|page| matches!(page, Data::Run(_))),
+            Index::Strided(strided) => matches!(strided.first.data, Data::Run(_)),
+        }
+    }
+
+    /// Where page `page` lies, proven by its own IFD. Asks the file at most once per page.
+    pub(super) async fn page(&self, page: u64, plane: u64) -> Result<Option<Data>, SourceError> {
+        match self {
+            Index::Run { start, pages } if page < *pages => {
+                Ok(page.checked_mul(plane).and_then(|before| start.checked_add(before)).map(Data::Run))
+            }
+            Index::Run { .. } => Ok(None),
+            Index::Table(pages) => Ok(usize::try_from(page).ok().and_then(|page| pages.get(page)).cloned()),
+            Index::Strided(strided) => strided.page(page).await,
+        }
+    }
+}
+
+/// Finds all pages of a file from its first page, whose description is `text`.
+pub(super) async fn find(
+    file: &mut Windows,
+    reader: Arc<dyn ReadAt>,
+    header: Header,
+    first: &Page,
+    text: &Text,
+) -> Result<Index, SourceError> {
+    if let Some(index) = one_run(file, header, first, text).await? {
+        return Ok(index);
+    }
+    let index = match strided(file, &reader, header, first).await? {
+        Some(strided) => Index::Strided(strided),
+        None => Index::Table(walk::all_pages(file, header, first).await?),
+    };
+    if let Some(said) = text.pages.filter(|said| *said != index.pages()) {
+        let reason = format!("speaks of {said} pages, but the file has {}", index.pages());
+        return Err(SourceError::malformed(file.name(), "page 0, ImageDescription", reason));
+    }
+    Ok(index)
+}
+
+/// All pages in one run, where the description says so and nothing in the file speaks against it.
+async fn one_run(file: &mut Windows, header: Header, first: &Page, text: &Text) -> Result<Option<Index>, SourceError> {
+    let (Data::Run(start), Some(pages @ 2..), true) = (&first.data, text.pages, text.one_run) else {
+        return Ok(None);
+    };
+    let (start, plane) = (*start, first.form.plane());
+    let end = pages.checked_mul(plane).and_then(|bytes| bytes.checked_add(start));
+    let fits = end.is_some_and(|end| end <= file.total());
+    if first.next != 0 {
+        if !fits {
+            return Ok(None);
+        }
+        file.ahead = 4096;
+        let second = match Page::read_at(file, header, first.next, 1).await {
+            Ok((_, second)) => second,
+            Err(SourceError::Remote(error)) => return Err(error.into()),
+            Err(_) => None,
+        };
+        let follows = start.checked_add(plane).map(Data::Run);
+        if !second.is_some_and(|second| second.form == first.form && Some(second.data) == follows) {
+            return Ok(None);
+        }
+    } else if !fits {
+        let reason = format!("speaks of {pages} pages, for which the file of {} bytes is too short", file.total());
+        return Err(SourceError::malformed(file.name(), "page 0, ImageDescription", reason));
+    }
+    Ok(Some(Index::Run { start, pages }))
+}
+
+/// Tries equal distances from page 0 on, then from page 1 on: page 0 often has more tags than the others, which moves
+/// the others where its IFD stands before its voxels.
+async fn strided(
+    file: &mut Windows,
+    reader: &Arc<dyn ReadAt>,
+    header: Header,
+    first: &Page,
+) -> Result<Option<Strided>, SourceError> {
+    let scattered = first.next.checked_sub(header.first).is_some_and(|gap| gap >= first.form.plane());
+    if first.form.compression != Compression::None || !scattered {
+        return Ok(None);
+    }
+    if header.first > first.data.start() {
+        let from = Origin { page: 0, offset: header.first, next: first.next, span: first.span.clone() };
+        if let Some(strided) = Strided::predict(reader, header, first, from).await? {
+            return Ok(Some(strided));
+        }
+    }
+    file.ahead = 4096;
+    match Page::read_at(file, header, first.next, 1).await {
+        Ok((_, Some(second))) => {
+            let from = Origin { page: 1, offset: first.next, next: second.next, span: second.span };
+            Strided::predict(reader, header, first, from).await
+        }
+        Err(SourceError::Remote(error)) => Err(error.into()),
+        // The walk will say what is wrong.
+        Ok((_, None)) | Err(_) => Ok(None),
+    }
+}
+
+/// The page from which distances are counted.
+struct Origin {
+    page: u64,
+    /// Offset of its IFD, and of the next one.
+    offset: u64,
+    next: u64,
+    span: Range<u64>,
+}
+
+/// Pages whose IFDs are `stride` bytes apart.
+pub(super) struct Strided {
+    reader: Arc<dyn ReadAt>,
+    header: Header,
+    first: Page,
+    origin: Origin,
+    stride: u64,
+    pages: u64,
+    /// First voxel of the last page, from which those of all but page 0 are counted back.
+    last_start: u64,
+    /// What is read of an IFD and its arrays: bytes before and after the IFD's offset.
+    span: (u64, u64),
+    /// Whether a page's IFD says what was predicted, once it was read.
+    proven: Vec<OnceCell<bool>>,
+    /// The real places, once a prediction failed.
+    table: OnceCell<Vec<Data>>,
+}
+
+impl Strided {
+    /// Predicts from one page and reads the last one; `None` where the file is not of this kind.
+    async fn predict(
+        reader: &Arc<dyn ReadAt>,
+        header: Header,
+        first: &Page,
+        origin: Origin,
+    ) -> Result<Option<Strided>, SourceError> {
+        let total = reader.total();
+        let stride = match origin.next.checked_sub(origin.offset) {
+            Some(stride) if stride >= first.form.plane() => stride,
+            _ => return Ok(None),
+        };
+        let pages = match first.number {
+            Some((_, pages)) => pages,
+            None => origin.page + total.saturating_sub(origin.offset + 1) / stride + 1,
+        };
+        if !(origin.page + 2..=MAX_PAGES).contains(&pages) {
+            return Ok(None);
+        }
+        let (span, offset) = (&origin.span, origin.offset);
+        let span = (offset.saturating_sub(span.start), span.end.saturating_sub(offset));
+        let mut strided = Strided {
+            reader: reader.clone(),
+            header,
+            first: first.clone(),
+            origin,
+            stride,
+            pages,
+            last_start: 0,
+            span: if span.0.saturating_add(span.1) <= AHEAD { span } else { (0, AHEAD) },
+            proven: std::iter::repeat_with(OnceCell::new).take(pages as usize).collect(),
+            table: OnceCell::new(),
+        };
+        let Some(last) = strided.read(pages - 1).await? else { return Ok(None) };
+        strided.last_start = last.data.start();
+        if strided.predicted(pages - 1).as_ref() != Some(&last.data) {
+            return Ok(None);
+        }
+        // The first and the last page are proven now.
+        for page in [0, pages - 1] {
+            if let Some(cell) = strided.proven.get(page as usize) {
+                let _ = cell.set(true);
+            }
+        }
+        Ok(Some(strided))
+    }
+
+    /// Where the IFD of a page should be; page 0 is never asked for.
+    fn offset(&self, page: u64) -> Option<u64> {
+        page.checked_sub(self.origin.page)?.checked_mul(self.stride)?.checked_add(self.origin.offset)
+    }
+
+    fn predicted(&self, page: u64) -> Option<Data> {
+        if page == 0 {
+            return Some(self.first.data.clone());
+        }
+        let start = self.last_start.checked_sub((self.pages - 1).checked_sub(page)?.checked_mul(self.stride)?)?;
+        let shift = i64::try_from(i128::from(start) - i128::from(self.first.data.start())).ok()?;
+        self.first.data.shifted(shift)
+    }
+
+    /// Reads the page at the predicted place; `None` where that holds no IFD of such a page that links to the next.
+    async fn read(&self, page: u64) -> Result<Option<Page>, SourceError> {
+        let Some(offset) = self.offset(page).filter(|offset| *offset < self.reader.total()) else { return Ok(None) };
+        let mut file = Windows::new(self.reader.clone(), 4096);
+        let start = offset.saturating_sub(self.span.0);
+        let end = offset.saturating_add(self.span.1).min(self.reader.total());
+        file.add(start, self.reader.read_at(start..end).await?);
+        let found = match Page::read_at(&mut file, self.header, offset, page).await {
+            Ok((_, Some(found))) => found,
+            Ok((_, None)) => return Ok(None),
+            Err(SourceError::Remote(error)) => return Err(error.into()),
+            Err(_) => return Ok(None),
+        };
+        let next = if page + 1 == self.pages { Some(0) } else { self.offset(page + 1) };
+        let numbered = match self.first.number {
+            Some((0, pages)) => found.number == Some((page, pages)),
+            _ => found.number == self.first.number,
+        };
+        let same = found.form == self.first.form && found.segments == self.first.segments;
+        Ok((same && numbered && Some(found.next) == next).then_some(found))
+    }
+
+    async fn page(&self, page: u64) -> Result<Option<Data>, SourceError> {
+        if page >= self.pages {
+            return Ok(None);
+        }
+        if self.table.get().is_none() {
+            // The page before must link here, or else this may be what a page that was replaced has left behind.
+            let before = page.saturating_sub(1);
+            let (linked, confirmed) = futures::try_join!(self.prove(before), self.prove(page))?;
+            if linked && confirmed {
+                return Ok(self.predicted(page));
+            }
+        }
+        let table = self.table.get_or_try_init(|| self.walk(page)).await?;
+        Ok(table.get(page as usize).cloned())
+    }
+
+    /// Whether the page's own IFD confirms where its voxels are and links to the next one. Read once.
+    async fn prove(&self, page: u64) -> Result<bool, SourceError> {
+        let read = async || -> Result<bool, SourceError> {
+            Ok(self.read(page).await?.is_some_and(|found| Some(found.data) == self.predicted(page)))
+        };
+        match self.proven.get(page as usize) {
+            Some(cell) => cell.get_or_try_init(read).await.copied(),
+            None => Ok(false),
+        }
+    }
+
+    /// Finds all pages again, by walking, because `page` is not where it should be.
+    async fn walk(&self, page: u64) -> Result<Vec<Data>, SourceError> {
+        let name = self.reader.name();
+        tracing::warn!("{name}: page {page} is not at the distance of the others, reading all pages' directories");
+        let mut file = Windows::new(self.reader.clone(), AHEAD);
+        let table = walk::all_pages(&mut file, self.header, &self.first).await?;
+        if table.len() as u64 != self.pages {
+            let reason = format!("{} pages in the chain of IFDs, {} expected", table.len(), self.pages);
+            return Err(SourceError::malformed(name, format!("page {page}, IFD"), reason));
+        }
+        Ok(table)
+    }
+}

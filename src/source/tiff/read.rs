@@ -1,0 +1,117 @@
+//! Bytes of the file for the parser: any reader of ranges, seen through the windows that were fetched so far.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use crate::remote::Object;
+use crate::source::SourceError;
+
+/// Windows that are kept; older ones are dropped and fetched again if needed.
+const KEPT: usize = 4;
+
+/// A file of known length that gives exact byte ranges.
+pub(super) trait ReadAt: Send + Sync {
+    /// The address, for messages.
+    fn name(&self) -> String;
+    /// Length of the file in bytes.
+    fn total(&self) -> u64;
+    /// Exactly the bytes of a range that lies in the file and is not empty.
+    fn read_at(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, SourceError>>;
+}
+
+/// A remote object whose length is known.
+pub(super) struct ObjectReader {
+    pub(super) object: Object,
+    pub(super) total: u64,
+}
+
+impl ReadAt for ObjectReader {
+    fn name(&self) -> String {
+        self.object.url().to_owned()
+    }
+
+    fn total(&self) -> u64 {
+        self.total
+    }
+
+    fn read_at(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, SourceError>> {
+        Box::pin(async move { Ok(self.object.range(range).await?.bytes) })
+    }
+}
+
+/// The parts of a file that were fetched lately, and how far to read ahead when another is needed.
+pub(super) struct Windows {
+    reader: Arc<dyn ReadAt>,
+    kept: Vec<(u64, Bytes)>,
+    touched: Option<Range<u64>>,
+    requests: u32,
+    /// Bytes to fetch at least, where the file has them.
+    pub(super) ahead: u64,
+}
+
+impl Windows {
+    pub(super) fn new(reader: Arc<dyn ReadAt>, ahead: u64) -> Self {
+        Windows { reader, kept: Vec::new(), touched: None, requests: 0, ahead }
+    }
+
+    /// Adds bytes that are known already.
+    pub(super) fn add(&mut self, start: u64, bytes: Bytes) {
+        if self.kept.len() == KEPT {
+            self.kept.remove(0);
+        }
+        self.kept.push((start, bytes));
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.reader.name()
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.reader.total()
+    }
+
+    /// Fetches made through these windows.
+    pub(super) fn requests(&self) -> u32 {
+        self.requests
+    }
+
+    /// The span of all bytes asked for since the last call.
+    pub(super) fn take_touched(&mut self) -> Option<Range<u64>> {
+        self.touched.take()
+    }
+
+    /// The bytes of `length` (not 0) at `start`; `what` names the place in the file for the error where it has fewer.
+    pub(super) async fn bytes(&mut self, start: u64, length: u64, what: &str) -> Result<Bytes, SourceError> {
+        let total = self.total();
+        let end = start.checked_add(length).filter(|end| *end <= total && length > 0);
+        let Some(end) = end else {
+            let reason = format!("{length} bytes at offset {start} do not lie in the file of {total} bytes");
+            return Err(SourceError::malformed(self.name(), what, reason));
+        };
+        let range = start..end;
+        self.touched = Some(match self.touched.take() {
+            Some(span) => span.start.min(start)..span.end.max(end),
+            None => range.clone(),
+        });
+        if let Some(found) = self.kept.iter().rev().find_map(|(at, bytes)| slice(*at, bytes, &range)) {
+            return Ok(found);
+        }
+        let fetched = start..start.saturating_add(self.ahead).clamp(end, total);
+        self.requests += 1;
+        let bytes = self.reader.read_at(fetched.clone()).await?;
+        let found = slice(start, &bytes, &range);
+        self.add(start, bytes);
+        found.ok_or_else(|| {
+            SourceError::malformed(self.name(), what, format!("bytes {}-{} came short", fetched.start, fetched.end))
+        })
+    }
+}
+
+fn slice(start: u64, bytes: &Bytes, range: &Range<u64>) -> Option<Bytes> {
+    let from = usize::try_from(range.start.checked_sub(start)?).ok()?;
+    let to = usize::try_from(range.end.checked_sub(start)?).ok()?;
+    (to <= bytes.len()).then(|| bytes.slice(from..to))
+}

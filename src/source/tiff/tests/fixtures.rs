@@ -1,0 +1,63 @@
+//! Files of tools that are not ours, made by `tests/make_tiff_fixtures.py` into the folder `EMFS_TIFF_FIXTURES`.
+
+use std::path::PathBuf;
+
+use super::support::{assemble, memory, open};
+
+#[tokio::test]
+async fn files_of_other_tools_read_as_those_tools_wrote_them() {
+    let Ok(folder) = std::env::var("EMFS_TIFF_FIXTURES") else { return };
+    let mut names: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    names.sort();
+    let mut wrong = Vec::new();
+    for name in &names {
+        let facts: serde_json::Value = serde_json::from_slice(&std::fs::read(name).unwrap()).unwrap();
+        let reader = memory(std::fs::read(name.with_extension("tif")).unwrap());
+        let opened = open(reader.clone()).await;
+        if let Some(word) = facts["refused"].as_str() {
+            match opened {
+                Ok(_) => wrong.push(format!("{name:?}: opened")),
+                Err(error) if !error.to_string().contains(word) => wrong.push(format!("{name:?}: {error}")),
+                Err(_) => {}
+            }
+            continue;
+        }
+        let volume = match opened {
+            Ok(volume) => volume,
+            Err(error) => {
+                wrong.push(format!("{name:?}: {error}"));
+                continue;
+            }
+        };
+        let requests = reader.count();
+        let level = &volume.description.levels[0];
+        let shape: Vec<u64> = serde_json::from_value(facts["shape"].clone()).unwrap();
+        let truth = std::fs::read(name.with_extension("raw")).unwrap();
+        if level.grid.shape.0.as_slice() != shape || volume.description.dtype.name() != facts["dtype"] {
+            wrong.push(format!("{name:?}: {} {}", level.grid.shape, volume.description.dtype));
+            continue;
+        }
+        match assemble(&volume, &*reader).await {
+            Ok(voxels) if voxels == truth => {}
+            Ok(_) => wrong.push(format!("{name:?}: other voxels")),
+            Err(error) => wrong.push(format!("{name:?}: {error}")),
+        }
+        if facts["requests"].as_u64().is_some_and(|limit| u64::from(requests) > limit) {
+            wrong.push(format!("{name:?}: {requests} requests"));
+        }
+        if let Some(scale) = facts["scale"].as_array() {
+            let near = |(a, b): (&serde_json::Value, f64)| (a.as_f64().unwrap() - b).abs() < 1e-6;
+            if !level.scale.is_some_and(|found| scale.iter().zip(found).all(near)) {
+                wrong.push(format!("{name:?}: scale {:?}", level.scale));
+            }
+        }
+        if let Some([low, high]) = facts["window"].as_array().map(Vec::as_slice) {
+            if volume.description.window != low.as_f64().zip(high.as_f64()) {
+                wrong.push(format!("{name:?}: window {:?}", volume.description.window));
+            }
+        }
+    }
+    eprintln!("{} files", names.len());
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), names.len(), wrong.join("\n"));
+}

@@ -1,0 +1,170 @@
+//! What the first page's ImageDescription says of the volume: ImageJ's `key=value` lines, OME-XML, tifffile's JSON.
+//!
+//! Sources: ImageJ's `TiffEncoder`, the OME-TIFF specification, tifffile's `{"shape": …}`. Resolution tags alone are
+//! never taken for a voxel size, because most programs write the resolution of a print there.
+
+use serde_json::Value;
+
+/// The program or convention that wrote the description.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Plain,
+    ImageJ,
+    Ome,
+    Shaped,
+}
+
+/// What a description says.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Text {
+    pub(super) dialect: Dialect,
+    /// Number of pages of the volume, where said.
+    pub(super) pages: Option<u64>,
+    /// Whether all pages may follow each other after the first one's IFD, without IFDs of their own.
+    pub(super) one_run: bool,
+    /// Nanometres per voxel, `z, y, x`.
+    pub(super) scale: Option<[f64; 3]>,
+    /// Display window.
+    pub(super) window: Option<(f64, f64)>,
+}
+
+impl Text {
+    const PLAIN: Text = Text { dialect: Dialect::Plain, pages: None, one_run: false, scale: None, window: None };
+
+    /// Reads a description. `resolution` is the pixels per unit along `y, x` of the page's tags, `plane` its height and
+    /// width. The error is the variant that is not read.
+    pub(super) fn parse(text: &str, resolution: [Option<f64>; 2], plane: [u64; 2]) -> Result<Text, String> {
+        if text.starts_with("ImageJ=") {
+            image_j(text, resolution)
+        } else if let Some(pixels) = elements(text, "Pixels").next() {
+            ome(text, pixels)
+        } else if text.starts_with('{') {
+            shaped(text, plane)
+        } else {
+            Ok(Text::PLAIN)
+        }
+    }
+}
+
+fn image_j(text: &str, resolution: [Option<f64>; 2]) -> Result<Text, String> {
+    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::trim);
+    let count = |key: &str| match value(key) {
+        None => Ok(None),
+        Some(number) => number.parse::<u64>().map(Some).map_err(|_| format!("`{key}={number}` of ImageJ")),
+    };
+    for (key, what) in [("channels", "channels"), ("frames", "time points")] {
+        if let Some(several @ 2..) = count(key)? {
+            return Err(format!("an ImageJ stack of {several} {what}"));
+        }
+    }
+    let pages = count("images")?.or(count("slices")?).unwrap_or(1).max(1);
+    let number = |key: &str| value(key)?.parse::<f64>().ok().filter(|number| number.is_finite());
+    let unit = value("unit").and_then(nanometres);
+    let pixel = |per_unit: Option<f64>| Some(unit? / per_unit.filter(|per_unit| *per_unit > 0.0)?);
+    let depth = number("spacing").map(f64::abs).filter(|spacing| *spacing > 0.0);
+    let scale = match (depth, pixel(resolution[0]), pixel(resolution[1]), unit) {
+        (Some(depth), Some(y), Some(x), Some(unit)) => Some([depth * unit, y, x]),
+        _ => None,
+    };
+    // With a calibration function the limits are not in the units of the stored values.
+    let window = match (number("min"), number("max")) {
+        (Some(low), Some(high)) if low < high && value("cf").is_none() => Some((low, high)),
+        _ => None,
+    };
+    Ok(Text { dialect: Dialect::ImageJ, pages: Some(pages), one_run: true, scale, window })
+}
+
+/// Nanometres in a unit of length; ImageJ escapes µ as `\u00B5`.
+fn nanometres(unit: &str) -> Option<f64> {
+    let unit = unit.replace("\\u00B5", "µ").replace("\\u00b5", "µ").replace("\\u00C5", "Å").replace('μ', "µ");
+    Some(match unit.as_str() {
+        "pm" | "picometer" => 1e-3,
+        "Å" | "angstrom" | "Angstrom" => 0.1,
+        "nm" | "nanometer" | "nanometers" | "nanometre" => 1.0,
+        "µm" | "um" | "micron" | "microns" | "micrometer" | "micrometers" | "micrometre" => 1e3,
+        "mm" | "millimeter" | "millimeters" | "millimetre" => 1e6,
+        "cm" | "centimeter" | "centimeters" | "centimetre" => 1e7,
+        "m" | "meter" | "meters" | "metre" => 1e9,
+        "inch" | "inches" | "in" => 25.4e6,
+        _ => return None,
+    })
+}
+
+fn ome(text: &str, pixels: &str) -> Result<Text, String> {
+    if elements(text, "Pixels").count() > 1 {
+        return Err("OME-TIFF of several images".into());
+    }
+    let count = |name: &str| match attribute(pixels, name) {
+        None => Ok(1),
+        Some(number) => number.parse::<u64>().map_err(|_| format!("OME-XML {name} `{number}`")),
+    };
+    for (name, what) in [("SizeC", "channels"), ("SizeT", "time points")] {
+        if let several @ 2.. = count(name)? {
+            return Err(format!("OME-TIFF of {several} {what}"));
+        }
+    }
+    let first = |element, name| attribute(element, name).unwrap_or_else(|| "0".into());
+    if elements(text, "TiffData").any(|element| first(element, "IFD") != first(element, "FirstZ")) {
+        return Err("OME-TIFF whose pages are not in the order of z".into());
+    }
+    let size = |axis: char| {
+        let size: f64 = attribute(pixels, &format!("PhysicalSize{axis}"))?.parse().ok()?;
+        let unit = attribute(pixels, &format!("PhysicalSize{axis}Unit")).unwrap_or_else(|| "µm".into());
+        Some(size * nanometres(&unit)?).filter(|size| *size > 0.0 && size.is_finite())
+    };
+    let scale = size('Z').zip(size('Y')).zip(size('X')).map(|((z, y), x)| [z, y, x]);
+    Ok(Text { dialect: Dialect::Ome, pages: Some(count("SizeZ")?), one_run: false, scale, window: None })
+}
+
+/// The attributes of every element of this local name.
+fn elements<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split('<').skip(1).filter_map(move |piece| {
+        let tag = piece.split('>').next()?;
+        let end = tag.find(|c: char| c.is_whitespace() || c == '/').unwrap_or(tag.len());
+        (tag[..end].rsplit(':').next() == Some(name)).then(|| &tag[end..])
+    })
+}
+
+/// The value of an attribute, character references of µ and Å resolved.
+fn attribute(element: &str, name: &str) -> Option<String> {
+    let mut rest = element;
+    while let Some(equals) = rest.find('=') {
+        let key = rest[..equals].trim();
+        let value = rest[equals + 1..].trim_start();
+        let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+        let (value, after) = value[1..].split_once(quote)?;
+        if key == name {
+            let mut value = value.to_owned();
+            for (reference, letter) in [("&#181;", "µ"), ("&#xB5;", "µ"), ("&#xb5;", "µ"), ("&#197;", "Å")] {
+                value = value.replace(reference, letter);
+            }
+            return Some(value);
+        }
+        rest = after;
+    }
+    None
+}
+
+fn shaped(text: &str, plane: [u64; 2]) -> Result<Text, String> {
+    let Ok(Value::Object(document)) = serde_json::from_str::<Value>(text) else { return Ok(Text::PLAIN) };
+    let extents = |value: &Value| value.as_array()?.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>();
+    let Some(shape) = document.get("shape").and_then(extents) else { return Ok(Text::PLAIN) };
+    let Some((leading, [height, width])) = shape.split_last_chunk::<2>() else { return Ok(Text::PLAIN) };
+    if [*height, *width] != plane {
+        return Ok(Text::PLAIN);
+    }
+    let axes = document.get("axes").and_then(Value::as_str).unwrap_or_default();
+    for (axis, extent) in axes.chars().zip(leading) {
+        if matches!(axis, 'C' | 'T' | 'S') && *extent > 1 {
+            return Err(format!("an axis {axis} of {extent} in {{\"shape\": …}}"));
+        }
+    }
+    if leading.iter().filter(|extent| **extent > 1).count() > 1 {
+        return Err(format!("a shape of {} dimensions", leading.len() + 2));
+    }
+    let pages = leading.iter().copied().max().unwrap_or(1).max(1);
+    // A single page says nothing about others that were appended later.
+    let pages = (pages > 1).then_some(pages);
+    let one_run = document.get("truncated").and_then(Value::as_bool).unwrap_or(false);
+    Ok(Text { dialect: Dialect::Shaped, pages, one_run, scale: None, window: None })
+}

@@ -1,0 +1,109 @@
+//! The chain of IFDs, followed link by link.
+
+use std::collections::HashSet;
+
+use super::ifd::Header;
+use super::index::{AHEAD, MAX_PAGES};
+use super::page::{Compression, Data, Page};
+use super::read::Windows;
+use crate::source::SourceError;
+
+/// Longest window.
+const MAX_WINDOW: u64 = 32 << 20;
+/// A rest of the file so short is read whole.
+const SHORT_REST: u64 = 256 << 10;
+/// Bytes that an IFD without arrays takes at least in the files of common writers.
+const USUAL_IFD: u64 = 256;
+/// Windows before a file is refused: a chain so scattered would keep a reader waiting for an hour.
+const MAX_REQUESTS: u32 = 16_384;
+/// Strips and tiles of all pages together.
+const MAX_SEGMENTS: u64 = 4 << 20;
+/// IFDs that one window must have held for the next one to be longer instead of shorter.
+const CROWD: u64 = 4;
+
+/// Follows the chain from the first IFD and returns where each page lies; every page must be like `first`.
+/// Reduced copies of pages (the coarser levels of a pyramid) are left out.
+pub(super) async fn all_pages(file: &mut Windows, header: Header, first: &Page) -> Result<Vec<Data>, SourceError> {
+    let mut seen = HashSet::new();
+    let mut pages = Vec::new();
+    let mut segments = 0u64;
+    let mut offset = header.first;
+    let start_requests = file.requests();
+    let mut window = AHEAD;
+    let mut in_window = 0;
+    while offset != 0 {
+        let number = seen.len() as u64;
+        let place = || format!("page {number}, IFD");
+        if !seen.insert(offset) {
+            let reason = format!("the chain of IFDs is cyclic: offset {offset} comes again");
+            return Err(SourceError::malformed(file.name(), place(), reason));
+        }
+        if number == MAX_PAGES {
+            let reason = format!("a chain of more than {MAX_PAGES} pages");
+            return Err(SourceError::unsupported(file.name(), place(), reason));
+        }
+        let before = file.requests();
+        if before - start_requests > MAX_REQUESTS {
+            let reason = format!("a chain of IFDs scattered over more than {MAX_REQUESTS} places");
+            return Err(SourceError::unsupported(file.name(), place(), reason));
+        }
+        // IFDs that stand close together are read in ever longer windows, scattered ones in short ones.
+        let usual = if in_window >= CROWD { (window * 16).min(MAX_WINDOW) } else { (window / 4).max(8 << 10) };
+        file.ahead = usual.max(crowd_ahead(file, first, number, offset));
+        let (ifd, page) = Page::read_at(file, header, offset, number).await?;
+        if file.requests() > before {
+            window = usual;
+            in_window = 0;
+        }
+        in_window += 1;
+        offset = ifd.next;
+        let Some(page) = page else { continue };
+        check_same(file, number, first, &page)?;
+        if let Data::Segments(places) = &page.data {
+            segments += places.len() as u64;
+        }
+        if segments > MAX_SEGMENTS {
+            let reason = format!("more than {MAX_SEGMENTS} strips and tiles");
+            return Err(SourceError::unsupported(file.name(), place(), reason));
+        }
+        pages.push(page.data);
+    }
+    Ok(pages)
+}
+
+/// Bytes from `offset`, the place of an IFD, in which all IFDs that are left seem to stand; 0 where nothing says so.
+fn crowd_ahead(file: &Windows, first: &Page, number: u64, offset: u64) -> u64 {
+    let left = file.total().saturating_sub(offset);
+    if left <= SHORT_REST {
+        return left;
+    }
+    let plane = first.form.plane();
+    if first.form.compression != Compression::None || number != 1 {
+        return 0;
+    }
+    if left < plane && left <= MAX_WINDOW {
+        // No page fits after this IFD, so its voxels and those of all later pages lie before it.
+        return left;
+    }
+    // Between the first page's voxels and this IFD lie those of as many pages, whose IFDs are expected here.
+    let pages = offset.saturating_sub(first.data.start()) / plane;
+    let size = first.span.end.saturating_sub(first.span.start).saturating_add(64).max(USUAL_IFD);
+    if pages > 1 { pages.saturating_mul(size).min(left).min(MAX_WINDOW) } else { 0 }
+}
+
+fn check_same(file: &Windows, number: u64, first: &Page, page: &Page) -> Result<(), SourceError> {
+    let differ = |what: &str, reason: String| Err(SourceError::unsupported(file.name(), what, reason));
+    if page.form != first.form {
+        let (a, b) = (&first.form, &page.form);
+        let reason = format!(
+            "{}×{} {} {:?}, unlike the {}×{} {} {:?} of page 0,",
+            b.height, b.width, b.dtype, b.compression, a.height, a.width, a.dtype, a.compression
+        );
+        return differ(&format!("page {number}"), reason);
+    }
+    let runs = matches!((&page.data, &first.data), (Data::Run(_), Data::Run(_)));
+    if !runs && page.segments != first.segments {
+        return differ(&format!("page {number}"), "division into other strips or tiles than page 0".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! What `stat` says of a node, as far as the tree decides it.
+
+use super::numbering::{GroupNode, LevelNode};
+use super::spot::Spot;
+use super::{Inode, Miss, Tree};
+
+/// Type of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+}
+
+/// What `stat` says of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attributes {
+    /// Its type.
+    pub kind: Kind,
+    /// Bytes of a file; 0 for a directory.
+    pub size: u64,
+    /// Always 1, which for a directory means that its number of subdirectories is not counted.
+    pub nlink: u32,
+}
+
+impl Attributes {
+    /// Of every directory.
+    pub const DIRECTORY: Attributes = Attributes { kind: Kind::Directory, size: 0, nlink: 1 };
+
+    /// Of a file of `size` bytes.
+    pub const fn file(size: u64) -> Attributes {
+        Attributes { kind: Kind::File, size, nlink: 1 }
+    }
+
+    /// Blocks of 512 bytes.
+    pub const fn blocks(&self) -> u64 {
+        self.size.div_ceil(512)
+    }
+}
+
+impl Tree {
+    /// The attributes of a node.
+    pub fn attributes(&self, inode: Inode) -> Result<Attributes, Miss> {
+        self.attributes_of(&self.spot(inode)?)
+    }
+
+    pub(super) fn attributes_of(&self, spot: &Spot) -> Result<Attributes, Miss> {
+        match spot {
+            Spot::Group { node: GroupNode::Document(_) | GroupNode::LabelsDocument(_), .. }
+            | Spot::Level { node: LevelNode::Document(_), .. } => {
+                Ok(Attributes::file(self.document(spot)?.len() as u64))
+            }
+            Spot::Level { node: LevelNode::Chunk(_), shown, level, .. } => {
+                Ok(Attributes::file(shown.chunk_bytes(*level)))
+            }
+            Spot::Root | Spot::Dataset(_) | Spot::Group { .. } | Spot::Level { .. } => Ok(Attributes::DIRECTORY),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The catalogue, numbered: datasets, images with their labels, and the stores that are listed.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use super::inode::VIEWS;
+use super::store::Store;
+use super::{DatasetId, ImageId, TreeError, ViewId};
+use crate::catalog::{Catalog, Dataset, SourceSpec};
+use crate::geometry::Shape;
+use crate::volume::{Pyramid, ViewSpec};
+
+/// The chunk shape that is offered for every image, so that one configuration fits all of them.
+const COMMON_CHUNK: Shape = Shape([64; 3]);
+/// Views of the catalogue; half of all numbers are left for those that are looked up.
+const LIMIT: u32 = VIEWS / 2;
+
+/// Where an image or label image is in the catalogue.
+#[derive(Debug, Clone, Copy)]
+pub struct ImageInfo<'a> {
+    /// Number of its dataset.
+    pub dataset_id: DatasetId,
+    /// Its dataset.
+    pub dataset: &'a Dataset,
+    /// Name of the image, or of the image that the labels are of.
+    pub image: &'a str,
+    /// Name of the label image, if it is one.
+    pub label: Option<&'a str>,
+    /// Where its voxels come from.
+    pub source: &'a SourceSpec,
+}
+
+/// All images of the catalogue and what is known of them.
+pub(super) struct Images {
+    catalog: Arc<Catalog>,
+    images: Vec<Image>,
+    datasets: Vec<Stores>,
+}
+
+struct Image {
+    dataset: DatasetId,
+    /// Index in the dataset.
+    image: usize,
+    /// Index in the image.
+    label: Option<usize>,
+    pyramid: OnceLock<Arc<Pyramid>>,
+}
+
+struct Stores {
+    /// Numbers of the dataset's images and labels.
+    images: Range<u32>,
+    /// In the order they are listed.
+    stores: Vec<Arc<Store>>,
+}
+
+impl Images {
+    /// Numbers a catalogue. Also returns its stores in the order of their views' numbers, which follow each other.
+    pub fn new(catalog: Arc<Catalog>) -> Result<(Images, Vec<Arc<Store>>), TreeError> {
+        let mut numbering = Images { catalog: catalog.clone(), images: vec![], datasets: vec![] };
+        let mut all = vec![];
+        for (number, dataset) in (0u32..).zip(&catalog.datasets) {
+            numbering.add_dataset(DatasetId(number), dataset, &mut all)?;
+        }
+        Ok((numbering, all))
+    }
+
+    fn add_dataset(&mut self, id: DatasetId, dataset: &Dataset, all: &mut Vec<Arc<Store>>) -> Result<(), TreeError> {
+        let first = self.images.len() as u32;
+        let mut stores = vec![];
+        let mut add = |name: String, image: ImageId, labels: usize, spec: ViewSpec| {
+            let next = all.last().map_or(0, |last: &Arc<Store>| last.views().end);
+            let store = Arc::new(Store::fixed(id, image, labels, name, spec, ViewId(next)));
+            if store.views().end > LIMIT {
+                return Err(TreeError::TooManyImages { limit: LIMIT });
+            }
+            all.push(store.clone());
+            stores.push(store);
+            Ok(())
+        };
+        let mut numbers = vec![];
+        for (index, image) in dataset.images.iter().enumerate() {
+            let number = ImageId(self.images.len() as u32);
+            numbers.push(number);
+            for label in std::iter::once(None).chain((0..image.labels.len()).map(Some)) {
+                self.images.push(Image { dataset: id, image: index, label, pyramid: OnceLock::new() });
+            }
+            for spec in [ViewSpec::default(), ViewSpec { crop: None, chunk: Some(COMMON_CHUNK) }] {
+                add(format!("{}{spec}", image.name), number, image.labels.len(), spec)?;
+            }
+        }
+        for view in &dataset.views {
+            let wrong = |reason: String| TreeError::NamedView {
+                dataset: dataset.name.clone(),
+                view: view.name.clone(),
+                reason,
+            };
+            let crop = ViewSpec::parse_box(&view.crop).map_err(|error| wrong(error.to_string()))?;
+            let (image, number) = dataset
+                .images
+                .get(view.image)
+                .zip(numbers.get(view.image))
+                .ok_or_else(|| wrong("there is no such image".to_owned()))?;
+            let spec = ViewSpec { crop: Some(crop), chunk: None };
+            add(view.name.clone(), *number, image.labels.len(), spec)?;
+        }
+        self.datasets.push(Stores { images: first..self.images.len() as u32, stores });
+        Ok(())
+    }
+
+    pub fn datasets(&self) -> &[Dataset] {
+        &self.catalog.datasets
+    }
+
+    pub fn dataset(&self, id: DatasetId) -> Option<&Dataset> {
+        self.catalog.datasets.get(id.0 as usize)
+    }
+
+    pub fn of(&self, id: DatasetId) -> impl Iterator<Item = ImageId> + use<> {
+        self.datasets.get(id.0 as usize).map_or(0..0, |dataset| dataset.images.clone()).map(ImageId)
+    }
+
+    /// Stores of the catalogue, whether or not they are listed now.
+    pub fn stores(&self, id: DatasetId) -> &[Arc<Store>] {
+        self.datasets.get(id.0 as usize).map_or(&[], |dataset| &dataset.stores)
+    }
+
+    /// The image of that name, which is no label, and how many labels it has.
+    pub fn named(&self, id: DatasetId, name: &str) -> Option<(ImageId, usize)> {
+        let dataset = self.dataset(id)?;
+        self.of(id).find_map(|number| {
+            let image = self.images.get(number.0 as usize)?;
+            let spec = dataset.images.get(image.image)?;
+            (image.label.is_none() && spec.name == name).then_some((number, spec.labels.len()))
+        })
+    }
+
+    pub fn info(&self, id: ImageId) -> Option<ImageInfo<'_>> {
+        let image = self.images.get(id.0 as usize)?;
+        let dataset = self.dataset(image.dataset)?;
+        let spec = dataset.images.get(image.image)?;
+        let label = match image.label {
+            None => None,
+            Some(index) => Some(spec.labels.get(index)?),
+        };
+        Some(ImageInfo {
+            dataset_id: image.dataset,
+            dataset,
+            image: &spec.name,
+            label: label.map(|label| label.name.as_str()),
+            source: label.map_or(&spec.source, |label| &label.source),
+        })
+    }
+
+    pub fn pyramid(&self, id: ImageId) -> Option<&Arc<Pyramid>> {
+        self.images.get(id.0 as usize)?.pyramid.get()
+    }
+
+    pub fn describe(&self, id: ImageId, pyramid: Arc<Pyramid>) {
+        if let Some(image) = self.images.get(id.0 as usize) {
+            image.pyramid.get_or_init(|| pyramid);
+        }
+    }
+
+    /// Whether a store is in its dataset's listing: all are, but the one with common chunks only where the image's own
+    /// are other ones, as far as that is known without asking the network.
+    pub fn is_listed(&self, store: &Store) -> bool {
+        if store.spec.chunk.is_none() {
+            return true;
+        }
+        if let Some(finest) = self.pyramid(store.image).and_then(|pyramid| pyramid.levels.first()) {
+            return finest.grid.cell != COMMON_CHUNK;
+        }
+        self.info(store.image).is_some_and(|info| match info.source.chunk {
+            Some(chunk) => chunk != COMMON_CHUNK.0,
+            None => info.source.kind.is_planes(),
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! Inode numbers, computed from what they stand for.
+//!
+//! ```text
+//! bit 63   62       61…42   41…37   36…0
+//! 1        format   view    level   node      inside a store
+//! 0        1        number                    a revision of a document that can change
+//! 0        0        number                    the root (1) and the datasets
+//! ```
+
+use std::fmt;
+
+use super::{DatasetId, ViewId};
+use crate::geometry::LevelIndex;
+use crate::zarr::Format;
+
+const IN_STORE: u64 = 1 << 63;
+/// Format bit inside a store, revision bit outside.
+const SECOND: u64 = 1 << 62;
+const VIEW_SHIFT: u32 = 42;
+const LEVEL_SHIFT: u32 = 37;
+/// Bits of a node's number.
+pub(super) const NODE_BITS: u32 = LEVEL_SHIFT;
+/// Views there can be at a time.
+pub(super) const VIEWS: u32 = 1 << 20;
+/// Levels there can be in a store; the last number stands for the store's own documents.
+pub(super) const LEVELS: u8 = 31;
+const FIRST_DATASET: u64 = 2;
+
+/// The number of a node, as the kernel knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Inode(u64);
+
+impl Inode {
+    /// The directory at the mountpoint.
+    pub const ROOT: Inode = Inode(1);
+
+    /// A number that came from outside; whether anything is there is checked on use.
+    pub const fn new(number: u64) -> Inode {
+        Inode(number)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The inode of the `number`-th revision of all documents that can change, below 2⁶². Who hands them out keeps
+    /// them: no operation of the tree knows them.
+    pub const fn revision(number: u64) -> Inode {
+        Inode(SECOND | (number & (SECOND - 1)))
+    }
+
+    /// The number given to [`Inode::revision`], if this is such an inode.
+    pub const fn as_revision(self) -> Option<u64> {
+        if self.0 & (IN_STORE | SECOND) == SECOND { Some(self.0 & (SECOND - 1)) } else { None }
+    }
+
+    pub(super) fn dataset(dataset: DatasetId) -> Inode {
+        Inode(FIRST_DATASET + u64::from(dataset.0))
+    }
+
+    pub(super) fn in_store(address: StoreAddress) -> Inode {
+        let format = if address.format == Format::V3 { SECOND } else { 0 };
+        let level = match address.place {
+            Area::Level(LevelIndex(level)) => level,
+            Area::Store => LEVELS,
+        };
+        let node = address.node & ((1 << NODE_BITS) - 1);
+        let view = u64::from(address.view.0 % VIEWS);
+        Inode(IN_STORE | format | view << VIEW_SHIFT | u64::from(level & LEVELS) << LEVEL_SHIFT | node)
+    }
+
+    /// The view that the inode is in, if it is in a store.
+    pub(super) fn view(self) -> Option<ViewId> {
+        match self.decode() {
+            Some(Address::InStore(address)) => Some(address.view),
+            _ => None,
+        }
+    }
+
+    pub(super) fn decode(self) -> Option<Address> {
+        if self.0 & IN_STORE != 0 {
+            let level = (self.0 >> LEVEL_SHIFT) as u8 & LEVELS;
+            return Some(Address::InStore(StoreAddress {
+                format: if self.0 & SECOND != 0 { Format::V3 } else { Format::V2 },
+                view: ViewId((self.0 >> VIEW_SHIFT) as u32 & (VIEWS - 1)),
+                place: if level == LEVELS { Area::Store } else { Area::Level(LevelIndex(level)) },
+                node: self.0 & ((1 << NODE_BITS) - 1),
+            }));
+        }
+        if self == Inode::ROOT {
+            return Some(Address::Root);
+        }
+        let number = self.0.checked_sub(FIRST_DATASET)?;
+        Some(Address::Dataset(DatasetId(number.try_into().ok()?)))
+    }
+}
+
+impl fmt::Display for Inode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+/// The fields of an inode number, not yet known to stand for anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Address {
+    Root,
+    Dataset(DatasetId),
+    InStore(StoreAddress),
+}
+
+/// The fields of an inode number inside a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StoreAddress {
+    pub format: Format,
+    pub view: ViewId,
+    pub place: Area,
+    pub node: u64,
+}
+
+/// Which numbering of nodes applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Area {
+    /// The store's directory, its documents and its labels.
+    Store,
+    /// A level's directory and everything below.
+    Level(LevelIndex),
+}

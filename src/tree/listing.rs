@@ -1,0 +1,243 @@
+//! Listings of directories, computed entry by entry.
+//!
+//! A cookie is the number of the entry after it, so a listing goes on anywhere without a search and without memory of
+//! what was listed before.
+
+use std::borrow::Cow;
+
+use super::numbering::{GroupNode, LevelNode, Numbering};
+use super::spot::{Member, Spot};
+use super::{Attributes, DatasetId, Found, Inode, Kind, Miss, MutableDocument, Tree};
+use crate::geometry::{CellIndex, LevelIndex};
+use crate::zarr::{Format, level_name};
+
+/// An entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Its name.
+    pub name: Cow<'a, str>,
+    /// What it stands for.
+    pub found: Found,
+    /// Where the listing goes on after it.
+    pub next_cookie: u64,
+}
+
+impl Entry<'_> {
+    /// Type of the entry.
+    pub fn kind(&self) -> Kind {
+        match self.found {
+            Found::Node(_, attributes) => attributes.kind,
+            Found::Mutable(_) => Kind::File,
+        }
+    }
+}
+
+/// The entries of a directory from a cookie on, `.` and `..` first.
+pub struct Listing<'a> {
+    tree: &'a Tree,
+    this: Inode,
+    parent: Inode,
+    /// What comes first after the dots.
+    documents: Vec<(&'static str, Inode, Attributes)>,
+    rest: Rest,
+    position: u64,
+}
+
+/// What a directory holds besides documents. Each entry has a slot; some slots may be hidden.
+enum Rest {
+    Datasets,
+    Dataset(DatasetId),
+    Group {
+        member: Member,
+        labels: bool,
+        levels: u8,
+    },
+    Labels {
+        member: Member,
+        shown: Vec<usize>,
+    },
+    /// Zarr v3's `c`.
+    ChunkRoot {
+        inode: Inode,
+    },
+    Chunks(Chunks),
+}
+
+struct Chunks {
+    member: Member,
+    level: LevelIndex,
+    numbering: Numbering,
+    directory: LevelNode,
+    file: Attributes,
+}
+
+/// `.` and `..`.
+const DOTS: u64 = 2;
+
+impl Tree {
+    /// Lists a directory from `cookie` on: 0 for the beginning, else [`Entry::next_cookie`] of the last entry seen.
+    /// References that the kernel gets with READDIRPLUS are counted by [`Tree::remember`], not here.
+    pub fn list(&self, inode: Inode, cookie: u64) -> Result<Listing<'_>, Miss> {
+        let spot = self.spot(inode)?;
+        let (documents, rest) = match &spot {
+            Spot::Root => (vec![], Rest::Datasets),
+            Spot::Dataset(dataset) => (vec![], Rest::Dataset(*dataset)),
+            Spot::Group { member, node } => self.list_group(member, *node)?,
+            Spot::Level { .. } => self.list_level(&spot)?,
+        };
+        Ok(Listing { tree: self, this: inode, parent: spot.parent(), documents, rest, position: cookie })
+    }
+
+    fn list_group(&self, member: &Member, node: GroupNode) -> Result<(Documents, Rest), Miss> {
+        let spot = |node| Spot::Group { member: member.clone(), node };
+        let labels = if member.index == 0 { member.store.shown_labels(&self.images)? } else { vec![] };
+        match node {
+            GroupNode::Directory => {
+                let documents = GroupNode::documents(member.format).iter();
+                let documents = documents.map(|&name| self.listed(name, &spot(GroupNode::Document(name))));
+                // A description has at most 31 levels.
+                let levels = u8::try_from(self.shown(member)?.numberings.len()).unwrap_or(u8::MAX);
+                let rest = Rest::Group { member: member.clone(), labels: !labels.is_empty(), levels };
+                Ok((documents.collect::<Result<_, _>>()?, rest))
+            }
+            GroupNode::Labels => {
+                let documents = GroupNode::labels_documents(member.format).iter();
+                let documents = documents.map(|&name| self.listed(name, &spot(GroupNode::LabelsDocument(name))));
+                let shown = labels.into_iter().map(|(index, _)| index).collect();
+                Ok((documents.collect::<Result<_, _>>()?, Rest::Labels { member: member.clone(), shown }))
+            }
+            GroupNode::Document(_) | GroupNode::LabelsDocument(_) => Err(Miss::NotADirectory),
+        }
+    }
+
+    fn list_level(&self, spot: &Spot) -> Result<(Documents, Rest), Miss> {
+        let Spot::Level { member, shown, level, node } = spot else {
+            return Err(Miss::NotADirectory);
+        };
+        let beside = |node| Spot::Level { member: member.clone(), shown: shown.clone(), level: *level, node };
+        let documents = match node {
+            LevelNode::Directory => LevelNode::documents(member.format)
+                .iter()
+                .map(|&name| self.listed(name, &beside(LevelNode::Document(name))))
+                .collect::<Result<_, _>>()?,
+            LevelNode::Chunks | LevelNode::Slab(_) | LevelNode::Row(..) => vec![],
+            LevelNode::Document(_) | LevelNode::Chunk(_) => return Err(Miss::NotADirectory),
+        };
+        if (*node, member.format) == (LevelNode::Directory, Format::V3) {
+            return Ok((documents, Rest::ChunkRoot { inode: beside(LevelNode::Chunks).inode() }));
+        }
+        let numbering = *shown.numberings.get(usize::from(level.0)).ok_or(Miss::Stale)?;
+        let file = Attributes::file(shown.chunk_bytes(*level));
+        let chunks = Chunks { member: member.clone(), level: *level, numbering, directory: *node, file };
+        Ok((documents, Rest::Chunks(chunks)))
+    }
+
+    fn listed(&self, name: &'static str, spot: &Spot) -> Result<(&'static str, Inode, Attributes), Miss> {
+        Ok((name, spot.inode(), self.attributes_of(spot)?))
+    }
+}
+
+type Documents = Vec<(&'static str, Inode, Attributes)>;
+
+impl<'a> Iterator for Listing<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        loop {
+            let position = self.position;
+            let entry = self.at(position)?;
+            self.position = position.checked_add(1)?;
+            if let Some((name, found)) = entry {
+                return Some(Entry { name, found, next_cookie: self.position });
+            }
+        }
+    }
+}
+
+/// `None` after the last slot, `Some(None)` for a hidden one.
+type Slot<'a> = Option<Option<(Cow<'a, str>, Found)>>;
+
+impl<'a> Listing<'a> {
+    fn at(&self, position: u64) -> Slot<'a> {
+        let slot = match position {
+            0 => return directory(".", self.this),
+            1 => return directory("..", self.parent),
+            _ => position - DOTS,
+        };
+        let documents = self.documents.len() as u64;
+        match slot.checked_sub(documents) {
+            None => {
+                let (name, inode, attributes) = *self.documents.get(slot as usize)?;
+                Some(Some((Cow::Borrowed(name), Found::Node(inode, attributes))))
+            }
+            Some(slot) => self.rest(slot),
+        }
+    }
+
+    fn rest(&self, slot: u64) -> Slot<'a> {
+        match &self.rest {
+            Rest::Datasets => {
+                let dataset = self.tree.images.datasets().get(usize::try_from(slot).ok()?)?;
+                directory(dataset.name.as_str(), Inode::dataset(DatasetId(slot as u32)))
+            }
+            Rest::Dataset(dataset) => self.in_dataset(*dataset, usize::try_from(slot).ok()?),
+            Rest::Group { member, labels, levels } => {
+                let slot = match (slot, labels) {
+                    (0, true) => return directory("labels", member.group_inode(GroupNode::Labels)),
+                    (slot, true) => slot - 1,
+                    (slot, false) => slot,
+                };
+                let level = u8::try_from(slot).ok().filter(|level| level < levels)?;
+                directory(level_name(level), member.level_inode(LevelIndex(level)))
+            }
+            Rest::Labels { member, shown } => {
+                let index = *shown.get(usize::try_from(slot).ok()?)?;
+                let inode = member.sibling(index).group_inode(GroupNode::Directory);
+                directory(self.tree.label_name(member, index), inode)
+            }
+            Rest::ChunkRoot { inode } => {
+                if slot == 0 {
+                    directory("c", *inode)
+                } else {
+                    None
+                }
+            }
+            Rest::Chunks(chunks) => chunks.at(slot),
+        }
+    }
+
+    fn in_dataset(&self, dataset: DatasetId, slot: usize) -> Slot<'a> {
+        let stores = self.tree.images.stores(dataset);
+        let Some(store) = stores.get(slot / Format::ALL.len()) else {
+            let name = MutableDocument::METADATA;
+            let found = Found::Mutable(MutableDocument { dataset, name });
+            return (slot == stores.len() * Format::ALL.len()).then_some(Some((Cow::Borrowed(name), found)));
+        };
+        if !self.tree.images.is_listed(store) {
+            return Some(None);
+        }
+        let format = Format::ALL[slot % Format::ALL.len()];
+        let member = Member { store: store.clone(), index: 0, format };
+        directory(format!("{}{}", store.name, format.ending()), member.group_inode(GroupNode::Directory))
+    }
+}
+
+impl Chunks {
+    fn at<'a>(&self, slot: u64) -> Slot<'a> {
+        let [slabs, rows, columns] = self.numbering.counts();
+        let (count, node, attributes) = match self.directory {
+            LevelNode::Slab(z) => (rows, LevelNode::Row(z, slot), Attributes::DIRECTORY),
+            LevelNode::Row(z, y) => (columns, LevelNode::Chunk(CellIndex([z, y, slot])), self.file),
+            _ => (slabs, LevelNode::Slab(slot), Attributes::DIRECTORY),
+        };
+        if slot >= count {
+            return None;
+        }
+        let inode = self.member.chunk_inode(self.level, &self.numbering, node);
+        Some(Some((Cow::Owned(slot.to_string()), Found::Node(inode, attributes))))
+    }
+}
+
+fn directory<'a>(name: impl Into<Cow<'a, str>>, inode: Inode) -> Slot<'a> {
+    Some(Some((name.into(), Found::Node(inode, Attributes::DIRECTORY))))
+}

@@ -1,0 +1,139 @@
+//! From a directory and a name to what is there. Names are compared byte by byte.
+
+use std::ffi::OsStr;
+
+use super::numbering::{GroupNode, LevelNode};
+use super::spot::{Member, Spot};
+use super::store::{Draft, show};
+use super::{Attributes, DatasetId, Found, Inode, Miss, MutableDocument, Tree};
+use crate::geometry::{CellIndex, LevelIndex};
+use crate::volume::ViewSpec;
+use crate::zarr::{Format, StoreName, parse_index, parse_level};
+
+impl Tree {
+    /// Finds a name in a directory. The reference that the kernel gets with a positive answer is counted here; an
+    /// answer that is not sent has to be forgotten with [`Tree::forget`].
+    pub fn lookup(&self, parent: Inode, name: &OsStr) -> Result<Found, Miss> {
+        let directory = self.spot(parent)?;
+        let name = name.to_str().ok_or(Miss::NotFound)?;
+        let spot = match &directory {
+            Spot::Root => {
+                let number = self.images.datasets().iter().position(|dataset| dataset.name == name);
+                Spot::Dataset(DatasetId(number.ok_or(Miss::NotFound)? as u32))
+            }
+            Spot::Dataset(dataset) => return self.lookup_in_dataset(*dataset, name),
+            Spot::Group { member, node } => self.lookup_in_group(member, *node, name)?,
+            Spot::Level { member, shown, level, node } => {
+                let numbering = shown.numberings.get(usize::from(level.0)).ok_or(Miss::Stale)?;
+                let node = lookup_in_level(*node, name, member.format, numbering.counts())?;
+                Spot::Level { member: member.clone(), shown: shown.clone(), level: *level, node }
+            }
+        };
+        let attributes = self.attributes_of(&spot)?;
+        let inode = spot.inode();
+        self.remember(inode);
+        Ok(Found::Node(inode, attributes))
+    }
+
+    fn lookup_in_dataset(&self, dataset: DatasetId, name: &str) -> Result<Found, Miss> {
+        if name == MutableDocument::METADATA {
+            return Ok(Found::Mutable(MutableDocument { dataset, name: MutableDocument::METADATA }));
+        }
+        let StoreName { image, view, format } = StoreName::parse(name).map_err(|_| Miss::NotFound)?;
+        let stem = format!("{image}{view}");
+        let fixed = self.images.stores(dataset).iter().find(|store| store.name == stem);
+        let store = match fixed {
+            Some(store) => store.clone(),
+            None => {
+                let (number, labels) = self.images.named(dataset, &image).ok_or(Miss::NotFound)?;
+                match self.views.open(number, view) {
+                    Some(store) => store,
+                    None => self.views.add(self.draft(dataset, number, labels, stem, view)?)?,
+                }
+            }
+        };
+        let root = Member { store, index: 0, format };
+        Ok(Found::Node(root.group_inode(GroupNode::Directory), Attributes::DIRECTORY))
+    }
+
+    /// A store outside the catalogue, whose name only exists if the image allows the view.
+    fn draft(
+        &self,
+        dataset: DatasetId,
+        image: super::ImageId,
+        labels: usize,
+        name: String,
+        spec: ViewSpec,
+    ) -> Result<Draft, Miss> {
+        let pyramid = self.images.pyramid(image).ok_or_else(|| Miss::NotDescribed(vec![image]))?;
+        let shown = show(spec, image, pyramid).map_err(|_| Miss::NotFound)?;
+        Ok(Draft { dataset, image, labels, name, spec, shown })
+    }
+
+    fn lookup_in_group(&self, member: &Member, node: GroupNode, name: &str) -> Result<Spot, Miss> {
+        let group = |node| Spot::Group { member: member.clone(), node };
+        match node {
+            GroupNode::Directory => {
+                if let Some(document) = known(GroupNode::documents(member.format), name) {
+                    return Ok(group(GroupNode::Document(document)));
+                }
+                if name == "labels" && member.index == 0 && member.store.labels() > 0 {
+                    let labels = member.store.shown_labels(&self.images)?;
+                    return if labels.is_empty() { Err(Miss::NotFound) } else { Ok(group(GroupNode::Labels)) };
+                }
+                let level = parse_level(name).ok_or(Miss::NotFound)?;
+                if level >= super::inode::LEVELS {
+                    return Err(Miss::NotFound);
+                }
+                let shown = self.shown(member)?;
+                if usize::from(level) >= shown.numberings.len() {
+                    return Err(Miss::NotFound);
+                }
+                let level = LevelIndex(level);
+                Ok(Spot::Level { member: member.clone(), shown, level, node: LevelNode::Directory })
+            }
+            GroupNode::Labels => {
+                if let Some(document) = known(GroupNode::labels_documents(member.format), name) {
+                    return Ok(group(GroupNode::LabelsDocument(document)));
+                }
+                let index = (1..=member.store.labels())
+                    .find(|&index| self.label_name(member, index) == name)
+                    .ok_or(Miss::NotFound)?;
+                let label = member.sibling(index);
+                // A label that this view does not show is not there.
+                self.shown(&label)?;
+                Ok(Spot::Group { member: label, node: GroupNode::Directory })
+            }
+            GroupNode::Document(_) | GroupNode::LabelsDocument(_) => Err(Miss::NotADirectory),
+        }
+    }
+
+    pub(super) fn label_name(&self, member: &Member, index: usize) -> &str {
+        self.images.info(member.store.image_of(index)).and_then(|info| info.label).unwrap_or_default()
+    }
+}
+
+fn lookup_in_level(node: LevelNode, name: &str, format: Format, counts: [u64; 3]) -> Result<LevelNode, Miss> {
+    let index = |axis: usize| parse_index(name).filter(|&index| index < counts[axis]).ok_or(Miss::NotFound);
+    match (node, format) {
+        (LevelNode::Directory, _) => match (known(LevelNode::documents(format), name), format) {
+            (Some(document), _) => Ok(LevelNode::Document(document)),
+            (None, Format::V2) => Ok(LevelNode::Slab(index(0)?)),
+            (None, Format::V3) => {
+                if name == "c" {
+                    Ok(LevelNode::Chunks)
+                } else {
+                    Err(Miss::NotFound)
+                }
+            }
+        },
+        (LevelNode::Chunks, _) => Ok(LevelNode::Slab(index(0)?)),
+        (LevelNode::Slab(z), _) => Ok(LevelNode::Row(z, index(1)?)),
+        (LevelNode::Row(z, y), _) => Ok(LevelNode::Chunk(CellIndex([z, y, index(2)?]))),
+        (LevelNode::Document(_) | LevelNode::Chunk(_), _) => Err(Miss::NotADirectory),
+    }
+}
+
+fn known(names: &[&'static str], name: &str) -> Option<&'static str> {
+    names.iter().find(|&&known| known == name).copied()
+}

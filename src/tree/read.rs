@@ -1,0 +1,162 @@
+//! What a node holds: a document's bytes, or which voxels make up a chunk.
+
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+
+use super::numbering::{GroupNode, LevelNode};
+use super::spot::{Member, Spot};
+use super::{ImageId, Inode, Miss, Tree, ViewId};
+use crate::dtype::{DataType, FillValue};
+use crate::geometry::{CellIndex, LevelIndex, Region, Shape};
+use crate::volume::pyramid::chunk_bytes;
+use crate::zarr::{Format, Group, v2, v3};
+
+/// What a node holds.
+#[derive(Debug, Clone)]
+pub enum Node {
+    /// Entries.
+    Directory,
+    /// These bytes.
+    Document(Bytes),
+    /// Voxels.
+    Chunk(ChunkRef),
+}
+
+/// A chunk file, the same in both formats. Image, level, region and chunk shape say everything about its content, so
+/// these four are a key that stays right when view numbers are used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkRef {
+    /// Where the voxels come from.
+    pub image: ImageId,
+    /// The view in which the chunk was asked for.
+    pub view: ViewId,
+    /// Level, with the same number in the view and in the image.
+    pub level: LevelIndex,
+    /// Position in the view's grid.
+    pub index: CellIndex,
+    /// The voxels of the image's level that the chunk shows. Smaller than `shape` at the far edges of the view, where
+    /// the rest of the file is padding.
+    pub region: Region,
+    /// Shape of the chunk in the file.
+    pub shape: Shape,
+    /// Type of a voxel.
+    pub dtype: DataType,
+    /// Value of voxels that are absent at the origin.
+    pub fill: FillValue,
+}
+
+impl ChunkRef {
+    /// Size of the file.
+    pub fn bytes(&self) -> u64 {
+        chunk_bytes(self.shape, self.dtype)
+    }
+}
+
+impl Tree {
+    /// What is at an inode.
+    pub fn read_node(&self, inode: Inode) -> Result<Node, Miss> {
+        let spot = self.spot(inode)?;
+        match &spot {
+            Spot::Root
+            | Spot::Dataset(_)
+            | Spot::Group { node: GroupNode::Directory | GroupNode::Labels, .. }
+            | Spot::Level {
+                node: LevelNode::Directory | LevelNode::Chunks | LevelNode::Slab(_) | LevelNode::Row(..),
+                ..
+            } => Ok(Node::Directory),
+            Spot::Group { .. } | Spot::Level { node: LevelNode::Document(_), .. } => {
+                self.document(&spot).map(Node::Document)
+            }
+            Spot::Level { member, shown, level, node: LevelNode::Chunk(index) } => {
+                let number = usize::from(level.0);
+                let view = &shown.view;
+                let (array, origin) =
+                    view.pyramid.levels.get(number).zip(view.origins.get(number)).ok_or(Miss::Stale)?;
+                let inner = array.grid.region(*index);
+                Ok(Node::Chunk(ChunkRef {
+                    image: shown.image,
+                    view: member.store.view(member.index),
+                    level: *level,
+                    index: *index,
+                    region: Region {
+                        start: std::array::from_fn(|axis| origin[axis] + inner.start[axis]),
+                        end: std::array::from_fn(|axis| origin[axis] + inner.end[axis]),
+                    },
+                    shape: array.grid.cell,
+                    dtype: view.pyramid.dtype,
+                    fill: view.pyramid.fill,
+                }))
+            }
+        }
+    }
+
+    /// The bytes of a document. They are the same each time, so a short list of recent ones is enough.
+    pub(super) fn document(&self, spot: &Spot) -> Result<Bytes, Miss> {
+        let (Spot::Group { member, .. } | Spot::Level { member, .. }) = spot else {
+            return Err(Miss::NotFound);
+        };
+        let key = (member.store.serial, spot.inode());
+        if let Some(bytes) = self.documents.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(bytes.clone());
+        }
+        let bytes = match spot {
+            Spot::Group { member, node: GroupNode::Document(name) } => self.group_document(member, name)?,
+            Spot::Group { member, node: GroupNode::LabelsDocument(name) } => self.labels_document(member, name)?,
+            Spot::Level { member, shown, level, node: LevelNode::Document(name) } => {
+                let pyramid = &shown.view.pyramid;
+                let level = pyramid.levels.get(usize::from(level.0)).ok_or(Miss::Stale)?;
+                match (member.format, *name) {
+                    (Format::V2, ".zarray") => v2::array(pyramid, level),
+                    (Format::V2, _) => v2::array_attributes(pyramid, level),
+                    (Format::V3, _) => v3::array(pyramid, level),
+                }
+            }
+            _ => return Err(Miss::NotFound),
+        };
+        self.documents.lock().unwrap_or_else(PoisonError::into_inner).put(key, bytes.clone());
+        Ok(bytes)
+    }
+
+    fn group_document(&self, member: &Member, name: &str) -> Result<Bytes, Miss> {
+        let consolidated = (member.format, name) == (Format::V2, ".zmetadata");
+        // First, so that an image and its labels are asked for at once.
+        let labels = if consolidated && member.index == 0 { member.store.shown_labels(&self.images)? } else { vec![] };
+        let shown = self.shown(member)?;
+        let title = self.title(member);
+        let group = Group { name: &title, pyramid: &shown.view.pyramid, is_label: member.index > 0 };
+        let labels: Vec<Group<'_>> = labels
+            .iter()
+            .map(|(index, shown)| Group {
+                name: self.label_name(member, *index),
+                pyramid: &shown.view.pyramid,
+                is_label: true,
+            })
+            .collect();
+        Ok(match (member.format, name) {
+            (Format::V2, ".zgroup") => v2::group(),
+            (Format::V2, ".zattrs") => v2::attributes(&group),
+            (Format::V2, _) => v2::consolidated(&group, &labels),
+            (Format::V3, _) => v3::group(&group),
+        })
+    }
+
+    fn labels_document(&self, member: &Member, name: &str) -> Result<Bytes, Miss> {
+        let labels = member.store.shown_labels(&self.images)?;
+        let names = labels.iter().map(|(index, _)| self.label_name(member, *index));
+        Ok(match (member.format, name) {
+            (Format::V2, ".zgroup") => v2::group(),
+            (Format::V2, _) => v2::labels_attributes(names),
+            (Format::V3, _) => v3::labels(names),
+        })
+    }
+
+    /// The name that a viewer shows: dataset and store, or the labels.
+    fn title(&self, member: &Member) -> String {
+        let store = &member.store;
+        match self.images.dataset(store.dataset) {
+            Some(dataset) if member.index == 0 => format!("{} {}", dataset.name, store.name),
+            _ => self.label_name(member, member.index).to_owned(),
+        }
+    }
+}

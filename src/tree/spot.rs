@@ -1,0 +1,146 @@
+//! What an inode stands for, checked, and back.
+
+use std::sync::Arc;
+
+use super::inode::{Address, Area, StoreAddress};
+use super::numbering::{GroupNode, LevelNode, Numbering};
+use super::store::{Shown, Store};
+use super::{DatasetId, Inode, Miss, Tree};
+use crate::geometry::LevelIndex;
+use crate::zarr::Format;
+
+/// A store's image (0) or one of its labels (from 1), in one format.
+#[derive(Clone)]
+pub(super) struct Member {
+    pub store: Arc<Store>,
+    pub index: usize,
+    pub format: Format,
+}
+
+/// A place in the tree that exists.
+#[derive(Clone)]
+pub(super) enum Spot {
+    Root,
+    Dataset(DatasetId),
+    Group { member: Member, node: GroupNode },
+    Level { member: Member, shown: Arc<Shown>, level: LevelIndex, node: LevelNode },
+}
+
+impl Member {
+    pub fn group_inode(&self, node: GroupNode) -> Inode {
+        self.inode(Area::Store, node.number(self.format))
+    }
+
+    /// The inode of a level's directory.
+    pub fn level_inode(&self, level: LevelIndex) -> Inode {
+        self.inode(Area::Level(level), 0)
+    }
+
+    /// The inode of a node of a level with this numbering.
+    pub fn chunk_inode(&self, level: LevelIndex, numbering: &Numbering, node: LevelNode) -> Inode {
+        self.inode(Area::Level(level), numbering.number(node, self.format))
+    }
+
+    fn inode(&self, place: Area, node: u64) -> Inode {
+        Inode::in_store(StoreAddress { format: self.format, view: self.store.view(self.index), place, node })
+    }
+
+    /// Another member of the same store.
+    pub fn sibling(&self, index: usize) -> Member {
+        Member { index, ..self.clone() }
+    }
+}
+
+impl Spot {
+    pub fn inode(&self) -> Inode {
+        match self {
+            Spot::Root => Inode::ROOT,
+            Spot::Dataset(dataset) => Inode::dataset(*dataset),
+            Spot::Group { member, node } => member.group_inode(*node),
+            Spot::Level { member, shown, level, node } => {
+                // The numbering exists: a spot of a level is only made for a level that exists.
+                match shown.numberings.get(usize::from(level.0)) {
+                    Some(numbering) => member.chunk_inode(*level, numbering, *node),
+                    None => member.level_inode(*level),
+                }
+            }
+        }
+    }
+
+    /// The inode of `..`.
+    pub fn parent(&self) -> Inode {
+        let above = match self {
+            Spot::Root | Spot::Dataset(_) => Spot::Root,
+            Spot::Group { member, node: GroupNode::Directory } if member.index == 0 => {
+                Spot::Dataset(member.store.dataset)
+            }
+            Spot::Group { member, node: GroupNode::Directory } => {
+                Spot::Group { member: member.sibling(0), node: GroupNode::Labels }
+            }
+            Spot::Group { member, node: GroupNode::LabelsDocument(_) } => {
+                Spot::Group { member: member.clone(), node: GroupNode::Labels }
+            }
+            Spot::Group { member, .. } => Spot::Group { member: member.clone(), node: GroupNode::Directory },
+            Spot::Level { member, node: LevelNode::Directory, .. } => {
+                Spot::Group { member: member.clone(), node: GroupNode::Directory }
+            }
+            Spot::Level { member, shown, level, node } => {
+                let node = match (*node, member.format) {
+                    (LevelNode::Chunk(index), _) => LevelNode::Row(index.0[0], index.0[1]),
+                    (LevelNode::Row(z, _), _) => LevelNode::Slab(z),
+                    (LevelNode::Slab(_), Format::V3) => LevelNode::Chunks,
+                    _ => LevelNode::Directory,
+                };
+                Spot::Level { member: member.clone(), shown: shown.clone(), level: *level, node }
+            }
+        };
+        above.inode()
+    }
+}
+
+impl Tree {
+    /// What an inode stands for. Inodes come from outside, so every field is checked.
+    pub(super) fn spot(&self, inode: Inode) -> Result<Spot, Miss> {
+        match inode.decode().ok_or(Miss::Stale)? {
+            Address::Root => Ok(Spot::Root),
+            Address::Dataset(dataset) => {
+                self.images.dataset(dataset).map(|_| Spot::Dataset(dataset)).ok_or(Miss::Stale)
+            }
+            Address::InStore(address) => self.spot_in_store(address),
+        }
+    }
+
+    fn spot_in_store(&self, address: StoreAddress) -> Result<Spot, Miss> {
+        let StoreAddress { format, view, place, node } = address;
+        let (store, index) = self.views.find(view).ok_or(Miss::Stale)?;
+        let member = Member { store, index, format };
+        match place {
+            Area::Store => {
+                let node = GroupNode::decode(node, format).ok_or(Miss::Stale)?;
+                if index > 0 {
+                    self.shown_at(&member)?;
+                }
+                let of_labels = matches!(node, GroupNode::Labels | GroupNode::LabelsDocument(_));
+                if of_labels && (index != 0 || member.store.labels() == 0) {
+                    return Err(Miss::Stale);
+                }
+                Ok(Spot::Group { member, node })
+            }
+            Area::Level(level) => {
+                let shown = self.shown_at(&member)?;
+                let numbering = shown.numberings.get(usize::from(level.0)).ok_or(Miss::Stale)?;
+                let node = numbering.decode(node, format).ok_or(Miss::Stale)?;
+                Ok(Spot::Level { member, shown, level, node })
+            }
+        }
+    }
+
+    /// Like [`Tree::shown`], for an inode: a member that the view does not show has none.
+    fn shown_at(&self, member: &Member) -> Result<Arc<Shown>, Miss> {
+        self.shown(member).map_err(|miss| if miss == Miss::NotFound { Miss::Stale } else { miss })
+    }
+
+    pub(super) fn shown(&self, member: &Member) -> Result<Arc<Shown>, Miss> {
+        member.store.shown(member.index, &self.images)
+    }
+}

@@ -1,0 +1,194 @@
+//! A store: one view of an image, together with the same view of the image's labels.
+
+use std::ops::Range;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+
+use super::images::Images;
+use super::inode::LEVELS;
+use super::numbering::Numbering;
+use super::{DatasetId, ImageId, Miss, TreeError, ViewId};
+use crate::geometry::{LevelIndex, Shape};
+use crate::volume::pyramid::chunk_bytes;
+use crate::volume::{Pyramid, View, ViewSpec};
+
+/// One view of an image and its labels. Each of them has a view number: the image the first, its labels the next ones.
+pub(super) struct Store {
+    pub dataset: DatasetId,
+    pub image: ImageId,
+    /// Name without the ending.
+    pub name: String,
+    pub spec: ViewSpec,
+    /// Tells stores apart that had the same view number at different times; 0 for those of the catalogue.
+    pub serial: u64,
+    /// References of the kernel to anything in the store, where it is not in the catalogue.
+    pub lookups: AtomicU64,
+    first: ViewId,
+    /// The image and, after it, its labels, as the view shows them; `None` for labels it does not show.
+    members: Box<[OnceLock<Result<Option<Arc<Shown>>, TreeError>>]>,
+}
+
+/// An image as a view shows it.
+pub(super) struct Shown {
+    pub image: ImageId,
+    pub view: View,
+    pub numberings: Vec<Numbering>,
+}
+
+impl Shown {
+    /// Bytes of each chunk file of a level.
+    pub fn chunk_bytes(&self, level: LevelIndex) -> u64 {
+        let pyramid = &self.view.pyramid;
+        pyramid.levels.get(usize::from(level.0)).map_or(0, |level| chunk_bytes(level.grid.cell, pyramid.dtype))
+    }
+}
+
+impl Store {
+    /// A store of the catalogue.
+    pub fn fixed(
+        dataset: DatasetId,
+        image: ImageId,
+        labels: usize,
+        name: String,
+        spec: ViewSpec,
+        first: ViewId,
+    ) -> Store {
+        let members = (0..=labels).map(|_| OnceLock::new()).collect();
+        Store { dataset, image, name, spec, serial: 0, lookups: AtomicU64::new(0), first, members }
+    }
+
+    /// A store that was looked up, with the view of the image that its name stands for.
+    pub fn looked_up(draft: Draft, first: ViewId, serial: u64) -> Store {
+        let Draft { dataset, image, labels, name, spec, shown } = draft;
+        let mut store = Store { serial, ..Store::fixed(dataset, image, labels, name, spec, first) };
+        if let Some(member) = store.members.first_mut() {
+            *member = OnceLock::from(Ok(Some(shown)));
+        }
+        store
+    }
+
+    /// The view numbers of the image and its labels.
+    pub fn views(&self) -> Range<u32> {
+        self.first.0..self.first.0 + self.members.len() as u32
+    }
+
+    /// The view number of the image (0) or a label (from 1).
+    pub fn view(&self, member: usize) -> ViewId {
+        ViewId(self.first.0 + member as u32)
+    }
+
+    /// How many label images the image has, whether or not this view shows them.
+    pub fn labels(&self) -> usize {
+        self.members.len() - 1
+    }
+
+    /// The image (0) or label image (from 1) behind a member.
+    pub fn image_of(&self, member: usize) -> ImageId {
+        ImageId(self.image.0 + member as u32)
+    }
+
+    /// The image (0) or a label image (from 1) as the view shows it.
+    pub fn shown(&self, member: usize, images: &Images) -> Result<Arc<Shown>, Miss> {
+        let cell = self.members.get(member).ok_or(Miss::Stale)?;
+        let state = match cell.get() {
+            Some(state) => state,
+            None => {
+                let missing: Vec<ImageId> = if member == 0 { vec![0] } else { vec![0, member] }
+                    .into_iter()
+                    .map(|member| self.image_of(member))
+                    .filter(|&image| images.pyramid(image).is_none())
+                    .collect();
+                let pyramids = images.pyramid(self.image).zip(images.pyramid(self.image_of(member)));
+                let (image, pyramid) = pyramids.ok_or(Miss::NotDescribed(missing))?;
+                cell.get_or_init(|| match member {
+                    0 => show(self.spec, self.image, pyramid).map(Some),
+                    _ => show_label(self.spec, image, self.image_of(member), pyramid),
+                })
+            }
+        };
+        match state {
+            Ok(Some(shown)) => Ok(shown.clone()),
+            Ok(None) => Err(Miss::NotFound),
+            Err(reason) => Err(Miss::Unusable { name: self.name.clone(), reason: reason.clone() }),
+        }
+    }
+
+    /// The label images that the view shows, by member number. All must be described to tell.
+    pub fn shown_labels(&self, images: &Images) -> Result<Vec<(usize, Arc<Shown>)>, Miss> {
+        let members = 0..self.members.len();
+        let missing: Vec<ImageId> =
+            members.map(|member| self.image_of(member)).filter(|&image| images.pyramid(image).is_none()).collect();
+        if !missing.is_empty() {
+            return Err(Miss::NotDescribed(missing));
+        }
+        let mut labels = vec![];
+        for member in 1..self.members.len() {
+            match self.shown(member, images) {
+                Ok(shown) => labels.push((member, shown)),
+                Err(Miss::NotFound) => {}
+                Err(miss) => return Err(miss),
+            }
+        }
+        Ok(labels)
+    }
+}
+
+/// A store that has no numbers yet.
+pub(super) struct Draft {
+    pub dataset: DatasetId,
+    pub image: ImageId,
+    pub labels: usize,
+    pub name: String,
+    pub spec: ViewSpec,
+    pub shown: Arc<Shown>,
+}
+
+/// An image through a view.
+pub(super) fn show(spec: ViewSpec, image: ImageId, pyramid: &Pyramid) -> Result<Arc<Shown>, TreeError> {
+    let view = spec.apply(pyramid)?;
+    let numberings = check(&view.pyramid)?;
+    Ok(Arc::new(Shown { image, view, numberings }))
+}
+
+/// A label image through a view of its image. A box of the image means the same voxels of the labels only if both have
+/// one shape, so others are left out of crops. The labels keep their own chunks where their voxel type makes files of
+/// the view's ones too small or too large.
+fn show_label(
+    spec: ViewSpec,
+    image: &Pyramid,
+    label: ImageId,
+    pyramid: &Pyramid,
+) -> Result<Option<Arc<Shown>>, TreeError> {
+    let extent = |pyramid: &Pyramid| pyramid.levels.first().map(|level| level.grid.shape);
+    if spec.crop.is_some() && extent(image) != extent(pyramid) {
+        return Ok(None);
+    }
+    show(spec, label, pyramid).or_else(|_| show(ViewSpec { chunk: None, ..spec }, label, pyramid)).map(Some)
+}
+
+/// Checks that files can be numbered and documents written for an image, and numbers its levels.
+pub(super) fn check(pyramid: &Pyramid) -> Result<Vec<Numbering>, TreeError> {
+    let limit = usize::from(LEVELS);
+    if !(1..=limit).contains(&pyramid.levels.len()) {
+        return Err(TreeError::Levels { levels: pyramid.levels.len(), limit });
+    }
+    if !pyramid.window.0.is_finite() || !pyramid.window.1.is_finite() {
+        return Err(TreeError::Window);
+    }
+    let mut numberings = Vec::with_capacity(pyramid.levels.len());
+    for (number, level) in pyramid.levels.iter().enumerate() {
+        let Shape(shape) = level.grid.shape;
+        let chunk = level.grid.cell;
+        let file = chunk.bytes(pyramid.dtype.size()).is_some_and(|bytes| i64::try_from(bytes).is_ok());
+        if shape.contains(&0) || chunk.0.contains(&0) || !file {
+            return Err(TreeError::Shape { level: number, shape: level.grid.shape, chunk });
+        }
+        let positive = level.scale.iter().all(|size| size.is_finite() && *size > 0.0);
+        if !positive || level.translation.iter().any(|position| !position.is_finite()) {
+            return Err(TreeError::Scale { level: number });
+        }
+        let counts = Shape(level.grid.counts());
+        numberings.push(Numbering::new(&level.grid).ok_or(TreeError::Grid { level: number, counts })?);
+    }
+    Ok(numberings)
+}

@@ -1,0 +1,171 @@
+//! The live views and their numbers.
+//!
+//! Stores of the catalogue have the first numbers for good. Others get theirs when their name is looked up and lose
+//! them when the kernel has forgotten everything in them; their count is bounded. Numbers are given out round robin, so
+//! that a number comes back as late as possible.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::inode::VIEWS;
+use super::store::{Draft, Store};
+use super::{ImageId, Miss, ViewId};
+use crate::volume::ViewSpec;
+
+/// Views outside the catalogue that can be live at a time.
+const LIVE: usize = 65_536;
+
+pub(super) struct ViewTable {
+    /// Ordered by view number, without gaps.
+    fixed: Vec<Arc<Store>>,
+    /// First number after the fixed ones.
+    start: u32,
+    looked_up: RwLock<LookedUp>,
+    limit: usize,
+}
+
+struct LookedUp {
+    by_name: HashMap<(ImageId, ViewSpec), Arc<Store>>,
+    /// By the first view number of each.
+    by_view: BTreeMap<u32, Arc<Store>>,
+    start: u32,
+    /// Where the search for free numbers goes on.
+    next: u32,
+    next_serial: u64,
+}
+
+impl ViewTable {
+    pub fn new(fixed: Vec<Arc<Store>>) -> ViewTable {
+        ViewTable::with_limit(fixed, LIVE)
+    }
+
+    pub fn with_limit(fixed: Vec<Arc<Store>>, limit: usize) -> ViewTable {
+        let start = fixed.last().map_or(0, |store| store.views().end);
+        let looked_up =
+            LookedUp { by_name: HashMap::new(), by_view: BTreeMap::new(), start, next: start, next_serial: 1 };
+        ViewTable { fixed, start, looked_up: RwLock::new(looked_up), limit }
+    }
+
+    /// The store that a view number belongs to, and which of its members it stands for.
+    pub fn find(&self, view: ViewId) -> Option<(Arc<Store>, usize)> {
+        let fixed = self.fixed.partition_point(|store| store.views().end <= view.0);
+        let store = match self.fixed.get(fixed) {
+            Some(store) => store.clone(),
+            None => self.read().find(view)?.clone(),
+        };
+        let member = view.0.checked_sub(store.views().start)? as usize;
+        Some((store, member))
+    }
+
+    /// The live store of that name, with one more reference.
+    pub fn open(&self, image: ImageId, spec: ViewSpec) -> Option<Arc<Store>> {
+        let table = self.read();
+        let store = table.by_name.get(&(image, spec))?;
+        // Under the lock, so that the last FORGET cannot remove it in between.
+        store.lookups.fetch_add(1, Ordering::Relaxed);
+        Some(store.clone())
+    }
+
+    /// The store of a draft's name, made live if it is not, with one more reference.
+    pub fn add(&self, draft: Draft) -> Result<Arc<Store>, Miss> {
+        let mut table = self.write();
+        let key = (draft.image, draft.spec);
+        if let Some(store) = table.by_name.get(&key) {
+            store.lookups.fetch_add(1, Ordering::Relaxed);
+            return Ok(store.clone());
+        }
+        if table.by_name.len() >= self.limit {
+            return Err(Miss::TooManyViews);
+        }
+        let first = table.free_run(draft.labels as u32 + 1).ok_or(Miss::TooManyViews)?;
+        let serial = table.next_serial;
+        let store = Arc::new(Store::looked_up(draft, ViewId(first), serial));
+        store.lookups.store(1, Ordering::Relaxed);
+        table.next_serial += 1;
+        table.next = store.views().end;
+        table.by_name.insert(key, store.clone());
+        table.by_view.insert(first, store.clone());
+        Ok(store)
+    }
+
+    /// One more reference to something in a store. Those of the catalogue need no counting.
+    pub fn remember(&self, view: ViewId) {
+        if view.0 < self.start {
+            return;
+        }
+        if let Some(store) = self.read().find(view) {
+            store.lookups.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Some references less to something in a store.
+    pub fn forget(&self, view: ViewId, lookups: u64) {
+        if view.0 < self.start {
+            return;
+        }
+        let last = self.read().find(view).is_some_and(|store| subtract(&store.lookups, lookups) == 0);
+        if !last {
+            return;
+        }
+        let mut table = self.write();
+        // A lookup may have come between the two locks.
+        let Some(store) = table.find(view).filter(|store| store.lookups.load(Ordering::Relaxed) == 0).cloned() else {
+            return;
+        };
+        table.by_name.remove(&(store.image, store.spec));
+        table.by_view.remove(&store.views().start);
+    }
+
+    pub fn live(&self) -> usize {
+        self.read().by_name.len()
+    }
+
+    // A panic elsewhere leaves the table consistent: no operation on it stops half way.
+    fn read(&self) -> RwLockReadGuard<'_, LookedUp> {
+        self.looked_up.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, LookedUp> {
+        self.looked_up.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Subtracts down to 0 and returns what is left. A count below 0 would be the kernel's mistake.
+fn subtract(count: &AtomicU64, lookups: u64) -> u64 {
+    let mut now = count.load(Ordering::Relaxed);
+    loop {
+        let left = now.saturating_sub(lookups);
+        match count.compare_exchange_weak(now, left, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return left,
+            Err(other) => now = other,
+        }
+    }
+}
+
+impl LookedUp {
+    fn find(&self, view: ViewId) -> Option<&Arc<Store>> {
+        let (_, store) = self.by_view.range(..=view.0).next_back()?;
+        store.views().contains(&view.0).then_some(store)
+    }
+
+    /// First of `length` numbers in a row that no live view has, the next free ones after those given out last.
+    fn free_run(&self, length: u32) -> Option<u32> {
+        let mut candidate = self.next;
+        let mut wrapped = false;
+        loop {
+            if candidate.checked_add(length)? > VIEWS {
+                if wrapped {
+                    return None;
+                }
+                wrapped = true;
+                candidate = self.start;
+            }
+            let end = candidate.checked_add(length)?;
+            match self.by_view.range(..end).next_back().map(|(_, store)| store.views().end) {
+                Some(taken) if taken > candidate => candidate = taken,
+                _ => return (end <= VIEWS).then_some(candidate),
+            }
+        }
+    }
+}

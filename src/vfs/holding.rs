@@ -1,0 +1,173 @@
+//! Chunks that are being read, and failures that were just told.
+//!
+//! The kernel reads a chunk in pieces. Once the first piece was answered none of the others may fail, or a reader that
+//! asks only once would take a half-filled buffer for data. So a chunk is held from its first answer until each of its
+//! bytes was answered once, or until nobody has read it for a while.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::Errno;
+use super::library::FAILURE_REMEMBERED;
+use super::reading::slice;
+use crate::cache::Held;
+use crate::volume::ChunkKey;
+
+/// How long after its last read a chunk is held.
+const HELD: Duration = Duration::from_secs(5);
+
+struct Reading {
+    chunk: Arc<Held>,
+    /// Byte ranges answered so far, disjoint, sorted.
+    answered: Vec<(u64, u64)>,
+    last: Instant,
+}
+
+/// What was read or failed lately.
+#[derive(Default)]
+pub(super) struct Holding {
+    reading: Mutex<HashMap<ChunkKey, Reading>>,
+    failed: Mutex<HashMap<ChunkKey, (Errno, Instant)>>,
+}
+
+impl Holding {
+    /// The chunk, if it is held.
+    pub(super) fn get(&self, key: &ChunkKey) -> Option<Arc<Held>> {
+        lock(&self.reading).get(key).map(|reading| reading.chunk.clone())
+    }
+
+    /// The error of a read that failed a moment ago.
+    pub(super) fn failure(&self, key: &ChunkKey) -> Option<Errno> {
+        let mut failed = lock(&self.failed);
+        match failed.get(key) {
+            Some((errno, when)) if when.elapsed() < FAILURE_REMEMBERED => Some(*errno),
+            Some(_) => {
+                failed.remove(key);
+                None
+            }
+            None => None,
+        }
+    }
+
+    /// Remembers an error for a moment; says whether it is news.
+    pub(super) fn fail(&self, key: ChunkKey, errno: Errno) -> bool {
+        let old = lock(&self.failed).insert(key, (errno, Instant::now()));
+        old.is_none_or(|(_, when)| when.elapsed() >= FAILURE_REMEMBERED)
+    }
+
+    /// Up to `size` bytes of a chunk from `offset`, which count as answered.
+    pub(super) fn answer(&self, key: ChunkKey, chunk: &Arc<Held>, offset: u64, size: u32) -> Bytes {
+        let bytes = slice(&chunk.data, offset, size);
+        let start = offset.min(chunk.data.len() as u64);
+        self.mark(key, chunk, start, start + bytes.len() as u64);
+        bytes
+    }
+
+    fn mark(&self, key: ChunkKey, chunk: &Arc<Held>, start: u64, end: u64) {
+        let mut reading = lock(&self.reading);
+        let length = chunk.data.len() as u64;
+        if start == 0 && end == length && !reading.contains_key(&key) {
+            return;
+        }
+        let entry = reading.entry(key).or_insert_with(|| Reading {
+            chunk: chunk.clone(),
+            answered: Vec::new(),
+            last: Instant::now(),
+        });
+        entry.last = Instant::now();
+        mark(&mut entry.answered, start, end);
+        if entry.answered == [(0, length)] {
+            reading.remove(&key);
+        }
+    }
+
+    /// Lets go of what was not read for a while. To be called about every second.
+    pub(super) fn sweep(&self) {
+        lock(&self.reading).retain(|_, reading| reading.last.elapsed() < HELD);
+        lock(&self.failed).retain(|_, (_, when)| when.elapsed() < FAILURE_REMEMBERED);
+    }
+}
+
+/// Adds `start..end` to sorted disjoint ranges.
+fn mark(ranges: &mut Vec<(u64, u64)>, start: u64, end: u64) {
+    if start >= end {
+        return;
+    }
+    let (mut start, mut end) = (start, end);
+    ranges.retain(|&(first, last)| {
+        let touches = first <= end && start <= last;
+        if touches {
+            start = start.min(first);
+            end = end.max(last);
+        }
+        !touches
+    });
+    let at = ranges.partition_point(|&(first, _)| first < start);
+    ranges.insert(at, (start, end));
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Pool;
+    use crate::geometry::{LevelIndex, Region, Shape};
+    use crate::volume::ChunkGeometry;
+
+    const KEY: ChunkKey = ChunkKey {
+        image: 1,
+        geometry: ChunkGeometry {
+            level: LevelIndex(0),
+            region: Region { start: [0; 3], end: [1; 3] },
+            chunk: Shape([1; 3]),
+        },
+    };
+
+    async fn chunk(bytes: usize) -> Arc<Held> {
+        let pool = Pool::<u8>::new(1 << 20);
+        Arc::new(Held::new(Bytes::from(vec![0; bytes]), pool.lease(bytes as u64).await))
+    }
+
+    #[tokio::test]
+    async fn a_chunk_is_held_until_each_byte_was_answered_once() {
+        let (holding, chunk) = (Holding::default(), chunk(100).await);
+        holding.answer(KEY, &chunk, 50, 50);
+        assert!(holding.get(&KEY).is_some());
+        holding.answer(KEY, &chunk, 50, 50);
+        assert!(holding.get(&KEY).is_some());
+        holding.answer(KEY, &chunk, 0, 50);
+        assert!(holding.get(&KEY).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_chunk_answered_at_once_is_not_held() {
+        let (holding, chunk) = (Holding::default(), chunk(100).await);
+        holding.answer(KEY, &chunk, 0, 100);
+        assert!(holding.get(&KEY).is_none());
+    }
+
+    #[test]
+    fn a_failure_is_remembered_for_a_moment() {
+        let holding = Holding::default();
+        assert!(holding.fail(KEY, Errno::IO));
+        assert!(!holding.fail(KEY, Errno::IO));
+        assert_eq!(holding.failure(&KEY), Some(Errno::IO));
+        holding.failed.lock().unwrap().get_mut(&KEY).unwrap().1 = Instant::now() - FAILURE_REMEMBERED;
+        assert_eq!(holding.failure(&KEY), None);
+    }
+
+    #[test]
+    fn answered_ranges_melt_together() {
+        let mut ranges = Vec::new();
+        for (start, end) in [(10, 20), (30, 40), (5, 5), (0, 5), (18, 31), (5, 10)] {
+            mark(&mut ranges, start, end);
+        }
+        assert_eq!(ranges, [(0, 40)]);
+    }
+}

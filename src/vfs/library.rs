@@ -1,0 +1,142 @@
+//! The images of a mount, each opened when it is first touched.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+
+use crate::archive;
+use crate::catalog::SourceSpec;
+use crate::remote::Remote;
+use crate::tree::{ImageId, Tree};
+use crate::volume::{Blocks, Image, Pyramid, VolumeError};
+
+/// A failure is answered from memory for so long, because one `open` of a program asks several times.
+pub(super) const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
+
+/// An open image.
+#[derive(Clone)]
+pub(super) struct Opened {
+    pub(super) image: Arc<Image>,
+    pub(super) pyramid: Arc<Pyramid>,
+    /// Where its voxels come from, as resolved.
+    pub(super) origin: Arc<str>,
+}
+
+type Opening = Shared<BoxFuture<'static, Result<Opened, VolumeError>>>;
+
+#[derive(Clone)]
+enum State {
+    Closed,
+    Opening(Opening),
+    Open(Opened),
+    Failed(VolumeError, Instant),
+}
+
+struct Slot {
+    name: String,
+    spec: SourceSpec,
+    state: Mutex<State>,
+}
+
+/// All images and labels of the catalogue, by [`ImageId`].
+pub(super) struct Library {
+    remote: Remote,
+    blocks: Arc<Blocks>,
+    tree: Arc<Tree>,
+    slots: Vec<Slot>,
+}
+
+/// What is known of an image without waiting.
+pub(super) enum Known {
+    /// Nobody asked for it yet.
+    Nothing,
+    /// It is being opened.
+    Opening,
+    /// It is open.
+    Open(Opened),
+    /// The last attempt failed.
+    Failed(VolumeError),
+}
+
+impl Library {
+    /// `images` in the order of their ids: a name for messages, and where the voxels come from.
+    pub(super) fn new(
+        remote: Remote,
+        blocks: Arc<Blocks>,
+        tree: Arc<Tree>,
+        images: impl IntoIterator<Item = (String, SourceSpec)>,
+    ) -> Arc<Self> {
+        let slots =
+            images.into_iter().map(|(name, spec)| Slot { name, spec, state: Mutex::new(State::Closed) }).collect();
+        Arc::new(Library { remote, blocks, tree, slots })
+    }
+
+    /// The image where it is open.
+    pub(super) fn opened(&self, id: ImageId) -> Option<Opened> {
+        match &*lock(&self.slots.get(id.0 as usize)?.state) {
+            State::Open(opened) => Some(opened.clone()),
+            _ => None,
+        }
+    }
+
+    /// What is known without waiting and without asking anybody.
+    pub(super) fn known(&self, id: ImageId) -> Known {
+        match self.slots.get(id.0 as usize).map(|slot| lock(&slot.state).clone()) {
+            None | Some(State::Closed) => Known::Nothing,
+            Some(State::Opening(_)) => Known::Opening,
+            Some(State::Open(opened)) => Known::Open(opened),
+            Some(State::Failed(error, _)) => Known::Failed(error),
+        }
+    }
+
+    /// Opens the image, or joins who does. The flag says whether this call began an attempt.
+    pub(super) fn open(self: &Arc<Self>, id: ImageId) -> (bool, BoxFuture<'static, Result<Opened, VolumeError>>) {
+        let Some(slot) = self.slots.get(id.0 as usize) else {
+            return (
+                false,
+                std::future::ready(Err(VolumeError::Unsuitable(format!("there is no image {}", id.0)))).boxed(),
+            );
+        };
+        let mut state = lock(&slot.state);
+        match &*state {
+            State::Open(opened) => return (false, std::future::ready(Ok(opened.clone())).boxed()),
+            State::Opening(opening) => return (false, opening.clone().boxed()),
+            State::Failed(error, when) if when.elapsed() < FAILURE_REMEMBERED => {
+                return (false, std::future::ready(Err(error.clone())).boxed());
+            }
+            State::Closed | State::Failed(..) => {}
+        }
+        let this = self.clone();
+        // A task of its own, so that it ends even if nobody waits for it any more.
+        let task = tokio::spawn(async move {
+            let result = this.attempt(id).await;
+            if let Some(slot) = this.slots.get(id.0 as usize) {
+                *lock(&slot.state) = match &result {
+                    Ok(opened) => State::Open(opened.clone()),
+                    Err(error) => State::Failed(error.clone(), Instant::now()),
+                };
+            }
+            result
+        });
+        let opening = task.map(|joined| joined.unwrap_or(Err(VolumeError::Lost))).boxed().shared();
+        *state = State::Opening(opening.clone());
+        (true, opening.boxed())
+    }
+
+    async fn attempt(&self, id: ImageId) -> Result<Opened, VolumeError> {
+        let Some(slot) = self.slots.get(id.0 as usize) else { return Err(VolumeError::Lost) };
+        let archived = archive::open(&self.remote, &slot.spec).await?;
+        let image = Arc::new(Image { number: id.0, source: archived.source });
+        let pyramid = Arc::new(image.pyramid(&self.blocks, &slot.spec, archived.voxel_size, &slot.name).await?);
+        self.tree
+            .describe(id, pyramid.clone())
+            .map_err(|error| VolumeError::Unsuitable(format!("{}: {error}", slot.name)))?;
+        Ok(Opened { image, pyramid, origin: archived.location.to_string().into() })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,84 @@
+//! Reads of files.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+
+use super::{Errno, Reply, Vfs};
+use crate::tree::{ChunkRef, Inode, Node};
+use crate::volume::{ChunkGeometry, ChunkKey, VolumeError};
+
+/// Up to `size` bytes of a file from `offset`.
+pub(super) fn read(vfs: &Arc<Vfs>, inode: Inode, offset: u64, size: u32) -> Reply<Bytes> {
+    if inode.as_revision().is_some() {
+        let revision = vfs.revisions.get(inode).ok_or(Errno::STALE);
+        return Reply::Ready(revision.map(|revision| slice(&revision.bytes, offset, size)));
+    }
+    match vfs.described(move |vfs| vfs.tree.path(inode), move |vfs| vfs.tree.read_node(inode)) {
+        Reply::Ready(Ok(node)) => read_node(vfs, inode, node, offset, size),
+        Reply::Ready(Err(errno)) => Reply::Ready(Err(errno)),
+        Reply::Pending(node) => {
+            let vfs = vfs.clone();
+            Reply::Pending(
+                async move {
+                    match read_node(&vfs, inode, node.await?, offset, size) {
+                        Reply::Ready(result) => result,
+                        Reply::Pending(result) => result.await,
+                    }
+                }
+                .boxed(),
+            )
+        }
+    }
+}
+
+fn read_node(vfs: &Arc<Vfs>, inode: Inode, node: Node, offset: u64, size: u32) -> Reply<Bytes> {
+    match node {
+        Node::Directory => Reply::Ready(Err(Errno::IS_A_DIRECTORY)),
+        Node::Document(bytes) => Reply::Ready(Ok(slice(&bytes, offset, size))),
+        Node::Chunk(chunk) => read_chunk(vfs, inode, &chunk, offset, size),
+    }
+}
+
+/// Part of a chunk, once all of it is there.
+fn read_chunk(vfs: &Arc<Vfs>, inode: Inode, chunk: &ChunkRef, offset: u64, size: u32) -> Reply<Bytes> {
+    let geometry = ChunkGeometry { level: chunk.level, region: chunk.region, chunk: chunk.shape };
+    let key = ChunkKey { image: chunk.image.0, geometry };
+    if let Some(held) = vfs.holding.get(&key).or_else(|| vfs.chunks.cached(&key)) {
+        return Reply::Ready(Ok(vfs.holding.answer(key, &held, offset, size)));
+    }
+    if let Some(errno) = vfs.holding.failure(&key) {
+        return Reply::Ready(Err(errno));
+    }
+    let (this, image) = (vfs.clone(), chunk.image);
+    Reply::Pending(
+        async move {
+            let read = async {
+                // Its path was found, so the image is open.
+                let opened = this.library.opened(image).ok_or(VolumeError::Lost)?;
+                this.chunks.read(&opened.image, key).await
+            };
+            match read.await {
+                Ok(held) => Ok(this.holding.answer(key, &held, offset, size)),
+                Err(error) => {
+                    let errno = Errno::from(&error);
+                    // The kernel's other pieces of the same read fail with it and are not failures of their own.
+                    if this.holding.fail(key, errno) {
+                        this.failed(&this.tree.path(inode), &error);
+                    }
+                    Err(errno)
+                }
+            }
+        }
+        .boxed(),
+    )
+}
+
+/// `size` bytes from `offset`, as far as there are.
+pub(super) fn slice(bytes: &Bytes, offset: u64, size: u32) -> Bytes {
+    let length = bytes.len() as u64;
+    let start = offset.min(length);
+    let end = offset.saturating_add(u64::from(size)).min(length);
+    bytes.slice(start as usize..end as usize)
+}

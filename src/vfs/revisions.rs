@@ -1,0 +1,113 @@
+//! Documents that change while mounted. Each revision is a file of its own: a reader that has the old one open keeps it
+//! whole, and who opens it anew sees the new one.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use crate::tree::{DatasetId, Inode};
+
+/// One revision of one document.
+#[derive(Debug, Clone)]
+pub(super) struct Revision {
+    pub(super) inode: Inode,
+    pub(super) bytes: Bytes,
+    pub(super) modified: SystemTime,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    latest: HashMap<(DatasetId, &'static str), Revision>,
+    /// What the kernel knows, with the number of its look-ups.
+    live: HashMap<Inode, (Revision, u64)>,
+}
+
+/// All revisions that are latest or still known to the kernel.
+#[derive(Default)]
+pub(super) struct Revisions {
+    state: Mutex<State>,
+}
+
+impl Revisions {
+    /// The latest revision, which is a new one where `bytes` differ from the last.
+    pub(super) fn publish(&self, dataset: DatasetId, name: &'static str, bytes: Bytes) -> Revision {
+        let mut state = lock(&self.state);
+        if let Some(latest) = state.latest.get(&(dataset, name))
+            && latest.bytes == bytes
+        {
+            return latest.clone();
+        }
+        let revision = Revision { inode: Inode::revision(state.next), bytes, modified: SystemTime::now() };
+        state.next += 1;
+        state.latest.insert((dataset, name), revision.clone());
+        revision
+    }
+
+    /// When a document of the dataset last changed.
+    pub(super) fn modified(&self, dataset: DatasetId) -> Option<SystemTime> {
+        let state = lock(&self.state);
+        state.latest.iter().filter(|((of, _), _)| *of == dataset).map(|(_, revision)| revision.modified).max()
+    }
+
+    /// The revision at an inode.
+    pub(super) fn get(&self, inode: Inode) -> Option<Revision> {
+        let state = lock(&self.state);
+        let live = state.live.get(&inode).map(|(revision, _)| revision);
+        live.or_else(|| state.latest.values().find(|revision| revision.inode == inode)).cloned()
+    }
+
+    /// Counts a look-up by the kernel.
+    pub(super) fn looked_up(&self, inode: Inode) {
+        let mut state = lock(&self.state);
+        if let Some((_, lookups)) = state.live.get_mut(&inode) {
+            *lookups += 1;
+        } else if let Some(revision) = state.latest.values().find(|revision| revision.inode == inode).cloned() {
+            state.live.insert(inode, (revision, 1));
+        }
+    }
+
+    /// Takes back look-ups; at none left an old revision is gone.
+    pub(super) fn forget(&self, inode: Inode, lookups: u64) {
+        let mut state = lock(&self.state);
+        if let Some((_, count)) = state.live.get_mut(&inode) {
+            *count = count.saturating_sub(lookups);
+            if *count == 0 {
+                state.live.remove(&inode);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_revision_stays_whole_until_it_is_forgotten() {
+        let revisions = Revisions::default();
+        let dataset = DatasetId(0);
+        let old = revisions.publish(dataset, "metadata.json", Bytes::from_static(b"old"));
+        revisions.looked_up(old.inode);
+        let new = revisions.publish(dataset, "metadata.json", Bytes::from_static(b"new"));
+        assert_ne!(old.inode, new.inode);
+        assert_eq!(revisions.get(old.inode).unwrap().bytes, "old");
+        revisions.forget(old.inode, 1);
+        assert!(revisions.get(old.inode).is_none());
+        assert_eq!(revisions.get(new.inode).unwrap().bytes, "new");
+    }
+
+    #[test]
+    fn equal_bytes_are_no_new_revision() {
+        let revisions = Revisions::default();
+        let one = revisions.publish(DatasetId(1), "metadata.json", Bytes::from_static(b"{}"));
+        let two = revisions.publish(DatasetId(1), "metadata.json", Bytes::from_static(b"{}"));
+        assert_eq!(one.inode, two.inode);
+    }
+}

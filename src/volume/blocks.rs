@@ -1,0 +1,98 @@
+//! Native blocks of sources, decoded: fetched once however many chunks need them, kept while there is room.
+
+use std::sync::Arc;
+
+use futures::stream::FuturesUnordered;
+use tokio::sync::Semaphore;
+
+use super::image::Image;
+use super::{VolumeError, fetch};
+use crate::cache::{Boarding, Flights, Held, Pool, Worker};
+use crate::geometry::{CellIndex, LevelIndex};
+use crate::stats::Stats;
+
+/// A block of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BlockKey {
+    /// Number of the image, see [`Image::number`].
+    pub image: u32,
+    /// Level of its pyramid.
+    pub level: LevelIndex,
+    /// Position in the level's grid of native blocks.
+    pub index: CellIndex,
+}
+
+/// A decoded block.
+#[derive(Debug, Clone)]
+pub enum Voxels {
+    /// The origin holds none: all voxels have the fill value.
+    Absent,
+    /// C order, little-endian, clipped to the array.
+    Present(Arc<Held>),
+}
+
+pub(super) type Block = Voxels;
+pub(super) type BlockWorker = Worker<BlockKey, Result<Voxels, VolumeError>>;
+
+/// The blocks of all images of a mount.
+pub struct Blocks {
+    pub(super) pool: Pool<BlockKey>,
+    pub(super) decoding: Semaphore,
+    flights: Arc<Flights<BlockKey, Result<Voxels, VolumeError>>>,
+    stats: Arc<Stats>,
+}
+
+impl Blocks {
+    /// Keeps at most `limit` bytes of blocks and of requests for them.
+    pub fn new(limit: u64, stats: Arc<Stats>) -> Arc<Self> {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Arc::new(Blocks { pool: Pool::new(limit), decoding: Semaphore::new(cores), flights: Flights::new(), stats })
+    }
+
+    /// Bytes in use.
+    pub fn used(&self) -> u64 {
+        self.pool.used()
+    }
+
+    /// Asks for blocks of one level at once, so that neighbours are fetched together. Results come as they are ready
+    /// and should be taken in that order: a block that is ready holds memory that others may wait for.
+    pub fn request(
+        self: &Arc<Self>,
+        image: &Arc<Image>,
+        level: LevelIndex,
+        wanted: Vec<CellIndex>,
+    ) -> FuturesUnordered<impl Future<Output = (CellIndex, Result<Voxels, VolumeError>)> + use<>> {
+        let mut workers = Vec::new();
+        let results = FuturesUnordered::new();
+        for index in wanted {
+            let key = BlockKey { image: image.number, level, index };
+            let boarding = self.flights.board(&key, || self.cached(&key));
+            self.stats.block(matches!(boarding, Boarding::Ready(_)));
+            let (ready, ticket) = match boarding {
+                Boarding::Ready(result) => (Some(result), None),
+                Boarding::Waiting(ticket) => (None, Some(ticket)),
+                Boarding::First(worker, ticket) => {
+                    workers.push(worker);
+                    (None, Some(ticket))
+                }
+            };
+            results.push(async move {
+                let result = match (ready, ticket) {
+                    (Some(result), _) => result,
+                    (None, Some(ticket)) => ticket.await.unwrap_or(Err(VolumeError::Lost)),
+                    (None, None) => Err(VolumeError::Lost),
+                };
+                (index, result)
+            });
+        }
+        if !workers.is_empty() {
+            tokio::spawn(fetch::fetch(self.clone(), image.clone(), workers));
+        }
+        results
+    }
+
+    fn cached(&self, key: &BlockKey) -> Option<Result<Voxels, VolumeError>> {
+        let held = self.pool.get(key)?;
+        Some(Ok(if held.data.is_empty() { Voxels::Absent } else { Voxels::Present(held) }))
+    }
+}

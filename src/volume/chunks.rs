@@ -1,0 +1,137 @@
+//! Chunks of views, assembled from native blocks.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+
+use super::VolumeError;
+use super::blocks::{Blocks, Voxels};
+use super::copy::{Placed, copy_shared, fill};
+use super::image::Image;
+use crate::cache::{Boarding, Flights, Held, Pool};
+use crate::geometry::{CellIndex, LevelIndex, Region, Shape};
+use crate::stats::Stats;
+
+/// Blocks that one chunk asks for at once; more would only wait for memory.
+const AT_ONCE: usize = 256;
+
+/// A chunk by what it shows, so that equal chunks of different views and formats are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChunkKey {
+    /// Number of the image, see [`Image::number`].
+    pub image: u32,
+    /// Its voxels.
+    pub geometry: ChunkGeometry,
+}
+
+/// Where the voxels of a chunk lie in the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChunkGeometry {
+    /// Level of the image.
+    pub level: LevelIndex,
+    /// Voxels of that level that the chunk shows; its far part may be missing at edges.
+    pub region: Region,
+    /// Full shape of the chunk; what `region` does not cover is padded with 0.
+    pub chunk: Shape,
+}
+
+type Chunk = Result<Arc<Held>, VolumeError>;
+
+/// The chunks of all views of a mount.
+pub struct Chunks {
+    pool: Pool<ChunkKey>,
+    flights: Arc<Flights<ChunkKey, Chunk>>,
+    blocks: Arc<Blocks>,
+    stats: Arc<Stats>,
+}
+
+impl Chunks {
+    /// Keeps at most `limit` bytes of chunks, beside the blocks.
+    pub fn new(limit: u64, blocks: Arc<Blocks>, stats: Arc<Stats>) -> Arc<Self> {
+        Arc::new(Chunks { pool: Pool::new(limit), flights: Flights::new(), blocks, stats })
+    }
+
+    /// Bytes in use by chunks and blocks.
+    pub fn used(&self) -> u64 {
+        self.pool.used() + self.blocks.used()
+    }
+
+    /// The chunk where it is in memory.
+    pub fn cached(&self, key: &ChunkKey) -> Option<Arc<Held>> {
+        let held = self.pool.get(key)?;
+        self.stats.chunk(true);
+        Some(held)
+    }
+
+    /// All bytes of a chunk, C order, little-endian, padded to the full shape: complete, or an error.
+    pub async fn read(self: &Arc<Self>, image: &Arc<Image>, key: ChunkKey) -> Chunk {
+        let boarding = self.flights.board(&key, || self.pool.get(&key).map(Ok));
+        self.stats.chunk(matches!(boarding, Boarding::Ready(_)));
+        match boarding {
+            Boarding::Ready(chunk) => chunk,
+            Boarding::Waiting(ticket) => ticket.await.unwrap_or(Err(VolumeError::Lost)),
+            Boarding::First(worker, ticket) => {
+                let (this, image) = (self.clone(), image.clone());
+                // A task of its own, so that the work goes on for the others if the first to ask goes away.
+                tokio::spawn(async move {
+                    worker.finish(this.assemble(&image, key).await);
+                });
+                ticket.await.unwrap_or(Err(VolumeError::Lost))
+            }
+        }
+    }
+
+    async fn assemble(&self, image: &Arc<Image>, key: ChunkKey) -> Chunk {
+        let ChunkGeometry { level, region, chunk } = key.geometry;
+        let description = image.source.description();
+        let item_size = description.dtype.size();
+        let Some(grid) = description.levels.get(level.0 as usize).map(|level| level.grid) else {
+            return Err(VolumeError::Unsuitable(format!("there is no level {level}")));
+        };
+        let mut cells = grid.cells_in(&region).peekable();
+        let whole_block = region.shape() == chunk && cells.peek().is_some_and(|&first| grid.region(first) == region);
+        if whole_block
+            && let Some(first) = cells.peek().copied()
+            && let Some((_, result)) = self.blocks.request(image, level, vec![first]).next().await
+            && let Voxels::Present(held) = result?
+        {
+            // The block is the chunk, and the cache of blocks keeps it.
+            return Ok(held);
+        }
+        let bytes = chunk.bytes(item_size).unwrap_or(u64::MAX);
+        let Ok(length) = usize::try_from(bytes) else {
+            return Err(VolumeError::Unsuitable(format!("a chunk of {chunk} voxels is too large")));
+        };
+        let lease = self.pool.lease(bytes).await;
+        let mut data = vec![0u8; length];
+        let full = Region {
+            start: region.start,
+            end: std::array::from_fn(|axis| region.start[axis].saturating_add(chunk.0[axis])),
+        };
+        loop {
+            let batch: Vec<CellIndex> = cells.by_ref().take(AT_ONCE).collect();
+            if batch.is_empty() {
+                break;
+            }
+            let mut results = self.blocks.request(image, level, batch);
+            while let Some((index, result)) = results.next().await {
+                let block = grid.region(index);
+                let mut target = Placed { data: data.as_mut_slice(), region: full };
+                match result? {
+                    Voxels::Present(held) => {
+                        copy_shared(&Placed { data: &held.data, region: block }, &mut target, item_size);
+                    }
+                    Voxels::Absent => {
+                        if let Some(part) = block.intersection(&region) {
+                            fill(&mut target, &part, description.fill.as_le_bytes());
+                        }
+                    }
+                }
+            }
+        }
+        let held = Arc::new(Held::new(Bytes::from(data), lease));
+        self.pool.insert(key, held.clone());
+        Ok(held)
+    }
+}

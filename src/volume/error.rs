@@ -1,0 +1,25 @@
+//! Why a chunk cannot be had.
+
+use crate::remote::Cause;
+use crate::source::SourceError;
+
+/// A chunk or an image that cannot be read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum VolumeError {
+    /// The source failed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The image is valid but cannot be shown as a store.
+    #[error("{0}")]
+    Unsuitable(String),
+    /// The task that did the work ended without a result, which is a bug; the log has its panic.
+    #[error("the task that read it ended without a result")]
+    Lost,
+}
+
+impl VolumeError {
+    /// Whether the origin refused for want of credentials.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, VolumeError::Source(SourceError::Remote(error)) if matches!(error.cause, Cause::Denied(_)))
+    }
+}

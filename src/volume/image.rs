@@ -1,0 +1,95 @@
+//! An open image: its source, and the pyramid that is shown of it.
+
+use std::sync::Arc;
+
+use super::blocks::BlockKey;
+use super::pyramid::{Level, Pyramid, plane_chunk};
+use super::{Blocks, VolumeError, window};
+use crate::catalog::SourceSpec;
+use crate::geometry::{Grid, Shape};
+use crate::source::{Description, Source};
+
+/// An image whose source is open.
+pub struct Image {
+    /// Unique in the mount, for cache keys.
+    pub number: u32,
+    /// Where its blocks come from.
+    pub source: Arc<dyn Source>,
+}
+
+impl Image {
+    /// Bytes of a decoded block.
+    pub(super) fn block_bytes(&self, key: BlockKey) -> u64 {
+        let description = self.source.description();
+        let grid = description.levels.get(key.level.0 as usize).map(|level| level.grid);
+        grid.and_then(|grid| grid.region(key.index).shape().bytes(description.dtype.size())).unwrap_or(0)
+    }
+
+    /// The pyramid as it is shown: what the source says, and where it is silent what the configuration says.
+    /// `archive_voxel_size` (nm, `z, y, x`) is what the archive's own metadata say.
+    pub async fn pyramid(
+        self: &Arc<Self>,
+        blocks: &Arc<Blocks>,
+        spec: &SourceSpec,
+        archive_voxel_size: Option<[f64; 3]>,
+        name: &str,
+    ) -> Result<Pyramid, VolumeError> {
+        let description = self.source.description();
+        let Some(finest) = description.levels.first() else {
+            return Err(VolumeError::Unsuitable(format!("{name} has no level")));
+        };
+        let told = finest.scale.or(archive_voxel_size);
+        if let (Some(told), Some(configured)) = (told, spec.voxel_size)
+            && (0..3).any(|axis| (told[axis] - configured[axis]).abs() > 1e-6 * told[axis].abs())
+        {
+            tracing::warn!(
+                "{name}: the source's voxel size {told:?} nm is taken, not the configured {configured:?} nm"
+            );
+        }
+        let voxel_size = told.or(spec.voxel_size);
+        let levels: Vec<Level> = description
+            .levels
+            .iter()
+            .map(|level| {
+                let (scale, translation) = match level.scale {
+                    Some(scale) => (scale, level.translation),
+                    None => estimated(finest.grid.shape, level.grid.shape, voxel_size.unwrap_or([1.0; 3])),
+                };
+                Level {
+                    grid: Grid { shape: level.grid.shape, cell: chunk_shape(description, spec, level.grid) },
+                    scale,
+                    translation,
+                }
+            })
+            .collect();
+        Ok(Pyramid {
+            dtype: description.dtype,
+            window: window::choose(self, blocks, spec, &levels).await,
+            levels,
+            fill: description.fill,
+            calibrated: voxel_size.is_some(),
+            format: description.format.clone(),
+            downsampling: description.downsampling.clone(),
+        })
+    }
+}
+
+/// The chunks a level is served in: those configured, else the source's own, else a rule for stacks of planes.
+fn chunk_shape(description: &Description, spec: &SourceSpec, grid: Grid) -> Shape {
+    match spec.chunk {
+        Some(chunk) => Shape(chunk),
+        None if description.chunked => grid.cell,
+        None => plane_chunk(grid.shape, description.dtype),
+    }
+}
+
+/// Scale and translation of a level that has none of its own, by the ratio of the shapes. The first voxel of a coarser
+/// level covers `ratio` finest ones, so its centre lies `(ratio − 1) / 2` of them further in.
+fn estimated(finest: Shape, level: Shape, voxel_size: [f64; 3]) -> ([f64; 3], [f64; 3]) {
+    let ratio: [f64; 3] =
+        std::array::from_fn(|axis| (finest.0[axis] as f64 / level.0[axis].max(1) as f64).round().max(1.0));
+    (
+        std::array::from_fn(|axis| voxel_size[axis] * ratio[axis]),
+        std::array::from_fn(|axis| voxel_size[axis] * (ratio[axis] - 1.0) / 2.0),
+    )
+}

@@ -1,0 +1,50 @@
+//! Which ranges to ask for: neighbouring blocks of one object are one request.
+
+use crate::remote::Object;
+
+/// Bytes between two blocks that are fetched along rather than asked around: as long as what formats put between planes,
+/// and too short to hold another block that somebody else may be fetching.
+const GAP: u64 = 4 << 10;
+
+/// Joined requests stay about this long, so that several run in parallel and a broken one loses little.
+const JOINED: u64 = 2 << 20;
+
+/// A block that lies at a range of an object. `tag` is the caller's.
+pub(super) struct Piece<T> {
+    pub(super) object: Object,
+    pub(super) start: u64,
+    pub(super) length: u64,
+    pub(super) tag: T,
+}
+
+/// One range to fetch and the pieces in it, by their first byte.
+pub(super) struct Request<T> {
+    pub(super) object: Object,
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) pieces: Vec<Piece<T>>,
+}
+
+/// Joins pieces that lie together. Every piece is in exactly one request, which covers it.
+pub(super) fn join<T>(mut pieces: Vec<Piece<T>>) -> Vec<Request<T>> {
+    pieces.sort_by(|a, b| a.object.url().cmp(b.object.url()).then(a.start.cmp(&b.start)));
+    let mut requests: Vec<Request<T>> = Vec::new();
+    for piece in pieces {
+        let end = piece.start.saturating_add(piece.length);
+        match requests.last_mut() {
+            Some(last)
+                if last.object.url() == piece.object.url()
+                    && piece.start <= last.end.saturating_add(GAP)
+                    && (end <= last.end || end - last.start <= JOINED) =>
+            {
+                last.end = last.end.max(end);
+                last.pieces.push(piece);
+            }
+            _ => {
+                let object = piece.object.clone();
+                requests.push(Request { object, start: piece.start, end, pieces: vec![piece] });
+            }
+        }
+    }
+    requests
+}

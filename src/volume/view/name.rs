@@ -1,0 +1,110 @@
+//! The names of views: `[.crop-z<a>-<b>_y<a>-<b>_x<a>-<b>][.chunk-<N>|.chunk-<Z>x<Y>x<X>]`.
+//!
+//! Every view has exactly one name, so that a name can stand for it in caches and in other people's scripts.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{AXES, MAX_CHUNK_EXTENT, ViewError, ViewSpec};
+use crate::geometry::{Region, Shape};
+
+impl ViewSpec {
+    /// Parses what stands between an image's name and the ending of a store's name: nothing, or parts that each start
+    /// with a dot, as in `.crop-z0-10_y0-10_x0-10.chunk-64`.
+    pub fn parse(text: &str) -> Result<ViewSpec, ViewError> {
+        let mut spec = ViewSpec::default();
+        if text.is_empty() {
+            return Ok(spec);
+        }
+        let parts = text.strip_prefix('.').ok_or_else(|| ViewError::Unknown { part: text.to_owned() })?;
+        for part in parts.split('.') {
+            if let Some(text) = part.strip_prefix("crop-") {
+                if spec.crop.is_some() {
+                    return Err(ViewError::Repeated { part: "crop" });
+                }
+                if spec.chunk.is_some() {
+                    return Err(ViewError::Order);
+                }
+                spec.crop = Some(Self::parse_box(text)?);
+            } else if let Some(text) = part.strip_prefix("chunk-") {
+                if spec.chunk.is_some() {
+                    return Err(ViewError::Repeated { part: "chunk" });
+                }
+                spec.chunk = Some(parse_chunk(text)?);
+            } else {
+                return Err(ViewError::Unknown { part: part.to_owned() });
+            }
+        }
+        Ok(spec)
+    }
+
+    /// Parses a half-open box of s0's voxels, `z<a>-<b>_y<a>-<b>_x<a>-<b>`, which is not empty along any axis.
+    pub fn parse_box(text: &str) -> Result<Region, ViewError> {
+        let malformed = || ViewError::Box { text: text.to_owned() };
+        let mut region = Region { start: [0; 3], end: [0; 3] };
+        let mut ranges = text.split('_');
+        for (axis, name) in AXES.into_iter().enumerate() {
+            let range = ranges.next().and_then(|range| range.strip_prefix(name)).ok_or_else(malformed)?;
+            let (start, end) = range.split_once('-').ok_or_else(malformed)?;
+            let (start, end) = (number(start)?, number(end)?);
+            if start >= end {
+                return Err(ViewError::EmptyCrop { axis: name, start, end });
+            }
+            region.start[axis] = start;
+            region.end[axis] = end;
+        }
+        if ranges.next().is_some() { Err(malformed()) } else { Ok(region) }
+    }
+}
+
+fn parse_chunk(text: &str) -> Result<Shape, ViewError> {
+    let extents = text.split('x').map(number).collect::<Result<Vec<u64>, _>>()?;
+    let chunk = match extents[..] {
+        [n] => Shape([n; 3]),
+        [z, y, x] if z == y && y == x => return Err(ViewError::EqualExtents { extent: z }),
+        [z, y, x] => Shape([z, y, x]),
+        _ => return Err(ViewError::ChunkShape { text: text.to_owned() }),
+    };
+    for (axis, &extent) in AXES.into_iter().zip(&chunk.0) {
+        if !(1..=MAX_CHUNK_EXTENT).contains(&extent) {
+            return Err(ViewError::ChunkExtent { axis, extent, limit: MAX_CHUNK_EXTENT });
+        }
+    }
+    Ok(chunk)
+}
+
+/// A decimal number in its only spelling: digits, no sign, no leading zero.
+fn number(text: &str) -> Result<u64, ViewError> {
+    let text_owned = || text.to_owned();
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ViewError::Number { text: text_owned() });
+    }
+    if text.len() > 1 && text.starts_with('0') {
+        return Err(ViewError::LeadingZero { text: text_owned() });
+    }
+    text.parse().map_err(|_| ViewError::Overflow { text: text_owned() })
+}
+
+impl FromStr for ViewSpec {
+    type Err = ViewError;
+
+    fn from_str(text: &str) -> Result<Self, ViewError> {
+        ViewSpec::parse(text)
+    }
+}
+
+/// The only name of the view, with a dot before each part; empty for the image itself.
+impl fmt::Display for ViewSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(crop) = &self.crop {
+            for (axis, (lead, name)) in [".crop-", "_", "_"].into_iter().zip(AXES).enumerate() {
+                write!(f, "{lead}{name}{}-{}", crop.start[axis], crop.end[axis])?;
+            }
+        }
+        match self.chunk {
+            None => Ok(()),
+            Some(Shape([z, y, x])) if z == y && y == x => write!(f, ".chunk-{z}"),
+            Some(Shape([z, y, x])) => write!(f, ".chunk-{z}x{y}x{x}"),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Grammar and arithmetic of views.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::dtype::FillValue;
+
+fn level(shape: [u64; 3], cell: [u64; 3], scale: [f64; 3], translation: [f64; 3]) -> Level {
+    Level { grid: Grid { shape: Shape(shape), cell: Shape(cell) }, scale, translation }
+}
+
+fn pyramid(levels: Vec<Level>) -> Pyramid {
+    Pyramid {
+        dtype: DataType::U8,
+        levels,
+        fill: FillValue::zero(DataType::U8),
+        window: (0.0, 255.0),
+        calibrated: true,
+        format: "test".to_owned(),
+        downsampling: None,
+    }
+}
+
+/// A pyramid halved along every axis, with the half-voxel shifts of block averages.
+fn halved(shape: [u64; 3], levels: u32) -> Pyramid {
+    pyramid(
+        (0..levels)
+            .map(|n| {
+                let factor = 1u64 << n;
+                let scale = [5.24 * factor as f64, 4.0 * factor as f64, 4.0 * factor as f64];
+                let half = (factor as f64 - 1.0) / 2.0;
+                level(
+                    shape.map(|extent| extent.div_ceil(factor)),
+                    [64; 3],
+                    scale,
+                    [5.24 * half, 4.0 * half, 4.0 * half],
+                )
+            })
+            .collect(),
+    )
+}
+
+fn message(text: &str) -> String {
+    ViewSpec::parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn an_empty_text_is_the_image_itself() {
+    assert_eq!(ViewSpec::parse(""), Ok(ViewSpec::default()));
+    assert_eq!(ViewSpec::default().to_string(), "");
+}
+
+#[test]
+fn the_name_of_the_contract_is_read_and_written() {
+    let text = ".crop-z16000-17000_y18000-19000_x20000-21000.chunk-128";
+    let spec = ViewSpec::parse(text).unwrap();
+    assert_eq!(spec.crop, Some(Region { start: [16000, 18000, 20000], end: [17000, 19000, 21000] }));
+    assert_eq!(spec.chunk, Some(Shape([128; 3])));
+    assert_eq!(spec.to_string(), text);
+    assert_eq!(ViewSpec::parse(".chunk-1x512x256").unwrap().chunk, Some(Shape([1, 512, 256])));
+}
+
+#[test]
+fn every_other_spelling_is_refused_with_a_sentence() {
+    let parts = "the parts are `.crop-z<a>-<b>_y<a>-<b>_x<a>-<b>` and `.chunk-<N>` or `.chunk-<Z>x<Y>x<X>`";
+    let axes = "a box is written `z<a>-<b>_y<a>-<b>_x<a>-<b>`, with all three axes in this order";
+    for (text, expected) in [
+        (".", format!("`` is no part of a view's name; {parts}")),
+        ("chunk-64", format!("`chunk-64` is no part of a view's name; {parts}")),
+        (".foo", format!("`foo` is no part of a view's name; {parts}")),
+        (".chunk-64.", format!("`` is no part of a view's name; {parts}")),
+        (".Chunk-64", format!("`Chunk-64` is no part of a view's name; {parts}")),
+        (".chunk-64.crop-z0-1_y0-1_x0-1", "the crop comes before the chunk: `.crop-….chunk-…`".into()),
+        (".chunk-64.chunk-64", "a view has only one chunk".into()),
+        (".crop-z0-1_y0-1_x0-1.crop-z0-1_y0-1_x0-1", "a view has only one crop".into()),
+        (".crop-", format!("`` is no box; {axes}")),
+        (".crop-z0-1", format!("`z0-1` is no box; {axes}")),
+        (".crop-x0-1_y0-1_z0-1", format!("`x0-1_y0-1_z0-1` is no box; {axes}")),
+        (".crop-z0-1_y0-1_x0-1_z0-1", format!("`z0-1_y0-1_x0-1_z0-1` is no box; {axes}")),
+        (".crop-z0_y0-1_x0-1", format!("`z0_y0-1_x0-1` is no box; {axes}")),
+        (".crop-z00-1_y0-1_x0-1", "`00` has a leading zero".into()),
+        (".crop-z0-01_y0-1_x0-1", "`01` has a leading zero".into()),
+        (".crop-z+0-1_y0-1_x0-1", "`+0` is not a decimal number".into()),
+        (".crop-z0--1_y0-1_x0-1", "`-1` is not a decimal number".into()),
+        (".crop-z-1_y0-1_x0-1", "`` is not a decimal number".into()),
+        (".crop-z0-1_y0- 1_x0-1", "` 1` is not a decimal number".into()),
+        (".crop-z0-0x1_y0-1_x0-1", "`0x1` is not a decimal number".into()),
+        (".crop-z0-٣_y0-1_x0-1", "`٣` is not a decimal number".into()),
+        (".crop-z0-18446744073709551616_y0-1_x0-1", "18446744073709551616 is too large a number".into()),
+        (
+            ".crop-z5-5_y0-1_x0-1",
+            "z 5-5 is empty: the end is the first voxel that is left out, so it must be larger".into(),
+        ),
+        (
+            ".crop-z0-1_y0-1_x9-3",
+            "x 9-3 is empty: the end is the first voxel that is left out, so it must be larger".into(),
+        ),
+        (".chunk-", "`` is not a decimal number".into()),
+        (".chunk-064", "`064` has a leading zero".into()),
+        (".chunk-64x64", "`64x64` is no chunk shape; one is written `<N>` or `<Z>x<Y>x<X>`".into()),
+        (".chunk-1x2x3x4", "`1x2x3x4` is no chunk shape; one is written `<N>` or `<Z>x<Y>x<X>`".into()),
+        (".chunk-64x64x64", "a chunk with equal extents is written `chunk-64`".into()),
+        (".chunk-0", "a chunk of 0 along z is not possible: extents are 1 to 4096".into()),
+        (".chunk-1x1x4097", "a chunk of 4097 along x is not possible: extents are 1 to 4096".into()),
+    ] {
+        assert_eq!(message(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_an_image_does_not_allow_is_refused_with_a_sentence() {
+    let image = halved([100, 200, 34427], 3);
+    for (text, expected) in [
+        (".crop-z0-10_y0-10_x0-99999", "x 0-99999 is outside the image, whose x extent is 34427"),
+        (".crop-z100-101_y0-10_x0-9", "z 100-101 is outside the image, whose z extent is 100"),
+        (".chunk-15", "a chunk of 15×15×15 uint8 voxels is a file of 3375 bytes; the smallest is 4 KiB"),
+        (".chunk-1x1x4095", "a chunk of 1×1×4095 uint8 voxels is a file of 4095 bytes; the smallest is 4 KiB"),
+        (".chunk-407", "a chunk of 407×407×407 uint8 voxels is a file of 67419143 bytes; the largest is 64 MiB"),
+        (".chunk-4096", "a chunk of 4096×4096×4096 uint8 voxels is a file of 68719476736 bytes; the largest is 64 MiB"),
+    ] {
+        let spec = ViewSpec::parse(text).unwrap();
+        assert_eq!(spec.apply(&image).unwrap_err().to_string(), expected, "{text}");
+    }
+    for text in [".chunk-16", ".chunk-1x1x4096", ".chunk-16x2048x2048", ".crop-z99-100_y0-200_x34426-34427"] {
+        assert!(ViewSpec::parse(text).unwrap().apply(&image).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn a_crop_starts_its_own_grid_at_its_corner() {
+    let image = halved([100, 200, 300], 3);
+    let view = ViewSpec::parse(".crop-z10-20_y21-41_x30-130").unwrap().apply(&image).unwrap();
+    assert_eq!(view.origins, [[10, 21, 30], [5, 10, 15], [2, 5, 7]]);
+    let shapes: Vec<_> = view.pyramid.levels.iter().map(|level| level.grid.shape.0).collect();
+    assert_eq!(shapes, [[10, 20, 100], [5, 11, 50], [3, 6, 26]]);
+    assert_eq!(view.pyramid.levels[0].grid.cell, Shape([64; 3]));
+    assert_eq!(view.pyramid.levels[1].translation, [2.62 + 5.0 * 10.48, 2.0 + 10.0 * 8.0, 2.0 + 15.0 * 8.0]);
+}
+
+#[test]
+fn levels_from_the_first_empty_one_on_are_left_out() {
+    // A source that drops the odd last plane: voxel 8 of s0 has no counterpart in s1, though it would in s2.
+    let scale = |factor: f64| [4.0 * factor; 3];
+    let image = pyramid(vec![
+        level([9, 9, 9], [4; 3], scale(1.0), [0.0; 3]),
+        level([4, 4, 4], [4; 3], scale(2.0), [0.0; 3]),
+        level([3, 3, 3], [4; 3], scale(4.0), [0.0; 3]),
+    ]);
+    let view = ViewSpec::parse(".crop-z8-9_y0-9_x0-9").unwrap().apply(&image).unwrap();
+    assert_eq!(view.pyramid.levels.len(), 1);
+    assert_eq!(view.origins, [[8, 0, 0]]);
+}
+
+/// The box of a level by asking each voxel of s0 in which coarse voxel it lies.
+fn naive_range(start: u64, end: u64, factor: u64, extent: u64) -> Option<(u64, u64)> {
+    let touched: Vec<u64> = (start..end).map(|voxel| voxel / factor).filter(|&voxel| voxel < extent).collect();
+    Some((*touched.iter().min()?, touched.iter().max()? + 1))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(crate::test_cases(128)))]
+
+    #[test]
+    fn a_name_says_all_of_a_view_and_is_the_only_one(
+        crop in proptest::option::of(proptest::array::uniform3((0u64..1 << 40, 1u64..1 << 40))),
+        chunk in proptest::option::of(proptest::array::uniform3(1u64..=4096)),
+    ) {
+        let crop = crop.map(|ranges| Region {
+            start: ranges.map(|(start, _)| start),
+            end: ranges.map(|(start, length)| start + length),
+        });
+        let spec = ViewSpec { crop, chunk: chunk.map(Shape) };
+        prop_assert_eq!(ViewSpec::parse(&spec.to_string()), Ok(spec));
+    }
+
+    #[test]
+    fn any_text_is_refused_or_is_its_view_s_name(text in r"(\.crop-z[0-9]{1,3}-[0-9]{1,3}_y[0-9]{1,3}-[0-9]{1,3}_x[0-9]{1,3}-[0-9]{1,3})?(\.chunk-[0-9x]{1,9})?|\PC{0,40}") {
+        if let Ok(spec) = ViewSpec::parse(&text) {
+            prop_assert_eq!(spec.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn crops_agree_with_counting_voxels(
+        shape in proptest::array::uniform3(1u64..60),
+        cut in proptest::array::uniform3((0u64..1000, 0u64..1000)),
+        factors in proptest::collection::vec(proptest::array::uniform3(1u64..5), 0..4),
+        rounded_up in any::<bool>(),
+    ) {
+        let mut total = [1u64; 3];
+        let mut totals = vec![total];
+        for factor in factors {
+            total = std::array::from_fn(|axis| total[axis] * factor[axis]);
+            totals.push(total);
+        }
+        let extents = |total: [u64; 3]| std::array::from_fn(|axis| {
+            (if rounded_up { shape[axis].div_ceil(total[axis]) } else { shape[axis] / total[axis] }).max(1)
+        });
+        let image = pyramid(totals.iter().map(|&total| {
+            level(extents(total), [8; 3], total.map(|factor| 5.24 * factor as f64), [1.0; 3])
+        }).collect());
+        let start: [u64; 3] = std::array::from_fn(|axis| cut[axis].0 % shape[axis]);
+        let end = std::array::from_fn(|axis| start[axis] + 1 + cut[axis].1 % (shape[axis] - start[axis]));
+        let view = ViewSpec { crop: Some(Region { start, end }), chunk: None }.apply(&image).unwrap();
+
+        let expected: Vec<[(u64, u64); 3]> = totals.iter().map_while(|&total| {
+            let extent: [u64; 3] = extents(total);
+            let axis = |axis: usize| naive_range(start[axis], end[axis], total[axis], extent[axis]);
+            Some([axis(0)?, axis(1)?, axis(2)?])
+        }).collect();
+        prop_assert_eq!(view.pyramid.levels.len(), expected.len());
+        for (number, ranges) in expected.into_iter().enumerate() {
+            let shown = &view.pyramid.levels[number];
+            prop_assert_eq!(view.origins[number], ranges.map(|(start, _)| start));
+            prop_assert_eq!(shown.grid.shape, Shape(ranges.map(|(start, end)| end - start)));
+            let scale = image.levels[number].scale;
+            prop_assert_eq!(shown.translation, std::array::from_fn(|axis| 1.0 + ranges[axis].0 as f64 * scale[axis]));
+        }
+    }
+}

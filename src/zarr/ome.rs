@@ -1,0 +1,119 @@
+//! The OME-NGFF description of a multiscale image, shared by both formats.
+//!
+//! Sources: <https://ngff.openmicroscopy.org/0.4/> and <https://ngff.openmicroscopy.org/0.5/>. Readers differ in what
+//! they need: some use only the first transform of a level, so the scale comes first; some need the whole `omero` block;
+//! some refuse unit names other than the long ones.
+
+use serde_json::{Map, Value, json};
+
+use super::{Format, Group, level_name};
+use crate::dtype::DataType;
+use crate::volume::Pyramid;
+use crate::volume::view::AXES;
+
+/// The keys that make a group an OME-Zarr image: `multiscales`, `omero` and, for labels, `image-label`.
+pub(super) fn image(group: &Group<'_>, format: Format) -> Map<String, Value> {
+    let mut keys = Map::new();
+    keys.insert("multiscales".into(), json!([multiscale(group, format)]));
+    keys.insert("omero".into(), omero(group, format));
+    if group.is_label {
+        keys.insert("image-label".into(), versioned(format, json!({"source": {"image": "../../"}})));
+    }
+    keys
+}
+
+fn multiscale(group: &Group<'_>, format: Format) -> Value {
+    let pyramid = group.pyramid;
+    let axes: Vec<Value> = AXES
+        .iter()
+        .map(|axis| {
+            if pyramid.calibrated {
+                json!({"name": axis, "type": "space", "unit": "nanometer"})
+            } else {
+                json!({"name": axis, "type": "space"})
+            }
+        })
+        .collect();
+    let datasets: Vec<Value> = (0u8..)
+        .zip(&pyramid.levels)
+        .map(|(number, level)| {
+            json!({"path": level_name(number), "coordinateTransformations": [
+                {"type": "scale", "scale": level.scale},
+                {"type": "translation", "translation": level.translation},
+            ]})
+        })
+        .collect();
+    let mut multiscale = versioned(format, json!({"name": group.name, "axes": axes, "datasets": datasets}));
+    if let Value::Object(keys) = &mut multiscale {
+        if let Some(method) = &pyramid.downsampling {
+            keys.insert("type".into(), json!(method));
+        }
+        keys.insert("metadata".into(), json!({"description": description(pyramid)}));
+    }
+    multiscale
+}
+
+/// How the levels came to be, in a sentence.
+fn description(pyramid: &Pyramid) -> String {
+    let origin = &pyramid.format;
+    match (&pyramid.downsampling, pyramid.levels.len()) {
+        (_, 1) => format!("s0 is the origin's data ({origin})"),
+        (Some(method), _) => {
+            format!("s0 is the origin's data ({origin}); the coarser levels are the origin's own, made by: {method}")
+        }
+        (None, _) => format!(
+            "s0 is the origin's data ({origin}); the coarser levels are the origin's own, which does not say how they \
+             were made"
+        ),
+    }
+}
+
+fn omero(group: &Group<'_>, format: Format) -> Value {
+    let pyramid = group.pyramid;
+    let (start, end) = pyramid.window;
+    let (low, high) = match pyramid.dtype {
+        // Floating-point voxels have no range of use, so the displayed one widens the unit interval.
+        dtype @ (DataType::F32 | DataType::F64) => {
+            let (low, high) = dtype.display_range();
+            (low.min(start), high.max(end))
+        }
+        dtype => dtype.display_range(),
+    };
+    let middle = pyramid.levels.first().map_or(0, |level| level.grid.shape.0[0] / 2);
+    let label = if group.is_label { "labels" } else { "EM" };
+    versioned(
+        format,
+        json!({
+            "name": group.name,
+            "channels": [{
+                "label": label, "color": "FFFFFF", "active": true, "coefficient": 1, "family": "linear",
+                "inverted": false,
+                "window": {"min": number(low), "max": number(high), "start": number(start), "end": number(end)},
+            }],
+            "rdefs": {"model": "greyscale", "defaultT": 0, "defaultZ": middle},
+        }),
+    )
+}
+
+/// In OME-NGFF 0.4 every block states the version, in 0.5 only the group does.
+fn versioned(format: Format, block: Value) -> Value {
+    match (format, block) {
+        (Format::V2, Value::Object(keys)) => {
+            let mut block = Map::new();
+            block.insert("version".into(), json!("0.4"));
+            block.extend(keys);
+            Value::Object(block)
+        }
+        (_, block) => block,
+    }
+}
+
+/// A whole number without a decimal point where it is one.
+fn number(value: f64) -> Value {
+    whole(value).map_or_else(|| json!(value), |value| json!(value))
+}
+
+/// The integer that a float is, if it is one that floats hold exactly.
+pub(super) fn whole(value: f64) -> Option<i64> {
+    (value.fract() == 0.0 && value.abs() < (1u64 << 53) as f64).then_some(value as i64)
+}

@@ -1,0 +1,233 @@
+//! Documents, compared with the texts that all readers were seen to accept.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::dtype::{DataType, FillValue};
+use crate::geometry::{Grid, Region, Shape};
+use crate::volume::{Level, ViewSpec};
+
+fn level(shape: [u64; 3], scale: [f64; 3], translation: [f64; 3]) -> Level {
+    Level { grid: Grid { shape: Shape(shape), cell: Shape([64; 3]) }, scale, translation }
+}
+
+fn pyramid() -> Pyramid {
+    Pyramid {
+        dtype: DataType::U8,
+        levels: vec![
+            level([100, 200, 300], [5.24, 4.0, 4.0], [0.0; 3]),
+            level([50, 100, 150], [10.48, 8.0, 8.0], [2.62, 2.0, 2.0]),
+        ],
+        fill: FillValue::zero(DataType::U8),
+        window: (0.0, 255.0),
+        calibrated: true,
+        format: "Zarr v2, zstd".to_owned(),
+        downsampling: Some("mean".to_owned()),
+    }
+}
+
+fn text(bytes: Bytes) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn parsed(bytes: Bytes) -> Value {
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+const AXES: &str = r#"[{"name":"z","type":"space","unit":"nanometer"},{"name":"y","type":"space","unit":"nanometer"},{"name":"x","type":"space","unit":"nanometer"}]"#;
+const DATASETS: &str = r#"[{"path":"s0","coordinateTransformations":[{"type":"scale","scale":[5.24,4.0,4.0]},{"type":"translation","translation":[0.0,0.0,0.0]}]},{"path":"s1","coordinateTransformations":[{"type":"scale","scale":[10.48,8.0,8.0]},{"type":"translation","translation":[2.62,2.0,2.0]}]}]"#;
+const METADATA: &str = r#""type":"mean","metadata":{"description":"s0 is the origin's data (Zarr v2, zstd); the coarser levels are the origin's own, made by: mean"}"#;
+const CHANNELS: &str = r#""channels":[{"label":"EM","color":"FFFFFF","active":true,"coefficient":1,"family":"linear","inverted":false,"window":{"min":0,"max":255,"start":0,"end":255}}],"rdefs":{"model":"greyscale","defaultT":0,"defaultZ":50}"#;
+
+#[test]
+fn the_v2_group_says_what_readers_accept() {
+    let pyramid = pyramid();
+    let group = Group { name: "em", pyramid: &pyramid, is_label: false };
+    assert_eq!(text(v2::group()), r#"{"zarr_format":2}"#);
+    assert_eq!(
+        text(v2::attributes(&group)),
+        format!(
+            r#"{{"multiscales":[{{"version":"0.4","name":"em","axes":{AXES},"datasets":{DATASETS},{METADATA}}}],"omero":{{"version":"0.4","name":"em",{CHANNELS}}}}}"#
+        )
+    );
+}
+
+#[test]
+fn the_v3_group_says_the_same_without_inner_versions() {
+    let pyramid = pyramid();
+    let group = Group { name: "em", pyramid: &pyramid, is_label: false };
+    assert_eq!(
+        text(v3::group(&group)),
+        format!(
+            r#"{{"zarr_format":3,"node_type":"group","attributes":{{"ome":{{"version":"0.5","multiscales":[{{"name":"em","axes":{AXES},"datasets":{DATASETS},{METADATA}}}],"omero":{{"name":"em",{CHANNELS}}}}}}}}}"#
+        )
+    );
+}
+
+#[test]
+fn arrays_are_raw_with_slashes_in_their_keys() {
+    let mut pyramid = pyramid();
+    assert_eq!(
+        text(v2::array(&pyramid, &pyramid.levels[0])),
+        r#"{"zarr_format":2,"shape":[100,200,300],"chunks":[64,64,64],"dtype":"|u1","order":"C","fill_value":0,"compressor":null,"filters":null,"dimension_separator":"/"}"#
+    );
+    assert_eq!(
+        text(v3::array(&pyramid, &pyramid.levels[0])),
+        r#"{"zarr_format":3,"node_type":"array","shape":[100,200,300],"data_type":"uint8","chunk_grid":{"name":"regular","configuration":{"chunk_shape":[64,64,64]}},"chunk_key_encoding":{"name":"default","configuration":{"separator":"/"}},"codecs":[{"name":"bytes"}],"fill_value":0,"attributes":{},"dimension_names":["z","y","x"]}"#
+    );
+    pyramid.dtype = DataType::U16;
+    pyramid.fill = FillValue::from_le_bytes(&500u16.to_le_bytes()).unwrap();
+    let array = parsed(v3::array(&pyramid, &pyramid.levels[0]));
+    assert_eq!(array["codecs"], json!([{"name": "bytes", "configuration": {"endian": "little"}}]));
+    assert_eq!(array["fill_value"], json!(500));
+    assert_eq!(parsed(v2::array(&pyramid, &pyramid.levels[0]))["dtype"], "<u2");
+}
+
+#[test]
+fn whole_nanometres_are_stated_for_those_who_read_integers() {
+    let pyramid = Pyramid { levels: vec![level([9; 3], [8.0; 3], [0.0, -4.0, 12.0])], ..pyramid() };
+    assert_eq!(
+        text(v2::array_attributes(&pyramid, &pyramid.levels[0])),
+        r#"{"_ARRAY_DIMENSIONS":["z","y","x"],"dimension_units":["8 nm","8 nm","8 nm"],"resolution":[8,8,8],"voxel_size":[8,8,8],"offset":[0,-4,12],"axis_names":["z","y","x"],"units":["nm","nm","nm"],"types":["space","space","space"]}"#
+    );
+}
+
+#[test]
+fn fractional_nanometres_are_not_stated_where_readers_would_cut_them_off() {
+    let fractional_size = pyramid();
+    let expected = r#"{"_ARRAY_DIMENSIONS":["z","y","x"],"dimension_units":["5.24 nm","4 nm","4 nm"]}"#;
+    assert_eq!(text(v2::array_attributes(&fractional_size, &fractional_size.levels[0])), expected);
+    let fractional_offset = Pyramid { levels: vec![level([9; 3], [8.0; 3], [0.5, 0.0, 0.0])], ..pyramid() };
+    let keys = parsed(v2::array_attributes(&fractional_offset, &fractional_offset.levels[0]));
+    assert_eq!(keys, json!({"_ARRAY_DIMENSIONS": ["z", "y", "x"], "dimension_units": ["8 nm", "8 nm", "8 nm"]}));
+}
+
+#[test]
+fn without_a_voxel_size_there_is_no_unit() {
+    let pyramid = Pyramid { calibrated: false, levels: vec![level([9; 3], [1.0; 3], [0.0; 3])], ..pyramid() };
+    let group = Group { name: "em", pyramid: &pyramid, is_label: false };
+    let axes = &parsed(v2::attributes(&group))["multiscales"][0]["axes"];
+    assert_eq!(axes[0], json!({"name": "z", "type": "space"}));
+    let keys = text(v2::array_attributes(&pyramid, &pyramid.levels[0]));
+    assert_eq!(keys, r#"{"_ARRAY_DIMENSIONS":["z","y","x"]}"#);
+}
+
+#[test]
+fn everything_is_in_the_consolidated_document() {
+    let pyramid = pyramid();
+    let group = Group { name: "em", pyramid: &pyramid, is_label: false };
+    let label = Group { name: "mitochondria", pyramid: &pyramid, is_label: true };
+    let document = parsed(v2::consolidated(&group, &[label]));
+    assert_eq!(document["zarr_consolidated_format"], 1);
+    let documents = document["metadata"].as_object().unwrap();
+    let image = [".zgroup", ".zattrs", "s0/.zarray", "s0/.zattrs", "s1/.zarray", "s1/.zattrs"];
+    let mut expected: Vec<String> = image.iter().map(|&name| name.to_owned()).collect();
+    expected.extend(["labels/.zgroup".to_owned(), "labels/.zattrs".to_owned()]);
+    expected.extend(image.iter().map(|name| format!("labels/mitochondria/{name}")));
+    assert_eq!(documents.keys().cloned().collect::<Vec<_>>(), expected);
+    assert_eq!(documents[".zattrs"], parsed(v2::attributes(&group)));
+    assert_eq!(documents["s1/.zarray"], parsed(v2::array(&pyramid, &pyramid.levels[1])));
+    assert_eq!(documents["labels/.zattrs"], json!({"labels": ["mitochondria"]}));
+    assert_eq!(documents["labels/mitochondria/.zattrs"], parsed(v2::attributes(&label)));
+}
+
+#[test]
+fn labels_say_of_which_image_they_are() {
+    let pyramid = pyramid();
+    let label = Group { name: "mitochondria", pyramid: &pyramid, is_label: true };
+    let v2 = parsed(v2::attributes(&label));
+    assert_eq!(v2["image-label"], json!({"version": "0.4", "source": {"image": "../../"}}));
+    let v3 = parsed(v3::group(&label));
+    assert_eq!(v3["attributes"]["ome"]["image-label"], json!({"source": {"image": "../../"}}));
+    let names = ["mitochondria", "er"];
+    assert_eq!(text(v2::labels_attributes(names.into_iter())), r#"{"labels":["mitochondria","er"]}"#);
+    assert_eq!(
+        text(v3::labels(names.into_iter())),
+        r#"{"zarr_format":3,"node_type":"group","attributes":{"ome":{"version":"0.5","labels":["mitochondria","er"]}}}"#
+    );
+}
+
+#[test]
+fn windows_lie_in_the_range_of_the_type() {
+    for (dtype, window, expected) in [
+        (DataType::U8, (10.5, 200.0), json!({"min": 0, "max": 255, "start": 10.5, "end": 200})),
+        (DataType::I16, (-5.0, 5.0), json!({"min": -32768, "max": 32767, "start": -5, "end": 5})),
+        (DataType::F32, (-2.0, 0.5), json!({"min": -2, "max": 1, "start": -2, "end": 0.5})),
+    ] {
+        let pyramid = Pyramid { dtype, window, fill: FillValue::zero(dtype), ..pyramid() };
+        let group = Group { name: "em", pyramid: &pyramid, is_label: false };
+        assert_eq!(parsed(v2::attributes(&group))["omero"]["channels"][0]["window"], expected);
+    }
+}
+
+#[test]
+fn fill_values_keep_their_sign_and_their_words() {
+    for (dtype, bytes, expected) in [
+        (DataType::I8, vec![255], json!(-1)),
+        (DataType::I16, (-300i16).to_le_bytes().to_vec(), json!(-300)),
+        (DataType::I32, i32::MIN.to_le_bytes().to_vec(), json!(i32::MIN)),
+        (DataType::I64, i64::MIN.to_le_bytes().to_vec(), json!(i64::MIN)),
+        (DataType::U64, u64::MAX.to_le_bytes().to_vec(), json!(u64::MAX)),
+        (DataType::F32, 0.5f32.to_le_bytes().to_vec(), json!(0.5)),
+        (DataType::F32, f32::NAN.to_le_bytes().to_vec(), json!("NaN")),
+        (DataType::F64, f64::NEG_INFINITY.to_le_bytes().to_vec(), json!("-Infinity")),
+    ] {
+        let fill = FillValue::from_le_bytes(&bytes).unwrap();
+        assert_eq!(array::fill_value(dtype, &fill), expected, "{dtype}");
+    }
+}
+
+#[test]
+fn keys_have_one_spelling() {
+    assert_eq!(parse_index("0"), Some(0));
+    assert_eq!(parse_index("120"), Some(120));
+    for name in ["", "00", "01", "+1", "-1", "1 ", "1.0", "0x1", "٣", "18446744073709551616", "c"] {
+        assert_eq!(parse_index(name), None, "{name}");
+    }
+    assert_eq!(parse_level("s10"), Some(10));
+    for name in ["s", "s01", "S0", "0", "s256", "s-1", "ss0"] {
+        assert_eq!(parse_level(name), None, "{name}");
+    }
+}
+
+#[test]
+fn store_names_are_split_into_image_view_and_format() {
+    let name = "em.crop-z16000-17000_y18000-19000_x20000-21000.chunk-128.v3.zarr";
+    let store = StoreName::parse(name).unwrap();
+    assert_eq!((store.image.as_str(), store.format), ("em", Format::V3));
+    assert_eq!(store.to_string(), name);
+    for name in
+        ["em", "em.zip", "em.zarr.v3", ".zarr", ".v3.zarr", "Em.zarr", "em.v3.v3.zarr", "em.zarr.zarr", "-.zarr"]
+    {
+        assert!(StoreName::parse(name).is_err(), "{name}");
+    }
+    let message = |name| StoreName::parse(name).unwrap_err().to_string();
+    assert_eq!(message("em"), "the name of a store ends in `.zarr` or `.v3.zarr`");
+    assert_eq!(message("EM.zarr"), "`EM` is no name of an image: those are lower-case letters, digits, `_` and `-`");
+    assert_eq!(message("em.chunk-64x64x64.zarr"), "a chunk with equal extents is written `chunk-64`");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(crate::test_cases(128)))]
+
+    #[test]
+    fn a_store_name_is_read_back_as_it_was_written(
+        image in "[a-z0-9][a-z0-9_-]{0,12}",
+        chunk in proptest::option::of(proptest::array::uniform3(1u64..=4096)),
+        start in proptest::option::of(proptest::array::uniform3(0u64..1 << 20)),
+        v3 in any::<bool>(),
+    ) {
+        let crop = start.map(|start| Region { start, end: start.map(|voxel| voxel + 7) });
+        let view = ViewSpec { crop, chunk: chunk.map(Shape) };
+        let store = StoreName { image, view, format: if v3 { Format::V3 } else { Format::V2 } };
+        prop_assert_eq!(StoreName::parse(&store.to_string()), Ok(store));
+    }
+
+    #[test]
+    fn any_name_is_refused_or_canonical(name in r"\PC{0,30}(\.v3)?(\.zarr)?") {
+        if let Ok(store) = StoreName::parse(&name) {
+            prop_assert_eq!(store.to_string(), name);
+        }
+    }
+}

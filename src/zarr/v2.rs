@@ -1,0 +1,85 @@
+//! Documents of Zarr v2 with OME-NGFF 0.4.
+//!
+//! Source: <https://zarr-specs.readthedocs.io/en/latest/v2/v2.0.html>.
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::{Format, Group, array, document, level_name, ome};
+use crate::volume::{Level, Pyramid};
+
+/// `.zgroup`, the same in every group.
+pub fn group() -> Bytes {
+    document(&group_value())
+}
+
+/// `.zattrs` of an image's group.
+pub fn attributes(group: &Group<'_>) -> Bytes {
+    document(&attributes_value(group))
+}
+
+/// `.zmetadata`: every document of the group, its arrays and its labels in one. Readers that find it look nowhere else,
+/// so labels must be in it.
+pub fn consolidated(group: &Group<'_>, labels: &[Group<'_>]) -> Bytes {
+    let mut documents = Map::new();
+    add_image(&mut documents, "", group);
+    if !labels.is_empty() {
+        documents.insert("labels/.zgroup".into(), group_value());
+        documents.insert("labels/.zattrs".into(), labels_value(labels.iter().map(|label| label.name)));
+    }
+    for label in labels {
+        add_image(&mut documents, &format!("labels/{}/", label.name), label);
+    }
+    document(&json!({"zarr_consolidated_format": 1, "metadata": documents}))
+}
+
+/// `.zarray` of a level.
+pub fn array(pyramid: &Pyramid, level: &Level) -> Bytes {
+    document(&array_value(pyramid, level))
+}
+
+/// `.zattrs` of a level.
+pub fn array_attributes(pyramid: &Pyramid, level: &Level) -> Bytes {
+    document(&Value::Object(array::attributes(pyramid, level)))
+}
+
+/// `.zattrs` of the `labels` group.
+pub fn labels_attributes<'a>(names: impl Iterator<Item = &'a str>) -> Bytes {
+    document(&labels_value(names))
+}
+
+fn group_value() -> Value {
+    json!({"zarr_format": 2})
+}
+
+fn attributes_value(group: &Group<'_>) -> Value {
+    Value::Object(ome::image(group, Format::V2))
+}
+
+fn labels_value<'a>(names: impl Iterator<Item = &'a str>) -> Value {
+    json!({"labels": names.collect::<Vec<_>>()})
+}
+
+fn array_value(pyramid: &Pyramid, level: &Level) -> Value {
+    json!({
+        "zarr_format": 2,
+        "shape": level.grid.shape.0,
+        "chunks": level.grid.cell.0,
+        "dtype": pyramid.dtype.v2_name(),
+        "order": "C",
+        "fill_value": array::fill_value(pyramid.dtype, &pyramid.fill),
+        "compressor": null,
+        "filters": null,
+        "dimension_separator": "/",
+    })
+}
+
+fn add_image(documents: &mut Map<String, Value>, prefix: &str, group: &Group<'_>) {
+    documents.insert(format!("{prefix}.zgroup"), group_value());
+    documents.insert(format!("{prefix}.zattrs"), attributes_value(group));
+    for (number, level) in (0u8..).zip(&group.pyramid.levels) {
+        let path = format!("{prefix}{}", level_name(number));
+        documents.insert(format!("{path}/.zarray"), array_value(group.pyramid, level));
+        documents.insert(format!("{path}/.zattrs"), Value::Object(array::attributes(group.pyramid, level)));
+    }
+}

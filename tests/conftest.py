@@ -1,0 +1,113 @@
+"""What several test files share: the binary, the odd volumes with their origin and mount, the replica with its own."""
+
+import dataclasses
+import os
+import pathlib
+
+import pytest
+
+import replica
+from mounting import BINARY, Mount, configuration, mounted
+from origin import Origin
+from truth import VOLUMES, Volume, make_all, source_at
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="the same tests at full counts")
+
+
+def pytest_configure(config):
+    # Machines with a proxy would send the tests' own look-ups of 127.0.0.1 there.
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"
+    os.environ.pop("XDG_STATE_HOME", None)
+
+
+@pytest.fixture(scope="session")
+def long(request):
+    return request.config.getoption("--long")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def binary(request):
+    if not BINARY.exists() and any(item.path.name != "test_origin.py" for item in request.session.items):
+        pytest.exit(f"{BINARY} does not exist: run cargo build, or set EMFS_BIN", returncode=2)
+
+
+@dataclasses.dataclass
+class Odd:
+    """A mount of the odd volumes."""
+
+    mount: Mount
+    origin: Origin
+    volumes: dict
+
+    def store(self, name, v3=False):
+        return self.mount / name / ("em.v3.zarr" if v3 else "em.zarr")
+
+
+@pytest.fixture(scope="session")
+def volumes(tmp_path_factory):
+    """The odd volumes by name, and the folder that an origin may serve."""
+    root = tmp_path_factory.mktemp("volumes")
+    return root, make_all(root)
+
+
+@pytest.fixture(scope="session")
+def odd(volumes, tmp_path_factory):
+    root, made = volumes
+    with Origin(root) as origin:
+        config = configuration({name: source_at(volume, origin) for name, volume in made.items()})
+        with mounted(tmp_path_factory.mktemp("odd"), config, timeout=20) as mount:
+            yield Odd(mount, origin, made)
+
+
+@pytest.fixture(params=list(VOLUMES))
+def volume(request, odd) -> Volume:
+    """Each odd volume in turn."""
+    return odd.volumes[request.param]
+
+
+@dataclasses.dataclass
+class Replica:
+    """A mount of the replica. `truth`: by (dataset, image, label or None)."""
+
+    mount: Mount
+    config: str
+    truth: dict
+    log_file: pathlib.Path
+
+    def stores(self, v3=False):
+        """(path, truth) of every image, without labels."""
+        for (dataset, image, label), volume in self.truth.items():
+            if label is None:
+                yield self.mount / dataset / f"{image}{'.v3' if v3 else ''}.zarr", volume
+
+    def labels(self, v3=False):
+        for (dataset, image, label), volume in self.truth.items():
+            if label is not None:
+                yield self.mount / dataset / f"{image}{'.v3' if v3 else ''}.zarr" / "labels" / label, volume
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("replica")
+    with replica.served(folder / "server.log") as config:
+        truth = {(dataset, image, label): replica.truth(source) for dataset, image, label, source in replica.images(config)}
+        with mounted(folder, config, timeout=20) as mount:
+            yield Replica(mount, config, truth, folder / "server.log")
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """An origin of a folder of one's own: `origin = serve(folder)`."""
+    running = []
+
+    def start(root, **options):
+        origin = Origin(root, **options)
+        origin.start()
+        running.append(origin)
+        return origin
+
+    yield start
+    for origin in running:
+        origin.stop()

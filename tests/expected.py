@@ -1,0 +1,92 @@
+"""What the documents and chunk files of a store must be, worked out from a volume's truth and from nothing of emfs."""
+
+import itertools
+
+import numpy as np
+
+V2_NAMES = {"uint8": "|u1", "int8": "|i1"}
+AXES = [{"name": axis, "type": "space", "unit": "nanometer"} for axis in "zyx"]
+
+
+def v2_dtype(dtype):
+    dtype = np.dtype(dtype).newbyteorder("<")
+    return V2_NAMES.get(dtype.name, dtype.str)
+
+
+def plain(number):
+    """A number without a fraction that is not there: 4.0 is 4."""
+    return int(number) if float(number).is_integer() else float(number)
+
+
+def array_attributes(scale, translation):
+    attributes = {"_ARRAY_DIMENSIONS": ["z", "y", "x"], "dimension_units": [f"{plain(value)} nm" for value in scale]}
+    if all(float(value).is_integer() for value in [*scale, *translation]):
+        # The readers of these keys truncate fractions, so they are there only where nothing is lost.
+        attributes |= {
+            "resolution": [int(v) for v in scale], "voxel_size": [int(v) for v in scale], "offset": [int(v) for v in translation],
+            "axis_names": ["z", "y", "x"], "units": ["nm"] * 3, "types": ["space"] * 3,
+        }
+    return attributes
+
+
+def datasets(volume):
+    return [{"path": f"s{level}", "coordinateTransformations": [{"type": "scale", "scale": s}, {"type": "translation", "translation": t}]}
+            for level, (s, t) in enumerate(zip(volume.scale, volume.translation, strict=True))]
+
+
+def omero(window, depth):
+    low, high = window
+    return {
+        "version": "0.4", "name": "em",
+        "channels": [{"label": "EM", "color": "FFFFFF", "active": True, "coefficient": 1, "family": "linear", "inverted": False,
+                      "window": {"min": low, "max": high, "start": low, "end": high}}],
+        "rdefs": {"model": "greyscale", "defaultT": 0, "defaultZ": depth // 2},
+    }
+
+
+def documents(volume, chunks=None, window=(0, 255), v3=False):
+    """Documents of a store by path, parsed."""
+    chunks = chunks or volume.chunk
+    multiscale = {"name": "em", "axes": AXES, "datasets": datasets(volume)}
+    display = omero(window, volume.levels[0].shape[0])
+    if v3:
+        found = {"zarr.json": {"zarr_format": 3, "node_type": "group",
+                               "attributes": {"ome": {"version": "0.5", "multiscales": [multiscale], "omero": display}}}}
+        little = {"configuration": {"endian": "little"}} if volume.dtype.itemsize > 1 else {}
+        for level, array in enumerate(volume.levels):
+            found[f"s{level}/zarr.json"] = {
+                "zarr_format": 3, "node_type": "array", "shape": list(array.shape), "data_type": volume.dtype.name,
+                "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunks[level])}},
+                "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+                "codecs": [{"name": "bytes"} | little], "fill_value": 0, "attributes": {}, "dimension_names": ["z", "y", "x"],
+            }
+        return found
+    found = {".zgroup": {"zarr_format": 2}, ".zattrs": {"multiscales": [{"version": "0.4"} | multiscale], "omero": display}}
+    for level, array in enumerate(volume.levels):
+        found[f"s{level}/.zarray"] = {
+            "zarr_format": 2, "shape": list(array.shape), "chunks": list(chunks[level]), "dtype": v2_dtype(volume.dtype), "order": "C",
+            "fill_value": 0, "compressor": None, "filters": None, "dimension_separator": "/",
+        }
+        found[f"s{level}/.zattrs"] = array_attributes(volume.scale[level], volume.translation[level])
+    return found | {".zmetadata": {"zarr_consolidated_format": 1, "metadata": dict(found)}}
+
+
+def grid(shape, chunk):
+    return [-(-n // c) for n, c in zip(shape, chunk, strict=True)]
+
+
+def chunk_indices(shape, chunk):
+    return itertools.product(*map(range, grid(shape, chunk)))
+
+
+def chunk_bytes(array, chunk, index):
+    """Bytes of a chunk file: C order, little-endian, padded with 0."""
+    block = np.zeros(chunk, np.dtype(array.dtype).newbyteorder("<"))
+    region = tuple(slice(i * c, min((i + 1) * c, n)) for i, c, n in zip(index, chunk, array.shape, strict=True))
+    part = array[region]
+    block[tuple(slice(0, n) for n in part.shape)] = part
+    return block.tobytes()
+
+
+def chunk_path(index, v3=False):
+    return ("c/" if v3 else "") + "/".join(map(str, index))

@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Writes multi-page TIFF files with tools that are not emfs's own, each with the truth next to it.
+
+    python tests/make_tiff_fixtures.py OUTDIR
+
+makes, for each file, NAME.tif, NAME.raw (voxels, C order z, y, x, little-endian) and NAME.json: shape, dtype, the most
+requests that opening may take where that is promised, scale and window where the file states them, or the word that
+the refusal must contain. Needs numpy, tifffile, imagecodecs, SimpleITK.
+"""
+
+import itertools
+import json
+import pathlib
+import sys
+
+import numpy as np
+import SimpleITK as sitk
+import tifffile
+
+rng = np.random.default_rng(20200722)
+
+
+def volume(shape, dtype):
+    """Smooth structure plus noise over the whole range of the type."""
+    dtype = np.dtype(dtype)
+    if dtype.kind == "f":
+        return (rng.standard_normal(shape) * 1e3).astype(dtype)
+    info = np.iinfo(dtype)
+    z, y, x = np.indices(shape)
+    smooth = (np.sin(x / 7) + np.cos(y / 5) + z % 3) / 5
+    data = (smooth * (info.max // 4)).astype(np.float64) + rng.integers(0, max(info.max // 8, 2), shape)
+    return data.astype(dtype)
+
+
+class Out:
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, name):
+        return str(self.folder / f"{name}.tif")
+
+    def truth(self, name, data, **facts):
+        data = np.asarray(data)
+        little = data.astype(data.dtype.newbyteorder("<"))
+        (self.folder / f"{name}.raw").write_bytes(little.tobytes(order="C"))
+        facts = {"shape": list(data.shape), "dtype": data.dtype.name, **facts}
+        (self.folder / f"{name}.json").write_text(json.dumps(facts))
+
+    def refused(self, name, word):
+        (self.folder / f"{name}.json").write_text(json.dumps({"refused": word}))
+
+
+def by_tifffile(out):
+    kinds = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"]
+    layouts = {
+        "run": {},
+        "strips": {"rowsperstrip": 5},
+        "tiles": {"tile": (16, 32)},
+        "deflate": {"compression": "deflate", "rowsperstrip": 7},
+        "deflatepred": {"compression": "deflate", "predictor": 2, "rowsperstrip": 7},
+        "deflatetiles": {"compression": "adobe_deflate", "predictor": 2, "tile": (32, 16)},
+    }
+    for dtype, order, big, (layout, options) in itertools.product(kinds, "<>", [False, True], layouts.items()):
+        if "pred" in str(options) and np.dtype(dtype).kind == "f":
+            options = {**options, "predictor": 1}
+        shape = tuple(int(n) for n in (rng.integers(2, 6), rng.integers(1, 70), rng.integers(2, 90)))
+        data = volume(shape, dtype)
+        name = f"tifffile-{dtype}-{'le' if order == '<' else 'be'}-{'big' if big else 'classic'}-{layout}"
+        stored = data.astype(data.dtype.newbyteorder(order))
+        tifffile.imwrite(out.path(name), stored, byteorder=order, bigtiff=big, photometric="minisblack", **options)
+        out.truth(name, data)
+
+    for pages, shape in [(300, (300, 33, 65)), (2000, (2000, 20, 31))]:
+        data = volume(shape, "uint16")
+        tifffile.imwrite(out.path(f"tifffile-many-{pages}"), data, photometric="minisblack")
+        out.truth(f"tifffile-many-{pages}", data, requests=3)
+
+    data = volume((6, 40, 50), "uint8")
+    with tifffile.TiffWriter(out.path("tifffile-page-by-page")) as writer:
+        for plane in data:
+            writer.write(plane, contiguous=False, photometric="miniswhite")
+    out.truth("tifffile-page-by-page", data)
+
+    data = volume((5, 300, 500), "uint8")
+    with tifffile.TiffWriter(out.path("tifffile-strided")) as writer:
+        for plane in data:
+            writer.write(plane, contiguous=False, metadata=None, photometric="minisblack", rowsperstrip=64)
+    out.truth("tifffile-strided", data, requests=3)
+
+    data = volume((7, 21, 30), "uint8")
+    tifffile.imwrite(out.path("tifffile-truncated"), data, photometric="minisblack", truncate=True)
+    out.truth("tifffile-truncated", data, requests=1)
+
+    data = volume((4, 64, 64), "uint16")
+    with tifffile.TiffWriter(out.path("tifffile-pyramid")) as writer:
+        for plane in data:
+            writer.write(plane, photometric="minisblack", contiguous=False, metadata=None)
+            writer.write(plane[::2, ::2], photometric="minisblack", subfiletype=1, contiguous=False, metadata=None)
+    out.truth("tifffile-pyramid", data)
+
+    data = volume((4, 20, 30), "uint8")
+    tifffile.imwrite(out.path("ome"), data, ome=True, photometric="minisblack", metadata={
+        "axes": "ZYX", "PhysicalSizeX": 0.008, "PhysicalSizeY": 8.0, "PhysicalSizeYUnit": "nm",
+        "PhysicalSizeZ": 0.05, "PhysicalSizeZUnit": "µm"})
+    out.truth("ome", data, scale=[50.0, 8.0, 8.0])
+    for axes in ["CYX", "TYX"]:
+        tifffile.imwrite(out.path(f"ome-{axes}"), data, ome=True, photometric="minisblack", metadata={"axes": axes})
+        out.refused(f"ome-{axes}", "channels" if axes[0] == "C" else "time")
+
+
+def imagej(out):
+    for dtype, order, shape in itertools.product(["uint8", "uint16", "float32"], "<>", [(5, 33, 47), (1, 9, 11), (184, 20, 31)]):
+        data = volume(shape, dtype)
+        name = f"imagej-{dtype}-{'le' if order == '<' else 'be'}-{shape[0]}"
+        tifffile.imwrite(
+            out.path(name), data.astype(data.dtype.newbyteorder(order)), imagej=True, byteorder=order,
+            resolution=(50.0, 25.0), metadata={"axes": "ZYX", "unit": "\\u00B5m", "spacing": 0.02, "min": 3.0, "max": 99.0})
+        facts = {"scale": [20.0, 40.0, 20.0]} if shape[0] > 1 else {}
+        out.truth(name, data, requests=3, window=[3.0, 99.0], **facts)
+    data = volume((3, 20, 30), "uint8")
+    tifffile.imwrite(out.path("imagej-deflate"), data, imagej=True, compression="deflate", metadata={"axes": "ZYX"})
+    out.truth("imagej-deflate", data)
+    for axes in ["CYX", "TYX"]:
+        tifffile.imwrite(out.path(f"imagej-{axes}"), data, imagej=True, metadata={"axes": axes})
+        out.refused(f"imagej-{axes}", "channels" if axes[0] == "C" else "time")
+
+
+def by_itk(out):
+    kinds = ["uint8", "int8", "uint16", "int16", "float32"]
+    for dtype, shape in itertools.product(kinds, [(4, 150, 260), (11, 7, 5), (3, 1, 1), (40, 131, 77)]):
+        data = volume(shape, dtype)
+        name = f"itk-{dtype}-{'x'.join(map(str, shape))}"
+        sitk.WriteImage(sitk.GetImageFromArray(data), out.path(name))
+        out.truth(name, data, requests=3)
+    for compressor in ["Deflate", "LZW", "PackBits"]:
+        data = volume((3, 70, 90), "uint16")
+        name = f"itk-{compressor}"
+        writer = sitk.ImageFileWriter()
+        writer.SetFileName(out.path(name))
+        writer.UseCompressionOn()
+        writer.SetCompressor(compressor)
+        writer.Execute(sitk.GetImageFromArray(data))
+        if "Deflate" in compressor:
+            out.truth(name, data)
+        else:
+            out.refused(name, compressor)
+
+
+def refusals(out):
+    data = volume((2, 20, 30), "uint8")
+    for codec in ["lzw", "packbits", "zstd", "lzma", "jpeg", "webp"]:
+        options = {"photometric": "rgb"} if codec == "webp" else {"photometric": "minisblack"}
+        some = np.stack([data] * 3, -1) if codec == "webp" else data
+        tifffile.imwrite(out.path(f"refused-{codec}"), some, compression=codec, **options)
+        out.refused(f"refused-{codec}", {"lzw": "LZW", "packbits": "PackBits", "zstd": "Zstandard", "lzma": "LZMA",
+                                         "jpeg": "JPEG", "webp": "samples per pixel"}[codec])
+    tifffile.imwrite(out.path("refused-palette"), data, photometric="palette", colormap=np.zeros((3, 256), "uint16"))
+    out.refused("refused-palette", "palette")
+    tifffile.imwrite(out.path("refused-predictor3"), data.astype("float32"), compression="deflate", predictor=3)
+    out.refused("refused-predictor3", "floating-point predictor")
+    tifffile.imwrite(out.path("refused-bilevel"), data > 40, photometric="minisblack")
+    out.refused("refused-bilevel", "1 bits")
+    tifffile.imwrite(out.path("refused-half"), data.astype("float16"), photometric="minisblack")
+    out.refused("refused-half", "16 bits")
+    tifffile.imwrite(out.path("refused-complex"), data.astype("complex64"), photometric="minisblack")
+    out.refused("refused-complex", "complex")
+    with tifffile.TiffWriter(out.path("refused-sizes")) as writer:
+        writer.write(data[0], metadata=None)
+        writer.write(data[0][:10], metadata=None)
+    out.refused("refused-sizes", "page 1")
+
+
+def main():
+    out = Out(sys.argv[1])
+    by_tifffile(out)
+    imagej(out)
+    by_itk(out)
+    refusals(out)
+    print(f"{len(list(out.folder.glob('*.json')))} files in {out.folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""An HTTP/1.1 origin that serves a folder, counts what it is asked for, and misbehaves on request.
+
+It is made of plain sockets, because a well-behaved HTTP library would not let it send a short body or break off.
+"""
+
+import dataclasses
+import email.utils
+import hashlib
+import os
+import pathlib
+import socket
+import struct
+import threading
+import time
+import urllib.parse
+
+LAST_MODIFIED = email.utils.formatdate(1_700_000_000, usegmt=True)
+HTML = b"<!DOCTYPE html><html><head><title>Maintenance</title></head><body>Please come back later.</body></html>"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    range: tuple[int, int] | None  # half-open; the end may lie behind the end of the file
+    headers: dict
+    number: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """One way to answer wrongly.
+
+    silent       accept the request and say nothing until the client goes
+    ok200        the whole file with status 200 though a range was asked for
+    short        one byte less than announced, then the connection is closed
+    short_clean  one byte less than asked for, and announced so
+    long         some bytes more than asked for, and announced so
+    other_range  right length, but the bytes (and Content-Range) of another place
+    status       an error with `status` and `headers`
+    html         status 200 and a page for people
+    etag         the right bytes with another ETag
+    stall        half of the body, then nothing
+    drip         the body by `bytes_per_second`
+    close        half of the body, then the connection is closed
+    reset        the connection is reset without an answer
+    delay        the right answer after `seconds`
+    """
+
+    kind: str
+    status: int = 503
+    headers: tuple = ()
+    seconds: float = 0.0
+    bytes_per_second: float = 100.0
+
+
+class Origin:
+    """`with Origin(folder) as origin:` serves `folder` at `origin.url`.
+
+    `origin.fault` may be set to a function of a Request that returns a Fault or None; it is asked once per request.
+    """
+
+    def __init__(self, root, latency=0.0):
+        self.root = pathlib.Path(root).resolve()
+        self.latency = latency
+        self.fault = None
+        self.requests = []
+        self._lock = threading.Lock()
+        self._connections = set()
+        self._threads = []
+        self._listener = None
+        self._gone = threading.Event()
+        self.port = 0
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    @property
+    def host(self):
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self):
+        return f"http://{self.host}"
+
+    def start(self):
+        """Listens, on the same port as before where there was one."""
+        self._gone = threading.Event()
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(("127.0.0.1", self.port))
+        self._listener.listen(256)
+        self.port = self._listener.getsockname()[1]
+        self._spawn(self._accept, self._listener, self._gone)
+
+    def stop(self):
+        """Listens no more and drops all connections: clients are refused."""
+        self._gone.set()
+        self._listener.close()
+        # A thread in accept() keeps the port open until it wakes up.
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=0.2).close()
+        except OSError:
+            pass
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def forget(self):
+        """Starts counting anew."""
+        with self._lock:
+            self.requests = []
+
+    def count(self, *parts):
+        """Number of requests since the last `forget` whose path contains each of `parts`."""
+        with self._lock:
+            return sum(all(part in request.path for part in parts) for request in self.requests)
+
+    def _spawn(self, function, *arguments):
+        thread = threading.Thread(target=function, args=arguments, daemon=True)
+        thread.start()
+        self._threads = [t for t in self._threads if t.is_alive()] + [thread]
+
+    def _accept(self, listener, gone):
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            if gone.is_set():
+                connection.close()
+                return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self._lock:
+                self._connections.add(connection)
+            self._spawn(self._converse, connection, gone)
+
+    def _converse(self, connection, gone):
+        try:
+            with connection, connection.makefile("rb") as reader:
+                while not gone.is_set() and (request := self._read(reader)):
+                    if not self._answer(connection, request, gone):
+                        return
+        except OSError:
+            pass
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+
+    def _read(self, reader):
+        line = reader.readline().decode("latin-1").split()
+        if len(line) != 3:
+            return None
+        headers = {}
+        while (text := reader.readline().decode("latin-1").strip()):
+            name, _, value = text.partition(":")
+            headers[name.strip().lower()] = value.strip()
+        reader.read(int(headers.get("content-length", 0)))
+        method, target, _ = line
+        path = urllib.parse.unquote(target.partition("?")[0])
+        with self._lock:
+            request = Request(method, path, parse_range(headers.get("range")), headers, len(self.requests))
+            self.requests.append(request)
+        return request
+
+    def _file(self, path):
+        file = (self.root / path.lstrip("/")).resolve()
+        return file if file.is_relative_to(self.root) and file.is_file() else None
+
+    def _answer(self, connection, request, gone):
+        """Sends one answer; says whether the connection can be used again."""
+        fault = self.fault(request) if self.fault else None
+        kind = fault.kind if fault else None
+        if self.latency:
+            time.sleep(self.latency)
+        if kind == "delay":
+            gone.wait(fault.seconds)
+        if kind == "silent":
+            wait_until_left(connection, gone)
+            return False
+        if kind == "reset":
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return False
+        if kind == "status":
+            body = b"<Error><Code>Fault</Code></Error>"
+            return send(connection, request, fault.status, [("Content-Type", "application/xml"), *fault.headers], body)
+        if kind == "html":
+            return send(connection, request, 200, [("Content-Type", "text/html; charset=utf-8")], HTML)
+        if request.method not in ("GET", "HEAD"):
+            return send(connection, request, 405, [], b"")
+        file = self._file(request.path)
+        if file is None:
+            xml = b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchKey</Code></Error>'
+            return send(connection, request, 404, [("Content-Type", "application/xml")], xml)
+        with open(file, "rb") as opened:
+            return self._serve(connection, request, fault, opened, gone)
+
+    def _serve(self, connection, request, fault, file, gone):
+        kind = fault.kind if fault else None
+        stat = os.fstat(file.fileno())
+        size = stat.st_size
+        etag = f'"{hashlib.sha256(f"{file.name} {size} {stat.st_mtime_ns}".encode()).hexdigest()[:24]}"'
+        if kind == "etag":
+            etag = '"another"'
+        wanted = request.headers.get("if-match")
+        if wanted not in (None, "*", etag):
+            return send(connection, request, 412, [("ETag", etag)], b"")
+        start, end = request.range or (0, size)
+        if start < 0:
+            start, end = max(0, size + start), size
+        ranged = request.range is not None and kind != "ok200"
+        if ranged and start >= size:
+            return send(connection, request, 416, [("Content-Range", f"bytes */{size}")], b"")
+        start, end = (start, min(end, size)) if ranged else (0, size)
+        if kind == "short_clean":
+            end = max(start, end - 1)
+        elif kind == "long":
+            end = end + 7
+        elif kind == "other_range":
+            start, end = (start + 1, end + 1) if end < size else (start - 1, end - 1)
+        body = os.pread(file.fileno(), end - start, max(0, start)).ljust(end - start, b"x")
+        headers = [
+            ("Content-Type", "application/octet-stream"), ("ETag", etag),
+            ("Last-Modified", LAST_MODIFIED), ("Accept-Ranges", "bytes"),
+        ]
+        if ranged:
+            headers.append(("Content-Range", f"bytes {start}-{end - 1}/{max(size, end)}"))
+        return send(connection, request, 206 if ranged else 200, headers, body, fault, gone)
+
+
+def send(connection, request, status, headers, body, fault=None, gone=None):
+    kind = fault.kind if fault else None
+    lines = [f"HTTP/1.1 {status} {'OK' if status < 400 else 'Refused'}", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
+    if request.method == "HEAD":
+        return True
+    if kind == "short":
+        connection.sendall(body[:-1])
+        return False
+    if kind in ("stall", "close"):
+        connection.sendall(body[:len(body) // 2])
+        if kind == "stall":
+            wait_until_left(connection, gone)
+        return False
+    if kind == "drip":
+        for position in range(len(body)):
+            connection.sendall(body[position:position + 1])
+            if gone.wait(1 / fault.bytes_per_second):
+                return False
+        return True
+    connection.sendall(body)
+    return True
+
+
+def wait_until_left(connection, gone):
+    connection.settimeout(0.1)
+    while not gone.is_set():
+        try:
+            if not connection.recv(1):
+                return
+        except TimeoutError:
+            continue
+
+
+def parse_range(text):
+    """`bytes=a-b` as half-open (a, b+1); `bytes=a-` up to a huge end; `bytes=-n` as (-n, 0)."""
+    if not text or not text.startswith("bytes=") or "," in text:
+        return None
+    first, _, last = text[6:].partition("-")
+    if not first:
+        return (-int(last), 0)
+    return (int(first), int(last) + 1 if last else 1 << 62)

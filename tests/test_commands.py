@@ -1,0 +1,309 @@
+"""The commands: what they print, with which exit code they end, and what they say when something is wrong."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import tomllib
+
+import pytest
+
+import truth
+from mounting import BINARY, clean_up, configuration, daemons, emfs, is_mounted, mounted, wait_for
+
+COMMANDS = ["mount", "umount", "status", "datasets", "demo"]
+VALID = configuration({"v": {"kind": "tiff", "url": "http://127.0.0.1:9/v.tif"}})
+
+
+def sentence(done, *words, code=1):
+    """The command failed with the code and one message that has the words, without a panic or a trace."""
+    assert done.returncode == code, f"{done.returncode}: {done.stderr}"
+    assert done.stdout == ""
+    assert "panicked" not in done.stderr and "RUST_BACKTRACE" not in done.stderr
+    if code == 1:
+        assert len(done.stderr.strip().splitlines()) <= 4, done.stderr
+    for word in words:
+        assert re.search(word, done.stderr, re.I), f"{word!r} is not in: {done.stderr}"
+
+
+@pytest.fixture
+def config(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text(VALID)
+    return file
+
+
+def test_help_names_every_command_and_each_has_an_example():
+    text = emfs("--help").stdout
+    for command in COMMANDS:
+        assert re.search(rf"^\s+{command}\b", text, re.M), command
+        own = emfs(command, "--help").stdout
+        assert re.search(rf"emfs {command}\b", own.partition("Usage")[2].partition("\n")[2]) or "example" in own.lower(), command
+
+
+def test_version():
+    assert re.fullmatch(r"emfs \d+\.\d+\.\d+.*\n", emfs("--version").stdout)
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["mount"], ["mount", "--nonsense", "/x"], ["umount"], ["status"], ["status", "/x", "/y"]])
+def test_wrong_usage_is_exit_code_2(arguments):
+    done = emfs(*arguments, check=False)
+    assert done.returncode == 2
+    assert "usage" in done.stderr.lower()
+
+
+@pytest.mark.parametrize("option", [["--memory", "lots"], ["--memory", "-1"], ["--memory", "12T"], ["--memory", "99999999999G"], ["--timeout", "soon"], ["--timeout", "-3"]])
+def test_a_bad_value_of_an_option_is_exit_code_2_and_names_it(tmp_path, option):
+    (tmp_path / "m").mkdir()
+    done = emfs("mount", tmp_path / "m", *option, check=False)
+    sentence(done, option[0], code=2)
+    assert not is_mounted(tmp_path / "m")
+
+
+def test_a_missing_mountpoint_is_a_sentence(tmp_path, config):
+    sentence(emfs("mount", tmp_path / "none", "--config", config, check=False), "none", "does not exist|no such|mkdir")
+
+
+def test_a_file_as_mountpoint_is_a_sentence(tmp_path, config):
+    sentence(emfs("mount", config, "--config", config, check=False), "config.toml", "director|folder")
+
+
+def test_a_mountpoint_that_is_not_empty_is_a_sentence(tmp_path, config):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "file").write_text("mine")
+    sentence(emfs("mount", tmp_path / "m", "--config", config, check=False), "not empty")
+    assert (tmp_path / "m" / "file").read_text() == "mine"
+
+
+def test_a_second_mount_at_the_same_place_is_a_sentence(tmp_path):
+    with mounted(tmp_path, VALID) as mount:
+        sentence(emfs("mount", mount.path, "--config", mount.config_file, check=False), "already|mounted|in use")
+        assert os.listdir(mount.path)
+
+
+def test_a_missing_configuration_is_a_sentence(tmp_path):
+    (tmp_path / "m").mkdir()
+    sentence(emfs("mount", tmp_path / "m", "--config", tmp_path / "none.toml", check=False), "none.toml")
+
+
+def test_mount_without_the_device_is_a_sentence(tmp_path, config):
+    if os.getuid() != 0:
+        pytest.skip("hiding /dev/fuse needs root")
+    (tmp_path / "m").mkdir()
+    hidden = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", 'mount -t tmpfs none /dev && exec "$@"', "sh", BINARY, "mount", tmp_path / "m", "--config", config],
+        capture_output=True, text=True, timeout=60)
+    sentence(hidden, "/dev/fuse")
+
+
+WRONG = {
+    "syntax": ('[[dataset]\nname = "x"\n', 1, None),
+    "unknown-kind": ('[[dataset]]\nname = "x"\n[dataset.source]\nkind = "hdf5"\nurl = "http://h/x"\n', 4, "kind|hdf5"),
+    "unknown-key": ('[[dataset]]\nname = "x"\n[dataset.source]\nkind = "tiff"\nurl = "http://h/x"\ncolour = 1\n', 6, "colour"),
+    "unknown-top-key": ('datasets = 3\n', 1, "datasets"),
+    "missing-url": ('[[dataset]]\nname = "x"\n[dataset.source]\nkind = "tiff"\n', None, "url"),
+    "missing-source": ('[[dataset]]\nname = "x"\n', None, "source"),
+    "missing-name": ('[[dataset]]\n[dataset.source]\nkind = "tiff"\nurl = "http://h/x"\n', None, "name"),
+    "wrong-type": ('[[dataset]]\nname = 5\nsource = { kind = "tiff", url = "http://h/x" }\n', 2, "name"),
+    "bad-name": ('[[dataset]]\nname = "a b"\nsource = { kind = "tiff", url = "http://h/x" }\n', 2, "name|a b"),
+    "zarr-in-name": ('[[dataset]]\nname = "a.zarr"\nsource = { kind = "tiff", url = "http://h/x" }\n', 2, "zarr"),
+    "slash-in-name": ('[[dataset]]\nname = "../a"\nsource = { kind = "tiff", url = "http://h/x" }\n', 2, "name|a"),
+    "root-document": ('[[dataset]]\nname = "metadata.json"\nsource = { kind = "tiff", url = "http://h/x" }\n', 2, "metadata.json"),
+    "duplicate": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x" }\n[[dataset]]\nname = "A"\nsource = { kind = "tiff", url = "http://h/x" }\n', 5, "A"),
+    "bad-url": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "gopher://h/x" }\n', 3, "gopher|url"),
+    "bad-chunk": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x", chunk = [0, 64, 64] }\n', 3, "chunk"),
+    "chunk-of-two": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x", chunk = [64, 64] }\n', 3, "chunk"),
+    "bad-voxel-size": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x", voxel_size = [-1, 4, 4] }\n', 3, "voxel_size"),
+    "nan-voxel-size": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x", voxel_size = [nan, 4, 4] }\n', 3, "voxel_size"),
+    "bad-window": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x", window = [9, 1] }\n', 3, "window"),
+    "bad-credentials": ('[[dataset]]\nname = "a"\nsource = { kind = "zarr", url = "s3://h/x", credentials = "mine" }\n', 3, "credentials|mine"),
+    "bad-image-name": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x" }\n[[dataset.image]]\nname = "Big"\nsource = { kind = "tiff", url = "http://h/x" }\n', 5, "Big|name"),
+    "image-called-em": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x" }\n[[dataset.image]]\nname = "em"\nsource = { kind = "tiff", url = "http://h/x" }\n', 5, "em"),
+    "no-connections": ('[host."h"]\nconnections = 0\n', 2, "connections"),
+    "negative-rate": ('[host."h"]\nrate = -1.0\n', 2, "rate"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_error_of_the_configuration_names_file_line_and_key(tmp_path, name):
+    text, line, key = WRONG[name]
+    file = tmp_path / "wrong.toml"
+    file.write_text(text)
+    (tmp_path / "m").mkdir()
+    for arguments in (["datasets", "--config", file], ["mount", tmp_path / "m", "--config", file]):
+        done = emfs(*arguments, check=False)
+        assert done.returncode == 1 and done.stdout == "", done
+        assert "wrong.toml" in done.stderr
+        if line:
+            assert re.search(rf"wrong\.toml:{line}\b|line {line}\b", done.stderr), done.stderr
+        if key:
+            assert re.search(key, done.stderr), done.stderr
+    assert not is_mounted(tmp_path / "m")
+
+
+def test_datasets_lists_the_built_in_ones_without_network():
+    environment = os.environ | {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "all_proxy")}
+    text = emfs("datasets", env=environment).stdout
+    for name in ("idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2"):
+        assert name in text
+    entries = json.loads(emfs("datasets", "--json", env=environment).stdout)
+    entries = entries["datasets"] if isinstance(entries, dict) else entries
+    assert {"idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2"} <= {entry.get("name") or entry.get("dataset") for entry in entries}
+
+
+def test_datasets_toml_is_a_configuration_that_can_be_used(tmp_path):
+    text = emfs("datasets", "--toml").stdout
+    parsed = tomllib.loads(text)
+    assert {"idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2"} <= {dataset["name"] for dataset in parsed["dataset"]}
+    (tmp_path / "own.toml").write_text(text)
+    assert emfs("datasets", "--config", tmp_path / "own.toml").stdout == emfs("datasets").stdout
+
+
+def test_datasets_shows_a_dash_for_what_is_unknown_and_asks_the_sources_with_probe(tmp_path, serve):
+    (tmp_path / "files").mkdir()
+    volume = truth.itk(tmp_path / "files", "v", (7, 23, 29), "u2", 1)
+    origin = serve(tmp_path / "files")
+    file = tmp_path / "config.toml"
+    file.write_text(configuration({"v": truth.source_at(volume, origin)}))
+    text = emfs("datasets", "--config", file).stdout
+    assert "-" in text.split() and origin.requests == []
+    probed = emfs("datasets", "--config", file, "--probe").stdout
+    assert origin.requests
+    for word in ("7", "23", "29", "uint16"):
+        assert re.search(rf"\b{word}\b", probed), probed
+    assert json.loads(emfs("datasets", "--config", file, "--probe", "--json").stdout)
+    origin.stop()
+    gone = emfs("datasets", "--config", file, "--probe", check=False, timeout=120)
+    assert "panicked" not in gone.stderr
+
+
+@pytest.mark.parametrize("arguments", [["datasets"], ["datasets", "--json"], ["datasets", "--toml"], ["--help"], ["mount", "--help"]])
+def test_output_into_a_closed_pipe_does_not_panic(arguments):
+    for consumer in ("true", "head -0", "head -c 1"):
+        done = subprocess.run(["bash", "-c", f'set -o pipefail; "$0" "$@" | {consumer}', BINARY, *arguments], capture_output=True, text=True, timeout=30)
+        assert "panicked" not in done.stderr and done.returncode in (0, 1, 128 + signal.SIGPIPE), done.stderr
+
+
+def test_mount_returns_once_the_tree_answers_and_leaves_one_daemon(tmp_path):
+    with mounted(tmp_path, VALID) as mount:
+        assert os.listdir(mount.path)
+        assert len(daemons(mount.path)) == 1
+
+
+def test_the_daemon_lets_go_of_the_terminal_and_of_the_working_folder(tmp_path):
+    with mounted(tmp_path, VALID) as mount:
+        for number in (0, 1, 2):
+            assert not os.readlink(f"/proc/{mount.pid}/fd/{number}").startswith(("/dev/pts", "pipe:"))
+        assert os.readlink(f"/proc/{mount.pid}/cwd") == "/"
+        assert os.getsid(mount.pid) == mount.pid or os.getsid(mount.pid) != os.getsid(0)
+
+
+def test_status_is_for_people_and_as_json(tmp_path):
+    with mounted(tmp_path, VALID) as mount:
+        assert "request" in emfs("status", mount.path).stdout.lower()
+        assert {"fuse", "hosts", "cache", "memory", "failures"} <= set(mount.status())
+
+
+def test_status_and_umount_of_what_is_not_mounted_are_sentences(tmp_path):
+    for command in ("status", "umount"):
+        sentence(emfs(command, tmp_path, check=False), re.escape(str(tmp_path)))
+        sentence(emfs(command, tmp_path / "none", check=False), "none")
+
+
+def test_umount_of_a_busy_mount_says_so_and_it_goes_on(tmp_path):
+    with mounted(tmp_path, VALID) as mount:
+        descriptor = os.open(mount.path, os.O_RDONLY)
+        try:
+            done = emfs("umount", mount.path, check=False)
+            if done.returncode:
+                sentence(done, "busy|in use")
+                assert os.listdir(mount.path)
+        finally:
+            os.close(descriptor)
+
+
+def test_only_the_named_datasets_are_mounted(tmp_path):
+    two = configuration({name: {"kind": "tiff", "url": f"http://127.0.0.1:9/{name}.tif"} for name in ("one", "two", "three")})
+    with mounted(tmp_path, two, "--dataset", "one", "--dataset", "three") as mount:
+        assert {"one", "three"} <= set(os.listdir(mount.path)) and "two" not in os.listdir(mount.path)
+
+
+def test_an_unknown_dataset_is_a_sentence(tmp_path, config):
+    (tmp_path / "m").mkdir()
+    sentence(emfs("mount", tmp_path / "m", "--config", config, "--dataset", "other", check=False), "other")
+
+
+def test_the_built_in_catalogue_mounts_without_network(tmp_path):
+    path = tmp_path / "m"
+    path.mkdir()
+    try:
+        emfs("mount", path, "--log", tmp_path / "log")
+        assert {"idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2"} <= set(os.listdir(path))
+        assert {"em.zarr", "training.zarr", "testing.zarr"} <= set(os.listdir(path / "epfl-hippocampus"))
+        status = json.loads(emfs("status", path, "--json").stdout)
+        assert sum(host["requests"] for host in status["hosts"].values()) == 0
+    finally:
+        clean_up(path)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_unmounts(tmp_path, config, how):
+    path = tmp_path / "m"
+    path.mkdir()
+    try:
+        with subprocess.Popen([BINARY, "mount", path, "--config", config, "--foreground"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as daemon:
+            wait_for(lambda: is_mounted(path) and os.listdir(path), 20, "the mount")
+            daemon.send_signal(how)
+            _, log = daemon.communicate(timeout=20)
+            assert daemon.returncode == 0, log
+        assert not is_mounted(path)
+    finally:
+        clean_up(path)
+
+
+def test_the_log_lies_under_the_state_folder_unless_named(tmp_path, config):
+    path = tmp_path / "m"
+    path.mkdir()
+    try:
+        emfs("mount", path, "--config", config, env=os.environ | {"XDG_STATE_HOME": str(tmp_path / "state")})
+        assert list((tmp_path / "state" / "emfs").iterdir())
+    finally:
+        clean_up(path)
+
+
+def test_a_relative_mountpoint_and_a_path_with_spaces_work(tmp_path, config):
+    path = tmp_path / "my data"
+    path.mkdir()
+    try:
+        emfs("mount", "my data", "--config", config, "--log", tmp_path / "log", cwd=tmp_path)
+        assert os.listdir(path)
+        emfs("status", "my data/", cwd=tmp_path)
+        emfs("umount", "my data", cwd=tmp_path)
+        wait_for(lambda: not is_mounted(path), 10, "unmounting")
+    finally:
+        clean_up(path)
+
+
+def test_files_of_this_machine_are_sources_too(tmp_path):
+    import expected
+
+    files = tmp_path / "files"
+    files.mkdir()
+    stack = truth.imagej(files, "stack", (9, 40, 50), "u2", 1)
+    group = truth.zarr_group(files, "group", shape=(9, 20, 30), dtype="<i2", chunks=(8, 8, 8), seed=2)
+    text = configuration({
+        "path": {"kind": "tiff", "url": f"{files}/stack.tif"}, "relative": {"kind": "tiff", "url": "../files/stack.tif"},
+        "file-url": {"kind": "tiff", "url": f"file://{files}/stack.tif"}, "group": {"kind": "zarr", "url": f"{files}/group.zarr"},
+    })
+    with mounted(tmp_path / "mount", text) as mount:
+        for name, volume in (("path", stack), ("relative", stack), ("file-url", stack), ("group", group)):
+            assert (mount / name / "em.zarr" / "s0" / "0" / "0" / "0").read_bytes() == expected.chunk_bytes(volume.levels[0], volume.chunk[0], (0, 0, 0)), name
+
+
+def test_verbose_logs_more(tmp_path):
+    with mounted(tmp_path / "quiet", VALID) as quiet:
+        os.listdir(quiet.path)
+    with mounted(tmp_path / "loud", VALID, "-v", "-v", "-v") as loud:
+        os.listdir(loud.path)
+    assert len(loud.log) > len(quiet.log)

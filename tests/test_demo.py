@@ -1,0 +1,101 @@
+"""`emfs demo`: the replica, mounted, shown and cleaned up."""
+
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import tomllib
+import urllib.parse
+
+import pytest
+
+import replica
+from mounting import BINARY, daemons, emfs, is_mounted, wait_for
+
+DATASETS = {"idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2"}
+
+
+def mounts():
+    return {line.split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()}
+
+
+def check_picture(text):
+    """The PNG that the text names exists and is a picture of several tones."""
+    from PIL import Image
+
+    (path,) = set(re.findall(r"(/\S+\.png)", text))
+    with Image.open(path) as picture:
+        assert picture.width > picture.height > 50
+        low, high = picture.convert("L").getextrema()
+        assert high - low > 50
+    return pathlib.Path(path)
+
+
+def test_once_shows_everything_and_leaves_nothing_behind(tmp_path):
+    before = mounts()
+    done = emfs("demo", "--once", timeout=120, cwd=tmp_path)
+    assert mounts() == before
+    for name in DATASETS:
+        assert name in done.stdout
+    for word in ("zarr", "tensorstore", "napari"):
+        assert word in done.stdout.lower()
+    check_picture(done.stdout + done.stderr)
+
+
+def test_it_mounts_where_it_is_told_and_ctrl_c_cleans_up(tmp_path):
+    path = tmp_path / "em"
+    path.mkdir()
+    demo = subprocess.Popen([BINARY, "demo", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path)
+    try:
+        wait_for(lambda: is_mounted(path), 60, "the mount")
+        wait_for(lambda: {entry.name for entry in path.iterdir()} >= DATASETS, 20, "the datasets")
+        assert (path / "jrc_mus-nacc-2" / "em.zarr" / "s0" / "0" / "0" / "0").read_bytes()
+        demo.send_signal(signal.SIGINT)
+        out, _ = demo.communicate(timeout=30)
+        assert demo.returncode == 0, out
+        assert not is_mounted(path) and not daemons(path)
+    finally:
+        demo.kill()
+        if is_mounted(path):
+            subprocess.run(["umount", "-l", path], check=False)
+
+
+def test_into_a_closed_pipe_it_does_not_panic(tmp_path):
+    done = subprocess.run(["bash", "-c", '"$0" demo --once | head -1', BINARY], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert "panicked" not in done.stderr
+    wait_for(lambda: not [mount for mount in mounts() if "emfs" in mount], 20, "no mount is left")
+
+
+def test_the_replica_answers_on_loopback_only_and_in_the_shapes_of_the_archives(tmp_path):
+    with replica.served(tmp_path / "log") as config:
+        parsed = tomllib.loads(config)
+        assert {dataset["name"] for dataset in parsed["dataset"]} == DATASETS
+        kinds = {dataset["name"]: dataset["source"] for dataset in parsed["dataset"]}
+        assert kinds["idr-9846137"]["kind"] == "idr" and kinds["epfl-hippocampus"]["kind"] == "tiff" and kinds["jrc_mus-nacc-2"]["kind"] == "zarr"
+        server = urllib.parse.urlsplit(kinds["idr-9846137"]["server"])
+        assert server.hostname in ("127.0.0.1", "localhost")
+        url = replica.idr_file(kinds["idr-9846137"])
+        whole = replica.fetch(url)
+        request = f"GET {urllib.parse.urlsplit(url).path} HTTP/1.1\r\nHost: x\r\nRange: bytes=10-29\r\nConnection: close\r\n\r\n"
+        with socket.create_connection((server.hostname, server.port), timeout=5) as connection:
+            connection.sendall(request.encode())
+            answer = b""
+            while piece := connection.recv(65536):
+                answer += piece
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b" 206 " in head.splitlines()[0] and f"bytes 10-29/{len(whole)}".encode() in head
+        assert body == whole[10:30]
+    assert re.search(r"GET .* 206", (tmp_path / "log").read_text())
+
+
+@pytest.mark.parametrize("image", ["em", "training", "testing"])
+def test_the_replica_has_the_images_of_epfl(demo, image):
+    assert ("epfl-hippocampus", image, None) in demo.truth
+    assert all(volume.levels[0].size > 1000 for volume in demo.truth.values())
+
+
+def test_the_replica_of_idr_is_found_through_omero(demo):
+    (demo.mount / "idr-9846137" / "em.zarr" / ".zattrs").read_text()
+    log = demo.log_file.read_text()
+    assert "original_file_paths" in log and "/api/v0/m/images/" in log

@@ -1,0 +1,296 @@
+"""The tree is what its documents say: names, sizes, modes, bytes; nothing can be written, nothing else is there."""
+
+import errno
+import hashlib
+import json
+import os
+import random
+import stat
+import subprocess
+
+import pytest
+
+import expected
+
+both = pytest.mark.parametrize("v3", [False, True], ids=["v2", "v3"])
+
+
+def listing(folder):
+    return sorted(os.listdir(folder))
+
+
+def files_below(folder):
+    return sorted(os.path.relpath(os.path.join(at, name), folder) for at, _, names in os.walk(folder) for name in names)
+
+
+def test_the_root_lists_the_datasets(odd):
+    assert set(odd.volumes) <= set(listing(odd.mount.path))
+
+
+def test_a_dataset_lists_both_stores_and_the_64_ones_where_the_grid_is_another(odd, volume):
+    names = set(listing(odd.mount / volume.name))
+    assert {"em.zarr", "em.v3.zarr", "metadata.json"} <= names
+    other = any(list(chunk) != [64, 64, 64] for chunk in volume.chunk)
+    assert names & {"em.chunk-64.zarr", "em.chunk-64.v3.zarr"} == ({"em.chunk-64.zarr", "em.chunk-64.v3.zarr"} if other else set())
+
+
+@both
+def test_a_store_holds_its_documents_and_every_chunk_and_nothing_else(odd, volume, v3):
+    documents = set(expected.documents(volume, v3=v3))
+    chunks = {f"s{level}/{expected.chunk_path(index, v3)}" for level, array in enumerate(volume.levels)
+              for index in expected.chunk_indices(array.shape, volume.chunk[level])}
+    assert set(files_below(odd.store(volume.name, v3))) == documents | chunks
+
+
+@both
+def test_chunk_files_are_little_endian_c_order_padded_with_0(odd, volume, v3):
+    store = odd.store(volume.name, v3)
+    for level, array in enumerate(volume.levels):
+        chunk = volume.chunk[level]
+        for index in expected.chunk_indices(array.shape, chunk):
+            path = store / f"s{level}" / expected.chunk_path(index, v3)
+            assert path.read_bytes() == expected.chunk_bytes(array, chunk, index), path
+
+
+def relaxed(document):
+    """A document without what emfs is free to choose; that it is there and sound is asserted on the way."""
+    document = json.loads(json.dumps(document))
+    ome = document.get("attributes", {}).get("ome", document)
+    for multiscale in ome.get("multiscales", []):
+        name = multiscale.pop("name")
+        assert name and "/" not in name
+        multiscale.pop("type", None)
+        multiscale.pop("metadata", None)
+    if "omero" in ome:
+        assert ome["omero"].pop("name")
+        (channel,) = ome["omero"]["channels"]
+        window = channel.pop("window")
+        assert set(window) == {"min", "max", "start", "end"}
+        assert window["min"] <= window["start"] < window["end"] <= window["max"]
+    for inner in document.get("metadata", {}).values() if "zarr_consolidated_format" in document else []:
+        inner.update(relaxed(inner))
+    if "zarr_consolidated_format" in document:
+        document["metadata"] = {path: relaxed(inner) for path, inner in document["metadata"].items()}
+    return document
+
+
+@both
+def test_documents_are_as_specified_field_by_field(odd, volume, v3):
+    store = odd.store(volume.name, v3)
+    for path, document in expected.documents(volume, v3=v3).items():
+        assert relaxed(json.loads((store / path).read_text())) == relaxed(document), path
+
+
+def test_a_configured_window_is_in_the_omero_block(odd):
+    volume = odd.volumes["big-u32"]
+    for path, inner in ((".zattrs", lambda d: d), ("zarr.json", lambda d: d["attributes"]["ome"])):
+        store = odd.store(volume.name, path == "zarr.json")
+        window = inner(json.loads((store / path).read_text()))["omero"]["channels"][0]["window"]
+        assert (window["start"], window["end"]) == volume.window
+
+
+@pytest.mark.parametrize("name", ["ij-u8", "one-page", "z2-blosc-lz4"])
+def test_the_window_of_8_bits_is_the_whole_range_where_nobody_says_another(odd, name):
+    window = json.loads((odd.store(name) / ".zattrs").read_text())["omero"]["channels"][0]["window"]
+    assert window["start"] == 0 and window["end"] == 255 or name == "ij-u8"
+
+
+def test_zmetadata_holds_the_single_documents(odd, volume):
+    store = odd.store(volume.name)
+    consolidated = json.loads((store / ".zmetadata").read_text())
+    assert consolidated["zarr_consolidated_format"] == 1
+    singles = {path for path in expected.documents(volume) if path != ".zmetadata"}
+    assert set(consolidated["metadata"]) == singles
+    for path in singles:
+        assert consolidated["metadata"][path] == json.loads((store / path).read_text()), path
+
+
+def test_the_64_store_differs_in_its_chunks_only(odd, volume):
+    chunks = [[64, 64, 64]] * len(volume.levels)
+    for v3 in (False, True):
+        store = odd.mount / volume.name / f"em.chunk-64{'.v3' if v3 else ''}.zarr"
+        for path, document in expected.documents(volume, chunks=chunks, v3=v3).items():
+            assert relaxed(json.loads((store / path).read_text())) == relaxed(document), path
+        array = volume.levels[0]
+        for index in expected.chunk_indices(array.shape, chunks[0]):
+            path = store / "s0" / expected.chunk_path(index, v3)
+            assert path.read_bytes() == expected.chunk_bytes(array, chunks[0], index), path
+
+
+def test_labels_are_listed_and_described(demo):
+    found = 0
+    for (dataset, image, label), volume in demo.truth.items():
+        if label is None:
+            continue
+        found += 1
+        v2, v3 = demo.mount / dataset / f"{image}.zarr", demo.mount / dataset / f"{image}.v3.zarr"
+        assert "labels" in listing(v2) and "labels" in listing(v3)
+        assert label in json.loads((v2 / "labels" / ".zattrs").read_text())["labels"]
+        assert json.loads((v2 / "labels" / ".zgroup").read_text()) == {"zarr_format": 2}
+        group = json.loads((v3 / "labels" / "zarr.json").read_text())
+        assert group["node_type"] == "group" and label in group["attributes"]["ome"]["labels"]
+        assert "image-label" in json.loads((v2 / "labels" / label / ".zattrs").read_text())
+        assert "image-label" in json.loads((v3 / "labels" / label / "zarr.json").read_text())["attributes"]["ome"]
+        assert json.loads((v2 / "labels" / label / "s0" / ".zarray").read_text())["shape"] == list(volume.levels[0].shape)
+    assert found
+
+
+def test_an_image_without_labels_has_no_labels_folder(odd, volume):
+    assert not (odd.store(volume.name) / "labels").exists()
+
+
+def everything(mount):
+    for at, folders, names in os.walk(mount.path):
+        for name in folders + names:
+            yield os.path.join(at, name)
+
+
+@pytest.mark.parametrize("name", ["ij-u8", "z2-zstd-i2", "z3-zstd"])
+def test_sizes_modes_and_owner(odd, name):
+    for path in [*everything(type("Folder", (), {"path": odd.mount / name})), odd.mount / name]:
+        found = os.lstat(path)
+        assert (found.st_uid, found.st_gid) == (os.getuid(), os.getgid()), path
+        if stat.S_ISDIR(found.st_mode):
+            assert stat.S_IMODE(found.st_mode) == 0o555, path
+            continue
+        assert stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o444, path
+        with open(path, "rb") as file:
+            assert found.st_size == len(file.read()), path
+        assert found.st_blocks == -(-found.st_size // 512), path
+
+
+def test_readdir_and_stat_agree(odd):
+    for at in [odd.mount.path, odd.mount / "z2-zstd-i2", odd.store("z2-zstd-i2"), odd.store("z2-zstd-i2") / "s0" / "0"]:
+        for entry in os.scandir(at):
+            assert entry.inode() == os.lstat(entry.path).st_ino, entry.path
+            assert entry.is_dir() == stat.S_ISDIR(os.lstat(entry.path).st_mode), entry.path
+
+
+def test_inodes_are_unique(odd):
+    seen = {}
+    for name in ("ij-u8", "z2-zstd-i2", "one-voxel"):
+        for path in everything(type("Folder", (), {"path": odd.mount / name})):
+            inode = os.lstat(path).st_ino
+            assert inode not in seen, f"{path} and {seen[inode]} have the inode {inode}"
+            seen[inode] = path
+
+
+def digest(folder):
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files_below(folder)}
+
+
+@pytest.mark.parametrize("name", ["ij-u8", "z2-zstd-i2"])
+@both
+def test_cp_tar_and_rsync_copy_equal_bytes(odd, name, v3, tmp_path):
+    store = odd.store(name, v3)
+    right = digest(store)
+    subprocess.run(["cp", "-r", store, tmp_path / "cp"], check=True)
+    subprocess.run(["rsync", "-a", f"{store}/", tmp_path / "rsync"], check=True)
+    subprocess.run(["tar", "-C", store, "-S", "-cf", tmp_path / "store.tar", "."], check=True)
+    (tmp_path / "tar").mkdir()
+    subprocess.run(["tar", "-C", tmp_path / "tar", "-xf", tmp_path / "store.tar"], check=True)
+    for way in ("cp", "rsync", "tar"):
+        assert digest(tmp_path / way) == right, way
+    level = odd.volumes[name].levels[0]
+    index = next(iter(expected.chunk_indices(level.shape, odd.volumes[name].chunk[0])))
+    assert (tmp_path / "cp" / "s0" / expected.chunk_path(index, v3)).read_bytes() == expected.chunk_bytes(level, odd.volumes[name].chunk[0], index)
+    subprocess.run(["chmod", "-R", "u+w", tmp_path], check=True)
+
+
+def code(function, *arguments, **options):
+    try:
+        function(*arguments, **options)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return None
+
+
+def test_nothing_can_be_written(odd, tmp_path):
+    store = odd.store("ij-u8")
+    chunk = store / "s0" / "0" / "0" / "0"
+    assert code(open, chunk, "r+b") == "EROFS"
+    assert code(open, store / "new", "wb") == "EROFS"
+    assert code(os.mkdir, store / "folder") == "EROFS"
+    assert code(os.unlink, chunk) == "EROFS"
+    assert code(os.rmdir, store / "s0") == "EROFS"
+    assert code(os.rename, chunk, store / "s0" / "0" / "0" / "9") == "EROFS"
+    assert code(os.symlink, "x", store / "link") == "EROFS"
+    assert code(os.link, chunk, store / "link") == "EROFS"
+    assert code(os.chmod, chunk, 0o666) == "EROFS"
+    assert code(os.utime, chunk) == "EROFS"
+    assert code(os.truncate, chunk, 0) == "EROFS"
+    assert code(os.mknod, store / "pipe", stat.S_IFIFO | 0o600) == "EROFS"
+    assert code(os.setxattr, chunk, "user.x", b"y") in ("EROFS", "EOPNOTSUPP")
+    assert os.statvfs(odd.mount.path).f_flag & os.ST_RDONLY
+
+
+OUTSIDE = [
+    "em.zarr/zarr.json", "em.zarr/.zarray", "em.zarr/labels", "em.zarr/attributes.json", "em.zarr/s0/.zgroup", "em.zarr/s0/zarr.json", "em.zarr/s1x",
+    "em.zarr/s9", "em.zarr/s00", "em.zarr/s-1", "em.zarr/s0/c", "em.zarr/s0/999", "em.zarr/s0/00", "em.zarr/s0/-1", "em.zarr/s0/+1", "em.zarr/s0/0x0",
+    "em.zarr/s0/0/999", "em.zarr/s0/0/0/999", "em.zarr/s0/0/0/00", "em.zarr/s0/0/0/18446744073709551616", "em.zarr/s0/0/0/0 ", "em.zarr/s0/٠",
+    "em.v3.zarr/.zgroup", "em.v3.zarr/.zattrs", "em.v3.zarr/s0/.zarray", "em.v3.zarr/s0/0", "em.v3.zarr/s0/c/0/0/999", "em.v3.zarr/s0/c/c",
+    "em", "em.Zarr", "other.zarr", "em.chunk-0.zarr", "em.chunk-064.zarr", "em.chunk-64", "em.v2.zarr", "em.v3.v3.zarr", "upstream.json",
+]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_names_outside_the_tree_are_absent_and_the_kernel_remembers_it(odd, name):
+    path = odd.mount / "z2-zstd-i2" / name
+    os.stat(odd.store("z2-zstd-i2") / "s0" / "0" / "0" / "0")
+    assert code(os.stat, path) == "ENOENT"
+    before = odd.mount.fuse().get("lookup", 0)
+    assert code(os.stat, path) == "ENOENT"
+    assert odd.mount.fuse().get("lookup", 0) == before
+
+
+def test_a_chunk_is_no_folder(odd):
+    assert code(os.stat, odd.store("z2-zstd-i2") / "s0" / "0" / "0" / "0" / "0") == "ENOTDIR"
+
+
+def test_dataset_names_outside_the_catalogue_are_absent(odd):
+    for name in ("nothing", "IJ-U8", ".Trash", "autorun.inf", "ij-u8.zarr"):
+        assert code(os.stat, odd.mount / name) == "ENOENT"
+
+
+def test_a_remount_gives_the_same_inodes(odd, tmp_path):
+    from mounting import mounted
+
+    paths = ["em.zarr", "em.v3.zarr", "em.zarr/s1", "em.zarr/s0/1/1/1", "em.v3.zarr/s0/c/1/1/1", "em.chunk-64.zarr/s0/0/0/0"]
+    first = [os.stat(odd.mount / "z2-zstd-i2" / path).st_ino for path in paths]
+    with mounted(tmp_path, odd.mount.config_file.read_text()) as second:
+        assert [os.stat(second / "z2-zstd-i2" / path).st_ino for path in paths] == first
+
+
+def test_reads_at_any_offset_are_parts_of_the_whole(odd):
+    for name in ("itk-u8", "z2-zstd-i2", "strip-deflate-f32"):
+        path = odd.store(name) / "s0" / "0" / "0" / "0"
+        whole = path.read_bytes()
+        generator = random.Random(1)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            for _ in range(200):
+                start, length = generator.randrange(len(whole) + 10), generator.randrange(1, 70000)
+                assert os.pread(descriptor, length, start) == whole[start:start + length]
+            assert os.pread(descriptor, 10, len(whole)) == b""
+        finally:
+            os.close(descriptor)
+
+
+def test_mmap_sees_the_same_bytes(odd):
+    import mmap
+
+    path = odd.store("ij-u16") / "s0" / "0" / "1" / "0"
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert mapped[:] == path.read_bytes()
+
+
+def test_posix_locks_are_possible(odd):
+    import fcntl
+
+    with open(odd.store("ij-u8") / "s0" / "0" / "0" / "0", "rb") as file:
+        fcntl.lockf(file, fcntl.LOCK_SH)
+        fcntl.lockf(file, fcntl.LOCK_UN)
+
+
+def test_statfs_is_answered(odd):
+    assert os.statvfs(odd.mount.path).f_namemax >= 255
