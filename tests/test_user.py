@@ -12,7 +12,7 @@ import pytest
 
 import expected
 import truth
-from mounting import BINARY, clean_up, configuration, daemons, is_mounted, mounted, wait_for
+from mounting import BINARY, configuration, daemons, is_mounted, mounted, wait_for
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user; the other tests ran as one")
 USER = "nobody"
