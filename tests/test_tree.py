@@ -28,6 +28,7 @@ def test_the_root_lists_the_datasets(odd):
 
 
 def test_a_dataset_lists_both_stores_and_the_64_ones_where_the_grid_is_another(odd, volume):
+    assert (odd.store(volume.name) / ".zattrs").stat()  # the grid of a Zarr source is known once somebody looked
     names = set(listing(odd.mount / volume.name))
     assert {"em.zarr", "em.v3.zarr", "metadata.json"} <= names
     other = any(list(chunk) != [64, 64, 64] for chunk in volume.chunk)
@@ -62,6 +63,8 @@ def relaxed(document):
         multiscale.pop("type", None)
         multiscale.pop("metadata", None)
     if "omero" in ome:
+        if ome is not document:  # in 0.5 the version is stated once, for the group
+            ome["omero"].pop("version", None)
         assert ome["omero"].pop("name")
         (channel,) = ome["omero"]["channels"]
         window = channel.pop("window")

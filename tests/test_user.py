@@ -90,7 +90,7 @@ def test_fusermount3_missing_is_a_sentence(home, scene):
     (home / "empty").mkdir()
     # fusermount3 is found by the search path, and by nothing else.
     done = subprocess.run(
-        ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", home / "emfs", "mount", home / "mnt", "--config", home / "config.toml"],
+        [shutil.which("setpriv"), f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", home / "emfs", "mount", home / "mnt", "--config", home / "config.toml"],
         env={"PATH": str(home / "empty"), "HOME": str(home)}, cwd="/", capture_output=True, text=True, timeout=60)
     if done.returncode == 0:
         pytest.skip("fusermount3 was found at its usual place")

@@ -73,6 +73,13 @@ impl Daemon {
         let daemon = Daemon { mounted, _control: control, runtime: Some(runtime) };
         first_answer(daemon.mounted.mountpoint())?;
         tracing::info!("mounted at {}", daemon.mounted.mountpoint().display());
+        tracing::debug!(
+            "emfs {}: {} datasets, {} bytes of memory, timeout {} s",
+            env!("CARGO_PKG_VERSION"),
+            settings.catalog.datasets.len(),
+            settings.memory,
+            settings.timeout.as_secs_f64(),
+        );
         Ok(daemon)
     }
 
