@@ -112,8 +112,8 @@ async fn readers_of_one_page_share_the_request_that_proves_it() {
     let (total, pieces) = itk(165, 768, 1024, 8);
     let reader = sparse(total, pieces);
     let volume = open(reader.clone()).await.unwrap();
-    let bands = (0..64).map(|band| volume.locate(CellIndex([70, band % 3, 0])));
-    assert!(futures::future::join_all(bands).await.iter().all(Result::is_ok));
+    let readers = (0..64).map(|_| volume.locate(CellIndex([70, 0, 0])));
+    assert!(futures::future::join_all(readers).await.iter().all(Result::is_ok));
     // Page 70 and the one that links to it.
     assert_eq!(reader.count(), 5);
 }
@@ -254,9 +254,9 @@ async fn an_imagej_stack_is_one_run_whether_or_not_its_further_directories_are_t
         let volume = open(reader.clone()).await.unwrap();
         assert!(matches!(volume.index, Index::Run { start: 278, pages: 184 }));
         let grid = volume.grid().unwrap();
-        assert_eq!((grid.shape, grid.cell), (Shape([184, 775, 1121]), Shape([1, 128, 1121])));
+        assert_eq!((grid.shape, grid.cell), (Shape([184, 775, 1121]), Shape([1, 775, 1121])));
         assert_eq!(volume.locate(CellIndex([92, 0, 0])).await.unwrap().start, 79_927_578);
-        assert_eq!(volume.locate(CellIndex([183, 6, 0])).await.unwrap().end, 159_854_878);
+        assert_eq!(volume.locate(CellIndex([183, 0, 0])).await.unwrap().end, 159_854_878);
         assert_eq!(reader.count(), requests);
         let description = &volume.description;
         assert_eq!(description.format, "ImageJ TIFF, big-endian, uncompressed");
