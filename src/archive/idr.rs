@@ -12,7 +12,7 @@ use tracing::warn;
 use url::Url;
 
 use self::answer::{Answer, Facts};
-use super::Document;
+use crate::document::Document;
 use crate::remote::{Location, Remote};
 use crate::source::{Description, SourceError};
 
@@ -22,6 +22,9 @@ const ANSWER_LIMIT: u64 = 4 << 20;
 const ATTEMPTS: u32 = 4;
 /// Longest wait before asking again, whatever the server proposes.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// How long the annotations may take.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Where an image's file is, and what OMERO says of the image.
 #[derive(Debug)]
@@ -44,11 +47,16 @@ pub(super) async fn find(
 ) -> Result<Found, SourceError> {
     let server = Location::anonymous(server.clone());
     let files = Location::anonymous(files.clone());
-    let (paths, facts) = futures::join!(
+    let mut annotations = server.join("webclient/api/annotations/");
+    annotations.url.set_query(Some(&format!("type=map&image={image}")));
+    let (paths, facts, annotations) = futures::join!(
         ask(remote, server.join(&format!("webgateway/original_file_paths/{image}/"))),
         ask(remote, server.join(&format!("api/v0/m/images/{image}/"))),
+        annotations_of(remote, annotations),
     );
-    let documents = [&paths, &facts].into_iter().flatten().map(Answer::document).collect();
+    let answers =
+        [(&paths, "omero-files.json"), (&facts, "omero-image.json"), (&annotations, "omero-annotations.json")];
+    let documents = answers.into_iter().filter_map(|(answer, name)| answer.as_ref().ok()?.document(name)).collect();
     let location = paths.and_then(|answer| answer.file(&files));
     let facts = facts.and_then(|answer| answer.facts(image));
     let choice = choose(location, facts, fallback)?;
@@ -56,6 +64,16 @@ pub(super) async fn find(
         warn!("image {image}: {warning}");
     }
     Ok(Found { location: choice.location, facts: choice.facts, documents })
+}
+
+/// Fetches the annotations, which only tell people more: what goes wrong with them is no failure of the image, and they
+/// are not waited for as long as the others are.
+async fn annotations_of(remote: &Remote, location: Location) -> Result<Answer, SourceError> {
+    let url = location.to_string();
+    match tokio::time::timeout(PATIENCE, ask(remote, location)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(SourceError::malformed(url, "body", format!("did not come within {PATIENCE:?}"))),
+    }
 }
 
 /// Fetches one answer; a server that is still preparing it is asked again a few times.

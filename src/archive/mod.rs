@@ -4,9 +4,8 @@ mod idr;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::catalog::{SourceKind, SourceSpec};
+use crate::document::Document;
 use crate::remote::{Location, Remote};
 use crate::source::{Source, SourceError, tiff, zarr};
 
@@ -19,17 +18,8 @@ pub struct Opened {
     pub location: Location,
     /// Nanometres per voxel along `z, y, x` by the archive's own metadata, for sources that state none.
     pub voxel_size: Option<[f64; 3]>,
-    /// The archive's documents about it, as they were answered.
+    /// The documents that the archive and the source answered.
     pub documents: Vec<Document>,
-}
-
-/// A document of an archive.
-#[derive(Debug, Clone)]
-pub struct Document {
-    /// Where it was fetched.
-    pub url: String,
-    /// Its bytes.
-    pub bytes: Bytes,
 }
 
 /// Finds and opens the source of an image.
@@ -41,11 +31,13 @@ pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, SourceEr
             let found = idr::find(remote, *image, server, files, url.as_ref()).await?;
             let source = tiff::open(remote.object(&found.location)?).await?;
             found.compare(*image, source.description());
+            let mut documents = found.documents;
+            documents.extend(source.documents());
             Ok(Opened {
                 source: Arc::new(source),
                 location: found.location,
                 voxel_size: found.facts.and_then(|facts| facts.voxel_size),
-                documents: found.documents,
+                documents,
             })
         }
     }
@@ -54,7 +46,8 @@ pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, SourceEr
 impl Opened {
     /// A source of which nothing is said elsewhere.
     fn alone(source: Arc<dyn Source>, location: &Location) -> Self {
-        Opened { source, location: location.clone(), voxel_size: None, documents: Vec::new() }
+        let documents = source.documents();
+        Opened { source, location: location.clone(), voxel_size: None, documents }
     }
 }
 

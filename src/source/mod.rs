@@ -10,6 +10,7 @@ pub mod zarr;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex};
 use crate::remote::{Object, RemoteError};
@@ -71,6 +72,11 @@ pub enum Placement {
 pub trait Source: Send + Sync + 'static {
     /// Shape, type and levels.
     fn description(&self) -> &Description;
+
+    /// The documents that the description was read from.
+    fn documents(&self) -> Vec<Document> {
+        Vec::new()
+    }
 
     /// Finds the bytes of a block of the level's grid. May fetch indices, which the source keeps.
     fn locate(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>>;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::archive::Document;
+use crate::document::Document;
 use crate::geometry::Shape;
 use crate::remote::Location;
 use crate::source::SourceError;
@@ -57,9 +57,9 @@ impl Answer {
         }
     }
 
-    /// The bytes and where they are from.
-    pub(super) fn document(&self) -> Document {
-        Document { url: self.url.clone(), bytes: self.bytes.clone() }
+    /// The answer for people.
+    pub(super) fn document(&self, name: &str) -> Option<Document> {
+        Document::fetched(name, self.url.as_str(), &self.bytes)
     }
 
     /// How long the server wants to be left alone, where it says that it is still preparing the answer.

@@ -58,21 +58,21 @@ pub(super) fn number(bytes: &[u8], big_endian: bool) -> u64 {
 
 /// One tag of an IFD, its values not yet read.
 #[derive(Debug, Clone)]
-struct Entry {
-    tag: u16,
-    kind: u64,
-    count: u64,
+pub(super) struct Entry {
+    pub(super) tag: u16,
+    pub(super) kind: u64,
+    pub(super) count: u64,
     /// The values where they fit, else the offset they lie at.
-    inline: [u8; 8],
+    pub(super) inline: [u8; 8],
 }
 
 /// An image file directory.
 #[derive(Debug, Clone)]
 pub(super) struct Ifd {
-    header: Header,
+    pub(super) header: Header,
     /// Where it stands, for messages: `page 3`.
     place: String,
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
     /// Offset of the next IFD, 0 after the last.
     pub(super) next: u64,
 }

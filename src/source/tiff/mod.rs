@@ -9,6 +9,7 @@
 //! one uncompressed run, else the file's own strips and tiles.
 
 mod decode;
+mod dump;
 mod ifd;
 mod index;
 mod page;
@@ -28,6 +29,7 @@ use futures::future::BoxFuture;
 use self::read::ObjectReader;
 use self::volume::{FRONT, Volume};
 use super::{Description, Placement, Source, SourceError};
+use crate::document::Document;
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::Object;
 
@@ -51,6 +53,10 @@ pub async fn open(object: Object) -> Result<TiffSource, SourceError> {
 impl Source for TiffSource {
     fn description(&self) -> &Description {
         &self.volume.description
+    }
+
+    fn documents(&self) -> Vec<Document> {
+        vec![Document::dump("tiff-tags.json", self.object.url(), self.volume.tags.clone())]
     }
 
     fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {

@@ -83,6 +83,11 @@ impl Windows {
         self.touched.take()
     }
 
+    /// The bytes of a range where they are in a window already.
+    pub(super) fn at_hand(&self, range: &Range<u64>) -> Option<Bytes> {
+        self.kept.iter().rev().find_map(|(at, bytes)| slice(*at, bytes, range))
+    }
+
     /// The bytes of `length` (not 0) at `start`; `what` names the place in the file for the error where it has fewer.
     pub(super) async fn bytes(&mut self, start: u64, length: u64, what: &str) -> Result<Bytes, SourceError> {
         let total = self.total();
@@ -96,7 +101,7 @@ impl Windows {
             Some(span) => span.start.min(start)..span.end.max(end),
             None => range.clone(),
         });
-        if let Some(found) = self.kept.iter().rev().find_map(|(at, bytes)| slice(*at, bytes, &range)) {
+        if let Some(found) = self.at_hand(&range) {
             return Ok(found);
         }
         let fetched = start..start.saturating_add(self.ahead).clamp(end, total);

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::decode;
 use super::ifd::{Header, tags};
 use super::index::{self, AHEAD, Index};
 use super::page::{Compression, Data, Form, Page, Segments};
 use super::read::{ReadAt, Windows};
 use super::text::{Dialect, Text};
+use super::{decode, dump};
 use crate::dtype::FillValue;
 use crate::geometry::{CellIndex, Grid, Shape};
 use crate::source::{Description, SourceError, SourceLevel};
@@ -31,6 +31,8 @@ pub(super) struct Volume {
     form: Form,
     blocks: Blocks,
     pub(super) index: Index,
+    /// The first page's tags, for people.
+    pub(super) tags: serde_json::Value,
 }
 
 /// What a block is.
@@ -60,6 +62,7 @@ impl Volume {
         let text = ifd.text(&mut file, tags::IMAGE_DESCRIPTION).await?.unwrap_or_default();
         let text = Text::parse(&text, resolution, [form.height, form.width])
             .map_err(|variant| SourceError::unsupported(&*name, ifd.field(tags::IMAGE_DESCRIPTION), variant))?;
+        let tags = ifd.dump(&file);
         let index = index::find(&mut file, reader, header, &first, &text).await?;
 
         let shape = Shape([index.pages(), form.height, form.width]);
@@ -84,7 +87,8 @@ impl Volume {
             downsampling: None,
             chunked: false,
         };
-        Ok(Volume { name, description, big_endian: header.big_endian, form, blocks, index })
+        let tags = dump::document(&header, index.pages(), tags);
+        Ok(Volume { tags, name, description, big_endian: header.big_endian, form, blocks, index })
     }
 
     /// The one level's grid.

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use super::array::ArrayDocument;
 use super::json::{self, Field};
 use super::multiscales::{self, Axes, Multiscales};
 use super::{v2, v3};
+use crate::document::Document;
 use crate::remote::{Cause, Location, Remote, RemoteError};
 use crate::source::SourceError;
 
@@ -25,6 +27,43 @@ pub(super) trait Documents: Sync {
 impl Documents for Remote {
     fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
         Box::pin(async move { Ok(self.object(location)?.whole(limit).await?.bytes) })
+    }
+}
+
+/// Keeps what was fetched.
+pub(super) struct Kept<'a, D> {
+    inner: &'a D,
+    documents: Mutex<Vec<(Location, Bytes)>>,
+}
+
+impl<'a, D: Documents> Kept<'a, D> {
+    pub(super) fn new(inner: &'a D) -> Self {
+        Kept { inner, documents: Mutex::default() }
+    }
+
+    /// The fetched documents for people. Their names are their paths below `group` without the leading dots.
+    pub(super) fn into_documents(self, group: &Location) -> Vec<Document> {
+        let group = group.to_string();
+        let name = |location: &Location| {
+            let path = location.to_string();
+            let path = path.strip_prefix(&*group).unwrap_or(&path).trim_matches('/').to_owned();
+            let (folder, file) = path.rsplit_once('/').unwrap_or(("", &path));
+            let stem = file.trim_start_matches('.').trim_end_matches(".json");
+            let dash = if folder.is_empty() { "" } else { "-" };
+            format!("{stem}{dash}{}.json", folder.replace('/', "-"))
+        };
+        let fetched = self.documents.into_inner();
+        fetched.iter().filter_map(|(at, bytes)| Document::fetched(name(at), at.to_string(), bytes)).collect()
+    }
+}
+
+impl<D: Documents> Documents for Kept<'_, D> {
+    fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
+        Box::pin(async move {
+            let bytes = self.inner.get(location, limit).await?;
+            self.documents.lock().push((location.clone(), bytes.clone()));
+            Ok(bytes)
+        })
     }
 }
 

@@ -20,6 +20,7 @@ use self::array::ArrayDocument;
 use self::documents::{Documents, Root};
 use self::multiscales::{Axes, Dataset, Multiscales};
 use super::{Description, Placement, Source, SourceError, SourceLevel};
+use crate::document::Document;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::{Location, Remote};
 
@@ -30,6 +31,7 @@ pub struct ZarrSource {
     axes: Axes,
     levels: Vec<Level>,
     description: Description,
+    documents: Vec<Document>,
 }
 
 #[derive(Debug, Clone)]
@@ -48,6 +50,8 @@ pub async fn open(remote: &Remote, group: &Location) -> Result<ZarrSource, Sourc
 }
 
 async fn open_through(documents: &impl Documents, remote: Remote, group: &Location) -> Result<ZarrSource, SourceError> {
+    let kept = documents::Kept::new(documents);
+    let documents = &kept;
     let (version, image, arrays, locations) = match documents::root(documents, group).await? {
         Root::Image(version, image) => {
             let locations: Vec<Location> = image.datasets.iter().map(|dataset| group.join(&dataset.path)).collect();
@@ -87,7 +91,8 @@ async fn open_through(documents: &impl Documents, remote: Remote, group: &Locati
         downsampling: image.downsampling,
         chunked: true,
     };
-    Ok(ZarrSource { remote, axes: image.axes, levels, description })
+    let documents = kept.into_documents(group);
+    Ok(ZarrSource { remote, axes: image.axes, levels, description, documents })
 }
 
 fn described(axes: &Axes, level: &Level, dataset: &Dataset) -> SourceLevel {
@@ -137,6 +142,10 @@ impl ZarrSource {
 impl Source for ZarrSource {
     fn description(&self) -> &Description {
         &self.description
+    }
+
+    fn documents(&self) -> Vec<Document> {
+        self.documents.clone()
     }
 
     fn locate(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {

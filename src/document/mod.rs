@@ -1,0 +1,116 @@
+//! Documents that sources and archives were understood from, as they are shown to people: what is private in them is
+//! taken out and marked, and the rest is as it was fetched.
+
+mod redact;
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// A JSON document.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// File name, as `omero-image.json`; `[A-Za-z0-9._-]+`.
+    pub name: String,
+    /// Where it was fetched, or the file that it is a dump of.
+    pub url: String,
+    /// Its bytes as shown.
+    pub bytes: Bytes,
+    /// SHA-256 of [`Document::bytes`] in hexadecimal.
+    pub sha256: String,
+    /// When it was fetched.
+    pub retrieved: SystemTime,
+    /// JSON Pointers of the texts from which something was taken out.
+    pub redacted: Vec<String>,
+}
+
+impl Document {
+    /// A fetched document; `None` where it is no JSON, as a page for people is not.
+    pub fn fetched(name: impl AsRef<str>, url: impl Into<String>, bytes: &Bytes) -> Option<Self> {
+        let mut value: Value = serde_json::from_slice(bytes).ok()?;
+        let redacted = redact::redact(&mut value);
+        let bytes = if redacted.is_empty() { bytes.clone() } else { pretty(&value) };
+        Some(Self::of(name.as_ref(), url.into(), bytes, redacted))
+    }
+
+    /// What a file of another format says, as JSON.
+    pub fn dump(name: impl AsRef<str>, url: impl Into<String>, mut value: Value) -> Self {
+        let redacted = redact::redact(&mut value);
+        Self::of(name.as_ref(), url.into(), pretty(&value), redacted)
+    }
+
+    fn of(name: &str, url: String, bytes: Bytes, redacted: Vec<String>) -> Self {
+        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Document { name: file_name(name), url, bytes, sha256, retrieved: SystemTime::now(), redacted }
+    }
+
+    /// The document's content.
+    pub fn value(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_default()
+    }
+
+    /// When it was fetched, in ISO 8601.
+    pub fn retrieved_text(&self) -> String {
+        DateTime::<Utc>::from(self.retrieved).to_rfc3339_opts(SecondsFormat::Secs, true)
+    }
+}
+
+/// Letters that every file system takes, and no leading dot.
+fn file_name(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
+    let name: String = name.chars().take(200).map(plain).collect();
+    let name = name.trim_start_matches(['.', '-']);
+    if name.is_empty() { "document.json".to_owned() } else { name.to_owned() }
+}
+
+fn pretty(value: &Value) -> Bytes {
+    let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
+    bytes.push(b'\n');
+    Bytes::from(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_document_without_private_texts_is_shown_byte_for_byte() {
+        let bytes = Bytes::from_static(b"{ \"b\": 1.50,\n\"a\":2 }");
+        let document = Document::fetched("zattrs.json", "http://h/.zattrs", &bytes).unwrap();
+        assert_eq!(document.bytes, bytes);
+        assert!(document.redacted.is_empty());
+        assert_eq!(document.sha256.len(), 64);
+        let empty = Document::fetched("a", "u", &Bytes::from_static(b"{}")).unwrap();
+        assert_eq!(empty.sha256, "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a");
+    }
+
+    #[test]
+    fn what_is_taken_out_is_marked_and_the_sum_is_that_of_what_is_shown() {
+        let bytes = Bytes::from(json!({"pi": {"email": "a.b@c.de"}, "n": 1}).to_string());
+        let document = Document::fetched("entry.json", "u", &bytes).unwrap();
+        assert_eq!(document.redacted, ["/pi/email"]);
+        assert_eq!(document.value()["pi"]["email"], redact::E_MAIL);
+        assert!(!document.bytes.windows(4).any(|part| part == b"c.de"));
+        let again = Document::fetched("entry.json", "u", &document.bytes).unwrap();
+        assert_eq!((again.sha256, again.redacted.len()), (document.sha256, 0));
+    }
+
+    #[test]
+    fn what_is_no_json_is_no_document() {
+        for body in ["", "<!DOCTYPE html>", "{\"a\": "] {
+            assert!(Document::fetched("a", "u", &Bytes::from(body)).is_none(), "{body}");
+        }
+    }
+
+    #[test]
+    fn file_names_are_plain() {
+        assert_eq!(file_name(".zattrs.json"), "zattrs.json");
+        assert_eq!(file_name("../a b/ü.json"), "a-b--.json");
+        assert_eq!(file_name("..."), "document.json");
+    }
+}

@@ -1,0 +1,154 @@
+//! The tags of a page as JSON, for people: `{"tags": {"ImageWidth": {"tag": 256, "type": "SHORT", "count": 1, "value":
+//! 1121}, …}, "description": {"unit": "…"}}`. Only what was read anyway is told; nothing is fetched for it.
+
+use serde_json::{Map, Value, json};
+
+use super::ifd::{Entry, Header, Ifd, number};
+use super::read::Windows;
+
+/// Numbers of one tag that are told; arrays of offsets have thousands, which say nothing of the image.
+const MOST_NUMBERS: usize = 16;
+/// Bytes of one text.
+const LONGEST_TEXT: usize = 1 << 20;
+
+/// Name, bytes per value. By the number of the type.
+const TYPES: [(&str, u64); 19] = [
+    ("", 0),
+    ("BYTE", 1),
+    ("ASCII", 1),
+    ("SHORT", 2),
+    ("LONG", 4),
+    ("RATIONAL", 8),
+    ("SBYTE", 1),
+    ("UNDEFINED", 1),
+    ("SSHORT", 2),
+    ("SLONG", 4),
+    ("SRATIONAL", 8),
+    ("FLOAT", 4),
+    ("DOUBLE", 8),
+    ("IFD", 4),
+    ("", 0),
+    ("", 0),
+    ("LONG8", 8),
+    ("SLONG8", 8),
+    ("IFD8", 8),
+];
+
+/// Names of TIFF 6.0 and of common extensions.
+const NAMES: [(u16, &str); 40] = [
+    (254, "NewSubfileType"),
+    (255, "SubfileType"),
+    (256, "ImageWidth"),
+    (257, "ImageLength"),
+    (258, "BitsPerSample"),
+    (259, "Compression"),
+    (262, "PhotometricInterpretation"),
+    (266, "FillOrder"),
+    (269, "DocumentName"),
+    (270, "ImageDescription"),
+    (271, "Make"),
+    (272, "Model"),
+    (273, "StripOffsets"),
+    (274, "Orientation"),
+    (277, "SamplesPerPixel"),
+    (278, "RowsPerStrip"),
+    (279, "StripByteCounts"),
+    (280, "MinSampleValue"),
+    (281, "MaxSampleValue"),
+    (282, "XResolution"),
+    (283, "YResolution"),
+    (284, "PlanarConfiguration"),
+    (285, "PageName"),
+    (286, "XPosition"),
+    (287, "YPosition"),
+    (296, "ResolutionUnit"),
+    (297, "PageNumber"),
+    (305, "Software"),
+    (306, "DateTime"),
+    (315, "Artist"),
+    (316, "HostComputer"),
+    (317, "Predictor"),
+    (322, "TileWidth"),
+    (323, "TileLength"),
+    (324, "TileOffsets"),
+    (325, "TileByteCounts"),
+    (339, "SampleFormat"),
+    (33432, "Copyright"),
+    (50838, "IJMetadataByteCounts"),
+    (50839, "IJMetadata"),
+];
+
+impl Ifd {
+    /// All tags by name; those without a known one by `Tag` and number.
+    pub(super) fn dump(&self, file: &Windows) -> Value {
+        let tags = self.entries.iter().map(|entry| {
+            let name = NAMES.iter().find(|(tag, _)| *tag == entry.tag).map(|(_, name)| (*name).to_owned());
+            (name.unwrap_or_else(|| format!("Tag{}", entry.tag)), self.dump_entry(entry, file))
+        });
+        Value::Object(tags.collect())
+    }
+
+    fn dump_entry(&self, entry: &Entry, file: &Windows) -> Value {
+        let kind =
+            usize::try_from(entry.kind).ok().and_then(|kind| TYPES.get(kind)).filter(|(name, _)| !name.is_empty());
+        let mut dump = json!({"tag": entry.tag, "type": kind.map(|(name, _)| *name), "count": entry.count});
+        let value = kind.and_then(|(name, size)| {
+            let length = entry.count.checked_mul(*size)?;
+            let word = if self.header.big_tiff { 8 } else { 4 };
+            let offset = number(entry.inline.get(..word)?, self.header.big_endian);
+            let bytes = if length <= word as u64 {
+                bytes::Bytes::copy_from_slice(entry.inline.get(..length as usize)?)
+            } else {
+                file.at_hand(&(offset..offset.checked_add(length)?))?
+            };
+            self.dump_values(name, *size as usize, &bytes)
+        });
+        dump["value"] = value.unwrap_or_default();
+        dump
+    }
+
+    fn dump_values(&self, kind: &str, size: usize, bytes: &[u8]) -> Option<Value> {
+        if kind == "ASCII" {
+            let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+            let text = text.get(..text.len().min(LONGEST_TEXT))?;
+            return Some(match std::str::from_utf8(text) {
+                Ok(text) => text.into(),
+                Err(_) => text.iter().map(|byte| char::from(*byte)).collect::<String>().into(),
+            });
+        }
+        let one = |value: &[u8]| -> Value {
+            let unsigned = |bytes: &[u8]| number(bytes, self.header.big_endian);
+            match kind {
+                "RATIONAL" => json!([unsigned(&value[..4]), unsigned(&value[4..])]),
+                "SRATIONAL" => json!([unsigned(&value[..4]) as u32 as i32, unsigned(&value[4..]) as u32 as i32]),
+                "SBYTE" => (unsigned(value) as u8 as i8).into(),
+                "SSHORT" => (unsigned(value) as u16 as i16).into(),
+                "SLONG" => (unsigned(value) as u32 as i32).into(),
+                "SLONG8" => (unsigned(value) as i64).into(),
+                "FLOAT" => f64::from(f32::from_bits(unsigned(value) as u32)).into(),
+                "DOUBLE" => f64::from_bits(unsigned(value)).into(),
+                _ => unsigned(value).into(),
+            }
+        };
+        let mut values = bytes.chunks_exact(size).take(MOST_NUMBERS).map(one);
+        if bytes.len() == size { values.next() } else { Some(values.collect()) }
+    }
+}
+
+/// The document: the file's layout, the first page's tags, and the `key=value` lines of their ImageDescription.
+pub(super) fn document(header: &Header, pages: u64, tags: Value) -> Value {
+    let text = tags.pointer("/ImageDescription/value").and_then(Value::as_str).unwrap_or_default();
+    let mut description = Map::new();
+    if !text.starts_with(['<', '{']) {
+        for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
+            description.entry(key.trim()).or_insert_with(|| value.trim().into());
+        }
+    }
+    json!({
+        "byte_order": if header.big_endian { "big-endian" } else { "little-endian" },
+        "big_tiff": header.big_tiff,
+        "pages": pages,
+        "tags": tags,
+        "description": description,
+    })
+}
