@@ -34,11 +34,14 @@ pub(super) fn section(thumbnail: usize, dump: Option<&[(String, String)]>) -> Fi
     }
     let filler = || ("Filler".to_owned(), Tree::Bytes(10, Vec::new()));
     file.root.tags().insert(0, filler());
-    file.root.at(&["ImageList", "1"]).tags().insert(0, filler());
     file.root.tags().push(filler());
     let data = |image| ["ImageList", image, "ImageData", "Data"];
     place(&mut file, &["Filler"], &data("0"), THUMBNAIL);
-    place(&mut file, &["ImageList", "1", "Filler"], &data("1"), THUMBNAIL + thumbnail as u64 + 884);
+    // With the tags of the dump the pixels come to their place by themselves.
+    if dump.is_none() {
+        file.root.at(&["ImageList", "1"]).tags().insert(0, filler());
+        place(&mut file, &["ImageList", "1", "Filler"], &data("1"), THUMBNAIL + thumbnail as u64 + 884);
+    }
     // The last tag of the root has the name of the first one, so it is found by its place.
     let tail = file.bytes().len() as u64 - (THUMBNAIL + thumbnail as u64 + 884) - 30_228_000;
     if let Some((_, filler)) = file.root.tags().last_mut() {
