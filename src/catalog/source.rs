@@ -114,7 +114,7 @@ pub(super) fn spec(
         "empiar" => {
             let entry = required(place, &table, kind, "entry", raw.entry)?;
             if *entry.get_ref() == 0 {
-                return Err(place.error(entry.span(), "entry", "EMPIAR counts entries from 10002"));
+                return Err(place.error(entry.span(), "entry", "EMPIAR has no entry 0"));
             }
             if let Some((key, span)) = access.span() {
                 return Err(place.error(span, key, "is for s3 and gs addresses only"));

@@ -50,7 +50,7 @@ mod tags;
 mod walker;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use encoding::{Encoding, Scalar};
 pub use error::DmError;
