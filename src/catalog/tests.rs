@@ -121,7 +121,7 @@ fn dm_files_are_one_or_a_folder_or_a_list() {
     assert!(matches!(files("url = \"https://h/a.DM3\""), DmFiles::File(_)));
     assert!(matches!(files("url = \"https://h/a.dm4\""), DmFiles::File(_)));
     assert!(matches!(files("url = \"https://h/a\""), DmFiles::Folder(_)));
-    assert_eq!(files("url = \"sections/\"").to_string(), "file:///data/sections/");
+    assert_eq!(files("url = \"sections/\"").to_string(), "file:///data/sections");
     let list = files("urls = [\"https://h/b.dm3\", \"a.dm3\"]");
     assert_eq!(list.to_string(), "https://h/b.dm3 … file:///data/a.dm3");
     for (lines, expected) in [
