@@ -12,12 +12,15 @@ use super::VolumeError;
 use super::blocks::{Block, BlockKey, BlockWorker, Blocks, Voxels};
 use super::image::Image;
 use super::plan::{Piece, Request, join};
-use crate::cache::{Held, Lease};
+use crate::cache::Held;
 use crate::remote::{Cause, Object, RemoteError};
 use crate::source::Placement;
 
 /// Single blocks longer than twice this are fetched as parallel ranges of this length.
 const PART: u64 = 4 << 20;
+
+/// How often an object that does not decode is fetched.
+const WHOLE_ATTEMPTS: u32 = 2;
 
 /// What a block without voxels of its own is charged: its entry in the cache.
 const EMPTY_ENTRY: u64 = 256;
@@ -81,22 +84,32 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Bl
     for piece in pieces {
         let first = (piece.start - start) as usize;
         let bytes = raw.slice(first..first + piece.length as usize);
-        let share = lease.split(image.block_bytes(*piece.tag.key()));
-        decode(&blocks, &image, piece.tag, bytes, share, alone).await;
+        let key = *piece.tag.key();
+        match decode(&blocks, &image, key, bytes, alone).await {
+            Ok(decoded) => finish(&blocks, piece.tag, Held::new(decoded, lease.split(image.block_bytes(key)))),
+            Err(error) => piece.tag.finish(Err(error)),
+        }
     }
 }
 
 async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker, object: Object, limit: u64) {
-    let mut lease = blocks.pool.lease(limit.saturating_add(image.block_bytes(*worker.key()))).await;
-    match object.whole(limit).await {
-        Ok(fetched) => {
-            let share = lease.split(image.block_bytes(*worker.key()));
-            decode(&blocks, &image, worker, fetched.bytes, share, true).await;
+    let key = *worker.key();
+    let bytes = image.block_bytes(key);
+    let mut lease = blocks.pool.lease(limit.saturating_add(bytes)).await;
+    let mut attempt = 1;
+    loop {
+        match object.anew().whole(limit).await {
+            Ok(fetched) => match decode(&blocks, &image, key, fetched.bytes, true).await {
+                Ok(decoded) => return finish(&blocks, worker, Held::new(decoded, lease.split(bytes))),
+                // Nothing says how long a whole object must be, so a cut or foreign answer is noticed only here.
+                Err(_) if attempt < WHOLE_ATTEMPTS => attempt += 1,
+                Err(error) => return worker.finish(Err(VolumeError::Undecodable(attempt, error.into()))),
+            },
+            Err(RemoteError { cause: Cause::NotFound, .. }) => {
+                return finish(&blocks, worker, Held::new(Bytes::new(), lease.split(EMPTY_ENTRY)));
+            }
+            Err(error) => return worker.finish(Err(VolumeError::Source(error.into()))),
         }
-        Err(RemoteError { cause: Cause::NotFound, .. }) => {
-            finish(&blocks, worker, Held::new(Bytes::new(), lease.split(EMPTY_ENTRY)));
-        }
-        Err(error) => worker.finish(Err(VolumeError::Source(error.into()))),
     }
 }
 
@@ -116,11 +129,16 @@ async fn fetch_parts(object: &Object, range: Range<u64>) -> Result<Bytes, Remote
     Ok(whole.freeze())
 }
 
-/// Decodes on a thread that may compute, and hands the block over. `alone`: no other block shares `raw`.
-async fn decode(blocks: &Arc<Blocks>, image: &Arc<Image>, worker: BlockWorker, raw: Bytes, share: Lease, alone: bool) {
+/// Decodes on a thread that may compute. `alone`: no other block shares `raw`.
+async fn decode(
+    blocks: &Blocks,
+    image: &Arc<Image>,
+    key: BlockKey,
+    raw: Bytes,
+    alone: bool,
+) -> Result<Bytes, VolumeError> {
     // Never closed, and without a permit decoding would only be less orderly.
     let _permit = blocks.decoding.acquire().await;
-    let key = *worker.key();
     let image = image.clone();
     let expected = image.block_bytes(key);
     let task = tokio::task::spawn_blocking(move || {
@@ -133,9 +151,5 @@ async fn decode(blocks: &Arc<Blocks>, image: &Arc<Image>, worker: BlockWorker, r
         let shared = !alone && raw.as_ptr_range().contains(&decoded.as_ptr());
         Ok(if shared { Bytes::copy_from_slice(&decoded) } else { decoded })
     });
-    match task.await {
-        Ok(Ok(decoded)) => finish(blocks, worker, Held::new(decoded, share)),
-        Ok(Err(error)) => worker.finish(Err(error)),
-        Err(_) => worker.finish(Err(VolumeError::Lost)),
-    }
+    task.await.unwrap_or(Err(VolumeError::Lost))
 }
