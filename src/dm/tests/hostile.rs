@@ -41,7 +41,7 @@ fn read(bytes: &[u8], ahead: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(crate::test_cases(10_000)))]
+    #![proptest_config(ProptestConfig::with_cases(crate::test_cases(100_000)))]
 
     #[test]
     fn changed_files_are_read_or_refused(bytes in mutated(), ahead in prop_oneof![Just(1u64), Just(100), Just(1 << 20)]) {
