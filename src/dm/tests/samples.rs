@@ -1,4 +1,4 @@
-//! Real files, in the folder `EMFS_DM_SAMPLES` with a `manifest.tsv` of what other readers find in them.
+//! Real files, in the folder `dm3` of `EMFS_SAMPLES` with a `manifest.tsv` of what other readers find in them.
 
 use std::path::PathBuf;
 
@@ -6,9 +6,10 @@ use super::*;
 
 /// The folder, if there is one.
 pub(super) fn folder() -> Option<PathBuf> {
-    let folder = std::env::var_os("EMFS_DM_SAMPLES").map(PathBuf::from).filter(|folder| folder.is_dir());
+    let folder = std::env::var_os("EMFS_SAMPLES").map(|folder| PathBuf::from(folder).join("dm3"));
+    let folder = folder.filter(|folder| folder.is_dir());
     if folder.is_none() {
-        println!("skipped: EMFS_DM_SAMPLES names no folder of DM files");
+        println!("skipped: EMFS_SAMPLES names no folder with DM files");
     }
     folder
 }

@@ -10,10 +10,11 @@ mod file;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use self::file::{Form, Opened};
 use super::{Description, Placement, Source, SourceError, SourceLevel};
@@ -122,7 +123,7 @@ fn band(shape: Shape, dtype: DataType) -> u64 {
 
 impl Files {
     fn known(&self, number: usize) -> Option<Located> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
+        self.known.lock().get(&number).cloned()
     }
 
     /// Where the pixels of a file are. It is opened at the first question; all who ask meanwhile wait for the one answer.
@@ -136,8 +137,7 @@ impl Files {
                 tokio::spawn(async move {
                     let located = files.open(number).await;
                     if !matches!(located, Err(SourceError::Remote(_))) {
-                        let mut known = files.known.lock().unwrap_or_else(PoisonError::into_inner);
-                        known.insert(number, located.clone());
+                        files.known.lock().insert(number, located.clone());
                     }
                     worker.finish(located);
                 });
