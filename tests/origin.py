@@ -6,6 +6,7 @@ It is made of plain sockets, because a well-behaved HTTP library would not let i
 import dataclasses
 import email.utils
 import hashlib
+import html
 import os
 import pathlib
 import socket
@@ -58,12 +59,14 @@ class Origin:
     """`with Origin(folder) as origin:` serves `folder` at `origin.url`.
 
     `origin.fault` may be set to a function of a Request that returns a Fault or None; it is asked once per request.
+    A folder's path that ends in a slash gives a listing as Apache makes it, without the names in `origin.unlisted`.
     """
 
     def __init__(self, root, latency=0.0):
         self.root = pathlib.Path(root).resolve()
         self.latency = latency
         self.fault = None
+        self.unlisted = set()
         self.requests = []
         self._lock = threading.Lock()
         self._connections = set()
@@ -177,6 +180,18 @@ class Origin:
         file = (self.root / path.lstrip("/")).resolve()
         return file if file.is_relative_to(self.root) and file.is_file() else None
 
+    def _listing(self, path):
+        folder = (self.root / path.lstrip("/")).resolve()
+        if not (path.endswith("/") and folder.is_relative_to(self.root) and folder.is_dir()):
+            return None
+        rows = ['<tr><th><a href="?C=N;O=D">Name</a></th></tr>', '<tr><td><a href="/">Parent Directory</a></td></tr>']
+        for entry in sorted(folder.iterdir()):
+            if entry.name not in self.unlisted:
+                name = entry.name + ("/" if entry.is_dir() else "")
+                href, text = urllib.parse.quote(name), html.escape(name if len(name) < 24 else name[:21] + "..>")
+                rows.append(f'<tr><td><a href="{href}">{text}</a></td><td align="right">2023-11-02 10:00  </td><td align="right"> 29M</td></tr>')
+        return "\n".join(["<!DOCTYPE HTML>", "<html><body><table>", *rows, "</table></body></html>", ""]).encode()
+
     def _answer(self, connection, request, gone):
         """Sends one answer; says whether the connection can be used again."""
         fault = self.fault(request) if self.fault else None
@@ -198,6 +213,8 @@ class Origin:
             return send(connection, request, 200, [("Content-Type", "text/html; charset=utf-8")], HTML)
         if request.method not in ("GET", "HEAD"):
             return send(connection, request, 405, [], b"")
+        if (page := self._listing(request.path)) is not None:
+            return send(connection, request, 200, [("Content-Type", "text/html;charset=UTF-8")], page)
         file = self._file(request.path)
         if file is None:
             xml = b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchKey</Code></Error>'

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import select
 import subprocess
 import time
@@ -60,9 +61,11 @@ def images(config):
 
 
 def truth(source):
-    """The volume that a source table names, fetched whole and read by tifffile or zarr-python."""
+    """The volume that a source table names, fetched whole and read by tifffile, zarr-python or nionswift-io."""
     if source["kind"] == "zarr":
         return zarr_truth(source)
+    if source["kind"] == "empiar":
+        return empiar_truth(source)
     return tiff_truth(idr_file(source) if source["kind"] == "idr" else source["url"], source.get("voxel_size"))
 
 
@@ -75,6 +78,18 @@ def idr_file(source):
     found = json.loads(fetch(f"{source['server'].rstrip('/')}/webgateway/original_file_paths/{source['image']}/"))
     path = found["client"][0].partition("uod/idr/filesets/")[2]
     return f"{source['files'].rstrip('/')}/{path}"
+
+
+def empiar_truth(source):
+    import dm_files
+
+    document = json.loads(fetch(f"{source['server'].rstrip('/')}/api/entry/{source['entry']}/"))
+    (images,) = document[f"EMPIAR-{source['entry']}"]["imagesets"]
+    folder = f"{source['files'].rstrip('/')}/{source['entry']}/{images['directory']}/"
+    names = sorted(set(re.findall(r'href="([^"/?]+\.dm3)"', fetch(folder).decode())))
+    voxels = np.stack([dm_files.read(fetch(folder + name)) for name in names])
+    assert len(voxels) == images["num_images_or_tilt_series"]
+    return Volume(name=folder, source={}, levels=[voxels], scale=[[50.0, 7.99825, 7.99825]], translation=[[0.0] * 3], chunk=[], file=folder)
 
 
 def tiff_truth(url, voxel_size):

@@ -13,7 +13,7 @@ import pytest
 import replica
 from mounting import BINARY, daemons, emfs, is_mounted, wait_for
 
-DATASETS = {"idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2"}
+DATASETS = {"idr-9846137", "empiar-11759", "epfl-hippocampus", "jrc_mus-nacc-2"}
 
 
 def mounts():

@@ -1,13 +1,17 @@
 //! From what the configuration names to an open source: archives that know images by number are asked where the file is.
 
+mod empiar;
 mod idr;
+mod listing;
+mod sections;
+mod series;
 
 use std::sync::Arc;
 
-use crate::catalog::{SourceKind, SourceSpec};
+use crate::catalog::{DmFiles, SourceKind, SourceSpec};
 use crate::document::Document;
-use crate::remote::{Location, Remote};
-use crate::source::{Source, SourceError, tiff, zarr};
+use crate::remote::{Location, Object, Remote, RemoteError};
+use crate::source::{Source, SourceError, dm3, tiff, zarr};
 
 /// A source with what its archive says about it.
 #[derive(Clone)]
@@ -40,6 +44,46 @@ pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, SourceEr
                 documents,
             })
         }
+        SourceKind::Dm3 { files } => {
+            let (location, files) = dm_files(remote, files).await?;
+            let configured = configured(spec);
+            let source = dm3::open(objects(remote, &files)?, configured).await?;
+            Ok(Opened::alone(Arc::new(source), &location))
+        }
+        SourceKind::Empiar { entry, server, files, imageset } => {
+            let entry = empiar::Entry { number: *entry, server, files, imageset: imageset.as_deref() };
+            let found = empiar::find(remote, entry).await?;
+            let (said, configured) = (found.voxel_size(), configured(spec));
+            let missing = std::array::from_fn(|axis| said[axis].or(configured[axis]));
+            let source = dm3::open(objects(remote, &found.files)?, missing).await?;
+            found.compare(source.description());
+            let mut documents = found.documents;
+            documents.extend(source.documents());
+            Ok(Opened { source: Arc::new(source), location: found.folder, voxel_size: None, documents })
+        }
+    }
+}
+
+fn configured(spec: &SourceSpec) -> [Option<f64>; 3] {
+    spec.voxel_size.map_or([None; 3], |size| size.map(Some))
+}
+
+fn objects(remote: &Remote, files: &[Location]) -> Result<Vec<Object>, RemoteError> {
+    files.iter().map(|file| remote.object(file)).collect()
+}
+
+/// Where the files are, in the order of z, and the address that stands for all of them.
+async fn dm_files(remote: &Remote, files: &DmFiles) -> Result<(Location, Vec<Location>), SourceError> {
+    match files {
+        DmFiles::File(file) => Ok((file.clone(), vec![file.clone()])),
+        DmFiles::Folder(folder) => {
+            let names = sections::find(remote, folder, None).await?;
+            Ok((folder.clone(), names.iter().map(|name| folder.join(name)).collect()))
+        }
+        DmFiles::List(files) => match files.first() {
+            Some(first) => Ok((first.clone(), files.clone())),
+            None => Err(SourceError::malformed("the list of files", "urls", "is empty")),
+        },
     }
 }
 

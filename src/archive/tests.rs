@@ -70,7 +70,7 @@ async fn the_image_of_idr_is_found_through_omero() {
 async fn an_epfl_volume_opens_in_three_requests() {
     let replica = Replica::start().unwrap();
     let (remote, catalog) = catalog(&replica);
-    let dataset = &catalog.datasets[1];
+    let dataset = &catalog.datasets[2];
     let opened = open(&remote, &dataset.images[0].source).await.unwrap();
     assert!(replica.requests() <= 3, "{}", replica.requests());
     let description = opened.source.description();
@@ -94,7 +94,7 @@ async fn an_epfl_volume_opens_in_three_requests() {
 async fn the_pyramid_of_openorganelle_has_its_absent_chunk() {
     let replica = Replica::start().unwrap();
     let (remote, catalog) = catalog(&replica);
-    let opened = open(&remote, &catalog.datasets[2].images[0].source).await.unwrap();
+    let opened = open(&remote, &catalog.datasets[3].images[0].source).await.unwrap();
     let description = opened.source.description();
     let shapes: Vec<_> = description.levels.iter().map(|level| level.grid.shape.0).collect();
     assert_eq!(shapes, [[70, 150, 170], [35, 75, 85], [17, 37, 42], [8, 18, 21]]);

@@ -7,6 +7,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
@@ -149,6 +150,22 @@ pub enum SourceKind {
         /// The file, used when the server does not answer.
         url: Option<Location>,
     },
+    /// An image set of an entry of EMPIAR, of DM3 or DM4 files.
+    Empiar {
+        /// Number of the entry.
+        entry: u64,
+        /// The web server, asked for `/api/entry/<n>/`.
+        server: Url,
+        /// The file server's folder of entries.
+        files: Url,
+        /// Name or folder of the image set, where the entry has several.
+        imageset: Option<String>,
+    },
+    /// DM3 or DM4 files.
+    Dm3 {
+        /// Which ones.
+        files: DmFiles,
+    },
     /// A TIFF file of one volume.
     Tiff {
         /// The file.
@@ -161,11 +178,37 @@ pub enum SourceKind {
     },
 }
 
+/// The DM3 or DM4 files of a volume.
+#[derive(Debug, Clone)]
+pub enum DmFiles {
+    /// One, which may be a stack.
+    File(Location),
+    /// All of a folder, in the order of their numbers.
+    Folder(Location),
+    /// These, a file per z; at least one.
+    List(Vec<Location>),
+}
+
+impl fmt::Display for DmFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DmFiles::File(location) | DmFiles::Folder(location) => location.fmt(f),
+            DmFiles::List(locations) => match locations.as_slice() {
+                [] => Ok(()),
+                [first] => first.fmt(f),
+                [first, .., last] => write!(f, "{first} … {last}"),
+            },
+        }
+    }
+}
+
 impl SourceKind {
     /// The word for it in the configuration.
     pub fn name(&self) -> &'static str {
         match self {
             SourceKind::Idr { .. } => "idr",
+            SourceKind::Empiar { .. } => "empiar",
+            SourceKind::Dm3 { .. } => "dm3",
             SourceKind::Tiff { .. } => "tiff",
             SourceKind::Zarr { .. } => "zarr",
         }
@@ -174,7 +217,9 @@ impl SourceKind {
     /// Whether the source is a stack of planes, whose chunk grid emfs chooses, rather than one with a grid of its own.
     pub fn is_planes(&self) -> bool {
         match self {
-            SourceKind::Idr { .. } | SourceKind::Tiff { .. } => true,
+            SourceKind::Idr { .. } | SourceKind::Empiar { .. } | SourceKind::Dm3 { .. } | SourceKind::Tiff { .. } => {
+                true
+            }
             SourceKind::Zarr { .. } => false,
         }
     }

@@ -8,17 +8,22 @@ use toml::Spanned;
 use url::Url;
 
 use super::error::{CatalogError, Text};
-use super::{SourceKind, SourceSpec};
+use super::{DmFiles, SourceKind, SourceSpec};
 use crate::remote::{Credentials, Location};
 
 /// The kinds this version reads.
-const KINDS: [&str; 3] = ["idr", "tiff", "zarr"];
+const KINDS: [&str; 5] = ["idr", "empiar", "tiff", "dm3", "zarr"];
 
 /// Longest side of a chunk.
 const LONGEST_CHUNK: u64 = 4096;
 
 const IDR_SERVER: &str = "https://idr.openmicroscopy.org";
 const IDR_FILES: &str = "https://ftp.ebi.ac.uk/pub/databases/IDR";
+const EMPIAR_SERVER: &str = "https://www.ebi.ac.uk/empiar";
+const EMPIAR_FILES: &str = "https://ftp.ebi.ac.uk/empiar/world_availability";
+
+/// Most files of a list.
+const MOST_FILES: usize = 1 << 20;
 
 /// All keys of all kinds: a tagged enumeration would lose the places of the values.
 #[derive(Deserialize)]
@@ -26,7 +31,10 @@ const IDR_FILES: &str = "https://ftp.ebi.ac.uk/pub/databases/IDR";
 pub(super) struct RawSource {
     kind: Spanned<String>,
     url: Option<Spanned<String>>,
+    urls: Option<Spanned<Vec<Spanned<String>>>>,
     image: Option<Spanned<u64>>,
+    entry: Option<Spanned<u64>>,
+    imageset: Option<Spanned<String>>,
     server: Option<Spanned<String>>,
     files: Option<Spanned<String>>,
     endpoint: Option<Spanned<String>>,
@@ -64,15 +72,24 @@ pub(super) fn spec(
     };
 
     let kind = raw.kind.get_ref().as_str();
-    if kind != "idr" {
-        let misplaced = [
-            raw.image.as_ref().map(|image| ("image", image.span())),
-            raw.server.as_ref().map(|server| ("server", server.span())),
-            raw.files.as_ref().map(|files| ("files", files.span())),
-        ];
-        if let (Some((key, span)), true) = (misplaced.into_iter().flatten().next(), KINDS.contains(&kind)) {
-            return Err(place.error(span, key, format!("a source of kind `{kind}` has no such key")));
-        }
+    let own = match kind {
+        "idr" => ["url", "image", "server", "files"].as_slice(),
+        "empiar" => &["entry", "imageset", "server", "files"],
+        "dm3" => &["url", "urls"],
+        _ => &["url"],
+    };
+    let given = [
+        raw.url.as_ref().map(|url| ("url", url.span())),
+        raw.urls.as_ref().map(|urls| ("urls", urls.span())),
+        raw.image.as_ref().map(|image| ("image", image.span())),
+        raw.entry.as_ref().map(|entry| ("entry", entry.span())),
+        raw.imageset.as_ref().map(|imageset| ("imageset", imageset.span())),
+        raw.server.as_ref().map(|server| ("server", server.span())),
+        raw.files.as_ref().map(|files| ("files", files.span())),
+    ];
+    let misplaced = given.into_iter().flatten().find(|(key, _)| !own.contains(key));
+    if let (Some((key, span)), true) = (misplaced, KINDS.contains(&kind)) {
+        return Err(place.error(span, key, format!("a source of kind `{kind}` has no such key")));
     }
     let access = Access { endpoint: raw.endpoint, credentials: raw.credentials };
     let kind = match kind {
@@ -94,6 +111,22 @@ pub(super) fn spec(
                 },
             }
         }
+        "empiar" => {
+            let entry = required(place, &table, kind, "entry", raw.entry)?;
+            if *entry.get_ref() == 0 {
+                return Err(place.error(entry.span(), "entry", "EMPIAR has no entry 0"));
+            }
+            if let Some((key, span)) = access.span() {
+                return Err(place.error(span, key, "is for s3 and gs addresses only"));
+            }
+            SourceKind::Empiar {
+                entry: entry.into_inner(),
+                server: web(place, "server", raw.server, EMPIAR_SERVER)?,
+                files: web(place, "files", raw.files, EMPIAR_FILES)?,
+                imageset: raw.imageset.map(Spanned::into_inner),
+            }
+        }
+        "dm3" => SourceKind::Dm3 { files: dm_files((place, folder), &table, raw.url, raw.urls, &access)? },
         "tiff" | "zarr" => {
             let url = location(place, folder, required(place, &table, kind, "url", raw.url)?)?;
             let url = access.apply(place, url)?;
@@ -105,6 +138,35 @@ pub(super) fn spec(
         }
     };
     Ok(SourceSpec { kind, chunk, window, voxel_size })
+}
+
+/// The files of a source of kind `dm3`: `url` of one or of a folder, or `urls` of a file per z.
+fn dm_files(
+    (place, folder): (Text<'_>, Option<&Path>),
+    table: &Range<usize>,
+    url: Option<Spanned<String>>,
+    urls: Option<Spanned<Vec<Spanned<String>>>>,
+    access: &Access,
+) -> Result<DmFiles, CatalogError> {
+    match (url, urls) {
+        (Some(url), None) => {
+            let url = access.apply(place, location(place, folder, url)?)?;
+            let path = url.url.path().to_ascii_lowercase();
+            let file = path.ends_with(".dm3") || path.ends_with(".dm4");
+            Ok(if file { DmFiles::File(url) } else { DmFiles::Folder(url) })
+        }
+        (None, Some(urls)) => {
+            let span = urls.span();
+            let urls = urls.into_inner();
+            if !(1..=MOST_FILES).contains(&urls.len()) {
+                return Err(place.error(span, "urls", format!("must be 1 to {MOST_FILES} addresses")));
+            }
+            let urls = urls.into_iter().map(|url| access.apply(place, location(place, folder, url)?));
+            Ok(DmFiles::List(urls.collect::<Result<_, _>>()?))
+        }
+        (Some(_), Some(urls)) => Err(place.error(urls.span(), "urls", "either `url` or `urls`, not both")),
+        (None, None) => Err(place.error(table.clone(), "url", "a source of kind `dm3` needs `url` or `urls`")),
+    }
 }
 
 fn required<T>(
@@ -146,12 +208,12 @@ impl Access {
         endpoint.or_else(|| self.credentials.as_ref().map(|credentials| ("credentials", credentials.span())))
     }
 
-    fn apply(self, place: Text<'_>, location: Location) -> Result<Location, CatalogError> {
+    fn apply(&self, place: Text<'_>, location: Location) -> Result<Location, CatalogError> {
         let Some((key, span)) = self.span() else { return Ok(location) };
         if !matches!(location.url.scheme(), "s3" | "gs") {
             return Err(place.error(span, key, "is for s3 and gs addresses only"));
         }
-        let credentials = match self.credentials {
+        let credentials = match &self.credentials {
             None => Credentials::None,
             Some(text) => match text.get_ref().as_str() {
                 "none" => Credentials::None,
@@ -162,9 +224,9 @@ impl Access {
                 }
             },
         };
-        let endpoint = match self.endpoint {
+        let endpoint = match &self.endpoint {
             None => None,
-            Some(text) => Some(web(place, "endpoint", Some(text), "")?),
+            Some(text) => Some(web(place, "endpoint", Some(text.clone()), "")?),
         };
         Ok(Location { endpoint, credentials, ..location })
     }

@@ -15,14 +15,14 @@ fn source_error(lines: &str) -> String {
 fn the_built_in_catalogue_is_valid() {
     let catalog = Catalog::builtin().unwrap();
     let names: Vec<_> = catalog.datasets.iter().map(|dataset| dataset.name.as_str()).collect();
-    assert_eq!(names, ["idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2"]);
-    let epfl = &catalog.datasets[1];
+    assert_eq!(names, ["idr-9846137", "empiar-11759", "epfl-hippocampus", "jrc_mus-nacc-2"]);
+    let epfl = &catalog.datasets[2];
     let images: Vec<_> = epfl.images.iter().map(|image| image.name.as_str()).collect();
     assert_eq!(images, ["em", "training", "testing"]);
     assert!(epfl.images[0].labels.is_empty());
     assert_eq!(epfl.images[1].labels[0].name, "mitochondria");
     assert_eq!(epfl.images[2].source.voxel_size, Some([5.0; 3]));
-    assert_eq!(catalog.datasets[2].images[0].source.chunk, Some([64; 3]));
+    assert_eq!(catalog.datasets[3].images[0].source.chunk, Some([64; 3]));
     for dataset in &catalog.datasets {
         for key in ["title", "licence", "citation", "landing_page", "references"] {
             assert!(dataset.about.contains_key(key), "{} has no {key}", dataset.name);
@@ -33,7 +33,7 @@ fn the_built_in_catalogue_is_valid() {
 #[test]
 fn a_space_at_the_start_of_a_folder_stays_encoded() {
     let catalog = Catalog::builtin().unwrap();
-    let SourceKind::Tiff { url } = &catalog.datasets[1].images[0].source.kind else { unreachable!() };
+    let SourceKind::Tiff { url } = &catalog.datasets[2].images[0].source.kind else { unreachable!() };
     assert!(url.to_string().ends_with("/www/data/%20ElectronMicroscopy_Hippocampus/volumedata.tif"), "{url}");
 }
 
@@ -73,7 +73,7 @@ fn a_wrong_type_is_an_error_with_file_line_and_key() {
 #[test]
 fn an_unknown_kind_names_the_known_ones() {
     let error = source_error("kind = \"nifti\"\nurl = \"https://h/a\"");
-    assert_eq!(error, "my.toml:4:8: kind: unknown kind `nifti`; known are idr, tiff, zarr");
+    assert_eq!(error, "my.toml:4:8: kind: unknown kind `nifti`; known are idr, empiar, tiff, dm3, zarr");
 }
 
 #[test]
@@ -86,6 +86,55 @@ fn each_kind_has_its_own_keys() {
     assert_eq!(error, "my.toml:6:12: endpoint: is for s3 and gs addresses only");
     let error = source_error("kind = \"zarr\"\nurl = \"s3://b/a\"\ncredentials = \"mine\"");
     assert!(error.contains("credentials: `mine` must be \"none\" or \"env\""), "{error}");
+}
+
+#[test]
+fn an_entry_of_empiar_is_asked_for_where_the_archive_is() {
+    let catalog = Catalog::builtin().unwrap();
+    let spec = &catalog.datasets[1].images[0].source;
+    let SourceKind::Empiar { entry, server, files, imageset } = &spec.kind else { unreachable!() };
+    assert_eq!((*entry, imageset, spec.kind.name(), spec.kind.is_planes()), (11759, &None, "empiar", true));
+    assert_eq!(server.as_str(), "https://www.ebi.ac.uk/empiar");
+    assert_eq!(files.as_str(), "https://ftp.ebi.ac.uk/empiar/world_availability");
+    for (lines, expected) in [
+        ("kind = \"empiar\"", "entry: a source of kind `empiar` needs `entry`"),
+        ("kind = \"empiar\"\nentry = 0", "entry: EMPIAR has no entry 0"),
+        ("kind = \"empiar\"\nentry = 1\nurl = \"https://h/a\"", "url: a source of kind `empiar` has no such key"),
+        ("kind = \"empiar\"\nentry = 1\nendpoint = \"http://h\"", "endpoint: is for s3 and gs addresses only"),
+        ("kind = \"empiar\"\nentry = 1\nserver = \"h\"", "server: `h` is no address"),
+    ] {
+        let error = source_error(lines);
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn dm_files_are_one_or_a_folder_or_a_list() {
+    let files = |lines: &str| {
+        let text = format!("[[dataset]]\nname = \"a\"\n[dataset.source]\nkind = \"dm3\"\n{lines}\n");
+        let catalog = parse(&text).unwrap();
+        let kind = catalog.datasets[0].images[0].source.kind.clone();
+        assert!(kind.is_planes() && kind.name() == "dm3");
+        let SourceKind::Dm3 { files } = kind else { unreachable!() };
+        files
+    };
+    assert!(matches!(files("url = \"https://h/a.DM3\""), DmFiles::File(_)));
+    assert!(matches!(files("url = \"https://h/a.dm4\""), DmFiles::File(_)));
+    assert!(matches!(files("url = \"https://h/a\""), DmFiles::Folder(_)));
+    assert_eq!(files("url = \"sections/\"").to_string(), "file:///data/sections");
+    let list = files("urls = [\"https://h/b.dm3\", \"a.dm3\"]");
+    assert_eq!(list.to_string(), "https://h/b.dm3 … file:///data/a.dm3");
+    for (lines, expected) in [
+        ("", "url: a source of kind `dm3` needs `url` or `urls`"),
+        ("urls = []", "urls: must be 1 to 1048576 addresses"),
+        ("url = \"https://h/a\"\nurls = [\"https://h/a\"]", "urls: either `url` or `urls`, not both"),
+        ("urls = [\"https://h/a\", \"ftp://h/b\"]", "url: `ftp://h/b` is no address"),
+        ("url = \"https://h/a\"\nimage = 3", "image: a source of kind `dm3` has no such key"),
+    ] {
+        let error = source_error(&format!("kind = \"dm3\"\n{lines}"));
+        assert!(error.contains(expected), "{error}");
+    }
+    assert!(source_error("kind = \"tiff\"\nurls = [\"https://h/a\"]").contains("urls: a source of kind `tiff` has no"));
 }
 
 #[test]
@@ -171,7 +220,7 @@ fn an_unknown_dataset_names_the_known_ones() {
     assert!(error.contains("`hemi`") && error.contains("epfl-hippocampus"), "{error}");
     let one = Catalog::builtin().unwrap().select(&names(&["jrc_mus-nacc-2"])).unwrap();
     assert_eq!(one.datasets.len(), 1);
-    assert_eq!(Catalog::builtin().unwrap().select(&[]).unwrap().datasets.len(), 3);
+    assert_eq!(Catalog::builtin().unwrap().select(&[]).unwrap().datasets.len(), 4);
 }
 
 proptest! {

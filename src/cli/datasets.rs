@@ -94,6 +94,8 @@ fn row(dataset: &str, image: &str, spec: &SourceSpec) -> Row {
         SourceKind::Idr { image, server, url: None, .. } => {
             format!("{}/webclient/img_detail/{image}/", server.as_str().trim_end_matches('/'))
         }
+        SourceKind::Empiar { entry, files, .. } => format!("{}/{entry}/", files.as_str().trim_end_matches('/')),
+        SourceKind::Dm3 { files } => files.to_string(),
     };
     Row {
         dataset: dataset.to_owned(),

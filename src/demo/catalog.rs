@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::respond::IDR_IMAGE;
+use super::respond::{EMPIAR_ENTRY, IDR_IMAGE};
 
 /// The configuration for a replica at `address`.
 pub(super) fn toml(address: SocketAddr) -> String {
@@ -15,6 +15,14 @@ kind = "idr"
 image = {IDR_IMAGE}
 server = "http://{address}/idr"
 files = "http://{address}/ebi/pub/databases/IDR"
+
+[[dataset]]
+name = "empiar-{EMPIAR_ENTRY}"
+[dataset.source]
+kind = "empiar"
+entry = {EMPIAR_ENTRY}
+server = "http://{address}/empiar"
+files = "http://{address}/ebi/empiar/world_availability"
 
 [[dataset]]
 name = "epfl-hippocampus"
@@ -50,13 +58,13 @@ labels = [{{ name = "mitochondria", source = {{ kind = "tiff", url = "{folder}/{
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_configuration_is_toml_with_three_datasets() {
+    fn the_configuration_is_toml_with_four_datasets() {
         let text = super::toml(([127, 0, 0, 1], 4321).into());
         let table: toml::Table = text.parse().unwrap();
         let datasets = table["dataset"].as_array().unwrap();
         let names: Vec<_> = datasets.iter().map(|dataset| dataset["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2"]);
-        assert_eq!(datasets[1]["image"].as_array().unwrap().len(), 2);
-        assert_eq!(datasets[2]["source"]["endpoint"].as_str().unwrap(), "http://127.0.0.1:4321/s3");
+        assert_eq!(names, ["idr-9846137", "empiar-11759", "epfl-hippocampus", "jrc_mus-nacc-2"]);
+        assert_eq!(datasets[2]["image"].as_array().unwrap().len(), 2);
+        assert_eq!(datasets[3]["source"]["endpoint"].as_str().unwrap(), "http://127.0.0.1:4321/s3");
     }
 }

@@ -15,6 +15,8 @@ pub(super) type Body = Full<Bytes>;
 
 /// The image that OMERO knows.
 pub(super) const IDR_IMAGE: u64 = 9_846_137;
+/// The entry that EMPIAR knows.
+pub(super) const EMPIAR_ENTRY: u64 = 11_759;
 const LAST_MODIFIED: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html;charset=UTF-8";
@@ -35,6 +37,7 @@ pub(super) fn respond(files: &Files, method: &Method, uri: &Uri, headers: &Heade
         url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let answer = match path.split_once('/').unwrap_or((&path, "")) {
         ("idr", route) => omero(files, route, &query, headers),
+        ("empiar", route) => empiar(files, route, headers),
         ("ebi" | "epfl", _) => apache(files, &path, uri, headers),
         ("s3", key) => s3(files, key, &query, headers),
         _ => text(StatusCode::NOT_FOUND, HTML, "<h1>Not Found</h1>".to_owned()),
@@ -70,6 +73,17 @@ fn omero(files: &Files, route: &str, query: &[(String, String)], headers: &Heade
         }
     }
     text(StatusCode::NOT_FOUND, HTML, "<h1>Page not found</h1>".to_owned())
+}
+
+/// EMPIAR's interface for programs: an entry by its number or its accession, with or without a slash at the end.
+fn empiar(files: &Files, route: &str, headers: &HeaderMap) -> Response<Body> {
+    let entry = route.strip_prefix("api/entry/").map(|entry| entry.strip_suffix('/').unwrap_or(entry));
+    let entry = entry.map(|entry| entry.strip_prefix("EMPIAR-").unwrap_or(entry));
+    let wanted = entry.and_then(|entry| entry.parse().ok()) == Some(EMPIAR_ENTRY);
+    match files.get("empiar/entry.json").filter(|_| wanted) {
+        Some(entry) => object(entry, JSON, headers),
+        None => text(StatusCode::NOT_FOUND, JSON, r#"{"detail": "Not found."}"#.to_owned()),
+    }
 }
 
 /// A file server with listings.

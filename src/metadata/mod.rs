@@ -121,6 +121,8 @@ fn describe(value: &mut Value, pyramid: &Pyramid, origin: &str, pointer: &str, m
 fn configured_url(spec: &SourceSpec) -> Option<String> {
     match &spec.kind {
         SourceKind::Idr { url, .. } => url.as_ref().map(ToString::to_string),
+        SourceKind::Empiar { .. } => None,
+        SourceKind::Dm3 { files } => Some(files.to_string()),
         SourceKind::Tiff { url } | SourceKind::Zarr { url } => Some(url.to_string()),
     }
 }

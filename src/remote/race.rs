@@ -15,6 +15,9 @@ use super::clock::later;
 use super::limits::{Slot, timed_out};
 use super::object::Fetched;
 
+/// Requests for the same bytes that are in flight at once.
+const MOST: usize = 3;
+
 /// A request that takes part. Fields are dropped in this order: the connection goes before its slot.
 struct Racer<'a> {
     request: BoxFuture<'a, Result<Fetched, Failure>>,
@@ -36,12 +39,12 @@ impl<'a> Racer<'a> {
     }
 }
 
-/// Runs an attempt to its end, at the latest that of the operation's time. Two requests are in flight at most; where no
-/// second slot is free, the stalled request is given up for the second one.
+/// Runs an attempt to its end, at the latest that of the operation's time. [`MOST`] requests are in flight at
+/// most; where no further slot is free, the oldest stalled request is given up for the new one.
 pub(super) async fn race(task: &Task<'_>, slot: Slot) -> Result<Fetched, Failure> {
     let mut racers = vec![Racer::start(task, slot)];
-    // An origin that is slow, but not dead, is not started anew for ever.
     let mut patience = task.host.stall();
+    let mut raced = false;
     loop {
         let look = stalled_at(&racers, patience).unwrap_or_else(|| later(Instant::now(), patience));
         let wake = look.min(task.clock.deadline());
@@ -53,7 +56,7 @@ pub(super) async fn race(task: &Task<'_>, slot: Slot) -> Result<Fetched, Failure
                         return Err(failure);
                     }
                     Err(failure) => {
-                        tracing::debug!(cause = %failure.cause, "one of two requests failed, the other goes on");
+                        tracing::debug!(cause = %failure.cause, "one of the requests failed, the others go on");
                         drop(racers.remove(index));
                     }
                 }
@@ -65,7 +68,11 @@ pub(super) async fn race(task: &Task<'_>, slot: Slot) -> Result<Fetched, Failure
                 // A byte may have come, or the deadline may have moved, since the time to wake was chosen.
                 if stalled_at(&racers, patience).is_some_and(|stalled| stalled <= Instant::now()) {
                     second(task, &mut racers);
-                    patience = patience.saturating_mul(2).max(Duration::from_millis(1));
+                    // Where one request fell silent the next may as well, so it gets less time. After that the origin may
+                    // be slow rather than deaf, and is not started anew for ever.
+                    patience = if raced { patience.saturating_mul(2) } else { patience / 2 };
+                    patience = patience.max(Duration::from_millis(1));
+                    raced = true;
                 }
             }
         }
@@ -82,7 +89,7 @@ fn stalled_at(racers: &[Racer<'_>], patience: Duration) -> Option<Instant> {
 }
 
 fn second<'a>(task: &'a Task<'a>, racers: &mut Vec<Racer<'a>>) {
-    let spare = if racers.len() == 1 { task.host.spare_slot() } else { None };
+    let spare = if racers.len() < MOST { task.host.spare_slot() } else { None };
     let slot = match spare {
         Some(slot) => {
             task.host.count(|counters| counters.hedges += 1);

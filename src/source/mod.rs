@@ -4,6 +4,7 @@
 //! where the block's bytes lie, and what voxels they decode to. Fetching, joining of ranges, retries and caching
 //! happen around it, so a source holds format knowledge only.
 
+pub mod dm3;
 pub mod tiff;
 pub mod zarr;
 

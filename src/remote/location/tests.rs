@@ -71,12 +71,16 @@ fn a_key_is_encoded_and_stays_in_the_folder() {
     assert_eq!(listing.join("k").to_string(), "https://h/p/k?token=1");
 }
 
+/// Names of the given form, but for the two that mean a folder.
+fn named(form: &'static str) -> impl Strategy<Value = String> {
+    form.prop_map(|name| if matches!(name.as_str(), "." | "..") { format!("{name}x") } else { name })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(crate::test_cases(256)))]
 
     #[test]
-    fn a_key_below_a_folder_is_read_back_as_it_was(key in "[^/\u{0}-\u{1f}\u{7f}]{1,20}") {
-        prop_assume!(!matches!(key.as_str(), "." | ".."));
+    fn a_key_below_a_folder_is_read_back_as_it_was(key in named("[^/\u{0}-\u{1f}\u{7f}]{1,20}")) {
         for folder in ["https://h/a/", "s3://b/a", "file:///a"] {
             let joined = Location::parse(folder, None).unwrap().join(&key);
             let last = joined.url.path_segments().unwrap().next_back().unwrap().to_owned();
@@ -93,8 +97,7 @@ proptest! {
     }
 
     #[test]
-    fn a_path_is_read_back_as_it_was(name in "[^/\u{0}-\u{1f}\u{7f}-\u{9f}:]{1,20}") {
-        prop_assume!(!matches!(name.as_str(), "." | ".."));
+    fn a_path_is_read_back_as_it_was(name in named("[^/\u{0}-\u{1f}\u{7f}-\u{9f}:]{1,20}")) {
         let location = Location::parse(&name, Some(Path::new("/data"))).unwrap();
         prop_assert_eq!(location.url.to_file_path().unwrap(), Path::new("/data").join(&name));
     }

@@ -1,0 +1,96 @@
+//! Entries of EMPIAR, the Electron Microscopy Public Image Archive, whose images are DM3 or DM4 files of one section each.
+//!
+//! The entry's document (`/api/entry/<n>/`) names image sets and their folders, but no files: those are in the listing of
+//! the folder on the file server.
+
+mod answer;
+
+use tracing::warn;
+use url::Url;
+
+use self::answer::{Answer, ImageSet};
+use super::sections;
+use crate::document::Document;
+use crate::remote::{Location, Remote};
+use crate::source::{Description, SourceError};
+
+/// Longest document of an entry that is read; those of many image sets have some hundreds of kilobytes.
+const ANSWER_LIMIT: u64 = 16 << 20;
+
+/// The entry as the configuration names it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry<'a> {
+    pub(super) number: u64,
+    pub(super) server: &'a Url,
+    pub(super) files: &'a Url,
+    pub(super) imageset: Option<&'a str>,
+}
+
+/// The files of an image set, and what the entry says of it.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Their folder.
+    pub(super) folder: Location,
+    /// The files in the order of their numbers.
+    pub(super) files: Vec<Location>,
+    set: ImageSet,
+    entry: u64,
+    /// The entry's document, as it came.
+    pub(super) documents: Vec<Document>,
+}
+
+/// Asks the server for the entry and the file server for the names of the sections.
+pub(super) async fn find(remote: &Remote, entry: Entry<'_>) -> Result<Found, SourceError> {
+    let server = Location::anonymous(entry.server.clone());
+    let object = remote.object(&server.join(&format!("api/entry/{}/", entry.number)))?;
+    let answer = Answer::read(object.url().to_owned(), object.whole(ANSWER_LIMIT).await?.bytes, entry.number)?;
+    let set = answer.image_set(entry.imageset)?;
+    let folder = Location::anonymous(entry.files.clone()).join(&format!("{}/{}", entry.number, set.directory));
+    let names = sections::find(remote, &folder, set.images).await?;
+    let files = names.iter().map(|name| folder.join(name)).collect();
+    Ok(Found { folder, files, set, entry: entry.number, documents: answer.document().into_iter().collect() })
+}
+
+impl Found {
+    /// Nanometres per voxel along `z, y, x` as far as the entry says them.
+    pub(super) fn voxel_size(&self) -> [Option<f64>; 3] {
+        let [y, x] = self.set.pixel;
+        [None, y, x]
+    }
+
+    /// Warns where the files are not what the entry says. The files are believed.
+    pub(super) fn compare(&self, file: &Description) {
+        let said = self.contradictions(file);
+        if !said.is_empty() {
+            warn!("EMPIAR-{}: the entry says {}; the files are believed", self.entry, said.join(", "));
+        }
+    }
+
+    fn contradictions(&self, file: &Description) -> Vec<String> {
+        let Some(level) = file.levels.first() else { return Vec::new() };
+        let mut said = Vec::new();
+        let [depth, height, width] = level.grid.shape.0;
+        for (what, entry, files) in
+            [("images", self.set.images, depth), ("rows", self.set.height, height), ("columns", self.set.width, width)]
+        {
+            if let Some(entry) = entry.filter(|entry| *entry != files) {
+                said.push(format!("{entry} {what} where there are {files}"));
+            }
+        }
+        if let Some(scale) = level.scale {
+            for (axis, entry, is) in [("y", self.set.pixel[0], scale[1]), ("x", self.set.pixel[1], scale[2])] {
+                // Entries state rounded sizes.
+                if let Some(entry) = entry.filter(|entry| (entry - is).abs() > 0.01 * is) {
+                    said.push(format!("{entry} nm per voxel along {axis} where the files say {is}"));
+                }
+            }
+        }
+        if let Some(entry) = self.set.dtype.filter(|entry| *entry != file.dtype) {
+            said.push(format!("{entry} where the files hold {}", file.dtype));
+        }
+        said
+    }
+}
+
+#[cfg(test)]
+mod tests;

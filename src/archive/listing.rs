@@ -1,0 +1,108 @@
+//! What is in a folder: from the page that a web server makes of it, or from the file system.
+
+use std::collections::BTreeSet;
+
+use percent_encoding::percent_decode_str;
+
+use crate::remote::{Location, Remote};
+use crate::source::SourceError;
+
+/// Longest page that is read: a line is about 250 bytes.
+const LONGEST: u64 = 32 << 20;
+/// Longest name of a file.
+const LONGEST_NAME: usize = 255;
+
+/// The names of the files directly in `folder`, in no particular order.
+pub(super) async fn files(remote: &Remote, folder: &Location) -> Result<Vec<String>, SourceError> {
+    // The folder itself, by the address that servers redirect to.
+    let folder = folder.join("");
+    match folder.url.scheme() {
+        "http" | "https" => {
+            let object = remote.object(&folder)?;
+            let page = object.whole(LONGEST).await?.bytes;
+            let page = String::from_utf8_lossy(&page);
+            if !page.trim_start().starts_with('<') {
+                return Err(SourceError::malformed(object.url(), "body", "is no listing of a folder"));
+            }
+            Ok(names(&page))
+        }
+        "file" => local(&folder).await,
+        scheme => {
+            Err(SourceError::unsupported(folder.to_string(), "url", format!("listing of an address with {scheme}:")))
+        }
+    }
+}
+
+async fn local(folder: &Location) -> Result<Vec<String>, SourceError> {
+    let failed = |reason: String| SourceError::malformed(folder.to_string(), "folder", reason);
+    let path = folder.url.to_file_path().map_err(|()| failed("is no path of this machine".into()))?;
+    let mut entries = tokio::fs::read_dir(&path).await.map_err(|error| failed(error.to_string()))?;
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next_entry().await.map_err(|error| failed(error.to_string()))? {
+        let is_folder = entry.file_type().await.is_ok_and(|kind| kind.is_dir());
+        if let (false, Ok(name)) = (is_folder, entry.file_name().into_string()) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// The names of files that a page refers to. Only references count: what stands beside them is for people, and cut where
+/// it is long. References to other folders, to other orders of the same page and to folders within are left out.
+pub(super) fn names(page: &str) -> Vec<String> {
+    let mut names = BTreeSet::new();
+    for (at, _) in page.match_indices(['h', 'H']) {
+        let Some(name) = reference(page, at).and_then(file_name) else { continue };
+        names.insert(name);
+    }
+    names.into_iter().collect()
+}
+
+/// The value of an attribute `href` that begins at `at`.
+fn reference(page: &str, at: usize) -> Option<&str> {
+    let before = page.get(..at)?.chars().next_back()?;
+    let (word, rest) = page.get(at..)?.split_at_checked(4)?;
+    if !before.is_ascii_whitespace() || !word.eq_ignore_ascii_case("href") {
+        return None;
+    }
+    let rest = rest.trim_start().strip_prefix('=')?.trim_start();
+    let quote = rest.chars().next().filter(|letter| matches!(letter, '"' | '\''))?;
+    rest.get(1..)?.split_once(quote).map(|(value, _)| value)
+}
+
+/// The name of a file in the folder that a reference is to.
+fn file_name(reference: &str) -> Option<String> {
+    let reference = unescaped(reference);
+    let reference = reference.strip_prefix("./").unwrap_or(&reference);
+    if reference.contains(['/', '?', '#', ':']) {
+        return None;
+    }
+    let name = percent_decode_str(reference).decode_utf8().ok()?;
+    let plain = !name.is_empty() && name.len() <= LONGEST_NAME && !matches!(&*name, "." | "..");
+    (plain && !name.contains(|letter: char| letter.is_control() || letter == '/')).then(|| name.into_owned())
+}
+
+/// A text of HTML without the references to characters that servers write.
+fn unescaped(text: &str) -> String {
+    let mut plain = text.to_owned();
+    // The ampersand comes last, or `&amp;lt;` would become `<`.
+    for (reference, letter) in [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#34;", "\""),
+        ("&#39;", "'"),
+        ("&#x27;", "'"),
+        ("&#43;", "+"),
+        ("&#38;", "&"),
+        ("&amp;", "&"),
+    ] {
+        if plain.contains(reference) {
+            plain = plain.replace(reference, letter);
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests;

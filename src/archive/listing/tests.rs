@@ -1,0 +1,73 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// The shape of EBI's pages.
+const PAGE: &str = r#"<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
+<html>
+ <head><title>Index of /empiar/world_availability/11759/data</title></head>
+ <body>
+<h1>Index of /empiar/world_availability/11759/data</h1>
+  <table>
+   <tr><th valign="top"><img src="/icons/blank.gif" alt="[ICO]"></th><th><a href="?C=N;O=D">Name</a></th><th><a href="?C=M;O=A">Last modified</a></th></tr>
+   <tr><th colspan="5"><hr></th></tr>
+<tr><td valign="top"><img src="/icons/back.gif" alt="[PARENTDIR]"></td><td><a href="/empiar/world_availability/11759/">Parent Directory</a></td><td>&nbsp;</td></tr>
+<tr><td><a href="slice_0001.dm3">slice_0001.d..&gt;</a></td><td align="right">2023-11-02 10:00  </td><td align="right"> 29M</td></tr>
+<tr><td><a HREF = 'slice_0000.dm3'>slice_0000.dm3</a></td></tr>
+<tr><td><a href="./a%20b+c&amp;d%C3%A9.dm3">x</a></td></tr>
+<tr><td><a class="x" href="F57-8_test1.xml.gz">F57-8_test1.xml.gz</a></td></tr>
+<tr><td><a href="trakem2.1528909664283.981147357.856576865/">trakem2/</a></td></tr>
+<tr><td><a href="http://elsewhere/x.dm3">x</a><a href="../up.dm3">x</a><a data-href="no.dm3">x</a><a href="%2e%2e">x</a><a href="">x</a></td></tr>
+</table>
+</body></html>"#;
+
+#[test]
+fn only_references_to_files_in_the_folder_count() {
+    assert_eq!(names(PAGE), ["F57-8_test1.xml.gz", "a b+c&d\u{e9}.dm3", "slice_0000.dm3", "slice_0001.dm3"]);
+}
+
+#[test]
+fn a_page_without_references_has_no_names() {
+    for page in
+        ["", "<html>", "href", "<a href", "<a href=", "<a href=\"", "<a href=\"a", "<a href=a.dm3>", "é href=\"é"]
+    {
+        assert!(names(page).is_empty(), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_of_this_machine_is_listed_without_the_folders_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a b.dm3"), b"x").unwrap();
+    std::fs::create_dir(folder.path().join("c.dm3")).unwrap();
+    let location = Location::parse(folder.path().to_str().unwrap(), None).unwrap();
+    let remote = Remote::new(Default::default(), std::time::Duration::from_secs(10), Default::default()).unwrap();
+    assert_eq!(files(&remote, &location).await.unwrap(), ["a b.dm3"]);
+    let gone = files(&remote, &location.join("gone")).await.unwrap_err().to_string();
+    assert!(gone.contains("folder: No such file"), "{gone}");
+    let bucket = Location::parse("s3://bucket/key", None).unwrap();
+    let error = files(&remote, &bucket).await.unwrap_err().to_string();
+    assert_eq!(error, "s3://bucket/key/: url: listing of an address with s3: is not supported");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(crate::test_cases(500)))]
+
+    #[test]
+    fn names_survive_being_listed(given in prop::collection::btree_set("[^/\\x00-\\x1f\\x7f-\\u{9f}]{1,40}", 0..8)) {
+        let mut page = String::from("<html>");
+        for name in given.iter().filter(|name| !matches!(name.as_str(), "." | "..")) {
+            let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+            page += &format!("<a href=\"{name}\">x</a> ");
+        }
+        let expected: Vec<String> = given.into_iter().filter(|name| !matches!(name.as_str(), "." | "..")).collect();
+        prop_assert_eq!(names(&page), expected);
+    }
+
+    #[test]
+    fn any_page_gives_plain_names(page in "(<a href=[\"']?|href|[ =\"'a-c.%0-9é&;?#:/]|\\PC){0,60}") {
+        for name in names(&page) {
+            prop_assert!(!name.is_empty() && !name.contains('/') && name != ".." && name.len() <= 255, "{name}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The tags of a file as JSON, for people: groups are objects, members of lists have their numbers as names.
+
+use serde_json::{Map, Value, json};
+
+use super::encoding::{Encoding, Scalar};
+use super::tags::{Data, ROOT, Tags};
+
+/// Tags that are told; real files have some hundreds to some thousands.
+const MOST: usize = 1 << 14;
+/// Letters of one text.
+const LONGEST_TEXT: usize = 1 << 16;
+
+impl Tags {
+    /// All tags. Numbers and texts are told as such, of everything else the number of its bytes.
+    pub fn to_json(&self) -> Value {
+        self.group(ROOT, &mut 0)
+    }
+
+    fn group(&self, index: usize, told: &mut usize) -> Value {
+        let Some(group) = self.nodes.get(index) else { return Value::Null };
+        let mut members = Map::new();
+        for &child in &group.children {
+            let Some(node) = self.nodes.get(child) else { continue };
+            *told += 1;
+            if *told > MOST {
+                break;
+            }
+            let mut name = node.name.as_deref().map_or_else(|| node.number.to_string(), str::to_owned);
+            // A name that is there twice is legal.
+            while members.contains_key(&name) {
+                name.push('\'');
+            }
+            let value = match &node.data {
+                Some(data) => leaf(data),
+                None => self.group(child, told),
+            };
+            members.insert(name, value);
+        }
+        Value::Object(members)
+    }
+}
+
+fn leaf(data: &Data) -> Value {
+    let other = || json!({"bytes": data.length});
+    match &data.encoding {
+        Encoding::Scalar(Scalar::Bool) => data.unsigned().map_or_else(other, |number| (number != 0).into()),
+        Encoding::Scalar(Scalar::F32 | Scalar::F64) => data.number().map_or_else(other, Value::from),
+        Encoding::Scalar(_) => match (data.unsigned(), data.number()) {
+            (Some(number), _) => number.into(),
+            (None, Some(number)) => (number as i64).into(),
+            (None, None) => other(),
+        },
+        _ => match data.text() {
+            // Arrays of numbers look like text; text has no control characters.
+            Some(text) if text.len() <= LONGEST_TEXT && text.chars().all(is_letter) => text.into(),
+            _ => other(),
+        },
+    }
+}
+
+fn is_letter(letter: char) -> bool {
+    !letter.is_control() && letter != char::REPLACEMENT_CHARACTER || matches!(letter, '\n' | '\r' | '\t')
+}

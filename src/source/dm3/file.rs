@@ -1,0 +1,143 @@
+//! One file: read with few requests, and what it is to the volume.
+
+use crate::dm::{Calibration, DmError, Image, PixelType, Step, Version, Walker};
+use crate::dtype::DataType;
+use crate::geometry::Shape;
+use crate::remote::Object;
+use crate::source::SourceError;
+
+/// Bytes of the file's start that are read first. The thumbnail begins within them.
+const FRONT: u64 = 16 << 10;
+/// Bytes that are read next, and next again, where more of the file is left than [`REST`]: between the thumbnail and the
+/// pixels lies a kilobyte, behind them some tens. With the front these are 64 KiB.
+const AHEAD: [u64; 3] = [4 << 10, REST, 1 << 20];
+/// A rest of the file so short is read whole.
+const REST: u64 = 44 << 10;
+/// Parts that are read before a file is refused; one with dozens of long tags is not an image.
+const MAX_PARTS: usize = 64;
+
+/// What all files of a volume have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) dtype: DataType,
+    /// `z, y, x` of one file.
+    pub(super) shape: Shape,
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) form: Form,
+    pub(super) image: Image,
+    /// Its tags, for people.
+    pub(super) tags: serde_json::Value,
+    version: Version,
+}
+
+/// Reads the tags of a file.
+pub(super) async fn open(object: &Object) -> Result<Opened, SourceError> {
+    let named = |error| from_dm(object.url(), error);
+    let front = object.start(FRONT).await?;
+    let Some(total) = front.total else {
+        return Err(SourceError::malformed(object.url(), "header", "the length of the file is not known"));
+    };
+    let mut walker = Walker::new(total);
+    let mut step = walker.feed(0, &front.bytes).map_err(named)?;
+    let mut parts = 0;
+    while let Step::Need { offset, length } = step {
+        if parts == MAX_PARTS {
+            let reason = format!("a file whose tags lie in more than {MAX_PARTS} places");
+            return Err(SourceError::unsupported(object.url(), "tags", reason));
+        }
+        let rest = total.saturating_sub(offset);
+        let ahead = AHEAD.get(parts).or(AHEAD.last()).copied().unwrap_or(REST);
+        let wanted = if rest <= REST { rest } else { length.max(ahead).min(rest) };
+        let part = object.range(offset..offset.saturating_add(wanted)).await?;
+        step = walker.feed(offset, &part.bytes).map_err(named)?;
+        parts += 1;
+    }
+    let version = walker.version().unwrap_or(Version::Dm3);
+    let tags = walker.finish().map_err(named)?;
+    let image = Image::find(&tags).map_err(named)?;
+    let field = || format!("ImageList.{}.ImageData.Dimensions", image.number);
+    let shape = match image.shape.as_slice() {
+        [height, width] => Shape([1, *height, *width]),
+        [leading @ .., depth, height, width] if leading.iter().all(|extent| *extent == 1) => {
+            Shape([*depth, *height, *width])
+        }
+        [_] => return Err(SourceError::unsupported(object.url(), field(), "an image of one axis")),
+        other => {
+            let reason = format!("an image of {} axes", other.len());
+            return Err(SourceError::unsupported(object.url(), field(), reason));
+        }
+    };
+    let tags = tags.to_json();
+    Ok(Opened { form: Form { dtype: dtype(image.pixel), shape }, image, tags, version })
+}
+
+fn from_dm(file: &str, error: DmError) -> SourceError {
+    match error {
+        DmError::Malformed { field, reason } => SourceError::malformed(file, field, reason),
+        DmError::Unsupported { field, reason } => SourceError::unsupported(file, field, reason),
+    }
+}
+
+const fn dtype(pixel: PixelType) -> DataType {
+    match pixel {
+        PixelType::I8 => DataType::I8,
+        PixelType::U8 => DataType::U8,
+        PixelType::I16 => DataType::I16,
+        PixelType::U16 => DataType::U16,
+        PixelType::I32 => DataType::I32,
+        PixelType::U32 => DataType::U32,
+        PixelType::F32 => DataType::F32,
+        PixelType::F64 => DataType::F64,
+    }
+}
+
+impl Form {
+    /// Refuses a file that is not like the first one.
+    pub(super) fn check_same(self, first: &Object, object: &Object, other: Form) -> Result<(), SourceError> {
+        if other == self {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} of {} (z×y×x), unlike {} of {} in {}",
+            other.dtype,
+            other.shape,
+            self.dtype,
+            self.shape,
+            first.url()
+        );
+        Err(SourceError::malformed(object.url(), "ImageData", reason))
+    }
+}
+
+impl Opened {
+    /// Nanometres per voxel where all three are known, `missing` filling gaps, and the centre of the first voxel.
+    pub(super) fn placement(&self, missing: [Option<f64>; 3]) -> (Option<[f64; 3]>, [f64; 3]) {
+        let lengths = |calibration: &Calibration| calibration.nanometres();
+        let mut axes = self.image.calibrations.iter().rev().map(|axis| axis.as_ref().and_then(lengths));
+        let (x, y) = (axes.next().flatten(), axes.next().flatten());
+        let z = axes.next().flatten().or_else(|| self.image.section.as_ref().and_then(lengths));
+        let mut known = [z, y, x];
+        for (known, missing) in known.iter_mut().zip(missing) {
+            *known = known.or(missing.map(|scale| (scale, 0.0)));
+        }
+        match known {
+            [Some(z), Some(y), Some(x)] => (Some([z.0, y.0, x.0]), [z.1, y.1, x.1]),
+            _ => (None, [0.0; 3]),
+        }
+    }
+
+    /// How the volume is stored, for people.
+    pub(super) fn format(&self, series: bool) -> String {
+        let version = match self.version {
+            Version::Dm3 => "DM3",
+            Version::Dm4 => "DM4",
+        };
+        let order = if self.image.big_endian { "big-endian" } else { "little-endian" };
+        let files = if series { ", a file per z" } else { "" };
+        format!("{version}, {order}{files}")
+    }
+}

@@ -1,0 +1,223 @@
+//! Volumes in DM3 and DM4 files of Gatan's DigitalMicrograph: one file, or a file per z.
+//!
+//! What is in a file is [`crate::dm`]'s knowledge; here is which bytes of which file a block is. Of a series only the
+//! first and the last file are opened at first. Each other one is opened when a block of it is needed, because pixels
+//! begin at another offset in each; it must then be like the first, or its blocks are errors. Blocks are bands of rows.
+
+mod file;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+
+use self::file::{Form, Opened};
+use super::{Description, Placement, Source, SourceError, SourceLevel};
+use crate::cache::{Boarding, Flights};
+use crate::document::Document;
+use crate::dtype::{DataType, FillValue};
+use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
+use crate::remote::Object;
+use crate::volume::pyramid::plane_chunk;
+
+/// A plane so long is one block.
+const WHOLE_PLANE: u64 = 1 << 20;
+/// A band of rows has so many bytes at least.
+const MIN_BAND: u64 = 512 << 10;
+/// Longest band of rows, unless a single row is longer.
+const MAX_BAND: u64 = 64 << 20;
+/// Longest row that is accepted.
+const MAX_ROW: u64 = 1 << 30;
+
+/// Files of one image each as a volume of one level.
+pub struct Dm3Source {
+    description: Description,
+    /// The first file's tags.
+    tags: Document,
+    files: Arc<Files>,
+}
+
+/// Where the pixels of a file begin, and in which byte order they are.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    offset: u64,
+    big_endian: bool,
+}
+
+type Located = Result<Place, SourceError>;
+
+struct Files {
+    objects: Vec<Object>,
+    form: Form,
+    /// By the file's number: what opening it gave, unless it was a failure that may pass.
+    known: Mutex<HashMap<usize, Located>>,
+    flights: Arc<Flights<usize, Located>>,
+}
+
+/// Opens one file, which may be a stack, or a file per z in this order. `missing`: nanometres per voxel along `z, y, x`
+/// for axes of which the files do not say it.
+pub async fn open(objects: Vec<Object>, missing: [Option<f64>; 3]) -> Result<Dm3Source, SourceError> {
+    let (Some(first), Some(last)) = (objects.first(), objects.last()) else {
+        return Err(SourceError::malformed("the list of files", "url", "is empty"));
+    };
+    let count = objects.len();
+    let (opened, end) = if count == 1 {
+        (file::open(first).await?, None)
+    } else {
+        let (opened, end) = futures::try_join!(file::open(first), file::open(last))?;
+        (opened, Some(end))
+    };
+    if count > 1 && opened.form.shape.0[0] != 1 {
+        return Err(SourceError::unsupported(first.url(), "Dimensions", "a stack in each of several files"));
+    }
+    let form = opened.form;
+    if let Some(end) = &end {
+        form.check_same(first, last, end.form)?;
+    }
+
+    let [depth, height, width] = form.shape.0;
+    let depth = if count == 1 { depth } else { count as u64 };
+    let shape = Shape([depth, height, width]);
+    let too_large = shape.bytes(form.dtype.size()).is_none_or(|bytes| i64::try_from(bytes).is_err());
+    let row = width.saturating_mul(form.dtype.size() as u64);
+    if too_large || row > MAX_ROW {
+        let reason = format!("a volume of {shape} voxels");
+        return Err(SourceError::unsupported(first.url(), "Dimensions", reason));
+    }
+    let grid = Grid { shape, cell: Shape([1, band(shape, form.dtype), width]) };
+    let (scale, translation) = opened.placement(missing);
+    let description = Description {
+        dtype: form.dtype,
+        levels: vec![SourceLevel { grid, scale, translation }],
+        fill: FillValue::zero(form.dtype),
+        window: opened.image.display,
+        format: opened.format(count > 1),
+        downsampling: None,
+        chunked: false,
+    };
+    let place = |opened: &Opened| Place { offset: opened.image.offset, big_endian: opened.image.big_endian };
+    let mut known = HashMap::from([(0, Ok(place(&opened)))]);
+    if let Some(end) = end {
+        known.insert(count - 1, Ok(place(&end)));
+    }
+    let first_url = first.url().to_owned();
+    let files = Files { objects, form, known: Mutex::new(known), flights: Flights::new() };
+    let tags = Document::dump("dm-tags.json", first_url, opened.tags);
+    Ok(Dm3Source { description, tags, files: Arc::new(files) })
+}
+
+/// Rows of a block: as many as the chunks have that are cut from it, or a multiple of that.
+fn band(shape: Shape, dtype: DataType) -> u64 {
+    let [_, height, width] = shape.0;
+    let row = width * dtype.size() as u64;
+    if row.saturating_mul(height) <= WHOLE_PLANE {
+        return height;
+    }
+    let chunk = plane_chunk(shape, dtype).0[1].max(1);
+    let mut rows = (chunk * MIN_BAND.div_ceil((chunk * row).max(1))).min(height);
+    while rows > 1 && rows * row > MAX_BAND {
+        rows = rows.div_ceil(2);
+    }
+    rows
+}
+
+impl Files {
+    fn known(&self, number: usize) -> Option<Located> {
+        self.known.lock().get(&number).cloned()
+    }
+
+    /// Where the pixels of a file are. It is opened at the first question; all who ask meanwhile wait for the one answer.
+    async fn place(self: &Arc<Self>, number: usize) -> Located {
+        let ticket = match self.flights.board(&number, || self.known(number)) {
+            Boarding::Ready(located) => return located,
+            Boarding::Waiting(ticket) => ticket,
+            Boarding::First(worker, ticket) => {
+                let files = self.clone();
+                // A task of its own, so that the work goes on for the others if the first to ask goes away.
+                tokio::spawn(async move {
+                    let located = files.open(number).await;
+                    if !matches!(located, Err(SourceError::Remote(_))) {
+                        files.known.lock().insert(number, located.clone());
+                    }
+                    worker.finish(located);
+                });
+                ticket
+            }
+        };
+        ticket.await.unwrap_or_else(|_| Err(self.outside(number, "could not be opened")))
+    }
+
+    async fn open(&self, number: usize) -> Located {
+        let (Some(first), Some(object)) = (self.objects.first(), self.objects.get(number)) else {
+            return Err(self.outside(number, "is not there"));
+        };
+        let opened = file::open(object).await?;
+        self.form.check_same(first, object, opened.form)?;
+        Ok(Place { offset: opened.image.offset, big_endian: opened.image.big_endian })
+    }
+
+    fn outside(&self, number: usize, reason: &str) -> SourceError {
+        let name = self.objects.get(number).or(self.objects.first()).map_or("", Object::url);
+        SourceError::malformed(name, format!("file {number}"), reason)
+    }
+}
+
+impl Dm3Source {
+    /// The block's grid, the number of its file, and the plane of that file.
+    fn find(&self, block: CellIndex) -> Result<(Grid, usize, u64), SourceError> {
+        let grid = self.description.levels.first().map(|level| level.grid).filter(|grid| grid.contains(block));
+        let grid = grid.ok_or_else(|| self.files.outside(0, &format!("block {block} lies outside of the volume")))?;
+        let z = block.0[0];
+        if self.files.objects.len() == 1 { Ok((grid, 0, z)) } else { Ok((grid, z as usize, 0)) }
+    }
+
+    async fn range(&self, block: CellIndex) -> Result<Placement, SourceError> {
+        let (grid, number, plane) = self.find(block)?;
+        let place = self.files.place(number).await?;
+        let object = self.files.objects.get(number).ok_or_else(|| self.files.outside(number, "is not there"))?;
+        let [_, height, width] = grid.shape.0;
+        let size = self.description.dtype.size() as u64;
+        let region = grid.region(block);
+        // The whole volume fits 63 bits, so its parts do; the offset was checked against the file's length.
+        let before = (plane * height + region.start[1]) * width * size;
+        let start = place.offset.checked_add(before);
+        let start = start.ok_or_else(|| self.files.outside(number, "holds pixels beyond 2⁶⁴ bytes"))?;
+        let length = region.shape().bytes(size as usize).unwrap_or_default();
+        Ok(Placement::Range { object: object.clone(), start, length })
+    }
+}
+
+impl Source for Dm3Source {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn documents(&self) -> Vec<Document> {
+        vec![self.tags.clone()]
+    }
+
+    fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
+        Box::pin(self.range(block))
+    }
+
+    fn decode(&self, _level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
+        let (grid, number, _) = self.find(block)?;
+        let size = self.description.dtype.size();
+        let expected = grid.region(block).shape().bytes(size);
+        if expected != Some(raw.len() as u64) {
+            return Err(self.files.outside(number, &format!("block {block} came with {} bytes", raw.len())));
+        }
+        let place = self.files.known(number).ok_or_else(|| self.files.outside(number, "was not opened"))??;
+        if !place.big_endian || size == 1 {
+            return Ok(raw);
+        }
+        let mut voxels = Vec::from(raw);
+        voxels.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+        Ok(voxels.into())
+    }
+}
