@@ -1,12 +1,38 @@
-//! The record of a dataset, `metadata.json`: what is known of its images, and why the rest is not.
+//! The record of a dataset, `metadata.json`: one set of fields for all archives, each value with the way it came.
+//!
+//! A field is claimed by documents of the archive (`upstream`), by the catalogue (`curated`), by a rule (`computed`) or by
+//! custom (`assumed`). What emfs shows is always the value; a claim that says the same tells where it came from, and one
+//! that says otherwise is kept under `alternatives`. What is not known is `null`, with the reason under `missing`; what
+//! stands in a document and belongs to no field is under `extra`. Everything is made from what was fetched already.
+
+mod about;
+mod fields;
+mod image;
+mod maps;
+mod schema;
+mod sheet;
+mod tables;
+mod text;
+mod units;
+
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Map, Value, json};
 
+pub use schema::schema;
+pub use tables::{correspondence, csv};
+pub use text::{markdown, readme, table};
+
+use self::fields::{DATASET, Field};
+use self::maps::Target;
+use self::sheet::{Doc, Sheet};
 use crate::catalog::{Dataset, SourceKind, SourceSpec};
+use crate::document::Document;
 use crate::volume::Pyramid;
 
 /// Version of the record's layout.
-const SCHEMA_VERSION: &str = "0.1.0";
+const SCHEMA_VERSION: &str = "1.0.0";
 
 /// What is known of an image at the moment.
 pub enum Knowledge<'a> {
@@ -16,6 +42,8 @@ pub enum Knowledge<'a> {
         pyramid: &'a Pyramid,
         /// URL its voxels come from.
         origin: &'a str,
+        /// What archive and source said.
+        documents: &'a [Document],
     },
     /// It is not, for the reason given.
     Missing(String),
@@ -33,88 +61,103 @@ pub struct ImageRecord<'a> {
     pub knowledge: Knowledge<'a>,
 }
 
-/// The record as JSON. Unknown values are `null`, with the reason under `missing` by their JSON Pointer. Lengths are in
-/// nanometres; arrays are in the order `z, y, x`.
-pub fn record(dataset: &Dataset, images: &[ImageRecord<'_>]) -> Value {
-    let mut missing = Map::new();
-    let images: Vec<Value> = images
-        .iter()
-        .enumerate()
-        .map(|(number, image)| image_record(image, &format!("/images/{number}"), &mut missing))
-        .collect();
-    let title = dataset.about.get("title").and_then(toml::Value::as_str);
-    if title.is_none() {
-        missing.insert("/title".into(), "the catalogue gives none".into());
+/// The file name of an image's document below `upstream`: its own for the main image, else after the image's name.
+pub fn document_name(image: &str, label: Option<&str>, document: &Document) -> String {
+    match label {
+        None if image == crate::catalog::MAIN_IMAGE => document.name.clone(),
+        None => format!("{image}.{}", document.name),
+        Some(label) => format!("{image}.labels.{label}.{}", document.name),
     }
-    json!({
+}
+
+/// The record as JSON.
+pub fn record(dataset: &Dataset, images: &[ImageRecord<'_>]) -> Value {
+    let mut docs = Vec::new();
+    let mut targets = Vec::with_capacity(images.len());
+    for (number, image) in images.iter().enumerate() {
+        let first = docs.len();
+        if let Knowledge::Described { documents, .. } = &image.knowledge {
+            docs.extend(documents.iter().map(|document| Doc {
+                kind: &document.name,
+                file: document_name(image.image, image.label, document),
+                document,
+                value: document.value(),
+            }));
+        }
+        targets.push(Target { prefix: format!("/images/{number}"), main: number == 0, docs: first..docs.len() });
+    }
+    let documents: Vec<Value> = docs.iter().map(listed).collect();
+    let mut sheet = Sheet::new(docs);
+    for target in &targets {
+        maps::read(&mut sheet, target);
+    }
+    let names: Vec<String> = images.iter().map(name).collect();
+    let reference = ["voxel_size_reference", "landing_page"].iter().find_map(|key| dataset.about.get(*key)?.as_str());
+    for (target, image) in targets.iter().zip(images) {
+        image::claim(&mut sheet, &target.prefix, image, reference.unwrap_or("the configuration"));
+    }
+    about::claim(&mut sheet, dataset, &names);
+    if let Some(Knowledge::Missing(reason)) = images.first().map(|image| &image.knowledge) {
+        for section in ["study", "biosample", "specimen", "acquisition"] {
+            sheet.missing(&format!("/{section}"), reason);
+        }
+    }
+    let mut record = template(DATASET);
+    record["images"] = images.iter().map(|record| image::template(levels(record))).collect();
+    record["extra"] = json!({"upstream": {}, "about": about::plain(&toml::Value::Table(dataset.about.clone()))});
+    sheet.fill(&mut record);
+    let mut whole = json!({
         "schema_version": SCHEMA_VERSION,
         "id": dataset.name,
-        "title": title,
-        "about": plain(&toml::Value::Table(dataset.about.clone())),
-        "images": images,
-        "missing": missing,
-        "generated_by": {"software": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")},
+        "title": dataset.about.get("title").and_then(toml::Value::as_str),
+    });
+    if whole["title"].is_null() {
+        whole["title"] = record["study"]["title"].clone();
+    }
+    whole["documents"] = documents.into();
+    if let (Some(whole), Value::Object(rest)) = (whole.as_object_mut(), record) {
+        whole.extend(rest);
+    }
+    whole["generated_by"] = json!({"software": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")});
+    whole
+}
+
+fn levels(record: &ImageRecord<'_>) -> usize {
+    match &record.knowledge {
+        Knowledge::Described { pyramid, .. } => pyramid.levels.len(),
+        Knowledge::Missing(_) => 0,
+    }
+}
+
+/// The image's name in the fields of facts.
+fn name(record: &ImageRecord<'_>) -> String {
+    record.label.map_or_else(|| record.image.to_owned(), |label| format!("{}/labels/{label}", record.image))
+}
+
+fn listed(doc: &Doc<'_>) -> Value {
+    json!({
+        "file": format!("upstream/{}", doc.file),
+        "url": doc.document.url,
+        "retrieved": doc.document.retrieved_text(),
+        "bytes": doc.document.bytes.len(),
+        "sha256": doc.document.sha256,
+        "redacted": doc.document.redacted,
     })
 }
 
-fn image_record(record: &ImageRecord<'_>, pointer: &str, missing: &mut Map<String, Value>) -> Value {
-    let below = record.label.map(|label| format!("/labels/{label}")).unwrap_or_default();
-    let mut value = json!({
-        "name": record.label.unwrap_or(record.image),
-        "content_type": if record.label.is_some() { "segmentation" } else { "em" },
-        "label_of": record.label.map(|_| record.image),
-        "zarr": format!("{}.zarr{below}", record.image),
-        "zarr_v3": format!("{}.v3.zarr{below}", record.image),
-        "axes": ["z", "y", "x"],
-        "source": {"kind": record.spec.kind.name(), "url": configured_url(record.spec)},
-        "shape": null,
-        "dtype": null,
-        "voxel_size": null,
-        "levels": null,
-        "bytes_uncompressed": null,
-        "display_window": null,
-        "upstream_format": null,
-    });
-    match &record.knowledge {
-        Knowledge::Described { pyramid, origin } => describe(&mut value, pyramid, origin, pointer, missing),
-        Knowledge::Missing(reason) => {
-            for field in
-                ["shape", "dtype", "voxel_size", "levels", "bytes_uncompressed", "display_window", "upstream_format"]
-            {
-                missing.insert(format!("{pointer}/{field}"), Value::from(reason.as_str()));
+/// An object with all of these fields, none of them known.
+fn template(fields: &[Field]) -> Value {
+    let mut object = Value::Object(Map::new());
+    for field in fields {
+        let mut place = &mut object;
+        for part in field.path.split('/') {
+            if place.is_null() {
+                *place = Value::Object(Map::new());
             }
+            place = &mut place[part];
         }
     }
-    if value["source"]["url"].is_null() {
-        missing.insert(format!("{pointer}/source/url"), "not resolved yet".into());
-    }
-    value
-}
-
-fn describe(value: &mut Value, pyramid: &Pyramid, origin: &str, pointer: &str, missing: &mut Map<String, Value>) {
-    let Some(finest) = pyramid.levels.first() else { return };
-    let [z, y, x] = finest.grid.shape.0;
-    value["source"]["url"] = origin.into();
-    value["shape"] = json!({"z": z, "y": y, "x": x});
-    value["dtype"] = pyramid.dtype.name().into();
-    value["bytes_uncompressed"] = finest.grid.shape.bytes(pyramid.dtype.size()).into();
-    value["display_window"] = json!([pyramid.window.0, pyramid.window.1]);
-    value["upstream_format"] = pyramid.format.as_str().into();
-    if pyramid.calibrated {
-        let [z, y, x] = finest.scale;
-        value["voxel_size"] = json!({"z": z, "y": y, "x": x, "unit": "nanometer"});
-    } else {
-        missing.insert(format!("{pointer}/voxel_size"), "neither the source nor the configuration states it".into());
-    }
-    let levels = pyramid.levels.iter().enumerate().map(|(number, level)| {
-        let mut entry = json!({"path": format!("s{number}"), "shape": level.grid.shape.0, "chunk": level.grid.cell.0});
-        if pyramid.calibrated {
-            entry["scale_nm"] = json!(level.scale);
-            entry["translation_nm"] = json!(level.translation);
-        }
-        entry
-    });
-    value["levels"] = levels.collect();
+    object
 }
 
 /// The address as configured, where the configuration has one.
@@ -124,18 +167,5 @@ fn configured_url(spec: &SourceSpec) -> Option<String> {
         SourceKind::Empiar { .. } => None,
         SourceKind::Dm3 { files } => Some(files.to_string()),
         SourceKind::Tiff { url } | SourceKind::Zarr { url } => Some(url.to_string()),
-    }
-}
-
-/// TOML as JSON; dates become their text.
-fn plain(value: &toml::Value) -> Value {
-    match value {
-        toml::Value::String(text) => text.as_str().into(),
-        toml::Value::Integer(number) => (*number).into(),
-        toml::Value::Float(number) => (*number).into(),
-        toml::Value::Boolean(flag) => (*flag).into(),
-        toml::Value::Datetime(date) => date.to_string().into(),
-        toml::Value::Array(items) => items.iter().map(plain).collect(),
-        toml::Value::Table(table) => table.iter().map(|(key, item)| (key.clone(), plain(item))).collect(),
     }
 }

@@ -1,0 +1,163 @@
+//! What emfs itself knows of an image: how it shows it, and what follows from that.
+
+use serde_json::{Value, json};
+
+use super::fields::IMAGE;
+use super::sheet::{Evidence, Rank, Sheet};
+use super::{ImageRecord, Knowledge};
+use crate::catalog::SourceSpec;
+use crate::dtype::DataType;
+use crate::volume::Pyramid;
+
+/// Names of the axes in the order of arrays.
+const AXES: [&str; 3] = ["z", "y", "x"];
+
+/// An image's part of the record, all fields there and unknown.
+pub(super) fn template(levels: usize) -> Value {
+    let mut image = super::template(IMAGE);
+    let level = json!({
+        "path": null, "shape": [null, null, null], "chunk": [null, null, null],
+        "scale_nm": [null, null, null], "translation_nm": [null, null, null], "made_by": null,
+    });
+    image["levels"] = if levels == 0 { Value::Null } else { vec![level; levels].into() };
+    image
+}
+
+/// Claims what is known of the image whether it is open or not.
+pub(super) fn claim(sheet: &mut Sheet<'_>, prefix: &str, record: &ImageRecord<'_>, reference: &str) {
+    let below = record.label.map(|label| format!("/labels/{label}")).unwrap_or_default();
+    let layout = "the layout of the mount, by the names in the catalogue";
+    let mut shown = |field: &str, value: Value, rule: &str| sheet.shown(&format!("{prefix}/{field}"), value, rule);
+    shown("name", record.label.unwrap_or(record.image).into(), layout);
+    shown("content_type", if record.label.is_some() { "segmentation" } else { "em" }.into(), layout);
+    shown("zarr", format!("{}.zarr{below}", record.image).into(), layout);
+    shown("zarr_v3", format!("{}.v3.zarr{below}", record.image).into(), layout);
+    shown("source_kind", record.spec.kind.name().into(), "the catalogue");
+    for (number, axis) in AXES.into_iter().enumerate() {
+        shown(&format!("axes/{number}"), axis.into(), "arrays are always shown in the order z, y, x");
+    }
+    match record.label {
+        Some(_) => shown("label_of", record.image.into(), layout),
+        None => sheet.missing(&format!("{prefix}/label_of"), "it is no label image"),
+    }
+    match &record.knowledge {
+        Knowledge::Described { pyramid, origin, .. } => {
+            sheet.shown(&format!("{prefix}/url"), *origin, "the address that the source was opened at");
+            configured(sheet, prefix, record.spec, reference);
+            describe(sheet, prefix, pyramid);
+            if record.label.is_none() && !sheet.has(&format!("{prefix}/membranes")) {
+                let reason = "heavy metals are shown dark by custom; no source says otherwise".to_owned();
+                let field = format!("{prefix}/membranes");
+                sheet.claim(&field, "dark".into(), Evidence::Assumed { reason }, Rank::Derived, None);
+            } else if record.label.is_some() {
+                sheet.missing(&format!("{prefix}/membranes"), "it is a label image");
+            }
+        }
+        Knowledge::Missing(reason) => {
+            sheet.missing(prefix, reason);
+            if let Some(url) = super::configured_url(record.spec) {
+                sheet.shown(&format!("{prefix}/url"), url, "the address of the configuration");
+            }
+        }
+    }
+}
+
+/// What the configuration says where the source is silent.
+fn configured(sheet: &mut Sheet<'_>, prefix: &str, spec: &SourceSpec, reference: &str) {
+    let evidence = |unit: Option<&str>| Evidence::Curated {
+        reference: reference.to_owned(),
+        found: None,
+        unit: unit.map(str::to_owned),
+    };
+    if let Some(size) = spec.voxel_size {
+        for (axis, length) in AXES.into_iter().zip(size) {
+            let field = format!("{prefix}/voxel_size/{axis}");
+            sheet.claim(&field, length.into(), evidence(Some("nm")), Rank::Catalogue, None);
+        }
+    }
+    if let Some((low, high)) = spec.window {
+        sheet.claim(&format!("{prefix}/display_window/low"), low.into(), evidence(None), Rank::Catalogue, None);
+        sheet.claim(&format!("{prefix}/display_window/high"), high.into(), evidence(None), Rank::Catalogue, None);
+    }
+}
+
+fn describe(sheet: &mut Sheet<'_>, prefix: &str, pyramid: &Pyramid) {
+    let Some(finest) = pyramid.levels.first() else { return };
+    let mut shown = |field: &str, value: Value, rule: &str| sheet.shown(&format!("{prefix}/{field}"), value, rule);
+    let as_source = "the source as it was opened";
+    let as_served = "the chunks that emfs serves";
+    shown("dtype", pyramid.dtype.name().into(), as_source);
+    shown("upstream_format", pyramid.format.as_str().into(), as_source);
+    shown("level_count", pyramid.levels.len().into(), "the number of levels");
+    for (axis, name) in AXES.into_iter().enumerate() {
+        shown(&format!("shape/{name}"), finest.grid.shape.0[axis].into(), as_source);
+        shown(&format!("chunk/{name}"), finest.grid.cell.0[axis].into(), as_served);
+        if pyramid.calibrated {
+            shown(&format!("voxel_size/{name}"), finest.scale[axis].into(), as_source);
+            shown(&format!("origin/{name}"), finest.translation[axis].into(), as_source);
+        }
+    }
+    if pyramid.calibrated {
+        shown("voxel_size/unit", "nanometer".into(), "lengths are always told in nanometres");
+        shown("origin/unit", "nanometer".into(), "lengths are always told in nanometres");
+        let (least, most) = finest.scale.iter().fold((f64::INFINITY, 0.0f64), |(a, b), s| (a.min(*s), b.max(*s)));
+        let ratio = (most / least * 1e6).round() / 1e6;
+        shown("anisotropy", ratio.into(), "the largest voxel distance over the smallest, to six digits");
+    }
+    let bytes = finest.grid.shape.bytes(pyramid.dtype.size());
+    shown("bytes_uncompressed", bytes.into(), "the product of the shape and the bytes of a voxel");
+    let (least, most) = range(pyramid.dtype);
+    shown("intensity/min", least, "the range of the type");
+    shown("intensity/max", most, "the range of the type");
+    let rule =
+        "the source's, else the configuration's, else 0 to 255 for 8 bits, else 0.1 to 99.9 % of the coarsest level";
+    shown("display_window/low", pyramid.window.0.into(), rule);
+    shown("display_window/high", pyramid.window.1.into(), rule);
+    let plain = pyramid.format.contains("uncompressed") || pyramid.format.starts_with("DM");
+    if plain {
+        shown("bytes_on_the_wire", bytes.into(), "the archive's file holds the voxels as they are");
+        shown("lossy", false.into(), "the archive's file holds the voxels as they are");
+    }
+    for (number, level) in pyramid.levels.iter().enumerate() {
+        let at = |field: &str| format!("levels/{number}/{field}");
+        shown(&at("path"), format!("s{number}").into(), "the layout of the mount");
+        for axis in 0..3 {
+            shown(&at(&format!("shape/{axis}")), level.grid.shape.0[axis].into(), as_source);
+            shown(&at(&format!("chunk/{axis}")), level.grid.cell.0[axis].into(), as_served);
+            if pyramid.calibrated {
+                shown(&at(&format!("scale_nm/{axis}")), level.scale[axis].into(), as_source);
+                shown(&at(&format!("translation_nm/{axis}")), level.translation[axis].into(), as_source);
+            }
+        }
+        let by = match (number, &pyramid.downsampling) {
+            (0, _) => "as acquired or published".to_owned(),
+            (_, Some(how)) => format!("the archive, by {how}"),
+            (_, None) => "the archive, it does not say how".to_owned(),
+        };
+        shown(&at("made_by"), by.into(), "emfs shows the levels of the source and makes none");
+    }
+    if !plain {
+        let reason = "the archive stores it compressed; how many bytes it sends is known only when all is read";
+        sheet.missing(&format!("{prefix}/bytes_on_the_wire"), reason);
+    }
+    if !pyramid.calibrated {
+        for field in ["voxel_size", "origin", "anisotropy", "levels"] {
+            sheet.missing(&format!("{prefix}/{field}"), "neither the source nor the configuration states a voxel size");
+        }
+    }
+}
+
+fn range(dtype: DataType) -> (Value, Value) {
+    match dtype {
+        DataType::U8 => (0.into(), u8::MAX.into()),
+        DataType::I8 => (i8::MIN.into(), i8::MAX.into()),
+        DataType::U16 => (0.into(), u16::MAX.into()),
+        DataType::I16 => (i16::MIN.into(), i16::MAX.into()),
+        DataType::U32 => (0.into(), u32::MAX.into()),
+        DataType::I32 => (i32::MIN.into(), i32::MAX.into()),
+        DataType::U64 => (0.into(), u64::MAX.into()),
+        DataType::I64 => (i64::MIN.into(), i64::MAX.into()),
+        DataType::F32 => (json!(f64::from(f32::MIN)), json!(f64::from(f32::MAX))),
+        DataType::F64 => (json!(f64::MIN), json!(f64::MAX)),
+    }
+}

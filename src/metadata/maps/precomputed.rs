@@ -1,0 +1,52 @@
+//! The `info` of a neuroglancer precomputed volume. Its axes are x, y, z.
+
+use serde_json::Value;
+
+use super::{AXES, Target, count, length};
+use crate::metadata::sheet::{Rank, Sheet};
+
+pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
+    let Some(doc) = target.doc(sheet, "info.json") else { return };
+    sheet.upstream(&target.at("dtype"), Rank::File, (doc, "/data_type"), None, |name| {
+        Some(name.as_str()?.to_ascii_lowercase().into())
+    });
+    let scales = sheet.found(doc, "/scales").and_then(Value::as_array).cloned().unwrap_or_default();
+    let voxel = |scale: &Value| {
+        let sides = scale.get("resolution").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        sides.iter().filter_map(Value::as_f64).product::<f64>()
+    };
+    // Levels are shown finest first, whatever the order of the document.
+    let mut order: Vec<usize> = (0..scales.len()).collect();
+    order.sort_by(|a, b| voxel(&scales[*a]).total_cmp(&voxel(&scales[*b])));
+    for (level, scale) in order.into_iter().enumerate() {
+        for (place, axis) in AXES.iter().enumerate() {
+            let from = 2 - place;
+            let size = format!("/scales/{scale}/size/{from}");
+            let resolution = format!("/scales/{scale}/resolution/{from}");
+            let chunk = format!("/scales/{scale}/chunk_sizes/0/{from}");
+            let mut claim = |field: &str, pointer: &str, unit: Option<&str>, lengths: bool| {
+                sheet.upstream(&target.at(field), Rank::File, (doc, pointer), unit, |value| {
+                    if lengths { length("nm")(value) } else { count(value) }
+                });
+            };
+            claim(&format!("levels/{level}/shape/{place}"), &size, None, false);
+            claim(&format!("levels/{level}/scale_nm/{place}"), &resolution, Some("nm"), true);
+            claim(&format!("levels/{level}/chunk/{place}"), &chunk, None, false);
+            if level == 0 {
+                claim(&format!("shape/{axis}"), &size, None, false);
+                claim(&format!("voxel_size/{axis}"), &resolution, Some("nm"), true);
+                claim(&format!("chunk/{axis}"), &chunk, None, false);
+            }
+        }
+        if level == 0 {
+            let pointer = format!("/scales/{scale}/encoding");
+            sheet.upstream(&target.at("lossy"), Rank::File, (doc, &pointer), None, |encoding| {
+                match encoding.as_str()? {
+                    "jpeg" => Some(true.into()),
+                    "raw" | "png" | "compressed_segmentation" | "compresso" => Some(false.into()),
+                    _ => None,
+                }
+            });
+        }
+    }
+}

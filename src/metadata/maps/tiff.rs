@@ -1,0 +1,73 @@
+//! The dump of the tags of a TIFF file's first page.
+
+use serde_json::{Value, json};
+
+use super::{Target, any_number, count, date, length};
+use crate::metadata::sheet::{Evidence, Rank, Sheet};
+use crate::metadata::units::per_pixel;
+
+/// Why a resolution is not taken for a voxel size.
+const OF_PRINT: &str = "most programs write the resolution of a print into these tags, so they alone are no voxel size";
+
+pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
+    let Some(doc) = target.doc(sheet, "tiff-tags.json") else { return };
+    sheet.upstream(&target.at("shape/z"), Rank::File, (doc, "/pages"), Some("pages"), count);
+    for (axis, tag) in [("y", "ImageLength"), ("x", "ImageWidth")] {
+        let pointer = format!("/tags/{tag}/value");
+        sheet.upstream(&target.at(&format!("shape/{axis}")), Rank::File, (doc, &pointer), Some("pixels"), count);
+    }
+    let format = sheet.found(doc, "/tags/SampleFormat/value").and_then(Value::as_u64).unwrap_or(1);
+    let kind = match format {
+        1 | 4 => "uint",
+        2 => "int",
+        _ => "float",
+    };
+    sheet.upstream(&target.at("dtype"), Rank::File, (doc, "/tags/BitsPerSample/value"), Some("bits"), |bits| {
+        Some(format!("{kind}{}", bits.as_u64()?).into())
+    });
+    voxel_size(sheet, target, doc);
+    for (field, key) in [("display_window/low", "min"), ("display_window/high", "max")] {
+        sheet.upstream(&target.at(field), Rank::File, (doc, &format!("/description/{key}")), None, any_number);
+    }
+    sheet.upstream(&target.at("lossy"), Rank::File, (doc, "/tags/Compression/value"), None, |compression| {
+        // JPEG in its variants.
+        Some(matches!(compression.as_u64()?, 6 | 7 | 34712 | 33003 | 33005 | 34892).into())
+    });
+    if target.main {
+        sheet.upstream("/acquisition/started", Rank::File, (doc, "/tags/DateTime/value"), None, date);
+    }
+}
+
+fn voxel_size(sheet: &mut Sheet<'_>, target: &Target, doc: usize) {
+    let unit = sheet.found(doc, "/description/unit").and_then(Value::as_str).map(str::to_owned);
+    if let Some(unit) = &unit {
+        let pointer = (doc, "/description/spacing");
+        sheet.upstream(&target.at("voxel_size/z"), Rank::File, pointer, Some(unit), length(unit));
+    }
+    let tag_unit = match sheet.found(doc, "/tags/ResolutionUnit/value").and_then(Value::as_u64) {
+        Some(2) => Some("inch"),
+        Some(3) => Some("cm"),
+        _ => None,
+    };
+    for (axis, tag) in [("y", "YResolution"), ("x", "XResolution")] {
+        let pointer = format!("/tags/{tag}/value");
+        let field = target.at(&format!("voxel_size/{axis}"));
+        let size = |unit: &str, found: &Value| per_pixel(found.get(0)?.as_f64()?, found.get(1)?.as_f64()?, unit);
+        match (&unit, tag_unit) {
+            (Some(unit), _) => {
+                let as_found = format!("pixels per {unit}");
+                sheet.upstream(&field, Rank::File, (doc, &pointer), Some(&as_found), |found| {
+                    size(unit, found).map(Value::from)
+                });
+            }
+            (None, Some(unit)) => {
+                let Some(found) = sheet.found(doc, &pointer).cloned() else { continue };
+                let Some(value) = size(unit, &found) else { continue };
+                let unit = Some(format!("pixels per {unit}"));
+                let evidence = Evidence::Upstream { doc, pointer, found, unit };
+                sheet.claim(&field, json!(value), evidence, Rank::Rejected, Some(OF_PRINT.to_owned()));
+            }
+            (None, None) => {}
+        }
+    }
+}

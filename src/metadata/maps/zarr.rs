@@ -1,0 +1,112 @@
+//! The documents of a Zarr group with OME-NGFF multiscales, v2 and v3.
+
+use serde_json::Value;
+
+use super::{AXES, Target, count, text};
+use crate::metadata::sheet::{Rank, Sheet};
+use crate::metadata::units::nanometres;
+
+/// Codecs that give back what they were given.
+const LOSSLESS: [&str; 8] = ["blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd", "bytes"];
+
+pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
+    let (doc, image, array) = if let Some(doc) = target.doc(sheet, "zattrs.json") {
+        (doc, "/multiscales/0", "zarray")
+    } else if let Some(doc) = target.doc(sheet, "zarr.json") {
+        (doc, "/attributes/ome/multiscales/0", "zarr")
+    } else {
+        if let Some(lone) = target.doc(sheet, "zarray.json") {
+            arrays(sheet, target, lone, 0, [0, 1, 2]);
+        }
+        return;
+    };
+    let Some(multiscale) = sheet.found(doc, image).cloned() else { return };
+    let Some(axes) = axes(&multiscale) else { return };
+    let global = transform(&multiscale, "scale").map(|(_, values)| values);
+    let units: Vec<Option<String>> = axes
+        .iter()
+        .map(|axis| multiscale.pointer(&format!("/axes/{axis}/unit")).and_then(Value::as_str).map(str::to_owned))
+        .collect();
+    let datasets = multiscale.get("datasets").and_then(Value::as_array).cloned().unwrap_or_default();
+    for (level, dataset) in datasets.iter().enumerate() {
+        let path = dataset.get("path").and_then(Value::as_str).unwrap_or_default().trim_matches('/');
+        if let Some(found) = target.doc(sheet, &format!("{array}-{}.json", path.replace('/', "-"))) {
+            arrays(sheet, target, found, level, axes);
+        }
+        for (kind, list, first) in [("scale", "scale_nm", "voxel_size"), ("translation", "translation_nm", "origin")] {
+            let Some((number, _)) = transform(dataset, kind) else { continue };
+            for (place, axis) in axes.iter().enumerate() {
+                let pointer = format!("{image}/datasets/{level}/coordinateTransformations/{number}/{kind}/{axis}");
+                let unit = units.get(place).cloned().flatten();
+                let factor = global.as_ref().and_then(|scale| scale.get(*axis)?.as_f64()).unwrap_or(1.0);
+                let mut claim = |field: &str| {
+                    sheet.upstream(&target.at(field), Rank::File, (doc, &pointer), unit.as_deref(), |value| {
+                        nanometres(value.as_f64()? * factor, unit.as_deref()?).map(Value::from)
+                    });
+                };
+                claim(&format!("levels/{level}/{list}/{place}"));
+                if level == 0 {
+                    claim(&format!("{first}/{}", AXES[place]));
+                }
+            }
+        }
+    }
+    let name = (doc, &*format!("{image}/name"));
+    if target.main {
+        sheet.upstream("/study/title", Rank::Archive, name, None, text);
+    }
+}
+
+/// The numbers of z, y and x among the axes.
+fn axes(multiscale: &Value) -> Option<[usize; 3]> {
+    let axes = multiscale.get("axes")?.as_array()?;
+    let name = |axis: &Value| axis.get("name").or(Some(axis)).and_then(Value::as_str).map(str::to_ascii_lowercase);
+    let find = |wanted: &str| axes.iter().position(|axis| name(axis).as_deref() == Some(wanted));
+    Some([find("z")?, find("y")?, find("x")?])
+}
+
+/// The transformation of this kind and its number.
+fn transform(of: &Value, kind: &str) -> Option<(usize, Vec<Value>)> {
+    let list = of.get("coordinateTransformations")?.as_array()?;
+    list.iter().enumerate().find_map(|(number, transform)| Some((number, transform.get(kind)?.as_array()?.clone())))
+}
+
+fn arrays(sheet: &mut Sheet<'_>, target: &Target, doc: usize, level: usize, axes: [usize; 3]) {
+    for (place, axis) in axes.iter().enumerate() {
+        let pointer = format!("/shape/{axis}");
+        sheet.upstream(&target.at(&format!("levels/{level}/shape/{place}")), Rank::File, (doc, &pointer), None, count);
+        if level == 0 {
+            let field = target.at(&format!("shape/{}", AXES[place]));
+            sheet.upstream(&field, Rank::File, (doc, &pointer), None, count);
+        }
+        for pointer in [format!("/chunks/{axis}"), format!("/chunk_grid/configuration/chunk_shape/{axis}")] {
+            let field = target.at(&format!("levels/{level}/chunk/{place}"));
+            sheet.upstream(&field, Rank::File, (doc, &pointer), None, count);
+            if level == 0 {
+                sheet.upstream(&target.at(&format!("chunk/{}", AXES[place])), Rank::File, (doc, &pointer), None, count);
+            }
+        }
+    }
+    if level > 0 {
+        return;
+    }
+    sheet.upstream(&target.at("dtype"), Rank::File, (doc, "/dtype"), None, numpy);
+    sheet.upstream(&target.at("dtype"), Rank::File, (doc, "/data_type"), None, text);
+    sheet.upstream(&target.at("lossy"), Rank::File, (doc, "/compressor/id"), None, |codec| {
+        LOSSLESS.contains(&codec.as_str()?).then_some(false.into())
+    });
+}
+
+/// `<i2` as `int16`.
+fn numpy(dtype: &Value) -> Option<Value> {
+    let dtype = dtype.as_str()?;
+    let (kind, bytes) = dtype.strip_prefix(['<', '>', '|'])?.split_at_checked(1)?;
+    let kind = match kind {
+        "u" => "uint",
+        "i" => "int",
+        "f" => "float",
+        _ => return None,
+    };
+    let bytes: u32 = bytes.parse().ok().filter(|bytes| (1..=8).contains(bytes))?;
+    Some(format!("{kind}{}", bytes * 8).into())
+}

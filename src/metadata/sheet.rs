@@ -1,0 +1,389 @@
+//! What is claimed of each field, by whom, and what is made of it.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Map, Value, json};
+
+use crate::document::Document;
+
+/// Longest text that becomes a value.
+const LONGEST_TEXT: usize = 4096;
+/// Leaves of one document that the record repeats under `extra`.
+const MOST_EXTRA: usize = 4096;
+/// Longest text that it repeats there.
+const LONGEST_EXTRA: usize = 1024;
+
+/// A document of the dataset, parsed.
+pub(super) struct Doc<'a> {
+    /// The name it was fetched under, the same for every image.
+    pub kind: &'a str,
+    /// Its file name below `upstream`.
+    pub file: String,
+    pub document: &'a Document,
+    pub value: Value,
+}
+
+/// How a value came.
+#[derive(Debug, Clone)]
+pub(super) enum Evidence {
+    /// A document says so: its number, the place in it, what stands there, and in which unit.
+    Upstream { doc: usize, pointer: String, found: Value, unit: Option<String> },
+    /// People found it; `reference` says where.
+    Curated { reference: String, found: Option<Value>, unit: Option<String> },
+    /// It follows from other values.
+    Computed { rule: String },
+    /// It is likely.
+    Assumed { reason: String },
+}
+
+/// How much a claim is believed; the first is believed most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// Somebody looked into it.
+    Preferred,
+    /// The file with the voxels.
+    File,
+    /// The archive's documents about it.
+    Archive,
+    /// The catalogue.
+    Catalogue,
+    /// Anything else.
+    Derived,
+    /// Known to be wrong.
+    Rejected,
+}
+
+#[derive(Debug, Clone)]
+struct Claim {
+    pointer: String,
+    value: Value,
+    evidence: Evidence,
+    rank: Rank,
+    /// Why it is believed or not.
+    reason: Option<String>,
+}
+
+/// All claims of one dataset.
+pub(super) struct Sheet<'a> {
+    pub docs: Vec<Doc<'a>>,
+    claims: Vec<Claim>,
+    truth: HashMap<String, (Value, String)>,
+    reasons: HashMap<String, String>,
+}
+
+impl<'a> Sheet<'a> {
+    pub(super) fn new(docs: Vec<Doc<'a>>) -> Self {
+        Sheet { docs, claims: Vec::new(), truth: HashMap::new(), reasons: HashMap::new() }
+    }
+
+    /// What stands at a place of a document, if anything does.
+    pub(super) fn found(&self, doc: usize, pointer: &str) -> Option<&Value> {
+        self.docs.get(doc)?.value.pointer(pointer).filter(|value| !value.is_null())
+    }
+
+    /// Claims what `convert` makes of a place in a document. What it makes nothing of is a reason why the field is missing.
+    pub(super) fn upstream(
+        &mut self,
+        field: &str,
+        rank: Rank,
+        (doc, pointer): (usize, &str),
+        unit: Option<&str>,
+        convert: impl FnOnce(&Value) -> Option<Value>,
+    ) {
+        let Some(found) = self.found(doc, pointer) else { return };
+        let found = found.clone();
+        match convert(&found).filter(fits) {
+            Some(value) => {
+                let evidence =
+                    Evidence::Upstream { doc, pointer: pointer.to_owned(), found, unit: unit.map(str::to_owned) };
+                self.claim(field, value, evidence, rank, None);
+            }
+            None if found.as_str() == Some("") => {}
+            None => {
+                let file = self.docs.get(doc).map(|doc| doc.file.clone()).unwrap_or_default();
+                let reason = format!("upstream/{file} has {} at {pointer}, which is no such value", brief(&found));
+                self.reasons.entry(field.to_owned()).or_insert(reason);
+            }
+        }
+    }
+
+    pub(super) fn claim(&mut self, field: &str, value: Value, evidence: Evidence, rank: Rank, reason: Option<String>) {
+        self.claims.push(Claim { pointer: field.to_owned(), value, evidence, rank, reason });
+    }
+
+    /// Claims each leaf of a list or an object on the same ground.
+    pub(super) fn claim_all(&mut self, field: &str, value: Value, evidence: &Evidence, rank: Rank) {
+        match value {
+            Value::Array(items) => {
+                for (number, item) in items.into_iter().enumerate() {
+                    self.claim_all(&format!("{field}/{number}"), item, evidence, rank);
+                }
+            }
+            Value::Null => {}
+            value => self.claim(field, value, evidence.clone(), rank, None),
+        }
+    }
+
+    /// What emfs shows, which is the value whatever is claimed; a claim that says the same tells where it is from.
+    pub(super) fn shown(&mut self, field: &str, value: impl Into<Value>, rule: &str) {
+        self.truth.insert(field.to_owned(), (value.into(), rule.to_owned()));
+    }
+
+    /// Why a field is not known.
+    pub(super) fn missing(&mut self, field: &str, reason: &str) {
+        self.reasons.insert(field.to_owned(), reason.to_owned());
+    }
+
+    /// The value of a field so far.
+    pub(super) fn value(&self, field: &str) -> Option<&Value> {
+        if let Some((value, _)) = self.truth.get(field) {
+            return Some(value);
+        }
+        let claims = self.claims.iter().filter(|claim| claim.pointer == field && claim.rank != Rank::Rejected);
+        claims.min_by_key(|claim| claim.rank).map(|claim| &claim.value)
+    }
+
+    /// Whether a claim of this rank is there for the field.
+    pub(super) fn has(&self, field: &str) -> bool {
+        self.value(field).is_some()
+    }
+
+    /// Fills `record`, whose fields are all there and `null`, and adds where everything came from.
+    pub(super) fn fill(mut self, record: &mut Value) {
+        self.claims.sort_by_key(|claim| claim.rank);
+        let mut order: Vec<String> = Vec::new();
+        let mut fields: HashMap<&str, Vec<&Claim>> = HashMap::new();
+        for claim in &self.claims {
+            fields.entry(&claim.pointer).or_default().push(claim);
+        }
+        let mut seen = HashSet::new();
+        let mut truths: Vec<&String> = self.truth.keys().collect();
+        truths.sort_by_key(|pointer| sort_key(pointer));
+        for pointer in self.claims.iter().map(|claim| &claim.pointer).chain(truths) {
+            if seen.insert(pointer.clone()) {
+                order.push(pointer.clone());
+            }
+        }
+        let (mut provenance, mut alternatives) = (Map::new(), Map::new());
+        for pointer in &order {
+            let claims = fields.get(pointer.as_str()).map(Vec::as_slice).unwrap_or_default();
+            let (value, mut entry, rest) = self.decide(pointer, claims);
+            let (mut confirmed, mut others) = (Vec::new(), Vec::new());
+            for claim in rest {
+                if value.as_ref().is_some_and(|value| same(value, &claim.value)) {
+                    confirmed.push(self.evidence(&claim.evidence));
+                } else {
+                    let reason = claim.reason.as_deref().unwrap_or(BELIEVED);
+                    others.push(
+                        json!({"value": claim.value, "reason": reason, "provenance": self.evidence(&claim.evidence)}),
+                    );
+                }
+            }
+            if !others.is_empty() {
+                alternatives.insert(pointer.clone(), others.into());
+            }
+            let Some(value) = value else { continue };
+            if put(record, pointer, value) {
+                if !confirmed.is_empty() {
+                    entry["confirmed_by"] = confirmed.into();
+                }
+                provenance.insert(pointer.clone(), entry);
+            }
+        }
+        let mut missing = Map::new();
+        for pointer in unknown(record) {
+            let reason = self.reason(&pointer).unwrap_or("no source states it").into();
+            missing.insert(pointer, reason);
+        }
+        let extra = self.extra();
+        record["extra"]["upstream"] = extra;
+        record["provenance"] = provenance.into();
+        record["alternatives"] = alternatives.into();
+        record["missing"] = missing.into();
+    }
+
+    /// The value of a field, where it came from, and the claims that are left over.
+    fn decide<'c>(&self, pointer: &str, claims: &[&'c Claim]) -> (Option<Value>, Value, Vec<&'c Claim>) {
+        let chosen = match self.truth.get(pointer) {
+            Some((value, _)) => {
+                claims.iter().position(|claim| same(&claim.value, value) && claim.rank != Rank::Rejected)
+            }
+            None => claims.iter().position(|claim| claim.rank != Rank::Rejected),
+        };
+        let rest = claims.iter().enumerate().filter(|(number, _)| Some(*number) != chosen).map(|(_, claim)| *claim);
+        let rest = rest.collect();
+        match (chosen.and_then(|number| claims.get(number)), self.truth.get(pointer)) {
+            (Some(claim), truth) => {
+                let mut entry = self.evidence(&claim.evidence);
+                if let Some(reason) = &claim.reason {
+                    entry["reason"] = reason.as_str().into();
+                }
+                let value = truth.map_or(&claim.value, |(value, _)| value);
+                (Some(value.clone()), entry, rest)
+            }
+            (None, Some((value, rule))) => (Some(value.clone()), json!({"method": "computed", "rule": rule}), rest),
+            (None, None) => (None, Value::Null, rest),
+        }
+    }
+
+    fn evidence(&self, evidence: &Evidence) -> Value {
+        match evidence {
+            Evidence::Upstream { doc, pointer, found, unit } => {
+                let doc = self.docs.get(*doc);
+                json!({
+                    "method": "upstream",
+                    "document": doc.map(|doc| format!("upstream/{}", doc.file)),
+                    "pointer": pointer,
+                    "value_as_found": found,
+                    "unit_as_found": unit,
+                    "retrieved": doc.map(|doc| doc.document.retrieved_text()),
+                    "sha256": doc.map(|doc| doc.document.sha256.as_str()),
+                })
+            }
+            Evidence::Curated { reference, found, unit } => json!({
+                "method": "curated", "reference": reference, "value_as_found": found, "unit_as_found": unit,
+            }),
+            Evidence::Computed { rule } => json!({"method": "computed", "rule": rule}),
+            Evidence::Assumed { reason } => json!({"method": "assumed", "rule": reason}),
+        }
+    }
+
+    /// The reason for a field, or for the nearest one above it.
+    fn reason(&self, pointer: &str) -> Option<&str> {
+        let mut at = pointer;
+        loop {
+            if let Some(reason) = self.reasons.get(at) {
+                return Some(reason);
+            }
+            at = at.rsplit_once('/')?.0;
+        }
+    }
+
+    /// Everything that stands in the documents and was not taken.
+    fn extra(&self) -> Value {
+        let used: HashSet<(usize, &str)> = self
+            .claims
+            .iter()
+            .filter_map(|claim| match &claim.evidence {
+                Evidence::Upstream { doc, pointer, .. } => Some((*doc, pointer.as_str())),
+                _ => None,
+            })
+            .collect();
+        let documents = self.docs.iter().enumerate().map(|(number, doc)| {
+            let (mut left, mut over) = (Map::new(), 0usize);
+            leaves(&doc.value, &mut String::new(), &mut |pointer, leaf| {
+                if used.contains(&(number, pointer)) {
+                } else if left.len() == MOST_EXTRA {
+                    over += 1;
+                } else {
+                    left.insert(pointer.to_owned(), shortened(leaf));
+                }
+            });
+            if over > 0 {
+                left.insert("…".into(), format!("{over} more in upstream/{}", doc.file).into());
+            }
+            (doc.file.clone(), Value::Object(left))
+        });
+        Value::Object(documents.collect())
+    }
+}
+
+/// Why another claim was taken.
+const BELIEVED: &str =
+    "the file with the voxels is believed before the archive's documents, and these before the catalogue";
+
+/// Sorts `/images/10` behind `/images/9`.
+fn sort_key(pointer: &str) -> Vec<(u64, String)> {
+    pointer.split('/').map(|part| (part.parse().unwrap_or(0), part.to_owned())).collect()
+}
+
+fn fits(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !text.trim().is_empty() && text.len() <= LONGEST_TEXT,
+        Value::Null | Value::Object(_) | Value::Array(_) => false,
+        Value::Number(_) | Value::Bool(_) => true,
+    }
+}
+
+/// Whether two values say the same; numbers within rounding.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => (a - b).abs() <= 1e-6 * a.abs().max(b.abs()),
+        _ => a == b,
+    }
+}
+
+/// A value in a few words.
+pub(super) fn brief(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("a list of {}", items.len()),
+        Value::Object(members) => format!("an object of {}", members.len()),
+        Value::String(text) => format!("{:?}", text.chars().take(60).collect::<String>()),
+        other => other.to_string(),
+    }
+}
+
+/// Puts a value where there is `null`, or at the end of a list.
+fn put(record: &mut Value, pointer: &str, value: Value) -> bool {
+    if let Some(place) = record.pointer_mut(pointer) {
+        *place = value;
+        return true;
+    }
+    let Some((list, number)) = pointer.rsplit_once('/') else { return false };
+    match record.pointer_mut(list) {
+        Some(place @ Value::Null) if number == "0" => *place = json!([value]),
+        Some(Value::Array(items)) if number == items.len().to_string() => items.push(value),
+        _ => return false,
+    }
+    true
+}
+
+/// All leaves; a list of plain values is one.
+fn leaves(value: &Value, pointer: &mut String, each: &mut impl FnMut(&str, &Value)) {
+    let length = pointer.len();
+    match value {
+        Value::Object(members) => {
+            for (key, member) in members {
+                pointer.push('/');
+                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+                leaves(member, pointer, each);
+                pointer.truncate(length);
+            }
+        }
+        Value::Array(items) => {
+            for (number, item) in items.iter().enumerate() {
+                pointer.push_str(&format!("/{number}"));
+                leaves(item, pointer, each);
+                pointer.truncate(length);
+            }
+        }
+        leaf => each(pointer, leaf),
+    }
+}
+
+/// The JSON Pointers of all values that are not known.
+fn unknown(record: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    for section in SECTIONS {
+        let Some(value) = record.get(section) else { continue };
+        leaves(value, &mut format!("/{section}"), &mut |pointer, leaf| {
+            if leaf.is_null() {
+                found.push(pointer.to_owned());
+            }
+        });
+    }
+    found
+}
+
+/// The parts of a record whose values have a source.
+pub(super) const SECTIONS: [&str; 5] = ["study", "biosample", "specimen", "acquisition", "images"];
+
+fn shortened(leaf: &Value) -> Value {
+    match leaf {
+        Value::String(text) if text.len() > LONGEST_EXTRA => {
+            let shown: String = text.chars().take(LONGEST_EXTRA / 4).collect();
+            format!("{shown}… ({} bytes)", text.len()).into()
+        }
+        leaf => leaf.clone(),
+    }
+}

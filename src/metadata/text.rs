@@ -1,0 +1,253 @@
+//! The records of all datasets for people: datasets as columns, fields as rows, contradictions marked and told below.
+
+use serde_json::Value;
+
+use super::fields::{DATASET, IMAGE};
+use super::tables::plain;
+
+/// Letters of the narrowest column of a dataset.
+const NARROWEST: usize = 16;
+/// Letters of the widest one.
+const WIDEST: usize = 44;
+/// Fields that differ with the machine and are long.
+const LEFT_OUT: [&str; 4] = ["url", "study/references", "axes", "voxel_size/unit"];
+
+/// A row: its name, and the fields whose values are joined in it.
+struct Row {
+    name: String,
+    paths: Vec<String>,
+}
+
+/// A table and the notes to its marks.
+struct Grid {
+    head: Vec<String>,
+    rows: Vec<(String, Vec<String>)>,
+    notes: Vec<String>,
+}
+
+/// A table whose lines have at most `width` letters; `fields` chooses rows by their names.
+pub fn table(records: &[Value], width: usize, fields: Option<&str>) -> String {
+    let grid = grid(records, fields);
+    let label = grid.rows.iter().map(|(name, _)| letters(name)).max().unwrap_or(0).clamp(8, 40);
+    let room = width.saturating_sub(label);
+    let together = (room / (NARROWEST + 2)).clamp(1, grid.head.len().max(1));
+    let mut text = String::new();
+    for first in (0..grid.head.len()).step_by(together) {
+        let columns: Vec<usize> = (first..grid.head.len().min(first + together)).collect();
+        let share = (room / columns.len().max(1)).saturating_sub(2).clamp(8, WIDEST);
+        let wide = |column: &usize| {
+            let cells = grid.rows.iter().filter_map(|(_, cells)| cells.get(*column));
+            cells.chain(grid.head.get(*column)).map(|cell| letters(cell)).max().unwrap_or(0).clamp(1, share)
+        };
+        let widths: Vec<usize> = columns.iter().map(wide).collect();
+        if first > 0 {
+            text.push('\n');
+        }
+        let cells = |of: &[String]| columns.iter().map(|&c| of.get(c).cloned().unwrap_or_default()).collect::<Vec<_>>();
+        line(&mut text, "", &cells(&grid.head), label, &widths);
+        let rule: Vec<String> = widths.iter().map(|width| "─".repeat(*width)).collect();
+        line(&mut text, &"─".repeat(label), &rule, label, &widths);
+        for (name, row) in &grid.rows {
+            line(&mut text, name, &cells(row), label, &widths);
+        }
+    }
+    if !grid.notes.is_empty() {
+        text.push_str("\nContradictions\n");
+    }
+    for note in &grid.notes {
+        for (number, piece) in wrapped(note, width.saturating_sub(5).max(8)).iter().enumerate() {
+            text.push_str(if number == 0 { "" } else { "     " });
+            text.push_str(piece);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// The same table in Markdown.
+pub fn markdown(records: &[Value], fields: Option<&str>) -> String {
+    let grid = grid(records, fields);
+    let row = |cells: &mut dyn Iterator<Item = &String>| {
+        let cells: Vec<String> = cells.map(|cell| cell.replace('|', "\\|").replace(['\n', '\r'], " ")).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let mut text = row(&mut std::iter::once(&"field".to_owned()).chain(&grid.head));
+    text.push_str(&format!("|{}\n", "---|".repeat(grid.head.len() + 1)));
+    for (name, cells) in &grid.rows {
+        text.push_str(&row(&mut std::iter::once(&format!("`{name}`")).chain(cells)));
+    }
+    if !grid.notes.is_empty() {
+        text.push('\n');
+    }
+    for note in &grid.notes {
+        text.push_str(&format!("- {}\n", note.replace(['\n', '\r'], " ")));
+    }
+    text
+}
+
+/// The text of `README.md` at the root of the mount.
+pub fn readme(records: &[Value]) -> String {
+    let mut text = String::from(include_str!("readme.md"));
+    for record in records {
+        let of = |pointer: &str| record.pointer(pointer).map(plain).filter(|text| !text.is_empty());
+        text.push_str(&format!("- **{}**", plain(&record["id"])));
+        let statement = of("/study/citation").unwrap_or_else(|| "no citation is known".to_owned());
+        text.push_str(&format!(": {statement}"));
+        if let Some(licence) = of("/study/licence").or_else(|| of("/study/licence_statement")) {
+            text.push_str(&format!(" Licence: {licence}."));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn grid(records: &[Value], fields: Option<&str>) -> Grid {
+    let rows: Vec<Row> = rows().into_iter().filter(|row| chosen(row, fields)).collect();
+    let mut notes = Vec::new();
+    let rows = rows.iter().map(|row| {
+        let cells = records.iter().map(|record| cell(record, row, &mut notes)).collect();
+        (row.name.clone(), cells)
+    });
+    let rows = rows.collect();
+    Grid { head: records.iter().map(|record| plain(&record["id"])).collect(), rows, notes }
+}
+
+fn chosen(row: &Row, fields: Option<&str>) -> bool {
+    let Some(pattern) = fields else { return true };
+    let name = row.name.split_whitespace().next().unwrap_or_default();
+    std::iter::once(name).chain(row.paths.iter().map(String::as_str)).any(|text| matches(pattern, text))
+}
+
+/// Whether `text` fits a pattern, in which `*` stands for any letters and `?` for one.
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut p, mut t, mut star) = (0, 0, None);
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(letter) if *letter == '?' || *letter == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => match star {
+                Some((at, from)) => {
+                    star = Some((at, from + 1));
+                    p = at + 1;
+                    t = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|letter| *letter == '*')
+}
+
+/// One row per field; what belongs together along z, y, x or as low and high is one row.
+fn rows() -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    let fields = DATASET.iter().map(|field| field.path.to_owned());
+    let fields = fields.chain(IMAGE.iter().map(|field| format!("image/{}", field.path)));
+    for path in fields {
+        if LEFT_OUT.contains(&path.trim_start_matches("image/")) || path.ends_with("/unit") {
+            continue;
+        }
+        let (group, last) = path.rsplit_once('/').unwrap_or(("", &path));
+        let joined = matches!(last, "z" | "y" | "x" | "low" | "high" | "min" | "max");
+        if joined && let Some(row) = rows.last_mut().filter(|row| row.name.starts_with(&format!("{group} "))) {
+            row.paths.push(path);
+            continue;
+        }
+        let name = match (last, group.rsplit('/').next()) {
+            ("z", Some("voxel_size" | "origin")) => format!("{group} (z, y, x, nm)"),
+            ("z", _) => format!("{group} (z, y, x)"),
+            ("low", _) => format!("{group} (low, high)"),
+            ("min", _) => format!("{group} (min, max)"),
+            _ => path.clone(),
+        };
+        rows.push(Row { name, paths: vec![path] });
+    }
+    rows
+}
+
+/// The values of a row; of the images the first is told.
+fn cell(record: &Value, row: &Row, notes: &mut Vec<String>) -> String {
+    let mut values = Vec::new();
+    let mut marks = String::new();
+    for path in &row.paths {
+        let pointer = match path.strip_prefix("image/") {
+            Some(field) => format!("/images/0/{field}"),
+            None => format!("/{path}"),
+        };
+        let value = record.pointer(&pointer).unwrap_or(&Value::Null);
+        values.push(if value.is_null() { "–".to_owned() } else { plain(value) });
+        let below = |other: &str| other == pointer || other.strip_prefix(&*pointer).is_some_and(|r| r.starts_with('/'));
+        let alternatives = record["alternatives"].as_object().into_iter().flatten();
+        for (_, others) in alternatives.filter(|(other, _)| below(other)) {
+            for other in others.as_array().into_iter().flatten() {
+                let number = notes.len() + 1;
+                marks.push_str(&format!(" [{number}]"));
+                let told = ["document", "reference", "rule"].iter().map(|key| &other["provenance"][*key]);
+                let told = told.map(plain).find(|text| !text.is_empty()).unwrap_or_default();
+                let name = path.trim_start_matches("image/");
+                let (dataset, said) = (plain(&record["id"]), plain(&other["value"]));
+                let reason = plain(&other["reason"]);
+                notes.push(format!("[{number}] {dataset} {name}: {said} in {told}: {reason}"));
+            }
+        }
+    }
+    if values.iter().all(|value| value == "–") {
+        values.truncate(1);
+    }
+    values.join(", ") + &marks
+}
+
+fn letters(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// A row as lines; cells that are too long go on below.
+fn line(text: &mut String, name: &str, cells: &[String], label: usize, widths: &[usize]) {
+    let names = wrapped(name, label);
+    let cells: Vec<Vec<String>> = cells.iter().zip(widths).map(|(cell, width)| wrapped(cell, *width)).collect();
+    let height = cells.iter().map(Vec::len).chain([names.len()]).max().unwrap_or(1);
+    for number in 0..height {
+        let mut line = String::new();
+        let all = std::iter::once((&names, &label)).chain(cells.iter().zip(widths));
+        for (pieces, width) in all {
+            let piece = pieces.get(number).map_or("", String::as_str);
+            line.push_str(piece);
+            line.extend(std::iter::repeat_n(' ', width.saturating_sub(letters(piece)) + 2));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+}
+
+/// A text in pieces of at most `width` letters, cut between words where it can be.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut pieces = Vec::new();
+    let mut piece = String::new();
+    for word in text.split_whitespace() {
+        let mut word: Vec<char> = word.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        let gap = usize::from(!piece.is_empty());
+        if letters(&piece) + gap + word.len() > width && !piece.is_empty() {
+            pieces.push(std::mem::take(&mut piece));
+        }
+        while word.len() > width {
+            let rest = word.split_off(width);
+            pieces.push(word.into_iter().collect());
+            word = rest;
+        }
+        if !piece.is_empty() {
+            piece.push(' ');
+        }
+        piece.extend(word);
+    }
+    if !piece.is_empty() || pieces.is_empty() {
+        pieces.push(piece);
+    }
+    pieces
+}
