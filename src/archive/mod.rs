@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::catalog::{SourceKind, SourceSpec};
 use crate::remote::{Location, Remote};
-use crate::source::{Source, SourceError, tiff, zarr};
+use crate::source::{Source, SourceError, precomputed, tiff, zarr};
 
 /// A source with what its archive says about it.
 #[derive(Clone)]
@@ -35,6 +35,7 @@ pub struct Document {
 /// Finds and opens the source of an image.
 pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, SourceError> {
     match &spec.kind {
+        SourceKind::Precomputed { url } => Ok(Opened::alone(Arc::new(precomputed::open(remote, url).await?), url)),
         SourceKind::Tiff { url } => Ok(Opened::alone(Arc::new(tiff::open(remote.object(url)?).await?), url)),
         SourceKind::Zarr { url } => Ok(Opened::alone(Arc::new(zarr::open(remote, url).await?), url)),
         SourceKind::Idr { image, server, files, url } => {

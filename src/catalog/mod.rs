@@ -149,6 +149,11 @@ pub enum SourceKind {
         /// The file, used when the server does not answer.
         url: Option<Location>,
     },
+    /// A neuroglancer precomputed volume.
+    Precomputed {
+        /// The folder of `info`.
+        url: Location,
+    },
     /// A TIFF file of one volume.
     Tiff {
         /// The file.
@@ -166,6 +171,7 @@ impl SourceKind {
     pub fn name(&self) -> &'static str {
         match self {
             SourceKind::Idr { .. } => "idr",
+            SourceKind::Precomputed { .. } => "precomputed",
             SourceKind::Tiff { .. } => "tiff",
             SourceKind::Zarr { .. } => "zarr",
         }
@@ -175,7 +181,7 @@ impl SourceKind {
     pub fn is_planes(&self) -> bool {
         match self {
             SourceKind::Idr { .. } | SourceKind::Tiff { .. } => true,
-            SourceKind::Zarr { .. } => false,
+            SourceKind::Precomputed { .. } | SourceKind::Zarr { .. } => false,
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{SourceKind, SourceSpec};
 use crate::remote::{Credentials, Location};
 
 /// The kinds this version reads.
-const KINDS: [&str; 3] = ["idr", "tiff", "zarr"];
+const KINDS: [&str; 4] = ["idr", "precomputed", "tiff", "zarr"];
 
 /// Longest side of a chunk.
 const LONGEST_CHUNK: u64 = 4096;
@@ -94,10 +94,14 @@ pub(super) fn spec(
                 },
             }
         }
-        "tiff" | "zarr" => {
+        "precomputed" | "tiff" | "zarr" => {
             let url = location(place, folder, required(place, &table, kind, "url", raw.url)?)?;
             let url = access.apply(place, url)?;
-            if kind == "tiff" { SourceKind::Tiff { url } } else { SourceKind::Zarr { url } }
+            match kind {
+                "precomputed" => SourceKind::Precomputed { url },
+                "tiff" => SourceKind::Tiff { url },
+                _ => SourceKind::Zarr { url },
+            }
         }
         other => {
             let reason = format!("unknown kind `{other}`; known are {}", KINDS.join(", "));

@@ -86,7 +86,10 @@ fn specs(catalog: &Catalog) -> Vec<(String, String, SourceSpec)> {
 
 fn row(dataset: &str, image: &str, spec: &SourceSpec) -> Row {
     let url = match &spec.kind {
-        SourceKind::Idr { url: Some(url), .. } | SourceKind::Tiff { url } | SourceKind::Zarr { url } => url.to_string(),
+        SourceKind::Idr { url: Some(url), .. }
+        | SourceKind::Precomputed { url }
+        | SourceKind::Tiff { url }
+        | SourceKind::Zarr { url } => url.to_string(),
         SourceKind::Idr { image, server, url: None, .. } => {
             format!("{}/webclient/img_detail/{image}/", server.as_str().trim_end_matches('/'))
         }

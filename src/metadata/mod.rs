@@ -121,7 +121,7 @@ fn describe(value: &mut Value, pyramid: &Pyramid, origin: &str, pointer: &str, m
 fn configured_url(spec: &SourceSpec) -> Option<String> {
     match &spec.kind {
         SourceKind::Idr { url, .. } => url.as_ref().map(ToString::to_string),
-        SourceKind::Tiff { url } | SourceKind::Zarr { url } => Some(url.to_string()),
+        SourceKind::Precomputed { url } | SourceKind::Tiff { url } | SourceKind::Zarr { url } => Some(url.to_string()),
     }
 }
 
