@@ -15,6 +15,7 @@ use url::Url;
 pub use error::CatalogError;
 pub use names::{MAIN_IMAGE, ROOT_DOCUMENTS};
 
+use crate::geometry::Region;
 use crate::remote::{Location, Manners};
 
 /// The text of the built-in catalogue.
@@ -133,6 +134,8 @@ pub struct SourceSpec {
     pub window: Option<(f64, f64)>,
     /// Voxel size in nanometres `z, y, x` where the file has none.
     pub voxel_size: Option<[f64; 3]>,
+    /// A box of the finest level without empty margins, in which random crops are drawn.
+    pub tissue: Option<Region>,
 }
 
 /// The ways to find a volume.

@@ -10,6 +10,7 @@ use url::Url;
 use super::error::{CatalogError, Text};
 use super::{SourceKind, SourceSpec};
 use crate::remote::{Credentials, Location};
+use crate::volume::ViewSpec;
 
 /// The kinds this version reads.
 const KINDS: [&str; 4] = ["idr", "precomputed", "tiff", "zarr"];
@@ -34,6 +35,7 @@ pub(super) struct RawSource {
     chunk: Option<Spanned<[u64; 3]>>,
     window: Option<Spanned<[f64; 2]>>,
     voxel_size: Option<Spanned<[f64; 3]>>,
+    tissue: Option<Spanned<String>>,
 }
 
 /// Checks a source table.
@@ -61,6 +63,11 @@ pub(super) fn spec(
             return Err(place.error(size.span(), "voxel_size", "must be three numbers of nanometres above 0"));
         }
         size => size.map(Spanned::into_inner),
+    };
+    let tissue = match raw.tissue.map(|tissue| (tissue.span(), ViewSpec::parse_box(tissue.get_ref()))) {
+        Some((span, Err(error))) => return Err(place.error(span, "tissue", error.to_string())),
+        Some((_, Ok(region))) => Some(region),
+        None => None,
     };
 
     let kind = raw.kind.get_ref().as_str();
@@ -108,7 +115,7 @@ pub(super) fn spec(
             return Err(place.error(raw.kind.span(), "kind", reason));
         }
     };
-    Ok(SourceSpec { kind, chunk, window, voxel_size })
+    Ok(SourceSpec { kind, chunk, window, voxel_size, tissue })
 }
 
 fn required<T>(

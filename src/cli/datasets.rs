@@ -163,7 +163,7 @@ mod tests {
     fn without_the_network_unknown_is_a_dash() {
         let catalog = Catalog::builtin().unwrap();
         let rows: Vec<_> = specs(&catalog).iter().map(|(dataset, image, spec)| row(dataset, image, spec)).collect();
-        assert_eq!(rows.len(), 7);
+        assert_eq!(rows.len(), 9);
         let text = readable(&rows);
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[1][..6], ["idr-9846137", "em", "idr", "-", "-", "-"]);

@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use flate2::{Decompress, FlushDecompress, Status};
-
 use super::sharding::ENTRY;
 
 /// Bytes of a chunk's entry in the index of a minishard: code, position, length.
@@ -68,39 +66,6 @@ impl Minishard {
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()).map(|bytes| u64::from_le_bytes(*bytes))
-}
-
-/// Undoes gzip; more than `most` bytes are refused, whatever the stream claims. Memory grows with what is decoded.
-pub(super) fn gunzip(encoded: &[u8], most: usize) -> Result<Vec<u8>, String> {
-    const STEP: usize = 64 << 10;
-    let mut decoded = Vec::new();
-    let mut start = 0usize;
-    // A gzip file may hold several members one after the other.
-    while start < encoded.len() {
-        let mut stream = Decompress::new_gzip(15);
-        loop {
-            // One byte more than allowed, to see that there are more.
-            let room = most.saturating_add(1) - decoded.len();
-            decoded.try_reserve(room.min(STEP)).map_err(|error| error.to_string())?;
-            let consumed = usize::try_from(stream.total_in()).map_err(|error| error.to_string())?;
-            let before = (stream.total_in(), decoded.len());
-            let rest = encoded.get(start.saturating_add(consumed)..).unwrap_or_default();
-            let status = stream
-                .decompress_vec(rest, &mut decoded, FlushDecompress::None)
-                .map_err(|error| format!("corrupt gzip data: {error}"))?;
-            if decoded.len() > most {
-                return Err(format!("gzip data of more than {most} bytes"));
-            }
-            if status == Status::StreamEnd {
-                break;
-            }
-            if (stream.total_in(), decoded.len()) == before {
-                return Err("the gzip data are cut off".to_owned());
-            }
-        }
-        start = start.saturating_add(usize::try_from(stream.total_in()).map_err(|error| error.to_string())?);
-    }
-    Ok(decoded)
 }
 
 #[cfg(test)]

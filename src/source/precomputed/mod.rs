@@ -19,7 +19,7 @@ use self::shards::Shards;
 use super::{Description, Placement, Source, SourceError, SourceLevel};
 use crate::dtype::FillValue;
 use crate::geometry::{CellIndex, LevelIndex, Region};
-use crate::remote::{Location, Remote};
+use crate::remote::{Location, Remote, gunzip};
 
 /// Longest `info` that is read. Real ones have a few kilobytes.
 const LONGEST_INFO: u64 = 4 << 20;
@@ -46,9 +46,9 @@ pub async fn open(remote: &Remote, folder: &Location) -> Result<PrecomputedSourc
 
 /// The folder that the relative path `key` leads to from `folder`.
 fn resolve(folder: &Location, key: &str) -> Location {
-    key.split('/').filter(|part| !matches!(*part, "" | ".")).fold(folder.clone(), |folder, part| {
-        if part == ".." { parent(folder) } else { folder.join(part) }
-    })
+    key.split('/')
+        .filter(|part| !matches!(*part, "" | "."))
+        .fold(folder.clone(), |folder, part| if part == ".." { parent(folder) } else { folder.join(part) })
 }
 
 fn parent(mut folder: Location) -> Location {
@@ -156,8 +156,7 @@ impl Source for PrecomputedSource {
 
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
         let (_, scale, folder) = self.scale(level, block)?;
-        let malformed =
-            |reason: String| SourceError::malformed(folder.to_string(), format!("chunk {block}"), reason);
+        let malformed = |reason: String| SourceError::malformed(folder.to_string(), format!("chunk {block}"), reason);
         // Chunks at the far edges are stored short.
         let voxels = scale.grid.region(block).shape().voxels().and_then(|voxels| usize::try_from(voxels).ok());
         let voxels = voxels.ok_or_else(|| malformed("it is too long".to_owned()))?;
@@ -169,7 +168,7 @@ impl Source for PrecomputedSource {
                     Codec::Raw => voxels.saturating_mul(self.info.dtype.size()),
                     Codec::Jpeg | Codec::Png => longest,
                 };
-                index::gunzip(&raw, most).map(Bytes::from).map_err(malformed)?
+                gunzip(&raw, most).map(Bytes::from).map_err(malformed)?
             }
             _ => raw,
         };

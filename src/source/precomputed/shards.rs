@@ -11,7 +11,7 @@ use lru::LruCache;
 use super::index::{self, Minishard};
 use super::sharding::{ENTRY, Encoding, Place, Sharding};
 use crate::cache::{Boarding, Flights};
-use crate::remote::{Cause, Location, Object, Remote, RemoteError};
+use crate::remote::{Cause, Location, Object, Remote, RemoteError, gunzip};
 use crate::source::SourceError;
 
 /// Memory for indices, in bytes. A minishard of 512 chunks takes 12 KiB.
@@ -163,7 +163,7 @@ impl Shards {
         let bytes = object.range(range).await.map_err(SourceError::from)?.bytes;
         let chunks = match level.sharding.index_encoding {
             Encoding::Raw => Minishard::parse(&bytes),
-            Encoding::Gzip => index::gunzip(&bytes, longest as usize).and_then(|bytes| Minishard::parse(&bytes)),
+            Encoding::Gzip => gunzip(&bytes, longest as usize).and_then(|bytes| Minishard::parse(&bytes)),
         };
         Ok(Index::Minishard(Arc::new(Found { object: object.clone(), chunks: chunks.map_err(malformed)? })))
     }

@@ -82,7 +82,9 @@ fn what_is_not_read_is_refused_by_name() {
     }
     assert!(complaint("encoding", json!("zfp")).contains("unknown encoding `zfp` is not supported"));
     assert!(complaint("key", json!("https://elsewhere/x")).contains("is not supported"));
-    assert!(sharding_complaint("@type", json!("neuroglancer_uint64_sharded_v2")).contains("sharded_v2` is not supported"));
+    assert!(
+        sharding_complaint("@type", json!("neuroglancer_uint64_sharded_v2")).contains("sharded_v2` is not supported")
+    );
     assert!(sharding_complaint("hash", json!("sha256")).contains("hash: `sha256` is not supported"));
     assert!(sharding_complaint("data_encoding", json!("zstd")).contains("data_encoding: `zstd` is not supported"));
     let mut document = info(scale_json(), "uint8");
