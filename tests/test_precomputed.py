@@ -1,14 +1,17 @@
 """Neuroglancer precomputed volumes of other people's writers, read through a mount."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
 import pytest
+import tensorstore
 
 import readers
-from make_precomputed_fixtures import VARIANTS, write_all, write_cloudvolume
+from make_precomputed_fixtures import VARIANTS, open_scale, read_scale, sharding, write_all, write_cloudvolume
 from mounting import configuration, mounted
 from origin import Fault, Origin
+from truth import texture
 
 CLOUDVOLUME = ["cv-jpeg", "cv-raw-gz", "cv-sharded-jpeg", "cv-sharded-raw"]
 SEEDS = [1]
@@ -95,8 +98,6 @@ def test_chunks_that_are_not_stored_are_zeros_without_an_error(setup):
 @pytest.fixture
 def lone(tmp_path):
     """A fresh copy of one volume with an origin and a mount of its own: `mount, origin, folder = lone(name)`."""
-    import contextlib
-
     with contextlib.ExitStack() as stack:
         def start(variant, change=None, fault=None):
             made = write_all(tmp_path / "origin", 1, [variant])[variant]
@@ -108,10 +109,6 @@ def lone(tmp_path):
             return stack.enter_context(mounted(tmp_path, configuration({"a": source}), timeout=5)), origin, made
 
         yield start
-
-
-def first_chunk(made):
-    return sorted((made.folder / "scale" / "0").glob("*"))[0]
 
 
 def test_a_corrupt_jpeg_is_an_error_and_its_neighbours_are_read(lone):
@@ -152,3 +149,117 @@ def test_a_shard_that_changes_under_a_mount_is_an_error(lone):
         # A chunk of the same minishard that is not a neighbour.
         (chunks / "0/2/0").read_bytes() + (chunks / "0/0/2").read_bytes() + (chunks / "2/0/0").read_bytes() + (chunks / "0/0/3").read_bytes()
     assert "changed at the origin" in mount.log
+
+
+# --- requests --------------------------------------------------------------------------------------------------------
+
+SIDE = 512  # voxels along each axis whose chunks lie in one minishard
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A volume of two minishards, and what TensorStore reads from it."""
+    folder = tmp_path_factory.mktemp("large")
+    shape = (SIDE, SIDE, 2 * SIDE)
+    scale = {
+        "key": "8.0x8.0x8.0", "size": shape[::-1], "resolution": [8, 8, 8], "chunk_size": [64, 64, 64], "encoding": "jpeg",
+        "jpeg_quality": 75, "sharding": sharding(9, 1, 0),
+    }
+    store = open_scale(folder / "em", scale, "uint8")
+    # Cheap to make, and yet no chunk is like another.
+    voxels = np.tile(texture((64, 64, 64), "uint8", 5) // 2, (SIDE // 64, SIDE // 64, SIDE // 32))
+    for index in np.ndindex(SIDE // 64, SIDE // 64, SIDE // 32):
+        voxels[tuple(slice(64 * n, 64 * n + 64) for n in index)] += np.uint8(sum(a * b for a, b in zip(index, (11, 31, 5))) % 100)
+    with tensorstore.Transaction() as transaction:
+        store.with_transaction(transaction)[..., 0] = voxels.transpose(2, 1, 0)
+    return folder, read_scale(folder / "em", None, 0)
+
+
+@pytest.fixture
+def counted(large, tmp_path):
+    """A new mount of the large volume with warm indices, its origin, and the truth."""
+    folder, truth = large
+    with Origin(folder) as origin:
+        source = {"kind": "precomputed", "url": f"{origin.url}/em"}
+        with mounted(tmp_path, configuration({"a": source}), timeout=20, memory="1G") as mount:
+            # The farthest chunk of each minishard.
+            for index in ("7/7/7", "7/7/15"):
+                (mount / "a" / "em.zarr" / "s0" / index).read_bytes()
+            origin.forget()
+            yield mount / "a", origin, truth
+
+
+def ranges(origin):
+    return sorted(request.range for request in origin.requests if request.path.endswith(".shard"))
+
+
+def nothing_twice(origin):
+    found = ranges(origin)
+    return all(first[1] <= second[0] for first, second in zip(found, found[1:]))
+
+
+def close(read, truth):
+    off = differences(read, truth)
+    assert off.max() <= 1 and (off > 0).mean() < 0.03
+
+
+def test_an_aligned_chunk_of_128_costs_one_request(counted):
+    dataset, origin, truth = counted
+    data = (dataset / "em.chunk-128.zarr" / "s0" / "1/1/1").read_bytes()
+    close(np.frombuffer(data, np.uint8).reshape(128, 128, 128), truth[128:256, 128:256, 128:256])
+    assert len(origin.requests) == 1
+
+
+@pytest.mark.parametrize("library", ["zarr", "tensorstore"])
+def test_the_same_block_by_chunks_of_64_costs_at_most_two(counted, library):
+    dataset, origin, truth = counted
+    box = (slice(128, 256),) * 3
+    close(read_box(library, dataset / "em.zarr", box), truth[box])
+    assert len(origin.requests) <= 2 and nothing_twice(origin)
+
+
+@pytest.mark.parametrize("library", ["zarr", "tensorstore"])
+@pytest.mark.parametrize("store", ["em.zarr", "em.chunk-128.zarr", "em.chunk-256.zarr"])
+def test_a_block_of_512_in_one_minishard_costs_at_most_six(counted, library, store):
+    dataset, origin, truth = counted
+    box = (slice(0, SIDE),) * 3
+    close(read_box(library, dataset / store, box), truth[box])
+    assert len(origin.requests) <= 6 and nothing_twice(origin), ranges(origin)
+
+
+def test_lone_random_chunks_cost_one_request_each(counted):
+    dataset, origin, truth = counted
+    rng = np.random.default_rng(3)
+    # One of each cube of two, but for those of the chunks that warmed the indices.
+    cubes = [cube for cube in np.ndindex(4, 4, 8) if cube not in ((3, 3, 3), (3, 3, 7))]
+    chosen = [cubes[n] for n in rng.permutation(len(cubes))[:100]]
+    for cube in chosen:
+        index = [2 * n + int(rng.integers(2)) for n in cube]
+        data = (dataset / "em.zarr" / "s0" / "/".join(map(str, index))).read_bytes()
+        close(np.frombuffer(data, np.uint8).reshape(64, 64, 64), truth[tuple(slice(64 * n, 64 * n + 64) for n in index)])
+    assert len(origin.requests) <= 100 and nothing_twice(origin)
+
+
+def test_a_look_up_of_a_chunk_fetches_nothing(counted):
+    dataset, origin, _ = counted
+    for x in range(16):
+        assert (dataset / "em.zarr" / "s0" / f"0/0/{x}").stat().st_size == 64**3
+    assert origin.requests == []
+
+
+def test_what_is_fetched_ahead_may_fail_without_harm(counted):
+    dataset, origin, truth = counted
+    # Ranges of more than one chunk are refused, as those behind the end of a file would be.
+    origin.fault = lambda request: Fault("status", status=416) if request.range and request.range[1] - request.range[0] > 100_000 else None
+    box = (slice(0, 64), slice(0, 64), slice(0, 192))
+    (dataset / "em.zarr" / "s0" / "0/0/0").read_bytes()
+    close(read_box("zarr", dataset / "em.zarr", box), truth[box])
+
+
+def read_box(library, store, box):
+    if library == "zarr":
+        import zarr
+
+        return zarr.open_array(store / "s0", mode="r")[box]
+    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": f"{store}/s0/"}}
+    return tensorstore.open(spec, open=True, read=True).result()[box].read().result()

@@ -112,7 +112,8 @@ fn an_object_store_keeps_its_endpoint_and_credentials() {
 
 #[test]
 fn a_precomputed_address_may_name_its_format() {
-    let text = "[[dataset]]\nname = \"a\"\n[dataset.source]\nkind = \"precomputed\"\nurl = \"precomputed://gs://b/k\"\n";
+    let text =
+        "[[dataset]]\nname = \"a\"\n[dataset.source]\nkind = \"precomputed\"\nurl = \"precomputed://gs://b/k\"\n";
     let catalog = parse(text).unwrap();
     let SourceKind::Precomputed { url } = &catalog.datasets[0].images[0].source.kind else { unreachable!() };
     assert_eq!(url.to_string(), "gs://b/k");

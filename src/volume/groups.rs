@@ -5,9 +5,9 @@
 //! milliseconds and in any order; so the misses of an array are gathered for a moment and looked at together. A group
 //! is an aligned cube of 2, 4 or 8 blocks along each axis:
 //!
-//! - the second miss in a cube of 2 fetches the rest of it;
+//! - the second miss in a cube of 2 fetches the rest of it; so does the first, if cubes of 2 were fetched nearby;
 //! - once a part of a larger cube was fetched, a later miss in it fetches the rest, if the misses so far reach over
-//!   more than half of it along two axes: a reader of a box walks on, one of single blocks does not.
+//!   more than half of it along two axes: a reader of a large box walks on, one of small boxes does not.
 //!
 //! A lone block is fetched alone.
 
@@ -62,7 +62,7 @@ impl Group {
 struct Seen {
     first: [u64; 3],
     last: [u64; 3],
-    /// Whether a group of half its edge was fetched.
+    /// Whether a smaller group in it was fetched.
     part: bool,
 }
 
@@ -84,9 +84,13 @@ impl Seen {
             return self.first != self.last;
         }
         let half = 1 << (edge - 1);
+        let reaches = |axis: usize, blocks: u64| self.last[axis] - self.first[axis] >= blocks;
         // Along an axis on which the array has no more than half, nothing is to be seen.
-        let wide = |&axis: &usize| self.last[axis] - self.first[axis] >= half || counts[axis] <= half;
-        self.part && (0..3).filter(wide).count() >= 2
+        let wide = (0..3).filter(|&axis| reaches(axis, half) || counts[axis] <= half).count();
+        // Rows from end to end that go on beside each other: the last block of a row comes with the one before it.
+        let rows = edge == LARGEST
+            && (0..3).any(|axis| reaches(axis, 2 * half - 2) && (0..3).any(|other| other != axis && reaches(other, 2)));
+        self.part && (wide >= 2 || rows)
     }
 }
 
@@ -110,21 +114,24 @@ impl Array {
     /// the largest group.
     fn neighbours(&mut self, missed: &[CellIndex], grid: &Grid, largest: u32) -> Vec<CellIndex> {
         let mut in_batch: HashMap<Group, usize> = HashMap::new();
+        let nearby: Vec<bool> = missed.iter().map(|&cell| largest > 0 && self.is_begun(cell)).collect();
         for &cell in missed {
-            for edge in 1..=largest {
+            for edge in 1..=LARGEST {
                 let group = Group::of(cell, edge);
                 self.seen.get_or_insert_mut(group, || Seen::at(cell)).add(cell);
                 *in_batch.entry(group).or_default() += 1;
             }
         }
         let mut fetched: Vec<Group> = Vec::new();
-        for &cell in missed {
+        for (&cell, nearby) in missed.iter().zip(nearby) {
             if fetched.iter().any(|group| group.holds(cell)) {
                 continue;
             }
             let group = (1..=largest).rev().map(|edge| Group::of(cell, edge)).find(|group| {
                 let complete = in_batch.get(group).is_some_and(|&count| count == group.cells(grid).count());
-                complete || self.seen.peek(group).is_some_and(|seen| seen.suffices(group.edge, grid.counts()))
+                complete
+                    || (nearby && group.edge == 1)
+                    || self.seen.peek(group).is_some_and(|seen| seen.suffices(group.edge, grid.counts()))
             });
             fetched.extend(group);
         }
@@ -132,11 +139,18 @@ impl Array {
             // If it is dropped from memory, the next reader has to show anew what it wants.
             self.seen.pop(group);
             let first = CellIndex(group.at.map(|index| index << group.edge));
-            if let Some(seen) = self.seen.peek_mut(&Group::of(first, group.edge + 1)) {
-                seen.part = true;
+            for edge in group.edge + 1..=LARGEST {
+                if let Some(seen) = self.seen.peek_mut(&Group::of(first, edge)) {
+                    seen.part = true;
+                }
             }
         }
         fetched.iter().flat_map(|group| group.cells(grid)).collect()
+    }
+
+    /// Whether groups were fetched around a block.
+    fn is_begun(&self, cell: CellIndex) -> bool {
+        self.seen.peek(&Group::of(cell, LARGEST)).is_some_and(|seen| seen.part)
     }
 }
 
@@ -233,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_reader_of_a_large_box_soon_gets_all_of_it() {
-        for at_once in [4, 8, 10, 16, 64] {
+        for at_once in [2, 4, 8, 10, 16, 64] {
             let (batches, blocks) = requests(cube([8; 3], 8), at_once);
             assert!(batches <= 6 && blocks == 512, "{at_once} at once: {batches} batches, {blocks} blocks");
         }
