@@ -56,7 +56,7 @@ def by_tensorstore(store):
 def by_tensorstore_http(url):
     import tensorstore
 
-    return Future(tensorstore.open({"driver": "zarr", "kvstore": {"driver": "http", "base_url": url, "path": "/s0/"}}, open=True, read=True).result())
+    return Future(tensorstore.open({"driver": "zarr", "kvstore": f"{url}/s0/"}, open=True, read=True).result())
 
 
 class Future:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes multi-page TIFF files with tools that are not emfs's own, each with the truth next to it.
 
-    python tests/make_tiff_fixtures.py OUTDIR
+    python tests/make_tiff_fixtures.py OUTDIR [SEED]
 
 makes, for each file, NAME.tif, NAME.raw (voxels, C order z, y, x, little-endian) and NAME.json: shape, dtype, the most
 requests that opening may take where that is promised, scale and window where the file states them, or the word that
@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 import tifffile
 
-rng = np.random.default_rng(20200722)
+rng = np.random.default_rng(int(sys.argv[2]) if len(sys.argv) > 2 else 20200722)
 
 
 def volume(shape, dtype):
@@ -70,6 +70,12 @@ def by_tifffile(out):
         stored = data.astype(data.dtype.newbyteorder(order))
         tifffile.imwrite(out.path(name), stored, byteorder=order, bigtiff=big, photometric="minisblack", **options)
         out.truth(name, data)
+
+    # Planes longer than any window.
+    for layout, options in layouts.items():
+        data = volume((4, 521, 701), "uint16")
+        tifffile.imwrite(out.path(f"tifffile-large-{layout}"), data, photometric="minisblack", **options)
+        out.truth(f"tifffile-large-{layout}", data, requests=3 if layout == "run" else 1 + len(data))
 
     for pages, shape in [(300, (300, 33, 65)), (2000, (2000, 20, 31))]:
         data = volume(shape, "uint16")
@@ -128,7 +134,7 @@ def imagej(out):
 
 def by_itk(out):
     kinds = ["uint8", "int8", "uint16", "int16", "float32"]
-    for dtype, shape in itertools.product(kinds, [(4, 150, 260), (11, 7, 5), (3, 1, 1), (40, 131, 77)]):
+    for dtype, shape in itertools.product(kinds, [(4, 150, 260), (11, 7, 5), (3, 1, 1), (40, 131, 77), (5, 700, 800)]):
         data = volume(shape, dtype)
         name = f"itk-{dtype}-{'x'.join(map(str, shape))}"
         sitk.WriteImage(sitk.GetImageFromArray(data), out.path(name))

@@ -12,7 +12,7 @@ import pytest
 
 import expected
 import truth
-from mounting import BINARY, clean_up, configuration, daemons, is_mounted, mounted, wait_for
+from mounting import BINARY, configuration, daemons, is_mounted, mounted, wait_for
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user; the other tests ran as one")
 USER = "nobody"
@@ -90,7 +90,7 @@ def test_fusermount3_missing_is_a_sentence(home, scene):
     (home / "empty").mkdir()
     # fusermount3 is found by the search path, and by nothing else.
     done = subprocess.run(
-        ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", home / "emfs", "mount", home / "mnt", "--config", home / "config.toml"],
+        [shutil.which("setpriv"), f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", home / "emfs", "mount", home / "mnt", "--config", home / "config.toml"],
         env={"PATH": str(home / "empty"), "HOME": str(home)}, cwd="/", capture_output=True, text=True, timeout=60)
     if done.returncode == 0:
         pytest.skip("fusermount3 was found at its usual place")

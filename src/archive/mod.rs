@@ -58,3 +58,6 @@ impl Opened {
         Opened { source, location: location.clone(), voxel_size: None, documents: Vec::new() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,6 +74,7 @@ struct RawHost {
 pub(super) fn catalog(text: &str, file: &str, folder: Option<&Path>) -> Result<Catalog, CatalogError> {
     let place = Text { file, text };
     let raw: RawCatalog = toml::from_str(text).map_err(|error| place.parser_error(&error))?;
+    let manners = manners(place, raw.host)?;
     if raw.dataset.is_empty() {
         return Err(place.error(0..0, "dataset", "the file has no [[dataset]]"));
     }
@@ -83,7 +84,7 @@ pub(super) fn catalog(text: &str, file: &str, folder: Option<&Path>) -> Result<C
         let span = raw.span();
         datasets.push(dataset(place, folder, span, raw.into_inner(), &mut taken)?);
     }
-    Ok(Catalog { datasets, manners: manners(place, raw.host)? })
+    Ok(Catalog { datasets, manners })
 }
 
 fn dataset(

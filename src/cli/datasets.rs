@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -69,6 +70,9 @@ pub(super) fn run(args: &DatasetsArgs) -> Result<(), CliError> {
     }
 }
 
+/// How long a source may stay silent; shorter than for a mount, since somebody is waiting.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// Every image and label image: its dataset, its name, its source.
 fn specs(catalog: &Catalog) -> Vec<(String, String, SourceSpec)> {
     let mut specs = Vec::new();
@@ -109,7 +113,7 @@ fn row(dataset: &str, image: &str, spec: &SourceSpec) -> Row {
 fn probe(catalog: &Catalog, specs: &[(String, String, SourceSpec)], rows: &mut [Row]) -> Result<usize, CliError> {
     let runtime = serve::runtime()?;
     let answers = runtime.block_on(async {
-        let remote = Remote::new(catalog.manners.clone(), serve::TIMEOUT, Arc::new(Stats::default()))
+        let remote = Remote::new(catalog.manners.clone(), PATIENCE, Arc::new(Stats::default()))
             .map_err(|error| CliError::Failed(error.to_string()))?;
         let opened = specs.iter().map(|(_, _, spec)| archive::open(&remote, spec));
         Ok::<_, CliError>(futures::future::join_all(opened).await)
@@ -122,7 +126,7 @@ fn probe(catalog: &Catalog, specs: &[(String, String, SourceSpec)], rows: &mut [
                 row.dtype = Some(description.dtype.name());
                 if let Some(finest) = description.levels.first() {
                     row.shape = Some(finest.grid.shape.0);
-                    row.voxel_size = finest.scale.or(row.voxel_size);
+                    row.voxel_size = finest.scale.or(opened.voxel_size).or(row.voxel_size);
                 }
             }
             Err(error) => {

@@ -36,10 +36,10 @@ pub(super) struct MountArgs {
     #[arg(long)]
     allow_other: bool,
     /// Memory for voxels: bytes, or K, M, G [default: a quarter of what there is, at most 1G]
-    #[arg(long, value_name = "SIZE", value_parser = size::bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = size::bytes, allow_negative_numbers = true)]
     memory: Option<u64>,
     /// A read fails when nothing it waits for has made progress for so many seconds
-    #[arg(long, value_name = "S", default_value = "60", value_parser = size::seconds)]
+    #[arg(long, value_name = "S", default_value = "60", value_parser = size::seconds, allow_negative_numbers = true)]
     timeout: Duration,
     /// Where the log goes [default: stderr in the foreground, else a file in $XDG_STATE_HOME/emfs or ~/.local/state/emfs]
     #[arg(long, value_name = "FILE")]

@@ -18,7 +18,7 @@ use crate::vfs::Vfs;
 pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long programs that use the mount have to let go of it, and again to take their last answers.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the tree has to answer for the first time; nothing in it needs the network.
 const FIRST_ANSWER: Duration = Duration::from_secs(30);
@@ -73,6 +73,13 @@ impl Daemon {
         let daemon = Daemon { mounted, _control: control, runtime: Some(runtime) };
         first_answer(daemon.mounted.mountpoint())?;
         tracing::info!("mounted at {}", daemon.mounted.mountpoint().display());
+        tracing::debug!(
+            "emfs {}: {} datasets, {} bytes of memory, timeout {} s",
+            env!("CARGO_PKG_VERSION"),
+            settings.catalog.datasets.len(),
+            settings.memory,
+            settings.timeout.as_secs_f64(),
+        );
         Ok(daemon)
     }
 

@@ -71,7 +71,7 @@ fn readable(report: &Value) -> String {
             count("in_flight"),
         ]);
     }
-    out += if rows.len() > 1 { "\n" } else { "no host was asked\n" };
+    out += if rows.len() > 1 { "\n" } else { "hosts    no request was sent\n" };
     if rows.len() > 1 {
         out += &table(&rows);
     }
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_report_is_readable() {
         let stats = Stats::default();
-        assert!(readable(&serde_json::to_value(stats.snapshot()).unwrap()).contains("no host was asked"));
+        assert!(readable(&serde_json::to_value(stats.snapshot()).unwrap()).contains("no request was sent"));
         stats.fuse("READ");
         stats.memory(3 << 20, 1 << 30);
         stats.host("ftp.ebi.ac.uk", |host| {

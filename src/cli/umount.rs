@@ -26,14 +26,13 @@ pub(super) struct UmountArgs {
 pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
     let mount = find(&args.mountpoint)?;
     let path = &mount.mountpoint;
-    let dead = path.metadata().is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN));
     let daemon = Watched::new(&mount).ok();
     let give_up = Instant::now() + LETTING_GO;
     loop {
         match unmount(path, false) {
             Ok(()) => break,
-            // Nobody can do anything with it any more.
-            Err(UnmountError::Busy(_)) if dead => {
+            // What programs hold of a dead mount is of no use to them.
+            Err(UnmountError::Busy(_)) if daemon.is_none() && mount.is_dead() => {
                 unmount(path, true)?;
                 break;
             }

@@ -4,7 +4,6 @@ use std::fs::OpenOptions;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::mountinfo;
@@ -36,14 +35,12 @@ fn free_directory(mountpoint: &Path) -> Result<PathBuf, MountError> {
     let given = || mountpoint.to_owned();
     let unreadable = |error: io::Error| match error.kind() {
         ErrorKind::NotFound => MountError::Missing(given()),
-        _ if is_dead(&error) => MountError::Dead(given()),
         _ => MountError::Unreadable { path: given(), reason: error.to_string() },
     };
     let path = mountinfo::resolve(mountpoint).map_err(unreadable)?;
     if let Some(mount) = mountinfo::at(&path).map_err(unreadable)? {
         if mount.is_emfs() {
-            let alive = !path.metadata().is_err_and(|error| is_dead(&error));
-            return Err(if alive { MountError::Mounted(path) } else { MountError::Dead(path) });
+            return Err(if mount.is_dead() { MountError::Dead(path) } else { MountError::Mounted(path) });
         }
         if mount.kind.starts_with("fuse") {
             return Err(MountError::Taken { path, kind: mount.kind });
@@ -56,11 +53,6 @@ fn free_directory(mountpoint: &Path) -> Result<PathBuf, MountError> {
         None => Ok(path),
         Some(_) => Err(MountError::NotEmpty(path)),
     }
-}
-
-/// A FUSE mount whose daemon has gone answers "Transport endpoint is not connected".
-fn is_dead(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(Errno::ENOTCONN as i32)
 }
 
 fn device() -> Result<(), MountError> {

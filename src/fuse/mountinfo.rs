@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::sys::statfs::statfs;
+
 /// The name under which emfs mounts.
 pub const NAME: &str = "emfs";
 
@@ -27,6 +30,12 @@ impl Mount {
     /// Whether this is a mount of emfs, alive or dead.
     pub fn is_emfs(&self) -> bool {
         self.kind == "fuse.emfs" || (self.kind == "fuse" && self.source == NAME)
+    }
+
+    /// Whether its daemon has gone. Asks for what the kernel never answers from memory, so a daemon that hangs makes this
+    /// hang, too.
+    pub fn is_dead(&self) -> bool {
+        matches!(statfs(&self.mountpoint), Err(Errno::ENOTCONN | Errno::ECONNABORTED))
     }
 
     fn parse(line: &[u8]) -> Option<Mount> {

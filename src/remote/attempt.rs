@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Cause;
 use super::backoff::Failure;
@@ -18,6 +19,12 @@ use super::transport::{Body, Transport};
 
 /// The first allocation for a body of unknown length.
 const FIRST_PIECE: u64 = 64 << 10;
+/// The largest allocation that is made on an origin's word; a longer body grows as it comes.
+const LARGEST_PIECE: u64 = 32 << 20;
+/// An explanation of an error is received up to here, which keeps the connection for the next request.
+const EXPLANATION: usize = 64 << 10;
+/// How long that may take.
+const EXPLAINING: Duration = Duration::from_millis(500);
 
 /// What the attempts of one operation share.
 pub(super) struct Task<'a> {
@@ -48,7 +55,7 @@ impl Pulse {
 
 /// Sends one request when its turn has come. The caller holds the slot. Dropping the future drops the connection.
 pub(super) async fn attempt(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, Failure> {
-    task.host.turn(&task.clock).await.map_err(Failure::last)?;
+    task.host.turn(&task.clock).await?;
     task.sent.fetch_add(1, Ordering::Relaxed);
     let in_flight = task.host.in_flight();
     let result = request(task, pulse).await;
@@ -69,8 +76,12 @@ async fn request(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, Failure> {
     let known = task.pin.version();
     let etag = known.as_ref().and_then(|version| version.etag.as_deref()).filter(|etag| is_strong(etag));
     pulse.beat();
-    let (head, body) = task.transport.open(task.ask.range(), etag).await?;
+    let (head, mut body) = task.transport.open(task.ask.range(), etag).await?;
     pulse.beat();
+    if !matches!(head.status, 200 | 206) {
+        // Absent blocks are asked for by the thousand: a new connection for each would be the larger part of the work.
+        let _ = timeout(EXPLAINING, discard(&mut body)).await;
+    }
     let promise = promise(&task.ask, &head, known.is_some(), etag.is_some())?;
     if promise.length == Length::Empty {
         // The head describes the explanation in the body, not the object.
@@ -97,7 +108,7 @@ async fn request(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, Failure> {
 /// Receives the body into a buffer that is never longer than what was promised.
 async fn collect(task: &Task<'_>, pulse: &Pulse, mut body: Body, promise: Promise) -> Result<Bytes, Failure> {
     let (limit, reserve) = match promise.length {
-        Length::Exactly(length) => (length, length),
+        Length::Exactly(length) => (length, length.min(LARGEST_PIECE)),
         Length::AtMost(limit) => (limit, limit.min(FIRST_PIECE)),
         Length::Empty => (0, 0),
     };
@@ -123,4 +134,14 @@ async fn collect(task: &Task<'_>, pulse: &Pulse, mut body: Body, promise: Promis
         return Err(Failure::odd_body(format!("a body of {} bytes instead of {limit}", buffer.len())));
     }
     Ok(buffer.freeze())
+}
+
+/// Receives a body that nobody reads, unless it is long.
+async fn discard(body: &mut Body) {
+    let mut left = EXPLANATION;
+    while let Ok(Some(piece)) = body.chunk(0).await
+        && piece.len() <= left
+    {
+        left -= piece.len();
+    }
 }

@@ -107,6 +107,12 @@ impl HttpTarget {
             request = request.headers(signer.headers(&self.url).await.map_err(Failure::credentials)?);
         }
         let response = request.send().await.map_err(failure)?;
+        // Only the object's own address can say that there is no such object; what it was redirected to, such as a page
+        // of errors, may be missing for any reason, and an absent chunk is shown as fill value.
+        let elsewhere = !response.url().path().ends_with(self.url.path());
+        if elsewhere && matches!(response.status().as_u16(), 404 | 410) {
+            return Err(Failure::odd(format!("redirected to {}, which is not there", response.url())));
+        }
         let head =
             Head::of_http(response.status().as_u16(), response.version(), response.headers()).map_err(Failure::odd)?;
         Ok((head, HttpBody(response)))

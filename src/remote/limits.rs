@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::backoff::Failure;
 use super::clock::{Clock, later};
 use super::{Cause, HostManners};
 use crate::stats::{HostStats, Stats};
@@ -103,16 +104,16 @@ impl Host {
     }
 
     /// Waits until the host may be asked: its rate allows it and it did not ask for a pause. Time waited for the rate
-    /// is given back to the operation; a pause is not, and one that outlasts the operation ends it at once.
-    pub(super) async fn turn(&self, clock: &Clock) -> Result<(), Cause> {
+    /// is given back to the operation; a pause is not, and one that leaves it no time worth trying ends it at once.
+    pub(super) async fn turn(&self, clock: &Clock) -> Result<(), Failure> {
         // A pause may be prolonged by another answer while it is waited for.
         loop {
             let (cool, status) = self.pause();
             if cool <= Instant::now() {
                 break;
             }
-            if cool >= clock.deadline() {
-                return Err(Cause::Status(status));
+            if later(cool, clock.timeout() / 10) >= clock.deadline() {
+                return Err(Failure::later(status, Some(Duration::MAX)));
             }
             sleep_until(cool).await;
         }
@@ -210,8 +211,8 @@ mod tests {
     async fn a_pause_longer_than_the_operation_ends_it_at_once() {
         let host = host(1, None);
         host.cool(Duration::from_secs(100), 503);
-        let answer = host.turn(&Clock::start(Duration::from_secs(50))).await;
-        assert_eq!(answer, Err(Cause::Status(503)));
+        let failure = host.turn(&Clock::start(Duration::from_secs(50))).await.unwrap_err();
+        assert_eq!((failure.cause, failure.retry_after), (Cause::Status(503), Some(Duration::MAX)));
     }
 
     #[tokio::test]

@@ -161,6 +161,18 @@ impl Object {
         self.run(Ask::Whole(limit)).await
     }
 
+    /// The same object as if it had never been asked for: its next answer may be another one.
+    pub fn anew(&self) -> Object {
+        let Handle { url, transport, host, timeout, .. } = &*self.0;
+        Object(Arc::new(Handle {
+            url: url.clone(),
+            transport: transport.clone(),
+            host: Arc::clone(host),
+            pin: Pin::default(),
+            timeout: *timeout,
+        }))
+    }
+
     async fn run(&self, ask: Ask) -> Result<Fetched, RemoteError> {
         let Handle { url, transport, host, pin, timeout } = &*self.0;
         operation::run(Subject { url, transport, host, pin }, ask, *timeout).await

@@ -43,8 +43,8 @@ pub(super) async fn race(task: &Task<'_>, slot: Slot) -> Result<Fetched, Failure
     // An origin that is slow, but not dead, is not started anew for ever.
     let mut patience = task.host.stall();
     loop {
-        let stalled = stalled_at(&racers, patience);
-        let wake = stalled.map_or(task.clock.deadline(), |stalled| stalled.min(task.clock.deadline()));
+        let look = stalled_at(&racers, patience).unwrap_or_else(|| later(Instant::now(), patience));
+        let wake = look.min(task.clock.deadline());
         tokio::select! {
             (result, index, _) = select_all(racers.iter_mut().map(|racer| &mut racer.request)) => {
                 match result {

@@ -84,6 +84,11 @@ impl Signer {
         match self {
             Signer::S3 { store, region } => {
                 let credential = store.credentials().get_credential().await.map_err(|error| chain(&error))?;
+                // The signing code panics at what cannot stand in a header.
+                let words = [Some(&credential.key_id), credential.token.as_ref(), Some(region)];
+                if !words.into_iter().flatten().all(|word| word.bytes().all(|byte| byte.is_ascii_graphic())) {
+                    return Err("the key, the token or the region has a character that no header can hold".into());
+                }
                 let mut request = HttpRequest::new(HttpRequestBody::empty());
                 *request.uri_mut() = url.as_str().parse().map_err(|_| format!("`{url}` cannot be signed"))?;
                 AwsAuthorizer::new(&credential, "s3", region)
@@ -138,6 +143,11 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::http::{Clients, HttpTarget};
+    use super::super::tests::origin::{Origin, correct};
     use super::*;
 
     fn address(url: &str, endpoint: Option<&str>) -> String {
@@ -167,13 +177,27 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_is_signed_with_the_given_key() {
+        let origin = Origin::start(|_, request| correct(b"0123456789", "\"v1\"", request)).await;
         let builder = AmazonS3Builder::new().with_access_key_id("KEY").with_secret_access_key("SECRET");
         let signer = Signer::s3(builder.with_region("eu-west-1")).unwrap();
-        let headers = signer.headers(&Url::parse("http://127.0.0.1:9000/bucket/key").unwrap()).await.unwrap();
-        let signature = headers[AUTHORIZATION].to_str().unwrap();
+        assert!(!format!("{signer:?}").contains("SECRET"));
+        let url = Url::parse(&origin.url()).unwrap().join("bucket/key").unwrap();
+        let clients = Clients::new(Duration::from_secs(5)).unwrap();
+        let target = HttpTarget { clients, url, signer: Some(Arc::new(signer)) };
+        let (head, _) = target.open(Some(2..5), None).await.unwrap();
+        assert_eq!(head.status, 206);
+        let headers = origin.requests()[0].headers.clone();
+        let signature = &headers["authorization"];
         assert!(signature.starts_with("AWS4-HMAC-SHA256 Credential=KEY/") && signature.contains("/eu-west-1/s3/"));
         assert!(headers.contains_key("x-amz-date") && headers.contains_key("x-amz-content-sha256"));
-        assert!(!format!("{signer:?}").contains("SECRET"));
+        assert_eq!(headers["range"], "bytes=2-4");
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_no_header_is_an_error() {
+        let builder = AmazonS3Builder::new().with_access_key_id("KEY").with_secret_access_key("SECRET");
+        let signer = Signer::s3(builder.with_token("to\nken")).unwrap();
+        assert!(signer.headers(&Url::parse("http://h/x").unwrap()).await.is_err());
     }
 
     #[test]

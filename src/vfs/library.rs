@@ -1,7 +1,7 @@
 //! The images of a mount, each opened when it is first touched.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
@@ -22,6 +22,8 @@ pub(super) struct Opened {
     pub(super) pyramid: Arc<Pyramid>,
     /// Where its voxels come from, as resolved.
     pub(super) origin: Arc<str>,
+    /// When it was opened.
+    pub(super) when: SystemTime,
 }
 
 type Opening = Shared<BoxFuture<'static, Result<Opened, VolumeError>>>;
@@ -133,7 +135,7 @@ impl Library {
         self.tree
             .describe(id, pyramid.clone())
             .map_err(|error| VolumeError::Unsuitable(format!("{}: {error}", slot.name)))?;
-        Ok(Opened { image, pyramid, origin: archived.location.to_string().into() })
+        Ok(Opened { image, pyramid, origin: archived.location.to_string().into(), when: SystemTime::now() })
     }
 }
 

@@ -25,7 +25,7 @@ pub use errno::Errno;
 use crate::catalog::Catalog;
 use crate::remote::Remote;
 use crate::stats::Stats;
-use crate::tree::{Found, ImageId, Inode, Miss, Tree, TreeError};
+use crate::tree::{DatasetId, Found, ImageId, Inode, Miss, Tree, TreeError};
 use crate::volume::{Blocks, Chunks};
 use holding::Holding;
 use library::Library;
@@ -177,9 +177,8 @@ impl Vfs {
     }
 
     fn attributes(&self, inode: Inode, attributes: crate::tree::Attributes) -> Attributes {
-        // A dataset's directory changes when one of its documents does.
         let dataset = self.tree.dataset_at(inode);
-        let changed = dataset.and_then(|dataset| self.revisions.modified(dataset));
+        let changed = dataset.and_then(|dataset| self.changed(dataset));
         Attributes {
             inode: inode.get(),
             size: attributes.size,
@@ -188,6 +187,13 @@ impl Vfs {
             mtime: changed.unwrap_or(SystemTime::UNIX_EPOCH + UNCHANGING),
             ttl: if dataset.is_some() { Duration::ZERO } else { FOREVER },
         }
+    }
+
+    /// When a dataset's directory last changed: one of its documents did, or an image was opened and so it is known
+    /// which of its stores are listed.
+    fn changed(&self, dataset: DatasetId) -> Option<SystemTime> {
+        let opened = self.tree.images_of(dataset).filter_map(|image| Some(self.library.opened(image)?.when)).max();
+        opened.max(self.revisions.modified(dataset))
     }
 
     fn entries(&self, inode: Inode, cookie: u64) -> Result<Vec<DirEntry>, Miss> {

@@ -9,6 +9,9 @@ pub enum VolumeError {
     /// The source failed.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The object came whole each time it was fetched, but is no block.
+    #[error("{1} (after {0} attempts)")]
+    Undecodable(u32, Box<VolumeError>),
     /// The image is valid but cannot be shown as a store.
     #[error("{0}")]
     Unsuitable(String),

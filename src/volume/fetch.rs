@@ -13,13 +13,16 @@ use super::VolumeError;
 use super::blocks::{Block, BlockKey, BlockWorker, Blocks, Voxels};
 use super::image::Image;
 use super::plan::{self, Piece, Request, join};
-use crate::cache::{Held, Lease};
+use crate::cache::Held;
 use crate::geometry::LevelIndex;
 use crate::remote::{Cause, Object, RemoteError};
 use crate::source::Placement;
 
 /// Single blocks longer than twice this are fetched as parallel ranges of this length.
 const PART: u64 = 4 << 20;
+
+/// How often an object that does not decode is fetched.
+const WHOLE_ATTEMPTS: u32 = 2;
 
 /// What a block without voxels of its own is charged: its entry in the cache.
 const EMPTY_ENTRY: u64 = 256;
@@ -132,7 +135,14 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
             let first = (piece.start - start) as usize;
             let bytes = raw.slice(first..first + piece.length as usize);
             let share = lease.split(image.block_bytes(*piece.tag.worker.key()));
-            decode(&blocks, &image, piece.tag, bytes, share, alone)
+            let (blocks, image) = (&blocks, &image);
+            async move {
+                let Job { worker, wanted } = piece.tag;
+                match decode(blocks, image, *worker.key(), wanted, bytes, alone).await {
+                    Ok(decoded) => finish(blocks, worker, Held::new(decoded, share)),
+                    Err(error) => worker.finish(Err(error)),
+                }
+            }
         })
         .collect();
     decoding.collect::<()>().await;
@@ -156,17 +166,24 @@ fn fail(blocks: &Arc<Blocks>, image: &Arc<Image>, pieces: Vec<Piece<Job>>, error
 }
 
 async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, job: Job, object: Object, limit: u64) {
-    let expected = image.block_bytes(*job.worker.key());
-    let mut lease = blocks.pool.lease(limit.saturating_add(expected)).await;
-    match object.whole(limit).await {
-        Ok(fetched) => {
-            let share = lease.split(expected);
-            decode(&blocks, &image, job, fetched.bytes, share, true).await;
+    let Job { worker, wanted } = job;
+    let key = *worker.key();
+    let bytes = image.block_bytes(key);
+    let mut lease = blocks.pool.lease(limit.saturating_add(bytes)).await;
+    let mut attempt = 1;
+    loop {
+        match object.anew().whole(limit).await {
+            Ok(fetched) => match decode(&blocks, &image, key, wanted, fetched.bytes, true).await {
+                Ok(decoded) => return finish(&blocks, worker, Held::new(decoded, lease.split(bytes))),
+                // Nothing says how long a whole object must be, so a cut or foreign answer is noticed only here.
+                Err(_) if attempt < WHOLE_ATTEMPTS => attempt += 1,
+                Err(error) => return worker.finish(Err(VolumeError::Undecodable(attempt, error.into()))),
+            },
+            Err(RemoteError { cause: Cause::NotFound, .. }) => {
+                return finish(&blocks, worker, Held::new(Bytes::new(), lease.split(EMPTY_ENTRY)));
+            }
+            Err(error) => return worker.finish(Err(VolumeError::Source(error.into()))),
         }
-        Err(RemoteError { cause: Cause::NotFound, .. }) => {
-            finish(&blocks, job.worker, Held::new(Bytes::new(), lease.split(EMPTY_ENTRY)));
-        }
-        Err(error) => job.worker.finish(Err(VolumeError::Source(error.into()))),
     }
 }
 
@@ -186,13 +203,18 @@ async fn fetch_parts(object: &Object, range: Range<u64>) -> Result<Bytes, Remote
     Ok(whole.freeze())
 }
 
-/// Decodes on a thread that may compute, and hands the block over. `alone`: no other block shares `raw`.
-async fn decode(blocks: &Arc<Blocks>, image: &Arc<Image>, job: Job, raw: Bytes, share: Lease, alone: bool) {
-    let Job { worker, wanted } = job;
+/// Decodes on a thread that may compute. `wanted`: somebody waits for it. `alone`: no other block shares `raw`.
+async fn decode(
+    blocks: &Blocks,
+    image: &Arc<Image>,
+    key: BlockKey,
+    wanted: bool,
+    raw: Bytes,
+    alone: bool,
+) -> Result<Bytes, VolumeError> {
     // Never closed, and without a permit decoding would only be less orderly.
     let _ahead = if wanted { None } else { blocks.decoding_ahead.acquire().await.ok() };
     let _permit = blocks.decoding.acquire().await;
-    let key = *worker.key();
     let image = image.clone();
     let expected = image.block_bytes(key);
     let task = tokio::task::spawn_blocking(move || {
@@ -205,9 +227,5 @@ async fn decode(blocks: &Arc<Blocks>, image: &Arc<Image>, job: Job, raw: Bytes, 
         let shared = !alone && raw.as_ptr_range().contains(&decoded.as_ptr());
         Ok(if shared { Bytes::copy_from_slice(&decoded) } else { decoded })
     });
-    match task.await {
-        Ok(Ok(decoded)) => finish(blocks, worker, Held::new(decoded, share)),
-        Ok(Err(error)) => worker.finish(Err(error)),
-        Err(_) => worker.finish(Err(VolumeError::Lost)),
-    }
+    task.await.unwrap_or(Err(VolumeError::Lost))
 }

@@ -3,7 +3,6 @@
 use serde_json::{Map, Value, json};
 
 use super::ome::whole;
-use crate::dtype::{DataType, FillValue};
 use crate::volume::view::AXES;
 use crate::volume::{Level, Pyramid};
 
@@ -31,32 +30,4 @@ pub(super) fn attributes(pyramid: &Pyramid, level: &Level) -> Map<String, Value>
 fn all_whole(values: [f64; 3]) -> Option<[i64; 3]> {
     let [z, y, x] = values.map(whole);
     Some([z?, y?, x?])
-}
-
-/// The fill value as both formats write it: a number, or a word for the floats that JSON has no number for.
-pub(super) fn fill_value(dtype: DataType, fill: &FillValue) -> Value {
-    let mut wide = [0; 8];
-    let bytes = fill.as_le_bytes();
-    let size = bytes.len().min(dtype.size());
-    wide[..size].copy_from_slice(&bytes[..size]);
-    let unsigned = u64::from_le_bytes(wide);
-    match dtype {
-        DataType::U8 | DataType::U16 | DataType::U32 | DataType::U64 => json!(unsigned),
-        DataType::I8 => json!(unsigned as u8 as i8),
-        DataType::I16 => json!(unsigned as u16 as i16),
-        DataType::I32 => json!(unsigned as u32 as i32),
-        DataType::I64 => json!(unsigned as i64),
-        DataType::F32 => float(f64::from(f32::from_bits(unsigned as u32))),
-        DataType::F64 => float(f64::from_bits(unsigned)),
-    }
-}
-
-fn float(value: f64) -> Value {
-    if value.is_nan() {
-        json!("NaN")
-    } else if value.is_infinite() {
-        json!(if value > 0.0 { "Infinity" } else { "-Infinity" })
-    } else {
-        json!(value)
-    }
 }

@@ -67,7 +67,7 @@ fn array_value(pyramid: &Pyramid, level: &Level) -> Value {
         "chunks": level.grid.cell.0,
         "dtype": pyramid.dtype.v2_name(),
         "order": "C",
-        "fill_value": array::fill_value(pyramid.dtype, &pyramid.fill),
+        "fill_value": 0,
         "compressor": null,
         "filters": null,
         "dimension_separator": "/",

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::{Format, Group, array, document, ome};
+use super::{Format, Group, document, ome};
 use crate::volume::view::AXES;
 use crate::volume::{Level, Pyramid};
 
@@ -37,7 +37,7 @@ pub fn array(pyramid: &Pyramid, level: &Level) -> Bytes {
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": level.grid.cell.0}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "codecs": [bytes],
-        "fill_value": array::fill_value(pyramid.dtype, &pyramid.fill),
+        "fill_value": 0,
         "attributes": {},
         "dimension_names": AXES,
     }))

@@ -9,8 +9,10 @@ use crate::source::SourceError;
 
 /// Entries of one IFD that are accepted; real ones have some dozens.
 const MAX_ENTRIES: u64 = 4096;
-/// Values of one tag that are accepted: offsets of 4 Mi strips, or 4 MiB of text.
-const MAX_VALUES: u64 = 4 << 20;
+/// Numbers in one tag that are accepted: offsets of as many strips.
+const MAX_NUMBERS: u64 = 1 << 20;
+/// Bytes of text that are accepted.
+const MAX_TEXT: u64 = 4 << 20;
 
 /// Byte order and width of the offsets, from the first bytes of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,8 +140,9 @@ impl Ifd {
             LONG => 4,
             _ => 8,
         };
-        if entry.count == 0 || entry.count > MAX_VALUES {
-            return Err(bad(format!("{} values, not 1 to {MAX_VALUES}", entry.count)));
+        let most = if size == 1 { MAX_TEXT } else { MAX_NUMBERS };
+        if entry.count == 0 || entry.count > most {
+            return Err(bad(format!("{} values, not 1 to {most}", entry.count)));
         }
         let length = entry.count * size;
         let word = if self.header.big_tiff { 8 } else { 4 };
@@ -232,4 +235,7 @@ pub(super) mod tags {
     pub(in super::super) const TILE_OFFSETS: Tag = Tag(324, "TileOffsets");
     pub(in super::super) const TILE_BYTE_COUNTS: Tag = Tag(325, "TileByteCounts");
     pub(in super::super) const SAMPLE_FORMAT: Tag = Tag(339, "SampleFormat");
+    pub(in super::super) const IMAGE_DEPTH: Tag = Tag(32997, "ImageDepth");
+    pub(in super::super) const UIC_STACK: Tag = Tag(33629, "UIC2");
+    pub(in super::super) const LSM_INFO: Tag = Tag(34412, "CZ_LSMINFO");
 }

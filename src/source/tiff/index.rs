@@ -23,6 +23,9 @@ pub(super) const MAX_PAGES: u64 = 65_536;
 /// Bytes read ahead where an IFD with its arrays is expected.
 pub(super) const AHEAD: u64 = 128 << 10;
 
+/// Strips and tiles of a page, where it is not one run, whose places are still computed whenever they are needed.
+const MAX_SHIFTED: usize = 65_536;
+
 /// Where the pages of a volume are.
 pub(super) enum Index {
     /// Page `k` begins `k` planes after `start`.
@@ -30,7 +33,7 @@ pub(super) enum Index {
     /// Found by a walk.
     Table(Vec<Data>),
     /// Predicted; proven page by page.
-    Strided(Strided),
+    Strided(Box<Strided>),
 }
 
 impl Index {
@@ -77,7 +80,7 @@ pub(super) async fn find(
         return Ok(index);
     }
     let index = match strided(file, &reader, header, first).await? {
-        Some(strided) => Index::Strided(strided),
+        Some(strided) => Index::Strided(Box::new(strided)),
         None => Index::Table(walk::all_pages(file, header, first).await?),
     };
     if let Some(said) = text.pages.filter(|said| *said != index.pages()) {
@@ -125,7 +128,11 @@ async fn strided(
     first: &Page,
 ) -> Result<Option<Strided>, SourceError> {
     let scattered = first.next.checked_sub(header.first).is_some_and(|gap| gap >= first.form.plane());
-    if first.form.compression != Compression::None || !scattered {
+    let simple = match &first.data {
+        Data::Run(_) => true,
+        Data::Segments(places) => places.len() <= MAX_SHIFTED,
+    };
+    if first.form.compression != Compression::None || !scattered || !simple {
         return Ok(None);
     }
     if header.first > first.data.start() {
@@ -169,8 +176,8 @@ pub(super) struct Strided {
     span: (u64, u64),
     /// Whether a page's IFD says what was predicted, once it was read.
     proven: Vec<OnceCell<bool>>,
-    /// The real places, once a prediction failed.
-    table: OnceCell<Vec<Data>>,
+    /// The real places, or why they cannot be had, once a prediction failed.
+    table: OnceCell<Result<Vec<Data>, SourceError>>,
 }
 
 impl Strided {
@@ -187,8 +194,8 @@ impl Strided {
             _ => return Ok(None),
         };
         let pages = match first.number {
-            Some((_, pages)) => pages,
-            None => origin.page + total.saturating_sub(origin.offset + 1) / stride + 1,
+            Some((0 | 1, pages @ 2..)) => pages,
+            _ => origin.page + total.saturating_sub(origin.offset + 1) / stride + 1,
         };
         if !(origin.page + 2..=MAX_PAGES).contains(&pages) {
             return Ok(None);
@@ -250,7 +257,7 @@ impl Strided {
         };
         let next = if page + 1 == self.pages { Some(0) } else { self.offset(page + 1) };
         let numbered = match self.first.number {
-            Some((0, pages)) => found.number == Some((page, pages)),
+            Some((start @ (0 | 1), pages @ 2..)) => found.number == Some((start + page, pages)),
             _ => found.number == self.first.number,
         };
         let same = found.form == self.first.form && found.segments == self.first.segments;
@@ -269,7 +276,11 @@ impl Strided {
                 return Ok(self.predicted(page));
             }
         }
-        let table = self.table.get_or_try_init(|| self.walk(page)).await?;
+        let walk = async || match self.walk(page).await {
+            Err(SourceError::Remote(error)) => Err(error),
+            found_or_broken => Ok(found_or_broken),
+        };
+        let table = self.table.get_or_try_init(walk).await?.as_ref().map_err(SourceError::clone)?;
         Ok(table.get(page as usize).cloned())
     }
 

@@ -165,6 +165,15 @@ async fn read_form(file: &mut Windows, ifd: &Ifd) -> Result<Form, SourceError> {
     }
     let refuse =
         |file: &Windows, tag, reason: String| Err(SourceError::unsupported(file.name(), ifd.field(tag), reason));
+    // Formats that keep more than one plane behind an IFD, or pages of another meaning, in what looks like TIFF.
+    if ifd.single(file, tags::IMAGE_DEPTH, 1).await? != 1 {
+        return refuse(file, tags::IMAGE_DEPTH, "a page of several planes".into());
+    }
+    for (tag, name) in [(tags::UIC_STACK, "a MetaMorph stack"), (tags::LSM_INFO, "a Zeiss LSM file")] {
+        if ifd.has(tag) {
+            return refuse(file, tag, name.into());
+        }
+    }
     let samples = ifd.single(file, tags::SAMPLES_PER_PIXEL, 1).await?;
     if samples != 1 {
         return refuse(file, tags::SAMPLES_PER_PIXEL, format!("{samples} samples per pixel"));

@@ -36,6 +36,9 @@ impl Text {
     pub(super) fn parse(text: &str, resolution: [Option<f64>; 2], plane: [u64; 2]) -> Result<Text, String> {
         if text.starts_with("ImageJ=") {
             image_j(text, resolution)
+        } else if text.starts_with("SCIFIO=") {
+            // Fiji's other writer: the same keys, but every page has its IFD.
+            Ok(Text { dialect: Dialect::Plain, one_run: false, ..image_j(text, resolution)? })
         } else if let Some(pixels) = elements(text, "Pixels").next() {
             ome(text, pixels)
         } else if text.starts_with('{') {
@@ -57,7 +60,7 @@ fn image_j(text: &str, resolution: [Option<f64>; 2]) -> Result<Text, String> {
             return Err(format!("an ImageJ stack of {several} {what}"));
         }
     }
-    let pages = count("images")?.or(count("slices")?).unwrap_or(1).max(1);
+    let pages = count("images")?.or(count("slices")?);
     let number = |key: &str| value(key)?.parse::<f64>().ok().filter(|number| number.is_finite());
     let unit = value("unit").and_then(nanometres);
     let pixel = |per_unit: Option<f64>| Some(unit? / per_unit.filter(|per_unit| *per_unit > 0.0)?);
@@ -71,7 +74,7 @@ fn image_j(text: &str, resolution: [Option<f64>; 2]) -> Result<Text, String> {
         (Some(low), Some(high)) if low < high && value("cf").is_none() => Some((low, high)),
         _ => None,
     };
-    Ok(Text { dialect: Dialect::ImageJ, pages: Some(pages), one_run: true, scale, window })
+    Ok(Text { dialect: Dialect::ImageJ, pages, one_run: true, scale, window })
 }
 
 /// Nanometres in a unit of length; ImageJ escapes µ as `\u00B5`.

@@ -14,7 +14,7 @@ use super::text::{Dialect, Text};
 use crate::dtype::FillValue;
 use crate::geometry::{CellIndex, Grid, Shape};
 use crate::source::{Description, SourceError, SourceLevel};
-use crate::volume::pyramid::plane_chunk;
+use crate::volume::pyramid::band_rows;
 
 /// Bytes of the file's start that are read first.
 pub(super) const FRONT: u64 = 64 << 10;
@@ -145,12 +145,12 @@ impl Volume {
     }
 }
 
-/// Bands as deep as the chunks that will be cut from them where every page is one run, else the file's own division.
+/// Bands where every page is one run, else the file's own division.
 fn choose_blocks(form: &Form, segments: Segments, index: &Index, shape: Shape) -> Blocks {
     if form.compression != Compression::None || !index.all_runs() {
         return Blocks::Segments(segments);
     }
-    let mut rows = plane_chunk(shape, form.dtype).0[1].max(1);
+    let mut rows = band_rows(shape, form.dtype);
     while rows > 1 && form.bytes(rows, form.width) > MAX_BAND {
         rows = rows.div_ceil(2);
     }

@@ -9,7 +9,7 @@ use super::read::Windows;
 use crate::source::SourceError;
 
 /// Longest window.
-const MAX_WINDOW: u64 = 32 << 20;
+const MAX_WINDOW: u64 = 16 << 20;
 /// A rest of the file so short is read whole.
 const SHORT_REST: u64 = 256 << 10;
 /// Bytes that an IFD without arrays takes at least in the files of common writers.
@@ -31,6 +31,9 @@ pub(super) async fn all_pages(file: &mut Windows, header: Header, first: &Page) 
     let start_requests = file.requests();
     let mut window = AHEAD;
     let mut in_window = 0;
+    let mut window_start = offset;
+    // A short window still holds the arrays of an IFD, where they stand as on page 0.
+    let shortest = first.span.end.saturating_sub(header.first).saturating_add(256).clamp(8 << 10, AHEAD);
     while offset != 0 {
         let number = seen.len() as u64;
         let place = || format!("page {number}, IFD");
@@ -48,12 +51,19 @@ pub(super) async fn all_pages(file: &mut Windows, header: Header, first: &Page) 
             return Err(SourceError::unsupported(file.name(), place(), reason));
         }
         // IFDs that stand close together are read in ever longer windows, scattered ones in short ones.
-        let usual = if in_window >= CROWD { (window * 16).min(MAX_WINDOW) } else { (window / 4).max(8 << 10) };
-        file.ahead = usual.max(crowd_ahead(file, first, number, offset));
+        let usual = if in_window >= CROWD { (window * 16).min(MAX_WINDOW) } else { (window / 4).max(shortest) };
+        let crowd = match number {
+            1 => crowd_at_second(file, first, offset),
+            _ if in_window >= CROWD => crowd_from(file, first, number, offset.saturating_sub(window_start) / in_window),
+            _ => 0,
+        };
+        file.ahead = usual.max(crowd.min(MAX_WINDOW));
+        if file.total().saturating_sub(offset) <= SHORT_REST {
+            file.ahead = SHORT_REST;
+        }
         let (ifd, page) = Page::read_at(file, header, offset, number).await?;
         if file.requests() > before {
-            window = usual;
-            in_window = 0;
+            (window, window_start, in_window) = (usual, offset, 0);
         }
         in_window += 1;
         offset = ifd.next;
@@ -71,24 +81,28 @@ pub(super) async fn all_pages(file: &mut Windows, header: Header, first: &Page) 
     Ok(pages)
 }
 
-/// Bytes from `offset`, the place of an IFD, in which all IFDs that are left seem to stand; 0 where nothing says so.
-fn crowd_ahead(file: &Windows, first: &Page, number: u64, offset: u64) -> u64 {
-    let left = file.total().saturating_sub(offset);
-    if left <= SHORT_REST {
-        return left;
-    }
-    let plane = first.form.plane();
-    if first.form.compression != Compression::None || number != 1 {
+/// Bytes in which all IFDs seem to stand from that of page 1 at `offset` on; 0 where nothing says so.
+fn crowd_at_second(file: &Windows, first: &Page, offset: u64) -> u64 {
+    let (left, plane) = (file.total().saturating_sub(offset), first.form.plane());
+    if first.form.compression != Compression::None {
         return 0;
     }
-    if left < plane && left <= MAX_WINDOW {
+    if left < plane {
         // No page fits after this IFD, so its voxels and those of all later pages lie before it.
         return left;
     }
     // Between the first page's voxels and this IFD lie those of as many pages, whose IFDs are expected here.
     let pages = offset.saturating_sub(first.data.start()) / plane;
     let size = first.span.end.saturating_sub(first.span.start).saturating_add(64).max(USUAL_IFD);
-    if pages > 1 { pages.saturating_mul(size).min(left).min(MAX_WINDOW) } else { 0 }
+    if pages > 1 { pages.saturating_mul(size) } else { 0 }
+}
+
+/// Bytes for the IFDs of all pages from `number` on that the file has room for, each `distance` after the one before.
+fn crowd_from(file: &Windows, first: &Page, number: u64, distance: u64) -> u64 {
+    if first.form.compression != Compression::None {
+        return 0;
+    }
+    (file.total() / first.form.plane()).saturating_sub(number).saturating_mul(distance)
 }
 
 fn check_same(file: &Windows, number: u64, first: &Page, page: &Page) -> Result<(), SourceError> {

@@ -2,7 +2,7 @@
 
 use super::array::{ArrayDocument, MAX_RANK};
 use super::json::{Field, quoted};
-use super::units::nanometres;
+use super::units::{ToNanometres, nanometres};
 use crate::source::SourceError;
 
 /// Levels of a pyramid.
@@ -105,7 +105,7 @@ pub(super) fn parse(attributes: &Field) -> Result<Option<Multiscales>, SourceErr
             return Err(transformations.unsupported("a level that is finer than the one before it"));
         }
         finer = Some(scale);
-        let convert = |lengths: [f64; 3], units: &[fn(f64) -> f64; 3]| -> [f64; 3] {
+        let convert = |lengths: [f64; 3], units: &[ToNanometres; 3]| -> [f64; 3] {
             std::array::from_fn(|axis| units[axis](lengths[axis]))
         };
         let (scale, translation) = match &units {
@@ -138,8 +138,7 @@ fn version(ome: Option<&Field>, image: &Field) -> Result<String, SourceError> {
 }
 
 /// Reads the axes and the units of `z, y, x`, the latter where all three have one.
-#[allow(clippy::type_complexity)]
-fn axes(field: &Field) -> Result<(Axes, Option<[fn(f64) -> f64; 3]>), SourceError> {
+fn axes(field: &Field) -> Result<(Axes, Option<[ToNanometres; 3]>), SourceError> {
     let mut names = Vec::new();
     let mut kept = Vec::new();
     let mut units = Vec::new();
@@ -163,7 +162,7 @@ fn axes(field: &Field) -> Result<(Axes, Option<[fn(f64) -> f64; 3]>), SourceErro
         return Err(field.unsupported(format!("an image with the axes {}", names.join(", "))));
     }
     let kept = [kept[0], kept[1], kept[2]];
-    Ok((Axes { names, kept }, <[fn(f64) -> f64; 3]>::try_from(units).ok()))
+    Ok((Axes { names, kept }, <[ToNanometres; 3]>::try_from(units).ok()))
 }
 
 /// A scaling followed by a translation, along the axes of the array.

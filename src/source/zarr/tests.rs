@@ -4,7 +4,6 @@ mod fixtures;
 mod groups;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,8 +19,7 @@ use crate::remote::{Cause, Location, Manners, Remote, RemoteError};
 use crate::source::SourceError;
 use crate::stats::Stats;
 
-/// Documents of a map of URLs, or of the file system where the map is empty. Notes what was asked for.
-#[derive(Default)]
+/// Documents by URL. Notes what was asked for.
 struct Shelf {
     documents: BTreeMap<String, Result<Vec<u8>, Cause>>,
     asked: Mutex<Vec<String>>,
@@ -47,12 +45,8 @@ impl Shelf {
     }
 
     fn open(&self) -> Result<ZarrSource, SourceError> {
-        self.open_at(GROUP)
-    }
-
-    fn open_at(&self, url: &str) -> Result<ZarrSource, SourceError> {
         let remote = Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
-        let group = Location::anonymous(Url::parse(url).unwrap());
+        let group = Location::anonymous(Url::parse(GROUP).unwrap());
         futures::executor::block_on(open_through(self, remote, &group))
     }
 
@@ -70,10 +64,7 @@ impl Documents for Shelf {
     fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
         let url = location.to_string();
         self.asked.lock().unwrap().push(url.clone());
-        let found = match location.url.scheme() {
-            "file" => std::fs::read(path_of(location)).map_err(|_| Cause::NotFound),
-            _ => self.documents.get(&url).cloned().unwrap_or(Err(Cause::NotFound)),
-        };
+        let found = self.documents.get(&url).cloned().unwrap_or(Err(Cause::NotFound));
         let found = match found {
             Ok(bytes) if bytes.len() as u64 > limit => Err(Cause::Protocol("too long".to_owned())),
             other => other,
@@ -81,10 +72,6 @@ impl Documents for Shelf {
         let result = found.map(Bytes::from).map_err(|cause| RemoteError { url, range: None, attempts: 1, cause });
         Box::pin(async move { result })
     }
-}
-
-fn path_of(location: &Location) -> PathBuf {
-    location.url.to_file_path().unwrap()
 }
 
 /// The location of a chunk, relative to [`GROUP`].

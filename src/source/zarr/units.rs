@@ -1,9 +1,12 @@
 //! Units of length of OME-NGFF axes, in nanometres.
 
+/// Turns a length in some unit into nanometres.
+pub(super) type ToNanometres = fn(f64) -> f64;
+
 /// Converts a length in `unit` into nanometres; `None` where the unit is not known.
 ///
 /// The names are those that OME-NGFF takes from UDUNITS-2, and the short forms that writers use.
-pub(super) fn nanometres(unit: &str) -> Option<fn(f64) -> f64> {
+pub(super) fn nanometres(unit: &str) -> Option<ToNanometres> {
     // A division where the factor is below one: 0.1 has no exact value, 10 has.
     Some(match unit {
         "nanometer" | "nanometre" | "nm" => |length| length,

@@ -1,26 +1,42 @@
-//! Groups that zarr-python and TensorStore wrote, read bit-equal. `tests/make_zarr_fixtures.py` makes them.
+//! Groups that zarr-python and TensorStore wrote, read bit-equal from files. `tests/make_zarr_fixtures.py` makes them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
 use url::Url;
 
-use super::{Shelf, path_of};
-use crate::geometry::{CellIndex, LevelIndex};
-use crate::source::{Source, SourceError};
+use crate::dtype::DataType;
+use crate::geometry::{CellIndex, LevelIndex, Shape};
+use crate::remote::{Cause, Location, Manners, Remote};
+use crate::source::zarr::{ZarrSource, open};
+use crate::source::{Placement, Source, SourceError};
+use crate::stats::Stats;
 
-#[test]
-fn groups_of_other_writers_are_read_bit_equal() {
+/// Files may be opened and read as fast as the disk allows.
+fn remote() -> Remote {
+    Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap()
+}
+
+async fn open_folder(remote: &Remote, folder: &Path) -> ZarrSource {
+    let group = Location::anonymous(Url::from_file_path(folder).unwrap());
+    open(remote, &group).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[tokio::test]
+async fn groups_of_other_writers_are_read_bit_equal() {
     let Some(folder) = std::env::var_os("EMFS_ZARR_FIXTURES").map(PathBuf::from) else {
         println!("skipped: EMFS_ZARR_FIXTURES names no folder of groups");
         return;
     };
     let mut compared = 0;
+    let remote = remote();
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() && path.extension().is_some_and(|extension| extension == "json") {
-            compare(&path.with_extension(""), &path);
+            compare(&remote, &path.with_extension(""), &path).await;
             compared += 1;
         }
     }
@@ -28,12 +44,30 @@ fn groups_of_other_writers_are_read_bit_equal() {
     println!("{compared} groups are bit-equal");
 }
 
+/// The documents of jrc_mus-nacc-2 as they were recorded, in `<EMFS_SAMPLES>/nacc2_fixture`.
+#[tokio::test]
+async fn the_recorded_openorganelle_documents_are_read() {
+    let group = "nacc2_fixture/jrc_mus-nacc-2.zarr/recon-2/em/fibsem-int16";
+    let Some(group) = std::env::var_os("EMFS_SAMPLES").map(|samples| Path::new(&samples).join(group)) else {
+        println!("skipped: EMFS_SAMPLES names no folder of recorded documents");
+        return;
+    };
+    let source = open_folder(&remote(), &group).await;
+    let description = source.description();
+    assert_eq!(description.levels.len(), 9);
+    assert_eq!((description.dtype, description.format.as_str()), (DataType::I16, "OME-NGFF 0.4 in Zarr v2, zstd"));
+    let (first, last) = (&description.levels[0], &description.levels[8]);
+    assert_eq!((first.grid.shape, first.grid.cell), (Shape([564, 2520, 2596]), Shape([64; 3])));
+    assert_eq!((first.scale, first.translation), (Some([2.96, 4.0, 4.0]), [0.0; 3]));
+    assert_eq!(last.grid.shape, Shape([2, 9, 10]));
+    assert_eq!((last.scale, last.translation), (Some([757.7599999999999, 1024.0, 1024.0]), [377.4, 510.0, 510.0]));
+}
+
 /// Compares every voxel, the scales and the translations of a group with its truth.
-fn compare(group: &Path, truth: &Path) {
+async fn compare(remote: &Remote, group: &Path, truth: &Path) {
     let name = group.display();
     let truth: Value = serde_json::from_slice(&std::fs::read(truth).unwrap()).unwrap();
-    let source = Shelf::default().open_at(Url::from_file_path(group).unwrap().as_str());
-    let source = source.unwrap_or_else(|error| panic!("{error}"));
+    let source = open_folder(remote, group).await;
     let description = source.description();
     let levels = truth["levels"].as_array().unwrap();
     assert_eq!(description.levels.len(), levels.len(), "{name}");
@@ -47,15 +81,19 @@ fn compare(group: &Path, truth: &Path) {
         let raw = std::fs::read(group.with_extension(format!("s{n}.raw"))).unwrap();
         let level_index = LevelIndex(n as u8);
         for block in level.grid.cells_in(&level.grid.shape.region()) {
-            let (level_found, _, location) = source.chunk(level_index, block).unwrap();
             let region = level.grid.region(block);
-            let voxels = match std::fs::read(path_of(&location)) {
-                Ok(raw) => {
-                    assert!(raw.len() as u64 <= level_found.array.sizes.stored(), "{name} {block}");
-                    mutate(&source, level_index, block, &raw);
-                    source.decode(level_index, block, raw.into()).unwrap_or_else(|error| panic!("{error}"))
+            let Ok(Placement::Whole { object, limit }) = source.locate(level_index, block).await else {
+                panic!("{name} {block}")
+            };
+            let voxels = match object.whole(limit).await {
+                Ok(fetched) => {
+                    refuses_other_lengths(&source, level_index, block, &fetched.bytes);
+                    source.decode(level_index, block, fetched.bytes).unwrap_or_else(|error| panic!("{error}"))
                 }
-                Err(_) => description.fill.repeat(region.shape().voxels().unwrap() as usize).into(),
+                Err(error) if error.cause == Cause::NotFound => {
+                    description.fill.repeat(region.shape().voxels().unwrap() as usize).into()
+                }
+                Err(error) => panic!("{error}"),
             };
             let item = description.dtype.size();
             let [_, height, width] = level.grid.shape.0.map(|extent| extent as usize);
@@ -71,7 +109,7 @@ fn compare(group: &Path, truth: &Path) {
 }
 
 /// A chunk that is cut, or has bytes behind it, is an error that names it, whatever the codec.
-fn mutate(source: &crate::source::zarr::ZarrSource, level: LevelIndex, block: CellIndex, raw: &[u8]) {
+fn refuses_other_lengths(source: &ZarrSource, level: LevelIndex, block: CellIndex, raw: &[u8]) {
     let (_, _, location) = source.chunk(level, block).unwrap();
     let longer: Vec<u8> = raw.iter().copied().chain([0]).collect();
     for bytes in [&raw[..raw.len() - 1], &raw[..raw.len() / 2], &[], &longer] {

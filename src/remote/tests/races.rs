@@ -1,0 +1,134 @@
+//! Stalled requests, limits and operations that are given up.
+
+use futures::future::join_all;
+
+use super::origin::{answer, correct};
+use super::*;
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn stalling(
+    stalls: impl Fn(usize) -> Option<Vec<Act>> + Send + Sync + 'static,
+) -> impl Fn(usize, &Request) -> Vec<Act> {
+    move |number, request| stalls(number).unwrap_or_else(|| correct(&data(10_000), "\"v1\"", request))
+}
+
+#[tokio::test]
+async fn a_stalled_request_is_raced_by_a_second_one() {
+    let head = "HTTP/1.1 206 P\r\nETag: \"v1\"\r\nContent-Range: bytes 10-5009/10000\r\nContent-Length: 5000\r\n\r\n";
+    let middle = [head.as_bytes(), &data(10_000)[10..2000]].concat();
+    for stall in [vec![Act::Hang], vec![Act::Send(middle), Act::Hang]] {
+        for scheme in SCHEMES {
+            let stall = stall.clone();
+            let bench = Bench::racing(LONG, 4, stalling(move |number| (number == 0).then(|| stall.clone()))).await;
+            assert_eq!(bench.object(scheme).range(10..5010).await.unwrap().bytes, data(10_000)[10..5010]);
+            let counters = bench.counters();
+            assert_eq!((counters.requests, counters.hedges, counters.retries), (2, 1, 0));
+            assert_eq!((counters.in_flight, counters.failures), (0, 0));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_first_of_a_race_may_win() {
+    let bench = Bench::racing(LONG, 4, |number, request| match number {
+        0 => [vec![Act::Sleep(STALL * 2)], correct(&data(100), "\"v1\"", request)].concat(),
+        _ => vec![Act::Hang],
+    })
+    .await;
+    assert_eq!(bench.object("http").range(0..50).await.unwrap().bytes, data(50));
+    assert_eq!((bench.counters().hedges, bench.counters().in_flight), (1, 0));
+}
+
+#[tokio::test]
+async fn a_race_goes_on_when_one_of_two_breaks() {
+    let bench = Bench::racing(LONG, 4, |number, request| match number {
+        0 => [vec![Act::Sleep(STALL * 3)], correct(&data(100), "\"v1\"", request)].concat(),
+        _ => answer("503 Busy", "", b""),
+    })
+    .await;
+    assert_eq!(bench.object("http").range(0..50).await.unwrap().bytes, data(50));
+}
+
+#[tokio::test]
+async fn requests_that_stall_again_and_again_are_replaced() {
+    let bench = Bench::racing(LONG, 4, stalling(|number| (number < 3).then(|| vec![Act::Hang]))).await;
+    assert_eq!(bench.object("http").range(10..50).await.unwrap().bytes, data(10_000)[10..50]);
+    let counters = bench.counters();
+    assert_eq!((counters.requests, counters.hedges, counters.retries, counters.in_flight), (4, 1, 2, 0));
+}
+
+#[tokio::test]
+async fn a_stalled_request_is_given_up_where_no_second_slot_is_free() {
+    let bench = Bench::racing(LONG, 1, stalling(|number| (number == 0).then(|| vec![Act::Hang]))).await;
+    assert_eq!(bench.object("http").range(10..50).await.unwrap().bytes, data(10_000)[10..50]);
+    let counters = bench.counters();
+    assert_eq!((counters.requests, counters.hedges, counters.retries), (2, 0, 1));
+}
+
+#[tokio::test]
+async fn there_are_never_more_requests_than_connections_even_when_some_hang() {
+    let seen = Arc::<std::sync::Mutex<Vec<u64>>>::default();
+    let stats = Arc::<std::sync::Mutex<Option<Arc<Stats>>>>::default();
+    let (noted, known) = (Arc::clone(&seen), Arc::clone(&stats));
+    let bench = Bench::racing(LONG, 3, move |number, request| {
+        let stats = known.lock().unwrap().clone().unwrap();
+        noted.lock().unwrap().extend(stats.snapshot().hosts.values().map(|host| host.in_flight));
+        match number % 7 {
+            3 => vec![Act::Hang],
+            _ => [vec![Act::Sleep(Duration::from_millis(10))], correct(&data(10_000), "\"v1\"", request)].concat(),
+        }
+    })
+    .await;
+    *stats.lock().unwrap() = Some(Arc::clone(&bench.stats));
+    let object = bench.object("http");
+    let reads = (0..40u64).map(|number| {
+        let object = object.clone();
+        async move {
+            let range = number * 100..number * 100 + 50;
+            let bytes = object.range(range.clone()).await.unwrap().bytes;
+            assert_eq!(bytes, data(10_000)[range.start as usize..range.end as usize]);
+        }
+    });
+    join_all(reads).await;
+    let most = seen.lock().unwrap().iter().copied().max().unwrap();
+    assert_eq!(most, 3);
+    assert_eq!(bench.counters().in_flight, 0);
+}
+
+#[tokio::test]
+async fn a_rate_holds_for_all_operations_together() {
+    let origin = Origin::start(|_, request| correct(&data(100), "\"v1\"", request)).await;
+    let manners = HostManners { rate: Some(20.0), ..HostManners::default() };
+    let manners = Manners { hosts: [("127.0.0.1".to_owned(), manners)].into() };
+    let remote = Remote::new(manners, TIMEOUT, Arc::default()).unwrap();
+    let start = std::time::Instant::now();
+    let object = remote.object(&Location::parse(&format!("{}/x", origin.url()), None).unwrap()).unwrap();
+    for read in join_all((0..9).map(|_| object.range(0..5))).await {
+        read.unwrap();
+    }
+    assert!(start.elapsed() >= Duration::from_millis(399));
+}
+
+#[tokio::test]
+async fn an_operation_that_is_given_up_frees_its_slot() {
+    let bench = Bench::racing(LONG, 1, stalling(|number| (number == 0).then(|| vec![Act::Hang]))).await;
+    let object = bench.object("http");
+    let given_up = tokio::time::timeout(STALL / 2, object.range(0..5)).await;
+    assert!(given_up.is_err());
+    assert_eq!(bench.counters().in_flight, 0);
+    assert_eq!(object.range(0..5).await.unwrap().bytes, data(5));
+}
+
+#[tokio::test]
+async fn waiting_in_the_queue_of_a_busy_host_is_no_failure() {
+    let timeout = Duration::from_millis(700);
+    let bench = Bench::new(timeout, 1, |_, request| {
+        [vec![Act::Sleep(Duration::from_millis(150))], correct(&data(100), "\"v1\"", request)].concat()
+    })
+    .await;
+    let object = bench.object("http");
+    for read in join_all((0..15).map(|_| object.range(0..5))).await {
+        read.unwrap();
+    }
+}

@@ -1,0 +1,67 @@
+//! Descriptions, as the programs write them.
+
+use super::super::text::Text;
+
+fn parse(text: &str) -> Result<Text, String> {
+    Text::parse(text, [Some(4.0), Some(2.0)], [20, 30])
+}
+
+#[test]
+fn an_imagej_voxel_size_needs_a_unit_of_length_and_a_spacing() {
+    let cases = [
+        ("unit=micron\nspacing=0.5\n", Some([500.0, 250.0, 500.0])),
+        ("unit=µm\nspacing=-0.5\n", Some([500.0, 250.0, 500.0])),
+        ("unit=nm\nspacing=50\n", Some([50.0, 0.25, 0.5])),
+        ("unit=cm\nspacing=1\n", Some([1e7, 0.25e7, 0.5e7])),
+        ("unit=pixel\nspacing=1\n", None),
+        ("unit=nm\n", None),
+        ("unit=nm\nspacing=0\n", None),
+        ("spacing=1\n", None),
+    ];
+    for (lines, scale) in cases {
+        assert_eq!(parse(&format!("ImageJ=1.53t\nimages=5\n{lines}")).unwrap().scale, scale, "{lines}");
+    }
+    assert_eq!(Text::parse("ImageJ=1\nunit=nm\nspacing=1\n", [None, Some(0.0)], [1, 1]).unwrap().scale, None);
+}
+
+#[test]
+fn an_imagej_window_is_taken_where_it_is_one_of_stored_values() {
+    let window = |lines: &str| parse(&format!("ImageJ=1.53t\n{lines}")).unwrap().window;
+    assert_eq!(window("min=36.0\nmax=199.0\n"), Some((36.0, 199.0)));
+    for lines in ["min=1\n", "min=5\nmax=5\n", "min=NaN\nmax=9\n", "cf=0\nc0=-32768.0\nc1=1.0\nmin=1\nmax=9\n"] {
+        assert_eq!(window(lines), None, "{lines}");
+    }
+}
+
+#[test]
+fn channels_and_time_are_refused_by_name_and_single_ones_dropped() {
+    let cases = [
+        ("ImageJ=1.53t\nimages=6\nchannels=2\nslices=3\n", "2 channels"),
+        ("ImageJ=1.53t\nimages=6\nframes=6\n", "6 time points"),
+        ("SCIFIO=0.42.0\naxes=X,Y,Channel\nimages=2\nchannels=2\nslices=1\n", "2 channels"),
+        ("<OME><Pixels SizeC=\"2\" SizeT=\"1\" SizeZ=\"3\"/></OME>", "2 channels"),
+        ("<ome:OME><ome:Pixels SizeC='1' SizeT='7' SizeZ='3'></ome:Pixels></ome:OME>", "7 time points"),
+        ("<OME><Pixels SizeZ=\"3\"/><Pixels SizeZ=\"3\"/></OME>", "several images"),
+        ("<OME><Pixels SizeZ=\"2\"><TiffData IFD=\"1\" FirstZ=\"0\"/></Pixels></OME>", "order of z"),
+        ("{\"shape\": [2, 3, 20, 30]}", "4 dimensions"),
+        ("{\"shape\": [3, 20, 30], \"axes\": \"TYX\"}", "axis T of 3"),
+    ];
+    for (text, expected) in cases {
+        let refused = parse(text).unwrap_err();
+        assert!(refused.contains(expected), "{refused}");
+    }
+    assert_eq!(parse("ImageJ=1.53t\nimages=6\nchannels=1\nframes=1\nslices=6\n").unwrap().pages, Some(6));
+    assert_eq!(parse("<OME><Pixels SizeC=\"1\" SizeT=\"1\" SizeZ=\"3\"/></OME>").unwrap().pages, Some(3));
+    assert_eq!(parse("{\"shape\": [1, 3, 20, 30]}").unwrap().pages, Some(3));
+    assert_eq!(parse("any other text").unwrap().pages, None);
+}
+
+#[test]
+fn ome_sizes_are_micrometres_where_no_unit_is_given() {
+    let scale = |attributes: &str| parse(&format!("<OME><Pixels SizeZ=\"3\" {attributes}/></OME>")).unwrap().scale;
+    let all = "PhysicalSizeX=\"8\" PhysicalSizeXUnit=\"nm\" PhysicalSizeY=\"0.008\" PhysicalSizeZ=\"0.05\"";
+    assert_eq!(scale(all), Some([50.0, 8.0, 8.0]));
+    assert_eq!(scale(&format!("{all} PhysicalSizeZUnit=\"&#181;m\"")), Some([50.0, 8.0, 8.0]));
+    assert_eq!(scale(&format!("{all} PhysicalSizeZUnit=\"reference frame\"")), None);
+    assert_eq!(scale("PhysicalSizeX=\"8\""), None);
+}
