@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import json
+import os
 
 import numpy as np
 import pytest
@@ -263,3 +265,45 @@ def read_box(library, store, box):
         return zarr.open_array(store / "s0", mode="r")[box]
     spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": f"{store}/s0/"}}
     return tensorstore.open(spec, open=True, read=True).result()[box].read().result()
+
+
+# --- a volume of the hemibrain's size --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def huge(tmp_path_factory):
+    """A volume with the extent of the hemibrain of which nothing but the info is there."""
+    root = tmp_path_factory.mktemp("huge")
+    size, bits, scales = [34427, 39725, 41394], [(9, 6, 15), (9, 6, 12), (9, 6, 9), (9, 6, 6), (9, 6, 3), (9, 6, 0), (9, 3, 0), (9, 0, 0), (6, 0, 0)], []
+    for level, each in enumerate(bits):
+        scales.append({"key": f"{8.0 * 2**level}", "size": size, "resolution": [8 * 2**level] * 3, "chunk_sizes": [[64, 64, 64]],
+                       "encoding": "jpeg", "sharding": sharding(*each)})
+        size = [-(-n // 2) for n in size]
+    (root / "em").mkdir()
+    (root / "em" / "info").write_text(json.dumps({"data_type": "uint8", "num_channels": 1, "type": "image", "scales": scales}))
+    with Origin(root) as origin:
+        with mounted(tmp_path_factory.mktemp("mount"), configuration({"a": {"kind": "precomputed", "url": f"{origin.url}/em"}}), timeout=20) as mount:
+            yield mount, origin
+
+
+def test_a_listing_of_very_many_chunks_takes_no_memory_and_no_requests(huge, long):
+    mount, origin = huge
+    store = mount / "a" / "em.zarr" / "s0"
+    assert len(os.listdir(store)) == 647 + 2
+    before, requests, entries = mount.rss(), len(origin.requests), 0
+    for folder, folders, files in os.walk(store):
+        entries += len(folders) + len(files)
+        if entries > (1_000_000 if long else 100_000):
+            break
+    assert mount.rss() - before < 10 << 20
+    assert len(origin.requests) == requests
+
+
+def test_an_absent_corner_of_a_huge_volume_costs_one_request(huge):
+    mount, origin = huge
+    (mount / "a" / "em.zarr" / ".zattrs").read_bytes()
+    origin.forget()
+    # The last chunk and its neighbours, all in one shard, which is not there.
+    for index in ("646/620/537", "646/620/536", "645/620/537"):
+        assert set((mount / "a" / "em.zarr" / "s0" / index).read_bytes()) == {0}
+    assert {request.path for request in origin.requests} == {"/em/8.0/7112.shard"} and len(origin.requests) == 1

@@ -128,7 +128,6 @@ def test_a_view_and_its_image_share_what_was_fetched(odd):
 
 def test_many_names_leave_no_memory_behind(odd, long):
     directory = odd.mount / PYRAMID
-    count = 100_000 if long else 10_000
     shape = odd.volumes[PYRAMID].levels[0].shape
     rng = np.random.default_rng(4)
 
@@ -137,16 +136,24 @@ def test_many_names_leave_no_memory_behind(odd, long):
             box = [sorted(rng.choice(n + 1, 2, replace=False)) for n in shape]
             assert (directory / view_name("em", box)).is_dir()
 
-    look_up(1000)
+    def forget():
+        # The kernel forgets names when it needs room; only its administrator can make it.
+        if long and os.getuid() == 0:
+            with open("/proc/sys/vm/drop_caches", "w") as file:
+                file.write("2")
+
+    # What the allocator once had it keeps, so that the first round does not count.
+    rounds = 5 if long and os.getuid() == 0 else 1
+    look_up(20_000 if rounds > 1 else 1_000)
+    forget()
     before = odd.mount.rss()
-    look_up(count)
-    for n in range(1000):
+    for _ in range(rounds):
+        look_up(20_000 if rounds > 1 else 5_000)
+        forget()
+    for n in range(5_000):
         assert not (directory / f"em.chunk-{n + 5000}.zarr").exists()
-    # The kernel forgets names when it wants to; make it.
-    if os.getuid() == 0:
-        with open("/proc/sys/vm/drop_caches", "w") as file:
-            file.write("2")
-    assert odd.mount.rss() - before < 64 << 20
+    grown = odd.mount.rss() - before
+    assert grown < (8 << 20 if rounds > 1 else 32 << 20), grown
 
 
 # --- commands --------------------------------------------------------------------------------------------------------
