@@ -1,8 +1,10 @@
 //! Counters that `emfs status` shows.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 
 use serde::Serialize;
 
@@ -80,12 +82,12 @@ pub struct MemoryStats {
 impl Stats {
     /// Counts a FUSE message.
     pub fn fuse(&self, kind: &'static str) {
-        *lock(&self.fuse).entry(kind).or_default() += 1;
+        *self.fuse.lock().entry(kind).or_default() += 1;
     }
 
     /// Changes the counters of a host.
     pub fn host(&self, host: &str, change: impl FnOnce(&mut HostStats)) {
-        let mut hosts = lock(&self.hosts);
+        let mut hosts = self.hosts.lock();
         match hosts.get_mut(host) {
             Some(counters) => change(counters),
             None => change(hosts.entry(host.to_owned()).or_default()),
@@ -111,7 +113,7 @@ impl Stats {
     /// Remembers a failure; `line` is what the log says.
     pub fn failure(&self, line: String) {
         self.failed.fetch_add(1, Ordering::Relaxed);
-        let mut failures = lock(&self.failures);
+        let mut failures = self.failures.lock();
         if failures.len() == REMEMBERED_FAILURES {
             failures.pop_front();
         }
@@ -122,8 +124,8 @@ impl Stats {
     pub fn snapshot(&self) -> Snapshot {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Snapshot {
-            fuse: lock(&self.fuse).clone(),
-            hosts: lock(&self.hosts).clone(),
+            fuse: self.fuse.lock().clone(),
+            hosts: self.hosts.lock().clone(),
             cache: CacheStats {
                 chunk_hits: load(&self.chunk_hits),
                 chunk_misses: load(&self.chunk_misses),
@@ -132,12 +134,7 @@ impl Stats {
             },
             memory: MemoryStats { used: load(&self.memory), limit: load(&self.memory_limit) },
             failed: load(&self.failed),
-            failures: lock(&self.failures).iter().cloned().collect(),
+            failures: self.failures.lock().iter().cloned().collect(),
         }
     }
-}
-
-/// Counters stay usable after a panic in another thread: a count is never half-written.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -256,7 +256,7 @@ def test_a_file_that_changed_at_the_origin_is_eio_and_cached_reads_go_on(scene, 
 def test_a_slow_origin_is_waited_for(scene):
     """Longer than the timeout in all where a read needs several answers, but never without progress for so long."""
     for_each_source(scene.describe)
-    scene.origin.fault = lambda request: Fault("delay", seconds=0.7 * TIMEOUT)
+    scene.origin.fault = lambda request: Fault("delay", seconds=0.3 * TIMEOUT)
     for_each_source(lambda name: check(scene.read(name, FAR) == scene.right(name, FAR)))
 
 

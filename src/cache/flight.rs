@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use futures::FutureExt;
 use futures::future::Shared;
@@ -43,7 +45,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
     /// Joins the work for `key`, or becomes its worker. `finished` looks the result up where workers put it before they
     /// call [`Worker::finish`]; it is asked under the lock, so that a result is never computed twice.
     pub fn board(self: &Arc<Self>, key: &K, finished: impl FnOnce() -> Option<V>) -> Boarding<K, V> {
-        let mut under_way = lock(&self.under_way);
+        let mut under_way = self.under_way.lock();
         if let Some(ticket) = under_way.get(key) {
             return Boarding::Waiting(ticket.clone());
         }
@@ -74,7 +76,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Worker<K, V> {
 
 impl<K: Hash + Eq + Clone, V: Clone> Drop for Worker<K, V> {
     fn drop(&mut self) {
-        lock(&self.flights.under_way).remove(&self.key);
+        self.flights.under_way.lock().remove(&self.key);
     }
 }
 
@@ -82,10 +84,6 @@ impl<K: Hash + Eq + Clone + fmt::Debug, V: Clone> fmt::Debug for Worker<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker").field("key", &self.key).finish_non_exhaustive()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

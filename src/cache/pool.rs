@@ -5,7 +5,9 @@
 
 use std::collections::VecDeque;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use bytes::Bytes;
 use lru::LruCache;
@@ -30,7 +32,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            let granted = lock(&self.ledger).give_back(self.bytes, &self.ledger);
+            let granted = self.ledger.lock().give_back(self.bytes, &self.ledger);
             // Sent outside the lock: a receiver that is gone drops its lease at once, which locks again.
             granted.into_iter().for_each(Grant::send);
         }
@@ -130,7 +132,7 @@ impl<K: Hash + Eq> Pool<K> {
 
     /// Bytes in use: leased, cached and still read from.
     pub fn used(&self) -> u64 {
-        lock(&self.ledger).used
+        self.ledger.lock().used
     }
 
     /// Bytes that may be asked for on a guess: a quarter of the pool, and nothing while somebody waits for room.
@@ -142,7 +144,7 @@ impl<K: Hash + Eq> Pool<K> {
     /// Waits until `bytes` fit, making room by dropping what was used longest ago.
     pub async fn lease(&self, bytes: u64) -> Lease {
         let receiver = {
-            let mut ledger = lock(&self.ledger);
+            let mut ledger = self.ledger.lock();
             if ledger.waiting.is_empty() && ledger.fits(bytes) {
                 ledger.used += bytes;
                 return Lease { ledger: self.ledger.clone(), bytes };
@@ -161,7 +163,7 @@ impl<K: Hash + Eq> Pool<K> {
 
     /// What is cached under `key`, which becomes the most recently used.
     pub fn get(&self, key: &K) -> Option<Arc<Held>> {
-        lock(&self.cached).get(key).cloned()
+        self.cached.lock().get(key).cloned()
     }
 
     /// Whether there is something under `key`; does not count as a use.
@@ -171,7 +173,7 @@ impl<K: Hash + Eq> Pool<K> {
 
     /// Caches `held` until its room is needed.
     pub fn insert(&self, key: K, held: Arc<Held>) {
-        let replaced = lock(&self.cached).push(key, held);
+        let replaced = self.cached.lock().push(key, held);
         drop(replaced);
         self.relieve();
     }
@@ -179,13 +181,13 @@ impl<K: Hash + Eq> Pool<K> {
     /// Drops cached entries until the first in the queue fits. Entries that are being read free their bytes when the
     /// reader is done, so they count as freed.
     fn relieve(&self) {
-        let missing = lock(&self.ledger).missing();
+        let missing = self.ledger.lock().missing();
         if missing == 0 {
             return;
         }
         let mut freed = 0u64;
         let mut dropped = Vec::new();
-        let mut cached = lock(&self.cached);
+        let mut cached = self.cached.lock();
         while freed < missing {
             let Some((_, held)) = cached.pop_lru() else { break };
             freed = freed.saturating_add(held.data.len() as u64);
@@ -195,11 +197,6 @@ impl<K: Hash + Eq> Pool<K> {
         drop(cached);
         drop(dropped);
     }
-}
-
-/// The state stays consistent when a holder of the lock panics: every change is a single assignment or push.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! One request and the checks of its answer.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout};
@@ -43,12 +45,12 @@ pub(super) struct Pulse(Mutex<Option<Instant>>);
 
 impl Pulse {
     pub(super) fn last(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 
     fn beat(&self) -> Instant {
         let now = Instant::now();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        *self.0.lock() = Some(now);
         now
     }
 }

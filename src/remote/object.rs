@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use bytes::Bytes;
 use url::Url;
@@ -88,13 +90,13 @@ impl Remote {
 
     /// The queue of a host. One per port, so that a dead server does not hold up another on the same machine.
     fn host(&self, counted: &str, name: &str) -> Arc<Host> {
-        let mut hosts = self.0.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hosts = self.0.hosts.lock();
         let new = || Arc::new(Host::new(counted.to_owned(), self.0.manners.of(name), Arc::clone(&self.0.stats)));
         Arc::clone(hosts.entry(counted.to_owned()).or_insert_with(new))
     }
 
     fn signer(&self, store: Store) -> Result<Arc<Signer>, Cause> {
-        let mut signers = self.0.signers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut signers = self.0.signers.lock();
         if let Some(signer) = signers.get(&store) {
             return Ok(Arc::clone(signer));
         }

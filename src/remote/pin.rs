@@ -1,6 +1,6 @@
 //! What an object was when it was first seen, so that nobody mixes bytes of two versions.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Cause;
 use super::head::{Head, shorten};
@@ -70,7 +70,7 @@ impl Pin {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Version>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

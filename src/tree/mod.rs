@@ -22,7 +22,9 @@ mod tests;
 mod views;
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use bytes::Bytes;
 use lru::LruCache;

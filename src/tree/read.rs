@@ -1,7 +1,5 @@
 //! What a node holds: a document's bytes, or which voxels make up a chunk.
 
-use std::sync::PoisonError;
-
 use bytes::Bytes;
 
 use super::numbering::{GroupNode, LevelNode};
@@ -97,7 +95,7 @@ impl Tree {
             return Err(Miss::NotFound);
         };
         let key = (member.store.serial, spot.inode());
-        if let Some(bytes) = self.documents.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(bytes) = self.documents.lock().get(&key) {
             return Ok(bytes.clone());
         }
         let bytes = match spot {
@@ -114,7 +112,7 @@ impl Tree {
             }
             _ => return Err(Miss::NotFound),
         };
-        self.documents.lock().unwrap_or_else(PoisonError::into_inner).put(key, bytes.clone());
+        self.documents.lock().put(key, bytes.clone());
         Ok(bytes)
     }
 

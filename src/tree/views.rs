@@ -5,8 +5,10 @@
 //! that a number comes back as late as possible.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::inode::VIEWS;
 use super::store::{Draft, Store};
@@ -123,11 +125,11 @@ impl ViewTable {
 
     // A panic elsewhere leaves the table consistent: no operation on it stops half way.
     fn read(&self) -> RwLockReadGuard<'_, LookedUp> {
-        self.looked_up.read().unwrap_or_else(PoisonError::into_inner)
+        self.looked_up.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, LookedUp> {
-        self.looked_up.write().unwrap_or_else(PoisonError::into_inner)
+        self.looked_up.write()
     }
 }
 

@@ -5,8 +5,10 @@
 //! bytes was answered once, or until nobody has read it for a while.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use bytes::Bytes;
 
@@ -36,12 +38,12 @@ pub(super) struct Holding {
 impl Holding {
     /// The chunk, if it is held.
     pub(super) fn get(&self, key: &ChunkKey) -> Option<Arc<Held>> {
-        lock(&self.reading).get(key).map(|reading| reading.chunk.clone())
+        self.reading.lock().get(key).map(|reading| reading.chunk.clone())
     }
 
     /// The error of a read that failed a moment ago.
     pub(super) fn failure(&self, key: &ChunkKey) -> Option<Errno> {
-        let mut failed = lock(&self.failed);
+        let mut failed = self.failed.lock();
         match failed.get(key) {
             Some((errno, when)) if when.elapsed() < FAILURE_REMEMBERED => Some(*errno),
             Some(_) => {
@@ -54,7 +56,7 @@ impl Holding {
 
     /// Remembers an error for a moment; says whether it is news.
     pub(super) fn fail(&self, key: ChunkKey, errno: Errno) -> bool {
-        let old = lock(&self.failed).insert(key, (errno, Instant::now()));
+        let old = self.failed.lock().insert(key, (errno, Instant::now()));
         old.is_none_or(|(_, when)| when.elapsed() >= FAILURE_REMEMBERED)
     }
 
@@ -67,7 +69,7 @@ impl Holding {
     }
 
     fn mark(&self, key: ChunkKey, chunk: &Arc<Held>, start: u64, end: u64) {
-        let mut reading = lock(&self.reading);
+        let mut reading = self.reading.lock();
         let length = chunk.data.len() as u64;
         if start == 0 && end == length && !reading.contains_key(&key) {
             return;
@@ -86,8 +88,8 @@ impl Holding {
 
     /// Lets go of what was not read for a while. To be called about every second.
     pub(super) fn sweep(&self) {
-        lock(&self.reading).retain(|_, reading| reading.last.elapsed() < HELD);
-        lock(&self.failed).retain(|_, (_, when)| when.elapsed() < FAILURE_REMEMBERED);
+        self.reading.lock().retain(|_, reading| reading.last.elapsed() < HELD);
+        self.failed.lock().retain(|_, (_, when)| when.elapsed() < FAILURE_REMEMBERED);
     }
 }
 
@@ -107,10 +109,6 @@ fn mark(ranges: &mut Vec<(u64, u64)>, start: u64, end: u64) {
     });
     let at = ranges.partition_point(|&(first, _)| first < start);
     ranges.insert(at, (start, end));
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -158,7 +156,7 @@ mod tests {
         assert!(holding.fail(KEY, Errno::IO));
         assert!(!holding.fail(KEY, Errno::IO));
         assert_eq!(holding.failure(&KEY), Some(Errno::IO));
-        holding.failed.lock().unwrap().get_mut(&KEY).unwrap().1 = Instant::now() - FAILURE_REMEMBERED;
+        holding.failed.lock().get_mut(&KEY).unwrap().1 = Instant::now() - FAILURE_REMEMBERED;
         assert_eq!(holding.failure(&KEY), None);
     }
 

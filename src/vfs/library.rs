@@ -1,7 +1,9 @@
 //! The images of a mount, each opened when it is first touched.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
@@ -77,7 +79,7 @@ impl Library {
 
     /// The image where it is open.
     pub(super) fn opened(&self, id: ImageId) -> Option<Opened> {
-        match &*lock(&self.slots.get(id.0 as usize)?.state) {
+        match &*self.slots.get(id.0 as usize)?.state.lock() {
             State::Open(opened) => Some(opened.clone()),
             _ => None,
         }
@@ -85,7 +87,7 @@ impl Library {
 
     /// What is known without waiting and without asking anybody.
     pub(super) fn known(&self, id: ImageId) -> Known {
-        match self.slots.get(id.0 as usize).map(|slot| lock(&slot.state).clone()) {
+        match self.slots.get(id.0 as usize).map(|slot| slot.state.lock().clone()) {
             None | Some(State::Closed) => Known::Nothing,
             Some(State::Opening(_)) => Known::Opening,
             Some(State::Open(opened)) => Known::Open(opened),
@@ -101,7 +103,7 @@ impl Library {
                 std::future::ready(Err(VolumeError::Unsuitable(format!("there is no image {}", id.0)))).boxed(),
             );
         };
-        let mut state = lock(&slot.state);
+        let mut state = slot.state.lock();
         match &*state {
             State::Open(opened) => return (false, std::future::ready(Ok(opened.clone())).boxed()),
             State::Opening(opening) => return (false, opening.clone().boxed()),
@@ -115,7 +117,7 @@ impl Library {
         let task = tokio::spawn(async move {
             let result = this.attempt(id).await;
             if let Some(slot) = this.slots.get(id.0 as usize) {
-                *lock(&slot.state) = match &result {
+                *slot.state.lock() = match &result {
                     Ok(opened) => State::Open(opened.clone()),
                     Err(error) => State::Failed(error.clone(), Instant::now()),
                 };
@@ -137,8 +139,4 @@ impl Library {
             .map_err(|error| VolumeError::Unsuitable(format!("{}: {error}", slot.name)))?;
         Ok(Opened { image, pyramid, origin: archived.location.to_string().into(), when: SystemTime::now() })
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,8 +2,10 @@
 //! whole, and who opens it anew sees the new one.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use std::time::SystemTime;
+
+use parking_lot::Mutex;
 
 use bytes::Bytes;
 
@@ -34,7 +36,7 @@ pub(super) struct Revisions {
 impl Revisions {
     /// The latest revision, which is a new one where `bytes` differ from the last.
     pub(super) fn publish(&self, dataset: DatasetId, name: &'static str, bytes: Bytes) -> Revision {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if let Some(latest) = state.latest.get(&(dataset, name))
             && latest.bytes == bytes
         {
@@ -48,20 +50,20 @@ impl Revisions {
 
     /// When a document of the dataset last changed.
     pub(super) fn modified(&self, dataset: DatasetId) -> Option<SystemTime> {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         state.latest.iter().filter(|((of, _), _)| *of == dataset).map(|(_, revision)| revision.modified).max()
     }
 
     /// The revision at an inode.
     pub(super) fn get(&self, inode: Inode) -> Option<Revision> {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         let live = state.live.get(&inode).map(|(revision, _)| revision);
         live.or_else(|| state.latest.values().find(|revision| revision.inode == inode)).cloned()
     }
 
     /// Counts a look-up by the kernel.
     pub(super) fn looked_up(&self, inode: Inode) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if let Some((_, lookups)) = state.live.get_mut(&inode) {
             *lookups += 1;
         } else if let Some(revision) = state.latest.values().find(|revision| revision.inode == inode).cloned() {
@@ -71,7 +73,7 @@ impl Revisions {
 
     /// Takes back look-ups; at none left an old revision is gone.
     pub(super) fn forget(&self, inode: Inode, lookups: u64) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if let Some((_, count)) = state.live.get_mut(&inode) {
             *count = count.saturating_sub(lookups);
             if *count == 0 {
@@ -79,10 +81,6 @@ impl Revisions {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -109,6 +109,22 @@ async fn redirects_are_followed_but_not_for_ever() {
 }
 
 #[tokio::test]
+async fn what_a_redirect_leads_to_cannot_say_that_the_object_is_absent() {
+    let bench = Bench::new(SLACK, 4, |_, request| match request.path.as_str() {
+        "/bucket/a%20key" => answer("302 Found", "Location: /errors\r\n", b""),
+        "/moved" => answer("307 Moved", "Location: /region/moved\r\n", b""),
+        _ => answer("404 Not Found", "", b"no such page"),
+    })
+    .await;
+    let error = bench.object("http").whole(1000).await.unwrap_err();
+    assert!(matches!(&error.cause, Cause::Protocol(reason) if reason.contains("/errors")), "{error}");
+    let mut location = bench.location("http");
+    location.url.set_path("/moved");
+    // Another server for the same path speaks for the object.
+    assert_eq!(bench.remote.object(&location).unwrap().whole(1000).await.unwrap_err().cause, Cause::NotFound);
+}
+
+#[tokio::test]
 async fn an_empty_range_is_refused_without_a_request() {
     let (bench, object) = right("http").await;
     for answer in [object.range(5..5).await, object.start(0).await] {
