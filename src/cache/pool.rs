@@ -137,7 +137,7 @@ impl<K: Hash + Eq> Pool<K> {
 
     /// Bytes that may be asked for on a guess: a quarter of the pool, and nothing while somebody waits for room.
     pub fn spare(&self) -> u64 {
-        let ledger = lock(&self.ledger);
+        let ledger = self.ledger.lock();
         if ledger.waiting.is_empty() { ledger.limit / 4 } else { 0 }
     }
 
@@ -168,7 +168,7 @@ impl<K: Hash + Eq> Pool<K> {
 
     /// Whether there is something under `key`; does not count as a use.
     pub fn holds(&self, key: &K) -> bool {
-        lock(&self.cached).contains(key)
+        self.cached.lock().contains(key)
     }
 
     /// Caches `held` until its room is needed.

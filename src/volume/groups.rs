@@ -13,9 +13,9 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
+use parking_lot::Mutex;
 
 use super::blocks::BlockWorker;
 use crate::geometry::{CellIndex, Grid, LevelIndex};
@@ -162,7 +162,7 @@ impl Groups {
     /// Adds misses of an array to those of the moment. Where nobody is gathering there, the caller does from now on,
     /// and has to call [`Groups::take`] soon.
     pub(super) fn gather(&self, image: u32, level: LevelIndex, workers: Vec<BlockWorker>) -> bool {
-        let mut arrays = self.lock();
+        let mut arrays = self.0.lock();
         let array = arrays.entry((image, level)).or_default();
         array.gathered.extend(workers);
         !std::mem::replace(&mut array.gathering, true)
@@ -177,17 +177,13 @@ impl Groups {
         grid: &Grid,
         largest: u32,
     ) -> (Vec<BlockWorker>, Vec<CellIndex>) {
-        let mut arrays = self.lock();
+        let mut arrays = self.0.lock();
         let array = arrays.entry((image, level)).or_default();
         array.gathering = false;
         let workers = std::mem::take(&mut array.gathered);
         let missed: Vec<CellIndex> = workers.iter().map(|worker| worker.key().index).collect();
         let neighbours = array.neighbours(&missed, grid, largest.min(LARGEST));
         (workers, neighbours)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<(u32, LevelIndex), Array>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

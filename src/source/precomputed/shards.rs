@@ -4,9 +4,10 @@
 //! the version of the file, so that positions of one version are never applied to another.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use lru::LruCache;
+use parking_lot::Mutex;
 
 use super::index::{self, Minishard};
 use super::sharding::{ENTRY, Encoding, Place, Sharding};
@@ -169,11 +170,11 @@ impl Shards {
     }
 
     fn cached(&self, key: &Key) -> Option<Index> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).indices.get(key).cloned()
+        self.kept.lock().indices.get(key).cloned()
     }
 
     fn keep(&self, key: Key, index: Index) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         kept.bytes += size(&index);
         if let Some((_, replaced)) = kept.indices.push(key, index) {
             kept.bytes -= size(&replaced);
