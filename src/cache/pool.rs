@@ -135,6 +135,12 @@ impl<K: Hash + Eq> Pool<K> {
         self.ledger.lock().used
     }
 
+    /// Bytes that may be asked for on a guess: a quarter of the pool, and nothing while somebody waits for room.
+    pub fn spare(&self) -> u64 {
+        let ledger = self.ledger.lock();
+        if ledger.waiting.is_empty() { ledger.limit / 4 } else { 0 }
+    }
+
     /// Waits until `bytes` fit, making room by dropping what was used longest ago.
     pub async fn lease(&self, bytes: u64) -> Lease {
         let receiver = {
@@ -158,6 +164,11 @@ impl<K: Hash + Eq> Pool<K> {
     /// What is cached under `key`, which becomes the most recently used.
     pub fn get(&self, key: &K) -> Option<Arc<Held>> {
         self.cached.lock().get(key).cloned()
+    }
+
+    /// Whether there is something under `key`; does not count as a use.
+    pub fn holds(&self, key: &K) -> bool {
+        self.cached.lock().contains(key)
     }
 
     /// Caches `held` until its room is needed.
@@ -210,6 +221,22 @@ mod tests {
         drop(first);
         assert_eq!(second.await.unwrap(), 50);
         assert_eq!(pool.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_spare_while_somebody_waits() {
+        let pool = Arc::new(Pool::<u32>::new(100));
+        assert_eq!(pool.spare(), 25);
+        let first = pool.lease(80).await;
+        assert_eq!(pool.spare(), 25);
+        let second = tokio::spawn({
+            let pool = pool.clone();
+            async move { drop(pool.lease(50).await) }
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(pool.spare(), 0);
+        drop(first);
+        second.await.unwrap();
     }
 
     #[tokio::test]

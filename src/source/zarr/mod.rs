@@ -6,7 +6,6 @@ mod array;
 mod codec;
 mod documents;
 mod fill;
-mod json;
 mod layout;
 mod multiscales;
 mod units;
@@ -19,7 +18,7 @@ use futures::future::BoxFuture;
 use self::array::ArrayDocument;
 use self::documents::{Documents, Root};
 use self::multiscales::{Axes, Dataset, Multiscales};
-use super::{Description, Placement, Source, SourceError, SourceLevel};
+use super::{Description, Placement, Source, SourceError, SourceLevel, json};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::{Location, Remote};
 
