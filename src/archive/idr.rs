@@ -44,9 +44,11 @@ pub(super) async fn find(
 ) -> Result<Found, SourceError> {
     let server = Location::anonymous(server.clone());
     let files = Location::anonymous(files.clone());
+    // Where there is another way to the file, a silent server must not use up the time of who waits for it.
+    let patience = fallback.map_or(Duration::MAX, |_| remote.timeout() / 4);
     let (paths, facts) = futures::join!(
-        ask(remote, server.join(&format!("webgateway/original_file_paths/{image}/"))),
-        ask(remote, server.join(&format!("api/v0/m/images/{image}/"))),
+        ask_for(remote, server.join(&format!("webgateway/original_file_paths/{image}/")), patience),
+        ask_for(remote, server.join(&format!("api/v0/m/images/{image}/")), patience),
     );
     let documents = [&paths, &facts].into_iter().flatten().map(Answer::document).collect();
     let location = paths.and_then(|answer| answer.file(&files));
@@ -56,6 +58,16 @@ pub(super) async fn find(
         warn!("image {image}: {warning}");
     }
     Ok(Found { location: choice.location, facts: choice.facts, documents })
+}
+
+/// [`ask`], for no longer than `patience`.
+async fn ask_for(remote: &Remote, location: Location, patience: Duration) -> Result<Answer, SourceError> {
+    let url = location.to_string();
+    let answer = tokio::time::timeout(patience, ask(remote, location)).await;
+    answer.unwrap_or_else(|_| {
+        let reason = format!("none within {} s", patience.as_secs_f64());
+        Err(SourceError::malformed(url, "answer", reason))
+    })
 }
 
 /// Fetches one answer; a server that is still preparing it is asked again a few times.

@@ -15,6 +15,9 @@ use crate::volume::ViewSpec;
 /// The kinds this version reads.
 const KINDS: [&str; 6] = ["idr", "empiar", "tiff", "dm3", "zarr", "precomputed"];
 
+/// Most voxels of a chunk: 64 MiB of bytes.
+const MOST_VOXELS: u64 = 64 << 20;
+
 /// Longest side of a chunk.
 const LONGEST_CHUNK: u64 = 4096;
 
@@ -57,6 +60,10 @@ pub(super) fn spec(
     let chunk = match raw.chunk {
         Some(chunk) if chunk.get_ref().iter().any(|side| !(1..=LONGEST_CHUNK).contains(side)) => {
             return Err(place.error(chunk.span(), "chunk", format!("each side must be 1 to {LONGEST_CHUNK}")));
+        }
+        Some(chunk) if chunk.get_ref().iter().product::<u64>() > MOST_VOXELS => {
+            let reason = format!("must have at most {MOST_VOXELS} voxels, since a chunk is read whole");
+            return Err(place.error(chunk.span(), "chunk", reason));
         }
         chunk => chunk.map(Spanned::into_inner),
     };

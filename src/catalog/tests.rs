@@ -240,7 +240,7 @@ fn an_unknown_dataset_names_the_known_ones() {
     assert!(error.contains("`hemi`") && error.contains("epfl-hippocampus"), "{error}");
     let one = Catalog::builtin().unwrap().select(&names(&["jrc_mus-nacc-2"])).unwrap();
     assert_eq!(one.datasets.len(), 1);
-    assert_eq!(Catalog::builtin().unwrap().select(&[]).unwrap().datasets.len(), 4);
+    assert_eq!(Catalog::builtin().unwrap().select(&[]).unwrap().datasets.len(), 5);
 }
 
 proptest! {

@@ -52,8 +52,8 @@ pub(super) fn pyramid(catalog: &Catalog, dataset: &Dataset, spec: &ImageSpec) ->
         let remote = Remote::new(catalog.manners.clone(), serve::TIMEOUT, stats.clone())
             .map_err(|error| failed(error.to_string()))?;
         let opened = archive::open(&remote, &spec.source).await.map_err(|error| failed(error.to_string()))?;
-        let image = Arc::new(Image { number: 0, source: opened.source });
         let blocks = Blocks::new(MEMORY, stats);
+        let image = Arc::new(Image::new(0, opened.source, &blocks));
         let pyramid = image.pyramid(&blocks, &spec.source, opened.voxel_size, &name).await;
         pyramid.map_err(|error| failed(error.to_string()))
     })

@@ -89,7 +89,9 @@ pub enum Miss {
     #[error("not described yet")]
     NotDescribed(Vec<ImageId>),
     /// No more views that are not in the catalogue can be live.
-    #[error("too many views are in use")]
+    #[error(
+        "too many views are in use; those that the kernel still remembers go with `echo 2 > /proc/sys/vm/drop_caches`"
+    )]
     TooManyViews,
     /// The inode stands for nothing, or for a view that was forgotten.
     #[error("stale inode")]

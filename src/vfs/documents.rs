@@ -30,21 +30,17 @@ pub(super) fn attributes(revision: &Revision) -> Attributes {
 impl Vfs {
     /// Looks a document up: opens what is not open, waits a moment for what this began, and tells what is known.
     pub(super) async fn look_up_document(self: &Arc<Self>, document: MutableDocument) -> Entry {
-        let began = self.tree.images_of(document.dataset).filter_map(|image| {
-            let (began, opening) = self.library.open(image);
-            began.then_some((image, opening))
+        let openings = self.tree.images_of(document.dataset).filter_map(|image| {
+            let name =
+                || format!("{} (image {})", self.path_of(document), self.tree.image(image).map_or("", |i| i.image));
+            let (began, opening) = self.begin(image, name);
+            began.then_some(opening)
         });
-        let attempts = began.map(|(image, opening)| async move {
-            if let Err(error) = opening.await {
-                let name = self.tree.image(image).map_or("", |info| info.image);
-                self.failed(&format!("{} (image {name})", self.path_of(document)), &error);
-            }
-        });
-        let attempts = join_all(attempts.collect::<Vec<_>>());
+        let attempts = join_all(openings.collect::<Vec<_>>());
         // What takes longer goes on without anybody waiting, and the next look-up tells of it.
         let _ = tokio::time::timeout(PATIENCE, attempts).await;
         let revision = self.current(document);
-        self.revisions.looked_up(revision.inode);
+        self.revisions.looked_up(&revision);
         Entry { attributes: Some(attributes(&revision)), ttl: Duration::ZERO }
     }
 

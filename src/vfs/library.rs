@@ -1,5 +1,6 @@
 //! The images of a mount, each opened when it is first touched.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -115,7 +116,9 @@ impl Library {
         let this = self.clone();
         // A task of its own, so that it ends even if nobody waits for it any more.
         let task = tokio::spawn(async move {
-            let result = this.attempt(id).await;
+            // A panic is a failed attempt like any other, or the image would stay as if it were being opened.
+            let attempt = AssertUnwindSafe(this.attempt(id)).catch_unwind().await;
+            let result = attempt.unwrap_or(Err(VolumeError::Lost));
             if let Some(slot) = this.slots.get(id.0 as usize) {
                 *slot.state.lock() = match &result {
                     Ok(opened) => State::Open(opened.clone()),
@@ -132,7 +135,7 @@ impl Library {
     async fn attempt(&self, id: ImageId) -> Result<Opened, VolumeError> {
         let Some(slot) = self.slots.get(id.0 as usize) else { return Err(VolumeError::Lost) };
         let archived = archive::open(&self.remote, &slot.spec).await?;
-        let image = Arc::new(Image { number: id.0, source: archived.source });
+        let image = Arc::new(Image::new(id.0, archived.source, &self.blocks));
         let pyramid = Arc::new(image.pyramid(&self.blocks, &slot.spec, archived.voxel_size, &slot.name).await?);
         self.tree
             .describe(id, pyramid.clone())

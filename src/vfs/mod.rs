@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::FutureExt;
+use futures::future::{BoxFuture, try_join_all};
 
 pub use answer::{Attributes, DirEntry, Entry, Kind, Reply, Statfs};
 pub use errno::Errno;
@@ -26,10 +27,14 @@ use crate::catalog::Catalog;
 use crate::remote::Remote;
 use crate::stats::Stats;
 use crate::tree::{DatasetId, Found, ImageId, Inode, Miss, Tree, TreeError};
-use crate::volume::{Blocks, Chunks};
+use crate::volume::{Blocks, Chunks, VolumeError};
 use holding::Holding;
-use library::Library;
+use library::{Library, Opened};
 use revisions::Revisions;
+
+/// How much longer a look-up waits than the timeout, so that an attempt whose origin fell silent a little later ends
+/// first and says why.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How long the kernel may keep what never changes.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -149,7 +154,7 @@ impl Vfs {
     pub fn looked_up(&self, inode: u64) {
         let inode = Inode::new(inode);
         match inode.as_revision() {
-            Some(_) => self.revisions.looked_up(inode),
+            Some(_) => self.revisions.listed(inode),
             None => self.tree.remember(inode),
         }
     }
@@ -223,9 +228,7 @@ impl Vfs {
             async move {
                 let path = path(&this);
                 while let Miss::NotDescribed(images) = &miss {
-                    for &image in images {
-                        this.open(image, &path).await?;
-                    }
+                    this.open(images, &path).await?;
                     miss = match answer(&this) {
                         Ok(value) => return Ok(value),
                         // Opened and still not described cannot be; it must not become a loop.
@@ -239,24 +242,38 @@ impl Vfs {
         )
     }
 
-    /// Opens an image for an operation on `path`.
-    async fn open(&self, image: ImageId, path: &str) -> Result<(), Errno> {
-        let (began, opening) = self.library.open(image);
-        match tokio::time::timeout(self.timeout, opening).await {
+    /// Opens images for an operation on `path`, all at once.
+    async fn open(self: &Arc<Self>, images: &[ImageId], path: &str) -> Result<(), Errno> {
+        let openings = images.iter().map(|&image| self.begin(image, || path.to_owned()).1);
+        match tokio::time::timeout(self.timeout + GRACE, try_join_all(openings)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => {
-                let errno = Errno::from(&error);
-                // Of those who waited for the same attempt one writes the line.
-                if began {
-                    self.failed(path, &error);
-                }
-                Err(errno)
-            }
+            Ok(Err(error)) => Err(Errno::from(&error)),
             Err(_) => {
                 self.failed(path, &format_args!("its image is still not open after {} s", self.timeout.as_secs_f64()));
                 Err(Errno::IO)
             }
         }
+    }
+
+    /// Opens an image, or joins who does; says whether it was not being opened before. A failure gets one line in the
+    /// log, with the path for which the attempt was begun, however many wait for it and whether or not they still do.
+    fn begin(
+        self: &Arc<Self>,
+        image: ImageId,
+        path: impl FnOnce() -> String,
+    ) -> (bool, BoxFuture<'static, Result<Opened, VolumeError>>) {
+        let (began, opening) = self.library.open(image);
+        if !began {
+            return (false, opening);
+        }
+        let (this, path, opening) = (self.clone(), path(), opening.shared());
+        let waiting = opening.clone();
+        tokio::spawn(async move {
+            if let Err(error) = waiting.await {
+                this.failed(&path, &error);
+            }
+        });
+        (true, opening.boxed())
     }
 
     /// The error number of a miss; what is not simply absent gets a line in the log.

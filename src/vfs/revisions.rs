@@ -61,13 +61,16 @@ impl Revisions {
         live.or_else(|| state.latest.values().find(|revision| revision.inode == inode)).cloned()
     }
 
-    /// Counts a look-up by the kernel.
-    pub(super) fn looked_up(&self, inode: Inode) {
+    /// Counts a look-up of a revision by the kernel.
+    pub(super) fn looked_up(&self, revision: &Revision) {
         let mut state = self.state.lock();
-        if let Some((_, lookups)) = state.live.get_mut(&inode) {
-            *lookups += 1;
-        } else if let Some(revision) = state.latest.values().find(|revision| revision.inode == inode).cloned() {
-            state.live.insert(inode, (revision, 1));
+        state.live.entry(revision.inode).or_insert_with(|| (revision.clone(), 0)).1 += 1;
+    }
+
+    /// Counts a look-up of the revision at an inode by a listing.
+    pub(super) fn listed(&self, inode: Inode) {
+        if let Some(revision) = self.get(inode) {
+            self.looked_up(&revision);
         }
     }
 
@@ -92,7 +95,7 @@ mod tests {
         let revisions = Revisions::default();
         let dataset = DatasetId(0);
         let old = revisions.publish(dataset, "metadata.json", Bytes::from_static(b"old"));
-        revisions.looked_up(old.inode);
+        revisions.looked_up(&old);
         let new = revisions.publish(dataset, "metadata.json", Bytes::from_static(b"new"));
         assert_ne!(old.inode, new.inode);
         assert_eq!(revisions.get(old.inode).unwrap().bytes, "old");

@@ -62,6 +62,11 @@ impl Blocks {
         })
     }
 
+    /// Bytes that may be in use.
+    pub fn limit(&self) -> u64 {
+        self.pool.limit()
+    }
+
     /// Bytes in use.
     pub fn used(&self) -> u64 {
         self.pool.used()
@@ -137,6 +142,11 @@ impl Blocks {
             }
         };
         wanted.into_iter().filter_map(board).collect()
+    }
+
+    /// The voxels of a block that is in memory and not absent at the origin.
+    pub(super) fn present(&self, key: &BlockKey) -> Option<Arc<Held>> {
+        self.pool.get(key).filter(|held| !held.data.is_empty())
     }
 
     fn cached(&self, key: &BlockKey) -> Option<Result<Voxels, VolumeError>> {

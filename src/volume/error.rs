@@ -26,6 +26,12 @@ pub enum VolumeError {
 impl VolumeError {
     /// Whether the origin refused for want of credentials.
     pub fn is_denied(&self) -> bool {
-        matches!(self, VolumeError::Source(SourceError::Remote(error)) if matches!(error.cause, Cause::Denied(_)))
+        match self {
+            VolumeError::Source(SourceError::Remote(error)) => {
+                matches!(error.cause, Cause::Denied(_) | Cause::Credentials(_))
+            }
+            VolumeError::Undecodable(_, error) => error.is_denied(),
+            _ => false,
+        }
     }
 }

@@ -116,7 +116,9 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
     let Request { object, start, end, pieces } = request;
     let decoded: u64 =
         pieces.iter().map(|piece| image.block_bytes(*piece.tag.worker.key())).fold(0, u64::saturating_add);
-    let mut lease = blocks.pool.lease((end - start).saturating_add(decoded)).await;
+    let bytes = (end - start).saturating_add(decoded);
+    let _share = image.take_share(bytes).await;
+    let mut lease = blocks.pool.lease(bytes).await;
     let alone = pieces.len() == 1;
     let fetched = match alone {
         true => fetch_parts(&object, start..end).await,
@@ -169,6 +171,7 @@ async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, job: Job, object: O
     let Job { worker, wanted } = job;
     let key = *worker.key();
     let bytes = image.block_bytes(key);
+    let _share = image.take_share(limit.saturating_add(bytes)).await;
     let mut lease = blocks.pool.lease(limit.saturating_add(bytes)).await;
     let mut attempt = 1;
     loop {
