@@ -216,6 +216,10 @@ class Origin:
         if (page := self._listing(request.path)) is not None:
             return send(connection, request, 200, [("Content-Type", "text/html;charset=UTF-8")], page)
         file = self._file(request.path)
+        if file is None and (compressed := self._file(request.path + ".gz")) and request.range is None:
+            # As object stores keep what was uploaded with an encoding.
+            headers = [("Content-Type", "application/octet-stream"), ("Content-Encoding", "gzip"), ("ETag", '"gz"')]
+            return send(connection, request, 200, headers, compressed.read_bytes())
         if file is None:
             xml = b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchKey</Code></Error>'
             return send(connection, request, 404, [("Content-Type", "application/xml")], xml)

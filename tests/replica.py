@@ -66,6 +66,8 @@ def truth(source):
         return zarr_truth(source)
     if source["kind"] == "empiar":
         return empiar_truth(source)
+    if source["kind"] == "precomputed":
+        return precomputed_truth(source)
     return tiff_truth(idr_file(source) if source["kind"] == "idr" else source["url"], source.get("voxel_size"))
 
 
@@ -124,3 +126,20 @@ def zarr_truth(source):
         translations.append(transforms.get("translation", [0.0] * 3))
         chunks.append(array["chunks"])
     return Volume(name=url, source={}, levels=levels, scale=scales, translation=translations, chunk=chunks, file=url)
+
+
+def precomputed_truth(source):
+    import tensorstore
+
+    url = f"{source['endpoint'].rstrip('/')}/{source['url'].partition('://')[2]}"
+    info = json.loads(fetch(f"{url}/info"))
+    levels, scales, translations, chunks = [], [], [], []
+    finest = info["scales"][0]["resolution"][::-1]
+    for number, scale in enumerate(info["scales"]):
+        store = tensorstore.open({"driver": "neuroglancer_precomputed", "kvstore": f"{url}/", "scale_index": number}, read=True).result()
+        levels.append(np.ascontiguousarray(store[..., 0].read().result().transpose(2, 1, 0)))
+        scales.append([float(n) for n in scale["resolution"][::-1]])
+        offset = scale.get("voxel_offset", [0, 0, 0])[::-1]
+        translations.append([o * r + (r - f) / 2 for o, r, f in zip(offset, scales[-1], finest)])
+        chunks.append(scale["chunk_sizes"][0][::-1])
+    return Volume(name=url, source={}, levels=levels, scale=scales, translation=translations, chunk=chunks, file=url, lossy=1)

@@ -146,17 +146,17 @@ def test_an_error_of_the_configuration_names_file_line_and_key(tmp_path, name):
 def test_datasets_lists_the_built_in_ones_without_network():
     environment = os.environ | {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "all_proxy")}
     text = emfs("datasets", env=environment).stdout
-    for name in ("idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2"):
+    for name in ("idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2", "hemibrain"):
         assert name in text
     entries = json.loads(emfs("datasets", "--json", env=environment).stdout)
     entries = entries["datasets"] if isinstance(entries, dict) else entries
-    assert {"idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2"} <= {entry.get("name") or entry.get("dataset") for entry in entries}
+    assert {"idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2", "hemibrain"} <= {entry.get("name") or entry.get("dataset") for entry in entries}
 
 
 def test_datasets_toml_is_a_configuration_that_can_be_used(tmp_path):
     text = emfs("datasets", "--toml").stdout
     parsed = tomllib.loads(text)
-    assert {"idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2"} <= {dataset["name"] for dataset in parsed["dataset"]}
+    assert {"idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2", "hemibrain"} <= {dataset["name"] for dataset in parsed["dataset"]}
     (tmp_path / "own.toml").write_text(text)
     assert emfs("datasets", "--config", tmp_path / "own.toml").stdout == emfs("datasets").stdout
 
@@ -240,7 +240,7 @@ def test_the_built_in_catalogue_mounts_without_network(tmp_path):
     path.mkdir()
     try:
         emfs("mount", path, "--log", tmp_path / "log")
-        assert {"idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2"} <= set(os.listdir(path))
+        assert {"idr-9846137", "epfl-hippocampus", "jrc_mus-nacc-2", "hemibrain"} <= set(os.listdir(path))
         assert {"em.zarr", "training.zarr", "testing.zarr"} <= set(os.listdir(path / "epfl-hippocampus"))
         status = json.loads(emfs("status", path, "--json").stdout)
         assert sum(host["requests"] for host in status["hosts"].values()) == 0

@@ -13,7 +13,7 @@ import pytest
 import replica
 from mounting import BINARY, daemons, emfs, is_mounted, wait_for
 
-DATASETS = {"idr-9846137", "empiar-11759", "epfl-hippocampus", "jrc_mus-nacc-2"}
+DATASETS = {"idr-9846137", "empiar-11759", "epfl-hippocampus", "jrc_mus-nacc-2", "hemibrain"}
 
 
 def mounts():
@@ -72,6 +72,7 @@ def test_the_replica_answers_on_loopback_only_and_in_the_shapes_of_the_archives(
         parsed = tomllib.loads(config)
         assert {dataset["name"] for dataset in parsed["dataset"]} == DATASETS
         kinds = {dataset["name"]: dataset["source"] for dataset in parsed["dataset"]}
+        assert kinds["hemibrain"]["kind"] == "precomputed"
         assert kinds["idr-9846137"]["kind"] == "idr" and kinds["epfl-hippocampus"]["kind"] == "tiff" and kinds["jrc_mus-nacc-2"]["kind"] == "zarr"
         server = urllib.parse.urlsplit(kinds["idr-9846137"]["server"])
         assert server.hostname in ("127.0.0.1", "localhost")

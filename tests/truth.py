@@ -27,6 +27,7 @@ class Volume:
     file: str  # path of the source below the origin
     window: tuple | None = None  # what the file or the configuration says; None: chosen by emfs
     paths: list = dataclasses.field(default_factory=list)  # of the source's levels
+    lossy: int = 0  # by how much a decoder of the same bytes may differ
 
     @property
     def dtype(self):

@@ -23,7 +23,7 @@ const ATTEMPTS: u32 = 4;
 /// Longest wait before asking again, whatever the server proposes.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// How long the annotations may take.
+/// How long the annotations may take. They only tell people more, so what goes wrong with them is no failure.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Where an image's file is, and what OMERO says of the image.
@@ -47,12 +47,14 @@ pub(super) async fn find(
 ) -> Result<Found, SourceError> {
     let server = Location::anonymous(server.clone());
     let files = Location::anonymous(files.clone());
+    // Where there is another way to the file, a silent server must not use up the time of who waits for it.
+    let patience = fallback.map_or(Duration::MAX, |_| remote.timeout() / 4);
     let mut annotations = server.join("webclient/api/annotations/");
     annotations.url.set_query(Some(&format!("type=map&image={image}")));
     let (paths, facts, annotations) = futures::join!(
-        ask(remote, server.join(&format!("webgateway/original_file_paths/{image}/"))),
-        ask(remote, server.join(&format!("api/v0/m/images/{image}/"))),
-        annotations_of(remote, annotations),
+        ask_for(remote, server.join(&format!("webgateway/original_file_paths/{image}/")), patience),
+        ask_for(remote, server.join(&format!("api/v0/m/images/{image}/")), patience),
+        ask_for(remote, annotations, PATIENCE),
     );
     let answers =
         [(&paths, "omero-files.json"), (&facts, "omero-image.json"), (&annotations, "omero-annotations.json")];
@@ -66,14 +68,14 @@ pub(super) async fn find(
     Ok(Found { location: choice.location, facts: choice.facts, documents })
 }
 
-/// Fetches the annotations, which only tell people more: what goes wrong with them is no failure of the image, and they
-/// are not waited for as long as the others are.
-async fn annotations_of(remote: &Remote, location: Location) -> Result<Answer, SourceError> {
+/// [`ask`], for no longer than `patience`.
+async fn ask_for(remote: &Remote, location: Location, patience: Duration) -> Result<Answer, SourceError> {
     let url = location.to_string();
-    match tokio::time::timeout(PATIENCE, ask(remote, location)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(SourceError::malformed(url, "body", format!("did not come within {PATIENCE:?}"))),
-    }
+    let answer = tokio::time::timeout(patience, ask(remote, location)).await;
+    answer.unwrap_or_else(|_| {
+        let reason = format!("none within {} s", patience.as_secs_f64());
+        Err(SourceError::malformed(url, "answer", reason))
+    })
 }
 
 /// Fetches one answer; a server that is still preparing it is asked again a few times.

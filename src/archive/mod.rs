@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::catalog::{DmFiles, SourceKind, SourceSpec};
 use crate::document::Document;
 use crate::remote::{Location, Object, Remote, RemoteError};
-use crate::source::{Source, SourceError, dm3, tiff, zarr};
+use crate::source::{Source, SourceError, dm3, precomputed, tiff, zarr};
 
 /// A source with what its archive says about it.
 #[derive(Clone)]
@@ -29,6 +29,7 @@ pub struct Opened {
 /// Finds and opens the source of an image.
 pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, SourceError> {
     match &spec.kind {
+        SourceKind::Precomputed { url } => Ok(Opened::alone(Arc::new(precomputed::open(remote, url).await?), url)),
         SourceKind::Tiff { url } => Ok(Opened::alone(Arc::new(tiff::open(remote.object(url)?).await?), url)),
         SourceKind::Zarr { url } => Ok(Opened::alone(Arc::new(zarr::open(remote, url).await?), url)),
         SourceKind::Idr { image, server, files, url } => {

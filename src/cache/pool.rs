@@ -130,9 +130,20 @@ impl<K: Hash + Eq> Pool<K> {
         }
     }
 
+    /// Bytes that may be in use.
+    pub fn limit(&self) -> u64 {
+        self.ledger.lock().limit
+    }
+
     /// Bytes in use: leased, cached and still read from.
     pub fn used(&self) -> u64 {
         self.ledger.lock().used
+    }
+
+    /// Bytes that may be asked for on a guess: a quarter of the pool, and nothing while somebody waits for room.
+    pub fn spare(&self) -> u64 {
+        let ledger = self.ledger.lock();
+        if ledger.waiting.is_empty() { ledger.limit / 4 } else { 0 }
     }
 
     /// Waits until `bytes` fit, making room by dropping what was used longest ago.
@@ -160,6 +171,11 @@ impl<K: Hash + Eq> Pool<K> {
         self.cached.lock().get(key).cloned()
     }
 
+    /// Whether there is something under `key`; does not count as a use.
+    pub fn holds(&self, key: &K) -> bool {
+        self.cached.lock().contains(key)
+    }
+
     /// Caches `held` until its room is needed.
     pub fn insert(&self, key: K, held: Arc<Held>) {
         let replaced = self.cached.lock().push(key, held);
@@ -167,8 +183,8 @@ impl<K: Hash + Eq> Pool<K> {
         self.relieve();
     }
 
-    /// Drops cached entries until the first in the queue fits. Entries that are being read free their bytes when the
-    /// reader is done, so they count as freed.
+    /// Drops cached entries until the first in the queue fits. What is still read frees its bytes only when the reader is
+    /// done, which may be long, so it does not count as freed.
     fn relieve(&self) {
         let missing = self.ledger.lock().missing();
         if missing == 0 {
@@ -179,7 +195,9 @@ impl<K: Hash + Eq> Pool<K> {
         let mut cached = self.cached.lock();
         while freed < missing {
             let Some((_, held)) = cached.pop_lru() else { break };
-            freed = freed.saturating_add(held.data.len() as u64);
+            if Arc::strong_count(&held) == 1 {
+                freed = freed.saturating_add(held.data.len() as u64);
+            }
             dropped.push(held);
         }
         // The entries give their bytes back, and wake the queue, only after the lock is released.
@@ -210,6 +228,22 @@ mod tests {
         drop(first);
         assert_eq!(second.await.unwrap(), 50);
         assert_eq!(pool.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_spare_while_somebody_waits() {
+        let pool = Arc::new(Pool::<u32>::new(100));
+        assert_eq!(pool.spare(), 25);
+        let first = pool.lease(80).await;
+        assert_eq!(pool.spare(), 25);
+        let second = tokio::spawn({
+            let pool = pool.clone();
+            async move { drop(pool.lease(50).await) }
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(pool.spare(), 0);
+        drop(first);
+        second.await.unwrap();
     }
 
     #[tokio::test]
@@ -250,6 +284,17 @@ mod tests {
         drop(reader);
         waiting.await.unwrap();
         assert_eq!(pool.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_read_for_long_does_not_keep_others_from_memory_that_is_idle() {
+        let pool = Pool::<u32>::new(100);
+        let reader = held(&pool, 40).await;
+        pool.insert(1, reader.clone());
+        pool.insert(2, held(&pool, 50).await);
+        let lease = tokio::time::timeout(Duration::from_secs(5), pool.lease(50)).await;
+        assert_eq!(lease.unwrap().bytes, 50);
+        drop(reader);
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ use url::Url;
 pub use error::CatalogError;
 pub use names::{MAIN_IMAGE, ROOT_DOCUMENTS};
 
+use crate::geometry::Region;
 use crate::remote::{Location, Manners};
 
 /// The text of the built-in catalogue.
@@ -134,6 +135,8 @@ pub struct SourceSpec {
     pub window: Option<(f64, f64)>,
     /// Voxel size in nanometres `z, y, x` where the file has none.
     pub voxel_size: Option<[f64; 3]>,
+    /// A box of the finest level without empty margins, in which random crops are drawn.
+    pub tissue: Option<Region>,
 }
 
 /// The ways to find a volume.
@@ -165,6 +168,11 @@ pub enum SourceKind {
     Dm3 {
         /// Which ones.
         files: DmFiles,
+    },
+    /// A neuroglancer precomputed volume.
+    Precomputed {
+        /// The folder of `info`.
+        url: Location,
     },
     /// A TIFF file of one volume.
     Tiff {
@@ -209,6 +217,7 @@ impl SourceKind {
             SourceKind::Idr { .. } => "idr",
             SourceKind::Empiar { .. } => "empiar",
             SourceKind::Dm3 { .. } => "dm3",
+            SourceKind::Precomputed { .. } => "precomputed",
             SourceKind::Tiff { .. } => "tiff",
             SourceKind::Zarr { .. } => "zarr",
         }
@@ -220,7 +229,7 @@ impl SourceKind {
             SourceKind::Idr { .. } | SourceKind::Empiar { .. } | SourceKind::Dm3 { .. } | SourceKind::Tiff { .. } => {
                 true
             }
-            SourceKind::Zarr { .. } => false,
+            SourceKind::Precomputed { .. } | SourceKind::Zarr { .. } => false,
         }
     }
 }

@@ -10,9 +10,13 @@ use url::Url;
 use super::error::{CatalogError, Text};
 use super::{DmFiles, SourceKind, SourceSpec};
 use crate::remote::{Credentials, Location};
+use crate::volume::ViewSpec;
 
 /// The kinds this version reads.
-const KINDS: [&str; 5] = ["idr", "empiar", "tiff", "dm3", "zarr"];
+const KINDS: [&str; 6] = ["idr", "empiar", "tiff", "dm3", "zarr", "precomputed"];
+
+/// Most voxels of a chunk: 64 MiB of bytes.
+const MOST_VOXELS: u64 = 64 << 20;
 
 /// Longest side of a chunk.
 const LONGEST_CHUNK: u64 = 4096;
@@ -42,6 +46,7 @@ pub(super) struct RawSource {
     chunk: Option<Spanned<[u64; 3]>>,
     window: Option<Spanned<[f64; 2]>>,
     voxel_size: Option<Spanned<[f64; 3]>>,
+    tissue: Option<Spanned<String>>,
 }
 
 /// Checks a source table.
@@ -56,6 +61,10 @@ pub(super) fn spec(
         Some(chunk) if chunk.get_ref().iter().any(|side| !(1..=LONGEST_CHUNK).contains(side)) => {
             return Err(place.error(chunk.span(), "chunk", format!("each side must be 1 to {LONGEST_CHUNK}")));
         }
+        Some(chunk) if chunk.get_ref().iter().product::<u64>() > MOST_VOXELS => {
+            let reason = format!("must have at most {MOST_VOXELS} voxels, since a chunk is read whole");
+            return Err(place.error(chunk.span(), "chunk", reason));
+        }
         chunk => chunk.map(Spanned::into_inner),
     };
     let window = match raw.window.map(|window| (window.span(), window.into_inner())) {
@@ -69,6 +78,11 @@ pub(super) fn spec(
             return Err(place.error(size.span(), "voxel_size", "must be three numbers of nanometres above 0"));
         }
         size => size.map(Spanned::into_inner),
+    };
+    let tissue = match raw.tissue.map(|tissue| (tissue.span(), ViewSpec::parse_box(tissue.get_ref()))) {
+        Some((span, Err(error))) => return Err(place.error(span, "tissue", error.to_string())),
+        Some((_, Ok(region))) => Some(region),
+        None => None,
     };
 
     let kind = raw.kind.get_ref().as_str();
@@ -127,17 +141,21 @@ pub(super) fn spec(
             }
         }
         "dm3" => SourceKind::Dm3 { files: dm_files((place, folder), &table, raw.url, raw.urls, &access)? },
-        "tiff" | "zarr" => {
+        "precomputed" | "tiff" | "zarr" => {
             let url = location(place, folder, required(place, &table, kind, "url", raw.url)?)?;
             let url = access.apply(place, url)?;
-            if kind == "tiff" { SourceKind::Tiff { url } } else { SourceKind::Zarr { url } }
+            match kind {
+                "precomputed" => SourceKind::Precomputed { url },
+                "tiff" => SourceKind::Tiff { url },
+                _ => SourceKind::Zarr { url },
+            }
         }
         other => {
             let reason = format!("unknown kind `{other}`; known are {}", KINDS.join(", "));
             return Err(place.error(raw.kind.span(), "kind", reason));
         }
     };
-    Ok(SourceSpec { kind, chunk, window, voxel_size })
+    Ok(SourceSpec { kind, chunk, window, voxel_size, tissue })
 }
 
 /// The files of a source of kind `dm3`: `url` of one or of a folder, or `urls` of a file per z.

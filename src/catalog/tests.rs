@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::volume::ViewSpec;
 
 fn parse(text: &str) -> Result<Catalog, CatalogError> {
     Catalog::parse(text, "my.toml", Some(Path::new("/data")))
@@ -15,7 +16,7 @@ fn source_error(lines: &str) -> String {
 fn the_built_in_catalogue_is_valid() {
     let catalog = Catalog::builtin().unwrap();
     let names: Vec<_> = catalog.datasets.iter().map(|dataset| dataset.name.as_str()).collect();
-    assert_eq!(names, ["idr-9846137", "empiar-11759", "epfl-hippocampus", "jrc_mus-nacc-2"]);
+    assert_eq!(names, ["idr-9846137", "empiar-11759", "epfl-hippocampus", "jrc_mus-nacc-2", "hemibrain"]);
     let epfl = &catalog.datasets[2];
     let images: Vec<_> = epfl.images.iter().map(|image| image.name.as_str()).collect();
     assert_eq!(images, ["em", "training", "testing"]);
@@ -23,6 +24,15 @@ fn the_built_in_catalogue_is_valid() {
     assert_eq!(epfl.images[1].labels[0].name, "mitochondria");
     assert_eq!(epfl.images[2].source.voxel_size, Some([5.0; 3]));
     assert_eq!(catalog.datasets[3].images[0].source.chunk, Some([64; 3]));
+    let hemibrain = &catalog.datasets[4];
+    assert_eq!((hemibrain.images[1].name.as_str(), hemibrain.views[0].name.as_str()), ("em-raw", "sample-1000"));
+    for image in &hemibrain.images {
+        // What random crops are drawn from holds the sample.
+        let sample = ViewSpec::parse_box(&hemibrain.views[0].crop).unwrap();
+        assert_eq!(image.source.tissue.unwrap().intersection(&sample), Some(sample));
+        let SourceKind::Precomputed { url } = &image.source.kind else { unreachable!() };
+        assert!(url.to_string().starts_with("gs://neuroglancer-janelia-flyem-hemibrain/emdata/"), "{url}");
+    }
     for dataset in &catalog.datasets {
         for key in ["title", "licence", "citation", "landing_page", "references"] {
             assert!(dataset.about.contains_key(key), "{} has no {key}", dataset.name);
@@ -73,7 +83,7 @@ fn a_wrong_type_is_an_error_with_file_line_and_key() {
 #[test]
 fn an_unknown_kind_names_the_known_ones() {
     let error = source_error("kind = \"nifti\"\nurl = \"https://h/a\"");
-    assert_eq!(error, "my.toml:4:8: kind: unknown kind `nifti`; known are idr, empiar, tiff, dm3, zarr");
+    assert_eq!(error, "my.toml:4:8: kind: unknown kind `nifti`; known are idr, empiar, tiff, dm3, zarr, precomputed");
 }
 
 #[test]
@@ -150,6 +160,15 @@ fn an_object_store_keeps_its_endpoint_and_credentials() {
 }
 
 #[test]
+fn a_precomputed_address_may_name_its_format() {
+    let text =
+        "[[dataset]]\nname = \"a\"\n[dataset.source]\nkind = \"precomputed\"\nurl = \"precomputed://gs://b/k\"\n";
+    let catalog = parse(text).unwrap();
+    let SourceKind::Precomputed { url } = &catalog.datasets[0].images[0].source.kind else { unreachable!() };
+    assert_eq!(url.to_string(), "gs://b/k");
+}
+
+#[test]
 fn numbers_out_of_range_are_errors() {
     let with = |line: &str| source_error(&format!("kind = \"tiff\"\nurl = \"https://h/a\"\n{line}"));
     assert!(with("chunk = [0, 64, 64]").contains("chunk: each side must be 1 to 4096"));
@@ -158,6 +177,7 @@ fn numbers_out_of_range_are_errors() {
     assert!(with("window = [nan, 3.0]").contains("window: must be"));
     assert!(with("voxel_size = [5, 5, 0]").contains("voxel_size: must be"));
     assert!(with("voxel_size = [5, 5, inf]").contains("voxel_size: must be"));
+    assert!(with("tissue = \"z5-5_y0-1_x0-1\"").contains("tissue: z 5-5 is empty"));
     for line in ["connections = 0", "rate = 0.0", "rate = nan", "stall = 0", "stall = -1.0", "stall = 1e300"] {
         let text = format!("[[dataset]]\nname='a'\nsource={{kind='tiff',url='https://h/a'}}\n[host.\"h\"]\n{line}\n");
         let error = parse(&text).unwrap_err().to_string();
@@ -220,7 +240,7 @@ fn an_unknown_dataset_names_the_known_ones() {
     assert!(error.contains("`hemi`") && error.contains("epfl-hippocampus"), "{error}");
     let one = Catalog::builtin().unwrap().select(&names(&["jrc_mus-nacc-2"])).unwrap();
     assert_eq!(one.datasets.len(), 1);
-    assert_eq!(Catalog::builtin().unwrap().select(&[]).unwrap().datasets.len(), 4);
+    assert_eq!(Catalog::builtin().unwrap().select(&[]).unwrap().datasets.len(), 5);
 }
 
 proptest! {

@@ -43,6 +43,12 @@ struct Report {
 #[derive(Debug)]
 pub(super) struct Server {
     path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+/// Device and inode of what is at `path`.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 impl Server {
@@ -85,14 +91,17 @@ impl Server {
                 }
             }
         });
-        Ok(Server { path })
+        Ok(Server { identity: identity(&path), path })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Somebody cleaning up may have been faster.
-        let _ = std::fs::remove_file(&self.path);
+        // A later mount that got the same device number has put its own socket there.
+        if identity(&self.path).is_some_and(|found| Some(found) == self.identity) {
+            // Somebody cleaning up may have been faster.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 

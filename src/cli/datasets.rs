@@ -90,7 +90,10 @@ fn specs(catalog: &Catalog) -> Vec<(String, String, SourceSpec)> {
 
 fn row(dataset: &str, image: &str, spec: &SourceSpec) -> Row {
     let url = match &spec.kind {
-        SourceKind::Idr { url: Some(url), .. } | SourceKind::Tiff { url } | SourceKind::Zarr { url } => url.to_string(),
+        SourceKind::Idr { url: Some(url), .. }
+        | SourceKind::Precomputed { url }
+        | SourceKind::Tiff { url }
+        | SourceKind::Zarr { url } => url.to_string(),
         SourceKind::Idr { image, server, url: None, .. } => {
             format!("{}/webclient/img_detail/{image}/", server.as_str().trim_end_matches('/'))
         }
@@ -166,11 +169,11 @@ mod tests {
     fn without_the_network_unknown_is_a_dash() {
         let catalog = Catalog::builtin().unwrap();
         let rows: Vec<_> = specs(&catalog).iter().map(|(dataset, image, spec)| row(dataset, image, spec)).collect();
-        assert_eq!(rows.len(), 7);
+        assert_eq!(rows.len(), 10);
         let text = readable(&rows);
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[1][..6], ["idr-9846137", "em", "idr", "-", "-", "-"]);
-        assert_eq!(lines[4][..6], ["epfl-hippocampus", "training/labels/mitochondria", "tiff", "-", "-", "5×5×5"][..6]);
-        assert!(lines[7][6].starts_with("s3://janelia-cosem-datasets/"));
+        assert_eq!(lines[5][..6], ["epfl-hippocampus", "training/labels/mitochondria", "tiff", "-", "-", "5×5×5"][..6]);
+        assert!(lines[8][6].starts_with("s3://janelia-cosem-datasets/"));
     }
 }

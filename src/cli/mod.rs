@@ -2,14 +2,18 @@
 
 mod background;
 mod control;
+mod crop;
 mod datasets;
 mod demo;
+mod explain;
 mod memory;
+mod metadata;
 mod mount;
 mod output;
 mod serve;
 mod size;
 mod status;
+mod target;
 mod umount;
 
 use std::ffi::OsString;
@@ -49,6 +53,12 @@ enum Command {
     Status(status::StatusArgs),
     /// Show what would be mounted
     Datasets(datasets::DatasetsArgs),
+    /// Print the name of a random crop
+    Crop(crop::CropArgs),
+    /// Say what a name stands for, or why it is no view
+    Explain(explain::ExplainArgs),
+    /// Show what is known of datasets, side by side
+    Metadata(metadata::MetadataArgs),
     /// Mount a small replica of the archives from inside the binary and show what is in it
     Demo(demo::DemoArgs),
 }
@@ -94,6 +104,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Umount(args) => ("umount", umount::run(&args)),
         Command::Status(args) => ("status", status::run(&args)),
         Command::Datasets(args) => ("datasets", datasets::run(&args)),
+        Command::Crop(args) => ("crop", crop::run(&args)),
+        Command::Explain(args) => ("explain", explain::run(&args)),
+        Command::Metadata(args) => ("metadata", metadata::run(&args)),
         Command::Demo(args) => return demo::run(args, serve::Daemon::of_text),
     };
     match done {
@@ -130,6 +143,10 @@ mod tests {
             "emfs status /m --json",
             "emfs datasets --config f --json --probe",
             "emfs datasets --toml",
+            "emfs crop a --size 1000",
+            "emfs crop a/em --size 64,128,128 --seed 7 --within z0-200_y0-200_x0-200 --nm --chunk 64x128x128 --config f",
+            "emfs explain a/em.chunk-64.zarr --config f",
+            "emfs metadata a b --format correspondence --field acquisition/* --config f",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
         }
@@ -146,6 +163,11 @@ mod tests {
             "emfs mount /m --timeout nan",
             "emfs mount /m --offline",
             "emfs datasets --toml --config f",
+            "emfs crop a",
+            "emfs crop a --size 0",
+            "emfs crop a --size 5 --within z5-5_y0-1_x0-1",
+            "emfs crop a --size 5 --chunk 64x64x64",
+            "emfs explain",
         ] {
             assert!(parse(line).is_err_and(|error| error.use_stderr()), "{line}");
         }

@@ -107,13 +107,14 @@ fn filter(verbose: u8) -> EnvFilter {
     })
 }
 
+/// A log that cannot be written is not told of on stderr, which may be the same full disk.
 fn log_to_stderr(verbose: u8) {
     let log = tracing_subscriber::fmt().with_env_filter(filter(verbose)).with_writer(std::io::stderr);
     // Fails only where a log is set already, as in tests.
-    let _ = log.with_ansi(false).try_init();
+    let _ = log.with_ansi(false).log_internal_errors(false).try_init();
 }
 
 fn log_to_file(verbose: u8, file: std::fs::File) {
     let log = tracing_subscriber::fmt().with_env_filter(filter(verbose)).with_writer(Mutex::new(file));
-    let _ = log.with_ansi(false).try_init();
+    let _ = log.with_ansi(false).log_internal_errors(false).try_init();
 }

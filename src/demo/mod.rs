@@ -1,8 +1,8 @@
 //! A small replica of the archives, embedded in the binary and served on loopback: for `emfs demo` and for tests.
 //!
-//! Its files are real ones, written by tifffile, SimpleITK, zarr-python and nionswift-io (`scripts/make-replica`); its
-//! addresses have the shape of the archives' own, below `/idr` (OMERO), `/empiar` (entries), `/ebi` and `/epfl` (file
-//! servers) and `/s3` (buckets, path style).
+//! Its files are real ones, written by tifffile, SimpleITK, zarr-python, nionswift-io and TensorStore
+//! (`scripts/make-replica`); its addresses have the shape of the archives' own, below `/idr` (OMERO), `/empiar` (entries),
+//! `/ebi` and `/epfl` (file servers), `/s3` and `/gs` (buckets, path style).
 
 mod catalog;
 mod files;

@@ -40,6 +40,7 @@ pub(super) fn respond(files: &Files, method: &Method, uri: &Uri, headers: &Heade
         ("empiar", route) => empiar(files, route, headers),
         ("ebi" | "epfl", _) => apache(files, &path, uri, headers),
         ("s3", key) => s3(files, key, &query, headers),
+        ("gs", key) => gs(files, key, headers),
         _ => text(StatusCode::NOT_FOUND, HTML, "<h1>Not Found</h1>".to_owned()),
     };
     if method == Method::HEAD { answer.map(|_| Body::default()) } else { answer }
@@ -129,6 +130,17 @@ fn s3(files: &Files, path: &str, query: &[(String, String)], headers: &HeaderMap
         // S3 keeps no types of its own; this is what it says of files that were uploaded without one.
         Some(entry) => object(entry, "binary/octet-stream", headers),
         None => s3_error(StatusCode::NOT_FOUND, "NoSuchKey", key),
+    }
+}
+
+/// Objects of Google's store by their addresses for the public: `/<bucket>/<key>`.
+fn gs(files: &Files, path: &str, headers: &HeaderMap) -> Response<Body> {
+    match files.get(&format!("gs/{path}")) {
+        Some(entry) => {
+            let kind = if path.ends_with("/info") { JSON } else { "application/octet-stream" };
+            object(entry, kind, headers)
+        }
+        None => s3_error(StatusCode::NOT_FOUND, "NoSuchKey", path.split_once('/').map_or(path, |(_, key)| key)),
     }
 }
 

@@ -21,8 +21,9 @@ use super::backend::Backend;
 use crate::stats::Stats;
 use crate::vfs::{self, Attributes, DirEntry, Entry, Kind, Reply};
 
-/// Requests that the kernel may have open for read-ahead: each is a read of 128 KiB or less.
-const MAX_BACKGROUND: u16 = 256;
+/// Reads that the kernel may have open at once. It counts all buffered reads of a mount together, so a low number would
+/// let those that wait for one dead server hold up all others.
+const MAX_BACKGROUND: u16 = u16::MAX;
 
 /// What is asked of the kernel, each for itself: a kernel that lacks one loses speed, not function.
 ///

@@ -13,6 +13,7 @@ use super::Cause;
 use super::backoff::Failure;
 use super::checks::{Ask, Length, Promise, promise, too_long};
 use super::clock::Clock;
+use super::gzip::gunzip;
 use super::limits::Host;
 use super::object::Fetched;
 use super::pin::{Pin, Version, is_strong};
@@ -97,6 +98,12 @@ async fn request(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, Failure> {
         Length::Exactly(_) | Length::Empty => promise.total,
     };
     task.pin.settle(Version::of(&head, total)).map_err(Failure::last)?;
+    if let (Ask::Whole(limit), true) = (&task.ask, head.is_gzip()) {
+        let most = usize::try_from(*limit).unwrap_or(usize::MAX);
+        let plain = gunzip(&bytes, most).map_err(|reason| Failure::last(Cause::Protocol(reason)))?;
+        let (total, bytes) = (Some(plain.len() as u64), Bytes::from(plain));
+        return Ok(Fetched { bytes, total, etag: head.etag, content_type: head.content_type });
+    }
     Ok(Fetched { bytes, total, etag: head.etag, content_type: head.content_type })
 }
 

@@ -43,6 +43,12 @@ impl Head {
             delimited,
         })
     }
+
+    /// Whether the body is compressed with gzip (RFC 9110, 8.4.1.3).
+    pub(super) fn is_gzip(&self) -> bool {
+        let is = |name| self.content_encoding.as_deref().is_some_and(|encoding| encoding.eq_ignore_ascii_case(name));
+        is("gzip") || is("x-gzip")
+    }
 }
 
 /// The value of a header that must not be there twice with different values.

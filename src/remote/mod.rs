@@ -13,6 +13,7 @@ mod checks;
 mod clock;
 mod error;
 mod file;
+mod gzip;
 mod head;
 mod http;
 mod limits;
@@ -27,6 +28,8 @@ mod transport;
 
 #[cfg(test)]
 mod tests;
+
+pub(crate) use gzip::gunzip;
 
 pub use error::{Cause, RemoteError};
 pub use location::{Credentials, Location, LocationError};

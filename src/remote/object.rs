@@ -47,6 +47,11 @@ impl Remote {
         Ok(Remote(Arc::new(Shared { clients, manners, timeout, stats, hosts, signers })))
     }
 
+    /// How long an operation may go without progress.
+    pub fn timeout(&self) -> Duration {
+        self.0.timeout
+    }
+
     /// A handle of the object at `location`. Uses no network.
     pub fn object(&self, location: &Location) -> Result<Object, RemoteError> {
         let (transport, host) = self.transport(location).map_err(|cause| RemoteError {

@@ -5,6 +5,8 @@
 //! happen around it, so a source holds format knowledge only.
 
 pub mod dm3;
+mod json;
+pub mod precomputed;
 pub mod tiff;
 pub mod zarr;
 
@@ -85,6 +87,12 @@ pub trait Source: Send + Sync + 'static {
     /// Decodes the bytes found by [`Source::locate`] into voxels: C order `z, y, x`, little-endian, of the block's
     /// region clipped to the array, so exactly `grid.region(block).shape().bytes(dtype.size())` bytes.
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError>;
+
+    /// Blocks that lie together at the origin: the largest `k` for which those of an aligned group of 2ᵏ along each axis
+    /// follow each other in one object; 0 where each lies for itself.
+    fn together(&self, _level: LevelIndex) -> u32 {
+        0
+    }
 }
 
 /// Why a source cannot be opened or a block cannot be read.

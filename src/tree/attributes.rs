@@ -54,7 +54,9 @@ impl Tree {
             Spot::Level { node: LevelNode::Chunk(_), shown, level, .. } => {
                 Ok(Attributes::file(shown.chunk_bytes(*level)))
             }
-            Spot::Root | Spot::Dataset(_) | Spot::Group { .. } | Spot::Level { .. } => Ok(Attributes::DIRECTORY),
+            Spot::Root | Spot::Dataset(_) | Spot::Upstream(_) | Spot::Group { .. } | Spot::Level { .. } => {
+                Ok(Attributes::DIRECTORY)
+            }
         }
     }
 }

@@ -25,6 +25,8 @@ pub(super) const VIEWS: u32 = 1 << 20;
 /// Levels there can be in a store; the last number stands for the store's own documents.
 pub(super) const LEVELS: u8 = 31;
 const FIRST_DATASET: u64 = 2;
+/// Bit of the directories of archives' documents outside stores, beside the number of their dataset.
+const UPSTREAM: u64 = 1 << 40;
 
 /// The number of a node, as the kernel knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,6 +61,10 @@ impl Inode {
         Inode(FIRST_DATASET + u64::from(dataset.0))
     }
 
+    pub(super) fn upstream(dataset: DatasetId) -> Inode {
+        Inode(UPSTREAM | Inode::dataset(dataset).0)
+    }
+
     pub(super) fn in_store(address: StoreAddress) -> Inode {
         let format = if address.format == Format::V3 { SECOND } else { 0 };
         let level = match address.place {
@@ -91,8 +97,9 @@ impl Inode {
         if self == Inode::ROOT {
             return Some(Address::Root);
         }
-        let number = self.0.checked_sub(FIRST_DATASET)?;
-        Some(Address::Dataset(DatasetId(number.try_into().ok()?)))
+        let number = (self.0 & !UPSTREAM).checked_sub(FIRST_DATASET)?;
+        let dataset = DatasetId(number.try_into().ok()?);
+        Some(if self.0 & UPSTREAM == 0 { Address::Dataset(dataset) } else { Address::Upstream(dataset) })
     }
 }
 
@@ -107,6 +114,7 @@ impl fmt::Display for Inode {
 pub(super) enum Address {
     Root,
     Dataset(DatasetId),
+    Upstream(DatasetId),
     InStore(StoreAddress),
 }
 

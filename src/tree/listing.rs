@@ -7,7 +7,8 @@ use std::borrow::Cow;
 
 use super::numbering::{GroupNode, LevelNode, Numbering};
 use super::spot::{Member, Spot};
-use super::{Attributes, DatasetId, Found, Inode, Kind, Miss, MutableDocument, Tree};
+use super::{Attributes, DatasetId, Folder, Found, Inode, Kind, Miss, MutableDocument, Tree};
+use crate::catalog::ROOT_DOCUMENTS;
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::zarr::{Format, level_name};
 
@@ -45,6 +46,8 @@ pub struct Listing<'a> {
 
 /// What a directory holds besides documents. Each entry has a slot; some slots may be hidden.
 enum Rest {
+    /// What there is the tree does not know.
+    Nothing,
     Datasets,
     Dataset(DatasetId),
     Group {
@@ -82,6 +85,7 @@ impl Tree {
         let (documents, rest) = match &spot {
             Spot::Root => (vec![], Rest::Datasets),
             Spot::Dataset(dataset) => (vec![], Rest::Dataset(*dataset)),
+            Spot::Upstream(_) => (vec![], Rest::Nothing),
             Spot::Group { member, node } => self.list_group(member, *node)?,
             Spot::Level { .. } => self.list_level(&spot)?,
         };
@@ -176,8 +180,13 @@ impl<'a> Listing<'a> {
 
     fn rest(&self, slot: u64) -> Slot<'a> {
         match &self.rest {
+            Rest::Nothing => None,
             Rest::Datasets => {
-                let dataset = self.tree.images.datasets().get(usize::try_from(slot).ok()?)?;
+                let (datasets, slot) = (self.tree.images.datasets(), usize::try_from(slot).ok()?);
+                let Some(dataset) = datasets.get(slot) else {
+                    let name = *ROOT_DOCUMENTS.get(slot - datasets.len())?;
+                    return mutable(Folder::Root, name);
+                };
                 directory(dataset.name.as_str(), Inode::dataset(DatasetId(slot as u32)))
             }
             Rest::Dataset(dataset) => self.in_dataset(*dataset, usize::try_from(slot).ok()?),
@@ -209,9 +218,11 @@ impl<'a> Listing<'a> {
     fn in_dataset(&self, dataset: DatasetId, slot: usize) -> Slot<'a> {
         let stores = self.tree.images.stores(dataset);
         let Some(store) = stores.get(slot / Format::ALL.len()) else {
-            let name = MutableDocument::METADATA;
-            let found = Found::Mutable(MutableDocument { dataset, name });
-            return (slot == stores.len() * Format::ALL.len()).then_some(Some((Cow::Borrowed(name), found)));
+            return match slot - stores.len() * Format::ALL.len() {
+                0 => mutable(Folder::Dataset(dataset), MutableDocument::METADATA),
+                1 => directory(MutableDocument::UPSTREAM, Inode::upstream(dataset)),
+                _ => None,
+            };
         };
         if !self.tree.images.is_listed(store) {
             return Some(None);
@@ -236,6 +247,10 @@ impl Chunks {
         let inode = self.member.chunk_inode(self.level, &self.numbering, node);
         Some(Some((Cow::Owned(slot.to_string()), Found::Node(inode, attributes))))
     }
+}
+
+fn mutable<'a>(folder: Folder, name: &'static str) -> Slot<'a> {
+    Some(Some((Cow::Borrowed(name), Found::Mutable(MutableDocument::of(folder, name)))))
 }
 
 fn directory<'a>(name: impl Into<Cow<'a, str>>, inode: Inode) -> Slot<'a> {

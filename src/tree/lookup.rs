@@ -1,11 +1,13 @@
 //! From a directory and a name to what is there. Names are compared byte by byte.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 
 use super::numbering::{GroupNode, LevelNode};
 use super::spot::{Member, Spot};
 use super::store::{Draft, show};
-use super::{Attributes, DatasetId, Found, Inode, Miss, MutableDocument, Tree};
+use super::{Attributes, DatasetId, Folder, Found, Inode, Miss, MutableDocument, Tree};
+use crate::catalog::ROOT_DOCUMENTS;
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::volume::ViewSpec;
 use crate::zarr::{Format, StoreName, parse_index, parse_level};
@@ -18,10 +20,17 @@ impl Tree {
         let name = name.to_str().ok_or(Miss::NotFound)?;
         let spot = match &directory {
             Spot::Root => {
+                if let Some(name) = known(&ROOT_DOCUMENTS, name) {
+                    return Ok(Found::Mutable(MutableDocument::of(Folder::Root, name)));
+                }
                 let number = self.images.datasets().iter().position(|dataset| dataset.name == name);
                 Spot::Dataset(DatasetId(number.ok_or(Miss::NotFound)? as u32))
             }
             Spot::Dataset(dataset) => return self.lookup_in_dataset(*dataset, name),
+            Spot::Upstream(dataset) => {
+                let name = Cow::Owned(name.to_owned());
+                return Ok(Found::Mutable(MutableDocument { folder: Folder::Upstream(*dataset), name }));
+            }
             Spot::Group { member, node } => self.lookup_in_group(member, *node, name)?,
             Spot::Level { member, shown, level, node } => {
                 let numbering = shown.numberings.get(usize::from(level.0)).ok_or(Miss::Stale)?;
@@ -37,7 +46,11 @@ impl Tree {
 
     fn lookup_in_dataset(&self, dataset: DatasetId, name: &str) -> Result<Found, Miss> {
         if name == MutableDocument::METADATA {
-            return Ok(Found::Mutable(MutableDocument { dataset, name: MutableDocument::METADATA }));
+            let folder = Folder::Dataset(dataset);
+            return Ok(Found::Mutable(MutableDocument::of(folder, MutableDocument::METADATA)));
+        }
+        if name == MutableDocument::UPSTREAM {
+            return Ok(Found::Node(Inode::upstream(dataset), Attributes::DIRECTORY));
         }
         let StoreName { image, view, format } = StoreName::parse(name).map_err(|_| Miss::NotFound)?;
         let stem = format!("{image}{view}");

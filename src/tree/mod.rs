@@ -21,6 +21,7 @@ mod store;
 mod tests;
 mod views;
 
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -53,26 +54,53 @@ pub struct ImageId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ViewId(pub u32);
 
-/// A document whose content can change, so that each revision has an inode of its own, which is not given out here.
+/// A directory with documents that can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Folder {
+    /// The mountpoint.
+    Root,
+    /// A dataset's.
+    Dataset(DatasetId),
+    /// `upstream` of a dataset, which holds nothing else. Which documents are in it the tree does not know.
+    Upstream(DatasetId),
+}
+
+/// A document whose content can change, so that each revision has an inode of its own, which is not given out here.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MutableDocument {
-    /// The dataset in whose directory it is.
-    pub dataset: DatasetId,
+    /// The directory it is in.
+    pub folder: Folder,
     /// Its file name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
+}
+
+impl Folder {
+    /// The dataset that the directory belongs to.
+    pub fn dataset(self) -> Option<DatasetId> {
+        match self {
+            Folder::Root => None,
+            Folder::Dataset(dataset) | Folder::Upstream(dataset) => Some(dataset),
+        }
+    }
 }
 
 impl MutableDocument {
     /// File name of a dataset's consolidated record.
     pub const METADATA: &'static str = "metadata.json";
+    /// Name of the directory of the archive's documents.
+    pub const UPSTREAM: &'static str = "upstream";
+
+    fn of(folder: Folder, name: &'static str) -> Self {
+        MutableDocument { folder, name: Cow::Borrowed(name) }
+    }
 }
 
 /// What a name stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// Something that never changes.
     Node(Inode, Attributes),
-    /// A document with an inode for each revision.
+    /// A document with an inode for each revision; of [`Folder::Upstream`] there may be none of the name.
     Mutable(MutableDocument),
 }
 
@@ -89,7 +117,9 @@ pub enum Miss {
     #[error("not described yet")]
     NotDescribed(Vec<ImageId>),
     /// No more views that are not in the catalogue can be live.
-    #[error("too many views are in use")]
+    #[error(
+        "too many views are in use; those that the kernel still remembers go with `echo 2 > /proc/sys/vm/drop_caches`"
+    )]
     TooManyViews,
     /// The inode stands for nothing, or for a view that was forgotten.
     #[error("stale inode")]
@@ -214,12 +244,15 @@ impl Tree {
         self.images.dataset(dataset)
     }
 
-    /// The dataset whose directory is at `inode`, if one is.
-    pub fn dataset_at(&self, inode: Inode) -> Option<DatasetId> {
-        match inode.decode()? {
-            inode::Address::Dataset(dataset) => self.dataset(dataset).map(|_| dataset),
-            inode::Address::Root | inode::Address::InStore(_) => None,
-        }
+    /// The directory with documents that can change at `inode`, if one is.
+    pub fn folder_at(&self, inode: Inode) -> Option<Folder> {
+        let folder = match inode.decode()? {
+            inode::Address::Root => return Some(Folder::Root),
+            inode::Address::Dataset(dataset) => Folder::Dataset(dataset),
+            inode::Address::Upstream(dataset) => Folder::Upstream(dataset),
+            inode::Address::InStore(_) => return None,
+        };
+        folder.dataset().and_then(|dataset| self.dataset(dataset)).map(|_| folder)
     }
 
     /// The inode of a dataset's directory.

@@ -2,7 +2,7 @@
 
 use super::numbering::{GroupNode, LevelNode};
 use super::spot::{Member, Spot};
-use super::{Inode, Tree};
+use super::{Inode, MutableDocument, Tree};
 use crate::geometry::CellIndex;
 use crate::zarr::Format;
 
@@ -21,6 +21,10 @@ impl Tree {
             Spot::Root => ".".to_owned(),
             Spot::Dataset(dataset) => {
                 self.images.dataset(*dataset).map(|dataset| dataset.name.clone()).unwrap_or_default()
+            }
+            Spot::Upstream(dataset) => {
+                let name = self.images.dataset(*dataset).map(|dataset| dataset.name.as_str()).unwrap_or_default();
+                format!("{name}/{}", MutableDocument::UPSTREAM)
             }
             Spot::Group { member, node } => {
                 let group = self.group_path(member);

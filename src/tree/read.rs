@@ -58,6 +58,7 @@ impl Tree {
         match &spot {
             Spot::Root
             | Spot::Dataset(_)
+            | Spot::Upstream(_)
             | Spot::Group { node: GroupNode::Directory | GroupNode::Labels, .. }
             | Spot::Level {
                 node: LevelNode::Directory | LevelNode::Chunks | LevelNode::Slab(_) | LevelNode::Row(..),

@@ -22,6 +22,7 @@ pub(super) struct Member {
 pub(super) enum Spot {
     Root,
     Dataset(DatasetId),
+    Upstream(DatasetId),
     Group { member: Member, node: GroupNode },
     Level { member: Member, shown: Arc<Shown>, level: LevelIndex, node: LevelNode },
 }
@@ -56,6 +57,7 @@ impl Spot {
         match self {
             Spot::Root => Inode::ROOT,
             Spot::Dataset(dataset) => Inode::dataset(*dataset),
+            Spot::Upstream(dataset) => Inode::upstream(*dataset),
             Spot::Group { member, node } => member.group_inode(*node),
             Spot::Level { member, shown, level, node } => {
                 // The numbering exists: a spot of a level is only made for a level that exists.
@@ -71,6 +73,7 @@ impl Spot {
     pub fn parent(&self) -> Inode {
         let above = match self {
             Spot::Root | Spot::Dataset(_) => Spot::Root,
+            Spot::Upstream(dataset) => Spot::Dataset(*dataset),
             Spot::Group { member, node: GroupNode::Directory } if member.index == 0 => {
                 Spot::Dataset(member.store.dataset)
             }
@@ -105,6 +108,9 @@ impl Tree {
             Address::Root => Ok(Spot::Root),
             Address::Dataset(dataset) => {
                 self.images.dataset(dataset).map(|_| Spot::Dataset(dataset)).ok_or(Miss::Stale)
+            }
+            Address::Upstream(dataset) => {
+                self.images.dataset(dataset).map(|_| Spot::Upstream(dataset)).ok_or(Miss::Stale)
             }
             Address::InStore(address) => self.spot_in_store(address),
         }

@@ -1,19 +1,23 @@
-//! The documents of a dataset that change as more becomes known.
+//! The documents of a dataset and of the whole that change as more becomes known.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
+use serde_json::Value;
 
 use super::library::Known;
 use super::revisions::Revision;
-use super::{Attributes, Entry, Kind, Vfs};
-use crate::metadata::{ImageRecord, Knowledge, record};
-use crate::tree::{DatasetId, MutableDocument};
+use super::{Attributes, DirEntry, Entry, Kind, Vfs};
+use crate::metadata::{self, ImageRecord, Knowledge};
+use crate::tree::{DatasetId, Folder, MutableDocument};
 
 /// How long a look-up waits for images it began to open.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// `.` and `..`.
+const DOTS: u64 = 2;
 
 /// What `stat` says of a revision.
 pub(super) fn attributes(revision: &Revision) -> Attributes {
@@ -30,45 +34,127 @@ pub(super) fn attributes(revision: &Revision) -> Attributes {
 impl Vfs {
     /// Looks a document up: opens what is not open, waits a moment for what this began, and tells what is known.
     pub(super) async fn look_up_document(self: &Arc<Self>, document: MutableDocument) -> Entry {
-        let began = self.tree.images_of(document.dataset).filter_map(|image| {
+        let datasets = match document.folder {
+            // Says the same whatever is known.
+            Folder::Root if document.name == "metadata.schema.json" => Vec::new(),
+            Folder::Root => self.datasets(),
+            Folder::Dataset(dataset) | Folder::Upstream(dataset) => vec![dataset],
+        };
+        self.ask(&datasets, &self.path_of(&document)).await;
+        let attributes = self.current(document).map(|revision| {
+            self.revisions.looked_up(&revision);
+            attributes(&revision)
+        });
+        Entry { attributes, ttl: Duration::ZERO }
+    }
+
+    /// Opens the images of the datasets that are not open, and waits a moment for those that nobody else waits for.
+    pub(super) async fn ask(self: &Arc<Self>, datasets: &[DatasetId], path: &str) {
+        let images = datasets.iter().flat_map(|dataset| self.tree.images_of(*dataset));
+        let began = images.filter_map(|image| {
             let (began, opening) = self.library.open(image);
             began.then_some((image, opening))
         });
         let attempts = began.map(|(image, opening)| async move {
             if let Err(error) = opening.await {
                 let name = self.tree.image(image).map_or("", |info| info.image);
-                self.failed(&format!("{} (image {name})", self.path_of(document)), &error);
+                self.failed(&format!("{path} (image {name})"), &error);
             }
         });
         let attempts = join_all(attempts.collect::<Vec<_>>());
         // What takes longer goes on without anybody waiting, and the next look-up tells of it.
         let _ = tokio::time::timeout(PATIENCE, attempts).await;
-        let revision = self.current(document);
-        self.revisions.looked_up(revision.inode);
-        Entry { attributes: Some(attributes(&revision)), ttl: Duration::ZERO }
     }
 
-    /// The document as it is now, without waiting or asking anybody.
-    pub(super) fn current(&self, document: MutableDocument) -> Revision {
-        let mut bytes = serde_json::to_vec_pretty(&self.record(document.dataset)).unwrap_or_default();
-        bytes.push(b'\n');
-        self.revisions.publish(document.dataset, document.name, Bytes::from(bytes))
+    /// The document as it is now, without waiting or asking anybody; `None` where there is none of its name.
+    pub(super) fn current(&self, document: MutableDocument) -> Option<Revision> {
+        let bytes = match document.folder {
+            Folder::Upstream(dataset) => self.upstream(dataset).into_iter().find(|(name, _)| *name == document.name)?.1,
+            Folder::Dataset(dataset) => json(&self.record(dataset)),
+            Folder::Root => self.root_document(&document.name)?,
+        };
+        Some(self.revisions.publish(document, bytes))
     }
 
-    fn path_of(&self, document: MutableDocument) -> String {
-        let dataset = self.tree.dataset(document.dataset).map_or("", |dataset| dataset.name.as_str());
-        format!("{dataset}/{}", document.name)
+    fn root_document(&self, name: &str) -> Option<Bytes> {
+        if name == "metadata.schema.json" {
+            return Some(json(&metadata::schema()));
+        }
+        let records: Vec<Value> = self.datasets().into_iter().map(|dataset| (*self.record(dataset)).clone()).collect();
+        Some(match name {
+            "metadata.json" => json(&Value::Array(records)),
+            "metadata.csv" => metadata::csv(&records).into(),
+            "correspondence.csv" => metadata::correspondence(&records).into(),
+            "README.md" => metadata::readme(&records).into(),
+            _ => return None,
+        })
     }
 
-    fn record(&self, id: DatasetId) -> serde_json::Value {
-        let Some(dataset) = self.tree.dataset(id) else { return serde_json::Value::Null };
+    /// The archive's documents of a dataset with their names, as far as they are known.
+    fn upstream(&self, dataset: DatasetId) -> Vec<(String, Bytes)> {
+        let mut found = Vec::new();
+        for image in self.tree.images_of(dataset) {
+            let (Some(info), Some(opened)) = (self.tree.image(image), self.library.opened(image)) else { continue };
+            let named = opened
+                .documents
+                .iter()
+                .map(|document| (metadata::document_name(info.image, info.label, document), document.bytes.clone()));
+            found.extend(named);
+        }
+        found
+    }
+
+    /// The entries of `upstream` from a cookie on.
+    pub(super) fn upstream_entries(&self, dataset: DatasetId, cookie: u64) -> Vec<DirEntry> {
+        let documents = self.upstream(dataset).into_iter().zip(DOTS..).skip_while(|(_, place)| *place < cookie);
+        let entries = documents.filter_map(|((name, bytes), place)| {
+            let document = MutableDocument { folder: Folder::Upstream(dataset), name: name.clone().into() };
+            let attributes = attributes(&self.revisions.publish(document, bytes));
+            Some(DirEntry { name, attributes, ttl: Duration::ZERO, next_cookie: place.checked_add(1)? })
+        });
+        entries.collect()
+    }
+
+    fn datasets(&self) -> Vec<DatasetId> {
+        (0..).map(DatasetId).take_while(|dataset| self.tree.dataset(*dataset).is_some()).collect()
+    }
+
+    fn path_of(&self, document: &MutableDocument) -> String {
+        let dataset = document.folder.dataset().and_then(|dataset| self.tree.dataset(dataset));
+        let folder = match (document.folder, dataset) {
+            (Folder::Upstream(_), Some(dataset)) => format!("{}/{}/", dataset.name, MutableDocument::UPSTREAM),
+            (_, Some(dataset)) => format!("{}/", dataset.name),
+            (_, None) => String::new(),
+        };
+        format!("{folder}{}", document.name)
+    }
+
+    /// The record of a dataset, made anew when something else is known than before.
+    fn record(&self, id: DatasetId) -> Arc<Value> {
+        let generation = self.library.generation();
+        if let Some((of, record)) = self.records.lock().get(&id)
+            && *of == generation
+        {
+            return record.clone();
+        }
+        let record = Arc::new(self.make_record(id));
+        self.records.lock().insert(id, (generation, record.clone()));
+        record
+    }
+
+    fn make_record(&self, id: DatasetId) -> Value {
+        let Some(dataset) = self.tree.dataset(id) else { return Value::Null };
         let known: Vec<_> = self.tree.images_of(id).map(|image| (image, self.library.known(image))).collect();
         let images: Vec<ImageRecord<'_>> = known
             .iter()
             .filter_map(|(image, known)| {
                 let info = self.tree.image(*image)?;
                 let knowledge = match known {
-                    Known::Open(opened) => Knowledge::Described { pyramid: &opened.pyramid, origin: &opened.origin },
+                    Known::Open(opened) => Knowledge::Described {
+                        pyramid: &opened.pyramid,
+                        origin: &opened.origin,
+                        documents: &opened.documents,
+                    },
                     Known::Nothing => Knowledge::Missing("nobody has asked the source yet".into()),
                     Known::Opening => Knowledge::Missing("the source has not answered yet".into()),
                     Known::Failed(error) => Knowledge::Missing(error.to_string()),
@@ -76,6 +162,12 @@ impl Vfs {
                 Some(ImageRecord { image: info.image, label: info.label, spec: info.source, knowledge })
             })
             .collect();
-        record(dataset, &images)
+        metadata::record(dataset, &images)
     }
+}
+
+fn json(value: &Value) -> Bytes {
+    let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes.into()
 }

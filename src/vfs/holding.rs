@@ -16,7 +16,7 @@ use super::Errno;
 use super::library::FAILURE_REMEMBERED;
 use super::reading::slice;
 use crate::cache::Held;
-use crate::volume::ChunkKey;
+use crate::tree::Inode;
 
 /// How long after its last read a chunk is held.
 const HELD: Duration = Duration::from_secs(5);
@@ -28,26 +28,26 @@ struct Reading {
     last: Instant,
 }
 
-/// What was read or failed lately.
+/// What was read or failed lately, by file: a chunk that two stores show is read in pieces in each.
 #[derive(Default)]
 pub(super) struct Holding {
-    reading: Mutex<HashMap<ChunkKey, Reading>>,
-    failed: Mutex<HashMap<ChunkKey, (Errno, Instant)>>,
+    reading: Mutex<HashMap<Inode, Reading>>,
+    failed: Mutex<HashMap<Inode, (Errno, Instant)>>,
 }
 
 impl Holding {
     /// The chunk, if it is held.
-    pub(super) fn get(&self, key: &ChunkKey) -> Option<Arc<Held>> {
-        self.reading.lock().get(key).map(|reading| reading.chunk.clone())
+    pub(super) fn get(&self, inode: Inode) -> Option<Arc<Held>> {
+        self.reading.lock().get(&inode).map(|reading| reading.chunk.clone())
     }
 
     /// The error of a read that failed a moment ago.
-    pub(super) fn failure(&self, key: &ChunkKey) -> Option<Errno> {
+    pub(super) fn failure(&self, inode: Inode) -> Option<Errno> {
         let mut failed = self.failed.lock();
-        match failed.get(key) {
+        match failed.get(&inode) {
             Some((errno, when)) if when.elapsed() < FAILURE_REMEMBERED => Some(*errno),
             Some(_) => {
-                failed.remove(key);
+                failed.remove(&inode);
                 None
             }
             None => None,
@@ -55,34 +55,36 @@ impl Holding {
     }
 
     /// Remembers an error for a moment; says whether it is news.
-    pub(super) fn fail(&self, key: ChunkKey, errno: Errno) -> bool {
-        let old = self.failed.lock().insert(key, (errno, Instant::now()));
+    pub(super) fn fail(&self, inode: Inode, errno: Errno) -> bool {
+        let old = self.failed.lock().insert(inode, (errno, Instant::now()));
         old.is_none_or(|(_, when)| when.elapsed() >= FAILURE_REMEMBERED)
     }
 
     /// Up to `size` bytes of a chunk from `offset`, which count as answered.
-    pub(super) fn answer(&self, key: ChunkKey, chunk: &Arc<Held>, offset: u64, size: u32) -> Bytes {
+    pub(super) fn answer(&self, inode: Inode, chunk: &Arc<Held>, offset: u64, size: u32) -> Bytes {
         let bytes = slice(&chunk.data, offset, size);
         let start = offset.min(chunk.data.len() as u64);
-        self.mark(key, chunk, start, start + bytes.len() as u64);
+        self.mark(inode, chunk, start, start + bytes.len() as u64);
         bytes
     }
 
-    fn mark(&self, key: ChunkKey, chunk: &Arc<Held>, start: u64, end: u64) {
+    fn mark(&self, inode: Inode, chunk: &Arc<Held>, start: u64, end: u64) {
         let mut reading = self.reading.lock();
         let length = chunk.data.len() as u64;
-        if start == 0 && end == length && !reading.contains_key(&key) {
+        if start == 0 && end == length && !reading.contains_key(&inode) {
             return;
         }
-        let entry = reading.entry(key).or_insert_with(|| Reading {
+        let entry = reading.entry(inode).or_insert_with(|| Reading {
             chunk: chunk.clone(),
             answered: Vec::new(),
             last: Instant::now(),
         });
-        entry.last = Instant::now();
-        mark(&mut entry.answered, start, end);
+        // Bytes that are read again and again must not hold the others for ever.
+        if mark(&mut entry.answered, start, end) {
+            entry.last = Instant::now();
+        }
         if entry.answered == [(0, length)] {
-            reading.remove(&key);
+            reading.remove(&inode);
         }
     }
 
@@ -93,10 +95,10 @@ impl Holding {
     }
 }
 
-/// Adds `start..end` to sorted disjoint ranges.
-fn mark(ranges: &mut Vec<(u64, u64)>, start: u64, end: u64) {
-    if start >= end {
-        return;
+/// Adds `start..end` to sorted disjoint ranges that do not touch; says whether anything in it is new.
+fn mark(ranges: &mut Vec<(u64, u64)>, start: u64, end: u64) -> bool {
+    if start >= end || ranges.iter().any(|&(first, last)| first <= start && end <= last) {
+        return false;
     }
     let (mut start, mut end) = (start, end);
     ranges.retain(|&(first, last)| {
@@ -109,23 +111,15 @@ fn mark(ranges: &mut Vec<(u64, u64)>, start: u64, end: u64) {
     });
     let at = ranges.partition_point(|&(first, _)| first < start);
     ranges.insert(at, (start, end));
+    true
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cache::Pool;
-    use crate::geometry::{LevelIndex, Region, Shape};
-    use crate::volume::ChunkGeometry;
 
-    const KEY: ChunkKey = ChunkKey {
-        image: 1,
-        geometry: ChunkGeometry {
-            level: LevelIndex(0),
-            region: Region { start: [0; 3], end: [1; 3] },
-            chunk: Shape([1; 3]),
-        },
-    };
+    const KEY: Inode = Inode::new(7);
 
     async fn chunk(bytes: usize) -> Arc<Held> {
         let pool = Pool::<u8>::new(1 << 20);
@@ -136,18 +130,18 @@ mod tests {
     async fn a_chunk_is_held_until_each_byte_was_answered_once() {
         let (holding, chunk) = (Holding::default(), chunk(100).await);
         holding.answer(KEY, &chunk, 50, 50);
-        assert!(holding.get(&KEY).is_some());
+        assert!(holding.get(KEY).is_some());
         holding.answer(KEY, &chunk, 50, 50);
-        assert!(holding.get(&KEY).is_some());
+        assert!(holding.get(KEY).is_some());
         holding.answer(KEY, &chunk, 0, 50);
-        assert!(holding.get(&KEY).is_none());
+        assert!(holding.get(KEY).is_none());
     }
 
     #[tokio::test]
     async fn a_chunk_answered_at_once_is_not_held() {
         let (holding, chunk) = (Holding::default(), chunk(100).await);
         holding.answer(KEY, &chunk, 0, 100);
-        assert!(holding.get(&KEY).is_none());
+        assert!(holding.get(KEY).is_none());
     }
 
     #[test]
@@ -155,14 +149,15 @@ mod tests {
         let holding = Holding::default();
         assert!(holding.fail(KEY, Errno::IO));
         assert!(!holding.fail(KEY, Errno::IO));
-        assert_eq!(holding.failure(&KEY), Some(Errno::IO));
+        assert_eq!(holding.failure(KEY), Some(Errno::IO));
         holding.failed.lock().get_mut(&KEY).unwrap().1 = Instant::now() - FAILURE_REMEMBERED;
-        assert_eq!(holding.failure(&KEY), None);
+        assert_eq!(holding.failure(KEY), None);
     }
 
     #[test]
     fn answered_ranges_melt_together() {
         let mut ranges = Vec::new();
+        assert!(mark(&mut ranges, 12, 14) && !mark(&mut ranges, 12, 13));
         for (start, end) in [(10, 20), (30, 40), (5, 5), (0, 5), (18, 31), (5, 10)] {
             mark(&mut ranges, start, end);
         }

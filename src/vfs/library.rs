@@ -1,6 +1,8 @@
 //! The images of a mount, each opened when it is first touched.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
@@ -10,6 +12,7 @@ use futures::future::{BoxFuture, Shared};
 
 use crate::archive;
 use crate::catalog::SourceSpec;
+use crate::document::Document;
 use crate::remote::Remote;
 use crate::tree::{ImageId, Tree};
 use crate::volume::{Blocks, Image, Pyramid, VolumeError};
@@ -24,6 +27,8 @@ pub(super) struct Opened {
     pub(super) pyramid: Arc<Pyramid>,
     /// Where its voxels come from, as resolved.
     pub(super) origin: Arc<str>,
+    /// What archive and source said.
+    pub(super) documents: Arc<[Document]>,
     /// When it was opened.
     pub(super) when: SystemTime,
 }
@@ -50,6 +55,8 @@ pub(super) struct Library {
     blocks: Arc<Blocks>,
     tree: Arc<Tree>,
     slots: Vec<Slot>,
+    /// Counts the changes of what is known.
+    changes: AtomicU64,
 }
 
 /// What is known of an image without waiting.
@@ -74,7 +81,12 @@ impl Library {
     ) -> Arc<Self> {
         let slots =
             images.into_iter().map(|(name, spec)| Slot { name, spec, state: Mutex::new(State::Closed) }).collect();
-        Arc::new(Library { remote, blocks, tree, slots })
+        Arc::new(Library { remote, blocks, tree, slots, changes: AtomicU64::new(0) })
+    }
+
+    /// A number that is another one whenever more or something else is known than before.
+    pub(super) fn generation(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// The image where it is open.
@@ -115,28 +127,33 @@ impl Library {
         let this = self.clone();
         // A task of its own, so that it ends even if nobody waits for it any more.
         let task = tokio::spawn(async move {
-            let result = this.attempt(id).await;
+            // A panic is a failed attempt like any other, or the image would stay as if it were being opened.
+            let attempt = AssertUnwindSafe(this.attempt(id)).catch_unwind().await;
+            let result = attempt.unwrap_or(Err(VolumeError::Lost));
             if let Some(slot) = this.slots.get(id.0 as usize) {
                 *slot.state.lock() = match &result {
                     Ok(opened) => State::Open(opened.clone()),
                     Err(error) => State::Failed(error.clone(), Instant::now()),
                 };
+                this.changes.fetch_add(1, Ordering::AcqRel);
             }
             result
         });
         let opening = task.map(|joined| joined.unwrap_or(Err(VolumeError::Lost))).boxed().shared();
         *state = State::Opening(opening.clone());
+        self.changes.fetch_add(1, Ordering::AcqRel);
         (true, opening.boxed())
     }
 
     async fn attempt(&self, id: ImageId) -> Result<Opened, VolumeError> {
         let Some(slot) = self.slots.get(id.0 as usize) else { return Err(VolumeError::Lost) };
         let archived = archive::open(&self.remote, &slot.spec).await?;
-        let image = Arc::new(Image { number: id.0, source: archived.source });
+        let image = Arc::new(Image::new(id.0, archived.source, &self.blocks));
         let pyramid = Arc::new(image.pyramid(&self.blocks, &slot.spec, archived.voxel_size, &slot.name).await?);
         self.tree
             .describe(id, pyramid.clone())
             .map_err(|error| VolumeError::Unsuitable(format!("{}: {error}", slot.name)))?;
-        Ok(Opened { image, pyramid, origin: archived.location.to_string().into(), when: SystemTime::now() })
+        let (origin, documents) = (archived.location.to_string().into(), archived.documents.into());
+        Ok(Opened { image, pyramid, origin, documents, when: SystemTime::now() })
     }
 }

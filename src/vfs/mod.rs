@@ -12,12 +12,15 @@ mod library;
 mod reading;
 mod revisions;
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::FutureExt;
+use futures::future::{BoxFuture, try_join_all};
+use parking_lot::Mutex;
 
 pub use answer::{Attributes, DirEntry, Entry, Kind, Reply, Statfs};
 pub use errno::Errno;
@@ -25,11 +28,15 @@ pub use errno::Errno;
 use crate::catalog::Catalog;
 use crate::remote::Remote;
 use crate::stats::Stats;
-use crate::tree::{DatasetId, Found, ImageId, Inode, Miss, Tree, TreeError};
-use crate::volume::{Blocks, Chunks};
+use crate::tree::{DatasetId, Folder, Found, ImageId, Inode, Miss, Tree, TreeError};
+use crate::volume::{Blocks, Chunks, VolumeError};
 use holding::Holding;
-use library::Library;
+use library::{Library, Opened};
 use revisions::Revisions;
+
+/// How much longer a look-up waits than the timeout, so that an attempt whose origin fell silent a little later ends
+/// first and says why.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How long the kernel may keep what never changes.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -48,6 +55,7 @@ pub struct Vfs {
     chunks: Arc<Chunks>,
     holding: Holding,
     revisions: Revisions,
+    records: Mutex<HashMap<DatasetId, (u64, Arc<serde_json::Value>)>>,
     stats: Arc<Stats>,
     memory: u64,
     timeout: Duration,
@@ -78,6 +86,7 @@ impl Vfs {
             chunks,
             holding: Holding::default(),
             revisions: Revisions::default(),
+            records: Mutex::default(),
             stats,
             memory,
             timeout,
@@ -137,6 +146,16 @@ impl Vfs {
     /// Entries of a directory after `cookie`, which is 0 or a [`DirEntry::next_cookie`]; none at its end.
     pub fn readdir(self: &Arc<Self>, inode: u64, cookie: u64) -> Reply<Vec<DirEntry>> {
         let inode = Inode::new(inode);
+        if let (Some(Folder::Upstream(dataset)), 0) = (self.tree.folder_at(inode), cookie) {
+            let this = self.clone();
+            return Reply::Pending(
+                async move {
+                    this.ask(&[dataset], &this.tree.path(inode)).await;
+                    this.entries(inode, cookie).map_err(|miss| this.missed(&this.tree.path(inode), &miss))
+                }
+                .boxed(),
+            );
+        }
         self.described(move |vfs| vfs.tree.path(inode), move |vfs| vfs.entries(inode, cookie))
     }
 
@@ -149,7 +168,7 @@ impl Vfs {
     pub fn looked_up(&self, inode: u64) {
         let inode = Inode::new(inode);
         match inode.as_revision() {
-            Some(_) => self.revisions.looked_up(inode),
+            Some(_) => self.revisions.listed(inode),
             None => self.tree.remember(inode),
         }
     }
@@ -177,35 +196,45 @@ impl Vfs {
     }
 
     fn attributes(&self, inode: Inode, attributes: crate::tree::Attributes) -> Attributes {
-        let dataset = self.tree.dataset_at(inode);
-        let changed = dataset.and_then(|dataset| self.changed(dataset));
+        let folder = self.tree.folder_at(inode);
+        let changed = folder.and_then(|folder| self.changed(folder));
         Attributes {
             inode: inode.get(),
             size: attributes.size,
             kind: attributes.kind,
             nlink: attributes.nlink,
             mtime: changed.unwrap_or(SystemTime::UNIX_EPOCH + UNCHANGING),
-            ttl: if dataset.is_some() { Duration::ZERO } else { FOREVER },
+            ttl: if folder.is_some() { Duration::ZERO } else { FOREVER },
         }
     }
 
-    /// When a dataset's directory last changed: one of its documents did, or an image was opened and so it is known
-    /// which of its stores are listed.
-    fn changed(&self, dataset: DatasetId) -> Option<SystemTime> {
-        let opened = self.tree.images_of(dataset).filter_map(|image| Some(self.library.opened(image)?.when)).max();
-        opened.max(self.revisions.modified(dataset))
+    /// When a directory last changed: one of its documents did, or an image was opened and so it is known which of its
+    /// stores and documents are listed.
+    fn changed(&self, folder: Folder) -> Option<SystemTime> {
+        let images = folder.dataset().into_iter().flat_map(|dataset| self.tree.images_of(dataset));
+        let opened = images.filter_map(|image| Some(self.library.opened(image)?.when)).max();
+        opened.max(self.revisions.modified(folder))
     }
 
     fn entries(&self, inode: Inode, cookie: u64) -> Result<Vec<DirEntry>, Miss> {
         let listing = self.tree.list(inode, cookie)?;
-        let entries = listing.take(LISTED_AT_ONCE).map(|entry| {
+        let mut last = cookie;
+        let mut entries = Vec::new();
+        for entry in listing.take(LISTED_AT_ONCE) {
+            last = entry.next_cookie;
             let (attributes, ttl) = match entry.found {
                 Found::Node(inode, attributes) => (self.attributes(inode, attributes), FOREVER),
-                Found::Mutable(document) => (documents::attributes(&self.current(document)), Duration::ZERO),
+                Found::Mutable(document) => match self.current(document) {
+                    Some(revision) => (documents::attributes(&revision), Duration::ZERO),
+                    None => continue,
+                },
             };
-            DirEntry { name: entry.name.into_owned(), attributes, ttl, next_cookie: entry.next_cookie }
-        });
-        Ok(entries.collect())
+            entries.push(DirEntry { name: entry.name.into_owned(), attributes, ttl, next_cookie: entry.next_cookie });
+        }
+        if let Some(Folder::Upstream(dataset)) = self.tree.folder_at(inode) {
+            entries.extend(self.upstream_entries(dataset, last));
+        }
+        Ok(entries)
     }
 
     /// Answers by the tree, after opening the images that the answer depends on.
@@ -223,9 +252,7 @@ impl Vfs {
             async move {
                 let path = path(&this);
                 while let Miss::NotDescribed(images) = &miss {
-                    for &image in images {
-                        this.open(image, &path).await?;
-                    }
+                    this.open(images, &path).await?;
                     miss = match answer(&this) {
                         Ok(value) => return Ok(value),
                         // Opened and still not described cannot be; it must not become a loop.
@@ -239,24 +266,38 @@ impl Vfs {
         )
     }
 
-    /// Opens an image for an operation on `path`.
-    async fn open(&self, image: ImageId, path: &str) -> Result<(), Errno> {
-        let (began, opening) = self.library.open(image);
-        match tokio::time::timeout(self.timeout, opening).await {
+    /// Opens images for an operation on `path`, all at once.
+    async fn open(self: &Arc<Self>, images: &[ImageId], path: &str) -> Result<(), Errno> {
+        let openings = images.iter().map(|&image| self.begin(image, || path.to_owned()).1);
+        match tokio::time::timeout(self.timeout + GRACE, try_join_all(openings)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => {
-                let errno = Errno::from(&error);
-                // Of those who waited for the same attempt one writes the line.
-                if began {
-                    self.failed(path, &error);
-                }
-                Err(errno)
-            }
+            Ok(Err(error)) => Err(Errno::from(&error)),
             Err(_) => {
                 self.failed(path, &format_args!("its image is still not open after {} s", self.timeout.as_secs_f64()));
                 Err(Errno::IO)
             }
         }
+    }
+
+    /// Opens an image, or joins who does; says whether it was not being opened before. A failure gets one line in the
+    /// log, with the path for which the attempt was begun, however many wait for it and whether or not they still do.
+    fn begin(
+        self: &Arc<Self>,
+        image: ImageId,
+        path: impl FnOnce() -> String,
+    ) -> (bool, BoxFuture<'static, Result<Opened, VolumeError>>) {
+        let (began, opening) = self.library.open(image);
+        if !began {
+            return (false, opening);
+        }
+        let (this, path, opening) = (self.clone(), path(), opening.shared());
+        let waiting = opening.clone();
+        tokio::spawn(async move {
+            if let Err(error) = waiting.await {
+                this.failed(&path, &error);
+            }
+        });
+        (true, opening.boxed())
     }
 
     /// The error number of a miss; what is not simply absent gets a line in the log.

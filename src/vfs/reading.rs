@@ -7,7 +7,7 @@ use futures::FutureExt;
 
 use super::{Errno, Reply, Vfs};
 use crate::tree::{ChunkRef, Inode, Node};
-use crate::volume::{ChunkGeometry, ChunkKey, VolumeError};
+use crate::volume::{ChunkGeometry, ChunkKey};
 
 /// Up to `size` bytes of a file from `offset`.
 pub(super) fn read(vfs: &Arc<Vfs>, inode: Inode, offset: u64, size: u32) -> Reply<Bytes> {
@@ -43,28 +43,27 @@ fn read_node(vfs: &Arc<Vfs>, inode: Inode, node: Node, offset: u64, size: u32) -
 
 /// Part of a chunk, once all of it is there.
 fn read_chunk(vfs: &Arc<Vfs>, inode: Inode, chunk: &ChunkRef, offset: u64, size: u32) -> Reply<Bytes> {
+    let Some(opened) = vfs.library.opened(chunk.image) else {
+        // Its path was found, so the image is open.
+        return Reply::Ready(Err(Errno::STALE));
+    };
     let geometry = ChunkGeometry { level: chunk.level, region: chunk.region, chunk: chunk.shape };
     let key = ChunkKey { image: chunk.image.0, geometry };
-    if let Some(held) = vfs.holding.get(&key).or_else(|| vfs.chunks.cached(&key)) {
-        return Reply::Ready(Ok(vfs.holding.answer(key, &held, offset, size)));
+    if let Some(held) = vfs.holding.get(inode).or_else(|| vfs.chunks.cached(&opened.image, &key)) {
+        return Reply::Ready(Ok(vfs.holding.answer(inode, &held, offset, size)));
     }
-    if let Some(errno) = vfs.holding.failure(&key) {
+    if let Some(errno) = vfs.holding.failure(inode) {
         return Reply::Ready(Err(errno));
     }
-    let (this, image) = (vfs.clone(), chunk.image);
+    let this = vfs.clone();
     Reply::Pending(
         async move {
-            let read = async {
-                // Its path was found, so the image is open.
-                let opened = this.library.opened(image).ok_or(VolumeError::Lost)?;
-                this.chunks.read(&opened.image, key).await
-            };
-            match read.await {
-                Ok(held) => Ok(this.holding.answer(key, &held, offset, size)),
+            match this.chunks.read(&opened.image, key).await {
+                Ok(held) => Ok(this.holding.answer(inode, &held, offset, size)),
                 Err(error) => {
                     let errno = Errno::from(&error);
                     // The kernel's other pieces of the same read fail with it and are not failures of their own.
-                    if this.holding.fail(key, errno) {
+                    if this.holding.fail(inode, errno) {
                         this.failed(&this.tree.path(inode), &error);
                     }
                     Err(errno)

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use bytes::Bytes;
 
-use crate::tree::{DatasetId, Inode};
+use crate::tree::{Folder, Inode, MutableDocument};
 
 /// One revision of one document.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub(super) struct Revision {
 #[derive(Default)]
 struct State {
     next: u64,
-    latest: HashMap<(DatasetId, &'static str), Revision>,
+    latest: HashMap<MutableDocument, Revision>,
     /// What the kernel knows, with the number of its look-ups.
     live: HashMap<Inode, (Revision, u64)>,
 }
@@ -35,23 +35,23 @@ pub(super) struct Revisions {
 
 impl Revisions {
     /// The latest revision, which is a new one where `bytes` differ from the last.
-    pub(super) fn publish(&self, dataset: DatasetId, name: &'static str, bytes: Bytes) -> Revision {
+    pub(super) fn publish(&self, document: MutableDocument, bytes: Bytes) -> Revision {
         let mut state = self.state.lock();
-        if let Some(latest) = state.latest.get(&(dataset, name))
+        if let Some(latest) = state.latest.get(&document)
             && latest.bytes == bytes
         {
             return latest.clone();
         }
         let revision = Revision { inode: Inode::revision(state.next), bytes, modified: SystemTime::now() };
         state.next += 1;
-        state.latest.insert((dataset, name), revision.clone());
+        state.latest.insert(document, revision.clone());
         revision
     }
 
-    /// When a document of the dataset last changed.
-    pub(super) fn modified(&self, dataset: DatasetId) -> Option<SystemTime> {
+    /// When a document of the directory last changed.
+    pub(super) fn modified(&self, folder: Folder) -> Option<SystemTime> {
         let state = self.state.lock();
-        state.latest.iter().filter(|((of, _), _)| *of == dataset).map(|(_, revision)| revision.modified).max()
+        state.latest.iter().filter(|(of, _)| of.folder == folder).map(|(_, revision)| revision.modified).max()
     }
 
     /// The revision at an inode.
@@ -61,13 +61,16 @@ impl Revisions {
         live.or_else(|| state.latest.values().find(|revision| revision.inode == inode)).cloned()
     }
 
-    /// Counts a look-up by the kernel.
-    pub(super) fn looked_up(&self, inode: Inode) {
+    /// Counts a look-up of a revision by the kernel.
+    pub(super) fn looked_up(&self, revision: &Revision) {
         let mut state = self.state.lock();
-        if let Some((_, lookups)) = state.live.get_mut(&inode) {
-            *lookups += 1;
-        } else if let Some(revision) = state.latest.values().find(|revision| revision.inode == inode).cloned() {
-            state.live.insert(inode, (revision, 1));
+        state.live.entry(revision.inode).or_insert_with(|| (revision.clone(), 0)).1 += 1;
+    }
+
+    /// Counts a look-up of the revision at an inode by a listing.
+    pub(super) fn listed(&self, inode: Inode) {
+        if let Some(revision) = self.get(inode) {
+            self.looked_up(&revision);
         }
     }
 
@@ -90,10 +93,10 @@ mod tests {
     #[test]
     fn an_old_revision_stays_whole_until_it_is_forgotten() {
         let revisions = Revisions::default();
-        let dataset = DatasetId(0);
-        let old = revisions.publish(dataset, "metadata.json", Bytes::from_static(b"old"));
-        revisions.looked_up(old.inode);
-        let new = revisions.publish(dataset, "metadata.json", Bytes::from_static(b"new"));
+        let document = MutableDocument { folder: Folder::Root, name: "metadata.json".into() };
+        let old = revisions.publish(document.clone(), Bytes::from_static(b"old"));
+        revisions.looked_up(&old);
+        let new = revisions.publish(document.clone(), Bytes::from_static(b"new"));
         assert_ne!(old.inode, new.inode);
         assert_eq!(revisions.get(old.inode).unwrap().bytes, "old");
         revisions.forget(old.inode, 1);
@@ -104,8 +107,9 @@ mod tests {
     #[test]
     fn equal_bytes_are_no_new_revision() {
         let revisions = Revisions::default();
-        let one = revisions.publish(DatasetId(1), "metadata.json", Bytes::from_static(b"{}"));
-        let two = revisions.publish(DatasetId(1), "metadata.json", Bytes::from_static(b"{}"));
+        let document = MutableDocument { folder: Folder::Root, name: "metadata.csv".into() };
+        let one = revisions.publish(document.clone(), Bytes::from_static(b"{}"));
+        let two = revisions.publish(document.clone(), Bytes::from_static(b"{}"));
         assert_eq!(one.inode, two.inode);
     }
 }

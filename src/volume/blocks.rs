@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 
+use super::groups::Groups;
 use super::image::Image;
 use super::{VolumeError, fetch};
 use crate::cache::{Boarding, Flights, Held, Pool, Worker};
@@ -38,6 +41,9 @@ pub(super) type BlockWorker = Worker<BlockKey, Result<Voxels, VolumeError>>;
 pub struct Blocks {
     pub(super) pool: Pool<BlockKey>,
     pub(super) decoding: Semaphore,
+    /// Taken first by blocks that nobody asked for, so that few of them stand before those that are waited for.
+    pub(super) decoding_ahead: Semaphore,
+    pub(super) groups: Groups,
     flights: Arc<Flights<BlockKey, Result<Voxels, VolumeError>>>,
     stats: Arc<Stats>,
 }
@@ -46,7 +52,19 @@ impl Blocks {
     /// Keeps at most `limit` bytes of blocks and of requests for them.
     pub fn new(limit: u64, stats: Arc<Stats>) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Arc::new(Blocks { pool: Pool::new(limit), decoding: Semaphore::new(cores), flights: Flights::new(), stats })
+        Arc::new(Blocks {
+            pool: Pool::new(limit),
+            decoding: Semaphore::new(cores),
+            decoding_ahead: Semaphore::new(cores),
+            groups: Groups::default(),
+            flights: Flights::new(),
+            stats,
+        })
+    }
+
+    /// Bytes that may be in use.
+    pub fn limit(&self) -> u64 {
+        self.pool.limit()
     }
 
     /// Bytes in use.
@@ -76,19 +94,59 @@ impl Blocks {
                     (None, Some(ticket))
                 }
             };
+            let (this, image) = (self.clone(), image.clone());
             results.push(async move {
                 let result = match (ready, ticket) {
                     (Some(result), _) => result,
                     (None, Some(ticket)) => ticket.await.unwrap_or(Err(VolumeError::Lost)),
                     (None, None) => Err(VolumeError::Lost),
                 };
-                (index, result)
+                match result {
+                    Err(VolumeError::GivenUp) => (index, this.again(&image, level, index).await),
+                    result => (index, result),
+                }
             });
         }
         if !workers.is_empty() {
-            tokio::spawn(fetch::fetch(self.clone(), image.clone(), workers));
+            tokio::spawn(fetch::fetch(self.clone(), image.clone(), level, workers));
         }
         results
+    }
+
+    /// Asks for a block whose fetching ahead was given up.
+    fn again<'a>(
+        self: &'a Arc<Self>,
+        image: &'a Arc<Image>,
+        level: LevelIndex,
+        index: CellIndex,
+    ) -> BoxFuture<'a, Result<Voxels, VolumeError>> {
+        Box::pin(async move {
+            let result = self.request(image, level, vec![index]).next().await;
+            result.map_or(Err(VolumeError::Lost), |(_, result)| result)
+        })
+    }
+
+    /// The work for those of `wanted` that are neither in memory nor under way.
+    pub(super) fn ahead(
+        self: &Arc<Self>,
+        image: &Image,
+        level: LevelIndex,
+        wanted: impl IntoIterator<Item = CellIndex>,
+    ) -> Vec<BlockWorker> {
+        let board = |index| {
+            let key = BlockKey { image: image.number, level, index };
+            // Looking must not make a block the most recently used: nobody wants it yet.
+            match self.flights.board(&key, || self.pool.holds(&key).then_some(Err(VolumeError::GivenUp))) {
+                Boarding::First(worker, _) => Some(worker),
+                Boarding::Ready(_) | Boarding::Waiting(_) => None,
+            }
+        };
+        wanted.into_iter().filter_map(board).collect()
+    }
+
+    /// The voxels of a block that is in memory and not absent at the origin.
+    pub(super) fn present(&self, key: &BlockKey) -> Option<Arc<Held>> {
+        self.pool.get(key).filter(|held| !held.data.is_empty())
     }
 
     fn cached(&self, key: &BlockKey) -> Option<Result<Voxels, VolumeError>> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 
 use super::VolumeError;
-use super::blocks::{Blocks, Voxels};
+use super::blocks::{BlockKey, Blocks, Voxels};
 use super::copy::{Placed, copy_shared, fill};
 use super::image::Image;
 use crate::cache::{Boarding, Flights, Held, Pool};
@@ -58,8 +58,11 @@ impl Chunks {
     }
 
     /// The chunk where it is in memory.
-    pub fn cached(&self, key: &ChunkKey) -> Option<Arc<Held>> {
-        let held = self.pool.get(key)?;
+    pub fn cached(&self, image: &Image, key: &ChunkKey) -> Option<Arc<Held>> {
+        let held = match whole_block(image, &key.geometry) {
+            Some(block) => self.blocks.present(&block)?,
+            None => self.pool.get(key)?,
+        };
         self.stats.chunk(true);
         Some(held)
     }
@@ -89,11 +92,9 @@ impl Chunks {
         let Some(grid) = description.levels.get(level.0 as usize).map(|level| level.grid) else {
             return Err(VolumeError::Unsuitable(format!("there is no level {level}")));
         };
-        let mut cells = grid.cells_in(&region).peekable();
-        let whole_block = region.shape() == chunk && cells.peek().is_some_and(|&first| grid.region(first) == region);
-        if whole_block
-            && let Some(first) = cells.peek().copied()
-            && let Some((_, result)) = self.blocks.request(image, level, vec![first]).next().await
+        let mut cells = grid.cells_in(&region);
+        if let Some(block) = whole_block(image, &key.geometry)
+            && let Some((_, result)) = self.blocks.request(image, level, vec![block.index]).next().await
             && let Voxels::Present(held) = result?
         {
             // The block is the chunk, and the cache of blocks keeps it.
@@ -134,4 +135,13 @@ impl Chunks {
         self.pool.insert(key, held.clone());
         Ok(held)
     }
+}
+
+/// The native block that is exactly this chunk, if one is.
+fn whole_block(image: &Image, geometry: &ChunkGeometry) -> Option<BlockKey> {
+    let ChunkGeometry { level, region, chunk } = *geometry;
+    let grid = image.source.description().levels.get(usize::from(level.0))?.grid;
+    let index =
+        grid.cells_in(&region).next().filter(|&first| region.shape() == chunk && grid.region(first) == region)?;
+    Some(BlockKey { image: image.number, level, index })
 }

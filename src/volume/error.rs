@@ -15,6 +15,9 @@ pub enum VolumeError {
     /// The image is valid but cannot be shown as a store.
     #[error("{0}")]
     Unsuitable(String),
+    /// It was being fetched ahead for nobody, which was given up. Who asked meanwhile has to ask again.
+    #[error("fetching it ahead was given up")]
+    GivenUp,
     /// The task that did the work ended without a result, which is a bug; the log has its panic.
     #[error("the task that read it ended without a result")]
     Lost,
@@ -23,6 +26,12 @@ pub enum VolumeError {
 impl VolumeError {
     /// Whether the origin refused for want of credentials.
     pub fn is_denied(&self) -> bool {
-        matches!(self, VolumeError::Source(SourceError::Remote(error)) if matches!(error.cause, Cause::Denied(_)))
+        match self {
+            VolumeError::Source(SourceError::Remote(error)) => {
+                matches!(error.cause, Cause::Denied(_) | Cause::Credentials(_))
+            }
+            VolumeError::Undecodable(_, error) => error.is_denied(),
+            _ => false,
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -11,8 +12,9 @@ use futures::stream::FuturesUnordered;
 use super::VolumeError;
 use super::blocks::{Block, BlockKey, BlockWorker, Blocks, Voxels};
 use super::image::Image;
-use super::plan::{Piece, Request, join};
+use super::plan::{self, Piece, Request, join};
 use crate::cache::Held;
+use crate::geometry::LevelIndex;
 use crate::remote::{Cause, Object, RemoteError};
 use crate::source::Placement;
 
@@ -25,34 +27,76 @@ const WHOLE_ATTEMPTS: u32 = 2;
 /// What a block without voxels of its own is charged: its entry in the cache.
 const EMPTY_ENTRY: u64 = 256;
 
-/// Does the work for all `workers`, which want blocks of one image.
-pub(super) async fn fetch(blocks: Arc<Blocks>, image: Arc<Image>, workers: Vec<BlockWorker>) {
-    let mut located: FuturesUnordered<_> = workers
+/// How long a lone miss waits for others to be looked at together with it: readers send those of one box within about
+/// this time, and no archive answers as fast.
+const MOMENT: Duration = Duration::from_millis(2);
+
+/// Decoded bytes of the largest group that is fetched ahead.
+const AHEAD: u64 = 128 << 20;
+
+/// Requests for groups may be longer than others, because they are asked for one after the other.
+const GROUPED: u64 = 16 << 20;
+
+/// A block to fetch, and whether somebody asked for it.
+struct Job {
+    worker: BlockWorker,
+    wanted: bool,
+}
+
+/// Does the work for all `workers`, which want blocks of one level of an image.
+pub(super) async fn fetch(blocks: Arc<Blocks>, image: Arc<Image>, level: LevelIndex, workers: Vec<BlockWorker>) {
+    let together = image.source.together(level);
+    let grid = image.source.description().levels.get(usize::from(level.0)).map(|level| level.grid);
+    let wanted = |worker| Job { worker, wanted: true };
+    let (Some(grid), 1..) = (grid, together) else {
+        return start(&blocks, &image, workers.into_iter().map(wanted).collect(), plan::JOINED).await;
+    };
+    let lone = workers.len() == 1;
+    if !blocks.groups.gather(image.number, level, workers) {
+        return;
+    }
+    if lone {
+        tokio::time::sleep(MOMENT).await;
+    }
+    let item_size = image.source.description().dtype.size();
+    let room = blocks.pool.spare().min(AHEAD) / grid.cell.bytes(item_size).unwrap_or(u64::MAX).max(1);
+    // A group of 2^k blocks along each axis has 8^k.
+    let largest = room.checked_ilog2().unwrap_or(0) / 3;
+    let (workers, neighbours) = blocks.groups.take(image.number, level, &grid, largest.min(together));
+    let mut jobs: Vec<Job> = workers.into_iter().map(wanted).collect();
+    let ahead = blocks.ahead(&image, level, neighbours);
+    jobs.extend(ahead.into_iter().map(|worker| Job { worker, wanted: false }));
+    start(&blocks, &image, jobs, GROUPED).await;
+}
+
+/// Finds the blocks and starts the requests for them, of about `longest` bytes where they are joined.
+async fn start(blocks: &Arc<Blocks>, image: &Arc<Image>, jobs: Vec<Job>, longest: u64) {
+    let mut located: FuturesUnordered<_> = jobs
         .into_iter()
-        .map(|worker| {
+        .map(|job| {
             let image = image.clone();
             async move {
-                let BlockKey { level, index, .. } = *worker.key();
+                let BlockKey { level, index, .. } = *job.worker.key();
                 let placement = image.source.locate(level, index).await;
-                (worker, placement)
+                (job, placement)
             }
         })
         .collect();
     let mut pieces = Vec::new();
     let mut wholes = Vec::new();
-    while let Some((worker, placement)) = located.next().await {
+    while let Some((job, placement)) = located.next().await {
         match placement {
-            Ok(Placement::Absent) => finish_absent(&blocks, worker).await,
-            Ok(Placement::Range { object, start, length }) => pieces.push(Piece { object, start, length, tag: worker }),
-            Ok(Placement::Whole { object, limit }) => wholes.push((worker, object, limit)),
-            Err(error) => worker.finish(Err(error.into())),
+            Ok(Placement::Absent) => finish_absent(blocks, job.worker).await,
+            Ok(Placement::Range { object, start, length }) => pieces.push(Piece { object, start, length, tag: job }),
+            Ok(Placement::Whole { object, limit }) => wholes.push((job, object, limit)),
+            Err(error) => job.worker.finish(Err(error.into())),
         }
     }
-    for request in join(pieces) {
+    for request in join(pieces, longest) {
         tokio::spawn(fetch_range(blocks.clone(), image.clone(), request));
     }
-    for (worker, object, limit) in wholes {
-        tokio::spawn(fetch_whole(blocks.clone(), image.clone(), worker, object, limit));
+    for (job, object, limit) in wholes {
+        tokio::spawn(fetch_whole(blocks.clone(), image.clone(), job, object, limit));
     }
 }
 
@@ -68,38 +112,71 @@ fn finish(blocks: &Blocks, worker: BlockWorker, held: Held) {
     worker.finish(Ok(block));
 }
 
-async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<BlockWorker>) {
+async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Job>) {
     let Request { object, start, end, pieces } = request;
-    let decoded: u64 = pieces.iter().map(|piece| image.block_bytes(*piece.tag.key())).fold(0, u64::saturating_add);
-    let mut lease = blocks.pool.lease((end - start).saturating_add(decoded)).await;
-    let raw = match fetch_parts(&object, start..end).await {
+    let decoded: u64 =
+        pieces.iter().map(|piece| image.block_bytes(*piece.tag.worker.key())).fold(0, u64::saturating_add);
+    let bytes = (end - start).saturating_add(decoded);
+    let _share = image.take_share(bytes).await;
+    let mut lease = blocks.pool.lease(bytes).await;
+    let alone = pieces.len() == 1;
+    let fetched = match alone {
+        true => fetch_parts(&object, start..end).await,
+        false => object.range(start..end).await.map(|fetched| fetched.bytes),
+    };
+    let raw = match fetched {
         Ok(raw) => raw,
         Err(error) => {
-            let error = VolumeError::Source(error.into());
-            pieces.into_iter().for_each(|piece| piece.tag.finish(Err(error.clone())));
-            return;
+            drop(lease);
+            return fail(&blocks, &image, pieces, error);
         }
     };
-    let alone = pieces.len() == 1;
-    for piece in pieces {
-        let first = (piece.start - start) as usize;
-        let bytes = raw.slice(first..first + piece.length as usize);
-        let key = *piece.tag.key();
-        match decode(&blocks, &image, key, bytes, alone).await {
-            Ok(decoded) => finish(&blocks, piece.tag, Held::new(decoded, lease.split(image.block_bytes(key)))),
-            Err(error) => piece.tag.finish(Err(error)),
-        }
-    }
+    let decoding: FuturesUnordered<_> = pieces
+        .into_iter()
+        .map(|piece| {
+            let first = (piece.start - start) as usize;
+            let bytes = raw.slice(first..first + piece.length as usize);
+            let share = lease.split(image.block_bytes(*piece.tag.worker.key()));
+            let (blocks, image) = (&blocks, &image);
+            async move {
+                let Job { worker, wanted } = piece.tag;
+                match decode(blocks, image, *worker.key(), wanted, bytes, alone).await {
+                    Ok(decoded) => finish(blocks, worker, Held::new(decoded, share)),
+                    Err(error) => worker.finish(Err(error)),
+                }
+            }
+        })
+        .collect();
+    decoding.collect::<()>().await;
 }
 
-async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker, object: Object, limit: u64) {
+/// Ends pieces whose range could not be had. Those that nobody asked for must not be the reason that others fail.
+fn fail(blocks: &Arc<Blocks>, image: &Arc<Image>, pieces: Vec<Piece<Job>>, error: RemoteError) {
+    let (wanted, ahead): (Vec<_>, Vec<_>) = pieces.into_iter().partition(|piece| piece.tag.wanted);
+    // What takes long, is refused or has changed would be so for a shorter range as well.
+    let by_range = matches!(error.cause, Cause::Protocol(_) | Cause::Status(_));
+    let retry = by_range && !ahead.is_empty();
+    ahead.into_iter().for_each(|piece| piece.tag.worker.finish(Err(VolumeError::GivenUp)));
+    if retry {
+        for request in join(wanted, plan::JOINED) {
+            tokio::spawn(fetch_range(blocks.clone(), image.clone(), request));
+        }
+        return;
+    }
+    let error = VolumeError::Source(error.into());
+    wanted.into_iter().for_each(|piece| piece.tag.worker.finish(Err(error.clone())));
+}
+
+async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, job: Job, object: Object, limit: u64) {
+    let Job { worker, wanted } = job;
     let key = *worker.key();
     let bytes = image.block_bytes(key);
+    let _share = image.take_share(limit.saturating_add(bytes)).await;
     let mut lease = blocks.pool.lease(limit.saturating_add(bytes)).await;
     let mut attempt = 1;
     loop {
         match object.anew().whole(limit).await {
-            Ok(fetched) => match decode(&blocks, &image, key, fetched.bytes, true).await {
+            Ok(fetched) => match decode(&blocks, &image, key, wanted, fetched.bytes, true).await {
                 Ok(decoded) => return finish(&blocks, worker, Held::new(decoded, lease.split(bytes))),
                 // Nothing says how long a whole object must be, so a cut or foreign answer is noticed only here.
                 Err(_) if attempt < WHOLE_ATTEMPTS => attempt += 1,
@@ -129,15 +206,17 @@ async fn fetch_parts(object: &Object, range: Range<u64>) -> Result<Bytes, Remote
     Ok(whole.freeze())
 }
 
-/// Decodes on a thread that may compute. `alone`: no other block shares `raw`.
+/// Decodes on a thread that may compute. `wanted`: somebody waits for it. `alone`: no other block shares `raw`.
 async fn decode(
     blocks: &Blocks,
     image: &Arc<Image>,
     key: BlockKey,
+    wanted: bool,
     raw: Bytes,
     alone: bool,
 ) -> Result<Bytes, VolumeError> {
     // Never closed, and without a permit decoding would only be less orderly.
+    let _ahead = if wanted { None } else { blocks.decoding_ahead.acquire().await.ok() };
     let _permit = blocks.decoding.acquire().await;
     let image = image.clone();
     let expected = image.block_bytes(key);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use super::blocks::BlockKey;
 use super::pyramid::{Level, Pyramid, plane_chunk};
 use super::{Blocks, VolumeError, window};
@@ -15,9 +17,28 @@ pub struct Image {
     pub number: u32,
     /// Where its blocks come from.
     pub source: Arc<dyn Source>,
+    /// In KiB, the memory that requests of this image may take at a time.
+    share: Semaphore,
+    share_size: u32,
 }
 
+/// Part of the memory for blocks that requests of one image may take, so that others go on while its server is silent.
+const SHARE: u64 = 2;
+
 impl Image {
+    /// An image of `source`.
+    pub fn new(number: u32, source: Arc<dyn Source>, blocks: &Blocks) -> Self {
+        let share_size = u32::try_from(blocks.limit() / SHARE / 1024).unwrap_or(u32::MAX).max(1);
+        Image { number, source, share: Semaphore::new(share_size as usize), share_size }
+    }
+
+    /// Waits until requests of this image may take `bytes` more; what is larger than its share waits for all of it.
+    pub(super) async fn take_share(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
+        let wanted = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        // Never closed, and without a permit sharing would only be less fair.
+        self.share.acquire_many(wanted.min(self.share_size)).await.ok()
+    }
+
     /// Bytes of a decoded block.
     pub(super) fn block_bytes(&self, key: BlockKey) -> u64 {
         let description = self.source.description();

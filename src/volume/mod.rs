@@ -5,6 +5,7 @@ pub mod chunks;
 mod copy;
 mod error;
 mod fetch;
+mod groups;
 pub mod image;
 mod plan;
 pub mod pyramid;

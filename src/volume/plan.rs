@@ -7,7 +7,7 @@ use crate::remote::Object;
 const GAP: u64 = 4 << 10;
 
 /// Joined requests stay about this long, so that several run in parallel and a broken one loses little.
-const JOINED: u64 = 2 << 20;
+pub(super) const JOINED: u64 = 2 << 20;
 
 /// A block that lies at a range of an object. `tag` is the caller's.
 pub(super) struct Piece<T> {
@@ -25,8 +25,9 @@ pub(super) struct Request<T> {
     pub(super) pieces: Vec<Piece<T>>,
 }
 
-/// Joins pieces that lie together. Every piece is in exactly one request, which covers it.
-pub(super) fn join<T>(mut pieces: Vec<Piece<T>>) -> Vec<Request<T>> {
+/// Joins pieces that lie together to requests of about `longest` bytes. Every piece is in exactly one request, which
+/// covers it.
+pub(super) fn join<T>(mut pieces: Vec<Piece<T>>, longest: u64) -> Vec<Request<T>> {
     pieces.sort_by(|a, b| a.object.url().cmp(b.object.url()).then(a.start.cmp(&b.start)));
     let mut requests: Vec<Request<T>> = Vec::new();
     for piece in pieces {
@@ -35,7 +36,7 @@ pub(super) fn join<T>(mut pieces: Vec<Piece<T>>) -> Vec<Request<T>> {
             Some(last)
                 if last.object.url() == piece.object.url()
                     && piece.start <= last.end.saturating_add(GAP)
-                    && (end <= last.end || end - last.start <= JOINED) =>
+                    && (end <= last.end || end - last.start <= longest) =>
             {
                 last.end = last.end.max(end);
                 last.pieces.push(piece);

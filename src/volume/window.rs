@@ -14,6 +14,9 @@ use crate::geometry::LevelIndex;
 /// Share of voxels below and above the window when it is taken from the data.
 const TAIL: f64 = 0.001;
 
+/// Largest level that is read whole for its percentiles.
+const LARGEST_MEASURED: u64 = 16 << 20;
+
 /// Chooses `(low, high)`: configured, else stated by the file, else 0–255 for 8 bit, else 0.1–99.9 % of the coarsest
 /// level where that is a single chunk, else the range of the type.
 pub(super) async fn choose(
@@ -40,6 +43,9 @@ async fn measured(image: &Arc<Image>, blocks: &Arc<Blocks>, levels: &[Level]) ->
         return None;
     }
     let native = description.levels.last()?.grid;
+    if native.shape.bytes(description.dtype.size()).is_none_or(|bytes| bytes > LARGEST_MEASURED) {
+        return None;
+    }
     let mut data = Vec::new();
     let mut results = blocks.request(image, LevelIndex(number), native.cells_in(&native.shape.region()).collect());
     while let Some((_, result)) = results.next().await {

@@ -45,8 +45,11 @@ pub(super) fn block(raw: Bytes, compression: Compression, layout: Layout) -> Res
     }
     if crop && row > 0 {
         let width = layout.wanted[1] * layout.item;
-        let rows = voxels.chunks_exact(row).take(layout.wanted[0]);
-        voxels = rows.flat_map(|row| row.get(..width).unwrap_or_default()).copied().collect();
+        let mut wanted = Vec::with_capacity(width.saturating_mul(layout.wanted[0]).min(voxels.len()));
+        for row in voxels.chunks_exact(row).take(layout.wanted[0]) {
+            wanted.extend_from_slice(row.get(..width).unwrap_or_default());
+        }
+        voxels = wanted;
     }
     Ok(voxels.into())
 }

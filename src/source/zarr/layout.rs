@@ -59,7 +59,12 @@ impl Layout {
         let rows_adjoin = (shape[1] == 1 || strides[1] == shape[2])
             && (shape[0] == 1 || shape[1].checked_mul(shape[2]) == Some(strides[0]));
         if native && dense && rows_adjoin {
-            return Some(decoded.slice(..length));
+            // A slice would keep the voxels beyond the array's edge in memory.
+            return Some(if length == decoded.len() {
+                decoded
+            } else {
+                Bytes::copy_from_slice(decoded.get(..length)?)
+            });
         }
         let mut voxels = match self.item_size {
             _ if dense => copy_rows(&decoded, shape, strides, self.item_size),

@@ -25,15 +25,14 @@ fn stored(chunk: &[u64], axes: &[usize], item_size: usize, order: ByteOrder) -> 
 }
 
 #[test]
-fn a_whole_chunk_in_place_is_not_copied() {
+fn a_whole_chunk_is_not_copied_and_a_part_keeps_nothing_else_in_memory() {
     let layout = Layout::new(&[2, 3, 4], &c_order(3), 2, ByteOrder::Little);
     let bytes = bytes::Bytes::from(stored(&[2, 3, 4], &c_order(3), 2, ByteOrder::Little));
-    for shape in [[2, 3, 4], [1, 3, 4], [1, 2, 4], [1, 1, 3]] {
+    for shape in [[2, 3, 4], [1, 3, 4], [1, 2, 4], [1, 1, 3], [2, 2, 4]] {
         let out = layout.extract(bytes.clone(), [0, 1, 2], shape).unwrap();
-        assert_eq!(out.as_ptr(), bytes.as_ptr());
+        assert_eq!(out.as_ptr() == bytes.as_ptr(), shape == [2, 3, 4]);
         assert_eq!(out.len(), shape.iter().product::<usize>() * 2);
     }
-    assert_ne!(layout.extract(bytes.clone(), [0, 1, 2], [2, 2, 4]).unwrap().as_ptr(), bytes.as_ptr());
 }
 
 #[test]

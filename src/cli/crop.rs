@@ -1,0 +1,194 @@
+//! `emfs crop`.
+
+use std::path::PathBuf;
+
+use rand::rngs::ChaCha8Rng;
+use rand::{Rng, SeedableRng};
+
+use super::output::{complain, print};
+use super::{CliError, target};
+use crate::catalog::{Dataset, ImageSpec};
+use crate::geometry::{Region, Shape};
+use crate::volume::{Pyramid, ViewSpec};
+use crate::zarr::{Format, StoreName};
+
+/// Print the name of a random crop.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The box is drawn from --within, else from where the catalogue says there is tissue, else from the whole image. The same
+seed gives the same box; one that is drawn is told on stderr.
+
+Examples:
+  emfs crop hemibrain --size 1000
+  cp -r \"/mnt/em/$(emfs crop hemibrain --size 128,256,256 --seed 7 --chunk 64)\" crop.zarr")]
+pub(super) struct CropArgs {
+    /// DATASET or DATASET/IMAGE
+    image: String,
+    /// Extent of the crop in voxels: one number for all axes, or z,y,x
+    #[arg(long, value_name = "N|Z,Y,X", value_parser = sizes)]
+    size: [f64; 3],
+    /// Seed of the draw [default: a random one]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Draw inside this box: z<a>-<b>_y<a>-<b>_x<a>-<b>
+    #[arg(long, value_name = "BOX", value_parser = |text: &str| ViewSpec::parse_box(text))]
+    within: Option<Region>,
+    /// The size is in nanometres
+    #[arg(long)]
+    nm: bool,
+    /// Chunk shape of the view: N or ZxYxX
+    #[arg(long, value_name = "N|ZxYxX", value_parser = |text: &str| ViewSpec::parse(&format!(".chunk-{text}")))]
+    chunk: Option<ViewSpec>,
+    /// Datasets of your own (TOML) in place of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Draws a crop and prints its path below the mountpoint.
+pub(super) fn run(args: &CropArgs) -> Result<(), CliError> {
+    let catalog = target::catalog(args.config.as_deref())?;
+    let (dataset, name) = target::split(&catalog, &args.image)?;
+    let spec = target::image(dataset, name.strip_suffix(".zarr").unwrap_or(name))?;
+    // Where the catalogue says all that is needed, nobody is asked.
+    let pyramid = match (args.within, spec.source.tissue, args.nm) {
+        (None, Some(_), false) => None,
+        _ => Some(target::pyramid(&catalog, dataset, spec)?),
+    };
+    let seed = args.seed.unwrap_or_else(rand::random);
+    let view = draw(args, spec, pyramid.as_ref(), seed)
+        .map_err(|reason| CliError::Failed(format!("{}/{}: {reason}", dataset.name, spec.name)))?;
+    if args.seed.is_none() {
+        complain(&format!("seed {seed}"));
+    }
+    Ok(print(&path(dataset, spec, view))?)
+}
+
+fn path(dataset: &Dataset, spec: &ImageSpec, view: ViewSpec) -> String {
+    format!("{}/{}\n", dataset.name, StoreName { image: spec.name.clone(), view, format: Format::V2 })
+}
+
+fn draw(args: &CropArgs, spec: &ImageSpec, pyramid: Option<&Pyramid>, seed: u64) -> Result<ViewSpec, String> {
+    let finest = pyramid.and_then(|pyramid| pyramid.levels.first());
+    let whole = finest.map(|level| level.grid.shape.region());
+    let within = args.within.or(spec.source.tissue).or(whole).ok_or("the image has no level")?;
+    let voxel = match (args.nm, finest) {
+        (true, Some(level)) if pyramid.is_some_and(|pyramid| pyramid.calibrated) => level.scale,
+        (true, _) => return Err("no voxel size is known, so a size in nanometres means nothing".to_owned()),
+        (false, _) => [1.0; 3],
+    };
+    // A float cast saturates: too large a size is refused below as any other that does not fit.
+    let size = std::array::from_fn(|axis| ((args.size[axis] / voxel[axis]).round() as u64).max(1));
+    let crop = random_box(within, Shape(size), seed)?;
+    let view = ViewSpec { crop: Some(crop), chunk: args.chunk.and_then(|spec| spec.chunk) };
+    if let Some(pyramid) = pyramid {
+        view.apply(pyramid).map_err(|error| error.to_string())?;
+    }
+    Ok(view)
+}
+
+/// A box of `size` voxels anywhere in `within`, all places being equally likely. The same for ever for a seed.
+fn random_box(within: Region, size: Shape, seed: u64) -> Result<Region, String> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut crop = Region { start: [0; 3], end: [0; 3] };
+    for axis in 0..3 {
+        let (extent, room) = (size.0[axis], within.shape().0[axis]);
+        let Some(slack) = room.checked_sub(extent) else {
+            return Err(format!("a crop of {size} voxels does not fit into {} voxels", within.shape()));
+        };
+        // The slack is smaller than any extent of an image, which 64 bits count.
+        crop.start[axis] = within.start[axis] + below(&mut random, slack.saturating_add(1));
+        crop.end[axis] = crop.start[axis] + extent;
+    }
+    Ok(crop)
+}
+
+/// A number below `end`, which is not 0 (D. Lemire, "Fast random integer generation in an interval", 2019). Written out,
+/// so that no version of a library draws others from a seed.
+fn below(random: &mut impl Rng, end: u64) -> u64 {
+    loop {
+        let product = u128::from(random.next_u64()) * u128::from(end);
+        if product as u64 >= end.wrapping_neg() % end {
+            return (product >> 64) as u64;
+        }
+    }
+}
+
+/// One number for all axes, or three.
+fn sizes(text: &str) -> Result<[f64; 3], String> {
+    let number = |text: &str| {
+        let size = text.parse::<f64>().ok().filter(|size| size.is_finite() && *size > 0.0);
+        size.ok_or_else(|| format!("`{text}` is no extent above 0"))
+    };
+    let sizes = text.split(',').map(number).collect::<Result<Vec<_>, _>>()?;
+    match sizes[..] {
+        [size] => Ok([size; 3]),
+        [z, y, x] => Ok([z, y, x]),
+        _ => Err("give one number, or three for z,y,x".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TISSUE: Region = Region { start: [18000, 18000, 15000], end: [20000, 20000, 17000] };
+
+    fn name(seed: u64) -> String {
+        let crop = random_box(TISSUE, Shape([1000; 3]), seed).unwrap();
+        ViewSpec { crop: Some(crop), chunk: None }.to_string()
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_crop_for_ever() {
+        for (seed, golden) in [
+            (0, ".crop-z18709-19709_y18466-19466_x15699-16699"),
+            (1, ".crop-z18402-19402_y18080-19080_x15597-16597"),
+            (7, ".crop-z18157-19157_y18168-19168_x15704-16704"),
+            (u64::MAX, ".crop-z18684-19684_y18428-19428_x15381-16381"),
+        ] {
+            assert_eq!(name(seed), golden, "{seed}");
+        }
+    }
+
+    #[test]
+    fn a_crop_that_does_not_fit_is_an_error() {
+        let error = random_box(TISSUE, Shape([2001, 1, 1]), 0).unwrap_err();
+        assert_eq!(error, "a crop of 2001×1×1 voxels does not fit into 2000×2000×2000 voxels");
+        assert_eq!(random_box(TISSUE, TISSUE.shape(), 5), Ok(TISSUE));
+    }
+
+    #[test]
+    fn sizes_are_one_number_or_three() {
+        assert_eq!(sizes("64"), Ok([64.0; 3]));
+        assert_eq!(sizes("1,2.5,3"), Ok([1.0, 2.5, 3.0]));
+        for wrong in ["", "0", "-1", "1,2", "1,2,3,4", "nan", "inf", "a"] {
+            assert!(sizes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn all_places_are_drawn() {
+        let mut random = ChaCha8Rng::seed_from_u64(3);
+        let mut counts = [0; 7];
+        (0..7000).for_each(|_| counts[below(&mut random, 7) as usize] += 1);
+        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::test_cases(64)))]
+
+        #[test]
+        fn a_crop_lies_in_its_box(
+            start in proptest::array::uniform3(0u64..1 << 40), room in proptest::array::uniform3(1u64..1 << 20),
+            part in proptest::array::uniform3(0u64..1 << 20), seed in any::<u64>(),
+        ) {
+            let within = Region { start, end: std::array::from_fn(|axis| start[axis] + room[axis]) };
+            let size = Shape(std::array::from_fn(|axis| 1 + part[axis] % room[axis]));
+            let crop = random_box(within, size, seed).unwrap();
+            prop_assert_eq!(crop.shape(), size);
+            prop_assert_eq!(crop.intersection(&within), Some(crop));
+        }
+    }
+}

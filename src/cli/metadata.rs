@@ -1,0 +1,173 @@
+//! `emfs metadata`.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde_json::Value;
+
+use super::output::{complain, print};
+use super::{CliError, serve, target};
+use crate::archive;
+use crate::catalog::{Catalog, Dataset, SourceSpec};
+use crate::document::Document;
+use crate::metadata::{self, ImageRecord, Knowledge};
+use crate::remote::Remote;
+use crate::source::SourceError;
+use crate::stats::Stats;
+use crate::volume::{Blocks, Image, Pyramid};
+
+/// How long a source may stay silent; shorter than for a mount, since somebody is waiting.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Memory for the voxels that display windows are taken from.
+const MEMORY: u64 = 256 << 20;
+/// Letters of a line where nobody says.
+const WIDTH: usize = 120;
+
+/// Show what is known of datasets, side by side
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Asks the archives; needs no mount. In a mount the same is in metadata.json and the files beside it.
+
+Examples:
+  emfs metadata
+  emfs metadata hemibrain empiar-11759 --field 'acquisition/*'
+  emfs metadata --format csv > volumes.csv")]
+pub(super) struct MetadataArgs {
+    /// Datasets [default: all]
+    #[arg(value_name = "DATASET")]
+    datasets: Vec<String>,
+    /// Datasets of your own (TOML) in place of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Only rows whose name fits, as `acquisition/*` (of table and markdown)
+    #[arg(long, value_name = "GLOB")]
+    field: Option<String>,
+}
+
+/// Forms of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Datasets as columns
+    Table,
+    /// The records with the way each value came
+    Json,
+    /// One row per image
+    Csv,
+    /// The table in Markdown
+    Markdown,
+    /// One row per field and dataset, in CSV
+    Correspondence,
+}
+
+/// Prints the records.
+pub(super) fn run(args: &MetadataArgs) -> Result<(), CliError> {
+    let catalog = target::catalog(args.config.as_deref())?.select(&args.datasets)?;
+    let (records, failures, images) = records(&catalog)?;
+    let field = args.field.as_deref();
+    let text = match args.format {
+        Format::Table => metadata::table(&records, width(), field),
+        Format::Json => {
+            serde_json::to_string_pretty(&records).map_err(|error| CliError::Failed(error.to_string()))? + "\n"
+        }
+        Format::Csv => metadata::csv(&records),
+        Format::Markdown => metadata::markdown(&records, field),
+        Format::Correspondence => metadata::correspondence(&records),
+    };
+    print(&text)?;
+    match failures {
+        0 => Ok(()),
+        _ => Err(CliError::Failed(format!("{failures} of {images} sources did not answer"))),
+    }
+}
+
+/// Letters of a line: `COLUMNS`, else those of the terminal.
+fn width() -> usize {
+    let given = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let terminal = || {
+        let size = std::io::stdout().is_terminal().then(terminal_size::terminal_size).flatten();
+        size.map(|(width, _)| usize::from(width.0))
+    };
+    given.or_else(terminal).unwrap_or(WIDTH).clamp(40, 1000)
+}
+
+/// An open source, as far as a record needs it.
+struct Opened {
+    pyramid: Pyramid,
+    origin: String,
+    documents: Vec<Document>,
+}
+
+/// An image or label image of a dataset.
+struct Wanted<'a> {
+    dataset: usize,
+    image: &'a str,
+    label: Option<&'a str>,
+    spec: &'a SourceSpec,
+}
+
+fn wanted(datasets: &[Dataset]) -> Vec<Wanted<'_>> {
+    let mut all = Vec::new();
+    for (dataset, of) in datasets.iter().enumerate() {
+        for image in &of.images {
+            all.push(Wanted { dataset, image: &image.name, label: None, spec: &image.source });
+            for label in &image.labels {
+                all.push(Wanted { dataset, image: &image.name, label: Some(&label.name), spec: &label.source });
+            }
+        }
+    }
+    all
+}
+
+/// The records, how many sources failed, and how many there are.
+fn records(catalog: &Catalog) -> Result<(Vec<Value>, usize, usize), CliError> {
+    let wanted = wanted(&catalog.datasets);
+    let runtime = serve::runtime()?;
+    let opened = runtime.block_on(async {
+        let stats = Arc::new(Stats::default());
+        let remote = Remote::new(catalog.manners.clone(), PATIENCE, stats.clone())
+            .map_err(|error| CliError::Failed(error.to_string()))?;
+        let blocks = Blocks::new(MEMORY, stats);
+        let opening = wanted.iter().zip(0..).map(|(wanted, number)| open(&remote, &blocks, wanted.spec, number));
+        Ok::<_, CliError>(futures::future::join_all(opening).await)
+    })?;
+    let mut failures = 0;
+    let mut records = Vec::with_capacity(catalog.datasets.len());
+    for (number, dataset) in catalog.datasets.iter().enumerate() {
+        let of = wanted.iter().zip(&opened).filter(|(wanted, _)| wanted.dataset == number);
+        let images: Vec<ImageRecord<'_>> = of
+            .map(|(wanted, opened)| ImageRecord {
+                image: wanted.image,
+                label: wanted.label,
+                spec: wanted.spec,
+                knowledge: match opened {
+                    Ok(opened) => Knowledge::Described {
+                        pyramid: &opened.pyramid,
+                        origin: &opened.origin,
+                        documents: &opened.documents,
+                    },
+                    Err(error) => {
+                        failures += 1;
+                        complain(&format!("{}/{}: {error}", dataset.name, wanted.image));
+                        Knowledge::Missing(error.clone())
+                    }
+                },
+            })
+            .collect();
+        records.push(metadata::record(dataset, &images));
+    }
+    Ok((records, failures, wanted.len()))
+}
+
+async fn open(remote: &Remote, blocks: &Arc<Blocks>, spec: &SourceSpec, number: u32) -> Result<Opened, String> {
+    let opened = archive::open(remote, spec).await.map_err(|error: SourceError| error.to_string())?;
+    let (origin, documents) = (opened.location.to_string(), opened.documents);
+    let image = Arc::new(Image::new(number, opened.source, blocks));
+    let pyramid = image.pyramid(blocks, spec, opened.voxel_size, &origin).await.map_err(|error| error.to_string())?;
+    Ok(Opened { pyramid, origin, documents })
+}

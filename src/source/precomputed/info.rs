@@ -1,0 +1,226 @@
+//! The document `info`: what a volume is and how its chunks are stored. It lists axes as `x, y, z`; here all triples are
+//! `z, y, x` as everywhere.
+//!
+//! Format: <https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/volume.rst>.
+
+use super::sharding::{Encoding, Hash, MAX_MINISHARD_BITS, Sharding};
+use crate::dtype::DataType;
+use crate::geometry::{Grid, Shape};
+use crate::source::SourceError;
+use crate::source::json::{self, Field, quoted};
+use crate::source::precomputed::morton;
+
+/// Levels that the rest of emfs can number.
+const MAX_SCALES: usize = 32;
+
+/// Choices of chunk sizes that a scale may offer.
+const MAX_CHUNK_SIZES: usize = 64;
+
+/// Bytes of one decoded chunk. A chunk has to fit into memory several times over while it is decoded.
+const MAX_CHUNK_BYTES: u64 = 1 << 30;
+
+/// What the document says.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Info {
+    /// Type of a voxel.
+    pub dtype: DataType,
+    /// Finest first; never empty.
+    pub scales: Vec<Scale>,
+}
+
+/// One level.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Scale {
+    /// Folder of its chunks, relative to that of the document; may lead out of it by `..`.
+    pub key: String,
+    /// The array and its chunks; none is empty, and a chunk is at most 1 GiB.
+    pub grid: Grid,
+    /// Position of the first voxel in voxels of this scale.
+    pub offset: [i64; 3],
+    /// Nanometres per voxel.
+    pub resolution: [f64; 3],
+    /// How a chunk's voxels are stored.
+    pub codec: Codec,
+    /// How chunks are put together in files; `None` where each is an object of its own.
+    pub sharding: Option<Sharding>,
+}
+
+/// Encodings of voxels that emfs reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codec {
+    Raw,
+    Jpeg,
+    Png,
+}
+
+impl Codec {
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Codec::Raw => "raw",
+            Codec::Jpeg => "JPEG (lossy)",
+            Codec::Png => "PNG",
+        }
+    }
+}
+
+/// Reads the document `file`.
+pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Info, SourceError> {
+    let value = json::parse(file, bytes)?;
+    let document = Field::root(file, &value)?;
+    if let Some(kind) = document.optional("@type")?
+        && kind.text()? != "neuroglancer_multiscale_volume"
+    {
+        return Err(kind.unsupported(quoted(kind.text()?)));
+    }
+    let dtype = data_type(&document.member("data_type")?)?;
+    let channels = document.member("num_channels")?;
+    match channels.whole()? {
+        1 => {}
+        0 => return Err(channels.malformed("a volume without channels")),
+        more => return Err(channels.unsupported(format!("a volume of {more} channels"))),
+    }
+    let list = document.member("scales")?;
+    let mut scales =
+        list.elements(MAX_SCALES)?.iter().map(|field| scale(field, dtype)).collect::<Result<Vec<_>, _>>()?;
+    if scales.is_empty() {
+        return Err(list.malformed("there is no scale"));
+    }
+    // They are written finest first, apart from hidden ones, which may stand anywhere. Equal ones keep their order.
+    let volume = |scale: &Scale| scale.resolution.iter().product::<f64>();
+    scales.sort_by(|a, b| volume(a).total_cmp(&volume(b)));
+    Ok(Info { dtype, scales })
+}
+
+fn data_type(field: &Field) -> Result<DataType, SourceError> {
+    let name = field.text()?;
+    // The format has no 64-bit integers with a sign and no 64-bit floating point.
+    DataType::ALL
+        .into_iter()
+        .find(|dtype| !matches!(dtype, DataType::I64 | DataType::F64) && dtype.name().eq_ignore_ascii_case(name))
+        .ok_or_else(|| field.unsupported(quoted(name)))
+}
+
+fn scale(field: &Field, dtype: DataType) -> Result<Scale, SourceError> {
+    let size = field.member("size")?;
+    let shape = Shape(triple(&size, Field::extent)?);
+    if shape.bytes(dtype.size()).is_none() {
+        return Err(size.malformed(format!("an array of {shape} has more bytes than 64 bits count")));
+    }
+    let choices = field.member("chunk_sizes")?;
+    let choices = (choices.elements(MAX_CHUNK_SIZES)?, choices);
+    let Some(first) = choices.0.first() else { return Err(choices.1.malformed("there is no chunk size")) };
+    let cell = Shape(triple(first, Field::extent)?);
+    if cell.bytes(dtype.size()).is_none_or(|bytes| bytes > MAX_CHUNK_BYTES) {
+        return Err(first.unsupported(format!("a chunk of {cell} {dtype} voxels, more than 1 GiB,")));
+    }
+    let grid = Grid { shape, cell };
+    let offset = match field.optional("voxel_offset")? {
+        Some(offset) => triple(&offset, |field| {
+            field.value.as_i64().ok_or_else(|| field.malformed("it is no whole number of 64 bits"))
+        })?,
+        None => [0; 3],
+    };
+    // Chunks of an unsharded volume are named by the positions of their ends.
+    if (0..3).any(|axis| i128::from(offset[axis]) + i128::from(shape.0[axis]) > i128::from(i64::MAX)) {
+        return Err(size.malformed("the array ends beyond what 64 bits count"));
+    }
+    let resolution = field.member("resolution")?;
+    let nanometres = triple(&resolution, Field::finite)?;
+    if nanometres.iter().any(|&nanometres| nanometres <= 0.0) {
+        return Err(resolution.malformed("a voxel's extent must be above 0"));
+    }
+    let sharding = match field.optional("sharding")? {
+        Some(sharding) if choices.0.len() > 1 => {
+            return Err(sharding.malformed(format!("a sharded scale has one chunk size, not {}", choices.0.len())));
+        }
+        Some(sharding) if morton::code_bits(grid.counts()) > u64::BITS => {
+            return Err(sharding.malformed("the grid has more chunks than 64 bits number"));
+        }
+        Some(sharding) => Some(self::sharding(&sharding)?),
+        None => None,
+    };
+    let key = field.member("key")?;
+    if key.text()?.contains("://") || key.text()?.starts_with('/') {
+        return Err(key.unsupported(format!("{}, which is no relative path,", quoted(key.text()?))));
+    }
+    Ok(Scale {
+        key: key.text()?.to_owned(),
+        grid,
+        offset,
+        resolution: nanometres,
+        codec: codec(&field.member("encoding")?, dtype)?,
+        sharding,
+    })
+}
+
+fn codec(field: &Field, dtype: DataType) -> Result<Codec, SourceError> {
+    let (codec, types): (Codec, &[DataType]) = match field.text()? {
+        "raw" => (Codec::Raw, &DataType::ALL),
+        "jpeg" => (Codec::Jpeg, &[DataType::U8]),
+        "png" => (Codec::Png, &[DataType::U8, DataType::U16]),
+        name @ ("compressed_segmentation" | "compresso" | "jxl") => {
+            return Err(field.unsupported(format!("the encoding {}", quoted(name))));
+        }
+        name => return Err(field.unsupported(format!("the unknown encoding {}", quoted(name)))),
+    };
+    if !types.contains(&dtype) {
+        return Err(field.malformed(format!("{} cannot hold {dtype} voxels", quoted(field.text()?))));
+    }
+    Ok(codec)
+}
+
+fn sharding(field: &Field) -> Result<Sharding, SourceError> {
+    let kind = field.member("@type")?;
+    if kind.text()? != "neuroglancer_uint64_sharded_v1" {
+        return Err(kind.unsupported(quoted(kind.text()?)));
+    }
+    let hash = field.member("hash")?;
+    let hash = match hash.text()? {
+        "identity" => Hash::Identity,
+        "murmurhash3_x86_128" => Hash::Murmur,
+        name => return Err(hash.unsupported(quoted(name))),
+    };
+    let minishard_bits = bits(&field.member("minishard_bits")?, MAX_MINISHARD_BITS)?;
+    let shard_bits = bits(&field.member("shard_bits")?, u64::BITS - minishard_bits)?;
+    Ok(Sharding {
+        preshift_bits: bits(&field.member("preshift_bits")?, u64::BITS)?,
+        hash,
+        minishard_bits,
+        shard_bits,
+        index_encoding: encoding(field.optional("minishard_index_encoding")?)?,
+        data_encoding: encoding(field.optional("data_encoding")?)?,
+    })
+}
+
+fn bits(field: &Field, most: u32) -> Result<u32, SourceError> {
+    let number = field.whole()?;
+    u32::try_from(number)
+        .ok()
+        .filter(|&bits| bits <= most)
+        .ok_or_else(|| field.malformed(format!("{number} bits where {most} are the most")))
+}
+
+fn encoding(field: Option<Field>) -> Result<Encoding, SourceError> {
+    let Some(field) = field else { return Ok(Encoding::Raw) };
+    match field.text()? {
+        "raw" => Ok(Encoding::Raw),
+        "gzip" => Ok(Encoding::Gzip),
+        name => Err(field.unsupported(quoted(name))),
+    }
+}
+
+/// Three values, turned from `x, y, z` to `z, y, x`.
+fn triple<'a, T: Copy>(
+    field: &Field<'a>,
+    read: impl Fn(&Field<'a>) -> Result<T, SourceError>,
+) -> Result<[T; 3], SourceError> {
+    match field.elements(3)?.as_slice() {
+        [x, y, z] => Ok([read(z)?, read(y)?, read(x)?]),
+        other => Err(field.malformed(format!("{} values for three axes", other.len()))),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/info.rs"]
+mod tests;

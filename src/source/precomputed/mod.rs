@@ -1,0 +1,198 @@
+//! Neuroglancer "precomputed" volumes: chunks as objects of their own, or many of them in each of a few large files.
+//!
+//! Formats: volume and sharded of
+//! <https://github.com/google/neuroglancer/tree/master/src/datasource/precomputed>.
+
+mod decode;
+mod index;
+mod info;
+mod morton;
+mod sharding;
+mod shards;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use self::info::{Codec, Info, Scale};
+use self::sharding::{Encoding, Sharding};
+use self::shards::Shards;
+use super::{Description, Placement, Source, SourceError, SourceLevel};
+use crate::document::Document;
+use crate::dtype::FillValue;
+use crate::geometry::{CellIndex, LevelIndex, Region};
+use crate::remote::{Location, Remote, gunzip};
+
+/// Longest `info` that is read. Real ones have a few kilobytes.
+const LONGEST_INFO: u64 = 4 << 20;
+
+/// A volume.
+pub struct PrecomputedSource {
+    remote: Remote,
+    info: Info,
+    /// Folder of the chunks of each level.
+    folders: Vec<Location>,
+    shards: Shards,
+    description: Description,
+    /// `info`, for people.
+    document: Option<Document>,
+}
+
+/// Opens the volume whose `info` is in `folder`; fetches that document only.
+pub async fn open(remote: &Remote, folder: &Location) -> Result<PrecomputedSource, SourceError> {
+    let document = remote.object(&folder.join("info"))?;
+    let bytes = document.whole(LONGEST_INFO).await?.bytes;
+    let info = info::parse(document.url(), &bytes)?;
+    let folders = info.scales.iter().map(|scale| resolve(folder, &scale.key)).collect();
+    let description = describe(document.url(), &info)?;
+    let document = Document::fetched("info.json", document.url(), &bytes);
+    let shards = Shards::new(remote.clone());
+    Ok(PrecomputedSource { remote: remote.clone(), info, folders, shards, description, document })
+}
+
+/// The folder that the relative path `key` leads to from `folder`.
+fn resolve(folder: &Location, key: &str) -> Location {
+    key.split('/')
+        .filter(|part| !matches!(*part, "" | "."))
+        .fold(folder.clone(), |folder, part| if part == ".." { parent(folder) } else { folder.join(part) })
+}
+
+fn parent(mut folder: Location) -> Location {
+    if let Ok(mut segments) = folder.url.path_segments_mut() {
+        segments.pop_if_empty().pop();
+    }
+    folder
+}
+
+fn describe(file: &str, info: &Info) -> Result<Description, SourceError> {
+    let Some(finest) = info.scales.first() else {
+        return Err(SourceError::malformed(file, "scales", "there is no scale"));
+    };
+    let layout = if finest.sharding.is_some() { "sharded" } else { "unsharded" };
+    Ok(Description {
+        dtype: info.dtype,
+        levels: info.scales.iter().map(|scale| level(scale, finest)).collect(),
+        // The format has no fill value: what is not stored is zero.
+        fill: FillValue::zero(info.dtype),
+        window: None,
+        format: format!("neuroglancer precomputed, {layout}, {}", finest.codec.name()),
+        downsampling: None,
+        chunked: true,
+    })
+}
+
+fn level(scale: &Scale, finest: &Scale) -> SourceLevel {
+    let nanometres = scale.resolution;
+    // Offsets are those of corners; half a voxel leads from the corner to the centre.
+    let translation = std::array::from_fn(|axis| {
+        scale.offset[axis] as f64 * nanometres[axis] + (nanometres[axis] - finest.resolution[axis]) / 2.0
+    });
+    SourceLevel { grid: scale.grid, scale: Some(nanometres), translation }
+}
+
+impl PrecomputedSource {
+    /// The scale and the folder of a level that has the chunk.
+    fn scale(&self, level: LevelIndex, block: CellIndex) -> Result<(usize, &Scale, &Location), SourceError> {
+        let number = usize::from(level.0);
+        let (Some(scale), Some(folder)) = (self.info.scales.get(number), self.folders.get(number)) else {
+            let file = self.folders.first().map(Location::to_string).unwrap_or_default();
+            return Err(SourceError::malformed(file, level.to_string(), "there is no such level"));
+        };
+        if !scale.grid.contains(block) {
+            let reason = "it lies outside the grid of chunks";
+            return Err(SourceError::malformed(folder.to_string(), format!("chunk {block}"), reason));
+        }
+        Ok((number, scale, folder))
+    }
+
+    async fn locate_in_shard(
+        &self,
+        level: shards::Level<'_>,
+        scale: &Scale,
+        block: CellIndex,
+    ) -> Result<Placement, SourceError> {
+        let malformed = |file: &str, reason: String| SourceError::malformed(file, format!("chunk {block}"), reason);
+        let code = morton::code(block.0, scale.grid.counts())
+            .ok_or_else(|| malformed(&level.folder.to_string(), "it has no number".to_owned()))?;
+        let Some(found) = self.shards.minishard(level, level.sharding.place(code)).await? else {
+            return Ok(Placement::Absent);
+        };
+        let Some((start, length)) = found.chunks.find(code) else { return Ok(Placement::Absent) };
+        let malformed = |reason: String| malformed(found.object.url(), reason);
+        if length == 0 || length > self.longest(scale, block) {
+            return Err(malformed(format!("{length} bytes cannot be a chunk")));
+        }
+        // The index was refused if this sum were beyond 64 bits.
+        let range = shards::behind(start..start.saturating_add(length), level.sharding)
+            .ok_or_else(|| malformed("it lies beyond 64 bits".to_owned()))?;
+        Ok(Placement::Range { object: found.object.clone(), start: range.start, length })
+    }
+
+    /// Longest body that can be the chunk.
+    fn longest(&self, scale: &Scale, block: CellIndex) -> u64 {
+        let plain = scale.grid.region(block).shape().bytes(self.info.dtype.size()).unwrap_or(0);
+        decode::longest(scale.codec, plain)
+    }
+}
+
+/// Name of an unsharded chunk's object: the positions of its ends along `x, y, z`, the last ones clipped to the array.
+fn object_name(region: &Region, offset: [i64; 3]) -> String {
+    let at = |position: u64, axis: usize| i128::from(offset[axis]) + i128::from(position);
+    let span = |axis: usize| format!("{}-{}", at(region.start[axis], axis), at(region.end[axis], axis));
+    [2, 1, 0].map(span).join("_")
+}
+
+impl Source for PrecomputedSource {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn documents(&self) -> Vec<Document> {
+        self.document.clone().into_iter().collect()
+    }
+
+    fn locate(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
+        Box::pin(async move {
+            let (number, scale, folder) = self.scale(level, block)?;
+            let Some(sharding) = &scale.sharding else {
+                let name = object_name(&scale.grid.region(block), scale.offset);
+                let object = self.remote.object(&folder.join(&name))?;
+                return Ok(Placement::Whole { object, limit: self.longest(scale, block) });
+            };
+            let chunks = scale.grid.counts().into_iter().fold(1, u64::saturating_mul);
+            self.locate_in_shard(shards::Level { number, folder, sharding, chunks }, scale, block).await
+        })
+    }
+
+    fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
+        let (_, scale, folder) = self.scale(level, block)?;
+        let malformed = |reason: String| SourceError::malformed(folder.to_string(), format!("chunk {block}"), reason);
+        // Chunks at the far edges are stored short.
+        let voxels = scale.grid.region(block).shape().voxels().and_then(|voxels| usize::try_from(voxels).ok());
+        let voxels = voxels.ok_or_else(|| malformed("it is too long".to_owned()))?;
+        let longest = usize::try_from(self.longest(scale, block)).unwrap_or(usize::MAX);
+        let stored = match scale.sharding {
+            Some(Sharding { data_encoding: Encoding::Gzip, .. }) => {
+                // What is raw inside has one length only, the others are bounded.
+                let most = match scale.codec {
+                    Codec::Raw => voxels.saturating_mul(self.info.dtype.size()),
+                    Codec::Jpeg | Codec::Png => longest,
+                };
+                gunzip(&raw, most).map(Bytes::from).map_err(malformed)?
+            }
+            _ => raw,
+        };
+        decode::chunk(stored, scale.codec, self.info.dtype, voxels).map_err(malformed)
+    }
+
+    fn together(&self, level: LevelIndex) -> u32 {
+        let Some(scale) = self.info.scales.get(usize::from(level.0)) else { return 0 };
+        let Some(sharding) = &scale.sharding else { return 0 };
+        // What the shift drops does not count for the choice of the minishard, where chunks lie by their codes.
+        let counts = scale.grid.counts();
+        let fits = |edge: &u32| morton::group_bits(counts, *edge) <= sharding.preshift_bits;
+        (1..u64::BITS).take_while(fits).last().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! The indices of shards, fetched once each and kept while there is room.
+//!
+//! A minishard's index holds the object that it was read from, and chunks are read from the same one: it remembers
+//! the version of the file, so that positions of one version are never applied to another.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use lru::LruCache;
+use parking_lot::Mutex;
+
+use super::index::{self, Minishard};
+use super::sharding::{ENTRY, Encoding, Place, Sharding};
+use crate::cache::{Boarding, Flights};
+use crate::remote::{Cause, Location, Object, Remote, RemoteError, gunzip};
+use crate::source::SourceError;
+
+/// Memory for indices, in bytes. A minishard of 512 chunks takes 12 KiB.
+const KEPT: usize = 64 << 20;
+
+/// What an index takes beside its numbers.
+const OVERHEAD: usize = 512;
+
+/// Longest index of a shard that is fetched as a whole; of longer ones, entries are fetched one by one.
+const WHOLE: u64 = 64 << 10;
+
+/// Longest decoded index of a minishard: five million chunks.
+const LONGEST_MINISHARD: u64 = 128 << 20;
+
+/// Which index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    /// Of a shard: level and number.
+    Shard(usize, u64),
+    /// Of a minishard: level and place.
+    Minishard(usize, Place),
+}
+
+/// An index that was fetched.
+#[derive(Debug, Clone)]
+enum Index {
+    /// There is no such shard, or the minishard is empty.
+    Absent,
+    Shard(Arc<Shard>),
+    Minishard(Arc<Found>),
+}
+
+#[derive(Debug)]
+struct Shard {
+    object: Object,
+    /// Empty where entries are fetched one by one.
+    entries: Vec<[u8; ENTRY as usize]>,
+}
+
+/// The index of a minishard and where it is from.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The shard's file.
+    pub object: Object,
+    /// The chunks in it.
+    pub chunks: Minishard,
+}
+
+/// Where the shards of a level are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Level<'a> {
+    /// Number of the level.
+    pub number: usize,
+    /// Folder of the shards.
+    pub folder: &'a Location,
+    /// How chunks are spread.
+    pub sharding: &'a Sharding,
+    /// Chunks of the level: no index has more.
+    pub chunks: u64,
+}
+
+type Answer = Result<Index, SourceError>;
+
+/// The indices of a volume.
+pub(super) struct Shards {
+    remote: Remote,
+    flights: Arc<Flights<Key, Answer>>,
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
+    indices: LruCache<Key, Index>,
+    bytes: usize,
+}
+
+impl Shards {
+    pub fn new(remote: Remote) -> Self {
+        let kept = Mutex::new(Kept { indices: LruCache::unbounded(), bytes: 0 });
+        Shards { remote, flights: Flights::new(), kept }
+    }
+
+    /// The index of a minishard; `None` where it is empty or its shard is not there.
+    pub async fn minishard(&self, level: Level<'_>, place: Place) -> Result<Option<Arc<Found>>, SourceError> {
+        let index = self.get(Key::Minishard(level.number, place), self.fetch_minishard(level, place)).await?;
+        Ok(if let Index::Minishard(found) = index { Some(found) } else { None })
+    }
+
+    /// The index under `key`, which `fetch` gets where nobody has it or is getting it.
+    async fn get(&self, key: Key, fetch: impl Future<Output = Answer>) -> Answer {
+        loop {
+            match self.flights.board(&key, || self.cached(&key).map(Ok)) {
+                Boarding::Ready(answer) => return answer,
+                Boarding::First(worker, _) => {
+                    let answer = fetch.await;
+                    if let Ok(index) = &answer {
+                        self.keep(key, index.clone());
+                    }
+                    worker.finish(answer.clone());
+                    return answer;
+                }
+                Boarding::Waiting(ticket) => match ticket.await {
+                    Ok(answer) => return answer,
+                    // Who was getting it has gone away.
+                    Err(_) => continue,
+                },
+            }
+        }
+    }
+
+    async fn fetch_shard(&self, level: Level<'_>, shard: u64) -> Answer {
+        let object = self.remote.object(&level.folder.join(&level.sharding.file(shard)))?;
+        let length = level.sharding.index_bytes();
+        if length > WHOLE {
+            return Ok(Index::Shard(Arc::new(Shard { object, entries: Vec::new() })));
+        }
+        match object.range(0..length).await {
+            Ok(fetched) => {
+                let entries = fetched.bytes.as_chunks().0.to_vec();
+                Ok(Index::Shard(Arc::new(Shard { object, entries })))
+            }
+            Err(RemoteError { cause: Cause::NotFound, .. }) => Ok(Index::Absent),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn fetch_minishard(&self, level: Level<'_>, place: Place) -> Answer {
+        let key = Key::Shard(level.number, place.shard);
+        let Index::Shard(shard) = self.get(key, self.fetch_shard(level, place.shard)).await? else {
+            return Ok(Index::Absent);
+        };
+        let object = &shard.object;
+        let field = || format!("minishard {}", place.minishard);
+        let malformed = |reason: String| SourceError::malformed(object.url(), field(), reason);
+        let entry = match usize::try_from(place.minishard).ok().and_then(|at| shard.entries.get(at)) {
+            Some(entry) => *entry,
+            None => match entry(object, place.minishard).await? {
+                Some(entry) => entry,
+                None => return Ok(Index::Absent),
+            },
+        };
+        let Some(range) = index::shard_entry(entry).map_err(malformed)? else { return Ok(Index::Absent) };
+        let longest = level.chunks.saturating_mul(24).min(LONGEST_MINISHARD);
+        // No gzip stream is much longer than what it holds.
+        let stored = longest.saturating_add(longest / 128).saturating_add(1 << 10);
+        if range.end - range.start > stored {
+            return Err(malformed(format!("an index of {} bytes", range.end - range.start)));
+        }
+        let range = behind(range, level.sharding).ok_or_else(|| malformed("it lies beyond 64 bits".to_owned()))?;
+        let bytes = object.range(range).await.map_err(SourceError::from)?.bytes;
+        let chunks = match level.sharding.index_encoding {
+            Encoding::Raw => Minishard::parse(&bytes),
+            Encoding::Gzip => gunzip(&bytes, longest as usize).and_then(|bytes| Minishard::parse(&bytes)),
+        };
+        Ok(Index::Minishard(Arc::new(Found { object: object.clone(), chunks: chunks.map_err(malformed)? })))
+    }
+
+    fn cached(&self, key: &Key) -> Option<Index> {
+        self.kept.lock().indices.get(key).cloned()
+    }
+
+    fn keep(&self, key: Key, index: Index) {
+        let mut kept = self.kept.lock();
+        kept.bytes += size(&index);
+        if let Some((_, replaced)) = kept.indices.push(key, index) {
+            kept.bytes -= size(&replaced);
+        }
+        // The newest is kept even where it alone is too long: who asked for it is about to use it.
+        while kept.bytes > KEPT && kept.indices.len() > 1 {
+            let Some((_, dropped)) = kept.indices.pop_lru() else { break };
+            kept.bytes -= size(&dropped);
+        }
+    }
+}
+
+/// One entry of a shard's index; `None` where there is no such shard.
+async fn entry(object: &Object, minishard: u64) -> Result<Option<[u8; ENTRY as usize]>, SourceError> {
+    let start = minishard.saturating_mul(ENTRY);
+    match object.range(start..start.saturating_add(ENTRY)).await {
+        Ok(fetched) => Ok(fetched.bytes.first_chunk().copied()),
+        Err(RemoteError { cause: Cause::NotFound, .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The range in the file of one that counts from the end of the shard's index.
+pub(super) fn behind(range: Range<u64>, sharding: &Sharding) -> Option<Range<u64>> {
+    let offset = sharding.index_bytes();
+    Some(range.start.checked_add(offset)?..range.end.checked_add(offset)?)
+}
+
+fn size(index: &Index) -> usize {
+    OVERHEAD
+        + match index {
+            Index::Absent => 0,
+            Index::Shard(shard) => shard.entries.len() * ENTRY as usize,
+            Index::Minishard(found) => found.chunks.bytes(),
+        }
+}

@@ -1,0 +1,213 @@
+"""Views: crops and other chunk shapes by name, through the same blocks and caches as their images."""
+
+import os
+
+import numpy as np
+import pytest
+
+import readers
+from make_precomputed_fixtures import write_all
+from mounting import configuration, emfs, mounted
+from origin import Origin
+from truth import make_all, source_at
+
+PLANES, PYRAMID, ODD_CHUNKS = "itk-u8", "z2-zstd-i2", "z2-blosc-lz4"
+
+
+def view_name(image, box=None, chunk=None, v3=False):
+    crop = ".crop-" + "_".join(f"{axis}{a}-{b}" for axis, (a, b) in zip("zyx", box)) if box else ""
+    return f"{image}{crop}{f'.chunk-{chunk}' if chunk else ''}{'.v3' if v3 else ''}.zarr"
+
+
+def cut(levels, scales, box):
+    """The levels of a crop: (array, first voxel) from the finest to the last that is not empty."""
+    for level, scale in zip(levels, scales):
+        factor = [max(1, round(s / f)) for s, f in zip(scale, scales[0])]
+        starts = [a // f for (a, _), f in zip(box, factor)]
+        ends = [min(-(-b // f), n) for (_, b), f, n in zip(box, factor, level.shape)]
+        if any(a >= b for a, b in zip(starts, ends)):
+            return
+        yield level[tuple(slice(a, b) for a, b in zip(starts, ends))], starts
+
+
+def boxes(shape):
+    """Corners, edges and the middle."""
+    z, y, x = shape
+    yield [(0, 1), (0, 1), (0, 1)]
+    yield [(z - 1, z), (y - 1, y), (x - 1, x)]
+    yield [(z // 3, z // 3 + max(1, z // 2)), (y // 4, y // 4 + y // 2), (x // 5, x)]
+    yield [(0, z), (y // 2, y), (0, x)]
+    yield [(0, z), (0, y), (0, x)]
+
+
+@pytest.mark.parametrize("v3", [False, True], ids=["v2", "v3"])
+@pytest.mark.parametrize("reader", [readers.zarr_array, readers.tensorstore_driver], ids=lambda reader: reader.__name__)
+@pytest.mark.parametrize("name", [PLANES, PYRAMID, ODD_CHUNKS, "tiled-u16"])
+def test_a_crop_is_the_slice_of_every_level(odd, name, reader, v3):
+    volume = odd.volumes[name]
+    scales = [scale or [1.0, 1.0, 1.0] for scale in volume.scale]
+    for box in boxes(volume.levels[0].shape):
+        store = odd.mount / name / view_name("em", box, v3=v3)
+        expected = list(cut(volume.levels, scales, box))
+        assert {entry for entry in os.listdir(store) if entry.startswith("s")} == {f"s{n}" for n in range(len(expected))}
+        for level, (voxels, _) in enumerate(expected):
+            readers.assert_equal(reader(store, level, v3), voxels, f"{store}/s{level}")
+
+
+@pytest.mark.parametrize("v3", [False, True], ids=["v2", "v3"])
+@pytest.mark.parametrize("chunk", ["20", "64", "16x32x17", "4x300x64"])
+def test_another_chunk_shape_shows_the_same_voxels(odd, chunk, v3):
+    for name in (PLANES, PYRAMID, ODD_CHUNKS):
+        volume = odd.volumes[name]
+        box = [(n // 4, n) for n in volume.levels[0].shape]
+        for voxels, store in [(volume.levels[0], view_name("em", None, chunk, v3)),
+                              (volume.levels[0][tuple(slice(a, b) for a, b in box)], view_name("em", box, chunk, v3))]:
+            readers.assert_equal(readers.zarr_array(odd.mount / name / store, 0, v3), voxels, store)
+
+
+def test_ome_zarr_py_reads_a_crop_with_its_place(odd):
+    from ome_zarr.io import parse_url
+    from ome_zarr.reader import Reader
+
+    volume = odd.volumes[PYRAMID]
+    box = [(5, 30), (11, 60), (7, 90)]
+    store = odd.mount / PYRAMID / view_name("em", box)
+    node = next(iter(Reader(parse_url(str(store), mode="r"))()))
+    for level, (voxels, start) in enumerate(cut(volume.levels, volume.scale, box)):
+        readers.assert_equal(node.data[level].compute(), voxels, f"{store}/s{level}")
+        transforms = {t["type"]: t[t["type"]] for t in node.metadata["coordinateTransformations"][level]}
+        expected = [t + s * a for t, s, a in zip(volume.translation[level], volume.scale[level], start)]
+        np.testing.assert_allclose(transforms["translation"], expected, rtol=1e-12)
+
+
+def test_a_listed_view_of_a_precomputed_volume_is_its_crop(demo):
+    truth = demo.truth["hemibrain", "em", None]
+    assert {"sample-100.zarr", "sample-100.v3.zarr"} <= set(os.listdir(demo.mount / "hemibrain"))
+    for v3 in (False, True):
+        store = demo.mount / "hemibrain" / f"sample-100{'.v3' if v3 else ''}.zarr"
+        for level, (voxels, _) in enumerate(cut(truth.levels, truth.scale, [(20, 120)] * 3)):
+            readers.assert_equal(readers.zarr_array(store, level, v3), voxels, f"{store}/s{level}", lossy=1)
+
+
+def requests_for(folder, origin, source, read):
+    """Requests for voxels by a mount of its own."""
+    with mounted(folder, configuration({"a": source}), timeout=20) as mount:
+        os.listdir(mount / "a" / "em.zarr")
+        (mount / "a" / "em.zarr" / ".zattrs").read_bytes()
+        origin.forget()
+        read(mount / "a")
+        return len(origin.requests)
+
+
+@pytest.mark.parametrize("kind", ["planes", "zarr", "precomputed"])
+def test_a_crop_costs_no_more_requests_than_the_same_box_of_its_image(tmp_path, kind):
+    import zarr
+
+    root = tmp_path / "origin"
+    root.mkdir()
+    with Origin(root) as origin:
+        if kind == "precomputed":
+            made = write_all(root, 1, ["jpeg"])["jpeg"]
+            source = {"kind": "precomputed", "url": f"{origin.url}/{made.folder.name}"}
+        else:
+            source = source_at(make_all(root, [PLANES if kind == "planes" else PYRAMID]).popitem()[1], origin)
+        box = [(3, 25), (10, 64), (20, 60)]
+        slices = tuple(slice(a, b) for a, b in box)
+        whole = requests_for(tmp_path / "1", origin, source, lambda a: zarr.open_array(a / "em.zarr" / "s0", mode="r")[slices])
+        view = requests_for(tmp_path / "2", origin, source, lambda a: zarr.open_array(a / view_name("em", box) / "s0", mode="r")[...])
+        assert 0 < view <= whole
+
+
+def test_a_view_and_its_image_share_what_was_fetched(odd):
+    store = odd.mount / PYRAMID
+    readers.zarr_array(store / "em.zarr", 0, False)
+    before = len(odd.origin.requests)
+    readers.zarr_array(store / view_name("em", [(1, 40), (2, 50), (3, 80)], "24"), 0, False)
+    assert len(odd.origin.requests) == before
+
+
+def test_many_names_leave_no_memory_behind(odd, long):
+    directory = odd.mount / PYRAMID
+    shape = odd.volumes[PYRAMID].levels[0].shape
+    rng = np.random.default_rng(4)
+
+    def look_up(number):
+        for _ in range(number):
+            box = [sorted(rng.choice(n + 1, 2, replace=False)) for n in shape]
+            assert (directory / view_name("em", box)).is_dir()
+
+    def forget():
+        # The kernel forgets names when it needs room; only its administrator can make it.
+        if long and os.getuid() == 0:
+            with open("/proc/sys/vm/drop_caches", "w") as file:
+                file.write("2")
+
+    # What the allocator once had it keeps, so that the first round does not count.
+    rounds = 5 if long and os.getuid() == 0 else 1
+    look_up(20_000 if rounds > 1 else 1_000)
+    forget()
+    before = odd.mount.rss()
+    for _ in range(rounds):
+        look_up(20_000 if rounds > 1 else 5_000)
+        forget()
+    for n in range(5_000):
+        assert not (directory / f"em.chunk-{n + 5000}.zarr").exists()
+    grown = odd.mount.rss() - before
+    assert grown < (8 << 20 if rounds > 1 else 32 << 20), grown
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+def explained(config, name, **options):
+    done = emfs("explain", name, "--config", config, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_explain_says_what_a_name_is_or_why_it_is_none(demo, tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text(demo.config)
+    code, out, _ = explained(config, "hemibrain/crop-z0-64_y0-60_x10-70.chunk-32")
+    assert code == 0 and out.startswith("hemibrain/em.crop-z0-64_y0-60_x10-70.chunk-32.zarr: image em, uint8")
+    assert "s0: 64×60×60 voxels of 8×8×8 nm from 0,0,10 on, 8 chunks of 32×32×32 (32768 bytes each)" in out
+    assert "s1: 32×30×30" in out
+    code, out, _ = explained(config, "hemibrain/sample-100.zarr")
+    assert code == 0 and "s0: 100×100×100" in out
+    for name, reason in [
+        ("hemibrain/em.crop-z0-999_y0-1_x0-1.zarr", "z 0-999 is outside the image, whose z extent is 130"),
+        ("hemibrain/em.chunk-064.zarr", "`064` has a leading zero"),
+        ("hemibrain/em.chunk-4.zarr", "the smallest is 4 KiB"),
+        ("hemibrain/raw.zarr", "has no image `raw`; it has em, em-raw"),
+        ("hemi/em.zarr", "there is no dataset `hemi`"),
+        ("hemibrain/em.zarr/s0", "leads into a store"),
+    ]:
+        code, out, error = explained(config, name)
+        assert (code, out) == (1, "") and reason in error, (name, error)
+
+
+def test_crop_prints_a_view_that_can_be_read(demo, tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text(demo.config)
+    done = emfs("crop", "hemibrain", "--size", "20,30,40", "--seed", "7", "--chunk", "16x16x32", "--config", config)
+    assert done.stderr == "" and done.stdout == emfs("crop", "hemibrain/em", "--size", "20,30,40", "--seed", "7", "--chunk", "16x16x32", "--config", config).stdout
+    array = readers.zarr_array(demo.mount / done.stdout.strip(), 0, False)
+    assert array.shape == (20, 30, 40)
+    drawn = emfs("crop", "hemibrain/em-raw", "--size", "80", "--nm", "--config", config)
+    seed = drawn.stderr.split()[1]
+    assert drawn.stdout == emfs("crop", "hemibrain/em-raw", "--size", "80", "--nm", "--seed", seed, "--config", config).stdout
+    assert readers.zarr_array(demo.mount / drawn.stdout.strip(), 0, False).shape == (10, 10, 10)
+    within = emfs("crop", "idr-9846137", "--size", "4", "--within", "z2-6_y10-14_x20-24", "--config", config).stdout
+    assert within == "idr-9846137/em.crop-z2-6_y10-14_x20-24.zarr\n"
+    for arguments, reason in [
+        (["hemibrain", "--size", "1000"], "a crop of 1000×1000×1000 voxels does not fit into 128×128×128 voxels"),
+        (["idr-9846137", "--size", "4", "--within", "z0-900_y0-4_x0-4"], ""),
+    ]:
+        done = emfs("crop", *arguments, "--config", config, check=False)
+        if reason:
+            assert done.returncode == 1 and reason in done.stderr
+
+
+def test_crop_of_the_built_in_hemibrain_needs_no_network():
+    environment = os.environ | {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "all_proxy")}
+    out = emfs("crop", "hemibrain", "--size", "1000", "--seed", "1", env=environment).stdout
+    assert out.startswith("hemibrain/em.crop-z1") and out.endswith(".zarr\n")
