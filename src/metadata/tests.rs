@@ -1,1 +1,221 @@
+//! Hostile documents, and what is made of contradictions.
 
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::catalog::Catalog;
+use crate::dtype::{DataType, FillValue};
+use crate::geometry::{Grid, Shape};
+use crate::volume::Level;
+
+const CATALOG: &str = r#"
+[[dataset]]
+name = "d"
+[dataset.about]
+title = "A title"
+licence = "do as you like"
+facts = [
+    { field = "acquisition/accelerating_voltage_kv", value = 1.5, as_found = "1500", unit = "V" },
+    { field = "images/em/shape/x", value = 7, rejected = "a slip" },
+    { field = "no/such/field", value = 1 },
+]
+[dataset.source]
+kind = "tiff"
+url = "https://h/a.tif"
+"#;
+
+fn pyramid() -> Pyramid {
+    let grid = Grid { shape: Shape([4, 5, 6]), cell: Shape([4, 5, 6]) };
+    Pyramid {
+        dtype: DataType::U8,
+        levels: vec![Level { grid, scale: [50.0, 8.0, 8.0], translation: [0.0; 3] }],
+        fill: FillValue::zero(DataType::U8),
+        window: (0.0, 255.0),
+        calibrated: true,
+        format: "TIFF, little-endian, uncompressed".into(),
+        downsampling: None,
+    }
+}
+
+fn record_of(documents: &[Document]) -> Value {
+    let catalog = Catalog::parse(CATALOG, "test", None).unwrap();
+    let (dataset, pyramid) = (&catalog.datasets[0], pyramid());
+    let knowledge = Knowledge::Described { pyramid: &pyramid, origin: "https://h/a.tif", documents };
+    let spec = &dataset.images[0].source;
+    record(dataset, &[ImageRecord { image: "em", label: None, spec, knowledge }])
+}
+
+fn entry(width: Value, pixel: Value) -> Document {
+    let set = json!({"image_width": width, "image_height": "5", "pixel_width": pixel, "pixel_height": 80.0});
+    Document::dump("empiar-entry.json", "u", json!({"EMPIAR-1": {"imagesets": [set], "title": "T", "free": [1, null]}}))
+}
+
+/// Every known value has a way it came, every unknown one a reason, and every pointer leads to what was found.
+fn check(record: &Value, documents: &[Document]) {
+    let sections = super::sheet::SECTIONS;
+    let mut places: Vec<(String, &Value)> = sections.iter().map(|name| (format!("/{name}"), &record[*name])).collect();
+    while let Some((pointer, value)) = places.pop() {
+        match value {
+            Value::Object(members) => {
+                places.extend(members.iter().map(|(key, value)| (format!("{pointer}/{key}"), value)));
+            }
+            Value::Array(items) => {
+                places.extend(items.iter().enumerate().map(|(number, value)| (format!("{pointer}/{number}"), value)));
+            }
+            Value::Null => assert!(record["missing"][&pointer].is_string(), "{pointer}"),
+            _ => {
+                let entry = &record["provenance"][&pointer];
+                assert!(entry["method"].is_string(), "{pointer}");
+                if entry["method"] == "upstream" {
+                    let file = entry["document"].as_str().unwrap().trim_start_matches("upstream/");
+                    let document = documents.iter().find(|document| document.name == file).unwrap();
+                    let found = document.value();
+                    assert_eq!(found.pointer(entry["pointer"].as_str().unwrap()), Some(&entry["value_as_found"]));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_shown_is_the_value_and_what_contradicts_it_is_kept() {
+    let documents = [entry(json!("9"), json!(80.0))];
+    let record = record_of(&documents);
+    check(&record, &documents);
+    assert_eq!(record["images"][0]["shape"]["x"], 6);
+    let others = &record["alternatives"]["/images/0/shape/x"];
+    assert_eq!((&others[0]["value"], &others[0]["provenance"]["value_as_found"]), (&json!(9), &json!("9")));
+    assert_eq!((&others[1]["value"], &others[1]["reason"]), (&json!(7), &json!("a slip")));
+    assert_eq!(record["provenance"]["/images/0/voxel_size/x"]["unit_as_found"], "Å");
+    assert_eq!(record["provenance"]["/images/0/shape/y"]["method"], "upstream");
+    assert_eq!(record["acquisition"]["accelerating_voltage_kv"], 1.5);
+    assert_eq!((&record["study"]["title"], &record["title"]), (&json!("T"), &json!("A title")));
+    assert_eq!(record["extra"]["upstream"]["empiar-entry.json"]["/EMPIAR-1/free/0"], 1);
+    assert!(record["missing"]["/study/licence"].as_str().unwrap().contains("licence_statement"));
+}
+
+#[test]
+fn values_of_a_wrong_type_are_a_reason_and_no_failure() {
+    for odd in [json!(null), json!({}), json!([1]), json!("many"), json!(-3), json!(1e300), json!(""), json!(true)] {
+        let documents = [entry(odd.clone(), odd.clone())];
+        let record = record_of(&documents);
+        check(&record, &documents);
+        assert_eq!(record["images"][0]["shape"]["x"], 6, "{odd}");
+    }
+    let documents = [Document::dump("empiar-entry.json", "u", json!({"EMPIAR-1": {"release_date": "soon"}}))];
+    let reason = record_of(&documents)["missing"]["/study/release_date"].as_str().unwrap().to_owned();
+    assert_eq!(reason, "upstream/empiar-entry.json has \"soon\" at /EMPIAR-1/release_date, which is no such value");
+    let long = "x".repeat(1 << 20);
+    let documents = [Document::dump("empiar-entry.json", "u", json!({"E": {"title": long}}))];
+    assert_eq!(record_of(&documents)["study"]["title"], "A title");
+}
+
+#[test]
+fn the_built_in_facts_are_all_fields_of_the_record() {
+    for dataset in Catalog::builtin().unwrap().datasets {
+        for fact in dataset.about.get("facts").and_then(toml::Value::as_array).into_iter().flatten() {
+            let field = fact["field"].as_str().unwrap();
+            let name = field.strip_prefix("images/em/").unwrap_or(field);
+            assert!(DATASET.iter().chain(fields::IMAGE).any(|known| known.path == name), "{field}");
+            assert!(fact.get("value").is_some());
+        }
+    }
+}
+
+#[test]
+fn a_pattern_chooses_rows() {
+    for (pattern, text, fits) in [
+        ("acquisition/*", "acquisition/method", true),
+        ("*size*", "image/voxel_size", true),
+        ("study/?oi", "study/doi", true),
+        ("study", "study/doi", false),
+        ("*", "", true),
+    ] {
+        assert_eq!(text::matches(pattern, text), fits, "{pattern} {text}");
+    }
+    let records = [record_of(&[])];
+    let all = table(&records, 80, Some("*voxel_size*"));
+    assert!(all.lines().nth(2).unwrap().contains("50, 8, 8"), "{all}");
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[ -~µÅ]{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("[a-zA-Z/~]{1,8}", inner, 0..4)
+                .prop_map(|members| members.into_iter().collect::<Value>()),
+        ]
+    })
+}
+
+/// Puts a value at a place of a real document.
+fn at(mut document: Value, place: usize, value: Value) -> Value {
+    let mut pointers = Vec::new();
+    let mut open = vec![(String::new(), &document)];
+    while let Some((pointer, value)) = open.pop() {
+        match value {
+            Value::Object(members) => {
+                open.extend(members.iter().map(|(key, value)| (format!("{pointer}/{key}"), value)))
+            }
+            Value::Array(items) => {
+                open.extend(items.iter().enumerate().map(|(number, value)| (format!("{pointer}/{number}"), value)));
+            }
+            _ => {}
+        }
+        pointers.push(pointer);
+    }
+    let pointer = &pointers[place % pointers.len()];
+    if let Some(slot) = document.pointer_mut(pointer) {
+        *slot = value;
+    }
+    document
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(crate::test_cases(64)))]
+
+    #[test]
+    fn no_document_breaks_a_record(kind in 0usize..7, place: usize, value in any_json()) {
+        let (name, text) = [
+            ("omero-image.json", &include_str!("../demo/replica/idr/image.json")[..]),
+            ("omero-annotations.json", include_str!("../demo/replica/idr/annotations.json")),
+            ("empiar-entry.json", include_str!("../demo/replica/empiar/entry.json")),
+            ("tiff-tags.json", r#"{"pages": 4, "tags": {"XResolution": {"value": [50, 1]}, "ResolutionUnit": {"value": 2},
+                "BitsPerSample": {"value": 8}}, "description": {"unit": "nm", "spacing": "50", "min": "0"}}"#),
+            ("dm-tags.json", r#"{"ImageList": {"1": {"ImageData": {"DataType": 6, "Dimensions": {"0": 6, "1": 5},
+                "Calibrations": {"Dimension": {"0": {"Scale": 0.008, "Units": "µm"}}}},
+                "ImageTags": {"DataBar": {"Acquisition Date": "11.06.2018", "Acquisition Time (OS)": 1.3e17}}}}}"#),
+            ("zattrs.json", r#"{"multiscales": [{"axes": [{"name": "z"}, {"name": "y"}, {"name": "x", "unit": "nanometer"}],
+                "datasets": [{"path": "s0", "coordinateTransformations": [{"type": "scale", "scale": [50, 8, 8]}]}]}]}"#),
+            ("info.json", r#"{"data_type": "uint8", "scales": [{"size": [6, 5, 4], "resolution": [8, 8, 50],
+                "chunk_sizes": [[6, 5, 4]], "encoding": "jpeg"}]}"#),
+        ][kind];
+        let document = at(serde_json::from_str(text).unwrap(), place, value);
+        let documents = [Document::dump(name, "u", document)];
+        let record = record_of(&documents);
+        check(&record, &documents);
+        let records = [record];
+        prop_assert!(!csv(&records).is_empty() && !correspondence(&records).is_empty());
+        for width in [40, 80, 160] {
+            prop_assert!(table(&records, width, None).lines().all(|line| line.chars().count() <= width));
+        }
+        markdown(&records, None);
+        readme(&records);
+    }
+
+    #[test]
+    fn bytes_that_are_no_json_are_no_document(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        if let Some(document) = Document::fetched("a.json", "u", &Bytes::from(bytes)) {
+            record_of(&[document]);
+        }
+    }
+}

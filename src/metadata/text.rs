@@ -28,7 +28,7 @@ struct Grid {
 /// A table whose lines have at most `width` letters; `fields` chooses rows by their names.
 pub fn table(records: &[Value], width: usize, fields: Option<&str>) -> String {
     let grid = grid(records, fields);
-    let label = grid.rows.iter().map(|(name, _)| letters(name)).max().unwrap_or(0).clamp(8, 40);
+    let label = grid.rows.iter().map(|(name, _)| letters(name)).max().unwrap_or(0).clamp(8, (width / 2).clamp(8, 40));
     let room = width.saturating_sub(label);
     let together = (room / (NARROWEST + 2)).clamp(1, grid.head.len().max(1));
     let mut text = String::new();
@@ -52,7 +52,7 @@ pub fn table(records: &[Value], width: usize, fields: Option<&str>) -> String {
         }
     }
     if !grid.notes.is_empty() {
-        text.push_str("\nContradictions\n");
+        text.push_str("\nContradictions and doubts\n");
     }
     for note in &grid.notes {
         for (number, piece) in wrapped(note, width.saturating_sub(5).max(8)).iter().enumerate() {
@@ -183,6 +183,12 @@ fn cell(record: &Value, row: &Row, notes: &mut Vec<String>) -> String {
         };
         let value = record.pointer(&pointer).unwrap_or(&Value::Null);
         values.push(if value.is_null() { "–".to_owned() } else { plain(value) });
+        if let Some(reason) = record["provenance"][pointer.as_str()]["reason"].as_str() {
+            let number = notes.len() + 1;
+            marks.push_str(&format!(" [{number}]"));
+            let (dataset, name) = (plain(&record["id"]), path.trim_start_matches("image/"));
+            notes.push(format!("[{number}] {dataset} {name}: {reason}"));
+        }
         let below = |other: &str| other == pointer || other.strip_prefix(&*pointer).is_some_and(|r| r.starts_with('/'));
         let alternatives = record["alternatives"].as_object().into_iter().flatten();
         for (_, others) in alternatives.filter(|(other, _)| below(other)) {

@@ -104,7 +104,8 @@ fn document(tree: &Tree, path: &str) -> serde_json::Value {
 
 #[test]
 fn the_root_lists_the_datasets() {
-    assert_eq!(names(&tree(), ""), [".", "..", "planes", "chunked"]);
+    let expected = [&[".", "..", "planes", "chunked"][..], &crate::catalog::ROOT_DOCUMENTS].concat();
+    assert_eq!(names(&tree(), ""), expected);
 }
 
 #[test]
@@ -123,12 +124,13 @@ fn a_dataset_is_listed_before_anything_is_described() {
             "training.v3.zarr",
             "training.chunk-64.zarr",
             "training.chunk-64.v3.zarr",
-            "metadata.json"
+            "metadata.json",
+            "upstream"
         ]
     );
     assert_eq!(
         names(&tree, "chunked"),
-        [".", "..", "em.zarr", "em.v3.zarr", "sample.zarr", "sample.v3.zarr", "metadata.json"]
+        [".", "..", "em.zarr", "em.v3.zarr", "sample.zarr", "sample.v3.zarr", "metadata.json", "upstream"]
     );
 }
 
@@ -185,7 +187,7 @@ fn names_that_can_never_exist_are_answered_at_once() {
         "em.chunk-064.zarr",
         "em.chunk-64x64x64.zarr",
         "em.foo.zarr",
-        "upstream",
+        "upstream.json",
         "sample.zarr",
     ] {
         assert_eq!(walk(&tree, &format!("planes/{name}")), Err(Miss::NotFound), "{name}");
@@ -216,13 +218,27 @@ fn names_outside_the_grid_are_not_there() {
 }
 
 #[test]
-fn metadata_json_is_reported_as_a_document_that_changes() {
+fn documents_that_change_are_reported_as_such() {
     let tree = tree();
     let directory = walk(&tree, "chunked").unwrap();
-    let expected = Found::Mutable(MutableDocument { dataset: CHUNKED, name: "metadata.json" });
-    assert_eq!(tree.lookup(directory, OsStr::new("metadata.json")), Ok(expected));
-    let listed = tree.list(directory, 0).unwrap().find(|entry| entry.name == "metadata.json").unwrap();
-    assert_eq!(listed.found, expected);
+    let upstream = walk(&tree, "chunked/upstream").unwrap();
+    let document = |folder, name: &'static str| Found::Mutable(MutableDocument { folder, name: name.into() });
+    for (parent, folder, name) in [
+        (directory, Folder::Dataset(CHUNKED), "metadata.json"),
+        (Inode::ROOT, Folder::Root, "README.md"),
+        (upstream, Folder::Upstream(CHUNKED), "anything"),
+    ] {
+        assert_eq!(tree.lookup(parent, OsStr::new(name)), Ok(document(folder, name)));
+        assert_eq!(tree.folder_at(parent), Some(folder));
+        if folder.dataset().is_none() || name == "metadata.json" {
+            let listed = tree.list(parent, 0).unwrap().find(|entry| entry.name == name).unwrap();
+            assert_eq!(listed.found, document(folder, name));
+        }
+    }
+    assert_eq!(names(&tree, "chunked/upstream"), [".", ".."]);
+    assert_eq!(tree.path(upstream), "chunked/upstream");
+    assert_eq!(tree.list(upstream, 1).unwrap().next().unwrap().found, Found::Node(directory, Attributes::DIRECTORY));
+    assert_eq!(tree.folder_at(Inode::new((1 << 40) + 99)), None);
     for number in [0, 1, (1 << 62) - 1] {
         let inode = Inode::revision(number);
         assert_eq!(inode.as_revision(), Some(number));

@@ -47,7 +47,7 @@ fn check_listing(tree: &Tree, directory: Inode) -> Result<(), TestCaseError> {
         let rest: Vec<_> = tree.list(directory, entry.next_cookie).unwrap().collect();
         prop_assert_eq!(&rest[..], &entries[number + 1..]);
         match &*entry.name {
-            "." => prop_assert_eq!(entry.found, Found::Node(directory, Attributes::DIRECTORY)),
+            "." => prop_assert_eq!(&entry.found, &Found::Node(directory, Attributes::DIRECTORY)),
             ".." => {
                 let Found::Node(parent, _) = entry.found else { panic!() };
                 let has_it = tree
@@ -57,7 +57,7 @@ fn check_listing(tree: &Tree, directory: Inode) -> Result<(), TestCaseError> {
                     .any(|entry| matches!(entry.found, Found::Node(inode, _) if inode == directory));
                 prop_assert!(has_it || directory == Inode::ROOT, "{}", tree.path(directory));
             }
-            name => prop_assert_eq!(tree.lookup(directory, OsStr::new(name)), Ok(entry.found)),
+            name => prop_assert_eq!(tree.lookup(directory, OsStr::new(name)), Ok(entry.found.clone())),
         }
         if let Found::Node(inode, attributes) = entry.found {
             prop_assert_eq!(tree.attributes(inode), Ok(attributes));
