@@ -58,7 +58,7 @@ async fn the_image_of_idr_is_found_through_omero() {
     assert_eq!((description.levels[0].grid.shape, description.dtype), (Shape([24, 155, 225]), DataType::U8));
     assert_eq!((description.levels[0].scale, opened.voxel_size), (Some([20.0; 3]), Some([20.0; 3])));
     assert_eq!(description.window, Some((36.0, 199.0)));
-    assert_eq!(opened.documents.len(), 2);
+    assert_eq!(opened.documents.len(), 4);
     assert!(opened.location.to_string().ends_with("_xy.tif"));
     let (voxels, absent) = voxels(&opened).await;
     // The file holds all planes in one run, behind its first directory.

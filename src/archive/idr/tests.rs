@@ -161,7 +161,7 @@ async fn the_replica_tells_its_image() {
     let found = find(&remote(), IMAGE, &url("idr"), &url("ebi/pub/databases/IDR"), None).await.unwrap();
     assert_eq!(found.location.url.path(), FILE.replace("https://files.example/IDR", "/ebi/pub/databases/IDR"));
     assert_eq!(found.facts.unwrap().shape, Shape([24, 155, 225]));
-    assert_eq!((found.documents.len(), replica.requests()), (2, 2));
+    assert_eq!((found.documents.len(), replica.requests()), (3, 3));
     let error = find(&remote(), 1, &url("idr"), &url("ebi"), None).await.unwrap_err().to_string();
     assert!(error.contains("/idr/webgateway/original_file_paths/1/"), "{error}");
 }
