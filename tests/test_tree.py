@@ -169,6 +169,8 @@ def test_sizes_modes_and_owner(odd, name):
 def test_readdir_and_stat_agree(odd):
     for at in [odd.mount.path, odd.mount / "z2-zstd-i2", odd.store("z2-zstd-i2"), odd.store("z2-zstd-i2") / "s0" / "0"]:
         for entry in os.scandir(at):
+            if at == odd.mount.path and entry.is_file():
+                continue  # A look-up of a document asks the archives, and may then find a newer revision.
             assert entry.inode() == os.lstat(entry.path).st_ino, entry.path
             assert entry.is_dir() == stat.S_ISDIR(os.lstat(entry.path).st_mode), entry.path
 

@@ -186,7 +186,7 @@ proptest! {
     #[test]
     fn no_document_breaks_a_record(kind in 0usize..7, place: usize, value in any_json()) {
         let (name, text) = [
-            ("omero-image.json", &include_str!("../demo/replica/idr/image.json")[..]),
+            ("omero-image.json", include_str!("../demo/replica/idr/image.json")),
             ("omero-annotations.json", include_str!("../demo/replica/idr/annotations.json")),
             ("empiar-entry.json", include_str!("../demo/replica/empiar/entry.json")),
             ("tiff-tags.json", r#"{"pages": 4, "tags": {"XResolution": {"value": [50, 1]}, "ResolutionUnit": {"value": 2},
