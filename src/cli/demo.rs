@@ -88,7 +88,7 @@ fn demo<M, E: Display>(
     let place = Place::prepare(args)?;
     let mounted = mount(&replica.catalog_toml(), &place.mountpoint)
         .map_err(|error| Failure::Mount { mountpoint: place.mountpoint.clone(), reason: error.to_string() })?;
-    writeln!(out, "A replica of four archives is mounted at {}", place.mountpoint.display())?;
+    writeln!(out, "A replica of five archives is mounted at {}", place.mountpoint.display())?;
     let datasets = tree(out, &place.mountpoint)?;
     let slices = datasets.iter().map(|dataset| show(out, &place.mountpoint, dataset)).collect::<Result<Vec<_>, _>>()?;
     let file = &place.picture;
