@@ -31,9 +31,8 @@ impl Vfs {
     /// Looks a document up: opens what is not open, waits a moment for what this began, and tells what is known.
     pub(super) async fn look_up_document(self: &Arc<Self>, document: MutableDocument) -> Entry {
         let openings = self.tree.images_of(document.dataset).filter_map(|image| {
-            let name =
-                || format!("{} (image {})", self.path_of(document), self.tree.image(image).map_or("", |i| i.image));
-            let (began, opening) = self.begin(image, name);
+            let name = self.tree.image(image).map_or("", |info| info.image);
+            let (began, opening) = self.begin(image, format!("{} (image {name})", self.path_of(document)));
             began.then_some(opening)
         });
         let attempts = join_all(openings.collect::<Vec<_>>());
