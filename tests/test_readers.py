@@ -76,7 +76,7 @@ def test_the_reader_of_napari_gets_scale_unit_and_contrast(demo, v3):
         assert kind == "image"
         data = data if isinstance(data, list) else [data]
         for level, voxels in enumerate(volume.levels):
-            readers.assert_equal(np.asarray(data[level]), voxels, f"{store}/s{level}")
+            readers.assert_equal(np.asarray(data[level]), voxels, f"{store}/s{level}", volume.lossy)
         if volume.scale[0]:
             assert list(fields["scale"]) == list(volume.scale[0])
         assert [str(unit) for unit in fields["units"]] == ["nanometer"] * 3

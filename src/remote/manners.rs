@@ -10,7 +10,7 @@ pub struct HostManners {
     pub connections: usize,
     /// Requests per second, where limited.
     pub rate: Option<f64>,
-    /// Time without a byte after which a request is raced by a second one.
+    /// Time without a byte after which a request is raced by a second one; half of it for ranges of up to 64 KiB.
     pub stall: Duration,
 }
 

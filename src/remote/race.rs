@@ -16,7 +16,10 @@ use super::limits::{Slot, timed_out};
 use super::object::Fetched;
 
 /// Requests for the same bytes that are in flight at once.
-const MOST: usize = 3;
+const MOST: usize = 4;
+
+/// Bytes of a request that is expected soon.
+const SHORT: u64 = 64 << 10;
 
 /// A request that takes part. Fields are dropped in this order: the connection goes before its slot.
 struct Racer<'a> {
@@ -43,8 +46,9 @@ impl<'a> Racer<'a> {
 /// most; where no further slot is free, the oldest stalled request is given up for the new one.
 pub(super) async fn race(task: &Task<'_>, slot: Slot) -> Result<Fetched, Failure> {
     let mut racers = vec![Racer::start(task, slot)];
-    let mut patience = task.host.stall();
-    let mut raced = false;
+    let first = first_patience(task);
+    let mut patience = first;
+    let mut races = 0u32;
     loop {
         let look = stalled_at(&racers, patience).unwrap_or_else(|| later(Instant::now(), patience));
         let wake = look.min(task.clock.deadline());
@@ -68,15 +72,22 @@ pub(super) async fn race(task: &Task<'_>, slot: Slot) -> Result<Fetched, Failure
                 // A byte may have come, or the deadline may have moved, since the time to wake was chosen.
                 if stalled_at(&racers, patience).is_some_and(|stalled| stalled <= Instant::now()) {
                     second(task, &mut racers);
-                    // Where one request fell silent the next may as well, so it gets less time. After that the origin may
+                    // Where one request fell silent the next may as well, so two get less time. After that the origin may
                     // be slow rather than deaf, and is not started anew for ever.
-                    patience = if raced { patience.saturating_mul(2) } else { patience / 2 };
+                    races += 1;
+                    patience = if races <= 2 { first / 2 } else { patience.saturating_mul(2) };
                     patience = patience.max(Duration::from_millis(1));
-                    raced = true;
                 }
             }
         }
     }
+}
+
+/// How long the first request may be silent. What is short is answered sooner, and is mostly an index or a header for
+/// which others wait in a row, so it is raced after half the time.
+fn first_patience(task: &Task<'_>) -> Duration {
+    let short = task.ask.range().is_some_and(|range| range.end - range.start <= SHORT);
+    if short { task.host.stall() / 2 } else { task.host.stall() }
 }
 
 /// When all requests count as stalled; `None` while one of them waits for its turn.

@@ -51,17 +51,12 @@ impl Vfs {
     /// Opens the images of the datasets that are not open, and waits a moment for those that nobody else waits for.
     pub(super) async fn ask(self: &Arc<Self>, datasets: &[DatasetId], path: &str) {
         let images = datasets.iter().flat_map(|dataset| self.tree.images_of(*dataset));
-        let began = images.filter_map(|image| {
-            let (began, opening) = self.library.open(image);
-            began.then_some((image, opening))
+        let openings = images.filter_map(|image| {
+            let name = self.tree.image(image).map_or("", |info| info.image);
+            let (began, opening) = self.begin(image, format!("{path} (image {name})"));
+            began.then_some(opening)
         });
-        let attempts = began.map(|(image, opening)| async move {
-            if let Err(error) = opening.await {
-                let name = self.tree.image(image).map_or("", |info| info.image);
-                self.failed(&format!("{path} (image {name})"), &error);
-            }
-        });
-        let attempts = join_all(attempts.collect::<Vec<_>>());
+        let attempts = join_all(openings.collect::<Vec<_>>());
         // What takes longer goes on without anybody waiting, and the next look-up tells of it.
         let _ = tokio::time::timeout(PATIENCE, attempts).await;
     }

@@ -107,8 +107,13 @@ impl Library {
         }
     }
 
-    /// Opens the image, or joins who does. The flag says whether this call began an attempt.
-    pub(super) fn open(self: &Arc<Self>, id: ImageId) -> (bool, BoxFuture<'static, Result<Opened, VolumeError>>) {
+    /// Opens the image, or joins who does. The flag says whether this call began an attempt; if that fails, `failed` is
+    /// called before anybody learns of it.
+    pub(super) fn open(
+        self: &Arc<Self>,
+        id: ImageId,
+        failed: impl FnOnce(&VolumeError) + Send + 'static,
+    ) -> (bool, BoxFuture<'static, Result<Opened, VolumeError>>) {
         let Some(slot) = self.slots.get(id.0 as usize) else {
             return (
                 false,
@@ -130,6 +135,9 @@ impl Library {
             // A panic is a failed attempt like any other, or the image would stay as if it were being opened.
             let attempt = AssertUnwindSafe(this.attempt(id)).catch_unwind().await;
             let result = attempt.unwrap_or(Err(VolumeError::Lost));
+            if let Err(error) = &result {
+                failed(error);
+            }
             if let Some(slot) = this.slots.get(id.0 as usize) {
                 *slot.state.lock() = match &result {
                     Ok(opened) => State::Open(opened.clone()),

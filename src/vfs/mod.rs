@@ -268,7 +268,7 @@ impl Vfs {
 
     /// Opens images for an operation on `path`, all at once.
     async fn open(self: &Arc<Self>, images: &[ImageId], path: &str) -> Result<(), Errno> {
-        let openings = images.iter().map(|&image| self.begin(image, || path.to_owned()).1);
+        let openings = images.iter().map(|&image| self.begin(image, path.to_owned()).1);
         match tokio::time::timeout(self.timeout + GRACE, try_join_all(openings)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(Errno::from(&error)),
@@ -284,20 +284,10 @@ impl Vfs {
     fn begin(
         self: &Arc<Self>,
         image: ImageId,
-        path: impl FnOnce() -> String,
+        path: String,
     ) -> (bool, BoxFuture<'static, Result<Opened, VolumeError>>) {
-        let (began, opening) = self.library.open(image);
-        if !began {
-            return (false, opening);
-        }
-        let (this, path, opening) = (self.clone(), path(), opening.shared());
-        let waiting = opening.clone();
-        tokio::spawn(async move {
-            if let Err(error) = waiting.await {
-                this.failed(&path, &error);
-            }
-        });
-        (true, opening.boxed())
+        let this = self.clone();
+        self.library.open(image, move |error| this.failed(&path, error))
     }
 
     /// The error number of a miss; what is not simply absent gets a line in the log.
