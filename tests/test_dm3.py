@@ -270,9 +270,11 @@ def test_a_name_that_the_listing_lost_is_asked_for(tmp_path, serve):
 # --- a server that accepts requests and then is silent ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [2026, 4])
+@pytest.mark.parametrize("seed", [4, 2026])
 def test_the_whole_stack_is_read_though_three_of_a_hundred_requests_stall_for_ever(tmp_path, serve, long, seed):
     """EBI's file server does that, at any load. A second request races each, within the connections that the host allows."""
+    if seed != 4 and not long:
+        pytest.skip("with --long: the seed whose silent answers come in clusters")
     requests, stall, connections = (1500, 1.0, 4) if not long else (6000, 2.0, 4)
     depth = requests // 4
     voxels = voxels_of((depth, 270, 290), "u1", 11)
