@@ -15,9 +15,9 @@ pub enum VolumeError {
     /// The image is valid but cannot be shown as a store.
     #[error("{0}")]
     Unsuitable(String),
-    /// It was being fetched ahead for nobody, which was given up. Who asked meanwhile has to ask again.
-    #[error("fetching it ahead was given up")]
-    GivenUp,
+    /// It was being fetched ahead for nobody, and is kept as it came or was given up. Who asked meanwhile has to ask again.
+    #[error("it was fetched ahead only")]
+    Ahead,
     /// The task that did the work ended without a result, which is a bug; the log has its panic.
     #[error("the task that read it ended without a result")]
     Lost,
