@@ -13,6 +13,38 @@ DATASET = f"empiar-{ENTRY}"
 PARTS = ["empiar", "ebi/empiar"]
 
 
+def image_tags(shape, number):
+    """The tags of the archive's files that are known, with the size of the cut-out and times 54 s apart."""
+    local = datetime.datetime(2018, 6, 11, 22, 27, 16) + datetime.timedelta(seconds=54 * number)
+    return {
+        "DataBar": {
+            "Acquisition Date": local.strftime("%d.%m.%Y"), "Acquisition Time": local.strftime("%H:%M:%S"),
+            "Acquisition Time (OS)": 1.3173222436078186e17 + 54e7 * number, "Device Name": "DigiScan", "Signal Name": "3VBSED"},
+        "DigiScan": {"Image Height": shape[1], "Image Width": shape[2], "Rotation": 0.0, "Sample Time": 0.5,
+                     "TimeStamp": "Mon Jun 11 22:26:45 2018"},
+        "GMS Version": {"Created": "3.21.1374.0", "Saved": "3.21.1374.0"},
+        "Meta Data": {"Dimension info": [dict(Origin=0.0, Scale=scale, Units=unit)
+                                         for scale, unit in ((0.00799825, "µm"), (0.00799825, "µm"), (50.0, "nm"))],
+                      "Format": "Image", "Signal": "DigiScan"},
+        "Microscope Info": {
+            "Emission Current (µA)": 0.0, "Field of View (µm)": 65.52167114273233, "Formatted Indicated Mag": "2.2kx",
+            "Formatted Voltage": "1.9kV", "Illumination Mode": "SEM", "Imaging Mode": "IMAGING",
+            "Indicated Magnification": 2159.0, "Name": "FEI Quanta", "Operation Mode": "SCANNING",
+            "Probe Current (nA)": 0.0, "Probe Size (nm)": 0.0, "SEM Chamber Pressure (Torr)": 8.406849713859239e-06,
+            "Spot Size": -7000.0, "Voltage": 1900.0, "WD (mm)": 5.500151666250906,
+            "Stage Position": {"Stage X": 79.26780559398513, "Stage Y": -773.6633039403846,
+                               "Stage Z": 21.049806806776274 + 0.0499 * number}},
+        "SBFSEM": {
+            # Such settings hold an address and a user's name in the archive; these are nobody's.
+            "E-mail Alert": {"Send to": "operator@example.org"},
+            "Imaging": {"Record pixel size": 8.0, "Record pixel time": 0.5,
+                        "Record scan height": shape[1], "Record scan width": shape[2]},
+            "Record": {"Base file name": "C:\\Users\\operator\\F57\\F57-8\\test1\\F57-8_test1", "Slice number": 250,
+                       "Slice thickness": 50.0}},
+        "Session Info": {"Detector": "3VBSED"},
+    }
+
+
 def write(output):
     """Sections as DM3 files with thumbnails of two sizes, what else is in their folder, and the entry's document."""
     import io
@@ -31,14 +63,7 @@ def write(output):
     start = datetime.datetime(2018, 6, 11, 20, 27, 16)
     for number, plane in enumerate(voxels):
         name = f"3VBSED_slice_{number:04d}"
-        tags = {
-            "DataBar": {"Device Name": "DigiScan", "Signal Name": "3VBSED"},
-            "Meta Data": {"Dimension info": [dict(Origin=0.0, Scale=scale, Units=unit)
-                                             for scale, unit in ((0.00799825, "µm"), (0.00799825, "µm"), (50.0, "nm"))],
-                          "Format": "Image", "Signal": "DigiScan"},
-            "Microscope Info": {"Illumination Mode": "SEM", "Voltage": 1900.0},
-            "SBFSEM": {"Record": {"Slice number": 250, "Slice thickness": 50.0}},
-        }
+        tags = image_tags(shape, number)
         xdata = DataAndMetadata.new_data_and_metadata(
             # As signed bytes, which this writer takes and labels as unsigned ones.
             numpy.ascontiguousarray(plane).view(numpy.int8), dimensional_calibrations=[length, length], metadata=tags,

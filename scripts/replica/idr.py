@@ -3,7 +3,7 @@
 from .files import SEED, truth, write_json
 from .texture import nucleus
 
-IMAGE = 9846137
+IMAGE, DATASET_ID, PROJECT = 9846137, 10740, 1161
 FOLDER = "idr0086-miron-micrographs/20200610-ftp/experimentD/Miron_FIB-SEM/Miron_FIB-SEM_processed"
 NAME = "Figure_S3B_FIB-SEM_U2OS_20x20x20nm_xy.tif"
 DATASET = f"idr-{IMAGE}"
@@ -57,11 +57,12 @@ def write(output):
         "fileset": {"id": 0},
     }
 
-    def annotation(number, namespace, values):
+    def annotation(number, namespace, values, parent=None):
+        parent = parent or {"id": IMAGE, "class": "ImageI", "name": NAME}
         return {
             "id": number, "ns": namespace, "name": None, "description": None, "owner": {"id": 0},
             "date": "2020-07-22T10:00:00Z", "permissions": no_permissions,
-            "link": {"id": number, "owner": {"id": 0}, "parent": {"id": IMAGE, "class": "ImageI", "name": NAME},
+            "link": {"id": number, "owner": {"id": 0}, "parent": parent,
                      "date": "2020-07-22T10:00:00Z", "permissions": no_permissions},
             "class": "MapAnnotationI", "values": values,
         }
@@ -77,6 +78,32 @@ def write(output):
         ],
         "experimenters": [{"id": 0, "omeName": "demo", "firstName": "Public", "lastName": "data"}],
     }
+    def listed(kind, number, name, more):
+        """The answer of a list with one object."""
+        item = {"@id": number, "@type": ome + kind, "Name": name, "omero:details": details, **more}
+        return {"data": [item], "meta": {"offset": 0, "limit": 200, "maxLimit": 1000, "totalCount": 1}}
+
+    project = "idr0086-miron-micrographs/experimentD"
+    api = "https://idr.openmicroscopy.org/api/v0/m"
+    datasets = listed("Dataset", DATASET_ID, "U2OS_chromatin", {
+        "url:dataset": f"{api}/datasets/{DATASET_ID}/", "url:images": f"{api}/datasets/{DATASET_ID}/images/",
+        "url:projects": f"{api}/datasets/{DATASET_ID}/projects/"})
+    projects = listed("Project", PROJECT, project, {
+        "url:project": f"{api}/projects/{PROJECT}/", "url:datasets": f"{api}/projects/{PROJECT}/datasets/"})
+    # Keys and forms as IDR notes studies; values by the study's own repository.
+    study = {
+        "annotations": [annotation(4, "idr.openmicroscopy.org/study/info", [
+            ["Publication Title", "Chromatin arranges in chains of mesoscale domains with nanoscale functional topography "
+                                  "independent of cohesin"],
+            ["Publication Authors", "Miron E, Oldenkamp R, Brown JM, Pinto DMS, Xu CS, Faria AR, Shaban HA, Rhodes JDP, "
+                                    "Innocent C, de Ornellas S, Hess HF, Buckle V, Schermelleh L"],
+            ["Publication DOI", "10.1126/sciadv.aba8811 https://doi.org/10.1126/sciadv.aba8811"],
+            ["Release Date", "2020-07-22"], ["License", "CC BY 4.0 https://creativecommons.org/licenses/by/4.0/"],
+            ["Copyright", "Lothar Schermelleh and Ezequiel Miron"], ["Data Publisher", "University of Dundee"],
+            ["Data DOI", "10.17867/10000141d https://doi.org/10.17867/10000141d"]],
+            {"id": PROJECT, "class": "ProjectI", "name": project})],
+        "experimenters": annotations["experimenters"],
+    }
     # The live server answers this for images whose pixels it no longer holds, with status 200.
     pixels = {
         "id": IMAGE, "perms": no_permissions,
@@ -89,4 +116,7 @@ def write(output):
     write_json(idr / "original_file_paths.json", paths)
     write_json(idr / "annotations.json", annotations)
     write_json(idr / "imgData.json", pixels)
+    write_json(idr / "datasets.json", datasets)
+    write_json(idr / "projects.json", projects)
+    write_json(idr / "study.json", study)
     return {"em": truth(voxels)}

@@ -69,11 +69,12 @@ pub(super) struct Sheet<'a> {
     claims: Vec<Claim>,
     truth: HashMap<String, (Value, String)>,
     reasons: HashMap<String, String>,
+    doubts: Vec<(String, &'static str)>,
 }
 
 impl<'a> Sheet<'a> {
     pub(super) fn new(docs: Vec<Doc<'a>>) -> Self {
-        Sheet { docs, claims: Vec::new(), truth: HashMap::new(), reasons: HashMap::new() }
+        Sheet { docs, claims: Vec::new(), truth: HashMap::new(), reasons: HashMap::new(), doubts: Vec::new() }
     }
 
     /// What stands at a place of a document, if anything does.
@@ -132,6 +133,11 @@ impl<'a> Sheet<'a> {
     /// Why a field is not known.
     pub(super) fn missing(&mut self, field: &str, reason: &str) {
         self.reasons.insert(field.to_owned(), reason.to_owned());
+    }
+
+    /// Why what documents say of the fields below this one is not yet sure.
+    pub(super) fn doubt(&mut self, field: &str, reason: &'static str) {
+        self.doubts.push((format!("{field}/"), reason));
     }
 
     /// The value of a field so far.
@@ -215,8 +221,10 @@ impl<'a> Sheet<'a> {
         match (chosen.and_then(|number| claims.get(number)), self.truth.get(pointer)) {
             (Some(claim), truth) => {
                 let mut entry = self.evidence(&claim.evidence);
-                if let Some(reason) = &claim.reason {
-                    entry["reason"] = reason.as_str().into();
+                let upstream = matches!(claim.evidence, Evidence::Upstream { .. });
+                let doubt = self.doubts.iter().find(|(below, _)| upstream && pointer.starts_with(below));
+                if let Some(reason) = claim.reason.as_deref().or(doubt.map(|(_, reason)| *reason)) {
+                    entry["reason"] = reason.into();
                 }
                 let value = truth.map_or(&claim.value, |(value, _)| value);
                 (Some(value.clone()), entry, rest)
