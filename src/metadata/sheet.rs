@@ -51,6 +51,15 @@ pub(super) enum Rank {
     Derived,
     /// Known to be wrong.
     Rejected,
+    /// Told beside the field only where nothing else is known of it.
+    Hint,
+}
+
+impl Rank {
+    /// Whether a claim of this rank may be the value.
+    fn believed(self) -> bool {
+        self < Rank::Rejected
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -145,7 +154,7 @@ impl<'a> Sheet<'a> {
         if let Some((value, _)) = self.truth.get(field) {
             return Some(value);
         }
-        let claims = self.claims.iter().filter(|claim| claim.pointer == field && claim.rank != Rank::Rejected);
+        let claims = self.claims.iter().filter(|claim| claim.pointer == field && claim.rank.believed());
         claims.min_by_key(|claim| claim.rank).map(|claim| &claim.value)
     }
 
@@ -175,11 +184,14 @@ impl<'a> Sheet<'a> {
             let claims = fields.get(pointer.as_str()).map(Vec::as_slice).unwrap_or_default();
             let (value, mut entry, rest) = self.decide(pointer, claims);
             let (mut confirmed, mut others) = (Vec::new(), Vec::new());
+            let preferred = claims.first().filter(|claim| claim.rank == Rank::Preferred);
+            let preferred = preferred.and_then(|claim| claim.reason.as_deref());
             for claim in rest {
-                if value.as_ref().is_some_and(|value| same(value, &claim.value)) {
+                if claim.rank == Rank::Hint && value.is_some() {
+                } else if value.as_ref().is_some_and(|value| same(value, &claim.value)) {
                     confirmed.push(self.evidence(&claim.evidence));
                 } else {
-                    let reason = claim.reason.as_deref().unwrap_or(BELIEVED);
+                    let reason = claim.reason.as_deref().or(preferred).unwrap_or(BELIEVED);
                     others.push(
                         json!({"value": claim.value, "reason": reason, "provenance": self.evidence(&claim.evidence)}),
                     );
@@ -211,10 +223,8 @@ impl<'a> Sheet<'a> {
     /// The value of a field, where it came from, and the claims that are left over.
     fn decide<'c>(&self, pointer: &str, claims: &[&'c Claim]) -> (Option<Value>, Value, Vec<&'c Claim>) {
         let chosen = match self.truth.get(pointer) {
-            Some((value, _)) => {
-                claims.iter().position(|claim| same(&claim.value, value) && claim.rank != Rank::Rejected)
-            }
-            None => claims.iter().position(|claim| claim.rank != Rank::Rejected),
+            Some((value, _)) => claims.iter().position(|claim| same(&claim.value, value) && claim.rank.believed()),
+            None => claims.iter().position(|claim| claim.rank.believed()),
         };
         let rest = claims.iter().enumerate().filter(|(number, _)| Some(*number) != chosen).map(|(_, claim)| *claim);
         let rest = rest.collect();
@@ -272,6 +282,7 @@ impl<'a> Sheet<'a> {
         let used: HashSet<(usize, &str)> = self
             .claims
             .iter()
+            .filter(|claim| claim.rank != Rank::Hint)
             .filter_map(|claim| match &claim.evidence {
                 Evidence::Upstream { doc, pointer, .. } => Some((*doc, pointer.as_str())),
                 _ => None,
@@ -297,8 +308,7 @@ impl<'a> Sheet<'a> {
 }
 
 /// Why another claim was taken.
-const BELIEVED: &str =
-    "the file with the voxels is believed before the archive's documents, and these before the catalogue";
+const BELIEVED: &str = "files are believed before the archive's other documents, and these before the catalogue";
 
 /// Sorts `/images/10` behind `/images/9`.
 fn sort_key(pointer: &str) -> Vec<(u64, String)> {

@@ -121,19 +121,18 @@ fn ways(records: &[Value]) -> String {
         for record in records {
             let pointer = format!("/{field}");
             let entry = &record["provenance"][pointer.as_str()];
-            let value = record.pointer(&pointer).unwrap_or(&Value::Null);
+            let value = record.pointer(&pointer).filter(|value| !value.is_null());
+            let Some(value) = value else { continue };
             let of = |key: &str| plain(&entry[key]);
             let (place, found) = match entry["method"].as_str() {
                 Some("upstream") => (format!("`{}` `{}`", of("document"), of("pointer")), of("value_as_found")),
                 Some("curated") => (of("reference"), of("value_as_found")),
-                Some(_) => (of("rule"), String::new()),
-                None => (plain(&record["missing"][pointer.as_str()]), String::new()),
+                _ => (of("rule"), String::new()),
             };
             let found = if found.is_empty() && entry["method"] == "curated" { plain(value) } else { found };
             let found = format!("{found} {}", of("unit_as_found"));
-            let value = if value.is_null() { "–".to_owned() } else { plain(value) };
             let name = field.replace("images/0/", "image/");
-            text.push_str(&row([name, plain(&record["id"]), place, cut(found.trim()), value].into_iter()));
+            text.push_str(&row([name, plain(&record["id"]), place, cut(found.trim()), plain(value)].into_iter()));
         }
     }
     text
@@ -239,7 +238,10 @@ fn cell(record: &Value, row: &Row, notes: &mut Vec<String>) -> String {
         };
         let value = record.pointer(&pointer).unwrap_or(&Value::Null);
         values.push(if value.is_null() { UNKNOWN.to_owned() } else { plain(value) });
-        if let Some(reason) = record["provenance"][pointer.as_str()]["reason"].as_str() {
+        let reason = record["provenance"][pointer.as_str()]["reason"].as_str();
+        let beside = record["alternatives"][pointer.as_str()].as_array().into_iter().flatten();
+        // What was preferred for a reason is told with what it was preferred to.
+        if let Some(reason) = reason.filter(|reason| !beside.clone().any(|other| other["reason"] == *reason)) {
             Note::tell(&mut told, name, "", reason.to_owned());
         }
         let below = |other: &str| other == pointer || other.strip_prefix(&*pointer).is_some_and(|r| r.starts_with('/'));
