@@ -5,7 +5,7 @@
 //!
 //! ```toml
 //! facts = [
-//!     { field = "acquisition/accelerating_voltage_kv", value = 1.2, as_found = "1.2 keV", reference = "https://…" },
+//!     { field = "acquisition/accelerating_voltage_kv", value = 1.2, as_found = "1.2", unit = "keV", reference = "https://…" },
 //! ]
 //! ```
 //!
