@@ -9,6 +9,7 @@ mod about;
 mod fields;
 mod image;
 mod maps;
+mod places;
 mod schema;
 mod sheet;
 mod tables;

@@ -62,7 +62,7 @@ fn entry(width: Value, pixel: Value) -> Document {
 
 /// Every known value has a way it came, every unknown one a reason, and every pointer leads to what was found.
 fn check(record: &Value, documents: &[Document]) {
-    let sections = super::sheet::SECTIONS;
+    let sections = super::places::SECTIONS;
     let mut places: Vec<(String, &Value)> = sections.iter().map(|name| (format!("/{name}"), &record[*name])).collect();
     while let Some((pointer, value)) = places.pop() {
         match value {

@@ -10,7 +10,7 @@ use crate::document::Document;
 use crate::remote::{Location, Remote};
 
 /// How long all of it may take. It only tells people more, so what goes wrong with it is no failure.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks `server` for the annotations of `image` and of its project: four small requests at the most.
 pub(in crate::archive) async fn notes(remote: &Remote, image: u64, server: &Url) -> Vec<Document> {
