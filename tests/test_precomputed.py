@@ -11,10 +11,9 @@ import tensorstore
 
 import readers
 from conftest import Odd
-from make_precomputed_fixtures import VARIANTS, open_scale, read_scale, sharding, write_all, write_cloudvolume
+from make_precomputed_fixtures import VARIANTS, sharding, write_all, write_cloudvolume, write_two_minishards
 from mounting import configuration, mounted
 from origin import Fault, Origin
-from truth import texture
 
 CLOUDVOLUME = ["cv-jpeg", "cv-raw-gz", "cv-sharded-jpeg", "cv-sharded-raw"]
 SEEDS = [1, 2]
@@ -173,19 +172,7 @@ SIDE = 512  # voxels along each axis whose chunks lie in one minishard
 def large(tmp_path_factory):
     """A volume of two minishards, and what TensorStore reads from it."""
     folder = tmp_path_factory.mktemp("large")
-    shape = (SIDE, SIDE, 2 * SIDE)
-    scale = {
-        "key": "8.0x8.0x8.0", "size": shape[::-1], "resolution": [8, 8, 8], "chunk_size": [64, 64, 64], "encoding": "jpeg",
-        "jpeg_quality": 75, "sharding": sharding(9, 1, 0),
-    }
-    store = open_scale(folder / "em", scale, "uint8")
-    # Cheap to make, and yet no chunk is like another.
-    voxels = np.tile(texture((64, 64, 64), "uint8", 5) // 2, (SIDE // 64, SIDE // 64, SIDE // 32))
-    for index in np.ndindex(SIDE // 64, SIDE // 64, SIDE // 32):
-        voxels[tuple(slice(64 * n, 64 * n + 64) for n in index)] += np.uint8(sum(a * b for a, b in zip(index, (11, 31, 5))) % 100)
-    with tensorstore.Transaction() as transaction:
-        store.with_transaction(transaction)[..., 0] = voxels.transpose(2, 1, 0)
-    return folder, read_scale(folder / "em", None, 0)
+    return folder, write_two_minishards(folder, SIDE)
 
 
 @pytest.fixture
