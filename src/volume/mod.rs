@@ -9,6 +9,8 @@ mod groups;
 pub mod image;
 mod plan;
 pub mod pyramid;
+#[cfg(test)]
+mod rate;
 pub mod view;
 mod window;
 
