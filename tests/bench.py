@@ -137,11 +137,18 @@ def bench(folder, arguments):
     print("|---|---|---|---:|---|---:|---:|")
     for row in rows:
         print("| " + " | ".join(row) + " |")
+    precomputed = bench_precomputed.Bench(folder, served)
     print(f"\nA sharded JPEG volume, cold, origin answering after {bench_precomputed.LATENCY * 1000:.0f} ms; speed is that of emfs with TensorStore's own as 1.\n")
     print("| Read | Processes | Reader | Mount, s | TensorStore on the origin, s | Speed |")
     print("|---|---:|---|---:|---:|---:|")
-    for row in bench_precomputed.rows(folder, served, arguments.runs, arguments.blocks):
+    for row in precomputed.rows(arguments.runs, arguments.blocks):
         print("| " + " | ".join(row) + " |", flush=True)
+    print("\n| JPEG decoder alone, million voxels a second | Share of a chunk with its checks | Share of a volume in a local file |")
+    print("|---:|---:|---:|")
+    print(precomputed.decoding())
+    print("\n| Entries | `ls -l` in a mount, ms | in a local folder, ms | Ratio |")
+    print("|---:|---:|---:|---:|")
+    print("| " + " | ".join(precomputed.listing()) + " |")
 
 
 def measure(folder, title, volume, url, arguments):

@@ -5,6 +5,7 @@ the common start to the end of the last. Run with `read` it is one of these proc
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from mounting import configuration, mounted
 LATENCY = 0.02
 EDGE = 128
 SIDE = 512
+READERS = ("zarr-python", "TensorStore")
 GRAIN = 28  # chunks of about 50 KB, a fifth of their voxels
 
 
@@ -31,26 +33,68 @@ def boxes_of(what, processes, seed, count):
     return [[[[n * slab, (n + 1) * slab], [0, SIDE], [0, SIDE]]] for n in range(processes)]
 
 
-def rows(folder, serve, runs, count):
-    root = folder / "precomputed"
-    root.mkdir()
-    truth = write_two_minishards(root, grain=GRAIN)
-    np.save(folder / "truth.npy", truth)
-    config = lambda url: configuration({"v": {"kind": "precomputed", "url": f"{url}/em"}}, {"connections": 16, "stall": 10.0})
-    with serve(root, LATENCY) as url:
-        for what in (f"{count} random {EDGE}³", f"a box of {SIDE}³"):
-            for processes in (1, 4):
-                times = {}
-                for run in range(runs):
-                    boxes = boxes_of(what, processes, run, count)
-                    times.setdefault("direct", []).append(timed(folder, "direct", f"{url}/em", boxes))
-                    for reader in ("zarr-python", "TensorStore"):
-                        with mounted(folder / f"{what[:2]}-{processes}-{run}-{reader}", config(url), memory="1G") as mount:
-                            times.setdefault(reader, []).append(timed(folder, reader, mount / "v" / "em.zarr", boxes))
-                for reader in ("zarr-python", "TensorStore"):
-                    ratio = statistics.median(a / b for a, b in zip(times["direct"], times[reader], strict=True))
-                    seconds = [f"{statistics.median(times[way]):.2f}" for way in (reader, "direct")]
-                    yield what, str(processes), reader, *seconds, f"{ratio:.2f}"
+class Bench:
+    """A volume in `folder`, and what is measured of it. `serve`: see bench.served."""
+
+    def __init__(self, folder, serve):
+        self.folder, self.serve = folder, serve
+        self.root = folder / "precomputed"
+        self.root.mkdir()
+        np.save(folder / "truth.npy", write_two_minishards(self.root, grain=GRAIN))
+
+    def mounted(self, name, url):
+        config = configuration({"v": {"kind": "precomputed", "url": f"{url}/em"}}, {"connections": 16, "stall": 10.0})
+        return mounted(self.folder / name, config, memory="1G")
+
+    def rows(self, runs, count):
+        with self.serve(self.root, LATENCY) as url:
+            for what in (f"{count} random {EDGE}³", f"a box of {SIDE}³"):
+                for processes in (1, 4):
+                    yield from self.compare(url, what, processes, runs, count)
+
+    def compare(self, url, what, processes, runs, count):
+        times = {}
+        for run in range(runs):
+            boxes = boxes_of(what, processes, run, count)
+            times.setdefault("direct", []).append(timed(self.folder, "direct", f"{url}/em", boxes))
+            for reader in READERS:
+                with self.mounted(f"{what[:2]}-{processes}-{run}-{reader}".replace(" ", ""), url) as mount:
+                    times.setdefault(reader, []).append(timed(self.folder, reader, mount / "v" / "em.zarr", boxes))
+        for reader in READERS:
+            ratio = statistics.median(a / b for a, b in zip(times["direct"], times[reader], strict=True))
+            seconds = [f"{statistics.median(times[way]):.2f}" for way in (reader, "direct")]
+            yield what, str(processes), reader, *seconds, f"{ratio:.2f}"
+
+    def decoding(self):
+        """A row: the decoder alone, and shares of it, see src/volume/rate.rs."""
+        command = ["cargo", "test", "--locked", "--quiet", "--lib", "--", "share_of_the_bare_decoder_s_rate", "--ignored", "--nocapture"]
+        environment = os.environ | {"EMFS_BENCH_VOLUME": str(self.root / "em")}
+        result = subprocess.run(command, env=environment, text=True, capture_output=True)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return next(line for line in result.stdout.splitlines() if line.startswith("| "))
+
+    def listing(self, runs=15, entries=647):
+        """Directories that nobody has listed yet, of as many chunks as the hemibrain has along an axis."""
+        local = self.folder / "listing"
+        for run in range(runs):
+            for n in range(entries):
+                (local / str(run) / str(n)).mkdir(parents=True)
+        info = json.loads((self.root / "em" / "info").read_text())
+        info["scales"][0]["size"] = [64 * entries] * 3
+        (self.root / "wide" / "em").mkdir(parents=True)
+        (self.root / "wide" / "em" / "info").write_text(json.dumps(info))
+        with self.serve(self.root / "wide") as url, self.mounted("wide", url) as mount:
+            store = mount / "v" / "em.zarr" / "s0"
+            store.stat()
+            times = [(seconds("ls", "-l", store / str(run)), seconds("ls", "-l", local / str(run))) for run in range(runs)]
+        medians = [f"{statistics.median(column) * 1000:.1f}" for column in zip(*times)]
+        return str(entries), *medians, f"{statistics.median(a / b for a, b in times):.2f}"
+
+
+def seconds(*command):
+    begin = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - begin
 
 
 def timed(folder, way, path, boxes):
