@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use super::output::print;
 use super::{CliError, target};
 use crate::catalog::{Dataset, MAIN_IMAGE};
-use crate::geometry::Region;
 use crate::volume::{View, ViewSpec};
 use crate::zarr::StoreName;
 
@@ -63,15 +62,11 @@ fn meaning<'a>(dataset: &'a Dataset, name: &'a StoreName) -> Result<(&'a str, Vi
         return Ok((&name.image, name.view));
     };
     let image = dataset.images.get(listed.image).map_or(MAIN_IMAGE, |image| image.name.as_str());
+    let view = ViewSpec { crop: Some(listed.crop), chunk: None };
     if name.view != ViewSpec::default() {
-        let crop = &listed.crop;
-        return Err(format!(
-            "`{}` is a view itself, of which there are no views; write {image}.crop-{crop}",
-            listed.name
-        ));
+        return Err(format!("`{}` is a view itself, of which there are no views; write {image}{view}", listed.name));
     }
-    let crop: Region = ViewSpec::parse_box(&listed.crop).map_err(|error| error.to_string())?;
-    Ok((image, ViewSpec { crop: Some(crop), chunk: None }))
+    Ok((image, view))
 }
 
 fn describe(name: &str, image: &str, view: &View) -> String {
