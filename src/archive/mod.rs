@@ -30,20 +30,19 @@ pub struct Opened {
 pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, SourceError> {
     match &spec.kind {
         SourceKind::Precomputed { url } => Ok(Opened::alone(Arc::new(precomputed::open(remote, url).await?), url)),
-        SourceKind::Tiff { url } => Ok(Opened::alone(Arc::new(tiff::open(remote.object(url)?).await?), url)),
+        SourceKind::Tiff { url } => {
+            Ok(Opened::alone(Arc::new(tiff::open(remote.object(url)?, configured(spec)).await?), url))
+        }
         SourceKind::Zarr { url } => Ok(Opened::alone(Arc::new(zarr::open(remote, url).await?), url)),
         SourceKind::Idr { image, server, files, url } => {
             let found = idr::find(remote, *image, server, files, url.as_ref()).await?;
-            let source = tiff::open(remote.object(&found.location)?).await?;
+            let said = found.facts.as_ref().and_then(|facts| facts.voxel_size);
+            let missing = said.map_or(configured(spec), |size| size.map(Some));
+            let source = tiff::open(remote.object(&found.location)?, missing).await?;
             found.compare(*image, source.description());
             let mut documents = found.documents;
             documents.extend(source.documents());
-            Ok(Opened {
-                source: Arc::new(source),
-                location: found.location,
-                voxel_size: found.facts.and_then(|facts| facts.voxel_size),
-                documents,
-            })
+            Ok(Opened { source: Arc::new(source), location: found.location, voxel_size: said, documents })
         }
         SourceKind::Dm3 { files } => {
             let (location, files) = dm_files(remote, files).await?;
