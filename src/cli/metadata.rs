@@ -15,7 +15,6 @@ use crate::catalog::{Catalog, Dataset, SourceSpec};
 use crate::document::Document;
 use crate::metadata::{self, ImageRecord, Knowledge};
 use crate::remote::Remote;
-use crate::source::SourceError;
 use crate::stats::Stats;
 use crate::volume::{Blocks, Image, Pyramid};
 
@@ -96,10 +95,9 @@ fn width() -> usize {
     given.or_else(terminal).unwrap_or(WIDTH).clamp(40, 1000)
 }
 
-/// An open source, as far as a record needs it.
-struct Opened {
-    pyramid: Pyramid,
-    origin: String,
+/// What was found out of a source: how it looks and where it is, or why that is not known, and what was answered.
+struct Answer {
+    opened: Result<(Pyramid, String), String>,
     documents: Vec<Document>,
 }
 
@@ -128,7 +126,7 @@ fn wanted(datasets: &[Dataset]) -> Vec<Wanted<'_>> {
 fn records(catalog: &Catalog) -> Result<(Vec<Value>, usize, usize), CliError> {
     let wanted = wanted(&catalog.datasets);
     let runtime = serve::runtime()?;
-    let opened = runtime.block_on(async {
+    let answers = runtime.block_on(async {
         let stats = Arc::new(Stats::default());
         let remote = Remote::new(catalog.manners.clone(), PATIENCE, stats.clone())
             .map_err(|error| CliError::Failed(error.to_string()))?;
@@ -139,18 +137,15 @@ fn records(catalog: &Catalog) -> Result<(Vec<Value>, usize, usize), CliError> {
     let mut failures = 0;
     let mut records = Vec::with_capacity(catalog.datasets.len());
     for (number, dataset) in catalog.datasets.iter().enumerate() {
-        let of = wanted.iter().zip(&opened).filter(|(wanted, _)| wanted.dataset == number);
+        let of = wanted.iter().zip(&answers).filter(|(wanted, _)| wanted.dataset == number);
         let images: Vec<ImageRecord<'_>> = of
-            .map(|(wanted, opened)| ImageRecord {
+            .map(|(wanted, answer)| ImageRecord {
                 image: wanted.image,
                 label: wanted.label,
                 spec: wanted.spec,
-                knowledge: match opened {
-                    Ok(opened) => Knowledge::Described {
-                        pyramid: &opened.pyramid,
-                        origin: &opened.origin,
-                        documents: &opened.documents,
-                    },
+                documents: &answer.documents,
+                knowledge: match &answer.opened {
+                    Ok((pyramid, origin)) => Knowledge::Described { pyramid, origin },
                     Err(error) => {
                         failures += 1;
                         complain(&format!("{}/{}: {error}", dataset.name, wanted.image));
@@ -164,10 +159,14 @@ fn records(catalog: &Catalog) -> Result<(Vec<Value>, usize, usize), CliError> {
     Ok((records, failures, wanted.len()))
 }
 
-async fn open(remote: &Remote, blocks: &Arc<Blocks>, spec: &SourceSpec, number: u32) -> Result<Opened, String> {
-    let opened = archive::open(remote, spec).await.map_err(|error: SourceError| error.to_string())?;
-    let (origin, documents) = (opened.location.to_string(), opened.documents);
-    let image = Arc::new(Image::new(number, opened.source, blocks));
-    let pyramid = image.pyramid(blocks, spec, opened.voxel_size, &origin).await.map_err(|error| error.to_string())?;
-    Ok(Opened { pyramid, origin, documents })
+async fn open(remote: &Remote, blocks: &Arc<Blocks>, spec: &SourceSpec, number: u32) -> Answer {
+    let found = match archive::open(remote, spec).await {
+        Ok(found) => found,
+        Err(failure) => return Answer { opened: Err(failure.error.to_string()), documents: failure.documents },
+    };
+    let origin = found.location.to_string();
+    let image = Arc::new(Image::new(number, found.source, blocks));
+    let pyramid = image.pyramid(blocks, spec, found.voxel_size, &origin).await;
+    let opened = pyramid.map(|pyramid| (pyramid, origin)).map_err(|error| error.to_string());
+    Answer { opened, documents: found.documents }
 }
