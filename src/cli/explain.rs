@@ -62,7 +62,7 @@ fn meaning<'a>(dataset: &'a Dataset, name: &'a StoreName) -> Result<(&'a str, Vi
         return Ok((&name.image, name.view));
     };
     let image = dataset.images.get(listed.image).map_or(MAIN_IMAGE, |image| image.name.as_str());
-    let view = ViewSpec { crop: Some(listed.crop), chunk: None };
+    let view = ViewSpec { crop: Some(listed.crop), ..ViewSpec::default() };
     if name.view != ViewSpec::default() {
         return Err(format!("`{}` is a view itself, of which there are no views; write {image}{view}", listed.name));
     }

@@ -84,7 +84,7 @@ impl Images {
             for label in std::iter::once(None).chain((0..image.labels.len()).map(Some)) {
                 self.images.push(Image { dataset: id, image: index, label, pyramid: OnceLock::new() });
             }
-            for spec in [ViewSpec::default(), ViewSpec { crop: None, chunk: Some(COMMON_CHUNK) }] {
+            for spec in [ViewSpec::default(), ViewSpec { chunk: Some(COMMON_CHUNK), ..ViewSpec::default() }] {
                 add(format!("{}{spec}", image.name), number, image.labels.len(), spec)?;
             }
         }
@@ -99,7 +99,7 @@ impl Images {
                 .get(view.image)
                 .zip(numbers.get(view.image))
                 .ok_or_else(|| wrong("there is no such image".to_owned()))?;
-            let spec = ViewSpec { crop: Some(view.crop), chunk: None };
+            let spec = ViewSpec { crop: Some(view.crop), ..ViewSpec::default() };
             add(view.name.clone(), *number, image.labels.len(), spec)?;
         }
         self.datasets.push(Stores { images: first..self.images.len() as u32, stores });

@@ -185,7 +185,6 @@ fn names_that_can_never_exist_are_answered_at_once() {
         "other.zarr",
         "EM.zarr",
         "em.chunk-064.zarr",
-        "em.chunk-64x64x64.zarr",
         "em.foo.zarr",
         "upstream.json",
         "sample.zarr",
