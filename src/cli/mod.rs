@@ -139,7 +139,7 @@ mod tests {
     fn every_documented_form_is_understood() {
         for line in [
             "emfs mount /m --config f.toml --dataset a --dataset b --foreground --allow-other --memory 2G --timeout 5 --log l -v -v",
-            "emfs mount /m -vvv",
+            "emfs mount /m -vvv --cache-dir /c --cache-size 0 --offline",
             "emfs umount /m",
             "emfs status /m --json",
             "emfs datasets --config f --json --probe",
@@ -162,7 +162,8 @@ mod tests {
             "emfs mount /m --memory 0",
             "emfs mount /m --timeout 0",
             "emfs mount /m --timeout nan",
-            "emfs mount /m --offline",
+            "emfs mount /m --offline --revalidate",
+            "emfs mount /m --cache-size none",
             "emfs datasets --toml --config f",
             "emfs crop a",
             "emfs crop a --size 0",

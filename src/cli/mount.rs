@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::serve::{self, Daemon, Settings, Signals};
+use super::session::CacheArgs;
 use super::{CliError, background, memory, size};
 use crate::catalog::Catalog;
 use crate::fuse;
@@ -41,6 +42,8 @@ pub(super) struct MountArgs {
     /// A read fails when nothing it waits for has made progress for so many seconds
     #[arg(long, value_name = "S", default_value = "60", value_parser = size::seconds, allow_negative_numbers = true)]
     timeout: Duration,
+    #[command(flatten)]
+    cache: CacheArgs,
     /// Where the log goes [default: stderr in the foreground, else a file in $XDG_STATE_HOME/emfs or ~/.local/state/emfs]
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -91,6 +94,7 @@ fn start(args: &MountArgs) -> Result<(Daemon, Signals), CliError> {
         catalog: Arc::new(catalog.select(&args.dataset)?),
         memory: args.memory.unwrap_or_else(memory::default_limit),
         timeout: args.timeout,
+        keeping: args.cache.keeping()?,
         allow_other: args.allow_other,
     };
     let runtime = serve::runtime()?;

@@ -45,7 +45,9 @@ impl CacheArgs {
 
     fn open(&self, size: u64) -> Result<Option<Disk>, CliError> {
         if let Some(folder) = &self.cache_dir {
-            let opened = Disk::open(folder, size);
+            // A mount in the background changes to another directory.
+            let folder = std::path::absolute(folder).map_err(CliError::system(folder.display().to_string()))?;
+            let opened = Disk::open(&folder, size);
             return opened.map(Some).map_err(|error| CliError::Failed(format!("the cache: {error}")));
         }
         let opened = match default_folder() {

@@ -12,14 +12,17 @@ use parking_lot::Mutex;
 use bytes::Bytes;
 use url::Url;
 
+use super::answer;
 use super::checks::Ask;
 use super::http::{Clients, HttpTarget};
+use super::kept::Kept;
 use super::limits::Host;
 use super::operation::{self, Subject};
 use super::pin::Pin;
 use super::stores::{Signer, Store};
 use super::transport::Transport;
 use super::{Cause, Credentials, Keeping, Location, Manners, RemoteError};
+use crate::disk::Disk;
 use crate::stats::Stats;
 
 /// Local files are counted and limited under this name; no host can have it.
@@ -71,12 +74,24 @@ impl Remote {
             attempts: 0,
             cause,
         })?;
+        let Keeping { disk, offline, .. } = &self.0.keeping;
+        let (kept, offline) = match &transport {
+            // What is on this machine is not kept twice, and can be read without a network.
+            Transport::File(_) => (None, false),
+            Transport::Http(_) => {
+                let new = |disk: &Disk| Kept::new(disk.clone(), key(location), self.0.keeping.clone());
+                (disk.as_ref().map(new), *offline)
+            }
+        };
         Ok(Object(Arc::new(Handle {
             url: location.to_string(),
             transport,
             host,
             pin: Pin::default(),
             timeout: self.0.timeout,
+            offline,
+            kept,
+            stats: Arc::clone(&self.0.stats),
         })))
     }
 
@@ -122,6 +137,18 @@ impl Remote {
     }
 }
 
+/// What tells an object from all others: bytes fetched with credentials are not for who has none.
+pub(super) fn key(location: &Location) -> String {
+    let mut key = location.url.to_string();
+    if let Some(endpoint) = &location.endpoint {
+        key.push_str(&format!(" endpoint={endpoint}"));
+    }
+    if location.credentials == Credentials::Env {
+        key.push_str(" credentials=env");
+    }
+    key
+}
+
 fn file_path(url: &Url) -> Result<PathBuf, Cause> {
     url.to_file_path().map_err(|()| Cause::Request("a file address that is no path of this machine".into()))
 }
@@ -131,12 +158,15 @@ fn file_path(url: &Url) -> Result<PathBuf, Cause> {
 #[derive(Clone)]
 pub struct Object(Arc<Handle>);
 
-struct Handle {
+pub(super) struct Handle {
     url: String,
     transport: Transport,
     host: Arc<Host>,
-    pin: Pin,
+    pub(super) pin: Pin,
     timeout: Duration,
+    offline: bool,
+    kept: Option<Kept>,
+    pub(super) stats: Arc<Stats>,
 }
 
 impl fmt::Debug for Object {
@@ -156,6 +186,8 @@ pub struct Fetched {
     pub etag: Option<String>,
     /// `Content-Type` as sent.
     pub content_type: Option<String>,
+    /// Whether `bytes` are not as they were sent, which is compressed.
+    pub(super) decoded: bool,
 }
 
 impl Object {
@@ -179,20 +211,46 @@ impl Object {
         self.run(Ask::Whole(limit)).await
     }
 
-    /// The same object as if it had never been asked for: its next answer may be another one.
+    /// Whether all of `range` is kept on this machine, as far as can be said without reading it.
+    pub fn has(&self, range: &Range<u64>) -> bool {
+        self.0.kept.as_ref().is_some_and(|kept| kept.has(&self.0.pin, range))
+    }
+
+    /// The same object as if it had never been asked for: its next answer is the origin's and may be another one.
     pub fn anew(&self) -> Object {
-        let Handle { url, transport, host, timeout, .. } = &*self.0;
+        let Handle { url, transport, host, timeout, offline, kept, stats, .. } = &*self.0;
         Object(Arc::new(Handle {
             url: url.clone(),
             transport: transport.clone(),
             host: Arc::clone(host),
             pin: Pin::default(),
             timeout: *timeout,
+            offline: *offline,
+            kept: kept.as_ref().map(Kept::anew),
+            stats: Arc::clone(stats),
         }))
     }
 
     async fn run(&self, ask: Ask) -> Result<Fetched, RemoteError> {
-        let Handle { url, transport, host, pin, timeout } = &*self.0;
+        match &self.0.kept {
+            Some(kept) => answer::run(&self.0, kept, ask).await,
+            None => self.0.ask(ask).await,
+        }
+    }
+}
+
+impl Handle {
+    /// Asks the origin.
+    pub(super) async fn ask(&self, ask: Ask) -> Result<Fetched, RemoteError> {
+        if self.offline {
+            return Err(self.failed(&ask, Cause::Offline("not in the cache".to_owned())));
+        }
+        let Handle { url, transport, host, pin, timeout, .. } = self;
         operation::run(Subject { url, transport, host, pin }, ask, *timeout).await
+    }
+
+    /// The error of an operation for which nothing was sent.
+    pub(super) fn failed(&self, ask: &Ask, cause: Cause) -> RemoteError {
+        RemoteError { url: self.url.clone(), range: ask.range(), attempts: 0, cause }
     }
 }

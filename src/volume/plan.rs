@@ -4,7 +4,7 @@ use crate::remote::Object;
 
 /// Bytes between two blocks that are fetched along rather than asked around: as long as what formats put between planes,
 /// and too short to hold another block that somebody else may be fetching.
-const GAP: u64 = 4 << 10;
+pub(super) const GAP: u64 = 4 << 10;
 
 /// Joined requests stay about this long, so that several run in parallel and a broken one loses little.
 pub(super) const JOINED: u64 = 2 << 20;
@@ -17,6 +17,13 @@ pub(super) struct Piece<T> {
     pub(super) tag: T,
 }
 
+impl<T> Piece<T> {
+    /// Whether its bytes are kept on this machine.
+    pub(super) fn is_kept(&self) -> bool {
+        self.object.has(&(self.start..self.start.saturating_add(self.length)))
+    }
+}
+
 /// One range to fetch and the pieces in it, by their first byte.
 pub(super) struct Request<T> {
     pub(super) object: Object,
@@ -25,9 +32,9 @@ pub(super) struct Request<T> {
     pub(super) pieces: Vec<Piece<T>>,
 }
 
-/// Joins pieces that lie together to requests of about `longest` bytes. Every piece is in exactly one request, which
-/// covers it.
-pub(super) fn join<T>(mut pieces: Vec<Piece<T>>, longest: u64) -> Vec<Request<T>> {
+/// Joins pieces that lie together, at most `gap` bytes apart, to requests of about `longest` bytes. Every piece is in
+/// exactly one request, which covers it.
+pub(super) fn join<T>(mut pieces: Vec<Piece<T>>, longest: u64, gap: u64) -> Vec<Request<T>> {
     pieces.sort_by(|a, b| a.object.url().cmp(b.object.url()).then(a.start.cmp(&b.start)));
     let mut requests: Vec<Request<T>> = Vec::new();
     for piece in pieces {
@@ -35,7 +42,7 @@ pub(super) fn join<T>(mut pieces: Vec<Piece<T>>, longest: u64) -> Vec<Request<T>
         match requests.last_mut() {
             Some(last)
                 if last.object.url() == piece.object.url()
-                    && piece.start <= last.end.saturating_add(GAP)
+                    && piece.start <= last.end.saturating_add(gap)
                     && (end <= last.end || end - last.start <= longest) =>
             {
                 last.end = last.end.max(end);
