@@ -124,7 +124,9 @@ async fn confirm(
             Ok(None)
         }
         // An origin that does not give ranges is asked for all of it.
-        Err(RemoteError { cause: Cause::Protocol(_), .. }) if !again => origin(handle, kept, known, ask).await.map(Some),
+        Err(RemoteError { cause: Cause::Protocol(_), .. }) if !again => {
+            origin(handle, kept, known, ask).await.map(Some)
+        }
         Err(error) => Err(error),
     }
 }
