@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     folder,
-    index::Index,
+    index::{Index, is_damage},
     kinds::{Access, DiskError, HostSum, Pruned, Stat, Verified},
     room,
     store::Store,
@@ -63,7 +63,23 @@ fn index(store: &Store) -> Result<std::sync::Arc<Index>, DiskError> {
     store.index().ok_or_else(|| DiskError::ReadOnly(store.folder.clone()))
 }
 
+/// An index in which SQLite finds anything wrong is made anew.
+fn check_index(store: &Store) -> Result<(), DiskError> {
+    let checked = index(store)?;
+    match checked.write(table::check) {
+        Ok(true) => return Ok(()),
+        Err(reason) if !is_damage(&reason) => return Err(folder::index_error(checked.path(), reason)),
+        Ok(false) | Err(_) => {}
+    }
+    store.retire(&checked)?;
+    let made = index(store)?;
+    room::sweep(store, &made).map_err(|reason| folder::index_error(made.path(), reason))
+}
+
 pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, DiskError> {
+    if store.access == Access::ReadWrite {
+        check_index(store)?;
+    }
     let Some(index) = store.index() else { return Ok(Verified::default()) };
     let failed = |reason| folder::index_error(index.path(), reason);
     let total = index.read(table::payload_bytes).map_err(failed)?;

@@ -1,6 +1,9 @@
 //! What the store promises, tried on real folders.
 
+mod damage;
 mod model;
+mod places;
+mod processes;
 
 use std::{path::Path, time::Duration};
 
