@@ -79,7 +79,7 @@ pub fn rows_of(connection: &Connection, object: i64, version: i64, range: &Range
 }
 
 /// The records after a place, in the order of the files, at most `count`.
-pub fn rows_after(connection: &Connection, segment: i64, offset: i64, count: u32) -> Answer<Vec<Row>> {
+pub fn rows_after(connection: &Connection, (segment, offset): (i64, i64), count: u32) -> Answer<Vec<Row>> {
     let sql =
         format!("SELECT {COLUMNS} FROM extents WHERE (segment, offset) > (?1, ?2) ORDER BY segment, offset LIMIT ?3");
     let mut statement = connection.prepare_cached(&sql)?;
