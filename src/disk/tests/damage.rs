@@ -182,3 +182,20 @@ fn verify_drops_what_is_damaged_and_says_how_much() {
     assert_eq!(read_all(&disk), LENGTH * 3 - verified.damaged_bytes);
     assert_eq!(disk.verify(&mut |_, _| {}).unwrap().damaged, 0);
 }
+
+#[test]
+fn a_folder_removed_under_an_open_store_is_made_again() {
+    let parent = folder();
+    let place = parent.path().join("cache");
+    let disk = Disk::open(&place, SIZE).unwrap();
+    fill(&disk);
+    read_all(&disk);
+    fs::remove_dir_all(&place).unwrap();
+    let complete = (0..4).any(|_| {
+        fill(&disk);
+        read_all(&disk) == LENGTH * 3
+    });
+    assert!(complete);
+    drop(disk);
+    assert_eq!(read_all(&Disk::open(&place, SIZE).unwrap()), LENGTH * 3);
+}
