@@ -116,8 +116,18 @@ impl Index {
                 && number("SELECT count(*) FROM sqlite_schema WHERE type = 'table'")? == TABLES
                 && number("SELECT count(*) FROM sqlite_schema WHERE type IN ('trigger', 'view')")? == 0)
         })?;
-        let foreign = || rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOTADB), None);
-        matches.then_some(()).ok_or_else(foreign)
+        matches.then_some(()).ok_or_else(Self::foreign)
+    }
+
+    /// What is said of a file that is not what was written.
+    pub fn foreign() -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOTADB), None)
+    }
+
+    /// Forgets the pages in memory, so that the file is read again.
+    pub fn disconnect(&self) {
+        self.readers.lock().clear();
+        *self.writer.lock() = None;
     }
 
     /// The file.

@@ -61,7 +61,8 @@ impl Disk {
     /// # Errors
     /// The folder cannot be made or read.
     pub fn open(folder: &Path, size: u64) -> Result<Self, DiskError> {
-        let store = Arc::new(Store::open(folder.to_owned(), size)?);
+        let folder = &std::path::absolute(folder).map_err(|reason| folder::io_error(folder, reason))?;
+        let store = Arc::new(Store::open(folder.clone(), size)?);
         let writer = match store.access {
             Access::ReadWrite => Some(Writer::start(store.clone()).map_err(|reason| folder::io_error(folder, reason))?),
             Access::ReadOnly => {

@@ -14,7 +14,7 @@
 //! Numbers are little-endian.
 
 use bytes::Bytes;
-use twox_hash::{XxHash3_64, XxHash3_128};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
 const MAGIC: &[u8; 8] = b"emfsrec1";
 /// Bytes of a header without its names.
@@ -39,12 +39,12 @@ pub struct Record {
 
 /// What the index knows an object or a version by. Two that share a hash cost a miss, because a record bears the names.
 pub fn hash(name: &str) -> i64 {
-    XxHash3_64::oneshot(name.as_bytes()).cast_signed()
+    xxh3_64(name.as_bytes()).cast_signed()
 }
 
 /// The checksum of a note about an object.
 pub fn note_sum(object: i64, note: &[u8]) -> i64 {
-    XxHash3_64::oneshot_with_seed(object.cast_unsigned(), note).cast_signed()
+    xxh3_64_with_seed(note, object.cast_unsigned()).cast_signed()
 }
 
 /// Bytes of the header of a record of these.
@@ -68,7 +68,7 @@ pub fn header(object: &str, version: &str, start: u64, payload: &[u8]) -> Option
     header.extend_from_slice(&u16::try_from(version.len()).ok()?.to_le_bytes());
     header.extend_from_slice(&u32::try_from(payload.len()).ok()?.to_le_bytes());
     header.extend_from_slice(&start.to_le_bytes());
-    header.extend_from_slice(&XxHash3_128::oneshot(payload).to_le_bytes());
+    header.extend_from_slice(&xxh3_128(payload).to_le_bytes());
     let sum = header_sum(&header, object.as_bytes(), version.as_bytes());
     header.extend_from_slice(&sum.to_le_bytes());
     header.extend_from_slice(object.as_bytes());
@@ -77,8 +77,8 @@ pub fn header(object: &str, version: &str, start: u64, payload: &[u8]) -> Option
 }
 
 fn header_sum(fixed: &[u8], object: &[u8], version: &[u8]) -> u64 {
-    let names = XxHash3_64::oneshot_with_seed(XxHash3_64::oneshot(object), version);
-    XxHash3_64::oneshot_with_seed(names, fixed)
+    let names = xxh3_64_with_seed(version, xxh3_64(object));
+    xxh3_64_with_seed(fixed, names)
 }
 
 /// The bytes of a whole header by its first [`FIXED`] bytes; `None` when those are no header.
@@ -114,7 +114,7 @@ pub fn parse(bytes: &[u8]) -> Option<Record> {
 pub fn verify(bytes: Vec<u8>) -> Option<(Record, Bytes)> {
     let record = parse(&bytes)?;
     let payload = Bytes::from(bytes).split_off(header_length(&record.object, &record.version));
-    (payload.len() == record.length && XxHash3_128::oneshot(&payload) == record.sum).then_some((record, payload))
+    (payload.len() == record.length && xxh3_128(&payload) == record.sum).then_some((record, payload))
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {

@@ -31,10 +31,8 @@ pub fn next_segment(store: &Store, index: &Index, need: u64) -> rusqlite::Result
     sweep(store, index)?;
     index.write(|transaction| {
         for row in table::unfinished(transaction)? {
-            match adopt(store, transaction, row, need)? {
-                Ok(None) => {}
-                Ok(Some(active)) => return Ok(Ok(active)),
-                Err(reason) => return Ok(Err(reason)),
+            if let Some(active) = adopt(store, transaction, row, need)? {
+                return Ok(Ok(active));
             }
         }
         let (bound, by_disk) = match bound(store, index, transaction)? {
@@ -67,26 +65,16 @@ pub fn next_segment(store: &Store, index: &Index, need: u64) -> rusqlite::Result
     })
 }
 
-fn adopt(
-    store: &Store,
-    transaction: &Transaction<'_>,
-    row: SegmentRow,
-    need: u64,
-) -> rusqlite::Result<Result<Option<Active>, DiskError>> {
-    let idle = match store.segments.idle(row.id) {
-        Ok(Some(idle)) => idle,
-        Ok(None) => return Ok(Ok(None)),
-        Err(reason) => return Ok(Err(failure(&store.segments.path(row.id), reason))),
-    };
+fn adopt(store: &Store, transaction: &Transaction<'_>, row: SegmentRow, need: u64) -> rusqlite::Result<Option<Active>> {
+    let Some(idle) = store.segments.idle(row.id) else { return Ok(None) };
     // What comes after the last known record was being written when a process ended.
     let end = table::end_of(transaction, row.id)?.min(idle.bytes);
     let capacity = row.bytes.min(LARGEST_SEGMENT);
-    if end.saturating_add(need) > capacity {
-        table::put_segment(transaction, SegmentRow { id: row.id, bytes: idle.bytes }, true, 0)?;
-        return Ok(Ok(None));
+    let adopted = if end.saturating_add(need) <= capacity { idle.adopt(row.id, end, capacity) } else { None };
+    if adopted.is_none() {
+        table::put_segment(transaction, SegmentRow { id: row.id, bytes: end }, true, 0)?;
     }
-    let adopted = idle.adopt(row.id, end, capacity);
-    Ok(adopted.map(Some).map_err(|reason| failure(&store.segments.path(row.id), reason)))
+    Ok(adopted)
 }
 
 /// Bytes the store takes, with those reserved for segments that are being written.
@@ -127,22 +115,17 @@ pub fn evict(
         if taken <= bytes {
             break;
         }
-        match store.segments.idle(segment.id) {
-            // The file goes first: on a full disk there is no room for the journal before.
-            Ok(Some(idle)) => {
-                let freed = idle.bytes;
-                if let Err(reason) = idle.remove() {
-                    return Ok(Err(failure(&store.segments.path(segment.id), reason)));
-                }
-                store.segments.remove(segment.id);
-                table::drop_segment(transaction, segment.id)?;
-                taken = taken.saturating_sub(segment.bytes);
-                pruned.segments += 1;
-                pruned.bytes += freed;
-            }
-            Ok(None) => {}
-            Err(reason) => return Ok(Err(failure(&store.segments.path(segment.id), reason))),
+        let Some(idle) = store.segments.idle(segment.id) else { continue };
+        let freed = idle.bytes;
+        // The file goes first: on a full disk there is no room for the journal before.
+        if let Err(reason) = idle.remove() {
+            return Ok(Err(failure(&store.segments.path(segment.id), reason)));
         }
+        store.segments.remove(segment.id);
+        table::drop_segment(transaction, segment.id)?;
+        taken = taken.saturating_sub(segment.bytes);
+        pruned.segments += 1;
+        pruned.bytes += freed;
     }
     Ok(Ok(pruned))
 }
@@ -171,7 +154,7 @@ pub fn sweep(store: &Store, index: &Index) -> rusqlite::Result<()> {
 
 /// Enters a segment that the index does not know, unless somebody writes it.
 fn enter(store: &Store, transaction: &Transaction<'_>, segment: i64) -> rusqlite::Result<()> {
-    let Ok(Some(idle)) = store.segments.idle(segment) else { return Ok(()) };
+    let Some(idle) = store.segments.idle(segment) else { return Ok(()) };
     let records = idle.records();
     if records.is_empty() {
         store.segments.remove(segment);

@@ -93,22 +93,13 @@ impl Segments {
     }
 
     /// A segment that nobody appends to, locked for as long as the result lives; `None` when somebody does, or when
-    /// it is not there.
-    pub fn idle(&self, id: i64) -> io::Result<Option<Idle>> {
+    /// there is no such file that could be written.
+    pub fn idle(&self, id: i64) -> Option<Idle> {
         let path = self.path(id);
-        let file = match OpenOptions::new().read(true).write(true).open(&path) {
-            Ok(file) => file,
-            Err(reason) if reason.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(reason) => return Err(reason),
-        };
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(reason)) => return Err(reason),
-        }
-        let known = file.metadata()?;
-        let written = known.mtime().saturating_mul(1000);
-        Ok((known.nlink() > 0).then_some(Idle { bytes: known.len(), written, path, file }))
+        let file = OpenOptions::new().read(true).write(true).open(&path).ok()?;
+        file.try_lock().ok()?;
+        let known = file.metadata().ok().filter(|known| known.nlink() > 0)?;
+        Some(Idle { bytes: known.len(), written: known.mtime().saturating_mul(1000), path, file })
     }
 
     /// `length` bytes from `offset` on.
@@ -172,10 +163,10 @@ impl Active {
 }
 
 impl Idle {
-    /// Goes on appending from `end` on.
-    pub fn adopt(self, id: i64, end: u64, capacity: u64) -> io::Result<Active> {
-        self.file.set_len(end)?;
-        Ok(Active { id, end, capacity, file: self.file })
+    /// Goes on appending from `end` on; `None` where the rest cannot be cut off.
+    pub fn adopt(self, id: i64, end: u64, capacity: u64) -> Option<Active> {
+        self.file.set_len(end).ok()?;
+        Some(Active { id, end, capacity, file: self.file })
     }
 
     /// Removes the file while it is locked.

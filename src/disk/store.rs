@@ -96,6 +96,10 @@ impl Store {
             return Ok(());
         }
         *index = None;
+        // Somebody may have removed the whole folder.
+        if self.access == Access::ReadWrite {
+            folder::prepare(&self.folder)?;
+        }
         *index = folder::index(&self.folder, self.access)?.map(Arc::new);
         self.unswept.store(true, Ordering::Relaxed);
         Ok(())
@@ -154,7 +158,13 @@ impl Store {
             let from = at.max(row.start);
             let to = range.end.min(row.range().end);
             // Both differences are at most the length of the payload.
-            let bytes = payload.slice((from - row.start) as usize..(to - row.start) as usize);
+            let part = (from - row.start) as usize..(to - row.start) as usize;
+            // A small part of a large record does not keep all of it in memory.
+            let bytes = if part.len() < payload.len() / 2 {
+                Bytes::copy_from_slice(&payload[part])
+            } else {
+                payload.slice(part)
+            };
             found.push(Extent { start: from, bytes });
             at = to;
         }

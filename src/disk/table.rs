@@ -79,7 +79,7 @@ pub fn rows_of(connection: &Connection, object: i64, version: i64, range: &Range
 }
 
 /// The records after a place, in the order of the files, at most `count`.
-pub fn rows_after(connection: &Connection, segment: i64, offset: i64, count: u32) -> Answer<Vec<Row>> {
+pub fn rows_after(connection: &Connection, (segment, offset): (i64, i64), count: u32) -> Answer<Vec<Row>> {
     let sql =
         format!("SELECT {COLUMNS} FROM extents WHERE (segment, offset) > (?1, ?2) ORDER BY segment, offset LIMIT ?3");
     let mut statement = connection.prepare_cached(&sql)?;
@@ -125,6 +125,27 @@ pub fn drop_row(change: &Transaction<'_>, row: &Row) -> Answer<()> {
         signed(row.offset)
     ])?;
     Ok(())
+}
+
+/// Removes the rows that cannot have been written, and the notes whose checksum is wrong; `false` when SQLite finds the
+/// file not to be sound.
+pub fn check(change: &Transaction<'_>) -> Answer<bool> {
+    let sql = "DELETE FROM extents WHERE start < 0 OR offset < 0 OR length NOT BETWEEN 1 AND ?1 OR header NOT BETWEEN 0 AND ?2";
+    change.execute(sql, params![record::LARGEST as i64, record::LONGEST_HEADER as i64])?;
+    let mut notes = change.prepare("SELECT object, note, sum FROM notes")?;
+    let mut rows = notes.query([])?;
+    let mut wrong = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (object, note): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        if record::note_sum(object, &note) != row.get::<_, i64>(2)? {
+            wrong.push(object);
+        }
+    }
+    for object in wrong {
+        change.execute("DELETE FROM notes WHERE object = ?1", [object])?;
+    }
+    let found: String = change.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    Ok(found == "ok")
 }
 
 /// Sets the note about an object.

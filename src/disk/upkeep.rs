@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     time::{Duration, SystemTime},
 };
 
 use super::{
     folder,
-    index::Index,
+    index::{Index, is_damage},
     kinds::{Access, DiskError, HostSum, Pruned, Stat, Verified},
     room,
     store::Store,
@@ -38,8 +39,10 @@ pub fn stat(store: &Store) -> Result<Stat, DiskError> {
         newest: None,
         hosts: Vec::new(),
     };
-    let Some(index) = store.index() else { return Ok(stat) };
-    let sums = index.read(table::sums).map_err(|reason| folder::index_error(index.path(), reason))?;
+    if store.index().is_none() {
+        return Ok(stat);
+    }
+    let sums = in_index(store, |index| index.read(table::sums))?;
     let time = |millis: i64| SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0));
     let mut hosts: BTreeMap<String, HostSum> = BTreeMap::new();
     for (name, extents, bytes) in sums.objects {
@@ -58,20 +61,44 @@ pub fn stat(store: &Store) -> Result<Stat, DiskError> {
     Ok(stat)
 }
 
-fn index(store: &Store) -> Result<std::sync::Arc<Index>, DiskError> {
-    store.reopen()?;
-    store.index().ok_or_else(|| DiskError::ReadOnly(store.folder.clone()))
+/// Does something with the index; one that turns out to be damaged is made anew before.
+fn in_index<T>(store: &Store, work: impl Fn(&Index) -> rusqlite::Result<T>) -> Result<T, DiskError> {
+    let mut tries = 3;
+    loop {
+        let Some(index) = store.index() else {
+            return Err(folder::io_error(&store.folder, io::Error::other("there is no index")));
+        };
+        tries -= 1;
+        match work(&index) {
+            Ok(answer) => return Ok(answer),
+            Err(reason) if store.access == Access::ReadWrite && is_damage(&reason) && tries > 0 => {
+                store.retire(&index)?;
+                if let Some(made) = store.index() {
+                    room::sweep(store, &made).map_err(|reason| folder::index_error(made.path(), reason))?;
+                }
+            }
+            Err(reason) => return Err(folder::index_error(index.path(), reason)),
+        }
+    }
 }
 
 pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, DiskError> {
-    let Some(index) = store.index() else { return Ok(Verified::default()) };
-    let failed = |reason| folder::index_error(index.path(), reason);
-    let total = index.read(table::payload_bytes).map_err(failed)?;
+    if store.access == Access::ReadWrite {
+        store.reopen()?;
+        in_index(store, |index| {
+            index.disconnect();
+            let is_sound = index.write(table::check)?;
+            is_sound.then_some(()).ok_or_else(Index::foreign)
+        })?;
+    } else if store.index().is_none() {
+        return Ok(Verified::default());
+    }
+    let total = in_index(store, |index| index.read(table::payload_bytes))?;
     let mut verified = Verified::default();
     let mut after = (i64::MIN, i64::MIN);
     progress(0, total);
     loop {
-        let rows = index.read(|connection| table::rows_after(connection, after.0, after.1, PAGE)).map_err(failed)?;
+        let rows = in_index(store, |index| index.read(|connection| table::rows_after(connection, after, PAGE)))?;
         let Some(last) = rows.last() else { break };
         after = (last.segment, i64::try_from(last.offset).unwrap_or(i64::MAX));
         let mut damaged = Vec::new();
@@ -86,9 +113,9 @@ pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verif
         verified.damaged += damaged.len() as u64;
         verified.damaged_bytes += damaged.iter().map(|row| row.length as u64).sum::<u64>();
         if store.access == Access::ReadWrite && !damaged.is_empty() {
-            let dropped =
-                index.write(|transaction| damaged.iter().try_for_each(|row| table::drop_row(transaction, row)));
-            dropped.map_err(failed)?;
+            in_index(store, |index| {
+                index.write(|transaction| damaged.iter().try_for_each(|row| table::drop_row(transaction, row)))
+            })?;
         }
     }
     Ok(verified)
@@ -98,17 +125,17 @@ pub fn prune(store: &Store, size: u64) -> Result<Pruned, DiskError> {
     if store.access == Access::ReadOnly {
         return Err(DiskError::ReadOnly(store.folder.clone()));
     }
-    let index = index(store)?;
-    let failed = |reason| folder::index_error(index.path(), reason);
-    room::sweep(store, &index).map_err(failed)?;
-    let pruned = index
-        .write(|transaction| {
-            for (segment, used) in store.take_uses() {
-                table::touch(transaction, segment, used)?;
+    store.reopen()?;
+    let uses = store.take_uses();
+    let pruned = in_index(store, |index| {
+        room::sweep(store, index)?;
+        index.write(|transaction| {
+            for (segment, used) in &uses {
+                table::touch(transaction, *segment, *used)?;
             }
-            room::evict(store, &index, transaction, size)
+            room::evict(store, index, transaction, size)
         })
-        .map_err(failed)??;
-    index.shrink().map_err(failed)?;
+    })??;
+    in_index(store, Index::shrink)?;
     Ok(pruned)
 }

@@ -80,7 +80,10 @@ impl Drop for Ending {
 impl Writer {
     /// Starts the thread.
     pub fn start(store: Arc<Store>) -> io::Result<std::thread::JoinHandle<()>> {
+        // Its lines go where those of whoever opens the store go.
+        let log = tracing::dispatcher::get_default(Clone::clone);
         std::thread::Builder::new().name("cache-writer".into()).spawn(move || {
+            let _log = tracing::dispatcher::set_default(&log);
             let ending = Ending(store.clone());
             let mut writer = Self {
                 store,

@@ -82,6 +82,7 @@ impl Blocks {
     ) -> FuturesUnordered<impl Future<Output = (CellIndex, Result<Voxels, VolumeError>)> + use<>> {
         let mut workers = Vec::new();
         let results = FuturesUnordered::new();
+        let mut array = (image.source.together(level) > 0).then(|| self.groups.array(image.number, level));
         for index in wanted {
             let key = BlockKey { image: image.number, level, index };
             let boarding = self.flights.board(&key, || self.cached(&key));
@@ -107,8 +108,15 @@ impl Blocks {
                 }
             });
         }
-        if !workers.is_empty() {
-            tokio::spawn(fetch::fetch(self.clone(), image.clone(), level, workers));
+        match array.as_deref_mut() {
+            _ if workers.is_empty() => {}
+            None => drop(tokio::spawn(fetch::fetch(self.clone(), image.clone(), workers))),
+            Some(array) => {
+                let alone = workers.len() == 1;
+                if array.gather(workers) {
+                    tokio::spawn(fetch::fetch_gathered(self.clone(), image.clone(), level, alone));
+                }
+            }
         }
         results
     }

@@ -1,6 +1,9 @@
 //! What the store promises, tried on real folders.
 
+mod damage;
 mod model;
+mod places;
+mod processes;
 
 use std::{path::Path, time::Duration};
 
@@ -173,8 +176,8 @@ fn the_segments_used_longest_ago_go_first() {
     for part in 0..8 {
         keep(&disk, &format!("o{part}"), "v", 0..128 << 10);
         disk.flush();
+        std::thread::sleep(Duration::from_millis(5));
     }
-    std::thread::sleep(Duration::from_millis(5));
     assert_eq!(read_and_check(&disk, "o0", "v", 0..128 << 10), 128 << 10);
     let before = disk.stat().unwrap();
     let pruned = disk.prune(before.bytes / 2).unwrap();
