@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::catalog::{DmFiles, SourceKind, SourceSpec};
 use crate::document::Document;
-use crate::remote::{Location, Object, Remote, RemoteError};
+use crate::remote::{Cause, Location, Object, Remote, RemoteError};
 use crate::source::{Source, SourceError, dm3, precomputed, tiff, zarr};
 
 /// A source with what its archive says about it.
@@ -26,8 +26,29 @@ pub struct Opened {
     pub documents: Vec<Document>,
 }
 
-/// Finds and opens the source of an image.
+/// Finds and opens the source of an image. Where that fails by what is kept of it on disk, its origin is asked.
 pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, SourceError> {
+    let error = match attempt(remote, spec).await {
+        Err(error) if may_be_outdated(&error) => error,
+        answer => return answer,
+    };
+    let Some(remote) = remote.doubting() else { return Err(error) };
+    tracing::debug!("{error}; trying without belief in what is kept");
+    match attempt(&remote, spec).await {
+        Err(SourceError::Remote(RemoteError { cause: Cause::Offline(_), .. })) => Err(error),
+        answer => answer,
+    }
+}
+
+/// Whether an answer that was kept may be the reason.
+fn may_be_outdated(error: &SourceError) -> bool {
+    match error {
+        SourceError::Malformed { .. } | SourceError::Unsupported { .. } => true,
+        SourceError::Remote(error) => matches!(error.cause, Cause::NotFound | Cause::Changed(_) | Cause::Protocol(_)),
+    }
+}
+
+async fn attempt(remote: &Remote, spec: &SourceSpec) -> Result<Opened, SourceError> {
     match &spec.kind {
         SourceKind::Precomputed { url } => Ok(Opened::alone(Arc::new(precomputed::open(remote, url).await?), url)),
         SourceKind::Tiff { url } => Ok(Opened::alone(Arc::new(tiff::open(remote.object(url)?).await?), url)),

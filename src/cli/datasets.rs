@@ -121,7 +121,7 @@ fn probe(
     cache: &CacheArgs,
 ) -> Result<usize, CliError> {
     let runtime = serve::runtime()?;
-    let session = Session::new(&catalog.manners, cache.keeping()?, PATIENCE, MEMORY)?;
+    let session = Session::new(&catalog.manners, cache.keeping_all()?, PATIENCE, MEMORY)?;
     let answers = runtime.block_on(async {
         let opened = specs.iter().map(|(_, _, spec)| archive::open(&session.remote, spec));
         futures::future::join_all(opened).await

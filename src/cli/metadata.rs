@@ -116,7 +116,7 @@ fn wanted(datasets: &[Dataset]) -> Vec<Wanted<'_>> {
 /// The records, how many sources failed, and how many there are.
 fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, usize, usize), CliError> {
     let wanted = wanted(&catalog.datasets);
-    let session = Session::new(&catalog.manners, cache.keeping()?, PATIENCE, MEMORY)?;
+    let session = Session::new(&catalog.manners, cache.keeping_all()?, PATIENCE, MEMORY)?;
     let opening = wanted.iter().map(|wanted| session.open(wanted.spec, &catalog.datasets[wanted.dataset].name));
     let opened = serve::runtime()?.block_on(futures::future::join_all(opening));
     let mut failures = 0;

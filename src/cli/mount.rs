@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use super::control::About;
 use super::serve::{self, Daemon, Settings, Signals};
-use super::session::CacheArgs;
+use super::session::{self, CacheArgs};
 use super::{CliError, background, memory, size};
 use crate::catalog::Catalog;
 use crate::fuse;
@@ -89,9 +90,14 @@ fn start(args: &MountArgs) -> Result<(Daemon, Signals), CliError> {
         Some(file) => Catalog::load(file)?,
         None => Catalog::builtin()?,
     };
+    let about = match &args.config {
+        Some(file) => About { catalogue: "file", config: Some(session::absolute(file)?), cache_folder: None },
+        None => About { catalogue: "builtin", ..About::default() },
+    };
     let settings = Settings {
         mountpoint: args.mountpoint.clone(),
         catalog: Arc::new(catalog.select(&args.dataset)?),
+        about,
         memory: args.memory.unwrap_or_else(memory::default_limit),
         timeout: args.timeout,
         keeping: args.cache.keeping()?,

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{CliError, control, memory};
+use super::control::{self, About};
+use super::{CliError, memory};
 use crate::catalog::Catalog;
 use crate::fuse::{self, Mounted};
 use crate::remote::{Keeping, Remote};
@@ -31,6 +32,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub(super) struct Settings {
     pub mountpoint: PathBuf,
     pub catalog: Arc<Catalog>,
+    /// Where the catalogue is from, for `emfs status`.
+    pub about: About,
     pub memory: u64,
     pub timeout: Duration,
     pub keeping: Keeping,
@@ -69,9 +72,11 @@ impl Daemon {
         let handle = runtime.handle();
         let mounted = fuse::mount(Arc::clone(&tree), stats, handle.clone(), &mountpoint, options)?;
         handle.spawn(sweep(Arc::clone(&tree)));
-        let control = control::Server::start(handle, mounted.device(), mounted.mountpoint(), move || tree.snapshot())
-            .inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}"))
-            .ok();
+        let cache = settings.keeping.disk.as_ref().map(|disk| disk.folder().to_owned());
+        let about = About { cache_folder: cache, ..settings.about.clone() };
+        let server =
+            control::Server::start(handle, mounted.device(), mounted.mountpoint(), about, move || tree.snapshot());
+        let control = server.inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}")).ok();
         let keeping = settings.keeping.clone();
         let daemon = Daemon { mounted, _control: control, keeping, runtime: Some(runtime) };
         first_answer(daemon.mounted.mountpoint())?;
@@ -91,6 +96,7 @@ impl Daemon {
         let settings = Settings {
             mountpoint: mountpoint.to_owned(),
             catalog: Arc::new(Catalog::parse(catalog, "demo", None)?),
+            about: About { catalogue: "text", ..About::default() },
             memory: memory::default_limit(),
             timeout: TIMEOUT,
             keeping: Keeping::default(),

@@ -1,6 +1,6 @@
 //! What a command needs to read images without a mount: the origins, what is kept of them, memory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
@@ -15,15 +15,19 @@ use crate::remote::{Keeping, Manners, Remote};
 use crate::stats::Stats;
 use crate::volume::{Blocks, Chunks, Image, Pyramid, VolumeError};
 
+/// What is kept at most where nobody says.
+pub(super) const CACHE_SIZE: u64 = 20 << 30;
+
 /// Options of every command that reads from the archives.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct CacheArgs {
     /// Where what was fetched is kept [default: $XDG_CACHE_HOME/emfs or ~/.cache/emfs]
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
-    /// How much is kept: bytes, or K, M, G; 0 keeps nothing and uses nothing that is kept
-    #[arg(long, value_name = "SIZE", default_value = "20G", value_parser = size::bytes_or_none, allow_negative_numbers = true)]
-    pub cache_size: u64,
+    /// How much is kept: bytes, or K, M, G; 0 keeps nothing and uses nothing that is kept [default: 20G to mount, warm and
+    /// export; other commands leave what there is]
+    #[arg(long, value_name = "SIZE", value_parser = size::bytes_or_none, allow_negative_numbers = true)]
+    pub cache_size: Option<u64>,
     /// Use what is kept and ask nobody: the rest fails at once
     #[arg(long)]
     pub offline: bool,
@@ -33,9 +37,20 @@ pub(super) struct CacheArgs {
 }
 
 impl CacheArgs {
-    /// Opens the store. A folder that was named must be usable; without the default one, nothing is kept.
+    /// Opens the store for a command that fetches much. A folder that was named must be usable; without the default one,
+    /// nothing is kept.
     pub fn keeping(&self) -> Result<Keeping, CliError> {
-        let disk = match self.cache_size {
+        self.keeping_up_to(CACHE_SIZE)
+    }
+
+    /// The same for a command that fetches little: it must not make a large store small because nobody said how large it
+    /// is to be.
+    pub fn keeping_all(&self) -> Result<Keeping, CliError> {
+        self.keeping_up_to(u64::MAX)
+    }
+
+    fn keeping_up_to(&self, default: u64) -> Result<Keeping, CliError> {
+        let disk = match self.cache_size.unwrap_or(default) {
             0 => None,
             size => self.open(size)?,
         };
@@ -45,8 +60,7 @@ impl CacheArgs {
 
     fn open(&self, size: u64) -> Result<Option<Disk>, CliError> {
         if let Some(folder) = &self.cache_dir {
-            // A mount in the background changes to another directory.
-            let folder = std::path::absolute(folder).map_err(CliError::system(folder.display().to_string()))?;
+            let folder = absolute(folder)?;
             let opened = Disk::open(&folder, size);
             return opened.map(Some).map_err(|error| CliError::Failed(format!("the cache: {error}")));
         }
@@ -56,6 +70,11 @@ impl CacheArgs {
         };
         Ok(opened.inspect_err(|reason| complain(&format!("emfs: nothing is kept: {reason}"))).ok())
     }
+}
+
+/// A folder by a path that a mount in the background, which changes to another directory, can use.
+pub(super) fn absolute(folder: &Path) -> Result<PathBuf, CliError> {
+    std::path::absolute(folder).map_err(CliError::system(folder.display().to_string()))
 }
 
 /// Where things are kept if nobody says.

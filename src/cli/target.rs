@@ -42,7 +42,7 @@ pub(super) fn image<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a ImageSpe
 }
 
 /// A store as it is named below its dataset.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Store<'a> {
     pub dataset: &'a Dataset,
     /// The complete name.
@@ -99,7 +99,7 @@ pub(super) fn pyramid(
     cache: &CacheArgs,
 ) -> Result<Pyramid, CliError> {
     let name = format!("{}/{}", dataset.name, spec.name);
-    let session = Session::new(&catalog.manners, cache.keeping()?, serve::TIMEOUT, MEMORY)?;
+    let session = Session::new(&catalog.manners, cache.keeping_all()?, serve::TIMEOUT, MEMORY)?;
     let opened = serve::runtime()?.block_on(session.open(&spec.source, &name));
     let opened = opened.map_err(|error| CliError::Failed(format!("{name}: {error}")))?;
     Ok(opened.pyramid)

@@ -38,6 +38,24 @@ struct State {
     replace: bool,
     /// How often the object was found to be another.
     renewed: u32,
+    /// Whether its bytes were dropped because they do not decode.
+    distrusted: bool,
+}
+
+/// What is kept on disk of a whole object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptWhole {
+    /// Nothing is known of it.
+    Unknown,
+    /// The origin said that there is no such object.
+    Absent,
+    /// Its length, and how many of its bytes are kept.
+    There {
+        /// Bytes of the object.
+        length: u64,
+        /// Bytes of it on disk.
+        kept: u64,
+    },
 }
 
 /// What an operation starts from.
@@ -85,11 +103,40 @@ impl Kept {
         tokio::task::spawn_blocking(move || disk.read(&key, &id, range)).await.unwrap_or_default()
     }
 
-    /// Whether all of `range` is kept, as far as can be said without reading it.
-    pub(super) fn has(&self, pin: &Pin, range: &Range<u64>) -> bool {
-        let Some(Note::There(there)) = self.known(pin).note else { return false };
-        let Some(id) = there.version.id() else { return false };
-        self.disk.covered(&self.key, &id, range.clone()) == [range.clone()]
+    /// How many bytes of `range` are kept.
+    pub(super) fn bytes(&self, pin: &Pin, range: &Range<u64>) -> u64 {
+        match self.known(pin).note {
+            Some(Note::There(there)) => there.version.id().map_or(0, |id| self.count(&id, range.clone())),
+            _ => 0,
+        }
+    }
+
+    /// What is kept of the whole.
+    pub(super) fn whole(&self, pin: &Pin) -> KeptWhole {
+        match self.known(pin).note {
+            Some(Note::Absent { .. }) => KeptWhole::Absent,
+            Some(Note::There(there)) => match there.whole() {
+                Some((id, length)) => KeptWhole::There { length, kept: self.count(&id, 0..length) },
+                None => KeptWhole::Unknown,
+            },
+            None => KeptWhole::Unknown,
+        }
+    }
+
+    fn count(&self, id: &str, range: Range<u64>) -> u64 {
+        self.disk.covered(&self.key, id, range).iter().map(|part| part.end - part.start).sum()
+    }
+
+    /// Drops the bytes, but not what is known of the object; the second time it does nothing.
+    pub(super) fn distrust(&self) {
+        let mut state = self.state.lock();
+        if std::mem::replace(&mut state.distrusted, true) || self.keeping.offline {
+            return;
+        }
+        self.disk.forget(&self.key);
+        if let Some(bytes) = state.note.as_ref().and_then(Note::write) {
+            self.disk.set_note(&self.key, bytes.into());
+        }
     }
 
     /// After the object was found to be another than `known`: drops what is kept of that; says whether to start anew.

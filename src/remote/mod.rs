@@ -38,6 +38,7 @@ pub(crate) use gzip::gunzip;
 
 pub use error::{Cause, RemoteError};
 pub use keeping::Keeping;
+pub use kept::KeptWhole;
 pub use location::{Credentials, Location, LocationError};
 pub use manners::{HostManners, Manners};
 pub use object::{Fetched, Object, Remote};

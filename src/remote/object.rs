@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
@@ -15,7 +15,7 @@ use url::Url;
 use super::answer;
 use super::checks::Ask;
 use super::http::{Clients, HttpTarget};
-use super::kept::Kept;
+use super::kept::{Kept, KeptWhole};
 use super::limits::Host;
 use super::operation::{self, Subject};
 use super::pin::Pin;
@@ -30,7 +30,10 @@ const FILES: &str = "file:";
 
 /// Connections, limits and counters that all objects share. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Remote(Arc<Shared>);
+pub struct Remote {
+    shared: Arc<Shared>,
+    keeping: Keeping,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -38,7 +41,6 @@ struct Shared {
     manners: Manners,
     timeout: Duration,
     stats: Arc<Stats>,
-    keeping: Keeping,
     hosts: Mutex<BTreeMap<String, Arc<Host>>>,
     signers: Mutex<BTreeMap<Store, Arc<Signer>>>,
 }
@@ -58,12 +60,21 @@ impl Remote {
     ) -> Result<Self, RemoteError> {
         let clients = Clients::new(timeout)?;
         let (hosts, signers) = (Mutex::default(), Mutex::default());
-        Ok(Remote(Arc::new(Shared { clients, manners, timeout, stats, keeping, hosts, signers })))
+        let shared = Arc::new(Shared { clients, manners, timeout, stats, hosts, signers });
+        Ok(Remote { shared, keeping })
+    }
+
+    /// The same without belief in what was kept until now: its origin is asked whether it is still so. `None` where
+    /// nothing is kept, or nobody may be asked.
+    pub fn doubting(&self) -> Option<Remote> {
+        let Keeping { disk, offline, .. } = &self.keeping;
+        let keeping = Keeping { doubted_before: Some(SystemTime::now()), ..self.keeping.clone() };
+        (disk.is_some() && !offline).then(|| Remote { shared: Arc::clone(&self.shared), keeping })
     }
 
     /// How long an operation may go without progress.
     pub fn timeout(&self) -> Duration {
-        self.0.timeout
+        self.shared.timeout
     }
 
     /// A handle of the object at `location`. Uses no network.
@@ -74,12 +85,12 @@ impl Remote {
             attempts: 0,
             cause,
         })?;
-        let Keeping { disk, offline, .. } = &self.0.keeping;
+        let Keeping { disk, offline, .. } = &self.keeping;
         let (kept, offline) = match &transport {
             // What is on this machine is not kept twice, and can be read without a network.
             Transport::File(_) => (None, false),
             Transport::Http(_) => {
-                let new = |disk: &Disk| Kept::new(disk.clone(), key(location), self.0.keeping.clone());
+                let new = |disk: &Disk| Kept::new(disk.clone(), key(location), self.keeping.clone());
                 (disk.as_ref().map(new), *offline)
             }
         };
@@ -88,10 +99,10 @@ impl Remote {
             transport,
             host,
             pin: Pin::default(),
-            timeout: self.0.timeout,
+            timeout: self.shared.timeout,
             offline,
             kept,
-            stats: Arc::clone(&self.0.stats),
+            stats: Arc::clone(&self.shared.stats),
         })))
     }
 
@@ -116,18 +127,19 @@ impl Remote {
         let name = url.host_str().ok_or_else(|| Cause::Request("an address without a host".into()))?;
         let counted = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
         let host = self.host(&counted, name);
-        Ok((Transport::Http(HttpTarget { clients: self.0.clients.clone(), url, signer }), host))
+        Ok((Transport::Http(HttpTarget { clients: self.shared.clients.clone(), url, signer }), host))
     }
 
     /// The queue of a host. One per port, so that a dead server does not hold up another on the same machine.
     fn host(&self, counted: &str, name: &str) -> Arc<Host> {
-        let mut hosts = self.0.hosts.lock();
-        let new = || Arc::new(Host::new(counted.to_owned(), self.0.manners.of(name), Arc::clone(&self.0.stats)));
+        let mut hosts = self.shared.hosts.lock();
+        let new =
+            || Arc::new(Host::new(counted.to_owned(), self.shared.manners.of(name), Arc::clone(&self.shared.stats)));
         Arc::clone(hosts.entry(counted.to_owned()).or_insert_with(new))
     }
 
     fn signer(&self, store: Store) -> Result<Arc<Signer>, Cause> {
-        let mut signers = self.0.signers.lock();
+        let mut signers = self.shared.signers.lock();
         if let Some(signer) = signers.get(&store) {
             return Ok(Arc::clone(signer));
         }
@@ -211,9 +223,34 @@ impl Object {
         self.run(Ask::Whole(limit)).await
     }
 
-    /// Whether all of `range` is kept on this machine, as far as can be said without reading it.
+    /// Where requests for it go; the same as [`Object::url`] but for buckets.
+    pub fn address(&self) -> &str {
+        match &self.0.transport {
+            Transport::Http(target) => target.url.as_str(),
+            Transport::File(_) => &self.0.url,
+        }
+    }
+
+    /// Whether all of `range` is kept on disk.
     pub fn has(&self, range: &Range<u64>) -> bool {
-        self.0.kept.as_ref().is_some_and(|kept| kept.has(&self.0.pin, range))
+        self.kept_bytes(range) == range.end.saturating_sub(range.start)
+    }
+
+    /// How many bytes of `range` are kept on disk, as far as can be said without reading them.
+    pub fn kept_bytes(&self, range: &Range<u64>) -> u64 {
+        self.0.kept.as_ref().map_or(0, |kept| kept.bytes(&self.0.pin, range))
+    }
+
+    /// What is kept on disk of the whole object, as far as can be said without reading it.
+    pub fn kept_whole(&self) -> KeptWhole {
+        self.0.kept.as_ref().map_or(KeptWhole::Unknown, |kept| kept.whole(&self.0.pin))
+    }
+
+    /// Drops what is kept on disk of the object, because it does not decode; once, for the origin may have it so.
+    pub fn distrust(&self) {
+        if let Some(kept) = &self.0.kept {
+            kept.distrust();
+        }
     }
 
     /// The same object as if it had never been asked for: its next answer is the origin's and may be another one.

@@ -4,7 +4,7 @@ use crate::remote::Object;
 
 /// Bytes between two blocks that are fetched along rather than asked around: as long as what formats put between planes,
 /// and too short to hold another block that somebody else may be fetching.
-pub(super) const GAP: u64 = 4 << 10;
+const GAP: u64 = 4 << 10;
 
 /// Joined requests stay about this long, so that several run in parallel and a broken one loses little.
 pub(super) const JOINED: u64 = 2 << 20;
@@ -32,9 +32,14 @@ pub(super) struct Request<T> {
     pub(super) pieces: Vec<Piece<T>>,
 }
 
-/// Joins pieces that lie together, at most `gap` bytes apart, to requests of about `longest` bytes. Every piece is in
-/// exactly one request, which covers it.
-pub(super) fn join<T>(mut pieces: Vec<Piece<T>>, longest: u64, gap: u64) -> Vec<Request<T>> {
+/// Joins pieces that lie together to requests of about `longest` bytes. Every piece is in exactly one request, which
+/// covers it.
+pub(super) fn join<T>(pieces: Vec<Piece<T>>, longest: u64) -> Vec<Request<T>> {
+    join_within(pieces, longest, GAP)
+}
+
+/// The same for pieces that are at most `gap` bytes apart.
+pub(super) fn join_within<T>(mut pieces: Vec<Piece<T>>, longest: u64, gap: u64) -> Vec<Request<T>> {
     pieces.sort_by(|a, b| a.object.url().cmp(b.object.url()).then(a.start.cmp(&b.start)));
     let mut requests: Vec<Request<T>> = Vec::new();
     for piece in pieces {
