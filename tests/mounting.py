@@ -13,7 +13,7 @@ LEGACY_PYTHON = ROOT / "target" / "venv" / "legacy" / "bin" / "python"
 
 
 #: Commands that keep what they fetch, unless they are told not to.
-KEEPING = {"mount", "metadata", "datasets", "crop", "explain", "warm", "locate", "export"}
+KEEPING = {"mount", "metadata", "datasets", "crop", "explain", "warm", "export"}
 
 
 def emfs(*arguments, timeout=60, check=True, **options):

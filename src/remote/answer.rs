@@ -148,7 +148,7 @@ fn wanted(there: &There, ask: &Ask) -> Result<Option<(String, Range<u64>)>, Caus
 fn gaps(range: &Range<u64>, extents: &[Extent]) -> Vec<Range<u64>> {
     let mut gaps: Vec<Range<u64>> = Vec::new();
     let mut at = range.start;
-    let ends = extents.iter().map(Extent::range).chain([range.end..range.end]);
+    let ends = extents.iter().map(Extent::range).chain(std::iter::once(range.end..range.end));
     for extent in ends {
         if at < extent.start {
             match gaps.last_mut() {
