@@ -199,3 +199,32 @@ fn a_folder_removed_under_an_open_store_is_made_again() {
     drop(disk);
     assert_eq!(read_all(&Disk::open(&place, SIZE).unwrap()), LENGTH * 3);
 }
+
+#[test]
+fn an_index_that_mixes_up_its_records_serves_none_of_them() {
+    let folder = folder();
+    let disk = Disk::open(folder.path(), SIZE).unwrap();
+    for version in ["1", "2"] {
+        keep(&disk, "one", version, 0..1000);
+        keep(&disk, "two", version, 0..1000);
+        keep(&disk, "one", version, 5000..6000);
+    }
+    disk.flush();
+    let index = files(folder.path()).into_iter().find(|path| path.extension().is_some_and(|ending| ending == "sqlite"));
+    let index = rusqlite::Connection::open(index.unwrap()).unwrap();
+    // All records have the same length, so that nothing but their names and starts tells them apart.
+    index
+        .execute_batch(
+            "CREATE TEMP TABLE places AS SELECT row_number() OVER (ORDER BY offset) AS number, offset FROM extents;
+             UPDATE extents SET offset = (
+                SELECT next.offset FROM places AS here JOIN places AS next ON next.number = here.number % 6 + 1
+                WHERE here.offset = extents.offset);",
+        )
+        .unwrap();
+    for (object, version) in [("one", "1"), ("one", "2"), ("two", "1"), ("two", "2")] {
+        assert_eq!(disk.covered(object, version, 0..1000), vec![0..1000_u64]);
+        assert_eq!(read_and_check(&disk, object, version, 0..10_000), 0);
+    }
+    disk.flush();
+    assert_eq!(disk.stat().unwrap().extents, 0);
+}
