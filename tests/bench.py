@@ -16,6 +16,7 @@ import time
 
 import numpy as np
 
+import bench_cache
 import truth
 from mounting import configuration, mounted
 
@@ -120,6 +121,7 @@ def bench(folder, arguments):
     try:
         url = server.stdout.readline().strip()
         rows = [row for title, volume in made.items() for row in measure(folder, title, volume, url, arguments)]
+        kept = list(bench_cache.measure(folder, bench_cache.volume(root), url, arguments.runs, drop))
     finally:
         server.stdin.close()
         server.wait(10)
@@ -127,6 +129,10 @@ def bench(folder, arguments):
     print("| Volume | Reader | State | Mount, ms per block | Compared with | Other, ms per block | Mount / other |")
     print("|---|---|---|---:|---|---:|---:|")
     for row in rows:
+        print("| " + " | ".join(row) + " |")
+    print("\n| Kept on disk | Mount | Compared with | Mount / other |")
+    print("|---|---:|---:|---:|")
+    for row in kept:
         print("| " + " | ".join(row) + " |")
 
 

@@ -1,20 +1,25 @@
 //! The command line: arguments in, sentences and exit codes out.
 
 mod background;
+mod cache;
 mod control;
 mod crop;
 mod datasets;
 mod demo;
 mod explain;
+mod locate;
 mod memory;
 mod metadata;
 mod mount;
 mod output;
+mod place;
 mod serve;
+mod session;
 mod size;
 mod status;
 mod target;
 mod umount;
+mod warm;
 
 use std::ffi::OsString;
 use std::io;
@@ -57,6 +62,12 @@ enum Command {
     Crop(crop::CropArgs),
     /// Say what a name stands for, or why it is no view
     Explain(explain::ExplainArgs),
+    /// Fetch what a job will read, to be kept on disk
+    Warm(warm::WarmArgs),
+    /// Look after what is kept on disk
+    Cache(cache::CacheCommand),
+    /// Say where the bytes behind a chunk are, and whether they are kept
+    Locate(locate::LocateArgs),
     /// Show what is known of datasets, side by side
     Metadata(metadata::MetadataArgs),
     /// Mount a small replica of the archives from inside the binary and show what is in it
@@ -106,6 +117,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Datasets(args) => ("datasets", datasets::run(&args)),
         Command::Crop(args) => ("crop", crop::run(&args)),
         Command::Explain(args) => ("explain", explain::run(&args)),
+        Command::Warm(args) => ("warm", warm::run(&args)),
+        Command::Cache(args) => ("cache", cache::run(&args)),
+        Command::Locate(args) => ("locate", locate::run(&args)),
         Command::Metadata(args) => ("metadata", metadata::run(&args)),
         Command::Demo(args) => return demo::run(args, serve::Daemon::of_text),
     };
@@ -138,7 +152,7 @@ mod tests {
     fn every_documented_form_is_understood() {
         for line in [
             "emfs mount /m --config f.toml --dataset a --dataset b --foreground --allow-other --memory 2G --timeout 5 --log l -v -v",
-            "emfs mount /m -vvv",
+            "emfs mount /m -vvv --cache-dir /c --cache-size 0 --offline",
             "emfs umount /m",
             "emfs status /m --json",
             "emfs datasets --config f --json --probe",
@@ -146,6 +160,13 @@ mod tests {
             "emfs crop a --size 1000",
             "emfs crop a/em --size 64,128,128 --seed 7 --within z0-200_y0-200_x0-200 --nm --chunk 64x128x128 --config f",
             "emfs explain a/em.chunk-64.zarr --config f",
+            "emfs warm a b/em.zarr/s0 --list - --level s2 --box z0-5_y0-5_x0-5 --config f --quiet --cache-dir c",
+            "emfs warm --list chunks.txt",
+            "emfs cache stat --json --cache-dir c",
+            "emfs cache prune --to 5G",
+            "emfs cache clear",
+            "emfs cache verify -q",
+            "emfs locate a/em.zarr/s0/0/0/0 --json --config f --offline",
             "emfs metadata a b --format correspondence --field acquisition/* --config f",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -161,13 +182,19 @@ mod tests {
             "emfs mount /m --memory 0",
             "emfs mount /m --timeout 0",
             "emfs mount /m --timeout nan",
-            "emfs mount /m --offline",
+            "emfs mount /m --offline --revalidate",
+            "emfs mount /m --cache-size none",
             "emfs datasets --toml --config f",
             "emfs crop a",
             "emfs crop a --size 0",
+            "emfs crop a --size 5 --chunk 64x64",
             "emfs crop a --size 5 --within z5-5_y0-1_x0-1",
-            "emfs crop a --size 5 --chunk 64x64x64",
             "emfs explain",
+            "emfs warm",
+            "emfs warm a --level 2",
+            "emfs cache",
+            "emfs cache prune",
+            "emfs locate",
         ] {
             assert!(parse(line).is_err_and(|error| error.use_stderr()), "{line}");
         }

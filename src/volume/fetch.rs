@@ -13,7 +13,7 @@ use super::VolumeError;
 use super::blocks::{Block, BlockKey, BlockWorker, Blocks, Voxels};
 use super::groups::Edges;
 use super::image::Image;
-use super::plan::{self, Piece, Request, join};
+use super::plan::{self, Piece, Request, join, join_within};
 use crate::cache::Held;
 use crate::geometry::LevelIndex;
 use crate::remote::{Cause, Object, RemoteError};
@@ -112,7 +112,9 @@ async fn start(blocks: &Arc<Blocks>, image: &Arc<Image>, jobs: Vec<Job>, longest
             Err(error) => job.worker.finish(Err(error.into())),
         }
     }
-    for request in join(pieces, longest) {
+    // What is kept must not wait for what is not, nor fail with it. Between two kept blocks may be bytes that are not.
+    let (kept, missing): (Vec<_>, Vec<_>) = pieces.into_iter().partition(Piece::is_kept);
+    for request in join_within(kept, longest, 0).into_iter().chain(join(missing, longest)) {
         tokio::spawn(fetch_range(blocks.clone(), image.clone(), request));
     }
     for (job, object, limit) in wholes {
@@ -157,12 +159,15 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
             let first = (piece.start - start) as usize;
             let bytes = raw.slice(first..first + piece.length as usize);
             let share = lease.split(image.block_bytes(*piece.tag.worker.key()));
-            let (blocks, image) = (&blocks, &image);
+            let (blocks, image, object) = (&blocks, &image, &object);
             async move {
                 let Job { worker, wanted } = piece.tag;
                 match decode(blocks, image, *worker.key(), wanted, bytes, alone).await {
                     Ok(decoded) => finish(blocks, worker, Held::new(decoded, share)),
-                    Err(error) => worker.finish(Err(error)),
+                    Err(error) => {
+                        object.distrust();
+                        worker.finish(Err(error));
+                    }
                 }
             }
         })
@@ -175,10 +180,13 @@ fn fail(blocks: &Arc<Blocks>, image: &Arc<Image>, pieces: Vec<Piece<Job>>, error
     let (wanted, ahead): (Vec<_>, Vec<_>) = pieces.into_iter().partition(|piece| piece.tag.wanted);
     // What takes long, is refused or has changed would be so for a shorter range as well.
     let by_range = matches!(error.cause, Cause::Protocol(_) | Cause::Status(_));
-    let retry = by_range && !ahead.is_empty();
+    let offline = matches!(error.cause, Cause::Offline(_));
+    let retry = by_range && !ahead.is_empty() || offline && wanted.len() + ahead.len() > 1;
     ahead.into_iter().for_each(|piece| piece.tag.worker.finish(Err(VolumeError::GivenUp)));
     if retry {
-        for request in join(wanted, plan::JOINED) {
+        // What is kept of several blocks may be all of some of them.
+        let requests = if offline { join_within(wanted, 0, 0) } else { join(wanted, plan::JOINED) };
+        for request in requests {
             tokio::spawn(fetch_range(blocks.clone(), image.clone(), request));
         }
         return;
@@ -194,12 +202,16 @@ async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, job: Job, object: O
     let _share = image.take_share(limit.saturating_add(bytes)).await;
     let mut lease = blocks.pool.lease(limit.saturating_add(bytes)).await;
     let mut attempt = 1;
+    let mut asked = object;
     loop {
-        match object.anew().whole(limit).await {
+        match asked.whole(limit).await {
             Ok(fetched) => match decode(&blocks, &image, key, wanted, fetched.bytes, true).await {
                 Ok(decoded) => return finish(&blocks, worker, Held::new(decoded, lease.split(bytes))),
                 // Nothing says how long a whole object must be, so a cut or foreign answer is noticed only here.
-                Err(_) if attempt < WHOLE_ATTEMPTS => attempt += 1,
+                Err(_) if attempt < WHOLE_ATTEMPTS => {
+                    attempt += 1;
+                    asked = asked.anew();
+                }
                 Err(error) => return worker.finish(Err(VolumeError::Undecodable(attempt, error.into()))),
             },
             Err(RemoteError { cause: Cause::NotFound, .. }) => {
@@ -211,7 +223,7 @@ async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, job: Job, object: O
 }
 
 /// A long range as several parallel ones.
-async fn fetch_parts(object: &Object, range: Range<u64>) -> Result<Bytes, RemoteError> {
+pub(super) async fn fetch_parts(object: &Object, range: Range<u64>) -> Result<Bytes, RemoteError> {
     let length = range.end - range.start;
     if length <= 2 * PART {
         return Ok(object.range(range).await?.bytes);

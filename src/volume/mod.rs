@@ -10,6 +10,7 @@ pub mod image;
 mod plan;
 pub mod pyramid;
 pub mod view;
+pub mod warm;
 mod window;
 
 pub use blocks::Blocks;

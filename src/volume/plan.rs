@@ -17,6 +17,13 @@ pub(super) struct Piece<T> {
     pub(super) tag: T,
 }
 
+impl<T> Piece<T> {
+    /// Whether its bytes are kept on this machine.
+    pub(super) fn is_kept(&self) -> bool {
+        self.object.has(&(self.start..self.start.saturating_add(self.length)))
+    }
+}
+
 /// One range to fetch and the pieces in it, by their first byte.
 pub(super) struct Request<T> {
     pub(super) object: Object,
@@ -27,7 +34,12 @@ pub(super) struct Request<T> {
 
 /// Joins pieces that lie together to requests of about `longest` bytes. Every piece is in exactly one request, which
 /// covers it.
-pub(super) fn join<T>(mut pieces: Vec<Piece<T>>, longest: u64) -> Vec<Request<T>> {
+pub(super) fn join<T>(pieces: Vec<Piece<T>>, longest: u64) -> Vec<Request<T>> {
+    join_within(pieces, longest, GAP)
+}
+
+/// The same for pieces that are at most `gap` bytes apart.
+pub(super) fn join_within<T>(mut pieces: Vec<Piece<T>>, longest: u64, gap: u64) -> Vec<Request<T>> {
     pieces.sort_by(|a, b| a.object.url().cmp(b.object.url()).then(a.start.cmp(&b.start)));
     let mut requests: Vec<Request<T>> = Vec::new();
     for piece in pieces {
@@ -35,7 +47,7 @@ pub(super) fn join<T>(mut pieces: Vec<Piece<T>>, longest: u64) -> Vec<Request<T>
         match requests.last_mut() {
             Some(last)
                 if last.object.url() == piece.object.url()
-                    && piece.start <= last.end.saturating_add(GAP)
+                    && piece.start <= last.end.saturating_add(gap)
                     && (end <= last.end || end - last.start <= longest) =>
             {
                 last.end = last.end.max(end);
