@@ -5,6 +5,7 @@ warm means the same blocks again at once. The origin is on loopback, so cold fig
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
 import shutil
@@ -17,6 +18,7 @@ import time
 import numpy as np
 
 import bench_cache
+import bench_precomputed
 import truth
 from mounting import configuration, mounted
 
@@ -94,9 +96,10 @@ def main():
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--blocks", type=int, default=6, help="blocks of 128³ voxels in each run")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--latency", type=float, default=0.0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        return serve(arguments.serve)
+        return serve(arguments.serve, arguments.latency)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="emfs-bench-"))
     try:
         bench(folder, arguments)
@@ -104,27 +107,33 @@ def main():
         shutil.rmtree(folder)
 
 
-def serve(root):
-    """The origin in a process of its own, so that it does not wait for this one's interpreter lock."""
+def serve(root, latency):
     from origin import Origin
 
-    with Origin(root) as origin:
+    with Origin(root, latency) as origin:
         print(origin.url, flush=True)
         sys.stdin.read()
+
+
+@contextlib.contextmanager
+def served(root, latency=0.0):
+    """The origin in a process of its own, so that it does not wait for this one's interpreter lock."""
+    command = [sys.executable, __file__, "--serve", root, "--latency", str(latency)]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield server.stdout.readline().strip()
+    finally:
+        server.stdin.close()
+        server.wait(10)
 
 
 def bench(folder, arguments):
     root = folder / "origin"
     root.mkdir()
     made = volumes(root)
-    server = subprocess.Popen([sys.executable, __file__, "--serve", root], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        url = server.stdout.readline().strip()
+    with served(root) as url:
         rows = [row for title, volume in made.items() for row in measure(folder, title, volume, url, arguments)]
         kept = list(bench_cache.measure(folder, bench_cache.volume(root), url, arguments.runs, drop))
-    finally:
-        server.stdin.close()
-        server.wait(10)
     print(f"Medians of {arguments.runs} paired runs of {arguments.blocks} random {EDGE}³ blocks; {os.cpu_count()} processors; origin on loopback.\n")
     print("| Volume | Reader | State | Mount, ms per block | Compared with | Other, ms per block | Mount / other |")
     print("|---|---|---|---:|---|---:|---:|")
@@ -134,6 +143,11 @@ def bench(folder, arguments):
     print("|---|---:|---:|---:|")
     for row in kept:
         print("| " + " | ".join(row) + " |")
+    print(f"\nA sharded JPEG volume, cold, origin answering after {bench_precomputed.LATENCY * 1000:.0f} ms; speed is that of emfs with TensorStore's own as 1.\n")
+    print("| Read | Processes | Reader | Mount, s | TensorStore on the origin, s | Speed |")
+    print("|---|---:|---|---:|---:|---:|")
+    for row in bench_precomputed.rows(folder, served, arguments.runs, arguments.blocks):
+        print("| " + " | ".join(row) + " |", flush=True)
 
 
 def measure(folder, title, volume, url, arguments):

@@ -1,39 +1,29 @@
 """Neuroglancer precomputed volumes of other people's writers, read through a mount."""
 
 import contextlib
-import dataclasses
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
 import tensorstore
 
 import readers
-from make_precomputed_fixtures import VARIANTS, open_scale, read_scale, sharding, write_all, write_cloudvolume
+from conftest import Odd
+from make_precomputed_fixtures import VARIANTS, sharding, write_all, write_cloudvolume, write_two_minishards
 from mounting import configuration, mounted
 from origin import Fault, Origin
-from truth import texture
 
 CLOUDVOLUME = ["cv-jpeg", "cv-raw-gz", "cv-sharded-jpeg", "cv-sharded-raw"]
-SEEDS = [1]
-
-
-@dataclasses.dataclass
-class Setup:
-    mount: object
-    origin: object
-    volumes: dict
-
-    def store(self, name, v3=False):
-        return self.mount / name / ("em.v3.zarr" if v3 else "em.zarr")
+SEEDS = [1, 2]
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory, long):
     root = tmp_path_factory.mktemp("precomputed")
     volumes = {}
-    for seed in [1, 2, 3] if long else SEEDS:
+    for seed in [*SEEDS, 3, 4] if long else SEEDS:
         volumes |= {f"{name}-{seed}": made for name, made in (write_all(root, seed) | write_cloudvolume(root, seed)).items()}
     return root, volumes
 
@@ -44,7 +34,7 @@ def setup(written, tmp_path_factory):
     with Origin(root) as origin:
         sources = {name: {"kind": "precomputed", "url": f"precomputed://{origin.url}/{made.folder.name}"} for name, made in volumes.items()}
         with mounted(tmp_path_factory.mktemp("mount"), configuration(sources), timeout=20) as mount:
-            yield Setup(mount, origin, volumes)
+            yield Odd(mount, origin, volumes)
 
 
 def of_seeds(setup, variant):
@@ -59,7 +49,9 @@ def differences(read, truth):
 @pytest.mark.parametrize("reader", [readers.zarr_array, readers.tensorstore_driver])
 @pytest.mark.parametrize("variant", [*VARIANTS, *CLOUDVOLUME])
 def test_every_level_is_what_tensorstore_reads(setup, variant, reader, v3):
-    for name, made in of_seeds(setup, variant).items():
+    # Further seeds by one reader of each format.
+    seeds = of_seeds(setup, variant) if v3 == (reader is readers.zarr_array) else {f"{variant}-1": setup.volumes[f"{variant}-1"]}
+    for name, made in seeds.items():
         for level, truth in enumerate(made.levels):
             read = reader(setup.store(name, v3), level, v3)
             assert (read.shape, read.dtype) == (truth.shape, truth.dtype)
@@ -95,6 +87,24 @@ def test_chunks_that_are_not_stored_are_zeros_without_an_error(setup):
             zeros = made.levels[0] == 0
             assert zeros.mean() > 0.2 and (read[zeros] <= (1 if made.lossy else 0)).all()
     assert setup.mount.status()["failures"] == []
+
+
+def test_compressed_local_files_are_read_or_refused_by_name_and_never_zeros(written, tmp_path):
+    root, volumes = written
+    made = volumes["cv-raw-gz-1"]
+    folder = tmp_path / "volume"
+    shutil.copytree(made.folder, folder)
+    files = sorted(file for file in folder.rglob("*.gz"))
+    assert files, "cloud-volume compresses local files"
+    with mounted(tmp_path, configuration({"a": {"kind": "precomputed", "url": str(folder)}}), timeout=5) as mount:
+        store = mount / "a" / "em.zarr"
+        np.testing.assert_array_equal(readers.zarr_array(store, 0, False), made.levels[0])
+    for file in files:
+        file.rename(file.with_suffix(".br"))
+    with mounted(tmp_path / "br", configuration({"a": {"kind": "precomputed", "url": str(folder)}}), timeout=5) as mount:
+        with pytest.raises(OSError):
+            (mount / "a" / "em.zarr" / "s0" / "0/0/0").read_bytes()
+        assert "compression br is not supported" in mount.log
 
 
 @pytest.fixture
@@ -162,19 +172,7 @@ SIDE = 512  # voxels along each axis whose chunks lie in one minishard
 def large(tmp_path_factory):
     """A volume of two minishards, and what TensorStore reads from it."""
     folder = tmp_path_factory.mktemp("large")
-    shape = (SIDE, SIDE, 2 * SIDE)
-    scale = {
-        "key": "8.0x8.0x8.0", "size": shape[::-1], "resolution": [8, 8, 8], "chunk_size": [64, 64, 64], "encoding": "jpeg",
-        "jpeg_quality": 75, "sharding": sharding(9, 1, 0),
-    }
-    store = open_scale(folder / "em", scale, "uint8")
-    # Cheap to make, and yet no chunk is like another.
-    voxels = np.tile(texture((64, 64, 64), "uint8", 5) // 2, (SIDE // 64, SIDE // 64, SIDE // 32))
-    for index in np.ndindex(SIDE // 64, SIDE // 64, SIDE // 32):
-        voxels[tuple(slice(64 * n, 64 * n + 64) for n in index)] += np.uint8(sum(a * b for a, b in zip(index, (11, 31, 5))) % 100)
-    with tensorstore.Transaction() as transaction:
-        store.with_transaction(transaction)[..., 0] = voxels.transpose(2, 1, 0)
-    return folder, read_scale(folder / "em", None, 0)
+    return folder, write_two_minishards(folder, SIDE)
 
 
 @pytest.fixture

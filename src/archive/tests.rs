@@ -25,6 +25,7 @@ async fn voxels(opened: &Opened) -> (Vec<u8>, usize) {
         let raw = match opened.source.locate(LevelIndex(0), block).await.unwrap() {
             Placement::Absent => None,
             Placement::Range { object, start, length } => Some(object.range(start..start + length).await.unwrap()),
+            Placement::Gzip { .. } => panic!("no archive has gzip files"),
             Placement::Whole { object, limit } => match object.whole(limit).await {
                 Ok(fetched) => Some(fetched),
                 Err(error) => {

@@ -68,6 +68,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Worker<K, V> {
     /// Hands the result to all who wait.
     pub fn finish(mut self, value: V) {
         if let Some(sender) = self.sender.take() {
+            // Before anybody is told: who asks again because of the result must not board this flight again.
+            self.flights.under_way.lock().remove(&self.key);
             // Nobody may be left waiting, which is no fault.
             let _ = sender.send(value);
         }
@@ -76,7 +78,10 @@ impl<K: Hash + Eq + Clone, V: Clone> Worker<K, V> {
 
 impl<K: Hash + Eq + Clone, V: Clone> Drop for Worker<K, V> {
     fn drop(&mut self) {
-        self.flights.under_way.lock().remove(&self.key);
+        // Once it has finished, the key may be that of a later flight.
+        if self.sender.is_some() {
+            self.flights.under_way.lock().remove(&self.key);
+        }
     }
 }
 
@@ -111,5 +116,23 @@ mod tests {
         drop(worker);
         assert!(ticket.await.is_err());
         assert!(matches!(board(&flights), Boarding::First(..)));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn who_is_told_finds_the_flight_ended() {
+        for _ in 0..crate::test_cases(2000) {
+            let flights = Flights::new();
+            let Boarding::First(worker, ticket) = board(&flights) else { panic!("the first is the worker") };
+            let told = tokio::spawn({
+                let flights = flights.clone();
+                async move {
+                    ticket.await.unwrap();
+                    board(&flights)
+                }
+            });
+            tokio::spawn(async move { worker.finish(1) });
+            assert!(matches!(told.await.unwrap(), Boarding::First(..)));
+            assert!(flights.under_way.lock().is_empty());
+        }
     }
 }

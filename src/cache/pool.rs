@@ -176,6 +176,11 @@ impl<K: Hash + Eq> Pool<K> {
         self.cached.lock().contains(key)
     }
 
+    /// What is cached under `key`, which is not cached any longer.
+    pub fn take(&self, key: &K) -> Option<Arc<Held>> {
+        self.cached.lock().pop(key)
+    }
+
     /// Caches `held` until its room is needed.
     pub fn insert(&self, key: K, held: Arc<Held>) {
         let replaced = self.cached.lock().push(key, held);

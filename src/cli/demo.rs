@@ -220,11 +220,11 @@ fn show(out: &mut impl Write, mountpoint: &Path, dataset: &str) -> Result<Slice,
     let slice = slice::middle(&store)?;
     writeln!(
         out,
-        "read {dataset}/em.zarr/s0 z={}: {}×{} voxels of {} chunk files, {} KiB",
+        "read {dataset}/em.zarr/s0 z={}: {}×{} voxels of {}, {} KiB",
         slice.z,
         slice.height,
         slice.width,
-        slice.files,
+        if slice.files == 1 { "1 chunk file".to_owned() } else { format!("{} chunk files", slice.files) },
         slice.bytes / 1024
     )?;
     Ok(slice)
@@ -312,7 +312,7 @@ mod tests {
         assert!(fs::read(&picture).unwrap().starts_with(b"\x89PNG"));
         for line in [
             "    em.zarr/                 .zattrs  s0\n".to_owned(),
-            "read one/em.zarr/s0 z=0: 2×2 voxels of 1 chunk files, 0 KiB\n".to_owned(),
+            "read one/em.zarr/s0 z=0: 2×2 voxels of 1 chunk file, 0 KiB\n".to_owned(),
             format!("{} shows them side by side: one\n", picture.display()),
             "Ctrl-C ends the demo.\n".to_owned(),
         ] {

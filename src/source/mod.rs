@@ -69,6 +69,14 @@ pub enum Placement {
         /// Longest body that can be a valid block.
         limit: u64,
     },
+    /// A whole object that is a gzip file of which at most `limit` bytes are accepted once unpacked. The block is absent
+    /// if the object is.
+    Gzip {
+        /// The object.
+        object: Object,
+        /// Longest content that can be a valid block.
+        limit: u64,
+    },
 }
 
 /// A volume in one format.

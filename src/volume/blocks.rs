@@ -25,6 +25,15 @@ pub struct BlockKey {
     pub index: CellIndex,
 }
 
+/// What is kept of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kept {
+    /// Its voxels; no bytes where the origin holds none.
+    Decoded(BlockKey),
+    /// The bytes it was fetched as, ahead of anybody who wants them: most of these blocks are never decoded.
+    Stored(BlockKey),
+}
+
 /// A decoded block.
 #[derive(Debug, Clone)]
 pub enum Voxels {
@@ -39,10 +48,8 @@ pub(super) type BlockWorker = Worker<BlockKey, Result<Voxels, VolumeError>>;
 
 /// The blocks of all images of a mount.
 pub struct Blocks {
-    pub(super) pool: Pool<BlockKey>,
+    pub(super) pool: Pool<Kept>,
     pub(super) decoding: Semaphore,
-    /// Taken first by blocks that nobody asked for, so that few of them stand before those that are waited for.
-    pub(super) decoding_ahead: Semaphore,
     pub(super) groups: Groups,
     flights: Arc<Flights<BlockKey, Result<Voxels, VolumeError>>>,
     stats: Arc<Stats>,
@@ -55,7 +62,6 @@ impl Blocks {
         Arc::new(Blocks {
             pool: Pool::new(limit),
             decoding: Semaphore::new(cores),
-            decoding_ahead: Semaphore::new(cores),
             groups: Groups::default(),
             flights: Flights::new(),
             stats,
@@ -86,12 +92,17 @@ impl Blocks {
         for index in wanted {
             let key = BlockKey { image: image.number, level, index };
             let boarding = self.flights.board(&key, || self.cached(&key));
-            self.stats.block(matches!(boarding, Boarding::Ready(_)));
+            let stored = matches!(boarding, Boarding::First(..)) && self.pool.holds(&Kept::Stored(key));
+            self.stats.block(stored || matches!(boarding, Boarding::Ready(_)));
             let (ready, ticket) = match boarding {
                 Boarding::Ready(result) => (Some(result), None),
                 Boarding::Waiting(ticket) => (None, Some(ticket)),
                 Boarding::First(worker, ticket) => {
-                    workers.push(worker);
+                    if stored {
+                        tokio::spawn(fetch::decode_stored(self.clone(), image.clone(), worker));
+                    } else {
+                        workers.push(worker);
+                    }
                     (None, Some(ticket))
                 }
             };
@@ -103,7 +114,7 @@ impl Blocks {
                     (None, None) => Err(VolumeError::Lost),
                 };
                 match result {
-                    Err(VolumeError::GivenUp) => (index, this.again(&image, level, index).await),
+                    Err(VolumeError::Ahead) => (index, this.again(&image, level, index).await),
                     result => (index, result),
                 }
             });
@@ -121,7 +132,7 @@ impl Blocks {
         results
     }
 
-    /// Asks for a block whose fetching ahead was given up.
+    /// Asks for a block that was under way for nobody: it is there by now, or was given up.
     fn again<'a>(
         self: &'a Arc<Self>,
         image: &'a Arc<Image>,
@@ -144,7 +155,8 @@ impl Blocks {
         let board = |index| {
             let key = BlockKey { image: image.number, level, index };
             // Looking must not make a block the most recently used: nobody wants it yet.
-            match self.flights.board(&key, || self.pool.holds(&key).then_some(Err(VolumeError::GivenUp))) {
+            let holds = || self.pool.holds(&Kept::Decoded(key)) || self.pool.holds(&Kept::Stored(key));
+            match self.flights.board(&key, || holds().then_some(Err(VolumeError::Ahead))) {
                 Boarding::First(worker, _) => Some(worker),
                 Boarding::Ready(_) | Boarding::Waiting(_) => None,
             }
@@ -154,11 +166,11 @@ impl Blocks {
 
     /// The voxels of a block that is in memory and not absent at the origin.
     pub(super) fn present(&self, key: &BlockKey) -> Option<Arc<Held>> {
-        self.pool.get(key).filter(|held| !held.data.is_empty())
+        self.pool.get(&Kept::Decoded(*key)).filter(|held| !held.data.is_empty())
     }
 
     fn cached(&self, key: &BlockKey) -> Option<Result<Voxels, VolumeError>> {
-        let held = self.pool.get(key)?;
+        let held = self.pool.get(&Kept::Decoded(*key))?;
         Some(Ok(if held.data.is_empty() { Voxels::Absent } else { Voxels::Present(held) }))
     }
 }

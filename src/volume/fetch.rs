@@ -10,13 +10,13 @@ use futures::future::try_join_all;
 use futures::stream::FuturesUnordered;
 
 use super::VolumeError;
-use super::blocks::{Block, BlockKey, BlockWorker, Blocks, Voxels};
+use super::blocks::{Block, BlockKey, BlockWorker, Blocks, Kept, Voxels};
 use super::groups::Edges;
 use super::image::Image;
 use super::plan::{self, Piece, Request, join, join_within};
 use crate::cache::Held;
 use crate::geometry::LevelIndex;
-use crate::remote::{Cause, Object, RemoteError};
+use crate::remote::{Cause, Object, RemoteError, gunzip};
 use crate::source::Placement;
 
 /// Single blocks longer than twice this are fetched as parallel ranges of this length.
@@ -45,6 +45,24 @@ const GROUPED: u64 = 16 << 20;
 struct Job {
     worker: BlockWorker,
     wanted: bool,
+}
+
+/// The bytes of a block as they were fetched.
+struct Stored {
+    bytes: Bytes,
+    /// Whether others share their memory.
+    shared: bool,
+    /// Where they are a gzip file, the longest that it may hold.
+    gzip: Option<u64>,
+}
+
+/// An object that is one block.
+struct Whole {
+    object: Object,
+    /// Its longest valid body.
+    limit: u64,
+    /// Where it is a gzip file, the longest that it may hold.
+    gzip: Option<u64>,
 }
 
 /// Does the work for all `workers`, which want blocks of an image.
@@ -108,7 +126,12 @@ async fn start(blocks: &Arc<Blocks>, image: &Arc<Image>, jobs: Vec<Job>, longest
         match placement {
             Ok(Placement::Absent) => finish_absent(blocks, job.worker).await,
             Ok(Placement::Range { object, start, length }) => pieces.push(Piece { object, start, length, tag: job }),
-            Ok(Placement::Whole { object, limit }) => wholes.push((job, object, limit)),
+            Ok(Placement::Whole { object, limit }) => wholes.push((job.worker, Whole { object, limit, gzip: None })),
+            Ok(Placement::Gzip { object, limit }) => {
+                // No gzip file is much longer than what it holds.
+                let stored = limit.saturating_add(limit / 128).saturating_add(1 << 10);
+                wholes.push((job.worker, Whole { object, limit: stored, gzip: Some(limit) }));
+            }
             Err(error) => job.worker.finish(Err(error.into())),
         }
     }
@@ -117,8 +140,8 @@ async fn start(blocks: &Arc<Blocks>, image: &Arc<Image>, jobs: Vec<Job>, longest
     for request in join_within(kept, longest, 0).into_iter().chain(join(missing, longest)) {
         tokio::spawn(fetch_range(blocks.clone(), image.clone(), request));
     }
-    for (job, object, limit) in wholes {
-        tokio::spawn(fetch_whole(blocks.clone(), image.clone(), job, object, limit));
+    for (worker, whole) in wholes {
+        tokio::spawn(fetch_whole(blocks.clone(), image.clone(), worker, whole));
     }
 }
 
@@ -129,16 +152,19 @@ async fn finish_absent(blocks: &Blocks, worker: BlockWorker) {
 
 fn finish(blocks: &Blocks, worker: BlockWorker, held: Held) {
     let held = Arc::new(held);
-    blocks.pool.insert(*worker.key(), held.clone());
+    blocks.pool.insert(Kept::Decoded(*worker.key()), held.clone());
     let block: Block = if held.data.is_empty() { Voxels::Absent } else { Voxels::Present(held) };
     worker.finish(Ok(block));
 }
 
 async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Job>) {
     let Request { object, start, end, pieces } = request;
-    let decoded: u64 =
-        pieces.iter().map(|piece| image.block_bytes(*piece.tag.worker.key())).fold(0, u64::saturating_add);
-    let bytes = (end - start).saturating_add(decoded);
+    // What nobody asked for is kept as it is.
+    let kept = |piece: &Piece<Job>| match piece.tag.wanted {
+        true => image.block_bytes(*piece.tag.worker.key()),
+        false => piece.length,
+    };
+    let bytes = (end - start).saturating_add(pieces.iter().map(kept).fold(0, u64::saturating_add));
     let _share = image.take_share(bytes).await;
     let mut lease = blocks.pool.lease(bytes).await;
     let alone = pieces.len() == 1;
@@ -153,26 +179,55 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
             return fail(&blocks, &image, pieces, error);
         }
     };
-    let decoding: FuturesUnordered<_> = pieces
-        .into_iter()
-        .map(|piece| {
-            let first = (piece.start - start) as usize;
-            let bytes = raw.slice(first..first + piece.length as usize);
-            let share = lease.split(image.block_bytes(*piece.tag.worker.key()));
-            let (blocks, image, object) = (&blocks, &image, &object);
-            async move {
-                let Job { worker, wanted } = piece.tag;
-                match decode(blocks, image, *worker.key(), wanted, bytes, alone).await {
+    let decoding = FuturesUnordered::new();
+    for piece in pieces {
+        let first = (piece.start - start) as usize;
+        let bytes = raw.slice(first..first + piece.length as usize);
+        let share = lease.split(kept(&piece));
+        let Job { worker, wanted } = piece.tag;
+        let key = *worker.key();
+        if wanted {
+            let decoded = decode(&blocks, &image, key, Stored { bytes, shared: !alone, gzip: None });
+            let (blocks, object) = (&blocks, &object);
+            decoding.push(async move {
+                match decoded.await {
                     Ok(decoded) => finish(blocks, worker, Held::new(decoded, share)),
                     Err(error) => {
                         object.distrust();
                         worker.finish(Err(error));
                     }
                 }
-            }
-        })
-        .collect();
+            });
+        } else {
+            // A copy, because a slice would keep the whole answer in memory.
+            let held = Held::new(Bytes::copy_from_slice(&bytes), share);
+            blocks.pool.insert(Kept::Stored(key), Arc::new(held));
+            worker.finish(Err(VolumeError::Ahead));
+        }
+    }
+    drop(raw);
     decoding.collect::<()>().await;
+}
+
+/// Decodes a block that was fetched ahead.
+pub(super) async fn decode_stored(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker) {
+    let key = *worker.key();
+    let bytes = image.block_bytes(key);
+    let share = image.take_share(bytes).await;
+    // Taken before the stored bytes are: many who hold some while they wait for more could wait for each other.
+    let lease = blocks.pool.lease(bytes).await;
+    let Some(stored) = blocks.pool.take(&Kept::Stored(key)) else {
+        drop((share, lease));
+        return fetch(blocks, image, vec![worker]).await;
+    };
+    match decode(&blocks, &image, key, Stored { bytes: stored.data.clone(), shared: true, gzip: None }).await {
+        Ok(decoded) => finish(&blocks, worker, Held::new(decoded, lease)),
+        // Where they were kept on disk as well, they have to go from there.
+        Err(_) => {
+            drop((share, lease));
+            fetch(blocks, image, vec![worker]).await;
+        }
+    }
 }
 
 /// Ends pieces whose range could not be had. Those that nobody asked for must not be the reason that others fail.
@@ -182,7 +237,7 @@ fn fail(blocks: &Arc<Blocks>, image: &Arc<Image>, pieces: Vec<Piece<Job>>, error
     let by_range = matches!(error.cause, Cause::Protocol(_) | Cause::Status(_));
     let offline = matches!(error.cause, Cause::Offline(_));
     let retry = by_range && !ahead.is_empty() || offline && wanted.len() + ahead.len() > 1;
-    ahead.into_iter().for_each(|piece| piece.tag.worker.finish(Err(VolumeError::GivenUp)));
+    ahead.into_iter().for_each(|piece| piece.tag.worker.finish(Err(VolumeError::Ahead)));
     if retry {
         // What is kept of several blocks may be all of some of them.
         let requests = if offline { join_within(wanted, 0, 0) } else { join(wanted, plan::JOINED) };
@@ -195,25 +250,29 @@ fn fail(blocks: &Arc<Blocks>, image: &Arc<Image>, pieces: Vec<Piece<Job>>, error
     wanted.into_iter().for_each(|piece| piece.tag.worker.finish(Err(error.clone())));
 }
 
-async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, job: Job, object: Object, limit: u64) {
-    let Job { worker, wanted } = job;
+async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker, whole: Whole) {
+    let Whole { object, limit, gzip } = whole;
     let key = *worker.key();
     let bytes = image.block_bytes(key);
-    let _share = image.take_share(limit.saturating_add(bytes)).await;
-    let mut lease = blocks.pool.lease(limit.saturating_add(bytes)).await;
+    let needed = limit.saturating_add(gzip.unwrap_or(0)).saturating_add(bytes);
+    let _share = image.take_share(needed).await;
+    let mut lease = blocks.pool.lease(needed).await;
     let mut attempt = 1;
     let mut asked = object;
     loop {
         match asked.whole(limit).await {
-            Ok(fetched) => match decode(&blocks, &image, key, wanted, fetched.bytes, true).await {
-                Ok(decoded) => return finish(&blocks, worker, Held::new(decoded, lease.split(bytes))),
-                // Nothing says how long a whole object must be, so a cut or foreign answer is noticed only here.
-                Err(_) if attempt < WHOLE_ATTEMPTS => {
-                    attempt += 1;
-                    asked = asked.anew();
+            Ok(fetched) => {
+                let stored = Stored { bytes: fetched.bytes, shared: false, gzip };
+                match decode(&blocks, &image, key, stored).await {
+                    Ok(decoded) => return finish(&blocks, worker, Held::new(decoded, lease.split(bytes))),
+                    // Nothing says how long a whole object must be, so a cut or foreign answer is noticed only here.
+                    Err(_) if attempt < WHOLE_ATTEMPTS => {
+                        attempt += 1;
+                        asked = asked.anew();
+                    }
+                    Err(error) => return worker.finish(Err(VolumeError::Undecodable(attempt, error.into()))),
                 }
-                Err(error) => return worker.finish(Err(VolumeError::Undecodable(attempt, error.into()))),
-            },
+            }
             Err(RemoteError { cause: Cause::NotFound, .. }) => {
                 return finish(&blocks, worker, Held::new(Bytes::new(), lease.split(EMPTY_ENTRY)));
             }
@@ -238,29 +297,27 @@ pub(super) async fn fetch_parts(object: &Object, range: Range<u64>) -> Result<By
     Ok(whole.freeze())
 }
 
-/// Decodes on a thread that may compute. `wanted`: somebody waits for it. `alone`: no other block shares `raw`.
-async fn decode(
-    blocks: &Blocks,
-    image: &Arc<Image>,
-    key: BlockKey,
-    wanted: bool,
-    raw: Bytes,
-    alone: bool,
-) -> Result<Bytes, VolumeError> {
+/// Decodes on a thread that may compute.
+async fn decode(blocks: &Blocks, image: &Arc<Image>, key: BlockKey, stored: Stored) -> Result<Bytes, VolumeError> {
     // Never closed, and without a permit decoding would only be less orderly.
-    let _ahead = if wanted { None } else { blocks.decoding_ahead.acquire().await.ok() };
     let _permit = blocks.decoding.acquire().await;
     let image = image.clone();
     let expected = image.block_bytes(key);
     let task = tokio::task::spawn_blocking(move || {
+        let Stored { bytes, shared, gzip } = stored;
+        let unsuitable =
+            |reason: String| VolumeError::Unsuitable(format!("block {} of {}: {reason}", key.index, key.level));
+        let raw = match gzip {
+            Some(most) => Bytes::from(gunzip(&bytes, usize::try_from(most).unwrap_or(usize::MAX)).map_err(unsuitable)?),
+            None => bytes,
+        };
         let decoded = image.source.decode(key.level, key.index, raw.clone())?;
         if decoded.len() as u64 != expected {
-            let reason = format!("{} bytes where {expected} were due", decoded.len());
-            return Err(VolumeError::Unsuitable(format!("block {} of {}: {reason}", key.index, key.level)));
+            return Err(unsuitable(format!("{} bytes where {expected} were due", decoded.len())));
         }
         // A slice would keep the whole joined answer in memory, for which it is not charged.
-        let shared = !alone && raw.as_ptr_range().contains(&decoded.as_ptr());
-        Ok(if shared { Bytes::copy_from_slice(&decoded) } else { decoded })
+        let copied = shared && raw.as_ptr_range().contains(&decoded.as_ptr());
+        Ok(if copied { Bytes::copy_from_slice(&decoded) } else { decoded })
     });
     task.await.unwrap_or(Err(VolumeError::Lost))
 }

@@ -10,7 +10,8 @@
 //!   more than half of it along two axes: a reader of a large box walks on, one of small boxes does not. Where a cube
 //!   of 8 has two fetched parts and is crossed along one axis, cubes of 4 in it are fetched.
 //!
-//! A lone block is fetched alone. Where misses trickle in, the groups would be many small ones with gaps between them, so
+//! A lone block is fetched with those up to the nearer end of its cube of 2, one and a half on average, so that the rest
+//! of the cube is one request whichever block came first. Where misses trickle in, the groups would be many small ones with gaps between them, so
 //! each largest group has a budget of requests: what leaves too few of them for the rest gives way to larger groups. Only
 //! those who are seen to read small boxes are exempt.
 
@@ -22,7 +23,7 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
-use self::record::{Blocks, Record};
+use self::record::Record;
 use super::blocks::BlockWorker;
 use crate::geometry::{CellIndex, Grid, LevelIndex};
 
@@ -166,15 +167,10 @@ impl Array {
         for &cell in missed {
             parts.entry(Group::of(cell, together)).or_default().push(cell);
         }
-        let mut fetched = Vec::new();
-        for (whole, missed) in parts {
-            fetched.extend(self.affordable(whole, &missed, &preferred, grid, room));
-        }
-        self.forget(&fetched);
-        fetched.iter().flat_map(|group| group.cells(grid)).collect()
+        parts.into_iter().flat_map(|(whole, missed)| self.affordable(whole, &missed, &preferred, grid, room)).collect()
     }
 
-    /// The groups in `whole` to fetch for the misses in it: those of `preferred`, or larger ones where they would leave
+    /// The blocks in `whole` to fetch for the misses in it: groups of `preferred`, or larger ones where they would leave
     /// too few requests for the rest.
     fn affordable(
         &mut self,
@@ -183,14 +179,14 @@ impl Array {
         preferred: &[Group],
         grid: &Grid,
         room: u32,
-    ) -> Vec<Group> {
+    ) -> Vec<CellIndex> {
+        let Some(&first) = missed.first() else { return Vec::new() };
         let record = self.records.get_or_insert_mut(whole, || Record::new(&whole, grid));
         if missed.iter().any(|&cell| record.had(cell)) {
             *record = Record::new(&whole, grid);
         }
         missed.iter().for_each(|&cell| record.add(cell));
         let mut groups: Vec<Group> = Vec::new();
-        let mut blocks = Blocks::NONE;
         for edge in 0..=room {
             groups.clear();
             for &cell in missed {
@@ -199,14 +195,14 @@ impl Array {
                     groups.push(group.copied().unwrap_or_else(|| Group::of(cell, edge)));
                 }
             }
-            blocks = groups.iter().fold(Blocks::NONE, |blocks, group| blocks.or(&Blocks::of(group)));
-            if record.is_small_box() || record.affords(&blocks) {
+            if record.is_small_box() || record.affords(&record.blocks(&groups, room == 0)) {
                 break;
             }
         }
-        record.fetch(&blocks);
+        let cells = record.fetch(&record.blocks(&groups, room == 0), first);
         groups.retain(|group| group.edge > 0);
-        groups
+        self.forget(&groups);
+        cells
     }
 
     /// The groups that the misses ask for by the way they lie. `largest`: edge of the largest one.

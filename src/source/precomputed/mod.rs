@@ -6,6 +6,7 @@
 mod decode;
 mod index;
 mod info;
+mod local;
 mod morton;
 mod sharding;
 mod shards;
@@ -154,9 +155,12 @@ impl Source for PrecomputedSource {
         Box::pin(async move {
             let (number, scale, folder) = self.scale(level, block)?;
             let Some(sharding) = &scale.sharding else {
-                let name = object_name(&scale.grid.region(block), scale.offset);
-                let object = self.remote.object(&folder.join(&name))?;
-                return Ok(Placement::Whole { object, limit: self.longest(scale, block) });
+                let location = folder.join(&object_name(&scale.grid.region(block), scale.offset));
+                let limit = self.longest(scale, block);
+                return Ok(match local::gzipped(&location).await? {
+                    Some(gzipped) => Placement::Gzip { object: self.remote.object(&gzipped)?, limit },
+                    None => Placement::Whole { object: self.remote.object(&location)?, limit },
+                });
             };
             let chunks = scale.grid.counts().into_iter().fold(1, u64::saturating_mul);
             self.locate_in_shard(shards::Level { number, folder, sharding, chunks }, scale, block).await

@@ -17,17 +17,35 @@ const BITS: usize = u64::BITS as usize;
 pub(super) struct Blocks([u64; BLOCKS / BITS]);
 
 impl Blocks {
-    pub(super) const NONE: Blocks = Blocks([0; BLOCKS / BITS]);
+    const NONE: Blocks = Blocks([0; BLOCKS / BITS]);
 
     /// The blocks of `group`, which is part of a largest one.
-    pub(super) fn of(group: &Group) -> Blocks {
+    fn of(group: &Group) -> Blocks {
         let first = code(CellIndex(group.at.map(|index| index << group.edge)));
         let mut blocks = Blocks::NONE;
         (first..first + (1 << (3 * group.edge))).for_each(|code| blocks.set(code));
         blocks
     }
 
-    pub(super) fn or(&self, other: &Blocks) -> Blocks {
+    /// A block and those between it and the nearer end of its cube of 2, so that the rest of the cube is one range.
+    fn lone(cell: CellIndex, whole: &Blocks) -> Blocks {
+        let at = code(cell);
+        let first = at / 8 * 8;
+        let sides = [(first..at + 1), (at..first + 8)];
+        let blocks = sides.map(|side| {
+            let mut blocks = Blocks::NONE;
+            side.filter(|&code| whole.get(code)).for_each(|code| blocks.set(code));
+            blocks
+        });
+        let [before, after] = blocks;
+        if after.count() < before.count() { after } else { before }
+    }
+
+    fn count(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+
+    fn or(&self, other: &Blocks) -> Blocks {
         Blocks(std::array::from_fn(|word| self.0[word] | other.0[word]))
     }
 
@@ -35,13 +53,13 @@ impl Blocks {
         Blocks(std::array::from_fn(|word| self.0[word] & !other.0[word]))
     }
 
-    pub(super) fn has(&self, cell: CellIndex) -> bool {
+    fn has(&self, cell: CellIndex) -> bool {
         self.get(code(cell))
     }
 
     /// How many ranges these blocks are at the origin. `whole`: the blocks of the group that lie in the array; the others
     /// are nowhere, so they part nothing.
-    pub(super) fn ranges(&self, whole: &Blocks) -> usize {
+    fn ranges(&self, whole: &Blocks) -> usize {
         let mut ranges = 0;
         let mut before = false;
         for code in (0..BLOCKS).filter(|&code| whole.get(code)) {
@@ -59,6 +77,14 @@ impl Blocks {
     fn set(&mut self, code: usize) {
         self.0[code / BITS] |= 1 << (code % BITS);
     }
+}
+
+/// The block at a place in the largest group that `near` is in.
+fn cell(code: usize, near: CellIndex) -> CellIndex {
+    let gather =
+        |axis: usize| (0..LARGEST).map(|bit| ((code >> (3 * bit as usize + axis) & 1) as u64) << bit).sum::<u64>();
+    let [z, y, x] = near.0.map(|index| index >> LARGEST << LARGEST);
+    CellIndex([z + gather(2), y + gather(1), x + gather(0)])
 }
 
 /// Place of a block in its largest group by Morton code, x fastest.
@@ -103,6 +129,15 @@ impl Record {
         }
     }
 
+    /// The blocks to fetch for `groups`. `single`: there is no room for more than one block at a time.
+    pub(super) fn blocks(&self, groups: &[Group], single: bool) -> Blocks {
+        let blocks = groups.iter().map(|group| match group.edge {
+            0 if !single => Blocks::lone(CellIndex(group.at), &self.whole),
+            _ => Blocks::of(group),
+        });
+        blocks.fold(Blocks::NONE, |all, blocks| all.or(&blocks))
+    }
+
     /// Whether fetching `blocks` now leaves enough of the budget for the rest.
     pub(super) fn affords(&self, blocks: &Blocks) -> bool {
         let rest = self.whole.without(&self.there.or(blocks));
@@ -118,9 +153,11 @@ impl Record {
         self.misses >= 4 && axes(1) >= 2 && axes(3) == 0
     }
 
-    /// Notes that `blocks` are being fetched.
-    pub(super) fn fetch(&mut self, blocks: &Blocks) {
-        self.requests += blocks.without(&self.there).ranges(&self.whole);
+    /// Notes that `blocks` are being fetched, and says which of them were not before; `near` is one of them.
+    pub(super) fn fetch(&mut self, blocks: &Blocks, near: CellIndex) -> Vec<CellIndex> {
+        let new = blocks.without(&self.there);
+        self.requests += new.ranges(&self.whole);
         self.there = self.there.or(blocks);
+        (0..BLOCKS).filter(|&code| new.get(code) && self.whole.get(code)).map(|code| cell(code, near)).collect()
     }
 }

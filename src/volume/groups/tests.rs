@@ -40,10 +40,23 @@ fn cube(start: [u64; 3], edge: u64) -> impl Iterator<Item = CellIndex> {
 #[test]
 fn a_second_miss_in_a_cube_of_two_fetches_the_rest() {
     let mut array = Array::default();
-    assert!(array.neighbours(&[CellIndex([2, 2, 2])], &GRID, EDGES).is_empty());
-    assert!(array.neighbours(&[CellIndex([4, 2, 2])], &GRID, EDGES).is_empty());
+    for lone in [CellIndex([2, 2, 2]), CellIndex([4, 2, 2])] {
+        assert_eq!(array.neighbours(&[lone], &GRID, EDGES), [lone]);
+    }
     let rest = array.neighbours(&[CellIndex([3, 2, 3])], &GRID, EDGES);
-    assert_eq!(rest, cube([2; 3], 2).collect::<Vec<_>>());
+    assert_eq!(rest, cube([2; 3], 2).skip(1).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_cube_of_two_costs_at_most_two_whichever_block_comes_first() {
+    for first in cube([2; 3], 2) {
+        let mut array = Array::default();
+        let lone = array.neighbours(&[first], &GRID, EDGES);
+        assert!(lone.contains(&first) && lone.len() <= 4 && ranges(&lone.iter().copied().collect()) == 1);
+        let Some(second) = cube([2; 3], 2).find(|cell| !lone.contains(cell)) else { continue };
+        let rest = array.neighbours(&[second], &GRID, EDGES);
+        assert!(ranges(&rest.iter().copied().collect()) == 1 && rest.len() + lone.len() == 8);
+    }
 }
 
 #[test]
@@ -52,8 +65,9 @@ fn an_aligned_block_of_two_costs_nothing_more() {
 }
 
 #[test]
-fn lone_blocks_stay_alone() {
-    assert_eq!(requests((0..20).map(|n| CellIndex([n * 3 % 24, n * 7 % 24, n])), 1), (20, 20));
+fn lone_blocks_cost_one_request_each_and_few_neighbours() {
+    let (batches, blocks) = requests((0..20).map(|n| CellIndex([n * 3 % 24, n * 7 % 24, n])), 1);
+    assert!(batches == 20 && blocks <= 50, "{batches} batches, {blocks} blocks");
 }
 
 #[test]
@@ -75,7 +89,7 @@ fn a_small_box_across_the_groups_costs_little_more_than_its_own_groups() {
 
 #[test]
 fn a_row_of_blocks_fetches_groups_along_it_only() {
-    assert_eq!(requests((0..4).map(|x| CellIndex([5, 5, x])), 1).1, 16);
+    assert!(requests((0..4).map(|x| CellIndex([5, 5, x])), 1).1 <= 16);
     assert!(requests((0..24).map(|x| CellIndex([4, 4, x])), 1).1 <= 240);
 }
 
@@ -90,9 +104,8 @@ fn groups_end_where_the_array_ends() {
 #[test]
 fn without_room_nothing_is_fetched_along() {
     let mut array = Array::default();
-    assert!(
-        array.neighbours(&cube([0; 3], 2).collect::<Vec<_>>(), &GRID, Edges { together: LARGEST, room: 0 }).is_empty()
-    );
+    let missed = [CellIndex([0, 0, 0]), CellIndex([0, 1, 1])];
+    assert_eq!(array.neighbours(&missed, &GRID, Edges { together: LARGEST, room: 0 }), missed);
 }
 
 /// Ranges at the origin of the blocks that are new in each batch, by the order of the file: neighbours in Morton order are
@@ -179,7 +192,7 @@ fn a_reader_of_small_boxes_gets_few_blocks_of_other_groups() {
             let corner = std::array::from_fn(|_| rng.random_range(0..16));
             blocks += read_by(&mut rng, rows(corner, 3, 1, ORDERS[0]), window).1;
         }
-        let most = if window == 1 { 400 } else { 200 };
+        let most = if window == 1 { 300 } else { 128 };
         assert!(blocks / (boxes as usize) < most, "{window} at once: {} blocks a box", blocks / boxes as usize);
     }
 }
@@ -188,6 +201,6 @@ fn a_reader_of_small_boxes_gets_few_blocks_of_other_groups() {
 fn blocks_that_are_missed_again_begin_a_new_budget() {
     let mut array = Array::default();
     for _ in 0..20 {
-        assert!(array.neighbours(&[CellIndex([2, 2, 2])], &GRID, EDGES).is_empty());
+        assert_eq!(array.neighbours(&[CellIndex([2, 2, 2])], &GRID, EDGES), [CellIndex([2, 2, 2])]);
     }
 }
