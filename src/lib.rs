@@ -9,6 +9,7 @@ pub mod cache;
 pub mod catalog;
 pub mod cli;
 pub mod demo;
+pub mod disk;
 pub mod dm;
 pub mod document;
 pub mod dtype;

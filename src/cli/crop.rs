@@ -6,6 +6,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
 use super::output::{complain, print};
+use super::session::CacheArgs;
 use super::{CliError, target};
 use crate::catalog::{Dataset, ImageSpec};
 use crate::geometry::{Region, Shape};
@@ -42,6 +43,8 @@ pub(super) struct CropArgs {
     /// Datasets of your own (TOML) in place of the built-in ones
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 /// Draws a crop and prints its path below the mountpoint.
@@ -52,7 +55,7 @@ pub(super) fn run(args: &CropArgs) -> Result<(), CliError> {
     // Where the catalogue says all that is needed, nobody is asked.
     let pyramid = match (args.within, spec.source.tissue, args.nm) {
         (None, Some(_), false) => None,
-        _ => Some(target::pyramid(&catalog, dataset, spec)?),
+        _ => Some(target::pyramid(&catalog, dataset, spec, &args.cache)?),
     };
     let seed = args.seed.unwrap_or_else(rand::random);
     let view = draw(args, spec, pyramid.as_ref(), seed)

@@ -2,27 +2,21 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use serde_json::Value;
 
 use super::output::{complain, print};
+use super::session::{CacheArgs, Session};
 use super::{CliError, serve, target};
-use crate::archive;
 use crate::catalog::{Catalog, Dataset, SourceSpec};
-use crate::document::Document;
 use crate::metadata::{self, ImageRecord, Knowledge};
-use crate::remote::Remote;
-use crate::source::SourceError;
-use crate::stats::Stats;
-use crate::volume::{Blocks, Image, Pyramid};
 
 /// How long a source may stay silent; shorter than for a mount, since somebody is waiting.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Memory for the voxels that display windows are taken from.
-const MEMORY: u64 = 256 << 20;
+const MEMORY: u64 = 512 << 20;
 /// Letters of a line where nobody says.
 const WIDTH: usize = 120;
 
@@ -48,6 +42,8 @@ pub(super) struct MetadataArgs {
     /// Only rows whose name fits, as `acquisition/*` (of table and markdown)
     #[arg(long, value_name = "GLOB")]
     field: Option<String>,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 /// Forms of output.
@@ -68,7 +64,7 @@ enum Format {
 /// Prints the records.
 pub(super) fn run(args: &MetadataArgs) -> Result<(), CliError> {
     let catalog = target::catalog(args.config.as_deref())?.select(&args.datasets)?;
-    let (records, failures, images) = records(&catalog)?;
+    let (records, failures, images) = records(&catalog, &args.cache)?;
     let field = args.field.as_deref();
     let text = match args.format {
         Format::Table => metadata::table(&records, width(), field),
@@ -96,13 +92,6 @@ fn width() -> usize {
     given.or_else(terminal).unwrap_or(WIDTH).clamp(40, 1000)
 }
 
-/// An open source, as far as a record needs it.
-struct Opened {
-    pyramid: Pyramid,
-    origin: String,
-    documents: Vec<Document>,
-}
-
 /// An image or label image of a dataset.
 struct Wanted<'a> {
     dataset: usize,
@@ -125,17 +114,11 @@ fn wanted(datasets: &[Dataset]) -> Vec<Wanted<'_>> {
 }
 
 /// The records, how many sources failed, and how many there are.
-fn records(catalog: &Catalog) -> Result<(Vec<Value>, usize, usize), CliError> {
+fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, usize, usize), CliError> {
     let wanted = wanted(&catalog.datasets);
-    let runtime = serve::runtime()?;
-    let opened = runtime.block_on(async {
-        let stats = Arc::new(Stats::default());
-        let remote = Remote::new(catalog.manners.clone(), PATIENCE, stats.clone())
-            .map_err(|error| CliError::Failed(error.to_string()))?;
-        let blocks = Blocks::new(MEMORY, stats);
-        let opening = wanted.iter().zip(0..).map(|(wanted, number)| open(&remote, &blocks, wanted.spec, number));
-        Ok::<_, CliError>(futures::future::join_all(opening).await)
-    })?;
+    let session = Session::new(&catalog.manners, cache.keeping()?, PATIENCE, MEMORY)?;
+    let opening = wanted.iter().map(|wanted| session.open(wanted.spec, &catalog.datasets[wanted.dataset].name));
+    let opened = serve::runtime()?.block_on(futures::future::join_all(opening));
     let mut failures = 0;
     let mut records = Vec::with_capacity(catalog.datasets.len());
     for (number, dataset) in catalog.datasets.iter().enumerate() {
@@ -154,7 +137,7 @@ fn records(catalog: &Catalog) -> Result<(Vec<Value>, usize, usize), CliError> {
                     Err(error) => {
                         failures += 1;
                         complain(&format!("{}/{}: {error}", dataset.name, wanted.image));
-                        Knowledge::Missing(error.clone())
+                        Knowledge::Missing(error.to_string())
                     }
                 },
             })
@@ -162,12 +145,4 @@ fn records(catalog: &Catalog) -> Result<(Vec<Value>, usize, usize), CliError> {
         records.push(metadata::record(dataset, &images));
     }
     Ok((records, failures, wanted.len()))
-}
-
-async fn open(remote: &Remote, blocks: &Arc<Blocks>, spec: &SourceSpec, number: u32) -> Result<Opened, String> {
-    let opened = archive::open(remote, spec).await.map_err(|error: SourceError| error.to_string())?;
-    let (origin, documents) = (opened.location.to_string(), opened.documents);
-    let image = Arc::new(Image::new(number, opened.source, blocks));
-    let pyramid = image.pyramid(blocks, spec, opened.voxel_size, &origin).await.map_err(|error| error.to_string())?;
-    Ok(Opened { pyramid, origin, documents })
 }

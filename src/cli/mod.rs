@@ -11,6 +11,7 @@ mod metadata;
 mod mount;
 mod output;
 mod serve;
+mod session;
 mod size;
 mod status;
 mod target;

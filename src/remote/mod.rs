@@ -16,6 +16,7 @@ mod file;
 mod gzip;
 mod head;
 mod http;
+mod keeping;
 mod limits;
 mod location;
 mod manners;
@@ -32,6 +33,7 @@ mod tests;
 pub(crate) use gzip::gunzip;
 
 pub use error::{Cause, RemoteError};
+pub use keeping::Keeping;
 pub use location::{Credentials, Location, LocationError};
 pub use manners::{HostManners, Manners};
 pub use object::{Fetched, Object, Remote};

@@ -19,7 +19,7 @@ use super::operation::{self, Subject};
 use super::pin::Pin;
 use super::stores::{Signer, Store};
 use super::transport::Transport;
-use super::{Cause, Credentials, Location, Manners, RemoteError};
+use super::{Cause, Credentials, Keeping, Location, Manners, RemoteError};
 use crate::stats::Stats;
 
 /// Local files are counted and limited under this name; no host can have it.
@@ -35,6 +35,7 @@ struct Shared {
     manners: Manners,
     timeout: Duration,
     stats: Arc<Stats>,
+    keeping: Keeping,
     hosts: Mutex<BTreeMap<String, Arc<Host>>>,
     signers: Mutex<BTreeMap<Store, Arc<Signer>>>,
 }
@@ -42,9 +43,19 @@ struct Shared {
 impl Remote {
     /// `timeout`: an operation fails when it made no progress (4 KiB/s) for so long.
     pub fn new(manners: Manners, timeout: Duration, stats: Arc<Stats>) -> Result<Self, RemoteError> {
+        Self::keeping(manners, timeout, stats, Keeping::default())
+    }
+
+    /// The same with a store of what was fetched.
+    pub fn keeping(
+        manners: Manners,
+        timeout: Duration,
+        stats: Arc<Stats>,
+        keeping: Keeping,
+    ) -> Result<Self, RemoteError> {
         let clients = Clients::new(timeout)?;
         let (hosts, signers) = (Mutex::default(), Mutex::default());
-        Ok(Remote(Arc::new(Shared { clients, manners, timeout, stats, hosts, signers })))
+        Ok(Remote(Arc::new(Shared { clients, manners, timeout, stats, keeping, hosts, signers })))
     }
 
     /// How long an operation may go without progress.
