@@ -6,6 +6,7 @@ mod crop;
 mod datasets;
 mod demo;
 mod explain;
+mod export;
 mod memory;
 mod metadata;
 mod mount;
@@ -60,6 +61,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Show what is known of datasets, side by side
     Metadata(metadata::MetadataArgs),
+    /// Write datasets, images or views as OME-Zarr stores
+    Export(export::ExportArgs),
     /// Mount a small replica of the archives from inside the binary and show what is in it
     Demo(demo::DemoArgs),
 }
@@ -81,6 +84,8 @@ enum CliError {
     System { what: String, error: io::Error },
     #[error("{0}")]
     Failed(String),
+    #[error("{0}")]
+    Usage(String),
 }
 
 impl CliError {
@@ -108,6 +113,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Crop(args) => ("crop", crop::run(&args)),
         Command::Explain(args) => ("explain", explain::run(&args)),
         Command::Metadata(args) => ("metadata", metadata::run(&args)),
+        Command::Export(args) => ("export", export::run(&args)),
         Command::Demo(args) => return demo::run(args, serve::Daemon::of_text),
     };
     match done {
@@ -116,7 +122,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(CliError::Output(error)) if error.is_closed() => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&format!("emfs {name}: {error}"));
-            ExitCode::FAILURE
+            if matches!(error, CliError::Usage(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -147,6 +153,9 @@ mod tests {
             "emfs crop a --size 1000",
             "emfs crop a/em --size 64,128,128 --seed 7 --within z0-200_y0-200_x0-200 --nm --chunk 64x128x128 --config f",
             "emfs explain a/em.chunk-64.zarr --config f",
+            "emfs export a/em out --config f --format v3 --compress zstd:5 --chunk 64 --shard 128x256x256 --level s0 --level s1",
+            "emfs export a b/em.crop-z0-1_y0-1_x0-1 s3://b/p --resume --verify --jobs 2 --quiet --memory 1G --timeout 5",
+            "emfs export --all out --dry-run --compress none",
             "emfs metadata a b --format correspondence --field acquisition/* --config f",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -169,6 +178,14 @@ mod tests {
             "emfs crop a --size 5 --within z5-5_y0-1_x0-1",
             "emfs crop a --size 5 --chunk 64x64x64",
             "emfs explain",
+            "emfs export",
+            "emfs export a out --compress gzip",
+            "emfs export a out --chunk 64x64",
+            "emfs export a out --shard 0",
+            "emfs export a out --level 1",
+            "emfs export a out --format v4",
+            "emfs export a out --jobs 0",
+            "emfs export a out --dry-run --resume",
         ] {
             assert!(parse(line).is_err_and(|error| error.use_stderr()), "{line}");
         }

@@ -24,6 +24,7 @@ mod object;
 mod operation;
 mod pin;
 mod race;
+mod seen;
 mod stores;
 mod transport;
 
@@ -37,3 +38,4 @@ pub use keeping::Keeping;
 pub use location::{Credentials, Location, LocationError};
 pub use manners::{HostManners, Manners};
 pub use object::{Fetched, Object, Remote};
+pub use seen::{Seen, SeenVersion};

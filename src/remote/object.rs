@@ -17,6 +17,7 @@ use super::http::{Clients, HttpTarget};
 use super::limits::Host;
 use super::operation::{self, Subject};
 use super::pin::Pin;
+use super::seen::Seen;
 use super::stores::{Signer, Store};
 use super::transport::Transport;
 use super::{Cause, Credentials, Keeping, Location, Manners, RemoteError};
@@ -36,6 +37,7 @@ struct Shared {
     timeout: Duration,
     stats: Arc<Stats>,
     keeping: Keeping,
+    seen: Arc<Seen>,
     hosts: Mutex<BTreeMap<String, Arc<Host>>>,
     signers: Mutex<BTreeMap<Store, Arc<Signer>>>,
 }
@@ -55,7 +57,12 @@ impl Remote {
     ) -> Result<Self, RemoteError> {
         let clients = Clients::new(timeout)?;
         let (hosts, signers) = (Mutex::default(), Mutex::default());
-        Ok(Remote(Arc::new(Shared { clients, manners, timeout, stats, keeping, hosts, signers })))
+        Ok(Remote(Arc::new(Shared { clients, manners, timeout, stats, keeping, seen: Arc::default(), hosts, signers })))
+    }
+
+    /// The versions of objects that were fetched from; empty unless asked for before with [`Seen::record`].
+    pub fn seen(&self) -> &Seen {
+        &self.0.seen
     }
 
     /// How long an operation may go without progress.
@@ -77,6 +84,7 @@ impl Remote {
             host,
             pin: Pin::default(),
             timeout: self.0.timeout,
+            seen: Arc::clone(&self.0.seen),
         })))
     }
 
@@ -137,6 +145,7 @@ struct Handle {
     host: Arc<Host>,
     pin: Pin,
     timeout: Duration,
+    seen: Arc<Seen>,
 }
 
 impl fmt::Debug for Object {
@@ -181,18 +190,21 @@ impl Object {
 
     /// The same object as if it had never been asked for: its next answer may be another one.
     pub fn anew(&self) -> Object {
-        let Handle { url, transport, host, timeout, .. } = &*self.0;
+        let Handle { url, transport, host, timeout, seen, .. } = &*self.0;
         Object(Arc::new(Handle {
             url: url.clone(),
             transport: transport.clone(),
             host: Arc::clone(host),
             pin: Pin::default(),
             timeout: *timeout,
+            seen: Arc::clone(seen),
         }))
     }
 
     async fn run(&self, ask: Ask) -> Result<Fetched, RemoteError> {
-        let Handle { url, transport, host, pin, timeout } = &*self.0;
-        operation::run(Subject { url, transport, host, pin }, ask, *timeout).await
+        let Handle { url, transport, host, pin, timeout, seen } = &*self.0;
+        let fetched = operation::run(Subject { url, transport, host, pin }, ask, *timeout).await?;
+        seen.note(url, &fetched);
+        Ok(fetched)
     }
 }

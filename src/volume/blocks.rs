@@ -1,6 +1,7 @@
 //! Native blocks of sources, decoded: fetched once however many chunks need them, kept while there is room.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -44,6 +45,8 @@ pub struct Blocks {
     /// Taken first by blocks that nobody asked for, so that few of them stand before those that are waited for.
     pub(super) decoding_ahead: Semaphore,
     pub(super) groups: Groups,
+    /// Whether nothing is fetched but what is asked for.
+    pub(super) exact: AtomicBool,
     flights: Arc<Flights<BlockKey, Result<Voxels, VolumeError>>>,
     stats: Arc<Stats>,
 }
@@ -57,9 +60,15 @@ impl Blocks {
             decoding: Semaphore::new(cores),
             decoding_ahead: Semaphore::new(cores),
             groups: Groups::default(),
+            exact: AtomicBool::new(false),
             flights: Flights::new(),
             stats,
         })
+    }
+
+    /// From now on fetches nothing that nobody asked for: for readers that ask for all they need.
+    pub fn fetch_exactly(&self) {
+        self.exact.store(true, Ordering::Relaxed);
     }
 
     /// Bytes that may be in use.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -48,6 +49,7 @@ pub(super) async fn fetch(blocks: Arc<Blocks>, image: Arc<Image>, level: LevelIn
     let together = image.source.together(level);
     let grid = image.source.description().levels.get(usize::from(level.0)).map(|level| level.grid);
     let wanted = |worker| Job { worker, wanted: true };
+    let together = if blocks.exact.load(Ordering::Relaxed) { 0 } else { together };
     let (Some(grid), 1..) = (grid, together) else {
         return start(&blocks, &image, workers.into_iter().map(wanted).collect(), plan::JOINED).await;
     };
