@@ -227,8 +227,8 @@ async fn one(args: &ExportArgs, session: &Session, exporter: &Exporter, job: &Jo
     }
     let begin = Instant::now();
     exporter.begin();
-    let request = request(args, session, job).await?;
     let before = exporter.progress.state();
+    let request = request(args, session, job).await?;
     let bar = (!args.quiet).then(|| Bar::start(&request.name, exporter.progress.clone()));
     let outcome = exporter.export(&request, &job.destination, args.resume).await;
     drop(bar);

@@ -43,6 +43,9 @@ pub(super) struct Work {
 impl Work {
     /// Before anything is written that was made of them, so that an interrupted export knows what it is made of.
     async fn save_versions(&self) -> Result<(), ExportError> {
+        if self.versions.are_saved() {
+            return Ok(());
+        }
         let versions = self.versions.clone();
         let saved = tokio::task::spawn_blocking(move || versions.save()).await;
         saved.map_err(ExportError::write("noting versions"))?
@@ -65,11 +68,22 @@ struct Filling<'a> {
     writing: JoinSet<Result<(), ExportError>>,
 }
 
-/// Fetches and writes what is missing of a batch; says whether all of it is written. Chunks that cannot be had are noted
+/// How a batch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// All of it is written.
+    Complete,
+    /// Some of it is.
+    Partly,
+    /// Nothing of it could be had.
+    InVain,
+}
+
+/// Fetches and writes what is missing of a batch. Chunks that cannot be had are noted
 /// and do not stop the others; a destination that cannot be written is an error.
-pub(super) async fn run(work: &Work, array: &Arc<Array>, batch: &Batch) -> Result<bool, ExportError> {
+pub(super) async fn run(work: &Work, array: &Arc<Array>, batch: &Batch) -> Result<Ended, ExportError> {
     if array.is_finished(batch.number) {
-        return Ok(true);
+        return Ok(Ended::Complete);
     }
     let layout = &array.target.layout;
     let mut chunks = HashMap::new();
@@ -109,7 +123,7 @@ pub(super) async fn run(work: &Work, array: &Arc<Array>, batch: &Batch) -> Resul
                 }
             };
             let others = || layout.batches_with(block).any(|other| other != batch.number && !array.is_finished(other));
-            if large || others() {
+            if (large || others()) && !array.spool.has(block) {
                 let (array, voxels) = (array.clone(), voxels.clone());
                 work.save_versions().await?;
                 let kept = blocking(move || array.spool.put(block, &voxels)).await;
@@ -118,8 +132,8 @@ pub(super) async fn run(work: &Work, array: &Arc<Array>, batch: &Batch) -> Resul
             filling.add(block, matches!(result, Ok(Voxels::Present(_))).then_some(&voxels[..]));
         }
     }
-    let complete = filling.finish().await?;
-    if complete {
+    let ended = filling.finish().await?;
+    if ended == Ended::Complete {
         array.finish(batch.number);
     }
     for block in blocks {
@@ -127,7 +141,7 @@ pub(super) async fn run(work: &Work, array: &Arc<Array>, batch: &Batch) -> Resul
             array.spool.remove(block);
         }
     }
-    Ok(complete)
+    Ok(ended)
 }
 
 impl Filling<'_> {
@@ -193,11 +207,16 @@ impl Filling<'_> {
         }
     }
 
-    /// Waits until all is written; says whether nothing was given up.
-    async fn finish(mut self) -> Result<bool, ExportError> {
+    /// Waits until all is written.
+    async fn finish(mut self) -> Result<Ended, ExportError> {
+        let any = !self.writing.is_empty();
         while let Some(written) = self.writing.join_next().await {
             written.map_err(ExportError::write("writing a chunk"))??;
         }
-        Ok(!self.failed && self.chunks.is_empty())
+        Ok(match (self.failed || !self.chunks.is_empty(), any) {
+            (false, _) => Ended::Complete,
+            (true, true) => Ended::Partly,
+            (true, false) => Ended::InVain,
+        })
     }
 }

@@ -44,7 +44,7 @@ use crate::cache::Pool;
 use crate::remote::Remote;
 use crate::volume::Blocks;
 use array::Array;
-use batch::Work;
+use batch::{Ended, Work};
 use destination::blocking;
 use layout::Batch;
 use manifest::{CHECKSUMS, MANIFEST, hex, line, pretty};
@@ -206,8 +206,7 @@ impl Exporter {
         let (work, in_vain) = (&work, &AtomicU32::new(0));
         let batches = arrays.iter().flat_map(|array| array.target.layout.batches().map(move |batch| (array, batch)));
         let running = futures::stream::iter(batches).map(|(array, batch): (&Arc<Array>, Batch)| async move {
-            let complete = batch::run(work, array, &batch).await?;
-            if complete {
+            if batch::run(work, array, &batch).await? != Ended::InVain {
                 in_vain.store(0, Ordering::Relaxed);
             } else if in_vain.fetch_add(1, Ordering::Relaxed) + 1 >= GIVE_UP {
                 let reason = format!("{}: nothing could be had any more; the rest was not tried", request.name);

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -18,6 +19,8 @@ const CHECK: usize = 4;
 pub(super) struct Spool {
     folder: PathBuf,
     kept: Mutex<HashSet<CellIndex>>,
+    /// Numbers the files that are being written: several batches may keep one block at once.
+    halves: AtomicU64,
 }
 
 impl Spool {
@@ -33,7 +36,7 @@ impl Spool {
                 None => fs::remove_file(entry.path())?,
             }
         }
-        Ok(Spool { folder, kept: Mutex::new(kept) })
+        Ok(Spool { folder, kept: Mutex::new(kept), halves: AtomicU64::new(0) })
     }
 
     /// Whether a block may be there.
@@ -44,7 +47,7 @@ impl Spool {
     /// Keeps the voxels of a block; none for one that the origin does not have.
     pub(super) fn put(&self, block: CellIndex, voxels: &[u8]) -> io::Result<()> {
         let path = self.path(block);
-        let half = path.with_extension("half");
+        let half = path.with_extension(format!("{}.half", self.halves.fetch_add(1, Ordering::Relaxed)));
         let mut file = fs::File::create(&half)?;
         file.write_all(voxels)?;
         file.write_all(&crc32c::crc32c(voxels).to_le_bytes())?;

@@ -38,6 +38,11 @@ impl Versions {
         Ok(Versions { remote: remote.clone(), path, destination, kept: Mutex::new(Kept { earlier, saved: None }) })
     }
 
+    /// Whether nothing was seen since the last time.
+    pub(super) fn are_saved(&self) -> bool {
+        self.kept.lock().saved == Some(self.remote.seen().changes())
+    }
+
     /// Keeps what was seen since the last time; an error where it is not what earlier runs saw. Blocks on the disk.
     pub(super) fn save(&self) -> Result<(), ExportError> {
         let mut kept = self.kept.lock();
