@@ -1,17 +1,14 @@
 """`emfs export`: what it writes is the truth, the same each time, and complete or not there, whatever happens on the way."""
 
 import contextlib
-import errno
 import json
 import os
 import pathlib
 import pty
 import random
-import select
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -25,6 +22,8 @@ from mounting import BINARY, LEGACY_PYTHON, ROOT, configuration, emfs
 from origin import Fault, Origin
 
 MOTO = ROOT / "target" / "venv" / "moto" / "bin" / "moto_server"
+#: Manners by which a slow machine is not taken for a silent server, whose requests are sent twice.
+PATIENT = {"stall": 60.0}
 LEGACY = pathlib.Path(__file__).with_name("legacy.py")
 
 
@@ -53,7 +52,7 @@ def assert_same(found, expected):
     assert not different, different
 
 
-def assert_right(store, levels, v3, lossy=0, labels=False):
+def assert_right(store, levels, v3, lossy=0):
     for level, voxels in enumerate(levels):
         for reader in (readers.zarr_array, readers.tensorstore_driver):
             readers.assert_equal(reader(store, level, v3), voxels, f"{store}/s{level} by {reader.__name__}", lossy)
@@ -165,7 +164,7 @@ def test_what_memory_cannot_hold_is_fetched_once(tmp_path):
     volume = truth.itk(tmp_path, "itk", (70, 500, 700), "u1", 1)
     size = volume.levels[0].nbytes
     with Origin(tmp_path) as origin:
-        file = written(tmp_path, {"v": truth.source_at(volume, origin)})
+        file = written(tmp_path, {"v": truth.source_at(volume, origin)}, PATIENT)
         export("v", tmp_path / "whole.zarr", "--config", file, "--memory", "8M", "--chunk", "60x90x100")
         assert wire(origin) < 1.05 * size
         origin.forget()
@@ -217,7 +216,7 @@ def test_a_killed_export_goes_on_where_it_was(large, tmp_path, long):
     ways = [["--compress", "none"], ["--format", "v3", "--chunk", "64", "--shard", "256", "--compress", "none"]]
     rng = random.Random(1)
     with Origin(root, latency=0.002) as origin:
-        file = written(tmp_path, {"v": truth.source_at(volume, origin)}, {"connections": 2})
+        file = written(tmp_path, {"v": truth.source_at(volume, origin)}, {"connections": 2} | PATIENT)
         once, span = [], []
         for number, form in enumerate(ways):
             origin.forget()
@@ -276,11 +275,10 @@ def test_a_chunk_that_cannot_be_had_is_named_and_the_others_are_written(small, t
     assert "chunk s0/1/2/1" in done.stderr and "403" in done.stderr
     assert sum(path.is_file() for path in (folder / "s0").rglob("*")) == 2 * 3 * 3 - 1
     assert not [path for path in folder.rglob(".z*")] and not (folder / "manifest.json").exists()
-    before = len(origin.requests)
+    origin.forget()
     export("v", folder, "--config", file, "--resume")
-    assert origin.count("s0/1.2.1") + origin.count("s0/c/1/2/1") >= 2 or len(origin.requests) > before
-    asked = [request.path for request in origin.requests[before:] if "/s0/" in request.path and not request.path.endswith(".zarray")]
-    assert len([path for path in asked if path[-1].isdigit()]) <= 1, asked
+    asked = [request.path for request in origin.requests if "/s0/" in request.path and request.path[-1].isdigit()]
+    assert len(asked) == 1, asked
     assert_right(folder, volume.levels, False)
 
 
@@ -369,7 +367,6 @@ def test_an_origin_that_often_fails_gives_the_truth_or_names_what_is_missing(tmp
         "z2": truth.zarr_group(root, "z2", shape=(64, 96, 64), dtype="<u2", chunks=(32, 32, 32), seed=3, levels=1),
         "z3": truth.zarr_group(root, "z3", shape=(64, 64, 96), dtype="uint8", chunks=(32, 32, 32), seed=4, levels=1, version=3),
     }
-    complete = 0
     with Origin(root) as origin:
         file = written(tmp_path, {name: truth.source_at(volume, origin) for name, volume in made.items()}, {"stall": 0.5, "connections": 16})
         for seed in range(10 if long else 2):
@@ -385,18 +382,18 @@ def test_an_origin_that_often_fails_gives_the_truth_or_names_what_is_missing(tmp
                 done = export(name, folder, "--config", file, "--timeout", 2, "--chunk", "24x40x48", check=False)
                 origin.fault = None
                 if done.returncode == 0:
-                    complete += 1
-                else:
-                    assert done.returncode == 1 and name in done.stderr, done.stderr
-                    assert not (folder / ".zgroup").exists() and not (folder / "s0" / ".zarray").exists()
-                    if "could not be had" in done.stderr:
-                        assert "chunk s0/" in done.stderr
-                    done = export(name, folder, "--config", file, "--chunk", "24x40x48", "--resume", check=False)
-                    if done.returncode:
-                        # What had another ETag for a moment cannot be told from what changed.
-                        assert "changed at the origin" in done.stderr, done.stderr
-                        continue
-                assert_right(folder, volume.levels, name == "never")
+                    assert_right(folder, volume.levels, False)
+                    continue
+                assert done.returncode == 1 and name in done.stderr, done.stderr
+                assert not (folder / ".zgroup").exists() and not (folder / "s0" / ".zarray").exists()
+                if "could not be had" in done.stderr:
+                    assert "chunk s0/" in done.stderr
+                done = export(name, folder, "--config", file, "--chunk", "24x40x48", "--resume", check=False)
+                if done.returncode:
+                    # What had another ETag for a moment cannot be told from what changed.
+                    assert "changed at the origin" in done.stderr, done.stderr
+                    continue
+                assert_right(folder, volume.levels, False)
 
 
 @contextlib.contextmanager
@@ -444,7 +441,7 @@ def test_memory_is_bounded_whatever_the_chunks(tmp_path, long):
         voxels[z] = np.roll(rows, 7 * z, axis=1)
     voxels.flush()
     with Origin(tmp_path) as origin:
-        file = written(tmp_path, {"v": {"kind": "tiff", "url": f"{origin.url}/big.tif", "voxel_size": [1, 1, 1]}})
+        file = written(tmp_path, {"v": {"kind": "tiff", "url": f"{origin.url}/big.tif", "voxel_size": [1, 1, 1]}}, PATIENT)
         arguments = [BINARY, "export", "v", tmp_path / "x.zarr", "--config", file, "--cache-size", "0", "--quiet", "--memory", f"{budget}M",
                      "--format", "v3", "--chunk", str(chunk), "--shard", str(shard), "--compress", "zstd:1"]
         process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL)
@@ -501,28 +498,30 @@ def s3(tmp_path_factory):
 
 @pytest.mark.parametrize("form", [[], ["--format", "v3", "--shard", "64x32x64"]], ids=["chunks", "shards"])
 def test_a_bucket_takes_an_export_and_resumes_it(small, s3, tmp_path, form):
-    import tensorstore
+    import botocore.session
 
     volume, origin, file = small
     url, environment = s3
     key = "shards" if form else "chunks"
     place = f"s3://bucket/{key}/x.zarr"
-    origin.fault = lambda request: Fault("status", 403) if request.path[-1].isdigit() and "/s0/" in request.path and request.index % 4 == 0 else None
+    origin.fault = lambda request: Fault("status", 403) if request.path[-1].isdigit() and "/s0/" in request.path and request.number % 4 == 0 else None
     done = export("v", place, "--config", file, *form, check=False, env=environment)
     origin.fault = None
     assert done.returncode == 1 and "could not be had" in done.stderr, done.stderr
     done = export("v", place, "--config", file, *form, check=False, env=environment)
     assert done.returncode == 1 and "exists" in done.stderr
     export("v", place, "--config", file, *form, "--resume", "--verify", env=environment)
-    for level, voxels in enumerate(volume.levels):
-        array = tensorstore.open({"driver": "zarr3" if form else "zarr", "kvstore": f"{url}/bucket/{key}/x.zarr/s{level}/"}).result()
-        readers.assert_equal(array.read().result(), voxels, f"{place}/s{level}")
     export("v", tmp_path / "x.zarr", "--config", file, *form)
-    listed = files(tmp_path / "x.zarr")
-    for name, data in listed.items():
-        if name != "manifest.json":
-            with urllib.request.urlopen(f"{url}/bucket/{key}/x.zarr/{name}", timeout=20) as answer:
-                assert answer.read() == data, name
+    client = botocore.session.get_session().create_client("s3", "us-east-1", endpoint_url=url, aws_access_key_id="test", aws_secret_access_key="test")
+    (tmp_path / "taken").mkdir()
+    for listed in client.get_paginator("list_objects_v2").paginate(Bucket="bucket", Prefix=f"{key}/x.zarr/"):
+        for found in listed["Contents"]:
+            copy = tmp_path / "taken" / found["Key"].removeprefix(f"{key}/x.zarr/")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(client.get_object(Bucket="bucket", Key=found["Key"])["Body"].read())
+    client.close()
+    assert_same(tmp_path / "taken", tmp_path / "x.zarr")
+    assert_right(tmp_path / "taken", volume.levels, bool(form))
     done = export("v", "s3://nowhere/x.zarr", "--config", file, check=False, env=environment)
     assert done.returncode == 1 and "nowhere" in done.stderr
 

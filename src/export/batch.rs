@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -98,38 +99,52 @@ pub(super) async fn run(work: &Work, array: &Arc<Array>, batch: &Batch) -> Resul
     let whole = layout.chunks.shape.bytes(layout.item_size).unwrap_or(u64::MAX);
     let large = bytes > whole / LARGE;
     let mut filling = Filling { work, array, chunks, failed: false, writing: JoinSet::new() };
-    let mut missing = Vec::new();
-    for block in blocks.iter().copied() {
-        let kept = if array.spool.has(block) {
-            let array = array.clone();
-            blocking(move || Ok(array.spool.get(block))).await.ok().flatten()
-        } else {
-            None
-        };
-        match kept {
-            Some(voxels) => filling.add(block, Some(&voxels).filter(|voxels| !voxels.is_empty()).map(Vec::as_slice)),
-            None => missing.push(block),
-        }
-    }
-    for part in missing.chunks(AT_ONCE) {
-        let mut results = work.blocks.request(&array.target.image, array.target.level, part.to_vec());
-        while let Some((block, result)) = results.next().await {
-            let voxels = match &result {
-                Ok(Voxels::Present(held)) => held.data.clone(),
-                Ok(Voxels::Absent) => bytes::Bytes::new(),
-                Err(error) => {
-                    filling.fail(block, error);
-                    continue;
-                }
-            };
-            let others = || layout.batches_with(block).any(|other| other != batch.number && !array.is_finished(other));
-            if (large || others()) && !array.spool.has(block) {
-                let (array, voxels) = (array.clone(), voxels.clone());
-                work.save_versions().await?;
-                let kept = blocking(move || array.spool.put(block, &voxels)).await;
-                kept.map_err(ExportError::write("keeping a block for later"))?;
+    let mut wanted: Vec<CellIndex> = blocks.iter().copied().collect();
+    while !wanted.is_empty() {
+        let (mut missing, mut elsewhere) = (Vec::new(), Vec::new());
+        let mut claims = HashMap::new();
+        for block in wanted {
+            match array.spool.claim(block) {
+                // Looked for only now, because whoever had claimed it may just have kept it.
+                Ok(claim) => match kept(array, block).await {
+                    Some(voxels) => filling.add(block, Some(&voxels[..]).filter(|voxels| !voxels.is_empty())),
+                    None => {
+                        claims.insert(block, claim);
+                        missing.push(block);
+                    }
+                },
+                Err(other) => elsewhere.push((block, other)),
             }
-            filling.add(block, matches!(result, Ok(Voxels::Present(_))).then_some(&voxels[..]));
+        }
+        for part in missing.chunks(AT_ONCE) {
+            let mut results = work.blocks.request(&array.target.image, array.target.level, part.to_vec());
+            while let Some((block, result)) = results.next().await {
+                let voxels = match &result {
+                    Ok(Voxels::Present(held)) => held.data.clone(),
+                    Ok(Voxels::Absent) => Bytes::new(),
+                    Err(error) => {
+                        filling.fail(block, error);
+                        claims.remove(&block);
+                        continue;
+                    }
+                };
+                let others =
+                    || layout.batches_with(block).any(|other| other != batch.number && !array.is_finished(other));
+                if large || others() {
+                    work.save_versions().await?;
+                    let (array, voxels) = (array.clone(), voxels.clone());
+                    let kept = blocking(move || array.spool.put(block, &voxels)).await;
+                    kept.map_err(ExportError::write("keeping a block for later"))?;
+                }
+                claims.remove(&block);
+                filling.add(block, matches!(result, Ok(Voxels::Present(_))).then_some(&voxels[..]));
+            }
+        }
+        wanted = Vec::with_capacity(elsewhere.len());
+        for (block, other) in elsewhere {
+            // Never has a permit: it is closed when the other batch has kept the block, or could not have it.
+            let _ = other.acquire().await;
+            wanted.push(block);
         }
     }
     let ended = filling.finish().await?;
@@ -142,6 +157,15 @@ pub(super) async fn run(work: &Work, array: &Arc<Array>, batch: &Batch) -> Resul
         }
     }
     Ok(ended)
+}
+
+/// The voxels of a block that was kept, none for one that the origin does not have.
+async fn kept(array: &Arc<Array>, block: CellIndex) -> Option<Vec<u8>> {
+    if !array.spool.has(block) {
+        return None;
+    }
+    let array = array.clone();
+    blocking(move || Ok(array.spool.get(block))).await.ok().flatten()
 }
 
 impl Filling<'_> {

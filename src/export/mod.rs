@@ -269,15 +269,29 @@ impl Exporter {
     }
 }
 
-/// A record without what differs between two runs: when its documents were fetched, by file name.
+/// A record without what differs between two runs: when its documents were fetched, which is given by file name.
 fn without_times(mut record: Value) -> (Value, Value) {
     let mut times = serde_json::Map::new();
-    for document in record["documents"].as_array_mut().into_iter().flatten() {
-        let Some(document) = document.as_object_mut() else { continue };
-        let time = document.shift_remove("retrieved");
-        if let (Some(time), Some(file)) = (time, document.get("file").and_then(Value::as_str)) {
-            times.insert(file.to_owned(), time);
+    for document in record["documents"].as_array().into_iter().flatten() {
+        if let (Some(file), Some(time)) = (document["file"].as_str(), document.get("retrieved")) {
+            times.insert(file.to_owned(), time.clone());
+        }
+    }
+    for part in ["documents", "provenance", "alternatives"] {
+        if let Some(part) = record.get_mut(part) {
+            remove_times(part);
         }
     }
     (record, times.into())
+}
+
+fn remove_times(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.shift_remove("retrieved");
+            map.values_mut().for_each(remove_times);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_times),
+        _ => {}
+    }
 }

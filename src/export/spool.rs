@@ -1,13 +1,15 @@
 //! Decoded blocks that several batches need, in files beside the export: what memory cannot hold is not fetched twice,
 //! and neither is what an interrupted export had fetched for batches that were not complete.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use crate::geometry::CellIndex;
 
@@ -19,6 +21,8 @@ const CHECK: usize = 4;
 pub(super) struct Spool {
     folder: PathBuf,
     kept: Mutex<HashSet<CellIndex>>,
+    /// Blocks that a batch is about to keep, each with what is closed once it has.
+    claimed: Arc<Mutex<HashMap<CellIndex, Arc<Semaphore>>>>,
     /// Numbers the files that are being written: several batches may keep one block at once.
     halves: AtomicU64,
 }
@@ -36,12 +40,23 @@ impl Spool {
                 None => fs::remove_file(entry.path())?,
             }
         }
-        Ok(Spool { folder, kept: Mutex::new(kept), halves: AtomicU64::new(0) })
+        Ok(Spool { folder, kept: Mutex::new(kept), claimed: Arc::default(), halves: AtomicU64::new(0) })
     }
 
     /// Whether a block may be there.
     pub(super) fn has(&self, block: CellIndex) -> bool {
         self.kept.lock().contains(&block)
+    }
+
+    /// Claims a block, so that batches that need it too wait for it to be kept rather than fetch it again; where another
+    /// has claimed it, gives what is closed once that one has let go.
+    pub(super) fn claim(&self, block: CellIndex) -> Result<Claim, Arc<Semaphore>> {
+        let mut claimed = self.claimed.lock();
+        if let Some(other) = claimed.get(&block) {
+            return Err(other.clone());
+        }
+        claimed.insert(block, Arc::new(Semaphore::new(0)));
+        Ok(Claim { claimed: self.claimed.clone(), block })
     }
 
     /// Keeps the voxels of a block; none for one that the origin does not have.
@@ -86,6 +101,21 @@ impl Spool {
     }
 }
 
+/// The right to fetch a block. Dropping it lets go.
+#[derive(Debug)]
+pub(super) struct Claim {
+    claimed: Arc<Mutex<HashMap<CellIndex, Arc<Semaphore>>>>,
+    block: CellIndex,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(waited_for) = self.claimed.lock().remove(&self.block) {
+            waited_for.close();
+        }
+    }
+}
+
 fn parse(name: &str) -> Option<CellIndex> {
     let mut numbers = name.split('-').map(|number| number.parse().ok());
     let index = CellIndex([numbers.next()??, numbers.next()??, numbers.next()??]);
@@ -95,6 +125,18 @@ fn parse(name: &str) -> Option<CellIndex> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_claimed_block_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path().to_owned()).unwrap();
+        let block = CellIndex([0, 0, 1]);
+        let claim = spool.claim(block).unwrap();
+        let other = spool.claim(block).unwrap_err();
+        assert!(spool.claim(CellIndex([0, 0, 2])).is_ok());
+        drop(claim);
+        assert!(other.acquire().await.is_err() && spool.claim(block).is_ok());
+    }
 
     #[test]
     fn blocks_survive_and_damaged_ones_are_not_there() {
