@@ -16,7 +16,7 @@ import expected
 import truth
 from mounting import configuration, mounted
 from origin import Fault
-from readers import assert_equal, tensorstore_driver, zarr_array
+from readers import assert_equal, read_file, tensorstore_driver, zarr_array
 
 VOXEL_SIZE = (50.0, 7.5, 8.0)
 
@@ -130,14 +130,6 @@ def counted(tmp_path_factory, serve, tmp_path):
         yield mount, origin, voxels
 
 
-def read(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return os.read(descriptor, 1 << 26)
-    finally:
-        os.close(descriptor)
-
-
 def per_file(origin):
     """Ranges by the number of the section."""
     found = {}
@@ -153,13 +145,13 @@ def length(span):
 
 def test_a_touched_file_costs_three_small_requests_and_an_untouched_one_none(counted):
     mount, origin, voxels = counted
-    read(mount / "large" / "em.zarr" / "s0" / ".zarray")
+    read_file(mount / "large" / "em.zarr" / "s0" / ".zarray")
     opened = per_file(origin)
     assert sorted(opened) == [0, 5], "the first and the last"
     origin.forget()
     origin.latency = 0.4
     begin = time.monotonic()
-    assert read(mount / "large" / "em.zarr" / "s0" / "1" / "0" / "0") == expected.chunk_bytes(voxels, (2, 256, 256), (1, 0, 0))
+    assert read_file(mount / "large" / "em.zarr" / "s0" / "1" / "0" / "0") == expected.chunk_bytes(voxels, (2, 256, 256), (1, 0, 0))
     # Three requests one after the other to open each of the files, then the voxels: more only if the files wait for each other.
     assert time.monotonic() - begin < 6 * origin.latency
     origin.latency = 0
@@ -173,10 +165,10 @@ def test_a_touched_file_costs_three_small_requests_and_an_untouched_one_none(cou
 
 def test_a_row_of_chunks_costs_one_range_per_section(counted):
     mount, origin, voxels = counted
-    read(mount / "large" / "em.zarr" / "s0" / "1" / "0" / "0")
+    read_file(mount / "large" / "em.zarr" / "s0" / "1" / "0" / "0")
     origin.forget()
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        row = list(pool.map(lambda x: read(mount / "large" / "em.zarr" / "s0" / "1" / "4" / str(x)), range(4)))
+        row = list(pool.map(lambda x: read_file(mount / "large" / "em.zarr" / "s0" / "1" / "4" / str(x)), range(4)))
     for x, found in enumerate(row):
         assert found == expected.chunk_bytes(voxels, (2, 256, 256), (1, 4, x))
     assert {number: len(ranges) for number, ranges in per_file(origin).items()} == {2: 1, 3: 1}
@@ -187,7 +179,7 @@ def test_reading_in_order_fetches_no_voxel_twice(counted):
     for z in range(3):
         for y in range(6):
             for x in range(4):
-                assert read(mount / "large" / "em.zarr" / "s0" / str(z) / str(y) / str(x)) == expected.chunk_bytes(voxels, (2, 256, 256), (z, y, x))
+                assert read_file(mount / "large" / "em.zarr" / "s0" / str(z) / str(y) / str(x)) == expected.chunk_bytes(voxels, (2, 256, 256), (z, y, x))
     for number, ranges in per_file(origin).items():
         long = sorted(span for span in ranges if length(span) > 64 << 10)
         assert sum(map(length, long)) == voxels[0].nbytes, (number, long)
@@ -210,10 +202,10 @@ def test_a_section_that_differs_is_eio_for_its_chunks_and_named(tmp_path, serve)
         for z in range(6):
             path = mount / "odd" / "em.zarr" / "s0" / str(z) / "0" / "0"
             if z not in (2, 3):
-                assert read(path) == expected.chunk_bytes(voxels, (1, 128, 128), (z, 0, 0))
+                assert read_file(path) == expected.chunk_bytes(voxels, (1, 128, 128), (z, 0, 0))
                 continue
             with pytest.raises(OSError) as failure:
-                read(path)
+                read_file(path)
             assert failure.value.errno == errno.EIO
             assert any(f"slice_000{z}.dm3" in line for line in mount.log.splitlines()), mount.log
 
@@ -224,7 +216,7 @@ def test_a_gap_in_the_numbers_is_eio_and_named(tmp_path, serve):
     origin = serve(tmp_path / "root")
     with mounted(tmp_path, configuration({"gap": {"kind": "dm3", "url": f"{origin.url}/gap"}}), timeout=20) as mount:
         with pytest.raises(OSError) as failure:
-            read(mount / "gap" / "em.zarr" / "s0" / ".zarray")
+            read_file(mount / "gap" / "em.zarr" / "s0" / ".zarray")
         assert failure.value.errno == errno.EIO
         assert "F57-8_test1_slice_0002.dm3" in mount.log
 
@@ -250,7 +242,7 @@ def test_an_entry_of_empiar_is_its_files_whatever_else_it_says(tmp_path, serve):
         assert_equal(zarr_array(mount / "entry" / "em.zarr", 0, False), voxels, "the entry")
         assert "5628 columns where there are 130" in mount.log
         with pytest.raises(OSError):
-            read(mount / "both" / "em.zarr" / ".zattrs")
+            read_file(mount / "both" / "em.zarr" / ".zattrs")
         assert "`imageset` must name one of them" in mount.log
 
 
@@ -308,12 +300,12 @@ def test_the_whole_stack_is_read_though_three_of_a_hundred_requests_stall_for_ev
     manners = {"connections": connections, "stall": stall}
     waits = {}
     with mounted(tmp_path, configuration({"long": sections}, manners), timeout=20) as mount:
-        read(mount / "long" / "em.zarr" / "s0" / ".zarray")
+        read_file(mount / "long" / "em.zarr" / "s0" / ".zarray")
         origin.fault = choose
 
         def check(z):
             begin = time.monotonic()
-            found = read(mount / "long" / "em.zarr" / "s0" / str(z) / "0" / "0")
+            found = read_file(mount / "long" / "em.zarr" / "s0" / str(z) / "0" / "0")
             waits[z] = time.monotonic() - begin
             return found == voxels[z].tobytes()
 

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import pathlib
 
 import jsonschema
 import pandas
@@ -12,61 +13,14 @@ import pytest
 
 import replica
 import truth
+from certain import CERTAIN
+from certain import unit as unit_of
 from mounting import configuration, emfs, mounted, wait_for
 from origin import Fault
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+REPLICA = ROOT / "src/demo/replica"
 SECTIONS = ("study", "biosample", "specimen", "acquisition", "images")
-
-# (field, value): what the archives' pages and files say for certain. Shapes are those of the replica's cut-outs.
-CERTAIN = {
-    "idr-9846137": {
-        "study/accession": "idr0086", "study/licence": "CC-BY-4.0", "study/doi/0": "10.17867/10000141d",
-        "study/release_date": "2020-07-22", "biosample/organism": "Homo sapiens", "biosample/cell_line": "U2OS",
-        "biosample/stage": "G1", "biosample/ncbi_taxid": 9606, "acquisition/method": "FIB-SEM",
-        "acquisition/accelerating_voltage_kv": 1.2, "acquisition/beam_current_na": 2, "acquisition/scan_rate_mhz": 0.5,
-        "images/0/dtype": "uint8", "images/0/voxel_size": {"z": 20, "y": 20, "x": 20, "unit": "nanometer"},
-        "images/0/display_window": {"low": 36, "high": 199}, "images/0/lossy": False,
-        "images/0/upstream_format": "ImageJ TIFF, big-endian, uncompressed",
-    },
-    "empiar-11759": {
-        "study/accession": "EMPIAR-11759", "study/doi/0": "10.6019/EMPIAR-11759", "study/licence": "CC0-1.0",
-        "study/title": "Developing retina in zebrafish 55 hpf larval eye.", "study/authors/0": "Wilsch-Bräuninger M",
-        "study/deposition_date": "2023-11-01", "study/release_date": "2024-01-15", "acquisition/method": "SBF-SEM",
-        "acquisition/accelerating_voltage_kv": 1.9, "acquisition/beam_current_na": 0.2, "acquisition/dwell_time_us": 0.5,
-        "acquisition/slice_thickness_nm": 50, "biosample/organism": "Danio rerio", "images/0/dtype": "uint8",
-        "images/0/voxel_size/z": 50, "images/0/voxel_size/x": pytest.approx(7.99825, rel=1e-5),
-        "images/0/voxel_size/y": pytest.approx(7.99825, rel=1e-5), "images/0/lossy": False,
-    },
-    "epfl-hippocampus": {
-        "study/licence": None, "biosample/organism": None, "biosample/tissue": "hippocampus, CA1 region",
-        "images/0/dtype": "uint8", "images/0/voxel_size": {"z": 5, "y": 5, "x": 5, "unit": "nanometer"},
-        "images/0/lossy": False, "images/2/content_type": "segmentation", "images/2/label_of": "training",
-    },
-    "jrc_mus-nacc-2": {
-        "study/doi/0": "10.25378/janelia.24222898", "study/licence": "CC-BY-4.0", "biosample/organism": "Mus musculus",
-        "acquisition/started": "2015-03-09", "acquisition/duration_days": 1, "acquisition/bias_voltage_v": 500,
-        "acquisition/scan_rate_mhz": 0.4, "acquisition/beam_current_na": 0.22,
-        "acquisition/accelerating_voltage_kv": 0.2, "images/0/dtype": "int16", "images/0/lossy": False,
-        "images/0/voxel_size": {"z": 2.96, "y": 4, "x": 4, "unit": "nanometer"}, "images/0/chunk": {"z": 64, "y": 64, "x": 64},
-        "images/0/levels/1/scale_nm": [5.92, 8, 8], "images/0/levels/1/translation_nm": [1.48, 2, 2],
-    },
-    "hemibrain": {
-        "study/doi/0": "10.7554/eLife.57443", "study/release_date": "2020-01-22", "study/licence": "CC-BY-4.0",
-        "biosample/organism": "Drosophila melanogaster", "acquisition/method": "FIB-SEM", "images/0/dtype": "uint8",
-        "images/0/voxel_size": {"z": 8, "y": 8, "x": 8, "unit": "nanometer"}, "images/0/lossy": True,
-        "images/0/levels/1/scale_nm": [16, 16, 16],
-    },
-}
-
-# (dataset, field, value): what is said elsewhere and kept beside the value.
-CONTRADICTIONS = [
-    ("empiar-11759", "/images/0/voxel_size/x", 8),
-    ("idr-9846137", "/images/0/voxel_size/x", 50),
-    ("epfl-hippocampus", "/images/0/shape/y", 2048),
-    ("jrc_mus-nacc-2", "/images/0/dtype", "uint16"),
-    ("hemibrain", "/images/0/shape/x", 34432),
-]
-
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory):
@@ -78,8 +32,11 @@ def archives(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def records(archives):
-    records = json.loads((archives / "metadata.json").read_text())
-    return {record["id"]: record for record in records}
+    def complete():
+        records = json.loads((archives / "metadata.json").read_text())
+        return records if all(image["chunk"]["z"] for record in records for image in record["images"]) else None
+
+    return {record["id"]: record for record in wait_for(complete, 30, "all images are open")}
 
 
 def resolve(document, pointer):
@@ -139,17 +96,52 @@ def test_every_pointer_leads_to_the_value_as_found(archives, records):
 
 
 @pytest.mark.parametrize("name", CERTAIN)
-def test_what_is_certain_is_in_the_record(records, name):
-    for field, value in CERTAIN[name].items():
-        assert resolve(records[name], f"/{field}") == value, field
+def test_what_is_certain_is_in_the_record_with_its_unit(records, name):
+    record = records[name]
+    for pointer, value, unit in CERTAIN[name]["VALUE"]:
+        assert (resolve(record, pointer), unit_of(record, pointer)) == (value, unit), pointer
+        if value is not None:
+            assert all(leaf in record["provenance"] for leaf, _ in leaves(resolve(record, pointer), pointer)), pointer
+    for pointer, end in CERTAIN[name]["ADDRESS"]:
+        assert resolve(record, pointer).endswith(end), pointer
 
 
-@pytest.mark.parametrize("name,pointer,value", CONTRADICTIONS)
-def test_contradictions_keep_both_sides_with_the_reason(records, name, pointer, value):
-    others = records[name]["alternatives"][pointer]
-    assert value in [other["value"] for other in others]
-    assert resolve(records[name], pointer) != value
-    assert all(other["reason"] for other in others)
+@pytest.mark.parametrize("name", CERTAIN)
+def test_what_documents_say_for_certain_is_kept(archives, records, name):
+    record = records[name]
+    entries = list(record["provenance"].values())
+    entries += [item for entry in entries for item in entry.get("confirmed_by", [])]
+    entries += [item["provenance"] for items in record["alternatives"].values() for item in items]
+    taken = {(entry.get("document"), entry.get("pointer")) for entry in entries}
+    for file, place, value in CERTAIN[name]["FOUND"]:
+        document = json.loads((archives / name / "upstream" / file).read_text())
+        assert resolve(document, place) == value, f"{file} {place}"
+        for leaf, _ in leaves(resolve(document, place), place):
+            assert leaf in record["extra"]["upstream"][file] or (f"upstream/{file}", leaf) in taken, f"{file} {leaf}"
+
+
+@pytest.mark.parametrize("name", CERTAIN)
+def test_contradictions_keep_both_sides_with_the_reason(records, name):
+    record = records[name]
+    assert CERTAIN[name]["BESIDE"]
+    for pointer, value, unit in CERTAIN[name]["BESIDE"]:
+        others = record["alternatives"][pointer]
+        assert value in [other["value"] for other in others], pointer
+        assert resolve(record, pointer) != value and unit_of(record, pointer) == unit, pointer
+        assert all(other["reason"] for other in others), pointer
+
+
+@pytest.mark.parametrize("name", CERTAIN)
+def test_only_what_the_replica_cuts_off_differs_from_the_archive(records, name):
+    for pointer, archive, unit, replica in CERTAIN[name]["CUT"]:
+        assert (resolve(records[name], pointer), unit_of(records[name], pointer)) == (replica, unit), pointer
+        # The same question is answered the same way for the archive's size: bytes follow from shape and type.
+        assert archive != replica
+    shape = {pointer: archive for pointer, archive, *_ in CERTAIN[name]["CUT"]}
+    size = {"uint8": 1, "int16": 2}[resolve(records[name], "/images/0/dtype")]
+    if "/images/0/bytes_uncompressed" in shape:
+        z, y, x = (shape[f"/images/0/shape/{axis}"] for axis in "zyx")
+        assert shape["/images/0/bytes_uncompressed"] == z * y * x * size
 
 
 def test_the_upstream_directory_holds_the_documents_that_the_record_lists(archives, records):
@@ -160,10 +152,14 @@ def test_the_upstream_directory_holds_the_documents_that_the_record_lists(archiv
         for file, document in listed.items():
             content = (folder / file).read_bytes()
             assert (len(content), hashlib.sha256(content).hexdigest()) == (document["bytes"], document["sha256"])
-            assert b"@" not in content or not document["redacted"]
+            # Names of OMERO's members begin so, too.
+            assert b"@example.org" not in content and b"Users\\\\operator" not in content
         assert not (folder / "other.json").exists()
+    tags = [entry for entry in records["empiar-11759"]["documents"] if entry["file"] == "upstream/dm-tags.json"]
+    assert [pointer.rpartition("/")[2] for pointer in tags[0]["redacted"]] == ["Send to", "Base file name"]
     assert set(records["idr-9846137"]["extra"]["upstream"]) == {
-        "omero-files.json", "omero-image.json", "omero-annotations.json", "tiff-tags.json"}
+        "omero-files.json", "omero-image.json", "omero-annotations.json", "omero-datasets.json", "omero-projects.json",
+        "omero-study.json", "tiff-tags.json"}
 
 
 def test_the_table_of_volumes_opens_in_pandas_with_the_right_types(archives):
@@ -202,8 +198,10 @@ def csv_fields(records):
     return [{"field": field} for field, names in known.items() if len(names) > 1]
 
 
-def test_the_readme_tells_how_to_cite(archives, records):
+def test_the_readme_tells_how_it_was_done_and_how_to_cite(archives, records):
     text = (archives / "README.md").read_text()
+    assert "## How it was done" in text and "{" not in text
+    assert "| image/voxel_size/z | empiar-11759 | `upstream/dm-tags.json`" in text
     for record in records.values():
         assert record["study"]["citation"] in text
 
@@ -228,7 +226,9 @@ def test_the_command_gives_the_same_in_all_forms(archives, records):
     assert {name: record["images"] for name, record in found.items()} == {n: r["images"] for n, r in records.items()}
     assert run("csv") == (archives / "metadata.csv").read_text()
     assert run("correspondence") == (archives / "correspondence.csv").read_text()
-    lines = run("markdown").splitlines()
+    table = run("markdown")
+    assert table in (ROOT / "README.md").read_text(), "the README has this table; put it there anew"
+    lines = table.splitlines()
     assert lines[0] == "| field | idr-9846137 | empiar-11759 | epfl-hippocampus | jrc_mus-nacc-2 | hemibrain |"
 
 
@@ -278,6 +278,40 @@ def test_reading_it_while_the_origin_is_down_gives_nulls_with_a_reason_and_later
         assert os.listdir(mount / "v" / "upstream") == ["tiff-tags.json"]
         assert json.loads((mount / "metadata.json").read_text()) == [late]
         assert (mount / "v" / "em.zarr" / "s0" / "0" / "0" / "0").read_bytes()
+
+
+def test_what_the_archive_said_is_told_and_marked_while_the_file_server_is_down(tmp_path, serve):
+    origin = serve(REPLICA / "ebi/pub/databases/IDR")
+    origin.stop()
+    with replica.served(tmp_path / "replica.log") as config:
+        (found,) = [source for name, *_, source in replica.images(config) if name == "idr-9846137"]
+        source = {"kind": "idr", "image": 9846137, "server": found["server"], "files": origin.url}
+        with mounted(tmp_path / "m", configuration({"v": source}), timeout=2) as mount:
+            path = mount / "v" / "metadata.json"
+
+            def told():
+                document = json.loads(path.read_text())
+                names = {entry["file"].partition("/")[2] for entry in document["documents"]}
+                known = document["images"][0]["shape"]["z"] and "127.0.0.1" in document["missing"]["/images/0/chunk/z"]
+                return document if known and {"omero-study.json", "omero-annotations.json"} <= names else None
+
+            early = wait_for(told, 20, "metadata.json tells what OMERO said")
+            assert early["study"]["licence"] == "CC-BY-4.0" and early["biosample"]["organism"] == "Homo sapiens"
+            image = early["images"][0]
+            assert (image["shape"], image["voxel_size"]["z"], image["dtype"]) == ({"z": 24, "y": 155, "x": 225}, 20, "uint8")
+            assert "not answered" in early["provenance"]["/images/0/shape/z"]["reason"]
+            assert image["chunk"]["z"] is None
+            assert "omero-study.json" in os.listdir(mount / "v" / "upstream")
+
+            origin.start()
+
+            def complete():
+                document = json.loads(path.read_text())
+                return document if document["images"][0]["chunk"]["z"] else None
+
+            late = wait_for(complete, 20, "metadata.json becomes complete when the file server is back")
+            assert "reason" not in late["provenance"]["/images/0/shape/z"]
+            assert "tiff-tags.json" in os.listdir(mount / "v" / "upstream")
 
 
 @pytest.mark.parametrize("fault", [None, Fault("html"), Fault("status")])

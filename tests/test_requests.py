@@ -7,6 +7,7 @@ import pytest
 
 import truth
 from mounting import configuration, mounted
+from readers import read_file
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +30,6 @@ def counted(files, serve, tmp_path):
         yield mount, origin, made
 
 
-def read(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return os.read(descriptor, 1 << 26)
-    finally:
-        os.close(descriptor)
-
-
 def test_mounting_and_listing_datasets_make_no_request(counted):
     mount, origin, _ = counted
     assert origin.requests == []
@@ -51,20 +44,20 @@ def test_mounting_and_listing_datasets_make_no_request(counted):
 @pytest.mark.parametrize("name", ["itk", "imagej"])
 def test_a_stack_of_any_length_opens_in_three_requests(counted, name):
     mount, origin, made = counted
-    document = json.loads(read(mount / name / "em.zarr" / "s0" / ".zarray"))
+    document = json.loads(read_file(mount / name / "em.zarr" / "s0" / ".zarray"))
     assert document["shape"] == list(made[name].levels[0].shape)
     assert 1 <= origin.count() <= 3, origin.requests
 
 
 def test_everything_but_chunks_is_free_once_a_store_is_described(counted):
     mount, origin, _ = counted
-    read(mount / "zarr" / "em.zarr" / ".zattrs")
+    read_file(mount / "zarr" / "em.zarr" / ".zattrs")
     origin.forget()
     for at, folders, names in os.walk(mount / "zarr"):
         for name in folders + names:
             os.stat(os.path.join(at, name))
             if name.startswith((".z", "zarr.json")):
-                read(os.path.join(at, name))
+                read_file(os.path.join(at, name))
     assert origin.requests == []
 
 
@@ -72,26 +65,26 @@ def test_everything_but_chunks_is_free_once_a_store_is_described(counted):
 def test_a_second_read_makes_no_request(counted, name):
     mount, origin, made = counted
     path = mount / name / "em.zarr" / "s0" / "0" / "0" / "0"
-    first = read(path)
+    first = read_file(path)
     before = mount.requests()
     origin.forget()
-    assert read(path) == first
-    assert read(mount / name / "em.v3.zarr" / "s0" / "c" / "0" / "0" / "0") == first, "the other store shares the voxels"
+    assert read_file(path) == first
+    assert read_file(mount / name / "em.v3.zarr" / "s0" / "c" / "0" / "0" / "0") == first, "the other store shares the voxels"
     assert origin.requests == [] and mount.requests() == before
 
 
 def test_one_chunk_of_a_zarr_source_costs_one_request(counted):
     mount, origin, _ = counted
-    read(mount / "zarr" / "em.zarr" / ".zattrs")
+    read_file(mount / "zarr" / "em.zarr" / ".zattrs")
     origin.forget()
-    read(mount / "zarr" / "em.zarr" / "s0" / "1" / "1" / "1")
+    read_file(mount / "zarr" / "em.zarr" / "s0" / "1" / "1" / "1")
     assert [request.path.rpartition("/s0/")[2] for request in origin.requests] in (["1/1/1"], ["1.1.1"])
 
 
 def test_no_head_and_no_listing_is_ever_sent(counted):
     mount, origin, made = counted
     for name in made:
-        read(mount / name / "em.zarr" / "s0" / "0" / "0" / "0")
+        read_file(mount / name / "em.zarr" / "s0" / "0" / "0" / "0")
     assert {request.method for request in origin.requests} == {"GET"}
     assert not origin.count("list-type")
 
@@ -100,12 +93,12 @@ def test_the_same_chunk_asked_for_by_many_at_once_is_fetched_once(counted):
     import concurrent.futures
 
     mount, origin, _ = counted
-    read(mount / "zarr" / "em.zarr" / ".zattrs")
+    read_file(mount / "zarr" / "em.zarr" / ".zattrs")
     origin.latency = 0.3
     origin.forget()
     paths = [mount / "zarr" / "em.zarr" / "s0" / "1" / "0" / "1", mount / "zarr" / "em.v3.zarr" / "s0" / "c" / "1" / "0" / "1"] * 8
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        found = set(pool.map(read, paths))
+        found = set(pool.map(read_file, paths))
     assert len(found) == 1
     assert len(origin.requests) == 1
 
@@ -113,7 +106,7 @@ def test_the_same_chunk_asked_for_by_many_at_once_is_fetched_once(counted):
 def test_the_daemon_counts_the_requests_that_the_origin_saw(counted):
     mount, origin, _ = counted
     for name in ("itk", "zarr"):
-        read(mount / name / "em.zarr" / "s0" / "0" / "0" / "0")
+        read_file(mount / name / "em.zarr" / "s0" / "0" / "0" / "0")
     assert mount.requests() == len(origin.requests)
     host = next(iter(mount.status()["hosts"]))
     assert host.startswith("127.0.0.1")
@@ -122,13 +115,13 @@ def test_the_daemon_counts_the_requests_that_the_origin_saw(counted):
 def test_an_immediate_second_read_sends_no_message_but_the_ones_of_python(counted):
     mount, _, _ = counted
     path = mount / "zarr" / "em.zarr" / "s0" / "0" / "1" / "0"
-    first = read(path)
+    first = read_file(path)
     kinds = ("lookup", "getattr", "open", "read", "release", "opendir", "readdir", "readdirplus")
     seen = []
     for _ in range(5):
         mount.fuse()
         before = mount.fuse()
-        assert read(path) == first
+        assert read_file(path) == first
         after = mount.fuse()
         seen.append({kind: after.get(kind, 0) - before.get(kind, 0) for kind in kinds})
     assert any(not any(messages.values()) for messages in seen), seen
@@ -136,7 +129,7 @@ def test_an_immediate_second_read_sends_no_message_but_the_ones_of_python(counte
 
 def test_the_user_agent_names_the_project(counted):
     mount, origin, _ = counted
-    read(mount / "itk" / "em.zarr" / ".zattrs")
+    read_file(mount / "itk" / "em.zarr" / ".zattrs")
     assert all("emfs" in request.headers.get("user-agent", "") for request in origin.requests)
 
 
@@ -164,5 +157,5 @@ def test_no_more_connections_than_the_host_allows(files, serve, tmp_path):
     origin.latency = 0.05
     with mounted(tmp_path, configuration({"zarr": truth.source_at(made["zarr"], origin)}, {"connections": 2, "stall": 10.0})) as mount:
         with concurrent.futures.ThreadPoolExecutor(16) as pool:
-            list(pool.map(read, [mount / "zarr" / "em.zarr" / "s0" / str(z) / str(y) / str(x) for z in range(2) for y in range(4) for x in range(4)]))
+            list(pool.map(read_file, [mount / "zarr" / "em.zarr" / "s0" / str(z) / str(y) / str(x) for z in range(2) for y in range(4) for x in range(4)]))
     assert most == 2

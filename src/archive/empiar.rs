@@ -35,20 +35,19 @@ pub(super) struct Found {
     pub(super) files: Vec<Location>,
     set: ImageSet,
     entry: u64,
-    /// The entry's document, as it came.
-    pub(super) documents: Vec<Document>,
 }
 
-/// Asks the server for the entry and the file server for the names of the sections.
-pub(super) async fn find(remote: &Remote, entry: Entry<'_>) -> Result<Found, SourceError> {
+/// Asks the server for the entry, whose document goes to `heard`, and the file server for the names of the sections.
+pub(super) async fn find(remote: &Remote, entry: Entry<'_>, heard: &mut Vec<Document>) -> Result<Found, SourceError> {
     let server = Location::anonymous(entry.server.clone());
     let object = remote.object(&server.join(&format!("api/entry/{}/", entry.number)))?;
     let answer = Answer::read(object.url().to_owned(), object.whole(ANSWER_LIMIT).await?.bytes, entry.number)?;
+    heard.extend(answer.document());
     let set = answer.image_set(entry.imageset)?;
     let folder = Location::anonymous(entry.files.clone()).join(&format!("{}/{}", entry.number, set.directory));
     let names = sections::find(remote, &folder, set.images).await?;
     let files = names.iter().map(|name| folder.join(name)).collect();
-    Ok(Found { folder, files, set, entry: entry.number, documents: answer.document().into_iter().collect() })
+    Ok(Found { folder, files, set, entry: entry.number })
 }
 
 impl Found {

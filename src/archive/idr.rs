@@ -2,9 +2,11 @@
 //!
 //! OMERO knows an image by number. Two of its routes answer anonymous programs: `/api/v0/m/images/<id>/` describes the
 //! image (sizes, physical sizes), `/webgateway/original_file_paths/<id>/` names its file by the path it was imported
-//! from, which is the file's place on the archive's file server too.
+//! from, which is the file's place on the archive's file server too. Others tell what people noted about the image and
+//! about its study.
 
 mod answer;
+mod notes;
 
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use tracing::warn;
 use url::Url;
 
 use self::answer::{Answer, Facts};
+pub(super) use self::notes::notes;
 use crate::document::Document;
 use crate::remote::{Location, Remote};
 use crate::source::{Description, SourceError};
@@ -23,9 +26,6 @@ const ATTEMPTS: u32 = 4;
 /// Longest wait before asking again, whatever the server proposes.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// How long the annotations may take. They only tell people more, so what goes wrong with them is no failure.
-const PATIENCE: Duration = Duration::from_secs(3);
-
 /// Where an image's file is, and what OMERO says of the image.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -33,39 +33,36 @@ pub(super) struct Found {
     pub location: Location,
     /// What OMERO says of the image, where it said so.
     pub facts: Option<Facts>,
-    /// The answers, as they came.
-    pub documents: Vec<Document>,
 }
 
 /// Asks `server` for the file of `image`, which is below `files`; `fallback` is taken where the server has no answer.
+/// The answers go to `heard`.
 pub(super) async fn find(
     remote: &Remote,
     image: u64,
     server: &Url,
     files: &Url,
     fallback: Option<&Location>,
+    heard: &mut Vec<Document>,
 ) -> Result<Found, SourceError> {
     let server = Location::anonymous(server.clone());
     let files = Location::anonymous(files.clone());
     // Where there is another way to the file, a silent server must not use up the time of who waits for it.
     let patience = fallback.map_or(Duration::MAX, |_| remote.timeout() / 4);
-    let mut annotations = server.join("webclient/api/annotations/");
-    annotations.url.set_query(Some(&format!("type=map&image={image}")));
-    let (paths, facts, annotations) = futures::join!(
+    let (paths, facts) = futures::join!(
         ask_for(remote, server.join(&format!("webgateway/original_file_paths/{image}/")), patience),
         ask_for(remote, server.join(&format!("api/v0/m/images/{image}/")), patience),
-        ask_for(remote, annotations, PATIENCE),
     );
-    let answers =
-        [(&paths, "omero-files.json"), (&facts, "omero-image.json"), (&annotations, "omero-annotations.json")];
-    let documents = answers.into_iter().filter_map(|(answer, name)| answer.as_ref().ok()?.document(name)).collect();
+    for (answer, name) in [(&paths, "omero-files.json"), (&facts, "omero-image.json")] {
+        heard.extend(answer.as_ref().ok().and_then(|answer| answer.document(name)));
+    }
     let location = paths.and_then(|answer| answer.file(&files));
     let facts = facts.and_then(|answer| answer.facts(image));
     let choice = choose(location, facts, fallback)?;
     if let Some(warning) = choice.warning {
         warn!("image {image}: {warning}");
     }
-    Ok(Found { location: choice.location, facts: choice.facts, documents })
+    Ok(Found { location: choice.location, facts: choice.facts })
 }
 
 /// [`ask`], for no longer than `patience`.

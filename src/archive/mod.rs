@@ -26,43 +26,64 @@ pub struct Opened {
     pub documents: Vec<Document>,
 }
 
+/// Why a source could not be opened.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{error}")]
+pub struct Failure {
+    /// The reason.
+    pub error: SourceError,
+    /// What the archive answered nevertheless.
+    pub documents: Vec<Document>,
+}
+
+/// An open source, where it was found, and the voxel size by its archive.
+type Found = (Arc<dyn Source>, Location, Option<[f64; 3]>);
+
 /// Finds and opens the source of an image.
-pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, SourceError> {
-    match &spec.kind {
-        SourceKind::Precomputed { url } => Ok(Opened::alone(Arc::new(precomputed::open(remote, url).await?), url)),
-        SourceKind::Tiff { url } => Ok(Opened::alone(Arc::new(tiff::open(remote.object(url)?).await?), url)),
-        SourceKind::Zarr { url } => Ok(Opened::alone(Arc::new(zarr::open(remote, url).await?), url)),
-        SourceKind::Idr { image, server, files, url } => {
-            let found = idr::find(remote, *image, server, files, url.as_ref()).await?;
-            let source = tiff::open(remote.object(&found.location)?).await?;
-            found.compare(*image, source.description());
-            let mut documents = found.documents;
+pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, Failure> {
+    let mut documents = Vec::new();
+    match find(remote, spec, &mut documents).await {
+        Ok((source, location, voxel_size)) => {
             documents.extend(source.documents());
-            Ok(Opened {
-                source: Arc::new(source),
-                location: found.location,
-                voxel_size: found.facts.and_then(|facts| facts.voxel_size),
-                documents,
-            })
+            Ok(Opened { source, location, voxel_size, documents })
+        }
+        Err(error) => Err(Failure { error, documents }),
+    }
+}
+
+/// Finds and opens it; what the archive answers goes to `heard` at once, because what comes after may fail.
+async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> Result<Found, SourceError> {
+    Ok(match &spec.kind {
+        SourceKind::Precomputed { url } => (Arc::new(precomputed::open(remote, url).await?), url.clone(), None),
+        SourceKind::Tiff { url } => (Arc::new(tiff::open(remote.object(url)?).await?), url.clone(), None),
+        SourceKind::Zarr { url } => (Arc::new(zarr::open(remote, url).await?), url.clone(), None),
+        SourceKind::Idr { image, server, files, url } => {
+            let opening = async {
+                let found = idr::find(remote, *image, server, files, url.as_ref(), heard).await?;
+                let source = tiff::open(remote.object(&found.location)?).await?;
+                found.compare(*image, source.description());
+                Ok::<_, SourceError>((source, found))
+            };
+            let (opened, notes) = futures::join!(opening, idr::notes(remote, *image, server));
+            heard.extend(notes);
+            let (source, found) = opened?;
+            (Arc::new(source), found.location, found.facts.and_then(|facts| facts.voxel_size))
         }
         SourceKind::Dm3 { files } => {
             let (location, files) = dm_files(remote, files).await?;
-            let configured = configured(spec);
-            let source = dm3::open(objects(remote, &files)?, configured).await?;
-            Ok(Opened::alone(Arc::new(source), &location))
+            let source = dm3::open(objects(remote, &files)?, configured(spec)).await?;
+            (Arc::new(source), location, None)
         }
         SourceKind::Empiar { entry, server, files, imageset } => {
             let entry = empiar::Entry { number: *entry, server, files, imageset: imageset.as_deref() };
-            let found = empiar::find(remote, entry).await?;
+            let found = empiar::find(remote, entry, heard).await?;
             let (said, configured) = (found.voxel_size(), configured(spec));
             let missing = std::array::from_fn(|axis| said[axis].or(configured[axis]));
             let source = dm3::open(objects(remote, &found.files)?, missing).await?;
             found.compare(source.description());
-            let mut documents = found.documents;
-            documents.extend(source.documents());
-            Ok(Opened { source: Arc::new(source), location: found.folder, voxel_size: None, documents })
+            (Arc::new(source), found.folder, None)
         }
-    }
+    })
 }
 
 fn configured(spec: &SourceSpec) -> [Option<f64>; 3] {
@@ -85,14 +106,6 @@ async fn dm_files(remote: &Remote, files: &DmFiles) -> Result<(Location, Vec<Loc
             Some(first) => Ok((first.clone(), files.clone())),
             None => Err(SourceError::malformed("the list of files", "urls", "is empty")),
         },
-    }
-}
-
-impl Opened {
-    /// A source of which nothing is said elsewhere.
-    fn alone(source: Arc<dyn Source>, location: &Location) -> Self {
-        let documents = source.documents();
-        Opened { source, location: location.clone(), voxel_size: None, documents }
     }
 }
 

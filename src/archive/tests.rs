@@ -58,12 +58,25 @@ async fn the_image_of_idr_is_found_through_omero() {
     assert_eq!((description.levels[0].grid.shape, description.dtype), (Shape([24, 155, 225]), DataType::U8));
     assert_eq!((description.levels[0].scale, opened.voxel_size), (Some([20.0; 3]), Some([20.0; 3])));
     assert_eq!(description.window, Some((36.0, 199.0)));
-    assert_eq!(opened.documents.len(), 4);
+    assert_eq!(opened.documents.len(), 7);
     assert!(opened.location.to_string().ends_with("_xy.tif"));
     let (voxels, absent) = voxels(&opened).await;
     // The file holds all planes in one run, behind its first directory.
     let file = remote.object(&opened.location).unwrap().whole(1 << 20).await.unwrap().bytes;
     assert!(absent == 0 && voxels == file[400..][..voxels.len()]);
+}
+
+#[tokio::test]
+async fn a_failure_keeps_what_the_archive_answered_before() {
+    let replica = Replica::start().unwrap();
+    let (remote, catalog) = catalog(&replica);
+    let mut spec = catalog.datasets[0].images[0].source.clone();
+    let SourceKind::Idr { files, .. } = &mut spec.kind else { panic!("{:?}", spec.kind) };
+    files.set_path("/nowhere");
+    let failure = open(&remote, &spec).await.err().unwrap();
+    assert!(failure.to_string().contains("/nowhere/"), "{failure}");
+    let names: Vec<_> = failure.documents.iter().map(|document| document.name.as_str()).collect();
+    assert!(names.contains(&"omero-image.json") && names.contains(&"omero-study.json"), "{names:?}");
 }
 
 #[tokio::test]

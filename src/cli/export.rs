@@ -277,11 +277,8 @@ async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<
             image: &job.image.name,
             label: *label,
             spec,
-            knowledge: Knowledge::Described {
-                pyramid: &opened.pyramid,
-                origin: &opened.origin,
-                documents: &opened.documents,
-            },
+            knowledge: Knowledge::Described { pyramid: &opened.pyramid, origin: &opened.origin },
+            documents: &opened.documents,
         })
         .collect();
     let record = metadata::record(job.dataset, &records);

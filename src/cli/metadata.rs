@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -10,8 +11,11 @@ use serde_json::Value;
 use super::output::{complain, print};
 use super::session::{CacheArgs, Session};
 use super::{CliError, serve, target};
+use crate::archive;
 use crate::catalog::{Catalog, Dataset, SourceSpec};
+use crate::document::Document;
 use crate::metadata::{self, ImageRecord, Knowledge};
+use crate::volume::{Image, Pyramid};
 
 /// How long a source may stay silent; shorter than for a mount, since somebody is waiting.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -92,6 +96,12 @@ fn width() -> usize {
     given.or_else(terminal).unwrap_or(WIDTH).clamp(40, 1000)
 }
 
+/// What was found out of a source: how it looks and where it is, or why that is not known, and what was answered.
+struct Answer {
+    opened: Result<(Pyramid, String), String>,
+    documents: Vec<Document>,
+}
+
 /// An image or label image of a dataset.
 struct Wanted<'a> {
     dataset: usize,
@@ -117,23 +127,20 @@ fn wanted(datasets: &[Dataset]) -> Vec<Wanted<'_>> {
 fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, usize, usize), CliError> {
     let wanted = wanted(&catalog.datasets);
     let session = Session::new(&catalog.manners, cache.keeping()?, PATIENCE, MEMORY)?;
-    let opening = wanted.iter().map(|wanted| session.open(wanted.spec, &catalog.datasets[wanted.dataset].name));
-    let opened = serve::runtime()?.block_on(futures::future::join_all(opening));
+    let opening = wanted.iter().zip(0..).map(|(wanted, number)| open(&session, wanted.spec, number));
+    let answers = serve::runtime()?.block_on(futures::future::join_all(opening));
     let mut failures = 0;
     let mut records = Vec::with_capacity(catalog.datasets.len());
     for (number, dataset) in catalog.datasets.iter().enumerate() {
-        let of = wanted.iter().zip(&opened).filter(|(wanted, _)| wanted.dataset == number);
+        let of = wanted.iter().zip(&answers).filter(|(wanted, _)| wanted.dataset == number);
         let images: Vec<ImageRecord<'_>> = of
-            .map(|(wanted, opened)| ImageRecord {
+            .map(|(wanted, answer)| ImageRecord {
                 image: wanted.image,
                 label: wanted.label,
                 spec: wanted.spec,
-                knowledge: match opened {
-                    Ok(opened) => Knowledge::Described {
-                        pyramid: &opened.pyramid,
-                        origin: &opened.origin,
-                        documents: &opened.documents,
-                    },
+                documents: &answer.documents,
+                knowledge: match &answer.opened {
+                    Ok((pyramid, origin)) => Knowledge::Described { pyramid, origin },
                     Err(error) => {
                         failures += 1;
                         complain(&format!("{}/{}: {error}", dataset.name, wanted.image));
@@ -145,4 +152,16 @@ fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, usize, u
         records.push(metadata::record(dataset, &images));
     }
     Ok((records, failures, wanted.len()))
+}
+
+async fn open(session: &Session, spec: &SourceSpec, number: u32) -> Answer {
+    let found = match archive::open(&session.remote, spec).await {
+        Ok(found) => found,
+        Err(failure) => return Answer { opened: Err(failure.error.to_string()), documents: failure.documents },
+    };
+    let origin = found.location.to_string();
+    let image = Arc::new(Image::new(number, found.source, &session.blocks));
+    let pyramid = image.pyramid(&session.blocks, spec, found.voxel_size, &origin).await;
+    let opened = pyramid.map(|pyramid| (pyramid, origin)).map_err(|error| error.to_string());
+    Answer { opened, documents: found.documents }
 }

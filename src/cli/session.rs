@@ -97,7 +97,7 @@ impl Session {
 
     /// Opens an image; `name` is for messages.
     pub async fn open(&self, spec: &SourceSpec, name: &str) -> Result<OpenImage, VolumeError> {
-        let opened = archive::open(&self.remote, spec).await?;
+        let opened = archive::open(&self.remote, spec).await.map_err(|failure| failure.error)?;
         let number = self.images.fetch_add(1, Ordering::Relaxed);
         let image = Arc::new(Image::new(number, opened.source, &self.blocks));
         let pyramid = image.pyramid(&self.blocks, spec, opened.voxel_size, name).await?;

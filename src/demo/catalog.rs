@@ -2,91 +2,70 @@
 
 use std::net::SocketAddr;
 
-use super::respond::{EMPIAR_ENTRY, IDR_IMAGE};
 use crate::catalog::BUILTIN;
 
-/// The configuration for a replica at `address`, with what the built-in catalogue says about each dataset.
+/// The box of tissue in the replica's cut-out of the hemibrain, and the crop that is listed under a name.
+const TISSUE: &str = "z0-128_y0-128_x0-128";
+const SAMPLE: &str = "z20-120_y20-120_x20-120";
+
+/// The configuration for a replica at `address`: the built-in catalogue with its addresses turned to the replica.
 pub(super) fn toml(address: SocketAddr) -> String {
-    let mut text = sources(address);
-    let Ok(builtin) = BUILTIN.parse::<toml::Table>() else { return text };
-    for dataset in builtin.get("dataset").and_then(toml::Value::as_array).into_iter().flatten() {
-        let (Some(name), Some(about)) = (dataset.get("name").and_then(toml::Value::as_str), dataset.get("about"))
-        else {
-            continue;
-        };
-        let head = format!("[[dataset]]\nname = \"{name}\"\n");
-        text = text.replacen(&head, &format!("{head}about = {about}\n"), 1);
+    let mut catalog: toml::Table = BUILTIN.parse().unwrap_or_default();
+    catalog.remove("host");
+    for dataset in members(&mut catalog, "dataset") {
+        if let Some(source) = dataset.get_mut("source").and_then(toml::Value::as_table_mut) {
+            turn(source, address);
+        }
+        for image in members(dataset, "image") {
+            if let Some(source) = image.get_mut("source").and_then(toml::Value::as_table_mut) {
+                turn(source, address);
+            }
+            for label in members(image, "labels") {
+                if let Some(source) = label.get_mut("source").and_then(toml::Value::as_table_mut) {
+                    turn(source, address);
+                }
+            }
+        }
+        for view in members(dataset, "view") {
+            view.insert("name".into(), "sample-100".into());
+            view.insert("crop".into(), SAMPLE.into());
+        }
     }
-    text
+    toml::to_string(&catalog).unwrap_or_default()
 }
 
-fn sources(address: SocketAddr) -> String {
-    let epfl = format!("http://{address}/epfl/groups/c/cv/cvlab-unit/www/data/%20ElectronMicroscopy_Hippocampus");
-    format!(
-        r#"[[dataset]]
-name = "idr-{IDR_IMAGE}"
-[dataset.source]
-kind = "idr"
-image = {IDR_IMAGE}
-server = "http://{address}/idr"
-files = "http://{address}/ebi/pub/databases/IDR"
-
-[[dataset]]
-name = "empiar-{EMPIAR_ENTRY}"
-[dataset.source]
-kind = "empiar"
-entry = {EMPIAR_ENTRY}
-server = "http://{address}/empiar"
-files = "http://{address}/ebi/empiar/world_availability"
-
-[[dataset]]
-name = "epfl-hippocampus"
-[dataset.source]
-kind = "tiff"
-url = "{epfl}/volumedata.tif"
-voxel_size = [5.0, 5.0, 5.0]
-{}{}
-[[dataset]]
-name = "jrc_mus-nacc-2"
-[dataset.source]
-kind = "zarr"
-url = "s3://janelia-cosem-datasets/jrc_mus-nacc-2/jrc_mus-nacc-2.zarr/recon-2/em/fibsem-int16"
-endpoint = "http://{address}/s3"
-
-[[dataset]]
-name = "hemibrain"
-[dataset.source]
-kind = "precomputed"
-url = "gs://neuroglancer-janelia-flyem-hemibrain/emdata/clahe_yz/jpeg"
-endpoint = "http://{address}/gs"
-tissue = "z0-128_y0-128_x0-128"
-[[dataset.image]]
-name = "em-raw"
-[dataset.image.source]
-kind = "precomputed"
-url = "gs://neuroglancer-janelia-flyem-hemibrain/emdata/raw/jpeg"
-endpoint = "http://{address}/gs"
-tissue = "z0-128_y0-128_x0-128"
-[[dataset.view]]
-name = "sample-100"
-image = "em"
-crop = "z20-120_y20-120_x20-120"
-"#,
-        labelled(&epfl, "training"),
-        labelled(&epfl, "testing"),
-    )
+/// The tables of a list.
+fn members<'a>(table: &'a mut toml::Table, key: &str) -> impl Iterator<Item = &'a mut toml::Table> {
+    let list = table.get_mut(key).and_then(toml::Value::as_array_mut);
+    list.into_iter().flatten().filter_map(toml::Value::as_table_mut)
 }
 
-/// An image of the EPFL dataset with its mitochondria.
-fn labelled(folder: &str, name: &str) -> String {
-    let size = "voxel_size = [5.0, 5.0, 5.0]";
-    format!(
-        r#"[[dataset.image]]
-name = "{name}"
-source = {{ kind = "tiff", url = "{folder}/{name}.tif", {size} }}
-labels = [{{ name = "mitochondria", source = {{ kind = "tiff", url = "{folder}/{name}_groundtruth.tif", {size} }} }}]
-"#
-    )
+/// Turns the addresses of a source to the replica.
+fn turn(source: &mut toml::Table, address: SocketAddr) {
+    let base = format!("http://{address}");
+    let kind = source.get("kind").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+    let mut set = |key: &str, value: String| source.insert(key.to_owned(), value.into());
+    match kind.as_str() {
+        "idr" => {
+            set("server", format!("{base}/idr"));
+            set("files", format!("{base}/ebi/pub/databases/IDR"));
+            source.remove("url");
+        }
+        "empiar" => {
+            set("server", format!("{base}/empiar"));
+            set("files", format!("{base}/ebi/empiar/world_availability"));
+        }
+        "zarr" => _ = set("endpoint", format!("{base}/s3")),
+        "precomputed" => {
+            set("endpoint", format!("{base}/gs"));
+            set("tissue", TISSUE.to_owned());
+        }
+        _ => {
+            let url = source.get("url").and_then(toml::Value::as_str).unwrap_or_default();
+            let there = url.replacen("https://documents.epfl.ch", &format!("{base}/epfl"), 1);
+            source.insert("url".to_owned(), there.into());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,9 @@ pub(super) type Body = Full<Bytes>;
 
 /// The image that OMERO knows.
 pub(super) const IDR_IMAGE: u64 = 9_846_137;
+/// The dataset and the project that it belongs to.
+const IDR_DATASET: u64 = 10_740;
+const IDR_PROJECT: u64 = 1161;
 /// The entry that EMPIAR knows.
 pub(super) const EMPIAR_ENTRY: u64 = 11_759;
 const LAST_MODIFIED: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
@@ -54,10 +57,17 @@ fn omero(files: &Files, route: &str, query: &[(String, String)], headers: &Heade
     };
     let wanted_image = |rest: &str| rest.strip_suffix('/').and_then(|id| id.parse::<u64>().ok());
     if route == "webclient/api/annotations/" {
-        return match value(query, "image").parse() {
-            Ok(IDR_IMAGE) if value(query, "type") == "map" => document("annotations"),
+        return match (value(query, "image").parse(), value(query, "project").parse()) {
+            (Ok(IDR_IMAGE), _) if value(query, "type") == "map" => document("annotations"),
+            (_, Ok(IDR_PROJECT)) if value(query, "type") == "map" => document("study"),
             _ => text(StatusCode::OK, JSON, r#"{"annotations": [], "experimenters": []}"#.to_owned()),
         };
+    }
+    if route == format!("api/v0/m/images/{IDR_IMAGE}/datasets/") {
+        return document("datasets");
+    }
+    if route == format!("api/v0/m/datasets/{IDR_DATASET}/projects/") {
+        return document("projects");
     }
     for (prefix, name) in [
         ("api/v0/m/images/", "image"),

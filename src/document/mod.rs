@@ -1,6 +1,8 @@
 //! Documents that sources and archives were understood from, as they are shown to people: what is private in them is
 //! taken out and marked, and the rest is as it was fetched.
 
+#[cfg(test)]
+pub(crate) mod odd;
 mod redact;
 
 use std::time::SystemTime;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -13,6 +12,7 @@ use super::destination::{Destination, blocking};
 use super::error::ExportError;
 use super::layout::Batch;
 use super::progress::Progress;
+use super::spool::Claim;
 use super::versions::Versions;
 use crate::cache::Pool;
 use crate::geometry::{CellIndex, Region};
@@ -66,6 +66,8 @@ struct Filling<'a> {
     array: &'a Arc<Array>,
     chunks: HashMap<CellIndex, Chunk>,
     failed: bool,
+    /// Whether any chunk is whole.
+    any: bool,
     writing: JoinSet<Result<(), ExportError>>,
 }
 
@@ -98,7 +100,7 @@ pub(super) async fn run(work: &Work, array: &Arc<Array>, batch: &Batch) -> Resul
     let _lease = work.buffers.lease(bytes.saturating_add(layout.block_bytes())).await;
     let whole = layout.chunks.shape.bytes(layout.item_size).unwrap_or(u64::MAX);
     let large = bytes > whole / LARGE;
-    let mut filling = Filling { work, array, chunks, failed: false, writing: JoinSet::new() };
+    let mut filling = Filling { work, array, chunks, failed: false, any: false, writing: JoinSet::new() };
     let mut wanted: Vec<CellIndex> = blocks.iter().copied().collect();
     while !wanted.is_empty() {
         let (mut missing, mut elsewhere) = (Vec::new(), Vec::new());
@@ -119,25 +121,20 @@ pub(super) async fn run(work: &Work, array: &Arc<Array>, batch: &Batch) -> Resul
         for part in missing.chunks(AT_ONCE) {
             let mut results = work.blocks.request(&array.target.image, array.target.level, part.to_vec());
             while let Some((block, result)) = results.next().await {
-                let voxels = match &result {
-                    Ok(Voxels::Present(held)) => held.data.clone(),
-                    Ok(Voxels::Absent) => Bytes::new(),
+                let claim = claims.remove(&block);
+                let voxels = match result {
+                    Ok(voxels) => voxels,
                     Err(error) => {
-                        filling.fail(block, error);
-                        claims.remove(&block);
+                        filling.fail(block, &error);
                         continue;
                     }
                 };
                 let others =
                     || layout.batches_with(block).any(|other| other != batch.number && !array.is_finished(other));
                 if large || others() {
-                    work.save_versions().await?;
-                    let (array, voxels) = (array.clone(), voxels.clone());
-                    let kept = blocking(move || array.spool.put(block, &voxels)).await;
-                    kept.map_err(ExportError::write("keeping a block for later"))?;
+                    filling.keep(block, voxels.clone(), claim);
                 }
-                claims.remove(&block);
-                filling.add(block, matches!(result, Ok(Voxels::Present(_))).then_some(&voxels[..]));
+                filling.add(block, plain(&voxels));
             }
         }
         wanted = Vec::with_capacity(elsewhere.len());
@@ -168,7 +165,26 @@ async fn kept(array: &Arc<Array>, block: CellIndex) -> Option<Vec<u8>> {
     blocking(move || Ok(array.spool.get(block))).await.ok().flatten()
 }
 
+/// The bytes of a block, where the origin has it.
+fn plain(voxels: &Voxels) -> Option<&[u8]> {
+    match voxels {
+        Voxels::Present(held) => Some(&held.data),
+        Voxels::Absent => None,
+    }
+}
+
 impl Filling<'_> {
+    /// Keeps a block on disk, then lets go of it.
+    fn keep(&mut self, block: CellIndex, voxels: Voxels, claim: Option<Claim>) {
+        let (work, array) = (self.work.clone(), self.array.clone());
+        self.writing.spawn(async move {
+            work.save_versions().await?;
+            let kept = blocking(move || array.spool.put(block, plain(&voxels).unwrap_or_default())).await;
+            drop(claim);
+            kept.map_err(ExportError::write("keeping a block for later"))
+        });
+    }
+
     /// Copies a block, or the fill value where the origin has none, into the chunks that need it.
     fn add(&mut self, block: CellIndex, voxels: Option<&[u8]>) {
         let target = &self.array.target;
@@ -204,6 +220,7 @@ impl Filling<'_> {
     }
 
     fn write(&mut self, index: CellIndex, voxels: Vec<u8>) {
+        self.any = true;
         let (work, array) = (self.work.clone(), self.array.clone());
         self.writing.spawn(async move {
             // Never closed, and without a permit compressing would only be less orderly.
@@ -233,7 +250,7 @@ impl Filling<'_> {
 
     /// Waits until all is written.
     async fn finish(mut self) -> Result<Ended, ExportError> {
-        let any = !self.writing.is_empty();
+        let any = self.any;
         while let Some(written) = self.writing.join_next().await {
             written.map_err(ExportError::write("writing a chunk"))??;
         }

@@ -52,8 +52,10 @@ use plan::Plan;
 use state::State;
 use versions::Versions;
 
-/// Batches under way at a time.
-const AT_ONCE: usize = 4;
+/// Batches under way at a time, as far as there is memory: many small ones keep all connections busy.
+const AT_ONCE: usize = 8;
+/// Part of the memory that a batch may take where a single chunk does not need more.
+const SHARE: u64 = 4;
 /// After so many batches in a row of which nothing could be had, the origin is down and the rest is not tried.
 const GIVE_UP: u32 = 8;
 
@@ -86,9 +88,9 @@ impl Exporter {
         Exporter { remote, blocks, buffers: Arc::new(Pool::new(limit)), limit, jobs, progress }
     }
 
-    /// Bytes of voxels in a batch, as far as one chunk allows: four are under way at a time.
+    /// Bytes of voxels in a batch, as far as one chunk allows.
     pub fn batch_limit(&self) -> u64 {
-        self.limit / AT_ONCE as u64
+        self.limit / SHARE
     }
 
     /// What has to be called before the images of a request are opened, so that the versions of what they are made of

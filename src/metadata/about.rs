@@ -5,11 +5,12 @@
 //!
 //! ```toml
 //! facts = [
-//!     { field = "acquisition/accelerating_voltage_kv", value = 1.2, as_found = "1.2 keV", reference = "https://…" },
+//!     { field = "acquisition/accelerating_voltage_kv", value = 1.2, as_found = "1.2", unit = "keV", reference = "https://…" },
 //! ]
 //! ```
 //!
-//! `field` is a path of the record; that of an image is `images/NAME/FIELD`. `reference` says who states it, `as_found`
+//! `field` is a path of the record; that of an image is `images/NAME/FIELD`, and `extra/NAME` what the record has no field
+//! for. `reference` says who states it, `as_found`
 //! in which words. A fact yields to what the archive itself says, unless it has `prefer = "why"`. One with `rejected =
 //! "why"` is never the value, but is told beside it.
 
@@ -17,24 +18,11 @@ use serde_json::{Value, json};
 
 use super::fields::DATASET;
 use super::sheet::{Evidence, Rank, Sheet};
+use super::terms;
 use crate::catalog::Dataset;
 
-/// Licences by their SPDX identifiers.
-const LICENCES: [&str; 9] = [
-    "CC0-1.0",
-    "CC-BY-4.0",
-    "CC-BY-3.0",
-    "CC-BY-SA-4.0",
-    "CC-BY-NC-4.0",
-    "CC-BY-NC-SA-4.0",
-    "CC-BY-ND-4.0",
-    "ODC-By-1.0",
-    "MIT",
-];
-
-/// FBbi terms of imaging methods.
-const METHODS: [(&str, &str); 3] =
-    [("FIB-SEM", "FBbi:00050000"), ("SBF-SEM", "FBbi:00000585"), ("SEM", "FBbi:00000257")];
+/// What the names of facts begin with that have no field of the record.
+const EXTRA: &str = "extra/";
 
 /// Keys of the study that are lists or texts.
 const STUDY: [&str; 9] =
@@ -56,8 +44,8 @@ pub(super) fn claim(sheet: &mut Sheet<'_>, dataset: &Dataset, images: &[String])
         sheet.claim("/study/title", title.into(), curated.clone(), Rank::Catalogue, None);
     }
     if let Some(licence) = text("licence") {
-        if LICENCES.contains(&licence) {
-            sheet.claim("/study/licence", licence.into(), curated, Rank::Catalogue, None);
+        if let Some(known) = terms::licence(licence) {
+            sheet.claim("/study/licence", known.into(), curated, Rank::Catalogue, None);
         } else {
             sheet.claim("/study/licence_statement", licence.into(), curated, Rank::Catalogue, None);
             sheet.missing("/study/licence", "no licence is named; see licence_statement");
@@ -67,10 +55,25 @@ pub(super) fn claim(sheet: &mut Sheet<'_>, dataset: &Dataset, images: &[String])
         claim_fact(sheet, fact, images, &source);
     }
     let method = sheet.value("/acquisition/method").and_then(Value::as_str).map(str::to_owned);
-    if let Some((name, term)) = method.and_then(|method| METHODS.into_iter().find(|(name, _)| *name == method)) {
-        let rule = format!("the term of the FBbi ontology for {name}");
-        sheet.claim("/acquisition/method_fbbi_id", term.into(), Evidence::Computed { rule }, Rank::Derived, None);
+    if let Some((id, label, reference)) = method.as_deref().and_then(terms::method) {
+        let evidence = Evidence::Curated { reference, found: Some(label.into()), unit: None };
+        sheet.claim("/acquisition/method_fbbi_id", id.into(), evidence, Rank::Derived, None);
     }
+}
+
+/// The part of a record for what has no field: what the configuration says, and places for its facts called `extra/NAME`.
+pub(super) fn extra(dataset: &Dataset) -> Value {
+    let mut about = dataset.about.clone();
+    let facts = about.remove("facts");
+    let fields = facts.as_ref().and_then(toml::Value::as_array).into_iter().flatten();
+    let names = fields.filter_map(|fact| fact.get("field")?.as_str()?.strip_prefix(EXTRA));
+    let curated: Value = names.filter(|name| is_name(name)).map(|name| (name.to_owned(), Value::Null)).collect();
+    json!({"upstream": {}, "about": plain(&toml::Value::Table(about)), "curated": curated})
+}
+
+/// Whether a fact without a field may be called so.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// One fact; what is no fact stays in the record under `extra`.
@@ -104,6 +107,9 @@ fn pointer(field: &str, images: &[String]) -> Option<String> {
             .filter_map(|(number, name)| Some((number, rest.strip_prefix(name.as_str())?.strip_prefix('/')?)))
             .next_back()?;
         return Some(format!("/images/{number}/{rest}"));
+    }
+    if let Some(name) = field.strip_prefix(EXTRA) {
+        return is_name(name).then(|| format!("/extra/curated/{name}"));
     }
     DATASET.iter().any(|known| known.path == field).then(|| format!("/{field}"))
 }

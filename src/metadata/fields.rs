@@ -52,6 +52,8 @@ pub const DATASET: &[Field] = &[
     text("study/accession", "Its name in the archive"),
     text("study/title", "Title"),
     text("study/landing_page", "Page for people"),
+    text("study/publisher", "Who published the data"),
+    text("study/copyright", "Who holds the copyright"),
     texts("study/doi", "DOIs of the data and of the publication, without a resolver"),
     text("study/licence", "Licence, SPDX identifier"),
     text("study/licence_url", "Text of the licence"),

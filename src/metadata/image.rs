@@ -41,7 +41,7 @@ pub(super) fn claim(sheet: &mut Sheet<'_>, prefix: &str, record: &ImageRecord<'_
         None => sheet.missing(&format!("{prefix}/label_of"), "it is no label image"),
     }
     match &record.knowledge {
-        Knowledge::Described { pyramid, origin, .. } => {
+        Knowledge::Described { pyramid, origin } => {
             sheet.shown(&format!("{prefix}/url"), *origin, "the address that the source was opened at");
             configured(sheet, prefix, record.spec, reference);
             describe(sheet, prefix, pyramid);
@@ -55,6 +55,12 @@ pub(super) fn claim(sheet: &mut Sheet<'_>, prefix: &str, record: &ImageRecord<'_
         }
         Knowledge::Missing(reason) => {
             sheet.missing(prefix, reason);
+            sheet.doubt(prefix, "so says the archive; the source itself has not answered yet");
+            if AXES.iter().any(|axis| sheet.has(&format!("{prefix}/voxel_size/{axis}"))) {
+                let rule = "lengths are always told in nanometres".to_owned();
+                let field = format!("{prefix}/voxel_size/unit");
+                sheet.claim(&field, "nanometer".into(), Evidence::Computed { rule }, Rank::Derived, None);
+            }
             if let Some(url) = super::configured_url(record.spec) {
                 sheet.shown(&format!("{prefix}/url"), url, "the address of the configuration");
             }
@@ -113,10 +119,14 @@ fn describe(sheet: &mut Sheet<'_>, prefix: &str, pyramid: &Pyramid) {
         "the source's, else the configuration's, else 0 to 255 for 8 bits, else 0.1 to 99.9 % of the coarsest level";
     shown("display_window/low", pyramid.window.0.into(), rule);
     shown("display_window/high", pyramid.window.1.into(), rule);
-    let plain = pyramid.format.contains("uncompressed") || pyramid.format.starts_with("DM");
-    if plain {
+    let stored_as_is = pyramid.format.contains("uncompressed") || pyramid.format.starts_with("DM");
+    if stored_as_is {
+        shown("lossy", false.into(), "the archive stores the voxels as they are");
+    }
+    // Chunks and tiles are padded at the edges, and absent ones are not sent.
+    let whole_planes = stored_as_is && !["Zarr", "tile"].iter().any(|part| pyramid.format.contains(part));
+    if whole_planes {
         shown("bytes_on_the_wire", bytes.into(), "the archive's file holds the voxels as they are");
-        shown("lossy", false.into(), "the archive's file holds the voxels as they are");
     }
     for (number, level) in pyramid.levels.iter().enumerate() {
         let at = |field: &str| format!("levels/{number}/{field}");
@@ -136,8 +146,13 @@ fn describe(sheet: &mut Sheet<'_>, prefix: &str, pyramid: &Pyramid) {
         };
         shown(&at("made_by"), by.into(), "emfs shows the levels of the source and makes none");
     }
-    if !plain {
-        let reason = "the archive stores it compressed; how many bytes it sends is known only when all is read";
+    if !whole_planes {
+        let reason = match stored_as_is {
+            true => {
+                "pieces at the edges are sent padded and absent ones not at all, so it is known only when all is read"
+            }
+            false => "the archive stores it compressed; how many bytes it sends is known only when all is read",
+        };
         sheet.missing(&format!("{prefix}/bytes_on_the_wire"), reason);
     }
     if !pyramid.calibrated {

@@ -9,9 +9,11 @@ mod about;
 mod fields;
 mod image;
 mod maps;
+mod places;
 mod schema;
 mod sheet;
 mod tables;
+mod terms;
 mod text;
 mod units;
 
@@ -42,8 +44,6 @@ pub enum Knowledge<'a> {
         pyramid: &'a Pyramid,
         /// URL its voxels come from.
         origin: &'a str,
-        /// What archive and source said.
-        documents: &'a [Document],
     },
     /// It is not, for the reason given.
     Missing(String),
@@ -59,6 +59,8 @@ pub struct ImageRecord<'a> {
     pub spec: &'a SourceSpec,
     /// What is known of it.
     pub knowledge: Knowledge<'a>,
+    /// What archive and source said; an archive may have answered where the source did not.
+    pub documents: &'a [Document],
 }
 
 /// The file name of an image's document below `upstream`: its own for the main image, else after the image's name.
@@ -76,14 +78,12 @@ pub fn record(dataset: &Dataset, images: &[ImageRecord<'_>]) -> Value {
     let mut targets = Vec::with_capacity(images.len());
     for (number, image) in images.iter().enumerate() {
         let first = docs.len();
-        if let Knowledge::Described { documents, .. } = &image.knowledge {
-            docs.extend(documents.iter().map(|document| Doc {
-                kind: &document.name,
-                file: document_name(image.image, image.label, document),
-                document,
-                value: document.value(),
-            }));
-        }
+        docs.extend(image.documents.iter().map(|document| Doc {
+            kind: &document.name,
+            file: document_name(image.image, image.label, document),
+            document,
+            value: document.value(),
+        }));
         targets.push(Target { prefix: format!("/images/{number}"), main: number == 0, docs: first..docs.len() });
     }
     let documents: Vec<Value> = docs.iter().map(listed).collect();
@@ -104,7 +104,7 @@ pub fn record(dataset: &Dataset, images: &[ImageRecord<'_>]) -> Value {
     }
     let mut record = template(DATASET);
     record["images"] = images.iter().map(|record| image::template(levels(record))).collect();
-    record["extra"] = json!({"upstream": {}, "about": about::plain(&toml::Value::Table(dataset.about.clone()))});
+    record["extra"] = about::extra(dataset);
     sheet.fill(&mut record);
     let mut whole = json!({
         "schema_version": SCHEMA_VERSION,

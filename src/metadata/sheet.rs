@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
+use super::places::{leaves, put, sort_key, unknown};
 use crate::document::Document;
 
 /// Longest text that becomes a value.
@@ -51,6 +52,15 @@ pub(super) enum Rank {
     Derived,
     /// Known to be wrong.
     Rejected,
+    /// Told beside the field only where nothing else is known of it.
+    Hint,
+}
+
+impl Rank {
+    /// Whether a claim of this rank may be the value.
+    fn believed(self) -> bool {
+        self < Rank::Rejected
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -69,11 +79,12 @@ pub(super) struct Sheet<'a> {
     claims: Vec<Claim>,
     truth: HashMap<String, (Value, String)>,
     reasons: HashMap<String, String>,
+    doubts: Vec<(String, &'static str)>,
 }
 
 impl<'a> Sheet<'a> {
     pub(super) fn new(docs: Vec<Doc<'a>>) -> Self {
-        Sheet { docs, claims: Vec::new(), truth: HashMap::new(), reasons: HashMap::new() }
+        Sheet { docs, claims: Vec::new(), truth: HashMap::new(), reasons: HashMap::new(), doubts: Vec::new() }
     }
 
     /// What stands at a place of a document, if anything does.
@@ -134,12 +145,17 @@ impl<'a> Sheet<'a> {
         self.reasons.insert(field.to_owned(), reason.to_owned());
     }
 
+    /// Why what documents say of the fields below this one is not yet sure.
+    pub(super) fn doubt(&mut self, field: &str, reason: &'static str) {
+        self.doubts.push((format!("{field}/"), reason));
+    }
+
     /// The value of a field so far.
     pub(super) fn value(&self, field: &str) -> Option<&Value> {
         if let Some((value, _)) = self.truth.get(field) {
             return Some(value);
         }
-        let claims = self.claims.iter().filter(|claim| claim.pointer == field && claim.rank != Rank::Rejected);
+        let claims = self.claims.iter().filter(|claim| claim.pointer == field && claim.rank.believed());
         claims.min_by_key(|claim| claim.rank).map(|claim| &claim.value)
     }
 
@@ -169,11 +185,14 @@ impl<'a> Sheet<'a> {
             let claims = fields.get(pointer.as_str()).map(Vec::as_slice).unwrap_or_default();
             let (value, mut entry, rest) = self.decide(pointer, claims);
             let (mut confirmed, mut others) = (Vec::new(), Vec::new());
+            let preferred = claims.first().filter(|claim| claim.rank == Rank::Preferred);
+            let preferred = preferred.and_then(|claim| claim.reason.as_deref());
             for claim in rest {
-                if value.as_ref().is_some_and(|value| same(value, &claim.value)) {
+                if claim.rank == Rank::Hint && value.is_some() {
+                } else if value.as_ref().is_some_and(|value| same(value, &claim.value)) {
                     confirmed.push(self.evidence(&claim.evidence));
                 } else {
-                    let reason = claim.reason.as_deref().unwrap_or(BELIEVED);
+                    let reason = claim.reason.as_deref().or(preferred).unwrap_or(BELIEVED);
                     others.push(
                         json!({"value": claim.value, "reason": reason, "provenance": self.evidence(&claim.evidence)}),
                     );
@@ -205,18 +224,18 @@ impl<'a> Sheet<'a> {
     /// The value of a field, where it came from, and the claims that are left over.
     fn decide<'c>(&self, pointer: &str, claims: &[&'c Claim]) -> (Option<Value>, Value, Vec<&'c Claim>) {
         let chosen = match self.truth.get(pointer) {
-            Some((value, _)) => {
-                claims.iter().position(|claim| same(&claim.value, value) && claim.rank != Rank::Rejected)
-            }
-            None => claims.iter().position(|claim| claim.rank != Rank::Rejected),
+            Some((value, _)) => claims.iter().position(|claim| same(&claim.value, value) && claim.rank.believed()),
+            None => claims.iter().position(|claim| claim.rank.believed()),
         };
         let rest = claims.iter().enumerate().filter(|(number, _)| Some(*number) != chosen).map(|(_, claim)| *claim);
         let rest = rest.collect();
         match (chosen.and_then(|number| claims.get(number)), self.truth.get(pointer)) {
             (Some(claim), truth) => {
                 let mut entry = self.evidence(&claim.evidence);
-                if let Some(reason) = &claim.reason {
-                    entry["reason"] = reason.as_str().into();
+                let upstream = matches!(claim.evidence, Evidence::Upstream { .. });
+                let doubt = self.doubts.iter().find(|(below, _)| upstream && pointer.starts_with(below));
+                if let Some(reason) = claim.reason.as_deref().or(doubt.map(|(_, reason)| *reason)) {
+                    entry["reason"] = reason.into();
                 }
                 let value = truth.map_or(&claim.value, |(value, _)| value);
                 (Some(value.clone()), entry, rest)
@@ -264,6 +283,7 @@ impl<'a> Sheet<'a> {
         let used: HashSet<(usize, &str)> = self
             .claims
             .iter()
+            .filter(|claim| claim.rank != Rank::Hint)
             .filter_map(|claim| match &claim.evidence {
                 Evidence::Upstream { doc, pointer, .. } => Some((*doc, pointer.as_str())),
                 _ => None,
@@ -289,13 +309,7 @@ impl<'a> Sheet<'a> {
 }
 
 /// Why another claim was taken.
-const BELIEVED: &str =
-    "the file with the voxels is believed before the archive's documents, and these before the catalogue";
-
-/// Sorts `/images/10` behind `/images/9`.
-fn sort_key(pointer: &str) -> Vec<(u64, String)> {
-    pointer.split('/').map(|part| (part.parse().unwrap_or(0), part.to_owned())).collect()
-}
+const BELIEVED: &str = "files are believed before the archive's other documents, and these before the catalogue";
 
 fn fits(value: &Value) -> bool {
     match value {
@@ -322,61 +336,6 @@ pub(super) fn brief(value: &Value) -> String {
         other => other.to_string(),
     }
 }
-
-/// Puts a value where there is `null`, or at the end of a list.
-fn put(record: &mut Value, pointer: &str, value: Value) -> bool {
-    if let Some(place) = record.pointer_mut(pointer) {
-        *place = value;
-        return true;
-    }
-    let Some((list, number)) = pointer.rsplit_once('/') else { return false };
-    match record.pointer_mut(list) {
-        Some(place @ Value::Null) if number == "0" => *place = json!([value]),
-        Some(Value::Array(items)) if number == items.len().to_string() => items.push(value),
-        _ => return false,
-    }
-    true
-}
-
-/// All leaves; a list of plain values is one.
-fn leaves(value: &Value, pointer: &mut String, each: &mut impl FnMut(&str, &Value)) {
-    let length = pointer.len();
-    match value {
-        Value::Object(members) => {
-            for (key, member) in members {
-                pointer.push('/');
-                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
-                leaves(member, pointer, each);
-                pointer.truncate(length);
-            }
-        }
-        Value::Array(items) => {
-            for (number, item) in items.iter().enumerate() {
-                pointer.push_str(&format!("/{number}"));
-                leaves(item, pointer, each);
-                pointer.truncate(length);
-            }
-        }
-        leaf => each(pointer, leaf),
-    }
-}
-
-/// The JSON Pointers of all values that are not known.
-fn unknown(record: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    for section in SECTIONS {
-        let Some(value) = record.get(section) else { continue };
-        leaves(value, &mut format!("/{section}"), &mut |pointer, leaf| {
-            if leaf.is_null() {
-                found.push(pointer.to_owned());
-            }
-        });
-    }
-    found
-}
-
-/// The parts of a record whose values have a source.
-pub(super) const SECTIONS: [&str; 5] = ["study", "biosample", "specimen", "acquisition", "images"];
 
 fn shortened(leaf: &Value) -> Value {
     match leaf {

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use proptest::sample::Index;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::catalog::Catalog;
+use crate::document::odd::{any_json, exchange};
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{Grid, Shape};
 use crate::volume::Level;
@@ -20,6 +22,9 @@ facts = [
     { field = "acquisition/accelerating_voltage_kv", value = 1.5, as_found = "1500", unit = "V" },
     { field = "images/em/shape/x", value = 7, rejected = "a slip" },
     { field = "no/such/field", value = 1 },
+    { field = "extra/slabs", value = 13, reference = "https://h/page" },
+    { field = "extra/borders", value = [0, 7], reference = "https://h/page" },
+    { field = "extra/no such", value = 1 },
 ]
 [dataset.source]
 kind = "tiff"
@@ -40,11 +45,14 @@ fn pyramid() -> Pyramid {
 }
 
 fn record_of(documents: &[Document]) -> Value {
+    record_with(Knowledge::Described { pyramid: &pyramid(), origin: "https://h/a.tif" }, documents)
+}
+
+fn record_with(knowledge: Knowledge<'_>, documents: &[Document]) -> Value {
     let catalog = Catalog::parse(CATALOG, "test", None).unwrap();
-    let (dataset, pyramid) = (&catalog.datasets[0], pyramid());
-    let knowledge = Knowledge::Described { pyramid: &pyramid, origin: "https://h/a.tif", documents };
+    let dataset = &catalog.datasets[0];
     let spec = &dataset.images[0].source;
-    record(dataset, &[ImageRecord { image: "em", label: None, spec, knowledge }])
+    record(dataset, &[ImageRecord { image: "em", label: None, spec, knowledge, documents }])
 }
 
 fn entry(width: Value, pixel: Value) -> Document {
@@ -54,7 +62,7 @@ fn entry(width: Value, pixel: Value) -> Document {
 
 /// Every known value has a way it came, every unknown one a reason, and every pointer leads to what was found.
 fn check(record: &Value, documents: &[Document]) {
-    let sections = super::sheet::SECTIONS;
+    let sections = super::places::SECTIONS;
     let mut places: Vec<(String, &Value)> = sections.iter().map(|name| (format!("/{name}"), &record[*name])).collect();
     while let Some((pointer, value)) = places.pop() {
         match value {
@@ -97,6 +105,91 @@ fn what_is_shown_is_the_value_and_what_contradicts_it_is_kept() {
 }
 
 #[test]
+fn what_the_archive_said_is_told_and_marked_while_the_source_is_silent() {
+    let documents = [entry(json!("9"), json!(80.0))];
+    let record = record_with(Knowledge::Missing("no answer".into()), &documents);
+    check(&record, &documents);
+    assert_eq!((&record["study"]["title"], &record["images"][0]["shape"]["x"]), (&json!("T"), &json!(9)));
+    assert_eq!(record["images"][0]["voxel_size"], json!({"z": null, "y": 8.0, "x": 8.0, "unit": "nanometer"}));
+    assert_eq!(record["missing"]["/images/0/shape/z"], "no answer");
+    let reason = &record["provenance"]["/images/0/shape/x"]["reason"];
+    assert!(reason.as_str().unwrap().contains("has not answered"), "{reason}");
+    assert!(record["provenance"]["/study/title"]["reason"].is_null());
+}
+
+#[test]
+fn facts_without_a_field_are_extra_and_have_their_source() {
+    let record = record_of(&[]);
+    assert_eq!(record["extra"]["curated"], json!({"slabs": 13, "borders": [0, 7]}));
+    assert_eq!(record["provenance"]["/extra/curated/slabs"]["reference"], "https://h/page");
+    assert_eq!(record["provenance"]["/extra/curated/borders/1"]["method"], "curated");
+    assert!(record["extra"]["about"]["facts"].is_null());
+}
+
+#[test]
+fn notes_of_a_study_are_understood_and_those_of_a_screen_of_its_number_are_not() {
+    let notes = |class: &str| {
+        let values = json!([
+            ["License", "CC BY 4.0 https://h/by"],
+            ["Data DOI", "10.1/d https://doi.org/10.1/d"],
+            ["Publication DOI", "10.1/p"],
+            ["Publication Authors", "A B, C D"],
+            ["Release Date", "2020-07-22"]
+        ]);
+        let annotation = json!({"link": {"parent": {"class": class}}, "values": values});
+        Document::dump("omero-study.json", "u", json!({"annotations": [annotation]}))
+    };
+    let documents = [notes("ProjectI")];
+    let record = record_of(&documents);
+    check(&record, &documents);
+    assert_eq!(
+        (&record["study"]["licence"], &record["study"]["licence_url"]),
+        (&json!("CC-BY-4.0"), &json!("https://h/by"))
+    );
+    assert_eq!(
+        (&record["study"]["doi"], &record["study"]["authors"]),
+        (&json!(["10.1/d", "10.1/p"]), &json!(["A B", "C D"]))
+    );
+    assert_eq!(record["study"]["release_date"], "2020-07-22");
+    assert!(record_of(&[notes("ScreenI")])["study"]["doi"].is_null());
+}
+
+/// The tags of a real section, as another program printed them: `root.ImageList.1.Name`.
+#[test]
+fn a_real_section_tells_its_date_voxel_size_and_microscope() {
+    let Some(folder) = std::env::var_os("EMFS_SAMPLES") else { return };
+    let Ok(text) = std::fs::read(std::path::Path::new(&folder).join("empiar11759_tags_slice0000.json")) else { return };
+    let dump: Value = serde_json::from_slice(&text).unwrap();
+    let mut tags = json!({});
+    for (path, value) in dump["full_original_tags"].as_object().unwrap() {
+        // Numbers of list members are names of tags here, too; a dot inside a name is followed by a space.
+        let mut place = &mut tags;
+        for part in path.trim_start_matches("root.").split('.') {
+            place = &mut place[part];
+            if place.is_null() {
+                *place = json!({});
+            }
+        }
+        let text = value.as_str().unwrap();
+        *place = text
+            .parse::<i64>()
+            .map(Value::from)
+            .or_else(|_| text.parse::<f64>().map(Value::from))
+            .unwrap_or(text.into());
+    }
+    let documents = [Document::dump("dm-tags.json", "u", tags)];
+    let record = record_with(Knowledge::Missing("no answer".into()), &documents);
+    check(&record, &documents);
+    let acquisition = &record["acquisition"];
+    assert_eq!(acquisition["started"], "2018-06-11T20:27:16Z");
+    assert_eq!((&acquisition["instrument"], &acquisition["detector"]), (&json!("FEI Quanta"), &json!("3VBSED")));
+    assert_eq!((&acquisition["dwell_time_us"], &acquisition["slice_thickness_nm"]), (&json!(0.5), &json!(50.0)));
+    assert_eq!(record["images"][0]["shape"], json!({"z": null, "y": 5500, "x": 5496}));
+    assert_eq!(record["images"][0]["voxel_size"]["x"], 7.998250424861908);
+    assert_eq!(record["images"][0]["display_window"], json!({"low": 65.0, "high": 123.0}));
+}
+
+#[test]
 fn values_of_a_wrong_type_are_a_reason_and_no_failure() {
     for odd in [json!(null), json!({}), json!([1]), json!("many"), json!(-3), json!(1e300), json!(""), json!(true)] {
         let documents = [entry(odd.clone(), odd.clone())];
@@ -118,7 +211,8 @@ fn the_built_in_facts_are_all_fields_of_the_record() {
         for fact in dataset.about.get("facts").and_then(toml::Value::as_array).into_iter().flatten() {
             let field = fact["field"].as_str().unwrap();
             let name = field.strip_prefix("images/em/").unwrap_or(field);
-            assert!(DATASET.iter().chain(fields::IMAGE).any(|known| known.path == name), "{field}");
+            let extra = field.strip_prefix("extra/").is_some_and(|name| !name.contains(['/', ' ', '-']));
+            assert!(extra || DATASET.iter().chain(fields::IMAGE).any(|known| known.path == name), "{field}");
             assert!(fact.get("value").is_some());
         }
     }
@@ -140,54 +234,17 @@ fn a_pattern_chooses_rows() {
     assert!(all.lines().nth(2).unwrap().contains("50, 8, 8"), "{all}");
 }
 
-fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        "[ -~µÅ]{0,12}".prop_map(Value::from),
-    ];
-    leaf.prop_recursive(4, 24, 4, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map("[a-zA-Z/~]{1,8}", inner, 0..4)
-                .prop_map(|members| members.into_iter().collect::<Value>()),
-        ]
-    })
-}
-
-/// Puts a value at a place of a real document.
-fn at(mut document: Value, place: usize, value: Value) -> Value {
-    let mut pointers = Vec::new();
-    let mut open = vec![(String::new(), &document)];
-    while let Some((pointer, value)) = open.pop() {
-        match value {
-            Value::Object(members) => {
-                open.extend(members.iter().map(|(key, value)| (format!("{pointer}/{key}"), value)))
-            }
-            Value::Array(items) => {
-                open.extend(items.iter().enumerate().map(|(number, value)| (format!("{pointer}/{number}"), value)));
-            }
-            _ => {}
-        }
-        pointers.push(pointer);
-    }
-    let pointer = &pointers[place % pointers.len()];
-    if let Some(slot) = document.pointer_mut(pointer) {
-        *slot = value;
-    }
-    document
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(crate::test_cases(64)))]
 
     #[test]
-    fn no_document_breaks_a_record(kind in 0usize..7, place: usize, value in any_json()) {
+    fn no_document_breaks_a_record(
+        kind in 0usize..8, place: Index, value in any_json("[ -~µÅ]{0,12}", "[a-zA-Z/~]{1,8}")
+    ) {
         let (name, text) = [
             ("omero-image.json", include_str!("../demo/replica/idr/image.json")),
             ("omero-annotations.json", include_str!("../demo/replica/idr/annotations.json")),
+            ("omero-study.json", include_str!("../demo/replica/idr/study.json")),
             ("empiar-entry.json", include_str!("../demo/replica/empiar/entry.json")),
             ("tiff-tags.json", r#"{"pages": 4, "tags": {"XResolution": {"value": [50, 1]}, "ResolutionUnit": {"value": 2},
                 "BitsPerSample": {"value": 8}}, "description": {"unit": "nm", "spacing": "50", "min": "0"}}"#),
@@ -199,7 +256,8 @@ proptest! {
             ("info.json", r#"{"data_type": "uint8", "scales": [{"size": [6, 5, 4], "resolution": [8, 8, 50],
                 "chunk_sizes": [[6, 5, 4]], "encoding": "jpeg"}]}"#),
         ][kind];
-        let document = at(serde_json::from_str(text).unwrap(), place, value);
+        let mut document = serde_json::from_str(text).unwrap();
+        exchange(&mut document, &place, value);
         let documents = [Document::dump(name, "u", document)];
         let record = record_of(&documents);
         check(&record, &documents);

@@ -9,8 +9,24 @@ use super::tables::plain;
 const NARROWEST: usize = 16;
 /// Letters of the widest one.
 const WIDEST: usize = 44;
-/// Fields that differ with the machine and are long.
-const LEFT_OUT: [&str; 4] = ["url", "study/references", "axes", "voxel_size/unit"];
+/// Letters of the longest cell in Markdown.
+const LONGEST_CELL: usize = 90;
+/// Fields that are long, or that the layout of the mount decides; they are in the other forms.
+const LEFT_OUT: [&str; 9] =
+    ["url", "study/references", "axes", "name", "content_type", "label_of", "zarr", "zarr_v3", "source_kind"];
+/// Fields whose way into the record the text at the root of the mount shows.
+const SHOWN: [&str; 7] = [
+    "study/licence",
+    "biosample/organism",
+    "acquisition/accelerating_voltage_kv",
+    "acquisition/started",
+    "images/0/dtype",
+    "images/0/voxel_size/z",
+    "images/0/voxel_size/x",
+];
+
+/// What stands for a value that is not known.
+const UNKNOWN: &str = "–";
 
 /// A row: its name, and the fields whose values are joined in it.
 struct Row {
@@ -67,14 +83,10 @@ pub fn table(records: &[Value], width: usize, fields: Option<&str>) -> String {
 /// The same table in Markdown.
 pub fn markdown(records: &[Value], fields: Option<&str>) -> String {
     let grid = grid(records, fields);
-    let row = |cells: &mut dyn Iterator<Item = &String>| {
-        let cells: Vec<String> = cells.map(|cell| cell.replace('|', "\\|").replace(['\n', '\r'], " ")).collect();
-        format!("| {} |\n", cells.join(" | "))
-    };
-    let mut text = row(&mut std::iter::once(&"field".to_owned()).chain(&grid.head));
+    let mut text = row(std::iter::once("field").chain(grid.head.iter().map(String::as_str)));
     text.push_str(&format!("|{}\n", "---|".repeat(grid.head.len() + 1)));
     for (name, cells) in &grid.rows {
-        text.push_str(&row(&mut std::iter::once(&format!("`{name}`")).chain(cells)));
+        text.push_str(&row(std::iter::once(format!("`{name}`")).chain(cells.iter().map(|cell| cut(cell)))));
     }
     if !grid.notes.is_empty() {
         text.push('\n');
@@ -85,9 +97,50 @@ pub fn markdown(records: &[Value], fields: Option<&str>) -> String {
     text
 }
 
+/// A row of a table in Markdown.
+fn row<S: AsRef<str>>(cells: impl Iterator<Item = S>) -> String {
+    let cells: Vec<String> = cells.map(|cell| cell.as_ref().replace('|', "\\|").replace(['\n', '\r'], " ")).collect();
+    format!("| {} |\n", cells.join(" | "))
+}
+
+/// A cell that can be read in a table: the end of a long one is left out, but not the marks of its notes.
+fn cut(cell: &str) -> String {
+    let (text, marks) = cell.find(" [").filter(|_| cell.ends_with(']')).map_or((cell, ""), |at| cell.split_at(at));
+    if letters(text) <= LONGEST_CELL {
+        return cell.to_owned();
+    }
+    let shown = wrapped(text, LONGEST_CELL).into_iter().next().unwrap_or_default();
+    format!("{shown} …{marks}")
+}
+
+/// How some fields came to their values, as rows in Markdown.
+fn ways(records: &[Value]) -> String {
+    let mut text = row(["field", "dataset", "stands in", "as", "is in the record"].into_iter());
+    text.push_str(&format!("|{}\n", "---|".repeat(5)));
+    for field in SHOWN {
+        for record in records {
+            let pointer = format!("/{field}");
+            let entry = &record["provenance"][pointer.as_str()];
+            let value = record.pointer(&pointer).filter(|value| !value.is_null());
+            let Some(value) = value else { continue };
+            let of = |key: &str| plain(&entry[key]);
+            let (place, found) = match entry["method"].as_str() {
+                Some("upstream") => (format!("`{}` `{}`", of("document"), of("pointer")), of("value_as_found")),
+                Some("curated") => (of("reference"), of("value_as_found")),
+                _ => (of("rule"), String::new()),
+            };
+            let found = if found.is_empty() && entry["method"] == "curated" { plain(value) } else { found };
+            let found = format!("{found} {}", of("unit_as_found"));
+            let name = field.replace("images/0/", "image/");
+            text.push_str(&row([name, plain(&record["id"]), place, cut(found.trim()), plain(value)].into_iter()));
+        }
+    }
+    text
+}
+
 /// The text of `README.md` at the root of the mount.
 pub fn readme(records: &[Value]) -> String {
-    let mut text = String::from(include_str!("readme.md"));
+    let mut text = include_str!("readme.md").replacen("{ways}", &ways(records), 1);
     for record in records {
         let of = |pointer: &str| record.pointer(pointer).map(plain).filter(|text| !text.is_empty());
         text.push_str(&format!("- **{}**", plain(&record["id"])));
@@ -105,10 +158,11 @@ fn grid(records: &[Value], fields: Option<&str>) -> Grid {
     let rows: Vec<Row> = rows().into_iter().filter(|row| chosen(row, fields)).collect();
     let mut notes = Vec::new();
     let rows = rows.iter().map(|row| {
-        let cells = records.iter().map(|record| cell(record, row, &mut notes)).collect();
+        let cells: Vec<String> = records.iter().map(|record| cell(record, row, &mut notes)).collect();
         (row.name.clone(), cells)
     });
-    let rows = rows.collect();
+    // What nobody knows is shown to those who ask for it.
+    let rows = rows.filter(|(_, cells)| fields.is_some() || cells.iter().any(|cell| cell != UNKNOWN)).collect();
     Grid { head: records.iter().map(|record| plain(&record["id"])).collect(), rows, notes }
 }
 
@@ -172,42 +226,76 @@ fn rows() -> Vec<Row> {
     rows
 }
 
-/// The values of a row; of the images the first is told.
+/// The values of a row, with marks for what is told in a note; of the images the first is told.
 fn cell(record: &Value, row: &Row, notes: &mut Vec<String>) -> String {
     let mut values = Vec::new();
-    let mut marks = String::new();
+    let mut told: Vec<Note> = Vec::new();
     for path in &row.paths {
+        let name = path.trim_start_matches("image/");
         let pointer = match path.strip_prefix("image/") {
             Some(field) => format!("/images/0/{field}"),
             None => format!("/{path}"),
         };
         let value = record.pointer(&pointer).unwrap_or(&Value::Null);
-        values.push(if value.is_null() { "–".to_owned() } else { plain(value) });
-        if let Some(reason) = record["provenance"][pointer.as_str()]["reason"].as_str() {
-            let number = notes.len() + 1;
-            marks.push_str(&format!(" [{number}]"));
-            let (dataset, name) = (plain(&record["id"]), path.trim_start_matches("image/"));
-            notes.push(format!("[{number}] {dataset} {name}: {reason}"));
+        values.push(if value.is_null() { UNKNOWN.to_owned() } else { plain(value) });
+        let reason = record["provenance"][pointer.as_str()]["reason"].as_str();
+        let beside = record["alternatives"][pointer.as_str()].as_array().into_iter().flatten();
+        // What was preferred for a reason is told with what it was preferred to.
+        if let Some(reason) = reason.filter(|reason| !beside.clone().any(|other| other["reason"] == *reason)) {
+            Note::tell(&mut told, name, "", reason.to_owned());
         }
         let below = |other: &str| other == pointer || other.strip_prefix(&*pointer).is_some_and(|r| r.starts_with('/'));
         let alternatives = record["alternatives"].as_object().into_iter().flatten();
         for (_, others) in alternatives.filter(|(other, _)| below(other)) {
             for other in others.as_array().into_iter().flatten() {
-                let number = notes.len() + 1;
-                marks.push_str(&format!(" [{number}]"));
-                let told = ["document", "reference", "rule"].iter().map(|key| &other["provenance"][*key]);
-                let told = told.map(plain).find(|text| !text.is_empty()).unwrap_or_default();
-                let name = path.trim_start_matches("image/");
-                let (dataset, said) = (plain(&record["id"]), plain(&other["value"]));
-                let reason = plain(&other["reason"]);
-                notes.push(format!("[{number}] {dataset} {name}: {said} in {told}: {reason}"));
+                let source = ["document", "reference", "rule"].iter().map(|key| &other["provenance"][*key]);
+                let source = source.map(plain).find(|text| !text.is_empty()).unwrap_or_default();
+                Note::tell(&mut told, name, &plain(&other["value"]), format!("{source}: {}", plain(&other["reason"])));
             }
         }
     }
-    if values.iter().all(|value| value == "–") {
+    if values.iter().all(|value| value == UNKNOWN) {
         values.truncate(1);
     }
-    values.join(", ") + &marks
+    let mut cell = values.join(", ");
+    for note in told {
+        let number = notes.len() + 1;
+        cell.push_str(&format!(" [{number}]"));
+        notes.push(note.text(number, &plain(&record["id"])));
+    }
+    cell
+}
+
+/// What is said of one field or, for the same reason, of several that belong together.
+struct Note {
+    names: Vec<String>,
+    values: Vec<String>,
+    reason: String,
+}
+
+impl Note {
+    fn tell(told: &mut Vec<Note>, name: &str, value: &str, reason: String) {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        match told.iter_mut().find(|note| note.reason == reason && !note.names.contains(&name)) {
+            Some(note) => {
+                note.names.push(name);
+                note.values.push(value);
+            }
+            None => told.push(Note { names: vec![name], values: vec![value], reason }),
+        }
+    }
+
+    /// `[3] hemibrain shape/z, y, x: 3, 4, 5 in …: why`.
+    fn text(&self, number: usize, dataset: &str) -> String {
+        let mut names = self.names.first().cloned().unwrap_or_default();
+        for name in self.names.iter().skip(1) {
+            names.push_str(", ");
+            names.push_str(name.rsplit('/').next().unwrap_or(name));
+        }
+        let values = self.values.join(", ");
+        let said = if self.values.iter().all(String::is_empty) { String::new() } else { format!("{values} in ") };
+        format!("[{number}] {dataset} {names}: {said}{}", self.reason)
+    }
 }
 
 fn letters(text: &str) -> usize {
@@ -243,7 +331,9 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
             pieces.push(std::mem::take(&mut piece));
         }
         while word.len() > width {
-            let rest = word.split_off(width);
+            // An address goes on behind one of its marks, if that is not too near its start.
+            let marks = word[..width].iter().rposition(|letter| "/-_.=?&;".contains(*letter));
+            let rest = word.split_off(marks.filter(|at| *at > width / 2).map_or(width, |at| at + 1));
             pieces.push(word.into_iter().collect());
             word = rest;
         }

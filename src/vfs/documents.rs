@@ -89,9 +89,9 @@ impl Vfs {
     fn upstream(&self, dataset: DatasetId) -> Vec<(String, Bytes)> {
         let mut found = Vec::new();
         for image in self.tree.images_of(dataset) {
-            let (Some(info), Some(opened)) = (self.tree.image(image), self.library.opened(image)) else { continue };
-            let named = opened
-                .documents
+            let Some(info) = self.tree.image(image) else { continue };
+            let documents = self.library.documents(image);
+            let named = documents
                 .iter()
                 .map(|document| (metadata::document_name(info.image, info.label, document), document.bytes.clone()));
             found.extend(named);
@@ -139,22 +139,20 @@ impl Vfs {
 
     fn make_record(&self, id: DatasetId) -> Value {
         let Some(dataset) = self.tree.dataset(id) else { return Value::Null };
-        let known: Vec<_> = self.tree.images_of(id).map(|image| (image, self.library.known(image))).collect();
+        let known = self.tree.images_of(id);
+        let known: Vec<_> =
+            known.map(|image| (image, self.library.known(image), self.library.documents(image))).collect();
         let images: Vec<ImageRecord<'_>> = known
             .iter()
-            .filter_map(|(image, known)| {
+            .filter_map(|(image, known, documents)| {
                 let info = self.tree.image(*image)?;
                 let knowledge = match known {
-                    Known::Open(opened) => Knowledge::Described {
-                        pyramid: &opened.pyramid,
-                        origin: &opened.origin,
-                        documents: &opened.documents,
-                    },
+                    Known::Open(opened) => Knowledge::Described { pyramid: &opened.pyramid, origin: &opened.origin },
                     Known::Nothing => Knowledge::Missing("nobody has asked the source yet".into()),
                     Known::Opening => Knowledge::Missing("the source has not answered yet".into()),
                     Known::Failed(error) => Knowledge::Missing(error.to_string()),
                 };
-                Some(ImageRecord { image: info.image, label: info.label, spec: info.source, knowledge })
+                Some(ImageRecord { image: info.image, label: info.label, spec: info.source, knowledge, documents })
             })
             .collect();
         metadata::record(dataset, &images)

@@ -27,8 +27,6 @@ pub(super) struct Opened {
     pub(super) pyramid: Arc<Pyramid>,
     /// Where its voxels come from, as resolved.
     pub(super) origin: Arc<str>,
-    /// What archive and source said.
-    pub(super) documents: Arc<[Document]>,
     /// When it was opened.
     pub(super) when: SystemTime,
 }
@@ -47,6 +45,8 @@ struct Slot {
     name: String,
     spec: SourceSpec,
     state: Mutex<State>,
+    /// What archive and source said, also where the image could not be opened.
+    heard: Mutex<Arc<[Document]>>,
 }
 
 /// All images and labels of the catalogue, by [`ImageId`].
@@ -79,8 +79,13 @@ impl Library {
         tree: Arc<Tree>,
         images: impl IntoIterator<Item = (String, SourceSpec)>,
     ) -> Arc<Self> {
-        let slots =
-            images.into_iter().map(|(name, spec)| Slot { name, spec, state: Mutex::new(State::Closed) }).collect();
+        let slots = images.into_iter().map(|(name, spec)| Slot {
+            name,
+            spec,
+            state: Mutex::new(State::Closed),
+            heard: Mutex::new(Arc::default()),
+        });
+        let slots = slots.collect();
         Arc::new(Library { remote, blocks, tree, slots, changes: AtomicU64::new(0) })
     }
 
@@ -105,6 +110,11 @@ impl Library {
             Some(State::Open(opened)) => Known::Open(opened),
             Some(State::Failed(error, _)) => Known::Failed(error),
         }
+    }
+
+    /// What archive and source said so far, whether the image is open or not.
+    pub(super) fn documents(&self, id: ImageId) -> Arc<[Document]> {
+        self.slots.get(id.0 as usize).map(|slot| slot.heard.lock().clone()).unwrap_or_default()
     }
 
     /// Opens the image, or joins who does. The flag says whether this call began an attempt; if that fails, `failed` is
@@ -155,13 +165,22 @@ impl Library {
 
     async fn attempt(&self, id: ImageId) -> Result<Opened, VolumeError> {
         let Some(slot) = self.slots.get(id.0 as usize) else { return Err(VolumeError::Lost) };
-        let archived = archive::open(&self.remote, &slot.spec).await?;
+        let archived = match archive::open(&self.remote, &slot.spec).await {
+            Ok(archived) => archived,
+            Err(failure) => {
+                // What was heard before stays where nothing is heard now.
+                if !failure.documents.is_empty() {
+                    *slot.heard.lock() = failure.documents.into();
+                }
+                return Err(failure.error.into());
+            }
+        };
+        *slot.heard.lock() = archived.documents.into();
         let image = Arc::new(Image::new(id.0, archived.source, &self.blocks));
         let pyramid = Arc::new(image.pyramid(&self.blocks, &slot.spec, archived.voxel_size, &slot.name).await?);
         self.tree
             .describe(id, pyramid.clone())
             .map_err(|error| VolumeError::Unsuitable(format!("{}: {error}", slot.name)))?;
-        let (origin, documents) = (archived.location.to_string().into(), archived.documents.into());
-        Ok(Opened { image, pyramid, origin, documents, when: SystemTime::now() })
+        Ok(Opened { image, pyramid, origin: archived.location.to_string().into(), when: SystemTime::now() })
     }
 }

@@ -46,7 +46,7 @@ pub struct Blocks {
     pub(super) decoding_ahead: Semaphore,
     pub(super) groups: Groups,
     /// Whether nothing is fetched but what is asked for.
-    pub(super) exact: AtomicBool,
+    exact: AtomicBool,
     flights: Arc<Flights<BlockKey, Result<Voxels, VolumeError>>>,
     stats: Arc<Stats>,
 }
@@ -91,6 +91,8 @@ impl Blocks {
     ) -> FuturesUnordered<impl Future<Output = (CellIndex, Result<Voxels, VolumeError>)> + use<>> {
         let mut workers = Vec::new();
         let results = FuturesUnordered::new();
+        let mut array = (image.source.together(level) > 0 && !self.exact.load(Ordering::Relaxed))
+            .then(|| self.groups.array(image.number, level));
         for index in wanted {
             let key = BlockKey { image: image.number, level, index };
             let boarding = self.flights.board(&key, || self.cached(&key));
@@ -116,8 +118,15 @@ impl Blocks {
                 }
             });
         }
-        if !workers.is_empty() {
-            tokio::spawn(fetch::fetch(self.clone(), image.clone(), level, workers));
+        match array.as_deref_mut() {
+            _ if workers.is_empty() => {}
+            None => drop(tokio::spawn(fetch::fetch(self.clone(), image.clone(), workers))),
+            Some(array) => {
+                let alone = workers.len() == 1;
+                if array.gather(workers) {
+                    tokio::spawn(fetch::fetch_gathered(self.clone(), image.clone(), level, alone));
+                }
+            }
         }
         results
     }

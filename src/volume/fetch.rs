@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -12,6 +11,7 @@ use futures::stream::FuturesUnordered;
 
 use super::VolumeError;
 use super::blocks::{Block, BlockKey, BlockWorker, Blocks, Voxels};
+use super::groups::Edges;
 use super::image::Image;
 use super::plan::{self, Piece, Request, join};
 use crate::cache::Held;
@@ -32,6 +32,9 @@ const EMPTY_ENTRY: u64 = 256;
 /// this time, and no archive answers as fast.
 const MOMENT: Duration = Duration::from_millis(2);
 
+/// How many times half a moment is added while misses go on to come.
+const MOMENTS: u32 = 16;
+
 /// Decoded bytes of the largest group that is fetched ahead.
 const AHEAD: u64 = 128 << 20;
 
@@ -44,31 +47,46 @@ struct Job {
     wanted: bool,
 }
 
-/// Does the work for all `workers`, which want blocks of one level of an image.
-pub(super) async fn fetch(blocks: Arc<Blocks>, image: Arc<Image>, level: LevelIndex, workers: Vec<BlockWorker>) {
-    let together = image.source.together(level);
-    let grid = image.source.description().levels.get(usize::from(level.0)).map(|level| level.grid);
-    let wanted = |worker| Job { worker, wanted: true };
-    let together = if blocks.exact.load(Ordering::Relaxed) { 0 } else { together };
-    let (Some(grid), 1..) = (grid, together) else {
-        return start(&blocks, &image, workers.into_iter().map(wanted).collect(), plan::JOINED).await;
+/// Does the work for all `workers`, which want blocks of an image.
+pub(super) async fn fetch(blocks: Arc<Blocks>, image: Arc<Image>, workers: Vec<BlockWorker>) {
+    let jobs = workers.into_iter().map(|worker| Job { worker, wanted: true }).collect();
+    start(&blocks, &image, jobs, plan::JOINED).await;
+}
+
+/// Does the work that is gathered of a level of an image, after a moment where it is a single block so far.
+pub(super) async fn fetch_gathered(blocks: Arc<Blocks>, image: Arc<Image>, level: LevelIndex, alone: bool) {
+    if alone {
+        a_moment(&blocks, &image, level).await;
+    }
+    let description = image.source.description();
+    let grid = description.levels.get(usize::from(level.0)).map(|level| level.grid);
+    let jobs = {
+        let mut array = blocks.groups.array(image.number, level);
+        let block = grid.and_then(|grid| grid.cell.bytes(description.dtype.size())).unwrap_or(u64::MAX);
+        let room = blocks.pool.spare().min(AHEAD) / block.max(1);
+        // A group of 2^k blocks along each axis has 8^k.
+        let room = room.checked_ilog2().unwrap_or(0) / 3;
+        let (workers, neighbours) = array.take(grid.as_ref(), Edges { together: image.source.together(level), room });
+        let mut jobs: Vec<Job> = workers.into_iter().map(|worker| Job { worker, wanted: true }).collect();
+        let ahead = blocks.ahead(&image, level, neighbours);
+        jobs.extend(ahead.into_iter().map(|worker| Job { worker, wanted: false }));
+        jobs
     };
-    let lone = workers.len() == 1;
-    if !blocks.groups.gather(image.number, level, workers) {
-        return;
-    }
-    if lone {
-        tokio::time::sleep(MOMENT).await;
-    }
-    let item_size = image.source.description().dtype.size();
-    let room = blocks.pool.spare().min(AHEAD) / grid.cell.bytes(item_size).unwrap_or(u64::MAX).max(1);
-    // A group of 2^k blocks along each axis has 8^k.
-    let largest = room.checked_ilog2().unwrap_or(0) / 3;
-    let (workers, neighbours) = blocks.groups.take(image.number, level, &grid, largest.min(together));
-    let mut jobs: Vec<Job> = workers.into_iter().map(wanted).collect();
-    let ahead = blocks.ahead(&image, level, neighbours);
-    jobs.extend(ahead.into_iter().map(|worker| Job { worker, wanted: false }));
     start(&blocks, &image, jobs, GROUPED).await;
+}
+
+/// Waits while misses come in one after the other.
+async fn a_moment(blocks: &Blocks, image: &Image, level: LevelIndex) {
+    tokio::time::sleep(MOMENT).await;
+    let mut before = 1;
+    for _ in 0..MOMENTS {
+        let now = blocks.groups.array(image.number, level).gathered();
+        if now <= before {
+            break;
+        }
+        before = now;
+        tokio::time::sleep(MOMENT / 2).await;
+    }
 }
 
 /// Finds the blocks and starts the requests for them, of about `longest` bytes where they are joined.

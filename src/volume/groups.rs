@@ -10,14 +10,19 @@
 //!   more than half of it along two axes: a reader of a large box walks on, one of small boxes does not. Where a cube
 //!   of 8 has two fetched parts and is crossed along one axis, cubes of 4 in it are fetched.
 //!
-//! A lone block is fetched alone.
+//! A lone block is fetched alone. Where misses trickle in, the groups would be many small ones with gaps between them, so
+//! each largest group has a budget of requests: what leaves too few of them for the rest gives way to larger groups. Only
+//! those who are seen to read small boxes are exempt.
+
+mod record;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
-use parking_lot::Mutex;
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
+use self::record::{Blocks, Record};
 use super::blocks::BlockWorker;
 use crate::geometry::{CellIndex, Grid, LevelIndex};
 
@@ -100,25 +105,112 @@ impl Seen {
     }
 }
 
+/// Edges of groups of an array, as powers of 2.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Edges {
+    /// Of the largest group whose blocks lie together.
+    pub(super) together: u32,
+    /// Of the largest group that there is room for.
+    pub(super) room: u32,
+}
+
 /// The misses of one array.
-struct Array {
+pub(super) struct Array {
     /// Misses that wait for others of the same moment.
     gathered: Vec<BlockWorker>,
     /// Whether somebody will take them.
     gathering: bool,
     seen: LruCache<Group, Seen>,
+    records: LruCache<Group, Record>,
 }
 
 impl Default for Array {
     fn default() -> Self {
-        Array { gathered: Vec::new(), gathering: false, seen: LruCache::new(REMEMBERED) }
+        Array {
+            gathered: Vec::new(),
+            gathering: false,
+            seen: LruCache::new(REMEMBERED),
+            records: LruCache::new(REMEMBERED),
+        }
     }
 }
 
 impl Array {
-    /// The blocks to fetch along with `missed`; may name blocks that are in `missed` or in memory. `largest`: edge of
-    /// the largest group.
-    fn neighbours(&mut self, missed: &[CellIndex], grid: &Grid, largest: u32) -> Vec<CellIndex> {
+    /// Adds misses to those of the moment. Where nobody is gathering, the caller does from now on, and has to call
+    /// [`Array::take`] soon.
+    pub(super) fn gather(&mut self, workers: Vec<BlockWorker>) -> bool {
+        self.gathered.extend(workers);
+        !std::mem::replace(&mut self.gathering, true)
+    }
+
+    /// Misses that were gathered so far.
+    pub(super) fn gathered(&self) -> usize {
+        self.gathered.len()
+    }
+
+    /// Takes what was gathered, with the blocks to fetch along.
+    pub(super) fn take(&mut self, grid: Option<&Grid>, edges: Edges) -> (Vec<BlockWorker>, Vec<CellIndex>) {
+        self.gathering = false;
+        let workers = std::mem::take(&mut self.gathered);
+        let missed: Vec<CellIndex> = workers.iter().map(|worker| worker.key().index).collect();
+        let neighbours = grid.map(|grid| self.neighbours(&missed, grid, edges));
+        (workers, neighbours.unwrap_or_default())
+    }
+
+    /// The blocks to fetch along with `missed`; may name blocks that are in `missed` or in memory.
+    fn neighbours(&mut self, missed: &[CellIndex], grid: &Grid, edges: Edges) -> Vec<CellIndex> {
+        let together = edges.together.min(LARGEST);
+        let room = edges.room.min(together);
+        let preferred = self.preferred(missed, grid, room);
+        let mut parts: HashMap<Group, Vec<CellIndex>> = HashMap::new();
+        for &cell in missed {
+            parts.entry(Group::of(cell, together)).or_default().push(cell);
+        }
+        let mut fetched = Vec::new();
+        for (whole, missed) in parts {
+            fetched.extend(self.affordable(whole, &missed, &preferred, grid, room));
+        }
+        self.forget(&fetched);
+        fetched.iter().flat_map(|group| group.cells(grid)).collect()
+    }
+
+    /// The groups in `whole` to fetch for the misses in it: those of `preferred`, or larger ones where they would leave
+    /// too few requests for the rest.
+    fn affordable(
+        &mut self,
+        whole: Group,
+        missed: &[CellIndex],
+        preferred: &[Group],
+        grid: &Grid,
+        room: u32,
+    ) -> Vec<Group> {
+        let record = self.records.get_or_insert_mut(whole, || Record::new(&whole, grid));
+        if missed.iter().any(|&cell| record.had(cell)) {
+            *record = Record::new(&whole, grid);
+        }
+        missed.iter().for_each(|&cell| record.add(cell));
+        let mut groups: Vec<Group> = Vec::new();
+        let mut blocks = Blocks::NONE;
+        for edge in 0..=room {
+            groups.clear();
+            for &cell in missed {
+                if !groups.iter().any(|group| group.holds(cell)) {
+                    let group = preferred.iter().find(|group| group.edge >= edge && group.holds(cell));
+                    groups.push(group.copied().unwrap_or_else(|| Group::of(cell, edge)));
+                }
+            }
+            blocks = groups.iter().fold(Blocks::NONE, |blocks, group| blocks.or(&Blocks::of(group)));
+            if record.is_small_box() || record.affords(&blocks) {
+                break;
+            }
+        }
+        record.fetch(&blocks);
+        groups.retain(|group| group.edge > 0);
+        groups
+    }
+
+    /// The groups that the misses ask for by the way they lie. `largest`: edge of the largest one.
+    fn preferred(&mut self, missed: &[CellIndex], grid: &Grid, largest: u32) -> Vec<Group> {
         let mut in_batch: HashMap<Group, usize> = HashMap::new();
         let begun: Vec<bool> = missed.iter().map(|&cell| self.is_begun(cell)).collect();
         for &cell in missed {
@@ -149,7 +241,12 @@ impl Array {
                 fetched.push(Group::of(cell, 1));
             }
         }
-        for group in &fetched {
+        fetched
+    }
+
+    /// Notes that groups are fetched.
+    fn forget(&mut self, fetched: &[Group]) {
+        for group in fetched {
             // If it is dropped from memory, the next reader has to show anew what it wants.
             self.seen.pop(group);
             let first = CellIndex(group.at.map(|index| index << group.edge));
@@ -159,7 +256,6 @@ impl Array {
                 }
             }
         }
-        fetched.iter().flat_map(|group| group.cells(grid)).collect()
     }
 
     /// Whether groups were fetched around a block.
@@ -173,122 +269,12 @@ impl Array {
 pub(super) struct Groups(Mutex<HashMap<(u32, LevelIndex), Array>>);
 
 impl Groups {
-    /// Adds misses of an array to those of the moment. Where nobody is gathering there, the caller does from now on,
-    /// and has to call [`Groups::take`] soon.
-    pub(super) fn gather(&self, image: u32, level: LevelIndex, workers: Vec<BlockWorker>) -> bool {
-        let mut arrays = self.0.lock();
-        let array = arrays.entry((image, level)).or_default();
-        array.gathered.extend(workers);
-        !std::mem::replace(&mut array.gathering, true)
-    }
-
-    /// Takes what was gathered, with the blocks to fetch along. `largest`: edge of the largest group that there is room
-    /// for, as a power of 2.
-    pub(super) fn take(
-        &self,
-        image: u32,
-        level: LevelIndex,
-        grid: &Grid,
-        largest: u32,
-    ) -> (Vec<BlockWorker>, Vec<CellIndex>) {
-        let mut arrays = self.0.lock();
-        let array = arrays.entry((image, level)).or_default();
-        array.gathering = false;
-        let workers = std::mem::take(&mut array.gathered);
-        let missed: Vec<CellIndex> = workers.iter().map(|worker| worker.key().index).collect();
-        let neighbours = array.neighbours(&missed, grid, largest.min(LARGEST));
-        (workers, neighbours)
+    /// The misses of an array. Blocks have to be looked for, and those to fetch along have to be chosen and marked as
+    /// under way, while this is held: a block that is missed in between would be a request of its own.
+    pub(super) fn array(&self, image: u32, level: LevelIndex) -> MappedMutexGuard<'_, Array> {
+        MutexGuard::map(self.0.lock(), |arrays| arrays.entry((image, level)).or_default())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-    use crate::geometry::Shape;
-
-    const GRID: Grid = Grid { shape: Shape([1600; 3]), cell: Shape([64; 3]) };
-
-    /// How many blocks each batch of misses fetches that were not there yet, by a reader that asks for `cells` in
-    /// batches of `at_once`.
-    fn requests(cells: impl Iterator<Item = CellIndex>, at_once: usize) -> (usize, usize) {
-        let (mut array, mut there, mut batches) = (Array::default(), HashSet::new(), 0);
-        let cells: Vec<_> = cells.collect();
-        for batch in cells.chunks(at_once) {
-            let missed: Vec<_> = batch.iter().copied().filter(|cell| !there.contains(cell)).collect();
-            if missed.is_empty() {
-                continue;
-            }
-            batches += 1;
-            there.extend(array.neighbours(&missed, &GRID, LARGEST));
-            there.extend(missed);
-        }
-        (batches, there.len())
-    }
-
-    fn cube(start: [u64; 3], edge: u64) -> impl Iterator<Item = CellIndex> {
-        let span = |axis: usize| start[axis]..start[axis] + edge;
-        let (z, y, x) = (span(0), span(1), span(2));
-        z.flat_map(move |z| {
-            let x = x.clone();
-            y.clone().flat_map(move |y| x.clone().map(move |x| CellIndex([z, y, x])))
-        })
-    }
-
-    #[test]
-    fn a_second_miss_in_a_cube_of_two_fetches_the_rest() {
-        let mut array = Array::default();
-        assert!(array.neighbours(&[CellIndex([2, 2, 2])], &GRID, LARGEST).is_empty());
-        assert!(array.neighbours(&[CellIndex([4, 2, 2])], &GRID, LARGEST).is_empty());
-        let rest = array.neighbours(&[CellIndex([3, 2, 3])], &GRID, LARGEST);
-        assert_eq!(rest, cube([2; 3], 2).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn an_aligned_block_of_two_costs_nothing_more() {
-        assert_eq!(requests(cube([4; 3], 2), 8), (1, 8));
-    }
-
-    #[test]
-    fn lone_blocks_stay_alone() {
-        assert_eq!(requests((0..20).map(|n| CellIndex([n * 3 % 24, n * 7 % 24, n])), 1), (20, 20));
-    }
-
-    #[test]
-    fn a_reader_of_a_large_box_soon_gets_all_of_it() {
-        for at_once in [1, 2, 3, 4, 8, 10, 16, 64] {
-            let (batches, blocks) = requests(cube([8; 3], 8), at_once);
-            assert!(batches <= 6 && blocks == 512, "{at_once} at once: {batches} batches, {blocks} blocks");
-        }
-    }
-
-    #[test]
-    fn a_small_box_across_the_groups_costs_little_more_than_its_own_groups() {
-        // 27 blocks in eight groups of eight; at most groups of 64 are fetched.
-        for start in [[7, 7, 7], [3, 3, 3], [1, 5, 9]] {
-            let (_, blocks) = requests(cube(start, 3), 10);
-            assert!(blocks <= 128, "{start:?}: {blocks}");
-        }
-    }
-
-    #[test]
-    fn a_row_of_blocks_fetches_groups_along_it_only() {
-        assert_eq!(requests((0..4).map(|x| CellIndex([5, 5, x])), 1).1, 16);
-        assert!(requests((0..24).map(|x| CellIndex([5, 5, x])), 1).1 <= 240);
-    }
-
-    #[test]
-    fn groups_end_where_the_array_ends() {
-        let grid = Grid { shape: Shape([64, 130, 64]), cell: Shape([64; 3]) };
-        let mut array = Array::default();
-        let rest = array.neighbours(&[CellIndex([0, 0, 0]), CellIndex([0, 1, 0])], &grid, LARGEST);
-        assert_eq!(rest, [CellIndex([0, 0, 0]), CellIndex([0, 1, 0])]);
-    }
-
-    #[test]
-    fn without_room_nothing_is_fetched_along() {
-        let mut array = Array::default();
-        assert!(array.neighbours(&cube([0; 3], 2).collect::<Vec<_>>(), &GRID, 0).is_empty());
-    }
-}
+mod tests;

@@ -130,6 +130,11 @@ impl Answer {
         Ok(Facts { shape, voxel_size: voxel_size() })
     }
 
+    /// The number of the first object of a list (`/api/v0/m/…/`).
+    pub(super) fn first(&self) -> Option<u64> {
+        self.json.get("data")?.get(0)?.get("@id")?.as_u64()
+    }
+
     /// Why a key is missing: errors of the JSON API hold a message in its place.
     fn what_instead(&self) -> String {
         match self.json.get("message").and_then(Value::as_str) {

@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::answer::Answer;
 use super::*;
 use crate::demo::Replica;
+use crate::document::odd::{any_json, exchange};
 use crate::geometry::Shape;
 use crate::remote::Manners;
 
@@ -158,12 +159,26 @@ fn remote() -> Remote {
 async fn the_replica_tells_its_image() {
     let replica = Replica::start().unwrap();
     let url = |path: &str| format!("http://{}/{path}", replica.address()).parse::<Url>().unwrap();
-    let found = find(&remote(), IMAGE, &url("idr"), &url("ebi/pub/databases/IDR"), None).await.unwrap();
+    let mut heard = Vec::new();
+    let found = find(&remote(), IMAGE, &url("idr"), &url("ebi/pub/databases/IDR"), None, &mut heard).await.unwrap();
     assert_eq!(found.location.url.path(), FILE.replace("https://files.example/IDR", "/ebi/pub/databases/IDR"));
     assert_eq!(found.facts.unwrap().shape, Shape([24, 155, 225]));
-    assert_eq!((found.documents.len(), replica.requests()), (3, 3));
-    let error = find(&remote(), 1, &url("idr"), &url("ebi"), None).await.unwrap_err().to_string();
+    assert_eq!((heard.len(), replica.requests()), (2, 2));
+    let error = find(&remote(), 1, &url("idr"), &url("ebi"), None, &mut heard).await.unwrap_err().to_string();
     assert!(error.contains("/idr/webgateway/original_file_paths/1/"), "{error}");
+}
+
+#[tokio::test]
+async fn notes_are_those_of_the_image_and_of_its_study() {
+    let replica = Replica::start().unwrap();
+    let server: Url = format!("http://{}/idr", replica.address()).parse().unwrap();
+    let names = async |image| {
+        let notes = notes(&remote(), image, &server).await;
+        notes.into_iter().map(|document| document.name).collect::<Vec<_>>()
+    };
+    let expected = ["omero-annotations.json", "omero-datasets.json", "omero-projects.json", "omero-study.json"];
+    assert_eq!((names(IMAGE).await, replica.requests()), (expected.map(str::to_owned).to_vec(), 4));
+    assert_eq!(names(1).await, ["omero-annotations.json"], "what is unknown ends the way to the study");
 }
 
 /// A server that gives each connection the next of `answers` (status line and body).
@@ -202,35 +217,23 @@ async fn a_busy_server_is_asked_again_and_not_for_ever() {
 async fn a_refusal_without_a_body_falls_back_to_the_configured_url() {
     let (url, server) = scripted(vec![("403 Forbidden", Vec::new()), ("403 Forbidden", Vec::new())]).await;
     let given = Location::anonymous("https://files.example/given.tif".parse().unwrap());
-    let found = find(&remote(), IMAGE, &url, &url, Some(&given)).await.unwrap();
-    assert_eq!((found.location, found.facts, found.documents.len()), (given, None, 0));
+    let mut heard = Vec::new();
+    let found = find(&remote(), IMAGE, &url, &url, Some(&given), &mut heard).await.unwrap();
+    assert_eq!((found.location, found.facts, heard.len()), (given, None, 0));
     server.await.unwrap();
 }
 
-/// Any JSON, with the keys that matter often enough to be met.
-fn any_json() -> impl Strategy<Value = Value> {
-    let key = prop_oneof![
-        "data|Pixels|client|@id|message|Exception|ConcurrencyException|backOff|Unit|Value",
-        "(Size|PhysicalSize)[XYZCT]",
-    ];
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<u64>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        ".{0,40}".prop_map(Value::from),
-        "(/?uod/idr/filesets/)?[a-z./%+ ]{0,12}".prop_map(Value::from),
-        "MICROMETER|ANGSTROM|METER|PIXEL".prop_map(Value::from),
-        (1usize..50_000).prop_map(|length| Value::from("é".repeat(length))),
-    ];
-    leaf.prop_recursive(4, 40, 8, move |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-            prop::collection::vec((key.clone(), inner), 0..8)
-                .prop_map(|members| Value::Object(members.into_iter().collect())),
-        ]
-    })
+const KEYS: &str =
+    "data|Pixels|client|@id|message|Exception|ConcurrencyException|backOff|Unit|Value|(Size|PhysicalSize)[XYZCT]";
+
+/// Texts, with those that matter often enough to be met.
+fn texts() -> impl Strategy<Value = String> {
+    prop_oneof![
+        ".{0,40}",
+        "(/?uod/idr/filesets/)?[a-z./%+ ]{0,12}",
+        "MICROMETER|ANGSTROM|METER|PIXEL",
+        (1usize..50_000).prop_map(|length| "é".repeat(length)),
+    ]
 }
 
 /// Checks what holds for every body: no panic, messages of bounded length, and only sound results.
@@ -265,19 +268,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(crate::test_cases(128)))]
 
     #[test]
-    fn any_json_gives_an_answer_or_an_error(json in any_json()) {
+    fn any_json_gives_an_answer_or_an_error(json in any_json(texts(), KEYS)) {
         check(json.to_string().as_bytes())?;
     }
 
     #[test]
     fn a_recorded_answer_with_a_part_exchanged_gives_an_answer_or_an_error(
-        part in any::<prop::sample::Index>(), json in any_json(), paths in any::<bool>()
+        part in any::<prop::sample::Index>(), json in any_json(texts(), KEYS), paths in any::<bool>()
     ) {
         let mut document: Value = serde_json::from_slice(if paths { PATHS } else { FACTS }).unwrap();
-        let mut pointers = Vec::new();
-        collect(&document, String::new(), &mut pointers);
-        let pointer: &String = part.get(&pointers);
-        *document.pointer_mut(pointer).unwrap() = json;
+        exchange(&mut document, &part, json);
         check(document.to_string().as_bytes())?;
     }
 
@@ -295,23 +295,4 @@ proptest! {
         body.truncate(end.index(body.len()));
         check(&body)?;
     }
-}
-
-/// The pointers of all values below `value`.
-fn collect(value: &Value, pointer: String, pointers: &mut Vec<String>) {
-    match value {
-        Value::Object(members) => {
-            for (key, member) in members {
-                let key = key.replace('~', "~0").replace('/', "~1");
-                collect(member, format!("{pointer}/{key}"), pointers);
-            }
-        }
-        Value::Array(elements) => {
-            for (index, element) in elements.iter().enumerate() {
-                collect(element, format!("{pointer}/{index}"), pointers);
-            }
-        }
-        _ => {}
-    }
-    pointers.push(pointer);
 }

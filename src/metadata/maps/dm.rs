@@ -58,6 +58,7 @@ fn acquisition(sheet: &mut Sheet<'_>, doc: usize, tags: &str, thickness: &str) {
     claim("beam_current_na", "Microscope Info/Probe Current (nA)", "nA", 0);
     claim("dwell_time_us", "DigiScan/Sample Time", "µs", 0);
     sheet.upstream("/acquisition/instrument", Rank::File, (doc, &at("Microscope Info/Name")), None, text);
+    sheet.upstream("/acquisition/detector", Rank::File, (doc, &at("DataBar/Signal Name")), None, text);
     let ticks = "100 ns since 1601-01-01 UTC";
     sheet.upstream(
         "/acquisition/started",

@@ -4,20 +4,39 @@ use serde_json::Value;
 
 use super::{Target, count, date, length, text};
 use crate::metadata::sheet::{Rank, Sheet};
+use crate::metadata::terms;
 
-/// Namespace of what IDR notes about a study.
-const NOTES: [(&str, &str); 10] = [
+/// What is noted about images, by the keys of IDR.
+const NOTES: [(&str, &str); 7] = [
     ("Organism", "/biosample/organism"),
     ("Cell Line", "/biosample/cell_line"),
     ("Cell Cycle Stage", "/biosample/stage"),
     ("Developmental Stage", "/biosample/stage"),
     ("Organism Part", "/biosample/tissue"),
     ("Strain", "/biosample/strain"),
-    ("Study Title", "/study/title"),
-    ("Publication Authors", "/study/authors/0"),
     ("Imaging Method", "/acquisition/method"),
-    ("Release Date", "/study/release_date"),
 ];
+
+/// How a note about a study is understood.
+type Convert = fn(&Value) -> Option<Value>;
+
+/// What is noted about studies. The values of some end with an address: `CC BY 4.0 https://…`.
+const STUDY: [(&str, &str, Convert); 7] = [
+    ("Study Title", "/study/title", text),
+    ("Publication Title", "/study/title", text),
+    ("Release Date", "/study/release_date", date),
+    ("License", "/study/licence", |note| terms::licence(named(note)?).map(Value::from)),
+    ("License", "/study/licence_url", |note| {
+        note.as_str()?.split_whitespace().find(|word| is_url(word)).map(Value::from)
+    }),
+    ("Copyright", "/study/copyright", text),
+    ("Data Publisher", "/study/publisher", text),
+];
+
+/// Keys of DOIs; the data's stands before the publication's.
+const DOIS: [&str; 2] = ["Data DOI", "Publication DOI"];
+/// Names that are taken of one list of authors.
+const MOST_AUTHORS: usize = 1000;
 
 pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
     if let Some(doc) = target.doc(sheet, "omero-image.json") {
@@ -26,7 +45,16 @@ pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
     if target.main
         && let Some(doc) = target.doc(sheet, "omero-annotations.json")
     {
-        annotations(sheet, doc);
+        for (pointer, key) in pairs(sheet, doc, None) {
+            if let Some((_, field)) = NOTES.iter().find(|(name, _)| *name == key) {
+                sheet.upstream(field, Rank::Archive, (doc, &pointer), None, text);
+            }
+        }
+    }
+    if target.main
+        && let Some(doc) = target.doc(sheet, "omero-study.json")
+    {
+        study(sheet, doc);
     }
 }
 
@@ -55,17 +83,53 @@ fn image(sheet: &mut Sheet<'_>, target: &Target, doc: usize) {
     }
 }
 
-/// Pairs of key and value, of which a key may be there twice.
-fn annotations(sheet: &mut Sheet<'_>, doc: usize) {
-    let list = sheet.found(doc, "/annotations").and_then(Value::as_array).cloned().unwrap_or_default();
-    for (number, annotation) in list.iter().enumerate() {
-        let Some(pairs) = annotation.get("values").and_then(Value::as_array) else { continue };
-        for (place, pair) in pairs.iter().enumerate() {
-            let Some(key) = pair.get(0).and_then(Value::as_str) else { continue };
-            let Some((_, field)) = NOTES.iter().find(|(name, _)| *name == key) else { continue };
-            let pointer = format!("/annotations/{number}/values/{place}/1");
-            let convert = if *field == "/study/release_date" { date } else { text };
-            sheet.upstream(field, Rank::Archive, (doc, &pointer), None, convert);
+fn study(sheet: &mut Sheet<'_>, doc: usize) {
+    let pairs = pairs(sheet, doc, Some("ProjectI"));
+    for (pointer, key) in &pairs {
+        for (_, field, convert) in STUDY.iter().filter(|(name, ..)| name == key) {
+            sheet.upstream(field, Rank::Archive, (doc, pointer), None, convert);
+        }
+        if key == "Publication Authors" {
+            let names = sheet.found(doc, pointer).and_then(Value::as_str).map_or(0, |names| names.split(',').count());
+            for number in 0..names.min(MOST_AUTHORS) {
+                let one = |all: &Value| all.as_str()?.split(',').nth(number).map(|name| name.trim().into());
+                sheet.upstream(&format!("/study/authors/{number}"), Rank::Archive, (doc, pointer), None, one);
+            }
         }
     }
+    let dois = DOIS.iter().filter_map(|wanted| pairs.iter().find(|(_, key)| key == wanted));
+    for (number, (pointer, _)) in dois.enumerate() {
+        let convert = |note: &Value| terms::doi(note.as_str()?).map(Value::from);
+        sheet.upstream(&format!("/study/doi/{number}"), Rank::Archive, (doc, pointer), None, convert);
+    }
+}
+
+/// The pointers of all noted values with their keys, of which one may be there twice. `parent` is the class of the object
+/// that the notes must be of, since projects and screens share numbers.
+fn pairs(sheet: &Sheet<'_>, doc: usize, parent: Option<&str>) -> Vec<(String, String)> {
+    let list = sheet.found(doc, "/annotations").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let mut found = Vec::new();
+    for (number, annotation) in list.iter().enumerate() {
+        let of = annotation.pointer("/link/parent/class").and_then(Value::as_str);
+        if of.zip(parent).is_some_and(|(is, wanted)| is != wanted) {
+            continue;
+        }
+        let pairs = annotation.get("values").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        for (place, pair) in pairs.iter().enumerate() {
+            if let Some(key) = pair.get(0).and_then(Value::as_str) {
+                found.push((format!("/annotations/{number}/values/{place}/1"), key.to_owned()));
+            }
+        }
+    }
+    found
+}
+
+fn is_url(word: &str) -> bool {
+    word.starts_with("https://") || word.starts_with("http://")
+}
+
+/// What stands before the address.
+fn named(note: &Value) -> Option<&str> {
+    let note = note.as_str()?;
+    Some(note.find("http").map_or(note, |at| &note[..at]).trim())
 }

@@ -65,7 +65,7 @@ fn voxel_size(sheet: &mut Sheet<'_>, target: &Target, doc: usize) {
                 let Some(value) = size(unit, &found) else { continue };
                 let unit = Some(format!("pixels per {unit}"));
                 let evidence = Evidence::Upstream { doc, pointer, found, unit };
-                sheet.claim(&field, json!(value), evidence, Rank::Rejected, Some(OF_PRINT.to_owned()));
+                sheet.claim(&field, json!(value), evidence, Rank::Hint, Some(OF_PRINT.to_owned()));
             }
             (None, None) => {}
         }

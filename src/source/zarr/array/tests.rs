@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{ArrayDocument, MAX_CHUNK_BYTES, MAX_RANK};
+use crate::document::odd::{any_json, exchange};
 use crate::source::SourceError;
 use crate::source::zarr::{v2, v3};
 
@@ -27,31 +28,13 @@ fn any_value() -> impl Strategy<Value = Value> {
     const WORDS: [&str; 14] =
         ["C", "F", ".", "/", "<u2", ">f8", "|u1", "zstd", "blosc", "bytes", "transpose", "regular", "NaN", "uint64"];
     let edges = [0, 1, 2, 3, 1 << 20, 1 << 31, 1 << 32, (1 << 53) + 1, i64::MAX as u64, u64::MAX];
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        prop::sample::select(edges.to_vec()).prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        prop::sample::select(WORDS.to_vec()).prop_map(Value::from),
-        any::<String>().prop_map(Value::from),
-    ];
-    leaf.prop_recursive(3, 16, 6, |inner| {
-        let named = ("id|name|endian|order", inner.clone());
-        prop_oneof![
-            prop::collection::vec(inner, 0..7).prop_map(Value::from),
-            prop::collection::vec(named, 0..3).prop_map(|members| Value::Object(members.into_iter().collect())),
-        ]
-    })
-}
-
-fn pointers(value: &Value, at: String, all: &mut Vec<String>) {
-    match value {
-        Value::Object(members) => members.iter().for_each(|(name, value)| pointers(value, format!("{at}/{name}"), all)),
-        Value::Array(elements) => elements.iter().enumerate().for_each(|(i, v)| pointers(v, format!("{at}/{i}"), all)),
-        _ => {}
-    }
-    all.push(at);
+    let texts = prop_oneof![prop::sample::select(WORDS.to_vec()).prop_map(str::to_owned), any::<String>()];
+    let edge = prop::sample::select(edges.to_vec()).prop_map(Value::from);
+    prop_oneof![
+        edge.clone(),
+        prop::collection::vec(edge, 0..7).prop_map(Value::from),
+        any_json(texts, "id|name|endian|order"),
+    ]
 }
 
 /// A document that is accepted describes chunks that can be decoded; one that is not is refused by file and field.
@@ -88,10 +71,7 @@ proptest! {
         value in any_value(), place in any::<prop::sample::Index>(), second in any::<bool>()
     ) {
         let mut document = if second { v2_document() } else { v3_document() };
-        let mut all = Vec::new();
-        pointers(&document, String::new(), &mut all);
-        let pointer: &String = place.get(&all);
-        *document.pointer_mut(pointer).unwrap() = value;
+        exchange(&mut document, &place, value);
         let text = document.to_string();
         check(if second { v2::parse("file", text.as_bytes()) } else { v3::parse("file", text.as_bytes()) })?;
     }

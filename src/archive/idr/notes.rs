@@ -1,0 +1,53 @@
+//! What people noted about an image and about the study it belongs to: OMERO's map annotations.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::answer::Answer;
+use super::ask_for;
+use crate::document::Document;
+use crate::remote::{Location, Remote};
+
+/// How long all of it may take. It only tells people more, so what goes wrong with it is no failure.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks `server` for the annotations of `image` and of its project: four small requests at the most.
+pub(in crate::archive) async fn notes(remote: &Remote, image: u64, server: &Url) -> Vec<Document> {
+    let server = Location::anonymous(server.clone());
+    let of_image = async {
+        let answer = ask_for(remote, annotations(&server, "image", image), PATIENCE).await;
+        Vec::from_iter(answer.ok().and_then(|answer| answer.document("omero-annotations.json")))
+    };
+    let mut study = Vec::new();
+    // What came in time is kept.
+    let of_study = async { tokio::time::timeout(PATIENCE, study_of(remote, image, &server, &mut study)).await };
+    let (mut documents, _) = futures::join!(of_image, of_study);
+    documents.append(&mut study);
+    documents
+}
+
+/// The way from an image to its dataset, its project, and what is noted about that. Ends where an answer is none.
+async fn study_of(remote: &Remote, image: u64, server: &Location, documents: &mut Vec<Document>) -> Option<()> {
+    let datasets = server.join(&format!("api/v0/m/images/{image}/datasets/"));
+    let dataset = listed(remote, datasets, "omero-datasets.json", documents).await?.first()?;
+    let projects = server.join(&format!("api/v0/m/datasets/{dataset}/projects/"));
+    let project = listed(remote, projects, "omero-projects.json", documents).await?.first()?;
+    let answer = ask_for(remote, annotations(server, "project", project), PATIENCE).await.ok()?;
+    documents.extend(answer.document("omero-study.json"));
+    Some(())
+}
+
+/// The answer to a question for a list, which is also a document for people.
+async fn listed(remote: &Remote, from: Location, name: &str, documents: &mut Vec<Document>) -> Option<Answer> {
+    let answer = ask_for(remote, from, PATIENCE).await.ok()?;
+    documents.extend(answer.document(name));
+    Some(answer)
+}
+
+/// The route of the map annotations of an object.
+fn annotations(server: &Location, kind: &str, number: u64) -> Location {
+    let mut location = server.join("webclient/api/annotations/");
+    location.url.set_query(Some(&format!("type=map&{kind}={number}")));
+    location
+}

@@ -1,0 +1,126 @@
+//! What was asked for of one largest group, in the order in which its blocks lie at the origin.
+
+use super::{Group, LARGEST};
+use crate::geometry::{CellIndex, Grid};
+
+/// Requests that all blocks of a largest group may cost together, in whatever order and company they are missed.
+pub(super) const BUDGET: usize = 6;
+
+/// Blocks of a largest group.
+const BLOCKS: usize = 1 << (3 * LARGEST);
+
+/// Bits in a word.
+const BITS: usize = u64::BITS as usize;
+
+/// Some blocks of a largest group, as bits in Morton order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Blocks([u64; BLOCKS / BITS]);
+
+impl Blocks {
+    pub(super) const NONE: Blocks = Blocks([0; BLOCKS / BITS]);
+
+    /// The blocks of `group`, which is part of a largest one.
+    pub(super) fn of(group: &Group) -> Blocks {
+        let first = code(CellIndex(group.at.map(|index| index << group.edge)));
+        let mut blocks = Blocks::NONE;
+        (first..first + (1 << (3 * group.edge))).for_each(|code| blocks.set(code));
+        blocks
+    }
+
+    pub(super) fn or(&self, other: &Blocks) -> Blocks {
+        Blocks(std::array::from_fn(|word| self.0[word] | other.0[word]))
+    }
+
+    fn without(&self, other: &Blocks) -> Blocks {
+        Blocks(std::array::from_fn(|word| self.0[word] & !other.0[word]))
+    }
+
+    pub(super) fn has(&self, cell: CellIndex) -> bool {
+        self.get(code(cell))
+    }
+
+    /// How many ranges these blocks are at the origin. `whole`: the blocks of the group that lie in the array; the others
+    /// are nowhere, so they part nothing.
+    pub(super) fn ranges(&self, whole: &Blocks) -> usize {
+        let mut ranges = 0;
+        let mut before = false;
+        for code in (0..BLOCKS).filter(|&code| whole.get(code)) {
+            let now = self.get(code);
+            ranges += usize::from(now && !before);
+            before = now;
+        }
+        ranges
+    }
+
+    fn get(&self, code: usize) -> bool {
+        self.0[code / BITS] >> (code % BITS) & 1 == 1
+    }
+
+    fn set(&mut self, code: usize) {
+        self.0[code / BITS] |= 1 << (code % BITS);
+    }
+}
+
+/// Place of a block in its largest group by Morton code, x fastest.
+fn code(cell: CellIndex) -> usize {
+    let [z, y, x] = cell.0.map(|index| move |bit: u32| (index >> bit & 1) as usize);
+    (0..LARGEST).map(|bit| (x(bit) | y(bit) << 1 | z(bit) << 2) << (3 * bit)).sum()
+}
+
+/// What was asked for of one largest group.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Record {
+    /// Blocks of the group that lie in the array.
+    whole: Blocks,
+    /// Those that are fetched or being fetched.
+    there: Blocks,
+    /// Requests for them.
+    requests: usize,
+    misses: usize,
+    /// First and last miss along each axis.
+    first: [u64; 3],
+    last: [u64; 3],
+}
+
+impl Record {
+    pub(super) fn new(group: &Group, grid: &Grid) -> Self {
+        let mut whole = Blocks::NONE;
+        group.cells(grid).for_each(|cell| whole.set(code(cell)));
+        Record { whole, there: Blocks::NONE, requests: 0, misses: 0, first: [u64::MAX; 3], last: [0; 3] }
+    }
+
+    /// Whether a block was asked for before. If it is missed again, it was dropped from memory or could not be had.
+    pub(super) fn had(&self, cell: CellIndex) -> bool {
+        self.there.has(cell)
+    }
+
+    /// Notes a miss.
+    pub(super) fn add(&mut self, cell: CellIndex) {
+        self.misses += 1;
+        for axis in 0..3 {
+            self.first[axis] = self.first[axis].min(cell.0[axis]);
+            self.last[axis] = self.last[axis].max(cell.0[axis]);
+        }
+    }
+
+    /// Whether fetching `blocks` now leaves enough of the budget for the rest.
+    pub(super) fn affords(&self, blocks: &Blocks) -> bool {
+        let rest = self.whole.without(&self.there.or(blocks));
+        self.requests + blocks.without(&self.there).ranges(&self.whole) + rest.ranges(&self.whole) <= BUDGET
+    }
+
+    /// Whether the misses so far are those of a reader of a box of up to three blocks along each axis: they go on beside
+    /// each other without reaching any farther. One that reads a large box row by row would, before that, have to wait for
+    /// more than half of a row.
+    pub(super) fn is_small_box(&self) -> bool {
+        let reach: [u64; 3] = std::array::from_fn(|axis| self.last[axis].saturating_sub(self.first[axis]));
+        let axes = |blocks: u64| reach.iter().filter(|&&reach| reach >= blocks).count();
+        self.misses >= 4 && axes(1) >= 2 && axes(3) == 0
+    }
+
+    /// Notes that `blocks` are being fetched.
+    pub(super) fn fetch(&mut self, blocks: &Blocks) {
+        self.requests += blocks.without(&self.there).ranges(&self.whole);
+        self.there = self.there.or(blocks);
+    }
+}
