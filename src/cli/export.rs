@@ -269,7 +269,9 @@ async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<
         let name = label.map_or_else(|| name.clone(), |label| format!("{name}/labels/{label}"));
         async move { session.open(spec, &name).await.map_err(|error| ExportError::Open { name, error }) }
     });
-    let opened: Vec<OpenImage> = futures::future::try_join_all(opening).await?;
+    let mut opened: Vec<OpenImage> = futures::future::try_join_all(opening).await?;
+    // They come in the order in which they were answered, which another run need not repeat.
+    opened.iter_mut().for_each(|opened| opened.documents.sort_by(|a, b| (&a.name, &a.url).cmp(&(&b.name, &b.url))));
     let records: Vec<ImageRecord<'_>> = specs
         .iter()
         .zip(&opened)

@@ -194,7 +194,7 @@ fn arrays(part: &Part<'_>, options: &Options, most: u64) -> Result<Vec<Target>, 
 }
 
 fn check_shard(shard: Shape, chunk: Shape) -> Result<(), String> {
-    if (0..3).any(|axis| chunk.0[axis] == 0 || shard.0[axis] % chunk.0[axis] != 0) {
+    if (0..3).any(|axis| chunk.0[axis] == 0 || !shard.0[axis].is_multiple_of(chunk.0[axis])) {
         return Err(format!("a shard of {shard} is no multiple of chunks of {chunk}; choose them with --chunk"));
     }
     let inside = (0..3).fold(1u64, |n, axis| n.saturating_mul(shard.0[axis] / chunk.0[axis]));
