@@ -55,12 +55,16 @@ pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, Failure>
 async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> Result<Found, SourceError> {
     Ok(match &spec.kind {
         SourceKind::Precomputed { url } => (Arc::new(precomputed::open(remote, url).await?), url.clone(), None),
-        SourceKind::Tiff { url } => (Arc::new(tiff::open(remote.object(url)?).await?), url.clone(), None),
+        SourceKind::Tiff { url } => {
+            (Arc::new(tiff::open(remote.object(url)?, configured(spec)).await?), url.clone(), None)
+        }
         SourceKind::Zarr { url } => (Arc::new(zarr::open(remote, url).await?), url.clone(), None),
         SourceKind::Idr { image, server, files, url } => {
             let opening = async {
                 let found = idr::find(remote, *image, server, files, url.as_ref(), heard).await?;
-                let source = tiff::open(remote.object(&found.location)?).await?;
+                let said = found.facts.as_ref().and_then(|facts| facts.voxel_size);
+                let missing = said.map_or(configured(spec), |size| size.map(Some));
+                let source = tiff::open(remote.object(&found.location)?, missing).await?;
                 found.compare(*image, source.description());
                 Ok::<_, SourceError>((source, found))
             };

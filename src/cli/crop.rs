@@ -82,7 +82,7 @@ fn draw(args: &CropArgs, spec: &ImageSpec, pyramid: Option<&Pyramid>, seed: u64)
     // A float cast saturates: too large a size is refused below as any other that does not fit.
     let size = std::array::from_fn(|axis| ((args.size[axis] / voxel[axis]).round() as u64).max(1));
     let crop = random_box(within, Shape(size), seed)?;
-    let view = ViewSpec { crop: Some(crop), chunk: args.chunk.and_then(|spec| spec.chunk) };
+    let view = ViewSpec { crop: Some(crop), chunk: args.chunk.and_then(|spec| spec.chunk), ..ViewSpec::default() };
     if let Some(pyramid) = pyramid {
         view.apply(pyramid).map_err(|error| error.to_string())?;
     }
@@ -140,7 +140,7 @@ mod tests {
 
     fn name(seed: u64) -> String {
         let crop = random_box(TISSUE, Shape([1000; 3]), seed).unwrap();
-        ViewSpec { crop: Some(crop), chunk: None }.to_string()
+        ViewSpec { crop: Some(crop), ..ViewSpec::default() }.to_string()
     }
 
     #[test]
