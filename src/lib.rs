@@ -13,6 +13,7 @@ pub mod disk;
 pub mod dm;
 pub mod document;
 pub mod dtype;
+pub mod export;
 pub mod fuse;
 pub mod geometry;
 pub mod metadata;

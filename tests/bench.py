@@ -95,6 +95,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--blocks", type=int, default=6, help="blocks of 128³ voxels in each run")
+    parser.add_argument("--only", choices=["blocks", "export"], help="leave the rest out")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--latency", type=float, default=0.0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -102,7 +103,12 @@ def main():
         return serve(arguments.serve, arguments.latency)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="emfs-bench-"))
     try:
-        bench(folder, arguments)
+        if arguments.only != "export":
+            bench(folder, arguments)
+        if arguments.only != "blocks":
+            import bench_export
+
+            bench_export.run(folder, arguments.runs)
     finally:
         shutil.rmtree(folder)
 

@@ -133,7 +133,7 @@ async fn locate(source: &dyn crate::source::Source, level: LevelIndex, cell: Cel
             let kept = object.kept_bytes(&(start..start.saturating_add(length)));
             Block { url: Some(object.address().to_owned()), start, length: Some(length), kept, ..absent }
         }
-        Placement::Whole { object, .. } => {
+        Placement::Whole { object, .. } | Placement::Gzip { object, .. } => {
             let url = Some(object.address().to_owned());
             match object.kept_whole() {
                 KeptWhole::Absent => absent,

@@ -7,6 +7,7 @@ mod crop;
 mod datasets;
 mod demo;
 mod explain;
+mod export;
 mod locate;
 mod memory;
 mod metadata;
@@ -70,6 +71,8 @@ enum Command {
     Locate(locate::LocateArgs),
     /// Show what is known of datasets, side by side
     Metadata(metadata::MetadataArgs),
+    /// Write datasets, images or views as OME-Zarr stores
+    Export(export::ExportArgs),
     /// Mount a small replica of the archives from inside the binary and show what is in it
     Demo(demo::DemoArgs),
 }
@@ -91,6 +94,8 @@ enum CliError {
     System { what: String, error: io::Error },
     #[error("{0}")]
     Failed(String),
+    #[error("{0}")]
+    Usage(String),
 }
 
 impl CliError {
@@ -121,6 +126,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Cache(args) => ("cache", cache::run(&args)),
         Command::Locate(args) => ("locate", locate::run(&args)),
         Command::Metadata(args) => ("metadata", metadata::run(&args)),
+        Command::Export(args) => ("export", export::run(&args)),
         Command::Demo(args) => return demo::run(args, serve::Daemon::of_text),
     };
     match done {
@@ -129,7 +135,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(CliError::Output(error)) if error.is_closed() => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&format!("emfs {name}: {error}"));
-            ExitCode::FAILURE
+            if matches!(error, CliError::Usage(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -167,6 +173,9 @@ mod tests {
             "emfs cache clear",
             "emfs cache verify -q",
             "emfs locate a/em.zarr/s0/0/0/0 --json --config f --offline",
+            "emfs export a/em out --config f --format v3 --compress zstd:5 --chunk 64 --shard 128x256x256 --level s0 --level s1",
+            "emfs export a b/em.crop-z0-1_y0-1_x0-1 s3://b/p --resume --verify --jobs 2 --quiet --memory 1G --timeout 5",
+            "emfs export --all out --dry-run --compress none",
             "emfs metadata a b --format correspondence --field acquisition/* --config f",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -195,6 +204,14 @@ mod tests {
             "emfs cache",
             "emfs cache prune",
             "emfs locate",
+            "emfs export",
+            "emfs export a out --compress gzip",
+            "emfs export a out --chunk 64x64",
+            "emfs export a out --shard 0",
+            "emfs export a out --level 1",
+            "emfs export a out --format v4",
+            "emfs export a out --jobs 0",
+            "emfs export a out --dry-run --resume",
         ] {
             assert!(parse(line).is_err_and(|error| error.use_stderr()), "{line}");
         }

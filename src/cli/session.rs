@@ -13,7 +13,7 @@ use crate::disk::Disk;
 use crate::document::Document;
 use crate::remote::{Keeping, Manners, Remote};
 use crate::stats::Stats;
-use crate::volume::{Blocks, Chunks, Image, Pyramid, VolumeError};
+use crate::volume::{Blocks, Image, Pyramid, VolumeError};
 
 /// What is kept at most where nobody says.
 pub(super) const CACHE_SIZE: u64 = 20 << 30;
@@ -88,7 +88,6 @@ pub(super) fn default_folder() -> Option<PathBuf> {
 pub(super) struct Session {
     pub remote: Remote,
     pub blocks: Arc<Blocks>,
-    pub chunks: Arc<Chunks>,
     pub stats: Arc<Stats>,
     disk: Option<Disk>,
     images: AtomicU32,
@@ -105,15 +104,14 @@ pub(super) struct OpenImage {
 }
 
 impl Session {
-    /// `memory`: bytes for voxels, cached and in flight. `timeout`: how long an origin may be silent.
+    /// `memory`: half of it is for blocks, cached and in flight; the rest is the caller's. `timeout`: how long an origin may be silent.
     pub fn new(manners: &Manners, keeping: Keeping, timeout: Duration, memory: u64) -> Result<Self, CliError> {
         let stats = Arc::new(Stats::default());
         let disk = keeping.disk.clone();
         let remote = Remote::keeping(manners.clone(), timeout, Arc::clone(&stats), keeping)
             .map_err(|error| CliError::Failed(error.to_string()))?;
         let blocks = Blocks::new(memory / 2, Arc::clone(&stats));
-        let chunks = Chunks::new(memory - memory / 2, Arc::clone(&blocks), Arc::clone(&stats));
-        Ok(Session { remote, blocks, chunks, stats, disk, images: AtomicU32::new(0) })
+        Ok(Session { remote, blocks, stats, disk, images: AtomicU32::new(0) })
     }
 
     /// Opens an image; `name` is for messages.

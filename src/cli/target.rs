@@ -5,7 +5,6 @@ use std::path::Path;
 use super::session::{CacheArgs, Session};
 use super::{CliError, serve};
 use crate::catalog::{Catalog, Dataset, ImageSpec, MAIN_IMAGE};
-use crate::geometry::Region;
 use crate::volume::{Pyramid, ViewSpec};
 use crate::zarr::StoreName;
 
@@ -80,15 +79,11 @@ fn meaning<'a>(dataset: &'a Dataset, name: &'a StoreName) -> Result<(&'a str, Vi
         return Ok((&name.image, name.view));
     };
     let image = dataset.images.get(listed.image).map_or(MAIN_IMAGE, |image| image.name.as_str());
+    let view = ViewSpec { crop: Some(listed.crop), ..ViewSpec::default() };
     if name.view != ViewSpec::default() {
-        let crop = &listed.crop;
-        return Err(format!(
-            "`{}` is a view itself, of which there are no views; write {image}.crop-{crop}",
-            listed.name
-        ));
+        return Err(format!("`{}` is a view itself, of which there are no views; write {image}{view}", listed.name));
     }
-    let crop: Region = ViewSpec::parse_box(&listed.crop).map_err(|error| error.to_string())?;
-    Ok((image, ViewSpec { crop: Some(crop), ..ViewSpec::default() }))
+    Ok((image, view))
 }
 
 /// Asks the archive for the image's pyramid.

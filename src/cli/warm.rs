@@ -246,7 +246,8 @@ impl Run<'_> {
                 None => ((0..view.pyramid.levels.len()).map(|level| LevelIndex(level as u8)).collect(), &[]),
             },
         };
-        let within = self.args.within.map(|crop| ViewSpec { crop: Some(crop), ..ViewSpec::default() }.apply(&view.pyramid));
+        let within =
+            self.args.within.map(|crop| ViewSpec { crop: Some(crop), ..ViewSpec::default() }.apply(&view.pyramid));
         let within = within.transpose().map_err(|error| error.to_string())?;
         let mut boxes = Vec::new();
         for level in levels {

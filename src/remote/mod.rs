@@ -28,6 +28,7 @@ mod object;
 mod operation;
 mod pin;
 mod race;
+mod seen;
 mod stores;
 mod transport;
 
@@ -42,3 +43,4 @@ pub use kept::KeptWhole;
 pub use location::{Credentials, Location, LocationError};
 pub use manners::{HostManners, Manners};
 pub use object::{Fetched, Object, Remote};
+pub use seen::{Seen, SeenVersion};

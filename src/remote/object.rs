@@ -19,6 +19,7 @@ use super::kept::{Kept, KeptWhole};
 use super::limits::Host;
 use super::operation::{self, Subject};
 use super::pin::Pin;
+use super::seen::Seen;
 use super::stores::{Signer, Store};
 use super::transport::Transport;
 use super::{Cause, Credentials, Keeping, Location, Manners, RemoteError};
@@ -41,6 +42,7 @@ struct Shared {
     manners: Manners,
     timeout: Duration,
     stats: Arc<Stats>,
+    seen: Arc<Seen>,
     hosts: Mutex<BTreeMap<String, Arc<Host>>>,
     signers: Mutex<BTreeMap<Store, Arc<Signer>>>,
 }
@@ -60,8 +62,13 @@ impl Remote {
     ) -> Result<Self, RemoteError> {
         let clients = Clients::new(timeout)?;
         let (hosts, signers) = (Mutex::default(), Mutex::default());
-        let shared = Arc::new(Shared { clients, manners, timeout, stats, hosts, signers });
+        let shared = Arc::new(Shared { clients, manners, timeout, stats, seen: Arc::default(), hosts, signers });
         Ok(Remote { shared, keeping })
+    }
+
+    /// The versions of objects that were fetched from; empty unless asked for before with [`Seen::record`].
+    pub fn seen(&self) -> &Seen {
+        &self.shared.seen
     }
 
     /// The same without belief in what was kept until now: its origin is asked whether it is still so. `None` where
@@ -103,6 +110,7 @@ impl Remote {
             offline,
             kept,
             stats: Arc::clone(&self.shared.stats),
+            seen: Arc::clone(&self.shared.seen),
         })))
     }
 
@@ -179,6 +187,7 @@ pub(super) struct Handle {
     offline: bool,
     kept: Option<Kept>,
     pub(super) stats: Arc<Stats>,
+    seen: Arc<Seen>,
 }
 
 impl fmt::Debug for Object {
@@ -255,7 +264,7 @@ impl Object {
 
     /// The same object as if it had never been asked for: its next answer is the origin's and may be another one.
     pub fn anew(&self) -> Object {
-        let Handle { url, transport, host, timeout, offline, kept, stats, .. } = &*self.0;
+        let Handle { url, transport, host, timeout, offline, kept, stats, seen, .. } = &*self.0;
         Object(Arc::new(Handle {
             url: url.clone(),
             transport: transport.clone(),
@@ -265,14 +274,17 @@ impl Object {
             offline: *offline,
             kept: kept.as_ref().map(Kept::anew),
             stats: Arc::clone(stats),
+            seen: Arc::clone(seen),
         }))
     }
 
     async fn run(&self, ask: Ask) -> Result<Fetched, RemoteError> {
-        match &self.0.kept {
+        let fetched = match &self.0.kept {
             Some(kept) => answer::run(&self.0, kept, ask).await,
             None => self.0.ask(ask).await,
-        }
+        }?;
+        self.0.seen.note(&self.0.url, &fetched);
+        Ok(fetched)
     }
 }
 

@@ -2,12 +2,12 @@
 
 pub mod blocks;
 pub mod chunks;
-mod copy;
+pub(crate) mod copy;
 mod error;
 mod fetch;
 mod groups;
 pub mod image;
-mod plan;
+pub(crate) mod plan;
 pub mod pyramid;
 pub mod view;
 pub mod warm;

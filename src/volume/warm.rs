@@ -53,6 +53,8 @@ pub async fn warm(image: &Image, level: LevelIndex, blocks: &[CellIndex], disk: 
                 let piece = Piece { object, start, length, tag: block };
                 if piece.is_kept() { found += 1 } else { pieces.push(piece) }
             }
+            // A file of this machine.
+            Ok(Placement::Gzip { .. }) => found += 1,
             Ok(Placement::Whole { object, .. }) if is_kept(&object) => found += 1,
             Ok(Placement::Whole { object, limit }) => jobs.push(Job::Whole { object, limit, block }),
             Err(error) => failures.push((block, error.into())),
