@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream;
+use tokio::sync::Semaphore;
 
 use super::VolumeError;
 use super::fetch::fetch_parts;
@@ -18,11 +19,17 @@ use crate::source::{Placement, SourceError};
 /// Requests of one image under way at once; its host may allow fewer.
 const AT_ONCE: usize = 8;
 
-/// The disk is waited for after so many bytes, so that none are dropped because it is slower than the network.
-const UNWRITTEN: u64 = 16 << 20;
+/// Bytes of requests after which an image waits for the disk.
+const BATCH: u64 = 16 << 20;
+
+/// Of all images, KiB that may be fetched and not be written yet: the disk drops what comes much faster than it writes.
+const UNWRITTEN: u32 = 48 << 10;
+
+/// How often bytes are fetched that the disk dropped.
+const ATTEMPTS: u32 = 3;
 
 /// How far it is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tally {
     /// Blocks looked at.
     pub blocks: AtomicU64,
@@ -30,6 +37,14 @@ pub struct Tally {
     pub found: AtomicU64,
     /// Bytes fetched.
     pub bytes: AtomicU64,
+    room: Semaphore,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        let (blocks, found, bytes) = Default::default();
+        Tally { blocks, found, bytes, room: Semaphore::new(UNWRITTEN as usize) }
+    }
 }
 
 /// A block whose bytes could not be had or kept.
@@ -63,30 +78,64 @@ pub async fn warm(image: &Image, level: LevelIndex, blocks: &[CellIndex], disk: 
     tally.found.fetch_add(found, Ordering::Relaxed);
     tally.blocks.fetch_add(found + failures.len() as u64, Ordering::Relaxed);
     jobs.extend(join(pieces, JOINED).into_iter().map(Job::Range));
-    let unwritten = AtomicU64::new(0);
+    for batch in batches(jobs) {
+        let kib = u32::try_from(batch.iter().map(Job::bytes).sum::<u64>().div_ceil(1024)).unwrap_or(u32::MAX);
+        // Never closed, and without a permit only more would have to be fetched again.
+        let _room = tally.room.acquire_many(kib.min(UNWRITTEN)).await;
+        let mut left = batch;
+        for attempt in 1..=ATTEMPTS {
+            let again = run(left, disk, tally, &mut failures).await;
+            if again.is_empty() || attempt == ATTEMPTS {
+                failures.extend(again.iter().flat_map(Job::not_kept).map(|block| (block, VolumeError::NotKept)));
+                break;
+            }
+            left = again;
+        }
+    }
+    failures
+}
+
+/// Fetches and waits for the disk; returns the jobs of which not all is kept.
+async fn run(jobs: Vec<Job>, disk: &Disk, tally: &Tally, failures: &mut Vec<Failure>) -> Vec<Job> {
     let fetching = stream::iter(jobs).map(|job| async {
         let result = fetch(&job).await;
-        let bytes = result.as_ref().copied().unwrap_or(0);
-        tally.bytes.fetch_add(bytes, Ordering::Relaxed);
-        tally.blocks.fetch_add(job.blocks(), Ordering::Relaxed);
-        if unwritten.fetch_add(bytes, Ordering::Relaxed) + bytes >= UNWRITTEN {
-            unwritten.store(0, Ordering::Relaxed);
-            flush(disk).await;
-        }
+        tally.bytes.fetch_add(result.as_ref().copied().unwrap_or(0), Ordering::Relaxed);
         (job, result)
     });
     let fetched: Vec<_> = fetching.buffer_unordered(AT_ONCE).collect().await;
     flush(disk).await;
+    let mut again = Vec::new();
     for (job, result) in fetched {
+        let blocks = job.blocks();
         match result {
-            Ok(_) => failures.extend(job.not_kept().into_iter().map(|block| (block, VolumeError::NotKept))),
+            Ok(_) if job.not_kept().is_empty() => {}
+            Ok(_) => again.push(job),
             Err(error) => {
                 let error = VolumeError::Source(SourceError::from(error));
                 failures.extend(job.into_blocks().into_iter().map(|block| (block, error.clone())));
             }
         }
+        tally.blocks.fetch_add(blocks, Ordering::Relaxed);
     }
-    failures
+    tally.blocks.fetch_sub(again.iter().map(Job::blocks).sum(), Ordering::Relaxed);
+    again
+}
+
+/// Jobs of about [`BATCH`] bytes together.
+fn batches(jobs: Vec<Job>) -> Vec<Vec<Job>> {
+    let mut batches: Vec<Vec<Job>> = Vec::new();
+    let mut bytes = BATCH;
+    for job in jobs {
+        bytes = bytes.saturating_add(job.bytes());
+        match batches.last_mut() {
+            Some(last) if bytes <= BATCH => last.push(job),
+            _ => {
+                bytes = job.bytes();
+                batches.push(vec![job]);
+            }
+        }
+    }
+    batches
 }
 
 fn is_kept(object: &Object) -> bool {
@@ -120,6 +169,14 @@ async fn flush(disk: &Disk) {
 }
 
 impl Job {
+    /// Bytes at most.
+    fn bytes(&self) -> u64 {
+        match self {
+            Job::Range(request) => request.end - request.start,
+            Job::Whole { limit, .. } => *limit,
+        }
+    }
+
     fn blocks(&self) -> u64 {
         match self {
             Job::Range(request) => request.pieces.len() as u64,

@@ -154,6 +154,7 @@ async fn that_an_object_is_absent_is_kept_as_well() {
 async fn a_document_without_a_version_is_kept_for_a_week() {
     let machine = Machine::new(|number, _| answer("200 OK", "", format!("{{\"n\": {number}}}").as_bytes())).await;
     for object in [machine.online(), machine.online(), machine.offline()] {
+        machine.disk.flush();
         assert_eq!(object.whole(100).await.unwrap().bytes, "{\"n\": 0}");
     }
     machine.age(WEEK);
@@ -187,6 +188,7 @@ async fn a_compressed_document_is_kept_as_the_caller_got_it() {
     let machine =
         Machine::new(move |_, _| answer("200 OK", "Content-Encoding: gzip\r\nETag: \"z\"\r\n", &packed)).await;
     for object in [machine.online(), machine.online(), machine.offline()] {
+        machine.disk.flush();
         let fetched = object.whole(1 << 20).await.unwrap();
         assert_eq!((fetched.bytes.to_vec(), fetched.total), (plain.clone(), Some(plain.len() as u64)));
     }
@@ -199,6 +201,7 @@ async fn after_a_week_or_where_it_is_doubted_what_is_kept_is_confirmed_once() {
     let machine = Machine::new(|_, request| correct(&data(1000), "\"v\"", request)).await;
     bytes(&machine.online(), 0..500).await.unwrap();
     for (object, expected) in [(machine.doubting(), 2), (machine.online(), 2)] {
+        machine.disk.flush();
         for _ in 0..2 {
             assert_eq!(bytes(&object, 100..400).await.unwrap(), data(1000)[100..400]);
             assert_eq!(machine.count(), expected);
@@ -231,6 +234,7 @@ async fn an_object_that_changed_before_anything_was_given_out_is_read_anew() {
         bytes(&machine.online(), 0..500).await.unwrap();
         now.store(1, Ordering::SeqCst);
         for object in [machine.online(), machine.offline()] {
+            machine.disk.flush();
             assert_eq!(bytes(&object, 0..600).await.unwrap(), body(1, 1000)[..600]);
         }
         assert_eq!(machine.count(), 3, "the first, one that was refused, all of it again");
