@@ -1,6 +1,6 @@
 //! Copies of views, complete and reproducible: an OME-Zarr store in a directory or a bucket.
 //!
-//! Blocks are read as the mount reads them, copied into chunks ([`mod@batch`]), compressed and put under their keys by
+//! Blocks are read as the mount reads them, copied into chunks (`batch`), compressed and put under their keys by
 //! rename. Nothing that is not complete looks complete: all documents come last, the one that makes the store a store at
 //! the end. Every chunk is written, also those of the fill value alone, so that a file that is missing is missing.
 //! Until then `.emfs-export` beside the chunks says what is written, with a checksum each, and keeps blocks that are
