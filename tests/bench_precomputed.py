@@ -18,6 +18,7 @@ from mounting import configuration, mounted
 LATENCY = 0.02
 EDGE = 128
 SIDE = 512
+GRAIN = 28  # chunks of about 50 KB, a fifth of their voxels
 
 
 def boxes_of(what, processes, seed, count):
@@ -33,7 +34,7 @@ def boxes_of(what, processes, seed, count):
 def rows(folder, serve, runs, count):
     root = folder / "precomputed"
     root.mkdir()
-    truth = write_two_minishards(root)
+    truth = write_two_minishards(root, grain=GRAIN)
     np.save(folder / "truth.npy", truth)
     config = lambda url: configuration({"v": {"kind": "precomputed", "url": f"{url}/em"}}, {"connections": 16, "stall": 10.0})
     with serve(root, LATENCY) as url:

@@ -94,8 +94,11 @@ def open_scale(folder, scale, dtype):
     }, create=True, open=True).result()
 
 
-def write_two_minishards(root, side=512):
-    """A volume `em` of side × side × 2·side voxels as JPEG, one minishard for each half; what TensorStore reads from it."""
+def write_two_minishards(root, side=512, grain=0):
+    """A volume `em` of side × side × 2·side voxels as JPEG, one minishard for each half; what TensorStore reads from it.
+
+    `grain`: strength of a noise, for chunks as long as those of micrographs.
+    """
     shape = (side, side, 2 * side)
     scale = {
         "key": "8.0x8.0x8.0", "size": shape[::-1], "resolution": [8, 8, 8], "chunk_size": [64, 64, 64], "encoding": "jpeg",
@@ -106,6 +109,8 @@ def write_two_minishards(root, side=512):
     voxels = np.tile(texture((64, 64, 64), "uint8", 5) // 2, (side // 64, side // 64, side // 32))
     for index in np.ndindex(side // 64, side // 64, side // 32):
         voxels[tuple(slice(64 * n, 64 * n + 64) for n in index)] += np.uint8(sum(a * b for a, b in zip(index, (11, 31, 5))) % 100)
+    if grain:
+        voxels += np.tile(np.random.default_rng(6).integers(0, grain, (64, 64, 64), "uint8"), (side // 64, side // 64, side // 32))
     with tensorstore.Transaction() as transaction:
         store.with_transaction(transaction)[..., 0] = voxels.transpose(2, 1, 0)
     return read_scale(pathlib.Path(root) / "em", None, 0)

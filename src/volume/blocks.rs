@@ -64,7 +64,8 @@ impl Blocks {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Arc::new(Blocks {
             pool: Pool::new(limit),
-            decoding: Semaphore::new(cores),
+            // Twice as many, so that processors have work while the next block is being handed to a thread.
+            decoding: Semaphore::new(2 * cores),
             groups: Groups::default(),
             exact: AtomicBool::new(false),
             flights: Flights::new(),

@@ -9,6 +9,8 @@ mod groups;
 pub mod image;
 pub(crate) mod plan;
 pub mod pyramid;
+#[cfg(test)]
+mod rate;
 pub mod view;
 pub mod warm;
 mod window;

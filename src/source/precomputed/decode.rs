@@ -4,6 +4,7 @@
 use std::io::Cursor;
 
 use bytes::Bytes;
+use memchr::memchr;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -109,7 +110,7 @@ fn complete(raw: &[u8]) -> Result<(), String> {
 /// Where the entropy-coded data that start at `at` end: at the first marker that is no restart.
 fn entropy_end(raw: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        at += raw.get(at..)?.iter().position(|&byte| byte == 0xff)?;
+        at += memchr(0xff, raw.get(at..)?)?;
         match raw.get(at + 1)? {
             0x00 | 0xd0..=0xd7 => at += 2,
             0xff => at += 1,
