@@ -22,6 +22,9 @@ pub struct Stats {
     chunk_misses: AtomicU64,
     block_hits: AtomicU64,
     block_misses: AtomicU64,
+    disk_hits: AtomicU64,
+    disk_misses: AtomicU64,
+    disk_bytes: AtomicU64,
     memory: AtomicU64,
     memory_limit: AtomicU64,
 }
@@ -52,6 +55,8 @@ pub struct Snapshot {
     pub hosts: BTreeMap<String, HostStats>,
     /// Chunk and block lookups in memory.
     pub cache: CacheStats,
+    /// What was read of the bytes kept on disk.
+    pub disk: DiskStats,
     /// Bytes of the budget in use, and the budget.
     pub memory: MemoryStats,
     /// Reads and look-ups that ended in an error since the mount.
@@ -68,6 +73,17 @@ pub struct CacheStats {
     pub chunk_misses: u64,
     pub block_hits: u64,
     pub block_misses: u64,
+}
+
+/// Ranges and documents looked for on disk.
+#[derive(Debug, Clone, Serialize)]
+pub struct DiskStats {
+    /// Answered without asking the origin.
+    pub hits: u64,
+    /// Not there, or only in part.
+    pub misses: u64,
+    /// Bytes read.
+    pub bytes: u64,
 }
 
 /// The memory budget.
@@ -104,6 +120,12 @@ impl Stats {
         if hit { &self.block_hits } else { &self.block_misses }.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a range or document looked for on disk, and the bytes of it that were read.
+    pub fn disk(&self, hit: bool, bytes: u64) {
+        if hit { &self.disk_hits } else { &self.disk_misses }.fetch_add(1, Ordering::Relaxed);
+        self.disk_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Notes the state of the memory budget.
     pub fn memory(&self, used: u64, limit: u64) {
         self.memory.store(used, Ordering::Relaxed);
@@ -131,6 +153,11 @@ impl Stats {
                 chunk_misses: load(&self.chunk_misses),
                 block_hits: load(&self.block_hits),
                 block_misses: load(&self.block_misses),
+            },
+            disk: DiskStats {
+                hits: load(&self.disk_hits),
+                misses: load(&self.disk_misses),
+                bytes: load(&self.disk_bytes),
             },
             memory: MemoryStats { used: load(&self.memory), limit: load(&self.memory_limit) },
             failed: load(&self.failed),

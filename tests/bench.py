@@ -17,6 +17,7 @@ import time
 
 import numpy as np
 
+import bench_cache
 import bench_precomputed
 import truth
 from mounting import configuration, mounted
@@ -94,6 +95,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--blocks", type=int, default=6, help="blocks of 128³ voxels in each run")
+    parser.add_argument("--only", choices=["blocks", "precomputed", "export"], help="leave the rest out")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--latency", type=float, default=0.0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -101,7 +103,14 @@ def main():
         return serve(arguments.serve, arguments.latency)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="emfs-bench-"))
     try:
-        bench(folder, arguments)
+        if arguments.only in (None, "blocks"):
+            bench(folder, arguments)
+        if arguments.only in (None, "precomputed"):
+            bench_precomputed.run(folder, served, arguments.runs, arguments.blocks)
+        if arguments.only in (None, "export"):
+            import bench_export
+
+            bench_export.run(folder, arguments.runs)
     finally:
         shutil.rmtree(folder)
 
@@ -132,23 +141,16 @@ def bench(folder, arguments):
     made = volumes(root)
     with served(root) as url:
         rows = [row for title, volume in made.items() for row in measure(folder, title, volume, url, arguments)]
+        kept = list(bench_cache.measure(folder, bench_cache.volume(root), url, arguments.runs, drop))
     print(f"Medians of {arguments.runs} paired runs of {arguments.blocks} random {EDGE}³ blocks; {os.cpu_count()} processors; origin on loopback.\n")
     print("| Volume | Reader | State | Mount, ms per block | Compared with | Other, ms per block | Mount / other |")
     print("|---|---|---|---:|---|---:|---:|")
     for row in rows:
         print("| " + " | ".join(row) + " |")
-    precomputed = bench_precomputed.Bench(folder, served)
-    print(f"\nA sharded JPEG volume, cold, origin answering after {bench_precomputed.LATENCY * 1000:.0f} ms; speed is that of emfs with TensorStore's own as 1.\n")
-    print("| Read | Processes | Reader | Mount, s | TensorStore on the origin, s | Speed |")
-    print("|---|---:|---|---:|---:|---:|")
-    for row in precomputed.rows(arguments.runs, arguments.blocks):
-        print("| " + " | ".join(row) + " |", flush=True)
-    print("\n| JPEG decoder alone, million voxels a second | Share of a chunk with its checks | Share of a volume in a local file |")
-    print("|---:|---:|---:|")
-    print(precomputed.decoding())
-    print("\n| Entries | `ls -l` in a mount, ms | in a local folder, ms | Ratio |")
-    print("|---:|---:|---:|---:|")
-    print("| " + " | ".join(precomputed.listing()) + " |")
+    print("\n| Kept on disk | Mount | Compared with | Mount / other |")
+    print("|---|---:|---:|---:|")
+    for row in kept:
+        print("| " + " | ".join(row) + " |")
 
 
 def measure(folder, title, volume, url, arguments):

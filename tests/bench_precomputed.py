@@ -33,6 +33,21 @@ def boxes_of(what, processes, seed, count):
     return [[[[n * slab, (n + 1) * slab], [0, SIDE], [0, SIDE]]] for n in range(processes)]
 
 
+def run(folder, serve, runs, count):
+    bench = Bench(folder, serve)
+    print(f"\nA sharded JPEG volume, cold, origin answering after {LATENCY * 1000:.0f} ms; speed is that of emfs with TensorStore's own as 1.\n")
+    print("| Read | Processes | Reader | Mount, s | TensorStore on the origin, s | Speed |")
+    print("|---|---:|---|---:|---:|---:|")
+    for row in bench.rows(runs, count):
+        print("| " + " | ".join(row) + " |", flush=True)
+    print("\n| JPEG decoder alone, million voxels a second | Share of a chunk with its checks | Share of a volume in a local file |")
+    print("|---:|---:|---:|")
+    print(bench.decoding())
+    print("\n| Entries | `ls -l` in a mount, ms | in a local folder, ms | Ratio |")
+    print("|---:|---:|---:|---:|")
+    print("| " + " | ".join(bench.listing()) + " |")
+
+
 class Bench:
     """A volume in `folder`, and what is measured of it. `serve`: see bench.served."""
 

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import tempfile
 
 import pytest
 
@@ -17,6 +18,10 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # A program that is started without a word about a cache must not use the one of whoever runs the tests.
+    caches = tempfile.TemporaryDirectory(prefix="emfs-test-caches-")
+    config.add_cleanup(caches.cleanup)
+    os.environ["XDG_CACHE_HOME"] = caches.name
     # Machines with a proxy would send the tests' own look-ups of 127.0.0.1 there.
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"
     os.environ.pop("XDG_STATE_HOME", None)

@@ -12,12 +12,22 @@ BINARY = pathlib.Path(os.environ.get("EMFS_BIN") or ROOT / "target" / "debug" / 
 LEGACY_PYTHON = ROOT / "target" / "venv" / "legacy" / "bin" / "python"
 
 
+#: Commands that keep what they fetch, unless they are told not to.
+KEEPING = {"mount", "metadata", "datasets", "crop", "explain", "warm", "export"}
+
+
 def emfs(*arguments, timeout=60, check=True, **options):
-    """Runs a command to its end; `check` demands success. Output as text in `stdout` and `stderr`."""
+    """Runs a command to its end; `check` demands success. Output as text in `stdout` and `stderr`.
+
+    Nothing is kept on disk unless the arguments say where.
+    """
+    arguments = [str(argument) for argument in arguments]
+    if arguments[:1] and arguments[0] in KEEPING and not {"--cache-dir", "--cache-size", "--toml"} & set(arguments):
+        arguments += ["--cache-size", "0"]
     done = subprocess.run(
-        [BINARY, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, **options)
+        [BINARY, *arguments], capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, **options)
     if check:
-        assert done.returncode == 0, f"emfs {' '.join(map(str, arguments))} gave {done.returncode}: {done.stderr}{done.stdout}"
+        assert done.returncode == 0, f"emfs {' '.join(arguments)} gave {done.returncode}: {done.stderr}{done.stdout}"
     return done
 
 
@@ -103,11 +113,11 @@ def resident(pid):
 
 
 @contextlib.contextmanager
-def mounted(folder, config, *options, timeout=None, memory=None, environment=None):
-    """Mounts `config` (TOML text) at `folder/mnt` and unmounts in any case."""
+def mounted(folder, config, *options, timeout=None, memory=None, environment=None, cache=None):
+    """Mounts `config` (TOML text) at `folder/mnt` and unmounts in any case. `cache`: a folder for what is fetched."""
     folder = pathlib.Path(folder)
     path = folder / "mnt"
-    path.mkdir(parents=True)
+    path.mkdir(parents=True, exist_ok=True)
     config_file, log_file = folder / "config.toml", folder / "emfs.log"
     config_file.write_text(config)
     arguments = ["mount", path, "--config", config_file, "--log", log_file, *options]
@@ -115,6 +125,8 @@ def mounted(folder, config, *options, timeout=None, memory=None, environment=Non
         arguments += ["--timeout", timeout]
     if memory is not None:
         arguments += ["--memory", memory]
+    if cache is not None:
+        arguments += ["--cache-dir", cache]
     try:
         emfs(*arguments, env=environment)
         yield Mount(path, config_file, log_file)

@@ -121,6 +121,7 @@ WRONG = {
     "bad-credentials": ('[[dataset]]\nname = "a"\nsource = { kind = "zarr", url = "s3://h/x", credentials = "mine" }\n', 3, "credentials|mine"),
     "bad-image-name": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x" }\n[[dataset.image]]\nname = "Big"\nsource = { kind = "tiff", url = "http://h/x" }\n', 5, "Big|name"),
     "image-called-em": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x" }\n[[dataset.image]]\nname = "em"\nsource = { kind = "tiff", url = "http://h/x" }\n', 5, "em"),
+    "view-that-is-no-box": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x" }\n[[dataset.view]]\nname = "v"\nimage = "em"\ncrop = "z0-4"\n', 7, "crop"),
     "no-connections": ('[host."h"]\nconnections = 0\n', 2, "connections"),
     "negative-rate": ('[host."h"]\nrate = -1.0\n', 2, "rate"),
 }
@@ -190,6 +191,30 @@ def test_mount_returns_once_the_tree_answers_and_leaves_one_daemon(tmp_path):
     with mounted(tmp_path, VALID) as mount:
         assert os.listdir(mount.path)
         assert len(daemons(mount.path)) == 1
+
+
+def test_the_daemon_does_not_keep_open_what_its_caller_had(tmp_path, config):
+    (tmp_path / "m").mkdir()
+    reader, writer = os.pipe()
+    try:
+        emfs("mount", tmp_path / "m", "--config", config, "--log", tmp_path / "log", pass_fds=[writer])
+        os.close(writer)
+        os.set_blocking(reader, False)
+        assert os.read(reader, 1) == b"", "nobody has the other end any more"
+        assert daemons(tmp_path / "m")
+    finally:
+        os.close(reader)
+        clean_up(tmp_path / "m")
+
+
+def test_a_mountpoint_may_follow_two_dashes(tmp_path, config):
+    (tmp_path / "-m").mkdir()
+    try:
+        emfs("mount", "--config", config, "--log", tmp_path / "log", "--", "-m", cwd=tmp_path)
+        assert is_mounted(tmp_path / "-m")
+        emfs("umount", "--", "-m", cwd=tmp_path)
+    finally:
+        clean_up(tmp_path / "-m")
 
 
 def test_the_daemon_lets_go_of_the_terminal_and_of_the_working_folder(tmp_path):
@@ -300,6 +325,29 @@ def test_files_of_this_machine_are_sources_too(tmp_path):
     with mounted(tmp_path / "mount", text) as mount:
         for name, volume in (("path", stack), ("relative", stack), ("file-url", stack), ("group", group)):
             assert (mount / name / "em.zarr" / "s0" / "0" / "0" / "0").read_bytes() == expected.chunk_bytes(volume.levels[0], volume.chunk[0], (0, 0, 0)), name
+
+
+def test_a_voxel_size_that_a_file_says_along_two_axes_is_completed_and_not_overruled(tmp_path):
+    import numpy
+    import tifffile
+
+    stack = numpy.zeros((4, 20, 30), "u1")
+    # No spacing: the file says 8 nm along y and x, and nothing along z.
+    tifffile.imwrite(tmp_path / "stack.tif", stack, imagej=True, resolution=(1 / 8, 1 / 8), metadata={"unit": "nm", "axes": "ZYX"})
+    url = f"{tmp_path}/stack.tif"
+    sources = {"gap": [30, 8, 8], "disagrees": [30, 4, 4], "silent": None}
+    text = configuration({
+        name: {"kind": "tiff", "url": url} | ({"voxel_size": size} if size else {}) for name, size in sources.items()})
+    with mounted(tmp_path / "mount", text) as mount:
+        def scale(name):
+            image = json.loads((mount / name / "em.zarr" / ".zattrs").read_bytes())["multiscales"][0]
+            return image["datasets"][0]["coordinateTransformations"][0]["scale"], image["axes"][0].get("unit")
+
+        assert scale("gap") == ([30, 8, 8], "nanometer")
+        assert scale("disagrees") == ([30, 8, 8], "nanometer")
+        assert scale("silent") == ([1, 1, 1], None)
+        warnings = [line for line in mount.log.splitlines() if "voxel size" in line]
+        assert len(warnings) == 1 and "disagrees/em" in warnings[0], mount.log
 
 
 def test_verbose_logs_more(tmp_path):

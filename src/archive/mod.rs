@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::catalog::{DmFiles, SourceKind, SourceSpec};
 use crate::document::Document;
-use crate::remote::{Location, Object, Remote, RemoteError};
+use crate::remote::{Cause, Location, Object, Remote, RemoteError};
 use crate::source::{Source, SourceError, dm3, precomputed, tiff, zarr};
 
 /// A source with what its archive says about it.
@@ -39,8 +39,29 @@ pub struct Failure {
 /// An open source, where it was found, and the voxel size by its archive.
 type Found = (Arc<dyn Source>, Location, Option<[f64; 3]>);
 
-/// Finds and opens the source of an image.
+/// Finds and opens the source of an image. Where that fails by what is kept of it on disk, its origin is asked.
 pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, Failure> {
+    let failure = match attempt(remote, spec).await {
+        Err(failure) if may_be_outdated(&failure.error) => failure,
+        answer => return answer,
+    };
+    let Some(remote) = remote.doubting() else { return Err(failure) };
+    tracing::debug!("{failure}; trying without belief in what is kept");
+    match attempt(&remote, spec).await {
+        Err(Failure { error: SourceError::Remote(RemoteError { cause: Cause::Offline(_), .. }), .. }) => Err(failure),
+        answer => answer,
+    }
+}
+
+/// Whether an answer that was kept may be the reason.
+fn may_be_outdated(error: &SourceError) -> bool {
+    match error {
+        SourceError::Malformed { .. } | SourceError::Unsupported { .. } => true,
+        SourceError::Remote(error) => matches!(error.cause, Cause::NotFound | Cause::Changed(_) | Cause::Protocol(_)),
+    }
+}
+
+async fn attempt(remote: &Remote, spec: &SourceSpec) -> Result<Opened, Failure> {
     let mut documents = Vec::new();
     match find(remote, spec, &mut documents).await {
         Ok((source, location, voxel_size)) => {
@@ -55,12 +76,16 @@ pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, Failure>
 async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> Result<Found, SourceError> {
     Ok(match &spec.kind {
         SourceKind::Precomputed { url } => (Arc::new(precomputed::open(remote, url).await?), url.clone(), None),
-        SourceKind::Tiff { url } => (Arc::new(tiff::open(remote.object(url)?).await?), url.clone(), None),
+        SourceKind::Tiff { url } => {
+            (Arc::new(tiff::open(remote.object(url)?, configured(spec)).await?), url.clone(), None)
+        }
         SourceKind::Zarr { url } => (Arc::new(zarr::open(remote, url).await?), url.clone(), None),
         SourceKind::Idr { image, server, files, url } => {
             let opening = async {
                 let found = idr::find(remote, *image, server, files, url.as_ref(), heard).await?;
-                let source = tiff::open(remote.object(&found.location)?).await?;
+                let said = found.facts.as_ref().and_then(|facts| facts.voxel_size);
+                let missing = said.map_or(configured(spec), |size| size.map(Some));
+                let source = tiff::open(remote.object(&found.location)?, missing).await?;
                 found.compare(*image, source.description());
                 Ok::<_, SourceError>((source, found))
             };

@@ -120,8 +120,8 @@ pub struct NamedView {
     pub name: String,
     /// Index in [`Dataset::images`].
     pub image: usize,
-    /// The box as in a view name: `z0-10_y0-10_x0-10`.
-    pub crop: String,
+    /// The voxels of level s0 that it shows.
+    pub crop: Region,
 }
 
 /// Where an image's voxels come from, and what no file says of them.

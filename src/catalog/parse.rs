@@ -12,6 +12,7 @@ use super::names::{self, MAIN_IMAGE};
 use super::source::{self, RawSource};
 use super::{Catalog, Dataset, ImageSpec, LabelSpec, NamedView};
 use crate::remote::{HostManners, Manners};
+use crate::volume::ViewSpec;
 
 /// More connections than any archive wants.
 const MOST_CONNECTIONS: usize = 1024;
@@ -59,7 +60,7 @@ struct RawLabel {
 struct RawView {
     name: Spanned<String>,
     image: Spanned<String>,
-    crop: String,
+    crop: Spanned<String>,
 }
 
 #[derive(Deserialize)]
@@ -138,7 +139,9 @@ fn dataset(
             let reason = format!("there is no image `{}` in this dataset", raw.image.get_ref());
             return Err(place.error(raw.image.span(), "image", reason));
         };
-        views.push(NamedView { name: raw.name.into_inner(), image, crop: raw.crop });
+        let crop = ViewSpec::parse_box(raw.crop.get_ref())
+            .map_err(|error| place.error(raw.crop.span(), "crop", error.to_string()))?;
+        views.push(NamedView { name: raw.name.into_inner(), image, crop });
     }
     Ok(Dataset { name: raw.name.into_inner(), about: raw.about, images, views })
 }

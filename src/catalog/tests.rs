@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::volume::ViewSpec;
 
 fn parse(text: &str) -> Result<Catalog, CatalogError> {
     Catalog::parse(text, "my.toml", Some(Path::new("/data")))
@@ -28,7 +27,7 @@ fn the_built_in_catalogue_is_valid() {
     assert_eq!((hemibrain.images[1].name.as_str(), hemibrain.views[0].name.as_str()), ("em-raw", "sample-1000"));
     for image in &hemibrain.images {
         // What random crops are drawn from holds the sample.
-        let sample = ViewSpec::parse_box(&hemibrain.views[0].crop).unwrap();
+        let sample = hemibrain.views[0].crop;
         assert_eq!(image.source.tissue.unwrap().intersection(&sample), Some(sample));
         let SourceKind::Precomputed { url } = &image.source.kind else { unreachable!() };
         assert!(url.to_string().starts_with("gs://neuroglancer-janelia-flyem-hemibrain/emdata/"), "{url}");
@@ -216,9 +215,21 @@ fn images_labels_and_views_have_names_of_their_own() {
     let view =
         |name: &str, image: &str| format!("[[dataset.view]]\nname='{name}'\nimage='{image}'\ncrop='z0-1_y0-1_x0-1'\n");
     let ok = with(&view("sample", "em")).unwrap();
-    assert_eq!((ok.datasets[0].views[0].image, ok.datasets[0].views[0].crop.as_str()), (0, "z0-1_y0-1_x0-1"));
+    assert_eq!(
+        (ok.datasets[0].views[0].image, ok.datasets[0].views[0].crop),
+        (0, Region { start: [0; 3], end: [1; 3] })
+    );
     assert!(with(&view("sample", "raw")).unwrap_err().contains("image: there is no image `raw`"));
     assert!(with(&(image("b") + &view("b", "em"))).unwrap_err().contains("taken by another image or view"));
+}
+
+#[test]
+fn the_crop_of_a_view_that_is_no_box_is_told_with_its_line() {
+    let text =
+        "[[dataset]]\nname='a'\nsource={kind='tiff',url='https://h/a'}\n[[dataset.view]]\nname='v'\nimage='em'\n";
+    let with = |crop: &str| parse(&format!("{text}crop='{crop}'\n")).unwrap_err().to_string();
+    assert!(with("z0-4").contains(":7:6: crop: `z0-4` is no box"), "{}", with("z0-4"));
+    assert!(with("z1-1_y0-1_x0-1").contains(":7:6: crop: z 1-1 is empty"), "{}", with("z1-1_y0-1_x0-1"));
 }
 
 #[test]

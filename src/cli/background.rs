@@ -3,6 +3,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::RawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,9 +22,12 @@ const LONGEST_REASON: u64 = 1 << 20;
 /// Starts this program again with the same arguments and returns when it has mounted, or with its reason.
 pub(super) fn start(log: &Path) -> Result<(), CliError> {
     let program = std::env::current_exe().map_err(CliError::system("finding the emfs program"))?;
+    let mut arguments = std::env::args_os().skip(1);
     let mut child = Command::new(program)
-        .args(std::env::args_os().skip(1))
+        // Behind the command's name, since everything after a `--` is a mountpoint.
+        .args(arguments.next())
         .arg(format!("--{OPTION}"))
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(open_log(log)?)
@@ -44,9 +48,17 @@ pub(super) fn start(log: &Path) -> Result<(), CliError> {
     }
 }
 
-/// In the second process: leaves the terminal and the group of the first, so that their signals do not come here.
+/// In the second process, before it opens anything: leaves the terminal and the group of the first, so that their signals
+/// do not come here, and closes what the caller had open (a lock, somebody's pipe), which would stay so with the mount.
 pub(super) fn detach() -> Result<(), CliError> {
-    nix::unistd::setsid().map(drop).map_err(|errno| CliError::system("leaving the terminal")(errno.into()))
+    nix::unistd::setsid().map_err(|errno| CliError::system("leaving the terminal")(errno.into()))?;
+    let listed = std::fs::read_dir("/proc/self/fd").map_err(CliError::system("listing /proc/self/fd"))?;
+    let open: Vec<RawFd> = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    for descriptor in open.into_iter().filter(|descriptor| *descriptor > libc::STDERR_FILENO) {
+        // That of the listing is closed already.
+        let _ = nix::unistd::close(descriptor);
+    }
+    Ok(())
 }
 
 /// In the second process: tells the first how it went, and lets go of the pipe. Fails where the first has gone, which

@@ -27,12 +27,25 @@ const LONGEST_REQUEST: u64 = 64;
 /// Longest answer that a client takes.
 const LONGEST_ANSWER: u64 = 64 << 20;
 
+/// What is mounted, for commands that look at the same.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct About {
+    /// `builtin`, `file` or `text`.
+    pub catalogue: &'static str,
+    /// The file, by its absolute path.
+    pub config: Option<PathBuf>,
+    /// Where fetched bytes are kept.
+    pub cache_folder: Option<PathBuf>,
+}
+
 /// What a daemon says of itself.
 #[derive(Debug, Clone, Serialize)]
 struct Report {
     version: &'static str,
     pid: u32,
     mountpoint: String,
+    #[serde(flatten)]
+    about: About,
     /// Seconds since the mount.
     uptime: f64,
     #[serde(flatten)]
@@ -57,6 +70,7 @@ impl Server {
         runtime: &Handle,
         device: &str,
         mountpoint: &Path,
+        about: About,
         counters: impl Fn() -> Snapshot + Send + 'static,
     ) -> io::Result<Self> {
         let folder = folders(geteuid().as_raw()).into_iter().find_map(|folder| own(&folder).ok().map(|()| folder));
@@ -78,6 +92,7 @@ impl Server {
                             version: env!("CARGO_PKG_VERSION"),
                             pid: std::process::id(),
                             mountpoint: mountpoint.clone(),
+                            about: about.clone(),
                             uptime: start.elapsed().as_secs_f64(),
                             counters: counters(),
                         };
@@ -238,8 +253,10 @@ mod tests {
         let stats = crate::stats::Stats::default();
         stats.fuse("READ");
         assert!(status(&mount).is_err());
-        let server =
-            Server::start(runtime.handle(), &mount.device, &mount.mountpoint, move || stats.snapshot()).unwrap();
+        let server = Server::start(runtime.handle(), &mount.device, &mount.mountpoint, About::default(), move || {
+            stats.snapshot()
+        })
+        .unwrap();
         let report: serde_json::Value = serde_json::from_str(&status(&mount).unwrap()).unwrap();
         assert_eq!((report["fuse"]["READ"].as_u64(), report["mountpoint"].as_str()), (Some(1), Some("/nowhere")));
         assert_eq!(report["pid"], std::process::id());
@@ -251,7 +268,7 @@ mod tests {
         assert!(watched.ends_within(Duration::from_secs(5)));
         assert!(status(&mount).is_err());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let again = Server::start(runtime.handle(), &mount.device, &mount.mountpoint, || {
+        let again = Server::start(runtime.handle(), &mount.device, &mount.mountpoint, About::default(), || {
             crate::stats::Stats::default().snapshot()
         })
         .unwrap();

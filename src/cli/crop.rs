@@ -6,6 +6,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
 use super::output::{complain, print};
+use super::session::CacheArgs;
 use super::{CliError, target};
 use crate::catalog::{Dataset, ImageSpec};
 use crate::geometry::{Region, Shape};
@@ -42,6 +43,8 @@ pub(super) struct CropArgs {
     /// Datasets of your own (TOML) in place of the built-in ones
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 /// Draws a crop and prints its path below the mountpoint.
@@ -52,7 +55,7 @@ pub(super) fn run(args: &CropArgs) -> Result<(), CliError> {
     // Where the catalogue says all that is needed, nobody is asked.
     let pyramid = match (args.within, spec.source.tissue, args.nm) {
         (None, Some(_), false) => None,
-        _ => Some(target::pyramid(&catalog, dataset, spec)?),
+        _ => Some(target::pyramid(&catalog, dataset, spec, &args.cache)?),
     };
     let seed = args.seed.unwrap_or_else(rand::random);
     let view = draw(args, spec, pyramid.as_ref(), seed)
@@ -79,7 +82,7 @@ fn draw(args: &CropArgs, spec: &ImageSpec, pyramid: Option<&Pyramid>, seed: u64)
     // A float cast saturates: too large a size is refused below as any other that does not fit.
     let size = std::array::from_fn(|axis| ((args.size[axis] / voxel[axis]).round() as u64).max(1));
     let crop = random_box(within, Shape(size), seed)?;
-    let view = ViewSpec { crop: Some(crop), chunk: args.chunk.and_then(|spec| spec.chunk) };
+    let view = ViewSpec { crop: Some(crop), chunk: args.chunk.and_then(|spec| spec.chunk), ..ViewSpec::default() };
     if let Some(pyramid) = pyramid {
         view.apply(pyramid).map_err(|error| error.to_string())?;
     }
@@ -137,7 +140,7 @@ mod tests {
 
     fn name(seed: u64) -> String {
         let crop = random_box(TISSUE, Shape([1000; 3]), seed).unwrap();
-        ViewSpec { crop: Some(crop), chunk: None }.to_string()
+        ViewSpec { crop: Some(crop), ..ViewSpec::default() }.to_string()
     }
 
     #[test]

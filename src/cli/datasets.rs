@@ -1,17 +1,15 @@
 //! `emfs datasets`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::output::{complain, print, table};
+use super::session::{CacheArgs, Session};
 use super::{CliError, serve};
 use crate::archive;
 use crate::catalog::{BUILTIN, Catalog, SourceKind, SourceSpec};
-use crate::remote::Remote;
-use crate::stats::Stats;
 
 /// Show what would be mounted.
 #[derive(Debug, clap::Args)]
@@ -29,6 +27,8 @@ pub(super) struct DatasetsArgs {
     /// Ask the archives for what is not known
     #[arg(long)]
     probe: bool,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 /// An image or label image.
@@ -57,7 +57,7 @@ pub(super) fn run(args: &DatasetsArgs) -> Result<(), CliError> {
     };
     let specs = specs(&catalog);
     let mut rows: Vec<Row> = specs.iter().map(|(dataset, image, spec)| row(dataset, image, spec)).collect();
-    let failures = if args.probe { probe(&catalog, &specs, &mut rows)? } else { 0 };
+    let failures = if args.probe { probe(&catalog, &specs, &mut rows, &args.cache)? } else { 0 };
     if args.json {
         let text = serde_json::to_string_pretty(&rows).map_err(|error| CliError::Failed(error.to_string()))?;
         print(&(text + "\n"))?;
@@ -72,6 +72,8 @@ pub(super) fn run(args: &DatasetsArgs) -> Result<(), CliError> {
 
 /// How long a source may stay silent; shorter than for a mount, since somebody is waiting.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// No voxels are read.
+const MEMORY: u64 = 1 << 20;
 
 /// Every image and label image: its dataset, its name, its source.
 fn specs(catalog: &Catalog) -> Vec<(String, String, SourceSpec)> {
@@ -112,14 +114,18 @@ fn row(dataset: &str, image: &str, spec: &SourceSpec) -> Row {
 }
 
 /// Fills in what the sources say; returns how many did not answer.
-fn probe(catalog: &Catalog, specs: &[(String, String, SourceSpec)], rows: &mut [Row]) -> Result<usize, CliError> {
+fn probe(
+    catalog: &Catalog,
+    specs: &[(String, String, SourceSpec)],
+    rows: &mut [Row],
+    cache: &CacheArgs,
+) -> Result<usize, CliError> {
     let runtime = serve::runtime()?;
+    let session = Session::new(&catalog.manners, cache.keeping_all()?, PATIENCE, MEMORY)?;
     let answers = runtime.block_on(async {
-        let remote = Remote::new(catalog.manners.clone(), PATIENCE, Arc::new(Stats::default()))
-            .map_err(|error| CliError::Failed(error.to_string()))?;
-        let opened = specs.iter().map(|(_, _, spec)| archive::open(&remote, spec));
-        Ok::<_, CliError>(futures::future::join_all(opened).await)
-    })?;
+        let opened = specs.iter().map(|(_, _, spec)| archive::open(&session.remote, spec));
+        futures::future::join_all(opened).await
+    });
     let mut failures = 0;
     for (row, answer) in rows.iter_mut().zip(answers) {
         match answer {

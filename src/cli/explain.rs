@@ -3,12 +3,11 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use super::CliError;
 use super::output::print;
-use super::{CliError, target};
-use crate::catalog::{Dataset, MAIN_IMAGE};
-use crate::geometry::Region;
-use crate::volume::{View, ViewSpec};
-use crate::zarr::StoreName;
+use super::session::CacheArgs;
+use super::target::{self, Store};
+use crate::volume::View;
 
 /// Say what a name stands for, or why it is no view.
 #[derive(Debug, clap::Args)]
@@ -24,6 +23,8 @@ pub(super) struct ExplainArgs {
     /// Datasets of your own (TOML) in place of the built-in ones
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 /// Explains a name.
@@ -36,42 +37,10 @@ pub(super) fn run(args: &ExplainArgs) -> Result<(), CliError> {
         )));
     }
     let failed = |reason: String| CliError::Failed(format!("{}/{rest}: {reason}", dataset.name));
-    let name = StoreName::parse(&complete(rest)).map_err(|error| failed(error.to_string()))?;
-    let (image, spec) = meaning(dataset, &name).map_err(failed)?;
-    let image = target::image(dataset, image)?;
-    let pyramid = target::pyramid(&catalog, dataset, image)?;
-    let view = spec.apply(&pyramid).map_err(|error| failed(error.to_string()))?;
+    let Store { name, image, view, .. } = target::store(dataset, rest)?;
+    let pyramid = target::pyramid(&catalog, dataset, image, &args.cache)?;
+    let view = view.apply(&pyramid).map_err(|error| failed(error.to_string()))?;
     Ok(print(&describe(&format!("{}/{name}", dataset.name), &image.name, &view))?)
-}
-
-/// A name with what may be left out of it.
-fn complete(name: &str) -> String {
-    let lone = name == "v3.zarr" || name == "zarr" || name == "v3";
-    let name = if name.starts_with('.') {
-        format!("{MAIN_IMAGE}{name}")
-    } else if lone || name.starts_with("crop-") || name.starts_with("chunk-") {
-        format!("{MAIN_IMAGE}.{name}")
-    } else {
-        name.to_owned()
-    };
-    if name.ends_with(".zarr") { name } else { format!("{name}.zarr") }
-}
-
-/// The image and the view of it that a name stands for.
-fn meaning<'a>(dataset: &'a Dataset, name: &'a StoreName) -> Result<(&'a str, ViewSpec), String> {
-    let Some(listed) = dataset.views.iter().find(|view| view.name == name.image) else {
-        return Ok((&name.image, name.view));
-    };
-    let image = dataset.images.get(listed.image).map_or(MAIN_IMAGE, |image| image.name.as_str());
-    if name.view != ViewSpec::default() {
-        let crop = &listed.crop;
-        return Err(format!(
-            "`{}` is a view itself, of which there are no views; write {image}.crop-{crop}",
-            listed.name
-        ));
-    }
-    let crop: Region = ViewSpec::parse_box(&listed.crop).map_err(|error| error.to_string())?;
-    Ok((image, ViewSpec { crop: Some(crop), chunk: None }))
 }
 
 fn describe(name: &str, image: &str, view: &View) -> String {
@@ -91,35 +60,4 @@ fn describe(name: &str, image: &str, view: &View) -> String {
         );
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::catalog::Catalog;
-
-    #[test]
-    fn the_image_and_the_ending_may_be_left_out() {
-        for (given, complete_name) in [
-            ("em", "em.zarr"),
-            ("em.v3", "em.v3.zarr"),
-            ("em-raw.chunk-64", "em-raw.chunk-64.zarr"),
-            ("chunk-64", "em.chunk-64.zarr"),
-            (".crop-z0-1_y0-1_x0-1.v3", "em.crop-z0-1_y0-1_x0-1.v3.zarr"),
-            ("sample-1000.zarr", "sample-1000.zarr"),
-        ] {
-            assert_eq!(complete(given), complete_name);
-        }
-    }
-
-    #[test]
-    fn a_listed_view_is_its_crop_and_has_no_views() {
-        let catalog = Catalog::builtin().unwrap();
-        let dataset = catalog.datasets.iter().find(|dataset| dataset.name == "hemibrain").unwrap();
-        let name = StoreName::parse("sample-1000.zarr").unwrap();
-        let (image, spec) = meaning(dataset, &name).unwrap();
-        assert_eq!((image, spec.to_string().as_str()), ("em", ".crop-z18000-19000_y18000-19000_x15000-16000"));
-        let name = StoreName::parse("sample-1000.chunk-64.zarr").unwrap();
-        assert!(meaning(dataset, &name).unwrap_err().contains("write em.crop-z18000-19000"));
-    }
 }

@@ -9,19 +9,18 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::output::{complain, print};
+use super::session::{CacheArgs, Session};
 use super::{CliError, serve, target};
 use crate::archive;
 use crate::catalog::{Catalog, Dataset, SourceSpec};
 use crate::document::Document;
 use crate::metadata::{self, ImageRecord, Knowledge};
-use crate::remote::Remote;
-use crate::stats::Stats;
-use crate::volume::{Blocks, Image, Pyramid};
+use crate::volume::{Image, Pyramid};
 
 /// How long a source may stay silent; shorter than for a mount, since somebody is waiting.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Memory for the voxels that display windows are taken from.
-const MEMORY: u64 = 256 << 20;
+const MEMORY: u64 = 512 << 20;
 /// Letters of a line where nobody says.
 const WIDTH: usize = 120;
 
@@ -47,6 +46,8 @@ pub(super) struct MetadataArgs {
     /// Only rows whose name fits, as `acquisition/*` (of table and markdown)
     #[arg(long, value_name = "GLOB")]
     field: Option<String>,
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 /// Forms of output.
@@ -67,7 +68,7 @@ enum Format {
 /// Prints the records.
 pub(super) fn run(args: &MetadataArgs) -> Result<(), CliError> {
     let catalog = target::catalog(args.config.as_deref())?.select(&args.datasets)?;
-    let (records, failures, images) = records(&catalog)?;
+    let (records, failures, images) = records(&catalog, &args.cache)?;
     let field = args.field.as_deref();
     let text = match args.format {
         Format::Table => metadata::table(&records, width(), field),
@@ -123,17 +124,13 @@ fn wanted(datasets: &[Dataset]) -> Vec<Wanted<'_>> {
 }
 
 /// The records, how many sources failed, and how many there are.
-fn records(catalog: &Catalog) -> Result<(Vec<Value>, usize, usize), CliError> {
+fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, usize, usize), CliError> {
     let wanted = wanted(&catalog.datasets);
-    let runtime = serve::runtime()?;
-    let answers = runtime.block_on(async {
-        let stats = Arc::new(Stats::default());
-        let remote = Remote::new(catalog.manners.clone(), PATIENCE, stats.clone())
-            .map_err(|error| CliError::Failed(error.to_string()))?;
-        let blocks = Blocks::new(MEMORY, stats);
-        let opening = wanted.iter().zip(0..).map(|(wanted, number)| open(&remote, &blocks, wanted.spec, number));
-        Ok::<_, CliError>(futures::future::join_all(opening).await)
-    })?;
+    let session = Session::new(&catalog.manners, cache.keeping_all()?, PATIENCE, MEMORY)?;
+    let answers = serve::runtime()?.block_on(async {
+        let opening = wanted.iter().zip(0..).map(|(wanted, number)| open(&session, wanted.spec, number));
+        futures::future::join_all(opening).await
+    });
     let mut failures = 0;
     let mut records = Vec::with_capacity(catalog.datasets.len());
     for (number, dataset) in catalog.datasets.iter().enumerate() {
@@ -149,7 +146,7 @@ fn records(catalog: &Catalog) -> Result<(Vec<Value>, usize, usize), CliError> {
                     Err(error) => {
                         failures += 1;
                         complain(&format!("{}/{}: {error}", dataset.name, wanted.image));
-                        Knowledge::Missing(error.clone())
+                        Knowledge::Missing(error.to_string())
                     }
                 },
             })
@@ -159,14 +156,14 @@ fn records(catalog: &Catalog) -> Result<(Vec<Value>, usize, usize), CliError> {
     Ok((records, failures, wanted.len()))
 }
 
-async fn open(remote: &Remote, blocks: &Arc<Blocks>, spec: &SourceSpec, number: u32) -> Answer {
-    let found = match archive::open(remote, spec).await {
+async fn open(session: &Session, spec: &SourceSpec, number: u32) -> Answer {
+    let found = match archive::open(&session.remote, spec).await {
         Ok(found) => found,
         Err(failure) => return Answer { opened: Err(failure.error.to_string()), documents: failure.documents },
     };
     let origin = found.location.to_string();
-    let image = Arc::new(Image::new(number, found.source, blocks));
-    let pyramid = image.pyramid(blocks, spec, found.voxel_size, &origin).await;
+    let image = Arc::new(Image::new(number, found.source, &session.blocks));
+    let pyramid = image.pyramid(&session.blocks, spec, found.voxel_size, &origin).await;
     let opened = pyramid.map(|pyramid| (pyramid, origin)).map_err(|error| error.to_string());
     Answer { opened, documents: found.documents }
 }

@@ -1,20 +1,26 @@
 //! The command line: arguments in, sentences and exit codes out.
 
 mod background;
+mod cache;
 mod control;
 mod crop;
 mod datasets;
 mod demo;
 mod explain;
+mod export;
+mod locate;
 mod memory;
 mod metadata;
 mod mount;
 mod output;
+mod place;
 mod serve;
+mod session;
 mod size;
 mod status;
 mod target;
 mod umount;
+mod warm;
 
 use std::ffi::OsString;
 use std::io;
@@ -57,8 +63,16 @@ enum Command {
     Crop(crop::CropArgs),
     /// Say what a name stands for, or why it is no view
     Explain(explain::ExplainArgs),
+    /// Fetch what a job will read, to be kept on disk
+    Warm(warm::WarmArgs),
+    /// Look after what is kept on disk
+    Cache(cache::CacheCommand),
+    /// Say where the bytes behind a chunk are, and whether they are kept
+    Locate(locate::LocateArgs),
     /// Show what is known of datasets, side by side
     Metadata(metadata::MetadataArgs),
+    /// Write datasets, images or views as OME-Zarr stores
+    Export(export::ExportArgs),
     /// Mount a small replica of the archives from inside the binary and show what is in it
     Demo(demo::DemoArgs),
 }
@@ -80,6 +94,8 @@ enum CliError {
     System { what: String, error: io::Error },
     #[error("{0}")]
     Failed(String),
+    #[error("{0}")]
+    Usage(String),
 }
 
 impl CliError {
@@ -106,7 +122,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Datasets(args) => ("datasets", datasets::run(&args)),
         Command::Crop(args) => ("crop", crop::run(&args)),
         Command::Explain(args) => ("explain", explain::run(&args)),
+        Command::Warm(args) => ("warm", warm::run(&args)),
+        Command::Cache(args) => ("cache", cache::run(&args)),
+        Command::Locate(args) => ("locate", locate::run(&args)),
         Command::Metadata(args) => ("metadata", metadata::run(&args)),
+        Command::Export(args) => ("export", export::run(&args)),
         Command::Demo(args) => return demo::run(args, serve::Daemon::of_text),
     };
     match done {
@@ -115,7 +135,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(CliError::Output(error)) if error.is_closed() => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&format!("emfs {name}: {error}"));
-            ExitCode::FAILURE
+            if matches!(error, CliError::Usage(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -138,7 +158,7 @@ mod tests {
     fn every_documented_form_is_understood() {
         for line in [
             "emfs mount /m --config f.toml --dataset a --dataset b --foreground --allow-other --memory 2G --timeout 5 --log l -v -v",
-            "emfs mount /m -vvv",
+            "emfs mount /m -vvv --cache-dir /c --cache-size 0 --offline",
             "emfs umount /m",
             "emfs status /m --json",
             "emfs datasets --config f --json --probe",
@@ -146,6 +166,16 @@ mod tests {
             "emfs crop a --size 1000",
             "emfs crop a/em --size 64,128,128 --seed 7 --within z0-200_y0-200_x0-200 --nm --chunk 64x128x128 --config f",
             "emfs explain a/em.chunk-64.zarr --config f",
+            "emfs warm a b/em.zarr/s0 --list - --level s2 --box z0-5_y0-5_x0-5 --config f --quiet --cache-dir c",
+            "emfs warm --list chunks.txt",
+            "emfs cache stat --json --cache-dir c",
+            "emfs cache prune --to 5G",
+            "emfs cache clear",
+            "emfs cache verify -q",
+            "emfs locate a/em.zarr/s0/0/0/0 --json --config f --offline",
+            "emfs export a/em out --config f --format v3 --compress zstd:5 --chunk 64 --shard 128x256x256 --level s0 --level s1",
+            "emfs export a b/em.crop-z0-1_y0-1_x0-1 s3://b/p --resume --verify --jobs 2 --quiet --memory 1G --timeout 5",
+            "emfs export --all out --dry-run --compress none",
             "emfs metadata a b --format correspondence --field acquisition/* --config f",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -161,13 +191,27 @@ mod tests {
             "emfs mount /m --memory 0",
             "emfs mount /m --timeout 0",
             "emfs mount /m --timeout nan",
-            "emfs mount /m --offline",
+            "emfs mount /m --offline --revalidate",
+            "emfs mount /m --cache-size none",
             "emfs datasets --toml --config f",
             "emfs crop a",
             "emfs crop a --size 0",
+            "emfs crop a --size 5 --chunk 64x64",
             "emfs crop a --size 5 --within z5-5_y0-1_x0-1",
-            "emfs crop a --size 5 --chunk 64x64x64",
             "emfs explain",
+            "emfs warm",
+            "emfs warm a --level 2",
+            "emfs cache",
+            "emfs cache prune",
+            "emfs locate",
+            "emfs export",
+            "emfs export a out --compress gzip",
+            "emfs export a out --chunk 64x64",
+            "emfs export a out --shard 0",
+            "emfs export a out --level 1",
+            "emfs export a out --format v4",
+            "emfs export a out --jobs 0",
+            "emfs export a out --dry-run --resume",
         ] {
             assert!(parse(line).is_err_and(|error| error.use_stderr()), "{line}");
         }

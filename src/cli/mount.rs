@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use super::control::About;
 use super::serve::{self, Daemon, Settings, Signals};
+use super::session::{self, CacheArgs};
 use super::{CliError, background, memory, size};
 use crate::catalog::Catalog;
 use crate::fuse;
@@ -41,6 +43,8 @@ pub(super) struct MountArgs {
     /// A read fails when nothing it waits for has made progress for so many seconds
     #[arg(long, value_name = "S", default_value = "60", value_parser = size::seconds, allow_negative_numbers = true)]
     timeout: Duration,
+    #[command(flatten)]
+    cache: CacheArgs,
     /// Where the log goes [default: stderr in the foreground, else a file in $XDG_STATE_HOME/emfs or ~/.local/state/emfs]
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -86,11 +90,17 @@ fn start(args: &MountArgs) -> Result<(Daemon, Signals), CliError> {
         Some(file) => Catalog::load(file)?,
         None => Catalog::builtin()?,
     };
+    let about = match &args.config {
+        Some(file) => About { catalogue: "file", config: Some(session::absolute(file)?), cache_folder: None },
+        None => About { catalogue: "builtin", ..About::default() },
+    };
     let settings = Settings {
         mountpoint: args.mountpoint.clone(),
         catalog: Arc::new(catalog.select(&args.dataset)?),
+        about,
         memory: args.memory.unwrap_or_else(memory::default_limit),
         timeout: args.timeout,
+        keeping: args.cache.keeping()?,
         allow_other: args.allow_other,
     };
     let runtime = serve::runtime()?;

@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{CliError, control, memory};
+use super::control::{self, About};
+use super::{CliError, memory};
 use crate::catalog::Catalog;
 use crate::fuse::{self, Mounted};
-use crate::remote::Remote;
+use crate::remote::{Keeping, Remote};
 use crate::stats::Stats;
 use crate::vfs::Vfs;
 
@@ -31,8 +32,11 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub(super) struct Settings {
     pub mountpoint: PathBuf,
     pub catalog: Arc<Catalog>,
+    /// Where the catalogue is from, for `emfs status`.
+    pub about: About,
     pub memory: u64,
     pub timeout: Duration,
+    pub keeping: Keeping,
     pub allow_other: bool,
 }
 
@@ -41,6 +45,7 @@ pub(super) struct Settings {
 pub(super) struct Daemon {
     mounted: Mounted,
     _control: Option<control::Server>,
+    keeping: Keeping,
     /// `None` once it was shut down.
     runtime: Option<Runtime>,
 }
@@ -67,10 +72,13 @@ impl Daemon {
         let handle = runtime.handle();
         let mounted = fuse::mount(Arc::clone(&tree), stats, handle.clone(), &mountpoint, options)?;
         handle.spawn(sweep(Arc::clone(&tree)));
-        let control = control::Server::start(handle, mounted.device(), mounted.mountpoint(), move || tree.snapshot())
-            .inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}"))
-            .ok();
-        let daemon = Daemon { mounted, _control: control, runtime: Some(runtime) };
+        let cache = settings.keeping.disk.as_ref().map(|disk| disk.folder().to_owned());
+        let about = About { cache_folder: cache, ..settings.about.clone() };
+        let server =
+            control::Server::start(handle, mounted.device(), mounted.mountpoint(), about, move || tree.snapshot());
+        let control = server.inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}")).ok();
+        let keeping = settings.keeping.clone();
+        let daemon = Daemon { mounted, _control: control, keeping, runtime: Some(runtime) };
         first_answer(daemon.mounted.mountpoint())?;
         tracing::info!("mounted at {}", daemon.mounted.mountpoint().display());
         tracing::debug!(
@@ -83,13 +91,15 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Mounts a catalogue given as text, with the defaults of all options.
+    /// Mounts a catalogue given as text, with the defaults of all options but that nothing is kept on disk.
     pub fn of_text(catalog: &str, mountpoint: &Path) -> Result<Self, CliError> {
         let settings = Settings {
             mountpoint: mountpoint.to_owned(),
             catalog: Arc::new(Catalog::parse(catalog, "demo", None)?),
+            about: About { catalogue: "text", ..About::default() },
             memory: memory::default_limit(),
             timeout: TIMEOUT,
+            keeping: Keeping::default(),
             allow_other: false,
         };
         Self::start(runtime()?, settings)
@@ -120,13 +130,17 @@ impl Drop for Daemon {
             runtime.block_on(self.mounted.stop(PATIENCE));
             runtime.shutdown_background();
         }
+        if let Some(disk) = &self.keeping.disk {
+            disk.flush();
+        }
     }
 }
 
 /// The tree of the datasets.
 fn tree(settings: &Settings, stats: Arc<Stats>) -> Result<Arc<Vfs>, CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
-    let remote = Remote::new(settings.catalog.manners.clone(), settings.timeout, Arc::clone(&stats))
+    let keeping = settings.keeping.clone();
+    let remote = Remote::keeping(settings.catalog.manners.clone(), settings.timeout, Arc::clone(&stats), keeping)
         .map_err(|error| failed(&error))?;
     Vfs::new(Arc::clone(&settings.catalog), remote, settings.memory, settings.timeout, stats)
         .map_err(|error| failed(&error))
@@ -179,7 +193,7 @@ impl Signals {
     }
 
     /// The name of the next one.
-    async fn next(&mut self) -> &'static str {
+    pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",

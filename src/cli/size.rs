@@ -23,6 +23,11 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     }
 }
 
+/// The same, or 0.
+pub(super) fn bytes_or_none(text: &str) -> Result<u64, String> {
+    if text == "0" { Ok(0) } else { bytes(text) }
+}
+
 /// A number of seconds above 0, up to a day.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds <= LONGEST);

@@ -53,6 +53,16 @@ fn readable(report: &Value) -> String {
         let count = |what: &str| number(&cache[format!("{kind}_{what}")]);
         out += &format!("{kind}s   {} found in memory, {} not\n", count("hits"), count("misses"));
     }
+    let disk = &report["disk"];
+    out += &match report["cache_folder"].as_str() {
+        Some(folder) => format!(
+            "disk     {} found, {} not, {} read from {folder}\n",
+            number(&disk["hits"]),
+            number(&disk["misses"]),
+            human(number(&disk["bytes"]))
+        ),
+        None => "disk     nothing is kept\n".to_owned(),
+    };
     let messages = report["fuse"].as_object().into_iter().flatten();
     let messages: Vec<_> = messages.map(|(kind, count)| format!("{kind} {}", number(count))).collect();
     out += &format!("kernel   {}\n", if messages.is_empty() { "-".to_owned() } else { messages.join(", ") });

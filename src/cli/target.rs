@@ -1,17 +1,15 @@
 //! An image of the catalogue as a command names it, and what its archive says of it.
 
 use std::path::Path;
-use std::sync::Arc;
 
+use super::session::{CacheArgs, Session};
 use super::{CliError, serve};
-use crate::archive;
 use crate::catalog::{Catalog, Dataset, ImageSpec, MAIN_IMAGE};
-use crate::remote::Remote;
-use crate::stats::Stats;
-use crate::volume::{Blocks, Image, Pyramid};
+use crate::volume::{Pyramid, ViewSpec};
+use crate::zarr::StoreName;
 
 /// Memory for the voxels that an image's display window is taken from.
-const MEMORY: u64 = 256 << 20;
+const MEMORY: u64 = 512 << 20;
 
 /// The catalogue of `--config`, or the built-in one.
 pub(super) fn catalog(config: Option<&Path>) -> Result<Catalog, CliError> {
@@ -42,19 +40,92 @@ pub(super) fn image<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a ImageSpe
     })
 }
 
+/// A store as it is named below its dataset.
+#[derive(Debug, Clone)]
+pub(super) struct Store<'a> {
+    pub dataset: &'a Dataset,
+    /// The complete name.
+    pub name: StoreName,
+    pub image: &'a ImageSpec,
+    /// What it shows of the image.
+    pub view: ViewSpec,
+}
+
+/// The store of that name; the image `em` and the ending may be left out.
+pub(super) fn store<'a>(dataset: &'a Dataset, name: &str) -> Result<Store<'a>, CliError> {
+    let failed = |reason: String| CliError::Failed(format!("{}/{name}: {reason}", dataset.name));
+    let name = StoreName::parse(&complete(name)).map_err(|error| failed(error.to_string()))?;
+    let (of, view) = meaning(dataset, &name).map_err(failed)?;
+    let image = image(dataset, of)?;
+    Ok(Store { dataset, name, image, view })
+}
+
+/// A name with what may be left out of it.
+fn complete(name: &str) -> String {
+    let lone = name == "v3.zarr" || name == "zarr" || name == "v3";
+    let name = if name.starts_with('.') {
+        format!("{MAIN_IMAGE}{name}")
+    } else if lone || name.starts_with("crop-") || name.starts_with("chunk-") {
+        format!("{MAIN_IMAGE}.{name}")
+    } else {
+        name.to_owned()
+    };
+    if name.ends_with(".zarr") { name } else { format!("{name}.zarr") }
+}
+
+/// The image and the view of it that a name stands for.
+fn meaning<'a>(dataset: &'a Dataset, name: &'a StoreName) -> Result<(&'a str, ViewSpec), String> {
+    let Some(listed) = dataset.views.iter().find(|view| view.name == name.image) else {
+        return Ok((&name.image, name.view));
+    };
+    let image = dataset.images.get(listed.image).map_or(MAIN_IMAGE, |image| image.name.as_str());
+    let view = ViewSpec { crop: Some(listed.crop), ..ViewSpec::default() };
+    if name.view != ViewSpec::default() {
+        return Err(format!("`{}` is a view itself, of which there are no views; write {image}{view}", listed.name));
+    }
+    Ok((image, view))
+}
+
 /// Asks the archive for the image's pyramid.
-pub(super) fn pyramid(catalog: &Catalog, dataset: &Dataset, spec: &ImageSpec) -> Result<Pyramid, CliError> {
+pub(super) fn pyramid(
+    catalog: &Catalog,
+    dataset: &Dataset,
+    spec: &ImageSpec,
+    cache: &CacheArgs,
+) -> Result<Pyramid, CliError> {
     let name = format!("{}/{}", dataset.name, spec.name);
-    let failed = |reason: String| CliError::Failed(format!("{name}: {reason}"));
-    let runtime = serve::runtime()?;
-    runtime.block_on(async {
-        let stats = Arc::new(Stats::default());
-        let remote = Remote::new(catalog.manners.clone(), serve::TIMEOUT, stats.clone())
-            .map_err(|error| failed(error.to_string()))?;
-        let opened = archive::open(&remote, &spec.source).await.map_err(|error| failed(error.to_string()))?;
-        let blocks = Blocks::new(MEMORY, stats);
-        let image = Arc::new(Image::new(0, opened.source, &blocks));
-        let pyramid = image.pyramid(&blocks, &spec.source, opened.voxel_size, &name).await;
-        pyramid.map_err(|error| failed(error.to_string()))
-    })
+    let session = Session::new(&catalog.manners, cache.keeping_all()?, serve::TIMEOUT, MEMORY)?;
+    let opened = serve::runtime()?.block_on(session.open(&spec.source, &name));
+    let opened = opened.map_err(|error| CliError::Failed(format!("{name}: {error}")))?;
+    Ok(opened.pyramid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_and_the_ending_may_be_left_out() {
+        for (given, complete_name) in [
+            ("em", "em.zarr"),
+            ("em.v3", "em.v3.zarr"),
+            ("em-raw.chunk-64", "em-raw.chunk-64.zarr"),
+            ("chunk-64", "em.chunk-64.zarr"),
+            (".crop-z0-1_y0-1_x0-1.v3", "em.crop-z0-1_y0-1_x0-1.v3.zarr"),
+            ("sample-1000.zarr", "sample-1000.zarr"),
+        ] {
+            assert_eq!(complete(given), complete_name);
+        }
+    }
+
+    #[test]
+    fn a_listed_view_is_its_crop_and_has_no_views() {
+        let catalog = Catalog::builtin().unwrap();
+        let dataset = catalog.datasets.iter().find(|dataset| dataset.name == "hemibrain").unwrap();
+        let name = StoreName::parse("sample-1000.zarr").unwrap();
+        let (image, spec) = meaning(dataset, &name).unwrap();
+        assert_eq!((image, spec.to_string().as_str()), ("em", ".crop-z18000-19000_y18000-19000_x15000-16000"));
+        let name = StoreName::parse("sample-1000.chunk-64.zarr").unwrap();
+        assert!(meaning(dataset, &name).unwrap_err().contains("write em.crop-z18000-19000"));
+    }
 }

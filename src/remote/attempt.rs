@@ -78,7 +78,11 @@ async fn request(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, Failure> {
     let known = task.pin.version();
     let etag = known.as_ref().and_then(|version| version.etag.as_deref()).filter(|etag| is_strong(etag));
     pulse.beat();
-    let (head, mut body) = task.transport.open(task.ask.range(), etag).await?;
+    let opened = task.transport.open(task.ask.range(), etag).await;
+    if matches!(opened, Ok(_) | Err(Failure { cause: Cause::Protocol(_), .. })) {
+        task.host.breaker.answered();
+    }
+    let (head, mut body) = opened?;
     pulse.beat();
     if !matches!(head.status, 200 | 206) {
         // Absent blocks are asked for by the thousand: a new connection for each would be the larger part of the work.
@@ -89,7 +93,7 @@ async fn request(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, Failure> {
         // The head describes the explanation in the body, not the object.
         let known = known.unwrap_or(Version { etag: None, last_modified: None, total: None });
         task.pin.settle(Version { total: Some(0), ..known }).map_err(Failure::last)?;
-        return Ok(Fetched { bytes: Bytes::new(), total: Some(0), etag: None, content_type: None });
+        return Ok(Fetched { bytes: Bytes::new(), total: Some(0), etag: None, content_type: None, decoded: false });
     }
     task.pin.check(&Version::of(&head, promise.total)).map_err(Failure::last)?;
     let bytes = collect(task, pulse, body, promise).await?;
@@ -102,9 +106,9 @@ async fn request(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, Failure> {
         let most = usize::try_from(*limit).unwrap_or(usize::MAX);
         let plain = gunzip(&bytes, most).map_err(|reason| Failure::last(Cause::Protocol(reason)))?;
         let (total, bytes) = (Some(plain.len() as u64), Bytes::from(plain));
-        return Ok(Fetched { bytes, total, etag: head.etag, content_type: head.content_type });
+        return Ok(Fetched { bytes, total, etag: head.etag, content_type: head.content_type, decoded: true });
     }
-    Ok(Fetched { bytes, total, etag: head.etag, content_type: head.content_type })
+    Ok(Fetched { bytes, total, etag: head.etag, content_type: head.content_type, decoded: false })
 }
 
 /// Receives the body into a buffer that is never longer than what was promised.

@@ -44,6 +44,9 @@ pub enum Cause {
     /// What was asked for cannot be asked: an empty range, an address of another scheme.
     #[error("cannot be asked: {0}")]
     Request(String),
+    /// The origin is not asked, and the bytes are not kept here; says why it is not asked.
+    #[error("offline: {0}")]
+    Offline(String),
     /// Nothing came for as long as the timeout allows.
     #[error("no progress for {0} s")]
     Timeout(u64),

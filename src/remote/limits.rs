@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::backoff::Failure;
+use super::breaker::Breaker;
 use super::clock::{Clock, later};
 use super::{Cause, HostManners};
 use crate::stats::{HostStats, Stats};
@@ -21,6 +22,8 @@ pub(super) struct Host {
     slots: Arc<Semaphore>,
     pace: Mutex<Pace>,
     stats: Arc<Stats>,
+    /// Whether the host can be reached.
+    pub(super) breaker: Breaker,
 }
 
 /// When the host may be asked again, and when it last did its work.
@@ -47,6 +50,7 @@ impl Host {
         let slots = Arc::new(Semaphore::new(manners.connections.clamp(1, Semaphore::MAX_PERMITS)));
         let now = Instant::now();
         Host {
+            breaker: Breaker::new(name.clone()),
             name,
             manners,
             slots,

@@ -7,8 +7,10 @@
 //! waits for its turn at the host (`limits`), is raced by a second where it stalls (`race`), goes out over a `transport`
 //! and has its answer compared with the request (`checks`) and with the object's first answer (`pin`).
 
+mod answer;
 mod attempt;
 mod backoff;
+mod breaker;
 mod checks;
 mod clock;
 mod error;
@@ -16,13 +18,17 @@ mod file;
 mod gzip;
 mod head;
 mod http;
+mod keeping;
+mod kept;
 mod limits;
 mod location;
 mod manners;
+mod note;
 mod object;
 mod operation;
 mod pin;
 mod race;
+mod seen;
 mod stores;
 mod transport;
 
@@ -32,6 +38,9 @@ mod tests;
 pub(crate) use gzip::gunzip;
 
 pub use error::{Cause, RemoteError};
+pub use keeping::Keeping;
+pub use kept::KeptWhole;
 pub use location::{Credentials, Location, LocationError};
 pub use manners::{HostManners, Manners};
 pub use object::{Fetched, Object, Remote};
+pub use seen::{Seen, SeenVersion};

@@ -5,21 +5,25 @@ use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
 use bytes::Bytes;
 use url::Url;
 
+use super::answer;
 use super::checks::Ask;
 use super::http::{Clients, HttpTarget};
+use super::kept::{Kept, KeptWhole};
 use super::limits::Host;
 use super::operation::{self, Subject};
 use super::pin::Pin;
+use super::seen::Seen;
 use super::stores::{Signer, Store};
 use super::transport::Transport;
-use super::{Cause, Credentials, Location, Manners, RemoteError};
+use super::{Cause, Credentials, Keeping, Location, Manners, RemoteError};
+use crate::disk::Disk;
 use crate::stats::Stats;
 
 /// Local files are counted and limited under this name; no host can have it.
@@ -27,7 +31,10 @@ const FILES: &str = "file:";
 
 /// Connections, limits and counters that all objects share. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Remote(Arc<Shared>);
+pub struct Remote {
+    shared: Arc<Shared>,
+    keeping: Keeping,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -35,6 +42,7 @@ struct Shared {
     manners: Manners,
     timeout: Duration,
     stats: Arc<Stats>,
+    seen: Arc<Seen>,
     hosts: Mutex<BTreeMap<String, Arc<Host>>>,
     signers: Mutex<BTreeMap<Store, Arc<Signer>>>,
 }
@@ -42,14 +50,38 @@ struct Shared {
 impl Remote {
     /// `timeout`: an operation fails when it made no progress (4 KiB/s) for so long.
     pub fn new(manners: Manners, timeout: Duration, stats: Arc<Stats>) -> Result<Self, RemoteError> {
+        Self::keeping(manners, timeout, stats, Keeping::default())
+    }
+
+    /// The same with a store of what was fetched.
+    pub fn keeping(
+        manners: Manners,
+        timeout: Duration,
+        stats: Arc<Stats>,
+        keeping: Keeping,
+    ) -> Result<Self, RemoteError> {
         let clients = Clients::new(timeout)?;
         let (hosts, signers) = (Mutex::default(), Mutex::default());
-        Ok(Remote(Arc::new(Shared { clients, manners, timeout, stats, hosts, signers })))
+        let shared = Arc::new(Shared { clients, manners, timeout, stats, seen: Arc::default(), hosts, signers });
+        Ok(Remote { shared, keeping })
+    }
+
+    /// The versions of objects that were fetched from; empty unless asked for before with [`Seen::record`].
+    pub fn seen(&self) -> &Seen {
+        &self.shared.seen
+    }
+
+    /// The same without belief in what was kept until now: its origin is asked whether it is still so. `None` where
+    /// nothing is kept, or nobody may be asked.
+    pub fn doubting(&self) -> Option<Remote> {
+        let Keeping { disk, offline, .. } = &self.keeping;
+        let keeping = Keeping { doubted_before: Some(SystemTime::now()), ..self.keeping.clone() };
+        (disk.is_some() && !offline).then(|| Remote { shared: Arc::clone(&self.shared), keeping })
     }
 
     /// How long an operation may go without progress.
     pub fn timeout(&self) -> Duration {
-        self.0.timeout
+        self.shared.timeout
     }
 
     /// A handle of the object at `location`. Uses no network.
@@ -60,12 +92,25 @@ impl Remote {
             attempts: 0,
             cause,
         })?;
+        let Keeping { disk, offline, .. } = &self.keeping;
+        let (kept, offline) = match &transport {
+            // What is on this machine is not kept twice, and can be read without a network.
+            Transport::File(_) => (None, false),
+            Transport::Http(_) => {
+                let new = |disk: &Disk| Kept::new(disk.clone(), key(location), self.keeping.clone());
+                (disk.as_ref().map(new), *offline)
+            }
+        };
         Ok(Object(Arc::new(Handle {
             url: location.to_string(),
             transport,
             host,
             pin: Pin::default(),
-            timeout: self.0.timeout,
+            timeout: self.shared.timeout,
+            offline,
+            kept,
+            stats: Arc::clone(&self.shared.stats),
+            seen: Arc::clone(&self.shared.seen),
         })))
     }
 
@@ -90,18 +135,19 @@ impl Remote {
         let name = url.host_str().ok_or_else(|| Cause::Request("an address without a host".into()))?;
         let counted = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
         let host = self.host(&counted, name);
-        Ok((Transport::Http(HttpTarget { clients: self.0.clients.clone(), url, signer }), host))
+        Ok((Transport::Http(HttpTarget { clients: self.shared.clients.clone(), url, signer }), host))
     }
 
     /// The queue of a host. One per port, so that a dead server does not hold up another on the same machine.
     fn host(&self, counted: &str, name: &str) -> Arc<Host> {
-        let mut hosts = self.0.hosts.lock();
-        let new = || Arc::new(Host::new(counted.to_owned(), self.0.manners.of(name), Arc::clone(&self.0.stats)));
+        let mut hosts = self.shared.hosts.lock();
+        let new =
+            || Arc::new(Host::new(counted.to_owned(), self.shared.manners.of(name), Arc::clone(&self.shared.stats)));
         Arc::clone(hosts.entry(counted.to_owned()).or_insert_with(new))
     }
 
     fn signer(&self, store: Store) -> Result<Arc<Signer>, Cause> {
-        let mut signers = self.0.signers.lock();
+        let mut signers = self.shared.signers.lock();
         if let Some(signer) = signers.get(&store) {
             return Ok(Arc::clone(signer));
         }
@@ -109,6 +155,18 @@ impl Remote {
         signers.insert(store, Arc::clone(&signer));
         Ok(signer)
     }
+}
+
+/// What tells an object from all others: bytes fetched with credentials are not for who has none.
+pub(super) fn key(location: &Location) -> String {
+    let mut key = location.url.to_string();
+    if let Some(endpoint) = &location.endpoint {
+        key.push_str(&format!(" endpoint={endpoint}"));
+    }
+    if location.credentials == Credentials::Env {
+        key.push_str(" credentials=env");
+    }
+    key
 }
 
 fn file_path(url: &Url) -> Result<PathBuf, Cause> {
@@ -120,12 +178,16 @@ fn file_path(url: &Url) -> Result<PathBuf, Cause> {
 #[derive(Clone)]
 pub struct Object(Arc<Handle>);
 
-struct Handle {
+pub(super) struct Handle {
     url: String,
     transport: Transport,
     host: Arc<Host>,
-    pin: Pin,
+    pub(super) pin: Pin,
     timeout: Duration,
+    offline: bool,
+    kept: Option<Kept>,
+    pub(super) stats: Arc<Stats>,
+    seen: Arc<Seen>,
 }
 
 impl fmt::Debug for Object {
@@ -145,6 +207,8 @@ pub struct Fetched {
     pub etag: Option<String>,
     /// `Content-Type` as sent.
     pub content_type: Option<String>,
+    /// Whether `bytes` are not as they were sent, which is compressed.
+    pub(super) decoded: bool,
 }
 
 impl Object {
@@ -168,20 +232,74 @@ impl Object {
         self.run(Ask::Whole(limit)).await
     }
 
-    /// The same object as if it had never been asked for: its next answer may be another one.
+    /// Where requests for it go; the same as [`Object::url`] but for buckets.
+    pub fn address(&self) -> &str {
+        match &self.0.transport {
+            Transport::Http(target) => target.url.as_str(),
+            Transport::File(_) => &self.0.url,
+        }
+    }
+
+    /// Whether all of `range` is kept on disk.
+    pub fn has(&self, range: &Range<u64>) -> bool {
+        self.kept_bytes(range) == range.end.saturating_sub(range.start)
+    }
+
+    /// How many bytes of `range` are kept on disk, as far as can be said without reading them.
+    pub fn kept_bytes(&self, range: &Range<u64>) -> u64 {
+        self.0.kept.as_ref().map_or(0, |kept| kept.bytes(&self.0.pin, range))
+    }
+
+    /// What is kept on disk of the whole object, as far as can be said without reading it.
+    pub fn kept_whole(&self) -> KeptWhole {
+        self.0.kept.as_ref().map_or(KeptWhole::Unknown, |kept| kept.whole(&self.0.pin))
+    }
+
+    /// Drops what is kept on disk of the object, because it does not decode; once, for the origin may have it so.
+    pub fn distrust(&self) {
+        if let Some(kept) = &self.0.kept {
+            kept.distrust();
+        }
+    }
+
+    /// The same object as if it had never been asked for: its next answer is the origin's and may be another one.
     pub fn anew(&self) -> Object {
-        let Handle { url, transport, host, timeout, .. } = &*self.0;
+        let Handle { url, transport, host, timeout, offline, kept, stats, seen, .. } = &*self.0;
         Object(Arc::new(Handle {
             url: url.clone(),
             transport: transport.clone(),
             host: Arc::clone(host),
             pin: Pin::default(),
             timeout: *timeout,
+            offline: *offline,
+            kept: kept.as_ref().map(Kept::anew),
+            stats: Arc::clone(stats),
+            seen: Arc::clone(seen),
         }))
     }
 
     async fn run(&self, ask: Ask) -> Result<Fetched, RemoteError> {
-        let Handle { url, transport, host, pin, timeout } = &*self.0;
+        let fetched = match &self.0.kept {
+            Some(kept) => answer::run(&self.0, kept, ask).await,
+            None => self.0.ask(ask).await,
+        }?;
+        self.0.seen.note(&self.0.url, &fetched);
+        Ok(fetched)
+    }
+}
+
+impl Handle {
+    /// Asks the origin.
+    pub(super) async fn ask(&self, ask: Ask) -> Result<Fetched, RemoteError> {
+        if self.offline {
+            return Err(self.failed(&ask, Cause::Offline("not in the cache".to_owned())));
+        }
+        let Handle { url, transport, host, pin, timeout, .. } = self;
         operation::run(Subject { url, transport, host, pin }, ask, *timeout).await
+    }
+
+    /// The error of an operation for which nothing was sent.
+    pub(super) fn failed(&self, ask: &Ask, cause: Cause) -> RemoteError {
+        RemoteError { url: self.url.clone(), range: ask.range(), attempts: 0, cause }
     }
 }

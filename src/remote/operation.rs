@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::attempt::Task;
 use super::backoff::Failure;
+use super::breaker::{Pass, TRIAL};
 use super::checks::Ask;
 use super::clock::Clock;
 use super::limits::Host;
@@ -29,10 +30,25 @@ pub(super) struct Subject<'a> {
 pub(super) async fn run(subject: Subject<'_>, ask: Ask, timeout: Duration) -> Result<Fetched, RemoteError> {
     let range = ask.range();
     let Subject { url, transport, host, pin } = subject;
-    let task = Task { transport, host, pin, ask, clock: Clock::start(timeout), sent: AtomicU32::new(0) };
-    let error = match attempts(&task, url).await {
-        Ok(fetched) => return Ok(fetched),
-        Err(cause) => RemoteError { url: url.to_owned(), range, attempts: task.sent.load(Ordering::Relaxed), cause },
+    let failed = |cause, attempts| RemoteError { url: url.to_owned(), range, attempts, cause };
+    let pass = match transport {
+        Transport::Http(_) => host.breaker.pass().map(Some),
+        Transport::File(_) => Ok(None),
+    };
+    let error = match pass {
+        Ok(pass) => {
+            let trial = pass.as_ref().is_some_and(Pass::is_trial);
+            let time = if trial { timeout.min(TRIAL) } else { timeout };
+            let task = Task { transport, host, pin, ask, clock: Clock::start(time), sent: AtomicU32::new(0) };
+            match attempts(&task, url, trial).await {
+                Ok(fetched) => return Ok(fetched),
+                Err(cause) => {
+                    pass.into_iter().for_each(|pass| pass.failed(&cause));
+                    failed(cause, task.sent.load(Ordering::Relaxed))
+                }
+            }
+        }
+        Err(cause) => failed(cause, 0),
     };
     // That an object is not there is an answer, not a failure.
     if error.cause != Cause::NotFound {
@@ -41,7 +57,8 @@ pub(super) async fn run(subject: Subject<'_>, ask: Ask, timeout: Duration) -> Re
     Err(error)
 }
 
-async fn attempts(task: &Task<'_>, url: &str) -> Result<Fetched, Cause> {
+/// `trial`: a host that still cannot be reached is not asked again.
+async fn attempts(task: &Task<'_>, url: &str, trial: bool) -> Result<Fetched, Cause> {
     task.ask.check()?;
     let mut failures = 0;
     loop {
@@ -50,6 +67,9 @@ async fn attempts(task: &Task<'_>, url: &str) -> Result<Fetched, Cause> {
             Ok(fetched) => return Ok(fetched),
             Err(failure) => failure,
         };
+        if trial && matches!(failure.cause, Cause::Connection(_)) {
+            return Err(failure.cause);
+        }
         failures += 1;
         let pause = pause(task, &failure, failures)?;
         tracing::debug!(url, cause = %failure.cause, ?pause, "an attempt failed");

@@ -1,12 +1,13 @@
 //! What an object was when it was first seen, so that nobody mixes bytes of two versions.
 
 use parking_lot::{Mutex, MutexGuard};
+use serde::{Deserialize, Serialize};
 
 use super::Cause;
 use super::head::{Head, shorten};
 
 /// What tells one version of an object from another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Version {
     pub etag: Option<String>,
     pub last_modified: Option<String>,
@@ -44,6 +45,16 @@ impl Pin {
     /// The pinned version, if there is one yet.
     pub(super) fn version(&self) -> Option<Version> {
         self.lock().clone()
+    }
+
+    /// Pins a version that was seen before this process began, unless an answer came first.
+    pub(super) fn preset(&self, version: Version) {
+        self.lock().get_or_insert(version);
+    }
+
+    /// Forgets the version.
+    pub(super) fn reset(&self) {
+        *self.lock() = None;
     }
 
     /// Refuses an answer of another version, before its body is read.

@@ -84,7 +84,7 @@ impl Images {
             for label in std::iter::once(None).chain((0..image.labels.len()).map(Some)) {
                 self.images.push(Image { dataset: id, image: index, label, pyramid: OnceLock::new() });
             }
-            for spec in [ViewSpec::default(), ViewSpec { crop: None, chunk: Some(COMMON_CHUNK) }] {
+            for spec in [ViewSpec::default(), ViewSpec { chunk: Some(COMMON_CHUNK), ..ViewSpec::default() }] {
                 add(format!("{}{spec}", image.name), number, image.labels.len(), spec)?;
             }
         }
@@ -94,13 +94,12 @@ impl Images {
                 view: view.name.clone(),
                 reason,
             };
-            let crop = ViewSpec::parse_box(&view.crop).map_err(|error| wrong(error.to_string()))?;
             let (image, number) = dataset
                 .images
                 .get(view.image)
                 .zip(numbers.get(view.image))
                 .ok_or_else(|| wrong("there is no such image".to_owned()))?;
-            let spec = ViewSpec { crop: Some(crop), chunk: None };
+            let spec = ViewSpec { crop: Some(view.crop), ..ViewSpec::default() };
             add(view.name.clone(), *number, image.labels.len(), spec)?;
         }
         self.datasets.push(Stores { images: first..self.images.len() as u32, stores });

@@ -1,6 +1,7 @@
 //! Native blocks of sources, decoded: fetched once however many chunks need them, kept while there is room.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -51,6 +52,8 @@ pub struct Blocks {
     pub(super) pool: Pool<Kept>,
     pub(super) decoding: Semaphore,
     pub(super) groups: Groups,
+    /// Whether nothing is fetched but what is asked for.
+    exact: AtomicBool,
     flights: Arc<Flights<BlockKey, Result<Voxels, VolumeError>>>,
     stats: Arc<Stats>,
 }
@@ -64,9 +67,15 @@ impl Blocks {
             // Twice as many, so that processors have work while the next block is being handed to a thread.
             decoding: Semaphore::new(2 * cores),
             groups: Groups::default(),
+            exact: AtomicBool::new(false),
             flights: Flights::new(),
             stats,
         })
+    }
+
+    /// From now on fetches nothing that nobody asked for: for readers that ask for all they need.
+    pub fn fetch_exactly(&self) {
+        self.exact.store(true, Ordering::Relaxed);
     }
 
     /// Bytes that may be in use.
@@ -89,7 +98,8 @@ impl Blocks {
     ) -> FuturesUnordered<impl Future<Output = (CellIndex, Result<Voxels, VolumeError>)> + use<>> {
         let mut workers = Vec::new();
         let results = FuturesUnordered::new();
-        let mut array = (image.source.together(level) > 0).then(|| self.groups.array(image.number, level));
+        let mut array = (image.source.together(level) > 0 && !self.exact.load(Ordering::Relaxed))
+            .then(|| self.groups.array(image.number, level));
         for index in wanted {
             let key = BlockKey { image: image.number, level, index };
             let boarding = self.flights.board(&key, || self.cached(&key));

@@ -3,11 +3,11 @@
 use crate::geometry::{Region, Shape};
 
 /// A dense C-order array of which some voxels lie at `region` of a larger one.
-pub(super) struct Placed<D> {
+pub(crate) struct Placed<D> {
     /// The voxels, `region.shape()` of them.
-    pub(super) data: D,
+    pub(crate) data: D,
     /// Where they lie, `z, y, x`.
-    pub(super) region: Region,
+    pub(crate) region: Region,
 }
 
 /// The byte ranges of the rows of `part` (along x) in an array that covers `whole`, in `z, y` order. `part` lies in
@@ -26,10 +26,16 @@ fn rows(whole: &Region, part: &Region, item_size: usize) -> impl Iterator<Item =
 
 /// Copies the voxels that both arrays cover. Rows that a shorter array does not hold are skipped, so that no length can
 /// make it panic; callers check lengths.
-pub(super) fn copy_shared(from: &Placed<&[u8]>, to: &mut Placed<&mut [u8]>, item_size: usize) {
-    let Some(shared) = from.region.intersection(&to.region) else { return };
-    let sources = rows(&from.region, &shared, item_size);
-    let targets = rows(&to.region, &shared, item_size);
+pub(crate) fn copy_shared(from: &Placed<&[u8]>, to: &mut Placed<&mut [u8]>, item_size: usize) {
+    if let Some(shared) = from.region.intersection(&to.region) {
+        copy_part(from, to, &shared, item_size);
+    }
+}
+
+/// Copies the voxels of `part`, which both arrays cover.
+pub(crate) fn copy_part(from: &Placed<&[u8]>, to: &mut Placed<&mut [u8]>, part: &Region, item_size: usize) {
+    let sources = rows(&from.region, part, item_size);
+    let targets = rows(&to.region, part, item_size);
     for ((source, length), (target, _)) in sources.zip(targets) {
         if let (Some(source), Some(target)) =
             (from.data.get(source..source + length), to.data.get_mut(target..target + length))
@@ -40,7 +46,7 @@ pub(super) fn copy_shared(from: &Placed<&[u8]>, to: &mut Placed<&mut [u8]>, item
 }
 
 /// Fills the voxels of `part` with one value, given as little-endian bytes.
-pub(super) fn fill(to: &mut Placed<&mut [u8]>, part: &Region, value: &[u8]) {
+pub(crate) fn fill(to: &mut Placed<&mut [u8]>, part: &Region, value: &[u8]) {
     let Some(shared) = to.region.intersection(part) else { return };
     for (first, length) in rows(&to.region, &shared, value.len()) {
         if let Some(row) = to.data.get_mut(first..first + length) {

@@ -15,6 +15,9 @@ pub enum VolumeError {
     /// The image is valid but cannot be shown as a store.
     #[error("{0}")]
     Unsuitable(String),
+    /// It was fetched, to be kept on disk, and is not there.
+    #[error("it was fetched but is not kept: the cache is too small, its disk is full, or it cannot be written")]
+    NotKept,
     /// It was being fetched ahead for nobody, and is kept as it came or was given up. Who asked meanwhile has to ask again.
     #[error("it was fetched ahead only")]
     Ahead,

@@ -13,7 +13,7 @@ use super::VolumeError;
 use super::blocks::{Block, BlockKey, BlockWorker, Blocks, Kept, Voxels};
 use super::groups::Edges;
 use super::image::Image;
-use super::plan::{self, Piece, Request, join};
+use super::plan::{self, Piece, Request, join, join_within};
 use crate::cache::Held;
 use crate::geometry::LevelIndex;
 use crate::remote::{Cause, Object, RemoteError, gunzip};
@@ -135,7 +135,9 @@ async fn start(blocks: &Arc<Blocks>, image: &Arc<Image>, jobs: Vec<Job>, longest
             Err(error) => job.worker.finish(Err(error.into())),
         }
     }
-    for request in join(pieces, longest) {
+    // What is kept must not wait for what is not, nor fail with it. Between two kept blocks may be bytes that are not.
+    let (kept, missing): (Vec<_>, Vec<_>) = pieces.into_iter().partition(Piece::is_kept);
+    for request in join_within(kept, longest, 0).into_iter().chain(join(missing, longest)) {
         tokio::spawn(fetch_range(blocks.clone(), image.clone(), request));
     }
     for (worker, whole) in wholes {
@@ -186,11 +188,14 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
         let key = *worker.key();
         if wanted {
             let decoded = decode(&blocks, &image, key, Stored { bytes, shared: !alone, gzip: None });
-            let blocks = &blocks;
+            let (blocks, object) = (&blocks, &object);
             decoding.push(async move {
                 match decoded.await {
                     Ok(decoded) => finish(blocks, worker, Held::new(decoded, share)),
-                    Err(error) => worker.finish(Err(error)),
+                    Err(error) => {
+                        object.distrust();
+                        worker.finish(Err(error));
+                    }
                 }
             });
         } else {
@@ -217,7 +222,11 @@ pub(super) async fn decode_stored(blocks: Arc<Blocks>, image: Arc<Image>, worker
     };
     match decode(&blocks, &image, key, Stored { bytes: stored.data.clone(), shared: true, gzip: None }).await {
         Ok(decoded) => finish(&blocks, worker, Held::new(decoded, lease)),
-        Err(error) => worker.finish(Err(error)),
+        // Where they were kept on disk as well, they have to go from there.
+        Err(_) => {
+            drop((share, lease));
+            fetch(blocks, image, vec![worker]).await;
+        }
     }
 }
 
@@ -226,10 +235,13 @@ fn fail(blocks: &Arc<Blocks>, image: &Arc<Image>, pieces: Vec<Piece<Job>>, error
     let (wanted, ahead): (Vec<_>, Vec<_>) = pieces.into_iter().partition(|piece| piece.tag.wanted);
     // What takes long, is refused or has changed would be so for a shorter range as well.
     let by_range = matches!(error.cause, Cause::Protocol(_) | Cause::Status(_));
-    let retry = by_range && !ahead.is_empty();
+    let offline = matches!(error.cause, Cause::Offline(_));
+    let retry = by_range && !ahead.is_empty() || offline && wanted.len() + ahead.len() > 1;
     ahead.into_iter().for_each(|piece| piece.tag.worker.finish(Err(VolumeError::Ahead)));
     if retry {
-        for request in join(wanted, plan::JOINED) {
+        // What is kept of several blocks may be all of some of them.
+        let requests = if offline { join_within(wanted, 0, 0) } else { join(wanted, plan::JOINED) };
+        for request in requests {
             tokio::spawn(fetch_range(blocks.clone(), image.clone(), request));
         }
         return;
@@ -246,14 +258,18 @@ async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker
     let _share = image.take_share(needed).await;
     let mut lease = blocks.pool.lease(needed).await;
     let mut attempt = 1;
+    let mut asked = object;
     loop {
-        match object.anew().whole(limit).await {
+        match asked.whole(limit).await {
             Ok(fetched) => {
                 let stored = Stored { bytes: fetched.bytes, shared: false, gzip };
                 match decode(&blocks, &image, key, stored).await {
                     Ok(decoded) => return finish(&blocks, worker, Held::new(decoded, lease.split(bytes))),
                     // Nothing says how long a whole object must be, so a cut or foreign answer is noticed only here.
-                    Err(_) if attempt < WHOLE_ATTEMPTS => attempt += 1,
+                    Err(_) if attempt < WHOLE_ATTEMPTS => {
+                        attempt += 1;
+                        asked = asked.anew();
+                    }
                     Err(error) => return worker.finish(Err(VolumeError::Undecodable(attempt, error.into()))),
                 }
             }
@@ -266,7 +282,7 @@ async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker
 }
 
 /// A long range as several parallel ones.
-async fn fetch_parts(object: &Object, range: Range<u64>) -> Result<Bytes, RemoteError> {
+pub(super) async fn fetch_parts(object: &Object, range: Range<u64>) -> Result<Bytes, RemoteError> {
     let length = range.end - range.start;
     if length <= 2 * PART {
         return Ok(object.range(range).await?.bytes);

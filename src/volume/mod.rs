@@ -2,16 +2,17 @@
 
 pub mod blocks;
 pub mod chunks;
-mod copy;
+pub(crate) mod copy;
 mod error;
 mod fetch;
 mod groups;
 pub mod image;
-mod plan;
+pub(crate) mod plan;
 pub mod pyramid;
 #[cfg(test)]
 mod rate;
 pub mod view;
+pub mod warm;
 mod window;
 
 pub use blocks::Blocks;

@@ -7,27 +7,39 @@ use crate::remote::Object;
 const GAP: u64 = 4 << 10;
 
 /// Joined requests stay about this long, so that several run in parallel and a broken one loses little.
-pub(super) const JOINED: u64 = 2 << 20;
+pub(crate) const JOINED: u64 = 2 << 20;
 
 /// A block that lies at a range of an object. `tag` is the caller's.
-pub(super) struct Piece<T> {
-    pub(super) object: Object,
-    pub(super) start: u64,
-    pub(super) length: u64,
-    pub(super) tag: T,
+pub(crate) struct Piece<T> {
+    pub(crate) object: Object,
+    pub(crate) start: u64,
+    pub(crate) length: u64,
+    pub(crate) tag: T,
+}
+
+impl<T> Piece<T> {
+    /// Whether its bytes are kept on this machine.
+    pub(super) fn is_kept(&self) -> bool {
+        self.object.has(&(self.start..self.start.saturating_add(self.length)))
+    }
 }
 
 /// One range to fetch and the pieces in it, by their first byte.
-pub(super) struct Request<T> {
-    pub(super) object: Object,
-    pub(super) start: u64,
-    pub(super) end: u64,
-    pub(super) pieces: Vec<Piece<T>>,
+pub(crate) struct Request<T> {
+    pub(crate) object: Object,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) pieces: Vec<Piece<T>>,
 }
 
 /// Joins pieces that lie together to requests of about `longest` bytes. Every piece is in exactly one request, which
 /// covers it.
-pub(super) fn join<T>(mut pieces: Vec<Piece<T>>, longest: u64) -> Vec<Request<T>> {
+pub(crate) fn join<T>(pieces: Vec<Piece<T>>, longest: u64) -> Vec<Request<T>> {
+    join_within(pieces, longest, GAP)
+}
+
+/// The same for pieces that are at most `gap` bytes apart.
+pub(super) fn join_within<T>(mut pieces: Vec<Piece<T>>, longest: u64, gap: u64) -> Vec<Request<T>> {
     pieces.sort_by(|a, b| a.object.url().cmp(b.object.url()).then(a.start.cmp(&b.start)));
     let mut requests: Vec<Request<T>> = Vec::new();
     for piece in pieces {
@@ -35,7 +47,7 @@ pub(super) fn join<T>(mut pieces: Vec<Piece<T>>, longest: u64) -> Vec<Request<T>
         match requests.last_mut() {
             Some(last)
                 if last.object.url() == piece.object.url()
-                    && piece.start <= last.end.saturating_add(GAP)
+                    && piece.start <= last.end.saturating_add(gap)
                     && (end <= last.end || end - last.start <= longest) =>
             {
                 last.end = last.end.max(end);

@@ -26,6 +26,8 @@ pub struct ViewSpec {
     pub crop: Option<Region>,
     /// Chunk shape in place of the image's own.
     pub chunk: Option<Shape>,
+    /// Whether the name gives three equal extents one by one. That is a name of its own, and so a directory of its own.
+    pub spelled_out: bool,
 }
 
 /// A view of a pyramid.

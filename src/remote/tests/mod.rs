@@ -4,6 +4,7 @@ mod conformance;
 mod endings;
 mod faults;
 mod files;
+mod keeping;
 pub(super) mod origin;
 mod races;
 

@@ -39,14 +39,16 @@ pub struct TiffSource {
     volume: Volume,
 }
 
-/// Opens the file: reads its header, its first page's IFD and as much of the others as finding them takes.
-pub async fn open(object: Object) -> Result<TiffSource, SourceError> {
+/// Opens the file: reads its header, its first page's IFD and as much of the others as finding them takes. `missing`:
+/// nanometres per voxel along `z, y, x` for the axes along which a file says none that says some.
+pub async fn open(object: Object, missing: [Option<f64>; 3]) -> Result<TiffSource, SourceError> {
     let front = object.start(FRONT).await?;
     let Some(total) = front.total else {
         return Err(SourceError::malformed(object.url(), "header", "the length of the file is not known"));
     };
     let reader = ObjectReader { object: object.clone(), total };
-    let volume = Volume::open(Arc::new(reader), front.bytes).await?;
+    let mut volume = Volume::open(Arc::new(reader), front.bytes).await?;
+    volume.complete_voxel_size(missing);
     Ok(TiffSource { object, volume })
 }
 

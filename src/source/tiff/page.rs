@@ -1,5 +1,6 @@
 //! One page: what its voxels are and where they lie, checked against the file's length.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -41,6 +42,19 @@ impl Form {
     /// Bytes of the page.
     pub(super) fn plane(&self) -> u64 {
         self.bytes(self.height, self.width)
+    }
+}
+
+/// As in `1536×2048 uint8, uncompressed`.
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let compression = match self.compression {
+            Compression::None => "uncompressed",
+            Compression::Deflate { predictor: false } => "deflate",
+            Compression::Deflate { predictor: true } => "deflate with a predictor",
+        };
+        let white = if self.white_is_zero { ", white is 0" } else { "" };
+        write!(f, "{}×{} {}, {compression}{white}", self.height, self.width, self.dtype)
     }
 }
 

@@ -22,14 +22,14 @@ pub(super) struct Text {
     pub(super) pages: Option<u64>,
     /// Whether all pages may follow each other after the first one's IFD, without IFDs of their own.
     pub(super) one_run: bool,
-    /// Nanometres per voxel, `z, y, x`.
-    pub(super) scale: Option<[f64; 3]>,
+    /// Nanometres per voxel along `z, y, x`, where said.
+    pub(super) scale: [Option<f64>; 3],
     /// Display window.
     pub(super) window: Option<(f64, f64)>,
 }
 
 impl Text {
-    const PLAIN: Text = Text { dialect: Dialect::Plain, pages: None, one_run: false, scale: None, window: None };
+    const PLAIN: Text = Text { dialect: Dialect::Plain, pages: None, one_run: false, scale: [None; 3], window: None };
 
     /// Reads a description. `resolution` is the pixels per unit along `y, x` of the page's tags, `plane` its height and
     /// width. The error is the variant that is not read.
@@ -65,10 +65,7 @@ fn image_j(text: &str, resolution: [Option<f64>; 2]) -> Result<Text, String> {
     let unit = value("unit").and_then(nanometres);
     let pixel = |per_unit: Option<f64>| Some(unit? / per_unit.filter(|per_unit| *per_unit > 0.0)?);
     let depth = number("spacing").map(f64::abs).filter(|spacing| *spacing > 0.0);
-    let scale = match (depth, pixel(resolution[0]), pixel(resolution[1]), unit) {
-        (Some(depth), Some(y), Some(x), Some(unit)) => Some([depth * unit, y, x]),
-        _ => None,
-    };
+    let scale = [depth.zip(unit).map(|(depth, unit)| depth * unit), pixel(resolution[0]), pixel(resolution[1])];
     // With a calibration function the limits are not in the units of the stored values.
     let window = match (number("min"), number("max")) {
         (Some(low), Some(high)) if low < high && value("cf").is_none() => Some((low, high)),
@@ -115,7 +112,7 @@ fn ome(text: &str, pixels: &str) -> Result<Text, String> {
         let unit = attribute(pixels, &format!("PhysicalSize{axis}Unit")).unwrap_or_else(|| "µm".into());
         Some(size * nanometres(&unit)?).filter(|size| *size > 0.0 && size.is_finite())
     };
-    let scale = size('Z').zip(size('Y')).zip(size('X')).map(|((z, y), x)| [z, y, x]);
+    let scale = ['Z', 'Y', 'X'].map(size);
     Ok(Text { dialect: Dialect::Ome, pages: Some(count("SizeZ")?), one_run: false, scale, window: None })
 }
 
@@ -169,5 +166,5 @@ fn shaped(text: &str, plane: [u64; 2]) -> Result<Text, String> {
     // A single page says nothing about others that were appended later.
     let pages = (pages > 1).then_some(pages);
     let one_run = document.get("truncated").and_then(Value::as_bool).unwrap_or(false);
-    Ok(Text { dialect: Dialect::Shaped, pages, one_run, scale: None, window: None })
+    Ok(Text { dialect: Dialect::Shaped, pages, one_run, scale: [None; 3], window: None })
 }

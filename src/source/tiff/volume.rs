@@ -30,6 +30,8 @@ pub(super) struct Volume {
     big_endian: bool,
     form: Form,
     blocks: Blocks,
+    /// Nanometres per voxel along `z, y, x`, where the file says them.
+    stated: [Option<f64>; 3],
     pub(super) index: Index,
     /// The first page's tags, for people.
     pub(super) tags: serde_json::Value,
@@ -80,7 +82,7 @@ impl Volume {
         }
         let description = Description {
             dtype: form.dtype,
-            levels: vec![SourceLevel { grid: Grid { shape, cell }, scale: text.scale, translation: [0.0; 3] }],
+            levels: vec![SourceLevel { grid: Grid { shape, cell }, scale: all(text.scale), translation: [0.0; 3] }],
             fill: FillValue::zero(form.dtype),
             window: text.window,
             format: format_name(&header, &form, &first.segments, text.dialect),
@@ -88,7 +90,16 @@ impl Volume {
             chunked: false,
         };
         let tags = dump::document(&header, index.pages(), tags);
-        Ok(Volume { tags, name, description, big_endian: header.big_endian, form, blocks, index })
+        let (big_endian, stated) = (header.big_endian, text.scale);
+        Ok(Volume { tags, name, description, big_endian, form, blocks, stated, index })
+    }
+
+    /// Completes a voxel size that the file says along some axes only; `missing` is used along the others.
+    pub(super) fn complete_voxel_size(&mut self, missing: [Option<f64>; 3]) {
+        let stated = self.stated;
+        if let (true, Some(level)) = (stated.iter().any(Option::is_some), self.description.levels.first_mut()) {
+            level.scale = all(std::array::from_fn(|axis| stated[axis].or(missing[axis])));
+        }
     }
 
     /// The one level's grid.
@@ -181,4 +192,9 @@ fn format_name(header: &Header, form: &Form, segments: &Segments, dialect: Diale
         name += ", white is zero";
     }
     name
+}
+
+/// The values along all axes, if none is missing.
+fn all([z, y, x]: [Option<f64>; 3]) -> Option<[f64; 3]> {
+    Some([z?, y?, x?])
 }

@@ -108,12 +108,7 @@ fn crowd_from(file: &Windows, first: &Page, number: u64, distance: u64) -> u64 {
 fn check_same(file: &Windows, number: u64, first: &Page, page: &Page) -> Result<(), SourceError> {
     let differ = |what: &str, reason: String| Err(SourceError::unsupported(file.name(), what, reason));
     if page.form != first.form {
-        let (a, b) = (&first.form, &page.form);
-        let reason = format!(
-            "{}×{} {} {:?}, unlike the {}×{} {} {:?} of page 0,",
-            b.height, b.width, b.dtype, b.compression, a.height, a.width, a.dtype, a.compression
-        );
-        return differ(&format!("page {number}"), reason);
+        return differ(&format!("page {number}"), format!("{}, unlike the {} of page 0,", page.form, first.form));
     }
     let runs = matches!((&page.data, &first.data), (Data::Run(_), Data::Run(_)));
     if !runs && page.segments != first.segments {

@@ -52,7 +52,9 @@ impl<'a, D: Documents> Kept<'a, D> {
             let dash = if folder.is_empty() { "" } else { "-" };
             format!("{stem}{dash}{}.json", folder.replace('/', "-"))
         };
-        let fetched = self.documents.into_inner();
+        let mut fetched = self.documents.into_inner();
+        // In which order the answers came says nothing.
+        fetched.sort_by_cached_key(|(at, _)| at.to_string());
         fetched.iter().filter_map(|(at, bytes)| Document::fetched(name(at), at.to_string(), bytes)).collect()
     }
 }

@@ -145,14 +145,6 @@ fn a_named_view_outside_its_image_is_an_error_and_not_an_empty_directory() {
 }
 
 #[test]
-fn a_named_view_is_checked_when_the_catalogue_is_read() {
-    let view = NamedView { name: "v".to_owned(), image: 0, crop: "z0-4".to_owned() };
-    let datasets = vec![dataset("d", vec![image("em", source(true, None), &[])], vec![view])];
-    let error = Tree::new(Arc::new(Catalog { datasets, ..Catalog::default() })).err().unwrap();
-    assert!(error.to_string().starts_with("dataset `d`, view `v`: `z0-4` is no box"), "{error}");
-}
-
-#[test]
 fn what_cannot_be_shown_is_refused_when_it_is_described() {
     let tree = tree();
     let describe = |pyramid: Pyramid| tree.describe(EM, Arc::new(pyramid)).unwrap_err().to_string();

@@ -76,12 +76,6 @@ pub enum ViewError {
         /// Extent of level s0 in voxels.
         extent: u64,
     },
-    /// Three equal extents, which have a shorter name.
-    #[error("a chunk with equal extents is written `chunk-{extent}`")]
-    EqualExtents {
-        /// The extent along every axis.
-        extent: u64,
-    },
     /// A chunk extent that is zero or too long.
     #[error("a chunk of {extent} along {axis} is not possible: extents are 1 to {limit}")]
     ChunkExtent {

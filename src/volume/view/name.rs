@@ -1,6 +1,7 @@
 //! The names of views: `[.crop-z<a>-<b>_y<a>-<b>_x<a>-<b>][.chunk-<N>|.chunk-<Z>x<Y>x<X>]`.
 //!
-//! Every view has exactly one name, so that a name can stand for it in caches and in other people's scripts.
+//! A name is spelled in one way, so that it can stand for the view in caches and in other people's scripts; only three
+//! equal extents of a chunk may be written as one or one by one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,7 +31,9 @@ impl ViewSpec {
                 if spec.chunk.is_some() {
                     return Err(ViewError::Repeated { part: "chunk" });
                 }
-                spec.chunk = Some(parse_chunk(text)?);
+                let Shape([z, y, x]) = parse_chunk(text)?;
+                spec.chunk = Some(Shape([z, y, x]));
+                spec.spelled_out = text.contains('x') && z == y && y == x;
             } else {
                 return Err(ViewError::Unknown { part: part.to_owned() });
             }
@@ -61,7 +64,6 @@ fn parse_chunk(text: &str) -> Result<Shape, ViewError> {
     let extents = text.split('x').map(number).collect::<Result<Vec<u64>, _>>()?;
     let chunk = match extents[..] {
         [n] => Shape([n; 3]),
-        [z, y, x] if z == y && y == x => return Err(ViewError::EqualExtents { extent: z }),
         [z, y, x] => Shape([z, y, x]),
         _ => return Err(ViewError::ChunkShape { text: text.to_owned() }),
     };
@@ -93,7 +95,7 @@ impl FromStr for ViewSpec {
     }
 }
 
-/// The only name of the view, with a dot before each part; empty for the image itself.
+/// The name of the view, with a dot before each part; empty for the image itself.
 impl fmt::Display for ViewSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(crop) = &self.crop {
@@ -103,7 +105,7 @@ impl fmt::Display for ViewSpec {
         }
         match self.chunk {
             None => Ok(()),
-            Some(Shape([z, y, x])) if z == y && y == x => write!(f, ".chunk-{z}"),
+            Some(Shape([z, y, x])) if z == y && y == x && !self.spelled_out => write!(f, ".chunk-{z}"),
             Some(Shape([z, y, x])) => write!(f, ".chunk-{z}x{y}x{x}"),
         }
     }

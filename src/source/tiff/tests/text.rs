@@ -9,19 +9,20 @@ fn parse(text: &str) -> Result<Text, String> {
 #[test]
 fn an_imagej_voxel_size_needs_a_unit_of_length_and_a_spacing() {
     let cases = [
-        ("unit=micron\nspacing=0.5\n", Some([500.0, 250.0, 500.0])),
-        ("unit=µm\nspacing=-0.5\n", Some([500.0, 250.0, 500.0])),
-        ("unit=nm\nspacing=50\n", Some([50.0, 0.25, 0.5])),
-        ("unit=cm\nspacing=1\n", Some([1e7, 0.25e7, 0.5e7])),
-        ("unit=pixel\nspacing=1\n", None),
-        ("unit=nm\n", None),
-        ("unit=nm\nspacing=0\n", None),
-        ("spacing=1\n", None),
+        ("unit=micron\nspacing=0.5\n", [Some(500.0), Some(250.0), Some(500.0)]),
+        ("unit=µm\nspacing=-0.5\n", [Some(500.0), Some(250.0), Some(500.0)]),
+        ("unit=nm\nspacing=50\n", [Some(50.0), Some(0.25), Some(0.5)]),
+        ("unit=cm\nspacing=1\n", [Some(1e7), Some(0.25e7), Some(0.5e7)]),
+        ("unit=pixel\nspacing=1\n", [None; 3]),
+        ("unit=nm\n", [None, Some(0.25), Some(0.5)]),
+        ("unit=nm\nspacing=0\n", [None, Some(0.25), Some(0.5)]),
+        ("spacing=1\n", [None; 3]),
     ];
     for (lines, scale) in cases {
         assert_eq!(parse(&format!("ImageJ=1.53t\nimages=5\n{lines}")).unwrap().scale, scale, "{lines}");
     }
-    assert_eq!(Text::parse("ImageJ=1\nunit=nm\nspacing=1\n", [None, Some(0.0)], [1, 1]).unwrap().scale, None);
+    let text = Text::parse("ImageJ=1\nunit=nm\nspacing=1\n", [None, Some(0.0)], [1, 1]).unwrap();
+    assert_eq!(text.scale, [Some(1.0), None, None]);
 }
 
 #[test]
@@ -60,8 +61,8 @@ fn channels_and_time_are_refused_by_name_and_single_ones_dropped() {
 fn ome_sizes_are_micrometres_where_no_unit_is_given() {
     let scale = |attributes: &str| parse(&format!("<OME><Pixels SizeZ=\"3\" {attributes}/></OME>")).unwrap().scale;
     let all = "PhysicalSizeX=\"8\" PhysicalSizeXUnit=\"nm\" PhysicalSizeY=\"0.008\" PhysicalSizeZ=\"0.05\"";
-    assert_eq!(scale(all), Some([50.0, 8.0, 8.0]));
-    assert_eq!(scale(&format!("{all} PhysicalSizeZUnit=\"&#181;m\"")), Some([50.0, 8.0, 8.0]));
-    assert_eq!(scale(&format!("{all} PhysicalSizeZUnit=\"reference frame\"")), None);
-    assert_eq!(scale("PhysicalSizeX=\"8\""), None);
+    assert_eq!(scale(all), [Some(50.0), Some(8.0), Some(8.0)]);
+    assert_eq!(scale(&format!("{all} PhysicalSizeZUnit=\"&#181;m\"")), [Some(50.0), Some(8.0), Some(8.0)]);
+    assert_eq!(scale(&format!("{all} PhysicalSizeZUnit=\"reference frame\"")), [None, Some(8.0), Some(8.0)]);
+    assert_eq!(scale("PhysicalSizeX=\"8\""), [None, None, Some(8e3)]);
 }

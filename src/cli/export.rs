@@ -1,0 +1,317 @@
+//! `emfs export`.
+
+mod bar;
+mod report;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::output::{complain, print};
+use super::session::{CacheArgs, OpenImage, Session};
+use super::{CliError, memory, serve, size, target};
+use crate::catalog::{Catalog, Dataset, ImageSpec, SourceSpec};
+use crate::export::{
+    Compression, Destination, ExportError, Exporter, Member, Options, Outcome, Progress, Request, estimate,
+};
+use crate::geometry::Shape;
+use crate::metadata::{self, ImageRecord, Knowledge};
+use crate::volume::ViewSpec;
+use crate::zarr::{Format, StoreName, parse_level};
+use bar::Bar;
+
+/// Write datasets, images or views as OME-Zarr stores
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Needs no mount. One image becomes the store DEST; several become DEST/DATASET/IMAGE.zarr. DEST is a new directory, or a
+prefix of a bucket (s3://…, gs://…) that is reached with what the environment says. Equal commands write equal bytes; the
+time in manifest.json is the only difference.
+
+Examples:
+  emfs export \"$(emfs crop hemibrain --size 1000 --seed 7)\" crop.zarr
+  emfs export hemibrain/em.crop-z18000-19000_y18000-19000_x15000-16000 crop.zarr --format v3 --chunk 64 --shard 512
+  emfs export jrc_mus-nacc-2 s3://bucket/nacc.zarr --level s2 --level s3
+  emfs export --all volumes --resume")]
+pub(super) struct ExportArgs {
+    /// DATASET[/NAME] once or more (image `em` may be left out), then DEST
+    #[arg(required = true, value_name = "DATASET[/NAME]… DEST")]
+    arguments: Vec<String>,
+    /// All images of all datasets
+    #[arg(long)]
+    all: bool,
+    /// Datasets of your own (TOML) in place of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Zarr version [default: that of the name, v2 where it says none]
+    #[arg(long, value_parser = format)]
+    format: Option<Format>,
+    /// Compression of chunks: none, blosc or zstd:N
+    #[arg(long, value_name = "zstd:N|blosc|none", default_value_t)]
+    compress: Compression,
+    /// Chunk shape: N or ZxYxX [default: that of the view]
+    #[arg(long, value_name = "N|ZxYxX", value_parser = shape)]
+    chunk: Option<Shape>,
+    /// Shard shape (v3): N or ZxYxX, a multiple of the chunk
+    #[arg(long, value_name = "N|ZxYxX", value_parser = shape)]
+    shard: Option<Shape>,
+    /// Write this level; may be given several times [default: all]
+    #[arg(long, value_name = "sN", value_parser = level)]
+    level: Vec<u8>,
+    /// Go on with what an interrupted export has written to DEST
+    #[arg(long)]
+    resume: bool,
+    /// Read all that was written again and compare it with the manifest; alone where the export is complete already
+    #[arg(long)]
+    verify: bool,
+    /// Chunks compressed at a time [default: the number of processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Say what it would cost and read no voxels
+    #[arg(long, conflicts_with_all = ["resume", "verify"])]
+    dry_run: bool,
+    /// No progress and no summary
+    #[arg(long)]
+    quiet: bool,
+    /// Memory for voxels: bytes, or K, M, G [default: 1G, at most a quarter of the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = size::bytes)]
+    memory: Option<u64>,
+    /// Fail what makes no progress for so long
+    #[arg(long, value_name = "S", default_value = "60", value_parser = size::seconds)]
+    timeout: Duration,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    match text {
+        "v2" => Ok(Format::V2),
+        "v3" => Ok(Format::V3),
+        _ => Err("must be v2 or v3".to_owned()),
+    }
+}
+
+fn level(text: &str) -> Result<u8, String> {
+    parse_level(text).ok_or_else(|| "must be s and a number, such as s1".to_owned())
+}
+
+fn shape(text: &str) -> Result<Shape, String> {
+    let number = |text: &str| text.parse::<u64>().ok().filter(|extent| (1..=1 << 20).contains(extent));
+    let wrong = || "must be N or ZxYxX, numbers from 1 to 1048576".to_owned();
+    let extents = text.split('x').map(number).collect::<Option<Vec<u64>>>().ok_or_else(wrong)?;
+    match extents[..] {
+        [edge] => Ok(Shape([edge; 3])),
+        [z, y, x] => Ok(Shape([z, y, x])),
+        _ => Err(wrong()),
+    }
+}
+
+/// A store to write.
+struct Job<'a> {
+    dataset: &'a Dataset,
+    image: &'a ImageSpec,
+    name: StoreName,
+    view: ViewSpec,
+    destination: Destination,
+}
+
+impl Job<'_> {
+    fn path(&self) -> String {
+        let name = self.name.to_string();
+        format!("{}/{}", self.dataset.name, name.strip_suffix(self.name.format.ending()).unwrap_or(&name))
+    }
+}
+
+impl From<ExportError> for CliError {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Usage(reason) => CliError::Usage(reason),
+            error => CliError::Failed(error.to_string()),
+        }
+    }
+}
+
+/// Writes the stores one after the other; one that fails does not stop the others.
+pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
+    let catalog = target::catalog(args.config.as_deref())?;
+    let jobs = jobs(args, &catalog)?;
+    let runtime = serve::runtime()?;
+    let memory = args.memory.unwrap_or_else(memory::default_limit);
+    let session = Session::new(&catalog.manners, args.cache.keeping()?, args.timeout, memory)?;
+    let progress = Arc::new(Progress::new(session.stats.clone()));
+    let threads = args.jobs.map(usize::from);
+    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
+    let exporter = Exporter::new(session.remote.clone(), session.blocks.clone(), memory / 2, threads, progress.clone());
+    let mut signals = serve::Signals::new(&runtime)?;
+    let work = async {
+        let mut failed = Vec::new();
+        for job in &jobs {
+            let done = match args.dry_run {
+                true => dry_run(args, &catalog, &session, &exporter, job).await,
+                false => one(args, &session, &exporter, job).await,
+            };
+            if let Err(error) = done {
+                failed.push(error);
+            }
+        }
+        failed
+    };
+    let failed = runtime.block_on(async {
+        tokio::select! {
+            failed = work => failed,
+            _ = signals.next() => vec![ExportError::Stopped],
+        }
+    });
+    // What still writes a chunk may finish it, which does no harm.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    progress.failures().iter().for_each(|line| complain(line));
+    let mut errors = failed;
+    let Some(last) = errors.pop() else { return Ok(()) };
+    errors.iter().for_each(|error| complain(&format!("emfs export: {error}")));
+    Err(last.into())
+}
+
+/// What the arguments name.
+fn jobs<'a>(args: &'a ExportArgs, catalog: &'a Catalog) -> Result<Vec<Job<'a>>, CliError> {
+    let usage = |reason: &str| Err(CliError::Usage(reason.to_owned()));
+    let Some((to, named)) = args.arguments.split_last() else { return usage("name what to export, and DEST") };
+    if args.all && !named.is_empty() {
+        return usage("--all takes DEST alone");
+    }
+    if !args.all && named.is_empty() {
+        return usage("name what to export before DEST, or give --all");
+    }
+    if args.shard.is_some() && args.format == Some(Format::V2) {
+        return usage("Zarr v2 has no shards; --shard needs --format v3");
+    }
+    let root = Destination::parse(to)?;
+    let mut stores = Vec::new();
+    if args.all {
+        for dataset in &catalog.datasets {
+            for image in &dataset.images {
+                stores.push((dataset, target::store(dataset, &image.name)?));
+            }
+        }
+    }
+    for path in named {
+        let (dataset, rest) = target::split(catalog, path)?;
+        stores.push((dataset, target::store(dataset, rest)?));
+    }
+    let several = args.all || stores.len() > 1;
+    let mut jobs = Vec::new();
+    let mut taken = HashSet::new();
+    for (dataset, store) in stores {
+        let file = StoreName { format: Format::V2, ..store.name.clone() };
+        let destination = if several { root.join(&dataset.name).join(&file.to_string()) } else { root.clone() };
+        if !taken.insert(destination.to_string()) {
+            return usage(&format!("{}/{file} is named twice", dataset.name));
+        }
+        jobs.push(Job { dataset, image: store.image, name: store.name, view: store.view, destination });
+    }
+    if several && !args.resume && !args.verify && matches!(&root, Destination::Directory(path) if path.exists()) {
+        return Err(ExportError::Exists(root.to_string()).into());
+    }
+    Ok(jobs)
+}
+
+async fn one(args: &ExportArgs, session: &Session, exporter: &Exporter, job: &Job<'_>) -> Result<(), ExportError> {
+    let say = |line: String| {
+        if !args.quiet {
+            complain(&line);
+        }
+    };
+    if args.verify && !args.resume && job.destination.exists().await? {
+        let files = exporter.verify(&job.destination).await?;
+        say(format!("{}: {files} files are as the manifest says", job.destination));
+        return Ok(());
+    }
+    let begin = Instant::now();
+    exporter.begin();
+    let before = exporter.progress.state();
+    let request = request(args, session, job).await?;
+    let bar = (!args.quiet).then(|| Bar::start(&request.name, exporter.progress.clone()));
+    let outcome = exporter.export(&request, &job.destination, args.resume).await;
+    drop(bar);
+    match outcome? {
+        Outcome::Complete => say(format!("{} is complete already", job.destination)),
+        Outcome::Written => {
+            let state = exporter.progress.state();
+            say(report::summary(&request.name, &job.destination, &before, &state, begin.elapsed()));
+        }
+    }
+    if args.verify {
+        let files = exporter.verify(&job.destination).await?;
+        say(format!("{}: {files} files are as the manifest says", job.destination));
+    }
+    Ok(())
+}
+
+async fn dry_run(
+    args: &ExportArgs,
+    catalog: &Catalog,
+    session: &Session,
+    exporter: &Exporter,
+    job: &Job<'_>,
+) -> Result<(), ExportError> {
+    let request = request(args, session, job).await?;
+    let cost = estimate(&request, exporter.batch_limit()).await?;
+    let text = report::cost(&request.name, &cost, &catalog.manners);
+    print(&text).map_err(|error| ExportError::Write { what: "stdout".to_owned(), reason: error.to_string() })
+}
+
+/// Opens the image and its labels.
+async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<Request, ExportError> {
+    let name = job.path();
+    let specs: Vec<(Option<&str>, &SourceSpec)> = std::iter::once((None, &job.image.source))
+        .chain(job.image.labels.iter().map(|label| (Some(label.name.as_str()), &label.source)))
+        .collect();
+    let opening = specs.iter().map(|(label, spec)| {
+        let name = label.map_or_else(|| name.clone(), |label| format!("{name}/labels/{label}"));
+        async move { session.open(spec, &name).await.map_err(|error| ExportError::Open { name, error }) }
+    });
+    let mut opened: Vec<OpenImage> = futures::future::try_join_all(opening).await?;
+    // They come in the order in which they were answered, which another run need not repeat.
+    opened.iter_mut().for_each(|opened| opened.documents.sort_by(|a, b| (&a.name, &a.url).cmp(&(&b.name, &b.url))));
+    let records: Vec<ImageRecord<'_>> = specs
+        .iter()
+        .zip(&opened)
+        .map(|((label, spec), opened)| ImageRecord {
+            image: &job.image.name,
+            label: *label,
+            spec,
+            knowledge: Knowledge::Described { pyramid: &opened.pyramid, origin: &opened.origin },
+            documents: &opened.documents,
+        })
+        .collect();
+    let record = metadata::record(job.dataset, &records);
+    let mut upstream = Vec::new();
+    for ((label, _), opened) in specs.iter().zip(&opened) {
+        let named = opened
+            .documents
+            .iter()
+            .map(|document| (metadata::document_name(&job.image.name, *label, document), document.bytes.clone()));
+        upstream.extend(named);
+    }
+    let members = specs.iter().zip(opened).map(|((label, _), opened)| Member {
+        label: label.map(str::to_owned),
+        image: opened.image,
+        pyramid: opened.pyramid,
+        origin: opened.origin,
+    });
+    Ok(Request {
+        title: name.replacen('/', " ", 1),
+        view: job.view,
+        members: members.collect(),
+        options: Options {
+            v3: args.format.unwrap_or(job.name.format) == Format::V3,
+            compression: args.compress,
+            chunk: args.chunk,
+            shard: args.shard,
+            levels: args.level.clone(),
+        },
+        record,
+        upstream,
+        notice: report::notice(job.dataset),
+        name,
+    })
+}

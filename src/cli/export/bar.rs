@@ -1,0 +1,140 @@
+//! How far an export is, while it runs: a bar in a terminal, else a line now and then.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::JoinHandle;
+
+use super::super::output::complain;
+use super::super::size::human;
+use crate::export::{Progress, ProgressState};
+
+/// Time between two looks at the counters.
+const TICK: Duration = Duration::from_millis(200);
+/// Time between two lines where there is no terminal.
+const LINE: Duration = Duration::from_secs(10);
+
+/// Shows progress until it is dropped.
+pub(super) struct Bar {
+    bar: Option<ProgressBar>,
+    task: JoinHandle<()>,
+}
+
+impl Bar {
+    pub(super) fn start(name: &str, progress: Arc<Progress>) -> Bar {
+        let before = progress.state();
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(0);
+            let style = ProgressStyle::with_template("{prefix} {wide_bar} {percent:>3} % {msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_prefix(name.to_owned());
+            bar
+        });
+        let (shown, name) = (bar.clone(), name.to_owned());
+        let task = tokio::spawn(async move {
+            let begin = Instant::now();
+            let (mut ticks, mut line) = (tokio::time::interval(TICK), begin + LINE);
+            loop {
+                ticks.tick().await;
+                let text = || Now::of(&before, &progress.state(), begin.elapsed());
+                match &shown {
+                    Some(bar) => {
+                        let now = text();
+                        bar.set_length(now.voxels);
+                        bar.set_position(now.done);
+                        bar.set_message(now.words());
+                    }
+                    None if Instant::now() >= line => {
+                        line += LINE;
+                        let now = text();
+                        let percent = now.done as f64 * 100.0 / now.voxels.max(1) as f64;
+                        complain(&format!("{name}: {percent:.1} % {}", now.words()));
+                    }
+                    None => {}
+                }
+            }
+        });
+        Bar { bar, task }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.task.abort();
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// What one store has come to.
+struct Now {
+    voxels: u64,
+    done: u64,
+    state: ProgressState,
+    wire: u64,
+    elapsed: Duration,
+    /// Voxels that this run wrote itself.
+    own: u64,
+}
+
+impl Now {
+    fn of(before: &ProgressState, state: &ProgressState, elapsed: Duration) -> Now {
+        let done = state.done.saturating_sub(before.done);
+        Now {
+            voxels: state.voxels.saturating_sub(before.voxels),
+            done,
+            state: *state,
+            wire: state.wire.saturating_sub(before.wire),
+            elapsed,
+            own: done.saturating_sub(state.found.saturating_sub(before.found)),
+        }
+    }
+
+    fn words(&self) -> String {
+        let seconds = self.elapsed.as_secs_f64().max(0.001);
+        let rate = human((self.wire as f64 / seconds) as u64);
+        let left = match (self.voxels.saturating_sub(self.done), self.own) {
+            (0, _) => String::new(),
+            (_, 0) => ", time left unknown".to_owned(),
+            (left, own) => format!(", {} left", duration(left as f64 / own as f64 * seconds)),
+        };
+        let failed = match self.state.failed {
+            0 => String::new(),
+            failed => format!(", {failed} chunks failed"),
+        };
+        format!(
+            "{} voxels, {} from the wire, {rate}/s, {} retries{failed}{left}",
+            self.done,
+            human(self.wire),
+            self.state.retries
+        )
+    }
+}
+
+/// Seconds for people: `1 h 05 min`.
+pub(super) fn duration(seconds: f64) -> String {
+    let whole = seconds.clamp(0.0, 1e12).round() as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, _) if seconds < 9.95 => format!("{seconds:.1} s"),
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_told_as_people_do() {
+        for (seconds, text) in
+            [(0.04, "0.0 s"), (9.94, "9.9 s"), (59.0, "59 s"), (61.0, "1 min 01 s"), (3900.0, "1 h 05 min")]
+        {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! `emfs locate`.
+
+use std::path::{Path, PathBuf};
+
+use futures::future::join_all;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::output::{print, table};
+use super::place::{self, Part, Place};
+use super::session::{CacheArgs, Session};
+use super::{CliError, control, serve, target};
+use crate::catalog::Catalog;
+use crate::fuse::mountinfo;
+use crate::geometry::{CellIndex, LevelIndex};
+use crate::remote::KeptWhole;
+use crate::source::{Placement, SourceError};
+
+/// Memory for the voxels that display windows are taken from.
+const MEMORY: u64 = 256 << 20;
+/// Blocks that are told of at most.
+const MOST: usize = 100_000;
+
+/// Say where the bytes behind a chunk are, and whether they are kept.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Finds each block of the archive that the chunk is made of; reads no voxels, but indices where there are some. The
+catalogue and the cache of a path in a mount are those of the mount, unless --config or --cache-dir say otherwise.
+
+Examples:
+  emfs locate /mnt/em/hemibrain/em.zarr/s0/280/280/240
+  emfs locate idr-9846137/em.zarr/s0/0/0/0 --json")]
+pub(super) struct LocateArgs {
+    /// A chunk in a mount, or DATASET/NAME/sN/Z/Y/X
+    path: PathBuf,
+    /// Datasets of your own (TOML) in place of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+/// A block and its bytes.
+#[derive(Debug, Serialize)]
+struct Block {
+    /// `z, y, x` in the grid of the archive's blocks.
+    block: [u64; 3],
+    /// `None` where the archive has no such block.
+    url: Option<String>,
+    /// First byte.
+    start: u64,
+    /// Number of bytes; of an object that is fetched as a whole it is known once it was.
+    length: Option<u64>,
+    /// Bytes of them that are kept.
+    kept: u64,
+}
+
+/// Finds the blocks and prints them.
+pub(super) fn run(args: &LocateArgs) -> Result<(), CliError> {
+    let mut cache = args.cache.clone();
+    let mut config = args.config.clone();
+    let path = match in_mount(&args.path)? {
+        Some((report, path)) => {
+            let told = |key: &str| report[key].as_str().map(PathBuf::from);
+            config = config.or(told("config"));
+            if cache.cache_dir.is_none() && cache.cache_size.is_none() {
+                cache.cache_dir = told("cache_folder");
+                // A mount that keeps nothing uses nothing that is kept.
+                cache.cache_size = cache.cache_dir.is_none().then_some(0);
+            }
+            if config.is_none() && report["catalogue"] == "text" {
+                return Err(CliError::Failed("what is mounted there has no file; name one with --config".to_owned()));
+            }
+            path
+        }
+        None => args.path.display().to_string(),
+    };
+    let catalog = target::catalog(config.as_deref())?;
+    let blocks = blocks(&catalog, &path, &cache)?;
+    if args.json {
+        let value = serde_json::json!({ "path": path, "blocks": blocks });
+        return Ok(print(&format!("{value:#}\n"))?);
+    }
+    Ok(print(&text(&blocks))?)
+}
+
+/// What the daemon says of itself and the path below its mountpoint, for a path in a mount of emfs.
+fn in_mount(path: &Path) -> Result<Option<(Value, String)>, CliError> {
+    let named = CliError::system(path.display().to_string());
+    // The path itself is not looked up: the mount may be dead, or would open the image.
+    let absolute = std::path::absolute(path).map_err(named)?;
+    let mounts = mountinfo::mounts().map_err(CliError::system("/proc/self/mountinfo"))?;
+    let mounts = mounts.into_iter().rev().filter(|mount| mount.is_emfs() && absolute.starts_with(&mount.mountpoint));
+    let Some(mount) = mounts.max_by_key(|mount| mount.mountpoint.as_os_str().len()) else { return Ok(None) };
+    let told = control::status(&mount).map_err(CliError::system(mount.mountpoint.display().to_string()))?;
+    let report = serde_json::from_str(&told).map_err(|error| CliError::Failed(format!("the daemon: {error}")))?;
+    let below = absolute.strip_prefix(&mount.mountpoint).unwrap_or(&absolute);
+    Ok(Some((report, below.display().to_string())))
+}
+
+fn blocks(catalog: &Catalog, path: &str, cache: &CacheArgs) -> Result<Vec<Block>, CliError> {
+    let failed = |reason: String| CliError::Failed(format!("{path}: {reason}"));
+    let place = Place::parse(catalog, path)?;
+    let Part::Level(level, chunk) = &place.part else {
+        return Err(failed("name a chunk or a level, such as DATASET/NAME/s0/0/0/0".to_owned()));
+    };
+    let session = Session::new(&catalog.manners, cache.keeping_all()?, serve::TIMEOUT, MEMORY)?;
+    serve::runtime()?.block_on(async {
+        let name = place.image_name();
+        let opened = session.open(place.source(), &name).await.map_err(|error| failed(error.to_string()))?;
+        let view = place.view(&opened.pyramid).map_err(|error| failed(error.to_string()))?;
+        let region = place::region(&view, *level, chunk).map_err(failed)?;
+        let grid = opened.image.source.description().levels.get(usize::from(level.0)).map(|level| level.grid);
+        let grid = grid.ok_or_else(|| failed(format!("there is no level {level}")))?;
+        let cells: Vec<CellIndex> = grid.cells_in(&region).take(MOST.saturating_add(1)).collect();
+        if cells.len() > MOST {
+            return Err(failed(format!("it is made of more than {MOST} blocks; name a smaller part")));
+        }
+        let source = &opened.image.source;
+        let found = join_all(cells.into_iter().map(|cell| async move { locate(&**source, *level, cell).await })).await;
+        found.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| failed(error.to_string()))
+    })
+}
+
+async fn locate(source: &dyn crate::source::Source, level: LevelIndex, cell: CellIndex) -> Result<Block, SourceError> {
+    let absent = Block { block: cell.0, url: None, start: 0, length: None, kept: 0 };
+    Ok(match source.locate(level, cell).await? {
+        Placement::Absent => absent,
+        Placement::Range { object, start, length } => {
+            let kept = object.kept_bytes(&(start..start.saturating_add(length)));
+            Block { url: Some(object.address().to_owned()), start, length: Some(length), kept, ..absent }
+        }
+        Placement::Whole { object, .. } | Placement::Gzip { object, .. } => {
+            let url = Some(object.address().to_owned());
+            match object.kept_whole() {
+                KeptWhole::Absent => absent,
+                KeptWhole::Unknown => Block { url, ..absent },
+                KeptWhole::There { length, kept } => Block { url, length: Some(length), kept, ..absent },
+            }
+        }
+    })
+}
+
+fn text(blocks: &[Block]) -> String {
+    let mut rows = vec![["block", "cache", "bytes", "url"].map(str::to_owned).to_vec()];
+    for Block { block: [z, y, x], url, start, length, kept } in blocks {
+        let state = match (url, length) {
+            (None, _) => "absent".to_owned(),
+            (_, Some(length)) if kept == length => "kept".to_owned(),
+            (_, _) if *kept == 0 => "-".to_owned(),
+            (_, _) => format!("{kept} bytes"),
+        };
+        let bytes = match length {
+            Some(length) => format!("{start}-{}", start.saturating_add(length.saturating_sub(1))),
+            None => "-".to_owned(),
+        };
+        rows.push(vec![format!("{z}/{y}/{x}"), state, bytes, url.clone().unwrap_or_else(|| "-".to_owned())]);
+    }
+    table(&rows)
+}

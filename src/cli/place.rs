@@ -1,0 +1,164 @@
+//! A place in the tree as a command names it: a store, a level of it, some of its chunks.
+
+use super::CliError;
+use super::target::{self, Store};
+use crate::catalog::{Catalog, LabelSpec, SourceSpec};
+use crate::geometry::{CellIndex, LevelIndex, Region};
+use crate::volume::{Pyramid, View, ViewError, ViewSpec};
+use crate::zarr::{Format, parse_index, parse_level};
+
+/// A place, of which only the names have been looked at.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    pub store: Store<'a>,
+    /// The label image, where it is in one.
+    pub label: Option<&'a LabelSpec>,
+    pub part: Part,
+}
+
+/// What of an image is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All levels.
+    All,
+    /// A level, or those of its chunks whose indices begin with these.
+    Level(LevelIndex, Vec<u64>),
+    /// A document of the store, which is no voxels.
+    Document,
+}
+
+impl<'a> Place<'a> {
+    /// Reads `DATASET[/NAME[/labels/LABEL][/sN[/c][/Z[/Y[/X]]]]]`.
+    pub fn parse(catalog: &'a Catalog, path: &'a str) -> Result<Self, CliError> {
+        let (dataset, rest) = target::split(catalog, path)?;
+        let mut words = rest.split('/').filter(|word| !word.is_empty());
+        let store = target::store(dataset, words.next().unwrap_or(crate::catalog::MAIN_IMAGE))?;
+        let failed = |reason: String| CliError::Failed(format!("{path}: {reason}"));
+        let mut words = words.peekable();
+        let mut label = None;
+        if words.next_if_eq(&"labels").is_some()
+            && let Some(name) = words.next_if(|word| !is_document(word))
+        {
+            let found = store.image.labels.iter().find(|label| label.name == name);
+            label = Some(found.ok_or_else(|| failed(format!("the image has no labels `{name}`")))?);
+        }
+        let part = Part::parse(store.name.format, words).map_err(failed)?;
+        Ok(Place { store, label, part })
+    }
+
+    /// The image or label image, in words.
+    pub fn image_name(&self) -> String {
+        let label = self.label.map(|label| format!("/labels/{}", label.name)).unwrap_or_default();
+        format!("{}/{}{label}", self.store.dataset.name, self.store.image.name)
+    }
+
+    /// Where its voxels come from.
+    pub fn source(&self) -> &'a SourceSpec {
+        self.label.map_or(&self.store.image.source, |label| &label.source)
+    }
+
+    /// The image through the view, labels with their own chunks where the view's do not suit them.
+    pub fn view(&self, pyramid: &Pyramid) -> Result<View, ViewError> {
+        let spec = self.store.view;
+        match spec.apply(pyramid) {
+            Err(_) if self.label.is_some() => ViewSpec { chunk: None, ..spec }.apply(pyramid),
+            view => view,
+        }
+    }
+}
+
+impl Part {
+    fn parse<'a>(format: Format, mut words: impl Iterator<Item = &'a str>) -> Result<Part, String> {
+        let Some(first) = words.next() else { return Ok(Part::All) };
+        if is_document(first) {
+            return Ok(Part::Document);
+        }
+        let level = parse_level(first).ok_or_else(|| format!("`{first}` is no level, such as s0"))?;
+        let mut words = words.peekable();
+        if format == Format::V3
+            && let Some(word) = words.next_if(|word| !is_document(word))
+            && word != "c"
+        {
+            return Err(format!("`{word}` is in no level of Zarr v3, whose chunks are below `c`"));
+        }
+        let mut chunk = Vec::new();
+        for word in words {
+            if chunk.is_empty() && is_document(word) {
+                return Ok(Part::Document);
+            }
+            let index = parse_index(word).filter(|_| chunk.len() < 3);
+            chunk.push(index.ok_or_else(|| format!("`{word}` is no index of a chunk"))?);
+        }
+        Ok(Part::Level(LevelIndex(level), chunk))
+    }
+}
+
+fn is_document(word: &str) -> bool {
+    matches!(word, ".zgroup" | ".zattrs" | ".zmetadata" | ".zarray" | "zarr.json")
+}
+
+/// Voxels of a level of the view, as a box of the same level of the image; `chunk`: the first indices of chunks.
+pub(super) fn region(view: &View, level: LevelIndex, chunk: &[u64]) -> Result<Region, String> {
+    let number = usize::from(level.0);
+    let (Some(shown), Some(origin)) = (view.pyramid.levels.get(number), view.origins.get(number)) else {
+        return Err(format!("there is no level {level}; the levels are s0 to s{}", view.pyramid.levels.len() - 1));
+    };
+    let grid = &shown.grid;
+    let counts = grid.counts();
+    let mut corner = [[0; 3], counts.map(|count| count.saturating_sub(1))];
+    for (axis, &index) in chunk.iter().enumerate() {
+        if index >= counts[axis] {
+            return Err(format!("there is no chunk {index} along that axis, which has {}", counts[axis]));
+        }
+        corner[0][axis] = index;
+        corner[1][axis] = index;
+    }
+    let (first, last) = (grid.region(CellIndex(corner[0])), grid.region(CellIndex(corner[1])));
+    let shift = |voxel: [u64; 3]| std::array::from_fn(|axis| voxel[axis].saturating_add(origin[axis]));
+    Ok(Region { start: shift(first.start), end: shift(last.end) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(path: &str) -> Result<Part, String> {
+        let catalog = Catalog::builtin().unwrap();
+        Place::parse(&catalog, path).map(|place| place.part).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_place_is_a_store_a_level_or_chunks() {
+        let level = |level, chunk: &[u64]| Ok(Part::Level(LevelIndex(level), chunk.to_vec()));
+        for (path, expected) in [
+            ("hemibrain", Ok(Part::All)),
+            ("hemibrain/em.chunk-64.zarr/", Ok(Part::All)),
+            ("hemibrain/em.zarr/s2", level(2, &[])),
+            ("hemibrain/em.zarr/s0/5/6/7", level(0, &[5, 6, 7])),
+            ("hemibrain/em.v3.zarr/s0/c", level(0, &[])),
+            ("hemibrain/em.v3.zarr/s0/c/5/6/7", level(0, &[5, 6, 7])),
+            ("hemibrain/em.zarr/.zattrs", Ok(Part::Document)),
+            ("hemibrain/em.v3.zarr/s1/zarr.json", Ok(Part::Document)),
+            ("epfl-hippocampus/training/labels/mitochondria/s0/1", level(0, &[1])),
+            ("epfl-hippocampus/training/labels/.zattrs", Ok(Part::Document)),
+        ] {
+            assert_eq!(part(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_place_is_an_error() {
+        for path in [
+            "nowhere",
+            "hemibrain/other",
+            "hemibrain/em.zarr/0",
+            "hemibrain/em.zarr/s0/c/1/2/3",
+            "hemibrain/em.zarr/s0/1/2/3/4",
+            "hemibrain/em.zarr/s0/01",
+            "hemibrain/em.v3.zarr/s0/1",
+            "hemibrain/em.zarr/labels/x",
+        ] {
+            assert!(part(path).is_err(), "{path}");
+        }
+    }
+}

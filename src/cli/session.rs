@@ -1,0 +1,133 @@
+//! What a command needs to read images without a mount: the origins, what is kept of them, memory.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use super::output::complain;
+use super::{CliError, size};
+use crate::archive;
+use crate::catalog::SourceSpec;
+use crate::disk::Disk;
+use crate::document::Document;
+use crate::remote::{Keeping, Manners, Remote};
+use crate::stats::Stats;
+use crate::volume::{Blocks, Image, Pyramid, VolumeError};
+
+/// What is kept at most where nobody says.
+pub(super) const CACHE_SIZE: u64 = 20 << 30;
+
+/// Options of every command that reads from the archives.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct CacheArgs {
+    /// Where what was fetched is kept [default: $XDG_CACHE_HOME/emfs or ~/.cache/emfs]
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// How much is kept: bytes, or K, M, G; 0 keeps nothing and uses nothing that is kept [default: 20G to mount, warm and
+    /// export; other commands leave what there is]
+    #[arg(long, value_name = "SIZE", value_parser = size::bytes_or_none, allow_negative_numbers = true)]
+    pub cache_size: Option<u64>,
+    /// Use what is kept and ask nobody: the rest fails at once
+    #[arg(long)]
+    pub offline: bool,
+    /// Ask the archives whether what is kept is still what they have, rather than believe it for 7 days
+    #[arg(long, conflicts_with = "offline")]
+    pub revalidate: bool,
+}
+
+impl CacheArgs {
+    /// Opens the store for a command that fetches much. A folder that was named must be usable; without the default one,
+    /// nothing is kept.
+    pub fn keeping(&self) -> Result<Keeping, CliError> {
+        self.keeping_up_to(CACHE_SIZE)
+    }
+
+    /// The same for a command that fetches little: it must not make a large store small because nobody said how large it
+    /// is to be.
+    pub fn keeping_all(&self) -> Result<Keeping, CliError> {
+        self.keeping_up_to(u64::MAX)
+    }
+
+    fn keeping_up_to(&self, default: u64) -> Result<Keeping, CliError> {
+        let disk = match self.cache_size.unwrap_or(default) {
+            0 => None,
+            size => self.open(size)?,
+        };
+        let doubted_before = self.revalidate.then(SystemTime::now);
+        Ok(Keeping { disk, offline: self.offline, doubted_before })
+    }
+
+    fn open(&self, size: u64) -> Result<Option<Disk>, CliError> {
+        if let Some(folder) = &self.cache_dir {
+            let folder = absolute(folder)?;
+            let opened = Disk::open(&folder, size);
+            return opened.map(Some).map_err(|error| CliError::Failed(format!("the cache: {error}")));
+        }
+        let opened = match default_folder() {
+            Some(folder) => Disk::open(&folder, size).map_err(|error| error.to_string()),
+            None => Err("neither XDG_CACHE_HOME nor HOME is set; name a folder with --cache-dir".to_owned()),
+        };
+        Ok(opened.inspect_err(|reason| complain(&format!("emfs: nothing is kept: {reason}"))).ok())
+    }
+}
+
+/// A folder by a path that a mount in the background, which changes to another directory, can use.
+pub(super) fn absolute(folder: &Path) -> Result<PathBuf, CliError> {
+    std::path::absolute(folder).map_err(CliError::system(folder.display().to_string()))
+}
+
+/// Where things are kept if nobody says.
+pub(super) fn default_folder() -> Option<PathBuf> {
+    let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let caches = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")))?;
+    Some(caches.join("emfs"))
+}
+
+/// Reads images as a mount does. What was fetched is on disk once this is dropped.
+pub(super) struct Session {
+    pub remote: Remote,
+    pub blocks: Arc<Blocks>,
+    pub stats: Arc<Stats>,
+    disk: Option<Disk>,
+    images: AtomicU32,
+}
+
+/// An open image.
+pub(super) struct OpenImage {
+    pub image: Arc<Image>,
+    pub pyramid: Pyramid,
+    /// Where its voxels come from, as resolved.
+    pub origin: String,
+    /// What archive and source said.
+    pub documents: Vec<Document>,
+}
+
+impl Session {
+    /// `memory`: half of it is for blocks, cached and in flight; the rest is the caller's. `timeout`: how long an origin may be silent.
+    pub fn new(manners: &Manners, keeping: Keeping, timeout: Duration, memory: u64) -> Result<Self, CliError> {
+        let stats = Arc::new(Stats::default());
+        let disk = keeping.disk.clone();
+        let remote = Remote::keeping(manners.clone(), timeout, Arc::clone(&stats), keeping)
+            .map_err(|error| CliError::Failed(error.to_string()))?;
+        let blocks = Blocks::new(memory / 2, Arc::clone(&stats));
+        Ok(Session { remote, blocks, stats, disk, images: AtomicU32::new(0) })
+    }
+
+    /// Opens an image; `name` is for messages.
+    pub async fn open(&self, spec: &SourceSpec, name: &str) -> Result<OpenImage, VolumeError> {
+        let opened = archive::open(&self.remote, spec).await.map_err(|failure| failure.error)?;
+        let number = self.images.fetch_add(1, Ordering::Relaxed);
+        let image = Arc::new(Image::new(number, opened.source, &self.blocks));
+        let pyramid = image.pyramid(&self.blocks, spec, opened.voxel_size, name).await?;
+        Ok(OpenImage { image, pyramid, origin: opened.location.to_string(), documents: opened.documents })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(disk) = &self.disk {
+            disk.flush();
+        }
+    }
+}

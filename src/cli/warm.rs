@@ -1,0 +1,272 @@
+//! `emfs warm`.
+
+mod bar;
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use futures::StreamExt;
+use futures::stream;
+use parking_lot::Mutex;
+
+use self::bar::Bar;
+use super::output::{complain, print};
+use super::place::{self, Part, Place};
+use super::session::{CacheArgs, OpenImage, Session};
+use super::size::human;
+use super::{CliError, serve, target};
+use crate::disk::{Access, Disk};
+use crate::geometry::{CellIndex, LevelIndex, Region};
+use crate::volume::ViewSpec;
+use crate::volume::warm::{Tally, warm};
+use crate::zarr::parse_level;
+
+/// Memory for the voxels that display windows are taken from.
+const MEMORY: u64 = 256 << 20;
+/// Blocks that are looked at together.
+const BATCH: usize = 512;
+/// Images that are fetched at once; each host allows as many requests as its manners say.
+const IMAGES: usize = 8;
+/// Failures that are told of one by one.
+const TOLD: usize = 1000;
+
+/// Fetch what a job will read, to be kept on disk.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Names what to fetch as below the mountpoint: DATASET/NAME[/sN[/Z/Y/X]], where the image `em` and `.zarr` may be left out. A
+store is fetched with its labels. Needs no mount, and a mount with the same cache directory has it at once. What is kept
+already is not fetched again, so an interrupted run is continued by the same command.
+
+Examples:
+  emfs warm jrc_mus-nacc-2 --level s2
+  emfs warm hemibrain --level s0 --box z18000-19000_y18000-19000_x15000-16000
+  emfs warm hemibrain/em.crop-z18000-19000_y18000-19000_x15000-16000.zarr --cache-dir /scratch/em
+  emfs warm --list chunks.txt                 # a line each, such as idr-9846137/em.zarr/s0/3/0/1; - reads stdin
+  emfs mount /mnt/em --offline                # then work with it where there is no network")]
+pub(super) struct WarmArgs {
+    /// DATASET/NAME, a level of it or a chunk
+    #[arg(value_name = "DATASET/NAME", required_unless_present = "list")]
+    names: Vec<String>,
+    /// A file with a name, level or chunk per line; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
+    /// Only this level of the stores [default: all]
+    #[arg(long, value_name = "sN", value_parser = level)]
+    level: Option<LevelIndex>,
+    /// Only this box of the stores, in voxels of their s0: z<a>-<b>_y<a>-<b>_x<a>-<b>
+    #[arg(long = "box", value_name = "BOX", value_parser = |text: &str| ViewSpec::parse_box(text))]
+    within: Option<Region>,
+    /// Datasets of your own (TOML) in place of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print nothing but failures
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+fn level(text: &str) -> Result<LevelIndex, String> {
+    parse_level(text).map(LevelIndex).ok_or_else(|| "must be a level, such as s0".to_owned())
+}
+
+/// An image with all that is wanted of it.
+struct Wanted<'a> {
+    name: String,
+    places: Vec<Place<'a>>,
+}
+
+/// Fetches.
+pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
+    let catalog = target::catalog(args.config.as_deref())?;
+    let mut names = args.names.clone();
+    if let Some(list) = &args.list {
+        names.extend(lines(list)?);
+    }
+    let wanted = wanted(names.iter().map(|name| Place::parse(&catalog, name)).collect::<Result<Vec<_>, _>>()?);
+    let keeping = args.cache.keeping()?;
+    let Some(disk) = keeping.disk.clone() else {
+        return Err(CliError::Failed("there is no cache to fetch into (--cache-size 0?)".to_owned()));
+    };
+    if disk.access() == Access::ReadOnly {
+        return Err(CliError::Failed(format!("{} cannot be written", disk.folder().display())));
+    }
+    let runtime = serve::runtime()?;
+    let session = Session::new(&catalog.manners, keeping, serve::TIMEOUT, MEMORY)?;
+    let (tally, failures, begin) = (Tally::default(), Mutex::new(Failures::default()), Instant::now());
+    runtime.block_on(async {
+        let bar = Bar::new(args.quiet);
+        let work = stream::iter(&wanted).for_each_concurrent(IMAGES, |wanted| async {
+            let run = Run { args, disk: &disk, tally: &tally, failures: &failures, bar: &bar };
+            match session.open(wanted.places[0].source(), &wanted.name).await {
+                Ok(opened) => run.image(wanted, &opened).await,
+                Err(error) => failures.lock().add(format!("{}: {error}", wanted.name)),
+            }
+        });
+        tokio::select! {
+            () = work => {}
+            () = bar.show(&tally) => {}
+        }
+    });
+    drop(session);
+    let failures = failures.into_inner();
+    failures.lines.iter().for_each(|line| complain(line));
+    if !args.quiet {
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let (bytes, seconds) = (load(&tally.bytes), begin.elapsed().as_secs_f64());
+        print(&format!(
+            "{} blocks, {} of them kept before; {} fetched in {seconds:.1} s\n",
+            load(&tally.blocks),
+            load(&tally.found),
+            human(bytes)
+        ))?;
+    }
+    match failures.count {
+        0 => Ok(()),
+        count => Err(CliError::Failed(format!("{count} could not be fetched or kept"))),
+    }
+}
+
+/// The lines of a list that say something.
+fn lines(list: &Path) -> Result<Vec<String>, CliError> {
+    let mut text = String::new();
+    let read = match list.to_str() {
+        Some("-") => std::io::stdin().read_to_string(&mut text).map(drop),
+        _ => std::fs::read_to_string(list).map(|read| text = read),
+    };
+    read.map_err(CliError::system(list.display().to_string()))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
+}
+
+/// Places by image, and the labels of images that are wanted as a whole.
+fn wanted<'a>(places: Vec<Place<'a>>) -> Vec<Wanted<'a>> {
+    let mut all: Vec<Wanted<'a>> = Vec::new();
+    let mut add = |place: Place<'a>| {
+        let name = place.image_name();
+        match all.iter_mut().find(|wanted| wanted.name == name) {
+            Some(wanted) => wanted.places.push(place),
+            None => all.push(Wanted { name, places: vec![place] }),
+        }
+    };
+    for place in places {
+        if place.label.is_none() && place.part == Part::All {
+            for label in &place.store.image.labels {
+                add(Place { store: place.store.clone(), label: Some(label), part: Part::All });
+            }
+        }
+        add(place);
+    }
+    all
+}
+
+/// What could not be had.
+#[derive(Debug, Default)]
+struct Failures {
+    lines: Vec<String>,
+    count: usize,
+}
+
+impl Failures {
+    fn add(&mut self, line: String) {
+        self.count += 1;
+        if self.count <= TOLD {
+            self.lines.push(line);
+        }
+    }
+}
+
+/// The work on one image.
+struct Run<'a> {
+    args: &'a WarmArgs,
+    disk: &'a Disk,
+    tally: &'a Tally,
+    failures: &'a Mutex<Failures>,
+    bar: &'a Bar,
+}
+
+impl Run<'_> {
+    async fn image(&self, wanted: &Wanted<'_>, opened: &OpenImage) {
+        let mut boxes: Vec<(LevelIndex, Region)> = Vec::new();
+        for place in &wanted.places {
+            match self.boxes(place, opened) {
+                Ok(more) => boxes.extend(more),
+                Err(reason) => self.failures.lock().add(format!("{}: {reason}", wanted.name)),
+            }
+        }
+        // Chunks of one list share blocks, and lie together where they are sorted.
+        let mut levels: Vec<(LevelIndex, Vec<Region>)> = Vec::new();
+        for (level, region) in boxes {
+            match levels.iter_mut().find(|(other, _)| *other == level) {
+                Some((_, regions)) => regions.push(region),
+                None => levels.push((level, vec![region])),
+            }
+        }
+        let description = opened.image.source.description();
+        for (level, regions) in levels {
+            let Some(grid) = description.levels.get(usize::from(level.0)).map(|level| level.grid) else { continue };
+            let count = |region: &Region| {
+                let extent = |axis: usize| {
+                    let cell = grid.cell.0[axis].max(1);
+                    region.end[axis].div_ceil(cell).saturating_sub(region.start[axis] / cell)
+                };
+                (0..3).map(extent).fold(1, u64::saturating_mul)
+            };
+            self.bar.expect(regions.iter().map(count).fold(0, u64::saturating_add));
+            let mut blocks = regions.iter().flat_map(|region| grid.cells_in(region));
+            loop {
+                let batch: Vec<CellIndex> = blocks.by_ref().take(BATCH).collect();
+                if batch.is_empty() {
+                    break;
+                }
+                let unique: Vec<CellIndex> = batch.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+                self.bar.unexpect((batch.len() - unique.len()) as u64);
+                for (block, error) in warm(&opened.image, level, &unique, self.disk, self.tally).await {
+                    self.failures.lock().add(format!("{} {level} block {block}: {error}", wanted.name));
+                }
+            }
+        }
+    }
+
+    /// Levels of the image and the voxels of them that are wanted.
+    fn boxes(&self, place: &Place<'_>, opened: &OpenImage) -> Result<Vec<(LevelIndex, Region)>, String> {
+        let view = place.view(&opened.pyramid).map_err(|error| error.to_string())?;
+        let (levels, chunk): (Vec<LevelIndex>, &[u64]) = match &place.part {
+            Part::Document => return Ok(Vec::new()),
+            Part::Level(level, chunk) => (vec![*level], chunk),
+            Part::All => match self.args.level {
+                // Labels may have fewer levels than their image.
+                Some(level) if place.label.is_some() && usize::from(level.0) >= view.pyramid.levels.len() => {
+                    (Vec::new(), &[])
+                }
+                Some(level) => (vec![level], &[]),
+                None => ((0..view.pyramid.levels.len()).map(|level| LevelIndex(level as u8)).collect(), &[]),
+            },
+        };
+        let within =
+            self.args.within.map(|crop| ViewSpec { crop: Some(crop), ..ViewSpec::default() }.apply(&view.pyramid));
+        let within = within.transpose().map_err(|error| error.to_string())?;
+        let mut boxes = Vec::new();
+        for level in levels {
+            let mut region = place::region(&view, level, chunk)?;
+            if let Some(within) = &within {
+                let number = usize::from(level.0);
+                // Of coarser levels a small box shows nothing.
+                let (Some(shown), Some(start)) = (within.pyramid.levels.get(number), within.origins.get(number)) else {
+                    continue;
+                };
+                let start = std::array::from_fn(|axis| start[axis].saturating_add(view.origins[number][axis]));
+                let end = std::array::from_fn(|axis| start[axis].saturating_add(shown.grid.shape.0[axis]));
+                match region.intersection(&Region { start, end }) {
+                    Some(part) => region = part,
+                    None => continue,
+                }
+            }
+            boxes.push((level, region));
+        }
+        Ok(boxes)
+    }
+}

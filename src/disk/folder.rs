@@ -1,0 +1,229 @@
+//! The folder of a store: its files' names, who may write, and which index is the one in use.
+//!
+//! An index that is damaged is not repaired: one of a new name takes its place, so that a process that still has the
+//! old one open cannot write its journal next to the new one.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{
+    index::{Index, is_damage},
+    kinds::{Access, DiskError},
+    segments,
+};
+
+const TAG: &str = "CACHEDIR.TAG";
+const TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+    # Bytes of public datasets that emfs has fetched; it fetches them again where this folder is removed.\n";
+const LOCK: &str = "lock";
+const LOCK_WAITS: Duration = Duration::from_secs(10);
+
+/// Makes the folder and its fixed files where they are missing, and says what may be done with it.
+pub fn prepare(folder: &Path) -> Result<Access, DiskError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|reason| io_error(folder, reason))?;
+    let lock = folder.join(LOCK);
+    match OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock) {
+        Ok(_) => {}
+        Err(reason) if cannot_be_written(&reason) => {
+            fs::read_dir(folder).map_err(|reason| io_error(folder, reason))?;
+            return Ok(Access::ReadOnly);
+        }
+        // A full disk has room for no new file; what is there can still be used.
+        Err(reason) if is_full(&reason) => return Ok(Access::ReadWrite),
+        Err(reason) => return Err(io_error(&lock, reason)),
+    }
+    let tag = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(TAG));
+    if let Ok(mut tag) = tag {
+        let _ = tag.write_all(TAG_TEXT.as_bytes());
+    }
+    Ok(Access::ReadWrite)
+}
+
+fn cannot_be_written(reason: &io::Error) -> bool {
+    matches!(reason.raw_os_error(), Some(libc::EROFS | libc::EACCES | libc::EPERM))
+}
+
+fn is_full(reason: &io::Error) -> bool {
+    matches!(reason.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EIO))
+}
+
+/// The index in use. A folder that can be written gets one; what is damaged, not of this format or left over goes.
+pub fn index(folder: &Path, access: Access) -> Result<Option<Index>, DiskError> {
+    let found = generations(folder)?;
+    if let [only] = found[..] {
+        match Index::open(&index_path(folder, only), access) {
+            Ok(index) => return Ok(Some(index)),
+            Err(reason) if is_damage(&reason) || is_missing(&reason) => {}
+            Err(reason) => return Err(index_error(&index_path(folder, only), reason)),
+        }
+    }
+    if access == Access::ReadOnly {
+        return Ok(found.iter().find_map(|generation| Index::open(&index_path(folder, *generation), access).ok()));
+    }
+    let _lock = lock(folder)?;
+    let found = generations(folder)?;
+    let mut usable = None;
+    for generation in &found {
+        let path = index_path(folder, *generation);
+        if usable.is_some() {
+            remove_index(folder, *generation);
+            continue;
+        }
+        match Index::open(&path, access) {
+            Ok(index) => usable = Some(index),
+            Err(reason) if is_damage(&reason) => remove_index(folder, *generation),
+            Err(reason) => return Err(index_error(&path, reason)),
+        }
+    }
+    if usable.is_none() {
+        let newest = found.first().copied().unwrap_or(0);
+        let path = index_path(folder, newest.saturating_add(1).max(now()));
+        Index::create(&path).map_err(|reason| {
+            let _ = fs::remove_file(&path);
+            index_error(&path, reason)
+        })?;
+        usable = Some(Index::open(&path, access).map_err(|reason| index_error(&path, reason))?);
+    }
+    remove_journals(folder);
+    Ok(usable)
+}
+
+fn is_missing(reason: &rusqlite::Error) -> bool {
+    reason.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen)
+}
+
+/// Takes an index out of use that was found to be damaged, unless that happened already.
+pub fn retire(folder: &Path, index: &Index) -> Result<(), DiskError> {
+    let _lock = lock(folder)?;
+    if index.is_current() {
+        remove_database(index.path());
+    }
+    Ok(())
+}
+
+/// Removes everything that is kept, and no file that is not of a store.
+pub fn clear(folder: &Path) -> Result<(), DiskError> {
+    if prepare(folder)? == Access::ReadOnly {
+        return Err(DiskError::ReadOnly(folder.to_owned()));
+    }
+    let _lock = lock(folder)?;
+    for name in names(folder)? {
+        if generation(&name).is_some() || journal(&name).is_some() || segments::number(&name).is_some() {
+            let path = folder.join(&name);
+            match fs::remove_file(&path) {
+                Err(reason) if reason.kind() != io::ErrorKind::NotFound => return Err(io_error(&path, reason)),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Bytes and number of the files of a store in the folder.
+pub fn files(folder: &Path) -> Result<(u64, u64), DiskError> {
+    let mut bytes: u64 = 0;
+    let mut files: u64 = 0;
+    for name in names(folder)? {
+        let ours = name == TAG || name == LOCK;
+        if ours || generation(&name).is_some() || journal(&name).is_some() || segments::number(&name).is_some() {
+            bytes = bytes.saturating_add(fs::metadata(folder.join(&name)).map_or(0, |known| known.len()));
+            files += 1;
+        }
+    }
+    Ok((bytes, files))
+}
+
+/// Bytes of the folder's filesystem that may still be used, all but the last twentieth; negative where that is in use.
+pub fn room(folder: &Path) -> io::Result<i128> {
+    let known = nix::sys::statvfs::statvfs(folder).map_err(io::Error::from)?;
+    let free = i128::from(known.blocks_available()) - i128::from(known.blocks()) / 20;
+    Ok(free * i128::from(known.fragment_size()))
+}
+
+/// Held while an index is made or removed; the system releases it when the process ends.
+fn lock(folder: &Path) -> Result<File, DiskError> {
+    let path = folder.join(LOCK);
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = opened.map_err(|reason| io_error(&path, reason))?;
+    let deadline = Instant::now() + LOCK_WAITS;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+            Err(TryLockError::WouldBlock) => {
+                let reason = io::Error::new(io::ErrorKind::TimedOut, "another process holds this lock");
+                return Err(io_error(&path, reason));
+            }
+            Err(TryLockError::Error(reason)) => return Err(io_error(&path, reason)),
+        }
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn index_path(folder: &Path, generation: u64) -> PathBuf {
+    folder.join(format!("index-{generation:016x}.sqlite"))
+}
+
+fn generation(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix("index-")?.strip_suffix(".sqlite")?;
+    let number = u64::from_str_radix(digits, 16).ok()?;
+    (format!("{number:016x}") == digits).then_some(number)
+}
+
+fn journal(name: &str) -> Option<u64> {
+    generation(name.strip_suffix("-journal")?)
+}
+
+/// The indices in the folder, newest first.
+fn generations(folder: &Path) -> Result<Vec<u64>, DiskError> {
+    let mut found: Vec<_> = names(folder)?.iter().filter_map(|name| generation(name)).collect();
+    found.sort_unstable_by(|one, other| other.cmp(one));
+    Ok(found)
+}
+
+fn remove_index(folder: &Path, generation: u64) {
+    remove_database(&index_path(folder, generation));
+}
+
+fn remove_database(path: &Path) {
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-journal");
+    let _ = fs::remove_file(path);
+    let _ = fs::remove_file(journal);
+}
+
+/// Removes journals of indices that are gone.
+fn remove_journals(folder: &Path) {
+    for name in names(folder).unwrap_or_default() {
+        if journal(&name).is_some_and(|generation| !index_path(folder, generation).exists()) {
+            let _ = fs::remove_file(folder.join(name));
+        }
+    }
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, DiskError> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|reason| io_error(folder, reason))? {
+        names.extend(entry.map_err(|reason| io_error(folder, reason))?.file_name().into_string());
+    }
+    Ok(names)
+}
+
+/// An error of the system about a path.
+pub fn io_error(path: &Path, reason: io::Error) -> DiskError {
+    DiskError::Io { path: path.to_owned(), reason }
+}
+
+/// An error of SQLite about an index.
+pub fn index_error(path: &Path, reason: rusqlite::Error) -> DiskError {
+    DiskError::Index { path: path.to_owned(), reason }
+}

@@ -1,0 +1,226 @@
+//! One index file: which bytes of which version of which object are where, in SQLite.
+//!
+//! A rollback journal, because the shared memory of a write-ahead log is a mapped file; no `fsync`, because the
+//! segments say themselves what they hold: after a power cut the index is made anew from them.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, ffi};
+
+use super::kinds::Access;
+
+/// "emfs" as SQLite's application id.
+const APPLICATION: i64 = 0x656d_6673;
+const FORMAT: i64 = 1;
+const TABLES: i64 = 4;
+const SCHEMA: &str = "
+    CREATE TABLE objects (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
+    CREATE TABLE notes (object INTEGER PRIMARY KEY, note BLOB NOT NULL, sum INTEGER NOT NULL, set_at INTEGER NOT NULL);
+    CREATE TABLE segments (id INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, is_full INTEGER NOT NULL, used INTEGER NOT NULL);
+    CREATE TABLE extents (
+        object INTEGER NOT NULL, version INTEGER NOT NULL, start INTEGER NOT NULL, length INTEGER NOT NULL,
+        segment INTEGER NOT NULL, offset INTEGER NOT NULL, header INTEGER NOT NULL, PRIMARY KEY (object, version, start)
+    ) WITHOUT ROWID;
+    CREATE INDEX extents_by_place ON extents (segment, offset);
+    CREATE INDEX notes_by_time ON notes (set_at);
+";
+/// Readers wait for a commit, which takes milliseconds, and then do without.
+const READER_WAITS: Duration = Duration::from_millis(500);
+const WRITER_WAITS: Duration = Duration::from_secs(10);
+
+/// An open index.
+pub struct Index {
+    path: PathBuf,
+    file: (u64, u64),
+    access: Access,
+    immutable: bool,
+    readers: Mutex<Vec<Connection>>,
+    writer: Mutex<Option<Connection>>,
+}
+
+/// Does this mean that the file is not what was written?
+pub fn is_damage(reason: &rusqlite::Error) -> bool {
+    match reason {
+        rusqlite::Error::SqliteFailure(failure, _) => {
+            matches!(
+                failure.code,
+                ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::SchemaChanged
+                    | ErrorCode::ConstraintViolation
+                    | ErrorCode::TypeMismatch
+                    | ErrorCode::InternalMalfunction
+                    | ErrorCode::Unknown
+            ) || failure.extended_code == ffi::SQLITE_IOERR_SHORT_READ
+        }
+        _ => true,
+    }
+}
+
+impl Index {
+    /// Makes the file at `path`, which is not there yet.
+    pub fn create(path: &Path) -> rusqlite::Result<()> {
+        let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        if let Err(reason) = made {
+            let code = match reason.raw_os_error() {
+                Some(libc::ENOSPC | libc::EDQUOT) => ffi::SQLITE_FULL,
+                _ => ffi::SQLITE_CANTOPEN,
+            };
+            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(reason.to_string())));
+        }
+        let mut connection = connect(path, Access::ReadWrite, false)?;
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+        transaction.commit()
+    }
+
+    /// Opens the file at `path`; an error that [`is_damage`] when it is not an index of this format.
+    pub fn open(path: &Path, access: Access) -> rusqlite::Result<Self> {
+        let file = identity(path)
+            .ok_or_else(|| rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CANTOPEN), None))?;
+        let mut index = Self {
+            path: path.to_owned(),
+            file,
+            access,
+            immutable: false,
+            readers: Mutex::default(),
+            writer: Mutex::default(),
+        };
+        match index.check() {
+            // A process was killed in a commit, and its journal cannot be rolled back in a folder that cannot be
+            // written: what the file says is used as it is, because every record is checked against itself.
+            Err(reason) if access == Access::ReadOnly && !is_damage(&reason) => {
+                index.immutable = true;
+                index.readers.lock().clear();
+                index.check()?;
+            }
+            checked => checked?,
+        }
+        Ok(index)
+    }
+
+    fn check(&self) -> rusqlite::Result<()> {
+        let matches = self.read(|connection| {
+            let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+            Ok(number("PRAGMA application_id")? == APPLICATION
+                && number("PRAGMA user_version")? == FORMAT
+                && number("SELECT count(*) FROM sqlite_schema WHERE type = 'table'")? == TABLES
+                && number("SELECT count(*) FROM sqlite_schema WHERE type IN ('trigger', 'view')")? == 0)
+        })?;
+        matches.then_some(()).ok_or_else(Self::foreign)
+    }
+
+    /// What is said of a file that is not what was written.
+    pub fn foreign() -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOTADB), None)
+    }
+
+    /// Forgets the pages in memory, so that the file is read again.
+    pub fn disconnect(&self) {
+        self.readers.lock().clear();
+        *self.writer.lock() = None;
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Is the file still the one at its path? Somebody may have removed or replaced it.
+    pub fn is_current(&self) -> bool {
+        identity(&self.path) == Some(self.file)
+    }
+
+    /// Bytes of the file.
+    pub fn bytes(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |known| known.len())
+    }
+
+    /// Runs a query.
+    pub fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let idle = self.readers.lock().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => {
+                let connection = connect(&self.path, self.access, self.immutable)?;
+                connection.busy_timeout(READER_WAITS)?;
+                connection.pragma_update(None, "query_only", true)?;
+                connection
+            }
+        };
+        let answer = query(&connection);
+        if answer.is_ok() {
+            self.readers.lock().push(connection);
+        }
+        answer
+    }
+
+    /// Runs a transaction, alone among all processes; it is undone when `change` fails.
+    pub fn write<T>(&self, change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let mut held = self.writer.lock();
+        let mut connection = match held.take() {
+            Some(connection) => connection,
+            None => {
+                let connection = connect(&self.path, self.access, false)?;
+                connection.busy_timeout(WRITER_WAITS)?;
+                connection
+            }
+        };
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let answer = change(&transaction)?;
+        transaction.commit()?;
+        *held = Some(connection);
+        Ok(answer)
+    }
+
+    /// Gives the pages that are not needed any more back to the disk.
+    pub fn shrink(&self) -> rusqlite::Result<()> {
+        self.write(|transaction| {
+            let mut statement = transaction.prepare("PRAGMA incremental_vacuum")?;
+            let mut rows = statement.query([])?;
+            while rows.next()?.is_some() {}
+            Ok(())
+        })
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|known| (known.dev(), known.ino()))
+}
+
+fn connect(path: &Path, access: Access, immutable: bool) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE
+        | match access {
+            Access::ReadWrite => OpenFlags::SQLITE_OPEN_READ_WRITE,
+            Access::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        };
+    let connection = if immutable {
+        let mut uri = url::Url::from_file_path(path).map_err(|()| rusqlite::Error::InvalidPath(path.to_owned()))?;
+        uri.set_query(Some("immutable=1"));
+        Connection::open_with_flags(uri.as_str(), flags | OpenFlags::SQLITE_OPEN_URI)?
+    } else {
+        Connection::open_with_flags(path, flags)?
+    };
+    for (name, value) in [
+        ("mmap_size", "0"),
+        ("synchronous", "OFF"),
+        ("temp_store", "MEMORY"),
+        ("cache_size", "-2000"),
+        ("trusted_schema", "OFF"),
+        ("cell_size_check", "ON"),
+    ] {
+        connection.pragma_update(None, name, value)?;
+    }
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}

@@ -1,0 +1,183 @@
+//! A store of byte ranges in a folder: it survives the process, is shared by processes, and is bounded.
+//!
+//! The payload is in **segments**, files to which one process at a time appends **records**. A record says itself what
+//! it is and bears checksums, so whatever befalls the files, what is served is what was kept, or nothing is. The
+//! **index** says where the records are; it is made anew from them when it is damaged. One thread of each process
+//! writes. What was used longest ago goes, a segment at a time, to stay within the bound.
+//!
+//! It knows neither formats nor the network: an object is a name, a version is a name, a note is bytes.
+
+mod folder;
+mod index;
+mod kinds;
+mod queue;
+mod record;
+mod room;
+mod segments;
+mod store;
+mod table;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+mod writer;
+
+use std::{ops::Range, path::Path, sync::Arc, thread::JoinHandle};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+pub use kinds::{Access, DiskError, Extent, HostSum, Pruned, Stat, Verified};
+use queue::Change;
+use store::Store;
+use writer::Writer;
+
+/// Most bytes of a note.
+pub const LONGEST_NOTE: usize = 64 << 10;
+
+/// The store. Cheap to clone; when the last clone goes, what is queued is written first.
+#[derive(Clone)]
+pub struct Disk {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    store: Arc<Store>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.store.queue.close();
+        if let Some(writer) = self.writer.lock().take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Disk {
+    /// Opens the store in `folder`, which is made (0700) where it is missing, with a bound of `size` bytes over all
+    /// processes. A damaged store is no error, nor is a full disk or a folder that cannot be written.
+    ///
+    /// # Errors
+    /// The folder cannot be made or read.
+    pub fn open(folder: &Path, size: u64) -> Result<Self, DiskError> {
+        let folder = &std::path::absolute(folder).map_err(|reason| folder::io_error(folder, reason))?;
+        let store = Arc::new(Store::open(folder.clone(), size)?);
+        let writer = match store.access {
+            Access::ReadWrite => Some(Writer::start(store.clone()).map_err(|reason| folder::io_error(folder, reason))?),
+            Access::ReadOnly => {
+                store.queue.abandon();
+                None
+            }
+        };
+        Ok(Self { handle: Arc::new(Handle { store, writer: Mutex::new(writer) }) })
+    }
+
+    fn store(&self) -> &Store {
+        &self.handle.store
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.store().folder
+    }
+
+    /// May the folder be written?
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.store().access
+    }
+
+    /// What is there of `range` of that version of the object: in order, neither overlapping nor touching, verified.
+    /// Blocks on the disk.
+    #[must_use]
+    pub fn read(&self, object: &str, version: &str, range: Range<u64>) -> Vec<Extent> {
+        self.store().read(object, version, &range)
+    }
+
+    /// The parts of `range` that are there, without reading them: in order, neither overlapping nor touching. What is
+    /// damaged is found out by reading only. Blocks for microseconds.
+    #[must_use]
+    pub fn covered(&self, object: &str, version: &str, range: Range<u64>) -> Vec<Range<u64>> {
+        self.store().covered(object, version, &range)
+    }
+
+    /// Keeps bytes. Never blocks: they are queued, and not kept when the disk is far behind, cannot be written, or they
+    /// are there already.
+    pub fn write(&self, object: &str, version: &str, start: u64, bytes: Bytes) {
+        let (object, version) = (object.to_owned(), version.to_owned());
+        self.store().queue.push(Change::Write { object, version, start, bytes });
+    }
+
+    /// The note kept about an object. Blocks for microseconds.
+    #[must_use]
+    pub fn note(&self, object: &str) -> Option<Bytes> {
+        self.store().note(object)
+    }
+
+    /// Keeps a note of at most [`LONGEST_NOTE`] bytes about an object in place of the one before; a longer one is not
+    /// kept. Never blocks; [`Disk::note`] gives it at once.
+    pub fn set_note(&self, object: &str, note: Bytes) {
+        if note.len() <= LONGEST_NOTE {
+            self.store().set_note(object, note);
+        }
+    }
+
+    /// Drops everything of the object: all versions and its note. Never blocks; readers of this process find nothing of
+    /// it at once, also in a folder that cannot be written.
+    pub fn forget(&self, object: &str) {
+        self.store().forget(object);
+    }
+
+    /// Waits until what was queued is in the files, or was given up.
+    pub fn flush(&self) {
+        self.store().queue.flush();
+    }
+
+    /// What the store holds. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The folder or the index cannot be read.
+    pub fn stat(&self) -> Result<Stat, DiskError> {
+        upkeep::stat(self.store())
+    }
+
+    /// Reads and checks everything, drops what is damaged. `progress` is told the bytes done and the bytes in total.
+    ///
+    /// # Errors
+    /// The index cannot be read or written.
+    pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, DiskError> {
+        self.flush();
+        upkeep::verify(self.store(), progress)
+    }
+
+    /// Removes segments, those used longest ago first, until at most `size` bytes are taken. One that a process writes
+    /// stays.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn prune(&self, size: u64) -> Result<Pruned, DiskError> {
+        self.flush();
+        upkeep::prune(self.store(), size)
+    }
+
+    /// Removes everything that is kept, also by other processes.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn clear(&self) -> Result<(), DiskError> {
+        self.flush();
+        folder::clear(self.folder())?;
+        self.store().reopen()
+    }
+
+    /// Removes everything a store has kept in a folder, also where no store can be opened any more, and no file that is
+    /// not of a store.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn clear_folder(folder: &Path) -> Result<(), DiskError> {
+        folder::clear(folder)
+    }
+}

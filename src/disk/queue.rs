@@ -1,0 +1,158 @@
+//! What is to be kept, waiting for the thread that writes. Bounded: what does not fit is not kept.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+
+use super::table::Row;
+
+/// Most bytes that wait.
+const BOUND: usize = 64 << 20;
+/// Bytes that are worth a transaction of their own.
+const BATCH: usize = 8 << 20;
+/// How long the first of a batch waits for others.
+const GATHERING: Duration = Duration::from_millis(100);
+/// What an entry costs beside its bytes.
+const OVERHEAD: usize = 256;
+
+/// A change to make.
+pub enum Change {
+    Write {
+        object: String,
+        version: String,
+        start: u64,
+        bytes: Bytes,
+    },
+    Note {
+        object: String,
+        note: Bytes,
+        turn: u64,
+    },
+    Forget {
+        object: String,
+        turn: u64,
+    },
+    /// The index claims what is not so.
+    Drop(Row),
+}
+
+impl Change {
+    fn cost(&self) -> usize {
+        OVERHEAD
+            + match self {
+                Self::Write { bytes, .. } => bytes.len(),
+                Self::Note { note, .. } => note.len(),
+                Self::Forget { .. } | Self::Drop(_) => 0,
+            }
+    }
+}
+
+/// The changes that wait.
+#[derive(Default)]
+pub struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    changes: VecDeque<Change>,
+    bytes: usize,
+    pushed: u64,
+    done: u64,
+    flushing: u32,
+    closed: bool,
+}
+
+/// What there is to do.
+pub enum Work {
+    Batch(Vec<Change>),
+    /// Nothing came for a while.
+    Idle,
+    /// Nothing will come any more.
+    Closed,
+}
+
+impl Queue {
+    /// Queues a change; `false` when there is no room for it. Forgetting needs none, for bytes that are not to be served
+    /// must go.
+    pub fn push(&self, change: Change) -> bool {
+        let mut state = self.state.lock();
+        let cost = change.cost();
+        let must = matches!(change, Change::Forget { .. });
+        if state.closed || (!must && state.bytes.saturating_add(cost) > BOUND) {
+            return false;
+        }
+        state.bytes += cost;
+        state.pushed += 1;
+        state.changes.push_back(change);
+        drop(state);
+        self.changed.notify_all();
+        true
+    }
+
+    /// The next batch, or what there is instead after `patience`.
+    pub fn take(&self, patience: Duration) -> Work {
+        let mut state = self.state.lock();
+        let deadline = Instant::now() + patience;
+        while state.changes.is_empty() && !state.closed {
+            if self.changed.wait_until(&mut state, deadline).timed_out() {
+                return Work::Idle;
+            }
+        }
+        let deadline = Instant::now() + GATHERING;
+        while state.bytes < BATCH && state.flushing == 0 && !state.closed {
+            if self.changed.wait_until(&mut state, deadline).timed_out() {
+                break;
+            }
+        }
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while bytes < BATCH
+            && let Some(change) = state.changes.pop_front()
+        {
+            bytes += change.cost();
+            batch.push(change);
+        }
+        state.bytes = state.bytes.saturating_sub(bytes);
+        if batch.is_empty() { Work::Closed } else { Work::Batch(batch) }
+    }
+
+    /// Tells who flushes that `count` changes are made, or given up.
+    pub fn done(&self, count: usize) {
+        self.state.lock().done += count as u64;
+        self.changed.notify_all();
+    }
+
+    /// Waits until all that was queued before is done.
+    pub fn flush(&self) {
+        let mut state = self.state.lock();
+        let until = state.pushed;
+        state.flushing += 1;
+        self.changed.notify_all();
+        while state.done < until {
+            self.changed.wait(&mut state);
+        }
+        state.flushing -= 1;
+    }
+
+    /// Takes nothing any more. What waits is still handed out.
+    pub fn close(&self) {
+        self.state.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Nobody will write any more: nobody shall wait for it.
+    pub fn abandon(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.changes.clear();
+        state.done = state.pushed;
+        drop(state);
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,177 @@
+//! Keeps the store within its bound, and its files and its index in step.
+
+use std::{collections::HashSet, io};
+
+use rusqlite::Transaction;
+
+use super::{
+    folder,
+    index::Index,
+    kinds::{DiskError, Pruned},
+    record,
+    segments::Active,
+    store::{Store, now},
+    table::{self, Row, SegmentRow},
+};
+
+const LARGEST_SEGMENT: u64 = 64 << 20;
+const SMALLEST_SEGMENT: u64 = 64 << 10;
+
+/// Bytes of a segment: a small store has small ones, so that removing one is not removing all.
+pub fn segment_bytes(bound: u64) -> u64 {
+    (bound / 16).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT)
+}
+
+fn failure(path: &std::path::Path, reason: io::Error) -> DiskError {
+    folder::io_error(path, reason)
+}
+
+/// A segment with room for `need` bytes: one that nobody writes any more, else a new one, for which others may go.
+pub fn next_segment(store: &Store, index: &Index, need: u64) -> rusqlite::Result<Result<Active, DiskError>> {
+    sweep(store, index)?;
+    index.write(|transaction| {
+        for row in table::unfinished(transaction)? {
+            if let Some(active) = adopt(store, transaction, row, need)? {
+                return Ok(Ok(active));
+            }
+        }
+        let (bound, by_disk) = match bound(store, index, transaction)? {
+            Ok(bound) => bound,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let capacity = segment_bytes(bound).max(need);
+        let freed = evict(store, index, transaction, bound.saturating_sub(capacity))?;
+        if let Err(reason) = freed {
+            return Ok(Err(reason));
+        }
+        if total(index, transaction)?.saturating_add(capacity) > bound {
+            let reason = if by_disk {
+                io::Error::new(io::ErrorKind::StorageFull, "less than a twentieth of the disk is free")
+            } else {
+                io::Error::new(
+                    io::ErrorKind::QuotaExceeded,
+                    format!("{bound} bytes are too few for all that write to it"),
+                )
+            };
+            return Ok(Err(failure(&store.folder, reason)));
+        }
+        match store.segments.create(capacity) {
+            Ok(active) => {
+                table::put_segment(transaction, SegmentRow { id: active.id, bytes: capacity }, false, now())?;
+                Ok(Ok(active))
+            }
+            Err(reason) => Ok(Err(failure(&store.folder, reason))),
+        }
+    })
+}
+
+fn adopt(store: &Store, transaction: &Transaction<'_>, row: SegmentRow, need: u64) -> rusqlite::Result<Option<Active>> {
+    let Some(idle) = store.segments.idle(row.id) else { return Ok(None) };
+    // What comes after the last known record was being written when a process ended.
+    let end = table::end_of(transaction, row.id)?.min(idle.bytes);
+    let capacity = row.bytes.min(LARGEST_SEGMENT);
+    let adopted = if end.saturating_add(need) <= capacity { idle.adopt(row.id, end, capacity) } else { None };
+    if adopted.is_none() {
+        table::put_segment(transaction, SegmentRow { id: row.id, bytes: end }, true, 0)?;
+    }
+    Ok(adopted)
+}
+
+/// Bytes the store takes, with those reserved for segments that are being written.
+fn total(index: &Index, transaction: &Transaction<'_>) -> rusqlite::Result<u64> {
+    let segments = table::segments(transaction)?;
+    Ok(segments.iter().fold(index.bytes(), |sum, segment| sum.saturating_add(segment.bytes)))
+}
+
+/// The bound, and whether it is the disk that sets it.
+fn bound(
+    store: &Store,
+    index: &Index,
+    transaction: &Transaction<'_>,
+) -> rusqlite::Result<Result<(u64, bool), DiskError>> {
+    let room = match folder::room(&store.folder) {
+        Ok(room) => room,
+        Err(reason) => return Ok(Err(failure(&store.folder, reason))),
+    };
+    let mut written = i128::from(index.bytes());
+    for segment in table::segments(transaction)? {
+        let bytes = std::fs::metadata(store.segments.path(segment.id)).map_or(0, |known| known.len());
+        written = written.saturating_add(i128::from(bytes));
+    }
+    let possible = u64::try_from(written.saturating_add(room).max(0)).unwrap_or(u64::MAX);
+    Ok(Ok((store.bound.min(possible), possible < store.bound)))
+}
+
+/// Removes the segments used longest ago, but none that is being written, until at most `bytes` are taken.
+pub fn evict(
+    store: &Store,
+    index: &Index,
+    transaction: &Transaction<'_>,
+    bytes: u64,
+) -> rusqlite::Result<Result<Pruned, DiskError>> {
+    let mut taken = total(index, transaction)?;
+    let mut pruned = Pruned::default();
+    for segment in table::segments(transaction)? {
+        if taken <= bytes {
+            break;
+        }
+        let Some(idle) = store.segments.idle(segment.id) else { continue };
+        let freed = idle.bytes;
+        // The file goes first: on a full disk there is no room for the journal before.
+        if let Err(reason) = idle.remove() {
+            return Ok(Err(failure(&store.segments.path(segment.id), reason)));
+        }
+        store.segments.remove(segment.id);
+        table::drop_segment(transaction, segment.id)?;
+        taken = taken.saturating_sub(segment.bytes);
+        pruned.segments += 1;
+        pruned.bytes += freed;
+    }
+    Ok(Ok(pruned))
+}
+
+/// Brings the index in step with the files: what is gone leaves the index, and a segment that the index does not know
+/// is read for its records. That is how an index is made anew, and how nothing is left over by who was killed.
+pub fn sweep(store: &Store, index: &Index) -> rusqlite::Result<()> {
+    let unknown = index.write(|transaction| {
+        let Ok(files) = store.segments.list() else { return Ok(Vec::new()) };
+        let files: HashSet<i64> = files.into_iter().collect();
+        let mut known = HashSet::new();
+        for segment in table::segments(transaction)? {
+            if files.contains(&segment.id) {
+                known.insert(segment.id);
+            } else {
+                table::drop_segment(transaction, segment.id)?;
+            }
+        }
+        Ok(files.difference(&known).copied().collect::<Vec<_>>())
+    })?;
+    for segment in unknown {
+        index.write(|transaction| enter(store, transaction, segment))?;
+    }
+    Ok(())
+}
+
+/// Enters a segment that the index does not know, unless somebody writes it.
+fn enter(store: &Store, transaction: &Transaction<'_>, segment: i64) -> rusqlite::Result<()> {
+    let Some(idle) = store.segments.idle(segment) else { return Ok(()) };
+    let records = idle.records();
+    if records.is_empty() {
+        store.segments.remove(segment);
+        return Ok(());
+    }
+    table::put_segment(transaction, SegmentRow { id: segment, bytes: idle.bytes }, true, idle.written)?;
+    for (offset, record) in records {
+        let row = Row {
+            object: record::hash(&record.object),
+            version: record::hash(&record.version),
+            start: record.start,
+            length: record.length,
+            segment,
+            offset,
+            header: record::header_length(&record.object, &record.version),
+        };
+        table::insert(transaction, &row, &record.object)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! What the handles and the writing thread share: the index in use, the segments, and what was asked for but is not
+//! yet in the files.
+
+use std::{
+    collections::HashMap,
+    ops::Range,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use rusqlite::Connection;
+
+use super::{
+    folder,
+    index::{Index, is_damage},
+    kinds::{Access, DiskError, Extent},
+    queue::{Change, Queue},
+    record,
+    segments::Segments,
+    table::{self, Row},
+};
+
+/// The shared part of a store.
+pub struct Store {
+    pub folder: PathBuf,
+    pub bound: u64,
+    pub access: Access,
+    pub segments: Segments,
+    pub queue: Queue,
+    index: RwLock<Option<Arc<Index>>>,
+    /// Was an index put in use whose segments nobody has looked at yet?
+    pub unswept: AtomicBool,
+    asked: Mutex<Asked>,
+    used: Mutex<HashMap<i64, i64>>,
+    warned: AtomicBool,
+}
+
+/// What was asked for and is not in the index yet, by object, each with the turn it was asked at.
+#[derive(Default)]
+struct Asked {
+    turn: u64,
+    notes: HashMap<i64, (u64, Option<Bytes>)>,
+    forgotten: HashMap<i64, u64>,
+}
+
+/// Milliseconds since 1970.
+pub fn now() -> i64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+impl Store {
+    pub fn open(folder: PathBuf, bound: u64) -> Result<Self, DiskError> {
+        let access = folder::prepare(&folder)?;
+        let store = Self {
+            segments: Segments::new(&folder),
+            folder,
+            bound,
+            access,
+            queue: Queue::default(),
+            index: RwLock::default(),
+            unswept: AtomicBool::new(true),
+            asked: Mutex::default(),
+            used: Mutex::default(),
+            warned: AtomicBool::new(false),
+        };
+        // A disk that is full now may have room later.
+        store.reopen().unwrap_or_else(|reason| store.warn(&reason));
+        Ok(store)
+    }
+
+    /// Says once that there is no cache for now, and why.
+    pub fn warn(&self, reason: &dyn std::fmt::Display) {
+        let folder = self.folder.display();
+        if self.warned.swap(true, Ordering::Relaxed) {
+            tracing::debug!("the cache in {folder} keeps nothing new: {reason}");
+        } else {
+            tracing::warn!("the cache in {folder} keeps nothing new for now: {reason}");
+        }
+    }
+
+    /// The index in use, if there is any.
+    pub fn index(&self) -> Option<Arc<Index>> {
+        self.index.read().clone()
+    }
+
+    /// Puts the folder's index in use, a new one where there is none.
+    pub fn reopen(&self) -> Result<(), DiskError> {
+        let mut index = self.index.write();
+        if index.as_ref().is_some_and(|index| index.is_current()) {
+            return Ok(());
+        }
+        *index = None;
+        // Somebody may have removed the whole folder.
+        if self.access == Access::ReadWrite {
+            folder::prepare(&self.folder)?;
+        }
+        *index = folder::index(&self.folder, self.access)?.map(Arc::new);
+        self.unswept.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes a damaged index out of use.
+    pub fn retire(&self, damaged: &Index) -> Result<(), DiskError> {
+        if self.access == Access::ReadOnly {
+            return Ok(());
+        }
+        tracing::info!("{}: damaged, made anew from the segments", damaged.path().display());
+        folder::retire(&self.folder, damaged)?;
+        self.reopen()
+    }
+
+    /// The answer of the index, if it has one.
+    fn ask<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Option<T> {
+        let index = self.index()?;
+        match index.read(query) {
+            Ok(answer) => Some(answer),
+            Err(reason) => {
+                tracing::debug!("{}: {reason}", index.path().display());
+                if is_damage(&reason)
+                    && let Err(reason) = self.retire(&index)
+                {
+                    self.warn(&reason);
+                }
+                None
+            }
+        }
+    }
+
+    fn rows(&self, object: i64, version: i64, range: &Range<u64>) -> Vec<Row> {
+        if range.is_empty() || self.asked.lock().forgotten.contains_key(&object) {
+            return Vec::new();
+        }
+        self.ask(|connection| table::rows_of(connection, object, version, range)).unwrap_or_default()
+    }
+
+    pub fn covered(&self, object: &str, version: &str, range: &Range<u64>) -> Vec<Range<u64>> {
+        let rows = self.rows(record::hash(object), record::hash(version), range);
+        table::joined(rows.iter().map(|row| row.range().start.max(range.start)..row.range().end.min(range.end)))
+    }
+
+    pub fn read(&self, object: &str, version: &str, range: &Range<u64>) -> Vec<Extent> {
+        let mut rows = self.rows(record::hash(object), record::hash(version), range);
+        let mut found = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            // Of the records that hold the next byte the one that goes farthest, else the first after it.
+            let holding = rows.iter().enumerate().filter(|(_, row)| row.range().contains(&at));
+            let best = holding.max_by_key(|(_, row)| row.range().end).map(|(place, _)| place);
+            let Some(place) = best.or_else(|| rows.iter().position(|row| row.start > at)) else { break };
+            let row = rows.remove(place);
+            let Some(payload) = self.payload(&row, object, version) else { continue };
+            let from = at.max(row.start);
+            let to = range.end.min(row.range().end);
+            // Both differences are at most the length of the payload.
+            let part = (from - row.start) as usize..(to - row.start) as usize;
+            // A small part of a large record does not keep all of it in memory.
+            let bytes = if part.len() < payload.len() / 2 {
+                Bytes::copy_from_slice(&payload[part])
+            } else {
+                payload.slice(part)
+            };
+            found.push(Extent { start: from, bytes });
+            at = to;
+        }
+        table::joined_extents(found)
+    }
+
+    /// The payload of a record, if the record is what the index claims and undamaged.
+    fn payload(&self, row: &Row, object: &str, version: &str) -> Option<Bytes> {
+        let read = self.segments.read(row.segment, row.offset, row.header + row.length);
+        let found = read.ok().and_then(record::verify);
+        match found {
+            Some((record, payload))
+                if (&*record.object, &*record.version, record.start, payload.len())
+                    == (object, version, row.start, row.length) =>
+            {
+                self.used.lock().insert(row.segment, now());
+                Some(payload)
+            }
+            _ => {
+                self.queue.push(Change::Drop(*row));
+                None
+            }
+        }
+    }
+
+    /// Reads a record to see whether it is what the index claims.
+    pub fn is_sound(&self, row: &Row) -> bool {
+        let read = self.segments.read(row.segment, row.offset, row.header + row.length);
+        read.ok().and_then(record::verify).is_some_and(|(record, payload)| {
+            (record::hash(&record.object), record::hash(&record.version), record.start, payload.len())
+                == (row.object, row.version, row.start, row.length)
+        })
+    }
+
+    pub fn note(&self, object: &str) -> Option<Bytes> {
+        let object = record::hash(object);
+        let asked = self.asked.lock();
+        if let Some((_, note)) = asked.notes.get(&object) {
+            return note.clone();
+        }
+        if asked.forgotten.contains_key(&object) {
+            return None;
+        }
+        drop(asked);
+        self.ask(|connection| table::note(connection, object)).flatten().map(Bytes::from)
+    }
+
+    pub fn set_note(&self, object: &str, note: Bytes) {
+        let mut asked = self.asked.lock();
+        asked.turn += 1;
+        let turn = asked.turn;
+        // Under the lock, so that the turns are queued in their order.
+        if self.queue.push(Change::Note { object: object.to_owned(), note: note.clone(), turn }) {
+            asked.notes.insert(record::hash(object), (turn, Some(note)));
+        }
+    }
+
+    pub fn forget(&self, object: &str) {
+        let mut asked = self.asked.lock();
+        asked.turn += 1;
+        let turn = asked.turn;
+        asked.notes.insert(record::hash(object), (turn, None));
+        asked.forgotten.insert(record::hash(object), turn);
+        self.queue.push(Change::Forget { object: object.to_owned(), turn });
+    }
+
+    /// The index has the note of that turn, or never will.
+    pub fn note_is_settled(&self, object: i64, turn: u64) {
+        let mut asked = self.asked.lock();
+        if asked.notes.get(&object).is_some_and(|(latest, _)| *latest == turn) {
+            asked.notes.remove(&object);
+        }
+    }
+
+    /// The index has forgotten the object as it was asked to at that turn.
+    pub fn is_forgotten(&self, object: i64, turn: u64) {
+        self.note_is_settled(object, turn);
+        let mut asked = self.asked.lock();
+        if asked.forgotten.get(&object) == Some(&turn) {
+            asked.forgotten.remove(&object);
+        }
+    }
+
+    /// When which segment was used since this was asked last.
+    pub fn take_uses(&self) -> HashMap<i64, i64> {
+        std::mem::take(&mut self.used.lock())
+    }
+}

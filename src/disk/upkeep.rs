@@ -1,0 +1,141 @@
+//! What an operator asks for: sums, a check of everything, less.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    folder,
+    index::{Index, is_damage},
+    kinds::{Access, DiskError, HostSum, Pruned, Stat, Verified},
+    room,
+    store::Store,
+    table,
+};
+
+/// Records looked up at a time.
+const PAGE: u32 = 1000;
+
+/// What is before the path in a name.
+fn host(name: &str) -> &str {
+    let start = name.find("://").map_or(0, |at| at + 3);
+    let end = name[start..].find('/').map_or(name.len(), |at| start + at);
+    &name[..end]
+}
+
+pub fn stat(store: &Store) -> Result<Stat, DiskError> {
+    let (bytes, files) = folder::files(&store.folder)?;
+    let mut stat = Stat {
+        access: store.access,
+        bytes,
+        bound: store.bound,
+        files,
+        segments: 0,
+        objects: 0,
+        extents: 0,
+        oldest: None,
+        newest: None,
+        hosts: Vec::new(),
+    };
+    if store.index().is_none() {
+        return Ok(stat);
+    }
+    let sums = in_index(store, |index| index.read(table::sums))?;
+    let time = |millis: i64| SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+    let mut hosts: BTreeMap<String, HostSum> = BTreeMap::new();
+    for (name, extents, bytes) in sums.objects {
+        stat.objects += 1;
+        stat.extents += extents;
+        let host = host(&name).to_owned();
+        let sum = hosts.entry(host.clone()).or_insert(HostSum { host, objects: 0, bytes: 0 });
+        sum.objects += 1;
+        sum.bytes = sum.bytes.saturating_add(bytes);
+    }
+    stat.segments = sums.segments;
+    stat.oldest = sums.oldest.map(time);
+    stat.newest = sums.newest.map(time);
+    stat.hosts = hosts.into_values().collect();
+    stat.hosts.sort_by_key(|host| std::cmp::Reverse(host.bytes));
+    Ok(stat)
+}
+
+/// Does something with the index; one that turns out to be damaged is made anew before.
+fn in_index<T>(store: &Store, work: impl Fn(&Index) -> rusqlite::Result<T>) -> Result<T, DiskError> {
+    let mut tries = 3;
+    loop {
+        let Some(index) = store.index() else {
+            return Err(folder::io_error(&store.folder, io::Error::other("there is no index")));
+        };
+        tries -= 1;
+        match work(&index) {
+            Ok(answer) => return Ok(answer),
+            Err(reason) if store.access == Access::ReadWrite && is_damage(&reason) && tries > 0 => {
+                store.retire(&index)?;
+                if let Some(made) = store.index() {
+                    room::sweep(store, &made).map_err(|reason| folder::index_error(made.path(), reason))?;
+                }
+            }
+            Err(reason) => return Err(folder::index_error(index.path(), reason)),
+        }
+    }
+}
+
+pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, DiskError> {
+    if store.access == Access::ReadWrite {
+        store.reopen()?;
+        in_index(store, |index| {
+            index.disconnect();
+            let is_sound = index.write(table::check)?;
+            is_sound.then_some(()).ok_or_else(Index::foreign)
+        })?;
+    } else if store.index().is_none() {
+        return Ok(Verified::default());
+    }
+    let total = in_index(store, |index| index.read(table::payload_bytes))?;
+    let mut verified = Verified::default();
+    let mut after = (i64::MIN, i64::MIN);
+    progress(0, total);
+    loop {
+        let rows = in_index(store, |index| index.read(|connection| table::rows_after(connection, after, PAGE)))?;
+        let Some(last) = rows.last() else { break };
+        after = (last.segment, i64::try_from(last.offset).unwrap_or(i64::MAX));
+        let mut damaged = Vec::new();
+        for row in rows {
+            verified.extents += 1;
+            verified.bytes += row.length as u64;
+            if !store.is_sound(&row) {
+                damaged.push(row);
+            }
+            progress(verified.bytes, total.max(verified.bytes));
+        }
+        verified.damaged += damaged.len() as u64;
+        verified.damaged_bytes += damaged.iter().map(|row| row.length as u64).sum::<u64>();
+        if store.access == Access::ReadWrite && !damaged.is_empty() {
+            in_index(store, |index| {
+                index.write(|transaction| damaged.iter().try_for_each(|row| table::drop_row(transaction, row)))
+            })?;
+        }
+    }
+    Ok(verified)
+}
+
+pub fn prune(store: &Store, size: u64) -> Result<Pruned, DiskError> {
+    if store.access == Access::ReadOnly {
+        return Err(DiskError::ReadOnly(store.folder.clone()));
+    }
+    store.reopen()?;
+    let uses = store.take_uses();
+    let pruned = in_index(store, |index| {
+        room::sweep(store, index)?;
+        index.write(|transaction| {
+            for (segment, used) in &uses {
+                table::touch(transaction, *segment, *used)?;
+            }
+            room::evict(store, index, transaction, size)
+        })
+    })??;
+    in_index(store, Index::shrink)?;
+    Ok(pruned)
+}

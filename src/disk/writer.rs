@@ -1,0 +1,331 @@
+//! The thread that writes: payload into this process's segment, then the rows about it in one transaction.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::{
+    folder,
+    index::{Index, is_damage},
+    kinds::DiskError,
+    queue::{Change, Work},
+    record, room,
+    segments::Active,
+    store::{Store, now},
+    table::{self, Row, SegmentRow},
+};
+
+/// How often what others did is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How long it may take until others learn what was read here.
+const USES: Duration = Duration::from_secs(10);
+/// How long nothing is written after a failure.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// The state of the writing thread.
+pub struct Writer {
+    store: Arc<Store>,
+    active: Option<Active>,
+    /// Rows about records that are in the segment, not yet in the index.
+    pending: Vec<(Row, String)>,
+    /// What the pending rows hold, by object and version.
+    holding: HashMap<(i64, i64), Vec<Range<u64>>>,
+    /// Objects that could not be forgotten when it was asked for, with the latest turn.
+    owed: BTreeMap<i64, u64>,
+    paused: Option<Instant>,
+    uses_taken: Instant,
+    /// Bytes of notes since they were last looked through.
+    notes: u64,
+}
+
+/// Why a batch was not kept.
+enum Failure {
+    /// The index is damaged: another one takes its place.
+    Damage(Arc<Index>, rusqlite::Error),
+    /// Nothing can be written for a while.
+    Trouble(DiskError),
+}
+
+/// The turn of a change that is also kept in memory until it is in the index.
+enum Turn {
+    Note(i64, u64),
+    Forget(i64, u64),
+}
+
+impl Turn {
+    fn of(change: &Change) -> Option<Self> {
+        match change {
+            Change::Note { object, turn, .. } => Some(Self::Note(record::hash(object), *turn)),
+            Change::Forget { object, turn } => Some(Self::Forget(record::hash(object), *turn)),
+            Change::Write { .. } | Change::Drop(_) => None,
+        }
+    }
+}
+
+/// Whoever waits for the thread must not wait for ever when it ends.
+struct Ending(Arc<Store>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.queue.abandon();
+    }
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub fn start(store: Arc<Store>) -> io::Result<std::thread::JoinHandle<()>> {
+        // Its lines go where those of whoever opens the store go.
+        let log = tracing::dispatcher::get_default(Clone::clone);
+        std::thread::Builder::new().name("cache-writer".into()).spawn(move || {
+            let _log = tracing::dispatcher::set_default(&log);
+            let ending = Ending(store.clone());
+            let mut writer = Self {
+                store,
+                active: None,
+                pending: Vec::new(),
+                holding: HashMap::new(),
+                owed: BTreeMap::new(),
+                uses_taken: Instant::now(),
+                paused: None,
+                notes: 0,
+            };
+            writer.run();
+            drop(ending);
+        })
+    }
+
+    fn run(&mut self) {
+        loop {
+            let work = self.store.queue.take(TICK);
+            let (batch, last) = match work {
+                Work::Batch(batch) => (batch, false),
+                Work::Idle => (Vec::new(), false),
+                Work::Closed => (Vec::new(), true),
+            };
+            let count = batch.len();
+            let turns: Vec<_> = batch.iter().filter_map(Turn::of).collect();
+            let is_done = if last || self.paused.is_none_or(|until| Instant::now() >= until) {
+                self.paused = None;
+                let applied = self.apply(batch, last);
+                applied.map_err(|failure| self.fail(failure)).is_ok()
+            } else {
+                false
+            };
+            for turn in turns {
+                match turn {
+                    Turn::Note(object, turn) => self.store.note_is_settled(object, turn),
+                    Turn::Forget(object, turn) if is_done => self.store.is_forgotten(object, turn),
+                    Turn::Forget(object, turn) => {
+                        self.owed.insert(object, turn);
+                    }
+                }
+            }
+            self.store.segments.close_removed();
+            self.store.queue.done(count);
+            if last {
+                return;
+            }
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.pending.clear();
+        self.holding.clear();
+        let trouble = match failure {
+            Failure::Damage(index, reason) => {
+                tracing::debug!("{}: {reason}", index.path().display());
+                // Its rows are lost; the index that comes next finds the segment like any other.
+                self.active = None;
+                match self.store.retire(&index) {
+                    Ok(()) => return,
+                    Err(reason) => reason,
+                }
+            }
+            Failure::Trouble(reason) => reason,
+        };
+        if let Some(active) = &self.active {
+            active.trim();
+        }
+        self.store.warn(&trouble);
+        self.paused = Some(Instant::now() + PAUSE);
+    }
+
+    fn apply(&mut self, batch: Vec<Change>, last: bool) -> Result<(), Failure> {
+        if self.store.index().is_none_or(|index| !index.is_current()) {
+            self.active = None;
+            self.store.reopen().map_err(Failure::Trouble)?;
+        }
+        if self.store.unswept.swap(false, Ordering::Relaxed) {
+            self.in_index(room::sweep).inspect_err(|_| self.store.unswept.store(true, Ordering::Relaxed))?;
+        }
+        if self.active.as_ref().is_some_and(|active| !active.is_there()) {
+            self.active = None;
+        }
+        let mut later = Vec::new();
+        for change in batch {
+            if matches!(change, Change::Write { .. }) && !later.is_empty() {
+                self.commit(std::mem::take(&mut later), false)?;
+            }
+            match change {
+                Change::Write { object, version, start, bytes } => self.write(&object, &version, start, &bytes)?,
+                change => later.push(change),
+            }
+        }
+        if !self.owed.is_empty()
+            || !later.is_empty()
+            || !self.pending.is_empty()
+            || last
+            || self.uses_taken.elapsed() > USES
+        {
+            self.commit(later, false)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what of the bytes is not there yet into the segment.
+    fn write(&mut self, object: &str, version: &str, start: u64, bytes: &Bytes) -> Result<(), Failure> {
+        let Some(end) = start.checked_add(bytes.len() as u64) else { return Ok(()) };
+        let key = (record::hash(object), record::hash(version));
+        let range = start..end;
+        let known =
+            self.in_index(|_, index| index.read(|connection| table::rows_of(connection, key.0, key.1, &range)))?;
+        let mut there: Vec<_> = known.iter().map(Row::range).collect();
+        there.extend(self.holding.get(&key).into_iter().flatten().cloned());
+        there.sort_by_key(|range| range.start);
+        for gap in table::gaps(range, &there) {
+            // Both differences are at most the number of bytes.
+            let mut rest = bytes.slice((gap.start - start) as usize..(gap.end - start) as usize);
+            let mut at = gap.start;
+            while !rest.is_empty() {
+                let piece = rest.split_to(rest.len().min(self.largest_piece()));
+                self.append(object, version, at, &piece)?;
+                at += piece.len() as u64;
+            }
+        }
+        Ok(())
+    }
+
+    /// Small segments take small pieces, so that little of them stays empty.
+    fn largest_piece(&self) -> usize {
+        let fair = usize::try_from(room::segment_bytes(self.store.bound) / 8).unwrap_or(record::LARGEST);
+        fair.clamp(1, record::LARGEST)
+    }
+
+    fn append(&mut self, object: &str, version: &str, start: u64, payload: &Bytes) -> Result<(), Failure> {
+        let Some(header) = record::header(object, version, start, payload) else { return Ok(()) };
+        let length = header.len() + payload.len();
+        if self.active.as_ref().is_some_and(|active| !active.has_room(length)) {
+            self.commit(Vec::new(), true)?;
+            self.active = None;
+        }
+        let active = match &mut self.active {
+            Some(active) => active,
+            None => {
+                let made = self.in_index(|store, index| room::next_segment(store, index, length as u64))?;
+                self.active.insert(made.map_err(Failure::Trouble)?)
+            }
+        };
+        let segment = active.id;
+        let offset = active
+            .append(&header, payload)
+            .map_err(|reason| Failure::Trouble(folder::io_error(&self.store.segments.path(segment), reason)))?;
+        let (object_hash, version_hash) = (record::hash(object), record::hash(version));
+        let row = Row {
+            object: object_hash,
+            version: version_hash,
+            start,
+            length: payload.len(),
+            segment,
+            offset,
+            header: header.len(),
+        };
+        self.holding.entry((object_hash, version_hash)).or_default().push(row.range());
+        self.pending.push((row, object.to_owned()));
+        Ok(())
+    }
+
+    /// Enters the pending rows and the other changes.
+    fn commit(&mut self, changes: Vec<Change>, is_full: bool) -> Result<(), Failure> {
+        let uses = self.store.take_uses();
+        self.uses_taken = Instant::now();
+        let pending = std::mem::take(&mut self.pending);
+        self.holding.clear();
+        if changes.is_empty() && pending.is_empty() && uses.is_empty() && self.owed.is_empty() && !is_full {
+            return Ok(());
+        }
+        let active = self.active.as_ref().map(|active| (active.id, active.end));
+        let limit = self.store.bound / 16;
+        self.notes += changes
+            .iter()
+            .map(|change| if let Change::Note { note, .. } = change { note.len() as u64 + 64 } else { 0 })
+            .sum::<u64>();
+        let trim = self.notes > limit / 8;
+        let owed = &self.owed;
+        let is_known = self.in_index(|_, index| {
+            index.write(|transaction| {
+                for (segment, used) in &uses {
+                    table::touch(transaction, *segment, *used)?;
+                }
+                for object in owed.keys() {
+                    table::forget(transaction, *object)?;
+                }
+                let mut is_known = true;
+                if let Some((id, end)) = active.filter(|_| !pending.is_empty() || is_full) {
+                    is_known = table::touch(transaction, id, now())?;
+                    if is_known && is_full {
+                        table::put_segment(transaction, SegmentRow { id, bytes: end }, true, now())?;
+                    }
+                }
+                for (row, name) in pending.iter().filter(|_| is_known) {
+                    table::insert(transaction, row, name)?;
+                }
+                for change in &changes {
+                    match change {
+                        Change::Write { .. } => {}
+                        Change::Note { object, note, .. } => {
+                            table::set_note(transaction, record::hash(object), note, now())?;
+                        }
+                        Change::Forget { object, .. } => table::forget(transaction, record::hash(object))?,
+                        Change::Drop(row) => table::drop_row(transaction, row)?,
+                    }
+                }
+                if trim {
+                    table::trim_notes(transaction, limit)?;
+                }
+                Ok(is_known)
+            })
+        })?;
+        if trim {
+            self.notes = 0;
+        }
+        if !is_known {
+            // The segment was removed by another process.
+            self.active = None;
+        }
+        for (object, turn) in std::mem::take(&mut self.owed) {
+            self.store.is_forgotten(object, turn);
+        }
+        Ok(())
+    }
+
+    /// Does something with the index in use.
+    fn in_index<T>(&self, work: impl FnOnce(&Store, &Index) -> rusqlite::Result<T>) -> Result<T, Failure> {
+        let Some(index) = self.store.index() else {
+            let reason = io::Error::other("there is no index");
+            return Err(Failure::Trouble(folder::io_error(&self.store.folder, reason)));
+        };
+        work(&self.store, &index).map_err(|reason| {
+            if is_damage(&reason) {
+                Failure::Damage(index, reason)
+            } else {
+                Failure::Trouble(folder::index_error(index.path(), reason))
+            }
+        })
+    }
+}

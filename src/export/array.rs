@@ -1,0 +1,389 @@
+//! An array of an export: what of it is written, and how more is.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use super::codec::Compression;
+use super::destination::{Destination, blocking};
+use super::error::ExportError;
+use super::layout::Layout;
+use super::ledger::{Entry, Ledger};
+use super::progress::Progress;
+use super::spool::Spool;
+use crate::dtype::{DataType, FillValue};
+use crate::geometry::{CellIndex, Grid, LevelIndex};
+use crate::volume::Image;
+use crate::zarr::Format;
+
+/// In the index of a shard, the place of a chunk that is not there.
+const NOWHERE: u64 = u64::MAX;
+
+/// An array to write. Everything about it is fixed before the first byte is fetched.
+#[derive(Clone)]
+pub(super) struct Target {
+    /// Path in the store, as `s0` or `labels/cells/s0`.
+    pub(super) path: String,
+    pub(super) image: Arc<Image>,
+    /// Level of the source.
+    pub(super) level: LevelIndex,
+    pub(super) layout: Layout,
+    pub(super) dtype: DataType,
+    /// Value of voxels that are absent at the origin.
+    pub(super) fill: FillValue,
+    pub(super) compression: Compression,
+    pub(super) format: Format,
+}
+
+/// An array that is being written.
+pub(super) struct Array {
+    pub(super) target: Target,
+    pub(super) spool: Spool,
+    /// What is written of each chunk, in a shard or as a file.
+    chunks: Ledger,
+    /// What is written of each shard.
+    shards: Option<Ledger>,
+    folder: PathBuf,
+    done: Mutex<Done>,
+    parts: Mutex<Vec<(CellIndex, Arc<Part>)>>,
+}
+
+/// What is written.
+struct Done {
+    chunks: Bits,
+    batches: Bits,
+    /// Chunks that are missing in each shard; nothing without shards.
+    left: Vec<u32>,
+}
+
+/// Chunks of a shard that is not complete, in the order in which they came.
+struct Part {
+    file: File,
+    path: PathBuf,
+    end: AtomicU64,
+}
+
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn new(count: u64) -> Bits {
+        Bits(vec![0; usize::try_from(count.div_ceil(64)).unwrap_or(0)])
+    }
+
+    fn get(&self, place: u64) -> bool {
+        let word = usize::try_from(place / 64).ok().and_then(|at| self.0.get(at));
+        word.is_some_and(|word| word >> (place % 64) & 1 == 1)
+    }
+
+    /// Sets a bit; says whether it was not set before.
+    fn set(&mut self, place: u64) -> bool {
+        let Some(word) = usize::try_from(place / 64).ok().and_then(|at| self.0.get_mut(at)) else { return false };
+        let before = *word;
+        *word |= 1 << (place % 64);
+        before != *word
+    }
+}
+
+impl Array {
+    /// Opens what is known of the array in `folder`, which is made where it is missing.
+    pub(super) fn open(target: Target, folder: PathBuf) -> io::Result<Array> {
+        fs::create_dir_all(&folder)?;
+        let layout = &target.layout;
+        let shards = match layout.shard {
+            Some(_) => Some(Ledger::open(&folder.join("shards"))?),
+            None => None,
+        };
+        let files = layout.files();
+        let left = match shards {
+            Some(_) => files
+                .cells_in(&files.shape.region())
+                .map(|file| u32::try_from(layout.chunks_of(file).count()).unwrap_or(u32::MAX))
+                .collect(),
+            None => Vec::new(),
+        };
+        let done = Done {
+            chunks: Bits::new(Layout::count(&layout.chunks)),
+            batches: Bits::new(layout.batch_count() as u64),
+            left,
+        };
+        Ok(Array {
+            spool: Spool::open(folder.join("blocks"))?,
+            chunks: Ledger::open(&folder.join("chunks"))?,
+            shards,
+            done: Mutex::new(done),
+            parts: Mutex::default(),
+            folder,
+            target,
+        })
+    }
+
+    /// Key of a file.
+    pub(super) fn key(&self, file: CellIndex) -> String {
+        match self.target.format {
+            Format::V2 => format!("{}/{file}", self.target.path),
+            Format::V3 => format!("{}/c/{file}", self.target.path),
+        }
+    }
+
+    /// Whether a chunk is written.
+    pub(super) fn is_done(&self, chunk: CellIndex) -> bool {
+        self.done.lock().chunks.get(Layout::place(&self.target.layout.chunks, chunk))
+    }
+
+    /// Whether all chunks of a batch are written.
+    pub(super) fn is_finished(&self, batch: usize) -> bool {
+        self.done.lock().batches.get(batch as u64)
+    }
+
+    /// Notes that all chunks of a batch are written.
+    pub(super) fn finish(&self, batch: usize) {
+        self.done.lock().batches.set(batch as u64);
+    }
+
+    /// Writes an encoded chunk, and the shard that it completes.
+    pub(super) async fn write(
+        self: &Arc<Self>,
+        destination: &Destination,
+        chunk: CellIndex,
+        encoded: Bytes,
+        progress: &Progress,
+    ) -> Result<(), ExportError> {
+        let layout = &self.target.layout;
+        let file = layout.file_of(chunk);
+        let place = Layout::place(&layout.chunks, chunk);
+        let length = encoded.len() as u64;
+        let (this, bytes) = (self.clone(), encoded.clone());
+        let sharded = self.shards.is_some();
+        let noted = move |offset: u64| {
+            let entry = Entry { sha256: Sha256::digest(&bytes).into(), offset, length: bytes.len() as u64 };
+            this.chunks.write(place, &entry)
+        };
+        if sharded {
+            let this = self.clone();
+            let written = blocking(move || {
+                let part = this.part(file)?;
+                let offset = part.end.fetch_add(encoded.len() as u64, Ordering::Relaxed);
+                part.file.write_all_at(&encoded, offset)?;
+                noted(offset)
+            });
+            written.await.map_err(ExportError::write(self.folder.display().to_string()))?;
+        } else {
+            destination.put(&self.key(file), encoded).await?;
+            blocking(move || noted(0)).await.map_err(ExportError::write(self.folder.display().to_string()))?;
+            progress.wrote(length);
+        }
+        if self.mark(chunk, file) {
+            self.assemble(destination, file, progress).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a chunk is written; says whether its shard can be made now.
+    fn mark(&self, chunk: CellIndex, file: CellIndex) -> bool {
+        let layout = &self.target.layout;
+        let mut done = self.done.lock();
+        if !done.chunks.set(Layout::place(&layout.chunks, chunk)) {
+            return false;
+        }
+        let place = usize::try_from(Layout::place(&layout.files(), file)).unwrap_or(usize::MAX);
+        match done.left.get_mut(place) {
+            Some(left) => {
+                *left = left.saturating_sub(1);
+                *left == 0
+            }
+            None => false,
+        }
+    }
+
+    /// The file that collects the chunks of a shard.
+    fn part(&self, file: CellIndex) -> io::Result<Arc<Part>> {
+        let mut parts = self.parts.lock();
+        if let Some((_, part)) = parts.iter().find(|(of, _)| *of == file) {
+            return Ok(part.clone());
+        }
+        let [z, y, x] = file.0;
+        let path = self.folder.join(format!("shard-{z}-{y}-{x}"));
+        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let end = AtomicU64::new(opened.metadata()?.len());
+        let part = Arc::new(Part { file: opened, path, end });
+        parts.push((file, part.clone()));
+        Ok(part)
+    }
+
+    /// Makes a shard of its chunks: in `z, y, x` order, so that equal exports have equal bytes, with the index behind.
+    async fn assemble(
+        self: &Arc<Self>,
+        destination: &Destination,
+        file: CellIndex,
+        progress: &Progress,
+    ) -> Result<(), ExportError> {
+        let failed = || ExportError::write::<io::Error>(self.folder.display().to_string());
+        let layout = &self.target.layout;
+        let this = self.clone();
+        let part = blocking(move || this.part(file)).await.map_err(failed())?;
+        let shard = Grid { shape: layout.file_shape(), cell: layout.chunks.cell };
+        let corner: [u64; 3] = std::array::from_fn(|axis| file.0[axis] * shard.counts()[axis]);
+        let mut index = vec![[NOWHERE; 2]; usize::try_from(Layout::count(&shard)).unwrap_or(0)];
+        let mut writer = destination.writer(&self.key(file)).await?;
+        let (mut hash, mut offset) = (Sha256::new(), 0u64);
+        for chunk in layout.chunks_of(file) {
+            let (this, part) = (self.clone(), part.clone());
+            let place = Layout::place(&layout.chunks, chunk);
+            let bytes = blocking(move || this.take(&part, place)).await.map_err(failed())?;
+            hash.update(&bytes);
+            let inner = CellIndex(std::array::from_fn(|axis| chunk.0[axis].saturating_sub(corner[axis])));
+            if let Some(slot) = usize::try_from(Layout::place(&shard, inner)).ok().and_then(|at| index.get_mut(at)) {
+                *slot = [offset, bytes.len() as u64];
+            }
+            offset += bytes.len() as u64;
+            writer = writer.write(bytes).await?;
+        }
+        let mut footer: Vec<u8> = index.into_iter().flatten().flat_map(u64::to_le_bytes).collect();
+        footer.extend(crc32c::crc32c(&footer).to_le_bytes());
+        hash.update(&footer);
+        offset += footer.len() as u64;
+        writer.write(footer.into()).await?.finish().await?;
+        progress.wrote(offset);
+        let entry = Entry { sha256: hash.finalize().into(), offset: 0, length: offset };
+        let (this, place) = (self.clone(), Layout::place(&layout.files(), file));
+        self.parts.lock().retain(|(of, _)| *of != file);
+        let noted = blocking(move || {
+            this.shards.as_ref().map_or(Ok(()), |shards| shards.write(place, &entry))?;
+            fs::remove_file(&part.path)
+        });
+        noted.await.map_err(failed())
+    }
+
+    /// The bytes of a chunk from the collected ones of its shard, checked.
+    fn take(&self, part: &Part, place: u64) -> io::Result<Bytes> {
+        let damaged = || io::Error::other(format!("{} is damaged", part.path.display()));
+        let entry = self.chunks.read(place)?.ok_or_else(damaged)?;
+        read_checked(&part.file, &entry)?.ok_or_else(damaged)
+    }
+
+    /// Finds what an earlier run has written and checks it. `lengths`: of the objects of a bucket.
+    pub(super) async fn recover(
+        self: &Arc<Self>,
+        destination: &Destination,
+        progress: &Progress,
+        jobs: usize,
+    ) -> Result<(), ExportError> {
+        let failed = || ExportError::write::<io::Error>(self.folder.display().to_string());
+        let lengths = destination.lengths().await?;
+        let layout = &self.target.layout;
+        let files = layout.files();
+        let written = self.files().entries().map_err(failed())?;
+        let checks = futures::stream::iter(written).map(|(place, entry)| {
+            let file = cell(&files, place);
+            let (key, lengths) = (self.key(file), &lengths);
+            async move {
+                let right = match lengths {
+                    // An object appears whole or not at all, so its length is enough.
+                    Some(lengths) => lengths.get(&key) == Some(&entry.length),
+                    None => destination.digest(&key).await? == Some((entry.sha256, entry.length)),
+                };
+                Ok::<_, ExportError>(right.then_some((file, entry.length)))
+            }
+        });
+        let mut checks = checks.buffer_unordered(jobs);
+        while let Some(found) = checks.try_next().await? {
+            let Some((file, length)) = found else { continue };
+            for chunk in layout.chunks_of(file) {
+                self.mark(chunk, file);
+                progress.found(layout.chunks.region(chunk).shape().voxels().unwrap_or(0));
+            }
+            progress.found_file(length);
+        }
+        drop(checks);
+        if self.shards.is_some() {
+            self.recover_parts(destination, progress).await?;
+        }
+        for batch in layout.batches() {
+            if batch.cells().all(|chunk| self.is_done(chunk)) {
+                self.finish(batch.number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds chunks of shards that are not complete, and makes the shards that only had to be made.
+    async fn recover_parts(
+        self: &Arc<Self>,
+        destination: &Destination,
+        progress: &Progress,
+    ) -> Result<(), ExportError> {
+        let failed = || ExportError::write::<io::Error>(self.folder.display().to_string());
+        let this = self.clone();
+        let found = blocking(move || {
+            let layout = &this.target.layout;
+            let (mut found, mut complete) = (0, Vec::new());
+            for (place, entry) in this.chunks.entries()? {
+                let chunk = cell(&layout.chunks, place);
+                let file = layout.file_of(chunk);
+                if layout.chunks.contains(chunk)
+                    && !this.is_done(chunk)
+                    && read_checked(&this.part(file)?.file, &entry)?.is_some()
+                {
+                    found += layout.chunks.region(chunk).shape().voxels().unwrap_or(0);
+                    if this.mark(chunk, file) {
+                        complete.push(file);
+                    }
+                }
+            }
+            Ok((found, complete))
+        });
+        let (found, complete) = found.await.map_err(failed())?;
+        progress.found(found);
+        for file in complete {
+            self.assemble(destination, file, progress).await?;
+        }
+        Ok(())
+    }
+
+    /// Every file with its key and what was written, in `z, y, x` order.
+    pub(super) fn written(&self) -> io::Result<impl Iterator<Item = (String, Entry)>> {
+        let files = self.target.layout.files();
+        let count = Layout::count(&files);
+        let entries = self.files().entries()?.take_while(move |(place, _)| *place < count);
+        Ok(entries.map(move |(place, entry)| (self.key(cell(&files, place)), entry)))
+    }
+
+    fn files(&self) -> &Ledger {
+        self.shards.as_ref().unwrap_or(&self.chunks)
+    }
+}
+
+/// The cell at a place of a grid, see [`Layout::place`].
+fn cell(grid: &Grid, place: u64) -> CellIndex {
+    let [_, height, width] = grid.counts().map(|count| count.max(1));
+    CellIndex([place / width / height, place / width % height, place % width])
+}
+
+/// The bytes of an entry, `None` where there are others.
+fn read_checked(file: &File, entry: &Entry) -> io::Result<Option<Bytes>> {
+    // The length is checked before memory is taken for it.
+    let end = entry.offset.checked_add(entry.length);
+    if end.is_none_or(|end| end > file.metadata().map_or(0, |metadata| metadata.len())) {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; usize::try_from(entry.length).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, entry.offset)?;
+    let right = <[u8; 32]>::from(Sha256::digest(&bytes)) == entry.sha256;
+    Ok(right.then(|| bytes.into()))
+}
+
+/// Removes what is kept of arrays.
+pub(super) fn forget(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

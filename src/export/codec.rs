@@ -1,0 +1,141 @@
+//! How chunks are compressed, and what documents say of it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use zarrs::array::codec::api::{BytesToBytesCodecTraits, CodecOptions};
+use zarrs::array::codec::{BloscCodec, BloscCompressionLevel, BloscCompressor, BloscShuffleMode, ZstdCodec};
+
+use crate::dtype::DataType;
+
+/// Levels of Zstandard that are taken; negative ones are of no use on disk.
+const LEVELS: std::ops::RangeInclusive<i32> = 1..=22;
+/// Level of Zstandard where none is said.
+const USUAL_LEVEL: i32 = 3;
+/// Level of Blosc.
+const BLOSC_LEVEL: u8 = 5;
+
+/// A compression of chunks, as in `--compress`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// The voxels as they are.
+    None,
+    /// Zstandard at a level.
+    Zstd(i32),
+    /// Blosc with Zstandard inside and the bytes (for single bytes, the bits) shuffled.
+    Blosc,
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Compression::Zstd(USUAL_LEVEL)
+    }
+}
+
+impl FromStr for Compression {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            let (first, last) = (LEVELS.start(), LEVELS.end());
+            format!("must be none, blosc, zstd or zstd:N with N from {first} to {last}")
+        };
+        match text {
+            "none" => Ok(Compression::None),
+            "blosc" => Ok(Compression::Blosc),
+            "zstd" => Ok(Compression::default()),
+            _ => {
+                let level = text.strip_prefix("zstd:").and_then(|level| level.parse().ok()).ok_or_else(wrong)?;
+                if LEVELS.contains(&level) { Ok(Compression::Zstd(level)) } else { Err(wrong()) }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Compression::None => f.write_str("none"),
+            Compression::Zstd(level) => write!(f, "zstd:{level}"),
+            Compression::Blosc => f.write_str("blosc"),
+        }
+    }
+}
+
+impl Compression {
+    /// Compresses a chunk; the same bytes give the same bytes, whatever else is running.
+    pub(super) fn encode(self, plain: Vec<u8>, dtype: DataType) -> Result<Bytes, String> {
+        let options = CodecOptions::default().with_concurrent_target(1);
+        let plain = Cow::Owned(plain);
+        let encoded = match self {
+            Compression::None => plain,
+            Compression::Zstd(level) => {
+                ZstdCodec::new(level, false).encode(plain, &options).map_err(|error| error.to_string())?
+            }
+            Compression::Blosc => {
+                let level = BloscCompressionLevel::try_from(BLOSC_LEVEL).map_err(|_| "no level of Blosc".to_owned())?;
+                let shuffle = if dtype.size() == 1 { BloscShuffleMode::BitShuffle } else { BloscShuffleMode::Shuffle };
+                let codec = BloscCodec::new(BloscCompressor::Zstd, level, None, shuffle, Some(dtype.size()))
+                    .map_err(|error| error.to_string())?;
+                codec.encode(plain, &options).map_err(|error| error.to_string())?
+            }
+        };
+        Ok(encoded.into_owned().into())
+    }
+
+    /// `compressor` of a `.zarray`.
+    pub(super) fn v2(self, dtype: DataType) -> Value {
+        match self {
+            Compression::None => Value::Null,
+            Compression::Zstd(level) => json!({"id": "zstd", "level": level}),
+            Compression::Blosc => json!({
+                "id": "blosc", "cname": "zstd", "clevel": BLOSC_LEVEL, "shuffle": if dtype.size() == 1 { 2 } else { 1 },
+                "blocksize": 0,
+            }),
+        }
+    }
+
+    /// The codec after `bytes` in a `zarr.json`.
+    pub(super) fn v3(self, dtype: DataType) -> Option<Value> {
+        match self {
+            Compression::None => None,
+            Compression::Zstd(level) => {
+                Some(json!({"name": "zstd", "configuration": {"level": level, "checksum": false}}))
+            }
+            Compression::Blosc => Some(json!({"name": "blosc", "configuration": {
+                "cname": "zstd", "clevel": BLOSC_LEVEL, "typesize": dtype.size(), "blocksize": 0,
+                "shuffle": if dtype.size() == 1 { "bitshuffle" } else { "shuffle" },
+            }})),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compressions_are_read_as_they_are_written() {
+        for text in ["none", "blosc", "zstd:1", "zstd:22"] {
+            assert_eq!(text.parse::<Compression>().unwrap().to_string(), text);
+        }
+        assert_eq!("zstd".parse(), Ok(Compression::Zstd(3)));
+        for text in ["", "zstd:0", "zstd:23", "zstd:-1", "zstd:x", "gzip", "None"] {
+            assert!(text.parse::<Compression>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_compression_keeps_the_bytes() {
+        let plain: Vec<u8> = (0..20_000u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
+        let zstd = Compression::Zstd(1).encode(plain.clone(), DataType::U32).unwrap();
+        assert_eq!(zstd::bulk::decompress(&zstd, plain.len()).unwrap(), plain);
+        let blosc = Compression::Blosc.encode(plain.clone(), DataType::U32).unwrap();
+        assert_eq!(zarrs::array::codec::blosc_decompress_bytes(&blosc, plain.len(), 1).unwrap(), plain);
+        assert!(blosc.len() < plain.len() / 2 && zstd.len() < plain.len() / 2);
+        assert_eq!(Compression::None.encode(plain.clone(), DataType::U32).unwrap(), plain);
+    }
+}

@@ -1,0 +1,124 @@
+//! The documents of a store: those of the tree, with the compression and the shards of the export.
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::codec::Compression;
+use crate::geometry::Shape;
+use crate::volume::Pyramid;
+use crate::zarr::{Format, Group, level_name, v2, v3};
+
+/// An image or label image as it is exported.
+pub(super) struct Shown<'a> {
+    /// Name for viewers.
+    pub(super) title: &'a str,
+    /// Name of the label image, if it is one.
+    pub(super) label: Option<&'a str>,
+    /// The exported levels.
+    pub(super) pyramid: &'a Pyramid,
+    /// Their numbers in the tree.
+    pub(super) levels: &'a [u8],
+}
+
+/// How voxels are stored.
+#[derive(Clone, Copy)]
+pub(super) struct Storage {
+    pub(super) format: Format,
+    pub(super) compression: Compression,
+    pub(super) shard: Option<Shape>,
+}
+
+impl Shown<'_> {
+    /// Where its group is in the store: empty, or a path with a slash behind it.
+    pub(super) fn prefix(&self) -> String {
+        self.label.map_or_else(String::new, |label| format!("labels/{label}/"))
+    }
+}
+
+/// All documents by key, in the order in which they are put: the one that makes the store a store comes last.
+pub(super) fn documents(image: &Shown<'_>, labels: &[Shown<'_>], storage: Storage) -> Vec<(String, Bytes)> {
+    let mut all = Vec::new();
+    for shown in labels.iter().chain([image]) {
+        for (level, number) in shown.pyramid.levels.iter().zip(shown.levels) {
+            let path = format!("{}{}", shown.prefix(), level_name(*number));
+            match storage.format {
+                Format::V2 => {
+                    let mut array = parsed(&v2::array(shown.pyramid, level));
+                    array["compressor"] = storage.compression.v2(shown.pyramid.dtype);
+                    all.push((format!("{path}/.zattrs"), parsed(&v2::array_attributes(shown.pyramid, level))));
+                    all.push((format!("{path}/.zarray"), array));
+                }
+                Format::V3 => {
+                    let mut array = parsed(&v3::array(shown.pyramid, level));
+                    store_v3(&mut array, shown.pyramid, level.grid.cell, storage);
+                    all.push((format!("{path}/zarr.json"), array));
+                }
+            }
+        }
+    }
+    for shown in labels {
+        all.extend(group(shown, storage.format));
+    }
+    if !labels.is_empty() {
+        let names = || labels.iter().filter_map(|shown| shown.label);
+        match storage.format {
+            Format::V2 => {
+                all.push(("labels/.zattrs".to_owned(), parsed(&v2::labels_attributes(names()))));
+                all.push(("labels/.zgroup".to_owned(), parsed(&v2::group())));
+            }
+            Format::V3 => all.push(("labels/zarr.json".to_owned(), parsed(&v3::labels(names())))),
+        }
+    }
+    let root = group(image, storage.format);
+    if storage.format == Format::V2 {
+        let every: Map<String, Value> = all.iter().chain(&root).cloned().collect();
+        all.push((".zmetadata".to_owned(), json!({"zarr_consolidated_format": 1, "metadata": every})));
+    }
+    all.extend(root);
+    all.into_iter().map(|(key, value)| (key, Bytes::from(value.to_string()))).collect()
+}
+
+/// Chunks and codecs of an array of Zarr v3.
+fn store_v3(array: &mut Value, pyramid: &Pyramid, chunk: Shape, storage: Storage) {
+    let plain = array["codecs"].as_array().cloned().unwrap_or_default();
+    let codecs: Vec<Value> = plain.into_iter().chain(storage.compression.v3(pyramid.dtype)).collect();
+    let Some(shard) = storage.shard else {
+        array["codecs"] = codecs.into();
+        return;
+    };
+    array["chunk_grid"]["configuration"]["chunk_shape"] = json!(shard.0);
+    array["codecs"] = json!([{"name": "sharding_indexed", "configuration": {
+        "chunk_shape": chunk.0,
+        "codecs": codecs,
+        "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+        "index_location": "end",
+    }}]);
+}
+
+/// The documents of an image's group, with the levels under their names in the tree.
+fn group(shown: &Shown<'_>, format: Format) -> Vec<(String, Value)> {
+    let described = Group { name: shown.title, pyramid: shown.pyramid, is_label: shown.label.is_some() };
+    let prefix = shown.prefix();
+    let rename = |mut value: Value, place: &str| {
+        if let Some(datasets) = value.pointer_mut(place).and_then(Value::as_array_mut) {
+            for (dataset, number) in datasets.iter_mut().zip(shown.levels) {
+                dataset["path"] = level_name(*number).into();
+            }
+        }
+        value
+    };
+    match format {
+        Format::V2 => {
+            let attributes = rename(parsed(&v2::attributes(&described)), "/multiscales/0/datasets");
+            vec![(format!("{prefix}.zattrs"), attributes), (format!("{prefix}.zgroup"), parsed(&v2::group()))]
+        }
+        Format::V3 => {
+            let document = rename(parsed(&v3::group(&described)), "/attributes/ome/multiscales/0/datasets");
+            vec![(format!("{prefix}zarr.json"), document)]
+        }
+    }
+}
+
+fn parsed(document: &Bytes) -> Value {
+    serde_json::from_slice(document).unwrap_or_default()
+}

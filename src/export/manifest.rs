@@ -1,0 +1,107 @@
+//! What an export says of itself, and whether that is still so.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::array::Array;
+use super::destination::Destination;
+use super::error::ExportError;
+
+/// Name of the manifest.
+pub(super) const MANIFEST: &str = "manifest.json";
+/// Name of the list of all files with their SHA-256, as `sha256sum -c` reads it.
+pub(super) const CHECKSUMS: &str = "checksums.sha256";
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a text does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A line of the list.
+pub(super) fn line(sha256: &[u8], key: &str) -> String {
+    format!("{}  {key}\n", hex(sha256))
+}
+
+/// What the manifest says of an array: its files are many, so their lines of the list have one checksum.
+pub(super) fn array(array: &Array, lines: &mut Vec<u8>) -> Result<Value, ExportError> {
+    let target = &array.target;
+    let written = array.written().map_err(ExportError::write(target.path.clone()))?;
+    let (mut hash, mut files, mut bytes) = (Sha256::new(), 0u64, 0u64);
+    for (key, entry) in written {
+        let line = line(&entry.sha256, &key);
+        hash.update(&line);
+        lines.extend_from_slice(line.as_bytes());
+        files += 1;
+        bytes += entry.length;
+    }
+    let layout = &target.layout;
+    Ok(json!({
+        "path": target.path,
+        "shape": layout.chunks.shape.0,
+        "chunk": layout.chunks.cell.0,
+        "shard": layout.shard.map(|shard| shard.0),
+        "dtype": target.dtype.name(),
+        "first_voxel": layout.origin,
+        "files": files,
+        "bytes": bytes,
+        "sha256": hex(&hash.finalize()),
+    }))
+}
+
+/// Reads a complete export again and compares each file with the list, and the list with the manifest. Gives the number
+/// of files, or what is wrong.
+pub(super) async fn verify(destination: &Destination, manifest: &Value, jobs: usize) -> Result<u64, ExportError> {
+    let wrong = |reason: String| ExportError::Incomplete(format!("{destination} is damaged: {reason}"));
+    let list = destination.get(CHECKSUMS).await?.ok_or_else(|| wrong(format!("{CHECKSUMS} is missing")))?;
+    if manifest["checksums"]["sha256"] != hex(&Sha256::digest(&list)).as_str() {
+        return Err(wrong(format!("{CHECKSUMS} is not the one of {MANIFEST}")));
+    }
+    let text = String::from_utf8(list.to_vec()).map_err(|error| wrong(error.to_string()))?;
+    let checks = futures::stream::iter(text.lines().map(str::to_owned)).map(|line| async move {
+        let Some((sha256, key)) = line.split_once("  ") else { return Ok(Some(line)) };
+        Ok::<_, ExportError>(match destination.digest(key).await? {
+            Some((found, _)) if hex(&found) == sha256 => None,
+            Some(_) => Some(format!("{key} has other bytes")),
+            None => Some(format!("{key} is missing")),
+        })
+    });
+    let mut checks = checks.buffered(jobs);
+    let (mut files, mut damaged, mut told) = (0u64, 0u64, Vec::new());
+    while let Some(found) = checks.try_next().await? {
+        files += 1;
+        if let Some(found) = found {
+            damaged += 1;
+            if told.len() < 20 {
+                told.push(found);
+            }
+        }
+    }
+    match damaged {
+        0 => Ok(files),
+        _ => Err(wrong(format!("{damaged} of {files} files: {}", told.join(", ")))),
+    }
+}
+
+/// The manifest of what is at a destination, if an export is complete there.
+pub(super) async fn read(destination: &Destination) -> Result<Option<Value>, ExportError> {
+    let Some(bytes) = destination.get(MANIFEST).await? else { return Ok(None) };
+    let parsed = serde_json::from_slice(&bytes);
+    parsed
+        .map(Some)
+        .map_err(|error| ExportError::Write { what: format!("{destination}/{MANIFEST}"), reason: error.to_string() })
+}
+
+/// A JSON document for people.
+pub(super) fn pretty(value: &Value) -> Bytes {
+    let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes.into()
+}

@@ -1,0 +1,299 @@
+//! Copies of views, complete and reproducible: an OME-Zarr store in a directory or a bucket.
+//!
+//! Blocks are read as the mount reads them, copied into chunks (`batch`), compressed and put under their keys by
+//! rename. Nothing that is not complete looks complete: all documents come last, the one that makes the store a store at
+//! the end. Every chunk is written, also those of the fill value alone, so that a file that is missing is missing.
+//! Until then `.emfs-export` beside the chunks says what is written, with a checksum each, and keeps blocks that are
+//! needed again. Equal requests give equal bytes: shards hold their chunks in order, and what differs between runs is
+//! under `time` in the manifest.
+
+mod array;
+mod batch;
+mod codec;
+mod destination;
+mod documents;
+mod error;
+mod estimate;
+mod layout;
+mod ledger;
+mod manifest;
+mod plan;
+mod progress;
+mod spool;
+mod state;
+mod versions;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use chrono::{SecondsFormat, Utc};
+use futures::{StreamExt, TryStreamExt};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+pub use codec::Compression;
+pub use destination::Destination;
+pub use error::ExportError;
+pub use estimate::{Estimate, HostEstimate, estimate};
+pub use plan::{Member, Options, Request};
+pub use progress::{Progress, State as ProgressState};
+
+use crate::cache::Pool;
+use crate::remote::Remote;
+use crate::volume::Blocks;
+use array::Array;
+use batch::{Ended, Work};
+use destination::blocking;
+use layout::Batch;
+use manifest::{CHECKSUMS, MANIFEST, hex, line, pretty};
+use plan::Plan;
+use state::State;
+use versions::Versions;
+
+/// Batches under way at a time, as far as there is memory: many small ones keep all connections busy.
+const AT_ONCE: usize = 8;
+/// Part of the memory that a batch may take where a single chunk does not need more.
+const SHARE: u64 = 4;
+/// After so many batches in a row of which nothing could be had, the origin is down and the rest is not tried.
+const GIVE_UP: u32 = 8;
+
+/// What all exports of a run share.
+pub struct Exporter {
+    remote: Remote,
+    blocks: Arc<Blocks>,
+    buffers: Arc<Pool<()>>,
+    /// Bytes of voxels that are not yet written.
+    limit: u64,
+    jobs: usize,
+    /// Counters of the run.
+    pub progress: Arc<Progress>,
+}
+
+/// How an export ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is complete.
+    Written,
+    /// It was complete before.
+    Complete,
+}
+
+impl Exporter {
+    /// `memory`: bytes for chunks, besides those that `blocks` may use. `jobs`: chunks compressed at a time.
+    pub fn new(remote: Remote, blocks: Arc<Blocks>, memory: u64, jobs: usize, progress: Arc<Progress>) -> Exporter {
+        blocks.fetch_exactly();
+        let (limit, jobs) = ((memory / 2).max(1), jobs.max(1));
+        Exporter { remote, blocks, buffers: Arc::new(Pool::new(limit)), limit, jobs, progress }
+    }
+
+    /// Bytes of voxels in a batch, as far as one chunk allows.
+    pub fn batch_limit(&self) -> u64 {
+        self.limit / SHARE
+    }
+
+    /// What has to be called before the images of a request are opened, so that the versions of what they are made of
+    /// are in the manifest.
+    pub fn begin(&self) {
+        self.remote.seen().record();
+    }
+
+    /// Writes a store. With `resume`, what is there is checked and completed; else nothing may be there.
+    pub async fn export(
+        &self,
+        request: &Request,
+        destination: &Destination,
+        resume: bool,
+    ) -> Result<Outcome, ExportError> {
+        let plan = self.plan(request)?;
+        let folder = state::folder(destination)?;
+        let there = destination.exists().await?;
+        if there && !resume {
+            return Err(ExportError::Exists(destination.to_string()));
+        }
+        let other = |reason: String| ExportError::Other { destination: destination.to_string(), reason };
+        let earlier = if there { state::earlier(&folder)? } else { None };
+        match &earlier {
+            Some(earlier) => {
+                if let Some(difference) = state::difference(earlier, &plan.arguments) {
+                    return Err(other(format!("it was begun as another export: {difference}")));
+                }
+            }
+            None if there => {
+                let Some(manifest) = manifest::read(destination).await? else {
+                    return Err(other("no export of this machine began there".to_owned()));
+                };
+                return match state::difference(&manifest["arguments"], &plan.arguments) {
+                    None => Ok(Outcome::Complete),
+                    Some(difference) => Err(other(format!("it is a complete other export: {difference}"))),
+                };
+            }
+            // Nothing is there, so what is noted of it holds no more.
+            None => array::forget(&folder).map_err(ExportError::write(folder.display().to_string()))?,
+        }
+        let state = State::begin(folder, &plan.arguments)?;
+        let versions = Versions::open(&self.remote, state.folder.join("versions.json"), destination.to_string())?;
+        let versions = Arc::new(versions);
+        versions.save()?;
+        let arrays = self.open(&plan, &state).await?;
+        self.progress.expect(plan.voxels());
+        if earlier.is_some() {
+            for array in &arrays {
+                array.recover(destination, &self.progress, self.jobs).await?;
+            }
+        }
+        self.fetch(request, destination, &arrays, &versions).await?;
+        self.complete(request, destination, plan, arrays, &versions).await?;
+        drop(state);
+        let folder = state::folder(destination)?;
+        blocking(move || array::forget(&folder))
+            .await
+            .map_err(ExportError::write("removing what is not needed any more"))?;
+        Ok(Outcome::Written)
+    }
+
+    /// Reads a complete export again and compares it with its manifest. Gives the number of files.
+    pub async fn verify(&self, destination: &Destination) -> Result<u64, ExportError> {
+        let Some(manifest) = manifest::read(destination).await? else {
+            return Err(ExportError::Incomplete(format!("{destination} has no {MANIFEST}: it is not complete")));
+        };
+        manifest::verify(destination, &manifest, self.jobs).await
+    }
+
+    fn plan(&self, request: &Request) -> Result<Plan, ExportError> {
+        let plan = Plan::new(request, self.batch_limit())?;
+        for target in &plan.targets {
+            let (bytes, path) = (target.layout.chunk_bytes(), &target.path);
+            if bytes > self.limit.saturating_mul(2) {
+                let reason =
+                    format!("chunks of {bytes} bytes in {path} do not fit into the memory; give more with --memory");
+                return Err(ExportError::Usage(format!("{}: {reason}", request.name)));
+            }
+        }
+        Ok(plan)
+    }
+
+    async fn open(&self, plan: &Plan, state: &State) -> Result<Vec<Arc<Array>>, ExportError> {
+        let mut arrays = Vec::with_capacity(plan.targets.len());
+        for target in &plan.targets {
+            let folder = state.folder.join(target.path.replace('/', "."));
+            let (target, shown) = (target.clone(), folder.display().to_string());
+            let array = blocking(move || Array::open(target, folder)).await.map_err(ExportError::write(shown))?;
+            arrays.push(Arc::new(array));
+        }
+        Ok(arrays)
+    }
+
+    async fn fetch(
+        &self,
+        request: &Request,
+        destination: &Destination,
+        arrays: &[Arc<Array>],
+        versions: &Arc<Versions>,
+    ) -> Result<(), ExportError> {
+        let most = arrays.iter().map(|array| array.target.layout.chunk_bytes()).max().unwrap_or(1).max(1);
+        // Compressed chunks are in memory beside the plain ones.
+        let jobs = usize::try_from(self.limit / 2 / most).unwrap_or(1).clamp(1, self.jobs);
+        let work = Work {
+            blocks: self.blocks.clone(),
+            buffers: self.buffers.clone(),
+            jobs: Arc::new(Semaphore::new(jobs)),
+            destination: destination.clone(),
+            progress: self.progress.clone(),
+            versions: versions.clone(),
+            name: request.name.clone(),
+        };
+        let failed_before = self.progress.state().failed;
+        let (work, in_vain) = (&work, &AtomicU32::new(0));
+        let batches = arrays.iter().flat_map(|array| array.target.layout.batches().map(move |batch| (array, batch)));
+        let running = futures::stream::iter(batches).map(|(array, batch): (&Arc<Array>, Batch)| async move {
+            if batch::run(work, array, &batch).await? != Ended::InVain {
+                in_vain.store(0, Ordering::Relaxed);
+            } else if in_vain.fetch_add(1, Ordering::Relaxed) + 1 >= GIVE_UP {
+                let reason = format!("{}: nothing could be had any more; the rest was not tried", request.name);
+                return Err(ExportError::Incomplete(reason));
+            }
+            Ok(())
+        });
+        running.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        match self.progress.state().failed - failed_before {
+            0 => Ok(()),
+            failed => Err(ExportError::Incomplete(format!(
+                "{}: {failed} chunks could not be had; the same command with --resume tries them again",
+                request.name
+            ))),
+        }
+    }
+
+    /// Puts all that stands beside the chunks: last what makes the store a store.
+    async fn complete(
+        &self,
+        request: &Request,
+        destination: &Destination,
+        plan: Plan,
+        arrays: Vec<Arc<Array>>,
+        versions: &Versions,
+    ) -> Result<(), ExportError> {
+        let mut lines = Vec::new();
+        let mut described = Vec::new();
+        for array in &arrays {
+            described.push(manifest::array(array, &mut lines)?);
+        }
+        let (record, retrieved) = without_times(request.record.clone());
+        let mut beside = vec![("metadata.json".to_owned(), pretty(&record))];
+        beside.extend(request.upstream.iter().map(|(name, bytes)| (format!("upstream/{name}"), bytes.clone())));
+        beside.extend(request.notice.iter().map(|text| ("NOTICE".to_owned(), Bytes::from(text.clone()))));
+        for (key, bytes) in beside.iter().chain(&plan.documents) {
+            lines.extend_from_slice(line(&Sha256::digest(bytes), key).as_bytes());
+        }
+        let (objects, all) = versions.all();
+        let manifest = json!({
+            "emfs": env!("CARGO_PKG_VERSION"),
+            "arguments": plan.arguments,
+            "arrays": described,
+            "objects": objects,
+            "objects_complete": all,
+            "checksums": {"file": CHECKSUMS, "sha256": hex(&Sha256::digest(&lines))},
+            "time": {"exported": Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true), "retrieved": retrieved},
+        });
+        beside.push((CHECKSUMS.to_owned(), lines.into()));
+        beside.push((MANIFEST.to_owned(), pretty(&manifest)));
+        for (key, bytes) in beside {
+            destination.put(&key, bytes).await?;
+        }
+        // Whatever happens to the machine now, the document that makes the store a store is not there before its chunks.
+        destination.sync().await?;
+        for (key, bytes) in plan.documents {
+            destination.put(&key, bytes).await?;
+        }
+        destination.sync().await
+    }
+}
+
+/// A record without what differs between two runs: when its documents were fetched, which is given by file name.
+fn without_times(mut record: Value) -> (Value, Value) {
+    let mut times = serde_json::Map::new();
+    for document in record["documents"].as_array().into_iter().flatten() {
+        if let (Some(file), Some(time)) = (document["file"].as_str(), document.get("retrieved")) {
+            times.insert(file.to_owned(), time.clone());
+        }
+    }
+    for part in ["documents", "provenance", "alternatives"] {
+        if let Some(part) = record.get_mut(part) {
+            remove_times(part);
+        }
+    }
+    (record, times.into())
+}
+
+fn remove_times(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.shift_remove("retrieved");
+            map.values_mut().for_each(remove_times);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_times),
+        _ => {}
+    }
+}

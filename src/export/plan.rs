@@ -1,0 +1,235 @@
+//! From what is asked for to the arrays that are written.
+
+use serde_json::{Value, json};
+
+use super::array::Target;
+use super::codec::Compression;
+use super::documents::{Shown, Storage, documents};
+use super::error::ExportError;
+use super::layout::Layout;
+use crate::geometry::{LevelIndex, Region, Shape};
+use crate::volume::{Image, Pyramid, ViewSpec};
+use crate::zarr::{Format, level_name};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Most chunks in a shard, whose index is held in memory.
+const MOST_IN_SHARD: u64 = 1 << 20;
+
+/// How a store is written.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Zarr v3 in place of v2.
+    pub v3: bool,
+    /// Compression of chunks.
+    pub compression: Compression,
+    /// Shape of chunks in place of the view's.
+    pub chunk: Option<Shape>,
+    /// Shape of shards.
+    pub shard: Option<Shape>,
+    /// Levels by number; all where none is named.
+    pub levels: Vec<u8>,
+}
+
+impl Options {
+    pub(super) fn format(&self) -> Format {
+        if self.v3 { Format::V3 } else { Format::V2 }
+    }
+}
+
+/// An open image or label image.
+#[derive(Clone)]
+pub struct Member {
+    /// Name of the label image, if it is one.
+    pub label: Option<String>,
+    /// The voxels.
+    pub image: Arc<Image>,
+    /// The whole image.
+    pub pyramid: Pyramid,
+    /// Where the voxels come from, as resolved.
+    pub origin: String,
+}
+
+/// What to export.
+#[derive(Clone)]
+pub struct Request {
+    /// `DATASET/NAME` without the ending.
+    pub name: String,
+    /// The name that viewers show.
+    pub title: String,
+    /// What is shown of the image.
+    pub view: ViewSpec,
+    /// The image, and its labels after it.
+    pub members: Vec<Member>,
+    /// How.
+    pub options: Options,
+    /// What is known of the dataset.
+    pub record: Value,
+    /// The documents that the record was made from, by file name.
+    pub upstream: Vec<(String, Bytes)>,
+    /// Text for those who get the export, where its licence needs one.
+    pub notice: Option<String>,
+}
+
+/// What is written.
+pub(super) struct Plan {
+    pub(super) targets: Vec<Target>,
+    pub(super) documents: Vec<(String, Bytes)>,
+    /// All that decides which bytes are written, for comparing.
+    pub(super) arguments: Value,
+}
+
+/// An image through the view, with the levels that are wanted.
+struct Part<'a> {
+    member: &'a Member,
+    pyramid: Pyramid,
+    origins: Vec<[u64; 3]>,
+    levels: Vec<u8>,
+}
+
+impl Plan {
+    /// `most`: bytes of voxels in a batch, see [`Layout::new`].
+    pub(super) fn new(request: &Request, most: u64) -> Result<Plan, ExportError> {
+        let options = &request.options;
+        let wrong = |reason: String| ExportError::Usage(format!("{}: {reason}", request.name));
+        if options.shard.is_some() && !options.v3 {
+            return Err(wrong("Zarr v2 has no shards; add --format v3".to_owned()));
+        }
+        let Some(main) = request.members.first() else { return Err(wrong("there is no image".to_owned())) };
+        let view = ViewSpec { chunk: options.chunk.or(request.view.chunk), ..request.view };
+        let mut parts = Vec::new();
+        for member in &request.members {
+            // A box of the image means the same voxels of its labels only if both have one shape.
+            let extent = |member: &Member| member.pyramid.levels.first().map(|level| level.grid.shape);
+            if member.label.is_some() && view.crop.is_some() && extent(member) != extent(main) {
+                continue;
+            }
+            let mut shown = view.apply(&member.pyramid);
+            if member.label.is_some() && shown.is_err() {
+                // Labels keep their own chunks where those of the view make files that are too small or too large.
+                shown = ViewSpec { chunk: None, ..view }.apply(&member.pyramid);
+            }
+            let shown = shown.map_err(|error| wrong(error.to_string()))?;
+            parts.push(part(member, shown, &options.levels).map_err(wrong)?);
+        }
+        parts.retain(|part| !part.levels.is_empty());
+        let mut targets = Vec::new();
+        for part in &parts {
+            targets.extend(arrays(part, options, most).map_err(wrong)?);
+        }
+        let shown: Vec<Shown<'_>> = parts.iter().map(|part| part.shown(request)).collect();
+        let Some((image, labels)) = shown.split_first() else {
+            return Err(wrong("it has none of the levels".to_owned()));
+        };
+        let storage = Storage { format: options.format(), compression: options.compression, shard: options.shard };
+        let arguments = arguments(request, view.crop, &parts);
+        Ok(Plan { documents: documents(image, labels, storage), arguments, targets })
+    }
+
+    /// Voxels to write.
+    pub(super) fn voxels(&self) -> u64 {
+        let voxels = |target: &Target| target.layout.chunks.shape.voxels().unwrap_or(u64::MAX);
+        self.targets.iter().map(voxels).fold(0, u64::saturating_add)
+    }
+}
+
+impl Part<'_> {
+    fn shown<'a>(&'a self, request: &'a Request) -> Shown<'a> {
+        Shown {
+            title: self.member.label.as_deref().unwrap_or(&request.title),
+            label: self.member.label.as_deref(),
+            pyramid: &self.pyramid,
+            levels: &self.levels,
+        }
+    }
+}
+
+/// The wanted levels of a view. A label image may have fewer than its image.
+fn part<'a>(member: &'a Member, view: crate::volume::View, wanted: &[u8]) -> Result<Part<'a>, String> {
+    let count = view.pyramid.levels.len();
+    if let (None, Some(missing)) = (&member.label, wanted.iter().find(|level| usize::from(**level) >= count)) {
+        let last = level_name(u8::try_from(count.saturating_sub(1)).unwrap_or(u8::MAX));
+        return Err(format!("there is no level {}; the last is {last}", level_name(*missing)));
+    }
+    let mut pyramid = Pyramid { levels: Vec::new(), ..view.pyramid.clone() };
+    let (mut origins, mut levels) = (Vec::new(), Vec::new());
+    for ((number, level), origin) in (0u8..).zip(view.pyramid.levels).zip(view.origins) {
+        if wanted.is_empty() || wanted.contains(&number) {
+            pyramid.levels.push(level);
+            origins.push(origin);
+            levels.push(number);
+        }
+    }
+    Ok(Part { member, pyramid, origins, levels })
+}
+
+fn arrays(part: &Part<'_>, options: &Options, most: u64) -> Result<Vec<Target>, String> {
+    let Part { member, pyramid, origins, levels } = part;
+    let description = member.image.source.description();
+    let prefix = member.label.as_ref().map_or_else(String::new, |label| format!("labels/{label}/"));
+    let mut targets = Vec::new();
+    for ((level, origin), number) in pyramid.levels.iter().zip(origins).zip(levels) {
+        let path = format!("{prefix}{}", level_name(*number));
+        let native = description.levels.get(usize::from(*number)).ok_or_else(|| format!("{path}: no such level"))?;
+        let chunk = level.grid.cell;
+        if let Some(shard) = options.shard {
+            check_shard(shard, chunk).map_err(|reason| format!("{path}: {reason}"))?;
+        }
+        let size = pyramid.dtype.size();
+        if level.grid.shape.bytes(size).is_none() || chunk.bytes(size).is_none_or(|bytes| bytes > 1 << 30) {
+            return Err(format!("{path}: chunks of {chunk} in an array of {} are too large", level.grid.shape));
+        }
+        targets.push(Target {
+            path,
+            image: member.image.clone(),
+            level: LevelIndex(*number),
+            layout: Layout::new(level.grid, options.shard, *origin, native.grid, size, most),
+            dtype: pyramid.dtype,
+            fill: pyramid.fill,
+            compression: options.compression,
+            format: options.format(),
+        });
+    }
+    Ok(targets)
+}
+
+fn check_shard(shard: Shape, chunk: Shape) -> Result<(), String> {
+    if (0..3).any(|axis| chunk.0[axis] == 0 || !shard.0[axis].is_multiple_of(chunk.0[axis])) {
+        return Err(format!("a shard of {shard} is no multiple of chunks of {chunk}; choose them with --chunk"));
+    }
+    let inside = (0..3).fold(1u64, |n, axis| n.saturating_mul(shard.0[axis] / chunk.0[axis]));
+    if inside > MOST_IN_SHARD {
+        return Err(format!("a shard of {shard} has {inside} chunks of {chunk}, more than {MOST_IN_SHARD}"));
+    }
+    Ok(())
+}
+
+fn arguments(request: &Request, crop: Option<Region>, parts: &[Part<'_>]) -> Value {
+    let options = &request.options;
+    let described: Vec<Value> = parts
+        .iter()
+        .map(|part| {
+            let levels: Vec<Value> = part
+                .pyramid
+                .levels
+                .iter()
+                .zip(&part.levels)
+                .map(|(level, number)| {
+                    json!({"level": level_name(*number), "shape": level.grid.shape.0, "chunk": level.grid.cell.0})
+                })
+                .collect();
+            json!({
+                "label": part.member.label, "origin": part.member.origin, "dtype": part.pyramid.dtype.name(),
+                "stored_as": part.pyramid.format, "levels": levels,
+            })
+        })
+        .collect();
+    json!({
+        "name": request.name,
+        "box": crop.map(|crop| json!({"start": crop.start, "end": crop.end, "axes": ["z", "y", "x"]})),
+        "format": if options.v3 { "v3" } else { "v2" },
+        "compress": options.compression.to_string(),
+        "shard": options.shard.map(|shard| shard.0),
+        "images": described,
+    })
+}

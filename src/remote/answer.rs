@@ -1,0 +1,219 @@
+//! The way of an operation where bytes are kept on disk: the disk first, then the origin for what is missing.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use futures::future::try_join_all;
+
+use super::checks::{Ask, too_long};
+use super::kept::{Kept, Known};
+use super::note::{Note, There};
+use super::object::{Fetched, Handle};
+use super::{Cause, RemoteError};
+use crate::disk::Extent;
+
+/// Missing parts that lie nearer to each other are fetched as one.
+const NEAR: u64 = 128 << 10;
+
+/// So few bytes are fetched again rather than confirmed.
+const SHORT: u64 = 256 << 10;
+
+/// How often an operation starts anew because the object changed under it.
+const RENEWALS: u32 = 3;
+
+/// Answers `ask` from the disk as far as it can.
+pub(super) async fn run(handle: &Handle, kept: &Kept, ask: Ask) -> Result<Fetched, RemoteError> {
+    let mut renewals = 0;
+    loop {
+        let known = kept.known(&handle.pin);
+        match answer(handle, kept, &known, &ask).await {
+            Err(error) if matches!(error.cause, Cause::Changed(_)) => {
+                renewals += 1;
+                if !kept.renew(&handle.pin, &known) || renewals > RENEWALS {
+                    return Err(error);
+                }
+            }
+            answer => return answer,
+        }
+    }
+}
+
+async fn answer(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Result<Fetched, RemoteError> {
+    let there = match &known.note {
+        Some(Note::Absent { .. }) if known.believed => return Err(handle.failed(ask, Cause::NotFound)),
+        Some(Note::There(there)) => there,
+        _ => return miss(handle, kept, known, ask).await,
+    };
+    let wanted = wanted(there, ask).map_err(|cause| handle.failed(ask, cause))?;
+    let Some((id, range)) = wanted else { return miss(handle, kept, known, ask).await };
+    let extents = kept.read(id, range.clone()).await;
+    let gaps = gaps(&range, &extents);
+    let bytes = if gaps.is_empty() {
+        if !known.believed
+            && let Some(fetched) = confirm(handle, kept, known, ask, &range).await?
+        {
+            return Ok(fetched);
+        }
+        handle.stats.disk(true, length(&extents));
+        assemble(&range, extents)
+    } else if matches!(ask, Ask::Range(_)) && !extents.is_empty() {
+        handle.stats.disk(false, length(&extents));
+        let fetching = gaps.into_iter().map(|gap| async {
+            let start = gap.start;
+            let fetched = origin(handle, kept, known, &Ask::Range(gap)).await?;
+            Ok(Extent { start, bytes: fetched.bytes })
+        });
+        let mut pieces = try_join_all(fetching).await?;
+        pieces.extend(extents);
+        assemble(&range, pieces)
+    } else {
+        return miss(handle, kept, known, ask).await;
+    };
+    kept.hand(known).map_err(|cause| handle.failed(ask, cause))?;
+    let There { version, content_type, .. } = there;
+    let whole = there.body.as_ref().filter(|_| matches!(ask, Ask::Whole(_))).map(|body| body.length);
+    Ok(Fetched {
+        bytes,
+        total: whole.or(version.total),
+        etag: version.etag.clone(),
+        content_type: content_type.clone(),
+        decoded: false,
+    })
+}
+
+/// Answers what is not kept.
+async fn miss(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Result<Fetched, RemoteError> {
+    handle.stats.disk(false, 0);
+    origin(handle, kept, known, ask).await
+}
+
+/// Asks the origin and keeps what it answers.
+async fn origin(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Result<Fetched, RemoteError> {
+    let answer = handle.ask(ask.clone()).await;
+    match &answer {
+        Ok(fetched) => kept.keep(&handle.pin, known, ask, fetched).map_err(|cause| handle.failed(ask, cause))?,
+        Err(error) if error.cause == Cause::NotFound => kept.keep_absence(),
+        Err(_) => {}
+    }
+    answer
+}
+
+/// Asks the origin whether it still has what is kept; the answer to `ask` where it sent that along. An origin that cannot
+/// be reached does not take away what is kept.
+async fn confirm(
+    handle: &Handle,
+    kept: &Kept,
+    known: &Known,
+    ask: &Ask,
+    range: &Range<u64>,
+) -> Result<Option<Fetched>, RemoteError> {
+    let _one = kept.confirming.lock().await;
+    if kept.known(&handle.pin).believed {
+        return Ok(None);
+    }
+    let again = matches!(ask, Ask::Whole(_)) && range.end - range.start <= SHORT;
+    let answer = if again { origin(handle, kept, known, ask).await } else { handle.ask(Ask::Start(1)).await };
+    match answer {
+        Ok(fetched) if again => Ok(Some(fetched)),
+        Ok(_) => {
+            kept.confirmed();
+            Ok(None)
+        }
+        Err(error) if matches!(error.cause, Cause::Offline(_) | Cause::Connection(_) | Cause::Timeout(_)) => {
+            tracing::debug!("{error}; what is kept of it is used");
+            Ok(None)
+        }
+        // An origin that does not give ranges is asked for all of it.
+        Err(RemoteError { cause: Cause::Protocol(_), .. }) if !again => {
+            origin(handle, kept, known, ask).await.map(Some)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The name under which the bytes that `ask` wants are kept, and which they are; `None` where that is not known.
+fn wanted(there: &There, ask: &Ask) -> Result<Option<(String, Range<u64>)>, Cause> {
+    let of_version = there.version.id();
+    Ok(match ask {
+        Ask::Range(range) => of_version.map(|id| (id, range.clone())),
+        Ask::Start(most) => of_version.zip(there.version.total).map(|(id, total)| (id, 0..total.min(*most))),
+        Ask::Whole(limit) => match there.whole() {
+            Some((_, length)) if length > *limit => return Err(too_long(*limit, length).cause),
+            whole => whole.map(|(id, length)| (id, 0..length)),
+        },
+    })
+}
+
+/// What of `range` is not in `extents`, which are in order; neighbours as one.
+fn gaps(range: &Range<u64>, extents: &[Extent]) -> Vec<Range<u64>> {
+    let mut gaps: Vec<Range<u64>> = Vec::new();
+    let mut at = range.start;
+    let ends = extents.iter().map(Extent::range).chain(std::iter::once(range.end..range.end));
+    for extent in ends {
+        if at < extent.start {
+            match gaps.last_mut() {
+                Some(last) if at - last.end <= NEAR => last.end = extent.start,
+                _ => gaps.push(at..extent.start),
+            }
+        }
+        at = at.max(extent.end);
+    }
+    gaps
+}
+
+fn length(extents: &[Extent]) -> u64 {
+    extents.iter().map(|extent| extent.bytes.len() as u64).sum()
+}
+
+/// The bytes of `range`, which `pieces` cover.
+fn assemble(range: &Range<u64>, pieces: Vec<Extent>) -> Bytes {
+    if let [piece] = pieces.as_slice()
+        && piece.range() == *range
+    {
+        return piece.bytes.clone();
+    }
+    let mut bytes = BytesMut::zeroed((range.end - range.start) as usize);
+    for piece in pieces {
+        let from = piece.start.max(range.start);
+        let to = piece.range().end.min(range.end);
+        if from < to {
+            let source = &piece.bytes[(from - piece.start) as usize..(to - piece.start) as usize];
+            bytes[(from - range.start) as usize..(to - range.start) as usize].copy_from_slice(source);
+        }
+    }
+    bytes.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::test_cases(256)))]
+
+        #[test]
+        fn what_is_kept_and_what_is_missing_make_the_whole(
+            start in 0u64..1 << 20,
+            runs in proptest::collection::vec((any::<bool>(), 1u64..40_000), 1..20),
+        ) {
+            let mut at = start;
+            let mut extents = Vec::new();
+            let truth = |at: u64| (at.wrapping_mul(0x9E37_79B9) >> 24) as u8;
+            let piece = |range: Range<u64>| Extent { start: range.start, bytes: range.map(truth).collect() };
+            for (kept, length) in runs {
+                if kept {
+                    extents.push(piece(at..at + length));
+                }
+                at += length;
+            }
+            let range = start..at;
+            let gaps = gaps(&range, &extents);
+            prop_assert!(gaps.windows(2).all(|pair| pair[1].start - pair[0].end > NEAR));
+            prop_assert!(gaps.iter().all(|gap| gap.start >= start && gap.end <= at && !gap.is_empty()));
+            let pieces = gaps.into_iter().map(piece).chain(extents).collect();
+            prop_assert_eq!(assemble(&range, pieces), range.map(truth).collect::<Bytes>());
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What may be answered without asking the origin.
+
+use std::time::{Duration, SystemTime};
+
+use crate::disk::Disk;
+
+/// How long what an origin said is believed without asking again.
+const TRUSTED: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The store of what was fetched, and when it is believed. The default keeps nothing.
+#[derive(Clone, Default)]
+pub struct Keeping {
+    /// Where fetched bytes are kept; nowhere where there is none.
+    pub disk: Option<Disk>,
+    /// Nothing but this machine is asked.
+    pub offline: bool,
+    /// What was kept before this moment is believed only after the origin confirmed it.
+    pub doubted_before: Option<SystemTime>,
+}
+
+impl Keeping {
+    /// Whether something that the origin said at `when` is still believed.
+    pub(super) fn believes(&self, when: SystemTime) -> bool {
+        // A clock that was set back must not make an answer young for ever.
+        let age = SystemTime::now().duration_since(when);
+        age.is_ok_and(|age| age < TRUSTED) && self.doubted_before.is_none_or(|moment| when >= moment)
+    }
+}
+
+impl std::fmt::Debug for Keeping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let folder = self.disk.as_ref().map(Disk::folder);
+        f.debug_struct("Keeping")
+            .field("folder", &folder)
+            .field("offline", &self.offline)
+            .field("doubted_before", &self.doubted_before)
+            .finish()
+    }
+}

@@ -1,0 +1,241 @@
+//! An object of which bytes are kept on disk: they are used as long as they are believed, and only what is missing is
+//! asked for.
+//!
+//! What is kept pins the object as an answer of its origin would: whatever is fetched beside it must be of the same
+//! version. An object that changed is dropped from the disk; nobody mixes bytes of two versions.
+
+use std::ops::Range;
+
+use parking_lot::Mutex;
+
+use super::checks::Ask;
+use super::note::{Body, Note, Stamp, There};
+use super::object::Fetched;
+use super::pin::Pin;
+use super::{Cause, Keeping};
+use crate::disk::{Disk, Extent};
+
+/// What is kept of one object.
+pub(super) struct Kept {
+    disk: Disk,
+    key: String,
+    keeping: Keeping,
+    state: Mutex<State>,
+    /// Held while the origin is asked whether it still has what is kept, so that it is asked once.
+    pub(super) confirming: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether the disk was asked for its note.
+    looked: bool,
+    note: Option<Note>,
+    /// Whether the note may be believed without asking.
+    believed: bool,
+    /// Whether bytes of the pinned version were given to a caller.
+    handed: bool,
+    /// The first answer replaces what is kept.
+    replace: bool,
+    /// How often the object was found to be another.
+    renewed: u32,
+    /// Whether its bytes were dropped because they do not decode.
+    distrusted: bool,
+}
+
+/// What is kept on disk of a whole object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptWhole {
+    /// Nothing is known of it.
+    Unknown,
+    /// The origin said that there is no such object.
+    Absent,
+    /// Its length, and how many of its bytes are kept.
+    There {
+        /// Bytes of the object.
+        length: u64,
+        /// Bytes of it on disk.
+        kept: u64,
+    },
+}
+
+/// What an operation starts from.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub note: Option<Note>,
+    /// Whether the note is used without asking.
+    pub believed: bool,
+    renewed: u32,
+}
+
+impl Kept {
+    /// `key`: what tells the object from all others.
+    pub(super) fn new(disk: Disk, key: String, keeping: Keeping) -> Self {
+        Kept { disk, key, keeping, state: Mutex::default(), confirming: tokio::sync::Mutex::default() }
+    }
+
+    /// The same object, of which nothing that is kept is used before the origin has answered.
+    pub(super) fn anew(&self) -> Self {
+        let anew = Kept::new(self.disk.clone(), self.key.clone(), self.keeping.clone());
+        if !self.keeping.offline {
+            *anew.state.lock() = State { looked: true, replace: true, ..State::default() };
+        }
+        anew
+    }
+
+    /// What is known, from the disk's note where this is the first touch.
+    pub(super) fn known(&self, pin: &Pin) -> Known {
+        let mut state = self.state.lock();
+        if !state.looked {
+            state.looked = true;
+            state.note = self.disk.note(&self.key).and_then(|bytes| Note::parse(&bytes));
+            state.believed = state.note.as_ref().is_some_and(|note| self.keeping.believes(note.at()));
+            if let Some(Note::There(there)) = &state.note {
+                pin.preset(there.version.clone());
+            }
+        }
+        Known { note: state.note.clone(), believed: state.believed || self.keeping.offline, renewed: state.renewed }
+    }
+
+    /// The pieces of `range` that are kept under `id`: in order, not overlapping.
+    pub(super) async fn read(&self, id: String, range: Range<u64>) -> Vec<Extent> {
+        let (disk, key) = (self.disk.clone(), self.key.clone());
+        // A thread that ended without an answer has read nothing.
+        tokio::task::spawn_blocking(move || disk.read(&key, &id, range)).await.unwrap_or_default()
+    }
+
+    /// How many bytes of `range` are kept.
+    pub(super) fn bytes(&self, pin: &Pin, range: &Range<u64>) -> u64 {
+        match self.known(pin).note {
+            Some(Note::There(there)) => there.version.id().map_or(0, |id| self.count(&id, range.clone())),
+            _ => 0,
+        }
+    }
+
+    /// What is kept of the whole.
+    pub(super) fn whole(&self, pin: &Pin) -> KeptWhole {
+        match self.known(pin).note {
+            Some(Note::Absent { .. }) => KeptWhole::Absent,
+            Some(Note::There(there)) => match there.whole() {
+                Some((id, length)) => KeptWhole::There { length, kept: self.count(&id, 0..length) },
+                None => KeptWhole::Unknown,
+            },
+            None => KeptWhole::Unknown,
+        }
+    }
+
+    fn count(&self, id: &str, range: Range<u64>) -> u64 {
+        self.disk.covered(&self.key, id, range).iter().map(|part| part.end - part.start).sum()
+    }
+
+    /// Drops the bytes, but not what is known of the object; the second time it does nothing.
+    pub(super) fn distrust(&self) {
+        let mut state = self.state.lock();
+        if std::mem::replace(&mut state.distrusted, true) || self.keeping.offline {
+            return;
+        }
+        self.disk.forget(&self.key);
+        if let Some(bytes) = state.note.as_ref().and_then(Note::write) {
+            self.disk.set_note(&self.key, bytes.into());
+        }
+    }
+
+    /// After the object was found to be another than `known`: drops what is kept of that; says whether to start anew.
+    pub(super) fn renew(&self, pin: &Pin, known: &Known) -> bool {
+        let mut state = self.state.lock();
+        if state.renewed != known.renewed {
+            return true;
+        }
+        let old = pin.version().and_then(|version| version.id());
+        // Another process may have replaced it already.
+        let kept = match self.disk.note(&self.key).and_then(|bytes| Note::parse(&bytes)) {
+            Some(Note::There(there)) => there.version.id(),
+            _ => None,
+        };
+        if kept == old {
+            self.disk.forget(&self.key);
+        }
+        state.note = None;
+        if state.handed {
+            return false;
+        }
+        state.renewed = state.renewed.saturating_add(1);
+        pin.reset();
+        true
+    }
+
+    /// Marks bytes as given out, unless the object was found to be another than `known` meanwhile.
+    pub(super) fn hand(&self, known: &Known) -> Result<(), Cause> {
+        hand(&mut self.state.lock(), known)
+    }
+
+    /// Notes an answer of the origin, keeps its bytes and marks them as given out, unless the object was found to be
+    /// another than `known` meanwhile.
+    pub(super) fn keep(&self, pin: &Pin, known: &Known, ask: &Ask, fetched: &Fetched) -> Result<(), Cause> {
+        let mut state = self.state.lock();
+        hand(&mut state, known)?;
+        let Some(version) = pin.version() else { return Ok(()) };
+        let at = Stamp::now();
+        let whole = matches!(ask, Ask::Whole(_));
+        let own_body = whole && (fetched.decoded || version.id().is_none());
+        let body = match &state.note {
+            _ if own_body => Some(Body { id: format!("body {at}"), length: fetched.bytes.len() as u64 }),
+            Some(Note::There(there)) if there.version.id() == version.id() => there.body.clone(),
+            _ => None,
+        };
+        let id = match &body {
+            Some(body) if own_body => body.id.clone(),
+            _ => match version.id() {
+                Some(id) => id,
+                None => return Ok(()),
+            },
+        };
+        if std::mem::take(&mut state.replace) && whole {
+            self.disk.forget(&self.key);
+        }
+        let there = There { at, version, content_type: fetched.content_type.clone(), body };
+        self.note(&mut state, Note::There(there));
+        let start = ask.range().map_or(0, |range| range.start);
+        if !fetched.bytes.is_empty() {
+            self.disk.write(&self.key, &id, start, fetched.bytes.clone());
+        }
+        Ok(())
+    }
+
+    /// Remembers that there is no such object.
+    pub(super) fn keep_absence(&self) {
+        let mut state = self.state.lock();
+        self.note(&mut state, Note::Absent { at: Stamp::now() });
+    }
+
+    /// Remembers that the origin has what is kept.
+    pub(super) fn confirmed(&self) {
+        let mut state = self.state.lock();
+        if let Some(Note::There(there)) = &state.note {
+            let note = Note::There(There { at: Stamp::now(), ..there.clone() });
+            self.note(&mut state, note);
+        }
+    }
+
+    /// Puts a note on the disk where it says more than the one that is there.
+    fn note(&self, state: &mut State, note: Note) {
+        let same = match (&state.note, &note) {
+            (Some(Note::There(old)), Note::There(new)) => There { at: new.at, ..old.clone() } == *new,
+            _ => false,
+        };
+        if !(same && state.believed)
+            && let Some(bytes) = note.write()
+        {
+            self.disk.set_note(&self.key, bytes.into());
+        }
+        state.note = Some(note);
+        state.believed = true;
+    }
+}
+
+fn hand(state: &mut State, known: &Known) -> Result<(), Cause> {
+    if state.renewed != known.renewed {
+        return Err(Cause::Changed("while it was read".to_owned()));
+    }
+    state.handed = true;
+    Ok(())
+}

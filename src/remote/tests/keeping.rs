@@ -1,0 +1,315 @@
+//! What was fetched once is not fetched again, by this process or the next, as long as it is what the origin has.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use super::super::note::{Note, Stamp, There};
+use super::origin::{Act, Origin, Request, answer, correct};
+use super::*;
+use crate::disk::Disk;
+use crate::remote::{Cause, Keeping};
+
+const URL_KEY: &str = "bucket/a key";
+
+/// An origin, a disk, and as many processes as a test wants.
+struct Machine {
+    origin: Origin,
+    _folder: tempfile::TempDir,
+    disk: Disk,
+}
+
+impl Machine {
+    async fn new(script: impl Fn(usize, &Request) -> Vec<Act> + Send + Sync + 'static) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path(), 1 << 30).unwrap();
+        Machine { origin: Origin::start(script).await, _folder: folder, disk }
+    }
+
+    /// The object as a new process sees it.
+    fn process(&self, keeping: impl FnOnce(&mut Keeping)) -> Object {
+        self.disk.flush();
+        let mut kept = Keeping { disk: Some(self.disk.clone()), ..Keeping::default() };
+        keeping(&mut kept);
+        let remote = Remote::keeping(Manners::default(), SLACK, Arc::default(), kept).unwrap();
+        let url = format!("{}/{URL_KEY}", self.origin.url());
+        remote.object(&Location::parse(&url, None).unwrap()).unwrap()
+    }
+
+    fn online(&self) -> Object {
+        self.process(|_| ())
+    }
+
+    fn offline(&self) -> Object {
+        self.process(|keeping| keeping.offline = true)
+    }
+
+    fn doubting(&self) -> Object {
+        self.process(|keeping| keeping.doubted_before = Some(SystemTime::now()))
+    }
+
+    /// Ranges of the requests so far.
+    fn ranges(&self) -> Vec<Option<(usize, usize)>> {
+        self.origin.requests().iter().map(Request::range).collect()
+    }
+
+    fn count(&self) -> usize {
+        self.origin.requests().len()
+    }
+
+    /// Makes the note `age` older than it is.
+    fn age(&self, age: Duration) {
+        self.disk.flush();
+        let key = format!("{}/bucket/a%20key", self.origin.url());
+        let note = Note::parse(&self.disk.note(&key).unwrap()).unwrap();
+        let at = serde_json::to_value(Stamp::now()).unwrap().as_u64().unwrap() - age.as_millis() as u64;
+        let at: Stamp = serde_json::from_value(at.into()).unwrap();
+        let note = match note {
+            Note::Absent { .. } => Note::Absent { at },
+            Note::There(there) => Note::There(There { at, ..there }),
+        };
+        self.disk.set_note(&key, note.write().unwrap().into());
+    }
+}
+
+const WEEK: Duration = Duration::from_secs(8 * 24 * 3600);
+
+async fn bytes(object: &Object, range: Range<u64>) -> Result<Vec<u8>, Cause> {
+    object.range(range).await.map(|fetched| fetched.bytes.to_vec()).map_err(|error| error.cause)
+}
+
+/// Serves the version that the counter names; a changed file has another length as well where `longer`.
+fn versions(now: Arc<AtomicUsize>, longer: bool) -> impl Fn(usize, &Request) -> Vec<Act> + Send + Sync + 'static {
+    move |_, request| {
+        let version = now.load(Ordering::SeqCst);
+        let length = if longer { 100_000 + version } else { 100_000 };
+        correct(&body(version, length), &format!("\"v{version}\""), request)
+    }
+}
+
+fn body(version: usize, length: usize) -> Vec<u8> {
+    data(length).iter().map(|byte| byte.wrapping_add(version as u8)).collect()
+}
+
+#[tokio::test]
+async fn the_next_process_asks_for_nothing_that_is_kept() {
+    let machine = Machine::new(|_, request| correct(&data(100_000), "\"v\"", request)).await;
+    let first = machine.online();
+    let start = first.start(64 << 10).await.unwrap();
+    assert_eq!(bytes(&first, 70_000..80_000).await.unwrap(), data(100_000)[70_000..80_000]);
+    assert_eq!(machine.count(), 2);
+    for object in [machine.online(), machine.offline()] {
+        let again = object.start(64 << 10).await.unwrap();
+        assert_eq!((again.bytes, again.total, again.etag), (start.bytes.clone(), start.total, start.etag.clone()));
+        assert_eq!(again.content_type, start.content_type);
+        assert_eq!(bytes(&object, 70_001..79_000).await.unwrap(), data(100_000)[70_001..79_000]);
+        assert!(object.has(&(70_000..80_000)) && !object.has(&(70_000..80_001)));
+    }
+    assert_eq!(machine.count(), 2);
+}
+
+#[tokio::test]
+async fn only_what_is_missing_is_fetched_and_it_must_be_of_the_same_version() {
+    let machine = Machine::new(|_, request| correct(&data(1 << 20), "\"v\"", request)).await;
+    let first = machine.online();
+    bytes(&first, 0..1000).await.unwrap();
+    bytes(&first, 400_000..600_000).await.unwrap();
+    let second = machine.online();
+    assert_eq!(bytes(&second, 500..800_000).await.unwrap(), data(1 << 20)[500..800_000]);
+    let mut asked = machine.ranges().split_off(2);
+    asked.sort_unstable();
+    assert_eq!(asked, [Some((1000, 400_000)), Some((600_000, 800_000))]);
+    assert!(machine.origin.requests()[2..].iter().all(|request| request.headers["if-match"] == "\"v\""));
+    assert_eq!(bytes(&machine.offline(), 0..800_000).await.unwrap(), data(1 << 20)[..800_000]);
+}
+
+#[tokio::test]
+async fn offline_what_is_not_kept_fails_at_once_and_asks_nobody() {
+    let machine = Machine::new(|_, request| correct(&data(1000), "\"v\"", request)).await;
+    bytes(&machine.online(), 0..500).await.unwrap();
+    let object = machine.offline();
+    let error = object.range(400..600).await.unwrap_err();
+    assert_eq!(error.cause, Cause::Offline("not in the cache".to_owned()));
+    assert!(error.to_string().contains("offline"), "{error}");
+    assert_eq!(bytes(&object, 0..500).await.unwrap(), data(1000)[..500]);
+    assert_eq!(machine.count(), 1);
+}
+
+#[tokio::test]
+async fn that_an_object_is_absent_is_kept_as_well() {
+    let machine = Machine::new(|_, _| answer("404 Not Found", "", b"no")).await;
+    for object in [machine.online(), machine.online(), machine.offline()] {
+        assert_eq!(object.whole(100).await.unwrap_err().cause, Cause::NotFound);
+    }
+    assert_eq!(machine.count(), 1);
+    machine.age(WEEK);
+    assert_eq!(machine.offline().whole(100).await.unwrap_err().cause, Cause::NotFound);
+    assert_eq!(machine.count(), 1);
+    assert_eq!(machine.online().whole(100).await.unwrap_err().cause, Cause::NotFound);
+    assert_eq!(machine.count(), 2);
+}
+
+#[tokio::test]
+async fn a_document_without_a_version_is_kept_for_a_week() {
+    let machine = Machine::new(|number, _| answer("200 OK", "", format!("{{\"n\": {number}}}").as_bytes())).await;
+    for object in [machine.online(), machine.online(), machine.offline()] {
+        machine.disk.flush();
+        assert_eq!(object.whole(100).await.unwrap().bytes, "{\"n\": 0}");
+    }
+    machine.age(WEEK);
+    assert_eq!(machine.offline().whole(100).await.unwrap().bytes, "{\"n\": 0}");
+    assert_eq!(machine.online().whole(100).await.unwrap().bytes, "{\"n\": 1}");
+    assert_eq!(machine.online().whole(100).await.unwrap().bytes, "{\"n\": 1}");
+    assert_eq!(machine.count(), 2);
+}
+
+#[tokio::test]
+async fn ranges_without_a_version_are_not_kept() {
+    let machine = Machine::new(|_, request| {
+        let (start, end) = request.range().unwrap();
+        let range = format!("Content-Range: bytes {start}-{}/1000\r\n", end - 1);
+        answer("206 Partial Content", &range, &data(1000)[start..end])
+    })
+    .await;
+    for expected in 1..3 {
+        bytes(&machine.online(), 0..500).await.unwrap();
+        assert_eq!(machine.count(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_document_is_kept_as_the_caller_got_it() {
+    use std::io::Write;
+    let plain = data(50_000).repeat(3);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&plain).unwrap();
+    let packed = encoder.finish().unwrap();
+    let machine =
+        Machine::new(move |_, _| answer("200 OK", "Content-Encoding: gzip\r\nETag: \"z\"\r\n", &packed)).await;
+    for object in [machine.online(), machine.online(), machine.offline()] {
+        machine.disk.flush();
+        let fetched = object.whole(1 << 20).await.unwrap();
+        assert_eq!((fetched.bytes.to_vec(), fetched.total), (plain.clone(), Some(plain.len() as u64)));
+    }
+    assert_eq!(machine.count(), 1);
+    assert!(matches!(machine.offline().whole(10).await.unwrap_err().cause, Cause::Protocol(_)));
+}
+
+#[tokio::test]
+async fn after_a_week_or_where_it_is_doubted_what_is_kept_is_confirmed_once() {
+    let machine = Machine::new(|_, request| correct(&data(1000), "\"v\"", request)).await;
+    bytes(&machine.online(), 0..500).await.unwrap();
+    for (object, expected) in [(machine.doubting(), 2), (machine.online(), 2)] {
+        machine.disk.flush();
+        for _ in 0..2 {
+            assert_eq!(bytes(&object, 100..400).await.unwrap(), data(1000)[100..400]);
+            assert_eq!(machine.count(), expected);
+        }
+    }
+    machine.age(WEEK);
+    let object = machine.online();
+    let both = tokio::join!(bytes(&object, 0..100), bytes(&object, 100..200));
+    assert_eq!((both.0.unwrap(), both.1.unwrap()), (data(1000)[..100].to_vec(), data(1000)[100..200].to_vec()));
+    assert_eq!(machine.count(), 3);
+    let request = machine.origin.requests().pop().unwrap();
+    assert_eq!((request.range(), request.headers["if-match"].as_str()), (Some((0, 1)), "\"v\""));
+}
+
+#[tokio::test]
+async fn bytes_that_are_fetched_anyway_confirm_what_is_kept() {
+    let machine = Machine::new(|_, request| correct(&data(1000), "\"v\"", request)).await;
+    bytes(&machine.online(), 0..500).await.unwrap();
+    let object = machine.doubting();
+    assert_eq!(bytes(&object, 0..600).await.unwrap(), data(1000)[..600]);
+    assert_eq!(bytes(&object, 0..500).await.unwrap(), data(1000)[..500]);
+    assert_eq!(machine.ranges(), [Some((0, 500)), Some((500, 600))]);
+}
+
+#[tokio::test]
+async fn an_object_that_changed_before_anything_was_given_out_is_read_anew() {
+    for longer in [false, true] {
+        let now = Arc::new(AtomicUsize::new(0));
+        let machine = Machine::new(versions(Arc::clone(&now), longer)).await;
+        bytes(&machine.online(), 0..500).await.unwrap();
+        now.store(1, Ordering::SeqCst);
+        for object in [machine.online(), machine.offline()] {
+            machine.disk.flush();
+            assert_eq!(bytes(&object, 0..600).await.unwrap(), body(1, 1000)[..600]);
+        }
+        assert_eq!(machine.count(), 3, "the first, one that was refused, all of it again");
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_changed_after_something_was_given_out_is_an_error() {
+    let now = Arc::new(AtomicUsize::new(0));
+    let machine = Machine::new(versions(Arc::clone(&now), false)).await;
+    bytes(&machine.online(), 0..500).await.unwrap();
+    let object = machine.online();
+    assert_eq!(bytes(&object, 0..500).await.unwrap(), body(0, 500));
+    now.store(1, Ordering::SeqCst);
+    assert!(matches!(bytes(&object, 0..600).await, Err(Cause::Changed(_))));
+    assert!(matches!(bytes(&object, 0..500).await, Err(Cause::Changed(_))), "it was dropped");
+    assert!(matches!(bytes(&machine.offline(), 0..500).await, Err(Cause::Offline(_))));
+    assert_eq!(bytes(&machine.online(), 0..500).await.unwrap(), body(1, 500));
+}
+
+#[tokio::test]
+async fn what_another_process_kept_of_the_new_version_stays() {
+    let now = Arc::new(AtomicUsize::new(0));
+    let machine = Machine::new(versions(Arc::clone(&now), false)).await;
+    let old = machine.online();
+    bytes(&old, 0..500).await.unwrap();
+    now.store(1, Ordering::SeqCst);
+    bytes(&machine.doubting(), 0..500).await.unwrap();
+    machine.disk.flush();
+    assert!(matches!(bytes(&old, 500..600).await, Err(Cause::Changed(_))));
+    assert_eq!(bytes(&machine.offline(), 0..500).await.unwrap(), body(1, 500));
+}
+
+#[tokio::test]
+async fn asked_anew_the_origin_answers() {
+    let machine = Machine::new(|number, _| answer("200 OK", "", format!("{{\"n\": {number}}}").as_bytes())).await;
+    let object = machine.online();
+    object.whole(100).await.unwrap();
+    machine.disk.flush();
+    assert_eq!(object.anew().whole(100).await.unwrap().bytes, "{\"n\": 1}");
+    assert_eq!(machine.offline().whole(100).await.unwrap().bytes, "{\"n\": 1}");
+    assert_eq!(machine.offline().anew().whole(100).await.unwrap().bytes, "{\"n\": 1}");
+}
+
+#[tokio::test]
+async fn what_is_kept_is_used_where_its_origin_cannot_be_reached() {
+    let machine = Machine::new(|_, request| correct(&data(1000), "\"v\"", request)).await;
+    bytes(&machine.online(), 0..500).await.unwrap();
+    machine.age(WEEK);
+    let Machine { origin, disk, .. } = &machine;
+    let keeping = Keeping { disk: Some(disk.clone()), ..Keeping::default() };
+    let remote = Remote::keeping(Manners::default(), TIMEOUT, Arc::default(), keeping).unwrap();
+    let url = format!("{}/{URL_KEY}", origin.url());
+    let object = remote.object(&Location::parse(&url, None).unwrap()).unwrap();
+    let Machine { origin, _folder, disk } = machine;
+    drop((origin, disk));
+    assert_eq!(bytes(&object, 0..500).await.unwrap(), data(1000)[..500]);
+    let error = object.range(400..600).await.unwrap_err();
+    assert!(matches!(&error.cause, Cause::Offline(reason) if reason.contains("cannot be reached")), "{error}");
+    assert_eq!(error.attempts, 0);
+    assert_eq!(bytes(&object, 0..500).await.unwrap(), data(1000)[..500]);
+}
+
+#[tokio::test]
+async fn credentials_and_endpoints_make_other_objects() {
+    use super::super::object::key;
+    let location = Location::parse("s3://bucket/key", None).unwrap();
+    let endpoint = Some(url::Url::parse("http://127.0.0.1:9000").unwrap());
+    let with = crate::remote::Credentials::Env;
+    let others = [
+        location.clone(),
+        Location { endpoint: endpoint.clone(), ..location.clone() },
+        Location { credentials: with, ..location.clone() },
+        Location { endpoint, credentials: with, ..location },
+    ];
+    let keys: std::collections::HashSet<_> = others.iter().map(key).collect();
+    assert_eq!(keys.len(), others.len());
+}

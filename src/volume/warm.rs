@@ -1,0 +1,202 @@
+//! Fetches the bytes of blocks to be kept on disk, without decoding them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::StreamExt;
+use futures::future::join_all;
+use futures::stream;
+use tokio::sync::Semaphore;
+
+use super::VolumeError;
+use super::fetch::fetch_parts;
+use super::image::Image;
+use super::plan::{JOINED, Piece, Request, join};
+use crate::disk::Disk;
+use crate::geometry::{CellIndex, LevelIndex};
+use crate::remote::{Cause, KeptWhole, Object, RemoteError};
+use crate::source::{Placement, SourceError};
+
+/// Requests of one image under way at once; its host may allow fewer.
+const AT_ONCE: usize = 8;
+
+/// Bytes of requests after which an image waits for the disk.
+const BATCH: u64 = 16 << 20;
+
+/// Of all images, KiB that may be fetched and not be written yet: the disk drops what comes much faster than it writes.
+const UNWRITTEN: u32 = 48 << 10;
+
+/// How often bytes are fetched that the disk dropped.
+const ATTEMPTS: u32 = 3;
+
+/// How far it is.
+#[derive(Debug)]
+pub struct Tally {
+    /// Blocks looked at.
+    pub blocks: AtomicU64,
+    /// Those of which all was kept before.
+    pub found: AtomicU64,
+    /// Bytes fetched.
+    pub bytes: AtomicU64,
+    room: Semaphore,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        let (blocks, found, bytes) = Default::default();
+        Tally { blocks, found, bytes, room: Semaphore::new(UNWRITTEN as usize) }
+    }
+}
+
+/// A block whose bytes could not be had or kept.
+pub type Failure = (CellIndex, VolumeError);
+
+/// Something to fetch, and the blocks in it.
+enum Job {
+    Range(Request<CellIndex>),
+    Whole { object: Object, limit: u64, block: CellIndex },
+}
+
+/// Fetches what of `blocks` of a level is not on `disk` yet; returns those that are not there in the end.
+pub async fn warm(image: &Image, level: LevelIndex, blocks: &[CellIndex], disk: &Disk, tally: &Tally) -> Vec<Failure> {
+    let located = join_all(blocks.iter().map(|&block| image.source.locate(level, block))).await;
+    let mut failures = Vec::new();
+    let (mut pieces, mut jobs, mut found) = (Vec::new(), Vec::new(), 0);
+    for (&block, placement) in blocks.iter().zip(located) {
+        match placement {
+            Ok(Placement::Absent) => found += 1,
+            Ok(Placement::Range { object, start, length }) => {
+                let piece = Piece { object, start, length, tag: block };
+                if piece.is_kept() { found += 1 } else { pieces.push(piece) }
+            }
+            // A file of this machine.
+            Ok(Placement::Gzip { .. }) => found += 1,
+            Ok(Placement::Whole { object, .. }) if is_kept(&object) => found += 1,
+            Ok(Placement::Whole { object, limit }) => jobs.push(Job::Whole { object, limit, block }),
+            Err(error) => failures.push((block, error.into())),
+        }
+    }
+    tally.found.fetch_add(found, Ordering::Relaxed);
+    tally.blocks.fetch_add(found + failures.len() as u64, Ordering::Relaxed);
+    jobs.extend(join(pieces, JOINED).into_iter().map(Job::Range));
+    for batch in batches(jobs) {
+        let kib = u32::try_from(batch.iter().map(Job::bytes).sum::<u64>().div_ceil(1024)).unwrap_or(u32::MAX);
+        // Never closed, and without a permit only more would have to be fetched again.
+        let _room = tally.room.acquire_many(kib.min(UNWRITTEN)).await;
+        let mut left = batch;
+        for attempt in 1..=ATTEMPTS {
+            let again = run(left, disk, tally, &mut failures).await;
+            if again.is_empty() || attempt == ATTEMPTS {
+                failures.extend(again.iter().flat_map(Job::not_kept).map(|block| (block, VolumeError::NotKept)));
+                break;
+            }
+            left = again;
+        }
+    }
+    failures
+}
+
+/// Fetches and waits for the disk; returns the jobs of which not all is kept.
+async fn run(jobs: Vec<Job>, disk: &Disk, tally: &Tally, failures: &mut Vec<Failure>) -> Vec<Job> {
+    let fetching = stream::iter(jobs).map(|job| async {
+        let result = fetch(&job).await;
+        tally.bytes.fetch_add(result.as_ref().copied().unwrap_or(0), Ordering::Relaxed);
+        (job, result)
+    });
+    let fetched: Vec<_> = fetching.buffer_unordered(AT_ONCE).collect().await;
+    flush(disk).await;
+    let mut again = Vec::new();
+    for (job, result) in fetched {
+        let blocks = job.blocks();
+        match result {
+            Ok(_) if job.not_kept().is_empty() => {}
+            Ok(_) => again.push(job),
+            Err(error) => {
+                let error = VolumeError::Source(SourceError::from(error));
+                failures.extend(job.into_blocks().into_iter().map(|block| (block, error.clone())));
+            }
+        }
+        tally.blocks.fetch_add(blocks, Ordering::Relaxed);
+    }
+    tally.blocks.fetch_sub(again.iter().map(Job::blocks).sum(), Ordering::Relaxed);
+    again
+}
+
+/// Jobs of about [`BATCH`] bytes together.
+fn batches(jobs: Vec<Job>) -> Vec<Vec<Job>> {
+    let mut batches: Vec<Vec<Job>> = Vec::new();
+    let mut bytes = BATCH;
+    for job in jobs {
+        bytes = bytes.saturating_add(job.bytes());
+        match batches.last_mut() {
+            Some(last) if bytes <= BATCH => last.push(job),
+            _ => {
+                bytes = job.bytes();
+                batches.push(vec![job]);
+            }
+        }
+    }
+    batches
+}
+
+fn is_kept(object: &Object) -> bool {
+    match object.kept_whole() {
+        KeptWhole::Absent => true,
+        KeptWhole::There { length, kept } => length == kept,
+        KeptWhole::Unknown => false,
+    }
+}
+
+/// Returns the bytes fetched.
+async fn fetch(job: &Job) -> Result<u64, RemoteError> {
+    match job {
+        Job::Range(request) => {
+            let missing = (request.end - request.start) - request.object.kept_bytes(&(request.start..request.end));
+            fetch_parts(&request.object, request.start..request.end).await?;
+            Ok(missing)
+        }
+        Job::Whole { object, limit, .. } => match object.whole(*limit).await {
+            Ok(fetched) => Ok(fetched.bytes.len() as u64),
+            Err(RemoteError { cause: Cause::NotFound, .. }) => Ok(0),
+            Err(error) => Err(error),
+        },
+    }
+}
+
+async fn flush(disk: &Disk) {
+    let disk = disk.clone();
+    // Fails only where the thread panics, and then the blocks are found missing.
+    let _ = tokio::task::spawn_blocking(move || disk.flush()).await;
+}
+
+impl Job {
+    /// Bytes at most.
+    fn bytes(&self) -> u64 {
+        match self {
+            Job::Range(request) => request.end - request.start,
+            Job::Whole { limit, .. } => *limit,
+        }
+    }
+
+    fn blocks(&self) -> u64 {
+        match self {
+            Job::Range(request) => request.pieces.len() as u64,
+            Job::Whole { .. } => 1,
+        }
+    }
+
+    fn into_blocks(self) -> Vec<CellIndex> {
+        match self {
+            Job::Range(request) => request.pieces.into_iter().map(|piece| piece.tag).collect(),
+            Job::Whole { block, .. } => vec![block],
+        }
+    }
+
+    fn not_kept(&self) -> Vec<CellIndex> {
+        match self {
+            Job::Range(request) => {
+                request.pieces.iter().filter(|piece| !piece.is_kept()).map(|piece| piece.tag).collect()
+            }
+            Job::Whole { object, block, .. } => (!is_kept(object)).then_some(*block).into_iter().collect(),
+        }
+    }
+}
