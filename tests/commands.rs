@@ -79,7 +79,7 @@ impl Drop for Place {
 
 fn emfs() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_emfs"));
-    command.stdin(Stdio::null());
+    command.stdin(Stdio::null()).env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

@@ -4,6 +4,8 @@
 //! the connection with it. The socket is known by the device number of its mount, so that any path to it will do.
 
 use std::io::{self, Read, Write};
+use std::mem::ManuallyDrop;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::UnixStream as Client;
 use std::path::{Path, PathBuf};
@@ -138,11 +140,15 @@ async fn answer(stream: UnixStream, report: Report) {
             let _ = tokio::time::timeout(PATIENCE, writer.write_all(text.as_bytes())).await;
         }
         b"wait\n" => {
-            // Until the client goes; the end of this process ends it, too.
+            // Until the client goes or this process ends, which comes after the end of the runtime and of this task: what was
+            // fetched is written to disk in between.
+            let held = writer.as_ref().as_fd().try_clone_to_owned().map(ManuallyDrop::new);
+            writer.forget();
             while reader.read_buf(&mut request).await.is_ok_and(|count| count > 0) {
                 reader.set_limit(LONGEST_REQUEST);
                 request.clear();
             }
+            drop(held.map(ManuallyDrop::into_inner));
         }
         _ => {}
     }
