@@ -23,7 +23,7 @@ def emfs(*arguments, timeout=60, check=True, **options):
     """
     arguments = [str(argument) for argument in arguments]
     if arguments[:1] and arguments[0] in KEEPING and not {"--cache-dir", "--cache-size", "--toml"} & set(arguments):
-        arguments += ["--cache-size", "0"]
+        arguments[1:1] = ["--cache-size", "0"]
     done = subprocess.run(
         [BINARY, *arguments], capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, **options)
     if check:
