@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+import expected
 import readers
 from make_precomputed_fixtures import write_all
 from mounting import configuration, emfs, mounted
@@ -48,10 +49,20 @@ def test_a_crop_is_the_slice_of_every_level(odd, name, reader, v3):
     scales = [scale or [1.0, 1.0, 1.0] for scale in volume.scale]
     for box in boxes(volume.levels[0].shape):
         store = odd.mount / name / view_name("em", box, v3=v3)
-        expected = list(cut(volume.levels, scales, box))
-        assert {entry for entry in os.listdir(store) if entry.startswith("s")} == {f"s{n}" for n in range(len(expected))}
-        for level, (voxels, _) in enumerate(expected):
+        shown = list(cut(volume.levels, scales, box))
+        assert {entry for entry in os.listdir(store) if entry.startswith("s")} == {f"s{n}" for n in range(len(shown))}
+        for level, (voxels, _) in enumerate(shown):
             readers.assert_equal(reader(store, level, v3), voxels, f"{store}/s{level}")
+
+
+@pytest.mark.parametrize("name", [PLANES, PYRAMID, ODD_CHUNKS])
+def test_what_a_crop_s_last_chunks_have_beyond_it_is_0(odd, name):
+    voxels = odd.volumes[name].levels[0]
+    box = [(n // 5, n // 5 + max(1, n // 2)) for n in voxels.shape]
+    part = voxels[tuple(slice(a, b) for a, b in box)]
+    store = odd.mount / name / view_name("em", box, 20)
+    for index in expected.chunk_indices(part.shape, [20] * 3):
+        assert (store / "s0" / expected.chunk_path(index)).read_bytes() == expected.chunk_bytes(part, [20] * 3, index), index
 
 
 @pytest.mark.parametrize("v3", [False, True], ids=["v2", "v3"])
@@ -76,8 +87,8 @@ def test_ome_zarr_py_reads_a_crop_with_its_place(odd):
     for level, (voxels, start) in enumerate(cut(volume.levels, volume.scale, box)):
         readers.assert_equal(node.data[level].compute(), voxels, f"{store}/s{level}")
         transforms = {t["type"]: t[t["type"]] for t in node.metadata["coordinateTransformations"][level]}
-        expected = [t + s * a for t, s, a in zip(volume.translation[level], volume.scale[level], start)]
-        np.testing.assert_allclose(transforms["translation"], expected, rtol=1e-12)
+        corner = [t + s * a for t, s, a in zip(volume.translation[level], volume.scale[level], start)]
+        np.testing.assert_allclose(transforms["translation"], corner, rtol=1e-12)
 
 
 def test_a_listed_view_of_a_precomputed_volume_is_its_crop(demo):

@@ -7,7 +7,7 @@ use futures::StreamExt;
 
 use super::VolumeError;
 use super::blocks::{BlockKey, Blocks, Voxels};
-use super::copy::{Placed, copy_shared, fill};
+use super::copy::{Placed, copy_part, fill};
 use super::image::Image;
 use crate::cache::{Boarding, Flights, Held, Pool};
 use crate::geometry::{CellIndex, LevelIndex, Region, Shape};
@@ -119,15 +119,13 @@ impl Chunks {
             while let Some((index, result)) = results.next().await {
                 let block = grid.region(index);
                 let mut target = Placed { data: data.as_mut_slice(), region: full };
+                // What a block has beyond a crop is padding there.
+                let Some(part) = block.intersection(&region) else { continue };
                 match result? {
                     Voxels::Present(held) => {
-                        copy_shared(&Placed { data: &held.data, region: block }, &mut target, item_size);
+                        copy_part(&Placed { data: &held.data, region: block }, &mut target, &part, item_size);
                     }
-                    Voxels::Absent => {
-                        if let Some(part) = block.intersection(&region) {
-                            fill(&mut target, &part, description.fill.as_le_bytes());
-                        }
-                    }
+                    Voxels::Absent => fill(&mut target, &part, description.fill.as_le_bytes()),
                 }
             }
         }
