@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::error::ExportError;
+use crate::remote::chain;
 
 /// What the name of a file ends in while it is written.
 const HALF: &str = ".emfs-partial";
@@ -291,19 +292,4 @@ fn digest(path: &Path) -> io::Result<([u8; 32], u64)> {
             }
         }
     }
-}
-
-/// An error with its sources, because the outer ones alone do not say what happened.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let inner = error.to_string();
-        if !text.contains(&inner) {
-            text.push_str(": ");
-            text.push_str(&inner);
-        }
-        source = error.source();
-    }
-    text
 }

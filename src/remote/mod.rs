@@ -36,6 +36,7 @@ mod transport;
 mod tests;
 
 pub(crate) use gzip::gunzip;
+pub(crate) use stores::chain;
 
 pub use error::{Cause, RemoteError};
 pub use keeping::Keeping;

@@ -127,7 +127,7 @@ fn options() -> ClientOptions {
 }
 
 /// An error with its sources, because the outer ones alone do not say what happened.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
