@@ -118,9 +118,7 @@ pub enum Miss {
     #[error("not described yet")]
     NotDescribed(Vec<ImageId>),
     /// No more views that are not in the catalogue can be live.
-    #[error(
-        "too many views are in use; close files of some of them"
-    )]
+    #[error("too many views are in use; close files of some of them")]
     TooManyViews,
     /// The inode stands for nothing, or for a view that was forgotten.
     #[error("stale inode")]
@@ -278,12 +276,13 @@ impl Tree {
     }
 
     /// Names that the kernel should be asked to forget, each with its directory, because there are many live views that
-    /// are not in the catalogue. Each view is told once; those in use stay.
-    pub fn surplus(&self) -> Vec<(Inode, String)> {
+    /// are not in the catalogue. Each view is told once; those in use stay. Those in directories that are `busy` are left
+    /// for later.
+    pub fn surplus(&self, busy: impl Fn(Inode) -> bool) -> Vec<(Inode, String)> {
         let names = |store: Arc<store::Store>| {
             Format::ALL.map(|format| (Inode::dataset(store.dataset), format!("{}{}", store.name, format.ending())))
         };
-        self.views.surplus().into_iter().flat_map(names).collect()
+        self.views.surplus(|dataset| busy(Inode::dataset(dataset))).into_iter().flat_map(names).collect()
     }
 
     /// Number of live views that are not in the catalogue.
