@@ -14,7 +14,6 @@ import truth
 from exporting import assert_right, assert_same, export, written
 from origin import Fault, Origin
 
-
 FAULTS = [
     Fault("short"), Fault("short_clean"), Fault("long"), Fault("other_range"), Fault("status", 429, (("Retry-After", "1"),)), Fault("status", 500),
     Fault("status", 503), Fault("html"), Fault("close"), Fault("reset"), Fault("etag"), Fault("ok200"), Fault("stall"), Fault("silent"),
@@ -60,7 +59,7 @@ def test_an_origin_that_often_fails_gives_the_truth_or_names_what_is_missing(tmp
 
 
 @contextlib.contextmanager
-def full(folder, size):
+def filesystem(folder, size):
     folder.mkdir()
     if os.getuid() != 0:
         pytest.skip("only root may mount a filesystem of a given size")
@@ -74,7 +73,7 @@ def full(folder, size):
 @pytest.mark.parametrize("form", [[], ["--format", "v3", "--chunk", "64", "--shard", "256"]], ids=["chunks", "shards"])
 def test_a_full_disk_is_told_and_room_lets_it_go_on(large, tmp_path, form):
     root, volume = large
-    with full(tmp_path / "full", "64m") as disk, Origin(root) as origin:
+    with filesystem(tmp_path / "full", "64m") as disk, Origin(root) as origin:
         file = written(tmp_path, {"v": truth.source_at(volume, origin)})
         arguments = ["v", disk / "x.zarr", "--config", file, "--memory", "32M", "--compress", "none", *form]
         done = export(*arguments, check=False)
@@ -83,6 +82,31 @@ def test_a_full_disk_is_told_and_room_lets_it_go_on(large, tmp_path, form):
         subprocess.run(["mount", "-o", "remount,size=400m", disk], check=True)
         export(*arguments, "--resume")
         readers.assert_equal(readers.tensorstore_driver(disk / "x.zarr", 0, bool(form)), volume.levels[0], "resumed")
+
+
+@pytest.mark.parametrize("form", [[], ["--format", "v3", "--shard", "64x32x64"]], ids=["chunks", "shards"])
+def test_a_read_only_place_is_told_and_made_writable_lets_it_go_on(small, tmp_path, form):
+    volume, origin, file = small
+    with filesystem(tmp_path / "mount", "64m") as disk:
+        arguments = ["v", disk / "x.zarr", "--config", file, *form]
+
+        def remount(how):
+            subprocess.run(["mount", "-o", f"remount,{how}", disk], check=True)
+
+        remount("ro")
+        done = export(*arguments, check=False)
+        assert done.returncode == 1 and "Read-only file system" in done.stderr and str(disk / "x.zarr") in done.stderr, done.stderr
+        remount("rw")
+        assert not (disk / "x.zarr").exists()
+        origin.fault = lambda request: Fault("status", 403) if "/s0/" in request.path and request.path[-1] == "1" else None
+        assert export(*arguments, check=False).returncode == 1
+        origin.fault = None
+        remount("ro")
+        done = export(*arguments, "--resume", check=False)
+        assert done.returncode == 1 and "Read-only file system" in done.stderr and str(disk / "x.zarr") in done.stderr, done.stderr
+        remount("rw")
+        export(*arguments, "--resume", "--verify")
+        assert_right(disk / "x.zarr", volume.levels, bool(form))
 
 
 def test_a_place_that_cannot_be_written_is_told(small, tmp_path):
@@ -94,61 +118,43 @@ def test_a_place_that_cannot_be_written_is_told(small, tmp_path):
     assert done.returncode == 1 and str(tmp_path / "file") in done.stderr
 
 
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory):
-    """The address of an S3 server, and an environment to reach it."""
-    if not MOTO.exists():
-        pytest.fail(f"{MOTO} is missing: scripts/test makes it")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("s3")
-    with open(log / "moto.log", "wb") as output:
-        server = subprocess.Popen([MOTO, "-H", "127.0.0.1", "-p", str(port)], stdout=output, stderr=output, stdin=subprocess.DEVNULL)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(urllib.request.Request(f"{url}/bucket", method="PUT"), timeout=10).close()
-                break
-            assert time.monotonic() < deadline and server.poll() is None, (log / "moto.log").read_text()
-            time.sleep(0.2)
-        state = tmp_path_factory.mktemp("state")
-        yield url, os.environ | {
-            "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": url, "AWS_ALLOW_HTTP": "true",
-            "XDG_STATE_HOME": str(state),
-        }
-    finally:
-        server.terminate()
-        server.wait(20)
+# Buckets
+
+
+@pytest.fixture(scope="module", params=[buckets.s3, buckets.gs], ids=["s3", "gs"])
+def bucket(request, tmp_path_factory):
+    with request.param(tmp_path_factory.mktemp("bucket")) as bucket:
+        yield bucket
 
 
 @pytest.mark.parametrize("form", [[], ["--format", "v3", "--shard", "64x32x64"]], ids=["chunks", "shards"])
-def test_a_bucket_takes_an_export_and_resumes_it(small, s3, tmp_path, form):
-    import botocore.session
-
+def test_a_bucket_takes_an_export_and_resumes_it(small, bucket, tmp_path, form):
     volume, origin, file = small
-    url, environment = s3
     key = "shards" if form else "chunks"
-    place = f"s3://bucket/{key}/x.zarr"
+    place = f"{bucket.url}/{key}/x.zarr"
     origin.fault = lambda request: Fault("status", 403) if request.path[-1].isdigit() and "/s0/" in request.path and request.number % 4 == 0 else None
-    done = export("v", place, "--config", file, *form, check=False, env=environment)
+    done = export("v", place, "--config", file, *form, check=False, env=bucket.environment)
     origin.fault = None
     assert done.returncode == 1 and "could not be had" in done.stderr, done.stderr
-    done = export("v", place, "--config", file, *form, check=False, env=environment)
+    done = export("v", place, "--config", file, *form, check=False, env=bucket.environment)
     assert done.returncode == 1 and "exists" in done.stderr
-    export("v", place, "--config", file, *form, "--resume", "--verify", env=environment)
+    export("v", place, "--config", file, *form, "--resume", "--verify", env=bucket.environment)
     export("v", tmp_path / "x.zarr", "--config", file, *form)
-    client = botocore.session.get_session().create_client("s3", "us-east-1", endpoint_url=url, aws_access_key_id="test", aws_secret_access_key="test")
-    (tmp_path / "taken").mkdir()
-    for listed in client.get_paginator("list_objects_v2").paginate(Bucket="bucket", Prefix=f"{key}/x.zarr/"):
-        for found in listed["Contents"]:
-            copy = tmp_path / "taken" / found["Key"].removeprefix(f"{key}/x.zarr/")
+    for name, data in bucket.objects().items():
+        if name.startswith(f"{key}/x.zarr/"):
+            copy = tmp_path / "taken" / name.removeprefix(f"{key}/x.zarr/")
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(client.get_object(Bucket="bucket", Key=found["Key"])["Body"].read())
-    client.close()
+            copy.write_bytes(data)
     assert_same(tmp_path / "taken", tmp_path / "x.zarr")
     assert_right(tmp_path / "taken", volume.levels, bool(form))
-    done = export("v", "s3://nowhere/x.zarr", "--config", file, check=False, env=environment)
-    assert done.returncode == 1 and "nowhere" in done.stderr
+
+
+def test_a_bucket_that_is_not_there_or_refuses_is_told(small, bucket):
+    _, _, file = small
+    scheme = bucket.url.partition("://")[0]
+    done = export("v", f"{scheme}://nowhere/x.zarr", "--config", file, check=False, env=bucket.environment)
+    assert done.returncode == 1 and "nowhere" in done.stderr, done.stderr
+    if scheme == "gs":
+        place = f"{bucket.url}/refused.zarr"
+        done = export("v", place, "--config", file, check=False, env=bucket.environment | {"GOOGLE_BEARER_TOKEN": "another"})
+        assert done.returncode == 1 and place in done.stderr and "401" in done.stderr, done.stderr
