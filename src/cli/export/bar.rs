@@ -51,7 +51,7 @@ impl Bar {
                         line += LINE;
                         let now = text();
                         let percent = now.done as f64 * 100.0 / now.voxels.max(1) as f64;
-                        complain(&format!("{name}: {percent:.1} % {}", now.words()));
+                        complain(&format!("{name}: {percent:.1} %, {}", now.words()));
                     }
                     None => {}
                 }
