@@ -120,7 +120,7 @@ def serve(tmp_path):
         origin.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def large(tmp_path_factory):
     """A volume of which what is under way at a time is a small part."""
     root = tmp_path_factory.mktemp("large")

@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-import readers
 import truth
 from exporting import PATIENT, assert_right, assert_same, export, wire, written
 from mounting import BINARY, emfs
