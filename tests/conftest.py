@@ -8,6 +8,8 @@ import tempfile
 import pytest
 
 import replica
+import truth
+from exporting import written
 from mounting import BINARY, Mount, configuration, mounted
 from origin import Origin
 from truth import VOLUMES, Volume, make_all, source_at
@@ -116,3 +118,20 @@ def serve(tmp_path):
     yield start
     for origin in running:
         origin.stop()
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory):
+    """A volume of which what is under way at a time is a small part."""
+    root = tmp_path_factory.mktemp("large")
+    return root, truth.imagej(root, "large", (384, 512, 512), "u1", 1)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A small volume, its origin, and a configuration."""
+    folder = tmp_path / "origin"
+    folder.mkdir()
+    volume = truth.zarr_group(folder, "small", shape=(64, 96, 80), dtype="<u2", chunks=(32, 32, 32), levels=2, seed=5)
+    with Origin(folder) as origin:
+        yield volume, origin, written(tmp_path, {"v": truth.source_at(volume, origin)})

@@ -104,7 +104,7 @@ impl Store {
                 let (image, pyramid) = pyramids.ok_or(Miss::NotDescribed(missing))?;
                 let state = match member {
                     0 => show(self.spec, self.image, pyramid).map(Some),
-                    _ => show_label(self.spec, image, self.image_of(member), pyramid),
+                    _ => self.spec.show_label(image, pyramid, |spec| show(spec, self.image_of(member), pyramid)),
                 };
                 images.remember(key, state.clone());
                 state
@@ -151,17 +151,6 @@ pub(super) fn show(spec: ViewSpec, image: ImageId, pyramid: &Pyramid) -> Result<
     let view = spec.apply(pyramid)?;
     let numberings = check(&view.pyramid)?;
     Ok(Arc::new(Shown { image, view, numberings }))
-}
-
-/// A label image through a view of its image. A box of the image means the same voxels of the labels only if both have
-/// one shape, so others are left out of crops. The labels keep their own chunks where their voxel type makes files of
-/// the view's ones too small or too large.
-fn show_label(spec: ViewSpec, image: &Pyramid, label: ImageId, pyramid: &Pyramid) -> Applied {
-    let extent = |pyramid: &Pyramid| pyramid.levels.first().map(|level| level.grid.shape);
-    if spec.crop.is_some() && extent(image) != extent(pyramid) {
-        return Ok(None);
-    }
-    show(spec, label, pyramid).or_else(|_| show(ViewSpec { chunk: None, ..spec }, label, pyramid)).map(Some)
 }
 
 /// Checks that files can be numbered and documents written for an image, and numbers its levels.
