@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::control::{self, About};
 use super::{CliError, memory};
 use crate::catalog::Catalog;
-use crate::fuse::{self, Mounted};
+use crate::fuse::{self, Mounted, Names};
 use crate::remote::{Keeping, Remote};
 use crate::stats::Stats;
 use crate::vfs::Vfs;
@@ -71,7 +71,7 @@ impl Daemon {
         let options = fuse::Options { allow_other: settings.allow_other };
         let handle = runtime.handle();
         let mounted = fuse::mount(Arc::clone(&tree), stats, handle.clone(), &mountpoint, options)?;
-        handle.spawn(sweep(Arc::clone(&tree)));
+        handle.spawn(sweep(Arc::clone(&tree), mounted.names()));
         let cache = settings.keeping.disk.as_ref().map(|disk| disk.folder().to_owned());
         let about = About { cache_folder: cache, ..settings.about.clone() };
         let server =
@@ -147,11 +147,19 @@ fn tree(settings: &Settings, stats: Arc<Stats>) -> Result<Arc<Vfs>, CliError> {
 }
 
 /// Lets go of what is no longer read, as long as the mount lives.
-async fn sweep(tree: Arc<Vfs>) {
+async fn sweep(tree: Arc<Vfs>, names: Names) {
+    let names = Arc::new(names);
     let mut seconds = tokio::time::interval(SWEEP);
     loop {
         seconds.tick().await;
         tree.sweep();
+        let surplus = tree.surplus();
+        if !surplus.is_empty() {
+            let names = Arc::clone(&names);
+            let forgotten = move || surplus.iter().for_each(|(directory, name)| names.forget(*directory, name));
+            // Not waited for: the kernel may take its time, and what is no longer read should still go.
+            drop(tokio::task::spawn_blocking(forgotten));
+        }
     }
 }
 

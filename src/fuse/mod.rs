@@ -11,5 +11,5 @@ mod unmount;
 
 pub use backend::Backend;
 pub use check::check;
-pub use session::{MountError, Mounted, Options, mount};
+pub use session::{MountError, Mounted, Names, Options, mount};
 pub use unmount::{UnmountError, unmount};

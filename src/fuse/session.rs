@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
+use fuser::{BackgroundSession, Config, INodeNo, MountOption, Notifier, Session, SessionACL};
 use nix::unistd::{getegid, geteuid};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -83,7 +83,7 @@ pub fn mount<B: Backend>(
     let session = ManuallyDrop::new(session);
     match mountinfo::at(mountpoint) {
         Ok(Some(mount)) if mount.is_emfs() => {
-            Ok(Mounted { mountpoint: mount.mountpoint, device: mount.device, ended, _session: session })
+            Ok(Mounted { mountpoint: mount.mountpoint, device: mount.device, ended, session })
         }
         found => {
             drop(ManuallyDrop::into_inner(session));
@@ -118,7 +118,7 @@ pub struct Mounted {
     mountpoint: PathBuf,
     device: String,
     ended: watch::Receiver<()>,
-    _session: ManuallyDrop<BackgroundSession>,
+    session: ManuallyDrop<BackgroundSession>,
 }
 
 impl Mounted {
@@ -130,6 +130,11 @@ impl Mounted {
     /// Its device number, `major:minor`.
     pub fn device(&self) -> &str {
         &self.device
+    }
+
+    /// What the kernel remembers of the mount.
+    pub fn names(&self) -> Names {
+        Names(self.session.notifier())
     }
 
     /// Whether the session with the kernel is over.
@@ -176,6 +181,20 @@ impl Mounted {
         mountinfo::mounts().is_ok_and(|mounts| {
             mounts.iter().any(|mount| mount.device == self.device && mount.mountpoint == self.mountpoint)
         })
+    }
+}
+
+/// The names that the kernel remembers, with all that is below them.
+#[derive(Debug)]
+pub struct Names(Notifier);
+
+impl Names {
+    /// Asks the kernel to forget the entry `name` of the directory `parent`. What is in use below it stays so. Blocks as
+    /// long as a look-up in the directory is waiting, so not to be called where that is answered.
+    pub fn forget(&self, parent: u64, name: &str) {
+        if let Err(error) = self.0.inval_entry(INodeNo(parent), name.as_ref()) {
+            tracing::debug!("the kernel does not forget `{name}`: {error}");
+        }
     }
 }
 

@@ -38,6 +38,7 @@ pub use read::{ChunkRef, Node};
 
 use crate::catalog::Catalog;
 use crate::volume::{Pyramid, ViewError};
+use crate::zarr::Format;
 use images::Images;
 use views::ViewTable;
 
@@ -118,7 +119,7 @@ pub enum Miss {
     NotDescribed(Vec<ImageId>),
     /// No more views that are not in the catalogue can be live.
     #[error(
-        "too many views are in use; those that the kernel still remembers go with `echo 2 > /proc/sys/vm/drop_caches`"
+        "too many views are in use; close files of some of them"
     )]
     TooManyViews,
     /// The inode stands for nothing, or for a view that was forgotten.
@@ -274,6 +275,15 @@ impl Tree {
         if let Some(view) = inode.view() {
             self.views.forget(view, lookups);
         }
+    }
+
+    /// Names that the kernel should be asked to forget, each with its directory, because there are many live views that
+    /// are not in the catalogue. Each view is told once; those in use stay.
+    pub fn surplus(&self) -> Vec<(Inode, String)> {
+        let names = |store: Arc<store::Store>| {
+            Format::ALL.map(|format| (Inode::dataset(store.dataset), format!("{}{}", store.name, format.ending())))
+        };
+        self.views.surplus().into_iter().flat_map(names).collect()
     }
 
     /// Number of live views that are not in the catalogue.

@@ -1,8 +1,9 @@
 //! The live views and their numbers.
 //!
 //! Stores of the catalogue have the first numbers for good. Others get theirs when their name is looked up and lose
-//! them when the kernel has forgotten everything in them; their count is bounded. Numbers are given out round robin, so
-//! that a number comes back as late as possible.
+//! them when the kernel has forgotten everything in them. The kernel forgets only when it needs memory itself, so it is
+//! asked to forget the oldest where there are many. Numbers are given out round robin, so that a number comes back as
+//! late as possible.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use crate::volume::ViewSpec;
 
 /// Views outside the catalogue that can be live at a time.
 const LIVE: usize = 65_536;
+/// Views outside the catalogue that may be live without anybody using them.
+const IDLE: usize = 256;
 
 pub(super) struct ViewTable {
     /// Ordered by view number, without gaps.
@@ -31,6 +34,8 @@ struct LookedUp {
     by_name: HashMap<(ImageId, ViewSpec), Arc<Store>>,
     /// By the first view number of each.
     by_view: BTreeMap<u32, Arc<Store>>,
+    /// By age, those that the kernel was not asked to forget.
+    by_serial: BTreeMap<u64, Arc<Store>>,
     start: u32,
     /// Where the search for free numbers goes on.
     next: u32,
@@ -44,8 +49,14 @@ impl ViewTable {
 
     pub fn with_limit(fixed: Vec<Arc<Store>>, limit: usize) -> ViewTable {
         let start = fixed.last().map_or(0, |store| store.views().end);
-        let looked_up =
-            LookedUp { by_name: HashMap::new(), by_view: BTreeMap::new(), start, next: start, next_serial: 1 };
+        let looked_up = LookedUp {
+            by_name: HashMap::new(),
+            by_view: BTreeMap::new(),
+            by_serial: BTreeMap::new(),
+            start,
+            next: start,
+            next_serial: 1,
+        };
         ViewTable { fixed, start, looked_up: RwLock::new(looked_up), limit }
     }
 
@@ -88,6 +99,7 @@ impl ViewTable {
         table.next = store.views().end;
         table.by_name.insert(key, store.clone());
         table.by_view.insert(first, store.clone());
+        table.by_serial.insert(serial, store.clone());
         Ok(store)
     }
 
@@ -117,6 +129,17 @@ impl ViewTable {
         };
         table.by_name.remove(&(store.image, store.spec));
         table.by_view.remove(&store.views().start);
+        table.by_serial.remove(&store.serial);
+    }
+
+    /// The oldest of the views that are too many to keep unless they are in use, each of which is told once.
+    pub fn surplus(&self) -> Vec<Arc<Store>> {
+        if self.live() <= IDLE {
+            return vec![];
+        }
+        let mut table = self.write();
+        let surplus = table.by_name.len().saturating_sub(IDLE);
+        std::iter::from_fn(|| table.by_serial.pop_first()).map(|(_, store)| store).take(surplus).collect()
     }
 
     pub fn live(&self) -> usize {

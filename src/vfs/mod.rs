@@ -98,6 +98,11 @@ impl Vfs {
         self.holding.sweep();
     }
 
+    /// Names that the kernel should be asked to forget, each with the inode of its directory; see [`Tree::surplus`].
+    pub fn surplus(&self) -> Vec<(u64, String)> {
+        self.tree.surplus().into_iter().map(|(directory, name)| (directory.get(), name)).collect()
+    }
+
     /// The counters, with memory as it is now.
     pub fn snapshot(&self) -> crate::stats::Snapshot {
         self.stats.memory(self.chunks.used(), self.memory);
