@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import subprocess
 import tempfile
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import replica
 import truth
 from exporting import written
+from kept import Scene
 from mounting import BINARY, Mount, configuration, mounted
 from origin import Origin
 from truth import VOLUMES, Volume, make_all, source_at
@@ -135,3 +137,32 @@ def small(tmp_path):
     volume = truth.zarr_group(folder, "small", shape=(64, 96, 80), dtype="<u2", chunks=(32, 32, 32), levels=2, seed=5)
     with Origin(folder) as origin:
         yield volume, origin, written(tmp_path, {"v": truth.source_at(volume, origin)})
+
+
+@pytest.fixture(scope="session")
+def kept_volumes(tmp_path_factory):
+    """A stack of planes with bytes between them, and a Zarr group of which a third of the chunks is absent."""
+    root = tmp_path_factory.mktemp("kept")
+    made = {
+        "itk": truth.itk(root, "itk", (40, 500, 520), "u1", 1),
+        "zarr": truth.zarr_group(root, "zarr", shape=(128, 128, 256), dtype="<u2", chunks=(32, 32, 64), seed=3, levels=2, share=0.33),
+    }
+    return root, made
+
+
+@pytest.fixture
+def scene(kept_volumes, serve, tmp_path):
+    root, made = kept_volumes
+    return Scene(tmp_path, serve(root), made)
+
+
+@pytest.fixture
+def tmpfs(tmp_path):
+    """A folder that is a filesystem of 64 MiB."""
+    if os.getuid() != 0:
+        pytest.skip("mounting a tmpfs needs root")
+    folder = tmp_path / "tmpfs"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)

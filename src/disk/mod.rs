@@ -11,6 +11,7 @@ mod folder;
 mod index;
 mod kinds;
 mod queue;
+mod reading;
 mod record;
 mod room;
 mod segments;
@@ -94,6 +95,13 @@ impl Disk {
     #[must_use]
     pub fn read(&self, object: &str, version: &str, range: Range<u64>) -> Vec<Extent> {
         self.store().read(object, version, &range)
+    }
+
+    /// The bytes of `parts`, of which each begins where the one before ends, verified, each in memory of its own; `None`
+    /// where not all of them are there. Blocks on the disk.
+    #[must_use]
+    pub fn read_parts(&self, object: &str, version: &str, parts: &[Range<u64>]) -> Option<Vec<Bytes>> {
+        self.store().read_parts(object, version, parts)
     }
 
     /// The parts of `range` that are there, without reading them: in order, neither overlapping nor touching. What is

@@ -13,14 +13,15 @@
 //! ```
 //! Numbers are little-endian.
 
-use bytes::Bytes;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64, xxh3_64_with_seed, xxh3_128};
 
 const MAGIC: &[u8; 8] = b"emfsrec1";
 /// Bytes of a header without its names.
 pub const FIXED: usize = 48;
-/// Most bytes of payload in a record: all of it is read to verify any of it.
+/// Most bytes of payload in a record.
 pub const LARGEST: usize = 1 << 20;
+/// Most bytes of payload that are written as one record: all of it is read to verify any of it.
+pub const PIECE: usize = 256 << 10;
 /// Most bytes of an object's name and of a version's.
 pub const LONGEST_NAME: usize = 4096;
 
@@ -110,11 +111,20 @@ pub fn parse(bytes: &[u8]) -> Option<Record> {
     ((1..=LARGEST).contains(&record.length) && i64::try_from(end).is_ok()).then_some(record)
 }
 
-/// The record that `bytes` are from first to last, and its payload, if neither is damaged.
-pub fn verify(bytes: Vec<u8>) -> Option<(Record, Bytes)> {
-    let record = parse(&bytes)?;
-    let payload = Bytes::from(bytes).split_off(header_length(&record.object, &record.version));
-    (payload.len() == record.length && xxh3_128(&payload) == record.sum).then_some((record, payload))
+/// The record of this header and this payload, which may lie in several places, if neither is damaged.
+pub fn verify(header: &[u8], payload: &[&[u8]]) -> Option<Record> {
+    let record = parse(header)?;
+    let sum = match payload {
+        [whole] => xxh3_128(whole),
+        parts => {
+            let mut state = Xxh3Default::new();
+            parts.iter().for_each(|part| state.update(part));
+            state.digest128()
+        }
+    };
+    let length: usize = payload.iter().map(|part| part.len()).sum();
+    let is_whole = header.len() == header_length(&record.object, &record.version) && length == record.length;
+    (is_whole && sum == record.sum).then_some(record)
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -132,14 +142,18 @@ mod tests {
         #[test]
         fn a_record_reads_back_as_it_was_written(
             object in ".{0,60}", version in ".{0,20}", start in 0..u64::MAX / 4, payload in prop::collection::vec(any::<u8>(), 1..2000),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
         ) {
-            let mut bytes = header(&object, &version, start, &payload).unwrap();
-            prop_assert_eq!(bytes.len(), header_length(&object, &version));
-            prop_assert_eq!(promised_length(&bytes[..FIXED]), Some(bytes.len()));
-            bytes.extend_from_slice(&payload);
-            let (record, read) = verify(bytes).unwrap();
+            let header = header(&object, &version, start, &payload).unwrap();
+            prop_assert_eq!(header.len(), header_length(&object, &version));
+            prop_assert_eq!(promised_length(&header[..FIXED]), Some(header.len()));
+            let record = verify(&header, &[&payload]).unwrap();
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(payload.len() + 1)).collect();
+            cuts.extend([0, payload.len()]);
+            cuts.sort_unstable();
+            let parts: Vec<_> = cuts.windows(2).map(|pair| &payload[pair[0]..pair[1]]).collect();
+            prop_assert_eq!(verify(&header, &parts), Some(record.clone()));
             prop_assert_eq!((record.object, record.version, record.start, record.length), (object, version, start, payload.len()));
-            prop_assert_eq!(read, payload);
         }
 
         #[test]
@@ -147,13 +161,16 @@ mod tests {
             payload in prop::collection::vec(any::<u8>(), 1..300), bit in any::<prop::sample::Index>(), cut in any::<prop::sample::Index>(),
         ) {
             let mut bytes = header("https://host/key", "\"etag\"", 77, &payload).unwrap();
+            let length = bytes.len();
             bytes.extend_from_slice(&payload);
+            let read = |bytes: &[u8]| verify(&bytes[..length.min(bytes.len())], &[bytes.get(length..).unwrap_or_default()]);
+            prop_assert!(read(&bytes).is_some());
             let mut flipped = bytes.clone();
             let bit = bit.index(bytes.len() * 8);
             flipped[bit / 8] ^= 1 << (bit % 8);
-            prop_assert_eq!(verify(flipped), None);
+            prop_assert_eq!(read(&flipped), None);
             bytes.truncate(cut.index(bytes.len()));
-            prop_assert_eq!(verify(bytes), None);
+            prop_assert_eq!(read(&bytes), None);
         }
 
         #[test]
@@ -162,7 +179,7 @@ mod tests {
                 bytes[..8].copy_from_slice(MAGIC);
             }
             prop_assert_eq!(parse(&bytes), None);
-            prop_assert_eq!(verify(bytes), None);
+            prop_assert_eq!(verify(&bytes, &[&bytes]), None);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io,
+    io::{self, IoSliceMut},
     num::NonZeroUsize,
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -11,12 +11,15 @@ use std::{
 };
 
 use lru::LruCache;
+use nix::{errno::Errno, sys::uio::preadv};
 use parking_lot::Mutex;
 
 use super::record;
 
 /// Files held open for reading.
 const HELD_OPEN: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+/// Buffers that the system fills in one call at most.
+const MOST_BUFFERS: usize = 1024;
 const SUFFIX: &str = ".segment";
 
 /// The segments of a folder.
@@ -102,8 +105,8 @@ impl Segments {
         Some(Idle { bytes: known.len(), written: known.mtime().saturating_mul(1000), path, file })
     }
 
-    /// `length` bytes from `offset` on.
-    pub fn read(&self, id: i64, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    /// Fills the buffers, one after the other, with what is there from `offset` on.
+    pub fn read(&self, id: i64, offset: u64, buffers: &mut [IoSliceMut<'_>]) -> io::Result<()> {
         let held = self.open.lock().get(&id).cloned();
         let file = match held {
             Some(file) => file,
@@ -113,9 +116,7 @@ impl Segments {
                 file
             }
         };
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, offset)?;
-        Ok(bytes)
+        fill(&file, offset, buffers)
     }
 
     /// Removes a segment.
@@ -133,6 +134,25 @@ impl Segments {
             }
         }
     }
+}
+
+fn fill(file: &File, mut offset: u64, mut buffers: &mut [IoSliceMut<'_>]) -> io::Result<()> {
+    // An empty one at the front would make a call that reads nothing look like the end of the file.
+    IoSliceMut::advance_slices(&mut buffers, 0);
+    while !buffers.is_empty() {
+        let most = buffers.len().min(MOST_BUFFERS);
+        let at = i64::try_from(offset).map_err(io::Error::other)?;
+        match preadv(file, &mut buffers[..most], at) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(bytes) => {
+                offset += bytes as u64;
+                IoSliceMut::advance_slices(&mut buffers, bytes);
+            }
+            Err(Errno::EINTR) => {}
+            Err(reason) => return Err(reason.into()),
+        }
+    }
+    Ok(())
 }
 
 impl Active {

@@ -19,7 +19,7 @@ use rusqlite::Connection;
 use super::{
     folder,
     index::{Index, is_damage},
-    kinds::{Access, DiskError, Extent},
+    kinds::{Access, DiskError},
     queue::{Change, Queue},
     record,
     segments::Segments,
@@ -132,7 +132,7 @@ impl Store {
         }
     }
 
-    fn rows(&self, object: i64, version: i64, range: &Range<u64>) -> Vec<Row> {
+    pub fn rows(&self, object: i64, version: i64, range: &Range<u64>) -> Vec<Row> {
         if range.is_empty() || self.asked.lock().forgotten.contains_key(&object) {
             return Vec::new();
         }
@@ -142,61 +142,6 @@ impl Store {
     pub fn covered(&self, object: &str, version: &str, range: &Range<u64>) -> Vec<Range<u64>> {
         let rows = self.rows(record::hash(object), record::hash(version), range);
         table::joined(rows.iter().map(|row| row.range().start.max(range.start)..row.range().end.min(range.end)))
-    }
-
-    pub fn read(&self, object: &str, version: &str, range: &Range<u64>) -> Vec<Extent> {
-        let mut rows = self.rows(record::hash(object), record::hash(version), range);
-        let mut found = Vec::new();
-        let mut at = range.start;
-        while at < range.end {
-            // Of the records that hold the next byte the one that goes farthest, else the first after it.
-            let holding = rows.iter().enumerate().filter(|(_, row)| row.range().contains(&at));
-            let best = holding.max_by_key(|(_, row)| row.range().end).map(|(place, _)| place);
-            let Some(place) = best.or_else(|| rows.iter().position(|row| row.start > at)) else { break };
-            let row = rows.remove(place);
-            let Some(payload) = self.payload(&row, object, version) else { continue };
-            let from = at.max(row.start);
-            let to = range.end.min(row.range().end);
-            // Both differences are at most the length of the payload.
-            let part = (from - row.start) as usize..(to - row.start) as usize;
-            // A small part of a large record does not keep all of it in memory.
-            let bytes = if part.len() < payload.len() / 2 {
-                Bytes::copy_from_slice(&payload[part])
-            } else {
-                payload.slice(part)
-            };
-            found.push(Extent { start: from, bytes });
-            at = to;
-        }
-        table::joined_extents(found)
-    }
-
-    /// The payload of a record, if the record is what the index claims and undamaged.
-    fn payload(&self, row: &Row, object: &str, version: &str) -> Option<Bytes> {
-        let read = self.segments.read(row.segment, row.offset, row.header + row.length);
-        let found = read.ok().and_then(record::verify);
-        match found {
-            Some((record, payload))
-                if (&*record.object, &*record.version, record.start, payload.len())
-                    == (object, version, row.start, row.length) =>
-            {
-                self.used.lock().insert(row.segment, now());
-                Some(payload)
-            }
-            _ => {
-                self.queue.push(Change::Drop(*row));
-                None
-            }
-        }
-    }
-
-    /// Reads a record to see whether it is what the index claims.
-    pub fn is_sound(&self, row: &Row) -> bool {
-        let read = self.segments.read(row.segment, row.offset, row.header + row.length);
-        read.ok().and_then(record::verify).is_some_and(|(record, payload)| {
-            (record::hash(&record.object), record::hash(&record.version), record.start, payload.len())
-                == (row.object, row.version, row.start, row.length)
-        })
     }
 
     pub fn note(&self, object: &str) -> Option<Bytes> {
@@ -246,6 +191,11 @@ impl Store {
         if asked.forgotten.get(&object) == Some(&turn) {
             asked.forgotten.remove(&object);
         }
+    }
+
+    /// Notes that a segment was used.
+    pub fn note_use(&self, segment: i64) {
+        self.used.lock().insert(segment, now());
     }
 
     /// When which segment was used since this was asked last.

@@ -38,6 +38,21 @@ pub(super) async fn run(handle: &Handle, kept: &Kept, ask: Ask) -> Result<Fetche
     }
 }
 
+/// The bytes of `parts`, of which each begins where the one before ends, each in memory of its own; `None` where they
+/// cannot all be had from the disk without asking the origin.
+pub(super) async fn kept_parts(handle: &Handle, kept: &Kept, parts: Vec<Range<u64>>) -> Option<Vec<Bytes>> {
+    let known = kept.known(&handle.pin);
+    let there = match &known.note {
+        Some(Note::There(there)) if known.believed => there,
+        _ => return None,
+    };
+    let bytes = kept.read_parts(there.version.id()?, parts).await?;
+    kept.hand(&known).ok()?;
+    handle.stats.disk(true, bytes.iter().map(|part| part.len() as u64).sum());
+    handle.seen.note(&handle.url, there.version.etag.as_deref(), there.version.total);
+    Some(bytes)
+}
+
 async fn answer(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Result<Fetched, RemoteError> {
     let there = match &known.note {
         Some(Note::Absent { .. }) if known.believed => return Err(handle.failed(ask, Cause::NotFound)),

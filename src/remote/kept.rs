@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::checks::Ask;
@@ -101,6 +102,12 @@ impl Kept {
         let (disk, key) = (self.disk.clone(), self.key.clone());
         // A thread that ended without an answer has read nothing.
         tokio::task::spawn_blocking(move || disk.read(&key, &id, range)).await.unwrap_or_default()
+    }
+
+    /// The bytes of `parts`, each in memory of its own; `None` unless all are kept under `id`.
+    pub(super) async fn read_parts(&self, id: String, parts: Vec<Range<u64>>) -> Option<Vec<Bytes>> {
+        let (disk, key) = (self.disk.clone(), self.key.clone());
+        tokio::task::spawn_blocking(move || disk.read_parts(&key, &id, &parts)).await.unwrap_or_default()
     }
 
     /// How many bytes of `range` are kept.

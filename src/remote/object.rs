@@ -179,7 +179,7 @@ fn file_path(url: &Url) -> Result<PathBuf, Cause> {
 pub struct Object(Arc<Handle>);
 
 pub(super) struct Handle {
-    url: String,
+    pub(super) url: String,
     transport: Transport,
     host: Arc<Host>,
     pub(super) pin: Pin,
@@ -187,7 +187,7 @@ pub(super) struct Handle {
     offline: bool,
     kept: Option<Kept>,
     pub(super) stats: Arc<Stats>,
-    seen: Arc<Seen>,
+    pub(super) seen: Arc<Seen>,
 }
 
 impl fmt::Debug for Object {
@@ -225,6 +225,12 @@ impl Object {
     /// Exactly `range`, which must not be empty.
     pub async fn range(&self, range: Range<u64>) -> Result<Fetched, RemoteError> {
         self.run(Ask::Range(range)).await
+    }
+
+    /// The bytes of `parts`, of which each begins where the one before ends, each in memory of its own; `None` where they
+    /// cannot all be had from the disk without asking the origin.
+    pub async fn kept_parts(&self, parts: Vec<Range<u64>>) -> Option<Vec<Bytes>> {
+        answer::kept_parts(&self.0, self.0.kept.as_ref()?, parts).await
     }
 
     /// The first `length` bytes, fewer only where the object is shorter; `total` is always known.
@@ -288,7 +294,7 @@ impl Object {
             Some(kept) => answer::run(&self.0, kept, ask).await,
             None => self.0.ask(ask).await,
         }?;
-        self.0.seen.note(&self.0.url, &fetched);
+        self.0.seen.note(&self.0.url, fetched.etag.as_deref(), fetched.total);
         Ok(fetched)
     }
 }

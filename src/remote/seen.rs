@@ -5,8 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::Fetched;
-
 /// The version of an object.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SeenVersion {
@@ -43,13 +41,13 @@ impl Seen {
         self.changes.load(Ordering::Acquire)
     }
 
-    pub(super) fn note(&self, url: &str, fetched: &Fetched) {
+    pub(super) fn note(&self, url: &str, etag: Option<&str>, bytes: Option<u64>) {
         let mut versions = self.versions.lock();
         let Some(seen) = versions.as_mut() else { return };
         if seen.len() >= Self::REMEMBERED && seen.last_key_value().is_some_and(|(last, _)| url > last.as_str()) {
             return;
         }
-        let version = SeenVersion { etag: fetched.etag.clone(), bytes: fetched.total };
+        let version = SeenVersion { etag: etag.map(str::to_owned), bytes };
         match seen.get_mut(url) {
             Some(known) if known.bytes.is_some() || version.bytes.is_none() => return,
             Some(known) => *known = version,

@@ -167,27 +167,32 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
     let bytes = (end - start).saturating_add(pieces.iter().map(kept).fold(0, u64::saturating_add));
     let _share = image.take_share(bytes).await;
     let mut lease = blocks.pool.lease(bytes).await;
-    let alone = pieces.len() == 1;
-    let fetched = match alone {
-        true => fetch_parts(&object, start..end).await,
-        false => object.range(start..end).await.map(|fetched| fetched.bytes),
+    let ranges: Vec<_> = pieces.iter().map(|piece| piece.start..piece.start.saturating_add(piece.length)).collect();
+    let apart = object.kept_parts(ranges.clone()).await;
+    let shared = pieces.len() > 1 && apart.is_none();
+    let fetched = match apart {
+        Some(parts) => Ok(parts),
+        None if shared => object.range(start..end).await.map(|fetched| {
+            let slice =
+                |range: &Range<u64>| fetched.bytes.slice((range.start - start) as usize..(range.end - start) as usize);
+            ranges.iter().map(slice).collect()
+        }),
+        None => fetch_parts(&object, start..end).await.map(|raw| vec![raw]),
     };
-    let raw = match fetched {
-        Ok(raw) => raw,
+    let parts: Vec<Bytes> = match fetched {
+        Ok(parts) => parts,
         Err(error) => {
             drop(lease);
             return fail(&blocks, &image, pieces, error);
         }
     };
     let decoding = FuturesUnordered::new();
-    for piece in pieces {
-        let first = (piece.start - start) as usize;
-        let bytes = raw.slice(first..first + piece.length as usize);
+    for (piece, bytes) in pieces.into_iter().zip(parts) {
         let share = lease.split(kept(&piece));
         let Job { worker, wanted } = piece.tag;
         let key = *worker.key();
         if wanted {
-            let decoded = decode(&blocks, &image, key, Stored { bytes, shared: !alone, gzip: None });
+            let decoded = decode(&blocks, &image, key, Stored { bytes, shared, gzip: None });
             let (blocks, object) = (&blocks, &object);
             decoding.push(async move {
                 match decoded.await {
@@ -199,13 +204,12 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
                 }
             });
         } else {
-            // A copy, because a slice would keep the whole answer in memory.
-            let held = Held::new(Bytes::copy_from_slice(&bytes), share);
+            // A slice would keep the whole answer in memory.
+            let held = Held::new(if shared { Bytes::copy_from_slice(&bytes) } else { bytes }, share);
             blocks.pool.insert(Kept::Stored(key), Arc::new(held));
             worker.finish(Err(VolumeError::Ahead));
         }
     }
-    drop(raw);
     decoding.collect::<()>().await;
 }
 

@@ -58,6 +58,12 @@ proptest! {
                         bytes[start as usize..range.end as usize].iter().filter(|kept| **kept).count() as u64
                     });
                     prop_assert_eq!(read, want);
+                    let (first, second) = (start + length / 5, start + length / 2);
+                    let parts = [start..first, first..second, second..range.end];
+                    let apart = disk.read_parts(&name, &version_name, &parts);
+                    let right = || parts.clone().map(|part| truth(&name, &version_name, part)).to_vec();
+                    let is_whole = want == length && parts.iter().all(|part| !part.is_empty());
+                    prop_assert_eq!(apart, is_whole.then(right));
                     let covered = disk.covered(&name, &version_name, range);
                     prop_assert_eq!(covered.iter().map(|part| part.end - part.start).sum::<u64>(), want);
                 }

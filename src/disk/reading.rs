@@ -1,0 +1,135 @@
+//! Reading: from the segments straight into the memory where the bytes are wanted, for copying them once more takes
+//! longer than checking them.
+
+use std::{collections::VecDeque, io::IoSliceMut, ops::Range, slice};
+
+use bytes::Bytes;
+
+use super::{
+    kinds::Extent,
+    queue::Change,
+    record::{self, Record},
+    store::Store,
+    table::{self, Row},
+};
+
+impl Store {
+    pub fn read(&self, object: &str, version: &str, range: &Range<u64>) -> Vec<Extent> {
+        let mut rows = self.rows(record::hash(object), record::hash(version), range);
+        if let Some(bytes) = self.gather(&rows, object, version, slice::from_ref(range)) {
+            return bytes.into_iter().map(|bytes| Extent { start: range.start, bytes }).collect();
+        }
+        let mut found = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let Some(place) = farthest(&rows, at).or_else(|| rows.iter().position(|row| row.start > at)) else { break };
+            let row = rows.remove(place);
+            let part = at.max(row.start)..range.end.min(row.range().end);
+            let mut bytes = vec![0; length(&part)];
+            if self.fill(&row, object, version, part.start, &mut [&mut bytes]) {
+                at = part.end;
+                found.push(Extent { start: part.start, bytes: bytes.into() });
+            }
+        }
+        table::joined_extents(found)
+    }
+
+    pub fn read_parts(&self, object: &str, version: &str, parts: &[Range<u64>]) -> Option<Vec<Bytes>> {
+        let range = parts.first()?.start..parts.last()?.end;
+        let rows = self.rows(record::hash(object), record::hash(version), &range);
+        self.gather(&rows, object, version, parts)
+    }
+
+    /// The bytes of `parts` from records of `rows`, if those hold all of them and are undamaged.
+    fn gather(&self, rows: &[Row], object: &str, version: &str, parts: &[Range<u64>]) -> Option<Vec<Bytes>> {
+        let range = parts.first()?.start..parts.last()?.end;
+        if parts.iter().any(Range::is_empty) || parts.windows(2).any(|pair| pair[0].end != pair[1].start) {
+            return None;
+        }
+        let mut plan = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let row = &rows[farthest(rows, at)?];
+            let end = range.end.min(row.range().end);
+            plan.push((row, at..end));
+            at = end;
+        }
+        let mut filled: Vec<Vec<u8>> = parts.iter().map(|part| vec![0; length(part)]).collect();
+        let mut empty: VecDeque<&mut [u8]> = filled.iter_mut().map(Vec::as_mut_slice).collect();
+        for (row, part) in plan {
+            let mut targets = split_off(&mut empty, length(&part));
+            if !self.fill(row, object, version, part.start, &mut targets) {
+                return None;
+            }
+        }
+        Some(filled.into_iter().map(Bytes::from).collect())
+    }
+
+    /// Fills the targets with the payload of a record from `start` on, an offset in the object, if the record is what the
+    /// index claims and undamaged.
+    fn fill(&self, row: &Row, object: &str, version: &str, start: u64, targets: &mut [&mut [u8]]) -> bool {
+        let claimed = |record: &Record| {
+            (&*record.object, &*record.version, record.start, record.length) == (object, version, row.start, row.length)
+        };
+        let is_sound = self.verified(row, start, targets).is_some_and(|record| claimed(&record));
+        if is_sound {
+            self.note_use(row.segment);
+        } else {
+            self.queue.push(Change::Drop(*row));
+        }
+        is_sound
+    }
+
+    /// Reads a record to see whether it is what the index claims.
+    pub fn is_sound(&self, row: &Row) -> bool {
+        self.verified(row, row.start, &mut []).is_some_and(|record| {
+            (record::hash(&record.object), record::hash(&record.version), record.start, record.length)
+                == (row.object, row.version, row.start, row.length)
+        })
+    }
+
+    /// Reads a record, of its payload into the targets what is there from `start` on; `None` where it is damaged.
+    fn verified(&self, row: &Row, start: u64, targets: &mut [&mut [u8]]) -> Option<Record> {
+        let before = usize::try_from(start.checked_sub(row.start)?).ok()?;
+        let wanted: usize = targets.iter().map(|target| target.len()).sum();
+        // All of a record is read to verify any of it.
+        let after = row.length.checked_sub(before)?.checked_sub(wanted)?;
+        let (mut header, mut before, mut after) = (vec![0; row.header], vec![0; before], vec![0; after]);
+        let mut buffers = vec![IoSliceMut::new(&mut header), IoSliceMut::new(&mut before)];
+        buffers.extend(targets.iter_mut().map(|target| IoSliceMut::new(target)));
+        buffers.push(IoSliceMut::new(&mut after));
+        self.segments.read(row.segment, row.offset, &mut buffers).ok()?;
+        let mut payload: Vec<&[u8]> = vec![&before];
+        payload.extend(targets.iter().map(|target| &**target));
+        payload.push(&after);
+        payload.retain(|part| !part.is_empty());
+        record::verify(&header, &payload)
+    }
+}
+
+/// Of the records that hold the byte at `at` the one that goes farthest.
+fn farthest(rows: &[Row], at: u64) -> Option<usize> {
+    let holding = rows.iter().enumerate().filter(|(_, row)| row.range().contains(&at));
+    holding.max_by_key(|(_, row)| row.range().end).map(|(place, _)| place)
+}
+
+/// Bytes of a range that is held in memory.
+fn length(range: &Range<u64>) -> usize {
+    (range.end - range.start) as usize
+}
+
+/// The first `bytes` of what is to be filled.
+fn split_off<'a>(empty: &mut VecDeque<&'a mut [u8]>, mut bytes: usize) -> Vec<&'a mut [u8]> {
+    let mut found = Vec::new();
+    while bytes > 0
+        && let Some(first) = empty.pop_front()
+    {
+        let (head, tail) = first.split_at_mut(bytes.min(first.len()));
+        bytes -= head.len();
+        found.push(head);
+        if !tail.is_empty() {
+            empty.push_front(tail);
+        }
+    }
+    found
+}
