@@ -161,8 +161,10 @@ async fn kept(array: &Arc<Array>, block: CellIndex) -> Option<Vec<u8>> {
     if !array.spool.has(block) {
         return None;
     }
+    let layout = &array.target.layout;
+    let length = layout.native.region(block).shape().bytes(layout.item_size)?;
     let array = array.clone();
-    blocking(move || Ok(array.spool.get(block))).await.ok().flatten()
+    blocking(move || Ok(array.spool.get(block, length))).await.ok().flatten()
 }
 
 /// The bytes of a block, where the origin has it.

@@ -23,6 +23,9 @@ mod spool;
 mod state;
 mod versions;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 

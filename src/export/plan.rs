@@ -7,7 +7,7 @@ use super::codec::Compression;
 use super::documents::{Shown, Storage, documents};
 use super::error::ExportError;
 use super::layout::Layout;
-use crate::geometry::{LevelIndex, Region, Shape};
+use crate::geometry::{Grid, LevelIndex, Region, Shape};
 use crate::volume::{Image, Pyramid, ViewSpec};
 use crate::zarr::{Format, level_name};
 use bytes::Bytes;
@@ -204,13 +204,17 @@ fn arguments(request: &Request, crop: Option<Region>, parts: &[Part<'_>]) -> Val
     let described: Vec<Value> = parts
         .iter()
         .map(|part| {
+            let native = &part.member.image.source.description().levels;
             let levels: Vec<Value> = part
                 .pyramid
                 .levels
                 .iter()
                 .zip(&part.levels)
                 .map(|(level, number)| {
-                    json!({"level": level_name(*number), "shape": level.grid.shape.0, "chunk": level.grid.cell.0})
+                    // Blocks that are kept for later have names by it.
+                    let block = native.get(usize::from(*number)).map(|native| native.grid.cell.0);
+                    let Grid { shape, cell } = level.grid;
+                    json!({"level": level_name(*number), "shape": shape.0, "chunk": cell.0, "block": block})
                 })
                 .collect();
             json!({
@@ -228,3 +232,6 @@ fn arguments(request: &Request, crop: Option<Region>, parts: &[Part<'_>]) -> Val
         "images": described,
     })
 }
+
+#[cfg(test)]
+mod tests;
