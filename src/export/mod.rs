@@ -136,7 +136,8 @@ impl Exporter {
             None => array::forget(&folder).map_err(ExportError::write(folder.display().to_string()))?,
         }
         let state = State::begin(folder, &plan.arguments)?;
-        let versions = Versions::open(&self.remote, state.folder.join("versions.json"), destination.to_string())?;
+        let noted = state.folder.join("versions.json");
+        let versions = Versions::open(&self.remote, noted, destination.to_string(), request.documents.clone())?;
         let versions = Arc::new(versions);
         versions.save()?;
         let arrays = self.open(&plan, &state).await?;

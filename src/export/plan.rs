@@ -11,6 +11,7 @@ use crate::geometry::{Grid, LevelIndex, Region, Shape};
 use crate::volume::{Image, Pyramid, ViewSpec};
 use crate::zarr::{Format, level_name};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Most chunks in a shard, whose index is held in memory.
@@ -48,6 +49,10 @@ pub struct Member {
     pub pyramid: Pyramid,
     /// Where the voxels come from, as resolved.
     pub origin: String,
+    /// What stands for all that the configuration says of where they come from, see [`SourceSpec::digest`].
+    ///
+    /// [`SourceSpec::digest`]: crate::catalog::SourceSpec::digest
+    pub source: String,
 }
 
 /// What to export.
@@ -67,6 +72,8 @@ pub struct Request {
     pub record: Value,
     /// The documents that the record was made from, by file name.
     pub upstream: Vec<(String, Bytes)>,
+    /// Where those came from.
+    pub documents: BTreeSet<String>,
     /// Text for those who get the export, where its licence needs one.
     pub notice: Option<String>,
 }
@@ -218,8 +225,8 @@ fn arguments(request: &Request, crop: Option<Region>, parts: &[Part<'_>]) -> Val
                 })
                 .collect();
             json!({
-                "label": part.member.label, "origin": part.member.origin, "dtype": part.pyramid.dtype.name(),
-                "stored_as": part.pyramid.format, "levels": levels,
+                "label": part.member.label, "origin": part.member.origin, "source": part.member.source,
+                "dtype": part.pyramid.dtype.name(), "stored_as": part.pyramid.format, "levels": levels,
             })
         })
         .collect();

@@ -78,7 +78,29 @@ pub(super) fn difference(before: &Value, now: &Value) -> Option<String> {
     let keys = first.keys().chain(second.keys().filter(|key| !first.contains_key(*key)));
     let differences = keys.filter_map(|key| {
         let (before, now) = (first.get(key).unwrap_or(&Value::Null), second.get(key).unwrap_or(&Value::Null));
-        (before != now).then(|| format!("{key} was {before} and is now {now}"))
+        if before == now {
+            return None;
+        }
+        let images = if key == "images" { of_images(before, now, &second["name"]) } else { None };
+        Some(images.unwrap_or_else(|| format!("{key} was {before} and is now {now}")))
+    });
+    Some(differences.collect::<Vec<_>>().join("; "))
+}
+
+/// Says in which images of `name` two exports differ; `None` where not image by image.
+fn of_images(before: &Value, now: &Value, name: &Value) -> Option<String> {
+    let (Some(first), Some(second)) = (before.as_array(), now.as_array()) else { return None };
+    if first.len() != second.len() || first.iter().zip(second).any(|(first, second)| first["label"] != second["label"])
+    {
+        return None;
+    }
+    let differences = first.iter().zip(second).filter(|(first, second)| first != second).map(|(first, second)| {
+        let name = name.as_str().unwrap_or("the image");
+        let image = first["label"].as_str().map_or_else(|| name.to_owned(), |label| format!("{name}/labels/{label}"));
+        if first["source"] != second["source"] {
+            return format!("the configuration names other files or servers for {image} now (put them back to resume)");
+        }
+        format!("{image}: {}", difference(first, second).unwrap_or_default())
     });
     Some(differences.collect::<Vec<_>>().join("; "))
 }

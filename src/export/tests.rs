@@ -61,7 +61,7 @@ pub(super) fn request(shape: [u64; 3], chunk: [u64; 3], block: [u64; 3], failure
         downsampling: None,
     };
     let image = Arc::new(Image::new(0, Arc::new(Fake { description, failure }), &blocks()));
-    let member = Member { label: None, image, pyramid, origin: "https://host/v".to_owned() };
+    let member = Member { label: None, image, pyramid, origin: "https://host/v".to_owned(), source: "1".to_owned() };
     Request {
         name: "v/em".to_owned(),
         title: "v em".to_owned(),
@@ -70,6 +70,7 @@ pub(super) fn request(shape: [u64; 3], chunk: [u64; 3], block: [u64; 3], failure
         options: Options::default(),
         record: serde_json::json!({}),
         upstream: Vec::new(),
+        documents: Default::default(),
         notice: None,
     }
 }

@@ -76,6 +76,7 @@ async fn answer(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Resul
         bytes,
         total: whole.or(version.total),
         etag: version.etag.clone(),
+        last_modified: version.last_modified.clone(),
         content_type: content_type.clone(),
         decoded: false,
     })

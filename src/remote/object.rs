@@ -205,6 +205,8 @@ pub struct Fetched {
     pub total: Option<u64>,
     /// ETag as sent, quotes included.
     pub etag: Option<String>,
+    /// `Last-Modified` as sent.
+    pub last_modified: Option<String>,
     /// `Content-Type` as sent.
     pub content_type: Option<String>,
     /// Whether `bytes` are not as they were sent, which is compressed.

@@ -12,6 +12,8 @@ use super::Fetched;
 pub struct SeenVersion {
     /// ETag as sent, quotes included.
     pub etag: Option<String>,
+    /// `Last-Modified` as sent.
+    pub last_modified: Option<String>,
     /// Length of the whole object.
     pub bytes: Option<u64>,
 }
@@ -49,7 +51,8 @@ impl Seen {
         if seen.len() >= Self::REMEMBERED && seen.last_key_value().is_some_and(|(last, _)| url > last.as_str()) {
             return;
         }
-        let version = SeenVersion { etag: fetched.etag.clone(), bytes: fetched.total };
+        let Fetched { etag, last_modified, total, .. } = fetched;
+        let version = SeenVersion { etag: etag.clone(), last_modified: last_modified.clone(), bytes: *total };
         match seen.get_mut(url) {
             Some(known) if known.bytes.is_some() || version.bytes.is_none() => return,
             Some(known) => *known = version,
