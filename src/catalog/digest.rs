@@ -1,7 +1,5 @@
 //! What stands for a source, to tell whether it is still the one that it was.
 
-use std::fmt::Write;
-
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -28,11 +26,7 @@ impl SourceSpec {
             }
         };
         keys["kind"] = self.kind.name().into();
-        Sha256::digest(keys.to_string()).iter().fold(String::new(), |mut text, byte| {
-            // Writing to a text does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        Sha256::digest(keys.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

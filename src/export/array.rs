@@ -282,10 +282,12 @@ impl Array {
         let layout = &self.target.layout;
         let files = layout.files();
         let written = self.files().entries().map_err(failed())?;
-        let checks = futures::stream::iter(written).map(|(place, entry)| {
-            let file = cell(&files, place);
-            let (key, lengths) = (self.key(file), &lengths);
+        let checks = futures::stream::iter(written).map(|noted| {
+            let lengths = &lengths;
             async move {
+                let (place, entry) = noted.map_err(failed())?;
+                let file = cell(&files, place);
+                let key = self.key(file);
                 let right = match lengths {
                     // An object appears whole or not at all, so its length is enough.
                     Some(lengths) => lengths.get(&key) == Some(&entry.length),
@@ -326,7 +328,8 @@ impl Array {
         let found = blocking(move || {
             let layout = &this.target.layout;
             let (mut found, mut complete) = (0, Vec::new());
-            for (place, entry) in this.chunks.entries()? {
+            for noted in this.chunks.entries()? {
+                let (place, entry) = noted?;
                 let chunk = cell(&layout.chunks, place);
                 let file = layout.file_of(chunk);
                 if layout.chunks.contains(chunk)
@@ -350,11 +353,12 @@ impl Array {
     }
 
     /// Every file with its key and what was written, in `z, y, x` order.
-    pub(super) fn written(&self) -> io::Result<impl Iterator<Item = (String, Entry)>> {
+    pub(super) fn written(&self) -> io::Result<impl Iterator<Item = io::Result<(String, Entry)>>> {
         let files = self.target.layout.files();
         let count = Layout::count(&files);
-        let entries = self.files().entries()?.take_while(move |(place, _)| *place < count);
-        Ok(entries.map(move |(place, entry)| (self.key(cell(&files, place)), entry)))
+        let beyond = move |noted: &io::Result<(u64, Entry)>| noted.as_ref().is_ok_and(|(place, _)| *place >= count);
+        let entries = self.files().entries()?.take_while(move |noted| !beyond(noted));
+        Ok(entries.map(move |noted| noted.map(|(place, entry)| (self.key(cell(&files, place)), entry))))
     }
 
     fn files(&self) -> &Ledger {

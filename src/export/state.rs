@@ -1,6 +1,7 @@
 //! What an export keeps beside it until it is complete: what was asked for, what is written, blocks for later.
 
 use std::fs::{self, File, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -51,15 +52,21 @@ impl State {
     pub(super) fn begin(folder: PathBuf, arguments: &Value) -> Result<State, ExportError> {
         let failed = |error: std::io::Error| ExportError::write(folder.display().to_string())(error);
         fs::create_dir_all(&folder).map_err(failed)?;
-        let lock = File::create(folder.join("lock")).map_err(failed)?;
+        let path = folder.join("lock");
+        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut lock = opened.map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let reason = "another emfs is writing there".to_owned();
+                let process = fs::read_to_string(&path).ok().and_then(|text| text.parse::<u32>().ok());
+                let process = process.map_or_else(String::new, |process| format!(" (process {process})"));
+                let reason = format!("another emfs{process} is writing there; wait until it has ended, or stop it");
                 return Err(ExportError::Write { what: folder.display().to_string(), reason });
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
+        // For whoever finds it locked.
+        lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).map_err(failed)?;
         let half = folder.join("arguments.half");
         fs::write(&half, pretty(arguments)).map_err(failed)?;
         fs::rename(&half, folder.join("arguments.json")).map_err(failed)?;
@@ -103,4 +110,19 @@ fn of_images(before: &Value, now: &Value, name: &Value) -> Option<String> {
         format!("{image}: {}", difference(first, second).unwrap_or_default())
     });
     Some(differences.collect::<Vec<_>>().join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn who_writes_there_already_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = State::begin(folder.path().to_owned(), &json!({})).unwrap();
+        let told = State::begin(folder.path().to_owned(), &json!({})).unwrap_err().to_string();
+        assert!(told.contains(&format!("process {})", std::process::id())) && told.contains("wait"), "{told}");
+    }
 }
