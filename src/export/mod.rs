@@ -59,7 +59,7 @@ use versions::Versions;
 const AT_ONCE: usize = 8;
 /// Part of the memory that a batch may take where a single chunk does not need more.
 const SHARE: u64 = 4;
-/// After so many batches in a row of which nothing could be had, the origin is down and the rest is not tried.
+/// After so many batches in a row for which the origin could not be asked, it is down and the rest is not tried.
 const GIVE_UP: u32 = 8;
 
 /// What all exports of a run share.
@@ -215,8 +215,9 @@ impl Exporter {
             if batch::run(work, array, &batch).await? != Ended::InVain {
                 in_vain.store(0, Ordering::Relaxed);
             } else if in_vain.fetch_add(1, Ordering::Relaxed) + 1 >= GIVE_UP {
-                let reason = format!("{}: nothing could be had any more; the rest was not tried", request.name);
-                return Err(ExportError::Incomplete(reason));
+                let reason = "the origin cannot be reached any more and the rest was not tried";
+                let advice = "the same command with --resume goes on";
+                return Err(ExportError::Incomplete(format!("{}: {reason}; {advice}", request.name)));
             }
             Ok(())
         });
