@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -383,12 +383,4 @@ fn read_checked(file: &File, entry: &Entry) -> io::Result<Option<Bytes>> {
     file.read_exact_at(&mut bytes, entry.offset)?;
     let right = <[u8; 32]>::from(Sha256::digest(&bytes)) == entry.sha256;
     Ok(right.then(|| bytes.into()))
-}
-
-/// Removes what is kept of arrays.
-pub(super) fn forget(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

@@ -116,7 +116,8 @@ impl Exporter {
             return Err(ExportError::Exists(destination.to_string()));
         }
         let other = |reason: String| ExportError::Other { destination: destination.to_string(), reason };
-        let earlier = if there { state::earlier(&folder)? } else { None };
+        // In a bucket nothing may be there yet of what is noted.
+        let earlier = if resume { state::earlier(&folder)? } else { None };
         match &earlier {
             Some(earlier) => {
                 if let Some(difference) = state::difference(earlier, &plan.arguments) {
@@ -132,10 +133,9 @@ impl Exporter {
                     Some(difference) => Err(other(format!("it is a complete other export: {difference}"))),
                 };
             }
-            // Nothing is there, so what is noted of it holds no more.
-            None => array::forget(&folder).map_err(ExportError::write(folder.display().to_string()))?,
+            None => {}
         }
-        let state = State::begin(folder, &plan.arguments)?;
+        let state = State::begin(folder, &plan.arguments, earlier.as_ref())?;
         let noted = state.folder.join("versions.json");
         let versions = Versions::open(&self.remote, noted, destination.to_string(), request.documents.clone())?;
         let versions = Arc::new(versions);
@@ -149,11 +149,7 @@ impl Exporter {
         }
         self.fetch(request, destination, &arrays, &versions).await?;
         self.complete(request, destination, plan, arrays, &versions).await?;
-        drop(state);
-        let folder = state::folder(destination)?;
-        blocking(move || array::forget(&folder))
-            .await
-            .map_err(ExportError::write("removing what is not needed any more"))?;
+        blocking(move || state.end()).await.map_err(ExportError::write("removing what is not needed any more"))?;
         Ok(Outcome::Written)
     }
 

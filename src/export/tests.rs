@@ -110,9 +110,9 @@ async fn an_origin_that_is_down_is_not_asked_for_all_the_rest() {
 
 #[tokio::test]
 async fn damage_at_the_origin_does_not_stop_the_rest() {
-    let folder = tempfile::tempdir().unwrap();
     for failure in [Some(SourceError::malformed("v", "s0", "damaged")), remote_error(Cause::Denied(403))] {
-        let (outcome, failed) = export(&folder.path().join(format!("{failure:?}").len().to_string()), failure).await;
+        let folder = tempfile::tempdir().unwrap();
+        let (outcome, failed) = export(folder.path(), failure).await;
         let told = outcome.unwrap_err().to_string();
         assert!(failed == 20 && told.contains("20 chunks could not be had"), "{failed} {told}");
     }
