@@ -1,5 +1,6 @@
 //! An array of an export: what of it is written, and how more is.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -57,11 +58,12 @@ pub(super) struct Array {
 }
 
 /// What is written.
+#[derive(Default)]
 struct Done {
     chunks: Bits,
     batches: Bits,
-    /// Chunks that are missing in each shard; nothing without shards.
-    left: Vec<u32>,
+    /// Chunks that are missing in each shard that is begun.
+    left: HashMap<CellIndex, u64>,
 }
 
 /// Chunks of a shard that is not complete, in the order in which they came.
@@ -71,23 +73,31 @@ struct Part {
     end: AtomicU64,
 }
 
-struct Bits(Vec<u64>);
+/// Bits that are all 0 at first. Takes memory as they are set.
+#[derive(Default)]
+struct Bits(HashMap<u64, Box<[u64; Bits::WORDS]>>);
 
 impl Bits {
-    fn new(count: u64) -> Bits {
-        Bits(vec![0; usize::try_from(count.div_ceil(64)).unwrap_or(0)])
+    /// In a page, which is in memory where any bit of it is set.
+    const WORDS: usize = 512;
+
+    /// The page, the word in it and the bit in that.
+    fn split(place: u64) -> (u64, usize, u64) {
+        let word = place / 64;
+        (word / Self::WORDS as u64, (word % Self::WORDS as u64) as usize, 1 << (place % 64))
     }
 
     fn get(&self, place: u64) -> bool {
-        let word = usize::try_from(place / 64).ok().and_then(|at| self.0.get(at));
-        word.is_some_and(|word| word >> (place % 64) & 1 == 1)
+        let (page, word, bit) = Self::split(place);
+        self.0.get(&page).is_some_and(|page| page[word] & bit != 0)
     }
 
     /// Sets a bit; says whether it was not set before.
     fn set(&mut self, place: u64) -> bool {
-        let Some(word) = usize::try_from(place / 64).ok().and_then(|at| self.0.get_mut(at)) else { return false };
+        let (page, word, bit) = Self::split(place);
+        let word = &mut self.0.entry(page).or_insert_with(|| Box::new([0; Self::WORDS]))[word];
         let before = *word;
-        *word |= 1 << (place % 64);
+        *word |= bit;
         before != *word
     }
 }
@@ -96,29 +106,15 @@ impl Array {
     /// Opens what is known of the array in `folder`, which is made where it is missing.
     pub(super) fn open(target: Target, folder: PathBuf) -> io::Result<Array> {
         fs::create_dir_all(&folder)?;
-        let layout = &target.layout;
-        let shards = match layout.shard {
+        let shards = match target.layout.shard {
             Some(_) => Some(Ledger::open(&folder.join("shards"))?),
             None => None,
-        };
-        let files = layout.files();
-        let left = match shards {
-            Some(_) => files
-                .cells_in(&files.shape.region())
-                .map(|file| u32::try_from(layout.chunks_of(file).count()).unwrap_or(u32::MAX))
-                .collect(),
-            None => Vec::new(),
-        };
-        let done = Done {
-            chunks: Bits::new(Layout::count(&layout.chunks)),
-            batches: Bits::new(layout.batch_count() as u64),
-            left,
         };
         Ok(Array {
             spool: Spool::open(folder.join("blocks"))?,
             chunks: Ledger::open(&folder.join("chunks"))?,
             shards,
-            done: Mutex::new(done),
+            done: Mutex::default(),
             parts: Mutex::default(),
             folder,
             target,
@@ -139,13 +135,13 @@ impl Array {
     }
 
     /// Whether all chunks of a batch are written.
-    pub(super) fn is_finished(&self, batch: usize) -> bool {
-        self.done.lock().batches.get(batch as u64)
+    pub(super) fn is_finished(&self, batch: u64) -> bool {
+        self.done.lock().batches.get(batch)
     }
 
     /// Notes that all chunks of a batch are written.
-    pub(super) fn finish(&self, batch: usize) {
-        self.done.lock().batches.set(batch as u64);
+    pub(super) fn finish(&self, batch: u64) {
+        self.done.lock().batches.set(batch);
     }
 
     /// Writes an encoded chunk, and the shard that it completes.
@@ -193,14 +189,16 @@ impl Array {
         if !done.chunks.set(Layout::place(&layout.chunks, chunk)) {
             return false;
         }
-        let place = usize::try_from(Layout::place(&layout.files(), file)).unwrap_or(usize::MAX);
-        match done.left.get_mut(place) {
-            Some(left) => {
-                *left = left.saturating_sub(1);
-                *left == 0
-            }
-            None => false,
+        if self.shards.is_none() {
+            return false;
         }
+        let left = done.left.entry(file).or_insert_with(|| layout.count_of(file));
+        *left = left.saturating_sub(1);
+        let complete = *left == 0;
+        if complete {
+            done.left.remove(&file);
+        }
+        complete
     }
 
     /// The file that collects the chunks of a shard.

@@ -116,8 +116,9 @@ impl Exporter {
             return Err(ExportError::Exists(destination.to_string()));
         }
         let other = |reason: String| ExportError::Other { destination: destination.to_string(), reason };
-        // In a bucket nothing may be there yet of what is noted.
+        // In a bucket nothing may be there yet of what is noted; where it is of another export, nothing will be.
         let earlier = if resume { state::earlier(&folder)? } else { None };
+        let earlier = earlier.filter(|earlier| there || state::difference(earlier, &plan.arguments).is_none());
         match &earlier {
             Some(earlier) => {
                 if let Some(difference) = state::difference(earlier, &plan.arguments) {

@@ -17,6 +17,11 @@ use std::sync::Arc;
 /// Most chunks in a shard, whose index is held in memory.
 const MOST_IN_SHARD: u64 = 1 << 20;
 
+/// Most chunks in an array, as in one that is mounted.
+const MOST_CHUNKS: u64 = 1 << 37;
+/// Most blocks that a chunk is made of, whose places are held in memory.
+const MOST_BLOCKS: u64 = 1 << 20;
+
 /// How a store is written.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -180,6 +185,16 @@ fn arrays(part: &Part<'_>, options: &Options, most: u64) -> Result<Vec<Target>, 
         let size = pyramid.dtype.size();
         if level.grid.shape.bytes(size).is_none() || chunk.bytes(size).is_none_or(|bytes| bytes > 1 << 30) {
             return Err(format!("{path}: chunks of {chunk} in an array of {} are too large", level.grid.shape));
+        }
+        let chunks = Layout::count(&level.grid);
+        if chunks > MOST_CHUNKS {
+            let reason = format!("{chunks} chunks of {chunk} in an array of {}", level.grid.shape);
+            return Err(format!("{path}: {reason} are more than {MOST_CHUNKS}; choose larger ones with --chunk"));
+        }
+        let blocks = (0..3).fold(1u64, |n, axis| n.saturating_mul(chunk.0[axis] / native.grid.cell.0[axis].max(1) + 1));
+        if blocks > MOST_BLOCKS {
+            let reason = format!("a chunk of {chunk} is made of {blocks} blocks of {}", native.grid.cell);
+            return Err(format!("{path}: {reason}, more than {MOST_BLOCKS}; choose smaller ones with --chunk"));
         }
         targets.push(Target {
             path,
