@@ -28,6 +28,9 @@ use crate::zarr::Format;
 /// In the index of a shard, the place of a chunk that is not there.
 const NOWHERE: u64 = u64::MAX;
 
+/// Files of shards that are not complete, beyond which those that nobody uses are closed.
+const OPEN: usize = 64;
+
 /// An array to write. Everything about it is fixed before the first byte is fetched.
 #[derive(Clone)]
 pub(super) struct Target {
@@ -212,6 +215,10 @@ impl Array {
         let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
         let end = AtomicU64::new(opened.metadata()?.len());
         let part = Arc::new(Part { file: opened, path, end });
+        if parts.len() >= OPEN {
+            // Where one is used again, its length says where it goes on.
+            parts.retain(|(_, part)| Arc::strong_count(part) > 1);
+        }
         parts.push((file, part.clone()));
         Ok(part)
     }
@@ -382,3 +389,6 @@ fn read_checked(file: &File, entry: &Entry) -> io::Result<Option<Bytes>> {
     let right = <[u8; 32]>::from(Sha256::digest(&bytes)) == entry.sha256;
     Ok(right.then(|| bytes.into()))
 }
+
+#[cfg(test)]
+mod tests;
