@@ -149,6 +149,21 @@ def test_a_bucket_takes_an_export_and_resumes_it(small, bucket, tmp_path, form):
     assert_right(tmp_path / "taken", volume.levels, bool(form))
 
 
+def test_what_is_fetched_for_a_bucket_is_resumed_before_it_has_an_object(small, bucket, tmp_path):
+    volume, origin, file = small
+    place = f"{bucket.url}/first/x.zarr"
+    form = ["--level", "s0", "--format", "v3", "--shard", "1024"]
+    origin.fault = lambda request: Fault("status", 403) if request.path.endswith(("s0/1.2.1", "s0/c/1/2/1", "s0/1/2/1")) else None
+    done = export("v", place, "--config", file, *form, check=False, env=bucket.environment)
+    origin.fault = None
+    assert done.returncode == 1 and "could not be had" in done.stderr, done.stderr
+    assert not [name for name in bucket.objects() if name.startswith("first/")]
+    origin.forget()
+    export("v", place, "--config", file, *form, "--resume", "--verify", env=bucket.environment)
+    asked = [request.path for request in origin.requests if "/s0/" in request.path and request.path[-1].isdigit()]
+    assert len(asked) == 1, asked
+
+
 def test_a_bucket_that_is_not_there_or_refuses_is_told(small, bucket):
     _, _, file = small
     scheme = bucket.url.partition("://")[0]

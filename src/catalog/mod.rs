@@ -1,5 +1,6 @@
 //! Which datasets there are and where: the built-in catalogue and the user's own, in one TOML schema.
 
+mod digest;
 mod error;
 mod names;
 mod parse;

@@ -284,6 +284,7 @@ async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<
         })
         .collect();
     let record = metadata::record(job.dataset, &records);
+    let documents = opened.iter().flat_map(|opened| &opened.documents).map(|document| document.url.clone()).collect();
     let mut upstream = Vec::new();
     for ((label, _), opened) in specs.iter().zip(&opened) {
         let named = opened
@@ -292,11 +293,12 @@ async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<
             .map(|document| (metadata::document_name(&job.image.name, *label, document), document.bytes.clone()));
         upstream.extend(named);
     }
-    let members = specs.iter().zip(opened).map(|((label, _), opened)| Member {
+    let members = specs.iter().zip(opened).map(|((label, spec), opened)| Member {
         label: label.map(str::to_owned),
         image: opened.image,
         pyramid: opened.pyramid,
         origin: opened.origin,
+        source: spec.digest(),
     });
     Ok(Request {
         title: name.replacen('/', " ", 1),
@@ -311,6 +313,7 @@ async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<
         },
         record,
         upstream,
+        documents,
         notice: report::notice(job.dataset),
         name,
     })

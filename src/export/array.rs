@@ -1,9 +1,10 @@
 //! An array of an export: what of it is written, and how more is.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,6 +27,9 @@ use crate::zarr::Format;
 
 /// In the index of a shard, the place of a chunk that is not there.
 const NOWHERE: u64 = u64::MAX;
+
+/// Files of shards that are not complete, beyond which those that nobody uses are closed.
+const OPEN: usize = 64;
 
 /// An array to write. Everything about it is fixed before the first byte is fetched.
 #[derive(Clone)]
@@ -57,11 +61,12 @@ pub(super) struct Array {
 }
 
 /// What is written.
+#[derive(Default)]
 struct Done {
     chunks: Bits,
     batches: Bits,
-    /// Chunks that are missing in each shard; nothing without shards.
-    left: Vec<u32>,
+    /// Chunks that are missing in each shard that is begun.
+    left: HashMap<CellIndex, u64>,
 }
 
 /// Chunks of a shard that is not complete, in the order in which they came.
@@ -71,23 +76,31 @@ struct Part {
     end: AtomicU64,
 }
 
-struct Bits(Vec<u64>);
+/// Bits that are all 0 at first. Takes memory as they are set.
+#[derive(Default)]
+struct Bits(HashMap<u64, Box<[u64; Bits::WORDS]>>);
 
 impl Bits {
-    fn new(count: u64) -> Bits {
-        Bits(vec![0; usize::try_from(count.div_ceil(64)).unwrap_or(0)])
+    /// In a page, which is in memory where any bit of it is set.
+    const WORDS: usize = 512;
+
+    /// The page, the word in it and the bit in that.
+    fn split(place: u64) -> (u64, usize, u64) {
+        let word = place / 64;
+        (word / Self::WORDS as u64, (word % Self::WORDS as u64) as usize, 1 << (place % 64))
     }
 
     fn get(&self, place: u64) -> bool {
-        let word = usize::try_from(place / 64).ok().and_then(|at| self.0.get(at));
-        word.is_some_and(|word| word >> (place % 64) & 1 == 1)
+        let (page, word, bit) = Self::split(place);
+        self.0.get(&page).is_some_and(|page| page[word] & bit != 0)
     }
 
     /// Sets a bit; says whether it was not set before.
     fn set(&mut self, place: u64) -> bool {
-        let Some(word) = usize::try_from(place / 64).ok().and_then(|at| self.0.get_mut(at)) else { return false };
+        let (page, word, bit) = Self::split(place);
+        let word = &mut self.0.entry(page).or_insert_with(|| Box::new([0; Self::WORDS]))[word];
         let before = *word;
-        *word |= 1 << (place % 64);
+        *word |= bit;
         before != *word
     }
 }
@@ -96,29 +109,15 @@ impl Array {
     /// Opens what is known of the array in `folder`, which is made where it is missing.
     pub(super) fn open(target: Target, folder: PathBuf) -> io::Result<Array> {
         fs::create_dir_all(&folder)?;
-        let layout = &target.layout;
-        let shards = match layout.shard {
+        let shards = match target.layout.shard {
             Some(_) => Some(Ledger::open(&folder.join("shards"))?),
             None => None,
-        };
-        let files = layout.files();
-        let left = match shards {
-            Some(_) => files
-                .cells_in(&files.shape.region())
-                .map(|file| u32::try_from(layout.chunks_of(file).count()).unwrap_or(u32::MAX))
-                .collect(),
-            None => Vec::new(),
-        };
-        let done = Done {
-            chunks: Bits::new(Layout::count(&layout.chunks)),
-            batches: Bits::new(layout.batch_count() as u64),
-            left,
         };
         Ok(Array {
             spool: Spool::open(folder.join("blocks"))?,
             chunks: Ledger::open(&folder.join("chunks"))?,
             shards,
-            done: Mutex::new(done),
+            done: Mutex::default(),
             parts: Mutex::default(),
             folder,
             target,
@@ -139,13 +138,13 @@ impl Array {
     }
 
     /// Whether all chunks of a batch are written.
-    pub(super) fn is_finished(&self, batch: usize) -> bool {
-        self.done.lock().batches.get(batch as u64)
+    pub(super) fn is_finished(&self, batch: u64) -> bool {
+        self.done.lock().batches.get(batch)
     }
 
     /// Notes that all chunks of a batch are written.
-    pub(super) fn finish(&self, batch: usize) {
-        self.done.lock().batches.set(batch as u64);
+    pub(super) fn finish(&self, batch: u64) {
+        self.done.lock().batches.set(batch);
     }
 
     /// Writes an encoded chunk, and the shard that it completes.
@@ -193,14 +192,16 @@ impl Array {
         if !done.chunks.set(Layout::place(&layout.chunks, chunk)) {
             return false;
         }
-        let place = usize::try_from(Layout::place(&layout.files(), file)).unwrap_or(usize::MAX);
-        match done.left.get_mut(place) {
-            Some(left) => {
-                *left = left.saturating_sub(1);
-                *left == 0
-            }
-            None => false,
+        if self.shards.is_none() {
+            return false;
         }
+        let left = done.left.entry(file).or_insert_with(|| layout.count_of(file));
+        *left = left.saturating_sub(1);
+        let complete = *left == 0;
+        if complete {
+            done.left.remove(&file);
+        }
+        complete
     }
 
     /// The file that collects the chunks of a shard.
@@ -214,6 +215,10 @@ impl Array {
         let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
         let end = AtomicU64::new(opened.metadata()?.len());
         let part = Arc::new(Part { file: opened, path, end });
+        if parts.len() >= OPEN {
+            // Where one is used again, its length says where it goes on.
+            parts.retain(|(_, part)| Arc::strong_count(part) > 1);
+        }
         parts.push((file, part.clone()));
         Ok(part)
     }
@@ -282,10 +287,12 @@ impl Array {
         let layout = &self.target.layout;
         let files = layout.files();
         let written = self.files().entries().map_err(failed())?;
-        let checks = futures::stream::iter(written).map(|(place, entry)| {
-            let file = cell(&files, place);
-            let (key, lengths) = (self.key(file), &lengths);
+        let checks = futures::stream::iter(written).map(|noted| {
+            let lengths = &lengths;
             async move {
+                let (place, entry) = noted.map_err(failed())?;
+                let file = cell(&files, place);
+                let key = self.key(file);
                 let right = match lengths {
                     // An object appears whole or not at all, so its length is enough.
                     Some(lengths) => lengths.get(&key) == Some(&entry.length),
@@ -326,7 +333,8 @@ impl Array {
         let found = blocking(move || {
             let layout = &this.target.layout;
             let (mut found, mut complete) = (0, Vec::new());
-            for (place, entry) in this.chunks.entries()? {
+            for noted in this.chunks.entries()? {
+                let (place, entry) = noted?;
                 let chunk = cell(&layout.chunks, place);
                 let file = layout.file_of(chunk);
                 if layout.chunks.contains(chunk)
@@ -350,11 +358,12 @@ impl Array {
     }
 
     /// Every file with its key and what was written, in `z, y, x` order.
-    pub(super) fn written(&self) -> io::Result<impl Iterator<Item = (String, Entry)>> {
+    pub(super) fn written(&self) -> io::Result<impl Iterator<Item = io::Result<(String, Entry)>>> {
         let files = self.target.layout.files();
         let count = Layout::count(&files);
-        let entries = self.files().entries()?.take_while(move |(place, _)| *place < count);
-        Ok(entries.map(move |(place, entry)| (self.key(cell(&files, place)), entry)))
+        let beyond = move |noted: &io::Result<(u64, Entry)>| noted.as_ref().is_ok_and(|(place, _)| *place >= count);
+        let entries = self.files().entries()?.take_while(move |noted| !beyond(noted));
+        Ok(entries.map(move |noted| noted.map(|(place, entry)| (self.key(cell(&files, place)), entry))))
     }
 
     fn files(&self) -> &Ledger {
@@ -381,10 +390,5 @@ fn read_checked(file: &File, entry: &Entry) -> io::Result<Option<Bytes>> {
     Ok(right.then(|| bytes.into()))
 }
 
-/// Removes what is kept of arrays.
-pub(super) fn forget(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -66,6 +66,8 @@ struct Filling<'a> {
     array: &'a Arc<Array>,
     chunks: HashMap<CellIndex, Chunk>,
     failed: bool,
+    /// Whether all that failed did because the origin could not be asked.
+    outage: bool,
     /// Whether any chunk is whole.
     any: bool,
     writing: JoinSet<Result<(), ExportError>>,
@@ -78,7 +80,7 @@ pub(super) enum Ended {
     Complete,
     /// Some of it is.
     Partly,
-    /// Nothing of it could be had.
+    /// Nothing of it could be had, because the origin could not be asked.
     InVain,
 }
 
@@ -100,7 +102,7 @@ pub(super) async fn run(work: &Work, array: &Arc<Array>, batch: &Batch) -> Resul
     let _lease = work.buffers.lease(bytes.saturating_add(layout.block_bytes())).await;
     let whole = layout.chunks.shape.bytes(layout.item_size).unwrap_or(u64::MAX);
     let large = bytes > whole / LARGE;
-    let mut filling = Filling { work, array, chunks, failed: false, any: false, writing: JoinSet::new() };
+    let mut filling = Filling { work, array, chunks, failed: false, outage: true, any: false, writing: JoinSet::new() };
     let mut wanted: Vec<CellIndex> = blocks.iter().copied().collect();
     while !wanted.is_empty() {
         let (mut missing, mut elsewhere) = (Vec::new(), Vec::new());
@@ -161,8 +163,10 @@ async fn kept(array: &Arc<Array>, block: CellIndex) -> Option<Vec<u8>> {
     if !array.spool.has(block) {
         return None;
     }
+    let layout = &array.target.layout;
+    let length = layout.native.region(block).shape().bytes(layout.item_size)?;
     let array = array.clone();
-    blocking(move || Ok(array.spool.get(block))).await.ok().flatten()
+    blocking(move || Ok(array.spool.get(block, length))).await.ok().flatten()
 }
 
 /// The bytes of a block, where the origin has it.
@@ -239,6 +243,7 @@ impl Filling<'_> {
 
     /// Gives up the chunks that need a block which cannot be had.
     fn fail(&mut self, block: CellIndex, error: &VolumeError) {
+        self.outage &= error.is_outage();
         for index in self.array.target.layout.chunks_with(block) {
             if self.chunks.remove(&index).is_some() {
                 self.failed = true;
@@ -250,14 +255,14 @@ impl Filling<'_> {
 
     /// Waits until all is written.
     async fn finish(mut self) -> Result<Ended, ExportError> {
-        let any = self.any;
+        let in_vain = self.failed && self.outage && !self.any;
         while let Some(written) = self.writing.join_next().await {
             written.map_err(ExportError::write("writing a chunk"))??;
         }
-        Ok(match (self.failed || !self.chunks.is_empty(), any) {
-            (false, _) => Ended::Complete,
-            (true, true) => Ended::Partly,
-            (true, false) => Ended::InVain,
+        Ok(match self.failed || !self.chunks.is_empty() {
+            false => Ended::Complete,
+            true if in_vain => Ended::InVain,
+            true => Ended::Partly,
         })
     }
 }

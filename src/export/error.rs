@@ -12,7 +12,7 @@ pub enum ExportError {
     #[error("{0} exists; name a new one, or go on with what is there by --resume")]
     Exists(String),
     /// What is at the destination is of another export.
-    #[error("{destination} cannot be resumed: {reason}")]
+    #[error("{destination} cannot be resumed: {reason}; name a new DEST, or remove what is there")]
     Other {
         /// The destination.
         destination: String,

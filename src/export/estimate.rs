@@ -10,7 +10,7 @@ use crate::source::Placement;
 use crate::volume::plan::{JOINED, Piece, join};
 
 /// Batches whose blocks are looked up; of more, a part is taken for all.
-const LOOKED_AT: usize = 256;
+const LOOKED_AT: u64 = 256;
 /// Blocks of a batch that are looked up at a time.
 const AT_ONCE: usize = 64;
 
@@ -53,10 +53,11 @@ pub async fn estimate(request: &Request, most: u64) -> Result<Estimate, ExportEr
         estimate.plain = estimate.plain.saturating_add(chunks.saturating_mul(layout.chunk_bytes()));
         let (batches, step) = (layout.batch_count(), layout.batch_count().div_ceil(LOOKED_AT).max(1));
         estimate.whole &= step == 1;
-        let mut looked_at = 0usize;
+        let mut looked_at = 0u64;
         let mut found: BTreeMap<String, HostEstimate> = BTreeMap::new();
-        for batch in layout.batches().step_by(step) {
+        for number in (0..batches.div_ceil(step)).map(|sample| sample * step) {
             looked_at += 1;
+            let batch = layout.batch(number);
             // A block that several batches need is counted with the first of them.
             let mut blocks: Vec<_> = batch.cells().flat_map(|chunk| layout.blocks_of(chunk)).collect();
             blocks.sort();

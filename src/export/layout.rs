@@ -10,6 +10,8 @@ use crate::geometry::{CellIndex, Grid, Region, Shape};
 
 /// Fewest bytes of voxels in a batch.
 const SMALLEST_BATCH: u64 = 1 << 20;
+/// Most chunks in a batch, whose states are held in memory.
+const MOST_CHUNKS: u64 = 1 << 13;
 /// An interrupted export loses at most the batches under way: each is about this part of an array or less.
 const PARTS: u64 = 64;
 
@@ -26,15 +28,51 @@ pub(super) struct Layout {
     pub(super) native: Grid,
     /// Bytes of a voxel.
     pub(super) item_size: usize,
-    /// Batches along each axis, as ranges of chunks.
-    spans: [Vec<Range<u64>>; 3],
+    /// Batches along each axis.
+    cuts: [Cut; 3],
+}
+
+/// An axis cut into ranges of chunks, each of which lies in one file where several chunks share a file.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cut {
+    /// Chunks along the axis.
+    count: u64,
+    /// Chunks after which a range ends at the latest.
+    period: u64,
+    /// Chunks of a range, fewer only at such ends.
+    extent: u64,
+}
+
+impl Cut {
+    fn new(count: u64, period: u64, extent: u64) -> Cut {
+        let period = period.clamp(1, count.max(1));
+        Cut { count, period, extent: extent.clamp(1, period) }
+    }
+
+    /// Number of the range with a chunk.
+    fn of(&self, chunk: u64) -> u64 {
+        chunk / self.period * self.period.div_ceil(self.extent) + chunk % self.period / self.extent
+    }
+
+    /// Number of ranges that begin before a chunk.
+    fn before(&self, chunk: u64) -> u64 {
+        chunk.min(self.count).checked_sub(1).map_or(0, |last| self.of(last) + 1)
+    }
+
+    /// The chunks of a range.
+    fn range(&self, number: u64) -> Range<u64> {
+        let per_period = self.period.div_ceil(self.extent);
+        let first = number / per_period * self.period;
+        let start = first + number % per_period * self.extent;
+        start..start.saturating_add(self.extent).min(first.saturating_add(self.period)).min(self.count)
+    }
 }
 
 /// A box of chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Batch {
     /// Position among the batches, from 0.
-    pub(super) number: usize,
+    pub(super) number: u64,
     /// Chunks along `z, y, x`.
     pub(super) chunks: [Range<u64>; 3],
 }
@@ -49,30 +87,21 @@ impl Layout {
         item_size: usize,
         most: u64,
     ) -> Layout {
-        let mut layout = Layout { chunks, shard, origin, native, item_size, spans: Default::default() };
-        let extent = layout.batch(most);
-        let counts = chunks.counts();
-        layout.spans = std::array::from_fn(|axis| {
-            let per_file = layout.file_shape().0[axis] / chunks.cell.0[axis].max(1);
-            let mut spans = Vec::new();
-            let mut start = 0;
-            while start < counts[axis] {
-                let file_end = (start / per_file.max(1)).saturating_add(1).saturating_mul(per_file.max(1));
-                // Without shards batches may hold many files.
-                let limit = if shard.is_some() { file_end.min(counts[axis]) } else { counts[axis] };
-                let end = start.saturating_add(extent[axis]).min(limit);
-                spans.push(start..end);
-                start = end;
-            }
-            spans
+        let mut layout = Layout { chunks, shard, origin, native, item_size, cuts: Default::default() };
+        let (extent, counts) = (layout.extent(most), chunks.counts());
+        layout.cuts = std::array::from_fn(|axis| {
+            // Without shards batches may hold many files.
+            let period = shard.map_or(u64::MAX, |shard| shard.0[axis] / chunks.cell.0[axis].max(1));
+            Cut::new(counts[axis], period, extent[axis])
         });
         layout
     }
 
     /// Chunks of a batch along each axis: first as many as hold a native block, then up to the aimed size.
-    fn batch(&self, most: u64) -> [u64; 3] {
+    fn extent(&self, most: u64) -> [u64; 3] {
         let counts = self.chunks.counts();
         let chunk_bytes = self.chunk_bytes().max(1);
+        let most = most.min(chunk_bytes.saturating_mul(MOST_CHUNKS));
         let whole = self.chunks.shape.bytes(self.item_size).unwrap_or(u64::MAX);
         let aim = (whole / PARTS).max(SMALLEST_BATCH).min(most);
         let limit: [u64; 3] = std::array::from_fn(|axis| match self.shard {
@@ -131,6 +160,11 @@ impl Layout {
         self.chunks.cells_in(&self.files().region(file))
     }
 
+    /// Number of these chunks.
+    pub(super) fn count_of(&self, file: CellIndex) -> u64 {
+        Layout::count(&Grid { shape: self.files().region(file).shape(), cell: self.chunks.cell })
+    }
+
     /// Place of a cell among all of a grid in `z, y, x` order.
     pub(super) fn place(grid: &Grid, cell: CellIndex) -> u64 {
         let counts = grid.counts();
@@ -165,8 +199,8 @@ impl Layout {
     }
 
     /// Number of batches.
-    pub(super) fn batch_count(&self) -> usize {
-        self.spans.iter().map(Vec::len).product()
+    pub(super) fn batch_count(&self) -> u64 {
+        self.cuts.iter().fold(1, |n, cut| n.saturating_mul(cut.before(cut.count)))
     }
 
     /// The batches in the order in which they are worked on: shard by shard.
@@ -176,13 +210,13 @@ impl Layout {
             let [z, y, x] = self.spans_in(&shards.region(shard));
             z.flat_map(move |z| {
                 let x = x.clone();
-                y.clone().flat_map(move |y| x.clone().map(move |x| self.at([z, y, x])))
+                y.clone().flat_map(move |y| x.clone().map(move |x| self.batch(self.number([z, y, x]))))
             })
         })
     }
 
     /// Numbers of the batches with voxels of a block.
-    pub(super) fn batches_with(&self, block: CellIndex) -> impl Iterator<Item = usize> + '_ {
+    pub(super) fn batches_with(&self, block: CellIndex) -> impl Iterator<Item = u64> + '_ {
         let [z, y, x] = self.spans_in(&self.in_array(block));
         z.flat_map(move |z| {
             let x = x.clone();
@@ -190,25 +224,23 @@ impl Layout {
         })
     }
 
-    /// Indices of the spans along each axis that hold voxels of a part of the array.
-    fn spans_in(&self, part: &Region) -> [Range<usize>; 3] {
+    /// Numbers of the ranges along each axis that hold voxels of a part of the array.
+    fn spans_in(&self, part: &Region) -> [Range<u64>; 3] {
         std::array::from_fn(|axis| {
-            let cell = self.chunks.cell.0[axis].max(1);
-            let (first, end) = (part.start[axis] / cell, part.end[axis].div_ceil(cell));
-            let spans = &self.spans[axis];
-            spans.partition_point(|span| span.end <= first)..spans.partition_point(|span| span.start < end)
+            let (cell, cut) = (self.chunks.cell.0[axis].max(1), &self.cuts[axis]);
+            cut.of(part.start[axis] / cell)..cut.before(part.end[axis].div_ceil(cell))
         })
     }
 
-    fn number(&self, at: [usize; 3]) -> usize {
-        (at[0] * self.spans[1].len() + at[1]) * self.spans[2].len() + at[2]
+    fn number(&self, at: [u64; 3]) -> u64 {
+        (0..3).fold(0, |n, axis| n * self.cuts[axis].before(self.cuts[axis].count) + at[axis])
     }
 
-    fn at(&self, at: [usize; 3]) -> Batch {
-        Batch {
-            number: self.number(at),
-            chunks: std::array::from_fn(|axis| self.spans[axis].get(at[axis]).cloned().unwrap_or(0..0)),
-        }
+    /// The batch of a number below [`Layout::batch_count`].
+    pub(super) fn batch(&self, number: u64) -> Batch {
+        let [_, height, width] = self.cuts.map(|cut| cut.before(cut.count).max(1));
+        let at = [number / width / height, number / width % height, number % width];
+        Batch { number, chunks: std::array::from_fn(|axis| self.cuts[axis].range(at[axis])) }
     }
 }
 

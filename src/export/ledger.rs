@@ -73,18 +73,26 @@ impl Ledger {
         }
     }
 
-    /// All entries with their places, in order.
-    pub(super) fn entries(&self) -> io::Result<impl Iterator<Item = (u64, Entry)>> {
+    /// All entries with their places, in order; the last item may be an error.
+    pub(super) fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<(u64, Entry)>>> {
         let mut file = self.0.try_clone()?;
         io::Seek::rewind(&mut file)?;
         let mut reader = BufReader::with_capacity(64 << 10, file);
+        let mut failed = false;
         let places = (0u64..).map_while(move |place| {
             let mut bytes = [0; ENTRY];
-            // A last entry that is cut off is none, and after an error nothing can be known.
-            reader.read_exact(&mut bytes).ok()?;
-            Some((place, Entry::decode(&bytes, place)))
+            match reader.read_exact(&mut bytes) {
+                _ if failed => None,
+                Ok(()) => Some(Entry::decode(&bytes, place).map(|entry| Ok((place, entry)))),
+                // A last entry that is cut off is none.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+                Err(error) => {
+                    failed = true;
+                    Some(Some(Err(error)))
+                }
+            }
         });
-        Ok(places.filter_map(|(place, entry)| Some((place, entry?))))
+        Ok(places.flatten())
     }
 }
 
@@ -103,9 +111,19 @@ mod tests {
         ledger.write(2, &entry(2)).unwrap();
         drop(ledger);
         let ledger = Ledger::open(&path).unwrap();
-        assert_eq!(ledger.entries().unwrap().collect::<Vec<_>>(), [(2, entry(2)), (5, entry(5))]);
+        let entries: Vec<_> = ledger.entries().unwrap().map(Result::unwrap).collect();
+        assert_eq!(entries, [(2, entry(2)), (5, entry(5))]);
         assert_eq!(ledger.read(5).unwrap(), Some(entry(5)));
         assert_eq!((ledger.read(0).unwrap(), ledger.read(6).unwrap()), (None, None));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        // A folder opens and does not read, as a file on a disk that fails.
+        let ledger = Ledger(File::open(folder.path()).unwrap());
+        let entries: Vec<_> = ledger.entries().unwrap().take(2).collect();
+        assert!(matches!(entries[..], [Err(_)]));
     }
 
     proptest! {

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::array::Array;
 use super::destination::{Destination, Writer};
 use super::error::ExportError;
+use super::layout::Layout;
 
 /// Name of the manifest.
 pub(super) const MANIFEST: &str = "manifest.json";
@@ -67,14 +68,21 @@ impl List {
 /// What the manifest says of an array: its files are many, so their lines of the list have one checksum.
 pub(super) async fn array(array: &Array, list: &mut List) -> Result<Value, ExportError> {
     let target = &array.target;
-    let written = array.written().map_err(ExportError::write(target.path.clone()))?;
+    let failed = || ExportError::write::<std::io::Error>(format!("what is noted of {}", target.path));
+    let written = array.written().map_err(failed())?;
     let (mut hash, mut files, mut bytes) = (Sha256::new(), 0u64, 0u64);
-    for (key, entry) in written {
+    for noted in written {
+        let (key, entry) = noted.map_err(failed())?;
         hash.update(list.add(&entry.sha256, &key).await?);
         files += 1;
         bytes += entry.length;
     }
     let layout = &target.layout;
+    let count = Layout::count(&layout.files());
+    if files != count {
+        let reason = format!("{files} of the {count} files of {} are noted as written", target.path);
+        return Err(ExportError::Incomplete(format!("{reason}; the same command with --resume writes the others")));
+    }
     Ok(json!({
         "path": target.path,
         "shape": layout.chunks.shape.0,
@@ -136,4 +144,37 @@ pub(super) fn pretty(value: &Value) -> Bytes {
     let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
     bytes.push(b'\n');
     bytes.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::export::plan::Plan;
+    use crate::export::progress::Progress;
+    use crate::export::tests::request;
+    use crate::geometry::CellIndex;
+    use crate::stats::Stats;
+
+    #[tokio::test]
+    async fn an_array_with_a_file_that_is_not_noted_is_not_complete() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = Plan::new(&request([32; 3], [16; 3], [16; 3], None), 1 << 20).unwrap();
+        let opened = Array::open(plan.targets[0].clone(), folder.path().join("state")).unwrap();
+        let array = Arc::new(opened);
+        let destination = Destination::Directory(folder.path().join("x.zarr"));
+        let progress = Progress::new(Arc::new(Stats::default()));
+        let mut chunks = array.target.layout.chunks.cells_in(&array.target.layout.chunks.shape.region());
+        let last = chunks.next().unwrap();
+        for chunk in chunks {
+            array.write(&destination, chunk, Bytes::from_static(b"voxels"), &progress).await.unwrap();
+        }
+        let mut list = List::begin(&destination).await.unwrap();
+        let told = super::array(&array, &mut list).await.unwrap_err().to_string();
+        assert!(told.contains("7 of the 8 files of s0") && told.contains("--resume"), "{told}");
+        assert_eq!(last, CellIndex([0; 3]));
+        array.write(&destination, last, Bytes::from_static(b"voxels"), &progress).await.unwrap();
+        assert_eq!(super::array(&array, &mut list).await.unwrap()["files"], 8);
+    }
 }

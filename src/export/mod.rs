@@ -23,6 +23,9 @@ mod spool;
 mod state;
 mod versions;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -56,7 +59,7 @@ use versions::Versions;
 const AT_ONCE: usize = 8;
 /// Part of the memory that a batch may take where a single chunk does not need more.
 const SHARE: u64 = 4;
-/// After so many batches in a row of which nothing could be had, the origin is down and the rest is not tried.
+/// After so many batches in a row for which the origin could not be asked, it is down and the rest is not tried.
 const GIVE_UP: u32 = 8;
 
 /// What all exports of a run share.
@@ -113,7 +116,9 @@ impl Exporter {
             return Err(ExportError::Exists(destination.to_string()));
         }
         let other = |reason: String| ExportError::Other { destination: destination.to_string(), reason };
-        let earlier = if there { state::earlier(&folder)? } else { None };
+        // In a bucket nothing may be there yet of what is noted; where it is of another export, nothing will be.
+        let earlier = if resume { state::earlier(&folder)? } else { None };
+        let earlier = earlier.filter(|earlier| there || state::difference(earlier, &plan.arguments).is_none());
         match &earlier {
             Some(earlier) => {
                 if let Some(difference) = state::difference(earlier, &plan.arguments) {
@@ -129,11 +134,11 @@ impl Exporter {
                     Some(difference) => Err(other(format!("it is a complete other export: {difference}"))),
                 };
             }
-            // Nothing is there, so what is noted of it holds no more.
-            None => array::forget(&folder).map_err(ExportError::write(folder.display().to_string()))?,
+            None => {}
         }
-        let state = State::begin(folder, &plan.arguments)?;
-        let versions = Versions::open(&self.remote, state.folder.join("versions.json"), destination.to_string())?;
+        let state = State::begin(folder, &plan.arguments, earlier.as_ref())?;
+        let noted = state.folder.join("versions.json");
+        let versions = Versions::open(&self.remote, noted, destination.to_string(), request.documents.clone())?;
         let versions = Arc::new(versions);
         versions.save()?;
         let arrays = self.open(&plan, &state).await?;
@@ -145,11 +150,7 @@ impl Exporter {
         }
         self.fetch(request, destination, &arrays, &versions).await?;
         self.complete(request, destination, plan, arrays, &versions).await?;
-        drop(state);
-        let folder = state::folder(destination)?;
-        blocking(move || array::forget(&folder))
-            .await
-            .map_err(ExportError::write("removing what is not needed any more"))?;
+        blocking(move || state.end()).await.map_err(ExportError::write("removing what is not needed any more"))?;
         Ok(Outcome::Written)
     }
 
@@ -211,8 +212,9 @@ impl Exporter {
             if batch::run(work, array, &batch).await? != Ended::InVain {
                 in_vain.store(0, Ordering::Relaxed);
             } else if in_vain.fetch_add(1, Ordering::Relaxed) + 1 >= GIVE_UP {
-                let reason = format!("{}: nothing could be had any more; the rest was not tried", request.name);
-                return Err(ExportError::Incomplete(reason));
+                let reason = "the origin cannot be reached any more and the rest was not tried";
+                let advice = "the same command with --resume goes on";
+                return Err(ExportError::Incomplete(format!("{}: {reason}; {advice}", request.name)));
             }
             Ok(())
         });

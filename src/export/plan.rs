@@ -7,14 +7,20 @@ use super::codec::Compression;
 use super::documents::{Shown, Storage, documents};
 use super::error::ExportError;
 use super::layout::Layout;
-use crate::geometry::{LevelIndex, Region, Shape};
+use crate::geometry::{Grid, LevelIndex, Region, Shape};
 use crate::volume::{Image, Pyramid, ViewSpec};
 use crate::zarr::{Format, level_name};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Most chunks in a shard, whose index is held in memory.
 const MOST_IN_SHARD: u64 = 1 << 20;
+
+/// Most chunks in an array, as in one that is mounted.
+const MOST_CHUNKS: u64 = 1 << 37;
+/// Most blocks that a chunk is made of, whose places are held in memory.
+const MOST_BLOCKS: u64 = 1 << 20;
 
 /// How a store is written.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +54,10 @@ pub struct Member {
     pub pyramid: Pyramid,
     /// Where the voxels come from, as resolved.
     pub origin: String,
+    /// What stands for all that the configuration says of where they come from, see [`SourceSpec::digest`].
+    ///
+    /// [`SourceSpec::digest`]: crate::catalog::SourceSpec::digest
+    pub source: String,
 }
 
 /// What to export.
@@ -67,6 +77,8 @@ pub struct Request {
     pub record: Value,
     /// The documents that the record was made from, by file name.
     pub upstream: Vec<(String, Bytes)>,
+    /// Where those came from.
+    pub documents: BTreeSet<String>,
     /// Text for those who get the export, where its licence needs one.
     pub notice: Option<String>,
 }
@@ -174,6 +186,16 @@ fn arrays(part: &Part<'_>, options: &Options, most: u64) -> Result<Vec<Target>, 
         if level.grid.shape.bytes(size).is_none() || chunk.bytes(size).is_none_or(|bytes| bytes > 1 << 30) {
             return Err(format!("{path}: chunks of {chunk} in an array of {} are too large", level.grid.shape));
         }
+        let chunks = Layout::count(&level.grid);
+        if chunks > MOST_CHUNKS {
+            let reason = format!("{chunks} chunks of {chunk} in an array of {}", level.grid.shape);
+            return Err(format!("{path}: {reason} are more than {MOST_CHUNKS}; choose larger ones with --chunk"));
+        }
+        let blocks = (0..3).fold(1u64, |n, axis| n.saturating_mul(chunk.0[axis] / native.grid.cell.0[axis].max(1) + 1));
+        if blocks > MOST_BLOCKS {
+            let reason = format!("a chunk of {chunk} is made of {blocks} blocks of {}", native.grid.cell);
+            return Err(format!("{path}: {reason}, more than {MOST_BLOCKS}; choose smaller ones with --chunk"));
+        }
         targets.push(Target {
             path,
             image: member.image.clone(),
@@ -204,18 +226,22 @@ fn arguments(request: &Request, crop: Option<Region>, parts: &[Part<'_>]) -> Val
     let described: Vec<Value> = parts
         .iter()
         .map(|part| {
+            let native = &part.member.image.source.description().levels;
             let levels: Vec<Value> = part
                 .pyramid
                 .levels
                 .iter()
                 .zip(&part.levels)
                 .map(|(level, number)| {
-                    json!({"level": level_name(*number), "shape": level.grid.shape.0, "chunk": level.grid.cell.0})
+                    // Blocks that are kept for later have names by it.
+                    let block = native.get(usize::from(*number)).map(|native| native.grid.cell.0);
+                    let Grid { shape, cell } = level.grid;
+                    json!({"level": level_name(*number), "shape": shape.0, "chunk": cell.0, "block": block})
                 })
                 .collect();
             json!({
-                "label": part.member.label, "origin": part.member.origin, "dtype": part.pyramid.dtype.name(),
-                "stored_as": part.pyramid.format, "levels": levels,
+                "label": part.member.label, "origin": part.member.origin, "source": part.member.source,
+                "dtype": part.pyramid.dtype.name(), "stored_as": part.pyramid.format, "levels": levels,
             })
         })
         .collect();
@@ -228,3 +254,6 @@ fn arguments(request: &Request, crop: Option<Region>, parts: &[Part<'_>]) -> Val
         "images": described,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,15 +71,16 @@ impl Spool {
         Ok(())
     }
 
-    /// The voxels of a block, `None` where they are not there or damaged.
-    pub(super) fn get(&self, block: CellIndex) -> Option<Vec<u8>> {
+    /// The voxels of a block, which are `length` bytes or none; `None` where they are not there or damaged.
+    pub(super) fn get(&self, block: CellIndex, length: u64) -> Option<Vec<u8>> {
         let mut bytes = fs::read(self.path(block)).ok();
         if let Some(bytes) = &mut bytes
             && let Some(end) = bytes.len().checked_sub(CHECK)
         {
             let told: Option<[u8; CHECK]> = bytes[end..].try_into().ok();
             bytes.truncate(end);
-            if told.map(u32::from_le_bytes) == Some(crc32c::crc32c(bytes)) {
+            let whole = bytes.is_empty() || bytes.len() as u64 == length;
+            if whole && told.map(u32::from_le_bytes) == Some(crc32c::crc32c(bytes)) {
                 return Some(std::mem::take(bytes));
             }
         }
@@ -139,6 +140,17 @@ mod tests {
     }
 
     #[test]
+    fn a_block_of_another_length_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path().to_owned()).unwrap();
+        let block = CellIndex([0, 0, 1]);
+        for length in [5, 7, 0] {
+            spool.put(block, b"voxels").unwrap();
+            assert_eq!((spool.get(block, length), spool.has(block)), (None, false), "{length}");
+        }
+    }
+
+    #[test]
     fn blocks_survive_and_damaged_ones_are_not_there() {
         let folder = tempfile::tempdir().unwrap();
         let [a, b, c] = [CellIndex([1, 2, 3]), CellIndex([4, 5, 6]), CellIndex([7, 8, 9])];
@@ -150,10 +162,10 @@ mod tests {
         fs::write(folder.path().join("1-1-1.half"), b"vox").unwrap();
         let spool = Spool::open(folder.path().to_owned()).unwrap();
         assert!(spool.has(a) && spool.has(b) && spool.has(c) && !spool.has(CellIndex([1, 1, 1])));
-        assert_eq!(spool.get(a).unwrap(), b"voxels");
-        assert_eq!(spool.get(b).unwrap(), b"");
-        assert_eq!((spool.get(c), spool.has(c)), (None, false));
+        assert_eq!(spool.get(a, 6).unwrap(), b"voxels");
+        assert_eq!(spool.get(b, 6).unwrap(), b"");
+        assert_eq!((spool.get(c, 6), spool.has(c)), (None, false));
         spool.remove(a);
-        assert!(!spool.has(a) && spool.get(a).is_none() && !folder.path().join("1-1-1.half").exists());
+        assert!(!spool.has(a) && spool.get(a, 6).is_none() && !folder.path().join("1-1-1.half").exists());
     }
 }

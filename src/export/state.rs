@@ -1,6 +1,7 @@
 //! What an export keeps beside it until it is complete: what was asked for, what is written, blocks for later.
 
 use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -47,24 +48,57 @@ pub(super) fn earlier(folder: &Path) -> Result<Option<Value>, ExportError> {
 }
 
 impl State {
-    /// Makes the folder and notes what is asked for.
-    pub(super) fn begin(folder: PathBuf, arguments: &Value) -> Result<State, ExportError> {
+    /// Makes the folder and notes what is asked for. What is noted there stays where it is of `earlier`, which is
+    /// resumed, and is removed otherwise.
+    pub(super) fn begin(folder: PathBuf, arguments: &Value, earlier: Option<&Value>) -> Result<State, ExportError> {
         let failed = |error: std::io::Error| ExportError::write(folder.display().to_string())(error);
         fs::create_dir_all(&folder).map_err(failed)?;
-        let lock = File::create(folder.join("lock")).map_err(failed)?;
+        let path = folder.join("lock");
+        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut lock = opened.map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let reason = "another emfs is writing there".to_owned();
+                let process = fs::read_to_string(&path).ok().and_then(|text| text.parse::<u32>().ok());
+                let process = process.map_or_else(String::new, |process| format!(" (process {process})"));
+                let reason = format!("another emfs{process} is writing there; wait until it has ended, or stop it");
                 return Err(ExportError::Write { what: folder.display().to_string(), reason });
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        // For whoever finds it locked.
+        lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).map_err(failed)?;
+        if let Some(expected) = earlier {
+            if self::earlier(&folder)?.as_ref() != Some(expected) {
+                let reason = "another emfs has written there meanwhile; give the command again".to_owned();
+                return Err(ExportError::Write { what: folder.display().to_string(), reason });
+            }
+        } else {
+            forget(&folder, &path).map_err(failed)?;
         }
         let half = folder.join("arguments.half");
         fs::write(&half, pretty(arguments)).map_err(failed)?;
         fs::rename(&half, folder.join("arguments.json")).map_err(failed)?;
         Ok(State { folder, _lock: lock })
     }
+
+    /// Removes all that was kept, since the export is complete.
+    pub(super) fn end(self) -> io::Result<()> {
+        fs::remove_dir_all(&self.folder)
+    }
+}
+
+/// Removes what is kept in a folder but for its lock, which is held.
+fn forget(folder: &Path, lock: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.path() {
+            path if path == lock => {}
+            path if entry.file_type()?.is_dir() => fs::remove_dir_all(path)?,
+            path => fs::remove_file(path)?,
+        }
+    }
+    Ok(())
 }
 
 /// Says in which keys two objects differ.
@@ -78,7 +112,72 @@ pub(super) fn difference(before: &Value, now: &Value) -> Option<String> {
     let keys = first.keys().chain(second.keys().filter(|key| !first.contains_key(*key)));
     let differences = keys.filter_map(|key| {
         let (before, now) = (first.get(key).unwrap_or(&Value::Null), second.get(key).unwrap_or(&Value::Null));
-        (before != now).then(|| format!("{key} was {before} and is now {now}"))
+        if before == now {
+            return None;
+        }
+        let images = if key == "images" { of_images(before, now, &second["name"]) } else { None };
+        Some(images.unwrap_or_else(|| format!("{key} was {before} and is now {now}")))
     });
     Some(differences.collect::<Vec<_>>().join("; "))
+}
+
+/// Says in which images of `name` two exports differ; `None` where not image by image.
+fn of_images(before: &Value, now: &Value, name: &Value) -> Option<String> {
+    let (Some(first), Some(second)) = (before.as_array(), now.as_array()) else { return None };
+    if first.len() != second.len() || first.iter().zip(second).any(|(first, second)| first["label"] != second["label"])
+    {
+        return None;
+    }
+    let differences = first.iter().zip(second).filter(|(first, second)| first != second).map(|(first, second)| {
+        let name = name.as_str().unwrap_or("the image");
+        let image = first["label"].as_str().map_or_else(|| name.to_owned(), |label| format!("{name}/labels/{label}"));
+        if first["source"] != second["source"] {
+            return format!("the configuration names other files or servers for {image} now (put them back to resume)");
+        }
+        format!("{image}: {}", difference(first, second).unwrap_or_default())
+    });
+    Some(differences.collect::<Vec<_>>().join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn begin(folder: &Path, earlier: Option<&Value>) -> Result<State, ExportError> {
+        State::begin(folder.to_owned(), &json!({"name": "v"}), earlier)
+    }
+
+    #[test]
+    fn what_is_noted_stays_for_those_alone_who_resume_it() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(begin(folder.path(), None).unwrap());
+        let noted = folder.path().join("s0");
+        fs::create_dir(&noted).unwrap();
+        let earlier = earlier(folder.path()).unwrap();
+        drop(begin(folder.path(), earlier.as_ref()).unwrap());
+        assert!(noted.exists());
+        let told = begin(folder.path(), Some(&json!({"name": "w"}))).unwrap_err().to_string();
+        assert!(noted.exists() && told.contains("meanwhile"), "{told}");
+        begin(folder.path(), None).unwrap().end().unwrap();
+        assert!(!folder.path().exists());
+    }
+
+    #[test]
+    fn nothing_is_removed_while_another_writes_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = begin(folder.path(), None).unwrap();
+        let noted = folder.path().join("s0");
+        fs::create_dir(&noted).unwrap();
+        assert!(begin(folder.path(), None).is_err() && noted.exists());
+    }
+
+    #[test]
+    fn who_writes_there_already_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = begin(folder.path(), None).unwrap();
+        let told = begin(folder.path(), None).unwrap_err().to_string();
+        assert!(told.contains(&format!("process {})", std::process::id())) && told.contains("wait"), "{told}");
+    }
 }

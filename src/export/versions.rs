@@ -1,6 +1,6 @@
 //! Which versions of the origin's objects an export is made of, kept beside it so that a resumed one is made of the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -16,6 +16,8 @@ pub(super) struct Versions {
     remote: Remote,
     path: PathBuf,
     destination: String,
+    /// Addresses of documents that go into the export as they are at its end.
+    documents: BTreeSet<String>,
     kept: Mutex<Kept>,
 }
 
@@ -27,15 +29,21 @@ struct Kept {
 }
 
 impl Versions {
-    /// What earlier runs kept at `path`.
-    pub(super) fn open(remote: &Remote, path: PathBuf, destination: String) -> Result<Versions, ExportError> {
+    /// What earlier runs kept at `path`. `documents`: addresses of what tells of the image, voxels aside.
+    pub(super) fn open(
+        remote: &Remote,
+        path: PathBuf,
+        destination: String,
+        documents: BTreeSet<String>,
+    ) -> Result<Versions, ExportError> {
         let failed = |reason: String| ExportError::Write { what: path.display().to_string(), reason };
         let earlier = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(failed(error.to_string())),
         };
-        Ok(Versions { remote: remote.clone(), path, destination, kept: Mutex::new(Kept { earlier, saved: None }) })
+        let kept = Mutex::new(Kept { earlier, saved: None });
+        Ok(Versions { remote: remote.clone(), path, destination, documents, kept })
     }
 
     /// Whether nothing was seen since the last time.
@@ -53,7 +61,7 @@ impl Versions {
         let seen = self.remote.seen().versions();
         for (url, now) in &seen {
             if let Some(before) = kept.earlier.get(url)
-                && let Some(difference) = difference(before, now)
+                && let Some(difference) = difference(before, now, self.documents.contains(url))
             {
                 let reason = format!("{url} changed at the origin since the export began: {difference}");
                 return Err(ExportError::Other { destination: self.destination.clone(), reason });
@@ -69,9 +77,11 @@ impl Versions {
         Ok(())
     }
 
-    /// All versions, and whether these are all objects.
+    /// All versions, and whether these are all objects. A date is with those alone that have no ETag, because mirrors
+    /// that agree on the one disagree on the other.
     pub(super) fn all(&self) -> (BTreeMap<String, SeenVersion>, bool) {
-        let all = merged(&self.kept.lock().earlier, self.remote.seen().versions());
+        let mut all = merged(&self.kept.lock().earlier, self.remote.seen().versions());
+        all.values_mut().filter(|version| version.etag.is_some()).for_each(|version| version.last_modified = None);
         let complete = all.len() < Seen::REMEMBERED;
         (all, complete)
     }
@@ -90,11 +100,60 @@ fn merged(
     all
 }
 
-/// Documents that a server makes anew for each answer have no ETag, and may say more today.
-fn difference(before: &SeenVersion, now: &SeenVersion) -> Option<String> {
-    match (&before.etag, &now.etag) {
-        (Some(first), Some(etag)) if first != etag => Some(format!("ETag {etag} instead of {first}")),
-        (Some(first), None) => Some(format!("no ETag instead of {first}")),
+/// Says how an object differs from what it was. Dates count only where there was no ETag. A document that its server makes anew for each answer has neither, and may say more today.
+fn difference(before: &SeenVersion, now: &SeenVersion, document: bool) -> Option<String> {
+    let show = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+    if before.etag.is_some() {
+        return (before.etag != now.etag)
+            .then(|| format!("ETag {} instead of {}", show(&now.etag), show(&before.etag)));
+    }
+    if before.last_modified.is_some() && before.last_modified != now.last_modified {
+        let (first, date) = (show(&before.last_modified), show(&now.last_modified));
+        return Some(format!("Last-Modified {date} instead of {first}"));
+    }
+    match (before.bytes, now.bytes) {
+        (Some(first), Some(length)) if first != length && !(document && before.last_modified.is_none()) => {
+            Some(format!("length {length} instead of {first}"))
+        }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(etag: Option<&str>, date: Option<&str>, bytes: u64) -> SeenVersion {
+        SeenVersion { etag: etag.map(str::to_owned), last_modified: date.map(str::to_owned), bytes: Some(bytes) }
+    }
+
+    fn differ(before: &SeenVersion, now: &SeenVersion) -> bool {
+        difference(before, now, false).is_some()
+    }
+
+    #[test]
+    fn an_etag_tells_versions_apart_whatever_the_dates() {
+        let first = version(Some("a"), Some("monday"), 5);
+        assert!(!differ(&first, &version(Some("a"), Some("tuesday"), 5)));
+        assert!(differ(&first, &version(Some("b"), Some("monday"), 5)));
+        assert!(differ(&first, &version(None, Some("monday"), 5)));
+    }
+
+    #[test]
+    fn without_an_etag_date_and_length_tell_versions_apart() {
+        let first = version(None, Some("monday"), 5);
+        assert!(!differ(&first, &version(None, Some("monday"), 5)));
+        assert!(!differ(&first, &version(Some("a"), Some("monday"), 5)));
+        assert!(differ(&first, &version(None, Some("tuesday"), 5)));
+        assert!(differ(&first, &version(None, None, 5)));
+        assert!(differ(&first, &version(None, Some("monday"), 6)));
+        assert!(differ(&version(None, None, 5), &version(None, None, 6)));
+    }
+
+    #[test]
+    fn a_document_that_is_made_anew_may_say_more() {
+        assert_eq!(difference(&version(None, None, 5), &version(None, None, 6), true), None);
+        assert!(difference(&version(None, Some("monday"), 5), &version(None, Some("monday"), 6), true).is_some());
+        assert!(difference(&version(Some("a"), None, 5), &version(Some("b"), None, 5), true).is_some());
     }
 }

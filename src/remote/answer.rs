@@ -9,6 +9,8 @@ use super::checks::{Ask, too_long};
 use super::kept::{Kept, Known};
 use super::note::{Note, There};
 use super::object::{Fetched, Handle};
+use super::pin::Version;
+use super::seen::SeenVersion;
 use super::{Cause, RemoteError};
 use crate::disk::Extent;
 
@@ -49,7 +51,9 @@ pub(super) async fn kept_parts(handle: &Handle, kept: &Kept, parts: Vec<Range<u6
     let bytes = kept.read_parts(there.version.id()?, parts).await?;
     kept.hand(&known).ok()?;
     handle.stats.disk(true, bytes.iter().map(|part| part.len() as u64).sum());
-    handle.seen.note(&handle.url, there.version.etag.as_deref(), there.version.total);
+    let Version { etag, last_modified, total: bytes } = &there.version;
+    let version = || SeenVersion { etag: etag.clone(), last_modified: last_modified.clone(), bytes: *bytes };
+    handle.seen.note(&handle.url, version);
     Some(bytes)
 }
 
@@ -91,6 +95,7 @@ async fn answer(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Resul
         bytes,
         total: whole.or(version.total),
         etag: version.etag.clone(),
+        last_modified: version.last_modified.clone(),
         content_type: content_type.clone(),
         decoded: false,
     })

@@ -14,6 +14,7 @@ use super::backoff::Failure;
 use super::checks::{Ask, Length, Promise, promise, too_long};
 use super::clock::Clock;
 use super::gzip::gunzip;
+use super::head::Head;
 use super::limits::Host;
 use super::object::Fetched;
 use super::pin::{Pin, Version, is_strong};
@@ -93,7 +94,8 @@ async fn request(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, Failure> {
         // The head describes the explanation in the body, not the object.
         let known = known.unwrap_or(Version { etag: None, last_modified: None, total: None });
         task.pin.settle(Version { total: Some(0), ..known }).map_err(Failure::last)?;
-        return Ok(Fetched { bytes: Bytes::new(), total: Some(0), etag: None, content_type: None, decoded: false });
+        let (etag, last_modified, content_type) = (None, None, None);
+        return Ok(Fetched { bytes: Bytes::new(), total: Some(0), etag, last_modified, content_type, decoded: false });
     }
     task.pin.check(&Version::of(&head, promise.total)).map_err(Failure::last)?;
     let bytes = collect(task, pulse, body, promise).await?;
@@ -102,13 +104,15 @@ async fn request(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, Failure> {
         Length::Exactly(_) | Length::Empty => promise.total,
     };
     task.pin.settle(Version::of(&head, total)).map_err(Failure::last)?;
-    if let (Ask::Whole(limit), true) = (&task.ask, head.is_gzip()) {
+    let gzip = head.is_gzip();
+    let Head { etag, last_modified, content_type, .. } = head;
+    if let (Ask::Whole(limit), true) = (&task.ask, gzip) {
         let most = usize::try_from(*limit).unwrap_or(usize::MAX);
         let plain = gunzip(&bytes, most).map_err(|reason| Failure::last(Cause::Protocol(reason)))?;
         let (total, bytes) = (Some(plain.len() as u64), Bytes::from(plain));
-        return Ok(Fetched { bytes, total, etag: head.etag, content_type: head.content_type, decoded: true });
+        return Ok(Fetched { bytes, total, etag, last_modified, content_type, decoded: true });
     }
-    Ok(Fetched { bytes, total, etag: head.etag, content_type: head.content_type, decoded: false })
+    Ok(Fetched { bytes, total, etag, last_modified, content_type, decoded: false })
 }
 
 /// Receives the body into a buffer that is never longer than what was promised.

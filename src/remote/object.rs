@@ -19,7 +19,7 @@ use super::kept::{Kept, KeptWhole};
 use super::limits::Host;
 use super::operation::{self, Subject};
 use super::pin::Pin;
-use super::seen::Seen;
+use super::seen::{Seen, SeenVersion};
 use super::stores::{Signer, Store};
 use super::transport::Transport;
 use super::{Cause, Credentials, Keeping, Location, Manners, RemoteError};
@@ -205,6 +205,8 @@ pub struct Fetched {
     pub total: Option<u64>,
     /// ETag as sent, quotes included.
     pub etag: Option<String>,
+    /// `Last-Modified` as sent.
+    pub last_modified: Option<String>,
     /// `Content-Type` as sent.
     pub content_type: Option<String>,
     /// Whether `bytes` are not as they were sent, which is compressed.
@@ -294,7 +296,9 @@ impl Object {
             Some(kept) => answer::run(&self.0, kept, ask).await,
             None => self.0.ask(ask).await,
         }?;
-        self.0.seen.note(&self.0.url, fetched.etag.as_deref(), fetched.total);
+        let Fetched { etag, last_modified, total: bytes, .. } = &fetched;
+        let version = || SeenVersion { etag: etag.clone(), last_modified: last_modified.clone(), bytes: *bytes };
+        self.0.seen.note(&self.0.url, version);
         Ok(fetched)
     }
 }

@@ -10,6 +10,8 @@ use parking_lot::Mutex;
 pub struct SeenVersion {
     /// ETag as sent, quotes included.
     pub etag: Option<String>,
+    /// `Last-Modified` as sent.
+    pub last_modified: Option<String>,
     /// Length of the whole object.
     pub bytes: Option<u64>,
 }
@@ -41,13 +43,13 @@ impl Seen {
         self.changes.load(Ordering::Acquire)
     }
 
-    pub(super) fn note(&self, url: &str, etag: Option<&str>, bytes: Option<u64>) {
+    pub(super) fn note(&self, url: &str, version: impl FnOnce() -> SeenVersion) {
         let mut versions = self.versions.lock();
         let Some(seen) = versions.as_mut() else { return };
         if seen.len() >= Self::REMEMBERED && seen.last_key_value().is_some_and(|(last, _)| url > last.as_str()) {
             return;
         }
-        let version = SeenVersion { etag: etag.map(str::to_owned), bytes };
+        let version = version();
         match seen.get_mut(url) {
             Some(known) if known.bytes.is_some() || version.bytes.is_none() => return,
             Some(known) => *known = version,

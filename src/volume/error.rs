@@ -27,6 +27,18 @@ pub enum VolumeError {
 }
 
 impl VolumeError {
+    /// Whether the origin could not be asked, which says nothing of the object.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            VolumeError::Source(SourceError::Remote(error)) => matches!(
+                error.cause,
+                Cause::Connection(_) | Cause::Timeout(_) | Cause::Offline(_) | Cause::Status(429 | 502..=504)
+            ),
+            VolumeError::Undecodable(_, error) => error.is_outage(),
+            _ => false,
+        }
+    }
+
     /// Whether the origin refused for want of credentials.
     pub fn is_denied(&self) -> bool {
         match self {

@@ -24,9 +24,10 @@ proptest! {
         let shard = sharded.then(|| std::array::from_fn(|axis| chunk[axis] * times[axis]));
         let layout = layout(shape, chunk, shard, origin, block);
         let batches: Vec<Batch> = layout.batches().collect();
-        prop_assert_eq!(batches.len(), layout.batch_count());
-        let numbers: HashSet<usize> = batches.iter().map(|batch| batch.number).collect();
-        prop_assert!(numbers.len() == batches.len() && numbers.iter().all(|number| *number < batches.len()));
+        prop_assert_eq!(batches.len() as u64, layout.batch_count());
+        prop_assert!(batches.iter().all(|batch| layout.batch(batch.number) == *batch));
+        let numbers: HashSet<u64> = batches.iter().map(|batch| batch.number).collect();
+        prop_assert!(numbers.len() == batches.len() && numbers.iter().all(|number| *number < layout.batch_count()));
         let cells: Vec<CellIndex> = batches.iter().flat_map(Batch::cells).collect();
         let all: HashSet<CellIndex> = layout.chunks.cells_in(&layout.chunks.shape.region()).collect();
         prop_assert_eq!(cells.len(), all.len());
@@ -38,7 +39,7 @@ proptest! {
         shape in triple(30), chunk in triple(8), origin in triple(9), block in triple(12),
     ) {
         let layout = layout(shape, chunk, None, origin, block);
-        let mut needed: HashSet<(CellIndex, usize)> = HashSet::new();
+        let mut needed: HashSet<(CellIndex, u64)> = HashSet::new();
         for batch in layout.batches() {
             for cell in batch.cells() {
                 for block in layout.blocks_of(cell) {
@@ -48,7 +49,7 @@ proptest! {
             }
         }
         let blocks: HashSet<CellIndex> = needed.iter().map(|(block, _)| *block).collect();
-        let told: HashSet<(CellIndex, usize)> =
+        let told: HashSet<(CellIndex, u64)> =
             blocks.iter().flat_map(|block| layout.batches_with(*block).map(|number| (*block, number))).collect();
         prop_assert_eq!(needed, told);
     }

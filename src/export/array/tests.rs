@@ -1,0 +1,37 @@
+use super::*;
+use crate::export::plan::{Options, Plan};
+use crate::export::tests::request;
+use crate::geometry::Shape;
+use crate::stats::Stats;
+
+/// An array of 100 shards of two chunks each, in a folder.
+fn shards(folder: &std::path::Path) -> (Arc<Array>, Destination) {
+    let mut request = request([1600, 16, 32], [16; 3], [16; 3], None);
+    request.options = Options { v3: true, shard: Some(Shape([16, 16, 32])), ..Options::default() };
+    let plan = Plan::new(&request, 1 << 20).unwrap();
+    let array = Array::open(plan.targets[0].clone(), folder.join("state")).unwrap();
+    (Arc::new(array), Destination::Directory(folder.join("x.zarr")))
+}
+
+#[tokio::test]
+async fn shards_that_are_begun_are_not_all_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let progress = Progress::new(Arc::new(Stats::default()));
+    let voxels = |place: u64| Bytes::from(place.to_le_bytes().repeat(3));
+    let (array, destination) = shards(folder.path());
+    for z in 0..100 {
+        array.write(&destination, CellIndex([z, 0, 1]), voxels(z), &progress).await.unwrap();
+        assert!(array.parts.lock().len() <= OPEN);
+    }
+    drop(array);
+    let (array, destination) = shards(folder.path());
+    array.recover(&destination, &progress, 1).await.unwrap();
+    assert!(array.parts.lock().len() <= OPEN);
+    for z in 0..100 {
+        assert!(array.is_done(CellIndex([z, 0, 1])) && !array.is_done(CellIndex([z, 0, 0])));
+        array.write(&destination, CellIndex([z, 0, 0]), voxels(1000 + z), &progress).await.unwrap();
+        let shard = std::fs::read(folder.path().join(format!("x.zarr/s0/c/{z}/0/0"))).unwrap();
+        assert_eq!((&shard[..24], &shard[24..48]), (&voxels(1000 + z)[..], &voxels(z)[..]));
+    }
+    assert!(array.parts.lock().is_empty());
+}

@@ -1,0 +1,119 @@
+//! What the tests of exports share: images whose blocks are absent or cannot be had.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use super::{Destination, ExportError, Exporter, Member, Options, Outcome, Progress, Request};
+use crate::dtype::{DataType, FillValue};
+use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
+use crate::remote::{Cause, Remote, RemoteError};
+use crate::source::{Description, Placement, Source, SourceError, SourceLevel};
+use crate::stats::Stats;
+use crate::volume::{Blocks, Image, Level, Pyramid, ViewSpec};
+
+/// One level of bytes; its blocks are absent, or fail as told.
+struct Fake {
+    description: Description,
+    failure: Option<SourceError>,
+}
+
+impl Source for Fake {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn locate(&self, _: LevelIndex, _: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
+        let found = self.failure.clone().map_or(Ok(Placement::Absent), Err);
+        Box::pin(async { found })
+    }
+
+    fn decode(&self, _: LevelIndex, _: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
+        Ok(raw)
+    }
+}
+
+/// Memory for blocks.
+pub(super) fn blocks() -> Arc<Blocks> {
+    Blocks::new(16 << 20, Arc::new(Stats::default()))
+}
+
+/// A request for all of an image with a grid of its own.
+pub(super) fn request(shape: [u64; 3], chunk: [u64; 3], block: [u64; 3], failure: Option<SourceError>) -> Request {
+    let (dtype, scale, translation) = (DataType::U8, [1.0; 3], [0.0; 3]);
+    let grid = |cell| Grid { shape: Shape(shape), cell: Shape(cell) };
+    let description = Description {
+        dtype,
+        levels: vec![SourceLevel { grid: grid(block), scale: Some(scale), translation }],
+        fill: FillValue::zero(dtype),
+        window: None,
+        format: "fake".to_owned(),
+        downsampling: None,
+        chunked: true,
+    };
+    let pyramid = Pyramid {
+        dtype,
+        levels: vec![Level { grid: grid(chunk), scale, translation }],
+        fill: FillValue::zero(dtype),
+        window: (0.0, 255.0),
+        calibrated: true,
+        format: "fake".to_owned(),
+        downsampling: None,
+    };
+    let image = Arc::new(Image::new(0, Arc::new(Fake { description, failure }), &blocks()));
+    let member = Member { label: None, image, pyramid, origin: "https://host/v".to_owned(), source: "1".to_owned() };
+    Request {
+        name: "v/em".to_owned(),
+        title: "v em".to_owned(),
+        view: ViewSpec::default(),
+        members: vec![member],
+        options: Options::default(),
+        record: serde_json::json!({}),
+        upstream: Vec::new(),
+        documents: Default::default(),
+        notice: None,
+    }
+}
+
+/// Writes an array of 20 chunks, a batch each, to a new folder.
+async fn export(folder: &Path, failure: Option<SourceError>) -> (Result<Outcome, ExportError>, u64) {
+    let remote = Remote::new(Default::default(), Duration::from_secs(5), Arc::new(Stats::default())).unwrap();
+    let progress = Arc::new(Progress::new(Arc::new(Stats::default())));
+    let exporter = Exporter::new(remote, blocks(), 8 * 16 * 16 * 16, 1, progress.clone());
+    let request = request([320, 16, 16], [16; 3], [16; 3], failure);
+    let destination = Destination::Directory(folder.join("x.zarr"));
+    let outcome = exporter.export(&request, &destination, false).await;
+    (outcome, progress.state().failed)
+}
+
+fn remote_error(cause: Cause) -> Option<SourceError> {
+    Some(SourceError::Remote(RemoteError { url: "https://host/v".to_owned(), range: None, attempts: 1, cause }))
+}
+
+#[tokio::test]
+async fn an_export_of_absent_blocks_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outcome, failed) = export(folder.path(), None).await;
+    assert_eq!((outcome.unwrap(), failed), (Outcome::Written, 0));
+}
+
+#[tokio::test]
+async fn an_origin_that_is_down_is_not_asked_for_all_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outcome, failed) = export(folder.path(), remote_error(Cause::Timeout(60))).await;
+    let told = outcome.unwrap_err().to_string();
+    assert!(failed < 20 && told.contains("cannot be reached") && told.contains("--resume"), "{failed} {told}");
+}
+
+#[tokio::test]
+async fn damage_at_the_origin_does_not_stop_the_rest() {
+    for failure in [Some(SourceError::malformed("v", "s0", "damaged")), remote_error(Cause::Denied(403))] {
+        let folder = tempfile::tempdir().unwrap();
+        let (outcome, failed) = export(folder.path(), failure).await;
+        let told = outcome.unwrap_err().to_string();
+        assert!(failed == 20 && told.contains("20 chunks could not be had"), "{failed} {told}");
+    }
+}
