@@ -132,6 +132,14 @@ impl Disk {
         }
     }
 
+    /// Keeps a note as [`Disk::set_note`] does, but only where there is none when it would be written: it may have been
+    /// lost after it was set, or another process may have set a newer one.
+    pub fn restore_note(&self, object: &str, note: Bytes) {
+        if note.len() <= LONGEST_NOTE {
+            self.store().queue.push(Change::Restore { object: object.to_owned(), note });
+        }
+    }
+
     /// Drops everything of the object: all versions and its note. Never blocks; readers of this process find nothing of
     /// it at once, also in a folder that cannot be written.
     pub fn forget(&self, object: &str) {

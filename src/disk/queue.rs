@@ -32,6 +32,11 @@ pub enum Change {
         note: Bytes,
         turn: u64,
     },
+    /// The note where there is none.
+    Restore {
+        object: String,
+        note: Bytes,
+    },
     Forget {
         object: String,
         turn: u64,
@@ -45,7 +50,7 @@ impl Change {
         OVERHEAD
             + match self {
                 Self::Write { bytes, .. } => bytes.len(),
-                Self::Note { note, .. } => note.len(),
+                Self::Note { note, .. } | Self::Restore { note, .. } => note.len(),
                 Self::Forget { .. } | Self::Drop(_) => 0,
             }
     }

@@ -63,7 +63,7 @@ impl Turn {
         match change {
             Change::Note { object, turn, .. } => Some(Self::Note(record::hash(object), *turn)),
             Change::Forget { object, turn } => Some(Self::Forget(record::hash(object), *turn)),
-            Change::Write { .. } | Change::Drop(_) => None,
+            Change::Write { .. } | Change::Restore { .. } | Change::Drop(_) => None,
         }
     }
 }
@@ -267,8 +267,9 @@ impl Writer {
             .sum::<u64>();
         let trim = self.notes > limit / 8;
         let owed = &self.owed;
-        let is_known = self.in_index(|_, index| {
+        let (is_known, restored) = self.in_index(|_, index| {
             index.write(|transaction| {
+                let mut restored = 0;
                 for (segment, used) in &uses {
                     table::touch(transaction, *segment, *used)?;
                 }
@@ -291,6 +292,13 @@ impl Writer {
                         Change::Note { object, note, .. } => {
                             table::set_note(transaction, record::hash(object), note, now())?;
                         }
+                        Change::Restore { object, note } => {
+                            let object = record::hash(object);
+                            if table::note(transaction, object)?.is_none() {
+                                table::set_note(transaction, object, note, now())?;
+                                restored += note.len() as u64 + 64;
+                            }
+                        }
                         Change::Forget { object, .. } => table::forget(transaction, record::hash(object))?,
                         Change::Drop(row) => table::drop_row(transaction, row)?,
                     }
@@ -298,12 +306,13 @@ impl Writer {
                 if trim {
                     table::trim_notes(transaction, limit)?;
                 }
-                Ok(is_known)
+                Ok((is_known, restored))
             })
         })?;
         if trim {
             self.notes = 0;
         }
+        self.notes += restored;
         if !is_known {
             // The segment was removed by another process.
             self.active = None;

@@ -223,16 +223,17 @@ impl Kept {
         }
     }
 
-    /// Puts a note on the disk where it says more than the one that is there.
+    /// Puts a note on the disk; one that says no more than the one that was put there only if that was lost meanwhile.
+    /// Without it nobody else finds the bytes.
     fn note(&self, state: &mut State, note: Note) {
         let same = match (&state.note, &note) {
             (Some(Note::There(old)), Note::There(new)) => There { at: new.at, ..old.clone() } == *new,
             _ => false,
         };
-        if !(same && state.believed)
-            && let Some(bytes) = note.write()
-        {
-            self.disk.set_note(&self.key, bytes.into());
+        match note.write() {
+            Some(bytes) if same && state.believed => self.disk.restore_note(&self.key, bytes.into()),
+            Some(bytes) => self.disk.set_note(&self.key, bytes.into()),
+            None => {}
         }
         state.note = Some(note);
         state.believed = true;

@@ -4,6 +4,7 @@ mod damage;
 mod model;
 mod places;
 mod processes;
+mod sharing;
 
 use std::{path::Path, time::Duration};
 

@@ -313,3 +313,14 @@ async fn credentials_and_endpoints_make_other_objects() {
     let keys: std::collections::HashSet<_> = others.iter().map(key).collect();
     assert_eq!(keys.len(), others.len());
 }
+
+#[tokio::test]
+async fn a_note_that_was_lost_is_written_again_with_the_next_bytes() {
+    let machine = Machine::new(|_, request| correct(&data(1000), "\"v\"", request)).await;
+    let object = machine.online();
+    bytes(&object, 0..500).await.unwrap();
+    machine.disk.clear().unwrap();
+    bytes(&object, 500..1000).await.unwrap();
+    assert_eq!(bytes(&machine.offline(), 500..1000).await.unwrap(), data(1000)[500..]);
+    assert_eq!(machine.count(), 2);
+}
