@@ -223,6 +223,11 @@ pub fn io_error(path: &Path, reason: io::Error) -> DiskError {
     DiskError::Io { path: path.to_owned(), reason }
 }
 
+/// What is said where there is no index in use.
+pub fn no_index(folder: &Path) -> DiskError {
+    io_error(folder, io::Error::other("there is no index"))
+}
+
 /// An error of SQLite about an index.
 pub fn index_error(path: &Path, reason: rusqlite::Error) -> DiskError {
     DiskError::Index { path: path.to_owned(), reason }

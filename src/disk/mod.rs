@@ -27,6 +27,8 @@ use std::{ops::Range, path::Path, sync::Arc, thread::JoinHandle};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+#[cfg(test)]
+pub use tests::locked;
 pub use kinds::{Access, DiskError, Extent, HostSum, Pruned, Stat, Verified};
 use queue::Change;
 use store::Store;
@@ -119,8 +121,10 @@ impl Disk {
     }
 
     /// The note kept about an object. Blocks for microseconds.
-    #[must_use]
-    pub fn note(&self, object: &str) -> Option<Bytes> {
+    ///
+    /// # Errors
+    /// Whether there is one cannot be said now: others are changing the index, or the disk fails.
+    pub fn note(&self, object: &str) -> Result<Option<Bytes>, DiskError> {
         self.store().note(object)
     }
 

@@ -115,21 +115,22 @@ impl Store {
         self.reopen()
     }
 
-    /// The answer of the index, if it has one.
-    fn ask<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Option<T> {
-        let index = self.index()?;
-        match index.read(query) {
-            Ok(answer) => Some(answer),
-            Err(reason) => {
-                tracing::debug!("{}: {reason}", index.path().display());
-                if is_damage(&reason)
-                    && let Err(reason) = self.retire(&index)
-                {
-                    self.warn(&reason);
-                }
-                None
+    /// The answer of the index; nothing where it was damaged, for what it held is lost.
+    fn ask<T: Default>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, DiskError> {
+        let Some(index) = self.index() else {
+            return match self.access {
+                Access::ReadWrite => Err(folder::no_index(&self.folder)),
+                Access::ReadOnly => Ok(T::default()),
+            };
+        };
+        index.read(query).or_else(|reason| {
+            tracing::debug!("{}: {reason}", index.path().display());
+            if !is_damage(&reason) {
+                return Err(folder::index_error(index.path(), reason));
             }
-        }
+            self.retire(&index).unwrap_or_else(|reason| self.warn(&reason));
+            Ok(T::default())
+        })
     }
 
     pub fn rows(&self, object: i64, version: i64, range: &Range<u64>) -> Vec<Row> {
@@ -144,17 +145,17 @@ impl Store {
         table::joined(rows.iter().map(|row| row.range().start.max(range.start)..row.range().end.min(range.end)))
     }
 
-    pub fn note(&self, object: &str) -> Option<Bytes> {
+    pub fn note(&self, object: &str) -> Result<Option<Bytes>, DiskError> {
         let object = record::hash(object);
         let asked = self.asked.lock();
         if let Some((_, note)) = asked.notes.get(&object) {
-            return note.clone();
+            return Ok(note.clone());
         }
         if asked.forgotten.contains_key(&object) {
-            return None;
+            return Ok(None);
         }
         drop(asked);
-        self.ask(|connection| table::note(connection, object)).flatten().map(Bytes::from)
+        Ok(self.ask(|connection| table::note(connection, object))?.map(Bytes::from))
     }
 
     pub fn set_note(&self, object: &str, note: Bytes) {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io,
     time::{Duration, SystemTime},
 };
 
@@ -66,7 +65,7 @@ fn in_index<T>(store: &Store, work: impl Fn(&Index) -> rusqlite::Result<T>) -> R
     let mut tries = 3;
     loop {
         let Some(index) = store.index() else {
-            return Err(folder::io_error(&store.folder, io::Error::other("there is no index")));
+            return Err(folder::no_index(&store.folder));
         };
         tries -= 1;
         match work(&index) {

@@ -326,8 +326,7 @@ impl Writer {
     /// Does something with the index in use.
     fn in_index<T>(&self, work: impl FnOnce(&Store, &Index) -> rusqlite::Result<T>) -> Result<T, Failure> {
         let Some(index) = self.store.index() else {
-            let reason = io::Error::other("there is no index");
-            return Err(Failure::Trouble(folder::io_error(&self.store.folder, reason)));
+            return Err(Failure::Trouble(folder::no_index(&self.store.folder)));
         };
         work(&self.store, &index).map_err(|reason| {
             if is_damage(&reason) {

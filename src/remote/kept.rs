@@ -28,7 +28,7 @@ pub(super) struct Kept {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether the disk was asked for its note.
+    /// Whether the disk said what it has as a note, or an answer took its place.
     looked: bool,
     note: Option<Note>,
     /// Whether the note may be believed without asking.
@@ -83,16 +83,21 @@ impl Kept {
         anew
     }
 
-    /// What is known, from the disk's note where this is the first touch.
+    /// What is known, from the disk's note where this is the first touch. A disk that cannot tell now is asked again at
+    /// the next one.
     pub(super) fn known(&self, pin: &Pin) -> Known {
         let mut state = self.state.lock();
-        if !state.looked {
+        if !state.looked
+            && let Ok(bytes) = self.disk.note(&self.key)
+        {
             state.looked = true;
-            state.note = self.disk.note(&self.key).and_then(|bytes| Note::parse(&bytes));
+            // The origin may have answered while the disk could not.
+            let fits = |note: &Note| match note {
+                Note::There(there) => pin.preset(there.version.clone()),
+                Note::Absent { .. } => pin.version().is_none(),
+            };
+            state.note = bytes.and_then(|bytes| Note::parse(&bytes)).filter(fits);
             state.believed = state.note.as_ref().is_some_and(|note| self.keeping.believes(note.at()));
-            if let Some(Note::There(there)) = &state.note {
-                pin.preset(there.version.clone());
-            }
         }
         Known { note: state.note.clone(), believed: state.believed || self.keeping.offline, renewed: state.renewed }
     }
@@ -154,13 +159,16 @@ impl Kept {
         }
         let old = pin.version().and_then(|version| version.id());
         // Another process may have replaced it already.
-        let kept = match self.disk.note(&self.key).and_then(|bytes| Note::parse(&bytes)) {
-            Some(Note::There(there)) => there.version.id(),
-            _ => None,
+        let kept = match self.disk.note(&self.key).map(|bytes| bytes.and_then(|bytes| Note::parse(&bytes))) {
+            Ok(Some(Note::There(there))) => there.version.id(),
+            Ok(_) => None,
+            // Rather too much than what is known to be of an old version.
+            Err(_) => old.clone(),
         };
         if kept == old {
             self.disk.forget(&self.key);
         }
+        state.looked = true;
         state.note = None;
         if state.handed {
             return false;
@@ -235,6 +243,7 @@ impl Kept {
             Some(bytes) => self.disk.set_note(&self.key, bytes.into()),
             None => {}
         }
+        state.looked = true;
         state.note = Some(note);
         state.believed = true;
     }

@@ -17,6 +17,18 @@ fn a_note_is_restored_where_it_was_lost_and_replaces_none() {
         disk.restore_note(name, Bytes::from_static(b"again"));
     }
     disk.flush();
-    assert_eq!(disk.note("lost").unwrap(), "again");
-    assert_eq!(disk.note("newer").unwrap(), "second");
+    assert_eq!(note(&disk, "lost").unwrap(), "again");
+    assert_eq!(note(&disk, "newer").unwrap(), "second");
+}
+
+#[test]
+fn that_the_index_cannot_be_asked_is_not_that_nothing_is_kept() {
+    let folder = folder();
+    let disk = Disk::open(folder.path(), 1 << 20).unwrap();
+    disk.set_note("o", Bytes::from_static(b"note"));
+    disk.flush();
+    let locked = locked(folder.path());
+    assert!(disk.note("o").is_err());
+    drop(locked);
+    assert_eq!(disk.note("o").unwrap().unwrap(), "note");
 }

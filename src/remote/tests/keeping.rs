@@ -62,7 +62,7 @@ impl Machine {
     fn age(&self, age: Duration) {
         self.disk.flush();
         let key = format!("{}/bucket/a%20key", self.origin.url());
-        let note = Note::parse(&self.disk.note(&key).unwrap()).unwrap();
+        let note = Note::parse(&self.disk.note(&key).unwrap().unwrap()).unwrap();
         let at = serde_json::to_value(Stamp::now()).unwrap().as_u64().unwrap() - age.as_millis() as u64;
         let at: Stamp = serde_json::from_value(at.into()).unwrap();
         let note = match note {
@@ -323,4 +323,17 @@ async fn a_note_that_was_lost_is_written_again_with_the_next_bytes() {
     bytes(&object, 500..1000).await.unwrap();
     assert_eq!(bytes(&machine.offline(), 500..1000).await.unwrap(), data(1000)[500..]);
     assert_eq!(machine.count(), 2);
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_tell_what_is_kept_is_asked_again() {
+    let machine = Machine::new(|_, request| correct(&data(1000), "\"v\"", request)).await;
+    bytes(&machine.online(), 0..500).await.unwrap();
+    let object = machine.online();
+    let locked = crate::disk::locked(machine.disk.folder());
+    assert!(!object.has(&(0..500)));
+    drop(locked);
+    assert!(object.has(&(0..500)));
+    assert_eq!(bytes(&object, 0..500).await.unwrap(), data(1000)[..500]);
+    assert_eq!(machine.count(), 1);
 }
