@@ -151,6 +151,11 @@ impl Queue {
         self.changed.notify_all();
     }
 
+    /// Will nothing come any more?
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     /// Nobody will write any more: nobody shall wait for it.
     pub fn abandon(&self) {
         let mut state = self.state.lock();

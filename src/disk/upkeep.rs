@@ -2,12 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{
     folder,
-    index::{Index, is_damage},
+    index::{Index, is_damage, let_others},
     kinds::{Access, DiskError, HostSum, Pruned, Stat, Verified},
     room,
     store::Store,
@@ -41,7 +41,7 @@ pub fn stat(store: &Store) -> Result<Stat, DiskError> {
     if store.index().is_none() {
         return Ok(stat);
     }
-    let sums = in_index(store, |index| index.read(table::sums))?;
+    let sums = in_index(store, |index| index.read_patiently(table::sums))?;
     let time = |millis: i64| SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0));
     let mut hosts: BTreeMap<String, HostSum> = BTreeMap::new();
     for (name, extents, bytes) in sums.objects {
@@ -92,12 +92,12 @@ pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verif
     } else if store.index().is_none() {
         return Ok(Verified::default());
     }
-    let total = in_index(store, |index| index.read(table::payload_bytes))?;
+    let total = in_index(store, |index| index.read_patiently(table::payload_bytes))?;
     let mut verified = Verified::default();
     let mut after = (i64::MIN, i64::MIN);
     progress(0, total);
     loop {
-        let rows = in_index(store, |index| index.read(|connection| table::rows_after(connection, after, PAGE)))?;
+        let rows = in_index(store, |index| index.read_patiently(|connection| table::rows_after(connection, after, PAGE)))?;
         let Some(last) = rows.last() else { break };
         after = (last.segment, i64::try_from(last.offset).unwrap_or(i64::MAX));
         let mut damaged = Vec::new();
@@ -126,15 +126,23 @@ pub fn prune(store: &Store, size: u64) -> Result<Pruned, DiskError> {
     }
     store.reopen()?;
     let uses = store.take_uses();
-    let pruned = in_index(store, |index| {
+    in_index(store, |index| {
         room::sweep(store, index)?;
         index.write(|transaction| {
-            for (segment, used) in &uses {
-                table::touch(transaction, *segment, *used)?;
-            }
-            room::evict(store, index, transaction, size)
+            uses.iter().try_for_each(|(segment, used)| table::touch(transaction, *segment, *used).map(drop))
         })
-    })??;
+    })?;
+    let mut pruned = Pruned::default();
+    loop {
+        let began = Instant::now();
+        let removed = in_index(store, |index| {
+            index.write(|transaction| room::evict_one(store, index, transaction, size))
+        })??;
+        let Some(bytes) = removed else { break };
+        pruned.segments += 1;
+        pruned.bytes += bytes;
+        let_others(began);
+    }
     in_index(store, Index::shrink)?;
     Ok(pruned)
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{
     folder,
-    index::{Index, is_damage},
+    index::{Index, is_busy, is_damage},
     kinds::DiskError,
     queue::{Change, Work},
     record, room,
@@ -27,6 +27,9 @@ const TICK: Duration = Duration::from_secs(1);
 const USES: Duration = Duration::from_secs(10);
 /// How long nothing is written after a failure.
 const PAUSE: Duration = Duration::from_secs(60);
+
+/// How long an index that others use is waited for before a batch is given up.
+const BUSY: Duration = Duration::from_secs(60);
 
 /// The state of the writing thread.
 pub struct Writer {
@@ -194,7 +197,7 @@ impl Writer {
         let key = (record::hash(object), record::hash(version));
         let range = start..end;
         let known =
-            self.in_index(|_, index| index.read(|connection| table::rows_of(connection, key.0, key.1, &range)))?;
+            self.in_index(|_, index| index.read_patiently(|connection| table::rows_of(connection, key.0, key.1, &range)))?;
         let mut there: Vec<_> = known.iter().map(Row::range).collect();
         there.extend(self.holding.get(&key).into_iter().flatten().cloned());
         there.sort_by_key(|range| range.start);
@@ -323,17 +326,21 @@ impl Writer {
         Ok(())
     }
 
-    /// Does something with the index in use.
-    fn in_index<T>(&self, work: impl FnOnce(&Store, &Index) -> rusqlite::Result<T>) -> Result<T, Failure> {
+    /// Does something with the index in use, again where others held it for longer than SQLite waits.
+    fn in_index<T>(&self, work: impl Fn(&Store, &Index) -> rusqlite::Result<T>) -> Result<T, Failure> {
         let Some(index) = self.store.index() else {
             return Err(Failure::Trouble(folder::no_index(&self.store.folder)));
         };
-        work(&self.store, &index).map_err(|reason| {
-            if is_damage(&reason) {
-                Failure::Damage(index, reason)
-            } else {
-                Failure::Trouble(folder::index_error(index.path(), reason))
+        let deadline = Instant::now() + BUSY;
+        loop {
+            match work(&self.store, &index) {
+                Ok(done) => return Ok(done),
+                Err(reason) if is_damage(&reason) => return Err(Failure::Damage(index, reason)),
+                Err(reason) if is_busy(&reason) && Instant::now() < deadline && !self.store.queue.is_closed() => {
+                    tracing::debug!("{}: {reason}", index.path().display());
+                }
+                Err(reason) => return Err(Failure::Trouble(folder::index_error(index.path(), reason))),
             }
-        })
+        }
     }
 }

@@ -32,3 +32,43 @@ fn that_the_index_cannot_be_asked_is_not_that_nothing_is_kept() {
     drop(locked);
     assert_eq!(disk.note("o").unwrap().unwrap(), "note");
 }
+
+#[test]
+fn what_is_to_be_kept_waits_for_an_index_that_others_use() {
+    let folder = folder();
+    let disk = Disk::open(folder.path(), 1 << 20).unwrap();
+    keep(&disk, "o", "v", 0..1000);
+    disk.flush();
+    let locked = locked(folder.path());
+    keep(&disk, "o", "v", 1000..3000);
+    disk.set_note("o", Bytes::from_static(b"note"));
+    // Longer than a reader waits.
+    let others = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(1200));
+        drop(locked);
+    });
+    disk.flush();
+    others.join().unwrap();
+    assert_eq!(read_and_check(&disk, "o", "v", 0..3000), 3000);
+    drop(disk);
+    let disk = Disk::open(folder.path(), 1 << 20).unwrap();
+    assert_eq!(note(&disk, "o").unwrap(), "note");
+    assert_eq!(read_and_check(&disk, "o", "v", 0..3000), 3000);
+}
+
+#[test]
+fn pruning_gives_the_room_of_index_and_segments_back() {
+    let folder = folder();
+    let disk = Disk::open(folder.path(), 4 << 20).unwrap();
+    for object in 0..3000 {
+        keep(&disk, &format!("https://host/of/an/object/{object}"), "v", 0..100);
+    }
+    drop(disk);
+    let disk = Disk::open(folder.path(), 4 << 20).unwrap();
+    let before = disk.stat().unwrap();
+    let pruned = disk.prune(0).unwrap();
+    assert_eq!((before.extents, pruned.segments), (3000, before.segments));
+    let after = disk.stat().unwrap();
+    assert_eq!((after.segments, after.objects, after.extents), (0, 0, 0));
+    assert!(after.bytes < 100_000 && before.bytes > 10 * after.bytes, "{} of {} bytes", after.bytes, before.bytes);
+}
