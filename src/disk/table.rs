@@ -114,17 +114,31 @@ pub fn insert(change: &Transaction<'_>, row: &Row, name: &str) -> Answer<()> {
     Ok(())
 }
 
-/// Removes a record that is not what the index claims.
-pub fn drop_row(change: &Transaction<'_>, row: &Row) -> Answer<()> {
-    let sql = "DELETE FROM extents WHERE object = ?1 AND version = ?2 AND start = ?3 AND segment = ?4 AND offset = ?5";
-    change.prepare_cached(sql)?.execute(params![
+const THAT_ROW: &str = "extents WHERE object = ?1 AND version = ?2 AND start = ?3 AND segment = ?4 AND offset = ?5";
+
+/// Removes a record that is not what the index claims; `false` when it is gone already.
+pub fn drop_row(change: &Transaction<'_>, row: &Row) -> Answer<bool> {
+    let sql = format!("DELETE FROM {THAT_ROW}");
+    let removed = change.prepare_cached(&sql)?.execute(params![
         row.object,
         row.version,
         signed(row.start),
         row.segment,
         signed(row.offset)
     ])?;
-    Ok(())
+    Ok(removed > 0)
+}
+
+/// Does the index know this record?
+pub fn has_row(connection: &Connection, row: &Row) -> Answer<bool> {
+    let sql = format!("SELECT 1 FROM {THAT_ROW}");
+    connection.prepare_cached(&sql)?.exists(params![
+        row.object,
+        row.version,
+        signed(row.start),
+        row.segment,
+        signed(row.offset)
+    ])
 }
 
 /// Removes the rows that cannot have been written, and the notes whose checksum is wrong; `false` when SQLite finds the

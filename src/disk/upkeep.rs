@@ -11,7 +11,7 @@ use super::{
     kinds::{Access, DiskError, HostSum, Pruned, Stat, Verified},
     room,
     store::Store,
-    table,
+    table::{self, Row},
 };
 
 /// Records looked up at a time.
@@ -100,24 +100,39 @@ pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verif
         let rows = in_index(store, |index| index.read_patiently(|connection| table::rows_after(connection, after, PAGE)))?;
         let Some(last) = rows.last() else { break };
         after = (last.segment, i64::try_from(last.offset).unwrap_or(i64::MAX));
-        let mut damaged = Vec::new();
+        let mut unsound = Vec::new();
         for row in rows {
             verified.extents += 1;
             verified.bytes += row.length as u64;
             if !store.is_sound(&row) {
-                damaged.push(row);
+                unsound.push(row);
             }
             progress(verified.bytes, total.max(verified.bytes));
         }
+        let damaged = still_claimed(store, &unsound)?;
         verified.damaged += damaged.len() as u64;
         verified.damaged_bytes += damaged.iter().map(|row| row.length as u64).sum::<u64>();
-        if store.access == Access::ReadWrite && !damaged.is_empty() {
-            in_index(store, |index| {
-                index.write(|transaction| damaged.iter().try_for_each(|row| table::drop_row(transaction, row)))
-            })?;
-        }
     }
     Ok(verified)
+}
+
+/// Which of the records the index still claims, and drops: the others went with their segment while they were read.
+fn still_claimed(store: &Store, rows: &[Row]) -> Result<Vec<Row>, DiskError> {
+    let those = |is_claimed: &dyn Fn(&Row) -> rusqlite::Result<bool>| {
+        let claimed = rows.iter().filter_map(|row| is_claimed(row).map(|is| is.then_some(*row)).transpose());
+        claimed.collect::<rusqlite::Result<Vec<_>>>()
+    };
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    in_index(store, |index| match store.access {
+        Access::ReadWrite => index.write(|transaction| those(&|row| table::drop_row(transaction, row))),
+        Access::ReadOnly => {
+            let claimed = index.read_patiently(|connection| those(&|row| table::has_row(connection, row)))?;
+            // A file goes a moment before its rows do.
+            Ok(claimed.into_iter().filter(|row| store.segments.path(row.segment).exists()).collect())
+        }
+    })
 }
 
 pub fn prune(store: &Store, size: u64) -> Result<Pruned, DiskError> {

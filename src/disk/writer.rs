@@ -303,7 +303,7 @@ impl Writer {
                             }
                         }
                         Change::Forget { object, .. } => table::forget(transaction, record::hash(object))?,
-                        Change::Drop(row) => table::drop_row(transaction, row)?,
+                        Change::Drop(row) => drop(table::drop_row(transaction, row)?),
                     }
                 }
                 if trim {

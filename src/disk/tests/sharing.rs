@@ -72,3 +72,21 @@ fn pruning_gives_the_room_of_index_and_segments_back() {
     assert_eq!((after.segments, after.objects, after.extents), (0, 0, 0));
     assert!(after.bytes < 100_000 && before.bytes > 10 * after.bytes, "{} of {} bytes", after.bytes, before.bytes);
 }
+
+#[test]
+fn what_another_process_evicts_during_a_check_is_no_damage() {
+    let folder = folder();
+    let disk = Disk::open(folder.path(), 1 << 20).unwrap();
+    keep(&disk, "o", "v", 0..500_000);
+    drop(disk);
+    let [disk, other] = [1, 2].map(|_| Disk::open(folder.path(), 1 << 20).unwrap());
+    let mut removed = 0;
+    let verified = disk.verify(&mut |done, _| {
+        // The first record is read, the others are known to be there.
+        if done > 0 && removed == 0 {
+            removed = other.prune(0).unwrap().segments;
+        }
+    });
+    assert!(removed > 1, "{removed}");
+    assert_eq!(verified.unwrap().damaged, 0);
+}
