@@ -64,7 +64,7 @@ pub(super) fn run(args: &CacheCommand) -> Result<(), CliError> {
         })?,
     };
     let failed = |error: crate::disk::DiskError| CliError::Failed(error.to_string());
-    if !folder.is_dir() {
+    if !Disk::is_in(&folder).map_err(failed)? {
         return Err(CliError::Failed(format!("there is no cache at {}", folder.display())));
     }
     if let Action::Clear = args.action {

@@ -27,6 +27,7 @@ const LOCK_WAITS: Duration = Duration::from_secs(10);
 pub fn prepare(folder: &Path) -> Result<Access, DiskError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(|reason| io_error(folder, reason))?;
+    let is_ours = names(folder).is_ok_and(|names| names.iter().all(|name| is_of_store(name)));
     let lock = folder.join(LOCK);
     match OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock) {
         Ok(_) => {}
@@ -38,11 +39,37 @@ pub fn prepare(folder: &Path) -> Result<Access, DiskError> {
         Err(reason) if is_full(&reason) => return Ok(Access::ReadWrite),
         Err(reason) => return Err(io_error(&lock, reason)),
     }
-    let tag = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(TAG));
-    if let Ok(mut tag) = tag {
+    // Whatever else is in the folder, backups are not to leave it out.
+    if is_ours
+        && let Ok(mut tag) = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(TAG))
+    {
         let _ = tag.write_all(TAG_TEXT.as_bytes());
     }
     Ok(Access::ReadWrite)
+}
+
+/// Is this the name of a file that only a store makes?
+fn is_kept(name: &str) -> bool {
+    generation(name).is_some() || journal(name).is_some() || segments::number(name).is_some()
+}
+
+fn is_of_store(name: &str) -> bool {
+    name == TAG || name == LOCK || is_kept(name)
+}
+
+/// Is there a store in the folder, be it an empty one?
+pub fn holds_store(folder: &Path) -> Result<bool, DiskError> {
+    let names = match fs::read_dir(folder) {
+        Err(reason) if matches!(reason.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(false),
+        _ => names(folder)?,
+    };
+    // Others tag their caches as well.
+    let tag = folder.join(TAG);
+    let is_tagged = || {
+        let has_length = |known: fs::Metadata| known.is_file() && known.len() == TAG_TEXT.len() as u64;
+        fs::metadata(&tag).is_ok_and(has_length) && fs::read(&tag).is_ok_and(|text| text == TAG_TEXT.as_bytes())
+    };
+    Ok(names.iter().any(|name| is_kept(name)) || is_tagged())
 }
 
 fn cannot_be_written(reason: &io::Error) -> bool {
@@ -114,7 +141,7 @@ pub fn clear(folder: &Path) -> Result<(), DiskError> {
     }
     let _lock = lock(folder)?;
     for name in names(folder)? {
-        if generation(&name).is_some() || journal(&name).is_some() || segments::number(&name).is_some() {
+        if is_kept(&name) {
             let path = folder.join(&name);
             match fs::remove_file(&path) {
                 Err(reason) if reason.kind() != io::ErrorKind::NotFound => return Err(io_error(&path, reason)),
@@ -130,8 +157,7 @@ pub fn files(folder: &Path) -> Result<(u64, u64), DiskError> {
     let mut bytes: u64 = 0;
     let mut files: u64 = 0;
     for name in names(folder)? {
-        let ours = name == TAG || name == LOCK;
-        if ours || generation(&name).is_some() || journal(&name).is_some() || segments::number(&name).is_some() {
+        if is_of_store(&name) {
             bytes = bytes.saturating_add(fs::metadata(folder.join(&name)).map_or(0, |known| known.len()));
             files += 1;
         }

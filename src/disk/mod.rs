@@ -76,6 +76,14 @@ impl Disk {
         Ok(Self { handle: Arc::new(Handle { store, writer: Mutex::new(writer) }) })
     }
 
+    /// Is there a store in `folder`, be it an empty one? Changes nothing.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn is_in(folder: &Path) -> Result<bool, DiskError> {
+        folder::holds_store(folder)
+    }
+
     fn store(&self) -> &Store {
         &self.handle.store
     }

@@ -147,6 +147,28 @@ fn the_folder_is_for_its_owner_alone_and_says_that_it_is_a_cache() {
 }
 
 #[test]
+fn a_folder_that_holds_other_things_is_not_said_to_be_a_cache() {
+    let folder = folder();
+    assert!(!Disk::is_in(folder.path()).unwrap() && !Disk::is_in(&folder.path().join("missing")).unwrap());
+    for name in ["lock", "thesis.tex", "CACHEDIR.TAG", "index-1.sqlite"] {
+        std::fs::write(folder.path().join(name), "mine").unwrap();
+    }
+    assert!(!Disk::is_in(folder.path()).unwrap());
+    std::fs::remove_file(folder.path().join("CACHEDIR.TAG")).unwrap();
+    for _ in 0..2 {
+        let disk = Disk::open(folder.path(), 1 << 20).unwrap();
+        keep(&disk, "o", "v", 0..1000);
+        drop(disk);
+        assert!(Disk::is_in(folder.path()).unwrap());
+        assert!(!folder.path().join("CACHEDIR.TAG").exists());
+    }
+    let own = folder.path().join("own");
+    drop(Disk::open(&own, 1 << 20).unwrap());
+    Disk::clear_folder(&own).unwrap();
+    assert!(Disk::is_in(&own).unwrap() && own.join("CACHEDIR.TAG").exists());
+}
+
+#[test]
 fn what_cannot_be_kept_is_no_error() {
     let folder = folder();
     let disk = Disk::open(folder.path(), 1 << 20).unwrap();
