@@ -121,6 +121,17 @@ pub fn index(folder: &Path, access: Access) -> Result<Option<Index>, DiskError> 
     Ok(usable)
 }
 
+/// Is something kept in the folder that this process may not open, although it may look into the folder?
+pub fn is_closed_to_us(folder: &Path) -> bool {
+    let names = names(folder).unwrap_or_default();
+    let none_opens = |is_meant: &dyn Fn(&str) -> bool| {
+        let mut opened = names.iter().filter(|name| is_meant(name)).map(|name| File::open(folder.join(name))).peekable();
+        let refused = |file: io::Result<File>| file.is_err_and(|reason| reason.kind() == io::ErrorKind::PermissionDenied);
+        opened.peek().is_some() && opened.all(refused)
+    };
+    none_opens(&|name| generation(name).is_some()) || none_opens(&|name| segments::number(name).is_some())
+}
+
 fn is_missing(reason: &rusqlite::Error) -> bool {
     reason.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen)
 }

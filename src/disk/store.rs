@@ -69,6 +69,10 @@ impl Store {
             used: Mutex::default(),
             warned: AtomicBool::new(false),
         };
+        if access == Access::ReadOnly && folder::is_closed_to_us(&store.folder) {
+            let folder = store.folder.display();
+            tracing::warn!("the files of the cache in {folder} cannot be opened; let their owner run `chmod -R a+rX {folder}`");
+        }
         // A disk that is full now may have room later.
         store.reopen().unwrap_or_else(|reason| store.warn(&reason));
         Ok(store)

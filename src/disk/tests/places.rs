@@ -31,8 +31,23 @@ impl Drop for Mounted {
     }
 }
 
+/// What is logged.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    /// Does something of which the warnings are kept.
+    pub(super) fn logged<T>(&self, work: impl FnOnce() -> T) -> T {
+        let written = self.clone();
+        let log =
+            tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(move || written.clone()).finish();
+        tracing::subscriber::with_default(log, work)
+    }
+
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().clone()).unwrap()
+    }
+}
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

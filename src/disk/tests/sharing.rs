@@ -90,3 +90,36 @@ fn what_another_process_evicts_during_a_check_is_no_damage() {
     assert!(removed > 1, "{removed}");
     assert_eq!(verified.unwrap().damaged, 0);
 }
+
+#[test]
+fn that_the_files_of_others_cannot_be_opened_is_said_once() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder();
+    let disk = Disk::open(folder.path(), 1 << 20).unwrap();
+    keep(&disk, "o", "v", 0..1000);
+    drop(disk);
+    let allow = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let files = || std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    // As somebody to whom the files do not belong; root changes who it is for a thread of its own.
+    let look = |mode| {
+        files().for_each(|path| allow(&path, mode));
+        allow(folder.path(), 0o555);
+        let lines = places::Lines::default();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if nix::unistd::geteuid().is_root() {
+                    nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65_534));
+                }
+                let disk = lines.logged(|| Disk::open(folder.path(), 1 << 20).unwrap());
+                assert_eq!(disk.access(), Access::ReadOnly);
+                lines.logged(|| read_and_check(&disk, "o", "v", 0..1000))
+            });
+        });
+        lines.text()
+    };
+    assert_eq!(look(0o444), "");
+    let said = look(0o000);
+    allow(folder.path(), 0o700);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains(&format!("chmod -R a+rX {}", folder.path().display())), "{said}");
+}
