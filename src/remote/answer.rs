@@ -105,11 +105,12 @@ async fn miss(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Result<
 /// Asks the origin and keeps what it answers.
 async fn origin(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Result<Fetched, RemoteError> {
     let answer = handle.ask(ask.clone()).await;
-    match &answer {
-        Ok(fetched) => kept.keep(&handle.pin, known, ask, fetched).map_err(|cause| handle.failed(ask, cause))?,
-        Err(error) if error.cause == Cause::NotFound => kept.keep_absence(),
-        Err(_) => {}
-    }
+    let noted = match &answer {
+        Ok(fetched) => kept.keep(&handle.pin, known, ask, fetched),
+        Err(error) if error.cause == Cause::NotFound => kept.keep_absence(&handle.pin, known),
+        Err(_) => Ok(()),
+    };
+    noted.map_err(|cause| handle.failed(ask, cause))?;
     answer
 }
 
@@ -137,6 +138,10 @@ async fn confirm(
         Err(error) if matches!(error.cause, Cause::Offline(_) | Cause::Connection(_) | Cause::Timeout(_)) => {
             tracing::debug!("{error}; what is kept of it is used");
             Ok(None)
+        }
+        Err(RemoteError { cause: Cause::NotFound, .. }) if !again => {
+            let noted = kept.keep_absence(&handle.pin, known);
+            Err(handle.failed(ask, noted.err().unwrap_or(Cause::NotFound)))
         }
         // An origin that does not give ranges is asked for all of it.
         Err(RemoteError { cause: Cause::Protocol(_), .. }) if !again => {

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::checks::Ask;
 use super::note::{Body, Note, Stamp, There};
@@ -193,7 +194,11 @@ impl Kept {
         let whole = matches!(ask, Ask::Whole(_));
         let own_body = whole && (fetched.decoded || version.id().is_none());
         let body = match &state.note {
-            _ if own_body => Some(Body { id: format!("body {at}"), length: fetched.bytes.len() as u64 }),
+            _ if own_body => {
+                // Another process may get another body at the same moment.
+                let id = format!("body {at} {:016x}", xxh3_64(&fetched.bytes));
+                Some(Body { id, length: fetched.bytes.len() as u64 })
+            }
             Some(Note::There(there)) if there.version.id() == version.id() => there.body.clone(),
             _ => None,
         };
@@ -216,10 +221,14 @@ impl Kept {
         Ok(())
     }
 
-    /// Remembers that there is no such object.
-    pub(super) fn keep_absence(&self) {
+    /// Remembers that there is no such object, unless there was one since `known`, or bytes of it are kept.
+    pub(super) fn keep_absence(&self, pin: &Pin, known: &Known) -> Result<(), Cause> {
         let mut state = self.state.lock();
+        if state.renewed != known.renewed || pin.version().is_some() {
+            return Err(Cause::Changed("it is not there any more".to_owned()));
+        }
         self.note(&mut state, Note::Absent { at: Stamp::now() });
+        Ok(())
     }
 
     /// Remembers that the origin has what is kept.

@@ -58,18 +58,25 @@ impl Machine {
         self.origin.requests().len()
     }
 
+    fn key(&self) -> String {
+        format!("{}/bucket/a%20key", self.origin.url())
+    }
+
+    fn note(&self) -> Option<Note> {
+        Note::parse(&self.disk.note(&self.key()).unwrap()?)
+    }
+
     /// Makes the note `age` older than it is.
     fn age(&self, age: Duration) {
         self.disk.flush();
-        let key = format!("{}/bucket/a%20key", self.origin.url());
-        let note = Note::parse(&self.disk.note(&key).unwrap().unwrap()).unwrap();
+        let note = self.note().unwrap();
         let at = serde_json::to_value(Stamp::now()).unwrap().as_u64().unwrap() - age.as_millis() as u64;
         let at: Stamp = serde_json::from_value(at.into()).unwrap();
         let note = match note {
             Note::Absent { .. } => Note::Absent { at },
             Note::There(there) => Note::There(There { at, ..there }),
         };
-        self.disk.set_note(&key, note.write().unwrap().into());
+        self.disk.set_note(&self.key(), note.write().unwrap().into());
     }
 }
 
@@ -336,4 +343,41 @@ async fn a_disk_that_cannot_tell_what_is_kept_is_asked_again() {
     assert!(object.has(&(0..500)));
     assert_eq!(bytes(&object, 0..500).await.unwrap(), data(1000)[..500]);
     assert_eq!(machine.count(), 1);
+}
+
+#[tokio::test]
+async fn an_object_that_is_gone_is_no_longer_kept_or_an_error_where_something_was_given_out() {
+    let gone = Arc::new(AtomicUsize::new(0));
+    let now = Arc::clone(&gone);
+    let machine = Machine::new(move |_, request| match now.load(Ordering::SeqCst) {
+        0 => correct(&data(1 << 20), "\"v\"", request),
+        _ => answer("404 Not Found", "", b"no"),
+    })
+    .await;
+    let first = machine.online();
+    bytes(&first, 0..500).await.unwrap();
+    gone.store(1, Ordering::SeqCst);
+    assert!(matches!(bytes(&first, 500..600).await, Err(Cause::Changed(_))));
+    gone.store(0, Ordering::SeqCst);
+    for (range, asked) in [(0..500, 0..500), (0..500, 400..600), (0..1 << 20, 0..1 << 20)] {
+        gone.store(0, Ordering::SeqCst);
+        machine.disk.clear().unwrap();
+        bytes(&machine.online(), range).await.unwrap();
+        gone.store(1, Ordering::SeqCst);
+        assert_eq!(bytes(&machine.doubting(), asked).await, Err(Cause::NotFound));
+        assert_eq!(bytes(&machine.offline(), 0..500).await, Err(Cause::NotFound));
+    }
+}
+
+#[tokio::test]
+async fn unversioned_bodies_of_the_same_moment_have_names_of_their_own() {
+    let machine = Machine::new(|number, _| answer("200 OK", "", format!("{{\"n\": {number}}}").as_bytes())).await;
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        machine.doubting().whole(100).await.unwrap();
+        machine.disk.flush();
+        let Some(Note::There(There { body: Some(body), .. })) = machine.note() else { panic!("no body is kept") };
+        names.push(body.id.rsplit(' ').next().unwrap().to_owned());
+    }
+    assert_ne!(names[0], names[1]);
 }
