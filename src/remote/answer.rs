@@ -115,7 +115,7 @@ async fn origin(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Resul
 }
 
 /// Asks the origin whether it still has what is kept; the answer to `ask` where it sent that along. An origin that cannot
-/// be reached does not take away what is kept.
+/// be reached or has too much to do does not take away what is kept.
 async fn confirm(
     handle: &Handle,
     kept: &Kept,
@@ -123,8 +123,13 @@ async fn confirm(
     ask: &Ask,
     range: &Range<u64>,
 ) -> Result<Option<Fetched>, RemoteError> {
-    let _one = kept.confirming.lock().await;
-    if kept.known(&handle.pin).believed {
+    let _one = match kept.confirming.try_lock() {
+        Ok(one) => one,
+        // The one who asks may wait for long.
+        Err(_) if handle.is_out_of_reach() => return Ok(None),
+        Err(_) => kept.confirming.lock().await,
+    };
+    if kept.known(&handle.pin).believed || kept.was_unconfirmed() {
         return Ok(None);
     }
     let again = matches!(ask, Ask::Whole(_)) && range.end - range.start <= SHORT;
@@ -135,8 +140,12 @@ async fn confirm(
             kept.confirmed();
             Ok(None)
         }
-        Err(error) if matches!(error.cause, Cause::Offline(_) | Cause::Connection(_) | Cause::Timeout(_)) => {
+        Err(error) if says_nothing(&error.cause) => {
             tracing::debug!("{error}; what is kept of it is used");
+            // That nobody was asked took no time.
+            if !matches!(error.cause, Cause::Offline(_)) {
+                kept.unconfirmed();
+            }
             Ok(None)
         }
         Err(RemoteError { cause: Cause::NotFound, .. }) if !again => {
@@ -148,6 +157,15 @@ async fn confirm(
             origin(handle, kept, known, ask).await.map(Some)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Whether an operation that ended so leaves open what the origin has.
+fn says_nothing(cause: &Cause) -> bool {
+    match cause {
+        Cause::Offline(_) | Cause::Connection(_) | Cause::Timeout(_) => true,
+        Cause::Status(status) => *status == 429 || (500..600).contains(status),
+        _ => false,
     }
 }
 

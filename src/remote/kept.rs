@@ -5,6 +5,7 @@
 //! version. An object that changed is dropped from the disk; nobody mixes bytes of two versions.
 
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -16,6 +17,9 @@ use super::object::Fetched;
 use super::pin::Pin;
 use super::{Cause, Keeping};
 use crate::disk::{Disk, Extent};
+
+/// How long an origin that could not confirm what is kept is not asked to again.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// What is kept of one object.
 pub(super) struct Kept {
@@ -34,6 +38,8 @@ struct State {
     note: Option<Note>,
     /// Whether the note may be believed without asking.
     believed: bool,
+    /// When the origin was asked last whether it still has what is kept, and could not say.
+    silent: Option<Instant>,
     /// Whether bytes of the pinned version were given to a caller.
     handed: bool,
     /// The first answer replaces what is kept.
@@ -238,6 +244,16 @@ impl Kept {
             let note = Note::There(There { at: Stamp::now(), ..there.clone() });
             self.note(&mut state, note);
         }
+    }
+
+    /// Remembers that the origin could not say whether it has what is kept.
+    pub(super) fn unconfirmed(&self) {
+        self.state.lock().silent = Some(Instant::now());
+    }
+
+    /// Whether what is kept is used although the origin did not confirm it: it could not a short while ago.
+    pub(super) fn was_unconfirmed(&self) -> bool {
+        self.state.lock().silent.is_some_and(|silent| silent.elapsed() < SILENCE)
     }
 
     /// Puts a note on the disk; one that says no more than the one that was put there only if that was lost meanwhile.

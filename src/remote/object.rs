@@ -304,6 +304,11 @@ impl Handle {
         operation::run(Subject { url, transport, host, pin }, ask, *timeout).await
     }
 
+    /// Whether its host is known to be out of reach.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        self.host.breaker.is_open()
+    }
+
     /// The error of an operation for which nothing was sent.
     pub(super) fn failed(&self, ask: &Ask, cause: Cause) -> RemoteError {
         RemoteError { url: self.url.clone(), range: ask.range(), attempts: 0, cause }

@@ -14,38 +14,51 @@ use crate::remote::{Cause, Keeping};
 const URL_KEY: &str = "bucket/a key";
 
 /// An origin, a disk, and as many processes as a test wants.
-struct Machine {
-    origin: Origin,
+pub(super) struct Machine {
+    pub(super) origin: Origin,
     _folder: tempfile::TempDir,
-    disk: Disk,
+    pub(super) disk: Disk,
 }
 
 impl Machine {
-    async fn new(script: impl Fn(usize, &Request) -> Vec<Act> + Send + Sync + 'static) -> Self {
+    pub(super) async fn new(script: impl Fn(usize, &Request) -> Vec<Act> + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let disk = Disk::open(folder.path(), 1 << 30).unwrap();
         Machine { origin: Origin::start(script).await, _folder: folder, disk }
     }
 
     /// The object as a new process sees it.
-    fn process(&self, keeping: impl FnOnce(&mut Keeping)) -> Object {
-        self.disk.flush();
-        let mut kept = Keeping { disk: Some(self.disk.clone()), ..Keeping::default() };
-        keeping(&mut kept);
-        let remote = Remote::keeping(Manners::default(), SLACK, Arc::default(), kept).unwrap();
+    pub(super) fn process(&self, keeping: impl FnOnce(&mut Keeping)) -> Object {
+        self.object(&self.remote(SLACK, keeping))
+    }
+
+    pub(super) fn object(&self, remote: &Remote) -> Object {
         let url = format!("{}/{URL_KEY}", self.origin.url());
         remote.object(&Location::parse(&url, None).unwrap()).unwrap()
     }
 
-    fn online(&self) -> Object {
+    /// A new process that waits so long for an answer.
+    pub(super) fn remote(&self, timeout: Duration, keeping: impl FnOnce(&mut Keeping)) -> Remote {
+        self.disk.flush();
+        let mut kept = Keeping { disk: Some(self.disk.clone()), ..Keeping::default() };
+        keeping(&mut kept);
+        Remote::keeping(Manners::default(), timeout, Arc::default(), kept).unwrap()
+    }
+
+    /// The object as a new process sees it that does not wait long for an answer.
+    pub(super) fn impatient(&self) -> Object {
+        self.object(&self.remote(TIMEOUT, |_| ()))
+    }
+
+    pub(super) fn online(&self) -> Object {
         self.process(|_| ())
     }
 
-    fn offline(&self) -> Object {
+    pub(super) fn offline(&self) -> Object {
         self.process(|keeping| keeping.offline = true)
     }
 
-    fn doubting(&self) -> Object {
+    pub(super) fn doubting(&self) -> Object {
         self.process(|keeping| keeping.doubted_before = Some(SystemTime::now()))
     }
 
@@ -54,7 +67,7 @@ impl Machine {
         self.origin.requests().iter().map(Request::range).collect()
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.origin.requests().len()
     }
 
@@ -62,12 +75,12 @@ impl Machine {
         format!("{}/bucket/a%20key", self.origin.url())
     }
 
-    fn note(&self) -> Option<Note> {
+    pub(super) fn note(&self) -> Option<Note> {
         Note::parse(&self.disk.note(&self.key()).unwrap()?)
     }
 
     /// Makes the note `age` older than it is.
-    fn age(&self, age: Duration) {
+    pub(super) fn age(&self, age: Duration) {
         self.disk.flush();
         let note = self.note().unwrap();
         let at = serde_json::to_value(Stamp::now()).unwrap().as_u64().unwrap() - age.as_millis() as u64;
@@ -80,9 +93,9 @@ impl Machine {
     }
 }
 
-const WEEK: Duration = Duration::from_secs(8 * 24 * 3600);
+pub(super) const WEEK: Duration = Duration::from_secs(8 * 24 * 3600);
 
-async fn bytes(object: &Object, range: Range<u64>) -> Result<Vec<u8>, Cause> {
+pub(super) async fn bytes(object: &Object, range: Range<u64>) -> Result<Vec<u8>, Cause> {
     object.range(range).await.map(|fetched| fetched.bytes.to_vec()).map_err(|error| error.cause)
 }
 
@@ -224,7 +237,7 @@ async fn after_a_week_or_where_it_is_doubted_what_is_kept_is_confirmed_once() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_fetched_anyway_confirm_what_is_kept() {
+pub(super) async fn bytes_that_are_fetched_anyway_confirm_what_is_kept() {
     let machine = Machine::new(|_, request| correct(&data(1000), "\"v\"", request)).await;
     bytes(&machine.online(), 0..500).await.unwrap();
     let object = machine.doubting();
@@ -319,65 +332,4 @@ async fn credentials_and_endpoints_make_other_objects() {
     ];
     let keys: std::collections::HashSet<_> = others.iter().map(key).collect();
     assert_eq!(keys.len(), others.len());
-}
-
-#[tokio::test]
-async fn a_note_that_was_lost_is_written_again_with_the_next_bytes() {
-    let machine = Machine::new(|_, request| correct(&data(1000), "\"v\"", request)).await;
-    let object = machine.online();
-    bytes(&object, 0..500).await.unwrap();
-    machine.disk.clear().unwrap();
-    bytes(&object, 500..1000).await.unwrap();
-    assert_eq!(bytes(&machine.offline(), 500..1000).await.unwrap(), data(1000)[500..]);
-    assert_eq!(machine.count(), 2);
-}
-
-#[tokio::test]
-async fn a_disk_that_cannot_tell_what_is_kept_is_asked_again() {
-    let machine = Machine::new(|_, request| correct(&data(1000), "\"v\"", request)).await;
-    bytes(&machine.online(), 0..500).await.unwrap();
-    let object = machine.online();
-    let locked = crate::disk::locked(machine.disk.folder());
-    assert!(!object.has(&(0..500)));
-    drop(locked);
-    assert!(object.has(&(0..500)));
-    assert_eq!(bytes(&object, 0..500).await.unwrap(), data(1000)[..500]);
-    assert_eq!(machine.count(), 1);
-}
-
-#[tokio::test]
-async fn an_object_that_is_gone_is_no_longer_kept_or_an_error_where_something_was_given_out() {
-    let gone = Arc::new(AtomicUsize::new(0));
-    let now = Arc::clone(&gone);
-    let machine = Machine::new(move |_, request| match now.load(Ordering::SeqCst) {
-        0 => correct(&data(1 << 20), "\"v\"", request),
-        _ => answer("404 Not Found", "", b"no"),
-    })
-    .await;
-    let first = machine.online();
-    bytes(&first, 0..500).await.unwrap();
-    gone.store(1, Ordering::SeqCst);
-    assert!(matches!(bytes(&first, 500..600).await, Err(Cause::Changed(_))));
-    gone.store(0, Ordering::SeqCst);
-    for (range, asked) in [(0..500, 0..500), (0..500, 400..600), (0..1 << 20, 0..1 << 20)] {
-        gone.store(0, Ordering::SeqCst);
-        machine.disk.clear().unwrap();
-        bytes(&machine.online(), range).await.unwrap();
-        gone.store(1, Ordering::SeqCst);
-        assert_eq!(bytes(&machine.doubting(), asked).await, Err(Cause::NotFound));
-        assert_eq!(bytes(&machine.offline(), 0..500).await, Err(Cause::NotFound));
-    }
-}
-
-#[tokio::test]
-async fn unversioned_bodies_of_the_same_moment_have_names_of_their_own() {
-    let machine = Machine::new(|number, _| answer("200 OK", "", format!("{{\"n\": {number}}}").as_bytes())).await;
-    let mut names = Vec::new();
-    for _ in 0..2 {
-        machine.doubting().whole(100).await.unwrap();
-        machine.disk.flush();
-        let Some(Note::There(There { body: Some(body), .. })) = machine.note() else { panic!("no body is kept") };
-        names.push(body.id.rsplit(' ').next().unwrap().to_owned());
-    }
-    assert_ne!(names[0], names[1]);
 }
