@@ -107,6 +107,7 @@ impl Session {
     /// `memory`: half of it is for blocks, cached and in flight; the rest is the caller's. `timeout`: how long an origin may be silent.
     pub fn new(manners: &Manners, keeping: Keeping, timeout: Duration, memory: u64) -> Result<Self, CliError> {
         let stats = Arc::new(Stats::default());
+        keeping.limit_memory(memory);
         let disk = keeping.disk.clone();
         let remote = Remote::keeping(manners.clone(), timeout, Arc::clone(&stats), keeping)
             .map_err(|error| CliError::Failed(error.to_string()))?;

@@ -33,6 +33,10 @@ const SCHEMA: &str = "
 /// Readers wait for a commit, which takes milliseconds, and then do without.
 const READER_WAITS: Duration = Duration::from_millis(500);
 const WRITER_WAITS: Duration = Duration::from_secs(10);
+/// Connections kept for the next readers.
+const MOST_IDLE: usize = 8;
+/// What a reader's connection may hold of the file, in SQLite's notation for KiB: the inner pages, and some leaves.
+const READER_CACHE: i64 = -500;
 /// Pages given back in one transaction: that is over before readers do without.
 const PAGES_AT_ONCE: u32 = 200;
 
@@ -173,13 +177,17 @@ impl Index {
             None => {
                 let connection = connect(&self.path, self.access, self.immutable)?;
                 connection.pragma_update(None, "query_only", true)?;
+                connection.pragma_update(None, "cache_size", READER_CACHE)?;
                 connection
             }
         };
         connection.busy_timeout(patience)?;
         let answer = query(&connection);
         if answer.is_ok() {
-            self.readers.lock().push(connection);
+            let mut readers = self.readers.lock();
+            if readers.len() < MOST_IDLE {
+                readers.push(connection);
+            }
         }
         answer
     }

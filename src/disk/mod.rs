@@ -158,6 +158,11 @@ impl Disk {
         self.store().forget(object);
     }
 
+    /// Lets at most `bytes` wait to be written, or a single longer write; without this, 64 MiB, which is also the most.
+    pub fn limit_queue(&self, bytes: u64) {
+        self.store().queue.limit(bytes);
+    }
+
     /// Waits until what was queued is in the files, or was given up.
     pub fn flush(&self) {
         self.store().queue.flush();
