@@ -40,9 +40,7 @@ pub fn prepare(folder: &Path) -> Result<Access, DiskError> {
         Err(reason) => return Err(io_error(&lock, reason)),
     }
     // Whatever else is in the folder, backups are not to leave it out.
-    if is_ours
-        && let Ok(mut tag) = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(TAG))
-    {
+    if is_ours && let Ok(mut tag) = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(TAG)) {
         let _ = tag.write_all(TAG_TEXT.as_bytes());
     }
     Ok(Access::ReadWrite)
@@ -60,7 +58,9 @@ fn is_of_store(name: &str) -> bool {
 /// Is there a store in the folder, be it an empty one?
 pub fn holds_store(folder: &Path) -> Result<bool, DiskError> {
     let names = match fs::read_dir(folder) {
-        Err(reason) if matches!(reason.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(false),
+        Err(reason) if matches!(reason.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(false);
+        }
         _ => names(folder)?,
     };
     // Others tag their caches as well.
@@ -125,8 +125,10 @@ pub fn index(folder: &Path, access: Access) -> Result<Option<Index>, DiskError> 
 pub fn is_closed_to_us(folder: &Path) -> bool {
     let names = names(folder).unwrap_or_default();
     let none_opens = |is_meant: &dyn Fn(&str) -> bool| {
-        let mut opened = names.iter().filter(|name| is_meant(name)).map(|name| File::open(folder.join(name))).peekable();
-        let refused = |file: io::Result<File>| file.is_err_and(|reason| reason.kind() == io::ErrorKind::PermissionDenied);
+        let mut opened =
+            names.iter().filter(|name| is_meant(name)).map(|name| File::open(folder.join(name))).peekable();
+        let refused =
+            |file: io::Result<File>| file.is_err_and(|reason| reason.kind() == io::ErrorKind::PermissionDenied);
         opened.peek().is_some() && opened.all(refused)
     };
     none_opens(&|name| generation(name).is_some()) || none_opens(&|name| segments::number(name).is_some())

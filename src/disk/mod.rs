@@ -27,11 +27,11 @@ use std::{ops::Range, path::Path, sync::Arc, thread::JoinHandle};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-#[cfg(test)]
-pub use tests::locked;
 pub use kinds::{Access, DiskError, Extent, HostSum, Pruned, Stat, Verified};
 use queue::Change;
 use store::Store;
+#[cfg(test)]
+pub use tests::locked;
 use writer::Writer;
 
 /// Most bytes of a note.
@@ -156,6 +156,12 @@ impl Disk {
     /// it at once, also in a folder that cannot be written.
     pub fn forget(&self, object: &str) {
         self.store().forget(object);
+    }
+
+    /// Drops of that version of the object the records that hold bytes of `range`. Never blocks; readers of this process
+    /// find nothing of them at once.
+    pub fn forget_range(&self, object: &str, version: &str, range: &Range<u64>) {
+        self.store().forget_range(object, version, range);
     }
 
     /// Lets at most `bytes` wait to be written, or a single longer write; without this, 64 MiB, which is also the most.

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
-use super::table::Row;
+use super::table::{Part, Row};
 
 /// Most bytes that wait if nobody says.
 const BOUND: usize = 64 << 20;
@@ -38,7 +38,7 @@ pub enum Change {
         note: Bytes,
     },
     Forget {
-        object: String,
+        part: Part,
         turn: u64,
     },
     /// The index claims what is not so.
@@ -192,7 +192,7 @@ mod tests {
         queue.limit(2000);
         let change = |bytes| Change::Restore { object: "o".to_owned(), note: vec![0; bytes].into() };
         assert_eq!([1000, 1000, 100].map(|bytes| queue.push(change(bytes))), [true, false, true]);
-        assert!(queue.push(Change::Forget { object: "o".to_owned(), turn: 1 }));
+        assert!(queue.push(Change::Forget { part: Part::all("o"), turn: 1 }));
         assert!(matches!(queue.take(Duration::ZERO), Work::Batch(batch) if batch.len() == 3));
         assert_eq!([BOUND, 3000, 1].map(|bytes| queue.push(change(bytes))), [false, true, false]);
     }

@@ -27,6 +27,28 @@ pub struct Row {
     pub header: usize,
 }
 
+/// Bytes of a version of an object, or all of the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part {
+    /// Hash of the object's name.
+    pub object: i64,
+    /// Hash of the version's name, first byte and the one after the last.
+    pub bytes: Option<(i64, u64, u64)>,
+}
+
+impl Part {
+    /// All of an object.
+    pub fn all(object: &str) -> Self {
+        Self { object: record::hash(object), bytes: None }
+    }
+
+    /// Is any of it in `range` of that version?
+    pub fn touches(&self, object: i64, version: i64, range: &Range<u64>) -> bool {
+        let bytes = self.bytes.is_none_or(|(of, start, end)| of == version && start < range.end && range.start < end);
+        self.object == object && bytes
+    }
+}
+
 /// A segment as the index knows it.
 #[derive(Clone, Copy, Debug)]
 pub struct SegmentRow {
@@ -169,8 +191,15 @@ pub fn set_note(change: &Transaction<'_>, object: i64, note: &[u8], now: i64) ->
     Ok(())
 }
 
-/// Removes all of an object.
-pub fn forget(change: &Transaction<'_>, object: i64) -> Answer<()> {
+/// Removes all of an object, or the records that hold some of its bytes.
+pub fn forget(change: &Transaction<'_>, part: Part) -> Answer<()> {
+    let object = part.object;
+    if let Some((version, start, end)) = part.bytes {
+        for row in rows_of(change, object, version, &(start..end))? {
+            drop_row(change, &row)?;
+        }
+        return Ok(());
+    }
     for sql in [
         "DELETE FROM extents WHERE object = ?1",
         "DELETE FROM notes WHERE object = ?1",

@@ -97,7 +97,8 @@ pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verif
     let mut after = (i64::MIN, i64::MIN);
     progress(0, total);
     loop {
-        let rows = in_index(store, |index| index.read_patiently(|connection| table::rows_after(connection, after, PAGE)))?;
+        let rows =
+            in_index(store, |index| index.read_patiently(|connection| table::rows_after(connection, after, PAGE)))?;
         let Some(last) = rows.last() else { break };
         after = (last.segment, i64::try_from(last.offset).unwrap_or(i64::MAX));
         let mut unsound = Vec::new();
@@ -150,9 +151,8 @@ pub fn prune(store: &Store, size: u64) -> Result<Pruned, DiskError> {
     let mut pruned = Pruned::default();
     loop {
         let began = Instant::now();
-        let removed = in_index(store, |index| {
-            index.write(|transaction| room::evict_one(store, index, transaction, size))
-        })??;
+        let removed =
+            in_index(store, |index| index.write(|transaction| room::evict_one(store, index, transaction, size)))??;
         let Some(bytes) = removed else { break };
         pruned.segments += 1;
         pruned.bytes += bytes;

@@ -18,7 +18,7 @@ use super::{
     record, room,
     segments::Active,
     store::{Store, now},
-    table::{self, Row, SegmentRow},
+    table::{self, Part, Row, SegmentRow},
 };
 
 /// How often what others did is looked at.
@@ -39,8 +39,8 @@ pub struct Writer {
     pending: Vec<(Row, String)>,
     /// What the pending rows hold, by object and version.
     holding: HashMap<(i64, i64), Vec<Range<u64>>>,
-    /// Objects that could not be forgotten when it was asked for, with the latest turn.
-    owed: BTreeMap<i64, u64>,
+    /// What could not be forgotten when it was asked for, with the latest turn.
+    owed: BTreeMap<Part, u64>,
     paused: Option<Instant>,
     uses_taken: Instant,
     /// Bytes of notes since they were last looked through.
@@ -58,14 +58,14 @@ enum Failure {
 /// The turn of a change that is also kept in memory until it is in the index.
 enum Turn {
     Note(i64, u64),
-    Forget(i64, u64),
+    Forget(Part, u64),
 }
 
 impl Turn {
     fn of(change: &Change) -> Option<Self> {
         match change {
             Change::Note { object, turn, .. } => Some(Self::Note(record::hash(object), *turn)),
-            Change::Forget { object, turn } => Some(Self::Forget(record::hash(object), *turn)),
+            Change::Forget { part, turn } => Some(Self::Forget(*part, *turn)),
             Change::Write { .. } | Change::Restore { .. } | Change::Drop(_) => None,
         }
     }
@@ -123,9 +123,9 @@ impl Writer {
             for turn in turns {
                 match turn {
                     Turn::Note(object, turn) => self.store.note_is_settled(object, turn),
-                    Turn::Forget(object, turn) if is_done => self.store.is_forgotten(object, turn),
-                    Turn::Forget(object, turn) => {
-                        self.owed.insert(object, turn);
+                    Turn::Forget(part, turn) if is_done => self.store.is_forgotten(part, turn),
+                    Turn::Forget(part, turn) => {
+                        self.owed.insert(part, turn);
                     }
                 }
             }
@@ -196,8 +196,8 @@ impl Writer {
         let Some(end) = start.checked_add(bytes.len() as u64) else { return Ok(()) };
         let key = (record::hash(object), record::hash(version));
         let range = start..end;
-        let known =
-            self.in_index(|_, index| index.read_patiently(|connection| table::rows_of(connection, key.0, key.1, &range)))?;
+        let known = self
+            .in_index(|_, index| index.read_patiently(|connection| table::rows_of(connection, key.0, key.1, &range)))?;
         let mut there: Vec<_> = known.iter().map(Row::range).collect();
         there.extend(self.holding.get(&key).into_iter().flatten().cloned());
         there.sort_by_key(|range| range.start);
@@ -276,8 +276,8 @@ impl Writer {
                 for (segment, used) in &uses {
                     table::touch(transaction, *segment, *used)?;
                 }
-                for object in owed.keys() {
-                    table::forget(transaction, *object)?;
+                for part in owed.keys() {
+                    table::forget(transaction, *part)?;
                 }
                 let mut is_known = true;
                 if let Some((id, end)) = active.filter(|_| !pending.is_empty() || is_full) {
@@ -302,7 +302,7 @@ impl Writer {
                                 restored += note.len() as u64 + 64;
                             }
                         }
-                        Change::Forget { object, .. } => table::forget(transaction, record::hash(object))?,
+                        Change::Forget { part, .. } => table::forget(transaction, *part)?,
                         Change::Drop(row) => drop(table::drop_row(transaction, row)?),
                     }
                 }
@@ -320,8 +320,8 @@ impl Writer {
             // The segment was removed by another process.
             self.active = None;
         }
-        for (object, turn) in std::mem::take(&mut self.owed) {
-            self.store.is_forgotten(object, turn);
+        for (part, turn) in std::mem::take(&mut self.owed) {
+            self.store.is_forgotten(part, turn);
         }
         Ok(())
     }

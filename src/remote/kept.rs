@@ -4,6 +4,7 @@
 //! What is kept pins the object as an answer of its origin would: whatever is fetched beside it must be of the same
 //! version. An object that changed is dropped from the disk; nobody mixes bytes of two versions.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,9 @@ use crate::disk::{Disk, Extent};
 
 /// How long an origin that could not confirm what is kept is not asked to again.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// Ranges of an object that may be dropped because they do not decode.
+const MOST_DISTRUSTED: usize = 10_000;
 
 /// What is kept of one object.
 pub(super) struct Kept {
@@ -46,8 +50,8 @@ struct State {
     replace: bool,
     /// How often the object was found to be another.
     renewed: u32,
-    /// Whether its bytes were dropped because they do not decode.
-    distrusted: bool,
+    /// Ranges that were dropped because they do not decode.
+    distrusted: BTreeSet<(u64, u64)>,
 }
 
 /// What is kept on disk of a whole object.
@@ -146,15 +150,18 @@ impl Kept {
         self.disk.covered(&self.key, id, range).iter().map(|part| part.end - part.start).sum()
     }
 
-    /// Drops the bytes, but not what is known of the object; the second time it does nothing.
-    pub(super) fn distrust(&self) {
+    /// Drops the bytes of `range`; the second time it does nothing.
+    pub(super) fn distrust(&self, range: &Range<u64>) {
         let mut state = self.state.lock();
-        if std::mem::replace(&mut state.distrusted, true) || self.keeping.offline {
-            return;
-        }
-        self.disk.forget(&self.key);
-        if let Some(bytes) = state.note.as_ref().and_then(Note::write) {
-            self.disk.set_note(&self.key, bytes.into());
+        let id = match &state.note {
+            Some(Note::There(there)) if !self.keeping.offline => there.version.id(),
+            _ => None,
+        };
+        if let Some(id) = id
+            && state.distrusted.len() < MOST_DISTRUSTED
+            && state.distrusted.insert((range.start, range.end))
+        {
+            self.disk.forget_range(&self.key, &id, range);
         }
     }
 

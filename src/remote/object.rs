@@ -261,10 +261,10 @@ impl Object {
         self.0.kept.as_ref().map_or(KeptWhole::Unknown, |kept| kept.whole(&self.0.pin))
     }
 
-    /// Drops what is kept on disk of the object, because it does not decode; once, for the origin may have it so.
-    pub fn distrust(&self) {
+    /// Drops what is kept on disk of `range`, because it does not decode; once, for the origin may have it so.
+    pub fn distrust(&self, range: &Range<u64>) {
         if let Some(kept) = &self.0.kept {
-            kept.distrust();
+            kept.distrust(range);
         }
     }
 

@@ -118,9 +118,7 @@ pub enum Miss {
     #[error("not described yet")]
     NotDescribed(Vec<ImageId>),
     /// No more views that are not in the catalogue can be live.
-    #[error(
-        "too many views are in use; close files of some of them"
-    )]
+    #[error("too many views are in use; close files of some of them")]
     TooManyViews,
     /// The inode stands for nothing, or for a view that was forgotten.
     #[error("stale inode")]

@@ -39,8 +39,10 @@ impl Lines {
     /// Does something of which the warnings are kept.
     pub(super) fn logged<T>(&self, work: impl FnOnce() -> T) -> T {
         let written = self.clone();
-        let log =
-            tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(move || written.clone()).finish();
+        let log = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_writer(move || written.clone())
+            .finish();
         tracing::subscriber::with_default(log, work)
     }
 

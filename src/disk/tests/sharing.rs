@@ -123,3 +123,36 @@ fn that_the_files_of_others_cannot_be_opened_is_said_once() {
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.contains(&format!("chmod -R a+rX {}", folder.path().display())), "{said}");
 }
+
+#[test]
+fn of_a_range_that_is_forgotten_nothing_is_there_and_of_the_others_all() {
+    let folder = folder();
+    let disk = Disk::open(folder.path(), 1 << 20).unwrap();
+    for start in (0..4000).step_by(1000) {
+        keep(&disk, "o", "v", start..start + 1000);
+        keep(&disk, "o", "other", start..start + 1000);
+    }
+    disk.set_note("o", Bytes::from_static(b"note"));
+    // What waits to be written goes as well.
+    disk.forget_range("o", "v", &(1500..2001));
+    let look = |disk: &Disk| {
+        let there = |version| disk.read("o", version, 0..4000).iter().map(Extent::range).collect::<Vec<_>>();
+        assert_eq!((there("v"), there("other")), (vec![0..1000, 3000..4000], vec![0..4000]));
+        assert_eq!(note(disk, "o").unwrap(), "note");
+    };
+    disk.flush();
+    look(&disk);
+    drop(disk);
+    let disk = Disk::open(folder.path(), 1 << 20).unwrap();
+    look(&disk);
+    keep(&disk, "o", "v", 1000..3000);
+    disk.flush();
+    assert_eq!(read_and_check(&disk, "o", "v", 0..4000), 4000);
+    let locked = locked(folder.path());
+    disk.forget_range("o", "v", &(0..1));
+    drop(locked);
+    assert_eq!(disk.covered("o", "v", 0..4000), vec![1000..4000_u64]);
+    keep(&disk, "o", "v", 0..10);
+    disk.flush();
+    assert_eq!(read_and_check(&disk, "o", "v", 0..4000), 3010);
+}

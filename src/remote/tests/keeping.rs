@@ -63,7 +63,7 @@ impl Machine {
     }
 
     /// Ranges of the requests so far.
-    fn ranges(&self) -> Vec<Option<(usize, usize)>> {
+    pub(super) fn ranges(&self) -> Vec<Option<(usize, usize)>> {
         self.origin.requests().iter().map(Request::range).collect()
     }
 

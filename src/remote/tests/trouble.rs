@@ -101,7 +101,8 @@ async fn nobody_waits_for_another_who_tries_a_host_out_of_reach() {
     bytes(&machine.online(), 0..1000).await.unwrap();
     machine.age(WEEK);
     let remote = machine.remote(TIMEOUT * 4, |_| ());
-    let at = |key: &str| remote.object(&Location::parse(&format!("{}/bucket/{key}", machine.origin.url()), None).unwrap());
+    let at =
+        |key: &str| remote.object(&Location::parse(&format!("{}/bucket/{key}", machine.origin.url()), None).unwrap());
     assert!(matches!(bytes(&at("another").unwrap(), 0..1).await, Err(Cause::Timeout(_))));
     let object = at("a key").unwrap();
     let (asked, mut trial) = (machine.count(), Box::pin(bytes(&object, 0..500)));
@@ -121,4 +122,20 @@ async fn nobody_waits_for_another_who_tries_a_host_out_of_reach() {
         _ = trial => panic!("the other one had to wait"),
         done = bytes(&object, 500..1000) => assert_eq!(done.unwrap(), data(1000)[500..]),
     }
+}
+
+#[tokio::test]
+async fn bytes_that_do_not_decode_are_fetched_again_once_and_the_others_stay() {
+    let machine = Machine::new(|_, request| correct(&data(4000), "\"v\"", request)).await;
+    let object = machine.online();
+    for start in [0, 1000, 2000, 3000] {
+        bytes(&object, start..start + 1000).await.unwrap();
+    }
+    for _ in 0..2 {
+        object.distrust(&(1000..2000));
+        assert_eq!(bytes(&object, 1000..2000).await.unwrap(), data(4000)[1000..2000]);
+        machine.disk.flush();
+        assert_eq!(bytes(&object, 0..4000).await.unwrap(), data(4000));
+    }
+    assert_eq!(machine.ranges().split_off(4), [Some((1000, 2000))]);
 }
