@@ -95,7 +95,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--blocks", type=int, default=6, help="blocks of 128³ voxels in each run")
-    parser.add_argument("--only", choices=["blocks", "precomputed", "export"], help="leave the rest out")
+    parser.add_argument("--only", choices=["blocks", "precomputed", "cache", "export"], help="leave the rest out")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--latency", type=float, default=0.0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -107,6 +107,8 @@ def main():
             bench(folder, arguments)
         if arguments.only in (None, "precomputed"):
             bench_precomputed.run(folder, served, arguments.runs, arguments.blocks)
+        if arguments.only in (None, "cache"):
+            bench_cache.run(folder, served, arguments.runs, drop)
         if arguments.only in (None, "export"):
             import bench_export
 
@@ -141,15 +143,10 @@ def bench(folder, arguments):
     made = volumes(root)
     with served(root) as url:
         rows = [row for title, volume in made.items() for row in measure(folder, title, volume, url, arguments)]
-        kept = list(bench_cache.measure(folder, bench_cache.volume(root), url, arguments.runs, drop))
     print(f"Medians of {arguments.runs} paired runs of {arguments.blocks} random {EDGE}³ blocks; {os.cpu_count()} processors; origin on loopback.\n")
     print("| Volume | Reader | State | Mount, ms per block | Compared with | Other, ms per block | Mount / other |")
     print("|---|---|---|---:|---|---:|---:|")
     for row in rows:
-        print("| " + " | ".join(row) + " |")
-    print("\n| Kept on disk | Mount | Compared with | Mount / other |")
-    print("|---|---:|---:|---:|")
-    for row in kept:
         print("| " + " | ".join(row) + " |")
 
 

@@ -3,14 +3,16 @@
 import dataclasses
 import os
 import pathlib
+import subprocess
 import tempfile
 
 import pytest
 
 import replica
+from kept import Scene
 from mounting import BINARY, Mount, configuration, mounted
 from origin import Origin
-from truth import VOLUMES, Volume, make_all, source_at
+from truth import VOLUMES, Volume, itk, make_all, source_at, zarr_group
 
 
 def pytest_addoption(parser):
@@ -116,3 +118,32 @@ def serve(tmp_path):
     yield start
     for origin in running:
         origin.stop()
+
+
+@pytest.fixture(scope="session")
+def kept_volumes(tmp_path_factory):
+    """A stack of planes with bytes between them, and a Zarr group of which a third of the chunks is absent."""
+    root = tmp_path_factory.mktemp("kept")
+    made = {
+        "itk": itk(root, "itk", (40, 500, 520), "u1", 1),
+        "zarr": zarr_group(root, "zarr", shape=(128, 128, 256), dtype="<u2", chunks=(32, 32, 64), seed=3, levels=2, share=0.33),
+    }
+    return root, made
+
+
+@pytest.fixture
+def scene(kept_volumes, serve, tmp_path):
+    root, made = kept_volumes
+    return Scene(tmp_path, serve(root), made)
+
+
+@pytest.fixture
+def tmpfs(tmp_path):
+    """A folder that is a filesystem of 64 MiB."""
+    if os.getuid() != 0:
+        pytest.skip("mounting a tmpfs needs root")
+    folder = tmp_path / "tmpfs"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)

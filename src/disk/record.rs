@@ -18,8 +18,10 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64, xxh3_64_with_seed, xxh3_128};
 const MAGIC: &[u8; 8] = b"emfsrec1";
 /// Bytes of a header without its names.
 pub const FIXED: usize = 48;
-/// Most bytes of payload in a record: all of it is read to verify any of it.
+/// Most bytes of payload in a record.
 pub const LARGEST: usize = 1 << 20;
+/// Most bytes of payload that are written as one record: all of it is read to verify any of it.
+pub const PIECE: usize = 256 << 10;
 /// Most bytes of an object's name and of a version's.
 pub const LONGEST_NAME: usize = 4096;
 

@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long it may take until others learn what was read here.
 const USES: Duration = Duration::from_secs(10);
 /// How long nothing is written after a failure.
-const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(60) };
 
 /// How long an index that others use is waited for before a batch is given up.
 const BUSY: Duration = Duration::from_secs(60);
@@ -216,8 +216,8 @@ impl Writer {
 
     /// Small segments take small pieces, so that little of them stays empty.
     fn largest_piece(&self) -> usize {
-        let fair = usize::try_from(room::segment_bytes(self.store.bound) / 8).unwrap_or(record::LARGEST);
-        fair.clamp(1, record::LARGEST)
+        let fair = usize::try_from(room::segment_bytes(self.store.bound) / 8).unwrap_or(record::PIECE);
+        fair.clamp(1, record::PIECE)
     }
 
     fn append(&mut self, object: &str, version: &str, start: u64, payload: &Bytes) -> Result<(), Failure> {

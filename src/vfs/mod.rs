@@ -44,6 +44,9 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Entries of a directory that are made at a time; a buffer of the kernel holds about as many.
 const LISTED_AT_ONCE: usize = 256;
 
+/// Most memory for chunks: the kernel keeps what was read of them, and they are made again from blocks in no time.
+const FOR_CHUNKS: u64 = 64 << 20;
+
 /// Modification time of everything that never changes: the same after every mount, so that `rsync` and `make` see it
 /// so. 2020-01-01T00:00:00Z.
 const UNCHANGING: Duration = Duration::from_secs(1_577_836_800);
@@ -72,9 +75,10 @@ impl Vfs {
         stats: Arc<Stats>,
     ) -> Result<Arc<Self>, TreeError> {
         let tree = Arc::new(Tree::new(catalog)?);
-        // Chunks wait for blocks, never the other way round, so two halves cannot block each other.
-        let blocks = Blocks::new(memory / 2, stats.clone());
-        let chunks = Chunks::new(memory - memory / 2, blocks.clone(), stats.clone());
+        // Chunks wait for blocks, never the other way round, so the two parts cannot block each other.
+        let for_chunks = (memory / 2).min(FOR_CHUNKS);
+        let blocks = Blocks::new(memory - for_chunks, stats.clone());
+        let chunks = Chunks::new(for_chunks, blocks.clone(), stats.clone());
         let images = tree.all_images().map(|(_, info)| {
             let label = info.label.map(|label| format!("/labels/{label}")).unwrap_or_default();
             (format!("{}/{}{label}", info.dataset.name, info.image), info.source.clone())

@@ -100,13 +100,13 @@ async fn run(jobs: Vec<Job>, disk: &Disk, tally: &Tally, failures: &mut Vec<Fail
     let fetching = stream::iter(jobs).map(|job| async {
         let result = fetch(&job).await;
         tally.bytes.fetch_add(result.as_ref().copied().unwrap_or(0), Ordering::Relaxed);
+        tally.blocks.fetch_add(job.blocks(), Ordering::Relaxed);
         (job, result)
     });
     let fetched: Vec<_> = fetching.buffer_unordered(AT_ONCE).collect().await;
     flush(disk).await;
     let mut again = Vec::new();
     for (job, result) in fetched {
-        let blocks = job.blocks();
         match result {
             Ok(_) if job.not_kept().is_empty() => {}
             Ok(_) => again.push(job),
@@ -115,7 +115,6 @@ async fn run(jobs: Vec<Job>, disk: &Disk, tally: &Tally, failures: &mut Vec<Fail
                 failures.extend(job.into_blocks().into_iter().map(|block| (block, error.clone())));
             }
         }
-        tally.blocks.fetch_add(blocks, Ordering::Relaxed);
     }
     tally.blocks.fetch_sub(again.iter().map(Job::blocks).sum(), Ordering::Relaxed);
     again

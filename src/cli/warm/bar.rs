@@ -1,10 +1,11 @@
 //! How far the fetching is: a bar in a terminal, else a line now and then.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
 use super::super::output::complain;
 use super::super::size::human;
@@ -25,9 +26,9 @@ impl Bar {
     pub fn new(quiet: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar = if quiet || !terminal { ProgressBar::hidden() } else { ProgressBar::new(0) };
-        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} blocks, {msg}, {eta} left");
+        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} blocks, {msg}{left}");
         // The template is one of ours, which the tests have seen.
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("left", left));
         Bar { bar, lines: !quiet && !terminal }
     }
 
@@ -58,6 +59,13 @@ impl Bar {
                 complain(&format!("{blocks} of {} blocks, {words}", self.bar.length().unwrap_or(0)));
             }
         }
+    }
+}
+
+/// The time that is left, once there is something to tell it by.
+fn left(state: &ProgressState, text: &mut dyn Write) {
+    if state.pos() > 0 {
+        let _ = write!(text, ", {:#} left", HumanDuration(state.eta()));
     }
 }
 

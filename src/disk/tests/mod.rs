@@ -1,6 +1,7 @@
 //! What the store promises, tried on real folders.
 
 mod damage;
+mod full;
 mod model;
 mod places;
 mod processes;
