@@ -148,10 +148,6 @@ async fn confirm(
             }
             Ok(None)
         }
-        Err(RemoteError { cause: Cause::NotFound, .. }) if !again => {
-            let noted = kept.keep_absence(&handle.pin, known);
-            Err(handle.failed(ask, noted.err().unwrap_or(Cause::NotFound)))
-        }
         // An origin that does not give ranges is asked for all of it.
         Err(RemoteError { cause: Cause::Protocol(_), .. }) if !again => {
             origin(handle, kept, known, ask).await.map(Some)

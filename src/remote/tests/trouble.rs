@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::super::kept::Kept;
 use super::super::note::{Note, There};
+use super::super::pin::{Pin, Version};
 use super::keeping::{Machine, WEEK, bytes};
 use super::origin::{Act, answer, correct};
 use super::*;
-use crate::remote::Cause;
+use crate::remote::{Cause, Keeping};
 
 #[tokio::test]
 async fn a_note_that_was_lost_is_written_again_with_the_next_bytes() {
@@ -56,6 +58,20 @@ async fn an_object_that_is_gone_is_no_longer_kept_or_an_error_where_something_wa
         assert_eq!(bytes(&machine.doubting(), asked).await, Err(Cause::NotFound));
         assert_eq!(bytes(&machine.offline(), 0..500).await, Err(Cause::NotFound));
     }
+}
+
+#[tokio::test]
+async fn an_absence_that_was_asked_for_before_the_object_came_is_not_kept() {
+    let machine = Machine::new(|_, _| vec![Act::Close]).await;
+    let keeping = Keeping { disk: Some(machine.disk.clone()), ..Keeping::default() };
+    let (kept, pin) = (Kept::new(machine.disk.clone(), "o".to_owned(), keeping), Pin::default());
+    let known = kept.known(&pin);
+    pin.settle(Version { etag: Some("\"v\"".to_owned()), last_modified: None, total: Some(5) }).unwrap();
+    assert!(matches!(kept.keep_absence(&pin, &known), Err(Cause::Changed(_))));
+    assert_eq!(machine.disk.note("o").unwrap(), None);
+    pin.reset();
+    kept.keep_absence(&pin, &known).unwrap();
+    assert!(machine.disk.note("o").unwrap().is_some());
 }
 
 #[tokio::test]
