@@ -30,6 +30,7 @@ use parking_lot::Mutex;
 pub use kinds::{Access, DiskError, Extent, HostSum, Pruned, Stat, Verified};
 use queue::Change;
 use store::Store;
+pub use table::gaps;
 #[cfg(test)]
 pub use tests::locked;
 use writer::Writer;

@@ -10,7 +10,7 @@ use super::kept::{Kept, Known};
 use super::note::{Note, There};
 use super::object::{Fetched, Handle};
 use super::{Cause, RemoteError};
-use crate::disk::Extent;
+use crate::disk::{Extent, gaps};
 
 /// Missing parts that lie nearer to each other are fetched as one.
 const NEAR: u64 = 128 << 10;
@@ -62,7 +62,7 @@ async fn answer(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Resul
     let wanted = wanted(there, ask).map_err(|cause| handle.failed(ask, cause))?;
     let Some((id, range)) = wanted else { return miss(handle, kept, known, ask).await };
     let extents = kept.read(id, range.clone()).await;
-    let gaps = gaps(&range, &extents);
+    let gaps = missing(&range, &extents);
     let bytes = if gaps.is_empty() {
         if !known.believed
             && let Some(fetched) = confirm(handle, kept, known, ask, &range).await?
@@ -179,20 +179,16 @@ fn wanted(there: &There, ask: &Ask) -> Result<Option<(String, Range<u64>)>, Caus
 }
 
 /// What of `range` is not in `extents`, which are in order; neighbours as one.
-fn gaps(range: &Range<u64>, extents: &[Extent]) -> Vec<Range<u64>> {
-    let mut gaps: Vec<Range<u64>> = Vec::new();
-    let mut at = range.start;
-    let ends = extents.iter().map(Extent::range).chain(std::iter::once(range.end..range.end));
-    for extent in ends {
-        if at < extent.start {
-            match gaps.last_mut() {
-                Some(last) if at - last.end <= NEAR => last.end = extent.start,
-                _ => gaps.push(at..extent.start),
-            }
+fn missing(range: &Range<u64>, extents: &[Extent]) -> Vec<Range<u64>> {
+    let kept: Vec<_> = extents.iter().map(Extent::range).collect();
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for gap in gaps(range.clone(), &kept) {
+        match joined.last_mut() {
+            Some(last) if gap.start - last.end <= NEAR => last.end = gap.end,
+            _ => joined.push(gap),
         }
-        at = at.max(extent.end);
     }
-    gaps
+    joined
 }
 
 fn length(extents: &[Extent]) -> u64 {
@@ -243,7 +239,7 @@ mod tests {
                 at += length;
             }
             let range = start..at;
-            let gaps = gaps(&range, &extents);
+            let gaps = missing(&range, &extents);
             prop_assert!(gaps.windows(2).all(|pair| pair[1].start - pair[0].end > NEAR));
             prop_assert!(gaps.iter().all(|gap| gap.start >= start && gap.end <= at && !gap.is_empty()));
             let pieces = gaps.into_iter().map(piece).chain(extents).collect();
