@@ -107,6 +107,13 @@ def test_the_store_can_be_looked_at_checked_and_emptied(scene):
     missing = emfs("cache", "stat", "--cache-dir", scene.folder / "nowhere", check=False)
     assert missing.returncode == 1 and "there is no cache" in missing.stderr
     assert not (scene.folder / "nowhere").exists()
+    other = scene.folder / "other"
+    other.mkdir()
+    (other / "thesis.tex").write_text("mine")
+    for command in (["stat"], ["verify"], ["prune", "--to", "0"], ["clear"]):
+        refused = emfs("cache", *command, "--cache-dir", other, check=False)
+        assert refused.returncode == 1 and f"there is no cache at {other}" in refused.stderr
+    assert [path.name for path in other.iterdir()] == ["thesis.tex"]
 
 
 def test_locate_tells_the_bytes_behind_a_chunk_without_reading_them(scene):

@@ -59,12 +59,10 @@ enum Action {
 pub(super) fn run(args: &CacheCommand) -> Result<(), CliError> {
     let folder = match &args.cache_dir {
         Some(folder) => absolute(folder)?,
-        None => default_folder().ok_or_else(|| {
-            CliError::Failed("neither XDG_CACHE_HOME nor HOME is set; name a folder with --cache-dir".to_owned())
-        })?,
+        None => default_folder().map_err(|reason| CliError::Failed(reason.to_owned()))?,
     };
     let failed = |error: crate::disk::DiskError| CliError::Failed(error.to_string());
-    if !folder.is_dir() {
+    if !Disk::is_in(&folder).map_err(failed)? {
         return Err(CliError::Failed(format!("there is no cache at {}", folder.display())));
     }
     if let Action::Clear = args.action {

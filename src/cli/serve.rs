@@ -140,6 +140,7 @@ impl Drop for Daemon {
 fn tree(settings: &Settings, stats: Arc<Stats>) -> Result<Arc<Vfs>, CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
     let keeping = settings.keeping.clone();
+    keeping.limit_memory(settings.memory);
     let remote = Remote::keeping(settings.catalog.manners.clone(), settings.timeout, Arc::clone(&stats), keeping)
         .map_err(|error| failed(&error))?;
     Vfs::new(Arc::clone(&settings.catalog), remote, settings.memory, settings.timeout, stats)

@@ -64,10 +64,9 @@ impl CacheArgs {
             let opened = Disk::open(&folder, size);
             return opened.map(Some).map_err(|error| CliError::Failed(format!("the cache: {error}")));
         }
-        let opened = match default_folder() {
-            Some(folder) => Disk::open(&folder, size).map_err(|error| error.to_string()),
-            None => Err("neither XDG_CACHE_HOME nor HOME is set; name a folder with --cache-dir".to_owned()),
-        };
+        let opened = default_folder()
+            .map_err(str::to_owned)
+            .and_then(|folder| Disk::open(&folder, size).map_err(|error| error.to_string()));
         Ok(opened.inspect_err(|reason| complain(&format!("emfs: nothing is kept: {reason}"))).ok())
     }
 }
@@ -77,11 +76,12 @@ pub(super) fn absolute(folder: &Path) -> Result<PathBuf, CliError> {
     std::path::absolute(folder).map_err(CliError::system(folder.display().to_string()))
 }
 
-/// Where things are kept if nobody says.
-pub(super) fn default_folder() -> Option<PathBuf> {
+/// Where things are kept if nobody says; else why that cannot be told.
+pub(super) fn default_folder() -> Result<PathBuf, &'static str> {
     let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
-    let caches = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")))?;
-    Some(caches.join("emfs"))
+    let caches = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
+    let caches = caches.ok_or("neither XDG_CACHE_HOME nor HOME is set; name a folder with --cache-dir")?;
+    Ok(caches.join("emfs"))
 }
 
 /// Reads images as a mount does. What was fetched is on disk once this is dropped.
@@ -107,6 +107,7 @@ impl Session {
     /// `memory`: half of it is for blocks, cached and in flight; the rest is the caller's. `timeout`: how long an origin may be silent.
     pub fn new(manners: &Manners, keeping: Keeping, timeout: Duration, memory: u64) -> Result<Self, CliError> {
         let stats = Arc::new(Stats::default());
+        keeping.limit_memory(memory);
         let disk = keeping.disk.clone();
         let remote = Remote::keeping(manners.clone(), timeout, Arc::clone(&stats), keeping)
             .map_err(|error| CliError::Failed(error.to_string()))?;

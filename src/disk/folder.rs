@@ -27,6 +27,7 @@ const LOCK_WAITS: Duration = Duration::from_secs(10);
 pub fn prepare(folder: &Path) -> Result<Access, DiskError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(|reason| io_error(folder, reason))?;
+    let is_ours = names(folder).is_ok_and(|names| names.iter().all(|name| is_of_store(name)));
     let lock = folder.join(LOCK);
     match OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock) {
         Ok(_) => {}
@@ -38,11 +39,37 @@ pub fn prepare(folder: &Path) -> Result<Access, DiskError> {
         Err(reason) if is_full(&reason) => return Ok(Access::ReadWrite),
         Err(reason) => return Err(io_error(&lock, reason)),
     }
-    let tag = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(TAG));
-    if let Ok(mut tag) = tag {
+    // Whatever else is in the folder, backups are not to leave it out.
+    if is_ours && let Ok(mut tag) = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(TAG)) {
         let _ = tag.write_all(TAG_TEXT.as_bytes());
     }
     Ok(Access::ReadWrite)
+}
+
+/// Is this the name of a file that only a store makes?
+fn is_kept(name: &str) -> bool {
+    generation(name).is_some() || journal(name).is_some() || segments::number(name).is_some()
+}
+
+fn is_of_store(name: &str) -> bool {
+    name == TAG || name == LOCK || is_kept(name)
+}
+
+/// Is there a store in the folder, be it an empty one?
+pub fn holds_store(folder: &Path) -> Result<bool, DiskError> {
+    let names = match fs::read_dir(folder) {
+        Err(reason) if matches!(reason.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(false);
+        }
+        _ => names(folder)?,
+    };
+    // Others tag their caches as well.
+    let tag = folder.join(TAG);
+    let is_tagged = || {
+        let has_length = |known: fs::Metadata| known.is_file() && known.len() == TAG_TEXT.len() as u64;
+        fs::metadata(&tag).is_ok_and(has_length) && fs::read(&tag).is_ok_and(|text| text == TAG_TEXT.as_bytes())
+    };
+    Ok(names.iter().any(|name| is_kept(name)) || is_tagged())
 }
 
 fn cannot_be_written(reason: &io::Error) -> bool {
@@ -94,6 +121,19 @@ pub fn index(folder: &Path, access: Access) -> Result<Option<Index>, DiskError> 
     Ok(usable)
 }
 
+/// Is something kept in the folder that this process may not open, although it may look into the folder?
+pub fn is_closed_to_us(folder: &Path) -> bool {
+    let names = names(folder).unwrap_or_default();
+    let none_opens = |is_meant: &dyn Fn(&str) -> bool| {
+        let mut opened =
+            names.iter().filter(|name| is_meant(name)).map(|name| File::open(folder.join(name))).peekable();
+        let refused =
+            |file: io::Result<File>| file.is_err_and(|reason| reason.kind() == io::ErrorKind::PermissionDenied);
+        opened.peek().is_some() && opened.all(refused)
+    };
+    none_opens(&|name| generation(name).is_some()) || none_opens(&|name| segments::number(name).is_some())
+}
+
 fn is_missing(reason: &rusqlite::Error) -> bool {
     reason.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen)
 }
@@ -114,7 +154,7 @@ pub fn clear(folder: &Path) -> Result<(), DiskError> {
     }
     let _lock = lock(folder)?;
     for name in names(folder)? {
-        if generation(&name).is_some() || journal(&name).is_some() || segments::number(&name).is_some() {
+        if is_kept(&name) {
             let path = folder.join(&name);
             match fs::remove_file(&path) {
                 Err(reason) if reason.kind() != io::ErrorKind::NotFound => return Err(io_error(&path, reason)),
@@ -130,8 +170,7 @@ pub fn files(folder: &Path) -> Result<(u64, u64), DiskError> {
     let mut bytes: u64 = 0;
     let mut files: u64 = 0;
     for name in names(folder)? {
-        let ours = name == TAG || name == LOCK;
-        if ours || generation(&name).is_some() || journal(&name).is_some() || segments::number(&name).is_some() {
+        if is_of_store(&name) {
             bytes = bytes.saturating_add(fs::metadata(folder.join(&name)).map_or(0, |known| known.len()));
             files += 1;
         }
@@ -221,6 +260,11 @@ fn names(folder: &Path) -> Result<Vec<String>, DiskError> {
 /// An error of the system about a path.
 pub fn io_error(path: &Path, reason: io::Error) -> DiskError {
     DiskError::Io { path: path.to_owned(), reason }
+}
+
+/// What is said where there is no index in use.
+pub fn no_index(folder: &Path) -> DiskError {
+    io_error(folder, io::Error::other("there is no index"))
 }
 
 /// An error of SQLite about an index.

@@ -7,7 +7,7 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -33,6 +33,12 @@ const SCHEMA: &str = "
 /// Readers wait for a commit, which takes milliseconds, and then do without.
 const READER_WAITS: Duration = Duration::from_millis(500);
 const WRITER_WAITS: Duration = Duration::from_secs(10);
+/// Connections kept for the next readers.
+const MOST_IDLE: usize = 8;
+/// What a reader's connection may hold of the file, in SQLite's notation for KiB: the inner pages, and some leaves.
+const READER_CACHE: i64 = -500;
+/// Pages given back in one transaction: that is over before readers do without.
+const PAGES_AT_ONCE: u32 = 200;
 
 /// An open index.
 pub struct Index {
@@ -61,6 +67,11 @@ pub fn is_damage(reason: &rusqlite::Error) -> bool {
         }
         _ => true,
     }
+}
+
+/// Does this mean that somebody else uses the file?
+pub fn is_busy(reason: &rusqlite::Error) -> bool {
+    matches!(reason.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 impl Index {
@@ -109,7 +120,7 @@ impl Index {
     }
 
     fn check(&self) -> rusqlite::Result<()> {
-        let matches = self.read(|connection| {
+        let matches = self.read_patiently(|connection| {
             let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
             Ok(number("PRAGMA application_id")? == APPLICATION
                 && number("PRAGMA user_version")? == FORMAT
@@ -145,21 +156,38 @@ impl Index {
         fs::metadata(&self.path).map_or(0, |known| known.len())
     }
 
-    /// Runs a query.
+    /// Runs a query for somebody who waits for the answer and can do without.
     pub fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        self.query(READER_WAITS, query)
+    }
+
+    /// Runs a query for somebody who cannot do without.
+    pub fn read_patiently<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        self.query(WRITER_WAITS, query)
+    }
+
+    fn query<T>(
+        &self,
+        patience: Duration,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
         let idle = self.readers.lock().pop();
         let connection = match idle {
             Some(connection) => connection,
             None => {
                 let connection = connect(&self.path, self.access, self.immutable)?;
-                connection.busy_timeout(READER_WAITS)?;
                 connection.pragma_update(None, "query_only", true)?;
+                connection.pragma_update(None, "cache_size", READER_CACHE)?;
                 connection
             }
         };
+        connection.busy_timeout(patience)?;
         let answer = query(&connection);
         if answer.is_ok() {
-            self.readers.lock().push(connection);
+            let mut readers = self.readers.lock();
+            if readers.len() < MOST_IDLE {
+                readers.push(connection);
+            }
         }
         answer
     }
@@ -182,15 +210,29 @@ impl Index {
         Ok(answer)
     }
 
-    /// Gives the pages that are not needed any more back to the disk.
+    /// Gives the pages that are not needed any more back to the disk, a few at a time.
     pub fn shrink(&self) -> rusqlite::Result<()> {
-        self.write(|transaction| {
-            let mut statement = transaction.prepare("PRAGMA incremental_vacuum")?;
-            let mut rows = statement.query([])?;
-            while rows.next()?.is_some() {}
-            Ok(())
-        })
+        let mut before = i64::MAX;
+        loop {
+            let began = Instant::now();
+            let left = self.write(|transaction| {
+                let mut statement = transaction.prepare(&format!("PRAGMA incremental_vacuum({PAGES_AT_ONCE})"))?;
+                let mut rows = statement.query([])?;
+                while rows.next()?.is_some() {}
+                transaction.query_row("PRAGMA freelist_count", [], |row| row.get(0))
+            })?;
+            if left == 0 || left >= before {
+                return Ok(());
+            }
+            before = left;
+            let_others(began);
+        }
     }
+}
+
+/// Between two of many transactions: whoever waits for the index looks only now and then whether it is free.
+pub fn let_others(began: Instant) {
+    std::thread::sleep(began.elapsed());
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {

@@ -30,6 +30,9 @@ use parking_lot::Mutex;
 pub use kinds::{Access, DiskError, Extent, HostSum, Pruned, Stat, Verified};
 use queue::Change;
 use store::Store;
+pub use table::gaps;
+#[cfg(test)]
+pub use tests::locked;
 use writer::Writer;
 
 /// Most bytes of a note.
@@ -72,6 +75,14 @@ impl Disk {
             }
         };
         Ok(Self { handle: Arc::new(Handle { store, writer: Mutex::new(writer) }) })
+    }
+
+    /// Is there a store in `folder`, be it an empty one? Changes nothing.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn is_in(folder: &Path) -> Result<bool, DiskError> {
+        folder::holds_store(folder)
     }
 
     fn store(&self) -> &Store {
@@ -119,8 +130,10 @@ impl Disk {
     }
 
     /// The note kept about an object. Blocks for microseconds.
-    #[must_use]
-    pub fn note(&self, object: &str) -> Option<Bytes> {
+    ///
+    /// # Errors
+    /// Whether there is one cannot be said now: others are changing the index, or the disk fails.
+    pub fn note(&self, object: &str) -> Result<Option<Bytes>, DiskError> {
         self.store().note(object)
     }
 
@@ -132,10 +145,29 @@ impl Disk {
         }
     }
 
+    /// Keeps a note as [`Disk::set_note`] does, but only where there is none when it would be written: it may have been
+    /// lost after it was set, or another process may have set a newer one.
+    pub fn restore_note(&self, object: &str, note: Bytes) {
+        if note.len() <= LONGEST_NOTE {
+            self.store().queue.push(Change::Restore { object: object.to_owned(), note });
+        }
+    }
+
     /// Drops everything of the object: all versions and its note. Never blocks; readers of this process find nothing of
     /// it at once, also in a folder that cannot be written.
     pub fn forget(&self, object: &str) {
         self.store().forget(object);
+    }
+
+    /// Drops of that version of the object the records that hold bytes of `range`. Never blocks; readers of this process
+    /// find nothing of them at once.
+    pub fn forget_range(&self, object: &str, version: &str, range: &Range<u64>) {
+        self.store().forget_range(object, version, range);
+    }
+
+    /// Lets at most `bytes` wait to be written, or a single longer write; without this, 64 MiB, which is also the most.
+    pub fn limit_queue(&self, bytes: u64) {
+        self.store().queue.limit(bytes);
     }
 
     /// Waits until what was queued is in the files, or was given up.

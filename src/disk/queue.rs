@@ -8,9 +8,9 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
-use super::table::Row;
+use super::table::{Part, Row};
 
-/// Most bytes that wait.
+/// Most bytes that wait if nobody says.
 const BOUND: usize = 64 << 20;
 /// Bytes that are worth a transaction of their own.
 const BATCH: usize = 8 << 20;
@@ -32,8 +32,13 @@ pub enum Change {
         note: Bytes,
         turn: u64,
     },
-    Forget {
+    /// The note where there is none.
+    Restore {
         object: String,
+        note: Bytes,
+    },
+    Forget {
+        part: Part,
         turn: u64,
     },
     /// The index claims what is not so.
@@ -45,21 +50,21 @@ impl Change {
         OVERHEAD
             + match self {
                 Self::Write { bytes, .. } => bytes.len(),
-                Self::Note { note, .. } => note.len(),
+                Self::Note { note, .. } | Self::Restore { note, .. } => note.len(),
                 Self::Forget { .. } | Self::Drop(_) => 0,
             }
     }
 }
 
 /// The changes that wait.
-#[derive(Default)]
 pub struct Queue {
     state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Default)]
 struct State {
+    /// Most bytes that wait.
+    bound: usize,
     changes: VecDeque<Change>,
     bytes: usize,
     pushed: u64,
@@ -77,14 +82,29 @@ pub enum Work {
     Closed,
 }
 
+impl Default for Queue {
+    fn default() -> Self {
+        let state =
+            State { bound: BOUND, changes: VecDeque::new(), bytes: 0, pushed: 0, done: 0, flushing: 0, closed: false };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+}
+
 impl Queue {
+    /// Lets no more than `bytes` wait from now on, and at most as many as without this.
+    pub fn limit(&self, bytes: u64) {
+        self.state.lock().bound = usize::try_from(bytes).unwrap_or(BOUND).min(BOUND);
+    }
+
     /// Queues a change; `false` when there is no room for it. Forgetting needs none, for bytes that are not to be served
     /// must go.
     pub fn push(&self, change: Change) -> bool {
         let mut state = self.state.lock();
         let cost = change.cost();
         let must = matches!(change, Change::Forget { .. });
-        if state.closed || (!must && state.bytes.saturating_add(cost) > BOUND) {
+        // Where little may wait, long answers are kept all the same, one at a time.
+        let bound = if state.changes.is_empty() { BOUND } else { state.bound };
+        if state.closed || (!must && state.bytes.saturating_add(cost) > bound) {
             return false;
         }
         state.bytes += cost;
@@ -146,6 +166,11 @@ impl Queue {
         self.changed.notify_all();
     }
 
+    /// Will nothing come any more?
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     /// Nobody will write any more: nobody shall wait for it.
     pub fn abandon(&self) {
         let mut state = self.state.lock();
@@ -154,5 +179,21 @@ impl Queue {
         state.done = state.pushed;
         drop(state);
         self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_does_not_wait_but_what_is_to_be_forgotten_does() {
+        let queue = Queue::default();
+        queue.limit(2000);
+        let change = |bytes| Change::Restore { object: "o".to_owned(), note: vec![0; bytes].into() };
+        assert_eq!([1000, 1000, 100].map(|bytes| queue.push(change(bytes))), [true, false, true]);
+        assert!(queue.push(Change::Forget { part: Part::all("o"), turn: 1 }));
+        assert!(matches!(queue.take(Duration::ZERO), Work::Batch(batch) if batch.len() == 3));
+        assert_eq!([BOUND, 3000, 1].map(|bytes| queue.push(change(bytes))), [false, true, false]);
     }
 }

@@ -7,7 +7,7 @@ use rusqlite::Transaction;
 use super::{
     folder,
     index::Index,
-    kinds::{DiskError, Pruned},
+    kinds::DiskError,
     record,
     segments::Active,
     store::{Store, now},
@@ -40,9 +40,12 @@ pub fn next_segment(store: &Store, index: &Index, need: u64) -> rusqlite::Result
             Err(reason) => return Ok(Err(reason)),
         };
         let capacity = segment_bytes(bound).max(need);
-        let freed = evict(store, index, transaction, bound.saturating_sub(capacity))?;
-        if let Err(reason) = freed {
-            return Ok(Err(reason));
+        loop {
+            match evict_one(store, index, transaction, bound.saturating_sub(capacity))? {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(reason) => return Ok(Err(reason)),
+            }
         }
         if total(index, transaction)?.saturating_add(capacity) > bound {
             let reason = if by_disk {
@@ -102,19 +105,18 @@ fn bound(
     Ok(Ok((store.bound.min(possible), possible < store.bound)))
 }
 
-/// Removes the segments used longest ago, but none that is being written, until at most `bytes` are taken.
-pub fn evict(
+/// Removes the segment used longest ago, but none that is being written, if more than `bytes` are taken. Gives the bytes
+/// of its file; `None` where nothing is to go, or nothing can.
+pub fn evict_one(
     store: &Store,
     index: &Index,
     transaction: &Transaction<'_>,
     bytes: u64,
-) -> rusqlite::Result<Result<Pruned, DiskError>> {
-    let mut taken = total(index, transaction)?;
-    let mut pruned = Pruned::default();
+) -> rusqlite::Result<Result<Option<u64>, DiskError>> {
+    if total(index, transaction)? <= bytes {
+        return Ok(Ok(None));
+    }
     for segment in table::segments(transaction)? {
-        if taken <= bytes {
-            break;
-        }
         let Some(idle) = store.segments.idle(segment.id) else { continue };
         let freed = idle.bytes;
         // The file goes first: on a full disk there is no room for the journal before.
@@ -123,11 +125,9 @@ pub fn evict(
         }
         store.segments.remove(segment.id);
         table::drop_segment(transaction, segment.id)?;
-        taken = taken.saturating_sub(segment.bytes);
-        pruned.segments += 1;
-        pruned.bytes += freed;
+        return Ok(Ok(Some(freed)));
     }
-    Ok(Ok(pruned))
+    Ok(Ok(None))
 }
 
 /// Brings the index in step with the files: what is gone leaves the index, and a segment that the index does not know

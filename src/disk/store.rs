@@ -2,7 +2,7 @@
 //! yet in the files.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     ops::Range,
     path::PathBuf,
     sync::{
@@ -23,7 +23,7 @@ use super::{
     queue::{Change, Queue},
     record,
     segments::Segments,
-    table::{self, Row},
+    table::{self, Part, Row},
 };
 
 /// The shared part of a store.
@@ -46,7 +46,15 @@ pub struct Store {
 struct Asked {
     turn: u64,
     notes: HashMap<i64, (u64, Option<Bytes>)>,
-    forgotten: HashMap<i64, u64>,
+    forgotten: BTreeMap<Part, u64>,
+}
+
+impl Asked {
+    /// What of an object is to be forgotten.
+    fn of(&self, object: i64) -> impl Iterator<Item = Part> {
+        let all = Part { object, bytes: None };
+        self.forgotten.range(all..).map(|(part, _)| *part).take_while(move |part| part.object == object)
+    }
 }
 
 /// Milliseconds since 1970.
@@ -69,6 +77,12 @@ impl Store {
             used: Mutex::default(),
             warned: AtomicBool::new(false),
         };
+        if access == Access::ReadOnly && folder::is_closed_to_us(&store.folder) {
+            let folder = store.folder.display();
+            tracing::warn!(
+                "the files of the cache in {folder} cannot be opened; let their owner run `chmod -R a+rX {folder}`"
+            );
+        }
         // A disk that is full now may have room later.
         store.reopen().unwrap_or_else(|reason| store.warn(&reason));
         Ok(store)
@@ -115,28 +129,36 @@ impl Store {
         self.reopen()
     }
 
-    /// The answer of the index, if it has one.
-    fn ask<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Option<T> {
-        let index = self.index()?;
-        match index.read(query) {
-            Ok(answer) => Some(answer),
-            Err(reason) => {
-                tracing::debug!("{}: {reason}", index.path().display());
-                if is_damage(&reason)
-                    && let Err(reason) = self.retire(&index)
-                {
-                    self.warn(&reason);
-                }
-                None
+    /// The answer of the index; nothing where it was damaged, for what it held is lost.
+    fn ask<T: Default>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, DiskError> {
+        let Some(index) = self.index() else {
+            return match self.access {
+                Access::ReadWrite => Err(folder::no_index(&self.folder)),
+                Access::ReadOnly => Ok(T::default()),
+            };
+        };
+        index.read(query).or_else(|reason| {
+            tracing::debug!("{}: {reason}", index.path().display());
+            if !is_damage(&reason) {
+                return Err(folder::index_error(index.path(), reason));
             }
-        }
+            self.retire(&index).unwrap_or_else(|reason| self.warn(&reason));
+            Ok(T::default())
+        })
     }
 
     pub fn rows(&self, object: i64, version: i64, range: &Range<u64>) -> Vec<Row> {
-        if range.is_empty() || self.asked.lock().forgotten.contains_key(&object) {
+        if range.is_empty() {
             return Vec::new();
         }
-        self.ask(|connection| table::rows_of(connection, object, version, range)).unwrap_or_default()
+        // Looked at before the index is: what is forgotten there by then is not asked for any more.
+        let forgotten: Vec<Part> = self.asked.lock().of(object).collect();
+        if forgotten.iter().any(|part| part.bytes.is_none()) {
+            return Vec::new();
+        }
+        let mut rows = self.ask(|connection| table::rows_of(connection, object, version, range)).unwrap_or_default();
+        rows.retain(|row| !forgotten.iter().any(|part| part.touches(object, version, &row.range())));
+        rows
     }
 
     pub fn covered(&self, object: &str, version: &str, range: &Range<u64>) -> Vec<Range<u64>> {
@@ -144,17 +166,17 @@ impl Store {
         table::joined(rows.iter().map(|row| row.range().start.max(range.start)..row.range().end.min(range.end)))
     }
 
-    pub fn note(&self, object: &str) -> Option<Bytes> {
+    pub fn note(&self, object: &str) -> Result<Option<Bytes>, DiskError> {
         let object = record::hash(object);
         let asked = self.asked.lock();
         if let Some((_, note)) = asked.notes.get(&object) {
-            return note.clone();
+            return Ok(note.clone());
         }
-        if asked.forgotten.contains_key(&object) {
-            return None;
+        if asked.of(object).any(|part| part.bytes.is_none()) {
+            return Ok(None);
         }
         drop(asked);
-        self.ask(|connection| table::note(connection, object)).flatten().map(Bytes::from)
+        Ok(self.ask(|connection| table::note(connection, object))?.map(Bytes::from))
     }
 
     pub fn set_note(&self, object: &str, note: Bytes) {
@@ -171,9 +193,19 @@ impl Store {
         let mut asked = self.asked.lock();
         asked.turn += 1;
         let turn = asked.turn;
-        asked.notes.insert(record::hash(object), (turn, None));
-        asked.forgotten.insert(record::hash(object), turn);
-        self.queue.push(Change::Forget { object: object.to_owned(), turn });
+        let part = Part::all(object);
+        asked.notes.insert(part.object, (turn, None));
+        asked.forgotten.insert(part, turn);
+        self.queue.push(Change::Forget { part, turn });
+    }
+
+    pub fn forget_range(&self, object: &str, version: &str, range: &Range<u64>) {
+        let mut asked = self.asked.lock();
+        asked.turn += 1;
+        let turn = asked.turn;
+        let part = Part { object: record::hash(object), bytes: Some((record::hash(version), range.start, range.end)) };
+        asked.forgotten.insert(part, turn);
+        self.queue.push(Change::Forget { part, turn });
     }
 
     /// The index has the note of that turn, or never will.
@@ -184,12 +216,12 @@ impl Store {
         }
     }
 
-    /// The index has forgotten the object as it was asked to at that turn.
-    pub fn is_forgotten(&self, object: i64, turn: u64) {
-        self.note_is_settled(object, turn);
+    /// The index has forgotten what it was asked to at that turn.
+    pub fn is_forgotten(&self, part: Part, turn: u64) {
+        self.note_is_settled(part.object, turn);
         let mut asked = self.asked.lock();
-        if asked.forgotten.get(&object) == Some(&turn) {
-            asked.forgotten.remove(&object);
+        if asked.forgotten.get(&part) == Some(&turn) {
+            asked.forgotten.remove(&part);
         }
     }
 

@@ -27,6 +27,28 @@ pub struct Row {
     pub header: usize,
 }
 
+/// Bytes of a version of an object, or all of the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part {
+    /// Hash of the object's name.
+    pub object: i64,
+    /// Hash of the version's name, first byte and the one after the last.
+    pub bytes: Option<(i64, u64, u64)>,
+}
+
+impl Part {
+    /// All of an object.
+    pub fn all(object: &str) -> Self {
+        Self { object: record::hash(object), bytes: None }
+    }
+
+    /// Is any of it in `range` of that version?
+    pub fn touches(&self, object: i64, version: i64, range: &Range<u64>) -> bool {
+        let bytes = self.bytes.is_none_or(|(of, start, end)| of == version && start < range.end && range.start < end);
+        self.object == object && bytes
+    }
+}
+
 /// A segment as the index knows it.
 #[derive(Clone, Copy, Debug)]
 pub struct SegmentRow {
@@ -114,17 +136,31 @@ pub fn insert(change: &Transaction<'_>, row: &Row, name: &str) -> Answer<()> {
     Ok(())
 }
 
-/// Removes a record that is not what the index claims.
-pub fn drop_row(change: &Transaction<'_>, row: &Row) -> Answer<()> {
-    let sql = "DELETE FROM extents WHERE object = ?1 AND version = ?2 AND start = ?3 AND segment = ?4 AND offset = ?5";
-    change.prepare_cached(sql)?.execute(params![
+const THAT_ROW: &str = "extents WHERE object = ?1 AND version = ?2 AND start = ?3 AND segment = ?4 AND offset = ?5";
+
+/// Removes a record that is not what the index claims; `false` when it is gone already.
+pub fn drop_row(change: &Transaction<'_>, row: &Row) -> Answer<bool> {
+    let sql = format!("DELETE FROM {THAT_ROW}");
+    let removed = change.prepare_cached(&sql)?.execute(params![
         row.object,
         row.version,
         signed(row.start),
         row.segment,
         signed(row.offset)
     ])?;
-    Ok(())
+    Ok(removed > 0)
+}
+
+/// Does the index know this record?
+pub fn has_row(connection: &Connection, row: &Row) -> Answer<bool> {
+    let sql = format!("SELECT 1 FROM {THAT_ROW}");
+    connection.prepare_cached(&sql)?.exists(params![
+        row.object,
+        row.version,
+        signed(row.start),
+        row.segment,
+        signed(row.offset)
+    ])
 }
 
 /// Removes the rows that cannot have been written, and the notes whose checksum is wrong; `false` when SQLite finds the
@@ -155,8 +191,15 @@ pub fn set_note(change: &Transaction<'_>, object: i64, note: &[u8], now: i64) ->
     Ok(())
 }
 
-/// Removes all of an object.
-pub fn forget(change: &Transaction<'_>, object: i64) -> Answer<()> {
+/// Removes all of an object, or the records that hold some of its bytes.
+pub fn forget(change: &Transaction<'_>, part: Part) -> Answer<()> {
+    let object = part.object;
+    if let Some((version, start, end)) = part.bytes {
+        for row in rows_of(change, object, version, &(start..end))? {
+            drop_row(change, &row)?;
+        }
+        return Ok(());
+    }
     for sql in [
         "DELETE FROM extents WHERE object = ?1",
         "DELETE FROM notes WHERE object = ?1",

@@ -2,17 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    io,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{
     folder,
-    index::{Index, is_damage},
+    index::{Index, is_damage, let_others},
     kinds::{Access, DiskError, HostSum, Pruned, Stat, Verified},
     room,
     store::Store,
-    table,
+    table::{self, Row},
 };
 
 /// Records looked up at a time.
@@ -42,7 +41,7 @@ pub fn stat(store: &Store) -> Result<Stat, DiskError> {
     if store.index().is_none() {
         return Ok(stat);
     }
-    let sums = in_index(store, |index| index.read(table::sums))?;
+    let sums = in_index(store, |index| index.read_patiently(table::sums))?;
     let time = |millis: i64| SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0));
     let mut hosts: BTreeMap<String, HostSum> = BTreeMap::new();
     for (name, extents, bytes) in sums.objects {
@@ -66,7 +65,7 @@ fn in_index<T>(store: &Store, work: impl Fn(&Index) -> rusqlite::Result<T>) -> R
     let mut tries = 3;
     loop {
         let Some(index) = store.index() else {
-            return Err(folder::io_error(&store.folder, io::Error::other("there is no index")));
+            return Err(folder::no_index(&store.folder));
         };
         tries -= 1;
         match work(&index) {
@@ -93,32 +92,48 @@ pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verif
     } else if store.index().is_none() {
         return Ok(Verified::default());
     }
-    let total = in_index(store, |index| index.read(table::payload_bytes))?;
+    let total = in_index(store, |index| index.read_patiently(table::payload_bytes))?;
     let mut verified = Verified::default();
     let mut after = (i64::MIN, i64::MIN);
     progress(0, total);
     loop {
-        let rows = in_index(store, |index| index.read(|connection| table::rows_after(connection, after, PAGE)))?;
+        let rows =
+            in_index(store, |index| index.read_patiently(|connection| table::rows_after(connection, after, PAGE)))?;
         let Some(last) = rows.last() else { break };
         after = (last.segment, i64::try_from(last.offset).unwrap_or(i64::MAX));
-        let mut damaged = Vec::new();
+        let mut unsound = Vec::new();
         for row in rows {
             verified.extents += 1;
             verified.bytes += row.length as u64;
             if !store.is_sound(&row) {
-                damaged.push(row);
+                unsound.push(row);
             }
             progress(verified.bytes, total.max(verified.bytes));
         }
+        let damaged = still_claimed(store, &unsound)?;
         verified.damaged += damaged.len() as u64;
         verified.damaged_bytes += damaged.iter().map(|row| row.length as u64).sum::<u64>();
-        if store.access == Access::ReadWrite && !damaged.is_empty() {
-            in_index(store, |index| {
-                index.write(|transaction| damaged.iter().try_for_each(|row| table::drop_row(transaction, row)))
-            })?;
-        }
     }
     Ok(verified)
+}
+
+/// Which of the records the index still claims, and drops: the others went with their segment while they were read.
+fn still_claimed(store: &Store, rows: &[Row]) -> Result<Vec<Row>, DiskError> {
+    let those = |is_claimed: &dyn Fn(&Row) -> rusqlite::Result<bool>| {
+        let claimed = rows.iter().filter_map(|row| is_claimed(row).map(|is| is.then_some(*row)).transpose());
+        claimed.collect::<rusqlite::Result<Vec<_>>>()
+    };
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    in_index(store, |index| match store.access {
+        Access::ReadWrite => index.write(|transaction| those(&|row| table::drop_row(transaction, row))),
+        Access::ReadOnly => {
+            let claimed = index.read_patiently(|connection| those(&|row| table::has_row(connection, row)))?;
+            // A file goes a moment before its rows do.
+            Ok(claimed.into_iter().filter(|row| store.segments.path(row.segment).exists()).collect())
+        }
+    })
 }
 
 pub fn prune(store: &Store, size: u64) -> Result<Pruned, DiskError> {
@@ -127,15 +142,22 @@ pub fn prune(store: &Store, size: u64) -> Result<Pruned, DiskError> {
     }
     store.reopen()?;
     let uses = store.take_uses();
-    let pruned = in_index(store, |index| {
+    in_index(store, |index| {
         room::sweep(store, index)?;
         index.write(|transaction| {
-            for (segment, used) in &uses {
-                table::touch(transaction, *segment, *used)?;
-            }
-            room::evict(store, index, transaction, size)
+            uses.iter().try_for_each(|(segment, used)| table::touch(transaction, *segment, *used).map(drop))
         })
-    })??;
+    })?;
+    let mut pruned = Pruned::default();
+    loop {
+        let began = Instant::now();
+        let removed =
+            in_index(store, |index| index.write(|transaction| room::evict_one(store, index, transaction, size)))??;
+        let Some(bytes) = removed else { break };
+        pruned.segments += 1;
+        pruned.bytes += bytes;
+        let_others(began);
+    }
     in_index(store, Index::shrink)?;
     Ok(pruned)
 }

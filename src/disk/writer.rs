@@ -12,13 +12,13 @@ use bytes::Bytes;
 
 use super::{
     folder,
-    index::{Index, is_damage},
+    index::{Index, is_busy, is_damage},
     kinds::DiskError,
     queue::{Change, Work},
     record, room,
     segments::Active,
     store::{Store, now},
-    table::{self, Row, SegmentRow},
+    table::{self, Part, Row, SegmentRow},
 };
 
 /// How often what others did is looked at.
@@ -28,6 +28,9 @@ const USES: Duration = Duration::from_secs(10);
 /// How long nothing is written after a failure.
 const PAUSE: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(60) };
 
+/// How long an index that others use is waited for before a batch is given up.
+const BUSY: Duration = Duration::from_secs(60);
+
 /// The state of the writing thread.
 pub struct Writer {
     store: Arc<Store>,
@@ -36,8 +39,8 @@ pub struct Writer {
     pending: Vec<(Row, String)>,
     /// What the pending rows hold, by object and version.
     holding: HashMap<(i64, i64), Vec<Range<u64>>>,
-    /// Objects that could not be forgotten when it was asked for, with the latest turn.
-    owed: BTreeMap<i64, u64>,
+    /// What could not be forgotten when it was asked for, with the latest turn.
+    owed: BTreeMap<Part, u64>,
     paused: Option<Instant>,
     uses_taken: Instant,
     /// Bytes of notes since they were last looked through.
@@ -55,15 +58,15 @@ enum Failure {
 /// The turn of a change that is also kept in memory until it is in the index.
 enum Turn {
     Note(i64, u64),
-    Forget(i64, u64),
+    Forget(Part, u64),
 }
 
 impl Turn {
     fn of(change: &Change) -> Option<Self> {
         match change {
             Change::Note { object, turn, .. } => Some(Self::Note(record::hash(object), *turn)),
-            Change::Forget { object, turn } => Some(Self::Forget(record::hash(object), *turn)),
-            Change::Write { .. } | Change::Drop(_) => None,
+            Change::Forget { part, turn } => Some(Self::Forget(*part, *turn)),
+            Change::Write { .. } | Change::Restore { .. } | Change::Drop(_) => None,
         }
     }
 }
@@ -120,9 +123,9 @@ impl Writer {
             for turn in turns {
                 match turn {
                     Turn::Note(object, turn) => self.store.note_is_settled(object, turn),
-                    Turn::Forget(object, turn) if is_done => self.store.is_forgotten(object, turn),
-                    Turn::Forget(object, turn) => {
-                        self.owed.insert(object, turn);
+                    Turn::Forget(part, turn) if is_done => self.store.is_forgotten(part, turn),
+                    Turn::Forget(part, turn) => {
+                        self.owed.insert(part, turn);
                     }
                 }
             }
@@ -193,8 +196,8 @@ impl Writer {
         let Some(end) = start.checked_add(bytes.len() as u64) else { return Ok(()) };
         let key = (record::hash(object), record::hash(version));
         let range = start..end;
-        let known =
-            self.in_index(|_, index| index.read(|connection| table::rows_of(connection, key.0, key.1, &range)))?;
+        let known = self
+            .in_index(|_, index| index.read_patiently(|connection| table::rows_of(connection, key.0, key.1, &range)))?;
         let mut there: Vec<_> = known.iter().map(Row::range).collect();
         there.extend(self.holding.get(&key).into_iter().flatten().cloned());
         there.sort_by_key(|range| range.start);
@@ -267,13 +270,14 @@ impl Writer {
             .sum::<u64>();
         let trim = self.notes > limit / 8;
         let owed = &self.owed;
-        let is_known = self.in_index(|_, index| {
+        let (is_known, restored) = self.in_index(|_, index| {
             index.write(|transaction| {
+                let mut restored = 0;
                 for (segment, used) in &uses {
                     table::touch(transaction, *segment, *used)?;
                 }
-                for object in owed.keys() {
-                    table::forget(transaction, *object)?;
+                for part in owed.keys() {
+                    table::forget(transaction, *part)?;
                 }
                 let mut is_known = true;
                 if let Some((id, end)) = active.filter(|_| !pending.is_empty() || is_full) {
@@ -291,41 +295,52 @@ impl Writer {
                         Change::Note { object, note, .. } => {
                             table::set_note(transaction, record::hash(object), note, now())?;
                         }
-                        Change::Forget { object, .. } => table::forget(transaction, record::hash(object))?,
-                        Change::Drop(row) => table::drop_row(transaction, row)?,
+                        Change::Restore { object, note } => {
+                            let object = record::hash(object);
+                            if table::note(transaction, object)?.is_none() {
+                                table::set_note(transaction, object, note, now())?;
+                                restored += note.len() as u64 + 64;
+                            }
+                        }
+                        Change::Forget { part, .. } => table::forget(transaction, *part)?,
+                        Change::Drop(row) => drop(table::drop_row(transaction, row)?),
                     }
                 }
                 if trim {
                     table::trim_notes(transaction, limit)?;
                 }
-                Ok(is_known)
+                Ok((is_known, restored))
             })
         })?;
         if trim {
             self.notes = 0;
         }
+        self.notes += restored;
         if !is_known {
             // The segment was removed by another process.
             self.active = None;
         }
-        for (object, turn) in std::mem::take(&mut self.owed) {
-            self.store.is_forgotten(object, turn);
+        for (part, turn) in std::mem::take(&mut self.owed) {
+            self.store.is_forgotten(part, turn);
         }
         Ok(())
     }
 
-    /// Does something with the index in use.
-    fn in_index<T>(&self, work: impl FnOnce(&Store, &Index) -> rusqlite::Result<T>) -> Result<T, Failure> {
+    /// Does something with the index in use, again where others held it for longer than SQLite waits.
+    fn in_index<T>(&self, work: impl Fn(&Store, &Index) -> rusqlite::Result<T>) -> Result<T, Failure> {
         let Some(index) = self.store.index() else {
-            let reason = io::Error::other("there is no index");
-            return Err(Failure::Trouble(folder::io_error(&self.store.folder, reason)));
+            return Err(Failure::Trouble(folder::no_index(&self.store.folder)));
         };
-        work(&self.store, &index).map_err(|reason| {
-            if is_damage(&reason) {
-                Failure::Damage(index, reason)
-            } else {
-                Failure::Trouble(folder::index_error(index.path(), reason))
+        let deadline = Instant::now() + BUSY;
+        loop {
+            match work(&self.store, &index) {
+                Ok(done) => return Ok(done),
+                Err(reason) if is_damage(&reason) => return Err(Failure::Damage(index, reason)),
+                Err(reason) if is_busy(&reason) && Instant::now() < deadline && !self.store.queue.is_closed() => {
+                    tracing::debug!("{}: {reason}", index.path().display());
+                }
+                Err(reason) => return Err(Failure::Trouble(folder::index_error(index.path(), reason))),
             }
-        })
+        }
     }
 }

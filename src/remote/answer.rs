@@ -12,7 +12,7 @@ use super::object::{Fetched, Handle};
 use super::pin::Version;
 use super::seen::SeenVersion;
 use super::{Cause, RemoteError};
-use crate::disk::Extent;
+use crate::disk::{Extent, gaps};
 
 /// Missing parts that lie nearer to each other are fetched as one.
 const NEAR: u64 = 128 << 10;
@@ -66,7 +66,7 @@ async fn answer(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Resul
     let wanted = wanted(there, ask).map_err(|cause| handle.failed(ask, cause))?;
     let Some((id, range)) = wanted else { return miss(handle, kept, known, ask).await };
     let extents = kept.read(id, range.clone()).await;
-    let gaps = gaps(&range, &extents);
+    let gaps = missing(&range, &extents);
     let bytes = if gaps.is_empty() {
         if !known.believed
             && let Some(fetched) = confirm(handle, kept, known, ask, &range).await?
@@ -110,16 +110,17 @@ async fn miss(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Result<
 /// Asks the origin and keeps what it answers.
 async fn origin(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Result<Fetched, RemoteError> {
     let answer = handle.ask(ask.clone()).await;
-    match &answer {
-        Ok(fetched) => kept.keep(&handle.pin, known, ask, fetched).map_err(|cause| handle.failed(ask, cause))?,
-        Err(error) if error.cause == Cause::NotFound => kept.keep_absence(),
-        Err(_) => {}
-    }
+    let noted = match &answer {
+        Ok(fetched) => kept.keep(&handle.pin, known, ask, fetched),
+        Err(error) if error.cause == Cause::NotFound => kept.keep_absence(&handle.pin, known),
+        Err(_) => Ok(()),
+    };
+    noted.map_err(|cause| handle.failed(ask, cause))?;
     answer
 }
 
 /// Asks the origin whether it still has what is kept; the answer to `ask` where it sent that along. An origin that cannot
-/// be reached does not take away what is kept.
+/// be reached or has too much to do does not take away what is kept.
 async fn confirm(
     handle: &Handle,
     kept: &Kept,
@@ -127,8 +128,13 @@ async fn confirm(
     ask: &Ask,
     range: &Range<u64>,
 ) -> Result<Option<Fetched>, RemoteError> {
-    let _one = kept.confirming.lock().await;
-    if kept.known(&handle.pin).believed {
+    let _one = match kept.confirming.try_lock() {
+        Ok(one) => one,
+        // The one who asks may wait for long.
+        Err(_) if handle.is_out_of_reach() => return Ok(None),
+        Err(_) => kept.confirming.lock().await,
+    };
+    if kept.known(&handle.pin).believed || kept.was_unconfirmed() {
         return Ok(None);
     }
     let again = matches!(ask, Ask::Whole(_)) && range.end - range.start <= SHORT;
@@ -139,8 +145,12 @@ async fn confirm(
             kept.confirmed();
             Ok(None)
         }
-        Err(error) if matches!(error.cause, Cause::Offline(_) | Cause::Connection(_) | Cause::Timeout(_)) => {
+        Err(error) if says_nothing(&error.cause) => {
             tracing::debug!("{error}; what is kept of it is used");
+            // That nobody was asked took no time.
+            if !matches!(error.cause, Cause::Offline(_)) {
+                kept.unconfirmed();
+            }
             Ok(None)
         }
         // An origin that does not give ranges is asked for all of it.
@@ -148,6 +158,15 @@ async fn confirm(
             origin(handle, kept, known, ask).await.map(Some)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Whether an operation that ended so leaves open what the origin has.
+fn says_nothing(cause: &Cause) -> bool {
+    match cause {
+        Cause::Offline(_) | Cause::Connection(_) | Cause::Timeout(_) => true,
+        Cause::Status(status) => *status == 429 || (500..600).contains(status),
+        _ => false,
     }
 }
 
@@ -165,20 +184,16 @@ fn wanted(there: &There, ask: &Ask) -> Result<Option<(String, Range<u64>)>, Caus
 }
 
 /// What of `range` is not in `extents`, which are in order; neighbours as one.
-fn gaps(range: &Range<u64>, extents: &[Extent]) -> Vec<Range<u64>> {
-    let mut gaps: Vec<Range<u64>> = Vec::new();
-    let mut at = range.start;
-    let ends = extents.iter().map(Extent::range).chain(std::iter::once(range.end..range.end));
-    for extent in ends {
-        if at < extent.start {
-            match gaps.last_mut() {
-                Some(last) if at - last.end <= NEAR => last.end = extent.start,
-                _ => gaps.push(at..extent.start),
-            }
+fn missing(range: &Range<u64>, extents: &[Extent]) -> Vec<Range<u64>> {
+    let kept: Vec<_> = extents.iter().map(Extent::range).collect();
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for gap in gaps(range.clone(), &kept) {
+        match joined.last_mut() {
+            Some(last) if gap.start - last.end <= NEAR => last.end = gap.end,
+            _ => joined.push(gap),
         }
-        at = at.max(extent.end);
     }
-    gaps
+    joined
 }
 
 fn length(extents: &[Extent]) -> u64 {
@@ -229,7 +244,7 @@ mod tests {
                 at += length;
             }
             let range = start..at;
-            let gaps = gaps(&range, &extents);
+            let gaps = missing(&range, &extents);
             prop_assert!(gaps.windows(2).all(|pair| pair[1].start - pair[0].end > NEAR));
             prop_assert!(gaps.iter().all(|gap| gap.start >= start && gap.end <= at && !gap.is_empty()));
             let pieces = gaps.into_iter().map(piece).chain(extents).collect();

@@ -68,6 +68,11 @@ impl Breaker {
         Ok(Pass { breaker: self, since: now, trial: true })
     }
 
+    /// Whether the host is known to be out of reach.
+    pub(super) fn is_open(&self) -> bool {
+        self.state.lock().broken.is_some()
+    }
+
     /// The host said something.
     pub(super) fn answered(&self) {
         let mut state = self.state.lock();
@@ -149,9 +154,11 @@ mod tests {
         assert_eq!(refused, "offline: host cannot be reached (no progress for 60 s)");
         let later = now + FIRST_PAUSE;
         let trial = breaker.pass_at(later).unwrap();
+        assert!(breaker.is_open());
         assert!(trial.is_trial() && breaker.pass_at(later).is_err());
         breaker.answered();
         drop(trial);
+        assert!(!breaker.is_open());
         assert!(!breaker.pass_at(later).unwrap().is_trial());
     }
 

@@ -19,6 +19,13 @@ pub struct Keeping {
 }
 
 impl Keeping {
+    /// Takes no more than its share of `memory` bytes for what waits to be kept.
+    pub fn limit_memory(&self, memory: u64) {
+        if let Some(disk) = &self.disk {
+            disk.limit_queue(memory / 8);
+        }
+    }
+
     /// Whether something that the origin said at `when` is still believed.
     pub(super) fn believes(&self, when: SystemTime) -> bool {
         // A clock that was set back must not make an answer young for ever.

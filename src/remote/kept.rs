@@ -4,10 +4,13 @@
 //! What is kept pins the object as an answer of its origin would: whatever is fetched beside it must be of the same
 //! version. An object that changed is dropped from the disk; nobody mixes bytes of two versions.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::checks::Ask;
 use super::note::{Body, Note, Stamp, There};
@@ -15,6 +18,12 @@ use super::object::Fetched;
 use super::pin::Pin;
 use super::{Cause, Keeping};
 use crate::disk::{Disk, Extent};
+
+/// How long an origin that could not confirm what is kept is not asked to again.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Ranges of an object that may be dropped because they do not decode.
+const MOST_DISTRUSTED: usize = 10_000;
 
 /// What is kept of one object.
 pub(super) struct Kept {
@@ -28,19 +37,21 @@ pub(super) struct Kept {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether the disk was asked for its note.
+    /// Whether the disk said what it has as a note, or an answer took its place.
     looked: bool,
     note: Option<Note>,
     /// Whether the note may be believed without asking.
     believed: bool,
+    /// When the origin was asked last whether it still has what is kept, and could not say.
+    silent: Option<Instant>,
     /// Whether bytes of the pinned version were given to a caller.
     handed: bool,
     /// The first answer replaces what is kept.
     replace: bool,
     /// How often the object was found to be another.
     renewed: u32,
-    /// Whether its bytes were dropped because they do not decode.
-    distrusted: bool,
+    /// Ranges that were dropped because they do not decode.
+    distrusted: BTreeSet<(u64, u64)>,
 }
 
 /// What is kept on disk of a whole object.
@@ -83,16 +94,21 @@ impl Kept {
         anew
     }
 
-    /// What is known, from the disk's note where this is the first touch.
+    /// What is known, from the disk's note where this is the first touch. A disk that cannot tell now is asked again at
+    /// the next one.
     pub(super) fn known(&self, pin: &Pin) -> Known {
         let mut state = self.state.lock();
-        if !state.looked {
+        if !state.looked
+            && let Ok(bytes) = self.disk.note(&self.key)
+        {
             state.looked = true;
-            state.note = self.disk.note(&self.key).and_then(|bytes| Note::parse(&bytes));
+            // The origin may have answered while the disk could not.
+            let fits = |note: &Note| match note {
+                Note::There(there) => pin.preset(there.version.clone()),
+                Note::Absent { .. } => pin.version().is_none(),
+            };
+            state.note = bytes.and_then(|bytes| Note::parse(&bytes)).filter(fits);
             state.believed = state.note.as_ref().is_some_and(|note| self.keeping.believes(note.at()));
-            if let Some(Note::There(there)) = &state.note {
-                pin.preset(there.version.clone());
-            }
         }
         Known { note: state.note.clone(), believed: state.believed || self.keeping.offline, renewed: state.renewed }
     }
@@ -134,15 +150,18 @@ impl Kept {
         self.disk.covered(&self.key, id, range).iter().map(|part| part.end - part.start).sum()
     }
 
-    /// Drops the bytes, but not what is known of the object; the second time it does nothing.
-    pub(super) fn distrust(&self) {
+    /// Drops the bytes of `range`; the second time it does nothing.
+    pub(super) fn distrust(&self, range: &Range<u64>) {
         let mut state = self.state.lock();
-        if std::mem::replace(&mut state.distrusted, true) || self.keeping.offline {
-            return;
-        }
-        self.disk.forget(&self.key);
-        if let Some(bytes) = state.note.as_ref().and_then(Note::write) {
-            self.disk.set_note(&self.key, bytes.into());
+        let id = match &state.note {
+            Some(Note::There(there)) if !self.keeping.offline => there.version.id(),
+            _ => None,
+        };
+        if let Some(id) = id
+            && state.distrusted.len() < MOST_DISTRUSTED
+            && state.distrusted.insert((range.start, range.end))
+        {
+            self.disk.forget_range(&self.key, &id, range);
         }
     }
 
@@ -154,13 +173,16 @@ impl Kept {
         }
         let old = pin.version().and_then(|version| version.id());
         // Another process may have replaced it already.
-        let kept = match self.disk.note(&self.key).and_then(|bytes| Note::parse(&bytes)) {
-            Some(Note::There(there)) => there.version.id(),
-            _ => None,
+        let kept = match self.disk.note(&self.key).map(|bytes| bytes.and_then(|bytes| Note::parse(&bytes))) {
+            Ok(Some(Note::There(there))) => there.version.id(),
+            Ok(_) => None,
+            // Rather too much than what is known to be of an old version.
+            Err(_) => old.clone(),
         };
         if kept == old {
             self.disk.forget(&self.key);
         }
+        state.looked = true;
         state.note = None;
         if state.handed {
             return false;
@@ -185,7 +207,11 @@ impl Kept {
         let whole = matches!(ask, Ask::Whole(_));
         let own_body = whole && (fetched.decoded || version.id().is_none());
         let body = match &state.note {
-            _ if own_body => Some(Body { id: format!("body {at}"), length: fetched.bytes.len() as u64 }),
+            _ if own_body => {
+                // Another process may get another body at the same moment.
+                let id = format!("body {at} {:016x}", xxh3_64(&fetched.bytes));
+                Some(Body { id, length: fetched.bytes.len() as u64 })
+            }
             Some(Note::There(there)) if there.version.id() == version.id() => there.body.clone(),
             _ => None,
         };
@@ -208,10 +234,14 @@ impl Kept {
         Ok(())
     }
 
-    /// Remembers that there is no such object.
-    pub(super) fn keep_absence(&self) {
+    /// Remembers that there is no such object, unless there was one since `known`, or bytes of it are kept.
+    pub(super) fn keep_absence(&self, pin: &Pin, known: &Known) -> Result<(), Cause> {
         let mut state = self.state.lock();
+        if state.renewed != known.renewed || pin.version().is_some() {
+            return Err(Cause::Changed("it is not there any more".to_owned()));
+        }
         self.note(&mut state, Note::Absent { at: Stamp::now() });
+        Ok(())
     }
 
     /// Remembers that the origin has what is kept.
@@ -223,17 +253,29 @@ impl Kept {
         }
     }
 
-    /// Puts a note on the disk where it says more than the one that is there.
+    /// Remembers that the origin could not say whether it has what is kept.
+    pub(super) fn unconfirmed(&self) {
+        self.state.lock().silent = Some(Instant::now());
+    }
+
+    /// Whether what is kept is used although the origin did not confirm it: it could not a short while ago.
+    pub(super) fn was_unconfirmed(&self) -> bool {
+        self.state.lock().silent.is_some_and(|silent| silent.elapsed() < SILENCE)
+    }
+
+    /// Puts a note on the disk; one that says no more than the one that was put there only if that was lost meanwhile.
+    /// Without it nobody else finds the bytes.
     fn note(&self, state: &mut State, note: Note) {
         let same = match (&state.note, &note) {
             (Some(Note::There(old)), Note::There(new)) => There { at: new.at, ..old.clone() } == *new,
             _ => false,
         };
-        if !(same && state.believed)
-            && let Some(bytes) = note.write()
-        {
-            self.disk.set_note(&self.key, bytes.into());
+        match note.write() {
+            Some(bytes) if same && state.believed => self.disk.restore_note(&self.key, bytes.into()),
+            Some(bytes) => self.disk.set_note(&self.key, bytes.into()),
+            None => {}
         }
+        state.looked = true;
         state.note = Some(note);
         state.believed = true;
     }

@@ -268,10 +268,10 @@ impl Object {
         self.0.kept.as_ref().map_or(KeptWhole::Unknown, |kept| kept.whole(&self.0.pin))
     }
 
-    /// Drops what is kept on disk of the object, because it does not decode; once, for the origin may have it so.
-    pub fn distrust(&self) {
+    /// Drops what is kept on disk of `range`, because it does not decode; once, for the origin may have it so.
+    pub fn distrust(&self, range: &Range<u64>) {
         if let Some(kept) = &self.0.kept {
-            kept.distrust();
+            kept.distrust(range);
         }
     }
 
@@ -311,6 +311,11 @@ impl Handle {
         }
         let Handle { url, transport, host, pin, timeout, .. } = self;
         operation::run(Subject { url, transport, host, pin }, ask, *timeout).await
+    }
+
+    /// Whether its host is known to be out of reach.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        self.host.breaker.is_open()
     }
 
     /// The error of an operation for which nothing was sent.

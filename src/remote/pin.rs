@@ -47,9 +47,12 @@ impl Pin {
         self.lock().clone()
     }
 
-    /// Pins a version that was seen before this process began, unless an answer came first.
-    pub(super) fn preset(&self, version: Version) {
-        self.lock().get_or_insert(version);
+    /// Pins a version that was seen before this process began, unless an answer came first; says whether that, if there
+    /// was one, is of the same version.
+    pub(super) fn preset(&self, version: Version) -> bool {
+        let mut pinned = self.lock();
+        let (known, name) = (pinned.is_some(), version.id());
+        pinned.get_or_insert(version).id() == name && (name.is_some() || !known)
     }
 
     /// Forgets the version.
@@ -120,6 +123,20 @@ mod tests {
         assert!(refused(first(), version(None, Some("tuesday"), Some(5))));
         assert!(refused(first(), version(None, None, Some(5))));
         assert!(!refused(first(), version(Some("\"a\""), Some("monday"), Some(5))));
+    }
+
+    #[test]
+    fn what_was_seen_earlier_does_not_take_the_place_of_an_answer() {
+        let known = || version(Some("\"a\""), None, Some(5));
+        for (first, same) in [(known(), true), (version(Some("\"b\""), None, Some(5)), false)] {
+            let pin = Pin::default();
+            pin.settle(first.clone()).unwrap();
+            assert_eq!(pin.preset(known()), same);
+            assert_eq!(pin.version(), Some(first));
+        }
+        let pin = Pin::default();
+        let nameless = version(None, None, Some(5));
+        assert!(pin.preset(nameless.clone()) && !pin.preset(nameless));
     }
 
     #[test]

@@ -189,6 +189,7 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
     let decoding = FuturesUnordered::new();
     for (piece, bytes) in pieces.into_iter().zip(parts) {
         let share = lease.split(kept(&piece));
+        let range = piece.start..piece.start.saturating_add(piece.length);
         let Job { worker, wanted } = piece.tag;
         let key = *worker.key();
         if wanted {
@@ -198,7 +199,10 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
                 match decoded.await {
                     Ok(decoded) => finish(blocks, worker, Held::new(decoded, share)),
                     Err(error) => {
-                        object.distrust();
+                        // That a decoder ended without an answer says nothing about the bytes.
+                        if !matches!(error, VolumeError::Lost) {
+                            object.distrust(&range);
+                        }
                         worker.finish(Err(error));
                     }
                 }

@@ -5,6 +5,7 @@ mod full;
 mod model;
 mod places;
 mod processes;
+mod sharing;
 
 use std::{path::Path, time::Duration};
 
@@ -40,6 +41,24 @@ pub(super) fn keep(disk: &Disk, object: &str, version: &str, range: Range<u64>) 
     disk.write(object, version, range.start, truth(object, version, range));
 }
 
+pub(super) fn note(disk: &Disk, object: &str) -> Option<Bytes> {
+    disk.note(object).unwrap()
+}
+
+/// The same where others may be in the way.
+pub(super) fn note_or_none(disk: &Disk, object: &str) -> Option<Bytes> {
+    disk.note(object).unwrap_or_default()
+}
+
+/// Nobody can use the index while this lives.
+pub fn locked(folder: &Path) -> rusqlite::Connection {
+    let mut names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let index = names.find(|path| path.extension().is_some_and(|ending| ending == "sqlite"));
+    let connection = rusqlite::Connection::open(index.unwrap()).unwrap();
+    connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    connection
+}
+
 pub(super) fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
@@ -51,11 +70,11 @@ fn what_was_kept_is_read_by_the_next_process_with_its_note() {
     keep(&disk, "https://host/a", "1", 10..3_000_000);
     keep(&disk, "https://host/a", "1", 4_000_000..4_000_010);
     disk.set_note("https://host/a", Bytes::from_static(b"note"));
-    assert_eq!(disk.note("https://host/a").unwrap(), "note");
+    assert_eq!(note(&disk, "https://host/a").unwrap(), "note");
     drop(disk);
     let disk = Disk::open(folder.path(), 64 << 20).unwrap();
-    assert_eq!(disk.note("https://host/a").unwrap(), "note");
-    assert_eq!(disk.note("https://host/b"), None);
+    assert_eq!(note(&disk, "https://host/a").unwrap(), "note");
+    assert_eq!(note(&disk, "https://host/b"), None);
     let read = disk.read("https://host/a", "1", 0..5_000_000);
     assert_eq!(read.iter().map(Extent::range).collect::<Vec<_>>(), [10..3_000_000, 4_000_000..4_000_010]);
     assert_eq!(disk.covered("https://host/a", "1", 0..5_000_000), [10..3_000_000, 4_000_000..4_000_010]);
@@ -96,7 +115,7 @@ fn what_is_forgotten_is_gone_at_once_and_stays_gone() {
     disk.forget("o");
     assert_eq!(disk.read("o", "1", 0..2000), []);
     assert_eq!(disk.covered("o", "2", 0..2000), []);
-    assert_eq!(disk.note("o"), None);
+    assert_eq!(note(&disk, "o"), None);
     disk.set_note("o", Bytes::from_static(b"new"));
     keep(&disk, "o", "2", 0..500);
     disk.flush();
@@ -106,7 +125,7 @@ fn what_is_forgotten_is_gone_at_once_and_stays_gone() {
     }] {
         assert_eq!(disk.read("o", "1", 0..2000), []);
         assert_eq!(read_and_check(&disk, "o", "2", 0..2000), 500);
-        assert_eq!(disk.note("o").unwrap(), "new");
+        assert_eq!(note(&disk, "o").unwrap(), "new");
         assert_eq!(read_and_check(&disk, "other", "1", 0..2000), 1000);
     }
 }
@@ -129,6 +148,28 @@ fn the_folder_is_for_its_owner_alone_and_says_that_it_is_a_cache() {
 }
 
 #[test]
+fn a_folder_that_holds_other_things_is_not_said_to_be_a_cache() {
+    let folder = folder();
+    assert!(!Disk::is_in(folder.path()).unwrap() && !Disk::is_in(&folder.path().join("missing")).unwrap());
+    for name in ["lock", "thesis.tex", "CACHEDIR.TAG", "index-1.sqlite"] {
+        std::fs::write(folder.path().join(name), "mine").unwrap();
+    }
+    assert!(!Disk::is_in(folder.path()).unwrap());
+    std::fs::remove_file(folder.path().join("CACHEDIR.TAG")).unwrap();
+    for _ in 0..2 {
+        let disk = Disk::open(folder.path(), 1 << 20).unwrap();
+        keep(&disk, "o", "v", 0..1000);
+        drop(disk);
+        assert!(Disk::is_in(folder.path()).unwrap());
+        assert!(!folder.path().join("CACHEDIR.TAG").exists());
+    }
+    let own = folder.path().join("own");
+    drop(Disk::open(&own, 1 << 20).unwrap());
+    Disk::clear_folder(&own).unwrap();
+    assert!(Disk::is_in(&own).unwrap() && own.join("CACHEDIR.TAG").exists());
+}
+
+#[test]
 fn what_cannot_be_kept_is_no_error() {
     let folder = folder();
     let disk = Disk::open(folder.path(), 1 << 20).unwrap();
@@ -139,7 +180,7 @@ fn what_cannot_be_kept_is_no_error() {
     disk.set_note("o", vec![0; LONGEST_NOTE + 1].into());
     disk.flush();
     assert_eq!(disk.stat().unwrap().extents, 0);
-    assert_eq!(disk.note("o"), None);
+    assert_eq!(note(&disk, "o"), None);
     assert_eq!(disk.read("o", "v", 0..u64::MAX), []);
     assert_eq!(disk.read("o", "v", Range { start: 9, end: 3 }), []);
 }

@@ -90,7 +90,7 @@ proptest! {
                 }
             }
             for object in 0..3 {
-                let note = disk.note(&object.to_string()).map(|note| note[0]);
+                let note = note(&disk, &object.to_string()).map(|note| note[0]);
                 prop_assert_eq!(note, notes.get(&object).copied());
             }
         }

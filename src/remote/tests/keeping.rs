@@ -14,68 +14,88 @@ use crate::remote::{Cause, Keeping};
 const URL_KEY: &str = "bucket/a key";
 
 /// An origin, a disk, and as many processes as a test wants.
-struct Machine {
-    origin: Origin,
+pub(super) struct Machine {
+    pub(super) origin: Origin,
     _folder: tempfile::TempDir,
-    disk: Disk,
+    pub(super) disk: Disk,
 }
 
 impl Machine {
-    async fn new(script: impl Fn(usize, &Request) -> Vec<Act> + Send + Sync + 'static) -> Self {
+    pub(super) async fn new(script: impl Fn(usize, &Request) -> Vec<Act> + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let disk = Disk::open(folder.path(), 1 << 30).unwrap();
         Machine { origin: Origin::start(script).await, _folder: folder, disk }
     }
 
     /// The object as a new process sees it.
-    fn process(&self, keeping: impl FnOnce(&mut Keeping)) -> Object {
-        self.disk.flush();
-        let mut kept = Keeping { disk: Some(self.disk.clone()), ..Keeping::default() };
-        keeping(&mut kept);
-        let remote = Remote::keeping(Manners::default(), SLACK, Arc::default(), kept).unwrap();
+    pub(super) fn process(&self, keeping: impl FnOnce(&mut Keeping)) -> Object {
+        self.object(&self.remote(SLACK, keeping))
+    }
+
+    pub(super) fn object(&self, remote: &Remote) -> Object {
         let url = format!("{}/{URL_KEY}", self.origin.url());
         remote.object(&Location::parse(&url, None).unwrap()).unwrap()
     }
 
-    fn online(&self) -> Object {
+    /// A new process that waits so long for an answer.
+    pub(super) fn remote(&self, timeout: Duration, keeping: impl FnOnce(&mut Keeping)) -> Remote {
+        self.disk.flush();
+        let mut kept = Keeping { disk: Some(self.disk.clone()), ..Keeping::default() };
+        keeping(&mut kept);
+        Remote::keeping(Manners::default(), timeout, Arc::default(), kept).unwrap()
+    }
+
+    /// The object as a new process sees it that does not wait long for an answer.
+    pub(super) fn impatient(&self) -> Object {
+        self.object(&self.remote(TIMEOUT, |_| ()))
+    }
+
+    pub(super) fn online(&self) -> Object {
         self.process(|_| ())
     }
 
-    fn offline(&self) -> Object {
+    pub(super) fn offline(&self) -> Object {
         self.process(|keeping| keeping.offline = true)
     }
 
-    fn doubting(&self) -> Object {
+    pub(super) fn doubting(&self) -> Object {
         self.process(|keeping| keeping.doubted_before = Some(SystemTime::now()))
     }
 
     /// Ranges of the requests so far.
-    fn ranges(&self) -> Vec<Option<(usize, usize)>> {
+    pub(super) fn ranges(&self) -> Vec<Option<(usize, usize)>> {
         self.origin.requests().iter().map(Request::range).collect()
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.origin.requests().len()
     }
 
+    fn key(&self) -> String {
+        format!("{}/bucket/a%20key", self.origin.url())
+    }
+
+    pub(super) fn note(&self) -> Option<Note> {
+        Note::parse(&self.disk.note(&self.key()).unwrap()?)
+    }
+
     /// Makes the note `age` older than it is.
-    fn age(&self, age: Duration) {
+    pub(super) fn age(&self, age: Duration) {
         self.disk.flush();
-        let key = format!("{}/bucket/a%20key", self.origin.url());
-        let note = Note::parse(&self.disk.note(&key).unwrap()).unwrap();
+        let note = self.note().unwrap();
         let at = serde_json::to_value(Stamp::now()).unwrap().as_u64().unwrap() - age.as_millis() as u64;
         let at: Stamp = serde_json::from_value(at.into()).unwrap();
         let note = match note {
             Note::Absent { .. } => Note::Absent { at },
             Note::There(there) => Note::There(There { at, ..there }),
         };
-        self.disk.set_note(&key, note.write().unwrap().into());
+        self.disk.set_note(&self.key(), note.write().unwrap().into());
     }
 }
 
-const WEEK: Duration = Duration::from_secs(8 * 24 * 3600);
+pub(super) const WEEK: Duration = Duration::from_secs(8 * 24 * 3600);
 
-async fn bytes(object: &Object, range: Range<u64>) -> Result<Vec<u8>, Cause> {
+pub(super) async fn bytes(object: &Object, range: Range<u64>) -> Result<Vec<u8>, Cause> {
     object.range(range).await.map(|fetched| fetched.bytes.to_vec()).map_err(|error| error.cause)
 }
 
@@ -217,7 +237,7 @@ async fn after_a_week_or_where_it_is_doubted_what_is_kept_is_confirmed_once() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_fetched_anyway_confirm_what_is_kept() {
+pub(super) async fn bytes_that_are_fetched_anyway_confirm_what_is_kept() {
     let machine = Machine::new(|_, request| correct(&data(1000), "\"v\"", request)).await;
     bytes(&machine.online(), 0..500).await.unwrap();
     let object = machine.doubting();

@@ -7,6 +7,7 @@ mod files;
 mod keeping;
 pub(super) mod origin;
 mod races;
+mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
