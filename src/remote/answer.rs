@@ -51,8 +51,8 @@ pub(super) async fn kept_parts(handle: &Handle, kept: &Kept, parts: Vec<Range<u6
     let bytes = kept.read_parts(there.version.id()?, parts).await?;
     kept.hand(&known).ok()?;
     handle.stats.disk(true, bytes.iter().map(|part| part.len() as u64).sum());
-    let Version { etag, last_modified, total: bytes } = &there.version;
-    let version = || SeenVersion { etag: etag.clone(), last_modified: last_modified.clone(), bytes: *bytes };
+    let Version { etag, last_modified, total } = &there.version;
+    let version = || SeenVersion { etag: etag.clone(), last_modified: last_modified.clone(), bytes: *total };
     handle.seen.note(&handle.url, version);
     Some(bytes)
 }

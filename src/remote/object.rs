@@ -296,8 +296,8 @@ impl Object {
             Some(kept) => answer::run(&self.0, kept, ask).await,
             None => self.0.ask(ask).await,
         }?;
-        let Fetched { etag, last_modified, total: bytes, .. } = &fetched;
-        let version = || SeenVersion { etag: etag.clone(), last_modified: last_modified.clone(), bytes: *bytes };
+        let Fetched { etag, last_modified, total, .. } = &fetched;
+        let version = || SeenVersion { etag: etag.clone(), last_modified: last_modified.clone(), bytes: *total };
         self.0.seen.note(&self.0.url, version);
         Ok(fetched)
     }
