@@ -405,7 +405,7 @@ CERTAIN = {
             *[(f"/images/0/shape/{axis}", value, "voxel") for axis, value in zip("zyx", (41407, 39743, 34431), strict=True)],
         ],
         "CUT": [
-            *[row for image in range(2) for row in cut(f"/images/{image}/shape", (41394, 39725, 34427), "voxel", (130, 129, 136))],
+            *[row for image in range(2) for row in cut(f"/images/{image}/shape", (41394, 39725, 34427), "voxel", (206, 203, 209))],
             ("/images/0/level_count", 9, None, 3),
             ("/images/1/level_count", 9, None, 3),
         ],

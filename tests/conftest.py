@@ -9,10 +9,12 @@ import tempfile
 import pytest
 
 import replica
+import truth
+from exporting import written
 from kept import Scene
 from mounting import BINARY, Mount, configuration, mounted
 from origin import Origin
-from truth import VOLUMES, Volume, itk, make_all, source_at, zarr_group
+from truth import VOLUMES, Volume, make_all, source_at
 
 
 def pytest_addoption(parser):
@@ -121,12 +123,29 @@ def serve(tmp_path):
 
 
 @pytest.fixture(scope="session")
+def large(tmp_path_factory):
+    """A volume of which what is under way at a time is a small part."""
+    root = tmp_path_factory.mktemp("large")
+    return root, truth.imagej(root, "large", (384, 512, 512), "u1", 1)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A small volume, its origin, and a configuration."""
+    folder = tmp_path / "origin"
+    folder.mkdir()
+    volume = truth.zarr_group(folder, "small", shape=(64, 96, 80), dtype="<u2", chunks=(32, 32, 32), levels=2, seed=5)
+    with Origin(folder) as origin:
+        yield volume, origin, written(tmp_path, {"v": truth.source_at(volume, origin)})
+
+
+@pytest.fixture(scope="session")
 def kept_volumes(tmp_path_factory):
     """A stack of planes with bytes between them, and a Zarr group of which a third of the chunks is absent."""
     root = tmp_path_factory.mktemp("kept")
     made = {
-        "itk": itk(root, "itk", (40, 500, 520), "u1", 1),
-        "zarr": zarr_group(root, "zarr", shape=(128, 128, 256), dtype="<u2", chunks=(32, 32, 64), seed=3, levels=2, share=0.33),
+        "itk": truth.itk(root, "itk", (40, 500, 520), "u1", 1),
+        "zarr": truth.zarr_group(root, "zarr", shape=(128, 128, 256), dtype="<u2", chunks=(32, 32, 64), seed=3, levels=2, share=0.33),
     }
     return root, made
 

@@ -68,6 +68,8 @@ class Origin:
         self.fault = None
         self.unlisted = set()
         self.requests = []
+        self.busy = 0
+        self.busiest = 0  # most requests that were open at a time
         self._lock = threading.Lock()
         self._connections = set()
         self._threads = []
@@ -152,8 +154,15 @@ class Origin:
         try:
             with connection, connection.makefile("rb") as reader:
                 while not gone.is_set() and (request := self._read(reader)):
-                    if not self._answer(connection, request, gone):
-                        return
+                    with self._lock:
+                        self.busy += 1
+                        self.busiest = max(self.busiest, self.busy)
+                    try:
+                        if not self._answer(connection, request, gone):
+                            return
+                    finally:
+                        with self._lock:
+                            self.busy -= 1
         except OSError:
             pass
         finally:

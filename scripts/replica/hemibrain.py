@@ -15,14 +15,15 @@ def write(output):
     import tensorstore
 
     folder = output / "gs" / FOLDER
-    shape = (130, 129, 136)
-    light, _ = neuropil(shape, SEED + 3, 0.9, 1.0)
+    # A crop of 200³ fits in, and the last chunks along each axis are cut off.
+    shape = (206, 203, 209)
+    light, _ = neuropil(shape, SEED + 3, 1.8, 1.0, grain=0.015)
     equalised = (light * 215 + 20).round().clip(0, 255).astype(numpy.uint8)
     raw = (light * 90 + 85).round().clip(0, 255).astype(numpy.uint8)
     result = {}
     # The corners of the real volume are empty, too: these chunks are not written.
-    empty = (slice(128, None), slice(128, None), slice(128, None))
-    for image, path, voxels, quality, bits in (("em", "clahe_yz/jpeg", equalised, 40, (2, 2, 2)), ("em-raw", "raw/jpeg", raw, 30, (9, 0, 0))):
+    empty = (slice(192, None), slice(192, None), slice(192, None))
+    for image, path, voxels, quality, bits in (("em", "clahe_yz/jpeg", equalised, 22, (2, 2, 2)), ("em-raw", "raw/jpeg", raw, 12, (9, 0, 0))):
         arrays = {}
         level = voxels.copy()
         level[empty] = 0

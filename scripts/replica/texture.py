@@ -113,8 +113,8 @@ def line(distance, width):
     return (1.35 - abs(distance) / width).clip(0, 1)
 
 
-def neuropil(shape, seed, scale, stretch):
-    """Densely packed neurites with mitochondria: brightness 0…1 and a mask of the mitochondria."""
+def neuropil(shape, seed, scale, stretch, grain=0.04):
+    """Densely packed neurites with mitochondria: brightness 0…1 and a mask of the mitochondria. `grain`: of the noise."""
     t = Texture(shape, seed, stretch)
     border, owner, tone = t.neurites(27 * scale, 11 * scale)
     light = 0.66 + 0.06 * tone[owner] + 0.04 * t.fractal(9 * scale, 3)
@@ -129,7 +129,7 @@ def neuropil(shape, seed, scale, stretch):
     # Postsynaptic densities: thick dark stretches of membrane.
     density = line(border, 2.6 * scale) * (t.noise(20 * scale) * 3 - 1.9).clip(0, 1)
     light = light - 0.24 * density
-    return (light + 0.04 * t.noise(1.5)).clip(0, 1), mask
+    return (light + grain * t.noise(1.5)).clip(0, 1), mask
 
 
 def nucleus(shape, seed):

@@ -160,7 +160,11 @@ impl<K: Hash + Eq> Pool<K> {
         };
         self.relieve();
         match receiver.await {
-            Ok(lease) => lease,
+            Ok(lease) => {
+                // Room was made for the first in the queue only; whoever is first now may wait for nothing else.
+                self.relieve();
+                lease
+            }
             // Senders are dropped only after their receiver is gone, so this is never seen; an empty lease is harmless.
             Err(_) => Lease { ledger: self.ledger.clone(), bytes: 0 },
         }

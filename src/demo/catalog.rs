@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::catalog::BUILTIN;
 
 /// The box of tissue in the replica's cut-out of the hemibrain, and the crop that is listed under a name.
-const TISSUE: &str = "z0-128_y0-128_x0-128";
+const TISSUE: &str = "z2-206_y1-203_x4-208";
 const SAMPLE: &str = "z20-120_y20-120_x20-120";
 
 /// The configuration for a replica at `address`: the built-in catalogue with its addresses turned to the replica.

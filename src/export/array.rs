@@ -244,13 +244,14 @@ impl Array {
                 *slot = [offset, bytes.len() as u64];
             }
             offset += bytes.len() as u64;
-            writer = writer.write(bytes).await?;
+            writer.write(bytes).await?;
         }
         let mut footer: Vec<u8> = index.into_iter().flatten().flat_map(u64::to_le_bytes).collect();
         footer.extend(crc32c::crc32c(&footer).to_le_bytes());
         hash.update(&footer);
         offset += footer.len() as u64;
-        writer.write(footer.into()).await?.finish().await?;
+        writer.write(footer.into()).await?;
+        writer.finish().await?;
         progress.wrote(offset);
         let entry = Entry { sha256: hash.finalize().into(), offset: 0, length: offset };
         let (this, place) = (self.clone(), Layout::place(&layout.files(), file));

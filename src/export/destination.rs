@@ -115,7 +115,7 @@ impl Destination {
                 let path = folder.join(key);
                 let to = half(&path);
                 let file = blocking(move || create(&to)).await.map_err(self.failed(key))?;
-                Ok(Writer::File { file, path, destination: self.clone(), key: key.to_owned() })
+                Ok(Writer::File { file: file.into(), path, destination: self.clone(), key: key.to_owned() })
             }
             Destination::Bucket { store, .. } => {
                 let upload = store.put_multipart(&self.key(key)).await.map_err(self.failed(key))?;
@@ -218,22 +218,22 @@ impl std::fmt::Display for Destination {
 
 /// Bytes on their way to a key. What is not finished is not there.
 pub(super) enum Writer {
-    File { file: fs::File, path: PathBuf, destination: Destination, key: String },
+    File { file: Arc<fs::File>, path: PathBuf, destination: Destination, key: String },
     Upload { upload: WriteMultipart, destination: Destination, key: String },
 }
 
 impl Writer {
-    pub(super) async fn write(self, bytes: Bytes) -> Result<Writer, ExportError> {
+    pub(super) async fn write(&mut self, bytes: Bytes) -> Result<(), ExportError> {
         match self {
-            Writer::File { mut file, path, destination, key } => {
-                let written = blocking(move || file.write_all(&bytes).map(|()| file)).await;
-                let file = written.map_err(destination.failed(&key))?;
-                Ok(Writer::File { file, path, destination, key })
+            Writer::File { file, destination, key, .. } => {
+                let file = file.clone();
+                let written = blocking(move || (&*file).write_all(&bytes)).await;
+                written.map_err(destination.failed(key))
             }
-            Writer::Upload { mut upload, destination, key } => {
-                upload.wait_for_capacity(PARTS).await.map_err(destination.failed(&key))?;
+            Writer::Upload { upload, destination, key } => {
+                upload.wait_for_capacity(PARTS).await.map_err(destination.failed(key))?;
                 upload.put(bytes);
-                Ok(Writer::Upload { upload, destination, key })
+                Ok(())
             }
         }
     }

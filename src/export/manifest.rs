@@ -8,13 +8,15 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::array::Array;
-use super::destination::Destination;
+use super::destination::{Destination, Writer};
 use super::error::ExportError;
 
 /// Name of the manifest.
 pub(super) const MANIFEST: &str = "manifest.json";
 /// Name of the list of all files with their SHA-256, as `sha256sum -c` reads it.
 pub(super) const CHECKSUMS: &str = "checksums.sha256";
+/// Bytes of the list that are written at a time.
+const PIECE: usize = 1 << 20;
 
 /// Bytes as hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -25,20 +27,50 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A line of the list.
-pub(super) fn line(sha256: &[u8], key: &str) -> String {
-    format!("{}  {key}\n", hex(sha256))
+/// The list of all files while it is written. It may be far longer than what memory is meant for.
+pub(super) struct List {
+    writer: Writer,
+    hash: Sha256,
+    piece: Vec<u8>,
+}
+
+impl List {
+    pub(super) async fn begin(destination: &Destination) -> Result<List, ExportError> {
+        let writer = destination.writer(CHECKSUMS).await?;
+        Ok(List { writer, hash: Sha256::new(), piece: Vec::with_capacity(PIECE) })
+    }
+
+    /// Adds a file; gives its line.
+    pub(super) async fn add(&mut self, sha256: &[u8], key: &str) -> Result<String, ExportError> {
+        let line = format!("{}  {key}\n", hex(sha256));
+        if self.piece.len() + line.len() > PIECE {
+            self.flush().await?;
+        }
+        self.piece.extend_from_slice(line.as_bytes());
+        Ok(line)
+    }
+
+    async fn flush(&mut self) -> Result<(), ExportError> {
+        self.hash.update(&self.piece);
+        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
+        self.writer.write(piece.into()).await
+    }
+
+    /// Puts the list in its place; gives its SHA-256.
+    pub(super) async fn finish(mut self) -> Result<String, ExportError> {
+        self.flush().await?;
+        self.writer.finish().await?;
+        Ok(hex(&self.hash.finalize()))
+    }
 }
 
 /// What the manifest says of an array: its files are many, so their lines of the list have one checksum.
-pub(super) fn array(array: &Array, lines: &mut Vec<u8>) -> Result<Value, ExportError> {
+pub(super) async fn array(array: &Array, list: &mut List) -> Result<Value, ExportError> {
     let target = &array.target;
     let written = array.written().map_err(ExportError::write(target.path.clone()))?;
     let (mut hash, mut files, mut bytes) = (Sha256::new(), 0u64, 0u64);
     for (key, entry) in written {
-        let line = line(&entry.sha256, &key);
-        hash.update(&line);
-        lines.extend_from_slice(line.as_bytes());
+        hash.update(list.add(&entry.sha256, &key).await?);
         files += 1;
         bytes += entry.length;
     }
@@ -64,7 +96,7 @@ pub(super) async fn verify(destination: &Destination, manifest: &Value, jobs: us
     if manifest["checksums"]["sha256"] != hex(&Sha256::digest(&list)).as_str() {
         return Err(wrong(format!("{CHECKSUMS} is not the one of {MANIFEST}")));
     }
-    let text = String::from_utf8(list.to_vec()).map_err(|error| wrong(error.to_string()))?;
+    let text = String::from_utf8(list.into()).map_err(|error| wrong(error.to_string()))?;
     let checks = futures::stream::iter(text.lines().map(str::to_owned)).map(|line| async move {
         let Some((sha256, key)) = line.split_once("  ") else { return Ok(Some(line)) };
         Ok::<_, ExportError>(match destination.digest(key).await? {

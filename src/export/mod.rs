@@ -47,7 +47,7 @@ use array::Array;
 use batch::{Ended, Work};
 use destination::blocking;
 use layout::Batch;
-use manifest::{CHECKSUMS, MANIFEST, hex, line, pretty};
+use manifest::{CHECKSUMS, List, MANIFEST, pretty};
 use plan::Plan;
 use state::State;
 use versions::Versions;
@@ -235,17 +235,17 @@ impl Exporter {
         arrays: Vec<Arc<Array>>,
         versions: &Versions,
     ) -> Result<(), ExportError> {
-        let mut lines = Vec::new();
+        let mut list = List::begin(destination).await?;
         let mut described = Vec::new();
         for array in &arrays {
-            described.push(manifest::array(array, &mut lines)?);
+            described.push(manifest::array(array, &mut list).await?);
         }
         let (record, retrieved) = without_times(request.record.clone());
         let mut beside = vec![("metadata.json".to_owned(), pretty(&record))];
         beside.extend(request.upstream.iter().map(|(name, bytes)| (format!("upstream/{name}"), bytes.clone())));
         beside.extend(request.notice.iter().map(|text| ("NOTICE".to_owned(), Bytes::from(text.clone()))));
         for (key, bytes) in beside.iter().chain(&plan.documents) {
-            lines.extend_from_slice(line(&Sha256::digest(bytes), key).as_bytes());
+            list.add(&Sha256::digest(bytes), key).await?;
         }
         let (objects, all) = versions.all();
         let manifest = json!({
@@ -254,10 +254,9 @@ impl Exporter {
             "arrays": described,
             "objects": objects,
             "objects_complete": all,
-            "checksums": {"file": CHECKSUMS, "sha256": hex(&Sha256::digest(&lines))},
+            "checksums": {"file": CHECKSUMS, "sha256": list.finish().await?},
             "time": {"exported": Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true), "retrieved": retrieved},
         });
-        beside.push((CHECKSUMS.to_owned(), lines.into()));
         beside.push((MANIFEST.to_owned(), pretty(&manifest)));
         for (key, bytes) in beside {
             destination.put(&key, bytes).await?;

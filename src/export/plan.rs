@@ -99,17 +99,12 @@ impl Plan {
         let view = ViewSpec { chunk: options.chunk.or(request.view.chunk), ..request.view };
         let mut parts = Vec::new();
         for member in &request.members {
-            // A box of the image means the same voxels of its labels only if both have one shape.
-            let extent = |member: &Member| member.pyramid.levels.first().map(|level| level.grid.shape);
-            if member.label.is_some() && view.crop.is_some() && extent(member) != extent(main) {
-                continue;
-            }
-            let mut shown = view.apply(&member.pyramid);
-            if member.label.is_some() && shown.is_err() {
-                // Labels keep their own chunks where those of the view make files that are too small or too large.
-                shown = ViewSpec { chunk: None, ..view }.apply(&member.pyramid);
-            }
-            let shown = shown.map_err(|error| wrong(error.to_string()))?;
+            let pyramid = &member.pyramid;
+            let shown = match member.label {
+                Some(_) => view.show_label(&main.pyramid, pyramid, |spec| spec.apply(pyramid)),
+                None => view.apply(pyramid).map(Some),
+            };
+            let Some(shown) = shown.map_err(|error| wrong(error.to_string()))? else { continue };
             parts.push(part(member, shown, &options.levels).map_err(wrong)?);
         }
         parts.retain(|part| !part.levels.is_empty());

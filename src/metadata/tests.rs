@@ -235,7 +235,8 @@ fn a_pattern_chooses_rows() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(crate::test_cases(64)))]
+    // A case makes a whole record and five tables of it.
+    #![proptest_config(ProptestConfig::with_cases(crate::test_cases(64).min(100_000)))]
 
     #[test]
     fn no_document_breaks_a_record(

@@ -11,6 +11,7 @@ use url::{Host, Url};
 
 use super::backoff::Failure;
 use super::head::Head;
+use super::location::shown;
 use super::stores::{Signer, chain};
 use super::{Cause, RemoteError};
 
@@ -111,7 +112,7 @@ impl HttpTarget {
         // of errors, may be missing for any reason, and an absent chunk is shown as fill value.
         let elsewhere = !response.url().path().ends_with(self.url.path());
         if elsewhere && matches!(response.status().as_u16(), 404 | 410) {
-            return Err(Failure::odd(format!("redirected to {}, which is not there", response.url())));
+            return Err(Failure::odd(format!("redirected to {}, which is not there", shown(response.url()))));
         }
         let head =
             Head::of_http(response.status().as_u16(), response.version(), response.headers()).map_err(Failure::odd)?;

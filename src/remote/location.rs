@@ -60,10 +60,27 @@ impl Location {
     }
 }
 
+/// For messages and records, which others read: without what gives access.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.url.fmt(f)
+        f.write_str(&shown(&self.url))
     }
+}
+
+/// Parts of the names of parameters whose values give access, such as `X-Amz-Signature`.
+const SECRET: [&str; 7] = ["token", "key", "sig", "secret", "password", "credential", "auth"];
+
+/// An address without the values of parameters that give access.
+pub(super) fn shown(url: &Url) -> String {
+    let Some(query) = url.query() else { return url.to_string() };
+    let parameter = |text: &str| match text.split_once('=') {
+        Some((name, _)) if SECRET.iter().any(|part| name.to_ascii_lowercase().contains(part)) => format!("{name}=…"),
+        _ => text.to_owned(),
+    };
+    let query: Vec<String> = query.split('&').map(parameter).collect();
+    let mut bare = url.clone();
+    bare.set_query(None);
+    format!("{bare}?{}", query.join("&"))
 }
 
 fn url(text: &str, base: Option<&Path>) -> Result<Url, String> {

@@ -217,6 +217,11 @@ impl Object {
         &self.0.url
     }
 
+    /// Tells this handle, with its clones, from all others that live; no order of anything.
+    pub(crate) fn handle(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     /// Exactly `range`, which must not be empty.
     pub async fn range(&self, range: Range<u64>) -> Result<Fetched, RemoteError> {
         self.run(Ask::Range(range)).await

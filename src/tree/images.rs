@@ -1,10 +1,14 @@
 //! The catalogue, numbered: datasets, images with their labels, and the stores that are listed.
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use lru::LruCache;
+use parking_lot::Mutex;
+
 use super::inode::VIEWS;
-use super::store::Store;
+use super::store::{Applied, Store};
 use super::{DatasetId, ImageId, TreeError, ViewId};
 use crate::catalog::{Catalog, Dataset, SourceSpec};
 use crate::geometry::Shape;
@@ -14,6 +18,9 @@ use crate::volume::{Pyramid, ViewSpec};
 const COMMON_CHUNK: Shape = Shape([64; 3]);
 /// Views of the catalogue; half of all numbers are left for those that are looked up.
 const LIMIT: u32 = VIEWS / 2;
+
+/// Images as views show them, kept ready; the levels of one take some 2 KiB.
+const SHOWN: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
 /// Where an image or label image is in the catalogue.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +42,8 @@ pub(super) struct Images {
     catalog: Arc<Catalog>,
     images: Vec<Image>,
     datasets: Vec<Stores>,
+    /// By the serial number of the store, which is never used twice, and the number of the view.
+    shown: Mutex<LruCache<(u64, ViewId), Applied>>,
 }
 
 struct Image {
@@ -56,7 +65,8 @@ struct Stores {
 impl Images {
     /// Numbers a catalogue. Also returns its stores in the order of their views' numbers, which follow each other.
     pub fn new(catalog: Arc<Catalog>) -> Result<(Images, Vec<Arc<Store>>), TreeError> {
-        let mut numbering = Images { catalog: catalog.clone(), images: vec![], datasets: vec![] };
+        let shown = Mutex::new(LruCache::new(SHOWN));
+        let mut numbering = Images { catalog: catalog.clone(), images: vec![], datasets: vec![], shown };
         let mut all = vec![];
         for (number, dataset) in (0u32..).zip(&catalog.datasets) {
             numbering.add_dataset(DatasetId(number), dataset, &mut all)?;
@@ -158,6 +168,16 @@ impl Images {
         if let Some(image) = self.images.get(id.0 as usize) {
             image.pyramid.get_or_init(|| pyramid);
         }
+    }
+
+    /// An image as a view shows it, where that was asked for lately.
+    pub fn recall(&self, key: (u64, ViewId)) -> Option<Applied> {
+        self.shown.lock().get(&key).cloned()
+    }
+
+    /// Keeps what a view shows of an image until others were asked for.
+    pub fn remember(&self, key: (u64, ViewId), applied: Applied) {
+        self.shown.lock().put(key, applied);
     }
 
     /// Whether a store is in its dataset's listing: all are, but the one with common chunks only where the image's own

@@ -79,8 +79,8 @@ impl Tree {
         spec: ViewSpec,
     ) -> Result<Draft, Miss> {
         let pyramid = self.images.pyramid(image).ok_or_else(|| Miss::NotDescribed(vec![image]))?;
-        let shown = show(spec, image, pyramid).map_err(|_| Miss::NotFound)?;
-        Ok(Draft { dataset, image, labels, name, spec, shown })
+        show(spec, image, pyramid).map_err(|_| Miss::NotFound)?;
+        Ok(Draft { dataset, image, labels, name, spec })
     }
 
     fn lookup_in_group(&self, member: &Member, node: GroupNode, name: &str) -> Result<Spot, Miss> {

@@ -276,12 +276,13 @@ impl Tree {
     }
 
     /// Names that the kernel should be asked to forget, each with its directory, because there are many live views that
-    /// are not in the catalogue. Each view is told once; those in use stay.
-    pub fn surplus(&self) -> Vec<(Inode, String)> {
+    /// are not in the catalogue. Each view is told once; those in use stay. Those in directories that are `busy` are left
+    /// for later.
+    pub fn surplus(&self, busy: impl Fn(Inode) -> bool) -> Vec<(Inode, String)> {
         let names = |store: Arc<store::Store>| {
             Format::ALL.map(|format| (Inode::dataset(store.dataset), format!("{}{}", store.name, format.ending())))
         };
-        self.views.surplus().into_iter().flat_map(names).collect()
+        self.views.surplus(|dataset| busy(Inode::dataset(dataset))).into_iter().flat_map(names).collect()
     }
 
     /// Number of live views that are not in the catalogue.

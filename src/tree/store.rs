@@ -1,8 +1,8 @@
 //! A store: one view of an image, together with the same view of the image's labels.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
 
 use super::images::Images;
 use super::inode::LEVELS;
@@ -24,12 +24,12 @@ pub(super) struct Store {
     /// References of the kernel to anything in the store, where it is not in the catalogue.
     pub lookups: AtomicU64,
     first: ViewId,
-    /// The image and, after it, its labels, once they were asked for.
-    members: Box<[OnceLock<Applied>]>,
+    /// How many label images the image has.
+    labels: u32,
 }
 
 /// A view of an image, `None` where it shows nothing of a label image.
-type Applied = Result<Option<Arc<Shown>>, TreeError>;
+pub(super) type Applied = Result<Option<Arc<Shown>>, TreeError>;
 
 /// An image as a view shows it.
 pub(super) struct Shown {
@@ -56,23 +56,19 @@ impl Store {
         spec: ViewSpec,
         first: ViewId,
     ) -> Store {
-        let members = (0..=labels).map(|_| OnceLock::new()).collect();
-        Store { dataset, image, name, spec, serial: 0, lookups: AtomicU64::new(0), first, members }
+        let labels = labels as u32;
+        Store { dataset, image, name, spec, serial: 0, lookups: AtomicU64::new(0), first, labels }
     }
 
-    /// A store that was looked up, with the view of the image that its name stands for.
+    /// A store that was looked up.
     pub fn looked_up(draft: Draft, first: ViewId, serial: u64) -> Store {
-        let Draft { dataset, image, labels, name, spec, shown } = draft;
-        let mut store = Store { serial, ..Store::fixed(dataset, image, labels, name, spec, first) };
-        if let Some(member) = store.members.first_mut() {
-            *member = OnceLock::from(Ok(Some(shown)));
-        }
-        store
+        let Draft { dataset, image, labels, name, spec } = draft;
+        Store { serial, ..Store::fixed(dataset, image, labels, name, spec, first) }
     }
 
     /// The view numbers of the image and its labels.
     pub fn views(&self) -> Range<u32> {
-        self.first.0..self.first.0 + self.members.len() as u32
+        self.first.0..self.first.0 + self.labels + 1
     }
 
     /// The view number of the image (0) or a label (from 1).
@@ -82,7 +78,7 @@ impl Store {
 
     /// How many label images the image has, whether or not this view shows them.
     pub fn labels(&self) -> usize {
-        self.members.len() - 1
+        self.labels as usize
     }
 
     /// The image (0) or label image (from 1) behind a member.
@@ -92,8 +88,11 @@ impl Store {
 
     /// The image (0) or a label image (from 1) as the view shows it.
     pub fn shown(&self, member: usize, images: &Images) -> Result<Arc<Shown>, Miss> {
-        let cell = self.members.get(member).ok_or(Miss::Stale)?;
-        let state = match cell.get() {
+        if member > self.labels() {
+            return Err(Miss::Stale);
+        }
+        let key = (self.serial, self.view(member));
+        let state = match images.recall(key) {
             Some(state) => state,
             None => {
                 let missing: Vec<ImageId> = if member == 0 { vec![0] } else { vec![0, member] }
@@ -103,29 +102,31 @@ impl Store {
                     .collect();
                 let pyramids = images.pyramid(self.image).zip(images.pyramid(self.image_of(member)));
                 let (image, pyramid) = pyramids.ok_or(Miss::NotDescribed(missing))?;
-                cell.get_or_init(|| match member {
+                let state = match member {
                     0 => show(self.spec, self.image, pyramid).map(Some),
-                    _ => show_label(self.spec, image, self.image_of(member), pyramid),
-                })
+                    _ => self.spec.show_label(image, pyramid, |spec| show(spec, self.image_of(member), pyramid)),
+                };
+                images.remember(key, state.clone());
+                state
             }
         };
         match state {
-            Ok(Some(shown)) => Ok(shown.clone()),
+            Ok(Some(shown)) => Ok(shown),
             Ok(None) => Err(Miss::NotFound),
-            Err(reason) => Err(Miss::Unusable { name: self.name.clone(), reason: reason.clone() }),
+            Err(reason) => Err(Miss::Unusable { name: self.name.clone(), reason }),
         }
     }
 
     /// The label images that the view shows, by member number. All must be described to tell.
     pub fn shown_labels(&self, images: &Images) -> Result<Vec<(usize, Arc<Shown>)>, Miss> {
-        let members = 0..self.members.len();
+        let members = 0..=self.labels();
         let missing: Vec<ImageId> =
             members.map(|member| self.image_of(member)).filter(|&image| images.pyramid(image).is_none()).collect();
         if !missing.is_empty() {
             return Err(Miss::NotDescribed(missing));
         }
         let mut labels = vec![];
-        for member in 1..self.members.len() {
+        for member in 1..=self.labels() {
             match self.shown(member, images) {
                 Ok(shown) => labels.push((member, shown)),
                 Err(Miss::NotFound) => {}
@@ -143,7 +144,6 @@ pub(super) struct Draft {
     pub labels: usize,
     pub name: String,
     pub spec: ViewSpec,
-    pub shown: Arc<Shown>,
 }
 
 /// An image through a view.
@@ -151,17 +151,6 @@ pub(super) fn show(spec: ViewSpec, image: ImageId, pyramid: &Pyramid) -> Result<
     let view = spec.apply(pyramid)?;
     let numberings = check(&view.pyramid)?;
     Ok(Arc::new(Shown { image, view, numberings }))
-}
-
-/// A label image through a view of its image. A box of the image means the same voxels of the labels only if both have
-/// one shape, so others are left out of crops. The labels keep their own chunks where their voxel type makes files of
-/// the view's ones too small or too large.
-fn show_label(spec: ViewSpec, image: &Pyramid, label: ImageId, pyramid: &Pyramid) -> Applied {
-    let extent = |pyramid: &Pyramid| pyramid.levels.first().map(|level| level.grid.shape);
-    if spec.crop.is_some() && extent(image) != extent(pyramid) {
-        return Ok(None);
-    }
-    show(spec, label, pyramid).or_else(|_| show(ViewSpec { chunk: None, ..spec }, label, pyramid)).map(Some)
 }
 
 /// Checks that files can be numbered and documents written for an image, and numbers its levels.

@@ -13,13 +13,13 @@ use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::inode::VIEWS;
 use super::store::{Draft, Store};
-use super::{ImageId, Miss, ViewId};
+use super::{DatasetId, ImageId, Miss, ViewId};
 use crate::volume::ViewSpec;
 
 /// Views outside the catalogue that can be live at a time.
 const LIVE: usize = 65_536;
 /// Views outside the catalogue that may be live without anybody using them.
-const IDLE: usize = 256;
+const IDLE: usize = 4096;
 
 pub(super) struct ViewTable {
     /// Ordered by view number, without gaps.
@@ -132,14 +132,20 @@ impl ViewTable {
         table.by_serial.remove(&store.serial);
     }
 
-    /// The oldest of the views that are too many to keep unless they are in use, each of which is told once.
-    pub fn surplus(&self) -> Vec<Arc<Store>> {
+    /// The oldest of the views that are too many to keep unless they are in use, each of which is told once. Those of
+    /// datasets that are `busy` are left for later.
+    pub fn surplus(&self, busy: impl Fn(DatasetId) -> bool) -> Vec<Arc<Store>> {
         if self.live() <= IDLE {
             return vec![];
         }
         let mut table = self.write();
         let surplus = table.by_name.len().saturating_sub(IDLE);
-        std::iter::from_fn(|| table.by_serial.pop_first()).map(|(_, store)| store).take(surplus).collect()
+        let told = table.by_serial.values().filter(|store| !busy(store.dataset)).take(surplus);
+        let told: Vec<_> = told.cloned().collect();
+        for store in &told {
+            table.by_serial.remove(&store.serial);
+        }
+        told
     }
 
     pub fn live(&self) -> usize {

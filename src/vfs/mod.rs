@@ -11,6 +11,7 @@ mod holding;
 mod library;
 mod reading;
 mod revisions;
+mod waiting;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -33,6 +34,7 @@ use crate::volume::{Blocks, Chunks, VolumeError};
 use holding::Holding;
 use library::{Library, Opened};
 use revisions::Revisions;
+use waiting::Waiting;
 
 /// How much longer a look-up waits than the timeout, so that an attempt whose origin fell silent a little later ends
 /// first and says why.
@@ -57,6 +59,7 @@ pub struct Vfs {
     library: Arc<Library>,
     chunks: Arc<Chunks>,
     holding: Holding,
+    waiting: Waiting,
     revisions: Revisions,
     records: Mutex<HashMap<DatasetId, (u64, Arc<serde_json::Value>)>>,
     stats: Arc<Stats>,
@@ -89,6 +92,7 @@ impl Vfs {
             library,
             chunks,
             holding: Holding::default(),
+            waiting: Waiting::default(),
             revisions: Revisions::default(),
             records: Mutex::default(),
             stats,
@@ -104,7 +108,8 @@ impl Vfs {
 
     /// Names that the kernel should be asked to forget, each with the inode of its directory; see [`Tree::surplus`].
     pub fn surplus(&self) -> Vec<(u64, String)> {
-        self.tree.surplus().into_iter().map(|(directory, name)| (directory.get(), name)).collect()
+        let surplus = self.tree.surplus(|directory| self.waiting.is_busy(directory));
+        surplus.into_iter().map(|(directory, name)| (directory.get(), name)).collect()
     }
 
     /// The counters, with memory as it is now.
@@ -116,6 +121,10 @@ impl Vfs {
     /// What `name` in the directory `parent` stands for. Counts as a reference that the kernel holds.
     pub fn lookup(self: &Arc<Self>, parent: u64, name: &OsStr) -> Reply<Entry> {
         let parent = Inode::new(parent);
+        self.waiting.counted(parent, self.find(parent, name))
+    }
+
+    fn find(self: &Arc<Self>, parent: Inode, name: &OsStr) -> Reply<Entry> {
         let found = match self.tree.lookup(parent, name) {
             Err(Miss::NotFound) => return Reply::Ready(Ok(Entry { attributes: None, ttl: FOREVER })),
             found => found,
@@ -155,6 +164,10 @@ impl Vfs {
     /// Entries of a directory after `cookie`, which is 0 or a [`DirEntry::next_cookie`]; none at its end.
     pub fn readdir(self: &Arc<Self>, inode: u64, cookie: u64) -> Reply<Vec<DirEntry>> {
         let inode = Inode::new(inode);
+        self.waiting.counted(inode, self.list(inode, cookie))
+    }
+
+    fn list(self: &Arc<Self>, inode: Inode, cookie: u64) -> Reply<Vec<DirEntry>> {
         if let (Some(Folder::Upstream(dataset)), 0) = (self.tree.folder_at(inode), cookie) {
             let this = self.clone();
             return Reply::Pending(

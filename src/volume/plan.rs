@@ -40,13 +40,17 @@ pub(crate) fn join<T>(pieces: Vec<Piece<T>>, longest: u64) -> Vec<Request<T>> {
 
 /// The same for pieces that are at most `gap` bytes apart.
 pub(super) fn join_within<T>(mut pieces: Vec<Piece<T>>, longest: u64, gap: u64) -> Vec<Request<T>> {
-    pieces.sort_by(|a, b| a.object.url().cmp(b.object.url()).then(a.start.cmp(&b.start)));
+    // By handle: two of one URL may be of different versions, and positions of one mean nothing in the other.
+    pieces.sort_by(|a, b| {
+        let place = |piece: &Piece<T>| (piece.object.handle(), piece.start);
+        a.object.url().cmp(b.object.url()).then_with(|| place(a).cmp(&place(b)))
+    });
     let mut requests: Vec<Request<T>> = Vec::new();
     for piece in pieces {
         let end = piece.start.saturating_add(piece.length);
         match requests.last_mut() {
             Some(last)
-                if last.object.url() == piece.object.url()
+                if last.object.handle() == piece.object.handle()
                     && piece.start <= last.end.saturating_add(gap)
                     && (end <= last.end || end - last.start <= longest) =>
             {

@@ -1,6 +1,7 @@
 //! Views: the same image seen through a crop or another chunk shape, and the grammar of their names.
 
 mod error;
+mod label;
 mod name;
 #[cfg(test)]
 mod tests;

@@ -27,7 +27,8 @@ impl Bar {
         let before = progress.state();
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(0);
-            let style = ProgressStyle::with_template("{prefix} {wide_bar} {percent:>3} % {msg}");
+            // Short lines that are cut rather than wrapped: what a terminal wraps stays behind when it is resized.
+            let style = ProgressStyle::with_template("{prefix}\n{bar:30} {percent:>3} %\n{wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_prefix(name.to_owned());
             bar
@@ -50,7 +51,7 @@ impl Bar {
                         line += LINE;
                         let now = text();
                         let percent = now.done as f64 * 100.0 / now.voxels.max(1) as f64;
-                        complain(&format!("{name}: {percent:.1} % {}", now.words()));
+                        complain(&format!("{name}: {percent:.1} %, {}", now.words()));
                     }
                     None => {}
                 }
@@ -105,11 +106,12 @@ impl Now {
             0 => String::new(),
             failed => format!(", {failed} chunks failed"),
         };
+        // What a narrow terminal cuts comes last.
         format!(
-            "{} voxels, {} from the wire, {rate}/s, {} retries{failed}{left}",
-            self.done,
+            "{} from the wire, {rate}/s{left}{failed}, {} retries, {} voxels",
             human(self.wire),
-            self.state.retries
+            self.state.retries,
+            self.done,
         )
     }
 }

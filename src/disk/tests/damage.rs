@@ -75,7 +75,8 @@ fn read_all(disk: &Disk) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 100, ..ProptestConfig::with_cases(crate::test_cases(40)) })]
+    // A case writes and reads megabytes.
+    #![proptest_config(ProptestConfig { max_shrink_iters: 100, ..ProptestConfig::with_cases(crate::test_cases(40).min(2_000)) })]
 
     #[test]
     fn after_any_damage_there_are_right_bytes_or_none_and_what_is_kept_again_is_there(

@@ -31,7 +31,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::with_cases(crate::test_cases(20)) })]
+    // A case writes and reads megabytes.
+    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::with_cases(crate::test_cases(20).min(2_000)) })]
 
     #[test]
     fn the_store_holds_what_was_kept_and_not_forgotten(steps in prop::collection::vec(step(), 1..30)) {

@@ -68,7 +68,23 @@ fn a_key_is_encoded_and_stays_in_the_folder() {
     let bare = Location::parse("s3://bucket", None).unwrap();
     assert_eq!(bare.join("k").to_string(), "s3://bucket/k");
     let listing = Location::parse("https://h/p?token=1", None).unwrap();
-    assert_eq!(listing.join("k").to_string(), "https://h/p/k?token=1");
+    assert_eq!(listing.join("k").url.as_str(), "https://h/p/k?token=1");
+}
+
+#[test]
+fn what_gives_access_is_not_shown() {
+    for (given, shown) in [
+        ("https://h/p?token=1", "https://h/p?token=…"),
+        (
+            "https://h/p?list-type=2&X-Amz-Signature=abc&X-Amz-Date=3",
+            "https://h/p?list-type=2&X-Amz-Signature=…&X-Amz-Date=3",
+        ),
+        ("https://h/p?type=map&image=9846137", "https://h/p?type=map&image=9846137"),
+        ("https://h/p?key", "https://h/p?key"),
+        ("https://h/p", "https://h/p"),
+    ] {
+        assert_eq!(Location::parse(given, None).unwrap().to_string(), shown);
+    }
 }
 
 /// Names of the given form, but for the two that mean a folder.

@@ -15,8 +15,9 @@ use crate::cache::{Boarding, Flights};
 use crate::remote::{Cause, Location, Object, Remote, RemoteError, gunzip};
 use crate::source::SourceError;
 
-/// Memory for indices, in bytes. A minishard of 512 chunks takes 12 KiB.
-const KEPT: usize = 64 << 20;
+/// Memory for the indices of an image, in bytes: outside of `--memory`, so no large part of what else a process takes. A
+/// minishard of 512 chunks takes 12 KiB.
+const KEPT: usize = 24 << 20;
 
 /// What an index takes beside its numbers.
 const OVERHEAD: usize = 512;

@@ -227,7 +227,8 @@ fn the_document_of_the_hemibrain_is_understood() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(crate::test_cases(48)))]
+    // A case opens a volume.
+    #![proptest_config(ProptestConfig::with_cases(crate::test_cases(48).min(50_000)))]
 
     #[test]
     fn no_shard_makes_the_reader_panic(

@@ -43,10 +43,9 @@ impl<'a, D: Documents> Kept<'a, D> {
 
     /// The fetched documents for people. Their names are their paths below `group` without the leading dots.
     pub(super) fn into_documents(self, group: &Location) -> Vec<Document> {
-        let group = group.to_string();
         let name = |location: &Location| {
-            let path = location.to_string();
-            let path = path.strip_prefix(&*group).unwrap_or(&path).trim_matches('/').to_owned();
+            let path = location.url.path();
+            let path = path.strip_prefix(group.url.path()).unwrap_or(path).trim_matches('/').to_owned();
             let (folder, file) = path.rsplit_once('/').unwrap_or(("", &path));
             let stem = file.trim_start_matches('.').trim_end_matches(".json");
             let dash = if folder.is_empty() { "" } else { "-" };

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::super::store::{Draft, show};
+use super::super::store::Draft;
 use super::super::views::ViewTable;
 use super::*;
 use crate::volume::ViewSpec;
@@ -67,11 +67,9 @@ fn a_name_of_its_own_has_numbers_of_its_own() {
 }
 
 fn table(limit: usize) -> (ViewTable, impl Fn(u64) -> Draft) {
-    let image = pyramid([20, 100, 90], [4, 32, 64], 1);
     let draft = move |x: u64| {
         let spec = ViewSpec::parse(&format!(".crop-z0-1_y0-1_x{x}-90")).unwrap();
-        let shown = show(spec, EM, &image).unwrap();
-        Draft { dataset: PLANES, image: EM, labels: 1, name: String::new(), spec, shown }
+        Draft { dataset: PLANES, image: EM, labels: 1, name: String::new(), spec }
     };
     (ViewTable::with_limit(vec![], limit), draft)
 }
@@ -84,6 +82,27 @@ fn the_number_of_live_views_is_bounded() {
     assert!(table.add(draft(2)).is_ok(), "a live one needs no room");
     table.forget(stores[0].view(1), 1);
     assert!(table.add(draft(3)).is_ok());
+}
+
+#[test]
+fn views_beyond_those_kept_idle_are_told_once_the_oldest_first_and_never_those_of_a_busy_directory() {
+    let tree = described();
+    let directory = walk(&tree, "chunked").unwrap();
+    let look_up = |n: u64| {
+        let (z, y, x) = (n % 100, n / 100 % 100, n / 10_000);
+        tree.lookup(directory, OsStr::new(&format!("em.crop-z{z}-150_y{y}-140_x{x}-130.zarr"))).unwrap();
+    };
+    (0..4096).for_each(look_up);
+    assert!(tree.surplus(|_| false).is_empty());
+    (4096..4098).for_each(look_up);
+    assert!(tree.surplus(|busy| busy == directory).is_empty());
+    let told = tree.surplus(|_| false);
+    let names = ["z0-150_y0-140_x0-130.zarr", "z0-150_y0-140_x0-130.v3.zarr", "z1-150_y0-140_x0-130.zarr"];
+    assert!(told.iter().zip(names).all(|(told, name)| *told == (directory, format!("em.crop-{name}"))), "{told:?}");
+    assert_eq!(told.len(), 4);
+    assert_eq!(tree.live_views(), 4098, "only the kernel forgets");
+    look_up(4098);
+    assert!(tree.surplus(|_| false).iter().all(|name| !told.contains(name)));
 }
 
 #[test]

@@ -1,0 +1,173 @@
+"""`emfs export` that was interrupted: it goes on where it was, and what is there is complete, or not there."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+import truth
+from exporting import PATIENT, assert_right, assert_same, export, wire, written
+from mounting import BINARY, emfs
+from origin import Fault, Origin
+
+
+def kill_and_resume(file, folder, form, rng, span):
+    """Runs an export, kills it somewhere, runs it to its end; says whether it was killed in the middle."""
+    arguments = [BINARY, "export", "v", folder, "--config", file, "--cache-size", "0", "--memory", "16M", "--quiet", *form]
+    process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL)
+    try:
+        process.wait(rng.random() * span)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    killed = process.wait() == -signal.SIGKILL
+    done = emfs(*map(str, arguments[1:]), "--resume", timeout=240)
+    assert done.stderr == ""
+    return killed
+
+
+def test_a_killed_export_goes_on_where_it_was(large, tmp_path, long):
+    root, volume = large
+    ways = [["--compress", "none"], ["--format", "v3", "--chunk", "64", "--shard", "256", "--compress", "none"]]
+    rng = random.Random(1)
+    with Origin(root, latency=0.002) as origin:
+        file = written(tmp_path, {"v": truth.source_at(volume, origin)}, {"connections": 2} | PATIENT)
+        once, span = [], []
+        for number, form in enumerate(ways):
+            origin.forget()
+            begin = time.monotonic()
+            export("v", tmp_path / f"once-{number}", "--config", file, "--memory", "16M", *form)
+            span.append(time.monotonic() - begin)
+            once.append(wire(origin))
+        assert_right(tmp_path / "once-0", volume.levels, False)
+        assert_right(tmp_path / "once-1", volume.levels, True)
+        killed = 0
+        for number in range(50 if long else 5):
+            way = number % 2
+            folder = tmp_path / f"killed-{number}"
+            origin.forget()
+            killed += kill_and_resume(file, folder, ways[way], rng, span[way])
+            assert_same(folder, tmp_path / f"once-{way}")
+            assert wire(origin) <= 1.1 * once[way], f"kill {number}: {wire(origin) / once[way]:.3f} of the bytes of once"
+            subprocess.run(["rm", "-r", folder], check=True)
+        assert killed, "nothing was interrupted"
+
+
+def test_what_is_there_is_not_overwritten(small, tmp_path):
+    _, _, file = small
+    (tmp_path / "there").mkdir()
+    for arguments in (["v", tmp_path / "there"], ["--all", tmp_path / "there"]):
+        done = export(*arguments, "--config", file, check=False)
+        assert done.returncode == 1 and "exists" in done.stderr and "--resume" in done.stderr
+    done = export("v", tmp_path / "there", "--config", file, "--resume", check=False)
+    assert done.returncode == 1 and "no export" in done.stderr
+    assert not list((tmp_path / "there").iterdir())
+
+
+def stopped(origin, file, folder, *form):
+    """An export that could not get one of its chunks."""
+    origin.fault = lambda request: Fault("status", 403) if request.path.endswith("s0/1.2.1") or request.path.endswith("s0/c/1/2/1") or request.path.endswith("s0/1/2/1") else None
+    done = export("v", folder, "--config", file, *form, check=False)
+    origin.fault = None
+    assert done.returncode == 1
+    return done
+
+
+def test_a_chunk_that_cannot_be_had_is_named_and_the_others_are_written(small, tmp_path):
+    volume, origin, file = small
+    folder = tmp_path / "x"
+    done = stopped(origin, file, folder)
+    assert "chunk s0/1/2/1" in done.stderr and "403" in done.stderr
+    assert sum(path.is_file() for path in (folder / "s0").rglob("*")) == 2 * 3 * 3 - 1
+    assert not [path for path in folder.rglob(".z*")] and not (folder / "manifest.json").exists()
+    origin.forget()
+    export("v", folder, "--config", file, "--resume")
+    asked = [request.path for request in origin.requests if "/s0/" in request.path and request.path[-1].isdigit()]
+    assert len(asked) == 1, asked
+    assert_right(folder, volume.levels, False)
+
+
+def test_an_export_is_resumed_as_it_was_begun(small, tmp_path):
+    _, origin, file = small
+    folder = tmp_path / "x"
+    stopped(origin, file, folder)
+    for other, word in ([["--compress", "none"], "compress"], [["--chunk", "64"], "levels"], [["--format", "v3"], "format"], [["--level", "s0"], "levels"]):
+        done = export("v", folder, "--config", file, "--resume", *other, check=False)
+        assert done.returncode == 1 and "cannot be resumed" in done.stderr and word in done.stderr, done.stderr
+    export("v", folder, "--config", file, "--resume")
+    done = export("v", folder, "--config", file, "--resume")
+    assert "complete already" in done.stderr
+    done = export("v", folder, "--config", file, "--resume", "--compress", "none", check=False)
+    assert done.returncode == 1 and "complete other export" in done.stderr
+
+
+def test_a_source_that_changed_is_not_mixed_in(small, tmp_path):
+    volume, origin, file = small
+    folder = tmp_path / "x"
+    stopped(origin, file, folder)
+    document = origin.root / volume.file / ".zattrs"
+    document = document if document.exists() else origin.root / volume.file / "zarr.json"
+    os.utime(document, (1, 1))
+    done = export("v", folder, "--config", file, "--resume", check=False)
+    assert done.returncode == 1 and "changed at the origin" in done.stderr and "ETag" in done.stderr
+
+
+@pytest.mark.parametrize("form", [[], ["--format", "v3", "--shard", "64x32x64"]], ids=["chunks", "shards"])
+def test_damage_since_the_interruption_is_mended(small, tmp_path, form):
+    volume, origin, file = small
+    folder = tmp_path / "x"
+    stopped(origin, file, folder, *form)
+    damaged = 0
+    state = folder / ".emfs-export"
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = str(path.relative_to(folder))
+        if name.startswith("s") or path.name.startswith("shard-") or path.parent.name == "blocks":
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 1
+            path.write_bytes(data)
+            damaged += 1
+        elif path.name == "chunks":
+            data = bytearray(path.read_bytes())
+            data[3] ^= 255
+            path.write_bytes(data[:-5])
+    assert damaged and state.exists()
+    export("v", folder, "--config", file, "--resume", *form)
+    assert_right(folder, volume.levels, bool(form))
+    export("v", tmp_path / "y", "--config", file, *form)
+    assert_same(folder, tmp_path / "y")
+
+
+def test_verifying_finds_what_was_damaged_or_lost(small, tmp_path):
+    _, _, file = small
+    folder = tmp_path / "x"
+    export("v", folder, "--config", file, "--verify")
+    done = export("v", folder, "--config", file, "--verify")
+    assert "files are as the manifest says" in done.stderr
+    subprocess.run(["sha256sum", "--check", "--quiet", "checksums.sha256"], cwd=folder, check=True)
+    chunk = folder / "s0" / "1" / "0" / "0"
+    right = chunk.read_bytes()
+    chunk.write_bytes(right[:-1] + b"?")
+    done = export("v", folder, "--config", file, "--verify", check=False)
+    assert done.returncode == 1 and "s0/1/0/0 has other bytes" in done.stderr
+    chunk.unlink()
+    done = export("v", folder, "--config", file, "--verify", check=False)
+    assert done.returncode == 1 and "s0/1/0/0 is missing" in done.stderr
+
+
+def test_an_interrupted_export_says_how_to_go_on(small, tmp_path):
+    volume, origin, file = small
+    origin.fault = lambda request: Fault("silent") if "/s0/" in request.path and request.path[-1].isdigit() else None
+    process = subprocess.Popen([BINARY, "export", "v", tmp_path / "x", "--config", file, "--cache-size", "0"],
+                               stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "x" / ".emfs-export").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 1 and "--resume" in said, said
+    origin.fault = None
+    export("v", tmp_path / "x", "--config", file, "--resume")
+    assert_right(tmp_path / "x", volume.levels, False)
