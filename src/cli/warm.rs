@@ -24,8 +24,9 @@ use crate::volume::ViewSpec;
 use crate::volume::warm::{Tally, warm};
 use crate::zarr::parse_level;
 
-/// Memory for the voxels that display windows are taken from.
-const MEMORY: u64 = 256 << 20;
+/// Memory for the voxels that display windows are taken from; an eighth of it for what waits to be kept, which has to be
+/// more than is fetched ahead of the disk.
+const MEMORY: u64 = 512 << 20;
 /// Blocks that are looked at together.
 const BATCH: usize = 512;
 /// Images that are fetched at once; each host allows as many requests as its manners say.
