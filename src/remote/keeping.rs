@@ -4,6 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::disk::Disk;
 
+/// Bytes that may wait to be kept however little memory there is.
+const LEAST_WAITING: u64 = 32 << 20;
+
 /// How long what an origin said is believed without asking again.
 const TRUSTED: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -19,10 +22,11 @@ pub struct Keeping {
 }
 
 impl Keeping {
-    /// Takes no more than its share of `memory` bytes for what waits to be kept.
+    /// Takes no more than its share of `memory` bytes for what waits to be kept, but enough for a burst: what finds no
+    /// room there would have to be fetched again.
     pub fn limit_memory(&self, memory: u64) {
         if let Some(disk) = &self.disk {
-            disk.limit_queue(memory / 8);
+            disk.limit_queue((memory / 8).max(LEAST_WAITING));
         }
     }
 
