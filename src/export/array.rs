@@ -16,10 +16,11 @@ use sha2::{Digest, Sha256};
 use super::codec::Compression;
 use super::destination::{Destination, blocking};
 use super::error::ExportError;
+use super::journal::Journal;
 use super::layout::Layout;
 use super::ledger::{Entry, Ledger};
 use super::progress::Progress;
-use super::spool::Spool;
+
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex};
 use crate::volume::Image;
@@ -50,7 +51,8 @@ pub(super) struct Target {
 /// An array that is being written.
 pub(super) struct Array {
     pub(super) target: Target,
-    pub(super) spool: Spool,
+    /// What was fetched and is still needed.
+    pub(super) journal: Journal,
     /// What is written of each chunk, in a shard or as a file.
     chunks: Ledger,
     /// What is written of each shard.
@@ -114,7 +116,7 @@ impl Array {
             None => None,
         };
         Ok(Array {
-            spool: Spool::open(folder.join("blocks"))?,
+            journal: Journal::open(folder.join("blocks"))?,
             chunks: Ledger::open(&folder.join("chunks"))?,
             shards,
             done: Mutex::default(),
@@ -145,6 +147,11 @@ impl Array {
     /// Notes that all chunks of a batch are written.
     pub(super) fn finish(&self, batch: u64) {
         self.done.lock().batches.set(batch);
+    }
+
+    /// Whether a batch that is not written yet is made of a block.
+    pub(super) fn needs(&self, block: CellIndex) -> bool {
+        self.target.layout.batches_with(block).any(|batch| !self.is_finished(batch))
     }
 
     /// Writes an encoded chunk, and the shard that it completes.
@@ -319,6 +326,7 @@ impl Array {
                 self.finish(batch.number);
             }
         }
+        self.journal.retain(|block| self.needs(block));
         Ok(())
     }
 

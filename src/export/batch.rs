@@ -1,30 +1,30 @@
 //! One batch: its blocks are fetched, copied into the chunks that need them, and each chunk is written once it is whole.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::StreamExt;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::array::Array;
-use super::destination::{Destination, blocking};
+use super::destination::Destination;
 use super::error::ExportError;
+use super::keeper::Keeper;
 use super::layout::Batch;
 use super::progress::Progress;
-use super::spool::Claim;
 use super::versions::Versions;
 use crate::cache::Pool;
 use crate::geometry::{CellIndex, Region};
 use crate::volume::blocks::Voxels;
 use crate::volume::copy::{Placed, copy_part, fill};
-use crate::volume::{Blocks, VolumeError};
+use crate::volume::{Blocks, Sweep, VolumeError};
 
 /// Blocks asked for at once; more would only wait for memory.
 const AT_ONCE: usize = 1024;
-/// A batch that is a larger part of its array than one in so many has its blocks kept on disk until it is written, so
-/// that they are not lost with an interrupted export.
-const LARGE: u64 = 16;
+/// After so many requests in a row for which the origin could not be asked, it is down and the rest is not tried.
+const GIVE_UP: usize = 8;
 
 /// What all batches share.
 #[derive(Clone)]
@@ -37,8 +37,25 @@ pub(super) struct Work {
     pub(super) destination: Destination,
     pub(super) progress: Arc<Progress>,
     pub(super) versions: Arc<Versions>,
+    pub(super) outage: Outage,
     /// For messages.
     pub(super) name: String,
+}
+
+/// The requests that failed because the origin could not be asked, since one did not.
+#[derive(Clone, Default)]
+pub(super) struct Outage(Arc<Mutex<HashSet<String>>>);
+
+impl Outage {
+    /// Notes how a block ended; says whether there is no hope left. The blocks of one request fail with it.
+    fn goes_on(&self, error: Option<&VolumeError>) -> bool {
+        let mut failed = self.0.lock();
+        match error {
+            Some(error) if error.is_outage() => drop(failed.insert(error.to_string())),
+            _ => failed.clear(),
+        }
+        failed.len() >= GIVE_UP
+    }
 }
 
 impl Work {
@@ -66,29 +83,20 @@ struct Filling<'a> {
     array: &'a Arc<Array>,
     chunks: HashMap<CellIndex, Chunk>,
     failed: bool,
-    /// Whether all that failed did because the origin could not be asked.
-    outage: bool,
-    /// Whether any chunk is whole.
-    any: bool,
     writing: JoinSet<Result<(), ExportError>>,
 }
 
-/// How a batch ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// All of it is written.
-    Complete,
-    /// Some of it is.
-    Partly,
-    /// Nothing of it could be had, because the origin could not be asked.
-    InVain,
-}
-
-/// Fetches and writes what is missing of a batch. Chunks that cannot be had are noted
-/// and do not stop the others; a destination that cannot be written is an error.
-pub(super) async fn run(work: &Work, array: &Arc<Array>, batch: &Batch) -> Result<Ended, ExportError> {
+/// Fetches and writes what is missing of a batch. Chunks that cannot be had are noted and do not stop the others; a
+/// destination that cannot be written is an error, and so is an origin that cannot be asked any more.
+pub(super) async fn run(
+    work: &Work,
+    array: &Arc<Array>,
+    keeper: &Keeper,
+    sweep: &Sweep,
+    batch: &Batch,
+) -> Result<(), ExportError> {
     if array.is_finished(batch.number) {
-        return Ok(Ended::Complete);
+        return Ok(());
     }
     let layout = &array.target.layout;
     let mut chunks = HashMap::new();
@@ -100,97 +108,39 @@ pub(super) async fn run(work: &Work, array: &Arc<Array>, batch: &Batch) -> Resul
     }
     let bytes = layout.chunk_bytes().saturating_mul(chunks.len() as u64);
     let _lease = work.buffers.lease(bytes.saturating_add(layout.block_bytes())).await;
-    let whole = layout.chunks.shape.bytes(layout.item_size).unwrap_or(u64::MAX);
-    let large = bytes > whole / LARGE;
-    let mut filling = Filling { work, array, chunks, failed: false, outage: true, any: false, writing: JoinSet::new() };
-    let mut wanted: Vec<CellIndex> = blocks.iter().copied().collect();
-    while !wanted.is_empty() {
-        let (mut missing, mut elsewhere) = (Vec::new(), Vec::new());
-        let mut claims = HashMap::new();
-        for block in wanted {
-            match array.spool.claim(block) {
-                // Looked for only now, because whoever had claimed it may just have kept it.
-                Ok(claim) => match kept(array, block).await {
-                    Some(voxels) => filling.add(block, Some(&voxels[..]).filter(|voxels| !voxels.is_empty())),
-                    None => {
-                        claims.insert(block, claim);
-                        missing.push(block);
-                    }
-                },
-                Err(other) => elsewhere.push((block, other)),
-            }
+    let mut filling = Filling { work, array, chunks, failed: false, writing: JoinSet::new() };
+    let wanted: Vec<CellIndex> = blocks.iter().copied().collect();
+    let mut is_down = false;
+    for part in wanted.chunks(AT_ONCE) {
+        if is_down {
+            break;
         }
-        for part in missing.chunks(AT_ONCE) {
-            let mut results = work.blocks.request(&array.target.image, array.target.level, part.to_vec());
-            while let Some((block, result)) = results.next().await {
-                let claim = claims.remove(&block);
-                let voxels = match result {
-                    Ok(voxels) => voxels,
-                    Err(error) => {
-                        filling.fail(block, &error);
-                        continue;
-                    }
-                };
-                let others =
-                    || layout.batches_with(block).any(|other| other != batch.number && !array.is_finished(other));
-                if large || others() {
-                    filling.keep(block, voxels.clone(), claim);
-                }
-                filling.add(block, plain(&voxels));
+        let mut results = work.blocks.request(&array.target.image, array.target.level, part.to_vec(), Some(sweep));
+        while !is_down && let Some((block, result)) = results.next().await {
+            keeper.check()?;
+            is_down = work.outage.goes_on(result.as_ref().err());
+            match result {
+                Ok(voxels) => filling.add(block, &voxels),
+                Err(error) => filling.fail(block, &error),
             }
-        }
-        wanted = Vec::with_capacity(elsewhere.len());
-        for (block, other) in elsewhere {
-            // Never has a permit: it is closed when the other batch has kept the block, or could not have it.
-            let _ = other.acquire().await;
-            wanted.push(block);
         }
     }
-    let ended = filling.finish().await?;
-    if ended == Ended::Complete {
+    let is_complete = filling.finish().await?;
+    if is_down {
+        let reason = "the origin cannot be reached any more and the rest was not tried";
+        let advice = "the same command with --resume goes on";
+        return Err(ExportError::Incomplete(format!("{}: {reason}; {advice}", work.name)));
+    }
+    if is_complete {
         array.finish(batch.number);
     }
-    for block in blocks {
-        if array.spool.has(block) && layout.batches_with(block).all(|other| array.is_finished(other)) {
-            array.spool.remove(block);
-        }
-    }
-    Ok(ended)
-}
-
-/// The voxels of a block that was kept, none for one that the origin does not have.
-async fn kept(array: &Arc<Array>, block: CellIndex) -> Option<Vec<u8>> {
-    if !array.spool.has(block) {
-        return None;
-    }
-    let layout = &array.target.layout;
-    let length = layout.native.region(block).shape().bytes(layout.item_size)?;
-    let array = array.clone();
-    blocking(move || Ok(array.spool.get(block, length))).await.ok().flatten()
-}
-
-/// The bytes of a block, where the origin has it.
-fn plain(voxels: &Voxels) -> Option<&[u8]> {
-    match voxels {
-        Voxels::Present(held) => Some(&held.data),
-        Voxels::Absent => None,
-    }
+    blocks.into_iter().filter(|block| !array.needs(*block)).for_each(|block| array.journal.release(block));
+    Ok(())
 }
 
 impl Filling<'_> {
-    /// Keeps a block on disk, then lets go of it.
-    fn keep(&mut self, block: CellIndex, voxels: Voxels, claim: Option<Claim>) {
-        let (work, array) = (self.work.clone(), self.array.clone());
-        self.writing.spawn(async move {
-            work.save_versions().await?;
-            let kept = blocking(move || array.spool.put(block, plain(&voxels).unwrap_or_default())).await;
-            drop(claim);
-            kept.map_err(ExportError::write("keeping a block for later"))
-        });
-    }
-
     /// Copies a block, or the fill value where the origin has none, into the chunks that need it.
-    fn add(&mut self, block: CellIndex, voxels: Option<&[u8]>) {
+    fn add(&mut self, block: CellIndex, voxels: &Voxels) {
         let target = &self.array.target;
         let layout = &target.layout;
         let item_size = target.dtype.size();
@@ -210,8 +160,10 @@ impl Filling<'_> {
             // A block may reach beyond a crop, where the file is padding.
             if let Some(part) = from.intersection(&shown) {
                 match voxels {
-                    Some(data) => copy_part(&Placed { data, region: from }, &mut to, &part, item_size),
-                    None => fill(&mut to, &part, target.fill.as_le_bytes()),
+                    Voxels::Present(held) => {
+                        copy_part(&Placed { data: &held.data, region: from }, &mut to, &part, item_size);
+                    }
+                    Voxels::Absent => fill(&mut to, &part, target.fill.as_le_bytes()),
                 }
             }
             chunk.left = chunk.left.saturating_sub(1);
@@ -224,7 +176,6 @@ impl Filling<'_> {
     }
 
     fn write(&mut self, index: CellIndex, voxels: Vec<u8>) {
-        self.any = true;
         let (work, array) = (self.work.clone(), self.array.clone());
         self.writing.spawn(async move {
             // Never closed, and without a permit compressing would only be less orderly.
@@ -243,7 +194,6 @@ impl Filling<'_> {
 
     /// Gives up the chunks that need a block which cannot be had.
     fn fail(&mut self, block: CellIndex, error: &VolumeError) {
-        self.outage &= error.is_outage();
         for index in self.array.target.layout.chunks_with(block) {
             if self.chunks.remove(&index).is_some() {
                 self.failed = true;
@@ -253,16 +203,11 @@ impl Filling<'_> {
         }
     }
 
-    /// Waits until all is written.
-    async fn finish(mut self) -> Result<Ended, ExportError> {
-        let in_vain = self.failed && self.outage && !self.any;
+    /// Waits until all is written; says whether that is the whole batch.
+    async fn finish(mut self) -> Result<bool, ExportError> {
         while let Some(written) = self.writing.join_next().await {
             written.map_err(ExportError::write("writing a chunk"))??;
         }
-        Ok(match self.failed || !self.chunks.is_empty() {
-            false => Ended::Complete,
-            true if in_vain => Ended::InVain,
-            true => Ended::Partly,
-        })
+        Ok(!self.failed && self.chunks.is_empty())
     }
 }

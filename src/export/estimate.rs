@@ -7,7 +7,8 @@ use futures::StreamExt;
 use super::plan::{Plan, Request};
 use super::{ExportError, codec::Compression};
 use crate::source::Placement;
-use crate::volume::plan::{JOINED, Piece, join};
+use crate::volume::Window;
+use crate::volume::plan::{JOINED, Longest, Piece, join};
 
 /// Batches whose blocks are looked up; of more, a part is taken for all.
 const LOOKED_AT: u64 = 256;
@@ -45,6 +46,8 @@ pub async fn estimate(request: &Request, most: u64) -> Result<Estimate, ExportEr
     let plan = Plan::new(request, most)?;
     let compressed = request.options.compression != Compression::None;
     let mut estimate = Estimate { exact: true, whole: true, compressed, ..Estimate::default() };
+    let blocks = plan.targets.iter().map(|target| target.layout.block_count()).fold(0, u64::saturating_add);
+    let longest = Longest { bytes: JOINED, pieces: Window::of(blocks).longest() };
     for target in &plan.targets {
         let layout = &target.layout;
         let count = |counts: [u64; 3]| counts.into_iter().fold(1, u64::saturating_mul);
@@ -85,7 +88,7 @@ pub async fn estimate(request: &Request, most: u64) -> Result<Estimate, ExportEr
                     }
                 }
             }
-            for request in join(pieces, JOINED) {
+            for request in join(pieces, longest) {
                 let host = found.entry(host(request.object.url())).or_default();
                 let of_one = 1.0 / request.pieces.len().max(1) as f64;
                 host.requests += request.pieces.iter().map(|piece| of_one / piece.tag as f64).sum::<f64>();

@@ -1,19 +1,15 @@
 //! How an array is cut: into chunks that are encoded, into files, and into batches that are fetched and written together.
 //!
 //! A batch is a box of chunks. Batches are walked shard by shard, so that few shards are half written at a time, and they
-//! are large enough to hold whole native blocks where memory allows. Blocks that reach over several batches are kept
-//! beside the export until the last of them is written (see [`super::spool`]), so that no byte is fetched twice.
+//! are as large as memory allows. Blocks are kept as they were fetched until the last batch that needs them is written
+//! (see [`super::journal`]), so that no byte is fetched twice.
 
 use std::ops::Range;
 
 use crate::geometry::{CellIndex, Grid, Region, Shape};
 
-/// Fewest bytes of voxels in a batch.
-const SMALLEST_BATCH: u64 = 1 << 20;
 /// Most chunks in a batch, whose states are held in memory.
 const MOST_CHUNKS: u64 = 1 << 13;
-/// An interrupted export loses at most the batches under way: each is about this part of an array or less.
-const PARTS: u64 = 64;
 
 /// An array to write and the grid of the source that it is made from.
 #[derive(Debug, Clone)]
@@ -97,13 +93,11 @@ impl Layout {
         layout
     }
 
-    /// Chunks of a batch along each axis: first as many as hold a native block, then up to the aimed size.
+    /// Chunks of a batch along each axis: first as many as hold a native block, then as many as there is room for.
     fn extent(&self, most: u64) -> [u64; 3] {
         let counts = self.chunks.counts();
         let chunk_bytes = self.chunk_bytes().max(1);
         let most = most.min(chunk_bytes.saturating_mul(MOST_CHUNKS));
-        let whole = self.chunks.shape.bytes(self.item_size).unwrap_or(u64::MAX);
-        let aim = (whole / PARTS).max(SMALLEST_BATCH).min(most);
         let limit: [u64; 3] = std::array::from_fn(|axis| match self.shard {
             Some(shard) => (shard.0[axis] / self.chunks.cell.0[axis].max(1)).clamp(1, counts[axis].max(1)),
             None => counts[axis].max(1),
@@ -118,7 +112,7 @@ impl Layout {
             let before = extent;
             for axis in [2, 1, 0] {
                 let larger = extent[axis].saturating_mul(2).min(limit[axis]);
-                if larger > extent[axis] && bytes(&extent) / extent[axis] <= aim / larger {
+                if larger > extent[axis] && bytes(&extent) / extent[axis] <= most / larger {
                     extent[axis] = larger;
                 }
             }
@@ -185,6 +179,16 @@ impl Layout {
     /// The blocks that a chunk is made of.
     pub(super) fn blocks_of(&self, chunk: CellIndex) -> impl Iterator<Item = CellIndex> + use<> {
         self.native.cells_in(&self.in_source(&self.chunks.region(chunk)))
+    }
+
+    /// Number of blocks that the array is made of.
+    pub(super) fn block_count(&self) -> u64 {
+        let part = self.in_source(&self.chunks.shape.region());
+        let along = |axis: usize| {
+            let cell = self.native.cell.0[axis].max(1);
+            part.end[axis].min(self.native.shape.0[axis]).div_ceil(cell).saturating_sub(part.start[axis] / cell)
+        };
+        (0..3).map(along).fold(1, u64::saturating_mul)
     }
 
     /// The chunks of the array that a block has voxels of.

@@ -14,12 +14,13 @@ mod destination;
 mod documents;
 mod error;
 mod estimate;
+mod journal;
+mod keeper;
 mod layout;
 mod ledger;
 mod manifest;
 mod plan;
 mod progress;
-mod spool;
 mod state;
 mod versions;
 
@@ -27,7 +28,6 @@ mod versions;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use chrono::{SecondsFormat, Utc};
@@ -45,11 +45,11 @@ pub use progress::{Progress, State as ProgressState};
 
 use crate::cache::Pool;
 use crate::remote::Remote;
-use crate::volume::Blocks;
+use crate::volume::{Blocks, Window};
 use array::Array;
-use batch::{Ended, Work};
+use batch::{Outage, Work};
 use destination::blocking;
-use layout::Batch;
+use keeper::Keeper;
 use manifest::{CHECKSUMS, List, MANIFEST, pretty};
 use plan::Plan;
 use state::State;
@@ -59,8 +59,6 @@ use versions::Versions;
 const AT_ONCE: usize = 8;
 /// Part of the memory that a batch may take where a single chunk does not need more.
 const SHARE: u64 = 4;
-/// After so many batches in a row for which the origin could not be asked, it is down and the rest is not tried.
-const GIVE_UP: u32 = 8;
 
 /// What all exports of a run share.
 pub struct Exporter {
@@ -86,7 +84,6 @@ pub enum Outcome {
 impl Exporter {
     /// `memory`: bytes for chunks, besides those that `blocks` may use. `jobs`: chunks compressed at a time.
     pub fn new(remote: Remote, blocks: Arc<Blocks>, memory: u64, jobs: usize, progress: Arc<Progress>) -> Exporter {
-        blocks.fetch_exactly();
         let (limit, jobs) = ((memory / 2).max(1), jobs.max(1));
         Exporter { remote, blocks, buffers: Arc::new(Pool::new(limit)), limit, jobs, progress }
     }
@@ -203,20 +200,23 @@ impl Exporter {
             destination: destination.clone(),
             progress: self.progress.clone(),
             versions: versions.clone(),
+            outage: Outage::default(),
             name: request.name.clone(),
         };
         let failed_before = self.progress.state().failed;
-        let (work, in_vain) = (&work, &AtomicU32::new(0));
-        let batches = arrays.iter().flat_map(|array| array.target.layout.batches().map(move |batch| (array, batch)));
-        let running = futures::stream::iter(batches).map(|(array, batch): (&Arc<Array>, Batch)| async move {
-            if batch::run(work, array, &batch).await? != Ended::InVain {
-                in_vain.store(0, Ordering::Relaxed);
-            } else if in_vain.fetch_add(1, Ordering::Relaxed) + 1 >= GIVE_UP {
-                let reason = "the origin cannot be reached any more and the rest was not tried";
-                let advice = "the same command with --resume goes on";
-                return Err(ExportError::Incomplete(format!("{}: {reason}; {advice}", request.name)));
-            }
-            Ok(())
+        let blocks = arrays.iter().map(|array| array.target.layout.block_count()).fold(0, u64::saturating_add);
+        let window = Arc::new(Window::of(blocks));
+        let swept: Vec<_> = arrays
+            .iter()
+            .map(|array| {
+                let keeper = Keeper::new(array, versions);
+                (array, keeper.sweep(&window), keeper)
+            })
+            .collect();
+        let batches = swept.iter().flat_map(|swept| swept.0.target.layout.batches().map(move |batch| (swept, batch)));
+        let running = futures::stream::iter(batches).map(|((array, sweep, keeper), batch)| {
+            let work = &work;
+            async move { batch::run(work, array, keeper, sweep, &batch).await }
         });
         running.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         match self.progress.state().failed - failed_before {

@@ -26,8 +26,11 @@ impl Source for Fake {
         &self.description
     }
 
-    fn locate(&self, _: LevelIndex, _: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
-        let found = self.failure.clone().map_or(Ok(Placement::Absent), Err);
+    fn locate(&self, _: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
+        let mut found = self.failure.clone().map_or(Ok(Placement::Absent), Err);
+        if let Err(SourceError::Remote(error)) = &mut found {
+            error.url = format!("https://host/v/{block}");
+        }
         Box::pin(async { found })
     }
 

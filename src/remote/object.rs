@@ -253,6 +253,11 @@ impl Object {
         }
     }
 
+    /// Whether it is a file of this machine.
+    pub fn is_local(&self) -> bool {
+        matches!(self.0.transport, Transport::File(_))
+    }
+
     /// Whether all of `range` is kept on disk.
     pub fn has(&self, range: &Range<u64>) -> bool {
         self.kept_bytes(range) == range.end.saturating_sub(range.start)

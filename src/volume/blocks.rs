@@ -1,7 +1,6 @@
 //! Native blocks of sources, decoded: fetched once however many chunks need them, kept while there is room.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -10,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::groups::Groups;
 use super::image::Image;
+use super::sweep::Sweep;
 use super::{VolumeError, fetch};
 use crate::cache::{Boarding, Flights, Held, Pool, Worker};
 use crate::geometry::{CellIndex, LevelIndex};
@@ -52,8 +52,6 @@ pub struct Blocks {
     pub(super) pool: Pool<Kept>,
     pub(super) decoding: Semaphore,
     pub(super) groups: Groups,
-    /// Whether nothing is fetched but what is asked for.
-    exact: AtomicBool,
     flights: Arc<Flights<BlockKey, Result<Voxels, VolumeError>>>,
     stats: Arc<Stats>,
 }
@@ -67,15 +65,9 @@ impl Blocks {
             // Twice as many, so that processors have work while the next block is being handed to a thread.
             decoding: Semaphore::new(2 * cores),
             groups: Groups::default(),
-            exact: AtomicBool::new(false),
             flights: Flights::new(),
             stats,
         })
-    }
-
-    /// From now on fetches nothing that nobody asked for: for readers that ask for all they need.
-    pub fn fetch_exactly(&self) {
-        self.exact.store(true, Ordering::Relaxed);
     }
 
     /// Bytes that may be in use.
@@ -89,17 +81,19 @@ impl Blocks {
     }
 
     /// Asks for blocks of one level at once, so that neighbours are fetched together. Results come as they are ready
-    /// and should be taken in that order: a block that is ready holds memory that others may wait for.
+    /// and should be taken in that order: a block that is ready holds memory that others may wait for. With a `sweep`,
+    /// as that says.
     pub fn request(
         self: &Arc<Self>,
         image: &Arc<Image>,
         level: LevelIndex,
         wanted: Vec<CellIndex>,
+        sweep: Option<&Sweep>,
     ) -> FuturesUnordered<impl Future<Output = (CellIndex, Result<Voxels, VolumeError>)> + use<>> {
         let mut workers = Vec::new();
         let results = FuturesUnordered::new();
-        let mut array = (image.source.together(level) > 0 && !self.exact.load(Ordering::Relaxed))
-            .then(|| self.groups.array(image.number, level));
+        let mut array =
+            (image.source.together(level) > 0 && sweep.is_none()).then(|| self.groups.array(image.number, level));
         for index in wanted {
             let key = BlockKey { image: image.number, level, index };
             let boarding = self.flights.board(&key, || self.cached(&key));
@@ -132,7 +126,7 @@ impl Blocks {
         }
         match array.as_deref_mut() {
             _ if workers.is_empty() => {}
-            None => drop(tokio::spawn(fetch::fetch(self.clone(), image.clone(), workers))),
+            None => drop(tokio::spawn(fetch::fetch(self.clone(), image.clone(), workers, sweep.cloned()))),
             Some(array) => {
                 let alone = workers.len() == 1;
                 if array.gather(workers) {
@@ -151,7 +145,7 @@ impl Blocks {
         index: CellIndex,
     ) -> BoxFuture<'a, Result<Voxels, VolumeError>> {
         Box::pin(async move {
-            let result = self.request(image, level, vec![index]).next().await;
+            let result = self.request(image, level, vec![index], None).next().await;
             result.map_or(Err(VolumeError::Lost), |(_, result)| result)
         })
     }

@@ -94,7 +94,7 @@ impl Chunks {
         };
         let mut cells = grid.cells_in(&region);
         if let Some(block) = whole_block(image, &key.geometry)
-            && let Some((_, result)) = self.blocks.request(image, level, vec![block.index]).next().await
+            && let Some((_, result)) = self.blocks.request(image, level, vec![block.index], None).next().await
             && let Voxels::Present(held) = result?
         {
             // The block is the chunk, and the cache of blocks keeps it.
@@ -115,7 +115,7 @@ impl Chunks {
             if batch.is_empty() {
                 break;
             }
-            let mut results = self.blocks.request(image, level, batch);
+            let mut results = self.blocks.request(image, level, batch, None);
             while let Some((index, result)) = results.next().await {
                 let block = grid.region(index);
                 let mut target = Placed { data: data.as_mut_slice(), region: full };

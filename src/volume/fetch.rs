@@ -13,9 +13,10 @@ use super::VolumeError;
 use super::blocks::{Block, BlockKey, BlockWorker, Blocks, Kept, Voxels};
 use super::groups::Edges;
 use super::image::Image;
-use super::plan::{self, Piece, Request, join, join_within};
+use super::plan::{self, Longest, Piece, Request, join, join_within};
+use super::sweep::Sweep;
 use crate::cache::Held;
-use crate::geometry::LevelIndex;
+use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::{Cause, Object, RemoteError, gunzip};
 use crate::source::Placement;
 
@@ -66,9 +67,17 @@ struct Whole {
 }
 
 /// Does the work for all `workers`, which want blocks of an image.
-pub(super) async fn fetch(blocks: Arc<Blocks>, image: Arc<Image>, workers: Vec<BlockWorker>) {
-    let jobs = workers.into_iter().map(|worker| Job { worker, wanted: true }).collect();
-    start(&blocks, &image, jobs, plan::JOINED).await;
+pub(super) async fn fetch(blocks: Arc<Blocks>, image: Arc<Image>, workers: Vec<BlockWorker>, sweep: Option<Sweep>) {
+    let (noted, missing): (Vec<_>, Vec<_>) = workers
+        .into_iter()
+        .partition(|worker| sweep.as_ref().is_some_and(|sweep| sweep.journal.has(worker.key().index)));
+    if let Some(sweep) = &sweep {
+        for worker in noted {
+            tokio::spawn(decode_noted(blocks.clone(), image.clone(), worker, sweep.clone()));
+        }
+    }
+    let jobs = missing.into_iter().map(|worker| Job { worker, wanted: true }).collect();
+    start(&blocks, &image, jobs, plan::JOINED, sweep).await;
 }
 
 /// Does the work that is gathered of a level of an image, after a moment where it is a single block so far.
@@ -90,7 +99,7 @@ pub(super) async fn fetch_gathered(blocks: Arc<Blocks>, image: Arc<Image>, level
         jobs.extend(ahead.into_iter().map(|worker| Job { worker, wanted: false }));
         jobs
     };
-    start(&blocks, &image, jobs, GROUPED).await;
+    start(&blocks, &image, jobs, GROUPED, None).await;
 }
 
 /// Waits while misses come in one after the other.
@@ -108,7 +117,7 @@ async fn a_moment(blocks: &Blocks, image: &Image, level: LevelIndex) {
 }
 
 /// Finds the blocks and starts the requests for them, of about `longest` bytes where they are joined.
-async fn start(blocks: &Arc<Blocks>, image: &Arc<Image>, jobs: Vec<Job>, longest: u64) {
+async fn start(blocks: &Arc<Blocks>, image: &Arc<Image>, jobs: Vec<Job>, longest: u64, sweep: Option<Sweep>) {
     let mut located: FuturesUnordered<_> = jobs
         .into_iter()
         .map(|job| {
@@ -137,11 +146,13 @@ async fn start(blocks: &Arc<Blocks>, image: &Arc<Image>, jobs: Vec<Job>, longest
     }
     // What is kept must not wait for what is not, nor fail with it. Between two kept blocks may be bytes that are not.
     let (kept, missing): (Vec<_>, Vec<_>) = pieces.into_iter().partition(Piece::is_kept);
+    let pieces = sweep.as_ref().map_or(usize::MAX, |sweep| sweep.window.longest());
+    let longest = Longest { bytes: longest, pieces };
     for request in join_within(kept, longest, 0).into_iter().chain(join(missing, longest)) {
-        tokio::spawn(fetch_range(blocks.clone(), image.clone(), request));
+        tokio::spawn(fetch_range(blocks.clone(), image.clone(), request, sweep.clone()));
     }
     for (worker, whole) in wholes {
-        tokio::spawn(fetch_whole(blocks.clone(), image.clone(), worker, whole));
+        tokio::spawn(fetch_whole(blocks.clone(), image.clone(), worker, whole, sweep.clone()));
     }
 }
 
@@ -157,7 +168,7 @@ fn finish(blocks: &Blocks, worker: BlockWorker, held: Held) {
     worker.finish(Ok(block));
 }
 
-async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Job>) {
+async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Job>, sweep: Option<Sweep>) {
     let Request { object, start, end, pieces } = request;
     // What nobody asked for is kept as it is.
     let kept = |piece: &Piece<Job>| match piece.tag.wanted {
@@ -165,6 +176,10 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
         false => piece.length,
     };
     let bytes = (end - start).saturating_add(pieces.iter().map(kept).fold(0, u64::saturating_add));
+    let under_way = match &sweep {
+        Some(sweep) => sweep.window.enter(pieces.len()).await,
+        None => None,
+    };
     let _share = image.take_share(bytes).await;
     let mut lease = blocks.pool.lease(bytes).await;
     let ranges: Vec<_> = pieces.iter().map(|piece| piece.start..piece.start.saturating_add(piece.length)).collect();
@@ -183,9 +198,15 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
         Ok(parts) => parts,
         Err(error) => {
             drop(lease);
-            return fail(&blocks, &image, pieces, error);
+            return fail(&blocks, &image, pieces, error, sweep.clone());
         }
     };
+    // What is on this machine costs nobody anything to read again.
+    if let Some(sweep) = sweep.as_ref().filter(|_| !object.is_local()) {
+        let fetched = pieces.iter().map(|piece| piece.tag.worker.key().index).zip(parts.iter().cloned());
+        note(sweep, fetched.collect()).await;
+    }
+    drop(under_way);
     let decoding = FuturesUnordered::new();
     for (piece, bytes) in pieces.into_iter().zip(parts) {
         let share = lease.split(kept(&piece));
@@ -194,7 +215,7 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
         let key = *worker.key();
         if wanted {
             let decoded = decode(&blocks, &image, key, Stored { bytes, shared, gzip: None });
-            let (blocks, object) = (&blocks, &object);
+            let (blocks, object, sweep) = (&blocks, &object, &sweep);
             decoding.push(async move {
                 match decoded.await {
                     Ok(decoded) => finish(blocks, worker, Held::new(decoded, share)),
@@ -202,6 +223,7 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
                         // That a decoder ended without an answer says nothing about the bytes.
                         if !matches!(error, VolumeError::Lost) {
                             object.distrust(&range);
+                            sweep.iter().for_each(|sweep| sweep.journal.forget(key.index));
                         }
                         worker.finish(Err(error));
                     }
@@ -226,20 +248,49 @@ pub(super) async fn decode_stored(blocks: Arc<Blocks>, image: Arc<Image>, worker
     let lease = blocks.pool.lease(bytes).await;
     let Some(stored) = blocks.pool.take(&Kept::Stored(key)) else {
         drop((share, lease));
-        return fetch(blocks, image, vec![worker]).await;
+        return fetch(blocks, image, vec![worker], None).await;
     };
     match decode(&blocks, &image, key, Stored { bytes: stored.data.clone(), shared: true, gzip: None }).await {
         Ok(decoded) => finish(&blocks, worker, Held::new(decoded, lease)),
         // Where they were kept on disk as well, they have to go from there.
         Err(_) => {
             drop((share, lease));
-            fetch(blocks, image, vec![worker]).await;
+            fetch(blocks, image, vec![worker], None).await;
         }
     }
 }
 
+/// Decodes a block whose bytes a journal has; where it has not, or they do not decode, fetches it.
+async fn decode_noted(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker, sweep: Sweep) {
+    let key = *worker.key();
+    let bytes = image.block_bytes(key);
+    let share = image.take_share(bytes).await;
+    // The stored bytes are seldom longer than the voxels.
+    let mut lease = blocks.pool.lease(bytes.saturating_mul(2)).await;
+    let journal = sweep.journal.clone();
+    // A thread that ended without an answer has found nothing.
+    let decoded = match tokio::task::spawn_blocking(move || journal.get(key.index)).await.unwrap_or_default() {
+        Some(bytes) if bytes.is_empty() => return finish(&blocks, worker, Held::new(bytes, lease.split(EMPTY_ENTRY))),
+        Some(bytes) => decode(&blocks, &image, key, Stored { bytes, shared: false, gzip: None }).await.ok(),
+        None => None,
+    };
+    if let Some(decoded) = decoded {
+        return finish(&blocks, worker, Held::new(decoded, lease.split(bytes)));
+    }
+    drop((share, lease));
+    sweep.journal.forget(key.index);
+    start(&blocks, &image, vec![Job { worker, wanted: true }], plan::JOINED, Some(sweep)).await;
+}
+
+/// Hands to a journal what was fetched, and waits until it has it.
+async fn note(sweep: &Sweep, fetched: Vec<(CellIndex, Bytes)>) {
+    let journal = sweep.journal.clone();
+    // Where the thread ends otherwise, the block is not kept, which costs a request if it is needed again.
+    let _ = tokio::task::spawn_blocking(move || journal.put(fetched)).await;
+}
+
 /// Ends pieces whose range could not be had. Those that nobody asked for must not be the reason that others fail.
-fn fail(blocks: &Arc<Blocks>, image: &Arc<Image>, pieces: Vec<Piece<Job>>, error: RemoteError) {
+fn fail(blocks: &Arc<Blocks>, image: &Arc<Image>, pieces: Vec<Piece<Job>>, error: RemoteError, sweep: Option<Sweep>) {
     let (wanted, ahead): (Vec<_>, Vec<_>) = pieces.into_iter().partition(|piece| piece.tag.wanted);
     // What takes long, is refused or has changed would be so for a shorter range as well.
     let by_range = matches!(error.cause, Cause::Protocol(_) | Cause::Status(_));
@@ -250,7 +301,7 @@ fn fail(blocks: &Arc<Blocks>, image: &Arc<Image>, pieces: Vec<Piece<Job>>, error
         // What is kept of several blocks may be all of some of them.
         let requests = if offline { join_within(wanted, 0, 0) } else { join(wanted, plan::JOINED) };
         for request in requests {
-            tokio::spawn(fetch_range(blocks.clone(), image.clone(), request));
+            tokio::spawn(fetch_range(blocks.clone(), image.clone(), request, sweep.clone()));
         }
         return;
     }
@@ -258,21 +309,32 @@ fn fail(blocks: &Arc<Blocks>, image: &Arc<Image>, pieces: Vec<Piece<Job>>, error
     wanted.into_iter().for_each(|piece| piece.tag.worker.finish(Err(error.clone())));
 }
 
-async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker, whole: Whole) {
+async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker, whole: Whole, sweep: Option<Sweep>) {
     let Whole { object, limit, gzip } = whole;
     let key = *worker.key();
     let bytes = image.block_bytes(key);
     let needed = limit.saturating_add(gzip.unwrap_or(0)).saturating_add(bytes);
+    let _under_way = match &sweep {
+        Some(sweep) => sweep.window.enter(1).await,
+        None => None,
+    };
     let _share = image.take_share(needed).await;
     let mut lease = blocks.pool.lease(needed).await;
+    // What is on this machine costs nobody anything to read again, and no journal holds files as they were packed.
+    let sweep = sweep.as_ref().filter(|_| gzip.is_none() && !object.is_local());
     let mut attempt = 1;
     let mut asked = object;
     loop {
         match asked.whole(limit).await {
             Ok(fetched) => {
-                let stored = Stored { bytes: fetched.bytes, shared: false, gzip };
+                let stored = Stored { bytes: fetched.bytes.clone(), shared: false, gzip };
                 match decode(&blocks, &image, key, stored).await {
-                    Ok(decoded) => return finish(&blocks, worker, Held::new(decoded, lease.split(bytes))),
+                    Ok(decoded) => {
+                        if let Some(sweep) = sweep {
+                            note(sweep, vec![(key.index, fetched.bytes)]).await;
+                        }
+                        return finish(&blocks, worker, Held::new(decoded, lease.split(bytes)));
+                    }
                     // Nothing says how long a whole object must be, so a cut or foreign answer is noticed only here.
                     Err(_) if attempt < WHOLE_ATTEMPTS => {
                         attempt += 1;
@@ -282,6 +344,9 @@ async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker
                 }
             }
             Err(RemoteError { cause: Cause::NotFound, .. }) => {
+                if let Some(sweep) = sweep {
+                    note(sweep, vec![(key.index, Bytes::new())]).await;
+                }
                 return finish(&blocks, worker, Held::new(Bytes::new(), lease.split(EMPTY_ENTRY)));
             }
             Err(error) => return worker.finish(Err(VolumeError::Source(error.into()))),

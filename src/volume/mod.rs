@@ -11,6 +11,7 @@ pub(crate) mod plan;
 pub mod pyramid;
 #[cfg(test)]
 mod rate;
+mod sweep;
 pub mod view;
 pub mod warm;
 mod window;
@@ -20,4 +21,5 @@ pub use chunks::{ChunkGeometry, ChunkKey, Chunks};
 pub use error::VolumeError;
 pub use image::Image;
 pub use pyramid::{Level, Pyramid};
+pub use sweep::{Journal, Sweep, Window};
 pub use view::{View, ViewError, ViewSpec};

@@ -32,14 +32,30 @@ pub(crate) struct Request<T> {
     pub(crate) pieces: Vec<Piece<T>>,
 }
 
-/// Joins pieces that lie together to requests of about `longest` bytes. Every piece is in exactly one request, which
+/// How long requests may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Longest {
+    /// Bytes, about.
+    pub(crate) bytes: u64,
+    /// Pieces.
+    pub(crate) pieces: usize,
+}
+
+impl From<u64> for Longest {
+    fn from(bytes: u64) -> Self {
+        Longest { bytes, pieces: usize::MAX }
+    }
+}
+
+/// Joins pieces that lie together to requests that are not longer than told. Every piece is in exactly one request, which
 /// covers it.
-pub(crate) fn join<T>(pieces: Vec<Piece<T>>, longest: u64) -> Vec<Request<T>> {
+pub(crate) fn join<T>(pieces: Vec<Piece<T>>, longest: impl Into<Longest>) -> Vec<Request<T>> {
     join_within(pieces, longest, GAP)
 }
 
 /// The same for pieces that are at most `gap` bytes apart.
-pub(super) fn join_within<T>(mut pieces: Vec<Piece<T>>, longest: u64, gap: u64) -> Vec<Request<T>> {
+pub(super) fn join_within<T>(mut pieces: Vec<Piece<T>>, longest: impl Into<Longest>, gap: u64) -> Vec<Request<T>> {
+    let longest = longest.into();
     // By handle: two of one URL may be of different versions, and positions of one mean nothing in the other.
     pieces.sort_by(|a, b| {
         let place = |piece: &Piece<T>| (piece.object.handle(), piece.start);
@@ -52,7 +68,8 @@ pub(super) fn join_within<T>(mut pieces: Vec<Piece<T>>, longest: u64, gap: u64) 
             Some(last)
                 if last.object.handle() == piece.object.handle()
                     && piece.start <= last.end.saturating_add(gap)
-                    && (end <= last.end || end - last.start <= longest) =>
+                    && (end <= last.end || end - last.start <= longest.bytes)
+                    && last.pieces.len() < longest.pieces =>
             {
                 last.end = last.end.max(end);
                 last.pieces.push(piece);

@@ -42,7 +42,7 @@ async fn through_volume(source: &Arc<dyn Source>, cells: &[CellIndex]) -> f64 {
     let image = Arc::new(Image::new(0, source.clone(), &blocks));
     let begin = Instant::now();
     let mut voxels = 0;
-    let mut results = blocks.request(&image, LEVEL, cells.to_vec());
+    let mut results = blocks.request(&image, LEVEL, cells.to_vec(), None);
     while let Some((_, result)) = results.next().await {
         let Voxels::Present(held) = result.unwrap() else { panic!("a chunk is absent") };
         voxels += held.data.len();

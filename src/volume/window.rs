@@ -47,7 +47,8 @@ async fn measured(image: &Arc<Image>, blocks: &Arc<Blocks>, levels: &[Level]) ->
         return None;
     }
     let mut data = Vec::new();
-    let mut results = blocks.request(image, LevelIndex(number), native.cells_in(&native.shape.region()).collect());
+    let mut results =
+        blocks.request(image, LevelIndex(number), native.cells_in(&native.shape.region()).collect(), None);
     while let Some((_, result)) = results.next().await {
         if let Voxels::Present(held) = result.ok()? {
             data.extend_from_slice(&held.data);

@@ -59,7 +59,7 @@ proptest! {
 fn batches_hold_whole_bands_of_planes_where_memory_allows() {
     let chunks = Grid { shape: Shape([64, 512, 512]), cell: Shape([16, 128, 128]) };
     let native = Grid { shape: Shape([64, 512, 512]), cell: Shape([1, 512, 512]) };
-    let layout = Layout::new(chunks, None, [0; 3], native, 1, 16 << 20);
+    let layout = Layout::new(chunks, None, [0; 3], native, 1, 4 << 20);
     assert_eq!(layout.batches().next().unwrap().chunks, [0..1, 0..4, 0..4]);
     let small = Layout::new(chunks, None, [0; 3], native, 1, 1 << 20);
     assert_eq!(small.batches().next().unwrap().chunks, [0..1, 0..1, 0..4]);

@@ -1,0 +1,60 @@
+//! The journal of an array as the blocks that are fetched see it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::array::Array;
+use super::error::ExportError;
+use super::versions::Versions;
+use crate::geometry::CellIndex;
+use crate::volume::{Journal, Sweep, Window};
+
+/// Keeps what is fetched for an array.
+pub(super) struct Keeper {
+    array: Arc<Array>,
+    versions: Arc<Versions>,
+    failure: Mutex<Option<ExportError>>,
+}
+
+impl Keeper {
+    pub(super) fn new(array: &Arc<Array>, versions: &Arc<Versions>) -> Arc<Keeper> {
+        Arc::new(Keeper { array: array.clone(), versions: versions.clone(), failure: Mutex::default() })
+    }
+
+    /// How the array's blocks are fetched.
+    pub(super) fn sweep(self: &Arc<Self>, window: &Arc<Window>) -> Sweep {
+        Sweep { journal: self.clone(), window: window.clone() }
+    }
+
+    /// An error where something could not be kept.
+    pub(super) fn check(&self) -> Result<(), ExportError> {
+        self.failure.lock().take().map_or(Ok(()), Err)
+    }
+}
+
+impl Journal for Keeper {
+    fn has(&self, block: CellIndex) -> bool {
+        self.array.journal.has(block)
+    }
+
+    fn get(&self, block: CellIndex) -> Option<Bytes> {
+        self.array.journal.get(block)
+    }
+
+    fn put(&self, blocks: Vec<(CellIndex, Bytes)>) {
+        // First the versions, so that an interrupted export knows what it is made of.
+        let kept = self.versions.save().and_then(|()| {
+            let kept = self.array.journal.put(&blocks);
+            kept.map_err(ExportError::write("keeping what was fetched"))
+        });
+        if let Err(error) = kept {
+            self.failure.lock().get_or_insert(error);
+        }
+    }
+
+    fn forget(&self, block: CellIndex) {
+        self.array.journal.release(block);
+    }
+}
