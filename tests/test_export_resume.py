@@ -10,6 +10,7 @@ import pytest
 
 import truth
 from exporting import PATIENT, assert_right, assert_same, export, wire, written
+from make_precomputed_fixtures import write_two_minishards
 from mounting import BINARY, emfs
 from origin import Fault, Origin
 
@@ -53,6 +54,27 @@ def test_a_killed_export_goes_on_where_it_was(large, tmp_path, long):
             assert wire(origin) <= 1.1 * once[way], f"kill {number}: {wire(origin) / once[way]:.3f} of the bytes of once"
             subprocess.run(["rm", "-r", folder], check=True)
         assert killed, "nothing was interrupted"
+
+
+def test_a_killed_small_export_loses_little_on_many_connections(tmp_path, long):
+    voxels = write_two_minishards(tmp_path / "origin", 256, grain=20)
+    rng = random.Random(2)
+    with Origin(tmp_path / "origin", latency=0.02) as origin:
+        file = written(tmp_path, {"v": {"kind": "precomputed", "url": f"{origin.url}/em"}}, {"connections": 16} | PATIENT)
+        begin = time.monotonic()
+        export("v", tmp_path / "once", "--config", file, "--memory", "16M")
+        span, once = time.monotonic() - begin, wire(origin)
+        assert_right(tmp_path / "once", [voxels], False, lossy=1)
+        killed, most = 0, 0.0
+        for number in range(50 if long else 5):
+            folder = tmp_path / f"killed-{number}"
+            origin.forget()
+            killed += kill_and_resume(file, folder, [], rng, span)
+            assert_same(folder, tmp_path / "once")
+            most = max(most, wire(origin) / once)
+            subprocess.run(["rm", "-r", folder], check=True)
+        print(f"{killed} kills of an export of {once} bytes cost at most {most:.3f} of the bytes of once")
+        assert killed and most <= 1.1
 
 
 def test_what_is_there_is_not_overwritten(small, tmp_path):

@@ -120,7 +120,14 @@ pub(super) async fn run(
             keeper.check()?;
             is_down = work.outage.goes_on(result.as_ref().err());
             match result {
-                Ok(voxels) => filling.add(block, &voxels),
+                Ok(voxels) => {
+                    filling.add(block, &voxels);
+                    drop(voxels);
+                    if layout.batches_with(block).all(|other| other == batch.number || array.is_finished(other)) {
+                        // Its memory is what the next block is decoded into.
+                        work.blocks.let_go(&array.target.image, array.target.level, block);
+                    }
+                }
                 Err(error) => filling.fail(block, &error),
             }
         }
@@ -179,11 +186,12 @@ impl Filling<'_> {
         let (work, array) = (self.work.clone(), self.array.clone());
         self.writing.spawn(async move {
             // Never closed, and without a permit compressing would only be less orderly.
-            let _permit = work.jobs.acquire().await;
+            let permit = work.jobs.acquire().await;
             let (compression, dtype) = (array.target.compression, array.target.dtype);
             let encoded = tokio::task::spawn_blocking(move || compression.encode(voxels, dtype)).await;
             let key = || format!("{}/{} {index}", work.destination, array.target.path);
             let encoded = encoded.map_err(ExportError::write(key()))?.map_err(ExportError::write(key()))?;
+            drop(permit);
             work.save_versions().await?;
             array.write(&work.destination, index, encoded, &work.progress).await?;
             let shown = array.target.layout.chunks.region(index).shape();

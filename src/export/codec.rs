@@ -14,7 +14,7 @@ use crate::dtype::DataType;
 /// Levels of Zstandard that are taken; negative ones are of no use on disk.
 const LEVELS: std::ops::RangeInclusive<i32> = 1..=22;
 /// Level of Zstandard where none is said.
-const USUAL_LEVEL: i32 = 3;
+const USUAL_LEVEL: i32 = 1;
 /// Level of Blosc.
 const BLOSC_LEVEL: u8 = 5;
 
@@ -122,7 +122,7 @@ mod tests {
         for text in ["none", "blosc", "zstd:1", "zstd:22"] {
             assert_eq!(text.parse::<Compression>().unwrap().to_string(), text);
         }
-        assert_eq!("zstd".parse(), Ok(Compression::Zstd(3)));
+        assert_eq!("zstd".parse(), Ok(Compression::default()));
         for text in ["", "zstd:0", "zstd:23", "zstd:-1", "zstd:x", "gzip", "None"] {
             assert!(text.parse::<Compression>().is_err(), "{text}");
         }

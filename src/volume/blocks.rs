@@ -137,6 +137,11 @@ impl Blocks {
         results
     }
 
+    /// Gives the memory of a block back that nobody will ask for again.
+    pub fn let_go(&self, image: &Image, level: LevelIndex, index: CellIndex) {
+        drop(self.pool.take(&Kept::Decoded(BlockKey { image: image.number, level, index })));
+    }
+
     /// Asks for a block that was under way for nobody: it is there by now, or was given up.
     fn again<'a>(
         self: &'a Arc<Self>,
