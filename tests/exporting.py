@@ -58,6 +58,12 @@ def written(tmp_path, sources, manners=None):
 
 
 def wire(origin):
-    """Bytes that were asked for by range since the last `forget`."""
+    """Bytes that were asked for since the last `forget`, those of whole files included."""
+    def length(request):
+        if request.range and request.range[1] < 1 << 61:
+            return request.range[1] - request.range[0]
+        file = origin.root / request.path.lstrip("/")
+        return file.stat().st_size if file.is_file() else 0
+
     with origin._lock:
-        return sum(request.range[1] - request.range[0] for request in origin.requests if request.range and request.range[1] < 1 << 61)
+        return sum(map(length, origin.requests))

@@ -226,7 +226,7 @@ async fn one(args: &ExportArgs, session: &Session, exporter: &Exporter, job: &Jo
         return Ok(());
     }
     let begin = Instant::now();
-    exporter.begin();
+    exporter.begin().await;
     let before = exporter.progress.state();
     let request = request(args, session, job).await?;
     let bar = (!args.quiet).then(|| Bar::start(&request.name, exporter.progress.clone()));

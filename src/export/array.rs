@@ -16,11 +16,10 @@ use sha2::{Digest, Sha256};
 use super::codec::Compression;
 use super::destination::{Destination, blocking};
 use super::error::ExportError;
-use super::journal::Journal;
+use super::journal::BlockFiles;
 use super::layout::Layout;
 use super::ledger::{Entry, Ledger};
 use super::progress::Progress;
-
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex};
 use crate::volume::Image;
@@ -52,7 +51,7 @@ pub(super) struct Target {
 pub(super) struct Array {
     pub(super) target: Target,
     /// What was fetched and is still needed.
-    pub(super) journal: Journal,
+    pub(super) journal: BlockFiles,
     /// What is written of each chunk, in a shard or as a file.
     chunks: Ledger,
     /// What is written of each shard.
@@ -116,7 +115,7 @@ impl Array {
             None => None,
         };
         Ok(Array {
-            journal: Journal::open(folder.join("blocks"))?,
+            journal: BlockFiles::open(folder.join("blocks"))?,
             chunks: Ledger::open(&folder.join("chunks"))?,
             shards,
             done: Mutex::default(),
@@ -149,9 +148,9 @@ impl Array {
         self.done.lock().batches.set(batch);
     }
 
-    /// Whether a batch that is not written yet is made of a block.
+    /// Whether a chunk that is not written yet is made of a block.
     pub(super) fn needs(&self, block: CellIndex) -> bool {
-        self.target.layout.batches_with(block).any(|batch| !self.is_finished(batch))
+        self.target.layout.chunks_with(block).any(|chunk| !self.is_done(chunk))
     }
 
     /// Writes an encoded chunk, and the shard that it completes.
@@ -326,8 +325,12 @@ impl Array {
                 self.finish(batch.number);
             }
         }
-        self.journal.retain(|block| self.needs(block));
-        Ok(())
+        let this = self.clone();
+        let released = blocking(move || {
+            this.journal.retain(|block| this.needs(block));
+            Ok(())
+        });
+        released.await.map_err(failed())
     }
 
     /// Finds chunks of shards that are not complete, and makes the shards that only had to be made.

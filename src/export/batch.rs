@@ -1,18 +1,18 @@
 //! One batch: its blocks are fetched, copied into the chunks that need them, and each chunk is written once it is whole.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::StreamExt;
-use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::array::Array;
-use super::destination::Destination;
+use super::destination::{Destination, blocking};
 use super::error::ExportError;
 use super::keeper::Keeper;
 use super::layout::Batch;
+use super::outage::Outage;
 use super::progress::Progress;
 use super::versions::Versions;
 use crate::cache::Pool;
@@ -21,10 +21,8 @@ use crate::volume::blocks::Voxels;
 use crate::volume::copy::{Placed, copy_part, fill};
 use crate::volume::{Blocks, Sweep, VolumeError};
 
-/// Blocks asked for at once; more would only wait for memory.
-const AT_ONCE: usize = 1024;
-/// After so many requests in a row for which the origin could not be asked, it is down and the rest is not tried.
-const GIVE_UP: usize = 8;
+/// Blocks asked for at once, whose neighbours are joined to requests; each takes memory while it is waited for.
+pub(super) const AT_ONCE: usize = 1 << 14;
 
 /// What all batches share.
 #[derive(Clone)]
@@ -37,25 +35,9 @@ pub(super) struct Work {
     pub(super) destination: Destination,
     pub(super) progress: Arc<Progress>,
     pub(super) versions: Arc<Versions>,
-    pub(super) outage: Outage,
+    pub(super) outage: Arc<Outage>,
     /// For messages.
     pub(super) name: String,
-}
-
-/// The requests that failed because the origin could not be asked, since one did not.
-#[derive(Clone, Default)]
-pub(super) struct Outage(Arc<Mutex<HashSet<String>>>);
-
-impl Outage {
-    /// Notes how a block ended; says whether there is no hope left. The blocks of one request fail with it.
-    fn goes_on(&self, error: Option<&VolumeError>) -> bool {
-        let mut failed = self.0.lock();
-        match error {
-            Some(error) if error.is_outage() => drop(failed.insert(error.to_string())),
-            _ => failed.clear(),
-        }
-        failed.len() >= GIVE_UP
-    }
 }
 
 impl Work {
@@ -118,7 +100,6 @@ pub(super) async fn run(
         let mut results = work.blocks.request(&array.target.image, array.target.level, part.to_vec(), Some(sweep));
         while !is_down && let Some((block, result)) = results.next().await {
             keeper.check()?;
-            is_down = work.outage.goes_on(result.as_ref().err());
             match result {
                 Ok(voxels) => {
                     filling.add(block, &voxels);
@@ -128,7 +109,10 @@ pub(super) async fn run(
                         work.blocks.let_go(&array.target.image, array.target.level, block);
                     }
                 }
-                Err(error) => filling.fail(block, &error),
+                Err(error) => {
+                    filling.fail(block, &error);
+                    is_down = work.outage.is_hopeless(&error);
+                }
             }
         }
     }
@@ -141,8 +125,14 @@ pub(super) async fn run(
     if is_complete {
         array.finish(batch.number);
     }
-    blocks.into_iter().filter(|block| !array.needs(*block)).for_each(|block| array.journal.release(block));
-    Ok(())
+    let kept: Vec<CellIndex> = blocks.into_iter().filter(|block| array.journal.has(*block)).collect();
+    let array = array.clone();
+    let released = blocking(move || {
+        let done: Vec<CellIndex> = kept.into_iter().filter(|block| !array.needs(*block)).collect();
+        array.journal.release(&done);
+        Ok(())
+    });
+    released.await.map_err(ExportError::write("the journal"))
 }
 
 impl Filling<'_> {

@@ -46,10 +46,11 @@ pub async fn estimate(request: &Request, most: u64) -> Result<Estimate, ExportEr
     let plan = Plan::new(request, most)?;
     let compressed = request.options.compression != Compression::None;
     let mut estimate = Estimate { exact: true, whole: true, compressed, ..Estimate::default() };
-    let blocks = plan.targets.iter().map(|target| target.layout.block_count()).fold(0, u64::saturating_add);
-    let longest = Longest { bytes: JOINED, pieces: Window::of(blocks).longest() };
+    let window =
+        Window::of(plan.targets.iter().map(|target| target.layout.native_bytes()).fold(0, u64::saturating_add));
     for target in &plan.targets {
         let layout = &target.layout;
+        let longest = Longest { bytes: JOINED, pieces: window.blocks(layout.block_bytes()) };
         let count = |counts: [u64; 3]| counts.into_iter().fold(1, u64::saturating_mul);
         estimate.files = estimate.files.saturating_add(count(layout.files().counts()));
         let chunks = count(layout.chunks.counts());

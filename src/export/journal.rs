@@ -1,5 +1,6 @@
 //! The bytes of blocks as they were fetched, in files beside the export: neither what memory could not hold nor what an
-//! interrupted export had fetched is fetched twice. A file goes when no block in it is needed any more.
+//! interrupted export had fetched is fetched twice. What is not needed any more gives its place on the disk back: pages of
+//! a file where the filesystem can do that, and the whole file when nothing in it is needed.
 //!
 //! ```text
 //!  0  header's check   u32, CRC-32C of the rest of the header
@@ -10,26 +11,28 @@
 //! ```
 //! Numbers are little-endian. A block without bytes is one that the origin does not have.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
+use nix::fcntl::{FallocateFlags, fallocate};
 use parking_lot::Mutex;
 
 use crate::geometry::CellIndex;
 
 /// Bytes of a record before those of the block.
 const HEADER: usize = 40;
+/// Fewest bytes whose place can be given back.
+const PAGE: u64 = 4096;
 /// Bytes after which the next file is begun.
 const LONGEST: u64 = 64 << 20;
 
 /// The fetched blocks of one array.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(super) struct BlockFiles {
     folder: PathBuf,
     state: Mutex<State>,
     /// The file that is written, once there is one. Held while it is written, so that files have no gaps.
@@ -39,14 +42,15 @@ pub(super) struct Journal {
 #[derive(Debug)]
 struct Writing {
     number: u32,
-    file: Arc<File>,
+    file: File,
     end: u64,
 }
 
 #[derive(Debug, Default)]
 struct State {
     blocks: HashMap<CellIndex, Place>,
-    files: BTreeMap<u32, Segment>,
+    /// Blocks in each file that are still needed.
+    files: BTreeMap<u32, u64>,
     /// Number of the file that is written now or next; those before it go when they are not needed.
     last: u32,
 }
@@ -60,28 +64,27 @@ struct Place {
     check: u32,
 }
 
-#[derive(Debug)]
-struct Segment {
-    file: Arc<File>,
-    /// Blocks in it that are still needed.
-    needed: u64,
-}
-
-impl Journal {
+impl BlockFiles {
     /// What is in a folder, which is made where it is missing.
-    pub(super) fn open(folder: PathBuf) -> io::Result<Journal> {
+    pub(super) fn open(folder: PathBuf) -> io::Result<BlockFiles> {
         fs::create_dir_all(&folder)?;
-        let mut state = State::default();
+        let mut numbers: Vec<u32> = Vec::new();
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             match entry.file_name().to_str().and_then(|name| name.parse().ok()) {
-                Some(number) => state.read(number, File::open(entry.path())?)?,
+                Some(number) => numbers.push(number),
                 None => fs::remove_file(entry.path())?,
             }
         }
+        // In the order in which they were written, because a block that was damaged is in a later one again.
+        numbers.sort_unstable();
+        let mut state = State::default();
+        for number in &numbers {
+            state.read(*number, &File::open(path(&folder, *number))?)?;
+        }
         // One that a killed process has written may end anywhere, so none is gone on with.
-        state.last = state.files.last_key_value().map_or(0, |(last, _)| last.saturating_add(1));
-        let journal = Journal { folder, state: Mutex::new(state), writing: Mutex::new(None) };
+        state.last = numbers.last().map_or(0, |last| last.saturating_add(1));
+        let journal = BlockFiles { folder, state: Mutex::new(state), writing: Mutex::new(None) };
         journal.retain(|_| true);
         Ok(journal)
     }
@@ -91,13 +94,16 @@ impl Journal {
         self.state.lock().blocks.contains_key(&block)
     }
 
+    /// The folder, for messages.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The bytes of a block; `None` where they are not there or damaged.
     pub(super) fn get(&self, block: CellIndex) -> Option<Bytes> {
-        let (place, file) = {
-            let state = self.state.lock();
-            let place = *state.blocks.get(&block)?;
-            (place, state.files.get(&place.segment)?.file.clone())
-        };
+        let place = *self.state.lock().blocks.get(&block)?;
+        // Many files may be needed for long, so none is held open.
+        let file = File::open(path(&self.folder, place.segment)).ok()?;
         // That the file is so long was seen before memory is taken.
         let mut bytes = vec![0; usize::try_from(place.length).ok()?];
         file.read_exact_at(&mut bytes, place.start).ok()?;
@@ -129,14 +135,12 @@ impl Journal {
             let start = first + start;
             (block, Place { segment, start, length, check })
         });
-        let emptied: Vec<u32> = places.filter_map(|(block, place)| state.add(block, place)).collect();
+        // An earlier one of the same block was damaged; its file goes with the others in it.
+        places.for_each(|(block, place)| state.add(block, place));
         if is_full {
             state.last = segment.saturating_add(1);
             *writing = None;
         }
-        drop(state);
-        drop(writing);
-        self.remove(&emptied);
         Ok(())
     }
 
@@ -144,47 +148,62 @@ impl Journal {
     fn begin(&self) -> io::Result<Writing> {
         let number = self.state.lock().last;
         let path = path(&self.folder, number);
-        let file = Arc::new(File::options().read(true).write(true).create(true).truncate(true).open(path)?);
-        self.state.lock().files.insert(number, Segment { file: file.clone(), needed: 0 });
+        let file = File::options().write(true).create(true).truncate(true).open(path)?;
+        self.state.lock().files.insert(number, 0);
         Ok(Writing { number, file, end: 0 })
     }
 
-    /// Drops a block that is not needed any more, or damaged.
-    pub(super) fn release(&self, block: CellIndex) {
-        let emptied = self.state.lock().drop_block(block);
-        self.remove(emptied.as_slice());
+    /// Drops blocks that are not needed any more, or damaged. Waits for the disk.
+    pub(super) fn release(&self, blocks: &[CellIndex]) {
+        self.let_go(|state| blocks.iter().filter_map(|block| state.take(*block)).collect());
     }
 
-    /// Drops the blocks that are not needed.
+    /// Drops the blocks that are not needed. Waits for the disk.
     pub(super) fn retain(&self, needed: impl Fn(CellIndex) -> bool) {
-        let mut state = self.state.lock();
-        let others: Vec<CellIndex> = state.blocks.keys().copied().filter(|block| !needed(*block)).collect();
-        let mut emptied: Vec<u32> = others.into_iter().filter_map(|block| state.drop_block(block)).collect();
-        let last = state.last;
-        emptied.extend(state.files.extract_if(.., |number, file| *number != last && file.needed == 0).map(|(n, _)| n));
-        drop(state);
-        self.remove(&emptied);
+        self.let_go(|state| {
+            let others: Vec<CellIndex> = state.blocks.keys().copied().filter(|block| !needed(*block)).collect();
+            others.into_iter().filter_map(|block| state.take(block)).collect()
+        });
     }
 
-    fn remove(&self, files: &[u32]) {
-        for number in files {
-            // What stays behind goes with the folder.
+    /// Gives back the place of what `take` takes, and removes files of which nothing is needed. What cannot be given back
+    /// goes with the folder.
+    fn let_go(&self, take: impl FnOnce(&mut State) -> Vec<Place>) {
+        let (mut taken, emptied) = {
+            let mut state = self.state.lock();
+            let taken = take(&mut state);
+            let last = state.last;
+            let emptied = state.files.extract_if(.., |number, needed| *number != last && *needed == 0);
+            (taken, emptied.map(|(number, _)| number).collect::<BTreeSet<u32>>())
+        };
+        for number in &emptied {
             let _ = fs::remove_file(path(&self.folder, *number));
+        }
+        taken.retain(|place| place.length >= PAGE && !emptied.contains(&place.segment));
+        taken.sort_by_key(|place| place.segment);
+        for part in taken.chunk_by(|a, b| a.segment == b.segment) {
+            let Ok(file) = File::options().write(true).open(path(&self.folder, part[0].segment)) else { continue };
+            for place in part {
+                let (Ok(start), Ok(length)) = (i64::try_from(place.start), i64::try_from(place.length)) else {
+                    continue;
+                };
+                // The headers stay, for they lead from one to the next.
+                let how = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+                if fallocate(&file, how, start, length).is_err() {
+                    return;
+                }
+            }
         }
     }
 }
 
 impl State {
     /// Takes what a file has, up to its end or to what is no record.
-    fn read(&mut self, number: u32, file: File) -> io::Result<()> {
+    fn read(&mut self, number: u32, file: &File) -> io::Result<()> {
         let length = file.metadata()?.len();
-        self.files.insert(number, Segment { file: Arc::new(file), needed: 0 });
-        let mut at = 0;
-        while let Some(segment) = self.files.get(&number) {
-            let mut header = [0; HEADER];
-            if segment.file.read_exact_at(&mut header, at).is_err() {
-                break;
-            }
+        self.files.insert(number, 0);
+        let (mut at, mut header) = (0, [0; HEADER]);
+        while file.read_exact_at(&mut header, at).is_ok() {
             let Some((block, bytes, check)) = parse(&header) else { break };
             let start = at + HEADER as u64;
             let Some(end) = start.checked_add(bytes).filter(|end| *end <= length) else { break };
@@ -194,25 +213,19 @@ impl State {
         Ok(())
     }
 
-    /// Notes a block, in place of an earlier one; gives the file that is not needed any more.
-    fn add(&mut self, block: CellIndex, place: Place) -> Option<u32> {
-        if let Some(segment) = self.files.get_mut(&place.segment) {
-            segment.needed += 1;
-        }
-        let earlier = self.blocks.insert(block, place)?;
-        self.needed_less(earlier.segment)
+    /// Notes a block, in place of an earlier one.
+    fn add(&mut self, block: CellIndex, place: Place) {
+        self.take(block);
+        *self.files.entry(place.segment).or_default() += 1;
+        self.blocks.insert(block, place);
     }
 
-    fn drop_block(&mut self, block: CellIndex) -> Option<u32> {
+    fn take(&mut self, block: CellIndex) -> Option<Place> {
         let place = self.blocks.remove(&block)?;
-        self.needed_less(place.segment)
-    }
-
-    fn needed_less(&mut self, number: u32) -> Option<u32> {
-        let segment = self.files.get_mut(&number)?;
-        segment.needed = segment.needed.saturating_sub(1);
-        let is_emptied = segment.needed == 0 && number != self.last;
-        is_emptied.then(|| self.files.remove(&number)).flatten().map(|_| number)
+        if let Some(needed) = self.files.get_mut(&place.segment) {
+            *needed = needed.saturating_sub(1);
+        }
+        Some(place)
     }
 }
 

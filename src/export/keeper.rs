@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::array::Array;
 use super::error::ExportError;
+use super::outage::Outage;
 use super::versions::Versions;
 use crate::geometry::CellIndex;
 use crate::volume::{Journal, Sweep, Window};
@@ -15,12 +16,14 @@ use crate::volume::{Journal, Sweep, Window};
 pub(super) struct Keeper {
     array: Arc<Array>,
     versions: Arc<Versions>,
+    outage: Arc<Outage>,
     failure: Mutex<Option<ExportError>>,
 }
 
 impl Keeper {
-    pub(super) fn new(array: &Arc<Array>, versions: &Arc<Versions>) -> Arc<Keeper> {
-        Arc::new(Keeper { array: array.clone(), versions: versions.clone(), failure: Mutex::default() })
+    pub(super) fn new(array: &Arc<Array>, versions: &Arc<Versions>, outage: &Arc<Outage>) -> Arc<Keeper> {
+        let (array, versions, outage) = (array.clone(), versions.clone(), outage.clone());
+        Arc::new(Keeper { array, versions, outage, failure: Mutex::default() })
     }
 
     /// How the array's blocks are fetched.
@@ -44,10 +47,11 @@ impl Journal for Keeper {
     }
 
     fn put(&self, blocks: Vec<(CellIndex, Bytes)>) {
+        self.outage.served();
         // First the versions, so that an interrupted export knows what it is made of.
         let kept = self.versions.save().and_then(|()| {
             let kept = self.array.journal.put(&blocks);
-            kept.map_err(ExportError::write("keeping what was fetched"))
+            kept.map_err(ExportError::write(self.array.journal.folder().display().to_string()))
         });
         if let Err(error) = kept {
             self.failure.lock().get_or_insert(error);
@@ -55,6 +59,6 @@ impl Journal for Keeper {
     }
 
     fn forget(&self, block: CellIndex) {
-        self.array.journal.release(block);
+        self.array.journal.release(&[block]);
     }
 }

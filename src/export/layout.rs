@@ -181,14 +181,14 @@ impl Layout {
         self.native.cells_in(&self.in_source(&self.chunks.region(chunk)))
     }
 
-    /// Number of blocks that the array is made of.
-    pub(super) fn block_count(&self) -> u64 {
+    /// Bytes of voxels in the blocks that the array is made of.
+    pub(super) fn native_bytes(&self) -> u64 {
         let part = self.in_source(&self.chunks.shape.region());
         let along = |axis: usize| {
             let cell = self.native.cell.0[axis].max(1);
             part.end[axis].min(self.native.shape.0[axis]).div_ceil(cell).saturating_sub(part.start[axis] / cell)
         };
-        (0..3).map(along).fold(1, u64::saturating_mul)
+        (0..3).map(along).fold(self.block_bytes(), u64::saturating_mul)
     }
 
     /// The chunks of the array that a block has voxels of.

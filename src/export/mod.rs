@@ -3,8 +3,8 @@
 //! Blocks are read as the mount reads them, copied into chunks (`batch`), compressed and put under their keys by
 //! rename. Nothing that is not complete looks complete: all documents come last, the one that makes the store a store at
 //! the end. Every chunk is written, also those of the fill value alone, so that a file that is missing is missing.
-//! Until then `.emfs-export` beside the chunks says what is written, with a checksum each, and keeps blocks that are
-//! needed again. Equal requests give equal bytes: shards hold their chunks in order, and what differs between runs is
+//! Until then `.emfs-export` beside the chunks says what is written, with a checksum each, and keeps what was fetched and
+//! is needed. Equal requests give equal bytes: shards hold their chunks in order, and what differs between runs is
 //! under `time` in the manifest.
 
 mod array;
@@ -19,6 +19,7 @@ mod keeper;
 mod layout;
 mod ledger;
 mod manifest;
+mod outage;
 mod plan;
 mod progress;
 mod state;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{SecondsFormat, Utc};
 use futures::{StreamExt, TryStreamExt};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
@@ -47,10 +49,11 @@ use crate::cache::Pool;
 use crate::remote::Remote;
 use crate::volume::{Blocks, Window};
 use array::Array;
-use batch::{Outage, Work};
+use batch::Work;
 use destination::blocking;
 use keeper::Keeper;
 use manifest::{CHECKSUMS, List, MANIFEST, pretty};
+use outage::Outage;
 use plan::Plan;
 use state::State;
 use versions::Versions;
@@ -68,6 +71,8 @@ pub struct Exporter {
     /// Bytes of voxels that are not yet written.
     limit: u64,
     jobs: usize,
+    /// What may be under way for the export that was begun last.
+    window: Mutex<Option<Arc<Window>>>,
     /// Counters of the run.
     pub progress: Arc<Progress>,
 }
@@ -85,7 +90,8 @@ impl Exporter {
     /// `memory`: bytes for chunks, besides those that `blocks` may use. `jobs`: chunks compressed at a time.
     pub fn new(remote: Remote, blocks: Arc<Blocks>, memory: u64, jobs: usize, progress: Arc<Progress>) -> Exporter {
         let (limit, jobs) = ((memory / 2).max(1), jobs.max(1));
-        Exporter { remote, blocks, buffers: Arc::new(Pool::new(limit)), limit, jobs, progress }
+        let buffers = Arc::new(Pool::new(limit));
+        Exporter { remote, blocks, buffers, limit, jobs, window: Mutex::default(), progress }
     }
 
     /// Bytes of voxels in a batch, as far as one chunk allows.
@@ -94,8 +100,12 @@ impl Exporter {
     }
 
     /// What has to be called before the images of a request are opened, so that the versions of what they are made of
-    /// are in the manifest.
-    pub fn begin(&self) {
+    /// are in the manifest. Waits until nothing is under way for an export that has failed.
+    pub async fn begin(&self) {
+        let window = self.window.lock().take();
+        if let Some(window) = window {
+            window.end().await;
+        }
         self.remote.seen().record();
     }
 
@@ -200,16 +210,17 @@ impl Exporter {
             destination: destination.clone(),
             progress: self.progress.clone(),
             versions: versions.clone(),
-            outage: Outage::default(),
+            outage: Arc::new(Outage::new((!self.remote.is_offline()).then(|| self.remote.timeout()))),
             name: request.name.clone(),
         };
         let failed_before = self.progress.state().failed;
-        let blocks = arrays.iter().map(|array| array.target.layout.block_count()).fold(0, u64::saturating_add);
-        let window = Arc::new(Window::of(blocks));
+        let bytes = arrays.iter().map(|array| array.target.layout.native_bytes()).fold(0, u64::saturating_add);
+        let window = Arc::new(Window::of(bytes));
+        *self.window.lock() = Some(window.clone());
         let swept: Vec<_> = arrays
             .iter()
             .map(|array| {
-                let keeper = Keeper::new(array, versions);
+                let keeper = Keeper::new(array, versions, &work.outage);
                 (array, keeper.sweep(&window), keeper)
             })
             .collect();
@@ -218,7 +229,9 @@ impl Exporter {
             let work = &work;
             async move { batch::run(work, array, keeper, sweep, &batch).await }
         });
-        running.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        let ended = running.buffer_unordered(AT_ONCE).try_collect::<()>().await;
+        window.close();
+        ended?;
         match self.progress.state().failed - failed_before {
             0 => Ok(()),
             failed => Err(ExportError::Incomplete(format!(

@@ -233,7 +233,7 @@ fn arguments(request: &Request, crop: Option<Region>, parts: &[Part<'_>]) -> Val
                 .iter()
                 .zip(&part.levels)
                 .map(|(level, number)| {
-                    // Blocks that are kept for later have names by it.
+                    // What was fetched is kept by it.
                     let block = native.get(usize::from(*number)).map(|native| native.grid.cell.0);
                     let Grid { shape, cell } = level.grid;
                     json!({"level": level_name(*number), "shape": shape.0, "chunk": cell.0, "block": block})

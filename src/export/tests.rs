@@ -26,11 +26,8 @@ impl Source for Fake {
         &self.description
     }
 
-    fn locate(&self, _: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
-        let mut found = self.failure.clone().map_or(Ok(Placement::Absent), Err);
-        if let Err(SourceError::Remote(error)) = &mut found {
-            error.url = format!("https://host/v/{block}");
-        }
+    fn locate(&self, _: LevelIndex, _: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
+        let found = self.failure.clone().map_or(Ok(Placement::Absent), Err);
         Box::pin(async { found })
     }
 
@@ -81,9 +78,11 @@ pub(super) fn request(shape: [u64; 3], chunk: [u64; 3], block: [u64; 3], failure
     }
 }
 
+const LONG: Duration = Duration::from_secs(3600);
+
 /// Writes an array of 20 chunks, a batch each, to a new folder.
-async fn export(folder: &Path, failure: Option<SourceError>) -> (Result<Outcome, ExportError>, u64) {
-    let remote = Remote::new(Default::default(), Duration::from_secs(5), Arc::new(Stats::default())).unwrap();
+async fn export(folder: &Path, failure: Option<SourceError>, timeout: Duration) -> (Result<Outcome, ExportError>, u64) {
+    let remote = Remote::new(Default::default(), timeout, Arc::new(Stats::default())).unwrap();
     let progress = Arc::new(Progress::new(Arc::new(Stats::default())));
     let exporter = Exporter::new(remote, blocks(), 8 * 16 * 16 * 16, 1, progress.clone());
     let request = request([320, 16, 16], [16; 3], [16; 3], failure);
@@ -99,23 +98,31 @@ fn remote_error(cause: Cause) -> Option<SourceError> {
 #[tokio::test]
 async fn an_export_of_absent_blocks_is_written() {
     let folder = tempfile::tempdir().unwrap();
-    let (outcome, failed) = export(folder.path(), None).await;
+    let (outcome, failed) = export(folder.path(), None, LONG).await;
     assert_eq!((outcome.unwrap(), failed), (Outcome::Written, 0));
 }
 
 #[tokio::test]
 async fn an_origin_that_is_down_is_not_asked_for_all_the_rest() {
     let folder = tempfile::tempdir().unwrap();
-    let (outcome, failed) = export(folder.path(), remote_error(Cause::Timeout(60))).await;
+    let (outcome, failed) = export(folder.path(), remote_error(Cause::Timeout(60)), Duration::from_nanos(1)).await;
     let told = outcome.unwrap_err().to_string();
     assert!(failed < 20 && told.contains("cannot be reached") && told.contains("--resume"), "{failed} {told}");
+}
+
+#[tokio::test]
+async fn an_outage_that_is_short_does_not_stop_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outcome, failed) = export(folder.path(), remote_error(Cause::Status(503)), LONG).await;
+    let told = outcome.unwrap_err().to_string();
+    assert!(failed == 20 && told.contains("20 chunks could not be had"), "{failed} {told}");
 }
 
 #[tokio::test]
 async fn damage_at_the_origin_does_not_stop_the_rest() {
     for failure in [Some(SourceError::malformed("v", "s0", "damaged")), remote_error(Cause::Denied(403))] {
         let folder = tempfile::tempdir().unwrap();
-        let (outcome, failed) = export(folder.path(), failure).await;
+        let (outcome, failed) = export(folder.path(), failure, Duration::from_nanos(1)).await;
         let told = outcome.unwrap_err().to_string();
         assert!(failed == 20 && told.contains("20 chunks could not be had"), "{failed} {told}");
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use parking_lot::Mutex;
@@ -70,7 +70,9 @@ impl Versions {
         let all = merged(&kept.earlier, seen);
         let half = self.path.with_extension("half");
         let bytes = serde_json::to_vec(&all).map_err(ExportError::write(self.path.display().to_string()))?;
-        fs::write(&half, bytes)
+        // On the disk before anything that was made of them.
+        fs::File::create(&half)
+            .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
             .and_then(|()| fs::rename(&half, &self.path))
             .map_err(ExportError::write(self.path.display().to_string()))?;
         kept.saved = Some(changes);

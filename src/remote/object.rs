@@ -79,6 +79,11 @@ impl Remote {
         (disk.is_some() && !offline).then(|| Remote { shared: Arc::clone(&self.shared), keeping })
     }
 
+    /// Whether nobody is asked.
+    pub fn is_offline(&self) -> bool {
+        self.keeping.offline
+    }
+
     /// How long an operation may go without progress.
     pub fn timeout(&self) -> Duration {
         self.shared.timeout

@@ -21,6 +21,9 @@ pub enum VolumeError {
     /// It was being fetched ahead for nobody, and is kept as it came or was given up. Who asked meanwhile has to ask again.
     #[error("it was fetched ahead only")]
     Ahead,
+    /// It is not fetched any more, because who wanted it has given up.
+    #[error("it was given up")]
+    GivenUp,
     /// The task that did the work ended without a result, which is a bug; the log has its panic.
     #[error("the task that read it ended without a result")]
     Lost,

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use futures::future::try_join_all;
 use futures::stream::FuturesUnordered;
+use tokio::sync::SemaphorePermit;
 
 use super::VolumeError;
 use super::blocks::{Block, BlockKey, BlockWorker, Blocks, Kept, Voxels};
@@ -144,10 +145,13 @@ async fn start(blocks: &Arc<Blocks>, image: &Arc<Image>, jobs: Vec<Job>, longest
             Err(error) => job.worker.finish(Err(error.into())),
         }
     }
+    let at_once = match (&sweep, pieces.first()) {
+        (Some(sweep), Some(piece)) => sweep.window.blocks(image.block_bytes(*piece.tag.worker.key())),
+        _ => usize::MAX,
+    };
     // What is kept must not wait for what is not, nor fail with it. Between two kept blocks may be bytes that are not.
     let (kept, missing): (Vec<_>, Vec<_>) = pieces.into_iter().partition(Piece::is_kept);
-    let pieces = sweep.as_ref().map_or(usize::MAX, |sweep| sweep.window.longest());
-    let longest = Longest { bytes: longest, pieces };
+    let longest = Longest { bytes: longest, pieces: at_once };
     for request in join_within(kept, longest, 0).into_iter().chain(join(missing, longest)) {
         tokio::spawn(fetch_range(blocks.clone(), image.clone(), request, sweep.clone()));
     }
@@ -175,16 +179,17 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
         true => image.block_bytes(*piece.tag.worker.key()),
         false => piece.length,
     };
-    let bytes = (end - start).saturating_add(pieces.iter().map(kept).fold(0, u64::saturating_add));
-    let under_way = match &sweep {
-        Some(sweep) => sweep.window.enter(pieces.len()).await,
-        None => None,
+    let voxels = pieces.iter().map(kept).fold(0, u64::saturating_add);
+    let bytes = (end - start).saturating_add(voxels);
+    let Ok(under_way) = enter(sweep.as_ref(), &object, voxels).await else {
+        return pieces.into_iter().for_each(|piece| piece.tag.worker.finish(Err(VolumeError::GivenUp)));
     };
     let _share = image.take_share(bytes).await;
     let mut lease = blocks.pool.lease(bytes).await;
     let ranges: Vec<_> = pieces.iter().map(|piece| piece.start..piece.start.saturating_add(piece.length)).collect();
     let apart = object.kept_parts(ranges.clone()).await;
     let shared = pieces.len() > 1 && apart.is_none();
+    let noting = sweep.as_ref().filter(|_| apart.is_none() && !object.is_local());
     let fetched = match apart {
         Some(parts) => Ok(parts),
         None if shared => object.range(start..end).await.map(|fetched| {
@@ -201,8 +206,7 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
             return fail(&blocks, &image, pieces, error, sweep.clone());
         }
     };
-    // What is on this machine costs nobody anything to read again.
-    if let Some(sweep) = sweep.as_ref().filter(|_| !object.is_local()) {
+    if let Some(sweep) = noting {
         let fetched = pieces.iter().map(|piece| piece.tag.worker.key().index).zip(parts.iter().cloned());
         note(sweep, fetched.collect()).await;
     }
@@ -215,7 +219,7 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
         let key = *worker.key();
         if wanted {
             let decoded = decode(&blocks, &image, key, Stored { bytes, shared, gzip: None });
-            let (blocks, object, sweep) = (&blocks, &object, &sweep);
+            let (blocks, object) = (&blocks, &object);
             decoding.push(async move {
                 match decoded.await {
                     Ok(decoded) => finish(blocks, worker, Held::new(decoded, share)),
@@ -223,7 +227,9 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
                         // That a decoder ended without an answer says nothing about the bytes.
                         if !matches!(error, VolumeError::Lost) {
                             object.distrust(&range);
-                            sweep.iter().for_each(|sweep| sweep.journal.forget(key.index));
+                            if let Some(sweep) = noting {
+                                forget(sweep, key.index).await;
+                            }
                         }
                         worker.finish(Err(error));
                     }
@@ -278,7 +284,7 @@ async fn decode_noted(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorke
         return finish(&blocks, worker, Held::new(decoded, lease.split(bytes)));
     }
     drop((share, lease));
-    sweep.journal.forget(key.index);
+    forget(&sweep, key.index).await;
     start(&blocks, &image, vec![Job { worker, wanted: true }], plan::JOINED, Some(sweep)).await;
 }
 
@@ -287,6 +293,25 @@ async fn note(sweep: &Sweep, fetched: Vec<(CellIndex, Bytes)>) {
     let journal = sweep.journal.clone();
     // Where the thread ends otherwise, the block is not kept, which costs a request if it is needed again.
     let _ = tokio::task::spawn_blocking(move || journal.put(fetched)).await;
+}
+
+/// Drops from a journal what does not decode.
+async fn forget(sweep: &Sweep, block: CellIndex) {
+    let journal = sweep.journal.clone();
+    // Where the thread ends otherwise, it is found out again.
+    let _ = tokio::task::spawn_blocking(move || journal.forget(block)).await;
+}
+
+/// Waits until a sweep may have so many bytes of voxels more under way. What is on this machine never is.
+async fn enter<'a>(
+    sweep: Option<&'a Sweep>,
+    object: &Object,
+    voxels: u64,
+) -> Result<Option<SemaphorePermit<'a>>, VolumeError> {
+    match sweep.filter(|_| !object.is_local()) {
+        Some(sweep) => sweep.window.enter(voxels).await.map(Some).ok_or(VolumeError::GivenUp),
+        None => Ok(None),
+    }
 }
 
 /// Ends pieces whose range could not be had. Those that nobody asked for must not be the reason that others fail.
@@ -314,14 +339,13 @@ async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker
     let key = *worker.key();
     let bytes = image.block_bytes(key);
     let needed = limit.saturating_add(gzip.unwrap_or(0)).saturating_add(bytes);
-    let _under_way = match &sweep {
-        Some(sweep) => sweep.window.enter(1).await,
-        None => None,
+    let _under_way = match enter(sweep.as_ref(), &object, bytes).await {
+        Ok(under_way) => under_way,
+        Err(error) => return worker.finish(Err(error)),
     };
     let _share = image.take_share(needed).await;
     let mut lease = blocks.pool.lease(needed).await;
-    // What is on this machine costs nobody anything to read again, and no journal holds files as they were packed.
-    let sweep = sweep.as_ref().filter(|_| gzip.is_none() && !object.is_local());
+    let noting = sweep.as_ref().filter(|_| !object.is_local());
     let mut attempt = 1;
     let mut asked = object;
     loop {
@@ -330,7 +354,7 @@ async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker
                 let stored = Stored { bytes: fetched.bytes.clone(), shared: false, gzip };
                 match decode(&blocks, &image, key, stored).await {
                     Ok(decoded) => {
-                        if let Some(sweep) = sweep {
+                        if let Some(sweep) = noting {
                             note(sweep, vec![(key.index, fetched.bytes)]).await;
                         }
                         return finish(&blocks, worker, Held::new(decoded, lease.split(bytes)));
@@ -344,7 +368,7 @@ async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker
                 }
             }
             Err(RemoteError { cause: Cause::NotFound, .. }) => {
-                if let Some(sweep) = sweep {
+                if let Some(sweep) = noting {
                     note(sweep, vec![(key.index, Bytes::new())]).await;
                 }
                 return finish(&blocks, worker, Held::new(Bytes::new(), lease.split(EMPTY_ENTRY)));

@@ -1,34 +1,36 @@
 //! Reading all of a level, by who knows beforehand which blocks it will ask for.
 //!
-//! Nothing is fetched but what is asked for, and what was fetched is handed to a journal before anybody sees its voxels,
-//! so that it need not be fetched again when it has left the memory, nor after the process was killed. What is lost then
-//! is what was under way, which is bounded as a part of the whole.
+//! Nothing is fetched but what is asked for. What was fetched is handed to a journal before anybody sees its voxels, so
+//! that it need not be fetched again when it has left the memory, nor after the process was killed. What is lost then is
+//! what was under way, which is bounded as a part of the whole.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::geometry::CellIndex;
 
-/// At most one in so many blocks is under way.
+/// Of all voxels, at most one in so many is under way.
 const PARTS: u64 = 16;
 
 /// Requests that should be under way together, so that one answer does not hold up all others.
 const REQUESTS: u32 = 4;
 
-/// The bytes of blocks of one level as they came from their origin. All of it may wait for a disk.
+/// The bytes of blocks of one level as they came from their origin. What is on this machine anyway is not in it.
 pub trait Journal: Send + Sync {
-    /// Whether the block may be there. Does not wait.
+    /// Whether the block may be there.
     fn has(&self, block: CellIndex) -> bool;
 
-    /// The bytes of a block, none where the origin has no such block; `None` where they are not there or damaged.
+    /// The bytes of a block, none where the origin has no such block; `None` where they are not there or damaged. Waits
+    /// for a disk.
     fn get(&self, block: CellIndex) -> Option<Bytes>;
 
-    /// Keeps blocks that were just fetched. That it cannot is told to whom the journal belongs.
+    /// Keeps blocks that were just fetched. Waits for a disk. That it cannot is told to whom the journal belongs.
     fn put(&self, blocks: Vec<(CellIndex, Bytes)>);
 
-    /// Drops a block, because its bytes do not decode.
+    /// Drops a block, because its bytes do not decode. Waits for a disk.
     fn forget(&self, block: CellIndex);
 }
 
@@ -41,49 +43,81 @@ pub struct Sweep {
     pub window: Arc<Window>,
 }
 
-/// The blocks that may be under way at a time.
+/// What may be under way at a time, in KiB of voxels.
 #[derive(Debug)]
 pub struct Window {
     size: u32,
     free: Semaphore,
+    is_closed: AtomicBool,
 }
 
 impl Window {
-    /// For a sweep of so many blocks.
-    pub fn of(blocks: u64) -> Window {
-        let size = u32::try_from(blocks / PARTS).unwrap_or(u32::MAX).clamp(1, 1 << 20);
-        Window { size, free: Semaphore::new(size as usize) }
+    /// For a sweep of so many bytes of voxels.
+    pub fn of(bytes: u64) -> Window {
+        // A semaphore has no more places.
+        let most = u32::MAX >> 3;
+        let size = u32::try_from(bytes / PARTS / 1024).unwrap_or(most).clamp(1, most);
+        Window { size, free: Semaphore::new(size as usize), is_closed: AtomicBool::new(false) }
     }
 
-    /// Most blocks that one request should be for.
-    pub(crate) fn longest(&self) -> usize {
-        self.size.div_ceil(REQUESTS) as usize
+    /// How many blocks of so many bytes of voxels one request should be for.
+    pub(crate) fn blocks(&self, bytes: u64) -> usize {
+        let blocks = u64::from(self.size.div_ceil(REQUESTS)) / bytes.div_ceil(1024).max(1);
+        usize::try_from(blocks).unwrap_or(usize::MAX).max(1)
     }
 
-    /// Waits until so many blocks more may be under way.
-    pub(super) async fn enter(&self, blocks: usize) -> Option<SemaphorePermit<'_>> {
-        let blocks = u32::try_from(blocks).unwrap_or(u32::MAX).min(self.size);
-        // Never closed, and without a permit only more could be lost.
-        self.free.acquire_many(blocks).await.ok()
+    /// Waits until so many bytes of voxels more may be under way; `None` once the window is closed.
+    pub(super) async fn enter(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
+        let places = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.size);
+        let permit = self.free.acquire_many(places).await.ok();
+        permit.filter(|_| !self.is_closed.load(Ordering::Acquire))
+    }
+
+    /// Starts no request any more.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+    }
+
+    /// Waits until no request is under way, after [`Window::close`].
+    pub async fn end(&self) {
+        drop(self.free.acquire_many(self.size).await);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
     async fn no_more_than_a_sixteenth_is_under_way_and_never_nothing() {
-        let window = Window::of(160);
-        assert_eq!((window.size, window.longest()), (10, 3));
-        let first = window.enter(8).await;
+        let window = Window::of(160 << 10);
+        assert_eq!((window.size, window.blocks(1024), window.blocks(1), window.blocks(1 << 30)), (10, 3, 3, 1));
+        let first = window.enter(8 << 10).await;
         assert!(window.free.try_acquire_many(3).is_err() && window.free.try_acquire_many(2).is_ok());
         drop(first);
-        // A longer request than may be under way is under way alone.
-        let _all = window.enter(100).await;
+        // What is longer than all that may be under way is under way alone.
+        let _all = window.enter(1 << 30).await.unwrap();
         assert!(window.free.try_acquire().is_err());
-        for few in [0, 1, 15, 31] {
-            assert_eq!((Window::of(few).size, Window::of(few).longest()), (1, 1));
+        for few in [0, 1, 15 << 10, 31 << 10] {
+            assert_eq!((Window::of(few).size, Window::of(few).blocks(0)), (1, 1));
         }
+    }
+
+    #[tokio::test]
+    async fn a_closed_window_lets_nobody_in_and_ends_with_the_last_that_is_under_way() {
+        let window = Arc::new(Window::of(32 << 10));
+        let first = window.enter(2 << 10).await.unwrap();
+        let waiting = tokio::spawn({
+            let window = window.clone();
+            async move { window.enter(1024).await.is_some() }
+        });
+        tokio::task::yield_now().await;
+        window.close();
+        assert!(tokio::time::timeout(Duration::from_millis(20), window.end()).await.is_err());
+        drop(first);
+        window.end().await;
+        assert!(!waiting.await.unwrap());
     }
 }

@@ -6,11 +6,11 @@ fn block(n: u64) -> CellIndex {
     CellIndex([n, 2 * n, 3 * n])
 }
 
-fn open(folder: &Path) -> Journal {
-    Journal::open(folder.to_owned()).unwrap()
+fn open(folder: &Path) -> BlockFiles {
+    BlockFiles::open(folder.to_owned()).unwrap()
 }
 
-fn put(journal: &Journal, blocks: &[(u64, &[u8])]) {
+fn put(journal: &BlockFiles, blocks: &[(u64, &[u8])]) {
     let blocks: Vec<_> = blocks.iter().map(|(n, bytes)| (block(*n), Bytes::copy_from_slice(bytes))).collect();
     journal.put(&blocks).unwrap();
 }
@@ -42,9 +42,9 @@ fn files_go_when_nothing_in_them_is_needed() {
         put(&journal, &[(n, &large)]);
     }
     assert_eq!(files(folder.path()), 3);
-    journal.release(block(0));
+    journal.release(&[block(0)]);
     assert_eq!(files(folder.path()), 3);
-    journal.release(block(1));
+    journal.release(&[block(1)]);
     assert_eq!((files(folder.path()), journal.has(block(1)), journal.has(block(2))), (2, false, true));
     drop(journal);
     let journal = open(folder.path());
@@ -54,6 +54,41 @@ fn files_go_when_nothing_in_them_is_needed() {
     put(&journal, &[(9, b"nine")]);
     drop(journal);
     assert_eq!(open(folder.path()).get(block(9)).unwrap(), b"nine"[..]);
+}
+
+#[test]
+fn what_is_not_needed_gives_its_place_on_the_disk_back() {
+    use std::os::unix::fs::MetadataExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path());
+    let bytes = vec![7; 100_000];
+    for n in 0..20 {
+        put(&journal, &[(2 * n, &bytes), (2 * n + 1, b"small")]);
+    }
+    let taken = || fs::metadata(folder.path().join("0")).unwrap().blocks() * 512;
+    let before = taken();
+    journal.release(&(0..38).map(block).collect::<Vec<_>>());
+    if taken() == before {
+        eprintln!("skipped: the filesystem of {} cannot give back parts of a file", folder.path().display());
+    } else {
+        assert!(taken() < before / 4, "{} of {before}", taken());
+    }
+    for journal in [journal, open(folder.path())] {
+        assert_eq!(journal.get(block(38)).unwrap(), bytes);
+        assert_eq!(journal.get(block(39)).unwrap(), b"small"[..]);
+        assert!(journal.get(block(2)).is_none());
+    }
+}
+
+#[test]
+fn of_two_records_of_a_block_the_later_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..12u8 {
+        put(&open(folder.path()), &[(1, &[round]), (u64::from(round) + 5, b"other")]);
+    }
+    assert_eq!(files(folder.path()), 12);
+    assert_eq!(open(folder.path()).get(block(1)).unwrap(), [11][..]);
 }
 
 #[test]
