@@ -42,6 +42,17 @@ impl VolumeError {
         }
     }
 
+    /// Whether nothing came from the origin for the whole timeout.
+    pub fn is_silence(&self) -> bool {
+        match self {
+            VolumeError::Source(SourceError::Remote(error)) => {
+                matches!(error.cause, Cause::Timeout(_) | Cause::Offline(_))
+            }
+            VolumeError::Undecodable(_, error) => error.is_silence(),
+            _ => false,
+        }
+    }
+
     /// Whether the origin refused for want of credentials.
     pub fn is_denied(&self) -> bool {
         match self {
