@@ -83,6 +83,21 @@ def test_a_second_mount_at_the_same_place_is_a_sentence(tmp_path):
         assert os.listdir(mount.path)
 
 
+def test_of_mounts_that_begin_at_once_at_one_place_one_mounts(tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "config.toml").write_text(VALID)
+    command = [BINARY, "mount", tmp_path / "m", "--config", tmp_path / "config.toml", "--cache-size", "0", "--log", tmp_path / "log"]
+    for _ in range(4):
+        started = [subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) for _ in range(4)]
+        try:
+            said = [(process.communicate(timeout=60)[1], process.returncode) for process in started]
+            assert sorted(code for _, code in said) == [0, 1, 1, 1], said
+            assert all("mounted" in text for text, code in said if code), said
+        finally:
+            emfs("umount", tmp_path / "m")
+        assert not is_mounted(tmp_path / "m")
+
+
 def test_a_missing_configuration_is_a_sentence(tmp_path):
     (tmp_path / "m").mkdir()
     sentence(emfs("mount", tmp_path / "m", "--config", tmp_path / "none.toml", check=False), "none.toml")

@@ -121,6 +121,12 @@ def test_an_export_is_resumed_as_it_was_begun(small, tmp_path):
     export("v", folder, "--config", file, "--resume")
     done = export("v", folder, "--config", file, "--resume")
     assert "complete already" in done.stderr
+    chunk = folder / "s0" / "0" / "0" / "0"
+    right = chunk.read_bytes()
+    chunk.write_bytes(b"?" + right[1:])
+    done = export("v", folder, "--config", file, "--resume", check=False)
+    assert done.returncode == 1 and "s0/0/0/0 has other bytes" in done.stderr, done.stderr
+    chunk.write_bytes(right)
     done = export("v", folder, "--config", file, "--resume", "--compress", "none", check=False)
     assert done.returncode == 1 and "complete other export" in done.stderr
 

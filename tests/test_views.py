@@ -218,7 +218,9 @@ def test_crop_prints_a_view_that_can_be_read(demo, tmp_path):
     assert readers.zarr_array(demo.mount / drawn.stdout.strip(), 0, False).shape == (10, 10, 10)
     within = emfs("crop", "idr-9846137", "--size", "4", "--within", "z2-6_y10-14_x20-24", "--config", config).stdout
     assert within == "idr-9846137/em.crop-z2-6_y10-14_x20-24.zarr\n"
+    assert emfs("crop", "hemibrain/em.v3", "--size", "9", "--seed", "1", "--config", config).stdout == emfs("crop", "hemibrain", "--size", "9", "--seed", "1", "--config", config).stdout
     for arguments, reason in [
+        (["hemibrain", "--size", "50", "--chunk", "8"], "the smallest is 4 KiB"),
         (["hemibrain", "--size", "1000"], "a crop of 1000×1000×1000 voxels does not fit into 204×202×204 voxels"),
         (["idr-9846137", "--size", "4", "--within", "z0-900_y0-4_x0-4"], ""),
     ]:

@@ -223,7 +223,9 @@ struct Access {
 impl Access {
     fn span(&self) -> Option<(&'static str, Range<usize>)> {
         let endpoint = self.endpoint.as_ref().map(|endpoint| ("endpoint", endpoint.span()));
-        endpoint.or_else(|| self.credentials.as_ref().map(|credentials| ("credentials", credentials.span())))
+        // That there are none is said of any source.
+        let credentials = self.credentials.as_ref().filter(|credentials| credentials.get_ref() != "none");
+        endpoint.or_else(|| credentials.map(|credentials| ("credentials", credentials.span())))
     }
 
     fn apply(&self, place: Text<'_>, location: Location) -> Result<Location, CatalogError> {

@@ -93,6 +93,14 @@ fn each_kind_has_its_own_keys() {
     assert_eq!(error, "my.toml:6:10: server: a source of kind `zarr` has no such key");
     let error = source_error("kind = \"tiff\"\nurl = \"https://h/a\"\nendpoint = \"http://127.0.0.1:9000\"");
     assert_eq!(error, "my.toml:6:12: endpoint: is for s3 and gs addresses only");
+    let error = source_error("kind = \"tiff\"\nurl = \"https://h/a\"\ncredentials = \"env\"");
+    assert_eq!(error, "my.toml:6:15: credentials: is for s3 and gs addresses only");
+    for source in
+        ["kind = \"tiff\"\nurl = \"https://h/a\"", "kind = \"idr\"\nimage = 1", "kind = \"empiar\"\nentry = 1"]
+    {
+        let text = format!("[[dataset]]\nname = \"d\"\n[dataset.source]\n{source}\ncredentials = \"none\"\n");
+        assert!(parse(&text).is_ok(), "{source}");
+    }
     let error = source_error("kind = \"zarr\"\nurl = \"s3://b/a\"\ncredentials = \"mine\"");
     assert!(error.contains("credentials: `mine` must be \"none\" or \"env\""), "{error}");
 }

@@ -51,9 +51,11 @@ pub(super) struct CropArgs {
 pub(super) fn run(args: &CropArgs) -> Result<(), CliError> {
     let catalog = target::catalog(args.config.as_deref())?;
     let (dataset, name) = target::split(&catalog, &args.image)?;
-    let spec = target::image(dataset, name.strip_suffix(".zarr").unwrap_or(name))?;
+    let name = name.strip_suffix(".zarr").unwrap_or(name);
+    let spec = target::image(dataset, name.strip_suffix(".v3").unwrap_or(name))?;
     // Where the catalogue says all that is needed, nobody is asked.
-    let pyramid = match (args.within, spec.source.tissue, args.nm) {
+    let suits = args.chunk.and_then(|view| view.chunk).is_none_or(ViewSpec::suits_any_type);
+    let pyramid = match (args.within, spec.source.tissue, args.nm || !suits) {
         (None, Some(_), false) => None,
         _ => Some(target::pyramid(&catalog, dataset, spec, &args.cache)?),
     };
@@ -96,7 +98,10 @@ fn random_box(within: Region, size: Shape, seed: u64) -> Result<Region, String> 
     for axis in 0..3 {
         let (extent, room) = (size.0[axis], within.shape().0[axis]);
         let Some(slack) = room.checked_sub(extent) else {
-            return Err(format!("a crop of {size} voxels does not fit into {} voxels", within.shape()));
+            let name = ViewSpec { crop: Some(within), ..ViewSpec::default() }.to_string();
+            let within = within.shape();
+            let name = name.trim_start_matches(".crop-");
+            return Err(format!("a crop of {size} voxels does not fit into {within} voxels ({name}; see --within)"));
         };
         // The slack is smaller than any extent of an image, which 64 bits count.
         crop.start[axis] = within.start[axis] + below(&mut random, slack.saturating_add(1));
@@ -158,7 +163,11 @@ mod tests {
     #[test]
     fn a_crop_that_does_not_fit_is_an_error() {
         let error = random_box(TISSUE, Shape([2001, 1, 1]), 0).unwrap_err();
-        assert_eq!(error, "a crop of 2001×1×1 voxels does not fit into 2000×2000×2000 voxels");
+        assert_eq!(
+            error,
+            "a crop of 2001×1×1 voxels does not fit into 2000×2000×2000 voxels \
+             (z18000-20000_y18000-20000_x15000-17000; see --within)"
+        );
         assert_eq!(random_box(TISSUE, TISSUE.shape(), 5), Ok(TISSUE));
     }
 

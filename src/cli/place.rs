@@ -2,7 +2,7 @@
 
 use super::CliError;
 use super::target::{self, Store};
-use crate::catalog::{Catalog, LabelSpec, SourceSpec};
+use crate::catalog::{Catalog, LabelSpec, MAIN_IMAGE, SourceSpec};
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::volume::{Pyramid, View, ViewError, ViewSpec};
 use crate::zarr::{Format, parse_index, parse_level};
@@ -31,10 +31,16 @@ impl<'a> Place<'a> {
     /// Reads `DATASET[/NAME[/labels/LABEL][/sN[/c][/Z[/Y[/X]]]]]`.
     pub fn parse(catalog: &'a Catalog, path: &'a str) -> Result<Self, CliError> {
         let (dataset, rest) = target::split(catalog, path)?;
-        let mut words = rest.split('/').filter(|word| !word.is_empty());
-        let store = target::store(dataset, words.next().unwrap_or(crate::catalog::MAIN_IMAGE))?;
+        let mut words = rest.split('/').filter(|word| !word.is_empty()).peekable();
+        // A level, unless an image has its name.
+        let is_level = |word: &&str| {
+            let named = |name: &str| name == *word;
+            let is_image = dataset.images.iter().any(|image| named(&image.name));
+            parse_level(word).is_some() && !is_image && !dataset.views.iter().any(|view| named(&view.name))
+        };
+        let name = words.next_if(|word| !is_level(word)).unwrap_or(MAIN_IMAGE);
+        let store = target::store(dataset, name)?;
         let failed = |reason: String| CliError::Failed(format!("{path}: {reason}"));
-        let mut words = words.peekable();
         let mut label = None;
         if words.next_if_eq(&"labels").is_some()
             && let Some(name) = words.next_if(|word| !is_document(word))
@@ -135,6 +141,8 @@ mod tests {
             ("hemibrain/em.chunk-64.zarr/", Ok(Part::All)),
             ("hemibrain/em.zarr/s2", level(2, &[])),
             ("hemibrain/em.zarr/s0/5/6/7", level(0, &[5, 6, 7])),
+            ("hemibrain/s1", level(1, &[])),
+            ("hemibrain/s0/5/6/7", level(0, &[5, 6, 7])),
             ("hemibrain/em.v3.zarr/s0/c", level(0, &[])),
             ("hemibrain/em.v3.zarr/s0/c/5/6/7", level(0, &[5, 6, 7])),
             ("hemibrain/em.zarr/.zattrs", Ok(Part::Document)),

@@ -62,6 +62,8 @@ pub(super) fn runtime() -> Result<Runtime, CliError> {
 impl Daemon {
     /// Mounts the datasets; returns when the tree answers.
     pub fn start(runtime: Runtime, settings: Settings) -> Result<Self, CliError> {
+        // Until it is mounted, so that of several that start at once one mounts and the others say why not.
+        let reserved = fuse::reserve(&settings.mountpoint);
         let mountpoint = fuse::check(&settings.mountpoint, settings.allow_other)?;
         let stats = Arc::new(Stats::default());
         let tree = {
@@ -71,6 +73,7 @@ impl Daemon {
         let options = fuse::Options { allow_other: settings.allow_other };
         let handle = runtime.handle();
         let mounted = fuse::mount(Arc::clone(&tree), stats, handle.clone(), &mountpoint, options)?;
+        drop(reserved);
         handle.spawn(sweep(Arc::clone(&tree), mounted.names()));
         let cache = settings.keeping.disk.as_ref().map(|disk| disk.folder().to_owned());
         let about = About { cache_folder: cache, ..settings.about.clone() };

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use futures::StreamExt;
 
+use super::layout::window;
 use super::plan::{Plan, Request};
 use super::{ExportError, codec::Compression};
 use crate::source::Placement;
-use crate::volume::Window;
 use crate::volume::plan::{JOINED, Longest, Piece, join};
 
 /// Batches whose blocks are looked up; of more, a part is taken for all.
@@ -46,8 +46,7 @@ pub async fn estimate(request: &Request, most: u64) -> Result<Estimate, ExportEr
     let plan = Plan::new(request, most)?;
     let compressed = request.options.compression != Compression::None;
     let mut estimate = Estimate { exact: true, whole: true, compressed, ..Estimate::default() };
-    let window =
-        Window::of(plan.targets.iter().map(|target| target.layout.native_bytes()).fold(0, u64::saturating_add));
+    let window = window(plan.targets.iter().map(|target| &target.layout));
     for target in &plan.targets {
         let layout = &target.layout;
         let longest = Longest { bytes: JOINED, pieces: window.blocks(layout.block_bytes()) };

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use crate::geometry::{CellIndex, Grid, Region, Shape};
+use crate::volume::Window;
 
 /// Most chunks in a batch, whose states are held in memory.
 const MOST_CHUNKS: u64 = 1 << 13;
@@ -182,7 +183,7 @@ impl Layout {
     }
 
     /// Bytes of voxels in the blocks that the array is made of.
-    pub(super) fn native_bytes(&self) -> u64 {
+    fn native_bytes(&self) -> u64 {
         let part = self.in_source(&self.chunks.shape.region());
         let along = |axis: usize| {
             let cell = self.native.cell.0[axis].max(1);
@@ -257,6 +258,12 @@ impl Batch {
             y.clone().flat_map(move |y| x.clone().map(move |x| CellIndex([z, y, x])))
         })
     }
+}
+
+/// What may be under way while these are written.
+pub(super) fn window<'a>(layouts: impl Iterator<Item = &'a Layout> + Clone) -> Window {
+    let all = layouts.clone().map(Layout::native_bytes).fold(0, u64::saturating_add);
+    Window::of(all, layouts.map(Layout::block_bytes).max().unwrap_or(0))
 }
 
 #[cfg(test)]

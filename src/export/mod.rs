@@ -137,7 +137,10 @@ impl Exporter {
                     return Err(other("no export of this machine began there".to_owned()));
                 };
                 return match state::difference(&manifest["arguments"], &plan.arguments) {
-                    None => Ok(Outcome::Complete),
+                    None => {
+                        manifest::verify(destination, &manifest, self.jobs).await?;
+                        Ok(Outcome::Complete)
+                    }
                     Some(difference) => Err(other(format!("it is a complete other export: {difference}"))),
                 };
             }
@@ -214,8 +217,7 @@ impl Exporter {
             name: request.name.clone(),
         };
         let failed_before = self.progress.state().failed;
-        let bytes = arrays.iter().map(|array| array.target.layout.native_bytes()).fold(0, u64::saturating_add);
-        let window = Arc::new(Window::of(bytes));
+        let window = Arc::new(layout::window(arrays.iter().map(|array| &array.target.layout)));
         *self.window.lock() = Some(window.clone());
         let swept: Vec<_> = arrays
             .iter()

@@ -1,6 +1,6 @@
 //! What stands in the way of a mount, found before it is tried, so that the reason says what to do.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,14 @@ pub fn check(mountpoint: &Path, allow_other: bool) -> Result<PathBuf, MountError
         }
     }
     Ok(path)
+}
+
+/// Waits until no other emfs is about to mount at `mountpoint`, and keeps others waiting until it is dropped. What is no
+/// directory, or on a filesystem without locks, cannot be reserved, which is found out or harmless.
+pub fn reserve(mountpoint: &Path) -> Option<File> {
+    let directory = File::open(mountpoint).ok()?;
+    directory.lock().ok()?;
+    Some(directory)
 }
 
 fn free_directory(mountpoint: &Path) -> Result<PathBuf, MountError> {

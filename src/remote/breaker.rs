@@ -12,7 +12,7 @@ use super::clock::later;
 /// Time until the first trial.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest time between two trials.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long a trial waits for an answer at most.
 pub(super) const TRIAL: Duration = Duration::from_secs(15);
 
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_between_trials_grow_to_half_a_minute() {
+    fn pauses_between_trials_grow_to_five_seconds() {
         let (breaker, mut now) = broken();
         let mut pauses = Vec::new();
         for _ in 0..8 {
@@ -177,7 +177,7 @@ mod tests {
             pauses.push((now - begin).as_secs());
             trial.failed_at(&silence(), now);
         }
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(pauses, [1, 2, 4, 5, 5, 5, 5, 5]);
     }
 
     #[test]

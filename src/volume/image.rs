@@ -6,6 +6,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::blocks::BlockKey;
 use super::pyramid::{Level, Pyramid, plane_chunk};
+use super::view::CHUNK_BYTES;
 use super::{Blocks, VolumeError, window};
 use crate::catalog::SourceSpec;
 use crate::geometry::{Grid, Shape};
@@ -68,6 +69,16 @@ impl Image {
             );
         }
         let voxel_size = told.or(spec.voxel_size);
+        if voxel_size.is_none() {
+            tracing::warn!("{name}: no voxel size in nanometres is known, 1 is shown; `voxel_size` can say it");
+        }
+        if let Some(bytes) = spec.chunk.and_then(|chunk| Shape(chunk).bytes(description.dtype.size()))
+            && bytes > *CHUNK_BYTES.end()
+        {
+            let (dtype, most) = (description.dtype, CHUNK_BYTES.end());
+            let reason = format!("chunk: files of {bytes} bytes ({dtype}); the largest have {most}");
+            return Err(VolumeError::Unsuitable(format!("{name}: {reason}")));
+        }
         let levels: Vec<Level> = description
             .levels
             .iter()

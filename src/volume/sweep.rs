@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::geometry::CellIndex;
 
 /// Of all voxels, at most one in so many is under way.
-const PARTS: u64 = 16;
+const PARTS: u64 = 12;
 
 /// Requests that should be under way together, so that one answer does not hold up all others.
 const REQUESTS: u32 = 4;
@@ -52,11 +52,13 @@ pub struct Window {
 }
 
 impl Window {
-    /// For a sweep of so many bytes of voxels.
-    pub fn of(bytes: u64) -> Window {
+    /// For a sweep of so many bytes of voxels, in blocks of at most `block` bytes. A few of these may always be under way,
+    /// also where they are a larger part.
+    pub fn of(bytes: u64, block: u64) -> Window {
         // A semaphore has no more places.
         let most = u32::MAX >> 3;
-        let size = u32::try_from(bytes / PARTS / 1024).unwrap_or(most).clamp(1, most);
+        let few = block.div_ceil(1024).saturating_mul(u64::from(REQUESTS));
+        let size = u32::try_from((bytes / PARTS / 1024).max(few)).unwrap_or(most).clamp(1, most);
         Window { size, free: Semaphore::new(size as usize), is_closed: AtomicBool::new(false) }
     }
 
@@ -91,8 +93,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn no_more_than_a_sixteenth_is_under_way_and_never_nothing() {
-        let window = Window::of(160 << 10);
+    async fn no_more_than_a_twelfth_is_under_way_or_a_few_blocks() {
+        let window = Window::of(120 << 10, 1024);
         assert_eq!((window.size, window.blocks(1024), window.blocks(1), window.blocks(1 << 30)), (10, 3, 3, 1));
         let first = window.enter(8 << 10).await;
         assert!(window.free.try_acquire_many(3).is_err() && window.free.try_acquire_many(2).is_ok());
@@ -100,14 +102,16 @@ mod tests {
         // What is longer than all that may be under way is under way alone.
         let _all = window.enter(1 << 30).await.unwrap();
         assert!(window.free.try_acquire().is_err());
-        for few in [0, 1, 15 << 10, 31 << 10] {
-            assert_eq!((Window::of(few).size, Window::of(few).blocks(0)), (1, 1));
+        for few in [0, 1, 15 << 10, 47 << 10] {
+            let window = Window::of(few, 1 << 10);
+            assert_eq!((window.size, window.blocks(1 << 10)), (4, 1));
         }
+        assert_eq!(Window::of(u64::MAX, u64::MAX).size, u32::MAX >> 3);
     }
 
     #[tokio::test]
     async fn a_closed_window_lets_nobody_in_and_ends_with_the_last_that_is_under_way() {
-        let window = Arc::new(Window::of(32 << 10));
+        let window = Arc::new(Window::of(24 << 10, 512));
         let first = window.enter(2 << 10).await.unwrap();
         let waiting = tokio::spawn({
             let window = window.clone();

@@ -18,7 +18,7 @@ pub(crate) const AXES: [char; 3] = ['z', 'y', 'x'];
 /// Longest extent of a chosen chunk along an axis, in voxels.
 const MAX_CHUNK_EXTENT: u64 = 4096;
 /// Sizes of the files that a chosen chunk shape may lead to.
-const CHUNK_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=64 << 20;
+pub(super) const CHUNK_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=64 << 20;
 
 /// A parsed view name, without the image's name and the `.zarr` ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -41,6 +41,12 @@ pub struct View {
 }
 
 impl ViewSpec {
+    /// Whether chunks of this shape make files that are neither too short nor too long, whatever the type of the voxels.
+    pub fn suits_any_type(chunk: Shape) -> bool {
+        let holds = |item_size: usize| chunk.bytes(item_size).is_some_and(|bytes| CHUNK_BYTES.contains(&bytes));
+        holds(1) && holds(8)
+    }
+
     /// The view of `image` that this names.
     pub fn apply(&self, image: &Pyramid) -> Result<View, ViewError> {
         let finest = image.levels.first().ok_or(ViewError::NoLevels)?;
