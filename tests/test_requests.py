@@ -127,6 +127,16 @@ def test_an_immediate_second_read_sends_no_message_but_the_ones_of_python(counte
     assert any(not any(messages.values()) for messages in seen), seen
 
 
+@pytest.mark.skipif(not os.access("/sys/class/bdi", os.W_OK), reason="only root may tell the kernel to ask for more at once")
+def test_a_chunk_file_is_read_by_one_message(counted):
+    mount, _, _ = counted
+    path = mount / "imagej" / "em.zarr" / "s0" / "0" / "1" / "1"
+    assert path.stat().st_size == 256 << 10
+    before = mount.fuse().get("read", 0)
+    read_file(path)
+    assert mount.fuse()["read"] == before + 1
+
+
 def test_the_user_agent_names_the_project(counted):
     mount, origin, _ = counted
     read_file(mount / "itk" / "em.zarr" / ".zattrs")

@@ -185,6 +185,16 @@ impl<K: Hash + Eq> Pool<K> {
         self.cached.lock().pop(key)
     }
 
+    /// Caches what is under `key` no longer, unless somebody uses it.
+    pub fn let_go(&self, key: &K) {
+        let mut cached = self.cached.lock();
+        let idle = cached.peek(key).is_some_and(|held| Arc::strong_count(held) == 1);
+        let held = if idle { cached.pop(key) } else { None };
+        // It gives its bytes back, and wakes the queue, only after the lock is released.
+        drop(cached);
+        drop(held);
+    }
+
     /// Caches `held` until its room is needed.
     pub fn insert(&self, key: K, held: Arc<Held>) {
         let replaced = self.cached.lock().push(key, held);
@@ -267,6 +277,20 @@ mod tests {
         assert!(pool.get(&0).is_some() && pool.get(&3).is_some());
         assert_eq!(pool.used(), 80);
         drop(lease);
+    }
+
+    #[tokio::test]
+    async fn what_is_let_go_gives_its_bytes_back_unless_somebody_uses_it() {
+        let pool = Pool::<u32>::new(100);
+        let reader = held(&pool, 40).await;
+        pool.insert(1, reader.clone());
+        pool.insert(2, held(&pool, 50).await);
+        (1..=3).for_each(|key| pool.let_go(&key));
+        assert!(pool.holds(&1) && !pool.holds(&2));
+        assert_eq!(pool.used(), 40);
+        drop(reader);
+        pool.let_go(&1);
+        assert_eq!(pool.used(), 0);
     }
 
     #[tokio::test]

@@ -20,6 +20,10 @@ use super::record;
 const HELD_OPEN: NonZeroUsize = NonZeroUsize::new(128).unwrap();
 /// Buffers that the system fills in one call at most.
 const MOST_BUFFERS: usize = 1024;
+/// Bytes asked for in one call at most. From short reads in a row the system learns that the reader goes on: it reads
+/// ahead, into ever larger pieces of memory, so that the disk works while bytes are copied. A long read is done as it is
+/// told, page by page: measured, 512 KiB at a time take half as long again and more of the processor.
+const STEP: usize = 64 << 10;
 const SUFFIX: &str = ".segment";
 
 /// The segments of a folder.
@@ -140,9 +144,8 @@ fn fill(file: &File, mut offset: u64, mut buffers: &mut [IoSliceMut<'_>]) -> io:
     // An empty one at the front would make a call that reads nothing look like the end of the file.
     IoSliceMut::advance_slices(&mut buffers, 0);
     while !buffers.is_empty() {
-        let most = buffers.len().min(MOST_BUFFERS);
         let at = i64::try_from(offset).map_err(io::Error::other)?;
-        match preadv(file, &mut buffers[..most], at) {
+        match preadv(file, &mut first(buffers, STEP), at) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(bytes) => {
                 offset += bytes as u64;
@@ -153,6 +156,20 @@ fn fill(file: &File, mut offset: u64, mut buffers: &mut [IoSliceMut<'_>]) -> io:
         }
     }
     Ok(())
+}
+
+/// The first `bytes` of the buffers, in one call's worth of them.
+fn first<'a>(buffers: &'a mut [IoSliceMut<'_>], mut bytes: usize) -> Vec<IoSliceMut<'a>> {
+    let mut found = Vec::new();
+    for buffer in buffers.iter_mut().take(MOST_BUFFERS) {
+        let length = buffer.len().min(bytes);
+        bytes -= length;
+        found.push(IoSliceMut::new(&mut buffer[..length]));
+        if bytes == 0 {
+            break;
+        }
+    }
+    found
 }
 
 impl Active {
@@ -223,5 +240,33 @@ impl Idle {
             self.file.read_exact_at(&mut bytes, offset).ok()?;
         }
         record::parse(&bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::test_cases(32)))]
+
+        #[test]
+        fn buffers_of_any_length_are_filled_one_after_the_other(
+            offset in 0..1000usize, lengths in prop::collection::vec(prop_oneof![0..3usize, 0..2 * STEP], 0..6), missing in 0..2usize,
+        ) {
+            let total: usize = lengths.iter().sum();
+            let there: Vec<u8> = (0..(offset + total).saturating_sub(missing)).map(|at| (at / 7) as u8).collect();
+            let file = tempfile::NamedTempFile::new().unwrap();
+            file.as_file().write_all_at(&there, 0).unwrap();
+            let mut filled: Vec<Vec<u8>> = lengths.iter().map(|length| vec![0; *length]).collect();
+            let mut buffers: Vec<_> = filled.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
+            let read = fill(file.as_file(), offset as u64, &mut buffers);
+            prop_assert_eq!(read.is_ok(), missing == 0 || total == 0);
+            if read.is_ok() {
+                prop_assert_eq!(filled.concat(), there.get(offset..).unwrap_or_default());
+            }
+        }
     }
 }

@@ -60,19 +60,19 @@ impl Holding {
         old.is_none_or(|(_, when)| when.elapsed() >= FAILURE_REMEMBERED)
     }
 
-    /// Up to `size` bytes of a chunk from `offset`, which count as answered.
-    pub(super) fn answer(&self, inode: Inode, chunk: &Arc<Held>, offset: u64, size: u32) -> Bytes {
+    /// Up to `size` bytes of a chunk from `offset`, which count as answered, and whether by now each byte of it was.
+    pub(super) fn answer(&self, inode: Inode, chunk: &Arc<Held>, offset: u64, size: u32) -> (Bytes, bool) {
         let bytes = slice(&chunk.data, offset, size);
         let start = offset.min(chunk.data.len() as u64);
-        self.mark(inode, chunk, start, start + bytes.len() as u64);
-        bytes
+        let whole = self.mark(inode, chunk, start, start + bytes.len() as u64);
+        (bytes, whole)
     }
 
-    fn mark(&self, inode: Inode, chunk: &Arc<Held>, start: u64, end: u64) {
+    fn mark(&self, inode: Inode, chunk: &Arc<Held>, start: u64, end: u64) -> bool {
         let mut reading = self.reading.lock();
         let length = chunk.data.len() as u64;
         if start == 0 && end == length && !reading.contains_key(&inode) {
-            return;
+            return true;
         }
         let entry = reading.entry(inode).or_insert_with(|| Reading {
             chunk: chunk.clone(),
@@ -83,9 +83,11 @@ impl Holding {
         if mark(&mut entry.answered, start, end) {
             entry.last = Instant::now();
         }
-        if entry.answered == [(0, length)] {
+        let whole = entry.answered == [(0, length)];
+        if whole {
             reading.remove(&inode);
         }
+        whole
     }
 
     /// Lets go of what was not read for a while. To be called about every second.
@@ -129,18 +131,18 @@ mod tests {
     #[tokio::test]
     async fn a_chunk_is_held_until_each_byte_was_answered_once() {
         let (holding, chunk) = (Holding::default(), chunk(100).await);
-        holding.answer(KEY, &chunk, 50, 50);
+        assert!(!holding.answer(KEY, &chunk, 50, 50).1);
         assert!(holding.get(KEY).is_some());
-        holding.answer(KEY, &chunk, 50, 50);
+        assert!(!holding.answer(KEY, &chunk, 50, 50).1);
         assert!(holding.get(KEY).is_some());
-        holding.answer(KEY, &chunk, 0, 50);
+        assert!(holding.answer(KEY, &chunk, 0, 50).1);
         assert!(holding.get(KEY).is_none());
     }
 
     #[tokio::test]
     async fn a_chunk_answered_at_once_is_not_held() {
         let (holding, chunk) = (Holding::default(), chunk(100).await);
-        holding.answer(KEY, &chunk, 0, 100);
+        assert!(holding.answer(KEY, &chunk, 0, 100).1);
         assert!(holding.get(KEY).is_none());
     }
 

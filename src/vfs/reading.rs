@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 
 use super::{Errno, Reply, Vfs};
+use crate::cache::Held;
 use crate::tree::{ChunkRef, Inode, Node};
 use crate::volume::{ChunkGeometry, ChunkKey};
 
@@ -50,7 +51,7 @@ fn read_chunk(vfs: &Arc<Vfs>, inode: Inode, chunk: &ChunkRef, offset: u64, size:
     let geometry = ChunkGeometry { level: chunk.level, region: chunk.region, chunk: chunk.shape };
     let key = ChunkKey { image: chunk.image.0, geometry };
     if let Some(held) = vfs.holding.get(inode).or_else(|| vfs.chunks.cached(&opened.image, &key)) {
-        return Reply::Ready(Ok(vfs.holding.answer(inode, &held, offset, size)));
+        return Reply::Ready(Ok(answer(vfs, inode, &key, held, offset, size)));
     }
     if let Some(errno) = vfs.holding.failure(inode) {
         return Reply::Ready(Err(errno));
@@ -59,7 +60,7 @@ fn read_chunk(vfs: &Arc<Vfs>, inode: Inode, chunk: &ChunkRef, offset: u64, size:
     Reply::Pending(
         async move {
             match this.chunks.read(&opened.image, key).await {
-                Ok(held) => Ok(this.holding.answer(inode, &held, offset, size)),
+                Ok(held) => Ok(answer(&this, inode, &key, held, offset, size)),
                 Err(error) => {
                     let errno = Errno::from(&error);
                     // The kernel's other pieces of the same read fail with it and are not failures of their own.
@@ -72,6 +73,17 @@ fn read_chunk(vfs: &Arc<Vfs>, inode: Inode, chunk: &ChunkRef, offset: u64, size:
         }
         .boxed(),
     )
+}
+
+/// Part of a chunk that is there. Once all of it was answered the kernel keeps it, so its memory is of more use for the
+/// next chunk, while it is still in the processor's cache.
+fn answer(vfs: &Vfs, inode: Inode, key: &ChunkKey, held: Arc<Held>, offset: u64, size: u32) -> Bytes {
+    let (bytes, whole) = vfs.holding.answer(inode, &held, offset, size);
+    drop(held);
+    if whole {
+        vfs.chunks.let_go(key);
+    }
+    bytes
 }
 
 /// `size` bytes from `offset`, as far as there are.

@@ -67,6 +67,11 @@ impl Chunks {
         Some(held)
     }
 
+    /// Keeps a chunk no longer, unless somebody still reads it. A block that is a chunk stays a block.
+    pub fn let_go(&self, key: &ChunkKey) {
+        self.pool.let_go(key);
+    }
+
     /// All bytes of a chunk, C order, little-endian, padded to the full shape: complete, or an error.
     pub async fn read(self: &Arc<Self>, image: &Arc<Image>, key: ChunkKey) -> Chunk {
         let boarding = self.flights.board(&key, || self.pool.get(&key).map(Ok));

@@ -10,30 +10,43 @@ pub(crate) struct Placed<D> {
     pub(crate) region: Region,
 }
 
-/// The byte ranges of the rows of `part` (along x) in an array that covers `whole`, in `z, y` order. `part` lies in
-/// `whole`.
-fn rows(whole: &Region, part: &Region, item_size: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
-    let Shape([_, height, width]) = whole.shape();
-    let inner = part.relative_to(whole.start);
-    let length = (inner.end[2] - inner.start[2]) as usize * item_size;
-    (inner.start[0]..inner.end[0]).flat_map(move |z| {
-        (inner.start[1]..inner.end[1]).map(move |y| {
-            let first = ((z * height + y) * width + inner.start[2]) as usize * item_size;
-            (first, length)
-        })
-    })
+/// Where the rows of a part (along x) lie in an array, in bytes.
+struct Rows {
+    first: usize,
+    /// From a plane to the next.
+    plane: usize,
+    /// From a row to the next.
+    row: usize,
+}
+
+impl Rows {
+    /// Of an array that covers `whole`, in which `part` lies.
+    fn of(whole: &Region, part: &Region, item_size: usize) -> Rows {
+        let Shape([_, height, width]) = whole.shape();
+        let [z, y, x] = part.relative_to(whole.start).start;
+        let bytes = |voxels: u64| voxels as usize * item_size;
+        Rows { first: bytes((z * height + y) * width + x), plane: bytes(height * width), row: bytes(width) }
+    }
+
+    fn at(&self, z: usize, y: usize) -> usize {
+        self.first + z * self.plane + y * self.row
+    }
 }
 
 /// Copies the voxels of `part`, which both arrays cover. Rows that a shorter array does not hold are skipped, so that no
 /// length can make it panic; callers check lengths.
 pub(crate) fn copy_part(from: &Placed<&[u8]>, to: &mut Placed<&mut [u8]>, part: &Region, item_size: usize) {
-    let sources = rows(&from.region, part, item_size);
-    let targets = rows(&to.region, part, item_size);
-    for ((source, length), (target, _)) in sources.zip(targets) {
-        if let (Some(source), Some(target)) =
-            (from.data.get(source..source + length), to.data.get_mut(target..target + length))
-        {
-            target.copy_from_slice(source);
+    let Shape([depth, height, width]) = part.shape();
+    let length = width as usize * item_size;
+    let (sources, targets) = (Rows::of(&from.region, part, item_size), Rows::of(&to.region, part, item_size));
+    for z in 0..depth as usize {
+        for y in 0..height as usize {
+            let (source, target) = (sources.at(z, y), targets.at(z, y));
+            if let (Some(source), Some(target)) =
+                (from.data.get(source..source + length), to.data.get_mut(target..target + length))
+            {
+                target.copy_from_slice(source);
+            }
         }
     }
 }
@@ -41,9 +54,15 @@ pub(crate) fn copy_part(from: &Placed<&[u8]>, to: &mut Placed<&mut [u8]>, part: 
 /// Fills the voxels of `part` with one value, given as little-endian bytes.
 pub(crate) fn fill(to: &mut Placed<&mut [u8]>, part: &Region, value: &[u8]) {
     let Some(shared) = to.region.intersection(part) else { return };
-    for (first, length) in rows(&to.region, &shared, value.len()) {
-        if let Some(row) = to.data.get_mut(first..first + length) {
-            row.chunks_exact_mut(value.len()).for_each(|voxel| voxel.copy_from_slice(value));
+    let Shape([depth, height, width]) = shared.shape();
+    let length = width as usize * value.len();
+    let rows = Rows::of(&to.region, &shared, value.len());
+    for z in 0..depth as usize {
+        for y in 0..height as usize {
+            let first = rows.at(z, y);
+            if let Some(row) = to.data.get_mut(first..first + length) {
+                row.chunks_exact_mut(value.len()).for_each(|voxel| voxel.copy_from_slice(value));
+            }
         }
     }
 }
