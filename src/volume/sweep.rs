@@ -111,7 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_window_lets_nobody_in_and_ends_with_the_last_that_is_under_way() {
-        let window = Arc::new(Window::of(24 << 10, 512));
+        let window = Arc::new(Window::of(24 << 10, 0));
         let first = window.enter(2 << 10).await.unwrap();
         let waiting = tokio::spawn({
             let window = window.clone();
