@@ -342,6 +342,19 @@ def test_files_of_this_machine_are_sources_too(tmp_path):
             assert (mount / name / "em.zarr" / "s0" / "0" / "0" / "0").read_bytes() == expected.chunk_bytes(volume.levels[0], volume.chunk[0], (0, 0, 0)), name
 
 
+def test_scales_without_a_unit_are_not_shown_and_the_log_says_so(tmp_path):
+    volume = truth.zarr_group(tmp_path, "z", shape=(20, 20, 20), dtype="uint8", chunks=(10, 10, 10), levels=1, seed=1)
+    document = tmp_path / volume.file / ".zattrs"
+    attributes = json.loads(document.read_text())
+    for axis in attributes["multiscales"][0]["axes"]:
+        del axis["unit"]
+    document.write_text(json.dumps(attributes))
+    with mounted(tmp_path / "mount", configuration({"v": {"kind": "zarr", "url": str(document.parent)}})) as mount:
+        image = json.loads((mount / "v" / "em.zarr" / ".zattrs").read_bytes())["multiscales"][0]
+        assert image["datasets"][0]["coordinateTransformations"][0]["scale"] == [1, 1, 1] and "unit" not in image["axes"][0]
+        assert mount.log.count("have no unit") == 1, mount.log
+
+
 def test_a_voxel_size_that_a_file_says_along_two_axes_is_completed_and_not_overruled(tmp_path):
     import numpy
     import tifffile

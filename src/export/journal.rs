@@ -170,8 +170,16 @@ impl BlockFiles {
     /// goes with the folder.
     fn let_go(&self, take: impl FnOnce(&mut State) -> Vec<Place>) {
         let (mut taken, emptied) = {
+            // Where it is being written, it is needed.
+            let writing = self.writing.try_lock();
             let mut state = self.state.lock();
             let taken = take(&mut state);
+            if let Some(mut writing) = writing
+                && let Some(now) = writing.take_if(|now| state.files.get(&now.number) == Some(&0))
+            {
+                // The bytes of a file that is removed in time never get to the disk.
+                state.last = now.number.saturating_add(1);
+            }
             let last = state.last;
             let emptied = state.files.extract_if(.., |number, needed| *number != last && *needed == 0);
             (taken, emptied.map(|(number, _)| number).collect::<BTreeSet<u32>>())

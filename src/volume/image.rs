@@ -69,9 +69,6 @@ impl Image {
             );
         }
         let voxel_size = told.or(spec.voxel_size);
-        if voxel_size.is_none() {
-            tracing::warn!("{name}: no voxel size in nanometres is known, 1 is shown; `voxel_size` can say it");
-        }
         if let Some(bytes) = spec.chunk.and_then(|chunk| Shape(chunk).bytes(description.dtype.size()))
             && bytes > *CHUNK_BYTES.end()
         {

@@ -51,6 +51,9 @@ fn files_go_when_nothing_in_them_is_needed() {
     journal.retain(|needed| needed == block(4));
     assert_eq!(files(folder.path()), 1);
     assert_eq!(journal.get(block(4)).unwrap(), large);
+    put(&journal, &[(8, b"eight")]);
+    journal.release(&[block(8), block(4)]);
+    assert_eq!(files(folder.path()), 0, "also that which is written");
     put(&journal, &[(9, b"nine")]);
     drop(journal);
     assert_eq!(open(folder.path()).get(block(9)).unwrap(), b"nine"[..]);

@@ -55,6 +55,11 @@ async fn open_through(documents: &impl Documents, remote: Remote, group: &Locati
         Root::Image(version, image) => {
             let locations: Vec<Location> = image.datasets.iter().map(|dataset| group.join(&dataset.path)).collect();
             let arrays = documents::arrays(documents, version, &locations, &image.axes).await?;
+            if image.datasets.iter().any(|dataset| dataset.scale.is_none()) {
+                tracing::warn!(
+                    "{group}: the axes have no unit, so nobody knows what its scales are; they are not shown"
+                );
+            }
             (version, image, arrays, locations)
         }
         Root::Array(version, array) => {
