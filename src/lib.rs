@@ -16,6 +16,7 @@ pub mod dtype;
 pub mod export;
 pub mod fuse;
 pub mod geometry;
+mod hex;
 pub mod metadata;
 pub mod remote;
 pub mod source;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{DmFiles, SourceKind, SourceSpec};
+use crate::hex::hex;
 use crate::remote::Location;
 
 impl SourceSpec {
@@ -26,7 +27,7 @@ impl SourceSpec {
             }
         };
         keys["kind"] = self.kind.name().into();
-        Sha256::digest(keys.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&Sha256::digest(keys.to_string()))
     }
 }
 

@@ -45,7 +45,7 @@ impl Document {
     }
 
     fn of(name: &str, url: String, bytes: Bytes, redacted: Vec<String>) -> Self {
-        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = crate::hex::hex(&Sha256::digest(&bytes));
         Document { name: file_name(name), url, bytes, sha256, retrieved: SystemTime::now(), redacted }
     }
 

@@ -1,7 +1,5 @@
 //! What an export says of itself, and whether that is still so.
 
-use std::fmt::Write;
-
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
@@ -11,6 +9,7 @@ use super::array::Array;
 use super::destination::{Destination, Writer};
 use super::error::ExportError;
 use super::layout::Layout;
+use crate::hex::hex;
 
 /// Name of the manifest.
 pub(super) const MANIFEST: &str = "manifest.json";
@@ -18,15 +17,6 @@ pub(super) const MANIFEST: &str = "manifest.json";
 pub(super) const CHECKSUMS: &str = "checksums.sha256";
 /// Bytes of the list that are written at a time.
 const PIECE: usize = 1 << 20;
-
-/// Bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a text does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
 
 /// The list of all files while it is written. It may be far longer than what memory is meant for.
 pub(super) struct List {

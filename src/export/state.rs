@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 
 use super::destination::Destination;
 use super::error::ExportError;
-use super::manifest::{hex, pretty};
+use super::manifest::pretty;
+use crate::hex::hex;
 
 /// Folder of an export that is not complete.
 pub(super) const FOLDER: &str = ".emfs-export";

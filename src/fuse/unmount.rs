@@ -33,6 +33,8 @@ pub fn unmount(mountpoint: &Path, lazy: bool) -> Result<(), UnmountError> {
     let flags = if lazy { MntFlags::MNT_DETACH } else { MntFlags::empty() };
     match umount2(mountpoint, flags | MntFlags::UMOUNT_NOFOLLOW) {
         Ok(()) => return Ok(()),
+        // Another has done it since it was looked for.
+        Err(Errno::EINVAL) => return Ok(()),
         Err(Errno::EBUSY) => return Err(UnmountError::Busy(mountpoint.to_owned())),
         // Not root: its helper may.
         Err(Errno::EPERM) => {}

@@ -30,37 +30,27 @@ pub enum VolumeError {
 }
 
 impl VolumeError {
+    /// What went wrong with the origin, where that is the reason.
+    fn cause(&self) -> Option<&Cause> {
+        match self {
+            VolumeError::Source(SourceError::Remote(error)) => Some(&error.cause),
+            VolumeError::Undecodable(_, error) => error.cause(),
+            _ => None,
+        }
+    }
+
     /// Whether the origin could not be asked, which says nothing of the object.
     pub fn is_outage(&self) -> bool {
-        match self {
-            VolumeError::Source(SourceError::Remote(error)) => matches!(
-                error.cause,
-                Cause::Connection(_) | Cause::Timeout(_) | Cause::Offline(_) | Cause::Status(429 | 502..=504)
-            ),
-            VolumeError::Undecodable(_, error) => error.is_outage(),
-            _ => false,
-        }
+        self.is_silence() || matches!(self.cause(), Some(Cause::Connection(_) | Cause::Status(429 | 502..=504)))
     }
 
     /// Whether nothing came from the origin for the whole timeout.
     pub fn is_silence(&self) -> bool {
-        match self {
-            VolumeError::Source(SourceError::Remote(error)) => {
-                matches!(error.cause, Cause::Timeout(_) | Cause::Offline(_))
-            }
-            VolumeError::Undecodable(_, error) => error.is_silence(),
-            _ => false,
-        }
+        matches!(self.cause(), Some(Cause::Timeout(_) | Cause::Offline(_)))
     }
 
     /// Whether the origin refused for want of credentials.
     pub fn is_denied(&self) -> bool {
-        match self {
-            VolumeError::Source(SourceError::Remote(error)) => {
-                matches!(error.cause, Cause::Denied(_) | Cause::Credentials(_))
-            }
-            VolumeError::Undecodable(_, error) => error.is_denied(),
-            _ => false,
-        }
+        matches!(self.cause(), Some(Cause::Denied(_) | Cause::Credentials(_)))
     }
 }
