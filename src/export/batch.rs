@@ -22,7 +22,7 @@ use crate::volume::copy::{Placed, copy_part, fill};
 use crate::volume::{Blocks, Sweep, VolumeError};
 
 /// Blocks asked for at once, whose neighbours are joined to requests; each takes memory while it is waited for.
-pub(super) const AT_ONCE: usize = 1 << 14;
+const AT_ONCE: usize = 1 << 14;
 
 /// What all batches share.
 #[derive(Clone)]

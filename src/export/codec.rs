@@ -122,7 +122,7 @@ mod tests {
         for text in ["none", "blosc", "zstd:1", "zstd:22"] {
             assert_eq!(text.parse::<Compression>().unwrap().to_string(), text);
         }
-        assert_eq!("zstd".parse(), Ok(Compression::default()));
+        assert_eq!("zstd".parse(), Ok(Compression::Zstd(1)));
         for text in ["", "zstd:0", "zstd:23", "zstd:-1", "zstd:x", "gzip", "None"] {
             assert!(text.parse::<Compression>().is_err(), "{text}");
         }
