@@ -1,7 +1,7 @@
 //! Reading: from the segments straight into the memory where the bytes are wanted, for copying them once more takes
 //! longer than checking them.
 
-use std::{collections::VecDeque, io::IoSliceMut, ops::Range, slice};
+use std::{collections::VecDeque, ops::Range, slice};
 
 use bytes::Bytes;
 
@@ -94,16 +94,17 @@ impl Store {
         let wanted: usize = targets.iter().map(|target| target.len()).sum();
         // All of a record is read to verify any of it.
         let after = row.length.checked_sub(before)?.checked_sub(wanted)?;
-        let (mut header, mut before, mut after) = (vec![0; row.header], vec![0; before], vec![0; after]);
-        let mut buffers = vec![IoSliceMut::new(&mut header), IoSliceMut::new(&mut before)];
-        buffers.extend(targets.iter_mut().map(|target| IoSliceMut::new(target)));
-        buffers.push(IoSliceMut::new(&mut after));
-        self.segments.read(row.segment, row.offset, &mut buffers).ok()?;
-        let mut payload: Vec<&[u8]> = vec![&before];
-        payload.extend(targets.iter().map(|target| &**target));
-        payload.push(&after);
-        payload.retain(|part| !part.is_empty());
-        record::verify(&header, &payload)
+        let whole = before == 0 && after == 0;
+        let part = self.segments.read(row.segment, row.offset, row.header + row.length, whole).ok()?;
+        let (header, payload) = part.bytes().split_at_checked(row.header)?;
+        let record = record::verify(header, payload)?;
+        let mut rest = payload.get(before..)?;
+        for target in targets {
+            let (bytes, others) = rest.split_at_checked(target.len())?;
+            target.copy_from_slice(bytes);
+            rest = others;
+        }
+        Some(record)
     }
 }
 

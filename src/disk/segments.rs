@@ -3,7 +3,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::{self, IoSliceMut},
+    io,
     num::NonZeroUsize,
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -11,25 +11,23 @@ use std::{
 };
 
 use lru::LruCache;
-use nix::{errno::Errno, sys::uio::preadv};
 use parking_lot::Mutex;
 
-use super::record;
+use super::{
+    reader::{Part, Reader, is_linked},
+    record,
+    scratch::Scratch,
+};
 
 /// Files held open for reading.
 const HELD_OPEN: NonZeroUsize = NonZeroUsize::new(128).unwrap();
-/// Buffers that the system fills in one call at most.
-const MOST_BUFFERS: usize = 1024;
-/// Bytes asked for in one call at most. From short reads in a row the system learns that the reader goes on: it reads
-/// ahead, into ever larger pieces of memory, so that the disk works while bytes are copied. A long read is done as it is
-/// told, page by page: measured, 512 KiB at a time take half as long again and more of the processor.
-const STEP: usize = 64 << 10;
 const SUFFIX: &str = ".segment";
 
 /// The segments of a folder.
 pub struct Segments {
     folder: PathBuf,
-    open: Mutex<LruCache<i64, Arc<File>>>,
+    open: Mutex<LruCache<i64, Arc<Reader>>>,
+    scratch: Scratch,
 }
 
 /// A segment this process appends to, locked against the others.
@@ -62,7 +60,7 @@ pub fn number(name: &str) -> Option<i64> {
 
 impl Segments {
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), open: Mutex::new(LruCache::new(HELD_OPEN)) }
+        Self { folder: folder.to_owned(), open: Mutex::new(LruCache::new(HELD_OPEN)), scratch: Scratch::default() }
     }
 
     pub fn path(&self, id: i64) -> PathBuf {
@@ -109,18 +107,18 @@ impl Segments {
         Some(Idle { bytes: known.len(), written: known.mtime().saturating_mul(1000), path, file })
     }
 
-    /// Fills the buffers, one after the other, with what is there from `offset` on.
-    pub fn read(&self, id: i64, offset: u64, buffers: &mut [IoSliceMut<'_>]) -> io::Result<()> {
+    /// Reads a record of `length` bytes from `offset` on. `once`: whoever asks wants all of it, and will not ask again.
+    pub fn read(&self, id: i64, offset: u64, length: usize, once: bool) -> io::Result<Part<'_>> {
         let held = self.open.lock().get(&id).cloned();
-        let file = match held {
-            Some(file) => file,
+        let reader = match held {
+            Some(reader) => reader,
             None => {
-                let file = Arc::new(File::open(self.path(id))?);
-                self.open.lock().put(id, file.clone());
-                file
+                let reader = Arc::new(Reader::open(&self.path(id))?);
+                self.open.lock().put(id, reader.clone());
+                reader
             }
         };
-        fill(&file, offset, buffers)
+        reader.read(offset, length, once, &self.scratch)
     }
 
     /// Removes a segment.
@@ -131,45 +129,13 @@ impl Segments {
 
     /// Closes the files that others have removed, whose bytes would be kept on the disk by us.
     pub fn close_removed(&self) {
-        let held: Vec<_> = self.open.lock().iter().map(|(id, file)| (*id, file.clone())).collect();
-        for (id, file) in held {
-            if file.metadata().map_or(true, |known| known.nlink() == 0) {
+        let held: Vec<_> = self.open.lock().iter().map(|(id, reader)| (*id, reader.clone())).collect();
+        for (id, reader) in held {
+            if !reader.is_there() {
                 self.open.lock().pop(&id);
             }
         }
     }
-}
-
-fn fill(file: &File, mut offset: u64, mut buffers: &mut [IoSliceMut<'_>]) -> io::Result<()> {
-    // An empty one at the front would make a call that reads nothing look like the end of the file.
-    IoSliceMut::advance_slices(&mut buffers, 0);
-    while !buffers.is_empty() {
-        let at = i64::try_from(offset).map_err(io::Error::other)?;
-        match preadv(file, &mut first(buffers, STEP), at) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(bytes) => {
-                offset += bytes as u64;
-                IoSliceMut::advance_slices(&mut buffers, bytes);
-            }
-            Err(Errno::EINTR) => {}
-            Err(reason) => return Err(reason.into()),
-        }
-    }
-    Ok(())
-}
-
-/// The first `bytes` of the buffers, in one call's worth of them.
-fn first<'a>(buffers: &'a mut [IoSliceMut<'_>], mut bytes: usize) -> Vec<IoSliceMut<'a>> {
-    let mut found = Vec::new();
-    for buffer in buffers.iter_mut().take(MOST_BUFFERS) {
-        let length = buffer.len().min(bytes);
-        bytes -= length;
-        found.push(IoSliceMut::new(&mut buffer[..length]));
-        if bytes == 0 {
-            break;
-        }
-    }
-    found
 }
 
 impl Active {
@@ -190,7 +156,7 @@ impl Active {
 
     /// Is the file still in its folder?
     pub fn is_there(&self) -> bool {
-        self.file.metadata().is_ok_and(|known| known.nlink() > 0)
+        is_linked(&self.file)
     }
 
     /// Gives back what a failed append may have taken.
@@ -240,33 +206,5 @@ impl Idle {
             self.file.read_exact_at(&mut bytes, offset).ok()?;
         }
         record::parse(&bytes)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(crate::test_cases(32)))]
-
-        #[test]
-        fn buffers_of_any_length_are_filled_one_after_the_other(
-            offset in 0..1000usize, lengths in prop::collection::vec(prop_oneof![0..3usize, 0..2 * STEP], 0..6), missing in 0..2usize,
-        ) {
-            let total: usize = lengths.iter().sum();
-            let there: Vec<u8> = (0..(offset + total).saturating_sub(missing)).map(|at| (at / 7) as u8).collect();
-            let file = tempfile::NamedTempFile::new().unwrap();
-            file.as_file().write_all_at(&there, 0).unwrap();
-            let mut filled: Vec<Vec<u8>> = lengths.iter().map(|length| vec![0; *length]).collect();
-            let mut buffers: Vec<_> = filled.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
-            let read = fill(file.as_file(), offset as u64, &mut buffers);
-            prop_assert_eq!(read.is_ok(), missing == 0 || total == 0);
-            if read.is_ok() {
-                prop_assert_eq!(filled.concat(), there.get(offset..).unwrap_or_default());
-            }
-        }
     }
 }

@@ -75,6 +75,8 @@ impl<B: Backend> Adapter<B> {
         send: impl FnOnce(R, Result<T, vfs::Errno>) + Send + 'static,
     ) {
         self.stats.fuse(request);
+        // What is asked may start tasks.
+        let _within = self.runtime.enter();
         match catch_unwind(AssertUnwindSafe(|| ask(&self.backend))) {
             Ok(Reply::Ready(answer)) => send(reply, answer),
             Ok(Reply::Pending(answer)) => {

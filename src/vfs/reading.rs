@@ -57,22 +57,25 @@ fn read_chunk(vfs: &Arc<Vfs>, inode: Inode, chunk: &ChunkRef, offset: u64, size:
         return Reply::Ready(Err(errno));
     }
     let this = vfs.clone();
-    Reply::Pending(
-        async move {
-            match this.chunks.read(&opened.image, key).await {
-                Ok(held) => Ok(answer(&this, inode, &key, held, offset, size)),
-                Err(error) => {
-                    let errno = Errno::from(&error);
-                    // The kernel's other pieces of the same read fail with it and are not failures of their own.
-                    if this.holding.fail(inode, errno) {
-                        this.failed(&this.tree.path(inode), &error);
-                    }
-                    Err(errno)
+    let mut answer = async move {
+        match this.chunks.read(&opened.image, key).await {
+            Ok(held) => Ok(answer(&this, inode, &key, held, offset, size)),
+            Err(error) => {
+                let errno = Errno::from(&error);
+                // The kernel's other pieces of the same read fail with it and are not failures of their own.
+                if this.holding.fail(inode, errno) {
+                    this.failed(&this.tree.path(inode), &error);
                 }
+                Err(errno)
             }
         }
-        .boxed(),
-    )
+    }
+    .boxed();
+    // What is in memory is answered by this thread: to wake another takes longer.
+    match (&mut answer).now_or_never() {
+        Some(answer) => Reply::Ready(answer),
+        None => Reply::Pending(answer),
+    }
 }
 
 /// Part of a chunk that is there. Once all of it was answered the kernel keeps it, so its memory is of more use for the

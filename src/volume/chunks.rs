@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use super::VolumeError;
 use super::blocks::{BlockKey, Blocks, Voxels};
@@ -15,6 +15,9 @@ use crate::stats::Stats;
 
 /// Blocks that one chunk asks for at once; more would only wait for memory.
 const AT_ONCE: usize = 256;
+
+/// Voxels of chunks that are put together by the thread that asks, where nothing is to be waited for.
+const SHORT: u64 = 1 << 20;
 
 /// A chunk by what it shows, so that equal chunks of different views and formats are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,10 +84,15 @@ impl Chunks {
             Boarding::Waiting(ticket) => ticket.await.unwrap_or(Err(VolumeError::Lost)),
             Boarding::First(worker, ticket) => {
                 let (this, image) = (self.clone(), image.clone());
+                let mut assembling = Box::pin(async move { this.assemble(&image, key).await });
+                let is_short = key.geometry.chunk.voxels().is_some_and(|voxels| voxels <= SHORT);
+                // Copied at once: to hand that to another thread takes as long.
+                if is_short && let Some(chunk) = assembling.as_mut().now_or_never() {
+                    worker.finish(chunk.clone());
+                    return chunk;
+                }
                 // A task of its own, so that the work goes on for the others if the first to ask goes away.
-                tokio::spawn(async move {
-                    worker.finish(this.assemble(&image, key).await);
-                });
+                tokio::spawn(async move { worker.finish(assembling.await) });
                 ticket.await.unwrap_or(Err(VolumeError::Lost))
             }
         }
