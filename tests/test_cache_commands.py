@@ -116,6 +116,15 @@ def test_the_store_can_be_looked_at_checked_and_emptied(scene):
     assert [path.name for path in other.iterdir()] == ["thesis.tex"]
 
 
+def test_prune_tells_what_is_left_because_a_mount_writes_it(scene):
+    with scene.mounted() as mount:
+        scene.check(mount, [("itk", (0, 0, 0))])
+        wait_for(lambda: json.loads(scene.cache_emfs("stat", "--json").stdout)["objects"] > 0, 20, "something is kept")
+        assert "1 left, which mounts or commands are writing" in scene.cache_emfs("prune", "--to", "0").stdout
+    pruned = json.loads(scene.cache_emfs("prune", "--to", "0", "--json").stdout)
+    assert (pruned["segments"], pruned["in_use"]) == (1, 0)
+
+
 def test_locate_tells_the_bytes_behind_a_chunk_without_reading_them(scene):
     volume = scene.volumes["itk"]
     file = (scene.origin.root / volume.file).read_bytes()

@@ -57,9 +57,21 @@ impl Text<'_> {
     /// The parser's own error, with the key it is about.
     pub fn parser_error(&self, error: &toml::de::Error) -> CatalogError {
         let span = error.span().unwrap_or(0..0);
+        if let Some(key) = self.header_at(span.start)
+            && error.message().contains("expected a sequence")
+        {
+            return self.error(span, key, format!("a list is due; write [[{key}]]"));
+        }
         // An array of tables has no key before its first value: the place alone says where.
         let reason = error.message().replace('\n', "; ");
         self.error(span.clone(), self.key_at(span), reason)
+    }
+
+    /// The name in the header of a single table that starts at `offset`.
+    fn header_at(&self, offset: usize) -> Option<&str> {
+        let line = self.text.get(offset..)?.lines().next()?;
+        let (name, _) = line.strip_prefix('[')?.split_once(']')?;
+        (!name.starts_with('[')).then_some(name)
     }
 
     fn place(&self, offset: usize) -> (usize, usize) {

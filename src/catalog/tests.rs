@@ -75,6 +75,8 @@ fn a_wrong_type_is_an_error_with_file_line_and_key() {
     assert!(error.starts_with("my.toml:5:7: url: invalid type: integer `7`"), "{error}");
     let error = source_error("kind = \"tiff\"\nurl = \"https://h/a\"\nvoxel_size = [5, 5]");
     assert!(error.starts_with("my.toml:6:14: voxel_size: "), "{error}");
+    let error = parse("[dataset]\nname = \"a\"\n").unwrap_err().to_string();
+    assert_eq!(error, "my.toml:1:1: dataset: a list is due; write [[dataset]]");
     let error = source_error("kind = \"idr\"\nimage = -1");
     assert!(error.starts_with("my.toml:5:9: image: "), "{error}");
 }

@@ -78,8 +78,12 @@ pub(super) fn run(args: &CacheCommand) -> Result<(), CliError> {
         }
         Action::Prune { to } => {
             let pruned = disk.prune(*to).map_err(failed)?;
-            let text = format!("{} removed in {} segments\n", human(pruned.bytes), pruned.segments);
-            show(args, json!({ "bytes": pruned.bytes, "segments": pruned.segments }), &text)
+            let mut text = format!("{} removed in {} segments\n", human(pruned.bytes), pruned.segments);
+            if pruned.in_use > 0 {
+                text += &format!("{} left, which mounts or commands are writing\n", pruned.in_use);
+            }
+            let value = json!({ "bytes": pruned.bytes, "segments": pruned.segments, "in_use": pruned.in_use });
+            show(args, value, &text)
         }
         Action::Verify { quiet } => {
             let bar = bar(*quiet);

@@ -86,6 +86,8 @@ pub struct Pruned {
     pub segments: u64,
     /// Bytes removed.
     pub bytes: u64,
+    /// Segments that should have been removed too, but for somebody who writes them.
+    pub in_use: usize,
 }
 
 /// Why the store cannot do what was asked.

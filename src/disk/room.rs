@@ -130,6 +130,11 @@ pub fn evict_one(
     Ok(Ok(None))
 }
 
+/// Segments left where those that could be removed are gone, and there is more than `bytes` still: others write them.
+pub fn beyond(index: &Index, transaction: &Transaction<'_>, bytes: u64) -> rusqlite::Result<usize> {
+    if total(index, transaction)? <= bytes { Ok(0) } else { Ok(table::segments(transaction)?.len()) }
+}
+
 /// Brings the index in step with the files: what is gone leaves the index, and a segment that the index does not know
 /// is read for its records. That is how an index is made anew, and how nothing is left over by who was killed.
 pub fn sweep(store: &Store, index: &Index) -> rusqlite::Result<()> {

@@ -158,6 +158,7 @@ pub fn prune(store: &Store, size: u64) -> Result<Pruned, DiskError> {
         pruned.bytes += bytes;
         let_others(began);
     }
+    pruned.in_use = in_index(store, |index| index.write(|transaction| room::beyond(index, transaction, size)))?;
     in_index(store, Index::shrink)?;
     Ok(pruned)
 }
