@@ -1,5 +1,5 @@
-//! Reading: from the segments straight into the memory where the bytes are wanted, for copying them once more takes
-//! longer than checking them.
+//! Reading: a record is verified in memory that is used for one after the other, and what is wanted of it copied from
+//! there while the processor's cache has it.
 
 use std::{collections::VecDeque, ops::Range, slice};
 
@@ -92,10 +92,10 @@ impl Store {
     fn verified(&self, row: &Row, start: u64, targets: &mut [&mut [u8]]) -> Option<Record> {
         let before = usize::try_from(start.checked_sub(row.start)?).ok()?;
         let wanted: usize = targets.iter().map(|target| target.len()).sum();
-        // All of a record is read to verify any of it.
-        let after = row.length.checked_sub(before)?.checked_sub(wanted)?;
-        let whole = before == 0 && after == 0;
-        let part = self.segments.read(row.segment, row.offset, row.header + row.length, whole).ok()?;
+        // Of a record that is read in part the rest may be wanted next.
+        let once = wanted == 0 || wanted == row.length;
+        // All of it is read to verify any of it.
+        let part = self.segments.read(row.segment, row.offset, row.header + row.length, once).ok()?;
         let (header, payload) = part.bytes().split_at_checked(row.header)?;
         let record = record::verify(header, payload)?;
         let mut rest = payload.get(before..)?;
