@@ -1,7 +1,7 @@
 //! Reading: a record is verified in memory that is used for one after the other, and what is wanted of it copied from
 //! there while the processor's cache has it.
 
-use std::{collections::VecDeque, ops::Range, slice};
+use std::{collections::VecDeque, io, ops::Range, slice};
 
 use bytes::Bytes;
 
@@ -71,41 +71,63 @@ impl Store {
         let claimed = |record: &Record| {
             (&*record.object, &*record.version, record.start, record.length) == (object, version, row.start, row.length)
         };
-        let is_sound = self.verified(row, start, targets).is_some_and(|record| claimed(&record));
-        if is_sound {
-            self.note_use(row.segment);
-        } else {
-            self.queue.push(Change::Drop(*row));
+        match self.verified(row, start, targets) {
+            Ok(Some(record)) if claimed(&record) => {
+                self.note_use(row.segment);
+                true
+            }
+            Ok(_) => {
+                self.queue.push(Change::Drop(*row));
+                false
+            }
+            Err(reason) => {
+                self.warn_unreadable(row.segment, &reason);
+                false
+            }
         }
-        is_sound
     }
 
-    /// Reads a record to see whether it is what the index claims.
-    pub fn is_sound(&self, row: &Row) -> bool {
-        self.verified(row, row.start, &mut []).is_some_and(|record| {
+    /// Reads a record to see whether it is what the index claims. An error where it cannot be read now.
+    pub fn is_sound(&self, row: &Row) -> io::Result<bool> {
+        let found = self.verified(row, row.start, &mut [])?;
+        Ok(found.is_some_and(|record| {
             (record::hash(&record.object), record::hash(&record.version), record.start, record.length)
                 == (row.object, row.version, row.start, row.length)
-        })
+        }))
     }
 
-    /// Reads a record, of its payload into the targets what is there from `start` on; `None` where it is damaged.
-    fn verified(&self, row: &Row, start: u64, targets: &mut [&mut [u8]]) -> Option<Record> {
-        let before = usize::try_from(start.checked_sub(row.start)?).ok()?;
+    /// Reads a record, of its payload into the targets what is there from `start` on; `None` where it is damaged. An error
+    /// where it cannot be read now, which says nothing about it.
+    fn verified(&self, row: &Row, start: u64, targets: &mut [&mut [u8]]) -> io::Result<Option<Record>> {
         let wanted: usize = targets.iter().map(|target| target.len()).sum();
         // Of a record that is read in part the rest may be wanted next.
         let once = wanted == 0 || wanted == row.length;
         // All of it is read to verify any of it.
-        let part = self.segments.read(row.segment, row.offset, row.header + row.length, once).ok()?;
-        let (header, payload) = part.bytes().split_at_checked(row.header)?;
-        let record = record::verify(header, payload)?;
-        let mut rest = payload.get(before..)?;
-        for target in targets {
-            let (bytes, others) = rest.split_at_checked(target.len())?;
-            target.copy_from_slice(bytes);
-            rest = others;
+        match self.segments.read(row.segment, row.offset, row.header + row.length, once) {
+            Ok(part) => Ok(taken(part.bytes(), row, start, targets)),
+            Err(reason) if is_lost(&reason) => Ok(None),
+            Err(reason) => Err(reason),
         }
-        Some(record)
     }
+}
+
+/// Whether a file or a part of it is not there any more: gone, cut off, or on a broken place of the disk.
+fn is_lost(reason: &io::Error) -> bool {
+    matches!(reason.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+        || reason.raw_os_error() == Some(libc::EIO)
+}
+
+/// The record of these bytes, if it is undamaged, of whose payload the targets get what is there from `start` on.
+fn taken(bytes: &[u8], row: &Row, start: u64, targets: &mut [&mut [u8]]) -> Option<Record> {
+    let (header, payload) = bytes.split_at_checked(row.header)?;
+    let record = record::verify(header, payload)?;
+    let mut rest = payload.get(usize::try_from(start.checked_sub(row.start)?).ok()?..)?;
+    for target in targets {
+        let (bytes, others) = rest.split_at_checked(target.len())?;
+        target.copy_from_slice(bytes);
+        rest = others;
+    }
+    Some(record)
 }
 
 /// Of the records that hold the byte at `at` the one that goes farthest.

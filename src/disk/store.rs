@@ -39,6 +39,7 @@ pub struct Store {
     asked: Mutex<Asked>,
     used: Mutex<HashMap<i64, i64>>,
     warned: AtomicBool,
+    unreadable: AtomicBool,
 }
 
 /// What was asked for and is not in the index yet, by object, each with the turn it was asked at.
@@ -76,6 +77,7 @@ impl Store {
             asked: Mutex::default(),
             used: Mutex::default(),
             warned: AtomicBool::new(false),
+            unreadable: AtomicBool::new(false),
         };
         if access == Access::ReadOnly && folder::is_closed_to_us(&store.folder) {
             let folder = store.folder.display();
@@ -95,6 +97,16 @@ impl Store {
             tracing::debug!("the cache in {folder} keeps nothing new: {reason}");
         } else {
             tracing::warn!("the cache in {folder} keeps nothing new for now: {reason}");
+        }
+    }
+
+    /// Says once that what is kept cannot be read, and why.
+    pub fn warn_unreadable(&self, segment: i64, reason: &std::io::Error) {
+        let path = self.segments.path(segment);
+        if self.unreadable.swap(true, Ordering::Relaxed) {
+            tracing::debug!("{}: {reason}", path.display());
+        } else {
+            tracing::warn!("{} cannot be read now, so what it keeps is fetched: {reason}", path.display());
         }
     }
 

@@ -105,7 +105,8 @@ pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verif
         for row in rows {
             verified.extents += 1;
             verified.bytes += row.length as u64;
-            if !store.is_sound(&row) {
+            let unreadable = |reason| folder::io_error(&store.segments.path(row.segment), reason);
+            if !store.is_sound(&row).map_err(unreadable)? {
                 unsound.push(row);
             }
             progress(verified.bytes, total.max(verified.bytes));

@@ -124,6 +124,30 @@ fn inflict_all(damages: &[(Index, Damage)], folder: &Path, index_too: bool) {
 }
 
 #[test]
+fn what_cannot_be_read_now_is_not_dropped() {
+    let folder = folder();
+    fill(&Disk::open(folder.path(), SIZE).unwrap());
+    let is_segment = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "segment");
+    let segments: Vec<_> = files(folder.path()).into_iter().filter(is_segment).collect();
+    let away = |segment: &PathBuf| segment.with_extension("away");
+    for segment in &segments {
+        fs::rename(segment, away(segment)).unwrap();
+        // It opens, but cannot be read.
+        fs::create_dir(segment).unwrap();
+    }
+    let disk = Disk::open(folder.path(), SIZE).unwrap();
+    assert_eq!(read_all(&disk), 0);
+    assert!(disk.verify(&mut |_, _| {}).unwrap_err().to_string().contains(".segment"));
+    disk.flush();
+    drop(disk);
+    for segment in &segments {
+        fs::remove_dir(segment).unwrap();
+        fs::rename(away(segment), segment).unwrap();
+    }
+    assert_eq!(read_all(&Disk::open(folder.path(), SIZE).unwrap()), LENGTH * OBJECTS.len() as u64);
+}
+
+#[test]
 fn a_lost_index_is_made_anew_from_the_segments() {
     let folder = folder();
     let disk = Disk::open(folder.path(), SIZE).unwrap();
