@@ -103,7 +103,7 @@ impl Vfs {
 
     /// Lets go of what nobody reads any more. To be called about every second while mounted.
     pub fn sweep(&self) {
-        self.holding.sweep();
+        self.holding.sweep(self.chunks.is_pressed());
     }
 
     /// Names that the kernel should be asked to forget, each with the inode of its directory; see [`Tree::surplus`].
@@ -293,7 +293,13 @@ impl Vfs {
         let openings = images.iter().map(|&image| self.begin(image, path.to_owned()).1);
         match tokio::time::timeout(self.timeout + GRACE, try_join_all(openings)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(Errno::from(&error)),
+            Ok(Err(error)) => {
+                // Counted once, however many meet it.
+                if images.iter().any(|&image| self.library.is_first_to_meet_failure(image)) {
+                    self.stats.failure(format!("{path}: {error}"));
+                }
+                Err(Errno::from(&error))
+            }
             Err(_) => {
                 self.failed(path, &format_args!("its image is still not open after {} s", self.timeout.as_secs_f64()));
                 Err(Errno::IO)
@@ -302,14 +308,14 @@ impl Vfs {
     }
 
     /// Opens an image, or joins who does; says whether it was not being opened before. A failure gets one line in the
-    /// log, with the path for which the attempt was begun, however many wait for it and whether or not they still do.
+    /// log, with the path for which the attempt was begun, however many wait for it and whether or not they still do. Of
+    /// those that fail, the ones that somebody needed for a read are counted.
     fn begin(
         self: &Arc<Self>,
         image: ImageId,
         path: String,
     ) -> (bool, BoxFuture<'static, Result<Opened, VolumeError>>) {
-        let this = self.clone();
-        self.library.open(image, move |error| this.failed(&path, error))
+        self.library.open(image, move |error| tracing::error!("{path}: {error}"))
     }
 
     /// The error number of a miss; what is not simply absent gets a line in the log.

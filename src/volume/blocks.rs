@@ -179,6 +179,11 @@ impl Blocks {
         self.pool.get(&Kept::Decoded(*key)).filter(|held| !held.data.is_empty())
     }
 
+    /// Whether a block is in memory, or known to be absent at the origin.
+    pub(super) fn has(&self, key: &BlockKey) -> bool {
+        self.pool.holds(&Kept::Decoded(*key))
+    }
+
     fn cached(&self, key: &BlockKey) -> Option<Result<Voxels, VolumeError>> {
         let held = self.pool.get(&Kept::Decoded(*key))?;
         Some(Ok(if held.data.is_empty() { Voxels::Absent } else { Voxels::Present(held) }))

@@ -16,8 +16,12 @@ use crate::stats::Stats;
 /// Blocks that one chunk asks for at once; more would only wait for memory.
 const AT_ONCE: usize = 256;
 
-/// Voxels of chunks that are put together by the thread that asks, where nothing is to be waited for.
+/// Chunks of at most so many bytes are put together by the thread that asks, where all is in memory: to hand that to
+/// another takes as long as the copy.
 const SHORT: u64 = 1 << 20;
+
+/// The same is true of so many blocks at most.
+const FEW: usize = 64;
 
 /// A chunk by what it shows, so that equal chunks of different views and formats are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,12 +64,16 @@ impl Chunks {
         self.pool.used() + self.blocks.used()
     }
 
+    /// Whether chunks or blocks wait for memory.
+    pub fn is_pressed(&self) -> bool {
+        self.pool.is_pressed() || self.blocks.pool.is_pressed()
+    }
+
     /// The chunk where it is in memory.
     pub fn cached(&self, image: &Image, key: &ChunkKey) -> Option<Arc<Held>> {
-        let held = match whole_block(image, &key.geometry) {
-            Some(block) => self.blocks.present(&block)?,
-            None => self.pool.get(key)?,
-        };
+        let block = whole_block(image, &key.geometry).and_then(|block| self.blocks.present(&block));
+        // A block that is absent at the origin is filled as a chunk of its own.
+        let held = block.or_else(|| self.pool.get(key))?;
         self.stats.chunk(true);
         Some(held)
     }
@@ -84,10 +92,9 @@ impl Chunks {
             Boarding::Waiting(ticket) => ticket.await.unwrap_or(Err(VolumeError::Lost)),
             Boarding::First(worker, ticket) => {
                 let (this, image) = (self.clone(), image.clone());
+                let at_hand = self.is_at_hand(&image, &key.geometry);
                 let mut assembling = Box::pin(async move { this.assemble(&image, key).await });
-                let is_short = key.geometry.chunk.voxels().is_some_and(|voxels| voxels <= SHORT);
-                // Copied at once: to hand that to another thread takes as long.
-                if is_short && let Some(chunk) = assembling.as_mut().now_or_never() {
+                if at_hand && let Some(chunk) = assembling.as_mut().now_or_never() {
                     worker.finish(chunk.clone());
                     return chunk;
                 }
@@ -96,6 +103,17 @@ impl Chunks {
                 ticket.await.unwrap_or(Err(VolumeError::Lost))
             }
         }
+    }
+
+    /// Whether a chunk is put together from what is in memory, and soon.
+    fn is_at_hand(&self, image: &Image, geometry: &ChunkGeometry) -> bool {
+        let ChunkGeometry { level, region, chunk } = *geometry;
+        let description = image.source.description();
+        let Some(grid) = description.levels.get(usize::from(level.0)).map(|level| level.grid) else { return false };
+        let is_short = chunk.bytes(description.dtype.size()).is_some_and(|bytes| bytes <= SHORT);
+        let mut cells = grid.cells_in(&region);
+        let here = |index| self.blocks.has(&BlockKey { image: image.number, level, index });
+        is_short && cells.by_ref().take(FEW).all(here) && cells.next().is_none()
     }
 
     async fn assemble(&self, image: &Arc<Image>, key: ChunkKey) -> Chunk {
