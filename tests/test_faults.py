@@ -6,6 +6,7 @@ Never zeros, never ENOENT, and reads of what is cached go on.
 import concurrent.futures
 import errno
 import os
+import resource
 import threading
 import time
 
@@ -203,6 +204,27 @@ def test_an_origin_that_stopped_is_eio_until_it_is_back(scene):
     scene.origin.start()
     time.sleep(1.1)
     for_each_source(lambda name: wait_for(lambda: scene.read(name, FAR) == scene.right(name, FAR), 2 * DEADLINE, f"recovery of {name}"))
+
+
+def test_a_daemon_out_of_descriptors_says_so_and_does_not_take_the_host_for_gone(scene):
+    scene.describe("s3")
+    scene.read("s3", NEAR)
+    (_, hard) = resource.prlimit(scene.mount.pid, resource.RLIMIT_NOFILE)
+    # Connections that wait for the next request would do for it.
+    scene.origin.stop()
+    scene.origin.start()
+    resource.prlimit(scene.mount.pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{scene.mount.pid}/fd")) - 8, hard))
+    assert scene.read("s3", FAR) == "EIO"
+    assert_one_line(scene, "s3", FAR, "Too many open files")
+    resource.prlimit(scene.mount.pid, resource.RLIMIT_NOFILE, (hard, hard))
+    assert "cannot be reached" not in scene.mount.log
+    time.sleep(1.1)
+    assert scene.read("s3", FAR) == scene.right("s3", FAR)
+
+
+def test_the_daemon_may_open_as_many_files_as_the_system_lets_it(scene):
+    soft, hard = resource.prlimit(scene.mount.pid, resource.RLIMIT_NOFILE)
+    assert soft == hard
 
 
 @pytest.mark.parametrize("name", ["itk", "imagej"])

@@ -27,6 +27,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::catalog::{CatalogError, UnknownDataset};
 use crate::fuse::{MountError, UnmountError};
@@ -115,6 +116,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    raise_open_files();
     let (name, done) = match cli.command {
         Command::Mount(args) => ("mount", mount::run(args)),
         Command::Umount(args) => ("umount", umount::run(&args)),
@@ -137,6 +139,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             output::complain(&format!("emfs {name}: {error}"));
             if matches!(error, CliError::Usage(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
+    }
+}
+
+/// Takes as many open files as there may be: connections and segments of the cache may need more than the usual 1024.
+fn raise_open_files() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(reason) = raised {
+        tracing::debug!("the limit of open files stays: {reason}");
     }
 }
 

@@ -56,6 +56,11 @@ impl Failure {
         Failure { cause: Cause::Connection(reason.into()), persistence, retry_after: None }
     }
 
+    /// This machine has no descriptor left; others may be done soon.
+    pub(super) fn exhausted(reason: impl Into<String>) -> Self {
+        Failure { cause: Cause::Exhausted(reason.into()), persistence: BROKEN, retry_after: None }
+    }
+
     /// A status that says "not now".
     pub(super) fn later(status: u16, retry_after: Option<Duration>) -> Self {
         Failure { cause: Cause::Status(status), persistence: Persistence::UntilDeadline, retry_after }

@@ -38,6 +38,9 @@ pub enum Cause {
     /// The connection failed or broke.
     #[error("connection: {0}")]
     Connection(String),
+    /// This machine may open no more files.
+    #[error("not asked: {0}")]
+    Exhausted(String),
     /// The environment's credentials are missing, incomplete or could not be had.
     #[error("credentials: {0}")]
     Credentials(String),
