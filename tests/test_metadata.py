@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import time
 
 import jsonschema
 import pandas
@@ -65,6 +66,8 @@ def test_all_records_fit_the_schema(archives, records):
     for name, record in records.items():
         assert [error.message for error in validator.iter_errors(record)] == [], name
         assert json.loads((archives / name / "metadata.json").read_text()) == record
+    assert [error.message for error in validator.iter_errors(list(records.values()))] == []
+    assert list(validator.iter_errors([3])) and list(validator.iter_errors(3))
 
 
 def test_every_known_value_has_a_source_and_every_unknown_one_a_reason(records):
@@ -246,6 +249,39 @@ def test_the_file_has_the_size_that_stat_says(odd, volume):
     for _ in range(2):
         with open(path, "rb") as file:
             assert os.fstat(file.fileno()).st_size == len(file.read())
+
+
+def test_what_is_kept_has_the_time_it_was_fetched_at_and_makes_the_same_record(tmp_path, serve):
+    (tmp_path / "files").mkdir()
+    volumes = [truth.itk(tmp_path / "files", "tiff", (8, 60, 70), "u1", 1),
+               truth.zarr_group(tmp_path / "files", "zarr", shape=(8, 60, 70), dtype="<u2", chunks=(8, 32, 32), seed=2, levels=2)]
+    origin = serve(tmp_path / "files")
+    config = configuration({volume.name: truth.source_at(volume, origin) for volume in volumes})
+    found = []
+    for options in ((), ("--offline",)):
+        with mounted(tmp_path / "m", config, *options, cache=tmp_path / "cache") as mount:
+            found.append([(mount / volume.name / "metadata.json").read_bytes() for volume in volumes])
+        time.sleep(1.1)
+    assert found[0] == found[1]
+    assert all(json.loads(record)["documents"] for record in found[1])
+
+
+def test_looking_at_records_beside_a_dead_server_is_no_failed_read_and_waits_once(tmp_path, serve):
+    (tmp_path / "files").mkdir()
+    volume = truth.itk(tmp_path / "files", "v", (8, 60, 70), "u1", 1)
+    origin = serve(tmp_path / "files")
+    origin.fault = lambda request: Fault("silent")
+    with mounted(tmp_path / "m", configuration({"v": truth.source_at(volume, origin)}), timeout=3) as mount:
+        os.stat(mount / "metadata.csv")
+        line = wait_for(lambda: [line for line in mount.log.splitlines() if "metadata.csv" in line], 20, "the log tells of it")[0]
+        assert "v/em" in line and mount.status()["failed"] == 0
+        time.sleep(1.1)
+        begin = time.monotonic()
+        os.stat(mount / "metadata.csv")
+        assert time.monotonic() - begin < 1.5
+        with pytest.raises(OSError):
+            (mount / "v" / "em.zarr" / ".zattrs").read_bytes()
+        assert mount.status()["failed"] == 1
 
 
 def test_reading_it_while_the_origin_is_down_gives_nulls_with_a_reason_and_later_the_whole(tmp_path, serve):

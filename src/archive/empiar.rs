@@ -42,7 +42,7 @@ pub(super) async fn find(remote: &Remote, entry: Entry<'_>, heard: &mut Vec<Docu
     let server = Location::anonymous(entry.server.clone());
     let object = remote.object(&server.join(&format!("api/entry/{}/", entry.number)))?;
     let answer = Answer::read(object.url().to_owned(), object.whole(ANSWER_LIMIT).await?.bytes, entry.number)?;
-    heard.extend(answer.document());
+    heard.extend(answer.document().map(|document| document.retrieved_at(object.confirmed())));
     let set = answer.image_set(entry.imageset)?;
     let folder = Location::anonymous(entry.files.clone()).join(&format!("{}/{}", entry.number, set.directory));
     let names = sections::find(remote, &folder, set.images).await?;

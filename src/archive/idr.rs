@@ -81,7 +81,8 @@ async fn ask(remote: &Remote, location: Location) -> Result<Answer, SourceError>
     loop {
         // A handle remembers the ETag of what it saw, and a later answer may differ.
         let object = remote.object(&location)?;
-        let answer = Answer::read(object.url().to_owned(), object.whole(ANSWER_LIMIT).await?.bytes)?;
+        let mut answer = Answer::read(object.url().to_owned(), object.whole(ANSWER_LIMIT).await?.bytes)?;
+        answer.retrieved = object.confirmed();
         match answer.busy() {
             None => return Ok(answer),
             Some(_) if attempt == ATTEMPTS => {

@@ -23,7 +23,7 @@ pub struct Document {
     pub bytes: Bytes,
     /// SHA-256 of [`Document::bytes`] in hexadecimal.
     pub sha256: String,
-    /// When it was fetched.
+    /// When its origin sent it, or confirmed it last.
     pub retrieved: SystemTime,
     /// JSON Pointers of the texts from which something was taken out.
     pub redacted: Vec<String>,
@@ -44,6 +44,11 @@ impl Document {
         Self::of(name.as_ref(), url.into(), pretty(&value), redacted)
     }
 
+    /// The same, fetched at another moment than now.
+    pub fn retrieved_at(self, retrieved: SystemTime) -> Self {
+        Self { retrieved, ..self }
+    }
+
     fn of(name: &str, url: String, bytes: Bytes, redacted: Vec<String>) -> Self {
         let sha256 = crate::hex::hex(&Sha256::digest(&bytes));
         Document { name: file_name(name), url, bytes, sha256, retrieved: SystemTime::now(), redacted }
@@ -54,7 +59,7 @@ impl Document {
         serde_json::from_slice(&self.bytes).unwrap_or_default()
     }
 
-    /// When it was fetched, in ISO 8601.
+    /// [`Document::retrieved`] in ISO 8601.
     pub fn retrieved_text(&self) -> String {
         DateTime::<Utc>::from(self.retrieved).to_rfc3339_opts(SecondsFormat::Secs, true)
     }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::fields::{DATASET, Field, IMAGE, Kind, LEVEL};
 
-/// JSON Schema 2020-12 of `metadata.json` of a dataset.
+/// JSON Schema 2020-12 of `metadata.json`: that of a dataset, and that of all of them.
 pub fn schema() -> Value {
     let mut image = group(IMAGE);
     image["properties"]["levels"] = levels();
@@ -31,10 +31,14 @@ pub fn schema() -> Value {
         properties.extend(rest);
     }
     require_all(&mut record);
-    record["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
-    record["title"] = "Record of a volume electron-microscopy dataset".into();
-    record["$defs"] = json!({"provenance": provenance()});
-    record
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Record of a volume electron-microscopy dataset, or a list of them",
+        "if": {"type": "array"},
+        "then": {"items": {"$ref": "#/$defs/record"}},
+        "else": {"$ref": "#/$defs/record"},
+        "$defs": {"record": record, "provenance": provenance()},
+    })
 }
 
 fn provenance() -> Value {

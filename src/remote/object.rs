@@ -285,6 +285,12 @@ impl Object {
         }
     }
 
+    /// When the origin last sent or confirmed what is known of it; now where that is not kept.
+    pub fn confirmed(&self) -> SystemTime {
+        let note = self.0.kept.as_ref().and_then(|kept| kept.known(&self.0.pin).note);
+        note.map_or_else(SystemTime::now, |note| note.at())
+    }
+
     /// The same object as if it had never been asked for: its next answer is the origin's and may be another one.
     pub fn anew(&self) -> Object {
         let Handle { url, transport, host, timeout, offline, kept, stats, seen, .. } = &*self.0;

@@ -16,6 +16,9 @@ use crate::tree::{DatasetId, Folder, MutableDocument};
 /// How long a look-up waits for images it began to open.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The same for images that could not be opened before: who lists a directory should not wait for a dead server each time.
+const SHORT_PATIENCE: Duration = Duration::from_millis(200);
+
 /// `.` and `..`.
 const DOTS: u64 = 2;
 
@@ -52,13 +55,15 @@ impl Vfs {
     pub(super) async fn ask(self: &Arc<Self>, datasets: &[DatasetId], path: &str) {
         let images = datasets.iter().flat_map(|dataset| self.tree.images_of(*dataset));
         let openings = images.filter_map(|image| {
-            let name = self.tree.image(image).map_or("", |info| info.image);
-            let (began, opening) = self.begin(image, format!("{path} (image {name})"));
-            began.then_some(opening)
+            let patience = match self.library.known(image) {
+                Known::Failed(_) => SHORT_PATIENCE,
+                _ => PATIENCE,
+            };
+            let (began, opening) = self.begin(image, format!("{path} (image {})", self.library.name(image)));
+            // What takes longer goes on without anybody waiting, and the next look-up tells of it.
+            began.then_some(tokio::time::timeout(patience, opening))
         });
-        let attempts = join_all(openings.collect::<Vec<_>>());
-        // What takes longer goes on without anybody waiting, and the next look-up tells of it.
-        let _ = tokio::time::timeout(PATIENCE, attempts).await;
+        join_all(openings.collect::<Vec<_>>()).await;
     }
 
     /// The document as it is now, without waiting or asking anybody; `None` where there is none of its name.

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
@@ -47,6 +47,8 @@ struct Slot {
     state: Mutex<State>,
     /// What archive and source said, also where the image could not be opened.
     heard: Mutex<Arc<[Document]>>,
+    /// Whether an attempt failed that nobody who reads has met yet.
+    unmet: AtomicBool,
 }
 
 /// All images and labels of the catalogue, by [`ImageId`].
@@ -84,6 +86,7 @@ impl Library {
             spec,
             state: Mutex::new(State::Closed),
             heard: Mutex::new(Arc::default()),
+            unmet: AtomicBool::new(false),
         });
         let slots = slots.collect();
         Arc::new(Library { remote, blocks, tree, slots, changes: AtomicU64::new(0) })
@@ -92,6 +95,16 @@ impl Library {
     /// A number that is another one whenever more or something else is known than before.
     pub(super) fn generation(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
+    }
+
+    /// What messages call the image.
+    pub(super) fn name(&self, id: ImageId) -> &str {
+        self.slots.get(id.0 as usize).map_or("", |slot| &slot.name)
+    }
+
+    /// Whether the last attempt to open the image failed, and this is the first to ask about that.
+    pub(super) fn is_first_to_meet_failure(&self, id: ImageId) -> bool {
+        self.slots.get(id.0 as usize).is_some_and(|slot| slot.unmet.swap(false, Ordering::AcqRel))
     }
 
     /// The image where it is open.
@@ -149,6 +162,7 @@ impl Library {
                 failed(error);
             }
             if let Some(slot) = this.slots.get(id.0 as usize) {
+                slot.unmet.store(result.is_err(), Ordering::Release);
                 *slot.state.lock() = match &result {
                     Ok(opened) => State::Open(opened.clone()),
                     Err(error) => State::Failed(error.clone(), Instant::now()),

@@ -1,6 +1,6 @@
 //! Understanding OMERO.web's JSON. Shapes: omero-marshal (2016-06 schema) and omero-web's webgateway.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -21,6 +21,8 @@ pub(super) struct Answer {
     url: String,
     bytes: Bytes,
     json: Value,
+    /// When the server sent or confirmed it last.
+    pub(super) retrieved: SystemTime,
 }
 
 /// What OMERO says of an image.
@@ -43,7 +45,9 @@ impl Answer {
             "is HTML, as of a login page, not JSON".to_owned()
         } else {
             match serde_json::from_slice(body) {
-                Ok(json) => return Answer { url, bytes, json }.without_exception(),
+                Ok(json) => {
+                    return Answer { url, bytes, json, retrieved: SystemTime::now() }.without_exception();
+                }
                 Err(error) => format!("is no JSON: {error}"),
             }
         };
@@ -59,7 +63,7 @@ impl Answer {
 
     /// The answer for people.
     pub(super) fn document(&self, name: &str) -> Option<Document> {
-        Document::fetched(name, self.url.as_str(), &self.bytes)
+        Document::fetched(name, self.url.as_str(), &self.bytes).map(|document| document.retrieved_at(self.retrieved))
     }
 
     /// How long the server wants to be left alone, where it says that it is still preparing the answer.

@@ -105,9 +105,9 @@ pub async fn open(objects: Vec<Object>, missing: [Option<f64>; 3]) -> Result<Dm3
     if let Some(end) = end {
         known.insert(count - 1, Ok(place(&end)));
     }
-    let first_url = first.url().to_owned();
+    let (first_url, retrieved) = (first.url().to_owned(), first.confirmed());
     let files = Files { objects, form, known: Mutex::new(known), flights: Flights::new() };
-    let tags = Document::dump("dm-tags.json", first_url, opened.tags);
+    let tags = Document::dump("dm-tags.json", first_url, opened.tags).retrieved_at(retrieved);
     Ok(Dm3Source { description, tags, files: Arc::new(files) })
 }
 

@@ -45,7 +45,8 @@ pub async fn open(remote: &Remote, folder: &Location) -> Result<PrecomputedSourc
     let info = info::parse(document.url(), &bytes)?;
     let folders = info.scales.iter().map(|scale| resolve(folder, &scale.key)).collect();
     let description = describe(document.url(), &info)?;
-    let document = Document::fetched("info.json", document.url(), &bytes);
+    let retrieved = document.confirmed();
+    let document = Document::fetched("info.json", document.url(), &bytes).map(|told| told.retrieved_at(retrieved));
     let shards = Shards::new(remote.clone());
     Ok(PrecomputedSource { remote: remote.clone(), info, folders, shards, description, document })
 }

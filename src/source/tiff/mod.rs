@@ -58,7 +58,8 @@ impl Source for TiffSource {
     }
 
     fn documents(&self) -> Vec<Document> {
-        vec![Document::dump("tiff-tags.json", self.object.url(), self.volume.tags.clone())]
+        let tags = Document::dump("tiff-tags.json", self.object.url(), self.volume.tags.clone());
+        vec![tags.retrieved_at(self.object.confirmed())]
     }
 
     fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {

@@ -1,5 +1,7 @@
 //! The few documents that describe an image, fetched in as few rounds as can be.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -22,11 +24,20 @@ const MAX_ARRAY_DOCUMENT: u64 = 1 << 20;
 pub(super) trait Documents: Sync {
     /// The document at `location`, refused when longer than `limit` bytes.
     fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>>;
+
+    /// When the origin sent or confirmed it last.
+    fn confirmed(&self, _location: &Location) -> SystemTime {
+        SystemTime::now()
+    }
 }
 
 impl Documents for Remote {
     fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
         Box::pin(async move { Ok(self.object(location)?.whole(limit).await?.bytes) })
+    }
+
+    fn confirmed(&self, location: &Location) -> SystemTime {
+        self.object(location).map_or_else(|_| SystemTime::now(), |object| object.confirmed())
     }
 }
 
@@ -54,7 +65,11 @@ impl<'a, D: Documents> Kept<'a, D> {
         let mut fetched = self.documents.into_inner();
         // In which order the answers came says nothing.
         fetched.sort_by_cached_key(|(at, _)| at.to_string());
-        fetched.iter().filter_map(|(at, bytes)| Document::fetched(name(at), at.to_string(), bytes)).collect()
+        let documents = fetched.iter().filter_map(|(at, bytes)| {
+            let document = Document::fetched(name(at), at.to_string(), bytes)?;
+            Some(document.retrieved_at(self.inner.confirmed(at)))
+        });
+        documents.collect()
     }
 }
 
