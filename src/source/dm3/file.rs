@@ -1,6 +1,9 @@
 //! One file: read with few requests, and what it is to the volume.
 
-use crate::dm::{Calibration, DmError, Image, PixelType, Step, Version, Walker};
+use bytes::Bytes;
+
+use crate::dm::{Calibration, DmError, Image, PixelType, Step, Tags, Version, Walker};
+use crate::document::Document;
 use crate::dtype::DataType;
 use crate::geometry::Shape;
 use crate::remote::Object;
@@ -29,8 +32,7 @@ pub(super) struct Form {
 pub(super) struct Opened {
     pub(super) form: Form,
     pub(super) image: Image,
-    /// Its tags, for people.
-    pub(super) tags: serde_json::Value,
+    pub(super) tags: Tags,
     version: Version,
 }
 
@@ -41,8 +43,7 @@ pub(super) async fn open(object: &Object) -> Result<Opened, SourceError> {
     let Some(total) = front.total else {
         return Err(SourceError::malformed(object.url(), "header", "the length of the file is not known"));
     };
-    let mut walker = Walker::new(total);
-    let mut step = walker.feed(0, &front.bytes).map_err(named)?;
+    let (mut walker, mut step) = feed(object, Walker::new(total), 0, front.bytes).await?;
     let mut parts = 0;
     while let Step::Need { offset, length } = step {
         if parts == MAX_PARTS {
@@ -53,7 +54,7 @@ pub(super) async fn open(object: &Object) -> Result<Opened, SourceError> {
         let ahead = AHEAD.get(parts).or(AHEAD.last()).copied().unwrap_or(REST);
         let wanted = if rest <= REST { rest } else { length.max(ahead).min(rest) };
         let part = object.range(offset..offset.saturating_add(wanted)).await?;
-        step = walker.feed(offset, &part.bytes).map_err(named)?;
+        (walker, step) = feed(object, walker, offset, part.bytes).await?;
         parts += 1;
     }
     let version = walker.version().unwrap_or(Version::Dm3);
@@ -71,8 +72,32 @@ pub(super) async fn open(object: &Object) -> Result<Opened, SourceError> {
             return Err(SourceError::unsupported(object.url(), field(), reason));
         }
     };
-    let tags = tags.to_json();
     Ok(Opened { form: Form { dtype: dtype(image.pixel), shape }, image, tags, version })
+}
+
+/// Hands bytes of the file to the walker.
+async fn feed(object: &Object, mut walker: Walker, offset: u64, bytes: Bytes) -> Result<(Walker, Step), SourceError> {
+    let (walker, step) = aside(object, move || {
+        let step = walker.feed(offset, &bytes);
+        (walker, step)
+    })
+    .await?;
+    Ok((walker, step.map_err(|error| from_dm(object.url(), error))?))
+}
+
+/// The tags of a file for people.
+pub(super) async fn document(object: &Object, tags: Tags) -> Result<Document, SourceError> {
+    let url = object.url().to_owned();
+    aside(object, move || Document::dump("dm-tags.json", url, tags.to_json())).await
+}
+
+/// Does what may take long, as files may be made so that it does, on a thread that nobody else waits for.
+async fn aside<T: Send + 'static>(
+    object: &Object,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, SourceError> {
+    let lost = |error: tokio::task::JoinError| SourceError::malformed(object.url(), "tags", error.to_string());
+    tokio::task::spawn_blocking(work).await.map_err(lost)
 }
 
 fn from_dm(file: &str, error: DmError) -> SourceError {

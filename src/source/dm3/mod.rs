@@ -105,9 +105,8 @@ pub async fn open(objects: Vec<Object>, missing: [Option<f64>; 3]) -> Result<Dm3
     if let Some(end) = end {
         known.insert(count - 1, Ok(place(&end)));
     }
-    let first_url = first.url().to_owned();
+    let tags = file::document(first, opened.tags).await?;
     let files = Files { objects, form, known: Mutex::new(known), flights: Flights::new() };
-    let tags = Document::dump("dm-tags.json", first_url, opened.tags);
     Ok(Dm3Source { description, tags, files: Arc::new(files) })
 }
 
