@@ -127,6 +127,15 @@ def imagej(out):
     data = volume((3, 20, 30), "uint8")
     tifffile.imwrite(out.path("imagej-deflate"), data, imagej=True, compression="deflate", metadata={"axes": "ZYX"})
     out.truth("imagej-deflate", data)
+    # Units as ImageJ's FileSaver writes them where they differ.
+    for name, lines, resolution in [
+        ("z-unit", "unit=micron\nzunit=nm\nspacing=50.0\n", (125, 125)),
+        ("y-unit", "unit=micron\nyunit=nm\nzunit=micron\nspacing=0.05\n", (125, 0.125)),
+    ]:
+        tifffile.imwrite(
+            out.path(f"imagej-{name}"), data, photometric="minisblack", byteorder=">", metadata=None, resolutionunit=1,
+            description=f"ImageJ=1.54f\nimages=3\nslices=3\n{lines}loop=false\n", resolution=resolution)
+        out.truth(f"imagej-{name}", data, scale=[50.0, 8.0, 8.0])
     for axes in ["CYX", "TYX"]:
         tifffile.imwrite(out.path(f"imagej-{axes}"), data, imagej=True, metadata={"axes": axes})
         out.refused(f"imagej-{axes}", "channels" if axes[0] == "C" else "time")

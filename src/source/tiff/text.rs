@@ -63,9 +63,12 @@ fn image_j(text: &str, resolution: [Option<f64>; 2]) -> Result<Text, String> {
     let pages = count("images")?.or(count("slices")?);
     let number = |key: &str| value(key)?.parse::<f64>().ok().filter(|number| number.is_finite());
     let unit = value("unit").and_then(nanometres);
-    let pixel = |per_unit: Option<f64>| Some(unit? / per_unit.filter(|per_unit| *per_unit > 0.0)?);
+    // Written where they differ.
+    let own = |key: &str| value(key).map_or(unit, nanometres);
+    let pixel = |unit: Option<f64>, per_unit: Option<f64>| Some(unit? / per_unit.filter(|per_unit| *per_unit > 0.0)?);
     let depth = number("spacing").map(f64::abs).filter(|spacing| *spacing > 0.0);
-    let scale = [depth.zip(unit).map(|(depth, unit)| depth * unit), pixel(resolution[0]), pixel(resolution[1])];
+    let depth = depth.zip(own("zunit")).map(|(depth, unit)| depth * unit);
+    let scale = [depth, pixel(own("yunit"), resolution[0]), pixel(unit, resolution[1])];
     // With a calibration function the limits are not in the units of the stored values.
     let window = match (number("min"), number("max")) {
         (Some(low), Some(high)) if low < high && value("cf").is_none() => Some((low, high)),

@@ -17,6 +17,9 @@ fn an_imagej_voxel_size_needs_a_unit_of_length_and_a_spacing() {
         ("unit=nm\n", [None, Some(0.25), Some(0.5)]),
         ("unit=nm\nspacing=0\n", [None, Some(0.25), Some(0.5)]),
         ("spacing=1\n", [None; 3]),
+        ("unit=micron\nzunit=nm\nspacing=50.0\n", [Some(50.0), Some(250.0), Some(500.0)]),
+        ("unit=micron\nyunit=nm\nzunit=micron\nspacing=0.05\n", [Some(50.0), Some(0.25), Some(500.0)]),
+        ("unit=nm\nyunit=pixel\nzunit=frame\nspacing=2\n", [None, None, Some(0.5)]),
     ];
     for (lines, scale) in cases {
         assert_eq!(parse(&format!("ImageJ=1.53t\nimages=5\n{lines}")).unwrap().scale, scale, "{lines}");
