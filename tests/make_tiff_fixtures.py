@@ -113,6 +113,16 @@ def by_tifffile(out):
     for axes in ["CYX", "TYX"]:
         tifffile.imwrite(out.path(f"ome-{axes}"), data, ome=True, photometric="minisblack", metadata={"axes": axes})
         out.refused(f"ome-{axes}", "channels" if axes[0] == "C" else "time")
+    tifffile.imwrite(out.path("tifffile-one-sample"), data[..., None], photometric="minisblack")
+    out.truth("tifffile-one-sample", data)
+    tifffile.imwrite(out.path("tifffile-4d"), data.reshape(2, 2, 20, 30), photometric="minisblack")
+    out.refused("tifffile-4d", "a shape of 4 dimensions")
+    tifffile.imwrite(out.path("tifffile-4d-one-sample"), data.reshape(2, 2, 20, 30, 1), photometric="minisblack")
+    out.refused("tifffile-4d-one-sample", "a shape of 4 dimensions")
+    tifffile.imwrite(out.path("tifffile-axes"), data, photometric="minisblack", metadata={"axes": "ZYX"})
+    out.truth("tifffile-axes", data)
+    tifffile.imwrite(out.path("tifffile-turned"), data, photometric="minisblack", metadata={"axes": "XZY"})
+    out.refused("tifffile-turned", "axes XZY")
 
 
 def imagej(out):

@@ -151,12 +151,16 @@ fn attribute(element: &str, name: &str) -> Option<String> {
 fn shaped(text: &str, plane: [u64; 2]) -> Result<Text, String> {
     let Ok(Value::Object(document)) = serde_json::from_str::<Value>(text) else { return Ok(Text::PLAIN) };
     let extents = |value: &Value| value.as_array()?.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>();
-    let Some(shape) = document.get("shape").and_then(extents) else { return Ok(Text::PLAIN) };
-    let Some((leading, [height, width])) = shape.split_last_chunk::<2>() else { return Ok(Text::PLAIN) };
-    if [*height, *width] != plane {
-        return Ok(Text::PLAIN);
+    let Some(mut shape) = document.get("shape").and_then(extents) else { return Ok(Text::PLAIN) };
+    let mut axes = document.get("axes").and_then(Value::as_str).unwrap_or_default();
+    // Samples and channels of which there is one come after the plane.
+    while !shape.ends_with(&plane) && shape.pop_if(|extent| *extent == 1).is_some() {
+        axes = axes.strip_suffix(['S', 'C']).unwrap_or(axes);
     }
-    let axes = document.get("axes").and_then(Value::as_str).unwrap_or_default();
+    if !axes.is_empty() && !axes.ends_with("YX") {
+        return Err(format!("an array of axes {axes} in {{\"shape\": …}}"));
+    }
+    let Some((leading, last)) = shape.split_last_chunk::<2>() else { return Ok(Text::PLAIN) };
     for (axis, extent) in axes.chars().zip(leading) {
         if matches!(axis, 'C' | 'T' | 'S') && *extent > 1 {
             return Err(format!("an axis {axis} of {extent} in {{\"shape\": …}}"));
@@ -164,6 +168,9 @@ fn shaped(text: &str, plane: [u64; 2]) -> Result<Text, String> {
     }
     if leading.iter().filter(|extent| **extent > 1).count() > 1 {
         return Err(format!("a shape of {} dimensions", leading.len() + 2));
+    }
+    if *last != plane {
+        return Ok(Text::PLAIN);
     }
     let pages = leading.iter().copied().max().unwrap_or(1).max(1);
     // A single page says nothing about others that were appended later.

@@ -49,6 +49,11 @@ fn channels_and_time_are_refused_by_name_and_single_ones_dropped() {
         ("<OME><Pixels SizeZ=\"2\"><TiffData IFD=\"1\" FirstZ=\"0\"/></Pixels></OME>", "order of z"),
         ("{\"shape\": [2, 3, 20, 30]}", "4 dimensions"),
         ("{\"shape\": [3, 20, 30], \"axes\": \"TYX\"}", "axis T of 3"),
+        ("{\"shape\": [2, 3, 20, 30, 1]}", "a shape of 4 dimensions"),
+        ("{\"shape\": [2, 3, 10, 60]}", "a shape of 4 dimensions"),
+        ("{\"shape\": [3, 20, 30], \"axes\": \"XZY\"}", "axes XZY"),
+        ("{\"shape\": [3, 20, 30, 1], \"axes\": \"ZXYS\"}", "axes ZXY"),
+        ("{\"shape\": [20, 30], \"axes\": \"XY\"}", "axes XY"),
     ];
     for (text, expected) in cases {
         let refused = parse(text).unwrap_err();
@@ -57,6 +62,8 @@ fn channels_and_time_are_refused_by_name_and_single_ones_dropped() {
     assert_eq!(parse("ImageJ=1.53t\nimages=6\nchannels=1\nframes=1\nslices=6\n").unwrap().pages, Some(6));
     assert_eq!(parse("<OME><Pixels SizeC=\"1\" SizeT=\"1\" SizeZ=\"3\"/></OME>").unwrap().pages, Some(3));
     assert_eq!(parse("{\"shape\": [1, 3, 20, 30]}").unwrap().pages, Some(3));
+    assert_eq!(parse("{\"shape\": [3, 20, 30, 1]}").unwrap().pages, Some(3));
+    assert_eq!(parse("{\"shape\": [3, 20, 30, 1, 1], \"axes\": \"ZYXCS\"}").unwrap().pages, Some(3));
     assert_eq!(parse("any other text").unwrap().pages, None);
 }
 
@@ -68,4 +75,11 @@ fn ome_sizes_are_micrometres_where_no_unit_is_given() {
     assert_eq!(scale(&format!("{all} PhysicalSizeZUnit=\"&#181;m\"")), [Some(50.0), Some(8.0), Some(8.0)]);
     assert_eq!(scale(&format!("{all} PhysicalSizeZUnit=\"reference frame\"")), [None, Some(8.0), Some(8.0)]);
     assert_eq!(scale("PhysicalSizeX=\"8\""), [None, None, Some(8e3)]);
+}
+
+#[test]
+fn a_plane_of_one_column_is_a_plane() {
+    let parse = |text: &str| Text::parse(text, [None; 2], [20, 1]);
+    assert_eq!(parse("{\"shape\": [3, 20, 1]}").unwrap().pages, Some(3));
+    assert_eq!(parse("{\"shape\": [3, 20, 1, 1], \"axes\": \"ZYXS\"}").unwrap().pages, Some(3));
 }
