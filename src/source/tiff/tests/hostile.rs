@@ -87,6 +87,30 @@ async fn counts_beyond_the_file_are_an_error_before_anything_is_allocated() {
 }
 
 #[tokio::test]
+async fn strips_are_counted_whether_or_not_they_adjoin() {
+    const HEIGHT: u32 = 1 << 20;
+    let (offsets, counts) = (8 + HEIGHT, 8 + 5 * HEIGHT);
+    let mut writer = Writer::new(false, 8 + 9 * HEIGHT);
+    writer.bytes.resize(offsets as usize, 7);
+    (0..HEIGHT).for_each(|row| writer.long(8 + row));
+    (0..HEIGHT).for_each(|_| writer.long(1));
+    let (offsets, counts) = ([offsets], [counts]);
+    for _ in 0..100 {
+        let mut tags = page(&[HEIGHT], &[1], &offsets, &counts);
+        tags[7] = (278, Value::Long(&[1]));
+        let start = writer.bytes.len();
+        // The arrays stand elsewhere, for all pages.
+        writer.ifd(&tags, |end| end);
+        for entry in [5, 8] {
+            let count = start + 2 + entry * 12 + 4;
+            writer.bytes[count..count + 4].copy_from_slice(&HEIGHT.to_le_bytes());
+        }
+    }
+    let error = refusal(writer.bytes).await;
+    assert!(error.contains("page 16, IFD: more than 16777216 strips and tiles is not supported"), "{error}");
+}
+
+#[tokio::test]
 async fn a_chain_that_comes_back_is_an_error() {
     for back_to in [0u32, 1] {
         let mut writer = Writer::new(false, 8);
