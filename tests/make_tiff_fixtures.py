@@ -113,6 +113,9 @@ def by_tifffile(out):
     for axes in ["CYX", "TYX"]:
         tifffile.imwrite(out.path(f"ome-{axes}"), data, ome=True, photometric="minisblack", metadata={"axes": axes})
         out.refused(f"ome-{axes}", "channels" if axes[0] == "C" else "time")
+    tifffile.imwrite(out.path("ome-long"), data, photometric="minisblack", metadata=None, description=(
+        '<OME><Image><Pixels SizeX="30" SizeY="20" SizeZ="4" SizeC="1" SizeT="1"/></Image>' + "<Plane/>" * 700_000 + "</OME>"))
+    out.truth("ome-long", data)
     tifffile.imwrite(out.path("tifffile-one-sample"), data[..., None], photometric="minisblack")
     out.truth("tifffile-one-sample", data)
     tifffile.imwrite(out.path("tifffile-4d"), data.reshape(2, 2, 20, 30), photometric="minisblack")
