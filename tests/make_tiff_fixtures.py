@@ -113,9 +113,14 @@ def by_tifffile(out):
     for axes in ["CYX", "TYX"]:
         tifffile.imwrite(out.path(f"ome-{axes}"), data, ome=True, photometric="minisblack", metadata={"axes": axes})
         out.refused(f"ome-{axes}", "channels" if axes[0] == "C" else "time")
+    tifffile.imwrite(out.path("ome-bracket"), data, photometric="minisblack", metadata=None, description=(
+        '<OME><Image><Pixels Name="x>y" SizeX="30" SizeY="20" SizeZ="4" SizeC="1" SizeT="1" PhysicalSizeX="8" PhysicalSizeXUnit="nm"'
+        ' PhysicalSizeY="8" PhysicalSizeYUnit="nm" PhysicalSizeZ="50" PhysicalSizeZUnit="nm"/></Image></OME>'))
+    out.truth("ome-bracket", data, scale=[50.0, 8.0, 8.0])
     tifffile.imwrite(out.path("ome-long"), data, photometric="minisblack", metadata=None, description=(
         '<OME><Image><Pixels SizeX="30" SizeY="20" SizeZ="4" SizeC="1" SizeT="1"/></Image>' + "<Plane/>" * 700_000 + "</OME>"))
     out.truth("ome-long", data)
+
     tifffile.imwrite(out.path("tifffile-one-sample"), data[..., None], photometric="minisblack")
     out.truth("tifffile-one-sample", data)
     tifffile.imwrite(out.path("tifffile-4d"), data.reshape(2, 2, 20, 30), photometric="minisblack")

@@ -122,10 +122,24 @@ fn ome(text: &str, pixels: &str) -> Result<Text, String> {
 /// The attributes of every element of this local name.
 fn elements<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     text.split('<').skip(1).filter_map(move |piece| {
-        let tag = piece.split('>').next()?;
-        let end = tag.find(|c: char| c.is_whitespace() || c == '/').unwrap_or(tag.len());
-        (tag[..end].rsplit(':').next() == Some(name)).then(|| &tag[end..])
+        let end = piece.find(|c: char| c.is_whitespace() || matches!(c, '/' | '>'))?;
+        let (own, rest) = piece.split_at(end);
+        if own.rsplit(':').next() == Some(name) { attributes(rest) } else { None }
     })
+}
+
+/// What stands before the `>` that ends an element; within quotes it is a letter as any other.
+fn attributes(rest: &str) -> Option<&str> {
+    let mut open = None;
+    let end = rest.find(|c| {
+        match open {
+            Some(quote) if c == quote => open = None,
+            None if matches!(c, '"' | '\'') => open = Some(c),
+            _ => {}
+        }
+        open.is_none() && c == '>'
+    })?;
+    rest.get(..end)
 }
 
 /// The value of an attribute, character references of µ and Å resolved.

@@ -83,3 +83,15 @@ fn a_plane_of_one_column_is_a_plane() {
     assert_eq!(parse("{\"shape\": [3, 20, 1]}").unwrap().pages, Some(3));
     assert_eq!(parse("{\"shape\": [3, 20, 1, 1], \"axes\": \"ZYXS\"}").unwrap().pages, Some(3));
 }
+
+#[test]
+fn an_angle_bracket_in_a_value_does_not_end_the_element() {
+    for name in ["a > b", "'>'", "/>"] {
+        let text =
+            format!("<OME><!-- it's --><Pixels Name=\"{name}\" SizeZ=\"3\" SizeT='1' PhysicalSizeX=\"8\"/></OME>");
+        let text = parse(&text).unwrap();
+        assert_eq!((text.pages, text.scale), (Some(3), [None, None, Some(8e3)]), "{name}");
+    }
+    let refused = parse("<OME><Pixels Name='>' SizeT=\"2\" SizeZ=\"3\"/></OME>").unwrap_err();
+    assert!(refused.contains("2 time points"), "{refused}");
+}
