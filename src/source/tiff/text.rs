@@ -26,10 +26,13 @@ pub(super) struct Text {
     pub(super) scale: [Option<f64>; 3],
     /// Display window.
     pub(super) window: Option<(f64, f64)>,
+    /// Whether stored values of 16 bits are meant less 32768.
+    pub(super) signed: bool,
 }
 
 impl Text {
-    const PLAIN: Text = Text { dialect: Dialect::Plain, pages: None, one_run: false, scale: [None; 3], window: None };
+    const PLAIN: Text =
+        Text { dialect: Dialect::Plain, pages: None, one_run: false, scale: [None; 3], window: None, signed: false };
 
     /// Reads a description. `resolution` is the pixels per unit along `y, x` of the page's tags, `plane` its height and
     /// width. The error is the variant that is not read.
@@ -74,7 +77,9 @@ fn image_j(text: &str, resolution: [Option<f64>; 2]) -> Result<Text, String> {
         (Some(low), Some(high)) if low < high && value("cf").is_none() => Some((low, high)),
         _ => None,
     };
-    Ok(Text { dialect: Dialect::ImageJ, pages, one_run: true, scale, window })
+    // The straight line by which ImageJ marks images of signed numbers.
+    let signed = value("cf") == Some("0") && number("c0") == Some(-32768.0) && number("c1") == Some(1.0);
+    Ok(Text { dialect: Dialect::ImageJ, pages, one_run: true, scale, window, signed })
 }
 
 /// Nanometres in a unit of length; ImageJ escapes µ as `\u00B5`.
@@ -116,7 +121,7 @@ fn ome(text: &str, pixels: &str) -> Result<Text, String> {
         Some(size * nanometres(&unit)?).filter(|size| *size > 0.0 && size.is_finite())
     };
     let scale = ['Z', 'Y', 'X'].map(size);
-    Ok(Text { dialect: Dialect::Ome, pages: Some(count("SizeZ")?), one_run: false, scale, window: None })
+    Ok(Text { dialect: Dialect::Ome, pages: Some(count("SizeZ")?), scale, ..Text::PLAIN })
 }
 
 /// The attributes of every element of this local name.
@@ -190,5 +195,5 @@ fn shaped(text: &str, plane: [u64; 2]) -> Result<Text, String> {
     // A single page says nothing about others that were appended later.
     let pages = (pages > 1).then_some(pages);
     let one_run = document.get("truncated").and_then(Value::as_bool).unwrap_or(false);
-    Ok(Text { dialect: Dialect::Shaped, pages, one_run, scale: [None; 3], window: None })
+    Ok(Text { dialect: Dialect::Shaped, pages, one_run, ..Text::PLAIN })
 }
