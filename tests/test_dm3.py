@@ -259,6 +259,15 @@ def test_a_name_that_the_listing_lost_is_asked_for(tmp_path, serve):
         assert_equal(zarr_array(mount / "entry" / "em.zarr", 0, False), voxels, "all sections")
 
 
+def test_what_macos_leaves_beside_each_section_is_left_out(tmp_path):
+    voxels = voxels_of((3, 60, 70), "u1", 13)
+    write_series(tmp_path / "sections", voxels, 3)
+    for path in list((tmp_path / "sections").iterdir()):
+        (path.parent / f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    with mounted(tmp_path, configuration({"sections": {"kind": "dm3", "url": str(tmp_path / "sections")}}), timeout=20) as mount:
+        assert_equal(zarr_array(mount / "sections" / "em.zarr", 0, False), voxels, "all sections")
+
+
 # --- a server that accepts requests and then is silent ------------------------------------------------------------------
 
 

@@ -23,7 +23,9 @@ pub(super) async fn find(
 ) -> Result<Vec<String>, SourceError> {
     let failed = |reason: String| SourceError::malformed(folder.to_string(), "listing", reason);
     let mut names = listing::files(remote, folder).await?;
-    names.retain(|name| ENDINGS.iter().any(|ending| name.to_ascii_lowercase().ends_with(ending)));
+    // macOS puts a file `._name` beside each one on disks of others.
+    let hidden = |name: &str| name.starts_with('.');
+    names.retain(|name| !hidden(name) && ENDINGS.iter().any(|ending| name.to_ascii_lowercase().ends_with(ending)));
     if names.is_empty() {
         return Err(failed("has no DM3 or DM4 file".into()));
     }
@@ -70,3 +72,6 @@ async fn exists(object: &Object) -> Result<bool, SourceError> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;
