@@ -18,6 +18,8 @@ const AHEAD: [u64; 3] = [4 << 10, REST, 1 << 20];
 const REST: u64 = 44 << 10;
 /// Parts that are read before a file is refused; one with dozens of long tags is not an image.
 const MAX_PARTS: usize = 64;
+/// Sizes of pixels that differ by so little are the same.
+const SAME_SIZE: f64 = 0.01;
 
 /// What all files of a volume have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +122,18 @@ const fn dtype(pixel: PixelType) -> DataType {
     }
 }
 
+/// Both sizes for people, where a pixel of `other` is known to be of another size than the `first` one.
+pub(super) fn resized(first: [Option<f64>; 2], other: [Option<f64>; 2]) -> Option<[String; 2]> {
+    let differ = |(first, other): (Option<f64>, Option<f64>)| {
+        first.zip(other).is_some_and(|(first, other)| (first - other).abs() > SAME_SIZE * first)
+    };
+    let shown = |size: [Option<f64>; 2]| {
+        let [y, x] = size.map(|size| size.map_or_else(|| "?".to_owned(), |size| size.to_string()));
+        format!("{y} × {x} nm")
+    };
+    first.into_iter().zip(other).any(differ).then(|| [shown(first), shown(other)])
+}
+
 impl Form {
     /// Refuses a file that is not like the first one.
     pub(super) fn check_same(self, first: &Object, object: &Object, other: Form) -> Result<(), SourceError> {
@@ -139,13 +153,15 @@ impl Form {
 }
 
 impl Opened {
+    /// Nanometres per voxel along `y, x`, where known.
+    pub(super) fn pixel_size(&self) -> [Option<f64>; 2] {
+        let [_, y, x] = self.lengths();
+        [y, x].map(|length| length.map(|(scale, _)| scale))
+    }
+
     /// Nanometres per voxel where all three are known, `missing` filling gaps, and the centre of the first voxel.
     pub(super) fn placement(&self, missing: [Option<f64>; 3]) -> (Option<[f64; 3]>, [f64; 3]) {
-        let lengths = |calibration: &Calibration| calibration.nanometres();
-        let mut axes = self.image.calibrations.iter().rev().map(|axis| axis.as_ref().and_then(lengths));
-        let (x, y) = (axes.next().flatten(), axes.next().flatten());
-        let z = axes.next().flatten().or_else(|| self.image.section.as_ref().and_then(lengths));
-        let mut known = [z, y, x];
+        let mut known = self.lengths();
         for (known, missing) in known.iter_mut().zip(missing) {
             *known = known.or(missing.map(|scale| (scale, 0.0)));
         }
@@ -153,6 +169,15 @@ impl Opened {
             [Some(z), Some(y), Some(x)] => (Some([z.0, y.0, x.0]), [z.1, y.1, x.1]),
             _ => (None, [0.0; 3]),
         }
+    }
+
+    /// Nanometres per voxel and the centre of the first one along `z, y, x`, where known.
+    fn lengths(&self) -> [Option<(f64, f64)>; 3] {
+        let lengths = |calibration: &Calibration| calibration.nanometres();
+        let mut axes = self.image.calibrations.iter().rev().map(|axis| axis.as_ref().and_then(lengths));
+        let (x, y) = (axes.next().flatten(), axes.next().flatten());
+        let z = axes.next().flatten().or_else(|| self.image.section.as_ref().and_then(lengths));
+        [z, y, x]
     }
 
     /// How the volume is stored, for people.
