@@ -12,6 +12,8 @@ use crate::source::SourceError;
 
 /// Names that are asked for at most.
 const MOST_ASKED: u64 = 64;
+/// Names that a line of the log tells.
+const MOST_TOLD: usize = 16;
 /// Endings of files that are sections.
 const ENDINGS: [&str; 2] = [".dm3", ".dm4"];
 
@@ -31,7 +33,9 @@ pub(super) async fn find(
     }
     let mut series = Series::find(&names, promised).map_err(failed)?;
     if !series.strangers.is_empty() {
-        warn!("{folder}: left out, as they are not numbered like the others: {}", series.strangers.join(", "));
+        let (told, more) = series.strangers.split_at(series.strangers.len().min(MOST_TOLD));
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        warn!("{folder}: left out, as they are not numbered like the others: {}{more}", told.join(", "));
     }
     if let Some(promised) = promised {
         complete(remote, folder, &mut series, promised).await?;
