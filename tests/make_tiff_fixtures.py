@@ -113,6 +113,24 @@ def by_tifffile(out):
     for axes in ["CYX", "TYX"]:
         tifffile.imwrite(out.path(f"ome-{axes}"), data, ome=True, photometric="minisblack", metadata={"axes": axes})
         out.refused(f"ome-{axes}", "channels" if axes[0] == "C" else "time")
+    tifffile.imwrite(out.path("ome-bracket"), data, photometric="minisblack", metadata=None, description=(
+        '<OME><Image><Pixels Name="x>y" SizeX="30" SizeY="20" SizeZ="4" SizeC="1" SizeT="1" PhysicalSizeX="8" PhysicalSizeXUnit="nm"'
+        ' PhysicalSizeY="8" PhysicalSizeYUnit="nm" PhysicalSizeZ="50" PhysicalSizeZUnit="nm"/></Image></OME>'))
+    out.truth("ome-bracket", data, scale=[50.0, 8.0, 8.0])
+    tifffile.imwrite(out.path("ome-long"), data, photometric="minisblack", metadata=None, description=(
+        '<OME><Image><Pixels SizeX="30" SizeY="20" SizeZ="4" SizeC="1" SizeT="1"/></Image>' + "<Plane/>" * 700_000 + "</OME>"))
+    out.truth("ome-long", data)
+
+    tifffile.imwrite(out.path("tifffile-one-sample"), data[..., None], photometric="minisblack")
+    out.truth("tifffile-one-sample", data)
+    tifffile.imwrite(out.path("tifffile-4d"), data.reshape(2, 2, 20, 30), photometric="minisblack")
+    out.refused("tifffile-4d", "a shape of 4 dimensions")
+    tifffile.imwrite(out.path("tifffile-4d-one-sample"), data.reshape(2, 2, 20, 30, 1), photometric="minisblack")
+    out.refused("tifffile-4d-one-sample", "a shape of 4 dimensions")
+    tifffile.imwrite(out.path("tifffile-axes"), data, photometric="minisblack", metadata={"axes": "ZYX"})
+    out.truth("tifffile-axes", data)
+    tifffile.imwrite(out.path("tifffile-turned"), data, photometric="minisblack", metadata={"axes": "XZY"})
+    out.refused("tifffile-turned", "axes XZY")
 
 
 def imagej(out):
@@ -127,6 +145,15 @@ def imagej(out):
     data = volume((3, 20, 30), "uint8")
     tifffile.imwrite(out.path("imagej-deflate"), data, imagej=True, compression="deflate", metadata={"axes": "ZYX"})
     out.truth("imagej-deflate", data)
+    # Units as ImageJ's FileSaver writes them where they differ.
+    for name, lines, resolution in [
+        ("z-unit", "unit=micron\nzunit=nm\nspacing=50.0\n", (125, 125)),
+        ("y-unit", "unit=micron\nyunit=nm\nzunit=micron\nspacing=0.05\n", (125, 0.125)),
+    ]:
+        tifffile.imwrite(
+            out.path(f"imagej-{name}"), data, photometric="minisblack", byteorder=">", metadata=None, resolutionunit=1,
+            description=f"ImageJ=1.54f\nimages=3\nslices=3\n{lines}loop=false\n", resolution=resolution)
+        out.truth(f"imagej-{name}", data, scale=[50.0, 8.0, 8.0])
     for axes in ["CYX", "TYX"]:
         tifffile.imwrite(out.path(f"imagej-{axes}"), data, imagej=True, metadata={"axes": axes})
         out.refused(f"imagej-{axes}", "channels" if axes[0] == "C" else "time")

@@ -259,6 +259,27 @@ def test_a_name_that_the_listing_lost_is_asked_for(tmp_path, serve):
         assert_equal(zarr_array(mount / "entry" / "em.zarr", 0, False), voxels, "all sections")
 
 
+def test_sections_of_another_pixel_size_are_said_once(tmp_path):
+    voxels = voxels_of((6, 60, 70), "u1", 12)
+    for z, plane in enumerate(voxels):
+        size = (50.0, 7.5, 16.0) if z in (2, 3) else (50.0, 7.5 * (1 + 0.001 * z), 8.0)
+        dm_files.write(tmp_path / "sections" / f"s{z}.dm3", plane, 3, size)
+    with mounted(tmp_path, configuration({"sections": {"kind": "dm3", "url": str(tmp_path / "sections")}}), timeout=20) as mount:
+        assert_equal(zarr_array(mount / "sections" / "em.zarr", 0, False), voxels, "all sections")
+        warnings = [line for line in mount.log.splitlines() if "WARN" in line]
+    assert len(warnings) == 1 and "7.5 × 16 nm" in warnings[0] and "7.5 × 8 nm" in warnings[0], warnings
+    assert "s2.dm3" in warnings[0] or "s3.dm3" in warnings[0], warnings
+
+
+def test_what_macos_leaves_beside_each_section_is_left_out(tmp_path):
+    voxels = voxels_of((3, 60, 70), "u1", 13)
+    write_series(tmp_path / "sections", voxels, 3)
+    for path in list((tmp_path / "sections").iterdir()):
+        (path.parent / f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    with mounted(tmp_path, configuration({"sections": {"kind": "dm3", "url": str(tmp_path / "sections")}}), timeout=20) as mount:
+        assert_equal(zarr_array(mount / "sections" / "em.zarr", 0, False), voxels, "all sections")
+
+
 # --- a server that accepts requests and then is silent ------------------------------------------------------------------
 
 

@@ -1,8 +1,10 @@
 //! What is in a folder: from the page that a web server makes of it, or from the file system.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use percent_encoding::percent_decode_str;
+use url::Url;
 
 use crate::remote::{Location, Remote};
 use crate::source::SourceError;
@@ -24,7 +26,7 @@ pub(super) async fn files(remote: &Remote, folder: &Location) -> Result<Vec<Stri
             if !page.trim_start().starts_with('<') {
                 return Err(SourceError::malformed(object.url(), "body", "is no listing of a folder"));
             }
-            Ok(names(&page))
+            Ok(names(&page, &folder.url))
         }
         "file" => local(&folder).await,
         scheme => {
@@ -47,12 +49,13 @@ async fn local(folder: &Location) -> Result<Vec<String>, SourceError> {
     Ok(names)
 }
 
-/// The names of files that a page refers to. Only references count: what stands beside them is for people, and cut where
-/// it is long. References to other folders, to other orders of the same page and to folders within are left out.
-pub(super) fn names(page: &str) -> Vec<String> {
+/// The names of files that the page of a folder, whose address ends in a slash, refers to. Only references count: what
+/// stands beside them is for people, and cut where it is long. References to other folders, to other orders of the same
+/// page and to folders within are left out.
+pub(super) fn names(page: &str, folder: &Url) -> Vec<String> {
     let mut names = BTreeSet::new();
     for (at, _) in page.match_indices(['h', 'H']) {
-        let Some(name) = reference(page, at).and_then(file_name) else { continue };
+        let Some(name) = reference(page, at).and_then(|reference| file_name(reference, folder)) else { continue };
         names.insert(name);
     }
     names.into_iter().collect()
@@ -70,16 +73,27 @@ fn reference(page: &str, at: usize) -> Option<&str> {
     rest.get(1..)?.split_once(quote).map(|(value, _)| value)
 }
 
-/// The name of a file in the folder that a reference is to.
-fn file_name(reference: &str) -> Option<String> {
-    let reference = unescaped(reference);
-    let reference = reference.strip_prefix("./").unwrap_or(&reference);
-    if reference.contains(['/', '?', '#', ':']) {
+/// The name of a file in the folder that a reference is to: relative, by its path, or by its whole address.
+fn file_name(reference: &str, folder: &Url) -> Option<String> {
+    let file = folder.join(&unescaped(reference)).ok()?;
+    let same_server = file.origin() == folder.origin();
+    if !same_server || file.query().is_some() || file.fragment().is_some() {
         return None;
     }
-    let name = percent_decode_str(reference).decode_utf8().ok()?;
-    let plain = !name.is_empty() && name.len() <= LONGEST_NAME && !matches!(&*name, "." | "..");
-    (plain && !name.contains(|letter: char| letter.is_control() || letter == '/')).then(|| name.into_owned())
+    let mut segments = file.path_segments()?;
+    let name = percent_decode_str(segments.next_back()?).decode_utf8().ok()?;
+    // What stands after the folder's last slash is empty.
+    let mut parent = folder.path_segments()?;
+    parent.next_back()?;
+    // Some letters may be written in two ways.
+    if !segments.map(decoded).eq(parent.map(decoded)) || name.is_empty() || name.len() > LONGEST_NAME {
+        return None;
+    }
+    (!name.contains(|letter: char| letter.is_control() || letter == '/')).then(|| name.into_owned())
+}
+
+fn decoded(segment: &str) -> Cow<'_, [u8]> {
+    percent_decode_str(segment).into()
 }
 
 /// A text of HTML without the references to characters that servers write.

@@ -12,6 +12,8 @@ use crate::source::SourceError;
 
 /// Names that are asked for at most.
 const MOST_ASKED: u64 = 64;
+/// Names that a line of the log tells.
+const MOST_TOLD: usize = 16;
 /// Endings of files that are sections.
 const ENDINGS: [&str; 2] = [".dm3", ".dm4"];
 
@@ -23,13 +25,17 @@ pub(super) async fn find(
 ) -> Result<Vec<String>, SourceError> {
     let failed = |reason: String| SourceError::malformed(folder.to_string(), "listing", reason);
     let mut names = listing::files(remote, folder).await?;
-    names.retain(|name| ENDINGS.iter().any(|ending| name.to_ascii_lowercase().ends_with(ending)));
+    // macOS puts a file `._name` beside each one on disks of others.
+    let hidden = |name: &str| name.starts_with('.');
+    names.retain(|name| !hidden(name) && ENDINGS.iter().any(|ending| name.to_ascii_lowercase().ends_with(ending)));
     if names.is_empty() {
         return Err(failed("has no DM3 or DM4 file".into()));
     }
     let mut series = Series::find(&names, promised).map_err(failed)?;
     if !series.strangers.is_empty() {
-        warn!("{folder}: left out, as they are not numbered like the others: {}", series.strangers.join(", "));
+        let (told, more) = series.strangers.split_at(series.strangers.len().min(MOST_TOLD));
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        warn!("{folder}: left out, as they are not numbered like the others: {}{more}", told.join(", "));
     }
     if let Some(promised) = promised {
         complete(remote, folder, &mut series, promised).await?;
@@ -70,3 +76,6 @@ async fn exists(object: &Object) -> Result<bool, SourceError> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,11 @@
 
 use std::collections::BTreeMap;
 
+/// Names that are looked at.
+const MOST_NAMES: usize = 1 << 17;
+/// Numbers in one name.
+const MOST_NUMBERS: usize = 16;
+
 /// Files of one naming, by number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Series {
@@ -22,8 +27,8 @@ struct Numbered<'a> {
 }
 
 impl<'a> Numbered<'a> {
-    /// Splits the name before its ending.
-    fn split(name: &'a str) -> Self {
+    /// Splits the name before its ending; `None` where it has more numbers than names for people have.
+    fn split(name: &'a str) -> Option<Self> {
         let stem = name.rfind('.').unwrap_or(name.len());
         let (mut texts, mut numbers) = (Vec::new(), Vec::new());
         let (mut text, mut at) = (0, 0);
@@ -31,6 +36,9 @@ impl<'a> Numbered<'a> {
             let digits = name.get(at..stem).unwrap_or_default().bytes().take_while(u8::is_ascii_digit).count();
             // Longer ones are no counts.
             if let Some(number) = name.get(at..at + digits).and_then(|digits| digits.parse::<u64>().ok()) {
+                if numbers.len() == MOST_NUMBERS {
+                    return None;
+                }
                 texts.push(name.get(text..at).unwrap_or_default());
                 numbers.push((name.get(at..at + digits).unwrap_or_default(), number));
                 text = at + digits;
@@ -38,7 +46,7 @@ impl<'a> Numbered<'a> {
             at += digits.max(1);
         }
         texts.push(name.get(text..).unwrap_or_default());
-        Numbered { name, texts, numbers }
+        Some(Numbered { name, texts, numbers })
     }
 }
 
@@ -46,10 +54,19 @@ impl Series {
     /// Finds the series in names of files: those that differ in one number only. Of several the one with `promised` files
     /// is taken, else the longest. The error says why there is none.
     pub(super) fn find(names: &[String], promised: Option<u64>) -> Result<Series, String> {
+        if names.len() > MOST_NAMES {
+            return Err(format!("{} names, more than the {MOST_NAMES} that are looked at", names.len()));
+        }
         let mut groups: BTreeMap<Vec<&str>, Vec<Numbered<'_>>> = BTreeMap::new();
+        let mut strangers = Vec::new();
         for name in names {
-            let numbered = Numbered::split(name);
-            groups.entry(numbered.texts.clone()).or_default().push(numbered);
+            match Numbered::split(name) {
+                Some(numbered) => groups.entry(numbered.texts.clone()).or_default().push(numbered),
+                None => strangers.push(name.clone()),
+            }
+        }
+        if groups.is_empty() && !strangers.is_empty() {
+            return Err(format!("all names have more than {MOST_NUMBERS} numbers"));
         }
         let as_promised = |group: &[Numbered<'_>]| promised == Some(group.len() as u64);
         let mut groups: Vec<_> = groups.into_values().collect();
@@ -63,7 +80,7 @@ impl Series {
             let name = series.first().map_or("", |numbered| numbered.name);
             return Err(format!("{name:?} and {:?} are not of one numbered series", rival.name));
         }
-        let strangers = others.iter().flatten().map(|numbered| numbered.name.to_owned()).collect();
+        strangers.extend(others.iter().flatten().map(|numbered| numbered.name.to_owned()));
         Self::of_group(&series, strangers)
     }
 

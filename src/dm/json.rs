@@ -1,5 +1,7 @@
 //! The tags of a file as JSON, for people: groups are objects, members of lists have their numbers as names.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
 use super::encoding::{Encoding, Scalar};
@@ -19,17 +21,15 @@ impl Tags {
     fn group(&self, index: usize, told: &mut usize) -> Value {
         let Some(group) = self.nodes.get(index) else { return Value::Null };
         let mut members = Map::new();
+        let mut equal = HashMap::new();
         for &child in &group.children {
             let Some(node) = self.nodes.get(child) else { continue };
             *told += 1;
             if *told > MOST {
                 break;
             }
-            let mut name = node.name.as_deref().map_or_else(|| node.number.to_string(), str::to_owned);
-            // A name that is there twice is legal.
-            while members.contains_key(&name) {
-                name.push('\'');
-            }
+            let name = node.name.as_deref().map_or_else(|| node.number.to_string(), str::to_owned);
+            let name = unused(name, &members, &mut equal);
             let value = match &node.data {
                 Some(data) => leaf(data),
                 None => self.group(child, told),
@@ -37,6 +37,22 @@ impl Tags {
             members.insert(name, value);
         }
         Value::Object(members)
+    }
+}
+
+/// A name that is there twice is legal; the second `a` becomes `a'2`. `equal`: the highest number given to each name, from
+/// which the search goes on, or many equal names would take hours.
+fn unused(name: String, members: &Map<String, Value>, equal: &mut HashMap<String, u64>) -> String {
+    if !members.contains_key(&name) {
+        return name;
+    }
+    let highest = equal.entry(name.clone()).or_insert(1);
+    loop {
+        *highest += 1;
+        let numbered = format!("{name}'{highest}");
+        if !members.contains_key(&numbered) {
+            return numbered;
+        }
     }
 }
 

@@ -118,6 +118,16 @@ fn what_the_archive_said_is_told_and_marked_while_the_source_is_silent() {
 }
 
 #[test]
+fn a_size_by_imagej_is_in_the_unit_of_its_axis() {
+    let description = json!({"unit": "micron", "yunit": "Å", "zunit": "nm", "spacing": "50"});
+    let tags = json!({"XResolution": {"value": [125, 1]}, "YResolution": {"value": [1, 80]}});
+    let documents = [Document::dump("tiff-tags.json", "u", json!({"tags": tags, "description": description}))];
+    let record = record_with(Knowledge::Missing("no answer".into()), &documents);
+    check(&record, &documents);
+    assert_eq!(record["images"][0]["voxel_size"], json!({"z": 50.0, "y": 8.0, "x": 8.0, "unit": "nanometer"}));
+}
+
+#[test]
 fn facts_without_a_field_are_extra_and_have_their_source() {
     let record = record_of(&[]);
     assert_eq!(record["extra"]["curated"], json!({"slabs": 13, "borders": [0, 7]}));

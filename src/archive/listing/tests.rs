@@ -2,6 +2,14 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn names(page: &str) -> Vec<String> {
+    names_in("http://ebi.ac.uk/empiar/world_availability/11759/data/", page)
+}
+
+fn names_in(folder: &str, page: &str) -> Vec<String> {
+    super::names(page, &Url::parse(folder).unwrap())
+}
+
 /// The shape of EBI's pages.
 const PAGE: &str = r#"<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
 <html>
@@ -24,6 +32,22 @@ const PAGE: &str = r#"<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
 #[test]
 fn only_references_to_files_in_the_folder_count() {
     assert_eq!(names(PAGE), ["F57-8_test1.xml.gz", "a b+c&d\u{e9}.dm3", "slice_0000.dm3", "slice_0001.dm3"]);
+}
+
+#[test]
+fn references_by_path_and_by_whole_address_count_where_they_lead_into_the_folder() {
+    let page = r#"<a href="/data/a%20b/s_0.dm3"><a href="https://h/data/a%20b/s_1.dm3"><a href="//h:443/data/a b/s_2.dm3">
+        <a href="../a%20b/s_3.dm3"><a href="/data/%61%20b/s_4.dm3"><a href="HTTPS://H/data/./a%20b/c%2Bd.dm3">
+        <a href="/data/no_0.dm3"><a href="/data/a%20b/c/no_1.dm3"><a href="http://h/data/a%20b/no_2.dm3"><a href="/data/a%20b/">
+        <a href="https://other/data/a%20b/no_3.dm3"><a href="https://h:8443/data/a%20b/no_4.dm3"><a href="/no_5.dm3">
+        <a href="/data%2Fa%20b/no_6.dm3"><a href="/data/a%20b/no_7.dm3?C=M"><a href="/data/a%20b/no_8.dm3#x"><a href="s3:no_9.dm3">
+        <a href="..%2Fno_10.dm3"><a href="/data/a%20b"><a href="mailto:x@h"><a href="/data/a%20b/c/">"#;
+    let expected = ["c+d.dm3", "s_0.dm3", "s_1.dm3", "s_2.dm3", "s_3.dm3", "s_4.dm3"];
+    assert_eq!(names_in("https://h/data/a%20b/", page), expected);
+    assert_eq!(
+        names_in("http://h:8000/", r#"<a href="/s.dm3"><a href="http://h:8000/t.dm3"><a href="u.dm3">"#),
+        ["s.dm3", "t.dm3", "u.dm3"]
+    );
 }
 
 #[test]

@@ -53,6 +53,20 @@ fn of_several_series_the_promised_or_the_longest_is_taken() {
 }
 
 #[test]
+fn names_of_very_many_numbers_and_very_many_names_are_bounded() {
+    let odd = "1_".repeat(17);
+    let found = Series::find(&names(&["s_0.dm3", "s_1.dm3", &format!("{odd}.dm3")]), None).unwrap();
+    assert_eq!(found.names().unwrap(), names(&["s_0.dm3", "s_1.dm3"]));
+    assert_eq!(found.strangers, names(&[&format!("{odd}.dm3")]));
+    let most = "1_".repeat(15);
+    assert!(find(&[&format!("{most}2.dm3"), &format!("{most}3.dm3")], None).is_ok());
+    let error = find(&[&format!("{odd}2.dm3"), &format!("{odd}3.dm3")], None).unwrap_err();
+    assert_eq!(error, "all names have more than 16 numbers");
+    let many: Vec<String> = (0..(1 << 17) + 1).map(|number| format!("s_{number}.dm3")).collect();
+    assert_eq!(Series::find(&many, None).unwrap_err(), "131073 names, more than the 131072 that are looked at");
+}
+
+#[test]
 fn a_name_that_is_not_there_can_be_told_and_added() {
     let mut series = Series::find(&names(&["s_0001.dm3", "s_0003.dm3"]), Some(5)).unwrap();
     assert_eq!((series.len(), series.gaps(), series.missing().collect::<Vec<_>>()), (2, 1, vec![2]));

@@ -160,6 +160,28 @@ fn units_of_length_are_told_apart() {
 }
 
 #[test]
+fn equal_names_are_all_told_and_in_no_time_however_many_they_are() {
+    let told = |names: Vec<String>| {
+        let tags = names.into_iter().zip(0..).map(|(name, number)| (name, Tree::U32(number))).collect();
+        let file = File { root: Tree::Group(tags), ..files().remove(0) };
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(walk(&file.bytes(), 1 << 20).unwrap().0.to_json()));
+        receiver.recv_timeout(std::time::Duration::from_secs(60)).unwrap()
+    };
+    let few = ["a", "a", "b", "a'2", "a", "a'3", "a'2", ""].map(str::to_owned);
+    let expected = serde_json::json!({
+        "a": 0, "a'2": 1, "b": 2, "a'2'2": 3, "a'3": 4, "a'3'2": 5, "a'2'3": 6, "0": 7
+    });
+    assert_eq!(told(few.into()), expected);
+    let many = told(vec!["a".into(); 1 << 14]);
+    assert_eq!(many.as_object().unwrap().len(), 1 << 14);
+    assert_eq!(many["a'16384"], (1 << 14) - 1);
+    // Names that are there already are where most time might be lost.
+    let taken = (2..1 << 13).map(|number| format!("a'{number}")).chain(vec!["a".into(); 1 << 13]).collect();
+    assert_eq!(told(taken).as_object().unwrap().len(), (1 << 14) - 2);
+}
+
+#[test]
 fn a_value_reads_as_the_number_it_is() {
     let data = |encoding, payload: &[u8], big_endian| Data {
         encoding,

@@ -38,18 +38,24 @@ pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
     }
 }
 
+/// ImageJ's unit along an axis: `own`, which it writes where that differs, else `unit`.
+fn unit_of(sheet: &Sheet<'_>, doc: usize, own: &str) -> Option<String> {
+    let found = sheet.found(doc, &format!("/description/{own}")).or_else(|| sheet.found(doc, "/description/unit"));
+    found.and_then(Value::as_str).map(str::to_owned)
+}
+
 fn voxel_size(sheet: &mut Sheet<'_>, target: &Target, doc: usize) {
-    let unit = sheet.found(doc, "/description/unit").and_then(Value::as_str).map(str::to_owned);
-    if let Some(unit) = &unit {
+    if let Some(unit) = unit_of(sheet, doc, "zunit") {
         let pointer = (doc, "/description/spacing");
-        sheet.upstream(&target.at("voxel_size/z"), Rank::File, pointer, Some(unit), length(unit));
+        sheet.upstream(&target.at("voxel_size/z"), Rank::File, pointer, Some(&unit), length(&unit));
     }
     let tag_unit = match sheet.found(doc, "/tags/ResolutionUnit/value").and_then(Value::as_u64) {
         Some(2) => Some("inch"),
         Some(3) => Some("cm"),
         _ => None,
     };
-    for (axis, tag) in [("y", "YResolution"), ("x", "XResolution")] {
+    for (axis, own, tag) in [("y", "yunit", "YResolution"), ("x", "unit", "XResolution")] {
+        let unit = unit_of(sheet, doc, own);
         let pointer = format!("/tags/{tag}/value");
         let field = target.at(&format!("voxel_size/{axis}"));
         let size = |unit: &str, found: &Value| per_pixel(found.get(0)?.as_f64()?, found.get(1)?.as_f64()?, unit);

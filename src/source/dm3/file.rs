@@ -1,6 +1,9 @@
 //! One file: read with few requests, and what it is to the volume.
 
-use crate::dm::{Calibration, DmError, Image, PixelType, Step, Version, Walker};
+use bytes::Bytes;
+
+use crate::dm::{Calibration, DmError, Image, PixelType, Step, Tags, Version, Walker};
+use crate::document::Document;
 use crate::dtype::DataType;
 use crate::geometry::Shape;
 use crate::remote::Object;
@@ -15,6 +18,8 @@ const AHEAD: [u64; 3] = [4 << 10, REST, 1 << 20];
 const REST: u64 = 44 << 10;
 /// Parts that are read before a file is refused; one with dozens of long tags is not an image.
 const MAX_PARTS: usize = 64;
+/// Sizes of pixels that differ by so little are the same.
+const SAME_SIZE: f64 = 0.01;
 
 /// What all files of a volume have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +34,7 @@ pub(super) struct Form {
 pub(super) struct Opened {
     pub(super) form: Form,
     pub(super) image: Image,
-    /// Its tags, for people.
-    pub(super) tags: serde_json::Value,
+    pub(super) tags: Tags,
     version: Version,
 }
 
@@ -41,8 +45,7 @@ pub(super) async fn open(object: &Object) -> Result<Opened, SourceError> {
     let Some(total) = front.total else {
         return Err(SourceError::malformed(object.url(), "header", "the length of the file is not known"));
     };
-    let mut walker = Walker::new(total);
-    let mut step = walker.feed(0, &front.bytes).map_err(named)?;
+    let (mut walker, mut step) = feed(object, Walker::new(total), 0, front.bytes).await?;
     let mut parts = 0;
     while let Step::Need { offset, length } = step {
         if parts == MAX_PARTS {
@@ -53,7 +56,7 @@ pub(super) async fn open(object: &Object) -> Result<Opened, SourceError> {
         let ahead = AHEAD.get(parts).or(AHEAD.last()).copied().unwrap_or(REST);
         let wanted = if rest <= REST { rest } else { length.max(ahead).min(rest) };
         let part = object.range(offset..offset.saturating_add(wanted)).await?;
-        step = walker.feed(offset, &part.bytes).map_err(named)?;
+        (walker, step) = feed(object, walker, offset, part.bytes).await?;
         parts += 1;
     }
     let version = walker.version().unwrap_or(Version::Dm3);
@@ -71,8 +74,32 @@ pub(super) async fn open(object: &Object) -> Result<Opened, SourceError> {
             return Err(SourceError::unsupported(object.url(), field(), reason));
         }
     };
-    let tags = tags.to_json();
     Ok(Opened { form: Form { dtype: dtype(image.pixel), shape }, image, tags, version })
+}
+
+/// Hands bytes of the file to the walker.
+async fn feed(object: &Object, mut walker: Walker, offset: u64, bytes: Bytes) -> Result<(Walker, Step), SourceError> {
+    let (walker, step) = aside(object, move || {
+        let step = walker.feed(offset, &bytes);
+        (walker, step)
+    })
+    .await?;
+    Ok((walker, step.map_err(|error| from_dm(object.url(), error))?))
+}
+
+/// The tags of a file for people.
+pub(super) async fn document(object: &Object, tags: Tags) -> Result<Document, SourceError> {
+    let (url, retrieved) = (object.url().to_owned(), object.confirmed());
+    aside(object, move || Document::dump("dm-tags.json", url, tags.to_json()).retrieved_at(retrieved)).await
+}
+
+/// Does what may take long, as files may be made so that it does, on a thread that nobody else waits for.
+async fn aside<T: Send + 'static>(
+    object: &Object,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, SourceError> {
+    let lost = |error: tokio::task::JoinError| SourceError::malformed(object.url(), "tags", error.to_string());
+    tokio::task::spawn_blocking(work).await.map_err(lost)
 }
 
 fn from_dm(file: &str, error: DmError) -> SourceError {
@@ -95,6 +122,18 @@ const fn dtype(pixel: PixelType) -> DataType {
     }
 }
 
+/// Both sizes for people, where a pixel of `other` is known to be of another size than the `first` one.
+pub(super) fn resized(first: [Option<f64>; 2], other: [Option<f64>; 2]) -> Option<[String; 2]> {
+    let differ = |(first, other): (Option<f64>, Option<f64>)| {
+        first.zip(other).is_some_and(|(first, other)| (first - other).abs() > SAME_SIZE * first)
+    };
+    let shown = |size: [Option<f64>; 2]| {
+        let [y, x] = size.map(|size| size.map_or_else(|| "?".to_owned(), |size| size.to_string()));
+        format!("{y} × {x} nm")
+    };
+    first.into_iter().zip(other).any(differ).then(|| [shown(first), shown(other)])
+}
+
 impl Form {
     /// Refuses a file that is not like the first one.
     pub(super) fn check_same(self, first: &Object, object: &Object, other: Form) -> Result<(), SourceError> {
@@ -114,13 +153,15 @@ impl Form {
 }
 
 impl Opened {
+    /// Nanometres per voxel along `y, x`, where known.
+    pub(super) fn pixel_size(&self) -> [Option<f64>; 2] {
+        let [_, y, x] = self.lengths();
+        [y, x].map(|length| length.map(|(scale, _)| scale))
+    }
+
     /// Nanometres per voxel where all three are known, `missing` filling gaps, and the centre of the first voxel.
     pub(super) fn placement(&self, missing: [Option<f64>; 3]) -> (Option<[f64; 3]>, [f64; 3]) {
-        let lengths = |calibration: &Calibration| calibration.nanometres();
-        let mut axes = self.image.calibrations.iter().rev().map(|axis| axis.as_ref().and_then(lengths));
-        let (x, y) = (axes.next().flatten(), axes.next().flatten());
-        let z = axes.next().flatten().or_else(|| self.image.section.as_ref().and_then(lengths));
-        let mut known = [z, y, x];
+        let mut known = self.lengths();
         for (known, missing) in known.iter_mut().zip(missing) {
             *known = known.or(missing.map(|scale| (scale, 0.0)));
         }
@@ -128,6 +169,15 @@ impl Opened {
             [Some(z), Some(y), Some(x)] => (Some([z.0, y.0, x.0]), [z.1, y.1, x.1]),
             _ => (None, [0.0; 3]),
         }
+    }
+
+    /// Nanometres per voxel and the centre of the first one along `z, y, x`, where known.
+    fn lengths(&self) -> [Option<(f64, f64)>; 3] {
+        let lengths = |calibration: &Calibration| calibration.nanometres();
+        let mut axes = self.image.calibrations.iter().rev().map(|axis| axis.as_ref().and_then(lengths));
+        let (x, y) = (axes.next().flatten(), axes.next().flatten());
+        let z = axes.next().flatten().or_else(|| self.image.section.as_ref().and_then(lengths));
+        [z, y, x]
     }
 
     /// How the volume is stored, for people.

@@ -11,6 +11,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -54,6 +55,10 @@ type Located = Result<Place, SourceError>;
 struct Files {
     objects: Vec<Object>,
     form: Form,
+    /// Nanometres per voxel along `y, x` by the first file, where it says them.
+    pixel_size: [Option<f64>; 2],
+    /// Whether a file of another one was told of.
+    told: AtomicBool,
     /// By the file's number: what opening it gave, unless it was a failure that may pass.
     known: Mutex<HashMap<usize, Located>>,
     flights: Arc<Flights<usize, Located>>,
@@ -101,13 +106,14 @@ pub async fn open(objects: Vec<Object>, missing: [Option<f64>; 3]) -> Result<Dm3
         chunked: false,
     };
     let place = |opened: &Opened| Place { offset: opened.image.offset, big_endian: opened.image.big_endian };
-    let mut known = HashMap::from([(0, Ok(place(&opened)))]);
+    let known = Mutex::new(HashMap::from([(0, Ok(place(&opened)))]));
+    let pixel_size = opened.pixel_size();
+    let tags = file::document(first, opened.tags).await?;
+    let files = Files { objects, form, pixel_size, told: AtomicBool::new(false), known, flights: Flights::new() };
     if let Some(end) = end {
-        known.insert(count - 1, Ok(place(&end)));
+        files.compare_size(count - 1, &end);
+        files.known.lock().insert(count - 1, Ok(place(&end)));
     }
-    let (first_url, retrieved) = (first.url().to_owned(), first.confirmed());
-    let files = Files { objects, form, known: Mutex::new(known), flights: Flights::new() };
-    let tags = Document::dump("dm-tags.json", first_url, opened.tags).retrieved_at(retrieved);
     Ok(Dm3Source { description, tags, files: Arc::new(files) })
 }
 
@@ -158,7 +164,20 @@ impl Files {
         };
         let opened = file::open(object).await?;
         self.form.check_same(first, object, opened.form)?;
+        self.compare_size(number, &opened);
         Ok(Place { offset: opened.image.offset, big_endian: opened.image.big_endian })
+    }
+
+    /// Warns of the first file whose pixels are of another size, by which its voxels are told at wrong places.
+    fn compare_size(&self, number: usize, opened: &Opened) {
+        let name = self.objects.get(number).map_or("", Object::url);
+        if let Some([first, other]) = file::resized(self.pixel_size, opened.pixel_size())
+            && !self.told.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                "{name}: pixels of {other}, unlike {first} in the first file; the first file's size is told"
+            );
+        }
     }
 
     fn outside(&self, number: usize, reason: &str) -> SourceError {

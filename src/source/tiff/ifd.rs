@@ -12,7 +12,7 @@ const MAX_ENTRIES: u64 = 4096;
 /// Numbers in one tag that are accepted: offsets of as many strips.
 const MAX_NUMBERS: u64 = 1 << 20;
 /// Bytes of text that are accepted.
-const MAX_TEXT: u64 = 4 << 20;
+const MAX_TEXT: u64 = 64 << 20;
 
 /// Byte order and width of the offsets, from the first bytes of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,12 +122,13 @@ impl Ifd {
         self.entry(tag).is_some()
     }
 
-    /// The raw bytes of a tag's values and the size of one value.
+    /// The raw bytes of a tag's values, `most` at most, and the size of one value.
     async fn values(
         &self,
         file: &mut Windows,
         tag: Tag,
         kinds: &[u64],
+        most: u64,
     ) -> Result<Option<(bytes::Bytes, usize)>, SourceError> {
         let Some(entry) = self.entry(tag) else { return Ok(None) };
         let bad = |reason: String| SourceError::malformed(file.name(), self.field(tag), reason);
@@ -140,9 +141,9 @@ impl Ifd {
             LONG => 4,
             _ => 8,
         };
-        let most = if size == 1 { MAX_TEXT } else { MAX_NUMBERS };
         if entry.count == 0 || entry.count > most {
-            return Err(bad(format!("{} values, not 1 to {most}", entry.count)));
+            let what = if size == 1 { "bytes" } else { "values" };
+            return Err(bad(format!("{} {what}, not 1 to {most}", entry.count)));
         }
         let length = entry.count * size;
         let word = if self.header.big_tiff { 8 } else { 4 };
@@ -157,7 +158,7 @@ impl Ifd {
 
     /// All values of a tag of unsigned integers; `None` where the tag is missing.
     pub(super) async fn unsigned(&self, file: &mut Windows, tag: Tag) -> Result<Option<Vec<u64>>, SourceError> {
-        let values = self.values(file, tag, &[BYTE, SHORT, LONG, LONG8, IFD8]).await?;
+        let values = self.values(file, tag, &[BYTE, SHORT, LONG, LONG8, IFD8], MAX_NUMBERS).await?;
         Ok(values.map(|(bytes, size)| bytes.chunks_exact(size).map(|v| number(v, self.header.big_endian)).collect()))
     }
 
@@ -173,9 +174,12 @@ impl Ifd {
         }
     }
 
-    /// The first value of a tag of fractions; `None` where the tag is missing or its denominator is 0.
+    /// The first value of a tag of fractions that no voxel needs; `None` where it cannot be read or its denominator is 0.
     pub(super) async fn rational(&self, file: &mut Windows, tag: Tag) -> Result<Option<f64>, SourceError> {
-        let values = self.values(file, tag, &[RATIONAL]).await?;
+        let values = match self.values(file, tag, &[RATIONAL], MAX_NUMBERS).await {
+            Err(SourceError::Remote(error)) => return Err(error.into()),
+            read_or_broken => read_or_broken.ok().flatten(),
+        };
         Ok(values.and_then(|(bytes, _)| {
             let part = |range: std::ops::Range<usize>| number(&bytes[range], self.header.big_endian) as f64;
             let (above, below) = (part(0..4), part(4..8));
@@ -183,9 +187,12 @@ impl Ifd {
         }))
     }
 
-    /// A text without its closing NUL; UTF-8, or else Latin-1, which older ImageJ writes.
+    /// A text without its closing NUL; UTF-8, or else Latin-1, which older ImageJ writes. One of no bytes is none.
     pub(super) async fn text(&self, file: &mut Windows, tag: Tag) -> Result<Option<String>, SourceError> {
-        let values = self.values(file, tag, &[ASCII, BYTE]).await?;
+        if self.entry(tag).is_some_and(|entry| entry.count == 0) {
+            return Ok(None);
+        }
+        let values = self.values(file, tag, &[ASCII, BYTE], MAX_TEXT).await?;
         Ok(values.map(|(bytes, _)| {
             let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
             match std::str::from_utf8(text) {

@@ -26,10 +26,13 @@ pub(super) struct Text {
     pub(super) scale: [Option<f64>; 3],
     /// Display window.
     pub(super) window: Option<(f64, f64)>,
+    /// Whether stored values of 16 bits are meant less 32768.
+    pub(super) signed: bool,
 }
 
 impl Text {
-    const PLAIN: Text = Text { dialect: Dialect::Plain, pages: None, one_run: false, scale: [None; 3], window: None };
+    const PLAIN: Text =
+        Text { dialect: Dialect::Plain, pages: None, one_run: false, scale: [None; 3], window: None, signed: false };
 
     /// Reads a description. `resolution` is the pixels per unit along `y, x` of the page's tags, `plane` its height and
     /// width. The error is the variant that is not read.
@@ -63,15 +66,20 @@ fn image_j(text: &str, resolution: [Option<f64>; 2]) -> Result<Text, String> {
     let pages = count("images")?.or(count("slices")?);
     let number = |key: &str| value(key)?.parse::<f64>().ok().filter(|number| number.is_finite());
     let unit = value("unit").and_then(nanometres);
-    let pixel = |per_unit: Option<f64>| Some(unit? / per_unit.filter(|per_unit| *per_unit > 0.0)?);
+    // Written where they differ.
+    let own = |key: &str| value(key).map_or(unit, nanometres);
+    let pixel = |unit: Option<f64>, per_unit: Option<f64>| Some(unit? / per_unit.filter(|per_unit| *per_unit > 0.0)?);
     let depth = number("spacing").map(f64::abs).filter(|spacing| *spacing > 0.0);
-    let scale = [depth.zip(unit).map(|(depth, unit)| depth * unit), pixel(resolution[0]), pixel(resolution[1])];
+    let depth = depth.zip(own("zunit")).map(|(depth, unit)| depth * unit);
+    let scale = [depth, pixel(own("yunit"), resolution[0]), pixel(unit, resolution[1])];
     // With a calibration function the limits are not in the units of the stored values.
     let window = match (number("min"), number("max")) {
         (Some(low), Some(high)) if low < high && value("cf").is_none() => Some((low, high)),
         _ => None,
     };
-    Ok(Text { dialect: Dialect::ImageJ, pages, one_run: true, scale, window })
+    // The straight line by which ImageJ marks images of signed numbers.
+    let signed = value("cf") == Some("0") && number("c0") == Some(-32768.0) && number("c1") == Some(1.0);
+    Ok(Text { dialect: Dialect::ImageJ, pages, one_run: true, scale, window, signed })
 }
 
 /// Nanometres in a unit of length; ImageJ escapes µ as `\u00B5`.
@@ -113,16 +121,30 @@ fn ome(text: &str, pixels: &str) -> Result<Text, String> {
         Some(size * nanometres(&unit)?).filter(|size| *size > 0.0 && size.is_finite())
     };
     let scale = ['Z', 'Y', 'X'].map(size);
-    Ok(Text { dialect: Dialect::Ome, pages: Some(count("SizeZ")?), one_run: false, scale, window: None })
+    Ok(Text { dialect: Dialect::Ome, pages: Some(count("SizeZ")?), scale, ..Text::PLAIN })
 }
 
 /// The attributes of every element of this local name.
 fn elements<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     text.split('<').skip(1).filter_map(move |piece| {
-        let tag = piece.split('>').next()?;
-        let end = tag.find(|c: char| c.is_whitespace() || c == '/').unwrap_or(tag.len());
-        (tag[..end].rsplit(':').next() == Some(name)).then(|| &tag[end..])
+        let end = piece.find(|c: char| c.is_whitespace() || matches!(c, '/' | '>'))?;
+        let (own, rest) = piece.split_at(end);
+        if own.rsplit(':').next() == Some(name) { attributes(rest) } else { None }
     })
+}
+
+/// What stands before the `>` that ends an element; within quotes it is a letter as any other.
+fn attributes(rest: &str) -> Option<&str> {
+    let mut open = None;
+    let end = rest.find(|c| {
+        match open {
+            Some(quote) if c == quote => open = None,
+            None if matches!(c, '"' | '\'') => open = Some(c),
+            _ => {}
+        }
+        open.is_none() && c == '>'
+    })?;
+    rest.get(..end)
 }
 
 /// The value of an attribute, character references of µ and Å resolved.
@@ -148,12 +170,16 @@ fn attribute(element: &str, name: &str) -> Option<String> {
 fn shaped(text: &str, plane: [u64; 2]) -> Result<Text, String> {
     let Ok(Value::Object(document)) = serde_json::from_str::<Value>(text) else { return Ok(Text::PLAIN) };
     let extents = |value: &Value| value.as_array()?.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>();
-    let Some(shape) = document.get("shape").and_then(extents) else { return Ok(Text::PLAIN) };
-    let Some((leading, [height, width])) = shape.split_last_chunk::<2>() else { return Ok(Text::PLAIN) };
-    if [*height, *width] != plane {
-        return Ok(Text::PLAIN);
+    let Some(mut shape) = document.get("shape").and_then(extents) else { return Ok(Text::PLAIN) };
+    let mut axes = document.get("axes").and_then(Value::as_str).unwrap_or_default();
+    // Samples and channels of which there is one come after the plane.
+    while !shape.ends_with(&plane) && shape.pop_if(|extent| *extent == 1).is_some() {
+        axes = axes.strip_suffix(['S', 'C']).unwrap_or(axes);
     }
-    let axes = document.get("axes").and_then(Value::as_str).unwrap_or_default();
+    if !axes.is_empty() && !axes.ends_with("YX") {
+        return Err(format!("an array of axes {axes} in {{\"shape\": …}}"));
+    }
+    let Some((leading, last)) = shape.split_last_chunk::<2>() else { return Ok(Text::PLAIN) };
     for (axis, extent) in axes.chars().zip(leading) {
         if matches!(axis, 'C' | 'T' | 'S') && *extent > 1 {
             return Err(format!("an axis {axis} of {extent} in {{\"shape\": …}}"));
@@ -162,9 +188,12 @@ fn shaped(text: &str, plane: [u64; 2]) -> Result<Text, String> {
     if leading.iter().filter(|extent| **extent > 1).count() > 1 {
         return Err(format!("a shape of {} dimensions", leading.len() + 2));
     }
+    if *last != plane {
+        return Ok(Text::PLAIN);
+    }
     let pages = leading.iter().copied().max().unwrap_or(1).max(1);
     // A single page says nothing about others that were appended later.
     let pages = (pages > 1).then_some(pages);
     let one_run = document.get("truncated").and_then(Value::as_bool).unwrap_or(false);
-    Ok(Text { dialect: Dialect::Shaped, pages, one_run, scale: [None; 3], window: None })
+    Ok(Text { dialect: Dialect::Shaped, pages, one_run, ..Text::PLAIN })
 }

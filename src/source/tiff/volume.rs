@@ -11,7 +11,7 @@ use super::page::{Compression, Data, Form, Page, Segments};
 use super::read::{ReadAt, Windows};
 use super::text::{Dialect, Text};
 use super::{decode, dump};
-use crate::dtype::FillValue;
+use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, Shape};
 use crate::source::{Description, SourceError, SourceLevel};
 use crate::volume::pyramid::band_rows;
@@ -64,6 +64,9 @@ impl Volume {
         let text = ifd.text(&mut file, tags::IMAGE_DESCRIPTION).await?.unwrap_or_default();
         let text = Text::parse(&text, resolution, [form.height, form.width])
             .map_err(|variant| SourceError::unsupported(&*name, ifd.field(tags::IMAGE_DESCRIPTION), variant))?;
+        if text.signed && form.dtype == DataType::U16 {
+            tracing::warn!("{name}: ImageJ means these voxels less 32768, as signed ones; they are shown as stored");
+        }
         let tags = ifd.dump(&file);
         let index = index::find(&mut file, reader, header, &first, &text).await?;
 

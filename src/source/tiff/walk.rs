@@ -16,8 +16,10 @@ const SHORT_REST: u64 = 256 << 10;
 const USUAL_IFD: u64 = 256;
 /// Windows before a file is refused: a chain so scattered would keep a reader waiting for an hour.
 const MAX_REQUESTS: u32 = 16_384;
-/// Strips and tiles of all pages together.
+/// Strips and tiles of all pages together that are kept.
 const MAX_SEGMENTS: u64 = 4 << 20;
+/// Strips and tiles of all pages together that are read, though most may adjoin and become one run.
+const MAX_READ: u64 = 16 << 20;
 /// IFDs that one window must have held for the next one to be longer instead of shorter.
 const CROWD: u64 = 4;
 
@@ -26,7 +28,7 @@ const CROWD: u64 = 4;
 pub(super) async fn all_pages(file: &mut Windows, header: Header, first: &Page) -> Result<Vec<Data>, SourceError> {
     let mut seen = HashSet::new();
     let mut pages = Vec::new();
-    let mut segments = 0u64;
+    let (mut read, mut kept) = (0u64, 0u64);
     let mut offset = header.first;
     let start_requests = file.requests();
     let mut window = AHEAD;
@@ -69,12 +71,16 @@ pub(super) async fn all_pages(file: &mut Windows, header: Header, first: &Page) 
         offset = ifd.next;
         let Some(page) = page else { continue };
         check_same(file, number, first, &page)?;
+        let (down, across) = page.segments.counts(&page.form);
+        read = read.saturating_add(down.saturating_mul(across));
         if let Data::Segments(places) = &page.data {
-            segments += places.len() as u64;
+            kept += places.len() as u64;
         }
-        if segments > MAX_SEGMENTS {
-            let reason = format!("more than {MAX_SEGMENTS} strips and tiles");
-            return Err(SourceError::unsupported(file.name(), place(), reason));
+        for (count, most) in [(kept, MAX_SEGMENTS), (read, MAX_READ)] {
+            if count > most {
+                let reason = format!("more than {most} strips and tiles");
+                return Err(SourceError::unsupported(file.name(), place(), reason));
+            }
         }
         pages.push(page.data);
     }

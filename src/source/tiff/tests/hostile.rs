@@ -87,6 +87,76 @@ async fn counts_beyond_the_file_are_an_error_before_anything_is_allocated() {
 }
 
 #[tokio::test]
+async fn a_tag_that_no_voxel_needs_does_not_make_a_file_unreadable() {
+    let text = "ImageJ=1.53t\nimages=1\nunit=nm\nspacing=5\n";
+    for (kind, count, known) in [(5, 1, Some(2.0)), (10, 1, None), (11, 1, None), (5, 0, None), (5, u32::MAX, None)] {
+        let mut writer = Writer::new(false, 8);
+        let mut tags = page(&[4], &[5], &[8 + 2 + 12 * 12 + 4], &[20]);
+        tags.extend([(270, Value::Text(text)), (282, Value::Rational(1, 2)), (283, Value::Rational(1, 2))]);
+        writer.ifd(&tags, |_| 0);
+        writer.bytes.resize(400, 7);
+        let entry = 8 + 2 + 10 * 12;
+        assert_eq!(writer.bytes[entry..entry + 2], 282u16.to_le_bytes());
+        writer.bytes[entry + 2..entry + 4].copy_from_slice(&(kind as u16).to_le_bytes());
+        writer.bytes[entry + 4..entry + 8].copy_from_slice(&u32::to_le_bytes(count));
+        let mut volume = open(memory(writer.bytes)).await.unwrap();
+        volume.complete_voxel_size([None, None, Some(9.0)]);
+        assert_eq!(volume.description.levels[0].scale, Some([5.0, 2.0, known.unwrap_or(9.0)]), "{kind} {count}");
+    }
+    let mut bytes = one_page(270, Value::Text("123"));
+    let entry = bytes.windows(2).position(|pair| pair == 270u16.to_le_bytes()).unwrap();
+    bytes[entry + 4..entry + 8].fill(0);
+    assert_eq!(open(memory(bytes)).await.unwrap().description.format, "TIFF, little-endian, uncompressed");
+}
+
+#[tokio::test]
+async fn a_description_of_many_megabytes_is_read_and_one_beyond_the_bound_refused_in_bytes() {
+    let mut text = String::from("<OME><Pixels SizeZ=\"1\" SizeT=\"1\" SizeC=\"1\"/>");
+    text += &"<Plane/>".repeat(1 << 20);
+    let mut writer = Writer::new(false, 8);
+    let mut tags = page(&[4], &[5], &[8], &[20]);
+    tags.push((270, Value::Text(&text)));
+    writer.ifd(&tags, |_| 0);
+    assert_eq!(
+        open(memory(writer.bytes.clone())).await.unwrap().description.format,
+        "OME-TIFF, little-endian, uncompressed"
+    );
+    for (count, expected) in [
+        (u32::MAX, "page 0, ImageDescription: 4294967295 bytes, not 1 to 67108864"),
+        (1 << 26, "67108864 bytes at offset 134 do not lie in the file"),
+    ] {
+        let entry = 8 + 2 + 9 * 12;
+        writer.bytes[entry + 4..entry + 8].copy_from_slice(&u32::to_le_bytes(count));
+        let error = refusal(writer.bytes.clone()).await;
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn strips_are_counted_whether_or_not_they_adjoin() {
+    const HEIGHT: u32 = 1 << 20;
+    let (offsets, counts) = (8 + HEIGHT, 8 + 5 * HEIGHT);
+    let mut writer = Writer::new(false, 8 + 9 * HEIGHT);
+    writer.bytes.resize(offsets as usize, 7);
+    (0..HEIGHT).for_each(|row| writer.long(8 + row));
+    (0..HEIGHT).for_each(|_| writer.long(1));
+    let (offsets, counts) = ([offsets], [counts]);
+    for _ in 0..100 {
+        let mut tags = page(&[HEIGHT], &[1], &offsets, &counts);
+        tags[7] = (278, Value::Long(&[1]));
+        let start = writer.bytes.len();
+        // The arrays stand elsewhere, for all pages.
+        writer.ifd(&tags, |end| end);
+        for entry in [5, 8] {
+            let count = start + 2 + entry * 12 + 4;
+            writer.bytes[count..count + 4].copy_from_slice(&HEIGHT.to_le_bytes());
+        }
+    }
+    let error = refusal(writer.bytes).await;
+    assert!(error.contains("page 16, IFD: more than 16777216 strips and tiles is not supported"), "{error}");
+}
+
+#[tokio::test]
 async fn a_chain_that_comes_back_is_an_error() {
     for back_to in [0u32, 1] {
         let mut writer = Writer::new(false, 8);

@@ -17,6 +17,9 @@ fn an_imagej_voxel_size_needs_a_unit_of_length_and_a_spacing() {
         ("unit=nm\n", [None, Some(0.25), Some(0.5)]),
         ("unit=nm\nspacing=0\n", [None, Some(0.25), Some(0.5)]),
         ("spacing=1\n", [None; 3]),
+        ("unit=micron\nzunit=nm\nspacing=50.0\n", [Some(50.0), Some(250.0), Some(500.0)]),
+        ("unit=micron\nyunit=nm\nzunit=micron\nspacing=0.05\n", [Some(50.0), Some(0.25), Some(500.0)]),
+        ("unit=nm\nyunit=pixel\nzunit=frame\nspacing=2\n", [None, None, Some(0.5)]),
     ];
     for (lines, scale) in cases {
         assert_eq!(parse(&format!("ImageJ=1.53t\nimages=5\n{lines}")).unwrap().scale, scale, "{lines}");
@@ -46,6 +49,11 @@ fn channels_and_time_are_refused_by_name_and_single_ones_dropped() {
         ("<OME><Pixels SizeZ=\"2\"><TiffData IFD=\"1\" FirstZ=\"0\"/></Pixels></OME>", "order of z"),
         ("{\"shape\": [2, 3, 20, 30]}", "4 dimensions"),
         ("{\"shape\": [3, 20, 30], \"axes\": \"TYX\"}", "axis T of 3"),
+        ("{\"shape\": [2, 3, 20, 30, 1]}", "a shape of 4 dimensions"),
+        ("{\"shape\": [2, 3, 10, 60]}", "a shape of 4 dimensions"),
+        ("{\"shape\": [3, 20, 30], \"axes\": \"XZY\"}", "axes XZY"),
+        ("{\"shape\": [3, 20, 30, 1], \"axes\": \"ZXYS\"}", "axes ZXY"),
+        ("{\"shape\": [20, 30], \"axes\": \"XY\"}", "axes XY"),
     ];
     for (text, expected) in cases {
         let refused = parse(text).unwrap_err();
@@ -54,6 +62,8 @@ fn channels_and_time_are_refused_by_name_and_single_ones_dropped() {
     assert_eq!(parse("ImageJ=1.53t\nimages=6\nchannels=1\nframes=1\nslices=6\n").unwrap().pages, Some(6));
     assert_eq!(parse("<OME><Pixels SizeC=\"1\" SizeT=\"1\" SizeZ=\"3\"/></OME>").unwrap().pages, Some(3));
     assert_eq!(parse("{\"shape\": [1, 3, 20, 30]}").unwrap().pages, Some(3));
+    assert_eq!(parse("{\"shape\": [3, 20, 30, 1]}").unwrap().pages, Some(3));
+    assert_eq!(parse("{\"shape\": [3, 20, 30, 1, 1], \"axes\": \"ZYXCS\"}").unwrap().pages, Some(3));
     assert_eq!(parse("any other text").unwrap().pages, None);
 }
 
@@ -65,4 +75,23 @@ fn ome_sizes_are_micrometres_where_no_unit_is_given() {
     assert_eq!(scale(&format!("{all} PhysicalSizeZUnit=\"&#181;m\"")), [Some(50.0), Some(8.0), Some(8.0)]);
     assert_eq!(scale(&format!("{all} PhysicalSizeZUnit=\"reference frame\"")), [None, Some(8.0), Some(8.0)]);
     assert_eq!(scale("PhysicalSizeX=\"8\""), [None, None, Some(8e3)]);
+}
+
+#[test]
+fn a_plane_of_one_column_is_a_plane() {
+    let parse = |text: &str| Text::parse(text, [None; 2], [20, 1]);
+    assert_eq!(parse("{\"shape\": [3, 20, 1]}").unwrap().pages, Some(3));
+    assert_eq!(parse("{\"shape\": [3, 20, 1, 1], \"axes\": \"ZYXS\"}").unwrap().pages, Some(3));
+}
+
+#[test]
+fn an_angle_bracket_in_a_value_does_not_end_the_element() {
+    for name in ["a > b", "'>'", "/>"] {
+        let text =
+            format!("<OME><!-- it's --><Pixels Name=\"{name}\" SizeZ=\"3\" SizeT='1' PhysicalSizeX=\"8\"/></OME>");
+        let text = parse(&text).unwrap();
+        assert_eq!((text.pages, text.scale), (Some(3), [None, None, Some(8e3)]), "{name}");
+    }
+    let refused = parse("<OME><Pixels Name='>' SizeT=\"2\" SizeZ=\"3\"/></OME>").unwrap_err();
+    assert!(refused.contains("2 time points"), "{refused}");
 }

@@ -1,0 +1,15 @@
+use std::time::Duration;
+
+use super::*;
+
+#[tokio::test]
+async fn what_macos_leaves_beside_each_file_is_no_section() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..3 {
+        std::fs::write(folder.path().join(format!("s{number}.dm3")), b"x").unwrap();
+        std::fs::write(folder.path().join(format!("._s{number}.dm3")), b"x").unwrap();
+    }
+    let remote = Remote::new(Default::default(), Duration::from_secs(10), Default::default()).unwrap();
+    let location = Location::parse(folder.path().to_str().unwrap(), None).unwrap();
+    assert_eq!(find(&remote, &location, None).await.unwrap(), ["s0.dm3", "s1.dm3", "s2.dm3"]);
+}
