@@ -5,8 +5,9 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::array::ArrayDocument;
+use super::axes::Axes;
 use super::json::{self, Field};
-use super::multiscales::{self, Axes, Multiscales};
+use super::multiscales::{self, Multiscales};
 use super::{v2, v3};
 use crate::document::Document;
 use crate::remote::{Cause, Location, Remote, RemoteError};

@@ -1,0 +1,75 @@
+"""Voxel sizes and axes: what is shown of groups and stacks that say them in part, in words of their own, or not at all."""
+
+import json
+
+import numpy as np
+import pytest
+import zarr
+
+import truth
+from mounting import configuration, mounted
+
+LEVELS = 8
+
+
+def halved(folder, name, unit=None):
+    """A volume 1001 deep, halved along z again and again, whose axes have `unit`."""
+    axes = [{"name": axis, "type": "space"} | ({"unit": unit} if unit else {}) for axis in "zyx"]
+    datasets = [{"path": f"s{n}", "coordinateTransformations": [
+        {"type": "scale", "scale": [2**n, 1, 1]}, {"type": "translation", "translation": [2**n - 1, 0, 0]}]} for n in range(LEVELS)]
+    group = zarr.open_group(folder / f"{name}.zarr", mode="w", zarr_format=3)
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    voxels, levels = truth.noise((1001, 4, 4), "u1", 1), []
+    for n in range(LEVELS):
+        group.create_array(f"s{n}", shape=voxels.shape, chunks=(64, 4, 4), dtype="u1")[:] = voxels
+        levels.append(voxels)
+        voxels = voxels[: len(voxels) // 2 * 2 : 2]
+    return {"kind": "zarr", "url": f"{folder}/{name}.zarr"}, levels
+
+
+def image_of(store):
+    return json.loads((store / ".zattrs").read_bytes())["multiscales"][0]
+
+
+def lengths(store):
+    """Scale and translation of each level, and the unit."""
+    image = image_of(store)
+    found = [[transform[transform["type"]] for transform in level["coordinateTransformations"]] for level in image["datasets"]]
+    return found, image["axes"][0].get("unit")
+
+
+@pytest.fixture(scope="module")
+def units(tmp_path_factory):
+    """The same volume with nanometres, without a unit and in pixels, the latter two also with a configured voxel size."""
+    folder = tmp_path_factory.mktemp("units")
+    kinds = {"nanometres": "nanometer", "unitless": None, "pixels": "pixel"}
+    made = {name: halved(folder, name, unit) for name, unit in kinds.items()}
+    sources = {name: source for name, (source, _) in made.items()}
+    sources |= {f"{name}-sized": sources[name] | {"voxel_size": [30, 8, 8]} for name in ("unitless", "pixels")}
+    with mounted(folder / "mount", configuration(sources)) as mount:
+        yield mount, made["unitless"][1]
+
+
+@pytest.mark.parametrize("name", ["unitless", "pixels"])
+def test_levels_without_a_known_unit_keep_the_ratios_and_places_of_their_document(units, name):
+    mount, _ = units
+    counted = [[[2**n, 1, 1], [2**n - 1, 0, 0]] for n in range(LEVELS)]
+    assert lengths(mount / name / "em.zarr") == (counted, None)
+    sized = [[[30 * 2**n, 8, 8], [30 * (2**n - 1), 0, 0]] for n in range(LEVELS)]
+    assert lengths(mount / f"{name}-sized" / "em.zarr") == (sized, "nanometer")
+
+
+def test_a_crop_shows_the_same_voxels_of_every_level_with_and_without_units(units):
+    mount, levels = units
+    for name in ("nanometres", "unitless", "unitless-sized", "pixels"):
+        store = zarr.open_group(mount / name / "em.crop-z800-1000_y0-4_x0-4.zarr", mode="r")
+        for n, voxels in enumerate(levels):
+            expected = voxels[800 // 2**n : min(-(-1000 // 2**n), len(voxels))]
+            assert np.array_equal(store[f"s{n}"][:], expected), f"{name} s{n}"
+
+
+def test_an_unknown_unit_is_named_in_the_log(units):
+    mount, _ = units
+    assert lengths(mount / "pixels" / "em.zarr")[1] is None
+    warnings = [line for line in mount.log.splitlines() if "pixels.zarr" in line and "unit `pixel`" in line]
+    assert warnings, mount.log
