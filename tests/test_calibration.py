@@ -1,6 +1,7 @@
 """Voxel sizes and axes: what is shown of groups and stacks that say them in part, in words of their own, or not at all."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -73,3 +74,30 @@ def test_an_unknown_unit_is_named_in_the_log(units):
     assert lengths(mount / "pixels" / "em.zarr")[1] is None
     warnings = [line for line in mount.log.splitlines() if "pixels.zarr" in line and "unit `pixel`" in line]
     assert warnings, mount.log
+
+
+def test_a_lone_array_is_shown_only_if_its_named_axes_are_z_y_x(tmp_path):
+    voxels = truth.noise((7, 8, 9), "u2", 2)
+
+    def write(name, array=voxels, **options):
+        zarr.create_array(tmp_path / f"{name}.zarr", shape=array.shape, chunks=(3,) * array.ndim, dtype="u2", **options)[:] = array
+        return {"kind": "zarr", "url": f"{tmp_path}/{name}.zarr"}
+
+    shown = {
+        "zyx": write("zyx", dimension_names=["Z", "y", "x"]), "nameless": write("nameless", dimension_names=[None, None, None]),
+        "numbered": write("numbered", dimension_names=["dim_0", "dim_1", "dim_2"]),
+        "channel": write("channel", voxels[None], dimension_names=["c", "z", "y", "x"]),
+        "xarray": write("xarray", zarr_format=2, attributes={"_ARRAY_DIMENSIONS": ["z", "y", "x"]}),
+    }
+    refused = {
+        "xyz": write("xyz", dimension_names=["x", "y", "z"]), "tyx": write("tyx", dimension_names=["t", "y", "x"]),
+        "xarray-xyz": write("xarray-xyz", zarr_format=2, attributes={"_ARRAY_DIMENSIONS": ["x", "y", "z"]}),
+    }
+    with mounted(tmp_path / "mount", configuration(shown | refused)) as mount:
+        for name in shown:
+            assert np.array_equal(zarr.open_array(mount / name / "em.zarr" / "s0", mode="r")[:], voxels), name
+        for name, field in {"xyz": "dimension_names", "tyx": "dimension_names", "xarray-xyz": "_ARRAY_DIMENSIONS"}.items():
+            with pytest.raises(OSError):
+                os.stat(mount / name / "em.zarr" / ".zattrs")
+            letters = ", ".join(f"`{letter}`" for letter in name[-3:])
+            assert any(f"{name}.zarr/" in line and f"{field}: " in line and letters in line for line in mount.log.splitlines()), mount.log

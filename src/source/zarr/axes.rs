@@ -1,7 +1,7 @@
 //! The axes of arrays: which of them are `z, y, x`, and in which units their lengths are.
 
 use super::array::{ArrayDocument, MAX_RANK};
-use super::json::{Field, quoted};
+use super::json::{Field, brief, quoted};
 use super::units::{ToNanometres, nanometres};
 use crate::source::SourceError;
 
@@ -33,6 +33,24 @@ impl Axes {
         let in_order = kept.map(|position| names[position].as_str()) == SHOWN;
         let known = names.iter().all(|name| is_shown(name) || matches!(name.as_str(), "t" | "c"));
         (in_order && known).then_some(Axes { names, kept })
+    }
+
+    /// Reads the axes of a lone array from the names in the member `member`. Where that is missing, or a name says
+    /// nothing, the last three axes are `z, y, x`.
+    pub fn of_array(document: &Field, member: &str) -> Result<Self, SourceError> {
+        let Some(field) = document.optional(member)? else {
+            return Ok(Self::zyx());
+        };
+        let elements = field.elements(MAX_RANK)?;
+        let mut names = Vec::new();
+        for (position, element) in elements.iter().enumerate() {
+            let assumed = (position + SHOWN.len()).checked_sub(elements.len()).map_or("", |shown| SHOWN[shown]);
+            names.push(stated(element)?.unwrap_or_else(|| assumed.to_owned()));
+        }
+        Self::named(names).ok_or_else(|| {
+            let names: Vec<String> = elements.iter().map(|element| brief(element.value)).collect();
+            field.unsupported(format!("an array with the axes {}", names.join(", ")))
+        })
     }
 
     /// Reads the axes of an image, and their units.
@@ -86,4 +104,14 @@ impl Axes {
     pub fn pick<T: Copy>(&self, values: &[T]) -> [T; 3] {
         self.kept.map(|axis| values[axis])
     }
+}
+
+/// The name of an axis in lower case; `None` where it is none, or the number that writers give to an axis without name.
+fn stated(element: &Field) -> Result<Option<String>, SourceError> {
+    if element.value.is_null() {
+        return Ok(None);
+    }
+    let name = element.text()?.to_lowercase();
+    let is_number = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit());
+    Ok(Some(name).filter(|name| !name.is_empty() && !name.strip_prefix("dim_").is_some_and(is_number)))
 }

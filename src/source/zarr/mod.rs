@@ -45,8 +45,9 @@ struct Level {
 /// Opens the image at `group`, the folder of `.zattrs` or `zarr.json`. Asks for that document and then, at once, for
 /// those of all arrays.
 ///
-/// The axes must be `z, y, x` in this order, apart from a `t` and a `c` of length 1. Errors name the document and the
-/// field: a variant that is not read is [`SourceError::Unsupported`], a broken one [`SourceError::Malformed`].
+/// The axes must be `z, y, x` in this order, apart from a `t` and a `c` of length 1; those of a lone array that does not
+/// name them are taken to be. Errors name the document and the field: a variant that is not read is
+/// [`SourceError::Unsupported`], a broken one [`SourceError::Malformed`].
 pub async fn open(remote: &Remote, group: &Location) -> Result<ZarrSource, SourceError> {
     open_through(remote, remote.clone(), group).await
 }
@@ -63,9 +64,8 @@ async fn open_through(documents: &impl Documents, remote: Remote, group: &Locati
             }
             (version, image, arrays, locations)
         }
-        Root::Array(version, array) => {
+        Root::Array(version, array, axes) => {
             let dataset = Dataset { path: String::new(), scale: None, translation: [0.0; 3], relative: None };
-            let axes = Axes::zyx();
             axes.check(&group.to_string(), &array)?;
             let image = Multiscales {
                 version: "array".to_owned(),
