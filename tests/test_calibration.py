@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 import truth
@@ -101,3 +102,27 @@ def test_a_lone_array_is_shown_only_if_its_named_axes_are_z_y_x(tmp_path):
                 os.stat(mount / name / "em.zarr" / ".zattrs")
             letters = ", ".join(f"`{letter}`" for letter in name[-3:])
             assert any(f"{name}.zarr/" in line and f"{field}: " in line and letters in line for line in mount.log.splitlines()), mount.log
+
+
+def test_labels_lie_on_their_image_and_are_told_of_where_they_cannot(tmp_path):
+    stack = truth.noise((4, 20, 30), "u1", 3)
+    sized = {"spacing": 30, "unit": "nm", "axes": "ZYX"}
+    tifffile.imwrite(tmp_path / "image.tif", stack, imagej=True, resolution=(1 / 8, 1 / 8), metadata=sized)
+    tifffile.imwrite(tmp_path / "same.tif", stack, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "sized.tif", stack, imagej=True, resolution=(1 / 5, 1 / 5), metadata=sized | {"spacing": 5})
+    tifffile.imwrite(tmp_path / "other.tif", stack[:2], photometric="minisblack")
+    tiff = lambda name: {"kind": "tiff", "url": f"{tmp_path}/{name}.tif"}
+    labels = [{"name": name, "source": tiff(name)} for name in ("same", "sized", "other")]
+    config = configuration({"v": {"source": tiff("image"), "images": [{"name": "train", "source": tiff("image"), "labels": labels}]}})
+    with mounted(tmp_path / "mount", config) as mount:
+        for ending in ("", ".crop-z1-3_y0-20_x0-30"):
+            store = mount / "v" / f"train{ending}.zarr"
+            place, unit = lengths(store)
+            assert (place[0][0], unit) == ([30, 8, 8], "nanometer")
+            assert lengths(store / "labels" / "same") == (place, unit)
+            assert lengths(store / "labels" / "sized")[0][0][0] == [5, 5, 5]
+        assert lengths(mount / "v" / "train.zarr" / "labels" / "other") == ([[[1, 1, 1], [0, 0, 0]]], None)
+        os.listdir(mount / "v" / "train.v3.zarr" / "labels")
+        warnings = [line for line in mount.log.splitlines() if "v/train/labels/" in line]
+        assert len(warnings) == 1, mount.log
+        assert all(word in warnings[0] for word in ("v/train/labels/other", "2×20×30", "4×20×30")), warnings
