@@ -85,3 +85,18 @@ async fn levels_of_which_the_source_states_no_place_are_estimated_by_their_shape
     let expected = [([30.0, 8.0, 4.0], [0.0; 3]), ([60.0, 8.0, 4.0], [15.0, 0.0, 0.0])];
     assert_eq!(shown(&[21, 10], vec![], Some([30.0, 8.0, 4.0])).await, expected);
 }
+
+#[tokio::test]
+async fn a_chunk_that_is_an_absent_block_is_asked_for_once() {
+    let stats = Arc::new(Stats::default());
+    let blocks = Blocks::new(1 << 20, stats.clone());
+    let chunks = Chunks::new(1 << 20, blocks.clone(), stats.clone());
+    let image = Arc::new(Image::new(0, Arc::new(Empty::new(&[[8, 8, 8]], vec![])), &blocks));
+    let grid = image.source.description().levels[0].grid;
+    let region = grid.region(CellIndex([1, 0, 1]));
+    let geometry = ChunkGeometry { level: LevelIndex(0), region, chunk: grid.cell };
+    let chunk = chunks.read(&image, ChunkKey { image: 0, geometry }).await.unwrap();
+    assert_eq!(chunk.data, vec![7; 64]);
+    let counted = stats.snapshot().cache;
+    assert_eq!((counted.block_hits, counted.block_misses), (0, 1));
+}
