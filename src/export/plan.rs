@@ -113,7 +113,7 @@ impl Plan {
         for member in &request.members {
             let pyramid = &member.pyramid;
             let shown = match member.label {
-                Some(_) => view.show_label(&main.pyramid, pyramid, |spec| spec.apply(pyramid)),
+                Some(_) => view.show_label(&main.pyramid, pyramid, |spec, label| spec.apply(label)),
                 None => view.apply(pyramid).map(Some),
             };
             let Some(shown) = shown.map_err(|error| wrong(error.to_string()))? else { continue };

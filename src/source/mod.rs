@@ -48,6 +48,15 @@ pub struct SourceLevel {
     pub translation: [f64; 3],
 }
 
+/// Where a level lies beside the finest one, in voxels of that one along `z, y, x`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Relative {
+    /// Voxels of the finest level per voxel.
+    pub scale: [f64; 3],
+    /// Position of the centre of the first voxel.
+    pub translation: [f64; 3],
+}
+
 /// Where the bytes of a block are.
 #[derive(Debug, Clone)]
 pub enum Placement {
@@ -87,6 +96,11 @@ pub trait Source: Send + Sync + 'static {
     /// The documents that the description was read from.
     fn documents(&self) -> Vec<Document> {
         Vec::new()
+    }
+
+    /// Where the level lies beside the finest one, where the source says that and not how large a voxel is.
+    fn relative(&self, _level: LevelIndex) -> Option<Relative> {
+        None
     }
 
     /// Finds the bytes of a block of the level's grid. May fetch indices, which the source keeps.

@@ -104,7 +104,7 @@ impl Store {
                 let (image, pyramid) = pyramids.ok_or(Miss::NotDescribed(missing))?;
                 let state = match member {
                     0 => show(self.spec, self.image, pyramid).map(Some),
-                    _ => self.spec.show_label(image, pyramid, |spec| show(spec, self.image_of(member), pyramid)),
+                    _ => self.spec.show_label(image, pyramid, |spec, label| show(spec, self.image_of(member), label)),
                 };
                 images.remember(key, state.clone());
                 state

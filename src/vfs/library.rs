@@ -1,8 +1,8 @@
 //! The images of a mount, each opened when it is first touched.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
@@ -15,7 +15,7 @@ use crate::catalog::SourceSpec;
 use crate::document::Document;
 use crate::remote::Remote;
 use crate::tree::{ImageId, Tree};
-use crate::volume::{Blocks, Image, Pyramid, VolumeError};
+use crate::volume::{Blocks, Image, Pyramid, VolumeError, view};
 
 /// A failure is answered from memory for so long, because one `open` of a program asks several times.
 pub(super) const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
@@ -49,6 +49,8 @@ struct Slot {
     heard: Mutex<Arc<[Document]>>,
     /// Whether an attempt failed that nobody who reads has met yet.
     unmet: AtomicBool,
+    /// Where it is a label image: whether it was compared with its image.
+    compared: Once,
 }
 
 /// All images and labels of the catalogue, by [`ImageId`].
@@ -87,6 +89,7 @@ impl Library {
             state: Mutex::new(State::Closed),
             heard: Mutex::new(Arc::default()),
             unmet: AtomicBool::new(false),
+            compared: Once::new(),
         });
         let slots = slots.collect();
         Arc::new(Library { remote, blocks, tree, slots, changes: AtomicU64::new(0) })
@@ -195,6 +198,26 @@ impl Library {
         self.tree
             .describe(id, pyramid.clone())
             .map_err(|error| VolumeError::Unsuitable(format!("{}: {error}", slot.name)))?;
+        self.compare(id);
         Ok(Opened { image, pyramid, origin: archived.location.to_string().into(), when: SystemTime::now() })
+    }
+
+    /// Warns of label images that have another shape than their image, of each once, when both are described.
+    fn compare(&self, id: ImageId) {
+        let Some(info) = self.tree.image(id) else { return };
+        let is_of_it = |other: &ImageId| self.tree.image(*other).is_some_and(|other| other.image == info.image);
+        let mut family = self.tree.images_of(info.dataset_id).filter(is_of_it);
+        let Some(image) = family.next().and_then(|image| self.tree.pyramid(image)) else { return };
+        for id in family {
+            let (Some(slot), Some(label)) = (self.slots.get(id.0 as usize), self.tree.pyramid(id)) else { continue };
+            slot.compared.call_once(|| {
+                if let Some((expected, found)) = view::unlike(image, label) {
+                    let name = &slot.name;
+                    tracing::warn!(
+                        "{name}: {found} voxels (z×y×x), where its image has {expected}; crops leave it out"
+                    );
+                }
+            });
+        }
     }
 }

@@ -123,13 +123,15 @@ impl Chunks {
         let Some(grid) = description.levels.get(level.0 as usize).map(|level| level.grid) else {
             return Err(VolumeError::Unsuitable(format!("there is no level {level}")));
         };
-        let mut cells = grid.cells_in(&region);
+        let mut is_absent = false;
         if let Some(block) = whole_block(image, &key.geometry)
             && let Some((_, result)) = self.blocks.request(image, level, vec![block.index], None).next().await
-            && let Voxels::Present(held) = result?
         {
-            // The block is the chunk, and the cache of blocks keeps it.
-            return Ok(held);
+            match result? {
+                // The block is the chunk, and the cache of blocks keeps it.
+                Voxels::Present(held) => return Ok(held),
+                Voxels::Absent => is_absent = true,
+            }
         }
         let bytes = chunk.bytes(item_size).unwrap_or(u64::MAX);
         let Ok(length) = usize::try_from(bytes) else {
@@ -141,6 +143,11 @@ impl Chunks {
             start: region.start,
             end: std::array::from_fn(|axis| region.start[axis].saturating_add(chunk.0[axis])),
         };
+        if is_absent {
+            fill(&mut Placed { data: data.as_mut_slice(), region: full }, &region, description.fill.as_le_bytes());
+        }
+        // A chunk that is an absent block has no other ones.
+        let mut cells = grid.cells_in(&region).skip(usize::from(is_absent));
         loop {
             let batch: Vec<CellIndex> = cells.by_ref().take(AT_ONCE).collect();
             if batch.is_empty() {

@@ -9,8 +9,8 @@ use super::pyramid::{Level, Pyramid, plane_chunk};
 use super::view::CHUNK_BYTES;
 use super::{Blocks, VolumeError, window};
 use crate::catalog::SourceSpec;
-use crate::geometry::{Grid, Shape};
-use crate::source::{Description, Source};
+use crate::geometry::{Grid, LevelIndex, Shape};
+use crate::source::{Description, Relative, Source};
 
 /// An image whose source is open.
 pub struct Image {
@@ -76,13 +76,16 @@ impl Image {
             let reason = format!("chunk: files of {bytes} bytes ({dtype}); the largest have {most}");
             return Err(VolumeError::Unsuitable(format!("{name}: {reason}")));
         }
-        let levels: Vec<Level> = description
-            .levels
-            .iter()
-            .map(|level| {
+        let levels: Vec<Level> = (0u8..)
+            .zip(&description.levels)
+            .map(|(number, level)| {
                 let (scale, translation) = match level.scale {
                     Some(scale) => (scale, level.translation),
-                    None => estimated(finest.grid.shape, level.grid.shape, voxel_size.unwrap_or([1.0; 3])),
+                    None => {
+                        let relative = self.source.relative(LevelIndex(number));
+                        let relative = relative.unwrap_or_else(|| estimated(finest.grid.shape, level.grid.shape));
+                        sized(relative, voxel_size.unwrap_or([1.0; 3]))
+                    }
                 };
                 Level {
                     grid: Grid { shape: level.grid.shape, cell: chunk_shape(description, spec, level.grid) },
@@ -112,13 +115,16 @@ fn chunk_shape(description: &Description, spec: &SourceSpec, grid: Grid) -> Shap
     }
 }
 
-/// Scale and translation of a level that has none of its own, by the ratio of the shapes. The first voxel of a coarser
-/// level covers `ratio` finest ones, so its centre lies `(ratio − 1) / 2` of them further in.
-fn estimated(finest: Shape, level: Shape, voxel_size: [f64; 3]) -> ([f64; 3], [f64; 3]) {
+/// Where a level lies of which the source says nothing, by the ratio of the shapes. The first voxel of a coarser level
+/// covers `ratio` finest ones, so its centre lies `(ratio − 1) / 2` of them further in.
+fn estimated(finest: Shape, level: Shape) -> Relative {
     let ratio: [f64; 3] =
         std::array::from_fn(|axis| (finest.0[axis] as f64 / level.0[axis].max(1) as f64).round().max(1.0));
-    (
-        std::array::from_fn(|axis| voxel_size[axis] * ratio[axis]),
-        std::array::from_fn(|axis| voxel_size[axis] * (ratio[axis] - 1.0) / 2.0),
-    )
+    Relative { scale: ratio, translation: ratio.map(|ratio| (ratio - 1.0) / 2.0) }
+}
+
+/// Scale and translation of a level by the voxel size of the finest one.
+fn sized(relative: Relative, voxel_size: [f64; 3]) -> ([f64; 3], [f64; 3]) {
+    let times = |voxels: [f64; 3]| std::array::from_fn(|axis| voxels[axis] * voxel_size[axis]);
+    (times(relative.scale), times(relative.translation))
 }

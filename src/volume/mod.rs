@@ -12,6 +12,8 @@ pub mod pyramid;
 #[cfg(test)]
 mod rate;
 mod sweep;
+#[cfg(test)]
+mod tests;
 pub mod view;
 pub mod warm;
 mod window;

@@ -7,6 +7,7 @@ mod name;
 mod tests;
 
 pub use error::ViewError;
+pub(crate) use label::unlike;
 
 use super::pyramid::{Level, Pyramid, chunk_bytes};
 use crate::dtype::DataType;

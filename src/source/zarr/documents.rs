@@ -7,8 +7,9 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::array::ArrayDocument;
+use super::axes::Axes;
 use super::json::{self, Field};
-use super::multiscales::{self, Axes, Multiscales};
+use super::multiscales::{self, Multiscales};
 use super::{v2, v3};
 use crate::document::Document;
 use crate::remote::{Cause, Location, Remote, RemoteError};
@@ -104,8 +105,8 @@ impl Version {
 pub(super) enum Root {
     /// An image of several arrays.
     Image(Version, Multiscales),
-    /// One array without any word about axes.
-    Array(Version, Box<ArrayDocument>),
+    /// One array and its axes.
+    Array(Version, Box<ArrayDocument>, Axes),
 }
 
 /// Reads what is at `group`: `.zattrs`, else `zarr.json`, else `.zarray`.
@@ -126,7 +127,7 @@ pub(super) async fn root(documents: &impl Documents, group: &Location) -> Result
         Err(other) if matches!((&other.cause, &error.cause), (Cause::Denied(_), Cause::Denied(_))) => {}
         Err(other) => return Err(other.into()),
     }
-    match lone_v2(documents, group).await? {
+    match lone_v2(documents, group, Axes::zyx()).await? {
         Some(root) => Ok(root),
         None if matches!(error.cause, Cause::Denied(_)) => Err(error.into()),
         None => Err(SourceError::malformed(
@@ -144,21 +145,26 @@ async fn v2_root(
     bytes: &[u8],
 ) -> Result<Root, SourceError> {
     let file = location.to_string();
-    let found = {
+    let axes = {
         let value = json::parse(&file, bytes)?;
-        multiscales::parse(&Field::root(&file, &value)?)?
+        let attributes = Field::root(&file, &value)?;
+        if let Some(image) = multiscales::parse(&attributes)? {
+            return Ok(Root::Image(Version::V2, image));
+        }
+        // This version of Zarr names no axes; xarray does, and others do as it does.
+        Axes::of_array(&attributes, "_ARRAY_DIMENSIONS")?
     };
-    if let Some(image) = found {
-        return Ok(Root::Image(Version::V2, image));
-    }
-    lone_v2(documents, group).await?.ok_or_else(|| SourceError::malformed(file, "multiscales", "it is missing"))
+    lone_v2(documents, group, axes).await?.ok_or_else(|| SourceError::malformed(file, "multiscales", "it is missing"))
 }
 
 /// The array at `group` itself, where there is one.
-async fn lone_v2(documents: &impl Documents, group: &Location) -> Result<Option<Root>, SourceError> {
+async fn lone_v2(documents: &impl Documents, group: &Location, axes: Axes) -> Result<Option<Root>, SourceError> {
     let location = group.join(".zarray");
     match documents.get(&location, MAX_ARRAY_DOCUMENT).await {
-        Ok(bytes) => Ok(Some(Root::Array(Version::V2, Box::new(v2::parse(&location.to_string(), &bytes)?)))),
+        Ok(bytes) => {
+            let array = v2::parse(&location.to_string(), &bytes)?;
+            Ok(Some(Root::Array(Version::V2, Box::new(array), axes)))
+        }
         Err(error) if matches!(error.cause, Cause::NotFound | Cause::Denied(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -168,7 +174,8 @@ fn v3_root(file: &str, bytes: &[u8]) -> Result<Root, SourceError> {
     let value = json::parse(file, bytes)?;
     let document = Field::root(file, &value)?;
     if v3::node(&document)? == v3::Node::Array {
-        return Ok(Root::Array(Version::V3, Box::new(v3::parse(file, bytes)?)));
+        let axes = Axes::of_array(&document, "dimension_names")?;
+        return Ok(Root::Array(Version::V3, Box::new(v3::parse(file, bytes)?), axes));
     }
     v3::check_members(&document, v3::Node::Group)?;
     let image = match document.optional("attributes")? {

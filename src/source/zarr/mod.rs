@@ -3,6 +3,7 @@
 //! Formats: the Zarr storage specification, version 2; the Zarr core specification, version 3.1; OME-NGFF 0.4 and 0.5.
 
 mod array;
+mod axes;
 mod codec;
 mod documents;
 mod fill;
@@ -16,9 +17,10 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use self::array::ArrayDocument;
+use self::axes::Axes;
 use self::documents::{Documents, Root};
-use self::multiscales::{Axes, Dataset, Multiscales};
-use super::{Description, Placement, Source, SourceError, SourceLevel, json};
+use self::multiscales::{Dataset, Multiscales};
+use super::{Description, Placement, Relative, Source, SourceError, SourceLevel, json};
 use crate::document::Document;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::{Location, Remote};
@@ -37,13 +39,15 @@ pub struct ZarrSource {
 struct Level {
     location: Location,
     array: ArrayDocument,
+    relative: Option<Relative>,
 }
 
 /// Opens the image at `group`, the folder of `.zattrs` or `zarr.json`. Asks for that document and then, at once, for
 /// those of all arrays.
 ///
-/// The axes must be `z, y, x` in this order, apart from a `t` and a `c` of length 1. Errors name the document and the
-/// field: a variant that is not read is [`SourceError::Unsupported`], a broken one [`SourceError::Malformed`].
+/// The axes must be `z, y, x` in this order, apart from a `t` and a `c` of length 1; those of a lone array that does not
+/// name them are taken to be. Errors name the document and the field: a variant that is not read is
+/// [`SourceError::Unsupported`], a broken one [`SourceError::Malformed`].
 pub async fn open(remote: &Remote, group: &Location) -> Result<ZarrSource, SourceError> {
     open_through(remote, remote.clone(), group).await
 }
@@ -55,20 +59,18 @@ async fn open_through(documents: &impl Documents, remote: Remote, group: &Locati
         Root::Image(version, image) => {
             let locations: Vec<Location> = image.datasets.iter().map(|dataset| group.join(&dataset.path)).collect();
             let arrays = documents::arrays(documents, version, &locations, &image.axes).await?;
-            if image.datasets.iter().any(|dataset| dataset.scale.is_none()) {
-                tracing::warn!(
-                    "{group}: the axes have no unit, so nobody knows what its scales are; they are not shown"
-                );
+            if let Some(reason) = &image.unitless {
+                tracing::warn!("{group}: {reason}, so its scales are no lengths; only their ratios are shown");
             }
             (version, image, arrays, locations)
         }
-        Root::Array(version, array) => {
-            let dataset = Dataset { path: String::new(), scale: None, translation: [0.0; 3] };
-            let axes = Axes::zyx();
+        Root::Array(version, array, axes) => {
+            let dataset = Dataset { path: String::new(), scale: None, translation: [0.0; 3], relative: None };
             axes.check(&group.to_string(), &array)?;
             let image = Multiscales {
                 version: "array".to_owned(),
                 axes,
+                unitless: None,
                 datasets: vec![dataset],
                 window: None,
                 downsampling: None,
@@ -76,8 +78,12 @@ async fn open_through(documents: &impl Documents, remote: Remote, group: &Locati
             (version, image, vec![*array], vec![group.clone()])
         }
     };
-    let levels: Vec<Level> =
-        locations.into_iter().zip(arrays).map(|(location, array)| Level { location, array }).collect();
+    let levels: Vec<Level> = locations
+        .into_iter()
+        .zip(arrays)
+        .zip(&image.datasets)
+        .map(|((location, array), dataset)| Level { location, array, relative: dataset.relative })
+        .collect();
     check_pyramid(&image.axes, &levels)?;
     let Some(Level { array: finest, .. }) = levels.first() else {
         return Err(SourceError::malformed(group.to_string(), "multiscales[0].datasets", "there is no level"));
@@ -107,7 +113,7 @@ fn described(axes: &Axes, level: &Level, dataset: &Dataset) -> SourceLevel {
 /// Checks that the arrays make one pyramid: the same type and fill value, and none larger than the one before it.
 fn check_pyramid(axes: &Axes, levels: &[Level]) -> Result<(), SourceError> {
     for pair in levels.windows(2) {
-        let [Level { array: finer, .. }, Level { array: coarser, location }] = pair else { continue };
+        let [Level { array: finer, .. }, Level { array: coarser, location, .. }] = pair else { continue };
         let unlike = |field: &str, reason: String| Err(SourceError::unsupported(location.to_string(), field, reason));
         if coarser.dtype != finer.dtype {
             return unlike("dtype", format!("{} after a level of {}", coarser.dtype, finer.dtype));
@@ -150,6 +156,10 @@ impl Source for ZarrSource {
 
     fn documents(&self) -> Vec<Document> {
         self.documents.clone()
+    }
+
+    fn relative(&self, level: LevelIndex) -> Option<Relative> {
+        self.levels.get(usize::from(level.0))?.relative
     }
 
     fn locate(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {

@@ -1,9 +1,8 @@
 //! The `multiscales` of OME-NGFF 0.4 and 0.5: axes, levels and where they lie in space.
 
-use super::array::{ArrayDocument, MAX_RANK};
+use super::axes::{Axes, Units};
 use super::json::{Field, quoted};
-use super::units::{ToNanometres, nanometres};
-use crate::source::SourceError;
+use crate::source::{Relative, SourceError};
 
 /// Levels of a pyramid.
 const MAX_LEVELS: usize = 31;
@@ -18,6 +17,8 @@ pub(super) struct Multiscales {
     pub version: String,
     /// The axes that all its arrays have.
     pub axes: Axes,
+    /// Why the scales are no lengths, where they are none.
+    pub unitless: Option<String>,
     /// Levels, finest first; never empty.
     pub datasets: Vec<Dataset>,
     /// Display window of the first channel.
@@ -35,41 +36,8 @@ pub(super) struct Dataset {
     pub scale: Option<[f64; 3]>,
     /// Nanometres from the origin to the centre of the first voxel; 0 where the axes have no units.
     pub translation: [f64; 3],
-}
-
-/// Which axes of an array are `z, y, x`. All others are `t` or `c`, and must have length 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Axes {
-    names: Vec<String>,
-    /// Positions of `z, y, x`, ascending.
-    pub kept: [usize; 3],
-}
-
-impl Axes {
-    /// The axes of an array that says nothing of them.
-    pub fn zyx() -> Self {
-        Axes { names: ["z", "y", "x"].map(str::to_owned).to_vec(), kept: [0, 1, 2] }
-    }
-
-    /// Checks that an array read from `file` is a volume with these axes.
-    pub fn check(&self, file: &str, array: &ArrayDocument) -> Result<(), SourceError> {
-        let (rank, axes) = (array.shape.len(), self.names.len());
-        if rank != axes {
-            let reason = format!("{rank} extents for the {axes} axes {}", self.names.join(", "));
-            return Err(SourceError::malformed(file, "shape", reason));
-        }
-        for (position, (name, &extent)) in self.names.iter().zip(&array.shape).enumerate() {
-            if extent != 1 && !self.kept.contains(&position) {
-                return Err(SourceError::unsupported(file, "shape", format!("axis `{name}` of length {extent}")));
-            }
-        }
-        Ok(())
-    }
-
-    /// Picks the entries of `z, y, x`.
-    pub fn pick<T: Copy>(&self, values: &[T]) -> [T; 3] {
-        self.kept.map(|axis| values[axis])
-    }
+    /// Where it lies beside the finest level, where the axes have no units and the levels have transformations.
+    pub relative: Option<Relative>,
 }
 
 /// Reads the first image of a group's attributes; `None` where they hold none.
@@ -85,44 +53,63 @@ pub(super) fn parse(attributes: &Field) -> Result<Option<Multiscales>, SourceErr
         return Ok(None);
     };
     let version = version(ome.as_ref(), image)?;
-    let (axes, units) = axes(&image.member("axes")?)?;
-    let rank = axes.names.len();
-    let mut outer = Transform::identity(rank);
+    let (axes, units) = Axes::of_image(&image.member("axes")?)?;
+    let mut outer = Transform::identity(axes.rank());
     if let Some(transformations) = image.optional("coordinateTransformations")? {
         outer.apply_all(&transformations)?;
     }
-    let mut datasets = Vec::new();
-    let mut finer: Option<[f64; 3]> = None;
     let list = image.member("datasets")?;
-    for dataset in list.elements(MAX_LEVELS)? {
-        let transformations = dataset.member("coordinateTransformations")?;
-        let mut transform = Transform::identity(rank);
-        transform.apply_all(&transformations)?;
-        transform.then(&outer);
-        let (scale, translation) = (axes.pick(&transform.scale), axes.pick(&transform.translation));
-        // Rounding apart: 378.8799999999999 follows 189.44.
-        if finer.is_some_and(|finer| (0..3).any(|axis| scale[axis] < finer[axis] * (1.0 - 1e-6))) {
-            return Err(transformations.unsupported("a level that is finer than the one before it"));
-        }
-        finer = Some(scale);
-        let convert = |lengths: [f64; 3], units: &[ToNanometres; 3]| -> [f64; 3] {
-            std::array::from_fn(|axis| units[axis](lengths[axis]))
-        };
-        let (scale, translation) = match &units {
-            Some(units) => (Some(convert(scale, units)), convert(translation, units)),
-            None => (None, [0.0; 3]),
-        };
-        if !scale.iter().flatten().all(|&size| size.is_finite() && size > 0.0)
-            || !translation.iter().all(|length| length.is_finite())
-        {
-            return Err(transformations.malformed("the voxel size is not a positive number of nanometres"));
-        }
-        datasets.push(Dataset { path: path(&dataset.member("path")?)?, scale, translation });
-    }
+    let datasets = levels(&list, &axes, &units, &outer)?;
     if datasets.is_empty() {
         return Err(list.malformed("there is no level"));
     }
-    Ok(Some(Multiscales { version, axes, datasets, window: window(root), downsampling: downsampling(image) }))
+    let (window, downsampling) = (window(root), downsampling(image));
+    Ok(Some(Multiscales { version, axes, unitless: units.err(), datasets, window, downsampling }))
+}
+
+/// Reads the levels; the transformations of the image, `outer`, come after those of each.
+fn levels(list: &Field, axes: &Axes, units: &Units, outer: &Transform) -> Result<Vec<Dataset>, SourceError> {
+    let mut datasets = Vec::new();
+    // Of the finest level and of the one before.
+    let mut scales: Option<([f64; 3], [f64; 3])> = None;
+    let mut transformed = false;
+    for dataset in list.elements(MAX_LEVELS)? {
+        let transformations = dataset.member("coordinateTransformations")?;
+        let mut transform = Transform::identity(axes.rank());
+        transform.apply_all(&transformations)?;
+        transformed |= transform != Transform::identity(axes.rank());
+        transform.then(outer);
+        let (scale, translation) = (axes.pick(&transform.scale), axes.pick(&transform.translation));
+        let (finest, finer) = scales.unwrap_or((scale, scale));
+        // Rounding apart: 378.8799999999999 follows 189.44.
+        if (0..3).any(|axis| scale[axis] < finer[axis] * (1.0 - 1e-6)) {
+            return Err(transformations.unsupported("a level that is finer than the one before it"));
+        }
+        scales = Some((finest, scale));
+        let convert = |lengths: [f64; 3]| -> [f64; 3] {
+            std::array::from_fn(|axis| match units {
+                Ok(units) => units[axis](lengths[axis]),
+                Err(_) => lengths[axis] / finest[axis],
+            })
+        };
+        let (scale, translation) = (convert(scale), convert(translation));
+        if !scale.iter().all(|&size| size.is_finite() && size > 0.0) || !translation.iter().all(|part| part.is_finite())
+        {
+            let counted = if units.is_ok() { "nanometres" } else { "voxels of the finest level" };
+            return Err(transformations.malformed(format!("the voxel size is not a positive number of {counted}")));
+        }
+        let path = path(&dataset.member("path")?)?;
+        datasets.push(match units {
+            Ok(_) => Dataset { path, scale: Some(scale), translation, relative: None },
+            Err(_) => {
+                Dataset { path, scale: None, translation: [0.0; 3], relative: Some(Relative { scale, translation }) }
+            }
+        });
+    }
+    if !transformed {
+        datasets.iter_mut().for_each(|dataset| dataset.relative = None);
+    }
+    Ok(datasets)
 }
 
 /// The version of the format: of `ome` (0.5), else of the image (0.4).
@@ -137,35 +124,8 @@ fn version(ome: Option<&Field>, image: &Field) -> Result<String, SourceError> {
     }
 }
 
-/// Reads the axes and the units of `z, y, x`, the latter where all three have one.
-fn axes(field: &Field) -> Result<(Axes, Option<[ToNanometres; 3]>), SourceError> {
-    let mut names = Vec::new();
-    let mut kept = Vec::new();
-    let mut units = Vec::new();
-    for axis in field.elements(MAX_RANK)? {
-        let name = axis.member("name")?;
-        match name.text()? {
-            "z" | "y" | "x" => {
-                kept.push(names.len());
-                if let Some(unit) = axis.optional("unit")? {
-                    let text = unit.text()?;
-                    units.push(nanometres(text).ok_or_else(|| unit.unsupported(format!("unit {}", quoted(text))))?);
-                }
-            }
-            "t" | "c" => {}
-            other => return Err(name.unsupported(format!("axis {}", quoted(other)))),
-        }
-        names.push(name.text()?.to_owned());
-    }
-    let spatial: Vec<&str> = kept.iter().map(|&position| names[position].as_str()).collect();
-    if spatial != ["z", "y", "x"] {
-        return Err(field.unsupported(format!("an image with the axes {}", names.join(", "))));
-    }
-    let kept = [kept[0], kept[1], kept[2]];
-    Ok((Axes { names, kept }, <[ToNanometres; 3]>::try_from(units).ok()))
-}
-
 /// A scaling followed by a translation, along the axes of the array.
+#[derive(PartialEq)]
 struct Transform {
     scale: Vec<f64>,
     translation: Vec<f64>,

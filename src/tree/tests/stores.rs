@@ -114,6 +114,44 @@ fn labels_of_another_shape_are_left_out_of_crops_only() {
 }
 
 #[test]
+fn labels_without_a_voxel_size_lie_on_their_image_where_they_have_its_shape() {
+    let uncalibrated = |shape: [u64; 3]| {
+        let mut label = Pyramid { calibrated: false, ..pyramid(shape, [4, 32, 64], 2) };
+        for (level, (factor, first)) in label.levels.iter_mut().zip([(1.0, 3.0), (2.0, 3.5)]) {
+            (level.scale, level.translation) = ([factor; 3], [first; 3]);
+        }
+        label
+    };
+    let mut image = pyramid([20, 100, 90], [4, 32, 64], 1);
+    (image.levels[0].scale, image.levels[0].translation) = ([30.0, 8.0, 4.0], [100.0, 10.0, 1.0]);
+    let places = |label: Pyramid, store: &str| {
+        let tree = tree();
+        tree.describe(TRAINING, Arc::new(image.clone())).unwrap();
+        tree.describe(LABELS, Arc::new(label)).unwrap();
+        let document = document(&tree, &format!("planes/{store}/labels/mitochondria/.zattrs"));
+        let image = &document["multiscales"][0];
+        let levels = image["datasets"].as_array().unwrap().iter();
+        let place = |level: &serde_json::Value| {
+            let transformations = &level["coordinateTransformations"];
+            let place = serde_json::json!([transformations[0]["scale"], transformations[1]["translation"]]);
+            serde_json::from_value(place).unwrap()
+        };
+        let places: Vec<[[f64; 3]; 2]> = levels.map(place).collect();
+        (places, image["axes"][0]["unit"].as_str().map(str::to_owned))
+    };
+    let nanometres = Some("nanometer".to_owned());
+    let (fine, coarse) = ([[30.0, 8.0, 4.0], [100.0, 10.0, 1.0]], [[60.0, 16.0, 8.0], [115.0, 14.0, 3.0]]);
+    assert_eq!(places(uncalibrated([20, 100, 90]), "training.zarr"), (vec![fine, coarse], nanometres.clone()));
+    let (fine, coarse) = ([[30.0, 8.0, 4.0], [160.0, 10.0, 1.0]], [[60.0, 16.0, 8.0], [175.0, 14.0, 3.0]]);
+    let crop = "training.crop-z2-5_y0-50_x0-45.zarr";
+    assert_eq!(places(uncalibrated([20, 100, 90]), crop), (vec![fine, coarse], nanometres.clone()));
+    let own = vec![[[8.0; 3], [0.0; 3]]];
+    assert_eq!(places(pyramid([20, 100, 90], [4, 32, 64], 1), "training.zarr"), (own, nanometres));
+    let counted = vec![[[1.0; 3], [3.0; 3]], [[2.0; 3], [3.5; 3]]];
+    assert_eq!(places(uncalibrated([10, 50, 45]), "training.zarr"), (counted, None));
+}
+
+#[test]
 fn labels_keep_their_chunks_where_the_view_s_make_files_too_large() {
     let tree = tree();
     let image = Pyramid { dtype: DataType::U8, ..pyramid([20, 100, 90], [4, 32, 64], 1) };

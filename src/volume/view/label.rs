@@ -1,22 +1,49 @@
 //! How label images are seen through the views of their images.
 
+use std::borrow::Cow;
+
 use super::ViewSpec;
-use crate::volume::Pyramid;
+use crate::geometry::Shape;
+use crate::volume::{Level, Pyramid};
 
 impl ViewSpec {
     /// Shows a label image through a view of its image, with `show`; `None` where the view leaves it out. A box of the
-    /// image means the same voxels of the labels only if both have one shape, so others are left out of crops. The labels
-    /// keep their own chunks where their voxel type makes files of the view's ones too small or too large.
+    /// image means the same voxels of the labels only if both have one shape, so others are left out of crops. Labels of
+    /// that shape without a voxel size have the image's. The labels keep their own chunks where their voxel type makes
+    /// files of the view's ones too small or too large.
     pub fn show_label<T, E>(
         self,
         image: &Pyramid,
         label: &Pyramid,
-        show: impl Fn(ViewSpec) -> Result<T, E>,
+        show: impl Fn(ViewSpec, &Pyramid) -> Result<T, E>,
     ) -> Result<Option<T>, E> {
-        let extent = |pyramid: &Pyramid| pyramid.levels.first().map(|level| level.grid.shape);
-        if self.crop.is_some() && extent(image) != extent(label) {
+        let are_alike = unlike(image, label).is_none();
+        if self.crop.is_some() && !are_alike {
             return Ok(None);
         }
-        show(self).or_else(|_| show(ViewSpec { chunk: None, ..self })).map(Some)
+        let label = match image.levels.first() {
+            Some(finest) if are_alike && image.calibrated && !label.calibrated => Cow::Owned(laid_on(finest, label)),
+            _ => Cow::Borrowed(label),
+        };
+        show(self, &label).or_else(|_| show(ViewSpec { chunk: None, ..self }, &label)).map(Some)
     }
+}
+
+/// The shapes of an image and of its label image, where they differ.
+pub(crate) fn unlike(image: &Pyramid, label: &Pyramid) -> Option<(Shape, Shape)> {
+    let shape = |pyramid: &Pyramid| pyramid.levels.first().map(|level| level.grid.shape);
+    shape(image).zip(shape(label)).filter(|(image, label)| image != label)
+}
+
+/// Labels whose scales count voxels, with their first voxel and its size as those of the image are.
+fn laid_on(image: &Level, label: &Pyramid) -> Pyramid {
+    let first = label.levels.first().map_or([0.0; 3], |level| level.translation);
+    let level = |level: &Level| Level {
+        grid: level.grid,
+        scale: std::array::from_fn(|axis| level.scale[axis] * image.scale[axis]),
+        translation: std::array::from_fn(|axis| {
+            image.translation[axis] + (level.translation[axis] - first[axis]) * image.scale[axis]
+        }),
+    };
+    Pyramid { levels: label.levels.iter().map(level).collect(), calibrated: true, ..label.clone() }
 }

@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 
 use super::{Multiscales, parse};
 use crate::document::odd::{any_json, exchange};
-use crate::source::SourceError;
 use crate::source::zarr::json::Field;
+use crate::source::{Relative, SourceError};
 
 fn read(attributes: &Value) -> Result<Option<Multiscales>, SourceError> {
     parse(&Field::root("a/.zattrs", attributes)?)
@@ -48,18 +48,44 @@ fn transformations_of_the_image_come_after_those_of_the_level() {
 }
 
 #[test]
-fn units_become_nanometres_and_a_missing_one_means_no_voxel_size() {
+fn units_become_nanometres() {
     let micrometres = json!([axis("z", json!("micrometer")), axis("y", json!("µm")), axis("x", json!("nanometer"))]);
-    let level = &read(&image("/axes", micrometres)).unwrap().unwrap().datasets[1];
+    let read = read(&image("/axes", micrometres)).unwrap().unwrap();
+    let level = &read.datasets[1];
     assert_eq!((level.scale, level.translation), (Some([16000.0, 8000.0, 8.0]), [4000.0, 2000.0, 2.0]));
-    for missing in [axis("y", Value::Null), json!({"name": "y"})] {
-        let level = &read(&image("/axes/1", missing)).unwrap().unwrap().datasets[1];
-        assert_eq!((level.scale, level.translation), (None, [0.0; 3]));
+    assert_eq!((level.relative, read.unitless), (None, None));
+}
+
+#[test]
+fn without_a_known_unit_along_every_axis_levels_are_told_in_voxels_of_the_finest() {
+    let cases = [
+        (axis("y", Value::Null), "the axes have no unit"),
+        (json!({"name": "y"}), "the axes have no unit"),
+        (axis("y", json!("pixel")), "the unit `pixel` is no known length"),
+        (axis("y", json!("")), "the unit `` is no known length"),
+    ];
+    for (unitless, reason) in cases {
+        let read = read(&image("/axes/1", unitless)).unwrap().unwrap();
+        assert_eq!(read.unitless.as_deref(), Some(reason));
+        let [fine, coarse] = read.datasets.as_slice() else { panic!("two levels") };
+        assert_eq!((fine.scale, fine.translation), (None, [0.0; 3]));
+        assert_eq!((coarse.scale, coarse.translation), (None, [0.0; 3]));
+        assert_eq!(fine.relative, Some(Relative { scale: [1.0; 3], translation: [0.0; 3] }));
+        assert_eq!(coarse.relative, Some(Relative { scale: [2.0; 3], translation: [0.5; 3] }));
     }
-    assert_eq!(
-        error("/axes/1", axis("y", json!("furlong"))),
-        "a/.zattrs: multiscales[0].axes[1].unit: unit `furlong` is not supported"
-    );
+    let number = error("/axes/1", axis("y", json!(4)));
+    assert_eq!(number, "a/.zattrs: multiscales[0].axes[1].unit: it is 4, not a text");
+}
+
+#[test]
+fn levels_without_any_transformation_of_their_own_are_told_nowhere() {
+    let pixels = json!([axis("z", json!("pixel")), axis("y", json!("pixel")), axis("x", json!("pixel"))]);
+    let mut attributes = image("/axes", pixels);
+    for level in attributes["multiscales"][0]["datasets"].as_array_mut().unwrap() {
+        level["coordinateTransformations"] = json!([{"type": "identity"}]);
+    }
+    let read = read(&attributes).unwrap().unwrap();
+    assert!(read.datasets.iter().all(|level| level.scale.is_none() && level.relative.is_none()));
 }
 
 #[test]
@@ -155,8 +181,10 @@ proptest! {
         if let Ok(Some(image)) = read(&attributes) {
             prop_assert!((1..=31).contains(&image.datasets.len()));
             for dataset in image.datasets {
-                prop_assert!(dataset.scale.iter().flatten().all(|&size| size.is_finite() && size > 0.0));
-                prop_assert!(dataset.translation.iter().all(|length| length.is_finite()));
+                let relative = dataset.relative.unwrap_or(Relative { scale: [1.0; 3], translation: [0.0; 3] });
+                let mut sizes = dataset.scale.iter().flatten().chain(&relative.scale);
+                prop_assert!(sizes.all(|&size| size.is_finite() && size > 0.0));
+                prop_assert!(dataset.translation.iter().chain(&relative.translation).all(|length| length.is_finite()));
             }
         }
     }

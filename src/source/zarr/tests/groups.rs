@@ -71,6 +71,47 @@ fn a_lone_array_is_an_image_of_one_level_without_voxel_size() {
 }
 
 #[test]
+fn a_lone_array_whose_axes_are_named_is_shown_only_if_they_are_z_y_x() {
+    let v3 = |names: Value| Shelf::of([("zarr.json", with(zarr_json(), "/dimension_names", names))]);
+    let v2 = |names: Value| Shelf::of([(".zarray", zarray()), (".zattrs", json!({"_ARRAY_DIMENSIONS": names}))]);
+    let accepted = [
+        json!(["z", "y", "x"]),
+        json!(["Z", "Y", "X"]),
+        json!([null, null, null]),
+        json!(["dim_0", "dim_1", "dim_2"]),
+        json!([null, "y", ""]),
+        Value::Null,
+    ];
+    for names in accepted {
+        assert_eq!(chunk_key(&v3(names.clone()).open().unwrap(), 0, [1, 0, 1]), "c/1/0/1", "{names}");
+        assert_eq!(chunk_key(&v2(names.clone()).open().unwrap(), 0, [1, 0, 1]), "1/0/1", "{names}");
+    }
+    let refused = [
+        (json!(["x", "y", "z"]), "an array with the axes `x`, `y`, `z` is not supported"),
+        (json!(["t", "y", "x"]), "an array with the axes `t`, `y`, `x` is not supported"),
+        (json!(["x", null, null]), "an array with the axes `x`, null, null is not supported"),
+        (json!(["depth", "y", "x"]), "an array with the axes `depth`, `y`, `x` is not supported"),
+        (json!(["y", "x"]), "an array with the axes `y`, `x` is not supported"),
+        (json!([]), "an array with the axes  is not supported"),
+        (json!("zyx"), "it is `zyx`, not an array"),
+    ];
+    for (names, reason) in refused {
+        assert_eq!(v3(names.clone()).error(), format!("{GROUP}/zarr.json: dimension_names: {reason}"));
+        assert_eq!(v2(names).error(), format!("{GROUP}/.zattrs: _ARRAY_DIMENSIONS: {reason}"));
+    }
+}
+
+#[test]
+fn a_named_axis_of_length_one_of_a_lone_array_is_dropped() {
+    let array = |channels: u64| {
+        let array = with(with(zarray(), "/shape", json!([channels, 4, 5, 6])), "/chunks", json!([1, 2, 3, 4]));
+        Shelf::of([(".zarray", array), (".zattrs", json!({"_ARRAY_DIMENSIONS": ["c", "z", "y", "x"]}))])
+    };
+    assert_eq!(chunk_key(&array(1).open().unwrap(), 0, [1, 0, 1]), "0/1/0/1");
+    assert!(array(2).error().ends_with("shape: axis `c` of length 2 is not supported"));
+}
+
+#[test]
 fn a_failed_fetch_is_an_error_and_never_another_kind_of_store() {
     let shelf = Shelf::of([("zarr.json", zarr_json())]).refuse(".zattrs", Cause::Timeout(60));
     assert!(matches!(shelf.open(), Err(SourceError::Remote(error)) if error.cause == Cause::Timeout(60)));

@@ -1,0 +1,102 @@
+//! Images and chunks of a source that holds no block.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use super::*;
+use crate::catalog::{SourceKind, SourceSpec};
+use crate::dtype::{DataType, FillValue};
+use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
+use crate::remote::Location;
+use crate::source::{Description, Placement, Relative, Source, SourceError, SourceLevel};
+use crate::stats::Stats;
+
+/// Levels of bytes without a voxel size, all blocks of which are absent.
+struct Empty {
+    description: Description,
+    relative: Vec<Relative>,
+}
+
+impl Empty {
+    fn new(shapes: &[[u64; 3]], relative: Vec<Relative>) -> Self {
+        let level = |&shape: &[u64; 3]| SourceLevel {
+            grid: Grid { shape: Shape(shape), cell: Shape([4; 3]) },
+            scale: None,
+            translation: [0.0; 3],
+        };
+        let description = Description {
+            dtype: DataType::U8,
+            levels: shapes.iter().map(level).collect(),
+            fill: FillValue::from_le_bytes(&[7]).unwrap(),
+            window: None,
+            format: "empty".to_owned(),
+            downsampling: None,
+            chunked: true,
+        };
+        Empty { description, relative }
+    }
+}
+
+impl Source for Empty {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn relative(&self, level: LevelIndex) -> Option<Relative> {
+        self.relative.get(usize::from(level.0)).copied()
+    }
+
+    fn locate(&self, _: LevelIndex, _: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
+        Box::pin(async { Ok(Placement::Absent) })
+    }
+
+    fn decode(&self, _: LevelIndex, _: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
+        Ok(raw)
+    }
+}
+
+/// Scales and translations that are shown of levels of these extents along `z`.
+async fn shown(extents: &[u64], relative: Vec<Relative>, voxel_size: Option<[f64; 3]>) -> Vec<([f64; 3], [f64; 3])> {
+    let blocks = Blocks::new(1 << 20, Arc::new(Stats::default()));
+    let shapes: Vec<[u64; 3]> = extents.iter().map(|&extent| [extent, 4, 4]).collect();
+    let image = Arc::new(Image::new(0, Arc::new(Empty::new(&shapes, relative)), &blocks));
+    let url = Location::anonymous("file:///v".parse().unwrap());
+    let spec = SourceSpec { kind: SourceKind::Zarr { url }, chunk: None, window: None, voxel_size, tissue: None };
+    let pyramid = image.pyramid(&blocks, &spec, None, "v").await.unwrap();
+    assert_eq!(pyramid.calibrated, voxel_size.is_some());
+    pyramid.levels.iter().map(|level| (level.scale, level.translation)).collect()
+}
+
+#[tokio::test]
+async fn levels_without_a_voxel_size_keep_the_ratios_that_the_source_states() {
+    let of = |factor: f64| Relative { scale: [factor, 1.0, 1.0], translation: [3.0, 0.0, 0.0] };
+    // Of 1001 halved six and seven times with the rest dropped 15 and 7 are left, which are not 1001 / 64 and / 128.
+    let (extents, relative) = ([1001, 15, 7], vec![of(1.0), of(64.0), of(128.0)]);
+    let counted = [1.0, 64.0, 128.0].map(|factor| ([factor, 1.0, 1.0], [3.0, 0.0, 0.0]));
+    assert_eq!(shown(&extents, relative.clone(), None).await, counted);
+    let sized = [30.0, 1920.0, 3840.0].map(|size| ([size, 8.0, 4.0], [90.0, 0.0, 0.0]));
+    assert_eq!(shown(&extents, relative, Some([30.0, 8.0, 4.0])).await, sized);
+}
+
+#[tokio::test]
+async fn levels_of_which_the_source_states_no_place_are_estimated_by_their_shapes() {
+    let expected = [([30.0, 8.0, 4.0], [0.0; 3]), ([60.0, 8.0, 4.0], [15.0, 0.0, 0.0])];
+    assert_eq!(shown(&[21, 10], vec![], Some([30.0, 8.0, 4.0])).await, expected);
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_an_absent_block_is_asked_for_once() {
+    let stats = Arc::new(Stats::default());
+    let blocks = Blocks::new(1 << 20, stats.clone());
+    let chunks = Chunks::new(1 << 20, blocks.clone(), stats.clone());
+    let image = Arc::new(Image::new(0, Arc::new(Empty::new(&[[8, 8, 8]], vec![])), &blocks));
+    let grid = image.source.description().levels[0].grid;
+    let region = grid.region(CellIndex([1, 0, 1]));
+    let geometry = ChunkGeometry { level: LevelIndex(0), region, chunk: grid.cell };
+    let chunk = chunks.read(&image, ChunkKey { image: 0, geometry }).await.unwrap();
+    assert_eq!(chunk.data, vec![7; 64]);
+    let counted = stats.snapshot().cache;
+    assert_eq!((counted.block_hits, counted.block_misses), (0, 1));
+}
