@@ -49,8 +49,10 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
 /// The mount of emfs at `path`, alive or dead.
 pub(super) fn find(path: &Path) -> Result<Mount, CliError> {
     let named = |error: io::Error| CliError::System { what: path.display().to_string(), error };
-    match mountinfo::at(path).map_err(named)? {
+    let mut there = mountinfo::resolve(path).and_then(|path| mountinfo::all_at(&path)).map_err(named)?;
+    match there.pop() {
         Some(mount) if mount.is_emfs() => Ok(mount),
+        Some(over) if there.iter().any(Mount::is_emfs) => Err(UnmountError::Covered { over }.into()),
         Some(mount) => Err(CliError::Failed(format!(
             "what is mounted at {} is not emfs but {} ({})",
             path.display(),

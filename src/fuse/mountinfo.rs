@@ -59,8 +59,12 @@ pub fn mounts() -> io::Result<Vec<Mount>> {
 
 /// The uppermost mount at `path`, which need not be reachable any more.
 pub fn at(path: &Path) -> io::Result<Option<Mount>> {
-    let path = resolve(path)?;
-    Ok(mounts()?.into_iter().rev().find(|mount| mount.mountpoint == path))
+    Ok(all_at(&resolve(path)?)?.pop())
+}
+
+/// All mounts at `path`, which [`resolve`] gave, the uppermost last.
+pub fn all_at(path: &Path) -> io::Result<Vec<Mount>> {
+    Ok(mounts()?.into_iter().filter(|mount| mount.mountpoint == path).collect())
 }
 
 /// `path` without symbolic links and dots, found without touching what is mounted at its end: a dead or hanging mount
