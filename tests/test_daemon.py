@@ -7,9 +7,20 @@ import subprocess
 
 import pytest
 
-from mounting import configuration, daemons, emfs, is_mounted, mounted, wait_for
+from mounting import BINARY, clean_up, configuration, daemons, emfs, is_mounted, mounted, wait_for
 
 CONFIG = configuration({"v": {"kind": "tiff", "url": "http://127.0.0.1:9/v.tif"}})
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A mountpoint, which is clean in the end, and the arguments that mount there."""
+    path = tmp_path / "m"
+    path.mkdir()
+    (tmp_path / "config.toml").write_text(CONFIG)
+    arguments = ["mount", path, "--config", tmp_path / "config.toml", "--log", tmp_path / "log", "--cache-size", "0"]
+    yield path, arguments
+    clean_up(path)
 
 
 @pytest.fixture
@@ -33,6 +44,11 @@ def uppermost(path):
     return kinds[-1] if kinds else None
 
 
+def with_signals(action, *signals):
+    """What a child process does first: nohup, a shell's `&` or a terminal have set these signals."""
+    return lambda: [signal.signal(number, action) for number in signals]
+
+
 def test_a_daemon_that_ends_leaves_what_is_mounted_over_it(covered):
     (covered / "theirs").write_text("x")
     os.kill(covered.pid, signal.SIGTERM)
@@ -51,3 +67,38 @@ def test_a_command_says_what_lies_over_the_mount_and_that_it_goes_first(covered,
     done = emfs(command, covered.path, check=False)
     assert done.returncode == 1 and "upper (tmpfs)" in done.stderr and f"`umount {covered.path}`" in done.stderr, done.stderr
     assert "over the emfs" in done.stderr and uppermost(covered.path) == "tmpfs"
+
+
+def test_a_hang_up_ends_a_mount_in_the_foreground(place):
+    path, arguments = place
+    default = with_signals(signal.SIG_DFL, signal.SIGHUP)
+    with subprocess.Popen([BINARY, *arguments, "--foreground"], preexec_fn=default) as daemon:
+        wait_for(lambda: is_mounted(path) and os.listdir(path), 20, "the mount")
+        daemon.send_signal(signal.SIGHUP)
+        assert daemon.wait(20) == 0
+    assert not is_mounted(path)
+
+
+def test_a_signal_that_was_ignored_at_the_start_does_not_end_a_mount_in_the_foreground(place):
+    path, arguments = place
+    ignored = with_signals(signal.SIG_IGN, signal.SIGHUP, signal.SIGINT)
+    with subprocess.Popen([BINARY, *arguments, "--foreground"], preexec_fn=ignored) as daemon:
+        wait_for(lambda: is_mounted(path) and os.listdir(path), 20, "the mount")
+        daemon.send_signal(signal.SIGHUP)
+        daemon.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            daemon.wait(2)
+        assert os.listdir(path)
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(20) == 0
+    assert not is_mounted(path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_a_mount_in_the_background_though_its_caller_ignored_it(place, number):
+    path, arguments = place
+    emfs(*arguments, preexec_fn=with_signals(signal.SIG_IGN, number))
+    (daemon,) = daemons(path)
+    os.kill(daemon, number)
+    wait_for(lambda: not daemons(path), 20, "the daemon's end")
+    assert not is_mounted(path)

@@ -16,6 +16,7 @@ mod output;
 mod place;
 mod serve;
 mod session;
+mod signals;
 mod size;
 mod status;
 mod target;
