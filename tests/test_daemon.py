@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import signal
 import subprocess
 
@@ -102,3 +103,38 @@ def test_a_signal_ends_a_mount_in_the_background_though_its_caller_ignored_it(pl
     os.kill(daemon, number)
     wait_for(lambda: not daemons(path), 20, "the daemon's end")
     assert not is_mounted(path)
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """A mount whose daemon hangs, and the daemon's process number."""
+    with mounted(tmp_path, CONFIG) as mount:
+        pid = mount.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield mount, pid
+        finally:
+            if daemons(mount.path):
+                os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("how", ["background", "foreground"])
+def test_a_mount_where_a_daemon_hangs_is_a_sentence(stopped, how):
+    mount, _ = stopped
+    options = ["--foreground"] if how == "foreground" else []
+    done = emfs("mount", mount.path, "--config", mount.config_file, *options, check=False, timeout=30)
+    assert done.returncode == 1 and "does not answer" in done.stderr and f"`emfs umount {mount.path}`" in done.stderr, done.stderr
+
+
+def test_status_of_a_daemon_that_hangs_is_a_sentence(stopped):
+    mount, _ = stopped
+    done = emfs("status", mount.path, check=False)
+    assert done.returncode == 1 and "os error" not in done.stderr, done.stderr
+    assert "does not answer" in done.stderr and f"`emfs umount {mount.path}`" in done.stderr
+
+
+def test_umount_names_the_process_of_a_daemon_that_hangs(stopped):
+    mount, pid = stopped
+    done = emfs("umount", mount.path, check=False)
+    assert done.returncode == 1 and re.search(rf"`kill (-\w+ )?{pid}`", done.stderr), done.stderr
+    assert not is_mounted(mount.path)

@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream as Client;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::geteuid;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -171,6 +172,11 @@ impl Watched {
         connect(mount, "wait").map(Watched)
     }
 
+    /// Its process, unless that is not to be seen from here, as out of a container.
+    pub fn process(&self) -> Option<i32> {
+        getsockopt(&self.0, sockopt::PeerCredentials).ok().map(|peer| peer.pid()).filter(|pid| *pid > 0)
+    }
+
     /// Whether the daemon ends within `patience`.
     pub fn ends_within(mut self, patience: Duration) -> bool {
         let ended = self.0.set_read_timeout(Some(patience)).and_then(|()| self.0.read(&mut [0]));
@@ -266,7 +272,9 @@ mod tests {
         let report: serde_json::Value = serde_json::from_str(&status(&mount).unwrap()).unwrap();
         assert_eq!((report["fuse"]["READ"].as_u64(), report["mountpoint"].as_str()), (Some(1), Some("/nowhere")));
         assert_eq!(report["pid"], std::process::id());
-        assert!(!Watched::new(&mount).unwrap().ends_within(Duration::from_millis(50)));
+        let watched = Watched::new(&mount).unwrap();
+        assert_eq!(watched.process(), i32::try_from(std::process::id()).ok());
+        assert!(!watched.ends_within(Duration::from_millis(50)));
         // As if it had died: the socket stays behind.
         std::mem::forget(server);
         runtime.shutdown_timeout(Duration::from_secs(5));

@@ -62,9 +62,11 @@ pub(super) fn runtime() -> Result<Runtime, CliError> {
 impl Daemon {
     /// Mounts the datasets; returns when the tree answers.
     pub fn start(runtime: Runtime, settings: Settings) -> Result<Self, CliError> {
-        // Until it is mounted, so that of several that start at once one mounts and the others say why not.
-        let reserved = fuse::reserve(&settings.mountpoint);
         let mountpoint = fuse::check(&settings.mountpoint, settings.allow_other)?;
+        // Until it is mounted, so that of several that start at once one mounts and the others say why not.
+        let reserved = fuse::reserve(&mountpoint);
+        // Again, since another may have mounted in the meantime.
+        fuse::check(&mountpoint, settings.allow_other)?;
         let stats = Arc::new(Stats::default());
         let tree = {
             let _inside = runtime.enter();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access, geteuid};
 
-use super::mountinfo;
+use super::mountinfo::{self, State};
 use super::session::MountError;
 use super::unmount::fusermount;
 
@@ -48,7 +48,11 @@ fn free_directory(mountpoint: &Path) -> Result<PathBuf, MountError> {
     let path = mountinfo::resolve(mountpoint).map_err(unreadable)?;
     if let Some(mount) = mountinfo::at(&path).map_err(unreadable)? {
         if mount.is_emfs() {
-            return Err(if mount.is_dead() { MountError::Dead(path) } else { MountError::Mounted(path) });
+            return Err(match mount.state() {
+                State::Alive => MountError::Mounted(path),
+                State::Dead => MountError::Dead(path),
+                State::Silent => MountError::Silent(path),
+            });
         }
         if mount.kind.starts_with("fuse") {
             return Err(MountError::Taken { path, kind: mount.kind });

@@ -48,6 +48,11 @@ pub enum MountError {
     Mounted(PathBuf),
     #[error("the emfs mounted at {path} has died; remove the mount with `emfs umount {path}`", path = .0.display())]
     Dead(PathBuf),
+    #[error(
+        "the emfs mounted at {path} does not answer; try again, or remove the mount with `emfs umount {path}`",
+        path = .0.display()
+    )]
+    Silent(PathBuf),
     #[error("another filesystem ({kind}) is mounted at {}; name another directory", path.display())]
     Taken { path: PathBuf, kind: String },
     #[error(
