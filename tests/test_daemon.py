@@ -138,3 +138,9 @@ def test_umount_names_the_process_of_a_daemon_that_hangs(stopped):
     done = emfs("umount", mount.path, check=False)
     assert done.returncode == 1 and re.search(rf"`kill (-\w+ )?{pid}`", done.stderr), done.stderr
     assert not is_mounted(mount.path)
+
+
+def test_a_lock_that_the_caller_holds_of_the_mountpoint_does_not_hinder_the_mount(place):
+    path, arguments = place
+    subprocess.run(["flock", path, BINARY, *arguments], check=True, timeout=60, stdin=subprocess.DEVNULL)
+    assert os.listdir(path)
