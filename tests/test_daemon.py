@@ -144,3 +144,39 @@ def test_a_lock_that_the_caller_holds_of_the_mountpoint_does_not_hinder_the_moun
     path, arguments = place
     subprocess.run(["flock", path, BINARY, *arguments], check=True, timeout=60, stdin=subprocess.DEVNULL)
     assert os.listdir(path)
+
+
+def without_runtime_folder():
+    return {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}
+
+
+def answers_and_ends(path, environment):
+    """The daemon of `path` is found from `environment`, and its end is waited for."""
+    emfs("status", path, env=environment)
+    emfs("umount", path, env=environment)
+    assert not daemons(path), "umount has waited"
+
+
+def sockets():
+    return {entry for folder in (f"/run/user/{os.getuid()}/emfs", f"/tmp/emfs-{os.getuid()}") for entry in pathlib.Path(folder).glob("*")}
+
+
+@pytest.mark.parametrize("client", ["the same", "none"])
+def test_a_daemon_is_found_though_its_runtime_folder_has_a_path_too_long_for_a_socket(place, tmp_path, client):
+    path, arguments = place
+    folder = tmp_path / ("x" * 60) / ("y" * 60)
+    folder.mkdir(parents=True)
+    environment = os.environ | {"XDG_RUNTIME_DIR": str(folder)}
+    emfs(*arguments, env=environment)
+    answers_and_ends(path, environment if client == "the same" else without_runtime_folder())
+
+
+def test_a_daemon_is_found_without_the_runtime_folder_that_it_was_started_with(place, tmp_path):
+    path, arguments = place
+    folder = tmp_path / "run"
+    folder.mkdir()
+    before = sockets()
+    emfs(*arguments, env=os.environ | {"XDG_RUNTIME_DIR": str(folder)})
+    assert len(list((folder / "emfs").iterdir())) == 1
+    answers_and_ends(path, without_runtime_folder())
+    assert sockets() == before and not list((folder / "emfs").iterdir()), "nothing is left behind"

@@ -18,6 +18,7 @@ mod serve;
 mod session;
 mod signals;
 mod size;
+mod socket;
 mod status;
 mod target;
 mod umount;
