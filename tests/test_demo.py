@@ -61,6 +61,29 @@ def test_it_mounts_where_it_is_told_and_ctrl_c_cleans_up(tmp_path):
             subprocess.run(["umount", "-l", path], check=False)
 
 
+@pytest.mark.parametrize("hang_up", [signal.SIG_DFL, signal.SIG_IGN])
+def test_a_hang_up_leaves_no_dead_mount(tmp_path, hang_up):
+    path = tmp_path / "em"
+    path.mkdir()
+    started = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": tmp_path}
+    demo = subprocess.Popen([BINARY, "demo", path], preexec_fn=lambda: signal.signal(signal.SIGHUP, hang_up), **started)
+    try:
+        wait_for(lambda: is_mounted(path), 60, "the mount")
+        demo.send_signal(signal.SIGHUP)
+        if hang_up == signal.SIG_IGN:
+            with pytest.raises(subprocess.TimeoutExpired):
+                demo.wait(3)
+            assert {entry.name for entry in path.iterdir()} >= DATASETS
+            demo.send_signal(signal.SIGTERM)
+        out, _ = demo.communicate(timeout=30)
+        assert demo.returncode == 0, out
+        assert not is_mounted(path) and not daemons(path)
+    finally:
+        demo.kill()
+        if is_mounted(path):
+            subprocess.run(["umount", "-l", path], check=False)
+
+
 def test_into_a_closed_pipe_it_does_not_panic(tmp_path):
     done = subprocess.run(["bash", "-c", '"$0" demo --once | head -1', BINARY], capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert "panicked" not in done.stderr

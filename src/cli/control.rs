@@ -1,22 +1,22 @@
 //! The daemon's Unix socket, through which other commands ask it.
 //!
 //! A client sends one line. `status` is answered by a JSON document; `wait` by nothing, until the daemon has ended and
-//! the connection with it. The socket is known by the device number of its mount, so that any path to it will do.
+//! the connection with it.
 
 use std::io::{self, Read, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::UnixStream as Client;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::unistd::geteuid;
+use nix::sys::socket::{getsockopt, sockopt};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 
+use super::socket::{self, Placed};
 use crate::fuse::mountinfo::Mount;
 use crate::stats::Snapshot;
 
@@ -57,13 +57,7 @@ struct Report {
 /// A listening socket, removed when dropped.
 #[derive(Debug)]
 pub(super) struct Server {
-    path: PathBuf,
-    identity: Option<(u64, u64)>,
-}
-
-/// Device and inode of what is at `path`.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+    _placed: Vec<Placed>,
 }
 
 impl Server {
@@ -75,16 +69,10 @@ impl Server {
         about: About,
         counters: impl Fn() -> Snapshot + Send + 'static,
     ) -> io::Result<Self> {
-        let folder = folders(geteuid().as_raw()).into_iter().find_map(|folder| own(&folder).ok().map(|()| folder));
-        let folder = folder.ok_or_else(|| io::Error::other("no private directory for the socket"))?;
-        let path = folder.join(file_name(device));
-        // No living daemon has this device number, so what is there is left over.
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        let (listener, placed) = socket::listen(device)?;
+        listener.set_nonblocking(true)?;
         let _inside = runtime.enter();
-        let listener = UnixListener::bind(&path)?;
+        let listener = UnixListener::from_std(listener)?;
         let (mountpoint, start) = (mountpoint.display().to_string(), Instant::now());
         runtime.spawn(async move {
             loop {
@@ -108,17 +96,7 @@ impl Server {
                 }
             }
         });
-        Ok(Server { identity: identity(&path), path })
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // A later mount that got the same device number has put its own socket there.
-        if identity(&self.path).is_some_and(|found| Some(found) == self.identity) {
-            // Somebody cleaning up may have been faster.
-            let _ = std::fs::remove_file(&self.path);
-        }
+        Ok(Server { _placed: placed })
     }
 }
 
@@ -171,6 +149,11 @@ impl Watched {
         connect(mount, "wait").map(Watched)
     }
 
+    /// Its process, unless that is not to be seen from here, as out of a container.
+    pub fn process(&self) -> Option<i32> {
+        getsockopt(&self.0, sockopt::PeerCredentials).ok().map(|peer| peer.pid()).filter(|pid| *pid > 0)
+    }
+
     /// Whether the daemon ends within `patience`.
     pub fn ends_within(mut self, patience: Duration) -> bool {
         let ended = self.0.set_read_timeout(Some(patience)).and_then(|()| self.0.read(&mut [0]));
@@ -182,63 +165,16 @@ impl Watched {
 }
 
 fn connect(mount: &Mount, request: &str) -> io::Result<Client> {
-    let user = mount.user.unwrap_or_else(|| geteuid().as_raw());
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for folder in folders(user) {
-        let connected = is_private(&folder, user).and_then(|()| Client::connect(folder.join(file_name(&mount.device))));
-        match connected {
-            Ok(mut stream) => {
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                stream.write_all(format!("{request}\n").as_bytes())?;
-                return Ok(stream);
-            }
-            // "Not here" says less than what was found elsewhere.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn file_name(device: &str) -> String {
-    format!("{}.sock", device.replace(':', "-"))
-}
-
-/// Where sockets of a user's daemons may be. The daemon may have been started with another environment than the client.
-fn folders(user: u32) -> Vec<PathBuf> {
-    let own = (user == geteuid().as_raw()).then(|| std::env::var_os("XDG_RUNTIME_DIR")).flatten();
-    let mut folders: Vec<_> =
-        own.filter(|path| !path.is_empty()).map(|path| PathBuf::from(path).join("emfs")).into_iter().collect();
-    folders.push(PathBuf::from(format!("/run/user/{user}/emfs")));
-    folders.push(PathBuf::from(format!("/tmp/emfs-{user}")));
-    folders
-}
-
-/// Makes a folder that nobody else can read or write.
-fn own(folder: &Path) -> io::Result<()> {
-    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    is_private(folder, geteuid().as_raw())
-}
-
-/// Refuses a folder that another user made or may write: `/tmp` is everybody's.
-fn is_private(folder: &Path, user: u32) -> io::Result<()> {
-    let found = folder.symlink_metadata()?;
-    if found.is_dir() && found.uid() == user && found.mode() & 0o077 == 0 {
-        return Ok(());
-    }
-    Err(io::Error::new(
-        io::ErrorKind::PermissionDenied,
-        format!("{} must be a directory of user {user} with mode 0700", folder.display()),
-    ))
+    let mut stream = socket::connect(mount)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(format!("{request}\n").as_bytes())?;
+    Ok(stream)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use nix::unistd::geteuid;
 
     use super::*;
 
@@ -266,7 +202,9 @@ mod tests {
         let report: serde_json::Value = serde_json::from_str(&status(&mount).unwrap()).unwrap();
         assert_eq!((report["fuse"]["READ"].as_u64(), report["mountpoint"].as_str()), (Some(1), Some("/nowhere")));
         assert_eq!(report["pid"], std::process::id());
-        assert!(!Watched::new(&mount).unwrap().ends_within(Duration::from_millis(50)));
+        let watched = Watched::new(&mount).unwrap();
+        assert_eq!(watched.process(), i32::try_from(std::process::id()).ok());
+        assert!(!watched.ends_within(Duration::from_millis(50)));
         // As if it had died: the socket stays behind.
         std::mem::forget(server);
         runtime.shutdown_timeout(Duration::from_secs(5));
@@ -277,21 +215,7 @@ mod tests {
         })
         .unwrap();
         assert!(status(&mount).is_ok());
-        let path = again.path.clone();
         drop(again);
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_folder_that_others_can_enter_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let user = geteuid().as_raw();
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        assert!(is_private(folder.path(), user).is_err());
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
-        assert!(is_private(folder.path(), user).is_ok());
-        assert!(is_private(folder.path(), user + 1).is_err());
-        std::os::unix::fs::symlink(folder.path(), folder.path().join("link")).unwrap();
-        assert!(is_private(&folder.path().join("link"), user).is_err());
+        assert_eq!(status(&mount).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -8,8 +8,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-
+use super::signals::Signals;
 use crate::demo::slice::{self, Slice};
 use crate::demo::{Log, Options, Replica, picture};
 
@@ -38,7 +37,7 @@ pub struct DemoArgs {
 
 /// Runs the demo. `mount` mounts a configuration (TOML) at a directory; what it returns unmounts when dropped.
 pub fn run<M, E: Display>(args: DemoArgs, mount: impl FnOnce(&str, &Path) -> Result<M, E>) -> ExitCode {
-    // From here on Ctrl-C ends the demo where it waits, and never leaves a mount behind.
+    // From here on a signal ends the demo where it waits, and never leaves a mount behind.
     let result = signals().map_err(Failure::Signals).and_then(|ended| demo(&args, &mut io::stdout(), &ended, mount));
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -109,21 +108,15 @@ fn demo<M, E: Display>(
     Ok(())
 }
 
-/// A receiver that gets a message for each SIGINT and SIGTERM.
+/// A receiver that gets a message for each signal that shall end the demo.
 fn signals() -> io::Result<mpsc::Receiver<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let (mut interrupt, mut terminate) = {
-        let _inside = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
-    };
+    let mut signals = Signals::not_ignored(&runtime)?;
     let (sender, receiver) = mpsc::channel();
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
             loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
+                signals.next().await;
                 if sender.send(()).is_err() {
                     break;
                 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::control::About;
-use super::serve::{self, Daemon, Settings, Signals};
+use super::serve::{self, Daemon, Settings};
 use super::session::{self, CacheArgs};
+use super::signals::Signals;
 use super::{CliError, background, memory, size};
 use crate::catalog::Catalog;
 use crate::fuse;
@@ -105,7 +106,12 @@ fn start(args: &MountArgs) -> Result<(Daemon, Signals), CliError> {
     };
     let runtime = serve::runtime()?;
     // Before the mount is there, so that no signal leaves it behind.
-    let signals = Signals::new(&runtime)?;
+    let signals = match args.background_child {
+        // It has left the terminal and the session of whoever had them ignored.
+        true => Signals::all(&runtime),
+        false => Signals::not_ignored(&runtime),
+    };
+    let signals = signals.map_err(CliError::system("catching signals"))?;
     Ok((Daemon::start(runtime, settings)?, signals))
 }
 

@@ -5,9 +5,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::control::{self, About};
+use super::signals::Signals;
 use super::{CliError, memory};
 use crate::catalog::Catalog;
 use crate::fuse::{self, Mounted, Names};
@@ -62,9 +62,11 @@ pub(super) fn runtime() -> Result<Runtime, CliError> {
 impl Daemon {
     /// Mounts the datasets; returns when the tree answers.
     pub fn start(runtime: Runtime, settings: Settings) -> Result<Self, CliError> {
-        // Until it is mounted, so that of several that start at once one mounts and the others say why not.
-        let reserved = fuse::reserve(&settings.mountpoint);
         let mountpoint = fuse::check(&settings.mountpoint, settings.allow_other)?;
+        // Until it is mounted, so that of several that start at once one mounts and the others say why not.
+        let reserved = fuse::reserve(&mountpoint);
+        // Again, since another may have mounted in the meantime.
+        fuse::check(&mountpoint, settings.allow_other)?;
         let stats = Arc::new(Stats::default());
         let tree = {
             let _inside = runtime.enter();
@@ -183,33 +185,5 @@ fn first_answer(mountpoint: &Path) -> Result<(), CliError> {
     match receiver.recv_timeout(FIRST_ANSWER) {
         Ok(answer) => answer.map_err(CliError::system(format!("listing {}", mountpoint.display()))),
         Err(_) => Err(CliError::Failed(format!("the tree at {} does not answer", mountpoint.display()))),
-    }
-}
-
-/// The signals that end a mount, caught from the moment this exists.
-pub(super) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    pub fn new(runtime: &Runtime) -> Result<Self, CliError> {
-        let _inside = runtime.enter();
-        let catch = |kind| signal(kind).map_err(CliError::system("catching signals"));
-        Ok(Signals {
-            interrupt: catch(SignalKind::interrupt())?,
-            terminate: catch(SignalKind::terminate())?,
-            hangup: catch(SignalKind::hangup())?,
-        })
-    }
-
-    /// The name of the next one.
-    pub async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.hangup.recv() => "SIGHUP",
-        }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::output::{print, table};
 use super::size::human;
 use super::{CliError, control, umount};
+use crate::fuse::MountError;
 
 /// Show what a mount has done so far.
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,8 @@ pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CliError::Failed(format!(
             "the emfs mounted at {path} does not listen; if it has died, remove the mount with `emfs umount {path}`"
         )),
+        // What a socket says when the time to read or to write is over.
+        io::ErrorKind::WouldBlock => MountError::Silent(mount.mountpoint.clone()).into(),
         _ => CliError::System { what: format!("asking the daemon of {path}"), error },
     })?;
     if args.json {

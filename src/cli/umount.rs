@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::CliError;
 use super::control::Watched;
-use crate::fuse::mountinfo::{self, Mount};
+use crate::fuse::mountinfo::{self, Mount, State};
 use crate::fuse::{UnmountError, unmount};
 
 /// How long a program that is just letting go of a file may take.
@@ -32,7 +32,7 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
         match unmount(path, false) {
             Ok(()) => break,
             // What programs hold of a dead mount is of no use to them.
-            Err(UnmountError::Busy(_)) if daemon.is_none() && mount.is_dead() => {
+            Err(UnmountError::Busy(_)) if daemon.is_none() && mount.state() == State::Dead => {
                 unmount(path, true)?;
                 break;
             }
@@ -40,17 +40,28 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
             Err(error) => return Err(error.into()),
         }
     }
-    if daemon.is_none_or(|daemon| daemon.ends_within(ENDING)) {
+    let Some(daemon) = daemon else { return Ok(()) };
+    let process = daemon.process();
+    if daemon.ends_within(ENDING) {
         return Ok(());
     }
-    Err(CliError::Failed(format!("{} is unmounted, but its daemon has not ended", path.display())))
+    let reason = match process {
+        Some(pid) => format!(
+            "its daemon, process {pid}, has not ended; end it with `kill {pid}`, or with `kill -9 {pid}` where \
+             it hangs"
+        ),
+        None => "its daemon has not ended".to_owned(),
+    };
+    Err(CliError::Failed(format!("{} is unmounted, but {reason}", path.display())))
 }
 
 /// The mount of emfs at `path`, alive or dead.
 pub(super) fn find(path: &Path) -> Result<Mount, CliError> {
     let named = |error: io::Error| CliError::System { what: path.display().to_string(), error };
-    match mountinfo::at(path).map_err(named)? {
+    let mut there = mountinfo::resolve(path).and_then(|path| mountinfo::all_at(&path)).map_err(named)?;
+    match there.pop() {
         Some(mount) if mount.is_emfs() => Ok(mount),
+        Some(over) if there.iter().any(Mount::is_emfs) => Err(UnmountError::Covered { over }.into()),
         Some(mount) => Err(CliError::Failed(format!(
             "what is mounted at {} is not emfs but {} ({})",
             path.display(),

@@ -4,12 +4,28 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::statfs::statfs;
 
 /// The name under which emfs mounts.
 pub const NAME: &str = "emfs";
+
+/// How long a daemon may take to say that it lives.
+const ANSWERING: Duration = Duration::from_secs(5);
+
+/// How the daemon of a mount is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It answers.
+    Alive,
+    /// It has gone.
+    Dead,
+    /// It is there but does not answer.
+    Silent,
+}
 
 /// A line of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +48,22 @@ impl Mount {
         self.kind == "fuse.emfs" || (self.kind == "fuse" && self.source == NAME)
     }
 
-    /// Whether its daemon has gone. Asks for what the kernel never answers from memory, so a daemon that hangs makes this
-    /// hang, too.
-    pub fn is_dead(&self) -> bool {
-        matches!(statfs(&self.mountpoint), Err(Errno::ENOTCONN | Errno::ECONNABORTED))
+    /// How its daemon is. Asks for what the kernel never answers from memory.
+    pub fn state(&self) -> State {
+        let (sender, receiver) = mpsc::channel();
+        let path = self.mountpoint.clone();
+        // In a thread of its own, which a daemon that hangs may keep.
+        let ask = move || {
+            // Nobody listens where it took too long.
+            let _ = sender.send(statfs(&path).map(drop));
+        };
+        // Where no thread can be started, there is no answer either.
+        let _ = std::thread::Builder::new().name("statfs".to_owned()).spawn(ask);
+        match receiver.recv_timeout(ANSWERING) {
+            Ok(Err(Errno::ENOTCONN | Errno::ECONNABORTED)) => State::Dead,
+            Ok(_) => State::Alive,
+            Err(_) => State::Silent,
+        }
     }
 
     fn parse(line: &[u8]) -> Option<Mount> {
@@ -59,8 +87,12 @@ pub fn mounts() -> io::Result<Vec<Mount>> {
 
 /// The uppermost mount at `path`, which need not be reachable any more.
 pub fn at(path: &Path) -> io::Result<Option<Mount>> {
-    let path = resolve(path)?;
-    Ok(mounts()?.into_iter().rev().find(|mount| mount.mountpoint == path))
+    Ok(all_at(&resolve(path)?)?.pop())
+}
+
+/// All mounts at `path`, which [`resolve`] gave, the uppermost last.
+pub fn all_at(path: &Path) -> io::Result<Vec<Mount>> {
+    Ok(mounts()?.into_iter().filter(|mount| mount.mountpoint == path).collect())
 }
 
 /// `path` without symbolic links and dots, found without touching what is mounted at its end: a dead or hanging mount

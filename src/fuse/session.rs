@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::adapter::{Adapter, Owner};
 use super::backend::Backend;
-use super::mountinfo::{self, NAME};
+use super::mountinfo::{self, Mount, NAME};
 use super::unmount::{UnmountError, unmount};
 use crate::stats::Stats;
 
@@ -48,6 +48,11 @@ pub enum MountError {
     Mounted(PathBuf),
     #[error("the emfs mounted at {path} has died; remove the mount with `emfs umount {path}`", path = .0.display())]
     Dead(PathBuf),
+    #[error(
+        "the emfs mounted at {path} does not answer; try again, or remove the mount with `emfs umount {path}`",
+        path = .0.display()
+    )]
+    Silent(PathBuf),
     #[error("another filesystem ({kind}) is mounted at {}; name another directory", path.display())]
     Taken { path: PathBuf, kind: String },
     #[error(
@@ -160,21 +165,25 @@ impl Mounted {
         while ended.changed().await.is_ok() {}
     }
 
-    /// Unmounts, unless a program uses the mount.
+    /// Unmounts, unless a program uses the mount or another mount covers it.
     pub fn unmount(&self) -> Result<(), UnmountError> {
-        if self.is_in_sight() { unmount(&self.mountpoint, false) } else { Ok(()) }
+        if self.is_in_sight()? { unmount(&self.mountpoint, false) } else { Ok(()) }
     }
 
-    /// Takes the mount out of sight, in use or not.
+    /// Takes the mount out of sight, in use or not, unless another mount covers it.
     pub fn detach(&self) -> Result<(), UnmountError> {
-        if self.is_in_sight() { unmount(&self.mountpoint, true) } else { Ok(()) }
+        if self.is_in_sight()? { unmount(&self.mountpoint, true) } else { Ok(()) }
     }
 
     /// Unmounts; what is in use after `patience` is taken out of sight. Returns when the session is over, or when
-    /// programs still use it after twice the patience: the end of the process then ends it.
+    /// programs still use it after twice the patience: the end of the process then ends it, as it does a covered mount.
     pub async fn stop(&self, patience: Duration) {
         let give_up = tokio::time::Instant::now() + patience;
         while let Err(error) = self.unmount() {
+            if let UnmountError::Covered { .. } = error {
+                tracing::error!("{error}");
+                return;
+            }
             if tokio::time::Instant::now() >= give_up || !matches!(error, UnmountError::Busy(_)) {
                 if let Err(error) = self.detach() {
                     tracing::error!("{error}");
@@ -188,11 +197,15 @@ impl Mounted {
         }
     }
 
-    /// Whether the mount at the mountpoint is this one.
-    fn is_in_sight(&self) -> bool {
-        mountinfo::mounts().is_ok_and(|mounts| {
-            mounts.iter().any(|mount| mount.device == self.device && mount.mountpoint == self.mountpoint)
-        })
+    /// Whether the mount at the mountpoint is this one, which the path names only as long as nothing is mounted over it.
+    fn is_in_sight(&self) -> Result<bool, UnmountError> {
+        let mut there = mountinfo::all_at(&self.mountpoint).unwrap_or_default();
+        let Some(uppermost) = there.pop() else { return Ok(false) };
+        let is_this = |mount: &Mount| mount.device == self.device;
+        if there.iter().any(is_this) && !is_this(&uppermost) {
+            return Err(UnmountError::Covered { over: uppermost });
+        }
+        Ok(is_this(&uppermost))
     }
 }
 
@@ -212,8 +225,10 @@ impl Names {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        if let Err(error) = self.detach() {
-            tracing::error!("{error}");
+        match self.detach() {
+            // `stop` has said so.
+            Ok(()) | Err(UnmountError::Covered { .. }) => {}
+            Err(error) => tracing::error!("{error}"),
         }
     }
 }

@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
+use super::mountinfo::Mount;
+
 /// Why a mount could not be taken away.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnmountError {
@@ -16,6 +18,16 @@ pub enum UnmountError {
         .0.display(), .0.display()
     )]
     Busy(PathBuf),
+    /// The path names what was mounted later.
+    #[error(
+        "{source} ({kind}) is mounted over the emfs at {path}; unmount that first with `umount {path}`, then this with \
+         `emfs umount {path}`",
+        source = .over.source, kind = .over.kind, path = .over.mountpoint.display()
+    )]
+    Covered {
+        /// The uppermost mount there.
+        over: Mount,
+    },
     /// Only root or the one who mounted may.
     #[error("{} cannot be unmounted: {reason}", path.display())]
     Failed {

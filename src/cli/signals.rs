@@ -1,0 +1,78 @@
+//! The signals that end a mount, or what else goes on until it is told to stop.
+
+use std::io;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Those signals, caught from the moment this exists.
+pub(super) struct Signals {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    /// Catches all of them.
+    pub fn all(runtime: &Runtime) -> io::Result<Self> {
+        Signals::but(&[], runtime)
+    }
+
+    /// Leaves SIGINT and SIGHUP alone where whoever started this had them ignored, as nohup(1) and a shell's `&` do.
+    pub fn not_ignored(runtime: &Runtime) -> io::Result<Self> {
+        // Where that cannot be read, nothing is known to be ignored.
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mut ignored = vec![SignalKind::interrupt(), SignalKind::hangup()];
+        ignored.retain(|kind| is_ignored(&status, *kind));
+        Signals::but(&ignored, runtime)
+    }
+
+    fn but(ignored: &[SignalKind], runtime: &Runtime) -> io::Result<Self> {
+        let _inside = runtime.enter();
+        let catch = |kind| if ignored.contains(&kind) { Ok(None) } else { signal(kind).map(Some) };
+        Ok(Signals {
+            interrupt: catch(SignalKind::interrupt())?,
+            terminate: catch(SignalKind::terminate())?,
+            hangup: catch(SignalKind::hangup())?,
+        })
+    }
+
+    /// The name of the next one.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            () = received(&mut self.interrupt) => "SIGINT",
+            () = received(&mut self.terminate) => "SIGTERM",
+            () = received(&mut self.hangup) => "SIGHUP",
+        }
+    }
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether a process with this `status` (proc_pid_status(5)) ignores a signal: the first is the mask's lowest bit.
+fn is_ignored(status: &str, kind: SignalKind) -> bool {
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (kind.as_raw_value() - 1) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_ignores_is_in_its_status() {
+        let (hangup, interrupt, terminate) = (SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate());
+        let status = "SigBlk:\t0000000000000002\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000002\n";
+        assert!(is_ignored(status, hangup) && !is_ignored(status, interrupt) && !is_ignored(status, terminate));
+        assert!(is_ignored("SigIgn:\t0000000000004002\n", interrupt));
+        assert!(is_ignored("SigIgn:\t0000000000004002\n", terminate));
+        for unknown in ["", "SigIgn:\n", "SigIgn:\tzz\n"] {
+            assert!(!is_ignored(unknown, hangup), "{unknown}");
+        }
+    }
+}

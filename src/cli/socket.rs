@@ -1,0 +1,215 @@
+//! Where a daemon's Unix socket is.
+//!
+//! It is named after the device number of its mount, so that any path to that will do, and lies in a folder that only the
+//! user can enter. A daemon may have been started with another environment than its client (cron, sudo, another step of
+//! a job), so there is always something in a folder that does not depend on it.
+
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
+
+use crate::fuse::mountinfo::Mount;
+
+/// A socket or a link to it, removed when dropped.
+#[derive(Debug)]
+pub(super) struct Placed {
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl Placed {
+    fn new(path: PathBuf) -> Self {
+        Placed { identity: identity(&path), path }
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        // A later mount that got the same device number has put its own there.
+        if identity(&self.path).is_some_and(|found| Some(found) == self.identity) {
+            // Somebody cleaning up may have been faster.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Device and inode of what is at `path`.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// Listens in the first folder where that is possible. What it made goes with the second value.
+pub(super) fn listen(device: &str) -> io::Result<(UnixListener, Vec<Placed>)> {
+    let user = geteuid().as_raw();
+    listen_in(named_folder().as_deref(), &usual_folders(user), &file_name(device))
+}
+
+/// Connects to the daemon of `mount`.
+pub(super) fn connect(mount: &Mount) -> io::Result<UnixStream> {
+    let user = mount.user.unwrap_or_else(|| geteuid().as_raw());
+    let named = named_folder().filter(|_| user == geteuid().as_raw());
+    connect_in(named.as_deref(), &usual_folders(user), &file_name(&mount.device), user)
+}
+
+fn file_name(device: &str) -> String {
+    format!("{}.sock", device.replace(':', "-"))
+}
+
+/// Where the environment says that a user's sockets are.
+fn named_folder() -> Option<PathBuf> {
+    let folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    folder.filter(|path| path.is_absolute()).map(|path| path.join("emfs"))
+}
+
+/// Where every client looks, whatever its environment. The last is there on every machine.
+fn usual_folders(user: u32) -> [PathBuf; 2] {
+    [format!("/run/user/{user}/emfs").into(), format!("/tmp/emfs-{user}").into()]
+}
+
+fn listen_in(named: Option<&Path>, usual: &[PathBuf], name: &str) -> io::Result<(UnixListener, Vec<Placed>)> {
+    let mut last = io::Error::from(ErrorKind::NotFound);
+    for folder in named.into_iter().chain(usual.iter().map(PathBuf::as_path)) {
+        let path = folder.join(name);
+        // A path that is too long for a socket is found out by the attempt.
+        match cleared(folder, &path).and_then(|()| UnixListener::bind(&path)) {
+            Ok(listener) => {
+                let mut placed = vec![Placed::new(path.clone())];
+                if !usual.iter().any(|usual| usual == folder) {
+                    placed.extend(linked(&path, usual, name));
+                }
+                return Ok((listener, placed));
+            }
+            Err(error) => last = io::Error::new(error.kind(), format!("{}: {error}", path.display())),
+        }
+    }
+    Err(last)
+}
+
+/// A link to `socket` for clients that do not look there.
+fn linked(socket: &Path, usual: &[PathBuf], name: &str) -> Option<Placed> {
+    let folder = usual.last()?;
+    let path = folder.join(name);
+    match cleared(folder, &path).and_then(|()| symlink(socket, &path)) {
+        Ok(()) => Some(Placed::new(path)),
+        Err(error) => {
+            let variable = "`emfs status` works only with the same XDG_RUNTIME_DIR";
+            tracing::warn!("{variable}: {}: {error}", path.display());
+            None
+        }
+    }
+}
+
+/// Makes the folder, and removes what a dead daemon left at `path`: no living one has this device number.
+fn cleared(folder: &Path, path: &Path) -> io::Result<()> {
+    own(folder)?;
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn connect_in(named: Option<&Path>, usual: &[PathBuf], name: &str, user: u32) -> io::Result<UnixStream> {
+    let mut last = io::Error::from(ErrorKind::NotFound);
+    for folder in named.into_iter().chain(usual.iter().map(PathBuf::as_path)) {
+        match is_private(folder, user).and_then(|()| UnixStream::connect(folder.join(name))) {
+            Ok(stream) => return Ok(stream),
+            // "Not here", or a path where no socket can be, says less than what was found elsewhere.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {}
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Makes a folder that nobody else can read or write.
+fn own(folder: &Path) -> io::Result<()> {
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    is_private(folder, geteuid().as_raw())
+}
+
+/// Refuses a folder that another user made or may write: `/tmp` is everybody's.
+fn is_private(folder: &Path, user: u32) -> io::Result<()> {
+    let found = folder.symlink_metadata()?;
+    if found.is_dir() && found.uid() == user && found.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        ErrorKind::PermissionDenied,
+        format!("{} must be a directory of user {user} with mode 0700", folder.display()),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const NAME: &str = "0-45.sock";
+
+    /// Connects as a client with that variable does.
+    fn connects(named: Option<&Path>, usual: &[PathBuf]) -> io::Result<UnixStream> {
+        connect_in(named, usual, NAME, geteuid().as_raw())
+    }
+
+    #[test]
+    fn a_folder_whose_path_is_too_long_for_a_socket_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = folder.path().join("x".repeat(120));
+        let usual = [folder.path().join("none/emfs"), folder.path().join("usual")];
+        let (_listener, placed) = listen_in(Some(&long), &usual, NAME).unwrap();
+        assert!(long.is_dir() && placed.len() == 1 && usual[1].join(NAME).exists());
+        assert!(connects(None, &usual).is_ok() && connects(Some(&long), &usual).is_ok());
+        drop(placed);
+        assert_eq!(connects(Some(&long), &usual).unwrap_err().kind(), ErrorKind::NotFound);
+        let error = listen_in(None, std::slice::from_ref(&long), NAME).unwrap_err().to_string();
+        assert!(error.starts_with(long.to_str().unwrap()), "{error}");
+    }
+
+    #[test]
+    fn a_socket_where_the_environment_says_is_found_by_clients_without_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let named = folder.path().join("named");
+        let usual = [folder.path().join("none/emfs"), folder.path().join("usual")];
+        // What a dead daemon left is replaced.
+        own(&usual[1]).unwrap();
+        symlink("/nowhere", usual[1].join(NAME)).unwrap();
+        let (_listener, placed) = listen_in(Some(&named), &usual, NAME).unwrap();
+        assert!(connects(Some(&named), &usual).is_ok() && connects(None, &usual).is_ok());
+        drop(placed);
+        for folder in [&named, &usual[1]] {
+            assert_eq!(folder.read_dir().unwrap().count(), 0, "{}", folder.display());
+        }
+        let (_listener, placed) = listen_in(Some(&usual[1]), &usual, NAME).unwrap();
+        assert_eq!(placed.len(), 1, "no link where everybody looks");
+    }
+
+    #[test]
+    fn what_a_later_daemon_has_placed_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let usual = [folder.path().join("usual")];
+        let (_first, placed) = listen_in(None, &usual, NAME).unwrap();
+        let (_second, _placed) = listen_in(None, &usual, NAME).unwrap();
+        drop(placed);
+        assert!(connects(None, &usual).is_ok());
+    }
+
+    #[test]
+    fn a_folder_that_others_can_enter_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let user = geteuid().as_raw();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(is_private(folder.path(), user).is_err());
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(is_private(folder.path(), user).is_ok());
+        assert!(is_private(folder.path(), user + 1).is_err());
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("link")).unwrap();
+        assert!(is_private(&folder.path().join("link"), user).is_err());
+    }
+}
