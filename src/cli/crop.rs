@@ -74,6 +74,11 @@ fn path(dataset: &Dataset, spec: &ImageSpec, view: ViewSpec) -> String {
 
 fn draw(args: &CropArgs, spec: &ImageSpec, pyramid: Option<&Pyramid>, seed: u64) -> Result<ViewSpec, String> {
     let finest = pyramid.and_then(|pyramid| pyramid.levels.first());
+    // Before a crop is drawn, which lies in the image or not as the seed has it.
+    if let (Some(within), Some(pyramid)) = (args.within, pyramid) {
+        let within = ViewSpec { crop: Some(within), ..ViewSpec::default() };
+        within.apply(pyramid).map_err(|error| format!("--within: {error}"))?;
+    }
     let whole = finest.map(|level| level.grid.shape.region());
     let within = args.within.or(spec.source.tissue).or(whole).ok_or("the image has no level")?;
     let voxel = match (args.nm, finest) {
