@@ -236,6 +236,14 @@ def test_crop_refuses_a_box_that_is_not_inside_the_image_whatever_the_seed(demo,
         assert "hemibrain/em: --within: z 0-900 is outside the image, whose z extent is 206" in done.stderr
 
 
+def test_crop_takes_sizes_and_chunks_with_either_separator(demo, tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text(demo.config)
+    texts = {emfs("crop", "hemibrain", "--seed", "7", "--size", size, "--chunk", chunk, "--config", config).stdout
+             for size in ("20,30,40", "20x30x40") for chunk in ("16,16,32", "16x16x32")}
+    assert len(texts) == 1 and texts.pop().endswith(".chunk-16x16x32.zarr\n")
+
+
 def test_crop_of_the_built_in_hemibrain_needs_no_network():
     environment = os.environ | {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "all_proxy")}
     out = emfs("crop", "hemibrain", "--size", "1000", "--seed", "1", env=environment).stdout

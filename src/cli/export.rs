@@ -96,14 +96,11 @@ fn level(text: &str) -> Result<u8, String> {
 }
 
 fn shape(text: &str) -> Result<Shape, String> {
-    let number = |text: &str| text.parse::<u64>().ok().filter(|extent| (1..=1 << 20).contains(extent));
-    let wrong = || "must be N or ZxYxX, numbers from 1 to 1048576".to_owned();
-    let extents = text.split('x').map(number).collect::<Option<Vec<u64>>>().ok_or_else(wrong)?;
-    match extents[..] {
-        [edge] => Ok(Shape([edge; 3])),
-        [z, y, x] => Ok(Shape([z, y, x])),
-        _ => Err(wrong()),
-    }
+    let extents = size::per_axis(text, |text| {
+        let extent = text.parse::<u64>().ok().filter(|extent| (1..=1 << 20).contains(extent));
+        extent.ok_or_else(|| format!("`{text}` is no number from 1 to 1048576"))
+    });
+    extents.map(Shape)
 }
 
 /// A store to write.
