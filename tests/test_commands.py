@@ -342,6 +342,19 @@ def test_files_of_this_machine_are_sources_too(tmp_path):
             assert (mount / name / "em.zarr" / "s0" / "0" / "0" / "0").read_bytes() == expected.chunk_bytes(volume.levels[0], volume.chunk[0], (0, 0, 0)), name
 
 
+def test_warming_files_of_this_machine_is_done_at_once(tmp_path):
+    stack = truth.imagej(tmp_path, "stack", (9, 40, 50), "u2", 1)
+    truth.zarr_group(tmp_path, "group", shape=(9, 20, 30), dtype="<i2", chunks=(8, 8, 8), seed=2)
+    config = tmp_path / "config.toml"
+    config.write_text(configuration({
+        "path": {"kind": "tiff", "url": str(tmp_path / stack.file)}, "group": {"kind": "zarr", "url": str(tmp_path / "group.zarr")},
+    }))
+    done = emfs("warm", "path", "group", "--config", config, "--cache-dir", tmp_path / "cache")
+    assert done.stderr == "" and "0 B fetched" in done.stdout
+    blocks, local = (re.search(pattern, done.stdout, re.M).group(1) for pattern in (r"^(\d+) blocks, 0 of them", r"^(\d+) blocks are in files of this machine"))
+    assert int(blocks) >= int(local) > 0
+
+
 def test_scales_without_a_unit_are_not_shown_and_the_log_says_so(tmp_path):
     volume = truth.zarr_group(tmp_path, "z", shape=(20, 20, 20), dtype="uint8", chunks=(10, 10, 10), levels=1, seed=1)
     document = tmp_path / volume.file / ".zattrs"

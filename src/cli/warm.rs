@@ -117,6 +117,12 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
     failures.lines.iter().for_each(|line| complain(line));
     if !args.quiet {
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        match load(&tally.local) {
+            0 => {}
+            local => print(&format!(
+                "{local} blocks are in files of this machine, which are read where they are: nothing of them need be kept\n"
+            ))?,
+        }
         let (bytes, seconds) = (load(&tally.bytes), begin.elapsed().as_secs_f64());
         print(&format!(
             "{} blocks, {} of them kept before; {} fetched in {seconds:.1} s\n",
