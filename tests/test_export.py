@@ -127,6 +127,8 @@ def test_levels_can_be_chosen_and_keep_their_names(demo, config, tmp_path):
     group = zarr.open_group(tmp_path / "x.zarr", mode="r")
     assert [entry["path"] for entry in group.attrs["multiscales"][0]["datasets"]] == ["s1", "s3"]
     volume = demo.truth["jrc_mus-nacc-2", "em", None]
+    described = group.attrs["multiscales"][0]["metadata"]["description"]
+    assert described.startswith("all levels (s1, s3) are coarser ones of the origin's (") and "s0" not in described
     for level in (1, 3):
         readers.assert_equal(readers.zarr_array(tmp_path / "x.zarr", level, False), volume.levels[level], f"s{level}")
     assert not (tmp_path / "x.zarr" / "s0").exists()
