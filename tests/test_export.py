@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import subprocess
 import time
 
@@ -198,6 +199,51 @@ def test_a_dry_run_tells_the_cost_and_reads_no_voxels(small, tmp_path):
     assert not (tmp_path / "x").exists()
     assert "requests" in done.stdout and "on the wire" in done.stdout and "on disk" in done.stdout and "127.0.0.1" in done.stdout
     assert not [request.path for request in origin.requests if "/s0/" in request.path and request.path[-1].isdigit()]
+
+
+def test_a_dry_run_counts_what_would_be_fetched(scene):
+    def dry_run(name, *options, code=0):
+        done = scene.emfs("export", name, scene.folder / "x", "--dry-run", *options, check=False)
+        assert done.returncode == code, done.stderr
+        return done.stdout, done.stderr
+
+    def requests(name):
+        return int(re.search(r": (?:about )?(\d+) requests", dry_run(name)[0]).group(1))
+
+    for name in ("zarr", "itk"):
+        before = requests(name)
+        scene.emfs("warm", name, "--level", "s0", "--box", "z0-32_y0-64_x0-256")
+        part = requests(name)
+        assert 0 < part < before
+        scene.emfs("warm", name)
+        scene.origin.forget()
+        text, _ = dry_run(name)
+        assert "nothing has to be fetched" in text and "requests" not in text
+        scene.emfs("export", name, scene.folder / f"{name}.zarr", "--quiet")
+        assert scene.origin.requests == [], "as the dry run said"
+
+
+def test_a_dry_run_tells_what_is_missing_where_nobody_may_be_asked(scene):
+    def dry_run(name, code):
+        done = scene.emfs("export", name, scene.folder / "x", "--dry-run", "--offline", check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout, done.stderr
+
+    scene.emfs("warm", "zarr", "--level", "s0", "--box", "z0-32_y0-64_x0-256")
+    scene.origin.forget()
+    text, error = dry_run("zarr", 1)
+    assert re.search(r"127.0.0.1: (at most )?[\d.]+ [KM]iB are not kept", text) and "not all of it is kept" in error
+    scene.emfs("warm", "zarr")
+    scene.origin.forget()
+    assert dry_run("zarr", 0) == ("zarr/em: all of it is here\n", "")
+    assert scene.origin.requests == []
+
+
+def test_a_dry_run_of_files_of_this_machine_fetches_nothing(tmp_path):
+    volume = truth.zarr_group(tmp_path, "group", shape=(9, 20, 30), dtype="<i2", chunks=(8, 8, 8), seed=2)
+    file = written(tmp_path, {"v": {"kind": "zarr", "url": str(tmp_path / volume.file)}})
+    assert "nothing has to be fetched" in export("v", tmp_path / "x", "--config", file, "--dry-run").stdout
+    assert export("v", tmp_path / "x", "--config", file, "--dry-run", "--offline").stdout == "v/em: all of it is here\n"
 
 
 @pytest.mark.parametrize("arguments, word", [

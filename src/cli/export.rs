@@ -67,7 +67,7 @@ pub(super) struct ExportArgs {
     /// Chunks compressed at a time [default: the number of processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// Say what it would cost and read no voxels
+    /// Say what it would cost and read no voxels; with --offline, what of it is not kept
     #[arg(long, conflicts_with_all = ["resume", "verify"])]
     dry_run: bool,
     /// No progress and no summary
@@ -251,9 +251,19 @@ async fn dry_run(
     job: &Job<'_>,
 ) -> Result<(), ExportError> {
     let request = request(args, session, job).await?;
-    let cost = estimate(&request, exporter.batch_limit()).await?;
-    let text = report::cost(&request.name, &cost, &catalog.manners);
-    print(&text).map_err(|error| ExportError::Write { what: "stdout".to_owned(), reason: error.to_string() })
+    let offline = session.remote.is_offline();
+    let cost = estimate(&request, exporter.batch_limit(), offline).await?;
+    let text = match offline {
+        true => report::missing(&request.name, &cost),
+        false => report::cost(&request.name, &cost, &catalog.manners),
+    };
+    print(&text).map_err(|error| ExportError::Write { what: "stdout".to_owned(), reason: error.to_string() })?;
+    match offline && cost.fetches() {
+        true => {
+            Err(ExportError::Incomplete(format!("{}: not all of it is kept, and --offline asks nobody", request.name)))
+        }
+        false => Ok(()),
+    }
 }
 
 /// Opens the image and its labels.
