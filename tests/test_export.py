@@ -268,3 +268,11 @@ def test_what_does_not_fit_the_image_is_a_failure_as_of_other_commands(small, tm
     assert not (tmp_path / "x").exists()
 
 
+def test_a_damaged_export_says_what_to_do(small, tmp_path):
+    _, _, file = small
+    export("v", tmp_path / "x", "--config", file)
+    (tmp_path / "x" / "s0" / "0" / "0" / "0").unlink()
+    for option in ("--resume", "--verify"):
+        done = export("v", tmp_path / "x", "--config", file, option, check=False)
+        assert done.returncode == 1 and "s0/0/0/0 is missing" in done.stderr
+        assert "export it again to a new DEST, or remove this one" in done.stderr
