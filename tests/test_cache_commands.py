@@ -170,6 +170,17 @@ def test_locate_tells_the_bytes_behind_a_chunk_without_reading_them(scene):
     assert text.splitlines()[0].split() == ["block", "cache", "bytes", "url"] and " kept " in text
 
 
+def test_locate_in_a_mount_that_asks_nobody_asks_nobody(scene):
+    scene.emfs("warm", "zarr", "--level", "s0", "--box", "z0-32_y0-32_x0-64")
+    with scene.mounted("--offline") as mount:
+        scene.origin.forget()
+        (block,) = json.loads(emfs("locate", mount / "zarr" / "em.zarr" / "s0" / "0" / "0" / "0", "--json").stdout)["blocks"]
+        assert block["url"] is None or block["kept"] == block["length"] > 0
+        refused = emfs("locate", mount / "itk" / "em.zarr" / "s0" / "0" / "0" / "0", check=False)
+        assert refused.returncode == 1 and "offline" in refused.stderr
+        assert scene.origin.requests == []
+
+
 def test_locate_tells_absent_chunks_of_zarr(scene):
     with scene.mounted() as mount:
         scene.check(mount, [chunk for chunk in scene.chunks() if chunk[0] == "zarr"])
