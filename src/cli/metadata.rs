@@ -68,8 +68,11 @@ enum Format {
 /// Prints the records.
 pub(super) fn run(args: &MetadataArgs) -> Result<(), CliError> {
     let catalog = target::catalog(args.config.as_deref())?.select(&args.datasets)?;
-    let (records, failures, images) = records(&catalog, &args.cache)?;
     let field = args.field.as_deref();
+    if let Some(pattern) = field {
+        check_field(pattern, args.format)?;
+    }
+    let (records, failures, images) = records(&catalog, &args.cache)?;
     let text = match args.format {
         Format::Table => metadata::table(&records, width(), field),
         Format::Json => {
@@ -84,6 +87,19 @@ pub(super) fn run(args: &MetadataArgs) -> Result<(), CliError> {
         0 => Ok(()),
         _ => Err(CliError::Failed(format!("{failures} of {images} sources did not answer"))),
     }
+}
+
+/// Refuses a choice of rows that leaves none, or that the form of output has no rows for.
+fn check_field(pattern: &str, format: Format) -> Result<(), CliError> {
+    if !matches!(format, Format::Table | Format::Markdown) {
+        let reason = "--field chooses rows of the table; leave it out, or give --format table or markdown";
+        return Err(CliError::Usage(reason.to_owned()));
+    }
+    if !metadata::is_field(pattern) {
+        let reason = format!("--field `{pattern}` fits no row of the table; `--field '*'` shows all");
+        return Err(CliError::Usage(reason));
+    }
+    Ok(())
 }
 
 /// Letters of a line: `COLUMNS`, else those of the terminal.
