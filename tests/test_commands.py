@@ -195,6 +195,24 @@ def test_datasets_shows_a_dash_for_what_is_unknown_and_asks_the_sources_with_pro
     assert "panicked" not in gone.stderr
 
 
+def test_sources_that_cannot_be_shown_are_told_apart_from_those_that_do_not_answer(tmp_path, serve):
+    import numpy as np
+    import tifffile
+
+    files = tmp_path / "files"
+    files.mkdir()
+    volume = truth.itk(files, "v", (7, 23, 29), "u2", 1)
+    tifffile.imwrite(files / "colours.tif", np.zeros((4, 16, 16, 3), "u1"), photometric="rgb")
+    origin = serve(files)
+    sources = {"v": truth.source_at(volume, origin), "colours": {"kind": "tiff", "url": f"{origin.url}/colours.tif"},
+               "silent": {"kind": "tiff", "url": "http://127.0.0.1:9/v.tif"}}
+    file = tmp_path / "config.toml"
+    file.write_text(configuration(sources))
+    for command in (["datasets", "--probe"], ["metadata"]):
+        done = emfs(*command, "--config", file, check=False, timeout=120)
+        assert done.returncode == 1 and "1 of 3 sources did not answer, 1 of 3 sources cannot be shown" in done.stderr, done.stderr
+
+
 @pytest.mark.parametrize("arguments", [["datasets"], ["datasets", "--json"], ["datasets", "--toml"], ["--help"], ["mount", "--help"]])
 def test_output_into_a_closed_pipe_does_not_panic(arguments):
     for consumer in ("true", "head -0", "head -c 1"):

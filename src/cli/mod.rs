@@ -14,6 +14,7 @@ mod metadata;
 mod mount;
 mod output;
 mod place;
+mod refusals;
 mod serve;
 mod session;
 mod size;
