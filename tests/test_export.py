@@ -223,6 +223,14 @@ def test_a_dry_run_counts_what_would_be_fetched(scene):
         assert scene.origin.requests == [], "as the dry run said"
 
 
+def test_a_dry_run_counts_what_it_has_fetched_itself_as_kept(tmp_path, serve):
+    volume = truth.itk(tmp_path, "v", (5, 40, 50), "u2", 1)
+    file = written(tmp_path, {"v": truth.source_at(volume, serve(tmp_path))})
+    for _ in range(2):
+        done = emfs("export", "v", tmp_path / "x", "--dry-run", "--config", file, "--cache-dir", tmp_path / "cache")
+        assert "nothing has to be fetched" in done.stdout, "the start of the file, which is all of it, was asked for"
+
+
 def test_a_dry_run_tells_what_is_missing_where_nobody_may_be_asked(scene):
     def dry_run(name, code):
         done = scene.emfs("export", name, scene.folder / "x", "--dry-run", "--offline", check=False)

@@ -251,6 +251,8 @@ async fn dry_run(
     job: &Job<'_>,
 ) -> Result<(), ExportError> {
     let request = request(args, session, job).await?;
+    // The start of a file has voxels too.
+    session.flush().await;
     let offline = session.remote.is_offline();
     let cost = estimate(&request, exporter.batch_limit(), offline).await?;
     let text = match offline {
