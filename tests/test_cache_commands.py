@@ -54,6 +54,21 @@ def test_warming_reads_lists_and_tells_all_that_failed(scene):
     assert "no cache" in emfs("warm", "zarr", "--config", scene.config_file, "--cache-size", "0", check=False).stderr
 
 
+def test_a_bad_line_of_a_list_is_told_by_its_place_and_does_not_stop_the_others(scene):
+    file = scene.folder / "chunks.txt"
+    file.write_text("# a job\nnowhere/em.zarr\n\nzarr/em.zarr/s0/0/0/0\nzarr/em.zarr/s9\nzarr/nothing\nzarr/em.zarr/s0/99\nzarr/em.zarr/s0/0/0/1\n")
+    done = scene.emfs("warm", "--list", file, check=False)
+    assert done.returncode == 1 and done.stdout.startswith("2 blocks, 0 of them kept before")
+    for line, reason in [(2, "no dataset `nowhere`"), (5, "no level s9"), (6, "no image `nothing`"), (7, "no chunk 99")]:
+        assert any(told.startswith(f"{file}:{line}: ") and reason in told for told in done.stderr.splitlines()), done.stderr
+    assert "4 could not be fetched" in done.stderr
+    with scene.mounted("--offline") as mount:
+        scene.check(mount, [("zarr", (0, 0, 0)), ("zarr", (0, 0, 1))])
+    only = subprocess.run([BINARY, "warm", "--list", "-", "--config", scene.config_file, "--cache-dir", scene.cache],
+                          input="zarr/nothing\n", capture_output=True, text=True, timeout=60, check=False)
+    assert only.returncode == 1 and "-:1: " in only.stderr
+
+
 def in_a_terminal(*arguments):
     """Everything that a command writes into a terminal of 100 columns, and its exit code."""
     import pty
@@ -153,6 +168,17 @@ def test_locate_tells_the_bytes_behind_a_chunk_without_reading_them(scene):
         assert {row.tobytes() for row in plane[index[1] * height:(index[1] + 1) * height]} <= rows
     text = scene.emfs("locate", "itk/em.zarr/s0/0/0/0", "--offline").stdout
     assert text.splitlines()[0].split() == ["block", "cache", "bytes", "url"] and " kept " in text
+
+
+def test_locate_in_a_mount_that_asks_nobody_asks_nobody(scene):
+    scene.emfs("warm", "zarr", "--level", "s0", "--box", "z0-32_y0-32_x0-64")
+    with scene.mounted("--offline") as mount:
+        scene.origin.forget()
+        (block,) = json.loads(emfs("locate", mount / "zarr" / "em.zarr" / "s0" / "0" / "0" / "0", "--json").stdout)["blocks"]
+        assert block["url"] is None or block["kept"] == block["length"] > 0
+        refused = emfs("locate", mount / "itk" / "em.zarr" / "s0" / "0" / "0" / "0", check=False)
+        assert refused.returncode == 1 and "offline" in refused.stderr
+        assert scene.origin.requests == []
 
 
 def test_locate_tells_absent_chunks_of_zarr(scene):

@@ -195,6 +195,24 @@ def test_datasets_shows_a_dash_for_what_is_unknown_and_asks_the_sources_with_pro
     assert "panicked" not in gone.stderr
 
 
+def test_sources_that_cannot_be_shown_are_told_apart_from_those_that_do_not_answer(tmp_path, serve):
+    import numpy as np
+    import tifffile
+
+    files = tmp_path / "files"
+    files.mkdir()
+    volume = truth.itk(files, "v", (7, 23, 29), "u2", 1)
+    tifffile.imwrite(files / "colours.tif", np.zeros((4, 16, 16, 3), "u1"), photometric="rgb")
+    origin = serve(files)
+    sources = {"v": truth.source_at(volume, origin), "colours": {"kind": "tiff", "url": f"{origin.url}/colours.tif"},
+               "silent": {"kind": "tiff", "url": "http://127.0.0.1:9/v.tif"}}
+    file = tmp_path / "config.toml"
+    file.write_text(configuration(sources))
+    for command in (["datasets", "--probe"], ["metadata"]):
+        done = emfs(*command, "--config", file, check=False, timeout=120)
+        assert done.returncode == 1 and "1 of 3 sources did not answer, 1 of 3 sources cannot be shown" in done.stderr, done.stderr
+
+
 @pytest.mark.parametrize("arguments", [["datasets"], ["datasets", "--json"], ["datasets", "--toml"], ["--help"], ["mount", "--help"]])
 def test_output_into_a_closed_pipe_does_not_panic(arguments):
     for consumer in ("true", "head -0", "head -c 1"):
@@ -340,6 +358,19 @@ def test_files_of_this_machine_are_sources_too(tmp_path):
     with mounted(tmp_path / "mount", text) as mount:
         for name, volume in (("path", stack), ("relative", stack), ("file-url", stack), ("group", group)):
             assert (mount / name / "em.zarr" / "s0" / "0" / "0" / "0").read_bytes() == expected.chunk_bytes(volume.levels[0], volume.chunk[0], (0, 0, 0)), name
+
+
+def test_warming_files_of_this_machine_is_done_at_once(tmp_path):
+    stack = truth.imagej(tmp_path, "stack", (9, 40, 50), "u2", 1)
+    truth.zarr_group(tmp_path, "group", shape=(9, 20, 30), dtype="<i2", chunks=(8, 8, 8), seed=2)
+    config = tmp_path / "config.toml"
+    config.write_text(configuration({
+        "path": {"kind": "tiff", "url": str(tmp_path / stack.file)}, "group": {"kind": "zarr", "url": str(tmp_path / "group.zarr")},
+    }))
+    done = emfs("warm", "path", "group", "--config", config, "--cache-dir", tmp_path / "cache")
+    assert done.stderr == "" and "0 B fetched" in done.stdout
+    blocks, local = (re.search(pattern, done.stdout, re.M).group(1) for pattern in (r"^(\d+) blocks, 0 of them", r"^(\d+) blocks are in files of this machine"))
+    assert int(blocks) >= int(local) > 0
 
 
 def test_scales_without_a_unit_are_not_shown_and_the_log_says_so(tmp_path):

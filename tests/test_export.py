@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import subprocess
 import time
 
@@ -126,6 +127,8 @@ def test_levels_can_be_chosen_and_keep_their_names(demo, config, tmp_path):
 
     group = zarr.open_group(tmp_path / "x.zarr", mode="r")
     assert [entry["path"] for entry in group.attrs["multiscales"][0]["datasets"]] == ["s1", "s3"]
+    described = group.attrs["multiscales"][0]["metadata"]["description"]
+    assert described.startswith("all levels (s1, s3) are coarser ones of the origin's (") and "s0" not in described
     volume = demo.truth["jrc_mus-nacc-2", "em", None]
     for level in (1, 3):
         readers.assert_equal(readers.zarr_array(tmp_path / "x.zarr", level, False), volume.levels[level], f"s{level}")
@@ -198,13 +201,86 @@ def test_a_dry_run_tells_the_cost_and_reads_no_voxels(small, tmp_path):
     assert not [request.path for request in origin.requests if "/s0/" in request.path and request.path[-1].isdigit()]
 
 
+def test_a_dry_run_counts_what_would_be_fetched(scene):
+    def dry_run(name, *options, code=0):
+        done = scene.emfs("export", name, scene.folder / "x", "--dry-run", *options, check=False)
+        assert done.returncode == code, done.stderr
+        return done.stdout, done.stderr
+
+    def requests(name):
+        return int(re.search(r": (?:about )?(\d+) requests", dry_run(name)[0]).group(1))
+
+    for name in ("zarr", "itk"):
+        before = requests(name)
+        scene.emfs("warm", name, "--level", "s0", "--box", "z0-32_y0-64_x0-256")
+        part = requests(name)
+        assert 0 < part < before
+        scene.emfs("warm", name)
+        scene.origin.forget()
+        text, _ = dry_run(name)
+        assert "nothing has to be fetched" in text and "requests" not in text
+        scene.emfs("export", name, scene.folder / f"{name}.zarr", "--quiet")
+        assert scene.origin.requests == [], "as the dry run said"
+
+
+def test_a_dry_run_counts_what_it_has_fetched_itself_as_kept(tmp_path, serve):
+    volume = truth.itk(tmp_path, "v", (5, 40, 50), "u2", 1)
+    file = written(tmp_path, {"v": truth.source_at(volume, serve(tmp_path))})
+    for _ in range(2):
+        done = emfs("export", "v", tmp_path / "x", "--dry-run", "--config", file, "--cache-dir", tmp_path / "cache")
+        assert "nothing has to be fetched" in done.stdout, "the start of the file, which is all of it, was asked for"
+
+
+def test_a_dry_run_tells_what_is_missing_where_nobody_may_be_asked(scene):
+    def dry_run(name, code):
+        done = scene.emfs("export", name, scene.folder / "x", "--dry-run", "--offline", check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout, done.stderr
+
+    scene.emfs("warm", "zarr", "--level", "s0", "--box", "z0-32_y0-64_x0-256")
+    scene.origin.forget()
+    text, error = dry_run("zarr", 1)
+    assert re.search(r"127.0.0.1: (at most )?[\d.]+ [KM]iB are not kept", text) and "not all of it is kept" in error
+    scene.emfs("warm", "zarr")
+    scene.origin.forget()
+    assert dry_run("zarr", 0) == ("zarr/em: all of it is here\n", "")
+    assert scene.origin.requests == []
+
+
+def test_a_dry_run_of_files_of_this_machine_fetches_nothing(tmp_path):
+    volume = truth.zarr_group(tmp_path, "group", shape=(9, 20, 30), dtype="<i2", chunks=(8, 8, 8), seed=2)
+    file = written(tmp_path, {"v": {"kind": "zarr", "url": str(tmp_path / volume.file)}})
+    assert "nothing has to be fetched" in export("v", tmp_path / "x", "--config", file, "--dry-run").stdout
+    assert export("v", tmp_path / "x", "--config", file, "--dry-run", "--offline").stdout == "v/em: all of it is here\n"
+
+
 @pytest.mark.parametrize("arguments, word", [
     (["v"], "DEST"), (["--all", "v", "x"], "--all"), (["v", "x", "--shard", "64"], "shards"), (["v", "v/em", "x"], "twice"),
-    (["v", "x", "--format", "v3", "--shard", "50"], "multiple"), (["v", "x", "--level", "s7"], "s7"), (["v", "x", "--chunk", "1"], "chunk"),
-    (["v", "ftp://x/y"], "ftp"), (["v", "x", "--memory", "4K"], "--memory"),
+    (["v", "ftp://x/y"], "ftp"),
 ])
 def test_wrong_usage_is_told(small, tmp_path, arguments, word):
     _, _, file = small
     done = export(*arguments, "--config", file, check=False, cwd=tmp_path)
     assert done.returncode == 2 and word in done.stderr, done.stderr
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("arguments, word", [
+    (["v", "x", "--format", "v3", "--shard", "50"], "multiple"), (["v", "x", "--level", "s7"], "s7"), (["v", "x", "--chunk", "1"], "chunk"),
+    (["v", "x", "--memory", "4K"], "--memory"), (["v/em.crop-z0-9999_y0-9_x0-9", "x"], "outside the image"),
+])
+def test_what_does_not_fit_the_image_is_a_failure_as_of_other_commands(small, tmp_path, arguments, word):
+    _, _, file = small
+    done = export(*arguments, "--config", file, check=False, cwd=tmp_path)
+    assert done.returncode == 1 and word in done.stderr, done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_damaged_export_says_what_to_do(small, tmp_path):
+    _, _, file = small
+    export("v", tmp_path / "x", "--config", file)
+    (tmp_path / "x" / "s0" / "0" / "0" / "0").unlink()
+    for option in ("--resume", "--verify"):
+        done = export("v", tmp_path / "x", "--config", file, option, check=False)
+        assert done.returncode == 1 and "s0/0/0/0 is missing" in done.stderr
+        assert "export it again to a new DEST, or remove this one" in done.stderr

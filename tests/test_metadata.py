@@ -235,6 +235,16 @@ def test_the_command_gives_the_same_in_all_forms(archives, records):
     assert lines[0] == "| field | idr-9846137 | empiar-11759 | epfl-hippocampus | jrc_mus-nacc-2 | hemibrain |"
 
 
+@pytest.mark.parametrize("arguments, word", [
+    (["--field", "nope"], "`nope` fits no row"), (["--field", "nope/*", "--format", "markdown"], "`nope/*` fits no row"),
+    (["--field", "acquisition/*", "--format", "json"], "--format"), (["--field", "acquisition/*", "--format", "csv"], "--format"),
+    (["--field", "acquisition/*", "--format", "correspondence"], "--format"),
+])
+def test_a_choice_of_rows_that_cannot_be_made_is_wrong_usage(arguments, word):
+    done = emfs("metadata", *arguments, "--offline", check=False)
+    assert (done.returncode, done.stdout) == (2, "") and word in done.stderr, done.stderr
+
+
 def test_it_says_shape_type_voxel_size_and_source_of_a_dataset_of_one_s_own(odd, volume):
     record = json.loads((odd.mount / volume.name / "metadata.json").read_text())["images"][0]
     assert list(record["shape"].values()) == list(volume.levels[0].shape)

@@ -38,6 +38,8 @@ pub(super) struct About {
     pub config: Option<PathBuf>,
     /// Where fetched bytes are kept.
     pub cache_folder: Option<PathBuf>,
+    /// Whether nobody is asked.
+    pub offline: bool,
 }
 
 /// What a daemon says of itself.

@@ -7,10 +7,10 @@ use rand::{Rng, SeedableRng};
 
 use super::output::{complain, print};
 use super::session::CacheArgs;
-use super::{CliError, target};
+use super::{CliError, size, target};
 use crate::catalog::{Dataset, ImageSpec};
 use crate::geometry::{Region, Shape};
-use crate::volume::{Pyramid, ViewSpec};
+use crate::volume::{Pyramid, ViewError, ViewSpec};
 use crate::zarr::{Format, StoreName};
 
 /// Print the name of a random crop.
@@ -21,12 +21,12 @@ seed gives the same box; one that is drawn is told on stderr.
 
 Examples:
   emfs crop hemibrain --size 1000
-  cp -r \"/mnt/em/$(emfs crop hemibrain --size 128,256,256 --seed 7 --chunk 64)\" crop.zarr")]
+  cp -r \"/mnt/em/$(emfs crop hemibrain --size 128x256x256 --seed 7 --chunk 64)\" crop.zarr")]
 pub(super) struct CropArgs {
     /// DATASET or DATASET/IMAGE
     image: String,
-    /// Extent of the crop in voxels: one number for all axes, or z,y,x
-    #[arg(long, value_name = "N|Z,Y,X", value_parser = sizes)]
+    /// Extent of the crop in voxels: N or ZxYxX
+    #[arg(long, value_name = "N|ZxYxX", value_parser = sizes)]
     size: [f64; 3],
     /// Seed of the draw [default: a random one]
     #[arg(long, value_name = "N")]
@@ -38,7 +38,7 @@ pub(super) struct CropArgs {
     #[arg(long)]
     nm: bool,
     /// Chunk shape of the view: N or ZxYxX
-    #[arg(long, value_name = "N|ZxYxX", value_parser = |text: &str| ViewSpec::parse(&format!(".chunk-{text}")))]
+    #[arg(long, value_name = "N|ZxYxX", value_parser = chunk)]
     chunk: Option<ViewSpec>,
     /// Datasets of your own (TOML) in place of the built-in ones
     #[arg(long, value_name = "FILE")]
@@ -74,6 +74,11 @@ fn path(dataset: &Dataset, spec: &ImageSpec, view: ViewSpec) -> String {
 
 fn draw(args: &CropArgs, spec: &ImageSpec, pyramid: Option<&Pyramid>, seed: u64) -> Result<ViewSpec, String> {
     let finest = pyramid.and_then(|pyramid| pyramid.levels.first());
+    // Before a crop is drawn, which lies in the image or not as the seed has it.
+    if let (Some(within), Some(pyramid)) = (args.within, pyramid) {
+        let within = ViewSpec { crop: Some(within), ..ViewSpec::default() };
+        within.apply(pyramid).map_err(|error| format!("--within: {error}"))?;
+    }
     let whole = finest.map(|level| level.grid.shape.region());
     let within = args.within.or(spec.source.tissue).or(whole).ok_or("the image has no level")?;
     let voxel = match (args.nm, finest) {
@@ -121,18 +126,17 @@ fn below(random: &mut impl Rng, end: u64) -> u64 {
     }
 }
 
-/// One number for all axes, or three.
+/// Extents of a crop.
 fn sizes(text: &str) -> Result<[f64; 3], String> {
-    let number = |text: &str| {
+    size::per_axis(text, |text| {
         let size = text.parse::<f64>().ok().filter(|size| size.is_finite() && *size > 0.0);
         size.ok_or_else(|| format!("`{text}` is no extent above 0"))
-    };
-    let sizes = text.split(',').map(number).collect::<Result<Vec<_>, _>>()?;
-    match sizes[..] {
-        [size] => Ok([size; 3]),
-        [z, y, x] => Ok([z, y, x]),
-        _ => Err("give one number, or three for z,y,x".to_owned()),
-    }
+    })
+}
+
+/// The view with chunks of a shape.
+fn chunk(text: &str) -> Result<ViewSpec, ViewError> {
+    ViewSpec::parse(&format!(".chunk-{}", text.replace(',', "x")))
 }
 
 #[cfg(test)]
@@ -174,10 +178,18 @@ mod tests {
     #[test]
     fn sizes_are_one_number_or_three() {
         assert_eq!(sizes("64"), Ok([64.0; 3]));
+        assert_eq!(sizes("1x2.5x3"), Ok([1.0, 2.5, 3.0]));
         assert_eq!(sizes("1,2.5,3"), Ok([1.0, 2.5, 3.0]));
         for wrong in ["", "0", "-1", "1,2", "1,2,3,4", "nan", "inf", "a"] {
             assert!(sizes(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_shape_of_chunks_is_separated_as_the_size_is() {
+        let shape = |text| chunk(text).ok().and_then(|view| view.chunk);
+        assert_eq!((shape("8x16x64"), shape("8,16,64")), (Some(Shape([8, 16, 64])), Some(Shape([8, 16, 64]))));
+        assert_eq!(shape("8,16"), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::output::{complain, print, table};
+use super::refusals::Refusals;
 use super::session::{CacheArgs, Session};
 use super::{CliError, serve};
 use crate::archive;
@@ -57,17 +58,17 @@ pub(super) fn run(args: &DatasetsArgs) -> Result<(), CliError> {
     };
     let specs = specs(&catalog);
     let mut rows: Vec<Row> = specs.iter().map(|(dataset, image, spec)| row(dataset, image, spec)).collect();
-    let failures = if args.probe { probe(&catalog, &specs, &mut rows, &args.cache)? } else { 0 };
+    let refusals = match args.probe {
+        true => probe(&catalog, &specs, &mut rows, &args.cache)?,
+        false => Refusals::default(),
+    };
     if args.json {
         let text = serde_json::to_string_pretty(&rows).map_err(|error| CliError::Failed(error.to_string()))?;
         print(&(text + "\n"))?;
     } else {
         print(&readable(&rows))?;
     }
-    match failures {
-        0 => Ok(()),
-        _ => Err(CliError::Failed(format!("{failures} of {} sources did not answer", rows.len()))),
-    }
+    refusals.end(rows.len())
 }
 
 /// How long a source may stay silent; shorter than for a mount, since somebody is waiting.
@@ -113,20 +114,20 @@ fn row(dataset: &str, image: &str, spec: &SourceSpec) -> Row {
     }
 }
 
-/// Fills in what the sources say; returns how many did not answer.
+/// Fills in what the sources say; returns those of which that is nothing.
 fn probe(
     catalog: &Catalog,
     specs: &[(String, String, SourceSpec)],
     rows: &mut [Row],
     cache: &CacheArgs,
-) -> Result<usize, CliError> {
+) -> Result<Refusals, CliError> {
     let runtime = serve::runtime()?;
     let session = Session::new(&catalog.manners, cache.keeping_all()?, PATIENCE, MEMORY)?;
     let answers = runtime.block_on(async {
         let opened = specs.iter().map(|(_, _, spec)| archive::open(&session.remote, spec));
         futures::future::join_all(opened).await
     });
-    let mut failures = 0;
+    let mut refusals = Refusals::default();
     for (row, answer) in rows.iter_mut().zip(answers) {
         match answer {
             Ok(opened) => {
@@ -137,13 +138,13 @@ fn probe(
                     row.voxel_size = finest.scale.or(opened.voxel_size).or(row.voxel_size);
                 }
             }
-            Err(error) => {
-                failures += 1;
-                complain(&format!("{}/{}: {error}", row.dataset, row.image));
+            Err(failure) => {
+                complain(&format!("{}/{}: {failure}", row.dataset, row.image));
+                refusals.add(&failure.error.into());
             }
         }
     }
-    Ok(failures)
+    Ok(refusals)
 }
 
 fn readable(rows: &[Row]) -> String {

@@ -68,7 +68,7 @@ pub(super) struct ExportArgs {
     /// Chunks compressed at a time [default: the number of processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// Say what it would cost and read no voxels
+    /// Say what it would cost and read no voxels; with --offline, what of it is not kept
     #[arg(long, conflicts_with_all = ["resume", "verify"])]
     dry_run: bool,
     /// No progress and no summary
@@ -97,14 +97,11 @@ fn level(text: &str) -> Result<u8, String> {
 }
 
 fn shape(text: &str) -> Result<Shape, String> {
-    let number = |text: &str| text.parse::<u64>().ok().filter(|extent| (1..=1 << 20).contains(extent));
-    let wrong = || "must be N or ZxYxX, numbers from 1 to 1048576".to_owned();
-    let extents = text.split('x').map(number).collect::<Option<Vec<u64>>>().ok_or_else(wrong)?;
-    match extents[..] {
-        [edge] => Ok(Shape([edge; 3])),
-        [z, y, x] => Ok(Shape([z, y, x])),
-        _ => Err(wrong()),
-    }
+    let extents = size::per_axis(text, |text| {
+        let extent = text.parse::<u64>().ok().filter(|extent| (1..=1 << 20).contains(extent));
+        extent.ok_or_else(|| format!("`{text}` is no number from 1 to 1048576"))
+    });
+    extents.map(Shape)
 }
 
 /// A store to write.
@@ -255,9 +252,21 @@ async fn dry_run(
     job: &Job<'_>,
 ) -> Result<(), ExportError> {
     let request = request(args, session, job).await?;
-    let cost = estimate(&request, exporter.batch_limit()).await?;
-    let text = report::cost(&request.name, &cost, &catalog.manners);
-    print(&text).map_err(|error| ExportError::Write { what: "stdout".to_owned(), reason: error.to_string() })
+    // The start of a file has voxels too.
+    session.flush().await;
+    let offline = session.remote.is_offline();
+    let cost = estimate(&request, exporter.batch_limit(), offline).await?;
+    let text = match offline {
+        true => report::missing(&request.name, &cost),
+        false => report::cost(&request.name, &cost, &catalog.manners),
+    };
+    print(&text).map_err(|error| ExportError::Write { what: "stdout".to_owned(), reason: error.to_string() })?;
+    match offline && cost.fetches() {
+        true => {
+            Err(ExportError::Incomplete(format!("{}: not all of it is kept, and --offline asks nobody", request.name)))
+        }
+        false => Ok(()),
+    }
 }
 
 /// Opens the image and its labels.

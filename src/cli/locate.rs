@@ -25,7 +25,8 @@ const MOST: usize = 100_000;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Finds each block of the archive that the chunk is made of; reads no voxels, but indices where there are some. The
-catalogue and the cache of a path in a mount are those of the mount, unless --config or --cache-dir say otherwise.
+catalogue and the cache of a path in a mount are those of the mount, unless --config or --cache-dir say otherwise; where
+it was mounted with --offline nobody is asked here either, unless --revalidate is given.
 
 Examples:
   emfs locate /mnt/em/hemibrain/em.zarr/s0/280/280/240
@@ -71,6 +72,7 @@ pub(super) fn run(args: &LocateArgs) -> Result<(), CliError> {
                 // A mount that keeps nothing uses nothing that is kept.
                 cache.cache_size = cache.cache_dir.is_none().then_some(0);
             }
+            cache.offline |= report["offline"] == true && !cache.revalidate;
             if config.is_none() && report["catalogue"] == "text" {
                 return Err(CliError::Failed("what is mounted there has no file; name one with --config".to_owned()));
             }

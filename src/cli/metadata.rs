@@ -9,13 +9,14 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::output::{complain, print};
+use super::refusals::Refusals;
 use super::session::{CacheArgs, Session};
 use super::{CliError, serve, target};
 use crate::archive;
 use crate::catalog::{Catalog, Dataset, SourceSpec};
 use crate::document::Document;
 use crate::metadata::{self, ImageRecord, Knowledge};
-use crate::volume::{Image, Pyramid};
+use crate::volume::{Image, Pyramid, VolumeError};
 
 /// How long a source may stay silent; shorter than for a mount, since somebody is waiting.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -68,8 +69,11 @@ enum Format {
 /// Prints the records.
 pub(super) fn run(args: &MetadataArgs) -> Result<(), CliError> {
     let catalog = target::catalog(args.config.as_deref())?.select(&args.datasets)?;
-    let (records, failures, images) = records(&catalog, &args.cache)?;
     let field = args.field.as_deref();
+    if let Some(pattern) = field {
+        check_field(pattern, args.format)?;
+    }
+    let (records, refusals, images) = records(&catalog, &args.cache)?;
     let text = match args.format {
         Format::Table => metadata::table(&records, width(), field),
         Format::Json => {
@@ -80,10 +84,20 @@ pub(super) fn run(args: &MetadataArgs) -> Result<(), CliError> {
         Format::Correspondence => metadata::correspondence(&records),
     };
     print(&text)?;
-    match failures {
-        0 => Ok(()),
-        _ => Err(CliError::Failed(format!("{failures} of {images} sources did not answer"))),
+    refusals.end(images)
+}
+
+/// Refuses a choice of rows that leaves none, or that the form of output has no rows for.
+fn check_field(pattern: &str, format: Format) -> Result<(), CliError> {
+    if !matches!(format, Format::Table | Format::Markdown) {
+        let reason = "--field chooses rows of the table; leave it out, or give --format table or markdown";
+        return Err(CliError::Usage(reason.to_owned()));
     }
+    if !metadata::is_field(pattern) {
+        let reason = format!("--field `{pattern}` fits no row of the table; `--field '*'` shows all");
+        return Err(CliError::Usage(reason));
+    }
+    Ok(())
 }
 
 /// Letters of a line: `COLUMNS`, else those of the terminal.
@@ -98,7 +112,7 @@ fn width() -> usize {
 
 /// What was found out of a source: how it looks and where it is, or why that is not known, and what was answered.
 struct Answer {
-    opened: Result<(Pyramid, String), String>,
+    opened: Result<(Pyramid, String), VolumeError>,
     documents: Vec<Document>,
 }
 
@@ -123,15 +137,15 @@ fn wanted(datasets: &[Dataset]) -> Vec<Wanted<'_>> {
     all
 }
 
-/// The records, how many sources failed, and how many there are.
-fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, usize, usize), CliError> {
+/// The records, the sources that failed, and how many there are.
+fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, Refusals, usize), CliError> {
     let wanted = wanted(&catalog.datasets);
     let session = Session::new(&catalog.manners, cache.keeping_all()?, PATIENCE, MEMORY)?;
     let answers = serve::runtime()?.block_on(async {
         let opening = wanted.iter().zip(0..).map(|(wanted, number)| open(&session, wanted.spec, number));
         futures::future::join_all(opening).await
     });
-    let mut failures = 0;
+    let mut refusals = Refusals::default();
     let mut records = Vec::with_capacity(catalog.datasets.len());
     for (number, dataset) in catalog.datasets.iter().enumerate() {
         let of = wanted.iter().zip(&answers).filter(|(wanted, _)| wanted.dataset == number);
@@ -144,7 +158,7 @@ fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, usize, u
                 knowledge: match &answer.opened {
                     Ok((pyramid, origin)) => Knowledge::Described { pyramid, origin },
                     Err(error) => {
-                        failures += 1;
+                        refusals.add(error);
                         complain(&format!("{}/{}: {error}", dataset.name, wanted.image));
                         Knowledge::Missing(error.to_string())
                     }
@@ -153,17 +167,17 @@ fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, usize, u
             .collect();
         records.push(metadata::record(dataset, &images));
     }
-    Ok((records, failures, wanted.len()))
+    Ok((records, refusals, wanted.len()))
 }
 
 async fn open(session: &Session, spec: &SourceSpec, number: u32) -> Answer {
     let found = match archive::open(&session.remote, spec).await {
         Ok(found) => found,
-        Err(failure) => return Answer { opened: Err(failure.error.to_string()), documents: failure.documents },
+        Err(failure) => return Answer { opened: Err(failure.error.into()), documents: failure.documents },
     };
     let origin = found.location.to_string();
     let image = Arc::new(Image::new(number, found.source, &session.blocks));
     let pyramid = image.pyramid(&session.blocks, spec, found.voxel_size, &origin).await;
-    let opened = pyramid.map(|pyramid| (pyramid, origin)).map_err(|error| error.to_string());
+    let opened = pyramid.map(|pyramid| (pyramid, origin));
     Answer { opened, documents: found.documents }
 }

@@ -14,6 +14,7 @@ mod metadata;
 mod mount;
 mod output;
 mod place;
+mod refusals;
 mod serve;
 mod session;
 mod signals;
@@ -177,7 +178,8 @@ mod tests {
             "emfs datasets --config f --json --probe",
             "emfs datasets --toml",
             "emfs crop a --size 1000",
-            "emfs crop a/em --size 64,128,128 --seed 7 --within z0-200_y0-200_x0-200 --nm --chunk 64x128x128 --config f",
+            "emfs crop a/em --size 64x128x128 --seed 7 --within z0-200_y0-200_x0-200 --nm --chunk 64x128x128 --config f",
+            "emfs crop a --size 64,128,128 --chunk 64,128,128",
             "emfs explain a/em.chunk-64.zarr --config f",
             "emfs warm a b/em.zarr/s0 --list - --level s2 --box z0-5_y0-5_x0-5 --config f --quiet --cache-dir c",
             "emfs warm --list chunks.txt",

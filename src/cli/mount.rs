@@ -92,7 +92,7 @@ fn start(args: &MountArgs) -> Result<(Daemon, Signals), CliError> {
         None => Catalog::builtin()?,
     };
     let about = match &args.config {
-        Some(file) => About { catalogue: "file", config: Some(session::absolute(file)?), cache_folder: None },
+        Some(file) => About { catalogue: "file", config: Some(session::absolute(file)?), ..About::default() },
         None => About { catalogue: "builtin", ..About::default() },
     };
     let settings = Settings {

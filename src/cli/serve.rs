@@ -78,7 +78,8 @@ impl Daemon {
         drop(reserved);
         handle.spawn(sweep(Arc::clone(&tree), mounted.names()));
         let cache = settings.keeping.disk.as_ref().map(|disk| disk.folder().to_owned());
-        let about = About { cache_folder: cache, ..settings.about.clone() };
+        let offline = settings.keeping.offline;
+        let about = About { cache_folder: cache, offline, ..settings.about.clone() };
         let server =
             control::Server::start(handle, mounted.device(), mounted.mountpoint(), about, move || tree.snapshot());
         let control = server.inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}")).ok();

@@ -115,6 +115,14 @@ impl Session {
         Ok(Session { remote, blocks, stats, disk, images: AtomicU32::new(0) })
     }
 
+    /// Waits until what was fetched is on disk, and so is known to be kept.
+    pub async fn flush(&self) {
+        if let Some(disk) = self.disk.clone() {
+            // Fails only where the thread panics, and then less is known to be kept.
+            let _ = tokio::task::spawn_blocking(move || disk.flush()).await;
+        }
+    }
+
     /// Opens an image; `name` is for messages.
     pub async fn open(&self, spec: &SourceSpec, name: &str) -> Result<OpenImage, VolumeError> {
         let opened = archive::open(&self.remote, spec).await.map_err(|failure| failure.error)?;

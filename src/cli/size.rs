@@ -28,6 +28,16 @@ pub(super) fn bytes_or_none(text: &str) -> Result<u64, String> {
     if text == "0" { Ok(0) } else { bytes(text) }
 }
 
+/// One value for all axes, or three for z, y and x with `x` between them, as in the names of views, or commas.
+pub(super) fn per_axis<T: Copy>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<[T; 3], String> {
+    let extents = text.split(['x', ',']).map(parse).collect::<Result<Vec<_>, _>>()?;
+    match extents[..] {
+        [one] => Ok([one; 3]),
+        [z, y, x] => Ok([z, y, x]),
+        _ => Err("must be N or ZxYxX".to_owned()),
+    }
+}
+
 /// A number of seconds above 0, up to a day.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds <= LONGEST);
@@ -80,6 +90,16 @@ mod tests {
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
         for wrong in ["", "0", "-1", "nan", "inf", "1e300", "1e-300", "s", "60s"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn extents_are_separated_as_in_names_or_by_commas() {
+        let parse = |text| per_axis(text, |text| text.parse::<u64>().map_err(|error| error.to_string()));
+        assert_eq!(parse("64"), Ok([64; 3]));
+        assert_eq!((parse("1x2x3"), parse("1,2,3")), (Ok([1, 2, 3]), Ok([1, 2, 3])));
+        for wrong in ["", "1x2", "1,2,3,4", "1xx3", "1 2 3"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
         }
     }
 

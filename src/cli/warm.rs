@@ -1,10 +1,10 @@
 //! `emfs warm`.
 
 mod bar;
+mod names;
 
 use std::collections::BTreeSet;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use futures::stream;
 use parking_lot::Mutex;
 
 use self::bar::Bar;
+use self::names::Wanted;
 use super::output::{complain, print};
 use super::place::{self, Part, Place};
 use super::session::{CacheArgs, OpenImage, Session};
@@ -74,20 +75,12 @@ fn level(text: &str) -> Result<LevelIndex, String> {
     parse_level(text).map(LevelIndex).ok_or_else(|| "must be a level, such as s0".to_owned())
 }
 
-/// An image with all that is wanted of it.
-struct Wanted<'a> {
-    name: String,
-    places: Vec<Place<'a>>,
-}
-
 /// Fetches.
 pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
     let catalog = target::catalog(args.config.as_deref())?;
-    let mut names = args.names.clone();
-    if let Some(list) = &args.list {
-        names.extend(lines(list)?);
-    }
-    let wanted = wanted(names.iter().map(|name| Place::parse(&catalog, name)).collect::<Result<Vec<_>, _>>()?);
+    let named = args.named()?;
+    let mut failures = Failures::default();
+    let wanted = args.wanted(&catalog, &named, &mut failures)?;
     let keeping = args.cache.keeping()?;
     let Some(disk) = keeping.disk.clone() else {
         return Err(CliError::Failed("there is no cache to fetch into (--cache-size 0?)".to_owned()));
@@ -97,12 +90,12 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
     }
     let runtime = serve::runtime()?;
     let session = Session::new(&catalog.manners, keeping, serve::TIMEOUT, MEMORY)?;
-    let (tally, failures, begin) = (Tally::default(), Mutex::new(Failures::default()), Instant::now());
+    let (tally, failures, begin) = (Tally::default(), Mutex::new(failures), Instant::now());
     runtime.block_on(async {
         let bar = Bar::new(args.quiet);
         let work = stream::iter(&wanted).for_each_concurrent(IMAGES, |wanted| async {
             let run = Run { args, disk: &disk, tally: &tally, failures: &failures, bar: &bar };
-            match session.open(wanted.places[0].source(), &wanted.name).await {
+            match session.open(wanted.places[0].0.source(), &wanted.name).await {
                 Ok(opened) => run.image(wanted, &opened).await,
                 Err(error) => failures.lock().add(format!("{}: {error}", wanted.name)),
             }
@@ -124,44 +117,17 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
             load(&tally.found),
             human(bytes)
         ))?;
+        match load(&tally.local) {
+            0 => {}
+            local => print(&format!(
+                "{local} blocks are in files of this machine, which are read where they are: nothing of them need be kept\n"
+            ))?,
+        }
     }
     match failures.count {
         0 => Ok(()),
         count => Err(CliError::Failed(format!("{count} could not be fetched or kept"))),
     }
-}
-
-/// The lines of a list that say something.
-fn lines(list: &Path) -> Result<Vec<String>, CliError> {
-    let mut text = String::new();
-    let read = match list.to_str() {
-        Some("-") => std::io::stdin().read_to_string(&mut text).map(drop),
-        _ => std::fs::read_to_string(list).map(|read| text = read),
-    };
-    read.map_err(CliError::system(list.display().to_string()))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    Ok(lines.map(str::to_owned).collect())
-}
-
-/// Places by image, and the labels of images that are wanted as a whole.
-fn wanted<'a>(places: Vec<Place<'a>>) -> Vec<Wanted<'a>> {
-    let mut all: Vec<Wanted<'a>> = Vec::new();
-    let mut add = |place: Place<'a>| {
-        let name = place.image_name();
-        match all.iter_mut().find(|wanted| wanted.name == name) {
-            Some(wanted) => wanted.places.push(place),
-            None => all.push(Wanted { name, places: vec![place] }),
-        }
-    };
-    for place in places {
-        if place.label.is_none() && place.part == Part::All {
-            for label in &place.store.image.labels {
-                add(Place { store: place.store.clone(), label: Some(label), part: Part::All });
-            }
-        }
-        add(place);
-    }
-    all
 }
 
 /// What could not be had.
@@ -192,10 +158,13 @@ struct Run<'a> {
 impl Run<'_> {
     async fn image(&self, wanted: &Wanted<'_>, opened: &OpenImage) {
         let mut boxes: Vec<(LevelIndex, Region)> = Vec::new();
-        for place in &wanted.places {
+        for (place, at) in &wanted.places {
             match self.boxes(place, opened) {
                 Ok(more) => boxes.extend(more),
-                Err(reason) => self.failures.lock().add(format!("{}: {reason}", wanted.name)),
+                Err(reason) => {
+                    let at = self.args.place_of(*at);
+                    self.failures.lock().add(format!("{at}{}: {reason}", wanted.name));
+                }
             }
         }
         // Chunks of one list share blocks, and lie together where they are sorted.

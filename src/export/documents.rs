@@ -95,27 +95,17 @@ fn store_v3(array: &mut Value, pyramid: &Pyramid, chunk: Shape, storage: Storage
     }}]);
 }
 
-/// The documents of an image's group, with the levels under their names in the tree.
+/// The documents of an image's group.
 fn group(shown: &Shown<'_>, format: Format) -> Vec<(String, Value)> {
-    let described = Group { name: shown.title, pyramid: shown.pyramid, is_label: shown.label.is_some() };
+    let Shown { title: name, pyramid, levels, label } = shown;
+    let described = Group { name, pyramid, numbers: Some(levels), is_label: label.is_some() };
     let prefix = shown.prefix();
-    let rename = |mut value: Value, place: &str| {
-        if let Some(datasets) = value.pointer_mut(place).and_then(Value::as_array_mut) {
-            for (dataset, number) in datasets.iter_mut().zip(shown.levels) {
-                dataset["path"] = level_name(*number).into();
-            }
-        }
-        value
-    };
     match format {
         Format::V2 => {
-            let attributes = rename(parsed(&v2::attributes(&described)), "/multiscales/0/datasets");
+            let attributes = parsed(&v2::attributes(&described));
             vec![(format!("{prefix}.zattrs"), attributes), (format!("{prefix}.zgroup"), parsed(&v2::group()))]
         }
-        Format::V3 => {
-            let document = rename(parsed(&v3::group(&described)), "/attributes/ome/multiscales/0/datasets");
-            vec![(format!("{prefix}zarr.json"), document)]
-        }
+        Format::V3 => vec![(format!("{prefix}zarr.json"), parsed(&v3::group(&described)))],
     }
 }
 

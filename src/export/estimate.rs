@@ -1,4 +1,4 @@
-//! What an export would cost, without reading a voxel.
+//! What an export would cost, without reading a voxel. What is kept, or lies on this machine, costs nothing.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use futures::StreamExt;
 use super::layout::window;
 use super::plan::{Plan, Request};
 use super::{ExportError, codec::Compression};
-use crate::source::Placement;
+use crate::remote::{Cause, KeptWhole, RemoteError};
+use crate::source::{Placement, SourceError};
 use crate::volume::plan::{JOINED, Longest, Piece, join};
 
 /// Batches whose blocks are looked up; of more, a part is taken for all.
@@ -29,6 +30,8 @@ pub struct HostEstimate {
 pub struct Estimate {
     /// By host, as it stands in addresses.
     pub hosts: BTreeMap<String, HostEstimate>,
+    /// Blocks of which not even the place is known, because the index is not kept and nobody may be asked.
+    pub unplaced: f64,
     /// Files that would be written.
     pub files: u64,
     /// Bytes of voxels, uncompressed, edge chunks padded.
@@ -41,8 +44,9 @@ pub struct Estimate {
     pub whole: bool,
 }
 
-/// Estimates the cost of a request. `most`: bytes of a batch as they will be. Asks for indices only.
-pub async fn estimate(request: &Request, most: u64) -> Result<Estimate, ExportError> {
+/// Estimates the cost of a request. `most`: bytes of a batch as they will be. Asks for indices only; `offline`: nobody is
+/// asked, and what no index that is kept tells of is counted as missing.
+pub async fn estimate(request: &Request, most: u64, offline: bool) -> Result<Estimate, ExportError> {
     let plan = Plan::new(request, most)?;
     let compressed = request.options.compression != Compression::None;
     let mut estimate = Estimate { exact: true, whole: true, compressed, ..Estimate::default() };
@@ -57,7 +61,7 @@ pub async fn estimate(request: &Request, most: u64) -> Result<Estimate, ExportEr
         let (batches, step) = (layout.batch_count(), layout.batch_count().div_ceil(LOOKED_AT).max(1));
         estimate.whole &= step == 1;
         let mut looked_at = 0u64;
-        let mut found: BTreeMap<String, HostEstimate> = BTreeMap::new();
+        let mut missing = Missing { exact: true, ..Missing::default() };
         for number in (0..batches.div_ceil(step)).map(|sample| sample * step) {
             looked_at += 1;
             let batch = layout.batch(number);
@@ -73,37 +77,91 @@ pub async fn estimate(request: &Request, most: u64) -> Result<Estimate, ExportEr
                 .buffered(AT_ONCE);
             let mut pieces = Vec::new();
             while let Some((placement, share)) = located.next().await {
-                let placement =
-                    placement.map_err(|error| ExportError::Open { name: request.name.clone(), error: error.into() })?;
                 match placement {
-                    Placement::Absent => {}
-                    Placement::Range { object, start, length } => {
-                        pieces.push(Piece { object, start, length, tag: share })
+                    Ok(placement) => pieces.extend(missing.placed(placement, share)),
+                    Err(SourceError::Remote(RemoteError { cause: Cause::Offline(_), .. })) if offline => {
+                        missing.unplaced += 1.0 / share as f64;
                     }
-                    Placement::Whole { object, limit } | Placement::Gzip { object, limit } => {
-                        estimate.exact = false;
-                        let host = found.entry(host(object.url())).or_default();
-                        host.requests += 1.0 / share as f64;
-                        host.bytes += limit as f64 / share as f64;
-                    }
+                    Err(error) => return Err(ExportError::Open { name: request.name.clone(), error: error.into() }),
                 }
             }
-            for request in join(pieces, longest) {
-                let host = found.entry(host(request.object.url())).or_default();
-                let of_one = 1.0 / request.pieces.len().max(1) as f64;
-                host.requests += request.pieces.iter().map(|piece| of_one / piece.tag as f64).sum::<f64>();
-                let bytes = (request.end - request.start) as f64;
-                host.bytes += request.pieces.iter().map(|piece| bytes * of_one / piece.tag as f64).sum::<f64>();
-            }
+            missing.joined(pieces, longest);
         }
-        for (name, of) in found {
-            let all = batches as f64 / looked_at.max(1) as f64;
-            let host = estimate.hosts.entry(name).or_default();
+        estimate.add(missing, batches as f64 / looked_at.max(1) as f64);
+    }
+    Ok(estimate)
+}
+
+impl Estimate {
+    /// Whether anything would have to be fetched.
+    pub fn fetches(&self) -> bool {
+        !self.hosts.is_empty() || self.unplaced > 0.0
+    }
+
+    /// Adds what is missing of an array, of which one in `all` parts was looked at.
+    fn add(&mut self, missing: Missing, all: f64) {
+        self.exact &= missing.exact;
+        self.unplaced += missing.unplaced * all;
+        for (name, of) in missing.hosts {
+            let host = self.hosts.entry(name).or_default();
             host.requests += of.requests * all;
             host.bytes += of.bytes * all;
         }
     }
-    Ok(estimate)
+}
+
+/// What would have to be fetched: it is neither kept nor on this machine.
+#[derive(Default)]
+struct Missing {
+    hosts: BTreeMap<String, HostEstimate>,
+    unplaced: f64,
+    exact: bool,
+}
+
+impl Missing {
+    /// Counts a block that `share` batches need, or gives it back as a piece to be joined with others.
+    fn placed(&mut self, placement: Placement, share: usize) -> Option<Piece<usize>> {
+        if placement.is_local() {
+            return None;
+        }
+        match placement {
+            Placement::Absent => None,
+            Placement::Range { object, start, length } => {
+                Some(Piece { object, start, length, tag: share }).filter(|piece| !piece.is_kept())
+            }
+            Placement::Whole { object, limit } | Placement::Gzip { object, limit } => {
+                let bytes = match object.kept_whole() {
+                    KeptWhole::Absent => 0,
+                    KeptWhole::There { length, kept } => length.saturating_sub(kept),
+                    KeptWhole::Unknown => {
+                        self.exact = false;
+                        limit
+                    }
+                };
+                if bytes > 0 {
+                    self.count(object.url(), 1.0 / share as f64, bytes as f64 / share as f64);
+                }
+                None
+            }
+        }
+    }
+
+    /// Counts pieces, neighbours joined.
+    fn joined(&mut self, pieces: Vec<Piece<usize>>, longest: Longest) {
+        for request in join(pieces, longest) {
+            let range = request.start..request.end;
+            let bytes = range.end - range.start - request.object.kept_bytes(&range);
+            let of_one = 1.0 / request.pieces.len().max(1) as f64;
+            let requests = request.pieces.iter().map(|piece| of_one / piece.tag as f64).sum::<f64>();
+            self.count(request.object.url(), requests, bytes as f64 * requests);
+        }
+    }
+
+    fn count(&mut self, url: &str, requests: f64, bytes: f64) {
+        let host = self.hosts.entry(host(url)).or_default();
+        host.requests += requests;
+        host.bytes += bytes;
+    }
 }
 
 /// The host in an address; for buckets the bucket's.
@@ -113,6 +171,6 @@ fn host(url: &str) -> String {
     match host {
         Some((scheme, host)) if scheme.starts_with("http") => host,
         Some((scheme, host)) => format!("{scheme}://{host}"),
-        None => "files".to_owned(),
+        None => url.to_owned(),
     }
 }

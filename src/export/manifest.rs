@@ -89,7 +89,10 @@ pub(super) async fn array(array: &Array, list: &mut List) -> Result<Value, Expor
 /// Reads a complete export again and compares each file with the list, and the list with the manifest. Gives the number
 /// of files, or what is wrong.
 pub(super) async fn verify(destination: &Destination, manifest: &Value, jobs: usize) -> Result<u64, ExportError> {
-    let wrong = |reason: String| ExportError::Incomplete(format!("{destination} is damaged: {reason}"));
+    let wrong = |reason: String| {
+        let remedy = "export it again to a new DEST, or remove this one and export it again";
+        ExportError::Incomplete(format!("{destination} is damaged: {reason}; {remedy}"))
+    };
     let list = destination.get(CHECKSUMS).await?.ok_or_else(|| wrong(format!("{CHECKSUMS} is missing")))?;
     if manifest["checksums"]["sha256"] != hex(&Sha256::digest(&list)).as_str() {
         return Err(wrong(format!("{CHECKSUMS} is not the one of {MANIFEST}")));

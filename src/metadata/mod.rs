@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 
 pub use schema::schema;
 pub use tables::{correspondence, csv};
-pub use text::{markdown, readme, table};
+pub use text::{is_field, markdown, readme, table};
 
 use self::fields::{DATASET, Field};
 use self::maps::Target;

@@ -166,6 +166,11 @@ fn grid(records: &[Value], fields: Option<&str>) -> Grid {
     Grid { head: records.iter().map(|record| plain(&record["id"])).collect(), rows, notes }
 }
 
+/// Whether a pattern chooses any row.
+pub fn is_field(pattern: &str) -> bool {
+    rows().iter().any(|row| chosen(row, Some(pattern)))
+}
+
 fn chosen(row: &Row, fields: Option<&str>) -> bool {
     let Some(pattern) = fields else { return true };
     let name = row.name.split_whitespace().next().unwrap_or_default();

@@ -88,6 +88,18 @@ pub enum Placement {
     },
 }
 
+impl Placement {
+    /// Whether it is in a file of this machine.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Placement::Absent => false,
+            Placement::Range { object, .. } | Placement::Whole { object, .. } | Placement::Gzip { object, .. } => {
+                object.is_local()
+            }
+        }
+    }
+}
+
 /// A volume in one format.
 pub trait Source: Send + Sync + 'static {
     /// Shape, type and levels.

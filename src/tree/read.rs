@@ -123,12 +123,13 @@ impl Tree {
         let labels = if consolidated && member.index == 0 { member.store.shown_labels(&self.images)? } else { vec![] };
         let shown = self.shown(member)?;
         let title = self.title(member);
-        let group = Group { name: &title, pyramid: &shown.view.pyramid, is_label: member.index > 0 };
+        let group = Group { name: &title, pyramid: &shown.view.pyramid, numbers: None, is_label: member.index > 0 };
         let labels: Vec<Group<'_>> = labels
             .iter()
             .map(|(index, shown)| Group {
                 name: self.label_name(member, *index),
                 pyramid: &shown.view.pyramid,
+                numbers: None,
                 is_label: true,
             })
             .collect();

@@ -19,7 +19,7 @@ pub(crate) struct Piece<T> {
 
 impl<T> Piece<T> {
     /// Whether its bytes are kept on this machine.
-    pub(super) fn is_kept(&self) -> bool {
+    pub(crate) fn is_kept(&self) -> bool {
         self.object.has(&(self.start..self.start.saturating_add(self.length)))
     }
 }

@@ -35,6 +35,8 @@ pub struct Tally {
     pub blocks: AtomicU64,
     /// Those of which all was kept before.
     pub found: AtomicU64,
+    /// Those in files of this machine, which are not kept.
+    pub local: AtomicU64,
     /// Bytes fetched.
     pub bytes: AtomicU64,
     room: Semaphore,
@@ -42,8 +44,8 @@ pub struct Tally {
 
 impl Default for Tally {
     fn default() -> Self {
-        let (blocks, found, bytes) = Default::default();
-        Tally { blocks, found, bytes, room: Semaphore::new(UNWRITTEN as usize) }
+        let (blocks, found, local, bytes) = Default::default();
+        Tally { blocks, found, local, bytes, room: Semaphore::new(UNWRITTEN as usize) }
     }
 }
 
@@ -60,23 +62,25 @@ enum Job {
 pub async fn warm(image: &Image, level: LevelIndex, blocks: &[CellIndex], disk: &Disk, tally: &Tally) -> Vec<Failure> {
     let located = join_all(blocks.iter().map(|&block| image.source.locate(level, block))).await;
     let mut failures = Vec::new();
-    let (mut pieces, mut jobs, mut found) = (Vec::new(), Vec::new(), 0);
+    let (mut pieces, mut jobs, mut found, mut local) = (Vec::new(), Vec::new(), 0, 0);
     for (&block, placement) in blocks.iter().zip(located) {
         match placement {
             Ok(Placement::Absent) => found += 1,
+            Ok(placement) if placement.is_local() => local += 1,
             Ok(Placement::Range { object, start, length }) => {
                 let piece = Piece { object, start, length, tag: block };
                 if piece.is_kept() { found += 1 } else { pieces.push(piece) }
             }
-            // A file of this machine.
-            Ok(Placement::Gzip { .. }) => found += 1,
             Ok(Placement::Whole { object, .. }) if is_kept(&object) => found += 1,
-            Ok(Placement::Whole { object, limit }) => jobs.push(Job::Whole { object, limit, block }),
+            Ok(Placement::Whole { object, limit } | Placement::Gzip { object, limit }) => {
+                jobs.push(Job::Whole { object, limit, block })
+            }
             Err(error) => failures.push((block, error.into())),
         }
     }
     tally.found.fetch_add(found, Ordering::Relaxed);
-    tally.blocks.fetch_add(found + failures.len() as u64, Ordering::Relaxed);
+    tally.local.fetch_add(local, Ordering::Relaxed);
+    tally.blocks.fetch_add(found + local + failures.len() as u64, Ordering::Relaxed);
     jobs.extend(join(pieces, JOINED).into_iter().map(Job::Range));
     for batch in batches(jobs) {
         let kib = u32::try_from(batch.iter().map(Job::bytes).sum::<u64>().div_ceil(1024)).unwrap_or(u32::MAX);

@@ -47,6 +47,8 @@ pub struct Group<'a> {
     pub name: &'a str,
     /// The levels, as the view shows them.
     pub pyramid: &'a Pyramid,
+    /// Numbers of the levels, where some of the image's are left out.
+    pub numbers: Option<&'a [u8]>,
     /// Whether the image holds labels of the image two directories above it.
     pub is_label: bool,
 }

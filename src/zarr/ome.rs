@@ -36,10 +36,12 @@ fn multiscale(group: &Group<'_>, format: Format) -> Value {
             }
         })
         .collect();
-    let datasets: Vec<Value> = (0u8..)
+    let names = names(group);
+    let datasets: Vec<Value> = names
+        .iter()
         .zip(&pyramid.levels)
-        .map(|(number, level)| {
-            json!({"path": level_name(number), "coordinateTransformations": [
+        .map(|(name, level)| {
+            json!({"path": name, "coordinateTransformations": [
                 {"type": "scale", "scale": level.scale},
                 {"type": "translation", "translation": level.translation},
             ]})
@@ -50,23 +52,32 @@ fn multiscale(group: &Group<'_>, format: Format) -> Value {
         if let Some(method) = &pyramid.downsampling {
             keys.insert("type".into(), json!(method));
         }
-        keys.insert("metadata".into(), json!({"description": description(pyramid)}));
+        keys.insert("metadata".into(), json!({"description": description(pyramid, &names)}));
     }
     multiscale
 }
 
+/// The names of the levels.
+fn names(group: &Group<'_>) -> Vec<String> {
+    match group.numbers {
+        Some(numbers) => numbers.iter().copied().map(level_name).collect(),
+        None => (0u8..).zip(&group.pyramid.levels).map(|(number, _)| level_name(number)).collect(),
+    }
+}
+
 /// How the levels came to be, in a sentence.
-fn description(pyramid: &Pyramid) -> String {
+fn description(pyramid: &Pyramid, names: &[String]) -> String {
     let origin = &pyramid.format;
-    match (&pyramid.downsampling, pyramid.levels.len()) {
-        (_, 1) => format!("s0 is the origin's data ({origin})"),
-        (Some(method), _) => {
-            format!("s0 is the origin's data ({origin}); the coarser levels are the origin's own, made by: {method}")
+    let made = match &pyramid.downsampling {
+        Some(method) => format!("made by: {method}"),
+        None => "which does not say how they were made".to_owned(),
+    };
+    match names.split_first() {
+        Some((first, coarser)) if *first == level_name(0) => {
+            let data = format!("s0 is the origin's data ({origin})");
+            if coarser.is_empty() { data } else { format!("{data}; the coarser levels are the origin's own, {made}") }
         }
-        (None, _) => format!(
-            "s0 is the origin's data ({origin}); the coarser levels are the origin's own, which does not say how they \
-             were made"
-        ),
+        _ => format!("all levels ({}) are coarser ones of the origin's ({origin}), {made}", names.join(", ")),
     }
 }
 

@@ -43,7 +43,7 @@ const CHANNELS: &str = r#""channels":[{"label":"EM","color":"FFFFFF","active":tr
 #[test]
 fn the_v2_group_says_what_readers_accept() {
     let pyramid = pyramid();
-    let group = Group { name: "em", pyramid: &pyramid, is_label: false };
+    let group = Group { name: "em", pyramid: &pyramid, numbers: None, is_label: false };
     assert_eq!(text(v2::group()), r#"{"zarr_format":2}"#);
     assert_eq!(
         text(v2::attributes(&group)),
@@ -56,13 +56,33 @@ fn the_v2_group_says_what_readers_accept() {
 #[test]
 fn the_v3_group_says_the_same_without_inner_versions() {
     let pyramid = pyramid();
-    let group = Group { name: "em", pyramid: &pyramid, is_label: false };
+    let group = Group { name: "em", pyramid: &pyramid, numbers: None, is_label: false };
     assert_eq!(
         text(v3::group(&group)),
         format!(
             r#"{{"zarr_format":3,"node_type":"group","attributes":{{"ome":{{"version":"0.5","multiscales":[{{"name":"em","axes":{AXES},"datasets":{DATASETS},{METADATA}}}],"omero":{{"name":"em",{CHANNELS}}}}}}}}}"#
         )
     );
+}
+
+#[test]
+fn levels_without_the_finest_are_described_as_coarser_ones_under_their_names() {
+    let mut pyramid = pyramid();
+    let told = |pyramid: &Pyramid, numbers: &[u8]| {
+        let group = Group { name: "em", pyramid, numbers: Some(numbers), is_label: false };
+        let multiscale = parsed(v2::attributes(&group))["multiscales"][0].take();
+        let paths: Vec<_> = multiscale["datasets"].as_array().unwrap().iter().map(|of| of["path"].clone()).collect();
+        (paths, multiscale["metadata"]["description"].as_str().unwrap().to_owned())
+    };
+    let made = "s0 is the origin's data (Zarr v2, zstd); the coarser levels are the origin's own, made by: mean";
+    assert_eq!(told(&pyramid, &[0, 2]), (vec![json!("s0"), json!("s2")], made.to_owned()));
+    let made = "all levels (s1, s3) are coarser ones of the origin's (Zarr v2, zstd), made by: mean";
+    assert_eq!(told(&pyramid, &[1, 3]), (vec![json!("s1"), json!("s3")], made.to_owned()));
+    pyramid.downsampling = None;
+    pyramid.levels.truncate(1);
+    let made =
+        "all levels (s2) are coarser ones of the origin's (Zarr v2, zstd), which does not say how they were made";
+    assert_eq!(told(&pyramid, &[2]), (vec![json!("s2")], made.to_owned()));
 }
 
 #[test]
@@ -107,7 +127,7 @@ fn fractional_nanometres_are_not_stated_where_readers_would_cut_them_off() {
 #[test]
 fn without_a_voxel_size_there_is_no_unit() {
     let pyramid = Pyramid { calibrated: false, levels: vec![level([9; 3], [1.0; 3], [0.0; 3])], ..pyramid() };
-    let group = Group { name: "em", pyramid: &pyramid, is_label: false };
+    let group = Group { name: "em", pyramid: &pyramid, numbers: None, is_label: false };
     let axes = &parsed(v2::attributes(&group))["multiscales"][0]["axes"];
     assert_eq!(axes[0], json!({"name": "z", "type": "space"}));
     let keys = text(v2::array_attributes(&pyramid, &pyramid.levels[0]));
@@ -117,8 +137,8 @@ fn without_a_voxel_size_there_is_no_unit() {
 #[test]
 fn everything_is_in_the_consolidated_document() {
     let pyramid = pyramid();
-    let group = Group { name: "em", pyramid: &pyramid, is_label: false };
-    let label = Group { name: "mitochondria", pyramid: &pyramid, is_label: true };
+    let group = Group { name: "em", pyramid: &pyramid, numbers: None, is_label: false };
+    let label = Group { name: "mitochondria", pyramid: &pyramid, numbers: None, is_label: true };
     let document = parsed(v2::consolidated(&group, &[label]));
     assert_eq!(document["zarr_consolidated_format"], 1);
     let documents = document["metadata"].as_object().unwrap();
@@ -136,7 +156,7 @@ fn everything_is_in_the_consolidated_document() {
 #[test]
 fn labels_say_of_which_image_they_are() {
     let pyramid = pyramid();
-    let label = Group { name: "mitochondria", pyramid: &pyramid, is_label: true };
+    let label = Group { name: "mitochondria", pyramid: &pyramid, numbers: None, is_label: true };
     let v2 = parsed(v2::attributes(&label));
     assert_eq!(v2["image-label"], json!({"version": "0.4", "source": {"image": "../../"}}));
     assert_eq!(v2.get("omero"), None, "napari would refuse to show them");
@@ -158,7 +178,7 @@ fn windows_lie_in_the_range_of_the_type() {
         (DataType::F32, (-2.0, 0.5), json!({"min": -2, "max": 1, "start": -2, "end": 0.5})),
     ] {
         let pyramid = Pyramid { dtype, window, fill: FillValue::zero(dtype), ..pyramid() };
-        let group = Group { name: "em", pyramid: &pyramid, is_label: false };
+        let group = Group { name: "em", pyramid: &pyramid, numbers: None, is_label: false };
         assert_eq!(parsed(v2::attributes(&group))["omero"]["channels"][0]["window"], expected);
     }
 }

@@ -40,6 +40,9 @@ pub(super) fn cost(name: &str, cost: &Estimate, manners: &Manners) -> String {
     // Writing to a text does not fail.
     let disk = if cost.compressed { "at most about " } else { "" };
     let _ = writeln!(text, "{name}: {} files, {disk}{} on disk", cost.files, human(cost.plain));
+    if !cost.fetches() {
+        let _ = writeln!(text, "  nothing has to be fetched{}", of_sample(cost));
+    }
     for (host, of) in &cost.hosts {
         let limits = manners.of(host);
         let most = if cost.exact { "" } else { "at most " };
@@ -58,6 +61,32 @@ pub(super) fn cost(name: &str, cost: &Estimate, manners: &Manners) -> String {
         };
     }
     text
+}
+
+/// What `--dry-run` prints where nobody may be asked: what is not there.
+pub(super) fn missing(name: &str, cost: &Estimate) -> String {
+    let about = if cost.whole { "" } else { "about " };
+    let most = if cost.exact { "" } else { "at most " };
+    if !cost.fetches() {
+        return format!("{name}: all of it is here{}\n", of_sample(cost));
+    }
+    let mut text = format!("{name}: not all of it is here\n");
+    for (host, of) in &cost.hosts {
+        let requests = of.requests.ceil();
+        let bytes = human(of.bytes as u64);
+        // Writing to a text does not fail.
+        let _ = writeln!(text, "  {host}: {most}{about}{bytes} are not kept, {about}{requests} requests");
+    }
+    if cost.unplaced > 0.0 {
+        let blocks = cost.unplaced.ceil();
+        let _ = writeln!(text, "  {about}{blocks} blocks are not kept, nor the index that says where they are");
+    }
+    text
+}
+
+/// What is added to a statement on all of an export of which a part was looked at.
+fn of_sample(cost: &Estimate) -> &'static str {
+    if cost.whole { "" } else { ", as far as the part that was looked at tells" }
 }
 
 /// Licences that let everybody pass data on begin like this.

@@ -2,6 +2,8 @@ use super::*;
 use crate::export::state::difference;
 use crate::export::tests::request;
 use crate::geometry::CellIndex;
+use crate::remote::{Cause, RemoteError};
+use crate::source::SourceError;
 
 #[test]
 fn another_grid_of_the_source_is_another_export() {
@@ -43,8 +45,19 @@ fn a_grid_of_too_many_chunks_is_refused() {
 #[tokio::test]
 async fn what_the_largest_grid_costs_is_known_at_once() {
     let request = request([1 << 16, 1 << 16, 1 << 16], [16; 3], [16; 3], None);
-    let cost = crate::export::estimate(&request, 1 << 16).await.unwrap();
+    let cost = crate::export::estimate(&request, 1 << 16, false).await.unwrap();
     assert_eq!((cost.files, cost.whole), (1 << 36, false));
+}
+
+#[tokio::test]
+async fn blocks_whose_index_is_not_kept_are_missing_where_nobody_is_asked() {
+    let cause = Cause::Offline("not in the cache".to_owned());
+    let error = SourceError::from(RemoteError { url: "https://host/v".to_owned(), range: None, attempts: 0, cause });
+    let request = request([32; 3], [16; 3], [16; 3], Some(error));
+    let cost = crate::export::estimate(&request, 1 << 16, true).await.unwrap();
+    assert!(cost.fetches() && cost.unplaced == 8.0, "{cost:?}");
+    // Where somebody could be asked, its host is out of reach.
+    assert!(crate::export::estimate(&request, 1 << 16, false).await.is_err());
 }
 
 #[test]
