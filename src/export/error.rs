@@ -5,12 +5,9 @@ use crate::volume::VolumeError;
 /// Why an export failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// What is asked for contradicts itself, whatever the image is.
+    /// What is asked for contradicts itself or the image.
     #[error("{0}")]
     Usage(String),
-    /// What is asked for does not fit the image.
-    #[error("{0}")]
-    Unsuitable(String),
     /// Something is at the destination already.
     #[error("{0} exists; name a new one, or go on with what is there by --resume")]
     Exists(String),

@@ -179,7 +179,7 @@ impl Exporter {
             if bytes > self.limit.saturating_mul(2) {
                 let reason =
                     format!("chunks of {bytes} bytes in {path} do not fit into the memory; give more with --memory");
-                return Err(ExportError::Unsuitable(format!("{}: {reason}", request.name)));
+                return Err(ExportError::Usage(format!("{}: {reason}", request.name)));
             }
         }
         Ok(plan)

@@ -103,9 +103,9 @@ impl Plan {
     /// `most`: bytes of voxels in a batch, see [`Layout::new`].
     pub(super) fn new(request: &Request, most: u64) -> Result<Plan, ExportError> {
         let options = &request.options;
-        let wrong = |reason: String| ExportError::Unsuitable(format!("{}: {reason}", request.name));
+        let wrong = |reason: String| ExportError::Usage(format!("{}: {reason}", request.name));
         if options.shard.is_some() && !options.v3 {
-            return Err(ExportError::Usage(format!("{}: Zarr v2 has no shards; add --format v3", request.name)));
+            return Err(wrong("Zarr v2 has no shards; add --format v3".to_owned()));
         }
         let Some(main) = request.members.first() else { return Err(wrong("there is no image".to_owned())) };
         let view = ViewSpec { chunk: options.chunk.or(request.view.chunk), ..request.view };
