@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import pathlib
-import signal
 import subprocess
 import tempfile
 
@@ -30,9 +29,6 @@ def pytest_configure(config):
     # Machines with a proxy would send the tests' own look-ups of 127.0.0.1 there.
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"
     os.environ.pop("XDG_STATE_HOME", None)
-    # A shell that starts pytest behind its back (`&`) has it ignore SIGINT, and emfs with it.
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -213,7 +213,8 @@ def test_a_daemon_out_of_descriptors_says_so_and_does_not_take_the_host_for_gone
     # Connections that wait for the next request would do for it.
     scene.origin.stop()
     scene.origin.start()
-    resource.prlimit(scene.mount.pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{scene.mount.pid}/fd")) - 8, hard))
+    # No descriptor may have a higher number, and the lower ones are taken.
+    resource.prlimit(scene.mount.pid, resource.RLIMIT_NOFILE, (3, hard))
     assert scene.read("s3", FAR) == "EIO"
     assert_one_line(scene, "s3", FAR, "Too many open files")
     resource.prlimit(scene.mount.pid, resource.RLIMIT_NOFILE, (hard, hard))

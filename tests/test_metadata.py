@@ -285,10 +285,14 @@ def test_looking_at_records_beside_a_dead_server_is_no_failed_read_and_waits_onc
         os.stat(mount / "metadata.csv")
         line = wait_for(lambda: [line for line in mount.log.splitlines() if "metadata.csv" in line], 20, "the log tells of it")[0]
         assert "v/em" in line and mount.status()["failed"] == 0
-        time.sleep(1.1)
-        begin = time.monotonic()
-        os.stat(mount / "metadata.csv")
-        assert time.monotonic() - begin < 1.5
+        # 2 s each would be too late.
+        waited = 0
+        for _ in range(4):
+            time.sleep(1.1)
+            begin = time.monotonic()
+            os.stat(mount / "metadata.csv")
+            waited += time.monotonic() - begin
+        assert waited < 6
         with pytest.raises(OSError):
             (mount / "v" / "em.zarr" / ".zattrs").read_bytes()
         assert mount.status()["failed"] == 1

@@ -140,11 +140,6 @@ impl<K: Hash + Eq> Pool<K> {
         self.ledger.lock().used
     }
 
-    /// Whether somebody waits for room.
-    pub fn is_pressed(&self) -> bool {
-        !self.ledger.lock().waiting.is_empty()
-    }
-
     /// Bytes that may be asked for on a guess: a quarter of the pool, and nothing while somebody waits for room.
     pub fn spare(&self) -> u64 {
         let ledger = self.ledger.lock();

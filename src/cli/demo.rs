@@ -111,7 +111,7 @@ fn demo<M, E: Display>(
 /// A receiver that gets a message for each signal that shall end the demo.
 fn signals() -> io::Result<mpsc::Receiver<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let mut signals = Signals::not_ignored(&runtime)?;
+    let mut signals = Signals::but_ignored_hangup(&runtime)?;
     let (sender, receiver) = mpsc::channel();
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {

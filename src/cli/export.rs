@@ -140,7 +140,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
     let threads = args.jobs.map(usize::from);
     let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
     let exporter = Exporter::new(session.remote.clone(), session.blocks.clone(), memory / 2, threads, progress.clone());
-    let mut signals = Signals::not_ignored(&runtime).map_err(CliError::system("catching signals"))?;
+    let mut signals = Signals::but_ignored_hangup(&runtime).map_err(CliError::system("catching signals"))?;
     let work = async {
         let mut failed = Vec::new();
         for job in &jobs {

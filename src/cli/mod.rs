@@ -147,11 +147,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Takes as many open files as there may be: connections and segments of the cache may need more than the usual 1024.
 fn raise_open_files() {
-    let raised =
-        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(reason) = raised {
-        tracing::debug!("the limit of open files stays: {reason}");
-    }
+    // Where that is refused, the limit stays.
+    let _ = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
 }
 
 #[cfg(test)]

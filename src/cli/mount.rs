@@ -109,7 +109,7 @@ fn start(args: &MountArgs) -> Result<(Daemon, Signals), CliError> {
     let signals = match args.background_child {
         // It has left the terminal and the session of whoever had them ignored.
         true => Signals::all(&runtime),
-        false => Signals::not_ignored(&runtime),
+        false => Signals::but_ignored_hangup(&runtime),
     };
     let signals = signals.map_err(CliError::system("catching signals"))?;
     Ok((Daemon::start(runtime, settings)?, signals))

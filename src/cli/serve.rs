@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 
 use super::control::{self, About};
 use super::signals::Signals;
+use super::socket;
 use super::{CliError, memory};
 use crate::catalog::Catalog;
 use crate::fuse::{self, Mounted, Names};
@@ -64,7 +65,7 @@ impl Daemon {
     pub fn start(runtime: Runtime, settings: Settings) -> Result<Self, CliError> {
         let mountpoint = fuse::check(&settings.mountpoint, settings.allow_other)?;
         // Until it is mounted, so that of several that start at once one mounts and the others say why not.
-        let reserved = fuse::reserve(&mountpoint);
+        let turn = socket::turn();
         // Again, since another may have mounted in the meantime.
         fuse::check(&mountpoint, settings.allow_other)?;
         let stats = Arc::new(Stats::default());
@@ -75,7 +76,7 @@ impl Daemon {
         let options = fuse::Options { allow_other: settings.allow_other };
         let handle = runtime.handle();
         let mounted = fuse::mount(Arc::clone(&tree), stats, handle.clone(), &mountpoint, options)?;
-        drop(reserved);
+        drop(turn);
         handle.spawn(sweep(Arc::clone(&tree), mounted.names()));
         let cache = settings.keeping.disk.as_ref().map(|disk| disk.folder().to_owned());
         let offline = settings.keeping.offline;

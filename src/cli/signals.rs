@@ -7,47 +7,44 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Those signals, caught from the moment this exists.
 pub(super) struct Signals {
-    interrupt: Option<Signal>,
-    terminate: Option<Signal>,
+    interrupt: Signal,
+    terminate: Signal,
     hangup: Option<Signal>,
 }
 
 impl Signals {
     /// Catches all of them.
     pub fn all(runtime: &Runtime) -> io::Result<Self> {
-        Signals::but(&[], runtime)
+        Signals::catch(true, runtime)
     }
 
-    /// Leaves SIGINT and SIGHUP alone where whoever started this had them ignored, as nohup(1) and a shell's `&` do.
-    pub fn not_ignored(runtime: &Runtime) -> io::Result<Self> {
+    /// Leaves SIGHUP alone where whoever started this had it ignored, as nohup(1) does.
+    pub fn but_ignored_hangup(runtime: &Runtime) -> io::Result<Self> {
         // Where that cannot be read, nothing is known to be ignored.
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let mut ignored = vec![SignalKind::interrupt(), SignalKind::hangup()];
-        ignored.retain(|kind| is_ignored(&status, *kind));
-        Signals::but(&ignored, runtime)
+        Signals::catch(!is_ignored(&status, SignalKind::hangup()), runtime)
     }
 
-    fn but(ignored: &[SignalKind], runtime: &Runtime) -> io::Result<Self> {
+    fn catch(hangup: bool, runtime: &Runtime) -> io::Result<Self> {
         let _inside = runtime.enter();
-        let catch = |kind| if ignored.contains(&kind) { Ok(None) } else { signal(kind).map(Some) };
         Ok(Signals {
-            interrupt: catch(SignalKind::interrupt())?,
-            terminate: catch(SignalKind::terminate())?,
-            hangup: catch(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: if hangup { Some(signal(SignalKind::hangup())?) } else { None },
         })
     }
 
     /// The name of the next one.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
-            () = received(&mut self.interrupt) => "SIGINT",
-            () = received(&mut self.terminate) => "SIGTERM",
-            () = received(&mut self.hangup) => "SIGHUP",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+            () = received(self.hangup.as_mut()) => "SIGHUP",
         }
     }
 }
 
-async fn received(signal: &mut Option<Signal>) {
+async fn received(signal: Option<&mut Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),
         None => std::future::pending().await,

@@ -4,14 +4,22 @@
 //! user can enter. A daemon may have been started with another environment than its client (cron, sudo, another step of
 //! a job), so there is always something in a folder that does not depend on it.
 
+use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::unistd::geteuid;
 
 use crate::fuse::mountinfo::Mount;
+
+/// How long others may take to mount.
+const TURN: Duration = Duration::from_secs(30);
+
+/// Time between two looks whether they have.
+const RETRY: Duration = Duration::from_millis(5);
 
 /// A socket or a link to it, removed when dropped.
 #[derive(Debug)]
@@ -52,6 +60,22 @@ pub(super) fn connect(mount: &Mount) -> io::Result<UnixStream> {
     let user = mount.user.unwrap_or_else(|| geteuid().as_raw());
     let named = named_folder().filter(|_| user == geteuid().as_raw());
     connect_in(named.as_deref(), &usual_folders(user), &file_name(&mount.device), user)
+}
+
+/// Waits until no other daemon of the user is about to mount, and keeps others waiting until it is dropped. Nobody is waited
+/// for where there is no place for that, or it takes too long.
+pub(super) fn turn() -> Option<File> {
+    let [.., folder] = usual_folders(geteuid().as_raw());
+    own(&folder).ok()?;
+    let folder = File::open(folder).ok()?;
+    let give_up = Instant::now() + TURN;
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Some(folder),
+            Err(TryLockError::WouldBlock) if Instant::now() < give_up => std::thread::sleep(RETRY),
+            Err(_) => return None,
+        }
+    }
 }
 
 fn file_name(device: &str) -> String {

@@ -27,7 +27,9 @@ pub(super) fn split<'a>(catalog: &'a Catalog, path: &'a str) -> Result<(&'a Data
         Some(dataset) => Ok((dataset, rest)),
         None => {
             let known = catalog.datasets.iter().map(|dataset| dataset.name.as_str()).collect::<Vec<_>>().join(", ");
-            Err(CliError::Failed(format!("there is no dataset `{name}`; the catalogue has {known}")))
+            let is_path = path.starts_with(['/', '.']) || Path::new(name).is_dir();
+            let hint = if is_path { "; name it as it is below the mountpoint" } else { "" };
+            Err(CliError::Failed(format!("there is no dataset `{name}`; the catalogue has {known}{hint}")))
         }
     }
 }

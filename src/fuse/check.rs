@@ -1,9 +1,8 @@
 //! What stands in the way of a mount, found before it is tried, so that the reason says what to do.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::OpenOptions;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use nix::unistd::{AccessFlags, access, geteuid};
 
@@ -13,12 +12,6 @@ use super::unmount::fusermount;
 
 const DEVICE: &str = "/dev/fuse";
 const SETTINGS: &str = "/etc/fuse.conf";
-
-/// How long another emfs may take to mount.
-const RESERVING: Duration = Duration::from_secs(5);
-
-/// Time between two tries to reserve a mountpoint.
-const RETRY: Duration = Duration::from_millis(20);
 
 /// Looks for what stands in the way of a mount at `mountpoint` and gives back its full path.
 pub fn check(mountpoint: &Path, allow_other: bool) -> Result<PathBuf, MountError> {
@@ -36,21 +29,6 @@ pub fn check(mountpoint: &Path, allow_other: bool) -> Result<PathBuf, MountError
         }
     }
     Ok(path)
-}
-
-/// Waits until no other emfs is about to mount at `mountpoint`, and keeps others waiting until it is dropped. What is on a
-/// filesystem without locks, or locked by somebody who waits for this mount, as flock(1) does, cannot be reserved, which
-/// is harmless. A mount that does not answer blocks this: [`check`] first.
-pub fn reserve(mountpoint: &Path) -> Option<File> {
-    let directory = File::open(mountpoint).ok()?;
-    let give_up = Instant::now() + RESERVING;
-    loop {
-        match directory.try_lock() {
-            Ok(()) => return Some(directory),
-            Err(TryLockError::WouldBlock) if Instant::now() < give_up => std::thread::sleep(RETRY),
-            Err(_) => return None,
-        }
-    }
 }
 
 fn free_directory(mountpoint: &Path) -> Result<PathBuf, MountError> {

@@ -10,6 +10,6 @@ mod tests;
 mod unmount;
 
 pub use backend::Backend;
-pub use check::{check, reserve};
+pub use check::check;
 pub use session::{MountError, Mounted, Names, Options, mount};
 pub use unmount::{UnmountError, unmount};

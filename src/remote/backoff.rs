@@ -1,5 +1,7 @@
 //! When a failed attempt is followed by another, and how long after.
 
+use std::error::Error;
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use super::Cause;
@@ -56,9 +58,18 @@ impl Failure {
         Failure { cause: Cause::Connection(reason.into()), persistence, retry_after: None }
     }
 
-    /// This machine has no descriptor left; others may be done soon.
-    pub(super) fn exhausted(reason: impl Into<String>) -> Self {
-        Failure { cause: Cause::Exhausted(reason.into()), persistence: BROKEN, retry_after: None }
+    /// A connection, or a file, that could not be opened: `error`, which came for the reason that `chain` tells. That this
+    /// machine has no descriptor left says nothing about the other side, and may pass.
+    pub(super) fn opening(error: &(dyn Error + 'static), chain: String) -> Self {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            let code = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+            if matches!(code, Some(libc::EMFILE | libc::ENFILE)) {
+                return Failure { cause: Cause::Exhausted(chain), persistence: BROKEN, retry_after: None };
+            }
+            cause = error.source();
+        }
+        Failure::connection(chain, 0)
     }
 
     /// A status that says "not now".

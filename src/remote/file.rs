@@ -50,7 +50,7 @@ pub(super) async fn open(
         Err(error) => match error.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory => return Ok((answer(404), None)),
             ErrorKind::PermissionDenied => return Ok((answer(403), None)),
-            _ => return Err(Failure::connection(error.to_string(), 0)),
+            _ => return Err(Failure::opening(&error, error.to_string())),
         },
     };
     let (total, version) = (metadata.len(), version(&metadata));

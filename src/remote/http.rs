@@ -1,6 +1,5 @@
 //! One request over HTTP, without any check of the answer.
 
-use std::error::Error;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,22 +136,8 @@ fn failure(error: reqwest::Error) -> Failure {
         Failure::last(Cause::Request(chain(&error)))
     } else if error.is_redirect() {
         Failure::odd(chain(&error))
-    } else if is_out_of_descriptors(&error) {
-        Failure::exhausted(chain(&error))
     } else {
-        Failure::connection(chain(&error), 0)
+        let reason = chain(&error);
+        Failure::opening(&error, reason)
     }
-}
-
-/// Whether this process or machine may open no more files, which says nothing about the host.
-fn is_out_of_descriptors(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let code = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
-        if matches!(code, Some(libc::EMFILE | libc::ENFILE)) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }

@@ -21,9 +21,6 @@ use crate::tree::Inode;
 /// How long after its last read a chunk is held.
 const HELD: Duration = Duration::from_secs(5);
 
-/// The same while others wait for its memory. The pieces of one read come within milliseconds.
-const HELD_FROM_OTHERS: Duration = Duration::from_millis(500);
-
 struct Reading {
     chunk: Arc<Held>,
     /// Byte ranges answered so far, disjoint, sorted.
@@ -93,10 +90,9 @@ impl Holding {
         whole
     }
 
-    /// Lets go of what was not read for a while; `pressed`: others wait for its memory. To be called about every second.
-    pub(super) fn sweep(&self, pressed: bool) {
-        let held = if pressed { HELD_FROM_OTHERS } else { HELD };
-        self.reading.lock().retain(|_, reading| reading.last.elapsed() < held);
+    /// Lets go of what was not read for a while. To be called about every second.
+    pub(super) fn sweep(&self) {
+        self.reading.lock().retain(|_, reading| reading.last.elapsed() < HELD);
         self.failed.lock().retain(|_, (_, when)| when.elapsed() < FAILURE_REMEMBERED);
     }
 }

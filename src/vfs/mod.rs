@@ -103,7 +103,7 @@ impl Vfs {
 
     /// Lets go of what nobody reads any more. To be called about every second while mounted.
     pub fn sweep(&self) {
-        self.holding.sweep(self.chunks.is_pressed());
+        self.holding.sweep();
     }
 
     /// Names that the kernel should be asked to forget, each with the inode of its directory; see [`Tree::surplus`].

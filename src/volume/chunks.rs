@@ -64,11 +64,6 @@ impl Chunks {
         self.pool.used() + self.blocks.used()
     }
 
-    /// Whether chunks or blocks wait for memory.
-    pub fn is_pressed(&self) -> bool {
-        self.pool.is_pressed() || self.blocks.pool.is_pressed()
-    }
-
     /// The chunk where it is in memory.
     pub fn cached(&self, image: &Image, key: &ChunkKey) -> Option<Arc<Held>> {
         let block = whole_block(image, &key.geometry).and_then(|block| self.blocks.present(&block));

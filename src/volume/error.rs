@@ -41,7 +41,8 @@ impl VolumeError {
 
     /// Whether the origin could not be asked, which says nothing of the object.
     pub fn is_outage(&self) -> bool {
-        self.is_silence() || matches!(self.cause(), Some(Cause::Connection(_) | Cause::Status(429 | 502..=504)))
+        self.is_silence()
+            || matches!(self.cause(), Some(Cause::Connection(_) | Cause::Exhausted(_) | Cause::Status(429 | 502..=504)))
     }
 
     /// Whether nothing came from the origin for the whole timeout.

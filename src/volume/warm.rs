@@ -71,7 +71,7 @@ pub async fn warm(image: &Image, level: LevelIndex, blocks: &[CellIndex], disk: 
                 let piece = Piece { object, start, length, tag: block };
                 if piece.is_kept() { found += 1 } else { pieces.push(piece) }
             }
-            Ok(Placement::Whole { object, .. }) if is_kept(&object) => found += 1,
+            Ok(Placement::Whole { object, .. } | Placement::Gzip { object, .. }) if is_kept(&object) => found += 1,
             Ok(Placement::Whole { object, limit } | Placement::Gzip { object, limit }) => {
                 jobs.push(Job::Whole { object, limit, block })
             }

@@ -12,7 +12,7 @@ const MAX_ENTRIES: u64 = 4096;
 /// Numbers in one tag that are accepted: offsets of as many strips.
 const MAX_NUMBERS: u64 = 1 << 20;
 /// Bytes of text that are accepted.
-const MAX_TEXT: u64 = 64 << 20;
+const MAX_TEXT: u64 = 16 << 20;
 
 /// Byte order and width of the offsets, from the first bytes of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

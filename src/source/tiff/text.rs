@@ -5,6 +5,9 @@
 
 use serde_json::Value;
 
+/// Longest text that is read as JSON: those of tifffile are short.
+pub(super) const LONGEST_JSON: usize = 1 << 20;
+
 /// The program or convention that wrote the description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
@@ -168,18 +171,26 @@ fn attribute(element: &str, name: &str) -> Option<String> {
 }
 
 fn shaped(text: &str, plane: [u64; 2]) -> Result<Text, String> {
+    if text.len() > LONGEST_JSON {
+        return Ok(Text::PLAIN);
+    }
     let Ok(Value::Object(document)) = serde_json::from_str::<Value>(text) else { return Ok(Text::PLAIN) };
     let extents = |value: &Value| value.as_array()?.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>();
     let Some(mut shape) = document.get("shape").and_then(extents) else { return Ok(Text::PLAIN) };
-    let mut axes = document.get("axes").and_then(Value::as_str).unwrap_or_default();
-    // Samples and channels of which there is one come after the plane.
+    let axes = document.get("axes").and_then(Value::as_str).unwrap_or_default().to_uppercase();
+    let mut axes = axes.as_str();
+    // Samples, channels and times of which there is one come after the plane.
     while !shape.ends_with(&plane) && shape.pop_if(|extent| *extent == 1).is_some() {
-        axes = axes.strip_suffix(['S', 'C']).unwrap_or(axes);
+        axes = axes.strip_suffix(['S', 'C', 'T']).unwrap_or(axes);
+    }
+    let Some((leading, last)) = shape.split_last_chunk::<2>() else { return Ok(Text::PLAIN) };
+    // What an editor left there tells of another image.
+    if *last != plane {
+        return Ok(Text::PLAIN);
     }
     if !axes.is_empty() && !axes.ends_with("YX") {
         return Err(format!("an array of axes {axes} in {{\"shape\": …}}"));
     }
-    let Some((leading, last)) = shape.split_last_chunk::<2>() else { return Ok(Text::PLAIN) };
     for (axis, extent) in axes.chars().zip(leading) {
         if matches!(axis, 'C' | 'T' | 'S') && *extent > 1 {
             return Err(format!("an axis {axis} of {extent} in {{\"shape\": …}}"));
@@ -187,9 +198,6 @@ fn shaped(text: &str, plane: [u64; 2]) -> Result<Text, String> {
     }
     if leading.iter().filter(|extent| **extent > 1).count() > 1 {
         return Err(format!("a shape of {} dimensions", leading.len() + 2));
-    }
-    if *last != plane {
-        return Ok(Text::PLAIN);
     }
     let pages = leading.iter().copied().max().unwrap_or(1).max(1);
     // A single page says nothing about others that were appended later.

@@ -72,12 +72,11 @@ fn levels(list: &Field, axes: &Axes, units: &Units, outer: &Transform) -> Result
     let mut datasets = Vec::new();
     // Of the finest level and of the one before.
     let mut scales: Option<([f64; 3], [f64; 3])> = None;
-    let mut transformed = false;
+    let mut graded = false;
     for dataset in list.elements(MAX_LEVELS)? {
         let transformations = dataset.member("coordinateTransformations")?;
         let mut transform = Transform::identity(axes.rank());
         transform.apply_all(&transformations)?;
-        transformed |= transform != Transform::identity(axes.rank());
         transform.then(outer);
         let (scale, translation) = (axes.pick(&transform.scale), axes.pick(&transform.translation));
         let (finest, finer) = scales.unwrap_or((scale, scale));
@@ -85,6 +84,7 @@ fn levels(list: &Field, axes: &Axes, units: &Units, outer: &Transform) -> Result
         if (0..3).any(|axis| scale[axis] < finer[axis] * (1.0 - 1e-6)) {
             return Err(transformations.unsupported("a level that is finer than the one before it"));
         }
+        graded |= scale != finest;
         scales = Some((finest, scale));
         let convert = |lengths: [f64; 3]| -> [f64; 3] {
             std::array::from_fn(|axis| match units {
@@ -106,7 +106,8 @@ fn levels(list: &Field, axes: &Axes, units: &Units, outer: &Transform) -> Result
             }
         });
     }
-    if !transformed {
+    // Some writers give each level the size of the finest one's voxels, or none, which tells nothing of the levels.
+    if !graded {
         datasets.iter_mut().for_each(|dataset| dataset.relative = None);
     }
     Ok(datasets)

@@ -122,8 +122,8 @@ async fn a_description_of_many_megabytes_is_read_and_one_beyond_the_bound_refuse
         "OME-TIFF, little-endian, uncompressed"
     );
     for (count, expected) in [
-        (u32::MAX, "page 0, ImageDescription: 4294967295 bytes, not 1 to 67108864"),
-        (1 << 26, "67108864 bytes at offset 134 do not lie in the file"),
+        (u32::MAX, "page 0, ImageDescription: 4294967295 bytes, not 1 to 16777216"),
+        (1 << 24, "16777216 bytes at offset 134 do not lie in the file"),
     ] {
         let entry = 8 + 2 + 9 * 12;
         writer.bytes[entry + 4..entry + 8].copy_from_slice(&u32::to_le_bytes(count));

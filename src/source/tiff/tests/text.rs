@@ -1,6 +1,6 @@
 //! Descriptions, as the programs write them.
 
-use super::super::text::Text;
+use super::super::text::{LONGEST_JSON, Text};
 
 fn parse(text: &str) -> Result<Text, String> {
     Text::parse(text, [Some(4.0), Some(2.0)], [20, 30])
@@ -50,7 +50,6 @@ fn channels_and_time_are_refused_by_name_and_single_ones_dropped() {
         ("{\"shape\": [2, 3, 20, 30]}", "4 dimensions"),
         ("{\"shape\": [3, 20, 30], \"axes\": \"TYX\"}", "axis T of 3"),
         ("{\"shape\": [2, 3, 20, 30, 1]}", "a shape of 4 dimensions"),
-        ("{\"shape\": [2, 3, 10, 60]}", "a shape of 4 dimensions"),
         ("{\"shape\": [3, 20, 30], \"axes\": \"XZY\"}", "axes XZY"),
         ("{\"shape\": [3, 20, 30, 1], \"axes\": \"ZXYS\"}", "axes ZXY"),
         ("{\"shape\": [20, 30], \"axes\": \"XY\"}", "axes XY"),
@@ -64,7 +63,12 @@ fn channels_and_time_are_refused_by_name_and_single_ones_dropped() {
     assert_eq!(parse("{\"shape\": [1, 3, 20, 30]}").unwrap().pages, Some(3));
     assert_eq!(parse("{\"shape\": [3, 20, 30, 1]}").unwrap().pages, Some(3));
     assert_eq!(parse("{\"shape\": [3, 20, 30, 1, 1], \"axes\": \"ZYXCS\"}").unwrap().pages, Some(3));
+    assert_eq!(parse("{\"shape\": [3, 20, 30], \"axes\": \"zyx\"}").unwrap().pages, Some(3));
+    assert_eq!(parse("{\"shape\": [3, 20, 30, 1, 1], \"axes\": \"ZYXTC\"}").unwrap().pages, Some(3));
     assert_eq!(parse("any other text").unwrap().pages, None);
+    assert_eq!(parse("{\"shape\": [2, 3, 10, 60]}").unwrap().pages, None, "of another image");
+    let long = format!("{{\"shape\": [3, 20, 30], \"more\": \"{}\"}}", "x".repeat(LONGEST_JSON));
+    assert_eq!(parse(&long).unwrap().pages, None);
 }
 
 #[test]

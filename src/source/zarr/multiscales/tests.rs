@@ -78,14 +78,16 @@ fn without_a_known_unit_along_every_axis_levels_are_told_in_voxels_of_the_finest
 }
 
 #[test]
-fn levels_without_any_transformation_of_their_own_are_told_nowhere() {
+fn levels_that_all_have_the_same_scale_or_none_are_told_nowhere() {
     let pixels = json!([axis("z", json!("pixel")), axis("y", json!("pixel")), axis("x", json!("pixel"))]);
     let mut attributes = image("/axes", pixels);
-    for level in attributes["multiscales"][0]["datasets"].as_array_mut().unwrap() {
-        level["coordinateTransformations"] = json!([{"type": "identity"}]);
+    for same in [json!({"type": "identity"}), json!({"type": "scale", "scale": [4, 4, 4]})] {
+        for level in attributes["multiscales"][0]["datasets"].as_array_mut().unwrap() {
+            level["coordinateTransformations"] = json!([same]);
+        }
+        let read = read(&attributes).unwrap().unwrap();
+        assert!(read.datasets.iter().all(|level| level.scale.is_none() && level.relative.is_none()), "{same}");
     }
-    let read = read(&attributes).unwrap().unwrap();
-    assert!(read.datasets.iter().all(|level| level.scale.is_none() && level.relative.is_none()));
 }
 
 #[test]
