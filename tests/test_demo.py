@@ -1,5 +1,6 @@
 """`emfs demo`: the replica, mounted, shown and cleaned up."""
 
+import contextlib
 import pathlib
 import re
 import signal
@@ -43,15 +44,15 @@ def test_once_shows_everything_and_leaves_nothing_behind(tmp_path):
     check_picture(done.stdout + done.stderr)
 
 
-def test_it_mounts_where_it_is_told_and_ctrl_c_cleans_up(tmp_path):
+@contextlib.contextmanager
+def running(tmp_path, **options):
+    """A demo at a place of one's own, which has to end well by what is done to it."""
     path = tmp_path / "em"
     path.mkdir()
-    demo = subprocess.Popen([BINARY, "demo", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path)
+    demo = subprocess.Popen([BINARY, "demo", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path, **options)
     try:
         wait_for(lambda: is_mounted(path), 60, "the mount")
-        wait_for(lambda: {entry.name for entry in path.iterdir()} >= DATASETS, 20, "the datasets")
-        assert (path / "jrc_mus-nacc-2" / "em.zarr" / "s0" / "0" / "0" / "0").read_bytes()
-        demo.send_signal(signal.SIGINT)
+        yield demo, path
         out, _ = demo.communicate(timeout=30)
         assert demo.returncode == 0, out
         assert not is_mounted(path) and not daemons(path)
@@ -61,27 +62,22 @@ def test_it_mounts_where_it_is_told_and_ctrl_c_cleans_up(tmp_path):
             subprocess.run(["umount", "-l", path], check=False)
 
 
+def test_it_mounts_where_it_is_told_and_ctrl_c_cleans_up(tmp_path):
+    with running(tmp_path) as (demo, path):
+        wait_for(lambda: {entry.name for entry in path.iterdir()} >= DATASETS, 20, "the datasets")
+        assert (path / "jrc_mus-nacc-2" / "em.zarr" / "s0" / "0" / "0" / "0").read_bytes()
+        demo.send_signal(signal.SIGINT)
+
+
 @pytest.mark.parametrize("hang_up", [signal.SIG_DFL, signal.SIG_IGN])
 def test_a_hang_up_leaves_no_dead_mount(tmp_path, hang_up):
-    path = tmp_path / "em"
-    path.mkdir()
-    started = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": tmp_path}
-    demo = subprocess.Popen([BINARY, "demo", path], preexec_fn=lambda: signal.signal(signal.SIGHUP, hang_up), **started)
-    try:
-        wait_for(lambda: is_mounted(path), 60, "the mount")
+    with running(tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, hang_up)) as (demo, path):
         demo.send_signal(signal.SIGHUP)
         if hang_up == signal.SIG_IGN:
             with pytest.raises(subprocess.TimeoutExpired):
                 demo.wait(3)
             assert {entry.name for entry in path.iterdir()} >= DATASETS
             demo.send_signal(signal.SIGTERM)
-        out, _ = demo.communicate(timeout=30)
-        assert demo.returncode == 0, out
-        assert not is_mounted(path) and not daemons(path)
-    finally:
-        demo.kill()
-        if is_mounted(path):
-            subprocess.run(["umount", "-l", path], check=False)
 
 
 def test_into_a_closed_pipe_it_does_not_panic(tmp_path):

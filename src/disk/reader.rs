@@ -140,6 +140,17 @@ mod tests {
         reader.direct.is_some() && !reader.is_cached(2 * RECORD as u64 - 1)
     }
 
+    /// A file of two records that the system holds nothing of; `None` where it holds all.
+    fn forgotten() -> Option<(NamedTempFile, Reader)> {
+        let file = file_of(&vec![5; 2 * RECORD]);
+        let reader = Reader::open(file.path()).unwrap();
+        if forget(&file, &reader) {
+            return Some((file, reader));
+        }
+        println!("not tested: {} is on a file system that is memory", file.path().display());
+        None
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(crate::test_cases(64)))]
 
@@ -164,11 +175,8 @@ mod tests {
 
     #[test]
     fn what_is_wanted_once_is_not_kept_in_memory_and_what_is_wanted_again_is() {
-        let file = file_of(&vec![5; 2 * RECORD]);
-        let (reader, scratch) = (Reader::open(file.path()).unwrap(), Scratch::default());
-        if !forget(&file, &reader) {
-            return println!("not tested: {} is on a file system that is memory", file.path().display());
-        }
+        let Some((file, reader)) = forgotten() else { return };
+        let scratch = Scratch::default();
         let middle = RECORD as u64 / 2;
         drop(reader.read(100, RECORD, true, &scratch).unwrap());
         assert!(!reader.is_cached(middle));
@@ -179,11 +187,8 @@ mod tests {
 
     #[test]
     fn a_record_whose_header_somebody_read_is_read_by_the_cache() {
-        let file = file_of(&vec![5; 2 * RECORD]);
-        let (reader, scratch) = (Reader::open(file.path()).unwrap(), Scratch::default());
-        if !forget(&file, &reader) {
-            return println!("not tested: {} is on a file system that is memory", file.path().display());
-        }
+        let Some((_file, reader)) = forgotten() else { return };
+        let scratch = Scratch::default();
         // The page comes by itself.
         let give_up = Instant::now() + Duration::from_secs(60);
         while !reader.is_cached(100) {

@@ -126,7 +126,6 @@ fn version(ome: Option<&Field>, image: &Field) -> Result<String, SourceError> {
 }
 
 /// A scaling followed by a translation, along the axes of the array.
-#[derive(PartialEq)]
 struct Transform {
     scale: Vec<f64>,
     translation: Vec<f64>,
