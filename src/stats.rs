@@ -18,6 +18,7 @@ pub struct Stats {
     hosts: Mutex<BTreeMap<String, HostStats>>,
     failures: Mutex<VecDeque<String>>,
     failed: AtomicU64,
+    absent: Mutex<BTreeMap<String, u64>>,
     chunk_hits: AtomicU64,
     chunk_misses: AtomicU64,
     block_hits: AtomicU64,
@@ -63,6 +64,8 @@ pub struct Snapshot {
     pub failed: u64,
     /// The latest failures, oldest first, as they stand in the log.
     pub failures: Vec<String>,
+    /// Blocks that were found to be absent at the origin, by dataset.
+    pub absent: BTreeMap<String, u64>,
 }
 
 /// Lookups in the memory cache.
@@ -142,6 +145,11 @@ impl Stats {
         failures.push_back(line);
     }
 
+    /// Counts a block of a dataset that is absent at the origin.
+    pub fn absence(&self, dataset: &str, _line: String) {
+        *self.absent.lock().entry(dataset.to_owned()).or_default() += 1;
+    }
+
     /// All counters as they are now.
     pub fn snapshot(&self) -> Snapshot {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -162,6 +170,7 @@ impl Stats {
             memory: MemoryStats { used: load(&self.memory), limit: load(&self.memory_limit) },
             failed: load(&self.failed),
             failures: self.failures.lock().iter().cloned().collect(),
+            absent: self.absent.lock().clone(),
         }
     }
 }

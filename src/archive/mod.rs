@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::catalog::{DmFiles, SourceKind, SourceSpec};
 use crate::document::Document;
-use crate::remote::{Cause, Location, Object, Remote, RemoteError};
+use crate::remote::{Healable, Location, Object, Remote, RemoteError, healed};
 use crate::source::{Source, SourceError, dm3, precomputed, tiff, zarr};
 
 /// A source with what its archive says about it.
@@ -39,26 +39,15 @@ pub struct Failure {
 /// An open source, where it was found, and the voxel size by its archive.
 type Found = (Arc<dyn Source>, Location, Option<[f64; 3]>);
 
-/// Finds and opens the source of an image. Where that fails by what is kept of it on disk, its origin is asked.
-pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, Failure> {
-    let failure = match attempt(remote, spec).await {
-        Err(failure) if may_be_outdated(&failure.error) => failure,
-        answer => return answer,
-    };
-    let Some(remote) = remote.doubting() else { return Err(failure) };
-    tracing::debug!("{failure}; trying without belief in what is kept");
-    match attempt(&remote, spec).await {
-        Err(Failure { error: SourceError::Remote(RemoteError { cause: Cause::Offline(_), .. }), .. }) => Err(failure),
-        answer => answer,
+impl Healable for Failure {
+    fn is_of_bytes(&self) -> bool {
+        self.error.is_of_bytes()
     }
 }
 
-/// Whether an answer that was kept may be the reason.
-fn may_be_outdated(error: &SourceError) -> bool {
-    match error {
-        SourceError::Malformed { .. } | SourceError::Unsupported { .. } => true,
-        SourceError::Remote(error) => matches!(error.cause, Cause::NotFound | Cause::Changed(_) | Cause::Protocol(_)),
-    }
+/// Finds and opens the source of an image.
+pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, Failure> {
+    healed(|| attempt(remote, spec)).await
 }
 
 async fn attempt(remote: &Remote, spec: &SourceSpec) -> Result<Opened, Failure> {

@@ -5,7 +5,6 @@ use crate::catalog::Catalog;
 use crate::demo::Replica;
 use crate::dtype::DataType;
 use crate::geometry::{LevelIndex, Shape};
-use crate::remote::Cause;
 use crate::source::Placement;
 
 fn catalog(replica: &Replica) -> (Remote, Catalog) {
@@ -23,16 +22,10 @@ async fn voxels(opened: &Opened) -> (Vec<u8>, usize) {
     let mut absent = 0;
     for block in grid.cells_in(&grid.shape.region()) {
         let raw = match opened.source.locate(LevelIndex(0), block).await.unwrap() {
-            Placement::Absent => None,
+            Placement::Absent { .. } => None,
             Placement::Range { object, start, length } => Some(object.range(start..start + length).await.unwrap()),
             Placement::Gzip { .. } => panic!("no archive has gzip files"),
-            Placement::Whole { object, limit } => match object.whole(limit).await {
-                Ok(fetched) => Some(fetched),
-                Err(error) => {
-                    assert_eq!(error.cause, Cause::NotFound);
-                    None
-                }
-            },
+            Placement::Whole { object, limit, witness } => object.whole_if_there(limit, &witness).await.unwrap(),
         };
         let Some(raw) = raw else {
             absent += 1;

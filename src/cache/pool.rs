@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -44,13 +45,25 @@ impl Drop for Lease {
 pub struct Held {
     /// The bytes.
     pub data: Bytes,
+    /// When they hold no longer.
+    until: Option<Instant>,
     _lease: Lease,
 }
 
 impl Held {
     /// `lease` should be for as many bytes as `data` has.
     pub fn new(data: Bytes, lease: Lease) -> Self {
-        Held { data, _lease: lease }
+        Held { data, until: None, _lease: lease }
+    }
+
+    /// Holds no bytes, and that for so long.
+    pub fn nothing_for(duration: Duration, lease: Lease) -> Self {
+        Held { data: Bytes::new(), until: Instant::now().checked_add(duration), _lease: lease }
+    }
+
+    /// Whether it does not hold any more.
+    pub fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
     }
 }
 

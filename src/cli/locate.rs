@@ -11,10 +11,12 @@ use super::place::{self, Part, Place};
 use super::session::{CacheArgs, Session};
 use super::{CliError, control, serve, target};
 use crate::catalog::Catalog;
+use crate::document::iso;
 use crate::fuse::mountinfo;
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::KeptWhole;
 use crate::source::{Placement, SourceError};
+use crate::volume::Image;
 
 /// Memory for the voxels that display windows are taken from.
 const MEMORY: u64 = 256 << 20;
@@ -57,6 +59,8 @@ struct Block {
     length: Option<u64>,
     /// Bytes of them that are kept.
     kept: u64,
+    /// Where the archive has no such block: when that was borne out last.
+    absent: Option<String>,
 }
 
 /// Finds the blocks and prints them.
@@ -121,16 +125,16 @@ fn blocks(catalog: &Catalog, path: &str, cache: &CacheArgs) -> Result<Vec<Block>
         if cells.len() > MOST {
             return Err(failed(format!("it is made of more than {MOST} blocks; name a smaller part")));
         }
-        let source = &opened.image.source;
-        let found = join_all(cells.into_iter().map(|cell| async move { locate(&**source, *level, cell).await })).await;
+        let image = &opened.image;
+        let found = join_all(cells.into_iter().map(|cell| async move { locate(image, *level, cell).await })).await;
         found.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| failed(error.to_string()))
     })
 }
 
-async fn locate(source: &dyn crate::source::Source, level: LevelIndex, cell: CellIndex) -> Result<Block, SourceError> {
-    let absent = Block { block: cell.0, url: None, start: 0, length: None, kept: 0 };
-    Ok(match source.locate(level, cell).await? {
-        Placement::Absent => absent,
+async fn locate(image: &Image, level: LevelIndex, cell: CellIndex) -> Result<Block, SourceError> {
+    let absent = Block { block: cell.0, url: None, start: 0, length: None, kept: 0, absent: None };
+    Ok(match image.locate(level, cell).await? {
+        Placement::Absent { confirmed } => Block { absent: Some(iso(confirmed)), ..absent },
         Placement::Range { object, start, length } => {
             let kept = object.kept_bytes(&(start..start.saturating_add(length)));
             Block { url: Some(object.address().to_owned()), start, length: Some(length), kept, ..absent }
@@ -138,7 +142,6 @@ async fn locate(source: &dyn crate::source::Source, level: LevelIndex, cell: Cel
         Placement::Whole { object, .. } | Placement::Gzip { object, .. } => {
             let url = Some(object.address().to_owned());
             match object.kept_whole() {
-                KeptWhole::Absent => absent,
                 KeptWhole::Unknown => Block { url, ..absent },
                 KeptWhole::There { length, kept } => Block { url, length: Some(length), kept, ..absent },
             }
@@ -148,9 +151,9 @@ async fn locate(source: &dyn crate::source::Source, level: LevelIndex, cell: Cel
 
 fn text(blocks: &[Block]) -> String {
     let mut rows = vec![["block", "cache", "bytes", "url"].map(str::to_owned).to_vec()];
-    for Block { block: [z, y, x], url, start, length, kept } in blocks {
+    for Block { block: [z, y, x], url, start, length, kept, absent } in blocks {
         let state = match (url, length) {
-            (None, _) => "absent".to_owned(),
+            (None, _) => format!("absent, confirmed at {}", absent.as_deref().unwrap_or("-")),
             (_, Some(length)) if kept == length => "kept".to_owned(),
             (_, _) if *kept == 0 => "-".to_owned(),
             (_, _) => format!("{kept} bytes"),

@@ -34,6 +34,9 @@ pub(super) struct CacheArgs {
     /// Ask the archives whether what is kept is still what they have, rather than believe it for 7 days
     #[arg(long, conflicts_with = "offline")]
     pub revalidate: bool,
+    /// How long it is believed that an archive lacks a chunk, once that was confirmed: seconds, or with s, m, h
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = size::time, allow_negative_numbers = true)]
+    pub absent_ttl: Duration,
 }
 
 impl CacheArgs {
@@ -55,7 +58,7 @@ impl CacheArgs {
             size => self.open(size)?,
         };
         let doubted_before = self.revalidate.then(SystemTime::now);
-        Ok(Keeping { disk, offline: self.offline, doubted_before })
+        Ok(Keeping { disk, offline: self.offline, doubted_before, absent_ttl: self.absent_ttl })
     }
 
     fn open(&self, size: u64) -> Result<Option<Disk>, CliError> {
@@ -127,7 +130,7 @@ impl Session {
     pub async fn open(&self, spec: &SourceSpec, name: &str) -> Result<OpenImage, VolumeError> {
         let opened = archive::open(&self.remote, spec).await.map_err(|failure| failure.error)?;
         let number = self.images.fetch_add(1, Ordering::Relaxed);
-        let image = Arc::new(Image::new(number, opened.source, &self.blocks));
+        let image = Arc::new(Image::new(number, name, opened.source, &self.blocks));
         let pyramid = image.pyramid(&self.blocks, spec, opened.voxel_size, name).await?;
         Ok(OpenImage { image, pyramid, origin: opened.location.to_string(), documents: opened.documents })
     }

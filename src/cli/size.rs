@@ -45,6 +45,16 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     duration.filter(|duration| !duration.is_zero()).ok_or_else(|| "must be seconds, above 0 and up to 86400".to_owned())
 }
 
+/// A time above 0, up to a day: a number of seconds, or one with `s`, `m` or `h`.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    let units = [('s', 1.0), ('m', 60.0), ('h', 3600.0)];
+    let with_unit = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, *seconds)));
+    let (number, unit) = with_unit.unwrap_or((text, 1.0));
+    let wrong = || "must be a time such as 30, 30s, 10m or 2h, above 0 and up to a day".to_owned();
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    seconds(&(number * unit).to_string()).map_err(|_| wrong())
+}
+
 /// Bytes for people: `1.5 GiB`.
 pub(super) fn human(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -94,6 +104,16 @@ mod tests {
     }
 
     #[test]
+    fn times_may_have_a_unit() {
+        for (text, expected) in [("1", 1), ("30s", 30), ("10m", 600), ("2h", 7200), ("1.5m", 90), ("24h", 86_400)] {
+            assert_eq!(time(text), Ok(Duration::from_secs(expected)), "{text}");
+        }
+        for wrong in ["", "0", "-1m", "m", "nanm", "25h", "1d", "10 m"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn extents_are_separated_as_in_names_or_by_commas() {
         let parse = |text| per_axis(text, |text| text.parse::<u64>().map_err(|error| error.to_string()));
         assert_eq!(parse("64"), Ok([64; 3]));
@@ -117,7 +137,7 @@ mod tests {
 
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC*") {
-            let _ = (bytes(&text), seconds(&text));
+            let _ = (bytes(&text), seconds(&text), time(&text));
         }
     }
 }

@@ -117,6 +117,9 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
             load(&tally.found),
             human(bytes)
         ))?;
+        for (dataset, blocks) in &*tally.absent.lock() {
+            print(&format!("{dataset}: {blocks} blocks are absent at the archive, which shows as its fill value\n"))?;
+        }
         match load(&tally.local) {
             0 => {}
             local => print(&format!(

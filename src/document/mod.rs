@@ -61,8 +61,13 @@ impl Document {
 
     /// [`Document::retrieved`] in ISO 8601.
     pub fn retrieved_text(&self) -> String {
-        DateTime::<Utc>::from(self.retrieved).to_rfc3339_opts(SecondsFormat::Secs, true)
+        iso(self.retrieved)
     }
+}
+
+/// A moment in ISO 8601, in seconds.
+pub fn iso(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Letters that every file system takes, and no leading dot.

@@ -73,7 +73,7 @@ pub async fn estimate(request: &Request, most: u64, offline: bool) -> Result<Est
             let shares = blocks.iter().map(|block| if step > 1 { layout.batches_with(*block).count() } else { 1 });
             let shares: Vec<usize> = shares.collect();
             let mut located = futures::stream::iter(blocks.into_iter().zip(shares))
-                .map(|(block, share)| async move { (target.image.source.locate(target.level, block).await, share) })
+                .map(|(block, share)| async move { (target.image.locate(target.level, block).await, share) })
                 .buffered(AT_ONCE);
             let mut pieces = Vec::new();
             while let Some((placement, share)) = located.next().await {
@@ -125,13 +125,12 @@ impl Missing {
             return None;
         }
         match placement {
-            Placement::Absent => None,
+            Placement::Absent { .. } => None,
             Placement::Range { object, start, length } => {
                 Some(Piece { object, start, length, tag: share }).filter(|piece| !piece.is_kept())
             }
-            Placement::Whole { object, limit } | Placement::Gzip { object, limit } => {
+            Placement::Whole { object, limit, .. } | Placement::Gzip { object, limit, .. } => {
                 let bytes = match object.kept_whole() {
-                    KeptWhole::Absent => 0,
                     KeptWhole::There { length, kept } => length.saturating_sub(kept),
                     KeptWhole::Unknown => {
                         self.exact = false;

@@ -9,7 +9,7 @@
 //! 16  block            u64 × 3, along z, y, x
 //! 40  bytes
 //! ```
-//! Numbers are little-endian. A block without bytes is one that the origin does not have.
+//! Numbers are little-endian. That the origin lacks a block is not kept here: it is asked again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};

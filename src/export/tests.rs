@@ -27,7 +27,7 @@ impl Source for Fake {
     }
 
     fn locate(&self, _: LevelIndex, _: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
-        let found = self.failure.clone().map_or(Ok(Placement::Absent), Err);
+        let found = self.failure.clone().map_or(Ok(Placement::Absent { confirmed: std::time::UNIX_EPOCH }), Err);
         Box::pin(async { found })
     }
 
@@ -63,7 +63,7 @@ pub(super) fn request(shape: [u64; 3], chunk: [u64; 3], block: [u64; 3], failure
         format: "fake".to_owned(),
         downsampling: None,
     };
-    let image = Arc::new(Image::new(0, Arc::new(Fake { description, failure }), &blocks()));
+    let image = Arc::new(Image::new(0, "d/em", Arc::new(Fake { description, failure }), &blocks()));
     let member = Member { label: None, image, pyramid, origin: "https://host/v".to_owned(), source: "1".to_owned() };
     Request {
         name: "v/em".to_owned(),

@@ -11,7 +11,7 @@ use super::note::{Note, There};
 use super::object::{Fetched, Handle};
 use super::pin::Version;
 use super::seen::SeenVersion;
-use super::{Cause, RemoteError};
+use super::{Cause, RemoteError, healing};
 use crate::disk::{Extent, gaps};
 
 /// Missing parts that lie nearer to each other are fetched as one.
@@ -23,21 +23,41 @@ const SHORT: u64 = 256 << 10;
 /// How often an operation starts anew because the object changed under it.
 const RENEWALS: u32 = 3;
 
-/// Answers `ask` from the disk as far as it can.
-pub(super) async fn run(handle: &Handle, kept: &Kept, ask: Ask) -> Result<Fetched, RemoteError> {
+/// Answers `ask` from the disk as far as it can, unless what is kept led to bytes that make no sense.
+pub(super) async fn run(handle: &Handle, kept: &Kept, ask: &Ask) -> Result<Fetched, RemoteError> {
+    if healing::is_past_caches() {
+        return past_caches(handle, kept, ask).await;
+    }
     let mut renewals = 0;
     loop {
         let known = kept.known(&handle.pin);
-        match answer(handle, kept, &known, &ask).await {
-            Err(error) if matches!(error.cause, Cause::Changed(_)) => {
-                renewals += 1;
-                if !kept.renew(&handle.pin, &known) || renewals > RENEWALS {
-                    return Err(error);
-                }
-            }
+        match answer(handle, kept, &known, ask).await {
+            Err(error) if may_start_anew(&error, handle, kept, &known, &mut renewals) => {}
             answer => return answer,
         }
     }
+}
+
+/// Answers `ask` by the origin alone; its answer takes the place of what is kept.
+pub(super) async fn past_caches(handle: &Handle, kept: &Kept, ask: &Ask) -> Result<Fetched, RemoteError> {
+    let mut renewals = 0;
+    loop {
+        let known = kept.known(&handle.pin);
+        if !handle.is_offline() {
+            kept.discard(ask.range().as_ref());
+        }
+        match origin(handle, kept, &known, ask).await {
+            Err(error) if may_start_anew(&error, handle, kept, &known, &mut renewals) => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// Whether an operation that found another object than `known` goes on with that one.
+fn may_start_anew(error: &RemoteError, handle: &Handle, kept: &Kept, known: &Known, renewals: &mut u32) -> bool {
+    let has_changed = matches!(error.cause, Cause::Changed(_)) && kept.renew(&handle.pin, known);
+    *renewals += u32::from(has_changed);
+    has_changed && *renewals <= RENEWALS
 }
 
 /// The bytes of `parts`, of which each begins where the one before ends, each in memory of its own; `None` where they
@@ -59,7 +79,7 @@ pub(super) async fn kept_parts(handle: &Handle, kept: &Kept, parts: Vec<Range<u6
 
 async fn answer(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Result<Fetched, RemoteError> {
     let there = match &known.note {
-        Some(Note::Absent { .. }) if known.believed => return Err(handle.failed(ask, Cause::NotFound)),
+        Some(Note::Absent(_)) if known.believed => return Err(handle.failed(ask, Cause::NotFound)),
         Some(Note::There(there)) => there,
         _ => return miss(handle, kept, known, ask).await,
     };
@@ -107,16 +127,11 @@ async fn miss(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Result<
     origin(handle, kept, known, ask).await
 }
 
-/// Asks the origin and keeps what it answers.
+/// Asks the origin and keeps what it answers. That there is no such object is kept by who knows what that means.
 async fn origin(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Result<Fetched, RemoteError> {
-    let answer = handle.ask(ask.clone()).await;
-    let noted = match &answer {
-        Ok(fetched) => kept.keep(&handle.pin, known, ask, fetched),
-        Err(error) if error.cause == Cause::NotFound => kept.keep_absence(&handle.pin, known),
-        Err(_) => Ok(()),
-    };
-    noted.map_err(|cause| handle.failed(ask, cause))?;
-    answer
+    let fetched = handle.ask(ask).await?;
+    kept.keep(&handle.pin, known, ask, &fetched).map_err(|cause| handle.failed(ask, cause))?;
+    Ok(fetched)
 }
 
 /// Asks the origin whether it still has what is kept; the answer to `ask` where it sent that along. An origin that cannot
@@ -137,15 +152,17 @@ async fn confirm(
     if kept.known(&handle.pin).believed || kept.was_unconfirmed() {
         return Ok(None);
     }
-    let again = matches!(ask, Ask::Whole(_)) && range.end - range.start <= SHORT;
-    let answer = if again { origin(handle, kept, known, ask).await } else { handle.ask(Ask::Start(1)).await };
+    // Without a name for its version, an object that changed may well have its length still.
+    let is_nameless = handle.pin.version().is_none_or(|version| version.id().is_none());
+    let again = matches!(ask, Ask::Whole(_)) && (is_nameless || range.end - range.start <= SHORT);
+    let answer = if again { origin(handle, kept, known, ask).await } else { handle.ask(&Ask::Start(1)).await };
     match answer {
         Ok(fetched) if again => Ok(Some(fetched)),
         Ok(_) => {
             kept.confirmed();
             Ok(None)
         }
-        Err(error) if says_nothing(&error.cause) => {
+        Err(error) if says_nothing(&error.cause) || kept.outlives(&error.cause) => {
             tracing::debug!("{error}; what is kept of it is used");
             // That nobody was asked took no time.
             if !matches!(error.cause, Cause::Offline(_)) {

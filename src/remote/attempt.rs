@@ -18,7 +18,7 @@ use super::head::Head;
 use super::limits::Host;
 use super::object::Fetched;
 use super::pin::{Pin, Version, is_strong};
-use super::transport::{Body, Transport};
+use super::transport::{Body, Transport, Wanted};
 
 /// The first allocation for a body of unknown length.
 const FIRST_PIECE: u64 = 64 << 10;
@@ -35,6 +35,8 @@ pub(super) struct Task<'a> {
     pub host: &'a Arc<Host>,
     pub pin: &'a Pin,
     pub ask: Ask,
+    /// Whether no cache on the way may answer.
+    pub past_caches: bool,
     pub clock: Clock,
     /// Requests sent.
     pub sent: AtomicU32,
@@ -59,9 +61,10 @@ impl Pulse {
 /// Sends one request when its turn has come. The caller holds the slot. Dropping the future drops the connection.
 pub(super) async fn attempt(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, Failure> {
     task.host.turn(&task.clock).await?;
-    task.sent.fetch_add(1, Ordering::Relaxed);
+    // What was wrong with the answer before may be kept by a proxy.
+    let past_caches = task.sent.fetch_add(1, Ordering::Relaxed) > 0 || task.past_caches;
     let in_flight = task.host.in_flight();
-    let result = request(task, pulse).await;
+    let result = request(task, pulse, past_caches).await;
     drop(in_flight);
     match &result {
         Ok(_) => task.host.served(),
@@ -75,11 +78,11 @@ pub(super) async fn attempt(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, F
     result
 }
 
-async fn request(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, Failure> {
+async fn request(task: &Task<'_>, pulse: &Pulse, past_caches: bool) -> Result<Fetched, Failure> {
     let known = task.pin.version();
     let etag = known.as_ref().and_then(|version| version.etag.as_deref()).filter(|etag| is_strong(etag));
     pulse.beat();
-    let opened = task.transport.open(task.ask.range(), etag).await;
+    let opened = task.transport.open(Wanted { range: task.ask.range(), if_match: etag, past_caches }).await;
     if matches!(opened, Ok(_) | Err(Failure { cause: Cause::Protocol(_), .. })) {
         task.host.breaker.answered();
     }
@@ -93,22 +96,22 @@ async fn request(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, Failure> {
     if promise.length == Length::Empty {
         // The head describes the explanation in the body, not the object.
         let known = known.unwrap_or(Version { etag: None, last_modified: None, total: None });
-        task.pin.settle(Version { total: Some(0), ..known }).map_err(Failure::last)?;
+        task.pin.settle(Version { total: Some(0), ..known }, &task.ask, &[]).map_err(Failure::doubtful)?;
         let (etag, last_modified, content_type) = (None, None, None);
         return Ok(Fetched { bytes: Bytes::new(), total: Some(0), etag, last_modified, content_type, decoded: false });
     }
-    task.pin.check(&Version::of(&head, promise.total)).map_err(Failure::last)?;
+    task.pin.check(&Version::of(&head, promise.total)).map_err(Failure::doubtful)?;
     let bytes = collect(task, pulse, body, promise).await?;
     let total = match promise.length {
         Length::AtMost(_) => Some(bytes.len() as u64),
         Length::Exactly(_) | Length::Empty => promise.total,
     };
-    task.pin.settle(Version::of(&head, total)).map_err(Failure::last)?;
+    task.pin.settle(Version::of(&head, total), &task.ask, &bytes).map_err(Failure::doubtful)?;
     let gzip = head.is_gzip();
     let Head { etag, last_modified, content_type, .. } = head;
     if let (Ask::Whole(limit), true) = (&task.ask, gzip) {
         let most = usize::try_from(*limit).unwrap_or(usize::MAX);
-        let plain = gunzip(&bytes, most).map_err(|reason| Failure::last(Cause::Protocol(reason)))?;
+        let plain = gunzip(&bytes, most).map_err(Failure::odd_body)?;
         let (total, bytes) = (Some(plain.len() as u64), Bytes::from(plain));
         return Ok(Fetched { bytes, total, etag, last_modified, content_type, decoded: true });
     }

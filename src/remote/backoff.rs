@@ -32,8 +32,9 @@ pub(super) enum Persistence {
     UntilDeadline,
 }
 
-/// An answer whose head is odd once may be a proxy's accident, twice it is how the server works.
-const ODD: Persistence = Persistence::Attempts(2);
+/// No single answer is final: one that is odd, or that says "absent", "denied" or "changed", may be a proxy's accident.
+/// Twice it is what the server means.
+const TWICE: Persistence = Persistence::Attempts(2);
 /// Each of these attempts received bytes, which counts as progress, so that only a number of attempts ends them.
 const BROKEN: Persistence = Persistence::Attempts(5);
 
@@ -42,9 +43,14 @@ impl Failure {
         Failure { cause, persistence: Persistence::Final, retry_after: None }
     }
 
+    /// An answer that is believed when it is given twice.
+    pub(super) fn doubtful(cause: Cause) -> Self {
+        Failure { cause, persistence: TWICE, retry_after: None }
+    }
+
     /// An answer that does not fit the request, seen before its body.
     pub(super) fn odd(reason: impl Into<String>) -> Self {
-        Failure { cause: Cause::Protocol(reason.into()), persistence: ODD, retry_after: None }
+        Failure::doubtful(Cause::Protocol(reason.into()))
     }
 
     /// A body of another length than announced.
@@ -79,21 +85,25 @@ impl Failure {
 
     /// The environment's credentials could not be had.
     pub(super) fn credentials(reason: impl Into<String>) -> Self {
-        Failure { cause: Cause::Credentials(reason.into()), persistence: ODD, retry_after: None }
+        Failure::doubtful(Cause::Credentials(reason.into()))
     }
 
-    /// Whether no further attempt is made after `failures` failed ones.
-    pub(super) fn ends_after(&self, failures: u32) -> bool {
+    /// Whether no further attempt is made after `times` attempts that failed in the same way as this one.
+    pub(super) fn ends_after(&self, times: u32) -> bool {
         match self.persistence {
             Persistence::Final => true,
-            Persistence::Attempts(most) => failures >= most,
+            Persistence::Attempts(most) => times >= most,
             Persistence::UntilDeadline => false,
         }
     }
 
-    /// The pause after the `failures`-th failure.
+    /// The pause after the `failures`-th failure. Absent chunks are asked for by the thousand, so that a pause before each
+    /// second question would be most of the time.
     pub(super) fn pause(&self, failures: u32) -> Duration {
-        pause(failures).max(self.retry_after.unwrap_or_default())
+        match self.cause {
+            Cause::NotFound if failures == 1 => Duration::ZERO,
+            _ => pause(failures).max(self.retry_after.unwrap_or_default()),
+        }
     }
 }
 

@@ -68,16 +68,16 @@ pub(super) struct Promise {
 pub(super) fn promise(ask: &Ask, head: &Head, known: bool, conditional: bool) -> Result<Promise, Failure> {
     match head.status {
         200 | 206 => {}
-        404 | 410 if known => return Err(Failure::last(Cause::Changed(format!("gone, status {}", head.status)))),
-        404 | 410 => return Err(Failure::last(Cause::NotFound)),
-        401 | 403 => return Err(Failure::last(Cause::Denied(head.status))),
-        412 if conditional => return Err(Failure::last(Cause::Changed("the pinned ETag does not match".into()))),
+        404 | 410 if known => return Err(Failure::doubtful(Cause::Gone(head.status))),
+        404 | 410 => return Err(Failure::doubtful(Cause::NotFound)),
+        401 | 403 => return Err(Failure::doubtful(Cause::Denied(head.status))),
+        412 if conditional => return Err(Failure::doubtful(Cause::Changed("the pinned ETag does not match".into()))),
         416 => return unsatisfied(ask, head),
         408 | 429 | 500 | 502 | 503 | 504 => {
             let wish = head.retry_after.as_deref().and_then(|text| retry_after(text, SystemTime::now()));
             return Err(Failure::later(head.status, wish));
         }
-        other => return Err(Failure::last(Cause::Status(other))),
+        other => return Err(Failure::doubtful(Cause::Status(other))),
     }
     // Object stores give what was uploaded with an encoding, whatever is asked for. A range of it would be one of the
     // encoded bytes, so that only the whole can be decoded.
@@ -129,7 +129,7 @@ fn whole(limit: u64, head: &Head) -> Result<Promise, Failure> {
 
 /// The object is longer than the caller accepts; `length` as far as known.
 pub(super) fn too_long(limit: u64, length: u64) -> Failure {
-    Failure::last(Cause::Protocol(format!("{length} bytes or more where at most {limit} are expected")))
+    Failure::odd(format!("{length} bytes or more where at most {limit} are expected"))
 }
 
 fn exactly(length: u64, total: Option<u64>, head: &Head) -> Result<Promise, Failure> {
@@ -154,9 +154,9 @@ fn unsatisfied(ask: &Ask, head: &Head) -> Result<Promise, Failure> {
             Ok(Promise { length: Length::Empty, total: Some(0) })
         }
         (_, Some(ContentRange::Unsatisfied { total })) => {
-            Err(Failure::last(Cause::Protocol(format!("the range is outside of the object's {total} bytes"))))
+            Err(Failure::odd(format!("the range is outside of the object's {total} bytes")))
         }
-        _ => Err(Failure::last(Cause::Protocol("the range cannot be satisfied (status 416)".into()))),
+        _ => Err(Failure::odd("the range cannot be satisfied (status 416)")),
     }
 }
 

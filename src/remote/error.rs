@@ -26,6 +26,12 @@ pub enum Cause {
     /// The origin refuses (401, 403).
     #[error("access denied (status {0})")]
     Denied(u16),
+    /// It was there before, and the origin says now that it is not (404, 410). What is kept of it is still used.
+    #[error("not at the origin any more (status {0}); what is not kept of it cannot be read until it is back")]
+    Gone(u16),
+    /// The origin says there is no such object, and what should bear that out does not.
+    #[error("said to be absent, which is not believed: {0}")]
+    Unconfirmed(String),
     /// The object is not the one seen first under this mount.
     #[error("changed at the origin, remount ({0})")]
     Changed(String),

@@ -1,10 +1,9 @@
 //! One request over HTTP, without any check of the answer.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT_ENCODING, HeaderValue, IF_MATCH, RANGE};
+use reqwest::header::{ACCEPT_ENCODING, CACHE_CONTROL, HeaderValue, IF_MATCH, RANGE};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Response};
 use url::{Host, Url};
@@ -13,6 +12,7 @@ use super::backoff::Failure;
 use super::head::Head;
 use super::location::shown;
 use super::stores::{Signer, chain};
+use super::transport::Wanted;
 use super::{Cause, RemoteError};
 
 /// How the project names itself to the archives.
@@ -88,11 +88,8 @@ pub(super) struct HttpTarget {
 }
 
 impl HttpTarget {
-    pub(super) async fn open(
-        &self,
-        range: Option<Range<u64>>,
-        if_match: Option<&str>,
-    ) -> Result<(Head, HttpBody), Failure> {
+    pub(super) async fn open(&self, wanted: Wanted<'_>) -> Result<(Head, HttpBody), Failure> {
+        let Wanted { range, if_match, past_caches } = wanted;
         let mut request = self
             .clients
             .of(&self.url)
@@ -103,6 +100,9 @@ impl HttpTarget {
         }
         if let Some(etag) = if_match {
             request = request.header(IF_MATCH, etag);
+        }
+        if past_caches {
+            request = request.header(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
         if let Some(signer) = &self.signer {
             request = request.headers(signer.headers(&self.url).await.map_err(Failure::credentials)?);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::note::Note;
 use crate::disk::Disk;
 
 /// Bytes that may wait to be kept however little memory there is.
@@ -10,8 +11,11 @@ const LEAST_WAITING: u64 = 32 << 20;
 /// How long what an origin said is believed without asking again.
 const TRUSTED: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// How long it is believed that an object is absent, where nobody says.
+pub const ABSENT_TTL: Duration = Duration::from_secs(600);
+
 /// The store of what was fetched, and when it is believed. The default keeps nothing.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Keeping {
     /// Where fetched bytes are kept; nowhere where there is none.
     pub disk: Option<Disk>,
@@ -19,6 +23,14 @@ pub struct Keeping {
     pub offline: bool,
     /// What was kept before this moment is believed only after the origin confirmed it.
     pub doubted_before: Option<SystemTime>,
+    /// How long it is believed that an object is absent.
+    pub absent_ttl: Duration,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Keeping { disk: None, offline: false, doubted_before: None, absent_ttl: ABSENT_TTL }
+    }
 }
 
 impl Keeping {
@@ -30,11 +42,15 @@ impl Keeping {
         }
     }
 
-    /// Whether something that the origin said at `when` is still believed.
-    pub(super) fn believes(&self, when: SystemTime) -> bool {
+    /// Whether what the origin said of an object is still believed.
+    pub(super) fn believes(&self, note: &Note) -> bool {
+        let (when, trusted) = match note {
+            Note::There(_) => (note.at(), TRUSTED),
+            Note::Absent(_) => (note.at(), self.absent_ttl),
+        };
         // A clock that was set back must not make an answer young for ever.
         let age = SystemTime::now().duration_since(when);
-        age.is_ok_and(|age| age < TRUSTED) && self.doubted_before.is_none_or(|moment| when >= moment)
+        age.is_ok_and(|age| age < trusted) && self.doubted_before.is_none_or(|moment| when >= moment)
     }
 }
 

@@ -4,7 +4,6 @@
 //! What is kept pins the object as an answer of its origin would: whatever is fetched beside it must be of the same
 //! version. An object that changed is dropped from the disk; nobody mixes bytes of two versions.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::checks::Ask;
-use super::note::{Body, Note, Stamp, There};
+use super::note::{Absent, Body, Note, Stamp, There};
 use super::object::Fetched;
 use super::pin::Pin;
 use super::{Cause, Keeping};
@@ -21,9 +20,6 @@ use crate::disk::{Disk, Extent};
 
 /// How long an origin that could not confirm what is kept is not asked to again.
 const SILENCE: Duration = Duration::from_secs(60);
-
-/// Ranges of an object that may be dropped because they do not decode.
-const MOST_DISTRUSTED: usize = 10_000;
 
 /// What is kept of one object.
 pub(super) struct Kept {
@@ -46,12 +42,8 @@ struct State {
     silent: Option<Instant>,
     /// Whether bytes of the pinned version were given to a caller.
     handed: bool,
-    /// The first answer replaces what is kept.
-    replace: bool,
     /// How often the object was found to be another.
     renewed: u32,
-    /// Ranges that were dropped because they do not decode.
-    distrusted: BTreeSet<(u64, u64)>,
 }
 
 /// What is kept on disk of a whole object.
@@ -59,8 +51,6 @@ struct State {
 pub enum KeptWhole {
     /// Nothing is known of it.
     Unknown,
-    /// The origin said that there is no such object.
-    Absent,
     /// Its length, and how many of its bytes are kept.
     There {
         /// Bytes of the object.
@@ -85,15 +75,6 @@ impl Kept {
         Kept { disk, key, keeping, state: Mutex::default(), confirming: tokio::sync::Mutex::default() }
     }
 
-    /// The same object, of which nothing that is kept is used before the origin has answered.
-    pub(super) fn anew(&self) -> Self {
-        let anew = Kept::new(self.disk.clone(), self.key.clone(), self.keeping.clone());
-        if !self.keeping.offline {
-            *anew.state.lock() = State { looked: true, replace: true, ..State::default() };
-        }
-        anew
-    }
-
     /// What is known, from the disk's note where this is the first touch. A disk that cannot tell now is asked again at
     /// the next one.
     pub(super) fn known(&self, pin: &Pin) -> Known {
@@ -105,10 +86,10 @@ impl Kept {
             // The origin may have answered while the disk could not.
             let fits = |note: &Note| match note {
                 Note::There(there) => pin.preset(there.version.clone()),
-                Note::Absent { .. } => pin.version().is_none(),
+                Note::Absent(_) => pin.version().is_none(),
             };
             state.note = bytes.and_then(|bytes| Note::parse(&bytes)).filter(fits);
-            state.believed = state.note.as_ref().is_some_and(|note| self.keeping.believes(note.at()));
+            state.believed = state.note.as_ref().is_some_and(|note| self.keeping.believes(note));
         }
         Known { note: state.note.clone(), believed: state.believed || self.keeping.offline, renewed: state.renewed }
     }
@@ -137,12 +118,11 @@ impl Kept {
     /// What is kept of the whole.
     pub(super) fn whole(&self, pin: &Pin) -> KeptWhole {
         match self.known(pin).note {
-            Some(Note::Absent { .. }) => KeptWhole::Absent,
             Some(Note::There(there)) => match there.whole() {
                 Some((id, length)) => KeptWhole::There { length, kept: self.count(&id, 0..length) },
                 None => KeptWhole::Unknown,
             },
-            None => KeptWhole::Unknown,
+            Some(Note::Absent(_)) | None => KeptWhole::Unknown,
         }
     }
 
@@ -150,19 +130,33 @@ impl Kept {
         self.disk.covered(&self.key, id, range).iter().map(|part| part.end - part.start).sum()
     }
 
-    /// Drops the bytes of `range`; the second time it does nothing.
-    pub(super) fn distrust(&self, range: &Range<u64>) {
+    /// Drops the bytes of `range`, or all that is kept.
+    pub(super) fn discard(&self, range: Option<&Range<u64>>) {
         let mut state = self.state.lock();
-        let id = match &state.note {
-            Some(Note::There(there)) if !self.keeping.offline => there.version.id(),
-            _ => None,
-        };
-        if let Some(id) = id
-            && state.distrusted.len() < MOST_DISTRUSTED
-            && state.distrusted.insert((range.start, range.end))
-        {
-            self.disk.forget_range(&self.key, &id, range);
+        match (range, &state.note) {
+            (Some(range), Some(Note::There(there))) => {
+                if let Some(id) = there.version.id() {
+                    self.disk.forget_range(&self.key, &id, range);
+                }
+            }
+            (Some(_), None) => {}
+            (None, _) | (Some(_), Some(Note::Absent(_))) => {
+                self.disk.forget(&self.key);
+                (state.looked, state.note, state.believed) = (true, None, false);
+            }
         }
+    }
+
+    /// Forgets what is known of the object: its next answer may be of any version.
+    pub(super) fn restart(&self) {
+        let mut state = self.state.lock();
+        *state = State { looked: true, renewed: state.renewed.saturating_add(1), ..State::default() };
+    }
+
+    /// Whether what is kept is used although its object is not at the origin any more: an archive that is down or moves
+    /// says so of everything. Where it was to be asked whether it still has that, its word counts.
+    pub(super) fn outlives(&self, cause: &Cause) -> bool {
+        matches!(cause, Cause::Gone(_)) && self.keeping.doubted_before.is_none()
     }
 
     /// After the object was found to be another than `known`: drops what is kept of that; says whether to start anew.
@@ -222,9 +216,6 @@ impl Kept {
                 None => return Ok(()),
             },
         };
-        if std::mem::take(&mut state.replace) && whole {
-            self.disk.forget(&self.key);
-        }
         let there = There { at, version, content_type: fetched.content_type.clone(), body };
         self.note(&mut state, Note::There(there));
         let start = ask.range().map_or(0, |range| range.start);
@@ -235,12 +226,12 @@ impl Kept {
     }
 
     /// Remembers that there is no such object, unless there was one since `known`, or bytes of it are kept.
-    pub(super) fn keep_absence(&self, pin: &Pin, known: &Known) -> Result<(), Cause> {
+    pub(super) fn keep_absence(&self, pin: &Pin, known: &Known, absent: Absent) -> Result<(), Cause> {
         let mut state = self.state.lock();
         if state.renewed != known.renewed || pin.version().is_some() {
             return Err(Cause::Changed("it is not there any more".to_owned()));
         }
-        self.note(&mut state, Note::Absent { at: Stamp::now() });
+        self.note(&mut state, Note::Absent(absent));
         Ok(())
     }
 

@@ -14,6 +14,9 @@ use super::clock::{Clock, later};
 use super::{Cause, HostManners};
 use crate::stats::{HostStats, Stats};
 
+/// How long a host that took back that an object is absent has to say it more often.
+const DOUBTED: Duration = Duration::from_secs(600);
+
 /// A host with its queue. Requests are let in first come, first served.
 #[derive(Debug)]
 pub(super) struct Host {
@@ -33,6 +36,8 @@ struct Pace {
     cool: Instant,
     cool_status: u16,
     served: Option<Instant>,
+    /// When it last sent an object that it had said to be absent.
+    took_back: Option<Instant>,
 }
 
 /// The right to have one request in flight; free again when dropped.
@@ -54,7 +59,7 @@ impl Host {
             name,
             manners,
             slots,
-            pace: Mutex::new(Pace { next: now, cool: now, cool_status: 429, served: None }),
+            pace: Mutex::new(Pace { next: now, cool: now, cool_status: 429, served: None, took_back: None }),
             stats,
         }
     }
@@ -72,6 +77,26 @@ impl Host {
     /// Notes that the host serves: bytes came fast enough, or an answer is complete.
     pub(super) fn served(&self) {
         self.pace().served = Some(Instant::now());
+    }
+
+    /// Its name, for messages.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Notes that the host sent an object that it had just said to be absent.
+    pub(super) fn took_absence_back(&self) {
+        self.pace().took_back = Some(Instant::now());
+    }
+
+    /// Whether the host did so since then.
+    pub(super) fn has_taken_absence_back_since(&self, when: Instant) -> bool {
+        self.pace().took_back.is_some_and(|latest| latest > when)
+    }
+
+    /// Whether the host did so of late.
+    pub(super) fn takes_absences_back(&self) -> bool {
+        self.pace().took_back.is_some_and(|when| when.elapsed() < DOUBTED)
     }
 
     /// Nobody asks the host for so long, because it said so.

@@ -58,6 +58,19 @@ impl Location {
         }
         Location { url, ..self.clone() }
     }
+
+    /// The location of the same name in the folder `name` beside it.
+    pub(super) fn in_folder_beside(&self, name: &str) -> Location {
+        let file = self.url.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default().to_owned();
+        let mut url = self.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop().push(name);
+        }
+        // The segment is percent-encoded already.
+        let path = format!("{}/{file}", url.path());
+        url.set_path(&path);
+        Location { url, ..self.clone() }
+    }
 }
 
 /// For messages and records, which others read: without what gives access.

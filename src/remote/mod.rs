@@ -7,6 +7,7 @@
 //! waits for its turn at the host (`limits`), is raced by a second where it stalls (`race`), goes out over a `transport`
 //! and has its answer compared with the request (`checks`) and with the object's first answer (`pin`).
 
+mod absence;
 mod answer;
 mod attempt;
 mod backoff;
@@ -17,6 +18,7 @@ mod error;
 mod file;
 mod gzip;
 mod head;
+mod healing;
 mod http;
 mod keeping;
 mod kept;
@@ -38,8 +40,10 @@ mod tests;
 pub(crate) use gzip::gunzip;
 pub(crate) use stores::chain;
 
+pub use absence::Witness;
 pub use error::{Cause, RemoteError};
-pub use keeping::Keeping;
+pub use healing::{Healable, healed, is_past_caches, past_caches};
+pub use keeping::{ABSENT_TTL, Keeping};
 pub use kept::KeptWhole;
 pub use location::{Credentials, Location, LocationError};
 pub use manners::{HostManners, Manners};

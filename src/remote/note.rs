@@ -10,12 +10,18 @@ use super::pin::Version;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Note {
     /// There is no such object.
-    Absent {
-        /// When it said so.
-        at: Stamp,
-    },
+    Absent(Absent),
     /// There is one.
     There(There),
+}
+
+/// An object that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Absent {
+    /// When the origin said so.
+    pub at: Stamp,
+    /// The content of its store's document that bore it out; nothing where nobody was asked.
+    pub document: Option<u64>,
 }
 
 /// An object that is there.
@@ -39,7 +45,7 @@ pub(super) struct Body {
 }
 
 /// Milliseconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Stamp(u64);
 
 impl Stamp {
@@ -73,7 +79,7 @@ impl Note {
     /// When the origin last confirmed it.
     pub(super) fn at(&self) -> SystemTime {
         match self {
-            Note::Absent { at } | Note::There(There { at, .. }) => at.time(),
+            Note::Absent(Absent { at, .. }) | Note::There(There { at, .. }) => at.time(),
         }
     }
 }
@@ -114,7 +120,7 @@ mod tests {
         let version = version(Some("\"a\""), None, Some(5));
         let body = Some(Body { id: "b".to_owned(), length: 9 });
         let there = There { at: Stamp::now(), version, content_type: Some("text/html".to_owned()), body };
-        for note in [Note::Absent { at: Stamp(7) }, Note::There(there)] {
+        for note in [Note::Absent(Absent { at: Stamp(7), document: Some(u64::MAX) }), Note::There(there)] {
             assert_eq!(Note::parse(&note.write().unwrap()), Some(note));
         }
     }
@@ -140,7 +146,7 @@ mod tests {
         #[test]
         fn no_bytes_break_the_parser(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in any::<u64>()) {
             let _ = Note::parse(&bytes);
-            let text = format!("{{\"Absent\":{{\"at\":{at}}}}}");
+            let text = format!("{{\"Absent\":{{\"at\":{at},\"document\":null}}}}");
             let _ = Note::parse(text.as_bytes()).unwrap().at();
         }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -12,16 +13,18 @@ use parking_lot::Mutex;
 use bytes::Bytes;
 use url::Url;
 
-use super::answer;
+use super::absence::Witness;
 use super::checks::Ask;
 use super::http::{Clients, HttpTarget};
-use super::kept::{Kept, KeptWhole};
+use super::kept::{Kept, KeptWhole, Known};
 use super::limits::Host;
+use super::note::{Absent, Note, Stamp};
 use super::operation::{self, Subject};
 use super::pin::Pin;
 use super::seen::{Seen, SeenVersion};
 use super::stores::{Signer, Store};
 use super::transport::Transport;
+use super::{absence, answer, healing};
 use super::{Cause, Credentials, Keeping, Location, Manners, RemoteError};
 use crate::disk::Disk;
 use crate::stats::Stats;
@@ -71,14 +74,6 @@ impl Remote {
         &self.shared.seen
     }
 
-    /// The same without belief in what was kept until now: its origin is asked whether it is still so. `None` where
-    /// nothing is kept, or nobody may be asked.
-    pub fn doubting(&self) -> Option<Remote> {
-        let Keeping { disk, offline, .. } = &self.keeping;
-        let keeping = Keeping { doubted_before: Some(SystemTime::now()), ..self.keeping.clone() };
-        (disk.is_some() && !offline).then(|| Remote { shared: Arc::clone(&self.shared), keeping })
-    }
-
     /// Whether nobody is asked.
     pub fn is_offline(&self) -> bool {
         self.keeping.offline
@@ -87,6 +82,29 @@ impl Remote {
     /// How long an operation may go without progress.
     pub fn timeout(&self) -> Duration {
         self.shared.timeout
+    }
+
+    /// How long it is believed that an object is absent.
+    pub(super) fn absent_ttl(&self) -> Duration {
+        self.keeping.absent_ttl
+    }
+
+    /// Counts a failure that no read has met.
+    pub(super) fn count_failure(&self, line: String) {
+        self.shared.stats.failure(line);
+    }
+
+    /// Since when it is not believed what was said before to be absent of the store with this document.
+    pub(super) fn doubted_absences(&self, document: &Location) -> Option<Stamp> {
+        let note = self.keeping.disk.as_ref()?.note(&absences(document)).ok()??;
+        serde_json::from_slice(&note).ok()
+    }
+
+    /// Remembers that it is not.
+    pub(super) fn doubt_absences(&self, document: &Location, since: Stamp) {
+        if let (Some(disk), Ok(note)) = (&self.keeping.disk, serde_json::to_vec(&since)) {
+            disk.set_note(&absences(document), note.into());
+        }
     }
 
     /// A handle of the object at `location`. Uses no network.
@@ -111,6 +129,7 @@ impl Remote {
             transport,
             host,
             pin: Pin::default(),
+            relied_on: AtomicBool::new(false),
             timeout: self.shared.timeout,
             offline,
             kept,
@@ -174,6 +193,11 @@ pub(super) fn key(location: &Location) -> String {
     key
 }
 
+/// Under which key it is kept since when absences of a store are doubted.
+fn absences(document: &Location) -> String {
+    format!("{} absences", key(document))
+}
+
 fn file_path(url: &Url) -> Result<PathBuf, Cause> {
     url.to_file_path().map_err(|()| Cause::Request("a file address that is no path of this machine".into()))
 }
@@ -188,9 +212,11 @@ pub(super) struct Handle {
     transport: Transport,
     host: Arc<Host>,
     pub(super) pin: Pin,
+    /// Whether something was made of its bytes.
+    relied_on: AtomicBool,
     timeout: Duration,
     offline: bool,
-    kept: Option<Kept>,
+    pub(super) kept: Option<Kept>,
     pub(super) stats: Arc<Stats>,
     pub(super) seen: Arc<Seen>,
 }
@@ -237,7 +263,9 @@ impl Object {
     /// The bytes of `parts`, of which each begins where the one before ends, each in memory of its own; `None` where they
     /// cannot all be had from the disk without asking the origin.
     pub async fn kept_parts(&self, parts: Vec<Range<u64>>) -> Option<Vec<Bytes>> {
-        answer::kept_parts(&self.0, self.0.kept.as_ref()?, parts).await
+        let parts = answer::kept_parts(&self.0, self.0.kept.as_ref()?, parts).await?;
+        self.rely();
+        Some(parts)
     }
 
     /// The first `length` bytes, fewer only where the object is shorter; `total` is always known.
@@ -245,9 +273,27 @@ impl Object {
         self.run(Ask::Start(length)).await
     }
 
-    /// The whole object, refused as [`super::Cause::Protocol`] when longer than `limit`.
+    /// The whole object, refused as [`super::Cause::Protocol`] when longer than `limit`. It is remembered for a while where
+    /// there is none.
     pub async fn whole(&self, limit: u64) -> Result<Fetched, RemoteError> {
-        self.run(Ask::Whole(limit)).await
+        let known = self.known();
+        let was_absent = known.as_ref().is_some_and(|known| known.believed && matches!(known.note, Some(Note::Absent(_))));
+        let answer = self.run(Ask::Whole(limit)).await;
+        if let (Err(RemoteError { cause: Cause::NotFound, .. }), false) = (&answer, was_absent) {
+            self.keep_absence(known, Absent { at: Stamp::now(), document: None })
+                .map_err(|cause| self.0.failed(&Ask::Whole(limit), cause))?;
+        }
+        answer
+    }
+
+    /// The same of an object that its store may lack: `None` where that is believed, for which `witness` says when.
+    pub async fn whole_if_there(&self, limit: u64, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
+        absence::ask(self, Ask::Whole(limit), witness).await
+    }
+
+    /// The bytes of `range`, which must not be empty, of an object that its store may lack.
+    pub async fn range_if_there(&self, range: Range<u64>, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
+        absence::ask(self, Ask::Range(range), witness).await
     }
 
     /// Where requests for it go; the same as [`Object::url`] but for buckets.
@@ -278,11 +324,27 @@ impl Object {
         self.0.kept.as_ref().map_or(KeptWhole::Unknown, |kept| kept.whole(&self.0.pin))
     }
 
-    /// Drops what is kept on disk of `range`, because it does not decode; once, for the origin may have it so.
-    pub fn distrust(&self, range: &Range<u64>) {
-        if let Some(kept) = &self.0.kept {
-            kept.distrust(range);
+    /// Drops the bytes that `ask` got, which make no sense, from the disk; and the object's version with them, unless
+    /// something was made of other bytes.
+    pub(super) fn discard(&self, ask: &Ask) {
+        let relied_on = self.0.relied_on.load(Ordering::Acquire);
+        if self.0.offline {
+            return;
         }
+        if let Some(kept) = &self.0.kept {
+            kept.discard(ask.range().as_ref());
+            if !relied_on {
+                kept.restart();
+            }
+        }
+        if !relied_on {
+            self.0.pin.reset();
+        }
+    }
+
+    /// Notes that something was made of its bytes: from now on it must not become another object.
+    pub(super) fn rely(&self) {
+        self.0.relied_on.store(true, Ordering::Release);
     }
 
     /// When the origin last sent or confirmed what is known of it; now where that is not kept.
@@ -291,27 +353,65 @@ impl Object {
         note.map_or_else(SystemTime::now, |note| note.at())
     }
 
-    /// The same object as if it had never been asked for: its next answer is the origin's and may be another one.
-    pub fn anew(&self) -> Object {
-        let Handle { url, transport, host, timeout, offline, kept, stats, seen, .. } = &*self.0;
-        Object(Arc::new(Handle {
-            url: url.clone(),
-            transport: transport.clone(),
-            host: Arc::clone(host),
-            pin: Pin::default(),
-            timeout: *timeout,
-            offline: *offline,
-            kept: kept.as_ref().map(Kept::anew),
-            stats: Arc::clone(stats),
-            seen: Arc::clone(seen),
-        }))
+    /// Whether its origin is never asked.
+    pub(super) fn is_offline(&self) -> bool {
+        self.0.offline
     }
 
-    async fn run(&self, ask: Ask) -> Result<Fetched, RemoteError> {
-        let fetched = match &self.0.kept {
-            Some(kept) => answer::run(&self.0, kept, ask).await,
-            None => self.0.ask(ask).await,
-        }?;
+    /// What is kept of it, to start an operation from.
+    pub(super) fn known(&self) -> Option<Known> {
+        self.0.kept.as_ref().map(|kept| kept.known(&self.0.pin))
+    }
+
+    /// What is kept of its absence, believed or not.
+    pub(super) fn kept_absence(&self) -> Option<Absent> {
+        match self.known()?.note? {
+            Note::Absent(absent) => Some(absent),
+            Note::There(_) => None,
+        }
+    }
+
+    /// Keeps that it is absent, unless it was found to be there since `known`.
+    pub(super) fn keep_absence(&self, known: Option<Known>, absent: Absent) -> Result<(), Cause> {
+        match (&self.0.kept, known) {
+            (Some(kept), Some(known)) => kept.keep_absence(&self.0.pin, &known, absent),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether its host sent an object since then that it had just said to be absent.
+    pub(super) fn has_taken_absence_back_since(&self, when: std::time::Instant) -> bool {
+        self.0.host.has_taken_absence_back_since(when.into())
+    }
+
+    /// Asks the origin, whatever is kept, and keeps nothing.
+    pub(super) async fn ask_origin(&self, ask: Ask) -> Result<Fetched, RemoteError> {
+        self.0.ask(&ask).await
+    }
+
+    /// Gets it from the disk or the origin.
+    pub(super) async fn run(&self, ask: Ask) -> Result<Fetched, RemoteError> {
+        let answer = match &self.0.kept {
+            Some(kept) => answer::run(&self.0, kept, &ask).await,
+            None => self.0.ask(&ask).await,
+        };
+        self.handed(&ask, answer)
+    }
+
+    /// Gets it from the origin, whatever is kept of it.
+    pub(super) async fn run_past_caches(&self, ask: Ask) -> Result<Fetched, RemoteError> {
+        let answer = match &self.0.kept {
+            Some(kept) => answer::past_caches(&self.0, kept, &ask).await,
+            None => self.0.ask(&ask).await,
+        };
+        self.handed(&ask, answer)
+    }
+
+    fn handed(&self, ask: &Ask, answer: Result<Fetched, RemoteError>) -> Result<Fetched, RemoteError> {
+        if !healing::note(self, ask) && answer.is_ok() {
+            self.rely();
+        }
+        let fetched = answer?;
         let Fetched { etag, last_modified, total, .. } = &fetched;
         let version = || SeenVersion { etag: etag.clone(), last_modified: last_modified.clone(), bytes: *total };
         self.0.seen.note(&self.0.url, version);
@@ -320,13 +420,39 @@ impl Object {
 }
 
 impl Handle {
-    /// Asks the origin.
-    pub(super) async fn ask(&self, ask: Ask) -> Result<Fetched, RemoteError> {
-        if self.offline {
-            return Err(self.failed(&ask, Cause::Offline("not in the cache".to_owned())));
+    /// Whether the origin is never asked.
+    pub(super) fn is_offline(&self) -> bool {
+        self.offline
+    }
+
+    /// Asks the origin. That the object changed is not believed where the version it had was said by one answer alone, and
+    /// the origin now gives the same bytes under another: then that answer was wrong in what it said of the object.
+    pub(super) async fn ask(&self, ask: &Ask) -> Result<Fetched, RemoteError> {
+        let error = match self.ask_once(ask, &self.pin).await {
+            Err(error) if matches!(error.cause, Cause::Changed(_)) => error,
+            answer => return answer,
+        };
+        // A file of this machine is what it says.
+        let only = self.pin.only_answer().filter(|_| matches!(self.transport, Transport::Http(_)));
+        let Some(only) = only else { return Err(error) };
+        let pin = Pin::default();
+        let is_same = self.ask_once(&only.ask, &pin).await.is_ok_and(|again| only.is(&again.bytes));
+        match pin.version() {
+            Some(version) if is_same => {
+                self.pin.correct(&only, version);
+                self.ask_once(ask, &self.pin).await
+            }
+            _ => Err(error),
         }
-        let Handle { url, transport, host, pin, timeout, .. } = self;
-        operation::run(Subject { url, transport, host, pin }, ask, *timeout).await
+    }
+
+    async fn ask_once(&self, ask: &Ask, pin: &Pin) -> Result<Fetched, RemoteError> {
+        if self.offline {
+            return Err(self.failed(ask, Cause::Offline("not in the cache".to_owned())));
+        }
+        let Handle { url, transport, host, timeout, .. } = self;
+        let past_caches = healing::is_past_caches();
+        operation::run(Subject { url, transport, host, pin, past_caches }, ask.clone(), *timeout).await
     }
 
     /// Whether its host is known to be out of reach.

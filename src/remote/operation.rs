@@ -1,5 +1,6 @@
 //! An operation: attempts until one succeeds, the answer is final or the time is over.
 
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -18,18 +19,27 @@ use super::race::race;
 use super::transport::Transport;
 use super::{Cause, RemoteError};
 
+/// An answer of so many bytes that are all zero is not believed before it was given twice: zeros are what broken servers,
+/// disks and proxies send in place of anything else, and as voxels they look like data.
+const BLANK: usize = 16;
+
+/// How often a host has to say that an object is absent after it took such a word back a short while ago.
+const DOUBTED_ABSENCES: u32 = 6;
+
 /// What an operation works on.
 pub(super) struct Subject<'a> {
     pub url: &'a str,
     pub transport: &'a Transport,
     pub host: &'a Arc<Host>,
     pub pin: &'a Pin,
+    /// Whether no cache on the way may answer.
+    pub past_caches: bool,
 }
 
 /// Gets exactly what is asked for or says why not. Dropping the future drops its connections and frees their slots.
 pub(super) async fn run(subject: Subject<'_>, ask: Ask, timeout: Duration) -> Result<Fetched, RemoteError> {
     let range = ask.range();
-    let Subject { url, transport, host, pin } = subject;
+    let Subject { url, transport, host, pin, past_caches } = subject;
     let failed = |cause, attempts| RemoteError { url: url.to_owned(), range, attempts, cause };
     let pass = match transport {
         Transport::Http(_) => host.breaker.pass().map(Some),
@@ -39,7 +49,8 @@ pub(super) async fn run(subject: Subject<'_>, ask: Ask, timeout: Duration) -> Re
         Ok(pass) => {
             let trial = pass.as_ref().is_some_and(Pass::is_trial);
             let time = if trial { timeout.min(TRIAL) } else { timeout };
-            let task = Task { transport, host, pin, ask, clock: Clock::start(time), sent: AtomicU32::new(0) };
+            let clock = Clock::start(time);
+            let task = Task { transport, host, pin, ask, past_caches, clock, sent: AtomicU32::new(0) };
             match attempts(&task, url, trial).await {
                 Ok(fetched) => return Ok(fetched),
                 Err(cause) => {
@@ -60,27 +71,53 @@ pub(super) async fn run(subject: Subject<'_>, ask: Ask, timeout: Duration) -> Re
 /// `trial`: a host that still cannot be reached is not asked again.
 async fn attempts(task: &Task<'_>, url: &str, trial: bool) -> Result<Fetched, Cause> {
     task.ask.check()?;
-    let mut failures = 0;
+    let mut failed: Vec<Discriminant<Cause>> = Vec::new();
+    let mut was_blank = false;
     loop {
         let slot = task.host.slot(&task.clock).await?;
         let failure = match race(task, slot).await {
-            Ok(fetched) => return Ok(fetched),
+            Ok(fetched) if !was_blank && is_blank(task, &fetched) => {
+                was_blank = true;
+                tracing::debug!(url, "nothing but zeros came, so it is asked for once more");
+                continue;
+            }
+            Ok(fetched) => {
+                if failed.contains(&discriminant(&Cause::NotFound)) {
+                    tracing::info!("{url}: said to be absent and then sent; {} is doubted for a while", task.host.name());
+                    task.host.took_absence_back();
+                }
+                return Ok(fetched);
+            }
             Err(failure) => failure,
         };
         if trial && matches!(failure.cause, Cause::Connection(_)) {
             return Err(failure.cause);
         }
-        failures += 1;
-        let pause = pause(task, &failure, failures)?;
+        failed.push(discriminant(&failure.cause));
+        let pause = pause(task, &failure, &failed)?;
         tracing::debug!(url, cause = %failure.cause, ?pause, "an attempt failed");
         sleep(pause).await;
         task.host.count(|counters| counters.retries += 1);
     }
 }
 
-/// How long to wait for the next attempt; the cause of the operation's failure if there is none.
-fn pause(task: &Task<'_>, failure: &Failure, failures: u32) -> Result<Duration, Cause> {
-    let pause = failure.pause(failures);
+/// Whether an answer that came over a network is nothing but zeros.
+fn is_blank(task: &Task<'_>, fetched: &Fetched) -> bool {
+    matches!(task.transport, Transport::Http(_))
+        && fetched.bytes.len() >= BLANK
+        && fetched.bytes.iter().all(|byte| *byte == 0)
+}
+
+/// How long to wait for the next attempt; the cause of the operation's failure if there is none. `failed`: how attempts
+/// ended, this one last.
+fn pause(task: &Task<'_>, failure: &Failure, failed: &[Discriminant<Cause>]) -> Result<Duration, Cause> {
+    let times = |failed: &[Discriminant<Cause>]| u32::try_from(failed.len()).unwrap_or(u32::MAX);
+    let alike: Vec<_> = failed.iter().copied().filter(|cause| *cause == discriminant(&failure.cause)).collect();
+    let ends = match failure.cause {
+        Cause::NotFound if task.host.takes_absences_back() => times(&alike) >= DOUBTED_ABSENCES,
+        _ => failure.ends_after(times(&alike)),
+    };
+    let pause = failure.pause(times(failed));
     let left = task.clock.deadline().saturating_duration_since(Instant::now());
-    if failure.ends_after(failures) || pause >= left { Err(failure.cause.clone()) } else { Ok(pause) }
+    if ends || pause >= left { Err(failure.cause.clone()) } else { Ok(pause) }
 }

@@ -2,8 +2,10 @@
 
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::Cause;
+use super::checks::Ask;
 use super::head::{Head, shorten};
 
 /// What tells one version of an object from another.
@@ -39,51 +41,89 @@ impl Version {
 
 /// The version of the first complete answer. Shared by all clones of an object.
 #[derive(Debug, Default)]
-pub(super) struct Pin(Mutex<Option<Version>>);
+pub(super) struct Pin(Mutex<Pinned>);
+
+#[derive(Debug, Default)]
+struct Pinned {
+    version: Option<Version>,
+    /// The first answer, as long as no other one bore its version out.
+    only: Option<Answer>,
+}
+
+/// An answer by what was asked and what came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub ask: Ask,
+    hash: u64,
+}
+
+impl Answer {
+    /// Whether `bytes` are the same answer.
+    pub(super) fn is(&self, bytes: &[u8]) -> bool {
+        self.hash == xxh3_64(bytes)
+    }
+}
 
 impl Pin {
     /// The pinned version, if there is one yet.
     pub(super) fn version(&self) -> Option<Version> {
-        self.lock().clone()
+        self.lock().version.clone()
     }
 
     /// Pins a version that was seen before this process began, unless an answer came first; says whether that, if there
     /// was one, is of the same version.
     pub(super) fn preset(&self, version: Version) -> bool {
         let mut pinned = self.lock();
-        let (known, name) = (pinned.is_some(), version.id());
-        pinned.get_or_insert(version).id() == name && (name.is_some() || !known)
+        let (known, name) = (pinned.version.is_some(), version.id());
+        pinned.version.get_or_insert(version).id() == name && (name.is_some() || !known)
     }
 
     /// Forgets the version.
     pub(super) fn reset(&self) {
-        *self.lock() = None;
+        *self.lock() = Pinned::default();
+    }
+
+    /// The answer that alone says which version it is, where nothing else came of the object.
+    pub(super) fn only_answer(&self) -> Option<Answer> {
+        self.lock().only.clone()
+    }
+
+    /// Pins another version in place of the one that `answer` had, unless another answer bore that out meanwhile.
+    pub(super) fn correct(&self, answer: &Answer, version: Version) {
+        let mut pinned = self.lock();
+        if pinned.only.as_ref() == Some(answer) {
+            *pinned = Pinned { version: Some(version), only: None };
+        }
     }
 
     /// Refuses an answer of another version, before its body is read.
     pub(super) fn check(&self, version: &Version) -> Result<(), Cause> {
-        match self.lock().as_ref().and_then(|pinned| pinned.difference(version)) {
+        match self.lock().version.as_ref().and_then(|pinned| pinned.difference(version)) {
             Some(difference) => Err(Cause::Changed(difference)),
             None => Ok(()),
         }
     }
 
-    /// Pins the version of a complete answer, or refuses it if another was pinned meanwhile.
-    pub(super) fn settle(&self, version: Version) -> Result<(), Cause> {
+    /// Pins the version of a complete answer, or refuses it if another was pinned meanwhile. What the first answer did not
+    /// say of the version is taken from a later one.
+    pub(super) fn settle(&self, version: Version, ask: &Ask, bytes: &[u8]) -> Result<(), Cause> {
         let mut pinned = self.lock();
-        match pinned.as_mut() {
-            None => *pinned = Some(version),
-            Some(pinned) => {
-                if let Some(difference) = pinned.difference(&version) {
-                    return Err(Cause::Changed(difference));
-                }
-                pinned.total = pinned.total.or(version.total);
-            }
+        let Some(known) = pinned.version.as_mut() else {
+            let only = Some(Answer { ask: ask.clone(), hash: xxh3_64(bytes) });
+            *pinned = Pinned { version: Some(version), only };
+            return Ok(());
+        };
+        if let Some(difference) = known.difference(&version) {
+            return Err(Cause::Changed(difference));
         }
+        known.etag = known.etag.take().or(version.etag);
+        known.last_modified = known.last_modified.take().or(version.last_modified);
+        known.total = known.total.or(version.total);
+        pinned.only = None;
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Version>> {
+    fn lock(&self) -> MutexGuard<'_, Pinned> {
         self.0.lock()
     }
 }
@@ -103,9 +143,14 @@ mod tests {
 
     fn refused(first: Version, second: Version) -> bool {
         let pin = Pin::default();
-        pin.settle(first).unwrap();
-        assert_eq!(pin.check(&second).is_err(), pin.settle(second.clone()).is_err());
-        pin.check(&second).is_err()
+        settle(&pin, first).unwrap();
+        let is_refused = pin.check(&second).is_err();
+        assert_eq!(settle(&pin, second).is_err(), is_refused);
+        is_refused
+    }
+
+    fn settle(pin: &Pin, version: Version) -> Result<(), Cause> {
+        pin.settle(version, &Ask::Whole(9), b"bytes")
     }
 
     #[test]
@@ -130,13 +175,38 @@ mod tests {
         let known = || version(Some("\"a\""), None, Some(5));
         for (first, same) in [(known(), true), (version(Some("\"b\""), None, Some(5)), false)] {
             let pin = Pin::default();
-            pin.settle(first.clone()).unwrap();
+            settle(&pin, first.clone()).unwrap();
             assert_eq!(pin.preset(known()), same);
             assert_eq!(pin.version(), Some(first));
         }
         let pin = Pin::default();
         let nameless = version(None, None, Some(5));
         assert!(pin.preset(nameless.clone()) && !pin.preset(nameless));
+    }
+
+    #[test]
+    fn a_name_that_comes_later_is_the_object_s_name_from_then_on() {
+        let pin = Pin::default();
+        settle(&pin, version(None, None, Some(5))).unwrap();
+        settle(&pin, version(Some("\"a\""), Some("monday"), Some(5))).unwrap();
+        assert_eq!(pin.version(), Some(version(Some("\"a\""), Some("monday"), Some(5))));
+        assert!(settle(&pin, version(Some("\"b\""), Some("monday"), Some(5))).is_err());
+        assert!(settle(&pin, version(None, None, Some(5))).is_err());
+    }
+
+    #[test]
+    fn only_a_version_that_one_answer_alone_had_is_corrected() {
+        let pin = Pin::default();
+        settle(&pin, version(Some("\"a\""), None, Some(5))).unwrap();
+        let answer = pin.only_answer().unwrap();
+        assert!(answer.is(b"bytes") && !answer.is(b"other"));
+        let corrected = version(Some("\"b\""), None, Some(6));
+        pin.correct(&answer, corrected.clone());
+        assert_eq!(pin.version(), Some(corrected.clone()));
+        settle(&pin, corrected.clone()).unwrap();
+        assert_eq!(pin.only_answer(), None);
+        pin.correct(&answer, version(Some("\"a\""), None, Some(5)));
+        assert_eq!(pin.version(), Some(corrected));
     }
 
     #[test]

@@ -17,6 +17,17 @@ pub(super) enum Transport {
     File(PathBuf),
 }
 
+/// What one request asks for.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted<'a> {
+    /// Which bytes; all where there is none.
+    pub range: Option<Range<u64>>,
+    /// The ETag that the object must have.
+    pub if_match: Option<&'a str>,
+    /// Whether no cache on the way may answer.
+    pub past_caches: bool,
+}
+
 /// The rest of an answer.
 #[derive(Debug)]
 pub(super) enum Body {
@@ -27,18 +38,14 @@ pub(super) enum Body {
 
 impl Transport {
     /// Sends one request and waits for the head of its answer.
-    pub(super) async fn open(
-        &self,
-        range: Option<Range<u64>>,
-        if_match: Option<&str>,
-    ) -> Result<(Head, Body), Failure> {
+    pub(super) async fn open(&self, wanted: Wanted<'_>) -> Result<(Head, Body), Failure> {
         match self {
             Transport::Http(target) => {
-                let (head, body) = target.open(range, if_match).await?;
+                let (head, body) = target.open(wanted).await?;
                 Ok((head, Body::Http(body)))
             }
             Transport::File(path) => {
-                let (head, body) = file::open(path, range, if_match).await?;
+                let (head, body) = file::open(path, wanted.range, wanted.if_match).await?;
                 Ok((head, body.map_or(Body::None, Body::File)))
             }
         }

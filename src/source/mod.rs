@@ -10,13 +10,15 @@ pub mod precomputed;
 pub mod tiff;
 pub mod zarr;
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex};
-use crate::remote::{Object, RemoteError};
+use crate::remote::{Healable, Object, RemoteError, Witness, is_past_caches};
 
 /// What a source says about itself once it is open.
 #[derive(Debug, Clone)]
@@ -61,7 +63,10 @@ pub struct Relative {
 #[derive(Debug, Clone)]
 pub enum Placement {
     /// The origin holds no such block: its voxels have the fill value.
-    Absent,
+    Absent {
+        /// When that was borne out last.
+        confirmed: SystemTime,
+    },
     /// A byte range of an object.
     Range {
         /// The object.
@@ -77,6 +82,8 @@ pub enum Placement {
         object: Object,
         /// Longest body that can be a valid block.
         limit: u64,
+        /// What bears out that there is no such object.
+        witness: Witness,
     },
     /// A whole object that is a gzip file of which at most `limit` bytes are accepted once unpacked. The block is absent
     /// if the object is.
@@ -85,14 +92,24 @@ pub enum Placement {
         object: Object,
         /// Longest content that can be a valid block.
         limit: u64,
+        /// What bears out that there is no such object.
+        witness: Witness,
     },
 }
 
 impl Placement {
+    /// A whole object, unless it is known that its store lacks it.
+    pub fn whole(object: Object, limit: u64, witness: &Witness) -> Self {
+        match witness.knows_absent(&object).filter(|_| !is_past_caches()) {
+            Some(confirmed) => Placement::Absent { confirmed },
+            None => Placement::Whole { object, limit, witness: witness.clone() },
+        }
+    }
+
     /// Whether it is in a file of this machine.
     pub fn is_local(&self) -> bool {
         match self {
-            Placement::Absent => false,
+            Placement::Absent { .. } => false,
             Placement::Range { object, .. } | Placement::Whole { object, .. } | Placement::Gzip { object, .. } => {
                 object.is_local()
             }
@@ -155,6 +172,15 @@ pub enum SourceError {
         /// The variant, by name.
         reason: String,
     },
+}
+
+impl Healable for SourceError {
+    fn is_of_bytes(&self) -> bool {
+        match self {
+            SourceError::Malformed { .. } | SourceError::Unsupported { .. } => true,
+            SourceError::Remote(error) => error.cause.is_answer(),
+        }
+    }
 }
 
 impl SourceError {

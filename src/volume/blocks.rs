@@ -5,6 +5,8 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use lru::LruCache;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::groups::Groups;
@@ -14,6 +16,9 @@ use super::{VolumeError, fetch};
 use crate::cache::{Boarding, Flights, Held, Pool, Worker};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::stats::Stats;
+
+/// Absent blocks that are counted once.
+const COUNTED: usize = 1 << 16;
 
 /// A block of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,6 +58,8 @@ pub struct Blocks {
     pub(super) decoding: Semaphore,
     pub(super) groups: Groups,
     flights: Arc<Flights<BlockKey, Result<Voxels, VolumeError>>>,
+    /// Blocks that were counted as absent, the latest ones: they are found to be so again and again.
+    counted: Mutex<LruCache<BlockKey, ()>>,
     stats: Arc<Stats>,
 }
 
@@ -66,6 +73,7 @@ impl Blocks {
             decoding: Semaphore::new(2 * cores),
             groups: Groups::default(),
             flights: Flights::new(),
+            counted: Mutex::new(LruCache::unbounded()),
             stats,
         })
     }
@@ -184,8 +192,23 @@ impl Blocks {
         self.pool.holds(&Kept::Decoded(*key))
     }
 
+    /// Counts a block that is absent at the origin.
+    pub(super) fn count_absent(&self, image: &Image, key: &BlockKey) {
+        let is_new = {
+            let mut counted = self.counted.lock();
+            let is_new = counted.put(*key, ()).is_none();
+            if counted.len() > COUNTED {
+                counted.pop_lru();
+            }
+            is_new
+        };
+        if is_new {
+            self.stats.absence(image.dataset(), format!("{}: block {} of {}", image.name, key.index, key.level));
+        }
+    }
+
     fn cached(&self, key: &BlockKey) -> Option<Result<Voxels, VolumeError>> {
-        let held = self.pool.get(&Kept::Decoded(*key))?;
+        let held = self.pool.get(&Kept::Decoded(*key)).filter(|held| !held.is_over())?;
         Some(Ok(if held.data.is_empty() { Voxels::Absent } else { Voxels::Present(held) }))
     }
 }

@@ -18,17 +18,20 @@ use super::plan::{self, Longest, Piece, Request, join, join_within};
 use super::sweep::Sweep;
 use crate::cache::Held;
 use crate::geometry::{CellIndex, LevelIndex};
-use crate::remote::{Cause, Object, RemoteError, gunzip};
-use crate::source::Placement;
+use crate::remote::{Cause, Object, RemoteError, Witness, gunzip, past_caches};
+use crate::source::{Placement, SourceError};
 
 /// Single blocks longer than twice this are fetched as parallel ranges of this length.
 const PART: u64 = 4 << 20;
 
-/// How often an object that does not decode is fetched.
-const WHOLE_ATTEMPTS: u32 = 2;
+/// How often a block that does not decode is fetched.
+const ATTEMPTS: u32 = 2;
 
 /// What a block without voxels of its own is charged: its entry in the cache.
 const EMPTY_ENTRY: u64 = 256;
+
+/// How long a block that is absent is not asked for again: how long that is believed is not known here.
+const ABSENT: Duration = Duration::from_secs(60);
 
 /// How long a lone miss waits for others to be looked at together with it: readers send those of one box within about
 /// this time, and no archive answers as fast.
@@ -65,6 +68,21 @@ struct Whole {
     limit: u64,
     /// Where it is a gzip file, the longest that it may hold.
     gzip: Option<u64>,
+    /// What bears out that it is absent.
+    witness: Witness,
+}
+
+impl Whole {
+    fn new(object: Object, limit: u64, witness: Witness) -> Self {
+        Whole { object, limit, gzip: None, witness }
+    }
+
+    /// A gzip file that holds at most `limit` bytes.
+    fn gzip(object: Object, limit: u64, witness: Witness) -> Self {
+        // No gzip file is much longer than what it holds.
+        let stored = limit.saturating_add(limit / 128).saturating_add(1 << 10);
+        Whole { object, limit: stored, gzip: Some(limit), witness }
+    }
 }
 
 /// Does the work for all `workers`, which want blocks of an image.
@@ -125,7 +143,7 @@ async fn start(blocks: &Arc<Blocks>, image: &Arc<Image>, jobs: Vec<Job>, longest
             let image = image.clone();
             async move {
                 let BlockKey { level, index, .. } = *job.worker.key();
-                let placement = image.source.locate(level, index).await;
+                let placement = image.locate(level, index).await;
                 (job, placement)
             }
         })
@@ -134,13 +152,13 @@ async fn start(blocks: &Arc<Blocks>, image: &Arc<Image>, jobs: Vec<Job>, longest
     let mut wholes = Vec::new();
     while let Some((job, placement)) = located.next().await {
         match placement {
-            Ok(Placement::Absent) => finish_absent(blocks, job.worker).await,
+            Ok(Placement::Absent { .. }) => finish_absent(blocks, image, job.worker).await,
             Ok(Placement::Range { object, start, length }) => pieces.push(Piece { object, start, length, tag: job }),
-            Ok(Placement::Whole { object, limit }) => wholes.push((job.worker, Whole { object, limit, gzip: None })),
-            Ok(Placement::Gzip { object, limit }) => {
-                // No gzip file is much longer than what it holds.
-                let stored = limit.saturating_add(limit / 128).saturating_add(1 << 10);
-                wholes.push((job.worker, Whole { object, limit: stored, gzip: Some(limit) }));
+            Ok(Placement::Whole { object, limit, witness }) => {
+                wholes.push((job.worker, Whole::new(object, limit, witness)));
+            }
+            Ok(Placement::Gzip { object, limit, witness }) => {
+                wholes.push((job.worker, Whole::gzip(object, limit, witness)));
             }
             Err(error) => job.worker.finish(Err(error.into())),
         }
@@ -160,9 +178,10 @@ async fn start(blocks: &Arc<Blocks>, image: &Arc<Image>, jobs: Vec<Job>, longest
     }
 }
 
-async fn finish_absent(blocks: &Blocks, worker: BlockWorker) {
+async fn finish_absent(blocks: &Blocks, image: &Image, worker: BlockWorker) {
+    blocks.count_absent(image, worker.key());
     let lease = blocks.pool.lease(EMPTY_ENTRY).await;
-    finish(blocks, worker, Held::new(Bytes::new(), lease));
+    finish(blocks, worker, Held::nothing_for(ABSENT, lease));
 }
 
 fn finish(blocks: &Blocks, worker: BlockWorker, held: Held) {
@@ -214,24 +233,17 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
     let decoding = FuturesUnordered::new();
     for (piece, bytes) in pieces.into_iter().zip(parts) {
         let share = lease.split(kept(&piece));
-        let range = piece.start..piece.start.saturating_add(piece.length);
         let Job { worker, wanted } = piece.tag;
         let key = *worker.key();
         if wanted {
             let decoded = decode(&blocks, &image, key, Stored { bytes, shared, gzip: None });
-            let (blocks, object) = (&blocks, &object);
+            let (blocks, image, sweep) = (&blocks, &image, &sweep);
             decoding.push(async move {
                 match decoded.await {
                     Ok(decoded) => finish(blocks, worker, Held::new(decoded, share)),
                     Err(error) => {
-                        // That a decoder ended without an answer says nothing about the bytes.
-                        if !matches!(error, VolumeError::Lost) {
-                            object.distrust(&range);
-                            if let Some(sweep) = noting {
-                                forget(sweep, key.index).await;
-                            }
-                        }
-                        worker.finish(Err(error));
+                        drop(share);
+                        fetch_past_caches(blocks, image, worker, error, sweep.as_ref()).await;
                     }
                 }
             });
@@ -276,7 +288,6 @@ async fn decode_noted(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorke
     let journal = sweep.journal.clone();
     // A thread that ended without an answer has found nothing.
     let decoded = match tokio::task::spawn_blocking(move || journal.get(key.index)).await.unwrap_or_default() {
-        Some(bytes) if bytes.is_empty() => return finish(&blocks, worker, Held::new(bytes, lease.split(EMPTY_ENTRY))),
         Some(bytes) => decode(&blocks, &image, key, Stored { bytes, shared: false, gzip: None }).await.ok(),
         None => None,
     };
@@ -335,7 +346,7 @@ fn fail(blocks: &Arc<Blocks>, image: &Arc<Image>, pieces: Vec<Piece<Job>>, error
 }
 
 async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker, whole: Whole, sweep: Option<Sweep>) {
-    let Whole { object, limit, gzip } = whole;
+    let Whole { object, limit, gzip, witness } = whole;
     let key = *worker.key();
     let bytes = image.block_bytes(key);
     let needed = limit.saturating_add(gzip.unwrap_or(0)).saturating_add(bytes);
@@ -343,37 +354,82 @@ async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker
         Ok(under_way) => under_way,
         Err(error) => return worker.finish(Err(error)),
     };
-    let _share = image.take_share(needed).await;
+    let share = image.take_share(needed).await;
     let mut lease = blocks.pool.lease(needed).await;
     let noting = sweep.as_ref().filter(|_| !object.is_local());
-    let mut attempt = 1;
-    let mut asked = object;
-    loop {
-        match asked.whole(limit).await {
-            Ok(fetched) => {
-                let stored = Stored { bytes: fetched.bytes.clone(), shared: false, gzip };
-                match decode(&blocks, &image, key, stored).await {
-                    Ok(decoded) => {
-                        if let Some(sweep) = noting {
-                            note(sweep, vec![(key.index, fetched.bytes)]).await;
-                        }
-                        return finish(&blocks, worker, Held::new(decoded, lease.split(bytes)));
-                    }
-                    // Nothing says how long a whole object must be, so a cut or foreign answer is noticed only here.
-                    Err(_) if attempt < WHOLE_ATTEMPTS => {
-                        attempt += 1;
-                        asked = asked.anew();
-                    }
-                    Err(error) => return worker.finish(Err(VolumeError::Undecodable(attempt, error.into()))),
-                }
+    let fetched = match object.whole_if_there(limit, &witness).await {
+        Ok(Some(fetched)) => fetched.bytes,
+        Ok(None) => {
+            drop(lease);
+            return finish_absent(&blocks, &image, worker).await;
+        }
+        Err(error) => return worker.finish(Err(VolumeError::Source(error.into()))),
+    };
+    match decode(&blocks, &image, key, Stored { bytes: fetched.clone(), shared: false, gzip }).await {
+        Ok(decoded) => {
+            if let Some(sweep) = noting {
+                note(sweep, vec![(key.index, fetched)]).await;
             }
-            Err(RemoteError { cause: Cause::NotFound, .. }) => {
-                if let Some(sweep) = noting {
-                    note(sweep, vec![(key.index, Bytes::new())]).await;
-                }
-                return finish(&blocks, worker, Held::new(Bytes::new(), lease.split(EMPTY_ENTRY)));
+            finish(&blocks, worker, Held::new(decoded, lease.split(bytes)));
+        }
+        // Nothing says how long a whole object must be, so a cut or foreign answer is noticed only here.
+        Err(error) => {
+            drop((share, lease));
+            fetch_past_caches(&blocks, &image, worker, error, sweep.as_ref()).await;
+        }
+    }
+}
+
+/// Finds, fetches and decodes a block once more, past every cache, because what came first does not decode: `error`.
+async fn fetch_past_caches(
+    blocks: &Arc<Blocks>,
+    image: &Arc<Image>,
+    worker: BlockWorker,
+    error: VolumeError,
+    sweep: Option<&Sweep>,
+) {
+    // That a decoder ended without an answer says nothing about the bytes.
+    if matches!(error, VolumeError::Lost) {
+        return worker.finish(Err(error));
+    }
+    let key = *worker.key();
+    let bytes = image.block_bytes(key);
+    let fetched = past_caches(async {
+        let whole = match image.locate(key.level, key.index).await? {
+            Placement::Absent { .. } => return Ok(None),
+            Placement::Range { object, start, length } => {
+                let lease = blocks.pool.lease(length.saturating_add(bytes)).await;
+                let raw = fetch_parts(&object, start..start.saturating_add(length)).await?;
+                return Ok(Some((raw, None, lease, object.is_local())));
             }
-            Err(error) => return worker.finish(Err(VolumeError::Source(error.into()))),
+            Placement::Whole { object, limit, witness } => Whole::new(object, limit, witness),
+            Placement::Gzip { object, limit, witness } => Whole::gzip(object, limit, witness),
+        };
+        let needed = whole.limit.saturating_add(whole.gzip.unwrap_or(0)).saturating_add(bytes);
+        let lease = blocks.pool.lease(needed).await;
+        let fetched = whole.object.whole_if_there(whole.limit, &whole.witness).await?;
+        Ok::<_, SourceError>(fetched.map(|fetched| (fetched.bytes, whole.gzip, lease, whole.object.is_local())))
+    });
+    let (raw, gzip, mut lease, is_local) = match fetched.await {
+        Ok(Some(fetched)) => fetched,
+        Ok(None) => return finish_absent(blocks, image, worker).await,
+        Err(other) => return worker.finish(Err(other.into())),
+    };
+    let noting = sweep.filter(|_| !is_local);
+    match decode(blocks, image, key, Stored { bytes: raw.clone(), shared: false, gzip }).await {
+        Ok(decoded) => {
+            tracing::info!("{}: {error}; fetched once more, it is well", image.name);
+            if let Some(sweep) = noting {
+                forget(sweep, key.index).await;
+                note(sweep, vec![(key.index, raw)]).await;
+            }
+            finish(blocks, worker, Held::new(decoded, lease.split(bytes)));
+        }
+        Err(error) => {
+            if let Some(sweep) = noting {
+                forget(sweep, key.index).await;
+            }
+            worker.finish(Err(VolumeError::Undecodable(ATTEMPTS, error.into())));
         }
     }
 }

@@ -9,13 +9,16 @@ use super::pyramid::{Level, Pyramid, plane_chunk};
 use super::view::CHUNK_BYTES;
 use super::{Blocks, VolumeError, window};
 use crate::catalog::SourceSpec;
-use crate::geometry::{Grid, LevelIndex, Shape};
-use crate::source::{Description, Relative, Source};
+use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
+use crate::remote::healed;
+use crate::source::{Description, Placement, Relative, Source, SourceError};
 
 /// An image whose source is open.
 pub struct Image {
     /// Unique in the mount, for cache keys.
     pub number: u32,
+    /// `DATASET/IMAGE`, for counters and messages.
+    pub name: Arc<str>,
     /// Where its blocks come from.
     pub source: Arc<dyn Source>,
     /// In KiB, the memory that requests of this image may take at a time.
@@ -27,10 +30,20 @@ pub struct Image {
 const SHARE: u64 = 2;
 
 impl Image {
-    /// An image of `source`.
-    pub fn new(number: u32, source: Arc<dyn Source>, blocks: &Blocks) -> Self {
+    /// An image of `source`, which counters and messages call `name`.
+    pub fn new(number: u32, name: &str, source: Arc<dyn Source>, blocks: &Blocks) -> Self {
         let share_size = u32::try_from(blocks.limit() / SHARE / 1024).unwrap_or(u32::MAX).max(1);
-        Image { number, source, share: Semaphore::new(share_size as usize), share_size }
+        Image { number, name: name.into(), source, share: Semaphore::new(share_size as usize), share_size }
+    }
+
+    /// Its dataset's name.
+    pub fn dataset(&self) -> &str {
+        self.name.split('/').next().unwrap_or_default()
+    }
+
+    /// Where the bytes of a block are, see [`Source::locate`]. Indices that make no sense are fetched once more.
+    pub async fn locate(&self, level: LevelIndex, block: CellIndex) -> Result<Placement, SourceError> {
+        healed(|| self.source.locate(level, block)).await
     }
 
     /// Waits until requests of this image may take `bytes` more; what is larger than its share waits for all of it.

@@ -23,8 +23,7 @@ pub trait Journal: Send + Sync {
     /// Whether the block may be there.
     fn has(&self, block: CellIndex) -> bool;
 
-    /// The bytes of a block, none where the origin has no such block; `None` where they are not there or damaged. Waits
-    /// for a disk.
+    /// The bytes of a block; `None` where they are not there or damaged. Waits for a disk.
     fn get(&self, block: CellIndex) -> Option<Bytes>;
 
     /// Keeps blocks that were just fetched. Waits for a disk. That it cannot is told to whom the journal belongs.

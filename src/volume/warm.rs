@@ -1,10 +1,12 @@
 //! Fetches the bytes of blocks to be kept on disk, without decoding them.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::VolumeError;
@@ -13,7 +15,7 @@ use super::image::Image;
 use super::plan::{JOINED, Piece, Request, join};
 use crate::disk::Disk;
 use crate::geometry::{CellIndex, LevelIndex};
-use crate::remote::{Cause, KeptWhole, Object, RemoteError};
+use crate::remote::{KeptWhole, Object, RemoteError, Witness};
 use crate::source::{Placement, SourceError};
 
 /// Requests of one image under way at once; its host may allow fewer.
@@ -37,6 +39,8 @@ pub struct Tally {
     pub found: AtomicU64,
     /// Those in files of this machine, which are not kept.
     pub local: AtomicU64,
+    /// Those that the archive does not have, by dataset.
+    pub absent: Mutex<BTreeMap<String, u64>>,
     /// Bytes fetched.
     pub bytes: AtomicU64,
     room: Semaphore,
@@ -44,8 +48,16 @@ pub struct Tally {
 
 impl Default for Tally {
     fn default() -> Self {
-        let (blocks, found, local, bytes) = Default::default();
-        Tally { blocks, found, local, bytes, room: Semaphore::new(UNWRITTEN as usize) }
+        let ((blocks, found, local, bytes), absent) = Default::default();
+        Tally { blocks, found, local, absent, bytes, room: Semaphore::new(UNWRITTEN as usize) }
+    }
+}
+
+impl Tally {
+    fn count_absent(&self, image: &Image, blocks: u64) {
+        if blocks > 0 {
+            *self.absent.lock().entry(image.dataset().to_owned()).or_default() += blocks;
+        }
     }
 }
 
@@ -55,32 +67,33 @@ pub type Failure = (CellIndex, VolumeError);
 /// Something to fetch, and the blocks in it.
 enum Job {
     Range(Request<CellIndex>),
-    Whole { object: Object, limit: u64, block: CellIndex },
+    Whole { object: Object, limit: u64, witness: Witness, block: CellIndex },
 }
 
 /// Fetches what of `blocks` of a level is not on `disk` yet; returns those that are not there in the end.
 pub async fn warm(image: &Image, level: LevelIndex, blocks: &[CellIndex], disk: &Disk, tally: &Tally) -> Vec<Failure> {
-    let located = join_all(blocks.iter().map(|&block| image.source.locate(level, block))).await;
+    let located = join_all(blocks.iter().map(|&block| image.locate(level, block))).await;
     let mut failures = Vec::new();
-    let (mut pieces, mut jobs, mut found, mut local) = (Vec::new(), Vec::new(), 0, 0);
+    let (mut pieces, mut jobs, mut found, mut local, mut absent) = (Vec::new(), Vec::new(), 0, 0, 0);
     for (&block, placement) in blocks.iter().zip(located) {
         match placement {
-            Ok(Placement::Absent) => found += 1,
+            Ok(Placement::Absent { .. }) => absent += 1,
             Ok(placement) if placement.is_local() => local += 1,
             Ok(Placement::Range { object, start, length }) => {
                 let piece = Piece { object, start, length, tag: block };
                 if piece.is_kept() { found += 1 } else { pieces.push(piece) }
             }
             Ok(Placement::Whole { object, .. } | Placement::Gzip { object, .. }) if is_kept(&object) => found += 1,
-            Ok(Placement::Whole { object, limit } | Placement::Gzip { object, limit }) => {
-                jobs.push(Job::Whole { object, limit, block })
+            Ok(Placement::Whole { object, limit, witness } | Placement::Gzip { object, limit, witness }) => {
+                jobs.push(Job::Whole { object, limit, witness, block })
             }
             Err(error) => failures.push((block, error.into())),
         }
     }
     tally.found.fetch_add(found, Ordering::Relaxed);
     tally.local.fetch_add(local, Ordering::Relaxed);
-    tally.blocks.fetch_add(found + local + failures.len() as u64, Ordering::Relaxed);
+    tally.count_absent(image, absent);
+    tally.blocks.fetch_add(found + local + absent + failures.len() as u64, Ordering::Relaxed);
     jobs.extend(join(pieces, JOINED).into_iter().map(Job::Range));
     for batch in batches(jobs) {
         let kib = u32::try_from(batch.iter().map(Job::bytes).sum::<u64>().div_ceil(1024)).unwrap_or(u32::MAX);
@@ -88,7 +101,7 @@ pub async fn warm(image: &Image, level: LevelIndex, blocks: &[CellIndex], disk: 
         let _room = tally.room.acquire_many(kib.min(UNWRITTEN)).await;
         let mut left = batch;
         for attempt in 1..=ATTEMPTS {
-            let again = run(left, disk, tally, &mut failures).await;
+            let again = run(image, left, disk, tally, &mut failures).await;
             if again.is_empty() || attempt == ATTEMPTS {
                 failures.extend(again.iter().flat_map(Job::not_kept).map(|block| (block, VolumeError::NotKept)));
                 break;
@@ -100,9 +113,13 @@ pub async fn warm(image: &Image, level: LevelIndex, blocks: &[CellIndex], disk: 
 }
 
 /// Fetches and waits for the disk; returns the jobs of which not all is kept.
-async fn run(jobs: Vec<Job>, disk: &Disk, tally: &Tally, failures: &mut Vec<Failure>) -> Vec<Job> {
+async fn run(image: &Image, jobs: Vec<Job>, disk: &Disk, tally: &Tally, failures: &mut Vec<Failure>) -> Vec<Job> {
     let fetching = stream::iter(jobs).map(|job| async {
         let result = fetch(&job).await;
+        if let Ok(None) = result {
+            tally.count_absent(image, 1);
+        }
+        let result = result.map(Option::unwrap_or_default);
         tally.bytes.fetch_add(result.as_ref().copied().unwrap_or(0), Ordering::Relaxed);
         tally.blocks.fetch_add(job.blocks(), Ordering::Relaxed);
         (job, result)
@@ -143,25 +160,23 @@ fn batches(jobs: Vec<Job>) -> Vec<Vec<Job>> {
 
 fn is_kept(object: &Object) -> bool {
     match object.kept_whole() {
-        KeptWhole::Absent => true,
         KeptWhole::There { length, kept } => length == kept,
         KeptWhole::Unknown => false,
     }
 }
 
-/// Returns the bytes fetched.
-async fn fetch(job: &Job) -> Result<u64, RemoteError> {
+/// Returns the bytes fetched; `None` where the archive has none.
+async fn fetch(job: &Job) -> Result<Option<u64>, RemoteError> {
     match job {
         Job::Range(request) => {
             let missing = (request.end - request.start) - request.object.kept_bytes(&(request.start..request.end));
             fetch_parts(&request.object, request.start..request.end).await?;
-            Ok(missing)
+            Ok(Some(missing))
         }
-        Job::Whole { object, limit, .. } => match object.whole(*limit).await {
-            Ok(fetched) => Ok(fetched.bytes.len() as u64),
-            Err(RemoteError { cause: Cause::NotFound, .. }) => Ok(0),
-            Err(error) => Err(error),
-        },
+        Job::Whole { object, limit, witness, .. } => {
+            let fetched = object.whole_if_there(*limit, witness).await?;
+            Ok(fetched.map(|fetched| fetched.bytes.len() as u64))
+        }
     }
 }
 
@@ -199,7 +214,10 @@ impl Job {
             Job::Range(request) => {
                 request.pieces.iter().filter(|piece| !piece.is_kept()).map(|piece| piece.tag).collect()
             }
-            Job::Whole { object, block, .. } => (!is_kept(object)).then_some(*block).into_iter().collect(),
+            Job::Whole { object, witness, block, .. } => {
+                let is_there = is_kept(object) || witness.knows_absent(object).is_some();
+                (!is_there).then_some(*block).into_iter().collect()
+            }
         }
     }
 }

@@ -40,11 +40,11 @@ fn a_start_may_be_shorter_only_where_the_object_is() {
 }
 
 #[test]
-fn an_object_that_was_seen_and_is_gone_has_changed() {
+fn an_object_that_was_seen_before_is_gone_and_not_absent() {
     let head = Head { status: 404, ..Head::default() };
     assert_eq!(cause(&Ask::Whole(1), &head), Cause::NotFound);
     let failure = promise(&Ask::Whole(1), &head, true, false).unwrap_err();
-    assert!(matches!(failure.cause, Cause::Changed(_)));
+    assert_eq!(failure.cause, Cause::Gone(404));
 }
 
 #[test]

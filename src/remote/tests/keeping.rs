@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::super::note::{Note, Stamp, There};
+use super::super::note::{Absent, Note, Stamp, There};
 use super::origin::{Act, Origin, Request, answer, correct};
 use super::*;
 use crate::disk::Disk;
-use crate::remote::{Cause, Keeping};
+use crate::remote::{Cause, Keeping, past_caches};
 
 const URL_KEY: &str = "bucket/a key";
 
@@ -86,7 +86,7 @@ impl Machine {
         let at = serde_json::to_value(Stamp::now()).unwrap().as_u64().unwrap() - age.as_millis() as u64;
         let at: Stamp = serde_json::from_value(at.into()).unwrap();
         let note = match note {
-            Note::Absent { .. } => Note::Absent { at },
+            Note::Absent(absent) => Note::Absent(Absent { at, ..absent }),
             Note::There(there) => Note::There(There { at, ..there }),
         };
         self.disk.set_note(&self.key(), note.write().unwrap().into());
@@ -157,17 +157,20 @@ async fn offline_what_is_not_kept_fails_at_once_and_asks_nobody() {
 }
 
 #[tokio::test]
-async fn that_an_object_is_absent_is_kept_as_well() {
+async fn that_a_document_is_absent_is_kept_for_minutes() {
     let machine = Machine::new(|_, _| answer("404 Not Found", "", b"no")).await;
     for object in [machine.online(), machine.online(), machine.offline()] {
         assert_eq!(object.whole(100).await.unwrap_err().cause, Cause::NotFound);
     }
-    assert_eq!(machine.count(), 1);
-    machine.age(WEEK);
-    assert_eq!(machine.offline().whole(100).await.unwrap_err().cause, Cause::NotFound);
-    assert_eq!(machine.count(), 1);
+    assert_eq!(machine.count(), 2, "it was said twice");
+    machine.age(Duration::from_secs(599));
     assert_eq!(machine.online().whole(100).await.unwrap_err().cause, Cause::NotFound);
     assert_eq!(machine.count(), 2);
+    machine.age(Duration::from_secs(601));
+    assert_eq!(machine.offline().whole(100).await.unwrap_err().cause, Cause::NotFound);
+    assert_eq!(machine.count(), 2);
+    assert_eq!(machine.online().whole(100).await.unwrap_err().cause, Cause::NotFound);
+    assert_eq!(machine.count(), 4);
 }
 
 #[tokio::test]
@@ -257,7 +260,7 @@ async fn an_object_that_changed_before_anything_was_given_out_is_read_anew() {
             machine.disk.flush();
             assert_eq!(bytes(&object, 0..600).await.unwrap(), body(1, 1000)[..600]);
         }
-        assert_eq!(machine.count(), 3, "the first, one that was refused, all of it again");
+        assert_eq!(machine.count(), 4, "the first, one that was refused twice, all of it again");
     }
 }
 
@@ -289,14 +292,17 @@ async fn what_another_process_kept_of_the_new_version_stays() {
 }
 
 #[tokio::test]
-async fn asked_anew_the_origin_answers() {
+async fn past_caches_the_origin_answers_and_what_it_says_is_kept() {
     let machine = Machine::new(|number, _| answer("200 OK", "", format!("{{\"n\": {number}}}").as_bytes())).await;
     let object = machine.online();
     object.whole(100).await.unwrap();
     machine.disk.flush();
-    assert_eq!(object.anew().whole(100).await.unwrap().bytes, "{\"n\": 1}");
+    assert_eq!(past_caches(object.whole(100)).await.unwrap().bytes, "{\"n\": 1}");
+    machine.disk.flush();
     assert_eq!(machine.offline().whole(100).await.unwrap().bytes, "{\"n\": 1}");
-    assert_eq!(machine.offline().anew().whole(100).await.unwrap().bytes, "{\"n\": 1}");
+    let offline = machine.offline();
+    assert!(matches!(past_caches(offline.whole(100)).await.unwrap_err().cause, Cause::Offline(_)));
+    assert_eq!(offline.whole(100).await.unwrap().bytes, "{\"n\": 1}");
 }
 
 #[tokio::test]

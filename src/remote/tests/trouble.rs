@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::super::kept::Kept;
-use super::super::note::{Note, There};
+use super::super::checks::Ask;
+use super::super::note::{Absent, Note, Stamp, There};
 use super::super::pin::{Pin, Version};
 use super::keeping::{Machine, WEEK, bytes};
 use super::origin::{Act, answer, correct};
@@ -37,7 +38,7 @@ async fn a_disk_that_cannot_tell_what_is_kept_is_asked_again() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_gone_is_no_longer_kept_or_an_error_where_something_was_given_out() {
+async fn what_is_kept_of_an_object_that_is_gone_is_still_read_unless_it_is_doubted() {
     let gone = Arc::new(AtomicUsize::new(0));
     let now = Arc::clone(&gone);
     let machine = Machine::new(move |_, request| match now.load(Ordering::SeqCst) {
@@ -48,16 +49,21 @@ async fn an_object_that_is_gone_is_no_longer_kept_or_an_error_where_something_wa
     let first = machine.online();
     bytes(&first, 0..500).await.unwrap();
     gone.store(1, Ordering::SeqCst);
-    assert!(matches!(bytes(&first, 500..600).await, Err(Cause::Changed(_))));
-    gone.store(0, Ordering::SeqCst);
+    assert_eq!(bytes(&first, 500..600).await, Err(Cause::Gone(404)));
+    assert_eq!(bytes(&first, 0..500).await.unwrap(), data(1 << 20)[..500]);
     for (range, asked) in [(0..500, 0..500), (0..500, 400..600), (0..1 << 20, 0..1 << 20)] {
         gone.store(0, Ordering::SeqCst);
         machine.disk.clear().unwrap();
         bytes(&machine.online(), range).await.unwrap();
         gone.store(1, Ordering::SeqCst);
-        assert_eq!(bytes(&machine.doubting(), asked).await, Err(Cause::NotFound));
-        assert_eq!(bytes(&machine.offline(), 0..500).await, Err(Cause::NotFound));
+        assert_eq!(bytes(&machine.doubting(), asked).await, Err(Cause::Gone(404)));
+        machine.age(WEEK);
+        for object in [machine.online(), machine.offline()] {
+            assert_eq!(bytes(&object, 0..500).await.unwrap(), data(1 << 20)[..500]);
+        }
     }
+    gone.store(0, Ordering::SeqCst);
+    assert_eq!(bytes(&machine.online(), 600_000..600_100).await.unwrap(), data(1 << 20)[600_000..600_100]);
 }
 
 #[tokio::test]
@@ -66,11 +72,13 @@ async fn an_absence_that_was_asked_for_before_the_object_came_is_not_kept() {
     let keeping = Keeping { disk: Some(machine.disk.clone()), ..Keeping::default() };
     let (kept, pin) = (Kept::new(machine.disk.clone(), "o".to_owned(), keeping), Pin::default());
     let known = kept.known(&pin);
-    pin.settle(Version { etag: Some("\"v\"".to_owned()), last_modified: None, total: Some(5) }).unwrap();
-    assert!(matches!(kept.keep_absence(&pin, &known), Err(Cause::Changed(_))));
+    let version = Version { etag: Some("\"v\"".to_owned()), last_modified: None, total: Some(5) };
+    pin.settle(version, &Ask::Whole(5), b"bytes").unwrap();
+    let absent = Absent { at: Stamp::now(), document: None };
+    assert!(matches!(kept.keep_absence(&pin, &known, absent), Err(Cause::Changed(_))));
     assert_eq!(machine.disk.note("o").unwrap(), None);
     pin.reset();
-    kept.keep_absence(&pin, &known).unwrap();
+    kept.keep_absence(&pin, &known, absent).unwrap();
     assert!(machine.disk.note("o").unwrap().is_some());
 }
 
@@ -141,17 +149,17 @@ async fn nobody_waits_for_another_who_tries_a_host_out_of_reach() {
 }
 
 #[tokio::test]
-async fn bytes_that_do_not_decode_are_fetched_again_once_and_the_others_stay() {
+async fn bytes_that_make_no_sense_are_fetched_again_and_the_others_stay() {
     let machine = Machine::new(|_, request| correct(&data(4000), "\"v\"", request)).await;
     let object = machine.online();
     for start in [0, 1000, 2000, 3000] {
         bytes(&object, start..start + 1000).await.unwrap();
     }
     for _ in 0..2 {
-        object.distrust(&(1000..2000));
+        object.discard(&Ask::Range(1000..2000));
         assert_eq!(bytes(&object, 1000..2000).await.unwrap(), data(4000)[1000..2000]);
         machine.disk.flush();
         assert_eq!(bytes(&object, 0..4000).await.unwrap(), data(4000));
     }
-    assert_eq!(machine.ranges().split_off(4), [Some((1000, 2000))]);
+    assert_eq!(machine.ranges().split_off(4), [Some((1000, 2000)), Some((1000, 2000))]);
 }

@@ -12,6 +12,7 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -23,7 +24,7 @@ use crate::cache::{Boarding, Flights};
 use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
-use crate::remote::Object;
+use crate::remote::{Object, healed, is_past_caches};
 use crate::volume::pyramid::plane_chunk;
 
 /// A plane so long is one block.
@@ -32,6 +33,8 @@ const WHOLE_PLANE: u64 = 1 << 20;
 const MIN_BAND: u64 = 512 << 10;
 /// Longest band of rows, unless a single row is longer.
 const MAX_BAND: u64 = 64 << 20;
+/// How long a file that could not be opened is not asked for again: its blocks are many.
+const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
 /// Longest row that is accepted.
 const MAX_ROW: u64 = 1 << 30;
 
@@ -59,8 +62,10 @@ struct Files {
     pixel_size: [Option<f64>; 2],
     /// Whether a file of another one was told of.
     told: AtomicBool,
-    /// By the file's number: what opening it gave, unless it was a failure that may pass.
-    known: Mutex<HashMap<usize, Located>>,
+    /// By the file's number: where its pixels are.
+    known: Mutex<HashMap<usize, Place>>,
+    /// By the file's number: why it could not be opened, a moment ago.
+    failed: Mutex<HashMap<usize, (SourceError, Instant)>>,
     flights: Arc<Flights<usize, Located>>,
 }
 
@@ -106,13 +111,14 @@ pub async fn open(objects: Vec<Object>, missing: [Option<f64>; 3]) -> Result<Dm3
         chunked: false,
     };
     let place = |opened: &Opened| Place { offset: opened.image.offset, big_endian: opened.image.big_endian };
-    let known = Mutex::new(HashMap::from([(0, Ok(place(&opened)))]));
+    let known = Mutex::new(HashMap::from([(0, place(&opened))]));
     let pixel_size = opened.pixel_size();
     let tags = file::document(first, opened.tags).await?;
-    let files = Files { objects, form, pixel_size, told: AtomicBool::new(false), known, flights: Flights::new() };
+    let (told, failed, flights) = (AtomicBool::new(false), Mutex::default(), Flights::new());
+    let files = Files { objects, form, pixel_size, told, known, failed, flights };
     if let Some(end) = end {
         files.compare_size(count - 1, &end);
-        files.known.lock().insert(count - 1, Ok(place(&end)));
+        files.known.lock().insert(count - 1, place(&end));
     }
     Ok(Dm3Source { description, tags, files: Arc::new(files) })
 }
@@ -134,21 +140,35 @@ fn band(shape: Shape, dtype: DataType) -> u64 {
 
 impl Files {
     fn known(&self, number: usize) -> Option<Located> {
-        self.known.lock().get(&number).cloned()
+        if let Some(place) = self.known.lock().get(&number) {
+            return Some(Ok(*place));
+        }
+        let failed = self.failed.lock();
+        let recent = failed.get(&number).filter(|(_, when)| when.elapsed() < FAILURE_REMEMBERED);
+        recent.map(|(error, _)| Err(error.clone()))
     }
 
     /// Where the pixels of a file are. It is opened at the first question; all who ask meanwhile wait for the one answer.
     async fn place(self: &Arc<Self>, number: usize) -> Located {
-        let ticket = match self.flights.board(&number, || self.known(number)) {
+        let known = || self.known(number).filter(|_| !is_past_caches());
+        let ticket = match self.flights.board(&number, known) {
             Boarding::Ready(located) => return located,
             Boarding::Waiting(ticket) => ticket,
             Boarding::First(worker, ticket) => {
                 let files = self.clone();
                 // A task of its own, so that the work goes on for the others if the first to ask goes away.
                 tokio::spawn(async move {
-                    let located = files.open(number).await;
-                    if !matches!(located, Err(SourceError::Remote(_))) {
-                        files.known.lock().insert(number, located.clone());
+                    let located = healed(|| files.open(number)).await;
+                    match &located {
+                        Ok(place) => {
+                            files.known.lock().insert(number, *place);
+                            files.failed.lock().remove(&number);
+                        }
+                        // Whoever asks again may have it.
+                        Err(SourceError::Remote(_)) => {}
+                        Err(error) => {
+                            files.failed.lock().insert(number, (error.clone(), Instant::now()));
+                        }
                     }
                     worker.finish(located);
                 });

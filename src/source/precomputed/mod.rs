@@ -16,12 +16,12 @@ use futures::future::BoxFuture;
 
 use self::info::{Codec, Info, Scale};
 use self::sharding::{Encoding, Sharding};
-use self::shards::Shards;
+use self::shards::{Lookup, Shards};
 use super::{Description, Placement, Source, SourceError, SourceLevel};
 use crate::document::Document;
 use crate::dtype::FillValue;
 use crate::geometry::{CellIndex, LevelIndex, Region};
-use crate::remote::{Location, Remote, gunzip};
+use crate::remote::{Location, Remote, Witness, gunzip};
 
 /// Longest `info` that is read. Real ones have a few kilobytes.
 const LONGEST_INFO: u64 = 4 << 20;
@@ -33,6 +33,8 @@ pub struct PrecomputedSource {
     /// Folder of the chunks of each level.
     folders: Vec<Location>,
     shards: Shards,
+    /// `info` bears out that a chunk or a shard is absent.
+    witness: Witness,
     description: Description,
     /// `info`, for people.
     document: Option<Document>,
@@ -47,8 +49,9 @@ pub async fn open(remote: &Remote, folder: &Location) -> Result<PrecomputedSourc
     let description = describe(document.url(), &info)?;
     let retrieved = document.confirmed();
     let document = Document::fetched("info.json", document.url(), &bytes).map(|told| told.retrieved_at(retrieved));
-    let shards = Shards::new(remote.clone());
-    Ok(PrecomputedSource { remote: remote.clone(), info, folders, shards, description, document })
+    let witness = Witness::new(remote, &folder.join("info"), LONGEST_INFO, &bytes);
+    let shards = Shards::new(remote.clone(), witness.clone());
+    Ok(PrecomputedSource { remote: remote.clone(), info, folders, shards, witness, description, document })
 }
 
 /// The folder that the relative path `key` leads to from `folder`.
@@ -115,10 +118,13 @@ impl PrecomputedSource {
         let malformed = |file: &str, reason: String| SourceError::malformed(file, format!("chunk {block}"), reason);
         let code = morton::code(block.0, scale.grid.counts())
             .ok_or_else(|| malformed(&level.folder.to_string(), "it has no number".to_owned()))?;
-        let Some(found) = self.shards.minishard(level, level.sharding.place(code)).await? else {
-            return Ok(Placement::Absent);
+        let found = match self.shards.minishard(level, level.sharding.place(code)).await? {
+            Lookup::Found(found) => found,
+            Lookup::Absent { confirmed } => return Ok(Placement::Absent { confirmed }),
         };
-        let Some((start, length)) = found.chunks.find(code) else { return Ok(Placement::Absent) };
+        let Some((start, length)) = found.chunks.find(code) else {
+            return Ok(Placement::Absent { confirmed: found.object.confirmed() });
+        };
         let malformed = |reason: String| malformed(found.object.url(), reason);
         if length == 0 || length > self.longest(scale, block) {
             return Err(malformed(format!("{length} bytes cannot be a chunk")));
@@ -159,8 +165,11 @@ impl Source for PrecomputedSource {
                 let location = folder.join(&object_name(&scale.grid.region(block), scale.offset));
                 let limit = self.longest(scale, block);
                 return Ok(match local::gzipped(&location).await? {
-                    Some(gzipped) => Placement::Gzip { object: self.remote.object(&gzipped)?, limit },
-                    None => Placement::Whole { object: self.remote.object(&location)?, limit },
+                    Some(gzipped) => {
+                        let object = self.remote.object(&gzipped)?;
+                        Placement::Gzip { object, limit, witness: self.witness.clone() }
+                    }
+                    None => Placement::whole(self.remote.object(&location)?, limit, &self.witness),
                 });
             };
             let chunks = scale.grid.counts().into_iter().fold(1, u64::saturating_mul);

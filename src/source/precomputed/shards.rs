@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -12,7 +13,7 @@ use parking_lot::Mutex;
 use super::index::{self, Minishard};
 use super::sharding::{ENTRY, Encoding, Place, Sharding};
 use crate::cache::{Boarding, Flights};
-use crate::remote::{Cause, Location, Object, Remote, RemoteError, gunzip};
+use crate::remote::{Location, Object, Remote, Witness, gunzip, is_past_caches};
 use crate::source::SourceError;
 
 /// Memory for the indices of an image, in bytes: outside of `--memory`, so no large part of what else a process takes. A
@@ -37,13 +38,27 @@ enum Key {
     Minishard(usize, Place),
 }
 
-/// An index that was fetched.
+/// An index that was asked for.
 #[derive(Debug, Clone)]
 enum Index {
-    /// There is no such shard, or the minishard is empty.
-    Absent,
+    /// There is no such shard, which was borne out last at that time.
+    NoShard(SystemTime),
+    /// The minishard is empty by the index of its shard, which was confirmed last at that time.
+    Empty(SystemTime),
     Shard(Arc<Shard>),
     Minishard(Arc<Found>),
+}
+
+/// A minishard that was asked for.
+#[derive(Debug)]
+pub(super) enum Lookup {
+    /// Its index.
+    Found(Arc<Found>),
+    /// It is empty, or its shard is not there.
+    Absent {
+        /// When that was borne out last.
+        confirmed: SystemTime,
+    },
 }
 
 #[derive(Debug)]
@@ -80,6 +95,8 @@ type Answer = Result<Index, SourceError>;
 /// The indices of a volume.
 pub(super) struct Shards {
     remote: Remote,
+    /// Bears out that a shard is absent.
+    witness: Witness,
     flights: Arc<Flights<Key, Answer>>,
     kept: Mutex<Kept>,
 }
@@ -90,15 +107,19 @@ struct Kept {
 }
 
 impl Shards {
-    pub fn new(remote: Remote) -> Self {
+    pub fn new(remote: Remote, witness: Witness) -> Self {
         let kept = Mutex::new(Kept { indices: LruCache::unbounded(), bytes: 0 });
-        Shards { remote, flights: Flights::new(), kept }
+        Shards { remote, witness, flights: Flights::new(), kept }
     }
 
-    /// The index of a minishard; `None` where it is empty or its shard is not there.
-    pub async fn minishard(&self, level: Level<'_>, place: Place) -> Result<Option<Arc<Found>>, SourceError> {
-        let index = self.get(Key::Minishard(level.number, place), self.fetch_minishard(level, place)).await?;
-        Ok(if let Index::Minishard(found) = index { Some(found) } else { None })
+    /// The index of a minishard.
+    pub async fn minishard(&self, level: Level<'_>, place: Place) -> Result<Lookup, SourceError> {
+        match self.get(Key::Minishard(level.number, place), self.fetch_minishard(level, place)).await? {
+            Index::Minishard(found) => Ok(Lookup::Found(found)),
+            Index::NoShard(confirmed) | Index::Empty(confirmed) => Ok(Lookup::Absent { confirmed }),
+            // No minishard is kept as a shard.
+            Index::Shard(shard) => Err(SourceError::malformed(shard.object.url(), "minishard", "it is a shard")),
+        }
     }
 
     /// The index under `key`, which `fetch` gets where nobody has it or is getting it.
@@ -108,8 +129,10 @@ impl Shards {
                 Boarding::Ready(answer) => return answer,
                 Boarding::First(worker, _) => {
                     let answer = fetch.await;
-                    if let Ok(index) = &answer {
-                        self.keep(key, index.clone());
+                    match &answer {
+                        // How long that is believed is known elsewhere.
+                        Ok(Index::NoShard(_)) | Err(_) => {}
+                        Ok(index) => self.keep(key, index.clone()),
                     }
                     worker.finish(answer.clone());
                     return answer;
@@ -129,32 +152,40 @@ impl Shards {
         if length > WHOLE {
             return Ok(Index::Shard(Arc::new(Shard { object, entries: Vec::new() })));
         }
-        match object.range(0..length).await {
-            Ok(fetched) => {
-                let entries = fetched.bytes.as_chunks().0.to_vec();
-                Ok(Index::Shard(Arc::new(Shard { object, entries })))
-            }
-            Err(RemoteError { cause: Cause::NotFound, .. }) => Ok(Index::Absent),
-            Err(error) => Err(error.into()),
+        let Some(fetched) = object.range_if_there(0..length, &self.witness).await? else {
+            return Ok(self.no_shard(&object));
+        };
+        if fetched.bytes.iter().all(|byte| *byte == 0) && fetched.total.is_some_and(|total| total > length) {
+            let reason = "it has no chunk in it, although the file goes on behind it";
+            return Err(SourceError::malformed(object.url(), "shard index", reason));
         }
+        let entries = fetched.bytes.as_chunks().0.to_vec();
+        Ok(Index::Shard(Arc::new(Shard { object, entries })))
+    }
+
+    fn no_shard(&self, object: &Object) -> Index {
+        Index::NoShard(self.witness.knows_absent(object).unwrap_or_else(SystemTime::now))
     }
 
     async fn fetch_minishard(&self, level: Level<'_>, place: Place) -> Answer {
         let key = Key::Shard(level.number, place.shard);
-        let Index::Shard(shard) = self.get(key, self.fetch_shard(level, place.shard)).await? else {
-            return Ok(Index::Absent);
+        let shard = match self.get(key, self.fetch_shard(level, place.shard)).await? {
+            Index::Shard(shard) => shard,
+            absent => return Ok(absent),
         };
         let object = &shard.object;
         let field = || format!("minishard {}", place.minishard);
         let malformed = |reason: String| SourceError::malformed(object.url(), field(), reason);
         let entry = match usize::try_from(place.minishard).ok().and_then(|at| shard.entries.get(at)) {
             Some(entry) => *entry,
-            None => match entry(object, place.minishard).await? {
+            None => match self.entry(object, place.minishard).await? {
                 Some(entry) => entry,
-                None => return Ok(Index::Absent),
+                None => return Ok(self.no_shard(object)),
             },
         };
-        let Some(range) = index::shard_entry(entry).map_err(malformed)? else { return Ok(Index::Absent) };
+        let Some(range) = index::shard_entry(entry).map_err(malformed)? else {
+            return Ok(Index::Empty(object.confirmed()));
+        };
         let longest = level.chunks.saturating_mul(24).min(LONGEST_MINISHARD);
         // No gzip stream is much longer than what it holds.
         let stored = longest.saturating_add(longest / 128).saturating_add(1 << 10);
@@ -170,7 +201,17 @@ impl Shards {
         Ok(Index::Minishard(Arc::new(Found { object: object.clone(), chunks: chunks.map_err(malformed)? })))
     }
 
+    /// One entry of a shard's index; `None` where there is no such shard.
+    async fn entry(&self, object: &Object, minishard: u64) -> Result<Option<[u8; ENTRY as usize]>, SourceError> {
+        let start = minishard.saturating_mul(ENTRY);
+        let fetched = object.range_if_there(start..start.saturating_add(ENTRY), &self.witness).await?;
+        Ok(fetched.and_then(|fetched| fetched.bytes.first_chunk().copied()))
+    }
+
     fn cached(&self, key: &Key) -> Option<Index> {
+        if is_past_caches() {
+            return None;
+        }
         self.kept.lock().indices.get(key).cloned()
     }
 
@@ -188,16 +229,6 @@ impl Shards {
     }
 }
 
-/// One entry of a shard's index; `None` where there is no such shard.
-async fn entry(object: &Object, minishard: u64) -> Result<Option<[u8; ENTRY as usize]>, SourceError> {
-    let start = minishard.saturating_mul(ENTRY);
-    match object.range(start..start.saturating_add(ENTRY)).await {
-        Ok(fetched) => Ok(fetched.bytes.first_chunk().copied()),
-        Err(RemoteError { cause: Cause::NotFound, .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// The range in the file of one that counts from the end of the shard's index.
 pub(super) fn behind(range: Range<u64>, sharding: &Sharding) -> Option<Range<u64>> {
     let offset = sharding.index_bytes();
@@ -207,7 +238,7 @@ pub(super) fn behind(range: Range<u64>, sharding: &Sharding) -> Option<Range<u64
 fn size(index: &Index) -> usize {
     OVERHEAD
         + match index {
-            Index::Absent => 0,
+            Index::NoShard(_) | Index::Empty(_) => 0,
             Index::Shard(shard) => shard.entries.len() * ENTRY as usize,
             Index::Minishard(found) => found.chunks.bytes(),
         }

@@ -57,7 +57,7 @@ async fn opened(folder: &Path) -> PrecomputedSource {
 
 async fn locate(source: &PrecomputedSource, x: u64) -> Result<Option<(u64, u64)>, String> {
     match source.locate(LevelIndex(0), CellIndex([0, 0, x])).await {
-        Ok(Placement::Absent) => Ok(None),
+        Ok(Placement::Absent { .. }) => Ok(None),
         Ok(Placement::Range { start, length, .. }) => Ok(Some((start, length))),
         Ok(Placement::Whole { .. } | Placement::Gzip { .. }) => Err("a whole object".to_owned()),
         Err(error) => Err(error.to_string()),
@@ -101,7 +101,7 @@ async fn all_kinds_of_absence_are_absent() {
     write(folder.path(), &info(Value::Null), &[("12-14_-20--18_30-32", &CHUNK)]);
     let source = opened(folder.path()).await;
     for (x, there) in [(0, false), (1, true)] {
-        let Placement::Whole { object, limit } = source.locate(LevelIndex(0), CellIndex([0, 0, x])).await.unwrap()
+        let Placement::Whole { object, limit, .. } = source.locate(LevelIndex(0), CellIndex([0, 0, x])).await.unwrap()
         else {
             panic!("an unsharded chunk is a whole object")
         };

@@ -8,7 +8,9 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use super::ifd::Header;
@@ -16,12 +18,16 @@ use super::page::{Compression, Data, Page};
 use super::read::{ReadAt, Windows};
 use super::text::Text;
 use super::walk;
+use crate::remote::{healed, is_past_caches};
 use crate::source::SourceError;
 
 /// Pages that are accepted in a chain of IFDs.
 pub(super) const MAX_PAGES: u64 = 65_536;
 /// Bytes read ahead where an IFD with its arrays is expected.
 pub(super) const AHEAD: u64 = 128 << 10;
+
+/// How long it is not tried again to find all pages.
+const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
 
 /// Strips and tiles of a page, where it is not one run, whose places are still computed whenever they are needed.
 const MAX_SHIFTED: usize = 65_536;
@@ -174,10 +180,12 @@ pub(super) struct Strided {
     last_start: u64,
     /// What is read of an IFD and its arrays: bytes before and after the IFD's offset.
     span: (u64, u64),
-    /// Whether a page's IFD says what was predicted, once it was read.
-    proven: Vec<OnceCell<bool>>,
-    /// The real places, or why they cannot be had, once a prediction failed.
-    table: OnceCell<Result<Vec<Data>, SourceError>>,
+    /// Set where a page's IFD says what was predicted.
+    proven: Vec<OnceCell<()>>,
+    /// The real places, once a prediction failed.
+    table: OnceCell<Vec<Data>>,
+    /// Why they could not be had, a moment ago.
+    failed: Mutex<Option<(SourceError, Instant)>>,
 }
 
 impl Strided {
@@ -213,6 +221,7 @@ impl Strided {
             span: if span.0.saturating_add(span.1) <= AHEAD { span } else { (0, AHEAD) },
             proven: std::iter::repeat_with(OnceCell::new).take(pages as usize).collect(),
             table: OnceCell::new(),
+            failed: Mutex::default(),
         };
         let Some(last) = strided.read(pages - 1).await? else { return Ok(None) };
         strided.last_start = last.data.start();
@@ -222,7 +231,7 @@ impl Strided {
         // The first and the last page are proven now.
         for page in [0, pages - 1] {
             if let Some(cell) = strided.proven.get(page as usize) {
-                let _ = cell.set(true);
+                let _ = cell.set(());
             }
         }
         Ok(Some(strided))
@@ -268,6 +277,10 @@ impl Strided {
         if page >= self.pages {
             return Ok(None);
         }
+        healed(|| self.proven_page(page)).await
+    }
+
+    async fn proven_page(&self, page: u64) -> Result<Option<Data>, SourceError> {
         if self.table.get().is_none() {
             // The page before must link here, or else this may be what a page that was replaced has left behind.
             let before = page.saturating_sub(1);
@@ -275,24 +288,41 @@ impl Strided {
             if linked && confirmed {
                 return Ok(self.predicted(page));
             }
+            if !is_past_caches() {
+                // It is looked at again before all pages are read for it.
+                let field = format!("page {page}, IFD");
+                return Err(SourceError::malformed(self.reader.name(), field, "is not at the distance of the others"));
+            }
         }
-        let walk = async || match self.walk(page).await {
-            Err(SourceError::Remote(error)) => Err(error),
-            found_or_broken => Ok(found_or_broken),
-        };
-        let table = self.table.get_or_try_init(walk).await?.as_ref().map_err(SourceError::clone)?;
-        Ok(table.get(page as usize).cloned())
+        Ok(self.table.get_or_try_init(async || self.walk_seldom(page).await).await?.get(page as usize).cloned())
     }
 
-    /// Whether the page's own IFD confirms where its voxels are and links to the next one. Read once.
+    /// Whether the page's own IFD confirms where its voxels are and links to the next one. Read once where it does.
     async fn prove(&self, page: u64) -> Result<bool, SourceError> {
-        let read = async || -> Result<bool, SourceError> {
-            Ok(self.read(page).await?.is_some_and(|found| Some(found.data) == self.predicted(page)))
+        // That it does not is no result to keep, as the answer may have been a bad one.
+        let read = async || match self.read(page).await {
+            Ok(Some(found)) if Some(&found.data) == self.predicted(page).as_ref() => Ok(()),
+            Ok(_) => Err(None),
+            Err(error) => Err(Some(error)),
         };
         match self.proven.get(page as usize) {
-            Some(cell) => cell.get_or_try_init(read).await.copied(),
+            Some(cell) => match cell.get_or_try_init(read).await {
+                Ok(()) => Ok(true),
+                Err(None) => Ok(false),
+                Err(Some(error)) => Err(error),
+            },
             None => Ok(false),
         }
+    }
+
+    /// Finds all pages again, unless that failed a moment ago: all blocks ask for it.
+    async fn walk_seldom(&self, page: u64) -> Result<Vec<Data>, SourceError> {
+        if let Some((error, when)) = &*self.failed.lock()
+            && when.elapsed() < FAILURE_REMEMBERED
+        {
+            return Err(error.clone());
+        }
+        self.walk(page).await.inspect_err(|error| *self.failed.lock() = Some((error.clone(), Instant::now())))
     }
 
     /// Finds all pages again, by walking, because `page` is not where it should be.

@@ -19,7 +19,7 @@ use crate::source::SourceError;
 const MAX_GROUP_DOCUMENT: u64 = 8 << 20;
 
 /// Longest document of an array.
-const MAX_ARRAY_DOCUMENT: u64 = 1 << 20;
+pub(super) const MAX_ARRAY_DOCUMENT: u64 = 1 << 20;
 
 /// Where documents come from. A missing one is an error with [`Cause::NotFound`].
 pub(super) trait Documents: Sync {
@@ -51,6 +51,12 @@ pub(super) struct Kept<'a, D> {
 impl<'a, D: Documents> Kept<'a, D> {
     pub(super) fn new(inner: &'a D) -> Self {
         Kept { inner, documents: Mutex::default() }
+    }
+
+    /// What was fetched from there.
+    pub(super) fn content(&self, location: &Location) -> Option<Bytes> {
+        let documents = self.documents.lock();
+        documents.iter().find(|(at, _)| at == location).map(|(_, bytes)| bytes.clone())
     }
 
     /// The fetched documents for people. Their names are their paths below `group` without the leading dots.
@@ -97,6 +103,14 @@ impl Version {
         match self {
             Version::V2 => 2,
             Version::V3 => 3,
+        }
+    }
+
+    /// Name of the document of an array.
+    pub const fn array_document(self) -> &'static str {
+        match self {
+            Version::V2 => ".zarray",
+            Version::V3 => "zarr.json",
         }
     }
 }
@@ -194,10 +208,7 @@ pub(super) async fn arrays(
     axes: &Axes,
 ) -> Result<Vec<ArrayDocument>, SourceError> {
     let fetch = |location: &Location| {
-        let document = location.join(match version {
-            Version::V2 => ".zarray",
-            Version::V3 => "zarr.json",
-        });
+        let document = location.join(version.array_document());
         async move {
             let bytes = documents.get(&document, MAX_ARRAY_DOCUMENT).await?;
             Ok::<_, SourceError>((document.to_string(), bytes))

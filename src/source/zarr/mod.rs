@@ -23,7 +23,7 @@ use self::multiscales::{Dataset, Multiscales};
 use super::{Description, Placement, Relative, Source, SourceError, SourceLevel, json};
 use crate::document::Document;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
-use crate::remote::{Location, Remote};
+use crate::remote::{Location, Remote, Witness};
 
 /// A multiscale image, or a lone array of three axes.
 #[derive(Debug, Clone)]
@@ -40,6 +40,7 @@ struct Level {
     location: Location,
     array: ArrayDocument,
     relative: Option<Relative>,
+    witness: Witness,
 }
 
 /// Opens the image at `group`, the folder of `.zattrs` or `zarr.json`. Asks for that document and then, at once, for
@@ -78,11 +79,20 @@ async fn open_through(documents: &impl Documents, remote: Remote, group: &Locati
             (version, image, vec![*array], vec![group.clone()])
         }
     };
+    // That a chunk is absent has to be borne out by the document of its own array: the group's may stay where that moves.
+    let witness = |array: &Location| {
+        let document = array.join(version.array_document());
+        let content = documents.content(&document).unwrap_or_default();
+        Witness::new(&remote, &document, documents::MAX_ARRAY_DOCUMENT, &content)
+    };
     let levels: Vec<Level> = locations
         .into_iter()
         .zip(arrays)
         .zip(&image.datasets)
-        .map(|((location, array), dataset)| Level { location, array, relative: dataset.relative })
+        .map(|((location, array), dataset)| {
+            let witness = witness(&location);
+            Level { location, array, relative: dataset.relative, witness }
+        })
         .collect();
     check_pyramid(&image.axes, &levels)?;
     let Some(Level { array: finest, .. }) = levels.first() else {
@@ -165,7 +175,7 @@ impl Source for ZarrSource {
     fn locate(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
         Box::pin(async move {
             let (level, _, location) = self.chunk(level, block)?;
-            Ok(Placement::Whole { object: self.remote.object(&location)?, limit: level.array.sizes.stored() })
+            Ok(Placement::whole(self.remote.object(&location)?, level.array.sizes.stored(), &level.witness))
         })
     }
 

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::dtype::DataType;
 use crate::geometry::{CellIndex, LevelIndex, Shape};
-use crate::remote::{Cause, Location, Manners, Remote};
+use crate::remote::{Location, Manners, Remote};
 use crate::source::zarr::{ZarrSource, open};
 use crate::source::{Placement, Source, SourceError};
 use crate::stats::Stats;
@@ -82,18 +82,15 @@ async fn compare(remote: &Remote, group: &Path, truth: &Path) {
         let level_index = LevelIndex(n as u8);
         for block in level.grid.cells_in(&level.grid.shape.region()) {
             let region = level.grid.region(block);
-            let Ok(Placement::Whole { object, limit }) = source.locate(level_index, block).await else {
+            let Ok(Placement::Whole { object, limit, witness }) = source.locate(level_index, block).await else {
                 panic!("{name} {block}")
             };
-            let voxels = match object.whole(limit).await {
-                Ok(fetched) => {
+            let voxels = match object.whole_if_there(limit, &witness).await.unwrap() {
+                Some(fetched) => {
                     refuses_other_lengths(&source, level_index, block, &fetched.bytes);
                     source.decode(level_index, block, fetched.bytes).unwrap_or_else(|error| panic!("{error}"))
                 }
-                Err(error) if error.cause == Cause::NotFound => {
-                    description.fill.repeat(region.shape().voxels().unwrap() as usize).into()
-                }
-                Err(error) => panic!("{error}"),
+                None => description.fill.repeat(region.shape().voxels().unwrap() as usize).into(),
             };
             let item = description.dtype.size();
             let [_, height, width] = level.grid.shape.0.map(|extent| extent as usize);

@@ -280,7 +280,7 @@ fn the_limit_of_a_chunk_is_its_own_size_and_room_for_a_header() {
     for (array, expected) in [(zarray(), 48), (compressed, 48 + 65536)] {
         let source = Shelf::of([(".zarray", array)]).open().unwrap();
         let placement = futures::executor::block_on(source.locate(LevelIndex(0), CellIndex([1, 1, 1]))).unwrap();
-        assert!(matches!(placement, Placement::Whole { object, limit }
+        assert!(matches!(placement, Placement::Whole { object, limit, .. }
             if limit == expected && object.url() == format!("{GROUP}/1/1/1")));
     }
 }

@@ -1,0 +1,262 @@
+//! Objects that a store may lack, such as the empty chunks of an array: their voxels are shown as the fill value, so what
+//! says that they are absent has to be borne out.
+//!
+//! A status says little: an archive that moves, a mirror that lags and a bucket that may not be listed answer the same for
+//! what they have. So "absent" is believed when it was said twice, and the store's own document, its [`Witness`], is still
+//! answered as it was read. It is kept for minutes, and no longer than that document holds.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use lru::LruCache;
+use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::checks::Ask;
+use super::healing::is_past_caches;
+use super::note::{Absent, Note, Stamp};
+use super::object::{Fetched, Object};
+use super::{Cause, Location, Remote, RemoteError};
+
+/// How long one answer of the document bears out what is said to be absent.
+const BORNE_OUT: Duration = Duration::from_secs(60);
+
+/// How long a document that does not bear it out is not asked for again.
+const FAILED: Duration = Duration::from_secs(1);
+
+/// How long it is remembered which status an origin gives for what it lacks.
+const PROBED: Duration = Duration::from_secs(600);
+
+/// Absent objects of a store that are remembered beside the disk.
+const REMEMBERED: usize = 1 << 16;
+
+/// A folder that no store has beside its document.
+const NOWHERE: &str = "emfs-no-such-object";
+
+/// The document of a store, which bears out that objects of the store are absent. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Witness(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    remote: Remote,
+    location: Location,
+    /// Longest document that is accepted.
+    limit: u64,
+    /// Hash of the document as it was read.
+    content: u64,
+    memory: Mutex<Memory>,
+    /// Held while the document is asked for, so that it is asked for once.
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    absent: LruCache<String, Belief>,
+    /// When the document was answered as it was read.
+    borne_out: Option<(Instant, Stamp)>,
+    /// When it was not, and why.
+    failed: Option<(Instant, Cause)>,
+    /// What was said to be absent before this moment is not believed.
+    doubted: Option<Stamp>,
+    /// Whether the origin says "denied" of what it lacks, and when it was asked that.
+    denies: Option<(Instant, bool)>,
+    /// Whether the document will be asked for again although nobody waits for it.
+    is_following: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Belief {
+    since: Instant,
+    until: Instant,
+    at: SystemTime,
+}
+
+impl Memory {
+    fn remember(&mut self, object: &Object, belief: Belief) {
+        if self.absent.len() >= REMEMBERED {
+            self.absent.pop_lru();
+        }
+        self.absent.put(object.url().to_owned(), belief);
+    }
+}
+
+impl Witness {
+    /// The document at `location`, of at most `limit` bytes, which was read as `content`. Uses no network.
+    pub fn new(remote: &Remote, location: &Location, limit: u64, content: &[u8]) -> Self {
+        let memory = Memory {
+            absent: LruCache::unbounded(),
+            borne_out: None,
+            failed: None,
+            doubted: remote.doubted_absences(location),
+            denies: None,
+            is_following: false,
+        };
+        Witness(Arc::new(Inner {
+            remote: remote.clone(),
+            location: location.clone(),
+            limit,
+            content: xxh3_64(content),
+            memory: Mutex::new(memory),
+            asking: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// When it was last borne out that the object is absent; `None` where that is not known or not believed any more.
+    pub fn knows_absent(&self, object: &Object) -> Option<SystemTime> {
+        let mut memory = self.0.memory.lock();
+        if let Some(belief) = memory.absent.get(object.url()) {
+            if Instant::now() < belief.until && !object.has_taken_absence_back_since(belief.since) {
+                return Some(belief.at);
+            }
+            memory.absent.pop(object.url());
+        }
+        let absent = object.kept_absence().filter(|absent| {
+            absent.document == Some(self.0.content) && memory.doubted.is_none_or(|moment| absent.at > moment)
+        })?;
+        let age = SystemTime::now().duration_since(absent.at.time()).ok();
+        let left = match age.and_then(|age| self.0.remote.absent_ttl().checked_sub(age)) {
+            Some(left) => left,
+            None if object.is_offline() => FAILED,
+            None => return None,
+        };
+        let (since, at) = (Instant::now(), absent.at.time());
+        memory.remember(object, Belief { since, until: since + left, at });
+        Some(at)
+    }
+
+    fn remember(&self, object: &Object, at: Stamp) {
+        let since = Instant::now();
+        let belief = Belief { since, until: since + self.0.remote.absent_ttl(), at: at.time() };
+        self.0.memory.lock().remember(object, belief);
+    }
+
+    /// Whether the document is still answered as it was read; asked for at most once a minute.
+    async fn bears_out(&self) -> Result<Stamp, Cause> {
+        let _one = self.0.asking.lock().await;
+        {
+            let mut memory = self.0.memory.lock();
+            if let Some((when, cause)) = &memory.failed
+                && when.elapsed() < FAILED
+            {
+                return Err(cause.clone());
+            }
+            if let Some((when, stamp)) = memory.borne_out
+                && when.elapsed() < BORNE_OUT
+            {
+                if !std::mem::replace(&mut memory.is_following, true) {
+                    tokio::spawn(self.clone().follow(when));
+                }
+                return Ok(stamp);
+            }
+        }
+        self.look().await
+    }
+
+    /// Asks for the document.
+    async fn look(&self) -> Result<Stamp, Cause> {
+        let Inner { remote, location, limit, content, .. } = &*self.0;
+        let unlike = |how: &str| Err(Cause::Unconfirmed(format!("{location}, which should bear it out, {how}")));
+        let answer = match remote.object(location) {
+            Ok(document) => document.ask_origin(Ask::Whole(*limit)).await.map_err(|error| error.cause),
+            Err(error) => Err(error.cause),
+        };
+        let result = match answer {
+            Ok(fetched) if xxh3_64(&fetched.bytes) == *content => Ok(Stamp::now()),
+            Ok(_) => unlike("changed at the origin; remount"),
+            Err(Cause::NotFound | Cause::Gone(_)) => unlike("is absent as well: the archive may be moving"),
+            Err(cause @ (Cause::Denied(_) | Cause::Credentials(_))) => Err(cause),
+            Err(cause) => unlike(&format!("cannot be had: {cause}")),
+        };
+        let mut memory = self.0.memory.lock();
+        match &result {
+            Ok(stamp) => {
+                memory.borne_out = Some((Instant::now(), *stamp));
+                memory.failed = None;
+            }
+            Err(cause) => {
+                memory.borne_out = None;
+                memory.failed = Some((Instant::now(), cause.clone()));
+                memory.absent.clear();
+                let now = Stamp::now();
+                memory.doubted = Some(now);
+                remote.doubt_absences(location, now);
+            }
+        }
+        result
+    }
+
+    /// Looks at the document again a minute after it bore something out at `when`: what was believed in between is told as
+    /// a failure where it is not answered any more.
+    async fn follow(self, when: Instant) {
+        tokio::time::sleep_until((when + BORNE_OUT).into()).await;
+        let _one = self.0.asking.lock().await;
+        let was_asked = {
+            let mut memory = self.0.memory.lock();
+            memory.is_following = false;
+            memory.borne_out.is_none_or(|(latest, _)| latest != when)
+        };
+        if was_asked {
+            return;
+        }
+        if let Err(cause) = self.look().await {
+            let line = format!("what of {} was shown as absent in the last minute may not be: {cause}", self.0.location);
+            tracing::error!("{line}");
+            self.0.remote.count_failure(line);
+        }
+    }
+
+    /// Whether the origin says "denied" (403) of an object that it surely lacks, as buckets do that may not be listed.
+    async fn denies_what_it_lacks(&self) -> Result<bool, Cause> {
+        let Inner { remote, location, .. } = &*self.0;
+        if let Some((when, denies)) = self.0.memory.lock().denies
+            && when.elapsed() < PROBED
+        {
+            return Ok(denies);
+        }
+        let nowhere = location.in_folder_beside(NOWHERE);
+        let answer = match remote.object(&nowhere) {
+            Ok(object) => object.ask_origin(Ask::Start(1)).await.map_err(|error| error.cause),
+            Err(error) => Err(error.cause),
+        };
+        let denies = match answer {
+            Ok(_) | Err(Cause::NotFound) => false,
+            Err(Cause::Denied(403)) => true,
+            Err(cause) => {
+                return Err(Cause::Unconfirmed(format!("denied, and {nowhere}, which is surely absent, gave: {cause}")));
+            }
+        };
+        self.0.memory.lock().denies = Some((Instant::now(), denies));
+        Ok(denies)
+    }
+}
+
+/// Gets what `ask` wants of an object that its store may lack; `None` where it does.
+pub(super) async fn ask(object: &Object, ask: Ask, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
+    if !is_past_caches() && witness.knows_absent(object).is_some() {
+        return Ok(None);
+    }
+    let known = object.known();
+    // A note that is not believed must not be the answer.
+    let answer = match known.as_ref().and_then(|known| known.note.as_ref()) {
+        Some(Note::Absent(_)) => object.run_past_caches(ask).await,
+        _ => object.run(ask).await,
+    };
+    let error = match answer {
+        Ok(fetched) => return Ok(Some(fetched)),
+        Err(error) => error,
+    };
+    let failed = |cause| RemoteError { cause, ..error.clone() };
+    let is_absent = match error.cause {
+        Cause::NotFound => true,
+        Cause::Denied(403) => witness.denies_what_it_lacks().await.map_err(failed)?,
+        _ => false,
+    };
+    if !is_absent {
+        return Err(error);
+    }
+    let at = witness.bears_out().await.map_err(failed)?;
+    object.keep_absence(known, Absent { at, document: Some(witness.0.content) }).map_err(failed)?;
+    witness.remember(object, at);
+    Ok(None)
+}

@@ -1,0 +1,95 @@
+//! What does not parse is fetched once more, past every cache.
+//!
+//! A single bad answer (a page of errors, zeros, a flipped bit) may be kept on disk with a good checksum, or pin an object to
+//! a version that never was. So whoever makes sense of fetched bytes does it within [`healed`]: it notes what was read, and
+//! where that makes no sense, drops it from the disk and from what is remembered of its objects, and reads once more while
+//! neither the disk nor a proxy answers. Only what makes no sense then is an error.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::Cause;
+use super::checks::Ask;
+use super::object::Object;
+
+tokio::task_local! {
+    static READING: Arc<Reading>;
+}
+
+/// What is read while somebody makes sense of it.
+#[derive(Debug, Default)]
+struct Reading {
+    past_caches: bool,
+    handed: Mutex<Vec<(Object, Ask)>>,
+}
+
+/// An error of which can be told whether other bytes may be the remedy.
+pub trait Healable: Display {
+    /// Whether the bytes that were read are, or may be, the reason.
+    fn is_of_bytes(&self) -> bool;
+}
+
+impl Cause {
+    /// Whether it is an answer that another one may contradict.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Cause::NotFound | Cause::Gone(_) | Cause::Changed(_) | Cause::Protocol(_))
+    }
+}
+
+/// The result of `read`. Where that fails by what it was given, this is dropped from every cache, and `read` is called once
+/// more, for which the origin itself is asked. Within another call of this, that one does so.
+///
+/// # Errors
+/// That of the second time; where nothing more could be had then, that of the first.
+pub async fn healed<T, E, F>(read: impl Fn() -> F) -> Result<T, E>
+where
+    E: Healable,
+    F: Future<Output = Result<T, E>>,
+{
+    if READING.try_with(|_| ()).is_ok() {
+        return read().await;
+    }
+    let first = Arc::new(Reading::default());
+    let error = match READING.scope(first.clone(), read()).await {
+        Err(error) if error.is_of_bytes() => error,
+        answer => return first.trusted_by(answer),
+    };
+    first.handed.lock().drain(..).for_each(|(object, ask)| object.discard(&ask));
+    tracing::debug!("{error}; it is fetched once more");
+    let second = Arc::new(Reading { past_caches: true, ..Reading::default() });
+    match READING.scope(second.clone(), read()).await {
+        Ok(value) => {
+            tracing::info!("{error}; fetched once more, it is well");
+            second.trusted_by(Ok(value))
+        }
+        Err(other) if other.is_of_bytes() => Err(other),
+        Err(_) => Err(error),
+    }
+}
+
+/// The same as `read`, for which the origin itself is asked.
+pub async fn past_caches<T>(read: impl Future<Output = T>) -> T {
+    READING.scope(Arc::new(Reading { past_caches: true, ..Reading::default() }), read).await
+}
+
+/// Whether what is remembered must not be used, because it led to bytes that make no sense.
+pub fn is_past_caches() -> bool {
+    READING.try_with(|reading| reading.past_caches).unwrap_or(false)
+}
+
+/// Notes that bytes were handed out; says whether somebody makes sense of them yet.
+pub(super) fn note(object: &Object, ask: &Ask) -> bool {
+    READING.try_with(|reading| reading.handed.lock().push((object.clone(), ask.clone()))).is_ok()
+}
+
+impl Reading {
+    /// What made sense is relied on: its objects must not become others.
+    fn trusted_by<T, E>(&self, answer: Result<T, E>) -> Result<T, E> {
+        if answer.is_ok() {
+            self.handed.lock().iter().for_each(|(object, _)| object.rely());
+        }
+        answer
+    }
+}
