@@ -13,6 +13,7 @@ use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
+use super::absent::AbsentBlocks;
 use super::codec::Compression;
 use super::destination::{Destination, blocking};
 use super::error::ExportError;
@@ -52,6 +53,8 @@ pub(super) struct Array {
     pub(super) target: Target,
     /// What was fetched and is still needed.
     pub(super) journal: BlockFiles,
+    /// Blocks that the archive lacks.
+    pub(super) absent: AbsentBlocks,
     /// What is written of each chunk, in a shard or as a file.
     chunks: Ledger,
     /// What is written of each shard.
@@ -116,6 +119,7 @@ impl Array {
         };
         Ok(Array {
             journal: BlockFiles::open(folder.join("blocks"))?,
+            absent: AbsentBlocks::open(&folder.join("absent"))?,
             chunks: Ledger::open(&folder.join("chunks"))?,
             shards,
             done: Mutex::default(),
@@ -151,6 +155,16 @@ impl Array {
     /// Whether a chunk that is not written yet is made of a block.
     pub(super) fn needs(&self, block: CellIndex) -> bool {
         self.target.layout.chunks_with(block).any(|chunk| !self.is_done(chunk))
+    }
+
+    /// Saves which blocks are absent, before anything is written that shows them.
+    pub(super) async fn save_absent(self: &Arc<Self>) -> Result<(), ExportError> {
+        if self.absent.is_saved() {
+            return Ok(());
+        }
+        let this = self.clone();
+        let saved = blocking(move || this.absent.save()).await;
+        saved.map_err(ExportError::write(self.folder.display().to_string()))
     }
 
     /// Writes an encoded chunk, and the shard that it completes.

@@ -160,7 +160,10 @@ impl Filling<'_> {
                     Voxels::Present(held) => {
                         copy_part(&Placed { data: &held.data, region: from }, &mut to, &part, item_size);
                     }
-                    Voxels::Absent => fill(&mut to, &part, target.fill.as_le_bytes()),
+                    Voxels::Absent => {
+                        self.array.absent.note(block);
+                        fill(&mut to, &part, target.fill.as_le_bytes());
+                    }
                 }
             }
             chunk.left = chunk.left.saturating_sub(1);
@@ -183,6 +186,7 @@ impl Filling<'_> {
             let encoded = encoded.map_err(ExportError::write(key()))?.map_err(ExportError::write(key()))?;
             drop(permit);
             work.save_versions().await?;
+            array.save_absent().await?;
             array.write(&work.destination, index, encoded, &work.progress).await?;
             let shown = array.target.layout.chunks.region(index).shape();
             work.progress.did(shown.voxels().unwrap_or(0));

@@ -7,6 +7,7 @@
 //! is needed. Equal requests give equal bytes: shards hold their chunks in order, and what differs between runs is
 //! under `time` in the manifest.
 
+mod absent;
 mod array;
 mod batch;
 mod codec;
@@ -28,6 +29,7 @@ mod versions;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -265,10 +267,15 @@ impl Exporter {
             list.add(&Sha256::digest(bytes), key).await?;
         }
         let (objects, all) = versions.all();
+        let mut absent: BTreeMap<&str, usize> = BTreeMap::new();
+        for array in &arrays {
+            *absent.entry(array.target.image.dataset()).or_default() += array.absent.count();
+        }
         let manifest = json!({
             "emfs": env!("CARGO_PKG_VERSION"),
             "arguments": plan.arguments,
             "arrays": described,
+            "absent": absent,
             "objects": objects,
             "objects_complete": all,
             "checksums": {"file": CHECKSUMS, "sha256": list.finish().await?},

@@ -114,20 +114,16 @@ impl Witness {
         let absent = object.kept_absence().filter(|absent| {
             absent.document == Some(self.0.content) && memory.doubted.is_none_or(|moment| absent.at > moment)
         })?;
-        let age = SystemTime::now().duration_since(absent.at.time()).ok();
-        let left = match age.and_then(|age| self.0.remote.absent_ttl().checked_sub(age)) {
-            Some(left) => left,
-            None if object.is_offline() => FAILED,
-            None => return None,
-        };
         let (since, at) = (Instant::now(), absent.at.time());
+        let left = self.0.remote.absence_left(at)?;
         memory.remember(object, Belief { since, until: since + left, at });
         Some(at)
     }
 
     fn remember(&self, object: &Object, at: Stamp) {
         let since = Instant::now();
-        let belief = Belief { since, until: since + self.0.remote.absent_ttl(), at: at.time() };
+        let belief =
+            Belief { since, until: since + self.0.remote.absence_left(at.time()).unwrap_or_default(), at: at.time() };
         self.0.memory.lock().remember(object, belief);
     }
 
@@ -200,7 +196,8 @@ impl Witness {
             return;
         }
         if let Err(cause) = self.look().await {
-            let line = format!("what of {} was shown as absent in the last minute may not be: {cause}", self.0.location);
+            let line =
+                format!("what of {} was shown as absent in the last minute may not be: {cause}", self.0.location);
             tracing::error!("{line}");
             self.0.remote.count_failure(line);
         }
@@ -223,7 +220,9 @@ impl Witness {
             Ok(_) | Err(Cause::NotFound) => false,
             Err(Cause::Denied(403)) => true,
             Err(cause) => {
-                return Err(Cause::Unconfirmed(format!("denied, and {nowhere}, which is surely absent, gave: {cause}")));
+                return Err(Cause::Unconfirmed(format!(
+                    "denied, and {nowhere}, which is surely absent, gave: {cause}"
+                )));
             }
         };
         self.0.memory.lock().denies = Some((Instant::now(), denies));

@@ -44,13 +44,24 @@ impl Keeping {
 
     /// Whether what the origin said of an object is still believed.
     pub(super) fn believes(&self, note: &Note) -> bool {
-        let (when, trusted) = match note {
-            Note::There(_) => (note.at(), TRUSTED),
-            Note::Absent(_) => (note.at(), self.absent_ttl),
+        let trusted = match note {
+            Note::There(_) => TRUSTED,
+            Note::Absent(_) => self.absent_ttl,
         };
+        self.left(note.at(), trusted).is_some()
+    }
+
+    /// For how long more it is believed that an object is absent, which was so at `when`.
+    pub(super) fn absence_left(&self, when: SystemTime) -> Option<Duration> {
+        // Offline there is nobody to ask.
+        if self.offline { Some(self.absent_ttl) } else { self.left(when, self.absent_ttl) }
+    }
+
+    fn left(&self, when: SystemTime, trusted: Duration) -> Option<Duration> {
         // A clock that was set back must not make an answer young for ever.
-        let age = SystemTime::now().duration_since(when);
-        age.is_ok_and(|age| age < trusted) && self.doubted_before.is_none_or(|moment| when >= moment)
+        let age = SystemTime::now().duration_since(when).ok()?;
+        let left = trusted.checked_sub(age).filter(|left| !left.is_zero());
+        left.filter(|_| self.doubted_before.is_none_or(|moment| when >= moment))
     }
 }
 

@@ -61,7 +61,8 @@ impl Location {
 
     /// The location of the same name in the folder `name` beside it.
     pub(super) fn in_folder_beside(&self, name: &str) -> Location {
-        let file = self.url.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default().to_owned();
+        let file =
+            self.url.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default().to_owned();
         let mut url = self.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop().push(name);

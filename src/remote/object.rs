@@ -24,8 +24,8 @@ use super::pin::Pin;
 use super::seen::{Seen, SeenVersion};
 use super::stores::{Signer, Store};
 use super::transport::Transport;
-use super::{absence, answer, healing};
 use super::{Cause, Credentials, Keeping, Location, Manners, RemoteError};
+use super::{absence, answer, healing};
 use crate::disk::Disk;
 use crate::stats::Stats;
 
@@ -84,9 +84,9 @@ impl Remote {
         self.shared.timeout
     }
 
-    /// How long it is believed that an object is absent.
-    pub(super) fn absent_ttl(&self) -> Duration {
-        self.keeping.absent_ttl
+    /// For how long more it is believed that an object is absent, which was so at `when`.
+    pub(super) fn absence_left(&self, when: SystemTime) -> Option<Duration> {
+        self.keeping.absence_left(when)
     }
 
     /// Counts a failure that no read has met.
@@ -277,7 +277,8 @@ impl Object {
     /// there is none.
     pub async fn whole(&self, limit: u64) -> Result<Fetched, RemoteError> {
         let known = self.known();
-        let was_absent = known.as_ref().is_some_and(|known| known.believed && matches!(known.note, Some(Note::Absent(_))));
+        let was_absent =
+            known.as_ref().is_some_and(|known| known.believed && matches!(known.note, Some(Note::Absent(_))));
         let answer = self.run(Ask::Whole(limit)).await;
         if let (Err(RemoteError { cause: Cause::NotFound, .. }), false) = (&answer, was_absent) {
             self.keep_absence(known, Absent { at: Stamp::now(), document: None })
@@ -351,11 +352,6 @@ impl Object {
     pub fn confirmed(&self) -> SystemTime {
         let note = self.0.kept.as_ref().and_then(|kept| kept.known(&self.0.pin).note);
         note.map_or_else(SystemTime::now, |note| note.at())
-    }
-
-    /// Whether its origin is never asked.
-    pub(super) fn is_offline(&self) -> bool {
-        self.0.offline
     }
 
     /// What is kept of it, to start an operation from.

@@ -83,7 +83,10 @@ async fn attempts(task: &Task<'_>, url: &str, trial: bool) -> Result<Fetched, Ca
             }
             Ok(fetched) => {
                 if failed.contains(&discriminant(&Cause::NotFound)) {
-                    tracing::info!("{url}: said to be absent and then sent; {} is doubted for a while", task.host.name());
+                    tracing::info!(
+                        "{url}: said to be absent and then sent; {} is doubted for a while",
+                        task.host.name()
+                    );
                     task.host.took_absence_back();
                 }
                 return Ok(fetched);

@@ -148,8 +148,7 @@ async fn answers_that_are_no_accident_are_believed_when_they_are_given_twice() {
 #[tokio::test]
 async fn a_changed_object_is_an_error_until_the_remount() {
     let old = || correct(&data(100), "\"v1\"", &Request { path: String::new(), headers: range_header() });
-    let part =
-        |headers: &str| answer("206 P", &format!("{headers}Content-Range: bytes 0-9/100\r\n"), b"other data");
+    let part = |headers: &str| answer("206 P", &format!("{headers}Content-Range: bytes 0-9/100\r\n"), b"other data");
     let cases = [
         part("ETag: \"v2\"\r\n"),
         part(""),
@@ -184,7 +183,10 @@ async fn a_first_answer_that_was_wrong_of_the_version_alone_does_not_pin_it() {
         object.range(0..10).await.unwrap();
         for range in [20..30, 0..10, 90..100] {
             let fetched = object.range(range.clone()).await.unwrap();
-            assert_eq!((&fetched.bytes[..], fetched.total), (&data(100)[range.start as usize..range.end as usize], Some(100)));
+            assert_eq!(
+                (&fetched.bytes[..], fetched.total),
+                (&data(100)[range.start as usize..range.end as usize], Some(100))
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The reader against origins that do everything an origin can do.
 
+mod absence;
 mod conformance;
 mod endings;
 mod faults;

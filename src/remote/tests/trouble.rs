@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::super::kept::Kept;
 use super::super::checks::Ask;
+use super::super::kept::Kept;
 use super::super::note::{Absent, Note, Stamp, There};
 use super::super::pin::{Pin, Version};
 use super::keeping::{Machine, WEEK, bytes};

@@ -1,0 +1,248 @@
+//! That a store lacks an object is believed when it is said twice and the store's document bears it out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::origin::{Act, Origin, Request, answer, correct};
+use super::*;
+use crate::disk::Disk;
+use crate::remote::{Cause, Keeping, Witness, healed, past_caches};
+use crate::source::SourceError;
+
+const DOCUMENT: &[u8] = b"{\"shape\": [1]}";
+
+/// How the origin is at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weather {
+    /// It has the document, and lacks the chunks.
+    Well = 0,
+    /// It has both.
+    Full,
+    /// It lacks everything.
+    Gone,
+    /// It has another document.
+    Other,
+    /// It says "denied" of what it lacks.
+    Denies,
+    /// It says "denied" of chunks alone.
+    DeniesChunks,
+    /// It says "denied" of everything.
+    Locked,
+}
+
+use Weather::*;
+
+fn at(number: usize) -> Weather {
+    [Well, Full, Gone, Other, Denies, DeniesChunks, Locked][number]
+}
+
+fn respond(weather: Weather, request: &Request) -> Vec<Act> {
+    let is_document = request.path.ends_with("/s/.zarray");
+    match (weather, is_document) {
+        (Well | Full | Denies | DeniesChunks, true) => correct(DOCUMENT, "\"d\"", request),
+        (Other, true) => correct(b"{\"shape\": [2]}", "\"e\"", request),
+        (Full, false) => correct(b"voxels", "\"c\"", request),
+        (DeniesChunks, false) if request.path.contains("emfs") => answer("404 Not Found", "", b""),
+        (Denies | DeniesChunks, false) | (Locked, _) => answer("403 Forbidden", "", b"<Error/>"),
+        (Well | Other, false) | (Gone, _) => answer("404 Not Found", "", b"no"),
+    }
+}
+
+/// A store at an origin, and a disk.
+struct Store {
+    origin: Origin,
+    weather: Arc<AtomicUsize>,
+    folder: tempfile::TempDir,
+    stats: Arc<Stats>,
+}
+
+impl Store {
+    async fn new(weather: Weather) -> Self {
+        let weather = Arc::new(AtomicUsize::new(weather as usize));
+        let now = weather.clone();
+        let origin = Origin::start(move |_, request| respond(at(now.load(Ordering::SeqCst)), request)).await;
+        Store { origin, weather, folder: tempfile::tempdir().unwrap(), stats: Arc::default() }
+    }
+
+    fn becomes(&self, weather: Weather) {
+        self.weather.store(weather as usize, Ordering::SeqCst);
+    }
+
+    /// The store as a new process sees it, which read the document before.
+    fn process(&self, change: impl FnOnce(&mut Keeping)) -> (Remote, Witness) {
+        let disk = Some(Disk::open(self.folder.path(), 1 << 30).unwrap());
+        let mut keeping = Keeping { disk, ..Keeping::default() };
+        change(&mut keeping);
+        let remote = Remote::keeping(Manners::default(), SLACK, self.stats.clone(), keeping).unwrap();
+        let witness = Witness::new(&remote, &self.location(".zarray"), 1000, DOCUMENT);
+        (remote, witness)
+    }
+
+    fn location(&self, key: &str) -> Location {
+        Location::parse(&format!("{}/s/{key}", self.origin.url()), None).unwrap()
+    }
+
+    /// How often each was asked for: chunks and the document.
+    fn asked(&self) -> (usize, usize) {
+        let requests = self.origin.requests();
+        let documents = requests.iter().filter(|request| request.path.ends_with("/s/.zarray")).count();
+        let probes = requests.iter().filter(|request| request.path.contains("emfs-no-such-object")).count();
+        (requests.len() - documents - probes, documents)
+    }
+
+    async fn chunk(&self, (remote, witness): &(Remote, Witness), key: &str) -> Result<Option<Vec<u8>>, Cause> {
+        let object = remote.object(&self.location(key)).unwrap();
+        let fetched = object.whole_if_there(100, witness).await.map_err(|error| error.cause)?;
+        Ok(fetched.map(|fetched| fetched.bytes.to_vec()))
+    }
+}
+
+#[tokio::test]
+async fn an_absent_object_costs_two_requests_and_its_document_one_a_minute() {
+    let store = Store::new(Well).await;
+    let process = store.process(|_| ());
+    for number in 0..20 {
+        assert_eq!(store.chunk(&process, &number.to_string()).await, Ok(None));
+    }
+    assert_eq!(store.asked(), (40, 1));
+    assert_eq!(store.chunk(&process, "0").await, Ok(None));
+    assert_eq!(store.asked(), (40, 1), "it is remembered");
+}
+
+#[tokio::test]
+async fn absence_is_kept_for_minutes_and_read_offline() {
+    let store = Store::new(Well).await;
+    let process = store.process(|_| ());
+    assert_eq!(store.chunk(&process, "0").await, Ok(None));
+    drop(process);
+    for offline in [false, true] {
+        let process = store.process(|keeping| keeping.offline = offline);
+        assert_eq!(store.chunk(&process, "0").await, Ok(None));
+    }
+    assert_eq!(store.asked(), (2, 1));
+    let offline = store.process(|keeping| keeping.offline = true);
+    assert!(matches!(store.chunk(&offline, "1").await, Err(Cause::Offline(_))));
+    drop(offline);
+    let process = store.process(|keeping| keeping.absent_ttl = Duration::from_millis(1));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(store.chunk(&process, "0").await, Ok(None));
+    assert_eq!(store.asked(), (4, 2), "it is not believed for longer");
+}
+
+#[tokio::test]
+async fn nothing_is_absent_of_a_store_whose_document_does_not_bear_it_out() {
+    for (weather, word) in [(Gone, "is absent as well"), (Other, "changed at the origin")] {
+        let store = Store::new(weather).await;
+        let process = store.process(|_| ());
+        let Err(Cause::Unconfirmed(reason)) = store.chunk(&process, "0").await else { panic!("it was believed") };
+        assert!(reason.contains(word) && reason.contains("/s/.zarray"), "{reason}");
+        assert!(process.0.object(&store.location("0")).unwrap().kept_absence().is_none());
+        store.becomes(Full);
+        assert_eq!(store.chunk(&process, "0").await, Ok(Some(b"voxels".to_vec())), "it came back");
+    }
+}
+
+#[tokio::test]
+async fn what_was_absent_before_an_archive_vanished_is_asked_again_also_by_the_next_process() {
+    let store = Store::new(Well).await;
+    let process = store.process(|_| ());
+    assert_eq!(store.chunk(&process, "0").await, Ok(None));
+    drop(process);
+    store.becomes(Gone);
+    let process = store.process(|_| ());
+    assert!(matches!(store.chunk(&process, "1").await, Err(Cause::Unconfirmed(_))));
+    assert!(matches!(store.chunk(&process, "0").await, Err(Cause::Unconfirmed(_))));
+    drop(process);
+    let process = store.process(|_| ());
+    assert!(matches!(store.chunk(&process, "0").await, Err(Cause::Unconfirmed(_))));
+    store.becomes(Full);
+    assert_eq!(store.chunk(&process, "0").await, Ok(Some(b"voxels".to_vec())));
+}
+
+#[tokio::test]
+async fn denied_means_absent_only_where_the_origin_says_so_of_what_it_lacks() {
+    let store = Store::new(Denies).await;
+    let process = store.process(|_| ());
+    for key in ["0", "1"] {
+        assert_eq!(store.chunk(&process, key).await, Ok(None));
+    }
+    assert_eq!(store.asked(), (4, 1));
+    for weather in [DeniesChunks, Locked] {
+        let store = Store::new(weather).await;
+        let process = store.process(|_| ());
+        assert_eq!(store.chunk(&process, "0").await, Err(Cause::Denied(403)));
+    }
+}
+
+#[tokio::test]
+async fn past_caches_an_absent_object_is_asked_for_again() {
+    let store = Store::new(Well).await;
+    let process = store.process(|_| ());
+    assert_eq!(store.chunk(&process, "0").await, Ok(None));
+    store.becomes(Full);
+    assert_eq!(store.chunk(&process, "0").await, Ok(None));
+    assert_eq!(past_caches(store.chunk(&process, "0")).await, Ok(Some(b"voxels".to_vec())));
+}
+
+/// Makes sense of a document, which must be a list.
+async fn read(object: &Object) -> Result<Vec<u8>, SourceError> {
+    let fetched = object.whole(100).await?;
+    let is_list = fetched.bytes.starts_with(b"[");
+    is_list.then(|| fetched.bytes.to_vec()).ok_or_else(|| SourceError::malformed(object.url(), "body", "is no list"))
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_fetched_once_more_and_what_does_takes_its_place() {
+    let bad: [(&str, &[u8]); 4] =
+        [("200 OK", b"<html>"), ("404 Not Found", b"no"), ("200 OK", b""), ("200 OK", &[0; 20])];
+    for (status, body) in bad {
+        let folder = tempfile::tempdir().unwrap();
+        let remote = |offline| {
+            let keeping =
+                Keeping { disk: Some(Disk::open(folder.path(), 1 << 30).unwrap()), offline, ..Keeping::default() };
+            Remote::keeping(Manners::default(), SLACK, Arc::default(), keeping).unwrap()
+        };
+        // The bad answer is given as often as one read of it takes it for an accident.
+        let origin = Origin::start(move |number, request| match number {
+            0 | 1 => answer(status, "ETag: \"bad\"\r\n", body),
+            _ => correct(b"[1, 2]", "\"good\"", request),
+        })
+        .await;
+        let location = Location::parse(&format!("{}/document", origin.url()), None).unwrap();
+        {
+            let online = remote(false);
+            let object = online.object(&location).unwrap();
+            // Where the second answer is as bad as the first, it is an error, but not for longer than that.
+            let first = healed(|| read(&object)).await;
+            assert!(first.is_ok() || matches!(first, Err(SourceError::Malformed { .. })), "{first:?}");
+            assert_eq!(healed(|| read(&object)).await.unwrap(), b"[1, 2]");
+            let past =
+                |request: &Request| request.headers.get("cache-control").is_some_and(|value| value == "no-cache");
+            assert!(!past(&origin.requests()[0]) && past(&origin.requests()[1]));
+        }
+        let offline = remote(true);
+        assert_eq!(read(&offline.object(&location).unwrap()).await.unwrap(), b"[1, 2]", "{status}");
+    }
+}
+
+#[tokio::test]
+async fn something_that_was_relied_on_does_not_become_another_object_by_healing() {
+    let bench = Bench::new(SLACK, 4, |number, request| match number {
+        0 => correct(&data(100), "\"v1\"", request),
+        1 | 2 => answer("206 P", "ETag: \"v1\"\r\nContent-Range: bytes 10-13/100\r\n", b"<htm"),
+        _ => correct(&data(200), "\"v2\"", request),
+    })
+    .await;
+    let object = bench.object("http");
+    object.range(0..10).await.unwrap();
+    let parse = async || match object.range(10..14).await {
+        Ok(fetched) if fetched.bytes[0] != b'<' => Ok(()),
+        Ok(_) => Err(SourceError::malformed("file", "field", "is no number")),
+        Err(error) => Err(error.into()),
+    };
+    for _ in 0..2 {
+        assert!(healed(&parse).await.is_err());
+    }
+    assert!(matches!(object.range(0..10).await.unwrap_err().cause, Cause::Changed(_)));
+}
