@@ -1,6 +1,7 @@
 """What the documents and chunk files of a store must be, worked out from a volume's truth and from nothing of emfs."""
 
 import itertools
+import json
 
 import numpy as np
 
@@ -90,3 +91,45 @@ def chunk_bytes(array, chunk, index):
 
 def chunk_path(index, v3=False):
     return ("c/" if v3 else "") + "/".join(map(str, index))
+
+
+def relaxed(document):
+    """A document without what emfs is free to choose; that it is there and sound is asserted on the way."""
+    document = json.loads(json.dumps(document))
+    ome = document.get("attributes", {}).get("ome", document)
+    for multiscale in ome.get("multiscales", []):
+        name = multiscale.pop("name")
+        assert name and "/" not in name
+        multiscale.pop("type", None)
+        multiscale.pop("metadata", None)
+    if "omero" in ome:
+        if ome is not document:  # in 0.5 the version is stated once, for the group
+            ome["omero"].pop("version", None)
+        assert ome["omero"].pop("name")
+        (channel,) = ome["omero"]["channels"]
+        window = channel.pop("window")
+        assert set(window) == {"min", "max", "start", "end"}
+        assert window["min"] <= window["start"] < window["end"] <= window["max"]
+    if "zarr_consolidated_format" in document:
+        document["metadata"] = {path: relaxed(inner) for path, inner in document["metadata"].items()}
+    return document
+
+
+def view_name(image, box=None, chunk=None, v3=False):
+    crop = ".crop-" + "_".join(f"{axis}{a}-{b}" for axis, (a, b) in zip("zyx", box)) if box else ""
+    return f"{image}{crop}{f'.chunk-{chunk}' if chunk else ''}{'.v3' if v3 else ''}.zarr"
+
+
+def cut(levels, scales, box, offsets=None):
+    """The levels of a crop: (array, first voxel) from the finest to the last that is not empty.
+
+    `offsets`: for each level the position of its first voxel in voxels of its own, where that is not 0.
+    """
+    offsets = offsets or [[0, 0, 0]] * len(levels)
+    for level, scale, offset in zip(levels, scales, offsets, strict=True):
+        factor = [max(1, round(s / f)) for s, f in zip(scale, scales[0])]
+        starts = [max(0, (a + o) // f - own) for (a, _), f, o, own in zip(box, factor, offsets[0], offset)]
+        ends = [min(-(-(b + o) // f) - own, n) for (_, b), f, o, own, n in zip(box, factor, offsets[0], offset, level.shape)]
+        if any(a >= b for a, b in zip(starts, ends)):
+            return
+        yield level[tuple(slice(a, b) for a, b in zip(starts, ends))], starts

@@ -8,28 +8,13 @@ import pytest
 
 import expected
 import readers
+from expected import cut, view_name
 from make_precomputed_fixtures import write_all
 from mounting import configuration, emfs, mounted, wait_for
 from origin import Origin
 from truth import make_all, source_at
 
 PLANES, PYRAMID, ODD_CHUNKS = "itk-u8", "z2-zstd-i2", "z2-blosc-lz4"
-
-
-def view_name(image, box=None, chunk=None, v3=False):
-    crop = ".crop-" + "_".join(f"{axis}{a}-{b}" for axis, (a, b) in zip("zyx", box)) if box else ""
-    return f"{image}{crop}{f'.chunk-{chunk}' if chunk else ''}{'.v3' if v3 else ''}.zarr"
-
-
-def cut(levels, scales, box):
-    """The levels of a crop: (array, first voxel) from the finest to the last that is not empty."""
-    for level, scale in zip(levels, scales):
-        factor = [max(1, round(s / f)) for s, f in zip(scale, scales[0])]
-        starts = [a // f for (a, _), f in zip(box, factor)]
-        ends = [min(-(-b // f), n) for (_, b), f, n in zip(box, factor, level.shape)]
-        if any(a >= b for a, b in zip(starts, ends)):
-            return
-        yield level[tuple(slice(a, b) for a, b in zip(starts, ends))], starts
 
 
 def boxes(shape):

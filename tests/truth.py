@@ -28,6 +28,7 @@ class Volume:
     window: tuple | None = None  # what the file or the configuration says; None: chosen by emfs
     paths: list = dataclasses.field(default_factory=list)  # of the source's levels
     lossy: int = 0  # by how much a decoder of the same bytes may differ
+    offset: list | None = None  # position of each level's first voxel in voxels of its own, where the source says one
 
     @property
     def dtype(self):
@@ -106,9 +107,13 @@ def pages(root, name, shape, dtype, seed, voxel_size=(40.0, 8.5, 8.0), window=No
     return tiff_volume(name, voxels, voxel_size, window)
 
 
-def pyramid(shape, dtype, levels, seed):
-    """Levels that are no means of each other, so that a level taken for another is seen."""
-    return [noise([max(1, -(-n // 2**level)) for n in shape], dtype, seed + level) for level in range(levels)]
+def pyramid(shape, dtype, factors, seed, whole=False):
+    """Levels that are no means of each other, so that a level taken for another is seen.
+
+    `whole`: coarser voxels that only a part of the finest level lies under are left out.
+    """
+    sizes = [[max(1, n // f if whole else -(-n // f)) for n, f in zip(shape, factor, strict=True)] for factor in factors]
+    return [noise(size, dtype, seed + level) for level, size in enumerate(sizes)]
 
 
 def multiscales(paths, scale, translation, version):
@@ -130,16 +135,18 @@ def absent(voxels, chunks, fill, share, seed):
 
 
 def zarr_group(root, name, *, shape, dtype, chunks, levels=3, version=2, seed=0, fill=0, share=0.0, prefix="s", s3=False,
-               writer="zarr3", scale=(2.96, 4.0, 4.0), **options):
-    """An OME-Zarr group written by zarr-python; `options` go to its create_array."""
+               writer="zarr3", scale=(2.96, 4.0, 4.0), factors=None, whole=False, **options):
+    """An OME-Zarr group written by zarr-python; `options` go to its create_array. `factors`: of each level by axis."""
     import zarr
 
-    arrays = pyramid(shape, dtype, levels, seed)
+    factors = factors or [[2**level] * 3 for level in range(levels)]
+    levels = len(factors)
+    arrays = pyramid(shape, dtype, factors, seed, whole)
     if share:
         arrays = [absent(array, chunks, fill, share, seed) for array in arrays]
     paths = [f"{prefix}{level}" for level in range(levels)]
-    scales = [[value * 2**level for value in scale] for level in range(levels)]
-    translations = [[value * (2**level - 1) / 2 for value in scale] for level in range(levels)]
+    scales = [[value * f for value, f in zip(scale, factor)] for factor in factors]
+    translations = [[value * (f - 1) / 2 for value, f in zip(scale, factor)] for factor in factors]
     key = f"bucket/{name}/recon/em" if s3 else f"{name}.zarr"
     attributes = multiscales(paths, scales, translations, "0.4" if version == 2 else "0.5")
     attributes = {"multiscales": attributes} if version == 2 else {"ome": {"version": "0.5", "multiscales": attributes}}

@@ -20,6 +20,16 @@ for order in json.load(sys.stdin):
         }
     volume = CloudVolume(url, info=info)
     volume.commit_info()
+    if "factors" in order:
+        for factor in order["factors"]:
+            volume.add_scale(factor)
+        volume.commit_info()
+        for level in range(1 + len(order["factors"])):
+            # Without compression, whose names of files on this machine TensorStore does not know.
+            scale = CloudVolume(url, mip=level, compress=False)
+            numbers = np.random.default_rng(level).integers(1, np.iinfo(voxels.dtype).max, scale.shape)
+            scale[:, :, :] = numbers.astype(voxels.dtype) if level else voxels
+        continue
     if not order["sharded"]:
         volume[:, :, :] = voxels
         continue

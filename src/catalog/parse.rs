@@ -69,6 +69,7 @@ struct RawHost {
     connections: Option<Spanned<usize>>,
     rate: Option<Spanned<f64>>,
     stall: Option<Spanned<f64>>,
+    md5_etags: Option<bool>,
 }
 
 /// Parses the text of the catalogue `file`; relative paths in it start at `folder`.
@@ -177,6 +178,7 @@ fn manners(place: Text<'_>, hosts: BTreeMap<Spanned<String>, RawHost>) -> Result
             .map_err(|error| place.error(name.span(), "host", format!("`{}`: {error}", name.get_ref())))?
             .to_string();
         let mut limits = HostManners::default();
+        limits.md5_etags = raw.md5_etags.unwrap_or(limits.md5_etags);
         if let Some(connections) = raw.connections {
             let span = connections.span();
             limits.connections = connections.into_inner();

@@ -47,7 +47,7 @@ pub(super) fn request(shape: [u64; 3], chunk: [u64; 3], block: [u64; 3], failure
     let grid = |cell| Grid { shape: Shape(shape), cell: Shape(cell) };
     let description = Description {
         dtype,
-        levels: vec![SourceLevel { grid: grid(block), scale: Some(scale), translation }],
+        levels: vec![SourceLevel { grid: grid(block), scale: Some(scale), translation, offset: [0; 3] }],
         fill: FillValue::zero(dtype),
         window: None,
         format: "fake".to_owned(),
@@ -56,7 +56,7 @@ pub(super) fn request(shape: [u64; 3], chunk: [u64; 3], block: [u64; 3], failure
     };
     let pyramid = Pyramid {
         dtype,
-        levels: vec![Level { grid: grid(chunk), scale, translation }],
+        levels: vec![Level { grid: grid(chunk), scale, translation, offset: [0; 3] }],
         fill: FillValue::zero(dtype),
         window: (0.0, 255.0),
         calibrated: true,

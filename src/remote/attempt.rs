@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::Cause;
 use super::backoff::Failure;
 use super::checks::{Ask, Length, Promise, promise, too_long};
+use super::checksum;
 use super::clock::Clock;
 use super::gzip::gunzip;
 use super::head::Head;
@@ -102,6 +103,7 @@ async fn request(task: &Task<'_>, pulse: &Pulse, past_caches: bool) -> Result<Fe
     }
     task.pin.check(&Version::of(&head, promise.total)).map_err(Failure::doubtful)?;
     let bytes = collect(task, pulse, body, promise).await?;
+    checksum::check(&head.checksums, head.status == 200, task.host.has_md5_etags(), &bytes)?;
     let total = match promise.length {
         Length::AtMost(_) => Some(bytes.len() as u64),
         Length::Exactly(_) | Length::Empty => promise.total,

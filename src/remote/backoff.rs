@@ -58,6 +58,11 @@ impl Failure {
         Failure { cause: Cause::Protocol(reason.into()), persistence: BROKEN, retry_after: None }
     }
 
+    /// A body of which a part may be of another version. What is there now may be whole, and of the right one.
+    pub(super) fn torn(reason: impl Into<String>) -> Self {
+        Failure { cause: Cause::Changed(reason.into()), persistence: BROKEN, retry_after: None }
+    }
+
     /// A connection that failed after `received` bytes of a body.
     pub(super) fn connection(reason: impl Into<String>, received: usize) -> Self {
         let persistence = if received > 0 { BROKEN } else { Persistence::UntilDeadline };

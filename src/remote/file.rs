@@ -1,16 +1,24 @@
 //! A local file, asked like a server: its status, length and version are checked as those of any other origin.
 //!
 //! Files are read directly and not through `object_store`, which cannot say whether a file changed while it was read.
+//!
+//! What tells versions apart is the time of the last change (ctime), which nobody can set, unlike that of the content
+//! (mtime). It is taken from a clock that stands still for some milliseconds at a time, so a file that has just changed
+//! could change again without a trace: its bytes are used only after that clock went on. No time tells of a store into a
+//! mapped page that is waiting to be written already, nor when a call that writes ends that had begun before.
 
 use std::fs::Metadata;
 use std::io::{ErrorKind, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::time::{Instant, sleep};
 
 use super::Cause;
 use super::backoff::Failure;
@@ -18,6 +26,16 @@ use super::head::Head;
 
 /// Bytes read at once.
 const PIECE: usize = 1 << 20;
+
+const SECOND: i128 = 1_000_000_000;
+/// How long the time of a change may stand still, in nanoseconds, where a filesystem keeps whole seconds.
+const WHOLE_SECONDS: i128 = 2 * SECOND;
+/// A change that lies so far in the future was timed by the clock of another machine.
+const OTHER_CLOCK: i128 = SECOND;
+/// Pause between two looks at a file that has just changed.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// A file that has just changed at every look for so long is being written.
+const BEING_WRITTEN: Duration = Duration::from_secs(3);
 
 /// A file that is being read.
 #[derive(Debug)]
@@ -41,11 +59,12 @@ pub(super) async fn open(
         }
         let mut file = File::open(path).await?;
         file.set_max_buf_size(PIECE);
-        let metadata = file.metadata().await?;
+        let metadata = settled(&file).await?;
         std::io::Result::Ok(Some((file, metadata)))
     };
     let (mut file, metadata) = match opened.await {
-        Ok(Some(opened)) => opened,
+        Ok(Some((file, Some(metadata)))) => (file, metadata),
+        Ok(Some((_, None))) => return Err(Failure::connection("the file is being written", 0)),
         Ok(None) => return Err(Failure::last(Cause::Protocol("not a regular file".into()))),
         Err(error) => match error.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory => return Ok((answer(404), None)),
@@ -83,7 +102,7 @@ impl FileBody {
         if self.left == 0 {
             let now = version(&self.file.metadata().await.map_err(lost)?);
             if now != self.version {
-                return Err(Failure::last(Cause::Changed("the file was written while it was read".into())));
+                return Err(Failure::torn("the file was written while it was read"));
             }
             return Ok(None);
         }
@@ -98,12 +117,66 @@ impl FileBody {
     }
 }
 
+/// What the file is once its last change is so long ago that another would show; `None` where it changes all the time.
+async fn settled(file: &File) -> std::io::Result<Option<Metadata>> {
+    let began = Instant::now();
+    loop {
+        let metadata = file.metadata().await?;
+        if !could_change_unseen((metadata.ctime(), metadata.ctime_nsec()), now()) {
+            return Ok(Some(metadata));
+        }
+        if began.elapsed() > BEING_WRITTEN {
+            return Ok(None);
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// The clock that times of changes are taken from: seconds, nanoseconds.
+fn now() -> (i64, i64) {
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    (now.tv_sec, now.tv_nsec)
+}
+
+/// Whether a change of the file at `now` or later could be given the same time as its last one.
+fn could_change_unseen(changed: (i64, i64), now: (i64, i64)) -> bool {
+    let nanoseconds = |(seconds, rest): (i64, i64)| i128::from(seconds) * SECOND + i128::from(rest);
+    let age = nanoseconds(now) - nanoseconds(changed);
+    let stands_still = if changed.1 == 0 { WHOLE_SECONDS } else { 0 };
+    age <= stands_still && age >= -OTHER_CLOCK
+}
+
 /// What stands for an ETag: a file that was replaced or written has another.
 fn version(metadata: &Metadata) -> String {
-    let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
-    format!("\"{}-{}-{seconds}.{nanoseconds:09}\"", metadata.ino(), metadata.len())
+    let device = metadata.dev();
+    let (written, written_rest) = (metadata.mtime(), metadata.mtime_nsec());
+    let (changed, changed_rest) = (metadata.ctime(), metadata.ctime_nsec());
+    let times = format!("{written}.{written_rest:09}-{changed}.{changed_rest:09}");
+    format!("\"{device}-{}-{}-{times}\"", metadata.ino(), metadata.len())
 }
 
 fn answer(status: u16) -> Head {
     Head { status, delimited: true, ..Head::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_old_enough_once_its_clock_went_on() {
+        let at = |seconds, nanoseconds| (seconds, nanoseconds);
+        assert!(could_change_unseen(at(10, 500), at(10, 500)));
+        assert!(!could_change_unseen(at(10, 500), at(10, 501)));
+        // A fine-grained time may be ahead of the clock that stands still, that of another machine far ahead.
+        assert!(could_change_unseen(at(10, 500), at(10, 100)));
+        assert!(could_change_unseen(at(11, 1), at(10, 999_999_999)));
+        assert!(!could_change_unseen(at(12, 1), at(10, 999_999_999)));
+        // Where whole seconds are kept, the same second may come again.
+        assert!(could_change_unseen(at(10, 0), at(12, 0)));
+        assert!(!could_change_unseen(at(10, 0), at(12, 1)));
+        for extreme in [i64::MIN, i64::MAX] {
+            let _ = could_change_unseen(at(extreme, 0), at(-extreme.saturating_add(1), 999_999_999));
+        }
+    }
 }

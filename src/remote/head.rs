@@ -6,6 +6,8 @@ use reqwest::header::{
     RETRY_AFTER, TRANSFER_ENCODING,
 };
 
+use super::checksum::{self, Checksum};
+
 /// The part of an answer that the checks need, the same for every transport.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Head {
@@ -18,13 +20,15 @@ pub(super) struct Head {
     pub etag: Option<String>,
     pub last_modified: Option<String>,
     pub retry_after: Option<String>,
+    /// What the origin states of the bytes that it sends.
+    pub checksums: Vec<Checksum>,
     /// Whether the end of the body can be told from a connection that broke.
     pub delimited: bool,
 }
 
 impl Head {
-    /// The head of an HTTP answer, or the reason why it cannot be trusted.
-    pub(super) fn of_http(status: u16, version: Version, headers: &HeaderMap) -> Result<Self, String> {
+    /// The head of an HTTP answer, or the reason why it cannot be trusted. `is_s3`: the object is in a store that speaks S3.
+    pub(super) fn of_http(status: u16, version: Version, headers: &HeaderMap, is_s3: bool) -> Result<Self, String> {
         let content_length = match single(headers, CONTENT_LENGTH)? {
             Some(text) => Some(digits(&text).ok_or_else(|| format!("Content-Length is `{}`", shorten(&text)))?),
             None => None,
@@ -40,6 +44,7 @@ impl Head {
             etag: single(headers, ETAG)?,
             last_modified: single(headers, LAST_MODIFIED)?,
             retry_after: single(headers, RETRY_AFTER)?,
+            checksums: checksum::stated(headers, is_s3),
             delimited,
         })
     }

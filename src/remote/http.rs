@@ -85,6 +85,8 @@ pub(super) struct HttpTarget {
     pub clients: Clients,
     pub url: Url,
     pub signer: Option<Arc<Signer>>,
+    /// Whether it was named as an object of S3.
+    pub is_s3: bool,
 }
 
 impl HttpTarget {
@@ -114,8 +116,8 @@ impl HttpTarget {
         if elsewhere && matches!(response.status().as_u16(), 404 | 410) {
             return Err(Failure::odd(format!("redirected to {}, which is not there", shown(response.url()))));
         }
-        let head =
-            Head::of_http(response.status().as_u16(), response.version(), response.headers()).map_err(Failure::odd)?;
+        let (status, version) = (response.status().as_u16(), response.version());
+        let head = Head::of_http(status, version, response.headers(), self.is_s3).map_err(Failure::odd)?;
         Ok((head, HttpBody(response)))
     }
 }

@@ -69,6 +69,11 @@ impl Host {
         self.manners.stall
     }
 
+    /// Whether ETags that look like an MD5 are one.
+    pub(super) fn has_md5_etags(&self) -> bool {
+        self.manners.md5_etags
+    }
+
     /// Changes the host's counters.
     pub(super) fn count(&self, change: impl FnOnce(&mut HostStats)) {
         self.stats.host(&self.name, change);
@@ -198,7 +203,7 @@ mod tests {
     use super::*;
 
     fn host(connections: usize, rate: Option<f64>) -> Host {
-        let manners = HostManners { connections, rate, stall: Duration::from_secs(1) };
+        let manners = HostManners { connections, rate, stall: Duration::from_secs(1), ..HostManners::default() };
         Host::new("host".into(), manners, Arc::default())
     }
 

@@ -12,11 +12,13 @@ pub struct HostManners {
     pub rate: Option<f64>,
     /// Time without a byte after which a request is raced by a second one; half of it for ranges of up to 64 KiB.
     pub stall: Duration,
+    /// Whether ETags of S3 that look like the MD5 of an object are one. Those of some servers are not.
+    pub md5_etags: bool,
 }
 
 impl Default for HostManners {
     fn default() -> Self {
-        HostManners { connections: 16, rate: None, stall: Duration::from_secs(10) }
+        HostManners { connections: 16, rate: None, stall: Duration::from_secs(10), md5_etags: true }
     }
 }
 

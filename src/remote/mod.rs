@@ -13,6 +13,7 @@ mod attempt;
 mod backoff;
 mod breaker;
 mod checks;
+mod checksum;
 mod clock;
 mod error;
 mod file;

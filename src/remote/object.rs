@@ -156,10 +156,11 @@ impl Remote {
                 (url, signer)
             }
         };
+        let is_s3 = Store::of_scheme(location.url.scheme()) == Some(Store::S3);
         let name = url.host_str().ok_or_else(|| Cause::Request("an address without a host".into()))?;
         let counted = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
         let host = self.host(&counted, name);
-        Ok((Transport::Http(HttpTarget { clients: self.shared.clients.clone(), url, signer }), host))
+        Ok((Transport::Http(HttpTarget { clients: self.shared.clients.clone(), url, signer, is_s3 }), host))
     }
 
     /// The queue of a host. One per port, so that a dead server does not hold up another on the same machine.

@@ -184,7 +184,7 @@ mod tests {
         assert!(!format!("{signer:?}").contains("SECRET"));
         let url = Url::parse(&origin.url()).unwrap().join("bucket/key").unwrap();
         let clients = Clients::new(Duration::from_secs(5)).unwrap();
-        let target = HttpTarget { clients, url, signer: Some(Arc::new(signer)) };
+        let target = HttpTarget { clients, url, signer: Some(Arc::new(signer)), is_s3: true };
         let (head, _) = target.open(Wanted { range: Some(2..5), if_match: None, past_caches: false }).await.unwrap();
         assert_eq!(head.status, 206);
         let headers = origin.requests()[0].headers.clone();

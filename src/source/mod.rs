@@ -48,6 +48,8 @@ pub struct SourceLevel {
     pub scale: Option<[f64; 3]>,
     /// Position of the centre of the first voxel in nanometres along `z, y, x`.
     pub translation: [f64; 3],
+    /// Position of the first voxel in voxels of this level along `z, y, x`; 0 where the source counts from there.
+    pub offset: [i64; 3],
 }
 
 /// Where a level lies beside the finest one, in voxels of that one along `z, y, x`.

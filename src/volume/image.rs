@@ -104,6 +104,7 @@ impl Image {
                     grid: Grid { shape: level.grid.shape, cell: chunk_shape(description, spec, level.grid) },
                     scale,
                     translation,
+                    offset: level.offset,
                 }
             })
             .collect();

@@ -31,6 +31,9 @@ pub struct Level {
     pub scale: [f64; 3],
     /// Position of the centre of the first voxel in nanometres along `z, y, x`.
     pub translation: [f64; 3],
+    /// Position of the first voxel in voxels of this level along `z, y, x`. Voxels of two levels lie over each other where
+    /// these positions say so and not where their indices do.
+    pub offset: [i64; 3],
 }
 
 /// Bytes of one chunk file, edge chunks being padded to the full size.

@@ -25,6 +25,7 @@ impl Empty {
             grid: Grid { shape: Shape(shape), cell: Shape([4; 3]) },
             scale: None,
             translation: [0.0; 3],
+            offset: [0; 3],
         };
         let description = Description {
             dtype: DataType::U8,

@@ -78,20 +78,26 @@ impl ViewSpec {
                 translation: std::array::from_fn(|axis| {
                     level.translation[axis] + shown.start[axis] as f64 * level.scale[axis]
                 }),
+                offset: std::array::from_fn(|axis| level.offset[axis].saturating_add_unsigned(shown.start[axis])),
             });
         }
         Ok(view)
     }
 }
 
-/// The part of `level` that a crop of the finest level shows; `None` where it shows nothing.
+/// The part of `level` that a crop of the finest level shows: the voxels over which any of the crop lies. `None` where
+/// there are none.
 fn level_box(crop: &Region, finest: &Level, level: &Level) -> Option<Region> {
     let mut shown = Region { start: [0; 3], end: [0; 3] };
     for axis in 0..3 {
-        // A float cast saturates, so a nonsensical ratio ends up as an empty box and never as an overflow.
-        let factor = ((level.scale[axis] / finest.scale[axis]).round() as u64).max(1);
-        shown.start[axis] = crop.start[axis] / factor;
-        shown.end[axis] = crop.end[axis].div_ceil(factor).min(level.grid.shape.0[axis]);
+        // A float cast saturates, and 128 bits hold any sum of a few numbers of 64: no ratio and no offset overflows.
+        let factor = i128::from(((level.scale[axis] / finest.scale[axis]).round() as u64).max(1));
+        let place = |voxel: u64| i128::from(voxel) + i128::from(finest.offset[axis]);
+        let (first, last) =
+            (place(crop.start[axis]).div_euclid(factor), (place(crop.end[axis]) - 1).div_euclid(factor));
+        let index = |place: i128| (place - i128::from(level.offset[axis])).max(0);
+        shown.start[axis] = u64::try_from(index(first)).unwrap_or(u64::MAX);
+        shown.end[axis] = u64::try_from(index(last + 1)).unwrap_or(u64::MAX).min(level.grid.shape.0[axis]);
     }
     (!shown.is_empty()).then_some(shown)
 }

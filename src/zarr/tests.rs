@@ -9,7 +9,7 @@ use crate::geometry::{Grid, Region, Shape};
 use crate::volume::{Level, ViewSpec};
 
 fn level(shape: [u64; 3], scale: [f64; 3], translation: [f64; 3]) -> Level {
-    Level { grid: Grid { shape: Shape(shape), cell: Shape([64; 3]) }, scale, translation }
+    Level { grid: Grid { shape: Shape(shape), cell: Shape([64; 3]) }, scale, translation, offset: [0; 3] }
 }
 
 fn pyramid() -> Pyramid {

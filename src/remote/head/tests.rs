@@ -16,15 +16,15 @@ fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
 #[test]
 fn two_content_ranges_are_refused() {
     let map = headers(&[(CONTENT_RANGE, "bytes 0-1/2"), (CONTENT_RANGE, "bytes 0-1/3")]);
-    assert!(Head::of_http(206, Version::HTTP_11, &map).is_err());
+    assert!(Head::of_http(206, Version::HTTP_11, &map, false).is_err());
 }
 
 #[test]
 fn a_body_without_length_on_http_1_has_no_known_end() {
-    assert!(!Head::of_http(200, Version::HTTP_11, &HeaderMap::new()).unwrap().delimited);
-    assert!(Head::of_http(200, Version::HTTP_2, &HeaderMap::new()).unwrap().delimited);
+    assert!(!Head::of_http(200, Version::HTTP_11, &HeaderMap::new(), false).unwrap().delimited);
+    assert!(Head::of_http(200, Version::HTTP_2, &HeaderMap::new(), false).unwrap().delimited);
     let chunked = headers(&[(TRANSFER_ENCODING, "chunked")]);
-    assert!(Head::of_http(200, Version::HTTP_11, &chunked).unwrap().delimited);
+    assert!(Head::of_http(200, Version::HTTP_11, &chunked, false).unwrap().delimited);
 }
 
 #[test]
@@ -76,7 +76,7 @@ proptest! {
                 map.append(name, value);
             }
         }
-        if let Ok(head) = Head::of_http(status, Version::HTTP_11, &map) {
+        if let Ok(head) = Head::of_http(status, Version::HTTP_11, &map, false) {
             prop_assert_eq!(head.status, status);
         }
     }

@@ -59,6 +59,63 @@ async fn a_pipe_does_not_stop_the_reader() {
     assert!(matches!(object(&path).start(5).await.unwrap_err().cause, Cause::Protocol(_)));
 }
 
+/// Writes over the file, with the time of its content put back.
+fn rewrite(path: &Path, content: &[u8]) {
+    use std::os::unix::fs::FileExt;
+
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    let times = file.metadata().unwrap();
+    file.write_all_at(content, 0).unwrap();
+    let times = std::fs::FileTimes::new().set_modified(times.modified().unwrap());
+    file.set_times(times).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_was_rewritten_with_its_time_put_back_has_changed_however_soon() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..crate::test_cases(20).min(500) {
+        let path = folder.path().join(round.to_string());
+        std::fs::write(&path, data(100)).unwrap();
+        let object = object(&path);
+        // The first look comes right after a change, and the next change right after that.
+        assert_eq!(object.range(0..10).await.unwrap().bytes, data(100)[..10]);
+        rewrite(&path, &[7; 100]);
+        let error = object.range(10..20).await.unwrap_err();
+        assert!(matches!(error.cause, Cause::Changed(_)), "{error}");
+        assert_eq!(self::object(&path).range(10..20).await.unwrap().bytes, [7; 10][..]);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_rewritten_again_and_again_gives_one_version_or_none() {
+    // A page, which is written in one go: a file that is left half written is a version as well.
+    const PAGE: usize = 4096;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), [0; PAGE]).unwrap();
+    let path = file.path().to_owned();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let writer = std::thread::spawn(move || {
+        let mut value = 0u8;
+        let pause = |value: u8| stopped.recv_timeout(Duration::from_millis(u64::from(value) % 20));
+        while pause(value) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            value = value.wrapping_add(1);
+            rewrite(&path, &[value; PAGE]);
+        }
+    });
+    let mut read = 0;
+    for _ in 0..crate::test_cases(100).min(2_000) {
+        let object = object(file.path());
+        // Two requests, so that the second is of the first one's version.
+        if let (Ok(start), Ok(rest)) = (object.range(0..10).await, object.range(10..PAGE as u64).await) {
+            assert!(start.bytes.iter().chain(&rest.bytes).all(|byte| *byte == start.bytes[0]));
+            read += 1;
+        }
+    }
+    assert!(read > 0);
+    drop(stop);
+    writer.join().unwrap();
+}
+
 #[tokio::test]
 async fn a_file_that_was_written_replaced_or_removed_has_changed() {
     let folder = tempfile::tempdir().unwrap();

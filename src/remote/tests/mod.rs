@@ -1,6 +1,7 @@
 //! The reader against origins that do everything an origin can do.
 
 mod absence;
+mod checksums;
 mod conformance;
 mod endings;
 mod faults;
@@ -43,7 +44,12 @@ impl Bench {
         connections: usize,
         script: impl Fn(usize, &Request) -> Vec<Act> + Send + Sync + 'static,
     ) -> Self {
-        Self::with(timeout, HostManners { connections, rate: None, stall: timeout * 2 }, script).await
+        Self::with(
+            timeout,
+            HostManners { connections, rate: None, stall: timeout * 2, ..HostManners::default() },
+            script,
+        )
+        .await
     }
 
     /// The same with stalled requests raced after [`STALL`].
@@ -52,7 +58,8 @@ impl Bench {
         connections: usize,
         script: impl Fn(usize, &Request) -> Vec<Act> + Send + Sync + 'static,
     ) -> Self {
-        Self::with(timeout, HostManners { connections, rate: None, stall: STALL }, script).await
+        Self::with(timeout, HostManners { connections, rate: None, stall: STALL, ..HostManners::default() }, script)
+            .await
     }
 
     async fn with(

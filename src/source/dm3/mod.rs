@@ -103,7 +103,7 @@ pub async fn open(objects: Vec<Object>, missing: [Option<f64>; 3]) -> Result<Dm3
     let (scale, translation) = opened.placement(missing);
     let description = Description {
         dtype: form.dtype,
-        levels: vec![SourceLevel { grid, scale, translation }],
+        levels: vec![SourceLevel { grid, scale, translation, offset: [0; 3] }],
         fill: FillValue::zero(form.dtype),
         window: opened.image.display,
         format: opened.format(count > 1),

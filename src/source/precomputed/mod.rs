@@ -91,7 +91,7 @@ fn level(scale: &Scale, finest: &Scale) -> SourceLevel {
     let translation = std::array::from_fn(|axis| {
         scale.offset[axis] as f64 * nanometres[axis] + (nanometres[axis] - finest.resolution[axis]) / 2.0
     });
-    SourceLevel { grid: scale.grid, scale: Some(nanometres), translation }
+    SourceLevel { grid: scale.grid, scale: Some(nanometres), translation, offset: scale.offset }
 }
 
 impl PrecomputedSource {

@@ -85,7 +85,12 @@ impl Volume {
         }
         let description = Description {
             dtype: form.dtype,
-            levels: vec![SourceLevel { grid: Grid { shape, cell }, scale: all(text.scale), translation: [0.0; 3] }],
+            levels: vec![SourceLevel {
+                grid: Grid { shape, cell },
+                scale: all(text.scale),
+                translation: [0.0; 3],
+                offset: [0; 3],
+            }],
             fill: FillValue::zero(form.dtype),
             window: text.window,
             format: format_name(&header, &form, &first.segments, text.dialect),

@@ -117,7 +117,8 @@ async fn open_through(documents: &impl Documents, remote: Remote, group: &Locati
 
 fn described(axes: &Axes, level: &Level, dataset: &Dataset) -> SourceLevel {
     let (shape, cell) = (Shape(axes.pick(&level.array.shape)), Shape(axes.pick(&level.array.chunk)));
-    SourceLevel { grid: Grid { shape, cell }, scale: dataset.scale, translation: dataset.translation }
+    let grid = Grid { shape, cell };
+    SourceLevel { grid, scale: dataset.scale, translation: dataset.translation, offset: [0; 3] }
 }
 
 /// Checks that the arrays make one pyramid: the same type and fill value, and none larger than the one before it.

@@ -44,6 +44,7 @@ fn laid_on(image: &Level, label: &Pyramid) -> Pyramid {
         translation: std::array::from_fn(|axis| {
             image.translation[axis] + (level.translation[axis] - first[axis]) * image.scale[axis]
         }),
+        offset: level.offset,
     };
     Pyramid { levels: label.levels.iter().map(level).collect(), calibrated: true, ..label.clone() }
 }

@@ -6,7 +6,25 @@ use super::*;
 use crate::dtype::FillValue;
 
 fn level(shape: [u64; 3], cell: [u64; 3], scale: [f64; 3], translation: [f64; 3]) -> Level {
-    Level { grid: Grid { shape: Shape(shape), cell: Shape(cell) }, scale, translation }
+    Level { grid: Grid { shape: Shape(shape), cell: Shape(cell) }, scale, translation, offset: [0; 3] }
+}
+
+/// A level as precomputed volumes have them: a lattice of `factor` nanometres whose voxel `offset` is the first.
+fn placed(shape: [u64; 3], factor: [u64; 3], offset: [i64; 3]) -> Level {
+    let scale = factor.map(|factor| factor as f64);
+    let translation = std::array::from_fn(|axis| offset[axis] as f64 * scale[axis] + (scale[axis] - 1.0) / 2.0);
+    Level { offset, ..level(shape, [8; 3], scale, translation) }
+}
+
+/// Where the level's first voxel begins and its last one ends along an axis, in nanometres, by what its document says (positions are
+/// those of centres, counted from the centre of the finest voxel at 0).
+fn span(level: &Level, axis: usize) -> (f64, f64) {
+    let begin = level.translation[axis] - level.scale[axis] / 2.0;
+    (begin, begin + level.grid.shape.0[axis] as f64 * level.scale[axis])
+}
+
+fn cropped(image: &Pyramid, start: [u64; 3], end: [u64; 3]) -> View {
+    ViewSpec { crop: Some(Region { start, end }), ..ViewSpec::default() }.apply(image).unwrap()
 }
 
 fn pyramid(levels: Vec<Level>) -> Pyramid {
@@ -158,6 +176,44 @@ fn levels_from_the_first_empty_one_on_are_left_out() {
     assert_eq!(view.origins, [[8, 0, 0]]);
 }
 
+#[test]
+fn levels_of_a_crop_lie_over_each_other_whatever_the_source_counts_from() {
+    // s0 counts from 5, s1 from 2 (4 of s0) and s2 from 1 (4 as well): voxel 6 of s0 is in voxels 3 and 1 of the others.
+    let image =
+        pyramid(vec![placed([9; 3], [1; 3], [5; 3]), placed([5; 3], [2; 3], [2; 3]), placed([3; 3], [4; 3], [1; 3])]);
+    let view = cropped(&image, [1; 3], [2; 3]);
+    assert_eq!(view.origins, [[1; 3], [1; 3], [0; 3]]);
+    let spans: Vec<_> = view.pyramid.levels.iter().map(|level| span(level, 0)).collect();
+    assert_eq!(spans, [(5.5, 6.5), (5.5, 7.5), (3.5, 7.5)]);
+    let negative = pyramid(vec![placed([9; 3], [1; 3], [-3; 3]), placed([6; 3], [2; 3], [-2; 3])]);
+    assert_eq!(cropped(&negative, [0; 3], [2; 3]).origins, [[0; 3], [0; 3]]);
+    assert_eq!(cropped(&negative, [1; 3], [2; 3]).origins, [[1; 3], [1; 3]]);
+}
+
+#[test]
+fn a_crop_of_a_crop_is_the_crop_of_both() {
+    let image = pyramid([1, 2, 4].map(|n| placed([100 / n, 200 / n, 300 / n], [n; 3], [0; 3])).to_vec());
+    let outer = cropped(&image, [5, 7, 9], [90, 90, 90]);
+    let inner = cropped(&outer.pyramid, [1, 2, 4], [10, 20, 30]);
+    let both = cropped(&image, [6, 9, 13], [15, 27, 39]);
+    for number in 0..3 {
+        let sum: [u64; 3] = std::array::from_fn(|axis| outer.origins[number][axis] + inner.origins[number][axis]);
+        assert_eq!(sum, both.origins[number]);
+        assert_eq!(inner.pyramid.levels[number], both.pyramid.levels[number]);
+    }
+}
+
+#[test]
+fn labels_that_count_from_elsewhere_are_cropped_by_the_same_indices_and_by_levels_of_their_own() {
+    let image = pyramid(vec![placed([9; 3], [1; 3], [5; 3]), placed([5; 3], [2; 3], [2; 3])]);
+    let labels = pyramid(vec![placed([9; 3], [1; 3], [0; 3]), placed([5; 3], [2; 3], [0; 3])]);
+    let spec = ViewSpec { crop: Some(Region { start: [1; 3], end: [2; 3] }), ..ViewSpec::default() };
+    let shown = spec.show_label(&image, &labels, |spec, label| spec.apply(label)).unwrap().unwrap();
+    assert_eq!(spec.apply(&image).unwrap().origins, [[1; 3], [1; 3]]);
+    assert_eq!(shown.origins, [[1; 3], [0; 3]]);
+    assert_eq!((span(&shown.pyramid.levels[0], 2), span(&shown.pyramid.levels[1], 2)), ((0.5, 1.5), (-0.5, 1.5)));
+}
+
 /// The box of a level by asking each voxel of s0 in which coarse voxel it lies.
 fn naive_range(start: u64, end: u64, factor: u64, extent: u64) -> Option<(u64, u64)> {
     let touched: Vec<u64> = (start..end).map(|voxel| voxel / factor).filter(|&voxel| voxel < extent).collect();
@@ -224,4 +280,79 @@ proptest! {
             prop_assert_eq!(shown.translation, std::array::from_fn(|axis| 1.0 + ranges[axis].0 as f64 * scale[axis]));
         }
     }
+
+    #[test]
+    fn a_level_s_box_is_the_voxels_that_lie_over_the_crop(
+        shape in proptest::array::uniform3(1u64..40),
+        cut in proptest::array::uniform3((0u64..1000, 0u64..1000)),
+        offset in proptest::array::uniform3(-30i64..30),
+        coarser in proptest::collection::vec(
+            (proptest::array::uniform3(1u64..6), proptest::array::uniform3(-1i64..2), proptest::array::uniform3(1u64..30)),
+            1..4,
+        ),
+    ) {
+        let mut levels = vec![placed(shape, [1; 3], offset)];
+        for (factor, shift, extent) in coarser {
+            // Writers round offsets down, up, or anyhow.
+            let first = std::array::from_fn(|axis| offset[axis].div_euclid(factor[axis] as i64) + shift[axis]);
+            levels.push(placed(extent, factor, first));
+        }
+        let image = pyramid(levels);
+        let start: [u64; 3] = std::array::from_fn(|axis| cut[axis].0 % shape[axis]);
+        let end = std::array::from_fn(|axis| start[axis] + 1 + cut[axis].1 % (shape[axis] - start[axis]));
+        let view = cropped(&image, start, end);
+
+        let expected: Vec<[(u64, u64); 3]> = image.levels.iter().map_while(|level| {
+            let over = |axis: usize| {
+                let finest = |voxel: u64| (voxel as i64 + offset[axis]) as f64;
+                let voxels = (0..level.grid.shape.0[axis]).filter(|&voxel| {
+                    let begin = (voxel as i64 + level.offset[axis]) as f64 * level.scale[axis];
+                    begin < finest(end[axis]) && begin + level.scale[axis] > finest(start[axis])
+                });
+                let voxels: Vec<u64> = voxels.collect();
+                Some((*voxels.first()?, *voxels.last()? + 1))
+            };
+            Some([over(0)?, over(1)?, over(2)?])
+        }).collect();
+        let found: Vec<[(u64, u64); 3]> = view.origins.iter().zip(&view.pyramid.levels).map(|(origin, level)| {
+            std::array::from_fn(|axis| (origin[axis], origin[axis] + level.grid.shape.0[axis]))
+        }).collect();
+        prop_assert_eq!(found, expected);
+
+        for (shown, whole) in view.pyramid.levels.iter().zip(&image.levels) {
+            for axis in 0..3 {
+                let (finest, shown, whole) = (span(&view.pyramid.levels[0], axis), span(shown, axis), span(whole, axis));
+                prop_assert!(shown.0 <= finest.0.max(whole.0) && shown.1 >= finest.1.min(whole.1));
+            }
+        }
+    }
+
+    #[test]
+    fn no_offset_and_no_factor_leads_out_of_the_level(
+        shapes in proptest::array::uniform2(proptest::array::uniform3(any_extent())),
+        offsets in proptest::array::uniform2(proptest::array::uniform3(any_offset())),
+        scales in proptest::array::uniform2(proptest::array::uniform3(any::<f64>())),
+        cut in proptest::array::uniform3((any::<u64>(), any::<u64>())),
+    ) {
+        let at = |number: usize| Level { offset: offsets[number], ..level(shapes[number], [8; 3], scales[number], [0.0; 3]) };
+        let image = pyramid(vec![at(0), at(1)]);
+        let start: [u64; 3] = std::array::from_fn(|axis| cut[axis].0 % shapes[0][axis]);
+        let end = std::array::from_fn(|axis| start[axis] + 1 + cut[axis].1 % (shapes[0][axis] - start[axis]));
+        let view = cropped(&image, start, end);
+        for (number, (level, origin)) in view.pyramid.levels.iter().zip(&view.origins).enumerate() {
+            for axis in 0..3 {
+                let extent = level.grid.shape.0[axis];
+                prop_assert!(extent > 0 && origin[axis] < shapes[number][axis]);
+                prop_assert!(extent <= shapes[number][axis] - origin[axis]);
+            }
+        }
+    }
+}
+
+fn any_extent() -> impl Strategy<Value = u64> {
+    prop_oneof![1u64..9, Just(u64::MAX), 1u64..=u64::MAX]
+}
+
+fn any_offset() -> impl Strategy<Value = i64> {
+    prop_oneof![-9i64..9, Just(i64::MIN), Just(i64::MAX), any::<i64>()]
 }
