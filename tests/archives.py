@@ -16,7 +16,7 @@ from make_precomputed_fixtures import open_scale, read_scale, sharding
 from mounting import toml
 
 IMAGE, ENTRY = 9846137, 11759
-SECTIONS = 6
+SECTIONS = 4
 #: Bytes of the index in front of a shard: two minishards.
 SHARD_INDEX = 32
 
@@ -59,8 +59,8 @@ def write(root, seed=0):
     """All of them below `root`, by name."""
     root = pathlib.Path(root)
     made = {}
-    shape = (6, 420, 420)  # planes longer than what opening a file reads
-    tiff = {"voxel_size": [5.0, 5.0, 5.0], "chunk": [4, 128, 128]}
+    shape = (4, 400, 330)  # planes longer than what opening a file reads
+    tiff = {"voxel_size": [5.0, 5.0, 5.0], "chunk": [1, 200, 165]}
     (root / "files").mkdir(parents=True)
     imagej = truth.imagej(root / "files", "imagej", shape, "u1", seed + 1)
     truth.imagej(root / "files", "imagej-other", shape, "u1", seed + 2)
@@ -75,15 +75,15 @@ def write(root, seed=0):
     truth.itk(root / "itk", "itk-other", shape, "u1", seed + 4)
     made["itk"] = Archive("itk", {"kind": "tiff", "url": "{origin}/itk/itk.tif", **tiff}, "dated", itk.levels[0], tiff["chunk"], ".tif")
 
-    sections = truth.noise((SECTIONS, 360, 320), "u1", seed + 5)
+    sections = truth.noise((SECTIONS, 256, 320), "u1", seed + 5)
     for z, plane in enumerate(sections):
         dm_files.write(root / "dm" / f"slice_{z:04}.dm3", plane, 3, tags={"Remark": "x" * (37 * z % 211)})
     (root / "empiar" / str(ENTRY)).mkdir(parents=True)
     (root / "empiar" / str(ENTRY) / "data").symlink_to("../../dm")
-    one = {"name": "one", "directory": "data", "num_images_or_tilt_series": SECTIONS, "image_width": 320, "image_height": 360}
+    one = {"name": "one", "directory": "data", "num_images_or_tilt_series": SECTIONS, "image_width": 320, "image_height": 256}
     write_json(root / f"api/entry/{ENTRY}", {f"EMPIAR-{ENTRY}": {"title": "one", "imagesets": [one]}})
-    made["dm"] = Archive("dm", {"kind": "dm3", "url": "{origin}/dm/", "chunk": [4, 128, 128]}, "nginx", sections, [4, 128, 128], ".dm3")
-    empiar = {"kind": "empiar", "entry": ENTRY, "server": "{origin}", "files": "{origin}/empiar/", "chunk": [4, 128, 128]}
+    made["dm"] = Archive("dm", {"kind": "dm3", "url": "{origin}/dm/", "chunk": [1, 128, 160]}, "nginx", sections, [1, 128, 160], ".dm3")
+    empiar = {"kind": "empiar", "entry": ENTRY, "server": "{origin}", "files": "{origin}/empiar/", "chunk": [1, 128, 160]}
     made["empiar"] = dataclasses.replace(made["dm"], name="empiar", source=empiar)
 
     zarr = truth.zarr_group(root, "zarr", shape=(32, 64, 128), dtype="<u2", chunks=(16, 32, 32), seed=seed + 6, levels=1, s3=True,
@@ -99,7 +99,7 @@ def write(root, seed=0):
 
 def write_shards(root, name, encoding, seed):
     """A precomputed volume of two shards of two minishards each."""
-    folder, shape = root / "bucket" / name, (64, 96, 128)
+    folder, shape = root / "bucket" / name, (64, 64, 96)
     scale = {"key": "s0", "size": shape[::-1], "resolution": [8, 8, 8], "chunk_size": [32, 32, 32], "encoding": encoding,
              "sharding": sharding(1, 1, 1)} | ({"jpeg_quality": 80} if encoding == "jpeg" else {})
     store = open_scale(folder, scale, "uint8")

@@ -33,7 +33,7 @@ PLACES = {
     "dm pixels": ("dm", lambda request, _: request.path.endswith("0002.dm3") and length(request) > 64 << 10),
     "dm tags": ("dm", lambda request, _: request.path.endswith("0002.dm3") and request.range[0] > 64 << 10),
     "tiff start": ("imagej", lambda request, _: request.path.endswith(".tif") and request.range[0] == 0),
-    "tiff pixels": ("imagej", lambda request, _: request.path.endswith(".tif") and length(request) > 256 << 10),
+    "tiff pixels": ("imagej", lambda request, _: request.path.endswith(".tif") and length(request) > 100 << 10),
     "tiff end": ("imagej", lambda request, _: request.path.endswith(".tif") and request.range[0] > 0 and length(request) < 4096),
     "tiff last directory": ("itk", lambda request, files: holds_directory(request, files, -1)),
     "tiff directory": ("itk", lambda request, files: holds_directory(request, files, 2)),
