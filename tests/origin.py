@@ -3,11 +3,7 @@
 It is made of plain sockets, because a well-behaved HTTP library would not let it send a short body or break off.
 """
 
-import base64
 import dataclasses
-import email.utils
-import functools
-import hashlib
 import html
 import os
 import pathlib
@@ -17,7 +13,8 @@ import threading
 import time
 import urllib.parse
 
-LAST_MODIFIED = email.utils.formatdate(1_700_000_000, usegmt=True)
+from namings import NAMINGS
+
 HTML = b"<!DOCTYPE html><html><head><title>Maintenance</title></head><body>Please come back later.</body></html>"
 
 
@@ -253,7 +250,8 @@ class Origin:
             return self._send(connection, request, Answer(200, [("Content-Type", "text/html;charset=UTF-8")], page), fault, gone)
         if file is None and (compressed := self._file(request.path + ".gz")) and request.range is None:
             # As object stores keep what was uploaded with an encoding.
-            headers = [("Content-Type", "application/octet-stream"), ("Content-Encoding", "gzip"), ("ETag", '"gz"')]
+            names = NAMINGS[self.naming](compressed, compressed.stat())
+            headers = [("Content-Type", "application/octet-stream"), ("Content-Encoding", "gzip"), *names]
             return self._send(connection, request, Answer(200, headers, compressed.read_bytes()), fault, gone)
         if file is None:
             xml = b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchKey</Code></Error>'
@@ -298,48 +296,6 @@ class Origin:
                 connection.sendall(answer)
                 return False
         return send(connection, request, answer.status, answer.headers, answer.body, fault, gone)
-
-
-@functools.cache
-def digests(file, size, mtime):
-    """MD5 and CRC32C of a file's bytes."""
-    import google_crc32c
-
-    body = pathlib.Path(file).read_bytes()
-    return hashlib.md5(body).digest(), google_crc32c.value(body).to_bytes(4, "big")
-
-
-def digest_names(file, stat):
-    """Of no server in particular."""
-    etag = hashlib.sha256(f"{file} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:24]
-    return [("ETag", f'"{etag}"'), ("Last-Modified", LAST_MODIFIED)]
-
-
-def s3_names(file, stat):
-    """As S3: the ETag of an object that was put in one piece is its MD5."""
-    return [("ETag", f'"{digests(file, stat.st_size, stat.st_mtime_ns)[0].hex()}"'), *dated_names(file, stat)]
-
-
-def google_names(file, stat):
-    """As Google Cloud Storage: two checksums of the whole object, also where a part is sent."""
-    md5, crc32c = digests(file, stat.st_size, stat.st_mtime_ns)
-    hashes = [("x-goog-hash", f"crc32c={base64.b64encode(crc32c).decode()}"), ("x-goog-hash", f"md5={base64.b64encode(md5).decode()}")]
-    return [("ETag", f'"{md5.hex()}"'), ("x-goog-generation", str(stat.st_mtime_ns // 1000)), *hashes, *dated_names(file, stat)]
-
-
-def nginx_names(_, stat):
-    """As nginx: seconds and length."""
-    return [("ETag", f'"{int(stat.st_mtime):x}-{stat.st_size:x}"'), *dated_names(_, stat)]
-
-
-def dated_names(_, stat):
-    return [("Last-Modified", email.utils.formatdate(stat.st_mtime, usegmt=True))]
-
-
-NAMINGS = {
-    "digest": digest_names, "s3": s3_names, "google": google_names, "nginx": nginx_names, "dated": dated_names,
-    "nameless": lambda _, stat: [],
-}
 
 
 def send(connection, request, status, headers, body, fault=None, gone=None):
