@@ -1,5 +1,6 @@
 """One bad answer, given once: no byte is wrong, and all is right soon after, after a remount and in an export."""
 
+import collections
 import contextlib
 import re
 import struct
@@ -8,8 +9,11 @@ import numpy as np
 import pytest
 
 import archives
+import dm_files
 import readers
+import truth
 from faults import MODES, Trigger, altered, first_byte_flipped
+from make_precomputed_fixtures import open_scale, sharding
 from mounting import configuration, emfs, mounted
 from origin import Origin
 from watched import REFUSED, Watched, side_by_side
@@ -140,3 +144,55 @@ def test_one_bad_answer_gives_no_wrong_byte_and_does_no_lasting_harm(done, place
     voxels, right = readers.zarr_array(exported / each.name / "em.zarr", 0, False), each.archive.voxels
     off = np.abs(voxels.astype(int) - right)
     assert voxels.shape == right.shape and off.max() <= (1 if each.archive.lossy else 0), f"the export: {(off > 0).mean():.2%} of voxels are wrong"
+
+
+@pytest.mark.parametrize("kind", ["imagej", "itk", "sections", "shards"])
+def test_voxels_that_are_zeros_are_asked_for_twice_and_read_as_zeros(tmp_path, kind):
+    root = tmp_path / "files"
+    voxels, source = half_black(root, kind)
+    with Origin(root) as origin:
+        source = {key: value.replace("{origin}", origin.url) if isinstance(value, str) else value for key, value in source.items()}
+        config = configuration({"em": source}, {"stall": 60.0})
+        with mounted(tmp_path, config, cache=tmp_path / "cache", timeout=10) as mount:
+            np.testing.assert_array_equal(readers.zarr_array(mount / "em" / "em.zarr", 0, False), voxels)
+            assert mount.status()["failed"] == 0
+            # What is not zeros, and what was asked for twice, is not asked for again.
+            asked = collections.Counter((request.path, request.range) for request in origin.requests)
+            assert max(asked.values()) <= 2, asked
+            origin.forget()
+            small = readers.zarr_array(mount / "em" / "em.chunk-16.zarr", 0, False)
+            np.testing.assert_array_equal(small, voxels)
+            assert origin.requests == []
+        with mounted(tmp_path, config, cache=tmp_path / "cache", timeout=10) as mount:
+            np.testing.assert_array_equal(readers.zarr_array(mount / "em" / "em.zarr", 0, False), voxels)
+            assert origin.requests == []
+
+
+def half_black(root, kind):
+    """A volume of which some planes, or one half, are zeros; its voxels and its source."""
+    import tensorstore
+    import tifffile
+
+    root.mkdir()
+    voxels = truth.noise((4, 400, 330), "u1", 1)
+    voxels[[1, 2]] = 0
+    if kind == "sections":
+        for z, plane in enumerate(voxels):
+            dm_files.write(root / "dm" / f"slice_{z:04}.dm3", plane)
+        return voxels, {"kind": "dm3", "url": "{origin}/dm/"}
+    if kind == "shards":
+        voxels = truth.noise((64, 64, 96), "u1", 1)
+        voxels[:32] = 0
+        scale = {"key": "s0", "size": [96, 64, 64], "resolution": [8, 8, 8], "chunk_size": [32, 32, 32], "encoding": "raw", "sharding": sharding(1, 1, 1)}
+        store = open_scale(root / "em", scale, "uint8")
+        with tensorstore.Transaction() as transaction:
+            # What equals the fill value is stored all the same.
+            store.with_transaction(transaction)[..., 0].write(voxels.transpose(2, 1, 0)).result()
+        return voxels, {"kind": "precomputed", "url": "{origin}/em"}
+    if kind == "imagej":
+        tifffile.imwrite(root / "em.tif", voxels, imagej=True, metadata={"axes": "ZYX"})
+    else:
+        import SimpleITK
+
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(root / "em.tif"), useCompression=False)
+    return voxels, {"kind": "tiff", "url": "{origin}/em.tif", "voxel_size": [5, 5, 5]}

@@ -181,3 +181,52 @@ def test_a_dataset_that_was_never_there_is_an_error_and_not_an_empty_one(scene):
         scene.return_()
         for name in scene.archives:
             scene.assert_back(mount, name, (0, 0, 0))
+
+
+@pytest.mark.parametrize("name", ["v2", "v3", "plain", "shards"])
+def test_a_folder_of_this_machine_that_is_gone_is_an_error_and_not_absence(tmp_path, name):
+    """As a network filesystem that is not mounted for a moment."""
+    root = tmp_path / "files"
+    root.mkdir()
+    volume = sparse.write(root)[name]
+    source = {key: value.replace("{origin}", str(root)) for key, value in volume.source.items()}
+    with mounted(tmp_path, configuration({"em": source}), timeout=TIMEOUT) as mount:
+        def chunk(index):
+            found = read(mount / "em" / "em.zarr" / "s0" / expected.chunk_path(index))
+            return "right" if found == expected.chunk_bytes(volume.voxels, sparse.CHUNK, index) else found
+
+        (mount / "em" / "em.zarr" / "s0" / ".zarray").read_bytes()
+        root.rename(tmp_path / "away")
+        indices = volume.present()[-2:] + volume.absent[-2:]
+        assert {chunk(index) for index in indices} == {"EIO"}
+        (tmp_path / "away").rename(root)
+        for index in indices:
+            wait_for(lambda: chunk(index) == "right", RECOVERY, f"{index} is right again")
+
+
+@pytest.mark.parametrize("name", ["v2", "plain", "shards"])
+def test_what_was_believed_in_the_minute_after_the_document_answered_is_asked_again_when_it_is_too_old(tmp_path, name):
+    """A document is asked for once a minute, so an archive that goes right after that is found out later."""
+    root = tmp_path / "files"
+    root.mkdir()
+    volume = sparse.write(root)[name]
+    with Origin(root) as origin:
+        config = configuration({"em": volume.at(origin)}, {"stall": 60.0})
+
+        def chunk(mount, index):
+            found = read(mount / "em" / "em.zarr" / "s0" / expected.chunk_path(index))
+            return "right" if found == expected.chunk_bytes(volume.voxels, sparse.CHUNK, index) else found if isinstance(found, str) else "fill"
+
+        indices = [volume.present()[0], volume.present()[-1]]
+        with mounted(tmp_path, config, cache=tmp_path / "cache", timeout=TIMEOUT) as mount:
+            assert chunk(mount, volume.absent[-1]) == "right"
+            origin.fault = lambda request: Fault("status", 404)
+            assert {chunk(mount, index) for index in indices} <= {"EIO", "fill", "right"}
+        time.sleep(1.1)
+        with mounted(tmp_path, config, "--absent-ttl", "1", cache=tmp_path / "cache", timeout=TIMEOUT) as mount:
+            assert {chunk(mount, index) for index in indices} <= {"EIO", "right"}
+            origin.fault = None
+            for index in indices:
+                wait_for(lambda: chunk(mount, index) == "right", RECOVERY, f"{index} is right again")
+        with mounted(tmp_path, config, cache=tmp_path / "cache", timeout=TIMEOUT) as mount:
+            assert {chunk(mount, index) for index in indices} == {"right"}
