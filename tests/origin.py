@@ -4,8 +4,6 @@ It is made of plain sockets, because a well-behaved HTTP library would not let i
 """
 
 import dataclasses
-import email.utils
-import hashlib
 import html
 import os
 import pathlib
@@ -15,7 +13,8 @@ import threading
 import time
 import urllib.parse
 
-LAST_MODIFIED = email.utils.formatdate(1_700_000_000, usegmt=True)
+from namings import NAMINGS
+
 HTML = b"<!DOCTYPE html><html><head><title>Maintenance</title></head><body>Please come back later.</body></html>"
 
 
@@ -26,6 +25,24 @@ class Request:
     range: tuple[int, int] | None  # half-open; the end may lie behind the end of the file
     headers: dict
     number: int
+
+
+@dataclasses.dataclass
+class Answer:
+    """What is sent; `Content-Length` is added."""
+
+    status: int
+    headers: list
+    body: bytes
+
+    def head(self):
+        reason = "OK" if self.status < 400 else "Refused"
+        lines = [f"HTTP/1.1 {self.status} {reason}", f"Content-Length: {len(self.body)}", *(f"{name}: {value}" for name, value in self.headers)]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+    def without(self, *names):
+        """The same without headers of these names."""
+        return dataclasses.replace(self, headers=[(name, value) for name, value in self.headers if name.lower() not in names])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +63,8 @@ class Fault:
     close        half of the body, then the connection is closed
     reset        the connection is reset without an answer
     delay        the right answer after `seconds`
+    slow_head    the head of the right answer, a byte every half second
+    altered      what `alter(request, answer, origin)` makes of the right answer: an Answer, or bytes behind which the connection is closed
     """
 
     kind: str
@@ -53,18 +72,22 @@ class Fault:
     headers: tuple = ()
     seconds: float = 0.0
     bytes_per_second: float = 100.0
+    alter: object = None
 
 
 class Origin:
     """`with Origin(folder) as origin:` serves `folder` at `origin.url`.
 
     `origin.fault` may be set to a function of a Request that returns a Fault or None; it is asked once per request.
-    A folder's path that ends in a slash gives a listing as Apache makes it, without the names in `origin.unlisted`.
+    A folder's path that ends in a slash gives its `index.json`, else a listing as Apache makes it, without the names in
+    `origin.unlisted`. `naming`: how a version of a file is told, one of NAMINGS. `missing`: the status of what is not there.
     """
 
-    def __init__(self, root, latency=0.0):
+    def __init__(self, root, latency=0.0, naming="digest", missing=404):
         self.root = pathlib.Path(root).resolve()
         self.latency = latency
+        self.naming = naming
+        self.missing = missing
         self.fault = None
         self.unlisted = set()
         self.requests = []
@@ -186,7 +209,7 @@ class Origin:
         return request
 
     def _file(self, path):
-        file = (self.root / path.lstrip("/")).resolve()
+        file = (self.root / (path + "index.json" if path.endswith("/") else path).lstrip("/")).resolve()
         return file if file.is_relative_to(self.root) and file.is_file() else None
 
     def _listing(self, path):
@@ -222,57 +245,69 @@ class Origin:
             return send(connection, request, 200, [("Content-Type", "text/html; charset=utf-8")], HTML)
         if request.method not in ("GET", "HEAD"):
             return send(connection, request, 405, [], b"")
-        if (page := self._listing(request.path)) is not None:
-            return send(connection, request, 200, [("Content-Type", "text/html;charset=UTF-8")], page)
         file = self._file(request.path)
+        if file is None and (page := self._listing(request.path)) is not None:
+            return self._send(connection, request, Answer(200, [("Content-Type", "text/html;charset=UTF-8")], page), fault, gone)
         if file is None and (compressed := self._file(request.path + ".gz")) and request.range is None:
             # As object stores keep what was uploaded with an encoding.
-            headers = [("Content-Type", "application/octet-stream"), ("Content-Encoding", "gzip"), ("ETag", '"gz"')]
-            return send(connection, request, 200, headers, compressed.read_bytes())
+            names = NAMINGS[self.naming](compressed, compressed.stat())
+            headers = [("Content-Type", "application/octet-stream"), ("Content-Encoding", "gzip"), *names]
+            return self._send(connection, request, Answer(200, headers, compressed.read_bytes()), fault, gone)
         if file is None:
             xml = b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchKey</Code></Error>'
-            return send(connection, request, 404, [("Content-Type", "application/xml")], xml)
-        with open(file, "rb") as opened:
-            return self._serve(connection, request, fault, opened, gone)
+            return self._send(connection, request, Answer(self.missing, [("Content-Type", "application/xml")], xml), fault, gone)
+        return self._send(connection, request, self.answer_from(request, file, kind), fault, gone)
 
-    def _serve(self, connection, request, fault, file, gone):
-        kind = fault.kind if fault else None
-        stat = os.fstat(file.fileno())
-        size = stat.st_size
-        etag = f'"{hashlib.sha256(f"{file.name} {size} {stat.st_mtime_ns}".encode()).hexdigest()[:24]}"'
-        if kind == "etag":
-            etag = '"another"'
-        wanted = request.headers.get("if-match")
-        if wanted not in (None, "*", etag):
-            return send(connection, request, 412, [("ETag", etag)], b"")
-        start, end = request.range or (0, size)
-        if start < 0:
-            start, end = max(0, size + start), size
-        ranged = request.range is not None and kind != "ok200"
-        if ranged and start >= size:
-            return send(connection, request, 416, [("Content-Range", f"bytes */{size}")], b"")
-        start, end = (start, min(end, size)) if ranged else (0, size)
-        if kind == "short_clean":
-            end = max(start, end - 1)
-        elif kind == "long":
-            end = end + 7
-        elif kind == "other_range":
-            start, end = (start + 1, end + 1) if end < size else (start - 1, end - 1)
-        body = os.pread(file.fileno(), end - start, max(0, start)).ljust(end - start, b"x")
-        headers = [
-            ("Content-Type", "application/octet-stream"), ("ETag", etag),
-            ("Last-Modified", LAST_MODIFIED), ("Accept-Ranges", "bytes"),
-        ]
+    def answer_from(self, request, file, kind=None):
+        """The answer with what is in `file`, wrong in the way of `kind`."""
+        with open(file, "rb") as opened:
+            stat = os.fstat(opened.fileno())
+            size = stat.st_size
+            names = NAMINGS[self.naming](file, stat)
+            if kind == "etag":
+                names = [(name, '"another"' if name == "ETag" else value) for name, value in names]
+            wanted = request.headers.get("if-match")
+            etag = dict(names).get("ETag")
+            if wanted not in (None, "*", etag):
+                return Answer(412, names, b"")
+            start, end = request.range or (0, size)
+            if start < 0:
+                start, end = max(0, size + start), size
+            ranged = request.range is not None and kind != "ok200"
+            if ranged and start >= size:
+                return Answer(416, [("Content-Range", f"bytes */{size}")], b"")
+            start, end = (start, min(end, size)) if ranged else (0, size)
+            if kind == "short_clean":
+                end = max(start, end - 1)
+            elif kind == "long":
+                end = end + 7
+            elif kind == "other_range":
+                start, end = (start + 1, end + 1) if end < size else (start - 1, end - 1)
+            body = os.pread(opened.fileno(), end - start, max(0, start)).ljust(end - start, b"x")
+        headers = [("Content-Type", "application/octet-stream"), ("Accept-Ranges", "bytes"), *names]
         if ranged:
             headers.append(("Content-Range", f"bytes {start}-{end - 1}/{max(size, end)}"))
-        return send(connection, request, 206 if ranged else 200, headers, body, fault, gone)
+        return Answer(206 if ranged else 200, headers, body)
+
+    def _send(self, connection, request, answer, fault, gone):
+        if fault and fault.kind == "altered":
+            answer = fault.alter(request, answer, self)
+            if isinstance(answer, bytes):
+                connection.sendall(answer)
+                return False
+        return send(connection, request, answer.status, answer.headers, answer.body, fault, gone)
 
 
 def send(connection, request, status, headers, body, fault=None, gone=None):
     kind = fault.kind if fault else None
-    lines = [f"HTTP/1.1 {status} {'OK' if status < 400 else 'Refused'}", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in headers]
-    connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
+    head = Answer(status, headers, body).head()
+    if kind == "slow_head":
+        for byte in head:
+            connection.sendall(bytes([byte]))
+            if gone.wait(0.5):
+                return False
+    else:
+        connection.sendall(head)
     if request.method == "HEAD":
         return True
     if kind == "short":
