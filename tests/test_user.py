@@ -78,7 +78,7 @@ def test_another_user_mounts_reads_and_unmounts(home, scene):
     assert list((home / ".local" / "state" / "emfs").iterdir()), "the log lies in the user's state folder"
     status = as_user(home / "emfs", "status", home / "mnt", "--json", home=home)
     assert status.returncode == 0, status.stderr
-    gone = as_user(home / "emfs", "umount", home / "mnt", home=home)
+    gone = as_user(home / "emfs", "umount", "--force", home / "mnt", home=home)
     assert gone.returncode == 0, gone.stderr
     wait_for(lambda: not is_mounted(home / "mnt") and not daemons(home / "mnt"), 10, "unmounting")
 
