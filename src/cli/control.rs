@@ -1,7 +1,7 @@
 //! The daemon's Unix socket, through which other commands ask it.
 //!
 //! A client sends one line. `status` and `ledger` are answered by a JSON document, `mark` by a word; `wait` by nothing,
-//! until the daemon has ended and the connection with it.
+//! until the daemon has ended and the connection with it; `end` ends the daemon as SIGTERM does.
 
 use std::io::{self, Read, Write};
 use std::mem::ManuallyDrop;
@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -178,6 +180,12 @@ async fn answer(stream: UnixStream, told: Arc<Told>) {
     let text = match request.as_slice() {
         b"status\n" => serde_json::to_string_pretty(&told.report()).unwrap_or_default() + "\n",
         b"ledger\n" => serde_json::to_string(&told.asked.ledger()).unwrap_or_default(),
+        b"end\n" => {
+            if let Err(errno) = kill(Pid::this(), Signal::SIGTERM) {
+                tracing::error!("ending: {errno}");
+            }
+            return;
+        }
         b"mark\n" => format!("{}\n", told.asked.mark()),
         b"wait\n" => {
             // Until the client goes or this process ends, which comes after the end of the runtime and of this task: what was
@@ -200,6 +208,11 @@ async fn answer(stream: UnixStream, told: Arc<Told>) {
 /// Asks the daemon of `mount` for its report, as JSON.
 pub(super) fn status(mount: &Mount) -> io::Result<String> {
     ask(mount, "status")
+}
+
+/// Tells the daemon of `mount` to end.
+pub(super) fn end(mount: &Mount) -> io::Result<()> {
+    connect(mount, "end").map(drop)
 }
 
 /// Asks the daemon of `mount` for a mark, as text.

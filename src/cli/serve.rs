@@ -24,8 +24,9 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long programs that use the mount have to let go of it, and again to take their last answers.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a mount that is left to its readers waits for a second signal, which takes it away.
-const SECOND_SIGNAL: Duration = Duration::from_secs(2);
+/// How long a mount that is left to its readers waits for a second signal, which takes it away. Meanwhile it still says
+/// which files there are, so that readers who ask that first meet the error, too.
+const SECOND_SIGNAL: Duration = Duration::from_secs(3);
 
 /// How long the tree has to answer for the first time; nothing in it needs the network.
 const FIRST_ANSWER: Duration = Duration::from_secs(30);

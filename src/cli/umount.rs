@@ -48,6 +48,8 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
             // What programs hold of a dead mount is of no use to them.
             Err(UnmountError::Busy(_)) if is_dead || args.force => {
                 unmount(path, true)?;
+                // Else it goes on for what programs have open. One that hangs is told of below.
+                let _ = control::end(&mount);
                 break;
             }
             Err(error) => return Err(error.into()),

@@ -7,7 +7,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags,
@@ -56,7 +56,7 @@ pub(super) struct Adapter<B> {
     owner: Owner,
     no_open: bool,
     no_opendir: bool,
-    /// Whether every request is answered as if there were no daemon any more.
+    /// Whether every request is answered as if there were no daemon any more, but for what is there.
     gone: Arc<AtomicBool>,
     /// Dropped with the adapter, which `fuser` drops when the session ends.
     _alive: watch::Sender<()>,
@@ -85,13 +85,17 @@ impl<B: Backend> Adapter<B> {
         send: impl FnOnce(R, Result<T, vfs::Errno>) + Send + 'static,
     ) {
         self.stats.fuse(request);
-        if self.gone.load(Ordering::Acquire) {
+        let gone = self.gone.load(Ordering::Acquire);
+        // Programs that ask whether a file is there before they read it, and take any error for a no, as zarr 2 does, have to
+        // get to the read.
+        if gone && !matches!(request, "LOOKUP" | "GETATTR") {
             return send(reply, Err(GONE));
         }
         // What is asked may start tasks.
         let _within = self.runtime.enter();
         match catch_unwind(AssertUnwindSafe(|| ask(&self.backend))) {
             Ok(Reply::Ready(answer)) => send(reply, answer),
+            Ok(Reply::Pending(_)) if gone => send(reply, Err(GONE)),
             Ok(Reply::Pending(answer)) => {
                 let stats = Arc::clone(&self.stats);
                 self.runtime.spawn(async move {
@@ -131,9 +135,12 @@ impl<B: Backend> Filesystem for Adapter<B> {
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let owner = self.owner;
+        // Names that outlive the daemon lead to reads that fail, also when nobody can be asked for them any more.
+        let least = if self.gone.load(Ordering::Acquire) { YEARS } else { Duration::ZERO };
         let ask = |backend: &Arc<B>| backend.lookup(parent.0, name);
         self.answer("LOOKUP", parent, reply, ask, move |reply, answer: Result<Entry, _>| match answer {
             Ok(Entry { attributes, ttl }) => {
+                let ttl = ttl.max(least);
                 let attributes_ttl = attributes.map_or(ttl, |attributes| attributes.ttl);
                 let attributes = attributes.map_or(ABSENT, |attributes| file_attr(&attributes, owner));
                 reply.entry_with_ttls(&attributes_ttl, &ttl, &attributes, Generation(0));
@@ -310,6 +317,9 @@ impl<B: Backend> Filesystem for Adapter<B> {
         reply.error(Errno::ENOTTY);
     }
 }
+
+/// Longer than any mount lives.
+const YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// What the kernel itself answers where there is no daemon.
 const GONE: vfs::Errno = vfs::Errno(libc::ENOTCONN);

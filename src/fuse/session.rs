@@ -175,8 +175,8 @@ impl Mounted {
         self.replaces
     }
 
-    /// Leaves the mount where it is and answers from now on as the kernel does when the process has ended: `ENOTCONN`, so
-    /// that who still reads learns of it. Only [`Mounted::detach`] takes it away then.
+    /// Leaves the mount where it is and fails all reads from now on as the kernel does when the process has ended,
+    /// `ENOTCONN`, so that who still reads learns of it. Only [`Mounted::detach`] takes it away then.
     pub fn leave(&self) {
         self.gone.store(true, Ordering::Release);
     }
