@@ -129,6 +129,11 @@ impl Daemon {
             .then(|| format!("the emfs that was mounted at {path} had died; this one took its place"))
     }
 
+    /// Who read so far need not be told that the mount goes.
+    pub fn forget_readers(&self) {
+        self.tree.forget_readers();
+    }
+
     /// Who would find an empty directory where the mount is now.
     fn reader(&self) -> Option<Reader> {
         self.tree.recent_reader().filter(|_| self.mounted.is_there())
@@ -185,7 +190,7 @@ impl Daemon {
 
 impl Shown for Daemon {
     fn was_shown(&self) {
-        self.tree.forget_readers();
+        self.forget_readers();
     }
 }
 

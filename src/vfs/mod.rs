@@ -132,7 +132,7 @@ impl Vfs {
         Some(Reader { dataset, ago })
     }
 
-    /// What was read so far was read by emfs itself, which is nobody who has to be told that the mount goes.
+    /// Who read so far is nobody who has to be told that the mount goes, such as emfs itself.
     pub fn forget_readers(&self) {
         self.readers.forget();
     }
