@@ -35,14 +35,8 @@ pub struct DemoArgs {
     picture: Option<PathBuf>,
 }
 
-/// The demo's mount, which is unmounted when dropped.
-pub trait Shown {
-    /// Called when the demo has read what it shows, or could not: who read so far is the demo itself.
-    fn was_shown(&self);
-}
-
-/// Runs the demo. `mount` mounts a configuration (TOML) at a directory.
-pub fn run<M: Shown, E: Display>(args: DemoArgs, mount: impl FnOnce(&str, &Path) -> Result<M, E>) -> ExitCode {
+/// Runs the demo. `mount` mounts a configuration (TOML) at a directory; what it returns unmounts when dropped.
+pub fn run<M, E: Display>(args: DemoArgs, mount: impl FnOnce(&str, &Path) -> Result<M, E>) -> ExitCode {
     // From here on a signal ends the demo where it waits, and never leaves a mount behind.
     let result = signals().map_err(Failure::Signals).and_then(|ended| demo(&args, &mut io::stdout(), &ended, mount));
     match result {
@@ -74,7 +68,7 @@ enum Failure {
 }
 
 /// Does what `args` say; `ended` gets a message when the demo shall end.
-fn demo<M: Shown, E: Display>(
+fn demo<M, E: Display>(
     args: &DemoArgs,
     out: &mut impl Write,
     ended: &mpsc::Receiver<()>,
@@ -95,9 +89,7 @@ fn demo<M: Shown, E: Display>(
         .map_err(|error| Failure::Mount { mountpoint: place.mountpoint.clone(), reason: error.to_string() })?;
     writeln!(out, "A replica of five archives is mounted at {}", place.mountpoint.display())?;
     let datasets = tree(out, &place.mountpoint)?;
-    let slices = datasets.iter().map(|dataset| show(out, &place.mountpoint, dataset)).collect::<Result<Vec<_>, _>>();
-    mounted.was_shown();
-    let slices = slices?;
+    let slices = datasets.iter().map(|dataset| show(out, &place.mountpoint, dataset)).collect::<Result<Vec<_>, _>>()?;
     let file = &place.picture;
     picture::write(file, &slices).map_err(|error| Failure::File { path: file.clone(), error })?;
     writeln!(out, "\n{} shows them side by side: {}", file.display(), datasets.join(", "))?;
@@ -247,10 +239,6 @@ Try, while it is mounted:
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    impl Shown for () {
-        fn was_shown(&self) {}
-    }
 
     #[derive(clap::Parser)]
     struct Command {

@@ -7,8 +7,6 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use super::control::{self, About};
-use super::demo::Shown;
-use super::output::complain;
 use super::signals::Signals;
 use super::socket;
 use super::{CliError, memory};
@@ -47,7 +45,7 @@ pub(super) struct Settings {
     pub allow_other: bool,
 }
 
-/// A living mount. Dropping it unmounts, or leaves a dead mount where somebody read a moment ago.
+/// A living mount. Dropping it unmounts, whoever reads.
 pub(super) struct Daemon {
     mounted: Mounted,
     tree: Arc<Vfs>,
@@ -129,27 +127,42 @@ impl Daemon {
             .then(|| format!("the emfs that was mounted at {path} had died; this one took its place"))
     }
 
-    /// Who read so far need not be told that the mount goes.
-    pub fn forget_readers(&self) {
-        self.tree.forget_readers();
-    }
-
     /// Who would find an empty directory where the mount is now.
     fn reader(&self) -> Option<Reader> {
         self.tree.recent_reader().filter(|_| self.mounted.is_there())
     }
 
-    /// Leaves the mount dead, so that who reads there gets errors: Zarr readers would take the empty directory for zeros. The
-    /// sentence says so.
-    fn leave(&self, reader: &Reader) -> String {
+    /// Unmounts because of the signal `name`.
+    async fn stop(&self, name: &str, signals: &mut Signals) {
+        tracing::info!("{name}: unmounting {}", self.mounted.mountpoint().display());
+        tokio::select! {
+            () = self.mounted.stop(PATIENCE) => {}
+            name = signals.next() => tracing::warn!("{name} again: not waiting for readers"),
+        }
+    }
+
+    /// Leaves the mount dead because of the signal `name`, so that who reads there gets errors.
+    async fn leave(&self, name: &str, reader: &Reader, signals: &mut Signals) {
         self.mounted.leave();
-        // `emfs umount` is what clears it, and who reads has been told.
+        // `emfs umount`, which clears it, must not refuse because of them.
         self.tree.forget_readers();
         let (path, dataset, ago) = (self.mounted.mountpoint().display(), &reader.dataset, reader.ago.as_secs());
-        format!(
-            "{dataset} was read {ago} s ago, so {path} stays, as a dead mount: who still reads there gets errors, not an \
-             empty directory, which Zarr readers take for zeros; `emfs umount {path}` clears it"
-        )
+        tracing::warn!(
+            "{name}: {dataset} was read {ago} s ago, so {path} stays, as a dead mount: who still reads there gets errors, \
+             not an empty directory, which Zarr readers take for zeros; `emfs umount {path}` clears it, and so does a \
+             second signal within {} s",
+            SECOND_SIGNAL.as_secs()
+        );
+        tokio::select! {
+            () = self.mounted.ended() => {}
+            () = tokio::time::sleep(SECOND_SIGNAL) => {}
+            name = signals.next() => {
+                tracing::warn!("{name} again: unmounting {path}");
+                if let Err(error) = self.mounted.detach() {
+                    tracing::error!("{error}");
+                }
+            }
+        }
     }
 
     /// Serves until the mount is taken away, or until a signal, which unmounts, or leaves the mount to its readers. A second
@@ -160,27 +173,8 @@ impl Daemon {
             tokio::select! {
                 () = self.mounted.ended() => tracing::info!("unmounted"),
                 name = signals.next() => match self.reader() {
-                    None => {
-                        tracing::info!("{name}: unmounting {}", self.mounted.mountpoint().display());
-                        tokio::select! {
-                            () = self.mounted.stop(PATIENCE) => {}
-                            name = signals.next() => tracing::warn!("{name} again: not waiting for readers"),
-                        }
-                    }
-                    Some(reader) => {
-                        let seconds = SECOND_SIGNAL.as_secs();
-                        tracing::warn!("{name}: {}, and so does a second signal within {seconds} s", self.leave(&reader));
-                        tokio::select! {
-                            () = self.mounted.ended() => {}
-                            () = tokio::time::sleep(SECOND_SIGNAL) => {}
-                            name = signals.next() => {
-                                tracing::warn!("{name} again: unmounting {}", self.mounted.mountpoint().display());
-                                if let Err(error) = self.mounted.detach() {
-                                    tracing::error!("{error}");
-                                }
-                            }
-                        }
-                    }
+                    None => self.stop(name, &mut signals).await,
+                    Some(reader) => self.leave(name, &reader, &mut signals).await,
                 }
             }
         });
@@ -188,19 +182,10 @@ impl Daemon {
     }
 }
 
-impl Shown for Daemon {
-    fn was_shown(&self) {
-        self.forget_readers();
-    }
-}
-
 impl Drop for Daemon {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            match self.reader() {
-                None => runtime.block_on(self.mounted.stop(PATIENCE)),
-                Some(reader) => complain(&self.leave(&reader)),
-            }
+            runtime.block_on(self.mounted.stop(PATIENCE));
             runtime.shutdown_background();
         }
         if let Some(disk) = &self.keeping.disk {
