@@ -17,6 +17,7 @@ pub mod export;
 pub mod fuse;
 pub mod geometry;
 mod hex;
+pub mod ledger;
 pub mod metadata;
 pub mod remote;
 pub mod source;

@@ -1,6 +1,6 @@
 //! Counters that `emfs status` shows.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,16 +8,17 @@ use parking_lot::Mutex;
 
 use serde::Serialize;
 
-/// Failures that are kept for `emfs status`.
-const REMEMBERED_FAILURES: usize = 32;
+use crate::ledger::{Ledger, Mark, Page};
+
+/// Failures that a snapshot has.
+const LATEST_FAILURES: usize = 32;
 
 /// Everything that is counted while a mount lives. All methods are cheap and may be called from any thread.
 #[derive(Debug, Default)]
 pub struct Stats {
     fuse: Mutex<BTreeMap<&'static str, u64>>,
     hosts: Mutex<BTreeMap<String, HostStats>>,
-    failures: Mutex<VecDeque<String>>,
-    failed: AtomicU64,
+    ledger: Ledger,
     absent: Mutex<BTreeMap<String, u64>>,
     chunk_hits: AtomicU64,
     chunk_misses: AtomicU64,
@@ -64,7 +65,7 @@ pub struct Snapshot {
     pub failed: u64,
     /// The latest failures, oldest first, as they stand in the log.
     pub failures: Vec<String>,
-    /// Blocks that were found to be absent at the origin, by dataset.
+    /// Blocks that the origin does not have and that were read as the fill value, by dataset.
     pub absent: BTreeMap<String, u64>,
 }
 
@@ -137,17 +138,23 @@ impl Stats {
 
     /// Remembers a failure; `line` is what the log says.
     pub fn failure(&self, line: String) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
-        let mut failures = self.failures.lock();
-        if failures.len() == REMEMBERED_FAILURES {
-            failures.pop_front();
-        }
-        failures.push_back(line);
+        self.ledger.failure(line);
     }
 
-    /// Counts a block of a dataset that is absent at the origin.
-    pub fn absence(&self, dataset: &str, _line: String) {
+    /// Remembers that the origin does not have a part of `dataset`; `line` says which.
+    pub fn absence(&self, dataset: &str, line: String) {
         *self.absent.lock().entry(dataset.to_owned()).or_default() += 1;
+        self.ledger.absence(line);
+    }
+
+    /// This moment in the ledger of failures and absences.
+    pub fn mark(&self) -> Mark {
+        self.ledger.mark()
+    }
+
+    /// The ledger of failures and absences.
+    pub fn ledger(&self) -> Page {
+        self.ledger.page()
     }
 
     /// All counters as they are now.
@@ -168,8 +175,8 @@ impl Stats {
                 bytes: load(&self.disk_bytes),
             },
             memory: MemoryStats { used: load(&self.memory), limit: load(&self.memory_limit) },
-            failed: load(&self.failed),
-            failures: self.failures.lock().iter().cloned().collect(),
+            failed: self.ledger.failed(),
+            failures: self.ledger.latest_failures(LATEST_FAILURES),
             absent: self.absent.lock().clone(),
         }
     }

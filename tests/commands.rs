@@ -167,12 +167,26 @@ fn a_dead_mount_is_named_and_removed() {
     let (pid, _user) = (place.pid(), User::of(&place.path()));
     kill(pid, Signal::SIGKILL).unwrap();
     wait_for("the daemon is dead", || !is_alive(pid));
-    let again = place.mount_command().output().unwrap();
-    assert!(errors(&again).contains("has died; remove the mount with `emfs umount"), "{}", errors(&again));
     let done = place.umount();
-    assert!(done.status.success(), "{}", errors(&done));
+    assert!(done.status.success() && errors(&done).contains("had died"), "{}", errors(&done));
+    assert!(!is_mounted(&place.path()));
     assert!(place.mounted().is_some());
     assert!(place.umount().status.success());
+}
+
+#[test]
+fn a_mount_takes_the_place_of_one_that_has_died() {
+    let place = Place::new();
+    let Some(()) = place.mounted() else { return };
+    let (pid, _user) = (place.pid(), User::of(&place.path()));
+    kill(pid, Signal::SIGKILL).unwrap();
+    wait_for("the daemon is dead", || !is_alive(pid));
+    let again = place.mount_command().arg("--log").arg(place.folder.path().join("log")).output().unwrap();
+    assert!(again.status.success() && errors(&again).contains("had died"), "{}", errors(&again));
+    assert!(place.path().join("a").is_dir() && place.pid() != pid);
+    let mounts = emfs::fuse::mountinfo::all_at(&place.path()).unwrap();
+    assert_eq!(mounts.len(), 1, "{mounts:?}");
+    assert!(place.umount().status.success() && !is_mounted(&place.path()));
 }
 
 #[test]

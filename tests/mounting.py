@@ -102,7 +102,8 @@ class Mount:
         return resident(self.pid)
 
     def unmount(self):
-        emfs("umount", self.path)
+        """Unmounts, whoever has read a moment ago."""
+        emfs("umount", "--force", self.path)
 
 
 def resident(pid):
@@ -138,7 +139,7 @@ def clean_up(path):
     """Unmounts `path` and sees its daemon go; what emfs itself cannot unmount is a failure, after it was removed by force."""
     trouble = ""
     if is_mounted(path):
-        done = emfs("umount", path, check=False)
+        done = emfs("umount", "--force", path, check=False)
         trouble = done.stderr if done.returncode else ""
     deadline = time.monotonic() + 15
     while (is_mounted(path) or daemons(path)) and time.monotonic() < deadline:

@@ -5,6 +5,7 @@ import os
 import pathlib
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -12,7 +13,7 @@ import pytest
 
 import expected
 import truth
-from mounting import BINARY, configuration, daemons, is_mounted, mounted, wait_for
+from mounting import BINARY, configuration, daemons, emfs, is_mounted, mounted, wait_for
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user; the other tests ran as one")
 USER = "nobody"
@@ -78,9 +79,36 @@ def test_another_user_mounts_reads_and_unmounts(home, scene):
     assert list((home / ".local" / "state" / "emfs").iterdir()), "the log lies in the user's state folder"
     status = as_user(home / "emfs", "status", home / "mnt", "--json", home=home)
     assert status.returncode == 0, status.stderr
-    gone = as_user(home / "emfs", "umount", home / "mnt", home=home)
+    gone = as_user(home / "emfs", "umount", "--force", home / "mnt", home=home)
     assert gone.returncode == 0, gone.stderr
     wait_for(lambda: not is_mounted(home / "mnt") and not daemons(home / "mnt"), 10, "unmounting")
+
+
+def test_a_mount_left_dead_gives_way_to_a_new_one_of_the_same_user_and_of_nobody_else(home, scene):
+    config, volume = scene
+    path = home / "mnt"
+    chunk = path / "v" / "em.zarr" / "s0" / "0" / "0" / "0"
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        done = mount_as_user(home, config)
+        assert done.returncode == 0, done.stderr
+        assert ("had died" in done.stderr) == (number == signal.SIGKILL), done.stderr
+        assert as_user("sha256sum", chunk, home=home).returncode == 0
+        (daemon,) = daemons(path)
+        os.kill(daemon, number)
+        wait_for(lambda: not daemons(path), 10, "the daemon's end")
+        assert "not connected" in as_user("stat", "-f", path, home=home).stderr
+    done = emfs("mount", path, "--config", home / "config.toml", "--log", home / "log", check=False)
+    assert done.returncode == 1 and f"`emfs umount {path}`" in done.stderr, "not root's own"
+    assert mount_as_user(home, config).returncode == 0
+    assert as_user("sha256sum", chunk, home=home).returncode == 0
+    refused = as_user(home / "emfs", "umount", path, home=home)
+    assert refused.returncode == 1 and "v was read" in refused.stderr, refused.stderr
+    (daemon,) = daemons(path)
+    os.kill(daemon, signal.SIGKILL)
+    wait_for(lambda: not daemons(path), 10, "the daemon's end")
+    cleared = as_user(home / "emfs", "umount", path, home=home)
+    assert cleared.returncode == 0 and "had died" in cleared.stderr, cleared.stderr
+    assert not is_mounted(path)
 
 
 def test_fusermount3_missing_is_a_sentence(home, scene):

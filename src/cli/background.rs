@@ -13,14 +13,16 @@ use super::CliError;
 /// The hidden option that the second process is started with.
 pub(super) const OPTION: &str = "background-child";
 
-/// What the second process says when the tree answers; anything else is the reason why not.
+/// What the second process says last when the tree answers, behind what else the caller should know; anything else is the
+/// reason why not.
 const MOUNTED: &str = "mounted\n";
 
 /// Longest reason that is taken.
 const LONGEST_REASON: u64 = 1 << 20;
 
-/// Starts this program again with the same arguments and returns when it has mounted, or with its reason.
-pub(super) fn start(log: &Path) -> Result<(), CliError> {
+/// Starts this program again with the same arguments and returns when it has mounted, with what it has to say of that, or
+/// with its reason why not.
+pub(super) fn start(log: &Path) -> Result<Option<String>, CliError> {
     let program = std::env::current_exe().map_err(CliError::system("finding the emfs program"))?;
     let mut arguments = std::env::args_os().skip(1);
     let mut child = Command::new(program)
@@ -37,8 +39,8 @@ pub(super) fn start(log: &Path) -> Result<(), CliError> {
     if let Some(pipe) = child.stdout.take() {
         pipe.take(LONGEST_REASON).read_to_string(&mut said).map_err(CliError::system("listening to the daemon"))?;
     }
-    if said == MOUNTED {
-        return Ok(());
+    if let Some(notice) = said.strip_suffix(MOUNTED) {
+        return Ok(Some(notice.trim_end().to_owned()).filter(|notice| !notice.is_empty()));
     }
     // It has nothing left to do but to end.
     let _ = child.wait();
@@ -63,9 +65,10 @@ pub(super) fn detach() -> Result<(), CliError> {
 
 /// In the second process: tells the first how it went, and lets go of the pipe. Fails where the first has gone, which
 /// then knows nothing of a mount.
-pub(super) fn report(outcome: Result<(), &CliError>) -> Result<(), CliError> {
+pub(super) fn report(outcome: Result<Option<String>, &CliError>) -> Result<(), CliError> {
     let text = match outcome {
-        Ok(()) => MOUNTED.to_owned(),
+        Ok(None) => MOUNTED.to_owned(),
+        Ok(Some(notice)) => format!("{notice}\n{MOUNTED}"),
         Err(reason) => format!("{reason}\n"),
     };
     let mut out = io::stdout().lock();

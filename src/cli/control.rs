@@ -1,24 +1,29 @@
 //! The daemon's Unix socket, through which other commands ask it.
 //!
-//! A client sends one line. `status` is answered by a JSON document; `wait` by nothing, until the daemon has ended and
-//! the connection with it.
+//! A client sends one line. `status` and `ledger` are answered by a JSON document, `mark` by a word; `wait` by nothing,
+//! until the daemon has ended and the connection with it; `end` ends the daemon as SIGTERM does.
 
 use std::io::{self, Read, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as Client;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt};
-use serde::Serialize;
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 
 use super::socket::{self, Placed};
 use crate::fuse::mountinfo::Mount;
+use crate::ledger::{Mark, Page};
 use crate::stats::Snapshot;
+use crate::vfs::{Reader, Vfs};
 
 /// How long the other side may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,8 +57,76 @@ struct Report {
     about: About,
     /// Seconds since the mount.
     uptime: f64,
+    /// Who read within the last minute.
+    reader: Option<Recent>,
     #[serde(flatten)]
     counters: Snapshot,
+}
+
+/// The last reader, if that is recent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Recent {
+    /// What was read.
+    pub dataset: String,
+    /// How many seconds ago.
+    pub ago: f64,
+    /// After how many seconds it is no longer recent.
+    pub recent_for: f64,
+}
+
+impl From<Reader> for Recent {
+    fn from(reader: Reader) -> Self {
+        let (ago, recent_for) = (reader.ago.as_secs_f64(), reader.recent_for().as_secs_f64());
+        Recent { dataset: reader.dataset, ago, recent_for }
+    }
+}
+
+/// What is asked.
+pub(super) trait Asked: Send + Sync + 'static {
+    fn counters(&self) -> Snapshot;
+    fn reader(&self) -> Option<Reader>;
+    fn mark(&self) -> Mark;
+    fn ledger(&self) -> Page;
+}
+
+impl Asked for Vfs {
+    fn counters(&self) -> Snapshot {
+        self.snapshot()
+    }
+
+    fn reader(&self) -> Option<Reader> {
+        self.recent_reader()
+    }
+
+    fn mark(&self) -> Mark {
+        Vfs::mark(self)
+    }
+
+    fn ledger(&self) -> Page {
+        Vfs::ledger(self)
+    }
+}
+
+/// The mount as its socket knows it.
+struct Told {
+    mountpoint: String,
+    about: About,
+    start: Instant,
+    asked: Arc<dyn Asked>,
+}
+
+impl Told {
+    fn report(&self) -> Report {
+        Report {
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            mountpoint: self.mountpoint.clone(),
+            about: self.about.clone(),
+            uptime: self.start.elapsed().as_secs_f64(),
+            reader: self.asked.reader().map(Recent::from),
+            counters: self.asked.counters(),
+        }
+    }
 }
 
 /// A listening socket, removed when dropped.
@@ -69,27 +142,18 @@ impl Server {
         device: &str,
         mountpoint: &Path,
         about: About,
-        counters: impl Fn() -> Snapshot + Send + 'static,
+        asked: Arc<dyn Asked>,
     ) -> io::Result<Self> {
         let (listener, placed) = socket::listen(device)?;
         listener.set_nonblocking(true)?;
         let _inside = runtime.enter();
         let listener = UnixListener::from_std(listener)?;
-        let (mountpoint, start) = (mountpoint.display().to_string(), Instant::now());
+        let told = Told { mountpoint: mountpoint.display().to_string(), about, start: Instant::now(), asked };
+        let told = Arc::new(told);
         runtime.spawn(async move {
             loop {
                 match listener.accept().await {
-                    Ok((stream, _)) => {
-                        let report = Report {
-                            version: env!("CARGO_PKG_VERSION"),
-                            pid: std::process::id(),
-                            mountpoint: mountpoint.clone(),
-                            about: about.clone(),
-                            uptime: start.elapsed().as_secs_f64(),
-                            counters: counters(),
-                        };
-                        tokio::spawn(answer(stream, report));
-                    }
+                    Ok((stream, _)) => drop(tokio::spawn(answer(stream, Arc::clone(&told)))),
                     // Out of descriptors, most likely: they come back.
                     Err(error) => {
                         tracing::warn!("status socket: {error}");
@@ -102,7 +166,7 @@ impl Server {
     }
 }
 
-async fn answer(stream: UnixStream, report: Report) {
+async fn answer(stream: UnixStream, told: Arc<Told>) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = reader.take(LONGEST_REQUEST);
     let mut request = Vec::new();
@@ -113,12 +177,16 @@ async fn answer(stream: UnixStream, report: Report) {
     if !matches!(tokio::time::timeout(PATIENCE, line).await, Ok(Ok(()))) {
         return;
     }
-    match request.as_slice() {
-        b"status\n" => {
-            let text = serde_json::to_string_pretty(&report).unwrap_or_default() + "\n";
-            // A client that has gone needs no answer.
-            let _ = tokio::time::timeout(PATIENCE, writer.write_all(text.as_bytes())).await;
+    let text = match request.as_slice() {
+        b"status\n" => serde_json::to_string_pretty(&told.report()).unwrap_or_default() + "\n",
+        b"ledger\n" => serde_json::to_string(&told.asked.ledger()).unwrap_or_default(),
+        b"end\n" => {
+            if let Err(errno) = kill(Pid::this(), Signal::SIGTERM) {
+                tracing::error!("ending: {errno}");
+            }
+            return;
         }
+        b"mark\n" => format!("{}\n", told.asked.mark()),
         b"wait\n" => {
             // Until the client goes or this process ends, which comes after the end of the runtime and of this task: what was
             // fetched is written to disk in between.
@@ -129,14 +197,46 @@ async fn answer(stream: UnixStream, report: Report) {
                 request.clear();
             }
             drop(held.map(ManuallyDrop::into_inner));
+            return;
         }
-        _ => {}
-    }
+        _ => return,
+    };
+    // A client that has gone needs no answer.
+    let _ = tokio::time::timeout(PATIENCE, writer.write_all(text.as_bytes())).await;
 }
 
 /// Asks the daemon of `mount` for its report, as JSON.
 pub(super) fn status(mount: &Mount) -> io::Result<String> {
-    let stream = connect(mount, "status")?;
+    ask(mount, "status")
+}
+
+/// Tells the daemon of `mount` to end.
+pub(super) fn end(mount: &Mount) -> io::Result<()> {
+    connect(mount, "end").map(drop)
+}
+
+/// Asks the daemon of `mount` for a mark, as text.
+pub(super) fn mark(mount: &Mount) -> io::Result<String> {
+    ask(mount, "mark")
+}
+
+/// Asks the daemon of `mount` what failed and what was absent.
+pub(super) fn ledger(mount: &Mount) -> io::Result<Page> {
+    Ok(serde_json::from_str(&ask(mount, "ledger")?)?)
+}
+
+/// Asks the daemon of `mount` who read within the last minute.
+pub(super) fn reader(mount: &Mount) -> io::Result<Option<Recent>> {
+    #[derive(Deserialize)]
+    struct Answer {
+        reader: Option<Recent>,
+    }
+    let answer: Answer = serde_json::from_str(&status(mount)?)?;
+    Ok(answer.reader)
+}
+
+fn ask(mount: &Mount, question: &str) -> io::Result<String> {
+    let stream = connect(mount, question)?;
     let mut text = String::new();
     stream.take(LONGEST_ANSWER).read_to_string(&mut text)?;
     if text.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(text) }
@@ -179,6 +279,25 @@ mod tests {
     use nix::unistd::geteuid;
 
     use super::*;
+    use crate::stats::Stats;
+
+    impl Asked for Stats {
+        fn counters(&self) -> Snapshot {
+            self.snapshot()
+        }
+
+        fn reader(&self) -> Option<Reader> {
+            Some(Reader { dataset: "v".to_owned(), ago: Duration::from_secs(3) })
+        }
+
+        fn mark(&self) -> Mark {
+            Stats::mark(self)
+        }
+
+        fn ledger(&self) -> Page {
+            Stats::ledger(self)
+        }
+    }
 
     fn mount(device: &str) -> Mount {
         Mount {
@@ -194,16 +313,22 @@ mod tests {
     fn a_daemon_answers_and_the_socket_that_a_dead_one_left_is_taken_over() {
         let mount = mount(&format!("test-{}:1", std::process::id()));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let stats = crate::stats::Stats::default();
+        let stats = Stats::default();
         stats.fuse("READ");
+        stats.failure("a/b: it broke".to_owned());
         assert!(status(&mount).is_err());
-        let server = Server::start(runtime.handle(), &mount.device, &mount.mountpoint, About::default(), move || {
-            stats.snapshot()
-        })
-        .unwrap();
+        let start = |runtime: &tokio::runtime::Runtime, stats| {
+            Server::start(runtime.handle(), &mount.device, &mount.mountpoint, About::default(), Arc::new(stats))
+                .unwrap()
+        };
+        let server = start(&runtime, stats);
         let report: serde_json::Value = serde_json::from_str(&status(&mount).unwrap()).unwrap();
         assert_eq!((report["fuse"]["READ"].as_u64(), report["mountpoint"].as_str()), (Some(1), Some("/nowhere")));
         assert_eq!(report["pid"], std::process::id());
+        assert_eq!(reader(&mount).unwrap().unwrap().dataset, "v");
+        let page = ledger(&mount).unwrap();
+        assert_eq!(page.failed.kept[0].line, "a/b: it broke");
+        assert_eq!(super::mark(&mount).unwrap().trim_end(), page.mark);
         let watched = Watched::new(&mount).unwrap();
         assert_eq!(watched.process(), i32::try_from(std::process::id()).ok());
         assert!(!watched.ends_within(Duration::from_millis(50)));
@@ -212,10 +337,7 @@ mod tests {
         runtime.shutdown_timeout(Duration::from_secs(5));
         assert!(status(&mount).is_err());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let again = Server::start(runtime.handle(), &mount.device, &mount.mountpoint, About::default(), || {
-            crate::stats::Stats::default().snapshot()
-        })
-        .unwrap();
+        let again = start(&runtime, Stats::default());
         assert!(status(&mount).is_ok());
         drop(again);
         assert_eq!(status(&mount).unwrap_err().kind(), io::ErrorKind::NotFound);

@@ -8,6 +8,7 @@ mod datasets;
 mod demo;
 mod explain;
 mod export;
+mod ledger;
 mod locate;
 mod memory;
 mod metadata;
@@ -61,6 +62,8 @@ enum Command {
     Umount(umount::UmountArgs),
     /// Show what a mount has done so far
     Status(status::StatusArgs),
+    /// Print a mark, for `emfs status --failed --since MARK`
+    Mark(ledger::MarkArgs),
     /// Show what would be mounted
     Datasets(datasets::DatasetsArgs),
     /// Print the name of a random crop
@@ -124,6 +127,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Mount(args) => ("mount", mount::run(args)),
         Command::Umount(args) => ("umount", umount::run(&args)),
         Command::Status(args) => ("status", status::run(&args)),
+        Command::Mark(args) => ("mark", ledger::mark(&args)),
         Command::Datasets(args) => ("datasets", datasets::run(&args)),
         Command::Crop(args) => ("crop", crop::run(&args)),
         Command::Explain(args) => ("explain", explain::run(&args)),
@@ -171,7 +175,10 @@ mod tests {
             "emfs mount /m --config f.toml --dataset a --dataset b --foreground --allow-other --memory 2G --timeout 5 --log l -v -v",
             "emfs mount /m -vvv --cache-dir /c --cache-size 0 --offline",
             "emfs umount /m",
+            "emfs umount --force /m",
             "emfs status /m --json",
+            "emfs status /m --failed --absent --since 7f.1.0 --json",
+            "emfs mark /m",
             "emfs datasets --config f --json --probe",
             "emfs datasets --toml",
             "emfs crop a --size 1000",
@@ -205,6 +212,10 @@ mod tests {
             "emfs mount /m --timeout nan",
             "emfs mount /m --offline --revalidate",
             "emfs mount /m --cache-size none",
+            "emfs status /m --absent",
+            "emfs status /m --since 7f.1.0",
+            "emfs status /m --failed --since yesterday",
+            "emfs mark",
             "emfs datasets --toml --config f",
             "emfs crop a",
             "emfs crop a --size 0",

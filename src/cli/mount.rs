@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::control::About;
+use super::output::complain;
 use super::serve::{self, Daemon, Settings};
 use super::session::{self, CacheArgs};
 use super::signals::Signals;
@@ -24,7 +25,7 @@ Examples:
   emfs mount ~/em --dataset epfl-hippocampus --memory 512M
   emfs mount ~/em --config my.toml --foreground -v")]
 pub(super) struct MountArgs {
-    /// An empty directory
+    /// An empty directory, or one where an emfs of yours was mounted and has died
     mountpoint: PathBuf,
     /// Datasets of your own (TOML) in place of the built-in ones; `emfs datasets --toml` prints an example
     #[arg(long, value_name = "FILE")]
@@ -63,7 +64,7 @@ pub(super) fn run(args: MountArgs) -> Result<(), CliError> {
         background::detach()?;
         log_to_stderr(args.verbose);
         let started = start(&args);
-        background::report(started.as_ref().map(drop))?;
+        background::report(started.as_ref().map(|(daemon, _)| daemon.notice()))?;
         let (daemon, signals) = started?;
         // What the caller's directory is on can be unmounted from now on.
         std::env::set_current_dir("/").map_err(CliError::system("changing to /"))?;
@@ -76,6 +77,10 @@ pub(super) fn run(args: MountArgs) -> Result<(), CliError> {
             None => log_to_stderr(args.verbose),
         }
         let (daemon, signals) = start(&args)?;
+        // Elsewhere the log says so on stderr.
+        if let (Some(_), Some(notice)) = (&args.log, daemon.notice()) {
+            complain(&format!("emfs mount: {notice}"));
+        }
         daemon.run(signals);
         return Ok(());
     }
@@ -83,7 +88,10 @@ pub(super) fn run(args: MountArgs) -> Result<(), CliError> {
         Some(log) => log.clone(),
         None => background::default_log(&fuse::check(&args.mountpoint, args.allow_other)?)?,
     };
-    background::start(&log)
+    if let Some(notice) = background::start(&log)? {
+        complain(&format!("emfs mount: {notice}"));
+    }
+    Ok(())
 }
 
 fn start(args: &MountArgs) -> Result<(Daemon, Signals), CliError> {

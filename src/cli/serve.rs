@@ -14,13 +14,17 @@ use crate::catalog::Catalog;
 use crate::fuse::{self, Mounted, Names};
 use crate::remote::{Keeping, Remote};
 use crate::stats::Stats;
-use crate::vfs::Vfs;
+use crate::vfs::{Reader, Vfs};
 
 /// The default of `--timeout`.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long programs that use the mount have to let go of it, and again to take their last answers.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a mount that is left to its readers waits for a second signal, which takes it away. Meanwhile it still says
+/// which files there are, so that readers who ask that first meet the error, too.
+const SECOND_SIGNAL: Duration = Duration::from_secs(3);
 
 /// How long the tree has to answer for the first time; nothing in it needs the network.
 const FIRST_ANSWER: Duration = Duration::from_secs(30);
@@ -41,10 +45,10 @@ pub(super) struct Settings {
     pub allow_other: bool,
 }
 
-/// A living mount. Dropping it unmounts.
-#[derive(Debug)]
+/// A living mount. Dropping it unmounts, whoever reads.
 pub(super) struct Daemon {
     mounted: Mounted,
+    tree: Arc<Vfs>,
     _control: Option<control::Server>,
     keeping: Keeping,
     /// `None` once it was shut down.
@@ -82,11 +86,14 @@ impl Daemon {
         let offline = settings.keeping.offline;
         let about = About { cache_folder: cache, offline, ..settings.about.clone() };
         let server =
-            control::Server::start(handle, mounted.device(), mounted.mountpoint(), about, move || tree.snapshot());
+            control::Server::start(handle, mounted.device(), mounted.mountpoint(), about, Arc::<Vfs>::clone(&tree));
         let control = server.inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}")).ok();
         let keeping = settings.keeping.clone();
-        let daemon = Daemon { mounted, _control: control, keeping, runtime: Some(runtime) };
+        let daemon = Daemon { mounted, tree, _control: control, keeping, runtime: Some(runtime) };
         first_answer(daemon.mounted.mountpoint())?;
+        if let Some(notice) = daemon.notice() {
+            tracing::warn!("{notice}");
+        }
         tracing::info!("mounted at {}", daemon.mounted.mountpoint().display());
         tracing::debug!(
             "emfs {}: {} datasets, {} bytes of memory, timeout {} s",
@@ -112,18 +119,62 @@ impl Daemon {
         Self::start(runtime()?, settings)
     }
 
-    /// Serves until the mount is taken away, or until a signal, which unmounts; a second one does not wait for readers.
+    /// What whoever mounts should know.
+    pub fn notice(&self) -> Option<String> {
+        let path = self.mounted.mountpoint().display();
+        self.mounted
+            .replaces()
+            .then(|| format!("the emfs that was mounted at {path} had died; this one took its place"))
+    }
+
+    /// Who would find an empty directory where the mount is now.
+    fn reader(&self) -> Option<Reader> {
+        self.tree.recent_reader().filter(|_| self.mounted.is_there())
+    }
+
+    /// Unmounts because of the signal `name`.
+    async fn stop(&self, name: &str, signals: &mut Signals) {
+        tracing::info!("{name}: unmounting {}", self.mounted.mountpoint().display());
+        tokio::select! {
+            () = self.mounted.stop(PATIENCE) => {}
+            name = signals.next() => tracing::warn!("{name} again: not waiting for readers"),
+        }
+    }
+
+    /// Leaves the mount dead because of the signal `name`, so that who reads there gets errors.
+    async fn leave(&self, name: &str, reader: &Reader, signals: &mut Signals) {
+        self.mounted.leave();
+        // `emfs umount`, which clears it, must not refuse because of them.
+        self.tree.forget_readers();
+        let (path, dataset, ago) = (self.mounted.mountpoint().display(), &reader.dataset, reader.ago.as_secs());
+        tracing::warn!(
+            "{name}: {dataset} was read {ago} s ago, so {path} stays, as a dead mount: who still reads there gets errors, \
+             not an empty directory, which Zarr readers take for zeros; `emfs umount {path}` clears it, and so does a \
+             second signal within {} s",
+            SECOND_SIGNAL.as_secs()
+        );
+        tokio::select! {
+            () = self.mounted.ended() => {}
+            () = tokio::time::sleep(SECOND_SIGNAL) => {}
+            name = signals.next() => {
+                tracing::warn!("{name} again: unmounting {path}");
+                if let Err(error) = self.mounted.detach() {
+                    tracing::error!("{error}");
+                }
+            }
+        }
+    }
+
+    /// Serves until the mount is taken away, or until a signal, which unmounts, or leaves the mount to its readers. A second
+    /// one waits for no readers.
     pub fn run(mut self, mut signals: Signals) {
         let Some(runtime) = self.runtime.take() else { return };
         runtime.block_on(async {
             tokio::select! {
                 () = self.mounted.ended() => tracing::info!("unmounted"),
-                name = signals.next() => {
-                    tracing::info!("{name}: unmounting {}", self.mounted.mountpoint().display());
-                    tokio::select! {
-                        () = self.mounted.stop(PATIENCE) => {}
-                        name = signals.next() => tracing::warn!("{name} again: not waiting for readers"),
-                    }
+                name = signals.next() => match self.reader() {
+                    None => self.stop(name, &mut signals).await,
+                    Some(reader) => self.leave(name, &reader, &mut signals).await,
                 }
             }
         });

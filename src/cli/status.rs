@@ -7,37 +7,62 @@ use serde_json::Value;
 
 use super::output::{print, table};
 use super::size::human;
-use super::{CliError, control, umount};
+use super::{CliError, control, ledger, umount};
 use crate::fuse::MountError;
+use crate::fuse::mountinfo::Mount;
+use crate::ledger::Mark;
 
 /// Show what a mount has done so far.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+With --failed the exit code is 1 if a read or a look-up has failed, and 0 if not; what is absent is no failure. A mark of
+an earlier mount is wrong usage, 2.")]
 pub(super) struct StatusArgs {
     /// Where emfs is mounted
     mountpoint: PathBuf,
-    /// Print all counters as JSON
+    /// Print all counters as JSON, or what failed
     #[arg(long)]
     json: bool,
+    /// List what failed instead
+    #[arg(long)]
+    failed: bool,
+    /// List also what the origins do not have, which reads as the fill value
+    #[arg(long, requires = "failed")]
+    absent: bool,
+    /// Only what came since `emfs mark` has printed this
+    #[arg(long, value_name = "MARK", requires = "failed")]
+    since: Option<Mark>,
 }
 
 /// Asks the daemon and prints its answer.
 pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
+    if args.failed {
+        let asked = ledger::Asked { absent: args.absent, since: args.since.as_ref(), json: args.json };
+        return ledger::failed(&args.mountpoint, asked);
+    }
     let mount = umount::find(&args.mountpoint)?;
-    let path = args.mountpoint.display();
-    let text = control::status(&mount).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CliError::Failed(format!(
-            "the emfs mounted at {path} does not listen; if it has died, remove the mount with `emfs umount {path}`"
-        )),
-        // What a socket says when the time to read or to write is over.
-        io::ErrorKind::WouldBlock => MountError::Silent(mount.mountpoint.clone()).into(),
-        _ => CliError::System { what: format!("asking the daemon of {path}"), error },
-    })?;
+    let text = control::status(&mount).map_err(unanswered(&mount))?;
     if args.json {
         return Ok(print(&text)?);
     }
     let report: Value =
         serde_json::from_str(&text).map_err(|error| CliError::Failed(format!("the daemon's answer: {error}")))?;
     Ok(print(&readable(&report))?)
+}
+
+/// For `map_err`: why the daemon of `mount` gave no answer.
+pub(super) fn unanswered(mount: &Mount) -> impl FnOnce(io::Error) -> CliError {
+    let path = mount.mountpoint.clone();
+    move |error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CliError::Failed(format!(
+            "the emfs mounted at {path} does not listen; if it has died, mount again, or remove the mount with \
+             `emfs umount {path}`",
+            path = path.display()
+        )),
+        // What a socket says when the time to read or to write is over.
+        io::ErrorKind::WouldBlock => MountError::Silent(path).into(),
+        _ => CliError::System { what: format!("asking the daemon of {}", path.display()), error },
+    }
 }
 
 fn readable(report: &Value) -> String {
@@ -68,6 +93,9 @@ fn readable(report: &Value) -> String {
     };
     let messages = report["fuse"].as_object().into_iter().flatten();
     let messages: Vec<_> = messages.map(|(kind, count)| format!("{kind} {}", number(count))).collect();
+    if let (Some(dataset), Some(ago)) = (report["reader"]["dataset"].as_str(), report["reader"]["ago"].as_f64()) {
+        out += &format!("read     {dataset}, {ago:.0} s ago\n");
+    }
     out += &format!("kernel   {}\n", if messages.is_empty() { "-".to_owned() } else { messages.join(", ") });
 
     let mut rows =
@@ -88,6 +116,7 @@ fn readable(report: &Value) -> String {
     if rows.len() > 1 {
         out += &table(&rows);
     }
+    out += &ledger::absent(report);
     let failed = number(&report["failed"]);
     if failed > 0 {
         out += &format!("\n{failed} failed; the latest:\n");
@@ -114,15 +143,24 @@ mod tests {
             host.bytes = 2048;
         });
         stats.failure("a/b: it broke".to_owned());
+        stats.absence("a", "a: s0/0/0/0 is absent".to_owned());
+        stats.absence("a", "a: s0/0/0/1 is absent".to_owned());
         let text = readable(&serde_json::to_value(stats.snapshot()).unwrap());
-        for part in ["3.0 MiB of 1.0 GiB", "READ 1", "ftp.ebi.ac.uk  7         2.0 KiB", "1 failed", "  a/b: it broke"]
-        {
+        for part in [
+            "3.0 MiB of 1.0 GiB",
+            "READ 1",
+            "ftp.ebi.ac.uk  7         2.0 KiB",
+            "1 failed",
+            "  a/b: it broke",
+            "fill value: a 2\n",
+        ] {
             assert!(text.contains(part), "{part}:\n{text}");
         }
     }
 
     #[test]
     fn a_report_of_another_version_is_no_reason_to_panic() {
-        assert!(readable(&serde_json::json!({"hosts": 3, "failed": 1, "failures": [4]})).contains("1 failed"));
+        let report = serde_json::json!({"hosts": 3, "failed": 1, "failures": [4], "absent": 7, "reader": "x"});
+        assert!(readable(&report).contains("1 failed"));
     }
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::CliError;
-use super::control::Watched;
+use super::control::{self, Recent, Watched};
+use super::output::complain;
 use crate::fuse::mountinfo::{self, Mount, State};
 use crate::fuse::{UnmountError, unmount};
 
@@ -17,28 +18,49 @@ const ENDING: Duration = Duration::from_secs(15);
 
 /// Unmount and wait until the daemon has ended.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Where somebody read within the last minute, this refuses: programs that go on would find an empty directory, which Zarr
+readers take for zeros. Who reads is not known, since the kernel answers again what was read before.")]
 pub(super) struct UmountArgs {
     /// Where emfs is mounted; a mount whose daemon has died counts
     mountpoint: PathBuf,
+    /// Unmount although somebody read within the last minute, or still has a file open
+    #[arg(long)]
+    force: bool,
 }
 
 /// Unmounts.
 pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
     let mount = find(&args.mountpoint)?;
     let path = &mount.mountpoint;
+    let is_dead = match control::reader(&mount) {
+        Ok(Some(reader)) if !args.force => return Err(refusal(path, &reader)),
+        // It hangs, and so would who asks it for more.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+        _ => mount.state() == State::Dead,
+    };
     let daemon = Watched::new(&mount).ok();
     let give_up = Instant::now() + LETTING_GO;
     loop {
         match unmount(path, false) {
             Ok(()) => break,
+            Err(UnmountError::Busy(_)) if Instant::now() < give_up => std::thread::sleep(Duration::from_millis(50)),
             // What programs hold of a dead mount is of no use to them.
-            Err(UnmountError::Busy(_)) if daemon.is_none() && mount.state() == State::Dead => {
+            Err(UnmountError::Busy(_)) if is_dead || args.force => {
                 unmount(path, true)?;
+                // Else it goes on for what programs have open. One that hangs is told of below.
+                let _ = control::end(&mount);
                 break;
             }
-            Err(UnmountError::Busy(_)) if Instant::now() < give_up => std::thread::sleep(Duration::from_millis(50)),
             Err(error) => return Err(error.into()),
         }
+    }
+    if is_dead {
+        complain(&format!(
+            "emfs umount: the emfs that was mounted at {path} had died. Programs that still read below it got errors so far; \
+             from now on they find the empty directory, which Zarr readers take for zeros. End them, or mount again",
+            path = path.display()
+        ));
     }
     let Some(daemon) = daemon else { return Ok(()) };
     let process = daemon.process();
@@ -53,6 +75,16 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
         None => "its daemon has not ended".to_owned(),
     };
     Err(CliError::Failed(format!("{} is unmounted, but {reason}", path.display())))
+}
+
+fn refusal(path: &Path, reader: &Recent) -> CliError {
+    let (path, dataset) = (path.display(), &reader.dataset);
+    let (ago, recent_for) = (reader.ago.floor(), reader.recent_for.ceil());
+    CliError::Failed(format!(
+        "{path} stays mounted: {dataset} was read {ago} s ago. If those programs (which they are is not known) go on, \
+         they find an empty directory, which Zarr readers take for zeros. When they have ended, try again in {recent_for} s \
+         or use `emfs umount --force {path}`"
+    ))
 }
 
 /// The mount of emfs at `path`, alive or dead.

@@ -6,7 +6,8 @@ use std::ffi::OsStr;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags,
@@ -55,13 +56,22 @@ pub(super) struct Adapter<B> {
     owner: Owner,
     no_open: bool,
     no_opendir: bool,
+    /// Whether every request is answered as if there were no daemon any more, but for what is there.
+    gone: Arc<AtomicBool>,
     /// Dropped with the adapter, which `fuser` drops when the session ends.
     _alive: watch::Sender<()>,
 }
 
 impl<B: Backend> Adapter<B> {
-    pub fn new(backend: Arc<B>, stats: Arc<Stats>, runtime: Handle, owner: Owner, alive: watch::Sender<()>) -> Self {
-        Adapter { backend, stats, runtime, owner, no_open: false, no_opendir: false, _alive: alive }
+    pub fn new(
+        backend: Arc<B>,
+        stats: Arc<Stats>,
+        runtime: Handle,
+        owner: Owner,
+        gone: Arc<AtomicBool>,
+        alive: watch::Sender<()>,
+    ) -> Self {
+        Adapter { backend, stats, runtime, owner, no_open: false, no_opendir: false, gone, _alive: alive }
     }
 
     /// Asks the backend and sends its answer, from here or from the runtime. A panic in either is an `EIO` for this
@@ -75,17 +85,25 @@ impl<B: Backend> Adapter<B> {
         send: impl FnOnce(R, Result<T, vfs::Errno>) + Send + 'static,
     ) {
         self.stats.fuse(request);
+        let gone = self.gone.load(Ordering::Acquire);
+        // Programs that ask whether a file is there before they read it, and take any error for a no, as zarr 2 does, have to
+        // get to the read.
+        if gone && !matches!(request, "LOOKUP" | "GETATTR") {
+            return send(reply, Err(GONE));
+        }
         // What is asked may start tasks.
         let _within = self.runtime.enter();
         match catch_unwind(AssertUnwindSafe(|| ask(&self.backend))) {
             Ok(Reply::Ready(answer)) => send(reply, answer),
+            Ok(Reply::Pending(_)) if gone => send(reply, Err(GONE)),
             Ok(Reply::Pending(answer)) => {
+                let stats = Arc::clone(&self.stats);
                 self.runtime.spawn(async move {
                     let answer = AssertUnwindSafe(answer).catch_unwind().await;
-                    send(reply, answer.unwrap_or_else(|panic| Err(panicked(request, inode, &*panic))));
+                    send(reply, answer.unwrap_or_else(|panic| Err(panicked(&stats, request, inode, &*panic))));
                 });
             }
-            Err(panic) => send(reply, Err(panicked(request, inode, &*panic))),
+            Err(panic) => send(reply, Err(panicked(&self.stats, request, inode, &*panic))),
         }
     }
 
@@ -117,9 +135,12 @@ impl<B: Backend> Filesystem for Adapter<B> {
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let owner = self.owner;
+        // Names that outlive the daemon lead to reads that fail, also when nobody can be asked for them any more.
+        let least = if self.gone.load(Ordering::Acquire) { YEARS } else { Duration::ZERO };
         let ask = |backend: &Arc<B>| backend.lookup(parent.0, name);
         self.answer("LOOKUP", parent, reply, ask, move |reply, answer: Result<Entry, _>| match answer {
             Ok(Entry { attributes, ttl }) => {
+                let ttl = ttl.max(least);
                 let attributes_ttl = attributes.map_or(ttl, |attributes| attributes.ttl);
                 let attributes = attributes.map_or(ABSENT, |attributes| file_attr(&attributes, owner));
                 reply.entry_with_ttls(&attributes_ttl, &ttl, &attributes, Generation(0));
@@ -164,6 +185,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
     }
 
     fn readdir(&self, _request: &Request, inode: INodeNo, _handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let stats = Arc::clone(&self.stats);
         let ask = |backend: &Arc<B>| backend.readdir(inode.0, offset);
         self.answer("READDIR", inode, (), ask, move |(), answer: Result<Vec<DirEntry>, _>| {
             let filled = answer.and_then(|entries| {
@@ -173,7 +195,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
                         reply.add(INodeNo(attributes.inode), next_cookie, file_type(attributes.kind), &name)
                     });
                 }))
-                .map_err(|panic| panicked("READDIR", inode, &*panic))
+                .map_err(|panic| panicked(&stats, "READDIR", inode, &*panic))
             });
             match filled {
                 Ok(()) => reply.ok(),
@@ -190,7 +212,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let (owner, backend) = (self.owner, Arc::clone(&self.backend));
+        let (owner, backend, stats) = (self.owner, Arc::clone(&self.backend), Arc::clone(&self.stats));
         let ask = |backend: &Arc<B>| backend.readdir(inode.0, offset);
         self.answer("READDIRPLUS", inode, (), ask, move |(), answer: Result<Vec<DirEntry>, _>| {
             let filled = answer.and_then(|entries| {
@@ -211,7 +233,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
                     });
                     given
                 }))
-                .map_err(|panic| panicked("READDIRPLUS", inode, &*panic))
+                .map_err(|panic| panicked(&stats, "READDIRPLUS", inode, &*panic))
             });
             match filled {
                 Ok(given) => {
@@ -231,6 +253,9 @@ impl<B: Backend> Filesystem for Adapter<B> {
 
     fn statfs(&self, _request: &Request, _inode: INodeNo, reply: ReplyStatfs) {
         self.stats.fuse("STATFS");
+        if self.gone.load(Ordering::Acquire) {
+            return reply.error(to_errno(GONE));
+        }
         let size = self.backend.statfs();
         reply.statfs(size.bytes.div_ceil(u64::from(BLOCK_SIZE)), 0, 0, 0, 0, BLOCK_SIZE, 255, BLOCK_SIZE);
     }
@@ -293,6 +318,12 @@ impl<B: Backend> Filesystem for Adapter<B> {
     }
 }
 
+/// Longer than any mount lives.
+const YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// What the kernel itself answers where there is no daemon.
+const GONE: vfs::Errno = vfs::Errno(libc::ENOTCONN);
+
 /// A name that does not exist: inode 0, which unlike `ENOENT` the kernel remembers.
 const ABSENT: FileAttr = FileAttr {
     ino: INodeNo(0),
@@ -348,9 +379,11 @@ fn to_errno(errno: vfs::Errno) -> Errno {
 }
 
 /// Notes a panic and turns it into the errno of the request it happened in.
-fn panicked(request: &str, inode: INodeNo, panic: &(dyn Any + Send)) -> vfs::Errno {
+fn panicked(stats: &Stats, request: &str, inode: INodeNo, panic: &(dyn Any + Send)) -> vfs::Errno {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
-    tracing::error!("{request} of inode {:#x} failed by a defect of emfs, please report it: {text}", inode.0);
+    let line = format!("{request} of inode {:#x} failed by a defect of emfs, please report it: {text}", inode.0);
+    tracing::error!("{line}");
+    stats.failure(line);
     vfs::Errno(libc::EIO)
 }

@@ -8,20 +8,23 @@ use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::mountinfo::{self, State};
 use super::session::MountError;
+use super::stage::gives_way;
 use super::unmount::fusermount;
 
 const DEVICE: &str = "/dev/fuse";
 const SETTINGS: &str = "/etc/fuse.conf";
 
-/// Looks for what stands in the way of a mount at `mountpoint` and gives back its full path.
+/// Looks for what stands in the way of a mount at `mountpoint` and gives back its full path. A mount of the user's own
+/// whose emfs has died does not stand in the way: [`super::mount`] replaces it.
 pub fn check(mountpoint: &Path, allow_other: bool) -> Result<PathBuf, MountError> {
-    let path = free_directory(mountpoint)?;
+    let Free { path, dead } = free_directory(mountpoint)?;
     device()?;
     if !geteuid().is_root() {
         if fusermount().is_none() {
             return Err(MountError::NoHelper);
         }
-        if access(&path, AccessFlags::W_OK).is_err() {
+        // A dead one answers nothing of that kind; fusermount3 will, once it has given way.
+        if !dead && access(&path, AccessFlags::W_OK).is_err() {
             return Err(MountError::NotWritable(path));
         }
         if allow_other && !others_allowed(&std::fs::read_to_string(SETTINGS).unwrap_or_default()) {
@@ -31,7 +34,15 @@ pub fn check(mountpoint: &Path, allow_other: bool) -> Result<PathBuf, MountError
     Ok(path)
 }
 
-fn free_directory(mountpoint: &Path) -> Result<PathBuf, MountError> {
+/// Where a mount can be.
+#[derive(Debug, PartialEq)]
+struct Free {
+    path: PathBuf,
+    /// Whether a mount that has died is there and gives way.
+    dead: bool,
+}
+
+fn free_directory(mountpoint: &Path) -> Result<Free, MountError> {
     let given = || mountpoint.to_owned();
     let unreadable = |error: io::Error| match error.kind() {
         ErrorKind::NotFound => MountError::Missing(given()),
@@ -41,6 +52,7 @@ fn free_directory(mountpoint: &Path) -> Result<PathBuf, MountError> {
     if let Some(mount) = mountinfo::at(&path).map_err(unreadable)? {
         if mount.is_emfs() {
             return Err(match mount.state() {
+                state if gives_way(&mount, state) => return Ok(Free { path, dead: true }),
                 State::Alive => MountError::Mounted(path),
                 State::Dead => MountError::Dead(path),
                 State::Silent => MountError::Silent(path),
@@ -54,7 +66,7 @@ fn free_directory(mountpoint: &Path) -> Result<PathBuf, MountError> {
         return Err(MountError::NotDirectory(path));
     }
     match path.read_dir().map_err(unreadable)?.next() {
-        None => Ok(path),
+        None => Ok(Free { path, dead: false }),
         Some(_) => Err(MountError::NotEmpty(path)),
     }
 }
@@ -81,7 +93,7 @@ mod tests {
     fn a_mountpoint_must_be_an_empty_directory() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().canonicalize().unwrap();
-        assert_eq!(free_directory(&path).unwrap(), path);
+        assert_eq!(free_directory(&path).unwrap(), Free { path: path.clone(), dead: false });
         assert!(free_directory(&path.join("none")).unwrap_err().to_string().contains("mkdir -p"));
         std::fs::write(path.join("file"), "").unwrap();
         assert!(free_directory(&path.join("file")).unwrap_err().to_string().contains("is not a directory"));

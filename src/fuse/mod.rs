@@ -5,6 +5,7 @@ mod backend;
 mod check;
 pub mod mountinfo;
 mod session;
+mod stage;
 #[cfg(test)]
 mod tests;
 mod unmount;

@@ -3,6 +3,7 @@
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fuser::{BackgroundSession, Config, INodeNo, MountOption, Notifier, Session, SessionACL};
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use super::adapter::{Adapter, Owner};
 use super::backend::Backend;
 use super::mountinfo::{self, Mount, NAME};
+use super::stage::Stage;
 use super::unmount::{UnmountError, unmount};
 use crate::stats::Stats;
 
@@ -84,21 +86,36 @@ pub fn mount<B: Backend>(
     let failed = |reason: String| MountError::Failed { path: mountpoint.to_owned(), reason };
     let owner = Owner { uid: geteuid().as_raw(), gid: getegid().as_raw() };
     let (alive, ended) = watch::channel(());
-    let adapter = Adapter::new(backend, stats, runtime, owner, alive);
-    let session = Session::new(adapter, mountpoint, &config(options)).map_err(|error| failed(error.to_string()))?;
+    let gone = Arc::new(AtomicBool::new(false));
+    let adapter = Adapter::new(backend, stats, runtime, owner, Arc::clone(&gone), alive);
+    let stage = Stage::choose(mountpoint).map_err(failed)?;
+    let session = Session::new(adapter, stage.path(), &config(options)).map_err(|error| failed(error.to_string()))?;
     let session = session.spawn().map_err(|error| failed(error.to_string()))?;
+    let settled = settle(&stage, mountpoint);
     // `fuser` unmounts by path when it drops this, even where the mount has ended and another has taken its place.
     // Here, a mount is known by its device number instead.
     let session = ManuallyDrop::new(session);
-    match mountinfo::at(mountpoint) {
-        Ok(Some(mount)) if mount.is_emfs() => {
+    match settled {
+        Ok((mount, covered)) => {
             read_ahead(&mount.device);
-            Ok(Mounted { mountpoint: mount.mountpoint, device: mount.device, ended, session })
+            let (mountpoint, device, replaces) = (mount.mountpoint, mount.device, stage.replaces());
+            Ok(Mounted { mountpoint, device, replaces, covered, gone, ended, session })
         }
-        found => {
+        Err(reason) => {
             drop(ManuallyDrop::into_inner(session));
-            Err(failed(format!("it is not in the table of mounts ({found:?})")))
+            Err(failed(reason))
         }
+    }
+}
+
+/// Brings the new mount to its place and finds it there, with the device number of a dead mount that it covers.
+fn settle(stage: &Stage, mountpoint: &Path) -> Result<(Mount, Option<String>), String> {
+    let found = mountinfo::at(stage.path());
+    let Ok(Some(made)) = &found else { return Err(format!("it is not in the table of mounts ({found:?})")) };
+    let covered = stage.settle()?;
+    match mountinfo::at(mountpoint) {
+        Ok(Some(mount)) if mount.is_emfs() && mount.device == made.device => Ok((mount, covered)),
+        found => Err(format!("it is not in the table of mounts ({found:?})")),
     }
 }
 
@@ -128,12 +145,16 @@ fn config(options: Options) -> Config {
     config
 }
 
-/// A living mount. Dropping it takes the mount out of sight; a reader that still holds a file keeps it going until the
-/// process ends.
+/// A living mount. Dropping it takes the mount out of sight, unless it was left; a reader that still holds a file keeps it
+/// going until the process ends.
 #[derive(Debug)]
 pub struct Mounted {
     mountpoint: PathBuf,
     device: String,
+    replaces: bool,
+    /// The device number of a dead mount under this one, which is taken away with it.
+    covered: Option<String>,
+    gone: Arc<AtomicBool>,
     ended: watch::Receiver<()>,
     session: ManuallyDrop<BackgroundSession>,
 }
@@ -147,6 +168,17 @@ impl Mounted {
     /// Its device number, `major:minor`.
     pub fn device(&self) -> &str {
         &self.device
+    }
+
+    /// Whether it took the place of one that had died.
+    pub fn replaces(&self) -> bool {
+        self.replaces
+    }
+
+    /// Leaves the mount where it is and fails all reads from now on as the kernel does when the process has ended,
+    /// `ENOTCONN`, so that who still reads learns of it. Only [`Mounted::detach`] takes it away then.
+    pub fn leave(&self) {
+        self.gone.store(true, Ordering::Release);
     }
 
     /// What the kernel remembers of the mount.
@@ -172,7 +204,11 @@ impl Mounted {
 
     /// Takes the mount out of sight, in use or not, unless another mount covers it.
     pub fn detach(&self) -> Result<(), UnmountError> {
-        if self.is_in_sight()? { unmount(&self.mountpoint, true) } else { Ok(()) }
+        if self.is_in_sight()? {
+            unmount(&self.mountpoint, true)?;
+        }
+        let uppermost = mountinfo::at(&self.mountpoint).ok().flatten().map(|mount| mount.device);
+        if self.covered.is_some() && uppermost == self.covered { unmount(&self.mountpoint, true) } else { Ok(()) }
     }
 
     /// Unmounts; what is in use after `patience` is taken out of sight. Returns when the session is over, or when
@@ -195,6 +231,11 @@ impl Mounted {
         if tokio::time::timeout(patience, self.ended()).await.is_err() {
             tracing::warn!("programs still use {}; their reads end now", self.mountpoint.display());
         }
+    }
+
+    /// Whether it is still at its mountpoint, in sight or covered.
+    pub fn is_there(&self) -> bool {
+        mountinfo::all_at(&self.mountpoint).is_ok_and(|there| there.iter().any(|mount| mount.device == self.device))
     }
 
     /// Whether the mount at the mountpoint is this one, which the path names only as long as nothing is mounted over it.
@@ -225,6 +266,9 @@ impl Names {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
+        if self.gone.load(Ordering::Acquire) {
+            return;
+        }
         match self.detach() {
             // `stop` has said so.
             Ok(()) | Err(UnmountError::Covered { .. }) => {}

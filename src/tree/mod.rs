@@ -254,6 +254,11 @@ impl Tree {
         folder.dataset().and_then(|dataset| self.dataset(dataset)).map(|_| folder)
     }
 
+    /// The dataset in one of whose stores `inode` is, if it is in a store.
+    pub fn dataset_of_store(&self, inode: Inode) -> Option<DatasetId> {
+        Some(self.views.find(inode.view()?)?.0.dataset)
+    }
+
     /// The inode of a dataset's directory.
     pub fn dataset_inode(&self, dataset: DatasetId) -> Inode {
         Inode::dataset(dataset)

@@ -60,6 +60,11 @@ impl Holding {
         old.is_none_or(|(_, when)| when.elapsed() >= FAILURE_REMEMBERED)
     }
 
+    /// The next read of what failed tries again.
+    pub(super) fn forget_failures(&self) {
+        self.failed.lock().clear();
+    }
+
     /// Up to `size` bytes of a chunk from `offset`, which count as answered, and whether by now each byte of it was.
     pub(super) fn answer(&self, inode: Inode, chunk: &Arc<Held>, offset: u64, size: u32) -> (Bytes, bool) {
         let bytes = slice(&chunk.data, offset, size);

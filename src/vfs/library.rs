@@ -110,6 +110,14 @@ impl Library {
         self.slots.get(id.0 as usize).is_some_and(|slot| slot.unmet.swap(false, Ordering::AcqRel))
     }
 
+    /// Whoever asks next for an image whose last attempt failed is the first to ask about that.
+    pub(super) fn forget_who_met_failures(&self) {
+        for slot in &self.slots {
+            let failed = matches!(&*slot.state.lock(), State::Failed(..));
+            slot.unmet.fetch_or(failed, Ordering::AcqRel);
+        }
+    }
+
     /// The image where it is open.
     pub(super) fn opened(&self, id: ImageId) -> Option<Opened> {
         match &*self.slots.get(id.0 as usize)?.state.lock() {

@@ -9,6 +9,7 @@ mod documents;
 mod errno;
 mod holding;
 mod library;
+mod readers;
 mod reading;
 mod revisions;
 mod waiting;
@@ -25,14 +26,17 @@ use parking_lot::Mutex;
 
 pub use answer::{Attributes, DirEntry, Entry, Kind, Reply, Statfs};
 pub use errno::Errno;
+pub use readers::Reader;
 
 use crate::catalog::Catalog;
+use crate::ledger::{Mark, Page};
 use crate::remote::Remote;
 use crate::stats::Stats;
 use crate::tree::{DatasetId, Folder, Found, ImageId, Inode, Miss, Tree, TreeError};
 use crate::volume::{Blocks, Chunks, VolumeError};
 use holding::Holding;
 use library::{Library, Opened};
+use readers::Readers;
 use revisions::Revisions;
 use waiting::Waiting;
 
@@ -61,6 +65,7 @@ pub struct Vfs {
     holding: Holding,
     waiting: Waiting,
     revisions: Revisions,
+    readers: Readers,
     records: Mutex<HashMap<DatasetId, (u64, Arc<serde_json::Value>)>>,
     stats: Arc<Stats>,
     memory: u64,
@@ -77,6 +82,7 @@ impl Vfs {
         timeout: Duration,
         stats: Arc<Stats>,
     ) -> Result<Arc<Self>, TreeError> {
+        let readers = Readers::of(catalog.datasets.len());
         let tree = Arc::new(Tree::new(catalog)?);
         // Chunks wait for blocks, never the other way round, so the two parts cannot block each other.
         let for_chunks = (memory / 2).min(FOR_CHUNKS);
@@ -94,6 +100,7 @@ impl Vfs {
             holding: Holding::default(),
             waiting: Waiting::default(),
             revisions: Revisions::default(),
+            readers,
             records: Mutex::default(),
             stats,
             memory,
@@ -118,6 +125,31 @@ impl Vfs {
         self.stats.snapshot()
     }
 
+    /// The reader of voxels or of a store's documents who was there last, if that was in the last minute.
+    pub fn recent_reader(&self) -> Option<Reader> {
+        let (dataset, ago) = self.readers.recent()?;
+        let dataset = self.tree.dataset(dataset).map(|dataset| dataset.name.clone()).unwrap_or_default();
+        Some(Reader { dataset, ago })
+    }
+
+    /// Who read so far is nobody who has to be told that the mount goes, such as emfs itself.
+    pub fn forget_readers(&self) {
+        self.readers.forget();
+    }
+
+    /// This moment in the ledger. A failure that is remembered from before it is told again to whoever meets it afterwards.
+    pub fn mark(&self) -> Mark {
+        let mark = self.stats.mark();
+        self.holding.forget_failures();
+        self.library.forget_who_met_failures();
+        mark
+    }
+
+    /// The ledger of what failed and what was absent.
+    pub fn ledger(&self) -> Page {
+        self.stats.ledger()
+    }
+
     /// What `name` in the directory `parent` stands for. Counts as a reference that the kernel holds.
     pub fn lookup(self: &Arc<Self>, parent: u64, name: &OsStr) -> Reply<Entry> {
         let parent = Inode::new(parent);
@@ -130,7 +162,12 @@ impl Vfs {
             found => found,
         };
         match found {
-            Ok(Found::Node(inode, attributes)) => Reply::Ready(Ok(self.entry(inode, attributes))),
+            Ok(Found::Node(inode, attributes)) => {
+                if let Some(Folder::Dataset(dataset)) = self.tree.folder_at(inode) {
+                    self.readers.named(dataset);
+                }
+                Reply::Ready(Ok(self.entry(inode, attributes)))
+            }
             Ok(Found::Mutable(document)) => {
                 let this = self.clone();
                 Reply::Pending(async move { Ok(this.look_up_document(document).await) }.boxed())
@@ -183,7 +220,18 @@ impl Vfs {
 
     /// Up to `size` bytes from `offset`, fewer only at the end of the file.
     pub fn read(self: &Arc<Self>, inode: u64, offset: u64, size: u32) -> Reply<Bytes> {
-        reading::read(self, Inode::new(inode), offset, size)
+        let inode = Inode::new(inode);
+        let reading = self.tree.dataset_of_store(inode).map(|dataset| self.readers.read(dataset));
+        match reading::read(self, inode, offset, size) {
+            Reply::Ready(answer) => Reply::Ready(answer),
+            Reply::Pending(answer) => Reply::Pending(
+                async move {
+                    let _until_answered = reading;
+                    answer.await
+                }
+                .boxed(),
+            ),
+        }
     }
 
     /// Counts a reference to an inode that the kernel got by a listing.
@@ -214,7 +262,15 @@ impl Vfs {
     }
 
     fn entry(&self, inode: Inode, attributes: crate::tree::Attributes) -> Entry {
-        Entry { attributes: Some(self.attributes(inode, attributes)), ttl: FOREVER }
+        Entry { attributes: Some(self.attributes(inode, attributes)), ttl: self.name_ttl(inode) }
+    }
+
+    /// How long the kernel may keep the name of an inode.
+    fn name_ttl(&self, inode: Inode) -> Duration {
+        match self.tree.folder_at(inode) {
+            Some(Folder::Dataset(_)) => readers::NAMES,
+            _ => FOREVER,
+        }
     }
 
     fn attributes(&self, inode: Inode, attributes: crate::tree::Attributes) -> Attributes {
@@ -245,7 +301,7 @@ impl Vfs {
         for entry in listing.take(LISTED_AT_ONCE) {
             last = entry.next_cookie;
             let (attributes, ttl) = match entry.found {
-                Found::Node(inode, attributes) => (self.attributes(inode, attributes), FOREVER),
+                Found::Node(inode, attributes) => (self.attributes(inode, attributes), self.name_ttl(inode)),
                 Found::Mutable(document) => match self.current(document) {
                     Some(revision) => (documents::attributes(&revision), Duration::ZERO),
                     None => continue,
