@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{getsockopt, sockopt};
+use nix::unistd::geteuid;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 
-use super::socket::{self, Placed};
+use super::socket::{self, Address, Placed};
 use crate::fuse::mountinfo::Mount;
 use crate::stats::Snapshot;
 
@@ -63,15 +64,15 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Listens for questions about the mount of `device` at `mountpoint`.
+    /// Listens at `address` for questions about the mount at `mountpoint`.
     pub fn start(
         runtime: &Handle,
-        device: &str,
+        address: Address<'_>,
         mountpoint: &Path,
         about: About,
         counters: impl Fn() -> Snapshot + Send + 'static,
     ) -> io::Result<Self> {
-        let (listener, placed) = socket::listen(device)?;
+        let (listener, placed) = socket::listen(address)?;
         listener.set_nonblocking(true)?;
         let _inside = runtime.enter();
         let listener = UnixListener::from_std(listener)?;
@@ -79,6 +80,7 @@ impl Server {
         runtime.spawn(async move {
             loop {
                 match listener.accept().await {
+                    Ok((stream, _)) if !is_for(&stream) => {}
                     Ok((stream, _)) => {
                         let report = Report {
                             version: env!("CARGO_PKG_VERSION"),
@@ -100,6 +102,11 @@ impl Server {
         });
         Ok(Server { _placed: placed })
     }
+}
+
+/// Whether the other side may know: its own user and root. A folder keeps others out, but not every address is in one.
+fn is_for(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == geteuid().as_raw() || peer.uid() == 0)
 }
 
 async fn answer(stream: UnixStream, report: Report) {
@@ -176,8 +183,6 @@ fn connect(mount: &Mount, request: &str) -> io::Result<Client> {
 
 #[cfg(test)]
 mod tests {
-    use nix::unistd::geteuid;
-
     use super::*;
 
     fn mount(device: &str) -> Mount {
@@ -194,13 +199,13 @@ mod tests {
     fn a_daemon_answers_and_the_socket_that_a_dead_one_left_is_taken_over() {
         let mount = mount(&format!("test-{}:1", std::process::id()));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let address = Address { device: &mount.device, has_file: true };
         let stats = crate::stats::Stats::default();
         stats.fuse("READ");
         assert!(status(&mount).is_err());
-        let server = Server::start(runtime.handle(), &mount.device, &mount.mountpoint, About::default(), move || {
-            stats.snapshot()
-        })
-        .unwrap();
+        let server =
+            Server::start(runtime.handle(), address, &mount.mountpoint, About::default(), move || stats.snapshot())
+                .unwrap();
         let report: serde_json::Value = serde_json::from_str(&status(&mount).unwrap()).unwrap();
         assert_eq!((report["fuse"]["READ"].as_u64(), report["mountpoint"].as_str()), (Some(1), Some("/nowhere")));
         assert_eq!(report["pid"], std::process::id());
@@ -212,7 +217,7 @@ mod tests {
         runtime.shutdown_timeout(Duration::from_secs(5));
         assert!(status(&mount).is_err());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let again = Server::start(runtime.handle(), &mount.device, &mount.mountpoint, About::default(), || {
+        let again = Server::start(runtime.handle(), address, &mount.mountpoint, About::default(), || {
             crate::stats::Stats::default().snapshot()
         })
         .unwrap();

@@ -6,12 +6,14 @@ mod control;
 mod crop;
 mod datasets;
 mod demo;
+mod exec;
 mod explain;
 mod export;
 mod locate;
 mod memory;
 mod metadata;
 mod mount;
+mod options;
 mod output;
 mod place;
 mod refusals;
@@ -57,6 +59,8 @@ struct Cli {
 enum Command {
     /// Mount the datasets at an empty directory
     Mount(mount::MountArgs),
+    /// Run a command with the datasets mounted for it alone
+    Exec(exec::ExecArgs),
     /// Unmount and wait until the daemon has ended
     Umount(umount::UmountArgs),
     /// Show what a mount has done so far
@@ -119,8 +123,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    raise_open_files();
+    // It raises them itself, after it has noted what to give back to the command.
+    if !matches!(cli.command, Command::Exec(_)) {
+        raise_open_files();
+    }
     let (name, done) = match cli.command {
+        Command::Exec(args) => return exec::run(&args),
         Command::Mount(args) => ("mount", mount::run(args)),
         Command::Umount(args) => ("umount", umount::run(&args)),
         Command::Status(args) => ("status", status::run(&args)),
@@ -170,6 +178,9 @@ mod tests {
         for line in [
             "emfs mount /m --config f.toml --dataset a --dataset b --foreground --allow-other --memory 2G --timeout 5 --log l -v -v",
             "emfs mount /m -vvv --cache-dir /c --cache-size 0 --offline",
+            "emfs exec -- true",
+            "emfs exec --config f --dataset a --memory 1G --timeout 5 --cache-dir c --cache-size 1G --offline --log l -v -- c --at -x",
+            "emfs exec --require-clean --at /m --revalidate -- c -- d",
             "emfs umount /m",
             "emfs status /m --json",
             "emfs datasets --config f --json --probe",
@@ -205,6 +216,10 @@ mod tests {
             "emfs mount /m --timeout nan",
             "emfs mount /m --offline --revalidate",
             "emfs mount /m --cache-size none",
+            "emfs exec",
+            "emfs exec --",
+            "emfs exec c",
+            "emfs exec --allow-other -- c",
             "emfs datasets --toml --config f",
             "emfs crop a",
             "emfs crop a --size 0",

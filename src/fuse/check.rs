@@ -31,7 +31,7 @@ pub fn check(mountpoint: &Path, allow_other: bool) -> Result<PathBuf, MountError
     Ok(path)
 }
 
-fn free_directory(mountpoint: &Path) -> Result<PathBuf, MountError> {
+pub(super) fn free_directory(mountpoint: &Path) -> Result<PathBuf, MountError> {
     let given = || mountpoint.to_owned();
     let unreadable = |error: io::Error| match error.kind() {
         ErrorKind::NotFound => MountError::Missing(given()),
@@ -59,7 +59,7 @@ fn free_directory(mountpoint: &Path) -> Result<PathBuf, MountError> {
     }
 }
 
-fn device() -> Result<(), MountError> {
+pub(super) fn device() -> Result<(), MountError> {
     match OpenOptions::new().read(true).write(true).open(DEVICE) {
         Ok(_) => Ok(()),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::ENXIO)) => {
