@@ -36,23 +36,24 @@ const VARIABLE: &str = "EMFS_MOUNT";
 /// Run a command with the datasets mounted for it alone.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The command finds the mountpoint in $EMFS_MOUNT. Where the kernel allows it, the mount is in a namespace of its own: neither
-root nor fusermount3 is needed, nobody else sees or unmounts it, and it cannot go while the command runs. Without --at it
-is then at a directory that is empty anyway (/media, /srv, ...). Elsewhere it is mounted as `emfs mount` does, in a temporary
-directory; if all processes are killed with SIGKILL there, `emfs umount` has to take it away.
+The command finds the mountpoint in $EMFS_MOUNT. Where the kernel allows it, the mount is in a namespace of its own: \
+neither root nor fusermount3 is needed, nobody else sees or unmounts it, and it cannot go while the command runs. Without \
+--at it is then at a directory that is empty anyway (/media, /srv, ...), which root, too, cannot write to meanwhile. \
+Elsewhere it is mounted as `emfs mount` does, in a temporary directory; if all processes are killed with SIGKILL there, \
+`emfs umount` has to take it away.
 
-Exit codes: that of the command; 128 + N if it died by signal N; 75 with --require-clean if the command returned 0 but a
+Exit codes: that of the command; 128 + N if it died by signal N; 75 with --require-clean if the command returned 0 but a \
 read failed; 126 and 127 if it cannot be executed or is not there; 1 if nothing could be mounted; 2 for wrong usage.
 
-SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the command. When it has ended, what it left running
-is ended as well: by SIGTERM, and by SIGKILL 2 seconds later. In a namespace of its own, programs that become another user
-(sudo) do not work unless root starts this.
+SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the command. When it has ended, what it left \
+running is ended as well: by SIGTERM, and by SIGKILL 2 seconds later. In a namespace of its own, programs that become \
+another user (sudo) do not work unless root starts this.
 
 Examples:
   emfs exec -- sh -c 'ls $EMFS_MOUNT'
-  emfs exec --require-clean -- python train.py            a job that must not train on a volume with holes
-  emfs exec --dataset hemibrain --at /mnt/em -- make      where paths below the mount are fixed
-  emfs exec --config my.toml -- bash                      a shell with the mount; `exit` ends both")]
+  emfs exec --require-clean -- python train.py          a batch job that must not miss a read
+  emfs exec --dataset hemibrain --at /mnt/em -- make    where paths below the mount are fixed
+  emfs exec --config my.toml -- bash                    a shell with the mount; `exit` ends both")]
 pub(super) struct ExecArgs {
     #[command(flatten)]
     options: MountOptions,

@@ -44,6 +44,7 @@ Examples:
   emfs mount ~/em --config my.toml -v           mount your own, with more in the log
   emfs status /mnt/em                           requests, hits, memory, latest failures
   emfs umount /mnt/em
+  emfs exec -- python train.py                  mount for this command alone; it finds the datasets in $EMFS_MOUNT
 
   python -c \"import zarr; print(zarr.open('/mnt/em/epfl-hippocampus/em.zarr')['s0'])\"";
 

@@ -10,12 +10,14 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, WaitOptions};
+use tokio::signal::unix::SignalKind;
 
 use super::line::{News, Pipes, order};
 use super::place::Place;
 use super::signals::Waiting;
 use super::{ExecArgs, SIGNALLED, code_of_signal, family, inside};
 use crate::cli::output::complain;
+use crate::cli::signals::ignores;
 use crate::cli::{CliError, session};
 use crate::fuse::mountinfo::{self, State};
 use crate::fuse::unmount;
@@ -71,13 +73,13 @@ fn attend(place: &Place, visible: Option<&str>, signals: &Waiting) -> Result<Out
         let (has_signal, has_news) = wait(signals, &pipes.news).map_err(CliError::system("waiting for the command"))?;
         if has_signal {
             while let Some(signal) = signals.next() {
-                if !has_started {
+                if has_started && let Some(orders) = &orders {
+                    // Fails where the other side has just gone, which is news.
+                    let _ = order(signal, orders);
+                } else if !ignores(SignalKind::from_raw(signal as i32)) {
                     // As if the command had been there already and had died of it.
                     refused.get_or_insert(signal);
                     orders = None;
-                } else if let Some(orders) = &orders {
-                    // Fails where the other side has just gone, which is news.
-                    let _ = order(signal, orders);
                 }
             }
         }
