@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 
-use super::socket::{self, Placed};
+use super::socket::{self, Address, Placed};
 use crate::fuse::mountinfo::Mount;
 use crate::ledger::{Mark, Page};
 use crate::stats::Snapshot;
@@ -136,15 +136,15 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Listens for questions about the mount of `device` at `mountpoint`.
+    /// Listens at `address` for questions about the mount at `mountpoint`.
     pub fn start(
         runtime: &Handle,
-        device: &str,
+        address: Address<'_>,
         mountpoint: &Path,
         about: About,
         asked: Arc<dyn Asked>,
     ) -> io::Result<Self> {
-        let (listener, placed) = socket::listen(device)?;
+        let (listener, placed) = socket::listen(address)?;
         listener.set_nonblocking(true)?;
         let _inside = runtime.enter();
         let listener = UnixListener::from_std(listener)?;
@@ -153,6 +153,7 @@ impl Server {
         runtime.spawn(async move {
             loop {
                 match listener.accept().await {
+                    Ok((stream, _)) if !is_for(&stream) => {}
                     Ok((stream, _)) => drop(tokio::spawn(answer(stream, Arc::clone(&told)))),
                     // Out of descriptors, most likely: they come back.
                     Err(error) => {
@@ -164,6 +165,11 @@ impl Server {
         });
         Ok(Server { _placed: placed })
     }
+}
+
+/// Whether the other side may know: its own user and root. A folder keeps others out, but not every address is in one.
+fn is_for(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == geteuid().as_raw() || peer.uid() == 0)
 }
 
 async fn answer(stream: UnixStream, told: Arc<Told>) {
@@ -276,8 +282,6 @@ fn connect(mount: &Mount, request: &str) -> io::Result<Client> {
 
 #[cfg(test)]
 mod tests {
-    use nix::unistd::geteuid;
-
     use super::*;
     use crate::stats::Stats;
 
@@ -313,13 +317,13 @@ mod tests {
     fn a_daemon_answers_and_the_socket_that_a_dead_one_left_is_taken_over() {
         let mount = mount(&format!("test-{}:1", std::process::id()));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let address = Address { device: &mount.device, has_file: true };
         let stats = Stats::default();
         stats.fuse("READ");
         stats.failure("a/b: it broke".to_owned());
         assert!(status(&mount).is_err());
         let start = |runtime: &tokio::runtime::Runtime, stats| {
-            Server::start(runtime.handle(), &mount.device, &mount.mountpoint, About::default(), Arc::new(stats))
-                .unwrap()
+            Server::start(runtime.handle(), address, &mount.mountpoint, About::default(), Arc::new(stats)).unwrap()
         };
         let server = start(&runtime, stats);
         let report: serde_json::Value = serde_json::from_str(&status(&mount).unwrap()).unwrap();

@@ -6,6 +6,7 @@ mod control;
 mod crop;
 mod datasets;
 mod demo;
+mod exec;
 mod explain;
 mod export;
 mod ledger;
@@ -13,6 +14,7 @@ mod locate;
 mod memory;
 mod metadata;
 mod mount;
+mod options;
 mod output;
 mod place;
 mod refusals;
@@ -43,6 +45,7 @@ Examples:
   emfs mount ~/em --config my.toml -v           mount your own, with more in the log
   emfs status /mnt/em                           requests, hits, memory, latest failures
   emfs umount /mnt/em
+  emfs exec -- python train.py                  mount for this command alone; it finds the datasets in $EMFS_MOUNT
 
   python -c \"import zarr; print(zarr.open('/mnt/em/epfl-hippocampus/em.zarr')['s0'])\"";
 
@@ -58,6 +61,8 @@ struct Cli {
 enum Command {
     /// Mount the datasets at an empty directory
     Mount(mount::MountArgs),
+    /// Run a command with the datasets mounted for it alone
+    Exec(exec::ExecArgs),
     /// Unmount and wait until the daemon has ended
     Umount(umount::UmountArgs),
     /// Show what a mount has done so far
@@ -122,8 +127,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    raise_open_files();
+    // It raises them itself, after it has noted what to give back to the command.
+    if !matches!(cli.command, Command::Exec(_)) {
+        raise_open_files();
+    }
     let (name, done) = match cli.command {
+        Command::Exec(args) => return exec::run(&args),
         Command::Mount(args) => ("mount", mount::run(args)),
         Command::Umount(args) => ("umount", umount::run(&args)),
         Command::Status(args) => ("status", status::run(&args)),
@@ -174,6 +183,9 @@ mod tests {
         for line in [
             "emfs mount /m --config f.toml --dataset a --dataset b --foreground --allow-other --memory 2G --timeout 5 --log l -v -v",
             "emfs mount /m -vvv --cache-dir /c --cache-size 0 --offline",
+            "emfs exec -- true",
+            "emfs exec --config f --dataset a --memory 1G --timeout 5 --cache-dir c --cache-size 1G --offline --log l -v -- c --at -x",
+            "emfs exec --require-clean --at /m --revalidate -- c -- d",
             "emfs umount /m",
             "emfs umount --force /m",
             "emfs status /m --json",
@@ -216,6 +228,10 @@ mod tests {
             "emfs status /m --since 7f.1.0",
             "emfs status /m --failed --since yesterday",
             "emfs mark",
+            "emfs exec",
+            "emfs exec --",
+            "emfs exec c",
+            "emfs exec --allow-other -- c",
             "emfs datasets --toml --config f",
             "emfs crop a",
             "emfs crop a --size 0",

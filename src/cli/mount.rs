@@ -1,18 +1,12 @@
 //! `emfs mount`.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
-
-use super::control::About;
+use super::options::{Detail, MountOptions, log_to_file, log_to_stderr};
 use super::output::complain;
 use super::serve::{self, Daemon, Settings};
-use super::session::{self, CacheArgs};
 use super::signals::Signals;
-use super::{CliError, background, memory, size};
-use crate::catalog::Catalog;
+use super::{CliError, background};
 use crate::fuse;
 
 /// Mount the datasets.
@@ -27,32 +21,17 @@ Examples:
 pub(super) struct MountArgs {
     /// An empty directory, or one where an emfs of yours was mounted and has died
     mountpoint: PathBuf,
-    /// Datasets of your own (TOML) in place of the built-in ones; `emfs datasets --toml` prints an example
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Mount this dataset alone; can be given several times
-    #[arg(long, value_name = "NAME")]
-    dataset: Vec<String>,
     /// Stay in the foreground until Ctrl-C
     #[arg(long)]
     foreground: bool,
     /// Let other users read, too
     #[arg(long)]
     allow_other: bool,
-    /// Memory for voxels: bytes, or K, M, G [default: a quarter of what there is, at most 1G]
-    #[arg(long, value_name = "SIZE", value_parser = size::bytes, allow_negative_numbers = true)]
-    memory: Option<u64>,
-    /// A read fails when nothing it waits for has made progress for so many seconds
-    #[arg(long, value_name = "S", default_value = "60", value_parser = size::seconds, allow_negative_numbers = true)]
-    timeout: Duration,
     #[command(flatten)]
-    cache: CacheArgs,
+    options: MountOptions,
     /// Where the log goes [default: stderr in the foreground, else a file in $XDG_STATE_HOME/emfs or ~/.local/state/emfs]
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// More in the log; twice for everything
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    verbose: u8,
     /// Set by emfs itself
     #[arg(long = background::OPTION, hide = true, conflicts_with = "foreground")]
     background_child: bool,
@@ -60,9 +39,10 @@ pub(super) struct MountArgs {
 
 /// Mounts, in the background or the foreground.
 pub(super) fn run(args: MountArgs) -> Result<(), CliError> {
+    let detail = Detail::Progress(args.options.verbose);
     if args.background_child {
         background::detach()?;
-        log_to_stderr(args.verbose);
+        log_to_stderr(detail);
         let started = start(&args);
         background::report(started.as_ref().map(|(daemon, _)| daemon.notice()))?;
         let (daemon, signals) = started?;
@@ -73,8 +53,8 @@ pub(super) fn run(args: MountArgs) -> Result<(), CliError> {
     }
     if args.foreground {
         match &args.log {
-            Some(log) => log_to_file(args.verbose, background::open_log(log)?),
-            None => log_to_stderr(args.verbose),
+            Some(log) => log_to_file(detail, log)?,
+            None => log_to_stderr(detail),
         }
         let (daemon, signals) = start(&args)?;
         // Elsewhere the log says so on stderr.
@@ -95,23 +75,7 @@ pub(super) fn run(args: MountArgs) -> Result<(), CliError> {
 }
 
 fn start(args: &MountArgs) -> Result<(Daemon, Signals), CliError> {
-    let catalog = match &args.config {
-        Some(file) => Catalog::load(file)?,
-        None => Catalog::builtin()?,
-    };
-    let about = match &args.config {
-        Some(file) => About { catalogue: "file", config: Some(session::absolute(file)?), ..About::default() },
-        None => About { catalogue: "builtin", ..About::default() },
-    };
-    let settings = Settings {
-        mountpoint: args.mountpoint.clone(),
-        catalog: Arc::new(catalog.select(&args.dataset)?),
-        about,
-        memory: args.memory.unwrap_or_else(memory::default_limit),
-        timeout: args.timeout,
-        keeping: args.cache.keeping()?,
-        allow_other: args.allow_other,
-    };
+    let settings = Settings { allow_other: args.allow_other, ..args.options.settings(&args.mountpoint)? };
     let runtime = serve::runtime()?;
     // Before the mount is there, so that no signal leaves it behind.
     let signals = match args.background_child {
@@ -121,24 +85,4 @@ fn start(args: &MountArgs) -> Result<(Daemon, Signals), CliError> {
     };
     let signals = signals.map_err(CliError::system("catching signals"))?;
     Ok((Daemon::start(runtime, settings)?, signals))
-}
-
-fn filter(verbose: u8) -> EnvFilter {
-    EnvFilter::new(match verbose {
-        0 => "warn,emfs=info",
-        1 => "info,emfs=debug",
-        _ => "debug,emfs=trace",
-    })
-}
-
-/// A log that cannot be written is not told of on stderr, which may be the same full disk.
-fn log_to_stderr(verbose: u8) {
-    let log = tracing_subscriber::fmt().with_env_filter(filter(verbose)).with_writer(std::io::stderr);
-    // Fails only where a log is set already, as in tests.
-    let _ = log.with_ansi(false).log_internal_errors(false).try_init();
-}
-
-fn log_to_file(verbose: u8, file: std::fs::File) {
-    let log = tracing_subscriber::fmt().with_env_filter(filter(verbose)).with_writer(Mutex::new(file));
-    let _ = log.with_ansi(false).log_internal_errors(false).try_init();
 }

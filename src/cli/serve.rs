@@ -1,5 +1,6 @@
 //! A mount with all that is behind it: the tree, its runtime, the socket that tells of it.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -8,12 +9,12 @@ use tokio::runtime::Runtime;
 
 use super::control::{self, About};
 use super::signals::Signals;
-use super::socket;
+use super::socket::{self, Address};
 use super::{CliError, memory};
 use crate::catalog::Catalog;
 use crate::fuse::{self, Mounted, Names};
 use crate::remote::{Keeping, Remote};
-use crate::stats::Stats;
+use crate::stats::{Snapshot, Stats};
 use crate::vfs::{Reader, Vfs};
 
 /// The default of `--timeout`.
@@ -43,6 +44,8 @@ pub(super) struct Settings {
     pub timeout: Duration,
     pub keeping: Keeping,
     pub allow_other: bool,
+    /// Whether this process is in a namespace of its own ([`fuse::own_namespace`]), which others do not see.
+    pub own_namespace: bool,
 }
 
 /// A living mount. Dropping it unmounts, whoever reads.
@@ -67,11 +70,7 @@ pub(super) fn runtime() -> Result<Runtime, CliError> {
 impl Daemon {
     /// Mounts the datasets; returns when the tree answers.
     pub fn start(runtime: Runtime, settings: Settings) -> Result<Self, CliError> {
-        let mountpoint = fuse::check(&settings.mountpoint, settings.allow_other)?;
-        // Until it is mounted, so that of several that start at once one mounts and the others say why not.
-        let turn = socket::turn();
-        // Again, since another may have mounted in the meantime.
-        fuse::check(&mountpoint, settings.allow_other)?;
+        let (mountpoint, turn) = free_place(&settings)?;
         let stats = Arc::new(Stats::default());
         let tree = {
             let _inside = runtime.enter();
@@ -85,8 +84,8 @@ impl Daemon {
         let cache = settings.keeping.disk.as_ref().map(|disk| disk.folder().to_owned());
         let offline = settings.keeping.offline;
         let about = About { cache_folder: cache, offline, ..settings.about.clone() };
-        let server =
-            control::Server::start(handle, mounted.device(), mounted.mountpoint(), about, Arc::<Vfs>::clone(&tree));
+        let address = Address { device: mounted.device(), has_file: !settings.own_namespace };
+        let server = control::Server::start(handle, address, mounted.mountpoint(), about, Arc::<Vfs>::clone(&tree));
         let control = server.inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}")).ok();
         let keeping = settings.keeping.clone();
         let daemon = Daemon { mounted, tree, _control: control, keeping, runtime: Some(runtime) };
@@ -115,8 +114,29 @@ impl Daemon {
             timeout: TIMEOUT,
             keeping: Keeping::default(),
             allow_other: false,
+            own_namespace: false,
         };
         Self::start(runtime()?, settings)
+    }
+
+    /// Where it is, without symbolic links.
+    pub fn mountpoint(&self) -> &Path {
+        self.mounted.mountpoint()
+    }
+
+    /// Waits until the mount was taken away.
+    pub async fn ended(&self) {
+        self.mounted.ended().await;
+    }
+
+    /// All counters as they are now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.tree.snapshot()
+    }
+
+    /// Serves while this thread does `work`.
+    pub fn serve_during<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        Some(self.runtime.as_ref()?.block_on(work))
     }
 
     /// What whoever mounts should know.
@@ -192,6 +212,18 @@ impl Drop for Daemon {
             disk.flush();
         }
     }
+}
+
+/// The mountpoint without symbolic links, and the right to mount there before others do.
+fn free_place(settings: &Settings) -> Result<(PathBuf, Option<File>), CliError> {
+    if settings.own_namespace {
+        return Ok((fuse::own_namespace::check(&settings.mountpoint)?, None));
+    }
+    let mountpoint = fuse::check(&settings.mountpoint, settings.allow_other)?;
+    // Until it is mounted, so that of several that start at once one mounts and the others say why not.
+    let turn = socket::turn();
+    // Again, since another may have mounted in the meantime.
+    Ok((fuse::check(&mountpoint, settings.allow_other)?, turn))
 }
 
 /// The tree of the datasets.

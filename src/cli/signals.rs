@@ -20,9 +20,7 @@ impl Signals {
 
     /// Leaves SIGHUP alone where whoever started this had it ignored, as nohup(1) does.
     pub fn but_ignored_hangup(runtime: &Runtime) -> io::Result<Self> {
-        // Where that cannot be read, nothing is known to be ignored.
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        Signals::catch(!is_ignored(&status, SignalKind::hangup()), runtime)
+        Signals::catch(!ignores(SignalKind::hangup()), runtime)
     }
 
     fn catch(hangup: bool, runtime: &Runtime) -> io::Result<Self> {
@@ -49,6 +47,12 @@ async fn received(signal: Option<&mut Signal>) {
         Some(signal) => drop(signal.recv().await),
         None => std::future::pending().await,
     }
+}
+
+/// Whether whoever started this process had it ignore a signal.
+pub(super) fn ignores(kind: SignalKind) -> bool {
+    // Where that cannot be read, nothing is known to be ignored.
+    is_ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default(), kind)
 }
 
 /// Whether a process with this `status` (proc_pid_status(5)) ignores a signal: the first is the mask's lowest bit.

@@ -3,14 +3,20 @@
 //! It is named after the device number of its mount, so that any path to that will do, and lies in a folder that only the
 //! user can enter. A daemon may have been started with another environment than its client (cron, sudo, another step of
 //! a job), so there is always something in a folder that does not depend on it.
+//!
+//! A mount that only one process and its children see leaves no file behind, however they end: its socket has a name in
+//! the kernel instead (unix(7), "abstract"), which anybody could take and call. Both sides therefore look who the other is.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::geteuid;
 
 use crate::fuse::mountinfo::Mount;
@@ -49,17 +55,41 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
-/// Listens in the first folder where that is possible. What it made goes with the second value.
-pub(super) fn listen(device: &str) -> io::Result<(UnixListener, Vec<Placed>)> {
+/// Where a daemon listens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Address<'a> {
+    /// Device number of the mount.
+    pub device: &'a str,
+    /// Whether it is a file, else a name in the kernel.
+    pub has_file: bool,
+}
+
+/// Listens in the first folder where that is possible, or without a file. What it made goes with the second value.
+pub(super) fn listen(address: Address<'_>) -> io::Result<(UnixListener, Vec<Placed>)> {
     let user = geteuid().as_raw();
-    listen_in(named_folder().as_deref(), &usual_folders(user), &file_name(device))
+    if !address.has_file {
+        return Ok((UnixListener::bind_addr(&name_in_kernel(user, address.device)?)?, Vec::new()));
+    }
+    listen_in(named_folder().as_deref(), &usual_folders(user), &file_name(address.device))
 }
 
 /// Connects to the daemon of `mount`.
 pub(super) fn connect(mount: &Mount) -> io::Result<UnixStream> {
     let user = mount.user.unwrap_or_else(|| geteuid().as_raw());
     let named = named_folder().filter(|_| user == geteuid().as_raw());
-    connect_in(named.as_deref(), &usual_folders(user), &file_name(&mount.device), user)
+    let found = connect_in(named.as_deref(), &usual_folders(user), &file_name(&mount.device), user);
+    // What no file leads to may have a name in the kernel. Where it has none, the files say more about why.
+    found.or_else(|reason| connect_by_name(&mount.device, user).ok_or(reason))
+}
+
+fn name_in_kernel(user: u32, device: &str) -> io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(format!("emfs-{user}-{device}"))
+}
+
+fn connect_by_name(device: &str, user: u32) -> Option<UnixStream> {
+    let stream = UnixStream::connect_addr(&name_in_kernel(user, device).ok()?).ok()?;
+    let peer = getsockopt(&stream, PeerCredentials).ok()?;
+    (peer.uid() == user).then_some(stream)
 }
 
 /// Waits until no other daemon of the user is about to mount, and keeps others waiting until it is dropped. Nobody is waited
@@ -212,6 +242,20 @@ mod tests {
         }
         let (_listener, placed) = listen_in(Some(&usual[1]), &usual, NAME).unwrap();
         assert_eq!(placed.len(), 1, "no link where everybody looks");
+    }
+
+    #[test]
+    fn a_daemon_without_a_file_is_found_by_its_user_alone() {
+        let (device, user) = (format!("test-{}:2", std::process::id()), geteuid().as_raw());
+        assert!(connect_by_name(&device, user).is_none());
+        let (listener, placed) = listen(Address { device: &device, has_file: false }).unwrap();
+        assert!(placed.is_empty());
+        assert!(connect_by_name(&device, user).is_some());
+        // Somebody else may have taken the name that another user's daemon would have.
+        let _taken = UnixListener::bind_addr(&name_in_kernel(user + 1, &device).unwrap()).unwrap();
+        assert!(connect_by_name(&device, user + 1).is_none());
+        drop(listener);
+        assert!(connect_by_name(&device, user).is_none());
     }
 
     #[test]

@@ -36,13 +36,13 @@ pub fn check(mountpoint: &Path, allow_other: bool) -> Result<PathBuf, MountError
 
 /// Where a mount can be.
 #[derive(Debug, PartialEq)]
-struct Free {
-    path: PathBuf,
+pub(super) struct Free {
+    pub(super) path: PathBuf,
     /// Whether a mount that has died is there and gives way.
-    dead: bool,
+    pub(super) dead: bool,
 }
 
-fn free_directory(mountpoint: &Path) -> Result<Free, MountError> {
+pub(super) fn free_directory(mountpoint: &Path) -> Result<Free, MountError> {
     let given = || mountpoint.to_owned();
     let unreadable = |error: io::Error| match error.kind() {
         ErrorKind::NotFound => MountError::Missing(given()),
@@ -71,7 +71,7 @@ fn free_directory(mountpoint: &Path) -> Result<Free, MountError> {
     }
 }
 
-fn device() -> Result<(), MountError> {
+pub(super) fn device() -> Result<(), MountError> {
     match OpenOptions::new().read(true).write(true).open(DEVICE) {
         Ok(_) => Ok(()),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::ENXIO)) => {

@@ -4,6 +4,7 @@ mod adapter;
 mod backend;
 mod check;
 pub mod mountinfo;
+pub mod own_namespace;
 mod session;
 mod stage;
 #[cfg(test)]

@@ -72,7 +72,7 @@ pub fn unmount(mountpoint: &Path, lazy: bool) -> Result<(), UnmountError> {
 /// The setuid helper with which users mount and unmount.
 pub(super) fn fusermount() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("FUSERMOUNT_PATH") {
-        return Some(path.into());
+        return Some(PathBuf::from(path)).filter(|path| path.is_file());
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(PathBuf::from);
