@@ -36,6 +36,20 @@ while True:
 """
 
 
+#: Reads through an open array until it is killed, and writes down of each read whether it was right.
+READING = """
+import os, numpy, sys, zarr
+array = zarr.open(os.environ["EMFS_MOUNT"] + "/v/em.zarr", mode="r")["s0"]
+right = array[:]
+with open(sys.argv[1], "w", buffering=1) as file:
+    while True:
+        try:
+            file.write("right\\n" if numpy.array_equal(array[:], right) else "wrong\\n")
+        except OSError:
+            file.write("error\\n")
+"""
+
+
 class Scene:
     """A user with a home, in which there are the binary, a configuration and the folders for what is temporary."""
 
@@ -155,7 +169,7 @@ def other(scene):
 
 def read_line(process):
     line = process.stdout.readline().rstrip("\n")
-    assert line, process.communicate(timeout=20)
+    assert line, (process.wait(20), process.stderr and process.stderr.read())
     return line
 
 
@@ -333,6 +347,24 @@ def test_a_kill_of_any_of_them_leaves_nothing(scene, victim):
             assert "was killed by signal 9" in process.stderr.read()
     wait_for(scene.is_clean, 20, "the end of all")
     assert not is_mounted(place) and os.listdir(place) == []
+
+
+@pytest.mark.parametrize("victim, number", [("outer", signal.SIGKILL), ("inner", signal.SIGKILL), ("outer", signal.SIGTERM), ("inner", signal.SIGTERM)])
+def test_an_open_array_never_reads_zeros(scene, victim, number):
+    if scene.user:
+        pytest.skip("the environment of Python may not be readable for others")
+    seen = scene.home / "seen"
+    # Not the command itself, which the kernel ends with its parent.
+    with scene.start("/bin/sh", "-c", f"'{sys.executable}' -c '{READING}' '{seen}'; exit 0") as process:
+        wait_for(lambda: seen.exists() and seen.read_text().count("\n") > 20, 60, "some reads")
+        os.kill(process.pid if victim == "outer" else scene.inner(), number)
+        if victim == "inner" and number == signal.SIGTERM:
+            count = seen.read_text().count("\n")
+            wait_for(lambda: seen.read_text().count("\n") > count + 20, 60, "more reads, since it is for the command to end")
+            process.send_signal(number)
+        process.wait(30)
+    wait_for(scene.is_clean, 20, "the end of all")
+    assert "wrong" not in seen.read_text() and seen.read_text().startswith("right")
 
 
 def test_a_kill_of_all_that_is_emfs_leaves_neither_mount_nor_command(scene):

@@ -77,9 +77,11 @@ pub(super) fn listen(address: Address<'_>) -> io::Result<(UnixListener, Vec<Plac
 pub(super) fn connect(mount: &Mount) -> io::Result<UnixStream> {
     let user = mount.user.unwrap_or_else(|| geteuid().as_raw());
     let named = named_folder().filter(|_| user == geteuid().as_raw());
-    let found = connect_in(named.as_deref(), &usual_folders(user), &file_name(&mount.device), user);
-    // What no file leads to may have a name in the kernel. Where it has none, the files say more about why.
-    found.or_else(|reason| connect_by_name(&mount.device, user).ok_or(reason))
+    // Names in the kernel end with their daemons, whereas a file may be that of an earlier mount of this number.
+    match connect_by_name(&mount.device, user) {
+        Some(stream) => Ok(stream),
+        None => connect_in(named.as_deref(), &usual_folders(user), &file_name(&mount.device), user),
+    }
 }
 
 fn name_in_kernel(user: u32, device: &str) -> io::Result<SocketAddr> {

@@ -158,8 +158,9 @@ fn serve(args: &ExecArgs, launch: &Launch, orders: File, news: &File, at_group: 
     }
     .map_err(CliError::system("waiting for the command"))?;
     let daemon = Daemon::start(runtime, settings)?;
-    let command = start(args, launch, &daemon)?;
+    // Before there is a command: a signal that somebody sends because it runs must be for the command, not for emfs.
     tell(&News::Started, news);
+    let command = start(args, launch, &daemon)?;
     let_go_of_streams().map_err(CliError::system("/dev/null"))?;
     let mut run = Run { command, ends, orders, at_group };
     let end = daemon.serve_during(run.end(&daemon)).unwrap_or(End::Abandoned);

@@ -15,7 +15,7 @@ use nix::unistd::pipe2;
 pub(super) enum News {
     /// The kernel allows no namespace; why.
     NoNamespace(String),
-    /// It has mounted and started the command.
+    /// It has mounted and starts the command.
     Started,
     /// All is over; the exit code.
     Ended(u8),

@@ -71,18 +71,7 @@ fn attend(place: &Place, visible: Option<&str>, signals: &Waiting) -> Result<Out
     let mut has_started = false;
     loop {
         let (has_signal, has_news) = wait(signals, &pipes.news).map_err(CliError::system("waiting for the command"))?;
-        if has_signal {
-            while let Some(signal) = signals.next() {
-                if has_started && let Some(orders) = &orders {
-                    // Fails where the other side has just gone, which is news.
-                    let _ = order(signal, orders);
-                } else if !ignores(SignalKind::from_raw(signal as i32)) {
-                    // As if the command had been there already and had died of it.
-                    refused.get_or_insert(signal);
-                    orders = None;
-                }
-            }
-        }
+        // First, since a signal may have been sent because of what they tell.
         if has_news {
             let mut piece = [0; 1024];
             match pipes.news.read(&mut piece) {
@@ -99,10 +88,22 @@ fn attend(place: &Place, visible: Option<&str>, signals: &Waiting) -> Result<Out
                 told.push(news);
             }
         }
+        if has_signal {
+            while let Some(signal) = signals.next() {
+                if has_started && let Some(orders) = &orders {
+                    // Fails where the other side has just gone, which is news.
+                    let _ = order(signal, orders);
+                } else if !ignores(SignalKind::from_raw(signal as i32)) {
+                    // As if the command had been there already and had died of it.
+                    refused.get_or_insert(signal);
+                    orders = None;
+                }
+            }
+        }
     }
     let status = end_of(&inside);
     family::end(Duration::ZERO, || true);
-    if let (Some(signal), false) = (refused, has_started) {
+    if let Some(signal) = refused {
         return Ok(Outcome::Ended(code_of_signal(signal as i32)));
     }
     Ok(match told.pop() {
