@@ -59,12 +59,12 @@ pub(super) async fn open(
         }
         let mut file = File::open(path).await?;
         file.set_max_buf_size(PIECE);
-        let metadata = settled(&file).await?;
+        let metadata = settled(&file, now).await?;
         std::io::Result::Ok(Some((file, metadata)))
     };
     let (mut file, metadata) = match opened.await {
         Ok(Some((file, Some(metadata)))) => (file, metadata),
-        Ok(Some((_, None))) => return Err(Failure::connection("the file is being written", 0)),
+        Ok(Some((_, None))) => return Err(Failure::torn("the file is being written")),
         Ok(None) => return Err(Failure::last(Cause::Protocol("not a regular file".into()))),
         Err(error) => match error.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory => return Ok((answer(404), None)),
@@ -117,8 +117,9 @@ impl FileBody {
     }
 }
 
-/// What the file is once its last change is so long ago that another would show; `None` where it changes all the time.
-async fn settled(file: &File) -> std::io::Result<Option<Metadata>> {
+/// What the file is once its last change is so long ago, by the clock `now`, that another would show; `None` where it
+/// changes all the time.
+async fn settled(file: &File, now: impl Fn() -> (i64, i64)) -> std::io::Result<Option<Metadata>> {
     let began = Instant::now();
     loop {
         let metadata = file.metadata().await?;
@@ -178,5 +179,16 @@ mod tests {
         for extreme in [i64::MIN, i64::MAX] {
             let _ = could_change_unseen(at(extreme, 0), at(-extreme.saturating_add(1), 999_999_999));
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_changes_all_the_time_is_not_read() {
+        let named = tempfile::NamedTempFile::new().unwrap();
+        let file = File::open(named.path()).await.unwrap();
+        let changed = file.metadata().await.unwrap();
+        // Whenever the clock is looked at, the file has just changed.
+        let clock = || (changed.ctime(), changed.ctime_nsec());
+        assert!(settled(&file, clock).await.unwrap().is_none());
+        assert!(settled(&file, now).await.unwrap().is_some());
     }
 }
