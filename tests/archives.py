@@ -11,6 +11,7 @@ import tensorstore
 import dm_files
 import expected
 import faults
+import namings
 import truth
 from make_precomputed_fixtures import open_scale, read_scale, sharding
 from mounting import toml
@@ -27,7 +28,7 @@ class Archive:
 
     name: str
     source: dict
-    naming: str
+    naming: object
     voxels: np.ndarray
     chunk: list
     ending: str  # of the files with voxels; "" where they are named by numbers
@@ -68,12 +69,12 @@ def write(root, seed=0):
     pixels = {f"Size{axis}": size for axis, size in zip("ZYXCT", (*shape, 1, 1), strict=True)}
     write_json(root / f"api/v0/m/images/{IMAGE}", {"data": {"@id": IMAGE, "Name": "imagej", "Pixels": pixels}})
     idr = {"kind": "idr", "image": IMAGE, "server": "{origin}", "files": "{origin}/files", **tiff}
-    made["imagej"] = Archive("imagej", idr, "nginx", imagej.levels[0], tiff["chunk"], ".tif")
+    made["imagej"] = Archive("imagej", idr, namings.nginx, imagej.levels[0], tiff["chunk"], ".tif")
 
     (root / "itk").mkdir()
     itk = truth.itk(root / "itk", "itk", shape, "u1", seed + 3)
     truth.itk(root / "itk", "itk-other", shape, "u1", seed + 4)
-    made["itk"] = Archive("itk", {"kind": "tiff", "url": "{origin}/itk/itk.tif", **tiff}, "dated", itk.levels[0], tiff["chunk"], ".tif")
+    made["itk"] = Archive("itk", {"kind": "tiff", "url": "{origin}/itk/itk.tif", **tiff}, namings.dated, itk.levels[0], tiff["chunk"], ".tif")
 
     sections = truth.noise((SECTIONS, 256, 320), "u1", seed + 5)
     for z, plane in enumerate(sections):
@@ -82,13 +83,13 @@ def write(root, seed=0):
     (root / "empiar" / str(ENTRY) / "data").symlink_to("../../dm")
     one = {"name": "one", "directory": "data", "num_images_or_tilt_series": SECTIONS, "image_width": 320, "image_height": 256}
     write_json(root / f"api/entry/{ENTRY}", {f"EMPIAR-{ENTRY}": {"title": "one", "imagesets": [one]}})
-    made["dm"] = Archive("dm", {"kind": "dm3", "url": "{origin}/dm/", "chunk": [1, 128, 160]}, "nginx", sections, [1, 128, 160], ".dm3")
+    made["dm"] = Archive("dm", {"kind": "dm3", "url": "{origin}/dm/", "chunk": [1, 128, 160]}, namings.nginx, sections, [1, 128, 160], ".dm3")
     empiar = {"kind": "empiar", "entry": ENTRY, "server": "{origin}", "files": "{origin}/empiar/", "chunk": [1, 128, 160]}
     made["empiar"] = dataclasses.replace(made["dm"], name="empiar", source=empiar)
 
     zarr = truth.zarr_group(root, "zarr", shape=(32, 64, 128), dtype="<u2", chunks=(16, 32, 32), seed=seed + 6, levels=1, s3=True,
                             compressors=truth.v2_codec("zstd", level=3))
-    made["zarr"] = Archive("zarr", zarr.source, "s3", zarr.levels[0], [16, 32, 32], "", sparse=True)
+    made["zarr"] = Archive("zarr", zarr.source, namings.s3, zarr.levels[0], [16, 32, 32], "", sparse=True)
 
     for name, encoding in (("raw", "raw"), ("jpeg", "jpeg")):
         made[name] = write_shards(root, name, encoding, seed + 7)
@@ -107,7 +108,7 @@ def write_shards(root, name, encoding, seed):
     with tensorstore.Transaction() as transaction:
         store.with_transaction(transaction)[..., 0] = made.transpose(2, 1, 0)
     source = {"kind": "precomputed", "url": f"gs://bucket/{name}/", "endpoint": "{origin}"}
-    return Archive(name, source, "google", read_scale(folder, None, 0), [32, 32, 32], ".shard", sparse=True, lossy=encoding == "jpeg")
+    return Archive(name, source, namings.google, read_scale(folder, None, 0), [32, 32, 32], ".shard", sparse=True, lossy=encoding == "jpeg")
 
 
 def write_json(folder, document):

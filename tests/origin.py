@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.parse
 
-from namings import NAMINGS
+import namings
 
 HTML = b"<!DOCTYPE html><html><head><title>Maintenance</title></head><body>Please come back later.</body></html>"
 
@@ -80,10 +80,10 @@ class Origin:
 
     `origin.fault` may be set to a function of a Request that returns a Fault or None; it is asked once per request.
     A folder's path that ends in a slash gives its `index.json`, else a listing as Apache makes it, without the names in
-    `origin.unlisted`. `naming`: how a version of a file is told, one of NAMINGS. `missing`: the status of what is not there.
+    `origin.unlisted`. `naming`: how a version of a file is told, a function of `namings`. `missing`: the status of what is not there.
     """
 
-    def __init__(self, root, latency=0.0, naming="digest", missing=404):
+    def __init__(self, root, latency=0.0, naming=namings.digest, missing=404):
         self.root = pathlib.Path(root).resolve()
         self.latency = latency
         self.naming = naming
@@ -250,7 +250,7 @@ class Origin:
             return self._send(connection, request, Answer(200, [("Content-Type", "text/html;charset=UTF-8")], page), fault, gone)
         if file is None and (compressed := self._file(request.path + ".gz")) and request.range is None:
             # As object stores keep what was uploaded with an encoding.
-            names = NAMINGS[self.naming](compressed, compressed.stat())
+            names = self.naming(compressed, compressed.stat())
             headers = [("Content-Type", "application/octet-stream"), ("Content-Encoding", "gzip"), *names]
             return self._send(connection, request, Answer(200, headers, compressed.read_bytes()), fault, gone)
         if file is None:
@@ -263,7 +263,7 @@ class Origin:
         with open(file, "rb") as opened:
             stat = os.fstat(opened.fileno())
             size = stat.st_size
-            names = NAMINGS[self.naming](file, stat)
+            names = self.naming(file, stat)
             if kind == "etag":
                 names = [(name, '"another"' if name == "ETag" else value) for name, value in names]
             wanted = request.headers.get("if-match")

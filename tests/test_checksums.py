@@ -59,7 +59,7 @@ def holds_voxels(request):
 @pytest.mark.parametrize("kind", KINDS)
 def test_however_a_version_is_named_voxels_are_right_by_one_request_each(written, tmp_path, naming, kind):
     root, voxels = written
-    with Origin(root, naming=naming) as origin:
+    with Origin(root, naming=NAMINGS[naming]) as origin:
         config = configuration({"em": source(kind, origin, scheme_of(naming))}, {"stall": 60.0})
         for _ in range(2):
             with mounted(tmp_path, config, cache=tmp_path / "cache", timeout=5) as mount:
@@ -72,7 +72,7 @@ def test_however_a_version_is_named_voxels_are_right_by_one_request_each(written
 def read_while(written, folder, naming, kind, often):
     """What is read of each chunk while a bit of its bytes is flipped once or always, and then on a new mount: a word each."""
     root, voxels = written
-    with Origin(root, naming=naming) as origin:
+    with Origin(root, naming=NAMINGS[naming]) as origin:
         config = configuration({"em": source(kind, origin, scheme_of(naming))}, {"stall": 60.0})
         trigger = origin.fault = Trigger(MODES["flip"], often, holds_voxels)
 

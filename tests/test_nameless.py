@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import expected
+import namings
 import truth
 from kept import read
 from mounting import configuration, emfs, mounted, wait_for
@@ -31,7 +32,7 @@ def group(tmp_path):
 
         zarr.open_group(root / "em.zarr", mode="r+")["s0"][...] = new
 
-    with Origin(root, naming="nameless") as origin:
+    with Origin(root, naming=namings.nameless) as origin:
         config = configuration({"em": truth.source_at(old, origin)}, {"stall": 60.0})
         yield origin, config, {"old": old.levels[0], "new": new}, change
 
@@ -111,20 +112,13 @@ def test_a_change_between_the_readers_of_many_chunks_mixes_no_chunk(group, tmp_p
 
 
 @contextlib.contextmanager
-def stack_with_names(tmp_path, naming="nameless"):
-    """A stack in one file at an origin whose answers have the name in `said`: `origin, config, volume, said`."""
+def stack_with_names(tmp_path):
+    """A stack in one file at an origin whose answers have the ETag in `said`: `origin, config, volume, said`."""
     root = tmp_path / "files"
     root.mkdir()
     volume = truth.itk(root, "em", (40, 500, 520), "u1", 1)
     said = {"ETag": None}
-
-    def named(request, answer, origin):
-        if said["ETag"]:
-            answer.headers.append(("ETag", said["ETag"]))
-        return answer
-
-    with Origin(root, naming=naming) as origin:
-        origin.fault = lambda request: Fault("altered", alter=named)
+    with Origin(root, naming=lambda file, stat: [("ETag", said["ETag"])] if said["ETag"] else []) as origin:
         yield origin, configuration({"em": truth.source_at(volume, origin)}, {"stall": 60.0}), volume, said
 
 
