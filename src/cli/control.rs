@@ -1,6 +1,6 @@
 //! The daemon's Unix socket, through which other commands ask it.
 //!
-//! A client sends one line. `status` and `ledger` are answered by a JSON document, `mark` by a word; `wait` by nothing,
+//! A client sends one line. `status` and `ledger` are answered by a JSON document, `flushed` as `status` but later, `mark` by a word; `wait` by nothing,
 //! until the daemon has ended and the connection with it; `end` ends the daemon as SIGTERM does.
 
 use std::io::{self, Read, Write};
@@ -20,6 +20,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 
 use super::socket::{self, Address, Placed};
+use crate::disk::Disk;
 use crate::fuse::mountinfo::Mount;
 use crate::ledger::{Mark, Page};
 use crate::stats::Snapshot;
@@ -113,9 +114,15 @@ struct Told {
     about: About,
     start: Instant,
     asked: Arc<dyn Asked>,
+    disk: Option<Disk>,
 }
 
 impl Told {
+    /// The report as JSON.
+    fn text(&self) -> String {
+        serde_json::to_string_pretty(&self.report()).unwrap_or_default() + "\n"
+    }
+
     fn report(&self) -> Report {
         Report {
             version: env!("CARGO_PKG_VERSION"),
@@ -143,12 +150,13 @@ impl Server {
         mountpoint: &Path,
         about: About,
         asked: Arc<dyn Asked>,
+        disk: Option<Disk>,
     ) -> io::Result<Self> {
         let (listener, placed) = socket::listen(address)?;
         listener.set_nonblocking(true)?;
         let _inside = runtime.enter();
         let listener = UnixListener::from_std(listener)?;
-        let told = Told { mountpoint: mountpoint.display().to_string(), about, start: Instant::now(), asked };
+        let told = Told { mountpoint: mountpoint.display().to_string(), about, start: Instant::now(), asked, disk };
         let told = Arc::new(told);
         runtime.spawn(async move {
             loop {
@@ -184,7 +192,14 @@ async fn answer(stream: UnixStream, told: Arc<Told>) {
         return;
     }
     let text = match request.as_slice() {
-        b"status\n" => serde_json::to_string_pretty(&told.report()).unwrap_or_default() + "\n",
+        b"status\n" => told.text(),
+        b"flushed\n" => {
+            if let Some(disk) = told.disk.clone() {
+                // A disk that takes longer is not waited for.
+                let _ = tokio::time::timeout(PATIENCE / 2, tokio::task::spawn_blocking(move || disk.flush())).await;
+            }
+            told.text()
+        }
         b"ledger\n" => serde_json::to_string(&told.asked.ledger()).unwrap_or_default(),
         b"end\n" => {
             if let Err(errno) = kill(Pid::this(), Signal::SIGTERM) {
@@ -214,6 +229,11 @@ async fn answer(stream: UnixStream, told: Arc<Told>) {
 /// Asks the daemon of `mount` for its report, as JSON.
 pub(super) fn status(mount: &Mount) -> io::Result<String> {
     ask(mount, "status")
+}
+
+/// The same once what it has fetched and found so far is on its disk, where others find it.
+pub(super) fn flushed_status(mount: &Mount) -> io::Result<String> {
+    ask(mount, "flushed")
 }
 
 /// Tells the daemon of `mount` to end.
@@ -323,7 +343,8 @@ mod tests {
         stats.failure("a/b: it broke".to_owned());
         assert!(status(&mount).is_err());
         let start = |runtime: &tokio::runtime::Runtime, stats| {
-            Server::start(runtime.handle(), address, &mount.mountpoint, About::default(), Arc::new(stats)).unwrap()
+            Server::start(runtime.handle(), address, &mount.mountpoint, About::default(), Arc::new(stats), None)
+                .unwrap()
         };
         let server = start(&runtime, stats);
         let report: serde_json::Value = serde_json::from_str(&status(&mount).unwrap()).unwrap();

@@ -101,7 +101,7 @@ fn in_mount(path: &Path) -> Result<Option<(Value, String)>, CliError> {
     let mounts = mountinfo::mounts().map_err(CliError::system("/proc/self/mountinfo"))?;
     let mounts = mounts.into_iter().rev().filter(|mount| mount.is_emfs() && absolute.starts_with(&mount.mountpoint));
     let Some(mount) = mounts.max_by_key(|mount| mount.mountpoint.as_os_str().len()) else { return Ok(None) };
-    let told = control::status(&mount).map_err(CliError::system(mount.mountpoint.display().to_string()))?;
+    let told = control::flushed_status(&mount).map_err(CliError::system(mount.mountpoint.display().to_string()))?;
     let report = serde_json::from_str(&told).map_err(|error| CliError::Failed(format!("the daemon: {error}")))?;
     let below = absolute.strip_prefix(&mount.mountpoint).unwrap_or(&absolute);
     Ok(Some((report, below.display().to_string())))

@@ -85,7 +85,8 @@ impl Daemon {
         let offline = settings.keeping.offline;
         let about = About { cache_folder: cache, offline, ..settings.about.clone() };
         let address = Address { device: mounted.device(), has_file: !settings.own_namespace };
-        let server = control::Server::start(handle, address, mounted.mountpoint(), about, Arc::<Vfs>::clone(&tree));
+        let (asked, disk) = (Arc::<Vfs>::clone(&tree), settings.keeping.disk.clone());
+        let server = control::Server::start(handle, address, mounted.mountpoint(), about, asked, disk);
         let control = server.inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}")).ok();
         let keeping = settings.keeping.clone();
         let daemon = Daemon { mounted, tree, _control: control, keeping, runtime: Some(runtime) };

@@ -151,15 +151,22 @@ impl Witness {
 
     /// Asks for the document.
     async fn look(&self) -> Result<Stamp, Cause> {
-        let Inner { remote, location, limit, content, .. } = &*self.0;
+        let Inner { remote, location, content, .. } = &*self.0;
         let unlike = |how: &str| Err(Cause::Unconfirmed(format!("{location}, which should bear it out, {how}")));
-        let answer = match remote.object(location) {
-            Ok(document) => document.ask_origin(Ask::Whole(*limit)).await.map_err(|error| error.cause),
-            Err(error) => Err(error.cause),
+        let answer = match self.hash().await {
+            // No single answer is final.
+            Ok(hash) if hash != *content => self.hash().await,
+            answer => answer,
         };
         let result = match answer {
-            Ok(fetched) if xxh3_64(&fetched.bytes) == *content => Ok(Stamp::now()),
-            Ok(_) => unlike("changed at the origin; remount"),
+            Ok(hash) if hash == *content => Ok(Stamp::now()),
+            Ok(_) => {
+                // The next mount must not read the old one.
+                if let Ok(document) = remote.object(location) {
+                    document.discard(&Ask::Whole(0));
+                }
+                unlike("changed at the origin; remount")
+            }
             Err(Cause::NotFound | Cause::Gone(_)) => unlike("is absent as well: the archive may be moving"),
             Err(cause @ (Cause::Denied(_) | Cause::Credentials(_))) => Err(cause),
             Err(cause) => unlike(&format!("cannot be had: {cause}")),
@@ -180,6 +187,14 @@ impl Witness {
             }
         }
         result
+    }
+
+    /// The hash of what the origin has as the document.
+    async fn hash(&self) -> Result<u64, Cause> {
+        let Inner { remote, location, limit, .. } = &*self.0;
+        let document = remote.object(location).map_err(|error| error.cause)?;
+        let fetched = document.ask_origin(Ask::Whole(*limit)).await.map_err(|error| error.cause)?;
+        Ok(xxh3_64(&fetched.bytes))
     }
 
     /// Looks at the document again a minute after it bore something out at `when`: what was believed in between is told as

@@ -32,6 +32,7 @@ mod operation;
 mod pin;
 mod race;
 mod seen;
+mod shared;
 mod stores;
 mod transport;
 
@@ -48,5 +49,6 @@ pub use keeping::{ABSENT_TTL, Keeping};
 pub use kept::KeptWhole;
 pub use location::{Credentials, Location, LocationError};
 pub use manners::{HostManners, Manners};
-pub use object::{Fetched, Object, Remote};
+pub use object::{Fetched, Object};
 pub use seen::{Seen, SeenVersion};
+pub use shared::Remote;

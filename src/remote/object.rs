@@ -1,207 +1,25 @@
 //! One object at an origin.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use parking_lot::Mutex;
-
 use bytes::Bytes;
-use url::Url;
 
 use super::absence::Witness;
 use super::checks::Ask;
-use super::http::{Clients, HttpTarget};
 use super::kept::{Kept, KeptWhole, Known};
 use super::limits::Host;
 use super::note::{Absent, Note, Stamp};
 use super::operation::{self, Subject};
 use super::pin::Pin;
 use super::seen::{Seen, SeenVersion};
-use super::stores::{Signer, Store};
 use super::transport::Transport;
-use super::{Cause, Credentials, Keeping, Location, Manners, RemoteError};
+use super::{Cause, RemoteError};
 use super::{absence, answer, healing};
-use crate::disk::Disk;
 use crate::stats::Stats;
-
-/// Local files are counted and limited under this name; no host can have it.
-const FILES: &str = "file:";
-
-/// Connections, limits and counters that all objects share. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Remote {
-    shared: Arc<Shared>,
-    keeping: Keeping,
-}
-
-#[derive(Debug)]
-struct Shared {
-    clients: Clients,
-    manners: Manners,
-    timeout: Duration,
-    stats: Arc<Stats>,
-    seen: Arc<Seen>,
-    hosts: Mutex<BTreeMap<String, Arc<Host>>>,
-    signers: Mutex<BTreeMap<Store, Arc<Signer>>>,
-}
-
-impl Remote {
-    /// `timeout`: an operation fails when it made no progress (4 KiB/s) for so long.
-    pub fn new(manners: Manners, timeout: Duration, stats: Arc<Stats>) -> Result<Self, RemoteError> {
-        Self::keeping(manners, timeout, stats, Keeping::default())
-    }
-
-    /// The same with a store of what was fetched.
-    pub fn keeping(
-        manners: Manners,
-        timeout: Duration,
-        stats: Arc<Stats>,
-        keeping: Keeping,
-    ) -> Result<Self, RemoteError> {
-        let clients = Clients::new(timeout)?;
-        let (hosts, signers) = (Mutex::default(), Mutex::default());
-        let shared = Arc::new(Shared { clients, manners, timeout, stats, seen: Arc::default(), hosts, signers });
-        Ok(Remote { shared, keeping })
-    }
-
-    /// The versions of objects that were fetched from; empty unless asked for before with [`Seen::record`].
-    pub fn seen(&self) -> &Seen {
-        &self.shared.seen
-    }
-
-    /// Whether nobody is asked.
-    pub fn is_offline(&self) -> bool {
-        self.keeping.offline
-    }
-
-    /// How long an operation may go without progress.
-    pub fn timeout(&self) -> Duration {
-        self.shared.timeout
-    }
-
-    /// For how long more it is believed that an object is absent, which was so at `when`.
-    pub(super) fn absence_left(&self, when: SystemTime) -> Option<Duration> {
-        self.keeping.absence_left(when)
-    }
-
-    /// Counts a failure that no read has met.
-    pub(super) fn count_failure(&self, line: String) {
-        self.shared.stats.failure(line);
-    }
-
-    /// Since when it is not believed what was said before to be absent of the store with this document.
-    pub(super) fn doubted_absences(&self, document: &Location) -> Option<Stamp> {
-        let note = self.keeping.disk.as_ref()?.note(&absences(document)).ok()??;
-        serde_json::from_slice(&note).ok()
-    }
-
-    /// Remembers that it is not.
-    pub(super) fn doubt_absences(&self, document: &Location, since: Stamp) {
-        if let (Some(disk), Ok(note)) = (&self.keeping.disk, serde_json::to_vec(&since)) {
-            disk.set_note(&absences(document), note.into());
-        }
-    }
-
-    /// A handle of the object at `location`. Uses no network.
-    pub fn object(&self, location: &Location) -> Result<Object, RemoteError> {
-        let (transport, host) = self.transport(location).map_err(|cause| RemoteError {
-            url: location.to_string(),
-            range: None,
-            attempts: 0,
-            cause,
-        })?;
-        let Keeping { disk, offline, .. } = &self.keeping;
-        let (kept, offline) = match &transport {
-            // What is on this machine is not kept twice, and can be read without a network.
-            Transport::File(_) => (None, false),
-            Transport::Http(_) => {
-                let new = |disk: &Disk| Kept::new(disk.clone(), key(location), self.keeping.clone());
-                (disk.as_ref().map(new), *offline)
-            }
-        };
-        Ok(Object(Arc::new(Handle {
-            url: location.to_string(),
-            transport,
-            host,
-            pin: Pin::default(),
-            relied_on: AtomicBool::new(false),
-            timeout: self.shared.timeout,
-            offline,
-            kept,
-            stats: Arc::clone(&self.shared.stats),
-            seen: Arc::clone(&self.shared.seen),
-        })))
-    }
-
-    fn transport(&self, location: &Location) -> Result<(Transport, Arc<Host>), Cause> {
-        let (url, signer) = match location.url.scheme() {
-            "file" => {
-                let path = file_path(&location.url)?;
-                return Ok((Transport::File(path), self.host(FILES, FILES)));
-            }
-            "http" | "https" => (location.url.clone(), None),
-            scheme => {
-                let store = Store::of_scheme(scheme)
-                    .ok_or_else(|| Cause::Request(format!("addresses with the scheme `{scheme}`")))?;
-                let url = store.address(&location.url, location.endpoint.as_ref()).map_err(Cause::Request)?;
-                let signer = match location.credentials {
-                    Credentials::None => None,
-                    Credentials::Env => Some(self.signer(store)?),
-                };
-                (url, signer)
-            }
-        };
-        let is_s3 = Store::of_scheme(location.url.scheme()) == Some(Store::S3);
-        let name = url.host_str().ok_or_else(|| Cause::Request("an address without a host".into()))?;
-        let counted = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
-        let host = self.host(&counted, name);
-        Ok((Transport::Http(HttpTarget { clients: self.shared.clients.clone(), url, signer, is_s3 }), host))
-    }
-
-    /// The queue of a host. One per port, so that a dead server does not hold up another on the same machine.
-    fn host(&self, counted: &str, name: &str) -> Arc<Host> {
-        let mut hosts = self.shared.hosts.lock();
-        let new =
-            || Arc::new(Host::new(counted.to_owned(), self.shared.manners.of(name), Arc::clone(&self.shared.stats)));
-        Arc::clone(hosts.entry(counted.to_owned()).or_insert_with(new))
-    }
-
-    fn signer(&self, store: Store) -> Result<Arc<Signer>, Cause> {
-        let mut signers = self.shared.signers.lock();
-        if let Some(signer) = signers.get(&store) {
-            return Ok(Arc::clone(signer));
-        }
-        let signer = Arc::new(Signer::from_env(store).map_err(Cause::Credentials)?);
-        signers.insert(store, Arc::clone(&signer));
-        Ok(signer)
-    }
-}
-
-/// What tells an object from all others: bytes fetched with credentials are not for who has none.
-pub(super) fn key(location: &Location) -> String {
-    let mut key = location.url.to_string();
-    if let Some(endpoint) = &location.endpoint {
-        key.push_str(&format!(" endpoint={endpoint}"));
-    }
-    if location.credentials == Credentials::Env {
-        key.push_str(" credentials=env");
-    }
-    key
-}
-
-/// Under which key it is kept since when absences of a store are doubted.
-fn absences(document: &Location) -> String {
-    format!("{} absences", key(document))
-}
-
-fn file_path(url: &Url) -> Result<PathBuf, Cause> {
-    url.to_file_path().map_err(|()| Cause::Request("a file address that is no path of this machine".into()))
-}
 
 /// A handle of one object: remembers its ETag and length from the first answer and refuses any other. Cheap to clone;
 /// clones share what they remember.
@@ -210,13 +28,13 @@ pub struct Object(Arc<Handle>);
 
 pub(super) struct Handle {
     pub(super) url: String,
-    transport: Transport,
-    host: Arc<Host>,
+    pub(super) transport: Transport,
+    pub(super) host: Arc<Host>,
     pub(super) pin: Pin,
     /// Whether something was made of its bytes.
-    relied_on: AtomicBool,
-    timeout: Duration,
-    offline: bool,
+    pub(super) relied_on: AtomicBool,
+    pub(super) timeout: Duration,
+    pub(super) offline: bool,
     pub(super) kept: Option<Kept>,
     pub(super) stats: Arc<Stats>,
     pub(super) seen: Arc<Seen>,
@@ -246,6 +64,10 @@ pub struct Fetched {
 }
 
 impl Object {
+    pub(super) fn new(handle: Handle) -> Self {
+        Object(Arc::new(handle))
+    }
+
     /// The address, for messages.
     pub fn url(&self) -> &str {
         &self.0.url

@@ -15,17 +15,15 @@ use super::blocks::{Block, BlockKey, BlockWorker, Blocks, Kept, Voxels};
 use super::groups::Edges;
 use super::image::Image;
 use super::plan::{self, Longest, Piece, Request, join, join_within};
+use super::refetch::fetch_past_caches;
 use super::sweep::Sweep;
 use crate::cache::Held;
 use crate::geometry::{CellIndex, LevelIndex};
-use crate::remote::{Cause, Object, RemoteError, Witness, gunzip, past_caches};
-use crate::source::{Placement, SourceError};
+use crate::remote::{Cause, Object, RemoteError, Witness, gunzip};
+use crate::source::Placement;
 
 /// Single blocks longer than twice this are fetched as parallel ranges of this length.
 const PART: u64 = 4 << 20;
-
-/// How often a block that does not decode is fetched.
-const ATTEMPTS: u32 = 2;
 
 /// What a block without voxels of its own is charged: its entry in the cache.
 const EMPTY_ENTRY: u64 = 256;
@@ -53,32 +51,32 @@ struct Job {
 }
 
 /// The bytes of a block as they were fetched.
-struct Stored {
-    bytes: Bytes,
+pub(super) struct Stored {
+    pub(super) bytes: Bytes,
     /// Whether others share their memory.
-    shared: bool,
+    pub(super) shared: bool,
     /// Where they are a gzip file, the longest that it may hold.
-    gzip: Option<u64>,
+    pub(super) gzip: Option<u64>,
 }
 
 /// An object that is one block.
-struct Whole {
-    object: Object,
+pub(super) struct Whole {
+    pub(super) object: Object,
     /// Its longest valid body.
-    limit: u64,
+    pub(super) limit: u64,
     /// Where it is a gzip file, the longest that it may hold.
-    gzip: Option<u64>,
+    pub(super) gzip: Option<u64>,
     /// What bears out that it is absent.
-    witness: Witness,
+    pub(super) witness: Witness,
 }
 
 impl Whole {
-    fn new(object: Object, limit: u64, witness: Witness) -> Self {
+    pub(super) fn new(object: Object, limit: u64, witness: Witness) -> Self {
         Whole { object, limit, gzip: None, witness }
     }
 
     /// A gzip file that holds at most `limit` bytes.
-    fn gzip(object: Object, limit: u64, witness: Witness) -> Self {
+    pub(super) fn gzip(object: Object, limit: u64, witness: Witness) -> Self {
         // No gzip file is much longer than what it holds.
         let stored = limit.saturating_add(limit / 128).saturating_add(1 << 10);
         Whole { object, limit: stored, gzip: Some(limit), witness }
@@ -178,13 +176,13 @@ async fn start(blocks: &Arc<Blocks>, image: &Arc<Image>, jobs: Vec<Job>, longest
     }
 }
 
-async fn finish_absent(blocks: &Blocks, image: &Image, worker: BlockWorker) {
+pub(super) async fn finish_absent(blocks: &Blocks, image: &Image, worker: BlockWorker) {
     blocks.count_absent(image, worker.key());
     let lease = blocks.pool.lease(EMPTY_ENTRY).await;
     finish(blocks, worker, Held::nothing_for(ABSENT, lease));
 }
 
-fn finish(blocks: &Blocks, worker: BlockWorker, held: Held) {
+pub(super) fn finish(blocks: &Blocks, worker: BlockWorker, held: Held) {
     let held = Arc::new(held);
     blocks.pool.insert(Kept::Decoded(*worker.key()), held.clone());
     let block: Block = if held.data.is_empty() { Voxels::Absent } else { Voxels::Present(held) };
@@ -300,14 +298,14 @@ async fn decode_noted(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorke
 }
 
 /// Hands to a journal what was fetched, and waits until it has it.
-async fn note(sweep: &Sweep, fetched: Vec<(CellIndex, Bytes)>) {
+pub(super) async fn note(sweep: &Sweep, fetched: Vec<(CellIndex, Bytes)>) {
     let journal = sweep.journal.clone();
     // Where the thread ends otherwise, the block is not kept, which costs a request if it is needed again.
     let _ = tokio::task::spawn_blocking(move || journal.put(fetched)).await;
 }
 
 /// Drops from a journal what does not decode.
-async fn forget(sweep: &Sweep, block: CellIndex) {
+pub(super) async fn forget(sweep: &Sweep, block: CellIndex) {
     let journal = sweep.journal.clone();
     // Where the thread ends otherwise, it is found out again.
     let _ = tokio::task::spawn_blocking(move || journal.forget(block)).await;
@@ -380,60 +378,6 @@ async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker
     }
 }
 
-/// Finds, fetches and decodes a block once more, past every cache, because what came first does not decode: `error`.
-async fn fetch_past_caches(
-    blocks: &Arc<Blocks>,
-    image: &Arc<Image>,
-    worker: BlockWorker,
-    error: VolumeError,
-    sweep: Option<&Sweep>,
-) {
-    // That a decoder ended without an answer says nothing about the bytes.
-    if matches!(error, VolumeError::Lost) {
-        return worker.finish(Err(error));
-    }
-    let key = *worker.key();
-    let bytes = image.block_bytes(key);
-    let fetched = past_caches(async {
-        let whole = match image.locate(key.level, key.index).await? {
-            Placement::Absent { .. } => return Ok(None),
-            Placement::Range { object, start, length } => {
-                let lease = blocks.pool.lease(length.saturating_add(bytes)).await;
-                let raw = fetch_parts(&object, start..start.saturating_add(length)).await?;
-                return Ok(Some((raw, None, lease, object.is_local())));
-            }
-            Placement::Whole { object, limit, witness } => Whole::new(object, limit, witness),
-            Placement::Gzip { object, limit, witness } => Whole::gzip(object, limit, witness),
-        };
-        let needed = whole.limit.saturating_add(whole.gzip.unwrap_or(0)).saturating_add(bytes);
-        let lease = blocks.pool.lease(needed).await;
-        let fetched = whole.object.whole_if_there(whole.limit, &whole.witness).await?;
-        Ok::<_, SourceError>(fetched.map(|fetched| (fetched.bytes, whole.gzip, lease, whole.object.is_local())))
-    });
-    let (raw, gzip, mut lease, is_local) = match fetched.await {
-        Ok(Some(fetched)) => fetched,
-        Ok(None) => return finish_absent(blocks, image, worker).await,
-        Err(other) => return worker.finish(Err(other.into())),
-    };
-    let noting = sweep.filter(|_| !is_local);
-    match decode(blocks, image, key, Stored { bytes: raw.clone(), shared: false, gzip }).await {
-        Ok(decoded) => {
-            tracing::info!("{}: {error}; fetched once more, it is well", image.name);
-            if let Some(sweep) = noting {
-                forget(sweep, key.index).await;
-                note(sweep, vec![(key.index, raw)]).await;
-            }
-            finish(blocks, worker, Held::new(decoded, lease.split(bytes)));
-        }
-        Err(error) => {
-            if let Some(sweep) = noting {
-                forget(sweep, key.index).await;
-            }
-            worker.finish(Err(VolumeError::Undecodable(ATTEMPTS, error.into())));
-        }
-    }
-}
-
 /// A long range as several parallel ones.
 pub(super) async fn fetch_parts(object: &Object, range: Range<u64>) -> Result<Bytes, RemoteError> {
     let length = range.end - range.start;
@@ -451,7 +395,12 @@ pub(super) async fn fetch_parts(object: &Object, range: Range<u64>) -> Result<By
 }
 
 /// Decodes on a thread that may compute.
-async fn decode(blocks: &Blocks, image: &Arc<Image>, key: BlockKey, stored: Stored) -> Result<Bytes, VolumeError> {
+pub(super) async fn decode(
+    blocks: &Blocks,
+    image: &Arc<Image>,
+    key: BlockKey,
+    stored: Stored,
+) -> Result<Bytes, VolumeError> {
     // Never closed, and without a permit decoding would only be less orderly.
     let _permit = blocks.decoding.acquire().await;
     let image = image.clone();

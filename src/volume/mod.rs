@@ -11,6 +11,7 @@ pub(crate) mod plan;
 pub mod pyramid;
 #[cfg(test)]
 mod rate;
+mod refetch;
 mod sweep;
 #[cfg(test)]
 mod tests;

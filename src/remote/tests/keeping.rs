@@ -326,7 +326,7 @@ async fn what_is_kept_is_used_where_its_origin_cannot_be_reached() {
 
 #[tokio::test]
 async fn credentials_and_endpoints_make_other_objects() {
-    use super::super::object::key;
+    use super::super::shared::key;
     let location = Location::parse("s3://bucket/key", None).unwrap();
     let endpoint = Some(url::Url::parse("http://127.0.0.1:9000").unwrap());
     let with = crate::remote::Credentials::Env;

@@ -1,0 +1,69 @@
+//! Blocks that do not decode are found and fetched once more, past every cache.
+
+use std::sync::Arc;
+
+use super::VolumeError;
+use super::blocks::{BlockWorker, Blocks};
+use super::fetch::{Stored, Whole, decode, fetch_parts, finish, finish_absent, forget, note};
+use super::image::Image;
+use super::sweep::Sweep;
+use crate::cache::Held;
+use crate::remote::past_caches;
+use crate::source::{Placement, SourceError};
+
+/// How often a block that does not decode is fetched.
+const ATTEMPTS: u32 = 2;
+
+/// Finds, fetches and decodes a block once more, past every cache, because what came first does not decode: `error`.
+pub(super) async fn fetch_past_caches(
+    blocks: &Arc<Blocks>,
+    image: &Arc<Image>,
+    worker: BlockWorker,
+    error: VolumeError,
+    sweep: Option<&Sweep>,
+) {
+    // That a decoder ended without an answer says nothing about the bytes.
+    if matches!(error, VolumeError::Lost) {
+        return worker.finish(Err(error));
+    }
+    let key = *worker.key();
+    let bytes = image.block_bytes(key);
+    let fetched = past_caches(async {
+        let whole = match image.locate(key.level, key.index).await? {
+            Placement::Absent { .. } => return Ok(None),
+            Placement::Range { object, start, length } => {
+                let lease = blocks.pool.lease(length.saturating_add(bytes)).await;
+                let raw = fetch_parts(&object, start..start.saturating_add(length)).await?;
+                return Ok(Some((raw, None, lease, object.is_local())));
+            }
+            Placement::Whole { object, limit, witness } => Whole::new(object, limit, witness),
+            Placement::Gzip { object, limit, witness } => Whole::gzip(object, limit, witness),
+        };
+        let needed = whole.limit.saturating_add(whole.gzip.unwrap_or(0)).saturating_add(bytes);
+        let lease = blocks.pool.lease(needed).await;
+        let fetched = whole.object.whole_if_there(whole.limit, &whole.witness).await?;
+        Ok::<_, SourceError>(fetched.map(|fetched| (fetched.bytes, whole.gzip, lease, whole.object.is_local())))
+    });
+    let (raw, gzip, mut lease, is_local) = match fetched.await {
+        Ok(Some(fetched)) => fetched,
+        Ok(None) => return finish_absent(blocks, image, worker).await,
+        Err(other) => return worker.finish(Err(other.into())),
+    };
+    let noting = sweep.filter(|_| !is_local);
+    match decode(blocks, image, key, Stored { bytes: raw.clone(), shared: false, gzip }).await {
+        Ok(decoded) => {
+            tracing::info!("{}: {error}; fetched once more, it is well", image.name);
+            if let Some(sweep) = noting {
+                forget(sweep, key.index).await;
+                note(sweep, vec![(key.index, raw)]).await;
+            }
+            finish(blocks, worker, Held::new(decoded, lease.split(bytes)));
+        }
+        Err(error) => {
+            if let Some(sweep) = noting {
+                forget(sweep, key.index).await;
+            }
+            worker.finish(Err(VolumeError::Undecodable(ATTEMPTS, error.into())));
+        }
+    }
+}
