@@ -15,7 +15,7 @@ import expected
 import readers
 import sparse
 from kept import read
-from mounting import configuration, emfs, mounted
+from mounting import configuration, emfs, mounted, wait_for
 from origin import Fault, Origin
 
 NAMES = ["v2", "v3", "plain", "shards"]
@@ -248,8 +248,10 @@ def test_locate_says_when_an_absence_was_confirmed(scene):
     index = scene.volumes["v2"].absent[0]
     with scene.mounted() as mount:
         assert scene.chunk(mount, "v2", index) == "right"
-        told = emfs("locate", mount / "v2" / "em.zarr" / "s0" / expected.chunk_path(index)).stdout
-    assert re.search(r"absent, confirmed at \d{4}-\d\d-\d\d[T ]\d\d:\d\d", told), told
+        path = mount / "v2" / "em.zarr" / "s0" / expected.chunk_path(index)
+        told = r"absent, confirmed at \d{4}-\d\d-\d\d[T ]\d\d:\d\d"
+        # What is kept is written a moment later.
+        wait_for(lambda: re.search(told, emfs("locate", path).stdout), 10, "locate says so")
 
 
 def absent_counts(document):
