@@ -14,7 +14,6 @@ import faults
 import namings
 import truth
 from make_precomputed_fixtures import open_scale, read_scale, sharding
-from mounting import toml
 
 IMAGE, ENTRY = 9846137, 11759
 SECTIONS = 4
@@ -129,8 +128,3 @@ def write_with_older(folder):
     write(older, seed=100)
     stamp(older, 1_600_000_000)
     return pathlib.Path(folder) / "now", write(pathlib.Path(folder) / "now")
-
-
-def patient(text, stall=1.0):
-    """Manners of the origins of a test for a configuration: no pause between requests that tells nothing."""
-    return text + '[host."127.0.0.1"]\n' + f"connections = 8\nstall = {toml(stall)}\n"

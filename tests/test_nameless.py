@@ -11,7 +11,7 @@ import expected
 import namings
 import truth
 from kept import read
-from mounting import configuration, emfs, mounted, wait_for
+from mounting import configuration, mounted, wait_for
 from origin import Fault, Origin
 
 CHUNK = (64, 64, 80)  # 320 KiB as they are stored

@@ -12,6 +12,7 @@ import sparse
 from kept import read
 from mounting import configuration, mounted, wait_for
 from origin import Fault, Origin
+from watched import side_by_side
 
 TIMEOUT = 4
 #: Until an archive that is back must be read again, and what a busy machine takes for it.
@@ -64,6 +65,17 @@ class Scene:
             return found
         return "right" if self.archives[name].is_right(index, found) else "wrong" if any(found) else "zeros"
 
+    def look_at_all(self, mount):
+        """What is read of each chunk by dataset, which is right or an error."""
+        found = {}
+
+        def look(name):
+            found[name] = {index: self.look(mount, name, index) for index in self.archives[name].indices()}
+            assert set(found[name].values()) <= {"right", "EIO", "EACCES"}, (name, found[name])
+
+        side_by_side(look, list(self.archives))
+        return found
+
     def assert_errors(self, mount, failing):
         """Of a chunk of each dataset: an errno, a line in the log and a failure that is counted."""
         time.sleep(1.1)  # a failure is remembered for a second and told once
@@ -95,18 +107,11 @@ def test_under_a_mount_what_is_not_cached_is_an_error_and_right_again_when_the_a
         for name, archive in scene.archives.items():
             assert scene.look(mount, name, archive.indices()[0]) == "right"
         scene.vanish(way)
-        failed = {}
-        for name, archive in scene.archives.items():
-            # Of what was fetched along with the first chunk all is right.
-            found = {index: scene.look(mount, name, index) for index in archive.indices()}
-            assert set(found.values()) <= {"right", "EIO", "EACCES"}, name
-            failed[name] = [index for index, word in found.items() if word != "right"]
-            assert failed[name], f"{name}: something was not cached"
+        failed = {name: [index for index, word in found.items() if word != "right"] for name, found in scene.look_at_all(mount).items()}
+        assert all(failed.values()), "something of each was not cached"
         scene.assert_errors(mount, {name: indices[-1] for name, indices in failed.items()})
         scene.return_()
-        for name, archive in scene.archives.items():
-            for index in failed[name]:
-                scene.assert_back(mount, name, index)
+        side_by_side(lambda name: [scene.assert_back(mount, name, index) for index in failed[name]], list(failed))
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -118,17 +123,13 @@ def test_between_two_mounts_what_is_not_kept_is_an_error_and_right_again_without
     failed = {}
     for last in (False, True):
         with scene.mounted() as mount:
-            for name, archive in scene.archives.items():
-                found = {index: scene.look(mount, name, index) for index in archive.indices()}
-                assert set(found.values()) <= {"right", "EIO", "EACCES"}, name
+            for name, found in scene.look_at_all(mount).items():
                 failed[name] = [index for index, word in found.items() if word != "right"]
-                assert found[archive.indices()[0]] == "right", f"{name}: what is kept is read"
+                assert found[scene.archives[name].indices()[0]] == "right", f"{name}: what is kept is read"
             scene.assert_errors(mount, {name: indices[-1] for name, indices in failed.items()})
             if last:
                 scene.return_()
-                for name in failed:
-                    for index in failed[name]:
-                        scene.assert_back(mount, name, index)
+                side_by_side(lambda name: [scene.assert_back(mount, name, index) for index in failed[name]], list(failed))
 
 
 @pytest.mark.parametrize("way", ["everything is 404", "everything is 403"])
