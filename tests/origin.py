@@ -79,7 +79,7 @@ class Origin:
     """`with Origin(folder) as origin:` serves `folder` at `origin.url`.
 
     `origin.fault` may be set to a function of a Request that returns a Fault or None; it is asked once per request.
-    A folder's path that ends in a slash gives its `index.json`, else a listing as Apache makes it, without the names in
+    A path that ends in a slash gives the `index.json` of a folder or the file of that name, else a listing as Apache makes it, without the names in
     `origin.unlisted`. `naming`: how a version of a file is told, a function of `namings`. `missing`: the status of what is not there.
     """
 
@@ -209,8 +209,9 @@ class Origin:
         return request
 
     def _file(self, path):
-        file = (self.root / (path + "index.json" if path.endswith("/") else path).lstrip("/")).resolve()
-        return file if file.is_relative_to(self.root) and file.is_file() else None
+        names = [path + "index.json", path.rstrip("/")] if path.endswith("/") else [path]
+        files = [(self.root / name.lstrip("/")).resolve() for name in names]
+        return next((file for file in files if file.is_relative_to(self.root) and file.is_file()), None)
 
     def _listing(self, path):
         folder = (self.root / path.lstrip("/")).resolve()

@@ -163,7 +163,7 @@ impl Witness {
             Ok(_) => {
                 // The next mount must not read the old one.
                 if let Ok(document) = remote.object(location) {
-                    document.discard(&Ask::Whole(0));
+                    document.forget();
                 }
                 unlike("changed at the origin; remount")
             }

@@ -43,10 +43,13 @@ pub(super) async fn past_caches(handle: &Handle, kept: &Kept, ask: &Ask) -> Resu
     let mut renewals = 0;
     loop {
         let known = kept.known(&handle.pin);
-        if !handle.is_offline() {
-            kept.discard(ask.range().as_ref());
-        }
-        match origin(handle, kept, &known, ask).await {
+        let replace = async {
+            let fetched = handle.ask(ask).await?;
+            let replaced = kept.replace(&handle.pin, &known, ask, &fetched);
+            replaced.map_err(|cause| handle.failed(ask, cause))?;
+            Ok(fetched)
+        };
+        match replace.await {
             Err(error) if may_start_anew(&error, handle, kept, &known, &mut renewals) => {}
             answer => return answer,
         }

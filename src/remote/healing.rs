@@ -1,17 +1,17 @@
 //! What does not parse is fetched once more, past every cache.
 //!
 //! A single bad answer (a page of errors, zeros, a flipped bit) may be kept on disk with a good checksum, or pin an object to
-//! a version that never was. So whoever makes sense of fetched bytes does it within [`healed`]: it notes what was read, and
-//! where that makes no sense, drops it from the disk and from what is remembered of its objects, and reads once more while
-//! neither the disk nor a proxy answers. Only what makes no sense then is an error.
+//! a version that never was. So whoever makes sense of fetched bytes does it within [`healed`]: where that makes no sense, it
+//! reads once more while neither the disk nor a proxy answers, and what comes then takes the place of what was kept. Only
+//! what makes no sense then is an error. What is kept stays where nothing comes.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::Cause;
-use super::checks::Ask;
 use super::object::Object;
 
 tokio::task_local! {
@@ -22,7 +22,8 @@ tokio::task_local! {
 #[derive(Debug, Default)]
 struct Reading {
     past_caches: bool,
-    handed: Mutex<Vec<(Object, Ask)>>,
+    /// The objects that were asked for, by their handles.
+    touched: Mutex<BTreeMap<usize, Object>>,
 }
 
 /// An error of which can be told whether other bytes may be the remedy.
@@ -56,7 +57,7 @@ where
         Err(error) if error.is_of_bytes() => error,
         answer => return first.trusted_by(answer),
     };
-    first.handed.lock().drain(..).for_each(|(object, ask)| object.discard(&ask));
+    drop(first);
     tracing::debug!("{error}; it is fetched once more");
     let second = Arc::new(Reading { past_caches: true, ..Reading::default() });
     match READING.scope(second.clone(), read()).await {
@@ -79,16 +80,16 @@ pub fn is_past_caches() -> bool {
     READING.try_with(|reading| reading.past_caches).unwrap_or(false)
 }
 
-/// Notes that bytes were handed out; says whether somebody makes sense of them yet.
-pub(super) fn note(object: &Object, ask: &Ask) -> bool {
-    READING.try_with(|reading| reading.handed.lock().push((object.clone(), ask.clone()))).is_ok()
+/// Where somebody makes sense of what is read, notes that an object is asked for and says whether it is for the first time.
+pub(super) fn touch(object: &Object) -> Option<bool> {
+    READING.try_with(|reading| reading.touched.lock().insert(object.handle(), object.clone()).is_none()).ok()
 }
 
 impl Reading {
     /// What made sense is relied on: its objects must not become others.
     fn trusted_by<T, E>(&self, answer: Result<T, E>) -> Result<T, E> {
         if answer.is_ok() {
-            self.handed.lock().iter().for_each(|(object, _)| object.rely());
+            self.touched.lock().values().for_each(Object::rely);
         }
         answer
     }

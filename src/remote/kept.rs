@@ -130,20 +130,32 @@ impl Kept {
         self.disk.covered(&self.key, id, range).iter().map(|part| part.end - part.start).sum()
     }
 
-    /// Drops the bytes of `range`, or all that is kept.
-    pub(super) fn discard(&self, range: Option<&Range<u64>>) {
+    /// Drops all that is kept.
+    pub(super) fn forget(&self) {
         let mut state = self.state.lock();
-        match (range, &state.note) {
-            (Some(range), Some(Note::There(there))) => {
-                if let Some(id) = there.version.id() {
-                    self.disk.forget_range(&self.key, &id, range);
+        self.disk.forget(&self.key);
+        (state.looked, state.note, state.believed) = (true, None, false);
+    }
+
+    /// Keeps an answer as [`Kept::keep`] does, in place of what is kept of the same bytes and of other versions.
+    pub(super) fn replace(&self, pin: &Pin, known: &Known, ask: &Ask, fetched: &Fetched) -> Result<(), Cause> {
+        if self.state.lock().renewed == known.renewed {
+            let id = pin.version().and_then(|version| version.id());
+            match (ask.range(), id) {
+                (Some(range), Some(id)) if self.kept_id().as_ref() == Some(&id) => {
+                    self.disk.forget_range(&self.key, &id, &range);
                 }
+                _ => self.disk.forget(&self.key),
             }
-            (Some(_), None) => {}
-            (None, _) | (Some(_), Some(Note::Absent(_))) => {
-                self.disk.forget(&self.key);
-                (state.looked, state.note, state.believed) = (true, None, false);
-            }
+        }
+        self.keep(pin, known, ask, fetched)
+    }
+
+    /// The name of the version that the disk has.
+    fn kept_id(&self) -> Option<String> {
+        match Note::parse(&self.disk.note(&self.key).ok()??)? {
+            Note::There(there) => there.version.id(),
+            Note::Absent(_) => None,
         }
     }
 
@@ -233,6 +245,21 @@ impl Kept {
         }
         self.note(&mut state, Note::Absent(absent));
         Ok(())
+    }
+
+    /// Whether the origin gave bytes of `range` with that hash twice.
+    pub(super) fn was_given_twice(&self, range: &Range<u64>, hash: u64) -> bool {
+        let note = self.disk.note(&self.twice(range)).ok().flatten();
+        note.is_some_and(|note| *note == hash.to_le_bytes())
+    }
+
+    /// Keeps that it did.
+    pub(super) fn keep_given_twice(&self, range: &Range<u64>, hash: u64) {
+        self.disk.set_note(&self.twice(range), Bytes::copy_from_slice(&hash.to_le_bytes()));
+    }
+
+    fn twice(&self, range: &Range<u64>) -> String {
+        format!("{} twice {}-{}", self.key, range.start, range.end)
     }
 
     /// Remembers that the origin has what is kept.

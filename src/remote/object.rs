@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::absence::Witness;
 use super::checks::Ask;
@@ -148,27 +149,42 @@ impl Object {
         self.0.kept.as_ref().map_or(KeptWhole::Unknown, |kept| kept.whole(&self.0.pin))
     }
 
-    /// Drops the bytes that `ask` got, which make no sense, from the disk; and the object's version with them, unless
-    /// something was made of other bytes.
-    pub(super) fn discard(&self, ask: &Ask) {
-        let relied_on = self.0.relied_on.load(Ordering::Acquire);
-        if self.0.offline {
+    /// Forgets which version it is, unless something was made of its bytes: what it gave makes no sense.
+    fn doubt(&self) {
+        if self.0.offline || self.0.relied_on.load(Ordering::Acquire) {
             return;
         }
         if let Some(kept) = &self.0.kept {
-            kept.discard(ask.range().as_ref());
-            if !relied_on {
-                kept.restart();
-            }
+            kept.restart();
         }
-        if !relied_on {
-            self.0.pin.reset();
+        self.0.pin.reset();
+    }
+
+    /// Drops what is kept of it.
+    pub(super) fn forget(&self) {
+        if let Some(kept) = self.0.kept.as_ref().filter(|_| !self.0.offline) {
+            kept.forget();
         }
     }
 
     /// Notes that something was made of its bytes: from now on it must not become another object.
     pub(super) fn rely(&self) {
         self.0.relied_on.store(true, Ordering::Release);
+    }
+
+    /// Whether the origin gives `bytes` of `range` a second time: what they leave out is believed to be left out then. It is
+    /// asked once, and kept that it does.
+    pub async fn gives_again(&self, range: Range<u64>, bytes: &Bytes) -> Result<bool, RemoteError> {
+        let hash = xxh3_64(bytes);
+        if self.is_local() || self.0.kept.as_ref().is_some_and(|kept| kept.was_given_twice(&range, hash)) {
+            return Ok(true);
+        }
+        let again = healing::past_caches(self.range(range.clone())).await?;
+        let is_same = again.bytes == *bytes;
+        if let (Some(kept), true) = (&self.0.kept, is_same) {
+            kept.keep_given_twice(&range, hash);
+        }
+        Ok(is_same)
     }
 
     /// When the origin last sent or confirmed what is known of it; now where that is not kept.
@@ -210,24 +226,30 @@ impl Object {
 
     /// Gets it from the disk or the origin.
     pub(super) async fn run(&self, ask: Ask) -> Result<Fetched, RemoteError> {
+        let touch = healing::touch(self);
+        if touch == Some(true) && healing::is_past_caches() {
+            self.doubt();
+        }
         let answer = match &self.0.kept {
             Some(kept) => answer::run(&self.0, kept, &ask).await,
             None => self.0.ask(&ask).await,
         };
-        self.handed(&ask, answer)
+        self.handed(touch.is_some(), answer)
     }
 
     /// Gets it from the origin, whatever is kept of it.
     pub(super) async fn run_past_caches(&self, ask: Ask) -> Result<Fetched, RemoteError> {
+        let touch = healing::touch(self);
         let answer = match &self.0.kept {
             Some(kept) => answer::past_caches(&self.0, kept, &ask).await,
             None => self.0.ask(&ask).await,
         };
-        self.handed(&ask, answer)
+        self.handed(touch.is_some(), answer)
     }
 
-    fn handed(&self, ask: &Ask, answer: Result<Fetched, RemoteError>) -> Result<Fetched, RemoteError> {
-        if !healing::note(self, ask) && answer.is_ok() {
+    /// `is_watched`: somebody makes sense of it before it is relied on.
+    fn handed(&self, is_watched: bool, answer: Result<Fetched, RemoteError>) -> Result<Fetched, RemoteError> {
+        if !is_watched && answer.is_ok() {
             self.rely();
         }
         let fetched = answer?;
@@ -239,11 +261,6 @@ impl Object {
 }
 
 impl Handle {
-    /// Whether the origin is never asked.
-    pub(super) fn is_offline(&self) -> bool {
-        self.offline
-    }
-
     /// Asks the origin. That the object changed is not believed where the version it had was said by one answer alone, and
     /// the origin now gives the same bytes under another: then that answer was wrong in what it said of the object.
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Fetched, RemoteError> {

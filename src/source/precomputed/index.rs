@@ -58,6 +58,11 @@ impl Minishard {
         self.ranges.get(at).copied()
     }
 
+    /// The codes of its chunks.
+    pub fn codes(&self) -> impl Iterator<Item = u64> {
+        self.codes.iter().copied()
+    }
+
     /// Memory it takes.
     pub fn bytes(&self) -> usize {
         self.codes.len() * CHUNK_ENTRY

@@ -123,6 +123,7 @@ impl PrecomputedSource {
             Lookup::Absent { confirmed } => return Ok(Placement::Absent { confirmed }),
         };
         let Some((start, length)) = found.chunks.find(code) else {
+            found.bears_out().await?;
             return Ok(Placement::Absent { confirmed: found.object.confirmed() });
         };
         let malformed = |reason: String| malformed(found.object.url(), reason);

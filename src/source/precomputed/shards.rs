@@ -5,8 +5,10 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use lru::LruCache;
 use parking_lot::Mutex;
 
@@ -65,7 +67,7 @@ pub(super) enum Lookup {
 struct Shard {
     object: Object,
     /// Empty where entries are fetched one by one.
-    entries: Vec<[u8; ENTRY as usize]>,
+    index: Bytes,
 }
 
 /// The index of a minishard and where it is from.
@@ -75,6 +77,22 @@ pub(super) struct Found {
     pub object: Object,
     /// The chunks in it.
     pub chunks: Minishard,
+    /// Where it was read, and what, where nothing in it tells whether a bit of it is wrong.
+    unchecked: Option<(Range<u64>, Bytes)>,
+    /// Whether the origin was seen to give the same again.
+    was_given_twice: AtomicBool,
+}
+
+impl Found {
+    /// Bears out that a chunk which is not in it is absent: a wrong bit must not make it so.
+    pub async fn bears_out(&self) -> Result<(), SourceError> {
+        let Some((range, bytes)) = &self.unchecked else { return Ok(()) };
+        if !self.was_given_twice.load(Ordering::Acquire) {
+            is_given_again(&self.object, range.clone(), bytes, "minishard index").await?;
+            self.was_given_twice.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
 }
 
 /// Where the shards of a level are.
@@ -150,7 +168,7 @@ impl Shards {
         let object = self.remote.object(&level.folder.join(&level.sharding.file(shard)))?;
         let length = level.sharding.index_bytes();
         if length > WHOLE {
-            return Ok(Index::Shard(Arc::new(Shard { object, entries: Vec::new() })));
+            return Ok(Index::Shard(Arc::new(Shard { object, index: Bytes::new() })));
         }
         let Some(fetched) = object.range_if_there(0..length, &self.witness).await? else {
             return Ok(self.no_shard(&object));
@@ -159,8 +177,7 @@ impl Shards {
             let reason = "it has no chunk in it, although the file goes on behind it";
             return Err(SourceError::malformed(object.url(), "shard index", reason));
         }
-        let entries = fetched.bytes.as_chunks().0.to_vec();
-        Ok(Index::Shard(Arc::new(Shard { object, entries })))
+        Ok(Index::Shard(Arc::new(Shard { object, index: fetched.bytes })))
     }
 
     fn no_shard(&self, object: &Object) -> Index {
@@ -176,14 +193,21 @@ impl Shards {
         let object = &shard.object;
         let field = || format!("minishard {}", place.minishard);
         let malformed = |reason: String| SourceError::malformed(object.url(), field(), reason);
-        let entry = match usize::try_from(place.minishard).ok().and_then(|at| shard.entries.get(at)) {
-            Some(entry) => *entry,
-            None => match self.entry(object, place.minishard).await? {
-                Some(entry) => entry,
+        let (read, bytes) = if shard.index.is_empty() {
+            let start = place.minishard.saturating_mul(ENTRY);
+            let range = start..start.saturating_add(ENTRY);
+            match object.range_if_there(range.clone(), &self.witness).await? {
+                Some(fetched) => (range, fetched.bytes),
                 None => return Ok(self.no_shard(object)),
-            },
+            }
+        } else {
+            (0..shard.index.len() as u64, shard.index.clone())
         };
+        let at = place.minishard.saturating_mul(ENTRY).saturating_sub(read.start);
+        let entry = usize::try_from(at).ok().and_then(|at| bytes.get(at..)?.first_chunk().copied());
+        let entry = entry.ok_or_else(|| malformed("its entry is behind the end of the index".to_owned()))?;
         let Some(range) = index::shard_entry(entry).map_err(malformed)? else {
+            is_given_again(object, read, &bytes, "shard index").await?;
             return Ok(Index::Empty(object.confirmed()));
         };
         let longest = level.chunks.saturating_mul(24).min(LONGEST_MINISHARD);
@@ -193,19 +217,18 @@ impl Shards {
             return Err(malformed(format!("an index of {} bytes", range.end - range.start)));
         }
         let range = behind(range, level.sharding).ok_or_else(|| malformed("it lies beyond 64 bits".to_owned()))?;
-        let bytes = object.range(range).await.map_err(SourceError::from)?.bytes;
-        let chunks = match level.sharding.index_encoding {
-            Encoding::Raw => Minishard::parse(&bytes),
-            Encoding::Gzip => gunzip(&bytes, longest as usize).and_then(|bytes| Minishard::parse(&bytes)),
+        let bytes = object.range(range.clone()).await.map_err(SourceError::from)?.bytes;
+        let (chunks, unchecked) = match level.sharding.index_encoding {
+            Encoding::Raw => (Minishard::parse(&bytes), Some((range, bytes))),
+            // Its end has a checksum.
+            Encoding::Gzip => (gunzip(&bytes, longest as usize).and_then(|bytes| Minishard::parse(&bytes)), None),
         };
-        Ok(Index::Minishard(Arc::new(Found { object: object.clone(), chunks: chunks.map_err(malformed)? })))
-    }
-
-    /// One entry of a shard's index; `None` where there is no such shard.
-    async fn entry(&self, object: &Object, minishard: u64) -> Result<Option<[u8; ENTRY as usize]>, SourceError> {
-        let start = minishard.saturating_mul(ENTRY);
-        let fetched = object.range_if_there(start..start.saturating_add(ENTRY), &self.witness).await?;
-        Ok(fetched.and_then(|fetched| fetched.bytes.first_chunk().copied()))
+        let chunks = chunks.map_err(malformed)?;
+        if let Some(stranger) = chunks.codes().find(|code| level.sharding.place(*code) != place) {
+            return Err(malformed(format!("it lists chunk {stranger}, which belongs elsewhere")));
+        }
+        let was_given_twice = AtomicBool::new(false);
+        Ok(Index::Minishard(Arc::new(Found { object: object.clone(), chunks, unchecked, was_given_twice })))
     }
 
     fn cached(&self, key: &Key) -> Option<Index> {
@@ -229,6 +252,14 @@ impl Shards {
     }
 }
 
+/// Makes sure that the origin gives an index twice in the same way, before it is believed what it leaves out.
+async fn is_given_again(object: &Object, range: Range<u64>, bytes: &Bytes, field: &str) -> Result<(), SourceError> {
+    match object.gives_again(range, bytes).await? {
+        true => Ok(()),
+        false => Err(SourceError::malformed(object.url(), field, "it is another one each time it is fetched")),
+    }
+}
+
 /// The range in the file of one that counts from the end of the shard's index.
 pub(super) fn behind(range: Range<u64>, sharding: &Sharding) -> Option<Range<u64>> {
     let offset = sharding.index_bytes();
@@ -239,7 +270,9 @@ fn size(index: &Index) -> usize {
     OVERHEAD
         + match index {
             Index::NoShard(_) | Index::Empty(_) => 0,
-            Index::Shard(shard) => shard.entries.len() * ENTRY as usize,
-            Index::Minishard(found) => found.chunks.bytes(),
+            Index::Shard(shard) => shard.index.len(),
+            Index::Minishard(found) => {
+                found.chunks.bytes() + found.unchecked.as_ref().map_or(0, |(_, bytes)| bytes.len())
+            }
         }
 }
