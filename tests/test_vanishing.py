@@ -28,6 +28,16 @@ WAYS = {
 FOLDERS = {"imagej": "/files/", "itk": "/itk/", "dm": "/dm/", "zarr": "/bucket/zarr/", "raw": "/bucket/raw/", "jpeg": "/bucket/jpeg/"}
 
 
+#: Of these, what is tried without --long.
+FEW = ["everything is 404", "the folder of the dataset is 403"]
+
+
+def pytest_generate_tests(metafunc):
+    marked = any(mark.name == "parametrize" for mark in metafunc.definition.iter_markers())
+    if "way" in metafunc.fixturenames and not marked:
+        metafunc.parametrize("way", list(WAYS) if metafunc.config.getoption("--long") else FEW)
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     root = tmp_path_factory.mktemp("vanishing")
@@ -101,7 +111,6 @@ def scene(files, tmp_path):
         yield Scene(files, tmp_path, stack)
 
 
-@pytest.mark.parametrize("way", WAYS)
 def test_under_a_mount_what_is_not_cached_is_an_error_and_right_again_when_the_archive_is_back(scene, way):
     with scene.mounted() as mount:
         for name, archive in scene.archives.items():
@@ -114,7 +123,6 @@ def test_under_a_mount_what_is_not_cached_is_an_error_and_right_again_when_the_a
         side_by_side(lambda name: [scene.assert_back(mount, name, index) for index in failed[name]], list(failed))
 
 
-@pytest.mark.parametrize("way", WAYS)
 def test_between_two_mounts_what_is_not_kept_is_an_error_and_right_again_without_a_remount(scene, way):
     with scene.mounted() as mount:
         for name, archive in scene.archives.items():
