@@ -13,7 +13,7 @@ import pytest
 
 import expected
 import readers
-import sparse
+import sparse_volumes
 from kept import read
 from mounting import configuration, emfs, mounted, wait_for
 from origin import Fault, Origin
@@ -25,7 +25,7 @@ LONG_SILENCE = {"stall": 60.0}  # so that no request is sent twice because a mac
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     root = tmp_path_factory.mktemp("sparse")
-    return root, sparse.write(root)
+    return root, sparse_volumes.write(root)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ class Scene:
         found = read(mount / name / "em.zarr" / "s0" / expected.chunk_path(index))
         if isinstance(found, str):
             return found
-        right = expected.chunk_bytes(self.volumes[name].voxels, sparse.CHUNK, index)
+        right = expected.chunk_bytes(self.volumes[name].voxels, sparse_volumes.CHUNK, index)
         return "right" if found == right else "wrong" if len(set(found)) > 2 else "fill"
 
     def asked(self, paths):
@@ -165,7 +165,7 @@ def test_a_chunk_that_was_written_since_is_read_once_its_absence_is_too_old(own)
     time.sleep(1.2)
     with own.mounted("--absent-ttl", "1") as mount:
         found = read(mount / "v2" / "em.zarr" / "s0" / expected.chunk_path(index))
-        assert found == expected.chunk_bytes(own.volumes["v2"].voxels, sparse.CHUNK, own.volumes["v2"].present()[0])
+        assert found == expected.chunk_bytes(own.volumes["v2"].voxels, sparse_volumes.CHUNK, own.volumes["v2"].present()[0])
 
 
 @pytest.mark.parametrize("name", ["v2", "v3", "plain", "shards"])

@@ -8,7 +8,7 @@ import pytest
 
 import archives
 import expected
-import sparse
+import sparse_volumes
 from kept import read
 from mounting import configuration, mounted, wait_for
 from origin import Fault, Origin
@@ -144,7 +144,7 @@ def test_between_two_mounts_what_is_not_kept_is_an_error_and_right_again_without
 def test_a_sparse_archive_that_vanishes_is_neither_absent_nor_fill_and_both_again_when_it_is_back(tmp_path, way):
     root = tmp_path / "files"
     root.mkdir()
-    volumes = sparse.write(root)
+    volumes = sparse_volumes.write(root)
     status = WAYS[way][0]
     with Origin(root) as origin:
         config = configuration({name: volume.at(origin) for name, volume in volumes.items()}, {"stall": 60.0})
@@ -159,7 +159,7 @@ def test_a_sparse_archive_that_vanishes_is_neither_absent_nor_fill_and_both_agai
             origin.fault = None
             for name, volume in volumes.items():
                 for index in volume.present()[:3] + volume.absent[:3]:
-                    right = expected.chunk_bytes(volume.voxels, sparse.CHUNK, index)
+                    right = expected.chunk_bytes(volume.voxels, sparse_volumes.CHUNK, index)
                     wait_for(lambda: read(mount / name / "em.zarr" / "s0" / expected.chunk_path(index)) == right, RECOVERY, f"{name} {index}")
 
 
@@ -197,12 +197,12 @@ def test_a_folder_of_this_machine_that_is_gone_is_an_error_and_not_absence(tmp_p
     """As a network filesystem that is not mounted for a moment."""
     root = tmp_path / "files"
     root.mkdir()
-    volume = sparse.write(root)[name]
+    volume = sparse_volumes.write(root)[name]
     source = {key: value.replace("{origin}", str(root)) for key, value in volume.source.items()}
     with mounted(tmp_path, configuration({"em": source}), timeout=TIMEOUT) as mount:
         def chunk(index):
             found = read(mount / "em" / "em.zarr" / "s0" / expected.chunk_path(index))
-            return "right" if found == expected.chunk_bytes(volume.voxels, sparse.CHUNK, index) else found
+            return "right" if found == expected.chunk_bytes(volume.voxels, sparse_volumes.CHUNK, index) else found
 
         (mount / "em" / "em.zarr" / "s0" / ".zarray").read_bytes()
         root.rename(tmp_path / "away")
@@ -218,13 +218,13 @@ def test_what_was_believed_in_the_minute_after_the_document_answered_is_asked_ag
     """A document is asked for once a minute, so an archive that goes right after that is found out later."""
     root = tmp_path / "files"
     root.mkdir()
-    volume = sparse.write(root)[name]
+    volume = sparse_volumes.write(root)[name]
     with Origin(root) as origin:
         config = configuration({"em": volume.at(origin)}, {"stall": 60.0})
 
         def chunk(mount, index):
             found = read(mount / "em" / "em.zarr" / "s0" / expected.chunk_path(index))
-            return "right" if found == expected.chunk_bytes(volume.voxels, sparse.CHUNK, index) else found if isinstance(found, str) else "fill"
+            return "right" if found == expected.chunk_bytes(volume.voxels, sparse_volumes.CHUNK, index) else found if isinstance(found, str) else "fill"
 
         indices = [volume.present()[0], volume.present()[-1]]
         with mounted(tmp_path, config, cache=tmp_path / "cache", timeout=TIMEOUT) as mount:
