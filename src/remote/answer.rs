@@ -71,7 +71,11 @@ pub(super) async fn kept_parts(handle: &Handle, kept: &Kept, parts: Vec<Range<u6
         Some(Note::There(there)) if known.believed => there,
         _ => return None,
     };
+    let range = parts.first()?.start..parts.last()?.end;
     let bytes = kept.read_parts(there.version.id()?, parts).await?;
+    if !handle.pin.give(&there.version, &range, None) {
+        return None;
+    }
     kept.hand(&known).ok()?;
     handle.stats.disk(true, bytes.iter().map(|part| part.len() as u64).sum());
     let Version { etag, last_modified, total } = &there.version;
@@ -96,9 +100,16 @@ async fn answer(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Resul
         {
             return Ok(fetched);
         }
-        handle.stats.disk(true, length(&extents));
-        assemble(&range, extents)
-    } else if matches!(ask, Ask::Range(_)) && !extents.is_empty() {
+        let bytes = assemble(&range, extents);
+        // It may have been found meanwhile that only what is kept told of another version.
+        if !handle.pin.give(&there.version, &range, Some((ask, &bytes))) {
+            return miss(handle, kept, known, ask).await;
+        }
+        handle.stats.disk(true, bytes.len() as u64);
+        bytes
+    } else if let (Ask::Range(_), Some(first), Some(last)) = (ask, extents.first(), extents.last())
+        && handle.pin.give(&there.version, &(first.start..last.range().end), None)
+    {
         handle.stats.disk(false, length(&extents));
         let fetching = gaps.into_iter().map(|gap| async {
             let start = gap.start;

@@ -12,7 +12,7 @@ use super::backoff::Failure;
 use super::breaker::{Pass, TRIAL};
 use super::checks::Ask;
 use super::clock::Clock;
-use super::limits::Host;
+use super::limits::{Host, timed_out};
 use super::object::Fetched;
 use super::pin::Pin;
 use super::race::race;
@@ -122,5 +122,10 @@ fn pause(task: &Task<'_>, failure: &Failure, failed: &[Discriminant<Cause>]) -> 
     };
     let pause = failure.pause(times(failed));
     let left = task.clock.deadline().saturating_duration_since(Instant::now());
-    if ends || pause >= left { Err(failure.cause.clone()) } else { Ok(pause) }
+    match failure.cause {
+        // Whoever takes it for an absence must be able to rely on it.
+        Cause::NotFound | Cause::Denied(_) if !ends && pause >= left && alike.len() < 2 => Err(timed_out(&task.clock)),
+        _ if ends || pause >= left => Err(failure.cause.clone()),
+        _ => Ok(pause),
+    }
 }

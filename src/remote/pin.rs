@@ -1,5 +1,7 @@
 //! What an object was when it was first seen, so that nobody mixes bytes of two versions.
 
+use std::ops::Range;
+
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -48,6 +50,8 @@ struct Pinned {
     version: Option<Version>,
     /// The first answer, as long as no other one bore its version out.
     only: Option<Answer>,
+    /// Whether any answer was of the version, which may have been seen before this process began.
+    answered: bool,
 }
 
 /// An answer by what was asked and what came.
@@ -61,6 +65,10 @@ impl Answer {
     /// Whether `bytes` are the same answer.
     pub(super) fn is(&self, bytes: &[u8]) -> bool {
         self.hash == xxh3_64(bytes)
+    }
+
+    fn covers(&self, range: &Range<u64>) -> bool {
+        self.ask.range().is_none_or(|asked| asked.start <= range.start && range.end <= asked.end)
     }
 }
 
@@ -92,8 +100,23 @@ impl Pin {
     pub(super) fn correct(&self, answer: &Answer, version: Version) {
         let mut pinned = self.lock();
         if pinned.only.as_ref() == Some(answer) {
-            *pinned = Pinned { version: Some(version), only: None };
+            *pinned = Pinned { version: Some(version), only: None, answered: true };
         }
+    }
+
+    /// Notes that bytes of `range`, which are kept under `version`, are given out, as an `answer` alone where they are
+    /// one; says whether the object still is of that version.
+    pub(super) fn give(&self, version: &Version, range: &Range<u64>, answer: Option<(&Ask, &[u8])>) -> bool {
+        let mut pinned = self.lock();
+        if pinned.version.as_ref().is_none_or(|pinned| version.difference(pinned).is_some()) {
+            return false;
+        }
+        if !std::mem::replace(&mut pinned.answered, true) {
+            pinned.only = answer.map(|(ask, bytes)| Answer { ask: ask.clone(), hash: xxh3_64(bytes) });
+        } else if !pinned.only.as_ref().is_some_and(|only| only.covers(range)) {
+            pinned.only = None;
+        }
+        true
     }
 
     /// Refuses an answer of another version, before its body is read.
@@ -110,7 +133,7 @@ impl Pin {
         let mut pinned = self.lock();
         let Some(known) = pinned.version.as_mut() else {
             let only = Some(Answer { ask: ask.clone(), hash: xxh3_64(bytes) });
-            *pinned = Pinned { version: Some(version), only };
+            *pinned = Pinned { version: Some(version), only, answered: true };
             return Ok(());
         };
         if let Some(difference) = known.difference(&version) {
@@ -119,7 +142,7 @@ impl Pin {
         known.etag = known.etag.take().or(version.etag);
         known.last_modified = known.last_modified.take().or(version.last_modified);
         known.total = known.total.or(version.total);
-        pinned.only = None;
+        (pinned.only, pinned.answered) = (None, true);
         Ok(())
     }
 

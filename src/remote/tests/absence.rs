@@ -111,6 +111,37 @@ async fn an_absent_object_costs_two_requests_and_its_document_one_a_minute() {
 }
 
 #[tokio::test]
+async fn what_bears_an_absence_out_is_asked_for_past_every_proxy() {
+    let store = Store::new(Denies).await;
+    let process = store.process(|_| ());
+    assert_eq!(store.chunk(&process, "0").await, Ok(None));
+    let requests = store.origin.requests();
+    let is_past = |request: &&Request| request.headers.get("cache-control").is_some_and(|value| value == "no-cache");
+    let (past, others): (Vec<_>, Vec<_>) = requests.iter().partition(is_past);
+    // The chunk, which is asked for again that way.
+    assert!(others.len() == 1 && others[0].path.ends_with("/0"), "{others:?}");
+    assert!(past.iter().any(|request| request.path.ends_with("/s/.zarray")), "{past:?}");
+}
+
+#[tokio::test]
+async fn what_is_said_once_is_no_absence_where_no_time_is_left_to_ask_again() {
+    for status in ["404 Not Found", "403 Forbidden"] {
+        let origin = Origin::start(move |number, request| match number {
+            _ if request.path.ends_with("/.zarray") => correct(DOCUMENT, "\"d\"", request),
+            0 => answer("503 Busy", "", b""),
+            1 => [vec![Act::Sleep(Duration::from_millis(700))], answer(status, "", b"")].concat(),
+            _ => answer("403 Forbidden", "", b""),
+        })
+        .await;
+        let remote = Remote::new(Manners::default(), Duration::from_secs(1), Arc::default()).unwrap();
+        let location = |key: &str| Location::parse(&format!("{}/s/{key}", origin.url()), None).unwrap();
+        let witness = Witness::new(&remote, &location(".zarray"), 1000, DOCUMENT);
+        let answer = remote.object(&location("0")).unwrap().whole_if_there(100, &witness).await;
+        assert!(matches!(&answer, Err(error) if matches!(error.cause, Cause::Timeout(_))), "{status}: {answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn absence_is_kept_for_minutes_and_read_offline() {
     let store = Store::new(Well).await;
     let process = store.process(|_| ());

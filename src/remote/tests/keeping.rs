@@ -339,3 +339,56 @@ async fn credentials_and_endpoints_make_other_objects() {
     let keys: std::collections::HashSet<_> = others.iter().map(key).collect();
     assert_eq!(keys.len(), others.len());
 }
+
+#[tokio::test]
+async fn one_wrong_version_that_was_kept_of_a_first_answer_does_not_last_beyond_the_remount() {
+    let wrong =
+        ["ETag: \"other\"\r\nContent-Range: bytes 0-9/100\r\n", "ETag: \"v1\"\r\nContent-Range: bytes 0-9/7777\r\n"];
+    for wrong in wrong {
+        let machine = Machine::new(move |number, request| match number {
+            0 => answer("206 P", wrong, &data(10)),
+            _ => correct(&data(100), "\"v1\"", request),
+        })
+        .await;
+        assert_eq!(bytes(&machine.online(), 0..10).await.unwrap(), data(10));
+        let object = machine.online();
+        for range in [0..10, 20..30, 0..10, 5..40] {
+            assert_eq!(
+                bytes(&object, range.clone()).await.unwrap(),
+                data(100)[range.start as usize..range.end as usize],
+                "{wrong}"
+            );
+        }
+        assert_eq!(bytes(&machine.offline(), 20..30).await.unwrap(), data(100)[20..30]);
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_another_process_kept_are_not_mixed_with_those_of_another_version_that_begins_alike() {
+    // The two versions begin alike, as files with the same header do.
+    let content = |version: u8| [data(10), vec![version; 90]].concat();
+    let now = Arc::new(AtomicUsize::new(1));
+    let version = now.clone();
+    let machine = Machine::new(move |_, request| {
+        let version = version.load(Ordering::SeqCst);
+        correct(&content(version as u8), &format!("\"v{version}\""), request)
+    })
+    .await;
+    for parts in [false, true] {
+        now.store(1, Ordering::SeqCst);
+        machine.disk.forget(&machine.key());
+        let (first, other) = (machine.online(), machine.online());
+        assert_eq!(bytes(&first, 0..10).await.unwrap(), data(10));
+        assert_eq!(bytes(&other, 20..30).await.unwrap(), [1; 10]);
+        machine.disk.flush();
+        // The first one reads of the disk what it did not fetch, alone or as a part.
+        if !parts {
+            let before = machine.count();
+            assert_eq!(bytes(&first, 20..30).await.unwrap(), [1; 10]);
+            assert_eq!(machine.count(), before);
+        }
+        now.store(2, Ordering::SeqCst);
+        let answer = bytes(&first, 20..40).await;
+        assert!(matches!(answer, Err(Cause::Changed(_))), "{answer:?}");
+    }
+}

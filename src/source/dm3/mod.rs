@@ -24,7 +24,7 @@ use crate::cache::{Boarding, Flights};
 use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
-use crate::remote::{Object, healed, is_past_caches};
+use crate::remote::{Healable, Object, healed, is_past_caches};
 use crate::volume::pyramid::plane_chunk;
 
 /// A plane so long is one block.
@@ -140,18 +140,19 @@ fn band(shape: Shape, dtype: DataType) -> u64 {
 
 impl Files {
     fn known(&self, number: usize) -> Option<Located> {
-        if let Some(place) = self.known.lock().get(&number) {
+        if let Some(place) = self.known.lock().get(&number).filter(|_| !is_past_caches()) {
             return Some(Ok(*place));
         }
         let failed = self.failed.lock();
         let recent = failed.get(&number).filter(|(_, when)| when.elapsed() < FAILURE_REMEMBERED);
+        // What failed was fetched past every cache already. Whoever asks anew may have what was not there.
+        let recent = recent.filter(|(error, _)| is_past_caches() || !matches!(error, SourceError::Remote(_)));
         recent.map(|(error, _)| Err(error.clone()))
     }
 
     /// Where the pixels of a file are. It is opened at the first question; all who ask meanwhile wait for the one answer.
     async fn place(self: &Arc<Self>, number: usize) -> Located {
-        let known = || self.known(number).filter(|_| !is_past_caches());
-        let ticket = match self.flights.board(&number, known) {
+        let ticket = match self.flights.board(&number, || self.known(number)) {
             Boarding::Ready(located) => return located,
             Boarding::Waiting(ticket) => ticket,
             Boarding::First(worker, ticket) => {
@@ -164,11 +165,11 @@ impl Files {
                             files.known.lock().insert(number, *place);
                             files.failed.lock().remove(&number);
                         }
-                        // Whoever asks again may have it.
-                        Err(SourceError::Remote(_)) => {}
-                        Err(error) => {
+                        Err(error) if error.is_of_bytes() => {
                             files.failed.lock().insert(number, (error.clone(), Instant::now()));
                         }
+                        // It was not fetched twice.
+                        Err(_) => {}
                     }
                     worker.finish(located);
                 });

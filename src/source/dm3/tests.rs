@@ -191,6 +191,26 @@ async fn a_file_that_could_not_be_fetched_is_asked_again() {
 }
 
 #[tokio::test]
+async fn a_file_that_makes_no_sense_is_opened_twice_a_second_and_one_that_is_not_there_twice_a_read() {
+    let mut folder = Folder::new();
+    let good = |z| section(Version::Dm3, false, [50, 40], z, 400);
+    let bytes = [good(0), b"<html>no such thing</html>".to_vec(), good(2), good(3)];
+    let objects: Vec<Object> = bytes.iter().map(|bytes| folder.add(bytes)).collect();
+    std::fs::remove_file(folder.folder.path().join("2.dm3")).unwrap();
+    let source = open(objects.clone(), [None; 3]).await.unwrap();
+    let locate = async |z| healed(|| source.locate(LevelIndex(0), CellIndex([z, 0, 0]))).await.unwrap_err();
+    for (z, reads, opened) in [(1, 5, 2), (2, 1, 2)] {
+        let before = folder.requests();
+        assert!(file::open(&objects[z as usize]).await.is_err());
+        let once = folder.requests() - before;
+        for _ in 0..reads {
+            locate(z).await;
+        }
+        assert_eq!(folder.requests() - before - once, opened * once, "section {z}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_is_opened_once_however_many_blocks_of_it_are_wanted() {
     let mut folder = Folder::new();
     let objects: Vec<Object> =
