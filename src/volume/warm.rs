@@ -77,7 +77,7 @@ pub async fn warm(image: &Image, level: LevelIndex, blocks: &[CellIndex], disk: 
     let (mut pieces, mut jobs, mut found, mut local, mut absent) = (Vec::new(), Vec::new(), 0, 0, 0);
     for (&block, placement) in blocks.iter().zip(located) {
         match placement {
-            Ok(Placement::Absent { .. }) => absent += 1,
+            Ok(Placement::Absent { .. }) => (found, absent) = (found + 1, absent + 1),
             Ok(placement) if placement.is_local() => local += 1,
             Ok(Placement::Range { object, start, length }) => {
                 let piece = Piece { object, start, length, tag: block };
@@ -93,7 +93,7 @@ pub async fn warm(image: &Image, level: LevelIndex, blocks: &[CellIndex], disk: 
     tally.found.fetch_add(found, Ordering::Relaxed);
     tally.local.fetch_add(local, Ordering::Relaxed);
     tally.count_absent(image, absent);
-    tally.blocks.fetch_add(found + local + absent + failures.len() as u64, Ordering::Relaxed);
+    tally.blocks.fetch_add(found + local + failures.len() as u64, Ordering::Relaxed);
     jobs.extend(join(pieces, JOINED).into_iter().map(Job::Range));
     for batch in batches(jobs) {
         let kib = u32::try_from(batch.iter().map(Job::bytes).sum::<u64>().div_ceil(1024)).unwrap_or(u32::MAX);

@@ -165,7 +165,11 @@ impl Shards {
     }
 
     async fn fetch_shard(&self, level: Level<'_>, shard: u64) -> Answer {
-        let object = self.remote.object(&level.folder.join(&level.sharding.file(shard)))?;
+        // What is read again must be of the version that was read before.
+        let object = match self.kept.lock().indices.peek(&Key::Shard(level.number, shard)) {
+            Some(Index::Shard(shard)) => shard.object.clone(),
+            _ => self.remote.object(&level.folder.join(&level.sharding.file(shard)))?,
+        };
         let length = level.sharding.index_bytes();
         if length > WHOLE {
             return Ok(Index::Shard(Arc::new(Shard { object, index: Bytes::new() })));
