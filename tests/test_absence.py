@@ -280,6 +280,44 @@ def test_warm_and_the_manifest_of_an_export_count_absent_blocks(scene, name):
         assert absent_counts(json.loads((destination / "manifest.json").read_text())) == [count]
 
 
+def vanishing():
+    """An archive of which nothing is there any more once the document of a store has borne something out."""
+    documents = collections.Counter()
+
+    def fault(request):
+        if max(documents.values(), default=0) >= 2:
+            return Fault("status", 404)
+        if request.path.endswith(("s0/.zarray", "/info")):
+            documents[request.path] += 1
+        return None
+
+    return fault
+
+
+def test_a_command_that_ends_before_an_absence_is_confirmed_is_not_clean_where_its_archive_has_vanished(scene):
+    volume = scene.volumes["v2"]
+    chunks = [f"$EMFS_MOUNT/v2/em.zarr/s0/{expected.chunk_path(index)}" for index in (volume.absent[0], volume.present()[0])]
+    arguments = ["--config", scene.config_file, "--cache-size", "0", "--require-clean", "--", "sh", "-c", f"cat {' '.join(chunks)} > /dev/null"]
+    emfs("exec", *arguments)
+    scene.origin.fault = vanishing()
+    ended = emfs("exec", *arguments, check=False)
+    assert ended.returncode == 75 and "was shown as absent" in ended.stderr, (ended.returncode, ended.stderr)
+
+
+@pytest.mark.parametrize("options", [[], ["--format", "v3", "--shard", "64"]])
+@pytest.mark.parametrize("name", ["v2", "plain"])
+def test_an_export_under_which_its_archive_vanishes_fails_and_goes_on_with_the_right_bytes(scene, name, options):
+    volume, destination = scene.volumes[name], scene.folder / "copy.zarr"
+    arguments = ["export", name, destination, *options, "--config", scene.config_file, "--cache-size", "0"]
+    scene.origin.fault = vanishing()
+    failed = emfs(*arguments, check=False)
+    assert failed.returncode == 1 and "may be moving" in failed.stderr and "--resume" in failed.stderr, failed.stderr
+    scene.origin.fault = None
+    emfs(*arguments, "--resume")
+    np.testing.assert_array_equal(readers.zarr_array(destination, 0, bool(options)), volume.voxels)
+    assert absent_counts(json.loads((destination / "manifest.json").read_text())) == [len(volume.absent)]
+
+
 @pytest.mark.parametrize("command", ["mount", "warm", "export"])
 def test_the_time_that_absences_are_believed_is_an_option_with_or_without_a_unit(scene, command):
     for value in ("1", "90", "10m", "30s", "1h"):

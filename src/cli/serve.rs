@@ -130,6 +130,11 @@ impl Daemon {
         self.mounted.ended().await;
     }
 
+    /// Confirms what was shown as absent of late.
+    pub fn confirm_absences(&self) {
+        self.serve_during(self.tree.confirm_absences());
+    }
+
     /// All counters as they are now.
     pub fn snapshot(&self) -> Snapshot {
         self.tree.snapshot()

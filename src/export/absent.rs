@@ -1,4 +1,5 @@
-//! Which blocks of an array the archive lacks: the manifest tells how many, also where the export was interrupted.
+//! Which blocks of an array the archive lacks: the manifest tells how many. What an earlier run took for absent was perhaps
+//! never confirmed, so that a later one asks for it again.
 //!
 //! The file has 24 bytes for each: its place along z, y, x as little-endian `u64`.
 
@@ -18,6 +19,8 @@ const ENTRY: usize = 24;
 #[derive(Debug)]
 pub(super) struct AbsentBlocks {
     path: PathBuf,
+    /// Those of earlier runs.
+    earlier: HashSet<CellIndex>,
     state: Mutex<State>,
 }
 
@@ -44,14 +47,14 @@ impl AbsentBlocks {
             u64::from_le_bytes(bytes)
         };
         let blocks = bytes.as_chunks::<ENTRY>().0.iter();
-        let blocks = blocks.map(|entry| CellIndex(std::array::from_fn(|axis| number(entry, axis)))).collect();
-        Ok(AbsentBlocks { path: path.to_owned(), state: Mutex::new(State { blocks, unsaved: Vec::new() }) })
+        let earlier = blocks.map(|entry| CellIndex(std::array::from_fn(|axis| number(entry, axis)))).collect();
+        Ok(AbsentBlocks { path: path.to_owned(), earlier, state: Mutex::default() })
     }
 
     /// Notes a block, to be saved before anything is written that shows it.
     pub(super) fn note(&self, block: CellIndex) {
         let mut state = self.state.lock();
-        if state.blocks.insert(block) {
+        if state.blocks.insert(block) && !self.earlier.contains(&block) {
             state.unsaved.extend(block.0.into_iter().flat_map(u64::to_le_bytes));
         }
     }
@@ -62,7 +65,11 @@ impl AbsentBlocks {
         if state.unsaved.is_empty() {
             return Ok(());
         }
-        File::options().create(true).append(true).open(&self.path)?.write_all(&state.unsaved)?;
+        let mut file = File::options().create(true).append(true).open(&self.path)?;
+        // A full disk may have cut what was written last.
+        let length = file.metadata()?.len();
+        file.set_len(length - length % ENTRY as u64)?;
+        file.write_all(&state.unsaved)?;
         state.unsaved.clear();
         Ok(())
     }
@@ -72,7 +79,12 @@ impl AbsentBlocks {
         self.state.lock().unsaved.is_empty()
     }
 
-    /// How many there are.
+    /// Those that earlier runs noted.
+    pub(super) fn earlier(&self) -> impl Iterator<Item = CellIndex> {
+        self.earlier.iter().copied()
+    }
+
+    /// How many this run found.
     pub(super) fn count(&self) -> usize {
         self.state.lock().blocks.len()
     }
@@ -96,9 +108,16 @@ mod tests {
         assert!(absent.is_saved());
         File::options().append(true).open(&path).unwrap().write_all(&[7; 5]).unwrap();
         let absent = AbsentBlocks::open(&path).unwrap();
-        assert_eq!(absent.count(), 2);
-        absent.note(CellIndex([4, 5, 6]));
+        assert_eq!((absent.count(), absent.earlier().count()), (0, 2));
+        for block in [blocks[0], CellIndex([4, 5, 6])] {
+            absent.note(block);
+        }
+        // As a disk leaves it that was full for a while.
+        File::options().append(true).open(&path).unwrap().write_all(&[7; 5]).unwrap();
         absent.save().unwrap();
-        assert_eq!(AbsentBlocks::open(&path).unwrap().count(), 3);
+        assert_eq!(absent.count(), 2);
+        let mut all: Vec<CellIndex> = AbsentBlocks::open(&path).unwrap().earlier().collect();
+        all.sort_by_key(|block| block.0);
+        assert_eq!(all, [blocks[0], blocks[1], CellIndex([4, 5, 6])]);
     }
 }

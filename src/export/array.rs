@@ -1,6 +1,6 @@
 //! An array of an export: what of it is written, and how more is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -305,6 +305,9 @@ impl Array {
         let failed = || ExportError::write::<io::Error>(self.folder.display().to_string());
         let lengths = destination.lengths().await?;
         let layout = &self.target.layout;
+        // What an earlier run took for absent is asked for again: it may have ended before that was confirmed.
+        let doubted: HashSet<CellIndex> = self.absent.earlier().flat_map(|block| layout.chunks_with(block)).collect();
+        let doubted_files: HashSet<CellIndex> = doubted.iter().map(|chunk| layout.file_of(*chunk)).collect();
         let files = layout.files();
         let written = self.files().entries().map_err(failed())?;
         let checks = futures::stream::iter(written).map(|noted| {
@@ -323,7 +326,7 @@ impl Array {
         });
         let mut checks = checks.buffer_unordered(jobs);
         while let Some(found) = checks.try_next().await? {
-            let Some((file, length)) = found else { continue };
+            let Some((file, length)) = found.filter(|(file, _)| !doubted_files.contains(file)) else { continue };
             for chunk in layout.chunks_of(file) {
                 self.mark(chunk, file);
                 progress.found(layout.chunks.region(chunk).shape().voxels().unwrap_or(0));
@@ -332,7 +335,7 @@ impl Array {
         }
         drop(checks);
         if self.shards.is_some() {
-            self.recover_parts(destination, progress).await?;
+            self.recover_parts(doubted, destination, progress).await?;
         }
         for batch in layout.batches() {
             if batch.cells().all(|chunk| self.is_done(chunk)) {
@@ -350,6 +353,7 @@ impl Array {
     /// Finds chunks of shards that are not complete, and makes the shards that only had to be made.
     async fn recover_parts(
         self: &Arc<Self>,
+        doubted: HashSet<CellIndex>,
         destination: &Destination,
         progress: &Progress,
     ) -> Result<(), ExportError> {
@@ -364,6 +368,7 @@ impl Array {
                 let file = layout.file_of(chunk);
                 if layout.chunks.contains(chunk)
                     && !this.is_done(chunk)
+                    && !doubted.contains(&chunk)
                     && read_checked(&this.part(file)?.file, &entry)?.is_some()
                 {
                     found += layout.chunks.region(chunk).shape().voxels().unwrap_or(0);

@@ -161,6 +161,10 @@ impl Exporter {
             }
         }
         self.fetch(request, destination, &arrays, &versions).await?;
+        self.remote.confirm_absences().await.map_err(|cause| {
+            let advice = "the same command with --resume asks again for what was absent";
+            ExportError::Incomplete(format!("{}: {cause}; {advice}", request.name))
+        })?;
         self.complete(request, destination, plan, arrays, &versions).await?;
         blocking(move || state.end()).await.map_err(ExportError::write("removing what is not needed any more"))?;
         Ok(Outcome::Written)

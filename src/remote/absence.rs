@@ -5,9 +5,10 @@
 //! what they have. So "absent" is believed when it was said twice, and the store's own document, its [`Witness`], is still
 //! answered as it was read. It is kept for minutes, and no longer than that document holds.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+use futures::future::join_all;
 use lru::LruCache;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
@@ -38,7 +39,7 @@ const NOWHERE: &str = "emfs-no-such-object";
 pub struct Witness(Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     remote: Remote,
     location: Location,
     /// Longest document that is accepted.
@@ -61,8 +62,9 @@ struct Memory {
     doubted: Option<Stamp>,
     /// Whether the origin says "denied" of what it lacks, and when it was asked that.
     denies: Option<(Instant, bool)>,
-    /// Whether the document will be asked for again although nobody waits for it.
-    is_following: bool,
+    /// Set where something was taken for absent since the document was asked for: by the answer of that time, or by what
+    /// was kept.
+    unconfirmed: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +92,7 @@ impl Witness {
             failed: None,
             doubted: remote.doubted_absences(location),
             denies: None,
-            is_following: false,
+            unconfirmed: None,
         };
         Witness(Arc::new(Inner {
             remote: remote.clone(),
@@ -117,6 +119,10 @@ impl Witness {
         let (since, at) = (Instant::now(), absent.at.time());
         let left = self.0.remote.absence_left(at)?;
         memory.remember(object, Belief { since, until: since + left, at });
+        if memory.unconfirmed.is_none() && !self.0.remote.is_offline() {
+            memory.unconfirmed = Some(since);
+            self.0.remote.believed_absences(self);
+        }
         Some(at)
     }
 
@@ -140,7 +146,9 @@ impl Witness {
             if let Some((when, stamp)) = memory.borne_out
                 && when.elapsed() < BORNE_OUT
             {
-                if !std::mem::replace(&mut memory.is_following, true) {
+                if memory.unconfirmed != Some(when) {
+                    memory.unconfirmed = Some(when);
+                    self.0.remote.believed_absences(self);
                     tokio::spawn(self.clone().follow(when));
                 }
                 return Ok(stamp);
@@ -149,7 +157,7 @@ impl Witness {
         self.look().await
     }
 
-    /// Asks for the document.
+    /// Asks for the document. Where it does not bear out what was taken for absent since the last time, that is a failure.
     async fn look(&self) -> Result<Stamp, Cause> {
         let Inner { remote, location, content, .. } = &*self.0;
         let unlike = |how: &str| Err(Cause::Unconfirmed(format!("{location}, which should bear it out, {how}")));
@@ -172,6 +180,7 @@ impl Witness {
             Err(cause) => unlike(&format!("cannot be had: {cause}")),
         };
         let mut memory = self.0.memory.lock();
+        let was_believed = memory.unconfirmed.take().is_some();
         match &result {
             Ok(stamp) => {
                 memory.borne_out = Some((Instant::now(), *stamp));
@@ -186,6 +195,12 @@ impl Witness {
                 remote.doubt_absences(location, now);
             }
         }
+        drop(memory);
+        if let (Err(cause), true) = (&result, was_believed) {
+            let line = format!("what of {location} was shown as absent in the last minute may not be: {cause}");
+            tracing::error!("{line}");
+            remote.count_failure(line);
+        }
         result
     }
 
@@ -198,25 +213,22 @@ impl Witness {
         Ok(xxh3_64(&answer.map_err(|error| error.cause)?.bytes))
     }
 
-    /// Looks at the document again a minute after it bore something out at `when`: what was believed in between is told as
-    /// a failure where it is not answered any more.
+    /// Looks at the document again a minute after it bore something out at `when`.
     async fn follow(self, when: Instant) {
         tokio::time::sleep_until((when + BORNE_OUT).into()).await;
         let _one = self.0.asking.lock().await;
-        let was_asked = {
-            let mut memory = self.0.memory.lock();
-            memory.is_following = false;
-            memory.borne_out.is_none_or(|(latest, _)| latest != when)
-        };
-        if was_asked {
-            return;
+        let is_open = self.0.memory.lock().unconfirmed == Some(when);
+        if is_open {
+            // It tells of its failure.
+            let _ = self.look().await;
         }
-        if let Err(cause) = self.look().await {
-            let line =
-                format!("what of {} was shown as absent in the last minute may not be: {cause}", self.0.location);
-            tracing::error!("{line}");
-            self.0.remote.count_failure(line);
-        }
+    }
+
+    /// Looks at the document now if anything was taken for absent since the last time.
+    async fn confirm(&self) -> Result<(), Cause> {
+        let _one = self.0.asking.lock().await;
+        let is_open = self.0.memory.lock().unconfirmed.is_some();
+        if is_open { self.look().await.map(drop) } else { Ok(()) }
     }
 
     /// Whether the origin says "denied" (403) of an object that it surely lacks, as buckets do that may not be listed.
@@ -243,6 +255,26 @@ impl Witness {
         };
         self.0.memory.lock().denies = Some((Instant::now(), denies));
         Ok(denies)
+    }
+}
+
+/// Witnesses of what was taken for absent and is not confirmed yet, and of what is by now.
+#[derive(Debug, Default)]
+pub(super) struct Believed(Mutex<Vec<Weak<Inner>>>);
+
+impl Believed {
+    pub(super) fn add(&self, witness: &Witness) {
+        let mut witnesses = self.0.lock();
+        witnesses.retain(|other| other.strong_count() > 0 && !std::ptr::eq(other.as_ptr(), &*witness.0));
+        witnesses.push(Arc::downgrade(&witness.0));
+    }
+
+    /// Confirms all of it; the first reason why that fails.
+    pub(super) async fn confirm(&self) -> Result<(), Cause> {
+        let witnesses = std::mem::take(&mut *self.0.lock());
+        let witnesses = witnesses.iter().filter_map(Weak::upgrade).map(Witness);
+        let confirming = witnesses.map(|witness| async move { witness.confirm().await });
+        join_all(confirming).await.into_iter().collect()
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use url::Url;
 
+use super::absence::{Believed, Witness};
 use super::http::{Clients, HttpTarget};
 use super::kept::Kept;
 use super::limits::Host;
@@ -41,6 +42,7 @@ struct Shared {
     seen: Arc<Seen>,
     hosts: Mutex<BTreeMap<String, Arc<Host>>>,
     signers: Mutex<BTreeMap<Store, Arc<Signer>>>,
+    believed: Believed,
 }
 
 impl Remote {
@@ -57,8 +59,9 @@ impl Remote {
         keeping: Keeping,
     ) -> Result<Self, RemoteError> {
         let clients = Clients::new(timeout)?;
-        let (hosts, signers) = (Mutex::default(), Mutex::default());
-        let shared = Arc::new(Shared { clients, manners, timeout, stats, seen: Arc::default(), hosts, signers });
+        let (hosts, signers, believed) = (Mutex::default(), Mutex::default(), Believed::default());
+        let seen = Arc::default();
+        let shared = Arc::new(Shared { clients, manners, timeout, stats, seen, hosts, signers, believed });
         Ok(Remote { shared, keeping })
     }
 
@@ -85,6 +88,20 @@ impl Remote {
     /// Counts a failure that no read has met.
     pub(super) fn count_failure(&self, line: String) {
         self.shared.stats.failure(line);
+    }
+
+    /// Notes that something was taken for absent by what `witness` said before.
+    pub(super) fn believed_absences(&self, witness: &Witness) {
+        self.shared.believed.add(witness);
+    }
+
+    /// Looks whether the documents of stores still bear out what was taken for absent since they were asked for, so that
+    /// nobody has to wait a minute to be sure of it.
+    ///
+    /// # Errors
+    /// Why something that was shown as absent may not be. It is counted as a failure as well.
+    pub async fn confirm_absences(&self) -> Result<(), Cause> {
+        self.shared.believed.confirm().await
     }
 
     /// Since when it is not believed what was said before to be absent of the store with this document.

@@ -110,6 +110,12 @@ impl Library {
         self.slots.get(id.0 as usize).is_some_and(|slot| slot.unmet.swap(false, Ordering::AcqRel))
     }
 
+    /// Confirms what was shown as absent of late.
+    pub(super) async fn confirm_absences(&self) {
+        // What fails is counted.
+        let _ = self.remote.confirm_absences().await;
+    }
+
     /// Whoever asks next for an image whose last attempt failed is the first to ask about that.
     pub(super) fn forget_who_met_failures(&self) {
         for slot in &self.slots {

@@ -145,6 +145,11 @@ impl Vfs {
         mark
     }
 
+    /// Confirms what was shown as absent of late; what may not be is a failure from then on.
+    pub async fn confirm_absences(&self) {
+        self.library.confirm_absences().await;
+    }
+
     /// The ledger of what failed and what was absent.
     pub fn ledger(&self) -> Page {
         self.stats.ledger()

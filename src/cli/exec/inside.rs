@@ -169,6 +169,9 @@ fn serve(args: &ExecArgs, launch: &Launch, orders: File, news: &File, at_group: 
         End::Command(_) => family::end(PATIENCE, || run.is_urgent()),
         End::Abandoned | End::Unmounted => family::end(Duration::ZERO, || true),
     }
+    if args.require_clean && matches!(end, End::Command(_)) {
+        daemon.confirm_absences();
+    }
     let counters = daemon.snapshot();
     drop(daemon);
     Ok(match end {

@@ -142,6 +142,35 @@ async fn what_is_said_once_is_no_absence_where_no_time_is_left_to_ask_again() {
 }
 
 #[tokio::test]
+async fn what_was_believed_of_an_archive_that_vanished_is_a_failure_once_it_is_to_be_confirmed() {
+    let store = Store::new(Well).await;
+    let (remote, witness) = store.process(|_| ());
+    let process = (remote.clone(), witness);
+    assert_eq!(store.chunk(&process, "0").await, Ok(None));
+    remote.confirm_absences().await.unwrap();
+    assert_eq!(store.asked(), (2, 1), "the document was asked for after the chunk");
+    store.becomes(Gone);
+    assert_eq!(store.chunk(&process, "1").await, Ok(None), "the document bore absences out a moment ago");
+    assert!(matches!(remote.confirm_absences().await, Err(Cause::Unconfirmed(_))));
+    assert_eq!(store.stats.snapshot().failed, 1);
+    assert!(store.chunk(&process, "1").await.is_err());
+    remote.confirm_absences().await.unwrap();
+    assert_eq!(store.stats.snapshot().failed, 1, "it is told once");
+}
+
+#[tokio::test]
+async fn what_another_process_found_absent_is_confirmed_as_well() {
+    let store = Store::new(Well).await;
+    let first = store.process(|_| ());
+    assert_eq!(store.chunk(&first, "0").await, Ok(None));
+    drop(first);
+    store.becomes(Gone);
+    let (remote, witness) = store.process(|_| ());
+    assert_eq!(store.chunk(&(remote.clone(), witness.clone()), "0").await, Ok(None));
+    assert!(matches!(remote.confirm_absences().await, Err(Cause::Unconfirmed(_))));
+}
+
+#[tokio::test]
 async fn absence_is_kept_for_minutes_and_read_offline() {
     let store = Store::new(Well).await;
     let process = store.process(|_| ());

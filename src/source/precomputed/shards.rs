@@ -3,10 +3,11 @@
 //! A minishard's index holds the object that it was read from, and chunks are read from the same one: it remembers
 //! the version of the file, so that positions of one version are never applied to another.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use lru::LruCache;
@@ -30,6 +31,9 @@ const WHOLE: u64 = 64 << 10;
 
 /// Longest decoded index of a minishard: five million chunks.
 const LONGEST_MINISHARD: u64 = 128 << 20;
+
+/// How long an index that makes no sense is not asked for again: its chunks are many.
+const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
 
 /// Which index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -117,6 +121,8 @@ pub(super) struct Shards {
     witness: Witness,
     flights: Arc<Flights<Key, Answer>>,
     kept: Mutex<Kept>,
+    /// Why an index makes no sense that was fetched past every cache, a moment ago.
+    failed: Mutex<HashMap<Key, (SourceError, Instant)>>,
 }
 
 struct Kept {
@@ -127,7 +133,7 @@ struct Kept {
 impl Shards {
     pub fn new(remote: Remote, witness: Witness) -> Self {
         let kept = Mutex::new(Kept { indices: LruCache::unbounded(), bytes: 0 });
-        Shards { remote, witness, flights: Flights::new(), kept }
+        Shards { remote, witness, flights: Flights::new(), kept, failed: Mutex::default() }
     }
 
     /// The index of a minishard.
@@ -143,13 +149,14 @@ impl Shards {
     /// The index under `key`, which `fetch` gets where nobody has it or is getting it.
     async fn get(&self, key: Key, fetch: impl Future<Output = Answer>) -> Answer {
         loop {
-            match self.flights.board(&key, || self.cached(&key).map(Ok)) {
+            match self.flights.board(&key, || self.known(&key)) {
                 Boarding::Ready(answer) => return answer,
                 Boarding::First(worker, _) => {
                     let answer = fetch.await;
                     match &answer {
                         // How long that is believed is known elsewhere.
-                        Ok(Index::NoShard(_)) | Err(_) => {}
+                        Ok(Index::NoShard(_)) | Err(SourceError::Remote(_)) => {}
+                        Err(error) => self.remember(key, error),
                         Ok(index) => self.keep(key, index.clone()),
                     }
                     worker.finish(answer.clone());
@@ -233,6 +240,24 @@ impl Shards {
         }
         let was_given_twice = AtomicBool::new(false);
         Ok(Index::Minishard(Arc::new(Found { object: object.clone(), chunks, unchecked, was_given_twice })))
+    }
+
+    fn known(&self, key: &Key) -> Option<Answer> {
+        if let Some(index) = self.cached(key) {
+            return Some(Ok(index));
+        }
+        let failed = self.failed.lock();
+        let recent = failed.get(key).filter(|(_, when)| when.elapsed() < FAILURE_REMEMBERED);
+        recent.map(|(error, _)| Err(error.clone()))
+    }
+
+    /// Remembers a failure for a moment, unless the index is fetched once more because of it.
+    fn remember(&self, key: Key, error: &SourceError) {
+        if is_past_caches() {
+            let mut failed = self.failed.lock();
+            failed.retain(|_, (_, when)| when.elapsed() < FAILURE_REMEMBERED);
+            failed.insert(key, (error.clone(), Instant::now()));
+        }
     }
 
     fn cached(&self, key: &Key) -> Option<Index> {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::remote::Manners;
+use crate::remote::{Manners, healed};
 use crate::stats::Stats;
 
 const CHUNK: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
@@ -142,6 +142,28 @@ async fn an_index_is_fetched_once_however_many_ask() {
     // The info, the index of the shard, that of the minishard.
     let requests: u64 = stats.snapshot().hosts.values().map(|host| host.requests).sum();
     assert_eq!(requests, 3);
+}
+
+#[tokio::test]
+async fn an_index_that_makes_no_sense_is_fetched_twice_a_second_however_many_ask() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = shard((0, 48), &[], [&[0, 0], &[0, 0], &[8, 8]]);
+    write(folder.path(), &info(sharding(0, 0)), &[("0.shard", &bytes)]);
+    let stats = Arc::new(Stats::default());
+    let remote = Remote::new(Manners::default(), Duration::from_secs(5), stats.clone()).unwrap();
+    let source = open(&remote, &Location::parse(folder.path().to_str().unwrap(), None).unwrap()).await.unwrap();
+    let requests = || stats.snapshot().hosts.values().map(|host| host.requests).sum::<u64>();
+    let before = requests();
+    for x in [0, 1, 2, 3, 0] {
+        let found = healed(|| source.locate(LevelIndex(0), CellIndex([0, 0, x]))).await;
+        assert!(found.unwrap_err().to_string().contains("listed twice"));
+    }
+    // The index of the shard and that of the minishard.
+    assert_eq!(requests() - before, 2 * 2);
+    let whole = shard((8, 32), &CHUNK, [&[0], &[0], &[8]]);
+    std::fs::write(folder.path().join("s/0.shard"), &whole).unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert!(healed(|| source.locate(LevelIndex(0), CellIndex([0, 0, 0]))).await.is_ok());
 }
 
 #[tokio::test]
