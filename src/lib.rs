@@ -18,6 +18,7 @@ pub mod fuse;
 pub mod geometry;
 mod hex;
 pub mod ledger;
+pub mod length;
 pub mod metadata;
 pub mod remote;
 pub mod source;
