@@ -19,6 +19,7 @@ pub mod geometry;
 mod hex;
 pub mod ledger;
 pub mod length;
+pub mod lock;
 pub mod metadata;
 pub mod remote;
 pub mod source;
