@@ -18,6 +18,8 @@ pub mod fuse;
 pub mod geometry;
 mod hex;
 pub mod ledger;
+pub mod length;
+pub mod lock;
 pub mod metadata;
 pub mod remote;
 pub mod source;

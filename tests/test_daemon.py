@@ -5,6 +5,7 @@ import pathlib
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -61,6 +62,43 @@ def test_a_daemon_that_ends_leaves_what_is_mounted_over_it(covered):
     assert is_mounted(covered.path), "dead, until it is unmounted, too"
     covered.unmount()
     assert not is_mounted(covered.path)
+
+
+def devices(path):
+    """The device numbers of what is mounted at `path`."""
+    lines = [line.split() for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()]
+    return {fields[2] for fields in lines if fields[4] == str(path)}
+
+
+def abort(devices, folder):
+    """Has the kernel end the mounts of a daemon that hangs, with all who look at them, for ever otherwise."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "fusectl", "fusectl", folder], check=True)
+    for device in devices:
+        (folder / device.split(":")[1] / "abort").write_text("1")
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_kill_at_any_moment_of_the_first_look_hangs_nothing_and_the_next_mount_works(place, tmp_path, long):
+    path, arguments = place
+    (tmp_path / "tmp").mkdir()
+    environment = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
+    times = 500 if long else 60
+    for turn in range(times):
+        before, start = devices(path), time.monotonic()
+        daemon = subprocess.Popen([BINARY, *arguments, "--foreground"], env=environment)
+        while not (new := devices(path) - before):
+            assert time.monotonic() < start + 10 and daemon.poll() is None, f"no mount in turn {turn}"
+        time.sleep(0.02 * turn / times)
+        daemon.kill()
+        try:
+            daemon.wait(10)
+        finally:
+            if daemon.returncode is None:
+                abort(new, tmp_path / "connections")
+    emfs(*arguments, env=environment)
+    assert os.listdir(path) and len(devices(path)) == 1, "what was killed halfway is gone"
+    assert not any(is_mounted(folder) for folder in (tmp_path / "tmp").iterdir())
 
 
 @pytest.mark.parametrize("command", ["status", "umount"])

@@ -1,6 +1,7 @@
 """`emfs demo`: the replica, mounted, shown and cleaned up."""
 
 import contextlib
+import os
 import pathlib
 import re
 import signal
@@ -17,8 +18,18 @@ from mounting import BINARY, daemons, emfs, is_mounted, wait_for
 DATASETS = {"idr-9846137", "empiar-11759", "epfl-hippocampus", "jrc_mus-nacc-2", "hemibrain"}
 
 
-def mounts():
-    return {line.split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()}
+@pytest.fixture
+def temporary(tmp_path):
+    """The environment of a demo that has temporary folders of its own, and that folder: only its mounts count, since
+    others may have a demo of theirs running."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    return os.environ | {"TMPDIR": str(folder)}, folder
+
+
+def mounts_below(folder):
+    lines = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+    return [place for place in (line.split()[4] for line in lines) if pathlib.Path(place).is_relative_to(folder)]
 
 
 def check_picture(text):
@@ -33,15 +44,16 @@ def check_picture(text):
     return pathlib.Path(path)
 
 
-def test_once_shows_everything_and_leaves_nothing_behind(tmp_path):
-    before = mounts()
-    done = emfs("demo", "--once", timeout=120, cwd=tmp_path)
-    assert mounts() == before
+def test_once_shows_everything_and_leaves_nothing_behind(tmp_path, temporary):
+    environment, folder = temporary
+    done = emfs("demo", "--once", timeout=120, cwd=tmp_path, env=environment)
+    assert f"mounted at {folder}/" in done.stdout and not mounts_below(folder)
     for name in DATASETS:
         assert name in done.stdout
     for word in ("zarr", "tensorstore", "napari"):
         assert word in done.stdout.lower()
-    check_picture(done.stdout + done.stderr)
+    picture = check_picture(done.stdout + done.stderr)
+    assert [path for path in folder.rglob("*") if path.is_file()] == [picture]
 
 
 @contextlib.contextmanager
@@ -80,10 +92,15 @@ def test_a_hang_up_leaves_no_dead_mount(tmp_path, hang_up):
             demo.send_signal(signal.SIGTERM)
 
 
-def test_into_a_closed_pipe_it_does_not_panic(tmp_path):
-    done = subprocess.run(["bash", "-c", '"$0" demo --once | head -1', BINARY], capture_output=True, text=True, timeout=120, cwd=tmp_path)
-    assert "panicked" not in done.stderr
-    wait_for(lambda: not [mount for mount in mounts() if "emfs" in mount], 20, "no mount is left")
+def test_into_a_closed_pipe_it_does_not_panic(tmp_path, temporary):
+    environment, folder = temporary
+    with running(tmp_path, stdin=subprocess.DEVNULL) as (of_somebody_else, place):
+        done = subprocess.run(
+            ["bash", "-c", '"$0" demo --once | head -1', BINARY], capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment)
+        assert f"mounted at {folder}/" in done.stdout and "panicked" not in done.stderr
+        wait_for(lambda: not mounts_below(folder), 20, "no mount is left")
+        assert is_mounted(place), "that of somebody else stays"
+        of_somebody_else.send_signal(signal.SIGINT)
 
 
 def test_the_replica_answers_on_loopback_only_and_in_the_shapes_of_the_archives(tmp_path):

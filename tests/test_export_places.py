@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import shutil
 import subprocess
 import threading
 
@@ -12,6 +13,7 @@ import buckets
 import readers
 import truth
 from exporting import assert_right, assert_same, export, written
+from mounting import BINARY, clean_up, is_mounted, wait_for
 from origin import Fault, Origin
 
 FAULTS = [
@@ -116,6 +118,53 @@ def test_a_place_that_cannot_be_written_is_told(small, tmp_path):
     (tmp_path / "file").write_text("")
     done = export("v", tmp_path / "file" / "x.zarr", "--config", file, check=False)
     assert done.returncode == 1 and str(tmp_path / "file") in done.stderr
+
+
+@pytest.fixture
+def without_locks():
+    """What a command begins with for a system whose flock is not implemented, as on Lustre and some NFS."""
+    def under(*command, **options):
+        options = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL, "timeout": 240} | options
+        return subprocess.run([*tracing, *map(str, command)], **options)
+
+    if not shutil.which("strace"):
+        pytest.skip("strace, which makes flock fail, is not installed")
+    tracing = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:error=ENOSYS"]
+    if under("true").returncode:
+        pytest.skip("strace may trace nothing here")
+    return under
+
+
+def test_without_file_locks_an_export_works_and_resumes_with_one_warning(small, tmp_path, without_locks):
+    volume, origin, file = small
+    command = [BINARY, "export", "v", tmp_path / "x.zarr", "--config", file, "--cache-size", "0"]
+    origin.fault = lambda request: Fault("status", 403) if "/s0/" in request.path and request.path[-1] == "1" else None
+    done = without_locks(*command)
+    assert done.returncode == 1 and "could not be had" in done.stderr and done.stderr.count("no file locks") == 1, done.stderr
+    origin.fault = None
+    done = without_locks(*command, "--resume", "--verify")
+    assert done.returncode == 0 and done.stderr.count("no file locks") == 1, done.stderr
+    assert_right(tmp_path / "x.zarr", volume.levels, False)
+    assert not (tmp_path / "x.zarr" / ".emfs-export").exists()
+
+
+def test_without_file_locks_the_cache_keeps_with_one_warning(small, tmp_path, without_locks):
+    volume, origin, file = small
+    place, log, cache = tmp_path / "m", tmp_path / "log", ["--cache-dir", tmp_path / "cache", "--cache-size", "100M"]
+    place.mkdir()
+    for _ in range(2):
+        origin.forget()
+        daemon = threading.Thread(target=without_locks, args=(BINARY, "mount", place, "--foreground", "--log", log, "--config", file, *cache))
+        daemon.start()
+        try:
+            wait_for(lambda: is_mounted(place) and os.listdir(place), 30, "the mount")
+            assert_right(place / "v" / "em.zarr", volume.levels, False)
+        finally:
+            clean_up(place)
+            daemon.join(30)
+        assert log.read_text().count("kept without them") == 1, log.read_text()
+        log.unlink()
+    assert not [request.path for request in origin.requests if "/s0/" in request.path and request.path[-1].isdigit()]
 
 
 # Buckets

@@ -162,6 +162,9 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
     });
     // What still writes a chunk may finish it, which does no harm.
     runtime.shutdown_timeout(Duration::from_secs(2));
+    if let Some(warning) = progress.warning() {
+        complain(&format!("emfs export: {warning}"));
+    }
     progress.failures().iter().for_each(|line| complain(line));
     let mut errors = failed;
     let Some(last) = errors.pop() else { return Ok(()) };

@@ -11,6 +11,7 @@ mod explain;
 mod export;
 mod ledger;
 mod locate;
+mod look;
 mod memory;
 mod metadata;
 mod mount;
@@ -81,6 +82,8 @@ enum Command {
     Cache(cache::CacheCommand),
     /// Say where the bytes behind a chunk are, and whether they are kept
     Locate(locate::LocateArgs),
+    #[command(name = look::COMMAND, hide = true)]
+    Look(look::LookArgs),
     /// Show what is known of datasets, side by side
     Metadata(metadata::MetadataArgs),
     /// Write datasets, images or views as OME-Zarr stores
@@ -143,6 +146,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Warm(args) => ("warm", warm::run(&args)),
         Command::Cache(args) => ("cache", cache::run(&args)),
         Command::Locate(args) => ("locate", locate::run(&args)),
+        Command::Look(args) => (look::COMMAND, look::run(&args)),
         Command::Metadata(args) => ("metadata", metadata::run(&args)),
         Command::Export(args) => ("export", export::run(&args)),
         Command::Demo(args) => return demo::run(args, serve::Daemon::of_text),

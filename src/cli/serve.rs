@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use super::control::{self, About};
 use super::signals::Signals;
 use super::socket::{self, Address};
-use super::{CliError, memory};
+use super::{CliError, look, memory};
 use crate::catalog::Catalog;
 use crate::fuse::{self, Mounted, Names};
 use crate::remote::{Keeping, Remote};
@@ -26,9 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a mount that is left to its readers waits for a second signal, which takes it away. Meanwhile it still says
 /// which files there are, so that readers who ask that first meet the error, too.
 const SECOND_SIGNAL: Duration = Duration::from_secs(3);
-
-/// How long the tree has to answer for the first time; nothing in it needs the network.
-const FIRST_ANSWER: Duration = Duration::from_secs(30);
 
 /// Time between two looks for what is no longer read.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -90,7 +87,7 @@ impl Daemon {
         let control = server.inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}")).ok();
         let keeping = settings.keeping.clone();
         let daemon = Daemon { mounted, tree, _control: control, keeping, runtime: Some(runtime) };
-        first_answer(daemon.mounted.mountpoint())?;
+        look::first(daemon.mounted.mountpoint())?;
         if let Some(notice) = daemon.notice() {
             tracing::warn!("{notice}");
         }
@@ -257,24 +254,5 @@ async fn sweep(tree: Arc<Vfs>, names: Names) {
             // Not waited for: the kernel may take its time, and what is no longer read should still go.
             drop(tokio::task::spawn_blocking(forgotten));
         }
-    }
-}
-
-/// Asks the tree for its root, as a program would.
-fn first_answer(mountpoint: &Path) -> Result<(), CliError> {
-    let (sender, receiver) = mpsc::channel();
-    let path = mountpoint.to_owned();
-    // In a thread of its own, which a tree that does not answer may keep.
-    std::thread::Builder::new()
-        .name("first-answer".to_owned())
-        .spawn(move || {
-            let answer = path.metadata().and_then(|_| path.read_dir()?.try_for_each(|entry| entry.map(drop)));
-            // Nobody listens where it took too long.
-            let _ = sender.send(answer);
-        })
-        .map_err(CliError::system("starting a thread"))?;
-    match receiver.recv_timeout(FIRST_ANSWER) {
-        Ok(answer) => answer.map_err(CliError::system(format!("listing {}", mountpoint.display()))),
-        Err(_) => Err(CliError::Failed(format!("the tree at {} does not answer", mountpoint.display()))),
     }
 }

@@ -4,7 +4,7 @@
 //! old one open cannot write its journal next to the new one.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -16,6 +16,7 @@ use super::{
     kinds::{Access, DiskError},
     segments,
 };
+use crate::lock::{Lock, try_lock};
 
 const TAG: &str = "CACHEDIR.TAG";
 const TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
@@ -192,16 +193,22 @@ fn lock(folder: &Path) -> Result<File, DiskError> {
     let file = opened.map_err(|reason| io_error(&path, reason))?;
     let deadline = Instant::now() + LOCK_WAITS;
     loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
-            Err(TryLockError::WouldBlock) => {
+        match try_lock(&file) {
+            Ok(Lock::Held | Lock::Unsupported) => return Ok(file),
+            Ok(Lock::Taken) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+            Ok(Lock::Taken) => {
                 let reason = io::Error::new(io::ErrorKind::TimedOut, "another process holds this lock");
                 return Err(io_error(&path, reason));
             }
-            Err(TryLockError::Error(reason)) => return Err(io_error(&path, reason)),
+            Err(reason) => return Err(io_error(&path, reason)),
         }
     }
+}
+
+/// Does the filesystem of the folder have locks? Where that cannot be tried, nobody is told that it has none.
+pub fn has_locks(folder: &Path) -> bool {
+    let file = OpenOptions::new().write(true).open(folder.join(LOCK));
+    !file.is_ok_and(|file| try_lock(&file).is_ok_and(|lock| lock == Lock::Unsupported))
 }
 
 fn now() -> u64 {

@@ -2,7 +2,7 @@
 //! because reading a mapped file that somebody truncates ends the process.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions},
     io,
     num::NonZeroUsize,
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
@@ -18,6 +18,7 @@ use super::{
     record,
     scratch::Scratch,
 };
+use crate::lock::{Lock, try_lock};
 
 /// Files held open for reading.
 const HELD_OPEN: NonZeroUsize = NonZeroUsize::new(128).unwrap();
@@ -41,7 +42,8 @@ pub struct Active {
     file: File,
 }
 
-/// A segment that nobody appends to, locked.
+/// A segment that nobody appends to, locked where the filesystem has locks. To remove it does no harm to whoever appends
+/// to it without one: it finds its file gone and takes another.
 pub struct Idle {
     /// Bytes of the file.
     pub bytes: u64,
@@ -49,6 +51,7 @@ pub struct Idle {
     pub written: i64,
     path: PathBuf,
     file: File,
+    is_locked: bool,
 }
 
 /// The number a file name stands for, if it is a segment's.
@@ -82,11 +85,11 @@ impl Segments {
             let id = rand::random_range(1..i64::MAX);
             let made = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(self.path(id));
             match made {
-                Ok(file) => match file.try_lock() {
-                    Ok(()) => return Ok(Active { id, end: 0, capacity, file }),
+                Ok(file) => match try_lock(&file) {
+                    Ok(Lock::Held | Lock::Unsupported) => return Ok(Active { id, end: 0, capacity, file }),
                     // Taken for litter by another process between the two calls.
-                    Err(TryLockError::WouldBlock) => continue,
-                    Err(TryLockError::Error(reason)) => {
+                    Ok(Lock::Taken) => continue,
+                    Err(reason) => {
                         self.remove(id);
                         return Err(reason);
                     }
@@ -98,13 +101,16 @@ impl Segments {
     }
 
     /// A segment that nobody appends to, locked for as long as the result lives; `None` when somebody does, or when
-    /// there is no such file that could be written.
+    /// there is no such file that could be written. Where there are no locks, somebody may append to it all the same.
     pub fn idle(&self, id: i64) -> Option<Idle> {
         let path = self.path(id);
         let file = OpenOptions::new().read(true).write(true).open(&path).ok()?;
-        file.try_lock().ok()?;
+        let is_locked = match try_lock(&file).ok()? {
+            Lock::Taken => return None,
+            lock => lock == Lock::Held,
+        };
         let known = file.metadata().ok().filter(|known| known.nlink() > 0)?;
-        Some(Idle { bytes: known.len(), written: known.mtime().saturating_mul(1000), path, file })
+        Some(Idle { bytes: known.len(), written: known.mtime().saturating_mul(1000), path, file, is_locked })
     }
 
     /// Reads a record of `length` bytes from `offset` on. `once`: whoever asks wants all of it, and will not ask again.
@@ -166,8 +172,11 @@ impl Active {
 }
 
 impl Idle {
-    /// Goes on appending from `end` on; `None` where the rest cannot be cut off.
+    /// Goes on appending from `end` on; `None` where the rest cannot be cut off, or another may append to it as well.
     pub fn adopt(self, id: i64, end: u64, capacity: u64) -> Option<Active> {
+        if !self.is_locked {
+            return None;
+        }
         self.file.set_len(end).ok()?;
         Some(Active { id, end, capacity, file: self.file })
     }

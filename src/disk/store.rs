@@ -25,6 +25,7 @@ use super::{
     segments::Segments,
     table::{self, Part, Row},
 };
+use crate::lock::UNSUPPORTED;
 
 /// The shared part of a store.
 pub struct Store {
@@ -83,6 +84,12 @@ impl Store {
             let folder = store.folder.display();
             tracing::warn!(
                 "the files of the cache in {folder} cannot be opened; let their owner run `chmod -R a+rX {folder}`"
+            );
+        }
+        if access == Access::ReadWrite && !folder::has_locks(&store.folder) {
+            tracing::warn!(
+                "{}: {UNSUPPORTED}: the cache there is kept without them, so use it from one process at a time",
+                store.folder.display()
             );
         }
         // A disk that is full now may have room later.

@@ -2,6 +2,7 @@
 
 use super::DmError;
 use super::tags::{Data, Tags};
+use crate::length::Unit;
 
 /// Most axes that an image has.
 const MAX_DIMENSIONS: usize = 16;
@@ -71,30 +72,10 @@ pub struct Calibration {
 impl Calibration {
     /// Nanometres per pixel and the position of pixel 0 in nanometres, where the unit is one of length.
     pub fn nanometres(&self) -> Option<(f64, f64)> {
-        let exponent = match self.unit.trim() {
-            "pm" => -3,
-            // The letter, the sign of the unit, and what those write who find neither on their keyboard.
-            "\u{c5}" | "\u{212b}" | "A" | "Angstrom" | "angstrom" => -1,
-            "nm" | "nanometer" => 0,
-            // Micro sign and Greek letter.
-            "\u{b5}m" | "\u{3bc}m" | "um" | "micron" | "microns" | "micrometer" => 3,
-            "mm" => 6,
-            "cm" => 7,
-            "m" => 9,
-            _ => return None,
-        };
-        let scale = shifted(self.scale, exponent).filter(|scale| *scale > 0.0)?;
+        let scale = Unit::named(&self.unit)?.nanometres(self.scale).filter(|scale| *scale > 0.0)?;
         let start = if self.origin == 0.0 { 0.0 } else { -self.origin * scale };
         start.is_finite().then_some((scale, start))
     }
-}
-
-/// `number · 10^exponent`, by moving the decimal point in the text: 0.0069 µm are 6.9 nm, not 6.8999999999999995.
-fn shifted(number: f64, exponent: i32) -> Option<f64> {
-    let text = format!("{number:e}");
-    let (mantissa, power) = text.split_once('e')?;
-    let shifted: f64 = format!("{mantissa}e{}", power.parse::<i32>().ok()? + exponent).parse().ok()?;
-    shifted.is_finite().then_some(shifted)
 }
 
 /// An image: what it is and where its pixels are, in one run, C order, the last axis of [`Image::shape`] fastest.

@@ -48,6 +48,7 @@ pub use plan::{Member, Options, Request};
 pub use progress::{Progress, State as ProgressState};
 
 use crate::cache::Pool;
+use crate::lock::UNSUPPORTED;
 use crate::remote::Remote;
 use crate::volume::{Blocks, Window};
 use array::Array;
@@ -149,6 +150,11 @@ impl Exporter {
             None => {}
         }
         let state = State::begin(folder, &plan.arguments, earlier.as_ref())?;
+        if !state.is_locked {
+            self.progress.warn(|| {
+                format!("{}: {UNSUPPORTED}, so nothing keeps others from writing there", state.folder.display())
+            });
+        }
         let noted = state.folder.join("versions.json");
         let versions = Versions::open(&self.remote, noted, destination.to_string(), request.documents.clone())?;
         let versions = Arc::new(versions);

@@ -1,7 +1,7 @@
 //! How far an export is.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -22,6 +22,7 @@ pub struct Progress {
     files: AtomicU64,
     bytes: AtomicU64,
     failures: Mutex<Failures>,
+    warning: OnceLock<String>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +65,7 @@ impl Progress {
             files: AtomicU64::default(),
             bytes: AtomicU64::default(),
             failures: Mutex::default(),
+            warning: OnceLock::new(),
         }
     }
 
@@ -114,6 +116,16 @@ impl Progress {
         if failures.told.len() < TOLD {
             failures.told.push(line());
         }
+    }
+
+    /// Notes what whoever started the run should know of its places, once.
+    pub(super) fn warn(&self, line: impl FnOnce() -> String) {
+        self.warning.get_or_init(line);
+    }
+
+    /// What that is.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.get().map(String::as_str)
     }
 
     /// The chunks that could not be had, with the reason of each; the last line counts those that are not listed.

@@ -1,6 +1,6 @@
 //! What an export keeps beside it until it is complete: what was asked for, what is written, blocks for later.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,14 +11,23 @@ use super::destination::Destination;
 use super::error::ExportError;
 use super::manifest::pretty;
 use crate::hex::hex;
+use crate::lock::{Lock, try_lock};
 
 /// Folder of an export that is not complete.
 pub(super) const FOLDER: &str = ".emfs-export";
+/// What an export was asked for. Without this file nothing is resumed.
+const ARGUMENTS: &str = "arguments.json";
+/// The same while it is written.
+const HALF: &str = "arguments.half";
+/// Locked by whoever writes.
+const LOCK: &str = "lock";
 
-/// The folder with its lock, so that no two exports write to one place.
+/// The folder with its lock, so that no two exports write to one place where the filesystem has locks.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) folder: PathBuf,
+    /// Whether the filesystem could lock it.
+    pub(super) is_locked: bool,
     _lock: File,
 }
 
@@ -39,7 +48,7 @@ pub(super) fn folder(destination: &Destination) -> Result<PathBuf, ExportError> 
 
 /// What an earlier run was asked for, if it began.
 pub(super) fn earlier(folder: &Path) -> Result<Option<Value>, ExportError> {
-    let path = folder.join("arguments.json");
+    let path = folder.join(ARGUMENTS);
     match fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(ExportError::write(path.display().to_string())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -50,43 +59,62 @@ pub(super) fn earlier(folder: &Path) -> Result<Option<Value>, ExportError> {
 
 impl State {
     /// Makes the folder and notes what is asked for. What is noted there stays where it is of `earlier`, which is
-    /// resumed, and is removed otherwise.
+    /// resumed, and is removed otherwise. What fails leaves nothing behind that was not there before.
     pub(super) fn begin(folder: PathBuf, arguments: &Value, earlier: Option<&Value>) -> Result<State, ExportError> {
-        let failed = |error: std::io::Error| ExportError::write(folder.display().to_string())(error);
-        fs::create_dir_all(&folder).map_err(failed)?;
-        let path = folder.join("lock");
-        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut lock = opened.map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let process = fs::read_to_string(&path).ok().and_then(|text| text.parse::<u32>().ok());
+        let made: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+        match start(&folder, arguments, earlier) {
+            Ok(Some((lock, is_locked))) => Ok(State { folder, is_locked, _lock: lock }),
+            Ok(None) => {
+                let process = fs::read_to_string(folder.join(LOCK)).ok().and_then(|text| text.parse::<u32>().ok());
                 let process = process.map_or_else(String::new, |process| format!(" (process {process})"));
                 let reason = format!("another emfs{process} is writing there; wait until it has ended, or stop it");
-                return Err(ExportError::Write { what: folder.display().to_string(), reason });
+                Err(ExportError::Write { what: folder.display().to_string(), reason })
             }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
-        // For whoever finds it locked.
-        lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).map_err(failed)?;
-        if let Some(expected) = earlier {
-            if self::earlier(&folder)?.as_ref() != Some(expected) {
-                let reason = "another emfs has written there meanwhile; give the command again".to_owned();
-                return Err(ExportError::Write { what: folder.display().to_string(), reason });
+            Err(error) => {
+                if !made.is_empty() {
+                    for file in [LOCK, HALF] {
+                        let _ = fs::remove_file(folder.join(file));
+                    }
+                }
+                // One that is not empty stays.
+                made.iter().for_each(|folder| drop(fs::remove_dir(folder)));
+                Err(error)
             }
-        } else {
-            forget(&folder, &path).map_err(failed)?;
         }
-        let half = folder.join("arguments.half");
-        fs::write(&half, pretty(arguments)).map_err(failed)?;
-        fs::rename(&half, folder.join("arguments.json")).map_err(failed)?;
-        Ok(State { folder, _lock: lock })
     }
 
-    /// Removes all that was kept, since the export is complete.
+    /// Removes all that was kept, since the export is complete. First goes what would have the rest resumed.
     pub(super) fn end(self) -> io::Result<()> {
+        fs::remove_file(self.folder.join(ARGUMENTS))?;
         fs::remove_dir_all(&self.folder)
     }
+}
+
+/// Locks the folder, where the filesystem can, and notes what is asked for; `None` where another has locked it.
+fn start(folder: &Path, arguments: &Value, earlier: Option<&Value>) -> Result<Option<(File, bool)>, ExportError> {
+    let failed = |error: io::Error| ExportError::write(folder.display().to_string())(error);
+    fs::create_dir_all(folder).map_err(failed)?;
+    let path = folder.join(LOCK);
+    let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut lock = opened.map_err(failed)?;
+    let state = try_lock(&lock).map_err(failed)?;
+    if state == Lock::Taken {
+        return Ok(None);
+    }
+    // For whoever finds it locked.
+    lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).map_err(failed)?;
+    if let Some(expected) = earlier {
+        if self::earlier(folder)?.as_ref() != Some(expected) {
+            let reason = "another emfs has written there meanwhile; give the command again".to_owned();
+            return Err(ExportError::Write { what: folder.display().to_string(), reason });
+        }
+    } else {
+        forget(folder, &path).map_err(failed)?;
+    }
+    let half = folder.join(HALF);
+    fs::write(&half, pretty(arguments)).map_err(failed)?;
+    fs::rename(&half, folder.join(ARGUMENTS)).map_err(failed)?;
+    Ok(Some((lock, state == Lock::Held)))
 }
 
 /// Removes what is kept in a folder but for its lock, which is held.
@@ -172,6 +200,28 @@ mod tests {
         let noted = folder.path().join("s0");
         fs::create_dir(&noted).unwrap();
         assert!(begin(folder.path(), None).is_err() && noted.exists());
+    }
+
+    #[test]
+    fn what_fails_at_its_beginning_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("out").join(FOLDER);
+        // Another export that was resumed, and is gone.
+        assert!(begin(&state, Some(&json!({"name": "w"}))).is_err());
+        assert!(!folder.path().join("out").exists() && folder.path().exists());
+        drop(begin(&state, None).unwrap());
+        assert!(begin(&state, Some(&json!({"name": "w"}))).is_err() && state.join(ARGUMENTS).exists());
+    }
+
+    #[test]
+    fn what_is_cut_short_at_its_end_is_not_resumed() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = begin(folder.path(), None).unwrap();
+        assert!(earlier(folder.path()).unwrap().is_some());
+        // What cannot be removed any more is nothing that would be gone on with.
+        fs::remove_file(folder.path().join(ARGUMENTS)).unwrap();
+        assert!(state.end().is_err() && folder.path().exists());
+        assert!(earlier(folder.path()).unwrap().is_none());
     }
 
     #[test]

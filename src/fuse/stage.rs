@@ -11,6 +11,9 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use super::mountinfo::{self, Mount, State};
 use super::unmount::unmount;
 
+/// What the names of folders begin with in which mounts are made.
+const FOLDER: &str = "emfs-mount-";
+
 /// Whether `mount`, whose daemon is in that state, can give way to a new one: its emfs has died, it is the user's own, and
 /// nobody has mounted anything below it.
 pub(super) fn gives_way(mount: &Mount, state: State) -> bool {
@@ -34,11 +37,11 @@ impl Stage {
     /// Chooses the place for a mount at `mountpoint`. Root makes it elsewhere where a dead one has to give way. Others can
     /// only take the dead one away first, so the new one has to follow at once.
     pub fn choose(mountpoint: &Path) -> Result<Self, String> {
-        let found = mountinfo::at(mountpoint).map_err(|error| error.to_string())?;
-        let dead = found.filter(|mount| gives_way(mount, mount.state()));
+        let dead = only_dead(mountpoint)?;
         let mut stage = Stage { mountpoint: mountpoint.to_owned(), dead, folder: None };
         if stage.dead.is_some() && geteuid().is_root() {
-            let template = std::env::temp_dir().join("emfs-mount-XXXXXX");
+            clear_stages();
+            let template = std::env::temp_dir().join(format!("{FOLDER}XXXXXX"));
             let folder = mkdtemp(&template).map_err(|errno| format!("{}: {errno}", template.display()))?;
             stage.folder = Some(folder);
         } else if stage.dead.is_some() {
@@ -87,6 +90,40 @@ impl Drop for Stage {
         if let Some(folder) = &self.folder {
             // Fails only where something is still mounted there.
             let _ = std::fs::remove_dir(folder);
+        }
+    }
+}
+
+/// The dead mount at `mountpoint` that gives way. Of several, as one that was killed halfway to its place leaves them, the
+/// upper ones are taken away first, since only the uppermost can be.
+fn only_dead(mountpoint: &Path) -> Result<Option<Mount>, String> {
+    let text = |error: std::io::Error| error.to_string();
+    loop {
+        let dead = mountinfo::at(mountpoint).map_err(text)?.filter(|mount| gives_way(mount, mount.state()));
+        let there = mountinfo::all_at(mountpoint).map_err(text)?;
+        match there.as_slice() {
+            [.., below, _] if dead.is_some() && below.is_emfs() => {
+                unmount(mountpoint, true).map_err(|error| error.to_string())?;
+            }
+            [.., other] if dead.is_none() && other.is_emfs() => {
+                return Err("another emfs is mounted there already".to_owned());
+            }
+            _ => return Ok(dead),
+        }
+    }
+}
+
+/// Takes away what was killed while it was made elsewhere, and died there.
+fn clear_stages() {
+    let is_stage = |mount: &Mount| {
+        let name = mount.mountpoint.file_name().and_then(|name| name.to_str());
+        mount.mountpoint.parent() == std::env::temp_dir().canonicalize().ok().as_deref()
+            && name.is_some_and(|name| name.starts_with(FOLDER))
+    };
+    for mount in mountinfo::mounts().unwrap_or_default().into_iter().filter(is_stage) {
+        // One that is being made now lives.
+        if gives_way(&mount, mount.state()) && unmount(&mount.mountpoint, true).is_ok() {
+            let _ = std::fs::remove_dir(&mount.mountpoint);
         }
     }
 }

@@ -6,6 +6,7 @@
 //! stands in a document and belongs to no field is under `extra`. Everything is made from what was fetched already.
 
 mod about;
+mod dates;
 mod fields;
 mod image;
 mod maps;
@@ -15,7 +16,6 @@ mod sheet;
 mod tables;
 mod terms;
 mod text;
-mod units;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::document::Document;
 use crate::dtype::DataType;
+use crate::length::Unit;
 use crate::source::SourceError;
 
 /// Characters of foreign text that a message repeats.
@@ -101,7 +102,7 @@ impl Answer {
             // Exact below 2⁵³, beyond which no image is.
             (number.fract() == 0.0 && number < 9e15).then_some(number as u64)
         };
-        let pixel = |key: &str| positive(key).map(|angstrom| angstrom / 10.0);
+        let pixel = |key: &str| Unit::named("Å")?.nanometres(positive(key)?);
         Ok(ImageSet {
             directory: directory.to_owned(),
             images: count("num_images_or_tilt_series"),

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::document::Document;
 use crate::geometry::Shape;
+use crate::length::Unit;
 use crate::remote::Location;
 use crate::source::SourceError;
 
@@ -155,23 +156,8 @@ impl Answer {
 /// A length as omero-marshal writes it, `{"Unit": "MICROMETER", "Value": 0.02}`; `None` where it is no positive length,
 /// as in pixels.
 fn nanometres(length: &Value) -> Option<f64> {
-    let exponent = match length.get("Unit")?.as_str()? {
-        "PICOMETER" => -3,
-        "ANGSTROM" => -1,
-        "NANOMETER" => 0,
-        "MICROMETER" => 3,
-        "MILLIMETER" => 6,
-        "CENTIMETER" => 7,
-        "DECIMETER" => 8,
-        "METER" => 9,
-        _ => return None,
-    };
-    let value = length.get("Value")?.as_f64()?;
-    // Moving the decimal point in the text rather than multiplying: 0.0069 µm are 6.9 nm, not 6.8999999999999995.
-    let text = format!("{value:e}");
-    let (mantissa, power) = text.split_once('e')?;
-    let moved: f64 = format!("{mantissa}e{}", power.parse::<i32>().ok()? + exponent).parse().ok()?;
-    (moved.is_finite() && moved > 0.0).then_some(moved)
+    let unit = Unit::named(length.get("Unit")?.as_str()?)?;
+    unit.nanometres(length.get("Value")?.as_f64()?).filter(|length| *length > 0.0)
 }
 
 /// Foreign text in a message: not too long, and without what would break a line.

@@ -155,6 +155,9 @@ fn units_of_length_are_told_apart() {
     {
         assert_eq!(size(scale, unit), None, "{scale} {unit}");
     }
+    for thousandths in 1..=20_000 {
+        assert_eq!(size(f64::from(thousandths) / 1e3, "\u{b5}m"), Some(f64::from(thousandths)));
+    }
     let shifted = Calibration { origin: 2.0, scale: 3.0, unit: "nm".into() };
     assert_eq!(shifted.nanometres(), Some((3.0, -6.0)));
 }

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::{Target, count, date, length, number, positive, text};
+use crate::length::shifted;
+use crate::metadata::dates::filetime;
 use crate::metadata::sheet::{Rank, Sheet};
-use crate::metadata::units::{filetime, shifted};
 
 /// Data types of an image by Gatan's numbers.
 const TYPES: [(u64, &str); 8] = [

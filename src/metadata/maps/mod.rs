@@ -10,7 +10,7 @@ mod zarr;
 use serde_json::Value;
 
 use super::sheet::Sheet;
-use super::units::nanometres;
+use crate::length::Unit;
 
 /// The three axes of the record.
 const AXES: [&str; 3] = ["z", "y", "x"];
@@ -68,7 +68,7 @@ fn positive(value: &Value) -> Option<f64> {
 
 /// A length in `unit` as nanometres.
 fn length(unit: &str) -> impl Fn(&Value) -> Option<Value> {
-    move |value| nanometres(positive(value)?, unit).map(Value::from)
+    move |value| Unit::named(unit)?.nanometres(positive(value)?).map(Value::from)
 }
 
 fn text(value: &Value) -> Option<Value> {
@@ -76,5 +76,5 @@ fn text(value: &Value) -> Option<Value> {
 }
 
 fn date(value: &Value) -> Option<Value> {
-    super::units::date(value.as_str()?).map(Value::from)
+    super::dates::date(value.as_str()?).map(Value::from)
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Target, any_number, count, date, length};
+use crate::length::Unit;
 use crate::metadata::sheet::{Evidence, Rank, Sheet};
-use crate::metadata::units::per_pixel;
 
 /// Why a resolution is not taken for a voxel size.
 const OF_PRINT: &str = "most programs write the resolution of a print into these tags, so they alone are no voxel size";
@@ -58,7 +58,9 @@ fn voxel_size(sheet: &mut Sheet<'_>, target: &Target, doc: usize) {
         let unit = unit_of(sheet, doc, own);
         let pointer = format!("/tags/{tag}/value");
         let field = target.at(&format!("voxel_size/{axis}"));
-        let size = |unit: &str, found: &Value| per_pixel(found.get(0)?.as_f64()?, found.get(1)?.as_f64()?, unit);
+        let size = |unit: &str, found: &Value| {
+            Unit::named(unit)?.per_pixel([found.get(0)?.as_f64()?, found.get(1)?.as_f64()?])
+        };
         match (&unit, tag_unit) {
             (Some(unit), _) => {
                 let as_found = format!("pixels per {unit}");

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{AXES, Target, count, text};
+use crate::length::Unit;
 use crate::metadata::sheet::{Rank, Sheet};
-use crate::metadata::units::nanometres;
 
 /// Codecs that give back what they were given.
 const LOSSLESS: [&str; 8] = ["blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd", "bytes"];
@@ -41,7 +41,7 @@ pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
                 let factor = global.as_ref().and_then(|scale| scale.get(*axis)?.as_f64()).unwrap_or(1.0);
                 let mut claim = |field: &str| {
                     sheet.upstream(&target.at(field), Rank::File, (doc, &pointer), unit.as_deref(), |value| {
-                        nanometres(value.as_f64()? * factor, unit.as_deref()?).map(Value::from)
+                        Unit::named(unit.as_deref()?)?.nanometres(value.as_f64()? * factor).map(Value::from)
                     });
                 };
                 claim(&format!("levels/{level}/{list}/{place}"));

@@ -174,16 +174,16 @@ impl Ifd {
         }
     }
 
-    /// The first value of a tag of fractions that no voxel needs; `None` where it cannot be read or its denominator is 0.
-    pub(super) async fn rational(&self, file: &mut Windows, tag: Tag) -> Result<Option<f64>, SourceError> {
+    /// The first value of a tag of fractions that no voxel needs, as numerator and denominator; `None` where it cannot be
+    /// read.
+    pub(super) async fn rational(&self, file: &mut Windows, tag: Tag) -> Result<Option<[f64; 2]>, SourceError> {
         let values = match self.values(file, tag, &[RATIONAL], MAX_NUMBERS).await {
             Err(SourceError::Remote(error)) => return Err(error.into()),
             read_or_broken => read_or_broken.ok().flatten(),
         };
-        Ok(values.and_then(|(bytes, _)| {
+        Ok(values.map(|(bytes, _)| {
             let part = |range: std::ops::Range<usize>| number(&bytes[range], self.header.big_endian) as f64;
-            let (above, below) = (part(0..4), part(4..8));
-            (below != 0.0).then_some(above / below)
+            [part(0..4), part(4..8)]
         }))
     }
 

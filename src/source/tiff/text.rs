@@ -5,6 +5,8 @@
 
 use serde_json::Value;
 
+use crate::length::Unit;
+
 /// Longest text that is read as JSON: those of tifffile are short.
 pub(super) const LONGEST_JSON: usize = 1 << 20;
 
@@ -37,9 +39,9 @@ impl Text {
     const PLAIN: Text =
         Text { dialect: Dialect::Plain, pages: None, one_run: false, scale: [None; 3], window: None, signed: false };
 
-    /// Reads a description. `resolution` is the pixels per unit along `y, x` of the page's tags, `plane` its height and
-    /// width. The error is the variant that is not read.
-    pub(super) fn parse(text: &str, resolution: [Option<f64>; 2], plane: [u64; 2]) -> Result<Text, String> {
+    /// Reads a description. `resolution` is the pixels per unit along `y, x` of the page's tags, as fractions, `plane` its
+    /// height and width. The error is the variant that is not read.
+    pub(super) fn parse(text: &str, resolution: [Option<[f64; 2]>; 2], plane: [u64; 2]) -> Result<Text, String> {
         if text.starts_with("ImageJ=") {
             image_j(text, resolution)
         } else if text.starts_with("SCIFIO=") {
@@ -55,7 +57,7 @@ impl Text {
     }
 }
 
-fn image_j(text: &str, resolution: [Option<f64>; 2]) -> Result<Text, String> {
+fn image_j(text: &str, resolution: [Option<[f64; 2]>; 2]) -> Result<Text, String> {
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::trim);
     let count = |key: &str| match value(key) {
         None => Ok(None),
@@ -68,12 +70,12 @@ fn image_j(text: &str, resolution: [Option<f64>; 2]) -> Result<Text, String> {
     }
     let pages = count("images")?.or(count("slices")?);
     let number = |key: &str| value(key)?.parse::<f64>().ok().filter(|number| number.is_finite());
-    let unit = value("unit").and_then(nanometres);
+    let unit = value("unit").and_then(Unit::named);
     // Written where they differ.
-    let own = |key: &str| value(key).map_or(unit, nanometres);
-    let pixel = |unit: Option<f64>, per_unit: Option<f64>| Some(unit? / per_unit.filter(|per_unit| *per_unit > 0.0)?);
+    let own = |key: &str| value(key).map_or(unit, Unit::named);
+    let pixel = |unit: Option<Unit>, per_unit: Option<[f64; 2]>| unit?.per_pixel(per_unit?);
     let depth = number("spacing").map(f64::abs).filter(|spacing| *spacing > 0.0);
-    let depth = depth.zip(own("zunit")).map(|(depth, unit)| depth * unit);
+    let depth = depth.zip(own("zunit")).and_then(|(depth, unit)| unit.nanometres(depth));
     let scale = [depth, pixel(own("yunit"), resolution[0]), pixel(unit, resolution[1])];
     // With a calibration function the limits are not in the units of the stored values.
     let window = match (number("min"), number("max")) {
@@ -83,22 +85,6 @@ fn image_j(text: &str, resolution: [Option<f64>; 2]) -> Result<Text, String> {
     // The straight line by which ImageJ marks images of signed numbers.
     let signed = value("cf") == Some("0") && number("c0") == Some(-32768.0) && number("c1") == Some(1.0);
     Ok(Text { dialect: Dialect::ImageJ, pages, one_run: true, scale, window, signed })
-}
-
-/// Nanometres in a unit of length; ImageJ escapes µ as `\u00B5`.
-fn nanometres(unit: &str) -> Option<f64> {
-    let unit = unit.replace("\\u00B5", "µ").replace("\\u00b5", "µ").replace("\\u00C5", "Å").replace('μ', "µ");
-    Some(match unit.as_str() {
-        "pm" | "picometer" => 1e-3,
-        "Å" | "angstrom" | "Angstrom" => 0.1,
-        "nm" | "nanometer" | "nanometers" | "nanometre" => 1.0,
-        "µm" | "um" | "micron" | "microns" | "micrometer" | "micrometers" | "micrometre" => 1e3,
-        "mm" | "millimeter" | "millimeters" | "millimetre" => 1e6,
-        "cm" | "centimeter" | "centimeters" | "centimetre" => 1e7,
-        "m" | "meter" | "meters" | "metre" => 1e9,
-        "inch" | "inches" | "in" => 25.4e6,
-        _ => return None,
-    })
 }
 
 fn ome(text: &str, pixels: &str) -> Result<Text, String> {
@@ -121,7 +107,7 @@ fn ome(text: &str, pixels: &str) -> Result<Text, String> {
     let size = |axis: char| {
         let size: f64 = attribute(pixels, &format!("PhysicalSize{axis}"))?.parse().ok()?;
         let unit = attribute(pixels, &format!("PhysicalSize{axis}Unit")).unwrap_or_else(|| "µm".into());
-        Some(size * nanometres(&unit)?).filter(|size| *size > 0.0 && size.is_finite())
+        Unit::named(&unit)?.nanometres(size).filter(|size| *size > 0.0)
     };
     let scale = ['Z', 'Y', 'X'].map(size);
     Ok(Text { dialect: Dialect::Ome, pages: Some(count("SizeZ")?), scale, ..Text::PLAIN })

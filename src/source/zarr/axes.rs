@@ -2,7 +2,7 @@
 
 use super::array::{ArrayDocument, MAX_RANK};
 use super::json::{Field, brief, quoted};
-use super::units::{ToNanometres, nanometres};
+use crate::length::Unit;
 use crate::source::SourceError;
 
 /// The axes that are shown, in the order in which they are.
@@ -16,8 +16,8 @@ pub(super) struct Axes {
     pub kept: [usize; 3],
 }
 
-/// How lengths along `z, y, x` become nanometres, or why they do not.
-pub(super) type Units = Result<[ToNanometres; 3], String>;
+/// The units of lengths along `z, y, x`, or why they are not known.
+pub(super) type Units = Result<[Unit; 3], String>;
 
 impl Axes {
     /// The axes of an array that says nothing of them.
@@ -67,12 +67,12 @@ impl Axes {
         let listed = names.join(", ");
         let axes = Self::named(names);
         let axes = axes.ok_or_else(|| field.unsupported(format!("an image with the axes {listed}")))?;
-        let mut units: [ToNanometres; 3] = [|length| length; 3];
+        let mut units = [Unit::NANOMETRE; 3];
         for (unit, position) in units.iter_mut().zip(axes.kept) {
             let Some(stated) = elements[position].optional("unit")? else {
                 return Ok((axes, Err("the axes have no unit".to_owned())));
             };
-            let Some(known) = nanometres(stated.text()?) else {
+            let Some(known) = Unit::named(stated.text()?) else {
                 return Ok((axes, Err(format!("the unit {} is no known length", quoted(stated.text()?)))));
             };
             *unit = known;

@@ -9,7 +9,6 @@ mod documents;
 mod fill;
 mod layout;
 mod multiscales;
-mod units;
 mod v2;
 mod v3;
 

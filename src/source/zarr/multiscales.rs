@@ -88,7 +88,8 @@ fn levels(list: &Field, axes: &Axes, units: &Units, outer: &Transform) -> Result
         scales = Some((finest, scale));
         let convert = |lengths: [f64; 3]| -> [f64; 3] {
             std::array::from_fn(|axis| match units {
-                Ok(units) => units[axis](lengths[axis]),
+                // What has no nanometres is refused below.
+                Ok(units) => units[axis].nanometres(lengths[axis]).unwrap_or(f64::NAN),
                 Err(_) => lengths[axis] / finest[axis],
             })
         };

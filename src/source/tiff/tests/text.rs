@@ -3,7 +3,7 @@
 use super::super::text::{LONGEST_JSON, Text};
 
 fn parse(text: &str) -> Result<Text, String> {
-    Text::parse(text, [Some(4.0), Some(2.0)], [20, 30])
+    Text::parse(text, [Some([4.0, 1.0]), Some([2.0, 1.0])], [20, 30])
 }
 
 #[test]
@@ -24,8 +24,24 @@ fn an_imagej_voxel_size_needs_a_unit_of_length_and_a_spacing() {
     for (lines, scale) in cases {
         assert_eq!(parse(&format!("ImageJ=1.53t\nimages=5\n{lines}")).unwrap().scale, scale, "{lines}");
     }
-    let text = Text::parse("ImageJ=1\nunit=nm\nspacing=1\n", [None, Some(0.0)], [1, 1]).unwrap();
+    let text = Text::parse("ImageJ=1\nunit=nm\nspacing=1\n", [None, Some([0.0, 1.0])], [1, 1]).unwrap();
     assert_eq!(text.scale, [Some(1.0), None, None]);
+}
+
+#[test]
+fn thousandths_of_a_micrometre_are_whole_nanometres() {
+    for thousandths in 1..=20_000 {
+        let (micrometres, nanometres) = (f64::from(thousandths) / 1e3, Some(f64::from(thousandths)));
+        // As ImageJ and tifffile write them.
+        for fraction in [[(1e6 / micrometres).floor(), 1e6], [1e3, f64::from(thousandths)]] {
+            let text = format!("ImageJ=1.54f\nunit=micron\nspacing={micrometres}\n");
+            let scale = Text::parse(&text, [Some(fraction); 2], [20, 30]).unwrap().scale;
+            assert_eq!(scale, [nanometres; 3], "{fraction:?}");
+        }
+        let size = |axis: char| format!("PhysicalSize{axis}=\"{micrometres}\" PhysicalSize{axis}Unit=\"µm\"");
+        let text = format!("<OME><Pixels SizeZ=\"3\" {} {} {}/></OME>", size('Z'), size('Y'), size('X'));
+        assert_eq!(parse(&text).unwrap().scale, [nanometres; 3]);
+    }
 }
 
 #[test]

@@ -57,6 +57,21 @@ fn units_become_nanometres() {
 }
 
 #[test]
+fn thousandths_of_a_micrometre_are_whole_nanometres() {
+    for thousandths in 1..=20_000 {
+        let axes = json!(["z", "y", "x"].map(|name| axis(name, json!("micrometer"))));
+        let micrometres = f64::from(thousandths) / 1e3;
+        let (scale, translation) = ([micrometres; 3], [-micrometres; 3]);
+        let mut image = image("/axes", axes);
+        image["multiscales"][0]["datasets"] = json!([{"path": "s0", "coordinateTransformations": [
+            {"type": "scale", "scale": scale}, {"type": "translation", "translation": translation}]}]);
+        let level = read(&image).unwrap().unwrap().datasets.remove(0);
+        let nanometres = f64::from(thousandths);
+        assert_eq!((level.scale, level.translation), (Some([nanometres; 3]), [-nanometres; 3]), "{micrometres} µm");
+    }
+}
+
+#[test]
 fn without_a_known_unit_along_every_axis_levels_are_told_in_voxels_of_the_finest() {
     let cases = [
         (axis("y", Value::Null), "the axes have no unit"),
