@@ -6,6 +6,7 @@ use std::{
     path::PathBuf,
     process::Command,
     sync::Arc,
+    time::Instant,
 };
 
 use parking_lot::Mutex;
