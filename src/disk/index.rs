@@ -156,6 +156,14 @@ impl Index {
         fs::metadata(&self.path).map_or(0, |known| known.len())
     }
 
+    /// Bytes of the file that something is in. The others are given back by [`Index::shrink`].
+    pub fn bytes_in_use(connection: &Connection) -> rusqlite::Result<u64> {
+        let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let free = number("PRAGMA freelist_count")?;
+        let used = number("PRAGMA page_count")?.saturating_sub(free).saturating_mul(number("PRAGMA page_size")?);
+        Ok(u64::try_from(used).unwrap_or(0))
+    }
+
     /// Runs a query for somebody who waits for the answer and can do without.
     pub fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         self.query(READER_WAITS, query)

@@ -29,61 +29,76 @@ fn failure(path: &std::path::Path, reason: io::Error) -> DiskError {
 /// A segment with room for `need` bytes: one that nobody writes any more, else a new one, for which others may go.
 pub fn next_segment(store: &Store, index: &Index, need: u64) -> rusqlite::Result<Result<Active, DiskError>> {
     sweep(store, index)?;
-    index.write(|transaction| {
-        for row in table::unfinished(transaction)? {
-            if let Some(active) = adopt(store, transaction, row, need)? {
-                return Ok(Ok(active));
-            }
+    let made = index.write(|transaction| make_segment(store, index, transaction, need))?;
+    // An index from the time of a larger bound may be most of what there may be now, though few of its rows are left.
+    if index.bytes() > store.bound / 2
+        && let Err(reason) = index.shrink()
+    {
+        tracing::debug!("{} stays as long as it is: {reason}", index.path().display());
+    }
+    Ok(made)
+}
+
+fn make_segment(
+    store: &Store,
+    index: &Index,
+    transaction: &Transaction<'_>,
+    need: u64,
+) -> rusqlite::Result<Result<Active, DiskError>> {
+    for row in table::unfinished(transaction)? {
+        if let Some(active) = adopt(store, transaction, row, need)? {
+            return Ok(Ok(active));
         }
-        let (bound, by_disk) = match bound(store, index, transaction)? {
-            Ok(bound) => bound,
+    }
+    if Index::bytes_in_use(transaction)? > store.bound / 4 {
+        table::trim_notes(transaction, store.bound / 16)?;
+    }
+    let (bound, by_disk) = match bound(store, index, transaction)? {
+        Ok(bound) => bound,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let capacity = segment_bytes(bound).max(need);
+    loop {
+        match evict_one(store, transaction, bound.saturating_sub(capacity))? {
+            Ok(Some(_)) => {}
+            Ok(None) => break,
             Err(reason) => return Ok(Err(reason)),
+        }
+    }
+    if total(transaction)?.saturating_add(capacity) > bound {
+        let reason = if by_disk {
+            io::Error::new(io::ErrorKind::StorageFull, "less than a twentieth of the disk is free")
+        } else {
+            io::Error::new(io::ErrorKind::QuotaExceeded, format!("{bound} bytes are too few for all that write to it"))
         };
-        let capacity = segment_bytes(bound).max(need);
-        loop {
-            match evict_one(store, index, transaction, bound.saturating_sub(capacity))? {
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(reason) => return Ok(Err(reason)),
-            }
+        return Ok(Err(failure(&store.folder, reason)));
+    }
+    match store.segments.create(capacity) {
+        Ok(active) => {
+            table::put_segment(transaction, SegmentRow { id: active.id, bytes: capacity }, false, now())?;
+            Ok(Ok(active))
         }
-        if total(index, transaction)?.saturating_add(capacity) > bound {
-            let reason = if by_disk {
-                io::Error::new(io::ErrorKind::StorageFull, "less than a twentieth of the disk is free")
-            } else {
-                io::Error::new(
-                    io::ErrorKind::QuotaExceeded,
-                    format!("{bound} bytes are too few for all that write to it"),
-                )
-            };
-            return Ok(Err(failure(&store.folder, reason)));
-        }
-        match store.segments.create(capacity) {
-            Ok(active) => {
-                table::put_segment(transaction, SegmentRow { id: active.id, bytes: capacity }, false, now())?;
-                Ok(Ok(active))
-            }
-            Err(reason) => Ok(Err(failure(&store.folder, reason))),
-        }
-    })
+        Err(reason) => Ok(Err(failure(&store.folder, reason))),
+    }
 }
 
 fn adopt(store: &Store, transaction: &Transaction<'_>, row: SegmentRow, need: u64) -> rusqlite::Result<Option<Active>> {
     let Some(idle) = store.segments.idle(row.id) else { return Ok(None) };
     // What comes after the last known record was being written when a process ended.
     let end = table::end_of(transaction, row.id)?.min(idle.bytes);
-    let capacity = row.bytes.min(LARGEST_SEGMENT);
+    let capacity = row.bytes.min(segment_bytes(store.bound));
     let adopted = if end.saturating_add(need) <= capacity { idle.adopt(row.id, end, capacity) } else { None };
-    if adopted.is_none() {
-        table::put_segment(transaction, SegmentRow { id: row.id, bytes: end }, true, 0)?;
-    }
+    let bytes = if adopted.is_some() { capacity } else { end };
+    table::put_segment(transaction, SegmentRow { id: row.id, bytes }, adopted.is_none(), 0)?;
     Ok(adopted)
 }
 
-/// Bytes the store takes, with those reserved for segments that are being written.
-fn total(index: &Index, transaction: &Transaction<'_>) -> rusqlite::Result<u64> {
+/// Bytes the store takes, with those reserved for segments that are being written, once the index is shrunk: what is removed
+/// from it leaves its file as long as it was, however much is removed.
+fn total(transaction: &Transaction<'_>) -> rusqlite::Result<u64> {
     let segments = table::segments(transaction)?;
-    Ok(segments.iter().fold(index.bytes(), |sum, segment| sum.saturating_add(segment.bytes)))
+    let index = Index::bytes_in_use(transaction)?;
+    Ok(segments.iter().fold(index, |sum, segment| sum.saturating_add(segment.bytes)))
 }
 
 /// The bound, and whether it is the disk that sets it.
@@ -109,11 +124,10 @@ fn bound(
 /// of its file; `None` where nothing is to go, or nothing can.
 pub fn evict_one(
     store: &Store,
-    index: &Index,
     transaction: &Transaction<'_>,
     bytes: u64,
 ) -> rusqlite::Result<Result<Option<u64>, DiskError>> {
-    if total(index, transaction)? <= bytes {
+    if total(transaction)? <= bytes {
         return Ok(Ok(None));
     }
     for segment in table::segments(transaction)? {
@@ -131,8 +145,8 @@ pub fn evict_one(
 }
 
 /// Segments left where those that could be removed are gone, and there is more than `bytes` still: others write them.
-pub fn beyond(index: &Index, transaction: &Transaction<'_>, bytes: u64) -> rusqlite::Result<usize> {
-    if total(index, transaction)? <= bytes { Ok(0) } else { Ok(table::segments(transaction)?.len()) }
+pub fn beyond(transaction: &Transaction<'_>, bytes: u64) -> rusqlite::Result<usize> {
+    if total(transaction)? <= bytes { Ok(0) } else { Ok(table::segments(transaction)?.len()) }
 }
 
 /// Brings the index in step with the files: what is gone leaves the index, and a segment that the index does not know

@@ -152,14 +152,13 @@ pub fn prune(store: &Store, size: u64) -> Result<Pruned, DiskError> {
     let mut pruned = Pruned::default();
     loop {
         let began = Instant::now();
-        let removed =
-            in_index(store, |index| index.write(|transaction| room::evict_one(store, index, transaction, size)))??;
+        let removed = in_index(store, |index| index.write(|transaction| room::evict_one(store, transaction, size)))??;
         let Some(bytes) = removed else { break };
         pruned.segments += 1;
         pruned.bytes += bytes;
         let_others(began);
     }
-    pruned.in_use = in_index(store, |index| index.write(|transaction| room::beyond(index, transaction, size)))?;
+    pruned.in_use = in_index(store, |index| index.write(|transaction| room::beyond(transaction, size)))?;
     in_index(store, Index::shrink)?;
     Ok(pruned)
 }

@@ -6,6 +6,7 @@ use std::{
     path::PathBuf,
     process::Command,
     sync::Arc,
+    time::Instant,
 };
 
 use parking_lot::Mutex;
@@ -195,4 +196,35 @@ fn a_journal_left_in_a_folder_that_cannot_be_written_is_no_failure() {
     for part in 0..50 {
         assert_eq!(read_and_check(&disk, &format!("o{part}"), "v", 0..1000), 1000);
     }
+}
+
+#[test]
+fn a_bound_that_was_lowered_below_the_index_goes_on_keeping() {
+    const LOWERED: u64 = 1 << 20;
+    let folder = folder();
+    let disk = Disk::open(folder.path(), 64 << 20).unwrap();
+    let name = |number: u64| format!("https://host/{number}/{}", "n".repeat(300));
+    for number in 0..5000 {
+        keep(&disk, &name(number), "v", 0..100);
+    }
+    disk.flush();
+    drop(disk);
+    let index_bytes = || {
+        let files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap());
+        let is_index = |file: &fs::DirEntry| file.path().extension().is_some_and(|ending| ending == "sqlite");
+        files.filter(is_index).map(|file| file.metadata().unwrap().len()).sum::<u64>()
+    };
+    assert!(index_bytes() > 2 * LOWERED, "{}", index_bytes());
+    let disk = Disk::open(folder.path(), LOWERED).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // A child that another test is just starting may hold the lock of a segment for a moment.
+    while read_and_check(&disk, "new", "v", 0..400_000) < 400_000 {
+        assert!(Instant::now() < deadline, "nothing is kept");
+        for number in 0..20 {
+            keep(&disk, "new", "v", number * 20_000..(number + 1) * 20_000);
+            disk.flush();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(disk.stat().unwrap().bytes <= LOWERED, "{:?}", disk.stat());
 }
