@@ -339,3 +339,15 @@ async fn credentials_and_endpoints_make_other_objects() {
     let keys: std::collections::HashSet<_> = others.iter().map(key).collect();
     assert_eq!(keys.len(), others.len());
 }
+
+#[test]
+fn what_gives_access_is_in_no_name_under_which_something_is_kept() {
+    use super::super::shared::key;
+    let of = |address: &str| key(&Location::parse(address, None).unwrap());
+    assert_eq!(of("https://h/a?page=1"), "https://h/a?page=1");
+    let [one, other] = ["https://h/a?code=first&sv=2024", "https://h/a?code=second&sv=2024"].map(of);
+    assert!(one != other && one == of("https://h/a?code=first&sv=2024"), "objects are told apart as before");
+    for part in ["first", "2024"] {
+        assert!(one.starts_with("https://h/a?code=…") && !one.contains(part), "{one}");
+    }
+}
