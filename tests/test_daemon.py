@@ -215,3 +215,25 @@ def test_a_daemon_is_found_without_the_runtime_folder_that_it_was_started_with(p
     assert link.is_symlink()
     answers_and_ends(path, without_runtime_folder())
     assert not socket.exists() and not link.is_symlink(), "nothing is left behind"
+
+
+def test_umount_of_a_bind_mount_leaves_the_daemon_to_the_other_and_does_not_wait_for_it(tmp_path):
+    if os.getuid() != 0:
+        pytest.skip("a bind mount needs root")
+    bound = tmp_path / "bound"
+    bound.mkdir()
+    with mounted(tmp_path, CONFIG) as mount:
+        subprocess.run(["mount", "--bind", mount.path, bound], check=True)
+        try:
+            done = emfs("umount", bound, timeout=10)
+            assert f"{bound} is unmounted" in done.stderr and f"at {mount.path} as well" in done.stderr, done.stderr
+            assert "kill" not in done.stderr and not is_mounted(bound) and mount.alive() and os.listdir(mount.path)
+            # The other way round: the daemon goes on for the bind mount, even by force.
+            subprocess.run(["mount", "--bind", mount.path, bound], check=True)
+            emfs("umount", "--force", mount.path, timeout=10)
+            assert not is_mounted(mount.path) and mount.alive() and os.listdir(bound)
+            emfs("umount", "--force", bound)
+            assert not is_mounted(bound) and not mount.alive()
+        finally:
+            if is_mounted(bound):
+                subprocess.run(["umount", "-l", bound], check=True)

@@ -149,3 +149,17 @@ def test_allow_other_that_the_machine_forbids_is_a_sentence(home, scene):
     done = mount_as_user(home, config, "--allow-other")
     assert done.returncode == 1 and "user_allow_other" in done.stderr, done.stderr
     assert not is_mounted(home / "mnt")
+
+
+def test_a_user_without_a_name_is_told_why_fusermount3_would_not_mount(home, scene):
+    number = 54321
+    with pytest.raises(KeyError):
+        pwd.getpwuid(number)
+    for path in (home, home / "mnt"):
+        os.chown(path, number, number)
+    (home / "config.toml").write_text(scene[0])
+    done = subprocess.run(
+        ["setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups", home / "emfs", "mount", home / "mnt",
+         "--config", home / "config.toml", "--cache-size", "0"],
+        env={"PATH": os.environ["PATH"], "HOME": str(home)}, cwd="/", capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and f"user {number} has no name" in done.stderr and "emfs exec" in done.stderr, done.stderr

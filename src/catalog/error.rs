@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::string::FromUtf8Error;
 
 /// A catalogue that cannot be used: which file, which place, which key, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file}{}: {}{reason}", PlaceText(place), KeyText(key))]
+#[error("{file}{}: {}{}", PlaceText(place), KeyText(key), shortened(reason))]
 pub struct CatalogError {
     /// The file, as the user named it.
     pub file: String,
@@ -15,6 +16,29 @@ pub struct CatalogError {
     pub key: String,
     /// What is wrong and what would be right.
     pub reason: String,
+}
+
+/// Characters of a reason that are told: a value that it repeats may be as long as a file.
+const TOLD: usize = 400;
+
+/// A text without its middle where it is too long. What was expected instead of a value stands at the end.
+fn shortened(text: &str) -> String {
+    let letters = text.chars().count();
+    if letters <= TOLD {
+        return text.to_owned();
+    }
+    let (begin, end) = (text.chars().take(TOLD / 2), text.chars().skip(letters - TOLD / 2));
+    begin.chain(" … ".chars()).chain(end).collect()
+}
+
+/// An error about a file that is no text, with the place of the first letter that is none.
+pub(super) fn not_utf_8(file: &str, error: &FromUtf8Error) -> CatalogError {
+    let valid = error.utf8_error().valid_up_to();
+    let (before, rest) = error.as_bytes().split_at(valid);
+    let before = String::from_utf8_lossy(before);
+    let byte = rest.first().copied().unwrap_or_default();
+    let reason = format!("the byte 0x{byte:02x} is no part of a text in UTF-8; save the file in that encoding");
+    Text { file, text: &before }.error(valid..valid, "", reason)
 }
 
 struct PlaceText<'a>(&'a Option<(usize, usize)>);
@@ -32,7 +56,7 @@ struct KeyText<'a>(&'a str);
 
 impl fmt::Display for KeyText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, "{}: ", self.0) }
+        if self.0.is_empty() { Ok(()) } else { write!(f, "{}: ", shortened(self.0)) }
     }
 }
 

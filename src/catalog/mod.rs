@@ -46,13 +46,14 @@ impl Catalog {
         let file = path.display().to_string();
         let unreadable = |reason: String| CatalogError { file: file.clone(), place: None, key: String::new(), reason };
         let folder = std::path::absolute(path).map_err(|error| unreadable(error.to_string()))?;
-        let mut text = String::new();
+        let mut bytes = Vec::new();
         std::fs::File::open(path)
-            .and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_string(&mut text))
+            .and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes))
             .map_err(|error| unreadable(error.to_string()))?;
-        if text.len() as u64 > LONGEST_FILE {
+        if bytes.len() as u64 > LONGEST_FILE {
             return Err(unreadable("is too long for a catalogue".to_owned()));
         }
+        let text = String::from_utf8(bytes).map_err(|error| error::not_utf_8(&file, &error))?;
         Self::parse(&text, &file, folder.parent())
     }
 

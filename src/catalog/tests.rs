@@ -280,3 +280,29 @@ proptest! {
         let _ = parse(&text).map_err(|error| error.to_string());
     }
 }
+
+#[test]
+fn a_file_that_is_no_utf_8_is_told_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("my.toml");
+    std::fs::write(&path, b"# \xc3\xbc\n[[dataset]]\nname = \"\xe9\"\n").unwrap();
+    let told = Catalog::load(&path).unwrap_err().to_string();
+    assert!(told.contains("my.toml:3:9: ") && told.contains("0xe9") && told.contains("UTF-8"), "{told}");
+}
+
+#[test]
+fn a_long_bad_value_is_told_in_short() {
+    let long = "x".repeat(70_000);
+    for text in [
+        format!("[[dataset]]\nname = \"v\"\n[dataset.source]\nkind = \"{long}\"\n"),
+        format!("[[dataset]]\nname = \"{long}\"\n"),
+        format!("[[dataset]]\nname = \"v\"\n{long} = 1\n"),
+        format!("[[dataset]]\nname = \"v\"\nsource = {{ kind = \"tiff\", url = \"ftp://{long}\" }}\n"),
+        format!(
+            "[[dataset]]\nname = \"v\"\nsource = {{ kind = \"tiff\", url = \"https://{long}/a\", channel = \"{long}\" }}\n"
+        ),
+    ] {
+        let told = Catalog::parse(&text, "my.toml", None).unwrap_err().to_string();
+        assert!(told.len() < 1000 && told.starts_with("my.toml:"), "{} bytes: {:.300}", told.len(), told);
+    }
+}

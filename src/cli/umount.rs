@@ -40,6 +40,11 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
         _ => mount.state() == State::Dead,
     };
     let daemon = Watched::new(&mount).ok();
+    // A bind mount, or one that was moved to: the daemon goes on for it.
+    let elsewhere = || {
+        let mounts = mountinfo::mounts().unwrap_or_default();
+        mounts.into_iter().find(|other| other.device == mount.device && other.mountpoint != mount.mountpoint)
+    };
     let give_up = Instant::now() + LETTING_GO;
     loop {
         match unmount(path, false) {
@@ -49,7 +54,9 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
             Err(UnmountError::Busy(_)) if is_dead || args.force => {
                 unmount(path, true)?;
                 // Else it goes on for what programs have open. One that hangs is told of below.
-                let _ = control::end(&mount);
+                if elsewhere().is_none() {
+                    let _ = control::end(&mount);
+                }
                 break;
             }
             Err(error) => return Err(error.into()),
@@ -61,6 +68,13 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
              from now on they find the empty directory, which Zarr readers take for zeros. End them, or mount again",
             path = path.display()
         ));
+    }
+    if let Some(other) = elsewhere() {
+        let (path, other) = (path.display(), other.mountpoint.display());
+        complain(&format!(
+            "emfs umount: {path} is unmounted; the same emfs is mounted at {other} as well and goes on there"
+        ));
+        return Ok(());
     }
     let Some(daemon) = daemon else { return Ok(()) };
     let process = daemon.process();

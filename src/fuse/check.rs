@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, access, geteuid};
+use nix::unistd::{AccessFlags, Uid, User, access, geteuid};
 
 use super::mountinfo::{self, State};
 use super::session::MountError;
@@ -22,6 +22,9 @@ pub fn check(mountpoint: &Path, allow_other: bool) -> Result<PathBuf, MountError
     if !geteuid().is_root() {
         if fusermount().is_none() {
             return Err(MountError::NoHelper);
+        }
+        if has_no_name(geteuid()) {
+            return Err(MountError::NoName(geteuid().as_raw()));
         }
         // A dead one answers nothing of that kind; fusermount3 will, once it has given way.
         if !dead && access(&path, AccessFlags::W_OK).is_err() {
@@ -81,6 +84,11 @@ pub(super) fn device() -> Result<(), MountError> {
     }
 }
 
+/// Whether it is certain that a user has no name. A directory service that cannot be asked now leaves it open.
+fn has_no_name(user: Uid) -> bool {
+    matches!(User::from_uid(user), Ok(None))
+}
+
 fn others_allowed(settings: &str) -> bool {
     settings.lines().any(|line| line.trim() == "user_allow_other")
 }
@@ -98,6 +106,11 @@ mod tests {
         std::fs::write(path.join("file"), "").unwrap();
         assert!(free_directory(&path.join("file")).unwrap_err().to_string().contains("is not a directory"));
         assert!(free_directory(&path).unwrap_err().to_string().contains("is not empty"));
+    }
+
+    #[test]
+    fn a_user_without_a_name_is_told_from_one_with() {
+        assert!(has_no_name(Uid::from_raw(2_000_000_011)) && !has_no_name(Uid::from_raw(0)));
     }
 
     #[test]

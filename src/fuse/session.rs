@@ -68,6 +68,11 @@ pub enum MountError {
         "fusermount3 is missing; install the package fuse3 (`apt install fuse3`, `dnf install fuse3`), or mount as root"
     )]
     NoHelper,
+    #[error(
+        "user {0} has no name (no entry in /etc/passwd), and without one fusermount3 mounts nothing; have root add one, mount \
+         as root, or use `emfs exec`, which needs no fusermount3 where namespaces are allowed"
+    )]
+    NoName(u32),
     #[error("--allow-other needs the line `user_allow_other` in /etc/fuse.conf, which root can add")]
     OthersNotAllowed,
     #[error("mounting at {} failed: {reason}", path.display())]

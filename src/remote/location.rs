@@ -84,11 +84,21 @@ impl fmt::Display for Location {
 /// Parts of the names of parameters whose values give access, such as `X-Amz-Signature`.
 const SECRET: [&str; 7] = ["token", "key", "sig", "secret", "password", "credential", "auth"];
 
+/// Whole names of such parameters, and of those that say in short what the access is to: of an Azure signature (SAS) and of
+/// an Azure function.
+const SECRET_NAMES: [&str; 8] = ["code", "sv", "se", "sp", "sr", "st", "spr", "sip"];
+
+/// Whether the value of the parameter `name` is for nobody's eyes.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET.iter().any(|part| name.contains(part)) || SECRET_NAMES.contains(&name.as_str())
+}
+
 /// An address without the values of parameters that give access.
 pub(super) fn shown(url: &Url) -> String {
     let Some(query) = url.query() else { return url.to_string() };
     let parameter = |text: &str| match text.split_once('=') {
-        Some((name, _)) if SECRET.iter().any(|part| name.to_ascii_lowercase().contains(part)) => format!("{name}=…"),
+        Some((name, _)) if is_secret(name) => format!("{name}=…"),
         _ => text.to_owned(),
     };
     let query: Vec<String> = query.split('&').map(parameter).collect();

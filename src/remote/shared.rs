@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::absence::{Believed, Witness};
@@ -21,6 +22,7 @@ use super::stores::{Signer, Store};
 use super::transport::Transport;
 use super::{Cause, Credentials, Keeping, Location, Manners, RemoteError};
 use crate::disk::Disk;
+use crate::hex::hex;
 use crate::stats::Stats;
 
 /// Local files are counted and limited under this name; no host can have it.
@@ -192,9 +194,14 @@ impl Remote {
     }
 }
 
-/// What tells an object from all others: bytes fetched with credentials are not for who has none.
+/// What tells an object from all others: bytes fetched with credentials are not for who has none. It is kept on disk, so a
+/// sum stands for what gives access.
 pub(super) fn key(location: &Location) -> String {
-    let mut key = location.url.to_string();
+    let mut key = location.to_string();
+    if key != location.url.as_str() {
+        let sum = hex(&Sha256::digest(location.url.as_str()));
+        key.push_str(&format!(" sum={sum}"));
+    }
     if let Some(endpoint) = &location.endpoint {
         key.push_str(&format!(" endpoint={endpoint}"));
     }

@@ -80,6 +80,11 @@ fn what_gives_access_is_not_shown() {
             "https://h/p?list-type=2&X-Amz-Signature=…&X-Amz-Date=3",
         ),
         ("https://h/p?type=map&image=9846137", "https://h/p?type=map&image=9846137"),
+        (
+            "https://h/p?sv=2024-11-04&ST=1&se=2&sr=b&sp=r&spr=https&sip=3&sig=4&page=5",
+            "https://h/p?sv=…&ST=…&se=…&sr=…&sp=…&spr=…&sip=…&sig=…&page=5",
+        ),
+        ("https://h/api/plane?code=abc&decode=1", "https://h/api/plane?code=…&decode=1"),
         ("https://h/p?key", "https://h/p?key"),
         ("https://h/p", "https://h/p"),
     ] {

@@ -392,3 +392,15 @@ async fn bytes_that_another_process_kept_are_not_mixed_with_those_of_another_ver
         assert!(matches!(answer, Err(Cause::Changed(_))), "{answer:?}");
     }
 }
+
+#[test]
+fn what_gives_access_is_in_no_name_under_which_something_is_kept() {
+    use super::super::shared::key;
+    let of = |address: &str| key(&Location::parse(address, None).unwrap());
+    assert_eq!(of("https://h/a?page=1"), "https://h/a?page=1");
+    let [one, other] = ["https://h/a?code=first&sv=2024", "https://h/a?code=second&sv=2024"].map(of);
+    assert!(one != other && one == of("https://h/a?code=first&sv=2024"), "objects are told apart as before");
+    for part in ["first", "2024"] {
+        assert!(one.starts_with("https://h/a?code=…") && !one.contains(part), "{one}");
+    }
+}

@@ -11,7 +11,7 @@ use crate::source::json::{self, Field, quoted};
 use crate::source::precomputed::morton;
 
 /// Levels that the rest of emfs can number.
-const MAX_SCALES: usize = 32;
+const MAX_SCALES: usize = 31;
 
 /// Choices of chunk sizes that a scale may offer.
 const MAX_CHUNK_SIZES: usize = 64;

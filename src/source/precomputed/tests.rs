@@ -180,6 +180,16 @@ async fn a_level_or_chunk_that_is_not_there_is_an_error() {
 #[test]
 fn keys_are_relative_to_the_folder_of_the_info() {
     let folder = Location::parse("gs://bucket/a/b/", None).unwrap();
+    for (folder, url) in [
+        ("https://h:9000/a/b", "https://h:9000/x"),
+        ("s3://bucket/a", "s3://bucket/x"),
+        ("file:///a", "file:///x"),
+        ("https://h", "https://h/x"),
+    ] {
+        let folder = Location::parse(folder, None).unwrap();
+        assert_eq!(resolve(&folder, "../.././../../x").to_string(), url, "neither the host nor the bucket is left");
+        assert!(resolve(&folder, "%2e%2e/..%2F\\..\\y").to_string().starts_with(&folder.to_string()));
+    }
     for (key, url) in [
         ("8.0x8.0x8.0", "gs://bucket/a/b/8.0x8.0x8.0"),
         ("./s//1", "gs://bucket/a/b/s/1"),

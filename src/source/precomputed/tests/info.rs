@@ -125,6 +125,10 @@ fn hostile_numbers_are_errors_with_the_field() {
     let mut document = info(scale_json(), "uint8");
     document["scales"] = json!([]);
     assert!(read(&document).unwrap_err().contains("there is no scale"));
+    document["scales"] = vec![scale_json(); 32].into();
+    assert!(read(&document).unwrap_err().contains("32 elements where 31 are the most"));
+    document["scales"] = vec![scale_json(); 31].into();
+    assert!(read(&document).is_ok());
 }
 
 #[test]
