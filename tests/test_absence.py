@@ -304,6 +304,17 @@ def test_a_command_that_ends_before_an_absence_is_confirmed_is_not_clean_where_i
     assert ended.returncode == 75 and "was shown as absent" in ended.stderr, (ended.returncode, ended.stderr)
 
 
+def test_what_was_believed_of_an_archive_that_vanished_is_among_the_failures_at_once(scene):
+    volume = scene.volumes["v2"]
+    with scene.mounted() as mount:
+        assert scene.chunk(mount, "v2", volume.absent[0]) == "right"
+        assert emfs("status", mount.path, "--failed").returncode == 0
+        scene.origin.fault = lambda request: Fault("status", 404)
+        assert scene.chunk(mount, "v2", volume.present()[0]) == "fill"
+        told = emfs("status", mount.path, "--failed", check=False)
+        assert told.returncode == 1 and "was shown as absent" in told.stdout, (told.stdout, told.stderr)
+
+
 @pytest.mark.parametrize("options", [[], ["--format", "v3", "--shard", "64"]])
 @pytest.mark.parametrize("name", ["v2", "plain"])
 def test_an_export_under_which_its_archive_vanishes_fails_and_goes_on_with_the_right_bytes(scene, name, options):

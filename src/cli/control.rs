@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Pid, geteuid};
@@ -87,6 +88,8 @@ pub(super) trait Asked: Send + Sync + 'static {
     fn counters(&self) -> Snapshot;
     fn reader(&self) -> Option<Reader>;
     fn mark(&self) -> Mark;
+    /// Confirms what was shown as absent of late, so that it is in the ledger where it may not be.
+    fn confirm_absences(&self) -> BoxFuture<'_, ()>;
     fn ledger(&self) -> Page;
 }
 
@@ -101,6 +104,10 @@ impl Asked for Vfs {
 
     fn mark(&self) -> Mark {
         Vfs::mark(self)
+    }
+
+    fn confirm_absences(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Vfs::confirm_absences(self))
     }
 
     fn ledger(&self) -> Page {
@@ -200,7 +207,11 @@ async fn answer(stream: UnixStream, told: Arc<Told>) {
             }
             told.text()
         }
-        b"ledger\n" => serde_json::to_string(&told.asked.ledger()).unwrap_or_default(),
+        b"ledger\n" => {
+            // An origin that takes longer is looked at again a minute after it was believed.
+            let _ = tokio::time::timeout(PATIENCE / 2, told.asked.confirm_absences()).await;
+            serde_json::to_string(&told.asked.ledger()).unwrap_or_default()
+        }
         b"end\n" => {
             if let Err(errno) = kill(Pid::this(), Signal::SIGTERM) {
                 tracing::error!("ending: {errno}");
@@ -316,6 +327,10 @@ mod tests {
 
         fn mark(&self) -> Mark {
             Stats::mark(self)
+        }
+
+        fn confirm_absences(&self) -> BoxFuture<'_, ()> {
+            Box::pin(async {})
         }
 
         fn ledger(&self) -> Page {

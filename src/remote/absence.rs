@@ -271,7 +271,7 @@ impl Believed {
 
     /// Confirms all of it; the first reason why that fails.
     pub(super) async fn confirm(&self) -> Result<(), Cause> {
-        let witnesses = std::mem::take(&mut *self.0.lock());
+        let witnesses = self.0.lock().clone();
         let witnesses = witnesses.iter().filter_map(Weak::upgrade).map(Witness);
         let confirming = witnesses.map(|witness| async move { witness.confirm().await });
         join_all(confirming).await.into_iter().collect()
