@@ -104,6 +104,10 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
             () = work => {}
             () = bar.show(&tally) => {}
         }
+        // What is kept as absent is believed by others for a while.
+        if let Err(cause) = session.remote.confirm_absences().await {
+            failures.lock().add(cause.to_string());
+        }
     });
     drop(session);
     let failures = failures.into_inner();

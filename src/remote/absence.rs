@@ -62,8 +62,7 @@ struct Memory {
     doubted: Option<Stamp>,
     /// Whether the origin says "denied" of what it lacks, and when it was asked that.
     denies: Option<(Instant, bool)>,
-    /// Set where something was taken for absent since the document was asked for: by the answer of that time, or by what
-    /// was kept.
+    /// Set where something was taken for absent after the document was asked for, by the answer of that time.
     unconfirmed: Option<Instant>,
 }
 
@@ -119,10 +118,6 @@ impl Witness {
         let (since, at) = (Instant::now(), absent.at.time());
         let left = self.0.remote.absence_left(at)?;
         memory.remember(object, Belief { since, until: since + left, at });
-        if memory.unconfirmed.is_none() && !self.0.remote.is_offline() {
-            memory.unconfirmed = Some(since);
-            self.0.remote.believed_absences(self);
-        }
         Some(at)
     }
 

@@ -169,7 +169,11 @@ async fn confirm(
     // Without a name for its version, an object that changed may well have its length still.
     let is_nameless = handle.pin.version().is_none_or(|version| version.id().is_none());
     let again = matches!(ask, Ask::Whole(_)) && (is_nameless || range.end - range.start <= SHORT);
-    let answer = if again { origin(handle, kept, known, ask).await } else { handle.ask(&Ask::Start(1)).await };
+    // A proxy on the way may have the old one still.
+    let answer = healing::past_caches(async {
+        if again { origin(handle, kept, known, ask).await } else { handle.ask(&Ask::Start(1)).await }
+    });
+    let answer = answer.await;
     match answer {
         Ok(fetched) if again => Ok(Some(fetched)),
         Ok(_) => {
