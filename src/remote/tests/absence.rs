@@ -159,18 +159,6 @@ async fn what_was_believed_of_an_archive_that_vanished_is_a_failure_once_it_is_t
 }
 
 #[tokio::test]
-async fn what_another_process_found_absent_is_confirmed_as_well() {
-    let store = Store::new(Well).await;
-    let first = store.process(|_| ());
-    assert_eq!(store.chunk(&first, "0").await, Ok(None));
-    drop(first);
-    store.becomes(Gone);
-    let (remote, witness) = store.process(|_| ());
-    assert_eq!(store.chunk(&(remote.clone(), witness.clone()), "0").await, Ok(None));
-    assert!(matches!(remote.confirm_absences().await, Err(Cause::Unconfirmed(_))));
-}
-
-#[tokio::test]
 async fn absence_is_kept_for_minutes_and_read_offline() {
     let store = Store::new(Well).await;
     let process = store.process(|_| ());
