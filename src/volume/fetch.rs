@@ -240,8 +240,9 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
                 match decoded.await {
                     Ok(decoded) => finish(blocks, worker, Held::new(decoded, share)),
                     Err(error) => {
-                        drop(share);
-                        fetch_past_caches(blocks, image, worker, error, sweep.as_ref()).await;
+                        // A task of its own: many who hold some memory while they wait for more could wait for each other.
+                        let (blocks, image, sweep) = (blocks.clone(), image.clone(), sweep.clone());
+                        tokio::spawn(fetch_past_caches(blocks, image, worker, error, sweep));
                     }
                 }
             });
@@ -373,7 +374,7 @@ async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker
         // Nothing says how long a whole object must be, so a cut or foreign answer is noticed only here.
         Err(error) => {
             drop((share, lease));
-            fetch_past_caches(&blocks, &image, worker, error, sweep.as_ref()).await;
+            fetch_past_caches(blocks, image, worker, error, sweep.clone()).await;
         }
     }
 }

@@ -15,12 +15,13 @@ use crate::source::{Placement, SourceError};
 const ATTEMPTS: u32 = 2;
 
 /// Finds, fetches and decodes a block once more, past every cache, because what came first does not decode: `error`.
+/// Takes memory of its own, so the caller must hold none while it waits for this.
 pub(super) async fn fetch_past_caches(
-    blocks: &Arc<Blocks>,
-    image: &Arc<Image>,
+    blocks: Arc<Blocks>,
+    image: Arc<Image>,
     worker: BlockWorker,
     error: VolumeError,
-    sweep: Option<&Sweep>,
+    sweep: Option<Sweep>,
 ) {
     // That a decoder ended without an answer says nothing about the bytes.
     if matches!(error, VolumeError::Lost) {
@@ -46,18 +47,18 @@ pub(super) async fn fetch_past_caches(
     });
     let (raw, gzip, mut lease, is_local) = match fetched.await {
         Ok(Some(fetched)) => fetched,
-        Ok(None) => return finish_absent(blocks, image, worker).await,
+        Ok(None) => return finish_absent(&blocks, &image, worker).await,
         Err(other) => return worker.finish(Err(other.into())),
     };
-    let noting = sweep.filter(|_| !is_local);
-    match decode(blocks, image, key, Stored { bytes: raw.clone(), shared: false, gzip }).await {
+    let noting = sweep.as_ref().filter(|_| !is_local);
+    match decode(&blocks, &image, key, Stored { bytes: raw.clone(), shared: false, gzip }).await {
         Ok(decoded) => {
             tracing::info!("{}: {error}; fetched once more, it is well", image.name);
             if let Some(sweep) = noting {
                 forget(sweep, key.index).await;
                 note(sweep, vec![(key.index, raw)]).await;
             }
-            finish(blocks, worker, Held::new(decoded, lease.split(bytes)));
+            finish(&blocks, worker, Held::new(decoded, lease.split(bytes)));
         }
         Err(error) => {
             if let Some(sweep) = noting {
