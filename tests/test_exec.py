@@ -336,7 +336,8 @@ def test_a_kill_of_any_of_them_leaves_nothing(scene, victim):
     script = "(setsid sh -c 'sleep 601 & exec sleep 602' &); sleep 603 & echo $EMFS_MOUNT; exec sleep 604"
     with scene.start("/bin/sh", "-c", script) as process:
         place = read_line(process)
-        sleeping = lambda: {words[1]: pid for pid, words in scene.processes().items() if words[0] == "sleep"}
+        # A process that is just becoming another program has no words for a moment.
+        sleeping = lambda: {words[1]: pid for pid, words in scene.processes().items() if words[:1] == ["sleep"]}
         wait_for(lambda: len(sleeping()) == 4, 20, "all processes")
         inner, command = scene.inner(), sleeping()["604"]
         for pid in {"outer": [process.pid], "inner": [inner], "command": [command], "all": scene.processes()}[victim]:
