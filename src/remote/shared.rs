@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use url::Url;
 
+use super::filesystems::Filesystems;
 use super::http::{Clients, HttpTarget};
 use super::kept::Kept;
 use super::limits::Host;
@@ -19,6 +20,7 @@ use super::seen::Seen;
 use super::stores::{Signer, Store};
 use super::transport::Transport;
 use super::{Cause, Credentials, Keeping, Location, Manners, RemoteError};
+use crate::cache::Place;
 use crate::disk::Disk;
 use crate::stats::Stats;
 
@@ -39,6 +41,7 @@ struct Shared {
     timeout: Duration,
     stats: Arc<Stats>,
     seen: Arc<Seen>,
+    filesystems: Filesystems,
     hosts: Mutex<BTreeMap<String, Arc<Host>>>,
     signers: Mutex<BTreeMap<Store, Arc<Signer>>>,
 }
@@ -58,7 +61,8 @@ impl Remote {
     ) -> Result<Self, RemoteError> {
         let clients = Clients::new(timeout)?;
         let (hosts, signers) = (Mutex::default(), Mutex::default());
-        let shared = Arc::new(Shared { clients, manners, timeout, stats, seen: Arc::default(), hosts, signers });
+        let (seen, filesystems) = (Arc::default(), Filesystems::now());
+        let shared = Arc::new(Shared { clients, manners, timeout, stats, seen, filesystems, hosts, signers });
         Ok(Remote { shared, keeping })
     }
 
@@ -109,6 +113,10 @@ impl Remote {
             cause,
         })?;
         let Keeping { disk, offline, .. } = &self.keeping;
+        let place = match &transport {
+            Transport::File(path) => self.shared.filesystems.place(path),
+            Transport::Http(_) => Place::host(host.name()),
+        };
         let (kept, offline) = match &transport {
             // What is on this machine is not kept twice, and can be read without a network.
             Transport::File(_) => (None, false),
@@ -121,6 +129,7 @@ impl Remote {
             url: location.to_string(),
             transport,
             host,
+            place,
             pin: Pin::default(),
             relied_on: AtomicBool::new(false),
             timeout: self.shared.timeout,
