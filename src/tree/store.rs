@@ -31,6 +31,9 @@ pub(super) struct Store {
 /// A view of an image, `None` where it shows nothing of a label image.
 pub(super) type Applied = Result<Option<Arc<Shown>>, TreeError>;
 
+/// A label image by its member number, with what a view shows of it, `None` where that cannot be told.
+pub(super) type Label = (usize, Option<Arc<Shown>>);
+
 /// An image as a view shows it.
 pub(super) struct Shown {
     pub image: ImageId,
@@ -126,9 +129,8 @@ impl Store {
         Ok(self.shown_labels(images)?.into_iter().map(|(member, _)| member).collect())
     }
 
-    /// The same with what the view shows of each, `None` where that cannot be told. The image must be described, and all
-    /// labels described or given up.
-    pub fn shown_labels(&self, images: &Images) -> Result<Vec<(usize, Option<Arc<Shown>>)>, Miss> {
+    /// The same with what the view shows of each. The image must be described, and all labels described or given up.
+    pub fn shown_labels(&self, images: &Images) -> Result<Vec<Label>, Miss> {
         let is_given_up = |member: usize| images.is_given_up(self.image_of(member));
         let is_missing = |image: &ImageId| images.pyramid(*image).is_none();
         let missing: Vec<ImageId> = Some(self.image).into_iter().filter(is_missing).collect();
