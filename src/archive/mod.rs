@@ -8,6 +8,7 @@ mod series;
 
 use std::sync::Arc;
 
+use crate::cache::Place;
 use crate::catalog::{DmFiles, SourceKind, SourceSpec};
 use crate::document::Document;
 use crate::remote::{Healable, Location, Object, Remote, RemoteError, healed};
@@ -20,6 +21,8 @@ pub struct Opened {
     pub source: Arc<dyn Source>,
     /// Where it was found.
     pub location: Location,
+    /// Who has to answer there.
+    pub place: Place,
     /// Nanometres per voxel along `z, y, x` by the archive's own metadata, for sources that state none.
     pub voxel_size: Option<[f64; 3]>,
     /// The documents that the archive and the source answered.
@@ -55,7 +58,10 @@ async fn attempt(remote: &Remote, spec: &SourceSpec) -> Result<Opened, Failure> 
     match find(remote, spec, &mut documents).await {
         Ok((source, location, voxel_size)) => {
             documents.extend(source.documents());
-            Ok(Opened { source, location, voxel_size, documents })
+            match remote.object(&location) {
+                Ok(object) => Ok(Opened { place: object.place().clone(), source, location, voxel_size, documents }),
+                Err(error) => Err(Failure { error: error.into(), documents }),
+            }
         }
         Err(error) => Err(Failure { error, documents }),
     }

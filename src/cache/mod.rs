@@ -2,6 +2,8 @@
 
 mod flight;
 mod pool;
+mod shares;
 
 pub use flight::{Boarding, Flights, Ticket, Worker};
 pub use pool::{Held, Lease, Pool};
+pub use shares::{Place, Share, Shares};

@@ -159,6 +159,11 @@ impl<K: Hash + Eq> Pool<K> {
         if ledger.waiting.is_empty() { ledger.limit / 4 } else { 0 }
     }
 
+    /// Bytes that somebody waits for and that nothing idle can give way to.
+    pub fn missing(&self) -> u64 {
+        self.ledger.lock().missing()
+    }
+
     /// Waits until `bytes` fit, making room by dropping what was used longest ago.
     pub async fn lease(&self, bytes: u64) -> Lease {
         let receiver = {

@@ -176,7 +176,7 @@ async fn open(session: &Session, spec: &SourceSpec, number: u32) -> Answer {
         Err(failure) => return Answer { opened: Err(failure.error.into()), documents: failure.documents },
     };
     let origin = found.location.to_string();
-    let image = Arc::new(Image::new(number, &origin, found.source, &session.blocks));
+    let image = Arc::new(Image::new(number, &origin, found.source, found.place));
     let pyramid = image.pyramid(&session.blocks, spec, found.voxel_size, &origin).await;
     let opened = pyramid.map(|pyramid| (pyramid, origin));
     Answer { opened, documents: found.documents }

@@ -130,7 +130,7 @@ impl Session {
     pub async fn open(&self, spec: &SourceSpec, name: &str) -> Result<OpenImage, VolumeError> {
         let opened = archive::open(&self.remote, spec).await.map_err(|failure| failure.error)?;
         let number = self.images.fetch_add(1, Ordering::Relaxed);
-        let image = Arc::new(Image::new(number, name, opened.source, &self.blocks));
+        let image = Arc::new(Image::new(number, name, opened.source, opened.place));
         let pyramid = image.pyramid(&self.blocks, spec, opened.voxel_size, name).await?;
         Ok(OpenImage { image, pyramid, origin: opened.location.to_string(), documents: opened.documents })
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::{Destination, ExportError, Exporter, Member, Options, Outcome, Progress, Request};
+use crate::cache::Place;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::{Cause, Remote, RemoteError};
@@ -63,7 +64,7 @@ pub(super) fn request(shape: [u64; 3], chunk: [u64; 3], block: [u64; 3], failure
         format: "fake".to_owned(),
         downsampling: None,
     };
-    let image = Arc::new(Image::new(0, "d/em", Arc::new(Fake { description, failure }), &blocks()));
+    let image = Arc::new(Image::new(0, "d/em", Arc::new(Fake { description, failure }), Place::cached()));
     let member = Member { label: None, image, pyramid, origin: "https://host/v".to_owned(), source: "1".to_owned() };
     Request {
         name: "v/em".to_owned(),

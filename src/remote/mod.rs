@@ -17,6 +17,7 @@ mod checksum;
 mod clock;
 mod error;
 mod file;
+mod filesystems;
 mod gzip;
 mod head;
 mod healing;

@@ -20,6 +20,7 @@ use super::seen::{Seen, SeenVersion};
 use super::transport::Transport;
 use super::{Cause, RemoteError};
 use super::{absence, answer, healing};
+use crate::cache::Place;
 use crate::stats::Stats;
 
 /// A handle of one object: remembers its ETag and length from the first answer and refuses any other. Cheap to clone;
@@ -31,6 +32,8 @@ pub(super) struct Handle {
     pub(super) url: String,
     pub(super) transport: Transport,
     pub(super) host: Arc<Host>,
+    /// Who has to answer for it.
+    pub(super) place: Place,
     pub(super) pin: Pin,
     /// Whether something was made of its bytes.
     pub(super) relied_on: AtomicBool,
@@ -129,6 +132,11 @@ impl Object {
         }
     }
 
+    /// Who has to answer for it: its host, or the filesystem it is on.
+    pub fn place(&self) -> &Place {
+        &self.0.place
+    }
+
     /// Whether it is a file of this machine.
     pub fn is_local(&self) -> bool {
         matches!(self.0.transport, Transport::File(_))
@@ -147,6 +155,16 @@ impl Object {
     /// What is kept on disk of the whole object, as far as can be said without reading it.
     pub fn kept_whole(&self) -> KeptWhole {
         self.0.kept.as_ref().map_or(KeptWhole::Unknown, |kept| kept.whole(&self.0.pin))
+    }
+
+    /// Whether `range` of it, or the whole where there is none, can be had from the disk without asking the origin, as far
+    /// as can be said without reading it.
+    pub fn is_at_hand(&self, range: Option<&Range<u64>>) -> bool {
+        let is_all = || match range {
+            Some(range) => self.has(range),
+            None => matches!(self.kept_whole(), KeptWhole::There { length, kept } if length == kept),
+        };
+        self.known().is_some_and(|known| known.believed) && is_all()
     }
 
     /// Forgets which version it is, unless something was made of its bytes: what it gave makes no sense.

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::absence::{Believed, Witness};
+use super::filesystems::Filesystems;
 use super::http::{Clients, HttpTarget};
 use super::kept::Kept;
 use super::limits::Host;
@@ -21,6 +22,7 @@ use super::seen::Seen;
 use super::stores::{Signer, Store};
 use super::transport::Transport;
 use super::{Cause, Credentials, Keeping, Location, Manners, RemoteError};
+use crate::cache::Place;
 use crate::disk::Disk;
 use crate::hex::hex;
 use crate::stats::Stats;
@@ -42,6 +44,7 @@ struct Shared {
     timeout: Duration,
     stats: Arc<Stats>,
     seen: Arc<Seen>,
+    filesystems: Filesystems,
     hosts: Mutex<BTreeMap<String, Arc<Host>>>,
     signers: Mutex<BTreeMap<Store, Arc<Signer>>>,
     believed: Believed,
@@ -62,8 +65,8 @@ impl Remote {
     ) -> Result<Self, RemoteError> {
         let clients = Clients::new(timeout)?;
         let (hosts, signers, believed) = (Mutex::default(), Mutex::default(), Believed::default());
-        let seen = Arc::default();
-        let shared = Arc::new(Shared { clients, manners, timeout, stats, seen, hosts, signers, believed });
+        let (seen, filesystems) = (Arc::default(), Filesystems::now());
+        let shared = Arc::new(Shared { clients, manners, timeout, stats, seen, filesystems, hosts, signers, believed });
         Ok(Remote { shared, keeping })
     }
 
@@ -128,6 +131,10 @@ impl Remote {
             cause,
         })?;
         let Keeping { disk, offline, .. } = &self.keeping;
+        let place = match &transport {
+            Transport::File(path) => self.shared.filesystems.place(path),
+            Transport::Http(_) => Place::host(host.name()),
+        };
         let (kept, offline) = match &transport {
             // What is on this machine is not kept twice, and can be read without a network.
             Transport::File(_) => (None, false),
@@ -140,6 +147,7 @@ impl Remote {
             url: location.to_string(),
             transport,
             host,
+            place,
             pin: Pin::default(),
             relied_on: AtomicBool::new(false),
             timeout: self.shared.timeout,

@@ -108,6 +108,18 @@ impl Placement {
         }
     }
 
+    /// Whether its bytes were fetched before and can be had without asking anybody, as far as can be said without reading
+    /// them.
+    pub fn is_at_hand(&self) -> bool {
+        match self {
+            Placement::Absent { .. } => true,
+            Placement::Range { object, start, length } => {
+                object.is_at_hand(Some(&(*start..start.saturating_add(*length))))
+            }
+            Placement::Whole { object, .. } | Placement::Gzip { object, .. } => object.is_at_hand(None),
+        }
+    }
+
     /// Whether it is in a file of this machine.
     pub fn is_local(&self) -> bool {
         match self {

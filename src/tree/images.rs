@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use lru::LruCache;
@@ -53,6 +54,8 @@ struct Image {
     /// Index in the image.
     label: Option<usize>,
     pyramid: OnceLock<Arc<Pyramid>>,
+    /// Whether it is a label image of which its image's documents say nothing, since it could not be opened for them.
+    is_given_up: AtomicBool,
 }
 
 struct Stores {
@@ -92,7 +95,13 @@ impl Images {
             let number = ImageId(self.images.len() as u32);
             numbers.push(number);
             for label in std::iter::once(None).chain((0..image.labels.len()).map(Some)) {
-                self.images.push(Image { dataset: id, image: index, label, pyramid: OnceLock::new() });
+                self.images.push(Image {
+                    dataset: id,
+                    image: index,
+                    label,
+                    pyramid: OnceLock::new(),
+                    is_given_up: AtomicBool::new(false),
+                });
             }
             for spec in [ViewSpec::default(), ViewSpec { chunk: Some(COMMON_CHUNK), ..ViewSpec::default() }] {
                 add(format!("{}{spec}", image.name), number, image.labels.len(), spec)?;
@@ -162,6 +171,19 @@ impl Images {
 
     pub fn pyramid(&self, id: ImageId) -> Option<&Arc<Pyramid>> {
         self.images.get(id.0 as usize)?.pyramid.get()
+    }
+
+    /// Whether documents of its image say nothing of a label image.
+    pub fn is_given_up(&self, id: ImageId) -> bool {
+        self.images.get(id.0 as usize).is_some_and(|image| image.is_given_up.load(Ordering::Acquire))
+    }
+
+    pub fn give_up(&self, id: ImageId) {
+        if let Some(image) = self.images.get(id.0 as usize) {
+            // What was described already may be in a document.
+            let is_given_up = image.pyramid.get().is_none();
+            image.is_given_up.fetch_or(is_given_up, Ordering::AcqRel);
+        }
     }
 
     pub fn describe(&self, id: ImageId, pyramid: Arc<Pyramid>) {

@@ -94,7 +94,7 @@ impl Tree {
 
     fn list_group(&self, member: &Member, node: GroupNode) -> Result<(Documents, Rest), Miss> {
         let spot = |node| Spot::Group { member: member.clone(), node };
-        let labels = if member.index == 0 { member.store.shown_labels(&self.images)? } else { vec![] };
+        let labels = if member.index == 0 { member.store.listed_labels(&self.images)? } else { vec![] };
         match node {
             GroupNode::Directory => {
                 let documents = GroupNode::documents(member.format).iter();
@@ -107,8 +107,7 @@ impl Tree {
             GroupNode::Labels => {
                 let documents = GroupNode::labels_documents(member.format).iter();
                 let documents = documents.map(|&name| self.listed(name, &spot(GroupNode::LabelsDocument(name))));
-                let shown = labels.into_iter().map(|(index, _)| index).collect();
-                Ok((documents.collect::<Result<_, _>>()?, Rest::Labels { member: member.clone(), shown }))
+                Ok((documents.collect::<Result<_, _>>()?, Rest::Labels { member: member.clone(), shown: labels }))
             }
             GroupNode::Document(_) | GroupNode::LabelsDocument(_) => Err(Miss::NotADirectory),
         }

@@ -91,7 +91,7 @@ impl Tree {
                     return Ok(group(GroupNode::Document(document)));
                 }
                 if name == "labels" && member.index == 0 && member.store.labels() > 0 {
-                    let labels = member.store.shown_labels(&self.images)?;
+                    let labels = member.store.listed_labels(&self.images)?;
                     return if labels.is_empty() { Err(Miss::NotFound) } else { Ok(group(GroupNode::Labels)) };
                 }
                 let level = parse_level(name).ok_or(Miss::NotFound)?;

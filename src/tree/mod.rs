@@ -117,6 +117,14 @@ pub enum Miss {
     /// The answer depends on images that nobody has described yet.
     #[error("not described yet")]
     NotDescribed(Vec<ImageId>),
+    /// The answer depends on these label images as well, which are given up if they cannot be opened.
+    #[error("labels are not described yet")]
+    LabelsNotDescribed {
+        /// The image itself, where it is not described either.
+        images: Vec<ImageId>,
+        /// Its labels.
+        labels: Vec<ImageId>,
+    },
     /// No more views that are not in the catalogue can be live.
     #[error("too many views are in use; close files of some of them")]
     TooManyViews,
@@ -216,6 +224,12 @@ impl Tree {
         store::check(&pyramid)?;
         self.images.describe(image, pyramid);
         Ok(())
+    }
+
+    /// A label image cannot be opened: it stays in listings, and where its description is part of a document of its image
+    /// it is left out. For good, because documents do not change.
+    pub fn give_up(&self, label: ImageId) {
+        self.images.give_up(label);
     }
 
     /// The description of an image, if it has one.

@@ -126,13 +126,12 @@ impl Tree {
         let group = Group { name: &title, pyramid: &shown.view.pyramid, numbers: None, is_label: member.index > 0 };
         let labels: Vec<Group<'_>> = labels
             .iter()
-            .map(|(index, shown)| Group {
-                name: self.label_name(member, *index),
-                pyramid: &shown.view.pyramid,
-                numbers: None,
-                is_label: true,
+            .filter_map(|(index, shown)| {
+                let pyramid = &shown.as_ref()?.view.pyramid;
+                Some(Group { name: self.label_name(member, *index), pyramid, numbers: None, is_label: true })
             })
             .collect();
+
         Ok(match (member.format, name) {
             (Format::V2, ".zgroup") => v2::group(),
             (Format::V2, ".zattrs") => v2::attributes(&group),
@@ -142,8 +141,8 @@ impl Tree {
     }
 
     fn labels_document(&self, member: &Member, name: &str) -> Result<Bytes, Miss> {
-        let labels = member.store.shown_labels(&self.images)?;
-        let names = labels.iter().map(|(index, _)| self.label_name(member, *index));
+        let labels = member.store.listed_labels(&self.images)?;
+        let names = labels.iter().map(|&index| self.label_name(member, index));
         Ok(match (member.format, name) {
             (Format::V2, ".zgroup") => v2::group(),
             (Format::V2, _) => v2::labels_attributes(names),

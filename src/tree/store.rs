@@ -31,6 +31,9 @@ pub(super) struct Store {
 /// A view of an image, `None` where it shows nothing of a label image.
 pub(super) type Applied = Result<Option<Arc<Shown>>, TreeError>;
 
+/// A label image by its member number, with what a view shows of it, `None` where that cannot be told.
+pub(super) type Label = (usize, Option<Arc<Shown>>);
+
 /// An image as a view shows it.
 pub(super) struct Shown {
     pub image: ImageId,
@@ -117,19 +120,39 @@ impl Store {
         }
     }
 
-    /// The label images that the view shows, by member number. All must be described to tell.
-    pub fn shown_labels(&self, images: &Images) -> Result<Vec<(usize, Arc<Shown>)>, Miss> {
-        let members = 0..=self.labels();
-        let missing: Vec<ImageId> =
-            members.map(|member| self.image_of(member)).filter(|&image| images.pyramid(image).is_none()).collect();
+    /// The label images that are listed in the view, by member number. The image itself must be described to tell, and its
+    /// labels where the view may leave some out.
+    pub fn listed_labels(&self, images: &Images) -> Result<Vec<usize>, Miss> {
+        if self.spec.crop.is_none() {
+            return Ok((1..=self.labels()).collect());
+        }
+        Ok(self.shown_labels(images)?.into_iter().map(|(member, _)| member).collect())
+    }
+
+    /// The same with what the view shows of each. The image must be described, and all labels described or given up.
+    pub fn shown_labels(&self, images: &Images) -> Result<Vec<Label>, Miss> {
+        let is_given_up = |member: usize| images.is_given_up(self.image_of(member));
+        let is_missing = |image: &ImageId| images.pyramid(*image).is_none();
+        let missing: Vec<ImageId> = Some(self.image).into_iter().filter(is_missing).collect();
+        let labels = (1..=self.labels()).filter(|&member| !is_given_up(member)).map(|member| self.image_of(member));
+        let labels: Vec<ImageId> = labels.filter(is_missing).collect();
+        if !labels.is_empty() {
+            return Err(Miss::LabelsNotDescribed { images: missing, labels });
+        }
         if !missing.is_empty() {
             return Err(Miss::NotDescribed(missing));
         }
         let mut labels = vec![];
         for member in 1..=self.labels() {
+            if is_given_up(member) {
+                labels.push((member, None));
+                continue;
+            }
             match self.shown(member, images) {
-                Ok(shown) => labels.push((member, shown)),
+                Ok(shown) => labels.push((member, Some(shown))),
                 Err(Miss::NotFound) => {}
+                // Labels that the view cannot show are an error where they are touched.
+                Err(Miss::Unusable { .. }) => labels.push((member, None)),
                 Err(miss) => return Err(miss),
             }
         }

@@ -3,8 +3,12 @@
 //! The kernel reads a chunk in pieces. Once the first piece was answered none of the others may fail, or a reader that
 //! asks only once would take a half-filled buffer for data. So a chunk is held from its first answer until each of its
 //! bytes was answered once, or until nobody has read it for a while.
+//!
+//! Where somebody waits for that memory, a chunk gives way whose blocks are all in memory: further pieces are put together
+//! from these, without a fetch.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,15 +21,31 @@ use super::library::FAILURE_REMEMBERED;
 use super::reading::slice;
 use crate::cache::Held;
 use crate::tree::Inode;
+use crate::volume::ChunkKey;
 
 /// How long after its last read a chunk is held.
 const HELD: Duration = Duration::from_secs(5);
 
+/// A chunk that was read so short a time ago does not give way: the other pieces of the same read are about to come.
+const JUST_READ: Duration = Duration::from_millis(50);
+
 struct Reading {
-    chunk: Arc<Held>,
+    key: ChunkKey,
+    /// None once it gave way.
+    chunk: Option<Arc<Held>>,
     /// Byte ranges answered so far, disjoint, sorted.
     answered: Vec<(u64, u64)>,
     last: Instant,
+}
+
+/// What is known of a chunk that somebody wants to read.
+pub(super) enum Found {
+    /// It is being read.
+    Held(Arc<Held>),
+    /// It is being read, and gave way to another.
+    GaveWay,
+    /// Nobody reads it.
+    Nothing,
 }
 
 /// What was read or failed lately, by file: a chunk that two stores show is read in pieces in each.
@@ -37,8 +57,50 @@ pub(super) struct Holding {
 
 impl Holding {
     /// The chunk, if it is held.
-    pub(super) fn get(&self, inode: Inode) -> Option<Arc<Held>> {
-        self.reading.lock().get(&inode).map(|reading| reading.chunk.clone())
+    pub(super) fn get(&self, inode: Inode) -> Found {
+        match self.reading.lock().get(&inode) {
+            Some(Reading { chunk: Some(chunk), .. }) => Found::Held(chunk.clone()),
+            Some(_) => Found::GaveWay,
+            None => Found::Nothing,
+        }
+    }
+
+    /// Has chunks give way, those first that were read longest ago, until about so many bytes are free. Only those do that
+    /// can be made again: `can_be_made`.
+    pub(super) fn give_way(&self, bytes: u64, can_be_made: impl Fn(&ChunkKey) -> bool) {
+        let mut reading = self.reading.lock();
+        let mut idle: Vec<&mut Reading> = reading
+            .values_mut()
+            .filter(|reading| reading.chunk.is_some() && reading.last.elapsed() >= JUST_READ)
+            .collect();
+        idle.sort_by_key(|reading| reading.last);
+        let (mut freed, mut dropped) = (0, Vec::new());
+        for reading in idle {
+            if freed >= bytes {
+                break;
+            }
+            if can_be_made(&reading.key)
+                && let Some(chunk) = reading.chunk.take()
+            {
+                freed += chunk.data.len() as u64;
+                dropped.push(chunk);
+            }
+        }
+        // They give their bytes back, and wake who waits for them, only after the lock is released.
+        drop(reading);
+        drop(dropped);
+    }
+
+    /// Counts a piece of a chunk as answered that gave way.
+    pub(super) fn answered_part(&self, inode: Inode, length: u64, start: u64, end: u64) {
+        let mut reading = self.reading.lock();
+        let Some(entry) = reading.get_mut(&inode) else { return };
+        if mark(&mut entry.answered, start, end) {
+            entry.last = Instant::now();
+        }
+        if entry.answered == [(0, length)] {
+            reading.remove(&inode);
+        }
     }
 
     /// The error of a read that failed a moment ago.
@@ -66,24 +128,34 @@ impl Holding {
     }
 
     /// Up to `size` bytes of a chunk from `offset`, which count as answered, and whether by now each byte of it was.
-    pub(super) fn answer(&self, inode: Inode, chunk: &Arc<Held>, offset: u64, size: u32) -> (Bytes, bool) {
+    pub(super) fn answer(
+        &self,
+        inode: Inode,
+        key: &ChunkKey,
+        chunk: &Arc<Held>,
+        offset: u64,
+        size: u32,
+    ) -> (Bytes, bool) {
         let bytes = slice(&chunk.data, offset, size);
         let start = offset.min(chunk.data.len() as u64);
-        let whole = self.mark(inode, chunk, start, start + bytes.len() as u64);
+        let whole = self.mark(inode, key, chunk, start..start + bytes.len() as u64);
         (bytes, whole)
     }
 
-    fn mark(&self, inode: Inode, chunk: &Arc<Held>, start: u64, end: u64) -> bool {
+    fn mark(&self, inode: Inode, key: &ChunkKey, chunk: &Arc<Held>, bytes: Range<u64>) -> bool {
+        let (start, end) = (bytes.start, bytes.end);
         let mut reading = self.reading.lock();
         let length = chunk.data.len() as u64;
         if start == 0 && end == length && !reading.contains_key(&inode) {
             return true;
         }
         let entry = reading.entry(inode).or_insert_with(|| Reading {
-            chunk: chunk.clone(),
+            key: *key,
+            chunk: None,
             answered: Vec::new(),
             last: Instant::now(),
         });
+        entry.chunk.get_or_insert_with(|| chunk.clone());
         // Bytes that are read again and again must not hold the others for ever.
         if mark(&mut entry.answered, start, end) {
             entry.last = Instant::now();
@@ -125,8 +197,15 @@ fn mark(ranges: &mut Vec<(u64, u64)>, start: u64, end: u64) -> bool {
 mod tests {
     use super::*;
     use crate::cache::Pool;
+    use crate::geometry::{LevelIndex, Region, Shape};
+    use crate::volume::ChunkGeometry;
 
-    const KEY: Inode = Inode::new(7);
+    const INODE: Inode = Inode::new(7);
+
+    fn key() -> ChunkKey {
+        let region = Region { start: [0; 3], end: [1; 3] };
+        ChunkKey { image: 0, geometry: ChunkGeometry { level: LevelIndex(0), region, chunk: Shape([1; 3]) } }
+    }
 
     async fn chunk(bytes: usize) -> Arc<Held> {
         let pool = Pool::<u8>::new(1 << 20);
@@ -136,29 +215,46 @@ mod tests {
     #[tokio::test]
     async fn a_chunk_is_held_until_each_byte_was_answered_once() {
         let (holding, chunk) = (Holding::default(), chunk(100).await);
-        assert!(!holding.answer(KEY, &chunk, 50, 50).1);
-        assert!(holding.get(KEY).is_some());
-        assert!(!holding.answer(KEY, &chunk, 50, 50).1);
-        assert!(holding.get(KEY).is_some());
-        assert!(holding.answer(KEY, &chunk, 0, 50).1);
-        assert!(holding.get(KEY).is_none());
+        assert!(!holding.answer(INODE, &key(), &chunk, 50, 50).1);
+        assert!(matches!(holding.get(INODE), Found::Held(_)));
+        assert!(!holding.answer(INODE, &key(), &chunk, 50, 50).1);
+        assert!(matches!(holding.get(INODE), Found::Held(_)));
+        assert!(holding.answer(INODE, &key(), &chunk, 0, 50).1);
+        assert!(matches!(holding.get(INODE), Found::Nothing));
     }
 
     #[tokio::test]
     async fn a_chunk_answered_at_once_is_not_held() {
         let (holding, chunk) = (Holding::default(), chunk(100).await);
-        assert!(holding.answer(KEY, &chunk, 0, 100).1);
-        assert!(holding.get(KEY).is_none());
+        assert!(holding.answer(INODE, &key(), &chunk, 0, 100).1);
+        assert!(matches!(holding.get(INODE), Found::Nothing));
+    }
+
+    #[tokio::test]
+    async fn a_chunk_gives_way_where_it_can_be_made_again_and_counts_as_read_further() {
+        let (holding, chunk) = (Holding::default(), chunk(100).await);
+        holding.answer(INODE, &key(), &chunk, 0, 50);
+        holding.give_way(1, |_| true);
+        assert!(matches!(holding.get(INODE), Found::Held(_)), "it was read just now");
+        holding.reading.lock().get_mut(&INODE).unwrap().last -= JUST_READ;
+        holding.give_way(1, |_| false);
+        assert!(matches!(holding.get(INODE), Found::Held(_)));
+        holding.give_way(1, |_| true);
+        assert!(matches!(holding.get(INODE), Found::GaveWay));
+        holding.answered_part(INODE, 100, 50, 80);
+        assert!(matches!(holding.get(INODE), Found::GaveWay));
+        holding.answered_part(INODE, 100, 80, 100);
+        assert!(matches!(holding.get(INODE), Found::Nothing));
     }
 
     #[test]
     fn a_failure_is_remembered_for_a_moment() {
         let holding = Holding::default();
-        assert!(holding.fail(KEY, Errno::IO));
-        assert!(!holding.fail(KEY, Errno::IO));
-        assert_eq!(holding.failure(KEY), Some(Errno::IO));
-        holding.failed.lock().get_mut(&KEY).unwrap().1 = Instant::now() - FAILURE_REMEMBERED;
-        assert_eq!(holding.failure(KEY), None);
+        assert!(holding.fail(INODE, Errno::IO));
+        assert!(!holding.fail(INODE, Errno::IO));
+        assert_eq!(holding.failure(INODE), Some(Errno::IO));
+        holding.failed.lock().get_mut(&INODE).unwrap().1 = Instant::now() - FAILURE_REMEMBERED;
+        assert_eq!(holding.failure(INODE), None);
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl Library {
             }
         };
         *slot.heard.lock() = archived.documents.into();
-        let image = Arc::new(Image::new(id.0, &slot.name, archived.source, &self.blocks));
+        let image = Arc::new(Image::new(id.0, &slot.name, archived.source, archived.place));
         let pyramid = Arc::new(image.pyramid(&self.blocks, &slot.spec, archived.voxel_size, &slot.name).await?);
         self.tree
             .describe(id, pyramid.clone())

@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::{BoxFuture, try_join_all};
+use futures::future::{BoxFuture, join, join_all, try_join_all};
 use parking_lot::Mutex;
 
 pub use answer::{Attributes, DirEntry, Entry, Kind, Reply, Statfs};
@@ -62,7 +62,7 @@ pub struct Vfs {
     tree: Arc<Tree>,
     library: Arc<Library>,
     chunks: Arc<Chunks>,
-    holding: Holding,
+    holding: Arc<Holding>,
     waiting: Waiting,
     revisions: Revisions,
     readers: Readers,
@@ -93,11 +93,22 @@ impl Vfs {
             (format!("{}/{}{label}", info.dataset.name, info.image), info.source.clone())
         });
         let library = Library::new(remote, blocks, tree.clone(), images);
+        let holding = Arc::new(Holding::default());
+        chunks.when_memory_is_wanted({
+            let (holding, library, chunks) = (holding.clone(), library.clone(), Arc::downgrade(&chunks));
+            move |bytes| {
+                let Some(chunks) = chunks.upgrade() else { return };
+                holding.give_way(bytes, |key| {
+                    let opened = library.opened(ImageId(key.image));
+                    opened.is_some_and(|opened| chunks.can_be_made(&opened.image, &key.geometry))
+                });
+            }
+        });
         Ok(Arc::new(Vfs {
             tree,
             library,
             chunks,
-            holding: Holding::default(),
+            holding,
             waiting: Waiting::default(),
             revisions: Revisions::default(),
             readers,
@@ -334,12 +345,18 @@ impl Vfs {
         Reply::Pending(
             async move {
                 let path = path(&this);
-                while let Miss::NotDescribed(images) = &miss {
-                    this.open(images, &path).await?;
+                loop {
+                    match &miss {
+                        Miss::NotDescribed(images) => this.open(images, &path).await?,
+                        Miss::LabelsNotDescribed { images, labels } => {
+                            join(this.open(images, &path), this.open_or_give_up(labels, &path)).await.0?;
+                        }
+                        _ => break,
+                    }
                     miss = match answer(&this) {
                         Ok(value) => return Ok(value),
                         // Opened and still not described cannot be; it must not become a loop.
-                        Err(Miss::NotDescribed(again)) if again == *images => return Err(Errno::IO),
+                        Err(again) if again == miss => return Err(Errno::IO),
                         Err(miss) => miss,
                     };
                 }
@@ -368,6 +385,20 @@ impl Vfs {
         }
     }
 
+    /// Opens label images for an operation on `path` of their image. Those that cannot be are given up.
+    async fn open_or_give_up(self: &Arc<Self>, labels: &[ImageId], path: &str) {
+        let openings = labels.iter().map(|&label| async move {
+            let opening = self.begin(label, path.to_owned()).1;
+            let opened = tokio::time::timeout(self.timeout + GRACE, opening).await;
+            if !opened.is_ok_and(|opened| opened.is_ok()) {
+                self.tree.give_up(label);
+                let name = self.library.name(label);
+                tracing::warn!("{name} cannot be opened: {path} is answered without it as long as this mount lasts");
+            }
+        });
+        join_all(openings).await;
+    }
+
     /// Opens an image, or joins who does; says whether it was not being opened before. A failure gets one line in the
     /// log, with the path for which the attempt was begun, however many wait for it and whether or not they still do. Of
     /// those that fail, the ones that somebody needed for a read are counted.
@@ -389,7 +420,7 @@ impl Vfs {
                 self.failed(path, miss);
                 Errno::TOO_MANY
             }
-            Miss::NotDescribed(_) | Miss::Unusable { .. } => {
+            Miss::NotDescribed(_) | Miss::LabelsNotDescribed { .. } | Miss::Unusable { .. } => {
                 self.failed(path, miss);
                 Errno::IO
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 
+use super::holding::Found;
 use super::{Errno, Reply, Vfs};
 use crate::cache::Held;
 use crate::tree::{ChunkRef, Inode, Node};
@@ -50,8 +51,19 @@ fn read_chunk(vfs: &Arc<Vfs>, inode: Inode, chunk: &ChunkRef, offset: u64, size:
     };
     let geometry = ChunkGeometry { level: chunk.level, region: chunk.region, chunk: chunk.shape };
     let key = ChunkKey { image: chunk.image.0, geometry };
-    if let Some(held) = vfs.holding.get(inode).or_else(|| vfs.chunks.cached(&opened.image, &key)) {
+    let (held, gave_way) = match vfs.holding.get(inode) {
+        Found::Held(held) => (Some(held), false),
+        Found::GaveWay => (vfs.chunks.cached(&opened.image, &key), true),
+        Found::Nothing => (vfs.chunks.cached(&opened.image, &key), false),
+    };
+    if let Some(held) = held {
         return Reply::Ready(Ok(answer(vfs, inode, &key, held, offset, size)));
+    }
+    if gave_way
+        && let Some(bytes) = vfs.chunks.part(&opened.image, &geometry, offset..offset.saturating_add(u64::from(size)))
+    {
+        vfs.holding.answered_part(inode, chunk.bytes(), offset, offset.saturating_add(bytes.len() as u64));
+        return Reply::Ready(Ok(bytes));
     }
     if let Some(errno) = vfs.holding.failure(inode) {
         return Reply::Ready(Err(errno));
@@ -81,7 +93,7 @@ fn read_chunk(vfs: &Arc<Vfs>, inode: Inode, chunk: &ChunkRef, offset: u64, size:
 /// Part of a chunk that is there. Once all of it was answered the kernel keeps it, so its memory is of more use for the
 /// next chunk, while it is still in the processor's cache.
 fn answer(vfs: &Vfs, inode: Inode, key: &ChunkKey, held: Arc<Held>, offset: u64, size: u32) -> Bytes {
-    let (bytes, whole) = vfs.holding.answer(inode, &held, offset, size);
+    let (bytes, whole) = vfs.holding.answer(inode, key, &held, offset, size);
     drop(held);
     if whole {
         vfs.chunks.let_go(key);

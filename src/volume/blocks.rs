@@ -13,7 +13,7 @@ use super::groups::Groups;
 use super::image::Image;
 use super::sweep::Sweep;
 use super::{VolumeError, fetch};
-use crate::cache::{Boarding, Flights, Held, Pool, Worker};
+use crate::cache::{Boarding, Flights, Held, Lease, Place, Pool, Share, Shares, Worker};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::stats::Stats;
 
@@ -49,12 +49,19 @@ pub enum Voxels {
     Present(Arc<Held>),
 }
 
+/// Memory for what is being fetched.
+pub(super) struct Room {
+    pub(super) lease: Lease,
+    _share: Option<Share>,
+}
+
 pub(super) type Block = Voxels;
 pub(super) type BlockWorker = Worker<BlockKey, Result<Voxels, VolumeError>>;
 
 /// The blocks of all images of a mount.
 pub struct Blocks {
     pub(super) pool: Pool<Kept>,
+    shares: Shares,
     pub(super) decoding: Semaphore,
     pub(super) groups: Groups,
     flights: Arc<Flights<BlockKey, Result<Voxels, VolumeError>>>,
@@ -69,6 +76,7 @@ impl Blocks {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Arc::new(Blocks {
             pool: Pool::new(limit),
+            shares: Shares::of(limit),
             // Twice as many, so that processors have work while the next block is being handed to a thread.
             decoding: Semaphore::new(2 * cores),
             groups: Groups::default(),
@@ -86,6 +94,12 @@ impl Blocks {
     /// Bytes in use.
     pub fn used(&self) -> u64 {
         self.pool.used()
+    }
+
+    /// Memory for `bytes` that are fetched from `place`, once there is some and others have what is theirs.
+    pub(super) async fn room(&self, place: &Place, bytes: u64) -> Room {
+        let share = self.shares.take(place, bytes).await;
+        Room { lease: self.pool.lease(bytes).await, _share: share }
     }
 
     /// Asks for blocks of one level at once, so that neighbours are fetched together. Results come as they are ready
@@ -207,7 +221,8 @@ impl Blocks {
         }
     }
 
-    fn cached(&self, key: &BlockKey) -> Option<Result<Voxels, VolumeError>> {
+    /// A block that is in memory, or known to be absent at the origin.
+    pub(super) fn cached(&self, key: &BlockKey) -> Option<Result<Voxels, VolumeError>> {
         let held = self.pool.get(&Kept::Decoded(*key)).filter(|held| !held.is_over())?;
         Some(Ok(if held.data.is_empty() { Voxels::Absent } else { Voxels::Present(held) }))
     }

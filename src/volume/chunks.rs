@@ -1,16 +1,22 @@
 //! Chunks of views, assembled from native blocks.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::{Either, select};
+use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
+use tokio::time::timeout;
 
 use super::VolumeError;
 use super::blocks::{BlockKey, Blocks, Voxels};
 use super::copy::{Placed, copy_part, fill};
 use super::image::Image;
-use crate::cache::{Boarding, Flights, Held, Pool};
-use crate::geometry::{CellIndex, LevelIndex, Region, Shape};
+use crate::cache::{Boarding, Flights, Held, Lease, Pool, Share, Shares};
+use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
 use crate::stats::Stats;
 
 /// Blocks that one chunk asks for at once; more would only wait for memory.
@@ -22,6 +28,12 @@ const SHORT: u64 = 1 << 20;
 
 /// The same is true of so many blocks at most.
 const FEW: usize = 64;
+
+/// Chunks with more blocks than this are not looked through to see whether they can be put together without a host.
+const MANY: usize = 4096;
+
+/// How often it is tried again to have others give way to a chunk that waits for memory.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// A chunk by what it shows, so that equal chunks of different views and formats are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,9 +57,21 @@ pub struct ChunkGeometry {
 
 type Chunk = Result<Arc<Held>, VolumeError>;
 
+/// Blocks that were asked for, as they come.
+type Results = BoxStream<'static, (CellIndex, Result<Voxels, VolumeError>)>;
+
+/// Memory for a chunk.
+struct Room {
+    lease: Lease,
+    _share: Option<Share>,
+}
+
 /// The chunks of all views of a mount.
 pub struct Chunks {
     pool: Pool<ChunkKey>,
+    shares: Shares,
+    /// Has chunks that are being read give way, about so many bytes of them.
+    give_way: OnceLock<Box<dyn Fn(u64) + Send + Sync>>,
     flights: Arc<Flights<ChunkKey, Chunk>>,
     blocks: Arc<Blocks>,
     stats: Arc<Stats>,
@@ -56,7 +80,20 @@ pub struct Chunks {
 impl Chunks {
     /// Keeps at most `limit` bytes of chunks, beside the blocks.
     pub fn new(limit: u64, blocks: Arc<Blocks>, stats: Arc<Stats>) -> Arc<Self> {
-        Arc::new(Chunks { pool: Pool::new(limit), flights: Flights::new(), blocks, stats })
+        Arc::new(Chunks {
+            pool: Pool::new(limit),
+            shares: Shares::of(limit),
+            give_way: OnceLock::new(),
+            flights: Flights::new(),
+            blocks,
+            stats,
+        })
+    }
+
+    /// Calls `give_way` when a chunk waits for memory, with how much should be freed.
+    pub fn when_memory_is_wanted(&self, give_way: impl Fn(u64) + Send + Sync + 'static) {
+        // The first one stays; there is one who holds chunks.
+        let _ = self.give_way.set(Box::new(give_way));
     }
 
     /// Bytes in use by chunks and blocks.
@@ -102,20 +139,34 @@ impl Chunks {
 
     /// Whether a chunk is put together from what is in memory, and soon.
     fn is_at_hand(&self, image: &Image, geometry: &ChunkGeometry) -> bool {
-        let ChunkGeometry { level, region, chunk } = *geometry;
-        let description = image.source.description();
-        let Some(grid) = description.levels.get(usize::from(level.0)).map(|level| level.grid) else { return false };
-        let is_short = chunk.bytes(description.dtype.size()).is_some_and(|bytes| bytes <= SHORT);
-        let mut cells = grid.cells_in(&region);
-        let here = |index| self.blocks.has(&BlockKey { image: image.number, level, index });
-        is_short && cells.by_ref().take(FEW).all(here) && cells.next().is_none()
+        let is_short = geometry.chunk.bytes(image.item_size()).is_some_and(|bytes| bytes <= SHORT);
+        is_short && self.has_blocks(image, geometry, FEW)
+    }
+
+    /// Whether a chunk that is dropped can be made again of blocks that are in memory. One that is a block cannot.
+    pub fn can_be_made(&self, image: &Image, geometry: &ChunkGeometry) -> bool {
+        whole_block(image, geometry).is_none_or(|block| self.blocks.present(&block).is_none())
+            && self.is_in_memory(image, geometry)
+    }
+
+    /// Whether the blocks of a chunk are in memory.
+    fn is_in_memory(&self, image: &Image, geometry: &ChunkGeometry) -> bool {
+        self.has_blocks(image, geometry, MANY)
+    }
+
+    /// Whether the blocks of a chunk are in memory, and no more than `most`.
+    fn has_blocks(&self, image: &Image, geometry: &ChunkGeometry, most: usize) -> bool {
+        let Some(grid) = image.grid(geometry.level) else { return false };
+        let mut cells = grid.cells_in(&geometry.region);
+        let here = |index| self.blocks.has(&BlockKey { image: image.number, level: geometry.level, index });
+        cells.by_ref().take(most).all(here) && cells.next().is_none()
     }
 
     async fn assemble(&self, image: &Arc<Image>, key: ChunkKey) -> Chunk {
         let ChunkGeometry { level, region, chunk } = key.geometry;
         let description = image.source.description();
-        let item_size = description.dtype.size();
-        let Some(grid) = description.levels.get(level.0 as usize).map(|level| level.grid) else {
+        let item_size = image.item_size();
+        let Some(grid) = image.grid(level) else {
             return Err(VolumeError::Unsuitable(format!("there is no level {level}")));
         };
         let mut is_absent = false;
@@ -132,46 +183,210 @@ impl Chunks {
         let Ok(length) = usize::try_from(bytes) else {
             return Err(VolumeError::Unsuitable(format!("a chunk of {chunk} voxels is too large")));
         };
-        let lease = self.pool.lease(bytes).await;
-        let mut data = vec![0u8; length];
-        let full = Region {
-            start: region.start,
-            end: std::array::from_fn(|axis| region.start[axis].saturating_add(chunk.0[axis])),
+        let waits = !is_absent && !self.is_in_memory(image, &key.geometry);
+        // So that one image does not ask for more than it has memory for, whose blocks would be gone when it has.
+        let _turn =
+            if waits { self.unless_kept(image, &key.geometry, image.turn(self.at_once(), bytes)).await } else { None };
+        let (Room { lease, _share }, mut asked) = if waits {
+            self.first_blocks(image, &grid, &key.geometry, bytes).await?
+        } else {
+            (Room { lease: self.lease(bytes).await, _share: None }, None)
         };
+        let mut data = vec![0u8; length];
+        let mut target = Placed { data: data.as_mut_slice(), region: placed(&region, chunk) };
         if is_absent {
-            fill(&mut Placed { data: data.as_mut_slice(), region: full }, &region, description.fill.as_le_bytes());
+            fill(&mut target, &region, description.fill.as_le_bytes());
         }
         // A chunk that is an absent block has no other ones.
-        let mut cells = grid.cells_in(&region).skip(usize::from(is_absent));
-        loop {
-            let batch: Vec<CellIndex> = cells.by_ref().take(AT_ONCE).collect();
-            if batch.is_empty() {
-                break;
-            }
-            let mut results = self.blocks.request(image, level, batch, None);
+        let done = usize::from(is_absent) + if asked.is_some() { AT_ONCE } else { 0 };
+        let mut cells = grid.cells_in(&region).skip(done);
+        let mut ask = || batch(&mut cells).map(|batch| self.blocks.request(image, level, batch, None).boxed());
+        while let Some(mut results) = asked.take().or_else(&mut ask) {
             while let Some((index, result)) = results.next().await {
-                let block = grid.region(index);
-                let mut target = Placed { data: data.as_mut_slice(), region: full };
-                // What a block has beyond a crop is padding there.
-                let Some(part) = block.intersection(&region) else { continue };
-                match result? {
-                    Voxels::Present(held) => {
-                        copy_part(&Placed { data: &held.data, region: block }, &mut target, &part, item_size);
-                    }
-                    Voxels::Absent => fill(&mut target, &part, description.fill.as_le_bytes()),
-                }
+                put(&mut target, image, &grid, (index, &result?), &region);
             }
         }
         let held = Arc::new(Held::new(Bytes::from(data), lease));
         self.pool.insert(key, held.clone());
         Ok(held)
     }
+
+    /// Memory for a chunk, once its first block is there, and the first blocks of it where that was there at once. No block
+    /// is held while memory is waited for: chunks wait for blocks, never the other way round.
+    async fn first_blocks(
+        &self,
+        image: &Arc<Image>,
+        grid: &Grid,
+        geometry: &ChunkGeometry,
+        bytes: u64,
+    ) -> Result<(Room, Option<Results>), VolumeError> {
+        // What takes much of the memory must not have it while it waits for its last block, if its blocks can be kept.
+        let is_large = bytes > self.pool.limit() / 4 && bytes <= self.blocks.limit() / 2;
+        let mut room = pin!(self.room(image, geometry, bytes));
+        let mut cells = grid.cells_in(&geometry.region);
+        while let Some(batch) = batch(&mut cells) {
+            let mut results = self.blocks.request(image, geometry.level, batch, None);
+            while let Some((index, result)) = results.next().await {
+                let voxels = result?;
+                if !is_large {
+                    if let Some(room) = room.as_mut().now_or_never() {
+                        let first = stream::iter([(index, Ok(voxels))]);
+                        return Ok((room, Some(first.chain(results).boxed())));
+                    }
+                    drop((voxels, results));
+                    return Ok((room.await, None));
+                }
+            }
+        }
+        Ok((room.await, None))
+    }
+
+    /// Memory for a chunk whose host may fall silent before it is complete.
+    async fn room(&self, image: &Image, geometry: &ChunkGeometry, bytes: u64) -> Room {
+        let share = self.unless_kept(image, geometry, self.shares.take(&image.place, bytes)).await.flatten();
+        Room { lease: self.lease(bytes).await, _share: share }
+    }
+
+    /// What one image may have under way at a time.
+    fn at_once(&self) -> u64 {
+        self.pool.limit().min(self.blocks.limit() / 2)
+    }
+
+    /// Waits for what others of the same host have, unless all blocks of the chunk can be had without the host.
+    async fn unless_kept<T>(
+        &self,
+        image: &Image,
+        geometry: &ChunkGeometry,
+        waiting: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut waiting = pin!(waiting);
+        if let Some(ready) = waiting.as_mut().now_or_never() {
+            return Some(ready);
+        }
+        match select(waiting, pin!(self.is_kept(image, geometry))).await {
+            Either::Left((ready, _)) => Some(ready),
+            Either::Right((true, _)) => None,
+            Either::Right((false, waiting)) => Some(waiting.await),
+        }
+    }
+
+    /// Whether all blocks of a chunk are in memory or on this machine's disks.
+    async fn is_kept(&self, image: &Image, geometry: &ChunkGeometry) -> bool {
+        let Some(grid) = image.grid(geometry.level) else { return false };
+        let mut cells = grid.cells_in(&geometry.region);
+        for index in cells.by_ref().take(MANY) {
+            let key = BlockKey { image: image.number, level: geometry.level, index };
+            if !self.blocks.has(&key)
+                && !image.locate(geometry.level, index).await.is_ok_and(|placement| placement.is_at_hand())
+            {
+                return false;
+            }
+        }
+        cells.next().is_none()
+    }
+
+    /// Waits for memory, for which chunks that are only partly read give way.
+    async fn lease(&self, bytes: u64) -> Lease {
+        let mut leasing = pin!(self.pool.lease(bytes));
+        if let Some(lease) = leasing.as_mut().now_or_never() {
+            return lease;
+        }
+        loop {
+            let missing = self.pool.missing();
+            if let (Some(give_way), 1..) = (self.give_way.get(), missing) {
+                // Some more, for those who wait behind.
+                give_way(missing.max(self.pool.limit() / 4));
+            }
+            if let Ok(lease) = timeout(AGAIN, &mut leasing).await {
+                return lease;
+            }
+        }
+    }
+
+    /// Bytes of a chunk, where they can be put together from blocks that are in memory: of a chunk that was complete once.
+    pub fn part(&self, image: &Image, geometry: &ChunkGeometry, bytes: Range<u64>) -> Option<Bytes> {
+        let grid = image.grid(geometry.level)?;
+        let [_, height, width] = geometry.chunk.0;
+        let row = width.checked_mul(image.item_size() as u64).filter(|&row| row > 0)?;
+        let length = geometry.chunk.bytes(image.item_size())?;
+        let (start, end) = (bytes.start.min(length), bytes.end.min(length));
+        let rows = start / row..end.div_ceil(row).max(start / row);
+        let mut data = vec![0u8; usize::try_from((rows.end - rows.start).checked_mul(row)?).ok()?];
+        let mut left = data.as_mut_slice();
+        let mut first = rows.start;
+        while first < rows.end {
+            // Whole planes at once, or what there is of one.
+            let (z, y) = (first / height, first % height);
+            let planes = if y == 0 { (rows.end - first) / height } else { 0 };
+            let taken = if planes > 0 { planes * height } else { (height - y).min(rows.end - first) };
+            let part = Region {
+                start: [z, y, 0],
+                end: [z + planes.max(1), if planes > 0 { height } else { y + taken }, width],
+            };
+            let (these, others) = left.split_at_mut_checked(usize::try_from(taken * row).ok()?)?;
+            self.put_part(
+                &mut Placed { data: these, region: moved(&part, geometry.region.start) },
+                image,
+                &grid,
+                geometry,
+            )?;
+            left = others;
+            first += taken;
+        }
+        let from = start - rows.start * row;
+        Some(Bytes::from(data).slice(usize::try_from(from).ok()?..usize::try_from(from + end - start).ok()?))
+    }
+
+    fn put_part(
+        &self,
+        target: &mut Placed<&mut [u8]>,
+        image: &Image,
+        grid: &Grid,
+        geometry: &ChunkGeometry,
+    ) -> Option<()> {
+        let Some(shown) = target.region.intersection(&geometry.region) else { return Some(()) };
+        for index in grid.cells_in(&shown) {
+            let block = self.blocks.cached(&BlockKey { image: image.number, level: geometry.level, index })?.ok()?;
+            put(target, image, grid, (index, &block), &shown);
+        }
+        Some(())
+    }
+}
+
+/// Copies what a block has of `region` to where it belongs. What it has beyond a crop is padding there.
+fn put(target: &mut Placed<&mut [u8]>, image: &Image, grid: &Grid, block: (CellIndex, &Voxels), region: &Region) {
+    let (index, voxels) = block;
+    let block = grid.region(index);
+    let Some(part) = block.intersection(region) else { return };
+    match voxels {
+        Voxels::Present(held) => {
+            copy_part(&Placed { data: &held.data, region: block }, target, &part, image.item_size());
+        }
+        Voxels::Absent => fill(target, &part, image.source.description().fill.as_le_bytes()),
+    }
+}
+
+/// The next blocks that are asked for together.
+fn batch(cells: &mut impl Iterator<Item = CellIndex>) -> Option<Vec<CellIndex>> {
+    let batch: Vec<CellIndex> = cells.take(AT_ONCE).collect();
+    (!batch.is_empty()).then_some(batch)
+}
+
+/// Where a chunk lies whose shown part is `region`.
+fn placed(region: &Region, chunk: Shape) -> Region {
+    moved(&Region { start: [0; 3], end: chunk.0 }, region.start)
+}
+
+/// A region of a chunk as one of the level.
+fn moved(part: &Region, by: [u64; 3]) -> Region {
+    let moved = |place: [u64; 3]| std::array::from_fn(|axis| by[axis].saturating_add(place[axis]));
+    Region { start: moved(part.start), end: moved(part.end) }
 }
 
 /// The native block that is exactly this chunk, if one is.
 fn whole_block(image: &Image, geometry: &ChunkGeometry) -> Option<BlockKey> {
     let ChunkGeometry { level, region, chunk } = *geometry;
-    let grid = image.source.description().levels.get(usize::from(level.0))?.grid;
+    let grid = image.grid(level)?;
     let index =
         grid.cells_in(&region).next().filter(|&first| region.shape() == chunk && grid.region(first) == region)?;
     Some(BlockKey { image: image.number, level, index })

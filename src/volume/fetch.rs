@@ -17,7 +17,7 @@ use super::image::Image;
 use super::plan::{self, Longest, Piece, Request, join, join_within};
 use super::refetch::fetch_past_caches;
 use super::sweep::Sweep;
-use crate::cache::Held;
+use crate::cache::{Held, Place};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::{Cause, Object, RemoteError, Witness, gunzip};
 use crate::source::Placement;
@@ -40,6 +40,9 @@ const MOMENTS: u32 = 16;
 
 /// Decoded bytes of the largest group that is fetched ahead.
 const AHEAD: u64 = 128 << 20;
+
+/// The bytes and the voxels of a joined request are each at most one part in so many of the memory for blocks.
+const PART_OF_MEMORY: u64 = 16;
 
 /// Requests for groups may be longer than others, because they are asked for one after the other.
 const GROUPED: u64 = 16 << 20;
@@ -165,9 +168,13 @@ async fn start(blocks: &Arc<Blocks>, image: &Arc<Image>, jobs: Vec<Job>, longest
         (Some(sweep), Some(piece)) => sweep.window.blocks(image.block_bytes(*piece.tag.worker.key())),
         _ => usize::MAX,
     };
+    // What waits for a share of the memory should not be much of all of it.
+    let most = blocks.limit() / PART_OF_MEMORY;
+    let block = pieces.iter().map(|piece| image.block_bytes(*piece.tag.worker.key())).max().unwrap_or(0);
+    let at_once = at_once.min(usize::try_from(most / block.max(1)).unwrap_or(usize::MAX)).max(1);
     // What is kept must not wait for what is not, nor fail with it. Between two kept blocks may be bytes that are not.
     let (kept, missing): (Vec<_>, Vec<_>) = pieces.into_iter().partition(Piece::is_kept);
-    let longest = Longest { bytes: longest, pieces: at_once };
+    let longest = Longest { bytes: longest.min(most), pieces: at_once };
     for request in join_within(kept, longest, 0).into_iter().chain(join(missing, longest)) {
         tokio::spawn(fetch_range(blocks.clone(), image.clone(), request, sweep.clone()));
     }
@@ -201,10 +208,16 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
     let Ok(under_way) = enter(sweep.as_ref(), &object, voxels).await else {
         return pieces.into_iter().for_each(|piece| piece.tag.worker.finish(Err(VolumeError::GivenUp)));
     };
-    let _share = image.take_share(bytes).await;
-    let mut lease = blocks.pool.lease(bytes).await;
-    let ranges: Vec<_> = pieces.iter().map(|piece| piece.start..piece.start.saturating_add(piece.length)).collect();
+    let is_kept = pieces.iter().all(|piece| piece.object.is_at_hand(Some(&piece.range())));
+    let cached = Place::cached();
+    let mut room = blocks.room(if is_kept { &cached } else { object.place() }, bytes).await;
+    let ranges: Vec<_> = pieces.iter().map(Piece::range).collect();
     let apart = object.kept_parts(ranges.clone()).await;
+    if is_kept && apart.is_none() {
+        // The disk has it no more.
+        drop(room);
+        room = blocks.room(object.place(), bytes).await;
+    }
     let shared = pieces.len() > 1 && apart.is_none();
     let noting = sweep.as_ref().filter(|_| apart.is_none() && !object.is_local());
     let fetched = match apart {
@@ -219,7 +232,7 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
     let parts: Vec<Bytes> = match fetched {
         Ok(parts) => parts,
         Err(error) => {
-            drop(lease);
+            drop(room);
             return fail(&blocks, &image, pieces, error, sweep.clone());
         }
     };
@@ -230,7 +243,7 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
     drop(under_way);
     let decoding = FuturesUnordered::new();
     for (piece, bytes) in pieces.into_iter().zip(parts) {
-        let share = lease.split(kept(&piece));
+        let share = room.lease.split(kept(&piece));
         let Job { worker, wanted } = piece.tag;
         let key = *worker.key();
         if wanted {
@@ -260,18 +273,17 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
 pub(super) async fn decode_stored(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker) {
     let key = *worker.key();
     let bytes = image.block_bytes(key);
-    let share = image.take_share(bytes).await;
     // Taken before the stored bytes are: many who hold some while they wait for more could wait for each other.
-    let lease = blocks.pool.lease(bytes).await;
+    let mut room = blocks.room(&Place::cached(), bytes).await;
     let Some(stored) = blocks.pool.take(&Kept::Stored(key)) else {
-        drop((share, lease));
+        drop(room);
         return fetch(blocks, image, vec![worker], None).await;
     };
     match decode(&blocks, &image, key, Stored { bytes: stored.data.clone(), shared: true, gzip: None }).await {
-        Ok(decoded) => finish(&blocks, worker, Held::new(decoded, lease)),
+        Ok(decoded) => finish(&blocks, worker, Held::new(decoded, room.lease.split(bytes))),
         // Where they were kept on disk as well, they have to go from there.
         Err(_) => {
-            drop((share, lease));
+            drop(room);
             fetch(blocks, image, vec![worker], None).await;
         }
     }
@@ -281,9 +293,8 @@ pub(super) async fn decode_stored(blocks: Arc<Blocks>, image: Arc<Image>, worker
 async fn decode_noted(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker, sweep: Sweep) {
     let key = *worker.key();
     let bytes = image.block_bytes(key);
-    let share = image.take_share(bytes).await;
     // The stored bytes are seldom longer than the voxels.
-    let mut lease = blocks.pool.lease(bytes.saturating_mul(2)).await;
+    let mut room = blocks.room(&Place::cached(), bytes.saturating_mul(2)).await;
     let journal = sweep.journal.clone();
     // A thread that ended without an answer has found nothing.
     let decoded = match tokio::task::spawn_blocking(move || journal.get(key.index)).await.unwrap_or_default() {
@@ -291,9 +302,9 @@ async fn decode_noted(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorke
         None => None,
     };
     if let Some(decoded) = decoded {
-        return finish(&blocks, worker, Held::new(decoded, lease.split(bytes)));
+        return finish(&blocks, worker, Held::new(decoded, room.lease.split(bytes)));
     }
-    drop((share, lease));
+    drop(room);
     forget(&sweep, key.index).await;
     start(&blocks, &image, vec![Job { worker, wanted: true }], plan::JOINED, Some(sweep)).await;
 }
@@ -353,13 +364,14 @@ async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker
         Ok(under_way) => under_way,
         Err(error) => return worker.finish(Err(error)),
     };
-    let share = image.take_share(needed).await;
-    let mut lease = blocks.pool.lease(needed).await;
+    let cached = Place::cached();
+    let place = if object.is_at_hand(None) { &cached } else { object.place() };
+    let mut room = blocks.room(place, needed).await;
     let noting = sweep.as_ref().filter(|_| !object.is_local());
     let fetched = match object.whole_if_there(limit, &witness).await {
         Ok(Some(fetched)) => fetched.bytes,
         Ok(None) => {
-            drop(lease);
+            drop(room);
             return finish_absent(&blocks, &image, worker).await;
         }
         Err(error) => return worker.finish(Err(VolumeError::Source(error.into()))),
@@ -369,11 +381,11 @@ async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker
             if let Some(sweep) = noting {
                 note(sweep, vec![(key.index, fetched)]).await;
             }
-            finish(&blocks, worker, Held::new(decoded, lease.split(bytes)));
+            finish(&blocks, worker, Held::new(decoded, room.lease.split(bytes)));
         }
         // Nothing says how long a whole object must be, so a cut or foreign answer is noticed only here.
         Err(error) => {
-            drop((share, lease));
+            drop(room);
             fetch_past_caches(blocks, image, worker, error, sweep.clone()).await;
         }
     }

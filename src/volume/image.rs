@@ -1,6 +1,6 @@
 //! An open image: its source, and the pyramid that is shown of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -8,10 +8,14 @@ use super::blocks::BlockKey;
 use super::pyramid::{Level, Pyramid, plane_chunk};
 use super::view::CHUNK_BYTES;
 use super::{Blocks, VolumeError, window};
+use crate::cache::Place;
 use crate::catalog::SourceSpec;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::healed;
 use crate::source::{Description, Placement, Relative, Source, SourceError};
+
+/// A semaphore has hardly more places.
+const MOST_TURNS: u32 = u32::MAX >> 3;
 
 /// An image whose source is open.
 pub struct Image {
@@ -21,19 +25,16 @@ pub struct Image {
     pub name: Arc<str>,
     /// Where its blocks come from.
     pub source: Arc<dyn Source>,
-    /// In KiB, the memory that requests of this image may take at a time.
-    share: Semaphore,
-    share_size: u32,
+    /// Who has to answer for most of its blocks.
+    pub(super) place: Place,
+    /// In KiB, the chunks that may be under way at a time; made when the first one is.
+    turns: OnceLock<Semaphore>,
 }
 
-/// Part of the memory for blocks that requests of one image may take, so that others go on while its server is silent.
-const SHARE: u64 = 2;
-
 impl Image {
-    /// An image of `source`, which counters and messages call `name`.
-    pub fn new(number: u32, name: &str, source: Arc<dyn Source>, blocks: &Blocks) -> Self {
-        let share_size = u32::try_from(blocks.limit() / SHARE / 1024).unwrap_or(u32::MAX).max(1);
-        Image { number, name: name.into(), source, share: Semaphore::new(share_size as usize), share_size }
+    /// An image of `source`, which is at `place` and which counters and messages call `name`.
+    pub fn new(number: u32, name: &str, source: Arc<dyn Source>, place: Place) -> Self {
+        Image { number, name: name.into(), source, place, turns: OnceLock::new() }
     }
 
     /// Its dataset's name.
@@ -46,18 +47,27 @@ impl Image {
         healed(|| self.source.locate(level, block)).await
     }
 
-    /// Waits until requests of this image may take `bytes` more; what is larger than its share waits for all of it.
-    pub(super) async fn take_share(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
-        let wanted = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        // Never closed, and without a permit sharing would only be less fair.
-        self.share.acquire_many(wanted.min(self.share_size)).await.ok()
+    /// Waits until a chunk of `bytes` may be under way, of at most `most` of this image at a time.
+    pub(super) async fn turn(&self, most: u64, bytes: u64) -> Option<SemaphorePermit<'_>> {
+        let kib = |bytes: u64| u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, MOST_TURNS);
+        let turns = self.turns.get_or_init(|| Semaphore::new(kib(most) as usize));
+        // Never closed, and without a turn only more would be under way.
+        turns.acquire_many(kib(bytes).min(kib(most))).await.ok()
+    }
+
+    /// A level and its native blocks.
+    pub(super) fn grid(&self, level: LevelIndex) -> Option<Grid> {
+        self.source.description().levels.get(usize::from(level.0)).map(|level| level.grid)
+    }
+
+    /// Bytes of a voxel.
+    pub(super) fn item_size(&self) -> usize {
+        self.source.description().dtype.size()
     }
 
     /// Bytes of a decoded block.
     pub(super) fn block_bytes(&self, key: BlockKey) -> u64 {
-        let description = self.source.description();
-        let grid = description.levels.get(key.level.0 as usize).map(|level| level.grid);
-        grid.and_then(|grid| grid.region(key.index).shape().bytes(description.dtype.size())).unwrap_or(0)
+        self.grid(key.level).and_then(|grid| grid.region(key.index).shape().bytes(self.item_size())).unwrap_or(0)
     }
 
     /// The pyramid as it is shown: what the source says, and where it is silent what the configuration says.

@@ -1,5 +1,7 @@
 //! Which ranges to ask for: neighbouring blocks of one object are one request.
 
+use std::ops::Range;
+
 use crate::remote::Object;
 
 /// Bytes between two blocks that are fetched along rather than asked around: as long as what formats put between planes,
@@ -18,9 +20,14 @@ pub(crate) struct Piece<T> {
 }
 
 impl<T> Piece<T> {
+    /// Its bytes in the object.
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.start..self.start.saturating_add(self.length)
+    }
+
     /// Whether its bytes are kept on this machine.
     pub(crate) fn is_kept(&self) -> bool {
-        self.object.has(&(self.start..self.start.saturating_add(self.length)))
+        self.object.has(&self.range())
     }
 }
 

@@ -13,6 +13,7 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::blocks::Voxels;
 use super::{Blocks, Image};
+use crate::cache::Place;
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::remote::{Location, Manners, Remote};
 use crate::source::{Placement, Source, precomputed};
@@ -39,7 +40,7 @@ fn rate<V: AsRef<[u8]> + Send>(stored: &[(CellIndex, Bytes)], decode: impl Fn(Ce
 /// The same through a volume with nothing in memory.
 async fn through_volume(source: &Arc<dyn Source>, cells: &[CellIndex]) -> f64 {
     let blocks = Blocks::new(1 << 30, Arc::new(Stats::default()));
-    let image = Arc::new(Image::new(0, "d/em", source.clone(), &blocks));
+    let image = Arc::new(Image::new(0, "d/em", source.clone(), Place::cached()));
     let begin = Instant::now();
     let mut voxels = 0;
     let mut results = blocks.request(&image, LEVEL, cells.to_vec(), None);

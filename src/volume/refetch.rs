@@ -33,19 +33,19 @@ pub(super) async fn fetch_past_caches(
         let whole = match image.locate(key.level, key.index).await? {
             Placement::Absent { .. } => return Ok(None),
             Placement::Range { object, start, length } => {
-                let lease = blocks.pool.lease(length.saturating_add(bytes)).await;
+                let room = blocks.room(object.place(), length.saturating_add(bytes)).await;
                 let raw = fetch_parts(&object, start..start.saturating_add(length)).await?;
-                return Ok(Some((raw, None, lease, object.is_local())));
+                return Ok(Some((raw, None, room, object.is_local())));
             }
             Placement::Whole { object, limit, witness } => Whole::new(object, limit, witness),
             Placement::Gzip { object, limit, witness } => Whole::gzip(object, limit, witness),
         };
         let needed = whole.limit.saturating_add(whole.gzip.unwrap_or(0)).saturating_add(bytes);
-        let lease = blocks.pool.lease(needed).await;
+        let room = blocks.room(whole.object.place(), needed).await;
         let fetched = whole.object.whole_if_there(whole.limit, &whole.witness).await?;
-        Ok::<_, SourceError>(fetched.map(|fetched| (fetched.bytes, whole.gzip, lease, whole.object.is_local())))
+        Ok::<_, SourceError>(fetched.map(|fetched| (fetched.bytes, whole.gzip, room, whole.object.is_local())))
     });
-    let (raw, gzip, mut lease, is_local) = match fetched.await {
+    let (raw, gzip, mut room, is_local) = match fetched.await {
         Ok(Some(fetched)) => fetched,
         Ok(None) => return finish_absent(&blocks, &image, worker).await,
         Err(other) => return worker.finish(Err(other.into())),
@@ -58,7 +58,7 @@ pub(super) async fn fetch_past_caches(
                 forget(sweep, key.index).await;
                 note(sweep, vec![(key.index, raw)]).await;
             }
-            finish(&blocks, worker, Held::new(decoded, lease.split(bytes)));
+            finish(&blocks, worker, Held::new(decoded, room.lease.split(bytes)));
         }
         Err(error) => {
             if let Some(sweep) = noting {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::*;
+use crate::cache::Place;
 use crate::catalog::{SourceKind, SourceSpec};
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
@@ -62,7 +63,7 @@ impl Source for Empty {
 async fn shown(extents: &[u64], relative: Vec<Relative>, voxel_size: Option<[f64; 3]>) -> Vec<([f64; 3], [f64; 3])> {
     let blocks = Blocks::new(1 << 20, Arc::new(Stats::default()));
     let shapes: Vec<[u64; 3]> = extents.iter().map(|&extent| [extent, 4, 4]).collect();
-    let image = Arc::new(Image::new(0, "d/em", Arc::new(Empty::new(&shapes, relative)), &blocks));
+    let image = Arc::new(Image::new(0, "d/em", Arc::new(Empty::new(&shapes, relative)), Place::cached()));
     let url = Location::anonymous("file:///v".parse().unwrap());
     let spec = SourceSpec { kind: SourceKind::Zarr { url }, chunk: None, window: None, voxel_size, tissue: None };
     let pyramid = image.pyramid(&blocks, &spec, None, "v").await.unwrap();
@@ -92,7 +93,7 @@ async fn a_chunk_that_is_an_absent_block_is_asked_for_once() {
     let stats = Arc::new(Stats::default());
     let blocks = Blocks::new(1 << 20, stats.clone());
     let chunks = Chunks::new(1 << 20, blocks.clone(), stats.clone());
-    let image = Arc::new(Image::new(0, "d/em", Arc::new(Empty::new(&[[8, 8, 8]], vec![])), &blocks));
+    let image = Arc::new(Image::new(0, "d/em", Arc::new(Empty::new(&[[8, 8, 8]], vec![])), Place::cached()));
     let grid = image.source.description().levels[0].grid;
     let region = grid.region(CellIndex([1, 0, 1]));
     let geometry = ChunkGeometry { level: LevelIndex(0), region, chunk: grid.cell };

@@ -100,6 +100,27 @@ fn labels_follow_the_view_of_their_image() {
 }
 
 #[test]
+fn labels_that_are_given_up_are_listed_and_left_out_of_documents_for_good() {
+    let tree = tree();
+    tree.describe(TRAINING, Arc::new(pyramid([20, 100, 90], [4, 32, 64], 1))).unwrap();
+    let crop = "planes/training.crop-z4-9_y10-50_x20-60.zarr";
+    let store = walk(&tree, crop).unwrap();
+    let missing = Miss::LabelsNotDescribed { images: vec![], labels: vec![LABELS] };
+    assert_eq!(tree.list(store, 0).map(|_| ()), Err(missing));
+    tree.give_up(LABELS);
+    for described in [false, true] {
+        for store in ["planes/training.zarr", crop] {
+            assert!(names(&tree, store).contains(&"labels".to_owned()));
+            assert_eq!(names(&tree, &format!("{store}/labels")), [".", "..", ".zgroup", ".zattrs", "mitochondria"]);
+            let documents = document(&tree, &format!("{store}/.zmetadata"));
+            assert!(documents["metadata"].as_object().unwrap().keys().all(|name| !name.contains("mitochondria")));
+            assert_eq!(walk(&tree, &format!("{store}/labels/mitochondria/s0")).is_ok(), described);
+        }
+        tree.describe(LABELS, Arc::new(pyramid([20, 100, 90], [4, 32, 64], 1))).unwrap();
+    }
+}
+
+#[test]
 fn labels_of_another_shape_are_left_out_of_crops_only() {
     let tree = tree();
     tree.describe(TRAINING, Arc::new(pyramid([20, 100, 90], [4, 32, 64], 1))).unwrap();

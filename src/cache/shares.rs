@@ -1,0 +1,282 @@
+//! Shares of a pool, so that whoever waits for one place never takes the room of others.
+//!
+//! A place is what can fall silent: a host, or a filesystem of this machine. What is to be fetched from it takes a share
+//! before it leases memory. A place that has a share gets more of it only as long as it leaves as much free as it has
+//! itself: one gets half, two a third each, and there is always something left for the next one. Shares together are
+//! never larger than the pool, so a lease that has one waits for memory that is in use, not for a place.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+/// Of all, one part in so many is for what is on this machine alone.
+const RESERVED: u64 = 4;
+
+/// Where something is fetched from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    name: Arc<str>,
+    is_here: bool,
+}
+
+impl Place {
+    /// Another machine.
+    pub fn host(name: &str) -> Place {
+        Place { name: name.into(), is_here: false }
+    }
+
+    /// A filesystem of this machine.
+    pub fn here(name: &str) -> Place {
+        Place { name: name.into(), is_here: true }
+    }
+
+    /// What was fetched before and is in memory or kept on disk.
+    pub fn cached() -> Place {
+        Place::here("")
+    }
+}
+
+/// A pool's shares.
+#[derive(Debug)]
+pub struct Shares(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    limit: u64,
+    used: u64,
+    used_by_hosts: u64,
+    lines: BTreeMap<Place, Line>,
+}
+
+/// A place with those who wait for a share of it, first come, first served.
+#[derive(Debug, Default)]
+struct Line {
+    used: u64,
+    waiting: VecDeque<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    bytes: u64,
+    sender: oneshot::Sender<Share>,
+}
+
+/// A part of a pool that is taken for a place; free again when dropped.
+#[derive(Debug)]
+pub struct Share {
+    state: Arc<Mutex<State>>,
+    place: Place,
+    bytes: u64,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let granted = {
+            let mut state = self.state.lock();
+            state.count(&self.place, |used| used.saturating_sub(self.bytes));
+            state.grant(&self.state)
+        };
+        // Outside the lock: a receiver that is gone drops its share at once, which locks again.
+        for (sender, share) in granted {
+            let _ = sender.send(share);
+        }
+    }
+}
+
+impl Shares {
+    /// Shares of a pool of `limit` bytes.
+    pub fn of(limit: u64) -> Self {
+        Shares(Arc::new(Mutex::new(State { limit, used: 0, used_by_hosts: 0, lines: BTreeMap::new() })))
+    }
+
+    /// Waits until `bytes` more may be fetched from `place`. What is larger than the most a place can get waits for that.
+    pub async fn take(&self, place: &Place, bytes: u64) -> Option<Share> {
+        let receiver = {
+            let mut state = self.0.lock();
+            let bytes = bytes.min(state.limit_for(place) / 2);
+            let line = state.lines.entry(place.clone()).or_default();
+            line.waiting.retain(|waiter| !waiter.sender.is_closed());
+            if line.waiting.is_empty() && state.fits(place, bytes) {
+                state.count(place, |used| used + bytes);
+                return Some(Share { state: self.0.clone(), place: place.clone(), bytes });
+            }
+            let (sender, receiver) = oneshot::channel();
+            state.lines.entry(place.clone()).or_default().waiting.push_back(Waiter { bytes, sender });
+            receiver
+        };
+        // Senders are dropped only after their receiver is gone; without a share sharing would only be less fair.
+        receiver.await.ok()
+    }
+}
+
+impl State {
+    fn limit_for(&self, place: &Place) -> u64 {
+        if place.is_here { self.limit } else { self.limit - self.limit / RESERVED }
+    }
+
+    /// What is free for a place.
+    fn free(&self, place: &Place) -> u64 {
+        let free = self.limit.saturating_sub(self.used);
+        if place.is_here { free } else { free.min(self.limit_for(place).saturating_sub(self.used_by_hosts)) }
+    }
+
+    fn fits(&self, place: &Place, bytes: u64) -> bool {
+        let used = self.lines.get(place).map_or(0, |line| line.used);
+        let Some(left) = self.free(place).checked_sub(bytes) else { return false };
+        // Who has nothing goes first, so that something large is not kept waiting by others that are small for ever.
+        used == 0 || used.saturating_add(bytes).saturating_add(self.largest_without()) <= left
+    }
+
+    /// The largest that a place without any share waits for.
+    fn largest_without(&self) -> u64 {
+        let lines = self.lines.values().filter(|line| line.used == 0);
+        let first =
+            |line: &Line| line.waiting.iter().find(|waiter| !waiter.sender.is_closed()).map(|first| first.bytes);
+        lines.filter_map(first).max().unwrap_or(0)
+    }
+
+    fn count(&mut self, place: &Place, change: impl FnOnce(u64) -> u64) {
+        let line = self.lines.entry(place.clone()).or_default();
+        let (before, after) = (line.used, change(line.used));
+        line.used = after;
+        if after == 0 && line.waiting.is_empty() {
+            self.lines.remove(place);
+        }
+        self.used = self.used.saturating_sub(before).saturating_add(after);
+        if !place.is_here {
+            self.used_by_hosts = self.used_by_hosts.saturating_sub(before).saturating_add(after);
+        }
+    }
+
+    /// The shares that can be had now.
+    fn grant(&mut self, this: &Arc<Mutex<State>>) -> Vec<(oneshot::Sender<Share>, Share)> {
+        let mut granted = Vec::new();
+        let places: Vec<Place> = self.lines.keys().cloned().collect();
+        for place in places {
+            while let Some(Waiter { bytes, sender }) = self.next(&place) {
+                self.count(&place, |used| used + bytes);
+                granted.push((sender, Share { state: this.clone(), place: place.clone(), bytes }));
+            }
+        }
+        granted
+    }
+
+    /// Takes the first in the line of a place out of it where it can have its share.
+    fn next(&mut self, place: &Place) -> Option<Waiter> {
+        let line = self.lines.get_mut(place)?;
+        while line.waiting.front().is_some_and(|first| first.sender.is_closed()) {
+            line.waiting.pop_front();
+        }
+        let Some(bytes) = line.waiting.front().map(|first| first.bytes) else {
+            self.count(place, |used| used);
+            return None;
+        };
+        if !self.fits(place, bytes) {
+            return None;
+        }
+        self.lines.get_mut(place)?.waiting.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    /// As many shares of `bytes` as can be had at once.
+    fn fill(shares: &Shares, place: &Place, bytes: u64) -> Vec<Share> {
+        std::iter::from_fn(|| shares.take(place, bytes).now_or_never().flatten()).collect()
+    }
+
+    fn host(number: u32) -> Place {
+        Place::host(&format!("host-{number}"))
+    }
+
+    #[test]
+    fn silent_hosts_leave_as_much_free_as_each_of_them_has() {
+        let shares = Shares::of(4000);
+        let mut silent = Vec::new();
+        for number in 0..6 {
+            let taken = fill(&shares, &host(number), 10);
+            assert!(!taken.is_empty(), "nothing was left for host {number}");
+            silent.push(taken);
+        }
+        assert_eq!(silent[0].len(), 150);
+        assert!(
+            fill(&shares, &Place::here("/"), 10).len() >= 50,
+            "a fourth is for this machine, of which one gets half"
+        );
+        drop(silent);
+        let state = shares.0.lock();
+        assert!(state.lines.is_empty() && state.used == 0 && state.used_by_hosts == 0, "{state:?}");
+    }
+
+    #[tokio::test]
+    async fn those_of_one_place_are_served_in_their_order() {
+        let shares = Arc::new(Shares::of(4000));
+        let mut all = fill(&shares, &host(1), 1000);
+        let place = host(1);
+        let mut second = Box::pin(shares.take(&place, 1500));
+        let mut third = Box::pin(shares.take(&place, 1));
+        assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none());
+        all.clear();
+        let _second = second.as_mut().now_or_never().unwrap();
+        assert!(third.as_mut().now_or_never().is_none());
+    }
+
+    #[test]
+    fn something_large_is_not_kept_waiting_by_what_is_small() {
+        let shares = Shares::of(4000);
+        let mut small = fill(&shares, &host(1), 100);
+        let _silent = fill(&shares, &host(3), 100);
+        let large_place = host(2);
+        let mut large = Box::pin(shares.take(&large_place, 4000));
+        assert!(large.as_mut().now_or_never().is_none());
+        for _ in 0..100 {
+            if large.as_mut().now_or_never().is_some() {
+                return;
+            }
+            // One ends, and the next wants its room.
+            small.remove(0);
+            small.extend(fill(&shares, &host(1), 100));
+        }
+        panic!("{} small ones went first", small.len());
+    }
+
+    #[test]
+    fn who_gave_up_leaves_nothing_behind() {
+        let shares = Shares::of(4000);
+        let first = fill(&shares, &host(1), 1000);
+        let place = host(1);
+        assert!(shares.take(&place, 1000).now_or_never().is_none());
+        drop(first);
+        assert!(shares.0.lock().lines.is_empty());
+        assert!(shares.take(&place, 1000).now_or_never().is_some());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn many_tasks_never_take_more_than_there_is_and_all_end() {
+        let shares = Arc::new(Shares::of(1000));
+        let tasks: Vec<_> = (0..64u64)
+            .map(|task| {
+                let shares = shares.clone();
+                tokio::spawn(async move {
+                    let place = if task % 5 == 0 { Place::here("/") } else { host(task as u32 % 7) };
+                    for round in 0..50 {
+                        let share = shares.take(&place, 1 + (task * 37 + round * 11) % 500).await;
+                        assert!(shares.0.lock().used <= 1000);
+                        tokio::task::yield_now().await;
+                        drop(share);
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            tokio::time::timeout(std::time::Duration::from_secs(60), task).await.unwrap().unwrap();
+        }
+        assert!(shares.0.lock().lines.is_empty());
+    }
+}
