@@ -22,11 +22,13 @@ BUCKET = "bucket"
 
 @dataclasses.dataclass
 class Bucket:
-    """`url`: of the bucket as a destination. `environment`: to reach it. `objects()`: all of it by key."""
+    """`url`: of the bucket as a destination. `environment`: to reach it. `objects()`: all of it by key. `server`: where it is one of
+    ours, with the parts of what is not complete as `uploads` and how to answer those who put parts as `fault`."""
 
     url: str
     environment: dict
     objects: object
+    server: object = None
 
 
 @contextlib.contextmanager
@@ -70,14 +72,14 @@ def s3_objects(url):
 def gs(folder):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), GoogleRequest)
     server.daemon_threads = True
-    server.objects, server.uploads, server.lock = {}, {}, threading.Lock()
+    server.objects, server.uploads, server.lock, server.fault = {}, {}, threading.Lock(), None
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
         yield Bucket(f"gs://{BUCKET}", os.environ | {
             "GOOGLE_BASE_URL": f"http://127.0.0.1:{server.server_port}", "GOOGLE_ALLOW_HTTP": "true", "GOOGLE_BEARER_TOKEN": "token",
             "XDG_STATE_HOME": str(folder / "state"),
-        }, lambda: dict(server.objects))
+        }, lambda: dict(server.objects), server)
     finally:
         server.shutdown()
         server.server_close()
@@ -101,6 +103,8 @@ class GoogleRequest(http.server.BaseHTTPRequestHandler):
             return self.answer(401, b"<Error><Code>AuthenticationRequired</Code></Error>")
         if bucket != BUCKET:
             return self.answer(404, b"<Error><Code>NoSuchBucket</Code></Error>")
+        if self.command == "PUT" and "uploadId" in query and self.server.fault:
+            return self.server.fault(self)
         with self.server.lock:
             self.answer(*self.of_object(key, query, body) if key else self.listing(query))
 
@@ -110,7 +114,8 @@ class GoogleRequest(http.server.BaseHTTPRequestHandler):
         objects, uploads = self.server.objects, self.server.uploads
         match self.command:
             case "POST" if "uploads" in query:
-                number = str(len(uploads) + 1)
+                self.server.count = getattr(self.server, "count", 0) + 1
+                number = str(self.server.count)
                 uploads[number] = {}
                 return 200, f"<InitiateMultipartUploadResult><UploadId>{number}</UploadId></InitiateMultipartUploadResult>".encode()
             case "PUT" if "uploadId" in query:
@@ -122,6 +127,7 @@ class GoogleRequest(http.server.BaseHTTPRequestHandler):
                 if not named or any(tag(parts[int(number)]) != found for found, number in named):
                     return 400, b"<Error><Code>InvalidPart</Code></Error>"
                 objects[key] = b"".join(parts[int(number)] for _, number in named)
+                del uploads[query["uploadId"]]
                 return 200, f"<CompleteMultipartUploadResult><ETag>{tag(objects[key])}</ETag></CompleteMultipartUploadResult>".encode()
             case "PUT":
                 objects[key] = body

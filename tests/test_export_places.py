@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import subprocess
 import threading
 
@@ -211,6 +212,43 @@ def test_what_is_fetched_for_a_bucket_is_resumed_before_it_has_an_object(small, 
     export("v", place, "--config", file, *form, "--resume", "--verify", env=bucket.environment)
     asked = [request.path for request in origin.requests if "/s0/" in request.path and request.path[-1].isdigit()]
     assert len(asked) == 1, asked
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """A bucket with nobody else's uploads."""
+    with buckets.gs(tmp_path) as bucket:
+        yield bucket
+        bucket.server.fault = None
+
+
+def test_no_parts_stay_of_what_a_bucket_refuses(small, parts):
+    _, _, file = small
+    parts.server.fault = lambda request: request.answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+    done = export("v", f"{parts.url}/x.zarr", "--config", file, "--format", "v3", "--shard", "64x32x64", check=False, env=parts.environment)
+    assert done.returncode == 1 and "403" in done.stderr, done.stderr
+    assert parts.server.count > 0 and parts.server.uploads == {}
+
+
+def test_no_parts_stay_of_what_is_interrupted(small, parts):
+    _, _, file = small
+    stalled, go_on = threading.Event(), threading.Event()
+
+    def stall(request):
+        stalled.set()
+        go_on.wait(60)
+        request.answer(200, b"", b"")
+    parts.server.fault = stall
+    command = [BINARY, "export", "v", f"{parts.url}/x.zarr", "--config", file, "--format", "v3", "--shard", "64x32x64"]
+    with subprocess.Popen(command, env=parts.environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert stalled.wait(60) and parts.server.uploads
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) != 0
+        finally:
+            process.kill()
+            go_on.set()
+    assert parts.server.uploads == {}
 
 
 def test_a_bucket_that_is_not_there_or_refuses_is_told(small, bucket):

@@ -154,12 +154,15 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
         }
         failed
     };
-    let failed = runtime.block_on(async {
-        tokio::select! {
+    let (failed, left) = runtime.block_on(async {
+        let failed = tokio::select! {
             failed = work => failed,
             _ = signals.next() => vec![ExportError::Stopped],
-        }
+        };
+        let ends = futures::future::join_all(jobs.iter().map(|job| job.destination.end()));
+        (failed, ends.await.into_iter().flatten())
     });
+    left.for_each(|line| complain(&format!("emfs export: {line}")));
     // What still writes a chunk may finish it, which does no harm.
     runtime.shutdown_timeout(Duration::from_secs(2));
     if let Some(warning) = progress.warning() {

@@ -64,13 +64,16 @@ pub(super) struct Address<'a> {
     pub has_file: bool,
 }
 
-/// Listens in the first folder where that is possible, or without a file. What it made goes with the second value.
+/// Listens in the first folder where that is possible, or without a file: where none is wanted, or where the folders are
+/// somebody else's. What it made goes with the second value.
 pub(super) fn listen(address: Address<'_>) -> io::Result<(UnixListener, Vec<Placed>)> {
     let user = geteuid().as_raw();
+    let by_name = || Ok((UnixListener::bind_addr(&name_in_kernel(user, address.device)?)?, Vec::new()));
     if !address.has_file {
-        return Ok((UnixListener::bind_addr(&name_in_kernel(user, address.device)?)?, Vec::new()));
+        return by_name();
     }
-    listen_in(named_folder().as_deref(), &usual_folders(user), &file_name(address.device))
+    let by_file = listen_in(named_folder().as_deref(), &usual_folders(user), &file_name(address.device));
+    by_file.or_else(|error| by_name().map_err(|_: io::Error| error))
 }
 
 /// Connects to the daemon of `mount`.

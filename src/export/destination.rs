@@ -5,24 +5,25 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::aws::AmazonS3Builder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
+use object_store::{ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::error::ExportError;
+use super::upload::{Upload, Uploads};
 use crate::remote::chain;
 
 /// What the name of a file ends in while it is written.
 const HALF: &str = ".emfs-partial";
-/// Bytes of a part of an object that is put in parts, and how many are under way.
-const PART: usize = 8 << 20;
-const PARTS: usize = 2;
+/// How long it may take to abort what is not complete.
+const ABORTING: Duration = Duration::from_secs(10);
 
 /// A place for an OME-Zarr store. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub enum Destination {
         prefix: Key,
         /// As given.
         url: String,
+        /// Objects that are being put in parts.
+        uploads: Uploads,
     },
 }
 
@@ -62,17 +65,19 @@ impl Destination {
             let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
             Arc::new(builder.build().map_err(|error| wrong(error.to_string()))?)
         };
-        Ok(Destination::Bucket { store, prefix, url: text.trim_end_matches('/').to_owned() })
+        let url = text.trim_end_matches('/').to_owned();
+        Ok(Destination::Bucket { store, prefix, url, uploads: Uploads::default() })
     }
 
     /// A place below this one.
     pub fn join(&self, name: &str) -> Destination {
         match self {
             Destination::Directory(path) => Destination::Directory(path.join(name)),
-            Destination::Bucket { store, prefix, url } => Destination::Bucket {
+            Destination::Bucket { store, prefix, url, uploads } => Destination::Bucket {
                 store: store.clone(),
                 prefix: name.split('/').fold(prefix.clone(), |key, part| key.join(part)),
                 url: format!("{url}/{name}"),
+                uploads: uploads.clone(),
             },
         }
     }
@@ -117,9 +122,8 @@ impl Destination {
                 let file = blocking(move || create(&to)).await.map_err(self.failed(key))?;
                 Ok(Writer::File { file: file.into(), path, destination: self.clone(), key: key.to_owned() })
             }
-            Destination::Bucket { store, .. } => {
-                let upload = store.put_multipart(&self.key(key)).await.map_err(self.failed(key))?;
-                let upload = WriteMultipart::new_with_chunk_size(upload, PART);
+            Destination::Bucket { store, uploads, .. } => {
+                let upload = uploads.begin(store, self.key(key)).await.map_err(self.failed(key))?;
                 Ok(Writer::Upload { upload, destination: self.clone(), key: key.to_owned() })
             }
         }
@@ -193,6 +197,19 @@ impl Destination {
         synced.await.map_err(self.failed(""))
     }
 
+    /// Aborts what was begun and is not complete, after which nothing more may be put. Gives a sentence for each object whose
+    /// parts may stay.
+    pub async fn end(&self) -> Vec<String> {
+        let Destination::Bucket { url, uploads, .. } = self else { return Vec::new() };
+        let left = |what: &str, reason: &dyn std::fmt::Display| {
+            format!("{what}: parts of an object that is not complete may stay in the bucket, which costs: {reason}")
+        };
+        match tokio::time::timeout(ABORTING, uploads.abort()).await {
+            Ok(stay) => stay.iter().map(|(key, error)| left(key.as_ref(), error)).collect(),
+            Err(_) => vec![left(url, &format_args!("the bucket did not answer for {} s", ABORTING.as_secs()))],
+        }
+    }
+
     fn key(&self, key: &str) -> Key {
         match self {
             Destination::Directory(_) => Key::from(key),
@@ -219,7 +236,7 @@ impl std::fmt::Display for Destination {
 /// Bytes on their way to a key. What is not finished is not there.
 pub(super) enum Writer {
     File { file: Arc<fs::File>, path: PathBuf, destination: Destination, key: String },
-    Upload { upload: WriteMultipart, destination: Destination, key: String },
+    Upload { upload: Upload, destination: Destination, key: String },
 }
 
 impl Writer {
@@ -230,11 +247,7 @@ impl Writer {
                 let written = blocking(move || (&*file).write_all(&bytes)).await;
                 written.map_err(destination.failed(key))
             }
-            Writer::Upload { upload, destination, key } => {
-                upload.wait_for_capacity(PARTS).await.map_err(destination.failed(key))?;
-                upload.put(bytes);
-                Ok(())
-            }
+            Writer::Upload { upload, destination, key } => upload.write(bytes).await.map_err(destination.failed(key)),
         }
     }
 
@@ -245,9 +258,7 @@ impl Writer {
                 let renamed = blocking(move || fs::rename(half(&path), &path)).await;
                 renamed.map_err(destination.failed(&key))
             }
-            Writer::Upload { upload, destination, key } => {
-                upload.finish().await.map_err(destination.failed(&key)).map(drop)
-            }
+            Writer::Upload { upload, destination, key } => upload.finish().await.map_err(destination.failed(&key)),
         }
     }
 }

@@ -24,6 +24,7 @@ mod outage;
 mod plan;
 mod progress;
 mod state;
+mod upload;
 mod versions;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, CACHE_CONTROL, HeaderValue, IF_MATCH, RANGE};
-use reqwest::redirect::{Attempt, Policy};
+use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, Response};
 use url::{Host, Url};
 
@@ -23,6 +23,13 @@ const REDIRECTS: usize = 5;
 /// Connections, kept alive between requests.
 #[derive(Debug, Clone)]
 pub(super) struct Clients {
+    open: Connections,
+    /// For requests with credentials, which nobody gets but who was asked.
+    signed: Connections,
+}
+
+#[derive(Debug, Clone)]
+struct Connections {
     world: Client,
     /// For this machine: a proxy of the environment must not be asked for it, as it has a loopback of its own.
     loopback: Client,
@@ -31,6 +38,18 @@ pub(super) struct Clients {
 impl Clients {
     /// `timeout`: how long a connection may take to be made.
     pub(super) fn new(timeout: Duration) -> Result<Self, RemoteError> {
+        let open = Connections::new(timeout, follow)?;
+        Ok(Clients { open, signed: Connections::new(timeout, refuse)? })
+    }
+
+    fn of(&self, url: &Url, is_signed: bool) -> &Client {
+        let connections = if is_signed { &self.signed } else { &self.open };
+        if is_loopback(url) { &connections.loopback } else { &connections.world }
+    }
+}
+
+impl Connections {
+    fn new(timeout: Duration, redirect: fn(Attempt<'_>) -> Action) -> Result<Self, RemoteError> {
         let build = |loopback: bool| {
             let mut builder = Client::builder()
                 .user_agent(USER_AGENT)
@@ -52,31 +71,47 @@ impl Clients {
                 cause: Cause::Connection(chain(&error)),
             })
         };
-        Ok(Clients { world: build(false)?, loopback: build(true)? })
-    }
-
-    fn of(&self, url: &Url) -> &Client {
-        let loopback = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        if loopback { &self.loopback } else { &self.world }
+        Ok(Connections { world: build(false)?, loopback: build(true)? })
     }
 }
 
-/// Follows a few redirects, but none that gives up encryption.
-fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let downgrade =
-        attempt.previous().last().is_some_and(|from| from.scheme() == "https") && attempt.url().scheme() != "https";
-    if downgrade {
+/// Whether an address is one of this machine.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Follows a few redirects: to https, or on the same host as long as that does not give up encryption. Whoever can change
+/// an answer of http could else have this machine ask any other one that it can reach.
+fn follow(attempt: Attempt<'_>) -> Action {
+    let Some(from) = attempt.previous().last() else { return attempt.follow() };
+    let (is_safe, was_safe) = (attempt.url().scheme() == "https", from.scheme() == "https");
+    if was_safe && !is_safe {
         attempt.error("redirected from https to http")
+    } else if !is_safe && attempt.url().host() != from.host() {
+        let reason = format!(
+            "redirected to {} without encryption, which is followed only on the same host",
+            shown(attempt.url())
+        );
+        attempt.error(reason)
     } else if attempt.previous().len() > REDIRECTS {
         attempt.error(format!("more than {REDIRECTS} redirects"))
     } else {
         attempt.follow()
     }
+}
+
+/// Follows none.
+fn refuse(attempt: Attempt<'_>) -> Action {
+    let reason = format!(
+        "redirected to {}, which is not followed with credentials; is the region right? Name the address that has the object",
+        shown(attempt.url())
+    );
+    attempt.error(reason)
 }
 
 /// An address with the way to ask it.
@@ -94,7 +129,7 @@ impl HttpTarget {
         let Wanted { range, if_match, past_caches } = wanted;
         let mut request = self
             .clients
-            .of(&self.url)
+            .of(&self.url, self.signer.is_some())
             .get(self.url.clone())
             .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(range) = range {
