@@ -214,6 +214,17 @@ def test_what_is_fetched_for_a_bucket_is_resumed_before_it_has_an_object(small, 
     assert len(asked) == 1, asked
 
 
+def test_no_credential_goes_where_a_request_is_redirected_to(tmp_path):
+    with Origin(tmp_path) as asked, Origin(tmp_path) as other:
+        asked.fault = lambda request: Fault("status", 307, (("Location", f"{other.url}{request.path}"),))
+        source = {"kind": "zarr", "url": "s3://bucket/v.zarr", "endpoint": asked.url, "credentials": "env"}
+        file = written(tmp_path, {"v": source}, {})
+        keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token", "AWS_REGION": "us-east-1"}
+        done = export("v", tmp_path / "x.zarr", "--config", file, check=False, env=os.environ | keys)
+        assert done.returncode != 0 and "credentials" in done.stderr and "token" not in done.stderr, done.stderr
+        assert asked.requests and not other.requests
+
+
 @pytest.fixture
 def parts(tmp_path):
     """A bucket with nobody else's uploads."""

@@ -68,12 +68,24 @@ pub(super) struct Address<'a> {
 /// somebody else's. What it made goes with the second value.
 pub(super) fn listen(address: Address<'_>) -> io::Result<(UnixListener, Vec<Placed>)> {
     let user = geteuid().as_raw();
-    let by_name = || Ok((UnixListener::bind_addr(&name_in_kernel(user, address.device)?)?, Vec::new()));
     if !address.has_file {
-        return by_name();
+        return listen_by_name(address.device, user);
     }
-    let by_file = listen_in(named_folder().as_deref(), &usual_folders(user), &file_name(address.device));
-    by_file.or_else(|error| by_name().map_err(|_: io::Error| error))
+    listen_somewhere(address.device, user, named_folder().as_deref(), &usual_folders(user))
+}
+
+fn listen_somewhere(
+    device: &str,
+    user: u32,
+    named: Option<&Path>,
+    usual: &[PathBuf],
+) -> io::Result<(UnixListener, Vec<Placed>)> {
+    let by_file = listen_in(named, usual, &file_name(device));
+    by_file.or_else(|error| listen_by_name(device, user).map_err(|_| error))
+}
+
+fn listen_by_name(device: &str, user: u32) -> io::Result<(UnixListener, Vec<Placed>)> {
+    Ok((UnixListener::bind_addr(&name_in_kernel(user, device)?)?, Vec::new()))
 }
 
 /// Connects to the daemon of `mount`.
@@ -247,6 +259,17 @@ mod tests {
         }
         let (_listener, placed) = listen_in(Some(&usual[1]), &usual, NAME).unwrap();
         assert_eq!(placed.len(), 1, "no link where everybody looks");
+    }
+
+    #[test]
+    fn a_daemon_whose_folders_somebody_else_has_made_is_found_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (device, user) = (format!("test-{}:3", std::process::id()), geteuid().as_raw());
+        let squatted = [folder.path().join("none/emfs"), folder.path().join("open to all")];
+        std::fs::create_dir(&squatted[1]).unwrap();
+        std::fs::set_permissions(&squatted[1], std::fs::Permissions::from_mode(0o777)).unwrap();
+        let (_listener, placed) = listen_somewhere(&device, user, None, &squatted).unwrap();
+        assert!(placed.is_empty() && connect_by_name(&device, user).is_some());
     }
 
     #[test]

@@ -109,6 +109,21 @@ async fn redirects_are_followed_but_not_for_ever() {
 }
 
 #[tokio::test]
+async fn a_redirect_of_http_leads_to_no_other_host() {
+    let bench = Bench::new(SLACK, 4, |_, request| match request.path.as_str() {
+        "/there" => correct(&data(100), "\"v1\"", request),
+        _ => {
+            let port = request.headers.get("host").and_then(|host| host.rsplit(':').next()).unwrap_or_default();
+            answer("302 Found", &format!("Location: http://localhost:{port}/there\r\n"), b"")
+        }
+    })
+    .await;
+    let error = bench.object("http").range(3..50).await.unwrap_err();
+    assert!(matches!(&error.cause, Cause::Protocol(reason) if reason.contains("without encryption")), "{error}");
+    assert!(bench.origin.requests().iter().all(|request| request.path != "/there"));
+}
+
+#[tokio::test]
 async fn what_a_redirect_leads_to_cannot_say_that_the_object_is_absent() {
     let bench = Bench::new(SLACK, 4, |_, request| match request.path.as_str() {
         "/bucket/a%20key" => answer("302 Found", "Location: /errors\r\n", b""),
