@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod length;
 pub mod lock;
 pub mod metadata;
+pub mod mountinfo;
 pub mod remote;
 pub mod source;
 pub mod stats;

@@ -88,7 +88,7 @@ fn errors(done: &Output) -> String {
 }
 
 fn is_mounted(path: &Path) -> bool {
-    emfs::fuse::mountinfo::mounts().unwrap().iter().any(|mount| mount.mountpoint == path)
+    emfs::mountinfo::mounts().unwrap().iter().any(|mount| mount.mountpoint == path)
 }
 
 fn wait_for(what: &str, condition: impl Fn() -> bool) {
@@ -184,7 +184,7 @@ fn a_mount_takes_the_place_of_one_that_has_died() {
     let again = place.mount_command().arg("--log").arg(place.folder.path().join("log")).output().unwrap();
     assert!(again.status.success() && errors(&again).contains("had died"), "{}", errors(&again));
     assert!(place.path().join("a").is_dir() && place.pid() != pid);
-    let mounts = emfs::fuse::mountinfo::all_at(&place.path()).unwrap();
+    let mounts = emfs::mountinfo::all_at(&place.path()).unwrap();
     assert_eq!(mounts.len(), 1, "{mounts:?}");
     assert!(place.umount().status.success() && !is_mounted(&place.path()));
 }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::Lease;
+
 /// Of all, one part in so many is for what is on this machine alone.
 const RESERVED: u64 = 4;
 
@@ -69,6 +71,21 @@ pub struct Share {
     state: Arc<Mutex<State>>,
     place: Place,
     bytes: u64,
+}
+
+/// Memory for what is fetched from a place, with the share that stands for it until all of it is there.
+#[derive(Debug)]
+pub struct Room {
+    /// The memory, of which what has come takes its part.
+    pub lease: Lease,
+    _share: Option<Share>,
+}
+
+impl Room {
+    /// Memory that was leased with that share, or without one where nobody has to answer.
+    pub fn new(lease: Lease, share: Option<Share>) -> Self {
+        Room { lease, _share: share }
+    }
 }
 
 impl Drop for Share {

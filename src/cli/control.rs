@@ -22,8 +22,8 @@ use tokio::runtime::Handle;
 
 use super::socket::{self, Address, Placed};
 use crate::disk::Disk;
-use crate::fuse::mountinfo::Mount;
 use crate::ledger::{Mark, Page};
+use crate::mountinfo::Mount;
 use crate::stats::Snapshot;
 use crate::vfs::{Reader, Vfs};
 

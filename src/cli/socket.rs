@@ -19,7 +19,7 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::geteuid;
 
-use crate::fuse::mountinfo::Mount;
+use crate::mountinfo::Mount;
 
 /// How long others may take to mount.
 const TURN: Duration = Duration::from_secs(30);

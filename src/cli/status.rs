@@ -9,8 +9,8 @@ use super::output::{print, table};
 use super::size::human;
 use super::{CliError, control, ledger, umount};
 use crate::fuse::MountError;
-use crate::fuse::mountinfo::Mount;
 use crate::ledger::Mark;
+use crate::mountinfo::Mount;
 
 /// Show what a mount has done so far.
 #[derive(Debug, clap::Args)]

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::CliError;
 use super::control::{self, Recent, Watched};
 use super::output::complain;
-use crate::fuse::mountinfo::{self, Mount, State};
 use crate::fuse::{UnmountError, unmount};
+use crate::mountinfo::{self, Mount, State};
 
 /// How long a program that is just letting go of a file may take.
 const LETTING_GO: Duration = Duration::from_secs(1);

@@ -1,4 +1,6 @@
 //! Objects of a bucket that are put in parts. Those that are not completed are aborted: their parts would stay, and be billed.
+//!
+//! The `WriteMultipart` of `object_store` is used up by its `finish`, so that what fails in there can no longer be aborted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, Uid, User, access, geteuid};
 
-use super::mountinfo::{self, State};
 use super::session::MountError;
 use super::stage::gives_way;
 use super::unmount::fusermount;
+use crate::mountinfo::{self, State};
 
 const DEVICE: &str = "/dev/fuse";
 const SETTINGS: &str = "/etc/fuse.conf";

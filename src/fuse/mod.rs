@@ -3,7 +3,6 @@
 mod adapter;
 mod backend;
 mod check;
-pub mod mountinfo;
 pub mod own_namespace;
 mod session;
 mod stage;

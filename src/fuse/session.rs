@@ -13,9 +13,9 @@ use tokio::sync::watch;
 
 use super::adapter::{Adapter, Owner};
 use super::backend::Backend;
-use super::mountinfo::{self, Mount, NAME};
 use super::stage::Stage;
 use super::unmount::{UnmountError, unmount};
+use crate::mountinfo::{self, Mount, NAME};
 use crate::stats::Stats;
 
 /// Time between two tries to unmount what is in use.

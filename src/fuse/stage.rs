@@ -8,8 +8,8 @@ use nix::unistd::{geteuid, mkdtemp};
 use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
-use super::mountinfo::{self, Mount, State};
 use super::unmount::unmount;
+use crate::mountinfo::{self, Mount, State};
 
 /// What the names of folders begin with in which mounts are made.
 const FOLDER: &str = "emfs-mount-";

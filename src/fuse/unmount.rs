@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
-use super::mountinfo::Mount;
+use crate::mountinfo::Mount;
 
 /// Why a mount could not be taken away.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +38,7 @@ pub enum UnmountError {
     },
 }
 
-/// Unmounts what is at `mountpoint`, which [`super::mountinfo::resolve`] gave. With `lazy`, it goes out of sight at once
+/// Unmounts what is at `mountpoint`, which [`crate::mountinfo::resolve`] gave. With `lazy`, it goes out of sight at once
 /// and ends when the last program lets go of it.
 pub fn unmount(mountpoint: &Path, lazy: bool) -> Result<(), UnmountError> {
     let failed = |reason: String| UnmountError::Failed { path: mountpoint.to_owned(), reason };

@@ -1,10 +1,9 @@
 //! On which filesystem of this machine a path is, told without asking that filesystem, which may hang.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use crate::cache::Place;
+use crate::mountinfo::{self, Mount};
 
 /// What was mounted at the start. A path below what is mounted later counts as one of what is around it.
 #[derive(Debug)]
@@ -14,18 +13,11 @@ impl Filesystems {
     /// Those that this process sees.
     pub(super) fn now() -> Self {
         // Without the table all paths count as of one filesystem.
-        Self::of(&std::fs::read("/proc/self/mountinfo").unwrap_or_default())
+        Self::of(mountinfo::mounts().unwrap_or_default())
     }
 
-    /// Those of a table as proc_pid_mountinfo(5) says.
-    fn of(table: &[u8]) -> Self {
-        let mount = |line: &[u8]| {
-            let mut fields = line.split(|&byte| byte == b' ').skip(2);
-            let device = std::str::from_utf8(fields.next()?).ok()?;
-            let mountpoint = OsString::from_vec(unescaped(fields.nth(1)?));
-            Some((PathBuf::from(mountpoint), Place::here(device)))
-        };
-        Filesystems(table.split(|&byte| byte == b'\n').filter_map(mount).collect())
+    fn of(mounts: Vec<Mount>) -> Self {
+        Filesystems(mounts.into_iter().map(|mount| (mount.mountpoint, Place::here(&mount.device))).collect())
     }
 
     /// The one that `path` is on.
@@ -35,26 +27,6 @@ impl Filesystems {
         let nearest = around.max_by_key(|(mountpoint, _)| mountpoint.as_os_str().len());
         nearest.map_or_else(|| Place::here("/"), |(_, place)| place.clone())
     }
-}
-
-/// A field of the table, in which spaces and the like are written as `\040`.
-fn unescaped(field: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, others)) = rest.split_first() {
-        let code = others.get(..3).filter(|_| first == b'\\').and_then(|code| std::str::from_utf8(code).ok());
-        match code.and_then(|code| u8::from_str_radix(code, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = others.get(3..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(first);
-                rest = others;
-            }
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]
@@ -68,12 +40,12 @@ mod tests {
             31 21 8:2 / /data/my\\040disk rw - ext4 /dev/b rw\n\
             32 21 8:3 / /data/my\\040disk rw - ext4 /dev/c rw\n\
             33 21 8:1 /srv /bound rw - ext4 /dev/a rw\n";
-        let filesystems = Filesystems::of(table);
+        let filesystems = Filesystems::of(mountinfo::parse(table));
         let on = |path: &str| filesystems.place(Path::new(path));
         assert_eq!(on("/database/x"), Place::here("8:1"));
         assert_eq!(on("/data/x"), Place::here("0:40"));
         assert_eq!(on("/data/my disk/x"), Place::here("8:3"));
         assert_eq!(on("/bound/x"), on("/x"), "one disk, wherever it is seen");
-        assert_eq!(Filesystems::of(b"").place(Path::new("/x")), Place::here("/"));
+        assert_eq!(Filesystems::of(vec![]).place(Path::new("/x")), Place::here("/"));
     }
 }

@@ -23,13 +23,6 @@ const REDIRECTS: usize = 5;
 /// Connections, kept alive between requests.
 #[derive(Debug, Clone)]
 pub(super) struct Clients {
-    open: Connections,
-    /// For requests with credentials, which nobody gets but who was asked.
-    signed: Connections,
-}
-
-#[derive(Debug, Clone)]
-struct Connections {
     world: Client,
     /// For this machine: a proxy of the environment must not be asked for it, as it has a loopback of its own.
     loopback: Client,
@@ -38,18 +31,15 @@ struct Connections {
 impl Clients {
     /// `timeout`: how long a connection may take to be made.
     pub(super) fn new(timeout: Duration) -> Result<Self, RemoteError> {
-        let open = Connections::new(timeout, follow)?;
-        Ok(Clients { open, signed: Connections::new(timeout, refuse)? })
+        Self::with(timeout, follow)
     }
 
-    fn of(&self, url: &Url, is_signed: bool) -> &Client {
-        let connections = if is_signed { &self.signed } else { &self.open };
-        if is_loopback(url) { &connections.loopback } else { &connections.world }
+    /// For requests with credentials, which nobody gets but who was asked.
+    pub(super) fn signed(timeout: Duration) -> Result<Self, RemoteError> {
+        Self::with(timeout, refuse)
     }
-}
 
-impl Connections {
-    fn new(timeout: Duration, redirect: fn(Attempt<'_>) -> Action) -> Result<Self, RemoteError> {
+    fn with(timeout: Duration, redirect: fn(Attempt<'_>) -> Action) -> Result<Self, RemoteError> {
         let build = |loopback: bool| {
             let mut builder = Client::builder()
                 .user_agent(USER_AGENT)
@@ -71,17 +61,17 @@ impl Connections {
                 cause: Cause::Connection(chain(&error)),
             })
         };
-        Ok(Connections { world: build(false)?, loopback: build(true)? })
+        Ok(Clients { world: build(false)?, loopback: build(true)? })
     }
-}
 
-/// Whether an address is one of this machine.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
+    fn of(&self, url: &Url) -> &Client {
+        let loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        if loopback { &self.loopback } else { &self.world }
     }
 }
 
@@ -129,7 +119,7 @@ impl HttpTarget {
         let Wanted { range, if_match, past_caches } = wanted;
         let mut request = self
             .clients
-            .of(&self.url, self.signer.is_some())
+            .of(&self.url)
             .get(self.url.clone())
             .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(range) = range {

@@ -46,7 +46,7 @@ struct Shared {
     seen: Arc<Seen>,
     filesystems: Filesystems,
     hosts: Mutex<BTreeMap<String, Arc<Host>>>,
-    signers: Mutex<BTreeMap<Store, Arc<Signer>>>,
+    signers: Mutex<BTreeMap<Store, (Arc<Signer>, Clients)>>,
     believed: Believed,
 }
 
@@ -159,7 +159,7 @@ impl Remote {
     }
 
     fn transport(&self, location: &Location) -> Result<(Transport, Arc<Host>), Cause> {
-        let (url, signer) = match location.url.scheme() {
+        let (url, signed) = match location.url.scheme() {
             "file" => {
                 let path = file_path(&location.url)?;
                 return Ok((Transport::File(path), self.host(FILES, FILES)));
@@ -169,18 +169,22 @@ impl Remote {
                 let store = Store::of_scheme(scheme)
                     .ok_or_else(|| Cause::Request(format!("addresses with the scheme `{scheme}`")))?;
                 let url = store.address(&location.url, location.endpoint.as_ref()).map_err(Cause::Request)?;
-                let signer = match location.credentials {
+                let signed = match location.credentials {
                     Credentials::None => None,
-                    Credentials::Env => Some(self.signer(store)?),
+                    Credentials::Env => Some(self.signed(store)?),
                 };
-                (url, signer)
+                (url, signed)
             }
         };
         let is_s3 = Store::of_scheme(location.url.scheme()) == Some(Store::S3);
         let name = url.host_str().ok_or_else(|| Cause::Request("an address without a host".into()))?;
         let counted = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
         let host = self.host(&counted, name);
-        Ok((Transport::Http(HttpTarget { clients: self.shared.clients.clone(), url, signer, is_s3 }), host))
+        let (signer, clients) = match signed {
+            Some((signer, clients)) => (Some(signer), clients),
+            None => (None, self.shared.clients.clone()),
+        };
+        Ok((Transport::Http(HttpTarget { clients, url, signer, is_s3 }), host))
     }
 
     /// The queue of a host. One per port, so that a dead server does not hold up another on the same machine.
@@ -191,14 +195,16 @@ impl Remote {
         Arc::clone(hosts.entry(counted.to_owned()).or_insert_with(new))
     }
 
-    fn signer(&self, store: Store) -> Result<Arc<Signer>, Cause> {
+    /// What signs requests to a store, and the connections for these.
+    fn signed(&self, store: Store) -> Result<(Arc<Signer>, Clients), Cause> {
         let mut signers = self.shared.signers.lock();
-        if let Some(signer) = signers.get(&store) {
-            return Ok(Arc::clone(signer));
+        if let Some(signed) = signers.get(&store) {
+            return Ok(signed.clone());
         }
         let signer = Arc::new(Signer::from_env(store).map_err(Cause::Credentials)?);
-        signers.insert(store, Arc::clone(&signer));
-        Ok(signer)
+        let clients = Clients::signed(self.shared.timeout).map_err(|error| error.cause)?;
+        signers.insert(store, (signer.clone(), clients.clone()));
+        Ok((signer, clients))
     }
 }
 

@@ -131,7 +131,6 @@ impl Tree {
                 Some(Group { name: self.label_name(member, *index), pyramid, numbers: None, is_label: true })
             })
             .collect();
-
         Ok(match (member.format, name) {
             (Format::V2, ".zgroup") => v2::group(),
             (Format::V2, ".zattrs") => v2::attributes(&group),

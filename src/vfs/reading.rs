@@ -51,10 +51,11 @@ fn read_chunk(vfs: &Arc<Vfs>, inode: Inode, chunk: &ChunkRef, offset: u64, size:
     };
     let geometry = ChunkGeometry { level: chunk.level, region: chunk.region, chunk: chunk.shape };
     let key = ChunkKey { image: chunk.image.0, geometry };
-    let (held, gave_way) = match vfs.holding.get(inode) {
-        Found::Held(held) => (Some(held), false),
-        Found::GaveWay => (vfs.chunks.cached(&opened.image, &key), true),
-        Found::Nothing => (vfs.chunks.cached(&opened.image, &key), false),
+    let found = vfs.holding.get(inode);
+    let gave_way = matches!(found, Found::GaveWay);
+    let held = match found {
+        Found::Held(held) => Some(held),
+        Found::GaveWay | Found::Nothing => vfs.chunks.cached(&opened.image, &key),
     };
     if let Some(held) = held {
         return Reply::Ready(Ok(answer(vfs, inode, &key, held, offset, size)));

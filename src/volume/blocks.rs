@@ -13,7 +13,7 @@ use super::groups::Groups;
 use super::image::Image;
 use super::sweep::Sweep;
 use super::{VolumeError, fetch};
-use crate::cache::{Boarding, Flights, Held, Lease, Place, Pool, Share, Shares, Worker};
+use crate::cache::{Boarding, Flights, Held, Place, Pool, Room, Shares, Worker};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::stats::Stats;
 
@@ -47,12 +47,6 @@ pub enum Voxels {
     Absent,
     /// C order, little-endian, clipped to the array.
     Present(Arc<Held>),
-}
-
-/// Memory for what is being fetched.
-pub(super) struct Room {
-    pub(super) lease: Lease,
-    _share: Option<Share>,
 }
 
 pub(super) type Block = Voxels;
@@ -99,7 +93,7 @@ impl Blocks {
     /// Memory for `bytes` that are fetched from `place`, once there is some and others have what is theirs.
     pub(super) async fn room(&self, place: &Place, bytes: u64) -> Room {
         let share = self.shares.take(place, bytes).await;
-        Room { lease: self.pool.lease(bytes).await, _share: share }
+        Room::new(self.pool.lease(bytes).await, share)
     }
 
     /// Asks for blocks of one level at once, so that neighbours are fetched together. Results come as they are ready

@@ -15,7 +15,7 @@ use super::VolumeError;
 use super::blocks::{BlockKey, Blocks, Voxels};
 use super::copy::{Placed, copy_part, fill};
 use super::image::Image;
-use crate::cache::{Boarding, Flights, Held, Lease, Pool, Share, Shares};
+use crate::cache::{Boarding, Flights, Held, Lease, Pool, Room, Shares};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
 use crate::stats::Stats;
 
@@ -59,12 +59,6 @@ type Chunk = Result<Arc<Held>, VolumeError>;
 
 /// Blocks that were asked for, as they come.
 type Results = BoxStream<'static, (CellIndex, Result<Voxels, VolumeError>)>;
-
-/// Memory for a chunk.
-struct Room {
-    lease: Lease,
-    _share: Option<Share>,
-}
 
 /// The chunks of all views of a mount.
 pub struct Chunks {
@@ -187,10 +181,10 @@ impl Chunks {
         // So that one image does not ask for more than it has memory for, whose blocks would be gone when it has.
         let _turn =
             if waits { self.unless_kept(image, &key.geometry, image.turn(self.at_once(), bytes)).await } else { None };
-        let (Room { lease, _share }, mut asked) = if waits {
+        let (room, mut asked) = if waits {
             self.first_blocks(image, &grid, &key.geometry, bytes).await?
         } else {
-            (Room { lease: self.lease(bytes).await, _share: None }, None)
+            (Room::new(self.lease(bytes).await, None), None)
         };
         let mut data = vec![0u8; length];
         let mut target = Placed { data: data.as_mut_slice(), region: placed(&region, chunk) };
@@ -206,7 +200,7 @@ impl Chunks {
                 put(&mut target, image, &grid, (index, &result?), &region);
             }
         }
-        let held = Arc::new(Held::new(Bytes::from(data), lease));
+        let held = Arc::new(Held::new(Bytes::from(data), room.lease));
         self.pool.insert(key, held.clone());
         Ok(held)
     }
@@ -244,7 +238,7 @@ impl Chunks {
     /// Memory for a chunk whose host may fall silent before it is complete.
     async fn room(&self, image: &Image, geometry: &ChunkGeometry, bytes: u64) -> Room {
         let share = self.unless_kept(image, geometry, self.shares.take(&image.place, bytes)).await.flatten();
-        Room { lease: self.lease(bytes).await, _share: share }
+        Room::new(self.lease(bytes).await, share)
     }
 
     /// What one image may have under way at a time.

@@ -19,8 +19,8 @@ use super::{ExecArgs, SIGNALLED, code_of_signal, family, inside};
 use crate::cli::output::complain;
 use crate::cli::signals::ignores;
 use crate::cli::{CliError, session};
-use crate::fuse::mountinfo::{self, State};
 use crate::fuse::unmount;
+use crate::mountinfo::{self, State};
 
 /// How it went.
 enum Outcome {

@@ -110,7 +110,8 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     path.canonicalize()
 }
 
-fn parse(table: &[u8]) -> Vec<Mount> {
+/// The mounts of a table, without lines that make no sense.
+pub(crate) fn parse(table: &[u8]) -> Vec<Mount> {
     table.split(|&byte| byte == b'\n').filter_map(Mount::parse).collect()
 }
 
