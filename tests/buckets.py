@@ -23,7 +23,7 @@ BUCKET = "bucket"
 @dataclasses.dataclass
 class Bucket:
     """`url`: of the bucket as a destination. `environment`: to reach it. `objects()`: all of it by key. `server`: where it is one of
-    ours, with the parts of what is not complete as `uploads` and how to answer those who put parts as `fault`."""
+    ours, with the parts of what is not complete as `uploads`, the number of those begun as `count`, and how to answer those who put parts as `fault`."""
 
     url: str
     environment: dict
@@ -72,7 +72,7 @@ def s3_objects(url):
 def gs(folder):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), GoogleRequest)
     server.daemon_threads = True
-    server.objects, server.uploads, server.lock, server.fault = {}, {}, threading.Lock(), None
+    server.objects, server.uploads, server.lock, server.fault, server.count = {}, {}, threading.Lock(), None, 0
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -114,7 +114,7 @@ class GoogleRequest(http.server.BaseHTTPRequestHandler):
         objects, uploads = self.server.objects, self.server.uploads
         match self.command:
             case "POST" if "uploads" in query:
-                self.server.count = getattr(self.server, "count", 0) + 1
+                self.server.count += 1
                 number = str(self.server.count)
                 uploads[number] = {}
                 return 200, f"<InitiateMultipartUploadResult><UploadId>{number}</UploadId></InitiateMultipartUploadResult>".encode()

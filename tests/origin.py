@@ -4,9 +4,11 @@ It is made of plain sockets, because a well-behaved HTTP library would not let i
 """
 
 import dataclasses
+import errno
 import html
 import os
 import pathlib
+import secrets
 import socket
 import struct
 import threading
@@ -15,7 +17,31 @@ import urllib.parse
 
 import namings
 
+#: Outside the range from which kernels give ports to whoever asks for any, who could have one while its origin is stopped.
+PORTS = range(10000, 32768)
+
 HTML = b"<!DOCTYPE html><html><head><title>Maintenance</title></head><body>Please come back later.</body></html>"
+
+
+def listening(port):
+    listener = socket.socket()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(256)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def listening_somewhere():
+    while True:
+        try:
+            return listening(secrets.choice(PORTS))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,10 +146,7 @@ class Origin:
     def start(self):
         """Listens, on the same port as before where there was one."""
         self._gone = threading.Event()
-        self._listener = socket.socket()
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind(("127.0.0.1", self.port))
-        self._listener.listen(256)
+        self._listener = listening(self.port) if self.port else listening_somewhere()
         self.port = self._listener.getsockname()[1]
         self._spawn(self._accept, self._listener, self._gone)
 
