@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::VolumeError;
-use super::fetch::fetch_parts;
+use super::parts::fetch_parts;
 use super::image::Image;
 use super::plan::{JOINED, Piece, Request, join};
 use crate::disk::Disk;
