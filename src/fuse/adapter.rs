@@ -144,15 +144,21 @@ impl<B: Backend> Filesystem for Adapter<B> {
         // Names that outlive the daemon lead to reads that fail, also when nobody can be asked for them any more.
         let least = if self.gone.load(Ordering::Acquire) { YEARS } else { Duration::ZERO };
         let ask = |backend: &Arc<B>| backend.lookup(parent.0, name);
-        self.answer(("LOOKUP", request.pid()), parent, reply, ask, move |reply, answer: Result<Entry, _>| match answer {
-            Ok(Entry { attributes, ttl }) => {
-                let ttl = ttl.max(least);
-                let attributes_ttl = attributes.map_or(ttl, |attributes| attributes.ttl);
-                let attributes = attributes.map_or(ABSENT, |attributes| file_attr(&attributes, owner));
-                reply.entry_with_ttls(&attributes_ttl, &ttl, &attributes, Generation(0));
-            }
-            Err(errno) => reply.error(to_errno(errno)),
-        });
+        self.answer(
+            ("LOOKUP", request.pid()),
+            parent,
+            reply,
+            ask,
+            move |reply, answer: Result<Entry, _>| match answer {
+                Ok(Entry { attributes, ttl }) => {
+                    let ttl = ttl.max(least);
+                    let attributes_ttl = attributes.map_or(ttl, |attributes| attributes.ttl);
+                    let attributes = attributes.map_or(ABSENT, |attributes| file_attr(&attributes, owner));
+                    reply.entry_with_ttls(&attributes_ttl, &ttl, &attributes, Generation(0));
+                }
+                Err(errno) => reply.error(to_errno(errno)),
+            },
+        );
     }
 
     fn getattr(&self, request: &Request, inode: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {

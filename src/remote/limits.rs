@@ -61,12 +61,19 @@ impl Host {
             name,
             manners,
             slots,
-            pace: Mutex::new(Pace { next: now, cool: now, cool_status: 429, served: None, took_back: None, has_mirrors: false }),
+            pace: Mutex::new(Pace {
+                next: now,
+                cool: now,
+                cool_status: 429,
+                served: None,
+                took_back: None,
+                has_mirrors: false,
+            }),
             stats,
         }
     }
 
-    /// Time without a byte after which a request is raced.
+    /// Time at less than 4 KiB/s after which a request is raced.
     pub(super) fn stall(&self) -> Duration {
         self.manners.stall
     }

@@ -72,7 +72,8 @@ mod tests {
     #[test]
     fn a_range_that_is_none_is_asked_for_as_it_is() {
         for (start, end) in [(7, 7), (7, 3), (u64::MAX, u64::MAX), (u64::MAX, 0)] {
-            assert_eq!(parts(start..end).collect::<Vec<_>>(), [start..end.min(start)]);
+            let mut parts = parts(start..end);
+            assert_eq!((parts.next(), parts.next()), (Some(start..end), None));
         }
     }
 }

@@ -211,7 +211,8 @@ async fn nothing_is_sent_when_the_time_is_as_good_as_over() {
 async fn a_slow_origin_that_sends_all_over_again_has_the_time_for_it() {
     // Zeros are asked for twice, and each time they take longer than the timeout.
     let bench = Bench::new(Duration::from_secs(2), 4, |_, _| {
-        let head = "HTTP/1.1 206 P\r\nETag: \"v1\"\r\nContent-Range: bytes 0-59999/60000\r\nContent-Length: 60000\r\n\r\n";
+        let head =
+            "HTTP/1.1 206 P\r\nETag: \"v1\"\r\nContent-Range: bytes 0-59999/60000\r\nContent-Length: 60000\r\n\r\n";
         let pieces = (0..6).flat_map(|_| [Act::Sleep(Duration::from_millis(500)), Act::Send(vec![0; 10_000])]);
         [Act::Send(head.into())].into_iter().chain(pieces).collect()
     })
