@@ -94,8 +94,8 @@ async fn look(handle: &Handle, ask: &Ask, pinned: &Version) -> bool {
         let fetched = handle.ask_once(&part, &pin).await.ok()?;
         Some((pin.version()?, fetched))
     };
-    // Where nothing was read yet, an object that may well be another is simply read anew.
-    if !handle.pin.is_answered() {
+    // Where only what is kept tells the version, an object that may well be another is mostly read anew.
+    if !handle.pin.is_told() {
         let has_names = pinned.is_like(pinned);
         if !has_names || one().await.is_none_or(|(version, _)| !pinned.is_like(&version)) {
             return false;

@@ -124,7 +124,11 @@ fn pause(task: &Task<'_>, failure: &Failure, failed: &[Discriminant<Cause>]) -> 
         Cause::Changed(_) if task.pin.flaps() => times(&alike) >= TURNS,
         _ => failure.ends_after(times(&alike)),
     };
-    let pause = failure.pause(if task.pin.flaps() { 1 } else { times(failed) });
+    let pause = failure.pause(match failure.cause {
+        // Another of its servers may answer at once.
+        Cause::Changed(_) if task.pin.flaps() => 1,
+        _ => times(failed),
+    });
     let left = task.clock.time_to_send();
     match failure.cause {
         // Whoever takes it for an absence must be able to rely on it.

@@ -63,6 +63,8 @@ struct Pinned {
     only: Option<Answer>,
     /// Whether any answer was of the version, which may have been seen before this process began.
     answered: bool,
+    /// Whether an answer of the origin was, since this process began.
+    told: bool,
     /// What the origin calls the version beside its ETag: where it is several mirrors, each may have a name of its own.
     aliases: Vec<Option<String>>,
     /// Whether the origin gives this version and another in turn.
@@ -124,7 +126,7 @@ impl Pin {
     pub(super) fn correct(&self, answer: &Answer, version: Version) {
         let mut pinned = self.lock();
         if pinned.only.as_ref() == Some(answer) {
-            *pinned = Pinned { version: Some(version), answered: true, ..Pinned::default() };
+            *pinned = Pinned { version: Some(version), answered: true, told: true, ..Pinned::default() };
         }
     }
 
@@ -158,9 +160,9 @@ impl Pin {
         }
     }
 
-    /// Whether any answer was of the version since this process began.
-    pub(super) fn is_answered(&self) -> bool {
-        self.lock().answered
+    /// Whether the origin itself gave the version since this process began.
+    pub(super) fn is_told(&self) -> bool {
+        self.lock().told
     }
 
     /// Notes whether the origin gives the pinned version and another in turn.
@@ -188,7 +190,7 @@ impl Pin {
         let refused = pinned.refuses(&version);
         let Some(known) = pinned.version.as_mut() else {
             let only = Some(Answer { ask: ask.clone(), hash: xxh3_64(bytes) });
-            *pinned = Pinned { version: Some(version), only, answered: true, ..Pinned::default() };
+            *pinned = Pinned { version: Some(version), only, answered: true, told: true, ..Pinned::default() };
             return Ok(());
         };
         if let Some(difference) = refused {
@@ -197,7 +199,7 @@ impl Pin {
         known.etag = known.etag.take().or(version.etag);
         known.last_modified = known.last_modified.take().or(version.last_modified);
         known.total = known.total.or(version.total);
-        (pinned.only, pinned.answered) = (None, true);
+        (pinned.only, pinned.answered, pinned.told) = (None, true, true);
         Ok(())
     }
 
