@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::backend::Backend;
+use super::callers;
 use crate::stats::Stats;
 use crate::vfs::{self, Attributes, DirEntry, Entry, Kind, Reply};
 
@@ -75,10 +76,10 @@ impl<B: Backend> Adapter<B> {
     }
 
     /// Asks the backend and sends its answer, from here or from the runtime. A panic in either is an `EIO` for this
-    /// request alone.
+    /// request alone. A `caller` that is killed while it waits gets an answer at once, so that it can end.
     fn answer<T: Send + 'static, R: Send + 'static>(
         &self,
-        request: &'static str,
+        (request, caller): (&'static str, u32),
         inode: INodeNo,
         reply: R,
         ask: impl FnOnce(&Arc<B>) -> Reply<T>,
@@ -99,7 +100,12 @@ impl<B: Backend> Adapter<B> {
             Ok(Reply::Pending(answer)) => {
                 let stats = Arc::clone(&self.stats);
                 self.runtime.spawn(async move {
-                    let answer = AssertUnwindSafe(answer).catch_unwind().await;
+                    let answer = tokio::select! {
+                        biased;
+                        answer = AssertUnwindSafe(answer).catch_unwind() => answer,
+                        // What was begun for it goes on, and the next who asks for the same joins that.
+                        () = callers::killed(caller) => Ok(Err(INTERRUPTED)),
+                    };
                     send(reply, answer.unwrap_or_else(|panic| Err(panicked(&stats, request, inode, &*panic))));
                 });
             }
@@ -133,26 +139,32 @@ impl<B: Backend> Filesystem for Adapter<B> {
         Ok(())
     }
 
-    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let owner = self.owner;
         // Names that outlive the daemon lead to reads that fail, also when nobody can be asked for them any more.
         let least = if self.gone.load(Ordering::Acquire) { YEARS } else { Duration::ZERO };
         let ask = |backend: &Arc<B>| backend.lookup(parent.0, name);
-        self.answer("LOOKUP", parent, reply, ask, move |reply, answer: Result<Entry, _>| match answer {
-            Ok(Entry { attributes, ttl }) => {
-                let ttl = ttl.max(least);
-                let attributes_ttl = attributes.map_or(ttl, |attributes| attributes.ttl);
-                let attributes = attributes.map_or(ABSENT, |attributes| file_attr(&attributes, owner));
-                reply.entry_with_ttls(&attributes_ttl, &ttl, &attributes, Generation(0));
-            }
-            Err(errno) => reply.error(to_errno(errno)),
-        });
+        self.answer(
+            ("LOOKUP", request.pid()),
+            parent,
+            reply,
+            ask,
+            move |reply, answer: Result<Entry, _>| match answer {
+                Ok(Entry { attributes, ttl }) => {
+                    let ttl = ttl.max(least);
+                    let attributes_ttl = attributes.map_or(ttl, |attributes| attributes.ttl);
+                    let attributes = attributes.map_or(ABSENT, |attributes| file_attr(&attributes, owner));
+                    reply.entry_with_ttls(&attributes_ttl, &ttl, &attributes, Generation(0));
+                }
+                Err(errno) => reply.error(to_errno(errno)),
+            },
+        );
     }
 
-    fn getattr(&self, _request: &Request, inode: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(&self, request: &Request, inode: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         let owner = self.owner;
         let ask = |backend: &Arc<B>| backend.getattr(inode.0);
-        self.answer("GETATTR", inode, reply, ask, move |reply, answer| match answer {
+        self.answer(("GETATTR", request.pid()), inode, reply, ask, move |reply, answer| match answer {
             Ok(attributes) => reply.attr(&attributes.ttl, &file_attr(&attributes, owner)),
             Err(errno) => reply.error(to_errno(errno)),
         });
@@ -168,7 +180,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
 
     fn read(
         &self,
-        _request: &Request,
+        request: &Request,
         inode: INodeNo,
         _handle: FileHandle,
         offset: u64,
@@ -178,16 +190,16 @@ impl<B: Backend> Filesystem for Adapter<B> {
         reply: ReplyData,
     ) {
         let ask = |backend: &Arc<B>| backend.read(inode.0, offset, size);
-        self.answer("READ", inode, reply, ask, |reply, answer| match answer {
+        self.answer(("READ", request.pid()), inode, reply, ask, |reply, answer| match answer {
             Ok(bytes) => reply.data(&bytes),
             Err(errno) => reply.error(to_errno(errno)),
         });
     }
 
-    fn readdir(&self, _request: &Request, inode: INodeNo, _handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(&self, request: &Request, inode: INodeNo, _handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let stats = Arc::clone(&self.stats);
         let ask = |backend: &Arc<B>| backend.readdir(inode.0, offset);
-        self.answer("READDIR", inode, (), ask, move |(), answer: Result<Vec<DirEntry>, _>| {
+        self.answer(("READDIR", request.pid()), inode, (), ask, move |(), answer: Result<Vec<DirEntry>, _>| {
             let filled = answer.and_then(|entries| {
                 catch_unwind(AssertUnwindSafe(|| {
                     // `add` says whether the buffer was full, so that the entry is not in it.
@@ -206,7 +218,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
 
     fn readdirplus(
         &self,
-        _request: &Request,
+        request: &Request,
         inode: INodeNo,
         _handle: FileHandle,
         offset: u64,
@@ -214,7 +226,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
     ) {
         let (owner, backend, stats) = (self.owner, Arc::clone(&self.backend), Arc::clone(&self.stats));
         let ask = |backend: &Arc<B>| backend.readdir(inode.0, offset);
-        self.answer("READDIRPLUS", inode, (), ask, move |(), answer: Result<Vec<DirEntry>, _>| {
+        self.answer(("READDIRPLUS", request.pid()), inode, (), ask, move |(), answer: Result<Vec<DirEntry>, _>| {
             let filled = answer.and_then(|entries| {
                 catch_unwind(AssertUnwindSafe(|| {
                     let mut given = Vec::new();
@@ -320,6 +332,9 @@ impl<B: Backend> Filesystem for Adapter<B> {
 
 /// Longer than any mount lives.
 const YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// The answer that nobody sees: its program was killed.
+const INTERRUPTED: vfs::Errno = vfs::Errno(libc::EINTR);
 
 /// What the kernel itself answers where there is no daemon.
 const GONE: vfs::Errno = vfs::Errno(libc::ENOTCONN);

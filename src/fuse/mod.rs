@@ -2,6 +2,7 @@
 
 mod adapter;
 mod backend;
+mod callers;
 mod check;
 pub mod own_namespace;
 mod session;

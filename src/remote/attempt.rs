@@ -18,7 +18,8 @@ use super::gzip::gunzip;
 use super::head::Head;
 use super::limits::Host;
 use super::object::Fetched;
-use super::pin::{Pin, Version, is_strong};
+use super::pin::{Pin, Version};
+use super::speed::Speed;
 use super::transport::{Body, Transport, Wanted};
 
 /// The first allocation for a body of unknown length.
@@ -43,19 +44,43 @@ pub(super) struct Task<'a> {
     pub sent: AtomicU32,
 }
 
-/// When an attempt last received something; nothing while its request is not sent.
+/// When an attempt last received something, and how much in all; nothing while its request is not sent.
 #[derive(Debug, Default)]
-pub(super) struct Pulse(Mutex<Option<Instant>>);
+pub(super) struct Pulse(Mutex<Option<Flow>>);
+
+#[derive(Debug)]
+struct Flow {
+    last: Instant,
+    speed: Speed,
+    bytes: u64,
+}
 
 impl Pulse {
+    /// When it last had a sign of life. What drips in is none.
     pub(super) fn last(&self) -> Option<Instant> {
-        *self.0.lock()
+        self.0.lock().as_ref().map(|flow| flow.last)
     }
 
-    fn beat(&self) -> Instant {
+    /// Bytes of the body so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.lock().as_ref().map_or(0, |flow| flow.bytes)
+    }
+
+    /// The request is sent, or the head of its answer is there.
+    fn beat(&self) {
         let now = Instant::now();
-        *self.0.lock() = Some(now);
-        now
+        *self.0.lock() = Some(Flow { last: now, speed: Speed::start(now), bytes: 0 });
+    }
+
+    /// So many bytes of the body are there.
+    fn received(&self, bytes: u64, now: Instant) {
+        if let Some(flow) = self.0.lock().as_mut() {
+            let new = bytes.saturating_sub(flow.bytes);
+            flow.bytes = bytes;
+            if flow.speed.received(new, now) {
+                flow.last = now;
+            }
+        }
     }
 }
 
@@ -80,10 +105,9 @@ pub(super) async fn attempt(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, F
 }
 
 async fn request(task: &Task<'_>, pulse: &Pulse, past_caches: bool) -> Result<Fetched, Failure> {
-    let known = task.pin.version();
-    let etag = known.as_ref().and_then(|version| version.etag.as_deref()).filter(|etag| is_strong(etag));
+    let (known, etag) = (task.pin.version(), task.pin.condition());
     pulse.beat();
-    let opened = task.transport.open(Wanted { range: task.ask.range(), if_match: etag, past_caches }).await;
+    let opened = task.transport.open(Wanted { range: task.ask.range(), if_match: etag.as_deref(), past_caches }).await;
     if matches!(opened, Ok(_) | Err(Failure { cause: Cause::Protocol(_), .. })) {
         task.host.breaker.answered();
     }
@@ -131,12 +155,13 @@ async fn collect(task: &Task<'_>, pulse: &Pulse, mut body: Body, promise: Promis
         .map_err(|_| Failure::last(Cause::Request(format!("{reserve} bytes do not fit into memory"))))?;
     let mut buffer = BytesMut::with_capacity(reserve);
     while let Some(piece) = body.chunk(buffer.len()).await? {
-        let now = pulse.beat();
+        let now = Instant::now();
         task.host.count(|counters| counters.bytes += piece.len() as u64);
-        if task.clock.received(piece.len(), now) {
+        let length = (buffer.len() as u64).saturating_add(piece.len() as u64);
+        pulse.received(length, now);
+        if task.clock.received(length, now) {
             task.host.served();
         }
-        let length = (buffer.len() as u64).saturating_add(piece.len() as u64);
         if length > limit {
             return Err(match promise.length {
                 Length::AtMost(limit) => too_long(limit, length),
@@ -148,6 +173,7 @@ async fn collect(task: &Task<'_>, pulse: &Pulse, mut body: Body, promise: Promis
     if matches!(promise.length, Length::Exactly(length) if length != buffer.len() as u64) {
         return Err(Failure::odd_body(format!("a body of {} bytes instead of {limit}", buffer.len())));
     }
+    task.clock.complete();
     Ok(buffer.freeze())
 }
 

@@ -88,6 +88,11 @@ impl Failure {
         Failure { cause: Cause::Status(status), persistence: Persistence::UntilDeadline, retry_after }
     }
 
+    /// A request that was not sent, because the time of the operation is over. Others of it may still be answered.
+    pub(super) fn too_late(cause: Cause) -> Self {
+        Failure { cause, persistence: Persistence::UntilDeadline, retry_after: None }
+    }
+
     /// The environment's credentials could not be had.
     pub(super) fn credentials(reason: impl Into<String>) -> Self {
         Failure::doubtful(Cause::Credentials(reason.into()))

@@ -6,12 +6,13 @@ use parking_lot::{Mutex, MutexGuard};
 
 use tokio::time::Instant;
 
-/// Slower than this is no progress.
-const BYTES_PER_SECOND: u64 = 4096;
-/// Progress is judged over so long, so that a few bytes in quick succession do not count as a fast host.
-const WINDOW: Duration = Duration::from_secs(1);
+use super::speed::Speed;
 
-/// An operation fails when its clock was not set back for the whole timeout. Bytes at 4 KiB/s or more set it back.
+/// In the last part of its time an operation sends nothing more: no answer would come before the end.
+const TOO_LATE: Duration = Duration::from_secs(1);
+
+/// An operation fails when its clock was not set back for the whole timeout. Bytes that it had not before, at 4 KiB/s or
+/// more, set it back: a request that is repeated brings nothing new until it is further than those before it.
 #[derive(Debug)]
 pub(super) struct Clock {
     timeout: Duration,
@@ -21,14 +22,16 @@ pub(super) struct Clock {
 #[derive(Debug)]
 struct State {
     deadline: Instant,
-    window: Instant,
-    bytes: u64,
+    speed: Speed,
+    /// How many bytes, from the first that was asked for, any of its requests received.
+    had: u64,
 }
 
 impl Clock {
     pub(super) fn start(timeout: Duration) -> Self {
         let now = Instant::now();
-        Clock { timeout, state: Mutex::new(State { deadline: later(now, timeout), window: now, bytes: 0 }) }
+        let state = State { deadline: later(now, timeout), speed: Speed::start(now), had: 0 };
+        Clock { timeout, state: Mutex::new(state) }
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -45,20 +48,33 @@ impl Clock {
         self.deadline() <= Instant::now()
     }
 
-    /// Notes bytes that were received; returns whether they are progress.
-    pub(super) fn received(&self, bytes: usize, now: Instant) -> bool {
+    /// How long requests may still be sent; not at all shortly before the end.
+    pub(super) fn time_to_send(&self) -> Duration {
+        let last = self.deadline().checked_sub(TOO_LATE.min(self.timeout / 4));
+        last.map(|last| last.saturating_duration_since(Instant::now())).unwrap_or_default()
+    }
+
+    /// Whether nothing is sent any more.
+    pub(super) fn is_too_late(&self) -> bool {
+        self.time_to_send().is_zero()
+    }
+
+    /// Notes that a request of the operation received `bytes` so far, from the first that was asked for; returns whether
+    /// that is progress.
+    pub(super) fn received(&self, bytes: u64, now: Instant) -> bool {
         let mut state = self.lock();
-        if now.saturating_duration_since(state.window) > WINDOW {
-            // What came during a second that saw too little is not saved up.
-            (state.window, state.bytes) = (now, 0);
-        }
-        state.bytes = state.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-        let progress = state.bytes >= BYTES_PER_SECOND * WINDOW.as_secs();
+        let new = bytes.saturating_sub(state.had);
+        state.had = state.had.max(bytes);
+        let progress = new > 0 && state.speed.received(new, now);
         if progress {
-            (state.window, state.bytes) = (now, 0);
             state.deadline = later(now, self.timeout);
         }
         progress
+    }
+
+    /// All bytes came. Where they are not believed, all are asked for once more, and are new then.
+    pub(super) fn complete(&self) {
+        self.lock().had = 0;
     }
 
     /// Gives back time that was spent waiting in emfs's own queue.
@@ -85,27 +101,37 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(10);
 
     #[test]
-    fn a_drip_is_no_progress_however_it_is_cut() {
-        for pieces in [1, 16] {
-            let clock = Clock::start(TIMEOUT);
-            let (start, deadline) = (Instant::now(), clock.deadline());
-            for second in 0..100 {
-                let now = start + Duration::from_secs(second);
-                for piece in 0..pieces {
-                    assert!(!clock.received(1024 / pieces, now + Duration::from_millis(piece as u64)));
-                }
-            }
-            assert_eq!(clock.deadline(), deadline);
+    fn bytes_that_came_before_are_no_progress() {
+        let clock = Clock::start(TIMEOUT);
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        assert!(clock.received(1 << 20, start + second));
+        let deadline = clock.deadline();
+        for request in 2..100 {
+            assert!(!clock.received(1 << 19, start + second * request));
+            assert!(!clock.received(1 << 20, start + second * request));
         }
+        assert_eq!(clock.deadline(), deadline);
+        assert!(clock.received((1 << 20) + 4096, start + second * 5));
+        assert_eq!(clock.deadline(), start + second * 5 + TIMEOUT);
     }
 
     #[test]
-    fn four_kib_per_second_is_progress() {
+    fn what_is_asked_for_once_more_after_all_came_is_new() {
         let clock = Clock::start(TIMEOUT);
         let start = Instant::now();
-        let progress = (0..40u32).filter(|quarter| clock.received(1100, start + Duration::from_millis(250) * *quarter));
-        assert_eq!(progress.count(), 10);
-        assert!(clock.deadline() >= start + Duration::from_secs(19));
+        assert!(clock.received(1 << 20, start));
+        clock.complete();
+        assert!(clock.received(1 << 20, start + Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn nothing_is_sent_shortly_before_the_end() {
+        for (timeout, is_too_late) in [(Duration::from_millis(1), false), (Duration::from_secs(10), false)] {
+            assert_eq!(Clock::start(timeout * 4).is_too_late(), is_too_late);
+        }
+        let clock = Clock::start(Duration::from_millis(40));
+        std::thread::sleep(Duration::from_millis(32));
+        assert!(clock.is_too_late());
     }
 
     #[test]

@@ -61,6 +61,13 @@ pub enum Cause {
     Timeout(u64),
 }
 
+impl RemoteError {
+    /// Whether the object is said to be another one than before.
+    pub(super) fn is_change(&self) -> bool {
+        matches!(self.cause, Cause::Changed(_))
+    }
+}
+
 struct RangeText<'a>(&'a Option<Range<u64>>);
 
 impl fmt::Display for RangeText<'_> {

@@ -38,6 +38,8 @@ struct Pace {
     served: Option<Instant>,
     /// When it last sent an object that it had said to be absent.
     took_back: Option<Instant>,
+    /// Whether it was found to give an object under several names of its version.
+    has_mirrors: bool,
 }
 
 /// The right to have one request in flight; free again when dropped.
@@ -59,12 +61,19 @@ impl Host {
             name,
             manners,
             slots,
-            pace: Mutex::new(Pace { next: now, cool: now, cool_status: 429, served: None, took_back: None }),
+            pace: Mutex::new(Pace {
+                next: now,
+                cool: now,
+                cool_status: 429,
+                served: None,
+                took_back: None,
+                has_mirrors: false,
+            }),
             stats,
         }
     }
 
-    /// Time without a byte after which a request is raced.
+    /// Time at less than 4 KiB/s after which a request is raced.
     pub(super) fn stall(&self) -> Duration {
         self.manners.stall
     }
@@ -87,6 +96,11 @@ impl Host {
     /// Its name, for messages.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Notes that behind its name are several servers; says whether that is new.
+    pub(super) fn is_found_to_have_mirrors(&self) -> bool {
+        !std::mem::replace(&mut self.pace().has_mirrors, true)
     }
 
     /// Notes that the host sent an object that it had just said to be absent.
@@ -113,7 +127,8 @@ impl Host {
         }
     }
 
-    /// Waits for a free slot. The operation's time stands still while the host serves others.
+    /// Waits for a free slot. The operation's time stands still while the host serves others; a slot that comes when it is
+    /// as good as over is of no use.
     pub(super) async fn slot(&self, clock: &Clock) -> Result<Slot, Cause> {
         let start = Instant::now();
         let mut acquire = std::pin::pin!(Arc::clone(&self.slots).acquire_owned());
@@ -125,6 +140,9 @@ impl Host {
                 Ok(Ok(permit)) => {
                     let served = self.pace().served.unwrap_or(start);
                     clock.extend(served.saturating_duration_since(start));
+                    if clock.is_too_late() {
+                        return Err(timed_out(clock));
+                    }
                     return Ok(Slot { _permit: permit });
                 }
                 Ok(Err(closed)) => return Err(Cause::Connection(closed.to_string())),
@@ -156,7 +174,7 @@ impl Host {
         let at = self.reserve();
         clock.extend(at.saturating_duration_since(Instant::now()));
         sleep_until(at).await;
-        Ok(())
+        if clock.is_too_late() { Err(Failure::too_late(timed_out(clock))) } else { Ok(()) }
     }
 
     /// Counts a request that is about to be sent, until the returned guard is dropped.

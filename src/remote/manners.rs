@@ -10,7 +10,7 @@ pub struct HostManners {
     pub connections: usize,
     /// Requests per second, where limited.
     pub rate: Option<f64>,
-    /// Time without a byte after which a request is raced by a second one; half of it for ranges of up to 64 KiB.
+    /// Time at less than 4 KiB/s after which a request is raced by a second one; half of it for ranges of up to 64 KiB.
     pub stall: Duration,
     /// Whether ETags of S3 that look like the MD5 of an object are one. Those of some servers are not.
     pub md5_etags: bool,

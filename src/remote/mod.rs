@@ -27,6 +27,7 @@ mod kept;
 mod limits;
 mod location;
 mod manners;
+mod mirrors;
 mod note;
 mod object;
 mod operation;
@@ -34,6 +35,7 @@ mod pin;
 mod race;
 mod seen;
 mod shared;
+mod speed;
 mod stores;
 mod transport;
 

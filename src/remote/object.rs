@@ -19,7 +19,7 @@ use super::pin::Pin;
 use super::seen::{Seen, SeenVersion};
 use super::transport::Transport;
 use super::{Cause, RemoteError};
-use super::{absence, answer, healing};
+use super::{absence, answer, healing, mirrors};
 use crate::cache::Place;
 use crate::stats::Stats;
 
@@ -279,28 +279,17 @@ impl Object {
 }
 
 impl Handle {
-    /// Asks the origin. That the object changed is not believed where the version it had was said by one answer alone, and
-    /// the origin now gives the same bytes under another: then that answer was wrong in what it said of the object.
+    /// Asks the origin. That the object changed is not believed before it was looked at more closely.
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Fetched, RemoteError> {
         let error = match self.ask_once(ask, &self.pin).await {
-            Err(error) if matches!(error.cause, Cause::Changed(_)) => error,
+            // A file of this machine is what it says.
+            Err(error) if matches!((&error.cause, &self.transport), (Cause::Changed(_), Transport::Http(_))) => error,
             answer => return answer,
         };
-        // A file of this machine is what it says.
-        let only = self.pin.only_answer().filter(|_| matches!(self.transport, Transport::Http(_)));
-        let Some(only) = only else { return Err(error) };
-        let pin = Pin::default();
-        let is_same = self.ask_once(&only.ask, &pin).await.is_ok_and(|again| only.is(&again.bytes));
-        match pin.version() {
-            Some(version) if is_same => {
-                self.pin.correct(&only, version);
-                self.ask_once(ask, &self.pin).await
-            }
-            _ => Err(error),
-        }
+        mirrors::ask_again(self, ask, error).await
     }
 
-    async fn ask_once(&self, ask: &Ask, pin: &Pin) -> Result<Fetched, RemoteError> {
+    pub(super) async fn ask_once(&self, ask: &Ask, pin: &Pin) -> Result<Fetched, RemoteError> {
         if self.offline {
             return Err(self.failed(ask, Cause::Offline("not in the cache".to_owned())));
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::attempt::Task;
 use super::backoff::Failure;
@@ -25,6 +25,9 @@ const BLANK: usize = 16;
 
 /// How often a host has to say that an object is absent after it took such a word back a short while ago.
 const DOUBTED_ABSENCES: u32 = 6;
+
+/// How often an origin that gives an object in two versions in turn is asked for the one that is read.
+const TURNS: u32 = 8;
 
 /// What an operation works on.
 pub(super) struct Subject<'a> {
@@ -118,10 +121,15 @@ fn pause(task: &Task<'_>, failure: &Failure, failed: &[Discriminant<Cause>]) -> 
     let alike: Vec<_> = failed.iter().copied().filter(|cause| *cause == discriminant(&failure.cause)).collect();
     let ends = match failure.cause {
         Cause::NotFound if task.host.takes_absences_back() => times(&alike) >= DOUBTED_ABSENCES,
+        Cause::Changed(_) if task.pin.flaps() => times(&alike) >= TURNS,
         _ => failure.ends_after(times(&alike)),
     };
-    let pause = failure.pause(times(failed));
-    let left = task.clock.deadline().saturating_duration_since(Instant::now());
+    let pause = failure.pause(match failure.cause {
+        // Another of its servers may answer at once.
+        Cause::Changed(_) if task.pin.flaps() => 1,
+        _ => times(failed),
+    });
+    let left = task.clock.time_to_send();
     match failure.cause {
         // Whoever takes it for an absence must be able to rely on it.
         Cause::NotFound | Cause::Denied(_) if !ends && pause >= left && alike.len() < 2 => Err(timed_out(&task.clock)),

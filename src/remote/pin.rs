@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Cause;
@@ -21,6 +22,12 @@ pub(super) struct Version {
 impl Version {
     pub(super) fn of(head: &Head, total: Option<u64>) -> Self {
         Version { etag: head.etag.clone(), last_modified: head.last_modified.clone(), total }
+    }
+
+    /// Whether both were last changed at the same moment and have the same length.
+    pub(super) fn is_like(&self, other: &Version) -> bool {
+        let (date, total) = (&self.last_modified, self.total);
+        date.is_some() && *date == other.last_modified && total.is_some() && total == other.total
     }
 
     /// Says how `other` differs, where it does. A date counts only where the first answer had no ETag, because mirrors
@@ -43,7 +50,11 @@ impl Version {
 
 /// The version of the first complete answer. Shared by all clones of an object.
 #[derive(Debug, Default)]
-pub(super) struct Pin(Mutex<Pinned>);
+pub(super) struct Pin {
+    pinned: Mutex<Pinned>,
+    /// Held while it is found out whether the origin gives this version and another in turn: when that was last done.
+    pub(super) looked: tokio::sync::Mutex<Option<Instant>>,
+}
 
 #[derive(Debug, Default)]
 struct Pinned {
@@ -52,6 +63,21 @@ struct Pinned {
     only: Option<Answer>,
     /// Whether any answer was of the version, which may have been seen before this process began.
     answered: bool,
+    /// Whether an answer of the origin was, since this process began.
+    told: bool,
+    /// What the origin calls the version beside its ETag: where it is several mirrors, each may have a name of its own.
+    aliases: Vec<Option<String>>,
+    /// Whether the origin gives this version and another in turn.
+    flaps: bool,
+}
+
+impl Pinned {
+    /// Says how `version` is another one, where it is.
+    fn refuses(&self, version: &Version) -> Option<String> {
+        let pinned = self.version.as_ref()?;
+        let is_alias = self.aliases.contains(&version.etag) && pinned.is_like(version);
+        pinned.difference(version).filter(|_| !is_alias)
+    }
 }
 
 /// An answer by what was asked and what came.
@@ -100,7 +126,7 @@ impl Pin {
     pub(super) fn correct(&self, answer: &Answer, version: Version) {
         let mut pinned = self.lock();
         if pinned.only.as_ref() == Some(answer) {
-            *pinned = Pinned { version: Some(version), only: None, answered: true };
+            *pinned = Pinned { version: Some(version), answered: true, told: true, ..Pinned::default() };
         }
     }
 
@@ -119,9 +145,39 @@ impl Pin {
         true
     }
 
+    /// The ETag that an answer must have, where it has to be one and may stand in `If-Match`.
+    pub(super) fn condition(&self) -> Option<String> {
+        let pinned = self.lock();
+        let etag = pinned.version.as_ref()?.etag.as_ref()?;
+        (pinned.aliases.is_empty() && is_strong(etag)).then(|| etag.clone())
+    }
+
+    /// From now on `etag` stands for the pinned version as well, where that still is `version` and all else is the same.
+    pub(super) fn add_alias(&self, version: &Version, etag: Option<String>) {
+        let mut pinned = self.lock();
+        if pinned.version.as_ref() == Some(version) && !pinned.aliases.contains(&etag) {
+            pinned.aliases.push(etag);
+        }
+    }
+
+    /// Whether the origin itself gave the version since this process began.
+    pub(super) fn is_told(&self) -> bool {
+        self.lock().told
+    }
+
+    /// Notes whether the origin gives the pinned version and another in turn.
+    pub(super) fn set_flaps(&self, flaps: bool) {
+        self.lock().flaps = flaps;
+    }
+
+    /// Whether it does.
+    pub(super) fn flaps(&self) -> bool {
+        self.lock().flaps
+    }
+
     /// Refuses an answer of another version, before its body is read.
     pub(super) fn check(&self, version: &Version) -> Result<(), Cause> {
-        match self.lock().version.as_ref().and_then(|pinned| pinned.difference(version)) {
+        match self.lock().refuses(version) {
             Some(difference) => Err(Cause::Changed(difference)),
             None => Ok(()),
         }
@@ -131,110 +187,32 @@ impl Pin {
     /// say of the version is taken from a later one.
     pub(super) fn settle(&self, version: Version, ask: &Ask, bytes: &[u8]) -> Result<(), Cause> {
         let mut pinned = self.lock();
+        let refused = pinned.refuses(&version);
         let Some(known) = pinned.version.as_mut() else {
             let only = Some(Answer { ask: ask.clone(), hash: xxh3_64(bytes) });
-            *pinned = Pinned { version: Some(version), only, answered: true };
+            *pinned = Pinned { version: Some(version), only, answered: true, told: true, ..Pinned::default() };
             return Ok(());
         };
-        if let Some(difference) = known.difference(&version) {
+        if let Some(difference) = refused {
             return Err(Cause::Changed(difference));
         }
         known.etag = known.etag.take().or(version.etag);
         known.last_modified = known.last_modified.take().or(version.last_modified);
         known.total = known.total.or(version.total);
-        (pinned.only, pinned.answered) = (None, true);
+        (pinned.only, pinned.answered, pinned.told) = (None, true, true);
         Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Pinned> {
-        self.0.lock()
+        self.pinned.lock()
     }
 }
 
 /// Whether an ETag may stand in `If-Match`, which compares strongly (RFC 9110, 13.1.1).
-pub(super) fn is_strong(etag: &str) -> bool {
+fn is_strong(etag: &str) -> bool {
     etag.len() >= 2 && etag.starts_with('"') && etag.ends_with('"')
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn version(etag: Option<&str>, date: Option<&str>, total: Option<u64>) -> Version {
-        Version { etag: etag.map(str::to_owned), last_modified: date.map(str::to_owned), total }
-    }
-
-    fn refused(first: Version, second: Version) -> bool {
-        let pin = Pin::default();
-        settle(&pin, first).unwrap();
-        let is_refused = pin.check(&second).is_err();
-        assert_eq!(settle(&pin, second).is_err(), is_refused);
-        is_refused
-    }
-
-    fn settle(pin: &Pin, version: Version) -> Result<(), Cause> {
-        pin.settle(version, &Ask::Whole(9), b"bytes")
-    }
-
-    #[test]
-    fn another_etag_or_length_is_another_version() {
-        let first = || version(Some("\"a\""), Some("monday"), Some(5));
-        assert!(refused(first(), version(Some("\"b\""), Some("monday"), Some(5))));
-        assert!(refused(first(), version(None, Some("monday"), Some(5))));
-        assert!(refused(first(), version(Some("\"a\""), Some("monday"), Some(6))));
-        assert!(!refused(first(), version(Some("\"a\""), Some("tuesday"), None)));
-    }
-
-    #[test]
-    fn without_an_etag_the_date_tells_versions_apart() {
-        let first = || version(None, Some("monday"), Some(5));
-        assert!(refused(first(), version(None, Some("tuesday"), Some(5))));
-        assert!(refused(first(), version(None, None, Some(5))));
-        assert!(!refused(first(), version(Some("\"a\""), Some("monday"), Some(5))));
-    }
-
-    #[test]
-    fn what_was_seen_earlier_does_not_take_the_place_of_an_answer() {
-        let known = || version(Some("\"a\""), None, Some(5));
-        for (first, same) in [(known(), true), (version(Some("\"b\""), None, Some(5)), false)] {
-            let pin = Pin::default();
-            settle(&pin, first.clone()).unwrap();
-            assert_eq!(pin.preset(known()), same);
-            assert_eq!(pin.version(), Some(first));
-        }
-        let pin = Pin::default();
-        let nameless = version(None, None, Some(5));
-        assert!(pin.preset(nameless.clone()) && !pin.preset(nameless));
-    }
-
-    #[test]
-    fn a_name_that_comes_later_is_the_object_s_name_from_then_on() {
-        let pin = Pin::default();
-        settle(&pin, version(None, None, Some(5))).unwrap();
-        settle(&pin, version(Some("\"a\""), Some("monday"), Some(5))).unwrap();
-        assert_eq!(pin.version(), Some(version(Some("\"a\""), Some("monday"), Some(5))));
-        assert!(settle(&pin, version(Some("\"b\""), Some("monday"), Some(5))).is_err());
-        assert!(settle(&pin, version(None, None, Some(5))).is_err());
-    }
-
-    #[test]
-    fn only_a_version_that_one_answer_alone_had_is_corrected() {
-        let pin = Pin::default();
-        settle(&pin, version(Some("\"a\""), None, Some(5))).unwrap();
-        let answer = pin.only_answer().unwrap();
-        assert!(answer.is(b"bytes") && !answer.is(b"other"));
-        let corrected = version(Some("\"b\""), None, Some(6));
-        pin.correct(&answer, corrected.clone());
-        assert_eq!(pin.version(), Some(corrected.clone()));
-        settle(&pin, corrected.clone()).unwrap();
-        assert_eq!(pin.only_answer(), None);
-        pin.correct(&answer, version(Some("\"a\""), None, Some(5)));
-        assert_eq!(pin.version(), Some(corrected));
-    }
-
-    #[test]
-    fn weak_etags_are_not_sent() {
-        assert!(is_strong("\"a\""));
-        assert!(!is_strong("W/\"a\"") && !is_strong("\"") && !is_strong("a"));
-    }
-}
+#[path = "pin/tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! One request, and a second one where the first stalls.
 //!
-//! Some origins accept a few of a hundred requests and then say nothing for minutes. Waiting is hopeless and giving up
-//! is wrong, so an identical request is sent, and the first complete answer wins.
+//! Some origins accept a few of a hundred requests and then say nothing for minutes, or a few bytes a second. Waiting is
+//! hopeless and giving up is wrong, so an identical request is sent, and the first complete answer wins.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl<'a> Racer<'a> {
 }
 
 /// Runs an attempt to its end, at the latest that of the operation's time. [`MOST`] requests are in flight at
-/// most; where no further slot is free, the oldest stalled request is given up for the new one.
+/// most; where no further slot is free, the stalled request that received least is given up for the new one.
 pub(super) async fn race(task: &Task<'_>, slot: Slot) -> Result<Fetched, Failure> {
     let mut racers = vec![Racer::start(task, slot)];
     let first = first_patience(task);
@@ -51,7 +51,9 @@ pub(super) async fn race(task: &Task<'_>, slot: Slot) -> Result<Fetched, Failure
     let mut races = 0u32;
     loop {
         let look = stalled_at(&racers, patience).unwrap_or_else(|| later(Instant::now(), patience));
-        let wake = look.min(task.clock.deadline());
+        // Shortly before the end what is under way may still end, and no more is sent.
+        let deadline = task.clock.deadline();
+        let wake = if task.clock.is_too_late() { deadline } else { look.min(deadline) };
         tokio::select! {
             (result, index, _) = select_all(racers.iter_mut().map(|racer| &mut racer.request)) => {
                 match result {
@@ -70,7 +72,8 @@ pub(super) async fn race(task: &Task<'_>, slot: Slot) -> Result<Fetched, Failure
                     return Err(Failure::last(timed_out(&task.clock)));
                 }
                 // A byte may have come, or the deadline may have moved, since the time to wake was chosen.
-                if stalled_at(&racers, patience).is_some_and(|stalled| stalled <= Instant::now()) {
+                let is_stalled = stalled_at(&racers, patience).is_some_and(|stalled| stalled <= Instant::now());
+                if is_stalled && !task.clock.is_too_late() {
                     second(task, &mut racers);
                     // Where one request fell silent the next may as well, so two get less time. After that the origin may
                     // be slow rather than deaf, and is not started anew for ever.
@@ -108,7 +111,9 @@ fn second<'a>(task: &'a Task<'a>, racers: &mut Vec<Racer<'a>>) {
         }
         None => {
             task.host.count(|counters| counters.retries += 1);
-            racers.remove(0).abandon()
+            let least = racers.iter().enumerate().min_by_key(|(_, racer)| racer.pulse.bytes());
+            let least = least.map_or(0, |(index, _)| index);
+            racers.remove(least).abandon()
         }
     };
     racers.push(Racer::start(task, slot));

@@ -4,9 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt;
-use futures::future::try_join_all;
 use futures::stream::FuturesUnordered;
 use tokio::sync::SemaphorePermit;
 
@@ -14,6 +13,7 @@ use super::VolumeError;
 use super::blocks::{Block, BlockKey, BlockWorker, Blocks, Kept, Voxels};
 use super::groups::Edges;
 use super::image::Image;
+use super::parts::fetch_parts;
 use super::plan::{self, Longest, Piece, Request, join, join_within};
 use super::refetch::fetch_past_caches;
 use super::sweep::Sweep;
@@ -21,9 +21,6 @@ use crate::cache::{Held, Place};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::{Cause, Object, RemoteError, Witness, gunzip};
 use crate::source::Placement;
-
-/// Single blocks longer than twice this are fetched as parallel ranges of this length.
-const PART: u64 = 4 << 20;
 
 /// What a block without voxels of its own is charged: its entry in the cache.
 const EMPTY_ENTRY: u64 = 256;
@@ -153,7 +150,11 @@ async fn start(blocks: &Arc<Blocks>, image: &Arc<Image>, jobs: Vec<Job>, longest
     let mut wholes = Vec::new();
     while let Some((job, placement)) = located.next().await {
         match placement {
-            Ok(Placement::Absent { .. }) => finish_absent(blocks, image, job.worker).await,
+            // It waits for memory, and the others must not wait with it.
+            Ok(Placement::Absent { .. }) => {
+                let (blocks, image) = (blocks.clone(), image.clone());
+                tokio::spawn(async move { finish_absent(&blocks, &image, job.worker).await });
+            }
             Ok(Placement::Range { object, start, length }) => pieces.push(Piece { object, start, length, tag: job }),
             Ok(Placement::Whole { object, limit, witness }) => {
                 wholes.push((job.worker, Whole::new(object, limit, witness)));
@@ -389,22 +390,6 @@ async fn fetch_whole(blocks: Arc<Blocks>, image: Arc<Image>, worker: BlockWorker
             fetch_past_caches(blocks, image, worker, error, sweep.clone()).await;
         }
     }
-}
-
-/// A long range as several parallel ones.
-pub(super) async fn fetch_parts(object: &Object, range: Range<u64>) -> Result<Bytes, RemoteError> {
-    let length = range.end - range.start;
-    if length <= 2 * PART {
-        return Ok(object.range(range).await?.bytes);
-    }
-    let parts = (range.start..range.end)
-        .step_by(PART as usize)
-        .map(|start| object.range(start..range.end.min(start + PART)))
-        .map(|part| async move { part.await.map(|fetched| fetched.bytes) });
-    let parts = try_join_all(parts).await?;
-    let mut whole = BytesMut::with_capacity(length as usize);
-    parts.iter().for_each(|part| whole.extend_from_slice(part));
-    Ok(whole.freeze())
 }
 
 /// Decodes on a thread that may compute.

@@ -7,6 +7,7 @@ mod error;
 mod fetch;
 mod groups;
 pub mod image;
+mod parts;
 pub(crate) mod plan;
 pub mod pyramid;
 #[cfg(test)]

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::VolumeError;
 use super::blocks::{BlockWorker, Blocks};
-use super::fetch::{Stored, Whole, decode, fetch_parts, finish, finish_absent, forget, note};
+use super::fetch::{Stored, Whole, decode, finish, finish_absent, forget, note};
 use super::image::Image;
+use super::parts::fetch_parts;
 use super::sweep::Sweep;
 use crate::cache::Held;
 use crate::remote::past_caches;

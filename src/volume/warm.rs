@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::VolumeError;
-use super::fetch::fetch_parts;
 use super::image::Image;
+use super::parts::fetch_parts;
 use super::plan::{JOINED, Piece, Request, join};
 use crate::disk::Disk;
 use crate::geometry::{CellIndex, LevelIndex};

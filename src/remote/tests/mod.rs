@@ -7,6 +7,7 @@ mod endings;
 mod faults;
 mod files;
 mod keeping;
+mod mirrors;
 pub(super) mod origin;
 mod races;
 mod trouble;

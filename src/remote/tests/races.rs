@@ -2,6 +2,7 @@
 
 use futures::future::join_all;
 
+use super::super::Cause;
 use super::origin::{answer, correct};
 use super::*;
 
@@ -132,4 +133,89 @@ async fn waiting_in_the_queue_of_a_busy_host_is_no_failure() {
     for read in join_all((0..15).map(|_| object.range(0..5))).await {
         read.unwrap();
     }
+}
+
+/// The head of the right answer to `request` and so many bytes of its body.
+fn part_of_answer(request: &Request, bytes: usize) -> Vec<u8> {
+    let (start, end) = request.range().unwrap();
+    let (first, length) = (start, end - start);
+    let head = format!(
+        "HTTP/1.1 206 P\r\nETag: \"v1\"\r\nContent-Range: bytes {first}-{}/1000000\r\nContent-Length: {length}\r\n\r\n",
+        end - 1
+    );
+    [head.as_bytes(), &data(1_000_000)[start..start + bytes.min(length)]].concat()
+}
+
+#[tokio::test]
+async fn a_connection_that_drips_is_raced_like_a_silent_one() {
+    for bytes in [1, 20] {
+        let drip = move |request: &Request| {
+            let body = &data(1_000_000)[request.range().unwrap().0..];
+            let pieces = body[..2000].chunks(bytes).map(<[u8]>::to_vec);
+            let acts = pieces.flat_map(|piece| [Act::Send(piece), Act::Sleep(Duration::from_millis(10))]);
+            [Act::Send(part_of_answer(request, 0))].into_iter().chain(acts).collect::<Vec<_>>()
+        };
+        for connections in [1, 4] {
+            let bench = Bench::racing(LONG, connections, move |number, request| match number {
+                0 => drip(request),
+                _ => correct(&data(1_000_000), "\"v1\"", request),
+            })
+            .await;
+            let began = std::time::Instant::now();
+            assert_eq!(bench.object("http").range(10..900_010).await.unwrap().bytes, data(1_000_000)[10..900_010]);
+            assert!(began.elapsed() < SLACK);
+            let counters = bench.counters();
+            let others = (counters.hedges, counters.retries);
+            assert_eq!((counters.requests, others), (2, if connections == 1 { (0, 1) } else { (1, 0) }));
+        }
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_come_again_do_not_put_the_end_off() {
+    let timeout = Duration::from_secs(3);
+    for connections in [1, 4] {
+        let bench = Bench::racing(timeout, connections, |_, request| {
+            vec![Act::Send(part_of_answer(request, 450_000)), Act::Hang]
+        })
+        .await;
+        let began = std::time::Instant::now();
+        let error = bench.object("http").range(10..900_010).await.unwrap_err();
+        assert!(matches!(error.cause, Cause::Timeout(3)), "{error}");
+        assert!(began.elapsed() < timeout + Duration::from_secs(2), "{:?}", began.elapsed());
+        assert!(bench.counters().requests > 2);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_when_the_time_is_as_good_as_over() {
+    let timeout = Duration::from_secs(4);
+    let seen = Arc::<std::sync::Mutex<Vec<std::time::Instant>>>::default();
+    let noted = Arc::clone(&seen);
+    let bench = Bench::racing(timeout, 16, move |_, _| {
+        noted.lock().unwrap().push(std::time::Instant::now());
+        vec![Act::Hang]
+    })
+    .await;
+    let began = std::time::Instant::now();
+    let object = bench.object("http");
+    for read in join_all((0..64).map(|number| object.range(number..number + 1))).await {
+        assert!(matches!(read.unwrap_err().cause, Cause::Timeout(4)));
+    }
+    assert!(began.elapsed() < timeout + Duration::from_secs(2), "{:?}", began.elapsed());
+    let seen = seen.lock().unwrap();
+    assert!(seen.iter().all(|sent| *sent < began + timeout * 3 / 4 + Duration::from_millis(100)));
+}
+
+#[tokio::test]
+async fn a_slow_origin_that_sends_all_over_again_has_the_time_for_it() {
+    // Zeros are asked for twice, and each time they take longer than the timeout.
+    let bench = Bench::new(Duration::from_secs(2), 4, |_, _| {
+        let head =
+            "HTTP/1.1 206 P\r\nETag: \"v1\"\r\nContent-Range: bytes 0-59999/60000\r\nContent-Length: 60000\r\n\r\n";
+        let pieces = (0..6).flat_map(|_| [Act::Sleep(Duration::from_millis(500)), Act::Send(vec![0; 10_000])]);
+        [Act::Send(head.into())].into_iter().chain(pieces).collect()
+    })
+    .await;
+    assert_eq!(bench.object("http").range(0..60_000).await.unwrap().bytes, vec![0; 60_000]);
 }
