@@ -30,6 +30,7 @@ mod manners;
 mod note;
 mod object;
 mod operation;
+mod paths;
 mod pin;
 mod race;
 mod seen;
