@@ -232,3 +232,62 @@ def test_several_filesystems_that_hang_leave_room_for_one_more(volumes, tmp_path
             finally:
                 for one in hung:
                     one.go_on()
+
+
+def test_a_cache_that_hangs_costs_a_moment_and_no_read(volumes, tmp_path):
+    root, made = volumes
+    (tmp_path / "kept").mkdir()
+    with bound(tmp_path / "kept", tmp_path / "bound") as hung, Origin(root) as origin:
+        config = configuration({name: at(made[name], origin.url) for name in ("hung", "cached", "served")} | {"local": at(made["local"], root)})
+
+        def mount_it():
+            return mounted(tmp_path, config, timeout=20, cache=hung.path / "cache")
+
+        def whole(mount, name):
+            return (mount / name / "em.chunk-64x128x128.zarr" / "s0" / "0" / "0" / "0").read_bytes()
+
+        with mount_it() as mount:
+            assert whole(mount, "cached") == made["cached"].levels[0].tobytes()
+        asked = origin.count("cached", "s0/0")
+        with mount_it() as mount:
+            # Opened, with two chunks in memory and all others on the disk alone.
+            for name in ("cached", "served", "hung"):
+                (mount / name / "em.zarr" / "s0" / "0" / "0" / "0").read_bytes()
+            assert origin.count("cached", "s0/0") == asked
+            before = threads(mount)
+            hung.hang()
+            with reading(chunks(mount / "hung" / "em.zarr")) as processes:
+                for name in ("cached", "served", "local"):
+                    assert soon(f"a chunk of {name}", lambda name=name: whole(mount, name)) == made[name].levels[0].tobytes()
+                soon("ls", lambda: os.listdir(mount / "local" / "em.zarr"))
+                soon("status", mount.status)
+                answers = results(processes, 30)
+            assert [answers[str(path)] for path in chunks(mount / "hung" / "em.zarr")] == sums(made["hung"])
+            print(f"{threads(mount)} threads, {before} before")
+            assert threads(mount) <= before + 2 * OF_ONE + OTHERS
+            assert "does not answer; what it keeps is fetched until it does" in mount.log
+            assert origin.count("cached", "s0/0") > asked
+            hung.go_on()
+            wait_for(lambda: mount.status()["fuse"] is not None, 5, "it answers")
+        asked = origin.count("cached", "s0/0")
+        with mount_it() as mount:
+            assert whole(mount, "cached") == made["cached"].levels[0].tobytes()
+        assert origin.count("cached", "s0/0") == asked, "what is kept is used again"
+
+
+def test_a_mount_begins_and_ends_while_its_cache_hangs(volumes, tmp_path):
+    root, made = volumes
+    (tmp_path / "kept").mkdir()
+    with bound(tmp_path / "kept", tmp_path / "bound") as hung, Origin(root) as origin:
+        config = configuration({"served": at(made["served"], origin.url)})
+        with mounted(tmp_path, config, timeout=20, cache=hung.path / "cache") as mount:
+            (mount / "served" / "em.zarr" / "s0" / "0" / "0" / "0").read_bytes()
+            hung.hang()
+            (mount / "served" / "em.zarr" / "s0" / "0" / "1" / "0").read_bytes()
+            began = time.monotonic()
+            emfs("umount", "--force", mount.path, check=False)
+            wait_for(lambda: not daemons(mount.path), 30, "the daemon ends")
+            print(f"ended after {time.monotonic() - began:.1f} s")
+            done = emfs("mount", mount.path, "--config", mount.config_file, "--cache-dir", hung.path / "cache", check=False)
+            assert done.returncode == 1 and "does not answer" in done.stderr, done.stderr
+            hung.go_on()
