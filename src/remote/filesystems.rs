@@ -38,18 +38,16 @@ impl Filesystems {
         let root = self.around(Path::new("/"));
         let mut left: Vec<PathBuf> = steps(path).collect();
         let mut at = PathBuf::from("/");
-        let mut links = 0;
+        let (mut links, mut is_asked) = (0, true);
         while let Some(step) = left.pop() {
             if step.as_os_str() == ".." {
                 at.pop();
                 continue;
             }
             at.push(step);
-            let place = self.around(&at);
-            if place != root {
-                return place;
-            }
-            if links < MOST_LINKS
+            is_asked &= self.around(&at) == root;
+            if is_asked
+                && links < MOST_LINKS
                 && let Ok(target) = at.read_link()
             {
                 links += 1;
@@ -60,7 +58,7 @@ impl Filesystems {
                 left.extend(steps(&target));
             }
         }
-        root
+        self.around(&at)
     }
 
     /// The one that a path without links is on.
