@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
 
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -28,20 +30,23 @@ pub(super) async fn files(remote: &Remote, folder: &Location) -> Result<Vec<Stri
             }
             Ok(names(&page, &folder.url))
         }
-        "file" => local(&folder).await,
+        "file" => local(remote, &folder).await,
         scheme => {
             Err(SourceError::unsupported(folder.to_string(), "url", format!("listing of an address with {scheme}:")))
         }
     }
 }
 
-async fn local(folder: &Location) -> Result<Vec<String>, SourceError> {
-    let failed = |reason: String| SourceError::malformed(folder.to_string(), "folder", reason);
-    let path = folder.url.to_file_path().map_err(|()| failed("is no path of this machine".into()))?;
-    let mut entries = tokio::fs::read_dir(&path).await.map_err(|error| failed(error.to_string()))?;
+async fn local(remote: &Remote, folder: &Location) -> Result<Vec<String>, SourceError> {
+    let names = remote.with_path(folder, names_in).await?;
+    names.map_err(|error| SourceError::malformed(folder.to_string(), "folder", error.to_string()))
+}
+
+fn names_in(folder: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    while let Some(entry) = entries.next_entry().await.map_err(|error| failed(error.to_string()))? {
-        let is_folder = entry.file_type().await.is_ok_and(|kind| kind.is_dir());
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if let (false, Ok(name)) = (is_folder, entry.file_name().into_string()) {
             names.push(name);
         }

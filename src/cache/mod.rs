@@ -6,4 +6,4 @@ mod shares;
 
 pub use flight::{Boarding, Flights, Ticket, Worker};
 pub use pool::{Held, Lease, Pool};
-pub use shares::{Place, Room, Shares};
+pub use shares::{Place, Room, Share, Shares};

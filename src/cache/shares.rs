@@ -34,6 +34,11 @@ impl Place {
         Place { name: name.into(), is_here: true }
     }
 
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What was fetched before and is in memory or kept on disk.
     pub fn cached() -> Place {
         Place::here("")

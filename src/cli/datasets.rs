@@ -121,12 +121,11 @@ fn probe(
     rows: &mut [Row],
     cache: &CacheArgs,
 ) -> Result<Refusals, CliError> {
-    let runtime = serve::runtime()?;
     let session = Session::new(&catalog.manners, cache.keeping_all()?, PATIENCE, MEMORY)?;
-    let answers = runtime.block_on(async {
+    let answers = serve::finish(async {
         let opened = specs.iter().map(|(_, _, spec)| archive::open(&session.remote, spec));
         futures::future::join_all(opened).await
-    });
+    })?;
     let mut refusals = Refusals::default();
     for (row, answer) in rows.iter_mut().zip(answers) {
         match answer {

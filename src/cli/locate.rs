@@ -114,7 +114,7 @@ fn blocks(catalog: &Catalog, path: &str, cache: &CacheArgs) -> Result<Vec<Block>
         return Err(failed("name a chunk or a level, such as DATASET/NAME/s0/0/0/0".to_owned()));
     };
     let session = Session::new(&catalog.manners, cache.keeping_all()?, serve::TIMEOUT, MEMORY)?;
-    serve::runtime()?.block_on(async {
+    serve::finish(async {
         let name = place.image_name();
         let opened = session.open(place.source(), &name).await.map_err(|error| failed(error.to_string()))?;
         let view = place.view(&opened.pyramid).map_err(|error| failed(error.to_string()))?;
@@ -128,7 +128,7 @@ fn blocks(catalog: &Catalog, path: &str, cache: &CacheArgs) -> Result<Vec<Block>
         let image = &opened.image;
         let found = join_all(cells.into_iter().map(|cell| async move { locate(image, *level, cell).await })).await;
         found.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| failed(error.to_string()))
-    })
+    })?
 }
 
 async fn locate(image: &Image, level: LevelIndex, cell: CellIndex) -> Result<Block, SourceError> {

@@ -141,10 +141,10 @@ fn wanted(datasets: &[Dataset]) -> Vec<Wanted<'_>> {
 fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, Refusals, usize), CliError> {
     let wanted = wanted(&catalog.datasets);
     let session = Session::new(&catalog.manners, cache.keeping_all()?, PATIENCE, MEMORY)?;
-    let answers = serve::runtime()?.block_on(async {
+    let answers = serve::finish(async {
         let opening = wanted.iter().zip(0..).map(|(wanted, number)| open(&session, wanted.spec, number));
         futures::future::join_all(opening).await
-    });
+    })?;
     let mut refusals = Refusals::default();
     let mut records = Vec::with_capacity(catalog.datasets.len());
     for (number, dataset) in catalog.datasets.iter().enumerate() {

@@ -64,6 +64,14 @@ pub(super) fn runtime() -> Result<Runtime, CliError> {
         .map_err(CliError::system("starting threads"))
 }
 
+/// Does the work of a command to its end. What hangs then is not waited for.
+pub(super) fn finish<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
+    let runtime = runtime()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    Ok(done)
+}
+
 impl Daemon {
     /// Mounts the datasets; returns when the tree answers.
     pub fn start(runtime: Runtime, settings: Settings) -> Result<Self, CliError> {

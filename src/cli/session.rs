@@ -64,12 +64,12 @@ impl CacheArgs {
     fn open(&self, size: u64) -> Result<Option<Disk>, CliError> {
         if let Some(folder) = &self.cache_dir {
             let folder = absolute(folder)?;
-            let opened = Disk::open(&folder, size);
+            let opened = Disk::open_soon(&folder, size);
             return opened.map(Some).map_err(|error| CliError::Failed(format!("the cache: {error}")));
         }
         let opened = default_folder()
             .map_err(str::to_owned)
-            .and_then(|folder| Disk::open(&folder, size).map_err(|error| error.to_string()));
+            .and_then(|folder| Disk::open_soon(&folder, size).map_err(|error| error.to_string()));
         Ok(opened.inspect_err(|reason| complain(&format!("emfs: nothing is kept: {reason}"))).ok())
     }
 }

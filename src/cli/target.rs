@@ -97,7 +97,7 @@ pub(super) fn pyramid(
 ) -> Result<Pyramid, CliError> {
     let name = format!("{}/{}", dataset.name, spec.name);
     let session = Session::new(&catalog.manners, cache.keeping_all()?, serve::TIMEOUT, MEMORY)?;
-    let opened = serve::runtime()?.block_on(session.open(&spec.source, &name));
+    let opened = serve::finish(session.open(&spec.source, &name))?;
     let opened = opened.map_err(|error| CliError::Failed(format!("{name}: {error}")))?;
     Ok(opened.pyramid)
 }

@@ -88,10 +88,9 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
     if disk.access() == Access::ReadOnly {
         return Err(CliError::Failed(format!("{} cannot be written", disk.folder().display())));
     }
-    let runtime = serve::runtime()?;
     let session = Session::new(&catalog.manners, keeping, serve::TIMEOUT, MEMORY)?;
     let (tally, failures, begin) = (Tally::default(), Mutex::new(failures), Instant::now());
-    runtime.block_on(async {
+    serve::finish(async {
         let bar = Bar::new(args.quiet);
         let work = stream::iter(&wanted).for_each_concurrent(IMAGES, |wanted| async {
             let run = Run { args, disk: &disk, tally: &tally, failures: &failures, bar: &bar };
@@ -108,7 +107,7 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
         if let Err(cause) = session.remote.confirm_absences().await {
             failures.lock().add(cause.to_string());
         }
-    });
+    })?;
     drop(session);
     let failures = failures.into_inner();
     failures.lines.iter().for_each(|line| complain(line));

@@ -111,6 +111,9 @@ pub enum DiskError {
         #[source]
         reason: rusqlite::Error,
     },
+    /// The filesystem of the folder hangs.
+    #[error("{}: does not answer", .0.display())]
+    Silent(PathBuf),
     /// Only a folder that can be written can do this.
     #[error("{}: cannot be written, so nothing can be changed in it", .0.display())]
     ReadOnly(PathBuf),

@@ -10,6 +10,7 @@
 mod folder;
 mod index;
 mod kinds;
+mod patience;
 mod queue;
 mod reader;
 mod reading;
@@ -24,18 +25,31 @@ mod tests;
 mod upkeep;
 mod writer;
 
-use std::{ops::Range, path::Path, sync::Arc, thread::JoinHandle};
+use std::{
+    ops::Range,
+    path::Path,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
 pub use kinds::{Access, DiskError, Extent, HostSum, Pruned, Stat, Verified};
+use patience::Patience;
 use queue::Change;
 use store::Store;
 pub use table::gaps;
 #[cfg(test)]
 pub use tests::locked;
 use writer::Writer;
+
+/// How long a store may take to open: its index may have to be made anew.
+const OPENS: Duration = Duration::from_secs(10);
+
+/// How long the last strokes of the writer may take.
+const ENDS: Duration = Duration::from_secs(10);
 
 /// Most bytes of a note.
 pub const LONGEST_NOTE: usize = 64 << 10;
@@ -49,13 +63,21 @@ pub struct Disk {
 struct Handle {
     store: Arc<Store>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    patience: Patience,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
         self.store.queue.close();
-        if let Some(writer) = self.writer.lock().take() {
-            let _ = writer.join();
+        let writer = self.writer.lock().take();
+        // One that hangs is not waited for.
+        if self.store.queue.flush()
+            && let Some(writer) = writer
+        {
+            let give_up = Instant::now() + ENDS;
+            while !writer.is_finished() && Instant::now() < give_up {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 }
@@ -76,7 +98,46 @@ impl Disk {
                 None
             }
         };
-        Ok(Self { handle: Arc::new(Handle { store, writer: Mutex::new(writer) }) })
+        let patience = Patience::new().map_err(|reason| folder::io_error(folder, reason))?;
+        Ok(Self { handle: Arc::new(Handle { store, writer: Mutex::new(writer), patience }) })
+    }
+
+    /// Opens it as [`Disk::open`] does, but does not wait for a filesystem that hangs.
+    ///
+    /// # Errors
+    /// As there, or the filesystem does not answer.
+    pub fn open_soon(folder: &Path, size: u64) -> Result<Self, DiskError> {
+        let (sender, receiver) = mpsc::channel();
+        let opened = folder.to_owned();
+        let log = tracing::dispatcher::get_default(Clone::clone);
+        let opening = move || {
+            let _log = tracing::dispatcher::set_default(&log);
+            // Who waited may have gone.
+            let _ = sender.send(Self::open(&opened, size));
+        };
+        let thread = std::thread::Builder::new().name("cache-opener".into()).spawn(opening);
+        thread.map_err(|reason| folder::io_error(folder, reason))?;
+        receiver.recv_timeout(OPENS).unwrap_or_else(|_| Err(DiskError::Silent(folder.to_owned())))
+    }
+
+    /// What comes of reading, if the disk does that soon. Where it hangs, what is kept there is as if it were not.
+    pub async fn soon<T: Send + 'static>(&self, read: impl FnOnce(&Self) -> T + Send + 'static) -> Option<T> {
+        let disk = self.clone();
+        let answer = self.handle.patience.read(move || read(&disk)).await;
+        if answer.is_none() {
+            self.store().warn_silent();
+        }
+        answer
+    }
+
+    /// What the index answers, if the disk does soon.
+    fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Store) -> T + Send + 'static) -> Option<T> {
+        let store = self.handle.store.clone();
+        let answer = self.handle.patience.ask(move || question(&store));
+        if answer.is_none() {
+            self.store().warn_silent();
+        }
+        answer
     }
 
     /// Is there a store in `folder`, be it an empty one? Changes nothing.
@@ -118,10 +179,11 @@ impl Disk {
     }
 
     /// The parts of `range` that are there, without reading them: in order, neither overlapping nor touching. What is
-    /// damaged is found out by reading only. Blocks for microseconds.
+    /// damaged is found out by reading only. Blocks for microseconds, and for a second once where the disk hangs.
     #[must_use]
     pub fn covered(&self, object: &str, version: &str, range: Range<u64>) -> Vec<Range<u64>> {
-        self.store().covered(object, version, &range)
+        let (object, version) = (object.to_owned(), version.to_owned());
+        self.ask(move |store| store.covered(&object, &version, &range)).unwrap_or_default()
     }
 
     /// Keeps bytes. Never blocks: they are queued, and not kept when the disk is far behind, cannot be written, or they
@@ -131,12 +193,14 @@ impl Disk {
         self.store().queue.push(Change::Write { object, version, start, bytes });
     }
 
-    /// The note kept about an object. Blocks for microseconds.
+    /// The note kept about an object. Blocks for microseconds, and for a second once where the disk hangs.
     ///
     /// # Errors
-    /// Whether there is one cannot be said now: others are changing the index, or the disk fails.
+    /// Whether there is one cannot be said now: others are changing the index, or the disk fails or hangs.
     pub fn note(&self, object: &str) -> Result<Option<Bytes>, DiskError> {
-        self.store().note(object)
+        let object = object.to_owned();
+        let answer = self.ask(move |store| store.note(&object));
+        answer.unwrap_or_else(|| Err(DiskError::Silent(self.folder().to_owned())))
     }
 
     /// Keeps a note of at most [`LONGEST_NOTE`] bytes about an object in place of the one before; a longer one is not
@@ -172,9 +236,11 @@ impl Disk {
         self.store().queue.limit(bytes);
     }
 
-    /// Waits until what was queued is in the files, or was given up.
+    /// Waits until what was queued is in the files, or was given up, as it is where the disk hangs.
     pub fn flush(&self) {
-        self.store().queue.flush();
+        if !self.store().queue.flush() {
+            self.store().warn_silent();
+        }
     }
 
     /// What the store holds. Blocks on the disk.

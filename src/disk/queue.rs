@@ -16,6 +16,8 @@ const BOUND: usize = 64 << 20;
 const BATCH: usize = 8 << 20;
 /// How long the first of a batch waits for others.
 const GATHERING: Duration = Duration::from_millis(100);
+/// Whoever waits for what is queued waits no longer for a writer that gets nothing done. A batch takes a second.
+const HANGS: Duration = Duration::from_secs(8);
 /// What an entry costs beside its bytes.
 const OVERHEAD: usize = 256;
 
@@ -70,6 +72,8 @@ struct State {
     pushed: u64,
     done: u64,
     flushing: u32,
+    /// How much was done when somebody gave up waiting for more.
+    hung: Option<u64>,
     closed: bool,
 }
 
@@ -84,8 +88,8 @@ pub enum Work {
 
 impl Default for Queue {
     fn default() -> Self {
-        let state =
-            State { bound: BOUND, changes: VecDeque::new(), bytes: 0, pushed: 0, done: 0, flushing: 0, closed: false };
+        let (changes, hung) = (VecDeque::new(), None);
+        let state = State { bound: BOUND, changes, bytes: 0, pushed: 0, done: 0, flushing: 0, hung, closed: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 }
@@ -148,16 +152,28 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Waits until all that was queued before is done.
-    pub fn flush(&self) {
+    /// Waits until all that was queued before is done; says whether it is, for a writer that hangs is not waited for.
+    pub fn flush(&self) -> bool {
+        self.flush_within(HANGS)
+    }
+
+    fn flush_within(&self, patience: Duration) -> bool {
         let mut state = self.state.lock();
         let until = state.pushed;
         state.flushing += 1;
         self.changed.notify_all();
-        while state.done < until {
-            self.changed.wait(&mut state);
+        let mut done = state.done;
+        let mut deadline = Instant::now() + patience;
+        while state.done < until && state.hung != Some(state.done) {
+            if self.changed.wait_until(&mut state, deadline).timed_out() && state.done == done {
+                state.hung = Some(done);
+            }
+            if state.done > done {
+                (done, deadline) = (state.done, Instant::now() + patience);
+            }
         }
         state.flushing -= 1;
+        state.done >= until
     }
 
     /// Takes nothing any more. What waits is still handed out.
@@ -185,6 +201,26 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_flushes_waits_for_a_writer_that_gets_something_done_and_not_for_one_that_hangs() {
+        const PATIENCE: Duration = Duration::from_millis(200);
+        let queue = Queue::default();
+        for _ in 0..6 {
+            assert!(queue.push(Change::Forget { part: Part::all("o"), turn: 1 }));
+        }
+        assert!(!queue.flush_within(PATIENCE));
+        assert!(!queue.flush(), "nobody waits for it twice");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..6 {
+                    std::thread::sleep(PATIENCE / 2);
+                    queue.done(1);
+                }
+            });
+            assert!(queue.flush_within(PATIENCE));
+        });
+    }
 
     #[test]
     fn what_does_not_fit_does_not_wait_but_what_is_to_be_forgotten_does() {

@@ -41,6 +41,7 @@ pub struct Store {
     used: Mutex<HashMap<i64, i64>>,
     warned: AtomicBool,
     unreadable: AtomicBool,
+    silent: AtomicBool,
 }
 
 /// What was asked for and is not in the index yet, by object, each with the turn it was asked at.
@@ -79,6 +80,7 @@ impl Store {
             used: Mutex::default(),
             warned: AtomicBool::new(false),
             unreadable: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
         };
         if access == Access::ReadOnly && folder::is_closed_to_us(&store.folder) {
             let folder = store.folder.display();
@@ -114,6 +116,14 @@ impl Store {
             tracing::debug!("{}: {reason}", path.display());
         } else {
             tracing::warn!("{} cannot be read now, so what it keeps is fetched: {reason}", path.display());
+        }
+    }
+
+    /// Says once that the disk does not answer.
+    pub fn warn_silent(&self) {
+        if !self.silent.swap(true, Ordering::Relaxed) {
+            let folder = self.folder.display();
+            tracing::warn!("the cache in {folder} does not answer; what it keeps is fetched until it does");
         }
     }
 

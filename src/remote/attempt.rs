@@ -16,7 +16,7 @@ use super::checksum;
 use super::clock::Clock;
 use super::gzip::gunzip;
 use super::head::Head;
-use super::limits::Host;
+use super::limits::{Host, Slot};
 use super::object::Fetched;
 use super::pin::{Pin, Version};
 use super::speed::Speed;
@@ -84,13 +84,13 @@ impl Pulse {
     }
 }
 
-/// Sends one request when its turn has come. The caller holds the slot. Dropping the future drops the connection.
-pub(super) async fn attempt(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, Failure> {
+/// Sends one request when its turn has come. The caller holds the slot as well. Dropping the future drops the connection.
+pub(super) async fn attempt(task: &Task<'_>, pulse: &Pulse, slot: Slot) -> Result<Fetched, Failure> {
     task.host.turn(&task.clock).await?;
     // What was wrong with the answer before may be kept by a proxy.
     let past_caches = task.sent.fetch_add(1, Ordering::Relaxed) > 0 || task.past_caches;
     let in_flight = task.host.in_flight();
-    let result = request(task, pulse, past_caches).await;
+    let result = request(task, pulse, past_caches, slot).await;
     drop(in_flight);
     match &result {
         Ok(_) => task.host.served(),
@@ -104,10 +104,11 @@ pub(super) async fn attempt(task: &Task<'_>, pulse: &Pulse) -> Result<Fetched, F
     result
 }
 
-async fn request(task: &Task<'_>, pulse: &Pulse, past_caches: bool) -> Result<Fetched, Failure> {
+async fn request(task: &Task<'_>, pulse: &Pulse, past_caches: bool, slot: Slot) -> Result<Fetched, Failure> {
     let (known, etag) = (task.pin.version(), task.pin.condition());
     pulse.beat();
-    let opened = task.transport.open(Wanted { range: task.ask.range(), if_match: etag.as_deref(), past_caches }).await;
+    let wanted = Wanted { range: task.ask.range(), if_match: etag.as_deref(), past_caches };
+    let opened = task.transport.open(wanted, slot).await;
     if matches!(opened, Ok(_) | Err(Failure { cause: Cause::Protocol(_), .. })) {
         task.host.breaker.answered();
     }

@@ -6,26 +6,32 @@
 //! (mtime). It is taken from a clock that stands still for some milliseconds at a time, so a file that has just changed
 //! could change again without a trace: its bytes are used only after that clock went on. No time tells of a store into a
 //! mapped page that is waiting to be written already, nor when a call that writes ends that had begun before.
+//!
+//! A filesystem may hang, as that of a dead server does, and no call to it can be taken back. So one thread makes all calls of
+//! a request, and the request's slot is its until the last of them returns, however long ago whoever asked has gone. However
+//! many ask, a filesystem that hangs has no more threads than slots.
 
-use std::fs::Metadata;
-use std::io::{ErrorKind, SeekFrom};
+use std::fs::{File, Metadata};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio::time::{Instant, sleep};
+use tokio::sync::mpsc;
 
 use super::Cause;
 use super::backoff::Failure;
 use super::head::Head;
+use super::limits::Slot;
 
 /// Bytes read at once.
-const PIECE: usize = 1 << 20;
+const PIECE: u64 = 1 << 20;
+/// Pieces that are read while nobody has taken those before.
+const PIECES_AHEAD: usize = 2;
 
 const SECOND: i128 = 1_000_000_000;
 /// How long the time of a change may stand still, in nanoseconds, where a filesystem keeps whole seconds.
@@ -37,51 +43,101 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// A file that has just changed at every look for so long is being written.
 const BEING_WRITTEN: Duration = Duration::from_secs(3);
 
-/// A file that is being read.
+/// What the thread says: a head, pieces, the end.
 #[derive(Debug)]
-pub(super) struct FileBody {
-    file: File,
-    version: String,
-    left: u64,
+enum Part {
+    Head(Head),
+    Piece(Bytes),
+    End,
 }
 
-/// Opens the file and answers as a server would.
+/// The thread's side of a request.
+struct Speaker(mpsc::Sender<Result<Part, Failure>>);
+
+/// A file that is being read.
+#[derive(Debug)]
+pub(super) struct FileBody(mpsc::Receiver<Result<Part, Failure>>);
+
+/// Opens the file and answers as a server would. `slot` is kept until the file's last call has returned.
 pub(super) async fn open(
     path: &Path,
     range: Option<Range<u64>>,
     if_match: Option<&str>,
-) -> Result<(Head, Option<FileBody>), Failure> {
-    // A pipe would block the open until somebody writes; so the kind is looked at first.
-    let opened = async {
-        let kind = tokio::fs::metadata(path).await?;
-        if !kind.is_file() {
-            return Ok(None);
+    slot: Slot,
+) -> Result<(Head, FileBody), Failure> {
+    let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
+    let (path, if_match) = (path.to_owned(), if_match.map(str::to_owned));
+    tokio::task::spawn_blocking(move || {
+        let _slot = slot;
+        let speaker = Speaker(sender);
+        if let Err(failure) = answer(&path, range, if_match.as_deref(), &speaker) {
+            // Nobody may be there any more to hear it.
+            let _ = speaker.0.blocking_send(Err(failure));
         }
-        let mut file = File::open(path).await?;
-        file.set_max_buf_size(PIECE);
-        let metadata = settled(&file, now).await?;
-        std::io::Result::Ok(Some((file, metadata)))
-    };
-    let (mut file, metadata) = match opened.await {
+    });
+    let mut body = FileBody(receiver);
+    match body.next().await? {
+        Part::Head(head) => Ok((head, body)),
+        Part::Piece(_) | Part::End => Err(lost()),
+    }
+}
+
+impl FileBody {
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        match self.next().await? {
+            Part::Piece(piece) => Ok(Some(piece)),
+            Part::Head(_) | Part::End => Ok(None),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Part, Failure> {
+        self.0.recv().await.unwrap_or_else(|| Err(lost()))
+    }
+}
+
+impl Speaker {
+    /// An error where nobody listens any more: then nothing more has to be read.
+    fn say(&self, part: Part) -> Result<(), Failure> {
+        self.0.blocking_send(Ok(part)).map_err(|_| lost())
+    }
+
+    fn say_only(&self, head: Head) -> Result<(), Failure> {
+        self.say(Part::Head(head))?;
+        self.say(Part::End)
+    }
+}
+
+/// The thread ended before the answer did.
+fn lost() -> Failure {
+    Failure::connection("the file was not read to its end", 1)
+}
+
+/// Reads a file, on a thread that may wait for its filesystem, and says what there is.
+fn answer(path: &Path, range: Option<Range<u64>>, if_match: Option<&str>, speaker: &Speaker) -> Result<(), Failure> {
+    if speaker.0.is_closed() {
+        return Ok(());
+    }
+    let (mut file, metadata) = match regular(path) {
         Ok(Some((file, Some(metadata)))) => (file, metadata),
         Ok(Some((_, None))) => return Err(Failure::torn("the file is being written")),
         Ok(None) => return Err(Failure::last(Cause::Protocol("not a regular file".into()))),
         Err(error) => match error.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => return Ok((answer(404), None)),
-            ErrorKind::PermissionDenied => return Ok((answer(403), None)),
+            ErrorKind::NotFound | ErrorKind::NotADirectory => return speaker.say_only(head(404)),
+            ErrorKind::PermissionDenied => return speaker.say_only(head(403)),
             _ => return Err(Failure::opening(&error, error.to_string())),
         },
     };
     let (total, version) = (metadata.len(), version(&metadata));
     if if_match.is_some_and(|etag| etag != version) {
-        return Ok((answer(412), None));
+        return speaker.say_only(head(412));
     }
-    let mut head = Head { etag: Some(version.clone()), ..answer(200) };
+    let mut head = Head { etag: Some(version.clone()), ..head(200) };
     let part = match range {
         None => 0..total,
         Some(range) if range.start >= total => {
-            let head = Head { content_range: Some(format!("bytes */{total}")), ..answer(416) };
-            return Ok((head, None));
+            head.status = 416;
+            head.content_range = Some(format!("bytes */{total}"));
+            return speaker.say_only(head);
         }
         Some(range) => {
             let part = range.start..range.end.min(total);
@@ -90,46 +146,51 @@ pub(super) async fn open(
             part
         }
     };
-    let left = part.end.saturating_sub(part.start);
+    let mut left = part.end.saturating_sub(part.start);
     head.content_length = Some(left);
-    file.seek(SeekFrom::Start(part.start)).await.map_err(|error| Failure::connection(error.to_string(), 0))?;
-    Ok((head, Some(FileBody { file, version, left })))
+    speaker.say(Part::Head(head))?;
+    let lost = |error: std::io::Error| Failure::connection(error.to_string(), 1);
+    file.seek(SeekFrom::Start(part.start)).map_err(lost)?;
+    while left > 0 {
+        let wanted = PIECE.min(left);
+        let mut piece = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
+        file.by_ref().take(wanted).read_to_end(&mut piece).map_err(lost)?;
+        if piece.is_empty() {
+            return Err(Failure::odd_body(format!("the file ended {left} bytes early")));
+        }
+        left = left.saturating_sub(piece.len() as u64);
+        speaker.say(Part::Piece(piece.into()))?;
+    }
+    if self::version(&file.metadata().map_err(lost)?) != version {
+        return Err(Failure::torn("the file was written while it was read"));
+    }
+    speaker.say(Part::End)
 }
 
-impl FileBody {
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        let lost = |error: std::io::Error| Failure::connection(error.to_string(), 1);
-        if self.left == 0 {
-            let now = version(&self.file.metadata().await.map_err(lost)?);
-            if now != self.version {
-                return Err(Failure::torn("the file was written while it was read"));
-            }
-            return Ok(None);
-        }
-        let piece = PIECE.min(usize::try_from(self.left).unwrap_or(PIECE));
-        let mut buffer = BytesMut::with_capacity(piece);
-        let read = (&mut self.file).take(self.left).read_buf(&mut buffer).await.map_err(lost)?;
-        if read == 0 {
-            return Err(Failure::odd_body(format!("the file ended {} bytes early", self.left)));
-        }
-        self.left = self.left.saturating_sub(read as u64);
-        Ok(Some(buffer.freeze()))
+/// The file with what it is, as [`settled`] has it; `None` where it is no regular file.
+fn regular(path: &Path) -> std::io::Result<Option<(File, Option<Metadata>)>> {
+    // A pipe would block the open until somebody writes; so the kind is looked at first.
+    if !std::fs::metadata(path)?.is_file() {
+        return Ok(None);
     }
+    let file = File::open(path)?;
+    let metadata = settled(&file, now)?;
+    Ok(Some((file, metadata)))
 }
 
 /// What the file is once its last change is so long ago, by the clock `now`, that another would show; `None` where it
 /// changes all the time.
-async fn settled(file: &File, now: impl Fn() -> (i64, i64)) -> std::io::Result<Option<Metadata>> {
+fn settled(file: &File, now: impl Fn() -> (i64, i64)) -> std::io::Result<Option<Metadata>> {
     let began = Instant::now();
     loop {
-        let metadata = file.metadata().await?;
+        let metadata = file.metadata()?;
         if !could_change_unseen((metadata.ctime(), metadata.ctime_nsec()), now()) {
             return Ok(Some(metadata));
         }
         if began.elapsed() > BEING_WRITTEN {
             return Ok(None);
         }
-        sleep(LOOK_AGAIN).await;
+        sleep(LOOK_AGAIN);
     }
 }
 
@@ -156,7 +217,7 @@ fn version(metadata: &Metadata) -> String {
     format!("\"{device}-{}-{}-{times}\"", metadata.ino(), metadata.len())
 }
 
-fn answer(status: u16) -> Head {
+fn head(status: u16) -> Head {
     Head { status, delimited: true, ..Head::default() }
 }
 
@@ -181,14 +242,14 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_file_that_changes_all_the_time_is_not_read() {
+    #[test]
+    fn a_file_that_changes_all_the_time_is_not_read() {
         let named = tempfile::NamedTempFile::new().unwrap();
-        let file = File::open(named.path()).await.unwrap();
-        let changed = file.metadata().await.unwrap();
+        let file = File::open(named.path()).unwrap();
+        let changed = file.metadata().unwrap();
         // Whenever the clock is looked at, the file has just changed.
         let clock = || (changed.ctime(), changed.ctime_nsec());
-        assert!(settled(&file, clock).await.unwrap().is_none());
-        assert!(settled(&file, now).await.unwrap().is_some());
+        assert!(settled(&file, clock).unwrap().is_none());
+        assert!(settled(&file, now).unwrap().is_some());
     }
 }

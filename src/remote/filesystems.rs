@@ -1,9 +1,14 @@
 //! On which filesystem of this machine a path is, told without asking that filesystem, which may hang.
+//!
+//! The filesystem of `/` alone is asked, for symbolic links: where that hangs nothing on the machine goes on.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::cache::Place;
 use crate::mountinfo::{self, Mount};
+
+/// Symbolic links in a path that are followed, as many as the kernel does.
+const MOST_LINKS: usize = 40;
 
 /// What was mounted at the start. A path below what is mounted later counts as one of what is around it.
 #[derive(Debug)]
@@ -20,13 +25,47 @@ impl Filesystems {
         Filesystems(mounts.into_iter().map(|mount| (mount.mountpoint, Place::here(&mount.device))).collect())
     }
 
-    /// The one that `path` is on.
+    /// The one that `path`, which is absolute, is on. Links on other filesystems than that of `/` count as where they are.
     pub(super) fn place(&self, path: &Path) -> Place {
+        let root = self.around(Path::new("/"));
+        let mut left: Vec<PathBuf> = steps(path).collect();
+        let mut at = PathBuf::from("/");
+        let (mut links, mut is_asked) = (0, true);
+        while let Some(step) = left.pop() {
+            if step.as_os_str() == ".." {
+                at.pop();
+                continue;
+            }
+            at.push(step);
+            is_asked &= self.around(&at) == root;
+            if is_asked
+                && links < MOST_LINKS
+                && let Ok(target) = at.read_link()
+            {
+                links += 1;
+                at.pop();
+                if target.is_absolute() {
+                    at = PathBuf::from("/");
+                }
+                left.extend(steps(&target));
+            }
+        }
+        self.around(&at)
+    }
+
+    /// The one that a path without links is on.
+    fn around(&self, path: &Path) -> Place {
         let around = self.0.iter().filter(|(mountpoint, _)| path.starts_with(mountpoint));
         // Of those at one place the last one is seen.
         let nearest = around.max_by_key(|(mountpoint, _)| mountpoint.as_os_str().len());
         nearest.map_or_else(|| Place::here("/"), |(_, place)| place.clone())
     }
+}
+
+/// The names in a path and its `..`, the last one first.
+fn steps(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let is_step = |component: &Component<'_>| matches!(component, Component::Normal(_) | Component::ParentDir);
+    path.components().rev().filter(is_step).map(|component| PathBuf::from(component.as_os_str()))
 }
 
 #[cfg(test)]
@@ -47,5 +86,25 @@ mod tests {
         assert_eq!(on("/data/my disk/x"), Place::here("8:3"));
         assert_eq!(on("/bound/x"), on("/x"), "one disk, wherever it is seen");
         assert_eq!(Filesystems::of(vec![]).place(Path::new("/x")), Place::here("/"));
+    }
+
+    #[test]
+    fn a_path_by_way_of_a_link_is_on_what_the_link_leads_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = |name: &str, target: &Path| {
+            let path = folder.path().join(name);
+            std::os::unix::fs::symlink(target, &path).unwrap();
+            path
+        };
+        let table = b"21 1 8:1 / / rw - ext4 /dev/a rw\n30 21 0:40 / /data rw - nfs4 server:/data rw\n";
+        let filesystems = Filesystems::of(mountinfo::parse(table));
+        let (root, data) = (Place::here("8:1"), Place::here("0:40"));
+        let absolute = link("absolute", Path::new("/data/volumes"));
+        let by_way_of_two = link("second", Path::new("./absolute/../x"));
+        let round = link("round", Path::new("round"));
+        assert_eq!(filesystems.place(&absolute.join("a/b")), data);
+        assert_eq!(filesystems.place(&by_way_of_two), data);
+        assert_eq!(filesystems.place(&round.join("a")), root);
+        assert_eq!(filesystems.place(&folder.path().join("none/a")), root);
     }
 }

@@ -96,15 +96,15 @@ impl Kept {
 
     /// The pieces of `range` that are kept under `id`: in order, not overlapping.
     pub(super) async fn read(&self, id: String, range: Range<u64>) -> Vec<Extent> {
-        let (disk, key) = (self.disk.clone(), self.key.clone());
+        let key = self.key.clone();
         // A thread that ended without an answer has read nothing.
-        tokio::task::spawn_blocking(move || disk.read(&key, &id, range)).await.unwrap_or_default()
+        self.disk.soon(move |disk| disk.read(&key, &id, range)).await.unwrap_or_default()
     }
 
     /// The bytes of `parts`, each in memory of its own; `None` unless all are kept under `id`.
     pub(super) async fn read_parts(&self, id: String, parts: Vec<Range<u64>>) -> Option<Vec<Bytes>> {
-        let (disk, key) = (self.disk.clone(), self.key.clone());
-        tokio::task::spawn_blocking(move || disk.read_parts(&key, &id, &parts)).await.unwrap_or_default()
+        let key = self.key.clone();
+        self.disk.soon(move |disk| disk.read_parts(&key, &id, &parts)).await.unwrap_or_default()
     }
 
     /// How many bytes of `range` are kept.

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::backoff::Failure;
 use super::breaker::Breaker;
 use super::clock::{Clock, later};
 use super::{Cause, HostManners};
+use crate::cache::{Place, Share, Shares};
 use crate::stats::{HostStats, Stats};
 
 /// How long a host that took back that an object is absent has to say it more often.
@@ -23,6 +24,8 @@ pub(super) struct Host {
     name: String,
     manners: HostManners,
     slots: Arc<Semaphore>,
+    /// What it has a share in beside its own slots: a filesystem takes threads of this machine.
+    threads: Option<(Arc<Shares>, Place)>,
     pace: Mutex<Pace>,
     stats: Arc<Stats>,
     /// Whether the host can be reached.
@@ -42,10 +45,10 @@ struct Pace {
     has_mirrors: bool,
 }
 
-/// The right to have one request in flight; free again when dropped.
-#[derive(Debug)]
+/// The right to have one request in flight; free again when all clones are dropped.
+#[derive(Debug, Clone)]
 pub(super) struct Slot {
-    _permit: OwnedSemaphorePermit,
+    _held: Arc<(OwnedSemaphorePermit, Option<Share>)>,
 }
 
 /// A request in flight, for the counters.
@@ -61,6 +64,7 @@ impl Host {
             name,
             manners,
             slots,
+            threads: None,
             pace: Mutex::new(Pace {
                 next: now,
                 cool: now,
@@ -71,6 +75,11 @@ impl Host {
             }),
             stats,
         }
+    }
+
+    /// A filesystem of this machine, which is counted under `name`. `threads`: what all of them may take together.
+    pub(super) fn filesystem(name: String, place: Place, threads: Arc<Shares>, stats: Arc<Stats>) -> Self {
+        Host { threads: Some((threads, place)), ..Host::new(name, HostManners::default(), stats) }
     }
 
     /// Time at less than 4 KiB/s after which a request is raced.
@@ -131,19 +140,26 @@ impl Host {
     /// as good as over is of no use.
     pub(super) async fn slot(&self, clock: &Clock) -> Result<Slot, Cause> {
         let start = Instant::now();
-        let mut acquire = std::pin::pin!(Arc::clone(&self.slots).acquire_owned());
+        let mut acquire = std::pin::pin!(async {
+            let permit = Arc::clone(&self.slots).acquire_owned().await?;
+            let share = match &self.threads {
+                Some((threads, place)) => threads.take(place, 1).await,
+                None => None,
+            };
+            Ok::<_, AcquireError>(Slot { _held: Arc::new((permit, share)) })
+        });
         loop {
             let served = self.pace().served.filter(|served| *served >= start);
             let deadline =
                 served.map_or(clock.deadline(), |served| clock.deadline().max(later(served, clock.timeout())));
             match timeout_at(deadline, acquire.as_mut()).await {
-                Ok(Ok(permit)) => {
+                Ok(Ok(slot)) => {
                     let served = self.pace().served.unwrap_or(start);
                     clock.extend(served.saturating_duration_since(start));
                     if clock.is_too_late() {
                         return Err(timed_out(clock));
                     }
-                    return Ok(Slot { _permit: permit });
+                    return Ok(slot);
                 }
                 Ok(Err(closed)) => return Err(Cause::Connection(closed.to_string())),
                 Err(_) if self.pace().served.filter(|served| *served >= start) != served => {}
@@ -154,7 +170,8 @@ impl Host {
 
     /// A slot that nobody waits for, for a second request of a race.
     pub(super) fn spare_slot(&self) -> Option<Slot> {
-        Arc::clone(&self.slots).try_acquire_owned().ok().map(|permit| Slot { _permit: permit })
+        let permit = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        Some(Slot { _held: Arc::new((permit, None)) })
     }
 
     /// Waits until the host may be asked: its rate allows it and it did not ask for a pause. Time waited for the rate

@@ -31,6 +31,7 @@ mod mirrors;
 mod note;
 mod object;
 mod operation;
+mod paths;
 mod pin;
 mod race;
 mod seen;

@@ -14,6 +14,7 @@ use super::backoff::{Failure, Persistence};
 use super::clock::later;
 use super::limits::{Slot, timed_out};
 use super::object::Fetched;
+use super::transport::Transport;
 
 /// Requests for the same bytes that are in flight at once.
 const MOST: usize = 4;
@@ -31,8 +32,8 @@ struct Racer<'a> {
 impl<'a> Racer<'a> {
     fn start(task: &'a Task<'a>, slot: Slot) -> Self {
         let pulse = Arc::new(Pulse::default());
-        let beating = Arc::clone(&pulse);
-        Racer { request: async move { attempt(task, &beating).await }.boxed(), pulse, slot }
+        let (beating, own) = (Arc::clone(&pulse), slot.clone());
+        Racer { request: async move { attempt(task, &beating, own).await }.boxed(), pulse, slot }
     }
 
     /// Ends the request and keeps its slot.
@@ -87,8 +88,11 @@ pub(super) async fn race(task: &Task<'_>, slot: Slot) -> Result<Fetched, Failure
 }
 
 /// How long the first request may be silent. What is short is answered sooner, and is mostly an index or a header for
-/// which others wait in a row, so it is raced after half the time.
+/// which others wait in a row, so it is raced after half the time. A filesystem that hangs would take a second thread.
 fn first_patience(task: &Task<'_>) -> Duration {
+    if matches!(task.transport, Transport::File(_)) {
+        return Duration::MAX;
+    }
     let short = task.ask.range().is_some_and(|range| range.end - range.start <= SHORT);
     if short { task.host.stall() / 2 } else { task.host.stall() }
 }

@@ -1,7 +1,7 @@
 //! What all objects share: connections, limits and counters, and where what is fetched is kept.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
@@ -22,13 +22,17 @@ use super::seen::Seen;
 use super::stores::{Signer, Store};
 use super::transport::Transport;
 use super::{Cause, Credentials, Keeping, Location, Manners, RemoteError};
-use crate::cache::Place;
+use crate::cache::{Place, Shares};
 use crate::disk::Disk;
 use crate::hex::hex;
 use crate::stats::Stats;
 
-/// Local files are counted and limited under this name; no host can have it.
+/// Local files are counted under this name; no host can have it.
 const FILES: &str = "file:";
+
+/// Threads that wait for files at most: a filesystem takes as many of them as a host takes connections, and no more than it
+/// leaves free.
+const FILE_THREADS: u64 = 128;
 
 /// Connections, limits and counters that all objects share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -45,6 +49,7 @@ struct Shared {
     stats: Arc<Stats>,
     seen: Arc<Seen>,
     filesystems: Filesystems,
+    file_threads: Arc<Shares>,
     hosts: Mutex<BTreeMap<String, Arc<Host>>>,
     signers: Mutex<BTreeMap<Store, (Arc<Signer>, Clients)>>,
     believed: Believed,
@@ -66,8 +71,10 @@ impl Remote {
         let clients = Clients::new(timeout)?;
         let (hosts, signers, believed) = (Mutex::default(), Mutex::default(), Believed::default());
         let (seen, filesystems) = (Arc::default(), Filesystems::now());
-        let shared = Arc::new(Shared { clients, manners, timeout, stats, seen, filesystems, hosts, signers, believed });
-        Ok(Remote { shared, keeping })
+        let file_threads = Arc::new(Shares::of(FILE_THREADS));
+        let shared =
+            Shared { clients, manners, timeout, stats, seen, filesystems, file_threads, hosts, signers, believed };
+        Ok(Remote { shared: Arc::new(shared), keeping })
     }
 
     /// The versions of objects that were fetched from; empty unless asked for before with [`Seen::record`].
@@ -162,7 +169,8 @@ impl Remote {
         let (url, signed) = match location.url.scheme() {
             "file" => {
                 let path = file_path(&location.url)?;
-                return Ok((Transport::File(path), self.host(FILES, FILES)));
+                let host = self.filesystem(&path);
+                return Ok((Transport::File(path), host));
             }
             "http" | "https" => (location.url.clone(), None),
             scheme => {
@@ -193,6 +201,15 @@ impl Remote {
         let new =
             || Arc::new(Host::new(counted.to_owned(), self.shared.manners.of(name), Arc::clone(&self.shared.stats)));
         Arc::clone(hosts.entry(counted.to_owned()).or_insert_with(new))
+    }
+
+    /// The queue of the filesystem that `path` is on. No host has a name with a space.
+    pub(super) fn filesystem(&self, path: &Path) -> Arc<Host> {
+        let place = self.shared.filesystems.place(path);
+        let mut hosts = self.shared.hosts.lock();
+        let Shared { file_threads, stats, .. } = &*self.shared;
+        let new = || Host::filesystem(FILES.to_owned(), place.clone(), Arc::clone(file_threads), Arc::clone(stats));
+        Arc::clone(hosts.entry(format!("{FILES} {}", place.name())).or_insert_with(|| Arc::new(new())))
     }
 
     /// What signs requests to a store, and the connections for these.
@@ -230,6 +247,7 @@ fn absences(document: &Location) -> String {
     format!("{} absences", key(document))
 }
 
-fn file_path(url: &Url) -> Result<PathBuf, Cause> {
+/// The path of a file of this machine.
+pub(super) fn file_path(url: &Url) -> Result<PathBuf, Cause> {
     url.to_file_path().map_err(|()| Cause::Request("a file address that is no path of this machine".into()))
 }

@@ -9,6 +9,7 @@ use super::backoff::Failure;
 use super::file::{self, FileBody};
 use super::head::Head;
 use super::http::{HttpBody, HttpTarget};
+use super::limits::Slot;
 
 /// A way to ask for an object.
 #[derive(Debug, Clone)]
@@ -33,20 +34,19 @@ pub(super) struct Wanted<'a> {
 pub(super) enum Body {
     Http(HttpBody),
     File(FileBody),
-    None,
 }
 
 impl Transport {
-    /// Sends one request and waits for the head of its answer.
-    pub(super) async fn open(&self, wanted: Wanted<'_>) -> Result<(Head, Body), Failure> {
+    /// Sends one request and waits for the head of its answer. `slot`: what the request has, which who asks keeps as well.
+    pub(super) async fn open(&self, wanted: Wanted<'_>, slot: Slot) -> Result<(Head, Body), Failure> {
         match self {
             Transport::Http(target) => {
                 let (head, body) = target.open(wanted).await?;
                 Ok((head, Body::Http(body)))
             }
             Transport::File(path) => {
-                let (head, body) = file::open(path, wanted.range, wanted.if_match).await?;
-                Ok((head, body.map_or(Body::None, Body::File)))
+                let (head, body) = file::open(path, wanted.range, wanted.if_match, slot).await?;
+                Ok((head, Body::File(body)))
             }
         }
     }
@@ -58,7 +58,6 @@ impl Body {
         match self {
             Body::Http(body) => body.chunk().await.map_err(|reason| Failure::connection(reason, received)),
             Body::File(body) => body.chunk().await,
-            Body::None => Ok(None),
         }
     }
 }

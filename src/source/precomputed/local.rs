@@ -5,39 +5,59 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::remote::Location;
+use crate::remote::{Location, Remote};
 use crate::source::SourceError;
 
 /// What is appended for compressions that emfs does not undo here.
 const OTHERS: [&str; 4] = ["br", "zstd", "xz", "bz2"];
 
+/// How a chunk is stored.
+enum Stored {
+    /// By its own name, or not at all.
+    AsNamed,
+    Gzipped,
+    /// By a compression that is not undone.
+    Otherwise(PathBuf, &'static str),
+}
+
 /// Where a local chunk is instead, if it is a gzip file.
 ///
 /// # Errors
 ///
-/// Where it is there only by another compression: it must not be taken for absent.
-pub(super) async fn gzipped(chunk: &Location) -> Result<Option<Location>, SourceError> {
-    let Some(path) = Some(&chunk.url).filter(|url| url.scheme() == "file").and_then(|url| url.to_file_path().ok())
-    else {
-        return Ok(None);
-    };
-    // What is wrong with the file will be told when it is read.
-    if exists(&path).await.unwrap_or(true) {
+/// Where it is there only by another compression: it must not be taken for absent. Or the filesystem does not answer.
+pub(super) async fn gzipped(remote: &Remote, chunk: &Location) -> Result<Option<Location>, SourceError> {
+    if chunk.url.scheme() != "file" {
         return Ok(None);
     }
-    if exists(&with(&path, "gz")).await? {
-        let mut gzipped = chunk.clone();
-        gzipped.url.set_path(&format!("{}.gz", chunk.url.path()));
-        return Ok(Some(gzipped));
-    }
-    for compression in OTHERS {
-        let file = with(&path, compression);
-        if exists(&file).await? {
+    match remote.with_path(chunk, look).await?? {
+        Stored::AsNamed => Ok(None),
+        Stored::Gzipped => {
+            let mut gzipped = chunk.clone();
+            gzipped.url.set_path(&format!("{}.gz", chunk.url.path()));
+            Ok(Some(gzipped))
+        }
+        Stored::Otherwise(file, compression) => {
             let reason = format!("compression {compression}");
-            return Err(SourceError::unsupported(file.display().to_string(), "chunk", reason));
+            Err(SourceError::unsupported(file.display().to_string(), "chunk", reason))
         }
     }
-    Ok(None)
+}
+
+fn look(path: &Path) -> Result<Stored, SourceError> {
+    // What is wrong with the file will be told when it is read.
+    if path.try_exists().unwrap_or(true) {
+        return Ok(Stored::AsNamed);
+    }
+    if exists(&with(path, "gz"))? {
+        return Ok(Stored::Gzipped);
+    }
+    for compression in OTHERS {
+        let file = with(path, compression);
+        if exists(&file)? {
+            return Ok(Stored::Otherwise(file, compression));
+        }
+    }
+    Ok(Stored::AsNamed)
 }
 
 fn with(path: &Path, compression: &str) -> PathBuf {
@@ -47,7 +67,6 @@ fn with(path: &Path, compression: &str) -> PathBuf {
     name.into()
 }
 
-async fn exists(path: &Path) -> Result<bool, SourceError> {
-    let found = tokio::fs::try_exists(path).await;
-    found.map_err(|error| SourceError::malformed(path.display().to_string(), "chunk", error.to_string()))
+fn exists(path: &Path) -> Result<bool, SourceError> {
+    path.try_exists().map_err(|error| SourceError::malformed(path.display().to_string(), "chunk", error.to_string()))
 }

@@ -165,7 +165,7 @@ impl Source for PrecomputedSource {
             let Some(sharding) = &scale.sharding else {
                 let location = folder.join(&object_name(&scale.grid.region(block), scale.offset));
                 let limit = self.longest(scale, block);
-                return Ok(match local::gzipped(&location).await? {
+                return Ok(match local::gzipped(&self.remote, &location).await? {
                     Some(gzipped) => {
                         let object = self.remote.object(&gzipped)?;
                         Placement::Gzip { object, limit, witness: self.witness.clone() }
