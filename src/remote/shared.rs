@@ -22,7 +22,7 @@ use super::seen::Seen;
 use super::stores::{Signer, Store};
 use super::transport::Transport;
 use super::{Cause, Credentials, Keeping, Location, Manners, RemoteError};
-use crate::cache::Place;
+use crate::cache::{Desk, Place};
 use crate::disk::Disk;
 use crate::hex::hex;
 use crate::stats::Stats;
@@ -45,6 +45,7 @@ struct Shared {
     stats: Arc<Stats>,
     seen: Arc<Seen>,
     filesystems: Filesystems,
+    desk: Arc<Desk>,
     hosts: Mutex<BTreeMap<String, Arc<Host>>>,
     signers: Mutex<BTreeMap<Store, Arc<Signer>>>,
     believed: Believed,
@@ -66,8 +67,15 @@ impl Remote {
         let clients = Clients::new(timeout)?;
         let (hosts, signers, believed) = (Mutex::default(), Mutex::default(), Believed::default());
         let (seen, filesystems) = (Arc::default(), Filesystems::now());
-        let shared = Arc::new(Shared { clients, manners, timeout, stats, seen, filesystems, hosts, signers, believed });
+        let desk = Arc::new(Desk::of(keeping.memory));
+        let shared =
+            Arc::new(Shared { clients, manners, timeout, stats, seen, filesystems, desk, hosts, signers, believed });
         Ok(Remote { shared, keeping })
+    }
+
+    /// Memory for documents.
+    pub fn desk(&self) -> &Arc<Desk> {
+        &self.shared.desk
     }
 
     /// The versions of objects that were fetched from; empty unless asked for before with [`Seen::record`].
@@ -155,6 +163,7 @@ impl Remote {
             kept,
             stats: Arc::clone(&self.shared.stats),
             seen: Arc::clone(&self.shared.seen),
+            desk: Arc::clone(&self.shared.desk),
         }))
     }
 

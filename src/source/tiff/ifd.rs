@@ -10,9 +10,9 @@ use crate::source::SourceError;
 /// Entries of one IFD that are accepted; real ones have some dozens.
 const MAX_ENTRIES: u64 = 4096;
 /// Numbers in one tag that are accepted: offsets of as many strips.
-const MAX_NUMBERS: u64 = 1 << 20;
-/// Bytes of text that are accepted.
-const MAX_TEXT: u64 = 16 << 20;
+const MAX_NUMBERS: u64 = 1 << 17;
+/// Bytes of text that are accepted; OME-XML has some hundreds for each page.
+const MAX_TEXT: u64 = 4 << 20;
 
 /// Byte order and width of the offsets, from the first bytes of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,8 @@ use crate::source::SourceError;
 
 /// Windows that are kept; older ones are dropped and fetched again if needed.
 const KEPT: usize = 4;
+/// Bytes of windows that are kept beside the newest.
+const KEPT_BYTES: usize = 4 << 20;
 
 /// A file of known length that gives exact byte ranges.
 pub(super) trait ReadAt: Send + Sync {
@@ -59,9 +61,14 @@ impl Windows {
 
     /// Adds bytes that are known already.
     pub(super) fn add(&mut self, start: u64, bytes: Bytes) {
-        if self.kept.len() == KEPT {
-            self.kept.remove(0);
-        }
+        let mut left = KEPT_BYTES;
+        let older = self.kept.iter().rev().take(KEPT - 1).take_while(|(_, bytes)| {
+            let fits = bytes.len() <= left;
+            left = left.saturating_sub(bytes.len());
+            fits
+        });
+        let older = older.count();
+        self.kept.drain(..self.kept.len() - older);
         self.kept.push((start, bytes));
     }
 

@@ -11,6 +11,7 @@ use super::page::{Compression, Data, Form, Page, Segments};
 use super::read::{ReadAt, Windows};
 use super::text::{Dialect, Text};
 use super::{decode, dump};
+use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, Shape};
 use crate::source::{Description, SourceError, SourceLevel};
@@ -34,7 +35,7 @@ pub(super) struct Volume {
     stated: [Option<f64>; 3],
     pub(super) index: Index,
     /// The first page's tags, for people.
-    pub(super) tags: serde_json::Value,
+    pub(super) tags: Document,
 }
 
 /// What a block is.
@@ -97,7 +98,7 @@ impl Volume {
             downsampling: None,
             chunked: false,
         };
-        let tags = dump::document(&header, index.pages(), tags);
+        let tags = Document::dump("tiff-tags.json", &*name, &dump::document(&header, index.pages(), tags));
         let (big_endian, stated) = (header.big_endian, text.scale);
         Ok(Volume { tags, name, description, big_endian, form, blocks, stated, index })
     }
