@@ -105,7 +105,7 @@ JSON = {"empiar": empiar, "idr": idr, "zattrs": zattrs, "zarray": zarray, "info"
 
 def page(name, row, count):
     """The page of a folder as a file of its own, which the server answers in place of its listing."""
-    return b"<html>" + b"".join(row % number for number in range(count)) + b"</html>"
+    return b"<html>" + b"".join(row.replace(b"{}", b"%06d" % number) for number in range(count)) + b"</html>"
 
 
 def listing(row, count):
@@ -184,9 +184,9 @@ DMS = {
     "groups": lambda: dm([struct.pack(">BH", 20, 1) + b"g" + struct.pack(">BBI", 1, 0, 0)] * 16_000),
 }
 PAGES = {
-    "listing-of-short-names": (b'<a href="%x.dm3">', 400_000),
-    "listing-of-sections": (b"<tr><td><a href='slice_%06d.dm3'>x</a></td></tr>", 32_000),
-    "listing-of-long-names": (b'<a href="' + b"n" * 200 + b'%08d.dm3">', 30_000),
+    "listing-of-short-names": (b'<a href="{}.dm3">', 400_000),
+    "listing-of-sections": (b"<tr><td><a href='slice_{}.dm3'>x</a></td></tr>", 32_000),
+    "listing-of-long-names": (b'<a href="' + b"n" * 200 + b'{}.dm3">', 30_000),
     "listing-of-nothing": (b' href="', 1_000_000),
 }
 
@@ -305,7 +305,7 @@ def test_a_daemon_in_a_small_group_lives_on_and_good_datasets_are_read(tmp_path,
     root = tmp_path / "origin"
     root.mkdir()
     volumes = good(root)
-    sources = hostile(root, KINDS["empiar"] | KINDS["idr"], 2 * len(SHAPES))
+    sources = hostile(root, KINDS["empiar"], len(SHAPES)) | hostile(root, {"objects": KINDS["idr"]["objects"]}, 4)
     before = next(line for line in pathlib.Path("/proc/self/cgroup").read_text().splitlines() if ":memory:" in line).split(":")[2]
     config = configured(root, serve(root), sources, volumes)
     entered = group_of_512_mebibytes / "cgroup.procs"

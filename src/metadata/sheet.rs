@@ -322,6 +322,11 @@ impl<'a> Sheet<'a> {
             let most = room_of_all.min(MOST_EXTRA_BYTES);
             let mut room = most;
             leaves(doc.value.as_ref().unwrap_or(&Value::Null), &mut String::new(), &mut |pointer, leaf| {
+                // Of a long one not even the sum is made: thousands of leaves may lie below one long name.
+                if pointer.len() > LONGEST_EXTRA {
+                    over += 1;
+                    return;
+                }
                 if used.contains(&(number, pointer)) || doc.value.is_none() {
                     return;
                 }

@@ -150,7 +150,7 @@ pub(super) enum Root {
 pub(super) async fn root(documents: &impl Documents, group: &Location) -> Result<Root, SourceError> {
     let attributes = group.join(".zattrs");
     let error = match documents.get(&attributes, MAX_GROUP_DOCUMENT).await {
-        Ok(bytes) => return v2_root(documents, group, &attributes, &bytes).await,
+        Ok(bytes) => return v2_root(documents, group, &attributes, bytes).await,
         Err(error) => error,
     };
     // A store that may not be listed says 403 of what is not there.
@@ -179,12 +179,14 @@ async fn v2_root(
     documents: &impl Documents,
     group: &Location,
     location: &Location,
-    bytes: &[u8],
+    bytes: Bytes,
 ) -> Result<Root, SourceError> {
     let file = location.to_string();
-    let attributes = documents.alone(|| {
-        let value = json::parse(&file, bytes)?;
-        let attributes = Field::root(&file, &value)?;
+    // It is dropped in here, before another document is waited for.
+    let file_name = file.clone();
+    let attributes = documents.alone(move || {
+        let value = json::parse(&file_name, &bytes)?;
+        let attributes = Field::root(&file_name, &value)?;
         Ok::<_, SourceError>(match multiscales::parse(&attributes)? {
             Some(image) => Ok(image),
             // This version of Zarr names no axes; xarray does, and others do as it does.
