@@ -163,11 +163,11 @@ def in_file(ending, kind, content):
 
 
 TIFFS = {
-    "ome-of-elements": lambda: described(filled(4_000_000, "<OME><Pixels SizeZ='1'>", "<a/>", "</Pixels></OME>", "").encode()),
-    "ome-of-planes": lambda: described(filled(4_000_000, "<OME><Pixels SizeZ='1'>", "<TiffData IFD='0' FirstZ='0'/>", "</Pixels></OME>", "").encode()),
-    "ome-of-images": lambda: described(filled(4_000_000, "<OME>", "<Pixels SizeZ='1'/>", "</OME>", "").encode()),
+    "ome-of-elements": lambda: described(filled(10_000_000, "<OME><Pixels SizeZ='1'>", "<a/>", "</Pixels></OME>", "").encode()),
+    "ome-of-planes": lambda: described(filled(10_000_000, "<OME><Pixels SizeZ='1'>", "<TiffData IFD='0' FirstZ='0'/>", "</Pixels></OME>", "").encode()),
+    "ome-of-images": lambda: described(filled(10_000_000, "<OME>", "<Pixels SizeZ='1'/>", "</OME>", "").encode()),
     "lines-of-imagej": lambda: described(b"ImageJ=1.52\n" + b"".join(b"k%d=\n" % number for number in range(400_000))),
-    "not-in-utf-8": lambda: described(b"ImageJ=1.52\n" + b"\xe9" * 4_000_000),
+    "not-in-utf-8": lambda: described(b"ImageJ=1.52\n" + b"\xe9" * 10_000_000),
     "json-of-tifffile": lambda: described(b'{"shape": [64, 64], "a": [' + b"[]," * 1_000_000 + b"0]}"),
     "one-text-told-often": lambda: tiff(plane(extra=[(tag, 2, 60_000, None) for tag in range(40_000, 44_000)]), text=b"t" * 60_000),
     "strips": lambda: many_strips(131_000),

@@ -70,7 +70,7 @@ fn answers_that_are_none_are_refused_by_name() {
     for (body, expected) in [
         ("", "body: is empty"),
         (" <html>", "body: is HTML, not JSON"),
-        ("{", "body: is no JSON"),
+        ("{", "body: it is no valid JSON"),
         ("[]", "body: is no JSON object"),
         ("{\"EMPIAR-1\": {}}", "EMPIAR-11759: is missing, there is \"EMPIAR-1\""),
         ("{\"EMPIAR-11759\": 3}", "EMPIAR-11759: is no JSON object"),

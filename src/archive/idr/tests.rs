@@ -125,7 +125,7 @@ fn bodies_that_are_no_answer_are_refused_by_name() {
     for (body, expected) in [
         (&b"<!DOCTYPE html><html>"[..], "body: is HTML, as of a login page, not JSON"),
         (b" \n", "body: is empty"),
-        (b"{\"data\": ", "body: is no JSON: EOF while parsing a value at line 1 column 9"),
+        (b"{\"data\": ", "body: it is no valid JSON: EOF while parsing a value at line 1 column 9"),
     ] {
         assert_eq!(answer(body).unwrap_err().to_string(), format!("https://omero.example/x/: {expected}"));
     }

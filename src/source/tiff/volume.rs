@@ -62,13 +62,18 @@ impl Volume {
         let form = first.form;
         let resolution =
             [ifd.rational(&mut file, tags::Y_RESOLUTION).await?, ifd.rational(&mut file, tags::X_RESOLUTION).await?];
-        let text = ifd.text(&mut file, tags::IMAGE_DESCRIPTION).await?.unwrap_or_default();
-        let text = Text::parse(&text, resolution, [form.height, form.width])
-            .map_err(|variant| SourceError::unsupported(&*name, ifd.field(tags::IMAGE_DESCRIPTION), variant))?;
+        let (text, tags) = {
+            let _room = file.room(ifd.text_bytes(tags::IMAGE_DESCRIPTION)).await;
+            let text = ifd.text(&mut file, tags::IMAGE_DESCRIPTION).await?.unwrap_or_default();
+            let text = Text::parse(&text, resolution, [form.height, form.width])
+                .map_err(|variant| SourceError::unsupported(&*name, ifd.field(tags::IMAGE_DESCRIPTION), variant))?;
+            let tags = ifd.dump(&file);
+            file.drop_long();
+            (text, tags)
+        };
         if text.signed && form.dtype == DataType::U16 {
             tracing::warn!("{name}: ImageJ means these voxels less 32768, as signed ones; they are shown as stored");
         }
-        let tags = ifd.dump(&file);
         let index = index::find(&mut file, reader, header, &first, &text).await?;
 
         let shape = Shape([index.pages(), form.height, form.width]);
