@@ -49,7 +49,7 @@ pub(super) trait Documents: Sync {
 
 impl Documents for Remote {
     fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
-        Box::pin(async move { Ok(self.object(location)?.document(limit).await?) })
+        Box::pin(async move { self.object(location)?.document(limit).await })
     }
 
     fn confirmed(&self, location: &Location) -> SystemTime {
