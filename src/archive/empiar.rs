@@ -5,17 +5,18 @@
 
 mod answer;
 
+use bytes::Bytes;
 use tracing::warn;
 use url::Url;
 
 use self::answer::{Answer, ImageSet};
 use super::sections;
 use crate::document::Document;
-use crate::remote::{Location, Remote};
+use crate::remote::{Location, Object, Remote};
 use crate::source::{Description, SourceError};
 
 /// Longest document of an entry that is read; those of many image sets have some hundreds of kilobytes.
-const ANSWER_LIMIT: u64 = 16 << 20;
+const ANSWER_LIMIT: u64 = 2 << 20;
 
 /// The entry as the configuration names it.
 #[derive(Debug, Clone, Copy)]
@@ -41,13 +42,30 @@ pub(super) struct Found {
 pub(super) async fn find(remote: &Remote, entry: Entry<'_>, heard: &mut Vec<Document>) -> Result<Found, SourceError> {
     let server = Location::anonymous(entry.server.clone());
     let object = remote.object(&server.join(&format!("api/entry/{}/", entry.number)))?;
-    let answer = Answer::read(object.url().to_owned(), object.whole(ANSWER_LIMIT).await?.bytes, entry.number)?;
-    heard.extend(answer.document().map(|document| document.retrieved_at(object.confirmed())));
-    let set = answer.image_set(entry.imageset)?;
+    let (set, document) = understood(&object, object.document(ANSWER_LIMIT).await?, entry).await?;
+    heard.extend(document.map(|document| document.retrieved_at(object.confirmed())));
+    let set = set?;
     let folder = Location::anonymous(entry.files.clone()).join(&format!("{}/{}", entry.number, set.directory));
     let names = sections::find(remote, &folder, set.images).await?;
     let files = names.iter().map(|name| folder.join(name)).collect();
     Ok(Found { folder, files, set, entry: entry.number })
+}
+
+/// What is needed of an entry, and the entry for people. Nothing else of it is kept while files are asked for.
+async fn understood(
+    object: &Object,
+    bytes: Bytes,
+    entry: Entry<'_>,
+) -> Result<(Result<ImageSet, SourceError>, Option<Document>), SourceError> {
+    let (url, number) = (object.url().to_owned(), entry.number);
+    let wanted = entry.imageset.map(str::to_owned);
+    let work = move || {
+        let document = Document::fetched("empiar-entry.json", url.as_str(), &bytes);
+        let answer = Answer::read(url, &bytes, number)?;
+        Ok((answer.image_set(wanted.as_deref()), document))
+    };
+    let lost = || Err(SourceError::malformed(object.url(), "body", "could not be read"));
+    object.desk().work(work).await.unwrap_or_else(lost)
 }
 
 impl Found {

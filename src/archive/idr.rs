@@ -8,6 +8,7 @@
 mod answer;
 mod notes;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::warn;
@@ -20,7 +21,7 @@ use crate::remote::{Location, Remote};
 use crate::source::{Description, SourceError};
 
 /// Longest answer that is read. Those of one image have a few kilobytes, those of a plate a megabyte.
-const ANSWER_LIMIT: u64 = 4 << 20;
+const ANSWER_LIMIT: u64 = 1 << 20;
 /// How often an answer that says "not yet" is asked for.
 const ATTEMPTS: u32 = 4;
 /// Longest wait before asking again, whatever the server proposes.
@@ -49,15 +50,13 @@ pub(super) async fn find(
     let files = Location::anonymous(files.clone());
     // Where there is another way to the file, a silent server must not use up the time of who waits for it.
     let patience = fallback.map_or(Duration::MAX, |_| remote.timeout() / 4);
-    let (paths, facts) = futures::join!(
-        ask_for(remote, server.join(&format!("webgateway/original_file_paths/{image}/")), patience),
-        ask_for(remote, server.join(&format!("api/v0/m/images/{image}/")), patience),
+    let paths = server.join(&format!("webgateway/original_file_paths/{image}/"));
+    let about = server.join(&format!("api/v0/m/images/{image}/"));
+    let (location, facts) = futures::join!(
+        ask_for(remote, paths, "omero-files.json", patience, move |answer| answer.file(&files)),
+        ask_for(remote, about, "omero-image.json", patience, move |answer| answer.facts(image)),
     );
-    for (answer, name) in [(&paths, "omero-files.json"), (&facts, "omero-image.json")] {
-        heard.extend(answer.as_ref().ok().and_then(|answer| answer.document(name)));
-    }
-    let location = paths.and_then(|answer| answer.file(&files));
-    let facts = facts.and_then(|answer| answer.facts(image));
+    let (location, facts) = (of(location, heard), of(facts, heard));
     let choice = choose(location, facts, fallback)?;
     if let Some(warning) = choice.warning {
         warn!("image {image}: {warning}");
@@ -65,10 +64,26 @@ pub(super) async fn find(
     Ok(Found { location: choice.location, facts: choice.facts })
 }
 
+/// What was needed of an answer, and the answer for people.
+type Asked<T> = Result<(Result<T, SourceError>, Option<Document>), SourceError>;
+
+/// What was needed; the answer goes to `heard`.
+fn of<T>(asked: Asked<T>, heard: &mut Vec<Document>) -> Result<T, SourceError> {
+    let (needed, document) = asked?;
+    heard.extend(document);
+    needed
+}
+
 /// [`ask`], for no longer than `patience`.
-async fn ask_for(remote: &Remote, location: Location, patience: Duration) -> Result<Answer, SourceError> {
+async fn ask_for<T: Send + 'static>(
+    remote: &Remote,
+    location: Location,
+    name: &'static str,
+    patience: Duration,
+    needed: impl Fn(&Answer) -> Result<T, SourceError> + Send + Sync + 'static,
+) -> Asked<T> {
     let url = location.to_string();
-    let answer = tokio::time::timeout(patience, ask(remote, location)).await;
+    let answer = tokio::time::timeout(patience, ask(remote, location, name, Arc::new(needed))).await;
     answer.unwrap_or_else(|_| {
         let reason = format!("none within {} s", patience.as_secs_f64());
         Err(SourceError::malformed(url, "answer", reason))
@@ -76,20 +91,33 @@ async fn ask_for(remote: &Remote, location: Location, patience: Duration) -> Res
 }
 
 /// Fetches one answer; a server that is still preparing it is asked again a few times.
-async fn ask(remote: &Remote, location: Location) -> Result<Answer, SourceError> {
+async fn ask<T: Send + 'static>(
+    remote: &Remote,
+    location: Location,
+    name: &'static str,
+    needed: Arc<impl Fn(&Answer) -> Result<T, SourceError> + Send + Sync + 'static>,
+) -> Asked<T> {
     let mut attempt = 1;
     loop {
         // A handle remembers the ETag of what it saw, and a later answer may differ.
         let object = remote.object(&location)?;
-        let mut answer = Answer::read(object.url().to_owned(), object.whole(ANSWER_LIMIT).await?.bytes)?;
-        answer.retrieved = object.confirmed();
-        match answer.busy() {
-            None => return Ok(answer),
-            Some(_) if attempt == ATTEMPTS => {
+        let bytes = object.document(ANSWER_LIMIT).await?;
+        let (url, needed) = (object.url().to_owned(), Arc::clone(&needed));
+        // Nothing else of it is kept while something else is asked for.
+        let work = move || {
+            let answer = Answer::read(url.clone(), &bytes)?;
+            Ok(answer.busy().ok_or_else(|| (needed(&answer), Document::fetched(name, url, &bytes))))
+        };
+        let lost = || Err(SourceError::malformed(object.url(), "body", "could not be read"));
+        match object.desk().work(work).await.unwrap_or_else(lost)? {
+            Err((needed, document)) => {
+                return Ok((needed, document.map(|document| document.retrieved_at(object.confirmed()))));
+            }
+            Ok(_) if attempt == ATTEMPTS => {
                 let reason = format!("still so after {ATTEMPTS} attempts");
                 return Err(SourceError::malformed(object.url(), "ConcurrencyException", reason));
             }
-            Some(wait) => tokio::time::sleep(wait.min(LONGEST_WAIT)).await,
+            Ok(wait) => tokio::time::sleep(wait.min(LONGEST_WAIT)).await,
         }
         attempt += 1;
     }

@@ -11,8 +11,12 @@ use url::Url;
 use crate::remote::{Location, Remote};
 use crate::source::SourceError;
 
-/// Longest page that is read: a line is about 250 bytes.
-const LONGEST: u64 = 32 << 20;
+/// Longest page that is read: a line is about 250 bytes, so one of 32 000 files.
+const LONGEST: u64 = 8 << 20;
+/// What is no page of a folder.
+const NO_LISTING: &str = "is no listing of a folder";
+/// Files of one folder.
+const MOST: usize = 1 << 15;
 /// Longest name of a file.
 const LONGEST_NAME: usize = 255;
 
@@ -23,12 +27,14 @@ pub(super) async fn files(remote: &Remote, folder: &Location) -> Result<Vec<Stri
     match folder.url.scheme() {
         "http" | "https" => {
             let object = remote.object(&folder)?;
-            let page = object.whole(LONGEST).await?.bytes;
-            let page = String::from_utf8_lossy(&page);
-            if !page.trim_start().starts_with('<') {
-                return Err(SourceError::malformed(object.url(), "body", "is no listing of a folder"));
-            }
-            Ok(names(&page, &folder.url))
+            let page = object.document(LONGEST).await?;
+            let url = folder.url.clone();
+            let work = move || {
+                let page = String::from_utf8_lossy(&page);
+                if page.trim_start().starts_with('<') { names(&page, &url) } else { Err(NO_LISTING.to_owned()) }
+            };
+            let named = object.desk().work(work).await.unwrap_or_else(|| Err(NO_LISTING.to_owned()));
+            named.map_err(|reason| SourceError::malformed(object.url(), "body", reason))
         }
         "file" => local(remote, &folder).await,
         scheme => {
@@ -39,31 +45,42 @@ pub(super) async fn files(remote: &Remote, folder: &Location) -> Result<Vec<Stri
 
 async fn local(remote: &Remote, folder: &Location) -> Result<Vec<String>, SourceError> {
     let names = remote.with_path(folder, names_in).await?;
-    names.map_err(|error| SourceError::malformed(folder.to_string(), "folder", error.to_string()))
+    names.map_err(|reason| SourceError::malformed(folder.to_string(), "folder", reason))
 }
 
-fn names_in(folder: &Path) -> io::Result<Vec<String>> {
+fn names_in(folder: &Path) -> Result<Vec<String>, String> {
+    let failed = |error: io::Error| error.to_string();
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if let (false, Ok(name)) = (is_folder, entry.file_name().into_string()) {
             names.push(name);
+        }
+        if names.len() > MOST {
+            return Err(too_many());
         }
     }
     Ok(names)
 }
 
+fn too_many() -> String {
+    format!("has more than {MOST} files; name those of the volume one by one in the configuration (`urls`)")
+}
+
 /// The names of files that the page of a folder, whose address ends in a slash, refers to. Only references count: what
 /// stands beside them is for people, and cut where it is long. References to other folders, to other orders of the same
 /// page and to folders within are left out.
-pub(super) fn names(page: &str, folder: &Url) -> Vec<String> {
+pub(super) fn names(page: &str, folder: &Url) -> Result<Vec<String>, String> {
     let mut names = BTreeSet::new();
     for (at, _) in page.match_indices(['h', 'H']) {
         let Some(name) = reference(page, at).and_then(|reference| file_name(reference, folder)) else { continue };
         names.insert(name);
+        if names.len() > MOST {
+            return Err(too_many());
+        }
     }
-    names.into_iter().collect()
+    Ok(names.into_iter().collect())
 }
 
 /// The value of an attribute `href` that begins at `at`.

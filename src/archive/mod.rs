@@ -8,7 +8,7 @@ mod series;
 
 use std::sync::Arc;
 
-use crate::cache::Place;
+use crate::cache::{Kept, Place};
 use crate::catalog::{DmFiles, SourceKind, SourceSpec};
 use crate::document::Document;
 use crate::remote::{Healable, Location, Object, Remote, RemoteError, healed};
@@ -27,6 +27,8 @@ pub struct Opened {
     pub voxel_size: Option<[f64; 3]>,
     /// The documents that the archive and the source answered.
     pub documents: Vec<Document>,
+    /// What the source takes of the memory for what is kept.
+    pub kept: Arc<Kept>,
 }
 
 /// Why a source could not be opened.
@@ -58,13 +60,31 @@ async fn attempt(remote: &Remote, spec: &SourceSpec) -> Result<Opened, Failure> 
     match find(remote, spec, &mut documents).await {
         Ok((source, location, voxel_size)) => {
             documents.extend(source.documents());
-            match remote.object(&location) {
-                Ok(object) => Ok(Opened { place: object.place().clone(), source, location, voxel_size, documents }),
-                Err(error) => Err(Failure { error: error.into(), documents }),
+            let documents = counted(remote, documents);
+            let kept = remote.desk().keep(source.kept());
+            let kept = kept.map_err(|error| SourceError::malformed(location.to_string(), "index", error.to_string()));
+            match kept.and_then(|kept| Ok((kept, remote.object(&location)?))) {
+                Ok((kept, object)) => {
+                    let place = object.place().clone();
+                    Ok(Opened { place, source, location, voxel_size, documents, kept: Arc::new(kept) })
+                }
+                Err(error) => Err(Failure { error, documents }),
             }
         }
-        Err(error) => Err(Failure { error, documents }),
+        Err(error) => Err(Failure { error, documents: counted(remote, documents) }),
     }
+}
+
+/// The documents for which there is memory. What is shown to people is no reason to keep from them what they came for.
+fn counted(remote: &Remote, documents: Vec<Document>) -> Vec<Document> {
+    let count = |document: Document| match remote.desk().keep(document.content.held() as u64) {
+        Ok(kept) => Some(document.counted(kept)),
+        Err(error) => {
+            tracing::warn!("{} is not shown as {}: {error}", document.url, document.name);
+            None
+        }
+    };
+    documents.into_iter().filter_map(count).collect()
 }
 
 /// Finds and opens it; what the archive answers goes to `heard` at once, because what comes after may fail.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Names that are looked at.
-const MOST_NAMES: usize = 1 << 17;
+const MOST_NAMES: usize = 1 << 15;
 /// Numbers in one name.
 const MOST_NUMBERS: usize = 16;
 

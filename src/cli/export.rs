@@ -306,7 +306,7 @@ async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<
         let named = opened
             .documents
             .iter()
-            .map(|document| (metadata::document_name(&job.image.name, *label, document), document.bytes.clone()));
+            .map(|document| (metadata::document_name(&job.image.name, *label, document), document.bytes()));
         upstream.extend(named);
     }
     let members = specs.iter().zip(opened).map(|((label, spec), opened)| Member {

@@ -240,7 +240,7 @@ fn free_place(settings: &Settings) -> Result<(PathBuf, Option<File>), CliError> 
 /// The tree of the datasets.
 fn tree(settings: &Settings, stats: Arc<Stats>) -> Result<Arc<Vfs>, CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
-    let keeping = settings.keeping.clone();
+    let mut keeping = settings.keeping.clone();
     keeping.limit_memory(settings.memory);
     let remote = Remote::keeping(settings.catalog.manners.clone(), settings.timeout, Arc::clone(&stats), keeping)
         .map_err(|error| failed(&error))?;

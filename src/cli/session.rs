@@ -58,7 +58,7 @@ impl CacheArgs {
             size => self.open(size)?,
         };
         let doubted_before = self.revalidate.then(SystemTime::now);
-        Ok(Keeping { disk, offline: self.offline, doubted_before, absent_ttl: self.absent_ttl })
+        Ok(Keeping { disk, offline: self.offline, doubted_before, absent_ttl: self.absent_ttl, ..Keeping::default() })
     }
 
     fn open(&self, size: u64) -> Result<Option<Disk>, CliError> {
@@ -108,7 +108,7 @@ pub(super) struct OpenImage {
 
 impl Session {
     /// `memory`: half of it is for blocks, cached and in flight; the rest is the caller's. `timeout`: how long an origin may be silent.
-    pub fn new(manners: &Manners, keeping: Keeping, timeout: Duration, memory: u64) -> Result<Self, CliError> {
+    pub fn new(manners: &Manners, mut keeping: Keeping, timeout: Duration, memory: u64) -> Result<Self, CliError> {
         let stats = Arc::new(Stats::default());
         keeping.limit_memory(memory);
         let disk = keeping.disk.clone();

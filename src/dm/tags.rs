@@ -8,7 +8,7 @@ use super::DmError;
 use super::encoding::{Encoding, Scalar};
 
 /// Most groups and values of a file; real ones have some hundreds to some thousands.
-pub const MAX_TAGS: usize = 1 << 17;
+pub const MAX_TAGS: usize = 1 << 14;
 
 /// The value of a tag: how it is encoded, where it is, and what it is unless it is long.
 #[derive(Debug, Clone, PartialEq)]

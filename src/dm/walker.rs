@@ -12,8 +12,8 @@ pub const MAX_KEPT: u64 = 8 << 10;
 pub const MAX_DEPTH: usize = 64;
 /// Most words that describe a type; a structure of 500 fields has as many.
 const MAX_INFO: u64 = 1 << 10;
-/// Bytes of the payloads of all tags that are kept together.
-const MAX_KEPT_ALL: u64 = 16 << 20;
+/// Bytes of the names, types and payloads of all tags that are kept together.
+const MAX_KEPT_ALL: u64 = 2 << 20;
 
 /// Version of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,6 +211,7 @@ impl Walker {
         if !matches!(kind, 20 | 21) {
             return Err(malformed(&self.tags, format!("a tag of kind {kind}, which is neither a group nor a value")));
         }
+        self.keep(parent, name.len() as u64)?;
         let mut end = parent_end;
         if version == Version::Dm4 {
             let length = cursor.u64()?;
@@ -237,12 +238,23 @@ impl Walker {
             if version == Version::Dm4 && next != end {
                 return Err(malformed(&self.tags, format!("its value ends at {next}, where {end} is said")));
             }
-            self.kept += data.payload.as_ref().map_or(0, |payload| payload.len() as u64);
+            let words = data.offset.saturating_sub(start).saturating_sub(name.len() as u64);
+            self.keep(parent, words + data.payload.as_ref().map_or(0, |payload| payload.len() as u64))?;
             self.tags.add(parent, name, Some(data))?;
             self.count_down();
             next
         };
         Ok(next)
+    }
+
+    /// Counts what is kept of a tag of a group.
+    fn keep(&mut self, parent: usize, bytes: u64) -> Result<(), DmError> {
+        self.kept = self.kept.saturating_add(bytes);
+        if self.kept > MAX_KEPT_ALL {
+            let reason = format!("a file with more than {MAX_KEPT_ALL} bytes of names and types of its tags");
+            return Err(DmError::unsupported(self.tags.path(parent), reason));
+        }
+        Ok(())
     }
 
     fn begin_child(&mut self, frame: Frame) {

@@ -1,16 +1,22 @@
 //! Documents that sources and archives were understood from, as they are shown to people: what is private in them is
 //! taken out and marked, and the rest is as it was fetched.
 
+pub mod bounds;
 #[cfg(test)]
 pub(crate) mod odd;
+mod packed;
 mod redact;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+pub use self::packed::Packed;
+use crate::cache::Kept;
 
 /// A JSON document.
 #[derive(Debug, Clone)]
@@ -20,28 +26,33 @@ pub struct Document {
     /// Where it was fetched, or the file that it is a dump of.
     pub url: String,
     /// Its bytes as shown.
-    pub bytes: Bytes,
+    pub content: Packed,
+    /// How many values are in it.
+    pub values: usize,
     /// SHA-256 of [`Document::bytes`] in hexadecimal.
     pub sha256: String,
     /// When its origin sent it, or confirmed it last.
     pub retrieved: SystemTime,
     /// JSON Pointers of the texts from which something was taken out.
     pub redacted: Vec<String>,
+    /// What it takes of the memory for what is kept, once that is counted.
+    _kept: Option<Arc<Kept>>,
 }
 
 impl Document {
-    /// A fetched document; `None` where it is no JSON, as a page for people is not.
+    /// A fetched document; `None` where it is no JSON, as a page for people is not, or beyond its bounds.
     pub fn fetched(name: impl AsRef<str>, url: impl Into<String>, bytes: &Bytes) -> Option<Self> {
-        let mut value: Value = serde_json::from_slice(bytes).ok()?;
-        let redacted = redact::redact(&mut value);
-        let bytes = if redacted.is_empty() { bytes.clone() } else { pretty(&value) };
-        Some(Self::of(name.as_ref(), url.into(), bytes, redacted))
+        let values = bounds::measure(bytes).ok()?;
+        let redact::Redacted { text, changed } = redact::redact(std::str::from_utf8(bytes).ok()?);
+        Some(Self::of(name.as_ref(), url.into(), text.as_bytes(), values, changed))
     }
 
     /// What a file of another format says, as JSON.
-    pub fn dump(name: impl AsRef<str>, url: impl Into<String>, mut value: Value) -> Self {
-        let redacted = redact::redact(&mut value);
-        Self::of(name.as_ref(), url.into(), pretty(&value), redacted)
+    pub fn dump(name: impl AsRef<str>, url: impl Into<String>, value: &Value) -> Self {
+        let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+        text.push('\n');
+        let redact::Redacted { text, changed } = redact::redact(&text);
+        Self::of(name.as_ref(), url.into(), text.as_bytes(), bounds::count(value), changed)
     }
 
     /// The same, fetched at another moment than now.
@@ -49,14 +60,32 @@ impl Document {
         Self { retrieved, ..self }
     }
 
-    fn of(name: &str, url: String, bytes: Bytes, redacted: Vec<String>) -> Self {
-        let sha256 = crate::hex::hex(&Sha256::digest(&bytes));
-        Document { name: file_name(name), url, bytes, sha256, retrieved: SystemTime::now(), redacted }
+    fn of(name: &str, url: String, bytes: &[u8], values: usize, redacted: Vec<String>) -> Self {
+        Document {
+            name: file_name(name),
+            url,
+            content: Packed::of(bytes),
+            values,
+            sha256: crate::hex::hex(&Sha256::digest(bytes)),
+            retrieved: SystemTime::now(),
+            redacted,
+            _kept: None,
+        }
+    }
+
+    /// Its bytes as shown.
+    pub fn bytes(&self) -> Bytes {
+        self.content.all()
     }
 
     /// The document's content.
     pub fn value(&self) -> Value {
-        serde_json::from_slice(&self.bytes).unwrap_or_default()
+        serde_json::from_slice(&self.bytes()).unwrap_or_default()
+    }
+
+    /// The same, counted where memory for what is kept is counted.
+    pub fn counted(self, kept: Kept) -> Self {
+        Self { _kept: Some(Arc::new(kept)), ..self }
     }
 
     /// [`Document::retrieved`] in ISO 8601.
@@ -78,12 +107,6 @@ fn file_name(name: &str) -> String {
     if name.is_empty() { "document.json".to_owned() } else { name.to_owned() }
 }
 
-fn pretty(value: &Value) -> Bytes {
-    let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
-    bytes.push(b'\n');
-    Bytes::from(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -94,7 +117,7 @@ mod tests {
     fn a_document_without_private_texts_is_shown_byte_for_byte() {
         let bytes = Bytes::from_static(b"{ \"b\": 1.50,\n\"a\":2 }");
         let document = Document::fetched("zattrs.json", "http://h/.zattrs", &bytes).unwrap();
-        assert_eq!(document.bytes, bytes);
+        assert_eq!(document.bytes(), bytes);
         assert!(document.redacted.is_empty());
         assert_eq!(document.sha256.len(), 64);
         let empty = Document::fetched("a", "u", &Bytes::from_static(b"{}")).unwrap();
@@ -107,8 +130,8 @@ mod tests {
         let document = Document::fetched("entry.json", "u", &bytes).unwrap();
         assert_eq!(document.redacted, ["/pi/email"]);
         assert_eq!(document.value()["pi"]["email"], redact::E_MAIL);
-        assert!(!document.bytes.windows(4).any(|part| part == b"c.de"));
-        let again = Document::fetched("entry.json", "u", &document.bytes).unwrap();
+        assert!(!document.bytes().windows(4).any(|part| part == b"c.de"));
+        let again = Document::fetched("entry.json", "u", &document.bytes()).unwrap();
         assert_eq!((again.sha256, again.redacted.len()), (document.sha256, 0));
     }
 

@@ -30,7 +30,7 @@ use self::fields::{DATASET, Field};
 use self::maps::Target;
 use self::sheet::{Doc, Sheet};
 use crate::catalog::{Dataset, SourceKind, SourceSpec};
-use crate::document::Document;
+use crate::document::{Document, bounds};
 use crate::volume::Pyramid;
 
 /// Version of the record's layout.
@@ -76,13 +76,14 @@ pub fn document_name(image: &str, label: Option<&str>, document: &Document) -> S
 pub fn record(dataset: &Dataset, images: &[ImageRecord<'_>]) -> Value {
     let mut docs = Vec::new();
     let mut targets = Vec::with_capacity(images.len());
+    let mut left = bounds::MOST_VALUES;
     for (number, image) in images.iter().enumerate() {
         let first = docs.len();
         docs.extend(image.documents.iter().map(|document| Doc {
             kind: &document.name,
             file: document_name(image.image, image.label, document),
             document,
-            value: document.value(),
+            value: read(document, &mut left),
         }));
         targets.push(Target { prefix: format!("/images/{number}"), main: number == 0, docs: first..docs.len() });
     }
@@ -122,6 +123,12 @@ pub fn record(dataset: &Dataset, images: &[ImageRecord<'_>]) -> Value {
     whole
 }
 
+/// What a document says, as long as all of a dataset together are not beyond the bounds of one.
+fn read(document: &Document, left: &mut usize) -> Option<Value> {
+    *left = left.checked_sub(document.values)?;
+    Some(document.value())
+}
+
 fn levels(record: &ImageRecord<'_>) -> usize {
     match &record.knowledge {
         Knowledge::Described { pyramid, .. } => pyramid.levels.len(),
@@ -139,7 +146,7 @@ fn listed(doc: &Doc<'_>) -> Value {
         "file": format!("upstream/{}", doc.file),
         "url": doc.document.url,
         "retrieved": doc.document.retrieved_text(),
-        "bytes": doc.document.bytes.len(),
+        "bytes": doc.document.content.len(),
         "sha256": doc.document.sha256,
         "redacted": doc.document.redacted,
     })

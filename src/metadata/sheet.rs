@@ -9,8 +9,15 @@ use crate::document::Document;
 
 /// Longest text that becomes a value.
 const LONGEST_TEXT: usize = 4096;
-/// Leaves of one document that the record repeats under `extra`.
+/// Bytes of what is claimed together.
+const MOST_CLAIMED: usize = 1 << 20;
+/// Bytes of what stands at one place of a document and becomes a value.
+const LONGEST_FOUND: usize = 64 << 10;
+/// Leaves of one document that the record repeats under `extra`, and their bytes.
 const MOST_EXTRA: usize = 4096;
+const MOST_EXTRA_BYTES: usize = 128 << 10;
+/// Bytes of those of all documents.
+const ALL_EXTRA_BYTES: usize = 512 << 10;
 /// Longest text that it repeats there.
 const LONGEST_EXTRA: usize = 1024;
 
@@ -21,7 +28,8 @@ pub(super) struct Doc<'a> {
     /// Its file name below `upstream`.
     pub file: String,
     pub document: &'a Document,
-    pub value: Value,
+    /// What it says; none where the documents before it have as many values as a record is made of.
+    pub value: Option<Value>,
 }
 
 /// How a value came.
@@ -77,6 +85,7 @@ struct Claim {
 pub(super) struct Sheet<'a> {
     pub docs: Vec<Doc<'a>>,
     claims: Vec<Claim>,
+    claimed: usize,
     truth: HashMap<String, (Value, String)>,
     reasons: HashMap<String, String>,
     doubts: Vec<(String, &'static str)>,
@@ -84,12 +93,19 @@ pub(super) struct Sheet<'a> {
 
 impl<'a> Sheet<'a> {
     pub(super) fn new(docs: Vec<Doc<'a>>) -> Self {
-        Sheet { docs, claims: Vec::new(), truth: HashMap::new(), reasons: HashMap::new(), doubts: Vec::new() }
+        Sheet {
+            docs,
+            claims: Vec::new(),
+            claimed: 0,
+            truth: HashMap::new(),
+            reasons: HashMap::new(),
+            doubts: Vec::new(),
+        }
     }
 
     /// What stands at a place of a document, if anything does.
     pub(super) fn found(&self, doc: usize, pointer: &str) -> Option<&Value> {
-        self.docs.get(doc)?.value.pointer(pointer).filter(|value| !value.is_null())
+        self.docs.get(doc)?.value.as_ref()?.pointer(pointer).filter(|value| !value.is_null())
     }
 
     /// Claims what `convert` makes of a place in a document. What it makes nothing of is a reason why the field is missing.
@@ -102,7 +118,8 @@ impl<'a> Sheet<'a> {
         convert: impl FnOnce(&Value) -> Option<Value>,
     ) {
         let Some(found) = self.found(doc, pointer) else { return };
-        let found = found.clone();
+        let told = brief(found);
+        let found = if bulk(found) <= LONGEST_FOUND { found.clone() } else { Value::Null };
         match convert(&found).filter(fits) {
             Some(value) => {
                 let evidence =
@@ -112,13 +129,23 @@ impl<'a> Sheet<'a> {
             None if found.as_str() == Some("") => {}
             None => {
                 let file = self.docs.get(doc).map(|doc| doc.file.clone()).unwrap_or_default();
-                let reason = format!("upstream/{file} has {} at {pointer}, which is no such value", brief(&found));
+                let reason = format!("upstream/{file} has {told} at {pointer}, which is no such value");
                 self.reasons.entry(field.to_owned()).or_insert(reason);
             }
         }
     }
 
     pub(super) fn claim(&mut self, field: &str, value: Value, evidence: Evidence, rank: Rank, reason: Option<String>) {
+        let found = match &evidence {
+            Evidence::Upstream { pointer, found, .. } => pointer.len() + bulk(found),
+            _ => 0,
+        };
+        self.claimed += field.len() + bulk(&value) + found;
+        if self.claimed > MOST_CLAIMED {
+            let reason = "the documents state more than a record holds";
+            self.reasons.entry(field.to_owned()).or_insert_with(|| reason.to_owned());
+            return;
+        }
         self.claims.push(Claim { pointer: field.to_owned(), value, evidence, rank, reason });
     }
 
@@ -289,16 +316,36 @@ impl<'a> Sheet<'a> {
                 _ => None,
             })
             .collect();
+        let mut room_of_all = ALL_EXTRA_BYTES;
         let documents = self.docs.iter().enumerate().map(|(number, doc)| {
             let (mut left, mut over) = (Map::new(), 0usize);
-            leaves(&doc.value, &mut String::new(), &mut |pointer, leaf| {
-                if used.contains(&(number, pointer)) {
-                } else if left.len() == MOST_EXTRA {
+            let most = room_of_all.min(MOST_EXTRA_BYTES);
+            let mut room = most;
+            leaves(doc.value.as_ref().unwrap_or(&Value::Null), &mut String::new(), &mut |pointer, leaf| {
+                // Of a long one not even the sum is made: thousands of leaves may lie below one long name.
+                if pointer.len() > LONGEST_EXTRA {
                     over += 1;
-                } else {
-                    left.insert(pointer.to_owned(), shortened(leaf));
+                    return;
+                }
+                if used.contains(&(number, pointer)) || doc.value.is_none() {
+                    return;
+                }
+                let leaf = shortened(leaf);
+                match room.checked_sub(pointer.len() + bulk(&leaf)).filter(|_| left.len() < MOST_EXTRA) {
+                    Some(rest) => {
+                        room = rest;
+                        left.insert(pointer.to_owned(), leaf);
+                    }
+                    None => over += 1,
                 }
             });
+            room_of_all -= most - room;
+            if doc.value.is_none() {
+                left.insert(
+                    "…".into(),
+                    format!("all {} values are in upstream/{}", doc.document.values, doc.file).into(),
+                );
+            }
             if over > 0 {
                 left.insert("…".into(), format!("{over} more in upstream/{}", doc.file).into());
             }
@@ -324,6 +371,16 @@ fn same(a: &Value, b: &Value) -> bool {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => (a - b).abs() <= 1e-6 * a.abs().max(b.abs()),
         _ => a == b,
+    }
+}
+
+/// About how many bytes a value takes.
+fn bulk(value: &Value) -> usize {
+    64 + match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(bulk).sum(),
+        Value::Object(members) => members.iter().map(|(key, member)| key.len() + bulk(member)).sum(),
+        _ => 0,
     }
 }
 

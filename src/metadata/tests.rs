@@ -57,7 +57,11 @@ fn record_with(knowledge: Knowledge<'_>, documents: &[Document]) -> Value {
 
 fn entry(width: Value, pixel: Value) -> Document {
     let set = json!({"image_width": width, "image_height": "5", "pixel_width": pixel, "pixel_height": 80.0});
-    Document::dump("empiar-entry.json", "u", json!({"EMPIAR-1": {"imagesets": [set], "title": "T", "free": [1, null]}}))
+    Document::dump(
+        "empiar-entry.json",
+        "u",
+        &json!({"EMPIAR-1": {"imagesets": [set], "title": "T", "free": [1, null]}}),
+    )
 }
 
 /// Every known value has a way it came, every unknown one a reason, and every pointer leads to what was found.
@@ -121,7 +125,7 @@ fn what_the_archive_said_is_told_and_marked_while_the_source_is_silent() {
 fn a_size_by_imagej_is_in_the_unit_of_its_axis() {
     let description = json!({"unit": "micron", "yunit": "Å", "zunit": "nm", "spacing": "50"});
     let tags = json!({"XResolution": {"value": [125, 1]}, "YResolution": {"value": [1, 80]}});
-    let documents = [Document::dump("tiff-tags.json", "u", json!({"tags": tags, "description": description}))];
+    let documents = [Document::dump("tiff-tags.json", "u", &json!({"tags": tags, "description": description}))];
     let record = record_with(Knowledge::Missing("no answer".into()), &documents);
     check(&record, &documents);
     assert_eq!(record["images"][0]["voxel_size"], json!({"z": 50.0, "y": 8.0, "x": 8.0, "unit": "nanometer"}));
@@ -147,7 +151,7 @@ fn notes_of_a_study_are_understood_and_those_of_a_screen_of_its_number_are_not()
             ["Release Date", "2020-07-22"]
         ]);
         let annotation = json!({"link": {"parent": {"class": class}}, "values": values});
-        Document::dump("omero-study.json", "u", json!({"annotations": [annotation]}))
+        Document::dump("omero-study.json", "u", &json!({"annotations": [annotation]}))
     };
     let documents = [notes("ProjectI")];
     let record = record_of(&documents);
@@ -187,7 +191,7 @@ fn a_real_section_tells_its_date_voxel_size_and_microscope() {
             .or_else(|_| text.parse::<f64>().map(Value::from))
             .unwrap_or(text.into());
     }
-    let documents = [Document::dump("dm-tags.json", "u", tags)];
+    let documents = [Document::dump("dm-tags.json", "u", &tags)];
     let record = record_with(Knowledge::Missing("no answer".into()), &documents);
     check(&record, &documents);
     let acquisition = &record["acquisition"];
@@ -207,11 +211,11 @@ fn values_of_a_wrong_type_are_a_reason_and_no_failure() {
         check(&record, &documents);
         assert_eq!(record["images"][0]["shape"]["x"], 6, "{odd}");
     }
-    let documents = [Document::dump("empiar-entry.json", "u", json!({"EMPIAR-1": {"release_date": "soon"}}))];
+    let documents = [Document::dump("empiar-entry.json", "u", &json!({"EMPIAR-1": {"release_date": "soon"}}))];
     let reason = record_of(&documents)["missing"]["/study/release_date"].as_str().unwrap().to_owned();
     assert_eq!(reason, "upstream/empiar-entry.json has \"soon\" at /EMPIAR-1/release_date, which is no such value");
     let long = "x".repeat(1 << 20);
-    let documents = [Document::dump("empiar-entry.json", "u", json!({"E": {"title": long}}))];
+    let documents = [Document::dump("empiar-entry.json", "u", &json!({"E": {"title": long}}))];
     assert_eq!(record_of(&documents)["study"]["title"], "A title");
 }
 
@@ -269,7 +273,7 @@ proptest! {
         ][kind];
         let mut document = serde_json::from_str(text).unwrap();
         exchange(&mut document, &place, value);
-        let documents = [Document::dump(name, "u", document)];
+        let documents = [Document::dump(name, "u", &document)];
         let record = record_of(&documents);
         check(&record, &documents);
         let records = [record];

@@ -25,18 +25,21 @@ pub struct Keeping {
     pub doubted_before: Option<SystemTime>,
     /// How long it is believed that an object is absent.
     pub absent_ttl: Duration,
+    /// Bytes that the process may take, of which documents get a part; see [`crate::cache::Desk`].
+    pub memory: u64,
 }
 
 impl Default for Keeping {
     fn default() -> Self {
-        Keeping { disk: None, offline: false, doubted_before: None, absent_ttl: ABSENT_TTL }
+        Keeping { disk: None, offline: false, doubted_before: None, absent_ttl: ABSENT_TTL, memory: 0 }
     }
 }
 
 impl Keeping {
     /// Takes no more than its share of `memory` bytes for what waits to be kept, but enough for a burst: what finds no
     /// room there would have to be fetched again.
-    pub fn limit_memory(&self, memory: u64) {
+    pub fn limit_memory(&mut self, memory: u64) {
+        self.memory = memory;
         if let Some(disk) = &self.disk {
             disk.limit_queue((memory / 8).max(LEAST_WAITING));
         }

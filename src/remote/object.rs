@@ -20,7 +20,7 @@ use super::seen::{Seen, SeenVersion};
 use super::transport::Transport;
 use super::{Cause, RemoteError};
 use super::{absence, answer, healing, mirrors};
-use crate::cache::Place;
+use crate::cache::{Desk, Place, Share};
 use crate::stats::Stats;
 
 /// A handle of one object: remembers its ETag and length from the first answer and refuses any other. Cheap to clone;
@@ -42,11 +42,24 @@ pub(super) struct Handle {
     pub(super) kept: Option<Kept>,
     pub(super) stats: Arc<Stats>,
     pub(super) seen: Arc<Seen>,
+    pub(super) desk: Arc<Desk>,
 }
 
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Object").field(&self.0.url).finish()
+    }
+}
+
+/// A document with the share of memory that it takes.
+struct Arrived {
+    bytes: Bytes,
+    _share: Option<Share>,
+}
+
+impl AsRef<[u8]> for Arrived {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -112,6 +125,19 @@ impl Object {
                 .map_err(|cause| self.0.failed(&Ask::Whole(limit), cause))?;
         }
         answer
+    }
+
+    /// A whole document of `limit` bytes at the most. Its bytes are counted as long as they are held, so it is made
+    /// something of before another one is asked for.
+    pub async fn document(&self, limit: u64) -> Result<Bytes, RemoteError> {
+        let share = self.0.desk.arrive(&self.0.place, limit).await;
+        let bytes = self.whole(limit).await?.bytes;
+        Ok(Bytes::from_owner(Arrived { bytes, _share: share }))
+    }
+
+    /// Memory for documents.
+    pub fn desk(&self) -> &Arc<Desk> {
+        &self.0.desk
     }
 
     /// The same of an object that its store may lack: `None` where that is believed, for which `witness` says when.

@@ -22,7 +22,7 @@ use super::seen::Seen;
 use super::stores::{Signer, Store};
 use super::transport::Transport;
 use super::{Cause, Credentials, Keeping, Location, Manners, RemoteError};
-use crate::cache::{Place, Shares};
+use crate::cache::{Desk, Place, Shares};
 use crate::disk::Disk;
 use crate::hex::hex;
 use crate::stats::Stats;
@@ -50,6 +50,7 @@ struct Shared {
     seen: Arc<Seen>,
     filesystems: Filesystems,
     file_threads: Arc<Shares>,
+    desk: Arc<Desk>,
     hosts: Mutex<BTreeMap<String, Arc<Host>>>,
     signers: Mutex<BTreeMap<Store, (Arc<Signer>, Clients)>>,
     believed: Believed,
@@ -72,9 +73,26 @@ impl Remote {
         let (hosts, signers, believed) = (Mutex::default(), Mutex::default(), Believed::default());
         let (seen, filesystems) = (Arc::default(), Filesystems::now());
         let file_threads = Arc::new(Shares::of(FILE_THREADS));
-        let shared =
-            Shared { clients, manners, timeout, stats, seen, filesystems, file_threads, hosts, signers, believed };
+        let desk = Arc::new(Desk::of(keeping.memory));
+        let shared = Shared {
+            clients,
+            manners,
+            timeout,
+            stats,
+            seen,
+            filesystems,
+            file_threads,
+            desk,
+            hosts,
+            signers,
+            believed,
+        };
         Ok(Remote { shared: Arc::new(shared), keeping })
+    }
+
+    /// Memory for documents.
+    pub fn desk(&self) -> &Arc<Desk> {
+        &self.shared.desk
     }
 
     /// The versions of objects that were fetched from; empty unless asked for before with [`Seen::record`].
@@ -162,6 +180,7 @@ impl Remote {
             kept,
             stats: Arc::clone(&self.shared.stats),
             seen: Arc::clone(&self.shared.seen),
+            desk: Arc::clone(&self.shared.desk),
         }))
     }
 

@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
+use crate::document::bounds;
 use crate::source::SourceError;
 
-/// Parses a document. Nesting is bounded by the parser.
+/// Parses a document that is within the bounds of documents.
 pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Value, SourceError> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| SourceError::malformed(file, "document", format!("it is no valid JSON: {error}")))
+    bounds::parse(bytes).map_err(|reason| SourceError::malformed(file, "document", reason))
 }
 
 /// A value with the way to it.

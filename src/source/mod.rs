@@ -141,6 +141,11 @@ pub trait Source: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Bytes that it keeps in memory as long as it is open, beside some kilobytes and its documents.
+    fn kept(&self) -> u64 {
+        0
+    }
+
     /// Where the level lies beside the finest one, where the source says that and not how large a voxel is.
     fn relative(&self, _level: LevelIndex) -> Option<Relative> {
         None

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::join_all;
 use serde_json::Value;
 
 use super::library::Known;
 use super::revisions::Revision;
 use super::{Attributes, DirEntry, Entry, Kind, Vfs};
+use crate::document::Packed;
 use crate::metadata::{self, ImageRecord, Knowledge};
 use crate::tree::{DatasetId, Folder, MutableDocument};
 
@@ -26,7 +26,7 @@ const DOTS: u64 = 2;
 pub(super) fn attributes(revision: &Revision) -> Attributes {
     Attributes {
         inode: revision.inode.get(),
-        size: revision.bytes.len() as u64,
+        size: revision.content.len() as u64,
         kind: Kind::File,
         nlink: 1,
         mtime: revision.modified,
@@ -68,37 +68,55 @@ impl Vfs {
 
     /// The document as it is now, without waiting or asking anybody; `None` where there is none of its name.
     pub(super) fn current(&self, document: MutableDocument) -> Option<Revision> {
-        let bytes = match document.folder {
+        let content = match document.folder {
             Folder::Upstream(dataset) => self.upstream(dataset).into_iter().find(|(name, _)| *name == document.name)?.1,
-            Folder::Dataset(dataset) => json(&self.record(dataset)),
-            Folder::Root => self.root_document(&document.name)?,
+            Folder::Dataset(dataset) => self.record(dataset),
+            Folder::Root => return self.of_the_whole(document),
         };
-        Some(self.revisions.publish(document, bytes))
+        Some(self.revisions.publish(document, content))
     }
 
-    fn root_document(&self, name: &str) -> Option<Bytes> {
-        if name == "metadata.schema.json" {
-            return Some(json(&metadata::schema()));
+    /// A document of the whole, made anew when something else is known than before.
+    fn of_the_whole(&self, document: MutableDocument) -> Option<Revision> {
+        let generation = self.library.generation();
+        if let Some((of, revision)) = self.whole.lock().get(&document)
+            && *of == generation
+        {
+            return Some(revision.clone());
         }
-        let records: Vec<Value> = self.datasets().into_iter().map(|dataset| (*self.record(dataset)).clone()).collect();
-        Some(match name {
-            "metadata.json" => json(&Value::Array(records)),
-            "metadata.csv" => metadata::csv(&records).into(),
-            "correspondence.csv" => metadata::correspondence(&records).into(),
-            "README.md" => metadata::readme(&records).into(),
+        let content = self.root_document(&document.name)?;
+        let revision = self.revisions.publish(document.clone(), content);
+        self.whole.lock().insert(document, (generation, revision.clone()));
+        Some(revision)
+    }
+
+    fn root_document(&self, name: &str) -> Option<Packed> {
+        if name == "metadata.schema.json" {
+            return Some(Packed::of(&json(&metadata::schema())));
+        }
+        let records: Vec<Packed> = self.datasets().into_iter().map(|dataset| self.record(dataset)).collect();
+        let make: fn(&[Value]) -> String = match name {
+            "metadata.json" => return Some(Packed::of(&list(&records))),
+            "metadata.csv" => metadata::csv,
+            "correspondence.csv" => metadata::correspondence,
+            "README.md" => metadata::readme,
             _ => return None,
+        };
+        self.desk.work_now(|| {
+            let records: Vec<Value> = records.iter().map(without_extra).collect();
+            Some(Packed::of(make(&records).as_bytes()))
         })
     }
 
     /// The archive's documents of a dataset with their names, as far as they are known.
-    fn upstream(&self, dataset: DatasetId) -> Vec<(String, Bytes)> {
+    fn upstream(&self, dataset: DatasetId) -> Vec<(String, Packed)> {
         let mut found = Vec::new();
         for image in self.tree.images_of(dataset) {
             let Some(info) = self.tree.image(image) else { continue };
             let documents = self.library.documents(image);
             let named = documents
                 .iter()
-                .map(|document| (metadata::document_name(info.image, info.label, document), document.bytes.clone()));
+                .map(|document| (metadata::document_name(info.image, info.label, document), document.content.clone()));
             found.extend(named);
         }
         found
@@ -107,9 +125,9 @@ impl Vfs {
     /// The entries of `upstream` from a cookie on.
     pub(super) fn upstream_entries(&self, dataset: DatasetId, cookie: u64) -> Vec<DirEntry> {
         let documents = self.upstream(dataset).into_iter().zip(DOTS..).skip_while(|(_, place)| *place < cookie);
-        let entries = documents.filter_map(|((name, bytes), place)| {
+        let entries = documents.filter_map(|((name, content), place)| {
             let document = MutableDocument { folder: Folder::Upstream(dataset), name: name.clone().into() };
-            let attributes = attributes(&self.revisions.publish(document, bytes));
+            let attributes = attributes(&self.revisions.publish(document, content));
             Some(DirEntry { name, attributes, ttl: Duration::ZERO, next_cookie: place.checked_add(1)? })
         });
         entries.collect()
@@ -130,14 +148,14 @@ impl Vfs {
     }
 
     /// The record of a dataset, made anew when something else is known than before.
-    fn record(&self, id: DatasetId) -> Arc<Value> {
+    fn record(&self, id: DatasetId) -> Packed {
         let generation = self.library.generation();
         if let Some((of, record)) = self.records.lock().get(&id)
             && *of == generation
         {
             return record.clone();
         }
-        let record = Arc::new(self.make_record(id));
+        let record = self.desk.work_now(|| Packed::of(&json(&self.make_record(id))));
         self.records.lock().insert(id, (generation, record.clone()));
         record
     }
@@ -164,8 +182,49 @@ impl Vfs {
     }
 }
 
-fn json(value: &Value) -> Bytes {
+fn json(value: &Value) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
     bytes.push(b'\n');
-    bytes.into()
+    bytes
+}
+
+/// The records as one list, in the form that each of them has.
+fn list(records: &[Packed]) -> Vec<u8> {
+    let mut list = b"[".to_vec();
+    for (number, record) in records.iter().enumerate() {
+        list.extend_from_slice(if number == 0 { b"\n" } else { b",\n" });
+        let record = record.all();
+        let lines: Vec<&[u8]> = record.trim_ascii_end().split(|byte| *byte == b'\n').collect();
+        for (number, line) in lines.iter().enumerate() {
+            list.extend_from_slice(if number == 0 { b"  " } else { b"\n  " });
+            list.extend_from_slice(line);
+        }
+    }
+    list.extend_from_slice(if records.is_empty() { b"]\n" } else { b"\n]\n" });
+    list
+}
+
+/// A record as the tables are made from it.
+fn without_extra(record: &Packed) -> Value {
+    let mut record: Value = serde_json::from_slice(&record.all()).unwrap_or_default();
+    if let Some(members) = record.as_object_mut() {
+        members.shift_remove("extra");
+    }
+    record
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn records_make_up_the_list_that_they_would_be_printed_as() {
+        let all = [json!({"a": [1, {"b": "x\ny"}], "c": {}}), json!({"extra": []}), json!({})];
+        for count in 0..=all.len() {
+            let records: Vec<Packed> = all[..count].iter().map(|record| Packed::of(&json(record))).collect();
+            assert_eq!(list(&records), json(&all[..count].iter().cloned().collect()));
+        }
+    }
 }

@@ -11,6 +11,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 
 use crate::archive;
+use crate::cache::Kept;
 use crate::catalog::SourceSpec;
 use crate::document::Document;
 use crate::remote::Remote;
@@ -29,6 +30,8 @@ pub(super) struct Opened {
     pub(super) origin: Arc<str>,
     /// When it was opened.
     pub(super) when: SystemTime,
+    /// What its source takes of the memory for what is kept.
+    _kept: Arc<Kept>,
 }
 
 type Opening = Shared<BoxFuture<'static, Result<Opened, VolumeError>>>;
@@ -213,7 +216,13 @@ impl Library {
             .describe(id, pyramid.clone())
             .map_err(|error| VolumeError::Unsuitable(format!("{}: {error}", slot.name)))?;
         self.compare(id);
-        Ok(Opened { image, pyramid, origin: archived.location.to_string().into(), when: SystemTime::now() })
+        Ok(Opened {
+            image,
+            pyramid,
+            origin: archived.location.to_string().into(),
+            when: SystemTime::now(),
+            _kept: archived.kept,
+        })
     }
 
     /// Warns of label images that have another shape than their image, of each once, when both are described.

@@ -28,16 +28,18 @@ pub use answer::{Attributes, DirEntry, Entry, Kind, Reply, Statfs};
 pub use errno::Errno;
 pub use readers::Reader;
 
+use crate::cache::Desk;
 use crate::catalog::Catalog;
+use crate::document::Packed;
 use crate::ledger::{Mark, Page};
 use crate::remote::Remote;
 use crate::stats::Stats;
-use crate::tree::{DatasetId, Folder, Found, ImageId, Inode, Miss, Tree, TreeError};
+use crate::tree::{DatasetId, Folder, Found, ImageId, Inode, Miss, MutableDocument, Tree, TreeError};
 use crate::volume::{Blocks, Chunks, VolumeError};
 use holding::Holding;
 use library::{Library, Opened};
 use readers::Readers;
-use revisions::Revisions;
+use revisions::{Revision, Revisions};
 use waiting::Waiting;
 
 /// How much longer a look-up waits than the timeout, so that an attempt whose origin fell silent a little later ends
@@ -66,7 +68,10 @@ pub struct Vfs {
     waiting: Waiting,
     revisions: Revisions,
     readers: Readers,
-    records: Mutex<HashMap<DatasetId, (u64, Arc<serde_json::Value>)>>,
+    records: Mutex<HashMap<DatasetId, (u64, Packed)>>,
+    /// The documents of the whole, and which state of what is known they tell.
+    whole: Mutex<HashMap<MutableDocument, (u64, Revision)>>,
+    desk: Arc<Desk>,
     stats: Arc<Stats>,
     memory: u64,
     timeout: Duration,
@@ -86,7 +91,9 @@ impl Vfs {
         let tree = Arc::new(Tree::new(catalog)?);
         // Chunks wait for blocks, never the other way round, so the two parts cannot block each other.
         let for_chunks = (memory / 2).min(FOR_CHUNKS);
-        let blocks = Blocks::new(memory - for_chunks, stats.clone());
+        let desk = remote.desk().clone();
+        let for_documents = desk.bytes().min(memory / 4);
+        let blocks = Blocks::new(memory - for_chunks - for_documents, stats.clone());
         let chunks = Chunks::new(for_chunks, blocks.clone(), stats.clone());
         let images = tree.all_images().map(|(_, info)| {
             let label = info.label.map(|label| format!("/labels/{label}")).unwrap_or_default();
@@ -113,6 +120,8 @@ impl Vfs {
             revisions: Revisions::default(),
             readers,
             records: Mutex::default(),
+            whole: Mutex::default(),
+            desk,
             stats,
             memory,
             timeout,

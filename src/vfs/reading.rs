@@ -15,7 +15,7 @@ use crate::volume::{ChunkGeometry, ChunkKey};
 pub(super) fn read(vfs: &Arc<Vfs>, inode: Inode, offset: u64, size: u32) -> Reply<Bytes> {
     if inode.as_revision().is_some() {
         let revision = vfs.revisions.get(inode).ok_or(Errno::STALE);
-        return Reply::Ready(revision.map(|revision| slice(&revision.bytes, offset, size)));
+        return Reply::Ready(revision.map(|revision| revision.content.slice(offset, size as usize)));
     }
     match vfs.described(move |vfs| vfs.tree.path(inode), move |vfs| vfs.tree.read_node(inode)) {
         Reply::Ready(Ok(node)) => read_node(vfs, inode, node, offset, size),

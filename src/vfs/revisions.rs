@@ -7,15 +7,14 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use bytes::Bytes;
-
+use crate::document::Packed;
 use crate::tree::{Folder, Inode, MutableDocument};
 
 /// One revision of one document.
 #[derive(Debug, Clone)]
 pub(super) struct Revision {
     pub(super) inode: Inode,
-    pub(super) bytes: Bytes,
+    pub(super) content: Packed,
     pub(super) modified: SystemTime,
 }
 
@@ -34,15 +33,15 @@ pub(super) struct Revisions {
 }
 
 impl Revisions {
-    /// The latest revision, which is a new one where `bytes` differ from the last.
-    pub(super) fn publish(&self, document: MutableDocument, bytes: Bytes) -> Revision {
+    /// The latest revision, which is a new one where the content differs from the last.
+    pub(super) fn publish(&self, document: MutableDocument, content: Packed) -> Revision {
         let mut state = self.state.lock();
         if let Some(latest) = state.latest.get(&document)
-            && latest.bytes == bytes
+            && latest.content == content
         {
             return latest.clone();
         }
-        let revision = Revision { inode: Inode::revision(state.next), bytes, modified: SystemTime::now() };
+        let revision = Revision { inode: Inode::revision(state.next), content, modified: SystemTime::now() };
         state.next += 1;
         state.latest.insert(document, revision.clone());
         revision
@@ -94,22 +93,22 @@ mod tests {
     fn an_old_revision_stays_whole_until_it_is_forgotten() {
         let revisions = Revisions::default();
         let document = MutableDocument { folder: Folder::Root, name: "metadata.json".into() };
-        let old = revisions.publish(document.clone(), Bytes::from_static(b"old"));
+        let old = revisions.publish(document.clone(), Packed::of(b"old"));
         revisions.looked_up(&old);
-        let new = revisions.publish(document.clone(), Bytes::from_static(b"new"));
+        let new = revisions.publish(document.clone(), Packed::of(b"new"));
         assert_ne!(old.inode, new.inode);
-        assert_eq!(revisions.get(old.inode).unwrap().bytes, "old");
+        assert_eq!(revisions.get(old.inode).unwrap().content.all(), "old");
         revisions.forget(old.inode, 1);
         assert!(revisions.get(old.inode).is_none());
-        assert_eq!(revisions.get(new.inode).unwrap().bytes, "new");
+        assert_eq!(revisions.get(new.inode).unwrap().content.all(), "new");
     }
 
     #[test]
     fn equal_bytes_are_no_new_revision() {
         let revisions = Revisions::default();
         let document = MutableDocument { folder: Folder::Root, name: "metadata.csv".into() };
-        let one = revisions.publish(document.clone(), Bytes::from_static(b"{}"));
-        let two = revisions.publish(document.clone(), Bytes::from_static(b"{}"));
+        let one = revisions.publish(document.clone(), Packed::of(b"{}"));
+        let two = revisions.publish(document.clone(), Packed::of(b"{}"));
         assert_eq!(one.inode, two.inode);
     }
 }

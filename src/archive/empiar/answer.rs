@@ -1,10 +1,9 @@
 //! Understanding the document of an entry. Shape: EMPIAR's REST API and its deposition schema. Values that are absent,
 //! `null` or of another type than usual are taken as not stated; only the folder of an image set is indispensable.
 
-use bytes::Bytes;
 use serde_json::Value;
 
-use crate::document::Document;
+use crate::document::bounds;
 use crate::dtype::DataType;
 use crate::length::Unit;
 use crate::source::SourceError;
@@ -16,7 +15,6 @@ const QUOTED: usize = 160;
 #[derive(Debug)]
 pub(super) struct Answer {
     url: String,
-    bytes: Bytes,
     entry: Value,
 }
 
@@ -36,7 +34,7 @@ pub(super) struct ImageSet {
 
 impl Answer {
     /// Reads the answer to a question for the entry `number`.
-    pub(super) fn read(url: String, bytes: Bytes, number: u64) -> Result<Self, SourceError> {
+    pub(super) fn read(url: String, bytes: &[u8], number: u64) -> Result<Self, SourceError> {
         let fail = |field: &str, reason: String| Err(SourceError::malformed(url.clone(), field, reason));
         let body = bytes.trim_ascii_start();
         if body.is_empty() {
@@ -45,9 +43,9 @@ impl Answer {
         if body.starts_with(b"<") {
             return fail("body", "is HTML, not JSON".into());
         }
-        let mut document: Value = match serde_json::from_slice(body) {
+        let mut document = match bounds::parse(body) {
             Ok(document) => document,
-            Err(error) => return fail("body", format!("is no JSON: {error}")),
+            Err(reason) => return fail("body", reason),
         };
         let Some(entries) = document.as_object_mut() else { return fail("body", "is no JSON object".into()) };
         let wanted = format!("EMPIAR-{number}");
@@ -57,14 +55,9 @@ impl Answer {
             return fail(&wanted, format!("is missing, there is {}", quote(&keys)));
         };
         match entries.remove(&key) {
-            Some(entry @ Value::Object(_)) => Ok(Answer { url, bytes, entry }),
+            Some(entry @ Value::Object(_)) => Ok(Answer { url, entry }),
             _ => fail(&key, "is no JSON object".into()),
         }
-    }
-
-    /// The answer for people.
-    pub(super) fn document(&self) -> Option<Document> {
-        Document::fetched("empiar-entry.json", self.url.as_str(), &self.bytes)
     }
 
     /// The image set of this name or folder; without one the only image set.

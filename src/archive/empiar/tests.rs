@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -14,7 +13,7 @@ use crate::source::Source as _;
 const ENTRY: &[u8] = include_bytes!("../../demo/replica/empiar/entry.json");
 
 fn read(json: &Value) -> Result<Answer, SourceError> {
-    Answer::read("https://empiar.example/x/".to_owned(), Bytes::from(json.to_string()), 11759)
+    Answer::read("https://empiar.example/x/".to_owned(), json.to_string().as_bytes(), 11759)
 }
 
 fn recorded() -> Value {
@@ -71,12 +70,12 @@ fn answers_that_are_none_are_refused_by_name() {
     for (body, expected) in [
         ("", "body: is empty"),
         (" <html>", "body: is HTML, not JSON"),
-        ("{", "body: is no JSON"),
+        ("{", "body: it is no valid JSON"),
         ("[]", "body: is no JSON object"),
         ("{\"EMPIAR-1\": {}}", "EMPIAR-11759: is missing, there is \"EMPIAR-1\""),
         ("{\"EMPIAR-11759\": 3}", "EMPIAR-11759: is no JSON object"),
     ] {
-        let error = Answer::read("u".into(), Bytes::from(body.to_owned()), 11759).unwrap_err().to_string();
+        let error = Answer::read("u".into(), body.as_bytes(), 11759).unwrap_err().to_string();
         assert!(error.starts_with(&format!("u: {expected}")), "{error}");
     }
     for (document, expected) in [
@@ -122,7 +121,7 @@ async fn the_sections_of_the_replica_are_found_and_the_wrong_size_is_noticed() {
     let mut heard = Vec::new();
     let found = find(&remote(), entry, &mut heard).await.unwrap();
     assert_eq!((found.files.len(), heard.len(), replica.requests()), (8, 1, 2));
-    assert_eq!(&heard[0].bytes[..], ENTRY);
+    assert_eq!(&heard[0].bytes()[..], ENTRY);
     assert!(found.files[7].to_string().ends_with("/11759/data/F57-8_test1_3VBSED_slice_0007.dm3"));
     let remote = remote();
     let objects = found.files.iter().map(|file| remote.object(file).unwrap()).collect();

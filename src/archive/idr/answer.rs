@@ -1,11 +1,10 @@
 //! Understanding OMERO.web's JSON. Shapes: omero-marshal (2016-06 schema) and omero-web's webgateway.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::Value;
 
-use crate::document::Document;
+use crate::document::bounds;
 use crate::geometry::Shape;
 use crate::length::Unit;
 use crate::remote::Location;
@@ -20,10 +19,7 @@ const QUOTED: usize = 160;
 #[derive(Debug)]
 pub(super) struct Answer {
     url: String,
-    bytes: Bytes,
     json: Value,
-    /// When the server sent or confirmed it last.
-    pub(super) retrieved: SystemTime,
 }
 
 /// What OMERO says of an image.
@@ -38,18 +34,16 @@ pub(crate) struct Facts {
 impl Answer {
     /// Reads an answer that came with a status of success, which does not mean that it is one: pages of a login, and
     /// errors in JSON, come with status 200.
-    pub(super) fn read(url: String, bytes: Bytes) -> Result<Self, SourceError> {
+    pub(super) fn read(url: String, bytes: &[u8]) -> Result<Self, SourceError> {
         let body = bytes.trim_ascii_start();
         let reason = if body.is_empty() {
             "is empty".to_owned()
         } else if body.starts_with(b"<") {
             "is HTML, as of a login page, not JSON".to_owned()
         } else {
-            match serde_json::from_slice(body) {
-                Ok(json) => {
-                    return Answer { url, bytes, json, retrieved: SystemTime::now() }.without_exception();
-                }
-                Err(error) => format!("is no JSON: {error}"),
+            match bounds::parse(body) {
+                Ok(json) => return Answer { url, json }.without_exception(),
+                Err(reason) => reason,
             }
         };
         Err(SourceError::malformed(url, "body", reason))
@@ -60,11 +54,6 @@ impl Answer {
             None => Ok(self),
             Some(exception) => Err(self.malformed("Exception", quote(exception.as_str().unwrap_or("without a text")))),
         }
-    }
-
-    /// The answer for people.
-    pub(super) fn document(&self, name: &str) -> Option<Document> {
-        Document::fetched(name, self.url.as_str(), &self.bytes).map(|document| document.retrieved_at(self.retrieved))
     }
 
     /// How long the server wants to be left alone, where it says that it is still preparing the answer.

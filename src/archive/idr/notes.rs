@@ -8,6 +8,7 @@ use super::answer::Answer;
 use super::ask_for;
 use crate::document::Document;
 use crate::remote::{Location, Remote};
+use crate::source::SourceError;
 
 /// How long all of it may take. It only tells people more, so what goes wrong with it is no failure.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -16,8 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(in crate::archive) async fn notes(remote: &Remote, image: u64, server: &Url) -> Vec<Document> {
     let server = Location::anonymous(server.clone());
     let of_image = async {
-        let answer = ask_for(remote, annotations(&server, "image", image), PATIENCE).await;
-        Vec::from_iter(answer.ok().and_then(|answer| answer.document("omero-annotations.json")))
+        let answer =
+            ask_for(remote, annotations(&server, "image", image), "omero-annotations.json", PATIENCE, nothing).await;
+        Vec::from_iter(answer.ok().and_then(|(_, document)| document))
     };
     let mut study = Vec::new();
     // What came in time is kept.
@@ -30,19 +32,23 @@ pub(in crate::archive) async fn notes(remote: &Remote, image: u64, server: &Url)
 /// The way from an image to its dataset, its project, and what is noted about that. Ends where an answer is none.
 async fn study_of(remote: &Remote, image: u64, server: &Location, documents: &mut Vec<Document>) -> Option<()> {
     let datasets = server.join(&format!("api/v0/m/images/{image}/datasets/"));
-    let dataset = listed(remote, datasets, "omero-datasets.json", documents).await?.first()?;
+    let dataset = first(remote, datasets, "omero-datasets.json", documents).await?;
     let projects = server.join(&format!("api/v0/m/datasets/{dataset}/projects/"));
-    let project = listed(remote, projects, "omero-projects.json", documents).await?.first()?;
-    let answer = ask_for(remote, annotations(server, "project", project), PATIENCE).await.ok()?;
-    documents.extend(answer.document("omero-study.json"));
+    let project = first(remote, projects, "omero-projects.json", documents).await?;
+    let answer = ask_for(remote, annotations(server, "project", project), "omero-study.json", PATIENCE, nothing).await;
+    documents.extend(answer.ok()?.1);
     Some(())
 }
 
-/// The answer to a question for a list, which is also a document for people.
-async fn listed(remote: &Remote, from: Location, name: &str, documents: &mut Vec<Document>) -> Option<Answer> {
-    let answer = ask_for(remote, from, PATIENCE).await.ok()?;
-    documents.extend(answer.document(name));
-    Some(answer)
+/// The number of the first object of the answer to a question for a list, which is also a document for people.
+async fn first(remote: &Remote, from: Location, name: &'static str, documents: &mut Vec<Document>) -> Option<u64> {
+    let (first, document) = ask_for(remote, from, name, PATIENCE, |answer| Ok(answer.first())).await.ok()?;
+    documents.extend(document);
+    first.ok()?
+}
+
+fn nothing(_: &Answer) -> Result<(), SourceError> {
+    Ok(())
 }
 
 /// The route of the map annotations of an object.

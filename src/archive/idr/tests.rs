@@ -1,4 +1,3 @@
-use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,7 +21,7 @@ fn files() -> Location {
 }
 
 fn answer(bytes: &[u8]) -> Result<Answer, SourceError> {
-    Answer::read("https://omero.example/x/".to_owned(), Bytes::copy_from_slice(bytes))
+    Answer::read("https://omero.example/x/".to_owned(), bytes)
 }
 
 fn file(json: &Value) -> Result<String, String> {
@@ -126,7 +125,7 @@ fn bodies_that_are_no_answer_are_refused_by_name() {
     for (body, expected) in [
         (&b"<!DOCTYPE html><html>"[..], "body: is HTML, as of a login page, not JSON"),
         (b" \n", "body: is empty"),
-        (b"{\"data\": ", "body: is no JSON: EOF while parsing a value at line 1 column 9"),
+        (b"{\"data\": ", "body: it is no valid JSON: EOF while parsing a value at line 1 column 9"),
     ] {
         assert_eq!(answer(body).unwrap_err().to_string(), format!("https://omero.example/x/: {expected}"));
     }
@@ -203,12 +202,14 @@ async fn scripted(answers: Vec<(&'static str, Vec<u8>)>) -> (Url, tokio::task::J
 async fn a_busy_server_is_asked_again_and_not_for_ever() {
     let busy = || ("200 OK", br#"{"ConcurrencyException": {"backOff": 5}}"#.to_vec());
     let (url, server) = scripted(vec![busy(), busy(), ("200 OK", PATHS.to_vec())]).await;
-    let answer = ask(&remote(), Location::anonymous(url)).await.unwrap();
-    assert_eq!(answer.file(&files()).unwrap().to_string(), FILE);
+    let file = || Arc::new(|answer: &Answer| answer.file(&files()));
+    let (found, document) = ask(&remote(), Location::anonymous(url), "omero-files.json", file()).await.unwrap();
+    assert_eq!(found.unwrap().to_string(), FILE);
+    assert_eq!(document.unwrap().name, "omero-files.json");
     server.await.unwrap();
 
     let (url, server) = scripted(vec![busy(), busy(), busy(), busy()]).await;
-    let error = ask(&remote(), Location::anonymous(url)).await.unwrap_err().to_string();
+    let error = ask(&remote(), Location::anonymous(url), "omero-files.json", file()).await.unwrap_err().to_string();
     assert!(error.contains("ConcurrencyException: still so after 4 attempts"), "{error}");
     server.await.unwrap();
 }

@@ -108,7 +108,7 @@ fn groups_nested_too_deep_are_refused() {
 fn a_file_of_too_many_tags_is_refused() {
     let count = 200_000u32;
     let tags: Vec<u8> = [0x14, 0, 0, 0, 0, 0, 0, 0, 0].repeat(count as usize);
-    assert!(refusal(&file(count, &tags, 0)).ends_with("a file of more than 131072 tags is not supported"));
+    assert!(refusal(&file(count, &tags, 0)).ends_with("a file of more than 16384 tags is not supported"));
 }
 
 #[test]

@@ -90,16 +90,16 @@ async fn feed(object: &Object, mut walker: Walker, offset: u64, bytes: Bytes) ->
 /// The tags of a file for people.
 pub(super) async fn document(object: &Object, tags: Tags) -> Result<Document, SourceError> {
     let (url, retrieved) = (object.url().to_owned(), object.confirmed());
-    aside(object, move || Document::dump("dm-tags.json", url, tags.to_json()).retrieved_at(retrieved)).await
+    aside(object, move || Document::dump("dm-tags.json", url, &tags.to_json()).retrieved_at(retrieved)).await
 }
 
-/// Does what may take long, as files may be made so that it does, on a thread that nobody else waits for.
+/// Does what may take long and much memory, as files may be made so that it does, on a thread that nobody else waits for.
 async fn aside<T: Send + 'static>(
     object: &Object,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, SourceError> {
-    let lost = |error: tokio::task::JoinError| SourceError::malformed(object.url(), "tags", error.to_string());
-    tokio::task::spawn_blocking(work).await.map_err(lost)
+    let lost = || SourceError::malformed(object.url(), "tags", "could not be read");
+    object.desk().work(work).await.ok_or_else(lost)
 }
 
 fn from_dm(file: &str, error: DmError) -> SourceError {

@@ -35,6 +35,8 @@ const MIN_BAND: u64 = 512 << 10;
 const MAX_BAND: u64 = 64 << 20;
 /// How long a file that could not be opened is not asked for again: its blocks are many.
 const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
+/// Memory that a file's handle takes, its address included.
+const HANDLE: u64 = 768;
 /// Longest row that is accepted.
 const MAX_ROW: u64 = 1 << 30;
 
@@ -239,6 +241,10 @@ impl Source for Dm3Source {
 
     fn documents(&self) -> Vec<Document> {
         vec![self.tags.clone()]
+    }
+
+    fn kept(&self) -> u64 {
+        HANDLE * self.files.objects.len() as u64
     }
 
     fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {

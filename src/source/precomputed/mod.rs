@@ -24,7 +24,7 @@ use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::remote::{Location, Remote, Witness, gunzip};
 
 /// Longest `info` that is read. Real ones have a few kilobytes.
-const LONGEST_INFO: u64 = 4 << 20;
+const LONGEST_INFO: u64 = 512 << 10;
 
 /// A volume.
 pub struct PrecomputedSource {
@@ -43,8 +43,8 @@ pub struct PrecomputedSource {
 /// Opens the volume whose `info` is in `folder`; fetches that document only.
 pub async fn open(remote: &Remote, folder: &Location) -> Result<PrecomputedSource, SourceError> {
     let document = remote.object(&folder.join("info"))?;
-    let bytes = document.whole(LONGEST_INFO).await?.bytes;
-    let info = info::parse(document.url(), &bytes)?;
+    let bytes = document.document(LONGEST_INFO).await?;
+    let info = remote.desk().work_now(|| info::parse(document.url(), &bytes))?;
     let folders = info.scales.iter().map(|scale| resolve(folder, &scale.key)).collect();
     let description = describe(document.url(), &info)?;
     let retrieved = document.confirmed();

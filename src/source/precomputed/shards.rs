@@ -19,8 +19,8 @@ use crate::cache::{Boarding, Flights};
 use crate::remote::{Location, Object, Remote, Witness, gunzip, is_past_caches};
 use crate::source::SourceError;
 
-/// Memory for the indices of an image, in bytes: outside of `--memory`, so no large part of what else a process takes. A
-/// minishard of 512 chunks takes 12 KiB.
+/// Memory for the indices of all images, of which each gets an equal part, in bytes: outside of `--memory`, so no large
+/// part of what else a process takes. A minishard of 512 chunks takes 12 KiB.
 const KEPT: usize = 24 << 20;
 
 /// What an index takes beside its numbers.
@@ -29,8 +29,8 @@ const OVERHEAD: usize = 512;
 /// Longest index of a shard that is fetched as a whole; of longer ones, entries are fetched one by one.
 const WHOLE: u64 = 64 << 10;
 
-/// Longest decoded index of a minishard: five million chunks.
-const LONGEST_MINISHARD: u64 = 128 << 20;
+/// Longest decoded index of a minishard: 87 000 chunks, where real ones have some hundreds.
+const LONGEST_MINISHARD: u64 = 2 << 20;
 
 /// How long an index that makes no sense is not asked for again: its chunks are many.
 const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
@@ -121,6 +121,8 @@ pub(super) struct Shards {
     witness: Witness,
     flights: Arc<Flights<Key, Answer>>,
     kept: Mutex<Kept>,
+    /// One for each image that shares the memory for indices.
+    sharers: Arc<()>,
     /// Why an index makes no sense that was fetched past every cache, a moment ago.
     failed: Mutex<HashMap<Key, (SourceError, Instant)>>,
 }
@@ -133,7 +135,8 @@ struct Kept {
 impl Shards {
     pub fn new(remote: Remote, witness: Witness) -> Self {
         let kept = Mutex::new(Kept { indices: LruCache::unbounded(), bytes: 0 });
-        Shards { remote, witness, flights: Flights::new(), kept, failed: Mutex::default() }
+        let sharers = remote.desk().sharers();
+        Shards { remote, witness, flights: Flights::new(), kept, sharers, failed: Mutex::default() }
     }
 
     /// The index of a minishard.
@@ -268,13 +271,15 @@ impl Shards {
     }
 
     fn keep(&self, key: Key, index: Index) {
+        // One of them is the desk's own.
+        let room = KEPT / Arc::strong_count(&self.sharers).saturating_sub(1).max(1);
         let mut kept = self.kept.lock();
         kept.bytes += size(&index);
         if let Some((_, replaced)) = kept.indices.push(key, index) {
             kept.bytes -= size(&replaced);
         }
         // The newest is kept even where it alone is too long: who asked for it is about to use it.
-        while kept.bytes > KEPT && kept.indices.len() > 1 {
+        while kept.bytes > room && kept.indices.len() > 1 {
             let Some((_, dropped)) = kept.indices.pop_lru() else { break };
             kept.bytes -= size(&dropped);
         }

@@ -8,8 +8,10 @@ use super::read::Windows;
 
 /// Numbers of one tag that are told; arrays of offsets have thousands, which say nothing of the image.
 const MOST_NUMBERS: usize = 16;
-/// Bytes of one text.
+/// Bytes of all texts.
 const LONGEST_TEXT: usize = 1 << 20;
+/// Lines of the description that are told one by one.
+const MOST_LINES: usize = 1024;
 
 /// Name, bytes per value. By the number of the type.
 const TYPES: [(&str, u64); 19] = [
@@ -81,14 +83,15 @@ const NAMES: [(u16, &str); 40] = [
 impl Ifd {
     /// All tags by name; those without a known one by `Tag` and number.
     pub(super) fn dump(&self, file: &Windows) -> Value {
+        let mut left = LONGEST_TEXT;
         let tags = self.entries.iter().map(|entry| {
             let name = NAMES.iter().find(|(tag, _)| *tag == entry.tag).map(|(_, name)| (*name).to_owned());
-            (name.unwrap_or_else(|| format!("Tag{}", entry.tag)), self.dump_entry(entry, file))
+            (name.unwrap_or_else(|| format!("Tag{}", entry.tag)), self.dump_entry(entry, file, &mut left))
         });
         Value::Object(tags.collect())
     }
 
-    fn dump_entry(&self, entry: &Entry, file: &Windows) -> Value {
+    fn dump_entry(&self, entry: &Entry, file: &Windows, left: &mut usize) -> Value {
         let kind =
             usize::try_from(entry.kind).ok().and_then(|kind| TYPES.get(kind)).filter(|(name, _)| !name.is_empty());
         let mut dump = json!({"tag": entry.tag, "type": kind.map(|(name, _)| *name), "count": entry.count});
@@ -101,16 +104,17 @@ impl Ifd {
             } else {
                 file.at_hand(&(offset..offset.checked_add(length)?))?
             };
-            self.dump_values(name, *size as usize, &bytes)
+            self.dump_values(name, *size as usize, &bytes, left)
         });
         dump["value"] = value.unwrap_or_default();
         dump
     }
 
-    fn dump_values(&self, kind: &str, size: usize, bytes: &[u8]) -> Option<Value> {
+    fn dump_values(&self, kind: &str, size: usize, bytes: &[u8], left: &mut usize) -> Option<Value> {
         if kind == "ASCII" {
             let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-            let text = text.get(..text.len().min(LONGEST_TEXT))?;
+            let text = text.get(..text.len().min(*left))?;
+            *left -= text.len();
             return Some(match std::str::from_utf8(text) {
                 Ok(text) => text.into(),
                 Err(_) => text.iter().map(|byte| char::from(*byte)).collect::<String>().into(),
@@ -140,7 +144,7 @@ pub(super) fn document(header: &Header, pages: u64, tags: Value) -> Value {
     let text = tags.pointer("/ImageDescription/value").and_then(Value::as_str).unwrap_or_default();
     let mut description = Map::new();
     if !text.starts_with(['<', '{']) {
-        for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
+        for (key, value) in text.lines().filter_map(|line| line.split_once('=')).take(MOST_LINES) {
             description.entry(key.trim()).or_insert_with(|| value.trim().into());
         }
     }

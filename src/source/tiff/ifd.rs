@@ -10,9 +10,9 @@ use crate::source::SourceError;
 /// Entries of one IFD that are accepted; real ones have some dozens.
 const MAX_ENTRIES: u64 = 4096;
 /// Numbers in one tag that are accepted: offsets of as many strips.
-const MAX_NUMBERS: u64 = 1 << 20;
-/// Bytes of text that are accepted.
-const MAX_TEXT: u64 = 16 << 20;
+const MAX_NUMBERS: u64 = 1 << 17;
+/// Bytes of text that are accepted; OME-XML has some hundreds for each page.
+const MAX_TEXT: u64 = 10 << 20;
 
 /// Byte order and width of the offsets, from the first bytes of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,6 +185,11 @@ impl Ifd {
             let part = |range: std::ops::Range<usize>| number(&bytes[range], self.header.big_endian) as f64;
             [part(0..4), part(4..8)]
         }))
+    }
+
+    /// Bytes of a tag's text as it is claimed, as many as are accepted at the most.
+    pub(super) fn text_bytes(&self, tag: Tag) -> u64 {
+        self.entry(tag).map_or(0, |entry| entry.count.min(MAX_TEXT))
     }
 
     /// A text without its closing NUL; UTF-8, or else Latin-1, which older ImageJ writes. One of no bytes is none.

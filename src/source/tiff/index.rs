@@ -52,6 +52,19 @@ impl Index {
         }
     }
 
+    /// Bytes of memory that the places of strips and tiles take.
+    pub(super) fn kept(&self) -> u64 {
+        let size = |page: &Data| match page {
+            Data::Run(_) => 32,
+            Data::Segments(places) => 64 + 16 * places.len() as u64,
+        };
+        match self {
+            Index::Run { .. } => 0,
+            Index::Table(pages) => pages.iter().map(size).sum(),
+            Index::Strided(strided) => 64 * strided.pages,
+        }
+    }
+
     /// Whether each page's voxels lie in one run.
     pub(super) fn all_runs(&self) -> bool {
         match self {

@@ -58,8 +58,11 @@ impl Source for TiffSource {
     }
 
     fn documents(&self) -> Vec<Document> {
-        let tags = Document::dump("tiff-tags.json", self.object.url(), self.volume.tags.clone());
-        vec![tags.retrieved_at(self.object.confirmed())]
+        vec![self.volume.tags.clone().retrieved_at(self.object.confirmed())]
+    }
+
+    fn kept(&self) -> u64 {
+        self.volume.index.kept()
     }
 
     fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {

@@ -6,11 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+use crate::cache::Share;
 use crate::remote::Object;
 use crate::source::SourceError;
 
 /// Windows that are kept; older ones are dropped and fetched again if needed.
 const KEPT: usize = 4;
+/// A text so short takes no share of the memory for what arrives.
+const SHORT_TEXT: u64 = 256 << 10;
+/// Bytes of windows that are kept beside the newest.
+const KEPT_BYTES: usize = 4 << 20;
 
 /// A file of known length that gives exact byte ranges.
 pub(super) trait ReadAt: Send + Sync {
@@ -20,6 +25,10 @@ pub(super) trait ReadAt: Send + Sync {
     fn total(&self) -> u64;
     /// Exactly the bytes of a range that lies in the file and is not empty.
     fn read_at(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, SourceError>>;
+    /// Waits until a text of so many bytes may arrive.
+    fn room(&self, _bytes: u64) -> BoxFuture<'_, Option<Share>> {
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// A remote object whose length is known.
@@ -40,6 +49,10 @@ impl ReadAt for ObjectReader {
     fn read_at(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, SourceError>> {
         Box::pin(async move { Ok(self.object.range(range).await?.bytes) })
     }
+
+    fn room(&self, bytes: u64) -> BoxFuture<'_, Option<Share>> {
+        Box::pin(self.object.desk().arrive(self.object.place(), bytes))
+    }
 }
 
 /// The parts of a file that were fetched lately, and how far to read ahead when another is needed.
@@ -59,10 +72,26 @@ impl Windows {
 
     /// Adds bytes that are known already.
     pub(super) fn add(&mut self, start: u64, bytes: Bytes) {
-        if self.kept.len() == KEPT {
-            self.kept.remove(0);
-        }
+        let mut left = KEPT_BYTES;
+        let older = self.kept.iter().rev().take(KEPT - 1).take_while(|(_, bytes)| {
+            let fits = bytes.len() <= left;
+            left = left.saturating_sub(bytes.len());
+            fits
+        });
+        let older = older.count();
+        self.kept.drain(..self.kept.len() - older);
         self.kept.push((start, bytes));
+    }
+
+    /// Waits until a text of so many bytes may arrive; a short one may at once.
+    pub(super) async fn room(&self, bytes: u64) -> Option<Share> {
+        let reader = self.reader.clone();
+        if bytes > SHORT_TEXT { reader.room(bytes).await } else { None }
+    }
+
+    /// Lets go of windows that hold a long text.
+    pub(super) fn drop_long(&mut self) {
+        self.kept.retain(|(_, bytes)| bytes.len() as u64 <= SHORT_TEXT);
     }
 
     pub(super) fn name(&self) -> String {

@@ -5,10 +5,11 @@
 
 use serde_json::Value;
 
+use crate::document::bounds;
 use crate::length::Unit;
 
 /// Longest text that is read as JSON: those of tifffile are short.
-pub(super) const LONGEST_JSON: usize = 1 << 20;
+pub(super) const LONGEST_JSON: usize = 64 << 10;
 
 /// The program or convention that wrote the description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +161,7 @@ fn shaped(text: &str, plane: [u64; 2]) -> Result<Text, String> {
     if text.len() > LONGEST_JSON {
         return Ok(Text::PLAIN);
     }
-    let Ok(Value::Object(document)) = serde_json::from_str::<Value>(text) else { return Ok(Text::PLAIN) };
+    let Ok(Value::Object(document)) = bounds::parse(text.as_bytes()) else { return Ok(Text::PLAIN) };
     let extents = |value: &Value| value.as_array()?.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>();
     let Some(mut shape) = document.get("shape").and_then(extents) else { return Ok(Text::PLAIN) };
     let axes = document.get("axes").and_then(Value::as_str).unwrap_or_default().to_uppercase();

@@ -11,6 +11,7 @@ use super::page::{Compression, Data, Form, Page, Segments};
 use super::read::{ReadAt, Windows};
 use super::text::{Dialect, Text};
 use super::{decode, dump};
+use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, Shape};
 use crate::source::{Description, SourceError, SourceLevel};
@@ -34,7 +35,7 @@ pub(super) struct Volume {
     stated: [Option<f64>; 3],
     pub(super) index: Index,
     /// The first page's tags, for people.
-    pub(super) tags: serde_json::Value,
+    pub(super) tags: Document,
 }
 
 /// What a block is.
@@ -61,13 +62,18 @@ impl Volume {
         let form = first.form;
         let resolution =
             [ifd.rational(&mut file, tags::Y_RESOLUTION).await?, ifd.rational(&mut file, tags::X_RESOLUTION).await?];
-        let text = ifd.text(&mut file, tags::IMAGE_DESCRIPTION).await?.unwrap_or_default();
-        let text = Text::parse(&text, resolution, [form.height, form.width])
-            .map_err(|variant| SourceError::unsupported(&*name, ifd.field(tags::IMAGE_DESCRIPTION), variant))?;
+        let (text, tags) = {
+            let _room = file.room(ifd.text_bytes(tags::IMAGE_DESCRIPTION)).await;
+            let text = ifd.text(&mut file, tags::IMAGE_DESCRIPTION).await?.unwrap_or_default();
+            let text = Text::parse(&text, resolution, [form.height, form.width])
+                .map_err(|variant| SourceError::unsupported(&*name, ifd.field(tags::IMAGE_DESCRIPTION), variant))?;
+            let tags = ifd.dump(&file);
+            file.drop_long();
+            (text, tags)
+        };
         if text.signed && form.dtype == DataType::U16 {
             tracing::warn!("{name}: ImageJ means these voxels less 32768, as signed ones; they are shown as stored");
         }
-        let tags = ifd.dump(&file);
         let index = index::find(&mut file, reader, header, &first, &text).await?;
 
         let shape = Shape([index.pages(), form.height, form.width]);
@@ -97,7 +103,7 @@ impl Volume {
             downsampling: None,
             chunked: false,
         };
-        let tags = dump::document(&header, index.pages(), tags);
+        let tags = Document::dump("tiff-tags.json", &*name, &dump::document(&header, index.pages(), tags));
         let (big_endian, stated) = (header.big_endian, text.scale);
         Ok(Volume { tags, name, description, big_endian, form, blocks, stated, index })
     }

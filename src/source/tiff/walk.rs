@@ -9,7 +9,7 @@ use super::read::Windows;
 use crate::source::SourceError;
 
 /// Longest window.
-const MAX_WINDOW: u64 = 16 << 20;
+const MAX_WINDOW: u64 = 4 << 20;
 /// A rest of the file so short is read whole.
 const SHORT_REST: u64 = 256 << 10;
 /// Bytes that an IFD without arrays takes at least in the files of common writers.
@@ -17,7 +17,7 @@ const USUAL_IFD: u64 = 256;
 /// Windows before a file is refused: a chain so scattered would keep a reader waiting for an hour.
 const MAX_REQUESTS: u32 = 16_384;
 /// Strips and tiles of all pages together that are kept.
-const MAX_SEGMENTS: u64 = 4 << 20;
+const MAX_SEGMENTS: u64 = 1 << 19;
 /// Strips and tiles of all pages together that are read, though most may adjoin and become one run.
 const MAX_READ: u64 = 16 << 20;
 /// IFDs that one window must have held for the next one to be longer instead of shorter.

@@ -11,15 +11,17 @@ use super::axes::Axes;
 use super::json::{self, Field};
 use super::multiscales::{self, Multiscales};
 use super::{v2, v3};
-use crate::document::Document;
+use crate::cache::Desk;
+use crate::document::{Document, Packed};
 use crate::remote::{Cause, Location, Remote, RemoteError};
 use crate::source::SourceError;
 
-/// Longest document of a group. A consolidated `zarr.json` holds those of all its arrays.
-const MAX_GROUP_DOCUMENT: u64 = 8 << 20;
+/// Longest document of a group: real ones have some kilobytes, a consolidated `zarr.json`, which holds those of all its
+/// arrays, some dozens.
+const MAX_GROUP_DOCUMENT: u64 = 1 << 20;
 
-/// Longest document of an array.
-pub(super) const MAX_ARRAY_DOCUMENT: u64 = 1 << 20;
+/// Longest document of an array: real ones have some hundreds of bytes.
+pub(super) const MAX_ARRAY_DOCUMENT: u64 = 256 << 10;
 
 /// Where documents come from. A missing one is an error with [`Cause::NotFound`].
 pub(super) trait Documents: Sync {
@@ -30,22 +32,39 @@ pub(super) trait Documents: Sync {
     fn confirmed(&self, _location: &Location) -> SystemTime {
         SystemTime::now()
     }
+
+    /// Where documents are made sense of, one at a time.
+    fn desk(&self) -> Option<&Desk> {
+        None
+    }
+
+    /// Makes sense of a document.
+    fn alone<T>(&self, work: impl FnOnce() -> T) -> T {
+        match self.desk() {
+            Some(desk) => desk.work_now(work),
+            None => work(),
+        }
+    }
 }
 
 impl Documents for Remote {
     fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
-        Box::pin(async move { Ok(self.object(location)?.whole(limit).await?.bytes) })
+        Box::pin(async move { self.object(location)?.document(limit).await })
     }
 
     fn confirmed(&self, location: &Location) -> SystemTime {
         self.object(location).map_or_else(|_| SystemTime::now(), |object| object.confirmed())
     }
+
+    fn desk(&self) -> Option<&Desk> {
+        Some(Remote::desk(self))
+    }
 }
 
-/// Keeps what was fetched.
+/// Keeps what was fetched, packed, as more is waited for meanwhile.
 pub(super) struct Kept<'a, D> {
     inner: &'a D,
-    documents: Mutex<Vec<(Location, Bytes)>>,
+    documents: Mutex<Vec<(Location, Packed)>>,
 }
 
 impl<'a, D: Documents> Kept<'a, D> {
@@ -56,7 +75,7 @@ impl<'a, D: Documents> Kept<'a, D> {
     /// What was fetched from there.
     pub(super) fn content(&self, location: &Location) -> Option<Bytes> {
         let documents = self.documents.lock();
-        documents.iter().find(|(at, _)| at == location).map(|(_, bytes)| bytes.clone())
+        documents.iter().find(|(at, _)| at == location).map(|(_, packed)| packed.all())
     }
 
     /// The fetched documents for people. Their names are their paths below `group` without the leading dots.
@@ -72,8 +91,8 @@ impl<'a, D: Documents> Kept<'a, D> {
         let mut fetched = self.documents.into_inner();
         // In which order the answers came says nothing.
         fetched.sort_by_cached_key(|(at, _)| at.to_string());
-        let documents = fetched.iter().filter_map(|(at, bytes)| {
-            let document = Document::fetched(name(at), at.to_string(), bytes)?;
+        let documents = fetched.iter().filter_map(|(at, packed)| {
+            let document = Document::fetched(name(at), at.to_string(), &packed.all())?;
             Some(document.retrieved_at(self.inner.confirmed(at)))
         });
         documents.collect()
@@ -84,9 +103,13 @@ impl<D: Documents> Documents for Kept<'_, D> {
     fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
         Box::pin(async move {
             let bytes = self.inner.get(location, limit).await?;
-            self.documents.lock().push((location.clone(), bytes.clone()));
+            self.documents.lock().push((location.clone(), Packed::of(&bytes)));
             Ok(bytes)
         })
+    }
+
+    fn desk(&self) -> Option<&Desk> {
+        self.inner.desk()
     }
 }
 
@@ -127,7 +150,7 @@ pub(super) enum Root {
 pub(super) async fn root(documents: &impl Documents, group: &Location) -> Result<Root, SourceError> {
     let attributes = group.join(".zattrs");
     let error = match documents.get(&attributes, MAX_GROUP_DOCUMENT).await {
-        Ok(bytes) => return v2_root(documents, group, &attributes, &bytes).await,
+        Ok(bytes) => return v2_root(documents, group, &attributes, bytes).await,
         Err(error) => error,
     };
     // A store that may not be listed says 403 of what is not there.
@@ -136,7 +159,7 @@ pub(super) async fn root(documents: &impl Documents, group: &Location) -> Result
     }
     let document = group.join("zarr.json");
     match documents.get(&document, MAX_GROUP_DOCUMENT).await {
-        Ok(bytes) => return v3_root(&document.to_string(), &bytes),
+        Ok(bytes) => return documents.alone(|| v3_root(&document.to_string(), &bytes)),
         Err(other) if matches!(other.cause, Cause::NotFound) => {}
         Err(other) if matches!((&other.cause, &error.cause), (Cause::Denied(_), Cause::Denied(_))) => {}
         Err(other) => return Err(other.into()),
@@ -156,17 +179,23 @@ async fn v2_root(
     documents: &impl Documents,
     group: &Location,
     location: &Location,
-    bytes: &[u8],
+    bytes: Bytes,
 ) -> Result<Root, SourceError> {
     let file = location.to_string();
-    let axes = {
-        let value = json::parse(&file, bytes)?;
-        let attributes = Field::root(&file, &value)?;
-        if let Some(image) = multiscales::parse(&attributes)? {
-            return Ok(Root::Image(Version::V2, image));
-        }
-        // This version of Zarr names no axes; xarray does, and others do as it does.
-        Axes::of_array(&attributes, "_ARRAY_DIMENSIONS")?
+    // It is dropped in here, before another document is waited for.
+    let file_name = file.clone();
+    let attributes = documents.alone(move || {
+        let value = json::parse(&file_name, &bytes)?;
+        let attributes = Field::root(&file_name, &value)?;
+        Ok::<_, SourceError>(match multiscales::parse(&attributes)? {
+            Some(image) => Ok(image),
+            // This version of Zarr names no axes; xarray does, and others do as it does.
+            None => Err(Axes::of_array(&attributes, "_ARRAY_DIMENSIONS")?),
+        })
+    })?;
+    let axes = match attributes {
+        Ok(image) => return Ok(Root::Image(Version::V2, image)),
+        Err(axes) => axes,
     };
     lone_v2(documents, group, axes).await?.ok_or_else(|| SourceError::malformed(file, "multiscales", "it is missing"))
 }
@@ -176,7 +205,7 @@ async fn lone_v2(documents: &impl Documents, group: &Location, axes: Axes) -> Re
     let location = group.join(".zarray");
     match documents.get(&location, MAX_ARRAY_DOCUMENT).await {
         Ok(bytes) => {
-            let array = v2::parse(&location.to_string(), &bytes)?;
+            let array = documents.alone(|| v2::parse(&location.to_string(), &bytes))?;
             Ok(Some(Root::Array(Version::V2, Box::new(array), axes)))
         }
         Err(error) if matches!(error.cause, Cause::NotFound | Cause::Denied(_)) => Ok(None),
@@ -211,19 +240,15 @@ pub(super) async fn arrays(
         let document = location.join(version.array_document());
         async move {
             let bytes = documents.get(&document, MAX_ARRAY_DOCUMENT).await?;
-            Ok::<_, SourceError>((document.to_string(), bytes))
-        }
-    };
-    let fetched = futures::future::try_join_all(locations.iter().map(fetch)).await?;
-    fetched
-        .into_iter()
-        .map(|(file, bytes)| {
-            let array = match version {
-                Version::V2 => v2::parse(&file, &bytes)?,
-                Version::V3 => v3::parse(&file, &bytes)?,
-            };
+            // Each at once: its bytes are counted while others are waited for.
+            let file = document.to_string();
+            let array = documents.alone(|| match version {
+                Version::V2 => v2::parse(&file, &bytes),
+                Version::V3 => v3::parse(&file, &bytes),
+            })?;
             axes.check(&file, &array)?;
             Ok(array)
-        })
-        .collect()
+        }
+    };
+    futures::future::try_join_all(locations.iter().map(fetch)).await
 }

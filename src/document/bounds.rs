@@ -1,0 +1,223 @@
+//! Bounds of JSON documents. A tree of a document takes a hundred times its bytes where it is made of many small values,
+//! so these are counted, without making any of them, before anything is made of a document.
+
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+/// Values in one document: numbers, texts, lists, objects. Real ones have some dozens to some thousands. A tree of so many
+/// takes 32 MiB at the most.
+pub const MOST_VALUES: usize = 1 << 16;
+
+/// Lists and objects within each other.
+pub const DEEPEST: usize = 64;
+
+/// The document as a tree; the reason if it is none or beyond the bounds.
+pub fn parse(bytes: &[u8]) -> Result<Value, String> {
+    measure(bytes)?;
+    serde_json::from_slice(bytes).map_err(|error| invalid(&error))
+}
+
+/// How many values a document has; the reason if it is none or beyond the bounds.
+pub fn measure(bytes: &[u8]) -> Result<usize, String> {
+    let (mut values, mut beyond) = (0, None);
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let count = Count { values: &mut values, beyond: &mut beyond, depth: 0 };
+    let counted = count.deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    match (counted, beyond) {
+        (Ok(()), _) => Ok(values),
+        (Err(_), Some(beyond)) => Err(beyond),
+        (Err(error), None) => Err(invalid(&error)),
+    }
+}
+
+fn invalid(error: &serde_json::Error) -> String {
+    format!("it is no valid JSON: {error}")
+}
+
+/// How many values a tree has.
+pub(super) fn count(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(items) => items.iter().map(count).sum(),
+        Value::Object(members) => members.values().map(count).sum(),
+        _ => 0,
+    }
+}
+
+struct Count<'a> {
+    values: &'a mut usize,
+    /// Which bound does not hold.
+    beyond: &'a mut Option<String>,
+    depth: usize,
+}
+
+impl Count<'_> {
+    fn one<E: Error>(self) -> Result<(), E> {
+        *self.values += 1;
+        if *self.values <= MOST_VALUES {
+            return Ok(());
+        }
+        let bound = format!("it has more than {MOST_VALUES} values, the most that are read of one document");
+        *self.beyond = Some(bound);
+        Err(E::custom("too many values"))
+    }
+
+    /// One level further down.
+    fn within<E: Error>(&mut self) -> Result<Count<'_>, E> {
+        if self.depth == DEEPEST {
+            *self.beyond = Some(format!("its values are nested more than {DEEPEST} deep, the most that is read"));
+            return Err(E::custom("nested too deep"));
+        }
+        Ok(Count { values: self.values, beyond: self.beyond, depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Count<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Count<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.one()
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        self.one()
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        self.one()
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        self.one()
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.one()
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        self.one()
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(self.within()?)?.is_some() {}
+        self.one()
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
+        while members.next_key::<IgnoredAny>()?.is_some() {
+            members.next_value_seed(self.within()?)?;
+        }
+        self.one()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::document::odd::any_json;
+
+    /// Bytes that a tree takes, as the allocator rounds them up, and the most it took while it was made.
+    fn taken(value: &Value) -> usize {
+        // The smallest list has room for four, an empty one takes nothing.
+        let room = |count: usize| if count == 0 { 0 } else { 3 * count.max(4) / 2 };
+        let own = std::mem::size_of::<Value>();
+        own + match value {
+            Value::String(text) => text.capacity(),
+            Value::Array(items) => own * room(items.len()) + items.iter().map(taken).sum::<usize>(),
+            Value::Object(members) => {
+                let entry = own + 40;
+                let keys = members.iter().map(|(key, member)| key.capacity() + taken(member)).sum::<usize>();
+                entry * room(members.len()) + keys
+            }
+            _ => 0,
+        }
+    }
+
+    #[test]
+    fn a_document_of_any_shape_at_its_bounds_is_a_tree_of_32_mebibytes_and_its_own_bytes() {
+        let half = MOST_VALUES / 2 - 1;
+        let list = |item: &str, count: usize| format!("[{}]", vec![item; count].join(","));
+        let members = |value: &str, count: usize| {
+            let all: Vec<String> = (0..count).map(|number| format!("\"{number}\":{value}")).collect();
+            format!("{{{}}}", all.join(","))
+        };
+        let shapes = [
+            list("0", MOST_VALUES - 1),
+            list("[0]", half),
+            list("{\"a\":0}", half),
+            list("{}", MOST_VALUES - 1),
+            members("{}", MOST_VALUES - 1),
+            members("{\"a\":0}", half),
+            list(&format!("{}{}", "[".repeat(60), "]".repeat(60)), MOST_VALUES / 61),
+        ];
+        for shape in shapes {
+            let tree = parse(shape.as_bytes()).unwrap();
+            assert!(taken(&tree) <= (32 << 20) + shape.len(), "{} bytes of {}", taken(&tree), &shape[..20]);
+        }
+    }
+
+    #[test]
+    fn one_value_more_or_one_level_deeper_is_refused() {
+        let list = |count: usize| format!("[{}]", vec!["0"; count].join(","));
+        assert_eq!(measure(list(MOST_VALUES - 1).as_bytes()), Ok(MOST_VALUES));
+        let error = parse(list(MOST_VALUES).as_bytes()).unwrap_err();
+        assert!(error.contains("more than 65536 values"), "{error}");
+        let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(measure(deep(DEEPEST).as_bytes()), Ok(DEEPEST));
+        let error = parse(deep(DEEPEST + 1).as_bytes()).unwrap_err();
+        assert!(error.contains("nested more than 64 deep"), "{error}");
+        let unclosed = "[".repeat(1 << 20);
+        assert!(parse(unclosed.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn members_of_one_name_count_each() {
+        let equal = format!("{{{}}}", vec!["\"a\":0"; MOST_VALUES].join(","));
+        assert!(parse(equal.as_bytes()).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::test_cases(64)))]
+
+        #[test]
+        fn what_is_within_the_bounds_is_parsed_as_it_stands(value in any_json("[ -~µÅ]{0,12}", "[a-zA-Z/~\"\\\\]{1,8}")) {
+            let text = value.to_string();
+            prop_assert_eq!(measure(text.as_bytes()).unwrap(), count(&value));
+            let plain: Value = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(parse(text.as_bytes()).unwrap(), plain);
+        }
+
+        #[test]
+        fn what_is_no_json_is_refused_as_by_the_parser(bytes in prop::collection::vec(any::<u8>(), 0..32)) {
+            prop_assert_eq!(measure(&bytes).is_ok(), serde_json::from_slice::<Value>(&bytes).is_ok());
+        }
+
+        #[test]
+        fn what_is_nearly_json_is_refused_as_by_the_parser(text in "[\\[\\]{}:,\"a0-9e.\\\\u ]{0,24}") {
+            prop_assert_eq!(measure(text.as_bytes()).is_ok(), serde_json::from_str::<Value>(&text).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_parser_bears_depths_beyond_the_bound() {
+        assert_eq!(count(&json!({"a": [1, {"b": null}]})), 5);
+    }
+}
