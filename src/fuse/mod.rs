@@ -3,6 +3,7 @@
 mod adapter;
 mod backend;
 mod check;
+mod guardian;
 pub mod mountinfo;
 pub mod own_namespace;
 mod session;
@@ -13,5 +14,6 @@ mod unmount;
 
 pub use backend::Backend;
 pub use check::check;
+pub use guardian::guard;
 pub use session::{MountError, Mounted, Names, Options, mount};
 pub use unmount::{UnmountError, unmount};

@@ -2,6 +2,7 @@
 
 mod numbers;
 mod random;
+mod remains;
 mod stores;
 mod views;
 
