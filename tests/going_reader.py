@@ -1,9 +1,11 @@
 """A reading process of the tests of mounts that go away: opens arrays, reads random boxes of them and goes on whatever happens.
 
-going_reader.py KIND       KIND: zarr2 (Zarr 2.18 DirectoryStore) | zarr3 | tensorstore | strict2 | strict3 (with the stores of README.md)
+going_reader.py KIND       KIND: zarr2, nested2 (Zarr 2.18's DirectoryStore of the array, NestedDirectoryStore of its group) | zarr3
+                           | tensorstore | strict2, strict3 (with the stores of README.md)
 
 Standard input: a line of JSON, {name: [path of an array, its voxels as .npy]}; then lines that say what to do:
 near | all     read the first quarter along y (what it does at first), or anywhere
+later N        read nothing for N seconds, then anywhere; answers `waiting`
 count          print counts since the last count: {name: {"right": n, "wrong": n, "error": n, "last": text of the last error}}
 The end of standard input ends it. It prints `reading` once it has read from every array.
 """
@@ -28,6 +30,9 @@ def opened(kind, path):
 
     if kind == "zarr2":
         store = zarr.DirectoryStore(path)
+    elif kind == "nested2":
+        array = zarr.open_group(zarr.NestedDirectoryStore(os.path.dirname(path)), mode="r")[os.path.basename(path)]
+        return lambda box: array[box]
     elif kind == "zarr3":
         store = path
     elif kind == "strict2":
@@ -49,7 +54,7 @@ def opened(kind, path):
 
 def main(kind):
     arrays = {name: (opened(kind, path), np.load(truth, mmap_mode="r")) for name, (path, truth) in json.loads(sys.stdin.readline()).items()}
-    orders, rng = {"all": False, "end": False}, np.random.default_rng()
+    orders, rng = {"all": False, "wait": 0, "end": False}, np.random.default_rng()
 
     def fresh():
         return {name: {"right": 0, "wrong": 0, "error": 0, "last": ""} for name in arrays}
@@ -63,6 +68,8 @@ def main(kind):
                 if line.strip() == "count":
                     print(json.dumps(counts), flush=True)
                     counts = fresh()
+                elif line.startswith("later"):
+                    orders.update(all=True, wait=float(line.split()[1]))
                 else:
                     orders["all"] = line.strip() == "all"
         orders["end"] = True
@@ -71,6 +78,10 @@ def main(kind):
     first = True
     while not orders["end"]:
         for name, (read, truth) in arrays.items():
+            if orders["wait"]:
+                print("waiting", flush=True)
+                time.sleep(orders["wait"])
+                orders["wait"] = 0
             far = orders["all"]
             reach = [truth.shape[0], truth.shape[1] if far else truth.shape[1] // 4, truth.shape[2]]
             start = [int(rng.integers(0, max(1, n - 19))) for n in reach]

@@ -18,7 +18,11 @@ from mounting import BINARY, LEGACY_PYTHON, clean_up, daemons, emfs, is_mounted,
 from readers import read_file
 
 READER = pathlib.Path(__file__).parent / "going_reader.py"
-KINDS = ["zarr2", "zarr3", "tensorstore"]
+KINDS = ["zarr2", "nested2", "zarr3", "tensorstore"]
+
+#: Seconds from the end of a mount to the first read after it: beyond what the daemon itself still answers, and beyond what
+#: the kernel knows the names of datasets for.
+PAUSES = [5, 25]
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +65,11 @@ class Reader:
 
 @contextlib.contextmanager
 def reading(mountpoint, truths, kinds=KINDS):
-    """A process of each kind that reads from all datasets: {kind: Reader}."""
+    """A process of each kind that reads from all datasets: {kind: Reader}. What follows a space only tells them apart."""
     readers = {}
     try:
         for kind in kinds:
-            readers[kind] = Reader(kind, mountpoint, truths)
+            readers[kind] = Reader(kind.split()[0], mountpoint, truths)
         for reader in readers.values():
             assert reader.hear() == "reading"
         yield readers
@@ -157,6 +161,101 @@ def test_umount_by_force_unmounts_under_readers(place):
         assert not is_mounted(place.path) and os.listdir(place.path) == [] and not daemons(place.path)
 
 
+def guardian(place):
+    """The process that answers when the daemon has ended, while that lives."""
+    (found,) = [int(pid) for pid in pathlib.Path(f"/proc/{place.pid}/task/{place.pid}/children").read_text().split()]
+    return found
+
+
+def is_running(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_of_a_mount_whose_daemon_was_killed_only_files_in_stores_are_said_to_be_there(place):
+    place.mount()
+    file = open(chunk(place.path), "rb", buffering=0)
+    os.kill(place.pid, signal.SIGKILL)
+    place.ends()
+    asked = {
+        "the root": lambda: os.stat(place.path),
+        "its list": lambda: os.listdir(place.path),
+        "its size": lambda: os.statvfs(place.path),
+        "a document": lambda: (place.path / "metadata.json").read_text(),
+        "a dataset": lambda: os.stat(place.path / "hemibrain"),
+        "its document": lambda: (place.path / "hemibrain" / "metadata.json").read_text(),
+        "a list of chunks": lambda: os.listdir(chunk(place.path).parent),
+        "a store's document": lambda: (place.path / "hemibrain" / "em.zarr" / ".zattrs").read_text(),
+        "a chunk": lambda: read_file(chunk(place.path)),
+        "a chunk of labels": lambda: read_file(place.path / "epfl-hippocampus/training.zarr/labels/mitochondria/s0/0/0/0"),
+        "a chunk of Zarr v3": lambda: read_file(place.path / "idr-9846137" / "em.v3.zarr" / "s0" / "c" / "0" / "0" / "0"),
+        "an open file": lambda: file.read(10),
+    }
+    with file:
+        for what, ask in asked.items():
+            with pytest.raises(OSError, match="not connected"):
+                print(what, ask())
+    assert os.path.isfile(chunk(place.path)) and not os.path.exists(place.path / "none")
+    done = emfs("status", place.path, check=False)
+    assert done.returncode == 1 and "has died" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("way", ["umount", "SIGTERM", "SIGKILL, umount", "SIGKILL, mount", "second signal"])
+def test_the_guardian_ends_with_its_mount(place, way):
+    place.mount()
+    if way == "second signal":
+        read_file(chunk(place.path))
+    pid, guarding = place.pid, guardian(place)
+    if way.startswith("SIG"):
+        os.kill(pid, signal.Signals[way.split(",")[0]])
+        place.ends()
+    if way == "second signal":
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: "SIGTERM" in place.log_file.read_text(), 10, "the first signal")
+        os.kill(pid, signal.SIGTERM)
+        place.ends()
+    if "umount" in way:
+        emfs("umount", "--force", place.path)
+    if way.endswith(", mount"):
+        assert is_running(guarding)
+        place.mount()
+        assert read_file(chunk(place.path))
+    wait_for(lambda: not is_running(guarding), 10, "the guardian's end")
+
+
+def test_signals_to_the_guardian_and_its_end_do_no_harm_to_a_mount_that_lives(place):
+    place.mount()
+    guarding = guardian(place)
+    for number in [signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT]:
+        os.kill(guarding, number)
+    assert read_file(chunk(place.path))
+    time.sleep(0.5)
+    assert is_running(guarding) and os.getsid(guarding) == guarding
+    os.kill(guarding, signal.SIGKILL)
+    wait_for(lambda: not is_running(guarding), 10, "the guardian's end")
+    assert read_file(chunk(place.path, "hemibrain"))
+    os.kill(place.pid, signal.SIGKILL)
+    place.ends()
+    with pytest.raises(OSError, match="not connected"):
+        os.stat(chunk(place.path, "idr-9846137"))
+    emfs("umount", place.path)
+
+
+def test_the_guardian_takes_next_to_no_memory(place):
+    place.mount()
+    guarding, pid = guardian(place), place.pid
+    os.kill(pid, signal.SIGKILL)
+    place.ends()
+    for z in range(30):
+        for y in range(30):
+            assert os.path.isfile(place.path / "hemibrain" / "em.chunk-16.zarr" / "s0" / str(z) / str(y) / "0")
+    status = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{guarding}/status").read_text().splitlines())
+    # What it has of its own; the program's text is shared with every other emfs.
+    assert int(status["RssAnon"].split()[0]) < 4096, status
+
+
 def test_umount_of_a_dead_mount_clears_it_and_says_what_readers_see(place):
     place.mount()
     os.kill(place.pid, signal.SIGKILL)
@@ -166,11 +265,10 @@ def test_umount_of_a_dead_mount_clears_it_and_says_what_readers_see(place):
     assert not is_mounted(place.path)
 
 
-# Zarr 2's own DirectoryStore asks whether a file is there, and takes every error for a no. README.md has a store that does not.
 @pytest.mark.parametrize("again", [False, True])
 def test_after_a_kill_readers_get_errors_and_after_a_new_mount_right_bytes(place, replicas, again):
     place.mount()
-    with reading(place.path, replicas[1], ["strict2", "zarr3", "tensorstore"]) as readers:
+    with reading(place.path, replicas[1]) as readers:
         os.kill(place.pid, signal.SIGKILL)
         for reader in readers.values():
             reader.say("all")
@@ -184,6 +282,45 @@ def test_after_a_kill_readers_get_errors_and_after_a_new_mount_right_bytes(place
             time.sleep(2)
             assert_never_wrong(readers, right=True)
             assert sum(str(place.path) in line for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("way", ["SIGTERM", "SIGINT", "SIGKILL", "SIGKILL, mount", "umount"])
+def test_whenever_the_first_read_after_the_end_comes_it_is_right_or_an_error(place, replicas, way):
+    place.mount()
+    kinds = [f"{kind} {pause}" for kind in KINDS for pause in PAUSES]
+    with reading(place.path, replicas[1], kinds) as readers:
+        for kind, reader in readers.items():
+            reader.say(f"later {kind.split()[1]}")
+            assert reader.hear() == "waiting"
+            reader.count()
+        if way == "umount":
+            assert emfs("umount", place.path, check=False).returncode == 1
+        else:
+            os.kill(place.pid, signal.Signals[way.split(",")[0]])
+            place.ends()
+        if way.endswith(", mount"):
+            place.mount()
+        time.sleep(max(PAUSES) + 5)
+        alive = "mount" in way
+        assert_never_wrong(readers, right=alive, errors=not alive)
+
+
+def test_reads_that_a_kill_meets_halfway_are_errors(place, replicas):
+    place.mount()
+    with reading(place.path, replicas[1], ["zarr2 a", "zarr2 b", "nested2", "zarr3", "tensorstore"]) as readers:
+        for reader in readers.values():
+            reader.say("all")
+        for _ in range(8):
+            time.sleep(0.5)
+            os.kill(place.pid, signal.SIGKILL)
+            place.ends()
+            time.sleep(0.2)
+            assert_never_wrong(readers)
+            place.mount()
+        time.sleep(1)
+        assert_never_wrong(readers)
+        time.sleep(2)
+        assert_never_wrong(readers, right=True)
 
 
 def test_the_stores_of_the_manual_raise_even_where_the_mount_is_gone(place, replicas):

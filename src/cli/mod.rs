@@ -9,6 +9,7 @@ mod demo;
 mod exec;
 mod explain;
 mod export;
+mod guardian;
 mod ledger;
 mod locate;
 mod look;
@@ -122,6 +123,11 @@ impl CliError {
 
 /// Runs the command that `arguments` (the program's name first) ask for: 0 is success, 1 a failure, 2 wrong usage.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    // It stays as long as a mount does, and the parser of all commands would stay in memory with it.
+    if arguments.get(1..).is_some_and(|rest| rest == [guardian::COMMAND]) {
+        return guardian::run();
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

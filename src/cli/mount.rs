@@ -75,7 +75,8 @@ pub(super) fn run(args: MountArgs) -> Result<(), CliError> {
 }
 
 fn start(args: &MountArgs) -> Result<(Daemon, Signals), CliError> {
-    let settings = Settings { allow_other: args.allow_other, ..args.options.settings(&args.mountpoint)? };
+    let settings =
+        Settings { allow_other: args.allow_other, guarded: true, ..args.options.settings(&args.mountpoint)? };
     let runtime = serve::runtime()?;
     // Before the mount is there, so that no signal leaves it behind.
     let signals = match args.background_child {

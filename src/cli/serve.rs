@@ -1,6 +1,7 @@
 //! A mount with all that is behind it: the tree, its runtime, the socket that tells of it.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use super::control::{self, About};
+use super::guardian::Guardian;
 use super::signals::Signals;
 use super::socket::{self, Address};
 use super::{CliError, look, memory};
@@ -43,6 +45,8 @@ pub(super) struct Settings {
     pub allow_other: bool,
     /// Whether this process is in a namespace of its own ([`fuse::own_namespace`]), which others do not see.
     pub own_namespace: bool,
+    /// Whether somebody answers in its place should this process end while the mount is there.
+    pub guarded: bool,
 }
 
 /// A living mount. Dropping it unmounts, whoever reads.
@@ -50,6 +54,7 @@ pub(super) struct Daemon {
     mounted: Mounted,
     tree: Arc<Vfs>,
     _control: Option<control::Server>,
+    guardian: Option<Guardian>,
     keeping: Keeping,
     /// `None` once it was shut down.
     runtime: Option<Runtime>,
@@ -94,8 +99,11 @@ impl Daemon {
         let server = control::Server::start(handle, address, mounted.mountpoint(), about, asked, disk);
         let control = server.inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}")).ok();
         let keeping = settings.keeping.clone();
-        let daemon = Daemon { mounted, tree, _control: control, keeping, runtime: Some(runtime) };
+        let mut daemon = Daemon { mounted, tree, _control: control, guardian: None, keeping, runtime: Some(runtime) };
         look::first(daemon.mounted.mountpoint())?;
+        if settings.guarded {
+            daemon.guardian = daemon.guarded(&settings.catalog);
+        }
         if let Some(notice) = daemon.notice() {
             tracing::warn!("{notice}");
         }
@@ -110,6 +118,13 @@ impl Daemon {
         Ok(daemon)
     }
 
+    fn guarded(&self, catalog: &Catalog) -> Option<Guardian> {
+        let names = catalog.datasets.iter().map(|dataset| dataset.name.as_str());
+        let guardian = self.mounted.channel().and_then(|channel| Guardian::start(channel, names));
+        let warn = |error: &io::Error| tracing::warn!("nobody would answer in place of this process: {error}");
+        guardian.inspect_err(warn).ok()
+    }
+
     /// Mounts a catalogue given as text, with the defaults of all options but that nothing is kept on disk.
     pub fn of_text(catalog: &str, mountpoint: &Path) -> Result<Self, CliError> {
         let settings = Settings {
@@ -121,6 +136,7 @@ impl Daemon {
             keeping: Keeping::default(),
             allow_other: false,
             own_namespace: false,
+            guarded: false,
         };
         Self::start(runtime()?, settings)
     }
@@ -218,6 +234,11 @@ impl Drop for Daemon {
         if let Some(runtime) = self.runtime.take() {
             runtime.block_on(self.mounted.stop(PATIENCE));
             runtime.shutdown_background();
+        }
+        if let Some(guardian) = &mut self.guardian
+            && self.mounted.is_left()
+        {
+            guardian.stay();
         }
         if let Some(disk) = &self.keeping.disk {
             disk.flush();

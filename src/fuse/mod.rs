@@ -4,6 +4,7 @@ mod adapter;
 mod backend;
 mod callers;
 mod check;
+mod guardian;
 pub mod own_namespace;
 mod session;
 mod stage;
@@ -13,5 +14,6 @@ mod unmount;
 
 pub use backend::Backend;
 pub use check::check;
+pub use guardian::guard;
 pub use session::{MountError, Mounted, Names, Options, mount};
 pub use unmount::{UnmountError, unmount};

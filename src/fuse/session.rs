@@ -1,6 +1,8 @@
 //! A mount from its beginning to its end.
 
+use std::io;
 use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -95,6 +97,7 @@ pub fn mount<B: Backend>(
     let adapter = Adapter::new(backend, stats, runtime, owner, Arc::clone(&gone), alive);
     let stage = Stage::choose(mountpoint).map_err(failed)?;
     let session = Session::new(adapter, stage.path(), &config(options)).map_err(|error| failed(error.to_string()))?;
+    let channel = session.as_fd().try_clone_to_owned().map_err(|error| failed(error.to_string()))?;
     let session = session.spawn().map_err(|error| failed(error.to_string()))?;
     let settled = settle(&stage, mountpoint);
     // `fuser` unmounts by path when it drops this, even where the mount has ended and another has taken its place.
@@ -104,7 +107,7 @@ pub fn mount<B: Backend>(
         Ok((mount, covered)) => {
             read_ahead(&mount.device);
             let (mountpoint, device, replaces) = (mount.mountpoint, mount.device, stage.replaces());
-            Ok(Mounted { mountpoint, device, replaces, covered, gone, ended, session })
+            Ok(Mounted { mountpoint, device, replaces, covered, gone, ended, channel, session })
         }
         Err(reason) => {
             drop(ManuallyDrop::into_inner(session));
@@ -146,7 +149,9 @@ fn config(options: Options) -> Config {
     ];
     config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
     config.n_threads = Some(threads);
-    config.clone_fd = true;
+    // One for all threads, since what a thread takes from one of its own is an error when the daemon ends, a look-up, too.
+    // From this one, whoever has it open then can have it again (see `guardian`).
+    config.clone_fd = false;
     config
 }
 
@@ -161,6 +166,7 @@ pub struct Mounted {
     covered: Option<String>,
     gone: Arc<AtomicBool>,
     ended: watch::Receiver<()>,
+    channel: OwnedFd,
     session: ManuallyDrop<BackgroundSession>,
 }
 
@@ -184,6 +190,16 @@ impl Mounted {
     /// `ENOTCONN`, so that who still reads learns of it. Only [`Mounted::detach`] takes it away then.
     pub fn leave(&self) {
         self.gone.store(true, Ordering::Release);
+    }
+
+    /// Whether it was left and is still there.
+    pub fn is_left(&self) -> bool {
+        self.gone.load(Ordering::Acquire) && self.is_there()
+    }
+
+    /// The way to the kernel, for [`super::guard`]: who has it open keeps the mount from being dead.
+    pub fn channel(&self) -> io::Result<OwnedFd> {
+        self.channel.try_clone()
     }
 
     /// What the kernel remembers of the mount.

@@ -1,11 +1,14 @@
 //! Inode numbers, computed from what they stand for.
 //!
 //! ```text
-//! bit 63   62       61…42   41…37   36…0
-//! 1        format   view    level   node      inside a store
-//! 0        1        number                    a revision of a document that can change
-//! 0        0        number                    the root (1) and the datasets
+//! bit 63   62       61…44   43…42   41…37   36…0
+//! 1        format   view    depth   level   node      inside a store
+//! 0        1        0   number                        a revision of a document that can change
+//! 0        1        1   place, number                 what was looked up when its daemon had ended ([`super::Remains`])
+//! 0        0        number                            the root (1) and the datasets
 //! ```
+//!
+//! So a number alone tells a file from a directory, and what its names are like.
 
 use std::fmt;
 
@@ -14,14 +17,17 @@ use crate::geometry::LevelIndex;
 use crate::zarr::Format;
 
 const IN_STORE: u64 = 1 << 63;
-/// Format bit inside a store, revision bit outside.
+/// Format bit inside a store, outside the bit of what is neither the root nor a dataset.
 const SECOND: u64 = 1 << 62;
-const VIEW_SHIFT: u32 = 42;
+/// Outside a store, beside [`SECOND`]: not a revision, but looked up without a daemon.
+const THIRD: u64 = 1 << 61;
+const VIEW_SHIFT: u32 = 44;
+const DEPTH_SHIFT: u32 = 42;
 const LEVEL_SHIFT: u32 = 37;
 /// Bits of a node's number.
 pub(super) const NODE_BITS: u32 = LEVEL_SHIFT;
 /// Views there can be at a time.
-pub(super) const VIEWS: u32 = 1 << 20;
+pub(super) const VIEWS: u32 = 1 << 18;
 /// Levels there can be in a store; the last number stands for the store's own documents.
 pub(super) const LEVELS: u8 = 31;
 const FIRST_DATASET: u64 = 2;
@@ -46,15 +52,25 @@ impl Inode {
         self.0
     }
 
-    /// The inode of the `number`-th revision of all documents that can change, below 2⁶². Who hands them out keeps
+    /// The inode of the `number`-th revision of all documents that can change, below 2⁶¹. Who hands them out keeps
     /// them: no operation of the tree knows them.
     pub const fn revision(number: u64) -> Inode {
-        Inode(SECOND | (number & (SECOND - 1)))
+        Inode(SECOND | (number & (THIRD - 1)))
     }
 
     /// The number given to [`Inode::revision`], if this is such an inode.
     pub const fn as_revision(self) -> Option<u64> {
-        if self.0 & (IN_STORE | SECOND) == SECOND { Some(self.0 & (SECOND - 1)) } else { None }
+        if self.0 & (IN_STORE | SECOND | THIRD) == SECOND { Some(self.0 & (THIRD - 1)) } else { None }
+    }
+
+    /// The inode of what [`super::Remains`] numbers so, below 2⁶¹.
+    pub(super) const fn remaining(number: u64) -> Inode {
+        Inode(SECOND | THIRD | (number & (THIRD - 1)))
+    }
+
+    /// The number given to [`Inode::remaining`], if this is such an inode.
+    pub(super) const fn as_remaining(self) -> Option<u64> {
+        if self.0 & (IN_STORE | SECOND | THIRD) == SECOND | THIRD { Some(self.0 & (THIRD - 1)) } else { None }
     }
 
     pub(super) fn dataset(dataset: DatasetId) -> Inode {
@@ -73,7 +89,8 @@ impl Inode {
         };
         let node = address.node & ((1 << NODE_BITS) - 1);
         let view = u64::from(address.view.0 % VIEWS);
-        Inode(IN_STORE | format | view << VIEW_SHIFT | u64::from(level & LEVELS) << LEVEL_SHIFT | node)
+        let depth = (address.depth as u64) << DEPTH_SHIFT;
+        Inode(IN_STORE | format | view << VIEW_SHIFT | depth | u64::from(level & LEVELS) << LEVEL_SHIFT | node)
     }
 
     /// The view that the inode is in, if it is in a store.
@@ -90,6 +107,12 @@ impl Inode {
             return Some(Address::InStore(StoreAddress {
                 format: if self.0 & SECOND != 0 { Format::V3 } else { Format::V2 },
                 view: ViewId((self.0 >> VIEW_SHIFT) as u32 & (VIEWS - 1)),
+                depth: match self.0 >> DEPTH_SHIFT & 3 {
+                    0 => Depth::Top,
+                    1 => Depth::Slab,
+                    2 => Depth::Row,
+                    _ => Depth::Chunk,
+                },
                 place: if level == LEVELS { Area::Store } else { Area::Level(LevelIndex(level)) },
                 node: self.0 & ((1 << NODE_BITS) - 1),
             }));
@@ -124,7 +147,21 @@ pub(super) struct StoreAddress {
     pub format: Format,
     pub view: ViewId,
     pub place: Area,
+    pub depth: Depth,
     pub node: u64,
+}
+
+/// How far below the directory of all chunks a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// Not at all: that directory, those above it, and documents.
+    Top,
+    /// The directory of the chunks with one `z`.
+    Slab,
+    /// The directory of the chunks with one `z` and one `y`.
+    Row,
+    /// A chunk file.
+    Chunk,
 }
 
 /// Which numbering of nodes applies.

@@ -15,6 +15,7 @@ mod lookup;
 mod numbering;
 mod path;
 mod read;
+mod remains;
 mod spot;
 mod store;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use images::ImageInfo;
 pub use inode::Inode;
 pub use listing::{Entry, Listing};
 pub use read::{ChunkRef, Node};
+pub use remains::Remains;
 
 use crate::catalog::Catalog;
 use crate::volume::{Pyramid, ViewError};
@@ -50,7 +52,7 @@ pub struct DatasetId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImageId(pub u32);
 
-/// Number of a view, 20 bits. Numbers of views that are not in the catalogue are given out again after the view was
+/// Number of a view, 18 bits. Numbers of views that are not in the catalogue are given out again after the view was
 /// forgotten, so a lasting cache must not be keyed with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ViewId(pub u32);

@@ -4,7 +4,7 @@
 //! The digit 0 means "none", so a directory of chunks has a number as well, and those with no `z` are free for the
 //! documents: at least four, because every radix is at least two.
 
-use super::inode::NODE_BITS;
+use super::inode::{Depth, NODE_BITS};
 use crate::geometry::{CellIndex, Grid};
 use crate::zarr::Format;
 
@@ -21,8 +21,8 @@ pub(super) enum GroupNode {
     LabelsDocument(&'static str),
 }
 
-/// Numbers of documents follow the one of their directory.
-const LABELS: u64 = 16;
+/// Number of a group's `labels` directory. Numbers of documents follow the one of their directory.
+pub(super) const LABELS: u64 = 16;
 
 impl GroupNode {
     /// The documents of an image's group.
@@ -78,7 +78,7 @@ pub(super) enum LevelNode {
 }
 
 /// Number of Zarr v3's `c` in a level.
-const CHUNKS: u64 = 3;
+pub(super) const CHUNKS: u64 = 3;
 
 impl LevelNode {
     /// The documents of an array.
@@ -86,6 +86,15 @@ impl LevelNode {
         match format {
             Format::V2 => &[".zarray", ".zattrs"],
             Format::V3 => &["zarr.json"],
+        }
+    }
+
+    pub fn depth(self) -> Depth {
+        match self {
+            LevelNode::Directory | LevelNode::Document(_) | LevelNode::Chunks => Depth::Top,
+            LevelNode::Slab(_) => Depth::Slab,
+            LevelNode::Row(..) => Depth::Row,
+            LevelNode::Chunk(_) => Depth::Chunk,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::inode::{Address, Area, StoreAddress};
+use super::inode::{Address, Area, Depth, StoreAddress};
 use super::numbering::{GroupNode, LevelNode, Numbering};
 use super::store::{Shown, Store};
 use super::{DatasetId, Inode, Miss, Tree};
@@ -29,21 +29,22 @@ pub(super) enum Spot {
 
 impl Member {
     pub fn group_inode(&self, node: GroupNode) -> Inode {
-        self.inode(Area::Store, node.number(self.format))
+        self.inode(Area::Store, Depth::Top, node.number(self.format))
     }
 
     /// The inode of a level's directory.
     pub fn level_inode(&self, level: LevelIndex) -> Inode {
-        self.inode(Area::Level(level), 0)
+        self.inode(Area::Level(level), Depth::Top, 0)
     }
 
     /// The inode of a node of a level with this numbering.
     pub fn chunk_inode(&self, level: LevelIndex, numbering: &Numbering, node: LevelNode) -> Inode {
-        self.inode(Area::Level(level), numbering.number(node, self.format))
+        self.inode(Area::Level(level), node.depth(), numbering.number(node, self.format))
     }
 
-    fn inode(&self, place: Area, node: u64) -> Inode {
-        Inode::in_store(StoreAddress { format: self.format, view: self.store.view(self.index), place, node })
+    fn inode(&self, place: Area, depth: Depth, node: u64) -> Inode {
+        let view = self.store.view(self.index);
+        Inode::in_store(StoreAddress { format: self.format, view, place, depth, node })
     }
 
     /// Another member of the same store.
@@ -117,10 +118,11 @@ impl Tree {
     }
 
     fn spot_in_store(&self, address: StoreAddress) -> Result<Spot, Miss> {
-        let StoreAddress { format, view, place, node } = address;
+        let StoreAddress { format, view, place, depth, node } = address;
         let (store, index) = self.views.find(view).ok_or(Miss::Stale)?;
         let member = Member { store, index, format };
         match place {
+            Area::Store if depth != Depth::Top => Err(Miss::Stale),
             Area::Store => {
                 let node = GroupNode::decode(node, format).ok_or(Miss::Stale)?;
                 if index > 0 {
@@ -135,7 +137,7 @@ impl Tree {
             Area::Level(level) => {
                 let shown = self.shown_at(&member)?;
                 let numbering = shown.numberings.get(usize::from(level.0)).ok_or(Miss::Stale)?;
-                let node = numbering.decode(node, format).ok_or(Miss::Stale)?;
+                let node = numbering.decode(node, format).filter(|node| node.depth() == depth).ok_or(Miss::Stale)?;
                 Ok(Spot::Level { member, shown, level, node })
             }
         }
