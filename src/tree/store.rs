@@ -23,6 +23,8 @@ pub(super) struct Store {
     pub serial: u64,
     /// References of the kernel to anything in the store, where it is not in the catalogue.
     pub lookups: AtomicU64,
+    /// Grows with the time at which the store came to those that the kernel may be asked to forget.
+    pub age: AtomicU64,
     first: ViewId,
     /// How many label images the image has.
     labels: u32,
@@ -60,7 +62,8 @@ impl Store {
         first: ViewId,
     ) -> Store {
         let labels = labels as u32;
-        Store { dataset, image, name, spec, serial: 0, lookups: AtomicU64::new(0), first, labels }
+        let (lookups, age) = (AtomicU64::new(0), AtomicU64::new(0));
+        Store { dataset, image, name, spec, serial: 0, lookups, age, first, labels }
     }
 
     /// A store that was looked up.

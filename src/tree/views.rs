@@ -34,12 +34,13 @@ struct LookedUp {
     by_name: HashMap<(ImageId, ViewSpec), Arc<Store>>,
     /// By the first view number of each.
     by_view: BTreeMap<u32, Arc<Store>>,
-    /// By age, those that the kernel was not asked to forget.
-    by_serial: BTreeMap<u64, Arc<Store>>,
+    /// By age, those that the kernel was not asked to forget since their name was looked up.
+    by_age: BTreeMap<u64, Arc<Store>>,
     start: u32,
     /// Where the search for free numbers goes on.
     next: u32,
     next_serial: u64,
+    next_age: u64,
 }
 
 impl ViewTable {
@@ -52,10 +53,11 @@ impl ViewTable {
         let looked_up = LookedUp {
             by_name: HashMap::new(),
             by_view: BTreeMap::new(),
-            by_serial: BTreeMap::new(),
+            by_age: BTreeMap::new(),
             start,
             next: start,
             next_serial: 1,
+            next_age: 1,
         };
         ViewTable { fixed, start, looked_up: RwLock::new(looked_up), limit }
     }
@@ -73,20 +75,24 @@ impl ViewTable {
 
     /// The live store of that name, with one more reference.
     pub fn open(&self, image: ImageId, spec: ViewSpec) -> Option<Arc<Store>> {
-        let table = self.read();
-        let store = table.by_name.get(&(image, spec))?;
-        // Under the lock, so that the last FORGET cannot remove it in between.
-        store.lookups.fetch_add(1, Ordering::Relaxed);
-        Some(store.clone())
+        {
+            let table = self.read();
+            let store = table.by_name.get(&(image, spec))?;
+            if table.by_age.contains_key(&store.age.load(Ordering::Relaxed)) {
+                // Under the lock, so that the last FORGET cannot remove it in between.
+                store.lookups.fetch_add(1, Ordering::Relaxed);
+                return Some(store.clone());
+            }
+        }
+        self.write().open(&(image, spec))
     }
 
     /// The store of a draft's name, made live if it is not, with one more reference.
     pub fn add(&self, draft: Draft) -> Result<Arc<Store>, Miss> {
         let mut table = self.write();
         let key = (draft.image, draft.spec);
-        if let Some(store) = table.by_name.get(&key) {
-            store.lookups.fetch_add(1, Ordering::Relaxed);
-            return Ok(store.clone());
+        if let Some(store) = table.open(&key) {
+            return Ok(store);
         }
         if table.by_name.len() >= self.limit {
             return Err(Miss::TooManyViews);
@@ -99,7 +105,7 @@ impl ViewTable {
         table.next = store.views().end;
         table.by_name.insert(key, store.clone());
         table.by_view.insert(first, store.clone());
-        table.by_serial.insert(serial, store.clone());
+        table.grow_old(&store);
         Ok(store)
     }
 
@@ -129,23 +135,20 @@ impl ViewTable {
         };
         table.by_name.remove(&(store.image, store.spec));
         table.by_view.remove(&store.views().start);
-        table.by_serial.remove(&store.serial);
+        table.by_age.remove(&store.age.load(Ordering::Relaxed));
     }
 
-    /// The oldest of the views that are too many to keep unless they are in use, each of which is told once. Those of
-    /// datasets that are `busy` are left for later.
+    /// The oldest of the views that are too many to keep unless they are in use, each of which is told once, and again
+    /// after its name was looked up anew. Those of datasets that are `busy` are left for later.
     pub fn surplus(&self, busy: impl Fn(DatasetId) -> bool) -> Vec<Arc<Store>> {
         if self.live() <= IDLE {
             return vec![];
         }
         let mut table = self.write();
         let surplus = table.by_name.len().saturating_sub(IDLE);
-        let told = table.by_serial.values().filter(|store| !busy(store.dataset)).take(surplus);
-        let told: Vec<_> = told.cloned().collect();
-        for store in &told {
-            table.by_serial.remove(&store.serial);
-        }
-        told
+        let told = table.by_age.iter().filter(|(_, store)| !busy(store.dataset)).take(surplus);
+        let told: Vec<_> = told.map(|(age, store)| (*age, store.clone())).collect();
+        told.into_iter().map(|(age, store)| table.by_age.remove(&age).unwrap_or(store)).collect()
     }
 
     pub fn live(&self) -> usize {
@@ -178,6 +181,23 @@ impl LookedUp {
     fn find(&self, view: ViewId) -> Option<&Arc<Store>> {
         let (_, store) = self.by_view.range(..=view.0).next_back()?;
         store.views().contains(&view.0).then_some(store)
+    }
+
+    /// The store of that name, with one more reference. Somebody has use for it again, where the kernel was asked to forget it.
+    fn open(&mut self, key: &(ImageId, ViewSpec)) -> Option<Arc<Store>> {
+        let store = self.by_name.get(key)?.clone();
+        store.lookups.fetch_add(1, Ordering::Relaxed);
+        if !self.by_age.contains_key(&store.age.load(Ordering::Relaxed)) {
+            self.grow_old(&store);
+        }
+        Some(store)
+    }
+
+    /// Makes it the youngest of those that the kernel may be asked to forget.
+    fn grow_old(&mut self, store: &Arc<Store>) {
+        store.age.store(self.next_age, Ordering::Relaxed);
+        self.by_age.insert(self.next_age, store.clone());
+        self.next_age += 1;
     }
 
     /// First of `length` numbers in a row that no live view has, the next free ones after those given out last.

@@ -103,6 +103,10 @@ fn views_beyond_those_kept_idle_are_told_once_the_oldest_first_and_never_those_o
     assert_eq!(tree.live_views(), 4098, "only the kernel forgets");
     look_up(4098);
     assert!(tree.surplus(|_| false).iter().all(|name| !told.contains(name)));
+    // The kernel has forgotten its name, but somebody was within it and asks for it by name again.
+    look_up(0);
+    let again: Vec<_> = (0..4096).flat_map(|_| tree.surplus(|_| false)).collect();
+    assert_eq!(again.iter().filter(|name| **name == told[0]).count(), 1);
 }
 
 #[test]
