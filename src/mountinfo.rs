@@ -3,9 +3,10 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::statfs::statfs;
@@ -15,6 +16,19 @@ pub const NAME: &str = "emfs";
 
 /// How long a daemon may take to say that it lives.
 const ANSWERING: Duration = Duration::from_secs(5);
+
+/// Time between two looks at whether a process has ended.
+const RETRY: Duration = Duration::from_millis(1);
+
+/// The running program, also after its file was replaced.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// The name of the command with which [`Mount::state`] starts the process that asks.
+pub const PROBE: &str = "probe";
+
+/// Its exit codes.
+const ALIVE: u8 = 0;
+const DEAD: u8 = 3;
 
 /// How the daemon of a mount is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,21 +62,19 @@ impl Mount {
         self.kind == "fuse.emfs" || (self.kind == "fuse" && self.source == NAME)
     }
 
-    /// How its daemon is. Asks for what the kernel never answers from memory.
+    /// How its daemon is. Asks for what the kernel never answers from memory, in a process of its own: who asks a daemon
+    /// that hangs cannot end before that answers, however it is killed.
     pub fn state(&self) -> State {
-        let (sender, receiver) = mpsc::channel();
-        let path = self.mountpoint.clone();
-        // In a thread of its own, which a daemon that hangs may keep.
-        let ask = move || {
-            // Nobody listens where it took too long.
-            let _ = sender.send(statfs(&path).map(drop));
-        };
-        // Where no thread can be started, there is no answer either.
-        let _ = std::thread::Builder::new().name("statfs".to_owned()).spawn(ask);
-        match receiver.recv_timeout(ANSWERING) {
-            Ok(Err(Errno::ENOTCONN | Errno::ECONNABORTED)) => State::Dead,
-            Ok(_) => State::Alive,
-            Err(_) => State::Silent,
+        let mut command = Command::new(OWN_PROGRAM);
+        command.arg(PROBE).arg("--").arg(&self.mountpoint);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        let asked = command.spawn().and_then(|mut asking| ended(&mut asking, ANSWERING));
+        let code = asked.ok().flatten().and_then(|status| u8::try_from(status.code()?).ok());
+        match code {
+            Some(ALIVE) => State::Alive,
+            Some(DEAD) => State::Dead,
+            // Where no process can be started, there is no answer either.
+            _ => State::Silent,
         }
     }
 
@@ -83,6 +95,26 @@ impl Mount {
 /// All mounts that this process sees, in the order they were mounted.
 pub fn mounts() -> io::Result<Vec<Mount>> {
     Ok(parse(&std::fs::read("/proc/self/mountinfo")?))
+}
+
+/// In the process that [`Mount::state`] starts: asks, and says by its exit code what came of it.
+pub fn probe(mountpoint: &Path) -> u8 {
+    match statfs(mountpoint) {
+        Err(Errno::ENOTCONN | Errno::ECONNABORTED) => DEAD,
+        _ => ALIVE,
+    }
+}
+
+/// How a process ended. One that takes longer is killed and left to end when it can, without a status.
+pub fn ended(process: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
+    let give_up = Instant::now() + patience;
+    loop {
+        match process.try_wait()? {
+            None if Instant::now() >= give_up => return process.kill().map(|()| None),
+            None => std::thread::sleep(RETRY),
+            ended => return Ok(ended),
+        }
+    }
 }
 
 /// The uppermost mount at `path`, which need not be reachable any more.

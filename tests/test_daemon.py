@@ -5,12 +5,14 @@ import pathlib
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 
 from mounting import BINARY, clean_up, configuration, daemons, emfs, is_mounted, mounted, wait_for
 
+SILENT = pathlib.Path(__file__).parent / "silent_daemon.py"
 CONFIG = configuration({"v": {"kind": "tiff", "url": "http://127.0.0.1:9/v.tif"}})
 
 
@@ -162,6 +164,27 @@ def test_a_mount_where_a_daemon_hangs_is_a_sentence(stopped, how):
     options = ["--foreground"] if how == "foreground" else []
     done = emfs("mount", mount.path, "--config", mount.config_file, *options, check=False, timeout=30)
     assert done.returncode == 1 and "does not answer" in done.stderr and f"`emfs umount {mount.path}`" in done.stderr, done.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+@pytest.mark.parametrize("command", ["mount", "umount"])
+def test_commands_end_though_a_daemon_has_taken_their_question_and_never_answers(tmp_path, command):
+    path = tmp_path / "mnt"
+    path.mkdir()
+    (tmp_path / "config.toml").write_text(CONFIG)
+    options = ["--config", tmp_path / "config.toml"] if command == "mount" else []
+    silent = subprocess.Popen([sys.executable, SILENT, path], stdout=subprocess.PIPE)
+    try:
+        assert silent.stdout.readline() == b"mounted\n"
+        done = emfs(command, path, *options, check=False, timeout=60)
+        assert silent.stdout.readline().startswith(b"asked")
+        if command == "mount":
+            assert done.returncode == 1 and "does not answer" in done.stderr, done.stderr
+    finally:
+        subprocess.run(["umount", "-l", path], check=False, capture_output=True)
+        silent.kill()
+        silent.wait()
+    assert not is_mounted(path)
 
 
 def test_status_of_a_daemon_that_hangs_is_a_sentence(stopped):

@@ -228,11 +228,12 @@ def test_the_guardian_ends_with_its_mount(place, way):
 def test_signals_to_the_guardian_and_its_end_do_no_harm_to_a_mount_that_lives(place):
     place.mount()
     guarding = guardian(place)
+    wait_for(lambda: os.getsid(guarding) == guarding, 10, "a session of its own")
     for number in [signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT]:
         os.kill(guarding, number)
     assert read_file(chunk(place.path))
     time.sleep(0.5)
-    assert is_running(guarding) and os.getsid(guarding) == guarding
+    assert is_running(guarding)
     os.kill(guarding, signal.SIGKILL)
     wait_for(lambda: not is_running(guarding), 10, "the guardian's end")
     assert read_file(chunk(place.path, "hemibrain"))

@@ -7,19 +7,17 @@
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::CliError;
+use crate::mountinfo::ended;
 
 /// The name of the command that the other process is started with.
 pub(super) const COMMAND: &str = "look";
 
 /// How long the tree has to answer for the first time; nothing in it needs the network.
 const FIRST_ANSWER: Duration = Duration::from_secs(30);
-
-/// Time between two tries to see whether it has.
-const RETRY: Duration = Duration::from_millis(1);
 
 /// List a directory and say nothing. Used by emfs itself.
 #[derive(Debug, clap::Args)]
@@ -47,7 +45,8 @@ pub(super) fn first(mountpoint: &Path) -> Result<(), CliError> {
         .process_group(0)
         .spawn()
         .map_err(CliError::system("starting emfs to look at the mount"))?;
-    let waited = ended(&mut looking).map_err(CliError::system("waiting for the first look at the mount"))?;
+    let waited =
+        ended(&mut looking, FIRST_ANSWER).map_err(CliError::system("waiting for the first look at the mount"))?;
     let Some(status) = waited else {
         return Err(CliError::Failed(format!("the tree at {} does not answer", mountpoint.display())));
     };
@@ -64,16 +63,4 @@ pub(super) fn first(mountpoint: &Path) -> Result<(), CliError> {
         Some(reason) => reason.to_owned(),
         None => format!("looking at {}: {status} {reason}", mountpoint.display()),
     }))
-}
-
-/// How it ended; `None` where it takes too long, and is left to end when the mount does.
-fn ended(looking: &mut Child) -> std::io::Result<Option<ExitStatus>> {
-    let give_up = Instant::now() + FIRST_ANSWER;
-    loop {
-        match looking.try_wait()? {
-            None if Instant::now() >= give_up => return looking.kill().map(|()| None),
-            None => std::thread::sleep(RETRY),
-            ended => return Ok(ended),
-        }
-    }
 }

@@ -29,9 +29,11 @@ mod status;
 mod target;
 mod umount;
 mod warm;
+mod watchdog;
 
 use std::ffi::OsString;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +41,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::catalog::{CatalogError, UnknownDataset};
 use crate::fuse::{MountError, UnmountError};
+use crate::mountinfo;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -125,8 +128,15 @@ impl CliError {
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<_> = arguments.into_iter().collect();
     // It stays as long as a mount does, and the parser of all commands would stay in memory with it.
-    if arguments.get(1..).is_some_and(|rest| rest == [guardian::COMMAND]) {
-        return guardian::run();
+    if let [_, command, rest @ ..] = arguments.as_slice()
+        && command == guardian::COMMAND
+    {
+        return guardian::run(rest);
+    }
+    if let [_, command, _, mountpoint] = arguments.as_slice()
+        && command == mountinfo::PROBE
+    {
+        return ExitCode::from(mountinfo::probe(Path::new(mountpoint)));
     }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,

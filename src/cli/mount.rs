@@ -1,13 +1,17 @@
 //! `emfs mount`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::options::{Detail, MountOptions, log_to_file, log_to_stderr};
 use super::output::complain;
-use super::serve::{self, Daemon, Settings};
+use super::serve::{self, Daemon, Guard, Settings};
 use super::signals::Signals;
 use super::{CliError, background};
 use crate::fuse;
+
+/// Seconds after which a daemon is ended that answers nothing, not even what needs no network.
+const WATCHDOG: u64 = 300;
 
 /// Mount the datasets.
 #[derive(Debug, clap::Args)]
@@ -27,6 +31,9 @@ pub(super) struct MountArgs {
     /// Let other users read, too
     #[arg(long)]
     allow_other: bool,
+    /// End this mount's daemon when it has answered nothing at all for so long; 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = WATCHDOG)]
+    watchdog: u64,
     #[command(flatten)]
     options: MountOptions,
     /// Where the log goes [default: stderr in the foreground, else a file in $XDG_STATE_HOME/emfs or ~/.local/state/emfs]
@@ -75,8 +82,12 @@ pub(super) fn run(args: MountArgs) -> Result<(), CliError> {
 }
 
 fn start(args: &MountArgs) -> Result<(Daemon, Signals), CliError> {
-    let settings =
-        Settings { allow_other: args.allow_other, guarded: true, ..args.options.settings(&args.mountpoint)? };
+    let watchdog = Some(Duration::from_secs(args.watchdog)).filter(|patience| !patience.is_zero());
+    let settings = Settings {
+        allow_other: args.allow_other,
+        guard: Some(Guard { watchdog }),
+        ..args.options.settings(&args.mountpoint)?
+    };
     let runtime = serve::runtime()?;
     // Before the mount is there, so that no signal leaves it behind.
     let signals = match args.background_child {

@@ -50,7 +50,7 @@ impl MountOptions {
             keeping: self.cache.keeping()?,
             allow_other: false,
             own_namespace: false,
-            guarded: false,
+            guard: None,
         })
     }
 }

@@ -45,8 +45,15 @@ pub(super) struct Settings {
     pub allow_other: bool,
     /// Whether this process is in a namespace of its own ([`fuse::own_namespace`]), which others do not see.
     pub own_namespace: bool,
-    /// Whether somebody answers in its place should this process end while the mount is there.
-    pub guarded: bool,
+    /// Who answers in place of this process should it end while the mount is there.
+    pub guard: Option<Guard>,
+}
+
+/// What the guardian of a mount does.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guard {
+    /// How long the daemon may answer nothing before it is ended; for ever where no time is given.
+    pub watchdog: Option<Duration>,
 }
 
 /// A living mount. Dropping it unmounts, whoever reads.
@@ -101,8 +108,8 @@ impl Daemon {
         let keeping = settings.keeping.clone();
         let mut daemon = Daemon { mounted, tree, _control: control, guardian: None, keeping, runtime: Some(runtime) };
         look::first(daemon.mounted.mountpoint())?;
-        if settings.guarded {
-            daemon.guardian = daemon.guarded(&settings.catalog);
+        if let Some(guard) = settings.guard {
+            daemon.guardian = daemon.guarded(&settings.catalog, guard);
         }
         if let Some(notice) = daemon.notice() {
             tracing::warn!("{notice}");
@@ -118,9 +125,11 @@ impl Daemon {
         Ok(daemon)
     }
 
-    fn guarded(&self, catalog: &Catalog) -> Option<Guardian> {
+    fn guarded(&self, catalog: &Catalog, guard: Guard) -> Option<Guardian> {
         let names = catalog.datasets.iter().map(|dataset| dataset.name.as_str());
-        let guardian = self.mounted.channel().and_then(|channel| Guardian::start(channel, names));
+        let mountpoint = self.mounted.mountpoint();
+        let start = |channel| Guardian::start(channel, mountpoint, guard.watchdog, names);
+        let guardian = self.mounted.channel().and_then(start);
         let warn = |error: &io::Error| tracing::warn!("nobody would answer in place of this process: {error}");
         guardian.inspect_err(warn).ok()
     }
@@ -136,7 +145,7 @@ impl Daemon {
             keeping: Keeping::default(),
             allow_other: false,
             own_namespace: false,
-            guarded: false,
+            guard: None,
         };
         Self::start(runtime()?, settings)
     }
