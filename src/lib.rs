@@ -25,6 +25,7 @@ pub mod mountinfo;
 pub mod remote;
 pub mod source;
 pub mod stats;
+pub mod store;
 pub mod tree;
 pub mod vfs;
 pub mod volume;

@@ -12,8 +12,9 @@ use url::Url;
 use self::answer::{Answer, ImageSet};
 use super::sections;
 use crate::document::Document;
-use crate::remote::{Location, Object, Remote};
+use crate::remote::Location;
 use crate::source::{Description, SourceError};
+use crate::store::{Object, Remote};
 
 /// Longest document of an entry that is read; those of many image sets have some hundreds of kilobytes.
 const ANSWER_LIMIT: u64 = 2 << 20;

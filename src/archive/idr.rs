@@ -17,8 +17,9 @@ use url::Url;
 use self::answer::{Answer, Facts};
 pub(super) use self::notes::notes;
 use crate::document::Document;
-use crate::remote::{Location, Remote};
+use crate::remote::Location;
 use crate::source::{Description, SourceError};
+use crate::store::Remote;
 
 /// Longest answer that is read. Those of one image have a few kilobytes, those of a plate a megabyte.
 const ANSWER_LIMIT: u64 = 1 << 20;

@@ -8,8 +8,9 @@ use std::path::Path;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::remote::{Location, Remote};
+use crate::remote::Location;
 use crate::source::SourceError;
+use crate::store::Remote;
 
 /// Longest page that is read: a line is about 250 bytes, so one of 32 000 files.
 const LONGEST: u64 = 8 << 20;

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use crate::cache::{Kept, Place};
 use crate::catalog::{DmFiles, SourceKind, SourceSpec};
 use crate::document::Document;
-use crate::remote::{Healable, Location, Object, Remote, RemoteError, healed};
+use crate::remote::{Location, RemoteError};
 use crate::source::{Source, SourceError, dm3, precomputed, tiff, zarr};
+use crate::store::{Healable, Object, Remote, healed};
 
 /// A source with what its archive says about it.
 #[derive(Clone)]

@@ -7,8 +7,9 @@ use tracing::warn;
 
 use super::listing;
 use super::series::Series;
-use crate::remote::{Cause, Location, Object, Remote, RemoteError};
+use crate::remote::{Cause, Location, RemoteError};
 use crate::source::SourceError;
+use crate::store::{Object, Remote};
 
 /// Names that are asked for at most.
 const MOST_ASKED: u64 = 64;

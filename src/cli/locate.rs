@@ -14,8 +14,8 @@ use crate::catalog::Catalog;
 use crate::document::iso;
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::mountinfo;
-use crate::remote::KeptWhole;
 use crate::source::{Placement, SourceError};
+use crate::store::KeptWhole;
 use crate::volume::Image;
 
 /// Memory for the voxels that display windows are taken from.

@@ -15,8 +15,8 @@ use super::socket::{self, Address};
 use super::{CliError, look, memory};
 use crate::catalog::Catalog;
 use crate::fuse::{self, Mounted, Names};
-use crate::remote::{Keeping, Remote};
 use crate::stats::{Snapshot, Stats};
+use crate::store::{Keeping, Remote};
 use crate::vfs::{Reader, Vfs};
 
 /// The default of `--timeout`.

@@ -11,8 +11,9 @@ use crate::archive;
 use crate::catalog::SourceSpec;
 use crate::disk::Disk;
 use crate::document::Document;
-use crate::remote::{Keeping, Manners, Remote};
+use crate::remote::Manners;
 use crate::stats::Stats;
+use crate::store::{Keeping, Remote};
 use crate::volume::{Blocks, Image, Pyramid, VolumeError};
 
 /// What is kept at most where nobody says.

@@ -7,8 +7,9 @@ use futures::StreamExt;
 use super::layout::window;
 use super::plan::{Plan, Request};
 use super::{ExportError, codec::Compression};
-use crate::remote::{Cause, KeptWhole, RemoteError};
+use crate::remote::{Cause, RemoteError};
 use crate::source::{Placement, SourceError};
+use crate::store::KeptWhole;
 use crate::volume::plan::{JOINED, Longest, Piece, join};
 
 /// Batches whose blocks are looked up; of more, a part is taken for all.

@@ -50,7 +50,7 @@ pub use progress::{Progress, State as ProgressState};
 
 use crate::cache::Pool;
 use crate::lock::UNSUPPORTED;
-use crate::remote::Remote;
+use crate::store::Remote;
 use crate::volume::{Blocks, Window};
 use array::Array;
 use batch::Work;

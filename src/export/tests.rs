@@ -11,9 +11,10 @@ use super::{Destination, ExportError, Exporter, Member, Options, Outcome, Progre
 use crate::cache::Place;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
-use crate::remote::{Cause, Remote, RemoteError};
+use crate::remote::{Cause, RemoteError};
 use crate::source::{Description, Placement, Source, SourceError, SourceLevel};
 use crate::stats::Stats;
+use crate::store::Remote;
 use crate::volume::{Blocks, Image, Level, Pyramid, ViewSpec};
 
 /// One level of bytes; its blocks are absent, or fail as told.

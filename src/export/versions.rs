@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use parking_lot::Mutex;
 
 use super::error::ExportError;
-use crate::remote::{Remote, Seen, SeenVersion};
+use crate::store::{Remote, Seen, SeenVersion};
 
 /// The versions that were seen by this run and by those before it.
 #[derive(Debug)]

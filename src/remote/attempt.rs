@@ -14,10 +14,10 @@ use super::backoff::Failure;
 use super::checks::{Ask, Length, Promise, promise, too_long};
 use super::checksum;
 use super::clock::Clock;
+use super::fetched::Fetched;
 use super::gzip::gunzip;
 use super::head::Head;
 use super::limits::{Host, Slot};
-use super::object::Fetched;
 use super::pin::{Pin, Version};
 use super::speed::Speed;
 use super::transport::{Body, Transport, Wanted};
@@ -165,7 +165,7 @@ async fn collect(task: &Task<'_>, pulse: &Pulse, mut body: Body, promise: Promis
         }
         if length > limit {
             return Err(match promise.length {
-                Length::AtMost(limit) => too_long(limit, length),
+                Length::AtMost(limit) => Failure::doubtful(too_long(limit, length)),
                 _ => Failure::odd_body(format!("a body of {length} bytes or more instead of {limit}")),
             });
         }

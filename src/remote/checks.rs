@@ -9,7 +9,7 @@ use super::head::{ContentRange, Head, shorten};
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ask {
+pub(crate) enum Ask {
     /// Exactly these bytes; not empty.
     Range(Range<u64>),
     /// The first so many bytes, fewer where the object is shorter; not 0.
@@ -20,7 +20,7 @@ pub(super) enum Ask {
 
 impl Ask {
     /// The bytes that the request names.
-    pub(super) fn range(&self) -> Option<Range<u64>> {
+    pub(crate) fn range(&self) -> Option<Range<u64>> {
         match self {
             Ask::Range(range) => Some(range.clone()),
             Ask::Start(length) => Some(0..*length),
@@ -120,7 +120,7 @@ pub(super) fn promise(ask: &Ask, head: &Head, known: bool, conditional: bool) ->
 
 fn whole(limit: u64, head: &Head) -> Result<Promise, Failure> {
     match head.content_length {
-        Some(length) if length > limit => Err(too_long(limit, length)),
+        Some(length) if length > limit => Err(Failure::doubtful(too_long(limit, length))),
         Some(length) => Ok(Promise { length: Length::Exactly(length), total: Some(length) }),
         None if head.delimited => Ok(Promise { length: Length::AtMost(limit), total: None }),
         None => Err(Failure::odd("a body without length, which may have been cut")),
@@ -128,8 +128,8 @@ fn whole(limit: u64, head: &Head) -> Result<Promise, Failure> {
 }
 
 /// The object is longer than the caller accepts; `length` as far as known.
-pub(super) fn too_long(limit: u64, length: u64) -> Failure {
-    Failure::odd(format!("{length} bytes or more where at most {limit} are expected"))
+pub(crate) fn too_long(limit: u64, length: u64) -> Cause {
+    Cause::Protocol(format!("{length} bytes or more where at most {limit} are expected"))
 }
 
 fn exactly(length: u64, total: Option<u64>, head: &Head) -> Result<Promise, Failure> {

@@ -78,3 +78,10 @@ impl fmt::Display for RangeText<'_> {
         }
     }
 }
+
+impl Cause {
+    /// Whether it is an answer that another one may contradict.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Cause::NotFound | Cause::Gone(_) | Cause::Changed(_) | Cause::Protocol(_))
+    }
+}

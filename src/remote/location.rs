@@ -60,7 +60,7 @@ impl Location {
     }
 
     /// The location of the same name in the folder `name` beside it.
-    pub(super) fn in_folder_beside(&self, name: &str) -> Location {
+    pub(crate) fn in_folder_beside(&self, name: &str) -> Location {
         let file =
             self.url.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default().to_owned();
         let mut url = self.url.clone();

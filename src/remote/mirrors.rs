@@ -18,7 +18,8 @@ use tokio::time::{Instant, timeout};
 
 use super::RemoteError;
 use super::checks::Ask;
-use super::object::{Fetched, Handle};
+use super::fetched::Fetched;
+use super::origin::Origin;
 use super::pin::{Pin, Version};
 
 /// So many bytes are compared.
@@ -37,18 +38,23 @@ const BELIEVED: Duration = Duration::from_secs(60);
 const NAMES: usize = 4;
 
 /// Asks once more for what could not be had because of `error`: the object is said to be of another version.
-pub(super) async fn ask_again(handle: &Handle, ask: &Ask, mut error: RemoteError) -> Result<Fetched, RemoteError> {
-    if let Some(answer) = after_a_wrong_version(handle, ask).await {
+pub(super) async fn ask_again(
+    origin: &Origin,
+    ask: &Ask,
+    past_caches: bool,
+    mut error: RemoteError,
+) -> Result<Fetched, RemoteError> {
+    if let Some(answer) = after_a_wrong_version(origin, ask, past_caches).await {
         match answer {
             Err(other) if other.is_change() => error = other,
             answer => return answer,
         }
     }
     for _ in 0..NAMES {
-        if !is_given_in_turn(handle, ask).await {
+        if !is_given_in_turn(origin, ask, past_caches).await {
             break;
         }
-        match handle.ask_once(ask, &handle.pin).await {
+        match origin.ask_once(ask, origin.pin(), past_caches).await {
             Err(other) if other.is_change() => error = other,
             answer => return answer,
         }
@@ -57,45 +63,47 @@ pub(super) async fn ask_again(handle: &Handle, ask: &Ask, mut error: RemoteError
 }
 
 /// The answer where only one answer told the version, and the origin gives the same bytes under another.
-async fn after_a_wrong_version(handle: &Handle, ask: &Ask) -> Option<Result<Fetched, RemoteError>> {
-    let only = handle.pin.only_answer()?;
+async fn after_a_wrong_version(origin: &Origin, ask: &Ask, past_caches: bool) -> Option<Result<Fetched, RemoteError>> {
+    let only = origin.pin().only_answer()?;
     let pin = Pin::default();
-    let again = handle.ask_once(&only.ask, &pin).await.ok()?;
+    let again = origin.ask_once(&only.ask, &pin, past_caches).await.ok()?;
     let version = pin.version().filter(|_| only.is(&again.bytes))?;
-    handle.pin.correct(&only, version);
-    Some(handle.ask_once(ask, &handle.pin).await)
+    origin.pin().correct(&only, version);
+    Some(origin.ask_once(ask, origin.pin(), past_caches).await)
 }
 
 /// Whether the origin gives the pinned version in turn with others. That is found out by one operation at a time, of which
 /// those that wait for it take the result.
-async fn is_given_in_turn(handle: &Handle, ask: &Ask) -> bool {
+async fn is_given_in_turn(origin: &Origin, ask: &Ask, past_caches: bool) -> bool {
     let began = Instant::now();
-    let mut looked = handle.pin.looked.lock().await;
-    let flaps = handle.pin.flaps();
+    let mut looked = origin.pin().looked.lock().await;
+    let flaps = origin.pin().flaps();
     // Most objects that are said to have changed did, and are asked for again and again.
     if looked.is_some_and(|looked| looked >= began || !flaps && looked.elapsed() < BELIEVED) {
         return flaps;
     }
-    let pinned = handle.pin.version();
+    let pinned = origin.pin().version();
     let found = match &pinned {
-        Some(pinned) => timeout(LOOKING.min(handle.timeout), look(handle, ask, pinned)).await.unwrap_or(false),
+        Some(pinned) => {
+            timeout(LOOKING.min(origin.timeout()), look(origin, ask, past_caches, pinned)).await.unwrap_or(false)
+        }
         None => false,
     };
     *looked = Some(Instant::now());
-    handle.pin.set_flaps(found);
+    origin.pin().set_flaps(found);
     found
 }
 
 /// Looks for the pinned version and for others. Those that are the same but for their name are taken for it from now on.
-async fn look(handle: &Handle, ask: &Ask, pinned: &Version) -> bool {
+async fn look(origin: &Origin, ask: &Ask, past_caches: bool, pinned: &Version) -> bool {
     let part = part(ask, pinned);
     let one = || async {
         let pin = Pin::default();
-        let fetched = handle.ask_once(&part, &pin).await.ok()?;
+        let fetched = origin.ask_once(&part, &pin, past_caches).await.ok()?;
         Some((pin.version()?, fetched))
     };
     // Where only what is kept tells the version, an object that may well be another is mostly read anew.
-    if !handle.pin.is_told() {
+    if !origin.pin().is_told() {
         let has_names = pinned.is_like(pinned);
         if !has_names || one().await.is_none_or(|(version, _)| !pinned.is_like(&version)) {
             return false;
@@ -108,17 +116,17 @@ async fn look(handle: &Handle, ask: &Ask, pinned: &Version) -> bool {
     let Some((_, old)) = seen.iter().find(|(version, _)| version == pinned) else { return false };
     for (version, fetched) in seen.iter().filter(|(version, _)| version != pinned) {
         if pinned.is_like(version) && fetched.bytes == old.bytes {
-            if handle.host.is_found_to_have_mirrors() {
+            if origin.host().is_found_to_have_mirrors() {
                 tracing::warn!(
                     "{}: given by {} under the ETags {} and {} in turn, with the same date, length and bytes: taken for one \
                      version, here and where the same is found of other objects of this host",
-                    handle.url,
-                    handle.host.name(),
+                    origin.url(),
+                    origin.host().name(),
                     pinned.etag.as_deref().unwrap_or("none"),
                     version.etag.as_deref().unwrap_or("none"),
                 );
             }
-            handle.pin.add_alias(pinned, version.etag.clone());
+            origin.pin().add_alias(pinned, version.etag.clone());
         }
     }
     true

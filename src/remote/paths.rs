@@ -7,13 +7,13 @@ use tokio::time::timeout_at;
 
 use super::clock::Clock;
 use super::limits::{Host, timed_out};
-use super::shared::file_path;
-use super::{Cause, Location, Remote, RemoteError};
+use super::origins::{Origins, file_path};
+use super::{Cause, Location, RemoteError};
 
-impl Remote {
+impl Origins {
     /// Does `work` with the path of a local file or folder, on a thread that may wait for its filesystem. Whoever waits for
     /// the answer does so no longer than for that of a host; the thread is the filesystem's until the work is done.
-    pub async fn with_path<T: Send + 'static>(
+    pub(crate) async fn with_path<T: Send + 'static>(
         &self,
         location: &Location,
         work: impl FnOnce(&Path) -> T + Send + 'static,

@@ -13,13 +13,22 @@ use super::head::{Head, shorten};
 
 /// What tells one version of an object from another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Version {
+pub(crate) struct Version {
     pub etag: Option<String>,
     pub last_modified: Option<String>,
     pub total: Option<u64>,
 }
 
 impl Version {
+    /// The name of the version, where the origin said enough to tell it from another.
+    pub(crate) fn id(&self) -> Option<String> {
+        match (&self.etag, &self.last_modified, self.total) {
+            (Some(etag), ..) => Some(format!("etag {etag}")),
+            (None, Some(date), Some(total)) => Some(format!("date {date} length {total}")),
+            _ => None,
+        }
+    }
+
     pub(super) fn of(head: &Head, total: Option<u64>) -> Self {
         Version { etag: head.etag.clone(), last_modified: head.last_modified.clone(), total }
     }
@@ -50,7 +59,7 @@ impl Version {
 
 /// The version of the first complete answer. Shared by all clones of an object.
 #[derive(Debug, Default)]
-pub(super) struct Pin {
+pub(crate) struct Pin {
     pinned: Mutex<Pinned>,
     /// Held while it is found out whether the origin gives this version and another in turn: when that was last done.
     pub(super) looked: tokio::sync::Mutex<Option<Instant>>,
@@ -100,20 +109,20 @@ impl Answer {
 
 impl Pin {
     /// The pinned version, if there is one yet.
-    pub(super) fn version(&self) -> Option<Version> {
+    pub(crate) fn version(&self) -> Option<Version> {
         self.lock().version.clone()
     }
 
     /// Pins a version that was seen before this process began, unless an answer came first; says whether that, if there
     /// was one, is of the same version.
-    pub(super) fn preset(&self, version: Version) -> bool {
+    pub(crate) fn preset(&self, version: Version) -> bool {
         let mut pinned = self.lock();
         let (known, name) = (pinned.version.is_some(), version.id());
         pinned.version.get_or_insert(version).id() == name && (name.is_some() || !known)
     }
 
     /// Forgets the version.
-    pub(super) fn reset(&self) {
+    pub(crate) fn reset(&self) {
         *self.lock() = Pinned::default();
     }
 
@@ -132,7 +141,7 @@ impl Pin {
 
     /// Notes that bytes of `range`, which are kept under `version`, are given out, as an `answer` alone where they are
     /// one; says whether the object still is of that version.
-    pub(super) fn give(&self, version: &Version, range: &Range<u64>, answer: Option<(&Ask, &[u8])>) -> bool {
+    pub(crate) fn give(&self, version: &Version, range: &Range<u64>, answer: Option<(&Ask, &[u8])>) -> bool {
         let mut pinned = self.lock();
         if pinned.version.as_ref().is_none_or(|pinned| version.difference(pinned).is_some()) {
             return false;
@@ -185,7 +194,7 @@ impl Pin {
 
     /// Pins the version of a complete answer, or refuses it if another was pinned meanwhile. What the first answer did not
     /// say of the version is taken from a later one.
-    pub(super) fn settle(&self, version: Version, ask: &Ask, bytes: &[u8]) -> Result<(), Cause> {
+    pub(crate) fn settle(&self, version: Version, ask: &Ask, bytes: &[u8]) -> Result<(), Cause> {
         let mut pinned = self.lock();
         let refused = pinned.refuses(&version);
         let Some(known) = pinned.version.as_mut() else {

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use super::attempt::{Pulse, Task, attempt};
 use super::backoff::{Failure, Persistence};
 use super::clock::later;
+use super::fetched::Fetched;
 use super::limits::{Slot, timed_out};
-use super::object::Fetched;
 use super::transport::Transport;
 
 /// Requests for the same bytes that are in flight at once.

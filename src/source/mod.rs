@@ -18,7 +18,8 @@ use futures::future::BoxFuture;
 use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex};
-use crate::remote::{Healable, Object, RemoteError, Witness, is_past_caches};
+use crate::remote::RemoteError;
+use crate::store::{Healable, Object, Witness, is_past_caches};
 
 /// What a source says about itself once it is open.
 #[derive(Debug, Clone)]

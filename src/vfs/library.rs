@@ -14,7 +14,7 @@ use crate::archive;
 use crate::cache::Kept;
 use crate::catalog::SourceSpec;
 use crate::document::Document;
-use crate::remote::Remote;
+use crate::store::Remote;
 use crate::tree::{ImageId, Tree};
 use crate::volume::{Blocks, Image, Pyramid, VolumeError, view};
 

@@ -19,8 +19,9 @@ use super::refetch::fetch_past_caches;
 use super::sweep::Sweep;
 use crate::cache::{Held, Place};
 use crate::geometry::{CellIndex, LevelIndex};
-use crate::remote::{Cause, Object, RemoteError, Witness, gunzip};
+use crate::remote::{Cause, RemoteError, gunzip};
 use crate::source::Placement;
+use crate::store::{Object, Witness};
 
 /// What a block without voxels of its own is charged: its entry in the cache.
 const EMPTY_ENTRY: u64 = 256;

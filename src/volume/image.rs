@@ -11,8 +11,8 @@ use super::{Blocks, VolumeError, window};
 use crate::cache::Place;
 use crate::catalog::SourceSpec;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
-use crate::remote::healed;
 use crate::source::{Description, Placement, Relative, Source, SourceError};
+use crate::store::healed;
 
 /// A semaphore has hardly more places.
 const MOST_TURNS: u32 = u32::MAX >> 3;

@@ -6,7 +6,8 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::remote::{Object, RemoteError};
+use crate::remote::RemoteError;
+use crate::store::Object;
 
 /// Ranges longer than twice this are fetched as parallel ones of this length.
 const PART: u64 = 4 << 20;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::remote::Object;
+use crate::store::Object;
 
 /// Bytes between two blocks that are fetched along rather than asked around: as long as what formats put between planes,
 /// and too short to hold another block that somebody else may be fetching.

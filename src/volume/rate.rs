@@ -15,9 +15,10 @@ use super::blocks::Voxels;
 use super::{Blocks, Image};
 use crate::cache::Place;
 use crate::geometry::{CellIndex, LevelIndex, Region};
-use crate::remote::{Location, Manners, Remote};
+use crate::remote::{Location, Manners};
 use crate::source::{Placement, Source, precomputed};
 use crate::stats::Stats;
+use crate::store::Remote;
 
 const ROUNDS: usize = 9;
 const LEVEL: LevelIndex = LevelIndex(0);

@@ -9,8 +9,8 @@ use super::image::Image;
 use super::parts::fetch_parts;
 use super::sweep::Sweep;
 use crate::cache::Held;
-use crate::remote::past_caches;
 use crate::source::{Placement, SourceError};
+use crate::store::past_caches;
 
 /// How often a block that does not decode is fetched.
 const ATTEMPTS: u32 = 2;

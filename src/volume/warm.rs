@@ -15,8 +15,9 @@ use super::parts::fetch_parts;
 use super::plan::{JOINED, Piece, Request, join};
 use crate::disk::Disk;
 use crate::geometry::{CellIndex, LevelIndex};
-use crate::remote::{KeptWhole, Object, RemoteError, Witness};
+use crate::remote::RemoteError;
 use crate::source::{Placement, SourceError};
+use crate::store::{KeptWhole, Object, Witness};
 
 /// Requests of one image under way at once; its host may allow fewer.
 const AT_ONCE: usize = 8;

@@ -7,8 +7,9 @@ use url::Url;
 use super::answer::Answer;
 use super::ask_for;
 use crate::document::Document;
-use crate::remote::{Location, Remote};
+use crate::remote::Location;
 use crate::source::SourceError;
+use crate::store::Remote;
 
 /// How long all of it may take. It only tells people more, so what goes wrong with it is no failure.
 const PATIENCE: Duration = Duration::from_secs(5);

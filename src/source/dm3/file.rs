@@ -6,8 +6,8 @@ use crate::dm::{Calibration, DmError, Image, PixelType, Step, Tags, Version, Wal
 use crate::document::Document;
 use crate::dtype::DataType;
 use crate::geometry::Shape;
-use crate::remote::Object;
 use crate::source::SourceError;
+use crate::store::Object;
 
 /// Bytes of the file's start that are read first. The thumbnail begins within them.
 const FRONT: u64 = 16 << 10;

@@ -24,7 +24,7 @@ use crate::cache::{Boarding, Flights};
 use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
-use crate::remote::{Healable, Object, healed, is_past_caches};
+use crate::store::{Healable, Object, healed, is_past_caches};
 use crate::volume::pyramid::plane_chunk;
 
 /// A plane so long is one block.

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::dm::Version;
 use crate::dm::tests::writer::{self, File, Tree};
-use crate::remote::{Location, Remote};
+use crate::remote::Location;
 use crate::stats::Stats;
+use crate::store::Remote;
 
 /// Files on this machine, whose reads are counted as requests.
 struct Folder {

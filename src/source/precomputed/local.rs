@@ -5,8 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::remote::{Location, Remote};
+use crate::remote::Location;
 use crate::source::SourceError;
+use crate::store::Remote;
 
 /// What is appended for compressions that emfs does not undo here.
 const OTHERS: [&str; 4] = ["br", "zstd", "xz", "bz2"];

@@ -21,7 +21,8 @@ use super::{Description, Placement, Source, SourceError, SourceLevel};
 use crate::document::Document;
 use crate::dtype::FillValue;
 use crate::geometry::{CellIndex, LevelIndex, Region};
-use crate::remote::{Location, Remote, Witness, gunzip};
+use crate::remote::{Location, gunzip};
+use crate::store::{Remote, Witness};
 
 /// Longest `info` that is read. Real ones have a few kilobytes.
 const LONGEST_INFO: u64 = 512 << 10;

@@ -16,8 +16,9 @@ use parking_lot::Mutex;
 use super::index::{self, Minishard};
 use super::sharding::{ENTRY, Encoding, Place, Sharding};
 use crate::cache::{Boarding, Flights};
-use crate::remote::{Location, Object, Remote, Witness, gunzip, is_past_caches};
+use crate::remote::{Location, gunzip};
 use crate::source::SourceError;
+use crate::store::{Object, Remote, Witness, is_past_caches};
 
 /// Memory for the indices of all images, of which each gets an equal part, in bytes: outside of `--memory`, so no large
 /// part of what else a process takes. A minishard of 512 chunks takes 12 KiB.

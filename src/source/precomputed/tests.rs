@@ -8,8 +8,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::remote::{Manners, healed};
+use crate::remote::Manners;
 use crate::stats::Stats;
+use crate::store::healed;
 
 const CHUNK: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 

@@ -18,8 +18,8 @@ use super::page::{Compression, Data, Page};
 use super::read::{ReadAt, Windows};
 use super::text::Text;
 use super::walk;
-use crate::remote::{healed, is_past_caches};
 use crate::source::SourceError;
+use crate::store::{healed, is_past_caches};
 
 /// Pages that are accepted in a chain of IFDs.
 pub(super) const MAX_PAGES: u64 = 65_536;

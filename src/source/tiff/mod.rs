@@ -31,7 +31,7 @@ use self::volume::{FRONT, Volume};
 use super::{Description, Placement, Source, SourceError};
 use crate::document::Document;
 use crate::geometry::{CellIndex, LevelIndex};
-use crate::remote::Object;
+use crate::store::Object;
 
 /// A TIFF file as a volume of one level.
 pub struct TiffSource {

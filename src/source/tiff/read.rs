@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::cache::Share;
-use crate::remote::Object;
 use crate::source::SourceError;
+use crate::store::Object;
 
 /// Windows that are kept; older ones are dropped and fetched again if needed.
 const KEPT: usize = 4;

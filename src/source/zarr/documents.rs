@@ -13,8 +13,9 @@ use super::multiscales::{self, Multiscales};
 use super::{v2, v3};
 use crate::cache::Desk;
 use crate::document::{Document, Packed};
-use crate::remote::{Cause, Location, Remote, RemoteError};
+use crate::remote::{Cause, Location, RemoteError};
 use crate::source::SourceError;
+use crate::store::Remote;
 
 /// Longest document of a group: real ones have some kilobytes, a consolidated `zarr.json`, which holds those of all its
 /// arrays, some dozens.

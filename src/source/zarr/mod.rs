@@ -22,7 +22,8 @@ use self::multiscales::{Dataset, Multiscales};
 use super::{Description, Placement, Relative, Source, SourceError, SourceLevel, json};
 use crate::document::Document;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
-use crate::remote::{Location, Remote, Witness};
+use crate::remote::Location;
+use crate::store::{Remote, Witness};
 
 /// A multiscale image, or a lone array of three axes.
 #[derive(Debug, Clone)]

@@ -15,9 +15,10 @@ use url::Url;
 use super::documents::Documents;
 use super::{ZarrSource, open_through};
 use crate::geometry::{CellIndex, LevelIndex};
-use crate::remote::{Cause, Location, Manners, Remote, RemoteError};
+use crate::remote::{Cause, Location, Manners, RemoteError};
 use crate::source::SourceError;
 use crate::stats::Stats;
+use crate::store::Remote;
 
 /// Documents by URL. Notes what was asked for.
 struct Shelf {

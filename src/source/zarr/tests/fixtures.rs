@@ -10,10 +10,11 @@ use url::Url;
 
 use crate::dtype::DataType;
 use crate::geometry::{CellIndex, LevelIndex, Shape};
-use crate::remote::{Location, Manners, Remote};
+use crate::remote::{Location, Manners};
 use crate::source::zarr::{ZarrSource, open};
 use crate::source::{Placement, Source, SourceError};
 use crate::stats::Stats;
+use crate::store::Remote;
 
 /// Files may be opened and read as fast as the disk allows.
 fn remote() -> Remote {

@@ -5,14 +5,13 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use futures::future::try_join_all;
 
-use super::checks::{Ask, too_long};
+use super::healing;
 use super::kept::{Kept, Known};
 use super::note::{Note, There};
-use super::object::{Fetched, Handle};
-use super::pin::Version;
+use super::object::Handle;
 use super::seen::SeenVersion;
-use super::{Cause, RemoteError, healing};
 use crate::disk::{Extent, gaps};
+use crate::remote::{Ask, Cause, Fetched, RemoteError, Version, too_long};
 
 /// Missing parts that lie nearer to each other are fetched as one.
 const NEAR: u64 = 128 << 10;
@@ -30,7 +29,7 @@ pub(super) async fn run(handle: &Handle, kept: &Kept, ask: &Ask) -> Result<Fetch
     }
     let mut renewals = 0;
     loop {
-        let known = kept.known(&handle.pin);
+        let known = kept.known(handle.origin.pin());
         match answer(handle, kept, &known, ask).await {
             Err(error) if may_start_anew(&error, handle, kept, &known, &mut renewals) => {}
             answer => return answer,
@@ -42,11 +41,11 @@ pub(super) async fn run(handle: &Handle, kept: &Kept, ask: &Ask) -> Result<Fetch
 pub(super) async fn past_caches(handle: &Handle, kept: &Kept, ask: &Ask) -> Result<Fetched, RemoteError> {
     let mut renewals = 0;
     loop {
-        let known = kept.known(&handle.pin);
+        let known = kept.known(handle.origin.pin());
         let replace = async {
             let fetched = handle.ask(ask).await?;
-            let replaced = kept.replace(&handle.pin, &known, ask, &fetched);
-            replaced.map_err(|cause| handle.failed(ask, cause))?;
+            let replaced = kept.replace(handle.origin.pin(), &known, ask, &fetched);
+            replaced.map_err(|cause| handle.origin.failed(ask, cause))?;
             Ok(fetched)
         };
         match replace.await {
@@ -58,7 +57,7 @@ pub(super) async fn past_caches(handle: &Handle, kept: &Kept, ask: &Ask) -> Resu
 
 /// Whether an operation that found another object than `known` goes on with that one.
 fn may_start_anew(error: &RemoteError, handle: &Handle, kept: &Kept, known: &Known, renewals: &mut u32) -> bool {
-    let has_changed = matches!(error.cause, Cause::Changed(_)) && kept.renew(&handle.pin, known);
+    let has_changed = matches!(error.cause, Cause::Changed(_)) && kept.renew(handle.origin.pin(), known);
     *renewals += u32::from(has_changed);
     has_changed && *renewals <= RENEWALS
 }
@@ -66,31 +65,31 @@ fn may_start_anew(error: &RemoteError, handle: &Handle, kept: &Kept, known: &Kno
 /// The bytes of `parts`, of which each begins where the one before ends, each in memory of its own; `None` where they
 /// cannot all be had from the disk without asking the origin.
 pub(super) async fn kept_parts(handle: &Handle, kept: &Kept, parts: Vec<Range<u64>>) -> Option<Vec<Bytes>> {
-    let known = kept.known(&handle.pin);
+    let known = kept.known(handle.origin.pin());
     let there = match &known.note {
         Some(Note::There(there)) if known.believed => there,
         _ => return None,
     };
     let range = parts.first()?.start..parts.last()?.end;
     let bytes = kept.read_parts(there.version.id()?, parts).await?;
-    if !handle.pin.give(&there.version, &range, None) {
+    if !handle.origin.pin().give(&there.version, &range, None) {
         return None;
     }
     kept.hand(&known).ok()?;
     handle.stats.disk(true, bytes.iter().map(|part| part.len() as u64).sum());
     let Version { etag, last_modified, total } = &there.version;
     let version = || SeenVersion { etag: etag.clone(), last_modified: last_modified.clone(), bytes: *total };
-    handle.seen.note(&handle.url, version);
+    handle.seen.note(handle.origin.url(), version);
     Some(bytes)
 }
 
 async fn answer(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Result<Fetched, RemoteError> {
     let there = match &known.note {
-        Some(Note::Absent(_)) if known.believed => return Err(handle.failed(ask, Cause::NotFound)),
+        Some(Note::Absent(_)) if known.believed => return Err(handle.origin.failed(ask, Cause::NotFound)),
         Some(Note::There(there)) => there,
         _ => return miss(handle, kept, known, ask).await,
     };
-    let wanted = wanted(there, ask).map_err(|cause| handle.failed(ask, cause))?;
+    let wanted = wanted(there, ask).map_err(|cause| handle.origin.failed(ask, cause))?;
     let Some((id, range)) = wanted else { return miss(handle, kept, known, ask).await };
     let extents = kept.read(id, range.clone()).await;
     let gaps = missing(&range, &extents);
@@ -102,13 +101,13 @@ async fn answer(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Resul
         }
         let bytes = assemble(&range, extents);
         // It may have been found meanwhile that only what is kept told of another version.
-        if !handle.pin.give(&there.version, &range, Some((ask, &bytes))) {
+        if !handle.origin.pin().give(&there.version, &range, Some((ask, &bytes))) {
             return miss(handle, kept, known, ask).await;
         }
         handle.stats.disk(true, bytes.len() as u64);
         bytes
     } else if let (Ask::Range(_), Some(first), Some(last)) = (ask, extents.first(), extents.last())
-        && handle.pin.give(&there.version, &(first.start..last.range().end), None)
+        && handle.origin.pin().give(&there.version, &(first.start..last.range().end), None)
     {
         handle.stats.disk(false, length(&extents));
         let fetching = gaps.into_iter().map(|gap| async {
@@ -122,7 +121,7 @@ async fn answer(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Resul
     } else {
         return miss(handle, kept, known, ask).await;
     };
-    kept.hand(known).map_err(|cause| handle.failed(ask, cause))?;
+    kept.hand(known).map_err(|cause| handle.origin.failed(ask, cause))?;
     let There { version, content_type, .. } = there;
     let whole = there.body.as_ref().filter(|_| matches!(ask, Ask::Whole(_))).map(|body| body.length);
     Ok(Fetched {
@@ -144,7 +143,7 @@ async fn miss(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Result<
 /// Asks the origin and keeps what it answers. That there is no such object is kept by who knows what that means.
 async fn origin(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Result<Fetched, RemoteError> {
     let fetched = handle.ask(ask).await?;
-    kept.keep(&handle.pin, known, ask, &fetched).map_err(|cause| handle.failed(ask, cause))?;
+    kept.keep(handle.origin.pin(), known, ask, &fetched).map_err(|cause| handle.origin.failed(ask, cause))?;
     Ok(fetched)
 }
 
@@ -160,14 +159,14 @@ async fn confirm(
     let _one = match kept.confirming.try_lock() {
         Ok(one) => one,
         // The one who asks may wait for long.
-        Err(_) if handle.is_out_of_reach() => return Ok(None),
+        Err(_) if handle.origin.is_out_of_reach() => return Ok(None),
         Err(_) => kept.confirming.lock().await,
     };
-    if kept.known(&handle.pin).believed || kept.was_unconfirmed() {
+    if kept.known(handle.origin.pin()).believed || kept.was_unconfirmed() {
         return Ok(None);
     }
     // Without a name for its version, an object that changed may well have its length still.
-    let is_nameless = handle.pin.version().is_none_or(|version| version.id().is_none());
+    let is_nameless = handle.origin.pin().version().is_none_or(|version| version.id().is_none());
     let again = matches!(ask, Ask::Whole(_)) && (is_nameless || range.end - range.start <= SHORT);
     // A proxy on the way may have the old one still.
     let answer = healing::past_caches(async {
@@ -212,7 +211,7 @@ fn wanted(there: &There, ask: &Ask) -> Result<Option<(String, Range<u64>)>, Caus
         Ask::Range(range) => of_version.map(|id| (id, range.clone())),
         Ask::Start(most) => of_version.zip(there.version.total).map(|(id, total)| (id, 0..total.min(*most))),
         Ask::Whole(limit) => match there.whole() {
-            Some((_, length)) if length > *limit => return Err(too_long(*limit, length).cause),
+            Some((_, length)) if length > *limit => return Err(too_long(*limit, length)),
             whole => whole.map(|(id, length)| (id, 0..length)),
         },
     })

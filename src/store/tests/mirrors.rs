@@ -2,9 +2,9 @@
 
 use futures::future::join_all;
 
-use super::super::Cause;
 use super::origin::{answer, correct};
 use super::*;
+use crate::remote::Cause;
 
 const MONDAY: &str = "Mon, 02 Nov 2026 08:00:00 GMT";
 const TUESDAY: &str = "Tue, 03 Nov 2026 08:00:00 GMT";

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::Cause;
 use super::object::Object;
 
 tokio::task_local! {
@@ -30,13 +29,6 @@ struct Reading {
 pub trait Healable: Display {
     /// Whether the bytes that were read are, or may be, the reason.
     fn is_of_bytes(&self) -> bool;
-}
-
-impl Cause {
-    /// Whether it is an answer that another one may contradict.
-    pub fn is_answer(&self) -> bool {
-        matches!(self, Cause::NotFound | Cause::Gone(_) | Cause::Changed(_) | Cause::Protocol(_))
-    }
 }
 
 /// The result of `read`. Where that fails by what it was given, this is dropped from every cache, and `read` is called once

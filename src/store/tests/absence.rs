@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::origin::{Act, Origin, Request, answer, correct};
 use super::*;
 use crate::disk::Disk;
-use crate::remote::{Cause, Keeping, Witness, healed, past_caches};
+use crate::remote::Cause;
 use crate::source::SourceError;
+use crate::store::{Keeping, Witness, healed, past_caches};
 
 const DOCUMENT: &[u8] = b"{\"shape\": [1]}";
 

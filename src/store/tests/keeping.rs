@@ -9,7 +9,8 @@ use super::super::note::{Absent, Note, Stamp, There};
 use super::origin::{Act, Origin, Request, answer, correct};
 use super::*;
 use crate::disk::Disk;
-use crate::remote::{Cause, Keeping, past_caches};
+use crate::remote::Cause;
+use crate::store::{Keeping, past_caches};
 
 const URL_KEY: &str = "bucket/a key";
 
@@ -326,7 +327,7 @@ async fn what_is_kept_is_used_where_its_origin_cannot_be_reached() {
 
 #[tokio::test]
 async fn credentials_and_endpoints_make_other_objects() {
-    use super::super::shared::key;
+    use super::super::remote::key;
     let location = Location::parse("s3://bucket/key", None).unwrap();
     let endpoint = Some(url::Url::parse("http://127.0.0.1:9000").unwrap());
     let with = crate::remote::Credentials::Env;
@@ -395,7 +396,7 @@ async fn bytes_that_another_process_kept_are_not_mixed_with_those_of_another_ver
 
 #[test]
 fn what_gives_access_is_in_no_name_under_which_something_is_kept() {
-    use super::super::shared::key;
+    use super::super::remote::key;
     let of = |address: &str| key(&Location::parse(address, None).unwrap());
     assert_eq!(of("https://h/a?page=1"), "https://h/a?page=1");
     let [one, other] = ["https://h/a?code=first&sv=2024", "https://h/a?code=second&sv=2024"].map(of);

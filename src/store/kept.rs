@@ -11,12 +11,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::checks::Ask;
+use super::Keeping;
 use super::note::{Absent, Body, Note, Stamp, There};
-use super::object::Fetched;
-use super::pin::Pin;
-use super::{Cause, Keeping};
 use crate::disk::{Disk, Extent};
+use crate::remote::{Ask, Cause, Fetched, Pin};
 
 /// How long an origin that could not confirm what is kept is not asked to again.
 const SILENCE: Duration = Duration::from_secs(60);

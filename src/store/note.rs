@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::pin::Version;
+use crate::remote::Version;
 
 /// What an origin last said of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,17 +90,6 @@ impl There {
         match &self.body {
             Some(body) => Some((body.id.clone(), body.length)),
             None => Some((self.version.id()?, self.version.total?)),
-        }
-    }
-}
-
-impl Version {
-    /// The name of the version, where the origin said enough to tell it from another.
-    pub(super) fn id(&self) -> Option<String> {
-        match (&self.etag, &self.last_modified, self.total) {
-            (Some(etag), ..) => Some(format!("etag {etag}")),
-            (None, Some(date), Some(total)) => Some(format!("date {date} length {total}")),
-            _ => None,
         }
     }
 }

@@ -4,23 +4,18 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::absence::Witness;
-use super::checks::Ask;
 use super::kept::{Kept, KeptWhole, Known};
-use super::limits::Host;
 use super::note::{Absent, Note, Stamp};
-use super::operation::{self, Subject};
-use super::pin::Pin;
 use super::seen::{Seen, SeenVersion};
-use super::transport::Transport;
-use super::{Cause, RemoteError};
-use super::{absence, answer, healing, mirrors};
+use super::{absence, answer, healing};
 use crate::cache::{Desk, Place, Share};
+use crate::remote::{Ask, Cause, Fetched, Origin, RemoteError};
 use crate::stats::Stats;
 
 /// A handle of one object: remembers its ETag and length from the first answer and refuses any other. Cheap to clone;
@@ -29,15 +24,9 @@ use crate::stats::Stats;
 pub struct Object(Arc<Handle>);
 
 pub(super) struct Handle {
-    pub(super) url: String,
-    pub(super) transport: Transport,
-    pub(super) host: Arc<Host>,
-    /// Who has to answer for it.
-    pub(super) place: Place,
-    pub(super) pin: Pin,
+    pub(super) origin: Origin,
     /// Whether something was made of its bytes.
     pub(super) relied_on: AtomicBool,
-    pub(super) timeout: Duration,
     pub(super) offline: bool,
     pub(super) kept: Option<Kept>,
     pub(super) stats: Arc<Stats>,
@@ -47,7 +36,7 @@ pub(super) struct Handle {
 
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Object").field(&self.0.url).finish()
+        f.debug_tuple("Object").field(&self.0.origin.url()).finish()
     }
 }
 
@@ -63,23 +52,6 @@ impl AsRef<[u8]> for Arrived {
     }
 }
 
-/// Bytes with what the origin said about the whole object.
-#[derive(Debug, Clone)]
-pub struct Fetched {
-    /// The bytes asked for.
-    pub bytes: Bytes,
-    /// Length of the whole object.
-    pub total: Option<u64>,
-    /// ETag as sent, quotes included.
-    pub etag: Option<String>,
-    /// `Last-Modified` as sent.
-    pub last_modified: Option<String>,
-    /// `Content-Type` as sent.
-    pub content_type: Option<String>,
-    /// Whether `bytes` are not as they were sent, which is compressed.
-    pub(super) decoded: bool,
-}
-
 impl Object {
     pub(super) fn new(handle: Handle) -> Self {
         Object(Arc::new(handle))
@@ -87,7 +59,7 @@ impl Object {
 
     /// The address, for messages.
     pub fn url(&self) -> &str {
-        &self.0.url
+        self.0.origin.url()
     }
 
     /// Tells this handle, with its clones, from all others that live; no order of anything.
@@ -122,7 +94,7 @@ impl Object {
         let answer = self.run(Ask::Whole(limit)).await;
         if let (Err(RemoteError { cause: Cause::NotFound, .. }), false) = (&answer, was_absent) {
             self.keep_absence(known, Absent { at: Stamp::now(), document: None })
-                .map_err(|cause| self.0.failed(&Ask::Whole(limit), cause))?;
+                .map_err(|cause| self.0.origin.failed(&Ask::Whole(limit), cause))?;
         }
         answer
     }
@@ -130,7 +102,7 @@ impl Object {
     /// A whole document of `limit` bytes at the most. Its bytes are counted as long as they are held, so it is made
     /// something of before another one is asked for.
     pub async fn document(&self, limit: u64) -> Result<Bytes, RemoteError> {
-        let share = self.0.desk.arrive(&self.0.place, limit).await;
+        let share = self.0.desk.arrive(self.0.origin.place(), limit).await;
         let bytes = self.whole(limit).await?.bytes;
         Ok(Bytes::from_owner(Arrived { bytes, _share: share }))
     }
@@ -152,20 +124,17 @@ impl Object {
 
     /// Where requests for it go; the same as [`Object::url`] but for buckets.
     pub fn address(&self) -> &str {
-        match &self.0.transport {
-            Transport::Http(target) => target.url.as_str(),
-            Transport::File(_) => &self.0.url,
-        }
+        self.0.origin.address()
     }
 
     /// Who has to answer for it: its host, or the filesystem it is on.
     pub fn place(&self) -> &Place {
-        &self.0.place
+        self.0.origin.place()
     }
 
     /// Whether it is a file of this machine.
     pub fn is_local(&self) -> bool {
-        matches!(self.0.transport, Transport::File(_))
+        self.0.origin.is_local()
     }
 
     /// Whether all of `range` is kept on disk.
@@ -175,12 +144,12 @@ impl Object {
 
     /// How many bytes of `range` are kept on disk, as far as can be said without reading them.
     pub fn kept_bytes(&self, range: &Range<u64>) -> u64 {
-        self.0.kept.as_ref().map_or(0, |kept| kept.bytes(&self.0.pin, range))
+        self.0.kept.as_ref().map_or(0, |kept| kept.bytes(self.0.origin.pin(), range))
     }
 
     /// What is kept on disk of the whole object, as far as can be said without reading it.
     pub fn kept_whole(&self) -> KeptWhole {
-        self.0.kept.as_ref().map_or(KeptWhole::Unknown, |kept| kept.whole(&self.0.pin))
+        self.0.kept.as_ref().map_or(KeptWhole::Unknown, |kept| kept.whole(self.0.origin.pin()))
     }
 
     /// Whether `range` of it, or the whole where there is none, can be had from the disk without asking the origin, as far
@@ -201,7 +170,7 @@ impl Object {
         if let Some(kept) = &self.0.kept {
             kept.restart();
         }
-        self.0.pin.reset();
+        self.0.origin.pin().reset();
     }
 
     /// Drops what is kept of it.
@@ -233,13 +202,13 @@ impl Object {
 
     /// When the origin last sent or confirmed what is known of it; now where that is not kept.
     pub fn confirmed(&self) -> SystemTime {
-        let note = self.0.kept.as_ref().and_then(|kept| kept.known(&self.0.pin).note);
+        let note = self.0.kept.as_ref().and_then(|kept| kept.known(self.0.origin.pin()).note);
         note.map_or_else(SystemTime::now, |note| note.at())
     }
 
     /// What is kept of it, to start an operation from.
     pub(super) fn known(&self) -> Option<Known> {
-        self.0.kept.as_ref().map(|kept| kept.known(&self.0.pin))
+        self.0.kept.as_ref().map(|kept| kept.known(self.0.origin.pin()))
     }
 
     /// What is kept of its absence, believed or not.
@@ -253,14 +222,14 @@ impl Object {
     /// Keeps that it is absent, unless it was found to be there since `known`.
     pub(super) fn keep_absence(&self, known: Option<Known>, absent: Absent) -> Result<(), Cause> {
         match (&self.0.kept, known) {
-            (Some(kept), Some(known)) => kept.keep_absence(&self.0.pin, &known, absent),
+            (Some(kept), Some(known)) => kept.keep_absence(self.0.origin.pin(), &known, absent),
             _ => Ok(()),
         }
     }
 
     /// Whether its host sent an object since then that it had just said to be absent.
     pub(super) fn has_taken_absence_back_since(&self, when: std::time::Instant) -> bool {
-        self.0.host.has_taken_absence_back_since(when.into())
+        self.0.origin.has_taken_absence_back_since(when)
     }
 
     /// Asks the origin, whatever is kept, and keeps nothing.
@@ -299,38 +268,17 @@ impl Object {
         let fetched = answer?;
         let Fetched { etag, last_modified, total, .. } = &fetched;
         let version = || SeenVersion { etag: etag.clone(), last_modified: last_modified.clone(), bytes: *total };
-        self.0.seen.note(&self.0.url, version);
+        self.0.seen.note(self.0.origin.url(), version);
         Ok(fetched)
     }
 }
 
 impl Handle {
-    /// Asks the origin. That the object changed is not believed before it was looked at more closely.
+    /// Asks the origin, unless nobody is to be asked.
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Fetched, RemoteError> {
-        let error = match self.ask_once(ask, &self.pin).await {
-            // A file of this machine is what it says.
-            Err(error) if matches!((&error.cause, &self.transport), (Cause::Changed(_), Transport::Http(_))) => error,
-            answer => return answer,
-        };
-        mirrors::ask_again(self, ask, error).await
-    }
-
-    pub(super) async fn ask_once(&self, ask: &Ask, pin: &Pin) -> Result<Fetched, RemoteError> {
         if self.offline {
-            return Err(self.failed(ask, Cause::Offline("not in the cache".to_owned())));
+            return Err(self.origin.failed(ask, Cause::Offline("not in the cache".to_owned())));
         }
-        let Handle { url, transport, host, timeout, .. } = self;
-        let past_caches = healing::is_past_caches();
-        operation::run(Subject { url, transport, host, pin, past_caches }, ask.clone(), *timeout).await
-    }
-
-    /// Whether its host is known to be out of reach.
-    pub(super) fn is_out_of_reach(&self) -> bool {
-        self.host.breaker.is_open()
-    }
-
-    /// The error of an operation for which nothing was sent.
-    pub(super) fn failed(&self, ask: &Ask, cause: Cause) -> RemoteError {
-        RemoteError { url: self.url.clone(), range: ask.range(), attempts: 0, cause }
+        self.origin.ask(ask, healing::is_past_caches()).await
     }
 }

@@ -2,9 +2,9 @@
 
 use futures::future::join_all;
 
-use super::super::Cause;
 use super::origin::{answer, correct};
 use super::*;
+use crate::remote::Cause;
 
 const LONG: Duration = Duration::from_secs(30);
 

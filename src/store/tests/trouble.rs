@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::super::checks::Ask;
 use super::super::kept::Kept;
 use super::super::note::{Absent, Note, Stamp, There};
-use super::super::pin::{Pin, Version};
 use super::keeping::{Machine, WEEK, bytes};
 use super::origin::{Act, answer, correct};
 use super::*;
-use crate::remote::{Cause, Keeping, past_caches};
+use crate::remote::Ask;
+use crate::remote::Cause;
+use crate::remote::{Pin, Version};
+use crate::store::{Keeping, past_caches};
 
 #[tokio::test]
 async fn a_note_that_was_lost_is_written_again_with_the_next_bytes() {

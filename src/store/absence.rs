@@ -13,11 +13,11 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::checks::Ask;
 use super::healing::{is_past_caches, past_caches};
 use super::note::{Absent, Note, Stamp};
-use super::object::{Fetched, Object};
-use super::{Cause, Location, Remote, RemoteError};
+use super::object::Object;
+use super::remote::Remote;
+use crate::remote::{Ask, Cause, Fetched, Location, RemoteError};
 
 /// How long one answer of the document bears out what is said to be absent.
 const BORNE_OUT: Duration = Duration::from_secs(60);

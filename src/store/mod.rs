@@ -1,0 +1,26 @@
+//! Objects as they are read: what is kept of them, how long that is believed, and which version they are.
+//!
+//! An [`Object`] answers from the disk as far as it can and asks its origin (`crate::remote`) for the rest. What comes is kept;
+//! what does not parse is fetched once more past every cache ([`healed`]); what is absent is borne out by the store's own
+//! document ([`Witness`]).
+
+mod absence;
+mod answer;
+mod healing;
+mod keeping;
+mod kept;
+mod note;
+mod object;
+mod remote;
+mod seen;
+
+#[cfg(test)]
+mod tests;
+
+pub use absence::Witness;
+pub use healing::{Healable, healed, is_past_caches, past_caches};
+pub use keeping::{ABSENT_TTL, Keeping};
+pub use kept::KeptWhole;
+pub use object::Object;
+pub use remote::Remote;
+pub use seen::{Seen, SeenVersion};

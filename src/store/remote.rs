@@ -1,0 +1,161 @@
+//! What all objects share: the ways to their origins, memory, counters, and where what is fetched is kept.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest, Sha256};
+
+use super::Keeping;
+use super::absence::{Believed, Witness};
+use super::kept::Kept;
+use super::note::Stamp;
+use super::object::{Handle, Object};
+use super::seen::Seen;
+use crate::cache::Desk;
+use crate::hex::hex;
+use crate::remote::{Cause, Credentials, Location, Manners, Origins, RemoteError};
+use crate::stats::Stats;
+
+/// Connections, limits and counters that all objects share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    shared: Arc<Shared>,
+    keeping: Keeping,
+}
+
+#[derive(Debug)]
+struct Shared {
+    origins: Origins,
+    stats: Arc<Stats>,
+    seen: Arc<Seen>,
+    desk: Arc<Desk>,
+    believed: Believed,
+}
+
+impl Remote {
+    /// `timeout`: an operation fails when it made no progress (4 KiB/s) for so long.
+    pub fn new(manners: Manners, timeout: Duration, stats: Arc<Stats>) -> Result<Self, RemoteError> {
+        Self::keeping(manners, timeout, stats, Keeping::default())
+    }
+
+    /// The same with a store of what was fetched.
+    pub fn keeping(
+        manners: Manners,
+        timeout: Duration,
+        stats: Arc<Stats>,
+        keeping: Keeping,
+    ) -> Result<Self, RemoteError> {
+        let origins = Origins::new(manners, timeout, Arc::clone(&stats))?;
+        let desk = Arc::new(Desk::of(keeping.memory));
+        let shared = Shared { origins, stats, seen: Arc::default(), desk, believed: Believed::default() };
+        Ok(Remote { shared: Arc::new(shared), keeping })
+    }
+
+    /// Memory for documents.
+    pub fn desk(&self) -> &Arc<Desk> {
+        &self.shared.desk
+    }
+
+    /// The versions of objects that were fetched from; empty unless asked for before with [`Seen::record`].
+    pub fn seen(&self) -> &Seen {
+        &self.shared.seen
+    }
+
+    /// Whether nobody is asked.
+    pub fn is_offline(&self) -> bool {
+        self.keeping.offline
+    }
+
+    /// How long an operation may go without progress.
+    pub fn timeout(&self) -> Duration {
+        self.shared.origins.timeout()
+    }
+
+    /// For how long more it is believed that an object is absent, which was so at `when`.
+    pub(super) fn absence_left(&self, when: SystemTime) -> Option<Duration> {
+        self.keeping.absence_left(when)
+    }
+
+    /// Counts a failure that no read has met.
+    pub(super) fn count_failure(&self, line: String) {
+        self.shared.stats.failure(line);
+    }
+
+    /// Notes that something was taken for absent by what `witness` said before.
+    pub(super) fn believed_absences(&self, witness: &Witness) {
+        self.shared.believed.add(witness);
+    }
+
+    /// Looks whether the documents of stores still bear out what was taken for absent since they were asked for, so that
+    /// nobody has to wait a minute to be sure of it.
+    ///
+    /// # Errors
+    /// Why something that was shown as absent may not be. It is counted as a failure as well.
+    pub async fn confirm_absences(&self) -> Result<(), Cause> {
+        self.shared.believed.confirm().await
+    }
+
+    /// Since when it is not believed what was said before to be absent of the store with this document.
+    pub(super) fn doubted_absences(&self, document: &Location) -> Option<Stamp> {
+        let note = self.keeping.disk.as_ref()?.note(&absences(document)).ok()??;
+        serde_json::from_slice(&note).ok()
+    }
+
+    /// Remembers that it is not.
+    pub(super) fn doubt_absences(&self, document: &Location, since: Stamp) {
+        if let (Some(disk), Ok(note)) = (&self.keeping.disk, serde_json::to_vec(&since)) {
+            disk.set_note(&absences(document), note.into());
+        }
+    }
+
+    /// A handle of the object at `location`. Uses no network.
+    pub fn object(&self, location: &Location) -> Result<Object, RemoteError> {
+        let origin = self.shared.origins.origin(location)?;
+        // What is on this machine is not kept twice, and can be read without a network.
+        let disk = self.keeping.disk.as_ref().filter(|_| !origin.is_local());
+        let kept = disk.map(|disk| Kept::new(disk.clone(), key(location), self.keeping.clone()));
+        Ok(Object::new(Handle {
+            offline: self.keeping.offline && !origin.is_local(),
+            origin,
+            relied_on: AtomicBool::new(false),
+            kept,
+            stats: Arc::clone(&self.shared.stats),
+            seen: Arc::clone(&self.shared.seen),
+            desk: Arc::clone(&self.shared.desk),
+        }))
+    }
+
+    /// Does `work` with the path of a local file or folder, on a thread that may wait for its filesystem. Whoever waits for
+    /// the answer does so no longer than for that of a host; the thread is the filesystem's until the work is done.
+    pub async fn with_path<T: Send + 'static>(
+        &self,
+        location: &Location,
+        work: impl FnOnce(&Path) -> T + Send + 'static,
+    ) -> Result<T, RemoteError> {
+        self.shared.origins.with_path(location, work).await
+    }
+}
+
+/// What tells an object from all others: bytes fetched with credentials are not for who has none. It is kept on disk, so a
+/// sum stands for what gives access.
+pub(super) fn key(location: &Location) -> String {
+    let mut key = location.to_string();
+    if key != location.url.as_str() {
+        let sum = hex(&Sha256::digest(location.url.as_str()));
+        key.push_str(&format!(" sum={sum}"));
+    }
+    if let Some(endpoint) = &location.endpoint {
+        key.push_str(&format!(" endpoint={endpoint}"));
+    }
+    if location.credentials == Credentials::Env {
+        key.push_str(" credentials=env");
+    }
+    key
+}
+
+/// Under which key it is kept since when absences of a store are doubted.
+fn absences(document: &Location) -> String {
+    format!("{} absences", key(document))
+}
