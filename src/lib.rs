@@ -22,6 +22,7 @@ pub mod length;
 pub mod lock;
 pub mod metadata;
 pub mod mountinfo;
+mod ranges;
 pub mod remote;
 pub mod source;
 pub mod stats;

@@ -121,7 +121,7 @@ fn probe(
     rows: &mut [Row],
     cache: &CacheArgs,
 ) -> Result<Refusals, CliError> {
-    let session = Session::new(&catalog.manners, cache.keeping_all()?, PATIENCE, MEMORY)?;
+    let session = Session::new(&catalog.manners, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
     let answers = serve::finish(async {
         let opened = specs.iter().map(|(_, _, spec)| archive::open(&session.remote, spec));
         futures::future::join_all(opened).await

@@ -135,7 +135,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
     let jobs = jobs(args, &catalog)?;
     let runtime = serve::runtime()?;
     let memory = args.memory.unwrap_or_else(memory::default_limit);
-    let session = Session::new(&catalog.manners, args.cache.keeping()?, args.timeout, memory)?;
+    let session = Session::new(&catalog.manners, args.cache.cache()?, args.timeout, memory)?;
     let progress = Arc::new(Progress::new(session.stats.clone()));
     let threads = args.jobs.map(usize::from);
     let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));

@@ -113,7 +113,7 @@ fn blocks(catalog: &Catalog, path: &str, cache: &CacheArgs) -> Result<Vec<Block>
     let Part::Level(level, chunk) = &place.part else {
         return Err(failed("name a chunk or a level, such as DATASET/NAME/s0/0/0/0".to_owned()));
     };
-    let session = Session::new(&catalog.manners, cache.keeping_all()?, serve::TIMEOUT, MEMORY)?;
+    let session = Session::new(&catalog.manners, cache.cache_of_any_size()?, serve::TIMEOUT, MEMORY)?;
     serve::finish(async {
         let name = place.image_name();
         let opened = session.open(place.source(), &name).await.map_err(|error| failed(error.to_string()))?;

@@ -140,7 +140,7 @@ fn wanted(datasets: &[Dataset]) -> Vec<Wanted<'_>> {
 /// The records, the sources that failed, and how many there are.
 fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, Refusals, usize), CliError> {
     let wanted = wanted(&catalog.datasets);
-    let session = Session::new(&catalog.manners, cache.keeping_all()?, PATIENCE, MEMORY)?;
+    let session = Session::new(&catalog.manners, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
     let answers = serve::finish(async {
         let opening = wanted.iter().zip(0..).map(|(wanted, number)| open(&session, wanted.spec, number));
         futures::future::join_all(opening).await

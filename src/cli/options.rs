@@ -47,7 +47,7 @@ impl MountOptions {
             about,
             memory: self.memory.unwrap_or_else(memory::default_limit),
             timeout: self.timeout,
-            keeping: self.cache.keeping()?,
+            cache: self.cache.cache()?,
             allow_other: false,
             own_namespace: false,
             guard: None,

@@ -10,13 +10,14 @@ use tokio::runtime::Runtime;
 
 use super::control::{self, About};
 use super::guardian::Guardian;
+use super::session::Cache;
 use super::signals::Signals;
 use super::socket::{self, Address};
 use super::{CliError, look, memory};
 use crate::catalog::Catalog;
 use crate::fuse::{self, Mounted, Names};
 use crate::stats::{Snapshot, Stats};
-use crate::store::{Keeping, Remote};
+use crate::store::Remote;
 use crate::vfs::{Reader, Vfs};
 
 /// The default of `--timeout`.
@@ -41,7 +42,7 @@ pub(super) struct Settings {
     pub about: About,
     pub memory: u64,
     pub timeout: Duration,
-    pub keeping: Keeping,
+    pub cache: Cache,
     pub allow_other: bool,
     /// Whether this process is in a namespace of its own ([`fuse::own_namespace`]), which others do not see.
     pub own_namespace: bool,
@@ -62,7 +63,7 @@ pub(super) struct Daemon {
     tree: Arc<Vfs>,
     _control: Option<control::Server>,
     guardian: Option<Guardian>,
-    keeping: Keeping,
+    cache: Cache,
     /// `None` once it was shut down.
     runtime: Option<Runtime>,
 }
@@ -98,15 +99,15 @@ impl Daemon {
         let mounted = fuse::mount(Arc::clone(&tree), stats, handle.clone(), &mountpoint, options)?;
         drop(turn);
         handle.spawn(sweep(Arc::clone(&tree), mounted.names()));
-        let cache = settings.keeping.disk.as_ref().map(|disk| disk.folder().to_owned());
-        let offline = settings.keeping.offline;
+        let cache = settings.cache.disk.as_ref().map(|disk| disk.folder().to_owned());
+        let offline = settings.cache.offline;
         let about = About { cache_folder: cache, offline, ..settings.about.clone() };
         let address = Address { device: mounted.device(), has_file: !settings.own_namespace };
-        let (asked, disk) = (Arc::<Vfs>::clone(&tree), settings.keeping.disk.clone());
+        let (asked, disk) = (Arc::<Vfs>::clone(&tree), settings.cache.disk.clone());
         let server = control::Server::start(handle, address, mounted.mountpoint(), about, asked, disk);
         let control = server.inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}")).ok();
-        let keeping = settings.keeping.clone();
-        let mut daemon = Daemon { mounted, tree, _control: control, guardian: None, keeping, runtime: Some(runtime) };
+        let cache = settings.cache.clone();
+        let mut daemon = Daemon { mounted, tree, _control: control, guardian: None, cache, runtime: Some(runtime) };
         look::first(daemon.mounted.mountpoint())?;
         if let Some(guard) = settings.guard {
             daemon.guardian = daemon.guarded(&settings.catalog, guard);
@@ -142,7 +143,7 @@ impl Daemon {
             about: About { catalogue: "text", ..About::default() },
             memory: memory::default_limit(),
             timeout: TIMEOUT,
-            keeping: Keeping::default(),
+            cache: Cache::default(),
             allow_other: false,
             own_namespace: false,
             guard: None,
@@ -249,7 +250,7 @@ impl Drop for Daemon {
         {
             guardian.stay();
         }
-        if let Some(disk) = &self.keeping.disk {
+        if let Some(disk) = &self.cache.disk {
             disk.flush();
         }
     }
@@ -270,8 +271,7 @@ fn free_place(settings: &Settings) -> Result<(PathBuf, Option<File>), CliError> 
 /// The tree of the datasets.
 fn tree(settings: &Settings, stats: Arc<Stats>) -> Result<Arc<Vfs>, CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
-    let mut keeping = settings.keeping.clone();
-    keeping.limit_memory(settings.memory);
+    let keeping = settings.cache.keeping(settings.memory);
     let remote = Remote::keeping(settings.catalog.manners.clone(), settings.timeout, Arc::clone(&stats), keeping)
         .map_err(|error| failed(&error))?;
     Vfs::new(Arc::clone(&settings.catalog), remote, settings.memory, settings.timeout, stats)

@@ -13,11 +13,14 @@ use crate::disk::Disk;
 use crate::document::Document;
 use crate::remote::Manners;
 use crate::stats::Stats;
-use crate::store::{Keeping, Remote};
+use crate::store::{ABSENT_TTL, Keeping, RangeStore, Remote};
 use crate::volume::{Blocks, Image, Pyramid, VolumeError};
 
 /// What is kept at most where nobody says.
 pub(super) const CACHE_SIZE: u64 = 20 << 30;
+
+/// Bytes that may wait to be kept however little memory there is.
+const LEAST_WAITING: u64 = 32 << 20;
 
 /// Options of every command that reads from the archives.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,26 +43,56 @@ pub(super) struct CacheArgs {
     pub absent_ttl: Duration,
 }
 
+/// The cache on disk as a command uses it.
+#[derive(Debug, Clone)]
+pub(super) struct Cache {
+    /// Where fetched bytes are kept; nowhere where there is none.
+    pub disk: Option<Disk>,
+    /// Nothing but this machine is asked.
+    pub offline: bool,
+    doubted_before: Option<SystemTime>,
+    absent_ttl: Duration,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Cache { disk: None, offline: false, doubted_before: None, absent_ttl: ABSENT_TTL }
+    }
+}
+
+impl Cache {
+    /// What objects are to know of it, in a process that may take `memory` bytes. What waits to be kept takes no more than
+    /// its share of these, but enough for a burst: what finds no room there would have to be fetched again.
+    pub fn keeping(&self, memory: u64) -> Keeping {
+        let Cache { disk, offline, doubted_before, absent_ttl } = self.clone();
+        if let Some(disk) = &disk {
+            disk.limit_queue((memory / 8).max(LEAST_WAITING));
+        }
+        let disk = disk.map(|disk| Arc::new(disk) as Arc<dyn RangeStore>);
+        Keeping { disk, offline, doubted_before, absent_ttl, memory }
+    }
+}
+
 impl CacheArgs {
     /// Opens the store for a command that fetches much. A folder that was named must be usable; without the default one,
     /// nothing is kept.
-    pub fn keeping(&self) -> Result<Keeping, CliError> {
-        self.keeping_up_to(CACHE_SIZE)
+    pub fn cache(&self) -> Result<Cache, CliError> {
+        self.cache_up_to(CACHE_SIZE)
     }
 
     /// The same for a command that fetches little: it must not make a large store small because nobody said how large it
     /// is to be.
-    pub fn keeping_all(&self) -> Result<Keeping, CliError> {
-        self.keeping_up_to(u64::MAX)
+    pub fn cache_of_any_size(&self) -> Result<Cache, CliError> {
+        self.cache_up_to(u64::MAX)
     }
 
-    fn keeping_up_to(&self, default: u64) -> Result<Keeping, CliError> {
+    fn cache_up_to(&self, default: u64) -> Result<Cache, CliError> {
         let disk = match self.cache_size.unwrap_or(default) {
             0 => None,
             size => self.open(size)?,
         };
         let doubted_before = self.revalidate.then(SystemTime::now);
-        Ok(Keeping { disk, offline: self.offline, doubted_before, absent_ttl: self.absent_ttl, ..Keeping::default() })
+        Ok(Cache { disk, offline: self.offline, doubted_before, absent_ttl: self.absent_ttl })
     }
 
     fn open(&self, size: u64) -> Result<Option<Disk>, CliError> {
@@ -109,10 +142,10 @@ pub(super) struct OpenImage {
 
 impl Session {
     /// `memory`: half of it is for blocks, cached and in flight; the rest is the caller's. `timeout`: how long an origin may be silent.
-    pub fn new(manners: &Manners, mut keeping: Keeping, timeout: Duration, memory: u64) -> Result<Self, CliError> {
+    pub fn new(manners: &Manners, cache: Cache, timeout: Duration, memory: u64) -> Result<Self, CliError> {
         let stats = Arc::new(Stats::default());
-        keeping.limit_memory(memory);
-        let disk = keeping.disk.clone();
+        let keeping = cache.keeping(memory);
+        let disk = cache.disk;
         let remote = Remote::keeping(manners.clone(), timeout, Arc::clone(&stats), keeping)
             .map_err(|error| CliError::Failed(error.to_string()))?;
         let blocks = Blocks::new(memory / 2, Arc::clone(&stats));

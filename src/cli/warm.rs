@@ -81,14 +81,14 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
     let named = args.named()?;
     let mut failures = Failures::default();
     let wanted = args.wanted(&catalog, &named, &mut failures)?;
-    let keeping = args.cache.keeping()?;
-    let Some(disk) = keeping.disk.clone() else {
+    let cache = args.cache.cache()?;
+    let Some(disk) = cache.disk.clone() else {
         return Err(CliError::Failed("there is no cache to fetch into (--cache-size 0?)".to_owned()));
     };
     if disk.access() == Access::ReadOnly {
         return Err(CliError::Failed(format!("{} cannot be written", disk.folder().display())));
     }
-    let session = Session::new(&catalog.manners, keeping, serve::TIMEOUT, MEMORY)?;
+    let session = Session::new(&catalog.manners, cache, serve::TIMEOUT, MEMORY)?;
     let (tally, failures, begin) = (Tally::default(), Mutex::new(failures), Instant::now());
     serve::finish(async {
         let bar = Bar::new(args.quiet);

@@ -1,25 +1,6 @@
 //! What the store tells: pieces, sums and reasons.
 
-use std::{io, ops::Range, path::PathBuf, time::SystemTime};
-
-use bytes::Bytes;
-
-/// A piece of an object, verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extent {
-    /// Offset of the first byte in the object.
-    pub start: u64,
-    /// The bytes.
-    pub bytes: Bytes,
-}
-
-impl Extent {
-    /// The bytes of the object this is.
-    #[must_use]
-    pub fn range(&self) -> Range<u64> {
-        self.start..self.start.saturating_add(self.bytes.len() as u64)
-    }
-}
+use std::{io, path::PathBuf, time::SystemTime};
 
 /// What may be done with the folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

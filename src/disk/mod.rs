@@ -12,6 +12,7 @@ mod index;
 mod kinds;
 mod patience;
 mod queue;
+mod range_store;
 mod reader;
 mod reading;
 mod record;
@@ -36,11 +37,11 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-pub use kinds::{Access, DiskError, Extent, HostSum, Pruned, Stat, Verified};
+use crate::store::Extent;
+pub use kinds::{Access, DiskError, HostSum, Pruned, Stat, Verified};
 use patience::Patience;
 use queue::Change;
 use store::Store;
-pub use table::gaps;
 #[cfg(test)]
 pub use tests::locked;
 use writer::Writer;
@@ -79,6 +80,12 @@ impl Drop for Handle {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
+    }
+}
+
+impl std::fmt::Debug for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Disk").field("folder", &self.folder()).finish_non_exhaustive()
     }
 }
 

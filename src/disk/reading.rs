@@ -6,12 +6,12 @@ use std::{collections::VecDeque, io, ops::Range, slice};
 use bytes::Bytes;
 
 use super::{
-    kinds::Extent,
     queue::Change,
     record::{self, Record},
     store::Store,
     table::{self, Row},
 };
+use crate::store::Extent;
 
 impl Store {
     pub fn read(&self, object: &str, version: &str, range: &Range<u64>) -> Vec<Extent> {

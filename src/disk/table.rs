@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{kinds::Extent, record};
+use super::record;
+use crate::store::Extent;
 
 type Answer<T> = rusqlite::Result<T>;
 
@@ -309,22 +310,6 @@ pub fn joined(ranges: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
             Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
             _ => found.push(range),
         }
-    }
-    found
-}
-
-/// The parts of `range` that are in none of `covered`, which are in order.
-pub fn gaps(range: Range<u64>, covered: &[Range<u64>]) -> Vec<Range<u64>> {
-    let mut found = Vec::new();
-    let mut at = range.start;
-    for part in covered {
-        if at < part.start.min(range.end) {
-            found.push(at..part.start.min(range.end));
-        }
-        at = at.max(part.end);
-    }
-    if at < range.end {
-        found.push(at..range.end);
     }
     found
 }

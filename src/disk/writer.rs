@@ -20,6 +20,7 @@ use super::{
     store::{Store, now},
     table::{self, Part, Row, SegmentRow},
 };
+use crate::ranges::gaps;
 
 /// How often what others did is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -201,7 +202,7 @@ impl Writer {
         let mut there: Vec<_> = known.iter().map(Row::range).collect();
         there.extend(self.holding.get(&key).into_iter().flatten().cloned());
         there.sort_by_key(|range| range.start);
-        for gap in table::gaps(range, &there) {
+        for gap in gaps(range, &there) {
             // Both differences are at most the number of bytes.
             let mut rest = bytes.slice((gap.start - start) as usize..(gap.end - start) as usize);
             let mut at = gap.start;

@@ -9,8 +9,9 @@ use super::healing;
 use super::kept::{Kept, Known};
 use super::note::{Note, There};
 use super::object::Handle;
+use super::range_store::Extent;
 use super::seen::SeenVersion;
-use crate::disk::{Extent, gaps};
+use crate::ranges::gaps;
 use crate::remote::{Ask, Cause, Fetched, RemoteError, Version, too_long};
 
 /// Missing parts that lie nearer to each other are fetched as one.

@@ -1,12 +1,10 @@
 //! What may be answered without asking the origin.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::note::Note;
-use crate::disk::Disk;
-
-/// Bytes that may wait to be kept however little memory there is.
-const LEAST_WAITING: u64 = 32 << 20;
+use super::range_store::RangeStore;
 
 /// How long what an origin said is believed without asking again.
 const TRUSTED: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -18,7 +16,7 @@ pub const ABSENT_TTL: Duration = Duration::from_secs(600);
 #[derive(Clone)]
 pub struct Keeping {
     /// Where fetched bytes are kept; nowhere where there is none.
-    pub disk: Option<Disk>,
+    pub disk: Option<Arc<dyn RangeStore>>,
     /// Nothing but this machine is asked.
     pub offline: bool,
     /// What was kept before this moment is believed only after the origin confirmed it.
@@ -36,15 +34,6 @@ impl Default for Keeping {
 }
 
 impl Keeping {
-    /// Takes no more than its share of `memory` bytes for what waits to be kept, but enough for a burst: what finds no
-    /// room there would have to be fetched again.
-    pub fn limit_memory(&mut self, memory: u64) {
-        self.memory = memory;
-        if let Some(disk) = &self.disk {
-            disk.limit_queue((memory / 8).max(LEAST_WAITING));
-        }
-    }
-
     /// Whether what the origin said of an object is still believed.
     pub(super) fn believes(&self, note: &Note) -> bool {
         let trusted = match note {
@@ -70,9 +59,8 @@ impl Keeping {
 
 impl std::fmt::Debug for Keeping {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let folder = self.disk.as_ref().map(Disk::folder);
         f.debug_struct("Keeping")
-            .field("folder", &folder)
+            .field("disk", &self.disk)
             .field("offline", &self.offline)
             .field("doubted_before", &self.doubted_before)
             .finish()

@@ -5,6 +5,7 @@
 //! version. An object that changed is dropped from the disk; nobody mixes bytes of two versions.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Keeping;
 use super::note::{Absent, Body, Note, Stamp, There};
-use crate::disk::{Disk, Extent};
+use super::range_store::{Extent, RangeStore};
 use crate::remote::{Ask, Cause, Fetched, Pin};
 
 /// How long an origin that could not confirm what is kept is not asked to again.
@@ -21,7 +22,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 
 /// What is kept of one object.
 pub(super) struct Kept {
-    disk: Disk,
+    disk: Arc<dyn RangeStore>,
     key: String,
     keeping: Keeping,
     state: Mutex<State>,
@@ -69,7 +70,7 @@ pub(super) struct Known {
 
 impl Kept {
     /// `key`: what tells the object from all others.
-    pub(super) fn new(disk: Disk, key: String, keeping: Keeping) -> Self {
+    pub(super) fn new(disk: Arc<dyn RangeStore>, key: String, keeping: Keeping) -> Self {
         Kept { disk, key, keeping, state: Mutex::default(), confirming: tokio::sync::Mutex::default() }
     }
 
@@ -94,15 +95,12 @@ impl Kept {
 
     /// The pieces of `range` that are kept under `id`: in order, not overlapping.
     pub(super) async fn read(&self, id: String, range: Range<u64>) -> Vec<Extent> {
-        let key = self.key.clone();
-        // A thread that ended without an answer has read nothing.
-        self.disk.soon(move |disk| disk.read(&key, &id, range)).await.unwrap_or_default()
+        self.disk.read(&self.key, id, range).await
     }
 
     /// The bytes of `parts`, each in memory of its own; `None` unless all are kept under `id`.
     pub(super) async fn read_parts(&self, id: String, parts: Vec<Range<u64>>) -> Option<Vec<Bytes>> {
-        let key = self.key.clone();
-        self.disk.soon(move |disk| disk.read_parts(&key, &id, &parts)).await.unwrap_or_default()
+        self.disk.read_parts(&self.key, id, parts).await
     }
 
     /// How many bytes of `range` are kept.

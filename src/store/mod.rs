@@ -11,6 +11,7 @@ mod keeping;
 mod kept;
 mod note;
 mod object;
+mod range_store;
 mod remote;
 mod seen;
 
@@ -22,5 +23,6 @@ pub use healing::{Healable, healed, is_past_caches, past_caches};
 pub use keeping::{ABSENT_TTL, Keeping};
 pub use kept::KeptWhole;
 pub use object::Object;
+pub use range_store::{Extent, RangeStore, Unavailable};
 pub use remote::Remote;
 pub use seen::{Seen, SeenVersion};

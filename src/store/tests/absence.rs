@@ -72,8 +72,8 @@ impl Store {
 
     /// The store as a new process sees it, which read the document before.
     fn process(&self, change: impl FnOnce(&mut Keeping)) -> (Remote, Witness) {
-        let disk = Some(Disk::open(self.folder.path(), 1 << 30).unwrap());
-        let mut keeping = Keeping { disk, ..Keeping::default() };
+        let disk = Disk::open(self.folder.path(), 1 << 30).unwrap();
+        let mut keeping = Keeping { disk: Some(Arc::new(disk)), ..Keeping::default() };
         change(&mut keeping);
         let remote = Remote::keeping(Manners::default(), SLACK, self.stats.clone(), keeping).unwrap();
         let witness = Witness::new(&remote, &self.location(".zarray"), 1000, DOCUMENT);
@@ -248,8 +248,11 @@ async fn what_makes_no_sense_is_fetched_once_more_and_what_does_takes_its_place(
     for (status, body) in bad {
         let folder = tempfile::tempdir().unwrap();
         let remote = |offline| {
-            let keeping =
-                Keeping { disk: Some(Disk::open(folder.path(), 1 << 30).unwrap()), offline, ..Keeping::default() };
+            let keeping = Keeping {
+                disk: Some(Arc::new(Disk::open(folder.path(), 1 << 30).unwrap())),
+                offline,
+                ..Keeping::default()
+            };
             Remote::keeping(Manners::default(), SLACK, Arc::default(), keeping).unwrap()
         };
         // The bad answer is given as often as one read of it takes it for an accident.

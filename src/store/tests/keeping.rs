@@ -41,7 +41,7 @@ impl Machine {
     /// A new process that waits so long for an answer.
     pub(super) fn remote(&self, timeout: Duration, keeping: impl FnOnce(&mut Keeping)) -> Remote {
         self.disk.flush();
-        let mut kept = Keeping { disk: Some(self.disk.clone()), ..Keeping::default() };
+        let mut kept = Keeping { disk: Some(Arc::new(self.disk.clone())), ..Keeping::default() };
         keeping(&mut kept);
         Remote::keeping(Manners::default(), timeout, Arc::default(), kept).unwrap()
     }
@@ -312,7 +312,7 @@ async fn what_is_kept_is_used_where_its_origin_cannot_be_reached() {
     bytes(&machine.online(), 0..500).await.unwrap();
     machine.age(WEEK);
     let Machine { origin, disk, .. } = &machine;
-    let keeping = Keeping { disk: Some(disk.clone()), ..Keeping::default() };
+    let keeping = Keeping { disk: Some(Arc::new(disk.clone())), ..Keeping::default() };
     let remote = Remote::keeping(Manners::default(), TIMEOUT, Arc::default(), keeping).unwrap();
     let url = format!("{}/{URL_KEY}", origin.url());
     let object = remote.object(&Location::parse(&url, None).unwrap()).unwrap();

@@ -70,8 +70,8 @@ async fn what_is_kept_of_an_object_that_is_gone_is_still_read_unless_it_is_doubt
 #[tokio::test]
 async fn an_absence_that_was_asked_for_before_the_object_came_is_not_kept() {
     let machine = Machine::new(|_, _| vec![Act::Close]).await;
-    let keeping = Keeping { disk: Some(machine.disk.clone()), ..Keeping::default() };
-    let (kept, pin) = (Kept::new(machine.disk.clone(), "o".to_owned(), keeping), Pin::default());
+    let keeping = Keeping { disk: Some(Arc::new(machine.disk.clone())), ..Keeping::default() };
+    let (kept, pin) = (Kept::new(Arc::new(machine.disk.clone()), "o".to_owned(), keeping), Pin::default());
     let known = kept.known(&pin);
     let version = Version { etag: Some("\"v\"".to_owned()), last_modified: None, total: Some(5) };
     pin.settle(version, &Ask::Whole(5), b"bytes").unwrap();

@@ -1,0 +1,59 @@
+//! The disk as a store of ranges. What hangs is passed over.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use super::Disk;
+use crate::store::{Extent, RangeStore, Unavailable};
+
+impl RangeStore for Disk {
+    fn note(&self, object: &str) -> Result<Option<Bytes>, Unavailable> {
+        self.note(object).map_err(|_| Unavailable)
+    }
+
+    fn set_note(&self, object: &str, note: Bytes) {
+        self.set_note(object, note);
+    }
+
+    fn restore_note(&self, object: &str, note: Bytes) {
+        self.restore_note(object, note);
+    }
+
+    fn covered(&self, object: &str, version: &str, range: Range<u64>) -> Vec<Range<u64>> {
+        self.covered(object, version, range)
+    }
+
+    fn read<'a>(&'a self, object: &str, version: String, range: Range<u64>) -> BoxFuture<'a, Vec<Extent>> {
+        let object = object.to_owned();
+        Box::pin(async move {
+            // A thread that ended without an answer has read nothing.
+            self.soon(move |disk| disk.read(&object, &version, range)).await.unwrap_or_default()
+        })
+    }
+
+    fn read_parts<'a>(
+        &'a self,
+        object: &str,
+        version: String,
+        parts: Vec<Range<u64>>,
+    ) -> BoxFuture<'a, Option<Vec<Bytes>>> {
+        let object = object.to_owned();
+        Box::pin(
+            async move { self.soon(move |disk| disk.read_parts(&object, &version, &parts)).await.unwrap_or_default() },
+        )
+    }
+
+    fn write(&self, object: &str, version: &str, start: u64, bytes: Bytes) {
+        self.write(object, version, start, bytes);
+    }
+
+    fn forget(&self, object: &str) {
+        self.forget(object);
+    }
+
+    fn forget_range(&self, object: &str, version: &str, range: &Range<u64>) {
+        self.forget_range(object, version, range);
+    }
+}

@@ -1,0 +1,67 @@
+//! Where ranges of objects are kept: what a store of them has to do.
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+/// A piece of an object, verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Offset of the first byte in the object.
+    pub start: u64,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+impl Extent {
+    /// The bytes of the object this is.
+    #[must_use]
+    pub fn range(&self) -> Range<u64> {
+        self.start..self.start.saturating_add(self.bytes.len() as u64)
+    }
+}
+
+/// Whether something is kept cannot be said now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unavailable;
+
+/// Keeps bytes of objects by version, and one note about each object. Several processes may share what is behind it. Who
+/// writes never waits; what cannot be kept is not.
+pub trait RangeStore: fmt::Debug + Send + Sync {
+    /// The note kept about an object.
+    fn note(&self, object: &str) -> Result<Option<Bytes>, Unavailable>;
+
+    /// Keeps a note about an object in place of the one before; [`RangeStore::note`] gives it at once.
+    fn set_note(&self, object: &str, note: Bytes);
+
+    /// Keeps a note, but only where there is none when it would be kept: it may have been lost after it was set, or another
+    /// process may have set a newer one.
+    fn restore_note(&self, object: &str, note: Bytes);
+
+    /// The parts of `range` that are kept of that version of the object, without reading them: in order, neither overlapping
+    /// nor touching.
+    fn covered(&self, object: &str, version: &str, range: Range<u64>) -> Vec<Range<u64>>;
+
+    /// What is kept of `range`, verified: in order, not overlapping. Nothing where that takes too long.
+    fn read<'a>(&'a self, object: &str, version: String, range: Range<u64>) -> BoxFuture<'a, Vec<Extent>>;
+
+    /// The bytes of `parts`, of which each begins where the one before ends, verified, each in memory of its own; `None`
+    /// where not all of them are kept, or where that takes too long.
+    fn read_parts<'a>(
+        &'a self,
+        object: &str,
+        version: String,
+        parts: Vec<Range<u64>>,
+    ) -> BoxFuture<'a, Option<Vec<Bytes>>>;
+
+    /// Keeps bytes of that version of the object, from `start` on.
+    fn write(&self, object: &str, version: &str, start: u64, bytes: Bytes);
+
+    /// Drops all versions of the object and its note. Readers of this process find nothing of it at once.
+    fn forget(&self, object: &str);
+
+    /// Drops of that version of the object what holds bytes of `range`.
+    fn forget_range(&self, object: &str, version: &str, range: &Range<u64>);
+}
