@@ -20,7 +20,8 @@ use super::head::Head;
 use super::limits::{Host, Slot};
 use super::pin::{Pin, Version};
 use super::speed::Speed;
-use super::transport::{Body, Transport, Wanted};
+use super::transport::{Body, Transport};
+use super::wanted::Wanted;
 
 /// The first allocation for a body of unknown length.
 const FIRST_PIECE: u64 = 64 << 10;

@@ -12,7 +12,7 @@ use super::backoff::Failure;
 use super::head::Head;
 use super::location::shown;
 use super::stores::{Signer, chain};
-use super::transport::Wanted;
+use super::wanted::Wanted;
 use super::{Cause, RemoteError};
 
 /// How the project names itself to the archives.

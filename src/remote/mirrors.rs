@@ -37,8 +37,21 @@ const BELIEVED: Duration = Duration::from_secs(60);
 /// How often an operation may find one more name of its object.
 const NAMES: usize = 4;
 
+impl Origin {
+    /// Exactly what `ask` wants, or the reason why not. That the object changed is not believed before it was looked at more
+    /// closely. `past_caches`: no cache on the way may answer.
+    pub(crate) async fn ask(&self, ask: &Ask, past_caches: bool) -> Result<Fetched, RemoteError> {
+        let error = match self.ask_once(ask, self.pin(), past_caches).await {
+            // A file of this machine is what it says.
+            Err(error) if error.is_change() && !self.is_local() => error,
+            answer => return answer,
+        };
+        ask_again(self, ask, past_caches, error).await
+    }
+}
+
 /// Asks once more for what could not be had because of `error`: the object is said to be of another version.
-pub(super) async fn ask_again(
+async fn ask_again(
     origin: &Origin,
     ask: &Ask,
     past_caches: bool,

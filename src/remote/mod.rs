@@ -33,6 +33,7 @@ mod race;
 mod speed;
 mod stores;
 mod transport;
+mod wanted;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use super::checks::Ask;
 use super::fetched::Fetched;
 use super::limits::Host;
-use super::mirrors;
 use super::operation::{self, Subject};
 use super::pin::Pin;
 use super::transport::Transport;
@@ -66,17 +65,8 @@ impl Origin {
         self.host.has_taken_absence_back_since(when.into())
     }
 
-    /// Exactly what `ask` wants, or the reason why not. That the object changed is not believed before it was looked at more
-    /// closely. `past_caches`: no cache on the way may answer.
-    pub(crate) async fn ask(&self, ask: &Ask, past_caches: bool) -> Result<Fetched, RemoteError> {
-        let error = match self.ask_once(ask, &self.pin, past_caches).await {
-            // A file of this machine is what it says.
-            Err(error) if matches!(error.cause, Cause::Changed(_)) && !self.is_local() => error,
-            answer => return answer,
-        };
-        mirrors::ask_again(self, ask, past_caches, error).await
-    }
-
+    /// Exactly what `ask` wants of the version that `pin` has, or the reason why not. `past_caches`: no cache on the way may
+    /// answer.
     pub(super) async fn ask_once(&self, ask: &Ask, pin: &Pin, past_caches: bool) -> Result<Fetched, RemoteError> {
         let Origin { url, transport, host, timeout, .. } = self;
         operation::run(Subject { url, transport, host, pin, past_caches }, ask.clone(), *timeout).await

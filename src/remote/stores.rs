@@ -148,7 +148,7 @@ mod tests {
 
     use super::super::http::{Clients, HttpTarget};
     use super::super::tests::origin::{Origin, correct};
-    use super::super::transport::Wanted;
+    use super::super::wanted::Wanted;
     use super::*;
 
     fn address(url: &str, endpoint: Option<&str>) -> String {

@@ -1,6 +1,5 @@
 //! Where requests go: a head and a stream of pieces, whatever the origin is.
 
-use std::ops::Range;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -10,23 +9,13 @@ use super::file::{self, FileBody};
 use super::head::Head;
 use super::http::{HttpBody, HttpTarget};
 use super::limits::Slot;
+use super::wanted::Wanted;
 
 /// A way to ask for an object.
 #[derive(Debug, Clone)]
 pub(super) enum Transport {
     Http(HttpTarget),
     File(PathBuf),
-}
-
-/// What one request asks for.
-#[derive(Debug, Clone)]
-pub(super) struct Wanted<'a> {
-    /// Which bytes; all where there is none.
-    pub range: Option<Range<u64>>,
-    /// The ETag that the object must have.
-    pub if_match: Option<&'a str>,
-    /// Whether no cache on the way may answer.
-    pub past_caches: bool,
 }
 
 /// The rest of an answer.

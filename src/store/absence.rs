@@ -5,14 +5,16 @@
 //! what they have. So "absent" is believed when it was said twice, and the store's own document, its [`Witness`], is still
 //! answered as it was read. It is kept for minutes, and no longer than that document holds.
 
-use std::sync::{Arc, Weak};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use futures::future::join_all;
+use futures::future::BoxFuture;
 use lru::LruCache;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::believed::Unconfirmed;
 use super::healing::{is_past_caches, past_caches};
 use super::note::{Absent, Note, Stamp};
 use super::object::Object;
@@ -39,7 +41,7 @@ const NOWHERE: &str = "emfs-no-such-object";
 pub struct Witness(Arc<Inner>);
 
 #[derive(Debug)]
-pub(super) struct Inner {
+struct Inner {
     remote: Remote,
     location: Location,
     /// Longest document that is accepted.
@@ -143,7 +145,8 @@ impl Witness {
             {
                 if memory.unconfirmed != Some(when) {
                     memory.unconfirmed = Some(when);
-                    self.0.remote.believed_absences(self);
+                    let unconfirmed: Arc<dyn Unconfirmed> = self.0.clone();
+                    self.0.remote.believed_absences(&unconfirmed);
                     tokio::spawn(self.clone().follow(when));
                 }
                 return Ok(stamp);
@@ -253,28 +256,26 @@ impl Witness {
     }
 }
 
-/// Witnesses of what was taken for absent and is not confirmed yet, and of what is by now.
-#[derive(Debug, Default)]
-pub(super) struct Believed(Mutex<Vec<Weak<Inner>>>);
+impl Unconfirmed for Inner {
+    fn confirm(self: Arc<Self>) -> BoxFuture<'static, Result<(), Cause>> {
+        Box::pin(async move { Witness(self).confirm().await })
+    }
+}
 
-impl Believed {
-    pub(super) fn add(&self, witness: &Witness) {
-        let mut witnesses = self.0.lock();
-        witnesses.retain(|other| other.strong_count() > 0 && !std::ptr::eq(other.as_ptr(), &*witness.0));
-        witnesses.push(Arc::downgrade(&witness.0));
+impl Object {
+    /// The same of an object that its store may lack: `None` where that is believed, for which `witness` says when.
+    pub async fn whole_if_there(&self, limit: u64, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
+        ask(self, Ask::Whole(limit), witness).await
     }
 
-    /// Confirms all of it; the first reason why that fails.
-    pub(super) async fn confirm(&self) -> Result<(), Cause> {
-        let witnesses = self.0.lock().clone();
-        let witnesses = witnesses.iter().filter_map(Weak::upgrade).map(Witness);
-        let confirming = witnesses.map(|witness| async move { witness.confirm().await });
-        join_all(confirming).await.into_iter().collect()
+    /// The bytes of `range`, which must not be empty, of an object that its store may lack.
+    pub async fn range_if_there(&self, range: Range<u64>, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
+        ask(self, Ask::Range(range), witness).await
     }
 }
 
 /// Gets what `ask` wants of an object that its store may lack; `None` where it does.
-pub(super) async fn ask(object: &Object, ask: Ask, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
+async fn ask(object: &Object, ask: Ask, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
     if !is_past_caches() && witness.knows_absent(object).is_some() {
         return Ok(None);
     }

@@ -5,10 +5,10 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use futures::future::try_join_all;
 
+use super::handle::Handle;
 use super::healing;
 use super::kept::{Kept, Known};
 use super::note::{Note, There};
-use super::object::Handle;
 use super::range_store::Extent;
 use super::seen::SeenVersion;
 use crate::ranges::gaps;

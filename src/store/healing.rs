@@ -8,10 +8,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-
-use super::object::Object;
 
 tokio::task_local! {
     static READING: Arc<Reading>;
@@ -21,8 +20,8 @@ tokio::task_local! {
 #[derive(Debug, Default)]
 struct Reading {
     past_caches: bool,
-    /// The objects that were asked for, by their handles.
-    touched: Mutex<BTreeMap<usize, Object>>,
+    /// The objects that were asked for, by their handles, each with whether something was made of its bytes.
+    touched: Mutex<BTreeMap<usize, Arc<AtomicBool>>>,
 }
 
 /// An error of which can be told whether other bytes may be the remedy.
@@ -72,16 +71,16 @@ pub fn is_past_caches() -> bool {
     READING.try_with(|reading| reading.past_caches).unwrap_or(false)
 }
 
-/// Where somebody makes sense of what is read, notes that an object is asked for and says whether it is for the first time.
-pub(super) fn touch(object: &Object) -> Option<bool> {
-    READING.try_with(|reading| reading.touched.lock().insert(object.handle(), object.clone()).is_none()).ok()
+/// Where somebody makes sense of what is read, notes that the object with this handle is asked for and says whether it is for the first time.
+pub(super) fn touch(handle: usize, relied_on: &Arc<AtomicBool>) -> Option<bool> {
+    READING.try_with(|reading| reading.touched.lock().insert(handle, relied_on.clone()).is_none()).ok()
 }
 
 impl Reading {
     /// What made sense is relied on: its objects must not become others.
     fn trusted_by<T, E>(&self, answer: Result<T, E>) -> Result<T, E> {
         if answer.is_ok() {
-            self.touched.lock().values().for_each(Object::rely);
+            self.touched.lock().values().for_each(|relied_on| relied_on.store(true, Ordering::Release));
         }
         answer
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Keeping;
+use super::keeping::Keeping;
 use super::note::{Absent, Body, Note, Stamp, There};
 use super::range_store::{Extent, RangeStore};
 use crate::remote::{Ask, Cause, Fetched, Pin};

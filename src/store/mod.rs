@@ -6,6 +6,8 @@
 
 mod absence;
 mod answer;
+mod believed;
+mod handle;
 mod healing;
 mod keeping;
 mod kept;

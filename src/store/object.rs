@@ -3,36 +3,24 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::absence::Witness;
-use super::kept::{Kept, KeptWhole, Known};
+use super::handle::Handle;
+use super::kept::{KeptWhole, Known};
 use super::note::{Absent, Note, Stamp};
-use super::seen::{Seen, SeenVersion};
-use super::{absence, answer, healing};
+use super::seen::SeenVersion;
+use super::{answer, healing};
 use crate::cache::{Desk, Place, Share};
-use crate::remote::{Ask, Cause, Fetched, Origin, RemoteError};
-use crate::stats::Stats;
+use crate::remote::{Ask, Cause, Fetched, RemoteError};
 
 /// A handle of one object: remembers its ETag and length from the first answer and refuses any other. Cheap to clone;
 /// clones share what they remember.
 #[derive(Clone)]
 pub struct Object(Arc<Handle>);
-
-pub(super) struct Handle {
-    pub(super) origin: Origin,
-    /// Whether something was made of its bytes.
-    pub(super) relied_on: AtomicBool,
-    pub(super) offline: bool,
-    pub(super) kept: Option<Kept>,
-    pub(super) stats: Arc<Stats>,
-    pub(super) seen: Arc<Seen>,
-    pub(super) desk: Arc<Desk>,
-}
 
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,16 +98,6 @@ impl Object {
     /// Memory for documents.
     pub fn desk(&self) -> &Arc<Desk> {
         &self.0.desk
-    }
-
-    /// The same of an object that its store may lack: `None` where that is believed, for which `witness` says when.
-    pub async fn whole_if_there(&self, limit: u64, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
-        absence::ask(self, Ask::Whole(limit), witness).await
-    }
-
-    /// The bytes of `range`, which must not be empty, of an object that its store may lack.
-    pub async fn range_if_there(&self, range: Range<u64>, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
-        absence::ask(self, Ask::Range(range), witness).await
     }
 
     /// Where requests for it go; the same as [`Object::url`] but for buckets.
@@ -239,7 +217,7 @@ impl Object {
 
     /// Gets it from the disk or the origin.
     pub(super) async fn run(&self, ask: Ask) -> Result<Fetched, RemoteError> {
-        let touch = healing::touch(self);
+        let touch = healing::touch(self.handle(), &self.0.relied_on);
         if touch == Some(true) && healing::is_past_caches() {
             self.doubt();
         }
@@ -252,7 +230,7 @@ impl Object {
 
     /// Gets it from the origin, whatever is kept of it.
     pub(super) async fn run_past_caches(&self, ask: Ask) -> Result<Fetched, RemoteError> {
-        let touch = healing::touch(self);
+        let touch = healing::touch(self.handle(), &self.0.relied_on);
         let answer = match &self.0.kept {
             Some(kept) => answer::past_caches(&self.0, kept, &ask).await,
             None => self.0.ask(&ask).await,
@@ -270,15 +248,5 @@ impl Object {
         let version = || SeenVersion { etag: etag.clone(), last_modified: last_modified.clone(), bytes: *total };
         self.0.seen.note(self.0.origin.url(), version);
         Ok(fetched)
-    }
-}
-
-impl Handle {
-    /// Asks the origin, unless nobody is to be asked.
-    pub(super) async fn ask(&self, ask: &Ask) -> Result<Fetched, RemoteError> {
-        if self.offline {
-            return Err(self.origin.failed(ask, Cause::Offline("not in the cache".to_owned())));
-        }
-        self.origin.ask(ask, healing::is_past_caches()).await
     }
 }

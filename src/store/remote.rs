@@ -7,11 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
-use super::Keeping;
-use super::absence::{Believed, Witness};
+use super::believed::{Believed, Unconfirmed};
+use super::handle::Handle;
+use super::keeping::Keeping;
 use super::kept::Kept;
 use super::note::Stamp;
-use super::object::{Handle, Object};
+use super::object::Object;
 use super::seen::Seen;
 use crate::cache::Desk;
 use crate::hex::hex;
@@ -83,9 +84,9 @@ impl Remote {
         self.shared.stats.failure(line);
     }
 
-    /// Notes that something was taken for absent by what `witness` said before.
-    pub(super) fn believed_absences(&self, witness: &Witness) {
-        self.shared.believed.add(witness);
+    /// Notes that something was taken for absent by what was said before.
+    pub(super) fn believed_absences(&self, unconfirmed: &Arc<dyn Unconfirmed>) {
+        self.shared.believed.add(unconfirmed);
     }
 
     /// Looks whether the documents of stores still bear out what was taken for absent since they were asked for, so that
@@ -119,7 +120,7 @@ impl Remote {
         Ok(Object::new(Handle {
             offline: self.keeping.offline && !origin.is_local(),
             origin,
-            relied_on: AtomicBool::new(false),
+            relied_on: Arc::new(AtomicBool::new(false)),
             kept,
             stats: Arc::clone(&self.shared.stats),
             seen: Arc::clone(&self.shared.seen),

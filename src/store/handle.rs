@@ -1,0 +1,33 @@
+//! What all clones of an object share.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::healing;
+use super::kept::Kept;
+use super::seen::Seen;
+use crate::cache::Desk;
+use crate::remote::{Ask, Cause, Fetched, Origin, RemoteError};
+use crate::stats::Stats;
+
+/// An object at its origin, with what is kept of it.
+pub(super) struct Handle {
+    pub(super) origin: Origin,
+    /// Whether something was made of its bytes.
+    pub(super) relied_on: Arc<AtomicBool>,
+    pub(super) offline: bool,
+    pub(super) kept: Option<Kept>,
+    pub(super) stats: Arc<Stats>,
+    pub(super) seen: Arc<Seen>,
+    pub(super) desk: Arc<Desk>,
+}
+
+impl Handle {
+    /// Asks the origin, unless nobody is to be asked.
+    pub(super) async fn ask(&self, ask: &Ask) -> Result<Fetched, RemoteError> {
+        if self.offline {
+            return Err(self.origin.failed(ask, Cause::Offline("not in the cache".to_owned())));
+        }
+        self.origin.ask(ask, healing::is_past_caches()).await
+    }
+}
