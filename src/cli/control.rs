@@ -20,8 +20,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 
+use super::CliError;
 use super::socket::{self, Address, Placed};
 use crate::disk::Disk;
+use crate::fuse::MountError;
 use crate::ledger::{Mark, Page};
 use crate::mountinfo::Mount;
 use crate::stats::Snapshot;
@@ -309,6 +311,21 @@ fn connect(mount: &Mount, request: &str) -> io::Result<Client> {
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(format!("{request}\n").as_bytes())?;
     Ok(stream)
+}
+
+/// For `map_err`: why the daemon of `mount` gave no answer.
+pub(super) fn unanswered(mount: &Mount) -> impl FnOnce(io::Error) -> CliError {
+    let path = mount.mountpoint.clone();
+    move |error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CliError::Failed(format!(
+            "the emfs mounted at {path} does not listen; if it has died, mount again, or remove the mount with \
+             `emfs umount {path}`",
+            path = path.display()
+        )),
+        // What a socket says when the time to read or to write is over.
+        io::ErrorKind::WouldBlock => MountError::Silent(path).into(),
+        _ => CliError::System { what: format!("asking the daemon of {}", path.display()), error },
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::output::print;
-use super::{CliError, control, status, umount};
+use super::{CliError, control, umount};
 use crate::ledger::{Entries, Mark, Page};
 
 /// Print a mark, for `emfs status --failed --since MARK`.
@@ -23,7 +23,7 @@ pub(super) struct MarkArgs {
 /// Asks the daemon for a mark and prints it.
 pub(super) fn mark(args: &MarkArgs) -> Result<(), CliError> {
     let mount = umount::find(&args.mountpoint)?;
-    let text = control::mark(&mount).map_err(status::unanswered(&mount))?;
+    let text = control::mark(&mount).map_err(control::unanswered(&mount))?;
     Ok(print(&text)?)
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Asked<'a> {
 /// Lists what failed; that is an error where something did.
 pub(super) fn failed(mountpoint: &std::path::Path, asked: Asked<'_>) -> Result<(), CliError> {
     let mount = umount::find(mountpoint)?;
-    let page = control::ledger(&mount).map_err(status::unanswered(&mount))?;
+    let page = control::ledger(&mount).map_err(control::unanswered(&mount))?;
     let page = match asked.since {
         None => page,
         Some(mark) => page.since(mark).ok_or_else(|| {

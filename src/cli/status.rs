@@ -1,6 +1,5 @@
 //! `emfs status`.
 
-use std::io;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -8,9 +7,7 @@ use serde_json::Value;
 use super::output::{print, table};
 use super::size::human;
 use super::{CliError, control, ledger, umount};
-use crate::fuse::MountError;
 use crate::ledger::Mark;
-use crate::mountinfo::Mount;
 
 /// Show what a mount has done so far.
 #[derive(Debug, clap::Args)]
@@ -41,28 +38,13 @@ pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
         return ledger::failed(&args.mountpoint, asked);
     }
     let mount = umount::find(&args.mountpoint)?;
-    let text = control::status(&mount).map_err(unanswered(&mount))?;
+    let text = control::status(&mount).map_err(control::unanswered(&mount))?;
     if args.json {
         return Ok(print(&text)?);
     }
     let report: Value =
         serde_json::from_str(&text).map_err(|error| CliError::Failed(format!("the daemon's answer: {error}")))?;
     Ok(print(&readable(&report))?)
-}
-
-/// For `map_err`: why the daemon of `mount` gave no answer.
-pub(super) fn unanswered(mount: &Mount) -> impl FnOnce(io::Error) -> CliError {
-    let path = mount.mountpoint.clone();
-    move |error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CliError::Failed(format!(
-            "the emfs mounted at {path} does not listen; if it has died, mount again, or remove the mount with \
-             `emfs umount {path}`",
-            path = path.display()
-        )),
-        // What a socket says when the time to read or to write is over.
-        io::ErrorKind::WouldBlock => MountError::Silent(path).into(),
-        _ => CliError::System { what: format!("asking the daemon of {}", path.display()), error },
-    }
 }
 
 fn readable(report: &Value) -> String {

@@ -16,6 +16,7 @@ mod numbering;
 mod path;
 mod read;
 mod remains;
+mod showing;
 mod spot;
 mod store;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::Errno;
@@ -59,4 +60,12 @@ pub struct DirEntry {
 pub struct Statfs {
     /// Bytes of the finest levels of all images known so far.
     pub bytes: u64,
+}
+
+/// `size` bytes from `offset`, as far as there are.
+pub(super) fn slice(bytes: &Bytes, offset: u64, size: u32) -> Bytes {
+    let length = bytes.len() as u64;
+    let start = offset.min(length);
+    let end = offset.saturating_add(u64::from(size)).min(length);
+    bytes.slice(start as usize..end as usize)
 }

@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use bytes::Bytes;
 
 use super::Errno;
+use super::answer::slice;
 use super::library::FAILURE_REMEMBERED;
-use super::reading::slice;
 use crate::cache::Held;
 use crate::tree::Inode;
 use crate::volume::ChunkKey;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 
+use super::answer::slice;
 use super::holding::Found;
 use super::{Errno, Reply, Vfs};
 use crate::cache::Held;
@@ -100,12 +101,4 @@ fn answer(vfs: &Vfs, inode: Inode, key: &ChunkKey, held: Arc<Held>, offset: u64,
         vfs.chunks.let_go(key);
     }
     bytes
-}
-
-/// `size` bytes from `offset`, as far as there are.
-pub(super) fn slice(bytes: &Bytes, offset: u64, size: u32) -> Bytes {
-    let length = bytes.len() as u64;
-    let start = offset.min(length);
-    let end = offset.saturating_add(u64::from(size)).min(length);
-    bytes.slice(start as usize..end as usize)
 }

@@ -14,17 +14,12 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use super::ifd::Header;
-use super::page::{Compression, Data, Page};
-use super::read::{ReadAt, Windows};
+use super::page::{Compression, Data, MAX_PAGES, Page};
+use super::read::{AHEAD, ReadAt, Windows};
 use super::text::Text;
 use super::walk;
 use crate::source::SourceError;
 use crate::store::{healed, is_past_caches};
-
-/// Pages that are accepted in a chain of IFDs.
-pub(super) const MAX_PAGES: u64 = 65_536;
-/// Bytes read ahead where an IFD with its arrays is expected.
-pub(super) const AHEAD: u64 = 128 << 10;
 
 /// How long it is not tried again to find all pages.
 const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);

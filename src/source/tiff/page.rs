@@ -9,6 +9,8 @@ use super::read::Windows;
 use crate::dtype::DataType;
 use crate::source::SourceError;
 
+/// Pages that are accepted in a chain of IFDs.
+pub(super) const MAX_PAGES: u64 = 65_536;
 /// Bytes of one decoded strip or tile that are accepted.
 const MAX_SEGMENT: u64 = 1 << 30;
 /// Deflate makes no more than 1032 bytes of one.

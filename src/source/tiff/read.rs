@@ -10,6 +10,8 @@ use crate::cache::Share;
 use crate::source::SourceError;
 use crate::store::Object;
 
+/// Bytes read ahead where an IFD with its arrays is expected.
+pub(super) const AHEAD: u64 = 128 << 10;
 /// Windows that are kept; older ones are dropped and fetched again if needed.
 const KEPT: usize = 4;
 /// A text so short takes no share of the memory for what arrives.

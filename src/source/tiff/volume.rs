@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::ifd::{Header, tags};
-use super::index::{self, AHEAD, Index};
+use super::index::{self, Index};
 use super::page::{Compression, Data, Form, Page, Segments};
-use super::read::{ReadAt, Windows};
+use super::read::{AHEAD, ReadAt, Windows};
 use super::text::{Dialect, Text};
 use super::{decode, dump};
 use crate::document::Document;

@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 
 use super::ifd::Header;
-use super::index::{AHEAD, MAX_PAGES};
-use super::page::{Compression, Data, Page};
-use super::read::Windows;
+use super::page::{Compression, Data, MAX_PAGES, Page};
+use super::read::{AHEAD, Windows};
 use crate::source::SourceError;
 
 /// Longest window.
