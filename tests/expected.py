@@ -19,19 +19,26 @@ def plain(number):
     return int(number) if float(number).is_integer() else float(number)
 
 
-def array_attributes(scale, translation):
+def tidy(length):
+    """A computed length as emfs tells it: with thirteen digits, so without the noise of binary numbers."""
+    return float(f"{length:.12e}")
+
+
+def array_attributes(scale, translation, finest):
+    """`finest`: the scale of the image's first level. Its readers count from corners, which all levels share, and not from centres."""
+    corner = [tidy(t - (s - f) / 2) for t, s, f in zip(translation, scale, finest, strict=True)]
     attributes = {"_ARRAY_DIMENSIONS": ["z", "y", "x"], "dimension_units": [f"{plain(value)} nm" for value in scale]}
-    if all(float(value).is_integer() for value in [*scale, *translation]):
+    if all(float(value).is_integer() for value in [*scale, *corner]) and not any(c % s for c, s in zip(corner, scale)):
         # The readers of these keys truncate fractions, so they are there only where nothing is lost.
         attributes |= {
-            "resolution": [int(v) for v in scale], "voxel_size": [int(v) for v in scale], "offset": [int(v) for v in translation],
+            "resolution": [int(v) for v in scale], "voxel_size": [int(v) for v in scale], "offset": [int(v) for v in corner],
             "axis_names": ["z", "y", "x"], "units": ["nm"] * 3, "types": ["space"] * 3,
         }
     return attributes
 
 
 def datasets(volume):
-    return [{"path": f"s{level}", "coordinateTransformations": [{"type": "scale", "scale": s}, {"type": "translation", "translation": t}]}
+    return [{"path": f"s{level}", "coordinateTransformations": [{"type": "scale", "scale": s}, {"type": "translation", "translation": [*map(tidy, t)]}]}
             for level, (s, t) in enumerate(zip(volume.scale, volume.translation, strict=True))]
 
 
@@ -68,7 +75,7 @@ def documents(volume, chunks=None, window=(0, 255), v3=False):
             "zarr_format": 2, "shape": list(array.shape), "chunks": list(chunks[level]), "dtype": v2_dtype(volume.dtype), "order": "C",
             "fill_value": 0, "compressor": None, "filters": None, "dimension_separator": "/",
         }
-        found[f"s{level}/.zattrs"] = array_attributes(volume.scale[level], volume.translation[level])
+        found[f"s{level}/.zattrs"] = array_attributes(volume.scale[level], volume.translation[level], volume.scale[0])
     return found | {".zmetadata": {"zarr_consolidated_format": 1, "metadata": dict(found)}}
 
 

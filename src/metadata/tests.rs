@@ -35,7 +35,7 @@ fn pyramid() -> Pyramid {
     let grid = Grid { shape: Shape([4, 5, 6]), cell: Shape([4, 5, 6]) };
     Pyramid {
         dtype: DataType::U8,
-        levels: vec![Level { grid, scale: [50.0, 8.0, 8.0], translation: [0.0; 3], offset: [0; 3] }],
+        levels: vec![Level { grid, scale: [50.0, 8.0, 8.0], translation: [0.0; 3], corner: [0.0; 3], offset: [0; 3] }],
         fill: FillValue::zero(DataType::U8),
         window: (0.0, 255.0),
         calibrated: true,

@@ -62,6 +62,7 @@ fn pyramid(shape: [u64; 3], chunk: [u64; 3], levels: u32) -> Pyramid {
         grid: Grid { shape: Shape(shape.map(|extent| extent.div_ceil(1 << n))), cell: Shape(chunk) },
         scale: [f64::from(8 << n); 3],
         translation: [0.0; 3],
+        corner: [0.0; 3],
         offset: [0; 3],
     };
     Pyramid {

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::blocks::BlockKey;
-use super::pyramid::{Level, Pyramid, plane_chunk};
+use super::pyramid::{Level, Pyramid, plane_chunk, tidy};
 use super::view::CHUNK_BYTES;
 use super::{Blocks, VolumeError, window};
 use crate::cache::Place;
@@ -99,7 +99,7 @@ impl Image {
             let reason = format!("chunk: files of {bytes} bytes ({dtype}); the largest have {most}");
             return Err(VolumeError::Unsuitable(format!("{name}: {reason}")));
         }
-        let levels: Vec<Level> = (0u8..)
+        let mut levels: Vec<Level> = (0u8..)
             .zip(&description.levels)
             .map(|(number, level)| {
                 let (scale, translation) = match level.scale {
@@ -113,11 +113,13 @@ impl Image {
                 Level {
                     grid: Grid { shape: level.grid.shape, cell: chunk_shape(description, spec, level.grid) },
                     scale,
-                    translation,
+                    translation: translation.map(tidy),
+                    corner: [0.0; 3],
                     offset: level.offset,
                 }
             })
             .collect();
+        place_corners(&mut levels);
         Ok(Pyramid {
             dtype: description.dtype,
             window: window::choose(self, blocks, spec, &levels).await,
@@ -137,6 +139,21 @@ fn chunk_shape(description: &Description, spec: &SourceSpec, grid: Grid) -> Shap
         None if description.chunked => grid.cell,
         None => plane_chunk(grid.shape, description.dtype),
     }
+}
+
+/// Gives all levels the corner of the finest, shifted by the difference of their first voxels' places.
+fn place_corners(levels: &mut [Level]) {
+    let Some(finest) = levels.first() else { return };
+    let (translation, start) = (finest.translation, place(finest));
+    for level in levels {
+        let at = place(level);
+        level.corner = std::array::from_fn(|axis| tidy(translation[axis] + at[axis] - start[axis]));
+    }
+}
+
+/// Where the first voxel of a level begins by its number.
+fn place(level: &Level) -> [f64; 3] {
+    std::array::from_fn(|axis| level.offset[axis] as f64 * level.scale[axis])
 }
 
 /// Where a level lies of which the source says nothing, by the ratio of the shapes. The first voxel of a coarser level

@@ -9,7 +9,7 @@ mod tests;
 pub use error::ViewError;
 pub(crate) use label::unlike;
 
-use super::pyramid::{Level, Pyramid, chunk_bytes};
+use super::pyramid::{Level, Pyramid, chunk_bytes, tidy};
 use crate::dtype::DataType;
 use crate::geometry::{Grid, Region, Shape};
 
@@ -71,13 +71,15 @@ impl ViewSpec {
                     None => break,
                 },
             };
+            let shifted = |from: [f64; 3]| {
+                std::array::from_fn(|axis| tidy(from[axis] + shown.start[axis] as f64 * level.scale[axis]))
+            };
             view.origins.push(shown.start);
             view.pyramid.levels.push(Level {
                 grid: Grid { shape: shown.shape(), cell: self.chunk.unwrap_or(level.grid.cell) },
                 scale: level.scale,
-                translation: std::array::from_fn(|axis| {
-                    level.translation[axis] + shown.start[axis] as f64 * level.scale[axis]
-                }),
+                translation: shifted(level.translation),
+                corner: shifted(level.corner),
                 offset: std::array::from_fn(|axis| level.offset[axis].saturating_add_unsigned(shown.start[axis])),
             });
         }

@@ -15,8 +15,11 @@ pub(super) fn attributes(pyramid: &Pyramid, level: &Level) -> Map<String, Value>
         return keys;
     }
     keys.insert("dimension_units".into(), json!(level.scale.map(|size| format!("{size} nm"))));
-    // Those readers cut fractions off without a word, so a fractional value is better not stated at all.
-    if let (Some(size), Some(offset)) = (all_whole(level.scale), all_whole(level.translation)) {
+    // Those readers cut fractions off without a word, count from the corner of a voxel and cannot have it between two, so
+    // what is not so is better not stated at all.
+    if let (Some(size), Some(offset)) = (all_whole(level.scale), all_whole(level.corner))
+        && (0..3).all(|axis| offset[axis] % size[axis] == 0)
+    {
         keys.insert("resolution".into(), json!(size));
         keys.insert("voxel_size".into(), json!(size));
         keys.insert("offset".into(), json!(offset));

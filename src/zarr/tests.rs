@@ -9,7 +9,18 @@ use crate::geometry::{Grid, Region, Shape};
 use crate::volume::{Level, ViewSpec};
 
 fn level(shape: [u64; 3], scale: [f64; 3], translation: [f64; 3]) -> Level {
-    Level { grid: Grid { shape: Shape(shape), cell: Shape([64; 3]) }, scale, translation, offset: [0; 3] }
+    Level {
+        grid: Grid { shape: Shape(shape), cell: Shape([64; 3]) },
+        scale,
+        translation,
+        corner: [0.0; 3],
+        offset: [0; 3],
+    }
+}
+
+/// A level of 8 nm whose first voxel has this corner; its centre, which other keys tell, is no whole multiple.
+fn at_corner(corner: [f64; 3]) -> Level {
+    Level { corner, ..level([9; 3], [8.0; 3], corner.map(|corner| corner + 4.0)) }
 }
 
 fn pyramid() -> Pyramid {
@@ -107,10 +118,10 @@ fn arrays_are_raw_with_slashes_in_their_keys() {
 
 #[test]
 fn whole_nanometres_are_stated_for_those_who_read_integers() {
-    let pyramid = Pyramid { levels: vec![level([9; 3], [8.0; 3], [0.0, -4.0, 12.0])], ..pyramid() };
+    let pyramid = Pyramid { levels: vec![at_corner([0.0, -8.0, 16.0])], ..pyramid() };
     assert_eq!(
         text(v2::array_attributes(&pyramid, &pyramid.levels[0])),
-        r#"{"_ARRAY_DIMENSIONS":["z","y","x"],"dimension_units":["8 nm","8 nm","8 nm"],"resolution":[8,8,8],"voxel_size":[8,8,8],"offset":[0,-4,12],"axis_names":["z","y","x"],"units":["nm","nm","nm"],"types":["space","space","space"]}"#
+        r#"{"_ARRAY_DIMENSIONS":["z","y","x"],"dimension_units":["8 nm","8 nm","8 nm"],"resolution":[8,8,8],"voxel_size":[8,8,8],"offset":[0,-8,16],"axis_names":["z","y","x"],"units":["nm","nm","nm"],"types":["space","space","space"]}"#
     );
 }
 
@@ -119,9 +130,11 @@ fn fractional_nanometres_are_not_stated_where_readers_would_cut_them_off() {
     let fractional_size = pyramid();
     let expected = r#"{"_ARRAY_DIMENSIONS":["z","y","x"],"dimension_units":["5.24 nm","4 nm","4 nm"]}"#;
     assert_eq!(text(v2::array_attributes(&fractional_size, &fractional_size.levels[0])), expected);
-    let fractional_offset = Pyramid { levels: vec![level([9; 3], [8.0; 3], [0.5, 0.0, 0.0])], ..pyramid() };
-    let keys = parsed(v2::array_attributes(&fractional_offset, &fractional_offset.levels[0]));
-    assert_eq!(keys, json!({"_ARRAY_DIMENSIONS": ["z", "y", "x"], "dimension_units": ["8 nm", "8 nm", "8 nm"]}));
+    for corner in [[0.5, 0.0, 0.0], [0.0, 4.0, 0.0]] {
+        let between_voxels = Pyramid { levels: vec![at_corner(corner)], ..pyramid() };
+        let keys = parsed(v2::array_attributes(&between_voxels, &between_voxels.levels[0]));
+        assert_eq!(keys, json!({"_ARRAY_DIMENSIONS": ["z", "y", "x"], "dimension_units": ["8 nm", "8 nm", "8 nm"]}));
+    }
 }
 
 #[test]

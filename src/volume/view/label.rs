@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::ViewSpec;
 use crate::geometry::Shape;
+use crate::volume::pyramid::tidy;
 use crate::volume::{Level, Pyramid};
 
 impl ViewSpec {
@@ -37,12 +38,15 @@ pub(crate) fn unlike(image: &Pyramid, label: &Pyramid) -> Option<(Shape, Shape)>
 
 /// Labels whose scales count voxels, with their first voxel and its size as those of the image are.
 fn laid_on(image: &Level, label: &Pyramid) -> Pyramid {
-    let first = label.levels.first().map_or([0.0; 3], |level| level.translation);
+    let (first, corner) = label.levels.first().map_or(([0.0; 3], [0.0; 3]), |level| (level.translation, level.corner));
     let level = |level: &Level| Level {
         grid: level.grid,
         scale: std::array::from_fn(|axis| level.scale[axis] * image.scale[axis]),
         translation: std::array::from_fn(|axis| {
-            image.translation[axis] + (level.translation[axis] - first[axis]) * image.scale[axis]
+            tidy(image.translation[axis] + (level.translation[axis] - first[axis]) * image.scale[axis])
+        }),
+        corner: std::array::from_fn(|axis| {
+            tidy(image.corner[axis] + (level.corner[axis] - corner[axis]) * image.scale[axis])
         }),
         offset: level.offset,
     };

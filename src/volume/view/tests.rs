@@ -6,14 +6,21 @@ use super::*;
 use crate::dtype::FillValue;
 
 fn level(shape: [u64; 3], cell: [u64; 3], scale: [f64; 3], translation: [f64; 3]) -> Level {
-    Level { grid: Grid { shape: Shape(shape), cell: Shape(cell) }, scale, translation, offset: [0; 3] }
+    Level {
+        grid: Grid { shape: Shape(shape), cell: Shape(cell) },
+        scale,
+        translation,
+        corner: [0.0; 3],
+        offset: [0; 3],
+    }
 }
 
 /// A level as precomputed volumes have them: a lattice of `factor` nanometres whose voxel `offset` is the first.
 fn placed(shape: [u64; 3], factor: [u64; 3], offset: [i64; 3]) -> Level {
     let scale = factor.map(|factor| factor as f64);
     let translation = std::array::from_fn(|axis| offset[axis] as f64 * scale[axis] + (scale[axis] - 1.0) / 2.0);
-    Level { offset, ..level(shape, [8; 3], scale, translation) }
+    let corner = std::array::from_fn(|axis| offset[axis] as f64 * scale[axis]);
+    Level { offset, corner, ..level(shape, [8; 3], scale, translation) }
 }
 
 /// Where the level's first voxel begins and its last one ends along an axis, in nanometres, by what its document says (positions are
@@ -277,7 +284,7 @@ proptest! {
             prop_assert_eq!(view.origins[number], ranges.map(|(start, _)| start));
             prop_assert_eq!(shown.grid.shape, Shape(ranges.map(|(start, end)| end - start)));
             let scale = image.levels[number].scale;
-            prop_assert_eq!(shown.translation, std::array::from_fn(|axis| 1.0 + ranges[axis].0 as f64 * scale[axis]));
+            prop_assert_eq!(shown.translation, std::array::from_fn(|axis| tidy(1.0 + ranges[axis].0 as f64 * scale[axis])));
         }
     }
 
@@ -320,6 +327,7 @@ proptest! {
         prop_assert_eq!(found, expected);
 
         for (shown, whole) in view.pyramid.levels.iter().zip(&image.levels) {
+            prop_assert_eq!(shown.corner, std::array::from_fn(|axis| span(shown, axis).0 + 0.5), "beside the centres");
             for axis in 0..3 {
                 let (finest, shown, whole) = (span(&view.pyramid.levels[0], axis), span(shown, axis), span(whole, axis));
                 prop_assert!(shown.0 <= finest.0.max(whole.0) && shown.1 >= finest.1.min(whole.1));
