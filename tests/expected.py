@@ -42,13 +42,13 @@ def datasets(volume):
             for level, (s, t) in enumerate(zip(volume.scale, volume.translation, strict=True))]
 
 
-def omero(window, depth):
+def omero(window):
     low, high = window
     return {
         "version": "0.4", "name": "em",
         "channels": [{"label": "EM", "color": "FFFFFF", "active": True, "coefficient": 1, "family": "linear", "inverted": False,
                       "window": {"min": low, "max": high, "start": low, "end": high}}],
-        "rdefs": {"model": "greyscale", "defaultT": 0, "defaultZ": depth // 2},
+        "rdefs": {"model": "greyscale"},
     }
 
 
@@ -56,7 +56,7 @@ def documents(volume, chunks=None, window=(0, 255), v3=False):
     """Documents of a store by path, parsed."""
     chunks = chunks or volume.chunk
     multiscale = {"name": "em", "axes": AXES, "datasets": datasets(volume)}
-    display = omero(window, volume.levels[0].shape[0])
+    display = omero(window)
     if v3:
         found = {"zarr.json": {"zarr_format": 3, "node_type": "group",
                                "attributes": {"ome": {"version": "0.5", "multiscales": [multiscale], "omero": display}}}}

@@ -92,7 +92,6 @@ fn omero(group: &Group<'_>, format: Format) -> Value {
         }
         dtype => dtype.display_range(),
     };
-    let middle = pyramid.levels.first().map_or(0, |level| level.grid.shape.0[0] / 2);
     versioned(
         format,
         json!({
@@ -102,7 +101,8 @@ fn omero(group: &Group<'_>, format: Format) -> Value {
                 "inverted": false,
                 "window": {"min": number(low), "max": number(high), "start": number(start), "end": number(end)},
             }],
-            "rdefs": {"model": "greyscale", "defaultT": 0, "defaultZ": middle},
+            // No `defaultZ`: vizarr takes it for an index at every level, which levels with fewer planes do not have.
+            "rdefs": {"model": "greyscale"},
         }),
     )
 }
