@@ -27,7 +27,7 @@ def tidy(length):
 def array_attributes(scale, translation, finest):
     """`finest`: the scale of the image's first level. Its readers count from corners, which all levels share, and not from centres."""
     corner = [tidy(t - (s - f) / 2) for t, s, f in zip(translation, scale, finest, strict=True)]
-    attributes = {"_ARRAY_DIMENSIONS": ["z", "y", "x"], "dimension_units": [f"{plain(value)} nm" for value in scale]}
+    attributes = {"dimension_units": [f"{plain(value)} nm" for value in scale]}
     if all(float(value).is_integer() for value in [*scale, *corner]) and not any(c % s for c, s in zip(corner, scale)):
         # The readers of these keys truncate fractions, so they are there only where nothing is lost.
         attributes |= {
@@ -66,7 +66,8 @@ def documents(volume, chunks=None, window=(0, 255), v3=False):
                 "zarr_format": 3, "node_type": "array", "shape": list(array.shape), "data_type": volume.dtype.name,
                 "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunks[level])}},
                 "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-                "codecs": [{"name": "bytes"} | little], "fill_value": 0, "attributes": {}, "dimension_names": ["z", "y", "x"],
+                "codecs": [{"name": "bytes"} | little], "fill_value": 0,
+                "attributes": array_attributes(volume.scale[level], volume.translation[level], volume.scale[0]), "dimension_names": ["z", "y", "x"],
             }
         return found
     found = {".zgroup": {"zarr_format": 2}, ".zattrs": {"multiscales": [{"version": "0.4"} | multiscale], "omero": display}}
@@ -75,7 +76,7 @@ def documents(volume, chunks=None, window=(0, 255), v3=False):
             "zarr_format": 2, "shape": list(array.shape), "chunks": list(chunks[level]), "dtype": v2_dtype(volume.dtype), "order": "C",
             "fill_value": 0, "compressor": None, "filters": None, "dimension_separator": "/",
         }
-        found[f"s{level}/.zattrs"] = array_attributes(volume.scale[level], volume.translation[level], volume.scale[0])
+        found[f"s{level}/.zattrs"] = {"_ARRAY_DIMENSIONS": ["z", "y", "x"]} | array_attributes(volume.scale[level], volume.translation[level], volume.scale[0])
     return found | {".zmetadata": {"zarr_consolidated_format": 1, "metadata": dict(found)}}
 
 

@@ -6,11 +6,10 @@ use super::ome::whole;
 use crate::volume::view::AXES;
 use crate::volume::{Level, Pyramid};
 
-/// Attributes of a level: axis names, voxel size in words, and, where everything is a whole number of nanometres, the
+/// Attributes of a level in both formats: voxel size in words, and, where everything is a whole number of nanometres, the
 /// keys that gunpowder and funlib read.
 pub(super) fn attributes(pyramid: &Pyramid, level: &Level) -> Map<String, Value> {
     let mut keys = Map::new();
-    keys.insert("_ARRAY_DIMENSIONS".into(), json!(AXES));
     if !pyramid.calibrated {
         return keys;
     }

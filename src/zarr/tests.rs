@@ -105,7 +105,7 @@ fn arrays_are_raw_with_slashes_in_their_keys() {
     );
     assert_eq!(
         text(v3::array(&pyramid, &pyramid.levels[0])),
-        r#"{"zarr_format":3,"node_type":"array","shape":[100,200,300],"data_type":"uint8","chunk_grid":{"name":"regular","configuration":{"chunk_shape":[64,64,64]}},"chunk_key_encoding":{"name":"default","configuration":{"separator":"/"}},"codecs":[{"name":"bytes"}],"fill_value":0,"attributes":{},"dimension_names":["z","y","x"]}"#
+        r#"{"zarr_format":3,"node_type":"array","shape":[100,200,300],"data_type":"uint8","chunk_grid":{"name":"regular","configuration":{"chunk_shape":[64,64,64]}},"chunk_key_encoding":{"name":"default","configuration":{"separator":"/"}},"codecs":[{"name":"bytes"}],"fill_value":0,"attributes":{"dimension_units":["5.24 nm","4 nm","4 nm"]},"dimension_names":["z","y","x"]}"#
     );
     pyramid.dtype = DataType::U16;
     pyramid.fill = FillValue::from_le_bytes(&500u16.to_le_bytes()).unwrap();
@@ -123,6 +123,19 @@ fn whole_nanometres_are_stated_for_those_who_read_integers() {
         text(v2::array_attributes(&pyramid, &pyramid.levels[0])),
         r#"{"_ARRAY_DIMENSIONS":["z","y","x"],"dimension_units":["8 nm","8 nm","8 nm"],"resolution":[8,8,8],"voxel_size":[8,8,8],"offset":[0,-8,16],"axis_names":["z","y","x"],"units":["nm","nm","nm"],"types":["space","space","space"]}"#
     );
+}
+
+#[test]
+fn arrays_have_the_same_attributes_in_both_formats() {
+    let whole = Pyramid { levels: vec![at_corner([0.0, -8.0, 16.0])], ..pyramid() };
+    let uncalibrated = Pyramid { calibrated: false, ..pyramid() };
+    for pyramid in [pyramid(), whole, uncalibrated] {
+        let level = &pyramid.levels[0];
+        let v3 = parsed(v3::array(&pyramid, level));
+        let mut v2 = parsed(v2::array_attributes(&pyramid, level));
+        assert_eq!(v2.as_object_mut().unwrap().remove("_ARRAY_DIMENSIONS"), Some(v3["dimension_names"].clone()));
+        assert_eq!(v3["attributes"], v2);
+    }
 }
 
 #[test]

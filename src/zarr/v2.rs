@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::{Format, Group, array, document, level_name, ome};
+use crate::volume::view::AXES;
 use crate::volume::{Level, Pyramid};
 
 /// `.zgroup`, the same in every group.
@@ -40,7 +41,7 @@ pub fn array(pyramid: &Pyramid, level: &Level) -> Bytes {
 
 /// `.zattrs` of a level.
 pub fn array_attributes(pyramid: &Pyramid, level: &Level) -> Bytes {
-    document(&Value::Object(array::attributes(pyramid, level)))
+    document(&array_attributes_value(pyramid, level))
 }
 
 /// `.zattrs` of the `labels` group.
@@ -74,12 +75,20 @@ fn array_value(pyramid: &Pyramid, level: &Level) -> Value {
     })
 }
 
+/// Zarr v2 itself has no names of axes; xarray looks for them here.
+fn array_attributes_value(pyramid: &Pyramid, level: &Level) -> Value {
+    let mut keys = Map::new();
+    keys.insert("_ARRAY_DIMENSIONS".into(), json!(AXES));
+    keys.extend(array::attributes(pyramid, level));
+    Value::Object(keys)
+}
+
 fn add_image(documents: &mut Map<String, Value>, prefix: &str, group: &Group<'_>) {
     documents.insert(format!("{prefix}.zgroup"), group_value());
     documents.insert(format!("{prefix}.zattrs"), attributes_value(group));
     for (number, level) in (0u8..).zip(&group.pyramid.levels) {
         let path = format!("{prefix}{}", level_name(number));
         documents.insert(format!("{path}/.zarray"), array_value(group.pyramid, level));
-        documents.insert(format!("{path}/.zattrs"), Value::Object(array::attributes(group.pyramid, level)));
+        documents.insert(format!("{path}/.zattrs"), array_attributes_value(group.pyramid, level));
     }
 }

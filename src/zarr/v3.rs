@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::{Format, Group, document, ome};
+use super::{Format, Group, array, document, ome};
 use crate::volume::view::AXES;
 use crate::volume::{Level, Pyramid};
 
@@ -38,7 +38,7 @@ pub fn array(pyramid: &Pyramid, level: &Level) -> Bytes {
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "codecs": [bytes],
         "fill_value": 0,
-        "attributes": {},
+        "attributes": array::attributes(pyramid, level),
         "dimension_names": AXES,
     }))
 }
