@@ -69,12 +69,14 @@ def documents(volume, chunks=None, window=(0, 255), v3=False):
                 "codecs": [{"name": "bytes"} | little], "fill_value": 0,
                 "attributes": array_attributes(volume.scale[level], volume.translation[level], volume.scale[0]), "dimension_names": ["z", "y", "x"],
             }
+        nodes = {path.removesuffix("/zarr.json"): array for path, array in found.items() if path != "zarr.json"}
+        found["zarr.json"]["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": nodes}
         return found
     found = {".zgroup": {"zarr_format": 2}, ".zattrs": {"multiscales": [{"version": "0.4"} | multiscale], "omero": display}}
     for level, array in enumerate(volume.levels):
         found[f"s{level}/.zarray"] = {
             "zarr_format": 2, "shape": list(array.shape), "chunks": list(chunks[level]), "dtype": v2_dtype(volume.dtype), "order": "C",
-            "fill_value": 0, "compressor": None, "filters": None, "dimension_separator": "/",
+            "fill_value": None, "compressor": None, "filters": None, "dimension_separator": "/",
         }
         found[f"s{level}/.zattrs"] = {"_ARRAY_DIMENSIONS": ["z", "y", "x"]} | array_attributes(volume.scale[level], volume.translation[level], volume.scale[0])
     return found | {".zmetadata": {"zarr_consolidated_format": 1, "metadata": dict(found)}}

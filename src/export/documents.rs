@@ -70,11 +70,19 @@ pub(super) fn documents(image: &Shown<'_>, labels: &[Shown<'_>], storage: Storag
         }
     }
     let root = group(image, storage.format);
-    if storage.format == Format::V2 {
-        let every: Map<String, Value> = all.iter().chain(&root).cloned().collect();
-        all.push((".zmetadata".to_owned(), json!({"zarr_consolidated_format": 1, "metadata": every})));
+    match storage.format {
+        Format::V2 => {
+            let every: Map<String, Value> = all.iter().chain(&root).cloned().collect();
+            all.push((".zmetadata".to_owned(), json!({"zarr_consolidated_format": 1, "metadata": every})));
+            all.extend(root);
+        }
+        Format::V3 => {
+            let path = |key: &String| key.strip_suffix("/zarr.json").map(str::to_owned);
+            let below: Map<String, Value> =
+                all.iter().filter_map(|(key, value)| Some((path(key)?, value.clone()))).collect();
+            all.extend(root.into_iter().map(|(key, value)| (key, v3::consolidate(value, below.clone()))));
+        }
     }
-    all.extend(root);
     all.into_iter().map(|(key, value)| (key, Bytes::from(value.to_string()))).collect()
 }
 

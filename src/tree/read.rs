@@ -118,7 +118,7 @@ impl Tree {
     }
 
     fn group_document(&self, member: &Member, name: &str) -> Result<Bytes, Miss> {
-        let consolidated = (member.format, name) == (Format::V2, ".zmetadata");
+        let consolidated = matches!((member.format, name), (Format::V2, ".zmetadata") | (Format::V3, _));
         // First, so that an image and its labels are asked for at once.
         let labels = if consolidated && member.index == 0 { member.store.shown_labels(&self.images)? } else { vec![] };
         let shown = self.shown(member)?;
@@ -135,7 +135,7 @@ impl Tree {
             (Format::V2, ".zgroup") => v2::group(),
             (Format::V2, ".zattrs") => v2::attributes(&group),
             (Format::V2, _) => v2::consolidated(&group, &labels),
-            (Format::V3, _) => v3::group(&group),
+            (Format::V3, _) => v3::consolidated(&group, &labels),
         })
     }
 

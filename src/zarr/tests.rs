@@ -101,7 +101,7 @@ fn arrays_are_raw_with_slashes_in_their_keys() {
     let mut pyramid = pyramid();
     assert_eq!(
         text(v2::array(&pyramid, &pyramid.levels[0])),
-        r#"{"zarr_format":2,"shape":[100,200,300],"chunks":[64,64,64],"dtype":"|u1","order":"C","fill_value":0,"compressor":null,"filters":null,"dimension_separator":"/"}"#
+        r#"{"zarr_format":2,"shape":[100,200,300],"chunks":[64,64,64],"dtype":"|u1","order":"C","fill_value":null,"compressor":null,"filters":null,"dimension_separator":"/"}"#
     );
     assert_eq!(
         text(v3::array(&pyramid, &pyramid.levels[0])),
@@ -112,7 +112,8 @@ fn arrays_are_raw_with_slashes_in_their_keys() {
     let array = parsed(v3::array(&pyramid, &pyramid.levels[0]));
     assert_eq!(array["codecs"], json!([{"name": "bytes", "configuration": {"endian": "little"}}]));
     // What is absent at the origin is served as files that hold its fill value; nothing is absent here.
-    assert_eq!(array["fill_value"], json!(0));
+    assert_eq!(array["fill_value"], json!(0), "v3 has to state one");
+    assert_eq!(parsed(v2::array(&pyramid, &pyramid.levels[0]))["fill_value"], Value::Null);
     assert_eq!(parsed(v2::array(&pyramid, &pyramid.levels[0]))["dtype"], "<u2");
 }
 
@@ -177,6 +178,23 @@ fn everything_is_in_the_consolidated_document() {
     assert_eq!(documents["s1/.zarray"], parsed(v2::array(&pyramid, &pyramid.levels[1])));
     assert_eq!(documents["labels/.zattrs"], json!({"labels": ["mitochondria"]}));
     assert_eq!(documents["labels/mitochondria/.zattrs"], parsed(v2::attributes(&label)));
+}
+
+#[test]
+fn everything_is_in_the_document_of_a_v3_group() {
+    let pyramid = pyramid();
+    let group = Group { name: "em", pyramid: &pyramid, numbers: None, is_label: false };
+    let label = Group { name: "mitochondria", pyramid: &pyramid, numbers: None, is_label: true };
+    let mut document = parsed(v3::consolidated(&group, &[label]));
+    let inline = document.as_object_mut().unwrap().remove("consolidated_metadata").unwrap();
+    assert_eq!(document, parsed(v3::group(&group)));
+    assert_eq!((&inline["kind"], &inline["must_understand"]), (&json!("inline"), &json!(false)));
+    let nodes = inline["metadata"].as_object().unwrap();
+    let expected = ["s0", "s1", "labels", "labels/mitochondria", "labels/mitochondria/s0", "labels/mitochondria/s1"];
+    assert_eq!(nodes.keys().cloned().collect::<Vec<_>>(), expected);
+    assert_eq!(nodes["s1"], parsed(v3::array(&pyramid, &pyramid.levels[1])));
+    assert_eq!(nodes["labels"], parsed(v3::labels(["mitochondria"].into_iter())));
+    assert_eq!(nodes["labels/mitochondria"], parsed(v3::group(&label)));
 }
 
 #[test]

@@ -68,7 +68,8 @@ fn array_value(pyramid: &Pyramid, level: &Level) -> Value {
         "chunks": level.grid.cell.0,
         "dtype": pyramid.dtype.v2_name(),
         "order": "C",
-        "fill_value": 0,
+        // Every chunk of the grid is a file, so nothing is ever filled; a value would make xarray mask the voxels that have it.
+        "fill_value": null,
         "compressor": null,
         "filters": null,
         "dimension_separator": "/",

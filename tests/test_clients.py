@@ -1,0 +1,117 @@
+"""What programs show at first sight, without options: places, types and values beside the voxels themselves."""
+
+import json
+import pathlib
+import subprocess
+import warnings
+
+import numpy as np
+import pytest
+
+import readers
+from mounting import CLIENTS_PYTHON, GUNPOWDER_PYTHON
+
+SCRIPT = pathlib.Path(__file__).with_name("clients.py")
+both = pytest.mark.parametrize("v3", [False, True], ids=["v2", "v3"])
+
+
+def ask(python, what, paths):
+    """What the tool found at the paths, in their order."""
+    done = subprocess.run([python, SCRIPT, what], input=json.dumps([str(path) for path in paths]), text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def pyramids(demo, v3):
+    """Stores of whole nanometres, of which the hemibrain's have several levels."""
+    for store, volume in demo.stores(v3):
+        if all(scale and all(float(size).is_integer() for size in scale) for scale in volume.scale):
+            yield store, volume
+
+
+@both
+def test_funlib_has_all_levels_in_one_place_with_their_voxel_size(demo, v3):
+    stores = [*pyramids(demo, v3)]
+    assert max(len(volume.levels) for _, volume in stores) > 1
+    paths = [store / f"s{level}" for store, volume in stores for level in range(len(volume.levels))]
+    found = iter(ask(CLIENTS_PYTHON, "funlib", paths))
+    for store, volume in stores:
+        for voxels, scale in zip(volume.levels, volume.scale, strict=True):
+            array = next(found)
+            assert array["begin"] == [0, 0, 0], store
+            assert array["voxel_size"] == scale, store
+            assert array["shape"] == [n * s for n, s in zip(voxels.shape, scale)], store
+            assert (array["units"], array["axis_names"]) == (["nm"] * 3, ["z", "y", "x"])
+            assert volume.lossy or array["sum"] == int(voxels.astype(np.int64).sum()), store
+
+
+@both
+def test_funlib_has_the_levels_of_a_crop_over_each_other(demo, v3):
+    store = demo.mount / "hemibrain" / f"em.crop-z13-77_y50-150_x20-101{'.v3' if v3 else ''}.zarr"
+    s0, s1 = ask(CLIENTS_PYTHON, "funlib", [store / "s0", store / "s1"])
+    assert s0["begin"] == [13 * 8, 50 * 8, 20 * 8]
+    assert s1["begin"] == [13 // 2 * 16, 25 * 16, 10 * 16]
+
+
+@both
+def test_daisy_sees_each_voxel_of_a_coarse_level_once(demo, v3):
+    (path, _), = [of for of in demo.stores(v3) if of[0].parent.name == "hemibrain" and of[0].name.startswith("em.")]
+    (found,), (array,) = ask(CLIENTS_PYTHON, "daisy", [path / "s1"]), ask(CLIENTS_PYTHON, "funlib", [path / "s1"])
+    assert found == {"voxels": int(np.prod([n // 16 for n in array["shape"]])), "sum": array["sum"]}
+
+
+def test_gunpowder_has_all_levels_in_one_place_with_their_voxel_size(demo):
+    stores = [*pyramids(demo, False)]
+    paths = [store / f"s{level}" for store, volume in stores for level in range(len(volume.levels))]
+    found = iter(ask(GUNPOWDER_PYTHON, "gunpowder", paths))
+    for store, volume in stores:
+        for voxels, scale in zip(volume.levels, volume.scale, strict=True):
+            array = next(found)
+            assert (array["begin"], array["voxel_size"]) == ([0, 0, 0], scale), store
+            assert volume.lossy or array["first"] == voxels[:4, :4, :4].tolist(), store
+
+
+def test_fractional_voxel_sizes_can_be_said_to_funlib_in_a_finer_unit(demo):
+    script = "import sys; from funlib.persistence import open_ds; print(list(open_ds(sys.argv[1], voxel_size=(296, 400, 400)).voxel_size))"
+    path = demo.mount / "jrc_mus-nacc-2" / "em.zarr" / "s0"
+    done = subprocess.run([CLIENTS_PYTHON, "-c", script, path], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split("\n")[0] == "[296, 400, 400]", done.stderr
+
+
+@both
+def test_no_display_setting_is_an_index_that_coarser_levels_do_not_have(demo, v3):
+    for store, _ in demo.stores(v3):
+        document = json.loads((store / ("zarr.json" if v3 else ".zattrs")).read_text())
+        assert document.get("attributes", {}).get("ome", document)["omero"]["rdefs"] == {"model": "greyscale"}
+
+
+@both
+def test_xarray_has_the_stored_type_without_options_and_warns_of_nothing(demo, odd, v3):
+    import xarray
+
+    stores = [*demo.stores(v3), *((odd.store(name, v3), volume) for name, volume in odd.volumes.items())]
+    for store, volume in stores:
+        for level, voxels in enumerate(volume.levels):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                others = [f"s{other}" for other in range(len(volume.levels)) if other != level]
+                array = xarray.open_zarr(store, drop_variables=others)[f"s{level}"]
+                assert array.dims == ("z", "y", "x")
+                readers.assert_equal(array.values, voxels, f"{store}/s{level}", volume.lossy)
+
+
+@both
+def test_zarr_lists_a_store_with_its_labels_and_warns_of_nothing(demo, v3):
+    import zarr
+
+    for store, volume in demo.stores(v3):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            group = zarr.open(store, mode="r")
+            found = {name for name, _ in group.members(max_depth=None)}
+        labels = {path.name for path, _ in demo.labels(v3) if path.parent.parent == store}
+        expected = {f"s{level}" for level in range(len(volume.levels))}
+        expected |= {f"labels/{label}" for label in labels} | ({"labels"} if labels else set())
+        assert expected <= found and {name for name in found if name.count("/") < 2} == expected, store
+        for label in labels:
+            assert group[f"labels/{label}/s0"].shape == volume.levels[0].shape
