@@ -13,12 +13,12 @@ use futures::stream;
 use parking_lot::Mutex;
 
 use self::bar::Bar;
-use self::names::Wanted;
+use self::names::{Named, Wanted};
 use super::output::{complain, print};
 use super::place::{self, Part, Place};
 use super::session::{CacheArgs, OpenImage, Session};
 use super::size::human;
-use super::{CliError, serve, target};
+use super::{CliError, mounted, serve};
 use crate::disk::{Access, Disk};
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::volume::ViewSpec;
@@ -38,7 +38,8 @@ const TOLD: usize = 1000;
 /// Fetch what a job will read, to be kept on disk.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Names what to fetch as below the mountpoint: DATASET/NAME[/sN[/Z/Y/X]], where the image `em` and `.zarr` may be left out. A
+Names what to fetch as below the mountpoint: DATASET/NAME[/sN[/Z/Y/X]], where the image `em` and `.zarr` may be left out. A path
+in a mount means what is mounted there, and its cache. A
 store is fetched with its labels. Needs no mount, and a mount with the same cache directory has it at once. What is kept
 already is not fetched again, so an interrupted run is continued by the same command.
 
@@ -77,11 +78,12 @@ fn level(text: &str) -> Result<LevelIndex, String> {
 
 /// Fetches.
 pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
-    let catalog = target::catalog(args.config.as_deref())?;
-    let named = args.named()?;
+    let mut named = args.named()?;
+    let paths = named.iter_mut().filter_map(Named::path);
+    let (catalog, cache) = mounted::meant_by_all(paths, args.config.as_deref(), &args.cache)?;
     let mut failures = Failures::default();
     let wanted = args.wanted(&catalog, &named, &mut failures)?;
-    let keeping = args.cache.keeping()?;
+    let keeping = cache.keeping()?;
     let Some(disk) = keeping.disk.clone() else {
         return Err(CliError::Failed("there is no cache to fetch into (--cache-size 0?)".to_owned()));
     };
