@@ -29,6 +29,10 @@ facts = [
 [dataset.source]
 kind = "tiff"
 url = "https://h/a.tif"
+[[dataset.view]]
+name = "sample"
+image = "em"
+crop = "z0-4_y1-5_x2-6"
 "#;
 
 fn pyramid() -> Pyramid {
@@ -89,6 +93,14 @@ fn check(record: &Value, documents: &[Document]) {
             }
         }
     }
+}
+
+#[test]
+fn views_that_are_listed_are_in_the_record() {
+    let expected = json!({
+        "name": "sample", "image": "em", "crop": "z0-4_y1-5_x2-6", "zarr": "sample.zarr", "zarr_v3": "sample.v3.zarr",
+    });
+    assert_eq!(record_of(&[])["views"], json!([expected]));
 }
 
 #[test]

@@ -81,6 +81,8 @@ fn description(pyramid: &Pyramid, names: &[String]) -> String {
     }
 }
 
+/// One channel, though there is no channel axis: the specification ties `channels` to none, and readers (iohub, napari,
+/// neuroglancer, vizarr) take name and contrast from there.
 fn omero(group: &Group<'_>, format: Format) -> Value {
     let pyramid = group.pyramid;
     let (start, end) = pyramid.window;
