@@ -3,6 +3,7 @@
 import json
 import pathlib
 import subprocess
+import tempfile
 import warnings
 
 import numpy as np
@@ -17,7 +18,8 @@ both = pytest.mark.parametrize("v3", [False, True], ids=["v2", "v3"])
 
 def ask(python, what, paths):
     """What the tool found at the paths, in their order."""
-    done = subprocess.run([python, SCRIPT, what], input=json.dumps([str(path) for path in paths]), text=True, capture_output=True, timeout=300)
+    with tempfile.TemporaryDirectory() as folder:  # daisy writes logs where it is
+        done = subprocess.run([python, SCRIPT, what], input=json.dumps([str(path) for path in paths]), text=True, capture_output=True, timeout=300, cwd=folder)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -97,7 +97,15 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
         let work = stream::iter(&wanted).for_each_concurrent(IMAGES, |wanted| async {
             let run = Run { args, disk: &disk, tally: &tally, failures: &failures, bar: &bar };
             match session.open(wanted.places[0].0.source(), &wanted.name).await {
-                Ok(opened) => run.image(wanted, &opened).await,
+                Ok(opened) => {
+                    run.image(wanted, &opened).await;
+                    let place = &wanted.places[0].0;
+                    if place.label.is_none()
+                        && let Err(error) = session.measure_window(place.source(), &opened).await
+                    {
+                        failures.lock().add(format!("{}: its display window: {error}", wanted.name));
+                    }
+                }
                 Err(error) => failures.lock().add(format!("{}: {error}", wanted.name)),
             }
         });

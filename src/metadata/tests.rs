@@ -42,6 +42,7 @@ fn pyramid() -> Pyramid {
         levels: vec![Level { grid, scale: [50.0, 8.0, 8.0], translation: [0.0; 3], corner: [0.0; 3], offset: [0; 3] }],
         fill: FillValue::zero(DataType::U8),
         window: (0.0, 255.0),
+        window_rule: "the source".to_owned(),
         calibrated: true,
         format: "TIFF, little-endian, uncompressed".into(),
         downsampling: None,

@@ -4,10 +4,11 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::VolumeError;
 use super::blocks::BlockKey;
 use super::pyramid::{Level, Pyramid, plane_chunk, tidy};
 use super::view::CHUNK_BYTES;
-use super::{Blocks, VolumeError, window};
+use super::window::{self, DisplayWindow, Measured};
 use crate::cache::Place;
 use crate::catalog::SourceSpec;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
@@ -71,12 +72,13 @@ impl Image {
     }
 
     /// The pyramid as it is shown: what the source says, and where it is silent what the configuration says.
-    /// `archive_voxel_size` (nm, `z, y, x`) is what the archive's own metadata say.
-    pub async fn pyramid(
-        self: &Arc<Self>,
-        blocks: &Arc<Blocks>,
+    /// `archive_voxel_size` (nm, `z, y, x`) is what the archive's own metadata say, `measured` a display window that was
+    /// measured before.
+    pub fn pyramid(
+        &self,
         spec: &SourceSpec,
         archive_voxel_size: Option<[f64; 3]>,
+        measured: Option<Measured>,
         name: &str,
     ) -> Result<Pyramid, VolumeError> {
         let description = self.source.description();
@@ -120,9 +122,11 @@ impl Image {
             })
             .collect();
         place_corners(&mut levels);
+        let DisplayWindow { range: window, rule: window_rule } = window::choose(description, spec, measured);
         Ok(Pyramid {
             dtype: description.dtype,
-            window: window::choose(self, blocks, spec, &levels).await,
+            window,
+            window_rule,
             levels,
             fill: description.fill,
             calibrated: voxel_size.is_some(),

@@ -14,6 +14,8 @@ pub struct Pyramid {
     pub fill: FillValue,
     /// Display window `(low, high)`.
     pub window: (f64, f64),
+    /// How the window came to be, in words.
+    pub window_rule: String,
     /// Whether a voxel size is known; else scales count voxels and axes carry no unit.
     pub calibrated: bool,
     /// How the volume is stored at its origin, for people.

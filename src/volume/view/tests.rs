@@ -40,6 +40,7 @@ fn pyramid(levels: Vec<Level>) -> Pyramid {
         levels,
         fill: FillValue::zero(DataType::U8),
         window: (0.0, 255.0),
+        window_rule: "the source".to_owned(),
         calibrated: true,
         format: "test".to_owned(),
         downsampling: None,
