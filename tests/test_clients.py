@@ -117,3 +117,69 @@ def test_zarr_lists_a_store_with_its_labels_and_warns_of_nothing(demo, v3):
         assert expected <= found and {name for name in found if name.count("/") < 2} == expected, store
         for label in labels:
             assert group[f"labels/{label}/s0"].shape == volume.levels[0].shape
+
+
+def level_views(demo, v3):
+    """(store of one level, its level, the truth of its image)."""
+    for store, volume in demo.stores(v3):
+        stem = store.name.removesuffix(".v3.zarr" if v3 else ".zarr")
+        for level in range(len(volume.levels)):
+            yield store.with_name(f"{stem}.s{level}{'.v3' if v3 else ''}.zarr"), level, volume
+
+
+@both
+def test_xarray_opens_a_level_with_labelled_axes_and_no_option(demo, v3):
+    import xarray
+
+    for store, level, volume in level_views(demo, v3):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            dataset = xarray.open_zarr(store)
+            array = dataset[f"s{level}"]
+            assert set(dataset.data_vars) == {f"s{level}"} and array.dims == ("z", "y", "x")
+            readers.assert_equal(array.values, volume.levels[level], str(store), volume.lossy)
+            if not volume.scale[level]:
+                continue
+            for axis, n, scale, first in zip("zyx", array.shape, volume.scale[level], volume.translation[level], strict=True):
+                positions = array.coords[axis]
+                assert positions.dtype == np.float64 and positions.attrs["units"] == "nm"
+                np.testing.assert_allclose(positions.values, first + np.arange(n) * scale, rtol=1e-12, atol=1e-9)
+            nearest = array.sel(z=volume.translation[level][0], y=0, x=0, method="nearest")
+            assert nearest.shape == ()
+
+
+@both
+def test_every_reader_and_validator_takes_a_level_alone(demo, v3):
+    import ngff_zarr
+    import yaozarrs
+    import zarr
+    from ome_zarr_models.v04.image import Image as Image04
+    from ome_zarr_models.v05.image import Image as Image05
+
+    for store, level, volume in level_views(demo, v3):
+        (Image05 if v3 else Image04).from_zarr(zarr.open_group(store, mode="r"))
+        yaozarrs.validate_zarr_store(str(store))
+        assert ngff_zarr.from_ngff_zarr(str(store), validate=True).images[0].data.shape == volume.levels[level].shape
+        for reader in readers.ALL:
+            readers.assert_equal(reader(store, level, v3), volume.levels[level], f"{store} by {reader.__name__}", volume.lossy)
+    cropped = demo.mount / "hemibrain" / f"em.crop-z13-77_y50-150_x20-101.s1.chunk-32{'.v3' if v3 else ''}.zarr"
+    whole = demo.mount / "hemibrain" / f"em.crop-z13-77_y50-150_x20-101{'.v3' if v3 else ''}.zarr"
+    readers.assert_equal(readers.zarr_array(cropped, 1, v3), readers.zarr_array(whole, 1, v3), str(cropped))
+    (alone, among) = ask(CLIENTS_PYTHON, "funlib", [cropped / "s1", whole / "s1"])
+    assert alone == among
+
+
+def test_commands_take_a_level_alone(demo, tmp_path):
+    from exporting import export
+    from mounting import emfs
+
+    config = tmp_path / "replica.toml"
+    config.write_text(demo.config)
+    assert "\n  s1: " in emfs("explain", "hemibrain/em.s1.zarr", "--config", config).stdout
+    refused = emfs("explain", "hemibrain/em.s7.zarr", "--config", config, check=False)
+    assert refused.returncode == 1 and "there is no level s7" in refused.stderr
+    located = json.loads(emfs("locate", demo.mount / "hemibrain" / "em.s1.zarr" / "s1" / "0" / "0" / "0", "--json").stdout)
+    assert located["blocks"] == json.loads(emfs("locate", demo.mount / "hemibrain" / "em.zarr" / "s1" / "0" / "0" / "0", "--json").stdout)["blocks"]
+    export("hemibrain/em.s1.zarr", tmp_path / "level.zarr", "--config", config)
+    assert [path.name for path in sorted((tmp_path / "level.zarr").glob("s*"))] == ["s1"]
+    readers.assert_equal(readers.zarr_array(tmp_path / "level.zarr", 1, False), readers.zarr_array(demo.mount / "hemibrain" / "em.zarr", 1, False), "export")

@@ -46,7 +46,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<(), CliError> {
 
 fn describe(name: &str, image: &str, view: &View) -> String {
     let mut text = format!("{name}: image {image}, {}, axes z, y, x\n", view.pyramid.dtype);
-    for (number, (level, origin)) in view.pyramid.levels.iter().zip(&view.origins).enumerate() {
+    for ((number, level), origin) in view.numbers.iter().zip(&view.pyramid.levels).zip(&view.origins) {
         let grid = &level.grid;
         let files = grid.counts().into_iter().fold(1, u64::saturating_mul);
         let bytes = grid.cell.bytes(view.pyramid.dtype.size()).unwrap_or(u64::MAX);

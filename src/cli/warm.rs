@@ -225,15 +225,15 @@ impl Run<'_> {
             Part::Level(level, chunk) => (vec![*level], chunk),
             Part::All => match self.args.level {
                 // Labels may have fewer levels than their image.
-                Some(level) if place.label.is_some() && usize::from(level.0) >= view.pyramid.levels.len() => {
-                    (Vec::new(), &[])
-                }
+                Some(level) if place.label.is_some() && view.position(level).is_none() => (Vec::new(), &[]),
                 Some(level) => (vec![level], &[]),
-                None => ((0..view.pyramid.levels.len()).map(|level| LevelIndex(level as u8)).collect(), &[]),
+                None => (view.numbers.iter().copied().map(LevelIndex).collect(), &[]),
             },
         };
+        // The box is one of s0, also where that is not shown.
+        let all = place.all_levels(&opened.pyramid).map_err(|error| error.to_string())?;
         let within =
-            self.args.within.map(|crop| ViewSpec { crop: Some(crop), ..ViewSpec::default() }.apply(&view.pyramid));
+            self.args.within.map(|crop| ViewSpec { crop: Some(crop), ..ViewSpec::default() }.apply(&all.pyramid));
         let within = within.transpose().map_err(|error| error.to_string())?;
         let mut boxes = Vec::new();
         for level in levels {
@@ -244,7 +244,7 @@ impl Run<'_> {
                 let (Some(shown), Some(start)) = (within.pyramid.levels.get(number), within.origins.get(number)) else {
                     continue;
                 };
-                let start = std::array::from_fn(|axis| start[axis].saturating_add(view.origins[number][axis]));
+                let start = std::array::from_fn(|axis| start[axis].saturating_add(all.origins[number][axis]));
                 let end = std::array::from_fn(|axis| start[axis].saturating_add(shown.grid.shape.0[axis]));
                 match region.intersection(&Region { start, end }) {
                     Some(part) => region = part,

@@ -106,7 +106,7 @@ fn store_v3(array: &mut Value, pyramid: &Pyramid, chunk: Shape, storage: Storage
 /// The documents of an image's group.
 fn group(shown: &Shown<'_>, format: Format) -> Vec<(String, Value)> {
     let Shown { title: name, pyramid, levels, label } = shown;
-    let described = Group { name, pyramid, numbers: Some(levels), is_label: label.is_some() };
+    let described = Group { name, pyramid, numbers: Some(levels), coordinates: false, is_label: label.is_some() };
     let prefix = shown.prefix();
     match format {
         Format::V2 => {

@@ -36,7 +36,7 @@ fn multiscale(group: &Group<'_>, format: Format) -> Value {
             }
         })
         .collect();
-    let names = names(group);
+    let names: Vec<String> = group.levels().map(|(name, _)| name).collect();
     let datasets: Vec<Value> = names
         .iter()
         .zip(&pyramid.levels)
@@ -55,14 +55,6 @@ fn multiscale(group: &Group<'_>, format: Format) -> Value {
         keys.insert("metadata".into(), json!({"description": description(pyramid, &names)}));
     }
     multiscale
-}
-
-/// The names of the levels.
-fn names(group: &Group<'_>) -> Vec<String> {
-    match group.numbers {
-        Some(numbers) => numbers.iter().copied().map(level_name).collect(),
-        None => (0u8..).zip(&group.pyramid.levels).map(|(number, _)| level_name(number)).collect(),
-    }
 }
 
 /// How the levels came to be, in a sentence.

@@ -6,7 +6,8 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::{Format, Group, array, document, level_name, ome};
+use super::{Coordinate, Format, Group, array, document, ome};
+use crate::dtype::DataType;
 use crate::volume::view::AXES;
 use crate::volume::{Level, Pyramid};
 
@@ -47,6 +48,11 @@ pub fn array(pyramid: &Pyramid, level: &Level) -> Bytes {
     document(&array_value(pyramid, level))
 }
 
+/// `zarr.json` of an array of coordinates.
+pub fn coordinate(coordinate: &Coordinate) -> Bytes {
+    document(&coordinate_value(coordinate))
+}
+
 fn group_value(group: &Group<'_>) -> Value {
     ome_group(ome::image(group, Format::V3))
 }
@@ -58,13 +64,32 @@ fn labels_value<'a>(names: impl Iterator<Item = &'a str>) -> Value {
 }
 
 fn add_levels(nodes: &mut Map<String, Value>, prefix: &str, group: &Group<'_>) {
-    for (number, level) in (0u8..).zip(&group.pyramid.levels) {
-        nodes.insert(format!("{prefix}{}", level_name(number)), array_value(group.pyramid, level));
+    for (name, level) in group.levels() {
+        nodes.insert(format!("{prefix}{name}"), array_value(group.pyramid, level));
+    }
+    for coordinate in group.coordinates() {
+        nodes.insert(format!("{prefix}{}", coordinate.axis), coordinate_value(&coordinate));
     }
 }
 
 fn array_value(pyramid: &Pyramid, level: &Level) -> Value {
-    let bytes = if pyramid.dtype.size() == 1 {
+    let names = AXES.as_slice();
+    stored(level.grid.shape.0, level.grid.cell.0, pyramid.dtype, array::attributes(pyramid, level), names)
+}
+
+fn coordinate_value(coordinate: &Coordinate) -> Value {
+    let Coordinate { axis, length, .. } = coordinate;
+    stored([*length], [coordinate.chunk()], Coordinate::DTYPE, coordinate.attributes(), &[*axis])
+}
+
+fn stored<const RANK: usize>(
+    shape: [u64; RANK],
+    chunk: [u64; RANK],
+    dtype: DataType,
+    attributes: Map<String, Value>,
+    names: &[char],
+) -> Value {
+    let bytes = if dtype.size() == 1 {
         json!({"name": "bytes"})
     } else {
         json!({"name": "bytes", "configuration": {"endian": "little"}})
@@ -72,14 +97,14 @@ fn array_value(pyramid: &Pyramid, level: &Level) -> Value {
     json!({
         "zarr_format": 3,
         "node_type": "array",
-        "shape": level.grid.shape.0,
-        "data_type": pyramid.dtype.name(),
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": level.grid.cell.0}},
+        "shape": shape.as_slice(),
+        "data_type": dtype.name(),
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk.as_slice()}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "codecs": [bytes],
         "fill_value": 0,
-        "attributes": array::attributes(pyramid, level),
-        "dimension_names": AXES,
+        "attributes": attributes,
+        "dimension_names": names,
     })
 }
 

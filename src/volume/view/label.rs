@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::ViewSpec;
+use super::{ViewError, ViewSpec};
 use crate::geometry::Shape;
 use crate::volume::pyramid::tidy;
 use crate::volume::{Level, Pyramid};
@@ -22,11 +22,16 @@ impl ViewSpec {
         if self.crop.is_some() && !are_alike {
             return Ok(None);
         }
+        // Labels may have fewer levels than their image, and of a crop none that is as coarse.
+        let alone = ViewSpec { chunk: None, ..self };
+        if self.level.is_some() && matches!(alone.apply(label), Err(ViewError::Level { .. })) {
+            return Ok(None);
+        }
         let label = match image.levels.first() {
             Some(finest) if are_alike && image.calibrated && !label.calibrated => Cow::Owned(laid_on(finest, label)),
             _ => Cow::Borrowed(label),
         };
-        show(self, &label).or_else(|_| show(ViewSpec { chunk: None, ..self }, &label)).map(Some)
+        show(self, &label).or_else(|_| show(alone, &label)).map(Some)
     }
 }
 
