@@ -50,5 +50,12 @@ def daisy(path):
     return {"voxels": sum(count for count, _ in seen), "sum": sum(total for _, total in seen)}
 
 
+def iohub(path):
+    from iohub import open_ome_zarr
+
+    with open_ome_zarr(path, mode="r") as image:
+        return {"channels": image.channel_names, "scale": list(image.scale)[-3:], "shape": list(image["s0"].shape)}
+
+
 if __name__ == "__main__":
     print(json.dumps([globals()[sys.argv[1]](path) for path in json.load(sys.stdin)]))

@@ -95,8 +95,9 @@ fn omero(group: &Group<'_>, format: Format) -> Value {
                 "inverted": false,
                 "window": {"min": number(low), "max": number(high), "start": number(start), "end": number(end)},
             }],
-            // No `defaultZ`: vizarr takes it for an index at every level, which levels with fewer planes do not have.
-            "rdefs": {"model": "greyscale"},
+            // The first plane, because vizarr takes the number for an index at every level, and coarser ones have fewer
+            // planes. Without the two numbers iohub knows nothing of the image.
+            "rdefs": {"model": "greyscale", "defaultT": 0, "defaultZ": 0},
         }),
     )
 }

@@ -50,7 +50,7 @@ fn parsed(bytes: Bytes) -> Value {
 const AXES: &str = r#"[{"name":"z","type":"space","unit":"nanometer"},{"name":"y","type":"space","unit":"nanometer"},{"name":"x","type":"space","unit":"nanometer"}]"#;
 const DATASETS: &str = r#"[{"path":"s0","coordinateTransformations":[{"type":"scale","scale":[5.24,4.0,4.0]},{"type":"translation","translation":[0.0,0.0,0.0]}]},{"path":"s1","coordinateTransformations":[{"type":"scale","scale":[10.48,8.0,8.0]},{"type":"translation","translation":[2.62,2.0,2.0]}]}]"#;
 const METADATA: &str = r#""type":"mean","metadata":{"description":"s0 is the origin's data (Zarr v2, zstd); the coarser levels are the origin's own, made by: mean"}"#;
-const CHANNELS: &str = r#""channels":[{"label":"EM","color":"FFFFFF","active":true,"coefficient":1,"family":"linear","inverted":false,"window":{"min":0,"max":255,"start":0,"end":255}}],"rdefs":{"model":"greyscale"}"#;
+const CHANNELS: &str = r#""channels":[{"label":"EM","color":"FFFFFF","active":true,"coefficient":1,"family":"linear","inverted":false,"window":{"min":0,"max":255,"start":0,"end":255}}],"rdefs":{"model":"greyscale","defaultT":0,"defaultZ":0}"#;
 
 #[test]
 fn the_v2_group_says_what_readers_accept() {
