@@ -100,6 +100,11 @@ impl Remote {
         &self.shared.seen
     }
 
+    /// Where what was fetched is kept.
+    pub fn disk(&self) -> Option<&Disk> {
+        self.keeping.disk.as_ref()
+    }
+
     /// Whether nobody is asked.
     pub fn is_offline(&self) -> bool {
         self.keeping.offline
