@@ -19,29 +19,36 @@ def plain(number):
     return int(number) if float(number).is_integer() else float(number)
 
 
-def array_attributes(scale, translation):
-    attributes = {"_ARRAY_DIMENSIONS": ["z", "y", "x"], "dimension_units": [f"{plain(value)} nm" for value in scale]}
-    if all(float(value).is_integer() for value in [*scale, *translation]):
+def tidy(length):
+    """A computed length as emfs tells it: with thirteen digits, so without the noise of binary numbers."""
+    return float(f"{length:.12e}")
+
+
+def array_attributes(scale, translation, finest):
+    """`finest`: the scale of the image's first level. Its readers count from corners, which all levels share, and not from centres."""
+    corner = [tidy(t - (s - f) / 2) for t, s, f in zip(translation, scale, finest, strict=True)]
+    attributes = {"dimension_units": [f"{plain(value)} nm" for value in scale]}
+    if all(float(value).is_integer() for value in [*scale, *corner]) and not any(c % s for c, s in zip(corner, scale)):
         # The readers of these keys truncate fractions, so they are there only where nothing is lost.
         attributes |= {
-            "resolution": [int(v) for v in scale], "voxel_size": [int(v) for v in scale], "offset": [int(v) for v in translation],
+            "resolution": [int(v) for v in scale], "voxel_size": [int(v) for v in scale], "offset": [int(v) for v in corner],
             "axis_names": ["z", "y", "x"], "units": ["nm"] * 3, "types": ["space"] * 3,
         }
     return attributes
 
 
 def datasets(volume):
-    return [{"path": f"s{level}", "coordinateTransformations": [{"type": "scale", "scale": s}, {"type": "translation", "translation": t}]}
+    return [{"path": f"s{level}", "coordinateTransformations": [{"type": "scale", "scale": s}, {"type": "translation", "translation": [*map(tidy, t)]}]}
             for level, (s, t) in enumerate(zip(volume.scale, volume.translation, strict=True))]
 
 
-def omero(window, depth):
+def omero(window):
     low, high = window
     return {
         "version": "0.4", "name": "em",
         "channels": [{"label": "EM", "color": "FFFFFF", "active": True, "coefficient": 1, "family": "linear", "inverted": False,
                       "window": {"min": low, "max": high, "start": low, "end": high}}],
-        "rdefs": {"model": "greyscale", "defaultT": 0, "defaultZ": depth // 2},
+        "rdefs": {"model": "greyscale", "defaultT": 0, "defaultZ": 0},
     }
 
 
@@ -49,7 +56,7 @@ def documents(volume, chunks=None, window=(0, 255), v3=False):
     """Documents of a store by path, parsed."""
     chunks = chunks or volume.chunk
     multiscale = {"name": "em", "axes": AXES, "datasets": datasets(volume)}
-    display = omero(window, volume.levels[0].shape[0])
+    display = omero(window)
     if v3:
         found = {"zarr.json": {"zarr_format": 3, "node_type": "group",
                                "attributes": {"ome": {"version": "0.5", "multiscales": [multiscale], "omero": display}}}}
@@ -59,16 +66,19 @@ def documents(volume, chunks=None, window=(0, 255), v3=False):
                 "zarr_format": 3, "node_type": "array", "shape": list(array.shape), "data_type": volume.dtype.name,
                 "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunks[level])}},
                 "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-                "codecs": [{"name": "bytes"} | little], "fill_value": 0, "attributes": {}, "dimension_names": ["z", "y", "x"],
+                "codecs": [{"name": "bytes"} | little], "fill_value": 0,
+                "attributes": array_attributes(volume.scale[level], volume.translation[level], volume.scale[0]), "dimension_names": ["z", "y", "x"],
             }
+        nodes = {path.removesuffix("/zarr.json"): array for path, array in found.items() if path != "zarr.json"}
+        found["zarr.json"]["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": nodes}
         return found
     found = {".zgroup": {"zarr_format": 2}, ".zattrs": {"multiscales": [{"version": "0.4"} | multiscale], "omero": display}}
     for level, array in enumerate(volume.levels):
         found[f"s{level}/.zarray"] = {
             "zarr_format": 2, "shape": list(array.shape), "chunks": list(chunks[level]), "dtype": v2_dtype(volume.dtype), "order": "C",
-            "fill_value": 0, "compressor": None, "filters": None, "dimension_separator": "/",
+            "fill_value": None, "compressor": None, "filters": None, "dimension_separator": "/",
         }
-        found[f"s{level}/.zattrs"] = array_attributes(volume.scale[level], volume.translation[level])
+        found[f"s{level}/.zattrs"] = {"_ARRAY_DIMENSIONS": ["z", "y", "x"]} | array_attributes(volume.scale[level], volume.translation[level], volume.scale[0])
     return found | {".zmetadata": {"zarr_consolidated_format": 1, "metadata": dict(found)}}
 
 

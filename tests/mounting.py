@@ -10,6 +10,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARY = pathlib.Path(os.environ.get("EMFS_BIN") or ROOT / "target" / "debug" / "emfs").resolve()
 LEGACY_PYTHON = ROOT / "target" / "venv" / "legacy" / "bin" / "python"
+CLIENTS_PYTHON = ROOT / "target" / "venv" / "clients" / "bin" / "python"
+GUNPOWDER_PYTHON = ROOT / "target" / "venv" / "gunpowder" / "bin" / "python"
 
 
 #: Commands that keep what they fetch, unless they are told not to.

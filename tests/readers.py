@@ -60,7 +60,7 @@ def xarray_dataset(store, level, v3):
     others = [path for path in paths if path != f"s{level}"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dataset = xarray.open_zarr(store, drop_variables=others, mask_and_scale=False, consolidated=False if v3 else None)
+        dataset = xarray.open_zarr(store, drop_variables=others)
     assert dataset[f"s{level}"].dims == ("z", "y", "x")
     return dataset[f"s{level}"].values
 

@@ -197,6 +197,16 @@ def test_a_killed_program_ends_whatever_it_waits_for(files, tmp_path, sent, afte
                 list(pool.map(lambda program: ends(program, sent), programs))
 
 
+def test_many_programs_that_wait_for_the_same_and_are_killed_end(files, tmp_path):
+    root, made = files
+    with Origin(root) as origin:
+        with mounted(tmp_path, configuration({"v": truth.source_at(made["chunks"], origin)}, {"stall": 30.0}), timeout=60) as mount:
+            origin.fault = lambda request: Fault("silent")
+            programs = [waiting(["cat"], mount / "v" / "em.zarr" / "s0" / ".zarray") for _ in range(16)]
+            with concurrent.futures.ThreadPoolExecutor(len(programs)) as pool:
+                list(pool.map(ends, programs))
+
+
 def test_who_waits_for_the_same_as_a_killed_program_gets_it(files, tmp_path):
     root, made = files
     with Origin(root) as origin:
@@ -210,13 +220,13 @@ def test_who_waits_for_the_same_as_a_killed_program_gets_it(files, tmp_path):
             origin.fault = late
             for path in (mount / "v" / "em.zarr" / "s0" / ".zarray", scene.path("v", (0, 0, 0))):
                 speak.clear()
-                programs = [waiting(["cat"], path) for _ in range(3)]
-                for program in programs[:2]:
-                    ends(program)
+                # The first has asked. What waits in the kernel for another one's answer cannot end before that comes.
+                killed, other = waiting(["cat"], path), waiting(["cat"], path)
+                ends(killed)
                 asked = len(origin.requests)
                 speak.set()
-                out, err = programs[2].communicate(timeout=20)
-                assert programs[2].returncode == 0, err
+                out, err = other.communicate(timeout=20)
+                assert other.returncode == 0, err
                 assert out == path.read_bytes() and asked
             assert json.loads((mount / "v" / "em.zarr" / "s0" / ".zarray").read_text())["shape"] == [128, 256, 256]
             assert scene.read("v", (0, 0, 0))[0] and scene.read("v", (1, 1, 1))[0]

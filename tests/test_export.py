@@ -107,6 +107,22 @@ def test_odd_volumes_are_the_truth(volumes, tmp_path, way):
             readers.assert_equal(reader(store, level, v3), voxels, f"{store}/s{level}")
 
 
+
+@pytest.mark.parametrize("format", ["v2", "v3"])
+def test_zarr_shows_an_export_as_a_tree_and_warns_of_none_of_its_other_files(config, tmp_path, format):
+    import warnings
+
+    import zarr
+
+    store = tmp_path / "store.zarr"
+    export("epfl-hippocampus/training", store, "--format", format, "--config", config)
+    assert (store / "manifest.json").exists()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tree = str(zarr.open(store, mode="r").tree())
+    assert "mitochondria" in tree and "s0 (" in tree and "upstream" not in tree and "manifest" not in tree
+
+
 def test_what_memory_cannot_hold_is_fetched_once(tmp_path):
     volume = truth.itk(tmp_path, "itk", (70, 500, 700), "u1", 1)
     size = volume.levels[0].nbytes

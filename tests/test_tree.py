@@ -4,9 +4,12 @@ import errno
 import hashlib
 import json
 import os
+import pathlib
 import random
+import shutil
 import stat
 import subprocess
+import tempfile
 
 import pytest
 
@@ -136,9 +139,9 @@ def test_sizes_modes_and_owner(odd, name):
         found = os.lstat(path)
         assert (found.st_uid, found.st_gid) == (os.getuid(), os.getgid()), path
         if stat.S_ISDIR(found.st_mode):
-            assert stat.S_IMODE(found.st_mode) == 0o555, path
+            assert stat.S_IMODE(found.st_mode) == 0o755, path
             continue
-        assert stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o444, path
+        assert stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o644, path
         with open(path, "rb") as file:
             assert found.st_size == len(file.read()), path
         assert found.st_blocks == -(-found.st_size // 512), path
@@ -277,6 +280,38 @@ def test_posix_locks_are_possible(odd):
     with open(odd.store("ij-u8") / "s0" / "0" / "0" / "0", "rb") as file:
         fcntl.lockf(file, fcntl.LOCK_SH)
         fcntl.lockf(file, fcntl.LOCK_UN)
+
+
+def test_the_table_of_mounts_names_emfs_so_that_programs_can_leave_it_out(odd):
+    kinds = [line.split(" - ")[1].split()[0] for line in open("/proc/self/mountinfo") if f" {odd.mount.path} " in line]
+    assert kinds == ["fuse.emfs"]
+    assert (odd.mount / "CACHEDIR.TAG").read_bytes().startswith(b"Signature: 8a477f597d28d172789f06886806bc55\n")
+    done = subprocess.run(["tar", "-c", "-f", "-", "--exclude-caches-all", "-C", odd.mount.path.parent, odd.mount.path.name], capture_output=True, timeout=60)
+    assert b"em.zarr" not in done.stdout and done.returncode == 0, done.stderr
+
+
+def test_df_tells_no_share_of_use(odd):
+    (odd.mount / next(iter(odd.volumes)) / "em.zarr" / ".zattrs").read_bytes()
+    found = os.statvfs(odd.mount.path)
+    assert found.f_blocks > 0 and found.f_blocks == found.f_bfree and found.f_bavail == 0
+    line = subprocess.run(["df", "-P", odd.mount.path], capture_output=True, text=True, check=True).stdout.splitlines()[1].split()
+    assert (line[0], line[2], line[4]) == ("emfs", "0", "-"), line
+
+
+def test_an_ordinary_user_can_delete_a_copy(odd, tmp_path):
+    """Copied with all modes, as `cp -a` and `rsync -a` do."""
+    name = min(odd.volumes, key=lambda name: odd.volumes[name].levels[0].size)
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", "--preserve=mode,timestamps", odd.mount / name / "em.zarr", copy], check=True, timeout=120)
+    as_user = []
+    if os.getuid() == 0:
+        subprocess.run(["chown", "-R", "nobody", copy], check=True)
+        home = pathlib.Path(tempfile.mkdtemp(dir="/var/tmp"))
+        copy = copy.rename(home / "copy") if os.stat(home).st_dev == os.stat(copy).st_dev else pathlib.Path(shutil.move(copy, home / "copy"))
+        subprocess.run(["chown", "-R", "nobody", home], check=True)
+        as_user = ["runuser", "-u", "nobody", "--"]
+    subprocess.run([*as_user, "rm", "-r", copy], check=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert not copy.exists()
 
 
 def test_statfs_is_answered(odd):

@@ -73,7 +73,7 @@ def test_another_user_mounts_reads_and_unmounts(home, scene):
     (home / "copy.sh").write_text(f"cat '{chunk}' > '{home}/chunk' && stat -c '%u %a' '{chunk}' && ! touch '{chunk.parent}/new' && ls '{home}/mnt'")
     read = as_user("sh", home / "copy.sh", home=home)
     assert read.returncode == 0, read.stderr
-    assert read.stdout.split()[:2] == [str(pwd.getpwnam(USER).pw_uid), "444"]
+    assert read.stdout.split()[:2] == [str(pwd.getpwnam(USER).pw_uid), "644"]
     assert "Read-only" in read.stderr
     assert (home / "chunk").read_bytes() == expected.chunk_bytes(volume.levels[0], volume.chunk[0], (0, 0, 0))
     assert list((home / ".local" / "state" / "emfs").iterdir()), "the log lies in the user's state folder"

@@ -135,6 +135,8 @@ pub struct SourceSpec {
     pub chunk: Option<[u64; 3]>,
     /// Display window `(low, high)` where the file has none.
     pub window: Option<(f64, f64)>,
+    /// Display window `(low, high)` that was measured once, shown until this machine has measured it, too.
+    pub recorded_window: Option<(f64, f64)>,
     /// Voxel size in nanometres `z, y, x` where the file has none.
     pub voxel_size: Option<[f64; 3]>,
     /// A box of the finest level without empty margins, in which random crops are drawn.

@@ -1,8 +1,8 @@
 //! Which names datasets, images and views may have.
 
 /// Files at the root of the mount, whose names no dataset may take.
-pub const ROOT_DOCUMENTS: [&str; 5] =
-    ["metadata.json", "metadata.csv", "correspondence.csv", "metadata.schema.json", "README.md"];
+pub const ROOT_DOCUMENTS: [&str; 6] =
+    ["metadata.json", "metadata.csv", "correspondence.csv", "metadata.schema.json", "README.md", "CACHEDIR.TAG"];
 
 /// The image that `[dataset.source]` becomes.
 pub const MAIN_IMAGE: &str = "em";

@@ -45,6 +45,7 @@ pub(super) struct RawSource {
     credentials: Option<Spanned<String>>,
     chunk: Option<Spanned<[u64; 3]>>,
     window: Option<Spanned<[f64; 2]>>,
+    recorded_window: Option<Spanned<[f64; 2]>>,
     voxel_size: Option<Spanned<[f64; 3]>>,
     tissue: Option<Spanned<String>>,
 }
@@ -67,12 +68,15 @@ pub(super) fn spec(
         }
         chunk => chunk.map(Spanned::into_inner),
     };
-    let window = match raw.window.map(|window| (window.span(), window.into_inner())) {
+    let range = |key, window: Option<Spanned<[f64; 2]>>| match window.map(|window| (window.span(), window.into_inner()))
+    {
         Some((span, [low, high])) if !(low.is_finite() && high.is_finite() && low < high) => {
-            return Err(place.error(span, "window", "must be [low, high] with low below high"));
+            Err(place.error(span, key, "must be [low, high] with low below high"))
         }
-        window => window.map(|(_, [low, high])| (low, high)),
+        window => Ok(window.map(|(_, [low, high])| (low, high))),
     };
+    let window = range("window", raw.window)?;
+    let recorded_window = range("recorded_window", raw.recorded_window)?;
     let voxel_size = match raw.voxel_size {
         Some(size) if size.get_ref().iter().any(|nanometres| !(nanometres.is_finite() && *nanometres > 0.0)) => {
             return Err(place.error(size.span(), "voxel_size", "must be three numbers of nanometres above 0"));
@@ -155,7 +159,7 @@ pub(super) fn spec(
             return Err(place.error(raw.kind.span(), "kind", reason));
         }
     };
-    Ok(SourceSpec { kind, chunk, window, voxel_size, tissue })
+    Ok(SourceSpec { kind, chunk, window, recorded_window, voxel_size, tissue })
 }
 
 /// The files of a source of kind `dm3`: `url` of one or of a folder, or `urls` of a file per z.

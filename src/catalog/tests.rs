@@ -183,6 +183,7 @@ fn numbers_out_of_range_are_errors() {
     assert!(with("chunk = [0, 64, 64]").contains("chunk: each side must be 1 to 4096"));
     assert!(with("chunk = [64, 64, 4097]").contains("chunk: each side"));
     assert!(with("window = [3.0, 3.0]").contains("window: must be"));
+    assert!(with("recorded_window = [3.0, 2.0]").contains("recorded_window: must be"));
     assert!(with("window = [nan, 3.0]").contains("window: must be"));
     assert!(with("voxel_size = [5, 5, 0]").contains("voxel_size: must be"));
     assert!(with("voxel_size = [5, 5, inf]").contains("voxel_size: must be"));

@@ -1,6 +1,6 @@
 //! The daemon's Unix socket, through which other commands ask it.
 //!
-//! A client sends one line. `status` and `ledger` are answered by a JSON document, `flushed` as `status` but later, `mark` by a word; `wait` by nothing,
+//! A client sends one line. `status`, `ledger` and `catalogue` are answered by a JSON document, `flushed` as `status` but later, `mark` by a word; `wait` by nothing,
 //! until the daemon has ended and the connection with it; `end` ends the daemon as SIGTERM does.
 
 use std::io::{self, Read, Write};
@@ -22,6 +22,7 @@ use tokio::runtime::Handle;
 
 use super::CliError;
 use super::socket::{self, Address, Placed};
+use crate::catalog::{Catalog, CatalogError};
 use crate::disk::Disk;
 use crate::fuse::MountError;
 use crate::ledger::{Mark, Page};
@@ -45,6 +46,9 @@ pub(super) struct About {
     pub catalogue: &'static str,
     /// The file, by its absolute path.
     pub config: Option<PathBuf>,
+    /// The text of the catalogue, where it is not the built-in one.
+    #[serde(skip)]
+    pub text: Option<Arc<str>>,
     /// Where fetched bytes are kept.
     pub cache_folder: Option<PathBuf>,
     /// Whether nobody is asked.
@@ -65,6 +69,25 @@ struct Report {
     reader: Option<Recent>,
     #[serde(flatten)]
     counters: Snapshot,
+}
+
+/// The catalogue of a mount, as it was when it was mounted.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Catalogue {
+    /// `None`: the built-in one.
+    text: Option<String>,
+    /// The file it was read from.
+    file: Option<PathBuf>,
+}
+
+impl Catalogue {
+    /// The datasets in it.
+    pub fn parse(&self) -> Result<Catalog, CatalogError> {
+        let Some(text) = &self.text else { return Catalog::builtin() };
+        let name =
+            self.file.as_ref().map_or("the catalogue of the mount".to_owned(), |file| file.display().to_string());
+        Catalog::parse(text, &name, self.file.as_deref().and_then(Path::parent))
+    }
 }
 
 /// The last reader, if that is recent.
@@ -130,6 +153,11 @@ impl Told {
     /// The report as JSON.
     fn text(&self) -> String {
         serde_json::to_string_pretty(&self.report()).unwrap_or_default() + "\n"
+    }
+
+    fn catalogue(&self) -> Catalogue {
+        let About { text, config, .. } = &self.about;
+        Catalogue { text: text.as_deref().map(str::to_owned), file: config.clone() }
     }
 
     fn report(&self) -> Report {
@@ -220,6 +248,7 @@ async fn answer(stream: UnixStream, told: Arc<Told>) {
             }
             return;
         }
+        b"catalogue\n" => serde_json::to_string(&told.catalogue()).unwrap_or_default(),
         b"mark\n" => format!("{}\n", told.asked.mark()),
         b"wait\n" => {
             // Until the client goes or this process ends, which comes after the end of the runtime and of this task: what was
@@ -262,6 +291,11 @@ pub(super) fn mark(mount: &Mount) -> io::Result<String> {
 /// Asks the daemon of `mount` what failed and what was absent.
 pub(super) fn ledger(mount: &Mount) -> io::Result<Page> {
     Ok(serde_json::from_str(&ask(mount, "ledger")?)?)
+}
+
+/// Asks the daemon of `mount` for its catalogue.
+pub(super) fn catalogue(mount: &Mount) -> io::Result<Catalogue> {
+    Ok(serde_json::from_str(&ask(mount, "catalogue")?)?)
 }
 
 /// Asks the daemon of `mount` who read within the last minute.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
+use super::mounted::{self, Meant};
 use super::output::{complain, print};
 use super::session::CacheArgs;
 use super::{CliError, size, target};
@@ -23,7 +24,7 @@ Examples:
   emfs crop hemibrain --size 1000
   cp -r \"/mnt/em/$(emfs crop hemibrain --size 128x256x256 --seed 7 --chunk 64)\" crop.zarr")]
 pub(super) struct CropArgs {
-    /// DATASET or DATASET/IMAGE
+    /// DATASET or DATASET/IMAGE, or a path to one in a mount
     image: String,
     /// Extent of the crop in voxels: N or ZxYxX
     #[arg(long, value_name = "N|ZxYxX", value_parser = sizes)]
@@ -49,15 +50,15 @@ pub(super) struct CropArgs {
 
 /// Draws a crop and prints its path below the mountpoint.
 pub(super) fn run(args: &CropArgs) -> Result<(), CliError> {
-    let catalog = target::catalog(args.config.as_deref())?;
-    let (dataset, name) = target::split(&catalog, &args.image)?;
+    let Meant { catalog, path: given, cache } = mounted::meant(&args.image, args.config.as_deref(), &args.cache)?;
+    let (dataset, name) = target::split(&catalog, &given)?;
     let name = name.strip_suffix(".zarr").unwrap_or(name);
     let spec = target::image(dataset, name.strip_suffix(".v3").unwrap_or(name))?;
     // Where the catalogue says all that is needed, nobody is asked.
     let suits = args.chunk.and_then(|view| view.chunk).is_none_or(ViewSpec::suits_any_type);
     let pyramid = match (args.within, spec.source.tissue, args.nm || !suits) {
         (None, Some(_), false) => None,
-        _ => Some(target::pyramid(&catalog, dataset, spec, &args.cache)?),
+        _ => Some(target::pyramid(&catalog, dataset, spec, &cache)?),
     };
     let seed = args.seed.unwrap_or_else(rand::random);
     let view = draw(args, spec, pyramid.as_ref(), seed)

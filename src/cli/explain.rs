@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use super::CliError;
+use super::mounted::{self, Meant};
 use super::output::print;
 use super::session::CacheArgs;
 use super::target::{self, Store};
@@ -18,7 +19,7 @@ Examples:
   emfs explain hemibrain/em.crop-z18000-19000_y18000-19000_x15000-16000.chunk-128.zarr
   emfs explain hemibrain/crop-z0-99999_y0-10_x0-10")]
 pub(super) struct ExplainArgs {
-    /// DATASET/NAME as below the mountpoint; the image `em` and the ending may be left out
+    /// A path in a mount, or DATASET/NAME as below the mountpoint; the image `em` and the ending may be left out
     name: String,
     /// Datasets of your own (TOML) in place of the built-in ones
     #[arg(long, value_name = "FILE")]
@@ -29,8 +30,8 @@ pub(super) struct ExplainArgs {
 
 /// Explains a name.
 pub(super) fn run(args: &ExplainArgs) -> Result<(), CliError> {
-    let catalog = target::catalog(args.config.as_deref())?;
-    let (dataset, rest) = target::split(&catalog, &args.name)?;
+    let Meant { catalog, path, cache } = mounted::meant(&args.name, args.config.as_deref(), &args.cache)?;
+    let (dataset, rest) = target::split(&catalog, &path)?;
     if rest.contains('/') {
         return Err(CliError::Failed(format!(
             "`{rest}` leads into a store; a view is named directly below its dataset"
@@ -38,14 +39,14 @@ pub(super) fn run(args: &ExplainArgs) -> Result<(), CliError> {
     }
     let failed = |reason: String| CliError::Failed(format!("{}/{rest}: {reason}", dataset.name));
     let Store { name, image, view, .. } = target::store(dataset, rest)?;
-    let pyramid = target::pyramid(&catalog, dataset, image, &args.cache)?;
+    let pyramid = target::pyramid(&catalog, dataset, image, &cache)?;
     let view = view.apply(&pyramid).map_err(|error| failed(error.to_string()))?;
     Ok(print(&describe(&format!("{}/{name}", dataset.name), &image.name, &view))?)
 }
 
 fn describe(name: &str, image: &str, view: &View) -> String {
     let mut text = format!("{name}: image {image}, {}, axes z, y, x\n", view.pyramid.dtype);
-    for (number, (level, origin)) in view.pyramid.levels.iter().zip(&view.origins).enumerate() {
+    for ((number, level), origin) in view.numbers.iter().zip(&view.pyramid.levels).zip(&view.origins) {
         let grid = &level.grid;
         let files = grid.counts().into_iter().fold(1, u64::saturating_mul);
         let bytes = grid.cell.bytes(view.pyramid.dtype.size()).unwrap_or(u64::MAX);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::output::print;
-use super::{CliError, control, umount};
+use super::{CliError, control, mounted};
 use crate::ledger::{Entries, Mark, Page};
 
 /// Print a mark, for `emfs status --failed --since MARK`.
@@ -22,7 +22,7 @@ pub(super) struct MarkArgs {
 
 /// Asks the daemon for a mark and prints it.
 pub(super) fn mark(args: &MarkArgs) -> Result<(), CliError> {
-    let mount = umount::find(&args.mountpoint)?;
+    let mount = mounted::mount_of(&args.mountpoint)?;
     let text = control::mark(&mount).map_err(control::unanswered(&mount))?;
     Ok(print(&text)?)
 }
@@ -37,7 +37,7 @@ pub(super) struct Asked<'a> {
 
 /// Lists what failed; that is an error where something did.
 pub(super) fn failed(mountpoint: &std::path::Path, asked: Asked<'_>) -> Result<(), CliError> {
-    let mount = umount::find(mountpoint)?;
+    let mount = mounted::mount_of(mountpoint)?;
     let page = control::ledger(&mount).map_err(control::unanswered(&mount))?;
     let page = match asked.since {
         None => page,

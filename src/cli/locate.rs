@@ -1,19 +1,18 @@
 //! `emfs locate`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use futures::future::join_all;
 use serde::Serialize;
-use serde_json::Value;
 
+use super::mounted::{self, Meant};
 use super::output::{print, table};
 use super::place::{self, Part, Place};
 use super::session::{CacheArgs, Session};
-use super::{CliError, control, serve, target};
+use super::{CliError, serve, target};
 use crate::catalog::Catalog;
 use crate::document::iso;
 use crate::geometry::{CellIndex, LevelIndex};
-use crate::mountinfo;
 use crate::source::{Placement, SourceError};
 use crate::store::KeptWhole;
 use crate::volume::Image;
@@ -65,26 +64,10 @@ struct Block {
 
 /// Finds the blocks and prints them.
 pub(super) fn run(args: &LocateArgs) -> Result<(), CliError> {
-    let mut cache = args.cache.clone();
-    let mut config = args.config.clone();
-    let path = match in_mount(&args.path)? {
-        Some((report, path)) => {
-            let told = |key: &str| report[key].as_str().map(PathBuf::from);
-            config = config.or(told("config"));
-            if cache.cache_dir.is_none() && cache.cache_size.is_none() {
-                cache.cache_dir = told("cache_folder");
-                // A mount that keeps nothing uses nothing that is kept.
-                cache.cache_size = cache.cache_dir.is_none().then_some(0);
-            }
-            cache.offline |= report["offline"] == true && !cache.revalidate;
-            if config.is_none() && report["catalogue"] == "text" {
-                return Err(CliError::Failed("what is mounted there has no file; name one with --config".to_owned()));
-            }
-            path
-        }
-        None => args.path.display().to_string(),
+    let Some(given) = args.path.to_str() else {
+        return Err(CliError::Failed(format!("{}: no name below a mount is like that", args.path.display())));
     };
-    let catalog = target::catalog(config.as_deref())?;
+    let Meant { catalog, path, cache } = mounted::meant(given, args.config.as_deref(), &args.cache)?;
     let blocks = blocks(&catalog, &path, &cache)?;
     if args.json {
         let value = serde_json::json!({ "path": path, "blocks": blocks });
@@ -93,27 +76,13 @@ pub(super) fn run(args: &LocateArgs) -> Result<(), CliError> {
     Ok(print(&text(&blocks))?)
 }
 
-/// What the daemon says of itself and the path below its mountpoint, for a path in a mount of emfs.
-fn in_mount(path: &Path) -> Result<Option<(Value, String)>, CliError> {
-    let named = CliError::system(path.display().to_string());
-    // The path itself is not looked up: the mount may be dead, or would open the image.
-    let absolute = std::path::absolute(path).map_err(named)?;
-    let mounts = mountinfo::mounts().map_err(CliError::system("/proc/self/mountinfo"))?;
-    let mounts = mounts.into_iter().rev().filter(|mount| mount.is_emfs() && absolute.starts_with(&mount.mountpoint));
-    let Some(mount) = mounts.max_by_key(|mount| mount.mountpoint.as_os_str().len()) else { return Ok(None) };
-    let told = control::flushed_status(&mount).map_err(CliError::system(mount.mountpoint.display().to_string()))?;
-    let report = serde_json::from_str(&told).map_err(|error| CliError::Failed(format!("the daemon: {error}")))?;
-    let below = absolute.strip_prefix(&mount.mountpoint).unwrap_or(&absolute);
-    Ok(Some((report, below.display().to_string())))
-}
-
 fn blocks(catalog: &Catalog, path: &str, cache: &CacheArgs) -> Result<Vec<Block>, CliError> {
     let failed = |reason: String| CliError::Failed(format!("{path}: {reason}"));
     let place = Place::parse(catalog, path)?;
     let Part::Level(level, chunk) = &place.part else {
         return Err(failed("name a chunk or a level, such as DATASET/NAME/s0/0/0/0".to_owned()));
     };
-    let session = Session::new(&catalog.manners, cache.cache_of_any_size()?, serve::TIMEOUT, MEMORY)?;
+    let session = Session::new(&catalog.manners, cache.cache_of_any_size()?, target::PATIENCE, MEMORY)?;
     serve::finish(async {
         let name = place.image_name();
         let opened = session.open(place.source(), &name).await.map_err(|error| failed(error.to_string()))?;

@@ -16,7 +16,7 @@ use crate::archive;
 use crate::catalog::{Catalog, Dataset, SourceSpec};
 use crate::document::Document;
 use crate::metadata::{self, ImageRecord, Knowledge};
-use crate::volume::{Image, Pyramid, VolumeError};
+use crate::volume::{Image, Pyramid, VolumeError, window};
 
 /// How long a source may stay silent; shorter than for a mount, since somebody is waiting.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -177,7 +177,8 @@ async fn open(session: &Session, spec: &SourceSpec, number: u32) -> Answer {
     };
     let origin = found.location.to_string();
     let image = Arc::new(Image::new(number, &origin, found.source, found.place));
-    let pyramid = image.pyramid(&session.blocks, spec, found.voxel_size, &origin).await;
+    let measured = window::kept(session.remote.disk(), &origin, image.source.description(), spec);
+    let pyramid = image.pyramid(spec, found.voxel_size, measured, &origin);
     let opened = pyramid.map(|pyramid| (pyramid, origin));
     Answer { opened, documents: found.documents }
 }

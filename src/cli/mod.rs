@@ -16,6 +16,7 @@ mod look;
 mod memory;
 mod metadata;
 mod mount;
+mod mounted;
 mod options;
 mod output;
 mod place;

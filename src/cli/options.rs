@@ -38,7 +38,11 @@ impl MountOptions {
     pub fn settings(&self, mountpoint: &Path) -> Result<Settings, CliError> {
         let catalog = target::catalog(self.config.as_deref())?;
         let about = match &self.config {
-            Some(file) => About { catalogue: "file", config: Some(session::absolute(file)?), ..About::default() },
+            Some(file) => {
+                let text = std::fs::read_to_string(file).map_err(CliError::system(file.display().to_string()))?;
+                let config = Some(session::absolute(file)?);
+                About { catalogue: "file", config, text: Some(text.into()), ..About::default() }
+            }
             None => About { catalogue: "builtin", ..About::default() },
         };
         Ok(Settings {

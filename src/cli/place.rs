@@ -65,7 +65,15 @@ impl<'a> Place<'a> {
 
     /// The image through the view, labels with their own chunks where the view's do not suit them.
     pub fn view(&self, pyramid: &Pyramid) -> Result<View, ViewError> {
-        let spec = self.store.view;
+        self.through(self.store.view, pyramid)
+    }
+
+    /// The same with all levels, also where the view shows one of them.
+    pub fn all_levels(&self, pyramid: &Pyramid) -> Result<View, ViewError> {
+        self.through(ViewSpec { level: None, ..self.store.view }, pyramid)
+    }
+
+    fn through(&self, spec: ViewSpec, pyramid: &Pyramid) -> Result<View, ViewError> {
         match spec.apply(pyramid) {
             Err(_) if self.label.is_some() => ViewSpec { chunk: None, ..spec }.apply(pyramid),
             view => view,
@@ -105,9 +113,10 @@ fn is_document(word: &str) -> bool {
 
 /// Voxels of a level of the view, as a box of the same level of the image; `chunk`: the first indices of chunks.
 pub(super) fn region(view: &View, level: LevelIndex, chunk: &[u64]) -> Result<Region, String> {
-    let number = usize::from(level.0);
-    let (Some(shown), Some(origin)) = (view.pyramid.levels.get(number), view.origins.get(number)) else {
-        return Err(format!("there is no level {level}; the levels are s0 to s{}", view.pyramid.levels.len() - 1));
+    let shown = view.position(level).and_then(|at| Some((view.pyramid.levels.get(at)?, view.origins.get(at)?)));
+    let Some((shown, origin)) = shown else {
+        let levels = view.numbers.iter().map(|number| format!("s{number}")).collect::<Vec<_>>().join(", ");
+        return Err(format!("there is no level {level}; the levels are {levels}"));
     };
     let grid = &shown.grid;
     let counts = grid.counts();

@@ -140,7 +140,7 @@ impl Daemon {
         let settings = Settings {
             mountpoint: mountpoint.to_owned(),
             catalog: Arc::new(Catalog::parse(catalog, "demo", None)?),
-            about: About { catalogue: "text", ..About::default() },
+            about: About { catalogue: "text", text: Some(catalog.into()), ..About::default() },
             memory: memory::default_limit(),
             timeout: TIMEOUT,
             cache: Cache::default(),

@@ -14,7 +14,7 @@ use crate::document::Document;
 use crate::remote::Manners;
 use crate::stats::Stats;
 use crate::store::{ABSENT_TTL, Keeping, RangeStore, Remote};
-use crate::volume::{Blocks, Image, Pyramid, VolumeError};
+use crate::volume::{Blocks, Image, Pyramid, VolumeError, window};
 
 /// What is kept at most where nobody says.
 pub(super) const CACHE_SIZE: u64 = 20 << 30;
@@ -165,8 +165,18 @@ impl Session {
         let opened = archive::open(&self.remote, spec).await.map_err(|failure| failure.error)?;
         let number = self.images.fetch_add(1, Ordering::Relaxed);
         let image = Arc::new(Image::new(number, name, opened.source, opened.place));
-        let pyramid = image.pyramid(&self.blocks, spec, opened.voxel_size, name).await?;
-        Ok(OpenImage { image, pyramid, origin: opened.location.to_string(), documents: opened.documents })
+        let origin = opened.location.to_string();
+        let measured = window::kept(self.remote.disk(), &origin, image.source.description(), spec);
+        let pyramid = image.pyramid(spec, opened.voxel_size, measured, name)?;
+        Ok(OpenImage { image, pyramid, origin, documents: opened.documents })
+    }
+
+    /// Measures the display window of an open image and keeps it, where nobody states one and there is a cache.
+    pub async fn measure_window(&self, spec: &SourceSpec, opened: &OpenImage) -> Result<(), VolumeError> {
+        match self.remote.disk().filter(|_| !self.remote.is_offline()) {
+            Some(disk) => window::measure_and_keep(&opened.image, &self.blocks, spec, disk, &opened.origin).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::output::{print, table};
 use super::size::human;
-use super::{CliError, control, ledger, umount};
+use super::{CliError, control, ledger, mounted};
 use crate::ledger::Mark;
 
 /// Show what a mount has done so far.
@@ -15,7 +15,7 @@ use crate::ledger::Mark;
 With --failed the exit code is 1 if a read or a look-up has failed, and 0 if not; what is absent is no failure. A mark of
 an earlier mount is wrong usage, 2.")]
 pub(super) struct StatusArgs {
-    /// Where emfs is mounted
+    /// Where emfs is mounted, or a path below
     mountpoint: PathBuf,
     /// Print all counters as JSON, or what failed
     #[arg(long)]
@@ -37,7 +37,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
         let asked = ledger::Asked { absent: args.absent, since: args.since.as_ref(), json: args.json };
         return ledger::failed(&args.mountpoint, asked);
     }
-    let mount = umount::find(&args.mountpoint)?;
+    let mount = mounted::mount_of(&args.mountpoint)?;
     let text = control::status(&mount).map_err(control::unanswered(&mount))?;
     if args.json {
         return Ok(print(&text)?);

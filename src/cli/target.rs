@@ -1,6 +1,7 @@
 //! An image of the catalogue as a command names it, and what its archive says of it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::session::{CacheArgs, Session};
 use super::{CliError, serve};
@@ -10,6 +11,9 @@ use crate::zarr::StoreName;
 
 /// Memory for the voxels that an image's display window is taken from.
 const MEMORY: u64 = 512 << 20;
+
+/// How long a source may be silent that is asked for what an image is: somebody waits for the answer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The catalogue of `--config`, or the built-in one.
 pub(super) fn catalog(config: Option<&Path>) -> Result<Catalog, CliError> {
@@ -28,7 +32,7 @@ pub(super) fn split<'a>(catalog: &'a Catalog, path: &'a str) -> Result<(&'a Data
         None => {
             let known = catalog.datasets.iter().map(|dataset| dataset.name.as_str()).collect::<Vec<_>>().join(", ");
             let is_path = path.starts_with(['/', '.']) || Path::new(name).is_dir();
-            let hint = if is_path { "; name it as it is below the mountpoint" } else { "" };
+            let hint = if is_path { "; the path leads into no mount of emfs" } else { "" };
             Err(CliError::Failed(format!("there is no dataset `{name}`; the catalogue has {known}{hint}")))
         }
     }
@@ -96,7 +100,7 @@ pub(super) fn pyramid(
     cache: &CacheArgs,
 ) -> Result<Pyramid, CliError> {
     let name = format!("{}/{}", dataset.name, spec.name);
-    let session = Session::new(&catalog.manners, cache.cache_of_any_size()?, serve::TIMEOUT, MEMORY)?;
+    let session = Session::new(&catalog.manners, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
     let opened = serve::finish(session.open(&spec.source, &name))?;
     let opened = opened.map_err(|error| CliError::Failed(format!("{name}: {error}")))?;
     Ok(opened.pyramid)

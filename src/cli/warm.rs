@@ -13,12 +13,12 @@ use futures::stream;
 use parking_lot::Mutex;
 
 use self::bar::Bar;
-use self::names::Wanted;
+use self::names::{Named, Wanted};
 use super::output::{complain, print};
 use super::place::{self, Part, Place};
 use super::session::{CacheArgs, OpenImage, Session};
 use super::size::human;
-use super::{CliError, serve, target};
+use super::{CliError, mounted, serve};
 use crate::disk::{Access, Disk};
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::volume::ViewSpec;
@@ -38,7 +38,8 @@ const TOLD: usize = 1000;
 /// Fetch what a job will read, to be kept on disk.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Names what to fetch as below the mountpoint: DATASET/NAME[/sN[/Z/Y/X]], where the image `em` and `.zarr` may be left out. A
+Names what to fetch as below the mountpoint: DATASET/NAME[/sN[/Z/Y/X]], where the image `em` and `.zarr` may be left out. A path
+in a mount means what is mounted there, and its cache. A
 store is fetched with its labels. Needs no mount, and a mount with the same cache directory has it at once. What is kept
 already is not fetched again, so an interrupted run is continued by the same command.
 
@@ -77,11 +78,12 @@ fn level(text: &str) -> Result<LevelIndex, String> {
 
 /// Fetches.
 pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
-    let catalog = target::catalog(args.config.as_deref())?;
-    let named = args.named()?;
+    let mut named = args.named()?;
+    let paths = named.iter_mut().filter_map(Named::path);
+    let (catalog, cache) = mounted::meant_by_all(paths, args.config.as_deref(), &args.cache)?;
     let mut failures = Failures::default();
     let wanted = args.wanted(&catalog, &named, &mut failures)?;
-    let cache = args.cache.cache()?;
+    let cache = cache.cache()?;
     let Some(disk) = cache.disk.clone() else {
         return Err(CliError::Failed("there is no cache to fetch into (--cache-size 0?)".to_owned()));
     };
@@ -95,7 +97,15 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
         let work = stream::iter(&wanted).for_each_concurrent(IMAGES, |wanted| async {
             let run = Run { args, disk: &disk, tally: &tally, failures: &failures, bar: &bar };
             match session.open(wanted.places[0].0.source(), &wanted.name).await {
-                Ok(opened) => run.image(wanted, &opened).await,
+                Ok(opened) => {
+                    run.image(wanted, &opened).await;
+                    let place = &wanted.places[0].0;
+                    if place.label.is_none()
+                        && let Err(error) = session.measure_window(place.source(), &opened).await
+                    {
+                        failures.lock().add(format!("{}: its display window: {error}", wanted.name));
+                    }
+                }
                 Err(error) => failures.lock().add(format!("{}: {error}", wanted.name)),
             }
         });
@@ -215,15 +225,15 @@ impl Run<'_> {
             Part::Level(level, chunk) => (vec![*level], chunk),
             Part::All => match self.args.level {
                 // Labels may have fewer levels than their image.
-                Some(level) if place.label.is_some() && usize::from(level.0) >= view.pyramid.levels.len() => {
-                    (Vec::new(), &[])
-                }
+                Some(level) if place.label.is_some() && view.position(level).is_none() => (Vec::new(), &[]),
                 Some(level) => (vec![level], &[]),
-                None => ((0..view.pyramid.levels.len()).map(|level| LevelIndex(level as u8)).collect(), &[]),
+                None => (view.numbers.iter().copied().map(LevelIndex).collect(), &[]),
             },
         };
+        // The box is one of s0, also where that is not shown.
+        let all = place.all_levels(&opened.pyramid).map_err(|error| error.to_string())?;
         let within =
-            self.args.within.map(|crop| ViewSpec { crop: Some(crop), ..ViewSpec::default() }.apply(&view.pyramid));
+            self.args.within.map(|crop| ViewSpec { crop: Some(crop), ..ViewSpec::default() }.apply(&all.pyramid));
         let within = within.transpose().map_err(|error| error.to_string())?;
         let mut boxes = Vec::new();
         for level in levels {
@@ -234,7 +244,7 @@ impl Run<'_> {
                 let (Some(shown), Some(start)) = (within.pyramid.levels.get(number), within.origins.get(number)) else {
                     continue;
                 };
-                let start = std::array::from_fn(|axis| start[axis].saturating_add(view.origins[number][axis]));
+                let start = std::array::from_fn(|axis| start[axis].saturating_add(all.origins[number][axis]));
                 let end = std::array::from_fn(|axis| start[axis].saturating_add(shown.grid.shape.0[axis]));
                 match region.intersection(&Region { start, end }) {
                     Some(part) => region = part,

@@ -8,17 +8,32 @@ use crate::catalog::BUILTIN;
 const TISSUE: &str = "z2-206_y1-203_x4-208";
 const SAMPLE: &str = "z20-120_y20-120_x20-120";
 
+/// What the display windows of the replica's cut-outs are measured to be, by dataset and image. Of the others the files
+/// state them.
+const WINDOWS: [(&str, &str, [f64; 2]); 6] = [
+    ("epfl-hippocampus", "em", [18.0, 192.0]),
+    ("epfl-hippocampus", "training", [13.0, 192.0]),
+    ("epfl-hippocampus", "testing", [16.0, 194.0]),
+    ("jrc_mus-nacc-2", "em", [-1441.0, 447.0]),
+    ("hemibrain", "em", [37.0, 193.0]),
+    ("hemibrain", "em-raw", [91.0, 162.0]),
+];
+
 /// The configuration for a replica at `address`: the built-in catalogue with its addresses turned to the replica.
 pub(super) fn toml(address: SocketAddr) -> String {
     let mut catalog: toml::Table = BUILTIN.parse().unwrap_or_default();
     catalog.remove("host");
     for dataset in members(&mut catalog, "dataset") {
+        let name = text(dataset, "name");
         if let Some(source) = dataset.get_mut("source").and_then(toml::Value::as_table_mut) {
             turn(source, address);
+            record(source, &name, "em");
         }
         for image in members(dataset, "image") {
+            let of = text(image, "name");
             if let Some(source) = image.get_mut("source").and_then(toml::Value::as_table_mut) {
                 turn(source, address);
+                record(source, &name, &of);
             }
             for label in members(image, "labels") {
                 if let Some(source) = label.get_mut("source").and_then(toml::Value::as_table_mut) {
@@ -38,6 +53,18 @@ pub(super) fn toml(address: SocketAddr) -> String {
 fn members<'a>(table: &'a mut toml::Table, key: &str) -> impl Iterator<Item = &'a mut toml::Table> {
     let list = table.get_mut(key).and_then(toml::Value::as_array_mut);
     list.into_iter().flatten().filter_map(toml::Value::as_table_mut)
+}
+
+fn text(table: &toml::Table, key: &str) -> String {
+    table.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// Records the display window of an image.
+fn record(source: &mut toml::Table, dataset: &str, image: &str) {
+    source.remove("recorded_window");
+    if let Some((_, _, [low, high])) = WINDOWS.iter().find(|(of, name, _)| (*of, *name) == (dataset, image)) {
+        source.insert("recorded_window".to_owned(), vec![*low, *high].into());
+    }
 }
 
 /// Turns the addresses of a source to the replica.

@@ -5,10 +5,14 @@ use std::ops::Range;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use super::Disk;
+use super::{Access, Disk};
 use crate::store::{Extent, RangeStore, Unavailable};
 
 impl RangeStore for Disk {
+    fn is_writable(&self) -> bool {
+        self.access() == Access::ReadWrite
+    }
+
     fn note(&self, object: &str) -> Result<Option<Bytes>, Unavailable> {
         self.note(object).map_err(|_| Unavailable)
     }

@@ -70,11 +70,19 @@ pub(super) fn documents(image: &Shown<'_>, labels: &[Shown<'_>], storage: Storag
         }
     }
     let root = group(image, storage.format);
-    if storage.format == Format::V2 {
-        let every: Map<String, Value> = all.iter().chain(&root).cloned().collect();
-        all.push((".zmetadata".to_owned(), json!({"zarr_consolidated_format": 1, "metadata": every})));
+    match storage.format {
+        Format::V2 => {
+            let every: Map<String, Value> = all.iter().chain(&root).cloned().collect();
+            all.push((".zmetadata".to_owned(), json!({"zarr_consolidated_format": 1, "metadata": every})));
+            all.extend(root);
+        }
+        Format::V3 => {
+            let path = |key: &String| key.strip_suffix("/zarr.json").map(str::to_owned);
+            let below: Map<String, Value> =
+                all.iter().filter_map(|(key, value)| Some((path(key)?, value.clone()))).collect();
+            all.extend(root.into_iter().map(|(key, value)| (key, v3::consolidate(value, below.clone()))));
+        }
     }
-    all.extend(root);
     all.into_iter().map(|(key, value)| (key, Bytes::from(value.to_string()))).collect()
 }
 
@@ -98,7 +106,7 @@ fn store_v3(array: &mut Value, pyramid: &Pyramid, chunk: Shape, storage: Storage
 /// The documents of an image's group.
 fn group(shown: &Shown<'_>, format: Format) -> Vec<(String, Value)> {
     let Shown { title: name, pyramid, levels, label } = shown;
-    let described = Group { name, pyramid, numbers: Some(levels), is_label: label.is_some() };
+    let described = Group { name, pyramid, numbers: Some(levels), coordinates: false, is_label: label.is_some() };
     let prefix = shown.prefix();
     match format {
         Format::V2 => {

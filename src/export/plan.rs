@@ -153,14 +153,13 @@ impl Part<'_> {
 
 /// The wanted levels of a view. A label image may have fewer than its image.
 fn part<'a>(member: &'a Member, view: crate::volume::View, wanted: &[u8]) -> Result<Part<'a>, String> {
-    let count = view.pyramid.levels.len();
-    if let (None, Some(missing)) = (&member.label, wanted.iter().find(|level| usize::from(**level) >= count)) {
-        let last = level_name(u8::try_from(count.saturating_sub(1)).unwrap_or(u8::MAX));
+    if let (None, Some(missing)) = (&member.label, wanted.iter().find(|level| !view.numbers.contains(level))) {
+        let last = level_name(view.numbers.last().copied().unwrap_or_default());
         return Err(format!("there is no level {}; the last is {last}", level_name(*missing)));
     }
     let mut pyramid = Pyramid { levels: Vec::new(), ..view.pyramid.clone() };
     let (mut origins, mut levels) = (Vec::new(), Vec::new());
-    for ((number, level), origin) in (0u8..).zip(view.pyramid.levels).zip(view.origins) {
+    for ((number, level), origin) in view.numbers.into_iter().zip(view.pyramid.levels).zip(view.origins) {
         if wanted.is_empty() || wanted.contains(&number) {
             pyramid.levels.push(level);
             origins.push(origin);

@@ -58,9 +58,10 @@ pub(super) fn request(shape: [u64; 3], chunk: [u64; 3], block: [u64; 3], failure
     };
     let pyramid = Pyramid {
         dtype,
-        levels: vec![Level { grid: grid(chunk), scale, translation, offset: [0; 3] }],
+        levels: vec![Level { grid: grid(chunk), scale, translation, corner: translation, offset: [0; 3] }],
         fill: FillValue::zero(dtype),
         window: (0.0, 255.0),
+        window_rule: "the source".to_owned(),
         calibrated: true,
         format: "fake".to_owned(),
         downsampling: None,

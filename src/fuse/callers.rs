@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-/// Nobody is looked at who waits no longer than this.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Nobody is looked at who waits no longer than this. Programs that wait for the answer to another one's question of the
+/// same name cannot be seen from here: they ask when that one has ended, so many that are killed end one by one.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Time between two looks.
 const BETWEEN: Duration = Duration::from_secs(1);
 /// `SIGKILL` in a mask of signals. Every signal that ends a program without a dump is turned into it.

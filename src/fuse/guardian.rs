@@ -121,8 +121,8 @@ fn attributes_alone(inode: Inode) -> Vec<u8> {
 /// `fuse_attr`, with all times at the epoch.
 fn attributes(inode: Inode, kind: Kind) -> Vec<u8> {
     let (size, mode) = match kind {
-        Kind::File => (SIZE, libc::S_IFREG | 0o444),
-        Kind::Directory => (0, libc::S_IFDIR | 0o555),
+        Kind::File => (SIZE, libc::S_IFREG | 0o644),
+        Kind::Directory => (0, libc::S_IFDIR | 0o755),
     };
     let (seconds, nanoseconds, links, device, flags) = (0, 0, 1, 0, 0);
     let mut body = longs(&[inode.get(), size, size / 512, seconds, seconds, seconds]);

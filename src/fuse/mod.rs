@@ -4,6 +4,7 @@ mod adapter;
 mod backend;
 mod callers;
 mod check;
+mod direct;
 mod guardian;
 pub mod own_namespace;
 mod session;

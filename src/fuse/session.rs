@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::adapter::{Adapter, Owner};
 use super::backend::Backend;
+use super::direct::mount_directly;
 use super::stage::Stage;
 use super::unmount::{UnmountError, unmount};
 use crate::mountinfo::{self, Mount, NAME};
@@ -96,7 +97,7 @@ pub fn mount<B: Backend>(
     let gone = Arc::new(AtomicBool::new(false));
     let adapter = Adapter::new(backend, stats, runtime, owner, Arc::clone(&gone), alive);
     let stage = Stage::choose(mountpoint).map_err(failed)?;
-    let session = Session::new(adapter, stage.path(), &config(options)).map_err(|error| failed(error.to_string()))?;
+    let session = begin(adapter, stage.path(), options).map_err(|error| failed(error.to_string()))?;
     let channel = session.as_fd().try_clone_to_owned().map_err(|error| failed(error.to_string()))?;
     let session = session.spawn().map_err(|error| failed(error.to_string()))?;
     let settled = settle(&stage, mountpoint);
@@ -110,9 +111,32 @@ pub fn mount<B: Backend>(
             Ok(Mounted { mountpoint, device, replaces, covered, gone, ended, channel, session })
         }
         Err(reason) => {
+            take_back(stage.path());
             drop(ManuallyDrop::into_inner(session));
             Err(failed(reason))
         }
+    }
+}
+
+/// Mounts at `place` and begins to talk with the kernel.
+fn begin<B: Backend>(adapter: Adapter<B>, place: &Path, options: Options) -> io::Result<Session<Adapter<B>>> {
+    let config = config(options);
+    let Some(device) = mount_directly(place, options.allow_other)? else {
+        return Session::new(adapter, place, &config);
+    };
+    let session = Session::from_fd(adapter, device, config.acl, config);
+    if session.is_err() {
+        take_back(place);
+    }
+    session
+}
+
+/// Takes away the mount that was made at `place` and of which nothing became.
+fn take_back(place: &Path) {
+    if matches!(mountinfo::at(place), Ok(Some(mount)) if mount.is_emfs())
+        && let Err(error) = unmount(place, true)
+    {
+        tracing::error!("{error}");
     }
 }
 

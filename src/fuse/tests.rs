@@ -275,9 +275,9 @@ fn nothing_can_be_written() {
         assert!(errno == Some(libc::EROFS) || errno == Some(libc::EACCES), "{error}");
     }
     let file = setup.file(0).metadata().unwrap();
-    assert_eq!((file.mode() & 0o7777, file.size(), file.blocks()), (0o444, SIZE, SIZE.div_ceil(512)));
+    assert_eq!((file.mode() & 0o7777, file.size(), file.blocks()), (0o644, SIZE, SIZE.div_ceil(512)));
     assert_eq!(file.uid(), nix::unistd::geteuid().as_raw());
-    assert_eq!(folder.metadata().unwrap().mode() & 0o7777, 0o555);
+    assert_eq!(folder.metadata().unwrap().mode() & 0o7777, 0o755);
     assert_eq!(file.mtime(), 1_600_000_000);
 }
 

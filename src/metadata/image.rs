@@ -115,10 +115,8 @@ fn describe(sheet: &mut Sheet<'_>, prefix: &str, pyramid: &Pyramid) {
     let (least, most) = range(pyramid.dtype);
     shown("intensity/min", least, "the range of the type");
     shown("intensity/max", most, "the range of the type");
-    let rule =
-        "the source's, else the configuration's, else 0 to 255 for 8 bits, else 0.1 to 99.9 % of the coarsest level";
-    shown("display_window/low", pyramid.window.0.into(), rule);
-    shown("display_window/high", pyramid.window.1.into(), rule);
+    shown("display_window/low", pyramid.window.0.into(), &pyramid.window_rule);
+    shown("display_window/high", pyramid.window.1.into(), &pyramid.window_rule);
     let stored_as_is = pyramid.format.contains("uncompressed") || pyramid.format.starts_with("DM");
     if stored_as_is {
         shown("lossy", false.into(), "the archive stores the voxels as they are");

@@ -29,8 +29,9 @@ pub use text::{is_field, markdown, readme, table};
 use self::fields::{DATASET, Field};
 use self::maps::Target;
 use self::sheet::{Doc, Sheet};
-use crate::catalog::{Dataset, SourceKind, SourceSpec};
+use crate::catalog::{Dataset, NamedView, SourceKind, SourceSpec};
 use crate::document::{Document, bounds};
+use crate::geometry::Region;
 use crate::volume::Pyramid;
 
 /// Version of the record's layout.
@@ -116,6 +117,7 @@ pub fn record(dataset: &Dataset, images: &[ImageRecord<'_>]) -> Value {
         whole["title"] = record["study"]["title"].clone();
     }
     whole["documents"] = documents.into();
+    whole["views"] = dataset.views.iter().map(|view| listed_view(dataset, view)).collect();
     if let (Some(whole), Value::Object(rest)) = (whole.as_object_mut(), record) {
         whole.extend(rest);
     }
@@ -149,6 +151,19 @@ fn listed(doc: &Doc<'_>) -> Value {
         "bytes": doc.document.content.len(),
         "sha256": doc.document.sha256,
         "redacted": doc.document.redacted,
+    })
+}
+
+/// A view that the dataset's directory lists under a name of its own.
+fn listed_view(dataset: &Dataset, view: &NamedView) -> Value {
+    let image = dataset.images.get(view.image).map(|image| image.name.as_str());
+    let Region { start: [z, y, x], end: [z_end, y_end, x_end] } = view.crop;
+    json!({
+        "name": view.name,
+        "image": image,
+        "crop": format!("z{z}-{z_end}_y{y}-{y_end}_x{x}-{x_end}"),
+        "zarr": format!("{}.zarr", view.name),
+        "zarr_v3": format!("{}.v3.zarr", view.name),
     })
 }
 

@@ -15,6 +15,7 @@ pub fn schema() -> Value {
         "id": {"type": "string", "description": "Name of the dataset's directory"},
         "title": {"type": ["string", "null"], "description": "Title for lists"},
         "documents": {"type": "array", "items": document(), "description": "The files below upstream"},
+        "views": {"type": "array", "items": view(), "description": "Crops of images that are listed under names of their own"},
         "images": {"type": "array", "items": image},
         "extra": {"type": "object", "description": "What belongs to no field"},
         "provenance": {"type": "object", "additionalProperties": {"$ref": "#/$defs/provenance"},
@@ -65,6 +66,13 @@ fn provenance() -> Value {
         variant("computed", &["rule"], json!({"rule": text})),
         variant("assumed", &["rule"], json!({"rule": text})),
     ]})
+}
+
+fn view() -> Value {
+    let names = ["name", "image", "crop", "zarr", "zarr_v3"];
+    let properties: Map<String, Value> =
+        names.iter().map(|name| ((*name).to_owned(), json!({"type": "string", "minLength": 1}))).collect();
+    json!({"type": "object", "required": names, "additionalProperties": false, "properties": properties})
 }
 
 fn document() -> Value {

@@ -29,15 +29,20 @@ facts = [
 [dataset.source]
 kind = "tiff"
 url = "https://h/a.tif"
+[[dataset.view]]
+name = "sample"
+image = "em"
+crop = "z0-4_y1-5_x2-6"
 "#;
 
 fn pyramid() -> Pyramid {
     let grid = Grid { shape: Shape([4, 5, 6]), cell: Shape([4, 5, 6]) };
     Pyramid {
         dtype: DataType::U8,
-        levels: vec![Level { grid, scale: [50.0, 8.0, 8.0], translation: [0.0; 3], offset: [0; 3] }],
+        levels: vec![Level { grid, scale: [50.0, 8.0, 8.0], translation: [0.0; 3], corner: [0.0; 3], offset: [0; 3] }],
         fill: FillValue::zero(DataType::U8),
         window: (0.0, 255.0),
+        window_rule: "the source".to_owned(),
         calibrated: true,
         format: "TIFF, little-endian, uncompressed".into(),
         downsampling: None,
@@ -89,6 +94,14 @@ fn check(record: &Value, documents: &[Document]) {
             }
         }
     }
+}
+
+#[test]
+fn views_that_are_listed_are_in_the_record() {
+    let expected = json!({
+        "name": "sample", "image": "em", "crop": "z0-4_y1-5_x2-6", "zarr": "sample.zarr", "zarr_v3": "sample.v3.zarr",
+    });
+    assert_eq!(record_of(&[])["views"], json!([expected]));
 }
 
 #[test]

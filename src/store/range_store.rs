@@ -30,6 +30,9 @@ pub struct Unavailable;
 /// Keeps bytes of objects by version, and one note about each object. Several processes may share what is behind it. Who
 /// writes never waits; what cannot be kept is not.
 pub trait RangeStore: fmt::Debug + Send + Sync {
+    /// Whether what is written is kept.
+    fn is_writable(&self) -> bool;
+
     /// The note kept about an object.
     fn note(&self, object: &str) -> Result<Option<Bytes>, Unavailable>;
 

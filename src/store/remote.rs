@@ -13,6 +13,7 @@ use super::keeping::Keeping;
 use super::kept::Kept;
 use super::note::Stamp;
 use super::object::Object;
+use super::range_store::RangeStore;
 use super::seen::Seen;
 use crate::cache::Desk;
 use crate::hex::hex;
@@ -62,6 +63,11 @@ impl Remote {
     /// The versions of objects that were fetched from; empty unless asked for before with [`Seen::record`].
     pub fn seen(&self) -> &Seen {
         &self.shared.seen
+    }
+
+    /// Where what was fetched is kept.
+    pub fn disk(&self) -> Option<&Arc<dyn RangeStore>> {
+        self.keeping.disk.as_ref()
     }
 
     /// Whether nobody is asked.

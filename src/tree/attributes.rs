@@ -51,6 +51,9 @@ impl Tree {
             | Spot::Level { node: LevelNode::Document(_), .. } => {
                 Ok(Attributes::file(self.document(spot)?.len() as u64))
             }
+            Spot::Group { member, node: GroupNode::Coordinate(axis, node) } => {
+                self.coordinate_attributes(member, *axis, *node)
+            }
             Spot::Level { node: LevelNode::Chunk(_), shown, level, .. } => {
                 Ok(Attributes::file(shown.chunk_bytes(*level)))
             }

@@ -5,11 +5,13 @@
 
 use std::borrow::Cow;
 
+use super::coordinates::CoordinateNode;
 use super::numbering::{GroupNode, LevelNode, Numbering};
 use super::spot::{Member, Spot};
 use super::{Attributes, DatasetId, Folder, Found, Inode, Kind, Miss, MutableDocument, Tree};
 use crate::catalog::ROOT_DOCUMENTS;
 use crate::geometry::{CellIndex, LevelIndex};
+use crate::volume::view::AXES;
 use crate::zarr::{Format, level_name};
 
 /// An entry of a directory.
@@ -53,7 +55,14 @@ enum Rest {
     Group {
         member: Member,
         labels: bool,
-        levels: u8,
+        levels: Vec<u8>,
+    },
+    /// An array of coordinates: its chunks, or Zarr v3's `c`.
+    Coordinate {
+        member: Member,
+        axis: usize,
+        chunks: Option<u64>,
+        file: Attributes,
     },
     Labels {
         member: Member,
@@ -99,8 +108,7 @@ impl Tree {
             GroupNode::Directory => {
                 let documents = GroupNode::documents(member.format).iter();
                 let documents = documents.map(|&name| self.listed(name, &spot(GroupNode::Document(name))));
-                // A description has at most 31 levels.
-                let levels = u8::try_from(self.shown(member)?.numberings.len()).unwrap_or(u8::MAX);
+                let levels = self.shown(member)?.view.numbers.clone();
                 let rest = Rest::Group { member: member.clone(), labels: !labels.is_empty(), levels };
                 Ok((documents.collect::<Result<_, _>>()?, rest))
             }
@@ -108,6 +116,23 @@ impl Tree {
                 let documents = GroupNode::labels_documents(member.format).iter();
                 let documents = documents.map(|&name| self.listed(name, &spot(GroupNode::LabelsDocument(name))));
                 Ok((documents.collect::<Result<_, _>>()?, Rest::Labels { member: member.clone(), shown: labels }))
+            }
+            GroupNode::Coordinate(axis, node) => {
+                let beside = |node| spot(GroupNode::Coordinate(axis, node));
+                let names = match node {
+                    CoordinateNode::Directory => LevelNode::documents(member.format),
+                    CoordinateNode::Chunks => &[],
+                    CoordinateNode::Document(_) | CoordinateNode::Chunk(_) => return Err(Miss::NotADirectory),
+                };
+                let documents = names.iter().map(|&name| self.listed(name, &beside(CoordinateNode::Document(name))));
+                let coordinate = self.coordinate(member, axis)?;
+                let is_above = (node, member.format) == (CoordinateNode::Directory, Format::V3);
+                let chunks = (!is_above).then(|| coordinate.chunks());
+                let file = Attributes::file(coordinate.chunk_bytes());
+                Ok((
+                    documents.collect::<Result<_, _>>()?,
+                    Rest::Coordinate { member: member.clone(), axis, chunks, file },
+                ))
             }
             GroupNode::Document(_) | GroupNode::LabelsDocument(_) => Err(Miss::NotADirectory),
         }
@@ -129,7 +154,7 @@ impl Tree {
         if (*node, member.format) == (LevelNode::Directory, Format::V3) {
             return Ok((documents, Rest::ChunkRoot { inode: beside(LevelNode::Chunks).inode() }));
         }
-        let numbering = *shown.numberings.get(usize::from(level.0)).ok_or(Miss::Stale)?;
+        let numbering = *shown.numbering(*level).ok_or(Miss::Stale)?;
         let file = Attributes::file(shown.chunk_bytes(*level));
         let chunks = Chunks { member: member.clone(), level: *level, numbering, directory: *node, file };
         Ok((documents, Rest::Chunks(chunks)))
@@ -195,8 +220,25 @@ impl<'a> Listing<'a> {
                     (slot, true) => slot - 1,
                     (slot, false) => slot,
                 };
-                let level = u8::try_from(slot).ok().filter(|level| level < levels)?;
-                directory(level_name(level), member.level_inode(LevelIndex(level)))
+                let slot = usize::try_from(slot).ok()?;
+                if let Some(level) = levels.get(slot).copied() {
+                    return directory(level_name(level), member.level_inode(LevelIndex(level)));
+                }
+                let axis = slot.checked_sub(levels.len()).filter(|_| member.store.spec.level.is_some())?;
+                let name = AXES.get(axis)?;
+                let node = GroupNode::Coordinate(axis, CoordinateNode::Directory);
+                directory(name.to_string(), member.group_inode(node))
+            }
+            Rest::Coordinate { member, axis, chunks, file } => {
+                let inode = |node| member.group_inode(GroupNode::Coordinate(*axis, node));
+                match chunks {
+                    None if slot == 0 => directory("c", inode(CoordinateNode::Chunks)),
+                    Some(count) if slot < *count => {
+                        let found = Found::Node(inode(CoordinateNode::Chunk(slot)), *file);
+                        Some(Some((Cow::Owned(slot.to_string()), found)))
+                    }
+                    _ => None,
+                }
             }
             Rest::Labels { member, shown } => {
                 let index = *shown.get(usize::try_from(slot).ok()?)?;

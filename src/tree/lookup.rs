@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::OsStr;
 
+use super::coordinates::{self, CoordinateNode};
 use super::numbering::{GroupNode, LevelNode};
 use super::spot::{Member, Spot};
 use super::store::{Draft, show};
@@ -33,7 +34,7 @@ impl Tree {
             }
             Spot::Group { member, node } => self.lookup_in_group(member, *node, name)?,
             Spot::Level { member, shown, level, node } => {
-                let numbering = shown.numberings.get(usize::from(level.0)).ok_or(Miss::Stale)?;
+                let numbering = shown.numbering(*level).ok_or(Miss::Stale)?;
                 let node = lookup_in_level(*node, name, member.format, numbering.counts())?;
                 Spot::Level { member: member.clone(), shown: shown.clone(), level: *level, node }
             }
@@ -94,15 +95,14 @@ impl Tree {
                     let labels = member.store.listed_labels(&self.images)?;
                     return if labels.is_empty() { Err(Miss::NotFound) } else { Ok(group(GroupNode::Labels)) };
                 }
-                let level = parse_level(name).ok_or(Miss::NotFound)?;
-                if level >= super::inode::LEVELS {
+                if let Some(axis) = coordinates::axis(name).filter(|_| member.store.spec.level.is_some()) {
+                    return Ok(group(GroupNode::Coordinate(axis, CoordinateNode::Directory)));
+                }
+                let level = parse_level(name).filter(|level| *level < super::inode::LEVELS).ok_or(Miss::NotFound)?;
+                let (shown, level) = (self.shown(member)?, LevelIndex(level));
+                if shown.numbering(level).is_none() {
                     return Err(Miss::NotFound);
                 }
-                let shown = self.shown(member)?;
-                if usize::from(level) >= shown.numberings.len() {
-                    return Err(Miss::NotFound);
-                }
-                let level = LevelIndex(level);
                 Ok(Spot::Level { member: member.clone(), shown, level, node: LevelNode::Directory })
             }
             GroupNode::Labels => {
@@ -117,6 +117,7 @@ impl Tree {
                 self.shown(&label)?;
                 Ok(Spot::Group { member: label, node: GroupNode::Directory })
             }
+            GroupNode::Coordinate(axis, node) => self.look_up_coordinate(member, axis, node, name),
             GroupNode::Document(_) | GroupNode::LabelsDocument(_) => Err(Miss::NotADirectory),
         }
     }

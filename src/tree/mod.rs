@@ -8,6 +8,7 @@
 //! last FORGET.
 
 mod attributes;
+mod coordinates;
 mod images;
 mod inode;
 mod listing;

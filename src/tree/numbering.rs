@@ -4,6 +4,7 @@
 //! The digit 0 means "none", so a directory of chunks has a number as well, and those with no `z` are free for the
 //! documents: at least four, because every radix is at least two.
 
+use super::coordinates::CoordinateNode;
 use super::inode::{Depth, NODE_BITS};
 use crate::geometry::{CellIndex, Grid};
 use crate::zarr::Format;
@@ -19,10 +20,18 @@ pub(super) enum GroupNode {
     Labels,
     /// One of [`GroupNode::labels_documents`].
     LabelsDocument(&'static str),
+    /// A node of the array of coordinates along an axis.
+    Coordinate(usize, CoordinateNode),
 }
 
 /// Number of a group's `labels` directory. Numbers of documents follow the one of their directory.
 pub(super) const LABELS: u64 = 16;
+
+/// First number of the documents in it.
+const LABELS_DOCUMENT: u64 = LABELS + 1;
+
+/// First number of the arrays of coordinates.
+pub(super) const COORDINATES: u64 = 32;
 
 impl GroupNode {
     /// The documents of an image's group.
@@ -47,6 +56,7 @@ impl GroupNode {
             GroupNode::Document(name) => place(Self::documents(format), name) + 1,
             GroupNode::Labels => LABELS,
             GroupNode::LabelsDocument(name) => LABELS + place(Self::labels_documents(format), name) + 1,
+            GroupNode::Coordinate(axis, node) => COORDINATES + node.number(axis, format),
         }
     }
 
@@ -55,7 +65,11 @@ impl GroupNode {
             0 => Some(GroupNode::Directory),
             LABELS => Some(GroupNode::Labels),
             1..LABELS => at(Self::documents(format), number - 1).map(GroupNode::Document),
-            _ => at(Self::labels_documents(format), number - LABELS - 1).map(GroupNode::LabelsDocument),
+            LABELS_DOCUMENT..COORDINATES => {
+                at(Self::labels_documents(format), number - LABELS_DOCUMENT).map(GroupNode::LabelsDocument)
+            }
+            _ => CoordinateNode::decode(number - COORDINATES, format)
+                .map(|(axis, node)| GroupNode::Coordinate(axis, node)),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Paths for people.
 
+use super::coordinates::CoordinateNode;
 use super::numbering::{GroupNode, LevelNode};
 use super::spot::{Member, Spot};
 use super::{Inode, MutableDocument, Tree};
 use crate::geometry::CellIndex;
+use crate::volume::view::AXES;
 use crate::zarr::Format;
 
 impl Tree {
@@ -33,6 +35,16 @@ impl Tree {
                     GroupNode::Document(name) => format!("{group}/{name}"),
                     GroupNode::Labels => format!("{group}/labels"),
                     GroupNode::LabelsDocument(name) => format!("{group}/labels/{name}"),
+                    GroupNode::Coordinate(axis, node) => {
+                        let array = format!("{group}/{}", AXES[*axis % AXES.len()]);
+                        match (node, member.format) {
+                            (CoordinateNode::Directory, _) => array,
+                            (CoordinateNode::Document(name), _) => format!("{array}/{name}"),
+                            (CoordinateNode::Chunks, _) => format!("{array}/c"),
+                            (CoordinateNode::Chunk(chunk), Format::V2) => format!("{array}/{chunk}"),
+                            (CoordinateNode::Chunk(chunk), Format::V3) => format!("{array}/c/{chunk}"),
+                        }
+                    }
                 }
             }
             Spot::Level { member, level, node, .. } => {

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 
+use super::coordinates::CoordinateNode;
 use super::numbering::{GroupNode, LevelNode};
 use super::spot::{Member, Spot};
 use super::{ImageId, Inode, Miss, Tree, ViewId};
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, LevelIndex, Region, Shape};
+use crate::volume::View;
 use crate::volume::pyramid::chunk_bytes;
 use crate::zarr::{Format, Group, v2, v3};
 
@@ -64,14 +66,18 @@ impl Tree {
                 node: LevelNode::Directory | LevelNode::Chunks | LevelNode::Slab(_) | LevelNode::Row(..),
                 ..
             } => Ok(Node::Directory),
+            Spot::Group { member, node: GroupNode::Coordinate(axis, node) } => match node {
+                CoordinateNode::Directory | CoordinateNode::Chunks => Ok(Node::Directory),
+                CoordinateNode::Document(_) => self.document(&spot).map(Node::Document),
+                // Not kept with the documents: it is longer than they are, and made at once.
+                CoordinateNode::Chunk(chunk) => Ok(Node::Document(self.coordinate(member, *axis)?.values(*chunk))),
+            },
             Spot::Group { .. } | Spot::Level { node: LevelNode::Document(_), .. } => {
                 self.document(&spot).map(Node::Document)
             }
             Spot::Level { member, shown, level, node: LevelNode::Chunk(index) } => {
-                let number = usize::from(level.0);
                 let view = &shown.view;
-                let (array, origin) =
-                    view.pyramid.levels.get(number).zip(view.origins.get(number)).ok_or(Miss::Stale)?;
+                let (array, origin) = shown.level(*level).zip(shown.origin(*level)).ok_or(Miss::Stale)?;
                 let inner = array.grid.region(*index);
                 Ok(Node::Chunk(ChunkRef {
                     image: shown.image,
@@ -102,9 +108,12 @@ impl Tree {
         let bytes = match spot {
             Spot::Group { member, node: GroupNode::Document(name) } => self.group_document(member, name)?,
             Spot::Group { member, node: GroupNode::LabelsDocument(name) } => self.labels_document(member, name)?,
+            Spot::Group { member, node: GroupNode::Coordinate(axis, CoordinateNode::Document(name)) } => {
+                self.coordinate_document(member, *axis, name)?
+            }
             Spot::Level { member, shown, level, node: LevelNode::Document(name) } => {
                 let pyramid = &shown.view.pyramid;
-                let level = pyramid.levels.get(usize::from(level.0)).ok_or(Miss::Stale)?;
+                let level = shown.level(*level).ok_or(Miss::Stale)?;
                 match (member.format, *name) {
                     (Format::V2, ".zarray") => v2::array(pyramid, level),
                     (Format::V2, _) => v2::array_attributes(pyramid, level),
@@ -118,24 +127,24 @@ impl Tree {
     }
 
     fn group_document(&self, member: &Member, name: &str) -> Result<Bytes, Miss> {
-        let consolidated = (member.format, name) == (Format::V2, ".zmetadata");
+        let consolidated = matches!((member.format, name), (Format::V2, ".zmetadata") | (Format::V3, _));
         // First, so that an image and its labels are asked for at once.
         let labels = if consolidated && member.index == 0 { member.store.shown_labels(&self.images)? } else { vec![] };
         let shown = self.shown(member)?;
         let title = self.title(member);
-        let group = Group { name: &title, pyramid: &shown.view.pyramid, numbers: None, is_label: member.index > 0 };
+        let coordinates = member.store.spec.level.is_some();
+        let group = described(&title, &shown.view, coordinates, member.index > 0);
         let labels: Vec<Group<'_>> = labels
             .iter()
             .filter_map(|(index, shown)| {
-                let pyramid = &shown.as_ref()?.view.pyramid;
-                Some(Group { name: self.label_name(member, *index), pyramid, numbers: None, is_label: true })
+                Some(described(self.label_name(member, *index), &shown.as_ref()?.view, coordinates, true))
             })
             .collect();
         Ok(match (member.format, name) {
             (Format::V2, ".zgroup") => v2::group(),
             (Format::V2, ".zattrs") => v2::attributes(&group),
             (Format::V2, _) => v2::consolidated(&group, &labels),
-            (Format::V3, _) => v3::group(&group),
+            (Format::V3, _) => v3::consolidated(&group, &labels),
         })
     }
 
@@ -157,4 +166,8 @@ impl Tree {
             _ => self.label_name(member, member.index).to_owned(),
         }
     }
+}
+
+fn described<'a>(name: &'a str, view: &'a View, coordinates: bool, is_label: bool) -> Group<'a> {
+    Group { name, pyramid: &view.pyramid, numbers: Some(&view.numbers), coordinates, is_label }
 }

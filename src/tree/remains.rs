@@ -7,8 +7,9 @@
 
 use std::ffi::OsStr;
 
+use super::coordinates::{self, CoordinateNode};
 use super::inode::{Address, Area, Depth, StoreAddress};
-use super::numbering::{CHUNKS, GroupNode, LABELS, LevelNode};
+use super::numbering::{CHUNKS, COORDINATES, GroupNode, LABELS, LevelNode};
 use super::{DatasetId, Inode, Kind};
 use crate::zarr::{Format, StoreName, parse_index, parse_level};
 
@@ -29,13 +30,15 @@ enum Place {
     Chunks,
     Slab,
     Row,
+    /// An array of coordinates.
+    Coordinate,
     /// A document or a chunk.
     File,
 }
 
 /// Those that inodes are given for, in the order of their numbers.
-const NUMBERED: [Place; 7] =
-    [Place::File, Place::Group, Place::Labels, Place::Level, Place::Chunks, Place::Slab, Place::Row];
+const NUMBERED: [Place; 8] =
+    [Place::File, Place::Group, Place::Labels, Place::Level, Place::Chunks, Place::Slab, Place::Row, Place::Coordinate];
 
 /// The tree without its daemon.
 #[derive(Debug, Default)]
@@ -90,6 +93,11 @@ impl Place {
         Some(match (place, depth, node) {
             (Area::Store, _, 0) => Place::Group,
             (Area::Store, _, LABELS) => Place::Labels,
+            (Area::Store, _, node) if node >= COORDINATES => match GroupNode::decode(node, format)? {
+                GroupNode::Coordinate(_, CoordinateNode::Directory) => Place::Coordinate,
+                GroupNode::Coordinate(_, CoordinateNode::Chunks) => Place::Row,
+                _ => Place::File,
+            },
             (Area::Level(_), Depth::Top, 0) => Place::Level,
             (Area::Level(_), Depth::Top, CHUNKS) if format == Format::V3 => Place::Chunks,
             (Area::Level(_), Depth::Slab, _) => Place::Slab,
@@ -109,6 +117,10 @@ impl Place {
             Place::Dataset => StoreName::parse(name).ok().map(|_| Place::Group),
             Place::Group if is_one_of(GroupNode::documents) => Some(Place::File),
             Place::Group if name == "labels" => Some(Place::Labels),
+            Place::Group if coordinates::axis(name).is_some() => Some(Place::Coordinate),
+            Place::Coordinate if is_one_of(LevelNode::documents) => Some(Place::File),
+            Place::Coordinate if name == "c" => Some(Place::Row),
+            Place::Coordinate => index(Place::File),
             Place::Group => parse_level(name).map(|_| Place::Level),
             Place::Labels if is_one_of(GroupNode::labels_documents) => Some(Place::File),
             Place::Labels => Some(Place::Group),

@@ -41,7 +41,7 @@ impl Store {
     /// The label images that are listed in the view, by member number. The image itself must be described to tell, and its
     /// labels where the view may leave some out.
     pub fn listed_labels(&self, images: &Images) -> Result<Vec<usize>, Miss> {
-        if self.spec.crop.is_none() {
+        if self.spec.crop.is_none() && self.spec.level.is_none() {
             return Ok((1..=self.labels()).collect());
         }
         Ok(self.shown_labels(images)?.into_iter().map(|(member, _)| member).collect())

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::coordinates::CoordinateNode;
 use super::inode::{Address, Area, Depth, StoreAddress};
 use super::numbering::{GroupNode, LevelNode, Numbering};
 use super::store::{Shown, Store};
@@ -62,7 +63,7 @@ impl Spot {
             Spot::Group { member, node } => member.group_inode(*node),
             Spot::Level { member, shown, level, node } => {
                 // The numbering exists: a spot of a level is only made for a level that exists.
-                match shown.numberings.get(usize::from(level.0)) {
+                match shown.numbering(*level) {
                     Some(numbering) => member.chunk_inode(*level, numbering, *node),
                     None => member.level_inode(*level),
                 }
@@ -83,6 +84,10 @@ impl Spot {
             }
             Spot::Group { member, node: GroupNode::LabelsDocument(_) } => {
                 Spot::Group { member: member.clone(), node: GroupNode::Labels }
+            }
+            Spot::Group { member, node: GroupNode::Coordinate(axis, node) } if *node != CoordinateNode::Directory => {
+                let node = GroupNode::Coordinate(*axis, node.parent(member.format));
+                Spot::Group { member: member.clone(), node }
             }
             Spot::Group { member, .. } => Spot::Group { member: member.clone(), node: GroupNode::Directory },
             Spot::Level { member, node: LevelNode::Directory, .. } => {
@@ -132,11 +137,17 @@ impl Tree {
                 if of_labels && (index != 0 || member.store.labels() == 0) {
                     return Err(Miss::Stale);
                 }
+                if let GroupNode::Coordinate(axis, node) = node {
+                    let coordinate = self.coordinate(&member, axis)?;
+                    if matches!(node, CoordinateNode::Chunk(chunk) if chunk >= coordinate.chunks()) {
+                        return Err(Miss::Stale);
+                    }
+                }
                 Ok(Spot::Group { member, node })
             }
             Area::Level(level) => {
                 let shown = self.shown_at(&member)?;
-                let numbering = shown.numberings.get(usize::from(level.0)).ok_or(Miss::Stale)?;
+                let numbering = shown.numbering(level).ok_or(Miss::Stale)?;
                 let node = numbering.decode(node, format).filter(|node| node.depth() == depth).ok_or(Miss::Stale)?;
                 Ok(Spot::Level { member, shown, level, node })
             }

@@ -6,10 +6,10 @@ use std::sync::atomic::AtomicU64;
 
 use super::inode::LEVELS;
 use super::numbering::Numbering;
-use super::{DatasetId, ImageId, Miss, TreeError, ViewId};
+use super::{DatasetId, ImageId, TreeError, ViewId};
 use crate::geometry::{LevelIndex, Shape};
 use crate::volume::pyramid::chunk_bytes;
-use crate::volume::{Pyramid, View, ViewSpec};
+use crate::volume::{Level, Pyramid, View, ViewSpec};
 
 /// One view of an image and its labels. Each of them has a view number: the image the first, its labels the next ones.
 pub(super) struct Store {
@@ -45,8 +45,22 @@ pub(super) struct Shown {
 impl Shown {
     /// Bytes of each chunk file of a level.
     pub fn chunk_bytes(&self, level: LevelIndex) -> u64 {
-        let pyramid = &self.view.pyramid;
-        pyramid.levels.get(usize::from(level.0)).map_or(0, |level| chunk_bytes(level.grid.cell, pyramid.dtype))
+        self.level(level).map_or(0, |level| chunk_bytes(level.grid.cell, self.view.pyramid.dtype))
+    }
+
+    /// A level that is shown.
+    pub fn level(&self, level: LevelIndex) -> Option<&Level> {
+        self.view.pyramid.levels.get(self.view.position(level)?)
+    }
+
+    /// The voxel of the image's level that is the first of the one that is shown.
+    pub fn origin(&self, level: LevelIndex) -> Option<[u64; 3]> {
+        self.view.origins.get(self.view.position(level)?).copied()
+    }
+
+    /// The numbers of the nodes of a level that is shown.
+    pub fn numbering(&self, level: LevelIndex) -> Option<&Numbering> {
+        self.numberings.get(self.view.position(level)?)
     }
 }
 

@@ -31,7 +31,7 @@ const CHUNKED_EM: ImageId = ImageId(3);
 fn source(planes: bool, chunk: Option<[u64; 3]>) -> SourceSpec {
     let url = Location::anonymous(Url::parse("http://localhost/volume").unwrap());
     let kind = if planes { SourceKind::Tiff { url } } else { SourceKind::Zarr { url } };
-    SourceSpec { kind, chunk, window: None, voxel_size: None, tissue: None }
+    SourceSpec { kind, chunk, window: None, recorded_window: None, voxel_size: None, tissue: None }
 }
 
 fn dataset(name: &str, images: Vec<ImageSpec>, views: Vec<NamedView>) -> Dataset {
@@ -62,6 +62,7 @@ fn pyramid(shape: [u64; 3], chunk: [u64; 3], levels: u32) -> Pyramid {
         grid: Grid { shape: Shape(shape.map(|extent| extent.div_ceil(1 << n))), cell: Shape(chunk) },
         scale: [f64::from(8 << n); 3],
         translation: [0.0; 3],
+        corner: [0.0; 3],
         offset: [0; 3],
     };
     Pyramid {
@@ -69,6 +70,7 @@ fn pyramid(shape: [u64; 3], chunk: [u64; 3], levels: u32) -> Pyramid {
         levels: (0..levels).map(level).collect(),
         fill: FillValue::zero(DataType::U16),
         window: (0.0, 65535.0),
+        window_rule: "the source".to_owned(),
         calibrated: true,
         format: "test".to_owned(),
         downsampling: None,

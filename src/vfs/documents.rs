@@ -19,6 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The same for images that could not be opened before: who lists a directory should not wait for a dead server each time.
 const SHORT_PATIENCE: Duration = Duration::from_millis(200);
 
+/// What keeps backups out (<https://bford.info/cachedir/>): all that is shown can be fetched again.
+const CACHE_TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55\n\
+    # This file marks the volumes below as not worth a backup: emfs shows them, and their archives keep them.\n\
+    # See https://bford.info/cachedir/\n";
+
 /// `.` and `..`.
 const DOTS: u64 = 2;
 
@@ -39,7 +44,7 @@ impl Vfs {
     pub(super) async fn look_up_document(self: &Arc<Self>, document: MutableDocument) -> Entry {
         let datasets = match document.folder {
             // Says the same whatever is known.
-            Folder::Root if document.name == "metadata.schema.json" => Vec::new(),
+            Folder::Root if matches!(&*document.name, "metadata.schema.json" | "CACHEDIR.TAG") => Vec::new(),
             Folder::Root => self.datasets(),
             Folder::Dataset(dataset) | Folder::Upstream(dataset) => vec![dataset],
         };
@@ -93,6 +98,9 @@ impl Vfs {
     fn root_document(&self, name: &str) -> Option<Packed> {
         if name == "metadata.schema.json" {
             return Some(Packed::of(&json(&metadata::schema())));
+        }
+        if name == "CACHEDIR.TAG" {
+            return Some(Packed::of(CACHE_TAG));
         }
         let records: Vec<Packed> = self.datasets().into_iter().map(|dataset| self.record(dataset)).collect();
         let make: fn(&[Value]) -> String = match name {

@@ -16,10 +16,14 @@ use crate::catalog::SourceSpec;
 use crate::document::Document;
 use crate::store::Remote;
 use crate::tree::{ImageId, Tree};
-use crate::volume::{Blocks, Image, Pyramid, VolumeError, view};
+use crate::volume::{Blocks, Image, Pyramid, VolumeError, view, window};
 
 /// A failure is answered from memory for so long, because one `open` of a program asks several times.
 pub(super) const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
+
+/// How long an image is read before its display window is measured: a job that reads a few chunks and goes costs the archive
+/// nothing more, and who waits for the first ones does not wait for the window.
+const MEASURED_AFTER: Duration = Duration::from_secs(15);
 
 /// An open image.
 #[derive(Clone)]
@@ -54,6 +58,8 @@ struct Slot {
     unmet: AtomicBool,
     /// Where it is a label image: whether it was compared with its image.
     compared: Once,
+    /// Whether its display window is measured, or need not be.
+    measured: Once,
 }
 
 /// All images and labels of the catalogue, by [`ImageId`].
@@ -93,6 +99,7 @@ impl Library {
             heard: Mutex::new(Arc::default()),
             unmet: AtomicBool::new(false),
             compared: Once::new(),
+            measured: Once::new(),
         });
         let slots = slots.collect();
         Arc::new(Library { remote, blocks, tree, slots, changes: AtomicU64::new(0) })
@@ -211,18 +218,40 @@ impl Library {
         };
         *slot.heard.lock() = archived.documents.into();
         let image = Arc::new(Image::new(id.0, &slot.name, archived.source, archived.place));
-        let pyramid = Arc::new(image.pyramid(&self.blocks, &slot.spec, archived.voxel_size, &slot.name).await?);
+        let origin = archived.location.to_string();
+        let measured = match self.is_label(id) {
+            true => None,
+            false => window::kept(self.remote.disk(), &origin, image.source.description(), &slot.spec),
+        };
+        let pyramid = Arc::new(image.pyramid(&slot.spec, archived.voxel_size, measured, &slot.name)?);
         self.tree
             .describe(id, pyramid.clone())
             .map_err(|error| VolumeError::Unsuitable(format!("{}: {error}", slot.name)))?;
         self.compare(id);
-        Ok(Opened {
-            image,
-            pyramid,
-            origin: archived.location.to_string().into(),
-            when: SystemTime::now(),
-            _kept: archived.kept,
-        })
+        Ok(Opened { image, pyramid, origin: origin.into(), when: SystemTime::now(), _kept: archived.kept })
+    }
+
+    fn is_label(&self, id: ImageId) -> bool {
+        self.tree.image(id).is_some_and(|info| info.label.is_some())
+    }
+
+    /// Somebody reads the image: measures its display window a while later, once, and keeps it for those who open the image
+    /// after that. In this mount its documents stay as they are.
+    pub(super) fn measure_later(self: &Arc<Self>, id: ImageId) {
+        let Some(slot) = self.slots.get(id.0 as usize) else { return };
+        slot.measured.call_once(|| {
+            let disk = self.remote.disk().filter(|disk| disk.is_writable()).cloned();
+            let Some(disk) = disk.filter(|_| !self.remote.is_offline() && !self.is_label(id)) else { return };
+            let this = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(MEASURED_AFTER).await;
+                let (Some(slot), Some(opened)) = (this.slots.get(id.0 as usize), this.opened(id)) else { return };
+                let Opened { image, origin, .. } = opened;
+                if let Err(error) = window::measure_and_keep(&image, &this.blocks, &slot.spec, &disk, &origin).await {
+                    tracing::debug!("{}: its display window is not measured: {error}", slot.name);
+                }
+            });
+        });
     }
 
     /// Warns of label images that have another shape than their image, of each once, when both are described.

@@ -70,6 +70,7 @@ fn read_chunk(vfs: &Arc<Vfs>, inode: Inode, chunk: &ChunkRef, offset: u64, size:
     if let Some(errno) = vfs.holding.failure(inode) {
         return Reply::Ready(Err(errno));
     }
+    vfs.library.measure_later(chunk.image);
     let this = vfs.clone();
     let mut answer = async move {
         match this.chunks.read(&opened.image, key).await {

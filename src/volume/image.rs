@@ -4,10 +4,11 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::VolumeError;
 use super::blocks::BlockKey;
-use super::pyramid::{Level, Pyramid, plane_chunk};
+use super::pyramid::{Level, Pyramid, plane_chunk, tidy};
 use super::view::CHUNK_BYTES;
-use super::{Blocks, VolumeError, window};
+use super::window::{self, DisplayWindow, Measured};
 use crate::cache::Place;
 use crate::catalog::SourceSpec;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
@@ -71,12 +72,13 @@ impl Image {
     }
 
     /// The pyramid as it is shown: what the source says, and where it is silent what the configuration says.
-    /// `archive_voxel_size` (nm, `z, y, x`) is what the archive's own metadata say.
-    pub async fn pyramid(
-        self: &Arc<Self>,
-        blocks: &Arc<Blocks>,
+    /// `archive_voxel_size` (nm, `z, y, x`) is what the archive's own metadata say, `measured` a display window that was
+    /// measured before.
+    pub fn pyramid(
+        &self,
         spec: &SourceSpec,
         archive_voxel_size: Option<[f64; 3]>,
+        measured: Option<Measured>,
         name: &str,
     ) -> Result<Pyramid, VolumeError> {
         let description = self.source.description();
@@ -99,7 +101,7 @@ impl Image {
             let reason = format!("chunk: files of {bytes} bytes ({dtype}); the largest have {most}");
             return Err(VolumeError::Unsuitable(format!("{name}: {reason}")));
         }
-        let levels: Vec<Level> = (0u8..)
+        let mut levels: Vec<Level> = (0u8..)
             .zip(&description.levels)
             .map(|(number, level)| {
                 let (scale, translation) = match level.scale {
@@ -113,14 +115,18 @@ impl Image {
                 Level {
                     grid: Grid { shape: level.grid.shape, cell: chunk_shape(description, spec, level.grid) },
                     scale,
-                    translation,
+                    translation: translation.map(tidy),
+                    corner: [0.0; 3],
                     offset: level.offset,
                 }
             })
             .collect();
+        place_corners(&mut levels);
+        let DisplayWindow { range: window, rule: window_rule } = window::choose(description, spec, measured);
         Ok(Pyramid {
             dtype: description.dtype,
-            window: window::choose(self, blocks, spec, &levels).await,
+            window,
+            window_rule,
             levels,
             fill: description.fill,
             calibrated: voxel_size.is_some(),
@@ -137,6 +143,21 @@ fn chunk_shape(description: &Description, spec: &SourceSpec, grid: Grid) -> Shap
         None if description.chunked => grid.cell,
         None => plane_chunk(grid.shape, description.dtype),
     }
+}
+
+/// Gives all levels the corner of the finest, shifted by the difference of their first voxels' places.
+fn place_corners(levels: &mut [Level]) {
+    let Some(finest) = levels.first() else { return };
+    let (translation, start) = (finest.translation, place(finest));
+    for level in levels {
+        let at = place(level);
+        level.corner = std::array::from_fn(|axis| tidy(translation[axis] + at[axis] - start[axis]));
+    }
+}
+
+/// Where the first voxel of a level begins by its number.
+fn place(level: &Level) -> [f64; 3] {
+    std::array::from_fn(|axis| level.offset[axis] as f64 * level.scale[axis])
 }
 
 /// Where a level lies of which the source says nothing, by the ratio of the shapes. The first voxel of a coarser level

@@ -18,7 +18,7 @@ mod sweep;
 mod tests;
 pub mod view;
 pub mod warm;
-mod window;
+pub mod window;
 
 pub use blocks::Blocks;
 pub use chunks::{ChunkGeometry, ChunkKey, Chunks};

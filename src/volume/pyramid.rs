@@ -14,6 +14,8 @@ pub struct Pyramid {
     pub fill: FillValue,
     /// Display window `(low, high)`.
     pub window: (f64, f64),
+    /// How the window came to be, in words.
+    pub window_rule: String,
     /// Whether a voxel size is known; else scales count voxels and axes carry no unit.
     pub calibrated: bool,
     /// How the volume is stored at its origin, for people.
@@ -31,9 +33,17 @@ pub struct Level {
     pub scale: [f64; 3],
     /// Position of the centre of the first voxel in nanometres along `z, y, x`.
     pub translation: [f64; 3],
+    /// Position of the corner of the first voxel in nanometres along `z, y, x`, where the first voxel of a whole image has its
+    /// corner at the image's translation. Levels that begin at one place have one corner and several centres.
+    pub corner: [f64; 3],
     /// Position of the first voxel in voxels of this level along `z, y, x`. Voxels of two levels lie over each other where
     /// these positions say so and not where their indices do.
     pub offset: [i64; 3],
+}
+
+/// A length in nanometres without what computing in binary adds to it, 4.44 in place of 4.4399999999999995: thirteen digits.
+pub(crate) fn tidy(length: f64) -> f64 {
+    format!("{length:.12e}").parse().unwrap_or(length)
 }
 
 /// Bytes of one chunk file, edge chunks being padded to the full size.
@@ -89,6 +99,16 @@ mod tests {
         assert_eq!(plane_chunk(EMPIAR, DataType::U8), Shape([1, 512, 512]));
         assert_eq!(plane_chunk(IDR, DataType::I16), Shape([4, 256, 128]));
         assert_eq!(plane_chunk(Shape([3, 20, 30]), DataType::F32), Shape([16, 20, 30]));
+    }
+
+    #[test]
+    fn lengths_are_told_without_the_noise_of_binary_numbers() {
+        assert_eq!(tidy((11.84 - 2.96) / 2.0), 4.44);
+        assert_eq!(tidy(100_000.0 * 2.96), 296_000.0);
+        for plain in [0.0, -4.0, 7.99825, 1e-9, 1e300, f64::INFINITY] {
+            assert_eq!(tidy(plain), plain);
+        }
+        assert!(tidy(f64::NAN).is_nan());
     }
 
     #[test]

@@ -60,32 +60,38 @@ impl Source for Empty {
 }
 
 /// Scales and translations that are shown of levels of these extents along `z`.
-async fn shown(extents: &[u64], relative: Vec<Relative>, voxel_size: Option<[f64; 3]>) -> Vec<([f64; 3], [f64; 3])> {
-    let blocks = Blocks::new(1 << 20, Arc::new(Stats::default()));
+fn shown(extents: &[u64], relative: Vec<Relative>, voxel_size: Option<[f64; 3]>) -> Vec<([f64; 3], [f64; 3])> {
     let shapes: Vec<[u64; 3]> = extents.iter().map(|&extent| [extent, 4, 4]).collect();
     let image = Arc::new(Image::new(0, "d/em", Arc::new(Empty::new(&shapes, relative)), Place::cached()));
     let url = Location::anonymous("file:///v".parse().unwrap());
-    let spec = SourceSpec { kind: SourceKind::Zarr { url }, chunk: None, window: None, voxel_size, tissue: None };
-    let pyramid = image.pyramid(&blocks, &spec, None, "v").await.unwrap();
+    let spec = SourceSpec {
+        kind: SourceKind::Zarr { url },
+        chunk: None,
+        window: None,
+        recorded_window: None,
+        voxel_size,
+        tissue: None,
+    };
+    let pyramid = image.pyramid(&spec, None, None, "v").unwrap();
     assert_eq!(pyramid.calibrated, voxel_size.is_some());
     pyramid.levels.iter().map(|level| (level.scale, level.translation)).collect()
 }
 
-#[tokio::test]
-async fn levels_without_a_voxel_size_keep_the_ratios_that_the_source_states() {
+#[test]
+fn levels_without_a_voxel_size_keep_the_ratios_that_the_source_states() {
     let of = |factor: f64| Relative { scale: [factor, 1.0, 1.0], translation: [3.0, 0.0, 0.0] };
     // Of 1001 halved six and seven times with the rest dropped 15 and 7 are left, which are not 1001 / 64 and / 128.
     let (extents, relative) = ([1001, 15, 7], vec![of(1.0), of(64.0), of(128.0)]);
     let counted = [1.0, 64.0, 128.0].map(|factor| ([factor, 1.0, 1.0], [3.0, 0.0, 0.0]));
-    assert_eq!(shown(&extents, relative.clone(), None).await, counted);
+    assert_eq!(shown(&extents, relative.clone(), None), counted);
     let sized = [30.0, 1920.0, 3840.0].map(|size| ([size, 8.0, 4.0], [90.0, 0.0, 0.0]));
-    assert_eq!(shown(&extents, relative, Some([30.0, 8.0, 4.0])).await, sized);
+    assert_eq!(shown(&extents, relative, Some([30.0, 8.0, 4.0])), sized);
 }
 
-#[tokio::test]
-async fn levels_of_which_the_source_states_no_place_are_estimated_by_their_shapes() {
+#[test]
+fn levels_of_which_the_source_states_no_place_are_estimated_by_their_shapes() {
     let expected = [([30.0, 8.0, 4.0], [0.0; 3]), ([60.0, 8.0, 4.0], [15.0, 0.0, 0.0])];
-    assert_eq!(shown(&[21, 10], vec![], Some([30.0, 8.0, 4.0])).await, expected);
+    assert_eq!(shown(&[21, 10], vec![], Some([30.0, 8.0, 4.0])), expected);
 }
 
 #[tokio::test]

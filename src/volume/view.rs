@@ -9,15 +9,17 @@ mod tests;
 pub use error::ViewError;
 pub(crate) use label::unlike;
 
-use super::pyramid::{Level, Pyramid, chunk_bytes};
+use super::pyramid::{Level, Pyramid, chunk_bytes, tidy};
 use crate::dtype::DataType;
-use crate::geometry::{Grid, Region, Shape};
+use crate::geometry::{Grid, LevelIndex, Region, Shape};
 
 /// Names of the axes, in the order of every triple.
 pub(crate) const AXES: [char; 3] = ['z', 'y', 'x'];
 
 /// Longest extent of a chosen chunk along an axis, in voxels.
 const MAX_CHUNK_EXTENT: u64 = 4096;
+/// Longest axis of a level that is shown alone, whose positions are files: 65 536 of them.
+const LONGEST_AXIS: u64 = 1 << 32;
 /// Sizes of the files that a chosen chunk shape may lead to.
 pub(super) const CHUNK_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=64 << 20;
 
@@ -26,6 +28,8 @@ pub(super) const CHUNK_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=64 << 20
 pub struct ViewSpec {
     /// Half-open voxel box of level s0.
     pub crop: Option<Region>,
+    /// The only level that is shown.
+    pub level: Option<LevelIndex>,
     /// Chunk shape in place of the image's own.
     pub chunk: Option<Shape>,
     /// Whether the name gives three equal extents one by one. That is a name of its own, and so a directory of its own.
@@ -35,8 +39,10 @@ pub struct ViewSpec {
 /// A view of a pyramid.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// What the view looks like; its levels are the image's first ones, cropped.
+    /// What the view looks like; its levels are the image's first ones, cropped, or one of them.
     pub pyramid: Pyramid,
+    /// For each level, its number in the image.
+    pub numbers: Vec<u8>,
     /// For each level, the voxel of the image's level that is the view's first, `z, y, x`.
     pub origins: Vec<[u64; 3]>,
 }
@@ -59,9 +65,10 @@ impl ViewSpec {
         }
         let mut view = View {
             pyramid: Pyramid { levels: Vec::with_capacity(image.levels.len()), ..image.clone() },
+            numbers: vec![],
             origins: vec![],
         };
-        for level in &image.levels {
+        for (number, level) in (0u8..).zip(&image.levels) {
             let whole = level.grid.shape.region();
             let shown = match &self.crop {
                 None => whole,
@@ -71,17 +78,44 @@ impl ViewSpec {
                     None => break,
                 },
             };
+            let shifted = |from: [f64; 3]| {
+                std::array::from_fn(|axis| tidy(from[axis] + shown.start[axis] as f64 * level.scale[axis]))
+            };
+            view.numbers.push(number);
             view.origins.push(shown.start);
             view.pyramid.levels.push(Level {
                 grid: Grid { shape: shown.shape(), cell: self.chunk.unwrap_or(level.grid.cell) },
                 scale: level.scale,
-                translation: std::array::from_fn(|axis| {
-                    level.translation[axis] + shown.start[axis] as f64 * level.scale[axis]
-                }),
+                translation: shifted(level.translation),
+                corner: shifted(level.corner),
                 offset: std::array::from_fn(|axis| level.offset[axis].saturating_add_unsigned(shown.start[axis])),
             });
         }
+        if let Some(level) = self.level {
+            view.keep_only(level)?;
+        }
         Ok(view)
+    }
+}
+
+impl View {
+    /// The place of a level of the image among those that are shown.
+    pub fn position(&self, level: LevelIndex) -> Option<usize> {
+        self.numbers.iter().position(|&number| number == level.0)
+    }
+
+    /// Leaves out all levels but one.
+    fn keep_only(&mut self, level: LevelIndex) -> Result<(), ViewError> {
+        let last = LevelIndex(self.numbers.last().copied().unwrap_or_default());
+        let position = self.position(level).ok_or(ViewError::Level { level, last })?;
+        let extents = self.pyramid.levels.get(position).map_or([0; 3], |level| level.grid.shape.0);
+        if let Some(extent) = extents.into_iter().find(|extent| *extent > LONGEST_AXIS) {
+            return Err(ViewError::LongAxis { extent, limit: LONGEST_AXIS });
+        }
+        self.pyramid.levels = vec![self.pyramid.levels.swap_remove(position)];
+        self.origins = vec![self.origins.swap_remove(position)];
+        self.numbers = vec![level.0];
+        Ok(())
     }
 }
 

@@ -1,69 +1,177 @@
 //! The display window of an image: which values are shown black and white.
+//!
+//! Where nobody states one it is measured: from a list of blocks that follows from the image alone, so that it is the same
+//! on every machine. Opening an image never waits for that. Who has measured keeps the result with the cache, and the next
+//! to open the image shows it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::StreamExt;
+use serde::{Deserialize, Serialize};
 
 use super::blocks::Voxels;
 use super::image::Image;
-use super::{Blocks, Level};
+use super::pyramid::tidy;
+use super::{Blocks, VolumeError};
 use crate::catalog::SourceSpec;
 use crate::dtype::DataType;
-use crate::geometry::LevelIndex;
+use crate::geometry::{CellIndex, Grid, LevelIndex, Region};
+use crate::source::Description;
+use crate::store::RangeStore;
 
-/// Share of voxels below and above the window when it is taken from the data.
-const TAIL: f64 = 0.001;
+/// Version of the rule: a window that was measured by another one is not used.
+const RULE: u32 = 1;
 
-/// Largest level that is read whole for its percentiles.
-const LARGEST_MEASURED: u64 = 16 << 20;
+/// Share of the measured voxels below and above the window.
+const TAIL: f64 = 0.0035;
 
-/// Chooses `(low, high)`: configured, else stated by the file, else 0–255 for 8 bit, else 0.1–99.9 % of the coarsest
-/// level where that is a single chunk, else the range of the type.
-pub(super) async fn choose(
+/// Most bytes of voxels that are measured.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// A window that was measured, and what it was measured from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    low: f64,
+    high: f64,
+    /// Blocks of the finest level, `z, y, x` in the grid of the source.
+    blocks: Vec<[u64; 3]>,
+}
+
+/// A display window and in words how it came to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DisplayWindow {
+    /// `(low, high)`.
+    pub range: (f64, f64),
+    /// The rule it follows from.
+    pub rule: String,
+}
+
+/// Whether an image's window is to be measured: nobody states one.
+fn is_to_be_measured(description: &Description, spec: &SourceSpec) -> bool {
+    spec.window.or(description.window).is_none()
+}
+
+/// Chooses the window: configured, else stated by the file, else measured, else the catalogue's recorded one, else the
+/// range of the type.
+pub(super) fn choose(description: &Description, spec: &SourceSpec, measured: Option<Measured>) -> DisplayWindow {
+    let told = |range, rule: &str| DisplayWindow { range, rule: rule.to_owned() };
+    if let Some(range) = spec.window {
+        return told(range, "the configuration");
+    }
+    if let Some(range) = description.window {
+        return told(range, "the source");
+    }
+    if let Some(Measured { low, high, blocks }) = measured {
+        let blocks: Vec<String> = blocks.into_iter().map(|block| CellIndex(block).to_string()).collect();
+        let (least, most) = (tidy(100.0 * TAIL), tidy(100.0 * (1.0 - TAIL)));
+        let rule =
+            format!("{least} to {most} % of the voxels of s0 in the archive's blocks {} (z/y/x)", blocks.join(", "));
+        return told((low, high), &rule);
+    }
+    match spec.recorded_window {
+        Some(range) => told(range, "recorded in the catalogue"),
+        None => told(description.dtype.display_range(), "the range of the type"),
+    }
+}
+
+/// The blocks that the window is measured from: those at one and three quarters of the tissue along each axis, or of the
+/// middle half of the image where nobody says where the tissue is. None where they are too large.
+fn sample(grid: Grid, dtype: DataType, tissue: Option<Region>) -> Vec<CellIndex> {
+    let middle = Region {
+        start: grid.shape.0.map(|extent| extent / 4),
+        end: grid.shape.0.map(|extent| (extent - extent / 4).max(1)),
+    };
+    let within = tissue.and_then(|tissue| tissue.intersection(&grid.shape.region())).unwrap_or(middle);
+    let at = |axis: usize, far: usize| {
+        let (start, extent) = (within.start[axis], within.shape().0[axis]);
+        let quarter = extent / 4;
+        let voxel = if far == 0 { quarter } else { extent.saturating_sub(quarter).saturating_sub(1) };
+        (start + voxel) / grid.cell.0[axis].max(1)
+    };
+    let corners = (0..8usize).map(|corner| CellIndex(std::array::from_fn(|axis| at(axis, corner >> (2 - axis) & 1))));
+    let mut left = MOST_BYTES;
+    let cells: BTreeSet<CellIndex> = corners.collect();
+    let fits = |cell: &CellIndex| {
+        let rest = grid.region(*cell).shape().bytes(dtype.size()).and_then(|bytes| left.checked_sub(bytes));
+        rest.inspect(|rest| left = *rest).is_some()
+    };
+    cells.into_iter().take_while(fits).collect()
+}
+
+/// Measures the window, one block after the other so that whoever reads meanwhile does not wait for it. `None` where no
+/// window follows from the blocks.
+async fn measure(image: &Arc<Image>, blocks: &Arc<Blocks>, spec: &SourceSpec) -> Result<Option<Measured>, VolumeError> {
+    let Description { levels, dtype, .. } = image.source.description();
+    let Some(finest) = levels.first() else { return Ok(None) };
+    let (mut data, mut used) = (Vec::new(), Vec::new());
+    for cell in sample(finest.grid, *dtype, spec.tissue) {
+        let mut results = blocks.request(image, LevelIndex(0), vec![cell], None);
+        while let Some((_, result)) = results.next().await {
+            // What the archive does not have says nothing of the image.
+            if let Voxels::Present(held) = result? {
+                data.extend_from_slice(&held.data);
+                used.push(cell.0);
+            }
+        }
+    }
+    let dtype = *dtype;
+    let sorted = tokio::task::spawn_blocking(move || percentiles(&data, dtype)).await;
+    let range = sorted.map_err(|_| VolumeError::Lost)?;
+    Ok(range.map(|(low, high)| Measured { low, high, blocks: used }))
+}
+
+/// What the measured window of an image is kept under. `origin`: the address the source was opened at.
+fn key(origin: &str, description: &Description, spec: &SourceSpec) -> String {
+    let shape = description.levels.first().map(|level| level.grid.shape.to_string()).unwrap_or_default();
+    let tissue = spec.tissue.map(|tissue| format!("{tissue:?}")).unwrap_or_default();
+    format!("{origin} window {RULE} {} {shape} {} {tissue}", spec.digest(), description.dtype)
+}
+
+/// The window that was measured before, where it is kept.
+pub fn kept(
+    disk: Option<&Arc<dyn RangeStore>>,
+    origin: &str,
+    description: &Description,
+    spec: &SourceSpec,
+) -> Option<Measured> {
+    if !is_to_be_measured(description, spec) {
+        return None;
+    }
+    let note = disk?.note(&key(origin, description, spec)).ok()??;
+    let measured: Measured = serde_json::from_slice(&note).ok()?;
+    (measured.low.is_finite() && measured.high.is_finite() && measured.low < measured.high).then_some(measured)
+}
+
+/// Measures the window of an image and keeps it on `disk`, unless it is there or somebody states one.
+pub async fn measure_and_keep(
     image: &Arc<Image>,
     blocks: &Arc<Blocks>,
     spec: &SourceSpec,
-    levels: &[Level],
-) -> (f64, f64) {
+    disk: &Arc<dyn RangeStore>,
+    origin: &str,
+) -> Result<(), VolumeError> {
     let description = image.source.description();
-    if let Some(window) = spec.window.or(description.window) {
-        return window;
+    if !is_to_be_measured(description, spec) || kept(Some(disk), origin, description, spec).is_some() {
+        return Ok(());
     }
-    if description.dtype == DataType::U8 {
-        return (0.0, 255.0);
+    let measured = measure(image, blocks, spec).await?;
+    if let Some(note) = measured.and_then(|measured| serde_json::to_vec(&measured).ok()) {
+        disk.set_note(&key(origin, description, spec), Bytes::from(note));
     }
-    measured(image, blocks, levels).await.unwrap_or(description.dtype.display_range())
+    Ok(())
 }
 
-/// The percentiles of the coarsest level. A failure to read it is no failure of the image: the window is a hint.
-async fn measured(image: &Arc<Image>, blocks: &Arc<Blocks>, levels: &[Level]) -> Option<(f64, f64)> {
-    let description = image.source.description();
-    let number = u8::try_from(levels.len().checked_sub(1)?).ok()?;
-    if levels.last()?.grid.counts() != [1, 1, 1] {
-        return None;
-    }
-    let native = description.levels.last()?.grid;
-    if native.shape.bytes(description.dtype.size()).is_none_or(|bytes| bytes > LARGEST_MEASURED) {
-        return None;
-    }
-    let mut data = Vec::new();
-    let mut results =
-        blocks.request(image, LevelIndex(number), native.cells_in(&native.shape.region()).collect(), None);
-    while let Some((_, result)) = results.next().await {
-        if let Voxels::Present(held) = result.ok()? {
-            data.extend_from_slice(&held.data);
-        }
-    }
-    percentiles(&data, description.dtype)
-}
-
-/// The values below and above which `TAIL` of the voxels lie; `None` where no window follows from them.
+/// The values below and above which [`TAIL`] of the voxels lie; `None` where no window follows from them.
 fn percentiles(data: &[u8], dtype: DataType) -> Option<(f64, f64)> {
     let mut values: Vec<f64> = data.chunks_exact(dtype.size()).filter_map(|voxel| value(voxel, dtype)).collect();
     values.retain(|value| value.is_finite());
-    values.sort_by(f64::total_cmp);
     let last = values.len().checked_sub(1)?;
-    let at = |share: f64| values[((last as f64 * share).round() as usize).min(last)];
+    let mut at = |share: f64| {
+        let place = ((last as f64 * share).round() as usize).min(last);
+        *values.select_nth_unstable_by(place, f64::total_cmp).1
+    };
     let (low, high) = (at(TAIL), at(1.0 - TAIL));
     (low < high).then_some((low, high))
 }
@@ -87,11 +195,19 @@ fn value(voxel: &[u8], dtype: DataType) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::Shape;
+
+    fn cells(shape: [u64; 3], cell: [u64; 3], tissue: Option<Region>) -> Vec<[u64; 3]> {
+        let grid = Grid { shape: Shape(shape), cell: Shape(cell) };
+        sample(grid, DataType::U8, tissue).into_iter().map(|cell| cell.0).collect()
+    }
 
     #[test]
-    fn the_window_leaves_a_thousandth_on_either_side() {
+    fn the_window_leaves_a_few_thousandths_on_either_side() {
         let data: Vec<u8> = (0..=1000i16).flat_map(|v| (v - 500).to_le_bytes()).collect();
-        assert_eq!(percentiles(&data, DataType::I16), Some((-499.0, 499.0)));
+        assert_eq!(percentiles(&data, DataType::I16), Some((-496.0, 497.0)));
+        let shuffled: Vec<u8> = (0..=1000i16).flat_map(|v| (v * 5 % 1001 - 500).to_le_bytes()).collect();
+        assert_eq!(percentiles(&shuffled, DataType::I16), Some((-496.0, 497.0)));
     }
 
     #[test]
@@ -99,5 +215,27 @@ mod tests {
         assert_eq!(percentiles(&[7, 0, 7, 0], DataType::U16), None);
         assert_eq!(percentiles(&[], DataType::F32), None);
         assert_eq!(percentiles(&f32::NAN.to_le_bytes(), DataType::F32), None);
+    }
+
+    #[test]
+    fn at_most_eight_blocks_are_measured_all_of_them_in_the_tissue() {
+        let all = cells([640; 3], [64; 3], None);
+        assert_eq!((all.len(), all[0], all[7]), (8, [3; 3], [6; 3]));
+        let tissue = Region { start: [0; 3], end: [64, 128, 640] };
+        assert!(cells([640; 3], [64; 3], Some(tissue)).iter().all(|[z, y, _]| *z == 0 && *y <= 1));
+        assert_eq!(cells([1, 500, 500], [1, 500, 500], None), [[0; 3]], "a single block is measured once");
+        assert_eq!(cells([8, 100, 100], [1, 50, 100], None).len(), 4);
+    }
+
+    #[test]
+    fn blocks_that_are_too_large_are_not_measured() {
+        assert_eq!(cells([8, 9000, 9000], [1, 9000, 9000], None), [[0; 3]; 0]);
+        assert_eq!(cells([8, 6000, 6000], [1, 6000, 6000], None).len(), 1);
+    }
+
+    #[test]
+    fn tissue_outside_of_the_image_counts_as_none_told() {
+        let elsewhere = Region { start: [900; 3], end: [901; 3] };
+        assert_eq!(cells([640; 3], [64; 3], Some(elsewhere)), cells([640; 3], [64; 3], None));
     }
 }

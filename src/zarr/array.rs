@@ -6,17 +6,19 @@ use super::ome::whole;
 use crate::volume::view::AXES;
 use crate::volume::{Level, Pyramid};
 
-/// Attributes of a level: axis names, voxel size in words, and, where everything is a whole number of nanometres, the
+/// Attributes of a level in both formats: voxel size in words, and, where everything is a whole number of nanometres, the
 /// keys that gunpowder and funlib read.
 pub(super) fn attributes(pyramid: &Pyramid, level: &Level) -> Map<String, Value> {
     let mut keys = Map::new();
-    keys.insert("_ARRAY_DIMENSIONS".into(), json!(AXES));
     if !pyramid.calibrated {
         return keys;
     }
     keys.insert("dimension_units".into(), json!(level.scale.map(|size| format!("{size} nm"))));
-    // Those readers cut fractions off without a word, so a fractional value is better not stated at all.
-    if let (Some(size), Some(offset)) = (all_whole(level.scale), all_whole(level.translation)) {
+    // Those readers cut fractions off without a word, count from the corner of a voxel and cannot have it between two, so
+    // what is not so is better not stated at all.
+    if let (Some(size), Some(offset)) = (all_whole(level.scale), all_whole(level.corner))
+        && (0..3).all(|axis| offset[axis] % size[axis] == 0)
+    {
         keys.insert("resolution".into(), json!(size));
         keys.insert("voxel_size".into(), json!(size));
         keys.insert("offset".into(), json!(offset));

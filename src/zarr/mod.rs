@@ -4,6 +4,7 @@
 //! directory that held both would be refused or misread by several readers.
 
 mod array;
+mod coordinate;
 mod ome;
 mod store_name;
 #[cfg(test)]
@@ -11,12 +12,13 @@ mod tests;
 pub mod v2;
 pub mod v3;
 
+pub use coordinate::Coordinate;
 pub use store_name::{StoreName, StoreNameError};
 
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::volume::Pyramid;
+use crate::volume::{Level, Pyramid};
 
 /// The two formats a store can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,8 +51,25 @@ pub struct Group<'a> {
     pub pyramid: &'a Pyramid,
     /// Numbers of the levels, where some of the image's are left out.
     pub numbers: Option<&'a [u8]>,
+    /// Whether arrays beside the level tell where its voxels lie, as in views of one level.
+    pub coordinates: bool,
     /// Whether the image holds labels of the image two directories above it.
     pub is_label: bool,
+}
+
+impl<'a> Group<'a> {
+    /// The levels with their names.
+    fn levels(&self) -> impl Iterator<Item = (String, &'a Level)> {
+        let number = |place: u8| self.numbers.map_or(Some(place), |numbers| numbers.get(usize::from(place)).copied());
+        (0u8..).map_while(number).map(level_name).zip(&self.pyramid.levels).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The arrays of coordinates, where there are some.
+    fn coordinates(&self) -> impl Iterator<Item = Coordinate> {
+        let level = self.pyramid.levels.first().filter(|_| self.coordinates);
+        let calibrated = self.pyramid.calibrated;
+        level.into_iter().flat_map(move |level| Coordinate::all(level, calibrated))
+    }
 }
 
 /// Name of a level's directory.

@@ -36,7 +36,7 @@ fn multiscale(group: &Group<'_>, format: Format) -> Value {
             }
         })
         .collect();
-    let names = names(group);
+    let names: Vec<String> = group.levels().map(|(name, _)| name).collect();
     let datasets: Vec<Value> = names
         .iter()
         .zip(&pyramid.levels)
@@ -57,14 +57,6 @@ fn multiscale(group: &Group<'_>, format: Format) -> Value {
     multiscale
 }
 
-/// The names of the levels.
-fn names(group: &Group<'_>) -> Vec<String> {
-    match group.numbers {
-        Some(numbers) => numbers.iter().copied().map(level_name).collect(),
-        None => (0u8..).zip(&group.pyramid.levels).map(|(number, _)| level_name(number)).collect(),
-    }
-}
-
 /// How the levels came to be, in a sentence.
 fn description(pyramid: &Pyramid, names: &[String]) -> String {
     let origin = &pyramid.format;
@@ -81,6 +73,8 @@ fn description(pyramid: &Pyramid, names: &[String]) -> String {
     }
 }
 
+/// One channel, though there is no channel axis: the specification ties `channels` to none, and readers (iohub, napari,
+/// neuroglancer, vizarr) take name and contrast from there.
 fn omero(group: &Group<'_>, format: Format) -> Value {
     let pyramid = group.pyramid;
     let (start, end) = pyramid.window;
@@ -92,7 +86,6 @@ fn omero(group: &Group<'_>, format: Format) -> Value {
         }
         dtype => dtype.display_range(),
     };
-    let middle = pyramid.levels.first().map_or(0, |level| level.grid.shape.0[0] / 2);
     versioned(
         format,
         json!({
@@ -102,7 +95,9 @@ fn omero(group: &Group<'_>, format: Format) -> Value {
                 "inverted": false,
                 "window": {"min": number(low), "max": number(high), "start": number(start), "end": number(end)},
             }],
-            "rdefs": {"model": "greyscale", "defaultT": 0, "defaultZ": middle},
+            // The first plane, because vizarr takes the number for an index at every level, and coarser ones have fewer
+            // planes. Without the two numbers iohub knows nothing of the image.
+            "rdefs": {"model": "greyscale", "defaultT": 0, "defaultZ": 0},
         }),
     )
 }

@@ -5,11 +5,22 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::dtype::{DataType, FillValue};
-use crate::geometry::{Grid, Region, Shape};
+use crate::geometry::{Grid, LevelIndex, Region, Shape};
 use crate::volume::{Level, ViewSpec};
 
 fn level(shape: [u64; 3], scale: [f64; 3], translation: [f64; 3]) -> Level {
-    Level { grid: Grid { shape: Shape(shape), cell: Shape([64; 3]) }, scale, translation, offset: [0; 3] }
+    Level {
+        grid: Grid { shape: Shape(shape), cell: Shape([64; 3]) },
+        scale,
+        translation,
+        corner: [0.0; 3],
+        offset: [0; 3],
+    }
+}
+
+/// A level of 8 nm whose first voxel has this corner; its centre, which other keys tell, is no whole multiple.
+fn at_corner(corner: [f64; 3]) -> Level {
+    Level { corner, ..level([9; 3], [8.0; 3], corner.map(|corner| corner + 4.0)) }
 }
 
 fn pyramid() -> Pyramid {
@@ -21,6 +32,7 @@ fn pyramid() -> Pyramid {
         ],
         fill: FillValue::zero(DataType::U8),
         window: (0.0, 255.0),
+        window_rule: "the source".to_owned(),
         calibrated: true,
         format: "Zarr v2, zstd".to_owned(),
         downsampling: Some("mean".to_owned()),
@@ -38,12 +50,12 @@ fn parsed(bytes: Bytes) -> Value {
 const AXES: &str = r#"[{"name":"z","type":"space","unit":"nanometer"},{"name":"y","type":"space","unit":"nanometer"},{"name":"x","type":"space","unit":"nanometer"}]"#;
 const DATASETS: &str = r#"[{"path":"s0","coordinateTransformations":[{"type":"scale","scale":[5.24,4.0,4.0]},{"type":"translation","translation":[0.0,0.0,0.0]}]},{"path":"s1","coordinateTransformations":[{"type":"scale","scale":[10.48,8.0,8.0]},{"type":"translation","translation":[2.62,2.0,2.0]}]}]"#;
 const METADATA: &str = r#""type":"mean","metadata":{"description":"s0 is the origin's data (Zarr v2, zstd); the coarser levels are the origin's own, made by: mean"}"#;
-const CHANNELS: &str = r#""channels":[{"label":"EM","color":"FFFFFF","active":true,"coefficient":1,"family":"linear","inverted":false,"window":{"min":0,"max":255,"start":0,"end":255}}],"rdefs":{"model":"greyscale","defaultT":0,"defaultZ":50}"#;
+const CHANNELS: &str = r#""channels":[{"label":"EM","color":"FFFFFF","active":true,"coefficient":1,"family":"linear","inverted":false,"window":{"min":0,"max":255,"start":0,"end":255}}],"rdefs":{"model":"greyscale","defaultT":0,"defaultZ":0}"#;
 
 #[test]
 fn the_v2_group_says_what_readers_accept() {
     let pyramid = pyramid();
-    let group = Group { name: "em", pyramid: &pyramid, numbers: None, is_label: false };
+    let group = Group { name: "em", pyramid: &pyramid, numbers: None, coordinates: false, is_label: false };
     assert_eq!(text(v2::group()), r#"{"zarr_format":2}"#);
     assert_eq!(
         text(v2::attributes(&group)),
@@ -56,7 +68,7 @@ fn the_v2_group_says_what_readers_accept() {
 #[test]
 fn the_v3_group_says_the_same_without_inner_versions() {
     let pyramid = pyramid();
-    let group = Group { name: "em", pyramid: &pyramid, numbers: None, is_label: false };
+    let group = Group { name: "em", pyramid: &pyramid, numbers: None, coordinates: false, is_label: false };
     assert_eq!(
         text(v3::group(&group)),
         format!(
@@ -69,7 +81,7 @@ fn the_v3_group_says_the_same_without_inner_versions() {
 fn levels_without_the_finest_are_described_as_coarser_ones_under_their_names() {
     let mut pyramid = pyramid();
     let told = |pyramid: &Pyramid, numbers: &[u8]| {
-        let group = Group { name: "em", pyramid, numbers: Some(numbers), is_label: false };
+        let group = Group { name: "em", pyramid, numbers: Some(numbers), coordinates: false, is_label: false };
         let multiscale = parsed(v2::attributes(&group))["multiscales"][0].take();
         let paths: Vec<_> = multiscale["datasets"].as_array().unwrap().iter().map(|of| of["path"].clone()).collect();
         (paths, multiscale["metadata"]["description"].as_str().unwrap().to_owned())
@@ -90,28 +102,42 @@ fn arrays_are_raw_with_slashes_in_their_keys() {
     let mut pyramid = pyramid();
     assert_eq!(
         text(v2::array(&pyramid, &pyramid.levels[0])),
-        r#"{"zarr_format":2,"shape":[100,200,300],"chunks":[64,64,64],"dtype":"|u1","order":"C","fill_value":0,"compressor":null,"filters":null,"dimension_separator":"/"}"#
+        r#"{"zarr_format":2,"shape":[100,200,300],"chunks":[64,64,64],"dtype":"|u1","order":"C","fill_value":null,"compressor":null,"filters":null,"dimension_separator":"/"}"#
     );
     assert_eq!(
         text(v3::array(&pyramid, &pyramid.levels[0])),
-        r#"{"zarr_format":3,"node_type":"array","shape":[100,200,300],"data_type":"uint8","chunk_grid":{"name":"regular","configuration":{"chunk_shape":[64,64,64]}},"chunk_key_encoding":{"name":"default","configuration":{"separator":"/"}},"codecs":[{"name":"bytes"}],"fill_value":0,"attributes":{},"dimension_names":["z","y","x"]}"#
+        r#"{"zarr_format":3,"node_type":"array","shape":[100,200,300],"data_type":"uint8","chunk_grid":{"name":"regular","configuration":{"chunk_shape":[64,64,64]}},"chunk_key_encoding":{"name":"default","configuration":{"separator":"/"}},"codecs":[{"name":"bytes"}],"fill_value":0,"attributes":{"dimension_units":["5.24 nm","4 nm","4 nm"]},"dimension_names":["z","y","x"]}"#
     );
     pyramid.dtype = DataType::U16;
     pyramid.fill = FillValue::from_le_bytes(&500u16.to_le_bytes()).unwrap();
     let array = parsed(v3::array(&pyramid, &pyramid.levels[0]));
     assert_eq!(array["codecs"], json!([{"name": "bytes", "configuration": {"endian": "little"}}]));
     // What is absent at the origin is served as files that hold its fill value; nothing is absent here.
-    assert_eq!(array["fill_value"], json!(0));
+    assert_eq!(array["fill_value"], json!(0), "v3 has to state one");
+    assert_eq!(parsed(v2::array(&pyramid, &pyramid.levels[0]))["fill_value"], Value::Null);
     assert_eq!(parsed(v2::array(&pyramid, &pyramid.levels[0]))["dtype"], "<u2");
 }
 
 #[test]
 fn whole_nanometres_are_stated_for_those_who_read_integers() {
-    let pyramid = Pyramid { levels: vec![level([9; 3], [8.0; 3], [0.0, -4.0, 12.0])], ..pyramid() };
+    let pyramid = Pyramid { levels: vec![at_corner([0.0, -8.0, 16.0])], ..pyramid() };
     assert_eq!(
         text(v2::array_attributes(&pyramid, &pyramid.levels[0])),
-        r#"{"_ARRAY_DIMENSIONS":["z","y","x"],"dimension_units":["8 nm","8 nm","8 nm"],"resolution":[8,8,8],"voxel_size":[8,8,8],"offset":[0,-4,12],"axis_names":["z","y","x"],"units":["nm","nm","nm"],"types":["space","space","space"]}"#
+        r#"{"_ARRAY_DIMENSIONS":["z","y","x"],"dimension_units":["8 nm","8 nm","8 nm"],"resolution":[8,8,8],"voxel_size":[8,8,8],"offset":[0,-8,16],"axis_names":["z","y","x"],"units":["nm","nm","nm"],"types":["space","space","space"]}"#
     );
+}
+
+#[test]
+fn arrays_have_the_same_attributes_in_both_formats() {
+    let whole = Pyramid { levels: vec![at_corner([0.0, -8.0, 16.0])], ..pyramid() };
+    let uncalibrated = Pyramid { calibrated: false, ..pyramid() };
+    for pyramid in [pyramid(), whole, uncalibrated] {
+        let level = &pyramid.levels[0];
+        let v3 = parsed(v3::array(&pyramid, level));
+        let mut v2 = parsed(v2::array_attributes(&pyramid, level));
+        assert_eq!(v2.as_object_mut().unwrap().remove("_ARRAY_DIMENSIONS"), Some(v3["dimension_names"].clone()));
+        assert_eq!(v3["attributes"], v2);
+    }
 }
 
 #[test]
@@ -119,15 +145,17 @@ fn fractional_nanometres_are_not_stated_where_readers_would_cut_them_off() {
     let fractional_size = pyramid();
     let expected = r#"{"_ARRAY_DIMENSIONS":["z","y","x"],"dimension_units":["5.24 nm","4 nm","4 nm"]}"#;
     assert_eq!(text(v2::array_attributes(&fractional_size, &fractional_size.levels[0])), expected);
-    let fractional_offset = Pyramid { levels: vec![level([9; 3], [8.0; 3], [0.5, 0.0, 0.0])], ..pyramid() };
-    let keys = parsed(v2::array_attributes(&fractional_offset, &fractional_offset.levels[0]));
-    assert_eq!(keys, json!({"_ARRAY_DIMENSIONS": ["z", "y", "x"], "dimension_units": ["8 nm", "8 nm", "8 nm"]}));
+    for corner in [[0.5, 0.0, 0.0], [0.0, 4.0, 0.0]] {
+        let between_voxels = Pyramid { levels: vec![at_corner(corner)], ..pyramid() };
+        let keys = parsed(v2::array_attributes(&between_voxels, &between_voxels.levels[0]));
+        assert_eq!(keys, json!({"_ARRAY_DIMENSIONS": ["z", "y", "x"], "dimension_units": ["8 nm", "8 nm", "8 nm"]}));
+    }
 }
 
 #[test]
 fn without_a_voxel_size_there_is_no_unit() {
     let pyramid = Pyramid { calibrated: false, levels: vec![level([9; 3], [1.0; 3], [0.0; 3])], ..pyramid() };
-    let group = Group { name: "em", pyramid: &pyramid, numbers: None, is_label: false };
+    let group = Group { name: "em", pyramid: &pyramid, numbers: None, coordinates: false, is_label: false };
     let axes = &parsed(v2::attributes(&group))["multiscales"][0]["axes"];
     assert_eq!(axes[0], json!({"name": "z", "type": "space"}));
     let keys = text(v2::array_attributes(&pyramid, &pyramid.levels[0]));
@@ -137,8 +165,8 @@ fn without_a_voxel_size_there_is_no_unit() {
 #[test]
 fn everything_is_in_the_consolidated_document() {
     let pyramid = pyramid();
-    let group = Group { name: "em", pyramid: &pyramid, numbers: None, is_label: false };
-    let label = Group { name: "mitochondria", pyramid: &pyramid, numbers: None, is_label: true };
+    let group = Group { name: "em", pyramid: &pyramid, numbers: None, coordinates: false, is_label: false };
+    let label = Group { name: "mitochondria", pyramid: &pyramid, numbers: None, coordinates: false, is_label: true };
     let document = parsed(v2::consolidated(&group, &[label]));
     assert_eq!(document["zarr_consolidated_format"], 1);
     let documents = document["metadata"].as_object().unwrap();
@@ -154,9 +182,58 @@ fn everything_is_in_the_consolidated_document() {
 }
 
 #[test]
+fn everything_is_in_the_document_of_a_v3_group() {
+    let pyramid = pyramid();
+    let group = Group { name: "em", pyramid: &pyramid, numbers: None, coordinates: false, is_label: false };
+    let label = Group { name: "mitochondria", pyramid: &pyramid, numbers: None, coordinates: false, is_label: true };
+    let mut document = parsed(v3::consolidated(&group, &[label]));
+    let inline = document.as_object_mut().unwrap().remove("consolidated_metadata").unwrap();
+    assert_eq!(document, parsed(v3::group(&group)));
+    assert_eq!((&inline["kind"], &inline["must_understand"]), (&json!("inline"), &json!(false)));
+    let nodes = inline["metadata"].as_object().unwrap();
+    let expected = ["s0", "s1", "labels", "labels/mitochondria", "labels/mitochondria/s0", "labels/mitochondria/s1"];
+    assert_eq!(nodes.keys().cloned().collect::<Vec<_>>(), expected);
+    assert_eq!(nodes["s1"], parsed(v3::array(&pyramid, &pyramid.levels[1])));
+    assert_eq!(nodes["labels"], parsed(v3::labels(["mitochondria"].into_iter())));
+    assert_eq!(nodes["labels/mitochondria"], parsed(v3::group(&label)));
+}
+
+#[test]
+fn a_level_alone_has_arrays_of_positions_beside_it() {
+    let pyramid = Pyramid { levels: vec![level([3, 4, 70_000], [10.48, 8.0, 8.0], [2.62, 2.0, -2.0])], ..pyramid() };
+    let group = Group { name: "em", pyramid: &pyramid, numbers: Some(&[1]), coordinates: true, is_label: false };
+    let [z, _, x] = Coordinate::all(&pyramid.levels[0], true);
+    assert_eq!(
+        text(v2::coordinate(&z)),
+        r#"{"zarr_format":2,"shape":[3],"chunks":[3],"dtype":"<f8","order":"C","fill_value":null,"compressor":null,"filters":null,"dimension_separator":"/"}"#
+    );
+    assert_eq!(
+        text(v2::coordinate_attributes(&z)),
+        r#"{"_ARRAY_DIMENSIONS":["z"],"long_name":"centre of the voxel along z","units":"nm","axis":"Z"}"#
+    );
+    let array = parsed(v3::coordinate(&x));
+    assert_eq!((&array["dimension_names"], &array["data_type"]), (&json!(["x"]), &json!("float64")));
+    assert_eq!(array["codecs"], json!([{"name": "bytes", "configuration": {"endian": "little"}}]));
+    let positions = |bytes: Bytes| -> Vec<f64> {
+        bytes.chunks_exact(8).map(|value| f64::from_le_bytes(value.try_into().unwrap())).collect()
+    };
+    assert_eq!(positions(z.values(0)), [2.62, 2.62 + 10.48, 2.62 + 2.0 * 10.48]);
+    let last = positions(x.values(1));
+    assert_eq!((x.chunks(), x.chunk_bytes(), last.len()), (2, 65_536 * 8, 65_536));
+    assert_eq!((last[0], last[4463], last[4464]), (8.0 * 65_536.0 - 2.0, 8.0 * 69_999.0 - 2.0, 0.0));
+    let v2 = parsed(v2::consolidated(&group, &[]));
+    let keys: Vec<&String> = v2["metadata"].as_object().unwrap().keys().collect();
+    let arrays = ["s1", "z", "y", "x"].iter().flat_map(|name| [format!("{name}/.zarray"), format!("{name}/.zattrs")]);
+    assert_eq!(keys[2..], arrays.collect::<Vec<_>>().iter().collect::<Vec<_>>());
+    let v3 = parsed(v3::consolidated(&group, &[]));
+    assert_eq!(v3["consolidated_metadata"]["metadata"]["x"], array);
+    assert_eq!(v3["attributes"]["ome"]["multiscales"][0]["datasets"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn labels_say_of_which_image_they_are() {
     let pyramid = pyramid();
-    let label = Group { name: "mitochondria", pyramid: &pyramid, numbers: None, is_label: true };
+    let label = Group { name: "mitochondria", pyramid: &pyramid, numbers: None, coordinates: false, is_label: true };
     let v2 = parsed(v2::attributes(&label));
     assert_eq!(v2["image-label"], json!({"version": "0.4", "source": {"image": "../../"}}));
     assert_eq!(v2.get("omero"), None, "napari would refuse to show them");
@@ -178,7 +255,7 @@ fn windows_lie_in_the_range_of_the_type() {
         (DataType::F32, (-2.0, 0.5), json!({"min": -2, "max": 1, "start": -2, "end": 0.5})),
     ] {
         let pyramid = Pyramid { dtype, window, fill: FillValue::zero(dtype), ..pyramid() };
-        let group = Group { name: "em", pyramid: &pyramid, numbers: None, is_label: false };
+        let group = Group { name: "em", pyramid: &pyramid, numbers: None, coordinates: false, is_label: false };
         assert_eq!(parsed(v2::attributes(&group))["omero"]["channels"][0]["window"], expected);
     }
 }
@@ -218,12 +295,13 @@ proptest! {
     #[test]
     fn a_store_name_is_read_back_as_it_was_written(
         image in "[a-z0-9][a-z0-9_-]{0,12}",
+        level in proptest::option::of(any::<u8>().prop_map(LevelIndex)),
         chunk in proptest::option::of(proptest::array::uniform3(1u64..=4096)),
         start in proptest::option::of(proptest::array::uniform3(0u64..1 << 20)),
         v3 in any::<bool>(),
     ) {
         let crop = start.map(|start| Region { start, end: start.map(|voxel| voxel + 7) });
-        let view = ViewSpec { crop, chunk: chunk.map(Shape), ..ViewSpec::default() };
+        let view = ViewSpec { crop, level, chunk: chunk.map(Shape), ..ViewSpec::default() };
         let store = StoreName { image, view, format: if v3 { Format::V3 } else { Format::V2 } };
         prop_assert_eq!(StoreName::parse(&store.to_string()), Ok(store));
     }

@@ -14,6 +14,13 @@ pub(super) struct Named {
     at: Option<At>,
 }
 
+impl Named {
+    /// The text where it may be a path in a mount. Lines of a list are names unless they look like paths.
+    pub(super) fn path(&mut self) -> Option<&mut String> {
+        (self.at.is_none() || self.text.starts_with(['/', '.'])).then_some(&mut self.text)
+    }
+}
+
 /// A line of the list.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct At(usize);

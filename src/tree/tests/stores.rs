@@ -243,3 +243,50 @@ fn what_cannot_be_shown_is_refused_when_it_is_described() {
     tree.describe(EM, Arc::new(pyramid([7; 3], [7; 3], 1))).unwrap();
     assert_eq!(tree.pyramid(EM).unwrap().levels.len(), 2, "what was answered once stays true");
 }
+
+#[test]
+fn a_level_alone_is_listed_with_the_arrays_of_its_positions() {
+    let tree = described();
+    assert_eq!(
+        names(&tree, "chunked/em.s1.zarr"),
+        [".", "..", ".zgroup", ".zattrs", ".zmetadata", "s1", "z", "y", "x"]
+    );
+    assert_eq!(names(&tree, "chunked/em.s1.v3.zarr"), [".", "..", "zarr.json", "s1", "z", "y", "x"]);
+    assert_eq!(names(&tree, "chunked/em.s1.zarr/y"), [".", "..", ".zarray", ".zattrs", "0"]);
+    assert_eq!(names(&tree, "chunked/em.s1.v3.zarr/y"), [".", "..", "zarr.json", "c"]);
+    assert_eq!(names(&tree, "chunked/em.s1.v3.zarr/y/c"), [".", "..", "0"]);
+    assert_eq!(document(&tree, "chunked/em.s1.zarr/y/.zarray")["shape"], serde_json::json!([70]));
+    for path in ["em.s1.zarr/y/0", "em.s1.v3.zarr/y/c/0"] {
+        let inode = walk(&tree, &format!("chunked/{path}")).unwrap();
+        let Node::Document(bytes) = tree.read_node(inode).unwrap() else { panic!("{path}") };
+        assert_eq!((bytes.len() as u64, bytes.len()), (tree.attributes(inode).unwrap().size, 70 * 8));
+        assert_eq!(tree.path(inode), format!("chunked/{path}"));
+    }
+    // Inodes of what is inside lead back to where it is, whatever is listed.
+    for path in ["em.s1.zarr/y", "em.s1.zarr/y/0", "em.s1.v3.zarr/y/c", "em.s1.zarr/s1/0/0/0", "em.s1.zarr/y/.zattrs"] {
+        let inode = walk(&tree, &format!("chunked/{path}")).unwrap();
+        assert_eq!(tree.path(inode), format!("chunked/{path}"));
+    }
+    for path in [
+        "em.zarr/z",
+        "em.s1.zarr/s0",
+        "em.s1.zarr/y/1",
+        "em.s1.zarr/y/c",
+        "em.s1.v3.zarr/y/0",
+        "em.s3.zarr",
+        "em.s1.zarr/zy",
+    ] {
+        assert_eq!(walk(&tree, &format!("chunked/{path}")), Err(Miss::NotFound), "{path}");
+    }
+}
+
+#[test]
+fn labels_without_the_level_are_left_out_of_a_view_of_it() {
+    let tree = described();
+    assert!(names(&tree, "planes/training.s0.zarr").contains(&"labels".to_owned()));
+    assert_eq!(
+        document(&tree, "planes/training.s0.zarr/labels/.zattrs")["labels"],
+        serde_json::json!(["mitochondria"])
+    );
+    assert_eq!(walk(&tree, "planes/training.s1.zarr"), Err(Miss::NotFound));
+}

@@ -1,27 +1,27 @@
 //! Why a name is no view, in sentences for people.
 
 use crate::dtype::DataType;
-use crate::geometry::Shape;
+use crate::geometry::{LevelIndex, Shape};
 
 /// Why a name is no view, or no view of a certain image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ViewError {
-    /// Not one of the two parts that a view's name is made of.
+    /// Not one of the parts that a view's name is made of.
     #[error(
-        "`{part}` is no part of a view's name; the parts are `.crop-z<a>-<b>_y<a>-<b>_x<a>-<b>` and `.chunk-<N>` or \
-         `.chunk-<Z>x<Y>x<X>`"
+        "`{part}` is no part of a view's name; the parts are `.crop-z<a>-<b>_y<a>-<b>_x<a>-<b>`, `.s<N>`, and \
+         `.chunk-<N>` or `.chunk-<Z>x<Y>x<X>`"
     )]
     Unknown {
         /// The part as given.
         part: String,
     },
-    /// The chunk stands before the crop.
-    #[error("the crop comes before the chunk: `.crop-….chunk-…`")]
+    /// The parts stand in another order.
+    #[error("the parts come in this order: `.crop-….s<N>.chunk-…`")]
     Order,
     /// A part is given twice.
     #[error("a view has only one {part}")]
     Repeated {
-        /// `crop` or `chunk`.
+        /// `crop`, `level` or `chunk`.
         part: &'static str,
     },
     /// The crop does not have three axes in the right order.
@@ -105,6 +105,22 @@ pub enum ViewError {
         dtype: DataType,
         /// Bytes of a file.
         bytes: u64,
+    },
+    /// A level that is not there.
+    #[error("there is no level {level}; the coarsest one is {last}")]
+    Level {
+        /// The level as given.
+        level: LevelIndex,
+        /// The last one that there is.
+        last: LevelIndex,
+    },
+    /// A level whose positions would be too many.
+    #[error("an axis of {extent} voxels is too long for a level alone; the longest has {limit}")]
+    LongAxis {
+        /// Extent in voxels.
+        extent: u64,
+        /// Longest extent.
+        limit: u64,
     },
     /// Nothing to look at.
     #[error("the image has no level")]

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::ViewSpec;
+use super::{ViewError, ViewSpec};
 use crate::geometry::Shape;
+use crate::volume::pyramid::tidy;
 use crate::volume::{Level, Pyramid};
 
 impl ViewSpec {
@@ -21,11 +22,16 @@ impl ViewSpec {
         if self.crop.is_some() && !are_alike {
             return Ok(None);
         }
+        // Labels may have fewer levels than their image, and of a crop none that is as coarse.
+        let alone = ViewSpec { chunk: None, ..self };
+        if self.level.is_some() && matches!(alone.apply(label), Err(ViewError::Level { .. })) {
+            return Ok(None);
+        }
         let label = match image.levels.first() {
             Some(finest) if are_alike && image.calibrated && !label.calibrated => Cow::Owned(laid_on(finest, label)),
             _ => Cow::Borrowed(label),
         };
-        show(self, &label).or_else(|_| show(ViewSpec { chunk: None, ..self }, &label)).map(Some)
+        show(self, &label).or_else(|_| show(alone, &label)).map(Some)
     }
 }
 
@@ -37,12 +43,15 @@ pub(crate) fn unlike(image: &Pyramid, label: &Pyramid) -> Option<(Shape, Shape)>
 
 /// Labels whose scales count voxels, with their first voxel and its size as those of the image are.
 fn laid_on(image: &Level, label: &Pyramid) -> Pyramid {
-    let first = label.levels.first().map_or([0.0; 3], |level| level.translation);
+    let (first, corner) = label.levels.first().map_or(([0.0; 3], [0.0; 3]), |level| (level.translation, level.corner));
     let level = |level: &Level| Level {
         grid: level.grid,
         scale: std::array::from_fn(|axis| level.scale[axis] * image.scale[axis]),
         translation: std::array::from_fn(|axis| {
-            image.translation[axis] + (level.translation[axis] - first[axis]) * image.scale[axis]
+            tidy(image.translation[axis] + (level.translation[axis] - first[axis]) * image.scale[axis])
+        }),
+        corner: std::array::from_fn(|axis| {
+            tidy(image.corner[axis] + (level.corner[axis] - corner[axis]) * image.scale[axis])
         }),
         offset: level.offset,
     };

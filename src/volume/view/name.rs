@@ -1,4 +1,4 @@
-//! The names of views: `[.crop-z<a>-<b>_y<a>-<b>_x<a>-<b>][.chunk-<N>|.chunk-<Z>x<Y>x<X>]`.
+//! The names of views: `[.crop-z<a>-<b>_y<a>-<b>_x<a>-<b>][.s<N>][.chunk-<N>|.chunk-<Z>x<Y>x<X>]`.
 //!
 //! A name is spelled in one way, so that it can stand for the view in caches and in other people's scripts; only three
 //! equal extents of a chunk may be written as one or one by one.
@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{AXES, MAX_CHUNK_EXTENT, ViewError, ViewSpec};
-use crate::geometry::{Region, Shape};
+use crate::geometry::{LevelIndex, Region, Shape};
 
 impl ViewSpec {
     /// Parses what stands between an image's name and the ending of a store's name: nothing, or parts that each start
@@ -23,7 +23,7 @@ impl ViewSpec {
                 if spec.crop.is_some() {
                     return Err(ViewError::Repeated { part: "crop" });
                 }
-                if spec.chunk.is_some() {
+                if spec.chunk.is_some() || spec.level.is_some() {
                     return Err(ViewError::Order);
                 }
                 spec.crop = Some(Self::parse_box(text)?);
@@ -34,6 +34,14 @@ impl ViewSpec {
                 let Shape([z, y, x]) = parse_chunk(text)?;
                 spec.chunk = Some(Shape([z, y, x]));
                 spec.spelled_out = text.contains('x') && z == y && y == x;
+            } else if let Some(level) = level(part) {
+                if spec.level.is_some() {
+                    return Err(ViewError::Repeated { part: "level" });
+                }
+                if spec.chunk.is_some() {
+                    return Err(ViewError::Order);
+                }
+                spec.level = Some(level?);
             } else {
                 return Err(ViewError::Unknown { part: part.to_owned() });
             }
@@ -58,6 +66,16 @@ impl ViewSpec {
         }
         if ranges.next().is_some() { Err(malformed()) } else { Ok(region) }
     }
+}
+
+/// The level of `s<N>`, if the part looks like one.
+fn level(part: &str) -> Option<Result<LevelIndex, ViewError>> {
+    let text = part.strip_prefix('s').filter(|text| text.starts_with(|first: char| first.is_ascii_digit()))?;
+    let level = number(text).and_then(|number| {
+        let level = u8::try_from(number).map_err(|_| ViewError::Overflow { text: text.to_owned() });
+        level.map(LevelIndex)
+    });
+    Some(level)
 }
 
 fn parse_chunk(text: &str) -> Result<Shape, ViewError> {
@@ -102,6 +120,9 @@ impl fmt::Display for ViewSpec {
             for (axis, (lead, name)) in [".crop-", "_", "_"].into_iter().zip(AXES).enumerate() {
                 write!(f, "{lead}{name}{}-{}", crop.start[axis], crop.end[axis])?;
             }
+        }
+        if let Some(level) = self.level {
+            write!(f, ".{level}")?;
         }
         match self.chunk {
             None => Ok(()),

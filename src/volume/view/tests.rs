@@ -6,14 +6,21 @@ use super::*;
 use crate::dtype::FillValue;
 
 fn level(shape: [u64; 3], cell: [u64; 3], scale: [f64; 3], translation: [f64; 3]) -> Level {
-    Level { grid: Grid { shape: Shape(shape), cell: Shape(cell) }, scale, translation, offset: [0; 3] }
+    Level {
+        grid: Grid { shape: Shape(shape), cell: Shape(cell) },
+        scale,
+        translation,
+        corner: [0.0; 3],
+        offset: [0; 3],
+    }
 }
 
 /// A level as precomputed volumes have them: a lattice of `factor` nanometres whose voxel `offset` is the first.
 fn placed(shape: [u64; 3], factor: [u64; 3], offset: [i64; 3]) -> Level {
     let scale = factor.map(|factor| factor as f64);
     let translation = std::array::from_fn(|axis| offset[axis] as f64 * scale[axis] + (scale[axis] - 1.0) / 2.0);
-    Level { offset, ..level(shape, [8; 3], scale, translation) }
+    let corner = std::array::from_fn(|axis| offset[axis] as f64 * scale[axis]);
+    Level { offset, corner, ..level(shape, [8; 3], scale, translation) }
 }
 
 /// Where the level's first voxel begins and its last one ends along an axis, in nanometres, by what its document says (positions are
@@ -33,6 +40,7 @@ fn pyramid(levels: Vec<Level>) -> Pyramid {
         levels,
         fill: FillValue::zero(DataType::U8),
         window: (0.0, 255.0),
+        window_rule: "the source".to_owned(),
         calibrated: true,
         format: "test".to_owned(),
         downsampling: None,
@@ -88,7 +96,7 @@ fn equal_extents_may_be_written_one_by_one_which_is_a_name_of_its_own() {
 
 #[test]
 fn every_other_spelling_is_refused_with_a_sentence() {
-    let parts = "the parts are `.crop-z<a>-<b>_y<a>-<b>_x<a>-<b>` and `.chunk-<N>` or `.chunk-<Z>x<Y>x<X>`";
+    let parts = "the parts are `.crop-z<a>-<b>_y<a>-<b>_x<a>-<b>`, `.s<N>`, and `.chunk-<N>` or `.chunk-<Z>x<Y>x<X>`";
     let axes = "a box is written `z<a>-<b>_y<a>-<b>_x<a>-<b>`, with all three axes in this order";
     for (text, expected) in [
         (".", format!("`` is no part of a view's name; {parts}")),
@@ -96,7 +104,7 @@ fn every_other_spelling_is_refused_with_a_sentence() {
         (".foo", format!("`foo` is no part of a view's name; {parts}")),
         (".chunk-64.", format!("`` is no part of a view's name; {parts}")),
         (".Chunk-64", format!("`Chunk-64` is no part of a view's name; {parts}")),
-        (".chunk-64.crop-z0-1_y0-1_x0-1", "the crop comes before the chunk: `.crop-….chunk-…`".into()),
+        (".chunk-64.crop-z0-1_y0-1_x0-1", "the parts come in this order: `.crop-….s<N>.chunk-…`".into()),
         (".chunk-64.chunk-64", "a view has only one chunk".into()),
         (".crop-z0-1_y0-1_x0-1.crop-z0-1_y0-1_x0-1", "a view has only one crop".into()),
         (".crop-", format!("`` is no box; {axes}")),
@@ -191,6 +199,34 @@ fn levels_of_a_crop_lie_over_each_other_whatever_the_source_counts_from() {
 }
 
 #[test]
+fn a_level_alone_is_the_one_that_the_crop_shows_under_its_number() {
+    let image = pyramid([1, 2, 4].map(|n| placed([100 / n, 200 / n, 300 / n], [n; 3], [0; 3])).to_vec());
+    let all = ViewSpec::parse(".crop-z5-90_y7-90_x9-90").unwrap().apply(&image).unwrap();
+    assert_eq!(all.numbers, [0, 1, 2]);
+    for number in 0..3u8 {
+        let spec = ViewSpec::parse(&format!(".crop-z5-90_y7-90_x9-90.s{number}.chunk-32")).unwrap();
+        let view = spec.apply(&image).unwrap();
+        let place = usize::from(number);
+        assert_eq!((&view.numbers[..], &view.origins[..]), (&[number][..], &all.origins[place..=place]));
+        let [level] = &view.pyramid.levels[..] else { panic!("one level") };
+        let Level { grid, scale, translation, corner, offset } = &all.pyramid.levels[place];
+        assert_eq!((level.grid.shape, level.grid.cell), (grid.shape, Shape([32; 3])));
+        let places = (&level.scale, &level.translation, &level.corner, &level.offset);
+        assert_eq!(places, (scale, translation, corner, offset));
+    }
+    let message = |text: &str| ViewSpec::parse(text).and_then(|spec| spec.apply(&image)).unwrap_err().to_string();
+    assert_eq!(message(".s3"), "there is no level s3; the coarsest one is s2");
+    assert_eq!(message(".s0.s0"), "a view has only one level");
+    assert_eq!(message(".chunk-64.s0"), "the parts come in this order: `.crop-….s<N>.chunk-…`");
+    assert_eq!(message(".s0.crop-z0-1_y0-1_x0-1"), "the parts come in this order: `.crop-….s<N>.chunk-…`");
+    assert_eq!(message(".s00"), "`00` has a leading zero");
+    assert_eq!(message(".s256"), "256 is too large a number");
+    let long = pyramid(vec![placed([1, 1, 1 << 33], [1; 3], [0; 3])]);
+    let refused = ViewSpec::parse(".s0").unwrap().apply(&long).unwrap_err().to_string();
+    assert!(refused.contains("is too long for a level alone"), "{refused}");
+}
+
+#[test]
 fn a_crop_of_a_crop_is_the_crop_of_both() {
     let image = pyramid([1, 2, 4].map(|n| placed([100 / n, 200 / n, 300 / n], [n; 3], [0; 3])).to_vec());
     let outer = cropped(&image, [5, 7, 9], [90, 90, 90]);
@@ -226,18 +262,19 @@ proptest! {
     #[test]
     fn a_name_says_all_of_a_view_and_is_the_only_one(
         crop in proptest::option::of(proptest::array::uniform3((0u64..1 << 40, 1u64..1 << 40))),
+        level in proptest::option::of(any::<u8>().prop_map(LevelIndex)),
         chunk in proptest::option::of(proptest::array::uniform3(1u64..=4096)),
     ) {
         let crop = crop.map(|ranges| Region {
             start: ranges.map(|(start, _)| start),
             end: ranges.map(|(start, length)| start + length),
         });
-        let spec = ViewSpec { crop, chunk: chunk.map(Shape), ..ViewSpec::default() };
+        let spec = ViewSpec { crop, level, chunk: chunk.map(Shape), ..ViewSpec::default() };
         prop_assert_eq!(ViewSpec::parse(&spec.to_string()), Ok(spec));
     }
 
     #[test]
-    fn any_text_is_refused_or_is_its_view_s_name(text in r"(\.crop-z[0-9]{1,3}-[0-9]{1,3}_y[0-9]{1,3}-[0-9]{1,3}_x[0-9]{1,3}-[0-9]{1,3})?(\.chunk-[0-9x]{1,9})?|\PC{0,40}") {
+    fn any_text_is_refused_or_is_its_view_s_name(text in r"(\.crop-z[0-9]{1,3}-[0-9]{1,3}_y[0-9]{1,3}-[0-9]{1,3}_x[0-9]{1,3}-[0-9]{1,3})?(\.s[0-9]{1,3})?(\.chunk-[0-9x]{1,9})?|\PC{0,40}") {
         if let Ok(spec) = ViewSpec::parse(&text) {
             prop_assert_eq!(spec.to_string(), text);
         }
@@ -277,7 +314,7 @@ proptest! {
             prop_assert_eq!(view.origins[number], ranges.map(|(start, _)| start));
             prop_assert_eq!(shown.grid.shape, Shape(ranges.map(|(start, end)| end - start)));
             let scale = image.levels[number].scale;
-            prop_assert_eq!(shown.translation, std::array::from_fn(|axis| 1.0 + ranges[axis].0 as f64 * scale[axis]));
+            prop_assert_eq!(shown.translation, std::array::from_fn(|axis| tidy(1.0 + ranges[axis].0 as f64 * scale[axis])));
         }
     }
 
@@ -320,6 +357,7 @@ proptest! {
         prop_assert_eq!(found, expected);
 
         for (shown, whole) in view.pyramid.levels.iter().zip(&image.levels) {
+            prop_assert_eq!(shown.corner, std::array::from_fn(|axis| span(shown, axis).0 + 0.5), "beside the centres");
             for axis in 0..3 {
                 let (finest, shown, whole) = (span(&view.pyramid.levels[0], axis), span(shown, axis), span(whole, axis));
                 prop_assert!(shown.0 <= finest.0.max(whole.0) && shown.1 >= finest.1.min(whole.1));

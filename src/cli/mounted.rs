@@ -1,0 +1,163 @@
+//! Paths below a mount: whatever command is given one, it means what is mounted there, with its catalogue and its cache.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::Value;
+
+use super::session::CacheArgs;
+use super::{CliError, control, target, umount};
+use crate::catalog::Catalog;
+use crate::mountinfo::{self, Mount};
+
+/// Symbolic links that are followed on the way to a mount, as many as the kernel follows.
+const MOST_LINKS: usize = 40;
+
+/// What a path that a command was given means.
+#[derive(Debug)]
+pub(super) struct Meant {
+    /// The catalogue it is a path of.
+    pub catalog: Catalog,
+    /// `DATASET/NAME…`.
+    pub path: String,
+    /// The cache to use.
+    pub cache: CacheArgs,
+}
+
+/// What a path means: a place in the mount that it leads into, else one of the catalogue of `config` or the built-in one.
+/// A configuration or a cache that was named counts more than those of the mount.
+pub(super) fn meant(path: &str, config: Option<&Path>, cache: &CacheArgs) -> Result<Meant, CliError> {
+    let mut path = path.to_owned();
+    let (catalog, cache) = meant_by_all([&mut path], config, cache)?;
+    Ok(Meant { catalog, path, cache })
+}
+
+/// The same for several paths, which become paths of the catalogue.
+pub(super) fn meant_by_all<'a>(
+    paths: impl IntoIterator<Item = &'a mut String>,
+    config: Option<&Path>,
+    cache: &CacheArgs,
+) -> Result<(Catalog, CacheArgs), CliError> {
+    let mut of: Option<Mount> = None;
+    let mut inside = Vec::new();
+    for path in paths {
+        let Some((mount, below)) = below_a_mount(Path::new(path))? else { continue };
+        if below.is_empty() {
+            return Err(CliError::Failed(format!("{path} is a mount as a whole; name something below it")));
+        }
+        if let Some(other) = of.as_ref().filter(|of| of.device != mount.device) {
+            let (one, other) = (mount.mountpoint.display(), other.mountpoint.display());
+            return Err(CliError::Failed(format!("{one} and {other} are different mounts; ask for one at a time")));
+        }
+        of = Some(mount);
+        inside.push((path, below));
+    }
+    let Some(mount) = of else { return Ok((target::catalog(config)?, cache.clone())) };
+    let (catalog, cache) = of_mount(&mount, config, cache)?;
+    for (path, below) in inside {
+        // Inside a mount, a plain name that begins with a dataset's may be the one that other commands print.
+        let first = path.split('/').next().unwrap_or_default();
+        if !catalog.datasets.iter().any(|dataset| dataset.name == first) {
+            *path = below;
+        }
+    }
+    Ok((catalog, cache))
+}
+
+/// The mount at a path or around it.
+pub(super) fn mount_of(path: &Path) -> Result<Mount, CliError> {
+    match below_a_mount(path)? {
+        Some((mount, below)) if !below.is_empty() => Ok(mount),
+        _ => umount::find(path),
+    }
+}
+
+/// The catalogue and the cache of a mount, where none were named.
+fn of_mount(mount: &Mount, config: Option<&Path>, cache: &CacheArgs) -> Result<(Catalog, CacheArgs), CliError> {
+    let told = control::flushed_status(mount).map_err(CliError::system(mount.mountpoint.display().to_string()))?;
+    let report: Value =
+        serde_json::from_str(&told).map_err(|error| CliError::Failed(format!("the daemon: {error}")))?;
+    let mut cache = cache.clone();
+    if cache.cache_dir.is_none() && cache.cache_size.is_none() {
+        cache.cache_dir = report["cache_folder"].as_str().map(PathBuf::from);
+        // A mount that keeps nothing uses nothing that is kept.
+        cache.cache_size = cache.cache_dir.is_none().then_some(0);
+    }
+    cache.offline |= report["offline"] == true && !cache.revalidate;
+    let catalog = match config {
+        Some(_) => target::catalog(config)?,
+        None => control::catalogue(mount).map_err(CliError::system(mount.mountpoint.display().to_string()))?.parse()?,
+    };
+    Ok((catalog, cache))
+}
+
+/// The mount of emfs that a path leads into, and the rest of the path. Nothing below the mountpoint is looked up: the
+/// mount may be dead, or would open an image.
+fn below_a_mount(path: &Path) -> Result<Option<(Mount, String)>, CliError> {
+    let mounts = mountinfo::mounts().map_err(CliError::system("/proc/self/mountinfo"))?;
+    let mounts: Vec<Mount> = mounts.into_iter().rev().filter(Mount::is_emfs).collect();
+    let uppermost = |place: &Path| mounts.iter().find(|mount| place.starts_with(&mount.mountpoint));
+    let absolute = std::path::absolute(path).map_err(CliError::system(path.display().to_string()))?;
+    let resolved = resolved(&absolute, |place| uppermost(place).is_some());
+    Ok(uppermost(&resolved).map(|mount| {
+        let below = resolved.strip_prefix(&mount.mountpoint).unwrap_or(&resolved);
+        (mount.clone(), below.display().to_string())
+    }))
+}
+
+/// A path without dots, and without symbolic links but where `is_end` says that there are none.
+fn resolved(path: &Path, is_end: impl Fn(&Path) -> bool) -> PathBuf {
+    let parts = |path: &Path| -> Vec<OsString> {
+        path.components().map(|part: Component<'_>| part.as_os_str().to_owned()).collect()
+    };
+    let (mut rest, mut at, mut links) = (VecDeque::from(parts(path)), PathBuf::new(), 0);
+    while let Some(part) = rest.pop_front() {
+        match part.to_str() {
+            Some(".") => continue,
+            Some("..") => {
+                at.pop();
+                continue;
+            }
+            _ => at.push(part),
+        }
+        if links < MOST_LINKS
+            && !is_end(&at)
+            && let Ok(target) = std::fs::read_link(&at)
+        {
+            links += 1;
+            at.pop();
+            for part in parts(&target).into_iter().rev() {
+                rest.push_front(part);
+            }
+        }
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dots_and_links_lead_to_the_same_place_and_no_link_is_read_in_the_mount() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().canonicalize().unwrap();
+        let mount = base.join("mnt");
+        std::fs::create_dir_all(mount.join("set")).unwrap();
+        std::fs::create_dir(base.join("work")).unwrap();
+        std::os::unix::fs::symlink("../mnt", base.join("work/em")).unwrap();
+        std::os::unix::fs::symlink("/nowhere", mount.join("set/link")).unwrap();
+        std::os::unix::fs::symlink("loop", base.join("loop")).unwrap();
+        for (given, expected) in [
+            ("work/em/set", "mnt/set"),
+            ("work/../mnt/./set", "mnt/set"),
+            ("work/em/set/../link", "mnt/link"),
+            ("work/em/set/link", "mnt/set/link"),
+            ("mnt/missing/em.zarr", "mnt/missing/em.zarr"),
+        ] {
+            assert_eq!(resolved(&base.join(given), |place| place.starts_with(&mount)), base.join(expected), "{given}");
+        }
+        assert!(resolved(&base.join("loop/x"), |_| false).ends_with("loop/x"), "a loop ends");
+    }
+}

@@ -1,0 +1,194 @@
+"""What programs show at first sight, without options: places, types and values beside the voxels themselves."""
+
+import json
+import pathlib
+import subprocess
+import tempfile
+import warnings
+
+import numpy as np
+import pytest
+
+import readers
+from mounting import CLIENTS_PYTHON, GUNPOWDER_PYTHON
+
+SCRIPT = pathlib.Path(__file__).with_name("clients.py")
+both = pytest.mark.parametrize("v3", [False, True], ids=["v2", "v3"])
+
+
+def ask(python, what, paths):
+    """What the tool found at the paths, in their order."""
+    with tempfile.TemporaryDirectory() as folder:  # daisy writes logs where it is
+        done = subprocess.run([python, SCRIPT, what], input=json.dumps([str(path) for path in paths]), text=True, capture_output=True, timeout=300, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def pyramids(demo, v3):
+    """Stores of whole nanometres, of which the hemibrain's have several levels."""
+    for store, volume in demo.stores(v3):
+        if all(scale and all(float(size).is_integer() for size in scale) for scale in volume.scale):
+            yield store, volume
+
+
+@both
+def test_funlib_has_all_levels_in_one_place_with_their_voxel_size(demo, v3):
+    stores = [*pyramids(demo, v3)]
+    assert max(len(volume.levels) for _, volume in stores) > 1
+    paths = [store / f"s{level}" for store, volume in stores for level in range(len(volume.levels))]
+    found = iter(ask(CLIENTS_PYTHON, "funlib", paths))
+    for store, volume in stores:
+        for voxels, scale in zip(volume.levels, volume.scale, strict=True):
+            array = next(found)
+            assert array["begin"] == [0, 0, 0], store
+            assert array["voxel_size"] == scale, store
+            assert array["shape"] == [n * s for n, s in zip(voxels.shape, scale)], store
+            assert (array["units"], array["axis_names"]) == (["nm"] * 3, ["z", "y", "x"])
+            assert volume.lossy or array["sum"] == int(voxels.astype(np.int64).sum()), store
+
+
+@both
+def test_funlib_has_the_levels_of_a_crop_over_each_other(demo, v3):
+    store = demo.mount / "hemibrain" / f"em.crop-z13-77_y50-150_x20-101{'.v3' if v3 else ''}.zarr"
+    s0, s1 = ask(CLIENTS_PYTHON, "funlib", [store / "s0", store / "s1"])
+    assert s0["begin"] == [13 * 8, 50 * 8, 20 * 8]
+    assert s1["begin"] == [13 // 2 * 16, 25 * 16, 10 * 16]
+
+
+@both
+def test_daisy_sees_each_voxel_of_a_coarse_level_once(demo, v3):
+    (path, _), = [of for of in demo.stores(v3) if of[0].parent.name == "hemibrain" and of[0].name.startswith("em.")]
+    (found,), (array,) = ask(CLIENTS_PYTHON, "daisy", [path / "s1"]), ask(CLIENTS_PYTHON, "funlib", [path / "s1"])
+    assert found == {"voxels": int(np.prod([n // 16 for n in array["shape"]])), "sum": array["sum"]}
+
+
+def test_gunpowder_has_all_levels_in_one_place_with_their_voxel_size(demo):
+    stores = [*pyramids(demo, False)]
+    paths = [store / f"s{level}" for store, volume in stores for level in range(len(volume.levels))]
+    found = iter(ask(GUNPOWDER_PYTHON, "gunpowder", paths))
+    for store, volume in stores:
+        for voxels, scale in zip(volume.levels, volume.scale, strict=True):
+            array = next(found)
+            assert (array["begin"], array["voxel_size"]) == ([0, 0, 0], scale), store
+            assert volume.lossy or array["first"] == voxels[:4, :4, :4].tolist(), store
+
+
+def test_fractional_voxel_sizes_can_be_said_to_funlib_in_a_finer_unit(demo):
+    script = "import sys; from funlib.persistence import open_ds; print(list(open_ds(sys.argv[1], voxel_size=(296, 400, 400)).voxel_size))"
+    path = demo.mount / "jrc_mus-nacc-2" / "em.zarr" / "s0"
+    done = subprocess.run([CLIENTS_PYTHON, "-c", script, path], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split("\n")[0] == "[296, 400, 400]", done.stderr
+
+
+@both
+def test_no_display_setting_is_an_index_that_coarser_levels_do_not_have(demo, v3):
+    for store, _ in demo.stores(v3):
+        document = json.loads((store / ("zarr.json" if v3 else ".zattrs")).read_text())
+        assert document.get("attributes", {}).get("ome", document)["omero"]["rdefs"] == {"model": "greyscale", "defaultT": 0, "defaultZ": 0}
+
+
+@both
+def test_iohub_knows_channel_and_scale_and_reads_levels_by_their_names(demo, v3):
+    """Its `.data` and `iohub info` want a level called `0`, which no link or look-up gives them: they read the list of arrays."""
+    stores = [*demo.stores(v3)]
+    for (store, volume), found in zip(stores, ask(CLIENTS_PYTHON, "iohub", [store for store, _ in stores]), strict=True):
+        assert found["channels"] == ["EM"] and found["shape"] == list(volume.levels[0].shape), store
+        assert not volume.scale[0] or found["scale"] == volume.scale[0], store
+
+
+@both
+def test_xarray_has_the_stored_type_without_options_and_warns_of_nothing(demo, odd, v3):
+    import xarray
+
+    stores = [*demo.stores(v3), *((odd.store(name, v3), volume) for name, volume in odd.volumes.items())]
+    for store, volume in stores:
+        for level, voxels in enumerate(volume.levels):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                others = [f"s{other}" for other in range(len(volume.levels)) if other != level]
+                array = xarray.open_zarr(store, drop_variables=others)[f"s{level}"]
+                assert array.dims == ("z", "y", "x")
+                readers.assert_equal(array.values, voxels, f"{store}/s{level}", volume.lossy)
+
+
+@both
+def test_zarr_lists_a_store_with_its_labels_and_warns_of_nothing(demo, v3):
+    import zarr
+
+    for store, volume in demo.stores(v3):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            group = zarr.open(store, mode="r")
+            found = {name for name, _ in group.members(max_depth=None)}
+        labels = {path.name for path, _ in demo.labels(v3) if path.parent.parent == store}
+        expected = {f"s{level}" for level in range(len(volume.levels))}
+        expected |= {f"labels/{label}" for label in labels} | ({"labels"} if labels else set())
+        assert expected <= found and {name for name in found if name.count("/") < 2} == expected, store
+        for label in labels:
+            assert group[f"labels/{label}/s0"].shape == volume.levels[0].shape
+
+
+def level_views(demo, v3):
+    """(store of one level, its level, the truth of its image)."""
+    for store, volume in demo.stores(v3):
+        stem = store.name.removesuffix(".v3.zarr" if v3 else ".zarr")
+        for level in range(len(volume.levels)):
+            yield store.with_name(f"{stem}.s{level}{'.v3' if v3 else ''}.zarr"), level, volume
+
+
+@both
+def test_xarray_opens_a_level_with_labelled_axes_and_no_option(demo, v3):
+    import xarray
+
+    for store, level, volume in level_views(demo, v3):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            dataset = xarray.open_zarr(store)
+            array = dataset[f"s{level}"]
+            assert set(dataset.data_vars) == {f"s{level}"} and array.dims == ("z", "y", "x")
+            readers.assert_equal(array.values, volume.levels[level], str(store), volume.lossy)
+            if not volume.scale[level]:
+                continue
+            for axis, n, scale, first in zip("zyx", array.shape, volume.scale[level], volume.translation[level], strict=True):
+                positions = array.coords[axis]
+                assert positions.dtype == np.float64 and positions.attrs["units"] == "nm"
+                np.testing.assert_allclose(positions.values, first + np.arange(n) * scale, rtol=1e-12, atol=1e-9)
+            nearest = array.sel(z=volume.translation[level][0], y=0, x=0, method="nearest")
+            assert nearest.shape == ()
+
+
+@both
+def test_every_reader_and_validator_takes_a_level_alone(demo, v3):
+    import ngff_zarr
+    import yaozarrs
+    import zarr
+    from ome_zarr_models.v04.image import Image as Image04
+    from ome_zarr_models.v05.image import Image as Image05
+
+    for store, level, volume in level_views(demo, v3):
+        (Image05 if v3 else Image04).from_zarr(zarr.open_group(store, mode="r"))
+        yaozarrs.validate_zarr_store(str(store))
+        assert ngff_zarr.from_ngff_zarr(str(store), validate=True).images[0].data.shape == volume.levels[level].shape
+        for reader in readers.ALL:
+            readers.assert_equal(reader(store, level, v3), volume.levels[level], f"{store} by {reader.__name__}", volume.lossy)
+    cropped = demo.mount / "hemibrain" / f"em.crop-z13-77_y50-150_x20-101.s1.chunk-32{'.v3' if v3 else ''}.zarr"
+    whole = demo.mount / "hemibrain" / f"em.crop-z13-77_y50-150_x20-101{'.v3' if v3 else ''}.zarr"
+    readers.assert_equal(readers.zarr_array(cropped, 1, v3), readers.zarr_array(whole, 1, v3), str(cropped))
+    (alone, among) = ask(CLIENTS_PYTHON, "funlib", [cropped / "s1", whole / "s1"])
+    assert alone == among
+
+
+def test_commands_take_a_level_alone(demo, tmp_path):
+    from exporting import export
+    from mounting import emfs
+
+    config = tmp_path / "replica.toml"
+    config.write_text(demo.config)
+    assert "\n  s1: " in emfs("explain", "hemibrain/em.s1.zarr", "--config", config).stdout
+    refused = emfs("explain", "hemibrain/em.s7.zarr", "--config", config, check=False)
+    assert refused.returncode == 1 and "there is no level s7" in refused.stderr
+    located = json.loads(emfs("locate", demo.mount / "hemibrain" / "em.s1.zarr" / "s1" / "0" / "0" / "0", "--json").stdout)
+    assert located["blocks"] == json.loads(emfs("locate", demo.mount / "hemibrain" / "em.zarr" / "s1" / "0" / "0" / "0", "--json").stdout)["blocks"]
+    export("hemibrain/em.s1.zarr", tmp_path / "level.zarr", "--config", config)
+    assert [path.name for path in sorted((tmp_path / "level.zarr").glob("s*"))] == ["s1"]
+    readers.assert_equal(readers.zarr_array(tmp_path / "level.zarr", 1, False), readers.zarr_array(demo.mount / "hemibrain" / "em.zarr", 1, False), "export")

@@ -1,0 +1,125 @@
+"""Display windows: measured from stated blocks, the same on every machine, and never waited for."""
+
+import json
+import os
+import subprocess
+
+import numpy as np
+import pytest
+
+import replica
+import truth
+from mounting import BINARY, configuration, emfs, mounted, wait_for
+from origin import Fault, Origin
+
+
+def window(store):
+    (channel,) = json.loads((store / ".zattrs").read_text())["omero"]["channels"]
+    return channel["window"]["start"], channel["window"]["end"]
+
+
+def images(demo):
+    """(dataset, image) of the replica."""
+    return [(dataset, image) for dataset, image, label in demo.truth if label is None]
+
+
+def windows(mount, demo):
+    return {of: window(mount / of[0] / f"{of[1]}.zarr") for of in images(demo)}
+
+
+def record(*where):
+    """The image records of a command, by dataset and image."""
+    told = json.loads(emfs("metadata", "--format", "json", *where).stdout)
+    return {(dataset["id"], image["name"]): (image, dataset["provenance"].get(f"/images/{number}/display_window/low", {}))
+            for dataset in told for number, image in enumerate(dataset["images"])}
+
+
+def test_windows_show_nearly_all_voxels_and_are_used_nearly_whole(demo):
+    for dataset, image in images(demo):
+        low, high = window(demo.mount / dataset / f"{image}.zarr")
+        voxels = demo.truth[dataset, image, None].levels[0].astype(float)
+        first, last = np.percentile(voxels, [0.35, 99.65])
+        # EMPIAR's files state limits, which come first, and they clip a little more.
+        assert ((voxels < low) | (voxels > high)).mean() <= (0.011 if dataset == "empiar-11759" else 0.01), (dataset, image)
+        assert (min(last, high) - max(first, low)) / (high - low) >= 0.8, (dataset, image)
+
+
+@pytest.mark.parametrize("processors", ["one", "all"])
+def test_what_is_measured_is_what_the_catalogue_recorded_on_any_machine(demo, tmp_path, processors):
+    config = tmp_path / "replica.toml"
+    config.write_text(demo.config)
+    names = [f"{dataset}/{image}" for dataset, image in images(demo)]
+    command = [BINARY, "warm", *names, "--config", config, "--cache-dir", tmp_path / "cache", "--quiet"]
+    alone = ["taskset", "-c", str(min(os.sched_getaffinity(0)))] if processors == "one" else []
+    subprocess.run([*alone, *command], check=True, timeout=300)
+    with mounted(tmp_path, demo.config, "--offline", cache=tmp_path / "cache") as mount:
+        assert windows(mount, demo) == windows(demo.mount, demo)
+    found = record("--config", config, "--cache-dir", tmp_path / "cache", "--offline")
+    for of in images(demo):
+        if of[0] in ("idr-9846137", "empiar-11759"):
+            continue
+        image, provenance = found[of]
+        assert provenance["method"] == "computed", provenance
+        assert provenance["rule"].startswith("0.35 to 99.65 % of the voxels of s0 in the archive's blocks "), provenance
+        assert 1 <= provenance["rule"].count(",") + 1 <= 8
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """A volume of which nobody states a window, its origin, and a configuration."""
+    folder = tmp_path / "origin"
+    folder.mkdir()
+    volume = truth.zarr_group(folder, "plain", shape=(64, 96, 80), dtype="<u2", chunks=(32, 32, 32), levels=2, seed=5)
+    with Origin(folder) as origin:
+        yield volume, origin, configuration({"plain": truth.source_at(volume, origin)})
+
+
+WHOLE = (0, 65535)
+
+
+def test_opening_does_not_wait_for_voxels(plain, tmp_path):
+    volume, origin, config = plain
+    origin.fault = lambda request: Fault("silent") if request.path.rpartition("/")[2].isdigit() else None
+    with mounted(tmp_path, config, cache=tmp_path / "cache", timeout=30) as mount:
+        before = len(origin.requests)
+        assert window(mount / "plain" / "em.zarr") == WHOLE
+        assert not [request for request in origin.requests[before:] if request.path.rpartition("/")[2].isdigit()]
+
+
+def test_a_mount_measures_what_is_read_keeps_it_and_changes_no_document(plain, tmp_path):
+    volume, origin, config = plain
+    cache = ["--cache-dir", tmp_path / "cache"]
+    with mounted(tmp_path, config, cache=tmp_path / "cache", timeout=30) as mount:
+        store = mount / "plain" / "em.zarr"
+        documents = {path: (store / path).read_bytes() for path in (".zattrs", ".zmetadata")}
+        (store / "s0" / "0" / "0" / "0").read_bytes()
+        measured = wait_for(
+            lambda: (found := record("--config", mount.config_file, *cache)["plain", "em"])[1]["rule"].startswith("0.35") and found[0],
+            60, "the window is measured")["display_window"]
+        assert {path: (store / path).read_bytes() for path in documents} == documents
+        assert window(mount / "plain" / "em.crop-z0-9_y0-9_x0-9.zarr") == WHOLE, "all views of a mount agree"
+    expected = np.percentile(volume.levels[0], [0.35, 99.65])
+    assert np.allclose((measured["low"], measured["high"]), expected, rtol=0.02, atol=65)
+    origin.stop()
+    with mounted(tmp_path, config, "--offline", cache=tmp_path / "cache") as mount:
+        assert window(mount / "plain" / "em.zarr") == (measured["low"], measured["high"])
+
+
+def test_without_a_cache_the_range_of_the_type_is_shown(plain, tmp_path):
+    volume, origin, config = plain
+    with mounted(tmp_path, config, timeout=30) as mount:
+        assert window(mount / "plain" / "em.zarr") == WHOLE
+        (mount / "plain" / "em.zarr" / "s0" / "0" / "0" / "0").read_bytes()
+
+
+def test_a_recorded_window_is_shown_until_one_is_measured_and_a_configured_one_always(plain, tmp_path):
+    volume, origin, _ = plain
+    source = truth.source_at(volume, origin)
+    sets = {"recorded": source | {"recorded_window": [5, 900]}, "configured": source | {"recorded_window": [5, 900], "window": [7, 800]}}
+    config = configuration(sets)
+    with mounted(tmp_path, config, cache=tmp_path / "cache", timeout=30) as mount:
+        assert {name: window(mount / name / "em.zarr") for name in sets} == {"recorded": (5, 900), "configured": (7, 800)}
+    file = tmp_path / "config.toml"
+    subprocess.run([BINARY, "warm", *sets, "--config", file, "--cache-dir", tmp_path / "cache", "--quiet"], check=True, timeout=60)
+    with mounted(tmp_path, config, cache=tmp_path / "cache", timeout=30) as mount:
+        assert window(mount / "recorded" / "em.zarr")[0] > 5 and window(mount / "configured" / "em.zarr") == (7, 800)
