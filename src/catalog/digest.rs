@@ -26,6 +26,9 @@ impl SourceSpec {
                 json!({"url": location(url)})
             }
         };
+        if let Some(channel) = self.channel {
+            keys["channel"] = channel.into();
+        }
         keys["kind"] = self.kind.name().into();
         hex(&Sha256::digest(keys.to_string()))
     }
@@ -55,6 +58,7 @@ mod tests {
             "kind = \"zarr\"\nurl = \"s3://b/v\"",
             "kind = \"precomputed\"\nurl = \"s3://b/v\"",
             "kind = \"zarr\"\nurl = \"s3://b/v\"\nendpoint = \"https://h\"",
+            "kind = \"precomputed\"\nurl = \"s3://b/v\"\nchannel = 1",
             "kind = \"idr\"\nimage = 1",
             "kind = \"idr\"\nimage = 1\nfiles = \"https://h\"",
             "kind = \"empiar\"\nentry = 1",

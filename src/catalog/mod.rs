@@ -4,6 +4,7 @@ mod digest;
 mod error;
 mod names;
 mod parse;
+mod pasted;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -137,6 +138,8 @@ pub struct SourceSpec {
     pub window: Option<(f64, f64)>,
     /// Voxel size in nanometres `z, y, x` where the file has none.
     pub voxel_size: Option<[f64; 3]>,
+    /// Which of several channels is shown.
+    pub channel: Option<u64>,
     /// A box of the finest level without empty margins, in which random crops are drawn.
     pub tissue: Option<Region>,
 }

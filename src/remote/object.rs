@@ -150,6 +150,24 @@ impl Object {
         absence::ask(self, Ask::Range(range), witness).await
     }
 
+    /// The last `length` bytes, which must not be 0, fewer only where the object is shorter; `total` is always known.
+    pub async fn end_if_there(&self, length: u64, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
+        if let Some(total) = self.0.pin.version().and_then(|version| version.total).filter(|total| *total > 0) {
+            return self.range_if_there(total.saturating_sub(length)..total, witness).await;
+        }
+        match absence::ask(self, Ask::End(length), witness).await {
+            // Some servers give ranges, but no ends.
+            Err(RemoteError { cause: Cause::Protocol(_) | Cause::Status(_), .. }) => {
+                let Some(start) = absence::ask(self, Ask::Start(1), witness).await? else { return Ok(None) };
+                match start.total.filter(|total| *total > 0) {
+                    Some(total) => self.range_if_there(total.saturating_sub(length)..total, witness).await,
+                    None => Ok(Some(start)),
+                }
+            }
+            answer => answer,
+        }
+    }
+
     /// Where requests for it go; the same as [`Object::url`] but for buckets.
     pub fn address(&self) -> &str {
         match &self.0.transport {

@@ -18,11 +18,19 @@ pub(super) enum Transport {
     File(PathBuf),
 }
 
+/// The bytes of an object that a request names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    Range(Range<u64>),
+    /// The last so many.
+    End(u64),
+}
+
 /// What one request asks for.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted<'a> {
     /// Which bytes; all where there is none.
-    pub range: Option<Range<u64>>,
+    pub part: Option<Part>,
     /// The ETag that the object must have.
     pub if_match: Option<&'a str>,
     /// Whether no cache on the way may answer.
@@ -45,7 +53,7 @@ impl Transport {
                 Ok((head, Body::Http(body)))
             }
             Transport::File(path) => {
-                let (head, body) = file::open(path, wanted.range, wanted.if_match, slot).await?;
+                let (head, body) = file::open(path, wanted.part, wanted.if_match, slot).await?;
                 Ok((head, Body::File(body)))
             }
         }

@@ -65,7 +65,14 @@ async fn shown(extents: &[u64], relative: Vec<Relative>, voxel_size: Option<[f64
     let shapes: Vec<[u64; 3]> = extents.iter().map(|&extent| [extent, 4, 4]).collect();
     let image = Arc::new(Image::new(0, "d/em", Arc::new(Empty::new(&shapes, relative)), Place::cached()));
     let url = Location::anonymous("file:///v".parse().unwrap());
-    let spec = SourceSpec { kind: SourceKind::Zarr { url }, chunk: None, window: None, voxel_size, tissue: None };
+    let spec = SourceSpec {
+        kind: SourceKind::Zarr { url },
+        chunk: None,
+        window: None,
+        voxel_size,
+        channel: None,
+        tissue: None,
+    };
     let pyramid = image.pyramid(&blocks, &spec, None, "v").await.unwrap();
     assert_eq!(pyramid.calibrated, voxel_size.is_some());
     pyramid.levels.iter().map(|level| (level.scale, level.translation)).collect()

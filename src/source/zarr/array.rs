@@ -3,6 +3,7 @@
 use super::codec::{BytesCodec, Sizes};
 use super::json::Field;
 use super::layout::{ByteOrder, Layout};
+use super::sharding::Sharding;
 use crate::dtype::{DataType, FillValue};
 use crate::source::SourceError;
 
@@ -20,14 +21,16 @@ pub(super) const MAX_CODECS: usize = 8;
 pub(super) struct ArrayDocument {
     /// Extents in voxels, none of them 0.
     pub shape: Vec<u64>,
-    /// Extents of a chunk, none of them 0; as many as `shape` has.
+    /// Extents of a chunk, none of them 0; as many as `shape` has. A shard has several.
     pub chunk: Vec<u64>,
     /// Type of a voxel.
     pub dtype: DataType,
     /// Value of voxels in chunks that are not stored.
     pub fill: FillValue,
-    /// How chunks are named.
+    /// How chunks are named, or shards where there are.
     pub keys: ChunkKeys,
+    /// How chunks are put together in shards; `None` where each is an object of its own.
+    pub sharding: Option<Sharding>,
     /// Order and byte order of a decoded chunk.
     pub layout: Layout,
     /// What was applied to those bytes, in the order of writing.
@@ -86,6 +89,8 @@ pub(super) struct Storage {
     pub byte_order: ByteOrder,
     /// Bytes-to-bytes codecs in the order of writing.
     pub codecs: Vec<BytesCodec>,
+    /// How chunks are put together.
+    pub sharding: Option<Sharding>,
 }
 
 impl ArrayDocument {
@@ -94,7 +99,8 @@ impl ArrayDocument {
         let Extents { shape, chunk, chunk_bytes } = extents;
         let layout = Layout::new(&chunk, &storage.axes, dtype.size(), storage.byte_order);
         let sizes = Sizes::of_chain(chunk_bytes, &storage.codecs);
-        ArrayDocument { shape, chunk, dtype, fill, keys, layout, codecs: storage.codecs, sizes }
+        let Storage { codecs, sharding, .. } = storage;
+        ArrayDocument { shape, chunk, dtype, fill, keys, sharding, layout, codecs, sizes }
     }
 
     /// The codecs by name, for people.
@@ -111,15 +117,25 @@ impl ArrayDocument {
 pub(super) struct Extents {
     /// Extents of the array: 1 to [`MAX_RANK`].
     pub shape: Vec<u64>,
-    chunk: Vec<u64>,
+    /// Extents of a chunk.
+    pub chunk: Vec<u64>,
     chunk_bytes: usize,
 }
 
 impl Extents {
     /// Reads both from the fields that hold them.
     pub fn read(shape_field: &Field, chunk_field: &Field, dtype: DataType) -> Result<Self, SourceError> {
+        Self::of_chunk(shape_field, chunk_field, extents(chunk_field)?, dtype)
+    }
+
+    /// Reads the shape; `chunk` is what `chunk_field` says of the chunks.
+    pub fn of_chunk(
+        shape_field: &Field,
+        chunk_field: &Field,
+        chunk: Vec<u64>,
+        dtype: DataType,
+    ) -> Result<Self, SourceError> {
         let shape = extents(shape_field)?;
-        let chunk = extents(chunk_field)?;
         if shape.is_empty() {
             return Err(shape_field.unsupported("an array without axes"));
         }
@@ -139,7 +155,7 @@ impl Extents {
     }
 }
 
-fn extents(field: &Field) -> Result<Vec<u64>, SourceError> {
+pub(super) fn extents(field: &Field) -> Result<Vec<u64>, SourceError> {
     field.elements(MAX_RANK)?.iter().map(Field::extent).collect()
 }
 

@@ -4,13 +4,18 @@
 
 mod array;
 mod axes;
+mod chain;
 mod codec;
 mod documents;
 mod fill;
 mod layout;
 mod multiscales;
+mod pyramid;
+mod sharding;
+mod shards;
 mod v2;
 mod v3;
+mod whereabouts;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -19,15 +24,17 @@ use self::array::ArrayDocument;
 use self::axes::Axes;
 use self::documents::{Documents, Root};
 use self::multiscales::{Dataset, Multiscales};
-use super::{Description, Placement, Relative, Source, SourceError, SourceLevel, json};
+use self::pyramid::{LeftOut, Listed, Shown};
+use self::shards::Shards;
+use super::{Description, Placement, Relative, Source, SourceError, SourceLevel, json, leave_out};
 use crate::document::Document;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::{Location, Remote, Witness};
 
 /// A multiscale image, or a lone array of three axes.
-#[derive(Debug, Clone)]
 pub struct ZarrSource {
     remote: Remote,
+    shards: Shards,
     axes: Axes,
     levels: Vec<Level>,
     description: Description,
@@ -40,6 +47,17 @@ struct Level {
     array: ArrayDocument,
     relative: Option<Relative>,
     witness: Witness,
+}
+
+impl Level {
+    /// The object that has the chunk at these indices along all axes.
+    fn object(&self, indices: Vec<u64>) -> Location {
+        let indices = match &self.array.sharding {
+            Some(sharding) => sharding.place(&indices).0,
+            None => indices,
+        };
+        self.location.join(&self.array.keys.key(indices))
+    }
 }
 
 /// Opens the image at `group`, the folder of `.zattrs` or `zarr.json`. Asks for that document and then, at once, for
@@ -55,14 +73,16 @@ pub async fn open(remote: &Remote, group: &Location) -> Result<ZarrSource, Sourc
 async fn open_through(documents: &impl Documents, remote: Remote, group: &Location) -> Result<ZarrSource, SourceError> {
     let kept = documents::Kept::new(documents);
     let documents = &kept;
-    let (version, image, arrays, locations) = match documents::root(documents, group).await? {
+    let (version, image, listed) = match documents::root(documents, group).await? {
         Root::Image(version, image) => {
             let locations: Vec<Location> = image.datasets.iter().map(|dataset| group.join(&dataset.path)).collect();
-            let arrays = documents::arrays(documents, version, &locations, &image.axes).await?;
+            let arrays = documents::arrays(documents, version, &locations, &image.axes).await;
             if let Some(reason) = &image.unitless {
                 tracing::warn!("{group}: {reason}, so its scales are no lengths; only their ratios are shown");
             }
-            (version, image, arrays, locations)
+            let listed = image.datasets.iter().cloned().zip(locations).zip(arrays);
+            let listed = listed.map(|((dataset, location), array)| Listed { dataset, location, array }).collect();
+            (version, image, listed)
         }
         Root::Array(version, array, axes) => {
             let dataset = Dataset { path: String::new(), scale: None, translation: [0.0; 3], relative: None };
@@ -71,77 +91,65 @@ async fn open_through(documents: &impl Documents, remote: Remote, group: &Locati
                 version: "array".to_owned(),
                 axes,
                 unitless: None,
-                datasets: vec![dataset],
+                datasets: Vec::new(),
+                odd: Vec::new(),
                 window: None,
                 downsampling: None,
             };
-            (version, image, vec![*array], vec![group.clone()])
+            (version, image, vec![Listed { dataset, location: group.clone(), array: Ok(*array) }])
         }
     };
+    let (shown, left_out) = pyramid::choose(&image.axes, listed)?;
+    let omitted = omitted(group, &image, &left_out)?;
     // That a chunk is absent has to be borne out by the document of its own array: the group's may stay where that moves.
     let witness = |array: &Location| {
         let document = array.join(version.array_document());
         let content = documents.content(&document).unwrap_or_default();
         Witness::new(&remote, &document, documents::MAX_ARRAY_DOCUMENT, &content)
     };
-    let levels: Vec<Level> = locations
+    let described: Vec<SourceLevel> = shown.iter().map(|level| described(&image.axes, level)).collect();
+    let levels: Vec<Level> = shown
         .into_iter()
-        .zip(arrays)
-        .zip(&image.datasets)
-        .map(|((location, array), dataset)| {
+        .map(|Shown { dataset, location, array }| {
             let witness = witness(&location);
             Level { location, array, relative: dataset.relative, witness }
         })
         .collect();
-    check_pyramid(&image.axes, &levels)?;
     let Some(Level { array: finest, .. }) = levels.first() else {
         return Err(SourceError::malformed(group.to_string(), "multiscales[0].datasets", "there is no level"));
     };
+    let layout = if finest.sharding.is_some() { "sharded, " } else { "" };
     let description = Description {
         dtype: finest.dtype,
-        levels: levels
-            .iter()
-            .zip(&image.datasets)
-            .map(|(level, dataset)| described(&image.axes, level, dataset))
-            .collect(),
+        levels: described,
         fill: finest.fill,
         window: image.window,
-        format: format!("{} in Zarr v{}, {}", image.version, version.number(), finest.compression()),
+        format: format!("{} in Zarr v{}, {layout}{}{omitted}", image.version, version.number(), finest.compression()),
         downsampling: image.downsampling,
         chunked: true,
     };
-    let documents = kept.into_documents(group);
-    Ok(ZarrSource { remote, axes: image.axes, levels, description, documents })
+    let without: Vec<&Location> = left_out.iter().map(|level| &level.location).collect();
+    let documents = kept.into_documents(group, &without);
+    let shards = Shards::new(remote.clone());
+    Ok(ZarrSource { remote, shards, axes: image.axes, levels, description, documents })
 }
 
-fn described(axes: &Axes, level: &Level, dataset: &Dataset) -> SourceLevel {
+fn described(axes: &Axes, level: &Shown) -> SourceLevel {
     let (shape, cell) = (Shape(axes.pick(&level.array.shape)), Shape(axes.pick(&level.array.chunk)));
-    let grid = Grid { shape, cell };
+    let (grid, dataset) = (Grid { shape, cell }, &level.dataset);
     SourceLevel { grid, scale: dataset.scale, translation: dataset.translation, offset: [0; 3] }
 }
 
-/// Checks that the arrays make one pyramid: the same type and fill value, and none larger than the one before it.
-fn check_pyramid(axes: &Axes, levels: &[Level]) -> Result<(), SourceError> {
-    for pair in levels.windows(2) {
-        let [Level { array: finer, .. }, Level { array: coarser, location, .. }] = pair else { continue };
-        let unlike = |field: &str, reason: String| Err(SourceError::unsupported(location.to_string(), field, reason));
-        if coarser.dtype != finer.dtype {
-            return unlike("dtype", format!("{} after a level of {}", coarser.dtype, finer.dtype));
-        }
-        if coarser.fill != finer.fill {
-            return unlike("fill_value", "another fill value than that of the level before".to_owned());
-        }
-        let (shape, before) = (axes.pick(&coarser.shape), axes.pick(&finer.shape));
-        if (0..3).any(|axis| shape[axis] > before[axis]) {
-            return unlike("shape", format!("{} after a level of {}", Shape(shape), Shape(before)));
-        }
-    }
-    Ok(())
+/// Warns of the levels that are left out, and says which they are.
+fn omitted(group: &Location, image: &Multiscales, left_out: &[LeftOut]) -> Result<String, SourceError> {
+    let without_place = image.odd.iter().map(|error| (None, error));
+    let all: Vec<_> = left_out.iter().map(|level| (Some(&level.path), &level.error)).chain(without_place).collect();
+    leave_out(&group.to_string(), &all)
 }
 
 impl ZarrSource {
-    /// The level and the location of one of its chunks.
-    fn chunk(&self, index: LevelIndex, block: CellIndex) -> Result<(&Level, &SourceLevel, Location), SourceError> {
+    /// The level that has a chunk, and the chunk's indices along all axes.
+    fn chunk(&self, index: LevelIndex, block: CellIndex) -> Result<(&Level, &SourceLevel, Vec<u64>), SourceError> {
         let number = usize::from(index.0);
         let (Some(level), Some(described)) = (self.levels.get(number), self.description.levels.get(number)) else {
             let file = self.levels.first().map(|level| level.location.to_string()).unwrap_or_default();
@@ -155,7 +163,7 @@ impl ZarrSource {
         for (axis, index) in self.axes.kept.into_iter().zip(block.0) {
             indices[axis] = index;
         }
-        Ok((level, described, level.location.join(&level.array.keys.key(indices))))
+        Ok((level, described, indices))
     }
 }
 
@@ -174,14 +182,25 @@ impl Source for ZarrSource {
 
     fn locate(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
         Box::pin(async move {
-            let (level, _, location) = self.chunk(level, block)?;
-            Ok(Placement::whole(self.remote.object(&location)?, level.array.sizes.stored(), &level.witness))
+            let number = usize::from(level.0);
+            let (level, _, indices) = self.chunk(level, block)?;
+            let Level { array, witness, .. } = level;
+            let longest = array.sizes.stored();
+            let Some(sharding) = &array.sharding else {
+                return Ok(Placement::whole(self.remote.object(&level.object(indices))?, longest, witness));
+            };
+            let (shard, entry) = sharding.place(&indices);
+            let key = (number, self.axes.pick(&shard));
+            let location = &level.object(indices);
+            let axes = self.axes.kept;
+            let chunk = shards::Chunk { key, location, sharding, entry, block, axes, longest, witness };
+            self.shards.locate(chunk).await
         })
     }
 
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
-        let (level, described, location) = self.chunk(level, block)?;
-        let array = &level.array;
+        let (level, described, indices) = self.chunk(level, block)?;
+        let (array, location) = (&level.array, level.object(indices));
         let decoded = codec::decode(raw, &array.codecs, &array.sizes)
             .map_err(|error| SourceError::malformed(location.to_string(), error.codec, error.reason))?;
         // A chunk fits memory, so does the part of it that lies in the array.
@@ -189,6 +208,14 @@ impl Source for ZarrSource {
         array.layout.extract(decoded, self.axes.kept, shape).ok_or_else(|| {
             SourceError::malformed(location.to_string(), "chunk", "it holds fewer voxels than its shape says")
         })
+    }
+
+    fn is_gathered(&self, level: LevelIndex) -> bool {
+        self.levels.get(usize::from(level.0)).is_some_and(|level| level.array.sharding.is_some())
+    }
+
+    fn together(&self, level: LevelIndex) -> u32 {
+        self.shards.together(usize::from(level.0))
     }
 }
 

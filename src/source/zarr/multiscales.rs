@@ -11,7 +11,7 @@ const MAX_LEVELS: usize = 31;
 const MAX_TRANSFORMATIONS: usize = 16;
 
 /// An image in several resolutions.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) struct Multiscales {
     /// `OME-NGFF` and the version, as the group states it.
     pub version: String,
@@ -21,6 +21,8 @@ pub(super) struct Multiscales {
     pub unitless: Option<String>,
     /// Levels, finest first; never empty.
     pub datasets: Vec<Dataset>,
+    /// What is wrong with levels that are not among them.
+    pub odd: Vec<SourceError>,
     /// Display window of the first channel.
     pub window: Option<(f64, f64)>,
     /// How the coarser levels were made.
@@ -59,33 +61,67 @@ pub(super) fn parse(attributes: &Field) -> Result<Option<Multiscales>, SourceErr
         outer.apply_all(&transformations)?;
     }
     let list = image.member("datasets")?;
-    let datasets = levels(&list, &axes, &units, &outer)?;
-    if datasets.is_empty() {
-        return Err(list.malformed("there is no level"));
-    }
+    let (datasets, odd) = levels(&list, &axes, &units, &outer)?;
     let (window, downsampling) = (window(root), downsampling(image));
-    Ok(Some(Multiscales { version, axes, unitless: units.err(), datasets, window, downsampling }))
+    Ok(Some(Multiscales { version, axes, unitless: units.err(), datasets, odd, window, downsampling }))
 }
 
-/// Reads the levels; the transformations of the image, `outer`, come after those of each.
-fn levels(list: &Field, axes: &Axes, units: &Units, outer: &Transform) -> Result<Vec<Dataset>, SourceError> {
-    let mut datasets = Vec::new();
-    // Of the finest level and of the one before.
-    let mut scales: Option<([f64; 3], [f64; 3])> = None;
-    let mut graded = false;
+/// Reads the levels, finest first, and what is wrong with those that cannot be read; the transformations of the image,
+/// `outer`, come after those of each.
+fn levels(
+    list: &Field,
+    axes: &Axes,
+    units: &Units,
+    outer: &Transform,
+) -> Result<(Vec<Dataset>, Vec<SourceError>), SourceError> {
+    let (mut placed, mut odd) = (Vec::new(), Vec::new());
     for dataset in list.elements(MAX_LEVELS)? {
-        let transformations = dataset.member("coordinateTransformations")?;
-        let mut transform = Transform::identity(axes.rank());
-        transform.apply_all(&transformations)?;
-        transform.then(outer);
-        let (scale, translation) = (axes.pick(&transform.scale), axes.pick(&transform.translation));
-        let (finest, finer) = scales.unwrap_or((scale, scale));
-        // Rounding apart: 378.8799999999999 follows 189.44.
-        if (0..3).any(|axis| scale[axis] < finer[axis] * (1.0 - 1e-6)) {
-            return Err(transformations.unsupported("a level that is finer than the one before it"));
+        match place(&dataset, axes, outer) {
+            Ok(level) => placed.push((dataset, level)),
+            Err(error) => odd.push(error),
         }
-        graded |= scale != finest;
-        scales = Some((finest, scale));
+    }
+    let volume = |place: &Place| place.scale.iter().product::<f64>();
+    placed.sort_by(|(_, a), (_, b)| volume(a).total_cmp(&volume(b)));
+    let Some(finest) = placed.first().map(|(_, place)| place.scale) else {
+        return Err(odd.into_iter().next().unwrap_or_else(|| list.malformed("there is no level")));
+    };
+    let graded = placed.iter().any(|(_, place)| place.scale != finest);
+    let mut datasets = Vec::new();
+    for (field, place) in placed {
+        match place.counted(&field, units, finest) {
+            Ok(dataset) => datasets.push(dataset),
+            Err(error) => odd.push(error),
+        }
+    }
+    if let (true, Some(_)) = (datasets.is_empty(), odd.first()) {
+        return Err(odd.remove(0));
+    }
+    // Some writers give each level the size of the finest one's voxels, or none, which tells nothing of the levels.
+    if !graded {
+        datasets.iter_mut().for_each(|dataset| dataset.relative = None);
+    }
+    Ok((datasets, odd))
+}
+
+/// Where a level lies, in the units of its axes.
+struct Place {
+    path: String,
+    scale: [f64; 3],
+    translation: [f64; 3],
+}
+
+fn place(dataset: &Field, axes: &Axes, outer: &Transform) -> Result<Place, SourceError> {
+    let mut transform = Transform::identity(axes.rank());
+    transform.apply_all(&dataset.member("coordinateTransformations")?)?;
+    transform.then(outer);
+    let path = path(&dataset.member("path")?)?;
+    Ok(Place { path, scale: axes.pick(&transform.scale), translation: axes.pick(&transform.translation) })
+}
+
+impl Place {
+    /// The level in nanometres, or in voxels of the finest one.
+    fn counted(self, field: &Field, units: &Units, finest: [f64; 3]) -> Result<Dataset, SourceError> {
         let convert = |lengths: [f64; 3]| -> [f64; 3] {
             std::array::from_fn(|axis| match units {
                 // What has no nanometres is refused below.
@@ -93,25 +129,32 @@ fn levels(list: &Field, axes: &Axes, units: &Units, outer: &Transform) -> Result
                 Err(_) => lengths[axis] / finest[axis],
             })
         };
-        let (scale, translation) = (convert(scale), convert(translation));
+        let (path, scale, translation) = (self.path, convert(self.scale), convert(self.translation));
         if !scale.iter().all(|&size| size.is_finite() && size > 0.0) || !translation.iter().all(|part| part.is_finite())
         {
             let counted = if units.is_ok() { "nanometres" } else { "voxels of the finest level" };
+            let transformations = field.member("coordinateTransformations")?;
             return Err(transformations.malformed(format!("the voxel size is not a positive number of {counted}")));
         }
-        let path = path(&dataset.member("path")?)?;
-        datasets.push(match units {
+        Ok(match units {
             Ok(_) => Dataset { path, scale: Some(scale), translation, relative: None },
             Err(_) => {
                 Dataset { path, scale: None, translation: [0.0; 3], relative: Some(Relative { scale, translation }) }
             }
-        });
+        })
     }
-    // Some writers give each level the size of the finest one's voxels, or none, which tells nothing of the levels.
-    if !graded {
-        datasets.iter_mut().for_each(|dataset| dataset.relative = None);
+}
+
+impl Dataset {
+    /// Whether nothing is said of its size beside others.
+    pub fn is_unscaled(&self) -> bool {
+        self.scale.is_none() && self.relative.is_none()
     }
-    Ok(datasets)
+
+    /// Size of a voxel beside those of other levels.
+    pub fn spacing(&self) -> [f64; 3] {
+        self.scale.or(self.relative.map(|relative| relative.scale)).unwrap_or([1.0; 3])
+    }
 }
 
 /// The version of the format: of `ome` (0.5), else of the image (0.4).

@@ -43,7 +43,7 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceErr
         None => Vec::new(),
     };
     let keys = ChunkKeys { prefixed: false, separator };
-    let storage = Storage { axes, byte_order, codecs };
+    let storage = Storage { axes, byte_order, codecs, sharding: None };
     Ok(ArrayDocument::new(extents, dtype, fill, keys, storage))
 }
 

@@ -124,11 +124,47 @@ fn a_failed_fetch_is_an_error_and_never_another_kind_of_store() {
 }
 
 #[test]
-fn groups_without_an_image_are_refused_by_name() {
-    assert!(Shelf::of([(".zattrs", json!({}))]).error().contains(".zattrs: multiscales: it is missing"));
-    assert!(
-        Shelf::of([("zarr.json", json!({"zarr_format": 3, "node_type": "group"}))]).error().contains("ome.multiscales")
-    );
+fn a_group_without_an_image_says_what_it_is_and_which_address_to_write() {
+    let zgroup = || json!({"zarr_format": 2});
+    let v2 = |attributes: Value| Shelf::of([(".zattrs", attributes), (".zgroup", zgroup())]);
+    let v3 = |attributes: Value| {
+        Shelf::of([("zarr.json", json!({"zarr_format": 3, "node_type": "group", "attributes": attributes}))])
+    };
+    let write = |path: &str| format!("write the address {GROUP}/{path}");
+    for (attributes, what, path) in [
+        (json!({"bioformats2raw.layout": 3}), "bioformats2raw", "0"),
+        (json!({"labels": ["cells", "nuclei"]}), "a group of labels: `cells`, `nuclei`", "cells"),
+        (json!({"plate": {"wells": [{"path": "A/1"}]}}), "a plate", "A/1/0"),
+        (json!({"well": {"images": [{"path": "0"}]}}), "a well", "0"),
+    ] {
+        for error in
+            [v2(attributes.clone()).error(), v3(attributes.clone()).error(), v3(json!({"ome": attributes})).error()]
+        {
+            assert!(error.contains(what) && error.ends_with(&write(path)), "{error}");
+        }
+    }
+    let array = Shelf::of([(".zattrs", json!({})), ("s0/.zarray", zarray())]).error();
+    assert!(array.contains("the arrays in it are `s0`") && array.ends_with(&write("s0")), "{array}");
+    let image = Shelf::of([(".zgroup", zgroup()), ("0/.zattrs", attributes()), ("1/.zarray", zarray())]).error();
+    assert!(image.contains("the images in it are `0`") && image.ends_with(&write("0")), "{image}");
+    let metadata = json!({"metadata": {".zgroup": zgroup(), "em/raw/.zarray": zarray(), "em/.zattrs": {}}});
+    let told = Shelf::of([(".zgroup", zgroup()), (".zmetadata", metadata)]).error();
+    assert!(told.contains("the arrays in it are `em/raw`") && told.ends_with(&write("em/raw")), "{told}");
+    let consolidated = json!({"zarr_format": 3, "node_type": "group",
+        "consolidated_metadata": {"kind": "inline", "must_understand": false, "metadata": {"em": zarr_json()}}});
+    let told = Shelf::of([("zarr.json", consolidated)]).error();
+    assert!(told.contains("the arrays in it are `em`") && told.ends_with(&write("em")), "{told}");
+    for bare in [Shelf::of([(".zgroup", zgroup())]), v2(json!({})), v3(json!({}))] {
+        assert!(bare.error().contains("it is a group without an image, and no array was found in it"));
+    }
+    assert!(Shelf::of([]).error().contains("is the address right?"));
+    let foreign = Shelf::of([("attributes.json", json!({}))]).error();
+    assert!(foreign.ends_with("`attributes.json` is there instead: write `kind = \"n5\"` for it"), "{foreign}");
+    assert!(Shelf::of([("info", json!({}))]).error().contains("kind = \"precomputed\""));
+}
+
+#[test]
+fn documents_that_are_none_are_refused_by_name() {
     assert!(Shelf::of([]).raw(".zattrs", "<html>").error().contains(".zattrs: document: it is no valid JSON"));
     assert!(Shelf::of([]).raw(".zattrs", "[]").error().contains("it is an array of 0, not an object"));
     assert!(Shelf::of([]).raw("zarr.json", &"[".repeat(100_000)).error().contains("nested more than 64 deep"));
@@ -186,7 +222,7 @@ fn odd_v3_arrays_are_refused_by_field_and_name() {
         ("/chunk_grid", json!({"name": "rectangular"}), "chunk_grid: chunk grid `rectangular` is not supported"),
         ("/chunk_grid", json!({"name": "regular"}), "chunk_grid: `configuration.chunk_shape` is missing"),
         ("/chunk_key_encoding", json!("morton"), "chunk_key_encoding: chunk key encoding `morton` is not supported"),
-        ("/codecs", sharding, "codecs[0]: codec `sharding_indexed` is not supported"),
+        ("/codecs", sharding, "codecs[0]: `configuration.codecs` is missing"),
         ("/codecs", json!([]), "codecs: codec `bytes` is missing"),
         ("/codecs", json!(["bytes"]), "codecs[0]: `configuration.endian` is missing for uint16"),
         ("/codecs", json!([{"name": "zstd"}, bytes.clone()]), "codecs[0]: codec `zstd` stands in the wrong place"),
@@ -245,11 +281,80 @@ fn levels_must_agree_and_shrink() {
         let second = json!({"path": "s1", "coordinateTransformations": [{"type": "scale", "scale": [16, 8, 8]}]});
         attributes["multiscales"][0]["datasets"].as_array_mut().unwrap().push(second);
         let shelf = [(".zattrs", attributes), ("s0/.zarray", zarray()), ("s1/.zarray", with(zarray(), pointer, value))];
-        Shelf::of(shelf).error().replace(GROUP, "")
+        let shelf = Shelf::of(shelf);
+        // One answer is not enough to leave a level out.
+        let error = shelf.error();
+        let source = shelf.open_past_caches().unwrap();
+        assert_eq!((source.levels.len(), source.documents.len()), (1, 2));
+        let format = source.description.format.clone();
+        assert_eq!(format, format!("OME-NGFF 0.4 in Zarr v2, uncompressed; without level `s1` ({error})"));
+        error.replace(GROUP, "")
     };
     assert_eq!(error("/dtype", json!("<i2")), "/s1: dtype: int16 after a level of uint16 is not supported");
     assert!(error("/fill_value", json!(1)).starts_with("/s1: fill_value: another fill value"));
     assert_eq!(error("/shape", json!([4, 5, 7])), "/s1: shape: 4×5×7 after a level of 4×5×6 is not supported");
+    assert!(error("/shape", json!([4, 0, 7])).contains("an extent of 0"));
+    assert!(error("/compressor", json!({"id": "szip"})).contains("compressor `szip`"));
+}
+
+/// Three levels without units, of which the array of one is as told.
+fn three(odd: usize, array: Option<Value>) -> Shelf {
+    let mut attributes = attributes();
+    let level = |number: i32| {
+        let size = 2f64.powi(number);
+        json!({"path": format!("s{number}"), "coordinateTransformations": [{"type": "scale", "scale": [size, size, size]}]})
+    };
+    attributes["multiscales"][0]["datasets"] = (0..3).map(level).collect();
+    for axis in attributes["multiscales"][0]["axes"].as_array_mut().unwrap() {
+        axis.as_object_mut().unwrap().remove("unit");
+    }
+    let arrays = (0..3).map(|level| with(zarray(), "/shape", json!([40 >> level, 40 >> level, 40 >> level])));
+    let mut shelf = Shelf::of([(".zattrs", attributes)]);
+    for (level, usual) in arrays.enumerate() {
+        match (level == odd, &array) {
+            (false, _) => shelf = shelf.raw(&format!("s{level}/.zarray"), &usual.to_string()),
+            (true, Some(array)) => shelf = shelf.raw(&format!("s{level}/.zarray"), &array.to_string()),
+            (true, None) => {}
+        }
+    }
+    shelf
+}
+
+#[test]
+fn a_level_that_is_missing_takes_no_other_along() {
+    for odd in 0..3 {
+        let shelf = three(odd, None);
+        assert!(matches!(shelf.open(), Err(SourceError::Remote(error)) if error.cause == Cause::NotFound));
+        let source = shelf.open_past_caches().unwrap();
+        assert!(source.description.format.contains(&format!("; without level `s{odd}` (")));
+        let left: Vec<u64> = (0..3).filter(|level| *level != odd).map(|level| 40 >> level).collect();
+        let shown: Vec<u64> = source.description.levels.iter().map(|level| level.grid.shape.0[0]).collect();
+        assert_eq!(shown, left);
+        // Counted in voxels of the finest one that is shown.
+        let scales: Vec<f64> = (0..2).map(|level| source.relative(LevelIndex(level)).unwrap().scale[0]).collect();
+        assert_eq!(scales, [1.0, left[0] as f64 / left[1] as f64]);
+    }
+}
+
+#[test]
+fn a_level_of_which_nothing_is_known_is_no_level_to_leave_out() {
+    for cause in [Cause::Timeout(60), Cause::Denied(403), Cause::Status(500)] {
+        let shelf = three(1, None).refuse("s1/.zarray", cause.clone());
+        assert!(matches!(shelf.open_past_caches(), Err(SourceError::Remote(error)) if error.cause == cause));
+    }
+}
+
+#[test]
+fn where_no_level_can_be_shown_the_reason_is_that_of_the_finest() {
+    let shelf = Shelf::of([(".zattrs", attributes())]).raw("s0/.zarray", "{}");
+    assert!(
+        shelf
+            .open_past_caches()
+            .map(|source| source.description.format)
+            .unwrap_err()
+            .to_string()
+            .contains("s0/.zarray: zarr_format")
+    );
 }
 
 #[test]
