@@ -22,7 +22,10 @@ impl SourceSpec {
             SourceKind::Dm3 { files: DmFiles::List(urls) } => {
                 json!({"urls": urls.iter().map(location).collect::<Vec<_>>()})
             }
-            SourceKind::Precomputed { url } | SourceKind::Tiff { url } | SourceKind::Zarr { url } => {
+            SourceKind::Precomputed { url }
+            | SourceKind::Tiff { url }
+            | SourceKind::Zarr { url }
+            | SourceKind::N5 { url } => {
                 json!({"url": location(url)})
             }
         };

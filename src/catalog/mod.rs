@@ -184,6 +184,11 @@ pub enum SourceKind {
         /// The file.
         url: Location,
     },
+    /// An array or an image of N5.
+    N5 {
+        /// The folder of its `attributes.json`.
+        url: Location,
+    },
     /// A Zarr group with OME-NGFF multiscales.
     Zarr {
         /// The group.
@@ -225,6 +230,7 @@ impl SourceKind {
             SourceKind::Precomputed { .. } => "precomputed",
             SourceKind::Tiff { .. } => "tiff",
             SourceKind::Zarr { .. } => "zarr",
+            SourceKind::N5 { .. } => "n5",
         }
     }
 
@@ -234,7 +240,7 @@ impl SourceKind {
             SourceKind::Idr { .. } | SourceKind::Empiar { .. } | SourceKind::Dm3 { .. } | SourceKind::Tiff { .. } => {
                 true
             }
-            SourceKind::Precomputed { .. } | SourceKind::Zarr { .. } => false,
+            SourceKind::Precomputed { .. } | SourceKind::Zarr { .. } | SourceKind::N5 { .. } => false,
         }
     }
 }

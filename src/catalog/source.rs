@@ -14,7 +14,7 @@ use crate::remote::{Credentials, Location};
 use crate::volume::ViewSpec;
 
 /// The kinds this version reads.
-const KINDS: [&str; 6] = ["idr", "empiar", "tiff", "dm3", "zarr", "precomputed"];
+const KINDS: [&str; 7] = ["idr", "empiar", "tiff", "dm3", "zarr", "n5", "precomputed"];
 
 /// Most voxels of a chunk: 64 MiB of bytes.
 const MOST_VOXELS: u64 = 64 << 20;
@@ -146,7 +146,7 @@ pub(super) fn spec(
             }
         }
         "dm3" => SourceKind::Dm3 { files: dm_files((place, folder), &table, raw.url, raw.urls, &access)? },
-        "precomputed" | "tiff" | "zarr" => {
+        "precomputed" | "tiff" | "zarr" | "n5" => {
             let text = required(place, &table, kind, "url", raw.url)?;
             let text = match kind {
                 "tiff" => text,
@@ -160,6 +160,7 @@ pub(super) fn spec(
             match kind {
                 "precomputed" => SourceKind::Precomputed { url },
                 "tiff" => SourceKind::Tiff { url },
+                "n5" => SourceKind::N5 { url },
                 _ => SourceKind::Zarr { url },
             }
         }

@@ -78,7 +78,10 @@ impl<'a> Field<'a> {
 
     /// A whole number that is not negative.
     pub fn whole(&self) -> Result<u64, SourceError> {
-        self.value.as_u64().ok_or_else(|| self.wrong_type("a whole number"))
+        // Some writers write `64.0`.
+        let whole =
+            |number: f64| (number.fract() == 0.0 && (0.0..2f64.powi(53)).contains(&number)).then_some(number as u64);
+        self.value.as_u64().or_else(|| whole(self.value.as_f64()?)).ok_or_else(|| self.wrong_type("a whole number"))
     }
 
     /// A finite number.

@@ -25,6 +25,12 @@ impl Axes {
         Axes { names: SHOWN.map(str::to_owned).to_vec(), kept: [0, 1, 2] }
     }
 
+    /// The axes of an array of N5, of which the last three are `z, y, x` and the others are rather not there.
+    pub fn of_rank(rank: usize) -> Option<Self> {
+        let others = 2usize.checked_sub(rank.checked_sub(SHOWN.len())?)?;
+        Self::named(["t", "c"].into_iter().skip(others).chain(SHOWN).map(str::to_owned).collect())
+    }
+
     /// Axes of these names; `None` unless they are `z, y, x` in this order among any `t` and `c`.
     fn named(names: Vec<String>) -> Option<Self> {
         let is_shown = |name: &str| SHOWN.contains(&name);
@@ -53,12 +59,44 @@ impl Axes {
         })
     }
 
-    /// Reads the axes of an image, and their units.
+    /// The axes of an image of the first versions of the format.
+    pub fn tczyx() -> Self {
+        let names = ["t", "c"].into_iter().chain(SHOWN).map(str::to_owned).collect();
+        Axes { names, kept: [2, 3, 4] }
+    }
+
+    /// Reads those that the `transform` of a level names, as OpenOrganelle has it, and their units.
+    pub fn of_transform(transform: &Field) -> Result<(Self, Units), SourceError> {
+        let field = transform.member("axes")?;
+        let elements = field.elements(MAX_RANK)?;
+        let names: Vec<String> =
+            elements.iter().map(|name| name.text().map(str::to_ascii_lowercase)).collect::<Result<_, _>>()?;
+        let listed = names.join(", ");
+        let axes = Self::named(names).ok_or_else(|| field.unsupported(format!("an image with the axes {listed}")))?;
+        let Some(stated) = transform.optional("units")? else {
+            return Ok((axes, Err("the axes have no unit".to_owned())));
+        };
+        let stated = stated.elements(MAX_RANK)?;
+        let mut units = [Unit::NANOMETRE; 3];
+        for (unit, position) in units.iter_mut().zip(axes.kept) {
+            let text = match stated.get(position) {
+                Some(field) => field.text()?,
+                None => return Ok((axes, Err("an axis has no unit".to_owned()))),
+            };
+            let Some(known) = Unit::named(text) else {
+                return Ok((axes, Err(format!("the unit {} is no known length", quoted(text)))));
+            };
+            *unit = known;
+        }
+        Ok((axes, Ok(units)))
+    }
+
+    /// Reads the axes of an image, and their units. Those of version 0.3 are names alone.
     pub fn of_image(field: &Field) -> Result<(Self, Units), SourceError> {
         let elements = field.elements(MAX_RANK)?;
         let mut names = Vec::new();
         for axis in &elements {
-            let name = axis.member("name")?;
+            let name = if axis.value.is_string() { axis.clone() } else { axis.member("name")? };
             match name.text()? {
                 known @ ("t" | "c" | "z" | "y" | "x") => names.push(known.to_owned()),
                 other => return Err(name.unsupported(format!("axis {}", quoted(other)))),
@@ -69,7 +107,11 @@ impl Axes {
         let axes = axes.ok_or_else(|| field.unsupported(format!("an image with the axes {listed}")))?;
         let mut units = [Unit::NANOMETRE; 3];
         for (unit, position) in units.iter_mut().zip(axes.kept) {
-            let Some(stated) = elements[position].optional("unit")? else {
+            let stated = match elements[position].value.is_string() {
+                true => None,
+                false => elements[position].optional("unit")?,
+            };
+            let Some(stated) = stated else {
                 return Ok((axes, Err("the axes have no unit".to_owned())));
             };
             let Some(known) = Unit::named(stated.text()?) else {

@@ -1,6 +1,6 @@
 //! The chain of codecs of an array of Zarr v3, and the one of an index of shards.
 
-use super::array::{self, Extents, Storage};
+use super::array::{self, Extents, Form, Storage};
 use super::codec::{BytesCodec, Sizes};
 use super::json::{Field, quoted};
 use super::layout::{ByteOrder, c_order};
@@ -55,7 +55,9 @@ pub(super) fn read<'a>(field: &Field<'a>, mut axes: Vec<usize>, dtype: DataType)
     }
     match (shard, byte_order) {
         (Some(shard), _) => Ok(Chain::Shard(shard)),
-        (None, Some(byte_order)) => Ok(Chain::Chunk(Storage { axes, byte_order, codecs, sharding: None })),
+        (None, Some(byte_order)) => {
+            Ok(Chain::Chunk(Storage { axes, byte_order, codecs, sharding: None, form: Form::Bare }))
+        }
         (None, None) => Err(field.malformed("codec `bytes` is missing")),
     }
 }
@@ -113,13 +115,19 @@ impl Shard<'_> {
         let Storage { byte_order, codecs, .. } = index;
         let length_step = steps[axes.len()];
         storage.sharding = Some(Sharding { counts, strides, length_step, location, byte_order, codecs, sizes });
-        Ok((Extents::of_chunk(shape, &chunk_shape, chunk, dtype)?, storage))
+        Ok((Extents::checked((shape, array::extents(shape)?), (&chunk_shape, chunk), dtype)?, storage))
     }
 }
 
 /// How an index of that many axes is stored. Where that is not said, it is as all writers have it: its checksum will tell.
 fn index(field: Option<&Field>, rank: usize) -> Result<Storage, SourceError> {
-    let plain = |codecs| Storage { axes: c_order(rank), byte_order: ByteOrder::Little, codecs, sharding: None };
+    let plain = |codecs| Storage {
+        axes: c_order(rank),
+        byte_order: ByteOrder::Little,
+        codecs,
+        sharding: None,
+        form: Form::Bare,
+    };
     let Some(field) = field else { return Ok(plain(vec![BytesCodec::Crc32c])) };
     if field.elements(array::MAX_CODECS)?.is_empty() {
         return Ok(plain(Vec::new()));

@@ -12,7 +12,7 @@ use super::axes::Axes;
 use super::json::{self, Field};
 use super::multiscales::{self, Multiscales};
 use super::whereabouts::{self, Hint};
-use super::{v2, v3};
+use super::{n5, v2, v3};
 use crate::cache::Desk;
 use crate::document::{Document, Packed};
 use crate::remote::{Cause, Location, Remote, RemoteError};
@@ -150,14 +150,17 @@ impl<D: Documents> Documents for Kept<'_, D> {
 pub(super) enum Version {
     V2,
     V3,
+    /// N5, which is no version of Zarr but of the same kind.
+    N5,
 }
 
 impl Version {
-    /// Number of the version.
-    pub const fn number(self) -> u8 {
+    /// What is put behind the name of what an image is.
+    pub const fn told(self) -> &'static str {
         match self {
-            Version::V2 => 2,
-            Version::V3 => 3,
+            Version::V2 => " in Zarr v2",
+            Version::V3 => " in Zarr v3",
+            Version::N5 => "",
         }
     }
 
@@ -166,6 +169,7 @@ impl Version {
         match self {
             Version::V2 => ".zarray",
             Version::V3 => "zarr.json",
+            Version::N5 => n5::DOCUMENT,
         }
     }
 }
@@ -290,6 +294,7 @@ pub(super) async fn arrays(
             let array = documents.alone(|| match version {
                 Version::V2 => v2::parse(&file, &bytes),
                 Version::V3 => v3::parse(&file, &bytes),
+                Version::N5 => n5::parse(&file, &bytes),
             })?;
             axes.check(&file, &array)?;
             Ok(array)

@@ -1,4 +1,4 @@
-//! OME-NGFF images in Zarr v2 and v3: a group of arrays, one per level, whose chunks are objects of their own.
+//! OME-NGFF images in Zarr v2 and v3, and those of N5: a group of arrays, one per level, whose chunks are objects of their own.
 //!
 //! Formats: the Zarr storage specification, version 2; the Zarr core specification, version 3.1; OME-NGFF 0.4 and 0.5.
 
@@ -8,11 +8,15 @@ mod chain;
 mod codec;
 mod documents;
 mod fill;
+mod filters;
 mod layout;
+mod lz4;
 mod multiscales;
+mod n5;
 mod pyramid;
 mod sharding;
 mod shards;
+mod spelling;
 mod v2;
 mod v3;
 mod whereabouts;
@@ -20,12 +24,14 @@ mod whereabouts;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use self::array::ArrayDocument;
+use self::array::{ArrayDocument, Form};
 use self::axes::Axes;
-use self::documents::{Documents, Root};
+use self::codec::CodecError;
+use self::documents::{Documents, Root, Version};
 use self::multiscales::{Dataset, Multiscales};
 use self::pyramid::{LeftOut, Listed, Shown};
 use self::shards::Shards;
+use self::spelling::Spelling;
 use super::{Description, Placement, Relative, Source, SourceError, SourceLevel, json, leave_out};
 use crate::document::Document;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
@@ -41,12 +47,12 @@ pub struct ZarrSource {
     documents: Vec<Document>,
 }
 
-#[derive(Debug, Clone)]
 struct Level {
     location: Location,
     array: ArrayDocument,
     relative: Option<Relative>,
     witness: Witness,
+    spelling: Spelling,
 }
 
 impl Level {
@@ -56,7 +62,7 @@ impl Level {
             Some(sharding) => sharding.place(&indices).0,
             None => indices,
         };
-        self.location.join(&self.array.keys.key(indices))
+        self.location.join(&self.spelling.keys(self.array.keys).key(indices))
     }
 }
 
@@ -70,22 +76,23 @@ pub async fn open(remote: &Remote, group: &Location) -> Result<ZarrSource, Sourc
     open_through(remote, remote.clone(), group).await
 }
 
+/// Opens the image of N5 at `group`, the folder of `attributes.json`: an array, or the levels of an image.
+pub async fn open_n5(remote: &Remote, group: &Location) -> Result<ZarrSource, SourceError> {
+    open_n5_through(remote, remote.clone(), group).await
+}
+
 async fn open_through(documents: &impl Documents, remote: Remote, group: &Location) -> Result<ZarrSource, SourceError> {
-    let kept = documents::Kept::new(documents);
-    let documents = &kept;
-    let (version, image, listed) = match documents::root(documents, group).await? {
+    let documents = documents::Kept::new(documents);
+    let (version, image, listed) = match documents::root(&documents, group).await? {
         Root::Image(version, image) => {
             let locations: Vec<Location> = image.datasets.iter().map(|dataset| group.join(&dataset.path)).collect();
-            let arrays = documents::arrays(documents, version, &locations, &image.axes).await;
-            if let Some(reason) = &image.unitless {
-                tracing::warn!("{group}: {reason}, so its scales are no lengths; only their ratios are shown");
-            }
+            let arrays = documents::arrays(&documents, version, &locations, &image.axes).await;
             let listed = image.datasets.iter().cloned().zip(locations).zip(arrays);
             let listed = listed.map(|((dataset, location), array)| Listed { dataset, location, array }).collect();
             (version, image, listed)
         }
         Root::Array(version, array, axes) => {
-            let dataset = Dataset { path: String::new(), scale: None, translation: [0.0; 3], relative: None };
+            let dataset = Dataset::bare(String::new());
             axes.check(&group.to_string(), &array)?;
             let image = Multiscales {
                 version: "array".to_owned(),
@@ -99,6 +106,30 @@ async fn open_through(documents: &impl Documents, remote: Remote, group: &Locati
             (version, image, vec![Listed { dataset, location: group.clone(), array: Ok(*array) }])
         }
     };
+    assembled(documents, remote, group, version, (image, listed))
+}
+
+async fn open_n5_through(
+    documents: &impl Documents,
+    remote: Remote,
+    group: &Location,
+) -> Result<ZarrSource, SourceError> {
+    let documents = documents::Kept::new(documents);
+    let found = n5::find(&documents, group).await?;
+    assembled(documents, remote, group, Version::N5, found)
+}
+
+/// Puts together what the documents say.
+fn assembled(
+    documents: documents::Kept<'_, impl Documents>,
+    remote: Remote,
+    group: &Location,
+    version: Version,
+    (image, listed): (Multiscales, Vec<Listed>),
+) -> Result<ZarrSource, SourceError> {
+    if let Some(reason) = &image.unitless {
+        tracing::warn!("{group}: {reason}, so its scales are no lengths; only their ratios are shown");
+    }
     let (shown, left_out) = pyramid::choose(&image.axes, listed)?;
     let omitted = omitted(group, &image, &left_out)?;
     // That a chunk is absent has to be borne out by the document of its own array: the group's may stay where that moves.
@@ -112,7 +143,8 @@ async fn open_through(documents: &impl Documents, remote: Remote, group: &Locati
         .into_iter()
         .map(|Shown { dataset, location, array }| {
             let witness = witness(&location);
-            Level { location, array, relative: dataset.relative, witness }
+            let spelling = Spelling::of(array.keys);
+            Level { location, array, relative: dataset.relative, witness, spelling }
         })
         .collect();
     let Some(Level { array: finest, .. }) = levels.first() else {
@@ -124,12 +156,12 @@ async fn open_through(documents: &impl Documents, remote: Remote, group: &Locati
         levels: described,
         fill: finest.fill,
         window: image.window,
-        format: format!("{} in Zarr v{}, {layout}{}{omitted}", image.version, version.number(), finest.compression()),
+        format: format!("{}{}, {layout}{}{omitted}", image.version, version.told(), finest.compression()),
         downsampling: image.downsampling,
         chunked: true,
     };
     let without: Vec<&Location> = left_out.iter().map(|level| &level.location).collect();
-    let documents = kept.into_documents(group, &without);
+    let documents = documents.into_documents(group, &without);
     let shards = Shards::new(remote.clone());
     Ok(ZarrSource { remote, shards, axes: image.axes, levels, description, documents })
 }
@@ -185,8 +217,9 @@ impl Source for ZarrSource {
             let number = usize::from(level.0);
             let (level, _, indices) = self.chunk(level, block)?;
             let Level { array, witness, .. } = level;
-            let longest = array.sizes.stored();
+            let longest = array.longest();
             let Some(sharding) = &array.sharding else {
+                level.spelling.look(&self.remote, &level.location, array, &indices, witness).await?;
                 return Ok(Placement::whole(self.remote.object(&level.object(indices))?, longest, witness));
             };
             let (shard, entry) = sharding.place(&indices);
@@ -201,13 +234,19 @@ impl Source for ZarrSource {
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
         let (level, described, indices) = self.chunk(level, block)?;
         let (array, location) = (&level.array, level.object(indices));
-        let decoded = codec::decode(raw, &array.codecs, &array.sizes)
-            .map_err(|error| SourceError::malformed(location.to_string(), error.codec, error.reason))?;
         // A chunk fits memory, so does the part of it that lies in the array.
         let shape = described.grid.region(block).shape().0.map(|extent| extent as usize);
-        array.layout.extract(decoded, self.axes.kept, shape).ok_or_else(|| {
-            SourceError::malformed(location.to_string(), "chunk", "it holds fewer voxels than its shape says")
-        })
+        let malformed = |error: CodecError| SourceError::malformed(location.to_string(), error.codec, error.reason);
+        match array.form {
+            Form::N5 => n5::block::decode(raw, array, self.axes.kept, shape).map_err(malformed),
+            Form::Bare | Form::Half => {
+                let decoded = codec::decode(raw, &array.codecs, &array.sizes).map_err(malformed)?;
+                let voxels = array.layout.extract(decoded, self.axes.kept, shape).ok_or_else(|| {
+                    SourceError::malformed(location.to_string(), "chunk", "it holds fewer voxels than its shape says")
+                })?;
+                Ok(if array.form == Form::Half { layout::widened(&voxels) } else { voxels })
+            }
+        }
     }
 
     fn is_gathered(&self, level: LevelIndex) -> bool {

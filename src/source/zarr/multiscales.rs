@@ -1,5 +1,7 @@
 //! The `multiscales` of OME-NGFF 0.4 and 0.5: axes, levels and where they lie in space.
 
+use serde_json::Value;
+
 use super::axes::{Axes, Units};
 use super::json::{Field, quoted};
 use crate::source::{Relative, SourceError};
@@ -9,6 +11,16 @@ const MAX_LEVELS: usize = 31;
 
 /// Transformations in one list; the format has two, more are composed all the same.
 const MAX_TRANSFORMATIONS: usize = 16;
+
+/// Versions of the format that are read.
+const VERSIONS: [&str; 5] = ["0.1", "0.2", "0.3", "0.4", "0.5"];
+
+/// Those in which levels have no transformations, and those in which images have no axes.
+const SCALELESS: [&str; 3] = ["0.1", "0.2", "0.3"];
+const AXELESS: [&str; 2] = ["0.1", "0.2"];
+
+/// Why their scales are no lengths.
+const UNITLESS: &str = "this version of the format has no units";
 
 /// An image in several resolutions.
 #[derive(Debug, Clone)]
@@ -55,13 +67,27 @@ pub(super) fn parse(attributes: &Field) -> Result<Option<Multiscales>, SourceErr
         return Ok(None);
     };
     let version = version(ome.as_ref(), image)?;
-    let (axes, units) = Axes::of_image(&image.member("axes")?)?;
+    let list = image.member("datasets")?;
+    let cosem = match list.value.get(0) {
+        Some(_) => list.elements(MAX_LEVELS)?.first().map(|first| first.optional("transform")).transpose()?.flatten(),
+        None => None,
+    };
+    let (axes, units) = match (image.optional("axes")?, &cosem) {
+        (Some(axes), _) => Axes::of_image(&axes)?,
+        (None, Some(transform)) => Axes::of_transform(transform)?,
+        // The first two versions have five axes and say nothing of them.
+        (None, None) if AXELESS.iter().any(|old| version.ends_with(old)) => (Axes::tczyx(), Err(UNITLESS.to_owned())),
+        (None, None) => return Err(image.member("axes").err().unwrap_or_else(|| image.malformed("axes"))),
+    };
     let mut outer = Transform::identity(axes.rank());
     if let Some(transformations) = image.optional("coordinateTransformations")? {
         outer.apply_all(&transformations)?;
     }
-    let list = image.member("datasets")?;
-    let (datasets, odd) = levels(&list, &axes, &units, &outer)?;
+    let writer = Writer {
+        is_old: SCALELESS.iter().any(|old| version.ends_with(old)),
+        units: cosem.as_ref().and_then(|transform| transform.value.get("units").cloned()),
+    };
+    let (datasets, odd) = levels(&list, (&axes, &units), &outer, &writer)?;
     let (window, downsampling) = (window(root), downsampling(image));
     Ok(Some(Multiscales { version, axes, unitless: units.err(), datasets, odd, window, downsampling }))
 }
@@ -70,13 +96,13 @@ pub(super) fn parse(attributes: &Field) -> Result<Option<Multiscales>, SourceErr
 /// `outer`, come after those of each.
 fn levels(
     list: &Field,
-    axes: &Axes,
-    units: &Units,
+    (axes, units): (&Axes, &Units),
     outer: &Transform,
+    writer: &Writer,
 ) -> Result<(Vec<Dataset>, Vec<SourceError>), SourceError> {
     let (mut placed, mut odd) = (Vec::new(), Vec::new());
     for dataset in list.elements(MAX_LEVELS)? {
-        match place(&dataset, axes, outer) {
+        match place(&dataset, axes, outer, writer) {
             Ok(level) => placed.push((dataset, level)),
             Err(error) => odd.push(error),
         }
@@ -111,9 +137,27 @@ struct Place {
     translation: [f64; 3],
 }
 
-fn place(dataset: &Field, axes: &Axes, outer: &Transform) -> Result<Place, SourceError> {
+/// In which way levels are described.
+struct Writer {
+    /// Whether levels may have no transformations.
+    is_old: bool,
+    /// The units that the finest level states itself, as OpenOrganelle has it.
+    units: Option<Value>,
+}
+
+fn place(dataset: &Field, axes: &Axes, outer: &Transform, writer: &Writer) -> Result<Place, SourceError> {
     let mut transform = Transform::identity(axes.rank());
-    transform.apply_all(&dataset.member("coordinateTransformations")?)?;
+    match (dataset.optional("coordinateTransformations")?, dataset.optional("transform")?) {
+        (Some(transformations), _) => transform.apply_all(&transformations)?,
+        (None, Some(own)) => {
+            if own.value.get("units") != writer.units.as_ref() {
+                return Err(own.malformed("it has other units than the first level"));
+            }
+            transform.apply_own(&own)?;
+        }
+        (None, None) if writer.is_old => {}
+        (None, None) => drop(dataset.member("coordinateTransformations")?),
+    }
     transform.then(outer);
     let path = path(&dataset.member("path")?)?;
     Ok(Place { path, scale: axes.pick(&transform.scale), translation: axes.pick(&transform.translation) })
@@ -146,6 +190,11 @@ impl Place {
 }
 
 impl Dataset {
+    /// A level of which nothing but the path is known.
+    pub fn bare(path: String) -> Self {
+        Dataset { path, scale: None, translation: [0.0; 3], relative: None }
+    }
+
     /// Whether nothing is said of its size beside others.
     pub fn is_unscaled(&self) -> bool {
         self.scale.is_none() && self.relative.is_none()
@@ -164,7 +213,7 @@ fn version(ome: Option<&Field>, image: &Field) -> Result<String, SourceError> {
         return Ok("OME-NGFF".to_owned());
     };
     match field.text()? {
-        text if text.starts_with("0.4") || text.starts_with("0.5") => Ok(format!("OME-NGFF {}", &text[..3])),
+        text if VERSIONS.iter().any(|known| text.starts_with(known)) => Ok(format!("OME-NGFF {}", &text[..3])),
         other => Err(field.unsupported(format!("OME-NGFF version {}", quoted(other)))),
     }
 }
@@ -203,6 +252,21 @@ impl Transform {
         Ok(())
     }
 
+    /// Applies the `transform` of a level as OpenOrganelle writes it.
+    fn apply_own(&mut self, own: &Field) -> Result<(), SourceError> {
+        let rank = self.scale.len();
+        let scale = own.member("scale")?;
+        let mut next = Transform { scale: scale.numbers(rank)?, ..Transform::identity(rank) };
+        if let Some(factor) = next.scale.iter().find(|&&factor| factor <= 0.0) {
+            return Err(scale.malformed(format!("{factor} is not above 0")));
+        }
+        if let Some(translation) = own.optional("translate")? {
+            next.translation = translation.numbers(rank)?;
+        }
+        self.then(&next);
+        Ok(())
+    }
+
     /// Applies `outer` after this one.
     fn then(&mut self, outer: &Transform) {
         for axis in 0..self.scale.len() {
@@ -213,7 +277,7 @@ impl Transform {
 }
 
 /// Reads the path of an array: names joined by `/`, none of them leading elsewhere.
-fn path(field: &Field) -> Result<String, SourceError> {
+pub(super) fn path(field: &Field) -> Result<String, SourceError> {
     let text = field.text()?;
     let odd = |name: &str| matches!(name, "" | "." | "..") || name.chars().any(|c| c.is_control() || c == '\\');
     if text.len() > 1024 || text.split('/').any(odd) {

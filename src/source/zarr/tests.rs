@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::documents::Documents;
-use super::{ZarrSource, open_through};
+use super::{ZarrSource, open_n5_through, open_through};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::{Cause, Location, Manners, Remote, RemoteError, past_caches};
 use crate::source::SourceError;
 use crate::stats::Stats;
 
 /// Documents by URL. Notes what was asked for.
-struct Shelf {
+pub(super) struct Shelf {
     documents: BTreeMap<String, Result<Vec<u8>, Cause>>,
     asked: Mutex<Vec<String>>,
 }
@@ -29,7 +29,7 @@ const GROUP: &str = "https://example.org/bucket/image.zarr";
 
 impl Shelf {
     /// Documents below [`GROUP`].
-    fn of<const N: usize>(documents: [(&str, Value); N]) -> Self {
+    pub(super) fn of<const N: usize>(documents: [(&str, Value); N]) -> Self {
         let entry = |(key, value): (&str, Value)| (format!("{GROUP}/{key}"), Ok(value.to_string().into_bytes()));
         Shelf { documents: documents.into_iter().map(entry).collect(), asked: Mutex::default() }
     }
@@ -39,7 +39,7 @@ impl Shelf {
         self
     }
 
-    fn raw(mut self, key: &str, text: &str) -> Self {
+    pub(super) fn raw(mut self, key: &str, text: &str) -> Self {
         self.documents.insert(format!("{GROUP}/{key}"), Ok(text.as_bytes().to_vec()));
         self
     }
@@ -55,6 +55,13 @@ impl Shelf {
         let remote = Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
         futures::executor::block_on(past_caches(open_through(self, remote, &group)))
+    }
+
+    /// Opens it as one of N5.
+    pub(super) fn open_n5(&self) -> Result<ZarrSource, SourceError> {
+        let remote = Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
+        let group = Location::anonymous(Url::parse(GROUP).unwrap());
+        futures::executor::block_on(open_n5_through(self, remote, &group))
     }
 
     /// The text of the error that opening ends with.
@@ -82,7 +89,7 @@ impl Documents for Shelf {
 }
 
 /// The location of a chunk, relative to [`GROUP`].
-fn chunk_key(source: &ZarrSource, level: u8, block: [u64; 3]) -> String {
+pub(super) fn chunk_key(source: &ZarrSource, level: u8, block: [u64; 3]) -> String {
     let (level, _, indices) = source.chunk(LevelIndex(level), CellIndex(block)).unwrap();
     level.object(indices).to_string().replace(&format!("{GROUP}/"), "")
 }

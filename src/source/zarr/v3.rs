@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::array::{self, ArrayDocument, ChunkKeys, Extents, Separator};
+use super::array::{self, ArrayDocument, ChunkKeys, Extents, Form, Separator};
 use super::chain::{self, Chain};
 use super::fill;
 use super::json::{self, Field, quoted};
@@ -72,16 +72,18 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceErr
         return Err(document.member("node_type")?.malformed("it is a group where an array is expected"));
     }
     check_members(&document, Node::Array)?;
-    let dtype = data_type(&document.member("data_type")?)?;
+    let (dtype, form) = data_type(&document.member("data_type")?)?;
     let chunk_shape = chunk_grid(document.member("chunk_grid")?)?;
     let shape = document.member("shape")?;
-    let fill = fill::parse(&document.member("fill_value")?, dtype)?;
+    let fill_value = document.member("fill_value")?;
+    let fill = if form == Form::Half { fill::half(&fill_value)? } else { fill::parse(&fill_value, dtype)? };
     let keys = chunk_keys(&document.member("chunk_key_encoding")?)?;
-    let chain = chain::read(&document.member("codecs")?, c_order(array::extents(&shape)?.len()), dtype)?;
-    let (extents, storage) = match chain {
-        Chain::Chunk(storage) => (Extents::read(&shape, &chunk_shape, dtype)?, storage),
-        Chain::Shard(shard) => shard.read(&shape, &chunk_shape, dtype)?,
+    let chain = chain::read(&document.member("codecs")?, c_order(array::extents(&shape)?.len()), form.stored(dtype))?;
+    let (extents, mut storage) = match chain {
+        Chain::Chunk(storage) => (Extents::read(&shape, &chunk_shape, form.stored(dtype))?, storage),
+        Chain::Shard(shard) => shard.read(&shape, &chunk_shape, form.stored(dtype))?,
     };
+    storage.form = form;
     if let Some(transformers) = document.optional("storage_transformers")?
         && let Some(transformer) = transformers.elements(array::MAX_CODECS)?.into_iter().next()
     {
@@ -139,14 +141,31 @@ fn chunk_keys(field: &Field) -> Result<ChunkKeys, SourceError> {
     let encoding = Extension::read(field.clone())?;
     let separator = encoding.optional("separator")?.map(|field| Separator::parse(&field)).transpose()?;
     match encoding.name {
-        "default" => Ok(ChunkKeys { prefixed: true, separator: separator.unwrap_or(Separator::Slash) }),
-        "v2" => Ok(ChunkKeys { prefixed: false, separator: separator.unwrap_or(Separator::Dot) }),
+        "default" => Ok(ChunkKeys {
+            prefixed: true,
+            separator: separator.unwrap_or(Separator::Slash),
+            reversed: false,
+            is_guess: false,
+        }),
+        "v2" => Ok(ChunkKeys {
+            prefixed: false,
+            separator: separator.unwrap_or(Separator::Dot),
+            reversed: false,
+            is_guess: false,
+        }),
         other => Err(field.unsupported(format!("chunk key encoding {}", quoted(other)))),
     }
 }
 
-fn data_type(field: &Field) -> Result<DataType, SourceError> {
+fn data_type(field: &Field) -> Result<(DataType, Form), SourceError> {
     let name = Extension::read(field.clone())?.name;
+    match name {
+        // Half the length is shown as the whole, which has a place for each of its values.
+        "float16" => return Ok((DataType::F32, Form::Half)),
+        "bool" => return Ok((DataType::U8, Form::Bare)),
+        _ => {}
+    }
     let known = DataType::ALL.into_iter().find(|dtype| dtype.name() == name);
-    known.ok_or_else(|| field.unsupported(format!("type {}", quoted(name))))
+    let known = known.ok_or_else(|| field.unsupported(format!("type {}", quoted(name))))?;
+    Ok((known, Form::Bare))
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Multiscales, parse};
+use super::{Axes, Dataset, Multiscales, parse};
 use crate::document::odd::{any_json, exchange};
 use crate::source::zarr::json::Field;
 use crate::source::{Relative, SourceError};
@@ -117,7 +117,7 @@ fn other_axes_and_orders_are_refused_by_name() {
         assert!(error("/axes", axes(names)).ends_with(&expected), "{names:?}");
     }
     assert!(error("/axes", axes(&["z", "y", "x", "Z"])).ends_with("axes[3].name: axis `Z` is not supported"));
-    assert!(error("/axes", json!(["z", "y", "x"])).ends_with("axes[0]: it is `z`, not an object"));
+    assert!(error("/axes", json!([1, "y", "x"])).ends_with("axes[0]: it is 1, not an object"));
     assert!(error("/axes", axes(&["t", "c", "z", "y", "x", "t"])).contains("6 elements where 5 are the most"));
 }
 
@@ -157,8 +157,47 @@ fn an_odd_level_takes_no_other_along_and_the_finest_is_the_first() {
 }
 
 #[test]
-fn versions_are_0_4_and_0_5() {
-    assert!(error("/version", json!("0.3")).ends_with("version: OME-NGFF version `0.3` is not supported"));
+fn the_first_versions_say_little_of_axes_and_nothing_of_sizes() {
+    let old = |version: &str, axes: Option<Value>| {
+        let mut image = json!({"version": version, "datasets": [{"path": "0"}, {"path": "1"}]});
+        if let Some(axes) = axes {
+            image["axes"] = axes;
+        }
+        read(&json!({"multiscales": [image]})).map(|image| image.unwrap())
+    };
+    for image in [old("0.1", None), old("0.2", None), old("0.3", Some(json!(["t", "c", "z", "y", "x"])))] {
+        let image = image.unwrap();
+        assert_eq!((image.axes.rank(), image.axes.kept, image.datasets.len()), (5, [2, 3, 4], 2));
+        assert!(image.datasets.iter().all(Dataset::is_unscaled) && image.unitless.is_some());
+    }
+    assert_eq!(old("0.3", Some(json!(["z", "y", "x"]))).unwrap().axes, Axes::zyx());
+    assert!(old("0.3", None).unwrap_err().to_string().ends_with("axes: it is missing"));
+    assert!(old("0.4", None).unwrap_err().to_string().ends_with("axes: it is missing"));
+    let without = error("/datasets/0", json!({"path": "s0"}));
+    assert!(without.ends_with("datasets[0].coordinateTransformations: it is missing"));
+}
+
+#[test]
+fn the_transform_of_open_organelle_has_axes_and_units_itself() {
+    let level = |path: &str, factor: f64, unit: &str| {
+        json!({"path": path, "transform": {"axes": ["z", "y", "x"], "scale": [5.24 * factor, 4.0 * factor, 4.0 * factor],
+               "translate": [2.62 * (factor - 1.0), 2.0 * (factor - 1.0), 2.0 * (factor - 1.0)], "units": [unit, unit, unit]}})
+    };
+    let image = |second: Value| {
+        let image = json!({"name": "em", "datasets": [level("s0", 1.0, "nm"), second]});
+        read(&json!({"multiscales": [image]})).unwrap().unwrap()
+    };
+    let both = image(level("s1", 2.0, "nm"));
+    assert_eq!(both.datasets[1].scale, Some([10.48, 8.0, 8.0]));
+    assert_eq!(both.datasets[1].translation, [2.62, 2.0, 2.0]);
+    let other = image(level("s1", 2.0, "um"));
+    assert_eq!((other.datasets.len(), other.odd.len()), (1, 1));
+    assert!(other.odd[0].to_string().ends_with("it has other units than the first level"));
+}
+
+#[test]
+fn versions_are_0_1_to_0_5() {
+    assert!(error("/version", json!("0.6")).ends_with("version: OME-NGFF version `0.6` is not supported"));
     assert!(error("/version", json!(4)).ends_with("version: it is 4, not a text"));
     let mut ome = image("/version", Value::Null);
     ome["version"] = json!("0.5");

@@ -22,7 +22,7 @@ pub(super) fn read(document: &Field) -> Result<ArrayDocument, SourceError> {
         (None, Some(name)) => codec(&name, false)?,
         (None, None) => return Err(document.member("compression").err().unwrap_or_else(|| document.malformed(""))),
     };
-    let keys = ChunkKeys { prefixed: false, separator: Separator::Slash, reversed: true };
+    let keys = ChunkKeys { prefixed: false, separator: Separator::Slash, reversed: true, is_guess: false };
     let axes = c_order(extents.shape.len());
     let storage = Storage { axes, byte_order: ByteOrder::Big, codecs, sharding: None, form: Form::N5 };
     Ok(ArrayDocument::new(extents, dtype, FillValue::zero(dtype), keys, storage))

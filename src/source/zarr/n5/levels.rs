@@ -32,9 +32,9 @@ pub(super) struct Group {
 pub(super) fn read(document: &Field) -> Result<Told, SourceError> {
     if dataset::is_array(document)? {
         let array = dataset::read(document)?;
-        return Ok(Told::Array(Box::new(array), place::of(document, None)?));
+        return Ok(Told::Array(Box::new(array), place::of(document)?));
     }
-    let mut group = Group { finest: place::of(document, None)?, ..Group::default() };
+    let mut group = Group { finest: place::of(document)?, ..Group::default() };
     for name in ["downsamplingFactors", "scales"] {
         if let (true, Some(list)) = (group.factors.is_empty(), document.optional(name)?) {
             let factors = list.elements(MAX_LEVELS)?;
@@ -46,11 +46,9 @@ pub(super) fn read(document: &Field) -> Result<Told, SourceError> {
         && let Some(list) = image.optional("datasets")?
     {
         let datasets = list.elements(MAX_LEVELS)?;
-        group.levels = Some(datasets.iter().map(|level| multiscales::path(&level.member("path")?)).collect::<Result<_, _>>()?);
-        group.places = datasets.iter().map(|level| place::of(level, None)).collect::<Result<_, _>>()?;
-    } else if !group.factors.is_empty() {
-        // Where they are it does not say; they are looked for.
-        group.levels = None;
+        group.levels =
+            Some(datasets.iter().map(|level| multiscales::path(&level.member("path")?)).collect::<Result<_, _>>()?);
+        group.places = datasets.iter().map(|level| place::of(level)).collect::<Result<_, _>>()?;
     }
     Ok(Told::Group(group))
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use self::levels::{Group, Told};
 use self::place::Place;
+use super::array::ArrayDocument;
 use super::axes::Axes;
 use super::documents::{Documents, MAX_ARRAY_DOCUMENT};
 use super::json::{self, Field};
@@ -48,10 +49,14 @@ pub(super) async fn find(
     match root {
         Told::Array(array, place) => {
             let axes = Axes::of_rank(array.shape.len());
+            let axes = axes.ok_or_else(|| {
+                let reason = format!("an array of {} axes", array.shape.len());
+                SourceError::unsupported(group.join(DOCUMENT).to_string(), "dimensions", reason)
+            })?;
             axes.check(&group.join(DOCUMENT).to_string(), &array)?;
             let dataset = Dataset::bare(String::new());
             let listed = vec![(Listed { dataset, location: group.clone(), array: Ok(*array) }, place)];
-            Ok(placed(axes, Group::default(), listed, Vec::new()))
+            Ok(placed(axes, Group::default(), listed))
         }
         Told::Group(mut about) => {
             let listed = match about.levels.take() {
@@ -61,9 +66,14 @@ pub(super) async fn find(
             if listed.is_empty() {
                 return Err(SourceError::malformed(group.to_string(), DOCUMENT, nothing(documents, group).await));
             }
-            Ok(placed(Axes::zyx(), about, listed, Vec::new()))
+            Ok(placed(Axes::zyx(), about, listed))
         }
     }
+}
+
+/// Reads the attributes of an array.
+pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceError> {
+    dataset::read(&Field::root(file, &json::parse(file, bytes)?)?)
 }
 
 fn is_absent(error: &RemoteError) -> bool {
@@ -84,7 +94,9 @@ async fn looked_for(documents: &impl Documents, group: &Location, about: &Group)
         for number in 0..most {
             let (listed, place) = level(documents, group, format!("{folder}s{number}")).await;
             match &listed.array {
-                Err(SourceError::Remote(error)) if is_absent(error) && (number == 0 || about.factors.is_empty()) => break,
+                Err(SourceError::Remote(error)) if is_absent(error) && (number == 0 || about.factors.is_empty()) => {
+                    break;
+                }
                 Err(error) if !error.is_of_bytes() => return Err(error.clone()),
                 _ => found.push((listed, place)),
             }
@@ -108,7 +120,7 @@ async fn level(documents: &impl Documents, group: &Location, path: String) -> Fo
             let array = dataset::read(&field)?;
             Axes::zyx().check(&name, &array)?;
             // What is odd in it is no reason to do without the voxels.
-            Ok((array, place::of(&field, None).unwrap_or_default()))
+            Ok((array, place::of(&field).unwrap_or_default()))
         })
     };
     let (array, place) = match read.await {
@@ -119,7 +131,7 @@ async fn level(documents: &impl Documents, group: &Location, path: String) -> Fo
 }
 
 /// Puts levels and what is said of their places together.
-fn placed(axes: Axes, about: Group, found: Vec<Found>, odd: Vec<SourceError>) -> (Multiscales, Vec<Listed>) {
+fn placed(axes: Axes, about: Group, found: Vec<Found>) -> (Multiscales, Vec<Listed>) {
     let own: Vec<Option<Place>> = found.iter().map(|(_, place)| *place).collect();
     let (places, unitless) = place::of_levels(&about, &own);
     let mut listed: Vec<Listed> = found.into_iter().map(|(listed, _)| listed).collect();
@@ -133,7 +145,7 @@ fn placed(axes: Axes, about: Group, found: Vec<Found>, odd: Vec<SourceError>) ->
         axes,
         unitless,
         datasets: Vec::new(),
-        odd,
+        odd: Vec::new(),
         window: None,
         downsampling: None,
     };
@@ -144,7 +156,8 @@ fn placed(axes: Axes, about: Group, found: Vec<Found>, odd: Vec<SourceError>) ->
 async fn nothing(documents: &impl Documents, group: &Location) -> String {
     let is_there = |path: &'static str| {
         let location = group.join(path);
-        Box::pin(async move { documents.get(&location, MAX_ARRAY_DOCUMENT).await.is_ok() }) as futures::future::BoxFuture<'_, bool>
+        Box::pin(async move { documents.get(&location, MAX_ARRAY_DOCUMENT).await.is_ok() })
+            as futures::future::BoxFuture<'_, bool>
     };
     for (path, what) in [
         ("setup0/timepoint0/s0/attributes.json", "setup0/timepoint0"),

@@ -21,8 +21,8 @@ pub(super) struct Place {
     pub is_factor: bool,
 }
 
-/// Reads what the attributes of a level or a group say. `units`: where they have none of their own.
-pub(super) fn of(attributes: &Field, units: Option<[Unit; 3]>) -> Result<Option<Place>, SourceError> {
+/// Reads what the attributes of a level or a group say.
+pub(super) fn of(attributes: &Field) -> Result<Option<Place>, SourceError> {
     if let Some(transform) = attributes.optional("transform")? {
         return transformed(&transform).map(Some);
     }
@@ -36,16 +36,14 @@ pub(super) fn of(attributes: &Field, units: Option<[Unit; 3]>) -> Result<Option<
             let unit = resolution.optional("unit")?.map(|unit| unit.text().map(Unit::named)).transpose()?.flatten();
             Some((triple(&resolution.member("dimensions")?)?, unit.map(|unit| [unit; 3])))
         }
-        Some(resolution) => Some((triple(&resolution)?, units)),
+        Some(resolution) => Some((triple(&resolution)?, None)),
         None => match attributes.optional("resolution")? {
-            Some(resolution) => Some((triple(&resolution)?, units_of(attributes)?.or(units))),
+            Some(resolution) => Some((triple(&resolution)?, units_of(attributes)?)),
             None => None,
         },
     };
     Ok(match (size, factor) {
-        (Some((scale, units)), factor) => {
-            Some(Place { scale, translation: [0.0; 3], units, factor, is_factor: false })
-        }
+        (Some((scale, units)), factor) => Some(Place { scale, translation: [0.0; 3], units, factor, is_factor: false }),
         (None, Some(factor)) => Some(Place { is_factor: true, ..Place::coarser(factor) }),
         (None, None) => None,
     })
@@ -54,7 +52,8 @@ pub(super) fn of(attributes: &Field, units: Option<[Unit; 3]>) -> Result<Option<
 /// A `transform` as OpenOrganelle writes it: it names its axes itself.
 fn transformed(transform: &Field) -> Result<Place, SourceError> {
     let axes = transform.member("axes")?;
-    let names = axes.elements(3)?.iter().map(|name| name.text().map(str::to_ascii_lowercase)).collect::<Result<Vec<_>, _>>()?;
+    let names =
+        axes.elements(3)?.iter().map(|name| name.text().map(str::to_ascii_lowercase)).collect::<Result<Vec<_>, _>>()?;
     let mut at = [0; 3];
     for (place, name) in at.iter_mut().zip(["z", "y", "x"]) {
         let found = names.iter().position(|other| other == name);
@@ -183,7 +182,8 @@ pub(super) fn of_levels(group: &Group, own: &[Option<Place>]) -> (Vec<Known>, Op
     let relative = |place: Place| {
         let each = |values: [f64; 3]| -> [f64; 3] { std::array::from_fn(|axis| values[axis] / first.scale[axis]) };
         let (scale, translation) = (each(place.scale), each(place.translation));
-        let is_sound = scale.iter().all(|size| size.is_finite() && *size > 0.0) && translation.iter().all(|part| part.is_finite());
+        let is_sound =
+            scale.iter().all(|size| size.is_finite() && *size > 0.0) && translation.iter().all(|part| part.is_finite());
         if is_sound { Known::Relative(Relative { scale, translation }) } else { Known::Nothing }
     };
     (all.into_iter().map(relative).collect(), unitless)
