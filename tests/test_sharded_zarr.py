@@ -221,3 +221,18 @@ def test_nested_shards_are_refused_by_name(lone):
     with pytest.raises(OSError):
         (mount / "a" / "em.zarr" / ".zattrs").read_bytes()
     assert "`sharding_indexed` within `sharding_indexed` is not supported" in mount.log
+
+
+@pytest.mark.parametrize("writer", ["python", "tensorstore"])
+def test_what_was_read_of_shards_is_kept_and_read_without_a_network(tmp_path, writer):
+    voxels = cube(writer, 128, 64 if writer == "python" else 128)(tmp_path / "origin" / "a")
+    with Origin(tmp_path / "origin") as origin:
+        config = configuration({"a": {"kind": "zarr", "url": f"{origin.url}/a"}})
+        with mounted(tmp_path / "first", config, cache=tmp_path / "cache", timeout=10) as mount:
+            np.testing.assert_array_equal(readers.zarr_array(mount / "a" / "em.zarr", 0, False), voxels)
+        origin.requests.clear()
+        with mounted(tmp_path / "again", config, cache=tmp_path / "cache", timeout=10) as mount:
+            np.testing.assert_array_equal(readers.zarr_array(mount / "a" / "em.zarr", 0, False), voxels)
+        assert not origin.requests
+    with mounted(tmp_path / "offline", config, "--offline", cache=tmp_path / "cache", timeout=10) as mount:
+        np.testing.assert_array_equal(readers.zarr_array(mount / "a" / "em.zarr", 0, False), voxels)

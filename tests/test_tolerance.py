@@ -201,3 +201,48 @@ def test_a_bad_level_is_left_out_and_named_and_the_others_are_shown(tmp_path, wh
         assert "without level `s1`" in record["images"][0]["upstream_format"]
         scales = [level["scale_nm"][0] for level in record["images"][0]["levels"]]
         assert scales == ([160.0] if finest else [40.0, 160.0])
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("axes", ["xyz", "cxyz", "yxz", "zcyx", "tczyx", "xyzct", "zxyc"])
+def test_axes_in_any_order_are_shown_as_z_y_x(tmp_path, axes, zarr_format):
+    voxels, other = truth.noise(SHAPE, "uint16", 5), [axis for axis in axes if axis in "ct"]
+    sizes = dict(zip("zyx", SHAPE)) | dict.fromkeys(other, 1)
+    chunks = dict(zip("zyx", (8, 6, 5))) | dict.fromkeys(other, 1)
+    scales, corners = dict(zip("zyx", (40.0, 8.0, 4.0))) | dict.fromkeys(other, 1.0), dict(zip("zyx", (1.0, 2.0, 3.0))) | dict.fromkeys(other, 0.0)
+    types = {"c": "channel", "t": "time"}
+    listed = [{"name": axis, "type": types[axis]} if axis in types else {"name": axis, "type": "space", "unit": "nanometer"} for axis in axes]
+    image = {"version": "0.4", "axes": listed, "datasets": [{"path": "s0", "coordinateTransformations": [
+        {"type": "scale", "scale": [scales[axis] for axis in axes]}, {"type": "translation", "translation": [corners[axis] for axis in axes]}]}]}
+    group = zarr.open_group(tmp_path / "image", mode="w", zarr_format=zarr_format)
+    group.attrs.update({"multiscales": [image]} if zarr_format == 2 else {"ome": {"version": "0.5", "multiscales": [image]}})
+    stored = np.expand_dims(voxels, tuple(range(len(other)))).transpose([("".join(other) + "zyx").index(axis) for axis in axes])
+    order = {"order": "F"} if axes == "yxz" else {}
+    array = group.create_array("s0", shape=[sizes[axis] for axis in axes], chunks=[chunks[axis] for axis in axes], dtype="uint16", **order)
+    array[...] = stored
+    with mounted(tmp_path / "mount", configuration({"a": {"kind": "zarr", "url": str(tmp_path / "image")}}), timeout=10) as mount:
+        store = mount / "a" / "em.zarr"
+        np.testing.assert_array_equal(readers.zarr_array(store, 0, False), voxels)
+        assert zarr.open_array(store / "s0", mode="r").chunks == (8, 6, 5)
+        steps = zarr.open_group(store, mode="r").attrs["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+        assert steps == [{"type": "scale", "scale": [40.0, 8.0, 4.0]}, {"type": "translation", "translation": [1.0, 2.0, 3.0]}]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3])
+def test_one_of_several_channels_is_shown_by_number(tmp_path, chunk):
+    voxels = np.stack([truth.noise(SHAPE, "uint8", seed) for seed in range(3)])
+    axes = [{"name": "c", "type": "channel"}, *({"name": axis, "type": "space", "unit": "nanometer"} for axis in "zyx")]
+    windows = [{"window": {"start": n, "end": 100 + n}} for n in range(3)]
+    group = zarr.open_group(tmp_path / "image", mode="w", zarr_format=2)
+    group.attrs.update(attributes(axes=axes, datasets=[{"path": "s0", "coordinateTransformations": [{"type": "scale", "scale": [1, 40, 8, 8]}]}]) | {"omero": {"channels": windows}})
+    group.create_array("s0", shape=voxels.shape, chunks=(chunk, *CHUNK), dtype="uint8")[...] = voxels
+    source = {"kind": "zarr", "url": str(tmp_path / "image")}
+    with mounted(tmp_path / "mount", configuration({f"c{n}": source | {"channel": n} for n in range(3)} | {"all": source}), timeout=10) as mount:
+        for n in range(3):
+            store = mount / f"c{n}" / "em.zarr"
+            np.testing.assert_array_equal(readers.zarr_array(store, 0, False), voxels[n])
+            window = zarr.open_group(store, mode="r").attrs["omero"]["channels"][0]["window"]
+            assert (window["start"], window["end"]) == (n, 100 + n)
+        with pytest.raises(OSError):
+            (mount / "all" / "em.zarr" / ".zattrs").read_bytes()
+        assert "there are 3 channels; write `channel = N`, 0 to 2, beside `url` to show one" in mount.log

@@ -96,8 +96,8 @@ async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> 
         SourceKind::Tiff { url } => {
             (Arc::new(tiff::open(remote.object(url)?, configured(spec)).await?), url.clone(), None)
         }
-        SourceKind::N5 { url } => (Arc::new(zarr::open_n5(remote, url).await?), url.clone(), None),
-        SourceKind::Zarr { url } => (Arc::new(zarr::open(remote, url).await?), url.clone(), None),
+        SourceKind::N5 { url } => (Arc::new(zarr::open_n5(remote, url, spec.channel).await?), url.clone(), None),
+        SourceKind::Zarr { url } => (Arc::new(zarr::open(remote, url, spec.channel).await?), url.clone(), None),
         SourceKind::Idr { image, server, files, url } => {
             let opening = async {
                 let found = idr::find(remote, *image, server, files, url.as_ref(), heard).await?;

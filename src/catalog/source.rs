@@ -92,7 +92,7 @@ pub(super) fn spec(
         "idr" => ["url", "image", "server", "files"].as_slice(),
         "empiar" => &["entry", "imageset", "server", "files"],
         "dm3" => &["url", "urls"],
-        "precomputed" => &["url", "channel"],
+        "precomputed" | "zarr" | "n5" => &["url", "channel"],
         _ => &["url"],
     };
     let given = [

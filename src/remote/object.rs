@@ -153,11 +153,15 @@ impl Object {
     /// The last `length` bytes, which must not be 0, fewer only where the object is shorter; `total` is always known.
     pub async fn end_if_there(&self, length: u64, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
         if let Some(total) = self.0.pin.version().and_then(|version| version.total).filter(|total| *total > 0) {
-            return self.range_if_there(total.saturating_sub(length)..total, witness).await;
+            let fetched = self.range_if_there(total.saturating_sub(length)..total, witness).await?;
+            // It may have become another one meanwhile.
+            if fetched.as_ref().and_then(|fetched| fetched.total).is_none_or(|now| now == total) {
+                return Ok(fetched);
+            }
         }
         match absence::ask(self, Ask::End(length), witness).await {
             // Some servers give ranges, but no ends.
-            Err(RemoteError { cause: Cause::Protocol(_) | Cause::Status(_), .. }) => {
+            Err(RemoteError { cause: Cause::Protocol(_) | Cause::Status(400 | 501), .. }) => {
                 let Some(start) = absence::ask(self, Ask::Start(1), witness).await? else { return Ok(None) };
                 match start.total.filter(|total| *total > 0) {
                     Some(total) => self.range_if_there(total.saturating_sub(length)..total, witness).await,

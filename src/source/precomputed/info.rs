@@ -157,9 +157,7 @@ fn scale(field: &Field, dtype: DataType, channel: Channel) -> Result<Scale, Sour
     }
     let grid = Grid { shape, cell };
     let offset = match field.optional("voxel_offset")? {
-        Some(offset) => triple(&offset, |field| {
-            field.value.as_i64().ok_or_else(|| field.malformed("it is no whole number of 64 bits"))
-        })?,
+        Some(offset) => triple(&offset, Field::position)?,
         None => [0; 3],
     };
     // Chunks of an unsharded volume are named by the positions of their ends.

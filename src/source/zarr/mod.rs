@@ -69,22 +69,28 @@ impl Level {
 /// Opens the image at `group`, the folder of `.zattrs` or `zarr.json`. Asks for that document and then, at once, for
 /// those of all arrays.
 ///
-/// The axes must be `z, y, x` in this order, apart from a `t` and a `c` of length 1; those of a lone array that does not
-/// name them are taken to be. Errors name the document and the field: a variant that is not read is
-/// [`SourceError::Unsupported`], a broken one [`SourceError::Malformed`].
-pub async fn open(remote: &Remote, group: &Location) -> Result<ZarrSource, SourceError> {
-    open_through(remote, remote.clone(), group).await
+/// The axes must be `z, y, x` in whichever order, apart from a `t` of length 1 and a `c`, of which `channel` is shown;
+/// those of a lone array that does not name them are taken to be in this order. Errors name the document and the field: a
+/// variant that is not read is [`SourceError::Unsupported`], a broken one [`SourceError::Malformed`].
+pub async fn open(remote: &Remote, group: &Location, channel: Option<u64>) -> Result<ZarrSource, SourceError> {
+    open_through(remote, remote.clone(), group, channel).await
 }
 
 /// Opens the image of N5 at `group`, the folder of `attributes.json`: an array, or the levels of an image.
-pub async fn open_n5(remote: &Remote, group: &Location) -> Result<ZarrSource, SourceError> {
-    open_n5_through(remote, remote.clone(), group).await
+pub async fn open_n5(remote: &Remote, group: &Location, channel: Option<u64>) -> Result<ZarrSource, SourceError> {
+    open_n5_through(remote, remote.clone(), group, channel).await
 }
 
-async fn open_through(documents: &impl Documents, remote: Remote, group: &Location) -> Result<ZarrSource, SourceError> {
+async fn open_through(
+    documents: &impl Documents,
+    remote: Remote,
+    group: &Location,
+    channel: Option<u64>,
+) -> Result<ZarrSource, SourceError> {
     let documents = documents::Kept::new(documents);
     let (version, image, listed) = match documents::root(&documents, group).await? {
-        Root::Image(version, image) => {
+        Root::Image(version, mut image) => {
+            image.axes = image.axes.of_channel(channel);
             let locations: Vec<Location> = image.datasets.iter().map(|dataset| group.join(&dataset.path)).collect();
             let arrays = documents::arrays(&documents, version, &locations, &image.axes).await;
             let listed = image.datasets.iter().cloned().zip(locations).zip(arrays);
@@ -93,6 +99,7 @@ async fn open_through(documents: &impl Documents, remote: Remote, group: &Locati
         }
         Root::Array(version, array, axes) => {
             let dataset = Dataset::bare(String::new());
+            let axes = axes.of_channel(channel);
             axes.check(&group.to_string(), &array)?;
             let image = Multiscales {
                 version: "array".to_owned(),
@@ -100,7 +107,7 @@ async fn open_through(documents: &impl Documents, remote: Remote, group: &Locati
                 unitless: None,
                 datasets: Vec::new(),
                 odd: Vec::new(),
-                window: None,
+                windows: Vec::new(),
                 downsampling: None,
             };
             (version, image, vec![Listed { dataset, location: group.clone(), array: Ok(*array) }])
@@ -113,9 +120,10 @@ async fn open_n5_through(
     documents: &impl Documents,
     remote: Remote,
     group: &Location,
+    channel: Option<u64>,
 ) -> Result<ZarrSource, SourceError> {
     let documents = documents::Kept::new(documents);
-    let found = n5::find(&documents, group).await?;
+    let found = n5::find(&documents, group, channel).await?;
     assembled(documents, remote, group, Version::N5, found)
 }
 
@@ -127,11 +135,11 @@ fn assembled(
     version: Version,
     (image, listed): (Multiscales, Vec<Listed>),
 ) -> Result<ZarrSource, SourceError> {
+    let (shown, left_out) = pyramid::choose(&image.axes, listed)?;
+    let omitted = omitted(group, &image, &left_out)?;
     if let Some(reason) = &image.unitless {
         tracing::warn!("{group}: {reason}, so its scales are no lengths; only their ratios are shown");
     }
-    let (shown, left_out) = pyramid::choose(&image.axes, listed)?;
-    let omitted = omitted(group, &image, &left_out)?;
     // That a chunk is absent has to be borne out by the document of its own array: the group's may stay where that moves.
     let witness = |array: &Location| {
         let document = array.join(version.array_document());
@@ -155,7 +163,12 @@ fn assembled(
         dtype: finest.dtype,
         levels: described,
         fill: finest.fill,
-        window: image.window,
+        window: image
+            .axes
+            .channel()
+            .map_or(image.windows.first(), |(_, channel)| image.windows.get(channel as usize))
+            .copied()
+            .flatten(),
         format: format!("{}{}, {layout}{}{omitted}", image.version, version.told(), finest.compression()),
         downsampling: image.downsampling,
         chunked: true,
@@ -194,6 +207,9 @@ impl ZarrSource {
         let mut indices = vec![0; level.array.shape.len()];
         for (axis, index) in self.axes.kept.into_iter().zip(block.0) {
             indices[axis] = index;
+        }
+        if let Some((axis, channel)) = self.axes.channel() {
+            indices[axis] = channel / level.array.chunk[axis];
         }
         Ok((level, described, indices))
     }
@@ -238,10 +254,13 @@ impl Source for ZarrSource {
         let shape = described.grid.region(block).shape().0.map(|extent| extent as usize);
         let malformed = |error: CodecError| SourceError::malformed(location.to_string(), error.codec, error.reason);
         match array.form {
-            Form::N5 => n5::block::decode(raw, array, self.axes.kept, shape).map_err(malformed),
+            Form::N5 => n5::block::decode(raw, array, &self.axes, shape).map_err(malformed),
             Form::Bare | Form::Half => {
+                let channel = self.axes.channel();
+                let start =
+                    channel.map_or(0, |(axis, index)| array.layout.offset(axis, (index % array.chunk[axis]) as usize));
                 let decoded = codec::decode(raw, &array.codecs, &array.sizes).map_err(malformed)?;
-                let voxels = array.layout.extract(decoded, self.axes.kept, shape).ok_or_else(|| {
+                let voxels = array.layout.extract(decoded, start, self.axes.kept, shape).ok_or_else(|| {
                     SourceError::malformed(location.to_string(), "chunk", "it holds fewer voxels than its shape says")
                 })?;
                 Ok(if array.form == Form::Half { layout::widened(&voxels) } else { voxels })

@@ -35,8 +35,8 @@ pub(super) struct Multiscales {
     pub datasets: Vec<Dataset>,
     /// What is wrong with levels that are not among them.
     pub odd: Vec<SourceError>,
-    /// Display window of the first channel.
-    pub window: Option<(f64, f64)>,
+    /// Display windows of the channels.
+    pub windows: Vec<Option<(f64, f64)>>,
     /// How the coarser levels were made.
     pub downsampling: Option<String>,
 }
@@ -88,8 +88,8 @@ pub(super) fn parse(attributes: &Field) -> Result<Option<Multiscales>, SourceErr
         units: cosem.as_ref().and_then(|transform| transform.value.get("units").cloned()),
     };
     let (datasets, odd) = levels(&list, (&axes, &units), &outer, &writer)?;
-    let (window, downsampling) = (window(root), downsampling(image));
-    Ok(Some(Multiscales { version, axes, unitless: units.err(), datasets, odd, window, downsampling }))
+    let (windows, downsampling) = (windows(root), downsampling(image));
+    Ok(Some(Multiscales { version, axes, unitless: units.err(), datasets, odd, windows, downsampling }))
 }
 
 /// Reads the levels, finest first, and what is wrong with those that cannot be read; the transformations of the image,
@@ -286,11 +286,15 @@ pub(super) fn path(field: &Field) -> Result<String, SourceError> {
     Ok(text.to_owned())
 }
 
-/// The window of the first channel. It is a hint for display, so an odd one is no reason to refuse the image.
-fn window(root: &Field) -> Option<(f64, f64)> {
-    let window = root.value.pointer("/omero/channels/0/window")?;
-    let (start, end) = (window.get("start")?.as_f64()?, window.get("end")?.as_f64()?);
-    (start.is_finite() && end.is_finite() && start < end).then_some((start, end))
+/// The windows of the channels. They are hints for display, so an odd one is no reason to refuse the image.
+fn windows(root: &Field) -> Vec<Option<(f64, f64)>> {
+    let channels = root.value.pointer("/omero/channels").and_then(Value::as_array).into_iter().flatten();
+    let window = |channel: &Value| {
+        let window = channel.get("window")?;
+        let (start, end) = (window.get("start")?.as_f64()?, window.get("end")?.as_f64()?);
+        (start.is_finite() && end.is_finite() && start < end).then_some((start, end))
+    };
+    channels.map(window).collect()
 }
 
 /// What the image says of its coarser levels: the type, and the method or whatever else is a text.

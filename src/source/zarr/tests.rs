@@ -2,6 +2,7 @@
 
 mod fixtures;
 mod groups;
+mod levels;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -47,21 +48,28 @@ impl Shelf {
     fn open(&self) -> Result<ZarrSource, SourceError> {
         let remote = Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
-        futures::executor::block_on(open_through(self, remote, &group))
+        futures::executor::block_on(open_through(self, remote, &group, None))
     }
 
     /// Opens it as it is opened after something made no sense.
     fn open_past_caches(&self) -> Result<ZarrSource, SourceError> {
         let remote = Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
-        futures::executor::block_on(past_caches(open_through(self, remote, &group)))
+        futures::executor::block_on(past_caches(open_through(self, remote, &group, None)))
+    }
+
+    /// Opens one of several channels.
+    fn open_channel(&self, channel: u64) -> Result<ZarrSource, SourceError> {
+        let remote = Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
+        let group = Location::anonymous(Url::parse(GROUP).unwrap());
+        futures::executor::block_on(open_through(self, remote, &group, Some(channel)))
     }
 
     /// Opens it as one of N5.
     pub(super) fn open_n5(&self) -> Result<ZarrSource, SourceError> {
         let remote = Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
-        futures::executor::block_on(open_n5_through(self, remote, &group))
+        futures::executor::block_on(open_n5_through(self, remote, &group, None))
     }
 
     /// The text of the error that opening ends with.

@@ -51,6 +51,7 @@ impl Hint {
 enum Member {
     Image,
     Array,
+    Group,
 }
 
 /// What is to be said of a group that holds no image. `consolidated`: the documents below it, by their paths, as it has them
@@ -61,20 +62,26 @@ pub(super) async fn of_group(
     hint: Option<Hint>,
     consolidated: Vec<(String, Value)>,
 ) -> String {
-    let address = |path: &str| format!("write the address {}", group.join(path));
     if let Some(Hint { what, path }) = hint {
-        return format!("{what}; {}", address(&path));
+        return format!("{what}; write the address {}", group.join(&path));
     }
     let mut members = told(consolidated);
     if members.is_empty() {
         members = looked_for(documents, group).await;
     }
-    for (wanted, are) in [(Member::Image, "the images in it are"), (Member::Array, "the arrays in it are")] {
+    for (wanted, are, write) in [
+        (Member::Image, "the images in it are", "write"),
+        (Member::Array, "the arrays in it are", "write"),
+        (Member::Group, "the groups in it are", "look further down, and write"),
+    ] {
         let mut names = members.iter().filter(|(_, member)| *member == wanted).map(|(name, _)| name).peekable();
         if let Some(first) = names.peek() {
-            let address = address(first);
+            let address = group.join(first);
             let names: Vec<String> = names.take(MAX_MEMBERS).map(|name| quoted(name)).collect();
-            return format!("it is a group without an image; {are} {}: {address}", names.join(", "));
+            return format!(
+                "it is a group without an image; {are} {}: {write} the address {address}",
+                names.join(", ")
+            );
         }
     }
     "it is a group without an image, and no array was found in it".to_owned()
@@ -134,17 +141,28 @@ async fn looked_for(documents: &impl Documents, group: &Location) -> Vec<(String
     if names.is_empty() {
         names = USUAL.map(str::to_owned).to_vec();
     }
+    names.retain(|name| !name.starts_with('.') && name != "zarr.json");
     names.sort();
     let mut found = Vec::new();
     for name in names.into_iter().take(MAX_MEMBERS) {
-        for (document, kind) in [(".zarray", Some(Member::Array)), ("zarr.json", None), (".zattrs", None)] {
+        let documents_of = [
+            (".zarray", Some(Member::Array)),
+            ("zarr.json", None),
+            (".zattrs", None),
+            (".zgroup", Some(Member::Group)),
+        ];
+        for (document, kind) in documents_of {
             let location = group.join(&name).join(document);
             let Ok(bytes) = documents.get(&location, MAX_GROUP_DOCUMENT).await else { continue };
             let kind = kind.or_else(|| {
                 let value = documents.alone(|| json::parse(&location.to_string(), &bytes)).ok()?;
-                let is_array = value.get("node_type").and_then(Value::as_str) == Some("array");
+                let node = value.get("node_type").and_then(Value::as_str);
                 let is_image = holds_image(value.get("attributes").unwrap_or(&value));
-                is_array.then_some(Member::Array).or(is_image.then_some(Member::Image))
+                match node {
+                    Some("array") => Some(Member::Array),
+                    _ if is_image => Some(Member::Image),
+                    node => node.map(|_| Member::Group),
+                }
             });
             if let Some(kind) = kind {
                 found.push((name, kind));

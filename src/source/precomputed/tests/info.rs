@@ -96,6 +96,16 @@ fn axes_are_turned_to_z_y_x() {
 }
 
 #[test]
+fn whole_numbers_may_be_written_as_floats() {
+    let mut scale = scale_json();
+    scale["size"] = json!([300.0, 200.0, 100.0]);
+    scale["voxel_offset"] = json!([10.0, -20.0, 30]);
+    assert_eq!(read(&info(scale.clone(), "uint8")).unwrap().scales[0].offset, [30, -20, 10]);
+    scale["voxel_offset"] = json!([10.5, -20.0, 30]);
+    assert!(read(&info(scale, "uint8")).unwrap_err().contains("voxel_offset[0]: it is no whole number of 64 bits"));
+}
+
+#[test]
 fn what_writers_leave_out_has_a_default() {
     let mut scale = scale_json();
     scale.as_object_mut().unwrap().remove("voxel_offset");

@@ -112,13 +112,39 @@ fn levels_that_all_have_the_same_scale_or_none_are_told_nowhere() {
 #[test]
 fn other_axes_and_orders_are_refused_by_name() {
     let axes = |names: &[&str]| Value::Array(names.iter().map(|name| axis(name, json!("nanometer"))).collect());
-    for names in [&["x", "y", "z"][..], &["y", "x"], &["z", "y", "x", "x"], &["z", "y"], &[], &["z", "y", "c", "y"]] {
+    for names in [&["y", "x"][..], &["z", "y", "x", "x"], &["z", "y"], &[], &["z", "y", "c", "y"]] {
         let expected = format!("multiscales[0].axes: an image with the axes {} is not supported", names.join(", "));
         assert!(error("/axes", axes(names)).ends_with(&expected), "{names:?}");
     }
-    assert!(error("/axes", axes(&["z", "y", "x", "Z"])).ends_with("axes[3].name: axis `Z` is not supported"));
+    assert!(
+        error("/axes", axes(&["z", "y", "x", "Z"])).ends_with("an image with the axes z, y, x, Z is not supported")
+    );
+    let other = json!([axis("z", json!("nm")), {"name": "lambda"}, axis("y", json!("nm")), axis("x", json!("nm"))]);
+    assert!(error("/axes", other).ends_with("axes[1].name: axis `lambda` is not supported"));
     assert!(error("/axes", json!([1, "y", "x"])).ends_with("axes[0]: it is 1, not an object"));
     assert!(error("/axes", axes(&["t", "c", "z", "y", "x", "t"])).contains("6 elements where 5 are the most"));
+}
+
+#[test]
+fn axes_are_known_by_name_in_any_order_and_else_by_type() {
+    let kept = |axes: Value| {
+        let rank = axes.as_array().unwrap().len();
+        let scale: Vec<usize> = (1..=rank).collect();
+        let level = json!({"path": "s0", "coordinateTransformations": [{"type": "scale", "scale": scale}]});
+        let image = json!({"version": "0.4", "axes": axes, "datasets": [level]});
+        let image = read(&json!({"multiscales": [image]})).unwrap().unwrap();
+        (image.axes.kept, image.datasets[0].spacing())
+    };
+    let space = |name: &str| axis(name, json!("nanometer"));
+    let of = |name: &str, kind: &str| json!({"name": name, "type": kind});
+    assert_eq!(kept(json!([space("x"), space("y"), space("z")])), ([2, 1, 0], [3.0, 2.0, 1.0]));
+    assert_eq!(kept(json!([of("c", "channel"), space("X"), space("Y"), space("Z")])).0, [3, 2, 1]);
+    assert_eq!(
+        kept(json!([space("y"), of("Channel", "channel"), space("x"), of("time", "time"), space("z")])).0,
+        [4, 0, 2]
+    );
+    assert_eq!(kept(json!([of("wavelength", "channel"), space("depth"), space("row"), space("column")])).0, [1, 2, 3]);
+    assert_eq!(kept(json!([space("x"), space("slice"), space("y")])).0, [1, 2, 0]);
 }
 
 #[test]
@@ -210,7 +236,7 @@ fn the_window_and_the_downsampling_are_taken_where_they_are_sound() {
     let window = |window: Value| {
         let mut attributes = image("", Value::Null);
         attributes["omero"] = json!({"channels": [{"window": window}]});
-        read(&attributes).unwrap().unwrap().window
+        read(&attributes).unwrap().unwrap().windows.first().copied().flatten()
     };
     assert_eq!(window(json!({"start": 10, "end": 200.5, "min": 0, "max": 255})), Some((10.0, 200.5)));
     assert_eq!(window(json!({"start": 10, "end": 10})), None);

@@ -35,6 +35,7 @@ type Found = (Listed, Option<Place>);
 pub(super) async fn find(
     documents: &impl Documents,
     group: &Location,
+    channel: Option<u64>,
 ) -> Result<(Multiscales, Vec<Listed>), SourceError> {
     let file = group.join(DOCUMENT);
     let root = match documents.get(&file, MAX_ARRAY_DOCUMENT).await {
@@ -53,6 +54,7 @@ pub(super) async fn find(
                 let reason = format!("an array of {} axes", array.shape.len());
                 SourceError::unsupported(group.join(DOCUMENT).to_string(), "dimensions", reason)
             })?;
+            let axes = axes.of_channel(channel);
             axes.check(&group.join(DOCUMENT).to_string(), &array)?;
             let dataset = Dataset::bare(String::new());
             let listed = vec![(Listed { dataset, location: group.clone(), array: Ok(*array) }, place)];
@@ -146,7 +148,7 @@ fn placed(axes: Axes, about: Group, found: Vec<Found>) -> (Multiscales, Vec<List
         unitless,
         datasets: Vec::new(),
         odd: Vec::new(),
-        window: None,
+        windows: Vec::new(),
         downsampling: None,
     };
     (image, listed)

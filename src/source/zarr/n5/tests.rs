@@ -50,7 +50,7 @@ fn axes_beyond_three_have_length_one() {
         Shelf::of([("attributes.json", with(array(), more))]).open_n5()
     };
     assert_eq!(chunk_key(&four(1).unwrap(), 0, [1, 0, 0]), "0/0/1/0");
-    assert!(four(2).map(drop).unwrap_err().to_string().contains("axis `c` of length 2"));
+    assert!(four(2).map(drop).unwrap_err().to_string().contains("there are 2 channels; write `channel = N`, 0 to 1"));
     let two = with(array(), json!({"dimensions": [6, 5], "blockSize": [4, 3]}));
     assert!(
         Shelf::of([("attributes.json", two)])
@@ -65,8 +65,9 @@ fn axes_beyond_three_have_length_one() {
 #[test]
 fn blocks_are_big_endian_and_may_be_cut_or_whole_at_the_edges() {
     let array = parsed(&array()).unwrap();
-    let decode =
-        |raw: Bytes, shape: [usize; 3]| block::decode(raw, &array, [0, 1, 2], shape).map_err(|error| error.to_string());
+    let decode = |raw: Bytes, shape: [usize; 3]| {
+        block::decode(raw, &array, &Axes::zyx(), shape).map_err(|error| error.to_string())
+    };
     let data: Vec<u8> = (0..24u16).flat_map(u16::to_be_bytes).collect();
     let voxels = |numbers: &[u16]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
     assert_eq!(decode(stored(0, &[4, 3, 2], &data), [2, 3, 4]).unwrap(), voxels(&(0..24).collect::<Vec<_>>()));
@@ -179,7 +180,7 @@ proptest! {
     fn no_block_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), extents in [0u32..6, 0..6, 0..6]) {
         let array = parsed(&array()).unwrap();
         for raw in [Bytes::from(bytes.clone()), stored(0, &extents, &bytes)] {
-            if let Ok(voxels) = block::decode(raw, &array, [0, 1, 2], [2, 1, 3]) {
+            if let Ok(voxels) = block::decode(raw, &array, &Axes::zyx(), [2, 1, 3]) {
                 prop_assert_eq!(voxels.len(), 12);
             }
         }
