@@ -25,8 +25,7 @@ const SERVICES: [(&str, &str); 5] = [
 /// The address of a volume of the kind `kind` without what viewers add to it.
 pub(super) fn address(text: &str, kind: &str) -> Result<String, String> {
     let mut text = text;
-    loop {
-        let Some((scheme, rest)) = text.split_once("://") else { break };
+    while let Some((scheme, rest)) = text.split_once("://") {
         if let Some((_, what)) = SERVICES.iter().find(|(name, _)| name.eq_ignore_ascii_case(scheme)) {
             return Err(format!("`{scheme}://` is {what}; it is not read"));
         }

@@ -72,7 +72,7 @@ pub(super) fn join_within<T>(pieces: Vec<Piece<T>>, longest: impl Into<Longest>,
 /// The same for pieces that lie in rows.
 pub(super) fn join_rows<T>(pieces: Vec<Piece<T>>, longest: impl Into<Longest>) -> Vec<Request<T>> {
     let wanted = |last: &Request<T>, piece: &Piece<T>| (last.end - last.start).saturating_add(piece.length);
-    join_where(pieces, longest.into(), |last, piece| wanted(last, piece).min(WIDE_GAP).max(GAP))
+    join_where(pieces, longest.into(), |last, piece| wanted(last, piece).clamp(GAP, WIDE_GAP))
 }
 
 /// Joins pieces of which `gap` says how far they may be apart.

@@ -114,8 +114,11 @@ fn compressions_have_two_spellings_and_others_are_named() {
 
 struct BytesCodecName(&'static str);
 
+/// Scale and translation in nanometres, and scale beside the finest level.
+type Placed = (Option<[f64; 3]>, [f64; 3], Option<[f64; 3]>);
+
 /// The scales and translations of a group of two levels of 20 and 10 voxels along each axis.
-fn places(group: Option<Value>, levels: [Value; 2]) -> Vec<(Option<[f64; 3]>, [f64; 3], Option<[f64; 3]>)> {
+fn places(group: Option<Value>, levels: [Value; 2]) -> Vec<Placed> {
     let [first, second] = levels;
     let mut shelf =
         Shelf::of([("s0/attributes.json", with(sized(20), first)), ("s1/attributes.json", with(sized(10), second))]);
