@@ -12,11 +12,11 @@ import numpy as np
 import tensorstore
 
 from mounting import ROOT
-from truth import noise, texture
+from truth import noise, segments, texture
 
 CLOUDVOLUME_PYTHON = ROOT / "target" / "venv" / "cloudvolume" / "bin" / "python"
 
-JPEG, RAW, PNG = "jpeg", "raw", "png"
+JPEG, RAW, PNG, SEGMENTATION = "jpeg", "raw", "png", "compressed_segmentation"
 
 
 @dataclasses.dataclass
@@ -50,8 +50,15 @@ VARIANTS = {
     "unsharded-jpeg": ((70, 80, 90), "uint8", (64, 32, 48), (4, -8, 12), JPEG, None, 2, True),
     "unsharded-raw": ((33, 20, 50), "float32", (16, 16, 16), (0, 0, 5), RAW, None, 1, True),
     "unsharded-png": ((20, 30, 40), "uint8", (8, 16, 32), (0, 0, 0), PNG, None, 1, False),
+    "seg-sharded": ((70, 90, 130), "uint64", (32, 32, 32), (1, 2, 3), SEGMENTATION, sharding(2, 1, 2, data="gzip"), 2, True),
+    "seg-sharded-raw": ((33, 40, 50), "uint32", (16, 24, 32), (0, 0, 0), SEGMENTATION, sharding(1, 1, 1, index="raw"), 1, False),
+    "seg-unsharded": ((33, 34, 35), "uint32", (16, 20, 24), (0, -7, 5), SEGMENTATION, None, 2, True),
     "preshift-64": ((33, 34, 35), "int16", (16, 16, 16), (0, 0, 0), RAW, sharding(64, 2, 3, data="gzip"), 1, True),
 }
+
+
+#: Extents x, y, z of blocks of segmentations, none of which divides all chunks.
+BLOCKS = {"seg-sharded": [8, 8, 8], "seg-sharded-raw": [5, 7, 3], "seg-unsharded": [64, 3, 1]}
 
 
 def write_all(root, seed, names=VARIANTS):
@@ -61,7 +68,7 @@ def write_all(root, seed, names=VARIANTS):
 def write(folder, name, seed):
     shape, dtype, chunk, offset, encoding, shards, levels, holes = VARIANTS[name]
     rng = np.random.default_rng([seed, len(name)])
-    make = texture if encoding == JPEG else noise
+    make = {JPEG: texture, SEGMENTATION: segments}.get(encoding, noise)
     read, resolution = [], []
     for level in range(levels):
         size = [max(1, -(-n // 2**level)) for n in shape]
@@ -71,6 +78,7 @@ def write(folder, name, seed):
             "key": f"scale/{level}", "size": size[::-1], "resolution": resolution[-1][::-1], "chunk_size": chunk[::-1],
             "encoding": encoding, "voxel_offset": start[::-1],
         } | ({"sharding": shards} if shards else {}) | ({"jpeg_quality": 80} if encoding == JPEG else {})
+        scale |= {"compressed_segmentation_block_size": BLOCKS[name]} if encoding == SEGMENTATION else {}
         store = open_scale(folder, scale, dtype)
         voxels = make(tuple(size), dtype, seed + level)
         grid = [-(-n // c) for n, c in zip(size, chunk)]
@@ -131,10 +139,11 @@ def write_cloudvolume(root, seed):
     for name, shape, dtype, encoding, sharded in [
         ("cv-jpeg", (130, 70, 100), "uint8", JPEG, False), ("cv-raw-gz", (40, 50, 60), "uint16", RAW, False),
         ("cv-sharded-jpeg", (128, 192, 256), "uint8", JPEG, True), ("cv-sharded-raw", (64, 130, 70), "uint16", RAW, True),
+        ("cv-seg", (70, 50, 60), "uint64", SEGMENTATION, False), ("cv-seg-sharded", (64, 130, 70), "uint32", SEGMENTATION, True),
     ]:
         folder = pathlib.Path(root) / f"{name}-{seed}"
         folder.mkdir(parents=True)
-        voxels = (texture if encoding == JPEG else noise)(shape, dtype, seed)
+        voxels = {JPEG: texture, SEGMENTATION: segments}.get(encoding, noise)(shape, dtype, seed)
         np.save(folder / "voxels.npy", voxels)
         orders.append({"folder": str(folder), "encoding": encoding, "sharded": sharded, "offset": [7, 64, -32],
                        "chunk": [64, 64, 64] if sharded else [32, 32, 64]})
@@ -144,6 +153,6 @@ def write_cloudvolume(root, seed):
     result = {}
     for order, (name, (folder, voxels, encoding)) in zip(orders, made.items()):
         # On file systems cloud-volume names compressed objects otherwise, and TensorStore does not know them.
-        levels = [voxels if name == "cv-raw-gz" else read_scale(folder, None, 0)]
+        levels = [voxels if name in ("cv-raw-gz", "cv-seg") else read_scale(folder, None, 0)]
         result[name] = Written(name, folder, levels, order["chunk"][::-1], order["offset"][::-1], [[40.0, 8.0, 4.0]], encoding == JPEG)
     return result

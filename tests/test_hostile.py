@@ -182,7 +182,7 @@ ZARRS = {
     "codec-unknown": v2(compressor={"id": "vendor-x"}),
     "codec-without-id": v2(compressor={"level": 3}),
     "codec-as-text": v2(compressor="zstd"),
-    "filters": v2(filters=[{"id": "delta", "dtype": "|u1"}]),
+    "filters": v2(filters=[{"id": "packbits"}]),
     "separator-odd": v2(dimension_separator="--"),
     **{f"without-{key}": without(key) for key in ("shape", "chunks", "dtype")},
     "v3-sharded": v3(codecs=[{"name": "sharding_indexed", "configuration": {"chunk_shape": [4, 4, 4], "codecs": [{"name": "bytes"}], "index_codecs": [{"name": "bytes"}]}}]),

@@ -10,12 +10,13 @@ import pytest
 import tensorstore
 
 import readers
+import truth
 from conftest import Odd
 from make_precomputed_fixtures import VARIANTS, sharding, write_all, write_cloudvolume, write_two_minishards
 from mounting import configuration, mounted
 from origin import Fault, Origin
 
-CLOUDVOLUME = ["cv-jpeg", "cv-raw-gz", "cv-sharded-jpeg", "cv-sharded-raw"]
+CLOUDVOLUME = ["cv-jpeg", "cv-raw-gz", "cv-sharded-jpeg", "cv-sharded-raw", "cv-seg", "cv-seg-sharded"]
 SEEDS = [1, 2]
 
 
@@ -105,6 +106,31 @@ def test_compressed_local_files_are_read_or_refused_by_name_and_never_zeros(writ
         with pytest.raises(OSError):
             (mount / "a" / "em.zarr" / "s0" / "0/0/0").read_bytes()
         assert "compression br is not supported" in mount.log
+
+
+@pytest.mark.parametrize("encoding", ["raw", "compressed_segmentation"])
+@pytest.mark.parametrize("sharded", [None, sharding(1, 1, 1, data="gzip")])
+def test_of_several_channels_the_one_by_number_is_shown_and_none_without(tmp_path, encoding, sharded):
+    shape, channels = (20, 30, 40), 3
+    scale = {"key": "s", "size": shape[::-1], "resolution": [8, 8, 8], "chunk_size": [16, 16, 16], "encoding": encoding}
+    scale |= {"compressed_segmentation_block_size": [8, 7, 6]} if encoding != "raw" else {}
+    store = tensorstore.open({
+        "driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": f"{tmp_path / 'volume'}/"},
+        "multiscale_metadata": {"data_type": "uint32", "num_channels": channels, "type": "image"},
+        "scale_metadata": scale | ({"sharding": sharded} if sharded else {}),
+    }, create=True, open=True).result()
+    voxels = np.stack([truth.segments(shape, "uint32", seed) for seed in range(channels)])
+    store[...] = voxels.transpose(3, 2, 1, 0)
+    source = {"kind": "precomputed", "url": str(tmp_path / "volume")}
+    sources = {f"c{number}": source | {"channel": number} for number in range(channels)} | {"all": source, "beyond": source | {"channel": 3}}
+    with mounted(tmp_path / "mount", configuration(sources), timeout=5) as mount:
+        for number in range(channels):
+            np.testing.assert_array_equal(readers.zarr_array(mount / f"c{number}" / "em.zarr", 0, False), voxels[number])
+        for name in ("all", "beyond"):
+            with pytest.raises(OSError):
+                (mount / name / "em.zarr" / ".zattrs").read_bytes()
+        assert "there are 3 channels; write `channel = N`, 0 to 2" in mount.log
+        assert "the last one of 3 is 2" in mount.log
 
 
 @pytest.fixture

@@ -47,6 +47,21 @@ def noise(shape, dtype, seed):
     return values.astype(dtype)
 
 
+def segments(shape, dtype, seed):
+    """Numbers of cells: areas of one value beside noise of few and of many values, none of them 0."""
+    dtype = np.dtype(dtype)
+    rng = np.random.default_rng(seed)
+    cells = noise([n // 8 + 1 for n in shape], dtype, seed)
+    for axis in range(3):
+        cells = cells.repeat(8, axis)
+    cells = np.ascontiguousarray(cells[tuple(slice(0, n) for n in shape)])
+    few = rng.random(shape) < 0.02
+    cells[few] = noise(6, dtype, seed + 1)[rng.integers(0, 6, few.sum())]
+    corner = tuple(slice(0, n // 2) for n in shape)
+    cells[corner] = noise(cells[corner].shape, dtype, seed + 2)
+    return cells
+
+
 def texture(shape, dtype, seed):
     """Smooth voxels that compress as micrographs do, none of them 0."""
     dtype = np.dtype(dtype)

@@ -10,13 +10,13 @@ from cloudvolume import Bbox, CloudVolume
 for order in json.load(sys.stdin):
     voxels = np.load(order["folder"] + "/voxels.npy").transpose(2, 1, 0)[..., np.newaxis]
     info = CloudVolume.create_new_info(
-        num_channels=1, layer_type="image", data_type=str(voxels.dtype), encoding=order["encoding"], resolution=[4, 8, 40],
+        num_channels=1, layer_type="segmentation" if "seg" in order["encoding"] else "image", data_type=str(voxels.dtype), encoding=order["encoding"], resolution=[4, 8, 40],
         voxel_offset=order["offset"], chunk_size=order["chunk"], volume_size=voxels.shape[:3])
     url = "file://" + order["folder"]
     if order["sharded"]:
         info["scales"][0]["sharding"] = {
             "@type": "neuroglancer_uint64_sharded_v1", "hash": "identity", "preshift_bits": 2, "minishard_bits": 1,
-            "shard_bits": 2, "minishard_index_encoding": "gzip", "data_encoding": "gzip" if order["encoding"] == "raw" else "raw",
+            "shard_bits": 2, "minishard_index_encoding": "gzip", "data_encoding": "raw" if order["encoding"] == "jpeg" else "gzip",
         }
     volume = CloudVolume(url, info=info)
     volume.commit_info()

@@ -91,11 +91,14 @@ fn counted(remote: &Remote, documents: Vec<Document>) -> Vec<Document> {
 /// Finds and opens it; what the archive answers goes to `heard` at once, because what comes after may fail.
 async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> Result<Found, SourceError> {
     Ok(match &spec.kind {
-        SourceKind::Precomputed { url } => (Arc::new(precomputed::open(remote, url).await?), url.clone(), None),
+        SourceKind::Precomputed { url } => {
+            (Arc::new(precomputed::open(remote, url, spec.channel).await?), url.clone(), None)
+        }
         SourceKind::Tiff { url } => {
             (Arc::new(tiff::open(remote.object(url)?, configured(spec)).await?), url.clone(), None)
         }
-        SourceKind::Zarr { url } => (Arc::new(zarr::open(remote, url).await?), url.clone(), None),
+        SourceKind::N5 { url } => (Arc::new(zarr::open_n5(remote, url, spec.channel).await?), url.clone(), None),
+        SourceKind::Zarr { url } => (Arc::new(zarr::open(remote, url, spec.channel).await?), url.clone(), None),
         SourceKind::Idr { image, server, files, url } => {
             let opening = async {
                 let found = idr::find(remote, *image, server, files, url.as_ref(), heard).await?;

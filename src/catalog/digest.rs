@@ -22,10 +22,16 @@ impl SourceSpec {
             SourceKind::Dm3 { files: DmFiles::List(urls) } => {
                 json!({"urls": urls.iter().map(location).collect::<Vec<_>>()})
             }
-            SourceKind::Precomputed { url } | SourceKind::Tiff { url } | SourceKind::Zarr { url } => {
+            SourceKind::Precomputed { url }
+            | SourceKind::Tiff { url }
+            | SourceKind::Zarr { url }
+            | SourceKind::N5 { url } => {
                 json!({"url": location(url)})
             }
         };
+        if let Some(channel) = self.channel {
+            keys["channel"] = channel.into();
+        }
         keys["kind"] = self.kind.name().into();
         hex(&Sha256::digest(keys.to_string()))
     }
@@ -55,6 +61,7 @@ mod tests {
             "kind = \"zarr\"\nurl = \"s3://b/v\"",
             "kind = \"precomputed\"\nurl = \"s3://b/v\"",
             "kind = \"zarr\"\nurl = \"s3://b/v\"\nendpoint = \"https://h\"",
+            "kind = \"precomputed\"\nurl = \"s3://b/v\"\nchannel = 1",
             "kind = \"idr\"\nimage = 1",
             "kind = \"idr\"\nimage = 1\nfiles = \"https://h\"",
             "kind = \"empiar\"\nentry = 1",

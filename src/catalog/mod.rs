@@ -4,6 +4,7 @@ mod digest;
 mod error;
 mod names;
 mod parse;
+mod pasted;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -139,6 +140,8 @@ pub struct SourceSpec {
     pub recorded_window: Option<(f64, f64)>,
     /// Voxel size in nanometres `z, y, x` where the file has none.
     pub voxel_size: Option<[f64; 3]>,
+    /// Which of several channels is shown.
+    pub channel: Option<u64>,
     /// A box of the finest level without empty margins, in which random crops are drawn.
     pub tissue: Option<Region>,
 }
@@ -183,6 +186,11 @@ pub enum SourceKind {
         /// The file.
         url: Location,
     },
+    /// An array or an image of N5.
+    N5 {
+        /// The folder of its `attributes.json`.
+        url: Location,
+    },
     /// A Zarr group with OME-NGFF multiscales.
     Zarr {
         /// The group.
@@ -224,6 +232,7 @@ impl SourceKind {
             SourceKind::Precomputed { .. } => "precomputed",
             SourceKind::Tiff { .. } => "tiff",
             SourceKind::Zarr { .. } => "zarr",
+            SourceKind::N5 { .. } => "n5",
         }
     }
 
@@ -233,7 +242,7 @@ impl SourceKind {
             SourceKind::Idr { .. } | SourceKind::Empiar { .. } | SourceKind::Dm3 { .. } | SourceKind::Tiff { .. } => {
                 true
             }
-            SourceKind::Precomputed { .. } | SourceKind::Zarr { .. } => false,
+            SourceKind::Precomputed { .. } | SourceKind::Zarr { .. } | SourceKind::N5 { .. } => false,
         }
     }
 }

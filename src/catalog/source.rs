@@ -8,12 +8,13 @@ use toml::Spanned;
 use url::Url;
 
 use super::error::{CatalogError, Text};
+use super::pasted;
 use super::{DmFiles, SourceKind, SourceSpec};
 use crate::remote::{Credentials, Location};
 use crate::volume::ViewSpec;
 
 /// The kinds this version reads.
-const KINDS: [&str; 6] = ["idr", "empiar", "tiff", "dm3", "zarr", "precomputed"];
+const KINDS: [&str; 7] = ["idr", "empiar", "tiff", "dm3", "zarr", "n5", "precomputed"];
 
 /// Most voxels of a chunk: 64 MiB of bytes.
 const MOST_VOXELS: u64 = 64 << 20;
@@ -47,6 +48,7 @@ pub(super) struct RawSource {
     window: Option<Spanned<[f64; 2]>>,
     recorded_window: Option<Spanned<[f64; 2]>>,
     voxel_size: Option<Spanned<[f64; 3]>>,
+    channel: Option<Spanned<u64>>,
     tissue: Option<Spanned<String>>,
 }
 
@@ -94,6 +96,7 @@ pub(super) fn spec(
         "idr" => ["url", "image", "server", "files"].as_slice(),
         "empiar" => &["entry", "imageset", "server", "files"],
         "dm3" => &["url", "urls"],
+        "precomputed" | "zarr" | "n5" => &["url", "channel"],
         _ => &["url"],
     };
     let given = [
@@ -104,11 +107,13 @@ pub(super) fn spec(
         raw.imageset.as_ref().map(|imageset| ("imageset", imageset.span())),
         raw.server.as_ref().map(|server| ("server", server.span())),
         raw.files.as_ref().map(|files| ("files", files.span())),
+        raw.channel.as_ref().map(|channel| ("channel", channel.span())),
     ];
     let misplaced = given.into_iter().flatten().find(|(key, _)| !own.contains(key));
     if let (Some((key, span)), true) = (misplaced, KINDS.contains(&kind)) {
         return Err(place.error(span, key, format!("a source of kind `{kind}` has no such key")));
     }
+    let channel = raw.channel.map(Spanned::into_inner);
     let access = Access { endpoint: raw.endpoint, credentials: raw.credentials };
     let kind = match kind {
         "idr" => {
@@ -145,12 +150,21 @@ pub(super) fn spec(
             }
         }
         "dm3" => SourceKind::Dm3 { files: dm_files((place, folder), &table, raw.url, raw.urls, &access)? },
-        "precomputed" | "tiff" | "zarr" => {
-            let url = location(place, folder, required(place, &table, kind, "url", raw.url)?)?;
-            let url = access.apply(place, url)?;
+        "precomputed" | "tiff" | "zarr" | "n5" => {
+            let text = required(place, &table, kind, "url", raw.url)?;
+            let text = match kind {
+                "tiff" => text,
+                _ => {
+                    let address = pasted::address(text.get_ref(), kind);
+                    let complaint = |reason| place.error(text.span(), "url", format!("`{}`: {reason}", text.get_ref()));
+                    Spanned::new(text.span(), address.map_err(complaint)?)
+                }
+            };
+            let url = access.apply(place, location(place, folder, text)?)?;
             match kind {
                 "precomputed" => SourceKind::Precomputed { url },
                 "tiff" => SourceKind::Tiff { url },
+                "n5" => SourceKind::N5 { url },
                 _ => SourceKind::Zarr { url },
             }
         }
@@ -159,7 +173,7 @@ pub(super) fn spec(
             return Err(place.error(raw.kind.span(), "kind", reason));
         }
     };
-    Ok(SourceSpec { kind, chunk, window, recorded_window, voxel_size, tissue })
+    Ok(SourceSpec { kind, chunk, window, recorded_window, voxel_size, channel, tissue })
 }
 
 /// The files of a source of kind `dm3`: `url` of one or of a folder, or `urls` of a file per z.

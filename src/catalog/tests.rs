@@ -84,7 +84,10 @@ fn a_wrong_type_is_an_error_with_file_line_and_key() {
 #[test]
 fn an_unknown_kind_names_the_known_ones() {
     let error = source_error("kind = \"nifti\"\nurl = \"https://h/a\"");
-    assert_eq!(error, "my.toml:4:8: kind: unknown kind `nifti`; known are idr, empiar, tiff, dm3, zarr, precomputed");
+    assert_eq!(
+        error,
+        "my.toml:4:8: kind: unknown kind `nifti`; known are idr, empiar, tiff, dm3, zarr, n5, precomputed"
+    );
 }
 
 #[test]

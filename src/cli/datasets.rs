@@ -96,7 +96,8 @@ fn row(dataset: &str, image: &str, spec: &SourceSpec) -> Row {
         SourceKind::Idr { url: Some(url), .. }
         | SourceKind::Precomputed { url }
         | SourceKind::Tiff { url }
-        | SourceKind::Zarr { url } => url.to_string(),
+        | SourceKind::Zarr { url }
+        | SourceKind::N5 { url } => url.to_string(),
         SourceKind::Idr { image, server, url: None, .. } => {
             format!("{}/webclient/img_detail/{image}/", server.as_str().trim_end_matches('/'))
         }

@@ -1,8 +1,10 @@
 //! Bounds of JSON documents. A tree of a document takes a hundred times its bytes where it is made of many small values,
 //! so these are counted, without making any of them, before anything is made of a document.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memmem;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
@@ -15,9 +17,44 @@ pub const MOST_VALUES: usize = 1 << 16;
 pub const DEEPEST: usize = 64;
 
 /// The document as a tree; the reason if it is none or beyond the bounds.
+///
+/// Bare words for numbers, see [`sound`], are texts in it.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
+    let bytes = &*sound(bytes);
     measure(bytes)?;
     serde_json::from_slice(bytes).map_err(|error| invalid(&error))
+}
+
+/// The document with the words `NaN`, `Infinity` and `-Infinity` as texts where they stand for numbers: JSON has none such,
+/// and Python writes them.
+pub fn sound(bytes: &[u8]) -> Cow<'_, [u8]> {
+    const WORDS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
+    if WORDS.iter().all(|word| memmem::find(bytes, word).is_none()) {
+        return Cow::Borrowed(bytes);
+    }
+    let (mut out, mut at, mut in_text) = (Vec::with_capacity(bytes.len()), 0, false);
+    while let Some(&byte) = bytes.get(at) {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let word = WORDS.into_iter().find(|word| !in_text && rest.starts_with(word));
+        let length = match (word, byte) {
+            (Some(word), _) => {
+                out.push(b'"');
+                out.extend_from_slice(word);
+                out.push(b'"');
+                at += word.len();
+                continue;
+            }
+            (None, b'\\') if in_text => 2,
+            (None, b'"') => {
+                in_text = !in_text;
+                1
+            }
+            _ => 1,
+        };
+        out.extend_from_slice(rest.get(..length).unwrap_or(rest));
+        at += length;
+    }
+    Cow::Owned(out)
 }
 
 /// How many values a document has; the reason if it is none or beyond the bounds.
@@ -213,6 +250,16 @@ mod tests {
         #[test]
         fn what_is_nearly_json_is_refused_as_by_the_parser(text in "[\\[\\]{}:,\"a0-9e.\\\\u ]{0,24}") {
             prop_assert_eq!(measure(text.as_bytes()).is_ok(), serde_json::from_str::<Value>(&text).is_ok());
+        }
+    }
+
+    #[test]
+    fn bare_words_for_numbers_are_texts_and_texts_stay_as_they_are() {
+        let text = br#"{"a": NaN, "NaN": [-Infinity, Infinity,"x NaN \\\" Infinity", 1]}"#;
+        let expected = json!({"a": "NaN", "NaN": ["-Infinity", "Infinity", "x NaN \\\" Infinity", 1]});
+        assert_eq!(parse(text).unwrap(), expected);
+        for broken in [&b"{\"a\": NaNs}"[..], b"[\"NaN", b"[\"NaN\\", b"[NaN", b"nan"] {
+            assert!(parse(broken).is_err());
         }
     }
 

@@ -40,8 +40,10 @@ pub struct Document {
 }
 
 impl Document {
-    /// A fetched document; `None` where it is no JSON, as a page for people is not, or beyond its bounds.
+    /// A fetched document; `None` where it is no JSON, as a page for people is not, or beyond its bounds. Bare words for numbers are
+    /// shown as texts.
     pub fn fetched(name: impl AsRef<str>, url: impl Into<String>, bytes: &Bytes) -> Option<Self> {
+        let bytes = &*bounds::sound(bytes);
         let values = bounds::measure(bytes).ok()?;
         let redact::Redacted { text, changed } = redact::redact(std::str::from_utf8(bytes).ok()?);
         Some(Self::of(name.as_ref(), url.into(), text.as_bytes(), values, changed))

@@ -188,6 +188,9 @@ fn configured_url(spec: &SourceSpec) -> Option<String> {
         SourceKind::Idr { url, .. } => url.as_ref().map(ToString::to_string),
         SourceKind::Empiar { .. } => None,
         SourceKind::Dm3 { files } => Some(files.to_string()),
-        SourceKind::Precomputed { url } | SourceKind::Tiff { url } | SourceKind::Zarr { url } => Some(url.to_string()),
+        SourceKind::Precomputed { url }
+        | SourceKind::Tiff { url }
+        | SourceKind::Zarr { url }
+        | SourceKind::N5 { url } => Some(url.to_string()),
     }
 }

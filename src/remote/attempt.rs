@@ -21,7 +21,7 @@ use super::limits::{Host, Slot};
 use super::pin::{Pin, Version};
 use super::speed::Speed;
 use super::transport::{Body, Transport};
-use super::wanted::Wanted;
+use super::wanted::{Part, Wanted};
 
 /// The first allocation for a body of unknown length.
 const FIRST_PIECE: u64 = 64 << 10;
@@ -108,7 +108,11 @@ pub(super) async fn attempt(task: &Task<'_>, pulse: &Pulse, slot: Slot) -> Resul
 async fn request(task: &Task<'_>, pulse: &Pulse, past_caches: bool, slot: Slot) -> Result<Fetched, Failure> {
     let (known, etag) = (task.pin.version(), task.pin.condition());
     pulse.beat();
-    let wanted = Wanted { range: task.ask.range(), if_match: etag.as_deref(), past_caches };
+    let part = match &task.ask {
+        Ask::End(length) => Some(Part::End(*length)),
+        ask => ask.range().map(Part::Range),
+    };
+    let wanted = Wanted { part, if_match: etag.as_deref(), past_caches };
     let opened = task.transport.open(wanted, slot).await;
     if matches!(opened, Ok(_) | Err(Failure { cause: Cause::Protocol(_), .. })) {
         task.host.breaker.answered();

@@ -14,26 +14,38 @@ pub(crate) enum Ask {
     Range(Range<u64>),
     /// The first so many bytes, fewer where the object is shorter; not 0.
     Start(u64),
+    /// The last so many bytes, fewer where the object is shorter; not 0.
+    End(u64),
     /// The whole object, at most so many bytes.
     Whole(u64),
 }
 
 impl Ask {
-    /// The bytes that the request names.
+    /// The bytes that the request names, as far as they can be named before the object's length is known.
     pub(crate) fn range(&self) -> Option<Range<u64>> {
         match self {
             Ask::Range(range) => Some(range.clone()),
             Ask::Start(length) => Some(0..*length),
-            Ask::Whole(_) => None,
+            Ask::End(_) | Ask::Whole(_) => None,
         }
+    }
+
+    /// Where the `length` bytes of an answer are; `total`: length of the object, where it is known.
+    pub(crate) fn place(&self, length: u64, total: Option<u64>) -> Range<u64> {
+        let start = match self {
+            Ask::Range(range) => range.start,
+            Ask::End(_) => total.unwrap_or(length).saturating_sub(length),
+            Ask::Start(_) | Ask::Whole(_) => 0,
+        };
+        start..start.saturating_add(length)
     }
 
     /// Whether it can be asked at all.
     pub(super) fn check(&self) -> Result<(), Cause> {
-        let empty = self.range().is_some_and(|range| range.is_empty());
+        let empty = self.range().is_some_and(|range| range.is_empty()) || *self == Ask::End(0);
         let longest = match self {
             Ask::Range(range) => range.end.saturating_sub(range.start),
-            Ask::Start(length) => *length,
+            Ask::Start(length) | Ask::End(length) => *length,
             Ask::Whole(_) => 0,
         };
         if empty {
@@ -94,7 +106,7 @@ pub(super) fn promise(ask: &Ask, head: &Head, known: bool, conditional: bool) ->
             Some(length) if range.start == 0 && length == range.end => exactly(length, Some(length), head),
             _ => Err(ignores_ranges(head)),
         },
-        (Ask::Start(most), 200) => match head.content_length {
+        (Ask::Start(most) | Ask::End(most), 200) => match head.content_length {
             Some(length) if length <= *most => exactly(length, Some(length), head),
             _ => Err(ignores_ranges(head)),
         },
@@ -105,15 +117,15 @@ pub(super) fn promise(ask: &Ask, head: &Head, known: bool, conditional: bool) ->
             }
             exactly(part.end - part.start, total, head)
         }
-        (Ask::Start(most), _) => {
+        (Ask::Start(most) | Ask::End(most), _) => {
             let (part, total) = part(head)?;
             let Some(total) = total else {
                 return Err(Failure::odd(format!("Content-Range `{}` hides the total length", show(head))));
             };
-            if part != (0..total.min(*most)) {
+            if part != ask.place(total.min(*most), Some(total)) {
                 return Err(Failure::odd(format!("bytes {} instead", show(head))));
             }
-            exactly(part.end, Some(total), head)
+            exactly(part.end - part.start, Some(total), head)
         }
     }
 }
@@ -150,7 +162,7 @@ fn part(head: &Head) -> Result<(Range<u64>, Option<u64>), Failure> {
 
 fn unsatisfied(ask: &Ask, head: &Head) -> Result<Promise, Failure> {
     match (ask, head.content_range.as_deref().and_then(ContentRange::parse)) {
-        (Ask::Start(_), Some(ContentRange::Unsatisfied { total: 0 })) => {
+        (Ask::Start(_) | Ask::End(_), Some(ContentRange::Unsatisfied { total: 0 })) => {
             Ok(Promise { length: Length::Empty, total: Some(0) })
         }
         (_, Some(ContentRange::Unsatisfied { total })) => {

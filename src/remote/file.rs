@@ -13,7 +13,6 @@
 
 use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
-use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread::sleep;
@@ -27,6 +26,7 @@ use super::Cause;
 use super::backoff::Failure;
 use super::head::Head;
 use super::limits::Slot;
+use super::wanted;
 
 /// Bytes read at once.
 const PIECE: u64 = 1 << 20;
@@ -61,7 +61,7 @@ pub(super) struct FileBody(mpsc::Receiver<Result<Part, Failure>>);
 /// Opens the file and answers as a server would. `slot` is kept until the file's last call has returned.
 pub(super) async fn open(
     path: &Path,
-    range: Option<Range<u64>>,
+    part: Option<wanted::Part>,
     if_match: Option<&str>,
     slot: Slot,
 ) -> Result<(Head, FileBody), Failure> {
@@ -70,7 +70,7 @@ pub(super) async fn open(
     tokio::task::spawn_blocking(move || {
         let _slot = slot;
         let speaker = Speaker(sender);
-        if let Err(failure) = answer(&path, range, if_match.as_deref(), &speaker) {
+        if let Err(failure) = answer(&path, part, if_match.as_deref(), &speaker) {
             // Nobody may be there any more to hear it.
             let _ = speaker.0.blocking_send(Err(failure));
         }
@@ -113,7 +113,7 @@ fn lost() -> Failure {
 }
 
 /// Reads a file, on a thread that may wait for its filesystem, and says what there is.
-fn answer(path: &Path, range: Option<Range<u64>>, if_match: Option<&str>, speaker: &Speaker) -> Result<(), Failure> {
+fn answer(path: &Path, part: Option<wanted::Part>, if_match: Option<&str>, speaker: &Speaker) -> Result<(), Failure> {
     if speaker.0.is_closed() {
         return Ok(());
     }
@@ -132,6 +132,11 @@ fn answer(path: &Path, range: Option<Range<u64>>, if_match: Option<&str>, speake
         return speaker.say_only(head(412));
     }
     let mut head = Head { etag: Some(version.clone()), ..head(200) };
+    let range = match part {
+        Some(wanted::Part::Range(range)) => Some(range),
+        Some(wanted::Part::End(length)) => Some(total.saturating_sub(length)..total),
+        None => None,
+    };
     let part = match range {
         None => 0..total,
         Some(range) if range.start >= total => {

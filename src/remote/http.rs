@@ -12,7 +12,7 @@ use super::backoff::Failure;
 use super::head::Head;
 use super::location::shown;
 use super::stores::{Signer, chain};
-use super::wanted::Wanted;
+use super::wanted::{Part, Wanted};
 use super::{Cause, RemoteError};
 
 /// How the project names itself to the archives.
@@ -116,15 +116,19 @@ pub(super) struct HttpTarget {
 
 impl HttpTarget {
     pub(super) async fn open(&self, wanted: Wanted<'_>) -> Result<(Head, HttpBody), Failure> {
-        let Wanted { range, if_match, past_caches } = wanted;
+        let Wanted { part, if_match, past_caches } = wanted;
         let mut request = self
             .clients
             .of(&self.url)
             .get(self.url.clone())
             .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(range) = range {
-            request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
-        }
+        request = match part {
+            None => request,
+            Some(Part::Range(range)) => {
+                request.header(RANGE, format!("bytes={}-{}", range.start, range.end.saturating_sub(1)))
+            }
+            Some(Part::End(length)) => request.header(RANGE, format!("bytes=-{length}")),
+        };
         if let Some(etag) = if_match {
             request = request.header(IF_MATCH, etag);
         }

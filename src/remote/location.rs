@@ -43,8 +43,8 @@ impl Location {
     }
 
     /// Reads an address as it stands in a configuration: a URL of a known scheme, or a path. A relative path starts at
-    /// `base`. Prefixes by which viewers name a format (`precomputed://`, `zarr://`) are dropped. Characters that a URL
-    /// cannot hold, such as spaces, are percent-encoded; what is percent-encoded already stays as it is.
+    /// `base`. Characters that a URL cannot hold, such as spaces, are percent-encoded; what is percent-encoded already stays
+    /// as it is.
     pub fn parse(text: &str, base: Option<&Path>) -> Result<Location, LocationError> {
         url(text, base).map(Location::anonymous).map_err(|reason| LocationError { text: text.to_owned(), reason })
     }
@@ -108,7 +108,6 @@ pub(super) fn shown(url: &Url) -> String {
 }
 
 fn url(text: &str, base: Option<&Path>) -> Result<Url, String> {
-    let text = ["precomputed://", "zarr://"].iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
     if text.is_empty() {
         return Err("it is empty".into());
     }

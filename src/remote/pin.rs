@@ -103,7 +103,14 @@ impl Answer {
     }
 
     fn covers(&self, range: &Range<u64>) -> bool {
-        self.ask.range().is_none_or(|asked| asked.start <= range.start && range.end <= asked.end)
+        match &self.ask {
+            Ask::Whole(_) => true,
+            // Where the end lies is not known here.
+            Ask::End(_) => false,
+            Ask::Range(_) | Ask::Start(_) => {
+                self.ask.range().is_some_and(|asked| asked.start <= range.start && range.end <= asked.end)
+            }
+        }
     }
 }
 

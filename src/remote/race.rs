@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::attempt::{Pulse, Task, attempt};
 use super::backoff::{Failure, Persistence};
+use super::checks::Ask;
 use super::clock::later;
 use super::fetched::Fetched;
 use super::limits::{Slot, timed_out};
@@ -93,7 +94,10 @@ fn first_patience(task: &Task<'_>) -> Duration {
     if matches!(task.transport, Transport::File(_)) {
         return Duration::MAX;
     }
-    let short = task.ask.range().is_some_and(|range| range.end - range.start <= SHORT);
+    let short = match &task.ask {
+        Ask::End(length) => *length <= SHORT,
+        ask => ask.range().is_some_and(|range| range.end - range.start <= SHORT),
+    };
     if short { task.host.stall() / 2 } else { task.host.stall() }
 }
 

@@ -148,7 +148,7 @@ mod tests {
 
     use super::super::http::{Clients, HttpTarget};
     use super::super::tests::origin::{Origin, correct};
-    use super::super::wanted::Wanted;
+    use super::super::wanted::{Part, Wanted};
     use super::*;
 
     fn address(url: &str, endpoint: Option<&str>) -> String {
@@ -185,7 +185,8 @@ mod tests {
         let url = Url::parse(&origin.url()).unwrap().join("bucket/key").unwrap();
         let clients = Clients::new(Duration::from_secs(5)).unwrap();
         let target = HttpTarget { clients, url, signer: Some(Arc::new(signer)), is_s3: true };
-        let (head, _) = target.open(Wanted { range: Some(2..5), if_match: None, past_caches: false }).await.unwrap();
+        let (head, _) =
+            target.open(Wanted { part: Some(Part::Range(2..5)), if_match: None, past_caches: false }).await.unwrap();
         assert_eq!(head.status, 206);
         let headers = origin.requests()[0].headers.clone();
         let signature = &headers["authorization"];

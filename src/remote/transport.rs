@@ -34,7 +34,7 @@ impl Transport {
                 Ok((head, Body::Http(body)))
             }
             Transport::File(path) => {
-                let (head, body) = file::open(path, wanted.range, wanted.if_match, slot).await?;
+                let (head, body) = file::open(path, wanted.part, wanted.if_match, slot).await?;
                 Ok((head, Body::File(body)))
             }
         }

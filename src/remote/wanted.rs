@@ -2,11 +2,19 @@
 
 use std::ops::Range;
 
+/// The bytes of an object that a request names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    Range(Range<u64>),
+    /// The last so many.
+    End(u64),
+}
+
 /// What one request asks for.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted<'a> {
     /// Which bytes; all where there is none.
-    pub range: Option<Range<u64>>,
+    pub part: Option<Part>,
     /// The ETag that the object must have.
     pub if_match: Option<&'a str>,
     /// Whether no cache on the way may answer.

@@ -78,7 +78,17 @@ impl<'a> Field<'a> {
 
     /// A whole number that is not negative.
     pub fn whole(&self) -> Result<u64, SourceError> {
-        self.value.as_u64().ok_or_else(|| self.wrong_type("a whole number"))
+        // Some writers write `64.0`.
+        let whole =
+            |number: f64| (number.fract() == 0.0 && (0.0..2f64.powi(53)).contains(&number)).then_some(number as u64);
+        self.value.as_u64().or_else(|| whole(self.value.as_f64()?)).ok_or_else(|| self.wrong_type("a whole number"))
+    }
+
+    /// A whole number of 64 bits, which may be negative.
+    pub fn position(&self) -> Result<i64, SourceError> {
+        let whole = |number: f64| (number.fract() == 0.0 && number.abs() < 2f64.powi(53)).then_some(number as i64);
+        let position = self.value.as_i64().or_else(|| whole(self.value.as_f64()?));
+        position.ok_or_else(|| self.malformed("it is no whole number of 64 bits"))
     }
 
     /// A finite number.

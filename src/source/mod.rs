@@ -5,6 +5,8 @@
 //! happen around it, so a source holds format knowledge only.
 
 pub mod dm3;
+mod foreign;
+mod indices;
 mod json;
 pub mod precomputed;
 pub mod tiff;
@@ -159,6 +161,11 @@ pub trait Source: Send + Sync + 'static {
     /// region clipped to the array, so exactly `grid.region(block).shape().bytes(dtype.size())` bytes.
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError>;
 
+    /// Whether blocks that are asked for at the same moment are looked at together: they may lie in one object.
+    fn is_gathered(&self, level: LevelIndex) -> bool {
+        self.together(level) > 0
+    }
+
     /// Blocks that lie together at the origin: the largest `k` for which those of an aligned group of 2ᵏ along each axis
     /// follow each other in one object; 0 where each lies for itself.
     fn together(&self, _level: LevelIndex) -> u32 {
@@ -213,4 +220,19 @@ impl SourceError {
     pub fn unsupported(file: impl Into<String>, field: impl Into<String>, reason: impl Into<String>) -> Self {
         SourceError::Unsupported { file: file.into(), field: field.into(), reason: reason.into() }
     }
+}
+
+/// Warns of levels that are left out, and says which and why, to be put behind the description of the format. What may be
+/// the fault of one bad answer is believed only where it was fetched past every cache.
+fn leave_out(file: &str, levels: &[(Option<&String>, &SourceError)]) -> Result<String, SourceError> {
+    let Some((_, first)) = levels.first() else { return Ok(String::new()) };
+    if !is_past_caches() {
+        return Err((*first).clone());
+    }
+    let told = levels.iter().map(|(path, error)| {
+        let name = path.map_or_else(|| "a level".to_owned(), |path| format!("level {}", json::quoted(path)));
+        tracing::warn!("{file}: {name} is left out: {error}");
+        format!("; without {name} ({error})")
+    });
+    Ok(told.collect())
 }

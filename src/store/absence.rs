@@ -272,6 +272,28 @@ impl Object {
     pub async fn range_if_there(&self, range: Range<u64>, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
         ask(self, Ask::Range(range), witness).await
     }
+
+    /// The last `length` bytes, which must not be 0, fewer only where the object is shorter; `total` is always known.
+    pub async fn end_if_there(&self, length: u64, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
+        if let Some(total) = self.total().filter(|total| *total > 0) {
+            let fetched = self.range_if_there(total.saturating_sub(length)..total, witness).await?;
+            // It may have become another one meanwhile.
+            if fetched.as_ref().and_then(|fetched| fetched.total).is_none_or(|now| now == total) {
+                return Ok(fetched);
+            }
+        }
+        match ask(self, Ask::End(length), witness).await {
+            // Some servers give ranges, but no ends.
+            Err(RemoteError { cause: Cause::Protocol(_) | Cause::Status(400 | 501), .. }) => {
+                let Some(start) = ask(self, Ask::Start(1), witness).await? else { return Ok(None) };
+                match start.total.filter(|total| *total > 0) {
+                    Some(total) => self.range_if_there(total.saturating_sub(length)..total, witness).await,
+                    None => Ok(Some(start)),
+                }
+            }
+            answer => answer,
+        }
+    }
 }
 
 /// Gets what `ask` wants of an object that its store may lack; `None` where it does.

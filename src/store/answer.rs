@@ -211,6 +211,10 @@ fn wanted(there: &There, ask: &Ask) -> Result<Option<(String, Range<u64>)>, Caus
     Ok(match ask {
         Ask::Range(range) => of_version.map(|id| (id, range.clone())),
         Ask::Start(most) => of_version.zip(there.version.total).map(|(id, total)| (id, 0..total.min(*most))),
+        Ask::End(most) => {
+            let of_version = of_version.zip(there.version.total);
+            of_version.map(|(id, total)| (id, ask.place(total.min(*most), Some(total))))
+        }
         Ask::Whole(limit) => match there.whole() {
             Some((_, length)) if length > *limit => return Err(too_long(*limit, length)),
             whole => whole.map(|(id, length)| (id, 0..length)),

@@ -137,7 +137,8 @@ impl Kept {
     pub(super) fn replace(&self, pin: &Pin, known: &Known, ask: &Ask, fetched: &Fetched) -> Result<(), Cause> {
         if self.state.lock().renewed == known.renewed {
             let id = pin.version().and_then(|version| version.id());
-            match (ask.range(), id) {
+            let range = (!matches!(ask, Ask::Whole(_))).then(|| ask.place(fetched.bytes.len() as u64, fetched.total));
+            match (range, id) {
                 (Some(range), Some(id)) if self.kept_id().as_ref() == Some(&id) => {
                     self.disk.forget_range(&self.key, &id, &range);
                 }
@@ -226,7 +227,7 @@ impl Kept {
         };
         let there = There { at, version, content_type: fetched.content_type.clone(), body };
         self.note(&mut state, Note::There(there));
-        let start = ask.range().map_or(0, |range| range.start);
+        let start = ask.place(fetched.bytes.len() as u64, fetched.total).start;
         if !fetched.bytes.is_empty() {
             self.disk.write(&self.key, &id, start, fetched.bytes.clone());
         }

@@ -100,6 +100,11 @@ impl Object {
         &self.0.desk
     }
 
+    /// Length of the whole, where an answer said it.
+    pub(super) fn total(&self) -> Option<u64> {
+        self.0.origin.pin().version().and_then(|version| version.total)
+    }
+
     /// Where requests for it go; the same as [`Object::url`] but for buckets.
     pub fn address(&self) -> &str {
         self.0.origin.address()

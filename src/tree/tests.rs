@@ -31,7 +31,7 @@ const CHUNKED_EM: ImageId = ImageId(3);
 fn source(planes: bool, chunk: Option<[u64; 3]>) -> SourceSpec {
     let url = Location::anonymous(Url::parse("http://localhost/volume").unwrap());
     let kind = if planes { SourceKind::Tiff { url } } else { SourceKind::Zarr { url } };
-    SourceSpec { kind, chunk, window: None, recorded_window: None, voxel_size: None, tissue: None }
+    SourceSpec { kind, chunk, window: None, recorded_window: None, voxel_size: None, channel: None, tissue: None }
 }
 
 fn dataset(name: &str, images: Vec<ImageSpec>, views: Vec<NamedView>) -> Dataset {

@@ -109,7 +109,7 @@ impl Blocks {
         let mut workers = Vec::new();
         let results = FuturesUnordered::new();
         let mut array =
-            (image.source.together(level) > 0 && sweep.is_none()).then(|| self.groups.array(image.number, level));
+            (image.source.is_gathered(level) && sweep.is_none()).then(|| self.groups.array(image.number, level));
         for index in wanted {
             let key = BlockKey { image: image.number, level, index };
             let boarding = self.flights.board(&key, || self.cached(&key));

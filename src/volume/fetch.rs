@@ -14,7 +14,7 @@ use super::blocks::{Block, BlockKey, BlockWorker, Blocks, Kept, Voxels};
 use super::groups::Edges;
 use super::image::Image;
 use super::parts::fetch_parts;
-use super::plan::{self, Longest, Piece, Request, join, join_within};
+use super::plan::{self, Longest, Piece, Request, join, join_rows, join_within};
 use super::refetch::fetch_past_caches;
 use super::sweep::Sweep;
 use crate::cache::{Held, Place};
@@ -177,7 +177,12 @@ async fn start(blocks: &Arc<Blocks>, image: &Arc<Image>, jobs: Vec<Job>, longest
     // What is kept must not wait for what is not, nor fail with it. Between two kept blocks may be bytes that are not.
     let (kept, missing): (Vec<_>, Vec<_>) = pieces.into_iter().partition(Piece::is_kept);
     let longest = Longest { bytes: longest.min(most), pieces: at_once };
-    for request in join_within(kept, longest, 0).into_iter().chain(join(missing, longest)) {
+    let in_rows = missing.first().is_some_and(|piece| {
+        let level = piece.tag.worker.key().level;
+        image.source.is_gathered(level) && image.source.together(level) == 0
+    });
+    let missing = if in_rows { join_rows(missing, longest) } else { join(missing, longest) };
+    for request in join_within(kept, longest, 0).into_iter().chain(missing) {
         tokio::spawn(fetch_range(blocks.clone(), image.clone(), request, sweep.clone()));
     }
     for (worker, whole) in wholes {

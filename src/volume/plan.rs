@@ -8,6 +8,10 @@ use crate::store::Object;
 /// and too short to hold another block that somebody else may be fetching.
 const GAP: u64 = 4 << 10;
 
+/// The same where blocks of one object lie in rows: no more than is wanted, and so much that another request would cost about
+/// as long.
+const WIDE_GAP: u64 = 1 << 20;
+
 /// Joined requests stay about this long, so that several run in parallel and a broken one loses little.
 pub(crate) const JOINED: u64 = 2 << 20;
 
@@ -61,8 +65,22 @@ pub(crate) fn join<T>(pieces: Vec<Piece<T>>, longest: impl Into<Longest>) -> Vec
 }
 
 /// The same for pieces that are at most `gap` bytes apart.
-pub(super) fn join_within<T>(mut pieces: Vec<Piece<T>>, longest: impl Into<Longest>, gap: u64) -> Vec<Request<T>> {
-    let longest = longest.into();
+pub(super) fn join_within<T>(pieces: Vec<Piece<T>>, longest: impl Into<Longest>, gap: u64) -> Vec<Request<T>> {
+    join_where(pieces, longest.into(), |_, _| gap)
+}
+
+/// The same for pieces that lie in rows.
+pub(super) fn join_rows<T>(pieces: Vec<Piece<T>>, longest: impl Into<Longest>) -> Vec<Request<T>> {
+    let wanted = |last: &Request<T>, piece: &Piece<T>| (last.end - last.start).saturating_add(piece.length);
+    join_where(pieces, longest.into(), |last, piece| wanted(last, piece).clamp(GAP, WIDE_GAP))
+}
+
+/// Joins pieces of which `gap` says how far they may be apart.
+fn join_where<T>(
+    mut pieces: Vec<Piece<T>>,
+    longest: Longest,
+    gap: impl Fn(&Request<T>, &Piece<T>) -> u64,
+) -> Vec<Request<T>> {
     // By handle: two of one URL may be of different versions, and positions of one mean nothing in the other.
     pieces.sort_by(|a, b| {
         let place = |piece: &Piece<T>| (piece.object.handle(), piece.start);
@@ -74,7 +92,7 @@ pub(super) fn join_within<T>(mut pieces: Vec<Piece<T>>, longest: impl Into<Longe
         match requests.last_mut() {
             Some(last)
                 if last.object.handle() == piece.object.handle()
-                    && piece.start <= last.end.saturating_add(gap)
+                    && piece.start <= last.end.saturating_add(gap(last, &piece))
                     && (end <= last.end || end - last.start <= longest.bytes)
                     && last.pieces.len() < longest.pieces =>
             {

@@ -57,7 +57,7 @@ async fn through_volume(source: &Arc<dyn Source>, cells: &[CellIndex]) -> f64 {
 async fn share_of_the_bare_decoder_s_rate() {
     let folder = std::env::var("EMFS_BENCH_VOLUME").unwrap();
     let remote = Remote::new(Manners::default(), Duration::from_secs(30), Arc::new(Stats::default())).unwrap();
-    let opened = precomputed::open(&remote, &Location::parse(&folder, None).unwrap()).await.unwrap();
+    let opened = precomputed::open(&remote, &Location::parse(&folder, None).unwrap(), None).await.unwrap();
     let source: Arc<dyn Source> = Arc::new(opened);
     let half = Region { start: [0; 3], end: [512; 3] };
     let cells: Vec<CellIndex> = source.description().levels[0].grid.cells_in(&half).collect();

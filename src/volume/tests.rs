@@ -70,6 +70,7 @@ fn shown(extents: &[u64], relative: Vec<Relative>, voxel_size: Option<[f64; 3]>)
         window: None,
         recorded_window: None,
         voxel_size,
+        channel: None,
         tissue: None,
     };
     let pyramid = image.pyramid(&spec, None, None, "v").unwrap();

@@ -16,7 +16,13 @@ pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
         sides.iter().filter_map(Value::as_f64).product::<f64>()
     };
     // Levels are shown finest first, whatever the order of the document.
-    let mut order: Vec<usize> = (0..scales.len()).collect();
+    let is_empty = |scale: &Value| {
+        scale
+            .get("size")
+            .and_then(Value::as_array)
+            .is_some_and(|size| size.iter().any(|extent| extent.as_u64() == Some(0)))
+    };
+    let mut order: Vec<usize> = (0..scales.len()).filter(|scale| !is_empty(&scales[*scale])).collect();
     order.sort_by(|a, b| voxel(&scales[*a]).total_cmp(&voxel(&scales[*b])));
     for (level, scale) in order.into_iter().enumerate() {
         for (place, axis) in AXES.iter().enumerate() {

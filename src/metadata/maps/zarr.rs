@@ -28,15 +28,24 @@ pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
         .map(|axis| multiscale.pointer(&format!("/axes/{axis}/unit")).and_then(Value::as_str).map(str::to_owned))
         .collect();
     let datasets = multiscale.get("datasets").and_then(Value::as_array).cloned().unwrap_or_default();
-    for (level, dataset) in datasets.iter().enumerate() {
+    // Levels are shown finest first, whatever the order of the document, and only those of which the array is.
+    let found = |dataset: &Value| {
         let path = dataset.get("path").and_then(Value::as_str).unwrap_or_default().trim_matches('/');
-        if let Some(found) = target.doc(sheet, &format!("{array}-{}.json", path.replace('/', "-"))) {
-            arrays(sheet, target, found, level, axes);
-        }
+        target.doc(sheet, &format!("{array}-{}.json", path.replace('/', "-")))
+    };
+    let mut shown: Vec<_> =
+        datasets.iter().enumerate().filter_map(|(listed, dataset)| Some((listed, dataset, found(dataset)?))).collect();
+    let size = |dataset: &Value| {
+        let (_, scale) = transform(dataset, "scale")?;
+        axes.iter().map(|&axis| scale.get(axis)?.as_f64()).product::<Option<f64>>()
+    };
+    shown.sort_by(|a, b| size(a.1).unwrap_or(1.0).total_cmp(&size(b.1).unwrap_or(1.0)));
+    for (level, (listed, dataset, found)) in shown.into_iter().enumerate() {
+        arrays(sheet, target, found, level, axes);
         for (kind, list, first) in [("scale", "scale_nm", "voxel_size"), ("translation", "translation_nm", "origin")] {
             let Some((number, _)) = transform(dataset, kind) else { continue };
             for (place, axis) in axes.iter().enumerate() {
-                let pointer = format!("{image}/datasets/{level}/coordinateTransformations/{number}/{kind}/{axis}");
+                let pointer = format!("{image}/datasets/{listed}/coordinateTransformations/{number}/{kind}/{axis}");
                 let unit = units.get(place).cloned().flatten();
                 let factor = global.as_ref().and_then(|scale| scale.get(*axis)?.as_f64()).unwrap_or(1.0);
                 let mut claim = |field: &str| {
@@ -72,6 +81,10 @@ fn transform(of: &Value, kind: &str) -> Option<(usize, Vec<Value>)> {
 }
 
 fn arrays(sheet: &mut Sheet<'_>, target: &Target, doc: usize, level: usize, axes: [usize; 3]) {
+    // The chunks of a sharded array are those in its shards.
+    let is_sharded = sheet.found(doc, "/codecs/0/name").and_then(Value::as_str) == Some("sharding_indexed");
+    let in_v3 =
+        if is_sharded { "/codecs/0/configuration/chunk_shape" } else { "/chunk_grid/configuration/chunk_shape" };
     for (place, axis) in axes.iter().enumerate() {
         let pointer = format!("/shape/{axis}");
         sheet.upstream(&target.at(&format!("levels/{level}/shape/{place}")), Rank::File, (doc, &pointer), None, count);
@@ -79,7 +92,7 @@ fn arrays(sheet: &mut Sheet<'_>, target: &Target, doc: usize, level: usize, axes
             let field = target.at(&format!("shape/{}", AXES[place]));
             sheet.upstream(&field, Rank::File, (doc, &pointer), None, count);
         }
-        for pointer in [format!("/chunks/{axis}"), format!("/chunk_grid/configuration/chunk_shape/{axis}")] {
+        for pointer in [format!("/chunks/{axis}"), format!("{in_v3}/{axis}")] {
             let field = target.at(&format!("levels/{level}/chunk/{place}"));
             sheet.upstream(&field, Rank::File, (doc, &pointer), None, count);
             if level == 0 {

@@ -40,6 +40,24 @@ fn a_start_may_be_shorter_only_where_the_object_is() {
 }
 
 #[test]
+fn an_end_is_where_the_length_says_and_may_be_shorter_only_where_the_object_is() {
+    let ask = Ask::End(100);
+    let promised = promise(&ask, &part_of("bytes 400-499/500", Some(100)), false, false).unwrap();
+    assert_eq!(promised, Promise { length: Length::Exactly(100), total: Some(500) });
+    let promised = promise(&ask, &part_of("bytes 0-49/50", None), false, false).unwrap();
+    assert_eq!(promised, Promise { length: Length::Exactly(50), total: Some(50) });
+    for text in ["bytes 0-99/500", "bytes 400-499/*", "bytes 399-499/500", "bytes 401-499/500", "bytes 400-498/500"] {
+        assert!(matches!(cause(&ask, &part_of(text, None)), Cause::Protocol(_)), "{text}");
+    }
+    assert!(promise(&ask, &full(Some(100)), false, false).is_ok());
+    assert!(promise(&ask, &full(Some(101)), false, false).is_err());
+    let empty = Head { status: 416, content_range: Some("bytes */0".into()), ..Head::default() };
+    assert_eq!(promise(&ask, &empty, false, false).unwrap().length, Length::Empty);
+    assert_eq!(ask.place(100, Some(500)), 400..500);
+    assert_eq!(ask.place(50, Some(50)), 0..50);
+}
+
+#[test]
 fn an_object_that_was_seen_before_is_gone_and_not_absent() {
     let head = Head { status: 404, ..Head::default() };
     assert_eq!(cause(&Ask::Whole(1), &head), Cause::NotFound);
@@ -58,7 +76,7 @@ fn an_encoded_body_is_refused() {
 #[test]
 fn an_empty_range_is_not_asked_for() {
     let backwards = Range { start: 5, end: 3 };
-    for ask in [Ask::Range(5..5), Ask::Range(backwards), Ask::Start(0)] {
+    for ask in [Ask::Range(5..5), Ask::Range(backwards), Ask::Start(0), Ask::End(0)] {
         assert!(matches!(ask.check(), Err(Cause::Request(_))));
     }
 }

@@ -31,13 +31,6 @@ fn paths_start_at_the_folder_of_the_configuration() {
 }
 
 #[test]
-fn names_of_formats_before_the_address_are_dropped() {
-    assert_eq!(parsed("precomputed://gs://bucket/raw/jpeg"), "gs://bucket/raw/jpeg");
-    assert_eq!(parsed("zarr://https://h.org/a.zarr"), "https://h.org/a.zarr");
-    assert_eq!(parsed("precomputed://local"), "file:///data/here/local");
-}
-
-#[test]
 fn buckets_and_keys_are_kept() {
     assert_eq!(parsed("s3://janelia-cosem-datasets/jrc/jrc.zarr"), "s3://janelia-cosem-datasets/jrc/jrc.zarr");
     assert_eq!(parsed("s3://b-1.x/a b%20c"), "s3://b-1.x/a%20b%20c");

@@ -10,25 +10,73 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::info::Codec;
+use super::info::{Channel, Codec};
+use super::segmentation;
 use crate::dtype::DataType;
 
-/// Longest valid body of a chunk of `plain` bytes, including a gzip wrapping. Noise grows in JPEG and PNG, but not so
-/// much.
-pub(super) fn longest(codec: Codec, plain: u64) -> u64 {
-    let factor = match codec {
-        Codec::Raw => 1,
-        Codec::Jpeg | Codec::Png => 4,
-    };
-    plain.saturating_mul(factor).saturating_add(plain / 128).saturating_add(64 << 10)
+/// What a chunk holds once it is decoded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plain {
+    /// Extents along `z, y, x`; the voxels of a channel fit memory.
+    pub shape: [usize; 3],
+    pub dtype: DataType,
+    pub channel: Channel,
 }
 
-/// Decodes a chunk of `voxels` voxels.
-pub(super) fn chunk(raw: Bytes, codec: Codec, dtype: DataType, voxels: usize) -> Result<Bytes, String> {
+impl Plain {
+    /// Voxels of a channel.
+    fn voxels(&self) -> usize {
+        self.shape.iter().copied().fold(1, usize::saturating_mul)
+    }
+
+    /// Bytes of a channel.
+    fn bytes(&self) -> usize {
+        self.voxels().saturating_mul(self.dtype.size())
+    }
+
+    /// Longest encoding, without a gzip wrapping. Noise grows in JPEG and PNG, but not so much.
+    pub fn longest(&self, codec: Codec) -> u64 {
+        let bytes = self.bytes() as u64;
+        let one = match codec {
+            Codec::Raw => bytes,
+            Codec::Jpeg | Codec::Png => bytes.saturating_mul(4).saturating_add(64 << 10),
+            Codec::Segmentation(block) => {
+                let offset = size_of::<u32>() as u64;
+                block.longest(self.shape.map(|extent| extent as u64), self.dtype.size()).saturating_add(offset)
+            }
+        };
+        one.saturating_mul(self.channel.of as u64)
+    }
+
+    /// Longest valid body, including a gzip wrapping.
+    pub fn longest_stored(&self, codec: Codec) -> u64 {
+        let longest = self.longest(codec);
+        longest.saturating_add(longest / 128).saturating_add(64 << 10)
+    }
+}
+
+/// Decodes the channel of a chunk that is shown.
+pub(super) fn chunk(raw: Bytes, codec: Codec, plain: Plain) -> Result<Bytes, String> {
+    let Plain { shape, dtype, channel } = plain;
+    let voxels = plain.voxels();
     match codec {
         Codec::Raw => {
-            let expected = voxels.checked_mul(dtype.size()).ok_or("a chunk too long")?;
-            if raw.len() == expected { Ok(raw) } else { Err(format!("{} bytes where {expected} are due", raw.len())) }
+            let one = plain.bytes();
+            let expected = one.checked_mul(channel.of).ok_or("a chunk too long")?;
+            if raw.len() != expected {
+                return Err(format!("{} bytes where {expected} are due", raw.len()));
+            }
+            // A slice would keep the other channels in memory.
+            let start = one * channel.number;
+            Ok(if channel.of == 1 { raw } else { Bytes::copy_from_slice(&raw[start..start + one]) })
+        }
+        Codec::Segmentation(block) => {
+            let channel = (channel.number, channel.of);
+            let decoded = match dtype.size() {
+                4 => segmentation::decode::<4>(&raw, block, channel, shape),
+                _ => segmentation::decode::<8>(&raw, block, channel, shape),
+            };
+            decoded.map(Bytes::from)
         }
         Codec::Jpeg => jpeg(&raw, voxels).map(Bytes::from),
         Codec::Png => png(&raw, dtype, voxels).map(Bytes::from),

@@ -3,11 +3,12 @@
 //!
 //! Format: <https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/volume.rst>.
 
+use super::segmentation::BlockShape;
 use super::sharding::{Encoding, Hash, MAX_MINISHARD_BITS, Sharding};
 use crate::dtype::DataType;
 use crate::geometry::{Grid, Shape};
 use crate::source::SourceError;
-use crate::source::json::{self, Field, quoted};
+use crate::source::json::{self, Field, brief, quoted};
 use crate::source::precomputed::morton;
 
 /// Levels that the rest of emfs can number.
@@ -19,13 +20,29 @@ const MAX_CHUNK_SIZES: usize = 64;
 /// Bytes of one decoded chunk. A chunk has to fit into memory several times over while it is decoded.
 const MAX_CHUNK_BYTES: u64 = 1 << 30;
 
+/// Channels of a volume; real ones have one to some dozens.
+const MAX_CHANNELS: u64 = 1 << 16;
+
 /// What the document says.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) struct Info {
     /// Type of a voxel.
     pub dtype: DataType,
+    /// Which channel is shown.
+    pub channel: Channel,
     /// Finest first; never empty.
     pub scales: Vec<Scale>,
+    /// The scales that cannot be shown, by their keys, and why.
+    pub left_out: Vec<(Option<String>, SourceError)>,
+}
+
+/// One of the channels, which follow each other in a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Channel {
+    /// Its number, below `of`.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
 }
 
 /// One level.
@@ -33,7 +50,7 @@ pub(super) struct Info {
 pub(super) struct Scale {
     /// Folder of its chunks, relative to that of the document; may lead out of it by `..`.
     pub key: String,
-    /// The array and its chunks; none is empty, and a chunk is at most 1 GiB.
+    /// The array and its chunks; none is empty, and a chunk is at most 1 GiB with all channels.
     pub grid: Grid,
     /// Position of the first voxel in voxels of this scale.
     pub offset: [i64; 3],
@@ -51,6 +68,8 @@ pub(super) enum Codec {
     Raw,
     Jpeg,
     Png,
+    /// `compressed_segmentation` of blocks of that shape.
+    Segmentation(BlockShape),
 }
 
 impl Codec {
@@ -60,12 +79,13 @@ impl Codec {
             Codec::Raw => "raw",
             Codec::Jpeg => "JPEG (lossy)",
             Codec::Png => "PNG",
+            Codec::Segmentation(_) => "compressed_segmentation",
         }
     }
 }
 
-/// Reads the document `file`.
-pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Info, SourceError> {
+/// Reads the document `file`; `channel` is the one that is asked for.
+pub(super) fn parse(file: &str, bytes: &[u8], channel: Option<u64>) -> Result<Info, SourceError> {
     let value = json::parse(file, bytes)?;
     let document = Field::root(file, &value)?;
     if let Some(kind) = document.optional("@type")?
@@ -74,22 +94,41 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Info, SourceError> {
         return Err(kind.unsupported(quoted(kind.text()?)));
     }
     let dtype = data_type(&document.member("data_type")?)?;
-    let channels = document.member("num_channels")?;
-    match channels.whole()? {
-        1 => {}
-        0 => return Err(channels.malformed("a volume without channels")),
-        more => return Err(channels.unsupported(format!("a volume of {more} channels"))),
-    }
+    let channel = self::channel(&document.member("num_channels")?, channel)?;
     let list = document.member("scales")?;
-    let mut scales =
-        list.elements(MAX_SCALES)?.iter().map(|field| scale(field, dtype)).collect::<Result<Vec<_>, _>>()?;
+    let (mut scales, mut left_out) = (Vec::new(), Vec::new());
+    for field in list.elements(MAX_SCALES)? {
+        match scale(&field, dtype, channel) {
+            Ok(scale) => scales.push(scale),
+            Err(error) => left_out.push((field.optional("key").ok().flatten().map(|key| brief(key.value)), error)),
+        }
+    }
     if scales.is_empty() {
-        return Err(list.malformed("there is no scale"));
+        let first = left_out.into_iter().next().map(|(_, error)| error);
+        return Err(first.unwrap_or_else(|| list.malformed("there is no scale")));
     }
     // They are written finest first, apart from hidden ones, which may stand anywhere. Equal ones keep their order.
     let volume = |scale: &Scale| scale.resolution.iter().product::<f64>();
     scales.sort_by(|a, b| volume(a).total_cmp(&volume(b)));
-    Ok(Info { dtype, scales })
+    Ok(Info { dtype, channel, scales, left_out })
+}
+
+/// Reads the number of channels and chooses the one that is asked for, or the only one.
+fn channel(field: &Field, wanted: Option<u64>) -> Result<Channel, SourceError> {
+    let of = field.whole()?;
+    match (of, wanted) {
+        (0, _) => Err(field.malformed("a volume without channels")),
+        (MAX_CHANNELS.., _) => Err(field.unsupported(format!("a volume of {of} channels"))),
+        (2.., None) => {
+            let remedy = format!("write `channel = N`, 0 to {}, beside `url` to show one", of - 1);
+            Err(field.malformed(format!("there are {of} channels; {remedy}")))
+        }
+        (_, Some(wanted)) if wanted >= of => {
+            Err(field.malformed(format!("`channel = {wanted}` is asked for, but the last one of {of} is {}", of - 1)))
+        }
+        // Both are below the bound.
+        _ => Ok(Channel { number: wanted.unwrap_or(0) as usize, of: of as usize }),
+    }
 }
 
 fn data_type(field: &Field) -> Result<DataType, SourceError> {
@@ -101,7 +140,7 @@ fn data_type(field: &Field) -> Result<DataType, SourceError> {
         .ok_or_else(|| field.unsupported(quoted(name)))
 }
 
-fn scale(field: &Field, dtype: DataType) -> Result<Scale, SourceError> {
+fn scale(field: &Field, dtype: DataType, channel: Channel) -> Result<Scale, SourceError> {
     let size = field.member("size")?;
     let shape = Shape(triple(&size, Field::extent)?);
     if shape.bytes(dtype.size()).is_none() {
@@ -111,14 +150,14 @@ fn scale(field: &Field, dtype: DataType) -> Result<Scale, SourceError> {
     let choices = (choices.elements(MAX_CHUNK_SIZES)?, choices);
     let Some(first) = choices.0.first() else { return Err(choices.1.malformed("there is no chunk size")) };
     let cell = Shape(triple(first, Field::extent)?);
-    if cell.bytes(dtype.size()).is_none_or(|bytes| bytes > MAX_CHUNK_BYTES) {
-        return Err(first.unsupported(format!("a chunk of {cell} {dtype} voxels, more than 1 GiB,")));
+    let bytes = cell.bytes(dtype.size()).and_then(|bytes| bytes.checked_mul(channel.of as u64));
+    if bytes.is_none_or(|bytes| bytes > MAX_CHUNK_BYTES) {
+        let reason = format!("a chunk of {cell} {dtype} voxels in {} channels, more than 1 GiB,", channel.of);
+        return Err(first.unsupported(reason));
     }
     let grid = Grid { shape, cell };
     let offset = match field.optional("voxel_offset")? {
-        Some(offset) => triple(&offset, |field| {
-            field.value.as_i64().ok_or_else(|| field.malformed("it is no whole number of 64 bits"))
-        })?,
+        Some(offset) => triple(&offset, Field::position)?,
         None => [0; 3],
     };
     // Chunks of an unsharded volume are named by the positions of their ends.
@@ -149,23 +188,33 @@ fn scale(field: &Field, dtype: DataType) -> Result<Scale, SourceError> {
         grid,
         offset,
         resolution: nanometres,
-        codec: codec(&field.member("encoding")?, dtype)?,
+        codec: codec(field, dtype, channel)?,
         sharding,
     })
 }
 
-fn codec(field: &Field, dtype: DataType) -> Result<Codec, SourceError> {
+fn codec(scale: &Field, dtype: DataType, channel: Channel) -> Result<Codec, SourceError> {
+    let field = scale.member("encoding")?;
     let (codec, types): (Codec, &[DataType]) = match field.text()? {
         "raw" => (Codec::Raw, &DataType::ALL),
         "jpeg" => (Codec::Jpeg, &[DataType::U8]),
         "png" => (Codec::Png, &[DataType::U8, DataType::U16]),
-        name @ ("compressed_segmentation" | "compresso" | "jxl") => {
+        "compressed_segmentation" => {
+            let block = scale.member("compressed_segmentation_block_size")?;
+            let shape = BlockShape::new(triple(&block, Field::extent)?);
+            let shape = shape.ok_or_else(|| block.unsupported("a block whose indices take more than 1 GiB"))?;
+            (Codec::Segmentation(shape), &[DataType::U32, DataType::U64])
+        }
+        name @ ("compresso" | "crackle" | "fpzip" | "kempressed" | "zfpc" | "jxl") => {
             return Err(field.unsupported(format!("the encoding {}", quoted(name))));
         }
         name => return Err(field.unsupported(format!("the unknown encoding {}", quoted(name)))),
     };
     if !types.contains(&dtype) {
         return Err(field.malformed(format!("{} cannot hold {dtype} voxels", quoted(field.text()?))));
+    }
+    if matches!(codec, Codec::Jpeg | Codec::Png) && channel.of > 1 {
+        return Err(field.unsupported(format!("{} of {} channels", codec.name(), channel.of)));
     }
     Ok(codec)
 }

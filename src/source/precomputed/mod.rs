@@ -8,20 +8,23 @@ mod index;
 mod info;
 mod local;
 mod morton;
+mod segmentation;
 mod sharding;
 mod shards;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use self::info::{Codec, Info, Scale};
+use self::decode::Plain;
+use self::info::{Info, Scale};
 use self::sharding::{Encoding, Sharding};
 use self::shards::{Lookup, Shards};
-use super::{Description, Placement, Source, SourceError, SourceLevel};
+use super::{Description, Placement, Source, SourceError, SourceLevel, foreign, leave_out};
 use crate::document::Document;
 use crate::dtype::FillValue;
 use crate::geometry::{CellIndex, LevelIndex, Region};
-use crate::remote::{Location, gunzip};
+use crate::remote::{Cause, Location, gunzip};
 use crate::store::{Remote, Witness};
 
 /// Longest `info` that is read. Real ones have a few kilobytes.
@@ -41,11 +44,31 @@ pub struct PrecomputedSource {
     document: Option<Document>,
 }
 
-/// Opens the volume whose `info` is in `folder`; fetches that document only.
-pub async fn open(remote: &Remote, folder: &Location) -> Result<PrecomputedSource, SourceError> {
+/// Opens the volume whose `info` is in `folder`; fetches that document only. Of several channels, `channel` is shown.
+pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> Result<PrecomputedSource, SourceError> {
     let document = remote.object(&folder.join("info"))?;
-    let bytes = document.document(LONGEST_INFO).await?;
-    let info = remote.desk().work_now(|| info::parse(document.url(), &bytes))?;
+    let bytes = match document.document(LONGEST_INFO).await {
+        Err(error) if matches!(error.cause, Cause::NotFound) => {
+            let is_there = |name: &'static str| {
+                let object = remote.object(&folder.join(name));
+                async move {
+                    match object {
+                        Ok(object) => object.document(LONGEST_INFO).await.is_ok(),
+                        Err(_) => false,
+                    }
+                }
+                .boxed()
+            };
+            return match foreign::remedy("precomputed", is_there).await {
+                Some(remedy) => {
+                    Err(SourceError::malformed(document.url(), "document", format!("there is none; {remedy}")))
+                }
+                None => Err(error.into()),
+            };
+        }
+        answer => answer?,
+    };
+    let info = remote.desk().work_now(|| info::parse(document.url(), &bytes, channel))?;
     let folders = info.scales.iter().map(|scale| resolve(folder, &scale.key)).collect();
     let description = describe(document.url(), &info)?;
     let retrieved = document.confirmed();
@@ -73,6 +96,8 @@ fn describe(file: &str, info: &Info) -> Result<Description, SourceError> {
     let Some(finest) = info.scales.first() else {
         return Err(SourceError::malformed(file, "scales", "there is no scale"));
     };
+    let left_out: Vec<_> = info.left_out.iter().map(|(key, error)| (key.as_ref(), error)).collect();
+    let omitted = leave_out(file, &left_out)?;
     let layout = if finest.sharding.is_some() { "sharded" } else { "unsharded" };
     Ok(Description {
         dtype: info.dtype,
@@ -80,7 +105,7 @@ fn describe(file: &str, info: &Info) -> Result<Description, SourceError> {
         // The format has no fill value: what is not stored is zero.
         fill: FillValue::zero(info.dtype),
         window: None,
-        format: format!("neuroglancer precomputed, {layout}, {}", finest.codec.name()),
+        format: format!("neuroglancer precomputed, {layout}, {}{omitted}", finest.codec.name()),
         downsampling: None,
         chunked: true,
     })
@@ -137,10 +162,16 @@ impl PrecomputedSource {
         Ok(Placement::Range { object: found.object.clone(), start: range.start, length })
     }
 
+    /// What a chunk holds: those at the far edges are stored short.
+    fn plain(&self, scale: &Scale, block: CellIndex) -> Plain {
+        // A chunk fits memory.
+        let shape = scale.grid.region(block).shape().0.map(|extent| extent as usize);
+        Plain { shape, dtype: self.info.dtype, channel: self.info.channel }
+    }
+
     /// Longest body that can be the chunk.
     fn longest(&self, scale: &Scale, block: CellIndex) -> u64 {
-        let plain = scale.grid.region(block).shape().bytes(self.info.dtype.size()).unwrap_or(0);
-        decode::longest(scale.codec, plain)
+        self.plain(scale, block).longest_stored(scale.codec)
     }
 }
 
@@ -182,22 +213,15 @@ impl Source for PrecomputedSource {
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
         let (_, scale, folder) = self.scale(level, block)?;
         let malformed = |reason: String| SourceError::malformed(folder.to_string(), format!("chunk {block}"), reason);
-        // Chunks at the far edges are stored short.
-        let voxels = scale.grid.region(block).shape().voxels().and_then(|voxels| usize::try_from(voxels).ok());
-        let voxels = voxels.ok_or_else(|| malformed("it is too long".to_owned()))?;
-        let longest = usize::try_from(self.longest(scale, block)).unwrap_or(usize::MAX);
+        let plain = self.plain(scale, block);
         let stored = match scale.sharding {
             Some(Sharding { data_encoding: Encoding::Gzip, .. }) => {
-                // What is raw inside has one length only, the others are bounded.
-                let most = match scale.codec {
-                    Codec::Raw => voxels.saturating_mul(self.info.dtype.size()),
-                    Codec::Jpeg | Codec::Png => longest,
-                };
+                let most = usize::try_from(plain.longest(scale.codec)).unwrap_or(usize::MAX);
                 gunzip(&raw, most).map(Bytes::from).map_err(malformed)?
             }
             _ => raw,
         };
-        decode::chunk(stored, scale.codec, self.info.dtype, voxels).map_err(malformed)
+        decode::chunk(stored, scale.codec, plain).map_err(malformed)
     }
 
     fn together(&self, level: LevelIndex) -> u32 {

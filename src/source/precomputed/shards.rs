@@ -1,40 +1,27 @@
-//! The indices of shards, fetched once each and kept while there is room.
+//! The indices of shards and minishards.
 //!
 //! A minishard's index holds the object that it was read from, and chunks are read from the same one: it remembers
 //! the version of the file, so that positions of one version are never applied to another.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use lru::LruCache;
-use parking_lot::Mutex;
 
 use super::index::{self, Minishard};
 use super::sharding::{ENTRY, Encoding, Place, Sharding};
-use crate::cache::{Boarding, Flights};
 use crate::remote::{Location, gunzip};
 use crate::source::SourceError;
-use crate::store::{Object, Remote, Witness, is_past_caches};
-
-/// Memory for the indices of all images, of which each gets an equal part, in bytes: outside of `--memory`, so no large
-/// part of what else a process takes. A minishard of 512 chunks takes 12 KiB.
-const KEPT: usize = 24 << 20;
-
-/// What an index takes beside its numbers.
-const OVERHEAD: usize = 512;
+use crate::source::indices::{self, Indices, is_given_again};
+use crate::store::{Object, Remote, Witness};
 
 /// Longest index of a shard that is fetched as a whole; of longer ones, entries are fetched one by one.
 const WHOLE: u64 = 64 << 10;
 
 /// Longest decoded index of a minishard: 87 000 chunks, where real ones have some hundreds.
 const LONGEST_MINISHARD: u64 = 2 << 20;
-
-/// How long an index that makes no sense is not asked for again: its chunks are many.
-const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
 
 /// Which index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,29 +107,18 @@ pub(super) struct Shards {
     remote: Remote,
     /// Bears out that a shard is absent.
     witness: Witness,
-    flights: Arc<Flights<Key, Answer>>,
-    kept: Mutex<Kept>,
-    /// One for each image that shares the memory for indices.
-    sharers: Arc<()>,
-    /// Why an index makes no sense that was fetched past every cache, a moment ago.
-    failed: Mutex<HashMap<Key, (SourceError, Instant)>>,
-}
-
-struct Kept {
-    indices: LruCache<Key, Index>,
-    bytes: usize,
+    indices: Indices<Key, Index>,
 }
 
 impl Shards {
     pub fn new(remote: Remote, witness: Witness) -> Self {
-        let kept = Mutex::new(Kept { indices: LruCache::unbounded(), bytes: 0 });
-        let sharers = remote.desk().sharers();
-        Shards { remote, witness, flights: Flights::new(), kept, sharers, failed: Mutex::default() }
+        let indices = Indices::new(remote.desk());
+        Shards { remote, witness, indices }
     }
 
     /// The index of a minishard.
     pub async fn minishard(&self, level: Level<'_>, place: Place) -> Result<Lookup, SourceError> {
-        match self.get(Key::Minishard(level.number, place), self.fetch_minishard(level, place)).await? {
+        match self.indices.get(Key::Minishard(level.number, place), self.fetch_minishard(level, place)).await? {
             Index::Minishard(found) => Ok(Lookup::Found(found)),
             Index::NoShard(confirmed) | Index::Empty(confirmed) => Ok(Lookup::Absent { confirmed }),
             // No minishard is kept as a shard.
@@ -150,34 +126,9 @@ impl Shards {
         }
     }
 
-    /// The index under `key`, which `fetch` gets where nobody has it or is getting it.
-    async fn get(&self, key: Key, fetch: impl Future<Output = Answer>) -> Answer {
-        loop {
-            match self.flights.board(&key, || self.known(&key)) {
-                Boarding::Ready(answer) => return answer,
-                Boarding::First(worker, _) => {
-                    let answer = fetch.await;
-                    match &answer {
-                        // How long that is believed is known elsewhere.
-                        Ok(Index::NoShard(_)) | Err(SourceError::Remote(_)) => {}
-                        Err(error) => self.remember(key, error),
-                        Ok(index) => self.keep(key, index.clone()),
-                    }
-                    worker.finish(answer.clone());
-                    return answer;
-                }
-                Boarding::Waiting(ticket) => match ticket.await {
-                    Ok(answer) => return answer,
-                    // Who was getting it has gone away.
-                    Err(_) => continue,
-                },
-            }
-        }
-    }
-
     async fn fetch_shard(&self, level: Level<'_>, shard: u64) -> Answer {
         // What is read again must be of the version that was read before.
-        let object = match self.kept.lock().indices.peek(&Key::Shard(level.number, shard)) {
+        let object = match self.indices.peek(&Key::Shard(level.number, shard)) {
             Some(Index::Shard(shard)) => shard.object.clone(),
             _ => self.remote.object(&level.folder.join(&level.sharding.file(shard)))?,
         };
@@ -201,7 +152,7 @@ impl Shards {
 
     async fn fetch_minishard(&self, level: Level<'_>, place: Place) -> Answer {
         let key = Key::Shard(level.number, place.shard);
-        let shard = match self.get(key, self.fetch_shard(level, place.shard)).await? {
+        let shard = match self.indices.get(key, self.fetch_shard(level, place.shard)).await? {
             Index::Shard(shard) => shard,
             absent => return Ok(absent),
         };
@@ -245,54 +196,6 @@ impl Shards {
         let was_given_twice = AtomicBool::new(false);
         Ok(Index::Minishard(Arc::new(Found { object: object.clone(), chunks, unchecked, was_given_twice })))
     }
-
-    fn known(&self, key: &Key) -> Option<Answer> {
-        if let Some(index) = self.cached(key) {
-            return Some(Ok(index));
-        }
-        let failed = self.failed.lock();
-        let recent = failed.get(key).filter(|(_, when)| when.elapsed() < FAILURE_REMEMBERED);
-        recent.map(|(error, _)| Err(error.clone()))
-    }
-
-    /// Remembers a failure for a moment, unless the index is fetched once more because of it.
-    fn remember(&self, key: Key, error: &SourceError) {
-        if is_past_caches() {
-            let mut failed = self.failed.lock();
-            failed.retain(|_, (_, when)| when.elapsed() < FAILURE_REMEMBERED);
-            failed.insert(key, (error.clone(), Instant::now()));
-        }
-    }
-
-    fn cached(&self, key: &Key) -> Option<Index> {
-        if is_past_caches() {
-            return None;
-        }
-        self.kept.lock().indices.get(key).cloned()
-    }
-
-    fn keep(&self, key: Key, index: Index) {
-        // One of them is the desk's own.
-        let room = KEPT / Arc::strong_count(&self.sharers).saturating_sub(1).max(1);
-        let mut kept = self.kept.lock();
-        kept.bytes += size(&index);
-        if let Some((_, replaced)) = kept.indices.push(key, index) {
-            kept.bytes -= size(&replaced);
-        }
-        // The newest is kept even where it alone is too long: who asked for it is about to use it.
-        while kept.bytes > room && kept.indices.len() > 1 {
-            let Some((_, dropped)) = kept.indices.pop_lru() else { break };
-            kept.bytes -= size(&dropped);
-        }
-    }
-}
-
-/// Makes sure that the origin gives an index twice in the same way, before it is believed what it leaves out.
-async fn is_given_again(object: &Object, range: Range<u64>, bytes: &Bytes, field: &str) -> Result<(), SourceError> {
-    match object.gives_again(range, bytes).await? {
-        true => Ok(()),
-        false => Err(SourceError::malformed(object.url(), field, "it is another one each time it is fetched")),
-    }
 }
 
 /// The range in the file of one that counts from the end of the shard's index.
@@ -301,13 +204,16 @@ pub(super) fn behind(range: Range<u64>, sharding: &Sharding) -> Option<Range<u64
     Some(range.start.checked_add(offset)?..range.end.checked_add(offset)?)
 }
 
-fn size(index: &Index) -> usize {
-    OVERHEAD
-        + match index {
-            Index::NoShard(_) | Index::Empty(_) => 0,
-            Index::Shard(shard) => shard.index.len(),
+impl indices::Index for Index {
+    fn bytes(&self) -> Option<usize> {
+        match self {
+            // How long that is believed is known elsewhere.
+            Index::NoShard(_) => None,
+            Index::Empty(_) => Some(0),
+            Index::Shard(shard) => Some(shard.index.len()),
             Index::Minishard(found) => {
-                found.chunks.bytes() + found.unchecked.as_ref().map_or(0, |(_, bytes)| bytes.len())
+                Some(found.chunks.bytes() + found.unchecked.as_ref().map_or(0, |(_, bytes)| bytes.len()))
             }
         }
+    }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::info::Codec;
 use super::*;
 use crate::remote::Manners;
 use crate::stats::Stats;
@@ -53,7 +54,7 @@ fn write(folder: &Path, info: &Value, files: &[(&str, &[u8])]) {
 }
 
 async fn opened(folder: &Path) -> PrecomputedSource {
-    open(&remote(), &Location::parse(folder.to_str().unwrap(), None).unwrap()).await.unwrap()
+    open(&remote(), &Location::parse(folder.to_str().unwrap(), None).unwrap(), None).await.unwrap()
 }
 
 async fn locate(source: &PrecomputedSource, x: u64) -> Result<Option<(u64, u64)>, String> {
@@ -137,7 +138,7 @@ async fn an_index_is_fetched_once_however_many_ask() {
     write(folder.path(), &info(sharding(0, 0)), &[("0.shard", &bytes)]);
     let stats = Arc::new(Stats::default());
     let remote = Remote::new(Manners::default(), Duration::from_secs(5), stats.clone()).unwrap();
-    let source = open(&remote, &Location::parse(folder.path().to_str().unwrap(), None).unwrap()).await.unwrap();
+    let source = open(&remote, &Location::parse(folder.path().to_str().unwrap(), None).unwrap(), None).await.unwrap();
     let all = futures::future::join_all((0..40).map(|n| locate(&source, n % 4))).await;
     assert!(all.iter().all(Result::is_ok), "{all:?}");
     // The info, the index of the shard, that of the minishard.
@@ -152,7 +153,7 @@ async fn an_index_that_makes_no_sense_is_fetched_twice_a_second_however_many_ask
     write(folder.path(), &info(sharding(0, 0)), &[("0.shard", &bytes)]);
     let stats = Arc::new(Stats::default());
     let remote = Remote::new(Manners::default(), Duration::from_secs(5), stats.clone()).unwrap();
-    let source = open(&remote, &Location::parse(folder.path().to_str().unwrap(), None).unwrap()).await.unwrap();
+    let source = open(&remote, &Location::parse(folder.path().to_str().unwrap(), None).unwrap(), None).await.unwrap();
     let requests = || stats.snapshot().hosts.values().map(|host| host.requests).sum::<u64>();
     let before = requests();
     for x in [0, 1, 2, 3, 0] {
@@ -225,7 +226,7 @@ async fn chunks_lie_together_as_far_as_the_shift_reaches() {
 fn sample(name: &str) -> Option<Info> {
     let bytes = std::env::var_os("EMFS_SAMPLES").and_then(|folder| std::fs::read(Path::new(&folder).join(name)).ok());
     match bytes {
-        Some(bytes) => Some(info::parse(name, &bytes).unwrap()),
+        Some(bytes) => Some(info::parse(name, &bytes, None).unwrap()),
         None => {
             eprintln!("not checked: EMFS_SAMPLES names no folder with {name}");
             None

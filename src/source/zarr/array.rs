@@ -3,6 +3,8 @@
 use super::codec::{BytesCodec, Sizes};
 use super::json::Field;
 use super::layout::{ByteOrder, Layout};
+use super::n5;
+use super::sharding::Sharding;
 use crate::dtype::{DataType, FillValue};
 use crate::source::SourceError;
 
@@ -20,20 +22,24 @@ pub(super) const MAX_CODECS: usize = 8;
 pub(super) struct ArrayDocument {
     /// Extents in voxels, none of them 0.
     pub shape: Vec<u64>,
-    /// Extents of a chunk, none of them 0; as many as `shape` has.
+    /// Extents of a chunk, none of them 0; as many as `shape` has. A shard has several.
     pub chunk: Vec<u64>,
     /// Type of a voxel.
     pub dtype: DataType,
     /// Value of voxels in chunks that are not stored.
     pub fill: FillValue,
-    /// How chunks are named.
+    /// How chunks are named, or shards where there are.
     pub keys: ChunkKeys,
+    /// How chunks are put together in shards; `None` where each is an object of its own.
+    pub sharding: Option<Sharding>,
     /// Order and byte order of a decoded chunk.
     pub layout: Layout,
     /// What was applied to those bytes, in the order of writing.
     pub codecs: Vec<BytesCodec>,
     /// Lengths a stored chunk may have.
     pub sizes: Sizes,
+    /// How it begins.
+    pub form: Form,
 }
 
 /// How a chunk's key is made of its indices.
@@ -43,6 +49,31 @@ pub(super) struct ChunkKeys {
     pub prefixed: bool,
     /// `.` or `/`.
     pub separator: Separator,
+    /// Whether the last axis comes first, as N5 has it.
+    pub reversed: bool,
+    /// Whether the document does not say what the separator is.
+    pub is_guess: bool,
+}
+
+/// How the bytes of a chunk begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// With its voxels.
+    Bare,
+    /// With its voxels, which are floats of 16 bits and shown as those of 32.
+    Half,
+    /// With a header of N5, by which it may be smaller than others.
+    N5,
+}
+
+impl Form {
+    /// A type of as many bytes as a voxel of the type `shown` has where it is stored.
+    pub fn stored(self, shown: DataType) -> DataType {
+        match self {
+            Form::Half => DataType::U16,
+            Form::Bare | Form::N5 => shown,
+        }
+    }
 }
 
 /// What stands between the indices of a chunk key.
@@ -62,7 +93,16 @@ impl Separator {
         }
     }
 
-    const fn text(self) -> &'static str {
+    /// The other one.
+    pub const fn other(self) -> Self {
+        match self {
+            Separator::Dot => Separator::Slash,
+            Separator::Slash => Separator::Dot,
+        }
+    }
+
+    /// As it stands in keys.
+    pub const fn text(self) -> &'static str {
         match self {
             Separator::Dot => ".",
             Separator::Slash => "/",
@@ -72,7 +112,10 @@ impl Separator {
 
 impl ChunkKeys {
     /// The key of a chunk, relative to its array.
-    pub fn key(self, indices: impl IntoIterator<Item = u64>) -> String {
+    pub fn key(self, mut indices: Vec<u64>) -> String {
+        if self.reversed {
+            indices.reverse();
+        }
         let parts = self.prefixed.then(|| "c".to_owned()).into_iter().chain(indices.into_iter().map(|i| i.to_string()));
         parts.collect::<Vec<_>>().join(self.separator.text())
     }
@@ -86,15 +129,29 @@ pub(super) struct Storage {
     pub byte_order: ByteOrder,
     /// Bytes-to-bytes codecs in the order of writing.
     pub codecs: Vec<BytesCodec>,
+    /// How chunks are put together.
+    pub sharding: Option<Sharding>,
+    /// How a chunk begins.
+    pub form: Form,
 }
 
 impl ArrayDocument {
     /// Puts together what a document of either version says.
     pub fn new(extents: Extents, dtype: DataType, fill: FillValue, keys: ChunkKeys, storage: Storage) -> Self {
         let Extents { shape, chunk, chunk_bytes } = extents;
-        let layout = Layout::new(&chunk, &storage.axes, dtype.size(), storage.byte_order);
+        let layout = Layout::new(&chunk, &storage.axes, storage.form.stored(dtype).size(), storage.byte_order);
         let sizes = Sizes::of_chain(chunk_bytes, &storage.codecs);
-        ArrayDocument { shape, chunk, dtype, fill, keys, layout, codecs: storage.codecs, sizes }
+        let Storage { codecs, sharding, form, .. } = storage;
+        ArrayDocument { shape, chunk, dtype, fill, keys, sharding, layout, codecs, sizes, form }
+    }
+
+    /// The longest body that can be a valid chunk.
+    pub fn longest(&self) -> u64 {
+        let header = match self.form {
+            Form::Bare | Form::Half => 0,
+            Form::N5 => n5::block::header(self.shape.len()) as u64,
+        };
+        self.sizes.stored().saturating_add(header)
     }
 
     /// The codecs by name, for people.
@@ -111,15 +168,30 @@ impl ArrayDocument {
 pub(super) struct Extents {
     /// Extents of the array: 1 to [`MAX_RANK`].
     pub shape: Vec<u64>,
-    chunk: Vec<u64>,
+    /// Extents of a chunk.
+    pub chunk: Vec<u64>,
     chunk_bytes: usize,
 }
 
 impl Extents {
     /// Reads both from the fields that hold them.
     pub fn read(shape_field: &Field, chunk_field: &Field, dtype: DataType) -> Result<Self, SourceError> {
-        let shape = extents(shape_field)?;
-        let chunk = extents(chunk_field)?;
+        let (shape, chunk) = (extents(shape_field)?, extents(chunk_field)?);
+        Self::checked((shape_field, shape), (chunk_field, chunk), dtype)
+    }
+
+    /// The same of fields that list the axes the other way round.
+    pub fn read_reversed(shape_field: &Field, chunk_field: &Field, dtype: DataType) -> Result<Self, SourceError> {
+        let turned = |field| extents(field).map(|extents| extents.into_iter().rev().collect());
+        Self::checked((shape_field, turned(shape_field)?), (chunk_field, turned(chunk_field)?), dtype)
+    }
+
+    /// Checks extents; the fields that they are from are named in complaints.
+    pub fn checked(
+        (shape_field, shape): (&Field, Vec<u64>),
+        (chunk_field, chunk): (&Field, Vec<u64>),
+        dtype: DataType,
+    ) -> Result<Self, SourceError> {
         if shape.is_empty() {
             return Err(shape_field.unsupported("an array without axes"));
         }
@@ -139,7 +211,7 @@ impl Extents {
     }
 }
 
-fn extents(field: &Field) -> Result<Vec<u64>, SourceError> {
+pub(super) fn extents(field: &Field) -> Result<Vec<u64>, SourceError> {
     field.elements(MAX_RANK)?.iter().map(Field::extent).collect()
 }
 

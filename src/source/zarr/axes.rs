@@ -8,12 +8,45 @@ use crate::source::SourceError;
 /// The axes that are shown, in the order in which they are.
 const SHOWN: [&str; 3] = ["z", "y", "x"];
 
-/// Which axes of an array are `z, y, x`. All others are `t` or `c`, and must have length 1.
+/// Which axes of an array are `z, y, x`, and which one counts channels. All others must have length 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Axes {
     names: Vec<String>,
-    /// Positions of `z, y, x`, ascending.
+    /// Positions of `z, y, x`, in whichever order they are.
     pub kept: [usize; 3],
+    /// Position of the one that counts channels.
+    channels: Option<usize>,
+    /// Which of several channels is shown.
+    channel: Option<u64>,
+}
+
+/// What an axis is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// One of the axes that are shown, by its place among these.
+    Space(usize),
+    /// One of them, but its name does not say which.
+    SomeSpace,
+    Channel,
+    Other,
+}
+
+impl Role {
+    /// By its name, or where that says nothing by its type.
+    fn of(name: &str, kind: Option<&str>) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        let by_name = match name.as_str() {
+            "c" | "channel" | "channels" => Some(Role::Channel),
+            "t" | "time" => Some(Role::Other),
+            name => SHOWN.iter().position(|shown| *shown == name).map(Role::Space),
+        };
+        by_name.or_else(|| match kind? {
+            "space" => Some(Role::SomeSpace),
+            "channel" => Some(Role::Channel),
+            "time" => Some(Role::Other),
+            _ => None,
+        })
+    }
 }
 
 /// The units of lengths along `z, y, x`, or why they are not known.
@@ -22,17 +55,43 @@ pub(super) type Units = Result<[Unit; 3], String>;
 impl Axes {
     /// The axes of an array that says nothing of them.
     pub fn zyx() -> Self {
-        Axes { names: SHOWN.map(str::to_owned).to_vec(), kept: [0, 1, 2] }
+        Axes { names: SHOWN.map(str::to_owned).to_vec(), kept: [0, 1, 2], channels: None, channel: None }
     }
 
-    /// Axes of these names; `None` unless they are `z, y, x` in this order among any `t` and `c`.
+    /// The axes of an array of N5, of which the last three are `z, y, x` and the others are rather not there.
+    pub fn of_rank(rank: usize) -> Option<Self> {
+        let others = 2usize.checked_sub(rank.checked_sub(SHOWN.len())?)?;
+        Self::named(["t", "c"].into_iter().skip(others).chain(SHOWN).map(str::to_owned).collect())
+    }
+
+    /// Axes of these names; `None` unless there is one of each of `z, y, x`, and the others are known.
     fn named(names: Vec<String>) -> Option<Self> {
-        let is_shown = |name: &str| SHOWN.contains(&name);
-        let positions: Vec<usize> = (0..names.len()).filter(|&position| is_shown(&names[position])).collect();
-        let kept = <[usize; 3]>::try_from(positions).ok()?;
-        let in_order = kept.map(|position| names[position].as_str()) == SHOWN;
-        let known = names.iter().all(|name| is_shown(name) || matches!(name.as_str(), "t" | "c"));
-        (in_order && known).then_some(Axes { names, kept })
+        let roles = names.iter().map(|name| Role::of(name, None)).collect::<Option<Vec<_>>>()?;
+        Self::of_roles(names, &roles)
+    }
+
+    /// Where the names of axes of space do not say which is which, they are `z, y, x` in their order.
+    fn of_roles(names: Vec<String>, roles: &[Role]) -> Option<Self> {
+        let mut kept = [None; 3];
+        for (position, role) in roles.iter().enumerate() {
+            if let Role::Space(shown) = role
+                && kept[*shown].replace(position).is_some()
+            {
+                return None;
+            }
+        }
+        for (position, _) in roles.iter().enumerate().filter(|(_, role)| **role == Role::SomeSpace) {
+            *kept.iter_mut().find(|kept| kept.is_none())? = Some(position);
+        }
+        let [Some(z), Some(y), Some(x)] = kept else { return None };
+        let mut channels = roles.iter().enumerate().filter(|(_, role)| **role == Role::Channel);
+        let (first, second) = (channels.next(), channels.next());
+        second.is_none().then_some(Axes {
+            names,
+            kept: [z, y, x],
+            channels: first.map(|(position, _)| position),
+            channel: None,
+        })
     }
 
     /// Reads the axes of a lone array from the names in the member `member`. Where that is missing, or a name says
@@ -53,23 +112,64 @@ impl Axes {
         })
     }
 
-    /// Reads the axes of an image, and their units.
+    /// The axes of an image of the first versions of the format.
+    pub fn tczyx() -> Self {
+        let names = ["t", "c"].into_iter().chain(SHOWN).map(str::to_owned).collect();
+        Axes { names, kept: [2, 3, 4], channels: Some(1), channel: None }
+    }
+
+    /// Reads those that the `transform` of a level names, as OpenOrganelle has it, and their units.
+    pub fn of_transform(transform: &Field) -> Result<(Self, Units), SourceError> {
+        let field = transform.member("axes")?;
+        let elements = field.elements(MAX_RANK)?;
+        let names: Vec<String> =
+            elements.iter().map(|name| name.text().map(str::to_ascii_lowercase)).collect::<Result<_, _>>()?;
+        let listed = names.join(", ");
+        let axes = Self::named(names).ok_or_else(|| field.unsupported(format!("an image with the axes {listed}")))?;
+        let Some(stated) = transform.optional("units")? else {
+            return Ok((axes, Err("the axes have no unit".to_owned())));
+        };
+        let stated = stated.elements(MAX_RANK)?;
+        let mut units = [Unit::NANOMETRE; 3];
+        for (unit, position) in units.iter_mut().zip(axes.kept) {
+            let text = match stated.get(position) {
+                Some(field) => field.text()?,
+                None => return Ok((axes, Err("an axis has no unit".to_owned()))),
+            };
+            let Some(known) = Unit::named(text) else {
+                return Ok((axes, Err(format!("the unit {} is no known length", quoted(text)))));
+            };
+            *unit = known;
+        }
+        Ok((axes, Ok(units)))
+    }
+
+    /// Reads the axes of an image, and their units. Those of version 0.3 are names alone.
     pub fn of_image(field: &Field) -> Result<(Self, Units), SourceError> {
         let elements = field.elements(MAX_RANK)?;
-        let mut names = Vec::new();
+        let (mut names, mut roles) = (Vec::new(), Vec::new());
         for axis in &elements {
-            let name = axis.member("name")?;
-            match name.text()? {
-                known @ ("t" | "c" | "z" | "y" | "x") => names.push(known.to_owned()),
-                other => return Err(name.unsupported(format!("axis {}", quoted(other)))),
-            }
+            let name = if axis.value.is_string() { axis.clone() } else { axis.member("name")? };
+            let kind = match axis.value.is_string() {
+                true => None,
+                false => axis.optional("type")?.map(|kind| kind.text()).transpose()?,
+            };
+            let role = Role::of(name.text()?, kind);
+            roles.push(
+                role.ok_or_else(|| name.unsupported(format!("axis {}", quoted(name.text().unwrap_or_default()))))?,
+            );
+            names.push(name.text()?.to_owned());
         }
         let listed = names.join(", ");
-        let axes = Self::named(names);
+        let axes = Self::of_roles(names, &roles);
         let axes = axes.ok_or_else(|| field.unsupported(format!("an image with the axes {listed}")))?;
         let mut units = [Unit::NANOMETRE; 3];
         for (unit, position) in units.iter_mut().zip(axes.kept) {
-            let Some(stated) = elements[position].optional("unit")? else {
+            let stated = match elements[position].value.is_string() {
+                true => None,
+                false => elements[position].optional("unit")?,
+            };
+            let Some(stated) = stated else {
                 return Ok((axes, Err("the axes have no unit".to_owned())));
             };
             let Some(known) = Unit::named(stated.text()?) else {
@@ -85,6 +185,16 @@ impl Axes {
         self.names.len()
     }
 
+    /// The same of which that channel is shown.
+    pub fn of_channel(self, channel: Option<u64>) -> Self {
+        Axes { channel, ..self }
+    }
+
+    /// Position of the axis that counts channels, and which one is shown.
+    pub fn channel(&self) -> Option<(usize, u64)> {
+        self.channels.zip(self.channel)
+    }
+
     /// Checks that an array read from `file` is a volume with these axes.
     pub fn check(&self, file: &str, array: &ArrayDocument) -> Result<(), SourceError> {
         let (rank, axes) = (array.shape.len(), self.rank());
@@ -93,11 +203,33 @@ impl Axes {
             return Err(SourceError::malformed(file, "shape", reason));
         }
         for (position, (name, &extent)) in self.names.iter().zip(&array.shape).enumerate() {
-            if extent != 1 && !self.kept.contains(&position) {
-                return Err(SourceError::unsupported(file, "shape", format!("axis `{name}` of length {extent}")));
+            let malformed = |reason: String| Err(SourceError::malformed(file, "shape", reason));
+            match self.channel {
+                _ if self.kept.contains(&position) => {}
+                None if extent == 1 => {}
+                Some(channel) if self.channels == Some(position) && channel < extent => {}
+                Some(channel) if self.channels == Some(position) => {
+                    let last = extent - 1;
+                    return malformed(format!(
+                        "`channel = {channel}` is asked for, but the last one of {extent} is {last}"
+                    ));
+                }
+                None if self.channels == Some(position) => {
+                    let remedy = format!("write `channel = N`, 0 to {}, beside `url` to show one", extent - 1);
+                    return malformed(format!("there are {extent} channels; {remedy}"));
+                }
+                Some(_) if extent == 1 => {}
+                _ => return Err(SourceError::unsupported(file, "shape", format!("axis `{name}` of length {extent}"))),
             }
         }
-        Ok(())
+        match self.channel {
+            Some(1..) if self.channels.is_none() => Err(SourceError::malformed(
+                file,
+                "shape",
+                "a channel is asked for by number, but no axis counts channels",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Picks the entries of `z, y, x`.

@@ -4,11 +4,18 @@
 //! where its input ends; and the last step must give exactly the bytes of a chunk.
 
 use std::borrow::Cow;
-use std::io;
+use std::io::{self, Read};
 
 use bytes::Bytes;
+use bzip2::read::MultiBzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
+use liblzma::read::XzDecoder;
+use liblzma::stream::Stream;
 use zarrs::array::codec::{blosc_decompress_bytes, blosc_validate};
+
+use super::layout::ByteOrder;
+use super::{filters, lz4};
+use crate::dtype::DataType;
 
 /// A codec that turns bytes into bytes. Its parameters matter to writers only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +28,18 @@ pub(super) enum BytesCodec {
     Zlib,
     /// A Blosc 1 buffer.
     Blosc,
+    /// Bzip2 streams.
+    Bzip2,
+    /// An xz file, or the older format of one.
+    Xz,
+    /// A block of LZ4 behind the length of what it holds, as numcodecs has it.
+    Lz4,
+    /// Blocks of LZ4 as lz4-java has them.
+    Lz4Java,
+    /// Differences from one voxel to the next, of a type and in big-endian order or not.
+    Delta(DataType, ByteOrder),
+    /// The first bytes of all words of that many bytes, then the second ones, and so on.
+    Shuffle(usize),
     /// The bytes followed by their CRC-32C, little-endian.
     Crc32c,
 }
@@ -35,6 +54,9 @@ pub(super) struct CodecError {
     pub reason: String,
 }
 
+/// Memory that an xz file may ask for: twice what the strongest preset does.
+const XZ_MEMORY: u64 = 128 << 20;
+
 /// Bytes of the CRC-32C behind the data.
 const CHECKSUM: usize = 4;
 
@@ -46,6 +68,9 @@ impl BytesCodec {
             "gzip" => Some(BytesCodec::Gzip),
             "zlib" => Some(BytesCodec::Zlib),
             "blosc" => Some(BytesCodec::Blosc),
+            "bz2" => Some(BytesCodec::Bzip2),
+            "lzma" => Some(BytesCodec::Xz),
+            "lz4" => Some(BytesCodec::Lz4),
             "crc32c" => Some(BytesCodec::Crc32c),
             _ => None,
         }
@@ -58,6 +83,11 @@ impl BytesCodec {
             BytesCodec::Gzip => "gzip",
             BytesCodec::Zlib => "zlib",
             BytesCodec::Blosc => "blosc",
+            BytesCodec::Bzip2 => "bz2",
+            BytesCodec::Xz => "lzma",
+            BytesCodec::Lz4 | BytesCodec::Lz4Java => "lz4",
+            BytesCodec::Delta(..) => "delta",
+            BytesCodec::Shuffle(_) => "shuffle",
             BytesCodec::Crc32c => "crc32c",
         }
     }
@@ -69,6 +99,12 @@ impl BytesCodec {
             BytesCodec::Gzip => Cow::Owned(ungzip(encoded, size.most)?),
             BytesCodec::Zlib => Cow::Owned(unzlib(encoded, size.most)?),
             BytesCodec::Blosc => Cow::Owned(unblosc(encoded, size)?),
+            BytesCodec::Bzip2 => Cow::Owned(read(&mut MultiBzDecoder::new(encoded), size.most)?),
+            BytesCodec::Xz => Cow::Owned(unxz(encoded, size.most)?),
+            BytesCodec::Lz4 => Cow::Owned(lz4::block(encoded, size)?),
+            BytesCodec::Lz4Java => Cow::Owned(lz4::java(encoded, size.most)?),
+            BytesCodec::Delta(dtype, order) => Cow::Owned(filters::undelta(encoded, dtype, order)),
+            BytesCodec::Shuffle(size) => Cow::Owned(filters::unshuffle(encoded, size)?),
             BytesCodec::Crc32c => Cow::Borrowed(checked(encoded)?),
         };
         size.check(decoded.len())?;
@@ -86,7 +122,7 @@ pub(super) struct Size {
 }
 
 impl Size {
-    fn check(self, length: usize) -> Result<(), String> {
+    pub(super) fn check(self, length: usize) -> Result<(), String> {
         if length > self.most {
             return Err(too_long(self.most));
         }
@@ -108,6 +144,7 @@ impl Sizes {
         let mut last = sizes[0];
         for codec in codecs {
             last = match codec {
+                BytesCodec::Delta(..) | BytesCodec::Shuffle(_) => last,
                 BytesCodec::Crc32c => Size { most: last.most.saturating_add(CHECKSUM), ..last },
                 // No compressor in use grows incompressible data by a hundredth; the rest is room for headers.
                 _ => Size { most: last.most.saturating_add(last.most / 128).saturating_add(64 << 10), exact: false },
@@ -140,14 +177,32 @@ pub(super) fn decode(raw: Bytes, codecs: &[BytesCodec], sizes: &Sizes) -> Result
     Ok(bytes)
 }
 
+/// Reads all that a decoder gives.
+fn read(decoder: &mut impl Read, most: usize) -> Result<Vec<u8>, String> {
+    let mut out = buffer(most.saturating_add(1))?;
+    let mut bounded = decoder.take((most as u64).saturating_add(1));
+    bounded.read_to_end(&mut out).map_err(|error| format!("corrupt: {error}"))?;
+    if out.len() > most { Err(too_long(most)) } else { Ok(out) }
+}
+
+fn unxz(encoded: &[u8], most: usize) -> Result<Vec<u8>, String> {
+    let stream = Stream::new_auto_decoder(XZ_MEMORY, 0).map_err(|error| error.to_string())?;
+    let mut decoder = XzDecoder::new_stream(encoded, stream);
+    let out = read(&mut decoder, most)?;
+    match (encoded.len() as u64).saturating_sub(decoder.total_in()) {
+        0 => Ok(out),
+        more => Err(format!("{more} bytes after the end of the stream")),
+    }
+}
+
 /// An empty buffer for `length` bytes. Its pages are not touched before there are bytes for them.
-fn buffer(length: usize) -> Result<Vec<u8>, String> {
+pub(super) fn buffer(length: usize) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     out.try_reserve_exact(length).map_err(|_| format!("no memory for {length} bytes"))?;
     Ok(out)
 }
 
-fn too_long(most: usize) -> String {
+pub(super) fn too_long(most: usize) -> String {
     format!("it decodes to more than the {most} bytes that a chunk can have here")
 }
 

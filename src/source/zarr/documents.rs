@@ -1,5 +1,6 @@
 //! The few documents that describe an image, fetched in as few rounds as can be.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -10,7 +11,8 @@ use super::array::ArrayDocument;
 use super::axes::Axes;
 use super::json::{self, Field};
 use super::multiscales::{self, Multiscales};
-use super::{v2, v3};
+use super::whereabouts::{self, Hint};
+use super::{n5, v2, v3};
 use crate::cache::Desk;
 use crate::document::{Document, Packed};
 use crate::remote::{Cause, Location, RemoteError};
@@ -19,10 +21,13 @@ use crate::store::Remote;
 
 /// Longest document of a group: real ones have some kilobytes, a consolidated `zarr.json`, which holds those of all its
 /// arrays, some dozens.
-const MAX_GROUP_DOCUMENT: u64 = 1 << 20;
+pub(super) const MAX_GROUP_DOCUMENT: u64 = 1 << 20;
 
 /// Longest document of an array: real ones have some hundreds of bytes.
 pub(super) const MAX_ARRAY_DOCUMENT: u64 = 256 << 10;
+
+/// Names of a folder that are looked at.
+const MAX_NAMES: usize = 256;
 
 /// Where documents come from. A missing one is an error with [`Cause::NotFound`].
 pub(super) trait Documents: Sync {
@@ -32,6 +37,11 @@ pub(super) trait Documents: Sync {
     /// When the origin sent or confirmed it last.
     fn confirmed(&self, _location: &Location) -> SystemTime {
         SystemTime::now()
+    }
+
+    /// Names in the folder, where it can be listed without asking anybody.
+    fn names<'a>(&'a self, _folder: &'a Location) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(std::future::ready(Vec::new()))
     }
 
     /// Where documents are made sense of, one at a time.
@@ -51,6 +61,19 @@ pub(super) trait Documents: Sync {
 impl Documents for Remote {
     fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
         Box::pin(async move { self.object(location)?.document(limit).await })
+    }
+
+    fn names<'a>(&'a self, folder: &'a Location) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(async move {
+            if folder.url.scheme() != "file" {
+                return Vec::new();
+            }
+            let list = |path: &Path| -> Vec<String> {
+                let entries = std::fs::read_dir(path).into_iter().flatten().flatten().take(MAX_NAMES);
+                entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+            };
+            self.with_path(folder, list).await.unwrap_or_default()
+        })
     }
 
     fn confirmed(&self, location: &Location) -> SystemTime {
@@ -80,7 +103,8 @@ impl<'a, D: Documents> Kept<'a, D> {
     }
 
     /// The fetched documents for people. Their names are their paths below `group` without the leading dots.
-    pub(super) fn into_documents(self, group: &Location) -> Vec<Document> {
+    /// Those below the folders `without` are no documents of what is shown.
+    pub(super) fn into_documents(self, group: &Location, without: &[&Location]) -> Vec<Document> {
         let name = |location: &Location| {
             let path = location.url.path();
             let path = path.strip_prefix(group.url.path()).unwrap_or(path).trim_matches('/').to_owned();
@@ -92,7 +116,11 @@ impl<'a, D: Documents> Kept<'a, D> {
         let mut fetched = self.documents.into_inner();
         // In which order the answers came says nothing.
         fetched.sort_by_cached_key(|(at, _)| at.to_string());
-        let documents = fetched.iter().filter_map(|(at, packed)| {
+        let is_shown = |at: &Location| {
+            let is_below = |folder: &&Location| at.to_string().starts_with(&format!("{folder}/"));
+            !without.iter().any(is_below)
+        };
+        let documents = fetched.iter().filter(|(at, _)| is_shown(at)).filter_map(|(at, packed)| {
             let document = Document::fetched(name(at), at.to_string(), &packed.all())?;
             Some(document.retrieved_at(self.inner.confirmed(at)))
         });
@@ -109,6 +137,10 @@ impl<D: Documents> Documents for Kept<'_, D> {
         })
     }
 
+    fn names<'b>(&'b self, folder: &'b Location) -> BoxFuture<'b, Vec<String>> {
+        self.inner.names(folder)
+    }
+
     fn desk(&self) -> Option<&Desk> {
         self.inner.desk()
     }
@@ -119,14 +151,17 @@ impl<D: Documents> Documents for Kept<'_, D> {
 pub(super) enum Version {
     V2,
     V3,
+    /// N5, which is no version of Zarr but of the same kind.
+    N5,
 }
 
 impl Version {
-    /// Number of the version.
-    pub const fn number(self) -> u8 {
+    /// What is put behind the name of what an image is.
+    pub const fn told(self) -> &'static str {
         match self {
-            Version::V2 => 2,
-            Version::V3 => 3,
+            Version::V2 => " in Zarr v2",
+            Version::V3 => " in Zarr v3",
+            Version::N5 => "",
         }
     }
 
@@ -135,6 +170,7 @@ impl Version {
         match self {
             Version::V2 => ".zarray",
             Version::V3 => "zarr.json",
+            Version::N5 => n5::DOCUMENT,
         }
     }
 }
@@ -160,7 +196,7 @@ pub(super) async fn root(documents: &impl Documents, group: &Location) -> Result
     }
     let document = group.join("zarr.json");
     match documents.get(&document, MAX_GROUP_DOCUMENT).await {
-        Ok(bytes) => return documents.alone(|| v3_root(&document.to_string(), &bytes)),
+        Ok(bytes) => return v3_root(documents, group, &document.to_string(), bytes).await,
         Err(other) if matches!(other.cause, Cause::NotFound) => {}
         Err(other) if matches!((&other.cause, &error.cause), (Cause::Denied(_), Cause::Denied(_))) => {}
         Err(other) => return Err(other.into()),
@@ -168,11 +204,9 @@ pub(super) async fn root(documents: &impl Documents, group: &Location) -> Result
     match lone_v2(documents, group, Axes::zyx()).await? {
         Some(root) => Ok(root),
         None if matches!(error.cause, Cause::Denied(_)) => Err(error.into()),
-        None => Err(SourceError::malformed(
-            group.to_string(),
-            "document",
-            "neither .zattrs nor zarr.json nor .zarray is there, so it is no Zarr group",
-        )),
+        None => {
+            Err(SourceError::malformed(group.to_string(), "document", whereabouts::of_folder(documents, group).await))
+        }
     }
 }
 
@@ -191,14 +225,19 @@ async fn v2_root(
         Ok::<_, SourceError>(match multiscales::parse(&attributes)? {
             Some(image) => Ok(image),
             // This version of Zarr names no axes; xarray does, and others do as it does.
-            None => Err(Axes::of_array(&attributes, "_ARRAY_DIMENSIONS")?),
+            None => Err((Axes::of_array(&attributes, "_ARRAY_DIMENSIONS")?, Hint::of(&value))),
         })
     })?;
-    let axes = match attributes {
+    let (axes, hint) = match attributes {
         Ok(image) => return Ok(Root::Image(Version::V2, image)),
-        Err(axes) => axes,
+        Err(other) => other,
     };
-    lone_v2(documents, group, axes).await?.ok_or_else(|| SourceError::malformed(file, "multiscales", "it is missing"))
+    if let Some(root) = lone_v2(documents, group, axes).await? {
+        return Ok(root);
+    }
+    let consolidated = whereabouts::consolidated(documents, group).await;
+    let reason = whereabouts::of_group(documents, group, hint, consolidated).await;
+    Err(SourceError::malformed(file, "multiscales", reason))
 }
 
 /// The array at `group` itself, where there is one.
@@ -214,29 +253,39 @@ async fn lone_v2(documents: &impl Documents, group: &Location, axes: Axes) -> Re
     }
 }
 
-fn v3_root(file: &str, bytes: &[u8]) -> Result<Root, SourceError> {
-    let value = json::parse(file, bytes)?;
-    let document = Field::root(file, &value)?;
-    if v3::node(&document)? == v3::Node::Array {
-        let axes = Axes::of_array(&document, "dimension_names")?;
-        return Ok(Root::Array(Version::V3, Box::new(v3::parse(file, bytes)?), axes));
-    }
-    v3::check_members(&document, v3::Node::Group)?;
-    let image = match document.optional("attributes")? {
-        Some(attributes) => multiscales::parse(&attributes)?,
-        None => None,
+async fn v3_root(documents: &impl Documents, group: &Location, file: &str, bytes: Bytes) -> Result<Root, SourceError> {
+    // It is dropped in here, before another document is waited for.
+    let found = documents.alone(move || {
+        let value = json::parse(file, &bytes)?;
+        let document = Field::root(file, &value)?;
+        if v3::node(&document)? == v3::Node::Array {
+            let axes = Axes::of_array(&document, "dimension_names")?;
+            return Ok(Ok(Root::Array(Version::V3, Box::new(v3::parse(file, &bytes)?), axes)));
+        }
+        v3::check_members(&document, v3::Node::Group)?;
+        let image = match document.optional("attributes")? {
+            Some(attributes) => multiscales::parse(&attributes)?,
+            None => None,
+        };
+        let hint = value.get("attributes").and_then(Hint::of);
+        let consolidated = whereabouts::members(value.pointer("/consolidated_metadata/metadata"));
+        Ok::<_, SourceError>(image.map(|image| Root::Image(Version::V3, image)).ok_or((hint, consolidated)))
+    })?;
+    let (hint, consolidated) = match found {
+        Ok(root) => return Ok(root),
+        Err(other) => other,
     };
-    let missing = || SourceError::malformed(file, "attributes.ome.multiscales", "it is missing");
-    image.map(|image| Root::Image(Version::V3, image)).ok_or_else(missing)
+    let reason = whereabouts::of_group(documents, group, hint, consolidated).await;
+    Err(SourceError::malformed(file, "attributes.ome.multiscales", reason))
 }
 
-/// Reads the documents of all arrays of an image at once.
+/// Reads the documents of all arrays of an image at once; what is wrong with one says nothing of the others.
 pub(super) async fn arrays(
     documents: &impl Documents,
     version: Version,
     locations: &[Location],
     axes: &Axes,
-) -> Result<Vec<ArrayDocument>, SourceError> {
+) -> Vec<Result<ArrayDocument, SourceError>> {
     let fetch = |location: &Location| {
         let document = location.join(version.array_document());
         async move {
@@ -246,10 +295,11 @@ pub(super) async fn arrays(
             let array = documents.alone(|| match version {
                 Version::V2 => v2::parse(&file, &bytes),
                 Version::V3 => v3::parse(&file, &bytes),
+                Version::N5 => n5::parse(&file, &bytes),
             })?;
             axes.check(&file, &array)?;
             Ok(array)
         }
     };
-    futures::future::try_join_all(locations.iter().map(fetch)).await
+    futures::future::join_all(locations.iter().map(fetch)).await
 }

@@ -1,5 +1,6 @@
 //! The value of voxels that are not stored, as array documents write it.
 
+use half::f16;
 use serde_json::Value;
 
 use super::json::Field;
@@ -30,6 +31,22 @@ pub(super) fn parse(field: &Field, dtype: DataType) -> Result<FillValue, SourceE
     bytes.ok().and_then(|bytes| FillValue::from_le_bytes(&bytes)).ok_or_else(|| no_value(field, dtype))
 }
 
+/// The same for a float of 16 bits, as one of 32.
+pub(super) fn half(field: &Field) -> Result<FillValue, SourceError> {
+    let half = match bits(field, 4)? {
+        Some(bits) => f16::from_bits(bits as u16),
+        None => {
+            let value = float(field, DataType::F32)?;
+            let half = f16::from_f64(value);
+            if value.is_finite() && !half.is_finite() {
+                return Err(no_value(field, DataType::F32));
+            }
+            half
+        }
+    };
+    FillValue::from_le_bytes(&half.to_f32().to_le_bytes()).ok_or_else(|| no_value(field, DataType::F32))
+}
+
 fn no_value(field: &Field, dtype: DataType) -> SourceError {
     field.malformed(format!("{} is no {dtype}", super::json::brief(field.value)))
 }
@@ -37,6 +54,7 @@ fn no_value(field: &Field, dtype: DataType) -> SourceError {
 fn integer(field: &Field, dtype: DataType) -> Result<i128, SourceError> {
     let number = match field.value {
         Value::Number(number) => number,
+        Value::Bool(flag) => return Ok((*flag).into()),
         _ => return Err(no_value(field, dtype)),
     };
     let whole = number.as_i128().or_else(|| {

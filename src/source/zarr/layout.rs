@@ -1,6 +1,7 @@
 //! The order of voxels and bytes in a decoded chunk, and the way out of it: C order `z, y, x`, little-endian.
 
 use bytes::Bytes;
+use half::f16;
 
 /// Byte order of a voxel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +43,16 @@ impl Layout {
         Layout { strides, item_size, byte_order }
     }
 
-    /// Takes the first `shape` voxels along the axes `kept` (index 0 along all others) out of a decoded chunk.
+    /// Where in a decoded chunk the voxels with that index along an axis begin, in voxels.
+    pub fn offset(&self, axis: usize, index: usize) -> usize {
+        self.strides[axis].saturating_mul(index)
+    }
+
+    /// Takes the first `shape` voxels along the axes `kept` out of a decoded chunk, from the voxel `start` on.
     ///
     /// Gives C order in the order of `kept`, little-endian. `None` where the chunk does not hold so many voxels.
-    pub fn extract(&self, decoded: Bytes, kept: [usize; 3], shape: [usize; 3]) -> Option<Bytes> {
+    pub fn extract(&self, decoded: Bytes, start: usize, kept: [usize; 3], shape: [usize; 3]) -> Option<Bytes> {
+        let decoded = decoded.slice(start.checked_mul(self.item_size).filter(|start| *start <= decoded.len())?..);
         let strides = kept.map(|axis| self.strides[axis]);
         let voxels = shape.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent))?;
         let length = voxels.checked_mul(self.item_size)?;
@@ -60,7 +67,7 @@ impl Layout {
             && (shape[0] == 1 || shape[1].checked_mul(shape[2]) == Some(strides[0]));
         if native && dense && rows_adjoin {
             // A slice would keep the voxels beyond the array's edge in memory.
-            return Some(if length == decoded.len() {
+            return Some(if start == 0 && length == decoded.len() {
                 decoded
             } else {
                 Bytes::copy_from_slice(decoded.get(..length)?)
@@ -78,6 +85,12 @@ impl Layout {
         }
         Some(voxels.into())
     }
+}
+
+/// Floats of 16 bits as those of 32, both little-endian.
+pub(super) fn widened(voxels: &[u8]) -> Bytes {
+    let (halves, _) = voxels.as_chunks::<2>();
+    halves.iter().flat_map(|half| f16::from_le_bytes(*half).to_f32().to_le_bytes()).collect::<Vec<u8>>().into()
 }
 
 /// Copies rows whose voxels are adjacent.

@@ -1,148 +1,201 @@
-//! OME-NGFF images in Zarr v2 and v3: a group of arrays, one per level, whose chunks are objects of their own.
+//! OME-NGFF images in Zarr v2 and v3, and those of N5: a group of arrays, one per level, whose chunks are objects of their own.
 //!
 //! Formats: the Zarr storage specification, version 2; the Zarr core specification, version 3.1; OME-NGFF 0.4 and 0.5.
 
 mod array;
 mod axes;
+mod chain;
 mod codec;
 mod documents;
 mod fill;
+mod filters;
 mod layout;
+mod lz4;
 mod multiscales;
+mod n5;
+mod pyramid;
+mod sharding;
+mod shards;
+mod spelling;
 mod v2;
 mod v3;
+mod whereabouts;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use self::array::ArrayDocument;
+use self::array::{ArrayDocument, Form};
 use self::axes::Axes;
-use self::documents::{Documents, Root};
+use self::codec::CodecError;
+use self::documents::{Documents, Root, Version};
 use self::multiscales::{Dataset, Multiscales};
-use super::{Description, Placement, Relative, Source, SourceError, SourceLevel, json};
+use self::pyramid::{LeftOut, Listed, Shown};
+use self::shards::Shards;
+use self::spelling::Spelling;
+use super::{Description, Placement, Relative, Source, SourceError, SourceLevel, json, leave_out};
 use crate::document::Document;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::Location;
 use crate::store::{Remote, Witness};
 
 /// A multiscale image, or a lone array of three axes.
-#[derive(Debug, Clone)]
 pub struct ZarrSource {
     remote: Remote,
+    shards: Shards,
     axes: Axes,
     levels: Vec<Level>,
     description: Description,
     documents: Vec<Document>,
 }
 
-#[derive(Debug, Clone)]
 struct Level {
     location: Location,
     array: ArrayDocument,
     relative: Option<Relative>,
     witness: Witness,
+    spelling: Spelling,
+}
+
+impl Level {
+    /// The object that has the chunk at these indices along all axes.
+    fn object(&self, indices: Vec<u64>) -> Location {
+        let indices = match &self.array.sharding {
+            Some(sharding) => sharding.place(&indices).0,
+            None => indices,
+        };
+        self.location.join(&self.spelling.keys(self.array.keys).key(indices))
+    }
 }
 
 /// Opens the image at `group`, the folder of `.zattrs` or `zarr.json`. Asks for that document and then, at once, for
 /// those of all arrays.
 ///
-/// The axes must be `z, y, x` in this order, apart from a `t` and a `c` of length 1; those of a lone array that does not
-/// name them are taken to be. Errors name the document and the field: a variant that is not read is
-/// [`SourceError::Unsupported`], a broken one [`SourceError::Malformed`].
-pub async fn open(remote: &Remote, group: &Location) -> Result<ZarrSource, SourceError> {
-    open_through(remote, remote.clone(), group).await
+/// The axes must be `z, y, x` in whichever order, apart from a `t` of length 1 and a `c`, of which `channel` is shown;
+/// those of a lone array that does not name them are taken to be in this order. Errors name the document and the field: a
+/// variant that is not read is [`SourceError::Unsupported`], a broken one [`SourceError::Malformed`].
+pub async fn open(remote: &Remote, group: &Location, channel: Option<u64>) -> Result<ZarrSource, SourceError> {
+    open_through(remote, remote.clone(), group, channel).await
 }
 
-async fn open_through(documents: &impl Documents, remote: Remote, group: &Location) -> Result<ZarrSource, SourceError> {
-    let kept = documents::Kept::new(documents);
-    let documents = &kept;
-    let (version, image, arrays, locations) = match documents::root(documents, group).await? {
-        Root::Image(version, image) => {
+/// Opens the image of N5 at `group`, the folder of `attributes.json`: an array, or the levels of an image.
+pub async fn open_n5(remote: &Remote, group: &Location, channel: Option<u64>) -> Result<ZarrSource, SourceError> {
+    open_n5_through(remote, remote.clone(), group, channel).await
+}
+
+async fn open_through(
+    documents: &impl Documents,
+    remote: Remote,
+    group: &Location,
+    channel: Option<u64>,
+) -> Result<ZarrSource, SourceError> {
+    let documents = documents::Kept::new(documents);
+    let (version, image, listed) = match documents::root(&documents, group).await? {
+        Root::Image(version, mut image) => {
+            image.axes = image.axes.of_channel(channel);
             let locations: Vec<Location> = image.datasets.iter().map(|dataset| group.join(&dataset.path)).collect();
-            let arrays = documents::arrays(documents, version, &locations, &image.axes).await?;
-            if let Some(reason) = &image.unitless {
-                tracing::warn!("{group}: {reason}, so its scales are no lengths; only their ratios are shown");
-            }
-            (version, image, arrays, locations)
+            let arrays = documents::arrays(&documents, version, &locations, &image.axes).await;
+            let listed = image.datasets.iter().cloned().zip(locations).zip(arrays);
+            let listed = listed.map(|((dataset, location), array)| Listed { dataset, location, array }).collect();
+            (version, image, listed)
         }
         Root::Array(version, array, axes) => {
-            let dataset = Dataset { path: String::new(), scale: None, translation: [0.0; 3], relative: None };
+            let dataset = Dataset::bare(String::new());
+            let axes = axes.of_channel(channel);
             axes.check(&group.to_string(), &array)?;
             let image = Multiscales {
                 version: "array".to_owned(),
                 axes,
                 unitless: None,
-                datasets: vec![dataset],
-                window: None,
+                datasets: Vec::new(),
+                odd: Vec::new(),
+                windows: Vec::new(),
                 downsampling: None,
             };
-            (version, image, vec![*array], vec![group.clone()])
+            (version, image, vec![Listed { dataset, location: group.clone(), array: Ok(*array) }])
         }
     };
+    assembled(documents, remote, group, version, (image, listed))
+}
+
+async fn open_n5_through(
+    documents: &impl Documents,
+    remote: Remote,
+    group: &Location,
+    channel: Option<u64>,
+) -> Result<ZarrSource, SourceError> {
+    let documents = documents::Kept::new(documents);
+    let found = n5::find(&documents, group, channel).await?;
+    assembled(documents, remote, group, Version::N5, found)
+}
+
+/// Puts together what the documents say.
+fn assembled(
+    documents: documents::Kept<'_, impl Documents>,
+    remote: Remote,
+    group: &Location,
+    version: Version,
+    (image, listed): (Multiscales, Vec<Listed>),
+) -> Result<ZarrSource, SourceError> {
+    let (shown, left_out) = pyramid::choose(&image.axes, listed)?;
+    let omitted = omitted(group, &image, &left_out)?;
+    if let Some(reason) = &image.unitless {
+        tracing::warn!("{group}: {reason}, so its scales are no lengths; only their ratios are shown");
+    }
     // That a chunk is absent has to be borne out by the document of its own array: the group's may stay where that moves.
     let witness = |array: &Location| {
         let document = array.join(version.array_document());
         let content = documents.content(&document).unwrap_or_default();
         Witness::new(&remote, &document, documents::MAX_ARRAY_DOCUMENT, &content)
     };
-    let levels: Vec<Level> = locations
+    let described: Vec<SourceLevel> = shown.iter().map(|level| described(&image.axes, level)).collect();
+    let levels: Vec<Level> = shown
         .into_iter()
-        .zip(arrays)
-        .zip(&image.datasets)
-        .map(|((location, array), dataset)| {
+        .map(|Shown { dataset, location, array }| {
             let witness = witness(&location);
-            Level { location, array, relative: dataset.relative, witness }
+            let spelling = Spelling::of(array.keys);
+            Level { location, array, relative: dataset.relative, witness, spelling }
         })
         .collect();
-    check_pyramid(&image.axes, &levels)?;
     let Some(Level { array: finest, .. }) = levels.first() else {
         return Err(SourceError::malformed(group.to_string(), "multiscales[0].datasets", "there is no level"));
     };
+    let layout = if finest.sharding.is_some() { "sharded, " } else { "" };
     let description = Description {
         dtype: finest.dtype,
-        levels: levels
-            .iter()
-            .zip(&image.datasets)
-            .map(|(level, dataset)| described(&image.axes, level, dataset))
-            .collect(),
+        levels: described,
         fill: finest.fill,
-        window: image.window,
-        format: format!("{} in Zarr v{}, {}", image.version, version.number(), finest.compression()),
+        window: image
+            .axes
+            .channel()
+            .map_or(image.windows.first(), |(_, channel)| image.windows.get(channel as usize))
+            .copied()
+            .flatten(),
+        format: format!("{}{}, {layout}{}{omitted}", image.version, version.told(), finest.compression()),
         downsampling: image.downsampling,
         chunked: true,
     };
-    let documents = kept.into_documents(group);
-    Ok(ZarrSource { remote, axes: image.axes, levels, description, documents })
+    let without: Vec<&Location> = left_out.iter().map(|level| &level.location).collect();
+    let documents = documents.into_documents(group, &without);
+    let shards = Shards::new(remote.clone());
+    Ok(ZarrSource { remote, shards, axes: image.axes, levels, description, documents })
 }
 
-fn described(axes: &Axes, level: &Level, dataset: &Dataset) -> SourceLevel {
+fn described(axes: &Axes, level: &Shown) -> SourceLevel {
     let (shape, cell) = (Shape(axes.pick(&level.array.shape)), Shape(axes.pick(&level.array.chunk)));
-    let grid = Grid { shape, cell };
+    let (grid, dataset) = (Grid { shape, cell }, &level.dataset);
     SourceLevel { grid, scale: dataset.scale, translation: dataset.translation, offset: [0; 3] }
 }
 
-/// Checks that the arrays make one pyramid: the same type and fill value, and none larger than the one before it.
-fn check_pyramid(axes: &Axes, levels: &[Level]) -> Result<(), SourceError> {
-    for pair in levels.windows(2) {
-        let [Level { array: finer, .. }, Level { array: coarser, location, .. }] = pair else { continue };
-        let unlike = |field: &str, reason: String| Err(SourceError::unsupported(location.to_string(), field, reason));
-        if coarser.dtype != finer.dtype {
-            return unlike("dtype", format!("{} after a level of {}", coarser.dtype, finer.dtype));
-        }
-        if coarser.fill != finer.fill {
-            return unlike("fill_value", "another fill value than that of the level before".to_owned());
-        }
-        let (shape, before) = (axes.pick(&coarser.shape), axes.pick(&finer.shape));
-        if (0..3).any(|axis| shape[axis] > before[axis]) {
-            return unlike("shape", format!("{} after a level of {}", Shape(shape), Shape(before)));
-        }
-    }
-    Ok(())
+/// Warns of the levels that are left out, and says which they are.
+fn omitted(group: &Location, image: &Multiscales, left_out: &[LeftOut]) -> Result<String, SourceError> {
+    let without_place = image.odd.iter().map(|error| (None, error));
+    let all: Vec<_> = left_out.iter().map(|level| (Some(&level.path), &level.error)).chain(without_place).collect();
+    leave_out(&group.to_string(), &all)
 }
 
 impl ZarrSource {
-    /// The level and the location of one of its chunks.
-    fn chunk(&self, index: LevelIndex, block: CellIndex) -> Result<(&Level, &SourceLevel, Location), SourceError> {
+    /// The level that has a chunk, and the chunk's indices along all axes.
+    fn chunk(&self, index: LevelIndex, block: CellIndex) -> Result<(&Level, &SourceLevel, Vec<u64>), SourceError> {
         let number = usize::from(index.0);
         let (Some(level), Some(described)) = (self.levels.get(number), self.description.levels.get(number)) else {
             let file = self.levels.first().map(|level| level.location.to_string()).unwrap_or_default();
@@ -156,7 +209,10 @@ impl ZarrSource {
         for (axis, index) in self.axes.kept.into_iter().zip(block.0) {
             indices[axis] = index;
         }
-        Ok((level, described, level.location.join(&level.array.keys.key(indices))))
+        if let Some((axis, channel)) = self.axes.channel() {
+            indices[axis] = channel / level.array.chunk[axis];
+        }
+        Ok((level, described, indices))
     }
 }
 
@@ -175,21 +231,50 @@ impl Source for ZarrSource {
 
     fn locate(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
         Box::pin(async move {
-            let (level, _, location) = self.chunk(level, block)?;
-            Ok(Placement::whole(self.remote.object(&location)?, level.array.sizes.stored(), &level.witness))
+            let number = usize::from(level.0);
+            let (level, _, indices) = self.chunk(level, block)?;
+            let Level { array, witness, .. } = level;
+            let longest = array.longest();
+            let Some(sharding) = &array.sharding else {
+                level.spelling.look(&self.remote, &level.location, array, &indices, witness).await?;
+                return Ok(Placement::whole(self.remote.object(&level.object(indices))?, longest, witness));
+            };
+            let (shard, entry) = sharding.place(&indices);
+            let key = (number, self.axes.pick(&shard));
+            let location = &level.object(indices);
+            let axes = self.axes.kept;
+            let chunk = shards::Chunk { key, location, sharding, entry, block, axes, longest, witness };
+            self.shards.locate(chunk).await
         })
     }
 
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
-        let (level, described, location) = self.chunk(level, block)?;
-        let array = &level.array;
-        let decoded = codec::decode(raw, &array.codecs, &array.sizes)
-            .map_err(|error| SourceError::malformed(location.to_string(), error.codec, error.reason))?;
+        let (level, described, indices) = self.chunk(level, block)?;
+        let (array, location) = (&level.array, level.object(indices));
         // A chunk fits memory, so does the part of it that lies in the array.
         let shape = described.grid.region(block).shape().0.map(|extent| extent as usize);
-        array.layout.extract(decoded, self.axes.kept, shape).ok_or_else(|| {
-            SourceError::malformed(location.to_string(), "chunk", "it holds fewer voxels than its shape says")
-        })
+        let malformed = |error: CodecError| SourceError::malformed(location.to_string(), error.codec, error.reason);
+        match array.form {
+            Form::N5 => n5::block::decode(raw, array, &self.axes, shape).map_err(malformed),
+            Form::Bare | Form::Half => {
+                let channel = self.axes.channel();
+                let start =
+                    channel.map_or(0, |(axis, index)| array.layout.offset(axis, (index % array.chunk[axis]) as usize));
+                let decoded = codec::decode(raw, &array.codecs, &array.sizes).map_err(malformed)?;
+                let voxels = array.layout.extract(decoded, start, self.axes.kept, shape).ok_or_else(|| {
+                    SourceError::malformed(location.to_string(), "chunk", "it holds fewer voxels than its shape says")
+                })?;
+                Ok(if array.form == Form::Half { layout::widened(&voxels) } else { voxels })
+            }
+        }
+    }
+
+    fn is_gathered(&self, level: LevelIndex) -> bool {
+        self.levels.get(usize::from(level.0)).is_some_and(|level| level.array.sharding.is_some())
+    }
+
+    fn together(&self, level: LevelIndex) -> u32 {
+        self.shards.together(usize::from(level.0))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The `multiscales` of OME-NGFF 0.4 and 0.5: axes, levels and where they lie in space.
 
+use serde_json::Value;
+
 use super::axes::{Axes, Units};
 use super::json::{Field, quoted};
 use crate::source::{Relative, SourceError};
@@ -10,8 +12,18 @@ const MAX_LEVELS: usize = 31;
 /// Transformations in one list; the format has two, more are composed all the same.
 const MAX_TRANSFORMATIONS: usize = 16;
 
+/// Versions of the format that are read.
+const VERSIONS: [&str; 5] = ["0.1", "0.2", "0.3", "0.4", "0.5"];
+
+/// Those in which levels have no transformations, and those in which images have no axes.
+const SCALELESS: [&str; 3] = ["0.1", "0.2", "0.3"];
+const AXELESS: [&str; 2] = ["0.1", "0.2"];
+
+/// Why their scales are no lengths.
+const UNITLESS: &str = "this version of the format has no units";
+
 /// An image in several resolutions.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) struct Multiscales {
     /// `OME-NGFF` and the version, as the group states it.
     pub version: String,
@@ -21,8 +33,10 @@ pub(super) struct Multiscales {
     pub unitless: Option<String>,
     /// Levels, finest first; never empty.
     pub datasets: Vec<Dataset>,
-    /// Display window of the first channel.
-    pub window: Option<(f64, f64)>,
+    /// What is wrong with levels that are not among them.
+    pub odd: Vec<SourceError>,
+    /// Display windows of the channels.
+    pub windows: Vec<Option<(f64, f64)>>,
     /// How the coarser levels were made.
     pub downsampling: Option<String>,
 }
@@ -53,39 +67,105 @@ pub(super) fn parse(attributes: &Field) -> Result<Option<Multiscales>, SourceErr
         return Ok(None);
     };
     let version = version(ome.as_ref(), image)?;
-    let (axes, units) = Axes::of_image(&image.member("axes")?)?;
+    let list = image.member("datasets")?;
+    let cosem = match list.value.get(0) {
+        Some(_) => list.elements(MAX_LEVELS)?.first().map(|first| first.optional("transform")).transpose()?.flatten(),
+        None => None,
+    };
+    let (axes, units) = match (image.optional("axes")?, &cosem) {
+        (Some(axes), _) => Axes::of_image(&axes)?,
+        (None, Some(transform)) => Axes::of_transform(transform)?,
+        // The first two versions have five axes and say nothing of them.
+        (None, None) if AXELESS.iter().any(|old| version.ends_with(old)) => (Axes::tczyx(), Err(UNITLESS.to_owned())),
+        (None, None) => return Err(image.member("axes").err().unwrap_or_else(|| image.malformed("axes"))),
+    };
     let mut outer = Transform::identity(axes.rank());
     if let Some(transformations) = image.optional("coordinateTransformations")? {
         outer.apply_all(&transformations)?;
     }
-    let list = image.member("datasets")?;
-    let datasets = levels(&list, &axes, &units, &outer)?;
-    if datasets.is_empty() {
-        return Err(list.malformed("there is no level"));
-    }
-    let (window, downsampling) = (window(root), downsampling(image));
-    Ok(Some(Multiscales { version, axes, unitless: units.err(), datasets, window, downsampling }))
+    let writer = Writer {
+        is_old: SCALELESS.iter().any(|old| version.ends_with(old)),
+        units: cosem.as_ref().and_then(|transform| transform.value.get("units").cloned()),
+    };
+    let (datasets, odd) = levels(&list, (&axes, &units), &outer, &writer)?;
+    let (windows, downsampling) = (windows(root), downsampling(image));
+    Ok(Some(Multiscales { version, axes, unitless: units.err(), datasets, odd, windows, downsampling }))
 }
 
-/// Reads the levels; the transformations of the image, `outer`, come after those of each.
-fn levels(list: &Field, axes: &Axes, units: &Units, outer: &Transform) -> Result<Vec<Dataset>, SourceError> {
-    let mut datasets = Vec::new();
-    // Of the finest level and of the one before.
-    let mut scales: Option<([f64; 3], [f64; 3])> = None;
-    let mut graded = false;
+/// Reads the levels, finest first, and what is wrong with those that cannot be read; the transformations of the image,
+/// `outer`, come after those of each.
+fn levels(
+    list: &Field,
+    (axes, units): (&Axes, &Units),
+    outer: &Transform,
+    writer: &Writer,
+) -> Result<(Vec<Dataset>, Vec<SourceError>), SourceError> {
+    let (mut placed, mut odd) = (Vec::new(), Vec::new());
     for dataset in list.elements(MAX_LEVELS)? {
-        let transformations = dataset.member("coordinateTransformations")?;
-        let mut transform = Transform::identity(axes.rank());
-        transform.apply_all(&transformations)?;
-        transform.then(outer);
-        let (scale, translation) = (axes.pick(&transform.scale), axes.pick(&transform.translation));
-        let (finest, finer) = scales.unwrap_or((scale, scale));
-        // Rounding apart: 378.8799999999999 follows 189.44.
-        if (0..3).any(|axis| scale[axis] < finer[axis] * (1.0 - 1e-6)) {
-            return Err(transformations.unsupported("a level that is finer than the one before it"));
+        match place(&dataset, axes, outer, writer) {
+            Ok(level) => placed.push((dataset, level)),
+            Err(error) => odd.push(error),
         }
-        graded |= scale != finest;
-        scales = Some((finest, scale));
+    }
+    let volume = |place: &Place| place.scale.iter().product::<f64>();
+    placed.sort_by(|(_, a), (_, b)| volume(a).total_cmp(&volume(b)));
+    let Some(finest) = placed.first().map(|(_, place)| place.scale) else {
+        return Err(odd.into_iter().next().unwrap_or_else(|| list.malformed("there is no level")));
+    };
+    let graded = placed.iter().any(|(_, place)| place.scale != finest);
+    let mut datasets = Vec::new();
+    for (field, place) in placed {
+        match place.counted(&field, units, finest) {
+            Ok(dataset) => datasets.push(dataset),
+            Err(error) => odd.push(error),
+        }
+    }
+    if let (true, Some(_)) = (datasets.is_empty(), odd.first()) {
+        return Err(odd.remove(0));
+    }
+    // Some writers give each level the size of the finest one's voxels, or none, which tells nothing of the levels.
+    if !graded {
+        datasets.iter_mut().for_each(|dataset| dataset.relative = None);
+    }
+    Ok((datasets, odd))
+}
+
+/// Where a level lies, in the units of its axes.
+struct Place {
+    path: String,
+    scale: [f64; 3],
+    translation: [f64; 3],
+}
+
+/// In which way levels are described.
+struct Writer {
+    /// Whether levels may have no transformations.
+    is_old: bool,
+    /// The units that the finest level states itself, as OpenOrganelle has it.
+    units: Option<Value>,
+}
+
+fn place(dataset: &Field, axes: &Axes, outer: &Transform, writer: &Writer) -> Result<Place, SourceError> {
+    let mut transform = Transform::identity(axes.rank());
+    match (dataset.optional("coordinateTransformations")?, dataset.optional("transform")?) {
+        (Some(transformations), _) => transform.apply_all(&transformations)?,
+        (None, Some(own)) => {
+            if own.value.get("units") != writer.units.as_ref() {
+                return Err(own.malformed("it has other units than the first level"));
+            }
+            transform.apply_own(&own)?;
+        }
+        (None, None) if writer.is_old => {}
+        (None, None) => drop(dataset.member("coordinateTransformations")?),
+    }
+    transform.then(outer);
+    let path = path(&dataset.member("path")?)?;
+    Ok(Place { path, scale: axes.pick(&transform.scale), translation: axes.pick(&transform.translation) })
+}
+
+impl Place {
+    /// The level in nanometres, or in voxels of the finest one.
+    fn counted(self, field: &Field, units: &Units, finest: [f64; 3]) -> Result<Dataset, SourceError> {
         let convert = |lengths: [f64; 3]| -> [f64; 3] {
             std::array::from_fn(|axis| match units {
                 // What has no nanometres is refused below.
@@ -93,25 +173,37 @@ fn levels(list: &Field, axes: &Axes, units: &Units, outer: &Transform) -> Result
                 Err(_) => lengths[axis] / finest[axis],
             })
         };
-        let (scale, translation) = (convert(scale), convert(translation));
+        let (path, scale, translation) = (self.path, convert(self.scale), convert(self.translation));
         if !scale.iter().all(|&size| size.is_finite() && size > 0.0) || !translation.iter().all(|part| part.is_finite())
         {
             let counted = if units.is_ok() { "nanometres" } else { "voxels of the finest level" };
+            let transformations = field.member("coordinateTransformations")?;
             return Err(transformations.malformed(format!("the voxel size is not a positive number of {counted}")));
         }
-        let path = path(&dataset.member("path")?)?;
-        datasets.push(match units {
+        Ok(match units {
             Ok(_) => Dataset { path, scale: Some(scale), translation, relative: None },
             Err(_) => {
                 Dataset { path, scale: None, translation: [0.0; 3], relative: Some(Relative { scale, translation }) }
             }
-        });
+        })
     }
-    // Some writers give each level the size of the finest one's voxels, or none, which tells nothing of the levels.
-    if !graded {
-        datasets.iter_mut().for_each(|dataset| dataset.relative = None);
+}
+
+impl Dataset {
+    /// A level of which nothing but the path is known.
+    pub fn bare(path: String) -> Self {
+        Dataset { path, scale: None, translation: [0.0; 3], relative: None }
     }
-    Ok(datasets)
+
+    /// Whether nothing is said of its size beside others.
+    pub fn is_unscaled(&self) -> bool {
+        self.scale.is_none() && self.relative.is_none()
+    }
+
+    /// Size of a voxel beside those of other levels.
+    pub fn spacing(&self) -> [f64; 3] {
+        self.scale.or(self.relative.map(|relative| relative.scale)).unwrap_or([1.0; 3])
+    }
 }
 
 /// The version of the format: of `ome` (0.5), else of the image (0.4).
@@ -121,7 +213,7 @@ fn version(ome: Option<&Field>, image: &Field) -> Result<String, SourceError> {
         return Ok("OME-NGFF".to_owned());
     };
     match field.text()? {
-        text if text.starts_with("0.4") || text.starts_with("0.5") => Ok(format!("OME-NGFF {}", &text[..3])),
+        text if VERSIONS.iter().any(|known| text.starts_with(known)) => Ok(format!("OME-NGFF {}", &text[..3])),
         other => Err(field.unsupported(format!("OME-NGFF version {}", quoted(other)))),
     }
 }
@@ -160,6 +252,21 @@ impl Transform {
         Ok(())
     }
 
+    /// Applies the `transform` of a level as OpenOrganelle writes it.
+    fn apply_own(&mut self, own: &Field) -> Result<(), SourceError> {
+        let rank = self.scale.len();
+        let scale = own.member("scale")?;
+        let mut next = Transform { scale: scale.numbers(rank)?, ..Transform::identity(rank) };
+        if let Some(factor) = next.scale.iter().find(|&&factor| factor <= 0.0) {
+            return Err(scale.malformed(format!("{factor} is not above 0")));
+        }
+        if let Some(translation) = own.optional("translate")? {
+            next.translation = translation.numbers(rank)?;
+        }
+        self.then(&next);
+        Ok(())
+    }
+
     /// Applies `outer` after this one.
     fn then(&mut self, outer: &Transform) {
         for axis in 0..self.scale.len() {
@@ -170,7 +277,7 @@ impl Transform {
 }
 
 /// Reads the path of an array: names joined by `/`, none of them leading elsewhere.
-fn path(field: &Field) -> Result<String, SourceError> {
+pub(super) fn path(field: &Field) -> Result<String, SourceError> {
     let text = field.text()?;
     let odd = |name: &str| matches!(name, "" | "." | "..") || name.chars().any(|c| c.is_control() || c == '\\');
     if text.len() > 1024 || text.split('/').any(odd) {
@@ -179,11 +286,15 @@ fn path(field: &Field) -> Result<String, SourceError> {
     Ok(text.to_owned())
 }
 
-/// The window of the first channel. It is a hint for display, so an odd one is no reason to refuse the image.
-fn window(root: &Field) -> Option<(f64, f64)> {
-    let window = root.value.pointer("/omero/channels/0/window")?;
-    let (start, end) = (window.get("start")?.as_f64()?, window.get("end")?.as_f64()?);
-    (start.is_finite() && end.is_finite() && start < end).then_some((start, end))
+/// The windows of the channels. They are hints for display, so an odd one is no reason to refuse the image.
+fn windows(root: &Field) -> Vec<Option<(f64, f64)>> {
+    let channels = root.value.pointer("/omero/channels").and_then(Value::as_array).into_iter().flatten();
+    let window = |channel: &Value| {
+        let window = channel.get("window")?;
+        let (start, end) = (window.get("start")?.as_f64()?, window.get("end")?.as_f64()?);
+        (start.is_finite() && end.is_finite() && start < end).then_some((start, end))
+    };
+    channels.map(window).collect()
 }
 
 /// What the image says of its coarser levels: the type, and the method or whatever else is a text.

@@ -2,6 +2,7 @@
 
 mod fixtures;
 mod groups;
+mod levels;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,15 +14,15 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::documents::Documents;
-use super::{ZarrSource, open_through};
+use super::{ZarrSource, open_n5_through, open_through};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::{Cause, Location, Manners, RemoteError};
 use crate::source::SourceError;
 use crate::stats::Stats;
-use crate::store::Remote;
+use crate::store::{Remote, past_caches};
 
 /// Documents by URL. Notes what was asked for.
-struct Shelf {
+pub(super) struct Shelf {
     documents: BTreeMap<String, Result<Vec<u8>, Cause>>,
     asked: Mutex<Vec<String>>,
 }
@@ -30,7 +31,7 @@ const GROUP: &str = "https://example.org/bucket/image.zarr";
 
 impl Shelf {
     /// Documents below [`GROUP`].
-    fn of<const N: usize>(documents: [(&str, Value); N]) -> Self {
+    pub(super) fn of<const N: usize>(documents: [(&str, Value); N]) -> Self {
         let entry = |(key, value): (&str, Value)| (format!("{GROUP}/{key}"), Ok(value.to_string().into_bytes()));
         Shelf { documents: documents.into_iter().map(entry).collect(), asked: Mutex::default() }
     }
@@ -40,7 +41,7 @@ impl Shelf {
         self
     }
 
-    fn raw(mut self, key: &str, text: &str) -> Self {
+    pub(super) fn raw(mut self, key: &str, text: &str) -> Self {
         self.documents.insert(format!("{GROUP}/{key}"), Ok(text.as_bytes().to_vec()));
         self
     }
@@ -48,7 +49,28 @@ impl Shelf {
     fn open(&self) -> Result<ZarrSource, SourceError> {
         let remote = Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
-        futures::executor::block_on(open_through(self, remote, &group))
+        futures::executor::block_on(open_through(self, remote, &group, None))
+    }
+
+    /// Opens it as it is opened after something made no sense.
+    fn open_past_caches(&self) -> Result<ZarrSource, SourceError> {
+        let remote = Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
+        let group = Location::anonymous(Url::parse(GROUP).unwrap());
+        futures::executor::block_on(past_caches(open_through(self, remote, &group, None)))
+    }
+
+    /// Opens one of several channels.
+    fn open_channel(&self, channel: u64) -> Result<ZarrSource, SourceError> {
+        let remote = Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
+        let group = Location::anonymous(Url::parse(GROUP).unwrap());
+        futures::executor::block_on(open_through(self, remote, &group, Some(channel)))
+    }
+
+    /// Opens it as one of N5.
+    pub(super) fn open_n5(&self) -> Result<ZarrSource, SourceError> {
+        let remote = Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
+        let group = Location::anonymous(Url::parse(GROUP).unwrap());
+        futures::executor::block_on(open_n5_through(self, remote, &group, None))
     }
 
     /// The text of the error that opening ends with.
@@ -76,9 +98,9 @@ impl Documents for Shelf {
 }
 
 /// The location of a chunk, relative to [`GROUP`].
-fn chunk_key(source: &ZarrSource, level: u8, block: [u64; 3]) -> String {
-    let (_, _, location) = source.chunk(LevelIndex(level), CellIndex(block)).unwrap();
-    location.to_string().replace(&format!("{GROUP}/"), "")
+pub(super) fn chunk_key(source: &ZarrSource, level: u8, block: [u64; 3]) -> String {
+    let (level, _, indices) = source.chunk(LevelIndex(level), CellIndex(block)).unwrap();
+    level.object(indices).to_string().replace(&format!("{GROUP}/"), "")
 }
 
 /// A small `.zarray` of 4 × 5 × 6 voxels in chunks of 2 × 3 × 4.

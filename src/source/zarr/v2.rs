@@ -1,6 +1,6 @@
 //! The array document of Zarr v2, `.zarray`. Format: the Zarr storage specification, version 2.
 
-use super::array::{self, ArrayDocument, ChunkKeys, Extents, Separator, Storage};
+use super::array::{self, ArrayDocument, ChunkKeys, Extents, Form, Separator, Storage};
 use super::codec::BytesCodec;
 use super::fill;
 use super::json::{self, Field, quoted};
@@ -16,9 +16,17 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceErr
     if format.whole()? != 2 {
         return Err(format.malformed("a .zarray has format 2"));
     }
-    let (dtype, byte_order) = data_type(&document.member("dtype")?)?;
-    let extents = Extents::read(&document.member("shape")?, &document.member("chunks")?, dtype)?;
+    let dtype_field = document.member("dtype")?;
+    let (dtype, byte_order, form) = match dtype_field.value.as_str() {
+        // Half the length is shown as the whole, which has a place for each of its values.
+        Some("<f2") => (DataType::F32, ByteOrder::Little, Form::Half),
+        Some(">f2") => (DataType::F32, ByteOrder::Big, Form::Half),
+        Some("|b1") => (DataType::U8, ByteOrder::Little, Form::Bare),
+        _ => data_type(&dtype_field).map(|(dtype, order)| (dtype, order, Form::Bare))?,
+    };
+    let extents = Extents::read(&document.member("shape")?, &document.member("chunks")?, form.stored(dtype))?;
     let fill = match document.optional("fill_value")? {
+        Some(field) if form == Form::Half => fill::half(&field)?,
         Some(field) => fill::parse(&field, dtype)?,
         // `null` leaves absent voxels undefined; every reader shows zeros.
         None => FillValue::zero(dtype),
@@ -29,31 +37,57 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceErr
         "F" => f_order(extents.shape.len()),
         other => return Err(order.malformed(format!("{} is neither `C` nor `F`", quoted(other)))),
     };
-    let separator = match document.optional("dimension_separator")? {
-        Some(field) => Separator::parse(&field)?,
-        None => Separator::Dot,
-    };
-    if let Some(filters) = document.optional("filters")?
-        && let Some(filter) = filters.elements(array::MAX_CODECS)?.first()
-    {
-        return Err(filter.unsupported(format!("filter {}", quoted(filter.member("id")?.text()?))));
+    let separator = document.optional("dimension_separator")?.map(|field| Separator::parse(&field)).transpose()?;
+    let mut codecs = Vec::new();
+    if let Some(filters) = document.optional("filters")? {
+        for field in filters.elements(array::MAX_CODECS)? {
+            codecs.push(filter(&field)?);
+        }
     }
-    let codecs = match document.optional("compressor")? {
-        Some(compressor) => vec![codec(&compressor)?],
-        None => Vec::new(),
-    };
-    let keys = ChunkKeys { prefixed: false, separator };
-    let storage = Storage { axes, byte_order, codecs };
+    if let Some(compressor) = document.optional("compressor")? {
+        codecs.push(codec(&compressor)?);
+    }
+    let is_guess = separator.is_none();
+    let separator = separator.unwrap_or(Separator::Dot);
+    let keys = ChunkKeys { prefixed: false, separator, reversed: false, is_guess };
+    let storage = Storage { axes, byte_order, codecs, sharding: None, form };
     Ok(ArrayDocument::new(extents, dtype, fill, keys, storage))
 }
 
 fn codec(compressor: &Field) -> Result<BytesCodec, SourceError> {
     let id = compressor.member("id")?;
     let name = id.text()?;
+    if let (true, Some(format)) = (name == "lzma", compressor.optional("format")?)
+        && !(1..=2).contains(&format.whole()?)
+    {
+        return Err(format.unsupported("lzma without a header"));
+    }
     // A checksum is no compressor of this version.
     BytesCodec::named(name)
         .filter(|codec| *codec != BytesCodec::Crc32c)
         .ok_or_else(|| id.unsupported(format!("compressor {}", quoted(name))))
+}
+
+/// Reads a filter, which is applied to the voxels before they are compressed.
+fn filter(field: &Field) -> Result<BytesCodec, SourceError> {
+    let id = field.member("id")?;
+    match id.text()? {
+        "delta" => {
+            let (dtype, order) = data_type(&field.member("dtype")?)?;
+            match field.optional("astype")? {
+                Some(stored) if data_type(&stored)? != (dtype, order) => {
+                    Err(stored.unsupported(format!("delta of {dtype} as another type")))
+                }
+                _ => Ok(BytesCodec::Delta(dtype, order)),
+            }
+        }
+        "shuffle" => {
+            let size = field.optional("elementsize")?.map_or(Ok(4), |size| size.extent())?;
+            let bounded = usize::try_from(size).ok().filter(|size| *size <= 256);
+            bounded.map(BytesCodec::Shuffle).ok_or_else(|| field.unsupported(format!("words of {size} bytes")))
+        }
+        other => Err(field.unsupported(format!("filter {}", quoted(other)))),
+    }
 }
 
 /// Reads a numpy type: byte order, kind, bytes.

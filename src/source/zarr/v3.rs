@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::array::{self, ArrayDocument, ChunkKeys, Extents, Separator, Storage};
-use super::codec::BytesCodec;
+use super::array::{self, ArrayDocument, ChunkKeys, Extents, Form, Separator};
+use super::chain::{self, Chain};
 use super::fill;
 use super::json::{self, Field, quoted};
-use super::layout::{ByteOrder, c_order};
+use super::layout::c_order;
 use crate::dtype::DataType;
 use crate::source::SourceError;
 
@@ -72,12 +72,18 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceErr
         return Err(document.member("node_type")?.malformed("it is a group where an array is expected"));
     }
     check_members(&document, Node::Array)?;
-    let dtype = data_type(&document.member("data_type")?)?;
+    let (dtype, form) = data_type(&document.member("data_type")?)?;
     let chunk_shape = chunk_grid(document.member("chunk_grid")?)?;
-    let extents = Extents::read(&document.member("shape")?, &chunk_shape, dtype)?;
-    let fill = fill::parse(&document.member("fill_value")?, dtype)?;
+    let shape = document.member("shape")?;
+    let fill_value = document.member("fill_value")?;
+    let fill = if form == Form::Half { fill::half(&fill_value)? } else { fill::parse(&fill_value, dtype)? };
     let keys = chunk_keys(&document.member("chunk_key_encoding")?)?;
-    let storage = codecs(&document.member("codecs")?, extents.shape.len(), dtype)?;
+    let chain = chain::read(&document.member("codecs")?, c_order(array::extents(&shape)?.len()), form.stored(dtype))?;
+    let (extents, mut storage) = match chain {
+        Chain::Chunk(storage) => (Extents::read(&shape, &chunk_shape, form.stored(dtype))?, storage),
+        Chain::Shard(shard) => shard.read(&shape, &chunk_shape, form.stored(dtype))?,
+    };
+    storage.form = form;
     if let Some(transformers) = document.optional("storage_transformers")?
         && let Some(transformer) = transformers.elements(array::MAX_CODECS)?.into_iter().next()
     {
@@ -88,13 +94,16 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceErr
 }
 
 /// A named part of a document: a bare name, or an object of a name and its configuration.
-struct Extension<'a> {
-    field: Field<'a>,
-    name: &'a str,
+pub(super) struct Extension<'a> {
+    /// The part.
+    pub field: Field<'a>,
+    /// Its name.
+    pub name: &'a str,
 }
 
 impl<'a> Extension<'a> {
-    fn read(field: Field<'a>) -> Result<Self, SourceError> {
+    /// Reads either form.
+    pub fn read(field: Field<'a>) -> Result<Self, SourceError> {
         let name = match field.value {
             Value::String(name) => name,
             _ => field.member("name")?.text()?,
@@ -103,7 +112,7 @@ impl<'a> Extension<'a> {
     }
 
     /// A member of the configuration that may be absent.
-    fn optional(&self, member: &str) -> Result<Option<Field<'a>>, SourceError> {
+    pub fn optional(&self, member: &str) -> Result<Option<Field<'a>>, SourceError> {
         match self.field.value {
             Value::String(_) => Ok(None),
             _ => match self.field.optional("configuration")? {
@@ -113,7 +122,8 @@ impl<'a> Extension<'a> {
         }
     }
 
-    fn member(&self, member: &str) -> Result<Field<'a>, SourceError> {
+    /// A member of the configuration that must be there.
+    pub fn member(&self, member: &str) -> Result<Field<'a>, SourceError> {
         let missing = || self.field.malformed(format!("`configuration.{member}` is missing"));
         self.optional(member)?.ok_or_else(missing)
     }
@@ -131,62 +141,31 @@ fn chunk_keys(field: &Field) -> Result<ChunkKeys, SourceError> {
     let encoding = Extension::read(field.clone())?;
     let separator = encoding.optional("separator")?.map(|field| Separator::parse(&field)).transpose()?;
     match encoding.name {
-        "default" => Ok(ChunkKeys { prefixed: true, separator: separator.unwrap_or(Separator::Slash) }),
-        "v2" => Ok(ChunkKeys { prefixed: false, separator: separator.unwrap_or(Separator::Dot) }),
+        "default" => Ok(ChunkKeys {
+            prefixed: true,
+            separator: separator.unwrap_or(Separator::Slash),
+            reversed: false,
+            is_guess: false,
+        }),
+        "v2" => Ok(ChunkKeys {
+            prefixed: false,
+            separator: separator.unwrap_or(Separator::Dot),
+            reversed: false,
+            is_guess: false,
+        }),
         other => Err(field.unsupported(format!("chunk key encoding {}", quoted(other)))),
     }
 }
 
-fn data_type(field: &Field) -> Result<DataType, SourceError> {
+fn data_type(field: &Field) -> Result<(DataType, Form), SourceError> {
     let name = Extension::read(field.clone())?.name;
+    match name {
+        // Half the length is shown as the whole, which has a place for each of its values.
+        "float16" => return Ok((DataType::F32, Form::Half)),
+        "bool" => return Ok((DataType::U8, Form::Bare)),
+        _ => {}
+    }
     let known = DataType::ALL.into_iter().find(|dtype| dtype.name() == name);
-    known.ok_or_else(|| field.unsupported(format!("type {}", quoted(name))))
-}
-
-/// Reads the chain: any number of `transpose`, then `bytes`, then codecs of bytes. An unknown codec is refused whatever
-/// it says of being understood: without it the bytes would be others.
-fn codecs(field: &Field, rank: usize, dtype: DataType) -> Result<Storage, SourceError> {
-    let mut axes = c_order(rank);
-    let mut byte_order = None;
-    let mut codecs = Vec::new();
-    for element in field.elements(array::MAX_CODECS)? {
-        let codec = Extension::read(element.clone())?;
-        match (codec.name, BytesCodec::named(codec.name)) {
-            ("transpose", _) if byte_order.is_none() => axes = transpose(&codec.member("order")?, &axes)?,
-            ("bytes", _) if byte_order.is_none() => byte_order = Some(endian(&codec, dtype)?),
-            (_, Some(known)) if byte_order.is_some() => codecs.push(known),
-            ("transpose" | "bytes", _) | (_, Some(_)) => {
-                return Err(element.malformed(format!("codec {} stands in the wrong place", quoted(codec.name))));
-            }
-            _ => return Err(element.unsupported(format!("codec {}", quoted(codec.name)))),
-        }
-    }
-    let byte_order = byte_order.ok_or_else(|| field.malformed("codec `bytes` is missing"))?;
-    Ok(Storage { axes, byte_order, codecs })
-}
-
-fn endian(codec: &Extension, dtype: DataType) -> Result<ByteOrder, SourceError> {
-    match codec.optional("endian")? {
-        Some(endian) => match endian.text()? {
-            "little" => Ok(ByteOrder::Little),
-            "big" => Ok(ByteOrder::Big),
-            other => Err(endian.malformed(format!("{} is neither `little` nor `big`", quoted(other)))),
-        },
-        None if dtype.size() == 1 => Ok(ByteOrder::Little),
-        None => Err(codec.field.malformed(format!("`configuration.endian` is missing for {dtype}"))),
-    }
-}
-
-/// Applies a permutation of axes to those of storage.
-fn transpose(order: &Field, axes: &[usize]) -> Result<Vec<usize>, SourceError> {
-    let elements = order.elements(axes.len())?;
-    let permuted = elements
-        .iter()
-        .map(|element| {
-            let index = usize::try_from(element.whole()?).ok().and_then(|index| axes.get(index));
-            index.copied().ok_or_else(|| element.malformed(format!("there are {} axes", axes.len())))
-        })
-        .collect::<Result<Vec<usize>, _>>()?;
-    let complete = (0..axes.len()).all(|axis| permuted.contains(&axis));
-    if complete { Ok(permuted) } else { Err(order.malformed("it is no permutation of the axes")) }
+    let known = known.ok_or_else(|| field.unsupported(format!("type {}", quoted(name))))?;
+    Ok((known, Form::Bare))
 }

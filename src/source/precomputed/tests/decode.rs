@@ -17,8 +17,12 @@ fn png_of(width: u32, height: u32, color: png::ColorType, depth: png::BitDepth, 
     out
 }
 
+fn plain(dtype: DataType, voxels: usize) -> Plain {
+    Plain { shape: [1, 1, voxels], dtype, channel: Channel { number: 0, of: 1 } }
+}
+
 fn read(raw: &[u8], codec: Codec, dtype: DataType, voxels: usize) -> Result<Bytes, String> {
-    chunk(Bytes::copy_from_slice(raw), codec, dtype, voxels)
+    chunk(Bytes::copy_from_slice(raw), codec, plain(dtype, voxels))
 }
 
 #[test]
@@ -51,6 +55,20 @@ fn raw_voxels_have_one_length() {
     assert_eq!(read(&[1, 2, 3, 4], Codec::Raw, DataType::U16, 2).unwrap().as_ref(), [1, 2, 3, 4]);
     assert_eq!(read(&[1, 2, 3], Codec::Raw, DataType::U16, 2).unwrap_err(), "3 bytes where 4 are due");
     assert_eq!(read(&[1, 2, 3, 4, 5], Codec::Raw, DataType::U16, 2).unwrap_err(), "5 bytes where 4 are due");
+}
+
+#[test]
+fn of_several_channels_the_one_that_is_asked_for_is_decoded() {
+    let three = |number| Plain { channel: Channel { number, of: 3 }, ..plain(DataType::U16, 2) };
+    let read = |raw: &[u8], number| chunk(Bytes::copy_from_slice(raw), Codec::Raw, three(number));
+    for number in 0..3 {
+        let first = 4 * number as u8;
+        assert_eq!(
+            read(&(0..12).collect::<Vec<u8>>(), number).unwrap().as_ref(),
+            [first, first + 1, first + 2, first + 3]
+        );
+    }
+    assert_eq!(read(&[0; 4], 0).unwrap_err(), "4 bytes where 12 are due");
 }
 
 #[test]

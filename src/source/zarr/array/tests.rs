@@ -23,6 +23,19 @@ fn v3_document() -> Value {
            "attributes": {}, "storage_transformers": [], "dimension_names": ["z", "y", "x"]})
 }
 
+fn sharded_document() -> Value {
+    let mut document = v3_document();
+    document["chunk_grid"]["configuration"]["chunk_shape"] = json!([4, 6, 8]);
+    document["codecs"] = json!([{"name": "sharding_indexed", "configuration": {
+        "chunk_shape": [2, 3, 4], "codecs": document["codecs"], "index_location": "start",
+        "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]}}]);
+    document
+}
+
+fn documents() -> [(Value, bool); 3] {
+    [(v2_document(), true), (v3_document(), false), (sharded_document(), false)]
+}
+
 /// Words that mean something somewhere, numbers at the edges, and anything else.
 fn any_value() -> impl Strategy<Value = Value> {
     const WORDS: [&str; 14] =
@@ -61,6 +74,7 @@ fn check(result: Result<ArrayDocument, SourceError>) -> Result<(), TestCaseError
 fn the_documents_that_are_mutated_below_are_read() {
     assert!(v2::parse("file", v2_document().to_string().as_bytes()).is_ok());
     assert!(v3::parse("file", v3_document().to_string().as_bytes()).is_ok());
+    assert!(v3::parse("file", sharded_document().to_string().as_bytes()).is_ok());
 }
 
 proptest! {
@@ -68,9 +82,9 @@ proptest! {
 
     #[test]
     fn any_value_in_any_place_is_read_or_refused(
-        value in any_value(), place in any::<prop::sample::Index>(), second in any::<bool>()
+        value in any_value(), place in any::<prop::sample::Index>(), which in 0usize..3
     ) {
-        let mut document = if second { v2_document() } else { v3_document() };
+        let (mut document, second) = documents()[which].clone();
         exchange(&mut document, &place, value);
         let text = document.to_string();
         check(if second { v2::parse("file", text.as_bytes()) } else { v3::parse("file", text.as_bytes()) })?;
@@ -79,9 +93,10 @@ proptest! {
     #[test]
     fn mutated_text_is_read_or_refused(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
-        end in any::<prop::sample::Index>(), cut in any::<bool>(), second in any::<bool>(),
+        end in any::<prop::sample::Index>(), cut in any::<bool>(), which in 0usize..3,
     ) {
-        let mut text = if second { v2_document() } else { v3_document() }.to_string().into_bytes();
+        let (document, second) = documents()[which].clone();
+        let mut text = document.to_string().into_bytes();
         for (place, byte) in changes {
             let at = place.index(text.len());
             text[at] = byte;

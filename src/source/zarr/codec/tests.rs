@@ -5,6 +5,7 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use proptest::prelude::*;
 use zarrs::array::codec::{BloscCompressionLevel, BloscCompressor, BloscShuffleMode, blosc_compress_bytes};
 
+use super::{ByteOrder, DataType, lz4};
 use super::{BytesCodec, CodecError, Sizes, decode};
 
 const COMPRESSORS: [BloscCompressor; 6] = [
@@ -37,12 +38,38 @@ fn encode(codec: BytesCodec, plain: &[u8]) -> Vec<u8> {
             encoder.finish().unwrap()
         }
         BytesCodec::Blosc => blosc(plain, BloscCompressor::LZ4, BloscShuffleMode::Shuffle, 2),
+        BytesCodec::Bzip2 => {
+            let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+            encoder.write_all(plain).unwrap();
+            encoder.finish().unwrap()
+        }
+        BytesCodec::Xz => {
+            let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+            encoder.write_all(plain).unwrap();
+            encoder.finish().unwrap()
+        }
+        BytesCodec::Lz4 => [&(plain.len() as u32).to_le_bytes(), lz4_flex::block::compress(plain).as_slice()].concat(),
+        BytesCodec::Lz4Java => lz4::tests::written(plain, 1000),
+        BytesCodec::Delta(..) => {
+            let before = [0].iter().chain(plain);
+            plain.iter().zip(before).map(|(byte, before)| byte.wrapping_sub(*before)).collect()
+        }
+        BytesCodec::Shuffle(_) => plain.to_vec(),
         BytesCodec::Crc32c => [plain, &crc32c::crc32c(plain).to_le_bytes()].concat(),
     }
 }
 
-const CODECS: [BytesCodec; 5] =
-    [BytesCodec::Zstd, BytesCodec::Gzip, BytesCodec::Zlib, BytesCodec::Blosc, BytesCodec::Crc32c];
+const CODECS: [BytesCodec; 9] = [
+    BytesCodec::Zstd,
+    BytesCodec::Gzip,
+    BytesCodec::Zlib,
+    BytesCodec::Blosc,
+    BytesCodec::Bzip2,
+    BytesCodec::Xz,
+    BytesCodec::Lz4,
+    BytesCodec::Lz4Java,
+    BytesCodec::Crc32c,
+];
 
 /// Decodes a chunk of `length` bytes.
 fn decode_chunk(raw: Vec<u8>, codecs: &[BytesCodec], length: usize) -> Result<Bytes, CodecError> {
@@ -66,6 +93,17 @@ fn every_codec_and_every_pair_of_them_is_undone() {
         }
     }
     assert_eq!(decode_chunk(plain.clone(), &[], plain.len()).unwrap(), plain);
+}
+
+#[test]
+fn filters_keep_the_length_and_come_before_compressors() {
+    let plain = texture(1000);
+    let delta = BytesCodec::Delta(DataType::U8, ByteOrder::Little);
+    let codecs = [delta, BytesCodec::Shuffle(1), BytesCodec::Zstd];
+    let raw = codecs.iter().fold(plain.clone(), |bytes, &codec| encode(codec, &bytes));
+    assert_eq!(decode_chunk(raw.clone(), &codecs, plain.len()).unwrap(), plain);
+    assert!(decode_chunk(raw.clone(), &codecs, plain.len() + 1).is_err());
+    assert!(decode_chunk(raw, &[delta, BytesCodec::Shuffle(7), BytesCodec::Zstd], plain.len()).is_err());
 }
 
 #[test]

@@ -28,6 +28,8 @@ fn floats_may_be_words_or_bits() {
     assert_eq!(fill(F32, json!("-Infinity")), Ok(f32::NEG_INFINITY.to_le_bytes().to_vec()));
     assert_eq!(fill(F64, json!("Infinity")), Ok(f64::INFINITY.to_le_bytes().to_vec()));
     assert_eq!(fill(F32, json!("0x7fc00001")), Ok(0x7fc0_0001u32.to_le_bytes().to_vec()));
+    // Of arrays of truth, which are shown as whole numbers.
+    assert_eq!(fill(U8, json!(true)), Ok(vec![1]));
     assert_eq!(fill(F64, json!("0x7ff8000000000001")), Ok(0x7ff8_0000_0000_0001u64.to_le_bytes().to_vec()));
 }
 
@@ -39,7 +41,7 @@ fn values_outside_of_the_type_are_refused_by_name() {
         (I8, json!(128), "128 is no int8"),
         (U16, json!(1.5), "1.5 is no uint16"),
         (U64, json!(1e300), "1e+300 is no uint64"),
-        (U8, json!(true), "true is no uint8"),
+        (F32, json!(true), "true is no float32"),
         (U8, json!("0"), "`0` is no uint8"),
         (U8, json!([0]), "an array of 1 is no uint8"),
         (F32, json!(1e300), "1e+300 is no float32"),

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Multiscales, parse};
+use super::{Axes, Dataset, Multiscales, parse};
 use crate::document::odd::{any_json, exchange};
 use crate::source::zarr::json::Field;
 use crate::source::{Relative, SourceError};
@@ -34,8 +34,12 @@ fn image(pointer: &str, value: Value) -> Value {
     json!({"multiscales": [image]})
 }
 
+/// What is wrong with the image, or with a level of it.
 fn error(pointer: &str, value: Value) -> String {
-    read(&image(pointer, value)).unwrap_err().to_string()
+    match read(&image(pointer, value)) {
+        Ok(image) => image.unwrap().odd[0].to_string(),
+        Err(error) => error.to_string(),
+    }
 }
 
 #[test]
@@ -108,13 +112,39 @@ fn levels_that_all_have_the_same_scale_or_none_are_told_nowhere() {
 #[test]
 fn other_axes_and_orders_are_refused_by_name() {
     let axes = |names: &[&str]| Value::Array(names.iter().map(|name| axis(name, json!("nanometer"))).collect());
-    for names in [&["x", "y", "z"][..], &["y", "x"], &["z", "y", "x", "x"], &["z", "y"], &[], &["z", "y", "c", "y"]] {
+    for names in [&["y", "x"][..], &["z", "y", "x", "x"], &["z", "y"], &[], &["z", "y", "c", "y"]] {
         let expected = format!("multiscales[0].axes: an image with the axes {} is not supported", names.join(", "));
         assert!(error("/axes", axes(names)).ends_with(&expected), "{names:?}");
     }
-    assert!(error("/axes", axes(&["z", "y", "x", "Z"])).ends_with("axes[3].name: axis `Z` is not supported"));
-    assert!(error("/axes", json!(["z", "y", "x"])).ends_with("axes[0]: it is `z`, not an object"));
+    assert!(
+        error("/axes", axes(&["z", "y", "x", "Z"])).ends_with("an image with the axes z, y, x, Z is not supported")
+    );
+    let other = json!([axis("z", json!("nm")), {"name": "lambda"}, axis("y", json!("nm")), axis("x", json!("nm"))]);
+    assert!(error("/axes", other).ends_with("axes[1].name: axis `lambda` is not supported"));
+    assert!(error("/axes", json!([1, "y", "x"])).ends_with("axes[0]: it is 1, not an object"));
     assert!(error("/axes", axes(&["t", "c", "z", "y", "x", "t"])).contains("6 elements where 5 are the most"));
+}
+
+#[test]
+fn axes_are_known_by_name_in_any_order_and_else_by_type() {
+    let kept = |axes: Value| {
+        let rank = axes.as_array().unwrap().len();
+        let scale: Vec<usize> = (1..=rank).collect();
+        let level = json!({"path": "s0", "coordinateTransformations": [{"type": "scale", "scale": scale}]});
+        let image = json!({"version": "0.4", "axes": axes, "datasets": [level]});
+        let image = read(&json!({"multiscales": [image]})).unwrap().unwrap();
+        (image.axes.kept, image.datasets[0].spacing())
+    };
+    let space = |name: &str| axis(name, json!("nanometer"));
+    let of = |name: &str, kind: &str| json!({"name": name, "type": kind});
+    assert_eq!(kept(json!([space("x"), space("y"), space("z")])), ([2, 1, 0], [3.0, 2.0, 1.0]));
+    assert_eq!(kept(json!([of("c", "channel"), space("X"), space("Y"), space("Z")])).0, [3, 2, 1]);
+    assert_eq!(
+        kept(json!([space("y"), of("Channel", "channel"), space("x"), of("time", "time"), space("z")])).0,
+        [4, 0, 2]
+    );
+    assert_eq!(kept(json!([of("wavelength", "channel"), space("depth"), space("row"), space("column")])).0, [1, 2, 3]);
+    assert_eq!(kept(json!([space("x"), space("slice"), space("y")])).0, [1, 2, 0]);
 }
 
 #[test]
@@ -132,10 +162,6 @@ fn odd_levels_are_refused_by_field() {
     let tiny =
         error(first, json!([{"type": "scale", "scale": [1e-300, 1, 1]}, {"type": "scale", "scale": [1e-300, 1, 1]}]));
     assert_eq!(tiny, format!("{place}: the voxel size is not a positive number of nanometres"));
-    let finer = error("/datasets/1/coordinateTransformations", scale(json!([8, 4, 3.9])));
-    assert!(finer.ends_with(
-        "datasets[1].coordinateTransformations: a level that is finer than the one before it is not supported"
-    ));
     assert!(error("/datasets", json!([])).ends_with("multiscales[0].datasets: there is no level"));
     assert!(error("/datasets", Value::Null).ends_with("multiscales[0].datasets: it is missing"));
     let many = Value::Array(vec![image("", Value::Null)["multiscales"][0]["datasets"][0].clone(); 32]);
@@ -146,8 +172,58 @@ fn odd_levels_are_refused_by_field() {
 }
 
 #[test]
-fn versions_are_0_4_and_0_5() {
-    assert!(error("/version", json!("0.3")).ends_with("version: OME-NGFF version `0.3` is not supported"));
+fn an_odd_level_takes_no_other_along_and_the_finest_is_the_first() {
+    let one = image("/datasets/0/coordinateTransformations", json!([{"type": "affine"}]));
+    let read_one = read(&one).unwrap().unwrap();
+    assert_eq!((read_one.datasets[0].path.as_str(), read_one.datasets.len(), read_one.odd.len()), ("s1", 1, 1));
+    let mut reversed = image("", Value::Null);
+    reversed["multiscales"][0]["datasets"].as_array_mut().unwrap().reverse();
+    let paths: Vec<String> = read(&reversed).unwrap().unwrap().datasets.into_iter().map(|level| level.path).collect();
+    assert_eq!(paths, ["s0", "s1"]);
+}
+
+#[test]
+fn the_first_versions_say_little_of_axes_and_nothing_of_sizes() {
+    let old = |version: &str, axes: Option<Value>| {
+        let mut image = json!({"version": version, "datasets": [{"path": "0"}, {"path": "1"}]});
+        if let Some(axes) = axes {
+            image["axes"] = axes;
+        }
+        read(&json!({"multiscales": [image]})).map(|image| image.unwrap())
+    };
+    for image in [old("0.1", None), old("0.2", None), old("0.3", Some(json!(["t", "c", "z", "y", "x"])))] {
+        let image = image.unwrap();
+        assert_eq!((image.axes.rank(), image.axes.kept, image.datasets.len()), (5, [2, 3, 4], 2));
+        assert!(image.datasets.iter().all(Dataset::is_unscaled) && image.unitless.is_some());
+    }
+    assert_eq!(old("0.3", Some(json!(["z", "y", "x"]))).unwrap().axes, Axes::zyx());
+    assert!(old("0.3", None).unwrap_err().to_string().ends_with("axes: it is missing"));
+    assert!(old("0.4", None).unwrap_err().to_string().ends_with("axes: it is missing"));
+    let without = error("/datasets/0", json!({"path": "s0"}));
+    assert!(without.ends_with("datasets[0].coordinateTransformations: it is missing"));
+}
+
+#[test]
+fn the_transform_of_open_organelle_has_axes_and_units_itself() {
+    let level = |path: &str, factor: f64, unit: &str| {
+        json!({"path": path, "transform": {"axes": ["z", "y", "x"], "scale": [5.24 * factor, 4.0 * factor, 4.0 * factor],
+               "translate": [2.62 * (factor - 1.0), 2.0 * (factor - 1.0), 2.0 * (factor - 1.0)], "units": [unit, unit, unit]}})
+    };
+    let image = |second: Value| {
+        let image = json!({"name": "em", "datasets": [level("s0", 1.0, "nm"), second]});
+        read(&json!({"multiscales": [image]})).unwrap().unwrap()
+    };
+    let both = image(level("s1", 2.0, "nm"));
+    assert_eq!(both.datasets[1].scale, Some([10.48, 8.0, 8.0]));
+    assert_eq!(both.datasets[1].translation, [2.62, 2.0, 2.0]);
+    let other = image(level("s1", 2.0, "um"));
+    assert_eq!((other.datasets.len(), other.odd.len()), (1, 1));
+    assert!(other.odd[0].to_string().ends_with("it has other units than the first level"));
+}
+
+#[test]
+fn versions_are_0_1_to_0_5() {
+    assert!(error("/version", json!("0.6")).ends_with("version: OME-NGFF version `0.6` is not supported"));
     assert!(error("/version", json!(4)).ends_with("version: it is 4, not a text"));
     let mut ome = image("/version", Value::Null);
     ome["version"] = json!("0.5");
@@ -160,7 +236,7 @@ fn the_window_and_the_downsampling_are_taken_where_they_are_sound() {
     let window = |window: Value| {
         let mut attributes = image("", Value::Null);
         attributes["omero"] = json!({"channels": [{"window": window}]});
-        read(&attributes).unwrap().unwrap().window
+        read(&attributes).unwrap().unwrap().windows.first().copied().flatten()
     };
     assert_eq!(window(json!({"start": 10, "end": 200.5, "min": 0, "max": 255})), Some((10.0, 200.5)));
     assert_eq!(window(json!({"start": 10, "end": 10})), None);
@@ -176,7 +252,7 @@ fn the_window_and_the_downsampling_are_taken_where_they_are_sound() {
 #[test]
 fn attributes_without_an_image_are_none() {
     for attributes in [json!({}), json!({"multiscales": []}), json!({"ome": {}}), json!({"multiscales": null})] {
-        assert_eq!(read(&attributes).unwrap(), None);
+        assert!(read(&attributes).unwrap().is_none());
     }
     assert!(read(&json!({"multiscales": 5})).is_err());
 }

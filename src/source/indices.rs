@@ -1,0 +1,136 @@
+//! The indices of shards of a volume, fetched once each and kept while there is room.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lru::LruCache;
+use parking_lot::Mutex;
+
+use super::SourceError;
+use crate::cache::{Boarding, Desk, Flights};
+use crate::store::{Object, is_past_caches};
+
+/// Memory for the indices of all images, of which each gets an equal part, in bytes: outside of `--memory`, so no large
+/// part of what else a process takes. A minishard of 512 chunks takes 12 KiB.
+const KEPT: usize = 24 << 20;
+
+/// What an index takes beside its numbers.
+const OVERHEAD: usize = 512;
+
+/// How long an index that makes no sense is not asked for again: its chunks are many.
+const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
+
+/// What is kept under a key.
+pub(super) trait Index: Clone {
+    /// Bytes of its numbers; `None` where it must not be kept.
+    fn bytes(&self) -> Option<usize>;
+}
+
+/// The indices of a volume.
+pub(super) struct Indices<K: Hash + Eq + Copy, V: Index> {
+    flights: Arc<Flights<K, Result<V, SourceError>>>,
+    kept: Mutex<Kept<K, V>>,
+    /// One for each image that shares the memory for indices.
+    sharers: Arc<()>,
+    /// Why an index makes no sense that was fetched past every cache, a moment ago.
+    failed: Mutex<HashMap<K, (SourceError, Instant)>>,
+}
+
+struct Kept<K: Hash + Eq, V> {
+    indices: LruCache<K, V>,
+    bytes: usize,
+}
+
+impl<K: Hash + Eq + Copy, V: Index> Indices<K, V> {
+    pub fn new(desk: &Desk) -> Self {
+        let kept = Mutex::new(Kept { indices: LruCache::unbounded(), bytes: 0 });
+        Indices { flights: Flights::new(), kept, sharers: desk.sharers(), failed: Mutex::default() }
+    }
+
+    /// The index under `key`, which `fetch` gets where nobody has it or is getting it.
+    pub async fn get(&self, key: K, fetch: impl Future<Output = Result<V, SourceError>>) -> Result<V, SourceError> {
+        loop {
+            match self.flights.board(&key, || self.known(&key)) {
+                Boarding::Ready(answer) => return answer,
+                Boarding::First(worker, _) => {
+                    let answer = fetch.await;
+                    match &answer {
+                        Err(SourceError::Remote(_)) => {}
+                        Err(error) => self.remember(key, error),
+                        Ok(index) => self.keep(key, index),
+                    }
+                    worker.finish(answer.clone());
+                    return answer;
+                }
+                Boarding::Waiting(ticket) => match ticket.await {
+                    Ok(answer) => return answer,
+                    // Who was getting it has gone away.
+                    Err(_) => continue,
+                },
+            }
+        }
+    }
+
+    /// What is kept under `key`, whether or not it may be used.
+    pub fn peek(&self, key: &K) -> Option<V> {
+        self.kept.lock().indices.peek(key).cloned()
+    }
+
+    fn known(&self, key: &K) -> Option<Result<V, SourceError>> {
+        if let Some(index) = self.cached(key) {
+            return Some(Ok(index));
+        }
+        let failed = self.failed.lock();
+        let recent = failed.get(key).filter(|(_, when)| when.elapsed() < FAILURE_REMEMBERED);
+        recent.map(|(error, _)| Err(error.clone()))
+    }
+
+    /// Remembers a failure for a moment, unless the index is fetched once more because of it.
+    fn remember(&self, key: K, error: &SourceError) {
+        if is_past_caches() {
+            let mut failed = self.failed.lock();
+            failed.retain(|_, (_, when)| when.elapsed() < FAILURE_REMEMBERED);
+            failed.insert(key, (error.clone(), Instant::now()));
+        }
+    }
+
+    fn cached(&self, key: &K) -> Option<V> {
+        if is_past_caches() {
+            return None;
+        }
+        self.kept.lock().indices.get(key).cloned()
+    }
+
+    fn keep(&self, key: K, index: &V) {
+        let Some(bytes) = index.bytes() else { return };
+        // One of them is the desk's own.
+        let room = KEPT / Arc::strong_count(&self.sharers).saturating_sub(1).max(1);
+        let mut kept = self.kept.lock();
+        kept.bytes += OVERHEAD + bytes;
+        if let Some((_, replaced)) = kept.indices.push(key, index.clone()) {
+            kept.bytes -= OVERHEAD + replaced.bytes().unwrap_or(0);
+        }
+        // The newest is kept even where it alone is too long: who asked for it is about to use it.
+        while kept.bytes > room && kept.indices.len() > 1 {
+            let Some((_, dropped)) = kept.indices.pop_lru() else { break };
+            kept.bytes -= OVERHEAD + dropped.bytes().unwrap_or(0);
+        }
+    }
+}
+
+/// Makes sure that the origin gives an index twice in the same way, before it is believed what it leaves out.
+pub(super) async fn is_given_again(
+    object: &Object,
+    range: Range<u64>,
+    bytes: &Bytes,
+    field: &str,
+) -> Result<(), SourceError> {
+    match object.gives_again(range, bytes).await? {
+        true => Ok(()),
+        false => Err(SourceError::malformed(object.url(), field, "it is another one each time it is fetched")),
+    }
+}

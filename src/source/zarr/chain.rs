@@ -1,0 +1,168 @@
+//! The chain of codecs of an array of Zarr v3, and the one of an index of shards.
+
+use super::array::{self, Extents, Form, Storage};
+use super::codec::{BytesCodec, Sizes};
+use super::json::{Field, quoted};
+use super::layout::{ByteOrder, c_order};
+use super::sharding::{self, Location, Sharding};
+use super::v3::Extension;
+use crate::dtype::DataType;
+use crate::source::SourceError;
+
+/// What the codecs are applied to.
+pub(super) enum Chain<'a> {
+    /// A chunk, which is an object.
+    Chunk(Storage),
+    /// A shard, which is an object of several chunks.
+    Shard(Shard<'a>),
+}
+
+/// What is said of shards.
+pub(super) struct Shard<'a> {
+    /// The storage of a chunk.
+    storage: Storage,
+    /// For each axis of a shard, slowest first, the axis of the array that it is.
+    axes: Vec<usize>,
+    /// Extents of a chunk along those axes.
+    chunk_shape: Field<'a>,
+    index_codecs: Option<Field<'a>>,
+    location: Location,
+}
+
+/// Reads the chain: any number of `transpose`, then `bytes` and codecs of bytes, or `sharding_indexed` alone. An unknown codec
+/// is refused whatever it says of being understood: without it the bytes would be others. `axes`: those of the array as they
+/// come into the chain.
+pub(super) fn read<'a>(field: &Field<'a>, mut axes: Vec<usize>, dtype: DataType) -> Result<Chain<'a>, SourceError> {
+    let mut byte_order = None;
+    let mut codecs = Vec::new();
+    let mut shard = None;
+    for element in field.elements(array::MAX_CODECS)? {
+        let codec = Extension::read(element.clone())?;
+        if shard.is_some() {
+            // Where it is compressed as a whole, no part of a shard can be read alone.
+            return Err(element.unsupported(format!("codec {} after `sharding_indexed`", quoted(codec.name))));
+        }
+        match (codec.name, BytesCodec::named(codec.name)) {
+            ("transpose", _) if byte_order.is_none() => axes = transpose(&codec.member("order")?, &axes)?,
+            ("bytes", _) if byte_order.is_none() => byte_order = Some(endian(&codec, dtype)?),
+            ("sharding_indexed", _) if byte_order.is_none() => shard = Some(self::shard(&codec, &axes, dtype)?),
+            (_, Some(known)) if byte_order.is_some() => codecs.push(known),
+            ("transpose" | "bytes" | "sharding_indexed", _) | (_, Some(_)) => {
+                return Err(element.malformed(format!("codec {} stands in the wrong place", quoted(codec.name))));
+            }
+            _ => return Err(element.unsupported(format!("codec {}", quoted(codec.name)))),
+        }
+    }
+    match (shard, byte_order) {
+        (Some(shard), _) => Ok(Chain::Shard(shard)),
+        (None, Some(byte_order)) => {
+            Ok(Chain::Chunk(Storage { axes, byte_order, codecs, sharding: None, form: Form::Bare }))
+        }
+        (None, None) => Err(field.malformed("codec `bytes` is missing")),
+    }
+}
+
+fn shard<'a>(codec: &Extension<'a>, axes: &[usize], dtype: DataType) -> Result<Shard<'a>, SourceError> {
+    let inner = codec.member("codecs")?;
+    let Chain::Chunk(storage) = read(&inner, axes.to_vec(), dtype)? else {
+        return Err(inner.unsupported("`sharding_indexed` within `sharding_indexed`"));
+    };
+    let location = match codec.optional("index_location")? {
+        None => Location::End,
+        Some(field) => match field.text()? {
+            "start" => Location::Start,
+            "end" => Location::End,
+            other => return Err(field.malformed(format!("{} is neither `start` nor `end`", quoted(other)))),
+        },
+    };
+    let chunk_shape = codec.member("chunk_shape")?;
+    let index_codecs = codec.optional("index_codecs")?;
+    Ok(Shard { storage, axes: axes.to_vec(), chunk_shape, index_codecs, location })
+}
+
+impl Shard<'_> {
+    /// Puts it together with the shape of the array and that of a shard.
+    pub fn read(self, shape: &Field, shard_shape: &Field, dtype: DataType) -> Result<(Extents, Storage), SourceError> {
+        let Shard { mut storage, axes, chunk_shape, index_codecs, location } = self;
+        let (shard, stored) = (array::extents(shard_shape)?, array::extents(&chunk_shape)?);
+        for (extents, field) in [(&shard, shard_shape), (&stored, &chunk_shape)] {
+            if extents.len() != axes.len() {
+                let reason = format!("{} extents for an array of {} axes", extents.len(), axes.len());
+                return Err(field.malformed(reason));
+            }
+        }
+        let mut chunk = vec![0; axes.len()];
+        axes.iter().zip(stored).for_each(|(&axis, extent)| chunk[axis] = extent);
+        if shard.iter().zip(&chunk).any(|(shard, chunk)| shard % chunk != 0) {
+            return Err(chunk_shape.malformed("the extents of a shard are no multiples of those of its chunks"));
+        }
+        let counts: Vec<u64> = shard.iter().zip(&chunk).map(|(shard, chunk)| shard / chunk).collect();
+        let chunks = counts.iter().try_fold(1u64, |chunks, count| chunks.checked_mul(*count));
+        let chunks = chunks
+            .filter(|chunks| *chunks <= sharding::MAX_CHUNKS)
+            .ok_or_else(|| chunk_shape.unsupported(format!("a shard of more than {} chunks", sharding::MAX_CHUNKS)))?;
+        let index = index(index_codecs.as_ref(), axes.len() + 1)?;
+        // The index is an array of the chunks of a shard, of two numbers each.
+        let extents: Vec<u64> = axes.iter().map(|&axis| counts[axis]).chain([2]).collect();
+        let (mut steps, mut step) = (vec![0; extents.len()], 1);
+        for &axis in index.axes.iter().rev() {
+            steps[axis] = step;
+            step *= extents[axis];
+        }
+        let mut strides = vec![0; axes.len()];
+        axes.iter().zip(&steps).for_each(|(&axis, &step)| strides[axis] = step);
+        let sizes = Sizes::of_chain(sharding::plain_bytes(chunks), &index.codecs);
+        let Storage { byte_order, codecs, .. } = index;
+        let length_step = steps[axes.len()];
+        storage.sharding = Some(Sharding { counts, strides, length_step, location, byte_order, codecs, sizes });
+        Ok((Extents::checked((shape, array::extents(shape)?), (&chunk_shape, chunk), dtype)?, storage))
+    }
+}
+
+/// How an index of that many axes is stored. Where that is not said, it is as all writers have it: its checksum will tell.
+fn index(field: Option<&Field>, rank: usize) -> Result<Storage, SourceError> {
+    let plain = |codecs| Storage {
+        axes: c_order(rank),
+        byte_order: ByteOrder::Little,
+        codecs,
+        sharding: None,
+        form: Form::Bare,
+    };
+    let Some(field) = field else { return Ok(plain(vec![BytesCodec::Crc32c])) };
+    if field.elements(array::MAX_CODECS)?.is_empty() {
+        return Ok(plain(Vec::new()));
+    }
+    let Chain::Chunk(storage) = read(field, c_order(rank), DataType::U64)? else {
+        return Err(field.malformed("an index has no shards"));
+    };
+    match storage.codecs.iter().find(|codec| **codec != BytesCodec::Crc32c) {
+        Some(codec) => Err(field.malformed(format!("`{}` gives no index of a fixed length", codec.name()))),
+        None => Ok(storage),
+    }
+}
+
+fn endian(codec: &Extension, dtype: DataType) -> Result<ByteOrder, SourceError> {
+    match codec.optional("endian")? {
+        Some(endian) => match endian.text()? {
+            "little" => Ok(ByteOrder::Little),
+            "big" => Ok(ByteOrder::Big),
+            other => Err(endian.malformed(format!("{} is neither `little` nor `big`", quoted(other)))),
+        },
+        None if dtype.size() == 1 => Ok(ByteOrder::Little),
+        None => Err(codec.field.malformed(format!("`configuration.endian` is missing for {dtype}"))),
+    }
+}
+
+/// Applies a permutation of axes to those of storage.
+fn transpose(order: &Field, axes: &[usize]) -> Result<Vec<usize>, SourceError> {
+    let elements = order.elements(axes.len())?;
+    let permuted = elements
+        .iter()
+        .map(|element| {
+            let index = usize::try_from(element.whole()?).ok().and_then(|index| axes.get(index));
+            index.copied().ok_or_else(|| element.malformed(format!("there are {} axes", axes.len())))
+        })
+        .collect::<Result<Vec<usize>, _>>()?;
+    let complete = (0..axes.len()).all(|axis| permuted.contains(&axis));
+    if complete { Ok(permuted) } else { Err(order.malformed("it is no permutation of the axes")) }
+}

@@ -1,0 +1,55 @@
+//! A block of an array of N5: a header of big-endian numbers that says how large it is, and the compressed voxels. Blocks at
+//! the far edges may be cut to the array, or be whole.
+
+use bytes::Bytes;
+
+use crate::source::zarr::array::ArrayDocument;
+use crate::source::zarr::axes::Axes;
+use crate::source::zarr::codec::{self, CodecError, Sizes};
+use crate::source::zarr::layout::{ByteOrder, Layout, c_order};
+
+/// Bytes of a header of so many axes.
+pub(in crate::source::zarr) const fn header(rank: usize) -> usize {
+    4 + 4 * rank
+}
+
+/// Decodes the voxels of a block of which the first `shape` along the axes that are shown lie in the array.
+pub(in crate::source::zarr) fn decode(
+    raw: Bytes,
+    array: &ArrayDocument,
+    axes: &Axes,
+    shape: [usize; 3],
+) -> Result<Bytes, CodecError> {
+    let odd = |reason: String| CodecError { codec: "block", reason };
+    let rank = array.shape.len();
+    let (head, _) = raw.split_at_checked(header(rank)).ok_or_else(|| odd("its header is cut off".to_owned()))?;
+    let (short, _) = head.as_chunks::<2>();
+    let [mode, rank_there] = [0, 1].map(|at| short.get(at).map_or(u16::MAX, |number| u16::from_be_bytes(*number)));
+    if mode != 0 {
+        let name = if mode == 1 { "varlength" } else { "unknown" };
+        return Err(odd(format!("mode {mode} ({name}) is not supported")));
+    }
+    if usize::from(rank_there) != rank {
+        return Err(odd(format!("{rank_there} axes where the array has {rank}")));
+    }
+    let (numbers, _) = head.get(4..).unwrap_or_default().as_chunks::<4>();
+    // The header lists the fastest axis first.
+    let extents: Vec<u64> = numbers.iter().rev().map(|number| u32::from_be_bytes(*number).into()).collect();
+    let fits = extents.iter().zip(&array.chunk).all(|(extent, most)| (1..=*most).contains(extent));
+    let channel = axes.channel().map(|(axis, index)| (axis, index % array.chunk[axis]));
+    let covers = axes.kept.iter().zip(shape).all(|(&axis, wanted)| extents[axis] >= wanted as u64)
+        && channel.is_none_or(|(axis, index)| index < extents[axis]);
+    if !fits || !covers {
+        let listed: Vec<String> = extents.iter().map(u64::to_string).collect();
+        return Err(odd(format!("a block of {} voxels at a place for {shape:?}", listed.join("×"))));
+    }
+    // A block is within the bounds of the array's blocks.
+    let item_size = array.dtype.size();
+    let plain = extents.iter().fold(item_size, |bytes, extent| bytes.saturating_mul(*extent as usize));
+    let decoded = codec::decode(raw.slice(header(rank)..), &array.codecs, &Sizes::of_chain(plain, &array.codecs))?;
+    let layout = Layout::new(&extents, &c_order(rank), item_size, ByteOrder::Big);
+    let start = channel.map_or(0, |(axis, index)| layout.offset(axis, index as usize));
+    layout
+        .extract(decoded, start, axes.kept, shape)
+        .ok_or_else(|| odd("it holds fewer voxels than its header says".to_owned()))
+}

@@ -1,0 +1,56 @@
+//! The attributes of an array of N5.
+
+use crate::dtype::{DataType, FillValue};
+use crate::source::SourceError;
+use crate::source::zarr::array::{ArrayDocument, ChunkKeys, Extents, Form, Separator, Storage};
+use crate::source::zarr::codec::BytesCodec;
+use crate::source::zarr::json::{Field, quoted};
+use crate::source::zarr::layout::{ByteOrder, c_order};
+
+/// Whether these are the attributes of an array and not of a group.
+pub(super) fn is_array(document: &Field) -> Result<bool, SourceError> {
+    Ok(document.optional("dimensions")?.is_some() && document.optional("blockSize")?.is_some())
+}
+
+/// Reads them. Axes are turned: N5 lists the fastest first.
+pub(super) fn read(document: &Field) -> Result<ArrayDocument, SourceError> {
+    let dtype = data_type(&document.member("dataType")?)?;
+    let (shape, block) = (document.member("dimensions")?, document.member("blockSize")?);
+    let extents = Extents::read_reversed(&shape, &block, dtype)?;
+    let codecs = match (document.optional("compression")?, document.optional("compressionType")?) {
+        (Some(compression), _) => compression_of(&compression)?,
+        (None, Some(name)) => codec(&name, false)?,
+        (None, None) => return Err(document.member("compression").err().unwrap_or_else(|| document.malformed(""))),
+    };
+    let keys = ChunkKeys { prefixed: false, separator: Separator::Slash, reversed: true, is_guess: false };
+    let axes = c_order(extents.shape.len());
+    let storage = Storage { axes, byte_order: ByteOrder::Big, codecs, sharding: None, form: Form::N5 };
+    Ok(ArrayDocument::new(extents, dtype, FillValue::zero(dtype), keys, storage))
+}
+
+fn data_type(field: &Field) -> Result<DataType, SourceError> {
+    let name = field.text()?;
+    let known = DataType::ALL.into_iter().find(|dtype| dtype.name() == name);
+    known.ok_or_else(|| field.unsupported(format!("type {}", quoted(name))))
+}
+
+fn compression_of(field: &Field) -> Result<Vec<BytesCodec>, SourceError> {
+    let is_zlib = field.optional("useZlib")?.is_some_and(|flag| flag.value.as_bool() == Some(true));
+    codec(&field.member("type")?, is_zlib)
+}
+
+fn codec(name: &Field, is_zlib: bool) -> Result<Vec<BytesCodec>, SourceError> {
+    let codec = match name.text()? {
+        "raw" => return Ok(Vec::new()),
+        "gzip" if is_zlib => BytesCodec::Zlib,
+        "gzip" => BytesCodec::Gzip,
+        "zlib" => BytesCodec::Zlib,
+        "bzip2" => BytesCodec::Bzip2,
+        "xz" => BytesCodec::Xz,
+        "lz4" => BytesCodec::Lz4Java,
+        "blosc" => BytesCodec::Blosc,
+        "zstd" => BytesCodec::Zstd,
+        other => return Err(name.unsupported(format!("compression {}", quoted(other)))),
+    };
+    Ok(vec![codec])
+}

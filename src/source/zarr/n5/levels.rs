@@ -1,0 +1,54 @@
+//! What the attributes of a group say of the levels in it.
+
+use super::place::{self, Place};
+use super::{MAX_LEVELS, dataset};
+use crate::source::SourceError;
+use crate::source::zarr::array::ArrayDocument;
+use crate::source::zarr::json::Field;
+use crate::source::zarr::multiscales;
+
+/// What a document is about.
+pub(super) enum Told {
+    /// One array.
+    Array(Box<ArrayDocument>, Option<Place>),
+    /// A group, which may be that of an image.
+    Group(Group),
+}
+
+/// What a group says of its levels.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    /// Their paths, where it lists them.
+    pub levels: Option<Vec<String>>,
+    /// Their places, as far as it lists those.
+    pub places: Vec<Option<Place>>,
+    /// How much coarser each is than the finest one, along `z, y, x`.
+    pub factors: Vec<[f64; 3]>,
+    /// Size and unit of the finest one's voxels.
+    pub finest: Option<Place>,
+}
+
+/// Reads the attributes of an array or a group.
+pub(super) fn read(document: &Field) -> Result<Told, SourceError> {
+    if dataset::is_array(document)? {
+        let array = dataset::read(document)?;
+        return Ok(Told::Array(Box::new(array), place::of(document)?));
+    }
+    let mut group = Group { finest: place::of(document)?, ..Group::default() };
+    for name in ["downsamplingFactors", "scales"] {
+        if let (true, Some(list)) = (group.factors.is_empty(), document.optional(name)?) {
+            let factors = list.elements(MAX_LEVELS)?;
+            group.factors = factors.iter().map(place::factor).collect::<Result<_, _>>()?;
+        }
+    }
+    if let Some(images) = document.optional("multiscales")?
+        && let Some(image) = images.elements(usize::MAX)?.first()
+        && let Some(list) = image.optional("datasets")?
+    {
+        let datasets = list.elements(MAX_LEVELS)?;
+        group.levels =
+            Some(datasets.iter().map(|level| multiscales::path(&level.member("path")?)).collect::<Result<_, _>>()?);
+        group.places = datasets.iter().map(|level| place::of(level)).collect::<Result<_, _>>()?;
+    }
+    Ok(Told::Group(group))
+}

@@ -1,0 +1,190 @@
+//! N5, the format from which Zarr v3 learned: groups and arrays of the same kind, whose axes are listed the fastest first and
+//! whose blocks say themselves how large they are. Here axes are turned to `z, y, x` as everywhere.
+//!
+//! Format: <https://github.com/saalfeldlab/n5#file-system-specification>. How levels are listed: N5 viewers, OpenOrganelle and
+//! BigDataViewer, each in its own way.
+
+pub(super) mod block;
+mod dataset;
+mod levels;
+mod place;
+
+use serde_json::Value;
+
+use self::levels::{Group, Told};
+use self::place::Place;
+use super::array::ArrayDocument;
+use super::axes::Axes;
+use super::documents::{Documents, MAX_ARRAY_DOCUMENT};
+use super::json::{self, Field};
+use super::multiscales::{Dataset, Multiscales};
+use super::pyramid::Listed;
+use crate::remote::{Cause, Location, RemoteError};
+use crate::source::SourceError;
+use crate::store::Healable;
+
+/// Name of the documents of groups and arrays.
+pub(super) const DOCUMENT: &str = "attributes.json";
+
+/// Levels of a pyramid.
+const MAX_LEVELS: usize = 31;
+
+/// A level with what its own attributes say of its place.
+type Found = (Listed, Option<Place>);
+
+/// Finds the array at `group`, or the levels of the image there.
+pub(super) async fn find(
+    documents: &impl Documents,
+    group: &Location,
+    channel: Option<u64>,
+) -> Result<(Multiscales, Vec<Listed>), SourceError> {
+    let file = group.join(DOCUMENT);
+    let root = match documents.get(&file, MAX_ARRAY_DOCUMENT).await {
+        Ok(bytes) => documents.alone(move || {
+            let value = json::parse(&file.to_string(), &bytes)?;
+            levels::read(&Field::root(&file.to_string(), &value)?)
+        })?,
+        // A group need not have attributes.
+        Err(error) if is_absent(&error) => Told::Group(Group::default()),
+        Err(error) => return Err(error.into()),
+    };
+    match root {
+        Told::Array(array, place) => {
+            let axes = Axes::of_rank(array.shape.len());
+            let axes = axes.ok_or_else(|| {
+                let reason = format!("an array of {} axes", array.shape.len());
+                SourceError::unsupported(group.join(DOCUMENT).to_string(), "dimensions", reason)
+            })?;
+            let axes = axes.of_channel(channel);
+            axes.check(&group.join(DOCUMENT).to_string(), &array)?;
+            let dataset = Dataset::bare(String::new());
+            let listed = vec![(Listed { dataset, location: group.clone(), array: Ok(*array) }, place)];
+            Ok(placed(axes, Group::default(), listed))
+        }
+        Told::Group(mut about) => {
+            let listed = match about.levels.take() {
+                Some(paths) => known(documents, group, &paths).await,
+                None => looked_for(documents, group, &about).await?,
+            };
+            if listed.is_empty() {
+                return Err(SourceError::malformed(group.to_string(), DOCUMENT, nothing(documents, group).await));
+            }
+            Ok(placed(Axes::zyx(), about, listed))
+        }
+    }
+}
+
+/// Reads the attributes of an array.
+pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceError> {
+    dataset::read(&Field::root(file, &json::parse(file, bytes)?)?)
+}
+
+fn is_absent(error: &RemoteError) -> bool {
+    matches!(error.cause, Cause::NotFound | Cause::Denied(_))
+}
+
+/// The levels at these paths.
+async fn known(documents: &impl Documents, group: &Location, paths: &[String]) -> Vec<Found> {
+    let level = |path: &String| level(documents, group, path.clone());
+    futures::future::join_all(paths.iter().map(level)).await
+}
+
+/// The levels `s0`, `s1` …, or those of the first moment of a BigDataViewer setup, as far as they go on.
+async fn looked_for(documents: &impl Documents, group: &Location, about: &Group) -> Result<Vec<Found>, SourceError> {
+    for folder in ["", "timepoint0/"] {
+        let mut found: Vec<Found> = Vec::new();
+        let most = if about.factors.is_empty() { MAX_LEVELS } else { about.factors.len().min(MAX_LEVELS) };
+        for number in 0..most {
+            let (listed, place) = level(documents, group, format!("{folder}s{number}")).await;
+            match &listed.array {
+                Err(SourceError::Remote(error)) if is_absent(error) && (number == 0 || about.factors.is_empty()) => {
+                    break;
+                }
+                Err(error) if !error.is_of_bytes() => return Err(error.clone()),
+                _ => found.push((listed, place)),
+            }
+        }
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Ok(Vec::new())
+}
+
+async fn level(documents: &impl Documents, group: &Location, path: String) -> Found {
+    let location = group.join(&path);
+    let file = location.join(DOCUMENT);
+    let read = async {
+        let bytes = documents.get(&file, MAX_ARRAY_DOCUMENT).await?;
+        documents.alone(|| {
+            let name = file.to_string();
+            let value: Value = json::parse(&name, &bytes)?;
+            let field = Field::root(&name, &value)?;
+            let array = dataset::read(&field)?;
+            Axes::zyx().check(&name, &array)?;
+            // What is odd in it is no reason to do without the voxels.
+            Ok((array, place::of(&field).unwrap_or_default()))
+        })
+    };
+    let (array, place) = match read.await {
+        Ok((array, place)) => (Ok(array), place),
+        Err(error) => (Err(error), None),
+    };
+    (Listed { dataset: Dataset::bare(path), location, array }, place)
+}
+
+/// Puts levels and what is said of their places together.
+fn placed(axes: Axes, about: Group, found: Vec<Found>) -> (Multiscales, Vec<Listed>) {
+    let own: Vec<Option<Place>> = found.iter().map(|(_, place)| *place).collect();
+    let (places, unitless) = place::of_levels(&about, &own);
+    let mut listed: Vec<Listed> = found.into_iter().map(|(listed, _)| listed).collect();
+    for (listed, place) in listed.iter_mut().zip(places) {
+        place.apply(&mut listed.dataset);
+    }
+    let volume = |listed: &Listed| listed.dataset.spacing().iter().product::<f64>();
+    listed.sort_by(|a, b| volume(a).total_cmp(&volume(b)));
+    let image = Multiscales {
+        version: "N5".to_owned(),
+        axes,
+        unitless,
+        datasets: Vec::new(),
+        odd: Vec::new(),
+        windows: Vec::new(),
+        downsampling: None,
+    };
+    (image, listed)
+}
+
+/// What is to be said of a folder without an image.
+async fn nothing(documents: &impl Documents, group: &Location) -> String {
+    let is_there = |path: &'static str| {
+        let location = group.join(path);
+        Box::pin(async move { documents.get(&location, MAX_ARRAY_DOCUMENT).await.is_ok() })
+            as futures::future::BoxFuture<'_, bool>
+    };
+    for (path, what) in [
+        ("setup0/timepoint0/s0/attributes.json", "setup0/timepoint0"),
+        ("setup0/attributes.json", "setup0/timepoint0"),
+        ("0/s0/attributes.json", "0"),
+        ("0/attributes.json", "0"),
+    ] {
+        if is_there(path).await {
+            return format!("it is a group whose image is further down: write the address {}", group.join(what));
+        }
+    }
+    let mut arrays = documents.names(group).await;
+    arrays.sort();
+    for name in arrays.into_iter().take(16) {
+        let location = group.join(&name).join(DOCUMENT);
+        if documents.get(&location, MAX_ARRAY_DOCUMENT).await.is_ok() {
+            return format!("it is a group without levels; write the address {}", group.join(&name));
+        }
+    }
+    match crate::source::foreign::remedy("n5", is_there).await {
+        Some(remedy) => format!("it is no array and has no levels s0, s1 …; {remedy}"),
+        None => "it is no array and has no levels s0, s1 …: is the address right?".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! Where a level of an N5 image lies, in whichever words its attributes say it.
+
+use super::levels::Group;
+use crate::length::Unit;
+use crate::source::zarr::json::Field;
+use crate::source::zarr::multiscales::Dataset;
+use crate::source::{Relative, SourceError};
+
+/// Size and position of a level's voxels along `z, y, x`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Place {
+    /// Lengths, or voxels of the finest level where there are no units.
+    pub scale: [f64; 3],
+    /// Position of the centre of the first voxel.
+    pub translation: [f64; 3],
+    /// In which units.
+    pub units: Option<[Unit; 3]>,
+    /// How much coarser it is than the finest level.
+    pub factor: Option<[f64; 3]>,
+    /// Whether nothing but the factor is known of it.
+    pub is_factor: bool,
+}
+
+/// Reads what the attributes of a level or a group say.
+pub(super) fn of(attributes: &Field) -> Result<Option<Place>, SourceError> {
+    if let Some(transform) = attributes.optional("transform")? {
+        return transformed(&transform).map(Some);
+    }
+    let factor = match attributes.optional("downsamplingFactors")? {
+        // A group lists those of all levels.
+        Some(list) if list.value.get(0).is_none_or(|first| !first.is_array()) => Some(factor(&list)?),
+        _ => None,
+    };
+    let size = match attributes.optional("pixelResolution")? {
+        Some(resolution) if resolution.value.is_object() => {
+            let unit = resolution.optional("unit")?.map(|unit| unit.text().map(Unit::named)).transpose()?.flatten();
+            Some((triple(&resolution.member("dimensions")?)?, unit.map(|unit| [unit; 3])))
+        }
+        Some(resolution) => Some((triple(&resolution)?, None)),
+        None => match attributes.optional("resolution")? {
+            Some(resolution) => Some((triple(&resolution)?, units_of(attributes)?)),
+            None => None,
+        },
+    };
+    Ok(match (size, factor) {
+        (Some((scale, units)), factor) => Some(Place { scale, translation: [0.0; 3], units, factor, is_factor: false }),
+        (None, Some(factor)) => Some(Place { is_factor: true, ..Place::coarser(factor) }),
+        (None, None) => None,
+    })
+}
+
+/// A `transform` as OpenOrganelle writes it: it names its axes itself.
+fn transformed(transform: &Field) -> Result<Place, SourceError> {
+    let axes = transform.member("axes")?;
+    let names =
+        axes.elements(3)?.iter().map(|name| name.text().map(str::to_ascii_lowercase)).collect::<Result<Vec<_>, _>>()?;
+    let mut at = [0; 3];
+    for (place, name) in at.iter_mut().zip(["z", "y", "x"]) {
+        let found = names.iter().position(|other| other == name);
+        *place = found.ok_or_else(|| axes.unsupported(format!("axes without `{name}`")))?;
+    }
+    let turned = |numbers: Vec<f64>| at.map(|place| numbers[place]);
+    let scale = turned(transform.member("scale")?.numbers(3)?);
+    let translation = match transform.optional("translate")? {
+        Some(translation) => turned(translation.numbers(3)?),
+        None => [0.0; 3],
+    };
+    let units = units_of(transform)?.map(|units| at.map(|place| units[place]));
+    positive(transform, &scale)?;
+    Ok(Place { scale, translation, units, factor: None, is_factor: false })
+}
+
+/// The three `units`, in their order.
+fn units_of(field: &Field) -> Result<Option<[Unit; 3]>, SourceError> {
+    let Some(units) = field.optional("units")? else { return Ok(None) };
+    let mut known = [Unit::NANOMETRE; 3];
+    let elements = units.elements(3)?;
+    if elements.len() != 3 {
+        return Ok(None);
+    }
+    for (known, element) in known.iter_mut().zip(&elements) {
+        let Some(unit) = Unit::named(element.text()?) else { return Ok(None) };
+        *known = unit;
+    }
+    Ok(Some(known))
+}
+
+/// Three numbers above 0, listed `x, y, z`.
+fn triple(field: &Field) -> Result<[f64; 3], SourceError> {
+    let numbers = field.numbers(3)?;
+    positive(field, &numbers)?;
+    Ok([numbers[2], numbers[1], numbers[0]])
+}
+
+/// How much coarser a level is, listed `x, y, z`.
+pub(super) fn factor(field: &Field) -> Result<[f64; 3], SourceError> {
+    triple(field)
+}
+
+fn positive(field: &Field, numbers: &[f64]) -> Result<(), SourceError> {
+    match numbers.iter().find(|number| **number <= 0.0) {
+        Some(number) => Err(field.malformed(format!("{number} is not above 0"))),
+        None => Ok(()),
+    }
+}
+
+impl Place {
+    /// A level that is so much coarser than the finest one, in voxels of that: its first voxel holds the first ones there.
+    fn coarser(factor: [f64; 3]) -> Place {
+        let translation = factor.map(|factor| (factor - 1.0) / 2.0);
+        Place { scale: factor, translation, units: None, factor: Some(factor), is_factor: false }
+    }
+
+    fn of_finest(self, finest: Place) -> Place {
+        let each = |values: [f64; 3]| std::array::from_fn(|axis| values[axis] * finest.scale[axis]);
+        let translation = each(self.translation);
+        let translation = std::array::from_fn(|axis| translation[axis] + finest.translation[axis]);
+        Place { scale: each(self.scale), translation, units: finest.units, ..self }
+    }
+
+    fn nanometres(&self) -> Option<([f64; 3], [f64; 3])> {
+        let units = self.units?;
+        let convert = |values: [f64; 3]| -> Option<[f64; 3]> {
+            let mut lengths = [0.0; 3];
+            for axis in 0..3 {
+                lengths[axis] = units[axis].nanometres(values[axis]).filter(|length| length.is_finite())?;
+            }
+            Some(lengths)
+        };
+        let scale = convert(self.scale).filter(|scale| scale.iter().all(|size| *size > 0.0))?;
+        Some((scale, convert(self.translation)?))
+    }
+}
+
+/// What is known of a level's place in the end.
+pub(super) enum Known {
+    Nothing,
+    Nanometres([f64; 3], [f64; 3]),
+    Relative(Relative),
+}
+
+impl Known {
+    /// Notes it in what is said of a level.
+    pub fn apply(self, dataset: &mut Dataset) {
+        match self {
+            Known::Nothing => {}
+            Known::Nanometres(scale, translation) => {
+                (dataset.scale, dataset.translation) = (Some(scale), translation);
+            }
+            Known::Relative(relative) => dataset.relative = Some(relative),
+        }
+    }
+}
+
+/// The places of all levels by what the group says and what each says itself, and why they are no lengths, where they are none.
+pub(super) fn of_levels(group: &Group, own: &[Option<Place>]) -> (Vec<Known>, Option<String>) {
+    let finest = group.finest.filter(|place| !place.is_factor);
+    let finest = finest.or(own.first().copied().flatten().filter(|place| !place.is_factor));
+    let place = |(number, own): (usize, &Option<Place>)| -> Option<Place> {
+        let listed = group.places.get(number).copied().flatten();
+        if let Some(place) = listed.filter(|place| !place.is_factor) {
+            return Some(place);
+        }
+        let factor = group.factors.get(number).copied().or(own.and_then(|place| place.factor));
+        match (factor, finest) {
+            (Some(factor), Some(finest)) => Some(Place::coarser(factor).of_finest(finest)),
+            (Some(factor), None) => Some(Place::coarser(factor)),
+            (None, finest) => own.filter(|place| !place.is_factor).or(finest.filter(|_| number == 0)),
+        }
+    };
+    let places: Vec<Option<Place>> = own.iter().enumerate().map(place).collect();
+    let lengths: Option<Vec<_>> = places.iter().map(|place| place.as_ref()?.nanometres()).collect();
+    if let Some(lengths) = lengths {
+        let known = lengths.into_iter().map(|(scale, translation)| Known::Nanometres(scale, translation));
+        return (known.collect(), None);
+    }
+    let unitless = Some("a known unit is missing".to_owned());
+    let all: Option<Vec<Place>> = places.into_iter().collect();
+    let Some((all, first)) = all.and_then(|all| all.first().copied().map(|first| (all, first))) else {
+        return (own.iter().map(|_| Known::Nothing).collect(), unitless);
+    };
+    let relative = |place: Place| {
+        let each = |values: [f64; 3]| -> [f64; 3] { std::array::from_fn(|axis| values[axis] / first.scale[axis]) };
+        let (scale, translation) = (each(place.scale), each(place.translation));
+        let is_sound =
+            scale.iter().all(|size| size.is_finite() && *size > 0.0) && translation.iter().all(|part| part.is_finite());
+        if is_sound { Known::Relative(Relative { scale, translation }) } else { Known::Nothing }
+    };
+    (all.into_iter().map(relative).collect(), unitless)
+}

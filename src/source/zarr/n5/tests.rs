@@ -1,0 +1,204 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::block;
+use super::*;
+use crate::geometry::LevelIndex;
+use crate::source::Source;
+use crate::source::zarr::tests::{Shelf, chunk_key};
+
+/// An array of 4 × 5 × 6 voxels (z, y, x) in blocks of 2 × 3 × 4.
+fn array() -> Value {
+    json!({"dimensions": [6, 5, 4], "blockSize": [4, 3, 2], "dataType": "uint16", "compression": {"type": "raw"}})
+}
+
+fn sized(side: u64) -> Value {
+    json!({"dimensions": [side, side, side], "blockSize": [4, 4, 4], "dataType": "uint8", "compression": {"type": "gzip"}})
+}
+
+fn with(mut value: Value, more: Value) -> Value {
+    value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    value
+}
+
+fn parsed(document: &Value) -> Result<ArrayDocument, String> {
+    parse("attributes.json", document.to_string().as_bytes()).map_err(|error| error.to_string())
+}
+
+/// A block with its header; `extents` as they are stored.
+fn stored(mode: u16, extents: &[u32], data: &[u8]) -> Bytes {
+    let mut bytes = [mode.to_be_bytes(), (extents.len() as u16).to_be_bytes()].concat();
+    bytes.extend(extents.iter().flat_map(|extent| extent.to_be_bytes()));
+    bytes.extend_from_slice(data);
+    bytes.into()
+}
+
+#[test]
+fn axes_are_turned_and_the_key_has_the_fastest_first() {
+    let source = Shelf::of([("attributes.json", array())]).open_n5().unwrap();
+    let level = &source.description().levels[0];
+    assert_eq!((level.grid.shape.0, level.grid.cell.0), ([4, 5, 6], [2, 3, 4]));
+    assert_eq!(chunk_key(&source, 0, [1, 0, 1]), "1/0/1");
+    assert_eq!(source.description().format, "N5, uncompressed");
+}
+
+#[test]
+fn axes_beyond_three_have_length_one() {
+    let four = |extent: u64| {
+        let more = json!({"dimensions": [6, 5, 4, extent], "blockSize": [4, 3, 2, 1]});
+        Shelf::of([("attributes.json", with(array(), more))]).open_n5()
+    };
+    assert_eq!(chunk_key(&four(1).unwrap(), 0, [1, 0, 0]), "0/0/1/0");
+    assert!(four(2).map(drop).unwrap_err().to_string().contains("there are 2 channels; write `channel = N`, 0 to 1"));
+    let two = with(array(), json!({"dimensions": [6, 5], "blockSize": [4, 3]}));
+    assert!(
+        Shelf::of([("attributes.json", two)])
+            .open_n5()
+            .map(drop)
+            .unwrap_err()
+            .to_string()
+            .contains("an array of 2 axes")
+    );
+}
+
+#[test]
+fn blocks_are_big_endian_and_may_be_cut_or_whole_at_the_edges() {
+    let array = parsed(&array()).unwrap();
+    let decode = |raw: Bytes, shape: [usize; 3]| {
+        block::decode(raw, &array, &Axes::zyx(), shape).map_err(|error| error.to_string())
+    };
+    let data: Vec<u8> = (0..24u16).flat_map(u16::to_be_bytes).collect();
+    let voxels = |numbers: &[u16]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+    assert_eq!(decode(stored(0, &[4, 3, 2], &data), [2, 3, 4]).unwrap(), voxels(&(0..24).collect::<Vec<_>>()));
+    // A whole block of which the array has a part, and one that is cut to it.
+    assert_eq!(decode(stored(0, &[4, 3, 2], &data), [1, 2, 2]).unwrap(), voxels(&[0, 1, 4, 5]));
+    assert_eq!(decode(stored(0, &[2, 2, 1], &data[..8]), [1, 2, 2]).unwrap(), voxels(&[0, 1, 2, 3]));
+    for (raw, reason) in [
+        (stored(1, &[4, 3, 2], &data), "mode 1 (varlength) is not supported"),
+        (stored(0, &[4, 3], &data), "2 axes where the array has 3"),
+        (stored(0, &[1, 2, 1], &data[..4]), "a block of 1×2×1 voxels"),
+        (stored(0, &[5, 3, 2], &data), "a block of 2×3×5 voxels"),
+        (stored(0, &[0, 0, 0], &[]), "a block of 0×0×0"),
+        (stored(0, &[2, 2, 1], &data), "more than the 8 bytes"),
+        (stored(0, &[2, 2, 1], &data[..7]), "7 bytes"),
+        (Bytes::from_static(&[0; 15]), "cut off"),
+    ] {
+        let error = decode(raw, [1, 2, 2]).unwrap_err();
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn compressions_have_two_spellings_and_others_are_named() {
+    for (compression, codec) in [
+        (json!({"type": "gzip", "level": -1}), BytesCodecName("gzip")),
+        (json!({"type": "gzip", "useZlib": true}), BytesCodecName("zlib")),
+        (json!({"type": "bzip2"}), BytesCodecName("bz2")),
+        (json!({"type": "xz"}), BytesCodecName("lzma")),
+        (json!({"type": "lz4"}), BytesCodecName("lz4")),
+        (json!({"type": "blosc", "cname": "lz4"}), BytesCodecName("blosc")),
+        (json!({"type": "zstd"}), BytesCodecName("zstd")),
+    ] {
+        assert_eq!(parsed(&with(array(), json!({"compression": compression}))).unwrap().compression(), codec.0);
+    }
+    let mut old = array();
+    old.as_object_mut().unwrap().remove("compression");
+    assert!(parsed(&old).unwrap_err().contains("compression: it is missing"));
+    assert_eq!(parsed(&with(old, json!({"compressionType": "gzip"}))).unwrap().compression(), "gzip");
+    let jpeg = parsed(&with(array(), json!({"compression": {"type": "jpeg"}}))).unwrap_err();
+    assert_eq!(jpeg, "attributes.json: compression.type: compression `jpeg` is not supported");
+    assert!(parsed(&with(array(), json!({"dataType": "object"}))).unwrap_err().contains("type `object`"));
+    assert!(parsed(&with(array(), json!({"dimensions": [6.0, 5.0, 4.0]}))).is_ok());
+}
+
+struct BytesCodecName(&'static str);
+
+/// Scale and translation in nanometres, and scale beside the finest level.
+type Placed = (Option<[f64; 3]>, [f64; 3], Option<[f64; 3]>);
+
+/// The scales and translations of a group of two levels of 20 and 10 voxels along each axis.
+fn places(group: Option<Value>, levels: [Value; 2]) -> Vec<Placed> {
+    let [first, second] = levels;
+    let mut shelf =
+        Shelf::of([("s0/attributes.json", with(sized(20), first)), ("s1/attributes.json", with(sized(10), second))]);
+    if let Some(group) = group {
+        shelf = shelf.raw("attributes.json", &group.to_string());
+    }
+    let source = shelf.open_n5().unwrap();
+    let levels = source.description().levels.iter().zip(0..);
+    let place = |(level, number): (&crate::source::SourceLevel, u8)| {
+        (level.scale, level.translation, source.relative(LevelIndex(number)).map(|relative| relative.scale))
+    };
+    levels.map(place).collect()
+}
+
+#[test]
+fn sizes_are_understood_as_each_kind_of_writer_states_them() {
+    let bare = || [json!({}), json!({})];
+    let resolution = || json!({"dimensions": [4.0, 4.0, 5.0], "unit": "nm"});
+    let factors = || json!([[1, 1, 1], [2, 2, 2]]);
+    let nanometres = vec![(Some([5.0, 4.0, 4.0]), [0.0; 3], None), (Some([10.0, 8.0, 8.0]), [2.5, 2.0, 2.0], None)];
+    let viewers = json!({"pixelResolution": resolution(), "downsamplingFactors": factors()});
+    assert_eq!(places(Some(viewers), bare()), nanometres);
+    let older = json!({"pixelResolution": resolution(), "scales": factors()});
+    assert_eq!(places(Some(older), bare()), nanometres);
+    let own = [json!({}), json!({"downsamplingFactors": [2, 2, 2]})];
+    assert_eq!(places(Some(json!({"pixelResolution": resolution()})), own), nanometres);
+    let transform = |size: f64, shift: f64| {
+        json!({"transform": {"axes": ["z", "y", "x"], "scale": [5.0 * size, 4.0 * size, 4.0 * size],
+               "translate": [5.0 * shift, 4.0 * shift, 4.0 * shift], "units": ["nm", "nm", "nm"]}})
+    };
+    let listed = json!({"multiscales": [{"datasets": [
+        with(json!({"path": "s0"}), transform(1.0, 0.0)), with(json!({"path": "s1"}), transform(2.0, 0.5))]}]});
+    assert_eq!(places(Some(listed), bare()), nanometres);
+    assert_eq!(places(None, [transform(1.0, 0.0), transform(2.0, 0.5)]), nanometres);
+    // Big Data Viewer has no unit here.
+    let relative = vec![(None, [0.0; 3], Some([1.0; 3])), (None, [0.0; 3], Some([2.0; 3]))];
+    assert_eq!(places(Some(json!({"downsamplingFactors": factors(), "resolution": [4, 4, 5]})), bare()), relative);
+    assert_eq!(places(Some(json!({"downsamplingFactors": factors()})), bare()), relative);
+    assert_eq!(places(None, bare()), [(None, [0.0; 3], None), (None, [0.0; 3], None)]);
+}
+
+#[test]
+fn a_setup_of_big_data_viewer_is_read_at_its_first_moment() {
+    let group = json!({"downsamplingFactors": [[1, 1, 1], [2, 2, 1]], "dataType": "uint8"});
+    let shelf = Shelf::of([
+        ("attributes.json", group),
+        ("timepoint0/s0/attributes.json", sized(20)),
+        ("timepoint0/s1/attributes.json", sized(10)),
+    ]);
+    assert_eq!(chunk_key(&shelf.open_n5().unwrap(), 1, [0, 1, 2]), "timepoint0/s1/2/1/0");
+    let root = Shelf::of([("setup0/timepoint0/s0/attributes.json", sized(20))]);
+    let error = root.open_n5().map(drop).unwrap_err().to_string();
+    assert!(error.ends_with("/setup0/timepoint0"), "{error}");
+    let zarr = Shelf::of([(".zattrs", json!({}))]).open_n5().map(drop).unwrap_err().to_string();
+    assert!(zarr.contains("write `kind = \"zarr\"`"), "{zarr}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(crate::test_cases(256)))]
+
+    #[test]
+    fn no_block_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), extents in [0u32..6, 0..6, 0..6]) {
+        let array = parsed(&array()).unwrap();
+        for raw in [Bytes::from(bytes.clone()), stored(0, &extents, &bytes)] {
+            if let Ok(voxels) = block::decode(raw, &array, &Axes::zyx(), [2, 1, 3]) {
+                prop_assert_eq!(voxels.len(), 12);
+            }
+        }
+    }
+
+    #[test]
+    fn odd_attributes_are_read_or_refused(
+        value in crate::document::odd::any_json(any::<String>().boxed(), "[a-z]{1,4}|type|unit|path|axes"), place in any::<prop::sample::Index>(),
+    ) {
+        let mut document = with(sized(20), json!({"pixelResolution": {"dimensions": [4, 4, 5], "unit": "nm"}, "downsamplingFactors": [2, 2, 2],
+            "transform": {"axes": ["z", "y", "x"], "scale": [1, 1, 1], "translate": [0, 0, 0], "units": ["nm", "nm", "nm"]}}));
+        crate::document::odd::exchange(&mut document, &place, value);
+        if let Ok(source) = Shelf::of([]).raw("attributes.json", &document.to_string()).open_n5() {
+            let level = &source.description().levels[0];
+            prop_assert!(level.scale.is_none_or(|scale| scale.iter().all(|size| size.is_finite() && *size > 0.0)));
+        }
+    }
+}

@@ -1,0 +1,205 @@
+"""N5 arrays and images, written by TensorStore, zarr-python 2 and z5-like hands, read through a mount."""
+
+import json
+import struct
+import subprocess
+
+import numpy as np
+import pytest
+import tensorstore
+
+import readers
+import truth
+from conftest import Odd
+from mounting import LEGACY_PYTHON, configuration, emfs, mounted
+from origin import Origin
+
+# name: (shape z y x, dtype, block z y x, compression)
+TENSORSTORE = {
+    "raw": ((20, 30, 40), "uint8", (8, 16, 12), {"type": "raw"}),
+    "gzip": ((21, 18, 25), "uint16", (8, 8, 8), {"type": "gzip", "level": 5}),
+    "zlib": ((21, 18, 25), "int32", (8, 8, 8), {"type": "gzip", "useZlib": True}),
+    "bzip2": ((21, 18, 25), "float32", (21, 9, 25), {"type": "bzip2", "blockSize": 1}),
+    "xz": ((20, 31, 17), "uint64", (7, 7, 7), {"type": "xz", "preset": 1}),
+    "blosc": ((33, 30, 40), "int16", (16, 16, 16), {"type": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1}),
+    "zstd": ((20, 30, 40), "float64", (8, 8, 8), {"type": "zstd", "level": 1}),
+}
+
+
+def write_tensorstore(folder, name, seed):
+    shape, dtype, block, compression = TENSORSTORE[name]
+    store = tensorstore.open({"driver": "n5", "kvstore": {"driver": "file", "path": f"{folder}/"}, "create": True, "metadata": {
+        "dimensions": shape[::-1], "blockSize": block[::-1], "dataType": dtype, "compression": compression}}).result()
+    voxels = truth.noise(shape, dtype, seed)
+    # Blocks of zeros are not stored.
+    voxels[: block[0], : block[1]] = 0
+    store[...] = voxels.transpose(2, 1, 0)
+    return voxels
+
+
+def write_legacy(folder, seed):
+    """By zarr-python 2, whose blocks at the edges are whole."""
+    voxels = truth.noise((21, 18, 25), "uint16", seed)
+    np.save(folder.parent / "voxels.npy", voxels)
+    code = """if True:
+        import numpy, sys, zarr
+        voxels = numpy.load(sys.argv[2])
+        store = zarr.N5Store(sys.argv[1])
+        zarr.group(store=store).create_dataset("volume", data=voxels, chunks=(8, 8, 8), compressor=zarr.codecs.GZip(1))
+    """
+    subprocess.run([LEGACY_PYTHON, "-W", "ignore", "-c", code, folder, folder.parent / "voxels.npy"], check=True, capture_output=True)
+    return voxels
+
+
+def write_lz4(folder, seed):
+    """As lz4-java writes it, which Python has no writer for."""
+    import imagecodecs
+
+    voxels = truth.segments((9, 10, 11), "uint16", seed)
+    (folder / "0/0").mkdir(parents=True)
+    (folder / "attributes.json").write_text(json.dumps({
+        "dimensions": [11, 10, 9], "blockSize": [11, 10, 9], "dataType": "uint16", "compression": {"type": "lz4", "blockSize": 65536}}))
+    plain, body = voxels.astype(">u2").tobytes(), b""
+    for part in [plain[start:start + 500] for start in range(0, len(plain), 500)] + [b""]:
+        packed = imagecodecs.lz4_encode(part) if part else b""
+        how, stored = (0x25, packed) if len(packed) < len(part) else (0x15, part)
+        body += b"LZ4Block" + struct.pack("<BIII", how, len(stored), len(part), xxh32(part) & 0xfffffff if part else 0) + stored
+    (folder / "0/0/0").write_bytes(struct.pack(">HHIII", 0, 3, 11, 10, 9) + body)
+    return voxels
+
+
+def xxh32(data, seed=0x9747b28c):
+    """The 32-bit hash of xxHash."""
+    first, second, third, fourth, fifth = 2654435761, 2246822519, 3266489917, 668265263, 374761393
+    mask = 0xffffffff
+    turn = lambda value, bits: (value << bits | value >> 32 - bits) & mask
+    at = 0
+    if len(data) >= 16:
+        lanes = [(seed + first + second) & mask, (seed + second) & mask, seed, (seed - first) & mask]
+        while at + 16 <= len(data):
+            for lane, number in enumerate(struct.unpack_from("<4I", data, at)):
+                lanes[lane] = turn((lanes[lane] + number * second) & mask, 13) * first & mask
+            at += 16
+        total = sum(turn(lane, bits) for lane, bits in zip(lanes, (1, 7, 12, 18))) & mask
+    else:
+        total = (seed + fifth) & mask
+    total = (total + len(data)) & mask
+    while at + 4 <= len(data):
+        total = turn((total + struct.unpack_from("<I", data, at)[0] * third) & mask, 17) * fourth & mask
+        at += 4
+    for byte in data[at:]:
+        total = turn((total + byte * fifth) & mask, 11) * first & mask
+    for bits, factor in ((15, second), (13, third), (16, 1)):
+        total = (total ^ total >> bits) * factor & mask
+    return total
+
+
+def write_pyramid(folder, seed, group, levels=({}, {})):
+    """Two levels `s0`, `s1` with these attributes."""
+    made = [truth.noise(shape, "uint8", seed + n) for n, shape in enumerate([(21, 18, 25), (11, 9, 13)])]
+    for number, (voxels, attributes) in enumerate(zip(made, levels)):
+        path = folder / f"s{number}"
+        tensorstore.open({"driver": "n5", "kvstore": {"driver": "file", "path": f"{path}/"}, "create": True, "metadata": {
+            "dimensions": voxels.shape[::-1], "blockSize": [8, 8, 8], "dataType": "uint8", "compression": {"type": "gzip"}, **attributes,
+        }}).result()[...] = voxels.transpose(2, 1, 0)
+    if group is not None:
+        (folder / "attributes.json").write_text(json.dumps(group))
+    return made
+
+
+@pytest.fixture(scope="module")
+def setup(tmp_path_factory):
+    root = tmp_path_factory.mktemp("n5")
+    volumes = {name: write_tensorstore(root / name, name, 1) for name in TENSORSTORE}
+    volumes["lz4"] = write_lz4(root / "lz4", 2)
+    volumes["legacy"] = write_legacy(root / "legacy", 3)
+    sources = {}
+    with Origin(root) as origin:
+        for name in volumes:
+            sources[name] = {"kind": "n5", "url": f"{origin.url}/{name}" + ("/volume" if name == "legacy" else "")}
+        sources["gzip"]["url"] = f"n5://{sources['gzip']['url']}/attributes.json"
+        sources["xz"]["url"] += "/|n5:"
+        with mounted(tmp_path_factory.mktemp("mount"), configuration(sources), timeout=20) as mount:
+            yield Odd(mount, origin, volumes)
+
+
+@pytest.mark.parametrize("reader", [readers.zarr_array, readers.tensorstore_driver])
+@pytest.mark.parametrize("name", [*TENSORSTORE, "lz4", "legacy"])
+def test_every_voxel_is_what_was_written(setup, name, reader):
+    v3 = reader is readers.zarr_array
+    readers.assert_equal(reader(setup.store(name, v3), 0, v3), setup.volumes[name], name)
+    assert setup.mount.status()["failures"] == []
+
+
+FACTORS = [[1, 1, 1], [2, 2, 2]]
+RESOLUTION = {"dimensions": [4.0, 4.0, 5.0], "unit": "nm"}
+
+
+def transform(factor):
+    return {"transform": {"axes": ["z", "y", "x"], "scale": [5.0 * factor, 4.0 * factor, 4.0 * factor],
+                          "translate": [2.5 * (factor - 1), 2.0 * (factor - 1), 2.0 * (factor - 1)], "units": ["nm"] * 3}}
+
+
+GROUPS = {
+    "viewers": ({"pixelResolution": RESOLUTION, "downsamplingFactors": FACTORS}, ({}, {})),
+    "scales": ({"pixelResolution": RESOLUTION, "scales": FACTORS}, ({}, {})),
+    "cosem": ({"multiscales": [{"datasets": [{"path": "s0", **transform(1)}, {"path": "s1", **transform(2)}]}]}, ({}, {})),
+    "own": (None, ({"pixelResolution": RESOLUTION}, {"downsamplingFactors": [2, 2, 2]})),
+}
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_an_image_has_the_levels_and_sizes_that_its_writer_states(tmp_path, kind):
+    import zarr
+
+    made = write_pyramid(tmp_path / "image", 5, *GROUPS[kind])
+    with mounted(tmp_path / "mount", configuration({"a": {"kind": "n5", "url": str(tmp_path / "image")}}), timeout=10) as mount:
+        store = mount / "a" / "em.zarr"
+        for level, voxels in enumerate(made):
+            readers.assert_equal(readers.zarr_array(store, level, False), voxels, f"s{level}")
+        datasets = zarr.open_group(store, mode="r").attrs["multiscales"][0]["datasets"]
+        steps = [[next(iter(step[step["type"]] for step in dataset["coordinateTransformations"] if step["type"] == kind)) for kind in ("scale", "translation")] for dataset in datasets]
+        assert steps == [[[5.0, 4.0, 4.0], [0.0, 0.0, 0.0]], [[10.0, 8.0, 8.0], [2.5, 2.0, 2.0]]]
+
+
+def test_a_setup_of_big_data_viewer_is_read_and_its_root_says_where_it_is(tmp_path):
+    made = write_pyramid(tmp_path / "image" / "setup0" / "timepoint0", 6, {"multiScale": True, "resolution": [4.0, 4.0, 5.0]})
+    (tmp_path / "image" / "setup0" / "attributes.json").write_text(json.dumps({"downsamplingFactors": FACTORS, "dataType": "uint8"}))
+    (tmp_path / "image" / "attributes.json").write_text('{"n5": "2.5.1"}')
+    sources = {path or "root": {"kind": "n5", "url": str(tmp_path / "image" / path)} for path in ("", "setup0")}
+    sources["moment"] = {"kind": "n5", "url": str(tmp_path / "image" / "setup0" / "timepoint0")}
+    with mounted(tmp_path / "mount", configuration(sources), timeout=10) as mount:
+        for name in ("setup0", "moment"):
+            for level, voxels in enumerate(made):
+                readers.assert_equal(readers.zarr_array(mount / name / "em.zarr", level, False), voxels, name)
+        with pytest.raises(OSError):
+            (mount / "root" / "em.zarr" / ".zattrs").read_bytes()
+        assert "write the address" in mount.log and "/image/setup0/timepoint0" in mount.log
+
+
+def test_a_damaged_block_is_an_error_and_its_neighbours_are_read(tmp_path):
+    voxels = write_tensorstore(tmp_path / "image", "gzip", 7)
+    block = tmp_path / "image" / "1" / "1" / "1"
+    body = bytearray(block.read_bytes())
+    body[3] = 7
+    block.write_bytes(body)
+    with mounted(tmp_path / "mount", configuration({"a": {"kind": "n5", "url": str(tmp_path / "image")}}), timeout=5) as mount:
+        chunks = mount / "a" / "em.zarr" / "s0"
+        with pytest.raises(OSError) as error:
+            (chunks / "1/1/1").read_bytes()
+        assert error.value.errno == 5
+        assert (chunks / "1/1/0").read_bytes() == voxels[8:16, 8:16, :8].tobytes()
+        assert "block: 7 axes where the array has 3" in mount.log
+
+
+def test_an_address_of_n5_of_another_kind_is_named(tmp_path):
+    write_tensorstore(tmp_path / "image", "raw", 8)
+    with mounted(tmp_path / "mount", configuration({"a": {"kind": "zarr", "url": str(tmp_path / "image")}}), timeout=5) as mount:
+        with pytest.raises(OSError):
+            (mount / "a" / "em.zarr" / ".zattrs").read_bytes()
+        assert 'write `kind = "n5"` for it' in mount.log
+    file = tmp_path / "config.toml"
+    file.write_text('[[dataset]]\nname = "a"\n[dataset.source]\nkind = "zarr"\nurl = "n5://https://h/x"\n')
+    done = emfs("datasets", "--config", file, check=False)
+    assert done.returncode == 2 or done.returncode == 1
+    assert 'config.toml:5:7: url' in done.stderr and 'write `kind = "n5"` instead of `zarr`' in done.stderr
