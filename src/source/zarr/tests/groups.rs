@@ -325,7 +325,9 @@ fn axes_of_length_one_are_dropped_and_others_refused() {
     assert_eq!(voxels.to_vec(), (0..24u16).flat_map(u16::to_le_bytes).collect::<Vec<u8>>());
     let error = Shelf::of([(".zattrs", attributes.clone()), ("s0/.zarray", array(2))]).error();
     assert!(
-        error.ends_with("s0/.zarray: there are 2 channels; write `channel = N`, 0 to 1, beside `url` to show one"),
+        error.ends_with(
+            "s0/.zarray: shape: there are 2 channels; write `channel = N`, 0 to 1, beside `url` to show one"
+        ),
         "{error}"
     );
     let error = Shelf::of([(".zattrs", attributes), ("s0/.zarray", zarray())]).error();
