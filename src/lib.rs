@@ -29,6 +29,7 @@ pub mod stats;
 pub mod store;
 pub mod tree;
 pub mod vfs;
+pub mod view;
 pub mod volume;
 pub mod zarr;
 

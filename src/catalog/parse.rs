@@ -12,7 +12,7 @@ use super::names::{self, MAIN_IMAGE};
 use super::source::{self, RawSource};
 use super::{Catalog, Dataset, ImageSpec, LabelSpec, NamedView};
 use crate::remote::{HostManners, Manners};
-use crate::volume::ViewSpec;
+use crate::view::ViewSpec;
 
 /// More connections than any archive wants.
 const MOST_CONNECTIONS: usize = 1024;

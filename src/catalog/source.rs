@@ -11,7 +11,7 @@ use super::error::{CatalogError, Text};
 use super::pasted;
 use super::{DmFiles, SourceKind, SourceSpec};
 use crate::remote::{Credentials, Location};
-use crate::volume::ViewSpec;
+use crate::view::ViewSpec;
 
 /// The kinds this version reads.
 const KINDS: [&str; 7] = ["idr", "empiar", "tiff", "dm3", "zarr", "n5", "precomputed"];

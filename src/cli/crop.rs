@@ -11,7 +11,8 @@ use super::session::CacheArgs;
 use super::{CliError, size, target};
 use crate::catalog::{Dataset, ImageSpec};
 use crate::geometry::{Region, Shape};
-use crate::volume::{Pyramid, ViewError, ViewSpec};
+use crate::view::{ViewError, ViewSpec};
+use crate::volume::Pyramid;
 use crate::zarr::{Format, StoreName};
 
 /// Print the name of a random crop.

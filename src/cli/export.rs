@@ -18,7 +18,7 @@ use crate::export::{
 };
 use crate::geometry::Shape;
 use crate::metadata::{self, ImageRecord, Knowledge};
-use crate::volume::ViewSpec;
+use crate::view::ViewSpec;
 use crate::zarr::{Format, StoreName, parse_level};
 use bar::Bar;
 

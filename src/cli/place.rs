@@ -4,7 +4,8 @@ use super::CliError;
 use super::target::{self, Store};
 use crate::catalog::{Catalog, LabelSpec, MAIN_IMAGE, SourceSpec};
 use crate::geometry::{CellIndex, LevelIndex, Region};
-use crate::volume::{Pyramid, View, ViewError, ViewSpec};
+use crate::view::{ViewError, ViewSpec};
+use crate::volume::{Pyramid, View};
 use crate::zarr::{Format, parse_index, parse_level};
 
 /// A place, of which only the names have been looked at.

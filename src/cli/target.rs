@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::session::{CacheArgs, Session};
 use super::{CliError, serve};
 use crate::catalog::{Catalog, Dataset, ImageSpec, MAIN_IMAGE};
-use crate::volume::{Pyramid, ViewSpec};
+use crate::view::ViewSpec;
+use crate::volume::Pyramid;
 use crate::zarr::StoreName;
 
 /// Memory for the voxels that an image's display window is taken from.

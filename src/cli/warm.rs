@@ -21,7 +21,7 @@ use super::size::human;
 use super::{CliError, mounted, serve};
 use crate::disk::{Access, Disk};
 use crate::geometry::{CellIndex, LevelIndex, Region};
-use crate::volume::ViewSpec;
+use crate::view::ViewSpec;
 use crate::volume::warm::{Tally, warm};
 use crate::zarr::parse_level;
 

@@ -15,7 +15,8 @@ use crate::remote::{Cause, RemoteError};
 use crate::source::{Description, Placement, Source, SourceError, SourceLevel};
 use crate::stats::Stats;
 use crate::store::Remote;
-use crate::volume::{Blocks, Image, Level, Pyramid, ViewSpec};
+use crate::view::ViewSpec;
+use crate::volume::{Blocks, Image, Level, Pyramid};
 
 /// One level of bytes; its blocks are absent, or fail as told.
 struct Fake {

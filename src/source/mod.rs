@@ -8,6 +8,7 @@ pub mod dm3;
 mod foreign;
 mod indices;
 mod json;
+pub mod planes;
 pub mod precomputed;
 pub mod tiff;
 pub mod zarr;

@@ -3,7 +3,7 @@
 use super::numbering::{GroupNode, LevelNode};
 use super::spot::{Member, Spot};
 use super::{Attributes, Miss, Tree};
-use crate::volume::view::AXES;
+use crate::view::AXES;
 use crate::zarr::{Coordinate, Format, parse_index, v2, v3};
 
 /// A node of an array of coordinates.

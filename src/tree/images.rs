@@ -13,7 +13,8 @@ use super::store::{Applied, Store};
 use super::{DatasetId, ImageId, TreeError, ViewId};
 use crate::catalog::{Catalog, Dataset, SourceSpec};
 use crate::geometry::Shape;
-use crate::volume::{Pyramid, ViewSpec};
+use crate::view::ViewSpec;
+use crate::volume::Pyramid;
 
 /// The chunk shape that is offered for every image, so that one configuration fits all of them.
 const COMMON_CHUNK: Shape = Shape([64; 3]);

@@ -11,7 +11,7 @@ use super::spot::{Member, Spot};
 use super::{Attributes, DatasetId, Folder, Found, Inode, Kind, Miss, MutableDocument, Tree};
 use crate::catalog::ROOT_DOCUMENTS;
 use crate::geometry::{CellIndex, LevelIndex};
-use crate::volume::view::AXES;
+use crate::view::AXES;
 use crate::zarr::{Format, level_name};
 
 /// An entry of a directory.

@@ -10,7 +10,7 @@ use super::store::{Draft, show};
 use super::{Attributes, DatasetId, Folder, Found, Inode, Miss, MutableDocument, Tree};
 use crate::catalog::ROOT_DOCUMENTS;
 use crate::geometry::{CellIndex, LevelIndex};
-use crate::volume::ViewSpec;
+use crate::view::ViewSpec;
 use crate::zarr::{Format, StoreName, parse_index, parse_level};
 
 impl Tree {

@@ -41,7 +41,8 @@ pub use read::{ChunkRef, Node};
 pub use remains::Remains;
 
 use crate::catalog::Catalog;
-use crate::volume::{Pyramid, ViewError};
+use crate::view::ViewError;
+use crate::volume::Pyramid;
 use crate::zarr::Format;
 use images::Images;
 use views::ViewTable;

@@ -5,7 +5,7 @@ use super::numbering::{GroupNode, LevelNode};
 use super::spot::{Member, Spot};
 use super::{Inode, MutableDocument, Tree};
 use crate::geometry::CellIndex;
-use crate::volume::view::AXES;
+use crate::view::AXES;
 use crate::zarr::Format;
 
 impl Tree {

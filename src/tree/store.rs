@@ -8,8 +8,9 @@ use super::inode::LEVELS;
 use super::numbering::Numbering;
 use super::{DatasetId, ImageId, TreeError, ViewId};
 use crate::geometry::{LevelIndex, Shape};
+use crate::view::ViewSpec;
 use crate::volume::pyramid::chunk_bytes;
-use crate::volume::{Level, Pyramid, View, ViewSpec};
+use crate::volume::{Level, Pyramid, View};
 
 /// One view of an image and its labels. Each of them has a view number: the image the first, its labels the next ones.
 pub(super) struct Store {

@@ -14,7 +14,7 @@ use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::inode::VIEWS;
 use super::store::{Draft, Store};
 use super::{DatasetId, ImageId, Miss, ViewId};
-use crate::volume::ViewSpec;
+use crate::view::ViewSpec;
 
 /// Views outside the catalogue that can be live at a time.
 const LIVE: usize = 65_536;

@@ -6,14 +6,15 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::VolumeError;
 use super::blocks::BlockKey;
-use super::pyramid::{Level, Pyramid, plane_chunk, tidy};
-use super::view::CHUNK_BYTES;
+use super::pyramid::{Level, Pyramid, tidy};
 use super::window::{self, DisplayWindow, Measured};
 use crate::cache::Place;
 use crate::catalog::SourceSpec;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
+use crate::source::planes::plane_chunk;
 use crate::source::{Description, Placement, Relative, Source, SourceError};
 use crate::store::healed;
+use crate::view::CHUNK_BYTES;
 
 /// A semaphore has hardly more places.
 const MOST_TURNS: u32 = u32::MAX >> 3;

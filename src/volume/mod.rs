@@ -26,4 +26,4 @@ pub use error::VolumeError;
 pub use image::Image;
 pub use pyramid::{Level, Pyramid};
 pub use sweep::{Journal, Sweep, Window};
-pub use view::{View, ViewError, ViewSpec};
+pub use view::View;

@@ -1,41 +1,18 @@
-//! Views: the same image seen through a crop or another chunk shape, and the grammar of their names.
+//! Views: the same image seen through a crop, at one level, or in another chunk shape.
 
-mod error;
 mod label;
-mod name;
 #[cfg(test)]
 mod tests;
 
-pub use error::ViewError;
 pub(crate) use label::unlike;
 
 use super::pyramid::{Level, Pyramid, chunk_bytes, tidy};
 use crate::dtype::DataType;
 use crate::geometry::{Grid, LevelIndex, Region, Shape};
+use crate::view::{AXES, CHUNK_BYTES, MAX_CHUNK_EXTENT, ViewError, ViewSpec};
 
-/// Names of the axes, in the order of every triple.
-pub(crate) const AXES: [char; 3] = ['z', 'y', 'x'];
-
-/// Longest extent of a chosen chunk along an axis, in voxels.
-const MAX_CHUNK_EXTENT: u64 = 4096;
 /// Longest axis of a level that is shown alone, whose positions are files: 65 536 of them.
 const LONGEST_AXIS: u64 = 1 << 32;
-/// Sizes of the files that a chosen chunk shape may lead to.
-pub(super) const CHUNK_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=64 << 20;
-
-/// A parsed view name, without the image's name and the `.zarr` ending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct ViewSpec {
-    /// Half-open voxel box of level s0.
-    pub crop: Option<Region>,
-    /// The only level that is shown.
-    pub level: Option<LevelIndex>,
-    /// Chunk shape in place of the image's own.
-    pub chunk: Option<Shape>,
-    /// Whether the name gives three equal extents one by one. That is a name of its own, and so a directory of its own.
-    pub spelled_out: bool,
-}
-
 /// A view of a pyramid.
 #[derive(Debug, Clone)]
 pub struct View {
@@ -48,12 +25,6 @@ pub struct View {
 }
 
 impl ViewSpec {
-    /// Whether chunks of this shape make files that are neither too short nor too long, whatever the type of the voxels.
-    pub fn suits_any_type(chunk: Shape) -> bool {
-        let holds = |item_size: usize| chunk.bytes(item_size).is_some_and(|bytes| CHUNK_BYTES.contains(&bytes));
-        holds(1) && holds(8)
-    }
-
     /// The view of `image` that this names.
     pub fn apply(&self, image: &Pyramid) -> Result<View, ViewError> {
         let finest = image.levels.first().ok_or(ViewError::NoLevels)?;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::ome::whole;
-use crate::volume::view::AXES;
+use crate::view::AXES;
 use crate::volume::{Level, Pyramid};
 
 /// Attributes of a level in both formats: voxel size in words, and, where everything is a whole number of nanometres, the

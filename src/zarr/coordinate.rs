@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::dtype::DataType;
+use crate::view::AXES;
 use crate::volume::Level;
-use crate::volume::view::AXES;
 
 /// Positions in a chunk.
 const CHUNK: u64 = 1 << 16;

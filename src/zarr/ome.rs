@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Format, Group, level_name};
 use crate::dtype::DataType;
+use crate::view::AXES;
 use crate::volume::Pyramid;
-use crate::volume::view::AXES;
 
 /// The keys that make a group an OME-Zarr image: `multiscales` and either `omero`, how to display it, or `image-label`.
 pub(super) fn image(group: &Group<'_>, format: Format) -> Map<String, Value> {

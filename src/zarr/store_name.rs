@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::Format;
-use crate::volume::{ViewError, ViewSpec};
+use crate::view::{ViewError, ViewSpec};
 
 /// The parsed name of a store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

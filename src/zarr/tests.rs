@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{Grid, LevelIndex, Region, Shape};
-use crate::volume::{Level, ViewSpec};
+use crate::view::ViewSpec;
+use crate::volume::Level;
 
 fn level(shape: [u64; 3], scale: [f64; 3], translation: [f64; 3]) -> Level {
     Level {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Coordinate, Format, Group, array, document, ome};
 use crate::dtype::DataType;
-use crate::volume::view::AXES;
+use crate::view::AXES;
 use crate::volume::{Level, Pyramid};
 
 /// `.zgroup`, the same in every group.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Coordinate, Format, Group, array, document, ome};
 use crate::dtype::DataType;
-use crate::volume::view::AXES;
+use crate::view::AXES;
 use crate::volume::{Level, Pyramid};
 
 /// `zarr.json` of an image's group, with every other document of the group. Readers that find these in it look nowhere

@@ -24,8 +24,8 @@ use crate::cache::{Boarding, Flights};
 use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
+use crate::source::planes::plane_chunk;
 use crate::store::{Healable, Object, healed, is_past_caches};
-use crate::volume::pyramid::plane_chunk;
 
 /// A plane so long is one block.
 const WHOLE_PLANE: u64 = 1 << 20;

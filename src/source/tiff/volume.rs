@@ -14,8 +14,8 @@ use super::{decode, dump};
 use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, Shape};
+use crate::source::planes::band_rows;
 use crate::source::{Description, SourceError, SourceLevel};
-use crate::volume::pyramid::band_rows;
 
 /// Bytes of the file's start that are read first.
 pub(super) const FRONT: u64 = 64 << 10;

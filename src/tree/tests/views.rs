@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::super::store::Draft;
 use super::super::views::ViewTable;
 use super::*;
-use crate::volume::ViewSpec;
+use crate::view::ViewSpec;
 
 #[test]
 fn views_that_were_forgotten_leave_nothing_behind() {

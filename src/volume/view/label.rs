@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{ViewError, ViewSpec};
 use crate::geometry::Shape;
+use crate::view::{ViewError, ViewSpec};
 use crate::volume::pyramid::tidy;
 use crate::volume::{Level, Pyramid};
 
