@@ -77,7 +77,7 @@ def test_an_unknown_unit_is_named_in_the_log(units):
     assert warnings, mount.log
 
 
-def test_a_lone_array_is_shown_only_if_its_named_axes_are_z_y_x(tmp_path):
+def test_a_lone_array_is_shown_in_the_order_z_y_x_unless_its_named_axes_are_others(tmp_path):
     voxels = truth.noise((7, 8, 9), "u2", 2)
 
     def write(name, array=voxels, **options):
@@ -90,14 +90,17 @@ def test_a_lone_array_is_shown_only_if_its_named_axes_are_z_y_x(tmp_path):
         "channel": write("channel", voxels[None], dimension_names=["c", "z", "y", "x"]),
         "xarray": write("xarray", zarr_format=2, attributes={"_ARRAY_DIMENSIONS": ["z", "y", "x"]}),
     }
-    refused = {
-        "xyz": write("xyz", dimension_names=["x", "y", "z"]), "tyx": write("tyx", dimension_names=["t", "y", "x"]),
+    turned = {
+        "xyz": write("xyz", dimension_names=["x", "y", "z"]),
         "xarray-xyz": write("xarray-xyz", zarr_format=2, attributes={"_ARRAY_DIMENSIONS": ["x", "y", "z"]}),
     }
-    with mounted(tmp_path / "mount", configuration(shown | refused)) as mount:
+    refused = {"tyx": write("tyx", dimension_names=["t", "y", "x"])}
+    with mounted(tmp_path / "mount", configuration(shown | turned | refused)) as mount:
         for name in shown:
             assert np.array_equal(zarr.open_array(mount / name / "em.zarr" / "s0", mode="r")[:], voxels), name
-        for name, field in {"xyz": "dimension_names", "tyx": "dimension_names", "xarray-xyz": "_ARRAY_DIMENSIONS"}.items():
+        for name in turned:
+            assert np.array_equal(zarr.open_array(mount / name / "em.zarr" / "s0", mode="r")[:], voxels.T), name
+        for name, field in {"tyx": "dimension_names"}.items():
             with pytest.raises(OSError):
                 os.stat(mount / name / "em.zarr" / ".zattrs")
             letters = ", ".join(f"`{letter}`" for letter in name[-3:])

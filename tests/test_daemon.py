@@ -72,6 +72,14 @@ def devices(path):
     return {fields[2] for fields in lines if fields[4] == str(path)}
 
 
+def is_listed(path):
+    """Whether an emfs that lives answers there."""
+    try:
+        return "v" in os.listdir(path)
+    except OSError:
+        return False
+
+
 def abort(devices, folder):
     """Has the kernel end the mounts of a daemon that hangs, with all who look at them, for ever otherwise."""
     folder.mkdir()
@@ -89,7 +97,8 @@ def test_a_kill_at_any_moment_of_the_first_look_hangs_nothing_and_the_next_mount
     for turn in range(times):
         before, start = devices(path), time.monotonic()
         daemon = subprocess.Popen([BINARY, *arguments, "--foreground"], env=environment)
-        while not (new := devices(path) - before):
+        # The kernel gives the number of a dead mount that was taken away to another one.
+        while not (new := devices(path) - before) and not (new := devices(path) if is_listed(path) else set()):
             assert time.monotonic() < start + 10 and daemon.poll() is None, f"no mount in turn {turn}"
         time.sleep(0.02 * turn / times)
         daemon.kill()
