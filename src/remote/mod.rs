@@ -3,7 +3,7 @@
 //! Whatever the origin does, the caller gets exactly the bytes that were asked for or a [`RemoteError`] that says why
 //! not: the status, the range, the length and the pinned ETag are checked for every answer.
 //!
-//! The way of a request: an [`Origin`] starts an `operation`, which repeats attempts within its `clock`; each `attempt`
+//! The way of a request: an `Origin` starts an `operation`, which repeats attempts within its `clock`; each `attempt`
 //! waits for its turn at the host (`limits`), is raced by a second where it stalls (`race`), goes out over a `transport`
 //! and has its answer compared with the request (`checks`) and with the object's first answer (`pin`).
 

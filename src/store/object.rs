@@ -73,7 +73,7 @@ impl Object {
         self.run(Ask::Start(length)).await
     }
 
-    /// The whole object, refused as [`super::Cause::Protocol`] when longer than `limit`. It is remembered for a while where
+    /// The whole object, refused as [`Cause::Protocol`] when longer than `limit`. It is remembered for a while where
     /// there is none.
     pub async fn whole(&self, limit: u64) -> Result<Fetched, RemoteError> {
         let known = self.known();
