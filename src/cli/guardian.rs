@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -61,9 +61,13 @@ impl Guardian {
         Ok(guardian)
     }
 
-    /// Leaves the mount to it, from the end of this process on.
+    /// Leaves the mount to it, from the end of this process on and not before: what this process took of the kernel after
+    /// the guardian began would never be answered. So the pipe stays open as long as the process lives.
     pub fn stay(&mut self) {
         self.stays = true;
+        if let Some(pipe) = self.process.stdin.take() {
+            let _ = OwnedFd::from(pipe).into_raw_fd();
+        }
     }
 }
 
