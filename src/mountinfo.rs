@@ -1,5 +1,6 @@
 //! What is mounted where, from `/proc/self/mountinfo` (its format: proc_pid_mountinfo(5)).
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -16,6 +17,9 @@ pub const NAME: &str = "emfs";
 
 /// How long a daemon may take to say that it lives.
 const ANSWERING: Duration = Duration::from_secs(5);
+
+/// Symbolic links in a path that are followed, as many as the kernel does.
+const MOST_LINKS: usize = 40;
 
 /// Time between two looks at whether a process has ended.
 const RETRY: Duration = Duration::from_millis(1);
@@ -142,6 +146,34 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     path.canonicalize()
 }
 
+/// A path without dots, and without symbolic links but where `is_end` says that none are looked for.
+pub fn followed(path: &Path, is_end: impl Fn(&Path) -> bool) -> PathBuf {
+    let parts = |path: &Path| -> Vec<OsString> { path.components().map(|part| part.as_os_str().to_owned()).collect() };
+    let (mut rest, mut at, mut links) = (VecDeque::from(parts(path)), PathBuf::new(), 0);
+    while let Some(part) = rest.pop_front() {
+        match part.to_str() {
+            Some(".") => continue,
+            Some("..") => {
+                at.pop();
+                continue;
+            }
+            _ => at.push(part),
+        }
+        if links < MOST_LINKS
+            && at.parent().is_some()
+            && !is_end(&at)
+            && let Ok(target) = std::fs::read_link(&at)
+        {
+            links += 1;
+            at.pop();
+            for part in parts(&target).into_iter().rev() {
+                rest.push_front(part);
+            }
+        }
+    }
+    at
+}
+
 /// The mounts of a table, without lines that make no sense.
 pub(crate) fn parse(table: &[u8]) -> Vec<Mount> {
     table.split(|&byte| byte == b'\n').filter_map(Mount::parse).collect()
@@ -213,5 +245,27 @@ short line
         assert_eq!(resolve(&real.join("link")).unwrap(), real.join("mnt"));
         assert!(resolve(&real.join("none")).is_err());
         assert_eq!(at(Path::new("/proc")).unwrap().unwrap().kind, "proc");
+    }
+
+    #[test]
+    fn dots_and_links_lead_to_the_same_place_and_no_link_is_read_in_the_mount() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().canonicalize().unwrap();
+        let mount = base.join("mnt");
+        std::fs::create_dir_all(mount.join("set")).unwrap();
+        std::fs::create_dir(base.join("work")).unwrap();
+        std::os::unix::fs::symlink("../mnt", base.join("work/em")).unwrap();
+        std::os::unix::fs::symlink("/nowhere", mount.join("set/link")).unwrap();
+        std::os::unix::fs::symlink("loop", base.join("loop")).unwrap();
+        for (given, expected) in [
+            ("work/em/set", "mnt/set"),
+            ("work/../mnt/./set", "mnt/set"),
+            ("work/em/set/../link", "mnt/link"),
+            ("work/em/set/link", "mnt/set/link"),
+            ("mnt/missing/em.zarr", "mnt/missing/em.zarr"),
+        ] {
+            assert_eq!(followed(&base.join(given), |place| place.starts_with(&mount)), base.join(expected), "{given}");
+        }
+        assert!(followed(&base.join("loop/x"), |_| false).ends_with("loop/x"), "a loop ends");
     }
 }

@@ -130,13 +130,20 @@ def large(tmp_path_factory):
 
 
 @pytest.fixture
-def small(tmp_path):
-    """A small volume, its origin, and a configuration."""
+def small_served(tmp_path):
+    """A small volume and its origin."""
     folder = tmp_path / "origin"
     folder.mkdir()
     volume = truth.zarr_group(folder, "small", shape=(64, 96, 80), dtype="<u2", chunks=(32, 32, 32), levels=2, seed=5)
     with Origin(folder) as origin:
-        yield volume, origin, written(tmp_path, {"v": truth.source_at(volume, origin)})
+        yield volume, origin
+
+
+@pytest.fixture
+def small(small_served, tmp_path):
+    """A small volume, its origin, and a configuration."""
+    volume, origin = small_served
+    return volume, origin, written(tmp_path, {"v": truth.source_at(volume, origin)})
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 import replica
 import truth
 from mounting import BINARY, configuration, emfs, mounted, wait_for
-from origin import Fault, Origin
+from origin import Fault
 
 
 def window(store):
@@ -65,13 +65,10 @@ def test_what_is_measured_is_what_the_catalogue_recorded_on_any_machine(demo, tm
 
 
 @pytest.fixture
-def plain(tmp_path):
+def plain(small_served):
     """A volume of which nobody states a window, its origin, and a configuration."""
-    folder = tmp_path / "origin"
-    folder.mkdir()
-    volume = truth.zarr_group(folder, "plain", shape=(64, 96, 80), dtype="<u2", chunks=(32, 32, 32), levels=2, seed=5)
-    with Origin(folder) as origin:
-        yield volume, origin, configuration({"plain": truth.source_at(volume, origin)})
+    volume, origin = small_served
+    return volume, origin, configuration({"plain": truth.source_at(volume, origin)})
 
 
 WHOLE = (0, 65535)

@@ -1,8 +1,6 @@
 //! Paths below a mount: whatever command is given one, it means what is mounted there, with its catalogue and its cache.
 
-use std::collections::VecDeque;
-use std::ffi::OsString;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -10,9 +8,6 @@ use super::session::CacheArgs;
 use super::{CliError, control, target, umount};
 use crate::catalog::Catalog;
 use crate::mountinfo::{self, Mount};
-
-/// Symbolic links that are followed on the way to a mount, as many as the kernel follows.
-const MOST_LINKS: usize = 40;
 
 /// What a path that a command was given means.
 #[derive(Debug)]
@@ -99,65 +94,9 @@ fn below_a_mount(path: &Path) -> Result<Option<(Mount, String)>, CliError> {
     let mounts: Vec<Mount> = mounts.into_iter().rev().filter(Mount::is_emfs).collect();
     let uppermost = |place: &Path| mounts.iter().find(|mount| place.starts_with(&mount.mountpoint));
     let absolute = std::path::absolute(path).map_err(CliError::system(path.display().to_string()))?;
-    let resolved = resolved(&absolute, |place| uppermost(place).is_some());
+    let resolved = mountinfo::followed(&absolute, |place| uppermost(place).is_some());
     Ok(uppermost(&resolved).map(|mount| {
         let below = resolved.strip_prefix(&mount.mountpoint).unwrap_or(&resolved);
         (mount.clone(), below.display().to_string())
     }))
-}
-
-/// A path without dots, and without symbolic links but where `is_end` says that there are none.
-fn resolved(path: &Path, is_end: impl Fn(&Path) -> bool) -> PathBuf {
-    let parts = |path: &Path| -> Vec<OsString> {
-        path.components().map(|part: Component<'_>| part.as_os_str().to_owned()).collect()
-    };
-    let (mut rest, mut at, mut links) = (VecDeque::from(parts(path)), PathBuf::new(), 0);
-    while let Some(part) = rest.pop_front() {
-        match part.to_str() {
-            Some(".") => continue,
-            Some("..") => {
-                at.pop();
-                continue;
-            }
-            _ => at.push(part),
-        }
-        if links < MOST_LINKS
-            && !is_end(&at)
-            && let Ok(target) = std::fs::read_link(&at)
-        {
-            links += 1;
-            at.pop();
-            for part in parts(&target).into_iter().rev() {
-                rest.push_front(part);
-            }
-        }
-    }
-    at
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dots_and_links_lead_to_the_same_place_and_no_link_is_read_in_the_mount() {
-        let folder = tempfile::tempdir().unwrap();
-        let base = folder.path().canonicalize().unwrap();
-        let mount = base.join("mnt");
-        std::fs::create_dir_all(mount.join("set")).unwrap();
-        std::fs::create_dir(base.join("work")).unwrap();
-        std::os::unix::fs::symlink("../mnt", base.join("work/em")).unwrap();
-        std::os::unix::fs::symlink("/nowhere", mount.join("set/link")).unwrap();
-        std::os::unix::fs::symlink("loop", base.join("loop")).unwrap();
-        for (given, expected) in [
-            ("work/em/set", "mnt/set"),
-            ("work/../mnt/./set", "mnt/set"),
-            ("work/em/set/../link", "mnt/link"),
-            ("work/em/set/link", "mnt/set/link"),
-            ("mnt/missing/em.zarr", "mnt/missing/em.zarr"),
-        ] {
-            assert_eq!(resolved(&base.join(given), |place| place.starts_with(&mount)), base.join(expected), "{given}");
-        }
-        assert!(resolved(&base.join("loop/x"), |_| false).ends_with("loop/x"), "a loop ends");
-    }
 }

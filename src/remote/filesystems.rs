@@ -2,13 +2,10 @@
 //!
 //! The filesystem of `/` alone is asked, for symbolic links: where that hangs nothing on the machine goes on.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::cache::Place;
 use crate::mountinfo::{self, Mount};
-
-/// Symbolic links in a path that are followed, as many as the kernel does.
-const MOST_LINKS: usize = 40;
 
 /// What was mounted at the start. A path below what is mounted later counts as one of what is around it.
 #[derive(Debug)]
@@ -28,29 +25,7 @@ impl Filesystems {
     /// The one that `path`, which is absolute, is on. Links on other filesystems than that of `/` count as where they are.
     pub(super) fn place(&self, path: &Path) -> Place {
         let root = self.around(Path::new("/"));
-        let mut left: Vec<PathBuf> = steps(path).collect();
-        let mut at = PathBuf::from("/");
-        let (mut links, mut is_asked) = (0, true);
-        while let Some(step) = left.pop() {
-            if step.as_os_str() == ".." {
-                at.pop();
-                continue;
-            }
-            at.push(step);
-            is_asked &= self.around(&at) == root;
-            if is_asked
-                && links < MOST_LINKS
-                && let Ok(target) = at.read_link()
-            {
-                links += 1;
-                at.pop();
-                if target.is_absolute() {
-                    at = PathBuf::from("/");
-                }
-                left.extend(steps(&target));
-            }
-        }
-        self.around(&at)
+        self.around(&mountinfo::followed(path, |at| self.around(at) != root))
     }
 
     /// The one that a path without links is on.
@@ -60,12 +35,6 @@ impl Filesystems {
         let nearest = around.max_by_key(|(mountpoint, _)| mountpoint.as_os_str().len());
         nearest.map_or_else(|| Place::here("/"), |(_, place)| place.clone())
     }
-}
-
-/// The names in a path and its `..`, the last one first.
-fn steps(path: &Path) -> impl Iterator<Item = PathBuf> {
-    let is_step = |component: &Component<'_>| matches!(component, Component::Normal(_) | Component::ParentDir);
-    path.components().rev().filter(is_step).map(|component| PathBuf::from(component.as_os_str()))
 }
 
 #[cfg(test)]

@@ -62,23 +62,17 @@ impl Origins {
     pub(crate) fn origin(&self, location: &Location) -> Result<Origin, RemoteError> {
         let url = location.to_string();
         match self.transport(location) {
-            Ok((transport, host)) => {
-                let place = match &transport {
-                    Transport::File(path) => self.filesystems.place(path),
-                    Transport::Http(_) => Place::host(host.name()),
-                };
-                Ok(Origin::new(url, transport, host, place, self.timeout))
-            }
+            Ok((transport, host, place)) => Ok(Origin::new(url, transport, host, place, self.timeout)),
             Err(cause) => Err(RemoteError { url, range: None, attempts: 0, cause }),
         }
     }
 
-    fn transport(&self, location: &Location) -> Result<(Transport, Arc<Host>), Cause> {
+    fn transport(&self, location: &Location) -> Result<(Transport, Arc<Host>, Place), Cause> {
         let (url, signed) = match location.url.scheme() {
             "file" => {
                 let path = file_path(&location.url)?;
-                let host = self.filesystem(&path);
-                return Ok((Transport::File(path), host));
+                let (host, place) = self.filesystem(&path);
+                return Ok((Transport::File(path), host, place));
             }
             "http" | "https" => (location.url.clone(), None),
             scheme => {
@@ -100,7 +94,8 @@ impl Origins {
             Some((signer, clients)) => (Some(signer), clients),
             None => (None, self.clients.clone()),
         };
-        Ok((Transport::Http(HttpTarget { clients, url, signer, is_s3 }), host))
+        let place = Place::host(host.name());
+        Ok((Transport::Http(HttpTarget { clients, url, signer, is_s3 }), host, place))
     }
 
     /// The queue of a host. One per port, so that a dead server does not hold up another on the same machine.
@@ -110,13 +105,14 @@ impl Origins {
         Arc::clone(hosts.entry(counted.to_owned()).or_insert_with(new))
     }
 
-    /// The queue of the filesystem that `path` is on. No host has a name with a space.
-    pub(super) fn filesystem(&self, path: &Path) -> Arc<Host> {
+    /// The filesystem that `path` is on, and its queue. No host has a name with a space.
+    pub(super) fn filesystem(&self, path: &Path) -> (Arc<Host>, Place) {
         let place = self.filesystems.place(path);
         let mut hosts = self.hosts.lock();
         let Origins { file_threads, stats, .. } = self;
         let new = || Host::filesystem(FILES.to_owned(), place.clone(), Arc::clone(file_threads), Arc::clone(stats));
-        Arc::clone(hosts.entry(format!("{FILES} {}", place.name())).or_insert_with(|| Arc::new(new())))
+        let host = hosts.entry(format!("{FILES} {}", place.name())).or_insert_with(|| Arc::new(new()));
+        (Arc::clone(host), place)
     }
 
     /// What signs requests to a store, and the connections for these.

@@ -20,7 +20,7 @@ impl Origins {
     ) -> Result<T, RemoteError> {
         let failed = |cause| RemoteError { url: location.to_string(), range: None, attempts: 1, cause };
         let path = file_path(&location.url).map_err(failed)?;
-        let host = self.filesystem(&path);
+        let (host, _) = self.filesystem(&path);
         let answer = done(&host, &Clock::start(self.timeout()), move || work(&path)).await;
         match &answer {
             Ok(_) => host.served(),
