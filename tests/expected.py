@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 
 import numpy as np
 
@@ -19,14 +20,15 @@ def plain(number):
     return int(number) if float(number).is_integer() else float(number)
 
 
-def tidy(length):
-    """A computed length as emfs tells it: with thirteen digits, so without the noise of binary numbers."""
-    return float(f"{length:.12e}")
+def total(*lengths):
+    """A sum of lengths as emfs tells it: with thirteen digits of the largest, so without the noise of binary numbers."""
+    largest = max(map(abs, [*lengths, sum(lengths)]))
+    return round(sum(lengths), 12 - math.floor(math.log10(largest))) + 0.0 if largest else 0.0
 
 
 def array_attributes(scale, translation, finest):
     """`finest`: the scale of the image's first level. Its readers count from corners, which all levels share, and not from centres."""
-    corner = [tidy(t - (s - f) / 2) for t, s, f in zip(translation, scale, finest, strict=True)]
+    corner = [total(t, -(s - f) / 2) for t, s, f in zip(translation, scale, finest, strict=True)]
     attributes = {"dimension_units": [f"{plain(value)} nm" for value in scale]}
     if all(float(value).is_integer() for value in [*scale, *corner]) and not any(c % s for c, s in zip(corner, scale)):
         # The readers of these keys truncate fractions, so they are there only where nothing is lost.
@@ -38,7 +40,7 @@ def array_attributes(scale, translation, finest):
 
 
 def datasets(volume):
-    return [{"path": f"s{level}", "coordinateTransformations": [{"type": "scale", "scale": s}, {"type": "translation", "translation": [*map(tidy, t)]}]}
+    return [{"path": f"s{level}", "coordinateTransformations": [{"type": "scale", "scale": s}, {"type": "translation", "translation": [*map(total, t)]}]}
             for level, (s, t) in enumerate(zip(volume.scale, volume.translation, strict=True))]
 
 

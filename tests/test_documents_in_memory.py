@@ -255,6 +255,7 @@ def test_documents_of_any_shape_take_a_bounded_part_of_memory_and_nothing_of_the
     with mounted(tmp_path, configured(root, serve(root), sources, volumes), memory=MEMORY, cache=tmp_path / "cache", timeout=60) as mount:
         for _ in range(2):
             look_at_all(mount, sources, volumes)
+        print(f"{kind}: peak {peak(mount.pid) >> 20} MiB")
         assert peak(mount.pid) <= MEMORY + OVERHEAD, f"{peak(mount.pid) >> 20} MiB"
         assert "panicked" not in mount.log
 

@@ -83,7 +83,7 @@ def check(mount, whole, box, chunk, v3, rng, by_zarr):
     scale = volume.scale[:len(levels)]
     shown = dataclasses.replace(
         volume, levels=[voxels for voxels, _ in levels], scale=scale,
-        translation=[[t + a * s for t, a, s in zip(*of)] for of in zip(volume.translation, (start for _, start in levels), scale)])
+        translation=[[expected.total(t, a * s) for t, a, s in zip(*of)] for of in zip(volume.translation, (start for _, start in levels), scale)])
     chunks = [chunk] * len(levels) if chunk else volume.chunk
 
     documents = expected.documents(shown, chunks=chunks, v3=v3)

@@ -10,7 +10,7 @@ use tracing::warn;
 use url::Url;
 
 use self::answer::{Answer, ImageSet};
-use super::sections;
+use super::sections::{self, Sections};
 use crate::document::Document;
 use crate::remote::Location;
 use crate::source::{Description, SourceError};
@@ -31,10 +31,7 @@ pub(super) struct Entry<'a> {
 /// The files of an image set, and what the entry says of it.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Their folder.
-    pub(super) folder: Location,
-    /// The files in the order of their numbers.
-    pub(super) files: Vec<Location>,
+    pub(super) sections: Sections,
     set: ImageSet,
     entry: u64,
 }
@@ -47,9 +44,8 @@ pub(super) async fn find(remote: &Remote, entry: Entry<'_>, heard: &mut Vec<Docu
     heard.extend(document.map(|document| document.retrieved_at(object.confirmed())));
     let set = set?;
     let folder = Location::anonymous(entry.files.clone()).join(&format!("{}/{}", entry.number, set.directory));
-    let names = sections::find(remote, &folder, set.images).await?;
-    let files = names.iter().map(|name| folder.join(name)).collect();
-    Ok(Found { folder, files, set, entry: entry.number })
+    let sections = sections::find(remote, &folder, set.images).await?;
+    Ok(Found { sections, set, entry: entry.number })
 }
 
 /// What is needed of an entry, and the entry for people. Nothing else of it is kept while files are asked for.

@@ -8,6 +8,7 @@ use std::path::Path;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use crate::cache::{Desk, Kept};
 use crate::remote::Location;
 use crate::source::SourceError;
 use crate::store::Remote;
@@ -21,18 +22,31 @@ const MOST: usize = 1 << 15;
 /// Longest name of a file.
 const LONGEST_NAME: usize = 255;
 
+/// Memory of a name beside its letters.
+const NAME: usize = 48;
+
+/// Names with the memory that they are counted with.
+#[derive(Debug)]
+pub(super) struct Names {
+    pub(super) names: Vec<String>,
+    _kept: Kept,
+}
+
 /// The names of the files directly in `folder`, in no particular order.
-pub(super) async fn files(remote: &Remote, folder: &Location) -> Result<Vec<String>, SourceError> {
+pub(super) async fn files(remote: &Remote, folder: &Location) -> Result<Names, SourceError> {
     // The folder itself, by the address that servers redirect to.
     let folder = folder.join("");
     match folder.url.scheme() {
         "http" | "https" => {
             let object = remote.object(&folder)?;
             let page = object.document(LONGEST).await?;
-            let url = folder.url.clone();
+            let (url, desk) = (folder.url.clone(), object.desk().clone());
             let work = move || {
                 let page = String::from_utf8_lossy(&page);
-                if page.trim_start().starts_with('<') { names(&page, &url) } else { Err(NO_LISTING.to_owned()) }
+                if !page.trim_start().starts_with('<') {
+                    return Err(NO_LISTING.to_owned());
+                }
+                counted(names(&page, &url)?, &desk)
             };
             let named = object.desk().work(work).await.unwrap_or_else(|| Err(NO_LISTING.to_owned()));
             named.map_err(|reason| SourceError::malformed(object.url(), "body", reason))
@@ -44,9 +58,18 @@ pub(super) async fn files(remote: &Remote, folder: &Location) -> Result<Vec<Stri
     }
 }
 
-async fn local(remote: &Remote, folder: &Location) -> Result<Vec<String>, SourceError> {
+/// The names where there is memory for them; what is worked on one at a time is counted before the next begins.
+fn counted(names: Vec<String>, desk: &Desk) -> Result<Names, String> {
+    let bytes: usize = names.iter().map(|name| NAME + name.len()).sum();
+    let kept = desk.keep(bytes as u64).map_err(|error| error.to_string())?;
+    Ok(Names { names, _kept: kept })
+}
+
+async fn local(remote: &Remote, folder: &Location) -> Result<Names, SourceError> {
     let names = remote.with_path(folder, names_in).await?;
-    names.map_err(|reason| SourceError::malformed(folder.to_string(), "folder", reason))
+    names
+        .and_then(|names| counted(names, remote.desk()))
+        .map_err(|reason| SourceError::malformed(folder.to_string(), "folder", reason))
 }
 
 fn names_in(folder: &Path) -> Result<Vec<String>, String> {

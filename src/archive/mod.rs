@@ -8,12 +8,13 @@ mod series;
 
 use std::sync::Arc;
 
+use self::sections::Sections;
 use crate::cache::{Kept, Place};
 use crate::catalog::{DmFiles, SourceKind, SourceSpec};
 use crate::document::Document;
-use crate::remote::{Location, RemoteError};
+use crate::remote::Location;
 use crate::source::{Source, SourceError, dm3, precomputed, tiff, zarr};
-use crate::store::{Healable, Object, Remote, healed};
+use crate::store::{Healable, Remote, healed};
 
 /// A source with what its archive says about it.
 #[derive(Clone)]
@@ -42,8 +43,21 @@ pub struct Failure {
     pub documents: Vec<Document>,
 }
 
-/// An open source, where it was found, and the voxel size by its archive.
-type Found = (Arc<dyn Source>, Location, Option<[f64; 3]>);
+/// An open source.
+struct Found {
+    source: Arc<dyn Source>,
+    location: Location,
+    /// By its archive.
+    voxel_size: Option<[f64; 3]>,
+    /// Memory that was counted before the source could be asked what it takes.
+    counted: Option<Kept>,
+}
+
+impl Found {
+    fn at(source: impl Source + 'static, location: &Location) -> Found {
+        Found { source: Arc::new(source), location: location.clone(), voxel_size: None, counted: None }
+    }
+}
 
 impl Healable for Failure {
     fn is_of_bytes(&self) -> bool {
@@ -59,9 +73,10 @@ pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, Failure>
 async fn attempt(remote: &Remote, spec: &SourceSpec) -> Result<Opened, Failure> {
     let mut documents = Vec::new();
     match find(remote, spec, &mut documents).await {
-        Ok((source, location, voxel_size)) => {
+        Ok(Found { source, location, voxel_size, counted: before }) => {
             documents.extend(source.documents());
             let documents = counted(remote, documents);
+            drop(before);
             let kept = remote.desk().keep(source.kept());
             let kept = kept.map_err(|error| SourceError::malformed(location.to_string(), "index", error.to_string()));
             match kept.and_then(|kept| Ok((kept, remote.object(&location)?))) {
@@ -91,14 +106,10 @@ fn counted(remote: &Remote, documents: Vec<Document>) -> Vec<Document> {
 /// Finds and opens it; what the archive answers goes to `heard` at once, because what comes after may fail.
 async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> Result<Found, SourceError> {
     Ok(match &spec.kind {
-        SourceKind::Precomputed { url } => {
-            (Arc::new(precomputed::open(remote, url, spec.channel).await?), url.clone(), None)
-        }
-        SourceKind::Tiff { url } => {
-            (Arc::new(tiff::open(remote.object(url)?, configured(spec)).await?), url.clone(), None)
-        }
-        SourceKind::N5 { url } => (Arc::new(zarr::open_n5(remote, url, spec.channel).await?), url.clone(), None),
-        SourceKind::Zarr { url } => (Arc::new(zarr::open(remote, url, spec.channel).await?), url.clone(), None),
+        SourceKind::Precomputed { url } => Found::at(precomputed::open(remote, url, spec.channel).await?, url),
+        SourceKind::Tiff { url } => Found::at(tiff::open(remote.object(url)?, configured(spec)).await?, url),
+        SourceKind::N5 { url } => Found::at(zarr::open_n5(remote, url, spec.channel).await?, url),
+        SourceKind::Zarr { url } => Found::at(zarr::open(remote, url, spec.channel).await?, url),
         SourceKind::Idr { image, server, files, url } => {
             let opening = async {
                 let found = idr::find(remote, *image, server, files, url.as_ref(), heard).await?;
@@ -111,21 +122,19 @@ async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> 
             let (opened, notes) = futures::join!(opening, idr::notes(remote, *image, server));
             heard.extend(notes);
             let (source, found) = opened?;
-            (Arc::new(source), found.location, found.facts.and_then(|facts| facts.voxel_size))
+            let voxel_size = found.facts.and_then(|facts| facts.voxel_size);
+            Found { voxel_size, ..Found::at(source, &found.location) }
         }
-        SourceKind::Dm3 { files } => {
-            let (location, files) = dm_files(remote, files).await?;
-            let source = dm3::open(objects(remote, &files)?, configured(spec)).await?;
-            (Arc::new(source), location, None)
-        }
+        SourceKind::Dm3 { files } => dm_files(remote, files, configured(spec)).await?,
         SourceKind::Empiar { entry, server, files, imageset } => {
             let entry = empiar::Entry { number: *entry, server, files, imageset: imageset.as_deref() };
             let found = empiar::find(remote, entry, heard).await?;
             let (said, configured) = (found.voxel_size(), configured(spec));
             let missing = std::array::from_fn(|axis| said[axis].or(configured[axis]));
-            let source = dm3::open(objects(remote, &found.files)?, missing).await?;
+            let source = dm3::open(found.sections.objects(remote)?, missing).await?;
             found.compare(source.description());
-            (Arc::new(source), found.folder, None)
+            let Sections { folder, kept, .. } = found.sections;
+            Found { counted: Some(kept), ..Found::at(source, &folder) }
         }
     })
 }
@@ -134,20 +143,18 @@ fn configured(spec: &SourceSpec) -> [Option<f64>; 3] {
     spec.voxel_size.map_or([None; 3], |size| size.map(Some))
 }
 
-fn objects(remote: &Remote, files: &[Location]) -> Result<Vec<Object>, RemoteError> {
-    files.iter().map(|file| remote.object(file)).collect()
-}
-
-/// Where the files are, in the order of z, and the address that stands for all of them.
-async fn dm_files(remote: &Remote, files: &DmFiles) -> Result<(Location, Vec<Location>), SourceError> {
+/// A volume of files that the configuration names. `missing`: nanometres per voxel along `z, y, x`.
+async fn dm_files(remote: &Remote, files: &DmFiles, missing: [Option<f64>; 3]) -> Result<Found, SourceError> {
+    let objects = |files: &[Location]| files.iter().map(|file| remote.object(file)).collect::<Result<Vec<_>, _>>();
     match files {
-        DmFiles::File(file) => Ok((file.clone(), vec![file.clone()])),
+        DmFiles::File(file) => Ok(Found::at(dm3::open(vec![remote.object(file)?], missing).await?, file)),
         DmFiles::Folder(folder) => {
-            let names = sections::find(remote, folder, None).await?;
-            Ok((folder.clone(), names.iter().map(|name| folder.join(name)).collect()))
+            let sections = sections::find(remote, folder, None).await?;
+            let source = dm3::open(sections.objects(remote)?, missing).await?;
+            Ok(Found { counted: Some(sections.kept), ..Found::at(source, folder) })
         }
         DmFiles::List(files) => match files.first() {
-            Some(first) => Ok((first.clone(), files.clone())),
+            Some(first) => Ok(Found::at(dm3::open(objects(files)?, missing).await?, first)),
             None => Err(SourceError::malformed("the list of files", "urls", "is empty")),
         },
     }

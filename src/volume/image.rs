@@ -6,7 +6,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::VolumeError;
 use super::blocks::BlockKey;
-use super::pyramid::{Level, Pyramid, tidy};
+use super::pyramid::{Level, Pyramid, sum, tidy};
 use super::window::{self, DisplayWindow, Measured};
 use crate::cache::Place;
 use crate::catalog::SourceSpec;
@@ -152,7 +152,7 @@ fn place_corners(levels: &mut [Level]) {
     let (translation, start) = (finest.translation, place(finest));
     for level in levels {
         let at = place(level);
-        level.corner = std::array::from_fn(|axis| tidy(translation[axis] + at[axis] - start[axis]));
+        level.corner = std::array::from_fn(|axis| sum([translation[axis], at[axis], -start[axis]]));
     }
 }
 

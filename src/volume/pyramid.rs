@@ -43,7 +43,23 @@ pub struct Level {
 
 /// A length in nanometres without what computing in binary adds to it, 4.44 in place of 4.4399999999999995: thirteen digits.
 pub(crate) fn tidy(length: f64) -> f64 {
-    format!("{length:.12e}").parse().unwrap_or(length)
+    sum([length])
+}
+
+/// The sum of lengths in nanometres, with thirteen digits of the largest of them: what is left where they cancel is no length.
+pub(crate) fn sum<const PARTS: usize>(lengths: [f64; PARTS]) -> f64 {
+    let sum: f64 = lengths.iter().sum();
+    let largest = lengths.iter().fold(sum.abs(), |largest, length| largest.max(length.abs()));
+    if largest == 0.0 || !largest.is_finite() {
+        return sum;
+    }
+    let decimals = 12 - largest.log10().floor() as i32;
+    let told = match usize::try_from(decimals) {
+        Ok(decimals) => format!("{sum:.decimals$}"),
+        Err(_) => format!("{sum:.12e}"),
+    };
+    // A negative rest that is nothing is not told as -0.
+    told.parse().map_or(sum, |sum: f64| sum + 0.0)
 }
 
 /// Bytes of one chunk file, edge chunks being padded to the full size.
@@ -63,5 +79,14 @@ mod tests {
             assert_eq!(tidy(plain), plain);
         }
         assert!(tidy(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn lengths_that_cancel_leave_nothing() {
+        assert_eq!(sum([-46.2, 14.0 * 3.3]), 0.0);
+        assert!(sum([46.2, -14.0 * 3.3]).is_sign_positive());
+        assert_eq!(sum([-23.68, 8.0 * 2.96, 4.44]), 4.44);
+        assert_eq!(sum([1e15, -0.25]), 1e15);
+        assert_eq!(sum([0.0, 1e-300]), 1e-300);
     }
 }

@@ -6,7 +6,7 @@ mod tests;
 
 pub(crate) use label::unlike;
 
-use super::pyramid::{Level, Pyramid, chunk_bytes, tidy};
+use super::pyramid::{Level, Pyramid, chunk_bytes, sum};
 use crate::dtype::DataType;
 use crate::geometry::{Grid, LevelIndex, Region, Shape};
 use crate::view::{AXES, CHUNK_BYTES, MAX_CHUNK_EXTENT, ViewError, ViewSpec};
@@ -50,7 +50,7 @@ impl ViewSpec {
                 },
             };
             let shifted = |from: [f64; 3]| {
-                std::array::from_fn(|axis| tidy(from[axis] + shown.start[axis] as f64 * level.scale[axis]))
+                std::array::from_fn(|axis| sum([from[axis], shown.start[axis] as f64 * level.scale[axis]]))
             };
             view.numbers.push(number);
             view.origins.push(shown.start);

@@ -120,11 +120,11 @@ async fn the_sections_of_the_replica_are_found_and_the_wrong_size_is_noticed() {
     let entry = Entry { number: 11759, server: &server, files: &files, imageset: None };
     let mut heard = Vec::new();
     let found = find(&remote(), entry, &mut heard).await.unwrap();
-    assert_eq!((found.files.len(), heard.len(), replica.requests()), (8, 1, 2));
+    assert_eq!((found.sections.names.len(), heard.len(), replica.requests()), (8, 1, 2));
     assert_eq!(&heard[0].bytes()[..], ENTRY);
-    assert!(found.files[7].to_string().ends_with("/11759/data/F57-8_test1_3VBSED_slice_0007.dm3"));
     let remote = remote();
-    let objects = found.files.iter().map(|file| remote.object(file).unwrap()).collect();
+    let objects = found.sections.objects(&remote).unwrap();
+    assert!(objects[7].url().ends_with("/11759/data/F57-8_test1_3VBSED_slice_0007.dm3"));
     let source = crate::source::dm3::open(objects, found.voxel_size()).await.unwrap();
     assert_eq!(
         found.contradictions(source.description()),
@@ -148,7 +148,7 @@ fn folder(names: &[&str]) -> (tempfile::TempDir, Location) {
 async fn sections_of(names: &[&str], promised: Option<u64>) -> Result<usize, String> {
     let (_folder, location) = folder(names);
     let found = sections::find(&remote(), &location, promised).await;
-    found.map(|names| names.len()).map_err(|error| error.to_string())
+    found.map(|sections| sections.names.len()).map_err(|error| error.to_string())
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn names_that_the_listing_lost_are_asked_for() {
     for lost in [vec![3], vec![0], vec![7], vec![0, 1, 7], vec![2, 3, 6]] {
         let (listener, address) = lossy(lost.clone()).await;
         let location = Location::anonymous(format!("http://{address}/data").parse().unwrap());
-        let names = sections::find(&remote(), &location, Some(8)).await.unwrap();
+        let names = sections::find(&remote(), &location, Some(8)).await.unwrap().names;
         let expected: Vec<String> = (0..8).map(|number| format!("s_{number:04}.dm3")).collect();
         assert_eq!(names, expected, "{lost:?}");
         listener.abort();

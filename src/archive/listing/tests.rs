@@ -66,7 +66,7 @@ async fn a_folder_of_this_machine_is_listed_without_the_folders_in_it() {
     std::fs::create_dir(folder.path().join("c.dm3")).unwrap();
     let location = Location::parse(folder.path().to_str().unwrap(), None).unwrap();
     let remote = Remote::new(Default::default(), std::time::Duration::from_secs(10), Default::default()).unwrap();
-    assert_eq!(files(&remote, &location).await.unwrap(), ["a b.dm3"]);
+    assert_eq!(files(&remote, &location).await.unwrap().names, ["a b.dm3"]);
     let gone = files(&remote, &location.join("gone")).await.unwrap_err().to_string();
     assert!(gone.contains("folder: No such file"), "{gone}");
     let bucket = Location::parse("s3://bucket/key", None).unwrap();

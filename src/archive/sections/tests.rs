@@ -11,5 +11,5 @@ async fn what_macos_leaves_beside_each_file_is_no_section() {
     }
     let remote = Remote::new(Default::default(), Duration::from_secs(10), Default::default()).unwrap();
     let location = Location::parse(folder.path().to_str().unwrap(), None).unwrap();
-    assert_eq!(find(&remote, &location, None).await.unwrap(), ["s0.dm3", "s1.dm3", "s2.dm3"]);
+    assert_eq!(find(&remote, &location, None).await.unwrap().names, ["s0.dm3", "s1.dm3", "s2.dm3"]);
 }

@@ -71,6 +71,11 @@ struct Files {
     flights: Arc<Flights<usize, Located>>,
 }
 
+/// Bytes of memory that the handles of so many files take.
+pub fn memory(files: u64) -> u64 {
+    HANDLE.saturating_mul(files)
+}
+
 /// Opens one file, which may be a stack, or a file per z in this order. `missing`: nanometres per voxel along `z, y, x`
 /// for axes of which the files do not say it.
 pub async fn open(objects: Vec<Object>, missing: [Option<f64>; 3]) -> Result<Dm3Source, SourceError> {
@@ -244,7 +249,7 @@ impl Source for Dm3Source {
     }
 
     fn kept(&self) -> u64 {
-        HANDLE * self.files.objects.len() as u64
+        memory(self.files.objects.len() as u64)
     }
 
     fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {

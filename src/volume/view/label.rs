@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::geometry::Shape;
 use crate::view::{ViewError, ViewSpec};
-use crate::volume::pyramid::tidy;
+use crate::volume::pyramid::sum;
 use crate::volume::{Level, Pyramid};
 
 impl ViewSpec {
@@ -48,10 +48,10 @@ fn laid_on(image: &Level, label: &Pyramid) -> Pyramid {
         grid: level.grid,
         scale: std::array::from_fn(|axis| level.scale[axis] * image.scale[axis]),
         translation: std::array::from_fn(|axis| {
-            tidy(image.translation[axis] + (level.translation[axis] - first[axis]) * image.scale[axis])
+            sum([image.translation[axis], (level.translation[axis] - first[axis]) * image.scale[axis]])
         }),
         corner: std::array::from_fn(|axis| {
-            tidy(image.corner[axis] + (level.corner[axis] - corner[axis]) * image.scale[axis])
+            sum([image.corner[axis], (level.corner[axis] - corner[axis]) * image.scale[axis]])
         }),
         offset: level.offset,
     };
