@@ -34,13 +34,13 @@ pub struct Stats {
 /// What one host was asked for.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct HostStats {
-    /// Requests sent, second ones of a race and repeated ones included.
+    /// Requests sent, second ones of hedged ones and repeated ones included.
     pub requests: u64,
     /// Bytes of bodies received.
     pub bytes: u64,
     /// Requests that were sent again after a failure.
     pub retries: u64,
-    /// Stalled requests that were raced by a second one.
+    /// Stalled requests that were hedged by a second one.
     pub hedges: u64,
     /// Operations that failed for good.
     pub failures: u64,

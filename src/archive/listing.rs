@@ -8,7 +8,7 @@ use std::path::Path;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::cache::{Desk, Kept};
+use crate::cache::{Desk, Reservation};
 use crate::remote::Location;
 use crate::source::SourceError;
 use crate::store::Remote;
@@ -29,7 +29,7 @@ const NAME: usize = 48;
 #[derive(Debug)]
 pub(super) struct Names {
     pub(super) names: Vec<String>,
-    _kept: Kept,
+    _kept: Reservation,
 }
 
 /// The names of the files directly in `folder`, in no particular order.

@@ -9,7 +9,7 @@ mod series;
 use std::sync::Arc;
 
 use self::sections::Sections;
-use crate::cache::{Kept, Place};
+use crate::cache::{Place, Reservation};
 use crate::catalog::{DmFiles, SourceKind, SourceSpec};
 use crate::document::Document;
 use crate::remote::Location;
@@ -30,7 +30,7 @@ pub struct Opened {
     /// The documents that the archive and the source answered.
     pub documents: Vec<Document>,
     /// What the source takes of the memory for what is kept.
-    pub kept: Arc<Kept>,
+    pub kept: Arc<Reservation>,
 }
 
 /// Why a source could not be opened.
@@ -50,7 +50,7 @@ struct Found {
     /// By its archive.
     voxel_size: Option<[f64; 3]>,
     /// Memory that was counted before the source could be asked what it takes.
-    counted: Option<Kept>,
+    counted: Option<Reservation>,
 }
 
 impl Found {

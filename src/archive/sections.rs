@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::listing::{self, Names};
 use super::series::Series;
-use crate::cache::Kept;
+use crate::cache::Reservation;
 use crate::remote::{Cause, Location, RemoteError};
 use crate::source::{SourceError, dm3};
 use crate::store::{Object, Remote};
@@ -25,7 +25,7 @@ pub(super) struct Sections {
     pub(super) folder: Location,
     /// In the order of z.
     pub(super) names: Vec<String>,
-    pub(super) kept: Kept,
+    pub(super) kept: Reservation,
 }
 
 impl Sections {

@@ -9,7 +9,7 @@ use crate::source::Placement;
 
 fn catalog(replica: &Replica) -> (Remote, Catalog) {
     let catalog = Catalog::parse(&replica.catalog_toml(), "replica", None).unwrap();
-    let remote = Remote::new(catalog.manners.clone(), Duration::from_secs(10), Default::default()).unwrap();
+    let remote = Remote::new(catalog.limits.clone(), Duration::from_secs(10), Default::default()).unwrap();
     (remote, catalog)
 }
 

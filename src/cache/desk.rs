@@ -32,12 +32,12 @@ pub struct Desk {
 
 /// A part of the memory for what is kept; free again when dropped.
 #[derive(Debug)]
-pub struct Kept {
+pub struct Reservation {
     of: Arc<Mutex<u64>>,
     bytes: u64,
 }
 
-impl Drop for Kept {
+impl Drop for Reservation {
     fn drop(&mut self) {
         let mut used = self.of.lock();
         *used = used.saturating_sub(self.bytes);
@@ -98,14 +98,14 @@ impl Desk {
     }
 
     /// Counts what is to be kept.
-    pub fn keep(&self, bytes: u64) -> Result<Kept, NoRoom> {
+    pub fn keep(&self, bytes: u64) -> Result<Reservation, NoRoom> {
         let mut used = self.kept.lock();
         let left = self.for_kept.saturating_sub(*used);
         if bytes > left {
             return Err(NoRoom { bytes, left, of: self.for_kept });
         }
         *used += bytes;
-        Ok(Kept { of: self.kept.clone(), bytes })
+        Ok(Reservation { of: self.kept.clone(), bytes })
     }
 }
 

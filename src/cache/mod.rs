@@ -1,11 +1,11 @@
 //! What was fetched, kept within a bound of bytes, and work that is done once however many ask for it.
 
 mod desk;
-mod flight;
-mod pool;
+mod memory_budget;
 mod shares;
+mod single_flight;
 
-pub use desk::{Desk, Kept, NoRoom};
-pub use flight::{Boarding, Flights, Ticket, Worker};
-pub use pool::{Held, Lease, Pool};
+pub use desk::{Desk, NoRoom, Reservation};
+pub use memory_budget::{Held, Lease, MemoryBudget};
 pub use shares::{Place, Room, Share, Shares};
+pub use single_flight::{Follower, Joined, Leader, SingleFlight};

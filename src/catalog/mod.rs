@@ -19,7 +19,7 @@ pub use error::CatalogError;
 pub use names::{MAIN_IMAGE, ROOT_DOCUMENTS};
 
 use crate::geometry::Region;
-use crate::remote::{Location, Manners};
+use crate::remote::{LimitsByHost, Location};
 
 /// The text of the built-in catalogue.
 pub const BUILTIN: &str = include_str!("builtin.toml");
@@ -27,13 +27,13 @@ pub const BUILTIN: &str = include_str!("builtin.toml");
 /// A catalogue is a few kilobytes; a larger file is a mistake.
 const LONGEST_FILE: u64 = 16 << 20;
 
-/// Datasets and the manners of their hosts.
+/// Datasets and the limits of their hosts.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     /// In the order of the file.
     pub datasets: Vec<Dataset>,
     /// The `[host."…"]` tables.
-    pub manners: Manners,
+    pub limits: LimitsByHost,
 }
 
 impl Catalog {

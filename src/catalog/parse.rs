@@ -11,7 +11,7 @@ use super::error::{CatalogError, Text};
 use super::names::{self, MAIN_IMAGE};
 use super::source::{self, RawSource};
 use super::{Catalog, Dataset, ImageSpec, LabelSpec, NamedView};
-use crate::remote::{HostManners, Manners};
+use crate::remote::{HostLimits, LimitsByHost};
 use crate::view::ViewSpec;
 
 /// More connections than any archive wants.
@@ -76,7 +76,7 @@ struct RawHost {
 pub(super) fn catalog(text: &str, file: &str, folder: Option<&Path>) -> Result<Catalog, CatalogError> {
     let place = Text { file, text };
     let raw: RawCatalog = toml::from_str(text).map_err(|error| place.parser_error(&error))?;
-    let manners = manners(place, raw.host)?;
+    let limits = limits(place, raw.host)?;
     if raw.dataset.is_empty() {
         return Err(place.error(0..0, "dataset", "the file has no [[dataset]]"));
     }
@@ -86,7 +86,7 @@ pub(super) fn catalog(text: &str, file: &str, folder: Option<&Path>) -> Result<C
         let span = raw.span();
         datasets.push(dataset(place, folder, span, raw.into_inner(), &mut taken)?);
     }
-    Ok(Catalog { datasets, manners })
+    Ok(Catalog { datasets, limits })
 }
 
 fn dataset(
@@ -170,14 +170,14 @@ fn check_unique(
     Err(place.error(name.span(), "name", format!("`{}` is taken by another {what}", name.get_ref())))
 }
 
-fn manners(place: Text<'_>, hosts: BTreeMap<Spanned<String>, RawHost>) -> Result<Manners, CatalogError> {
-    let mut manners = Manners::default();
+fn limits(place: Text<'_>, hosts: BTreeMap<Spanned<String>, RawHost>) -> Result<LimitsByHost, CatalogError> {
+    let mut by_host = LimitsByHost::default();
     for (name, raw) in hosts {
         // In the form that URLs give back, so that a request finds it.
         let host = url::Host::parse(name.get_ref())
             .map_err(|error| place.error(name.span(), "host", format!("`{}`: {error}", name.get_ref())))?
             .to_string();
-        let mut limits = HostManners::default();
+        let mut limits = HostLimits::default();
         limits.md5_etags = raw.md5_etags.unwrap_or(limits.md5_etags);
         if let Some(connections) = raw.connections {
             let span = connections.span();
@@ -198,9 +198,9 @@ fn manners(place: Text<'_>, hosts: BTreeMap<Spanned<String>, RawHost>) -> Result
                 .filter(|stall| !stall.is_zero())
                 .ok_or_else(|| place.error(stall.span(), "stall", "must be a number of seconds above 0"))?;
         }
-        if manners.hosts.insert(host.clone(), limits).is_some() {
+        if by_host.hosts.insert(host.clone(), limits).is_some() {
             return Err(place.error(name.span(), "host", format!("`{host}` has a table already")));
         }
     }
-    Ok(manners)
+    Ok(by_host)
 }

@@ -48,15 +48,15 @@ fn a_space_at_the_start_of_a_folder_stays_encoded() {
 
 #[test]
 fn hosts_have_the_manners_that_are_written_down() {
-    let manners = Catalog::builtin().unwrap().manners;
-    let ebi = manners.of("ftp.ebi.ac.uk");
+    let limits = Catalog::builtin().unwrap().limits;
+    let ebi = limits.of("ftp.ebi.ac.uk");
     assert_eq!((ebi.connections, ebi.rate, ebi.stall.as_secs()), (4, Some(4.0), 12));
-    assert_eq!(manners.of("documents.epfl.ch").connections, 8);
+    assert_eq!(limits.of("documents.epfl.ch").connections, 8);
     let upper = parse(
         "[[dataset]]\nname='a'\nsource={kind='tiff',url='https://h/a.tif'}\n[host.'FTP.Example.org']\nconnections=2",
     )
     .unwrap();
-    assert_eq!(upper.manners.of("ftp.example.org").connections, 2);
+    assert_eq!(upper.limits.of("ftp.example.org").connections, 2);
 }
 
 #[test]

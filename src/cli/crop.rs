@@ -6,7 +6,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
 use super::mounted::{self, Meant};
-use super::output::{complain, print};
+use super::output::{eprint_line, print};
 use super::session::CacheArgs;
 use super::{CliError, size, target};
 use crate::catalog::{Dataset, ImageSpec};
@@ -65,7 +65,7 @@ pub(super) fn run(args: &CropArgs) -> Result<(), CliError> {
     let view = draw(args, spec, pyramid.as_ref(), seed)
         .map_err(|reason| CliError::Failed(format!("{}/{}: {reason}", dataset.name, spec.name)))?;
     if args.seed.is_none() {
-        complain(&format!("seed {seed}"));
+        eprint_line(&format!("seed {seed}"));
     }
     Ok(print(&path(dataset, spec, view))?)
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::output::{complain, print, table};
-use super::refusals::Refusals;
+use super::output::{eprint_line, print, table};
+use super::probe_failures::ProbeFailures;
 use super::session::{CacheArgs, Session};
 use super::{CliError, serve};
 use crate::archive;
@@ -58,9 +58,9 @@ pub(super) fn run(args: &DatasetsArgs) -> Result<(), CliError> {
     };
     let specs = specs(&catalog);
     let mut rows: Vec<Row> = specs.iter().map(|(dataset, image, spec)| row(dataset, image, spec)).collect();
-    let refusals = match args.probe {
+    let failures = match args.probe {
         true => probe(&catalog, &specs, &mut rows, &args.cache)?,
-        false => Refusals::default(),
+        false => ProbeFailures::default(),
     };
     if args.json {
         let text = serde_json::to_string_pretty(&rows).map_err(|error| CliError::Failed(error.to_string()))?;
@@ -68,7 +68,7 @@ pub(super) fn run(args: &DatasetsArgs) -> Result<(), CliError> {
     } else {
         print(&readable(&rows))?;
     }
-    refusals.end(rows.len())
+    failures.end(rows.len())
 }
 
 /// How long a source may stay silent; shorter than for a mount, since somebody is waiting.
@@ -121,13 +121,13 @@ fn probe(
     specs: &[(String, String, SourceSpec)],
     rows: &mut [Row],
     cache: &CacheArgs,
-) -> Result<Refusals, CliError> {
-    let session = Session::new(&catalog.manners, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
+) -> Result<ProbeFailures, CliError> {
+    let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
     let answers = serve::finish(async {
         let opened = specs.iter().map(|(_, _, spec)| archive::open(&session.remote, spec));
         futures::future::join_all(opened).await
     })?;
-    let mut refusals = Refusals::default();
+    let mut failures = ProbeFailures::default();
     for (row, answer) in rows.iter_mut().zip(answers) {
         match answer {
             Ok(opened) => {
@@ -139,12 +139,12 @@ fn probe(
                 }
             }
             Err(failure) => {
-                complain(&format!("{}/{}: {failure}", row.dataset, row.image));
-                refusals.add(&failure.error.into());
+                eprint_line(&format!("{}/{}: {failure}", row.dataset, row.image));
+                failures.add(&failure.error.into());
             }
         }
     }
-    Ok(refusals)
+    Ok(failures)
 }
 
 fn readable(rows: &[Row]) -> String {

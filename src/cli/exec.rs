@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use super::CliError;
 use super::options::MountOptions;
-use super::output::complain;
+use super::output::eprint_line;
 
 /// The exit code where the command did well and a read failed, with `--require-clean`.
 const UNCLEAN: u8 = 75;
@@ -99,7 +99,7 @@ pub(super) fn run(args: &ExecArgs) -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            complain(&format!("emfs exec: {error}"));
+            eprint_line(&format!("emfs exec: {error}"));
             ExitCode::from(if matches!(error, CliError::Usage(_)) { 2 } else { 1 })
         }
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::output::{complain, print};
+use super::output::{eprint_line, print};
 use super::session::{CacheArgs, OpenImage, Session};
 use super::signals::Signals;
 use super::{CliError, memory, serve, size, target};
@@ -135,7 +135,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
     let jobs = jobs(args, &catalog)?;
     let runtime = serve::runtime()?;
     let memory = args.memory.unwrap_or_else(memory::default_limit);
-    let session = Session::new(&catalog.manners, args.cache.cache()?, args.timeout, memory)?;
+    let session = Session::new(&catalog.limits, args.cache.cache()?, args.timeout, memory)?;
     let progress = Arc::new(Progress::new(session.stats.clone()));
     let threads = args.jobs.map(usize::from);
     let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
@@ -162,16 +162,16 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
         let ends = futures::future::join_all(jobs.iter().map(|job| job.destination.end()));
         (failed, ends.await.into_iter().flatten())
     });
-    left.for_each(|line| complain(&format!("emfs export: {line}")));
+    left.for_each(|line| eprint_line(&format!("emfs export: {line}")));
     // What still writes a chunk may finish it, which does no harm.
     runtime.shutdown_timeout(Duration::from_secs(2));
     if let Some(warning) = progress.warning() {
-        complain(&format!("emfs export: {warning}"));
+        eprint_line(&format!("emfs export: {warning}"));
     }
-    progress.failures().iter().for_each(|line| complain(line));
+    progress.failures().iter().for_each(|line| eprint_line(line));
     let mut errors = failed;
     let Some(last) = errors.pop() else { return Ok(()) };
-    errors.iter().for_each(|error| complain(&format!("emfs export: {error}")));
+    errors.iter().for_each(|error| eprint_line(&format!("emfs export: {error}")));
     Err(last.into())
 }
 
@@ -221,7 +221,7 @@ fn jobs<'a>(args: &'a ExportArgs, catalog: &'a Catalog) -> Result<Vec<Job<'a>>, 
 async fn one(args: &ExportArgs, session: &Session, exporter: &Exporter, job: &Job<'_>) -> Result<(), ExportError> {
     let say = |line: String| {
         if !args.quiet {
-            complain(&line);
+            eprint_line(&line);
         }
     };
     if args.verify && !args.resume && job.destination.exists().await? {
@@ -264,7 +264,7 @@ async fn dry_run(
     let cost = estimate(&request, exporter.batch_limit(), offline).await?;
     let text = match offline {
         true => report::missing(&request.name, &cost),
-        false => report::cost(&request.name, &cost, &catalog.manners),
+        false => report::cost(&request.name, &cost, &catalog.limits),
     };
     print(&text).map_err(|error| ExportError::Write { what: "stdout".to_owned(), reason: error.to_string() })?;
     match offline && cost.fetches() {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::Pid;
 
-use super::output::complain;
+use super::output::eprint_line;
 use super::watchdog::Watchdog;
 use super::{CliError, background};
 use crate::tree::Remains;
@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &[OsString]) -> ExitCode {
     match guard(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format!("emfs {COMMAND}: {error}"));
+            eprint_line(&format!("emfs {COMMAND}: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -14,7 +14,7 @@ use crate::catalog::Catalog;
 use crate::document::iso;
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::source::{Placement, SourceError};
-use crate::store::KeptWhole;
+use crate::store::CachedExtent;
 use crate::volume::Image;
 
 /// Memory for the voxels that display windows are taken from.
@@ -82,7 +82,7 @@ fn blocks(catalog: &Catalog, path: &str, cache: &CacheArgs) -> Result<Vec<Block>
     let Part::Level(level, chunk) = &place.part else {
         return Err(failed("name a chunk or a level, such as DATASET/NAME/s0/0/0/0".to_owned()));
     };
-    let session = Session::new(&catalog.manners, cache.cache_of_any_size()?, target::PATIENCE, MEMORY)?;
+    let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, target::PATIENCE, MEMORY)?;
     serve::finish(async {
         let name = place.image_name();
         let opened = session.open(place.source(), &name).await.map_err(|error| failed(error.to_string()))?;
@@ -111,8 +111,8 @@ async fn locate(image: &Image, level: LevelIndex, cell: CellIndex) -> Result<Blo
         Placement::Whole { object, .. } | Placement::Gzip { object, .. } => {
             let url = Some(object.address().to_owned());
             match object.kept_whole() {
-                KeptWhole::Unknown => Block { url, ..absent },
-                KeptWhole::There { length, kept } => Block { url, length: Some(length), kept, ..absent },
+                CachedExtent::Unknown => Block { url, ..absent },
+                CachedExtent::Present { length, kept } => Block { url, length: Some(length), kept, ..absent },
             }
         }
     })

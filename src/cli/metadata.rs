@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::output::{complain, print};
-use super::refusals::Refusals;
+use super::output::{eprint_line, print};
+use super::probe_failures::ProbeFailures;
 use super::session::{CacheArgs, Session};
 use super::{CliError, serve, target};
 use crate::archive;
@@ -73,7 +73,7 @@ pub(super) fn run(args: &MetadataArgs) -> Result<(), CliError> {
     if let Some(pattern) = field {
         check_field(pattern, args.format)?;
     }
-    let (records, refusals, images) = records(&catalog, &args.cache)?;
+    let (records, failures, images) = records(&catalog, &args.cache)?;
     let text = match args.format {
         Format::Table => metadata::table(&records, width(), field),
         Format::Json => {
@@ -84,7 +84,7 @@ pub(super) fn run(args: &MetadataArgs) -> Result<(), CliError> {
         Format::Correspondence => metadata::correspondence(&records),
     };
     print(&text)?;
-    refusals.end(images)
+    failures.end(images)
 }
 
 /// Refuses a choice of rows that leaves none, or that the form of output has no rows for.
@@ -138,14 +138,14 @@ fn wanted(datasets: &[Dataset]) -> Vec<Wanted<'_>> {
 }
 
 /// The records, the sources that failed, and how many there are.
-fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, Refusals, usize), CliError> {
+fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, ProbeFailures, usize), CliError> {
     let wanted = wanted(&catalog.datasets);
-    let session = Session::new(&catalog.manners, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
+    let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
     let answers = serve::finish(async {
         let opening = wanted.iter().zip(0..).map(|(wanted, number)| open(&session, wanted.spec, number));
         futures::future::join_all(opening).await
     })?;
-    let mut refusals = Refusals::default();
+    let mut failures = ProbeFailures::default();
     let mut records = Vec::with_capacity(catalog.datasets.len());
     for (number, dataset) in catalog.datasets.iter().enumerate() {
         let of = wanted.iter().zip(&answers).filter(|(wanted, _)| wanted.dataset == number);
@@ -158,8 +158,8 @@ fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, Refusals
                 knowledge: match &answer.opened {
                     Ok((pyramid, origin)) => Knowledge::Described { pyramid, origin },
                     Err(error) => {
-                        refusals.add(error);
-                        complain(&format!("{}/{}: {error}", dataset.name, wanted.image));
+                        failures.add(error);
+                        eprint_line(&format!("{}/{}: {error}", dataset.name, wanted.image));
                         Knowledge::Missing(error.to_string())
                     }
                 },
@@ -167,7 +167,7 @@ fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, Refusals
             .collect();
         records.push(metadata::record(dataset, &images));
     }
-    Ok((records, refusals, wanted.len()))
+    Ok((records, failures, wanted.len()))
 }
 
 async fn open(session: &Session, spec: &SourceSpec, number: u32) -> Answer {

@@ -20,7 +20,7 @@ mod mounted;
 mod options;
 mod output;
 mod place;
-mod refusals;
+mod probe_failures;
 mod serve;
 mod session;
 mod signals;
@@ -173,7 +173,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         // Whoever closed the pipe has seen enough.
         Err(CliError::Output(error)) if error.is_closed() => ExitCode::SUCCESS,
         Err(error) => {
-            output::complain(&format!("emfs {name}: {error}"));
+            output::eprint_line(&format!("emfs {name}: {error}"));
             if matches!(error, CliError::Usage(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::options::{Detail, MountOptions, log_to_file, log_to_stderr};
-use super::output::complain;
+use super::output::eprint_line;
 use super::serve::{self, Daemon, Guard, Settings};
 use super::signals::Signals;
 use super::{CliError, background};
@@ -66,7 +66,7 @@ pub(super) fn run(args: MountArgs) -> Result<(), CliError> {
         let (daemon, signals) = start(&args)?;
         // Elsewhere the log says so on stderr.
         if let (Some(_), Some(notice)) = (&args.log, daemon.notice()) {
-            complain(&format!("emfs mount: {notice}"));
+            eprint_line(&format!("emfs mount: {notice}"));
         }
         daemon.run(signals);
         return Ok(());
@@ -76,7 +76,7 @@ pub(super) fn run(args: MountArgs) -> Result<(), CliError> {
         None => background::default_log(&fuse::check(&args.mountpoint, args.allow_other)?)?,
     };
     if let Some(notice) = background::start(&log)? {
-        complain(&format!("emfs mount: {notice}"));
+        eprint_line(&format!("emfs mount: {notice}"));
     }
     Ok(())
 }

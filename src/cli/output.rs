@@ -22,7 +22,7 @@ pub(super) fn print(text: &str) -> Result<(), OutputError> {
 }
 
 /// Writes a line to stderr; there is nobody left to tell where that fails.
-pub(super) fn complain(line: &str) {
+pub(super) fn eprint_line(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 

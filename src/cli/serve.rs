@@ -263,7 +263,7 @@ fn free_place(settings: &Settings) -> Result<(PathBuf, Option<File>), CliError> 
     }
     let mountpoint = fuse::check(&settings.mountpoint, settings.allow_other)?;
     // Until it is mounted, so that of several that start at once one mounts and the others say why not.
-    let turn = socket::turn();
+    let turn = socket::mount_lock();
     // Again, since another may have mounted in the meantime.
     Ok((fuse::check(&mountpoint, settings.allow_other)?, turn))
 }
@@ -271,8 +271,8 @@ fn free_place(settings: &Settings) -> Result<(PathBuf, Option<File>), CliError> 
 /// The tree of the datasets.
 fn tree(settings: &Settings, stats: Arc<Stats>) -> Result<Arc<Vfs>, CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
-    let keeping = settings.cache.keeping(settings.memory);
-    let remote = Remote::keeping(settings.catalog.manners.clone(), settings.timeout, Arc::clone(&stats), keeping)
+    let policy = settings.cache.policy(settings.memory);
+    let remote = Remote::with_policy(settings.catalog.limits.clone(), settings.timeout, Arc::clone(&stats), policy)
         .map_err(|error| failed(&error))?;
     Vfs::new(Arc::clone(&settings.catalog), remote, settings.memory, settings.timeout, stats)
         .map_err(|error| failed(&error))

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::output::complain;
+use super::output::eprint_line;
 use super::{CliError, size};
 use crate::archive;
 use crate::catalog::SourceSpec;
 use crate::disk::Disk;
 use crate::document::Document;
-use crate::remote::Manners;
+use crate::remote::LimitsByHost;
 use crate::stats::Stats;
-use crate::store::{ABSENT_TTL, Keeping, RangeStore, Remote};
+use crate::store::{ABSENT_TTL, CachePolicy, RangeStore, Remote};
 use crate::volume::{Blocks, Image, Pyramid, VolumeError, window};
 
 /// What is kept at most where nobody says.
@@ -32,7 +32,7 @@ pub(super) struct CacheArgs {
     /// export; other commands leave what there is]
     #[arg(long, value_name = "SIZE", value_parser = size::bytes_or_none, allow_negative_numbers = true)]
     pub cache_size: Option<u64>,
-    /// Use what is kept and ask nobody: the rest fails at once
+    /// Serve cached data only; anything else fails immediately
     #[arg(long)]
     pub offline: bool,
     /// Ask the archives whether what is kept is still what they have, rather than believe it for 7 days
@@ -63,13 +63,13 @@ impl Default for Cache {
 impl Cache {
     /// What objects are to know of it, in a process that may take `memory` bytes. What waits to be kept takes no more than
     /// its share of these, but enough for a burst: what finds no room there would have to be fetched again.
-    pub fn keeping(&self, memory: u64) -> Keeping {
+    pub fn policy(&self, memory: u64) -> CachePolicy {
         let Cache { disk, offline, doubted_before, absent_ttl } = self.clone();
         if let Some(disk) = &disk {
             disk.limit_queue((memory / 8).max(LEAST_WAITING));
         }
         let disk = disk.map(|disk| Arc::new(disk) as Arc<dyn RangeStore>);
-        Keeping { disk, offline, doubted_before, absent_ttl, memory }
+        CachePolicy { disk, offline, doubted_before, absent_ttl, memory }
     }
 }
 
@@ -104,7 +104,7 @@ impl CacheArgs {
         let opened = default_folder()
             .map_err(str::to_owned)
             .and_then(|folder| Disk::open_soon(&folder, size).map_err(|error| error.to_string()));
-        Ok(opened.inspect_err(|reason| complain(&format!("emfs: nothing is kept: {reason}"))).ok())
+        Ok(opened.inspect_err(|reason| eprint_line(&format!("emfs: nothing is kept: {reason}"))).ok())
     }
 }
 
@@ -142,11 +142,11 @@ pub(super) struct OpenImage {
 
 impl Session {
     /// `memory`: half of it is for blocks, cached and in flight; the rest is the caller's. `timeout`: how long an origin may be silent.
-    pub fn new(manners: &Manners, cache: Cache, timeout: Duration, memory: u64) -> Result<Self, CliError> {
+    pub fn new(limits: &LimitsByHost, cache: Cache, timeout: Duration, memory: u64) -> Result<Self, CliError> {
         let stats = Arc::new(Stats::default());
-        let keeping = cache.keeping(memory);
+        let policy = cache.policy(memory);
         let disk = cache.disk;
-        let remote = Remote::keeping(manners.clone(), timeout, Arc::clone(&stats), keeping)
+        let remote = Remote::with_policy(limits.clone(), timeout, Arc::clone(&stats), policy)
             .map_err(|error| CliError::Failed(error.to_string()))?;
         let blocks = Blocks::new(memory / 2, Arc::clone(&stats));
         Ok(Session { remote, blocks, stats, disk, images: AtomicU32::new(0) })

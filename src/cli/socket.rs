@@ -111,7 +111,7 @@ fn connect_by_name(device: &str, user: u32) -> Option<UnixStream> {
 
 /// Waits until no other daemon of the user is about to mount, and keeps others waiting until it is dropped. Nobody is waited
 /// for where there is no place for that, or it takes too long.
-pub(super) fn turn() -> Option<File> {
+pub(super) fn mount_lock() -> Option<File> {
     let [.., folder] = usual_folders(geteuid().as_raw());
     own(&folder).ok()?;
     let folder = File::open(folder).ok()?;

@@ -81,7 +81,7 @@ fn readable(report: &Value) -> String {
     out += &format!("kernel   {}\n", if messages.is_empty() { "-".to_owned() } else { messages.join(", ") });
 
     let mut rows =
-        vec![["host", "requests", "received", "retries", "raced", "failed", "now"].map(str::to_owned).to_vec()];
+        vec![["host", "requests", "received", "retries", "hedges", "failed", "now"].map(str::to_owned).to_vec()];
     for (host, counters) in report["hosts"].as_object().into_iter().flatten() {
         let count = |key: &str| number(&counters[key]).to_string();
         rows.push(vec![

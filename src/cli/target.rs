@@ -101,7 +101,7 @@ pub(super) fn pyramid(
     cache: &CacheArgs,
 ) -> Result<Pyramid, CliError> {
     let name = format!("{}/{}", dataset.name, spec.name);
-    let session = Session::new(&catalog.manners, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
+    let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
     let opened = serve::finish(session.open(&spec.source, &name))?;
     let opened = opened.map_err(|error| CliError::Failed(format!("{name}: {error}")))?;
     Ok(opened.pyramid)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::CliError;
 use super::control::{self, Recent, Watched};
-use super::output::complain;
+use super::output::eprint_line;
 use crate::fuse::{UnmountError, unmount};
 use crate::mountinfo::{self, Mount, State};
 
@@ -63,7 +63,7 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
         }
     }
     if is_dead {
-        complain(&format!(
+        eprint_line(&format!(
             "emfs umount: the emfs that was mounted at {path} had died. Programs that still read below it got errors so far; \
              from now on they find the empty directory, which Zarr readers take for zeros. End them, or mount again",
             path = path.display()
@@ -71,7 +71,7 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
     }
     if let Some(other) = elsewhere() {
         let (path, other) = (path.display(), other.mountpoint.display());
-        complain(&format!(
+        eprint_line(&format!(
             "emfs umount: {path} is unmounted; the same emfs is mounted at {other} as well and goes on there"
         ));
         return Ok(());

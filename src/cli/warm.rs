@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use self::bar::Bar;
 use self::names::{Named, Wanted};
-use super::output::{complain, print};
+use super::output::{eprint_line, print};
 use super::place::{self, Part, Place};
 use super::session::{CacheArgs, OpenImage, Session};
 use super::size::human;
@@ -22,7 +22,7 @@ use super::{CliError, mounted, serve};
 use crate::disk::{Access, Disk};
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::view::ViewSpec;
-use crate::volume::warm::{Tally, warm};
+use crate::volume::warm::{WarmProgress, warm};
 use crate::zarr::parse_level;
 
 /// Memory for the voxels that display windows are taken from; an eighth of it for what waits to be kept, which has to be
@@ -30,7 +30,7 @@ use crate::zarr::parse_level;
 const MEMORY: u64 = 512 << 20;
 /// Blocks that are looked at together.
 const BATCH: usize = 512;
-/// Images that are fetched at once; each host allows as many requests as its manners say.
+/// Images that are fetched at once; each host allows as many requests as its limits say.
 const IMAGES: usize = 8;
 /// Failures that are told of one by one.
 const TOLD: usize = 1000;
@@ -90,12 +90,12 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
     if disk.access() == Access::ReadOnly {
         return Err(CliError::Failed(format!("{} cannot be written", disk.folder().display())));
     }
-    let session = Session::new(&catalog.manners, cache, serve::TIMEOUT, MEMORY)?;
-    let (tally, failures, begin) = (Tally::default(), Mutex::new(failures), Instant::now());
+    let session = Session::new(&catalog.limits, cache, serve::TIMEOUT, MEMORY)?;
+    let (progress, failures, begin) = (WarmProgress::default(), Mutex::new(failures), Instant::now());
     serve::finish(async {
         let bar = Bar::new(args.quiet);
         let work = stream::iter(&wanted).for_each_concurrent(IMAGES, |wanted| async {
-            let run = Run { args, disk: &disk, tally: &tally, failures: &failures, bar: &bar };
+            let run = Run { args, disk: &disk, progress: &progress, failures: &failures, bar: &bar };
             match session.open(wanted.places[0].0.source(), &wanted.name).await {
                 Ok(opened) => {
                     run.image(wanted, &opened).await;
@@ -111,7 +111,7 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
         });
         tokio::select! {
             () = work => {}
-            () = bar.show(&tally) => {}
+            () = bar.show(&progress) => {}
         }
         // What is kept as absent is believed by others for a while.
         if let Err(cause) = session.remote.confirm_absences().await {
@@ -120,20 +120,20 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
     })?;
     drop(session);
     let failures = failures.into_inner();
-    failures.lines.iter().for_each(|line| complain(line));
+    failures.lines.iter().for_each(|line| eprint_line(line));
     if !args.quiet {
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let (bytes, seconds) = (load(&tally.bytes), begin.elapsed().as_secs_f64());
+        let (bytes, seconds) = (load(&progress.bytes), begin.elapsed().as_secs_f64());
         print(&format!(
             "{} blocks, {} of them kept before; {} fetched in {seconds:.1} s\n",
-            load(&tally.blocks),
-            load(&tally.found),
+            load(&progress.blocks),
+            load(&progress.found),
             human(bytes)
         ))?;
-        for (dataset, blocks) in &*tally.absent.lock() {
+        for (dataset, blocks) in &*progress.absent.lock() {
             print(&format!("{dataset}: {blocks} blocks are absent at the archive, which shows as its fill value\n"))?;
         }
-        match load(&tally.local) {
+        match load(&progress.local) {
             0 => {}
             local => print(&format!(
                 "{local} blocks are in files of this machine, which are read where they are: nothing of them need be kept\n"
@@ -166,7 +166,7 @@ impl Failures {
 struct Run<'a> {
     args: &'a WarmArgs,
     disk: &'a Disk,
-    tally: &'a Tally,
+    progress: &'a WarmProgress,
     failures: &'a Mutex<Failures>,
     bar: &'a Bar,
 }
@@ -210,7 +210,7 @@ impl Run<'_> {
                 }
                 let unique: Vec<CellIndex> = batch.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
                 self.bar.unexpect((batch.len() - unique.len()) as u64);
-                for (block, error) in warm(&opened.image, level, &unique, self.disk, self.tally).await {
+                for (block, error) in warm(&opened.image, level, &unique, self.disk, self.progress).await {
                     self.failures.lock().add(format!("{} {level} block {block}: {error}", wanted.name));
                 }
             }

@@ -26,18 +26,18 @@ pub(super) fn toml(address: SocketAddr) -> String {
     for dataset in members(&mut catalog, "dataset") {
         let name = text(dataset, "name");
         if let Some(source) = dataset.get_mut("source").and_then(toml::Value::as_table_mut) {
-            turn(source, address);
+            redirect(source, address);
             record(source, &name, "em");
         }
         for image in members(dataset, "image") {
             let of = text(image, "name");
             if let Some(source) = image.get_mut("source").and_then(toml::Value::as_table_mut) {
-                turn(source, address);
+                redirect(source, address);
                 record(source, &name, &of);
             }
             for label in members(image, "labels") {
                 if let Some(source) = label.get_mut("source").and_then(toml::Value::as_table_mut) {
-                    turn(source, address);
+                    redirect(source, address);
                 }
             }
         }
@@ -68,7 +68,7 @@ fn record(source: &mut toml::Table, dataset: &str, image: &str) {
 }
 
 /// Turns the addresses of a source to the replica.
-fn turn(source: &mut toml::Table, address: SocketAddr) {
+fn redirect(source: &mut toml::Table, address: SocketAddr) {
     let base = format!("http://{address}");
     let kind = source.get("kind").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
     let mut set = |key: &str, value: String| source.insert(key.to_owned(), value.into());

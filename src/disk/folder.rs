@@ -13,8 +13,8 @@ use std::{
 
 use super::{
     index::{Index, is_damage},
-    kinds::{Access, DiskError},
     segments,
+    types::{Access, DiskError},
 };
 use crate::lock::{Lock, try_lock};
 

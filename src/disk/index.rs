@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, ffi};
 
-use super::kinds::Access;
+use super::types::Access;
 
 /// "emfs" as SQLite's application id.
 const APPLICATION: i64 = 0x656d_6673;

@@ -7,23 +7,23 @@
 //!
 //! It knows neither formats nor the network: an object is a name, a version is a name, a note is bytes.
 
+mod eviction;
 mod folder;
 mod index;
-mod kinds;
+mod maintenance;
 mod patience;
+mod queries;
 mod queue;
 mod range_store;
 mod reader;
 mod reading;
 mod record;
-mod room;
 mod scratch;
 mod segments;
 mod store;
-mod table;
 #[cfg(test)]
 mod tests;
-mod upkeep;
+mod types;
 mod writer;
 
 use std::{
@@ -38,12 +38,12 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::store::Extent;
-pub use kinds::{Access, DiskError, HostSum, Pruned, Stat, Verified};
 use patience::Patience;
 use queue::Change;
 use store::Store;
 #[cfg(test)]
 pub use tests::locked;
+pub use types::{Access, DiskError, HostSum, Pruned, Stat, Verified};
 use writer::Writer;
 
 /// How long a store may take to open: its index may have to be made anew.
@@ -255,7 +255,7 @@ impl Disk {
     /// # Errors
     /// The folder or the index cannot be read.
     pub fn stat(&self) -> Result<Stat, DiskError> {
-        upkeep::stat(self.store())
+        maintenance::stat(self.store())
     }
 
     /// Reads and checks everything, drops what is damaged. `progress` is told the bytes done and the bytes in total.
@@ -264,7 +264,7 @@ impl Disk {
     /// The index cannot be read or written.
     pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, DiskError> {
         self.flush();
-        upkeep::verify(self.store(), progress)
+        maintenance::verify(self.store(), progress)
     }
 
     /// Removes segments, those used longest ago first, until at most `size` bytes are taken. One that a process writes
@@ -274,7 +274,7 @@ impl Disk {
     /// The folder cannot be written.
     pub fn prune(&self, size: u64) -> Result<Pruned, DiskError> {
         self.flush();
-        upkeep::prune(self.store(), size)
+        maintenance::prune(self.store(), size)
     }
 
     /// Removes everything that is kept, also by other processes.

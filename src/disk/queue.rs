@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
-use super::table::{Part, Row};
+use super::queries::{ExtentRow, Part};
 
 /// Most bytes that wait if nobody says.
 const BOUND: usize = 64 << 20;
@@ -32,7 +32,7 @@ pub enum Change {
     Note {
         object: String,
         note: Bytes,
-        turn: u64,
+        sequence: u64,
     },
     /// The note where there is none.
     Restore {
@@ -41,10 +41,10 @@ pub enum Change {
     },
     Forget {
         part: Part,
-        turn: u64,
+        sequence: u64,
     },
     /// The index claims what is not so.
-    Drop(Row),
+    Drop(ExtentRow),
 }
 
 impl Change {
@@ -207,7 +207,7 @@ mod tests {
         const PATIENCE: Duration = Duration::from_millis(200);
         let queue = Queue::default();
         for _ in 0..6 {
-            assert!(queue.push(Change::Forget { part: Part::all("o"), turn: 1 }));
+            assert!(queue.push(Change::Forget { part: Part::all("o"), sequence: 1 }));
         }
         assert!(!queue.flush_within(PATIENCE));
         assert!(!queue.flush(), "nobody waits for it twice");
@@ -229,7 +229,7 @@ mod tests {
         queue.limit(2000);
         let change = |bytes| Change::Restore { object: "o".to_owned(), note: vec![0; bytes].into() };
         assert_eq!([1000, 1000, 100].map(|bytes| queue.push(change(bytes))), [true, false, true]);
-        assert!(queue.push(Change::Forget { part: Part::all("o"), turn: 1 }));
+        assert!(queue.push(Change::Forget { part: Part::all("o"), sequence: 1 }));
         assert!(matches!(queue.take(Duration::ZERO), Work::Batch(batch) if batch.len() == 3));
         assert_eq!([BOUND, 3000, 1].map(|bytes| queue.push(change(bytes))), [false, true, false]);
     }

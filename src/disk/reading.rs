@@ -6,10 +6,10 @@ use std::{collections::VecDeque, io, ops::Range, slice};
 use bytes::Bytes;
 
 use super::{
+    queries::{self, ExtentRow},
     queue::Change,
     record::{self, Record},
     store::Store,
-    table::{self, Row},
 };
 use crate::store::Extent;
 
@@ -31,7 +31,7 @@ impl Store {
                 found.push(Extent { start: part.start, bytes: bytes.into() });
             }
         }
-        table::joined_extents(found)
+        queries::joined_extents(found)
     }
 
     pub fn read_parts(&self, object: &str, version: &str, parts: &[Range<u64>]) -> Option<Vec<Bytes>> {
@@ -41,7 +41,7 @@ impl Store {
     }
 
     /// The bytes of `parts` from records of `rows`, if those hold all of them and are undamaged.
-    fn gather(&self, rows: &[Row], object: &str, version: &str, parts: &[Range<u64>]) -> Option<Vec<Bytes>> {
+    fn gather(&self, rows: &[ExtentRow], object: &str, version: &str, parts: &[Range<u64>]) -> Option<Vec<Bytes>> {
         let range = parts.first()?.start..parts.last()?.end;
         if parts.iter().any(Range::is_empty) || parts.windows(2).any(|pair| pair[0].end != pair[1].start) {
             return None;
@@ -67,7 +67,7 @@ impl Store {
 
     /// Fills the targets with the payload of a record from `start` on, an offset in the object, if the record is what the
     /// index claims and undamaged.
-    fn fill(&self, row: &Row, object: &str, version: &str, start: u64, targets: &mut [&mut [u8]]) -> bool {
+    fn fill(&self, row: &ExtentRow, object: &str, version: &str, start: u64, targets: &mut [&mut [u8]]) -> bool {
         let claimed = |record: &Record| {
             (&*record.object, &*record.version, record.start, record.length) == (object, version, row.start, row.length)
         };
@@ -88,7 +88,7 @@ impl Store {
     }
 
     /// Reads a record to see whether it is what the index claims. An error where it cannot be read now.
-    pub fn is_sound(&self, row: &Row) -> io::Result<bool> {
+    pub fn is_sound(&self, row: &ExtentRow) -> io::Result<bool> {
         let found = self.verified(row, row.start, &mut [])?;
         Ok(found.is_some_and(|record| {
             (record::hash(&record.object), record::hash(&record.version), record.start, record.length)
@@ -98,7 +98,7 @@ impl Store {
 
     /// Reads a record, of its payload into the targets what is there from `start` on; `None` where it is damaged. An error
     /// where it cannot be read now, which says nothing about it.
-    fn verified(&self, row: &Row, start: u64, targets: &mut [&mut [u8]]) -> io::Result<Option<Record>> {
+    fn verified(&self, row: &ExtentRow, start: u64, targets: &mut [&mut [u8]]) -> io::Result<Option<Record>> {
         let wanted: usize = targets.iter().map(|target| target.len()).sum();
         // Of a record that is read in part the rest may be wanted next.
         let once = wanted == 0 || wanted == row.length;
@@ -118,7 +118,7 @@ fn is_lost(reason: &io::Error) -> bool {
 }
 
 /// The record of these bytes, if it is undamaged, of whose payload the targets get what is there from `start` on.
-fn taken(bytes: &[u8], row: &Row, start: u64, targets: &mut [&mut [u8]]) -> Option<Record> {
+fn taken(bytes: &[u8], row: &ExtentRow, start: u64, targets: &mut [&mut [u8]]) -> Option<Record> {
     let (header, payload) = bytes.split_at_checked(row.header)?;
     let record = record::verify(header, payload)?;
     let mut rest = payload.get(usize::try_from(start.checked_sub(row.start)?).ok()?..)?;
@@ -131,7 +131,7 @@ fn taken(bytes: &[u8], row: &Row, start: u64, targets: &mut [&mut [u8]]) -> Opti
 }
 
 /// Of the records that hold the byte at `at` the one that goes farthest.
-fn farthest(rows: &[Row], at: u64) -> Option<usize> {
+fn farthest(rows: &[ExtentRow], at: u64) -> Option<usize> {
     let holding = rows.iter().enumerate().filter(|(_, row)| row.range().contains(&at));
     holding.max_by_key(|(_, row)| row.range().end).map(|(place, _)| place)
 }

@@ -19,11 +19,11 @@ use rusqlite::Connection;
 use super::{
     folder,
     index::{Index, is_damage},
-    kinds::{Access, DiskError},
+    queries::{self, ExtentRow, Part},
     queue::{Change, Queue},
     record,
     segments::Segments,
-    table::{self, Part, Row},
+    types::{Access, DiskError},
 };
 use crate::lock::UNSUPPORTED;
 
@@ -44,10 +44,10 @@ pub struct Store {
     silent: AtomicBool,
 }
 
-/// What was asked for and is not in the index yet, by object, each with the turn it was asked at.
+/// What was asked for and is not in the index yet, by object, each with the sequence it was asked at.
 #[derive(Default)]
 struct Asked {
-    turn: u64,
+    sequence: u64,
     notes: HashMap<i64, (u64, Option<Bytes>)>,
     forgotten: BTreeMap<Part, u64>,
 }
@@ -103,9 +103,9 @@ impl Store {
     pub fn warn(&self, reason: &dyn std::fmt::Display) {
         let folder = self.folder.display();
         if self.warned.swap(true, Ordering::Relaxed) {
-            tracing::debug!("the cache in {folder} keeps nothing new: {reason}");
+            tracing::debug!("the cache in {folder} cannot be written: {reason}");
         } else {
-            tracing::warn!("the cache in {folder} keeps nothing new for now: {reason}");
+            tracing::warn!("the cache in {folder} cannot be written, cache writes are paused: {reason}");
         }
     }
 
@@ -176,7 +176,7 @@ impl Store {
         })
     }
 
-    pub fn rows(&self, object: i64, version: i64, range: &Range<u64>) -> Vec<Row> {
+    pub fn rows(&self, object: i64, version: i64, range: &Range<u64>) -> Vec<ExtentRow> {
         if range.is_empty() {
             return Vec::new();
         }
@@ -185,14 +185,14 @@ impl Store {
         if forgotten.iter().any(|part| part.bytes.is_none()) {
             return Vec::new();
         }
-        let mut rows = self.ask(|connection| table::rows_of(connection, object, version, range)).unwrap_or_default();
+        let mut rows = self.ask(|connection| queries::rows_of(connection, object, version, range)).unwrap_or_default();
         rows.retain(|row| !forgotten.iter().any(|part| part.touches(object, version, &row.range())));
         rows
     }
 
     pub fn covered(&self, object: &str, version: &str, range: &Range<u64>) -> Vec<Range<u64>> {
         let rows = self.rows(record::hash(object), record::hash(version), range);
-        table::joined(rows.iter().map(|row| row.range().start.max(range.start)..row.range().end.min(range.end)))
+        queries::joined(rows.iter().map(|row| row.range().start.max(range.start)..row.range().end.min(range.end)))
     }
 
     pub fn note(&self, object: &str) -> Result<Option<Bytes>, DiskError> {
@@ -205,51 +205,51 @@ impl Store {
             return Ok(None);
         }
         drop(asked);
-        Ok(self.ask(|connection| table::note(connection, object))?.map(Bytes::from))
+        Ok(self.ask(|connection| queries::note(connection, object))?.map(Bytes::from))
     }
 
     pub fn set_note(&self, object: &str, note: Bytes) {
         let mut asked = self.asked.lock();
-        asked.turn += 1;
-        let turn = asked.turn;
-        // Under the lock, so that the turns are queued in their order.
-        if self.queue.push(Change::Note { object: object.to_owned(), note: note.clone(), turn }) {
-            asked.notes.insert(record::hash(object), (turn, Some(note)));
+        asked.sequence += 1;
+        let sequence = asked.sequence;
+        // Under the lock, so that the sequences are queued in their order.
+        if self.queue.push(Change::Note { object: object.to_owned(), note: note.clone(), sequence }) {
+            asked.notes.insert(record::hash(object), (sequence, Some(note)));
         }
     }
 
     pub fn forget(&self, object: &str) {
         let mut asked = self.asked.lock();
-        asked.turn += 1;
-        let turn = asked.turn;
+        asked.sequence += 1;
+        let sequence = asked.sequence;
         let part = Part::all(object);
-        asked.notes.insert(part.object, (turn, None));
-        asked.forgotten.insert(part, turn);
-        self.queue.push(Change::Forget { part, turn });
+        asked.notes.insert(part.object, (sequence, None));
+        asked.forgotten.insert(part, sequence);
+        self.queue.push(Change::Forget { part, sequence });
     }
 
     pub fn forget_range(&self, object: &str, version: &str, range: &Range<u64>) {
         let mut asked = self.asked.lock();
-        asked.turn += 1;
-        let turn = asked.turn;
+        asked.sequence += 1;
+        let sequence = asked.sequence;
         let part = Part { object: record::hash(object), bytes: Some((record::hash(version), range.start, range.end)) };
-        asked.forgotten.insert(part, turn);
-        self.queue.push(Change::Forget { part, turn });
+        asked.forgotten.insert(part, sequence);
+        self.queue.push(Change::Forget { part, sequence });
     }
 
-    /// The index has the note of that turn, or never will.
-    pub fn note_is_settled(&self, object: i64, turn: u64) {
+    /// The index has the note of that sequence, or never will.
+    pub fn note_is_settled(&self, object: i64, sequence: u64) {
         let mut asked = self.asked.lock();
-        if asked.notes.get(&object).is_some_and(|(latest, _)| *latest == turn) {
+        if asked.notes.get(&object).is_some_and(|(latest, _)| *latest == sequence) {
             asked.notes.remove(&object);
         }
     }
 
-    /// The index has forgotten what it was asked to at that turn.
-    pub fn is_forgotten(&self, part: Part, turn: u64) {
-        self.note_is_settled(part.object, turn);
+    /// The index has forgotten what it was asked to at that sequence.
+    pub fn is_forgotten(&self, part: Part, sequence: u64) {
+        self.note_is_settled(part.object, sequence);
         let mut asked = self.asked.lock();
-        if asked.forgotten.get(&part) == Some(&turn) {
+        if asked.forgotten.get(&part) == Some(&sequence) {
             asked.forgotten.remove(&part);
         }
     }

@@ -11,14 +11,14 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    folder,
+    eviction, folder,
     index::{Index, is_busy, is_damage},
-    kinds::DiskError,
+    queries::{self, ExtentRow, Part, SegmentRow},
     queue::{Change, Work},
-    record, room,
+    record,
     segments::Active,
     store::{Store, now},
-    table::{self, Part, Row, SegmentRow},
+    types::DiskError,
 };
 use crate::ranges::gaps;
 
@@ -37,10 +37,10 @@ pub struct Writer {
     store: Arc<Store>,
     active: Option<Active>,
     /// Rows about records that are in the segment, not yet in the index.
-    pending: Vec<(Row, String)>,
+    pending: Vec<(ExtentRow, String)>,
     /// What the pending rows hold, by object and version.
     holding: HashMap<(i64, i64), Vec<Range<u64>>>,
-    /// What could not be forgotten when it was asked for, with the latest turn.
+    /// What could not be forgotten when it was asked for, with the latest sequence.
     owed: BTreeMap<Part, u64>,
     paused: Option<Instant>,
     uses_taken: Instant,
@@ -56,17 +56,17 @@ enum Failure {
     Trouble(DiskError),
 }
 
-/// The turn of a change that is also kept in memory until it is in the index.
-enum Turn {
+/// The sequence of a change that is also kept in memory until it is in the index.
+enum Sequence {
     Note(i64, u64),
     Forget(Part, u64),
 }
 
-impl Turn {
+impl Sequence {
     fn of(change: &Change) -> Option<Self> {
         match change {
-            Change::Note { object, turn, .. } => Some(Self::Note(record::hash(object), *turn)),
-            Change::Forget { part, turn } => Some(Self::Forget(*part, *turn)),
+            Change::Note { object, sequence, .. } => Some(Self::Note(record::hash(object), *sequence)),
+            Change::Forget { part, sequence } => Some(Self::Forget(*part, *sequence)),
             Change::Write { .. } | Change::Restore { .. } | Change::Drop(_) => None,
         }
     }
@@ -113,7 +113,7 @@ impl Writer {
                 Work::Closed => (Vec::new(), true),
             };
             let count = batch.len();
-            let turns: Vec<_> = batch.iter().filter_map(Turn::of).collect();
+            let sequences: Vec<_> = batch.iter().filter_map(Sequence::of).collect();
             let is_done = if last || self.paused.is_none_or(|until| Instant::now() >= until) {
                 self.paused = None;
                 let applied = self.apply(batch, last);
@@ -121,12 +121,12 @@ impl Writer {
             } else {
                 false
             };
-            for turn in turns {
-                match turn {
-                    Turn::Note(object, turn) => self.store.note_is_settled(object, turn),
-                    Turn::Forget(part, turn) if is_done => self.store.is_forgotten(part, turn),
-                    Turn::Forget(part, turn) => {
-                        self.owed.insert(part, turn);
+            for sequence in sequences {
+                match sequence {
+                    Sequence::Note(object, sequence) => self.store.note_is_settled(object, sequence),
+                    Sequence::Forget(part, sequence) if is_done => self.store.is_forgotten(part, sequence),
+                    Sequence::Forget(part, sequence) => {
+                        self.owed.insert(part, sequence);
                     }
                 }
             }
@@ -166,7 +166,7 @@ impl Writer {
             self.store.reopen().map_err(Failure::Trouble)?;
         }
         if self.store.unswept.swap(false, Ordering::Relaxed) {
-            self.in_index(room::sweep).inspect_err(|_| self.store.unswept.store(true, Ordering::Relaxed))?;
+            self.in_index(eviction::sweep).inspect_err(|_| self.store.unswept.store(true, Ordering::Relaxed))?;
         }
         if self.active.as_ref().is_some_and(|active| !active.is_there()) {
             self.active = None;
@@ -197,9 +197,10 @@ impl Writer {
         let Some(end) = start.checked_add(bytes.len() as u64) else { return Ok(()) };
         let key = (record::hash(object), record::hash(version));
         let range = start..end;
-        let known = self
-            .in_index(|_, index| index.read_patiently(|connection| table::rows_of(connection, key.0, key.1, &range)))?;
-        let mut there: Vec<_> = known.iter().map(Row::range).collect();
+        let known = self.in_index(|_, index| {
+            index.read_patiently(|connection| queries::rows_of(connection, key.0, key.1, &range))
+        })?;
+        let mut there: Vec<_> = known.iter().map(ExtentRow::range).collect();
         there.extend(self.holding.get(&key).into_iter().flatten().cloned());
         there.sort_by_key(|range| range.start);
         for gap in gaps(range, &there) {
@@ -217,7 +218,7 @@ impl Writer {
 
     /// Small segments take small pieces, so that little of them stays empty.
     fn largest_piece(&self) -> usize {
-        let fair = usize::try_from(room::segment_bytes(self.store.bound) / 8).unwrap_or(record::PIECE);
+        let fair = usize::try_from(eviction::segment_bytes(self.store.bound) / 8).unwrap_or(record::PIECE);
         fair.clamp(1, record::PIECE)
     }
 
@@ -231,7 +232,7 @@ impl Writer {
         let active = match &mut self.active {
             Some(active) => active,
             None => {
-                let made = self.in_index(|store, index| room::next_segment(store, index, length as u64))?;
+                let made = self.in_index(|store, index| eviction::next_segment(store, index, length as u64))?;
                 self.active.insert(made.map_err(Failure::Trouble)?)
             }
         };
@@ -240,7 +241,7 @@ impl Writer {
             .append(&header, payload)
             .map_err(|reason| Failure::Trouble(folder::io_error(&self.store.segments.path(segment), reason)))?;
         let (object_hash, version_hash) = (record::hash(object), record::hash(version));
-        let row = Row {
+        let row = ExtentRow {
             object: object_hash,
             version: version_hash,
             start,
@@ -275,40 +276,40 @@ impl Writer {
             index.write(|transaction| {
                 let mut restored = 0;
                 for (segment, used) in &uses {
-                    table::touch(transaction, *segment, *used)?;
+                    queries::touch(transaction, *segment, *used)?;
                 }
                 for part in owed.keys() {
-                    table::forget(transaction, *part)?;
+                    queries::forget(transaction, *part)?;
                 }
                 let mut is_known = true;
                 if let Some((id, end)) = active.filter(|_| !pending.is_empty() || is_full) {
-                    is_known = table::touch(transaction, id, now())?;
+                    is_known = queries::touch(transaction, id, now())?;
                     if is_known && is_full {
-                        table::put_segment(transaction, SegmentRow { id, bytes: end }, true, now())?;
+                        queries::put_segment(transaction, SegmentRow { id, bytes: end }, true, now())?;
                     }
                 }
                 for (row, name) in pending.iter().filter(|_| is_known) {
-                    table::insert(transaction, row, name)?;
+                    queries::insert(transaction, row, name)?;
                 }
                 for change in &changes {
                     match change {
                         Change::Write { .. } => {}
                         Change::Note { object, note, .. } => {
-                            table::set_note(transaction, record::hash(object), note, now())?;
+                            queries::set_note(transaction, record::hash(object), note, now())?;
                         }
                         Change::Restore { object, note } => {
                             let object = record::hash(object);
-                            if table::note(transaction, object)?.is_none() {
-                                table::set_note(transaction, object, note, now())?;
+                            if queries::note(transaction, object)?.is_none() {
+                                queries::set_note(transaction, object, note, now())?;
                                 restored += note.len() as u64 + 64;
                             }
                         }
-                        Change::Forget { part, .. } => table::forget(transaction, *part)?,
-                        Change::Drop(row) => drop(table::drop_row(transaction, row)?),
+                        Change::Forget { part, .. } => queries::forget(transaction, *part)?,
+                        Change::Drop(row) => drop(queries::drop_row(transaction, row)?),
                     }
                 }
                 if trim {
-                    table::trim_notes(transaction, limit)?;
+                    queries::trim_notes(transaction, limit)?;
                 }
                 Ok((is_known, restored))
             })
@@ -321,8 +322,8 @@ impl Writer {
             // The segment was removed by another process.
             self.active = None;
         }
-        for (part, turn) in std::mem::take(&mut self.owed) {
-            self.store.is_forgotten(part, turn);
+        for (part, sequence) in std::mem::take(&mut self.owed) {
+            self.store.is_forgotten(part, sequence);
         }
         Ok(())
     }

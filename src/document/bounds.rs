@@ -169,7 +169,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::document::odd::any_json;
+    use crate::document::arbitrary::any_json;
 
     /// Bytes that a tree takes, as the allocator rounds them up, and the most it took while it was made.
     fn taken(value: &Value) -> usize {

@@ -1,9 +1,9 @@
 //! Documents that sources and archives were understood from, as they are shown to people: what is private in them is
 //! taken out and marked, and the rest is as it was fetched.
 
-pub mod bounds;
 #[cfg(test)]
-pub(crate) mod odd;
+pub(crate) mod arbitrary;
+pub mod bounds;
 mod packed;
 mod redact;
 
@@ -16,7 +16,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub use self::packed::Packed;
-use crate::cache::Kept;
+use crate::cache::Reservation;
 
 /// A JSON document.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub struct Document {
     /// JSON Pointers of the texts from which something was taken out.
     pub redacted: Vec<String>,
     /// What it takes of the memory for what is kept, once that is counted.
-    _kept: Option<Arc<Kept>>,
+    _kept: Option<Arc<Reservation>>,
 }
 
 impl Document {
@@ -86,7 +86,7 @@ impl Document {
     }
 
     /// The same, counted where memory for what is kept is counted.
-    pub fn counted(self, kept: Kept) -> Self {
+    pub fn counted(self, kept: Reservation) -> Self {
         Self { _kept: Some(Arc::new(kept)), ..self }
     }
 

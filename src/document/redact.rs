@@ -175,7 +175,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::document::odd::any_json;
+    use crate::document::arbitrary::any_json;
 
     #[test]
     fn addresses_and_names_of_users_are_taken_out_and_nothing_else() {

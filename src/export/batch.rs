@@ -8,18 +8,18 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::array::Array;
+use super::block_log::ExportBlockLog;
 use super::destination::{Destination, blocking};
 use super::error::ExportError;
-use super::keeper::Keeper;
 use super::layout::Batch;
 use super::outage::Outage;
 use super::progress::Progress;
 use super::versions::Versions;
-use crate::cache::Pool;
+use crate::cache::MemoryBudget;
 use crate::geometry::{CellIndex, Region};
 use crate::volume::blocks::Voxels;
 use crate::volume::copy::{Placed, copy_part, fill};
-use crate::volume::{Blocks, Sweep, VolumeError};
+use crate::volume::{Blocks, BulkRead, VolumeError};
 
 /// Blocks asked for at once, whose neighbours are joined to requests; each takes memory while it is waited for.
 const AT_ONCE: usize = 1 << 14;
@@ -29,7 +29,7 @@ const AT_ONCE: usize = 1 << 14;
 pub(super) struct Work {
     pub(super) blocks: Arc<Blocks>,
     /// Memory for chunks that are being filled.
-    pub(super) buffers: Arc<Pool<()>>,
+    pub(super) buffers: Arc<MemoryBudget<()>>,
     /// Threads that compress.
     pub(super) jobs: Arc<Semaphore>,
     pub(super) destination: Destination,
@@ -73,8 +73,8 @@ struct Filling<'a> {
 pub(super) async fn run(
     work: &Work,
     array: &Arc<Array>,
-    keeper: &Keeper,
-    sweep: &Sweep,
+    log: &ExportBlockLog,
+    bulk: &BulkRead,
     batch: &Batch,
 ) -> Result<(), ExportError> {
     if array.is_finished(batch.number) {
@@ -97,16 +97,16 @@ pub(super) async fn run(
         if is_down {
             break;
         }
-        let mut results = work.blocks.request(&array.target.image, array.target.level, part.to_vec(), Some(sweep));
+        let mut results = work.blocks.request(&array.target.image, array.target.level, part.to_vec(), Some(bulk));
         while !is_down && let Some((block, result)) = results.next().await {
-            keeper.check()?;
+            log.check()?;
             match result {
                 Ok(voxels) => {
                     filling.add(block, &voxels);
                     drop(voxels);
                     if layout.batches_with(block).all(|other| other == batch.number || array.is_finished(other)) {
                         // Its memory is what the next block is decoded into.
-                        work.blocks.let_go(&array.target.image, array.target.level, block);
+                        work.blocks.release(&array.target.image, array.target.level, block);
                     }
                 }
                 Err(error) => {

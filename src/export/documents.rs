@@ -9,7 +9,7 @@ use crate::volume::Pyramid;
 use crate::zarr::{Format, Group, level_name, v2, v3};
 
 /// An image or label image as it is exported.
-pub(super) struct Shown<'a> {
+pub(super) struct ShownStore<'a> {
     /// Name for viewers.
     pub(super) title: &'a str,
     /// Name of the label image, if it is one.
@@ -28,7 +28,7 @@ pub(super) struct Storage {
     pub(super) shard: Option<Shape>,
 }
 
-impl Shown<'_> {
+impl ShownStore<'_> {
     /// Where its group is in the store: empty, or a path with a slash behind it.
     pub(super) fn prefix(&self) -> String {
         self.label.map_or_else(String::new, |label| format!("labels/{label}/"))
@@ -36,7 +36,7 @@ impl Shown<'_> {
 }
 
 /// All documents by key, in the order in which they are put: the one that makes the store a store comes last.
-pub(super) fn documents(image: &Shown<'_>, labels: &[Shown<'_>], storage: Storage) -> Vec<(String, Bytes)> {
+pub(super) fn documents(image: &ShownStore<'_>, labels: &[ShownStore<'_>], storage: Storage) -> Vec<(String, Bytes)> {
     let mut all = Vec::new();
     for shown in labels.iter().chain([image]) {
         for (level, number) in shown.pyramid.levels.iter().zip(shown.levels) {
@@ -104,8 +104,8 @@ fn store_v3(array: &mut Value, pyramid: &Pyramid, chunk: Shape, storage: Storage
 }
 
 /// The documents of an image's group.
-fn group(shown: &Shown<'_>, format: Format) -> Vec<(String, Value)> {
-    let Shown { title: name, pyramid, levels, label } = shown;
+fn group(shown: &ShownStore<'_>, format: Format) -> Vec<(String, Value)> {
+    let ShownStore { title: name, pyramid, levels, label } = shown;
     let described = Group { name, pyramid, numbers: Some(levels), coordinates: false, is_label: label.is_some() };
     let prefix = shown.prefix();
     match format {

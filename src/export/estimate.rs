@@ -9,7 +9,7 @@ use super::plan::{Plan, Request};
 use super::{ExportError, codec::Compression};
 use crate::remote::{Cause, RemoteError};
 use crate::source::{Placement, SourceError};
-use crate::store::KeptWhole;
+use crate::store::CachedExtent;
 use crate::volume::plan::{JOINED, Longest, Piece, join};
 
 /// Batches whose blocks are looked up; of more, a part is taken for all.
@@ -132,8 +132,8 @@ impl Missing {
             }
             Placement::Whole { object, limit, .. } | Placement::Gzip { object, limit, .. } => {
                 let bytes = match object.kept_whole() {
-                    KeptWhole::There { length, kept } => length.saturating_sub(kept),
-                    KeptWhole::Unknown => {
+                    CachedExtent::Present { length, kept } => length.saturating_sub(kept),
+                    CachedExtent::Unknown => {
                         self.exact = false;
                         limit
                     }

@@ -155,12 +155,12 @@ impl BlockFiles {
 
     /// Drops blocks that are not needed any more, or damaged. Waits for the disk.
     pub(super) fn release(&self, blocks: &[CellIndex]) {
-        self.let_go(|state| blocks.iter().filter_map(|block| state.take(*block)).collect());
+        self.free(|state| blocks.iter().filter_map(|block| state.take(*block)).collect());
     }
 
     /// Drops the blocks that are not needed. Waits for the disk.
     pub(super) fn retain(&self, needed: impl Fn(CellIndex) -> bool) {
-        self.let_go(|state| {
+        self.free(|state| {
             let others: Vec<CellIndex> = state.blocks.keys().copied().filter(|block| !needed(*block)).collect();
             others.into_iter().filter_map(|block| state.take(block)).collect()
         });
@@ -168,7 +168,7 @@ impl BlockFiles {
 
     /// Gives back the place of what `take` takes, and removes files of which nothing is needed. What cannot be given back
     /// goes with the folder.
-    fn let_go(&self, take: impl FnOnce(&mut State) -> Vec<Place>) {
+    fn free(&self, take: impl FnOnce(&mut State) -> Vec<Place>) {
         let (mut taken, emptied) = {
             // Where it is being written, it is needed.
             let writing = self.writing.try_lock();

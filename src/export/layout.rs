@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::geometry::{CellIndex, Grid, Region, Shape};
-use crate::volume::Window;
+use crate::volume::InFlightLimit;
 
 /// Most chunks in a batch, whose states are held in memory.
 const MOST_CHUNKS: u64 = 1 << 13;
@@ -261,9 +261,9 @@ impl Batch {
 }
 
 /// What may be under way while these are written.
-pub(super) fn window<'a>(layouts: impl Iterator<Item = &'a Layout> + Clone) -> Window {
+pub(super) fn window<'a>(layouts: impl Iterator<Item = &'a Layout> + Clone) -> InFlightLimit {
     let all = layouts.clone().map(Layout::native_bytes).fold(0, u64::saturating_add);
-    Window::of(all, layouts.map(Layout::block_bytes).max().unwrap_or(0))
+    InFlightLimit::of(all, layouts.map(Layout::block_bytes).max().unwrap_or(0))
 }
 
 #[cfg(test)]

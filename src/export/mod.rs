@@ -10,13 +10,13 @@
 mod absent;
 mod array;
 mod batch;
+mod block_log;
 mod codec;
 mod destination;
 mod documents;
 mod error;
 mod estimate;
 mod journal;
-mod keeper;
 mod layout;
 mod ledger;
 mod manifest;
@@ -48,14 +48,14 @@ pub use estimate::{Estimate, HostEstimate, estimate};
 pub use plan::{Member, Options, Request};
 pub use progress::{Progress, State as ProgressState};
 
-use crate::cache::Pool;
+use crate::cache::MemoryBudget;
 use crate::lock::UNSUPPORTED;
 use crate::store::Remote;
-use crate::volume::{Blocks, Window};
+use crate::volume::{Blocks, InFlightLimit};
 use array::Array;
 use batch::Work;
+use block_log::ExportBlockLog;
 use destination::blocking;
-use keeper::Keeper;
 use manifest::{CHECKSUMS, List, MANIFEST, pretty};
 use outage::Outage;
 use plan::Plan;
@@ -71,12 +71,12 @@ const SHARE: u64 = 4;
 pub struct Exporter {
     remote: Remote,
     blocks: Arc<Blocks>,
-    buffers: Arc<Pool<()>>,
+    buffers: Arc<MemoryBudget<()>>,
     /// Bytes of voxels that are not yet written.
     limit: u64,
     jobs: usize,
     /// What may be under way for the export that was begun last.
-    window: Mutex<Option<Arc<Window>>>,
+    window: Mutex<Option<Arc<InFlightLimit>>>,
     /// Counters of the run.
     pub progress: Arc<Progress>,
 }
@@ -94,7 +94,7 @@ impl Exporter {
     /// `memory`: bytes for chunks, besides those that `blocks` may use. `jobs`: chunks compressed at a time.
     pub fn new(remote: Remote, blocks: Arc<Blocks>, memory: u64, jobs: usize, progress: Arc<Progress>) -> Exporter {
         let (limit, jobs) = ((memory / 2).max(1), jobs.max(1));
-        let buffers = Arc::new(Pool::new(limit));
+        let buffers = Arc::new(MemoryBudget::new(limit));
         Exporter { remote, blocks, buffers, limit, jobs, window: Mutex::default(), progress }
     }
 
@@ -235,14 +235,14 @@ impl Exporter {
         let swept: Vec<_> = arrays
             .iter()
             .map(|array| {
-                let keeper = Keeper::new(array, versions, &work.outage);
-                (array, keeper.sweep(&window), keeper)
+                let log = ExportBlockLog::new(array, versions, &work.outage);
+                (array, log.bulk_read(&window), log)
             })
             .collect();
         let batches = swept.iter().flat_map(|swept| swept.0.target.layout.batches().map(move |batch| (swept, batch)));
-        let running = futures::stream::iter(batches).map(|((array, sweep, keeper), batch)| {
+        let running = futures::stream::iter(batches).map(|((array, bulk, log), batch)| {
             let work = &work;
-            async move { batch::run(work, array, keeper, sweep, &batch).await }
+            async move { batch::run(work, array, log, bulk, &batch).await }
         });
         let ended = running.buffer_unordered(AT_ONCE).try_collect::<()>().await;
         window.close();

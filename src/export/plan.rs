@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::array::Target;
 use super::codec::Compression;
-use super::documents::{Shown, Storage, documents};
+use super::documents::{ShownStore, Storage, documents};
 use super::error::ExportError;
 use super::layout::Layout;
 use crate::geometry::{Grid, LevelIndex, Region, Shape};
@@ -125,7 +125,7 @@ impl Plan {
         for part in &parts {
             targets.extend(arrays(part, options, most).map_err(wrong)?);
         }
-        let shown: Vec<Shown<'_>> = parts.iter().map(|part| part.shown(request)).collect();
+        let shown: Vec<ShownStore<'_>> = parts.iter().map(|part| part.shown(request)).collect();
         let Some((image, labels)) = shown.split_first() else {
             return Err(wrong("it has none of the levels".to_owned()));
         };
@@ -142,8 +142,8 @@ impl Plan {
 }
 
 impl Part<'_> {
-    fn shown<'a>(&'a self, request: &'a Request) -> Shown<'a> {
-        Shown {
+    fn shown<'a>(&'a self, request: &'a Request) -> ShownStore<'a> {
+        ShownStore {
             title: self.member.label.as_deref().unwrap_or(&request.title),
             label: self.member.label.as_deref(),
             pyramid: &self.pyramid,

@@ -18,11 +18,11 @@ pub(super) struct Versions {
     destination: String,
     /// Addresses of documents that go into the export as they are at its end.
     documents: BTreeSet<String>,
-    kept: Mutex<Kept>,
+    kept: Mutex<SavedVersions>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct SavedVersions {
     earlier: BTreeMap<String, SeenVersion>,
     /// State of what was seen when it was kept last.
     saved: Option<u64>,
@@ -42,7 +42,7 @@ impl Versions {
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(failed(error.to_string())),
         };
-        let kept = Mutex::new(Kept { earlier, saved: None });
+        let kept = Mutex::new(SavedVersions { earlier, saved: None });
         Ok(Versions { remote: remote.clone(), path, destination, documents, kept })
     }
 

@@ -16,8 +16,8 @@
 
 use serde_json::{Value, json};
 
+use super::claim_set::{ClaimSet, Evidence, Rank};
 use super::fields::DATASET;
-use super::sheet::{Evidence, Rank, Sheet};
 use super::terms;
 use crate::catalog::Dataset;
 
@@ -29,7 +29,7 @@ const STUDY: [&str; 9] =
     ["archive", "accession", "landing_page", "doi", "licence_url", "citation", "authors", "release_date", "references"];
 
 /// Claims everything that the configuration says; `images` are the names in the order of the record.
-pub(super) fn claim(sheet: &mut Sheet<'_>, dataset: &Dataset, images: &[String]) {
+pub(super) fn claim(claims: &mut ClaimSet<'_>, dataset: &Dataset, images: &[String]) {
     let about = &dataset.about;
     let text = |key: &str| about.get(key).and_then(toml::Value::as_str);
     let first = about.get("references").and_then(|list| list.get(0)).and_then(toml::Value::as_str);
@@ -37,27 +37,27 @@ pub(super) fn claim(sheet: &mut Sheet<'_>, dataset: &Dataset, images: &[String])
     let curated = Evidence::Curated { reference: source.clone(), found: None, unit: None };
     for key in STUDY {
         if let Some(value) = about.get(key) {
-            sheet.claim_all(&format!("/study/{key}"), plain(value), &curated, Rank::Catalogue);
+            claims.claim_all(&format!("/study/{key}"), plain(value), &curated, Rank::Catalogue);
         }
     }
-    if let Some(title) = text("title").filter(|_| !sheet.has("/study/title")) {
-        sheet.claim("/study/title", title.into(), curated.clone(), Rank::Catalogue, None);
+    if let Some(title) = text("title").filter(|_| !claims.has("/study/title")) {
+        claims.claim("/study/title", title.into(), curated.clone(), Rank::Catalogue, None);
     }
     if let Some(licence) = text("licence") {
         if let Some(known) = terms::licence(licence) {
-            sheet.claim("/study/licence", known.into(), curated, Rank::Catalogue, None);
+            claims.claim("/study/licence", known.into(), curated, Rank::Catalogue, None);
         } else {
-            sheet.claim("/study/licence_statement", licence.into(), curated, Rank::Catalogue, None);
-            sheet.missing("/study/licence", "no licence is named; see licence_statement");
+            claims.claim("/study/licence_statement", licence.into(), curated, Rank::Catalogue, None);
+            claims.missing("/study/licence", "no licence is named; see licence_statement");
         }
     }
     for fact in about.get("facts").and_then(toml::Value::as_array).into_iter().flatten() {
-        claim_fact(sheet, fact, images, &source);
+        claim_fact(claims, fact, images, &source);
     }
-    let method = sheet.value("/acquisition/method").and_then(Value::as_str).map(str::to_owned);
+    let method = claims.value("/acquisition/method").and_then(Value::as_str).map(str::to_owned);
     if let Some((id, label, reference)) = method.as_deref().and_then(terms::method) {
         let evidence = Evidence::Curated { reference, found: Some(label.into()), unit: None };
-        sheet.claim("/acquisition/method_fbbi_id", id.into(), evidence, Rank::Derived, None);
+        claims.claim("/acquisition/method_fbbi_id", id.into(), evidence, Rank::Derived, None);
     }
 }
 
@@ -77,7 +77,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// One fact; what is no fact stays in the record under `extra`.
-fn claim_fact(sheet: &mut Sheet<'_>, fact: &toml::Value, images: &[String], source: &str) {
+fn claim_fact(claims: &mut ClaimSet<'_>, fact: &toml::Value, images: &[String], source: &str) {
     let text = |key: &str| fact.get(key).and_then(toml::Value::as_str);
     let (Some(field), Some(value)) = (text("field"), fact.get("value")) else { return };
     let Some(pointer) = pointer(field, images) else { return };
@@ -92,9 +92,9 @@ fn claim_fact(sheet: &mut Sheet<'_>, fact: &toml::Value, images: &[String], sour
         (None, None) => (Rank::Catalogue, text("note")),
     };
     match plain(value) {
-        list @ Value::Array(_) => sheet.claim_all(&pointer, list, &evidence, rank),
+        list @ Value::Array(_) => claims.claim_all(&pointer, list, &evidence, rank),
         Value::Object(_) | Value::Null => {}
-        value => sheet.claim(&pointer, value, evidence, rank, reason.map(str::to_owned)),
+        value => claims.claim(&pointer, value, evidence, rank, reason.map(str::to_owned)),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::claim_set::{ClaimSet, Evidence, Rank};
 use super::fields::IMAGE;
-use super::sheet::{Evidence, Rank, Sheet};
 use super::{ImageRecord, Knowledge};
 use crate::catalog::SourceSpec;
 use crate::dtype::DataType;
@@ -24,10 +24,10 @@ pub(super) fn template(levels: usize) -> Value {
 }
 
 /// Claims what is known of the image whether it is open or not.
-pub(super) fn claim(sheet: &mut Sheet<'_>, prefix: &str, record: &ImageRecord<'_>, reference: &str) {
+pub(super) fn claim(claims: &mut ClaimSet<'_>, prefix: &str, record: &ImageRecord<'_>, reference: &str) {
     let below = record.label.map(|label| format!("/labels/{label}")).unwrap_or_default();
     let layout = "the layout of the mount, by the names in the catalogue";
-    let mut shown = |field: &str, value: Value, rule: &str| sheet.shown(&format!("{prefix}/{field}"), value, rule);
+    let mut shown = |field: &str, value: Value, rule: &str| claims.shown(&format!("{prefix}/{field}"), value, rule);
     shown("name", record.label.unwrap_or(record.image).into(), layout);
     shown("content_type", if record.label.is_some() { "segmentation" } else { "em" }.into(), layout);
     shown("zarr", format!("{}.zarr{below}", record.image).into(), layout);
@@ -38,38 +38,38 @@ pub(super) fn claim(sheet: &mut Sheet<'_>, prefix: &str, record: &ImageRecord<'_
     }
     match record.label {
         Some(_) => shown("label_of", record.image.into(), layout),
-        None => sheet.missing(&format!("{prefix}/label_of"), "it is no label image"),
+        None => claims.missing(&format!("{prefix}/label_of"), "it is no label image"),
     }
     match &record.knowledge {
         Knowledge::Described { pyramid, origin } => {
-            sheet.shown(&format!("{prefix}/url"), *origin, "the address that the source was opened at");
-            configured(sheet, prefix, record.spec, reference);
-            describe(sheet, prefix, pyramid);
-            if record.label.is_none() && !sheet.has(&format!("{prefix}/membranes")) {
+            claims.shown(&format!("{prefix}/url"), *origin, "the address that the source was opened at");
+            configured(claims, prefix, record.spec, reference);
+            describe(claims, prefix, pyramid);
+            if record.label.is_none() && !claims.has(&format!("{prefix}/membranes")) {
                 let reason = "heavy metals are shown dark by custom; no source says otherwise".to_owned();
                 let field = format!("{prefix}/membranes");
-                sheet.claim(&field, "dark".into(), Evidence::Assumed { reason }, Rank::Derived, None);
+                claims.claim(&field, "dark".into(), Evidence::Assumed { reason }, Rank::Derived, None);
             } else if record.label.is_some() {
-                sheet.missing(&format!("{prefix}/membranes"), "it is a label image");
+                claims.missing(&format!("{prefix}/membranes"), "it is a label image");
             }
         }
         Knowledge::Missing(reason) => {
-            sheet.missing(prefix, reason);
-            sheet.doubt(prefix, "so says the archive; the source itself has not answered yet");
-            if AXES.iter().any(|axis| sheet.has(&format!("{prefix}/voxel_size/{axis}"))) {
+            claims.missing(prefix, reason);
+            claims.doubt(prefix, "so says the archive; the source itself has not answered yet");
+            if AXES.iter().any(|axis| claims.has(&format!("{prefix}/voxel_size/{axis}"))) {
                 let rule = "lengths are always told in nanometres".to_owned();
                 let field = format!("{prefix}/voxel_size/unit");
-                sheet.claim(&field, "nanometer".into(), Evidence::Computed { rule }, Rank::Derived, None);
+                claims.claim(&field, "nanometer".into(), Evidence::Computed { rule }, Rank::Derived, None);
             }
             if let Some(url) = super::configured_url(record.spec) {
-                sheet.shown(&format!("{prefix}/url"), url, "the address of the configuration");
+                claims.shown(&format!("{prefix}/url"), url, "the address of the configuration");
             }
         }
     }
 }
 
 /// What the configuration says where the source is silent.
-fn configured(sheet: &mut Sheet<'_>, prefix: &str, spec: &SourceSpec, reference: &str) {
+fn configured(claims: &mut ClaimSet<'_>, prefix: &str, spec: &SourceSpec, reference: &str) {
     let evidence = |unit: Option<&str>| Evidence::Curated {
         reference: reference.to_owned(),
         found: None,
@@ -78,18 +78,18 @@ fn configured(sheet: &mut Sheet<'_>, prefix: &str, spec: &SourceSpec, reference:
     if let Some(size) = spec.voxel_size {
         for (axis, length) in AXES.into_iter().zip(size) {
             let field = format!("{prefix}/voxel_size/{axis}");
-            sheet.claim(&field, length.into(), evidence(Some("nm")), Rank::Catalogue, None);
+            claims.claim(&field, length.into(), evidence(Some("nm")), Rank::Catalogue, None);
         }
     }
     if let Some((low, high)) = spec.window {
-        sheet.claim(&format!("{prefix}/display_window/low"), low.into(), evidence(None), Rank::Catalogue, None);
-        sheet.claim(&format!("{prefix}/display_window/high"), high.into(), evidence(None), Rank::Catalogue, None);
+        claims.claim(&format!("{prefix}/display_window/low"), low.into(), evidence(None), Rank::Catalogue, None);
+        claims.claim(&format!("{prefix}/display_window/high"), high.into(), evidence(None), Rank::Catalogue, None);
     }
 }
 
-fn describe(sheet: &mut Sheet<'_>, prefix: &str, pyramid: &Pyramid) {
+fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
     let Some(finest) = pyramid.levels.first() else { return };
-    let mut shown = |field: &str, value: Value, rule: &str| sheet.shown(&format!("{prefix}/{field}"), value, rule);
+    let mut shown = |field: &str, value: Value, rule: &str| claims.shown(&format!("{prefix}/{field}"), value, rule);
     let as_source = "the source as it was opened";
     let as_served = "the chunks that emfs serves";
     shown("dtype", pyramid.dtype.name().into(), as_source);
@@ -151,11 +151,12 @@ fn describe(sheet: &mut Sheet<'_>, prefix: &str, pyramid: &Pyramid) {
             }
             false => "the archive stores it compressed; how many bytes it sends is known only when all is read",
         };
-        sheet.missing(&format!("{prefix}/bytes_on_the_wire"), reason);
+        claims.missing(&format!("{prefix}/bytes_on_the_wire"), reason);
     }
     if !pyramid.calibrated {
         for field in ["voxel_size", "origin", "anisotropy", "levels"] {
-            sheet.missing(&format!("{prefix}/{field}"), "neither the source nor the configuration states a voxel size");
+            claims
+                .missing(&format!("{prefix}/{field}"), "neither the source nor the configuration states a voxel size");
         }
     }
 }

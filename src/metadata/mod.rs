@@ -6,13 +6,13 @@
 //! stands in a document and belongs to no field is under `extra`. Everything is made from what was fetched already.
 
 mod about;
+mod claim_set;
 mod dates;
 mod fields;
 mod image;
 mod maps;
 mod places;
 mod schema;
-mod sheet;
 mod tables;
 mod terms;
 mod text;
@@ -26,9 +26,9 @@ pub use schema::schema;
 pub use tables::{correspondence, csv};
 pub use text::{is_field, markdown, readme, table};
 
+use self::claim_set::{ClaimSet, Doc};
 use self::fields::{DATASET, Field};
 use self::maps::Target;
-use self::sheet::{Doc, Sheet};
 use crate::catalog::{Dataset, NamedView, SourceKind, SourceSpec};
 use crate::document::{Document, bounds};
 use crate::geometry::Region;
@@ -89,25 +89,25 @@ pub fn record(dataset: &Dataset, images: &[ImageRecord<'_>]) -> Value {
         targets.push(Target { prefix: format!("/images/{number}"), main: number == 0, docs: first..docs.len() });
     }
     let documents: Vec<Value> = docs.iter().map(listed).collect();
-    let mut sheet = Sheet::new(docs);
+    let mut claims = ClaimSet::new(docs);
     for target in &targets {
-        maps::read(&mut sheet, target);
+        maps::read(&mut claims, target);
     }
     let names: Vec<String> = images.iter().map(name).collect();
     let reference = ["voxel_size_reference", "landing_page"].iter().find_map(|key| dataset.about.get(*key)?.as_str());
     for (target, image) in targets.iter().zip(images) {
-        image::claim(&mut sheet, &target.prefix, image, reference.unwrap_or("the configuration"));
+        image::claim(&mut claims, &target.prefix, image, reference.unwrap_or("the configuration"));
     }
-    about::claim(&mut sheet, dataset, &names);
+    about::claim(&mut claims, dataset, &names);
     if let Some(Knowledge::Missing(reason)) = images.first().map(|image| &image.knowledge) {
         for section in ["study", "biosample", "specimen", "acquisition"] {
-            sheet.missing(&format!("/{section}"), reason);
+            claims.missing(&format!("/{section}"), reason);
         }
     }
     let mut record = template(DATASET);
     record["images"] = images.iter().map(|record| image::template(levels(record))).collect();
     record["extra"] = about::extra(dataset);
-    sheet.fill(&mut record);
+    claims.fill(&mut record);
     let mut whole = json!({
         "schema_version": SCHEMA_VERSION,
         "id": dataset.name,

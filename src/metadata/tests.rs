@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::catalog::Catalog;
-use crate::document::odd::{any_json, exchange};
+use crate::document::arbitrary::{any_json, exchange};
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{Grid, Shape};
 use crate::volume::Level;

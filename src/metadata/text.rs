@@ -29,7 +29,7 @@ const SHOWN: [&str; 7] = [
 const UNKNOWN: &str = "–";
 
 /// A row: its name, and the fields whose values are joined in it.
-struct Row {
+struct TableRow {
     name: String,
     paths: Vec<String>,
 }
@@ -155,7 +155,7 @@ pub fn readme(records: &[Value]) -> String {
 }
 
 fn grid(records: &[Value], fields: Option<&str>) -> Grid {
-    let rows: Vec<Row> = rows().into_iter().filter(|row| chosen(row, fields)).collect();
+    let rows: Vec<TableRow> = rows().into_iter().filter(|row| chosen(row, fields)).collect();
     let mut notes = Vec::new();
     let rows = rows.iter().map(|row| {
         let cells: Vec<String> = records.iter().map(|record| cell(record, row, &mut notes)).collect();
@@ -171,7 +171,7 @@ pub fn is_field(pattern: &str) -> bool {
     rows().iter().any(|row| chosen(row, Some(pattern)))
 }
 
-fn chosen(row: &Row, fields: Option<&str>) -> bool {
+fn chosen(row: &TableRow, fields: Option<&str>) -> bool {
     let Some(pattern) = fields else { return true };
     let name = row.name.split_whitespace().next().unwrap_or_default();
     std::iter::once(name).chain(row.paths.iter().map(String::as_str)).any(|text| matches(pattern, text))
@@ -205,8 +205,8 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
 }
 
 /// One row per field; what belongs together along z, y, x or as low and high is one row.
-fn rows() -> Vec<Row> {
-    let mut rows: Vec<Row> = Vec::new();
+fn rows() -> Vec<TableRow> {
+    let mut rows: Vec<TableRow> = Vec::new();
     let fields = DATASET.iter().map(|field| field.path.to_owned());
     let fields = fields.chain(IMAGE.iter().map(|field| format!("image/{}", field.path)));
     for path in fields {
@@ -226,15 +226,15 @@ fn rows() -> Vec<Row> {
             ("min", _) => format!("{group} (min, max)"),
             _ => path.clone(),
         };
-        rows.push(Row { name, paths: vec![path] });
+        rows.push(TableRow { name, paths: vec![path] });
     }
     rows
 }
 
 /// The values of a row, with marks for what is told in a note; of the images the first is told.
-fn cell(record: &Value, row: &Row, notes: &mut Vec<String>) -> String {
+fn cell(record: &Value, row: &TableRow, notes: &mut Vec<String>) -> String {
     let mut values = Vec::new();
-    let mut told: Vec<Note> = Vec::new();
+    let mut told: Vec<Remark> = Vec::new();
     for path in &row.paths {
         let name = path.trim_start_matches("image/");
         let pointer = match path.strip_prefix("image/") {
@@ -247,7 +247,7 @@ fn cell(record: &Value, row: &Row, notes: &mut Vec<String>) -> String {
         let beside = record["alternatives"][pointer.as_str()].as_array().into_iter().flatten();
         // What was preferred for a reason is told with what it was preferred to.
         if let Some(reason) = reason.filter(|reason| !beside.clone().any(|other| other["reason"] == *reason)) {
-            Note::tell(&mut told, name, "", reason.to_owned());
+            Remark::tell(&mut told, name, "", reason.to_owned());
         }
         let below = |other: &str| other == pointer || other.strip_prefix(&*pointer).is_some_and(|r| r.starts_with('/'));
         let alternatives = record["alternatives"].as_object().into_iter().flatten();
@@ -255,7 +255,12 @@ fn cell(record: &Value, row: &Row, notes: &mut Vec<String>) -> String {
             for other in others.as_array().into_iter().flatten() {
                 let source = ["document", "reference", "rule"].iter().map(|key| &other["provenance"][*key]);
                 let source = source.map(plain).find(|text| !text.is_empty()).unwrap_or_default();
-                Note::tell(&mut told, name, &plain(&other["value"]), format!("{source}: {}", plain(&other["reason"])));
+                Remark::tell(
+                    &mut told,
+                    name,
+                    &plain(&other["value"]),
+                    format!("{source}: {}", plain(&other["reason"])),
+                );
             }
         }
     }
@@ -272,21 +277,21 @@ fn cell(record: &Value, row: &Row, notes: &mut Vec<String>) -> String {
 }
 
 /// What is said of one field or, for the same reason, of several that belong together.
-struct Note {
+struct Remark {
     names: Vec<String>,
     values: Vec<String>,
     reason: String,
 }
 
-impl Note {
-    fn tell(told: &mut Vec<Note>, name: &str, value: &str, reason: String) {
+impl Remark {
+    fn tell(told: &mut Vec<Remark>, name: &str, value: &str, reason: String) {
         let (name, value) = (name.to_owned(), value.to_owned());
         match told.iter_mut().find(|note| note.reason == reason && !note.names.contains(&name)) {
             Some(note) => {
                 note.names.push(name);
                 note.values.push(value);
             }
-            None => told.push(Note { names: vec![name], values: vec![value], reason }),
+            None => told.push(Remark { names: vec![name], values: vec![value], reason }),
         }
     }
 

@@ -11,13 +11,13 @@ use tokio::time::{Instant, timeout};
 
 use super::Cause;
 use super::backoff::Failure;
-use super::checks::{Ask, Length, Promise, promise, too_long};
+use super::checks::{ExpectedBody, Length, RangeRequest, expected_body, too_long};
 use super::checksum;
 use super::clock::Clock;
 use super::fetched::Fetched;
 use super::gzip::gunzip;
 use super::head::Head;
-use super::limits::{Host, Slot};
+use super::limits::{Host, Permit};
 use super::pin::{Pin, Version};
 use super::speed::Speed;
 use super::transport::{Body, Transport};
@@ -37,7 +37,7 @@ pub(super) struct Task<'a> {
     pub transport: &'a Transport,
     pub host: &'a Arc<Host>,
     pub pin: &'a Pin,
-    pub ask: Ask,
+    pub ask: RangeRequest,
     /// Whether no cache on the way may answer.
     pub past_caches: bool,
     pub clock: Clock,
@@ -47,7 +47,7 @@ pub(super) struct Task<'a> {
 
 /// When an attempt last received something, and how much in all; nothing while its request is not sent.
 #[derive(Debug, Default)]
-pub(super) struct Pulse(Mutex<Option<Flow>>);
+pub(super) struct LastActivity(Mutex<Option<Flow>>);
 
 #[derive(Debug)]
 struct Flow {
@@ -56,7 +56,7 @@ struct Flow {
     bytes: u64,
 }
 
-impl Pulse {
+impl LastActivity {
     /// When it last had a sign of life. What drips in is none.
     pub(super) fn last(&self) -> Option<Instant> {
         self.0.lock().as_ref().map(|flow| flow.last)
@@ -85,63 +85,68 @@ impl Pulse {
     }
 }
 
-/// Sends one request when its turn has come. The caller holds the slot as well. Dropping the future drops the connection.
-pub(super) async fn attempt(task: &Task<'_>, pulse: &Pulse, slot: Slot) -> Result<Fetched, Failure> {
-    task.host.turn(&task.clock).await?;
+/// Sends one request when its turn has come. The caller holds the permit as well. Dropping the future drops the connection.
+pub(super) async fn attempt(task: &Task<'_>, activity: &LastActivity, permit: Permit) -> Result<Fetched, Failure> {
+    task.host.rate_limit(&task.clock).await?;
     // What was wrong with the answer before may be kept by a proxy.
     let past_caches = task.sent.fetch_add(1, Ordering::Relaxed) > 0 || task.past_caches;
     let in_flight = task.host.in_flight();
-    let result = request(task, pulse, past_caches, slot).await;
+    let result = request(task, activity, past_caches, permit).await;
     drop(in_flight);
     match &result {
         Ok(_) => task.host.served(),
         Err(Failure { cause: Cause::NotFound | Cause::Denied(_), .. }) => task.host.served(),
         Err(Failure { cause: Cause::Status(status), retry_after: Some(pause), .. }) => {
             // A server that asks for a year is asked again after one timeout, so that it can change its mind.
-            task.host.cool((*pause).min(task.clock.timeout()), *status);
+            task.host.retry_after((*pause).min(task.clock.timeout()), *status);
         }
         Err(_) => {}
     }
     result
 }
 
-async fn request(task: &Task<'_>, pulse: &Pulse, past_caches: bool, slot: Slot) -> Result<Fetched, Failure> {
+async fn request(
+    task: &Task<'_>,
+    activity: &LastActivity,
+    past_caches: bool,
+    permit: Permit,
+) -> Result<Fetched, Failure> {
     let (known, etag) = (task.pin.version(), task.pin.condition());
-    pulse.beat();
+    activity.beat();
     let part = match &task.ask {
-        Ask::End(length) => Some(Part::End(*length)),
+        RangeRequest::End(length) => Some(Part::End(*length)),
         ask => ask.range().map(Part::Range),
     };
     let wanted = Wanted { part, if_match: etag.as_deref(), past_caches };
-    let opened = task.transport.open(wanted, slot).await;
+    let opened = task.transport.open(wanted, permit).await;
     if matches!(opened, Ok(_) | Err(Failure { cause: Cause::Protocol(_), .. })) {
         task.host.breaker.answered();
     }
     let (head, mut body) = opened?;
-    pulse.beat();
+    activity.beat();
     if !matches!(head.status, 200 | 206) {
         // Absent blocks are asked for by the thousand: a new connection for each would be the larger part of the work.
         let _ = timeout(EXPLAINING, discard(&mut body)).await;
     }
-    let promise = promise(&task.ask, &head, known.is_some(), etag.is_some())?;
-    if promise.length == Length::Empty {
+    let expected_body = expected_body(&task.ask, &head, known.is_some(), etag.is_some())?;
+    if expected_body.length == Length::Empty {
         // The head describes the explanation in the body, not the object.
         let known = known.unwrap_or(Version { etag: None, last_modified: None, total: None });
         task.pin.settle(Version { total: Some(0), ..known }, &task.ask, &[]).map_err(Failure::doubtful)?;
         let (etag, last_modified, content_type) = (None, None, None);
         return Ok(Fetched { bytes: Bytes::new(), total: Some(0), etag, last_modified, content_type, decoded: false });
     }
-    task.pin.check(&Version::of(&head, promise.total)).map_err(Failure::doubtful)?;
-    let bytes = collect(task, pulse, body, promise).await?;
+    task.pin.check(&Version::of(&head, expected_body.total)).map_err(Failure::doubtful)?;
+    let bytes = collect(task, activity, body, expected_body).await?;
     checksum::check(&head.checksums, head.status == 200, task.host.has_md5_etags(), &bytes)?;
-    let total = match promise.length {
+    let total = match expected_body.length {
         Length::AtMost(_) => Some(bytes.len() as u64),
-        Length::Exactly(_) | Length::Empty => promise.total,
+        Length::Exactly(_) | Length::Empty => expected_body.total,
     };
     task.pin.settle(Version::of(&head, total), &task.ask, &bytes).map_err(Failure::doubtful)?;
     let gzip = head.is_gzip();
     let Head { etag, last_modified, content_type, .. } = head;
-    if let (Ask::Whole(limit), true) = (&task.ask, gzip) {
+    if let (RangeRequest::Whole(limit), true) = (&task.ask, gzip) {
         let most = usize::try_from(*limit).unwrap_or(usize::MAX);
         let plain = gunzip(&bytes, most).map_err(Failure::odd_body)?;
         let (total, bytes) = (Some(plain.len() as u64), Bytes::from(plain));
@@ -150,9 +155,14 @@ async fn request(task: &Task<'_>, pulse: &Pulse, past_caches: bool, slot: Slot) 
     Ok(Fetched { bytes, total, etag, last_modified, content_type, decoded: false })
 }
 
-/// Receives the body into a buffer that is never longer than what was promised.
-async fn collect(task: &Task<'_>, pulse: &Pulse, mut body: Body, promise: Promise) -> Result<Bytes, Failure> {
-    let (limit, reserve) = match promise.length {
+/// Receives the body into a buffer that is never longer than what was expected.
+async fn collect(
+    task: &Task<'_>,
+    activity: &LastActivity,
+    mut body: Body,
+    expected_body: ExpectedBody,
+) -> Result<Bytes, Failure> {
+    let (limit, reserve) = match expected_body.length {
         Length::Exactly(length) => (length, length.min(LARGEST_PIECE)),
         Length::AtMost(limit) => (limit, limit.min(FIRST_PIECE)),
         Length::Empty => (0, 0),
@@ -164,19 +174,19 @@ async fn collect(task: &Task<'_>, pulse: &Pulse, mut body: Body, promise: Promis
         let now = Instant::now();
         task.host.count(|counters| counters.bytes += piece.len() as u64);
         let length = (buffer.len() as u64).saturating_add(piece.len() as u64);
-        pulse.received(length, now);
+        activity.received(length, now);
         if task.clock.received(length, now) {
             task.host.served();
         }
         if length > limit {
-            return Err(match promise.length {
+            return Err(match expected_body.length {
                 Length::AtMost(limit) => Failure::doubtful(too_long(limit, length)),
                 _ => Failure::odd_body(format!("a body of {length} bytes or more instead of {limit}")),
             });
         }
         buffer.extend_from_slice(&piece);
     }
-    if matches!(promise.length, Length::Exactly(length) if length != buffer.len() as u64) {
+    if matches!(expected_body.length, Length::Exactly(length) if length != buffer.len() as u64) {
         return Err(Failure::odd_body(format!("a body of {} bytes instead of {limit}", buffer.len())));
     }
     task.clock.complete();

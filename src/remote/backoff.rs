@@ -49,7 +49,7 @@ impl Failure {
     }
 
     /// An answer that does not fit the request, seen before its body.
-    pub(super) fn odd(reason: impl Into<String>) -> Self {
+    pub(super) fn invalid(reason: impl Into<String>) -> Self {
         Failure::doubtful(Cause::Protocol(reason.into()))
     }
 

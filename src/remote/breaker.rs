@@ -106,7 +106,7 @@ impl Pass<'_> {
         match &mut state.broken {
             None => {
                 tracing::warn!(
-                    "{} cannot be reached ({reason}): until it answers, what is not kept fails at once",
+                    "{} cannot be reached ({reason}); circuit open: uncached reads fail immediately until it answers",
                     self.breaker.host
                 );
                 let next = later(now, FIRST_PAUSE);

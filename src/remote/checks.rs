@@ -9,7 +9,7 @@ use super::head::{ContentRange, Head, shorten};
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub(crate) enum RangeRequest {
     /// Exactly these bytes; not empty.
     Range(Range<u64>),
     /// The first so many bytes, fewer where the object is shorter; not 0.
@@ -20,33 +20,33 @@ pub(crate) enum Ask {
     Whole(u64),
 }
 
-impl Ask {
+impl RangeRequest {
     /// The bytes that the request names, as far as they can be named before the object's length is known.
     pub(crate) fn range(&self) -> Option<Range<u64>> {
         match self {
-            Ask::Range(range) => Some(range.clone()),
-            Ask::Start(length) => Some(0..*length),
-            Ask::End(_) | Ask::Whole(_) => None,
+            RangeRequest::Range(range) => Some(range.clone()),
+            RangeRequest::Start(length) => Some(0..*length),
+            RangeRequest::End(_) | RangeRequest::Whole(_) => None,
         }
     }
 
     /// Where the `length` bytes of an answer are; `total`: length of the object, where it is known.
     pub(crate) fn place(&self, length: u64, total: Option<u64>) -> Range<u64> {
         let start = match self {
-            Ask::Range(range) => range.start,
-            Ask::End(_) => total.unwrap_or(length).saturating_sub(length),
-            Ask::Start(_) | Ask::Whole(_) => 0,
+            RangeRequest::Range(range) => range.start,
+            RangeRequest::End(_) => total.unwrap_or(length).saturating_sub(length),
+            RangeRequest::Start(_) | RangeRequest::Whole(_) => 0,
         };
         start..start.saturating_add(length)
     }
 
     /// Whether it can be asked at all.
     pub(super) fn check(&self) -> Result<(), Cause> {
-        let empty = self.range().is_some_and(|range| range.is_empty()) || *self == Ask::End(0);
+        let empty = self.range().is_some_and(|range| range.is_empty()) || *self == RangeRequest::End(0);
         let longest = match self {
-            Ask::Range(range) => range.end.saturating_sub(range.start),
-            Ask::Start(length) | Ask::End(length) => *length,
-            Ask::Whole(_) => 0,
+            RangeRequest::Range(range) => range.end.saturating_sub(range.start),
+            RangeRequest::Start(length) | RangeRequest::End(length) => *length,
+            RangeRequest::Whole(_) => 0,
         };
         if empty {
             Err(Cause::Request("an empty range".into()))
@@ -69,7 +69,7 @@ pub(super) enum Length {
 
 /// What a head that passed promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Promise {
+pub(super) struct ExpectedBody {
     pub length: Length,
     /// Length of the whole object; known at the end of the body at the latest, except where the origin hides it.
     pub total: Option<u64>,
@@ -77,7 +77,12 @@ pub(super) struct Promise {
 
 /// Compares an answer's head with the request. `known`: a version of the object was seen before; `conditional`: the
 /// request had an `If-Match`.
-pub(super) fn promise(ask: &Ask, head: &Head, known: bool, conditional: bool) -> Result<Promise, Failure> {
+pub(super) fn expected_body(
+    ask: &RangeRequest,
+    head: &Head,
+    known: bool,
+    conditional: bool,
+) -> Result<ExpectedBody, Failure> {
     match head.status {
         200 | 206 => {}
         404 | 410 if known => return Err(Failure::doubtful(Cause::Gone(head.status))),
@@ -93,49 +98,52 @@ pub(super) fn promise(ask: &Ask, head: &Head, known: bool, conditional: bool) ->
     }
     // Object stores give what was uploaded with an encoding, whatever is asked for. A range of it would be one of the
     // encoded bytes, so that only the whole can be decoded.
-    let encoded = head.is_gzip() && matches!((ask, head.status), (Ask::Whole(_), 200));
+    let encoded = head.is_gzip() && matches!((ask, head.status), (RangeRequest::Whole(_), 200));
     if let Some(encoding) =
         head.content_encoding.as_deref().filter(|encoding| !encoded && !encoding.eq_ignore_ascii_case("identity"))
     {
-        return Err(Failure::odd(format!("Content-Encoding `{}` though identity was asked for", shorten(encoding))));
+        return Err(Failure::invalid(format!(
+            "Content-Encoding `{}` though identity was asked for",
+            shorten(encoding)
+        )));
     }
     match (ask, head.status) {
-        (Ask::Whole(limit), 200) => whole(*limit, head),
-        (Ask::Whole(_), _) => Err(Failure::odd("a part (status 206) though the whole was asked for")),
-        (Ask::Range(range), 200) => match head.content_length {
+        (RangeRequest::Whole(limit), 200) => whole(*limit, head),
+        (RangeRequest::Whole(_), _) => Err(Failure::invalid("a part (status 206) though the whole was asked for")),
+        (RangeRequest::Range(range), 200) => match head.content_length {
             Some(length) if range.start == 0 && length == range.end => exactly(length, Some(length), head),
             _ => Err(ignores_ranges(head)),
         },
-        (Ask::Start(most) | Ask::End(most), 200) => match head.content_length {
+        (RangeRequest::Start(most) | RangeRequest::End(most), 200) => match head.content_length {
             Some(length) if length <= *most => exactly(length, Some(length), head),
             _ => Err(ignores_ranges(head)),
         },
-        (Ask::Range(range), _) => {
+        (RangeRequest::Range(range), _) => {
             let (part, total) = part(head)?;
             if part != *range {
-                return Err(Failure::odd(format!("bytes {} instead", show(head))));
+                return Err(Failure::invalid(format!("bytes {} instead", show(head))));
             }
             exactly(part.end - part.start, total, head)
         }
-        (Ask::Start(most) | Ask::End(most), _) => {
+        (RangeRequest::Start(most) | RangeRequest::End(most), _) => {
             let (part, total) = part(head)?;
             let Some(total) = total else {
-                return Err(Failure::odd(format!("Content-Range `{}` hides the total length", show(head))));
+                return Err(Failure::invalid(format!("Content-Range `{}` hides the total length", show(head))));
             };
             if part != ask.place(total.min(*most), Some(total)) {
-                return Err(Failure::odd(format!("bytes {} instead", show(head))));
+                return Err(Failure::invalid(format!("bytes {} instead", show(head))));
             }
             exactly(part.end - part.start, Some(total), head)
         }
     }
 }
 
-fn whole(limit: u64, head: &Head) -> Result<Promise, Failure> {
+fn whole(limit: u64, head: &Head) -> Result<ExpectedBody, Failure> {
     match head.content_length {
         Some(length) if length > limit => Err(Failure::doubtful(too_long(limit, length))),
-        Some(length) => Ok(Promise { length: Length::Exactly(length), total: Some(length) }),
-        None if head.delimited => Ok(Promise { length: Length::AtMost(limit), total: None }),
-        None => Err(Failure::odd("a body without length, which may have been cut")),
+        Some(length) => Ok(ExpectedBody { length: Length::Exactly(length), total: Some(length) }),
+        None if head.delimited => Ok(ExpectedBody { length: Length::AtMost(limit), total: None }),
+        None => Err(Failure::invalid("a body without length, which may have been cut")),
     }
 }
 
@@ -144,38 +152,38 @@ pub(crate) fn too_long(limit: u64, length: u64) -> Cause {
     Cause::Protocol(format!("{length} bytes or more where at most {limit} are expected"))
 }
 
-fn exactly(length: u64, total: Option<u64>, head: &Head) -> Result<Promise, Failure> {
+fn exactly(length: u64, total: Option<u64>, head: &Head) -> Result<ExpectedBody, Failure> {
     match head.content_length {
         Some(announced) if announced != length => {
             Err(Failure::odd_body(format!("a body of {announced} bytes instead of {length}")))
         }
-        _ => Ok(Promise { length: Length::Exactly(length), total }),
+        _ => Ok(ExpectedBody { length: Length::Exactly(length), total }),
     }
 }
 
 fn part(head: &Head) -> Result<(Range<u64>, Option<u64>), Failure> {
     match head.content_range.as_deref().and_then(ContentRange::parse) {
         Some(ContentRange::Part { start, end, total }) => Ok((start..end, total)),
-        _ => Err(Failure::odd(format!("status 206 with Content-Range `{}`", show(head)))),
+        _ => Err(Failure::invalid(format!("status 206 with Content-Range `{}`", show(head)))),
     }
 }
 
-fn unsatisfied(ask: &Ask, head: &Head) -> Result<Promise, Failure> {
+fn unsatisfied(ask: &RangeRequest, head: &Head) -> Result<ExpectedBody, Failure> {
     match (ask, head.content_range.as_deref().and_then(ContentRange::parse)) {
-        (Ask::Start(_) | Ask::End(_), Some(ContentRange::Unsatisfied { total: 0 })) => {
-            Ok(Promise { length: Length::Empty, total: Some(0) })
+        (RangeRequest::Start(_) | RangeRequest::End(_), Some(ContentRange::Unsatisfied { total: 0 })) => {
+            Ok(ExpectedBody { length: Length::Empty, total: Some(0) })
         }
         (_, Some(ContentRange::Unsatisfied { total })) => {
-            Err(Failure::odd(format!("the range is outside of the object's {total} bytes")))
+            Err(Failure::invalid(format!("the range is outside of the object's {total} bytes")))
         }
-        _ => Err(Failure::odd("the range cannot be satisfied (status 416)")),
+        _ => Err(Failure::invalid("the range cannot be satisfied (status 416)")),
     }
 }
 
 fn ignores_ranges(head: &Head) -> Failure {
     let kind = head.content_type.as_deref().map_or_else(String::new, |kind| format!(", {}", shorten(kind)));
     let length = head.content_length.map_or_else(String::new, |length| format!(", {length} bytes"));
-    Failure::odd(format!("the origin ignores ranges (status 200 to a range{kind}{length})"))
+    Failure::invalid(format!("the origin ignores ranges (status 200 to a range{kind}{length})"))
 }
 
 fn show(head: &Head) -> String {

@@ -39,7 +39,7 @@ pub enum Cause {
     #[error("status {0}")]
     Status(u16),
     /// The answer is not what was asked for: another range, a wrong length, HTML.
-    #[error("odd answer: {0}")]
+    #[error("invalid response: {0}")]
     Protocol(String),
     /// The connection failed or broke.
     #[error("connection: {0}")]

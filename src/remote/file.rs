@@ -8,7 +8,7 @@
 //! mapped page that is waiting to be written already, nor when a call that writes ends that had begun before.
 //!
 //! A filesystem may hang, as that of a dead server does, and no call to it can be taken back. So one thread makes all calls of
-//! a request, and the request's slot is its until the last of them returns, however long ago whoever asked has gone. However
+//! a request, and the request's permit is its until the last of them returns, however long ago whoever asked has gone. However
 //! many ask, a filesystem that hangs has no more threads than slots.
 
 use std::fs::{File, Metadata};
@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use super::Cause;
 use super::backoff::Failure;
 use super::head::Head;
-use super::limits::Slot;
+use super::limits::Permit;
 use super::wanted;
 
 /// Bytes read at once.
@@ -58,17 +58,17 @@ struct Speaker(mpsc::Sender<Result<Part, Failure>>);
 #[derive(Debug)]
 pub(super) struct FileBody(mpsc::Receiver<Result<Part, Failure>>);
 
-/// Opens the file and answers as a server would. `slot` is kept until the file's last call has returned.
+/// Opens the file and answers as a server would. `permit` is kept until the file's last call has returned.
 pub(super) async fn open(
     path: &Path,
     part: Option<wanted::Part>,
     if_match: Option<&str>,
-    slot: Slot,
+    permit: Permit,
 ) -> Result<(Head, FileBody), Failure> {
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
     let (path, if_match) = (path.to_owned(), if_match.map(str::to_owned));
     tokio::task::spawn_blocking(move || {
-        let _slot = slot;
+        let _permit = permit;
         let speaker = Speaker(sender);
         if let Err(failure) = answer(&path, part, if_match.as_deref(), &speaker) {
             // Nobody may be there any more to hear it.

@@ -143,10 +143,10 @@ impl HttpTarget {
         // of errors, may be missing for any reason, and an absent chunk is shown as fill value.
         let elsewhere = !response.url().path().ends_with(self.url.path());
         if elsewhere && matches!(response.status().as_u16(), 404 | 410) {
-            return Err(Failure::odd(format!("redirected to {}, which is not there", shown(response.url()))));
+            return Err(Failure::invalid(format!("redirected to {}, which is not there", shown(response.url()))));
         }
         let (status, version) = (response.status().as_u16(), response.version());
-        let head = Head::of_http(status, version, response.headers(), self.is_s3).map_err(Failure::odd)?;
+        let head = Head::of_http(status, version, response.headers(), self.is_s3).map_err(Failure::invalid)?;
         Ok((head, HttpBody(response)))
     }
 }
@@ -166,7 +166,7 @@ fn failure(error: reqwest::Error) -> Failure {
     if error.is_builder() {
         Failure::last(Cause::Request(chain(&error)))
     } else if error.is_redirect() {
-        Failure::odd(chain(&error))
+        Failure::invalid(chain(&error))
     } else {
         let reason = chain(&error);
         Failure::opening(&error, reason)

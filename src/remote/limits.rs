@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::backoff::Failure;
 use super::breaker::Breaker;
 use super::clock::{Clock, later};
-use super::{Cause, HostManners};
+use super::{Cause, HostLimits};
 use crate::cache::{Place, Share, Shares};
 use crate::stats::{HostStats, Stats};
 
@@ -22,7 +22,7 @@ const DOUBTED: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(super) struct Host {
     name: String,
-    manners: HostManners,
+    limits: HostLimits,
     slots: Arc<Semaphore>,
     /// What it has a share in beside its own slots: a filesystem takes threads of this machine.
     threads: Option<(Arc<Shares>, Place)>,
@@ -36,8 +36,8 @@ pub(super) struct Host {
 #[derive(Debug)]
 struct Pace {
     next: Instant,
-    cool: Instant,
-    cool_status: u16,
+    retry_after: Instant,
+    retry_status: u16,
     served: Option<Instant>,
     /// When it last sent an object that it had said to be absent.
     took_back: Option<Instant>,
@@ -47,7 +47,7 @@ struct Pace {
 
 /// The right to have one request in flight; free again when all clones are dropped.
 #[derive(Debug, Clone)]
-pub(super) struct Slot {
+pub(super) struct Permit {
     _held: Arc<(OwnedSemaphorePermit, Option<Share>)>,
 }
 
@@ -56,19 +56,19 @@ pub(super) struct Slot {
 pub(super) struct InFlight<'a>(&'a Host);
 
 impl Host {
-    pub(super) fn new(name: String, manners: HostManners, stats: Arc<Stats>) -> Self {
-        let slots = Arc::new(Semaphore::new(manners.connections.clamp(1, Semaphore::MAX_PERMITS)));
+    pub(super) fn new(name: String, limits: HostLimits, stats: Arc<Stats>) -> Self {
+        let slots = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
         let now = Instant::now();
         Host {
             breaker: Breaker::new(name.clone()),
             name,
-            manners,
+            limits,
             slots,
             threads: None,
             pace: Mutex::new(Pace {
                 next: now,
-                cool: now,
-                cool_status: 429,
+                retry_after: now,
+                retry_status: 429,
                 served: None,
                 took_back: None,
                 has_mirrors: false,
@@ -79,17 +79,17 @@ impl Host {
 
     /// A filesystem of this machine, which is counted under `name`. `threads`: what all of them may take together.
     pub(super) fn filesystem(name: String, place: Place, threads: Arc<Shares>, stats: Arc<Stats>) -> Self {
-        Host { threads: Some((threads, place)), ..Host::new(name, HostManners::default(), stats) }
+        Host { threads: Some((threads, place)), ..Host::new(name, HostLimits::default(), stats) }
     }
 
-    /// Time at less than 4 KiB/s after which a request is raced.
+    /// Time at less than 4 KiB/s after which a request is hedged.
     pub(super) fn stall(&self) -> Duration {
-        self.manners.stall
+        self.limits.stall
     }
 
     /// Whether ETags that look like an MD5 are one.
     pub(super) fn has_md5_etags(&self) -> bool {
-        self.manners.md5_etags
+        self.limits.md5_etags
     }
 
     /// Changes the host's counters.
@@ -128,17 +128,17 @@ impl Host {
     }
 
     /// Nobody asks the host for so long, because it said so.
-    pub(super) fn cool(&self, duration: Duration, status: u16) {
+    pub(super) fn retry_after(&self, duration: Duration, status: u16) {
         let until = later(Instant::now(), duration);
         let mut pace = self.pace();
-        if until > pace.cool {
-            (pace.cool, pace.cool_status) = (until, status);
+        if until > pace.retry_after {
+            (pace.retry_after, pace.retry_status) = (until, status);
         }
     }
 
-    /// Waits for a free slot. The operation's time stands still while the host serves others; a slot that comes when it is
+    /// Waits for a free permit. The operation's time stands still while the host serves others; a permit that comes when it is
     /// as good as over is of no use.
-    pub(super) async fn slot(&self, clock: &Clock) -> Result<Slot, Cause> {
+    pub(super) async fn permit(&self, clock: &Clock) -> Result<Permit, Cause> {
         let start = Instant::now();
         let mut acquire = std::pin::pin!(async {
             let permit = Arc::clone(&self.slots).acquire_owned().await?;
@@ -146,20 +146,20 @@ impl Host {
                 Some((threads, place)) => threads.take(place, 1).await,
                 None => None,
             };
-            Ok::<_, AcquireError>(Slot { _held: Arc::new((permit, share)) })
+            Ok::<_, AcquireError>(Permit { _held: Arc::new((permit, share)) })
         });
         loop {
             let served = self.pace().served.filter(|served| *served >= start);
             let deadline =
                 served.map_or(clock.deadline(), |served| clock.deadline().max(later(served, clock.timeout())));
             match timeout_at(deadline, acquire.as_mut()).await {
-                Ok(Ok(slot)) => {
+                Ok(Ok(permit)) => {
                     let served = self.pace().served.unwrap_or(start);
                     clock.extend(served.saturating_duration_since(start));
                     if clock.is_too_late() {
                         return Err(timed_out(clock));
                     }
-                    return Ok(slot);
+                    return Ok(permit);
                 }
                 Ok(Err(closed)) => return Err(Cause::Connection(closed.to_string())),
                 Err(_) if self.pace().served.filter(|served| *served >= start) != served => {}
@@ -168,25 +168,25 @@ impl Host {
         }
     }
 
-    /// A slot that nobody waits for, for a second request of a race.
-    pub(super) fn spare_slot(&self) -> Option<Slot> {
+    /// A permit that nobody waits for, for a second request that hedges it.
+    pub(super) fn spare_permit(&self) -> Option<Permit> {
         let permit = Arc::clone(&self.slots).try_acquire_owned().ok()?;
-        Some(Slot { _held: Arc::new((permit, None)) })
+        Some(Permit { _held: Arc::new((permit, None)) })
     }
 
     /// Waits until the host may be asked: its rate allows it and it did not ask for a pause. Time waited for the rate
     /// is given back to the operation; a pause is not, and one that leaves it no time worth trying ends it at once.
-    pub(super) async fn turn(&self, clock: &Clock) -> Result<(), Failure> {
+    pub(super) async fn rate_limit(&self, clock: &Clock) -> Result<(), Failure> {
         // A pause may be prolonged by another answer while it is waited for.
         loop {
-            let (cool, status) = self.pause();
-            if cool <= Instant::now() {
+            let (retry_after, status) = self.pause();
+            if retry_after <= Instant::now() {
                 break;
             }
-            if later(cool, clock.timeout() / 10) >= clock.deadline() {
+            if later(retry_after, clock.timeout() / 10) >= clock.deadline() {
                 return Err(Failure::later(status, Some(Duration::MAX)));
             }
-            sleep_until(cool).await;
+            sleep_until(retry_after).await;
         }
         let at = self.reserve();
         clock.extend(at.saturating_duration_since(Instant::now()));
@@ -205,12 +205,12 @@ impl Host {
 
     fn pause(&self) -> (Instant, u16) {
         let pace = self.pace();
-        (pace.cool, pace.cool_status)
+        (pace.retry_after, pace.retry_status)
     }
 
     /// The next moment that the rate allows, which nobody else gets.
     fn reserve(&self) -> Instant {
-        let spacing = self.manners.rate.and_then(|rate| Duration::try_from_secs_f64(rate.recip()).ok());
+        let spacing = self.limits.rate.and_then(|rate| Duration::try_from_secs_f64(rate.recip()).ok());
         let mut pace = self.pace();
         let at = pace.next.max(Instant::now());
         pace.next = later(at, spacing.unwrap_or_default());
@@ -238,23 +238,23 @@ mod tests {
     use super::*;
 
     fn host(connections: usize, rate: Option<f64>) -> Host {
-        let manners = HostManners { connections, rate, stall: Duration::from_secs(1), ..HostManners::default() };
-        Host::new("host".into(), manners, Arc::default())
+        let limits = HostLimits { connections, rate, stall: Duration::from_secs(1), ..HostLimits::default() };
+        Host::new("host".into(), limits, Arc::default())
     }
 
     #[tokio::test]
     async fn waiting_for_a_host_that_serves_nobody_ends_with_the_timeout() {
         let host = host(1, None);
-        let _taken = host.slot(&Clock::start(Duration::from_secs(5))).await.unwrap();
-        assert!(host.spare_slot().is_none());
-        let waiting = host.slot(&Clock::start(Duration::from_millis(50))).await;
+        let _taken = host.permit(&Clock::start(Duration::from_secs(5))).await.unwrap();
+        assert!(host.spare_permit().is_none());
+        let waiting = host.permit(&Clock::start(Duration::from_millis(50))).await;
         assert!(matches!(waiting, Err(Cause::Timeout(_))));
     }
 
     #[tokio::test]
     async fn waiting_for_a_host_that_serves_others_takes_no_time() {
         let host = host(1, None);
-        let taken = host.slot(&Clock::start(Duration::from_secs(5))).await.unwrap();
+        let taken = host.permit(&Clock::start(Duration::from_secs(5))).await.unwrap();
         let clock = Clock::start(Duration::from_millis(500));
         let busy = async {
             for _ in 0..12 {
@@ -263,8 +263,8 @@ mod tests {
             }
             drop(taken);
         };
-        let (slot, ()) = tokio::join!(host.slot(&clock), busy);
-        assert!(slot.is_ok() && !clock.expired());
+        let (permit, ()) = tokio::join!(host.permit(&clock), busy);
+        assert!(permit.is_ok() && !clock.expired());
     }
 
     #[tokio::test]
@@ -272,7 +272,7 @@ mod tests {
         let host = host(4, Some(20.0));
         let (clock, start) = (Clock::start(Duration::from_millis(100)), Instant::now());
         for _ in 0..5 {
-            host.turn(&clock).await.unwrap();
+            host.rate_limit(&clock).await.unwrap();
         }
         assert!(start.elapsed() >= Duration::from_millis(199));
         assert!(!clock.expired());
@@ -281,15 +281,15 @@ mod tests {
     #[tokio::test]
     async fn a_pause_longer_than_the_operation_ends_it_at_once() {
         let host = host(1, None);
-        host.cool(Duration::from_secs(100), 503);
-        let failure = host.turn(&Clock::start(Duration::from_secs(50))).await.unwrap_err();
+        host.retry_after(Duration::from_secs(100), 503);
+        let failure = host.rate_limit(&Clock::start(Duration::from_secs(50))).await.unwrap_err();
         assert_eq!((failure.cause, failure.retry_after), (Cause::Status(503), Some(Duration::MAX)));
     }
 
     #[tokio::test]
     async fn senseless_rates_do_not_stop_a_host() {
         for rate in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e300] {
-            host(1, Some(rate)).turn(&Clock::start(Duration::from_secs(1))).await.unwrap();
+            host(1, Some(rate)).rate_limit(&Clock::start(Duration::from_secs(1))).await.unwrap();
         }
     }
 }

@@ -17,7 +17,7 @@ use futures::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use super::RemoteError;
-use super::checks::Ask;
+use super::checks::RangeRequest;
 use super::fetched::Fetched;
 use super::origin::Origin;
 use super::pin::{Pin, Version};
@@ -40,7 +40,7 @@ const NAMES: usize = 4;
 impl Origin {
     /// Exactly what `ask` wants, or the reason why not. That the object changed is not believed before it was looked at more
     /// closely. `past_caches`: no cache on the way may answer.
-    pub(crate) async fn ask(&self, ask: &Ask, past_caches: bool) -> Result<Fetched, RemoteError> {
+    pub(crate) async fn ask(&self, ask: &RangeRequest, past_caches: bool) -> Result<Fetched, RemoteError> {
         let error = match self.ask_once(ask, self.pin(), past_caches).await {
             // A file of this machine is what it says.
             Err(error) if error.is_change() && !self.is_local() => error,
@@ -53,7 +53,7 @@ impl Origin {
 /// Asks once more for what could not be had because of `error`: the object is said to be of another version.
 async fn ask_again(
     origin: &Origin,
-    ask: &Ask,
+    ask: &RangeRequest,
     past_caches: bool,
     mut error: RemoteError,
 ) -> Result<Fetched, RemoteError> {
@@ -76,7 +76,11 @@ async fn ask_again(
 }
 
 /// The answer where only one answer told the version, and the origin gives the same bytes under another.
-async fn after_a_wrong_version(origin: &Origin, ask: &Ask, past_caches: bool) -> Option<Result<Fetched, RemoteError>> {
+async fn after_a_wrong_version(
+    origin: &Origin,
+    ask: &RangeRequest,
+    past_caches: bool,
+) -> Option<Result<Fetched, RemoteError>> {
     let only = origin.pin().only_answer()?;
     let pin = Pin::default();
     let again = origin.ask_once(&only.ask, &pin, past_caches).await.ok()?;
@@ -87,7 +91,7 @@ async fn after_a_wrong_version(origin: &Origin, ask: &Ask, past_caches: bool) ->
 
 /// Whether the origin gives the pinned version in turn with others. That is found out by one operation at a time, of which
 /// those that wait for it take the result.
-async fn is_given_in_turn(origin: &Origin, ask: &Ask, past_caches: bool) -> bool {
+async fn is_given_in_turn(origin: &Origin, ask: &RangeRequest, past_caches: bool) -> bool {
     let began = Instant::now();
     let mut looked = origin.pin().looked.lock().await;
     let flaps = origin.pin().flaps();
@@ -108,7 +112,7 @@ async fn is_given_in_turn(origin: &Origin, ask: &Ask, past_caches: bool) -> bool
 }
 
 /// Looks for the pinned version and for others. Those that are the same but for their name are taken for it from now on.
-async fn look(origin: &Origin, ask: &Ask, past_caches: bool, pinned: &Version) -> bool {
+async fn look(origin: &Origin, ask: &RangeRequest, past_caches: bool, pinned: &Version) -> bool {
     let part = part(ask, pinned);
     let one = || async {
         let pin = Pin::default();
@@ -146,14 +150,14 @@ async fn look(origin: &Origin, ask: &Ask, past_caches: bool, pinned: &Version) -
 }
 
 /// What is compared: from the first byte of `ask` on, more than it asks for where that is little.
-fn part(ask: &Ask, pinned: &Version) -> Ask {
+fn part(ask: &RangeRequest, pinned: &Version) -> RangeRequest {
     let is_short = pinned.total.is_some_and(|total| total <= COMPARED);
     match ask.range() {
         Some(range) => {
             let end = pinned.total.unwrap_or(range.end).min(range.start.saturating_add(COMPARED));
-            Ask::Range(range.start..end.max(range.start.saturating_add(1)))
+            RangeRequest::Range(range.start..end.max(range.start.saturating_add(1)))
         }
         None if is_short => ask.clone(),
-        None => Ask::Start(COMPARED),
+        None => RangeRequest::Start(COMPARED),
     }
 }

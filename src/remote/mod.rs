@@ -4,7 +4,7 @@
 //! not: the status, the range, the length and the pinned ETag are checked for every answer.
 //!
 //! The way of a request: an `Origin` starts an `operation`, which repeats attempts within its `clock`; each `attempt`
-//! waits for its turn at the host (`limits`), is raced by a second where it stalls (`race`), goes out over a `transport`
+//! waits for its turn at the host (`limits`), is hedged by a second one where it stalls (`hedge`), goes out over a `transport`
 //! and has its answer compared with the request (`checks`) and with the object's first answer (`pin`).
 
 mod attempt;
@@ -19,17 +19,17 @@ mod file;
 mod filesystems;
 mod gzip;
 mod head;
+mod hedge;
+mod host_limits;
 mod http;
 mod limits;
 mod location;
-mod manners;
 mod mirrors;
 mod operation;
 mod origin;
 mod origins;
 mod paths;
 mod pin;
-mod race;
 mod speed;
 mod stores;
 mod transport;
@@ -38,7 +38,7 @@ mod wanted;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use checks::{Ask, too_long};
+pub(crate) use checks::{RangeRequest, too_long};
 pub(crate) use gzip::gunzip;
 pub(crate) use origin::Origin;
 pub(crate) use origins::Origins;
@@ -47,5 +47,5 @@ pub(crate) use stores::chain;
 
 pub use error::{Cause, RemoteError};
 pub use fetched::Fetched;
+pub use host_limits::{HostLimits, LimitsByHost};
 pub use location::{Credentials, Location, LocationError};
-pub use manners::{HostManners, Manners};

@@ -10,12 +10,12 @@ use tokio::time::sleep;
 use super::attempt::Task;
 use super::backoff::Failure;
 use super::breaker::{Pass, TRIAL};
-use super::checks::Ask;
+use super::checks::RangeRequest;
 use super::clock::Clock;
 use super::fetched::Fetched;
+use super::hedge::hedge;
 use super::limits::{Host, timed_out};
 use super::pin::Pin;
-use super::race::race;
 use super::transport::Transport;
 use super::{Cause, RemoteError};
 
@@ -30,7 +30,7 @@ const DOUBTED_ABSENCES: u32 = 6;
 const TURNS: u32 = 8;
 
 /// What an operation works on.
-pub(super) struct Subject<'a> {
+pub(super) struct Target<'a> {
     pub url: &'a str,
     pub transport: &'a Transport,
     pub host: &'a Arc<Host>,
@@ -40,9 +40,9 @@ pub(super) struct Subject<'a> {
 }
 
 /// Gets exactly what is asked for or says why not. Dropping the future drops its connections and frees their slots.
-pub(super) async fn run(subject: Subject<'_>, ask: Ask, timeout: Duration) -> Result<Fetched, RemoteError> {
+pub(super) async fn run(target: Target<'_>, ask: RangeRequest, timeout: Duration) -> Result<Fetched, RemoteError> {
     let range = ask.range();
-    let Subject { url, transport, host, pin, past_caches } = subject;
+    let Target { url, transport, host, pin, past_caches } = target;
     let failed = |cause, attempts| RemoteError { url: url.to_owned(), range, attempts, cause };
     let pass = match transport {
         Transport::Http(_) => host.breaker.pass().map(Some),
@@ -77,8 +77,8 @@ async fn attempts(task: &Task<'_>, url: &str, trial: bool) -> Result<Fetched, Ca
     let mut failed: Vec<Discriminant<Cause>> = Vec::new();
     let mut was_blank = false;
     loop {
-        let slot = task.host.slot(&task.clock).await?;
-        let failure = match race(task, slot).await {
+        let permit = task.host.permit(&task.clock).await?;
+        let failure = match hedge(task, permit).await {
             Ok(fetched) if !was_blank && is_blank(task, &fetched) => {
                 was_blank = true;
                 tracing::debug!(url, "nothing but zeros came, so it is asked for once more");

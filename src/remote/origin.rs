@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::checks::Ask;
+use super::checks::RangeRequest;
 use super::fetched::Fetched;
 use super::limits::Host;
-use super::operation::{self, Subject};
+use super::operation::{self, Target};
 use super::pin::Pin;
 use super::transport::Transport;
 use super::{Cause, RemoteError};
@@ -67,13 +67,18 @@ impl Origin {
 
     /// Exactly what `ask` wants of the version that `pin` has, or the reason why not. `past_caches`: no cache on the way may
     /// answer.
-    pub(super) async fn ask_once(&self, ask: &Ask, pin: &Pin, past_caches: bool) -> Result<Fetched, RemoteError> {
+    pub(super) async fn ask_once(
+        &self,
+        ask: &RangeRequest,
+        pin: &Pin,
+        past_caches: bool,
+    ) -> Result<Fetched, RemoteError> {
         let Origin { url, transport, host, timeout, .. } = self;
-        operation::run(Subject { url, transport, host, pin, past_caches }, ask.clone(), *timeout).await
+        operation::run(Target { url, transport, host, pin, past_caches }, ask.clone(), *timeout).await
     }
 
     /// The error of an operation for which nothing was sent.
-    pub(crate) fn failed(&self, ask: &Ask, cause: Cause) -> RemoteError {
+    pub(crate) fn failed(&self, ask: &RangeRequest, cause: Cause) -> RemoteError {
         RemoteError { url: self.url.clone(), range: ask.range(), attempts: 0, cause }
     }
 

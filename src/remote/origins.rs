@@ -14,7 +14,7 @@ use super::limits::Host;
 use super::origin::Origin;
 use super::stores::{Signer, Store};
 use super::transport::Transport;
-use super::{Cause, Credentials, Location, Manners, RemoteError};
+use super::{Cause, Credentials, LimitsByHost, Location, RemoteError};
 use crate::cache::{Place, Shares};
 use crate::stats::Stats;
 
@@ -29,7 +29,7 @@ const FILE_THREADS: u64 = 128;
 #[derive(Debug)]
 pub(crate) struct Origins {
     clients: Clients,
-    manners: Manners,
+    limits: LimitsByHost,
     timeout: Duration,
     stats: Arc<Stats>,
     filesystems: Filesystems,
@@ -40,10 +40,10 @@ pub(crate) struct Origins {
 
 impl Origins {
     /// `timeout`: an operation fails when it made no progress (4 KiB/s) for so long.
-    pub(crate) fn new(manners: Manners, timeout: Duration, stats: Arc<Stats>) -> Result<Self, RemoteError> {
+    pub(crate) fn new(limits: LimitsByHost, timeout: Duration, stats: Arc<Stats>) -> Result<Self, RemoteError> {
         Ok(Origins {
             clients: Clients::new(timeout)?,
-            manners,
+            limits,
             timeout,
             stats,
             filesystems: Filesystems::now(),
@@ -101,7 +101,7 @@ impl Origins {
     /// The queue of a host. One per port, so that a dead server does not hold up another on the same machine.
     fn host(&self, counted: &str, name: &str) -> Arc<Host> {
         let mut hosts = self.hosts.lock();
-        let new = || Arc::new(Host::new(counted.to_owned(), self.manners.of(name), Arc::clone(&self.stats)));
+        let new = || Arc::new(Host::new(counted.to_owned(), self.limits.of(name), Arc::clone(&self.stats)));
         Arc::clone(hosts.entry(counted.to_owned()).or_insert_with(new))
     }
 

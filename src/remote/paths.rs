@@ -35,11 +35,11 @@ async fn done<T: Send + 'static>(
     clock: &Clock,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Cause> {
-    let slot = host.slot(clock).await?;
+    let permit = host.permit(clock).await?;
     let _in_flight = host.in_flight();
     let (sender, receiver) = oneshot::channel();
     tokio::task::spawn_blocking(move || {
-        let _slot = slot;
+        let _permit = permit;
         if !sender.is_closed() {
             // Who waited may have gone meanwhile.
             let _ = sender.send(work());

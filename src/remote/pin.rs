@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Cause;
-use super::checks::Ask;
+use super::checks::RangeRequest;
 use super::head::{Head, shorten};
 
 /// What tells one version of an object from another.
@@ -92,7 +92,7 @@ impl Pinned {
 /// An answer by what was asked and what came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
-    pub ask: Ask,
+    pub ask: RangeRequest,
     hash: u64,
 }
 
@@ -104,10 +104,10 @@ impl Answer {
 
     fn covers(&self, range: &Range<u64>) -> bool {
         match &self.ask {
-            Ask::Whole(_) => true,
+            RangeRequest::Whole(_) => true,
             // Where the end lies is not known here.
-            Ask::End(_) => false,
-            Ask::Range(_) | Ask::Start(_) => {
+            RangeRequest::End(_) => false,
+            RangeRequest::Range(_) | RangeRequest::Start(_) => {
                 self.ask.range().is_some_and(|asked| asked.start <= range.start && range.end <= asked.end)
             }
         }
@@ -148,7 +148,7 @@ impl Pin {
 
     /// Notes that bytes of `range`, which are kept under `version`, are given out, as an `answer` alone where they are
     /// one; says whether the object still is of that version.
-    pub(crate) fn give(&self, version: &Version, range: &Range<u64>, answer: Option<(&Ask, &[u8])>) -> bool {
+    pub(crate) fn give(&self, version: &Version, range: &Range<u64>, answer: Option<(&RangeRequest, &[u8])>) -> bool {
         let mut pinned = self.lock();
         if pinned.version.as_ref().is_none_or(|pinned| version.difference(pinned).is_some()) {
             return false;
@@ -201,7 +201,7 @@ impl Pin {
 
     /// Pins the version of a complete answer, or refuses it if another was pinned meanwhile. What the first answer did not
     /// say of the version is taken from a later one.
-    pub(crate) fn settle(&self, version: Version, ask: &Ask, bytes: &[u8]) -> Result<(), Cause> {
+    pub(crate) fn settle(&self, version: Version, ask: &RangeRequest, bytes: &[u8]) -> Result<(), Cause> {
         let mut pinned = self.lock();
         let refused = pinned.refuses(&version);
         let Some(known) = pinned.version.as_mut() else {

@@ -8,7 +8,7 @@ use super::backoff::Failure;
 use super::file::{self, FileBody};
 use super::head::Head;
 use super::http::{HttpBody, HttpTarget};
-use super::limits::Slot;
+use super::limits::Permit;
 use super::wanted::Wanted;
 
 /// A way to ask for an object.
@@ -26,15 +26,15 @@ pub(super) enum Body {
 }
 
 impl Transport {
-    /// Sends one request and waits for the head of its answer. `slot`: what the request has, which who asks keeps as well.
-    pub(super) async fn open(&self, wanted: Wanted<'_>, slot: Slot) -> Result<(Head, Body), Failure> {
+    /// Sends one request and waits for the head of its answer. `permit`: what the request has, which who asks keeps as well.
+    pub(super) async fn open(&self, wanted: Wanted<'_>, permit: Permit) -> Result<(Head, Body), Failure> {
         match self {
             Transport::Http(target) => {
                 let (head, body) = target.open(wanted).await?;
                 Ok((head, Body::Http(body)))
             }
             Transport::File(path) => {
-                let (head, body) = file::open(path, wanted.part, wanted.if_match, slot).await?;
+                let (head, body) = file::open(path, wanted.part, wanted.if_match, permit).await?;
                 Ok((head, Body::File(body)))
             }
         }

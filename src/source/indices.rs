@@ -11,7 +11,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::SourceError;
-use crate::cache::{Boarding, Desk, Flights};
+use crate::cache::{Desk, Joined, SingleFlight};
 use crate::store::{Object, is_past_caches};
 
 /// Memory for the indices of all images, of which each gets an equal part, in bytes: outside of `--memory`, so no large
@@ -32,41 +32,41 @@ pub(super) trait Index: Clone {
 
 /// The indices of a volume.
 pub(super) struct Indices<K: Hash + Eq + Copy, V: Index> {
-    flights: Arc<Flights<K, Result<V, SourceError>>>,
-    kept: Mutex<Kept<K, V>>,
+    flights: Arc<SingleFlight<K, Result<V, SourceError>>>,
+    kept: Mutex<CachedIndices<K, V>>,
     /// One for each image that shares the memory for indices.
     sharers: Arc<()>,
     /// Why an index makes no sense that was fetched past every cache, a moment ago.
     failed: Mutex<HashMap<K, (SourceError, Instant)>>,
 }
 
-struct Kept<K: Hash + Eq, V> {
+struct CachedIndices<K: Hash + Eq, V> {
     indices: LruCache<K, V>,
     bytes: usize,
 }
 
 impl<K: Hash + Eq + Copy, V: Index> Indices<K, V> {
     pub fn new(desk: &Desk) -> Self {
-        let kept = Mutex::new(Kept { indices: LruCache::unbounded(), bytes: 0 });
-        Indices { flights: Flights::new(), kept, sharers: desk.sharers(), failed: Mutex::default() }
+        let kept = Mutex::new(CachedIndices { indices: LruCache::unbounded(), bytes: 0 });
+        Indices { flights: SingleFlight::new(), kept, sharers: desk.sharers(), failed: Mutex::default() }
     }
 
     /// The index under `key`, which `fetch` gets where nobody has it or is getting it.
     pub async fn get(&self, key: K, fetch: impl Future<Output = Result<V, SourceError>>) -> Result<V, SourceError> {
         loop {
-            match self.flights.board(&key, || self.known(&key)) {
-                Boarding::Ready(answer) => return answer,
-                Boarding::First(worker, _) => {
+            match self.flights.join(&key, || self.known(&key)) {
+                Joined::Ready(answer) => return answer,
+                Joined::Leading(leader, _) => {
                     let answer = fetch.await;
                     match &answer {
                         Err(SourceError::Remote(_)) => {}
                         Err(error) => self.remember(key, error),
                         Ok(index) => self.keep(key, index),
                     }
-                    worker.finish(answer.clone());
+                    leader.finish(answer.clone());
                     return answer;
                 }
-                Boarding::Waiting(ticket) => match ticket.await {
+                Joined::Following(follower) => match follower.await {
                     Ok(answer) => return answer,
                     // Who was getting it has gone away.
                     Err(_) => continue,

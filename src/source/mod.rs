@@ -164,12 +164,12 @@ pub trait Source: Send + Sync + 'static {
 
     /// Whether blocks that are asked for at the same moment are looked at together: they may lie in one object.
     fn is_gathered(&self, level: LevelIndex) -> bool {
-        self.together(level) > 0
+        self.contiguous_group_log2(level) > 0
     }
 
     /// Blocks that lie together at the origin: the largest `k` for which those of an aligned group of 2ᵏ along each axis
     /// follow each other in one object; 0 where each lies for itself.
-    fn together(&self, _level: LevelIndex) -> u32 {
+    fn contiguous_group_log2(&self, _level: LevelIndex) -> u32 {
         0
     }
 }

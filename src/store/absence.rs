@@ -15,11 +15,11 @@ use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::believed::Unconfirmed;
+use super::entry_metadata::{Absent, EntryMetadata, Timestamp};
 use super::healing::{is_past_caches, past_caches};
-use super::note::{Absent, Note, Stamp};
 use super::object::Object;
 use super::remote::Remote;
-use crate::remote::{Ask, Cause, Fetched, Location, RemoteError};
+use crate::remote::{Cause, Fetched, Location, RangeRequest, RemoteError};
 
 /// How long one answer of the document bears out what is said to be absent.
 const BORNE_OUT: Duration = Duration::from_secs(60);
@@ -57,11 +57,11 @@ struct Inner {
 struct Memory {
     absent: LruCache<String, Belief>,
     /// When the document was answered as it was read.
-    borne_out: Option<(Instant, Stamp)>,
+    borne_out: Option<(Instant, Timestamp)>,
     /// When it was not, and why.
     failed: Option<(Instant, Cause)>,
     /// What was said to be absent before this moment is not believed.
-    doubted: Option<Stamp>,
+    doubted: Option<Timestamp>,
     /// Whether the origin says "denied" of what it lacks, and when it was asked that.
     denies: Option<(Instant, bool)>,
     /// Set where something was taken for absent after the document was asked for, by the answer of that time.
@@ -123,7 +123,7 @@ impl Witness {
         Some(at)
     }
 
-    fn remember(&self, object: &Object, at: Stamp) {
+    fn remember(&self, object: &Object, at: Timestamp) {
         let since = Instant::now();
         let belief =
             Belief { since, until: since + self.0.remote.absence_left(at.time()).unwrap_or_default(), at: at.time() };
@@ -131,7 +131,7 @@ impl Witness {
     }
 
     /// Whether the document is still answered as it was read; asked for at most once a minute.
-    async fn bears_out(&self) -> Result<Stamp, Cause> {
+    async fn bears_out(&self) -> Result<Timestamp, Cause> {
         let _one = self.0.asking.lock().await;
         {
             let mut memory = self.0.memory.lock();
@@ -156,7 +156,7 @@ impl Witness {
     }
 
     /// Asks for the document. Where it does not bear out what was taken for absent since the last time, that is a failure.
-    async fn look(&self) -> Result<Stamp, Cause> {
+    async fn look(&self) -> Result<Timestamp, Cause> {
         let Inner { remote, location, content, .. } = &*self.0;
         let unlike = |how: &str| Err(Cause::Unconfirmed(format!("{location}, which should bear it out, {how}")));
         let answer = match self.hash().await {
@@ -165,7 +165,7 @@ impl Witness {
             answer => answer,
         };
         let result = match answer {
-            Ok(hash) if hash == *content => Ok(Stamp::now()),
+            Ok(hash) if hash == *content => Ok(Timestamp::now()),
             Ok(_) => {
                 // The next mount must not read the old one.
                 if let Ok(document) = remote.object(location) {
@@ -188,7 +188,7 @@ impl Witness {
                 memory.borne_out = None;
                 memory.failed = Some((Instant::now(), cause.clone()));
                 memory.absent.clear();
-                let now = Stamp::now();
+                let now = Timestamp::now();
                 memory.doubted = Some(now);
                 remote.doubt_absences(location, now);
             }
@@ -207,7 +207,7 @@ impl Witness {
         let Inner { remote, location, limit, .. } = &*self.0;
         let document = remote.object(location).map_err(|error| error.cause)?;
         // A proxy may have the document still when its archive has gone.
-        let answer = past_caches(document.ask_origin(Ask::Whole(*limit))).await;
+        let answer = past_caches(document.ask_origin(RangeRequest::Whole(*limit))).await;
         Ok(xxh3_64(&answer.map_err(|error| error.cause)?.bytes))
     }
 
@@ -223,7 +223,7 @@ impl Witness {
     }
 
     /// Looks at the document now if anything was taken for absent since the last time.
-    async fn confirm(&self) -> Result<(), Cause> {
+    async fn revalidate(&self) -> Result<(), Cause> {
         let _one = self.0.asking.lock().await;
         let is_open = self.0.memory.lock().unconfirmed.is_some();
         if is_open { self.look().await.map(drop) } else { Ok(()) }
@@ -239,7 +239,7 @@ impl Witness {
         }
         let nowhere = location.in_folder_beside(NOWHERE);
         let answer = match remote.object(&nowhere) {
-            Ok(object) => past_caches(object.ask_origin(Ask::Start(1))).await.map_err(|error| error.cause),
+            Ok(object) => past_caches(object.ask_origin(RangeRequest::Start(1))).await.map_err(|error| error.cause),
             Err(error) => Err(error.cause),
         };
         let denies = match answer {
@@ -257,20 +257,20 @@ impl Witness {
 }
 
 impl Unconfirmed for Inner {
-    fn confirm(self: Arc<Self>) -> BoxFuture<'static, Result<(), Cause>> {
-        Box::pin(async move { Witness(self).confirm().await })
+    fn revalidate(self: Arc<Self>) -> BoxFuture<'static, Result<(), Cause>> {
+        Box::pin(async move { Witness(self).revalidate().await })
     }
 }
 
 impl Object {
     /// The same of an object that its store may lack: `None` where that is believed, for which `witness` says when.
     pub async fn whole_if_there(&self, limit: u64, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
-        ask(self, Ask::Whole(limit), witness).await
+        ask(self, RangeRequest::Whole(limit), witness).await
     }
 
     /// The bytes of `range`, which must not be empty, of an object that its store may lack.
     pub async fn range_if_there(&self, range: Range<u64>, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
-        ask(self, Ask::Range(range), witness).await
+        ask(self, RangeRequest::Range(range), witness).await
     }
 
     /// The last `length` bytes, which must not be 0, fewer only where the object is shorter; `total` is always known.
@@ -282,10 +282,10 @@ impl Object {
                 return Ok(fetched);
             }
         }
-        match ask(self, Ask::End(length), witness).await {
+        match ask(self, RangeRequest::End(length), witness).await {
             // Some servers give ranges, but no ends.
             Err(RemoteError { cause: Cause::Protocol(_) | Cause::Status(400 | 501), .. }) => {
-                let Some(start) = ask(self, Ask::Start(1), witness).await? else { return Ok(None) };
+                let Some(start) = ask(self, RangeRequest::Start(1), witness).await? else { return Ok(None) };
                 match start.total.filter(|total| *total > 0) {
                     Some(total) => self.range_if_there(total.saturating_sub(length)..total, witness).await,
                     None => Ok(Some(start)),
@@ -297,14 +297,14 @@ impl Object {
 }
 
 /// Gets what `ask` wants of an object that its store may lack; `None` where it does.
-async fn ask(object: &Object, ask: Ask, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
+async fn ask(object: &Object, ask: RangeRequest, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
     if !is_past_caches() && witness.knows_absent(object).is_some() {
         return Ok(None);
     }
     let known = object.known();
     // A note that is not believed must not be the answer.
     let answer = match known.as_ref().and_then(|known| known.note.as_ref()) {
-        Some(Note::Absent(_)) => object.run_past_caches(ask).await,
+        Some(EntryMetadata::Absent(_)) => object.run_past_caches(ask).await,
         _ => object.run(ask).await,
     };
     let error = match answer {
@@ -321,7 +321,7 @@ async fn ask(object: &Object, ask: Ask, witness: &Witness) -> Result<Option<Fetc
         return Err(error);
     }
     let at = witness.bears_out().await.map_err(failed)?;
-    object.keep_absence(known, Absent { at, document: Some(witness.0.content) }).map_err(failed)?;
+    object.store_negative(known, Absent { at, document: Some(witness.0.content) }).map_err(failed)?;
     witness.remember(object, at);
     Ok(None)
 }

@@ -5,14 +5,14 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use futures::future::try_join_all;
 
+use super::cache_entry::{CacheEntry, Known};
+use super::entry_metadata::{EntryMetadata, Present};
 use super::handle::Handle;
 use super::healing;
-use super::kept::{Kept, Known};
-use super::note::{Note, There};
 use super::range_store::Extent;
 use super::seen::SeenVersion;
 use crate::ranges::gaps;
-use crate::remote::{Ask, Cause, Fetched, RemoteError, Version, too_long};
+use crate::remote::{Cause, Fetched, RangeRequest, RemoteError, Version, too_long};
 
 /// Missing parts that lie nearer to each other are fetched as one.
 const NEAR: u64 = 128 << 10;
@@ -24,7 +24,7 @@ const SHORT: u64 = 256 << 10;
 const RENEWALS: u32 = 3;
 
 /// Answers `ask` from the disk as far as it can, unless what is kept led to bytes that make no sense.
-pub(super) async fn run(handle: &Handle, kept: &Kept, ask: &Ask) -> Result<Fetched, RemoteError> {
+pub(super) async fn run(handle: &Handle, kept: &CacheEntry, ask: &RangeRequest) -> Result<Fetched, RemoteError> {
     if healing::is_past_caches() {
         return past_caches(handle, kept, ask).await;
     }
@@ -39,7 +39,11 @@ pub(super) async fn run(handle: &Handle, kept: &Kept, ask: &Ask) -> Result<Fetch
 }
 
 /// Answers `ask` by the origin alone; its answer takes the place of what is kept.
-pub(super) async fn past_caches(handle: &Handle, kept: &Kept, ask: &Ask) -> Result<Fetched, RemoteError> {
+pub(super) async fn past_caches(
+    handle: &Handle,
+    kept: &CacheEntry,
+    ask: &RangeRequest,
+) -> Result<Fetched, RemoteError> {
     let mut renewals = 0;
     loop {
         let known = kept.known(handle.origin.pin());
@@ -57,7 +61,7 @@ pub(super) async fn past_caches(handle: &Handle, kept: &Kept, ask: &Ask) -> Resu
 }
 
 /// Whether an operation that found another object than `known` goes on with that one.
-fn may_start_anew(error: &RemoteError, handle: &Handle, kept: &Kept, known: &Known, renewals: &mut u32) -> bool {
+fn may_start_anew(error: &RemoteError, handle: &Handle, kept: &CacheEntry, known: &Known, renewals: &mut u32) -> bool {
     let has_changed = matches!(error.cause, Cause::Changed(_)) && kept.renew(handle.origin.pin(), known);
     *renewals += u32::from(has_changed);
     has_changed && *renewals <= RENEWALS
@@ -65,10 +69,10 @@ fn may_start_anew(error: &RemoteError, handle: &Handle, kept: &Kept, known: &Kno
 
 /// The bytes of `parts`, of which each begins where the one before ends, each in memory of its own; `None` where they
 /// cannot all be had from the disk without asking the origin.
-pub(super) async fn kept_parts(handle: &Handle, kept: &Kept, parts: Vec<Range<u64>>) -> Option<Vec<Bytes>> {
+pub(super) async fn kept_parts(handle: &Handle, kept: &CacheEntry, parts: Vec<Range<u64>>) -> Option<Vec<Bytes>> {
     let known = kept.known(handle.origin.pin());
     let there = match &known.note {
-        Some(Note::There(there)) if known.believed => there,
+        Some(EntryMetadata::Present(there)) if known.believed => there,
         _ => return None,
     };
     let range = parts.first()?.start..parts.last()?.end;
@@ -76,7 +80,7 @@ pub(super) async fn kept_parts(handle: &Handle, kept: &Kept, parts: Vec<Range<u6
     if !handle.origin.pin().give(&there.version, &range, None) {
         return None;
     }
-    kept.hand(&known).ok()?;
+    kept.mark_served(&known).ok()?;
     handle.stats.disk(true, bytes.iter().map(|part| part.len() as u64).sum());
     let Version { etag, last_modified, total } = &there.version;
     let version = || SeenVersion { etag: etag.clone(), last_modified: last_modified.clone(), bytes: *total };
@@ -84,10 +88,10 @@ pub(super) async fn kept_parts(handle: &Handle, kept: &Kept, parts: Vec<Range<u6
     Some(bytes)
 }
 
-async fn answer(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Result<Fetched, RemoteError> {
+async fn answer(handle: &Handle, kept: &CacheEntry, known: &Known, ask: &RangeRequest) -> Result<Fetched, RemoteError> {
     let there = match &known.note {
-        Some(Note::Absent(_)) if known.believed => return Err(handle.origin.failed(ask, Cause::NotFound)),
-        Some(Note::There(there)) => there,
+        Some(EntryMetadata::Absent(_)) if known.believed => return Err(handle.origin.failed(ask, Cause::NotFound)),
+        Some(EntryMetadata::Present(there)) => there,
         _ => return miss(handle, kept, known, ask).await,
     };
     let wanted = wanted(there, ask).map_err(|cause| handle.origin.failed(ask, cause))?;
@@ -96,7 +100,7 @@ async fn answer(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Resul
     let gaps = missing(&range, &extents);
     let bytes = if gaps.is_empty() {
         if !known.believed
-            && let Some(fetched) = confirm(handle, kept, known, ask, &range).await?
+            && let Some(fetched) = revalidate(handle, kept, known, ask, &range).await?
         {
             return Ok(fetched);
         }
@@ -107,13 +111,13 @@ async fn answer(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Resul
         }
         handle.stats.disk(true, bytes.len() as u64);
         bytes
-    } else if let (Ask::Range(_), Some(first), Some(last)) = (ask, extents.first(), extents.last())
+    } else if let (RangeRequest::Range(_), Some(first), Some(last)) = (ask, extents.first(), extents.last())
         && handle.origin.pin().give(&there.version, &(first.start..last.range().end), None)
     {
         handle.stats.disk(false, length(&extents));
         let fetching = gaps.into_iter().map(|gap| async {
             let start = gap.start;
-            let fetched = origin(handle, kept, known, &Ask::Range(gap)).await?;
+            let fetched = origin(handle, kept, known, &RangeRequest::Range(gap)).await?;
             Ok(Extent { start, bytes: fetched.bytes })
         });
         let mut pieces = try_join_all(fetching).await?;
@@ -122,9 +126,9 @@ async fn answer(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Resul
     } else {
         return miss(handle, kept, known, ask).await;
     };
-    kept.hand(known).map_err(|cause| handle.origin.failed(ask, cause))?;
-    let There { version, content_type, .. } = there;
-    let whole = there.body.as_ref().filter(|_| matches!(ask, Ask::Whole(_))).map(|body| body.length);
+    kept.mark_served(known).map_err(|cause| handle.origin.failed(ask, cause))?;
+    let Present { version, content_type, .. } = there;
+    let whole = there.body.as_ref().filter(|_| matches!(ask, RangeRequest::Whole(_))).map(|body| body.length);
     Ok(Fetched {
         bytes,
         total: whole.or(version.total),
@@ -136,13 +140,13 @@ async fn answer(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Resul
 }
 
 /// Answers what is not kept.
-async fn miss(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Result<Fetched, RemoteError> {
+async fn miss(handle: &Handle, kept: &CacheEntry, known: &Known, ask: &RangeRequest) -> Result<Fetched, RemoteError> {
     handle.stats.disk(false, 0);
     origin(handle, kept, known, ask).await
 }
 
 /// Asks the origin and keeps what it answers. That there is no such object is kept by who knows what that means.
-async fn origin(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Result<Fetched, RemoteError> {
+async fn origin(handle: &Handle, kept: &CacheEntry, known: &Known, ask: &RangeRequest) -> Result<Fetched, RemoteError> {
     let fetched = handle.ask(ask).await?;
     kept.keep(handle.origin.pin(), known, ask, &fetched).map_err(|cause| handle.origin.failed(ask, cause))?;
     Ok(fetched)
@@ -150,11 +154,11 @@ async fn origin(handle: &Handle, kept: &Kept, known: &Known, ask: &Ask) -> Resul
 
 /// Asks the origin whether it still has what is kept; the answer to `ask` where it sent that along. An origin that cannot
 /// be reached or has too much to do does not take away what is kept.
-async fn confirm(
+async fn revalidate(
     handle: &Handle,
-    kept: &Kept,
+    kept: &CacheEntry,
     known: &Known,
-    ask: &Ask,
+    ask: &RangeRequest,
     range: &Range<u64>,
 ) -> Result<Option<Fetched>, RemoteError> {
     let _one = match kept.confirming.try_lock() {
@@ -168,10 +172,10 @@ async fn confirm(
     }
     // Without a name for its version, an object that changed may well have its length still.
     let is_nameless = handle.origin.pin().version().is_none_or(|version| version.id().is_none());
-    let again = matches!(ask, Ask::Whole(_)) && (is_nameless || range.end - range.start <= SHORT);
+    let again = matches!(ask, RangeRequest::Whole(_)) && (is_nameless || range.end - range.start <= SHORT);
     // A proxy on the way may have the old one still.
     let answer = healing::past_caches(async {
-        if again { origin(handle, kept, known, ask).await } else { handle.ask(&Ask::Start(1)).await }
+        if again { origin(handle, kept, known, ask).await } else { handle.ask(&RangeRequest::Start(1)).await }
     });
     let answer = answer.await;
     match answer {
@@ -206,16 +210,16 @@ fn says_nothing(cause: &Cause) -> bool {
 }
 
 /// The name under which the bytes that `ask` wants are kept, and which they are; `None` where that is not known.
-fn wanted(there: &There, ask: &Ask) -> Result<Option<(String, Range<u64>)>, Cause> {
+fn wanted(there: &Present, ask: &RangeRequest) -> Result<Option<(String, Range<u64>)>, Cause> {
     let of_version = there.version.id();
     Ok(match ask {
-        Ask::Range(range) => of_version.map(|id| (id, range.clone())),
-        Ask::Start(most) => of_version.zip(there.version.total).map(|(id, total)| (id, 0..total.min(*most))),
-        Ask::End(most) => {
+        RangeRequest::Range(range) => of_version.map(|id| (id, range.clone())),
+        RangeRequest::Start(most) => of_version.zip(there.version.total).map(|(id, total)| (id, 0..total.min(*most))),
+        RangeRequest::End(most) => {
             let of_version = of_version.zip(there.version.total);
             of_version.map(|(id, total)| (id, ask.place(total.min(*most), Some(total))))
         }
-        Ask::Whole(limit) => match there.whole() {
+        RangeRequest::Whole(limit) => match there.whole() {
             Some((_, length)) if length > *limit => return Err(too_long(*limit, length)),
             whole => whole.map(|(id, length)| (id, 0..length)),
         },

@@ -14,7 +14,7 @@ pub(super) trait Unconfirmed: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// Why it may not be so.
-    fn confirm(self: Arc<Self>) -> BoxFuture<'static, Result<(), Cause>>;
+    fn revalidate(self: Arc<Self>) -> BoxFuture<'static, Result<(), Cause>>;
 }
 
 /// All of it, and what is confirmed by now.
@@ -29,8 +29,8 @@ impl Believed {
     }
 
     /// Confirms all of it; the first reason why that fails.
-    pub(super) async fn confirm(&self) -> Result<(), Cause> {
+    pub(super) async fn revalidate(&self) -> Result<(), Cause> {
         let all = self.0.lock().clone();
-        join_all(all.iter().filter_map(Weak::upgrade).map(Unconfirmed::confirm)).await.into_iter().collect()
+        join_all(all.iter().filter_map(Weak::upgrade).map(Unconfirmed::revalidate)).await.into_iter().collect()
     }
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::cache_entry::CacheEntry;
 use super::healing;
-use super::kept::Kept;
 use super::seen::Seen;
 use crate::cache::Desk;
-use crate::remote::{Ask, Cause, Fetched, Origin, RemoteError};
+use crate::remote::{Cause, Fetched, Origin, RangeRequest, RemoteError};
 use crate::stats::Stats;
 
 /// An object at its origin, with what is kept of it.
@@ -16,7 +16,7 @@ pub(super) struct Handle {
     /// Whether something was made of its bytes.
     pub(super) relied_on: Arc<AtomicBool>,
     pub(super) offline: bool,
-    pub(super) kept: Option<Kept>,
+    pub(super) kept: Option<CacheEntry>,
     pub(super) stats: Arc<Stats>,
     pub(super) seen: Arc<Seen>,
     pub(super) desk: Arc<Desk>,
@@ -24,7 +24,7 @@ pub(super) struct Handle {
 
 impl Handle {
     /// Asks the origin, unless nobody is to be asked.
-    pub(super) async fn ask(&self, ask: &Ask) -> Result<Fetched, RemoteError> {
+    pub(super) async fn ask(&self, ask: &RangeRequest) -> Result<Fetched, RemoteError> {
         if self.offline {
             return Err(self.origin.failed(ask, Cause::Offline("not in the cache".to_owned())));
         }

@@ -7,11 +7,11 @@
 mod absence;
 mod answer;
 mod believed;
+mod cache_entry;
+mod cache_policy;
+mod entry_metadata;
 mod handle;
 mod healing;
-mod keeping;
-mod kept;
-mod note;
 mod object;
 mod range_store;
 mod remote;
@@ -21,9 +21,9 @@ mod seen;
 mod tests;
 
 pub use absence::Witness;
+pub use cache_entry::CachedExtent;
+pub use cache_policy::{ABSENT_TTL, CachePolicy};
 pub use healing::{Healable, healed, is_past_caches, past_caches};
-pub use keeping::{ABSENT_TTL, Keeping};
-pub use kept::KeptWhole;
 pub use object::Object;
 pub use range_store::{Extent, RangeStore, Unavailable};
 pub use remote::Remote;

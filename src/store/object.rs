@@ -9,13 +9,13 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::cache_entry::{CachedExtent, Known};
+use super::entry_metadata::{Absent, EntryMetadata, Timestamp};
 use super::handle::Handle;
-use super::kept::{KeptWhole, Known};
-use super::note::{Absent, Note, Stamp};
 use super::seen::SeenVersion;
 use super::{answer, healing};
 use crate::cache::{Desk, Place, Share};
-use crate::remote::{Ask, Cause, Fetched, RemoteError};
+use crate::remote::{Cause, Fetched, RangeRequest, RemoteError};
 
 /// A handle of one object: remembers its ETag and length from the first answer and refuses any other. Cheap to clone;
 /// clones share what they remember.
@@ -57,7 +57,7 @@ impl Object {
 
     /// Exactly `range`, which must not be empty.
     pub async fn range(&self, range: Range<u64>) -> Result<Fetched, RemoteError> {
-        self.run(Ask::Range(range)).await
+        self.run(RangeRequest::Range(range)).await
     }
 
     /// The bytes of `parts`, of which each begins where the one before ends, each in memory of its own; `None` where they
@@ -70,7 +70,7 @@ impl Object {
 
     /// The first `length` bytes, fewer only where the object is shorter; `total` is always known.
     pub async fn start(&self, length: u64) -> Result<Fetched, RemoteError> {
-        self.run(Ask::Start(length)).await
+        self.run(RangeRequest::Start(length)).await
     }
 
     /// The whole object, refused as [`Cause::Protocol`] when longer than `limit`. It is remembered for a while where
@@ -78,11 +78,11 @@ impl Object {
     pub async fn whole(&self, limit: u64) -> Result<Fetched, RemoteError> {
         let known = self.known();
         let was_absent =
-            known.as_ref().is_some_and(|known| known.believed && matches!(known.note, Some(Note::Absent(_))));
-        let answer = self.run(Ask::Whole(limit)).await;
+            known.as_ref().is_some_and(|known| known.believed && matches!(known.note, Some(EntryMetadata::Absent(_))));
+        let answer = self.run(RangeRequest::Whole(limit)).await;
         if let (Err(RemoteError { cause: Cause::NotFound, .. }), false) = (&answer, was_absent) {
-            self.keep_absence(known, Absent { at: Stamp::now(), document: None })
-                .map_err(|cause| self.0.origin.failed(&Ask::Whole(limit), cause))?;
+            self.store_negative(known, Absent { at: Timestamp::now(), document: None })
+                .map_err(|cause| self.0.origin.failed(&RangeRequest::Whole(limit), cause))?;
         }
         answer
     }
@@ -131,8 +131,8 @@ impl Object {
     }
 
     /// What is kept on disk of the whole object, as far as can be said without reading it.
-    pub fn kept_whole(&self) -> KeptWhole {
-        self.0.kept.as_ref().map_or(KeptWhole::Unknown, |kept| kept.whole(self.0.origin.pin()))
+    pub fn kept_whole(&self) -> CachedExtent {
+        self.0.kept.as_ref().map_or(CachedExtent::Unknown, |kept| kept.whole(self.0.origin.pin()))
     }
 
     /// Whether `range` of it, or the whole where there is none, can be had from the disk without asking the origin, as far
@@ -140,7 +140,7 @@ impl Object {
     pub fn is_at_hand(&self, range: Option<&Range<u64>>) -> bool {
         let is_all = || match range {
             Some(range) => self.has(range),
-            None => matches!(self.kept_whole(), KeptWhole::There { length, kept } if length == kept),
+            None => matches!(self.kept_whole(), CachedExtent::Present { length, kept } if length == kept),
         };
         self.known().is_some_and(|known| known.believed) && is_all()
     }
@@ -197,15 +197,15 @@ impl Object {
     /// What is kept of its absence, believed or not.
     pub(super) fn kept_absence(&self) -> Option<Absent> {
         match self.known()?.note? {
-            Note::Absent(absent) => Some(absent),
-            Note::There(_) => None,
+            EntryMetadata::Absent(absent) => Some(absent),
+            EntryMetadata::Present(_) => None,
         }
     }
 
     /// Keeps that it is absent, unless it was found to be there since `known`.
-    pub(super) fn keep_absence(&self, known: Option<Known>, absent: Absent) -> Result<(), Cause> {
+    pub(super) fn store_negative(&self, known: Option<Known>, absent: Absent) -> Result<(), Cause> {
         match (&self.0.kept, known) {
-            (Some(kept), Some(known)) => kept.keep_absence(self.0.origin.pin(), &known, absent),
+            (Some(kept), Some(known)) => kept.store_negative(self.0.origin.pin(), &known, absent),
             _ => Ok(()),
         }
     }
@@ -216,12 +216,12 @@ impl Object {
     }
 
     /// Asks the origin, whatever is kept, and keeps nothing.
-    pub(super) async fn ask_origin(&self, ask: Ask) -> Result<Fetched, RemoteError> {
+    pub(super) async fn ask_origin(&self, ask: RangeRequest) -> Result<Fetched, RemoteError> {
         self.0.ask(&ask).await
     }
 
     /// Gets it from the disk or the origin.
-    pub(super) async fn run(&self, ask: Ask) -> Result<Fetched, RemoteError> {
+    pub(super) async fn run(&self, ask: RangeRequest) -> Result<Fetched, RemoteError> {
         let touch = healing::touch(self.handle(), &self.0.relied_on);
         if touch == Some(true) && healing::is_past_caches() {
             self.doubt();
@@ -234,7 +234,7 @@ impl Object {
     }
 
     /// Gets it from the origin, whatever is kept of it.
-    pub(super) async fn run_past_caches(&self, ask: Ask) -> Result<Fetched, RemoteError> {
+    pub(super) async fn run_past_caches(&self, ask: RangeRequest) -> Result<Fetched, RemoteError> {
         let touch = healing::touch(self.handle(), &self.0.relied_on);
         let answer = match &self.0.kept {
             Some(kept) => answer::past_caches(&self.0, kept, &ask).await,

@@ -8,23 +8,23 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest, Sha256};
 
 use super::believed::{Believed, Unconfirmed};
+use super::cache_entry::CacheEntry;
+use super::cache_policy::CachePolicy;
+use super::entry_metadata::Timestamp;
 use super::handle::Handle;
-use super::keeping::Keeping;
-use super::kept::Kept;
-use super::note::Stamp;
 use super::object::Object;
 use super::range_store::RangeStore;
 use super::seen::Seen;
 use crate::cache::Desk;
 use crate::hex::hex;
-use crate::remote::{Cause, Credentials, Location, Manners, Origins, RemoteError};
+use crate::remote::{Cause, Credentials, LimitsByHost, Location, Origins, RemoteError};
 use crate::stats::Stats;
 
 /// Connections, limits and counters that all objects share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Remote {
     shared: Arc<Shared>,
-    keeping: Keeping,
+    policy: CachePolicy,
 }
 
 #[derive(Debug)]
@@ -38,21 +38,21 @@ struct Shared {
 
 impl Remote {
     /// `timeout`: an operation fails when it made no progress (4 KiB/s) for so long.
-    pub fn new(manners: Manners, timeout: Duration, stats: Arc<Stats>) -> Result<Self, RemoteError> {
-        Self::keeping(manners, timeout, stats, Keeping::default())
+    pub fn new(limits: LimitsByHost, timeout: Duration, stats: Arc<Stats>) -> Result<Self, RemoteError> {
+        Self::with_policy(limits, timeout, stats, CachePolicy::default())
     }
 
     /// The same with a store of what was fetched.
-    pub fn keeping(
-        manners: Manners,
+    pub fn with_policy(
+        limits: LimitsByHost,
         timeout: Duration,
         stats: Arc<Stats>,
-        keeping: Keeping,
+        policy: CachePolicy,
     ) -> Result<Self, RemoteError> {
-        let origins = Origins::new(manners, timeout, Arc::clone(&stats))?;
-        let desk = Arc::new(Desk::of(keeping.memory));
+        let origins = Origins::new(limits, timeout, Arc::clone(&stats))?;
+        let desk = Arc::new(Desk::of(policy.memory));
         let shared = Shared { origins, stats, seen: Arc::default(), desk, believed: Believed::default() };
-        Ok(Remote { shared: Arc::new(shared), keeping })
+        Ok(Remote { shared: Arc::new(shared), policy })
     }
 
     /// Memory for documents.
@@ -67,12 +67,12 @@ impl Remote {
 
     /// Where what was fetched is kept.
     pub fn disk(&self) -> Option<&Arc<dyn RangeStore>> {
-        self.keeping.disk.as_ref()
+        self.policy.disk.as_ref()
     }
 
     /// Whether nobody is asked.
     pub fn is_offline(&self) -> bool {
-        self.keeping.offline
+        self.policy.offline
     }
 
     /// How long an operation may go without progress.
@@ -82,7 +82,7 @@ impl Remote {
 
     /// For how long more it is believed that an object is absent, which was so at `when`.
     pub(super) fn absence_left(&self, when: SystemTime) -> Option<Duration> {
-        self.keeping.absence_left(when)
+        self.policy.absence_left(when)
     }
 
     /// Counts a failure that no read has met.
@@ -101,18 +101,18 @@ impl Remote {
     /// # Errors
     /// Why something that was shown as absent may not be. It is counted as a failure as well.
     pub async fn confirm_absences(&self) -> Result<(), Cause> {
-        self.shared.believed.confirm().await
+        self.shared.believed.revalidate().await
     }
 
     /// Since when it is not believed what was said before to be absent of the store with this document.
-    pub(super) fn doubted_absences(&self, document: &Location) -> Option<Stamp> {
-        let note = self.keeping.disk.as_ref()?.note(&absences(document)).ok()??;
+    pub(super) fn doubted_absences(&self, document: &Location) -> Option<Timestamp> {
+        let note = self.policy.disk.as_ref()?.note(&absences(document)).ok()??;
         serde_json::from_slice(&note).ok()
     }
 
     /// Remembers that it is not.
-    pub(super) fn doubt_absences(&self, document: &Location, since: Stamp) {
-        if let (Some(disk), Ok(note)) = (&self.keeping.disk, serde_json::to_vec(&since)) {
+    pub(super) fn doubt_absences(&self, document: &Location, since: Timestamp) {
+        if let (Some(disk), Ok(note)) = (&self.policy.disk, serde_json::to_vec(&since)) {
             disk.set_note(&absences(document), note.into());
         }
     }
@@ -121,10 +121,10 @@ impl Remote {
     pub fn object(&self, location: &Location) -> Result<Object, RemoteError> {
         let origin = self.shared.origins.origin(location)?;
         // What is on this machine is not kept twice, and can be read without a network.
-        let disk = self.keeping.disk.as_ref().filter(|_| !origin.is_local());
-        let kept = disk.map(|disk| Kept::new(disk.clone(), key(location), self.keeping.clone()));
+        let disk = self.policy.disk.as_ref().filter(|_| !origin.is_local());
+        let kept = disk.map(|disk| CacheEntry::new(disk.clone(), key(location), self.policy.clone()));
         Ok(Object::new(Handle {
-            offline: self.keeping.offline && !origin.is_local(),
+            offline: self.policy.offline && !origin.is_local(),
             origin,
             relied_on: Arc::new(AtomicBool::new(false)),
             kept,

@@ -1,7 +1,7 @@
 //! What `stat` says of a node, as far as the tree decides it.
 
 use super::numbering::{GroupNode, LevelNode};
-use super::spot::Spot;
+use super::resolved_node::ResolvedNode;
 use super::{Inode, Miss, Tree};
 
 /// Type of a node.
@@ -42,24 +42,26 @@ impl Attributes {
 impl Tree {
     /// The attributes of a node.
     pub fn attributes(&self, inode: Inode) -> Result<Attributes, Miss> {
-        self.attributes_of(&self.spot(inode)?)
+        self.attributes_of(&self.resolved(inode)?)
     }
 
-    pub(super) fn attributes_of(&self, spot: &Spot) -> Result<Attributes, Miss> {
-        match spot {
-            Spot::Group { node: GroupNode::Document(_) | GroupNode::LabelsDocument(_), .. }
-            | Spot::Level { node: LevelNode::Document(_), .. } => {
-                Ok(Attributes::file(self.document(spot)?.len() as u64))
+    pub(super) fn attributes_of(&self, resolved: &ResolvedNode) -> Result<Attributes, Miss> {
+        match resolved {
+            ResolvedNode::Group { node: GroupNode::Document(_) | GroupNode::LabelsDocument(_), .. }
+            | ResolvedNode::Level { node: LevelNode::Document(_), .. } => {
+                Ok(Attributes::file(self.document(resolved)?.len() as u64))
             }
-            Spot::Group { member, node: GroupNode::Coordinate(axis, node) } => {
+            ResolvedNode::Group { member, node: GroupNode::Coordinate(axis, node) } => {
                 self.coordinate_attributes(member, *axis, *node)
             }
-            Spot::Level { node: LevelNode::Chunk(_), shown, level, .. } => {
+            ResolvedNode::Level { node: LevelNode::Chunk(_), shown, level, .. } => {
                 Ok(Attributes::file(shown.chunk_bytes(*level)))
             }
-            Spot::Root | Spot::Dataset(_) | Spot::Upstream(_) | Spot::Group { .. } | Spot::Level { .. } => {
-                Ok(Attributes::DIRECTORY)
-            }
+            ResolvedNode::Root
+            | ResolvedNode::Dataset(_)
+            | ResolvedNode::Upstream(_)
+            | ResolvedNode::Group { .. }
+            | ResolvedNode::Level { .. } => Ok(Attributes::DIRECTORY),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The nodes of the arrays `z`, `y` and `x`, which a view of one level has beside it.
 
 use super::numbering::{GroupNode, LevelNode};
-use super::spot::{Member, Spot};
+use super::resolved_node::{Member, ResolvedNode};
 use super::{Attributes, Miss, Tree};
 use crate::view::AXES;
 use crate::zarr::{Coordinate, Format, parse_index, v2, v3};
@@ -82,7 +82,7 @@ impl Tree {
         axis: usize,
         node: CoordinateNode,
         name: &str,
-    ) -> Result<Spot, Miss> {
+    ) -> Result<ResolvedNode, Miss> {
         let chunk = || {
             let count = self.coordinate(member, axis)?.chunks();
             parse_index(name).filter(|&index| index < count).map(CoordinateNode::Chunk).ok_or(Miss::NotFound)
@@ -98,7 +98,7 @@ impl Tree {
             (CoordinateNode::Chunks, _) => chunk()?,
             (CoordinateNode::Document(_) | CoordinateNode::Chunk(_), _) => return Err(Miss::NotADirectory),
         };
-        Ok(Spot::Group { member: member.clone(), node: GroupNode::Coordinate(axis, node) })
+        Ok(ResolvedNode::Group { member: member.clone(), node: GroupNode::Coordinate(axis, node) })
     }
 
     /// The bytes of a document of an array of coordinates.

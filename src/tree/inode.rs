@@ -109,8 +109,8 @@ impl Inode {
                 view: ViewId((self.0 >> VIEW_SHIFT) as u32 & (VIEWS - 1)),
                 depth: match self.0 >> DEPTH_SHIFT & 3 {
                     0 => Depth::Top,
-                    1 => Depth::Slab,
-                    2 => Depth::Row,
+                    1 => Depth::ZDir,
+                    2 => Depth::YDir,
                     _ => Depth::Chunk,
                 },
                 place: if level == LEVELS { Area::Store } else { Area::Level(LevelIndex(level)) },
@@ -157,9 +157,9 @@ pub(super) enum Depth {
     /// Not at all: that directory, those above it, and documents.
     Top,
     /// The directory of the chunks with one `z`.
-    Slab,
+    ZDir,
     /// The directory of the chunks with one `z` and one `y`.
-    Row,
+    YDir,
     /// A chunk file.
     Chunk,
 }

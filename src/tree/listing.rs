@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::coordinates::CoordinateNode;
 use super::numbering::{GroupNode, LevelNode, Numbering};
-use super::spot::{Member, Spot};
+use super::resolved_node::{Member, ResolvedNode};
 use super::{Attributes, DatasetId, Folder, Found, Inode, Kind, Miss, MutableDocument, Tree};
 use crate::catalog::ROOT_DOCUMENTS;
 use crate::geometry::{CellIndex, LevelIndex};
@@ -90,35 +90,35 @@ impl Tree {
     /// Lists a directory from `cookie` on: 0 for the beginning, else [`Entry::next_cookie`] of the last entry seen.
     /// References that the kernel gets with READDIRPLUS are counted by [`Tree::remember`], not here.
     pub fn list(&self, inode: Inode, cookie: u64) -> Result<Listing<'_>, Miss> {
-        let spot = self.spot(inode)?;
-        let (documents, rest) = match &spot {
-            Spot::Root => (vec![], Rest::Datasets),
-            Spot::Dataset(dataset) => (vec![], Rest::Dataset(*dataset)),
-            Spot::Upstream(_) => (vec![], Rest::Nothing),
-            Spot::Group { member, node } => self.list_group(member, *node)?,
-            Spot::Level { .. } => self.list_level(&spot)?,
+        let resolved = self.resolved(inode)?;
+        let (documents, rest) = match &resolved {
+            ResolvedNode::Root => (vec![], Rest::Datasets),
+            ResolvedNode::Dataset(dataset) => (vec![], Rest::Dataset(*dataset)),
+            ResolvedNode::Upstream(_) => (vec![], Rest::Nothing),
+            ResolvedNode::Group { member, node } => self.list_group(member, *node)?,
+            ResolvedNode::Level { .. } => self.list_level(&resolved)?,
         };
-        Ok(Listing { tree: self, this: inode, parent: spot.parent(), documents, rest, position: cookie })
+        Ok(Listing { tree: self, this: inode, parent: resolved.parent(), documents, rest, position: cookie })
     }
 
     fn list_group(&self, member: &Member, node: GroupNode) -> Result<(Documents, Rest), Miss> {
-        let spot = |node| Spot::Group { member: member.clone(), node };
+        let resolved = |node| ResolvedNode::Group { member: member.clone(), node };
         let labels = if member.index == 0 { member.store.listed_labels(&self.images)? } else { vec![] };
         match node {
             GroupNode::Directory => {
                 let documents = GroupNode::documents(member.format).iter();
-                let documents = documents.map(|&name| self.listed(name, &spot(GroupNode::Document(name))));
+                let documents = documents.map(|&name| self.listed(name, &resolved(GroupNode::Document(name))));
                 let levels = self.shown(member)?.view.numbers.clone();
                 let rest = Rest::Group { member: member.clone(), labels: !labels.is_empty(), levels };
                 Ok((documents.collect::<Result<_, _>>()?, rest))
             }
             GroupNode::Labels => {
                 let documents = GroupNode::labels_documents(member.format).iter();
-                let documents = documents.map(|&name| self.listed(name, &spot(GroupNode::LabelsDocument(name))));
+                let documents = documents.map(|&name| self.listed(name, &resolved(GroupNode::LabelsDocument(name))));
                 Ok((documents.collect::<Result<_, _>>()?, Rest::Labels { member: member.clone(), shown: labels }))
             }
             GroupNode::Coordinate(axis, node) => {
-                let beside = |node| spot(GroupNode::Coordinate(axis, node));
+                let beside = |node| resolved(GroupNode::Coordinate(axis, node));
                 let names = match node {
                     CoordinateNode::Directory => LevelNode::documents(member.format),
                     CoordinateNode::Chunks => &[],
@@ -138,17 +138,17 @@ impl Tree {
         }
     }
 
-    fn list_level(&self, spot: &Spot) -> Result<(Documents, Rest), Miss> {
-        let Spot::Level { member, shown, level, node } = spot else {
+    fn list_level(&self, resolved: &ResolvedNode) -> Result<(Documents, Rest), Miss> {
+        let ResolvedNode::Level { member, shown, level, node } = resolved else {
             return Err(Miss::NotADirectory);
         };
-        let beside = |node| Spot::Level { member: member.clone(), shown: shown.clone(), level: *level, node };
+        let beside = |node| ResolvedNode::Level { member: member.clone(), shown: shown.clone(), level: *level, node };
         let documents = match node {
             LevelNode::Directory => LevelNode::documents(member.format)
                 .iter()
                 .map(|&name| self.listed(name, &beside(LevelNode::Document(name))))
                 .collect::<Result<_, _>>()?,
-            LevelNode::Chunks | LevelNode::Slab(_) | LevelNode::Row(..) => vec![],
+            LevelNode::Chunks | LevelNode::ZDir(_) | LevelNode::YDir(..) => vec![],
             LevelNode::Document(_) | LevelNode::Chunk(_) => return Err(Miss::NotADirectory),
         };
         if (*node, member.format) == (LevelNode::Directory, Format::V3) {
@@ -160,8 +160,8 @@ impl Tree {
         Ok((documents, Rest::Chunks(chunks)))
     }
 
-    fn listed(&self, name: &'static str, spot: &Spot) -> Result<(&'static str, Inode, Attributes), Miss> {
-        Ok((name, spot.inode(), self.attributes_of(spot)?))
+    fn listed(&self, name: &'static str, resolved: &ResolvedNode) -> Result<(&'static str, Inode, Attributes), Miss> {
+        Ok((name, resolved.inode(), self.attributes_of(resolved)?))
     }
 }
 
@@ -278,9 +278,9 @@ impl Chunks {
     fn at<'a>(&self, slot: u64) -> Slot<'a> {
         let [slabs, rows, columns] = self.numbering.counts();
         let (count, node, attributes) = match self.directory {
-            LevelNode::Slab(z) => (rows, LevelNode::Row(z, slot), Attributes::DIRECTORY),
-            LevelNode::Row(z, y) => (columns, LevelNode::Chunk(CellIndex([z, y, slot])), self.file),
-            _ => (slabs, LevelNode::Slab(slot), Attributes::DIRECTORY),
+            LevelNode::ZDir(z) => (rows, LevelNode::YDir(z, slot), Attributes::DIRECTORY),
+            LevelNode::YDir(z, y) => (columns, LevelNode::Chunk(CellIndex([z, y, slot])), self.file),
+            _ => (slabs, LevelNode::ZDir(slot), Attributes::DIRECTORY),
         };
         if slot >= count {
             return None;

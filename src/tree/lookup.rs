@@ -5,8 +5,8 @@ use std::ffi::OsStr;
 
 use super::coordinates::{self, CoordinateNode};
 use super::numbering::{GroupNode, LevelNode};
-use super::spot::{Member, Spot};
-use super::store::{Draft, show};
+use super::resolved_node::{Member, ResolvedNode};
+use super::store::{NewStore, show};
 use super::{Attributes, DatasetId, Folder, Found, Inode, Miss, MutableDocument, Tree};
 use crate::catalog::ROOT_DOCUMENTS;
 use crate::geometry::{CellIndex, LevelIndex};
@@ -17,30 +17,30 @@ impl Tree {
     /// Finds a name in a directory. The reference that the kernel gets with a positive answer is counted here; an
     /// answer that is not sent has to be forgotten with [`Tree::forget`].
     pub fn lookup(&self, parent: Inode, name: &OsStr) -> Result<Found, Miss> {
-        let directory = self.spot(parent)?;
+        let directory = self.resolved(parent)?;
         let name = name.to_str().ok_or(Miss::NotFound)?;
-        let spot = match &directory {
-            Spot::Root => {
+        let resolved = match &directory {
+            ResolvedNode::Root => {
                 if let Some(name) = known(&ROOT_DOCUMENTS, name) {
                     return Ok(Found::Mutable(MutableDocument::of(Folder::Root, name)));
                 }
                 let number = self.images.datasets().iter().position(|dataset| dataset.name == name);
-                Spot::Dataset(DatasetId(number.ok_or(Miss::NotFound)? as u32))
+                ResolvedNode::Dataset(DatasetId(number.ok_or(Miss::NotFound)? as u32))
             }
-            Spot::Dataset(dataset) => return self.lookup_in_dataset(*dataset, name),
-            Spot::Upstream(dataset) => {
+            ResolvedNode::Dataset(dataset) => return self.lookup_in_dataset(*dataset, name),
+            ResolvedNode::Upstream(dataset) => {
                 let name = Cow::Owned(name.to_owned());
                 return Ok(Found::Mutable(MutableDocument { folder: Folder::Upstream(*dataset), name }));
             }
-            Spot::Group { member, node } => self.lookup_in_group(member, *node, name)?,
-            Spot::Level { member, shown, level, node } => {
+            ResolvedNode::Group { member, node } => self.lookup_in_group(member, *node, name)?,
+            ResolvedNode::Level { member, shown, level, node } => {
                 let numbering = shown.numbering(*level).ok_or(Miss::Stale)?;
                 let node = lookup_in_level(*node, name, member.format, numbering.counts())?;
-                Spot::Level { member: member.clone(), shown: shown.clone(), level: *level, node }
+                ResolvedNode::Level { member: member.clone(), shown: shown.clone(), level: *level, node }
             }
         };
-        let attributes = self.attributes_of(&spot)?;
-        let inode = spot.inode();
+        let attributes = self.attributes_of(&resolved)?;
+        let inode = resolved.inode();
         self.remember(inode);
         Ok(Found::Node(inode, attributes))
     }
@@ -62,7 +62,7 @@ impl Tree {
                 let (number, labels) = self.images.named(dataset, &image).ok_or(Miss::NotFound)?;
                 match self.views.open(number, view) {
                     Some(store) => store,
-                    None => self.views.add(self.draft(dataset, number, labels, stem, view)?)?,
+                    None => self.views.add(self.new_store(dataset, number, labels, stem, view)?)?,
                 }
             }
         };
@@ -71,21 +71,21 @@ impl Tree {
     }
 
     /// A store outside the catalogue, whose name only exists if the image allows the view.
-    fn draft(
+    fn new_store(
         &self,
         dataset: DatasetId,
         image: super::ImageId,
         labels: usize,
         name: String,
         spec: ViewSpec,
-    ) -> Result<Draft, Miss> {
+    ) -> Result<NewStore, Miss> {
         let pyramid = self.images.pyramid(image).ok_or_else(|| Miss::NotDescribed(vec![image]))?;
         show(spec, image, pyramid).map_err(|_| Miss::NotFound)?;
-        Ok(Draft { dataset, image, labels, name, spec })
+        Ok(NewStore { dataset, image, labels, name, spec })
     }
 
-    fn lookup_in_group(&self, member: &Member, node: GroupNode, name: &str) -> Result<Spot, Miss> {
-        let group = |node| Spot::Group { member: member.clone(), node };
+    fn lookup_in_group(&self, member: &Member, node: GroupNode, name: &str) -> Result<ResolvedNode, Miss> {
+        let group = |node| ResolvedNode::Group { member: member.clone(), node };
         match node {
             GroupNode::Directory => {
                 if let Some(document) = known(GroupNode::documents(member.format), name) {
@@ -103,7 +103,7 @@ impl Tree {
                 if shown.numbering(level).is_none() {
                     return Err(Miss::NotFound);
                 }
-                Ok(Spot::Level { member: member.clone(), shown, level, node: LevelNode::Directory })
+                Ok(ResolvedNode::Level { member: member.clone(), shown, level, node: LevelNode::Directory })
             }
             GroupNode::Labels => {
                 if let Some(document) = known(GroupNode::labels_documents(member.format), name) {
@@ -115,7 +115,7 @@ impl Tree {
                 let label = member.sibling(index);
                 // A label that this view does not show is not there.
                 self.shown(&label)?;
-                Ok(Spot::Group { member: label, node: GroupNode::Directory })
+                Ok(ResolvedNode::Group { member: label, node: GroupNode::Directory })
             }
             GroupNode::Coordinate(axis, node) => self.look_up_coordinate(member, axis, node, name),
             GroupNode::Document(_) | GroupNode::LabelsDocument(_) => Err(Miss::NotADirectory),
@@ -132,7 +132,7 @@ fn lookup_in_level(node: LevelNode, name: &str, format: Format, counts: [u64; 3]
     match (node, format) {
         (LevelNode::Directory, _) => match (known(LevelNode::documents(format), name), format) {
             (Some(document), _) => Ok(LevelNode::Document(document)),
-            (None, Format::V2) => Ok(LevelNode::Slab(index(0)?)),
+            (None, Format::V2) => Ok(LevelNode::ZDir(index(0)?)),
             (None, Format::V3) => {
                 if name == "c" {
                     Ok(LevelNode::Chunks)
@@ -141,9 +141,9 @@ fn lookup_in_level(node: LevelNode, name: &str, format: Format, counts: [u64; 3]
                 }
             }
         },
-        (LevelNode::Chunks, _) => Ok(LevelNode::Slab(index(0)?)),
-        (LevelNode::Slab(z), _) => Ok(LevelNode::Row(z, index(1)?)),
-        (LevelNode::Row(z, y), _) => Ok(LevelNode::Chunk(CellIndex([z, y, index(2)?]))),
+        (LevelNode::Chunks, _) => Ok(LevelNode::ZDir(index(0)?)),
+        (LevelNode::ZDir(z), _) => Ok(LevelNode::YDir(z, index(1)?)),
+        (LevelNode::YDir(z, y), _) => Ok(LevelNode::Chunk(CellIndex([z, y, index(2)?]))),
         (LevelNode::Document(_) | LevelNode::Chunk(_), _) => Err(Miss::NotADirectory),
     }
 }

@@ -17,8 +17,8 @@ mod numbering;
 mod path;
 mod read;
 mod remains;
+mod resolved_node;
 mod showing;
-mod spot;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -84,9 +84,9 @@ pub(super) enum LevelNode {
     /// Zarr v3's `c`, the directory of all chunks.
     Chunks,
     /// The directory of the chunks with this `z`.
-    Slab(u64),
+    ZDir(u64),
     /// The directory of the chunks with this `z` and `y`.
-    Row(u64, u64),
+    YDir(u64, u64),
     /// A chunk file.
     Chunk(CellIndex),
 }
@@ -106,8 +106,8 @@ impl LevelNode {
     pub fn depth(self) -> Depth {
         match self {
             LevelNode::Directory | LevelNode::Document(_) | LevelNode::Chunks => Depth::Top,
-            LevelNode::Slab(_) => Depth::Slab,
-            LevelNode::Row(..) => Depth::Row,
+            LevelNode::ZDir(_) => Depth::ZDir,
+            LevelNode::YDir(..) => Depth::YDir,
             LevelNode::Chunk(_) => Depth::Chunk,
         }
     }
@@ -138,8 +138,8 @@ impl Numbering {
             LevelNode::Directory => 0,
             LevelNode::Document(name) => place(LevelNode::documents(format), name) + 1,
             LevelNode::Chunks => CHUNKS,
-            LevelNode::Slab(z) => self.join([z + 1, 0, 0]),
-            LevelNode::Row(z, y) => self.join([z + 1, y + 1, 0]),
+            LevelNode::ZDir(z) => self.join([z + 1, 0, 0]),
+            LevelNode::YDir(z, y) => self.join([z + 1, y + 1, 0]),
             LevelNode::Chunk(CellIndex([z, y, x])) => self.join([z + 1, y + 1, x + 1]),
         }
     }
@@ -155,9 +155,9 @@ impl Numbering {
                 number => at(LevelNode::documents(format), number - 1).map(LevelNode::Document),
             },
             (z, _, _) if z > self.counts[0] => None,
-            (z, 0, 0) => Some(LevelNode::Slab(z - 1)),
+            (z, 0, 0) => Some(LevelNode::ZDir(z - 1)),
             (_, 0, _) => None,
-            (z, y, 0) => Some(LevelNode::Row(z - 1, y - 1)),
+            (z, y, 0) => Some(LevelNode::YDir(z - 1, y - 1)),
             (z, y, x) => Some(LevelNode::Chunk(CellIndex([z - 1, y - 1, x - 1]))),
         }
     }

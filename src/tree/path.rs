@@ -2,7 +2,7 @@
 
 use super::coordinates::CoordinateNode;
 use super::numbering::{GroupNode, LevelNode};
-use super::spot::{Member, Spot};
+use super::resolved_node::{Member, ResolvedNode};
 use super::{Inode, MutableDocument, Tree};
 use crate::geometry::CellIndex;
 use crate::view::AXES;
@@ -12,23 +12,23 @@ impl Tree {
     /// The path of an inode below the mountpoint, as `hemibrain/em.zarr/s0/1/2/3`, for messages. `.` is the mountpoint
     /// itself; of an inode that stands for nothing only its number can be told.
     pub fn path(&self, inode: Inode) -> String {
-        match self.spot(inode) {
-            Ok(spot) => self.path_of(&spot),
+        match self.resolved(inode) {
+            Ok(resolved) => self.path_of(&resolved),
             Err(_) => format!("inode {inode}"),
         }
     }
 
-    fn path_of(&self, spot: &Spot) -> String {
-        match spot {
-            Spot::Root => ".".to_owned(),
-            Spot::Dataset(dataset) => {
+    fn path_of(&self, resolved: &ResolvedNode) -> String {
+        match resolved {
+            ResolvedNode::Root => ".".to_owned(),
+            ResolvedNode::Dataset(dataset) => {
                 self.images.dataset(*dataset).map(|dataset| dataset.name.clone()).unwrap_or_default()
             }
-            Spot::Upstream(dataset) => {
+            ResolvedNode::Upstream(dataset) => {
                 let name = self.images.dataset(*dataset).map(|dataset| dataset.name.as_str()).unwrap_or_default();
                 format!("{name}/{}", MutableDocument::UPSTREAM)
             }
-            Spot::Group { member, node } => {
+            ResolvedNode::Group { member, node } => {
                 let group = self.group_path(member);
                 match node {
                     GroupNode::Directory => group,
@@ -47,7 +47,7 @@ impl Tree {
                     }
                 }
             }
-            Spot::Level { member, level, node, .. } => {
+            ResolvedNode::Level { member, level, node, .. } => {
                 let level = format!("{}/{level}", self.group_path(member));
                 let chunks = match member.format {
                     Format::V2 => level.clone(),
@@ -57,8 +57,8 @@ impl Tree {
                     LevelNode::Directory => level,
                     LevelNode::Document(name) => format!("{level}/{name}"),
                     LevelNode::Chunks => chunks,
-                    LevelNode::Slab(z) => format!("{chunks}/{z}"),
-                    LevelNode::Row(z, y) => format!("{chunks}/{z}/{y}"),
+                    LevelNode::ZDir(z) => format!("{chunks}/{z}"),
+                    LevelNode::YDir(z, y) => format!("{chunks}/{z}/{y}"),
                     LevelNode::Chunk(CellIndex([z, y, x])) => format!("{chunks}/{z}/{y}/{x}"),
                 }
             }

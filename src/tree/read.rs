@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::coordinates::CoordinateNode;
 use super::numbering::{GroupNode, LevelNode};
-use super::spot::{Member, Spot};
+use super::resolved_node::{Member, ResolvedNode};
 use super::{ImageId, Inode, Miss, Tree, ViewId};
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, LevelIndex, Region, Shape};
@@ -56,26 +56,26 @@ impl ChunkRef {
 impl Tree {
     /// What is at an inode.
     pub fn read_node(&self, inode: Inode) -> Result<Node, Miss> {
-        let spot = self.spot(inode)?;
-        match &spot {
-            Spot::Root
-            | Spot::Dataset(_)
-            | Spot::Upstream(_)
-            | Spot::Group { node: GroupNode::Directory | GroupNode::Labels, .. }
-            | Spot::Level {
-                node: LevelNode::Directory | LevelNode::Chunks | LevelNode::Slab(_) | LevelNode::Row(..),
+        let resolved = self.resolved(inode)?;
+        match &resolved {
+            ResolvedNode::Root
+            | ResolvedNode::Dataset(_)
+            | ResolvedNode::Upstream(_)
+            | ResolvedNode::Group { node: GroupNode::Directory | GroupNode::Labels, .. }
+            | ResolvedNode::Level {
+                node: LevelNode::Directory | LevelNode::Chunks | LevelNode::ZDir(_) | LevelNode::YDir(..),
                 ..
             } => Ok(Node::Directory),
-            Spot::Group { member, node: GroupNode::Coordinate(axis, node) } => match node {
+            ResolvedNode::Group { member, node: GroupNode::Coordinate(axis, node) } => match node {
                 CoordinateNode::Directory | CoordinateNode::Chunks => Ok(Node::Directory),
-                CoordinateNode::Document(_) => self.document(&spot).map(Node::Document),
+                CoordinateNode::Document(_) => self.document(&resolved).map(Node::Document),
                 // Not kept with the documents: it is longer than they are, and made at once.
                 CoordinateNode::Chunk(chunk) => Ok(Node::Document(self.coordinate(member, *axis)?.values(*chunk))),
             },
-            Spot::Group { .. } | Spot::Level { node: LevelNode::Document(_), .. } => {
-                self.document(&spot).map(Node::Document)
+            ResolvedNode::Group { .. } | ResolvedNode::Level { node: LevelNode::Document(_), .. } => {
+                self.document(&resolved).map(Node::Document)
             }
-            Spot::Level { member, shown, level, node: LevelNode::Chunk(index) } => {
+            ResolvedNode::Level { member, shown, level, node: LevelNode::Chunk(index) } => {
                 let view = &shown.view;
                 let (array, origin) = shown.level(*level).zip(shown.origin(*level)).ok_or(Miss::Stale)?;
                 let inner = array.grid.region(*index);
@@ -97,21 +97,23 @@ impl Tree {
     }
 
     /// The bytes of a document. They are the same each time, so a short list of recent ones is enough.
-    pub(super) fn document(&self, spot: &Spot) -> Result<Bytes, Miss> {
-        let (Spot::Group { member, .. } | Spot::Level { member, .. }) = spot else {
+    pub(super) fn document(&self, resolved: &ResolvedNode) -> Result<Bytes, Miss> {
+        let (ResolvedNode::Group { member, .. } | ResolvedNode::Level { member, .. }) = resolved else {
             return Err(Miss::NotFound);
         };
-        let key = (member.store.serial, spot.inode());
+        let key = (member.store.serial, resolved.inode());
         if let Some(bytes) = self.documents.lock().get(&key) {
             return Ok(bytes.clone());
         }
-        let bytes = match spot {
-            Spot::Group { member, node: GroupNode::Document(name) } => self.group_document(member, name)?,
-            Spot::Group { member, node: GroupNode::LabelsDocument(name) } => self.labels_document(member, name)?,
-            Spot::Group { member, node: GroupNode::Coordinate(axis, CoordinateNode::Document(name)) } => {
+        let bytes = match resolved {
+            ResolvedNode::Group { member, node: GroupNode::Document(name) } => self.group_document(member, name)?,
+            ResolvedNode::Group { member, node: GroupNode::LabelsDocument(name) } => {
+                self.labels_document(member, name)?
+            }
+            ResolvedNode::Group { member, node: GroupNode::Coordinate(axis, CoordinateNode::Document(name)) } => {
                 self.coordinate_document(member, *axis, name)?
             }
-            Spot::Level { member, shown, level, node: LevelNode::Document(name) } => {
+            ResolvedNode::Level { member, shown, level, node: LevelNode::Document(name) } => {
                 let pyramid = &shown.view.pyramid;
                 let level = shown.level(*level).ok_or(Miss::Stale)?;
                 match (member.format, *name) {

@@ -28,8 +28,8 @@ enum Place {
     Level,
     /// Zarr v3's `c`.
     Chunks,
-    Slab,
-    Row,
+    ZDir,
+    YDir,
     /// An array of coordinates.
     Coordinate,
     /// A document or a chunk.
@@ -37,8 +37,16 @@ enum Place {
 }
 
 /// Those that inodes are given for, in the order of their numbers.
-const NUMBERED: [Place; 8] =
-    [Place::File, Place::Group, Place::Labels, Place::Level, Place::Chunks, Place::Slab, Place::Row, Place::Coordinate];
+const NUMBERED: [Place; 8] = [
+    Place::File,
+    Place::Group,
+    Place::Labels,
+    Place::Level,
+    Place::Chunks,
+    Place::ZDir,
+    Place::YDir,
+    Place::Coordinate,
+];
 
 /// The tree without its daemon.
 #[derive(Debug, Default)]
@@ -95,13 +103,13 @@ impl Place {
             (Area::Store, _, LABELS) => Place::Labels,
             (Area::Store, _, node) if node >= COORDINATES => match GroupNode::decode(node, format)? {
                 GroupNode::Coordinate(_, CoordinateNode::Directory) => Place::Coordinate,
-                GroupNode::Coordinate(_, CoordinateNode::Chunks) => Place::Row,
+                GroupNode::Coordinate(_, CoordinateNode::Chunks) => Place::YDir,
                 _ => Place::File,
             },
             (Area::Level(_), Depth::Top, 0) => Place::Level,
             (Area::Level(_), Depth::Top, CHUNKS) if format == Format::V3 => Place::Chunks,
-            (Area::Level(_), Depth::Slab, _) => Place::Slab,
-            (Area::Level(_), Depth::Row, _) => Place::Row,
+            (Area::Level(_), Depth::ZDir, _) => Place::ZDir,
+            (Area::Level(_), Depth::YDir, _) => Place::YDir,
             _ => Place::File,
         })
     }
@@ -119,16 +127,16 @@ impl Place {
             Place::Group if name == "labels" => Some(Place::Labels),
             Place::Group if coordinates::axis(name).is_some() => Some(Place::Coordinate),
             Place::Coordinate if is_one_of(LevelNode::documents) => Some(Place::File),
-            Place::Coordinate if name == "c" => Some(Place::Row),
+            Place::Coordinate if name == "c" => Some(Place::YDir),
             Place::Coordinate => index(Place::File),
             Place::Group => parse_level(name).map(|_| Place::Level),
             Place::Labels if is_one_of(GroupNode::labels_documents) => Some(Place::File),
             Place::Labels => Some(Place::Group),
             Place::Level if is_one_of(LevelNode::documents) => Some(Place::File),
             Place::Level if name == "c" => Some(Place::Chunks),
-            Place::Level | Place::Chunks => index(Place::Slab),
-            Place::Slab => index(Place::Row),
-            Place::Row => index(Place::File),
+            Place::Level | Place::Chunks => index(Place::ZDir),
+            Place::ZDir => index(Place::YDir),
+            Place::YDir => index(Place::File),
         }
     }
 }

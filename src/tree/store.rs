@@ -31,19 +31,19 @@ pub(super) struct Store {
 }
 
 /// A view of an image, `None` where it shows nothing of a label image.
-pub(super) type Applied = Result<Option<Arc<Shown>>, TreeError>;
+pub(super) type Applied = Result<Option<Arc<AppliedView>>, TreeError>;
 
 /// A label image by its member number, with what a view shows of it, `None` where that cannot be told.
-pub(super) type Label = (usize, Option<Arc<Shown>>);
+pub(super) type Label = (usize, Option<Arc<AppliedView>>);
 
 /// An image as a view shows it.
-pub(super) struct Shown {
+pub(super) struct AppliedView {
     pub image: ImageId,
     pub view: View,
     pub numberings: Vec<Numbering>,
 }
 
-impl Shown {
+impl AppliedView {
     /// Bytes of each chunk file of a level.
     pub fn chunk_bytes(&self, level: LevelIndex) -> u64 {
         self.level(level).map_or(0, |level| chunk_bytes(level.grid.cell, self.view.pyramid.dtype))
@@ -81,8 +81,8 @@ impl Store {
     }
 
     /// A store that was looked up.
-    pub fn looked_up(draft: Draft, first: ViewId, serial: u64) -> Store {
-        let Draft { dataset, image, labels, name, spec } = draft;
+    pub fn looked_up(new_store: NewStore, first: ViewId, serial: u64) -> Store {
+        let NewStore { dataset, image, labels, name, spec } = new_store;
         Store { serial, ..Store::fixed(dataset, image, labels, name, spec, first) }
     }
 
@@ -108,7 +108,7 @@ impl Store {
 }
 
 /// A store that has no numbers yet.
-pub(super) struct Draft {
+pub(super) struct NewStore {
     pub dataset: DatasetId,
     pub image: ImageId,
     pub labels: usize,
@@ -117,10 +117,10 @@ pub(super) struct Draft {
 }
 
 /// An image through a view.
-pub(super) fn show(spec: ViewSpec, image: ImageId, pyramid: &Pyramid) -> Result<Arc<Shown>, TreeError> {
+pub(super) fn show(spec: ViewSpec, image: ImageId, pyramid: &Pyramid) -> Result<Arc<AppliedView>, TreeError> {
     let view = spec.apply(pyramid)?;
     let numberings = check(&view.pyramid)?;
-    Ok(Arc::new(Shown { image, view, numberings }))
+    Ok(Arc::new(AppliedView { image, view, numberings }))
 }
 
 /// Checks that files can be numbered and documents written for an image, and numbers its levels.

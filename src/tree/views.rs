@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::inode::VIEWS;
-use super::store::{Draft, Store};
+use super::store::{NewStore, Store};
 use super::{DatasetId, ImageId, Miss, ViewId};
 use crate::view::ViewSpec;
 
@@ -87,19 +87,19 @@ impl ViewTable {
         self.write().open(&(image, spec))
     }
 
-    /// The store of a draft's name, made live if it is not, with one more reference.
-    pub fn add(&self, draft: Draft) -> Result<Arc<Store>, Miss> {
+    /// The store of a new store's name, made live if it is not, with one more reference.
+    pub fn add(&self, new_store: NewStore) -> Result<Arc<Store>, Miss> {
         let mut table = self.write();
-        let key = (draft.image, draft.spec);
+        let key = (new_store.image, new_store.spec);
         if let Some(store) = table.open(&key) {
             return Ok(store);
         }
         if table.by_name.len() >= self.limit {
             return Err(Miss::TooManyViews);
         }
-        let first = table.free_run(draft.labels as u32 + 1).ok_or(Miss::TooManyViews)?;
+        let first = table.free_run(new_store.labels as u32 + 1).ok_or(Miss::TooManyViews)?;
         let serial = table.next_serial;
-        let store = Arc::new(Store::looked_up(draft, ViewId(first), serial));
+        let store = Arc::new(Store::looked_up(new_store, ViewId(first), serial));
         store.lookups.store(1, Ordering::Relaxed);
         table.next_serial += 1;
         table.next = store.views().end;

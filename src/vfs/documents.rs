@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::Value;
 
-use super::library::Known;
+use super::image_registry::Known;
 use super::revisions::Revision;
 use super::{Attributes, DirEntry, Entry, Kind, Vfs};
 use crate::document::Packed;
@@ -60,11 +60,11 @@ impl Vfs {
     pub(super) async fn ask(self: &Arc<Self>, datasets: &[DatasetId], path: &str) {
         let images = datasets.iter().flat_map(|dataset| self.tree.images_of(*dataset));
         let openings = images.filter_map(|image| {
-            let patience = match self.library.known(image) {
+            let patience = match self.image_registry.known(image) {
                 Known::Failed(_) => SHORT_PATIENCE,
                 _ => PATIENCE,
             };
-            let (began, opening) = self.begin(image, format!("{path} (image {})", self.library.name(image)));
+            let (began, opening) = self.begin(image, format!("{path} (image {})", self.image_registry.name(image)));
             // What takes longer goes on without anybody waiting, and the next look-up tells of it.
             began.then_some(tokio::time::timeout(patience, opening))
         });
@@ -83,7 +83,7 @@ impl Vfs {
 
     /// A document of the whole, made anew when something else is known than before.
     fn of_the_whole(&self, document: MutableDocument) -> Option<Revision> {
-        let generation = self.library.generation();
+        let generation = self.image_registry.generation();
         if let Some((of, revision)) = self.whole.lock().get(&document)
             && *of == generation
         {
@@ -121,7 +121,7 @@ impl Vfs {
         let mut found = Vec::new();
         for image in self.tree.images_of(dataset) {
             let Some(info) = self.tree.image(image) else { continue };
-            let documents = self.library.documents(image);
+            let documents = self.image_registry.documents(image);
             let named = documents
                 .iter()
                 .map(|document| (metadata::document_name(info.image, info.label, document), document.content.clone()));
@@ -157,7 +157,7 @@ impl Vfs {
 
     /// The record of a dataset, made anew when something else is known than before.
     fn record(&self, id: DatasetId) -> Packed {
-        let generation = self.library.generation();
+        let generation = self.image_registry.generation();
         if let Some((of, record)) = self.records.lock().get(&id)
             && *of == generation
         {
@@ -171,8 +171,9 @@ impl Vfs {
     fn make_record(&self, id: DatasetId) -> Value {
         let Some(dataset) = self.tree.dataset(id) else { return Value::Null };
         let known = self.tree.images_of(id);
-        let known: Vec<_> =
-            known.map(|image| (image, self.library.known(image), self.library.documents(image))).collect();
+        let known: Vec<_> = known
+            .map(|image| (image, self.image_registry.known(image), self.image_registry.documents(image)))
+            .collect();
         let images: Vec<ImageRecord<'_>> = known
             .iter()
             .filter_map(|(image, known, documents)| {

@@ -7,12 +7,12 @@
 mod answer;
 mod documents;
 mod errno;
-mod holding;
-mod library;
+mod image_registry;
+mod pending_dirs;
+mod pinned_chunks;
 mod readers;
 mod reading;
 mod revisions;
-mod waiting;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -36,11 +36,11 @@ use crate::stats::Stats;
 use crate::store::Remote;
 use crate::tree::{DatasetId, Folder, Found, ImageId, Inode, Miss, MutableDocument, Tree, TreeError};
 use crate::volume::{Blocks, Chunks, VolumeError};
-use holding::Holding;
-use library::{Library, Opened};
+use image_registry::{ImageRegistry, Opened};
+use pending_dirs::PendingDirs;
+use pinned_chunks::PinnedChunks;
 use readers::Readers;
 use revisions::{Revision, Revisions};
-use waiting::Waiting;
 
 /// How much longer a look-up waits than the timeout, so that an attempt whose origin fell silent a little later ends
 /// first and says why.
@@ -62,10 +62,10 @@ const UNCHANGING: Duration = Duration::from_secs(1_577_836_800);
 /// A mounted catalogue.
 pub struct Vfs {
     tree: Arc<Tree>,
-    library: Arc<Library>,
+    image_registry: Arc<ImageRegistry>,
     chunks: Arc<Chunks>,
-    holding: Arc<Holding>,
-    waiting: Waiting,
+    pinned: Arc<PinnedChunks>,
+    pending_dirs: PendingDirs,
     revisions: Revisions,
     readers: Readers,
     records: Mutex<HashMap<DatasetId, (u64, Packed)>>,
@@ -99,24 +99,24 @@ impl Vfs {
             let label = info.label.map(|label| format!("/labels/{label}")).unwrap_or_default();
             (format!("{}/{}{label}", info.dataset.name, info.image), info.source.clone())
         });
-        let library = Library::new(remote, blocks, tree.clone(), images);
-        let holding = Arc::new(Holding::default());
+        let image_registry = ImageRegistry::new(remote, blocks, tree.clone(), images);
+        let pinned = Arc::new(PinnedChunks::default());
         chunks.when_memory_is_wanted({
-            let (holding, library, chunks) = (holding.clone(), library.clone(), Arc::downgrade(&chunks));
+            let (pinned, image_registry, chunks) = (pinned.clone(), image_registry.clone(), Arc::downgrade(&chunks));
             move |bytes| {
                 let Some(chunks) = chunks.upgrade() else { return };
-                holding.give_way(bytes, |key| {
-                    let opened = library.opened(ImageId(key.image));
+                pinned.give_way(bytes, |key| {
+                    let opened = image_registry.opened(ImageId(key.image));
                     opened.is_some_and(|opened| chunks.can_be_made(&opened.image, &key.geometry))
                 });
             }
         });
         Ok(Arc::new(Vfs {
             tree,
-            library,
+            image_registry,
             chunks,
-            holding,
-            waiting: Waiting::default(),
+            pinned,
+            pending_dirs: PendingDirs::default(),
             revisions: Revisions::default(),
             readers,
             records: Mutex::default(),
@@ -130,12 +130,12 @@ impl Vfs {
 
     /// Lets go of what nobody reads any more. To be called about every second while mounted.
     pub fn sweep(&self) {
-        self.holding.sweep();
+        self.pinned.sweep();
     }
 
     /// Names that the kernel should be asked to forget, each with the inode of its directory; see [`Tree::surplus`].
     pub fn surplus(&self) -> Vec<(u64, String)> {
-        let surplus = self.tree.surplus(|directory| self.waiting.is_busy(directory));
+        let surplus = self.tree.surplus(|directory| self.pending_dirs.is_busy(directory));
         surplus.into_iter().map(|(directory, name)| (directory.get(), name)).collect()
     }
 
@@ -160,14 +160,14 @@ impl Vfs {
     /// This moment in the ledger. A failure that is remembered from before it is told again to whoever meets it afterwards.
     pub fn mark(&self) -> Mark {
         let mark = self.stats.mark();
-        self.holding.forget_failures();
-        self.library.forget_who_met_failures();
+        self.pinned.forget_failures();
+        self.image_registry.forget_who_met_failures();
         mark
     }
 
     /// Confirms what was shown as absent of late; what may not be is a failure from then on.
     pub async fn confirm_absences(&self) {
-        self.library.confirm_absences().await;
+        self.image_registry.confirm_absences().await;
     }
 
     /// The ledger of what failed and what was absent.
@@ -178,7 +178,7 @@ impl Vfs {
     /// What `name` in the directory `parent` stands for. Counts as a reference that the kernel holds.
     pub fn lookup(self: &Arc<Self>, parent: u64, name: &OsStr) -> Reply<Entry> {
         let parent = Inode::new(parent);
-        self.waiting.counted(parent, self.find(parent, name))
+        self.pending_dirs.counted(parent, self.find(parent, name))
     }
 
     fn find(self: &Arc<Self>, parent: Inode, name: &OsStr) -> Reply<Entry> {
@@ -226,7 +226,7 @@ impl Vfs {
     /// Entries of a directory after `cookie`, which is 0 or a [`DirEntry::next_cookie`]; none at its end.
     pub fn readdir(self: &Arc<Self>, inode: u64, cookie: u64) -> Reply<Vec<DirEntry>> {
         let inode = Inode::new(inode);
-        self.waiting.counted(inode, self.list(inode, cookie))
+        self.pending_dirs.counted(inode, self.list(inode, cookie))
     }
 
     fn list(self: &Arc<Self>, inode: Inode, cookie: u64) -> Reply<Vec<DirEntry>> {
@@ -315,7 +315,7 @@ impl Vfs {
     /// stores and documents are listed.
     fn changed(&self, folder: Folder) -> Option<SystemTime> {
         let images = folder.dataset().into_iter().flat_map(|dataset| self.tree.images_of(dataset));
-        let opened = images.filter_map(|image| Some(self.library.opened(image)?.when)).max();
+        let opened = images.filter_map(|image| Some(self.image_registry.opened(image)?.when)).max();
         opened.max(self.revisions.modified(folder))
     }
 
@@ -382,7 +382,7 @@ impl Vfs {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => {
                 // Counted once, however many meet it.
-                if images.iter().any(|&image| self.library.is_first_to_meet_failure(image)) {
+                if images.iter().any(|&image| self.image_registry.is_first_to_meet_failure(image)) {
                     self.stats.failure(format!("{path}: {error}"));
                 }
                 Err(Errno::from(&error))
@@ -401,7 +401,7 @@ impl Vfs {
             let opened = tokio::time::timeout(self.timeout + GRACE, opening).await;
             if !opened.is_ok_and(|opened| opened.is_ok()) {
                 self.tree.give_up(label);
-                let name = self.library.name(label);
+                let name = self.image_registry.name(label);
                 tracing::warn!("{name} cannot be opened: {path} is answered without it as long as this mount lasts");
             }
         });
@@ -416,7 +416,7 @@ impl Vfs {
         image: ImageId,
         path: String,
     ) -> (bool, BoxFuture<'static, Result<Opened, VolumeError>>) {
-        self.library.open(image, move |error| tracing::error!("{path}: {error}"))
+        self.image_registry.open(image, move |error| tracing::error!("{path}: {error}"))
     }
 
     /// The error number of a miss; what is not simply absent gets a line in the log.

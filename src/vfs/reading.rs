@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 
 use super::answer::slice;
-use super::holding::Found;
+use super::pinned_chunks::Found;
 use super::{Errno, Reply, Vfs};
 use crate::cache::Held;
 use crate::tree::{ChunkRef, Inode, Node};
@@ -46,13 +46,13 @@ fn read_node(vfs: &Arc<Vfs>, inode: Inode, node: Node, offset: u64, size: u32) -
 
 /// Part of a chunk, once all of it is there.
 fn read_chunk(vfs: &Arc<Vfs>, inode: Inode, chunk: &ChunkRef, offset: u64, size: u32) -> Reply<Bytes> {
-    let Some(opened) = vfs.library.opened(chunk.image) else {
+    let Some(opened) = vfs.image_registry.opened(chunk.image) else {
         // Its path was found, so the image is open.
         return Reply::Ready(Err(Errno::STALE));
     };
     let geometry = ChunkGeometry { level: chunk.level, region: chunk.region, chunk: chunk.shape };
     let key = ChunkKey { image: chunk.image.0, geometry };
-    let found = vfs.holding.get(inode);
+    let found = vfs.pinned.get(inode);
     let gave_way = matches!(found, Found::GaveWay);
     let held = match found {
         Found::Held(held) => Some(held),
@@ -64,13 +64,13 @@ fn read_chunk(vfs: &Arc<Vfs>, inode: Inode, chunk: &ChunkRef, offset: u64, size:
     if gave_way
         && let Some(bytes) = vfs.chunks.part(&opened.image, &geometry, offset..offset.saturating_add(u64::from(size)))
     {
-        vfs.holding.answered_part(inode, chunk.bytes(), offset, offset.saturating_add(bytes.len() as u64));
+        vfs.pinned.answered_part(inode, chunk.bytes(), offset, offset.saturating_add(bytes.len() as u64));
         return Reply::Ready(Ok(bytes));
     }
-    if let Some(errno) = vfs.holding.failure(inode) {
+    if let Some(errno) = vfs.pinned.failure(inode) {
         return Reply::Ready(Err(errno));
     }
-    vfs.library.measure_later(chunk.image);
+    vfs.image_registry.measure_later(chunk.image);
     let this = vfs.clone();
     let mut answer = async move {
         match this.chunks.read(&opened.image, key).await {
@@ -78,7 +78,7 @@ fn read_chunk(vfs: &Arc<Vfs>, inode: Inode, chunk: &ChunkRef, offset: u64, size:
             Err(error) => {
                 let errno = Errno::from(&error);
                 // The kernel's other pieces of the same read fail with it and are not failures of their own.
-                if this.holding.fail(inode, errno) {
+                if this.pinned.fail(inode, errno) {
                     this.failed(&this.tree.path(inode), &error);
                 }
                 Err(errno)
@@ -96,10 +96,10 @@ fn read_chunk(vfs: &Arc<Vfs>, inode: Inode, chunk: &ChunkRef, offset: u64, size:
 /// Part of a chunk that is there. Once all of it was answered the kernel keeps it, so its memory is of more use for the
 /// next chunk, while it is still in the processor's cache.
 fn answer(vfs: &Vfs, inode: Inode, key: &ChunkKey, held: Arc<Held>, offset: u64, size: u32) -> Bytes {
-    let (bytes, whole) = vfs.holding.answer(inode, key, &held, offset, size);
+    let (bytes, whole) = vfs.pinned.answer(inode, key, &held, offset, size);
     drop(held);
     if whole {
-        vfs.chunks.let_go(key);
+        vfs.chunks.release(key);
     }
     bytes
 }

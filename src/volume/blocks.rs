@@ -9,11 +9,11 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use super::bulk_read::BulkRead;
 use super::groups::Groups;
 use super::image::Image;
-use super::sweep::Sweep;
 use super::{VolumeError, fetch};
-use crate::cache::{Boarding, Flights, Held, Place, Pool, Room, Shares, Worker};
+use crate::cache::{Held, Joined, Leader, MemoryBudget, Place, Room, Shares, SingleFlight};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::stats::Stats;
 
@@ -33,7 +33,7 @@ pub struct BlockKey {
 
 /// What is kept of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Kept {
+pub(super) enum BlockForm {
     /// Its voxels; no bytes where the origin holds none.
     Decoded(BlockKey),
     /// The bytes it was fetched as, ahead of anybody who wants them: most of these blocks are never decoded.
@@ -50,15 +50,15 @@ pub enum Voxels {
 }
 
 pub(super) type Block = Voxels;
-pub(super) type BlockWorker = Worker<BlockKey, Result<Voxels, VolumeError>>;
+pub(super) type BlockLeader = Leader<BlockKey, Result<Voxels, VolumeError>>;
 
 /// The blocks of all images of a mount.
 pub struct Blocks {
-    pub(super) pool: Pool<Kept>,
+    pub(super) pool: MemoryBudget<BlockForm>,
     shares: Shares,
     pub(super) decoding: Semaphore,
     pub(super) groups: Groups,
-    flights: Arc<Flights<BlockKey, Result<Voxels, VolumeError>>>,
+    flights: Arc<SingleFlight<BlockKey, Result<Voxels, VolumeError>>>,
     /// Blocks that were counted as absent, the latest ones: they are found to be so again and again.
     counted: Mutex<LruCache<BlockKey, ()>>,
     stats: Arc<Stats>,
@@ -69,12 +69,12 @@ impl Blocks {
     pub fn new(limit: u64, stats: Arc<Stats>) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Arc::new(Blocks {
-            pool: Pool::new(limit),
+            pool: MemoryBudget::new(limit),
             shares: Shares::of(limit),
             // Twice as many, so that processors have work while the next block is being handed to a thread.
             decoding: Semaphore::new(2 * cores),
             groups: Groups::default(),
-            flights: Flights::new(),
+            flights: SingleFlight::new(),
             counted: Mutex::new(LruCache::unbounded()),
             stats,
         })
@@ -104,34 +104,34 @@ impl Blocks {
         image: &Arc<Image>,
         level: LevelIndex,
         wanted: Vec<CellIndex>,
-        sweep: Option<&Sweep>,
+        bulk: Option<&BulkRead>,
     ) -> FuturesUnordered<impl Future<Output = (CellIndex, Result<Voxels, VolumeError>)> + use<>> {
-        let mut workers = Vec::new();
+        let mut leaders = Vec::new();
         let results = FuturesUnordered::new();
         let mut array =
-            (image.source.is_gathered(level) && sweep.is_none()).then(|| self.groups.array(image.number, level));
+            (image.source.is_gathered(level) && bulk.is_none()).then(|| self.groups.array(image.number, level));
         for index in wanted {
             let key = BlockKey { image: image.number, level, index };
-            let boarding = self.flights.board(&key, || self.cached(&key));
-            let stored = matches!(boarding, Boarding::First(..)) && self.pool.holds(&Kept::Stored(key));
-            self.stats.block(stored || matches!(boarding, Boarding::Ready(_)));
-            let (ready, ticket) = match boarding {
-                Boarding::Ready(result) => (Some(result), None),
-                Boarding::Waiting(ticket) => (None, Some(ticket)),
-                Boarding::First(worker, ticket) => {
+            let joined = self.flights.join(&key, || self.cached(&key));
+            let stored = matches!(joined, Joined::Leading(..)) && self.pool.holds(&BlockForm::Stored(key));
+            self.stats.block(stored || matches!(joined, Joined::Ready(_)));
+            let (ready, follower) = match joined {
+                Joined::Ready(result) => (Some(result), None),
+                Joined::Following(follower) => (None, Some(follower)),
+                Joined::Leading(leader, follower) => {
                     if stored {
-                        tokio::spawn(fetch::decode_stored(self.clone(), image.clone(), worker));
+                        tokio::spawn(fetch::decode_stored(self.clone(), image.clone(), leader));
                     } else {
-                        workers.push(worker);
+                        leaders.push(leader);
                     }
-                    (None, Some(ticket))
+                    (None, Some(follower))
                 }
             };
             let (this, image) = (self.clone(), image.clone());
             results.push(async move {
-                let result = match (ready, ticket) {
+                let result = match (ready, follower) {
                     (Some(result), _) => result,
-                    (None, Some(ticket)) => ticket.await.unwrap_or(Err(VolumeError::Lost)),
+                    (None, Some(follower)) => follower.await.unwrap_or(Err(VolumeError::Lost)),
                     (None, None) => Err(VolumeError::Lost),
                 };
                 match result {
@@ -141,11 +141,11 @@ impl Blocks {
             });
         }
         match array.as_deref_mut() {
-            _ if workers.is_empty() => {}
-            None => drop(tokio::spawn(fetch::fetch(self.clone(), image.clone(), workers, sweep.cloned()))),
+            _ if leaders.is_empty() => {}
+            None => drop(tokio::spawn(fetch::fetch(self.clone(), image.clone(), leaders, bulk.cloned()))),
             Some(array) => {
-                let alone = workers.len() == 1;
-                if array.gather(workers) {
+                let alone = leaders.len() == 1;
+                if array.gather(leaders) {
                     tokio::spawn(fetch::fetch_gathered(self.clone(), image.clone(), level, alone));
                 }
             }
@@ -154,8 +154,8 @@ impl Blocks {
     }
 
     /// Gives the memory of a block back that nobody will ask for again.
-    pub fn let_go(&self, image: &Image, level: LevelIndex, index: CellIndex) {
-        drop(self.pool.take(&Kept::Decoded(BlockKey { image: image.number, level, index })));
+    pub fn release(&self, image: &Image, level: LevelIndex, index: CellIndex) {
+        drop(self.pool.take(&BlockForm::Decoded(BlockKey { image: image.number, level, index })));
     }
 
     /// Asks for a block that was under way for nobody: it is there by now, or was given up.
@@ -177,14 +177,14 @@ impl Blocks {
         image: &Image,
         level: LevelIndex,
         wanted: impl IntoIterator<Item = CellIndex>,
-    ) -> Vec<BlockWorker> {
+    ) -> Vec<BlockLeader> {
         let board = |index| {
             let key = BlockKey { image: image.number, level, index };
             // Looking must not make a block the most recently used: nobody wants it yet.
-            let holds = || self.pool.holds(&Kept::Decoded(key)) || self.pool.holds(&Kept::Stored(key));
-            match self.flights.board(&key, || holds().then_some(Err(VolumeError::Ahead))) {
-                Boarding::First(worker, _) => Some(worker),
-                Boarding::Ready(_) | Boarding::Waiting(_) => None,
+            let holds = || self.pool.holds(&BlockForm::Decoded(key)) || self.pool.holds(&BlockForm::Stored(key));
+            match self.flights.join(&key, || holds().then_some(Err(VolumeError::Ahead))) {
+                Joined::Leading(leader, _) => Some(leader),
+                Joined::Ready(_) | Joined::Following(_) => None,
             }
         };
         wanted.into_iter().filter_map(board).collect()
@@ -192,12 +192,12 @@ impl Blocks {
 
     /// The voxels of a block that is in memory and not absent at the origin.
     pub(super) fn present(&self, key: &BlockKey) -> Option<Arc<Held>> {
-        self.pool.get(&Kept::Decoded(*key)).filter(|held| !held.data.is_empty())
+        self.pool.get(&BlockForm::Decoded(*key)).filter(|held| !held.data.is_empty())
     }
 
     /// Whether a block is in memory, or known to be absent at the origin.
     pub(super) fn has(&self, key: &BlockKey) -> bool {
-        self.pool.holds(&Kept::Decoded(*key))
+        self.pool.holds(&BlockForm::Decoded(*key))
     }
 
     /// Counts a block that is absent at the origin.
@@ -217,7 +217,7 @@ impl Blocks {
 
     /// A block that is in memory, or known to be absent at the origin.
     pub(super) fn cached(&self, key: &BlockKey) -> Option<Result<Voxels, VolumeError>> {
-        let held = self.pool.get(&Kept::Decoded(*key)).filter(|held| !held.is_over())?;
+        let held = self.pool.get(&BlockForm::Decoded(*key)).filter(|held| !held.is_over())?;
         Some(Ok(if held.data.is_empty() { Voxels::Absent } else { Voxels::Present(held) }))
     }
 }

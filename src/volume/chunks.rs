@@ -15,7 +15,7 @@ use super::VolumeError;
 use super::blocks::{BlockKey, Blocks, Voxels};
 use super::copy::{Placed, copy_part, fill};
 use super::image::Image;
-use crate::cache::{Boarding, Flights, Held, Lease, Pool, Room, Shares};
+use crate::cache::{Held, Joined, Lease, MemoryBudget, Room, Shares, SingleFlight};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
 use crate::stats::Stats;
 
@@ -62,11 +62,11 @@ type Results = BoxStream<'static, (CellIndex, Result<Voxels, VolumeError>)>;
 
 /// The chunks of all views of a mount.
 pub struct Chunks {
-    pool: Pool<ChunkKey>,
+    pool: MemoryBudget<ChunkKey>,
     shares: Shares,
     /// Has chunks that are being read give way, about so many bytes of them.
     give_way: OnceLock<Box<dyn Fn(u64) + Send + Sync>>,
-    flights: Arc<Flights<ChunkKey, Chunk>>,
+    flights: Arc<SingleFlight<ChunkKey, Chunk>>,
     blocks: Arc<Blocks>,
     stats: Arc<Stats>,
 }
@@ -75,10 +75,10 @@ impl Chunks {
     /// Keeps at most `limit` bytes of chunks, beside the blocks.
     pub fn new(limit: u64, blocks: Arc<Blocks>, stats: Arc<Stats>) -> Arc<Self> {
         Arc::new(Chunks {
-            pool: Pool::new(limit),
+            pool: MemoryBudget::new(limit),
             shares: Shares::of(limit),
             give_way: OnceLock::new(),
-            flights: Flights::new(),
+            flights: SingleFlight::new(),
             blocks,
             stats,
         })
@@ -105,28 +105,28 @@ impl Chunks {
     }
 
     /// Keeps a chunk no longer, unless somebody still reads it. A block that is a chunk stays a block.
-    pub fn let_go(&self, key: &ChunkKey) {
-        self.pool.let_go(key);
+    pub fn release(&self, key: &ChunkKey) {
+        self.pool.release(key);
     }
 
     /// All bytes of a chunk, C order, little-endian, padded to the full shape: complete, or an error.
     pub async fn read(self: &Arc<Self>, image: &Arc<Image>, key: ChunkKey) -> Chunk {
-        let boarding = self.flights.board(&key, || self.pool.get(&key).map(Ok));
-        self.stats.chunk(matches!(boarding, Boarding::Ready(_)));
-        match boarding {
-            Boarding::Ready(chunk) => chunk,
-            Boarding::Waiting(ticket) => ticket.await.unwrap_or(Err(VolumeError::Lost)),
-            Boarding::First(worker, ticket) => {
+        let joined = self.flights.join(&key, || self.pool.get(&key).map(Ok));
+        self.stats.chunk(matches!(joined, Joined::Ready(_)));
+        match joined {
+            Joined::Ready(chunk) => chunk,
+            Joined::Following(follower) => follower.await.unwrap_or(Err(VolumeError::Lost)),
+            Joined::Leading(leader, follower) => {
                 let (this, image) = (self.clone(), image.clone());
                 let at_hand = self.is_at_hand(&image, &key.geometry);
                 let mut assembling = Box::pin(async move { this.assemble(&image, key).await });
                 if at_hand && let Some(chunk) = assembling.as_mut().now_or_never() {
-                    worker.finish(chunk.clone());
+                    leader.finish(chunk.clone());
                     return chunk;
                 }
                 // A task of its own, so that the work goes on for the others if the first to ask goes away.
-                tokio::spawn(async move { worker.finish(assembling.await) });
-                ticket.await.unwrap_or(Err(VolumeError::Lost))
+                tokio::spawn(async move { leader.finish(assembling.await) });
+                follower.await.unwrap_or(Err(VolumeError::Lost))
             }
         }
     }
@@ -179,8 +179,11 @@ impl Chunks {
         };
         let waits = !is_absent && !self.is_in_memory(image, &key.geometry);
         // So that one image does not ask for more than it has memory for, whose blocks would be gone when it has.
-        let _turn =
-            if waits { self.unless_kept(image, &key.geometry, image.turn(self.at_once(), bytes)).await } else { None };
+        let _turn = if waits {
+            self.unless_kept(image, &key.geometry, image.permit(self.at_once(), bytes)).await
+        } else {
+            None
+        };
         let (room, mut asked) = if waits {
             self.first_blocks(image, &grid, &key.geometry, bytes).await?
         } else {

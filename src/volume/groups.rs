@@ -24,7 +24,7 @@ use lru::LruCache;
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
 use self::record::Record;
-use super::blocks::BlockWorker;
+use super::blocks::BlockLeader;
 use crate::geometry::{CellIndex, Grid, LevelIndex};
 
 /// The largest groups have 2³ blocks along each axis.
@@ -110,7 +110,7 @@ impl Seen {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Edges {
     /// Of the largest group whose blocks lie together.
-    pub(super) together: u32,
+    pub(super) contiguous_group_log2: u32,
     /// Of the largest group that there is room for.
     pub(super) room: u32,
 }
@@ -118,7 +118,7 @@ pub(super) struct Edges {
 /// The misses of one array.
 pub(super) struct Array {
     /// Misses that wait for others of the same moment.
-    gathered: Vec<BlockWorker>,
+    gathered: Vec<BlockLeader>,
     /// Whether somebody will take them.
     gathering: bool,
     seen: LruCache<Group, Seen>,
@@ -139,8 +139,8 @@ impl Default for Array {
 impl Array {
     /// Adds misses to those of the moment. Where nobody is gathering, the caller does from now on, and has to call
     /// [`Array::take`] soon.
-    pub(super) fn gather(&mut self, workers: Vec<BlockWorker>) -> bool {
-        self.gathered.extend(workers);
+    pub(super) fn gather(&mut self, leaders: Vec<BlockLeader>) -> bool {
+        self.gathered.extend(leaders);
         !std::mem::replace(&mut self.gathering, true)
     }
 
@@ -150,22 +150,22 @@ impl Array {
     }
 
     /// Takes what was gathered, with the blocks to fetch along.
-    pub(super) fn take(&mut self, grid: Option<&Grid>, edges: Edges) -> (Vec<BlockWorker>, Vec<CellIndex>) {
+    pub(super) fn take(&mut self, grid: Option<&Grid>, edges: Edges) -> (Vec<BlockLeader>, Vec<CellIndex>) {
         self.gathering = false;
-        let workers = std::mem::take(&mut self.gathered);
-        let missed: Vec<CellIndex> = workers.iter().map(|worker| worker.key().index).collect();
+        let leaders = std::mem::take(&mut self.gathered);
+        let missed: Vec<CellIndex> = leaders.iter().map(|leader| leader.key().index).collect();
         let neighbours = grid.map(|grid| self.neighbours(&missed, grid, edges));
-        (workers, neighbours.unwrap_or_default())
+        (leaders, neighbours.unwrap_or_default())
     }
 
     /// The blocks to fetch along with `missed`; may name blocks that are in `missed` or in memory.
     fn neighbours(&mut self, missed: &[CellIndex], grid: &Grid, edges: Edges) -> Vec<CellIndex> {
-        let together = edges.together.min(LARGEST);
-        let room = edges.room.min(together);
+        let contiguous_group_log2 = edges.contiguous_group_log2.min(LARGEST);
+        let room = edges.room.min(contiguous_group_log2);
         let preferred = self.preferred(missed, grid, room);
         let mut parts: HashMap<Group, Vec<CellIndex>> = HashMap::new();
         for &cell in missed {
-            parts.entry(Group::of(cell, together)).or_default().push(cell);
+            parts.entry(Group::of(cell, contiguous_group_log2)).or_default().push(cell);
         }
         parts.into_iter().flat_map(|(whole, missed)| self.affordable(whole, &missed, &preferred, grid, room)).collect()
     }

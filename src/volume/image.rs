@@ -50,7 +50,7 @@ impl Image {
     }
 
     /// Waits until a chunk of `bytes` may be under way, of at most `most` of this image at a time.
-    pub(super) async fn turn(&self, most: u64, bytes: u64) -> Option<SemaphorePermit<'_>> {
+    pub(super) async fn permit(&self, most: u64, bytes: u64) -> Option<SemaphorePermit<'_>> {
         let kib = |bytes: u64| u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, MOST_TURNS);
         let turns = self.turns.get_or_init(|| Semaphore::new(kib(most) as usize));
         // Never closed, and without a turn only more would be under way.

@@ -1,6 +1,7 @@
 //! Volumes: pyramids of levels, the views of them, and chunks assembled from native blocks.
 
 pub mod blocks;
+mod bulk_read;
 pub mod chunks;
 pub(crate) mod copy;
 mod error;
@@ -13,7 +14,6 @@ pub mod pyramid;
 #[cfg(test)]
 mod rate;
 mod refetch;
-mod sweep;
 #[cfg(test)]
 mod tests;
 pub mod view;
@@ -21,9 +21,9 @@ pub mod warm;
 pub mod window;
 
 pub use blocks::Blocks;
+pub use bulk_read::{BulkRead, InFlightLimit, Journal};
 pub use chunks::{ChunkGeometry, ChunkKey, Chunks};
 pub use error::VolumeError;
 pub use image::Image;
 pub use pyramid::{Level, Pyramid};
-pub use sweep::{Journal, Sweep, Window};
 pub use view::View;

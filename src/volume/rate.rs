@@ -15,7 +15,7 @@ use super::blocks::Voxels;
 use super::{Blocks, Image};
 use crate::cache::Place;
 use crate::geometry::{CellIndex, LevelIndex, Region};
-use crate::remote::{Location, Manners};
+use crate::remote::{LimitsByHost, Location};
 use crate::source::{Placement, Source, precomputed};
 use crate::stats::Stats;
 use crate::store::Remote;
@@ -56,7 +56,7 @@ async fn through_volume(source: &Arc<dyn Source>, cells: &[CellIndex]) -> f64 {
 #[ignore = "a measurement"]
 async fn share_of_the_bare_decoder_s_rate() {
     let folder = std::env::var("EMFS_BENCH_VOLUME").unwrap();
-    let remote = Remote::new(Manners::default(), Duration::from_secs(30), Arc::new(Stats::default())).unwrap();
+    let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(30), Arc::new(Stats::default())).unwrap();
     let opened = precomputed::open(&remote, &Location::parse(&folder, None).unwrap(), None).await.unwrap();
     let source: Arc<dyn Source> = Arc::new(opened);
     let half = Region { start: [0; 3], end: [512; 3] };

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::VolumeError;
-use super::blocks::{BlockWorker, Blocks};
+use super::blocks::{BlockLeader, Blocks};
+use super::bulk_read::BulkRead;
 use super::fetch::{Stored, Whole, decode, finish, finish_absent, forget, note};
 use super::image::Image;
 use super::parts::fetch_parts;
-use super::sweep::Sweep;
 use crate::cache::Held;
 use crate::source::{Placement, SourceError};
 use crate::store::past_caches;
@@ -20,15 +20,15 @@ const ATTEMPTS: u32 = 2;
 pub(super) async fn fetch_past_caches(
     blocks: Arc<Blocks>,
     image: Arc<Image>,
-    worker: BlockWorker,
+    leader: BlockLeader,
     error: VolumeError,
-    sweep: Option<Sweep>,
+    bulk: Option<BulkRead>,
 ) {
     // That a decoder ended without an answer says nothing about the bytes.
     if matches!(error, VolumeError::Lost) {
-        return worker.finish(Err(error));
+        return leader.finish(Err(error));
     }
-    let key = *worker.key();
+    let key = *leader.key();
     let bytes = image.block_bytes(key);
     let fetched = past_caches(async {
         let whole = match image.locate(key.level, key.index).await? {
@@ -48,24 +48,24 @@ pub(super) async fn fetch_past_caches(
     });
     let (raw, gzip, mut room, is_local) = match fetched.await {
         Ok(Some(fetched)) => fetched,
-        Ok(None) => return finish_absent(&blocks, &image, worker).await,
-        Err(other) => return worker.finish(Err(other.into())),
+        Ok(None) => return finish_absent(&blocks, &image, leader).await,
+        Err(other) => return leader.finish(Err(other.into())),
     };
-    let noting = sweep.as_ref().filter(|_| !is_local);
+    let noting = bulk.as_ref().filter(|_| !is_local);
     match decode(&blocks, &image, key, Stored { bytes: raw.clone(), shared: false, gzip }).await {
         Ok(decoded) => {
             tracing::info!("{}: {error}; fetched once more, it is well", image.name);
-            if let Some(sweep) = noting {
-                forget(sweep, key.index).await;
-                note(sweep, vec![(key.index, raw)]).await;
+            if let Some(bulk) = noting {
+                forget(bulk, key.index).await;
+                note(bulk, vec![(key.index, raw)]).await;
             }
-            finish(&blocks, worker, Held::new(decoded, room.lease.split(bytes)));
+            finish(&blocks, leader, Held::new(decoded, room.lease.split(bytes)));
         }
         Err(error) => {
-            if let Some(sweep) = noting {
-                forget(sweep, key.index).await;
+            if let Some(bulk) = noting {
+                forget(bulk, key.index).await;
             }
-            worker.finish(Err(VolumeError::Undecodable(ATTEMPTS, error.into())));
+            leader.finish(Err(VolumeError::Undecodable(ATTEMPTS, error.into())));
         }
     }
 }

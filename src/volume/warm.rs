@@ -17,7 +17,7 @@ use crate::disk::Disk;
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::RemoteError;
 use crate::source::{Placement, SourceError};
-use crate::store::{KeptWhole, Object, Witness};
+use crate::store::{CachedExtent, Object, Witness};
 
 /// Requests of one image under way at once; its host may allow fewer.
 const AT_ONCE: usize = 8;
@@ -33,7 +33,7 @@ const ATTEMPTS: u32 = 3;
 
 /// How far it is.
 #[derive(Debug)]
-pub struct Tally {
+pub struct WarmProgress {
     /// Blocks looked at.
     pub blocks: AtomicU64,
     /// Those of which all was kept before.
@@ -47,14 +47,14 @@ pub struct Tally {
     room: Semaphore,
 }
 
-impl Default for Tally {
+impl Default for WarmProgress {
     fn default() -> Self {
         let ((blocks, found, local, bytes), absent) = Default::default();
-        Tally { blocks, found, local, absent, bytes, room: Semaphore::new(UNWRITTEN as usize) }
+        WarmProgress { blocks, found, local, absent, bytes, room: Semaphore::new(UNWRITTEN as usize) }
     }
 }
 
-impl Tally {
+impl WarmProgress {
     fn count_absent(&self, image: &Image, blocks: u64) {
         if blocks > 0 {
             *self.absent.lock().entry(image.dataset().to_owned()).or_default() += blocks;
@@ -72,7 +72,13 @@ enum Job {
 }
 
 /// Fetches what of `blocks` of a level is not on `disk` yet; returns those that are not there in the end.
-pub async fn warm(image: &Image, level: LevelIndex, blocks: &[CellIndex], disk: &Disk, tally: &Tally) -> Vec<Failure> {
+pub async fn warm(
+    image: &Image,
+    level: LevelIndex,
+    blocks: &[CellIndex],
+    disk: &Disk,
+    progress: &WarmProgress,
+) -> Vec<Failure> {
     let located = join_all(blocks.iter().map(|&block| image.locate(level, block))).await;
     let mut failures = Vec::new();
     let (mut pieces, mut jobs, mut found, mut local, mut absent) = (Vec::new(), Vec::new(), 0, 0, 0);
@@ -91,18 +97,18 @@ pub async fn warm(image: &Image, level: LevelIndex, blocks: &[CellIndex], disk: 
             Err(error) => failures.push((block, error.into())),
         }
     }
-    tally.found.fetch_add(found, Ordering::Relaxed);
-    tally.local.fetch_add(local, Ordering::Relaxed);
-    tally.count_absent(image, absent);
-    tally.blocks.fetch_add(found + local + failures.len() as u64, Ordering::Relaxed);
+    progress.found.fetch_add(found, Ordering::Relaxed);
+    progress.local.fetch_add(local, Ordering::Relaxed);
+    progress.count_absent(image, absent);
+    progress.blocks.fetch_add(found + local + failures.len() as u64, Ordering::Relaxed);
     jobs.extend(join(pieces, JOINED).into_iter().map(Job::Range));
     for batch in batches(jobs) {
         let kib = u32::try_from(batch.iter().map(Job::bytes).sum::<u64>().div_ceil(1024)).unwrap_or(u32::MAX);
         // Never closed, and without a permit only more would have to be fetched again.
-        let _room = tally.room.acquire_many(kib.min(UNWRITTEN)).await;
+        let _room = progress.room.acquire_many(kib.min(UNWRITTEN)).await;
         let mut left = batch;
         for attempt in 1..=ATTEMPTS {
-            let again = run(image, left, disk, tally, &mut failures).await;
+            let again = run(image, left, disk, progress, &mut failures).await;
             if again.is_empty() || attempt == ATTEMPTS {
                 failures.extend(again.iter().flat_map(Job::not_kept).map(|block| (block, VolumeError::NotKept)));
                 break;
@@ -114,15 +120,21 @@ pub async fn warm(image: &Image, level: LevelIndex, blocks: &[CellIndex], disk: 
 }
 
 /// Fetches and waits for the disk; returns the jobs of which not all is kept.
-async fn run(image: &Image, jobs: Vec<Job>, disk: &Disk, tally: &Tally, failures: &mut Vec<Failure>) -> Vec<Job> {
+async fn run(
+    image: &Image,
+    jobs: Vec<Job>,
+    disk: &Disk,
+    progress: &WarmProgress,
+    failures: &mut Vec<Failure>,
+) -> Vec<Job> {
     let fetching = stream::iter(jobs).map(|job| async {
         let result = fetch(&job).await;
         if let Ok(None) = result {
-            tally.count_absent(image, 1);
+            progress.count_absent(image, 1);
         }
         let result = result.map(Option::unwrap_or_default);
-        tally.bytes.fetch_add(result.as_ref().copied().unwrap_or(0), Ordering::Relaxed);
-        tally.blocks.fetch_add(job.blocks(), Ordering::Relaxed);
+        progress.bytes.fetch_add(result.as_ref().copied().unwrap_or(0), Ordering::Relaxed);
+        progress.blocks.fetch_add(job.blocks(), Ordering::Relaxed);
         (job, result)
     });
     let fetched: Vec<_> = fetching.buffer_unordered(AT_ONCE).collect().await;
@@ -138,7 +150,7 @@ async fn run(image: &Image, jobs: Vec<Job>, disk: &Disk, tally: &Tally, failures
             }
         }
     }
-    tally.blocks.fetch_sub(again.iter().map(Job::blocks).sum(), Ordering::Relaxed);
+    progress.blocks.fetch_sub(again.iter().map(Job::blocks).sum(), Ordering::Relaxed);
     again
 }
 
@@ -161,8 +173,8 @@ fn batches(jobs: Vec<Job>) -> Vec<Vec<Job>> {
 
 fn is_kept(object: &Object) -> bool {
     match object.kept_whole() {
-        KeptWhole::There { length, kept } => length == kept,
-        KeptWhole::Unknown => false,
+        CachedExtent::Present { length, kept } => length == kept,
+        CachedExtent::Unknown => false,
     }
 }
 

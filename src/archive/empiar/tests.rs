@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, ImageSet};
 use super::*;
 use crate::demo::Replica;
-use crate::document::odd::any_json;
+use crate::document::arbitrary::any_json;
 use crate::dtype::DataType;
 use crate::source::Source as _;
 

@@ -5,9 +5,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::answer::Answer;
 use super::*;
 use crate::demo::Replica;
-use crate::document::odd::{any_json, exchange};
+use crate::document::arbitrary::{any_json, exchange};
 use crate::geometry::Shape;
-use crate::remote::Manners;
+use crate::remote::LimitsByHost;
 
 const IMAGE: u64 = 9_846_137;
 const PATHS: &[u8] = include_bytes!("../../demo/replica/idr/original_file_paths.json");
@@ -151,7 +151,7 @@ fn without_an_answer_the_configured_url_is_used_or_the_reason_told() {
 }
 
 fn remote() -> Remote {
-    Remote::new(Manners::default(), Duration::from_secs(10), Default::default()).unwrap()
+    Remote::new(LimitsByHost::default(), Duration::from_secs(10), Default::default()).unwrap()
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid};
 use rustix::process::{WaitOptions, WaitStatus};
 
-use crate::cli::output::complain;
+use crate::cli::output::eprint_line;
 
 /// Time between two looks at what is left.
 const LOOK: Duration = Duration::from_millis(10);
@@ -45,7 +45,7 @@ pub(super) fn end(patience: Duration, mut is_urgent: impl FnMut() -> bool) {
             Ok(left) if left.is_empty() => return,
             Ok(left) => left,
             Err(error) => {
-                return complain(&format!("emfs exec: what the command left running goes on: /proc: {error}"));
+                return eprint_line(&format!("emfs exec: what the command left running goes on: /proc: {error}"));
             }
         };
         if start.elapsed() >= patience || is_urgent() {
@@ -53,7 +53,7 @@ pub(super) fn end(patience: Duration, mut is_urgent: impl FnMut() -> bool) {
             send(&left, Signal::SIGKILL);
             let since = *killed_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= ENDING {
-                return complain(&format!("emfs exec: these processes do not end: {left:?}"));
+                return eprint_line(&format!("emfs exec: these processes do not end: {left:?}"));
             }
         } else if !asked {
             send(&left, Signal::SIGTERM);

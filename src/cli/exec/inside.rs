@@ -19,10 +19,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::launch::Launch;
 use super::line::{News, take_over};
 use super::place::Place;
-use super::signals::{Waiting, do_not_stop};
+use super::signals::{SignalQueue, do_not_stop};
 use super::{ExecArgs, UNCLEAN, VARIABLE, code_of_signal, family};
 use crate::cli::options::{Detail, log_to_file, log_to_stderr};
-use crate::cli::output::complain;
+use crate::cli::output::eprint_line;
 use crate::cli::serve::{self, Daemon, Settings};
 use crate::cli::{CliError, raise_open_files};
 use crate::fuse::{MountError, own_namespace};
@@ -106,10 +106,10 @@ pub(super) fn run(args: &ExecArgs, inside: &Inside) -> Result<u8, CliError> {
         }
         // Memory goes back to the system by that thread.
         if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
-            complain(&format!("emfs exec: freed memory is given back late: {error}"));
+            eprint_line(&format!("emfs exec: freed memory is given back late: {error}"));
         }
     }
-    let prepared = family::adopt().and_then(|()| do_not_stop()).and_then(|()| Waiting::sent_to_groups());
+    let prepared = family::adopt().and_then(|()| do_not_stop()).and_then(|()| SignalQueue::sent_to_groups());
     let at_group = prepared.map_err(CliError::system("preparing to run a command"))?;
     let open_files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
     raise_open_files();
@@ -122,7 +122,7 @@ pub(super) fn run(args: &ExecArgs, inside: &Inside) -> Result<u8, CliError> {
         Err(error) => {
             let reason = args.stage.visible.as_ref();
             let namespace = reason.map(|reason| format!("; there is no namespace either ({reason})"));
-            complain(&format!("emfs exec: {error}{}", namespace.unwrap_or_default()));
+            eprint_line(&format!("emfs exec: {error}{}", namespace.unwrap_or_default()));
             1
         }
         Ok(code) => code,
@@ -142,7 +142,7 @@ fn tell(news: &News, to: &File) {
 }
 
 /// Serves the mount as long as the command runs; returns the exit code when both have ended.
-fn serve(args: &ExecArgs, launch: &Launch, orders: File, news: &File, at_group: &Waiting) -> Result<u8, CliError> {
+fn serve(args: &ExecArgs, launch: &Launch, orders: File, news: &File, at_group: &SignalQueue) -> Result<u8, CliError> {
     match (&args.log, args.options.verbose) {
         (Some(log), detail) => log_to_file(Detail::Progress(detail), log)?,
         (None, 0) => log_to_stderr(Detail::Trouble),
@@ -177,7 +177,7 @@ fn serve(args: &ExecArgs, launch: &Launch, orders: File, news: &File, at_group: 
     Ok(match end {
         End::Abandoned => 1,
         End::Unmounted => {
-            complain(
+            eprint_line(
                 "emfs exec: the mount was taken away; the command was ended, because it would have read nothing as zeros",
             );
             1
@@ -206,7 +206,7 @@ struct Run<'a> {
     command: Pid,
     ends: tokio::signal::unix::Signal,
     orders: pipe::Receiver,
-    at_group: &'a Waiting,
+    at_group: &'a SignalQueue,
 }
 
 impl Run<'_> {
@@ -251,7 +251,7 @@ fn code(status: WaitStatus, counters: Option<&Snapshot>) -> u8 {
     };
     let Some(counters) = counters.filter(|counters| counters.failed > 0) else { return code };
     let latest = counters.failures.iter().map(|line| format!("\n  {line}")).collect::<String>();
-    complain(&format!("emfs exec: {} reads failed; the latest:{latest}", counters.failed));
+    eprint_line(&format!("emfs exec: {} reads failed; the latest:{latest}", counters.failed));
     if code == 0 { UNCLEAN } else { code }
 }
 

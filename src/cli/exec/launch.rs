@@ -14,7 +14,7 @@ use nix::unistd::getppid;
 use rustix::thread::{CapabilitySet, capabilities, remove_capability_from_bounding_set};
 
 use super::{VARIABLE, code_of_signal, signals};
-use crate::cli::output::complain;
+use crate::cli::output::eprint_line;
 
 /// The exit codes of shells for a command that is not there, or cannot be executed.
 const NOT_FOUND: u8 = 127;
@@ -58,7 +58,7 @@ pub(super) fn run(launch: &Launch, command: &[OsString]) -> u8 {
     let Some((program, arguments)) = command.split_first() else { return NOT_FOUND };
     let name = program.display();
     if let Err(error) = prepare(launch) {
-        complain(&format!("emfs exec: `{name}` is not started: {error}"));
+        eprint_line(&format!("emfs exec: `{name}` is not started: {error}"));
         return 1;
     }
     if getppid().as_raw() != launch.parent {
@@ -67,11 +67,11 @@ pub(super) fn run(launch: &Launch, command: &[OsString]) -> u8 {
     let error = Command::new(program).args(arguments).exec();
     match error.kind() {
         ErrorKind::NotFound => {
-            complain(&format!("emfs exec: there is no command `{name}`"));
+            eprint_line(&format!("emfs exec: there is no command `{name}`"));
             NOT_FOUND
         }
         _ => {
-            complain(&format!("emfs exec: `{name}` cannot be executed: {error}"));
+            eprint_line(&format!("emfs exec: `{name}` cannot be executed: {error}"));
             NOT_EXECUTABLE
         }
     }

@@ -14,9 +14,9 @@ use tokio::signal::unix::SignalKind;
 
 use super::line::{News, Pipes, order};
 use super::place::Place;
-use super::signals::Waiting;
+use super::signals::SignalQueue;
 use super::{ExecArgs, SIGNALLED, code_of_signal, family, inside};
-use crate::cli::output::complain;
+use crate::cli::output::eprint_line;
 use crate::cli::signals::ignores;
 use crate::cli::{CliError, session};
 use crate::fuse::unmount;
@@ -33,7 +33,7 @@ enum Outcome {
 /// Has everything done and returns the exit code.
 pub(super) fn run(args: &ExecArgs) -> Result<u8, CliError> {
     let failed = CliError::system("preparing to run a command");
-    let signals = Waiting::all().and_then(|signals| family::adopt().map(|()| signals)).map_err(failed)?;
+    let signals = SignalQueue::all().and_then(|signals| family::adopt().map(|()| signals)).map_err(failed)?;
     let named = args.at.as_deref().map(Place::named);
     let place = named.map_or_else(|| Place::hidden(&used(args)), Ok)?;
     let reason = match attend(&place, None, &signals)? {
@@ -61,7 +61,7 @@ fn used(args: &ExecArgs) -> Vec<PathBuf> {
 }
 
 /// Starts the process inside and attends it until the end of all that it started.
-fn attend(place: &Place, visible: Option<&str>, signals: &Waiting) -> Result<Outcome, CliError> {
+fn attend(place: &Place, visible: Option<&str>, signals: &SignalQueue) -> Result<Outcome, CliError> {
     let mut pipes = Pipes::new().map_err(CliError::system("making a pipe"))?;
     let inside = start(place, visible, &pipes)?;
     drop(pipes.for_inside);
@@ -112,7 +112,7 @@ fn attend(place: &Place, visible: Option<&str>, signals: &Waiting) -> Result<Out
         _ => {
             let command = if has_started { "; the command was ended" } else { "" };
             let how = status.map_or_else(|| "has gone".to_owned(), |signal| format!("was killed by signal {signal}"));
-            complain(&format!("emfs exec: the process that serves the mount {how}{command}"));
+            eprint_line(&format!("emfs exec: the process that serves the mount {how}{command}"));
             Outcome::Ended(status.map_or(1, |signal| u8::try_from(SIGNALLED + signal).unwrap_or(u8::MAX)))
         }
     })
@@ -135,7 +135,7 @@ fn start(place: &Place, visible: Option<&str>, pipes: &Pipes) -> Result<Child, C
 }
 
 /// Waits for a signal or for news, and says of which there are some.
-fn wait(signals: &Waiting, news: &impl AsFd) -> io::Result<(bool, bool)> {
+fn wait(signals: &SignalQueue, news: &impl AsFd) -> io::Result<(bool, bool)> {
     let mut both = [signals.as_fd(), news.as_fd()].map(|end| PollFd::new(end, PollFlags::POLLIN));
     loop {
         match poll(&mut both, PollTimeout::NONE) {
@@ -162,6 +162,6 @@ fn clear(place: &Place) {
         && mount.state() == State::Dead
         && let Err(error) = unmount(&mount.mountpoint, true)
     {
-        complain(&format!("emfs exec: {error}"));
+        eprint_line(&format!("emfs exec: {error}"));
     }
 }

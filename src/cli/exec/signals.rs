@@ -18,23 +18,23 @@ const PASSED_ON: [Signal; 6] =
 const SENT_TO_GROUPS: [Signal; 2] = [Signal::SIGINT, Signal::SIGQUIT];
 
 /// Blocked signals, to be read.
-pub(super) struct Waiting(SignalFd);
+pub(super) struct SignalQueue(SignalFd);
 
-impl Waiting {
+impl SignalQueue {
     /// Blocks what is passed on in this thread and in those and the processes that it starts.
     pub fn all() -> io::Result<Self> {
-        Waiting::of(&PASSED_ON)
+        SignalQueue::of(&PASSED_ON)
     }
 
     /// Those that may have come to the command by another way.
     pub fn sent_to_groups() -> io::Result<Self> {
-        Waiting::of(&SENT_TO_GROUPS)
+        SignalQueue::of(&SENT_TO_GROUPS)
     }
 
     fn of(signals: &[Signal]) -> io::Result<Self> {
         let set: SigSet = signals.iter().copied().collect();
         set.thread_block()?;
-        Ok(Waiting(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?))
+        Ok(SignalQueue(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?))
     }
 
     /// The next one that has come, if any.
@@ -44,7 +44,7 @@ impl Waiting {
     }
 }
 
-impl AsFd for Waiting {
+impl AsFd for SignalQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
-use super::super::output::complain;
+use super::super::output::eprint_line;
 use super::super::size::human;
 use crate::export::{Progress, ProgressState};
 
@@ -51,7 +51,7 @@ impl Bar {
                         line += LINE;
                         let now = text();
                         let percent = now.done as f64 * 100.0 / now.voxels.max(1) as f64;
-                        complain(&format!("{name}: {percent:.1} %, {}", now.words()));
+                        eprint_line(&format!("{name}: {percent:.1} %, {}", now.words()));
                     }
                     None => {}
                 }

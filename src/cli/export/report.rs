@@ -7,7 +7,7 @@ use super::super::size::human;
 use super::bar::duration;
 use crate::catalog::Dataset;
 use crate::export::{Destination, Estimate, ProgressState};
-use crate::remote::Manners;
+use crate::remote::LimitsByHost;
 
 /// The line at the end.
 pub(super) fn summary(
@@ -34,7 +34,7 @@ pub(super) fn summary(
 }
 
 /// What `--dry-run` prints.
-pub(super) fn cost(name: &str, cost: &Estimate, manners: &Manners) -> String {
+pub(super) fn cost(name: &str, cost: &Estimate, limits: &LimitsByHost) -> String {
     let about = if cost.whole { "" } else { "about " };
     let mut text = String::new();
     // Writing to a text does not fail.
@@ -44,7 +44,7 @@ pub(super) fn cost(name: &str, cost: &Estimate, manners: &Manners) -> String {
         let _ = writeln!(text, "  nothing has to be fetched{}", of_sample(cost));
     }
     for (host, of) in &cost.hosts {
-        let limits = manners.of(host);
+        let limits = limits.of(host);
         let most = if cost.exact { "" } else { "at most " };
         let requests = of.requests.ceil();
         let _ = write!(

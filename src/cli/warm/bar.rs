@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
-use super::super::output::complain;
+use super::super::output::eprint_line;
 use super::super::size::human;
-use crate::volume::warm::Tally;
+use crate::volume::warm::WarmProgress;
 
 /// Time between two looks at the counters.
 const TICK: Duration = Duration::from_millis(200);
@@ -43,20 +43,20 @@ impl Bar {
     }
 
     /// Shows the counters until it is dropped.
-    pub async fn show(&self, tally: &Tally) {
+    pub async fn show(&self, progress: &WarmProgress) {
         let begin = Instant::now();
         let mut ticks = tokio::time::interval(TICK);
         let mut line = begin + LINE;
         loop {
             ticks.tick().await;
-            let (blocks, bytes) = (tally.blocks.load(Ordering::Relaxed), tally.bytes.load(Ordering::Relaxed));
+            let (blocks, bytes) = (progress.blocks.load(Ordering::Relaxed), progress.bytes.load(Ordering::Relaxed));
             let rate = bytes as f64 / begin.elapsed().as_secs_f64().max(0.001);
             let words = format!("{}, {}/s", human(bytes), human(rate as u64));
             self.bar.set_position(blocks);
             self.bar.set_message(words.clone());
             if self.lines && Instant::now() >= line {
                 line += LINE;
-                complain(&format!("{blocks} of {} blocks, {words}", self.bar.length().unwrap_or(0)));
+                eprint_line(&format!("{blocks} of {} blocks, {words}", self.bar.length().unwrap_or(0)));
             }
         }
     }

@@ -3,42 +3,42 @@
 use serde_json::Value;
 
 use super::{Target, count, date, length, text};
-use crate::metadata::sheet::{Rank, Sheet};
+use crate::metadata::claim_set::{ClaimSet, Rank};
 
-pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
-    let Some(doc) = target.doc(sheet, "empiar-entry.json") else { return };
-    let Some(key) = sheet.found(doc, "").and_then(Value::as_object).and_then(|entries| entries.keys().next().cloned())
+pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
+    let Some(doc) = target.doc(claims, "empiar-entry.json") else { return };
+    let Some(key) = claims.found(doc, "").and_then(Value::as_object).and_then(|entries| entries.keys().next().cloned())
     else {
         return;
     };
     let entry = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
     let at = |rest: &str| format!("{entry}/{rest}");
     // With several image sets it is not known here which one is shown.
-    if sheet.found(doc, &at("imagesets")).and_then(Value::as_array).is_some_and(|sets| sets.len() == 1) {
+    if claims.found(doc, &at("imagesets")).and_then(Value::as_array).is_some_and(|sets| sets.len() == 1) {
         let set = |field: &str| at(&format!("imagesets/0/{field}"));
-        sheet.upstream(&target.at("shape/z"), Rank::Archive, (doc, &set("num_images_or_tilt_series")), None, count);
+        claims.upstream(&target.at("shape/z"), Rank::Archive, (doc, &set("num_images_or_tilt_series")), None, count);
         for (axis, side) in [("y", "height"), ("x", "width")] {
             let field = target.at(&format!("shape/{axis}"));
-            sheet.upstream(&field, Rank::Archive, (doc, &set(&format!("image_{side}"))), Some("pixels"), count);
+            claims.upstream(&field, Rank::Archive, (doc, &set(&format!("image_{side}"))), Some("pixels"), count);
             let field = target.at(&format!("voxel_size/{axis}"));
-            sheet.upstream(&field, Rank::Archive, (doc, &set(&format!("pixel_{side}"))), Some("Å"), length("Å"));
+            claims.upstream(&field, Rank::Archive, (doc, &set(&format!("pixel_{side}"))), Some("Å"), length("Å"));
         }
-        sheet.upstream(&target.at("dtype"), Rank::Archive, (doc, &set("voxel_type")), None, voxel_type);
+        claims.upstream(&target.at("dtype"), Rank::Archive, (doc, &set("voxel_type")), None, voxel_type);
     }
     if !target.main {
         return;
     }
     for (field, key) in [("title", "title"), ("doi/0", "entry_doi")] {
-        sheet.upstream(&format!("/study/{field}"), Rank::Archive, (doc, &at(key)), None, text);
+        claims.upstream(&format!("/study/{field}"), Rank::Archive, (doc, &at(key)), None, text);
     }
     for (field, key) in [("release_date", "release_date"), ("deposition_date", "deposition_date")] {
-        sheet.upstream(&format!("/study/{field}"), Rank::Archive, (doc, &at(key)), None, date);
+        claims.upstream(&format!("/study/{field}"), Rank::Archive, (doc, &at(key)), None, date);
     }
-    sheet.upstream("/acquisition/method", Rank::Archive, (doc, &at("experiment_type")), None, text);
-    let authors = sheet.found(doc, &at("authors")).and_then(Value::as_array).map_or(0, Vec::len);
+    claims.upstream("/acquisition/method", Rank::Archive, (doc, &at("experiment_type")), None, text);
+    let authors = claims.found(doc, &at("authors")).and_then(Value::as_array).map_or(0, Vec::len);
     for number in 0..authors {
         let pointer = at(&format!("authors/{number}/author/name"));
-        sheet.upstream(&format!("/study/authors/{number}"), Rank::Archive, (doc, &pointer), None, text);
+        claims.upstream(&format!("/study/authors/{number}"), Rank::Archive, (doc, &pointer), None, text);
     }
 }
 

@@ -9,7 +9,7 @@ mod zarr;
 
 use serde_json::Value;
 
-use super::sheet::Sheet;
+use super::claim_set::ClaimSet;
 use crate::length::Unit;
 
 /// The three axes of the record.
@@ -21,7 +21,7 @@ pub(super) struct Target {
     pub prefix: String,
     /// Whether what is said of the study, the specimen and the acquisition is taken, too.
     pub main: bool,
-    /// The image's documents, by their numbers on the sheet.
+    /// The image's documents, by their numbers on the set.
     pub docs: std::ops::Range<usize>,
 }
 
@@ -31,19 +31,19 @@ impl Target {
     }
 
     /// The document of this kind.
-    fn doc(&self, sheet: &Sheet<'_>, kind: &str) -> Option<usize> {
-        self.docs.clone().find(|&number| sheet.docs.get(number).is_some_and(|doc| doc.kind == kind))
+    fn doc(&self, claims: &ClaimSet<'_>, kind: &str) -> Option<usize> {
+        self.docs.clone().find(|&number| claims.docs.get(number).is_some_and(|doc| doc.kind == kind))
     }
 }
 
 /// Reads all documents of an image.
-pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
-    tiff::read(sheet, target);
-    dm::read(sheet, target);
-    zarr::read(sheet, target);
-    precomputed::read(sheet, target);
-    omero::read(sheet, target);
-    empiar::read(sheet, target);
+pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
+    tiff::read(claims, target);
+    dm::read(claims, target);
+    zarr::read(claims, target);
+    precomputed::read(claims, target);
+    omero::read(claims, target);
+    empiar::read(claims, target);
 }
 
 /// A whole number above 0, which may be written as text.

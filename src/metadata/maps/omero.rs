@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Target, count, date, length, text};
-use crate::metadata::sheet::{Rank, Sheet};
+use crate::metadata::claim_set::{ClaimSet, Rank};
 use crate::metadata::terms;
 
 /// What is noted about images, by the keys of IDR.
@@ -38,39 +38,39 @@ const DOIS: [&str; 2] = ["Data DOI", "Publication DOI"];
 /// Names that are taken of one list of authors.
 const MOST_AUTHORS: usize = 1000;
 
-pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
-    if let Some(doc) = target.doc(sheet, "omero-image.json") {
-        image(sheet, target, doc);
+pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
+    if let Some(doc) = target.doc(claims, "omero-image.json") {
+        image(claims, target, doc);
     }
     if target.main
-        && let Some(doc) = target.doc(sheet, "omero-annotations.json")
+        && let Some(doc) = target.doc(claims, "omero-annotations.json")
     {
-        for (pointer, key) in pairs(sheet, doc, None) {
+        for (pointer, key) in pairs(claims, doc, None) {
             if let Some((_, field)) = NOTES.iter().find(|(name, _)| *name == key) {
-                sheet.upstream(field, Rank::Archive, (doc, &pointer), None, text);
+                claims.upstream(field, Rank::Archive, (doc, &pointer), None, text);
             }
         }
     }
     if target.main
-        && let Some(doc) = target.doc(sheet, "omero-study.json")
+        && let Some(doc) = target.doc(claims, "omero-study.json")
     {
-        study(sheet, doc);
+        study(claims, doc);
     }
 }
 
-fn image(sheet: &mut Sheet<'_>, target: &Target, doc: usize) {
-    let root = if sheet.found(doc, "/data/0").is_some() { "/data/0" } else { "/data" };
+fn image(claims: &mut ClaimSet<'_>, target: &Target, doc: usize) {
+    let root = if claims.found(doc, "/data/0").is_some() { "/data/0" } else { "/data" };
     let pixels = format!("{root}/Pixels");
     for axis in ["z", "y", "x"] {
         let upper = axis.to_ascii_uppercase();
         let shape = target.at(&format!("shape/{axis}"));
-        sheet.upstream(&shape, Rank::Archive, (doc, &format!("{pixels}/Size{upper}")), None, count);
+        claims.upstream(&shape, Rank::Archive, (doc, &format!("{pixels}/Size{upper}")), None, count);
         let size = format!("{pixels}/PhysicalSize{upper}");
-        let unit = sheet.found(doc, &format!("{size}/Unit")).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let unit = claims.found(doc, &format!("{size}/Unit")).and_then(Value::as_str).unwrap_or_default().to_owned();
         let field = target.at(&format!("voxel_size/{axis}"));
-        sheet.upstream(&field, Rank::Archive, (doc, &format!("{size}/Value")), Some(&unit), length(&unit));
+        claims.upstream(&field, Rank::Archive, (doc, &format!("{size}/Value")), Some(&unit), length(&unit));
     }
-    sheet.upstream(&target.at("dtype"), Rank::Archive, (doc, &format!("{pixels}/Type/value")), None, |name| {
+    claims.upstream(&target.at("dtype"), Rank::Archive, (doc, &format!("{pixels}/Type/value")), None, |name| {
         Some(match name.as_str()? {
             "float" => "float32".into(),
             "double" => "float64".into(),
@@ -79,35 +79,35 @@ fn image(sheet: &mut Sheet<'_>, target: &Target, doc: usize) {
     });
     if target.main {
         let pointer = format!("{root}/AcquisitionDate");
-        sheet.upstream("/acquisition/started", Rank::Archive, (doc, &pointer), None, date);
+        claims.upstream("/acquisition/started", Rank::Archive, (doc, &pointer), None, date);
     }
 }
 
-fn study(sheet: &mut Sheet<'_>, doc: usize) {
-    let pairs = pairs(sheet, doc, Some("ProjectI"));
+fn study(claims: &mut ClaimSet<'_>, doc: usize) {
+    let pairs = pairs(claims, doc, Some("ProjectI"));
     for (pointer, key) in &pairs {
         for (_, field, convert) in STUDY.iter().filter(|(name, ..)| name == key) {
-            sheet.upstream(field, Rank::Archive, (doc, pointer), None, convert);
+            claims.upstream(field, Rank::Archive, (doc, pointer), None, convert);
         }
         if key == "Publication Authors" {
-            let names = sheet.found(doc, pointer).and_then(Value::as_str).map_or(0, |names| names.split(',').count());
+            let names = claims.found(doc, pointer).and_then(Value::as_str).map_or(0, |names| names.split(',').count());
             for number in 0..names.min(MOST_AUTHORS) {
                 let one = |all: &Value| all.as_str()?.split(',').nth(number).map(|name| name.trim().into());
-                sheet.upstream(&format!("/study/authors/{number}"), Rank::Archive, (doc, pointer), None, one);
+                claims.upstream(&format!("/study/authors/{number}"), Rank::Archive, (doc, pointer), None, one);
             }
         }
     }
     let dois = DOIS.iter().filter_map(|wanted| pairs.iter().find(|(_, key)| key == wanted));
     for (number, (pointer, _)) in dois.enumerate() {
         let convert = |note: &Value| terms::doi(note.as_str()?).map(Value::from);
-        sheet.upstream(&format!("/study/doi/{number}"), Rank::Archive, (doc, pointer), None, convert);
+        claims.upstream(&format!("/study/doi/{number}"), Rank::Archive, (doc, pointer), None, convert);
     }
 }
 
 /// The pointers of all noted values with their keys, of which one may be there twice. `parent` is the class of the object
 /// that the notes must be of, since projects and screens share numbers.
-fn pairs(sheet: &Sheet<'_>, doc: usize, parent: Option<&str>) -> Vec<(String, String)> {
-    let list = sheet.found(doc, "/annotations").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+fn pairs(claims: &ClaimSet<'_>, doc: usize, parent: Option<&str>) -> Vec<(String, String)> {
+    let list = claims.found(doc, "/annotations").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let mut found = Vec::new();
     for (number, annotation) in list.iter().enumerate() {
         let of = annotation.pointer("/link/parent/class").and_then(Value::as_str);

@@ -3,14 +3,14 @@
 use serde_json::Value;
 
 use super::{AXES, Target, count, length};
-use crate::metadata::sheet::{Rank, Sheet};
+use crate::metadata::claim_set::{ClaimSet, Rank};
 
-pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
-    let Some(doc) = target.doc(sheet, "info.json") else { return };
-    sheet.upstream(&target.at("dtype"), Rank::File, (doc, "/data_type"), None, |name| {
+pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
+    let Some(doc) = target.doc(claims, "info.json") else { return };
+    claims.upstream(&target.at("dtype"), Rank::File, (doc, "/data_type"), None, |name| {
         Some(name.as_str()?.to_ascii_lowercase().into())
     });
-    let scales = sheet.found(doc, "/scales").and_then(Value::as_array).cloned().unwrap_or_default();
+    let scales = claims.found(doc, "/scales").and_then(Value::as_array).cloned().unwrap_or_default();
     let voxel = |scale: &Value| {
         let sides = scale.get("resolution").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         sides.iter().filter_map(Value::as_f64).product::<f64>()
@@ -31,7 +31,7 @@ pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
             let resolution = format!("/scales/{scale}/resolution/{from}");
             let chunk = format!("/scales/{scale}/chunk_sizes/0/{from}");
             let mut claim = |field: &str, pointer: &str, unit: Option<&str>, lengths: bool| {
-                sheet.upstream(&target.at(field), Rank::File, (doc, pointer), unit, |value| {
+                claims.upstream(&target.at(field), Rank::File, (doc, pointer), unit, |value| {
                     if lengths { length("nm")(value) } else { count(value) }
                 });
             };
@@ -46,7 +46,7 @@ pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
         }
         if level == 0 {
             let pointer = format!("/scales/{scale}/encoding");
-            sheet.upstream(&target.at("lossy"), Rank::File, (doc, &pointer), None, |encoding| {
+            claims.upstream(&target.at("lossy"), Rank::File, (doc, &pointer), None, |encoding| {
                 match encoding.as_str()? {
                     "jpeg" => Some(true.into()),
                     "raw" | "png" | "compressed_segmentation" | "compresso" => Some(false.into()),

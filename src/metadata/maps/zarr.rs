@@ -4,23 +4,23 @@ use serde_json::Value;
 
 use super::{AXES, Target, count, text};
 use crate::length::Unit;
-use crate::metadata::sheet::{Rank, Sheet};
+use crate::metadata::claim_set::{ClaimSet, Rank};
 
 /// Codecs that give back what they were given.
 const LOSSLESS: [&str; 8] = ["blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd", "bytes"];
 
-pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
-    let (doc, image, array) = if let Some(doc) = target.doc(sheet, "zattrs.json") {
+pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
+    let (doc, image, array) = if let Some(doc) = target.doc(claims, "zattrs.json") {
         (doc, "/multiscales/0", "zarray")
-    } else if let Some(doc) = target.doc(sheet, "zarr.json") {
+    } else if let Some(doc) = target.doc(claims, "zarr.json") {
         (doc, "/attributes/ome/multiscales/0", "zarr")
     } else {
-        if let Some(lone) = target.doc(sheet, "zarray.json") {
-            arrays(sheet, target, lone, 0, [0, 1, 2]);
+        if let Some(lone) = target.doc(claims, "zarray.json") {
+            arrays(claims, target, lone, 0, [0, 1, 2]);
         }
         return;
     };
-    let Some(multiscale) = sheet.found(doc, image).cloned() else { return };
+    let Some(multiscale) = claims.found(doc, image).cloned() else { return };
     let Some(axes) = axes(&multiscale) else { return };
     let global = transform(&multiscale, "scale").map(|(_, values)| values);
     let units: Vec<Option<String>> = axes
@@ -31,7 +31,7 @@ pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
     // Levels are shown finest first, whatever the order of the document, and only those of which the array is.
     let found = |dataset: &Value| {
         let path = dataset.get("path").and_then(Value::as_str).unwrap_or_default().trim_matches('/');
-        target.doc(sheet, &format!("{array}-{}.json", path.replace('/', "-")))
+        target.doc(claims, &format!("{array}-{}.json", path.replace('/', "-")))
     };
     let mut shown: Vec<_> =
         datasets.iter().enumerate().filter_map(|(listed, dataset)| Some((listed, dataset, found(dataset)?))).collect();
@@ -41,7 +41,7 @@ pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
     };
     shown.sort_by(|a, b| size(a.1).unwrap_or(1.0).total_cmp(&size(b.1).unwrap_or(1.0)));
     for (level, (listed, dataset, found)) in shown.into_iter().enumerate() {
-        arrays(sheet, target, found, level, axes);
+        arrays(claims, target, found, level, axes);
         for (kind, list, first) in [("scale", "scale_nm", "voxel_size"), ("translation", "translation_nm", "origin")] {
             let Some((number, _)) = transform(dataset, kind) else { continue };
             for (place, axis) in axes.iter().enumerate() {
@@ -49,7 +49,7 @@ pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
                 let unit = units.get(place).cloned().flatten();
                 let factor = global.as_ref().and_then(|scale| scale.get(*axis)?.as_f64()).unwrap_or(1.0);
                 let mut claim = |field: &str| {
-                    sheet.upstream(&target.at(field), Rank::File, (doc, &pointer), unit.as_deref(), |value| {
+                    claims.upstream(&target.at(field), Rank::File, (doc, &pointer), unit.as_deref(), |value| {
                         Unit::named(unit.as_deref()?)?.nanometres(value.as_f64()? * factor).map(Value::from)
                     });
                 };
@@ -62,7 +62,7 @@ pub(super) fn read(sheet: &mut Sheet<'_>, target: &Target) {
     }
     let name = (doc, &*format!("{image}/name"));
     if target.main {
-        sheet.upstream("/study/title", Rank::Archive, name, None, text);
+        claims.upstream("/study/title", Rank::Archive, name, None, text);
     }
 }
 
@@ -80,32 +80,38 @@ fn transform(of: &Value, kind: &str) -> Option<(usize, Vec<Value>)> {
     list.iter().enumerate().find_map(|(number, transform)| Some((number, transform.get(kind)?.as_array()?.clone())))
 }
 
-fn arrays(sheet: &mut Sheet<'_>, target: &Target, doc: usize, level: usize, axes: [usize; 3]) {
+fn arrays(claims: &mut ClaimSet<'_>, target: &Target, doc: usize, level: usize, axes: [usize; 3]) {
     // The chunks of a sharded array are those in its shards.
-    let is_sharded = sheet.found(doc, "/codecs/0/name").and_then(Value::as_str) == Some("sharding_indexed");
+    let is_sharded = claims.found(doc, "/codecs/0/name").and_then(Value::as_str) == Some("sharding_indexed");
     let in_v3 =
         if is_sharded { "/codecs/0/configuration/chunk_shape" } else { "/chunk_grid/configuration/chunk_shape" };
     for (place, axis) in axes.iter().enumerate() {
         let pointer = format!("/shape/{axis}");
-        sheet.upstream(&target.at(&format!("levels/{level}/shape/{place}")), Rank::File, (doc, &pointer), None, count);
+        claims.upstream(&target.at(&format!("levels/{level}/shape/{place}")), Rank::File, (doc, &pointer), None, count);
         if level == 0 {
             let field = target.at(&format!("shape/{}", AXES[place]));
-            sheet.upstream(&field, Rank::File, (doc, &pointer), None, count);
+            claims.upstream(&field, Rank::File, (doc, &pointer), None, count);
         }
         for pointer in [format!("/chunks/{axis}"), format!("{in_v3}/{axis}")] {
             let field = target.at(&format!("levels/{level}/chunk/{place}"));
-            sheet.upstream(&field, Rank::File, (doc, &pointer), None, count);
+            claims.upstream(&field, Rank::File, (doc, &pointer), None, count);
             if level == 0 {
-                sheet.upstream(&target.at(&format!("chunk/{}", AXES[place])), Rank::File, (doc, &pointer), None, count);
+                claims.upstream(
+                    &target.at(&format!("chunk/{}", AXES[place])),
+                    Rank::File,
+                    (doc, &pointer),
+                    None,
+                    count,
+                );
             }
         }
     }
     if level > 0 {
         return;
     }
-    sheet.upstream(&target.at("dtype"), Rank::File, (doc, "/dtype"), None, numpy);
-    sheet.upstream(&target.at("dtype"), Rank::File, (doc, "/data_type"), None, text);
-    sheet.upstream(&target.at("lossy"), Rank::File, (doc, "/compressor/id"), None, |codec| {
+    claims.upstream(&target.at("dtype"), Rank::File, (doc, "/dtype"), None, numpy);
+    claims.upstream(&target.at("dtype"), Rank::File, (doc, "/data_type"), None, text);
+    claims.upstream(&target.at("lossy"), Rank::File, (doc, "/compressor/id"), None, |codec| {
         LOSSLESS.contains(&codec.as_str()?).then_some(false.into())
     });
 }

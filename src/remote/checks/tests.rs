@@ -10,49 +10,49 @@ fn full(length: Option<u64>) -> Head {
     Head { status: 200, content_length: length, delimited: true, ..Head::default() }
 }
 
-fn cause(ask: &Ask, head: &Head) -> Cause {
-    promise(ask, head, false, false).unwrap_err().cause
+fn cause(ask: &RangeRequest, head: &Head) -> Cause {
+    expected_body(ask, head, false, false).unwrap_err().cause
 }
 
 #[test]
 fn the_whole_is_accepted_for_a_range_only_where_the_range_is_the_whole() {
-    let promised = promise(&Ask::Range(0..10), &full(Some(10)), false, false).unwrap();
-    assert_eq!(promised, Promise { length: Length::Exactly(10), total: Some(10) });
+    let expected = expected_body(&RangeRequest::Range(0..10), &full(Some(10)), false, false).unwrap();
+    assert_eq!(expected, ExpectedBody { length: Length::Exactly(10), total: Some(10) });
     for (range, length) in [(0..10, Some(11)), (0..10, Some(9)), (0..10, None), (1..10, Some(10)), (1..10, Some(9))] {
-        assert!(matches!(cause(&Ask::Range(range), &full(length)), Cause::Protocol(_)));
+        assert!(matches!(cause(&RangeRequest::Range(range), &full(length)), Cause::Protocol(_)));
     }
 }
 
 #[test]
 fn a_start_may_be_shorter_only_where_the_object_is() {
-    let ask = Ask::Start(100);
-    let promised = promise(&ask, &part_of("bytes 0-49/50", Some(50)), false, false).unwrap();
-    assert_eq!(promised, Promise { length: Length::Exactly(50), total: Some(50) });
-    assert!(promise(&ask, &part_of("bytes 0-99/500", None), false, false).is_ok());
+    let ask = RangeRequest::Start(100);
+    let expected = expected_body(&ask, &part_of("bytes 0-49/50", Some(50)), false, false).unwrap();
+    assert_eq!(expected, ExpectedBody { length: Length::Exactly(50), total: Some(50) });
+    assert!(expected_body(&ask, &part_of("bytes 0-99/500", None), false, false).is_ok());
     for text in ["bytes 0-49/500", "bytes 0-99/*", "bytes 1-99/500", "bytes 0-100/500"] {
         assert!(matches!(cause(&ask, &part_of(text, None)), Cause::Protocol(_)), "{text}");
     }
-    assert!(promise(&ask, &full(Some(100)), false, false).is_ok());
-    assert!(promise(&ask, &full(Some(101)), false, false).is_err());
+    assert!(expected_body(&ask, &full(Some(100)), false, false).is_ok());
+    assert!(expected_body(&ask, &full(Some(101)), false, false).is_err());
     let empty = Head { status: 416, content_range: Some("bytes */0".into()), ..Head::default() };
-    assert_eq!(promise(&ask, &empty, false, false).unwrap().length, Length::Empty);
-    assert!(promise(&Ask::Range(0..1), &empty, false, false).is_err());
+    assert_eq!(expected_body(&ask, &empty, false, false).unwrap().length, Length::Empty);
+    assert!(expected_body(&RangeRequest::Range(0..1), &empty, false, false).is_err());
 }
 
 #[test]
 fn an_end_is_where_the_length_says_and_may_be_shorter_only_where_the_object_is() {
-    let ask = Ask::End(100);
-    let promised = promise(&ask, &part_of("bytes 400-499/500", Some(100)), false, false).unwrap();
-    assert_eq!(promised, Promise { length: Length::Exactly(100), total: Some(500) });
-    let promised = promise(&ask, &part_of("bytes 0-49/50", None), false, false).unwrap();
-    assert_eq!(promised, Promise { length: Length::Exactly(50), total: Some(50) });
+    let ask = RangeRequest::End(100);
+    let expected = expected_body(&ask, &part_of("bytes 400-499/500", Some(100)), false, false).unwrap();
+    assert_eq!(expected, ExpectedBody { length: Length::Exactly(100), total: Some(500) });
+    let expected = expected_body(&ask, &part_of("bytes 0-49/50", None), false, false).unwrap();
+    assert_eq!(expected, ExpectedBody { length: Length::Exactly(50), total: Some(50) });
     for text in ["bytes 0-99/500", "bytes 400-499/*", "bytes 399-499/500", "bytes 401-499/500", "bytes 400-498/500"] {
         assert!(matches!(cause(&ask, &part_of(text, None)), Cause::Protocol(_)), "{text}");
     }
-    assert!(promise(&ask, &full(Some(100)), false, false).is_ok());
-    assert!(promise(&ask, &full(Some(101)), false, false).is_err());
+    assert!(expected_body(&ask, &full(Some(100)), false, false).is_ok());
+    assert!(expected_body(&ask, &full(Some(101)), false, false).is_err());
     let empty = Head { status: 416, content_range: Some("bytes */0".into()), ..Head::default() };
-    assert_eq!(promise(&ask, &empty, false, false).unwrap().length, Length::Empty);
+    assert_eq!(expected_body(&ask, &empty, false, false).unwrap().length, Length::Empty);
     assert_eq!(ask.place(100, Some(500)), 400..500);
     assert_eq!(ask.place(50, Some(50)), 0..50);
 }
@@ -60,23 +60,24 @@ fn an_end_is_where_the_length_says_and_may_be_shorter_only_where_the_object_is()
 #[test]
 fn an_object_that_was_seen_before_is_gone_and_not_absent() {
     let head = Head { status: 404, ..Head::default() };
-    assert_eq!(cause(&Ask::Whole(1), &head), Cause::NotFound);
-    let failure = promise(&Ask::Whole(1), &head, true, false).unwrap_err();
+    assert_eq!(cause(&RangeRequest::Whole(1), &head), Cause::NotFound);
+    let failure = expected_body(&RangeRequest::Whole(1), &head, true, false).unwrap_err();
     assert_eq!(failure.cause, Cause::Gone(404));
 }
 
 #[test]
 fn an_encoded_body_is_refused() {
     let head = Head { content_encoding: Some("gzip".into()), ..part_of("bytes 0-9/10", None) };
-    assert!(matches!(cause(&Ask::Range(0..10), &head), Cause::Protocol(_)));
+    assert!(matches!(cause(&RangeRequest::Range(0..10), &head), Cause::Protocol(_)));
     let head = Head { content_encoding: Some("identity".into()), ..head };
-    assert!(promise(&Ask::Range(0..10), &head, false, false).is_ok());
+    assert!(expected_body(&RangeRequest::Range(0..10), &head, false, false).is_ok());
 }
 
 #[test]
 fn an_empty_range_is_not_asked_for() {
     let backwards = Range { start: 5, end: 3 };
-    for ask in [Ask::Range(5..5), Ask::Range(backwards), Ask::Start(0), Ask::End(0)] {
+    for ask in [RangeRequest::Range(5..5), RangeRequest::Range(backwards), RangeRequest::Start(0), RangeRequest::End(0)]
+    {
         assert!(matches!(ask.check(), Err(Cause::Request(_))));
     }
 }
@@ -92,8 +93,8 @@ proptest! {
         let range = start..start + length;
         let text = format!("bytes {first}-{last}/{total}");
         let head = Head { status, content_length: announced, ..part_of(&text, None) };
-        if let Ok(promised) = promise(&Ask::Range(range.clone()), &head, false, false) {
-            prop_assert_eq!(promised.length, Length::Exactly(length));
+        if let Ok(expected) = expected_body(&RangeRequest::Range(range.clone()), &head, false, false) {
+            prop_assert_eq!(expected.length, Length::Exactly(length));
             prop_assert!(announced.is_none_or(|announced| announced == length));
             if status == 206 {
                 prop_assert_eq!((first, last + 1), (range.start, range.end));

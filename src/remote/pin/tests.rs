@@ -13,7 +13,7 @@ fn refused(first: Version, second: Version) -> bool {
 }
 
 fn settle(pin: &Pin, version: Version) -> Result<(), Cause> {
-    pin.settle(version, &Ask::Whole(9), b"bytes")
+    pin.settle(version, &RangeRequest::Whole(9), b"bytes")
 }
 
 #[test]

@@ -23,7 +23,7 @@ const SAME_SIZE: f64 = 0.01;
 
 /// What all files of a volume have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Form {
+pub(super) struct FileFormat {
     pub(super) dtype: DataType,
     /// `z, y, x` of one file.
     pub(super) shape: Shape,
@@ -32,7 +32,7 @@ pub(super) struct Form {
 /// An open file.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) form: Form,
+    pub(super) form: FileFormat,
     pub(super) image: Image,
     pub(super) tags: Tags,
     version: Version,
@@ -74,7 +74,7 @@ pub(super) async fn open(object: &Object) -> Result<Opened, SourceError> {
             return Err(SourceError::unsupported(object.url(), field(), reason));
         }
     };
-    Ok(Opened { form: Form { dtype: dtype(image.pixel), shape }, image, tags, version })
+    Ok(Opened { form: FileFormat { dtype: dtype(image.pixel), shape }, image, tags, version })
 }
 
 /// Hands bytes of the file to the walker.
@@ -134,9 +134,9 @@ pub(super) fn resized(first: [Option<f64>; 2], other: [Option<f64>; 2]) -> Optio
     first.into_iter().zip(other).any(differ).then(|| [shown(first), shown(other)])
 }
 
-impl Form {
+impl FileFormat {
     /// Refuses a file that is not like the first one.
-    pub(super) fn check_same(self, first: &Object, object: &Object, other: Form) -> Result<(), SourceError> {
+    pub(super) fn check_same(self, first: &Object, object: &Object, other: FileFormat) -> Result<(), SourceError> {
         if other == self {
             return Ok(());
         }

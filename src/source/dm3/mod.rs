@@ -18,9 +18,9 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
-use self::file::{Form, Opened};
+use self::file::{FileFormat, Opened};
 use super::{Description, Placement, Source, SourceError, SourceLevel};
-use crate::cache::{Boarding, Flights};
+use crate::cache::{Joined, SingleFlight};
 use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
@@ -59,7 +59,7 @@ type Located = Result<Place, SourceError>;
 
 struct Files {
     objects: Vec<Object>,
-    form: Form,
+    form: FileFormat,
     /// Nanometres per voxel along `y, x` by the first file, where it says them.
     pixel_size: [Option<f64>; 2],
     /// Whether a file of another one was told of.
@@ -68,7 +68,7 @@ struct Files {
     known: Mutex<HashMap<usize, Place>>,
     /// By the file's number: why it could not be opened, a moment ago.
     failed: Mutex<HashMap<usize, (SourceError, Instant)>>,
-    flights: Arc<Flights<usize, Located>>,
+    flights: Arc<SingleFlight<usize, Located>>,
 }
 
 /// Bytes of memory that the handles of so many files take.
@@ -121,7 +121,7 @@ pub async fn open(objects: Vec<Object>, missing: [Option<f64>; 3]) -> Result<Dm3
     let known = Mutex::new(HashMap::from([(0, place(&opened))]));
     let pixel_size = opened.pixel_size();
     let tags = file::document(first, opened.tags).await?;
-    let (told, failed, flights) = (AtomicBool::new(false), Mutex::default(), Flights::new());
+    let (told, failed, flights) = (AtomicBool::new(false), Mutex::default(), SingleFlight::new());
     let files = Files { objects, form, pixel_size, told, known, failed, flights };
     if let Some(end) = end {
         files.compare_size(count - 1, &end);
@@ -159,10 +159,10 @@ impl Files {
 
     /// Where the pixels of a file are. It is opened at the first question; all who ask meanwhile wait for the one answer.
     async fn place(self: &Arc<Self>, number: usize) -> Located {
-        let ticket = match self.flights.board(&number, || self.known(number)) {
-            Boarding::Ready(located) => return located,
-            Boarding::Waiting(ticket) => ticket,
-            Boarding::First(worker, ticket) => {
+        let follower = match self.flights.join(&number, || self.known(number)) {
+            Joined::Ready(located) => return located,
+            Joined::Following(follower) => follower,
+            Joined::Leading(leader, follower) => {
                 let files = self.clone();
                 // A task of its own, so that the work goes on for the others if the first to ask goes away.
                 tokio::spawn(async move {
@@ -178,12 +178,12 @@ impl Files {
                         // It was not fetched twice.
                         Err(_) => {}
                     }
-                    worker.finish(located);
+                    leader.finish(located);
                 });
-                ticket
+                follower
             }
         };
-        ticket.await.unwrap_or_else(|_| Err(self.outside(number, "could not be opened")))
+        follower.await.unwrap_or_else(|_| Err(self.outside(number, "could not be opened")))
     }
 
     async fn open(&self, number: usize) -> Located {

@@ -64,7 +64,7 @@ pub(super) fn chunk(raw: Bytes, codec: Codec, plain: Plain) -> Result<Bytes, Str
             let one = plain.bytes();
             let expected = one.checked_mul(channel.of).ok_or("a chunk too long")?;
             if raw.len() != expected {
-                return Err(format!("{} bytes where {expected} are due", raw.len()));
+                return Err(format!("expected {expected} bytes, got {}", raw.len()));
             }
             // A slice would keep the other channels in memory.
             let start = one * channel.number;
@@ -182,13 +182,13 @@ fn png(raw: &[u8], dtype: DataType, voxels: usize) -> Result<Vec<u8>, String> {
     let depth = if dtype.size() == 2 { png::BitDepth::Sixteen } else { png::BitDepth::Eight };
     let (width, height) = reader.info().size();
     if reader.output_color_type() != (png::ColorType::Grayscale, depth) {
-        return Err(format!("PNG of {:?} where grey {dtype} voxels are due", reader.output_color_type()));
+        return Err(format!("PNG of {:?}, expected grey {dtype} voxels", reader.output_color_type()));
     }
     size(voxels, width as usize, height as usize, "PNG")?;
     let mut decoded = vec![0; expected];
     let frame = reader.next_frame(&mut decoded).map_err(corrupt)?;
     if frame.buffer_size() != expected {
-        return Err(format!("PNG of {} bytes where {expected} are due", frame.buffer_size()));
+        return Err(format!("PNG of {} bytes, expected {expected}", frame.buffer_size()));
     }
     reader.finish().map_err(corrupt)?;
     if dtype.size() == 2 {

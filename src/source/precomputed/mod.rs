@@ -224,7 +224,7 @@ impl Source for PrecomputedSource {
         decode::chunk(stored, scale.codec, plain).map_err(malformed)
     }
 
-    fn together(&self, level: LevelIndex) -> u32 {
+    fn contiguous_group_log2(&self, level: LevelIndex) -> u32 {
         let Some(scale) = self.info.scales.get(usize::from(level.0)) else { return 0 };
         let Some(sharding) = &scale.sharding else { return 0 };
         // What the shift drops does not count for the choice of the minishard, where chunks lie by their codes.

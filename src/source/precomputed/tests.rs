@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 use super::info::Codec;
 use super::*;
-use crate::remote::Manners;
+use crate::remote::LimitsByHost;
 use crate::stats::Stats;
 use crate::store::healed;
 
 const CHUNK: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
 fn remote() -> Remote {
-    Remote::new(Manners::default(), Duration::from_secs(5), Arc::new(Stats::default())).unwrap()
+    Remote::new(LimitsByHost::default(), Duration::from_secs(5), Arc::new(Stats::default())).unwrap()
 }
 
 /// Four chunks of 2×2×2 voxels along x; one minishard in one of two shards holds them all or some.
@@ -137,7 +137,7 @@ async fn an_index_is_fetched_once_however_many_ask() {
     let bytes = shard((8, 80), &CHUNK, [&[0, 1, 1], &[0, 0, 0], &[2, 2, 4]]);
     write(folder.path(), &info(sharding(0, 0)), &[("0.shard", &bytes)]);
     let stats = Arc::new(Stats::default());
-    let remote = Remote::new(Manners::default(), Duration::from_secs(5), stats.clone()).unwrap();
+    let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(5), stats.clone()).unwrap();
     let source = open(&remote, &Location::parse(folder.path().to_str().unwrap(), None).unwrap(), None).await.unwrap();
     let all = futures::future::join_all((0..40).map(|n| locate(&source, n % 4))).await;
     assert!(all.iter().all(Result::is_ok), "{all:?}");
@@ -152,7 +152,7 @@ async fn an_index_that_makes_no_sense_is_fetched_twice_a_second_however_many_ask
     let bytes = shard((0, 48), &[], [&[0, 0], &[0, 0], &[8, 8]]);
     write(folder.path(), &info(sharding(0, 0)), &[("0.shard", &bytes)]);
     let stats = Arc::new(Stats::default());
-    let remote = Remote::new(Manners::default(), Duration::from_secs(5), stats.clone()).unwrap();
+    let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(5), stats.clone()).unwrap();
     let source = open(&remote, &Location::parse(folder.path().to_str().unwrap(), None).unwrap(), None).await.unwrap();
     let requests = || stats.snapshot().hosts.values().map(|host| host.requests).sum::<u64>();
     let before = requests();
@@ -218,7 +218,7 @@ async fn chunks_lie_together_as_far_as_the_shift_reaches() {
         info["scales"][0]["chunk_sizes"] = json!([[64, 64, 64]]);
         info["scales"][0]["sharding"]["preshift_bits"] = json!(preshift);
         write(folder.path(), &info, &[]);
-        assert_eq!(opened(folder.path()).await.together(LevelIndex(0)), together, "{preshift} {size}");
+        assert_eq!(opened(folder.path()).await.contiguous_group_log2(LevelIndex(0)), together, "{preshift} {size}");
     }
 }
 

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::ifd::{Entry, Header, Ifd, number};
-use super::read::Windows;
+use super::read::ReadAhead;
 
 /// Numbers of one tag that are told; arrays of offsets have thousands, which say nothing of the image.
 const MOST_NUMBERS: usize = 16;
@@ -82,7 +82,7 @@ const NAMES: [(u16, &str); 40] = [
 
 impl Ifd {
     /// All tags by name; those without a known one by `Tag` and number.
-    pub(super) fn dump(&self, file: &Windows) -> Value {
+    pub(super) fn dump(&self, file: &ReadAhead) -> Value {
         let mut left = LONGEST_TEXT;
         let tags = self.entries.iter().map(|entry| {
             let name = NAMES.iter().find(|(tag, _)| *tag == entry.tag).map(|(_, name)| (*name).to_owned());
@@ -91,7 +91,7 @@ impl Ifd {
         Value::Object(tags.collect())
     }
 
-    fn dump_entry(&self, entry: &Entry, file: &Windows, left: &mut usize) -> Value {
+    fn dump_entry(&self, entry: &Entry, file: &ReadAhead, left: &mut usize) -> Value {
         let kind =
             usize::try_from(entry.kind).ok().and_then(|kind| TYPES.get(kind)).filter(|(name, _)| !name.is_empty());
         let mut dump = json!({"tag": entry.tag, "type": kind.map(|(name, _)| *name), "count": entry.count});

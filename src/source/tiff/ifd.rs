@@ -4,7 +4,7 @@
 //! needed next, and how far to read ahead, is the very question. Every count is checked against the file's length and
 //! a bound before anything is allocated.
 
-use super::read::Windows;
+use super::read::ReadAhead;
 use crate::source::SourceError;
 
 /// Entries of one IFD that are accepted; real ones have some dozens.
@@ -27,7 +27,7 @@ pub(super) struct Header {
 
 impl Header {
     /// Reads the 8 bytes of a classic header or the 16 of a BigTIFF one.
-    pub(super) async fn read(file: &mut Windows) -> Result<Header, SourceError> {
+    pub(super) async fn read(file: &mut ReadAhead) -> Result<Header, SourceError> {
         let bad = |name: String, reason: &str| SourceError::malformed(name, "header", reason);
         let start = file.bytes(0, 8, "header").await?;
         let big_endian = match start.get(..2) {
@@ -79,7 +79,7 @@ pub(super) struct Ifd {
 
 impl Ifd {
     /// Reads the IFD at `offset`, without values that lie elsewhere.
-    pub(super) async fn read(file: &mut Windows, header: Header, offset: u64, page: u64) -> Result<Ifd, SourceError> {
+    pub(super) async fn read(file: &mut ReadAhead, header: Header, offset: u64, page: u64) -> Result<Ifd, SourceError> {
         let place = format!("page {page}");
         let what = format!("{place}, IFD");
         let (count_size, entry_size, word) = if header.big_tiff { (8, 20, 8) } else { (2, 12, 4) };
@@ -125,7 +125,7 @@ impl Ifd {
     /// The raw bytes of a tag's values, `most` at most, and the size of one value.
     async fn values(
         &self,
-        file: &mut Windows,
+        file: &mut ReadAhead,
         tag: Tag,
         kinds: &[u64],
         most: u64,
@@ -157,13 +157,13 @@ impl Ifd {
     }
 
     /// All values of a tag of unsigned integers; `None` where the tag is missing.
-    pub(super) async fn unsigned(&self, file: &mut Windows, tag: Tag) -> Result<Option<Vec<u64>>, SourceError> {
+    pub(super) async fn unsigned(&self, file: &mut ReadAhead, tag: Tag) -> Result<Option<Vec<u64>>, SourceError> {
         let values = self.values(file, tag, &[BYTE, SHORT, LONG, LONG8, IFD8], MAX_NUMBERS).await?;
         Ok(values.map(|(bytes, size)| bytes.chunks_exact(size).map(|v| number(v, self.header.big_endian)).collect()))
     }
 
     /// The one value of a tag, or `default` where the tag is missing.
-    pub(super) async fn single(&self, file: &mut Windows, tag: Tag, default: u64) -> Result<u64, SourceError> {
+    pub(super) async fn single(&self, file: &mut ReadAhead, tag: Tag, default: u64) -> Result<u64, SourceError> {
         match self.unsigned(file, tag).await?.as_deref() {
             None => Ok(default),
             Some([value]) => Ok(*value),
@@ -176,7 +176,7 @@ impl Ifd {
 
     /// The first value of a tag of fractions that no voxel needs, as numerator and denominator; `None` where it cannot be
     /// read.
-    pub(super) async fn rational(&self, file: &mut Windows, tag: Tag) -> Result<Option<[f64; 2]>, SourceError> {
+    pub(super) async fn rational(&self, file: &mut ReadAhead, tag: Tag) -> Result<Option<[f64; 2]>, SourceError> {
         let values = match self.values(file, tag, &[RATIONAL], MAX_NUMBERS).await {
             Err(SourceError::Remote(error)) => return Err(error.into()),
             read_or_broken => read_or_broken.ok().flatten(),
@@ -193,7 +193,7 @@ impl Ifd {
     }
 
     /// A text without its closing NUL; UTF-8, or else Latin-1, which older ImageJ writes. One of no bytes is none.
-    pub(super) async fn text(&self, file: &mut Windows, tag: Tag) -> Result<Option<String>, SourceError> {
+    pub(super) async fn text(&self, file: &mut ReadAhead, tag: Tag) -> Result<Option<String>, SourceError> {
         if self.entry(tag).is_some_and(|entry| entry.count == 0) {
             return Ok(None);
         }

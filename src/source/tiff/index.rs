@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 
 use super::ifd::Header;
 use super::page::{Compression, Data, MAX_PAGES, Page};
-use super::read::{AHEAD, ReadAt, Windows};
+use super::read::{AHEAD, ReadAhead, ReadAt};
 use super::text::Text;
 use super::walk;
 use crate::source::SourceError;
@@ -30,7 +30,7 @@ const MAX_SHIFTED: usize = 65_536;
 /// Where the pages of a volume are.
 pub(super) enum Index {
     /// Page `k` begins `k` planes after `start`.
-    Run { start: u64, pages: u64 },
+    Contiguous { start: u64, pages: u64 },
     /// Found by a walk.
     Table(Vec<Data>),
     /// Predicted; proven page by page.
@@ -41,7 +41,7 @@ impl Index {
     /// Number of pages.
     pub(super) fn pages(&self) -> u64 {
         match self {
-            Index::Run { pages, .. } => *pages,
+            Index::Contiguous { pages, .. } => *pages,
             Index::Table(pages) => pages.len() as u64,
             Index::Strided(strided) => strided.pages,
         }
@@ -50,11 +50,11 @@ impl Index {
     /// Bytes of memory that the places of strips and tiles take.
     pub(super) fn kept(&self) -> u64 {
         let size = |page: &Data| match page {
-            Data::Run(_) => 32,
+            Data::Contiguous(_) => 32,
             Data::Segments(places) => 64 + 16 * places.len() as u64,
         };
         match self {
-            Index::Run { .. } => 0,
+            Index::Contiguous { .. } => 0,
             Index::Table(pages) => pages.iter().map(size).sum(),
             Index::Strided(strided) => 64 * strided.pages,
         }
@@ -63,19 +63,19 @@ impl Index {
     /// Whether each page's voxels lie in one run.
     pub(super) fn all_runs(&self) -> bool {
         match self {
-            Index::Run { .. } => true,
-            Index::Table(pages) => pages.iter().all(|page| matches!(page, Data::Run(_))),
-            Index::Strided(strided) => matches!(strided.first.data, Data::Run(_)),
+            Index::Contiguous { .. } => true,
+            Index::Table(pages) => pages.iter().all(|page| matches!(page, Data::Contiguous(_))),
+            Index::Strided(strided) => matches!(strided.first.data, Data::Contiguous(_)),
         }
     }
 
     /// Where page `page` lies, proven by its own IFD. Asks the file at most once per page.
     pub(super) async fn page(&self, page: u64, plane: u64) -> Result<Option<Data>, SourceError> {
         match self {
-            Index::Run { start, pages } if page < *pages => {
-                Ok(page.checked_mul(plane).and_then(|before| start.checked_add(before)).map(Data::Run))
+            Index::Contiguous { start, pages } if page < *pages => {
+                Ok(page.checked_mul(plane).and_then(|before| start.checked_add(before)).map(Data::Contiguous))
             }
-            Index::Run { .. } => Ok(None),
+            Index::Contiguous { .. } => Ok(None),
             Index::Table(pages) => Ok(usize::try_from(page).ok().and_then(|page| pages.get(page)).cloned()),
             Index::Strided(strided) => strided.page(page).await,
         }
@@ -84,7 +84,7 @@ impl Index {
 
 /// Finds all pages of a file from its first page, whose description is `text`.
 pub(super) async fn find(
-    file: &mut Windows,
+    file: &mut ReadAhead,
     reader: Arc<dyn ReadAt>,
     header: Header,
     first: &Page,
@@ -105,8 +105,13 @@ pub(super) async fn find(
 }
 
 /// All pages in one run, where the description says so and nothing in the file speaks against it.
-async fn one_run(file: &mut Windows, header: Header, first: &Page, text: &Text) -> Result<Option<Index>, SourceError> {
-    let (Data::Run(start), Some(pages @ 2..), true) = (&first.data, text.pages, text.one_run) else {
+async fn one_run(
+    file: &mut ReadAhead,
+    header: Header,
+    first: &Page,
+    text: &Text,
+) -> Result<Option<Index>, SourceError> {
+    let (Data::Contiguous(start), Some(pages @ 2..), true) = (&first.data, text.pages, text.one_run) else {
         return Ok(None);
     };
     let (start, plane) = (*start, first.form.plane());
@@ -122,7 +127,7 @@ async fn one_run(file: &mut Windows, header: Header, first: &Page, text: &Text) 
             Err(SourceError::Remote(error)) => return Err(error.into()),
             Err(_) => None,
         };
-        let follows = start.checked_add(plane).map(Data::Run);
+        let follows = start.checked_add(plane).map(Data::Contiguous);
         if !second.is_some_and(|second| second.form == first.form && Some(second.data) == follows) {
             return Ok(None);
         }
@@ -130,20 +135,20 @@ async fn one_run(file: &mut Windows, header: Header, first: &Page, text: &Text) 
         let reason = format!("speaks of {pages} pages, for which the file of {} bytes is too short", file.total());
         return Err(SourceError::malformed(file.name(), "page 0, ImageDescription", reason));
     }
-    Ok(Some(Index::Run { start, pages }))
+    Ok(Some(Index::Contiguous { start, pages }))
 }
 
 /// Tries equal distances from page 0 on, then from page 1 on: page 0 often has more tags than the others, which moves
 /// the others where its IFD stands before its voxels.
 async fn strided(
-    file: &mut Windows,
+    file: &mut ReadAhead,
     reader: &Arc<dyn ReadAt>,
     header: Header,
     first: &Page,
 ) -> Result<Option<Strided>, SourceError> {
     let scattered = first.next.checked_sub(header.first).is_some_and(|gap| gap >= first.form.plane());
     let simple = match &first.data {
-        Data::Run(_) => true,
+        Data::Contiguous(_) => true,
         Data::Segments(places) => places.len() <= MAX_SHIFTED,
     };
     if first.form.compression != Compression::None || !scattered || !simple {
@@ -262,7 +267,7 @@ impl Strided {
     /// Reads the page at the predicted place; `None` where that holds no IFD of such a page that links to the next.
     async fn read(&self, page: u64) -> Result<Option<Page>, SourceError> {
         let Some(offset) = self.offset(page).filter(|offset| *offset < self.reader.total()) else { return Ok(None) };
-        let mut file = Windows::new(self.reader.clone(), 4096);
+        let mut file = ReadAhead::new(self.reader.clone(), 4096);
         let start = offset.saturating_sub(self.span.0);
         let end = offset.saturating_add(self.span.1).min(self.reader.total());
         file.add(start, self.reader.read_at(start..end).await?);
@@ -299,7 +304,7 @@ impl Strided {
             if !is_past_caches() {
                 // It is looked at again before all pages are read for it.
                 let field = format!("page {page}, IFD");
-                return Err(SourceError::malformed(self.reader.name(), field, "is not at the distance of the others"));
+                return Err(SourceError::malformed(self.reader.name(), field, "is not at the expected stride"));
             }
         }
         Ok(self.table.get_or_try_init(async || self.walk_seldom(page).await).await?.get(page as usize).cloned())
@@ -336,8 +341,8 @@ impl Strided {
     /// Finds all pages again, by walking, because `page` is not where it should be.
     async fn walk(&self, page: u64) -> Result<Vec<Data>, SourceError> {
         let name = self.reader.name();
-        tracing::warn!("{name}: page {page} is not at the distance of the others, reading all pages' directories");
-        let mut file = Windows::new(self.reader.clone(), AHEAD);
+        tracing::warn!("{name}: page {page} is not at the expected stride; walking the IFD chain");
+        let mut file = ReadAhead::new(self.reader.clone(), AHEAD);
         let table = walk::all_pages(&mut file, self.header, &self.first).await?;
         if table.len() as u64 != self.pages {
             let reason = format!("{} pages in the chain of IFDs, {} expected", table.len(), self.pages);

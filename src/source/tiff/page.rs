@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::ifd::{Header, Ifd, Tag, tags};
-use super::read::Windows;
+use super::read::ReadAhead;
 use crate::dtype::DataType;
 use crate::source::SourceError;
 
@@ -27,7 +27,7 @@ pub(super) enum Compression {
 
 /// What all pages of a volume have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Form {
+pub(super) struct PageFormat {
     pub(super) width: u64,
     pub(super) height: u64,
     pub(super) dtype: DataType,
@@ -35,7 +35,7 @@ pub(super) struct Form {
     pub(super) white_is_zero: bool,
 }
 
-impl Form {
+impl PageFormat {
     /// Bytes of `rows` rows of `width` voxels; the products were checked when the page was read.
     pub(super) fn bytes(&self, rows: u64, width: u64) -> u64 {
         rows.saturating_mul(width).saturating_mul(self.dtype.size() as u64)
@@ -48,7 +48,7 @@ impl Form {
 }
 
 /// As in `1536×2048 uint8, uncompressed`.
-impl fmt::Display for Form {
+impl fmt::Display for PageFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let compression = match self.compression {
             Compression::None => "uncompressed",
@@ -71,7 +71,7 @@ pub(super) enum Segments {
 
 impl Segments {
     /// Number of segments along y and x.
-    pub(super) fn counts(&self, form: &Form) -> (u64, u64) {
+    pub(super) fn counts(&self, form: &PageFormat) -> (u64, u64) {
         match *self {
             Segments::Strips { rows } => (form.height.div_ceil(rows), 1),
             Segments::Tiles { height, width } => (form.height.div_ceil(height), form.width.div_ceil(width)),
@@ -79,7 +79,7 @@ impl Segments {
     }
 
     /// Rows and columns that segment `index` of the page stores.
-    pub(super) fn extent(&self, form: &Form, index: u64) -> (u64, u64) {
+    pub(super) fn extent(&self, form: &PageFormat, index: u64) -> (u64, u64) {
         match *self {
             Segments::Strips { rows } => (rows.min(form.height.saturating_sub(index.saturating_mul(rows))), form.width),
             Segments::Tiles { height, width } => (height, width),
@@ -91,7 +91,7 @@ impl Segments {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Data {
     /// All rows one after the other, uncompressed, from this offset.
-    Run(u64),
+    Contiguous(u64),
     /// Offset and length of each segment.
     Segments(Arc<[(u64, u64)]>),
 }
@@ -100,7 +100,7 @@ impl Data {
     /// Offset of the first voxel.
     pub(super) fn start(&self) -> u64 {
         match self {
-            Data::Run(start) => *start,
+            Data::Contiguous(start) => *start,
             Data::Segments(segments) => segments.first().map_or(0, |(offset, _)| *offset),
         }
     }
@@ -108,7 +108,7 @@ impl Data {
     /// The same places, `by` bytes further; `None` where that leaves 64 bits.
     pub(super) fn shifted(&self, by: i64) -> Option<Data> {
         Some(match self {
-            Data::Run(start) => Data::Run(start.checked_add_signed(by)?),
+            Data::Contiguous(start) => Data::Contiguous(start.checked_add_signed(by)?),
             Data::Segments(segments) => {
                 let moved = segments.iter().map(|(offset, length)| Some((offset.checked_add_signed(by)?, *length)));
                 Data::Segments(moved.collect::<Option<_>>()?)
@@ -120,7 +120,7 @@ impl Data {
 /// One page.
 #[derive(Debug, Clone)]
 pub(super) struct Page {
-    pub(super) form: Form,
+    pub(super) form: PageFormat,
     pub(super) segments: Segments,
     pub(super) data: Data,
     /// Number of the page and of all pages, where the file says.
@@ -134,7 +134,7 @@ pub(super) struct Page {
 impl Page {
     /// Reads the IFD at `offset` and what it says of its page, which is `None` for a reduced copy of another page.
     pub(super) async fn read_at(
-        file: &mut Windows,
+        file: &mut ReadAhead,
         header: Header,
         offset: u64,
         page: u64,
@@ -164,14 +164,14 @@ impl Page {
     }
 }
 
-async fn required(file: &mut Windows, ifd: &Ifd, tag: Tag) -> Result<u64, SourceError> {
+async fn required(file: &mut ReadAhead, ifd: &Ifd, tag: Tag) -> Result<u64, SourceError> {
     match ifd.single(file, tag, 0).await? {
         0 => Err(SourceError::malformed(file.name(), ifd.field(tag), "is missing or 0")),
         value => Ok(value),
     }
 }
 
-async fn read_form(file: &mut Windows, ifd: &Ifd) -> Result<Form, SourceError> {
+async fn read_form(file: &mut ReadAhead, ifd: &Ifd) -> Result<PageFormat, SourceError> {
     let width = required(file, ifd, tags::IMAGE_WIDTH).await?;
     let height = required(file, ifd, tags::IMAGE_LENGTH).await?;
     for (tag, extent) in [(tags::IMAGE_WIDTH, width), (tags::IMAGE_LENGTH, height)] {
@@ -180,7 +180,7 @@ async fn read_form(file: &mut Windows, ifd: &Ifd) -> Result<Form, SourceError> {
         }
     }
     let refuse =
-        |file: &Windows, tag, reason: String| Err(SourceError::unsupported(file.name(), ifd.field(tag), reason));
+        |file: &ReadAhead, tag, reason: String| Err(SourceError::unsupported(file.name(), ifd.field(tag), reason));
     // Formats that keep more than one plane behind an IFD, or pages of another meaning, in what looks like TIFF.
     if ifd.single(file, tags::IMAGE_DEPTH, 1).await? != 1 {
         return refuse(file, tags::IMAGE_DEPTH, "a page of several planes".into());
@@ -229,10 +229,10 @@ async fn read_form(file: &mut Windows, ifd: &Ifd) -> Result<Form, SourceError> {
         (1 | 8 | 32946, other) => return refuse(file, tags::PREDICTOR, format!("predictor {other} here")),
         (other, _) => return refuse(file, tags::COMPRESSION, compression_name(other)),
     };
-    Ok(Form { width, height, dtype, compression, white_is_zero })
+    Ok(PageFormat { width, height, dtype, compression, white_is_zero })
 }
 
-async fn read_segments(file: &mut Windows, ifd: &Ifd, form: &Form) -> Result<Segments, SourceError> {
+async fn read_segments(file: &mut ReadAhead, ifd: &Ifd, form: &PageFormat) -> Result<Segments, SourceError> {
     let segments = if ifd.has(tags::TILE_WIDTH) || ifd.has(tags::TILE_OFFSETS) {
         let height = required(file, ifd, tags::TILE_LENGTH).await?;
         let width = required(file, ifd, tags::TILE_WIDTH).await?;
@@ -254,7 +254,12 @@ async fn read_segments(file: &mut Windows, ifd: &Ifd, form: &Form) -> Result<Seg
     Ok(segments)
 }
 
-async fn read_data(file: &mut Windows, ifd: &Ifd, form: &Form, segments: &Segments) -> Result<Data, SourceError> {
+async fn read_data(
+    file: &mut ReadAhead,
+    ifd: &Ifd,
+    form: &PageFormat,
+    segments: &Segments,
+) -> Result<Data, SourceError> {
     let (offset_tag, count_tag) = match segments {
         Segments::Strips { .. } => (tags::STRIP_OFFSETS, tags::STRIP_BYTE_COUNTS),
         Segments::Tiles { .. } => (tags::TILE_OFFSETS, tags::TILE_BYTE_COUNTS),
@@ -302,7 +307,7 @@ async fn read_data(file: &mut Windows, ifd: &Ifd, form: &Form, segments: &Segmen
         && matches!(segments, Segments::Strips { .. })
         && places.windows(2).all(|pair| pair[0].0.checked_add(pair[0].1) == Some(pair[1].0));
     Ok(match places.first() {
-        Some((start, _)) if one_run => Data::Run(*start),
+        Some((start, _)) if one_run => Data::Contiguous(*start),
         _ => Data::Segments(places.into()),
     })
 }

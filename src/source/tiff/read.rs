@@ -58,7 +58,7 @@ impl ReadAt for ObjectReader {
 }
 
 /// The parts of a file that were fetched lately, and how far to read ahead when another is needed.
-pub(super) struct Windows {
+pub(super) struct ReadAhead {
     reader: Arc<dyn ReadAt>,
     kept: Vec<(u64, Bytes)>,
     touched: Option<Range<u64>>,
@@ -67,9 +67,9 @@ pub(super) struct Windows {
     pub(super) ahead: u64,
 }
 
-impl Windows {
+impl ReadAhead {
     pub(super) fn new(reader: Arc<dyn ReadAt>, ahead: u64) -> Self {
-        Windows { reader, kept: Vec::new(), touched: None, requests: 0, ahead }
+        ReadAhead { reader, kept: Vec::new(), touched: None, requests: 0, ahead }
     }
 
     /// Adds bytes that are known already.

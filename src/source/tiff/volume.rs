@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::ifd::{Header, tags};
 use super::index::{self, Index};
-use super::page::{Compression, Data, Form, Page, Segments};
-use super::read::{AHEAD, ReadAt, Windows};
+use super::page::{Compression, Data, Page, PageFormat, Segments};
+use super::read::{AHEAD, ReadAhead, ReadAt};
 use super::text::{Dialect, Text};
 use super::{decode, dump};
 use crate::document::Document;
@@ -29,7 +29,7 @@ pub(super) struct Volume {
     name: String,
     pub(super) description: Description,
     big_endian: bool,
-    form: Form,
+    form: PageFormat,
     blocks: Blocks,
     /// Nanometres per voxel along `z, y, x`, where the file says them.
     stated: [Option<f64>; 3],
@@ -51,7 +51,7 @@ impl Volume {
     /// Opens a file of which the first [`FRONT`] bytes (or all, if it is shorter) are `front`.
     pub(super) async fn open(reader: Arc<dyn ReadAt>, front: Bytes) -> Result<Volume, SourceError> {
         let name = reader.name();
-        let mut file = Windows::new(reader.clone(), AHEAD);
+        let mut file = ReadAhead::new(reader.clone(), AHEAD);
         file.add(0, front);
         let header = Header::read(&mut file).await?;
         let (ifd, first) = Page::read_at(&mut file, header, header.first, 0).await?;
@@ -143,7 +143,10 @@ impl Volume {
         let data = self.index.page(page, self.form.plane()).await?;
         let data = data.ok_or_else(|| self.bad(block, "lies on a page that the file does not have".into()))?;
         let range = match (self.blocks, &data) {
-            (Blocks::Bands { rows: band } | Blocks::Segments(Segments::Strips { rows: band }), Data::Run(start)) => {
+            (
+                Blocks::Bands { rows: band } | Blocks::Segments(Segments::Strips { rows: band }),
+                Data::Contiguous(start),
+            ) => {
                 let before = self.form.bytes(down * band, self.form.width);
                 start.checked_add(before).map(|start| (start, self.form.bytes(rows, self.form.width)))
             }
@@ -175,7 +178,7 @@ impl Volume {
 }
 
 /// Bands where every page is one run, else the file's own division.
-fn choose_blocks(form: &Form, segments: Segments, index: &Index, shape: Shape) -> Blocks {
+fn choose_blocks(form: &PageFormat, segments: Segments, index: &Index, shape: Shape) -> Blocks {
     if form.compression != Compression::None || !index.all_runs() {
         return Blocks::Segments(segments);
     }
@@ -186,7 +189,7 @@ fn choose_blocks(form: &Form, segments: Segments, index: &Index, shape: Shape) -
     Blocks::Bands { rows }
 }
 
-fn format_name(header: &Header, form: &Form, segments: &Segments, dialect: Dialect) -> String {
+fn format_name(header: &Header, form: &PageFormat, segments: &Segments, dialect: Dialect) -> String {
     let mut name = String::from(match dialect {
         Dialect::ImageJ => "ImageJ ",
         Dialect::Ome => "OME-",

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::ifd::Header;
 use super::page::{Compression, Data, MAX_PAGES, Page};
-use super::read::{AHEAD, Windows};
+use super::read::{AHEAD, ReadAhead};
 use crate::source::SourceError;
 
 /// Longest window.
@@ -24,7 +24,7 @@ const CROWD: u64 = 4;
 
 /// Follows the chain from the first IFD and returns where each page lies; every page must be like `first`.
 /// Reduced copies of pages (the coarser levels of a pyramid) are left out.
-pub(super) async fn all_pages(file: &mut Windows, header: Header, first: &Page) -> Result<Vec<Data>, SourceError> {
+pub(super) async fn all_pages(file: &mut ReadAhead, header: Header, first: &Page) -> Result<Vec<Data>, SourceError> {
     let mut seen = HashSet::new();
     let mut pages = Vec::new();
     let (mut read, mut kept) = (0u64, 0u64);
@@ -87,7 +87,7 @@ pub(super) async fn all_pages(file: &mut Windows, header: Header, first: &Page) 
 }
 
 /// Bytes in which all IFDs seem to stand from that of page 1 at `offset` on; 0 where nothing says so.
-fn crowd_at_second(file: &Windows, first: &Page, offset: u64) -> u64 {
+fn crowd_at_second(file: &ReadAhead, first: &Page, offset: u64) -> u64 {
     let (left, plane) = (file.total().saturating_sub(offset), first.form.plane());
     if first.form.compression != Compression::None {
         return 0;
@@ -103,19 +103,19 @@ fn crowd_at_second(file: &Windows, first: &Page, offset: u64) -> u64 {
 }
 
 /// Bytes for the IFDs of all pages from `number` on that the file has room for, each `distance` after the one before.
-fn crowd_from(file: &Windows, first: &Page, number: u64, distance: u64) -> u64 {
+fn crowd_from(file: &ReadAhead, first: &Page, number: u64, distance: u64) -> u64 {
     if first.form.compression != Compression::None {
         return 0;
     }
     (file.total() / first.form.plane()).saturating_sub(number).saturating_mul(distance)
 }
 
-fn check_same(file: &Windows, number: u64, first: &Page, page: &Page) -> Result<(), SourceError> {
+fn check_same(file: &ReadAhead, number: u64, first: &Page, page: &Page) -> Result<(), SourceError> {
     let differ = |what: &str, reason: String| Err(SourceError::unsupported(file.name(), what, reason));
     if page.form != first.form {
         return differ(&format!("page {number}"), format!("{}, unlike the {} of page 0,", page.form, first.form));
     }
-    let runs = matches!((&page.data, &first.data), (Data::Run(_), Data::Run(_)));
+    let runs = matches!((&page.data, &first.data), (Data::Contiguous(_), Data::Contiguous(_)));
     if !runs && page.segments != first.segments {
         return differ(&format!("page {number}"), "division into other strips or tiles than page 0".into());
     }

@@ -39,7 +39,7 @@ pub(super) struct ArrayDocument {
     /// Lengths a stored chunk may have.
     pub sizes: Sizes,
     /// How it begins.
-    pub form: Form,
+    pub form: ChunkFormat,
 }
 
 /// How a chunk's key is made of its indices.
@@ -57,7 +57,7 @@ pub(super) struct ChunkKeys {
 
 /// How the bytes of a chunk begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ChunkFormat {
     /// With its voxels.
     Bare,
     /// With its voxels, which are floats of 16 bits and shown as those of 32.
@@ -66,12 +66,12 @@ pub(super) enum Form {
     N5,
 }
 
-impl Form {
+impl ChunkFormat {
     /// A type of as many bytes as a voxel of the type `shown` has where it is stored.
     pub fn stored(self, shown: DataType) -> DataType {
         match self {
-            Form::Half => DataType::U16,
-            Form::Bare | Form::N5 => shown,
+            ChunkFormat::Half => DataType::U16,
+            ChunkFormat::Bare | ChunkFormat::N5 => shown,
         }
     }
 }
@@ -132,7 +132,7 @@ pub(super) struct Storage {
     /// How chunks are put together.
     pub sharding: Option<Sharding>,
     /// How a chunk begins.
-    pub form: Form,
+    pub form: ChunkFormat,
 }
 
 impl ArrayDocument {
@@ -148,8 +148,8 @@ impl ArrayDocument {
     /// The longest body that can be a valid chunk.
     pub fn longest(&self) -> u64 {
         let header = match self.form {
-            Form::Bare | Form::Half => 0,
-            Form::N5 => n5::block::header(self.shape.len()) as u64,
+            ChunkFormat::Bare | ChunkFormat::Half => 0,
+            ChunkFormat::N5 => n5::block::header(self.shape.len()) as u64,
         };
         self.sizes.stored().saturating_add(header)
     }

@@ -1,6 +1,6 @@
 //! The chain of codecs of an array of Zarr v3, and the one of an index of shards.
 
-use super::array::{self, Extents, Form, Storage};
+use super::array::{self, ChunkFormat, Extents, Storage};
 use super::codec::{BytesCodec, Sizes};
 use super::json::{Field, quoted};
 use super::layout::{ByteOrder, c_order};
@@ -56,7 +56,7 @@ pub(super) fn read<'a>(field: &Field<'a>, mut axes: Vec<usize>, dtype: DataType)
     match (shard, byte_order) {
         (Some(shard), _) => Ok(Chain::Shard(shard)),
         (None, Some(byte_order)) => {
-            Ok(Chain::Chunk(Storage { axes, byte_order, codecs, sharding: None, form: Form::Bare }))
+            Ok(Chain::Chunk(Storage { axes, byte_order, codecs, sharding: None, form: ChunkFormat::Bare }))
         }
         (None, None) => Err(field.malformed("codec `bytes` is missing")),
     }
@@ -126,7 +126,7 @@ fn index(field: Option<&Field>, rank: usize) -> Result<Storage, SourceError> {
         byte_order: ByteOrder::Little,
         codecs,
         sharding: None,
-        form: Form::Bare,
+        form: ChunkFormat::Bare,
     };
     let Some(field) = field else { return Ok(plain(vec![BytesCodec::Crc32c])) };
     if field.elements(array::MAX_CODECS)?.is_empty() {

@@ -86,14 +86,14 @@ impl Documents for Remote {
 }
 
 /// Keeps what was fetched, packed, as more is waited for meanwhile.
-pub(super) struct Kept<'a, D> {
+pub(super) struct CachedDocuments<'a, D> {
     inner: &'a D,
     documents: Mutex<Vec<(Location, Packed)>>,
 }
 
-impl<'a, D: Documents> Kept<'a, D> {
+impl<'a, D: Documents> CachedDocuments<'a, D> {
     pub(super) fn new(inner: &'a D) -> Self {
-        Kept { inner, documents: Mutex::default() }
+        CachedDocuments { inner, documents: Mutex::default() }
     }
 
     /// What was fetched from there.
@@ -128,7 +128,7 @@ impl<'a, D: Documents> Kept<'a, D> {
     }
 }
 
-impl<D: Documents> Documents for Kept<'_, D> {
+impl<D: Documents> Documents for CachedDocuments<'_, D> {
     fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
         Box::pin(async move {
             let bytes = self.inner.get(location, limit).await?;

@@ -24,12 +24,12 @@ mod whereabouts;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use self::array::{ArrayDocument, Form};
+use self::array::{ArrayDocument, ChunkFormat};
 use self::axes::Axes;
 use self::codec::CodecError;
 use self::documents::{Documents, Root, Version};
 use self::multiscales::{Dataset, Multiscales};
-use self::pyramid::{LeftOut, Listed, Shown};
+use self::pyramid::{LeftOut, Listed, ShownLevel};
 use self::shards::Shards;
 use self::spelling::Spelling;
 use super::{Description, Placement, Relative, Source, SourceError, SourceLevel, json, leave_out};
@@ -88,7 +88,7 @@ async fn open_through(
     group: &Location,
     channel: Option<u64>,
 ) -> Result<ZarrSource, SourceError> {
-    let documents = documents::Kept::new(documents);
+    let documents = documents::CachedDocuments::new(documents);
     let (version, image, listed) = match documents::root(&documents, group).await? {
         Root::Image(version, mut image) => {
             image.axes = image.axes.of_channel(channel);
@@ -123,14 +123,14 @@ async fn open_n5_through(
     group: &Location,
     channel: Option<u64>,
 ) -> Result<ZarrSource, SourceError> {
-    let documents = documents::Kept::new(documents);
+    let documents = documents::CachedDocuments::new(documents);
     let found = n5::find(&documents, group, channel).await?;
     assembled(documents, remote, group, Version::N5, found)
 }
 
 /// Puts together what the documents say.
 fn assembled(
-    documents: documents::Kept<'_, impl Documents>,
+    documents: documents::CachedDocuments<'_, impl Documents>,
     remote: Remote,
     group: &Location,
     version: Version,
@@ -150,7 +150,7 @@ fn assembled(
     let described: Vec<SourceLevel> = shown.iter().map(|level| described(&image.axes, level)).collect();
     let levels: Vec<Level> = shown
         .into_iter()
-        .map(|Shown { dataset, location, array }| {
+        .map(|ShownLevel { dataset, location, array }| {
             let witness = witness(&location);
             let spelling = Spelling::of(array.keys);
             Level { location, array, relative: dataset.relative, witness, spelling }
@@ -180,7 +180,7 @@ fn assembled(
     Ok(ZarrSource { remote, shards, axes: image.axes, levels, description, documents })
 }
 
-fn described(axes: &Axes, level: &Shown) -> SourceLevel {
+fn described(axes: &Axes, level: &ShownLevel) -> SourceLevel {
     let (shape, cell) = (Shape(axes.pick(&level.array.shape)), Shape(axes.pick(&level.array.chunk)));
     let (grid, dataset) = (Grid { shape, cell }, &level.dataset);
     SourceLevel { grid, scale: dataset.scale, translation: dataset.translation, offset: [0; 3] }
@@ -255,8 +255,8 @@ impl Source for ZarrSource {
         let shape = described.grid.region(block).shape().0.map(|extent| extent as usize);
         let malformed = |error: CodecError| SourceError::malformed(location.to_string(), error.codec, error.reason);
         match array.form {
-            Form::N5 => n5::block::decode(raw, array, &self.axes, shape).map_err(malformed),
-            Form::Bare | Form::Half => {
+            ChunkFormat::N5 => n5::block::decode(raw, array, &self.axes, shape).map_err(malformed),
+            ChunkFormat::Bare | ChunkFormat::Half => {
                 let channel = self.axes.channel();
                 let start =
                     channel.map_or(0, |(axis, index)| array.layout.offset(axis, (index % array.chunk[axis]) as usize));
@@ -264,7 +264,7 @@ impl Source for ZarrSource {
                 let voxels = array.layout.extract(decoded, start, self.axes.kept, shape).ok_or_else(|| {
                     SourceError::malformed(location.to_string(), "chunk", "it holds fewer voxels than its shape says")
                 })?;
-                Ok(if array.form == Form::Half { layout::widened(&voxels) } else { voxels })
+                Ok(if array.form == ChunkFormat::Half { layout::widened(&voxels) } else { voxels })
             }
         }
     }
@@ -273,8 +273,8 @@ impl Source for ZarrSource {
         self.levels.get(usize::from(level.0)).is_some_and(|level| level.array.sharding.is_some())
     }
 
-    fn together(&self, level: LevelIndex) -> u32 {
-        self.shards.together(usize::from(level.0))
+    fn contiguous_group_log2(&self, level: LevelIndex) -> u32 {
+        self.shards.contiguous_group_log2(usize::from(level.0))
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Listed {
 }
 
 /// A level that is shown.
-pub(super) struct Shown {
+pub(super) struct ShownLevel {
     /// What the image says of it.
     pub dataset: Dataset,
     /// Where its array is.
@@ -44,11 +44,11 @@ pub(super) struct LeftOut {
 ///
 /// # Errors
 /// Where none could be shown, or it is not known of one whether it could.
-pub(super) fn choose(axes: &Axes, listed: Vec<Listed>) -> Result<(Vec<Shown>, Vec<LeftOut>), SourceError> {
-    let (mut shown, mut left_out): (Vec<Shown>, _) = (Vec::new(), Vec::new());
+pub(super) fn choose(axes: &Axes, listed: Vec<Listed>) -> Result<(Vec<ShownLevel>, Vec<LeftOut>), SourceError> {
+    let (mut shown, mut left_out): (Vec<ShownLevel>, _) = (Vec::new(), Vec::new());
     for Listed { dataset, location, array } in listed {
         match array {
-            Ok(array) => shown.push(Shown { dataset, location, array }),
+            Ok(array) => shown.push(ShownLevel { dataset, location, array }),
             Err(error) if error.is_of_bytes() => left_out.push(LeftOut { path: dataset.path, location, error }),
             Err(error) => return Err(error),
         }
@@ -57,7 +57,7 @@ pub(super) fn choose(axes: &Axes, listed: Vec<Listed>) -> Result<(Vec<Shown>, Ve
     if shown.iter().all(|level| level.dataset.is_unscaled()) {
         shown.sort_by_cached_key(|level| Reverse(axes.pick(&level.array.shape)));
     }
-    let mut fitting: Vec<Shown> = Vec::new();
+    let mut fitting: Vec<ShownLevel> = Vec::new();
     for level in shown {
         match unlike(axes, fitting.first(), fitting.last(), &level) {
             None => fitting.push(level),
@@ -73,7 +73,12 @@ pub(super) fn choose(axes: &Axes, listed: Vec<Listed>) -> Result<(Vec<Shown>, Ve
 }
 
 /// Why a level does not fit below the ones that do.
-fn unlike(axes: &Axes, finest: Option<&Shown>, before: Option<&Shown>, level: &Shown) -> Option<SourceError> {
+fn unlike(
+    axes: &Axes,
+    finest: Option<&ShownLevel>,
+    before: Option<&ShownLevel>,
+    level: &ShownLevel,
+) -> Option<SourceError> {
     let (finest, before) = finest.zip(before)?;
     let unlike =
         |field: &str, reason: String| Some(SourceError::unsupported(level.location.to_string(), field, reason));

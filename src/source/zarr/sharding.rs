@@ -101,7 +101,7 @@ impl Sharding {
 
     /// The largest `k` up to `most` for which the chunks of an aligned group of 2ᵏ along each of the axes `axes` follow
     /// each other in the shard, as far as they are there.
-    pub fn together(&self, index: &[u8], axes: [usize; 3], most: u32) -> u32 {
+    pub fn contiguous_group_log2(&self, index: &[u8], axes: [usize; 3], most: u32) -> u32 {
         (1..=most).take_while(|edge| self.are_together(index, axes, *edge)).last().unwrap_or(0)
     }
 

@@ -83,18 +83,18 @@ pub(super) struct Shards {
     remote: Remote,
     indices: Indices<Key, Index>,
     /// By level, in which groups the chunks of the last shard follow each other.
-    together: Mutex<BTreeMap<usize, u32>>,
+    contiguous_group_log2: Mutex<BTreeMap<usize, u32>>,
 }
 
 impl Shards {
     pub fn new(remote: Remote) -> Self {
         let indices = Indices::new(remote.desk());
-        Shards { remote, indices, together: Mutex::default() }
+        Shards { remote, indices, contiguous_group_log2: Mutex::default() }
     }
 
     /// The largest `k` for which groups of 2ᵏ chunks along each axis of a level lie together, as far as that was seen.
-    pub fn together(&self, level: usize) -> u32 {
-        self.together.lock().get(&level).copied().unwrap_or(0)
+    pub fn contiguous_group_log2(&self, level: usize) -> u32 {
+        self.contiguous_group_log2.lock().get(&level).copied().unwrap_or(0)
     }
 
     /// Where the chunk is.
@@ -146,7 +146,9 @@ impl Shards {
             (Location::End, Some(total)) => total.saturating_sub(length),
             (Location::End, None) => return Err(malformed("the length of the file is not told".to_owned())),
         };
-        self.together.lock().insert(key.0, sharding.together(&index, chunk.axes, LARGEST_GROUP));
+        self.contiguous_group_log2
+            .lock()
+            .insert(key.0, sharding.contiguous_group_log2(&index, chunk.axes, LARGEST_GROUP));
         let unchecked = (!sharding.is_checked()).then(|| (start..start.saturating_add(length), stored));
         let total = fetched.total;
         let was_given_twice = AtomicBool::new(false);

@@ -16,7 +16,7 @@ use url::Url;
 use super::documents::Documents;
 use super::{ZarrSource, open_n5_through, open_through};
 use crate::geometry::{CellIndex, LevelIndex};
-use crate::remote::{Cause, Location, Manners, RemoteError};
+use crate::remote::{Cause, LimitsByHost, Location, RemoteError};
 use crate::source::SourceError;
 use crate::stats::Stats;
 use crate::store::{Remote, past_caches};
@@ -47,28 +47,28 @@ impl Shelf {
     }
 
     fn open(&self) -> Result<ZarrSource, SourceError> {
-        let remote = Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
+        let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
         futures::executor::block_on(open_through(self, remote, &group, None))
     }
 
     /// Opens it as it is opened after something made no sense.
     fn open_past_caches(&self) -> Result<ZarrSource, SourceError> {
-        let remote = Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
+        let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
         futures::executor::block_on(past_caches(open_through(self, remote, &group, None)))
     }
 
     /// Opens one of several channels.
     fn open_channel(&self, channel: u64) -> Result<ZarrSource, SourceError> {
-        let remote = Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
+        let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
         futures::executor::block_on(open_through(self, remote, &group, Some(channel)))
     }
 
     /// Opens it as one of N5.
     pub(super) fn open_n5(&self) -> Result<ZarrSource, SourceError> {
-        let remote = Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
+        let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
         futures::executor::block_on(open_n5_through(self, remote, &group, None))
     }

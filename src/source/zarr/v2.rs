@@ -1,6 +1,6 @@
 //! The array document of Zarr v2, `.zarray`. Format: the Zarr storage specification, version 2.
 
-use super::array::{self, ArrayDocument, ChunkKeys, Extents, Form, Separator, Storage};
+use super::array::{self, ArrayDocument, ChunkFormat, ChunkKeys, Extents, Separator, Storage};
 use super::codec::BytesCodec;
 use super::fill;
 use super::json::{self, Field, quoted};
@@ -19,14 +19,14 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceErr
     let dtype_field = document.member("dtype")?;
     let (dtype, byte_order, form) = match dtype_field.value.as_str() {
         // Half the length is shown as the whole, which has a place for each of its values.
-        Some("<f2") => (DataType::F32, ByteOrder::Little, Form::Half),
-        Some(">f2") => (DataType::F32, ByteOrder::Big, Form::Half),
-        Some("|b1") => (DataType::U8, ByteOrder::Little, Form::Bare),
-        _ => data_type(&dtype_field).map(|(dtype, order)| (dtype, order, Form::Bare))?,
+        Some("<f2") => (DataType::F32, ByteOrder::Little, ChunkFormat::Half),
+        Some(">f2") => (DataType::F32, ByteOrder::Big, ChunkFormat::Half),
+        Some("|b1") => (DataType::U8, ByteOrder::Little, ChunkFormat::Bare),
+        _ => data_type(&dtype_field).map(|(dtype, order)| (dtype, order, ChunkFormat::Bare))?,
     };
     let extents = Extents::read(&document.member("shape")?, &document.member("chunks")?, form.stored(dtype))?;
     let fill = match document.optional("fill_value")? {
-        Some(field) if form == Form::Half => fill::half(&field)?,
+        Some(field) if form == ChunkFormat::Half => fill::half(&field)?,
         Some(field) => fill::parse(&field, dtype)?,
         // `null` leaves absent voxels undefined; every reader shows zeros.
         None => FillValue::zero(dtype),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::array::{self, ArrayDocument, ChunkKeys, Extents, Form, Separator};
+use super::array::{self, ArrayDocument, ChunkFormat, ChunkKeys, Extents, Separator};
 use super::chain::{self, Chain};
 use super::fill;
 use super::json::{self, Field, quoted};
@@ -76,7 +76,7 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceErr
     let chunk_shape = chunk_grid(document.member("chunk_grid")?)?;
     let shape = document.member("shape")?;
     let fill_value = document.member("fill_value")?;
-    let fill = if form == Form::Half { fill::half(&fill_value)? } else { fill::parse(&fill_value, dtype)? };
+    let fill = if form == ChunkFormat::Half { fill::half(&fill_value)? } else { fill::parse(&fill_value, dtype)? };
     let keys = chunk_keys(&document.member("chunk_key_encoding")?)?;
     let chain = chain::read(&document.member("codecs")?, c_order(array::extents(&shape)?.len()), form.stored(dtype))?;
     let (extents, mut storage) = match chain {
@@ -157,15 +157,15 @@ fn chunk_keys(field: &Field) -> Result<ChunkKeys, SourceError> {
     }
 }
 
-fn data_type(field: &Field) -> Result<(DataType, Form), SourceError> {
+fn data_type(field: &Field) -> Result<(DataType, ChunkFormat), SourceError> {
     let name = Extension::read(field.clone())?.name;
     match name {
         // Half the length is shown as the whole, which has a place for each of its values.
-        "float16" => return Ok((DataType::F32, Form::Half)),
-        "bool" => return Ok((DataType::U8, Form::Bare)),
+        "float16" => return Ok((DataType::F32, ChunkFormat::Half)),
+        "bool" => return Ok((DataType::U8, ChunkFormat::Bare)),
         _ => {}
     }
     let known = DataType::ALL.into_iter().find(|dtype| dtype.name() == name);
     let known = known.ok_or_else(|| field.unsupported(format!("type {}", quoted(name))))?;
-    Ok((known, Form::Bare))
+    Ok((known, ChunkFormat::Bare))
 }

@@ -9,7 +9,7 @@ use super::*;
 use crate::disk::Disk;
 use crate::remote::Cause;
 use crate::source::SourceError;
-use crate::store::{Keeping, Witness, healed, past_caches};
+use crate::store::{CachePolicy, Witness, healed, past_caches};
 
 const DOCUMENT: &[u8] = b"{\"shape\": [1]}";
 
@@ -71,11 +71,11 @@ impl Store {
     }
 
     /// The store as a new process sees it, which read the document before.
-    fn process(&self, change: impl FnOnce(&mut Keeping)) -> (Remote, Witness) {
+    fn process(&self, change: impl FnOnce(&mut CachePolicy)) -> (Remote, Witness) {
         let disk = Disk::open(self.folder.path(), 1 << 30).unwrap();
-        let mut keeping = Keeping { disk: Some(Arc::new(disk)), ..Keeping::default() };
-        change(&mut keeping);
-        let remote = Remote::keeping(Manners::default(), SLACK, self.stats.clone(), keeping).unwrap();
+        let mut policy = CachePolicy { disk: Some(Arc::new(disk)), ..CachePolicy::default() };
+        change(&mut policy);
+        let remote = Remote::with_policy(LimitsByHost::default(), SLACK, self.stats.clone(), policy).unwrap();
         let witness = Witness::new(&remote, &self.location(".zarray"), 1000, DOCUMENT);
         (remote, witness)
     }
@@ -134,7 +134,7 @@ async fn what_is_said_once_is_no_absence_where_no_time_is_left_to_ask_again() {
             _ => answer("403 Forbidden", "", b""),
         })
         .await;
-        let remote = Remote::new(Manners::default(), Duration::from_secs(1), Arc::default()).unwrap();
+        let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(1), Arc::default()).unwrap();
         let location = |key: &str| Location::parse(&format!("{}/s/{key}", origin.url()), None).unwrap();
         let witness = Witness::new(&remote, &location(".zarray"), 1000, DOCUMENT);
         let answer = remote.object(&location("0")).unwrap().whole_if_there(100, &witness).await;
@@ -166,14 +166,14 @@ async fn absence_is_kept_for_minutes_and_read_offline() {
     assert_eq!(store.chunk(&process, "0").await, Ok(None));
     drop(process);
     for offline in [false, true] {
-        let process = store.process(|keeping| keeping.offline = offline);
+        let process = store.process(|policy| policy.offline = offline);
         assert_eq!(store.chunk(&process, "0").await, Ok(None));
     }
     assert_eq!(store.asked(), (2, 1));
-    let offline = store.process(|keeping| keeping.offline = true);
+    let offline = store.process(|policy| policy.offline = true);
     assert!(matches!(store.chunk(&offline, "1").await, Err(Cause::Offline(_))));
     drop(offline);
-    let process = store.process(|keeping| keeping.absent_ttl = Duration::from_millis(1));
+    let process = store.process(|policy| policy.absent_ttl = Duration::from_millis(1));
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(store.chunk(&process, "0").await, Ok(None));
     assert_eq!(store.asked(), (4, 2), "it is not believed for longer");
@@ -248,12 +248,12 @@ async fn what_makes_no_sense_is_fetched_once_more_and_what_does_takes_its_place(
     for (status, body) in bad {
         let folder = tempfile::tempdir().unwrap();
         let remote = |offline| {
-            let keeping = Keeping {
+            let policy = CachePolicy {
                 disk: Some(Arc::new(Disk::open(folder.path(), 1 << 30).unwrap())),
                 offline,
-                ..Keeping::default()
+                ..CachePolicy::default()
             };
-            Remote::keeping(Manners::default(), SLACK, Arc::default(), keeping).unwrap()
+            Remote::with_policy(LimitsByHost::default(), SLACK, Arc::default(), policy).unwrap()
         };
         // The bad answer is given as often as one read of it takes it for an accident.
         let origin = Origin::start(move |number, request| match number {

@@ -91,8 +91,8 @@ async fn a_range_is_not_compared_with_the_checksum_of_the_whole() {
 #[tokio::test]
 async fn a_host_whose_etags_are_no_checksums_can_be_told() {
     for md5_etags in [true, false] {
-        let manners = HostManners { md5_etags, stall: SLACK, ..HostManners::default() };
-        let bench = Bench::with(SLACK, manners, |_, _| answer("200 OK", &header("s3", b"other"), &data(LENGTH))).await;
+        let limits = HostLimits { md5_etags, stall: SLACK, ..HostLimits::default() };
+        let bench = Bench::with(SLACK, limits, |_, _| answer("200 OK", &header("s3", b"other"), &data(LENGTH))).await;
         assert_eq!(bench.object("s3").whole(LENGTH as u64).await.is_err(), md5_etags);
     }
 }

@@ -73,7 +73,7 @@ async fn an_origin_that_is_down_fails_within_the_timeout_and_recovers_without_a_
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let remote = Remote::new(Manners::default(), TIMEOUT, Arc::default()).unwrap();
+    let remote = Remote::new(LimitsByHost::default(), TIMEOUT, Arc::default()).unwrap();
     let object = remote.object(&Location::parse(&format!("http://{address}/x"), None).unwrap()).unwrap();
     let start = Instant::now();
     let error = object.range(0..5).await.unwrap_err();

@@ -6,7 +6,7 @@ use super::*;
 use crate::remote::Cause;
 
 fn object(path: &Path) -> Object {
-    let remote = Remote::new(Manners::default(), TIMEOUT, Arc::default()).unwrap();
+    let remote = Remote::new(LimitsByHost::default(), TIMEOUT, Arc::default()).unwrap();
     remote.object(&Location::parse(path.to_str().unwrap(), None).unwrap()).unwrap()
 }
 

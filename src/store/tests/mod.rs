@@ -1,14 +1,14 @@
 //! The reader against origins that do everything an origin can do.
 
 mod absence;
+mod cache_policy;
 mod checksums;
 mod conformance;
 mod endings;
 mod faults;
 mod files;
-mod keeping;
+mod hedging;
 mod mirrors;
-mod races;
 mod trouble;
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use url::Url;
 
 use super::{Object, Remote};
 use crate::remote::tests::origin::{self, Act, Origin, Request};
-use crate::remote::{HostManners, Location, Manners};
+use crate::remote::{HostLimits, LimitsByHost, Location};
 use crate::stats::{HostStats, Stats};
 
 /// The time of operations that are to run into its end.
@@ -39,39 +39,34 @@ struct Bench {
 }
 
 impl Bench {
-    /// `script` answers the requests, the first with number 0. Nothing is raced.
+    /// `script` answers the requests, the first with number 0. Nothing is hedged.
     async fn new(
         timeout: Duration,
         connections: usize,
         script: impl Fn(usize, &Request) -> Vec<Act> + Send + Sync + 'static,
     ) -> Self {
-        Self::with(
-            timeout,
-            HostManners { connections, rate: None, stall: timeout * 2, ..HostManners::default() },
-            script,
-        )
-        .await
+        Self::with(timeout, HostLimits { connections, rate: None, stall: timeout * 2, ..HostLimits::default() }, script)
+            .await
     }
 
-    /// The same with stalled requests raced after [`STALL`].
+    /// The same with stalled requests hedged after [`STALL`].
     async fn racing(
         timeout: Duration,
         connections: usize,
         script: impl Fn(usize, &Request) -> Vec<Act> + Send + Sync + 'static,
     ) -> Self {
-        Self::with(timeout, HostManners { connections, rate: None, stall: STALL, ..HostManners::default() }, script)
-            .await
+        Self::with(timeout, HostLimits { connections, rate: None, stall: STALL, ..HostLimits::default() }, script).await
     }
 
     async fn with(
         timeout: Duration,
-        manners: HostManners,
+        limits: HostLimits,
         script: impl Fn(usize, &Request) -> Vec<Act> + Send + Sync + 'static,
     ) -> Self {
-        let manners = Manners { hosts: [("127.0.0.1".to_owned(), manners)].into() };
+        let limits = LimitsByHost { hosts: [("127.0.0.1".to_owned(), limits)].into() };
         let stats = Arc::<Stats>::default();
         let origin = Origin::start(script).await;
-        let remote = Remote::new(manners, timeout, Arc::clone(&stats)).unwrap();
+        let remote = Remote::new(limits, timeout, Arc::clone(&stats)).unwrap();
         Bench { origin, remote, stats }
     }
 

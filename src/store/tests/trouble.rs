@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::super::kept::Kept;
-use super::super::note::{Absent, Note, Stamp, There};
-use super::keeping::{Machine, WEEK, bytes};
+use super::super::cache_entry::CacheEntry;
+use super::super::entry_metadata::{Absent, EntryMetadata, Present, Timestamp};
+use super::cache_policy::{Machine, WEEK, bytes};
 use super::origin::{Act, answer, correct};
 use super::*;
-use crate::remote::Ask;
 use crate::remote::Cause;
+use crate::remote::RangeRequest;
 use crate::remote::{Pin, Version};
-use crate::store::{Keeping, past_caches};
+use crate::store::{CachePolicy, past_caches};
 
 #[tokio::test]
 async fn a_note_that_was_lost_is_written_again_with_the_next_bytes() {
@@ -57,7 +57,7 @@ async fn what_is_kept_of_an_object_that_is_gone_is_still_read_unless_it_is_doubt
         machine.disk.clear().unwrap();
         bytes(&machine.online(), range).await.unwrap();
         gone.store(1, Ordering::SeqCst);
-        assert_eq!(bytes(&machine.doubting(), asked).await, Err(Cause::Gone(404)));
+        assert_eq!(bytes(&machine.revalidating(), asked).await, Err(Cause::Gone(404)));
         machine.age(WEEK);
         for object in [machine.online(), machine.offline()] {
             assert_eq!(bytes(&object, 0..500).await.unwrap(), data(1 << 20)[..500]);
@@ -70,16 +70,16 @@ async fn what_is_kept_of_an_object_that_is_gone_is_still_read_unless_it_is_doubt
 #[tokio::test]
 async fn an_absence_that_was_asked_for_before_the_object_came_is_not_kept() {
     let machine = Machine::new(|_, _| vec![Act::Close]).await;
-    let keeping = Keeping { disk: Some(Arc::new(machine.disk.clone())), ..Keeping::default() };
-    let (kept, pin) = (Kept::new(Arc::new(machine.disk.clone()), "o".to_owned(), keeping), Pin::default());
+    let policy = CachePolicy { disk: Some(Arc::new(machine.disk.clone())), ..CachePolicy::default() };
+    let (kept, pin) = (CacheEntry::new(Arc::new(machine.disk.clone()), "o".to_owned(), policy), Pin::default());
     let known = kept.known(&pin);
     let version = Version { etag: Some("\"v\"".to_owned()), last_modified: None, total: Some(5) };
-    pin.settle(version, &Ask::Whole(5), b"bytes").unwrap();
-    let absent = Absent { at: Stamp::now(), document: None };
-    assert!(matches!(kept.keep_absence(&pin, &known, absent), Err(Cause::Changed(_))));
+    pin.settle(version, &RangeRequest::Whole(5), b"bytes").unwrap();
+    let absent = Absent { at: Timestamp::now(), document: None };
+    assert!(matches!(kept.store_negative(&pin, &known, absent), Err(Cause::Changed(_))));
     assert_eq!(machine.disk.note("o").unwrap(), None);
     pin.reset();
-    kept.keep_absence(&pin, &known, absent).unwrap();
+    kept.store_negative(&pin, &known, absent).unwrap();
     assert!(machine.disk.note("o").unwrap().is_some());
 }
 
@@ -88,9 +88,11 @@ async fn unversioned_bodies_of_the_same_moment_have_names_of_their_own() {
     let machine = Machine::new(|number, _| answer("200 OK", "", format!("{{\"n\": {number}}}").as_bytes())).await;
     let mut names = Vec::new();
     for _ in 0..2 {
-        machine.doubting().whole(100).await.unwrap();
+        machine.revalidating().whole(100).await.unwrap();
         machine.disk.flush();
-        let Some(Note::There(There { body: Some(body), .. })) = machine.note() else { panic!("no body is kept") };
+        let Some(EntryMetadata::Present(Present { body: Some(body), .. })) = machine.note() else {
+            panic!("no body is kept")
+        };
         names.push(body.id.rsplit(' ').next().unwrap().to_owned());
     }
     assert_ne!(names[0], names[1]);

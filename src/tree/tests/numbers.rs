@@ -25,7 +25,7 @@ fn one_chunk_leaves_room_for_the_documents() {
         (Format::V2, vec![LevelNode::Directory, LevelNode::Document(".zarray"), LevelNode::Document(".zattrs")]),
         (Format::V3, vec![LevelNode::Directory, LevelNode::Document("zarr.json"), LevelNode::Chunks]),
     ] {
-        let chunks = [LevelNode::Slab(0), LevelNode::Row(0, 0), LevelNode::Chunk(CellIndex([0; 3]))];
+        let chunks = [LevelNode::ZDir(0), LevelNode::YDir(0, 0), LevelNode::Chunk(CellIndex([0; 3]))];
         let nodes: Vec<_> = nodes.into_iter().chain(chunks).collect();
         let numbers: HashSet<u64> = nodes.iter().map(|&node| numbering.number(node, format)).collect();
         assert_eq!(numbers.len(), nodes.len());
@@ -67,7 +67,7 @@ fn the_fields_of_an_inode_do_not_overlap() {
     for format in Format::ALL {
         for view in [0, 1, (1 << 18) - 1] {
             for place in [Area::Store, Area::Level(LevelIndex(0)), Area::Level(LevelIndex(30))] {
-                for depth in [Depth::Top, Depth::Slab, Depth::Row, Depth::Chunk] {
+                for depth in [Depth::Top, Depth::ZDir, Depth::YDir, Depth::Chunk] {
                     for node in [0, 1, (1 << 37) - 1] {
                         let address = StoreAddress { format, view: ViewId(view), place, depth, node };
                         assert_eq!(Inode::in_store(address).decode(), Some(Address::InStore(address)));

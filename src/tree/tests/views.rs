@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::super::store::Draft;
+use super::super::store::NewStore;
 use super::super::views::ViewTable;
 use super::*;
 use crate::view::ViewSpec;
@@ -66,22 +66,22 @@ fn a_name_of_its_own_has_numbers_of_its_own() {
     assert_eq!(names(&tree, "chunked/sample.zarr"), names(&tree, "chunked/em.crop-z0-4_y0-4_x0-4.zarr"));
 }
 
-fn table(limit: usize) -> (ViewTable, impl Fn(u64) -> Draft) {
-    let draft = move |x: u64| {
+fn table(limit: usize) -> (ViewTable, impl Fn(u64) -> NewStore) {
+    let new_store = move |x: u64| {
         let spec = ViewSpec::parse(&format!(".crop-z0-1_y0-1_x{x}-90")).unwrap();
-        Draft { dataset: PLANES, image: EM, labels: 1, name: String::new(), spec }
+        NewStore { dataset: PLANES, image: EM, labels: 1, name: String::new(), spec }
     };
-    (ViewTable::with_limit(vec![], limit), draft)
+    (ViewTable::with_limit(vec![], limit), new_store)
 }
 
 #[test]
 fn the_number_of_live_views_is_bounded() {
-    let (table, draft) = table(3);
-    let stores: Vec<_> = (0..3).map(|x| table.add(draft(x)).unwrap()).collect();
-    assert!(matches!(table.add(draft(3)), Err(Miss::TooManyViews)));
-    assert!(table.add(draft(2)).is_ok(), "a live one needs no room");
+    let (table, new_store) = table(3);
+    let stores: Vec<_> = (0..3).map(|x| table.add(new_store(x)).unwrap()).collect();
+    assert!(matches!(table.add(new_store(3)), Err(Miss::TooManyViews)));
+    assert!(table.add(new_store(2)).is_ok(), "a live one needs no room");
     table.forget(stores[0].view(1), 1);
-    assert!(table.add(draft(3)).is_ok());
+    assert!(table.add(new_store(3)).is_ok());
 }
 
 #[test]
@@ -111,14 +111,14 @@ fn views_beyond_those_kept_idle_are_told_once_the_oldest_first_and_never_those_o
 
 #[test]
 fn numbers_in_use_are_passed_over_when_they_come_round() {
-    let (table, draft) = table(10);
-    let kept = table.add(draft(0)).unwrap();
-    let other = table.add(draft(1)).unwrap();
+    let (table, new_store) = table(10);
+    let kept = table.add(new_store(0)).unwrap();
+    let other = table.add(new_store(1)).unwrap();
     table.forget(other.view(0), 1);
     let mut rounds = 0;
     let mut last = other.view(0);
     for n in 0..1_200_000u64 {
-        let store = table.add(draft(1 + n % 2)).unwrap();
+        let store = table.add(new_store(1 + n % 2)).unwrap();
         assert!(store.view(0) > kept.view(1), "never the numbers of a live view");
         rounds += u32::from(store.view(0) < last);
         last = store.view(0);
@@ -134,10 +134,10 @@ fn numbers_in_use_are_passed_over_when_they_come_round() {
 
 #[test]
 fn a_number_given_out_again_does_not_show_old_documents() {
-    let (table, draft) = table(10);
+    let (table, new_store) = table(10);
     let serials: HashSet<u64> = (0..100)
         .map(|n| {
-            let store = table.add(draft(n % 80)).unwrap();
+            let store = table.add(new_store(n % 80)).unwrap();
             table.forget(store.view(0), 1);
             store.serial
         })

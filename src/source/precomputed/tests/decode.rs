@@ -53,8 +53,8 @@ fn a_jpeg_that_is_cut_anywhere_is_an_error() {
 #[test]
 fn raw_voxels_have_one_length() {
     assert_eq!(read(&[1, 2, 3, 4], Codec::Raw, DataType::U16, 2).unwrap().as_ref(), [1, 2, 3, 4]);
-    assert_eq!(read(&[1, 2, 3], Codec::Raw, DataType::U16, 2).unwrap_err(), "3 bytes where 4 are due");
-    assert_eq!(read(&[1, 2, 3, 4, 5], Codec::Raw, DataType::U16, 2).unwrap_err(), "5 bytes where 4 are due");
+    assert_eq!(read(&[1, 2, 3], Codec::Raw, DataType::U16, 2).unwrap_err(), "expected 4 bytes, got 3");
+    assert_eq!(read(&[1, 2, 3, 4, 5], Codec::Raw, DataType::U16, 2).unwrap_err(), "expected 4 bytes, got 5");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn of_several_channels_the_one_that_is_asked_for_is_decoded() {
             [first, first + 1, first + 2, first + 3]
         );
     }
-    assert_eq!(read(&[0; 4], 0).unwrap_err(), "4 bytes where 12 are due");
+    assert_eq!(read(&[0; 4], 0).unwrap_err(), "expected 12 bytes, got 4");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_png_of_another_size_type_or_length_is_an_error() {
     let bytes = [7; 24];
     let grey = png_of(6, 4, png::ColorType::Grayscale, png::BitDepth::Eight, &bytes);
     assert!(read(&grey, Codec::Png, DataType::U8, 23).unwrap_err().contains("6×4 pixels for a chunk of 23"));
-    assert!(read(&grey, Codec::Png, DataType::U16, 24).unwrap_err().contains("where grey uint16 voxels are due"));
+    assert!(read(&grey, Codec::Png, DataType::U16, 24).unwrap_err().contains("expected grey uint16 voxels"));
     let colour = png_of(2, 4, png::ColorType::Rgb, png::BitDepth::Eight, &bytes);
     assert!(read(&colour, Codec::Png, DataType::U8, 8).unwrap_err().contains("where grey uint8"));
     for length in 0..grey.len() - 12 {

@@ -252,7 +252,7 @@ async fn an_imagej_stack_is_one_run_whether_or_not_its_further_directories_are_t
         assert_eq!(length, total);
         let reader = sparse(length, pieces);
         let volume = open(reader.clone()).await.unwrap();
-        assert!(matches!(volume.index, Index::Run { start: 278, pages: 184 }));
+        assert!(matches!(volume.index, Index::Contiguous { start: 278, pages: 184 }));
         let grid = volume.grid().unwrap();
         assert_eq!((grid.shape, grid.cell), (Shape([184, 775, 1121]), Shape([1, 775, 1121])));
         assert_eq!(volume.locate(CellIndex([92, 0, 0])).await.unwrap().start, 79_927_578);

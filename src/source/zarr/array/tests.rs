@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{ArrayDocument, MAX_CHUNK_BYTES, MAX_RANK};
-use crate::document::odd::{any_json, exchange};
+use crate::document::arbitrary::{any_json, exchange};
 use crate::source::SourceError;
 use crate::source::zarr::{v2, v3};
 

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Axes, Dataset, Multiscales, parse};
-use crate::document::odd::{any_json, exchange};
+use crate::document::arbitrary::{any_json, exchange};
 use crate::source::zarr::json::Field;
 use crate::source::{Relative, SourceError};
 

@@ -2,7 +2,7 @@
 
 use crate::dtype::{DataType, FillValue};
 use crate::source::SourceError;
-use crate::source::zarr::array::{ArrayDocument, ChunkKeys, Extents, Form, Separator, Storage};
+use crate::source::zarr::array::{ArrayDocument, ChunkFormat, ChunkKeys, Extents, Separator, Storage};
 use crate::source::zarr::codec::BytesCodec;
 use crate::source::zarr::json::{Field, quoted};
 use crate::source::zarr::layout::{ByteOrder, c_order};
@@ -24,7 +24,7 @@ pub(super) fn read(document: &Field) -> Result<ArrayDocument, SourceError> {
     };
     let keys = ChunkKeys { prefixed: false, separator: Separator::Slash, reversed: true, is_guess: false };
     let axes = c_order(extents.shape.len());
-    let storage = Storage { axes, byte_order: ByteOrder::Big, codecs, sharding: None, form: Form::N5 };
+    let storage = Storage { axes, byte_order: ByteOrder::Big, codecs, sharding: None, form: ChunkFormat::N5 };
     Ok(ArrayDocument::new(extents, dtype, FillValue::zero(dtype), keys, storage))
 }
 

@@ -191,11 +191,11 @@ proptest! {
 
     #[test]
     fn odd_attributes_are_read_or_refused(
-        value in crate::document::odd::any_json(any::<String>().boxed(), "[a-z]{1,4}|type|unit|path|axes"), place in any::<prop::sample::Index>(),
+        value in crate::document::arbitrary::any_json(any::<String>().boxed(), "[a-z]{1,4}|type|unit|path|axes"), place in any::<prop::sample::Index>(),
     ) {
         let mut document = with(sized(20), json!({"pixelResolution": {"dimensions": [4, 4, 5], "unit": "nm"}, "downsamplingFactors": [2, 2, 2],
             "transform": {"axes": ["z", "y", "x"], "scale": [1, 1, 1], "translate": [0, 0, 0], "units": ["nm", "nm", "nm"]}}));
-        crate::document::odd::exchange(&mut document, &place, value);
+        crate::document::arbitrary::exchange(&mut document, &place, value);
         if let Ok(source) = Shelf::of([]).raw("attributes.json", &document.to_string()).open_n5() {
             let level = &source.description().levels[0];
             prop_assert!(level.scale.is_none_or(|scale| scale.iter().all(|size| size.is_finite() && *size > 0.0)));

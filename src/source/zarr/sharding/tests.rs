@@ -142,9 +142,9 @@ fn groups_of_chunks_are_seen_to_follow_each_other_or_not() {
         let first = sharding.index_bytes();
         cells([8; 3]).flat_map(|cell| [first + 10 * order(cell), 10]).flat_map(u64::to_le_bytes).collect()
     };
-    assert_eq!(sharding.together(&index(&morton), [0, 1, 2], 3), 3);
-    assert_eq!(sharding.together(&index(&|[z, y, x]| 64 * z + 8 * y + x), [0, 1, 2], 3), 0);
-    assert_eq!(sharding.together(&vec![0xff; 512 * 16], [0, 1, 2], 3), 3);
+    assert_eq!(sharding.contiguous_group_log2(&index(&morton), [0, 1, 2], 3), 3);
+    assert_eq!(sharding.contiguous_group_log2(&index(&|[z, y, x]| 64 * z + 8 * y + x), [0, 1, 2], 3), 0);
+    assert_eq!(sharding.contiguous_group_log2(&vec![0xff; 512 * 16], [0, 1, 2], 3), 3);
 }
 
 proptest! {
@@ -156,7 +156,7 @@ proptest! {
         if let Ok(Entry::At(range)) = sharding.entry(&bytes, at, total) {
             prop_assert!(range.start <= range.end && total.is_none_or(|total| range.end <= total));
         }
-        let _ = sharding.together(&bytes, [0, 1, 2], 3);
+        let _ = sharding.contiguous_group_log2(&bytes, [0, 1, 2], 3);
         let _ = sharding.decode(bytes.into());
     }
 }

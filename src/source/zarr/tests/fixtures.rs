@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::dtype::DataType;
 use crate::geometry::{CellIndex, LevelIndex, Shape};
-use crate::remote::{Location, Manners};
+use crate::remote::{LimitsByHost, Location};
 use crate::source::zarr::{ZarrSource, open};
 use crate::source::{Placement, Source, SourceError};
 use crate::stats::Stats;
@@ -18,7 +18,7 @@ use crate::store::Remote;
 
 /// Files may be opened and read as fast as the disk allows.
 fn remote() -> Remote {
-    Remote::new(Manners::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap()
+    Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap()
 }
 
 async fn open_folder(remote: &Remote, folder: &Path) -> ZarrSource {

@@ -10,25 +10,25 @@ use super::error::ExportError;
 use super::outage::Outage;
 use super::versions::Versions;
 use crate::geometry::CellIndex;
-use crate::volume::{Journal, Sweep, Window};
+use crate::volume::{BulkRead, InFlightLimit, Journal};
 
 /// Keeps what is fetched for an array.
-pub(super) struct Keeper {
+pub(super) struct ExportBlockLog {
     array: Arc<Array>,
     versions: Arc<Versions>,
     outage: Arc<Outage>,
     failure: Mutex<Option<ExportError>>,
 }
 
-impl Keeper {
-    pub(super) fn new(array: &Arc<Array>, versions: &Arc<Versions>, outage: &Arc<Outage>) -> Arc<Keeper> {
+impl ExportBlockLog {
+    pub(super) fn new(array: &Arc<Array>, versions: &Arc<Versions>, outage: &Arc<Outage>) -> Arc<ExportBlockLog> {
         let (array, versions, outage) = (array.clone(), versions.clone(), outage.clone());
-        Arc::new(Keeper { array, versions, outage, failure: Mutex::default() })
+        Arc::new(ExportBlockLog { array, versions, outage, failure: Mutex::default() })
     }
 
     /// How the array's blocks are fetched.
-    pub(super) fn sweep(self: &Arc<Self>, window: &Arc<Window>) -> Sweep {
-        Sweep { journal: self.clone(), window: window.clone() }
+    pub(super) fn bulk_read(self: &Arc<Self>, window: &Arc<InFlightLimit>) -> BulkRead {
+        BulkRead { journal: self.clone(), window: window.clone() }
     }
 
     /// An error where something could not be kept.
@@ -37,7 +37,7 @@ impl Keeper {
     }
 }
 
-impl Journal for Keeper {
+impl Journal for ExportBlockLog {
     fn has(&self, block: CellIndex) -> bool {
         self.array.journal.has(block)
     }

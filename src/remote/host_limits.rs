@@ -5,33 +5,33 @@ use std::time::Duration;
 
 /// Limits towards one host.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct HostManners {
+pub struct HostLimits {
     /// Requests in flight at once.
     pub connections: usize,
     /// Requests per second, where limited.
     pub rate: Option<f64>,
-    /// Time at less than 4 KiB/s after which a request is raced by a second one; half of it for ranges of up to 64 KiB.
+    /// Time at less than 4 KiB/s after which a request is hedged by a second one; half of it for ranges of up to 64 KiB.
     pub stall: Duration,
     /// Whether ETags of S3 that look like the MD5 of an object are one. Those of some servers are not.
     pub md5_etags: bool,
 }
 
-impl Default for HostManners {
+impl Default for HostLimits {
     fn default() -> Self {
-        HostManners { connections: 16, rate: None, stall: Duration::from_secs(10), md5_etags: true }
+        HostLimits { connections: 16, rate: None, stall: Duration::from_secs(10), md5_etags: true }
     }
 }
 
 /// The limits of all hosts, by host name without port.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Manners {
+pub struct LimitsByHost {
     /// Hosts that were named; all others have the default.
-    pub hosts: BTreeMap<String, HostManners>,
+    pub hosts: BTreeMap<String, HostLimits>,
 }
 
-impl Manners {
+impl LimitsByHost {
     /// The limits of `host`.
-    pub fn of(&self, host: &str) -> HostManners {
+    pub fn of(&self, host: &str) -> HostLimits {
         self.hosts.get(host).copied().unwrap_or_default()
     }
 }

@@ -12,19 +12,19 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::keeping::Keeping;
-use super::note::{Absent, Body, Note, Stamp, There};
+use super::cache_policy::CachePolicy;
+use super::entry_metadata::{Absent, Body, EntryMetadata, Present, Timestamp};
 use super::range_store::{Extent, RangeStore};
-use crate::remote::{Ask, Cause, Fetched, Pin};
+use crate::remote::{Cause, Fetched, Pin, RangeRequest};
 
-/// How long an origin that could not confirm what is kept is not asked to again.
+/// How long an origin that could not revalidate what is kept is not asked to again.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// What is kept of one object.
-pub(super) struct Kept {
+pub(super) struct CacheEntry {
     disk: Arc<dyn RangeStore>,
     key: String,
-    keeping: Keeping,
+    policy: CachePolicy,
     state: Mutex<State>,
     /// Held while the origin is asked whether it still has what is kept, so that it is asked once.
     pub(super) confirming: tokio::sync::Mutex<()>,
@@ -34,7 +34,7 @@ pub(super) struct Kept {
 struct State {
     /// Whether the disk said what it has as a note, or an answer took its place.
     looked: bool,
-    note: Option<Note>,
+    note: Option<EntryMetadata>,
     /// Whether the note may be believed without asking.
     believed: bool,
     /// When the origin was asked last whether it still has what is kept, and could not say.
@@ -47,11 +47,11 @@ struct State {
 
 /// What is kept on disk of a whole object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeptWhole {
+pub enum CachedExtent {
     /// Nothing is known of it.
     Unknown,
     /// Its length, and how many of its bytes are kept.
-    There {
+    Present {
         /// Bytes of the object.
         length: u64,
         /// Bytes of it on disk.
@@ -62,16 +62,16 @@ pub enum KeptWhole {
 /// What an operation starts from.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
-    pub note: Option<Note>,
+    pub note: Option<EntryMetadata>,
     /// Whether the note is used without asking.
     pub believed: bool,
     renewed: u32,
 }
 
-impl Kept {
+impl CacheEntry {
     /// `key`: what tells the object from all others.
-    pub(super) fn new(disk: Arc<dyn RangeStore>, key: String, keeping: Keeping) -> Self {
-        Kept { disk, key, keeping, state: Mutex::default(), confirming: tokio::sync::Mutex::default() }
+    pub(super) fn new(disk: Arc<dyn RangeStore>, key: String, policy: CachePolicy) -> Self {
+        CacheEntry { disk, key, policy, state: Mutex::default(), confirming: tokio::sync::Mutex::default() }
     }
 
     /// What is known, from the disk's note where this is the first touch. A disk that cannot tell now is asked again at
@@ -83,14 +83,14 @@ impl Kept {
         {
             state.looked = true;
             // The origin may have answered while the disk could not.
-            let fits = |note: &Note| match note {
-                Note::There(there) => pin.preset(there.version.clone()),
-                Note::Absent(_) => pin.version().is_none(),
+            let fits = |note: &EntryMetadata| match note {
+                EntryMetadata::Present(there) => pin.preset(there.version.clone()),
+                EntryMetadata::Absent(_) => pin.version().is_none(),
             };
-            state.note = bytes.and_then(|bytes| Note::parse(&bytes)).filter(fits);
-            state.believed = state.note.as_ref().is_some_and(|note| self.keeping.believes(note));
+            state.note = bytes.and_then(|bytes| EntryMetadata::parse(&bytes)).filter(fits);
+            state.believed = state.note.as_ref().is_some_and(|note| self.policy.is_fresh(note));
         }
-        Known { note: state.note.clone(), believed: state.believed || self.keeping.offline, renewed: state.renewed }
+        Known { note: state.note.clone(), believed: state.believed || self.policy.offline, renewed: state.renewed }
     }
 
     /// The pieces of `range` that are kept under `id`: in order, not overlapping.
@@ -106,19 +106,19 @@ impl Kept {
     /// How many bytes of `range` are kept.
     pub(super) fn bytes(&self, pin: &Pin, range: &Range<u64>) -> u64 {
         match self.known(pin).note {
-            Some(Note::There(there)) => there.version.id().map_or(0, |id| self.count(&id, range.clone())),
+            Some(EntryMetadata::Present(there)) => there.version.id().map_or(0, |id| self.count(&id, range.clone())),
             _ => 0,
         }
     }
 
     /// What is kept of the whole.
-    pub(super) fn whole(&self, pin: &Pin) -> KeptWhole {
+    pub(super) fn whole(&self, pin: &Pin) -> CachedExtent {
         match self.known(pin).note {
-            Some(Note::There(there)) => match there.whole() {
-                Some((id, length)) => KeptWhole::There { length, kept: self.count(&id, 0..length) },
-                None => KeptWhole::Unknown,
+            Some(EntryMetadata::Present(there)) => match there.whole() {
+                Some((id, length)) => CachedExtent::Present { length, kept: self.count(&id, 0..length) },
+                None => CachedExtent::Unknown,
             },
-            Some(Note::Absent(_)) | None => KeptWhole::Unknown,
+            Some(EntryMetadata::Absent(_)) | None => CachedExtent::Unknown,
         }
     }
 
@@ -133,11 +133,12 @@ impl Kept {
         (state.looked, state.note, state.believed) = (true, None, false);
     }
 
-    /// Keeps an answer as [`Kept::keep`] does, in place of what is kept of the same bytes and of other versions.
-    pub(super) fn replace(&self, pin: &Pin, known: &Known, ask: &Ask, fetched: &Fetched) -> Result<(), Cause> {
+    /// Keeps an answer as [`CacheEntry::keep`] does, in place of what is kept of the same bytes and of other versions.
+    pub(super) fn replace(&self, pin: &Pin, known: &Known, ask: &RangeRequest, fetched: &Fetched) -> Result<(), Cause> {
         if self.state.lock().renewed == known.renewed {
             let id = pin.version().and_then(|version| version.id());
-            let range = (!matches!(ask, Ask::Whole(_))).then(|| ask.place(fetched.bytes.len() as u64, fetched.total));
+            let range =
+                (!matches!(ask, RangeRequest::Whole(_))).then(|| ask.place(fetched.bytes.len() as u64, fetched.total));
             match (range, id) {
                 (Some(range), Some(id)) if self.kept_id().as_ref() == Some(&id) => {
                     self.disk.forget_range(&self.key, &id, &range);
@@ -150,9 +151,9 @@ impl Kept {
 
     /// The name of the version that the disk has.
     fn kept_id(&self) -> Option<String> {
-        match Note::parse(&self.disk.note(&self.key).ok()??)? {
-            Note::There(there) => there.version.id(),
-            Note::Absent(_) => None,
+        match EntryMetadata::parse(&self.disk.note(&self.key).ok()??)? {
+            EntryMetadata::Present(there) => there.version.id(),
+            EntryMetadata::Absent(_) => None,
         }
     }
 
@@ -165,7 +166,7 @@ impl Kept {
     /// Whether what is kept is used although its object is not at the origin any more: an archive that is down or moves
     /// says so of everything. Where it was to be asked whether it still has that, its word counts.
     pub(super) fn outlives(&self, cause: &Cause) -> bool {
-        matches!(cause, Cause::Gone(_)) && self.keeping.doubted_before.is_none()
+        matches!(cause, Cause::Gone(_)) && self.policy.doubted_before.is_none()
     }
 
     /// After the object was found to be another than `known`: drops what is kept of that; says whether to start anew.
@@ -176,8 +177,8 @@ impl Kept {
         }
         let old = pin.version().and_then(|version| version.id());
         // Another process may have replaced it already.
-        let kept = match self.disk.note(&self.key).map(|bytes| bytes.and_then(|bytes| Note::parse(&bytes))) {
-            Ok(Some(Note::There(there))) => there.version.id(),
+        let kept = match self.disk.note(&self.key).map(|bytes| bytes.and_then(|bytes| EntryMetadata::parse(&bytes))) {
+            Ok(Some(EntryMetadata::Present(there))) => there.version.id(),
             Ok(_) => None,
             // Rather too much than what is known to be of an old version.
             Err(_) => old.clone(),
@@ -196,18 +197,18 @@ impl Kept {
     }
 
     /// Marks bytes as given out, unless the object was found to be another than `known` meanwhile.
-    pub(super) fn hand(&self, known: &Known) -> Result<(), Cause> {
-        hand(&mut self.state.lock(), known)
+    pub(super) fn mark_served(&self, known: &Known) -> Result<(), Cause> {
+        mark_served(&mut self.state.lock(), known)
     }
 
     /// Notes an answer of the origin, keeps its bytes and marks them as given out, unless the object was found to be
     /// another than `known` meanwhile.
-    pub(super) fn keep(&self, pin: &Pin, known: &Known, ask: &Ask, fetched: &Fetched) -> Result<(), Cause> {
+    pub(super) fn keep(&self, pin: &Pin, known: &Known, ask: &RangeRequest, fetched: &Fetched) -> Result<(), Cause> {
         let mut state = self.state.lock();
-        hand(&mut state, known)?;
+        mark_served(&mut state, known)?;
         let Some(version) = pin.version() else { return Ok(()) };
-        let at = Stamp::now();
-        let whole = matches!(ask, Ask::Whole(_));
+        let at = Timestamp::now();
+        let whole = matches!(ask, RangeRequest::Whole(_));
         let own_body = whole && (fetched.decoded || version.id().is_none());
         let body = match &state.note {
             _ if own_body => {
@@ -215,7 +216,7 @@ impl Kept {
                 let id = format!("body {at} {:016x}", xxh3_64(&fetched.bytes));
                 Some(Body { id, length: fetched.bytes.len() as u64 })
             }
-            Some(Note::There(there)) if there.version.id() == version.id() => there.body.clone(),
+            Some(EntryMetadata::Present(there)) if there.version.id() == version.id() => there.body.clone(),
             _ => None,
         };
         let id = match &body {
@@ -225,8 +226,8 @@ impl Kept {
                 None => return Ok(()),
             },
         };
-        let there = There { at, version, content_type: fetched.content_type.clone(), body };
-        self.note(&mut state, Note::There(there));
+        let there = Present { at, version, content_type: fetched.content_type.clone(), body };
+        self.note(&mut state, EntryMetadata::Present(there));
         let start = ask.place(fetched.bytes.len() as u64, fetched.total).start;
         if !fetched.bytes.is_empty() {
             self.disk.write(&self.key, &id, start, fetched.bytes.clone());
@@ -235,12 +236,12 @@ impl Kept {
     }
 
     /// Remembers that there is no such object, unless there was one since `known`, or bytes of it are kept.
-    pub(super) fn keep_absence(&self, pin: &Pin, known: &Known, absent: Absent) -> Result<(), Cause> {
+    pub(super) fn store_negative(&self, pin: &Pin, known: &Known, absent: Absent) -> Result<(), Cause> {
         let mut state = self.state.lock();
         if state.renewed != known.renewed || pin.version().is_some() {
             return Err(Cause::Changed("it is not there any more".to_owned()));
         }
-        self.note(&mut state, Note::Absent(absent));
+        self.note(&mut state, EntryMetadata::Absent(absent));
         Ok(())
     }
 
@@ -262,8 +263,8 @@ impl Kept {
     /// Remembers that the origin has what is kept.
     pub(super) fn confirmed(&self) {
         let mut state = self.state.lock();
-        if let Some(Note::There(there)) = &state.note {
-            let note = Note::There(There { at: Stamp::now(), ..there.clone() });
+        if let Some(EntryMetadata::Present(there)) = &state.note {
+            let note = EntryMetadata::Present(Present { at: Timestamp::now(), ..there.clone() });
             self.note(&mut state, note);
         }
     }
@@ -273,16 +274,18 @@ impl Kept {
         self.state.lock().silent = Some(Instant::now());
     }
 
-    /// Whether what is kept is used although the origin did not confirm it: it could not a short while ago.
+    /// Whether what is kept is used although the origin did not revalidate it: it could not a short while ago.
     pub(super) fn was_unconfirmed(&self) -> bool {
         self.state.lock().silent.is_some_and(|silent| silent.elapsed() < SILENCE)
     }
 
     /// Puts a note on the disk; one that says no more than the one that was put there only if that was lost meanwhile.
     /// Without it nobody else finds the bytes.
-    fn note(&self, state: &mut State, note: Note) {
+    fn note(&self, state: &mut State, note: EntryMetadata) {
         let same = match (&state.note, &note) {
-            (Some(Note::There(old)), Note::There(new)) => There { at: new.at, ..old.clone() } == *new,
+            (Some(EntryMetadata::Present(old)), EntryMetadata::Present(new)) => {
+                Present { at: new.at, ..old.clone() } == *new
+            }
             _ => false,
         };
         match note.write() {
@@ -296,7 +299,7 @@ impl Kept {
     }
 }
 
-fn hand(state: &mut State, known: &Known) -> Result<(), Cause> {
+fn mark_served(state: &mut State, known: &Known) -> Result<(), Cause> {
     if state.renewed != known.renewed {
         return Err(Cause::Changed("while it was read".to_owned()));
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::note::Note;
+use super::entry_metadata::EntryMetadata;
 use super::range_store::RangeStore;
 
 /// How long what an origin said is believed without asking again.
@@ -14,7 +14,7 @@ pub const ABSENT_TTL: Duration = Duration::from_secs(600);
 
 /// The store of what was fetched, and when it is believed. The default keeps nothing.
 #[derive(Clone)]
-pub struct Keeping {
+pub struct CachePolicy {
     /// Where fetched bytes are kept; nowhere where there is none.
     pub disk: Option<Arc<dyn RangeStore>>,
     /// Nothing but this machine is asked.
@@ -27,18 +27,18 @@ pub struct Keeping {
     pub memory: u64,
 }
 
-impl Default for Keeping {
+impl Default for CachePolicy {
     fn default() -> Self {
-        Keeping { disk: None, offline: false, doubted_before: None, absent_ttl: ABSENT_TTL, memory: 0 }
+        CachePolicy { disk: None, offline: false, doubted_before: None, absent_ttl: ABSENT_TTL, memory: 0 }
     }
 }
 
-impl Keeping {
+impl CachePolicy {
     /// Whether what the origin said of an object is still believed.
-    pub(super) fn believes(&self, note: &Note) -> bool {
+    pub(super) fn is_fresh(&self, note: &EntryMetadata) -> bool {
         let trusted = match note {
-            Note::There(_) => TRUSTED,
-            Note::Absent(_) => self.absent_ttl,
+            EntryMetadata::Present(_) => TRUSTED,
+            EntryMetadata::Absent(_) => self.absent_ttl,
         };
         self.left(note.at(), trusted).is_some()
     }
@@ -57,9 +57,9 @@ impl Keeping {
     }
 }
 
-impl std::fmt::Debug for Keeping {
+impl std::fmt::Debug for CachePolicy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keeping")
+        f.debug_struct("CachePolicy")
             .field("disk", &self.disk)
             .field("offline", &self.offline)
             .field("doubted_before", &self.doubted_before)

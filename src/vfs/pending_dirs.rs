@@ -14,9 +14,9 @@ use crate::tree::Inode;
 
 /// How many wait in each directory in which somebody does.
 #[derive(Default, Clone)]
-pub(super) struct Waiting(Arc<Mutex<HashMap<Inode, usize>>>);
+pub(super) struct PendingDirs(Arc<Mutex<HashMap<Inode, usize>>>);
 
-impl Waiting {
+impl PendingDirs {
     /// Whether somebody waits for a name in `directory` or for its listing.
     pub(super) fn is_busy(&self, directory: Inode) -> bool {
         self.0.lock().contains_key(&directory)
@@ -28,7 +28,7 @@ impl Waiting {
             Reply::Ready(answer) => Reply::Ready(answer),
             Reply::Pending(answer) => {
                 *self.0.lock().entry(directory).or_default() += 1;
-                let one = One { waiting: self.clone(), directory };
+                let one = One { pending_dirs: self.clone(), directory };
                 Reply::Pending(
                     async move {
                         let _one = one;
@@ -42,13 +42,13 @@ impl Waiting {
 }
 
 struct One {
-    waiting: Waiting,
+    pending_dirs: PendingDirs,
     directory: Inode,
 }
 
 impl Drop for One {
     fn drop(&mut self) {
-        let mut waiting = self.waiting.0.lock();
+        let mut waiting = self.pending_dirs.0.lock();
         if let Some(count) = waiting.get_mut(&self.directory) {
             *count -= 1;
             if *count == 0 {
@@ -64,7 +64,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_directory_is_busy_until_the_last_answer_is_there_or_not_wanted_any_more() {
-        let waiting = Waiting::default();
+        let waiting = PendingDirs::default();
         let later = || Reply::Pending(async { Ok(()) }.boxed());
         assert!(matches!(waiting.counted(Inode::ROOT, Reply::Ready(Ok(()))), Reply::Ready(Ok(()))));
         assert!(!waiting.is_busy(Inode::ROOT));

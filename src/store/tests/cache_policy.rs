@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::super::note::{Absent, Note, Stamp, There};
+use super::super::entry_metadata::{Absent, EntryMetadata, Present, Timestamp};
 use super::origin::{Act, Origin, Request, answer, correct};
 use super::*;
 use crate::disk::Disk;
 use crate::remote::Cause;
-use crate::store::{Keeping, past_caches};
+use crate::store::{CachePolicy, past_caches};
 
 const URL_KEY: &str = "bucket/a key";
 
@@ -29,8 +29,8 @@ impl Machine {
     }
 
     /// The object as a new process sees it.
-    pub(super) fn process(&self, keeping: impl FnOnce(&mut Keeping)) -> Object {
-        self.object(&self.remote(SLACK, keeping))
+    pub(super) fn process(&self, policy: impl FnOnce(&mut CachePolicy)) -> Object {
+        self.object(&self.remote(SLACK, policy))
     }
 
     pub(super) fn object(&self, remote: &Remote) -> Object {
@@ -39,11 +39,11 @@ impl Machine {
     }
 
     /// A new process that waits so long for an answer.
-    pub(super) fn remote(&self, timeout: Duration, keeping: impl FnOnce(&mut Keeping)) -> Remote {
+    pub(super) fn remote(&self, timeout: Duration, policy: impl FnOnce(&mut CachePolicy)) -> Remote {
         self.disk.flush();
-        let mut kept = Keeping { disk: Some(Arc::new(self.disk.clone())), ..Keeping::default() };
-        keeping(&mut kept);
-        Remote::keeping(Manners::default(), timeout, Arc::default(), kept).unwrap()
+        let mut kept = CachePolicy { disk: Some(Arc::new(self.disk.clone())), ..CachePolicy::default() };
+        policy(&mut kept);
+        Remote::with_policy(LimitsByHost::default(), timeout, Arc::default(), kept).unwrap()
     }
 
     /// The object as a new process sees it that does not wait long for an answer.
@@ -56,11 +56,11 @@ impl Machine {
     }
 
     pub(super) fn offline(&self) -> Object {
-        self.process(|keeping| keeping.offline = true)
+        self.process(|policy| policy.offline = true)
     }
 
-    pub(super) fn doubting(&self) -> Object {
-        self.process(|keeping| keeping.doubted_before = Some(SystemTime::now()))
+    pub(super) fn revalidating(&self) -> Object {
+        self.process(|policy| policy.doubted_before = Some(SystemTime::now()))
     }
 
     /// Ranges of the requests so far.
@@ -76,19 +76,19 @@ impl Machine {
         format!("{}/bucket/a%20key", self.origin.url())
     }
 
-    pub(super) fn note(&self) -> Option<Note> {
-        Note::parse(&self.disk.note(&self.key()).unwrap()?)
+    pub(super) fn note(&self) -> Option<EntryMetadata> {
+        EntryMetadata::parse(&self.disk.note(&self.key()).unwrap()?)
     }
 
     /// Makes the note `age` older than it is.
     pub(super) fn age(&self, age: Duration) {
         self.disk.flush();
         let note = self.note().unwrap();
-        let at = serde_json::to_value(Stamp::now()).unwrap().as_u64().unwrap() - age.as_millis() as u64;
-        let at: Stamp = serde_json::from_value(at.into()).unwrap();
+        let at = serde_json::to_value(Timestamp::now()).unwrap().as_u64().unwrap() - age.as_millis() as u64;
+        let at: Timestamp = serde_json::from_value(at.into()).unwrap();
         let note = match note {
-            Note::Absent(absent) => Note::Absent(Absent { at, ..absent }),
-            Note::There(there) => Note::There(There { at, ..there }),
+            EntryMetadata::Absent(absent) => EntryMetadata::Absent(Absent { at, ..absent }),
+            EntryMetadata::Present(there) => EntryMetadata::Present(Present { at, ..there }),
         };
         self.disk.set_note(&self.key(), note.write().unwrap().into());
     }
@@ -224,7 +224,7 @@ async fn a_compressed_document_is_kept_as_the_caller_got_it() {
 async fn after_a_week_or_where_it_is_doubted_what_is_kept_is_confirmed_once() {
     let machine = Machine::new(|_, request| correct(&data(1000), "\"v\"", request)).await;
     bytes(&machine.online(), 0..500).await.unwrap();
-    for (object, expected) in [(machine.doubting(), 2), (machine.online(), 2)] {
+    for (object, expected) in [(machine.revalidating(), 2), (machine.online(), 2)] {
         machine.disk.flush();
         for _ in 0..2 {
             assert_eq!(bytes(&object, 100..400).await.unwrap(), data(1000)[100..400]);
@@ -244,7 +244,7 @@ async fn after_a_week_or_where_it_is_doubted_what_is_kept_is_confirmed_once() {
 pub(super) async fn bytes_that_are_fetched_anyway_confirm_what_is_kept() {
     let machine = Machine::new(|_, request| correct(&data(1000), "\"v\"", request)).await;
     bytes(&machine.online(), 0..500).await.unwrap();
-    let object = machine.doubting();
+    let object = machine.revalidating();
     assert_eq!(bytes(&object, 0..600).await.unwrap(), data(1000)[..600]);
     assert_eq!(bytes(&object, 0..500).await.unwrap(), data(1000)[..500]);
     assert_eq!(machine.ranges(), [Some((0, 500)), Some((500, 600))]);
@@ -286,7 +286,7 @@ async fn what_another_process_kept_of_the_new_version_stays() {
     let old = machine.online();
     bytes(&old, 0..500).await.unwrap();
     now.store(1, Ordering::SeqCst);
-    bytes(&machine.doubting(), 0..500).await.unwrap();
+    bytes(&machine.revalidating(), 0..500).await.unwrap();
     machine.disk.flush();
     assert!(matches!(bytes(&old, 500..600).await, Err(Cause::Changed(_))));
     assert_eq!(bytes(&machine.offline(), 0..500).await.unwrap(), body(1, 500));
@@ -312,8 +312,8 @@ async fn what_is_kept_is_used_where_its_origin_cannot_be_reached() {
     bytes(&machine.online(), 0..500).await.unwrap();
     machine.age(WEEK);
     let Machine { origin, disk, .. } = &machine;
-    let keeping = Keeping { disk: Some(Arc::new(disk.clone())), ..Keeping::default() };
-    let remote = Remote::keeping(Manners::default(), TIMEOUT, Arc::default(), keeping).unwrap();
+    let policy = CachePolicy { disk: Some(Arc::new(disk.clone())), ..CachePolicy::default() };
+    let remote = Remote::with_policy(LimitsByHost::default(), TIMEOUT, Arc::default(), policy).unwrap();
     let url = format!("{}/{URL_KEY}", origin.url());
     let object = remote.object(&Location::parse(&url, None).unwrap()).unwrap();
     let Machine { origin, _folder, disk } = machine;

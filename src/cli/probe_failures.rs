@@ -5,12 +5,12 @@ use crate::volume::VolumeError;
 
 /// Sources of which nothing can be told.
 #[derive(Debug, Default)]
-pub(super) struct Refusals {
+pub(super) struct ProbeFailures {
     silent: usize,
     unsuitable: usize,
 }
 
-impl Refusals {
+impl ProbeFailures {
     /// Counts a source that cannot be opened.
     pub fn add(&mut self, error: &VolumeError) {
         let count = if error.is_outage() { &mut self.silent } else { &mut self.unsuitable };
@@ -38,9 +38,9 @@ mod tests {
             VolumeError::from(SourceError::from(RemoteError { url: "v".to_owned(), range: None, attempts: 1, cause }))
         };
         let told = |errors: &[VolumeError]| {
-            let mut refusals = Refusals::default();
-            errors.iter().for_each(|error| refusals.add(error));
-            refusals.end(9).map_err(|error| error.to_string())
+            let mut failures = ProbeFailures::default();
+            errors.iter().for_each(|error| failures.add(error));
+            failures.end(9).map_err(|error| error.to_string())
         };
         let (silent, missing) = (remote(Cause::Timeout(5)), remote(Cause::NotFound));
         let odd = VolumeError::Unsuitable("RGB".to_owned());

@@ -11,7 +11,7 @@ type Answer<T> = rusqlite::Result<T>;
 
 /// A record as the index knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct ExtentRow {
     /// Hash of the object's name.
     pub object: i64,
     /// Hash of the version's name.
@@ -60,7 +60,7 @@ pub struct SegmentRow {
 
 const COLUMNS: &str = "object, version, start, length, segment, offset, header";
 
-impl Row {
+impl ExtentRow {
     /// The bytes of the object this is.
     pub fn range(&self) -> Range<u64> {
         self.start..self.start + self.length as u64
@@ -90,23 +90,23 @@ fn unsigned(number: i64) -> u64 {
 }
 
 /// The records that hold some of `range`, in order.
-pub fn rows_of(connection: &Connection, object: i64, version: i64, range: &Range<u64>) -> Answer<Vec<Row>> {
+pub fn rows_of(connection: &Connection, object: i64, version: i64, range: &Range<u64>) -> Answer<Vec<ExtentRow>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM extents WHERE object = ?1 AND version = ?2 AND start > ?3 AND start < ?4 ORDER BY start"
     );
     let before = signed(range.start).saturating_sub(record::LARGEST as i64).max(-1);
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(params![object, version, before, signed(range.end)], Row::read)?;
+    let rows = statement.query_map(params![object, version, before, signed(range.end)], ExtentRow::read)?;
     let found: Answer<Vec<_>> = rows.collect();
     Ok(found?.into_iter().flatten().filter(|row| row.range().end > range.start).collect())
 }
 
 /// The records after a place, in the order of the files, at most `count`.
-pub fn rows_after(connection: &Connection, (segment, offset): (i64, i64), count: u32) -> Answer<Vec<Row>> {
+pub fn rows_after(connection: &Connection, (segment, offset): (i64, i64), count: u32) -> Answer<Vec<ExtentRow>> {
     let sql =
         format!("SELECT {COLUMNS} FROM extents WHERE (segment, offset) > (?1, ?2) ORDER BY segment, offset LIMIT ?3");
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(params![segment, offset, count], Row::read)?;
+    let rows = statement.query_map(params![segment, offset, count], ExtentRow::read)?;
     let found: Answer<Vec<_>> = rows.collect();
     Ok(found?.into_iter().flatten().collect())
 }
@@ -120,7 +120,7 @@ pub fn note(connection: &Connection, object: i64) -> Answer<Option<Vec<u8>>> {
 }
 
 /// Enters a record. One that starts where another one does takes its place.
-pub fn insert(change: &Transaction<'_>, row: &Row, name: &str) -> Answer<()> {
+pub fn insert(change: &Transaction<'_>, row: &ExtentRow, name: &str) -> Answer<()> {
     change
         .prepare_cached("INSERT OR IGNORE INTO objects (id, name) VALUES (?1, ?2)")?
         .execute(params![row.object, name])?;
@@ -140,7 +140,7 @@ pub fn insert(change: &Transaction<'_>, row: &Row, name: &str) -> Answer<()> {
 const THAT_ROW: &str = "extents WHERE object = ?1 AND version = ?2 AND start = ?3 AND segment = ?4 AND offset = ?5";
 
 /// Removes a record that is not what the index claims; `false` when it is gone already.
-pub fn drop_row(change: &Transaction<'_>, row: &Row) -> Answer<bool> {
+pub fn drop_row(change: &Transaction<'_>, row: &ExtentRow) -> Answer<bool> {
     let sql = format!("DELETE FROM {THAT_ROW}");
     let removed = change.prepare_cached(&sql)?.execute(params![
         row.object,
@@ -153,7 +153,7 @@ pub fn drop_row(change: &Transaction<'_>, row: &Row) -> Answer<bool> {
 }
 
 /// Does the index know this record?
-pub fn has_row(connection: &Connection, row: &Row) -> Answer<bool> {
+pub fn has_row(connection: &Connection, row: &ExtentRow) -> Answer<bool> {
     let sql = format!("SELECT 1 FROM {THAT_ROW}");
     connection.prepare_cached(&sql)?.exists(params![
         row.object,

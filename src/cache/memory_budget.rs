@@ -129,15 +129,15 @@ impl Ledger {
 
 /// A bounded pool with a least-recently-used cache in it.
 #[derive(Debug)]
-pub struct Pool<K: Hash + Eq> {
+pub struct MemoryBudget<K: Hash + Eq> {
     ledger: Arc<Mutex<Ledger>>,
     cached: Mutex<LruCache<K, Arc<Held>>>,
 }
 
-impl<K: Hash + Eq> Pool<K> {
+impl<K: Hash + Eq> MemoryBudget<K> {
     /// A pool of `limit` bytes.
     pub fn new(limit: u64) -> Self {
-        Pool {
+        MemoryBudget {
             ledger: Arc::new(Mutex::new(Ledger { limit, used: 0, waiting: VecDeque::new() })),
             cached: Mutex::new(LruCache::unbounded()),
         }
@@ -176,11 +176,11 @@ impl<K: Hash + Eq> Pool<K> {
             ledger.waiting.push_back(Waiter { bytes, sender });
             receiver
         };
-        self.relieve();
+        self.evict();
         match receiver.await {
             Ok(lease) => {
                 // Room was made for the first in the queue only; whoever is first now may wait for nothing else.
-                self.relieve();
+                self.evict();
                 lease
             }
             // Senders are dropped only after their receiver is gone, so this is never seen; an empty lease is harmless.
@@ -204,7 +204,7 @@ impl<K: Hash + Eq> Pool<K> {
     }
 
     /// Caches what is under `key` no longer, unless somebody uses it.
-    pub fn let_go(&self, key: &K) {
+    pub fn release(&self, key: &K) {
         let mut cached = self.cached.lock();
         let idle = cached.peek(key).is_some_and(|held| Arc::strong_count(held) == 1);
         let held = if idle { cached.pop(key) } else { None };
@@ -217,12 +217,12 @@ impl<K: Hash + Eq> Pool<K> {
     pub fn insert(&self, key: K, held: Arc<Held>) {
         let replaced = self.cached.lock().push(key, held);
         drop(replaced);
-        self.relieve();
+        self.evict();
     }
 
     /// Drops cached entries until the first in the queue fits. What is still read frees its bytes only when the reader is
     /// done, which may be long, so it does not count as freed.
-    fn relieve(&self) {
+    fn evict(&self) {
         let missing = self.ledger.lock().missing();
         if missing == 0 {
             return;
@@ -248,13 +248,13 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    async fn held(pool: &Pool<u32>, bytes: usize) -> Arc<Held> {
+    async fn held(pool: &MemoryBudget<u32>, bytes: usize) -> Arc<Held> {
         Arc::new(Held::new(Bytes::from(vec![1; bytes]), pool.lease(bytes as u64).await))
     }
 
     #[tokio::test]
     async fn a_lease_waits_until_another_is_given_back() {
-        let pool = Arc::new(Pool::<u32>::new(100));
+        let pool = Arc::new(MemoryBudget::<u32>::new(100));
         let first = pool.lease(80).await;
         let second = tokio::spawn({
             let pool = pool.clone();
@@ -269,7 +269,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_spare_while_somebody_waits() {
-        let pool = Arc::new(Pool::<u32>::new(100));
+        let pool = Arc::new(MemoryBudget::<u32>::new(100));
         assert_eq!(pool.spare(), 25);
         let first = pool.lease(80).await;
         assert_eq!(pool.spare(), 25);
@@ -285,7 +285,7 @@ mod tests {
 
     #[tokio::test]
     async fn cached_entries_give_way_to_new_leases_oldest_first() {
-        let pool = Pool::<u32>::new(100);
+        let pool = MemoryBudget::<u32>::new(100);
         for key in 0..4 {
             pool.insert(key, held(&pool, 25).await);
         }
@@ -299,21 +299,21 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_let_go_gives_its_bytes_back_unless_somebody_uses_it() {
-        let pool = Pool::<u32>::new(100);
+        let pool = MemoryBudget::<u32>::new(100);
         let reader = held(&pool, 40).await;
         pool.insert(1, reader.clone());
         pool.insert(2, held(&pool, 50).await);
-        (1..=3).for_each(|key| pool.let_go(&key));
+        (1..=3).for_each(|key| pool.release(&key));
         assert!(pool.holds(&1) && !pool.holds(&2));
         assert_eq!(pool.used(), 40);
         drop(reader);
-        pool.let_go(&1);
+        pool.release(&1);
         assert_eq!(pool.used(), 0);
     }
 
     #[tokio::test]
     async fn a_lease_larger_than_the_pool_is_granted_alone() {
-        let pool = Pool::<u32>::new(10);
+        let pool = MemoryBudget::<u32>::new(10);
         pool.insert(1, held(&pool, 8).await);
         let lease = pool.lease(1000).await;
         assert_eq!(pool.used(), 1000);
@@ -323,7 +323,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_that_are_still_read_count_until_the_reader_is_done() {
-        let pool = Arc::new(Pool::<u32>::new(100));
+        let pool = Arc::new(MemoryBudget::<u32>::new(100));
         let reader = held(&pool, 90).await;
         pool.insert(1, reader.clone());
         let waiting = tokio::spawn({
@@ -339,7 +339,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_read_for_long_does_not_keep_others_from_memory_that_is_idle() {
-        let pool = Pool::<u32>::new(100);
+        let pool = MemoryBudget::<u32>::new(100);
         let reader = held(&pool, 40).await;
         pool.insert(1, reader.clone());
         pool.insert(2, held(&pool, 50).await);
@@ -350,7 +350,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_waiter_that_gave_up_leaves_nothing_behind() {
-        let pool = Arc::new(Pool::<u32>::new(10));
+        let pool = Arc::new(MemoryBudget::<u32>::new(10));
         let first = pool.lease(10).await;
         let gone = tokio::time::timeout(Duration::from_millis(10), pool.lease(10)).await;
         assert!(gone.is_err());
@@ -361,7 +361,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn many_tasks_never_exceed_the_pool() {
-        let pool = Arc::new(Pool::<u32>::new(1000));
+        let pool = Arc::new(MemoryBudget::<u32>::new(1000));
         let tasks: Vec<_> = (0..64u32)
             .map(|task| {
                 let pool = pool.clone();

@@ -6,12 +6,11 @@ use std::{
 };
 
 use super::{
-    folder,
+    eviction, folder,
     index::{Index, is_damage, let_others},
-    kinds::{Access, DiskError, HostSum, Pruned, Stat, Verified},
-    room,
+    queries::{self, ExtentRow},
     store::Store,
-    table::{self, Row},
+    types::{Access, DiskError, HostSum, Pruned, Stat, Verified},
 };
 
 /// Records looked up at a time.
@@ -41,7 +40,7 @@ pub fn stat(store: &Store) -> Result<Stat, DiskError> {
     if store.index().is_none() {
         return Ok(stat);
     }
-    let sums = in_index(store, |index| index.read_patiently(table::sums))?;
+    let sums = in_index(store, |index| index.read_patiently(queries::sums))?;
     let time = |millis: i64| SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0));
     let mut hosts: BTreeMap<String, HostSum> = BTreeMap::new();
     for (name, extents, bytes) in sums.objects {
@@ -73,7 +72,7 @@ fn in_index<T>(store: &Store, work: impl Fn(&Index) -> rusqlite::Result<T>) -> R
             Err(reason) if store.access == Access::ReadWrite && is_damage(&reason) && tries > 0 => {
                 store.retire(&index)?;
                 if let Some(made) = store.index() {
-                    room::sweep(store, &made).map_err(|reason| folder::index_error(made.path(), reason))?;
+                    eviction::sweep(store, &made).map_err(|reason| folder::index_error(made.path(), reason))?;
                 }
             }
             Err(reason) => return Err(folder::index_error(index.path(), reason)),
@@ -86,19 +85,19 @@ pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verif
         store.reopen()?;
         in_index(store, |index| {
             index.disconnect();
-            let is_sound = index.write(table::check)?;
+            let is_sound = index.write(queries::check)?;
             is_sound.then_some(()).ok_or_else(Index::foreign)
         })?;
     } else if store.index().is_none() {
         return Ok(Verified::default());
     }
-    let total = in_index(store, |index| index.read_patiently(table::payload_bytes))?;
+    let total = in_index(store, |index| index.read_patiently(queries::payload_bytes))?;
     let mut verified = Verified::default();
     let mut after = (i64::MIN, i64::MIN);
     progress(0, total);
     loop {
         let rows =
-            in_index(store, |index| index.read_patiently(|connection| table::rows_after(connection, after, PAGE)))?;
+            in_index(store, |index| index.read_patiently(|connection| queries::rows_after(connection, after, PAGE)))?;
         let Some(last) = rows.last() else { break };
         after = (last.segment, i64::try_from(last.offset).unwrap_or(i64::MAX));
         let mut unsound = Vec::new();
@@ -119,8 +118,8 @@ pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verif
 }
 
 /// Which of the records the index still claims, and drops: the others went with their segment while they were read.
-fn still_claimed(store: &Store, rows: &[Row]) -> Result<Vec<Row>, DiskError> {
-    let those = |is_claimed: &dyn Fn(&Row) -> rusqlite::Result<bool>| {
+fn still_claimed(store: &Store, rows: &[ExtentRow]) -> Result<Vec<ExtentRow>, DiskError> {
+    let those = |is_claimed: &dyn Fn(&ExtentRow) -> rusqlite::Result<bool>| {
         let claimed = rows.iter().filter_map(|row| is_claimed(row).map(|is| is.then_some(*row)).transpose());
         claimed.collect::<rusqlite::Result<Vec<_>>>()
     };
@@ -128,9 +127,9 @@ fn still_claimed(store: &Store, rows: &[Row]) -> Result<Vec<Row>, DiskError> {
         return Ok(Vec::new());
     }
     in_index(store, |index| match store.access {
-        Access::ReadWrite => index.write(|transaction| those(&|row| table::drop_row(transaction, row))),
+        Access::ReadWrite => index.write(|transaction| those(&|row| queries::drop_row(transaction, row))),
         Access::ReadOnly => {
-            let claimed = index.read_patiently(|connection| those(&|row| table::has_row(connection, row)))?;
+            let claimed = index.read_patiently(|connection| those(&|row| queries::has_row(connection, row)))?;
             // A file goes a moment before its rows do.
             Ok(claimed.into_iter().filter(|row| store.segments.path(row.segment).exists()).collect())
         }
@@ -144,21 +143,22 @@ pub fn prune(store: &Store, size: u64) -> Result<Pruned, DiskError> {
     store.reopen()?;
     let uses = store.take_uses();
     in_index(store, |index| {
-        room::sweep(store, index)?;
+        eviction::sweep(store, index)?;
         index.write(|transaction| {
-            uses.iter().try_for_each(|(segment, used)| table::touch(transaction, *segment, *used).map(drop))
+            uses.iter().try_for_each(|(segment, used)| queries::touch(transaction, *segment, *used).map(drop))
         })
     })?;
     let mut pruned = Pruned::default();
     loop {
         let began = Instant::now();
-        let removed = in_index(store, |index| index.write(|transaction| room::evict_one(store, transaction, size)))??;
+        let removed =
+            in_index(store, |index| index.write(|transaction| eviction::evict_one(store, transaction, size)))??;
         let Some(bytes) = removed else { break };
         pruned.segments += 1;
         pruned.bytes += bytes;
         let_others(began);
     }
-    pruned.in_use = in_index(store, |index| index.write(|transaction| room::beyond(transaction, size)))?;
+    pruned.in_use = in_index(store, |index| index.write(|transaction| eviction::beyond(transaction, size)))?;
     in_index(store, Index::shrink)?;
     Ok(pruned)
 }

@@ -35,30 +35,30 @@ pub trait Journal: Send + Sync {
 
 /// How a level is swept.
 #[derive(Clone)]
-pub struct Sweep {
+pub struct BulkRead {
     /// Where what was fetched is kept.
     pub journal: Arc<dyn Journal>,
     /// What may be under way, of this level and of others that are swept with it.
-    pub window: Arc<Window>,
+    pub window: Arc<InFlightLimit>,
 }
 
 /// What may be under way at a time, in KiB of voxels.
 #[derive(Debug)]
-pub struct Window {
+pub struct InFlightLimit {
     size: u32,
     free: Semaphore,
     is_closed: AtomicBool,
 }
 
-impl Window {
+impl InFlightLimit {
     /// For a sweep of so many bytes of voxels, in blocks of at most `block` bytes. A few of these may always be under way,
     /// also where they are a larger part.
-    pub fn of(bytes: u64, block: u64) -> Window {
+    pub fn of(bytes: u64, block: u64) -> InFlightLimit {
         // A semaphore has no more places.
         let most = u32::MAX >> 3;
         let few = block.div_ceil(1024).saturating_mul(u64::from(REQUESTS));
         let size = u32::try_from((bytes / PARTS / 1024).max(few)).unwrap_or(most).clamp(1, most);
-        Window { size, free: Semaphore::new(size as usize), is_closed: AtomicBool::new(false) }
+        InFlightLimit { size, free: Semaphore::new(size as usize), is_closed: AtomicBool::new(false) }
     }
 
     /// How many blocks of so many bytes of voxels one request should be for.
@@ -79,7 +79,7 @@ impl Window {
         self.is_closed.store(true, Ordering::Release);
     }
 
-    /// Waits until no request is under way, after [`Window::close`].
+    /// Waits until no request is under way, after [`InFlightLimit::close`].
     pub async fn end(&self) {
         drop(self.free.acquire_many(self.size).await);
     }
@@ -93,7 +93,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_than_a_twelfth_is_under_way_or_a_few_blocks() {
-        let window = Window::of(120 << 10, 1024);
+        let window = InFlightLimit::of(120 << 10, 1024);
         assert_eq!((window.size, window.blocks(1024), window.blocks(1), window.blocks(1 << 30)), (10, 3, 3, 1));
         let first = window.enter(8 << 10).await;
         assert!(window.free.try_acquire_many(3).is_err() && window.free.try_acquire_many(2).is_ok());
@@ -102,15 +102,15 @@ mod tests {
         let _all = window.enter(1 << 30).await.unwrap();
         assert!(window.free.try_acquire().is_err());
         for few in [0, 1, 15 << 10, 47 << 10] {
-            let window = Window::of(few, 1 << 10);
+            let window = InFlightLimit::of(few, 1 << 10);
             assert_eq!((window.size, window.blocks(1 << 10)), (4, 1));
         }
-        assert_eq!(Window::of(u64::MAX, u64::MAX).size, u32::MAX >> 3);
+        assert_eq!(InFlightLimit::of(u64::MAX, u64::MAX).size, u32::MAX >> 3);
     }
 
     #[tokio::test]
     async fn a_closed_window_lets_nobody_in_and_ends_with_the_last_that_is_under_way() {
-        let window = Arc::new(Window::of(24 << 10, 0));
+        let window = Arc::new(InFlightLimit::of(24 << 10, 0));
         let first = window.enter(2 << 10).await.unwrap();
         let waiting = tokio::spawn({
             let window = window.clone();

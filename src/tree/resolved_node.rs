@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::coordinates::CoordinateNode;
 use super::inode::{Address, Area, Depth, StoreAddress};
 use super::numbering::{GroupNode, LevelNode, Numbering};
-use super::store::{Shown, Store};
+use super::store::{AppliedView, Store};
 use super::{DatasetId, Inode, Miss, Tree};
 use crate::geometry::LevelIndex;
 use crate::zarr::Format;
@@ -20,12 +20,12 @@ pub(super) struct Member {
 
 /// A place in the tree that exists.
 #[derive(Clone)]
-pub(super) enum Spot {
+pub(super) enum ResolvedNode {
     Root,
     Dataset(DatasetId),
     Upstream(DatasetId),
     Group { member: Member, node: GroupNode },
-    Level { member: Member, shown: Arc<Shown>, level: LevelIndex, node: LevelNode },
+    Level { member: Member, shown: Arc<AppliedView>, level: LevelIndex, node: LevelNode },
 }
 
 impl Member {
@@ -54,15 +54,15 @@ impl Member {
     }
 }
 
-impl Spot {
+impl ResolvedNode {
     pub fn inode(&self) -> Inode {
         match self {
-            Spot::Root => Inode::ROOT,
-            Spot::Dataset(dataset) => Inode::dataset(*dataset),
-            Spot::Upstream(dataset) => Inode::upstream(*dataset),
-            Spot::Group { member, node } => member.group_inode(*node),
-            Spot::Level { member, shown, level, node } => {
-                // The numbering exists: a spot of a level is only made for a level that exists.
+            ResolvedNode::Root => Inode::ROOT,
+            ResolvedNode::Dataset(dataset) => Inode::dataset(*dataset),
+            ResolvedNode::Upstream(dataset) => Inode::upstream(*dataset),
+            ResolvedNode::Group { member, node } => member.group_inode(*node),
+            ResolvedNode::Level { member, shown, level, node } => {
+                // The numbering exists: a node of a level is only made for a level that exists.
                 match shown.numbering(*level) {
                     Some(numbering) => member.chunk_inode(*level, numbering, *node),
                     None => member.level_inode(*level),
@@ -74,33 +74,37 @@ impl Spot {
     /// The inode of `..`.
     pub fn parent(&self) -> Inode {
         let above = match self {
-            Spot::Root | Spot::Dataset(_) => Spot::Root,
-            Spot::Upstream(dataset) => Spot::Dataset(*dataset),
-            Spot::Group { member, node: GroupNode::Directory } if member.index == 0 => {
-                Spot::Dataset(member.store.dataset)
+            ResolvedNode::Root | ResolvedNode::Dataset(_) => ResolvedNode::Root,
+            ResolvedNode::Upstream(dataset) => ResolvedNode::Dataset(*dataset),
+            ResolvedNode::Group { member, node: GroupNode::Directory } if member.index == 0 => {
+                ResolvedNode::Dataset(member.store.dataset)
             }
-            Spot::Group { member, node: GroupNode::Directory } => {
-                Spot::Group { member: member.sibling(0), node: GroupNode::Labels }
+            ResolvedNode::Group { member, node: GroupNode::Directory } => {
+                ResolvedNode::Group { member: member.sibling(0), node: GroupNode::Labels }
             }
-            Spot::Group { member, node: GroupNode::LabelsDocument(_) } => {
-                Spot::Group { member: member.clone(), node: GroupNode::Labels }
+            ResolvedNode::Group { member, node: GroupNode::LabelsDocument(_) } => {
+                ResolvedNode::Group { member: member.clone(), node: GroupNode::Labels }
             }
-            Spot::Group { member, node: GroupNode::Coordinate(axis, node) } if *node != CoordinateNode::Directory => {
+            ResolvedNode::Group { member, node: GroupNode::Coordinate(axis, node) }
+                if *node != CoordinateNode::Directory =>
+            {
                 let node = GroupNode::Coordinate(*axis, node.parent(member.format));
-                Spot::Group { member: member.clone(), node }
+                ResolvedNode::Group { member: member.clone(), node }
             }
-            Spot::Group { member, .. } => Spot::Group { member: member.clone(), node: GroupNode::Directory },
-            Spot::Level { member, node: LevelNode::Directory, .. } => {
-                Spot::Group { member: member.clone(), node: GroupNode::Directory }
+            ResolvedNode::Group { member, .. } => {
+                ResolvedNode::Group { member: member.clone(), node: GroupNode::Directory }
             }
-            Spot::Level { member, shown, level, node } => {
+            ResolvedNode::Level { member, node: LevelNode::Directory, .. } => {
+                ResolvedNode::Group { member: member.clone(), node: GroupNode::Directory }
+            }
+            ResolvedNode::Level { member, shown, level, node } => {
                 let node = match (*node, member.format) {
-                    (LevelNode::Chunk(index), _) => LevelNode::Row(index.0[0], index.0[1]),
-                    (LevelNode::Row(z, _), _) => LevelNode::Slab(z),
-                    (LevelNode::Slab(_), Format::V3) => LevelNode::Chunks,
+                    (LevelNode::Chunk(index), _) => LevelNode::YDir(index.0[0], index.0[1]),
+                    (LevelNode::YDir(z, _), _) => LevelNode::ZDir(z),
+                    (LevelNode::ZDir(_), Format::V3) => LevelNode::Chunks,
                     _ => LevelNode::Directory,
                 };
-                Spot::Level { member: member.clone(), shown: shown.clone(), level: *level, node }
+                ResolvedNode::Level { member: member.clone(), shown: shown.clone(), level: *level, node }
             }
         };
         above.inode()
@@ -109,20 +113,20 @@ impl Spot {
 
 impl Tree {
     /// What an inode stands for. Inodes come from outside, so every field is checked.
-    pub(super) fn spot(&self, inode: Inode) -> Result<Spot, Miss> {
+    pub(super) fn resolved(&self, inode: Inode) -> Result<ResolvedNode, Miss> {
         match inode.decode().ok_or(Miss::Stale)? {
-            Address::Root => Ok(Spot::Root),
+            Address::Root => Ok(ResolvedNode::Root),
             Address::Dataset(dataset) => {
-                self.images.dataset(dataset).map(|_| Spot::Dataset(dataset)).ok_or(Miss::Stale)
+                self.images.dataset(dataset).map(|_| ResolvedNode::Dataset(dataset)).ok_or(Miss::Stale)
             }
             Address::Upstream(dataset) => {
-                self.images.dataset(dataset).map(|_| Spot::Upstream(dataset)).ok_or(Miss::Stale)
+                self.images.dataset(dataset).map(|_| ResolvedNode::Upstream(dataset)).ok_or(Miss::Stale)
             }
             Address::InStore(address) => self.spot_in_store(address),
         }
     }
 
-    fn spot_in_store(&self, address: StoreAddress) -> Result<Spot, Miss> {
+    fn spot_in_store(&self, address: StoreAddress) -> Result<ResolvedNode, Miss> {
         let StoreAddress { format, view, place, depth, node } = address;
         let (store, index) = self.views.find(view).ok_or(Miss::Stale)?;
         let member = Member { store, index, format };
@@ -143,23 +147,23 @@ impl Tree {
                         return Err(Miss::Stale);
                     }
                 }
-                Ok(Spot::Group { member, node })
+                Ok(ResolvedNode::Group { member, node })
             }
             Area::Level(level) => {
                 let shown = self.shown_at(&member)?;
                 let numbering = shown.numbering(level).ok_or(Miss::Stale)?;
                 let node = numbering.decode(node, format).filter(|node| node.depth() == depth).ok_or(Miss::Stale)?;
-                Ok(Spot::Level { member, shown, level, node })
+                Ok(ResolvedNode::Level { member, shown, level, node })
             }
         }
     }
 
     /// Like [`Tree::shown`], for an inode: a member that the view does not show has none.
-    fn shown_at(&self, member: &Member) -> Result<Arc<Shown>, Miss> {
+    fn shown_at(&self, member: &Member) -> Result<Arc<AppliedView>, Miss> {
         self.shown(member).map_err(|miss| if miss == Miss::NotFound { Miss::Stale } else { miss })
     }
 
-    pub(super) fn shown(&self, member: &Member) -> Result<Arc<Shown>, Miss> {
+    pub(super) fn shown(&self, member: &Member) -> Result<Arc<AppliedView>, Miss> {
         member.store.shown(member.index, &self.images)
     }
 }

@@ -15,7 +15,7 @@ fn stalling(
 }
 
 #[tokio::test]
-async fn a_stalled_request_is_raced_by_a_second_one() {
+async fn a_stalled_request_is_hedged_by_a_second_one() {
     let head = "HTTP/1.1 206 P\r\nETag: \"v1\"\r\nContent-Range: bytes 10-5009/10000\r\nContent-Length: 5000\r\n\r\n";
     let middle = [head.as_bytes(), &data(10_000)[10..2000]].concat();
     for stall in [vec![Act::Hang], vec![Act::Send(middle), Act::Hang]] {
@@ -101,9 +101,9 @@ async fn there_are_never_more_requests_than_connections_even_when_some_hang() {
 #[tokio::test]
 async fn a_rate_holds_for_all_operations_together() {
     let origin = Origin::start(|_, request| correct(&data(100), "\"v1\"", request)).await;
-    let manners = HostManners { rate: Some(20.0), ..HostManners::default() };
-    let manners = Manners { hosts: [("127.0.0.1".to_owned(), manners)].into() };
-    let remote = Remote::new(manners, TIMEOUT, Arc::default()).unwrap();
+    let limits = HostLimits { rate: Some(20.0), ..HostLimits::default() };
+    let limits = LimitsByHost { hosts: [("127.0.0.1".to_owned(), limits)].into() };
+    let remote = Remote::new(limits, TIMEOUT, Arc::default()).unwrap();
     let start = std::time::Instant::now();
     let object = remote.object(&Location::parse(&format!("{}/x", origin.url()), None).unwrap()).unwrap();
     for read in join_all((0..9).map(|_| object.range(0..5))).await {
@@ -147,7 +147,7 @@ fn part_of_answer(request: &Request, bytes: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_connection_that_drips_is_raced_like_a_silent_one() {
+async fn a_connection_that_drips_is_hedged_like_a_silent_one() {
     for bytes in [1, 20] {
         let drip = move |request: &Request| {
             let body = &data(1_000_000)[request.range().unwrap().0..];

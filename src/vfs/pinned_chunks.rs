@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use super::Errno;
 use super::answer::slice;
-use super::library::FAILURE_REMEMBERED;
+use super::image_registry::FAILURE_REMEMBERED;
 use crate::cache::Held;
 use crate::tree::Inode;
 use crate::volume::ChunkKey;
@@ -50,12 +50,12 @@ pub(super) enum Found {
 
 /// What was read or failed lately, by file: a chunk that two stores show is read in pieces in each.
 #[derive(Default)]
-pub(super) struct Holding {
+pub(super) struct PinnedChunks {
     reading: Mutex<HashMap<Inode, Reading>>,
     failed: Mutex<HashMap<Inode, (Errno, Instant)>>,
 }
 
-impl Holding {
+impl PinnedChunks {
     /// The chunk, if it is held.
     pub(super) fn get(&self, inode: Inode) -> Found {
         match self.reading.lock().get(&inode) {
@@ -196,7 +196,7 @@ fn mark(ranges: &mut Vec<(u64, u64)>, start: u64, end: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::Pool;
+    use crate::cache::MemoryBudget;
     use crate::geometry::{LevelIndex, Region, Shape};
     use crate::volume::ChunkGeometry;
 
@@ -208,53 +208,53 @@ mod tests {
     }
 
     async fn chunk(bytes: usize) -> Arc<Held> {
-        let pool = Pool::<u8>::new(1 << 20);
+        let pool = MemoryBudget::<u8>::new(1 << 20);
         Arc::new(Held::new(Bytes::from(vec![0; bytes]), pool.lease(bytes as u64).await))
     }
 
     #[tokio::test]
     async fn a_chunk_is_held_until_each_byte_was_answered_once() {
-        let (holding, chunk) = (Holding::default(), chunk(100).await);
-        assert!(!holding.answer(INODE, &key(), &chunk, 50, 50).1);
-        assert!(matches!(holding.get(INODE), Found::Held(_)));
-        assert!(!holding.answer(INODE, &key(), &chunk, 50, 50).1);
-        assert!(matches!(holding.get(INODE), Found::Held(_)));
-        assert!(holding.answer(INODE, &key(), &chunk, 0, 50).1);
-        assert!(matches!(holding.get(INODE), Found::Nothing));
+        let (pinned, chunk) = (PinnedChunks::default(), chunk(100).await);
+        assert!(!pinned.answer(INODE, &key(), &chunk, 50, 50).1);
+        assert!(matches!(pinned.get(INODE), Found::Held(_)));
+        assert!(!pinned.answer(INODE, &key(), &chunk, 50, 50).1);
+        assert!(matches!(pinned.get(INODE), Found::Held(_)));
+        assert!(pinned.answer(INODE, &key(), &chunk, 0, 50).1);
+        assert!(matches!(pinned.get(INODE), Found::Nothing));
     }
 
     #[tokio::test]
     async fn a_chunk_answered_at_once_is_not_held() {
-        let (holding, chunk) = (Holding::default(), chunk(100).await);
-        assert!(holding.answer(INODE, &key(), &chunk, 0, 100).1);
-        assert!(matches!(holding.get(INODE), Found::Nothing));
+        let (pinned, chunk) = (PinnedChunks::default(), chunk(100).await);
+        assert!(pinned.answer(INODE, &key(), &chunk, 0, 100).1);
+        assert!(matches!(pinned.get(INODE), Found::Nothing));
     }
 
     #[tokio::test]
     async fn a_chunk_gives_way_where_it_can_be_made_again_and_counts_as_read_further() {
-        let (holding, chunk) = (Holding::default(), chunk(100).await);
-        holding.answer(INODE, &key(), &chunk, 0, 50);
-        holding.give_way(1, |_| true);
-        assert!(matches!(holding.get(INODE), Found::Held(_)), "it was read just now");
-        holding.reading.lock().get_mut(&INODE).unwrap().last -= JUST_READ;
-        holding.give_way(1, |_| false);
-        assert!(matches!(holding.get(INODE), Found::Held(_)));
-        holding.give_way(1, |_| true);
-        assert!(matches!(holding.get(INODE), Found::GaveWay));
-        holding.answered_part(INODE, 100, 50, 80);
-        assert!(matches!(holding.get(INODE), Found::GaveWay));
-        holding.answered_part(INODE, 100, 80, 100);
-        assert!(matches!(holding.get(INODE), Found::Nothing));
+        let (pinned, chunk) = (PinnedChunks::default(), chunk(100).await);
+        pinned.answer(INODE, &key(), &chunk, 0, 50);
+        pinned.give_way(1, |_| true);
+        assert!(matches!(pinned.get(INODE), Found::Held(_)), "it was read just now");
+        pinned.reading.lock().get_mut(&INODE).unwrap().last -= JUST_READ;
+        pinned.give_way(1, |_| false);
+        assert!(matches!(pinned.get(INODE), Found::Held(_)));
+        pinned.give_way(1, |_| true);
+        assert!(matches!(pinned.get(INODE), Found::GaveWay));
+        pinned.answered_part(INODE, 100, 50, 80);
+        assert!(matches!(pinned.get(INODE), Found::GaveWay));
+        pinned.answered_part(INODE, 100, 80, 100);
+        assert!(matches!(pinned.get(INODE), Found::Nothing));
     }
 
     #[test]
     fn a_failure_is_remembered_for_a_moment() {
-        let holding = Holding::default();
-        assert!(holding.fail(INODE, Errno::IO));
-        assert!(!holding.fail(INODE, Errno::IO));
-        assert_eq!(holding.failure(INODE), Some(Errno::IO));
-        holding.failed.lock().get_mut(&INODE).unwrap().1 = Instant::now() - FAILURE_REMEMBERED;
-        assert_eq!(holding.failure(INODE), None);
+        let pinned = PinnedChunks::default();
+        assert!(pinned.fail(INODE, Errno::IO));
+        assert!(!pinned.fail(INODE, Errno::IO));
+        assert_eq!(pinned.failure(INODE), Some(Errno::IO));
+        pinned.failed.lock().get_mut(&INODE).unwrap().1 = Instant::now() - FAILURE_REMEMBERED;
+        assert_eq!(pinned.failure(INODE), None);
     }
 
     #[test]

@@ -7,11 +7,11 @@ use rusqlite::Transaction;
 use super::{
     folder,
     index::Index,
-    kinds::DiskError,
+    queries::{self, ExtentRow, SegmentRow},
     record,
     segments::Active,
     store::{Store, now},
-    table::{self, Row, SegmentRow},
+    types::DiskError,
 };
 
 const LARGEST_SEGMENT: u64 = 64 << 20;
@@ -45,13 +45,13 @@ fn make_segment(
     transaction: &Transaction<'_>,
     need: u64,
 ) -> rusqlite::Result<Result<Active, DiskError>> {
-    for row in table::unfinished(transaction)? {
+    for row in queries::unfinished(transaction)? {
         if let Some(active) = adopt(store, transaction, row, need)? {
             return Ok(Ok(active));
         }
     }
     if Index::bytes_in_use(transaction)? > store.bound / 4 {
-        table::trim_notes(transaction, store.bound / 16)?;
+        queries::trim_notes(transaction, store.bound / 16)?;
     }
     let (bound, by_disk) = match bound(store, index, transaction)? {
         Ok(bound) => bound,
@@ -75,7 +75,7 @@ fn make_segment(
     }
     match store.segments.create(capacity) {
         Ok(active) => {
-            table::put_segment(transaction, SegmentRow { id: active.id, bytes: capacity }, false, now())?;
+            queries::put_segment(transaction, SegmentRow { id: active.id, bytes: capacity }, false, now())?;
             Ok(Ok(active))
         }
         Err(reason) => Ok(Err(failure(&store.folder, reason))),
@@ -85,18 +85,18 @@ fn make_segment(
 fn adopt(store: &Store, transaction: &Transaction<'_>, row: SegmentRow, need: u64) -> rusqlite::Result<Option<Active>> {
     let Some(idle) = store.segments.idle(row.id) else { return Ok(None) };
     // What comes after the last known record was being written when a process ended.
-    let end = table::end_of(transaction, row.id)?.min(idle.bytes);
+    let end = queries::end_of(transaction, row.id)?.min(idle.bytes);
     let capacity = row.bytes.min(segment_bytes(store.bound));
     let adopted = if end.saturating_add(need) <= capacity { idle.adopt(row.id, end, capacity) } else { None };
     let bytes = if adopted.is_some() { capacity } else { end };
-    table::put_segment(transaction, SegmentRow { id: row.id, bytes }, adopted.is_none(), 0)?;
+    queries::put_segment(transaction, SegmentRow { id: row.id, bytes }, adopted.is_none(), 0)?;
     Ok(adopted)
 }
 
 /// Bytes the store takes, with those reserved for segments that are being written, once the index is shrunk: what is removed
 /// from it leaves its file as long as it was, however much is removed.
 fn total(transaction: &Transaction<'_>) -> rusqlite::Result<u64> {
-    let segments = table::segments(transaction)?;
+    let segments = queries::segments(transaction)?;
     let index = Index::bytes_in_use(transaction)?;
     Ok(segments.iter().fold(index, |sum, segment| sum.saturating_add(segment.bytes)))
 }
@@ -112,7 +112,7 @@ fn bound(
         Err(reason) => return Ok(Err(failure(&store.folder, reason))),
     };
     let mut written = i128::from(index.bytes());
-    for segment in table::segments(transaction)? {
+    for segment in queries::segments(transaction)? {
         let bytes = std::fs::metadata(store.segments.path(segment.id)).map_or(0, |known| known.len());
         written = written.saturating_add(i128::from(bytes));
     }
@@ -130,7 +130,7 @@ pub fn evict_one(
     if total(transaction)? <= bytes {
         return Ok(Ok(None));
     }
-    for segment in table::segments(transaction)? {
+    for segment in queries::segments(transaction)? {
         let Some(idle) = store.segments.idle(segment.id) else { continue };
         let freed = idle.bytes;
         // The file goes first: on a full disk there is no room for the journal before.
@@ -138,7 +138,7 @@ pub fn evict_one(
             return Ok(Err(failure(&store.segments.path(segment.id), reason)));
         }
         store.segments.remove(segment.id);
-        table::drop_segment(transaction, segment.id)?;
+        queries::drop_segment(transaction, segment.id)?;
         return Ok(Ok(Some(freed)));
     }
     Ok(Ok(None))
@@ -146,7 +146,7 @@ pub fn evict_one(
 
 /// Segments left where those that could be removed are gone, and there is more than `bytes` still: others write them.
 pub fn beyond(transaction: &Transaction<'_>, bytes: u64) -> rusqlite::Result<usize> {
-    if total(transaction)? <= bytes { Ok(0) } else { Ok(table::segments(transaction)?.len()) }
+    if total(transaction)? <= bytes { Ok(0) } else { Ok(queries::segments(transaction)?.len()) }
 }
 
 /// Brings the index in step with the files: what is gone leaves the index, and a segment that the index does not know
@@ -156,11 +156,11 @@ pub fn sweep(store: &Store, index: &Index) -> rusqlite::Result<()> {
         let Ok(files) = store.segments.list() else { return Ok(Vec::new()) };
         let files: HashSet<i64> = files.into_iter().collect();
         let mut known = HashSet::new();
-        for segment in table::segments(transaction)? {
+        for segment in queries::segments(transaction)? {
             if files.contains(&segment.id) {
                 known.insert(segment.id);
             } else {
-                table::drop_segment(transaction, segment.id)?;
+                queries::drop_segment(transaction, segment.id)?;
             }
         }
         Ok(files.difference(&known).copied().collect::<Vec<_>>())
@@ -179,9 +179,9 @@ fn enter(store: &Store, transaction: &Transaction<'_>, segment: i64) -> rusqlite
         store.segments.remove(segment);
         return Ok(());
     }
-    table::put_segment(transaction, SegmentRow { id: segment, bytes: idle.bytes }, true, idle.written)?;
+    queries::put_segment(transaction, SegmentRow { id: segment, bytes: idle.bytes }, true, idle.written)?;
     for (offset, record) in records {
-        let row = Row {
+        let row = ExtentRow {
             object: record::hash(&record.object),
             version: record::hash(&record.version),
             start: record.start,
@@ -190,7 +190,7 @@ fn enter(store: &Store, transaction: &Transaction<'_>, segment: i64) -> rusqlite
             offset,
             header: record::header_length(&record.object, &record.version),
         };
-        table::insert(transaction, &row, &record.object)?;
+        queries::insert(transaction, &row, &record.object)?;
     }
     Ok(())
 }

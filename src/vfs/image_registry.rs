@@ -11,7 +11,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 
 use crate::archive;
-use crate::cache::Kept;
+use crate::cache::Reservation;
 use crate::catalog::SourceSpec;
 use crate::document::Document;
 use crate::store::Remote;
@@ -35,7 +35,7 @@ pub(super) struct Opened {
     /// When it was opened.
     pub(super) when: SystemTime,
     /// What its source takes of the memory for what is kept.
-    _kept: Arc<Kept>,
+    _kept: Arc<Reservation>,
 }
 
 type Opening = Shared<BoxFuture<'static, Result<Opened, VolumeError>>>;
@@ -63,7 +63,7 @@ struct Slot {
 }
 
 /// All images and labels of the catalogue, by [`ImageId`].
-pub(super) struct Library {
+pub(super) struct ImageRegistry {
     remote: Remote,
     blocks: Arc<Blocks>,
     tree: Arc<Tree>,
@@ -84,7 +84,7 @@ pub(super) enum Known {
     Failed(VolumeError),
 }
 
-impl Library {
+impl ImageRegistry {
     /// `images` in the order of their ids: a name for messages, and where the voxels come from.
     pub(super) fn new(
         remote: Remote,
@@ -102,7 +102,7 @@ impl Library {
             measured: Once::new(),
         });
         let slots = slots.collect();
-        Arc::new(Library { remote, blocks, tree, slots, changes: AtomicU64::new(0) })
+        Arc::new(ImageRegistry { remote, blocks, tree, slots, changes: AtomicU64::new(0) })
     }
 
     /// A number that is another one whenever more or something else is known than before.

@@ -8,27 +8,27 @@ use crate::remote::Version;
 
 /// What an origin last said of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Note {
+pub(super) enum EntryMetadata {
     /// There is no such object.
     Absent(Absent),
     /// There is one.
-    There(There),
+    Present(Present),
 }
 
 /// An object that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Absent {
     /// When the origin said so.
-    pub at: Stamp,
+    pub at: Timestamp,
     /// The content of its store's document that bore it out; nothing where nobody was asked.
     pub document: Option<u64>,
 }
 
 /// An object that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct There {
+pub(super) struct Present {
     /// When the origin last said so.
-    pub at: Stamp,
+    pub at: Timestamp,
     pub version: Version,
     pub content_type: Option<String>,
     /// A body that stands for itself: one that is not kept under the object's version.
@@ -46,12 +46,12 @@ pub(super) struct Body {
 
 /// Milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Stamp(u64);
+pub(super) struct Timestamp(u64);
 
-impl Stamp {
+impl Timestamp {
     pub(super) fn now() -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Stamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// The moment; that of a number no clock can show is the earliest.
@@ -60,13 +60,13 @@ impl Stamp {
     }
 }
 
-impl std::fmt::Display for Stamp {
+impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl Note {
+impl EntryMetadata {
     /// Reads a note; `None` for anything that is none, as of another version of emfs.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
@@ -79,12 +79,12 @@ impl Note {
     /// When the origin last confirmed it.
     pub(super) fn at(&self) -> SystemTime {
         match self {
-            Note::Absent(Absent { at, .. }) | Note::There(There { at, .. }) => at.time(),
+            EntryMetadata::Absent(Absent { at, .. }) | EntryMetadata::Present(Present { at, .. }) => at.time(),
         }
     }
 }
 
-impl There {
+impl Present {
     /// The name under which the whole is kept, and its length.
     pub(super) fn whole(&self) -> Option<(String, u64)> {
         match &self.body {
@@ -108,9 +108,12 @@ mod tests {
     fn a_note_is_read_as_it_was_written() {
         let version = version(Some("\"a\""), None, Some(5));
         let body = Some(Body { id: "b".to_owned(), length: 9 });
-        let there = There { at: Stamp::now(), version, content_type: Some("text/html".to_owned()), body };
-        for note in [Note::Absent(Absent { at: Stamp(7), document: Some(u64::MAX) }), Note::There(there)] {
-            assert_eq!(Note::parse(&note.write().unwrap()), Some(note));
+        let there = Present { at: Timestamp::now(), version, content_type: Some("text/html".to_owned()), body };
+        for note in [
+            EntryMetadata::Absent(Absent { at: Timestamp(7), document: Some(u64::MAX) }),
+            EntryMetadata::Present(there),
+        ] {
+            assert_eq!(EntryMetadata::parse(&note.write().unwrap()), Some(note));
         }
     }
 
@@ -134,9 +137,9 @@ mod tests {
 
         #[test]
         fn no_bytes_break_the_parser(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in any::<u64>()) {
-            let _ = Note::parse(&bytes);
+            let _ = EntryMetadata::parse(&bytes);
             let text = format!("{{\"Absent\":{{\"at\":{at},\"document\":null}}}}");
-            let _ = Note::parse(text.as_bytes()).unwrap().at();
+            let _ = EntryMetadata::parse(text.as_bytes()).unwrap().at();
         }
     }
 }

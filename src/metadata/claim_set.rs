@@ -82,22 +82,22 @@ struct Claim {
 }
 
 /// All claims of one dataset.
-pub(super) struct Sheet<'a> {
+pub(super) struct ClaimSet<'a> {
     pub docs: Vec<Doc<'a>>,
     claims: Vec<Claim>,
     claimed: usize,
-    truth: HashMap<String, (Value, String)>,
+    served_values: HashMap<String, (Value, String)>,
     reasons: HashMap<String, String>,
     doubts: Vec<(String, &'static str)>,
 }
 
-impl<'a> Sheet<'a> {
+impl<'a> ClaimSet<'a> {
     pub(super) fn new(docs: Vec<Doc<'a>>) -> Self {
-        Sheet {
+        ClaimSet {
             docs,
             claims: Vec::new(),
             claimed: 0,
-            truth: HashMap::new(),
+            served_values: HashMap::new(),
             reasons: HashMap::new(),
             doubts: Vec::new(),
         }
@@ -164,7 +164,7 @@ impl<'a> Sheet<'a> {
 
     /// What emfs shows, which is the value whatever is claimed; a claim that says the same tells where it is from.
     pub(super) fn shown(&mut self, field: &str, value: impl Into<Value>, rule: &str) {
-        self.truth.insert(field.to_owned(), (value.into(), rule.to_owned()));
+        self.served_values.insert(field.to_owned(), (value.into(), rule.to_owned()));
     }
 
     /// Why a field is not known.
@@ -179,7 +179,7 @@ impl<'a> Sheet<'a> {
 
     /// The value of a field so far.
     pub(super) fn value(&self, field: &str) -> Option<&Value> {
-        if let Some((value, _)) = self.truth.get(field) {
+        if let Some((value, _)) = self.served_values.get(field) {
             return Some(value);
         }
         let claims = self.claims.iter().filter(|claim| claim.pointer == field && claim.rank.believed());
@@ -200,7 +200,7 @@ impl<'a> Sheet<'a> {
             fields.entry(&claim.pointer).or_default().push(claim);
         }
         let mut seen = HashSet::new();
-        let mut truths: Vec<&String> = self.truth.keys().collect();
+        let mut truths: Vec<&String> = self.served_values.keys().collect();
         truths.sort_by_key(|pointer| sort_key(pointer));
         for pointer in self.claims.iter().map(|claim| &claim.pointer).chain(truths) {
             if seen.insert(pointer.clone()) {
@@ -250,21 +250,21 @@ impl<'a> Sheet<'a> {
 
     /// The value of a field, where it came from, and the claims that are left over.
     fn decide<'c>(&self, pointer: &str, claims: &[&'c Claim]) -> (Option<Value>, Value, Vec<&'c Claim>) {
-        let chosen = match self.truth.get(pointer) {
+        let chosen = match self.served_values.get(pointer) {
             Some((value, _)) => claims.iter().position(|claim| same(&claim.value, value) && claim.rank.believed()),
             None => claims.iter().position(|claim| claim.rank.believed()),
         };
         let rest = claims.iter().enumerate().filter(|(number, _)| Some(*number) != chosen).map(|(_, claim)| *claim);
         let rest = rest.collect();
-        match (chosen.and_then(|number| claims.get(number)), self.truth.get(pointer)) {
-            (Some(claim), truth) => {
+        match (chosen.and_then(|number| claims.get(number)), self.served_values.get(pointer)) {
+            (Some(claim), served_values) => {
                 let mut entry = self.evidence(&claim.evidence);
                 let upstream = matches!(claim.evidence, Evidence::Upstream { .. });
                 let doubt = self.doubts.iter().find(|(below, _)| upstream && pointer.starts_with(below));
                 if let Some(reason) = claim.reason.as_deref().or(doubt.map(|(_, reason)| *reason)) {
                     entry["reason"] = reason.into();
                 }
-                let value = truth.map_or(&claim.value, |(value, _)| value);
+                let value = served_values.map_or(&claim.value, |(value, _)| value);
                 (Some(value.clone()), entry, rest)
             }
             (None, Some((value, rule))) => (Some(value.clone()), json!({"method": "computed", "rule": rule}), rest),
