@@ -14,7 +14,7 @@ use crate::document::Document;
 use crate::remote::LimitsByHost;
 use crate::stats::Stats;
 use crate::store::{ABSENT_TTL, CachePolicy, RangeStore, Remote};
-use crate::volume::{Blocks, Image, Pyramid, VolumeError, window};
+use crate::volume::{Blocks, Image, Pyramid, VolumeError, measure, window};
 
 /// What is kept at most where nobody says.
 pub(super) const CACHE_SIZE: u64 = 20 << 30;
@@ -174,7 +174,7 @@ impl Session {
     /// Measures the display window of an open image and keeps it, where nobody states one and there is a cache.
     pub async fn measure_window(&self, spec: &SourceSpec, opened: &OpenImage) -> Result<(), VolumeError> {
         match self.remote.disk().filter(|_| !self.remote.is_offline()) {
-            Some(disk) => window::measure_and_keep(&opened.image, &self.blocks, spec, disk, &opened.origin).await,
+            Some(disk) => measure::measure_and_keep(&opened.image, &self.blocks, spec, disk, &opened.origin).await,
             None => Ok(()),
         }
     }

@@ -17,7 +17,7 @@ use super::progress::Progress;
 use super::versions::Versions;
 use crate::cache::MemoryBudget;
 use crate::geometry::{CellIndex, Region};
-use crate::volume::blocks::Voxels;
+use crate::volume::block::Voxels;
 use crate::volume::copy::{Placed, copy_part, fill};
 use crate::volume::{Blocks, BulkRead, VolumeError};
 

@@ -16,7 +16,7 @@ use crate::catalog::SourceSpec;
 use crate::document::Document;
 use crate::store::Remote;
 use crate::tree::{ImageId, Tree};
-use crate::volume::{Blocks, Image, Pyramid, VolumeError, view, window};
+use crate::volume::{Blocks, Image, Pyramid, VolumeError, measure, view, window};
 
 /// A failure is answered from memory for so long, because one `open` of a program asks several times.
 pub(super) const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
@@ -247,7 +247,7 @@ impl ImageRegistry {
                 tokio::time::sleep(MEASURED_AFTER).await;
                 let (Some(slot), Some(opened)) = (this.slots.get(id.0 as usize), this.opened(id)) else { return };
                 let Opened { image, origin, .. } = opened;
-                if let Err(error) = window::measure_and_keep(&image, &this.blocks, &slot.spec, &disk, &origin).await {
+                if let Err(error) = measure::measure_and_keep(&image, &this.blocks, &slot.spec, &disk, &origin).await {
                     tracing::debug!("{}: its display window is not measured: {error}", slot.name);
                 }
             });

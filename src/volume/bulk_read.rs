@@ -42,6 +42,29 @@ pub struct BulkRead {
     pub window: Arc<InFlightLimit>,
 }
 
+impl BulkRead {
+    /// Hands to the journal what was fetched, and waits until it has it.
+    pub(super) async fn note(&self, fetched: Vec<(CellIndex, Bytes)>) {
+        let journal = self.journal.clone();
+        // Where the thread ends otherwise, the block is not kept, which costs a request if it is needed again.
+        let _ = tokio::task::spawn_blocking(move || journal.put(fetched)).await;
+    }
+
+    /// Drops from the journal what does not decode.
+    pub(super) async fn forget(&self, block: CellIndex) {
+        let journal = self.journal.clone();
+        // Where the thread ends otherwise, it is found out again.
+        let _ = tokio::task::spawn_blocking(move || journal.forget(block)).await;
+    }
+
+    /// The bytes of a block that the journal has.
+    pub(super) async fn noted(&self, block: CellIndex) -> Option<Bytes> {
+        let journal = self.journal.clone();
+        // A thread that ended without an answer has found nothing.
+        tokio::task::spawn_blocking(move || journal.get(block)).await.unwrap_or_default()
+    }
+}
+
 /// What may be under way at a time, in KiB of voxels.
 #[derive(Debug)]
 pub struct InFlightLimit {

@@ -12,7 +12,8 @@ use futures::{FutureExt, StreamExt};
 use tokio::time::timeout;
 
 use super::VolumeError;
-use super::blocks::{BlockKey, Blocks, Voxels};
+use super::block::{BlockKey, Voxels};
+use super::blocks::Blocks;
 use super::copy::{Placed, copy_part, fill};
 use super::image::Image;
 use crate::cache::{Held, Joined, Lease, MemoryBudget, Room, Shares, SingleFlight};
@@ -343,7 +344,7 @@ impl Chunks {
     ) -> Option<()> {
         let Some(shown) = target.region.intersection(&geometry.region) else { return Some(()) };
         for index in grid.cells_in(&shown) {
-            let block = self.blocks.cached(&BlockKey { image: image.number, level: geometry.level, index })?.ok()?;
+            let block = self.blocks.cached(&BlockKey { image: image.number, level: geometry.level, index })?;
             put(target, image, grid, (index, &block), &shown);
         }
         Some(())

@@ -18,9 +18,6 @@ pub enum VolumeError {
     /// It was fetched, to be kept on disk, and is not there.
     #[error("it was fetched but is not kept: the cache is too small, its disk is full, or it cannot be written")]
     NotKept,
-    /// It was being fetched ahead for nobody, and is kept as it came or was given up. Who asked meanwhile has to ask again.
-    #[error("it was fetched ahead only")]
-    Ahead,
     /// It is not fetched any more, because who wanted it has given up.
     #[error("it was given up")]
     GivenUp,

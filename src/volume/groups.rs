@@ -24,7 +24,7 @@ use lru::LruCache;
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
 use self::record::Record;
-use super::blocks::BlockLeader;
+use super::block::BlockLeader;
 use crate::geometry::{CellIndex, Grid, LevelIndex};
 
 /// The largest groups have 2³ blocks along each axis.

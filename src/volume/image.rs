@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::VolumeError;
-use super::blocks::BlockKey;
+use super::block::BlockKey;
 use super::pyramid::{Level, Pyramid, sum, tidy};
 use super::window::{self, DisplayWindow, Measured};
 use crate::cache::Place;

@@ -1,14 +1,19 @@
 //! Volumes: pyramids of levels, the views of them, and chunks assembled from native blocks.
 
-pub mod blocks;
+pub mod block;
+mod block_memory;
+mod blocks;
 mod bulk_read;
 pub mod chunks;
 pub(crate) mod copy;
+mod decode;
 mod error;
 mod fetch;
 mod groups;
 pub mod image;
+pub mod measure;
 mod parts;
+mod percentiles;
 pub(crate) mod plan;
 pub mod pyramid;
 #[cfg(test)]
@@ -18,6 +23,7 @@ mod refetch;
 mod tests;
 pub mod view;
 pub mod warm;
+mod whole;
 pub mod window;
 
 pub use blocks::Blocks;

@@ -11,7 +11,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::blocks::Voxels;
+use super::block::Voxels;
 use super::{Blocks, Image};
 use crate::cache::Place;
 use crate::geometry::{CellIndex, LevelIndex, Region};

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::VolumeError;
-use super::blocks::{BlockLeader, Blocks};
+use super::block::{BlockLeader, Outcome};
+use super::block_memory::BlockMemory;
 use super::bulk_read::BulkRead;
-use super::fetch::{Stored, Whole, decode, finish, finish_absent, forget, note};
+use super::decode::{Stored, decode};
 use super::image::Image;
 use super::parts::fetch_parts;
+use super::whole::Whole;
 use crate::cache::Held;
 use crate::source::{Placement, SourceError};
 use crate::store::past_caches;
@@ -18,7 +20,7 @@ const ATTEMPTS: u32 = 2;
 /// Finds, fetches and decodes a block once more, past every cache, because what came first does not decode: `error`.
 /// Takes memory of its own, so the caller must hold none while it waits for this.
 pub(super) async fn fetch_past_caches(
-    blocks: Arc<Blocks>,
+    memory: Arc<BlockMemory>,
     image: Arc<Image>,
     leader: BlockLeader,
     error: VolumeError,
@@ -26,7 +28,7 @@ pub(super) async fn fetch_past_caches(
 ) {
     // That a decoder ended without an answer says nothing about the bytes.
     if matches!(error, VolumeError::Lost) {
-        return leader.finish(Err(error));
+        return leader.finish(Outcome::failed(error));
     }
     let key = *leader.key();
     let bytes = image.block_bytes(key);
@@ -34,38 +36,37 @@ pub(super) async fn fetch_past_caches(
         let whole = match image.locate(key.level, key.index).await? {
             Placement::Absent { .. } => return Ok(None),
             Placement::Range { object, start, length } => {
-                let room = blocks.room(object.place(), length.saturating_add(bytes)).await;
+                let room = memory.room(object.place(), length.saturating_add(bytes)).await;
                 let raw = fetch_parts(&object, start..start.saturating_add(length)).await?;
                 return Ok(Some((raw, None, room, object.is_local())));
             }
             Placement::Whole { object, limit, witness } => Whole::new(object, limit, witness),
             Placement::Gzip { object, limit, witness } => Whole::gzip(object, limit, witness),
         };
-        let needed = whole.limit.saturating_add(whole.gzip.unwrap_or(0)).saturating_add(bytes);
-        let room = blocks.room(whole.object.place(), needed).await;
+        let room = memory.room(whole.object.place(), whole.needed().saturating_add(bytes)).await;
         let fetched = whole.object.whole_if_there(whole.limit, &whole.witness).await?;
         Ok::<_, SourceError>(fetched.map(|fetched| (fetched.bytes, whole.gzip, room, whole.object.is_local())))
     });
     let (raw, gzip, mut room, is_local) = match fetched.await {
         Ok(Some(fetched)) => fetched,
-        Ok(None) => return finish_absent(&blocks, &image, leader).await,
-        Err(other) => return leader.finish(Err(other.into())),
+        Ok(None) => return memory.finish_absent(&image, leader).await,
+        Err(other) => return leader.finish(Outcome::failed(other)),
     };
     let noting = bulk.as_ref().filter(|_| !is_local);
-    match decode(&blocks, &image, key, Stored { bytes: raw.clone(), shared: false, gzip }).await {
+    match decode(&memory, &image, key, Stored { bytes: raw.clone(), shared: false, gzip }).await {
         Ok(decoded) => {
             tracing::info!("{}: {error}; fetched once more, it is well", image.name);
             if let Some(bulk) = noting {
-                forget(bulk, key.index).await;
-                note(bulk, vec![(key.index, raw)]).await;
+                bulk.forget(key.index).await;
+                bulk.note(vec![(key.index, raw)]).await;
             }
-            finish(&blocks, leader, Held::new(decoded, room.lease.split(bytes)));
+            memory.finish(leader, Held::new(decoded, room.lease.split(bytes)));
         }
         Err(error) => {
             if let Some(bulk) = noting {
-                forget(bulk, key.index).await;
+                bulk.forget(key.index).await;
             }
-            leader.finish(Err(VolumeError::Undecodable(ATTEMPTS, error.into())));
+            leader.finish(Outcome::failed(VolumeError::Undecodable(ATTEMPTS, error.into())));
         }
     }
 }

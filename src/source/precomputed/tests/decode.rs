@@ -91,7 +91,7 @@ fn a_png_of_another_size_type_or_length_is_an_error() {
     assert!(read(&grey, Codec::Png, DataType::U8, 23).unwrap_err().contains("6×4 pixels for a chunk of 23"));
     assert!(read(&grey, Codec::Png, DataType::U16, 24).unwrap_err().contains("expected grey uint16 voxels"));
     let colour = png_of(2, 4, png::ColorType::Rgb, png::BitDepth::Eight, &bytes);
-    assert!(read(&colour, Codec::Png, DataType::U8, 8).unwrap_err().contains("where grey uint8"));
+    assert!(read(&colour, Codec::Png, DataType::U8, 8).unwrap_err().contains("expected grey uint8"));
     for length in 0..grey.len() - 12 {
         assert!(read(&grey[..length], Codec::Png, DataType::U8, 24).is_err(), "{length} bytes");
     }

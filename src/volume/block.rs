@@ -1,0 +1,46 @@
+//! A native block of a source: its name, its voxels, and how the work for it ended.
+
+use std::sync::Arc;
+
+use super::VolumeError;
+use crate::cache::{Held, Leader};
+use crate::geometry::{CellIndex, LevelIndex};
+
+/// A block of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BlockKey {
+    /// Number of the image, see [`Image::number`](super::Image::number).
+    pub image: u32,
+    /// Level of its pyramid.
+    pub level: LevelIndex,
+    /// Position in the level's grid of native blocks.
+    pub index: CellIndex,
+}
+
+/// A decoded block.
+#[derive(Debug, Clone)]
+pub enum Voxels {
+    /// The origin holds none: all voxels have the fill value.
+    Absent,
+    /// C order, little-endian, clipped to the array.
+    Present(Arc<Held>),
+}
+
+/// How the work for a block ended.
+#[derive(Debug, Clone)]
+pub(super) enum Outcome {
+    /// It is there, or cannot be had.
+    Settled(Result<Voxels, VolumeError>),
+    /// It was fetched ahead for nobody, and is kept as it came or was given up. Who asked meanwhile has to ask again.
+    FetchedAhead,
+}
+
+impl Outcome {
+    /// It cannot be had.
+    pub(super) fn failed(error: impl Into<VolumeError>) -> Self {
+        Outcome::Settled(Err(error.into()))
+    }
+}
+
+/// The duty to say how the work for a block ended.
+pub(super) type BlockLeader = Leader<BlockKey, Outcome>;

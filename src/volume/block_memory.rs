@@ -1,0 +1,176 @@
+//! The memory for blocks: what is kept of them, who may fetch how much, and which are under way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lru::LruCache;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::block::{BlockKey, BlockLeader, Outcome, Voxels};
+use super::groups::Groups;
+use super::image::Image;
+use crate::cache::{Held, Joined, Lease, MemoryBudget, Place, Room, Shares, SingleFlight};
+use crate::geometry::{CellIndex, LevelIndex};
+use crate::stats::Stats;
+
+/// Absent blocks that are counted once.
+const COUNTED: usize = 1 << 16;
+
+/// What a block without voxels of its own is charged: its entry in the cache.
+const EMPTY_ENTRY: u64 = 256;
+
+/// How long a block that is absent is not asked for again: how long that is believed is not known here.
+const ABSENT: Duration = Duration::from_secs(60);
+
+/// What is kept of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum BlockForm {
+    /// Its voxels; no bytes where the origin holds none.
+    Decoded(BlockKey),
+    /// The bytes it was fetched as, ahead of anybody who wants them: most of these blocks are never decoded.
+    Stored(BlockKey),
+}
+
+/// The memory for the blocks of all images of a mount.
+pub(super) struct BlockMemory {
+    budget: MemoryBudget<BlockForm>,
+    shares: Shares,
+    decoding: Semaphore,
+    pub(super) groups: Groups,
+    flights: Arc<SingleFlight<BlockKey, Outcome>>,
+    /// Blocks that were counted as absent, the latest ones: they are found to be so again and again.
+    counted: Mutex<LruCache<BlockKey, ()>>,
+    stats: Arc<Stats>,
+}
+
+impl BlockMemory {
+    /// At most `limit` bytes of blocks and of requests for them.
+    pub(super) fn new(limit: u64, stats: Arc<Stats>) -> Arc<Self> {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Arc::new(BlockMemory {
+            budget: MemoryBudget::new(limit),
+            shares: Shares::of(limit),
+            // Twice as many, so that processors have work while the next block is being handed to a thread.
+            decoding: Semaphore::new(2 * cores),
+            groups: Groups::default(),
+            flights: SingleFlight::new(),
+            counted: Mutex::new(LruCache::unbounded()),
+            stats,
+        })
+    }
+
+    /// Bytes that may be in use.
+    pub(super) fn limit(&self) -> u64 {
+        self.budget.limit()
+    }
+
+    /// Bytes in use.
+    pub(super) fn used(&self) -> u64 {
+        self.budget.used()
+    }
+
+    /// Bytes that are neither in use nor waited for.
+    pub(super) fn spare(&self) -> u64 {
+        self.budget.spare()
+    }
+
+    /// Memory for `bytes` that are fetched from `place`, once there is some and others have what is theirs.
+    pub(super) async fn room(&self, place: &Place, bytes: u64) -> Room {
+        let share = self.shares.take(place, bytes).await;
+        Room::new(self.budget.lease(bytes).await, share)
+    }
+
+    /// Waits until a block may be decoded.
+    pub(super) async fn decoding(&self) -> Option<SemaphorePermit<'_>> {
+        // Never closed, and without a permit decoding would only be less orderly.
+        self.decoding.acquire().await.ok()
+    }
+
+    /// Joins the work for a block somebody wants. The second value says whether it is there as it was fetched.
+    pub(super) fn join(&self, key: BlockKey) -> (Joined<BlockKey, Outcome>, bool) {
+        let joined = self.flights.join(&key, || self.cached(&key).map(|voxels| Outcome::Settled(Ok(voxels))));
+        let stored = matches!(joined, Joined::Leading(..)) && self.budget.holds(&BlockForm::Stored(key));
+        self.stats.block(stored || matches!(joined, Joined::Ready(_)));
+        (joined, stored)
+    }
+
+    /// The work for those of `wanted` that are neither in memory nor under way.
+    pub(super) fn ahead(
+        &self,
+        image: &Image,
+        level: LevelIndex,
+        wanted: impl IntoIterator<Item = CellIndex>,
+    ) -> Vec<BlockLeader> {
+        let lead = |index| {
+            let key = BlockKey { image: image.number, level, index };
+            // Looking must not make a block the most recently used: nobody wants it yet.
+            let holds = || self.has(&key) || self.budget.holds(&BlockForm::Stored(key));
+            match self.flights.join(&key, || holds().then_some(Outcome::FetchedAhead)) {
+                Joined::Leading(leader, _) => Some(leader),
+                Joined::Ready(_) | Joined::Following(_) => None,
+            }
+        };
+        wanted.into_iter().filter_map(lead).collect()
+    }
+
+    /// The voxels of a block that is in memory and not absent at the origin.
+    pub(super) fn present(&self, key: &BlockKey) -> Option<Arc<Held>> {
+        self.budget.get(&BlockForm::Decoded(*key)).filter(|held| !held.data.is_empty())
+    }
+
+    /// Whether a block is in memory, or known to be absent at the origin.
+    pub(super) fn has(&self, key: &BlockKey) -> bool {
+        self.budget.holds(&BlockForm::Decoded(*key))
+    }
+
+    /// A block that is in memory, or known to be absent at the origin.
+    pub(super) fn cached(&self, key: &BlockKey) -> Option<Voxels> {
+        let held = self.budget.get(&BlockForm::Decoded(*key)).filter(|held| !held.is_over())?;
+        Some(if held.data.is_empty() { Voxels::Absent } else { Voxels::Present(held) })
+    }
+
+    /// Keeps the bytes of a block that nobody asked for.
+    pub(super) fn keep_stored(&self, leader: BlockLeader, bytes: Bytes, lease: Lease) {
+        self.budget.insert(BlockForm::Stored(*leader.key()), Arc::new(Held::new(bytes, lease)));
+        leader.finish(Outcome::FetchedAhead);
+    }
+
+    /// The bytes of a block that was fetched ahead; its voxels are to take their place.
+    pub(super) fn take_stored(&self, key: BlockKey) -> Option<Arc<Held>> {
+        self.budget.take(&BlockForm::Stored(key))
+    }
+
+    /// Gives the memory of a block back.
+    pub(super) fn release(&self, key: BlockKey) {
+        drop(self.budget.take(&BlockForm::Decoded(key)));
+    }
+
+    /// Keeps the voxels of a block and hands them to all who wait.
+    pub(super) fn finish(&self, leader: BlockLeader, held: Held) {
+        let held = Arc::new(held);
+        self.budget.insert(BlockForm::Decoded(*leader.key()), held.clone());
+        let voxels = if held.data.is_empty() { Voxels::Absent } else { Voxels::Present(held) };
+        leader.finish(Outcome::Settled(Ok(voxels)));
+    }
+
+    /// Counts a block that is absent at the origin, remembers that for a while, and tells all who wait.
+    pub(super) async fn finish_absent(&self, image: &Image, leader: BlockLeader) {
+        let key = leader.key();
+        if self.is_newly_absent(key) {
+            self.stats.absence(image.dataset(), format!("{}: block {} of {}", image.name, key.index, key.level));
+        }
+        let lease = self.budget.lease(EMPTY_ENTRY).await;
+        self.finish(leader, Held::nothing_for(ABSENT, lease));
+    }
+
+    fn is_newly_absent(&self, key: &BlockKey) -> bool {
+        let mut counted = self.counted.lock();
+        let is_new = counted.put(*key, ()).is_none();
+        if counted.len() > COUNTED {
+            counted.pop_lru();
+        }
+        is_new
+    }
+}
