@@ -125,6 +125,7 @@ impl FillValue {
         &self.bytes[..self.size]
     }
 
+    #[cfg(test)]
     /// `voxels` voxels of this value.
     pub fn repeat(&self, voxels: usize) -> Vec<u8> {
         if self.bytes == [0; 8] { vec![0; voxels * self.size] } else { self.as_le_bytes().repeat(voxels) }

@@ -1,37 +1,37 @@
-//! emfs shows public volume electron-microscopy datasets as local OME-Zarr stores.
-//!
-//! The way of a read: `fuse` takes a request of the kernel, [`vfs`] answers it, [`tree`] knows what is at an inode,
-//! [`volume`] assembles a chunk from the native blocks of a [`source`], [`cache`] keeps and shares them, and [`remote`]
-//! fetches byte ranges. Each knows only the ones after it.
+#![doc = include_str!("README.md")]
 
-pub mod archive;
-pub mod cache;
-pub mod catalog;
+mod archive;
+mod cache;
+mod catalog;
 pub mod cli;
-pub mod demo;
-pub mod disk;
-pub mod dm;
-pub mod document;
-pub mod dtype;
-pub mod export;
-pub mod fuse;
-pub mod geometry;
+mod demo;
+mod disk;
+mod dm;
+mod document;
+mod dtype;
+mod export;
+mod fuse;
+mod geometry;
 mod hex;
-pub mod ledger;
-pub mod length;
-pub mod lock;
-pub mod metadata;
+mod ledger;
+mod length;
+mod lock;
+mod metadata;
 pub mod mountinfo;
 mod ranges;
-pub mod remote;
-pub mod source;
-pub mod stats;
-pub mod store;
-pub mod tree;
-pub mod vfs;
-pub mod view;
-pub mod volume;
-pub mod zarr;
+mod remote;
+mod source;
+mod stats;
+mod store;
+mod tree;
+mod vfs;
+mod view;
+mod volume;
+mod xdg;
+mod zarr;
+
+pub use catalog::BUILTIN;
+pub use fuse::unmount;
 
 /// Number of cases of a property test: `EMFS_CASES` where set (`scripts/test --long`), else `default`.
 #[cfg(test)]

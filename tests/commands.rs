@@ -72,7 +72,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if is_mounted(&self.path()) {
-            let _ = emfs::fuse::unmount(&self.path(), true);
+            let _ = emfs::unmount(&self.path(), true);
         }
     }
 }
@@ -236,7 +236,7 @@ fn wrong_usage_has_its_own_code() {
 fn the_built_in_catalogue_is_printed_as_it_is() {
     let done = emfs().args(["datasets", "--toml"]).output().unwrap();
     assert!(done.status.success());
-    assert_eq!(String::from_utf8(done.stdout).unwrap(), emfs::catalog::BUILTIN);
+    assert_eq!(String::from_utf8(done.stdout).unwrap(), emfs::BUILTIN);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod empiar;
 mod idr;
+mod image;
 mod listing;
 mod sections;
 mod series;
@@ -15,6 +16,8 @@ use crate::document::Document;
 use crate::remote::Location;
 use crate::source::{Source, SourceError, dm3, precomputed, tiff, zarr};
 use crate::store::{Healable, Remote, healed};
+
+pub use self::image::{ImageFailure, OpenImage, open_image};
 
 /// A source with what its archive says about it.
 #[derive(Clone)]

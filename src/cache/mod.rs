@@ -5,7 +5,7 @@ mod memory_budget;
 mod shares;
 mod single_flight;
 
-pub use desk::{Desk, NoRoom, Reservation};
+pub use desk::{Desk, Reservation};
 pub use memory_budget::{Held, Lease, MemoryBudget};
 pub use shares::{Place, Room, Share, Shares};
-pub use single_flight::{Follower, Joined, Leader, SingleFlight};
+pub use single_flight::{Joined, Leader, SingleFlight};

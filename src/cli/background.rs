@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::CliError;
+use crate::xdg;
 
 /// The hidden option that the second process is started with.
 pub(super) const OPTION: &str = "background-child";
@@ -88,14 +89,9 @@ pub(super) fn open_log(path: &Path) -> Result<File, CliError> {
 
 /// Where the log goes when nobody says: a file named after the mountpoint, whose folder is made.
 pub(super) fn default_log(mountpoint: &Path) -> Result<PathBuf, CliError> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let state = variable("XDG_STATE_HOME").or_else(|| Some(variable("HOME")?.join(".local/state")));
-    let Some(state) = state else {
-        return Err(CliError::Failed(
-            "neither XDG_STATE_HOME nor HOME is set, so there is no place for the log; name one with --log".to_owned(),
-        ));
-    };
-    let folder = state.join("emfs");
+    let no_place =
+        |missing| CliError::Failed(format!("{missing}, so there is no place for the log; name one with --log"));
+    let folder = xdg::state_home().map_err(no_place)?.join("emfs");
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)

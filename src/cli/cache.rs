@@ -59,7 +59,7 @@ enum Action {
 pub(super) fn run(args: &CacheCommand) -> Result<(), CliError> {
     let folder = match &args.cache_dir {
         Some(folder) => absolute(folder)?,
-        None => default_folder().map_err(|reason| CliError::Failed(reason.to_owned()))?,
+        None => default_folder().map_err(CliError::Failed)?,
     };
     let failed = |error: crate::disk::DiskError| CliError::Failed(error.to_string());
     if !Disk::is_in(&folder).map_err(failed)? {

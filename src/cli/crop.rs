@@ -33,7 +33,7 @@ pub(super) struct CropArgs {
     /// Seed of the draw [default: a random one]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Draw inside this box: z<a>-<b>_y<a>-<b>_x<a>-<b>
+    /// Draw inside this box: zA-B_yA-B_xA-B
     #[arg(long, value_name = "BOX", value_parser = |text: &str| ViewSpec::parse_box(text))]
     within: Option<Region>,
     /// The size is in nanometres

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::output::{eprint_line, print};
-use super::session::{CacheArgs, OpenImage, Session};
+use super::session::{CacheArgs, Session};
 use super::signals::Signals;
 use super::{CliError, memory, serve, size, target};
+use crate::archive::OpenImage;
 use crate::catalog::{Catalog, Dataset, ImageSpec, SourceSpec};
 use crate::export::{
     Compression, Destination, ExportError, Exporter, Member, Options, Outcome, Progress, Request, estimate,
@@ -281,10 +282,13 @@ async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<
     let specs: Vec<(Option<&str>, &SourceSpec)> = std::iter::once((None, &job.image.source))
         .chain(job.image.labels.iter().map(|label| (Some(label.name.as_str()), &label.source)))
         .collect();
-    let opening = specs.iter().map(|(label, spec)| {
-        let name = label.map_or_else(|| name.clone(), |label| format!("{name}/labels/{label}"));
-        async move { session.open(spec, &name).await.map_err(|error| ExportError::Open { name, error }) }
-    });
+    let opening =
+        specs.iter().map(|(label, spec)| {
+            let name = label.map_or_else(|| name.clone(), |label| format!("{name}/labels/{label}"));
+            async move {
+                session.open(spec, &name).await.map_err(|failure| ExportError::Open { name, error: failure.error })
+            }
+        });
     let mut opened: Vec<OpenImage> = futures::future::try_join_all(opening).await?;
     // They come in the order in which they were answered, which another run need not repeat.
     opened.iter_mut().for_each(|opened| opened.documents.sort_by(|a, b| (&a.name, &a.url).cmp(&(&b.name, &b.url))));

@@ -2,7 +2,6 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -12,11 +11,11 @@ use super::output::{eprint_line, print};
 use super::probe_failures::ProbeFailures;
 use super::session::{CacheArgs, Session};
 use super::{CliError, serve, target};
-use crate::archive;
+use crate::archive::{ImageFailure, OpenImage};
 use crate::catalog::{Catalog, Dataset, SourceSpec};
 use crate::document::Document;
 use crate::metadata::{self, ImageRecord, Knowledge};
-use crate::volume::{Image, Pyramid, VolumeError, window};
+use crate::volume::{Pyramid, VolumeError};
 
 /// How long a source may stay silent; shorter than for a mount, since somebody is waiting.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -142,7 +141,7 @@ fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, ProbeFai
     let wanted = wanted(&catalog.datasets);
     let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
     let answers = serve::finish(async {
-        let opening = wanted.iter().zip(0..).map(|(wanted, number)| open(&session, wanted.spec, number));
+        let opening = wanted.iter().map(|wanted| open(&session, &catalog.datasets, wanted));
         futures::future::join_all(opening).await
     })?;
     let mut failures = ProbeFailures::default();
@@ -170,15 +169,11 @@ fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, ProbeFai
     Ok((records, failures, wanted.len()))
 }
 
-async fn open(session: &Session, spec: &SourceSpec, number: u32) -> Answer {
-    let found = match archive::open(&session.remote, spec).await {
-        Ok(found) => found,
-        Err(failure) => return Answer { opened: Err(failure.error.into()), documents: failure.documents },
-    };
-    let origin = found.location.to_string();
-    let image = Arc::new(Image::new(number, &origin, found.source, found.place));
-    let measured = window::kept(session.remote.disk(), &origin, image.source.description(), spec);
-    let pyramid = image.pyramid(spec, found.voxel_size, measured, &origin);
-    let opened = pyramid.map(|pyramid| (pyramid, origin));
-    Answer { opened, documents: found.documents }
+async fn open(session: &Session, datasets: &[Dataset], wanted: &Wanted<'_>) -> Answer {
+    let dataset = datasets.get(wanted.dataset).map_or("", |dataset| &dataset.name);
+    let label = wanted.label.map(|label| format!("/labels/{label}")).unwrap_or_default();
+    match session.open(wanted.spec, &format!("{dataset}/{}{label}", wanted.image)).await {
+        Ok(OpenImage { pyramid, origin, documents, .. }) => Answer { opened: Ok((pyramid, origin)), documents },
+        Err(ImageFailure { error, documents }) => Answer { opened: Err(error), documents },
+    }
 }

@@ -7,14 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use super::output::eprint_line;
 use super::{CliError, size};
-use crate::archive;
+use crate::archive::{self, ImageFailure, OpenImage};
 use crate::catalog::SourceSpec;
 use crate::disk::Disk;
-use crate::document::Document;
 use crate::remote::LimitsByHost;
 use crate::stats::Stats;
 use crate::store::{ABSENT_TTL, CachePolicy, RangeStore, Remote};
-use crate::volume::{Blocks, Image, Pyramid, VolumeError, measure, window};
+use crate::volume::{Blocks, VolumeError, measure};
+use crate::xdg;
 
 /// What is kept at most where nobody says.
 pub(super) const CACHE_SIZE: u64 = 20 << 30;
@@ -101,9 +101,8 @@ impl CacheArgs {
             let opened = Disk::open_soon(&folder, size);
             return opened.map(Some).map_err(|error| CliError::Failed(format!("the cache: {error}")));
         }
-        let opened = default_folder()
-            .map_err(str::to_owned)
-            .and_then(|folder| Disk::open_soon(&folder, size).map_err(|error| error.to_string()));
+        let opened =
+            default_folder().and_then(|folder| Disk::open_soon(&folder, size).map_err(|error| error.to_string()));
         Ok(opened.inspect_err(|reason| eprint_line(&format!("emfs: nothing is kept: {reason}"))).ok())
     }
 }
@@ -114,10 +113,8 @@ pub(super) fn absolute(folder: &Path) -> Result<PathBuf, CliError> {
 }
 
 /// Where things are kept if nobody says; else why that cannot be told.
-pub(super) fn default_folder() -> Result<PathBuf, &'static str> {
-    let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
-    let caches = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
-    let caches = caches.ok_or("neither XDG_CACHE_HOME nor HOME is set; name a folder with --cache-dir")?;
+pub(super) fn default_folder() -> Result<PathBuf, String> {
+    let caches = xdg::cache_home().map_err(|missing| format!("{missing}; name a folder with --cache-dir"))?;
     Ok(caches.join("emfs"))
 }
 
@@ -128,16 +125,6 @@ pub(super) struct Session {
     pub stats: Arc<Stats>,
     disk: Option<Disk>,
     images: AtomicU32,
-}
-
-/// An open image.
-pub(super) struct OpenImage {
-    pub image: Arc<Image>,
-    pub pyramid: Pyramid,
-    /// Where its voxels come from, as resolved.
-    pub origin: String,
-    /// What archive and source said.
-    pub documents: Vec<Document>,
 }
 
 impl Session {
@@ -161,14 +148,9 @@ impl Session {
     }
 
     /// Opens an image; `name` is for messages.
-    pub async fn open(&self, spec: &SourceSpec, name: &str) -> Result<OpenImage, VolumeError> {
-        let opened = archive::open(&self.remote, spec).await.map_err(|failure| failure.error)?;
+    pub async fn open(&self, spec: &SourceSpec, name: &str) -> Result<OpenImage, ImageFailure> {
         let number = self.images.fetch_add(1, Ordering::Relaxed);
-        let image = Arc::new(Image::new(number, name, opened.source, opened.place));
-        let origin = opened.location.to_string();
-        let measured = window::kept(self.remote.disk(), &origin, image.source.description(), spec);
-        let pyramid = image.pyramid(spec, opened.voxel_size, measured, name)?;
-        Ok(OpenImage { image, pyramid, origin, documents: opened.documents })
+        archive::open_image(&self.remote, spec, number, name).await
     }
 
     /// Measures the display window of an open image and keeps it, where nobody states one and there is a cache.

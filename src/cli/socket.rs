@@ -20,6 +20,7 @@ use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::geteuid;
 
 use crate::mountinfo::Mount;
+use crate::xdg;
 
 /// How long others may take to mount.
 const TURN: Duration = Duration::from_secs(30);
@@ -131,8 +132,7 @@ fn file_name(device: &str) -> String {
 
 /// Where the environment says that a user's sockets are.
 fn named_folder() -> Option<PathBuf> {
-    let folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    folder.filter(|path| path.is_absolute()).map(|path| path.join("emfs"))
+    xdg::runtime_dir().map(|folder| folder.join("emfs"))
 }
 
 /// Where every client looks, whatever its environment. The last is there on every machine.

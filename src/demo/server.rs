@@ -35,12 +35,14 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Replica {
     address: SocketAddr,
+    #[cfg(test)]
     requests: Arc<AtomicU64>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Replica {
+    #[cfg(test)]
     /// Starts a replica that answers at once and logs nothing.
     pub fn start() -> io::Result<Self> {
         Self::start_with(Options::default())
@@ -68,14 +70,22 @@ impl Replica {
                 }
             });
         })?;
-        Ok(Replica { address, requests, stop: Some(stop), thread: Some(thread) })
+        Ok(Replica {
+            address,
+            #[cfg(test)]
+            requests,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// Where it listens.
+    #[cfg(test)]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
+    #[cfg(test)]
     /// Requests received so far.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::SeqCst)

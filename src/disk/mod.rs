@@ -43,7 +43,7 @@ use queue::Change;
 use store::Store;
 #[cfg(test)]
 pub use tests::locked;
-pub use types::{Access, DiskError, HostSum, Pruned, Stat, Verified};
+pub use types::{Access, DiskError, Pruned, Stat, Verified};
 use writer::Writer;
 
 /// How long a store may take to open: its index may have to be made anew.
@@ -277,6 +277,7 @@ impl Disk {
         maintenance::prune(self.store(), size)
     }
 
+    #[cfg(test)]
     /// Removes everything that is kept, also by other processes.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Files of Gatan's DigitalMicrograph, DM3 and DM4: their tags, and where their pixels are.
 //!
 //! Pure: a [`Walker`] is given bytes of the file and says which it needs next, so that a file of gigabytes is understood
-//! from a few kilobytes wherever it lies. Pixels and other long values are passed over; [`Data`] says where they are.
+//! from a few kilobytes wherever it lies. Pixels and other long values are passed over; [`tags::Data`] says where they are.
 //! [`Image::find`] then picks the image among the thumbnails.
 //!
 //! ```
@@ -41,7 +41,7 @@
 //! # Limits
 //!
 //! Every count and length is compared with what is left of the file before it is believed. A file may have
-//! [`MAX_TAGS`] tags, nested [`MAX_DEPTH`] deep, of which values up to [`MAX_KEPT`] bytes are kept.
+//! [`tags::MAX_TAGS`] tags, nested [`walker::MAX_DEPTH`] deep, of which values up to [`walker::MAX_KEPT`] bytes are kept.
 
 mod encoding;
 mod error;
@@ -53,8 +53,7 @@ mod walker;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use encoding::{Encoding, Scalar};
 pub use error::DmError;
 pub use image::{Calibration, Image, PixelType};
-pub use tags::{Data, MAX_TAGS, Tags};
-pub use walker::{MAX_DEPTH, MAX_KEPT, Step, Version, Walker};
+pub use tags::Tags;
+pub use walker::{Step, Version, Walker};

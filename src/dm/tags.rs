@@ -21,7 +21,7 @@ pub struct Data {
     pub offset: u64,
     /// Bytes of it.
     pub length: u64,
-    /// The payload as it stands in the file; `None` where it is longer than [`super::MAX_KEPT`].
+    /// The payload as it stands in the file; `None` where it is longer than [`super::walker::MAX_KEPT`].
     pub payload: Option<Bytes>,
 }
 
@@ -170,6 +170,7 @@ impl Tags {
         self.node(path).map_or(0, |node| node.children.len())
     }
 
+    #[cfg(test)]
     /// All values with their paths, `ImageList.0.Name`, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = (String, &Data)> {
         self.nodes.iter().enumerate().filter_map(|(index, node)| Some((self.path(index), node.data.as_ref()?)))

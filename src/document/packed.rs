@@ -40,11 +40,6 @@ impl Packed {
         self.length
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
     /// Bytes of memory that it takes.
     pub fn held(&self) -> usize {
         self.pieces.iter().map(|piece| piece.bytes().len() + size_of::<Piece>()).sum()

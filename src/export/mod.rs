@@ -44,7 +44,7 @@ use tokio::sync::Semaphore;
 pub use codec::Compression;
 pub use destination::Destination;
 pub use error::ExportError;
-pub use estimate::{Estimate, HostEstimate, estimate};
+pub use estimate::{Estimate, estimate};
 pub use plan::{Member, Options, Request};
 pub use progress::{Progress, State as ProgressState};
 

@@ -12,6 +12,7 @@ use super::error::ExportError;
 use super::manifest::pretty;
 use crate::hex::hex;
 use crate::lock::{Lock, try_lock};
+use crate::xdg;
 
 /// Folder of an export that is not complete.
 pub(super) const FOLDER: &str = ".emfs-export";
@@ -36,11 +37,9 @@ pub(super) fn folder(destination: &Destination) -> Result<PathBuf, ExportError> 
     if let Destination::Directory(path) = destination {
         return Ok(path.join(FOLDER));
     }
-    let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
-    let states = folder("XDG_STATE_HOME").or_else(|| folder("HOME").map(|home| home.join(".local/state")));
-    let states = states.ok_or_else(|| {
-        let reason = "what is written must be noted on this machine: set XDG_STATE_HOME or HOME".to_owned();
-        ExportError::Write { what: destination.to_string(), reason }
+    let states = xdg::state_home().map_err(|missing| ExportError::Write {
+        what: destination.to_string(),
+        reason: format!("what is written must be noted on this machine: {missing}"),
     })?;
     let name = hex(&Sha256::digest(destination.to_string()));
     Ok(states.join("emfs").join("exports").join(&name[..32]))

@@ -13,7 +13,6 @@ mod stage;
 mod tests;
 mod unmount;
 
-pub use backend::Backend;
 pub use check::check;
 pub use guardian::guard;
 pub use session::{MountError, Mounted, Names, Options, mount};

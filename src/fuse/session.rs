@@ -231,6 +231,7 @@ impl Mounted {
         Names(self.session.notifier())
     }
 
+    #[cfg(test)]
     /// Whether the session with the kernel is over.
     pub fn has_ended(&self) -> bool {
         self.ended.has_changed().is_err()

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::*;
+use crate::fuse::backend::Backend;
 use crate::mountinfo;
 use crate::stats::Stats;
 use crate::vfs::{Attributes, DirEntry, Entry, Errno, Kind, Reply, Statfs};

@@ -48,4 +48,4 @@ pub(crate) use stores::chain;
 pub use error::{Cause, RemoteError};
 pub use fetched::Fetched;
 pub use host_limits::{HostLimits, LimitsByHost};
-pub use location::{Credentials, Location, LocationError};
+pub use location::{Credentials, Location};

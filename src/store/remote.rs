@@ -37,6 +37,7 @@ struct Shared {
 }
 
 impl Remote {
+    #[cfg(test)]
     /// `timeout`: an operation fails when it made no progress (4 KiB/s) for so long.
     pub fn new(limits: LimitsByHost, timeout: Duration, stats: Arc<Stats>) -> Result<Self, RemoteError> {
         Self::with_policy(limits, timeout, stats, CachePolicy::default())

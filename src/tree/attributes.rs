@@ -33,6 +33,7 @@ impl Attributes {
         Attributes { kind: Kind::File, size, nlink: 1 }
     }
 
+    #[cfg(test)]
     /// Blocks of 512 bytes.
     pub const fn blocks(&self) -> u64 {
         self.size.div_ceil(512)

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::coordinates::CoordinateNode;
 use super::numbering::{GroupNode, LevelNode, Numbering};
 use super::resolved_node::{Member, ResolvedNode};
-use super::{Attributes, DatasetId, Folder, Found, Inode, Kind, Miss, MutableDocument, Tree};
+use super::{Attributes, DatasetId, Folder, Found, Inode, Miss, MutableDocument, Tree};
 use crate::catalog::ROOT_DOCUMENTS;
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::view::AXES;
@@ -25,12 +25,13 @@ pub struct Entry<'a> {
     pub next_cookie: u64,
 }
 
+#[cfg(test)]
 impl Entry<'_> {
     /// Type of the entry.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> super::Kind {
         match self.found {
             Found::Node(_, attributes) => attributes.kind,
-            Found::Mutable(_) => Kind::File,
+            Found::Mutable(_) => super::Kind::File,
         }
     }
 }

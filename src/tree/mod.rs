@@ -36,7 +36,6 @@ use lru::LruCache;
 pub use attributes::{Attributes, Kind};
 pub use images::ImageInfo;
 pub use inode::Inode;
-pub use listing::{Entry, Listing};
 pub use read::{ChunkRef, Node};
 pub use remains::Remains;
 
@@ -278,11 +277,6 @@ impl Tree {
         Some(self.views.find(inode.view()?)?.0.dataset)
     }
 
-    /// The inode of a dataset's directory.
-    pub fn dataset_inode(&self, dataset: DatasetId) -> Inode {
-        Inode::dataset(dataset)
-    }
-
     /// Counts a reference that the kernel got to `inode` by another way than [`Tree::lookup`], which is READDIRPLUS
     /// (of all entries but `.` and `..`).
     pub fn remember(&self, inode: Inode) {
@@ -309,6 +303,7 @@ impl Tree {
         self.views.surplus(|dataset| busy(Inode::dataset(dataset))).into_iter().flat_map(names).collect()
     }
 
+    #[cfg(test)]
     /// Number of live views that are not in the catalogue.
     pub fn live_views(&self) -> usize {
         self.views.live()

@@ -16,7 +16,7 @@ use crate::catalog::SourceSpec;
 use crate::document::Document;
 use crate::store::Remote;
 use crate::tree::{ImageId, Tree};
-use crate::volume::{Blocks, Image, Pyramid, VolumeError, measure, view, window};
+use crate::volume::{Blocks, Image, Pyramid, VolumeError, measure, view};
 
 /// A failure is answered from memory for so long, because one `open` of a program asks several times.
 pub(super) const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
@@ -206,29 +206,24 @@ impl ImageRegistry {
 
     async fn attempt(&self, id: ImageId) -> Result<Opened, VolumeError> {
         let Some(slot) = self.slots.get(id.0 as usize) else { return Err(VolumeError::Lost) };
-        let archived = match archive::open(&self.remote, &slot.spec).await {
-            Ok(archived) => archived,
+        let opened = match archive::open_image(&self.remote, &slot.spec, id.0, &slot.name).await {
+            Ok(opened) => opened,
             Err(failure) => {
                 // What was heard before stays where nothing is heard now.
                 if !failure.documents.is_empty() {
                     *slot.heard.lock() = failure.documents.into();
                 }
-                return Err(failure.error.into());
+                return Err(failure.error);
             }
         };
-        *slot.heard.lock() = archived.documents.into();
-        let image = Arc::new(Image::new(id.0, &slot.name, archived.source, archived.place));
-        let origin = archived.location.to_string();
-        let measured = match self.is_label(id) {
-            true => None,
-            false => window::kept(self.remote.disk(), &origin, image.source.description(), &slot.spec),
-        };
-        let pyramid = Arc::new(image.pyramid(&slot.spec, archived.voxel_size, measured, &slot.name)?);
+        *slot.heard.lock() = opened.documents.into();
+        let pyramid = Arc::new(opened.pyramid);
         self.tree
             .describe(id, pyramid.clone())
             .map_err(|error| VolumeError::Unsuitable(format!("{}: {error}", slot.name)))?;
         self.compare(id);
-        Ok(Opened { image, pyramid, origin: origin.into(), when: SystemTime::now(), _kept: archived.kept })
+        let (image, origin) = (opened.image, opened.origin.into());
+        Ok(Opened { image, pyramid, origin, when: SystemTime::now(), _kept: opened.kept })
     }
 
     fn is_label(&self, id: ImageId) -> bool {

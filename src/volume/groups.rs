@@ -1,7 +1,7 @@
 //! Which neighbours of missed blocks are fetched along.
 //!
 //! Some formats store neighbours next to each other, so that a group of them costs one request (see
-//! [`crate::source::Source::together`]). Readers cannot be told apart, and each of them asks for many blocks within
+//! [`crate::source::Source::contiguous_group_log2`]). Readers cannot be told apart, and each of them asks for many blocks within
 //! milliseconds and in any order; so the misses of an array are gathered for a moment and looked at together. A group
 //! is an aligned cube of 2, 4 or 8 blocks along each axis:
 //!

@@ -13,7 +13,7 @@ pub mod v2;
 pub mod v3;
 
 pub use coordinate::Coordinate;
-pub use store_name::{StoreName, StoreNameError};
+pub use store_name::StoreName;
 
 use bytes::Bytes;
 use serde_json::Value;

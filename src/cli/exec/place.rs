@@ -7,6 +7,7 @@ use nix::unistd::{AccessFlags, access, geteuid, mkdtemp};
 
 use crate::cli::CliError;
 use crate::fuse::own_namespace;
+use crate::xdg;
 
 /// Directories that most machines have and few use. Those where root would rather put something come last.
 const USUALLY_EMPTY: [&str; 7] = ["/media", "/var/empty", "/srv", "/var/opt", "/var/local", "/opt", "/mnt"];
@@ -39,8 +40,7 @@ impl Place {
 
     /// A new temporary directory.
     pub fn made() -> Result<Self, CliError> {
-        let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let folders = runtime.into_iter().chain([env::temp_dir(), PathBuf::from("/tmp")]);
+        let folders = xdg::runtime_dir().into_iter().chain([env::temp_dir(), PathBuf::from("/tmp")]);
         let suitable = |folder: &PathBuf| folder.is_absolute() && folder.is_dir() && !is_in_store(folder);
         let mut reason = "there is no directory for temporary files; name a mountpoint with --at".to_owned();
         for folder in folders.filter(suitable) {

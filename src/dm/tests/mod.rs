@@ -4,6 +4,8 @@ mod slice;
 pub(crate) mod writer;
 
 use super::*;
+use crate::dm::encoding::{Encoding, Scalar};
+use crate::dm::tags::Data;
 use writer::{File, Tree};
 
 /// Feeds the windows that are asked for, of `ahead` bytes; gives the tags and how many windows it took.

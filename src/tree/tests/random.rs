@@ -34,7 +34,7 @@ fn a_million_entries_are_listed_one_by_one_and_from_anywhere() {
     let entry = tree.list(row, 900_002).unwrap().next().unwrap();
     assert_eq!(entry.name, "900000");
     // What a listing holds is a few fields, whatever it lists.
-    assert!(size_of::<Listing<'_>>() < 256);
+    assert!(size_of::<crate::tree::listing::Listing<'_>>() < 256);
     for cookie in [cookie, cookie + 1, u64::MAX - 1, u64::MAX] {
         assert!(tree.list(row, cookie).unwrap().next().is_none());
     }

@@ -1,0 +1,52 @@
+//! An image as whoever reads it wants it: its source opened, and the pyramid that is shown of it.
+
+use std::sync::Arc;
+
+use crate::cache::Reservation;
+use crate::catalog::SourceSpec;
+use crate::document::Document;
+use crate::store::Remote;
+use crate::volume::{Image, Pyramid, VolumeError, window};
+
+/// An open image.
+pub struct OpenImage {
+    /// Where its blocks come from.
+    pub image: Arc<Image>,
+    /// What it looks like.
+    pub pyramid: Pyramid,
+    /// The address of its voxels, as resolved.
+    pub origin: String,
+    /// What archive and source said.
+    pub documents: Vec<Document>,
+    /// What its source takes of the memory for what is kept.
+    pub kept: Arc<Reservation>,
+}
+
+/// Why an image could not be opened.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{error}")]
+pub struct ImageFailure {
+    /// The reason.
+    pub error: VolumeError,
+    /// What archive and source said nevertheless.
+    pub documents: Vec<Document>,
+}
+
+/// Opens the image that `spec` tells of. `number`: unique in the process, for cache keys; `name`: for counters and messages.
+pub async fn open_image(
+    remote: &Remote,
+    spec: &SourceSpec,
+    number: u32,
+    name: &str,
+) -> Result<OpenImage, ImageFailure> {
+    let opened = super::open(remote, spec).await;
+    let opened =
+        opened.map_err(|failure| ImageFailure { error: failure.error.into(), documents: failure.documents })?;
+    let origin = opened.location.to_string();
+    let image = Arc::new(Image::new(number, name, opened.source, opened.place));
+    let measured = window::kept(remote.disk(), &origin, image.source.description(), spec);
+    match image.pyramid(spec, opened.voxel_size, measured, name) {
+        Ok(pyramid) => Ok(OpenImage { image, pyramid, origin, documents: opened.documents, kept: opened.kept }),
+        Err(error) => Err(ImageFailure { error, documents: opened.documents }),
+    }
+}
