@@ -230,7 +230,7 @@ def test_the_command_gives_the_same_in_all_forms(archives, records):
     assert run("csv") == (archives / "metadata.csv").read_text()
     assert run("correspondence") == (archives / "correspondence.csv").read_text()
     table = run("markdown")
-    assert table in (ROOT / "README.md").read_text(), "the README has this table; put it there anew"
+    assert table in (ROOT / "src/manual/metadata.md").read_text(), "the manual has this table; put it there anew"
     lines = table.splitlines()
     assert lines[0] == "| field | idr-9846137 | empiar-11759 | epfl-hippocampus | jrc_mus-nacc-2 | hemibrain |"
 

@@ -2,6 +2,7 @@
 
 mod background;
 mod cache;
+mod completions;
 mod control;
 mod crop;
 mod datasets;
@@ -10,6 +11,7 @@ mod exec;
 mod explain;
 mod export;
 mod guardian;
+mod help;
 mod ledger;
 mod locate;
 mod look;
@@ -37,7 +39,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::catalog::{CatalogError, UnknownDataset};
@@ -57,7 +59,7 @@ Examples:
 
 /// Public volume electron microscopy as local OME-Zarr: what is read is fetched and converted
 #[derive(Debug, Parser)]
-#[command(name = "emfs", version, after_help = EXAMPLES, max_term_width = 120)]
+#[command(name = "emfs", version, max_term_width = 120, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -95,6 +97,14 @@ enum Command {
     Export(export::ExportArgs),
     /// Mount a small replica of the archives from inside the binary and show what is in it
     Demo(demo::DemoArgs),
+    Help(help::HelpArgs),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
+}
+
+/// The command with the topics of the manual at the end of its help.
+fn with_topics(cli: clap::Command) -> clap::Command {
+    cli.after_help(format!("{EXAMPLES}\n\n{}", help::list()))
 }
 
 /// Why a command failed.
@@ -139,7 +149,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     {
         return ExitCode::from(mountinfo::probe(Path::new(mountpoint)));
     }
-    let cli = match Cli::try_parse_from(arguments) {
+    let parsed = with_topics(Cli::command()).try_get_matches_from(arguments);
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // A closed pipe must not hide what the code says.
@@ -167,6 +178,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Metadata(args) => ("metadata", metadata::run(&args)),
         Command::Export(args) => ("export", export::run(&args)),
         Command::Demo(args) => return demo::run(args, serve::Daemon::of_text),
+        Command::Help(args) => ("help", help::run(&args)),
+        Command::Completions(args) => ("completions", completions::completions(&args)),
+        Command::Man(args) => ("man", completions::man(&args)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -60,7 +60,7 @@ pub(super) struct WarmArgs {
     /// Only this level of the stores [default: all]
     #[arg(long, value_name = "sN", value_parser = level)]
     level: Option<LevelIndex>,
-    /// Only this box of the stores, in voxels of their s0: z<a>-<b>_y<a>-<b>_x<a>-<b>
+    /// Only this box of the stores, in voxels of their s0: zA-B_yA-B_xA-B
     #[arg(long = "box", value_name = "BOX", value_parser = |text: &str| ViewSpec::parse_box(text))]
     within: Option<Region>,
     /// Datasets of your own (TOML) in place of the built-in ones

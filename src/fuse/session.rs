@@ -82,7 +82,7 @@ pub enum MountError {
     Failed { path: PathBuf, reason: String },
 }
 
-/// Mounts `backend` at `mountpoint`, which [`super::check`] has found free. What it answers later is answered on
+/// Mounts `backend` at `mountpoint`, which [`mod@super::check`] has found free. What it answers later is answered on
 /// `runtime`, which has to outlive the mount.
 pub fn mount<B: Backend>(
     backend: Arc<B>,
