@@ -17,6 +17,14 @@ impl RangeStore for Disk {
         self.note(object).map_err(|_| Unavailable)
     }
 
+    fn note_soon<'a>(&'a self, object: &str) -> BoxFuture<'a, Result<Option<Bytes>, Unavailable>> {
+        let object = object.to_owned();
+        Box::pin(async move {
+            let note = self.soon(move |disk| disk.note(&object).map_err(|_| Unavailable)).await;
+            note.unwrap_or(Err(Unavailable))
+        })
+    }
+
     fn set_note(&self, object: &str, note: Bytes) {
         self.set_note(object, note);
     }

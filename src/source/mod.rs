@@ -113,7 +113,7 @@ impl Placement {
     }
 
     /// Whether its bytes were fetched before and can be had without asking anybody, as far as can be said without reading
-    /// them.
+    /// them. Waits for the disk.
     pub fn is_at_hand(&self) -> bool {
         match self {
             Placement::Absent { .. } => true,

@@ -30,6 +30,7 @@ pub(super) async fn run(handle: &Handle, kept: &CacheEntry, ask: &RangeRequest) 
     }
     let mut renewals = 0;
     loop {
+        kept.look(handle.origin.pin()).await;
         let known = kept.known(handle.origin.pin());
         match answer(handle, kept, &known, ask).await {
             Err(error) if may_start_anew(&error, handle, kept, &known, &mut renewals) => {}
@@ -46,6 +47,7 @@ pub(super) async fn past_caches(
 ) -> Result<Fetched, RemoteError> {
     let mut renewals = 0;
     loop {
+        kept.look(handle.origin.pin()).await;
         let known = kept.known(handle.origin.pin());
         let replace = async {
             let fetched = handle.ask(ask).await?;
@@ -70,6 +72,7 @@ fn may_start_anew(error: &RemoteError, handle: &Handle, kept: &CacheEntry, known
 /// The bytes of `parts`, of which each begins where the one before ends, each in memory of its own; `None` where they
 /// cannot all be had from the disk without asking the origin.
 pub(super) async fn kept_parts(handle: &Handle, kept: &CacheEntry, parts: Vec<Range<u64>>) -> Option<Vec<Bytes>> {
+    kept.look(handle.origin.pin()).await;
     let known = kept.known(handle.origin.pin());
     let there = match &known.note {
         Some(EntryMetadata::Present(there)) if known.believed => there,

@@ -74,13 +74,34 @@ impl CacheEntry {
         CacheEntry { disk, key, policy, state: Mutex::default(), confirming: tokio::sync::Mutex::default() }
     }
 
-    /// What is known, from the disk's note where this is the first touch. A disk that cannot tell now is asked again at
-    /// the next one.
+    /// Looks at the disk's note where this is the first touch. A disk that cannot tell now is asked again at the next one.
+    pub(super) async fn look(&self, pin: &Pin) {
+        if !self.has_looked()
+            && let Ok(bytes) = self.disk.note_soon(&self.key).await
+        {
+            self.learn(pin, bytes);
+        }
+    }
+
+    /// What is known. Who has not called [`CacheEntry::look`] before waits here for the disk.
     pub(super) fn known(&self, pin: &Pin) -> Known {
-        let mut state = self.state.lock();
-        if !state.looked
+        if !self.has_looked()
             && let Ok(bytes) = self.disk.note(&self.key)
         {
+            self.learn(pin, bytes);
+        }
+        let state = self.state.lock();
+        Known { note: state.note.clone(), believed: state.believed || self.policy.offline, renewed: state.renewed }
+    }
+
+    fn has_looked(&self) -> bool {
+        self.state.lock().looked
+    }
+
+    /// Takes the disk's note for what is known, unless something else was learnt meanwhile.
+    fn learn(&self, pin: &Pin, bytes: Option<Bytes>) {
+        let mut state = self.state.lock();
+        if !state.looked {
             state.looked = true;
             // The origin may have answered while the disk could not.
             let fits = |note: &EntryMetadata| match note {
@@ -90,7 +111,6 @@ impl CacheEntry {
             state.note = bytes.and_then(|bytes| EntryMetadata::parse(&bytes)).filter(fits);
             state.believed = state.note.as_ref().is_some_and(|note| self.policy.is_fresh(note));
         }
-        Known { note: state.note.clone(), believed: state.believed || self.policy.offline, renewed: state.renewed }
     }
 
     /// The pieces of `range` that are kept under `id`: in order, not overlapping.

@@ -25,6 +25,7 @@ pub use cache_entry::CachedExtent;
 pub use cache_policy::{ABSENT_TTL, CachePolicy};
 pub use healing::{Healable, healed, is_past_caches, past_caches};
 pub use object::Object;
+pub(crate) use range_store::off_the_runtime;
 pub use range_store::{Extent, RangeStore, Unavailable};
 pub use remote::Remote;
 pub use seen::{Seen, SeenVersion};

@@ -76,7 +76,7 @@ impl Object {
     /// The whole object, refused as [`Cause::Protocol`] when longer than `limit`. It is remembered for a while where
     /// there is none.
     pub async fn whole(&self, limit: u64) -> Result<Fetched, RemoteError> {
-        let known = self.known();
+        let known = self.look().await;
         let was_absent =
             known.as_ref().is_some_and(|known| known.believed && matches!(known.note, Some(EntryMetadata::Absent(_))));
         let answer = self.run(RangeRequest::Whole(limit)).await;
@@ -125,7 +125,7 @@ impl Object {
         self.kept_bytes(range) == range.end.saturating_sub(range.start)
     }
 
-    /// How many bytes of `range` are kept on disk, as far as can be said without reading them.
+    /// How many bytes of `range` are kept on disk, as far as can be said without reading them. Waits for the disk.
     pub fn kept_bytes(&self, range: &Range<u64>) -> u64 {
         self.0.kept.as_ref().map_or(0, |kept| kept.bytes(self.0.origin.pin(), range))
     }
@@ -136,7 +136,7 @@ impl Object {
     }
 
     /// Whether `range` of it, or the whole where there is none, can be had from the disk without asking the origin, as far
-    /// as can be said without reading it.
+    /// as can be said without reading it. Waits for the disk, see [`off_the_runtime`].
     pub fn is_at_hand(&self, range: Option<&Range<u64>>) -> bool {
         let is_all = || match range {
             Some(range) => self.has(range),
@@ -189,7 +189,18 @@ impl Object {
         note.map_or_else(SystemTime::now, |note| note.at())
     }
 
-    /// What is kept of it, to start an operation from.
+    /// What is kept of it, to start an operation from; waits for the disk, but not on the thread.
+    pub(super) async fn look(&self) -> Option<Known> {
+        self.0.kept.as_ref()?.look(self.0.origin.pin()).await;
+        self.known()
+    }
+
+    /// Whether anything of it may be kept on disk.
+    pub fn may_be_kept(&self) -> bool {
+        self.0.kept.is_some()
+    }
+
+    /// What is kept of it.
     pub(super) fn known(&self) -> Option<Known> {
         self.0.kept.as_ref().map(|kept| kept.known(self.0.origin.pin()))
     }

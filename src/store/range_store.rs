@@ -23,6 +23,11 @@ impl Extent {
     }
 }
 
+/// Asks what is kept, on a thread that may wait: an index answers late where another process writes to it.
+pub(crate) async fn off_the_runtime<T: Send + 'static>(question: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(question).await.ok()
+}
+
 /// Whether something is kept cannot be said now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unavailable;
@@ -33,8 +38,11 @@ pub trait RangeStore: fmt::Debug + Send + Sync {
     /// Whether what is written is kept.
     fn is_writable(&self) -> bool;
 
-    /// The note kept about an object.
+    /// The note kept about an object. Waits for the disk, so it is not for a thread that serves others.
     fn note(&self, object: &str) -> Result<Option<Bytes>, Unavailable>;
+
+    /// The same for whoever must not wait on the thread.
+    fn note_soon<'a>(&'a self, object: &str) -> BoxFuture<'a, Result<Option<Bytes>, Unavailable>>;
 
     /// Keeps a note about an object in place of the one before; [`RangeStore::note`] gives it at once.
     fn set_note(&self, object: &str, note: Bytes);
@@ -44,7 +52,7 @@ pub trait RangeStore: fmt::Debug + Send + Sync {
     fn restore_note(&self, object: &str, note: Bytes);
 
     /// The parts of `range` that are kept of that version of the object, without reading them: in order, neither overlapping
-    /// nor touching.
+    /// nor touching. Waits for the disk, see [`off_the_runtime`].
     fn covered(&self, object: &str, version: &str, range: Range<u64>) -> Vec<Range<u64>>;
 
     /// What is kept of `range`, verified: in order, not overlapping. Nothing where that takes too long.

@@ -18,7 +18,9 @@ use super::copy::{Placed, copy_part, fill};
 use super::image::Image;
 use crate::cache::{Held, Joined, Lease, MemoryBudget, Room, Shares, SingleFlight};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
+use crate::source::Placement;
 use crate::stats::Stats;
+use crate::store::off_the_runtime;
 
 /// Blocks that one chunk asks for at once; more would only wait for memory.
 const AT_ONCE: usize = 256;
@@ -271,15 +273,28 @@ impl Chunks {
     /// Whether all blocks of a chunk are in memory or on this machine's disks.
     async fn is_kept(&self, image: &Image, geometry: &ChunkGeometry) -> bool {
         let Some(grid) = image.grid(geometry.level) else { return false };
+        let is_missing = |index: &CellIndex| {
+            !self.blocks.has(&BlockKey { image: image.number, level: geometry.level, index: *index })
+        };
         let mut cells = grid.cells_in(&geometry.region);
-        for index in cells.by_ref().take(MANY) {
-            let key = BlockKey { image: image.number, level: geometry.level, index };
-            if !self.blocks.has(&key)
-                && !image.locate(geometry.level, index).await.is_ok_and(|placement| placement.is_at_hand())
-            {
+        let mut missing = cells.by_ref().take(MANY).filter(is_missing).peekable();
+        // One at first: mostly none is there, and finding blocks may take requests for indices.
+        let mut at_once = 1;
+        while missing.peek().is_some() {
+            let mut placements = Vec::new();
+            for index in missing.by_ref().take(at_once) {
+                match image.locate(geometry.level, index).await {
+                    Ok(placement) => placements.push(placement),
+                    Err(_) => return false,
+                }
+            }
+            let are_at_hand = move || placements.iter().all(Placement::is_at_hand);
+            if !off_the_runtime(are_at_hand).await.unwrap_or(false) {
                 return false;
             }
+            at_once *= 4;
         }
+        drop(missing);
         cells.next().is_none()
     }
 

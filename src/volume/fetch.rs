@@ -121,7 +121,9 @@ impl Fetcher {
     /// Finds the blocks and starts the requests for them, of about `longest` bytes where they are joined.
     async fn start(&self, jobs: Vec<Job>, longest: u64) {
         let (pieces, wholes) = self.locate(jobs).await;
-        for request in self.requests(pieces, longest) {
+        // What is kept must not wait for what is not, nor fail with it. Between two kept blocks may be bytes that are not.
+        let (kept, missing) = plan::kept_apart(pieces).await;
+        for request in self.requests(kept, missing, longest) {
             tokio::spawn(self.clone().fetch_range(request));
         }
         for (leader, whole) in wholes {
@@ -160,20 +162,19 @@ impl Fetcher {
         (pieces, wholes)
     }
 
-    /// The requests for pieces of objects.
-    fn requests(&self, pieces: Vec<Piece<Job>>, longest: u64) -> Vec<Request<Job>> {
-        let Some(first) = pieces.first().map(|piece| *piece.tag.leader.key()) else { return Vec::new() };
+    /// The requests for pieces of objects, of which some are kept on disk.
+    fn requests(&self, kept: Vec<Piece<Job>>, missing: Vec<Piece<Job>>, longest: u64) -> Vec<Request<Job>> {
+        let pieces = || kept.iter().chain(&missing);
+        let Some(first) = pieces().next().map(|piece| *piece.tag.leader.key()) else { return Vec::new() };
         let at_once = match &self.bulk {
             Some(bulk) => bulk.window.blocks(self.image.block_bytes(first)),
             None => usize::MAX,
         };
         // What waits for a share of the memory should not be much of all of it.
         let most = self.memory.limit() / PART_OF_MEMORY;
-        let block = pieces.iter().map(|piece| self.image.block_bytes(*piece.tag.leader.key())).max().unwrap_or(0);
+        let block = pieces().map(|piece| self.image.block_bytes(*piece.tag.leader.key())).max().unwrap_or(0);
         let at_once = at_once.min(usize::try_from(most / block.max(1)).unwrap_or(usize::MAX)).max(1);
         let longest = Longest { bytes: longest.min(most), pieces: at_once };
-        // What is kept must not wait for what is not, nor fail with it. Between two kept blocks may be bytes that are not.
-        let (kept, missing): (Vec<_>, Vec<_>) = pieces.into_iter().partition(Piece::is_kept);
         let source = &self.image.source;
         let in_rows = source.is_gathered(first.level) && source.contiguous_group_log2(first.level) == 0;
         let missing = if in_rows { join_rows(missing, longest) } else { join(missing, longest) };
@@ -234,7 +235,7 @@ impl Fetcher {
         voxels: u64,
     ) -> Result<Arrived, RemoteError> {
         let bytes = (range.end - range.start).saturating_add(voxels);
-        let is_kept = pieces.iter().all(|piece| piece.object.is_at_hand(Some(&piece.range())));
+        let is_kept = plan::are_at_hand(pieces).await;
         let cached = Place::cached();
         let mut room = self.memory.room(if is_kept { &cached } else { object.place() }, bytes).await;
         let ranges: Vec<_> = pieces.iter().map(Piece::range).collect();
@@ -334,7 +335,7 @@ impl Fetcher {
             Err(error) => return leader.finish(Outcome::failed(error)),
         };
         let cached = Place::cached();
-        let place = if object.is_at_hand(None) { &cached } else { object.place() };
+        let place = if plan::is_at_hand(&object).await { &cached } else { object.place() };
         let mut room = self.memory.room(place, needed).await;
         let fetched = match object.whole_if_there(limit, &witness).await {
             Ok(Some(fetched)) => fetched.bytes,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::store::Object;
+use crate::store::{Object, off_the_runtime};
 
 /// Bytes between two blocks that are fetched along rather than asked around: as long as what formats put between planes,
 /// and too short to hold another block that somebody else may be fetching.
@@ -29,10 +29,42 @@ impl<T> Piece<T> {
         self.start..self.start.saturating_add(self.length)
     }
 
-    /// Whether its bytes are kept on this machine.
+    /// Whether its bytes are kept on this machine. Waits for the disk: for commands, where nobody else is served.
     pub(crate) fn is_kept(&self) -> bool {
         self.object.has(&self.range())
     }
+}
+
+/// Pieces whose bytes are kept on this machine, and those whose bytes are not. The disk is asked once for all of them, and
+/// not on the caller's thread.
+pub(crate) async fn kept_apart<T>(pieces: Vec<Piece<T>>) -> (Vec<Piece<T>>, Vec<Piece<T>>) {
+    let are_kept = ask_of_each(&pieces, |object, range| object.has(range)).await;
+    let (mut kept, mut missing) = (Vec::new(), Vec::new());
+    for (piece, is_kept) in pieces.into_iter().zip(are_kept) {
+        if is_kept { kept.push(piece) } else { missing.push(piece) }
+    }
+    (kept, missing)
+}
+
+/// Whether all pieces can be had from the disk without asking an origin, as far as can be said without reading them.
+pub(crate) async fn are_at_hand<T>(pieces: &[Piece<T>]) -> bool {
+    ask_of_each(pieces, |object, range| object.is_at_hand(Some(range))).await.into_iter().all(|is_at_hand| is_at_hand)
+}
+
+/// Whether an object can be had as a whole from the disk without asking its origin.
+pub(crate) async fn is_at_hand(object: &Object) -> bool {
+    let asked = object.clone();
+    object.may_be_kept() && off_the_runtime(move || asked.is_at_hand(None)).await.unwrap_or(false)
+}
+
+/// The answers of a question about the bytes of each piece; no for objects of which nothing can be kept.
+async fn ask_of_each<T>(pieces: &[Piece<T>], question: fn(&Object, &Range<u64>) -> bool) -> Vec<bool> {
+    if !pieces.iter().any(|piece| piece.object.may_be_kept()) {
+        return vec![false; pieces.len()];
+    }
+    let asked: Vec<_> = pieces.iter().map(|piece| (piece.object.clone(), piece.range())).collect();
+    let answers = off_the_runtime(move || asked.iter().map(|(object, range)| question(object, range)).collect()).await;
+    answers.unwrap_or_else(|| vec![false; pieces.len()])
 }
 
 /// One range to fetch and the pieces in it, by their first byte.

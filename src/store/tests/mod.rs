@@ -9,6 +9,7 @@ mod faults;
 mod files;
 mod hedging;
 mod mirrors;
+mod stalls;
 mod trouble;
 
 use std::sync::Arc;
