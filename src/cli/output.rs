@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind, Write};
 
+use unicode_width::UnicodeWidthStr;
+
 /// Stdout does not take what is written.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -29,14 +31,14 @@ pub(super) fn eprint_line(line: &str) {
 /// Lines of columns, each as wide as its widest cell.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max();
     let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', width + 2 - cell.chars().count()));
+            line.extend(std::iter::repeat_n(' ', width + 2 - cell.width()));
         }
         text.push_str(line.trim_end());
         text.push('\n');

@@ -1,6 +1,8 @@
 //! The records of all datasets for people: datasets as columns, fields as rows, contradictions marked and told below.
 
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr;
+use wildmatch::WildMatch;
 
 use super::fields::{DATASET, IMAGE};
 use super::tables::plain;
@@ -44,7 +46,8 @@ struct Grid {
 /// A table whose lines have at most `width` letters; `fields` chooses rows by their names.
 pub fn table(records: &[Value], width: usize, fields: Option<&str>) -> String {
     let grid = grid(records, fields);
-    let label = grid.rows.iter().map(|(name, _)| letters(name)).max().unwrap_or(0).clamp(8, (width / 2).clamp(8, 40));
+    let label =
+        grid.rows.iter().map(|(name, _)| display_width(name)).max().unwrap_or(0).clamp(8, (width / 2).clamp(8, 40));
     let room = width.saturating_sub(label);
     let together = (room / (NARROWEST + 2)).clamp(1, grid.head.len().max(1));
     let mut text = String::new();
@@ -53,7 +56,7 @@ pub fn table(records: &[Value], width: usize, fields: Option<&str>) -> String {
         let share = (room / columns.len().max(1)).saturating_sub(2).clamp(8, WIDEST);
         let wide = |column: &usize| {
             let cells = grid.rows.iter().filter_map(|(_, cells)| cells.get(*column));
-            cells.chain(grid.head.get(*column)).map(|cell| letters(cell)).max().unwrap_or(0).clamp(1, share)
+            cells.chain(grid.head.get(*column)).map(|cell| display_width(cell)).max().unwrap_or(0).clamp(1, share)
         };
         let widths: Vec<usize> = columns.iter().map(wide).collect();
         if first > 0 {
@@ -106,7 +109,7 @@ fn row<S: AsRef<str>>(cells: impl Iterator<Item = S>) -> String {
 /// A cell that can be read in a table: the end of a long one is left out, but not the marks of its notes.
 fn cut(cell: &str) -> String {
     let (text, marks) = cell.find(" [").filter(|_| cell.ends_with(']')).map_or((cell, ""), |at| cell.split_at(at));
-    if letters(text) <= LONGEST_CELL {
+    if display_width(text) <= LONGEST_CELL {
         return cell.to_owned();
     }
     let shown = wrapped(text, LONGEST_CELL).into_iter().next().unwrap_or_default();
@@ -179,29 +182,7 @@ fn chosen(row: &TableRow, fields: Option<&str>) -> bool {
 
 /// Whether `text` fits a pattern, in which `*` stands for any letters and `?` for one.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut p, mut t, mut star) = (0, 0, None);
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(letter) if *letter == '?' || *letter == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => match star {
-                Some((at, from)) => {
-                    star = Some((at, from + 1));
-                    p = at + 1;
-                    t = from + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|letter| *letter == '*')
+    WildMatch::new(pattern).matches(text)
 }
 
 /// One row per field; what belongs together along z, y, x or as low and high is one row.
@@ -308,8 +289,9 @@ impl Remark {
     }
 }
 
-fn letters(text: &str) -> usize {
-    text.chars().count()
+/// Columns of a terminal that a text takes.
+fn display_width(text: &str) -> usize {
+    text.width()
 }
 
 /// A row as lines; cells that are too long go on below.
@@ -323,7 +305,7 @@ fn line(text: &mut String, name: &str, cells: &[String], label: usize, widths: &
         for (pieces, width) in all {
             let piece = pieces.get(number).map_or("", String::as_str);
             line.push_str(piece);
-            line.extend(std::iter::repeat_n(' ', width.saturating_sub(letters(piece)) + 2));
+            line.extend(std::iter::repeat_n(' ', width.saturating_sub(display_width(piece)) + 2));
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -337,7 +319,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     for word in text.split_whitespace() {
         let mut word: Vec<char> = word.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         let gap = usize::from(!piece.is_empty());
-        if letters(&piece) + gap + word.len() > width && !piece.is_empty() {
+        if display_width(&piece) + gap + word.len() > width && !piece.is_empty() {
             pieces.push(std::mem::take(&mut piece));
         }
         while word.len() > width {
