@@ -17,8 +17,7 @@ class Hanging:
 
     def hang(self):
         """From now on every call to it waits."""
-        self.process.send_signal(signal.SIGSTOP)
-        wait_for(lambda: state(self.process.pid) == "T", 5, "bindfs is stopped")
+        stop(self.process.pid)
 
     def go_on(self):
         self.process.send_signal(signal.SIGCONT)
@@ -39,6 +38,12 @@ def bound(folder, path):
         subprocess.run(unmount, check=False)
         process.terminate()
         process.wait(20)
+
+
+def stop(pid):
+    """Stops a process. Its threads go on until the first of them has seen the signal, which takes a while on a busy machine."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: state(pid) == "T", 20, f"process {pid} is stopped")
 
 
 def state(pid):

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from hanging import stop
 from mounting import BINARY, clean_up, configuration, daemons, emfs, is_mounted, mounted, wait_for
 
 SILENT = pathlib.Path(__file__).parent / "silent_daemon.py"
@@ -159,7 +160,7 @@ def stopped(tmp_path):
     """A mount whose daemon hangs, and the daemon's process number."""
     with mounted(tmp_path, CONFIG) as mount:
         pid = mount.pid
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
         try:
             yield mount, pid
         finally:

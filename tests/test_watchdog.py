@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from hanging import stop
 from mounting import configuration, daemons, emfs, is_mounted, mounted, wait_for
 
 PATIENCE = 4
@@ -58,7 +59,7 @@ def test_a_daemon_that_answers_nothing_is_ended_and_who_waits_for_it_gets_an_err
 def test_a_daemon_that_is_stopped_for_longer_is_left_alone(tmp_path):
     with mounted(tmp_path, CONFIG, "--watchdog", PATIENCE) as mount:
         [daemon] = daemons(mount.path)
-        os.kill(daemon, signal.SIGSTOP)
+        stop(daemon)
         time.sleep(4 * PATIENCE)
         os.kill(daemon, signal.SIGCONT)
         assert "v" in os.listdir(mount.path)
