@@ -105,7 +105,8 @@ pub enum Placement {
 
 impl Placement {
     /// A whole object, unless it is known that its store lacks it.
-    pub fn whole(object: Object, limit: u64, witness: &Witness) -> Self {
+    pub async fn whole(object: Object, limit: u64, witness: &Witness) -> Self {
+        object.look_up().await;
         match witness.knows_absent(&object).filter(|_| !is_past_caches()) {
             Some(confirmed) => Placement::Absent { confirmed },
             None => Placement::Whole { object, limit, witness: witness.clone() },

@@ -114,7 +114,7 @@ impl Witness {
             }
             memory.absent.pop(object.url());
         }
-        let absent = object.kept_absence().filter(|absent| {
+        let absent = object.looked_up_absence().filter(|absent| {
             absent.document == Some(self.0.content) && memory.doubted.is_none_or(|moment| absent.at > moment)
         })?;
         let (since, at) = (Instant::now(), absent.at.time());
@@ -298,10 +298,10 @@ impl Object {
 
 /// Gets what `ask` wants of an object that its store may lack; `None` where it does.
 async fn ask(object: &Object, ask: RangeRequest, witness: &Witness) -> Result<Option<Fetched>, RemoteError> {
+    let known = object.look().await;
     if !is_past_caches() && witness.knows_absent(object).is_some() {
         return Ok(None);
     }
-    let known = object.look().await;
     // A note that is not believed must not be the answer.
     let answer = match known.as_ref().and_then(|known| known.note.as_ref()) {
         Some(EntryMetadata::Absent(_)) => object.run_past_caches(ask).await,

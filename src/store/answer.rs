@@ -30,8 +30,7 @@ pub(super) async fn run(handle: &Handle, kept: &CacheEntry, ask: &RangeRequest) 
     }
     let mut renewals = 0;
     loop {
-        kept.look(handle.origin.pin()).await;
-        let known = kept.known(handle.origin.pin());
+        let known = kept.look(handle.origin.pin()).await;
         match answer(handle, kept, &known, ask).await {
             Err(error) if may_start_anew(&error, handle, kept, &known, &mut renewals) => {}
             answer => return answer,
@@ -47,8 +46,7 @@ pub(super) async fn past_caches(
 ) -> Result<Fetched, RemoteError> {
     let mut renewals = 0;
     loop {
-        kept.look(handle.origin.pin()).await;
-        let known = kept.known(handle.origin.pin());
+        let known = kept.look(handle.origin.pin()).await;
         let replace = async {
             let fetched = handle.ask(ask).await?;
             let replaced = kept.replace(handle.origin.pin(), &known, ask, &fetched);
@@ -72,8 +70,7 @@ fn may_start_anew(error: &RemoteError, handle: &Handle, kept: &CacheEntry, known
 /// The bytes of `parts`, of which each begins where the one before ends, each in memory of its own; `None` where they
 /// cannot all be had from the disk without asking the origin.
 pub(super) async fn kept_parts(handle: &Handle, kept: &CacheEntry, parts: Vec<Range<u64>>) -> Option<Vec<Bytes>> {
-    kept.look(handle.origin.pin()).await;
-    let known = kept.known(handle.origin.pin());
+    let known = kept.look(handle.origin.pin()).await;
     let there = match &known.note {
         Some(EntryMetadata::Present(there)) if known.believed => there,
         _ => return None,
@@ -170,7 +167,7 @@ async fn revalidate(
         Err(_) if handle.origin.is_out_of_reach() => return Ok(None),
         Err(_) => kept.confirming.lock().await,
     };
-    if kept.known(handle.origin.pin()).believed || kept.was_unconfirmed() {
+    if kept.look(handle.origin.pin()).await.believed || kept.was_unconfirmed() {
         return Ok(None);
     }
     // Without a name for its version, an object that changed may well have its length still.

@@ -74,22 +74,29 @@ impl CacheEntry {
         CacheEntry { disk, key, policy, state: Mutex::default(), confirming: tokio::sync::Mutex::default() }
     }
 
-    /// Looks at the disk's note where this is the first touch. A disk that cannot tell now is asked again at the next one.
-    pub(super) async fn look(&self, pin: &Pin) {
+    /// What is known, from the disk's note where this is the first touch. A disk that cannot tell now is asked again at
+    /// the next one.
+    pub(super) async fn look(&self, pin: &Pin) -> Known {
         if !self.has_looked()
             && let Ok(bytes) = self.disk.note_soon(&self.key).await
         {
             self.learn(pin, bytes);
         }
+        self.snapshot()
     }
 
-    /// What is known. Who has not called [`CacheEntry::look`] before waits here for the disk.
+    /// The same for whoever may wait on the thread.
     pub(super) fn known(&self, pin: &Pin) -> Known {
         if !self.has_looked()
             && let Ok(bytes) = self.disk.note(&self.key)
         {
             self.learn(pin, bytes);
         }
+        self.snapshot()
+    }
+
+    /// What is known without asking the disk.
+    pub(super) fn snapshot(&self) -> Known {
         let state = self.state.lock();
         Known { note: state.note.clone(), believed: state.believed || self.policy.offline, renewed: state.renewed }
     }

@@ -189,10 +189,14 @@ impl Object {
         note.map_or_else(SystemTime::now, |note| note.at())
     }
 
+    /// Looks up what is kept of it, so that nobody waits for the disk later.
+    pub async fn look_up(&self) {
+        self.look().await;
+    }
+
     /// What is kept of it, to start an operation from; waits for the disk, but not on the thread.
     pub(super) async fn look(&self) -> Option<Known> {
-        self.0.kept.as_ref()?.look(self.0.origin.pin()).await;
-        self.known()
+        Some(self.0.kept.as_ref()?.look(self.0.origin.pin()).await)
     }
 
     /// Whether anything of it may be kept on disk.
@@ -200,14 +204,14 @@ impl Object {
         self.0.kept.is_some()
     }
 
-    /// What is kept of it.
+    /// What is kept of it. Waits for the disk where it was not looked for before.
     pub(super) fn known(&self) -> Option<Known> {
         self.0.kept.as_ref().map(|kept| kept.known(self.0.origin.pin()))
     }
 
-    /// What is kept of its absence, believed or not.
-    pub(super) fn kept_absence(&self) -> Option<Absent> {
-        match self.known()?.note? {
+    /// What is kept of its absence, believed or not, as far as that was looked up.
+    pub(super) fn looked_up_absence(&self) -> Option<Absent> {
+        match self.0.kept.as_ref()?.snapshot().note? {
             EntryMetadata::Absent(absent) => Some(absent),
             EntryMetadata::Present(_) => None,
         }

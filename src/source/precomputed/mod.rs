@@ -202,7 +202,7 @@ impl Source for PrecomputedSource {
                         let object = self.remote.object(&gzipped)?;
                         Placement::Gzip { object, limit, witness: self.witness.clone() }
                     }
-                    None => Placement::whole(self.remote.object(&location)?, limit, &self.witness),
+                    None => Placement::whole(self.remote.object(&location)?, limit, &self.witness).await,
                 });
             };
             let chunks = scale.grid.counts().into_iter().fold(1, u64::saturating_mul);

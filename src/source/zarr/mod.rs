@@ -237,7 +237,7 @@ impl Source for ZarrSource {
             let longest = array.longest();
             let Some(sharding) = &array.sharding else {
                 level.spelling.look(&self.remote, &level.location, array, &indices, witness).await?;
-                return Ok(Placement::whole(self.remote.object(&level.object(indices))?, longest, witness));
+                return Ok(Placement::whole(self.remote.object(&level.object(indices))?, longest, witness).await);
             };
             let (shard, entry) = sharding.place(&indices);
             let key = (number, self.axes.pick(&shard));

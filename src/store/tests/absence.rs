@@ -186,7 +186,9 @@ async fn nothing_is_absent_of_a_store_whose_document_does_not_bear_it_out() {
         let process = store.process(|_| ());
         let Err(Cause::Unconfirmed(reason)) = store.chunk(&process, "0").await else { panic!("it was believed") };
         assert!(reason.contains(word) && reason.contains("/s/.zarray"), "{reason}");
-        assert!(process.0.object(&store.location("0")).unwrap().kept_absence().is_none());
+        let object = process.0.object(&store.location("0")).unwrap();
+        object.look_up().await;
+        assert!(object.looked_up_absence().is_none());
         store.becomes(Full);
         assert_eq!(store.chunk(&process, "0").await, Ok(Some(b"voxels".to_vec())), "it came back");
     }
