@@ -27,6 +27,7 @@ pub mod remote;
 pub mod source;
 pub mod stats;
 pub mod store;
+pub mod tiff;
 pub mod tree;
 pub mod vfs;
 pub mod view;

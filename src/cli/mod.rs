@@ -10,6 +10,7 @@ mod exec;
 mod explain;
 mod export;
 mod guardian;
+mod help;
 mod ledger;
 mod locate;
 mod look;
@@ -37,7 +38,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::catalog::{CatalogError, UnknownDataset};
@@ -57,7 +58,7 @@ Examples:
 
 /// Public volume electron microscopy as local OME-Zarr: what is read is fetched and converted
 #[derive(Debug, Parser)]
-#[command(name = "emfs", version, after_help = EXAMPLES, max_term_width = 120)]
+#[command(name = "emfs", version, after_help = EXAMPLES, max_term_width = 120, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -95,6 +96,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Mount a small replica of the archives from inside the binary and show what is in it
     Demo(demo::DemoArgs),
+    /// Print a chapter of the manual, or the help of a command
+    Help(help::HelpArgs),
 }
 
 /// Why a command failed.
@@ -167,6 +170,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Metadata(args) => ("metadata", metadata::run(&args)),
         Command::Export(args) => ("export", export::run(&args)),
         Command::Demo(args) => return demo::run(args, serve::Daemon::of_text),
+        Command::Help(args) => ("help", help::run(&args, Cli::command())),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -195,7 +199,6 @@ mod tests {
 
     #[test]
     fn the_definition_of_the_commands_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 
@@ -228,6 +231,8 @@ mod tests {
             "emfs export a/em out --config f --format v3 --compress zstd:5 --chunk 64 --shard 128x256x256 --level s0 --level s1",
             "emfs export a b/em.crop-z0-1_y0-1_x0-1 s3://b/p --resume --verify --jobs 2 --quiet --memory 1G --timeout 5",
             "emfs export --all out --dry-run --compress none",
+            "emfs help",
+            "emfs help clients",
             "emfs metadata a b --format correspondence --field acquisition/* --config f",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());

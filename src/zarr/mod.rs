@@ -13,6 +13,7 @@ pub mod v2;
 pub mod v3;
 
 pub use coordinate::Coordinate;
+pub(crate) use store_name::is_image_name;
 pub use store_name::{StoreName, StoreNameError};
 
 use bytes::Bytes;
