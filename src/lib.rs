@@ -23,6 +23,7 @@ mod remote;
 mod source;
 mod stats;
 mod store;
+mod tiff;
 mod tree;
 mod vfs;
 mod view;

@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARY = pathlib.Path(os.environ.get("EMFS_BIN") or ROOT / "target" / "debug" / "emfs").resolve()
 LEGACY_PYTHON = ROOT / "target" / "venv" / "legacy" / "bin" / "python"
 CLIENTS_PYTHON = ROOT / "target" / "venv" / "clients" / "bin" / "python"
+DESCRIPTIONS_PYTHON = ROOT / "target" / "venv" / "descriptions" / "bin" / "python"
 GUNPOWDER_PYTHON = ROOT / "target" / "venv" / "gunpowder" / "bin" / "python"
 
 

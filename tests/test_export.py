@@ -119,8 +119,11 @@ def test_zarr_shows_an_export_as_a_tree_and_warns_of_none_of_its_other_files(con
     assert (store / "manifest.json").exists()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        tree = str(zarr.open(store, mode="r").tree())
+        group = zarr.open(store, mode="r")
+        tree = str(group.tree())
+        members = {name for name, _ in group.members(max_depth=None)}
     assert "mitochondria" in tree and "s0 (" in tree and "upstream" not in tree and "manifest" not in tree
+    assert members == {"s0", "labels", "labels/mitochondria", "labels/mitochondria/s0"}
 
 
 def test_what_memory_cannot_hold_is_fetched_once(tmp_path):

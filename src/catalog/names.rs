@@ -1,8 +1,16 @@
 //! Which names datasets, images and views may have.
 
 /// Files at the root of the mount, whose names no dataset may take.
-pub const ROOT_DOCUMENTS: [&str; 6] =
-    ["metadata.json", "metadata.csv", "correspondence.csv", "metadata.schema.json", "README.md", "CACHEDIR.TAG"];
+pub const ROOT_DOCUMENTS: [&str; 8] = [
+    "metadata.json",
+    "metadata.csv",
+    "correspondence.csv",
+    "metadata.schema.json",
+    "croissant.json",
+    "ro-crate-metadata.json",
+    "README.md",
+    "CACHEDIR.TAG",
+];
 
 /// The image that `[dataset.source]` becomes.
 pub const MAIN_IMAGE: &str = "em";

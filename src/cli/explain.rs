@@ -7,7 +7,8 @@ use super::CliError;
 use super::mounted::{self, Meant};
 use super::output::print;
 use super::session::CacheArgs;
-use super::target::{self, Store};
+use super::target::{self, Store, Tiff};
+use crate::tiff::{Layout, TiffName};
 use crate::volume::View;
 
 /// Say what a name stands for, or why it is no view.
@@ -17,7 +18,8 @@ Asks the archive for the image's shape, but for names that no image can have.
 
 Examples:
   emfs explain hemibrain/em.crop-z18000-19000_y18000-19000_x15000-16000.chunk-128.zarr
-  emfs explain hemibrain/crop-z0-99999_y0-10_x0-10")]
+  emfs explain hemibrain/crop-z0-99999_y0-10_x0-10
+  emfs explain hemibrain/em.tif")]
 pub(super) struct ExplainArgs {
     /// A path in a mount, or DATASET/NAME as below the mountpoint; the image `em` and the ending may be left out
     name: String,
@@ -38,10 +40,32 @@ pub(super) fn run(args: &ExplainArgs) -> Result<(), CliError> {
         )));
     }
     let failed = |reason: String| CliError::Failed(format!("{}/{rest}: {reason}", dataset.name));
+    if rest.ends_with(TiffName::ENDING) {
+        let Tiff { name, image, label, view } = target::tiff(dataset, rest)?;
+        let pyramid = target::pyramid(&catalog, dataset, image, &cache)?;
+        let view = match &label {
+            None => view.apply(&pyramid).map(Some),
+            Some(label) => {
+                let label = target::pyramid(&catalog, dataset, label, &cache)?;
+                view.show_label(&pyramid, &label, |view, label| view.apply(label))
+            }
+        };
+        let view = view.map_err(|error| failed(error.to_string()))?;
+        let view = view.ok_or_else(|| failed("the view leaves these labels out".to_owned()))?;
+        let (place, layout) = Layout::of_view(&view, label.is_some()).map_err(|error| failed(error.to_string()))?;
+        return Ok(print(&describe_tiff(&format!("{}/{name}", dataset.name), &view, place, &layout))?);
+    }
     let Store { name, image, view, .. } = target::store(dataset, rest)?;
     let pyramid = target::pyramid(&catalog, dataset, image, &cache)?;
     let view = view.apply(&pyramid).map_err(|error| failed(error.to_string()))?;
     Ok(print(&describe(&format!("{}/{name}", dataset.name), &image.name, &view))?)
+}
+
+fn describe_tiff(name: &str, view: &View, place: usize, layout: &Layout) -> String {
+    let number = view.numbers.get(place).copied().unwrap_or_default();
+    let shape = view.pyramid.levels.get(place).map(|level| level.grid.shape.to_string()).unwrap_or_default();
+    let kind = if layout.is_classic() { "TIFF" } else { "BigTIFF, which not every program reads" };
+    format!("{name}: level s{number}, {shape} voxels of {}; {kind}; {} bytes\n", view.pyramid.dtype, layout.size())
 }
 
 fn describe(name: &str, image: &str, view: &View) -> String {

@@ -23,6 +23,7 @@ macro_rules! topics {
 const TOPICS: &[Topic] = topics! {
     "views": "the tree of a mount, and names of crops, levels and chunk shapes",
     "reading": "zarr, TensorStore, dask, xarray, napari and what some tools need",
+    "clients": "which program shows what, and what to type",
     "jobs": "a mount for one command, and whether its reads have failed",
     "consistency": "what a reader may rely on",
     "unmounting": "what readers see when a mount goes away",
@@ -54,7 +55,10 @@ pub(super) fn run(args: &HelpArgs) -> Result<(), CliError> {
     // Gives the commands their usage lines.
     cli.build();
     let topic = TOPICS.iter().find(|topic| topic.name == name).map(|topic| topic.text.to_owned());
-    let command = cli.find_subcommand_mut(name).map(|command| command.render_long_help().to_string());
+    let command = cli
+        .find_subcommand_mut(name)
+        .filter(|command| !command.is_hide_set())
+        .map(|command| command.render_long_help().to_string());
     // Some commands have a topic of their name as well.
     let parts: Vec<String> = command.into_iter().chain(topic).collect();
     if parts.is_empty() {

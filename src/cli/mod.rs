@@ -209,7 +209,6 @@ mod tests {
 
     #[test]
     fn the_definition_of_the_commands_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 
@@ -242,6 +241,8 @@ mod tests {
             "emfs export a/em out --config f --format v3 --compress zstd:5 --chunk 64 --shard 128x256x256 --level s0 --level s1",
             "emfs export a b/em.crop-z0-1_y0-1_x0-1 s3://b/p --resume --verify --jobs 2 --quiet --memory 1G --timeout 5",
             "emfs export --all out --dry-run --compress none",
+            "emfs help",
+            "emfs help clients",
             "emfs metadata a b --format correspondence --field acquisition/* --config f",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::session::{CacheArgs, Session};
 use super::{CliError, serve};
 use crate::catalog::{Catalog, Dataset, ImageSpec, MAIN_IMAGE};
+use crate::tiff::TiffName;
 use crate::view::ViewSpec;
 use crate::volume::Pyramid;
 use crate::zarr::StoreName;
@@ -62,32 +63,67 @@ pub(super) struct Store<'a> {
 pub(super) fn store<'a>(dataset: &'a Dataset, name: &str) -> Result<Store<'a>, CliError> {
     let failed = |reason: String| CliError::Failed(format!("{}/{name}: {reason}", dataset.name));
     let name = StoreName::parse(&complete(name)).map_err(|error| failed(error.to_string()))?;
-    let (of, view) = meaning(dataset, &name).map_err(failed)?;
+    let (of, view) = meaning(dataset, &name.image, name.view).map_err(failed)?;
     let image = image(dataset, of)?;
     Ok(Store { dataset, name, image, view })
 }
 
+/// A TIFF file as it is named below its dataset.
+#[derive(Debug, Clone)]
+pub(super) struct Tiff<'a> {
+    /// The complete name.
+    pub name: TiffName,
+    pub image: &'a ImageSpec,
+    /// The label image of the image that it shows, as one of its own.
+    pub label: Option<ImageSpec>,
+    /// What it shows of the image.
+    pub view: ViewSpec,
+}
+
+/// The TIFF file of that name; the image `em` may be left out.
+pub(super) fn tiff<'a>(dataset: &'a Dataset, name: &str) -> Result<Tiff<'a>, CliError> {
+    let failed = |reason: String| CliError::Failed(format!("{}/{name}: {reason}", dataset.name));
+    let name = TiffName::parse(&with_image(name)).map_err(|error| failed(error.to_string()))?;
+    let (of, view) = meaning(dataset, &name.image, name.view).map_err(failed)?;
+    let image = image(dataset, of)?;
+    let label = match &name.label {
+        None => None,
+        Some(wanted) => {
+            let found = image.labels.iter().find(|label| label.name == *wanted);
+            let found = found.ok_or_else(|| failed(format!("{} has no labels `{wanted}`", image.name)))?;
+            let name = format!("{}/labels/{wanted}", image.name);
+            Some(ImageSpec { name, source: found.source.clone(), labels: Vec::new() })
+        }
+    };
+    Ok(Tiff { name, image, label, view })
+}
+
 /// A name with what may be left out of it.
 fn complete(name: &str) -> String {
-    let lone = name == "v3.zarr" || name == "zarr" || name == "v3";
-    let name = if name.starts_with('.') {
+    let name = with_image(name);
+    if name.ends_with(".zarr") { name } else { format!("{name}.zarr") }
+}
+
+/// A name with the image that may be left out of it.
+fn with_image(name: &str) -> String {
+    let lone = matches!(name, "v3.zarr" | "zarr" | "v3" | "tif");
+    if name.starts_with('.') {
         format!("{MAIN_IMAGE}{name}")
     } else if lone || name.starts_with("crop-") || name.starts_with("chunk-") {
         format!("{MAIN_IMAGE}.{name}")
     } else {
         name.to_owned()
-    };
-    if name.ends_with(".zarr") { name } else { format!("{name}.zarr") }
+    }
 }
 
 /// The image and the view of it that a name stands for.
-fn meaning<'a>(dataset: &'a Dataset, name: &'a StoreName) -> Result<(&'a str, ViewSpec), String> {
-    let Some(listed) = dataset.views.iter().find(|view| view.name == name.image) else {
-        return Ok((&name.image, name.view));
+fn meaning<'a>(dataset: &'a Dataset, name: &'a str, of: ViewSpec) -> Result<(&'a str, ViewSpec), String> {
+    let Some(listed) = dataset.views.iter().find(|view| view.name == name) else {
+        return Ok((name, of));
     };
     let image = dataset.images.get(listed.image).map_or(MAIN_IMAGE, |image| image.name.as_str());
     let view = ViewSpec { crop: Some(listed.crop), ..ViewSpec::default() };
-    if name.view != ViewSpec::default() {
+    if of != ViewSpec::default() {
         return Err(format!("`{}` is a view itself, of which there are no views; write {image}{view}", listed.name));
     }
     Ok((image, view))
@@ -130,9 +166,9 @@ mod tests {
         let catalog = Catalog::builtin().unwrap();
         let dataset = catalog.datasets.iter().find(|dataset| dataset.name == "hemibrain").unwrap();
         let name = StoreName::parse("sample-1000.zarr").unwrap();
-        let (image, spec) = meaning(dataset, &name).unwrap();
+        let (image, spec) = meaning(dataset, &name.image, name.view).unwrap();
         assert_eq!((image, spec.to_string().as_str()), ("em", ".crop-z18000-19000_y18000-19000_x15000-16000"));
         let name = StoreName::parse("sample-1000.chunk-64.zarr").unwrap();
-        assert!(meaning(dataset, &name).unwrap_err().contains("write em.crop-z18000-19000"));
+        assert!(meaning(dataset, &name.image, name.view).unwrap_err().contains("write em.crop-z18000-19000"));
     }
 }

@@ -7,11 +7,14 @@
 
 mod about;
 mod claim_set;
+mod croissant;
 mod dates;
 mod fields;
 mod image;
 mod maps;
+mod passport;
 mod places;
+mod rocrate;
 mod schema;
 mod tables;
 mod terms;
@@ -22,6 +25,8 @@ mod tests;
 
 use serde_json::{Map, Value, json};
 
+pub use croissant::{croissant, croissant_of_all};
+pub use rocrate::{ro_crate, ro_crate_of_all};
 pub use schema::schema;
 pub use tables::{correspondence, csv};
 pub use text::{is_field, markdown, readme, table};

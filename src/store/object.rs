@@ -136,7 +136,7 @@ impl Object {
     }
 
     /// Whether `range` of it, or the whole where there is none, can be had from the disk without asking the origin, as far
-    /// as can be said without reading it. Waits for the disk, see [`off_the_runtime`].
+    /// as can be said without reading it. Waits for the disk, see [`off_the_runtime`](super::off_the_runtime).
     pub fn is_at_hand(&self, range: Option<&Range<u64>>) -> bool {
         let is_all = || match range {
             Some(range) => self.has(range),

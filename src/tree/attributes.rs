@@ -52,6 +52,9 @@ impl Tree {
             | ResolvedNode::Level { node: LevelNode::Document(_), .. } => {
                 Ok(Attributes::file(self.document(resolved)?.len() as u64))
             }
+            ResolvedNode::Group { member, node: GroupNode::Tiff } => {
+                Ok(Attributes::file(self.tiff(member)?.layout.size()))
+            }
             ResolvedNode::Group { member, node: GroupNode::Coordinate(axis, node) } => {
                 self.coordinate_attributes(member, *axis, *node)
             }

@@ -135,7 +135,7 @@ impl Tree {
                     Rest::Coordinate { member: member.clone(), axis, chunks, file },
                 ))
             }
-            GroupNode::Document(_) | GroupNode::LabelsDocument(_) => Err(Miss::NotADirectory),
+            GroupNode::Document(_) | GroupNode::LabelsDocument(_) | GroupNode::Tiff => Err(Miss::NotADirectory),
         }
     }
 
@@ -184,7 +184,7 @@ impl<'a> Iterator for Listing<'a> {
 }
 
 /// `None` after the last slot, `Some(None)` for a hidden one.
-type Slot<'a> = Option<Option<(Cow<'a, str>, Found)>>;
+pub(super) type Slot<'a> = Option<Option<(Cow<'a, str>, Found)>>;
 
 impl<'a> Listing<'a> {
     fn at(&self, position: u64) -> Slot<'a> {
@@ -260,10 +260,12 @@ impl<'a> Listing<'a> {
     fn in_dataset(&self, dataset: DatasetId, slot: usize) -> Slot<'a> {
         let stores = self.tree.images.stores(dataset);
         let Some(store) = stores.get(slot / Format::ALL.len()) else {
-            return match slot - stores.len() * Format::ALL.len() {
-                0 => mutable(Folder::Dataset(dataset), MutableDocument::METADATA),
-                1 => directory(MutableDocument::UPSTREAM, Inode::upstream(dataset)),
-                _ => None,
+            let slot = slot - stores.len() * Format::ALL.len();
+            let documents = MutableDocument::OF_DATASET;
+            return match (documents.get(slot), slot - documents.len().min(slot)) {
+                (Some(name), _) => mutable(Folder::Dataset(dataset), name),
+                (None, 0) => directory(MutableDocument::UPSTREAM, Inode::upstream(dataset)),
+                (None, slot) => self.tree.listed_tiff(dataset, slot - 1),
             };
         };
         if !self.tree.images.is_listed(store) {

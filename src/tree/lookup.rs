@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::sync::Arc;
 
 use super::coordinates::{self, CoordinateNode};
 use super::numbering::{GroupNode, LevelNode};
 use super::resolved_node::{Member, ResolvedNode};
-use super::store::{NewStore, show};
+use super::store::{NewStore, Store, show};
 use super::{Attributes, DatasetId, Folder, Found, Inode, Miss, MutableDocument, Tree};
 use crate::catalog::ROOT_DOCUMENTS;
 use crate::geometry::{CellIndex, LevelIndex};
+use crate::tiff::TiffName;
 use crate::view::ViewSpec;
 use crate::zarr::{Format, StoreName, parse_index, parse_level};
 
@@ -46,28 +48,32 @@ impl Tree {
     }
 
     fn lookup_in_dataset(&self, dataset: DatasetId, name: &str) -> Result<Found, Miss> {
-        if name == MutableDocument::METADATA {
-            let folder = Folder::Dataset(dataset);
-            return Ok(Found::Mutable(MutableDocument::of(folder, MutableDocument::METADATA)));
+        if let Some(name) = known(&MutableDocument::OF_DATASET, name) {
+            return Ok(Found::Mutable(MutableDocument::of(Folder::Dataset(dataset), name)));
         }
         if name == MutableDocument::UPSTREAM {
             return Ok(Found::Node(Inode::upstream(dataset), Attributes::DIRECTORY));
         }
+        if let Ok(name) = TiffName::parse(name) {
+            return self.look_up_tiff(dataset, &name);
+        }
         let StoreName { image, view, format } = StoreName::parse(name).map_err(|_| Miss::NotFound)?;
+        let root = Member { store: self.open_store(dataset, &image, view)?, index: 0, format };
+        Ok(Found::Node(root.group_inode(GroupNode::Directory), Attributes::DIRECTORY))
+    }
+
+    /// The store of a view of an image, with one more reference where it is not in the catalogue.
+    pub(super) fn open_store(&self, dataset: DatasetId, image: &str, view: ViewSpec) -> Result<Arc<Store>, Miss> {
         let stem = format!("{image}{view}");
         let fixed = self.images.stores(dataset).iter().find(|store| store.name == stem);
-        let store = match fixed {
-            Some(store) => store.clone(),
-            None => {
-                let (number, labels) = self.images.named(dataset, &image).ok_or(Miss::NotFound)?;
-                match self.views.open(number, view) {
-                    Some(store) => store,
-                    None => self.views.add(self.new_store(dataset, number, labels, stem, view)?)?,
-                }
-            }
-        };
-        let root = Member { store, index: 0, format };
-        Ok(Found::Node(root.group_inode(GroupNode::Directory), Attributes::DIRECTORY))
+        if let Some(store) = fixed {
+            return Ok(store.clone());
+        }
+        let (number, labels) = self.images.named(dataset, image).ok_or(Miss::NotFound)?;
+        match self.views.open(number, view) {
+            Some(store) => Ok(store),
+            None => self.views.add(self.new_store(dataset, number, labels, stem, view)?),
+        }
     }
 
     /// A store outside the catalogue, whose name only exists if the image allows the view.
@@ -118,7 +124,7 @@ impl Tree {
                 Ok(ResolvedNode::Group { member: label, node: GroupNode::Directory })
             }
             GroupNode::Coordinate(axis, node) => self.look_up_coordinate(member, axis, node, name),
-            GroupNode::Document(_) | GroupNode::LabelsDocument(_) => Err(Miss::NotADirectory),
+            GroupNode::Document(_) | GroupNode::LabelsDocument(_) | GroupNode::Tiff => Err(Miss::NotADirectory),
         }
     }
 

@@ -22,6 +22,7 @@ mod showing;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tiff;
 mod views;
 
 use std::borrow::Cow;
@@ -36,8 +37,9 @@ use lru::LruCache;
 pub use attributes::{Attributes, Kind};
 pub use images::ImageInfo;
 pub use inode::Inode;
-pub use read::{ChunkRef, Node};
+pub use read::Node;
 pub use remains::Remains;
+pub use tiff::TiffRef;
 
 use crate::catalog::Catalog;
 use crate::view::ViewError;
@@ -92,6 +94,12 @@ impl Folder {
 impl MutableDocument {
     /// File name of a dataset's consolidated record.
     pub const METADATA: &'static str = "metadata.json";
+    /// File names of a dataset's descriptions in the forms of others.
+    pub const CROISSANT: &'static str = "croissant.json";
+    /// See [`MutableDocument::CROISSANT`].
+    pub const RO_CRATE: &'static str = "ro-crate-metadata.json";
+    /// All documents of a dataset, in the order in which they are listed.
+    pub const OF_DATASET: [&'static str; 3] = [Self::METADATA, Self::CROISSANT, Self::RO_CRATE];
     /// Name of the directory of the archive's documents.
     pub const UPSTREAM: &'static str = "upstream";
 
@@ -298,7 +306,9 @@ impl Tree {
     /// for later.
     pub fn surplus(&self, busy: impl Fn(Inode) -> bool) -> Vec<(Inode, String)> {
         let names = |store: Arc<store::Store>| {
-            Format::ALL.map(|format| (Inode::dataset(store.dataset), format!("{}{}", store.name, format.ending())))
+            let stores = Format::ALL.map(|format| format!("{}{}", store.name, format.ending()));
+            let directory = Inode::dataset(store.dataset);
+            stores.into_iter().chain(self.tiff_names(&store)).map(move |name| (directory, name)).collect::<Vec<_>>()
         };
         self.views.surplus(|dataset| busy(Inode::dataset(dataset))).into_iter().flat_map(names).collect()
     }

@@ -22,6 +22,8 @@ pub(super) enum GroupNode {
     LabelsDocument(&'static str),
     /// A node of the array of coordinates along an axis.
     Coordinate(usize, CoordinateNode),
+    /// No node of the store: the TIFF file beside it that shows the same. It has the first format's number.
+    Tiff,
 }
 
 /// Number of a group's `labels` directory. Numbers of documents follow the one of their directory.
@@ -29,6 +31,9 @@ pub(super) const LABELS: u64 = 16;
 
 /// First number of the documents in it.
 const LABELS_DOCUMENT: u64 = LABELS + 1;
+
+/// Number of the TIFF file beside a store.
+pub(super) const TIFF: u64 = 24;
 
 /// First number of the arrays of coordinates.
 pub(super) const COORDINATES: u64 = 32;
@@ -57,6 +62,7 @@ impl GroupNode {
             GroupNode::Labels => LABELS,
             GroupNode::LabelsDocument(name) => LABELS + place(Self::labels_documents(format), name) + 1,
             GroupNode::Coordinate(axis, node) => COORDINATES + node.number(axis, format),
+            GroupNode::Tiff => TIFF,
         }
     }
 
@@ -65,6 +71,7 @@ impl GroupNode {
             0 => Some(GroupNode::Directory),
             LABELS => Some(GroupNode::Labels),
             1..LABELS => at(Self::documents(format), number - 1).map(GroupNode::Document),
+            TIFF => (format == Format::V2).then_some(GroupNode::Tiff),
             LABELS_DOCUMENT..COORDINATES => {
                 at(Self::labels_documents(format), number - LABELS_DOCUMENT).map(GroupNode::LabelsDocument)
             }

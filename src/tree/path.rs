@@ -28,10 +28,16 @@ impl Tree {
                 let name = self.images.dataset(*dataset).map(|dataset| dataset.name.as_str()).unwrap_or_default();
                 format!("{name}/{}", MutableDocument::UPSTREAM)
             }
+            ResolvedNode::Group { member, node: GroupNode::Tiff } => {
+                let store = &member.store;
+                let dataset =
+                    self.images.dataset(store.dataset).map(|dataset| dataset.name.as_str()).unwrap_or_default();
+                format!("{dataset}/{}", self.tiff_name(member))
+            }
             ResolvedNode::Group { member, node } => {
                 let group = self.group_path(member);
                 match node {
-                    GroupNode::Directory => group,
+                    GroupNode::Directory | GroupNode::Tiff => group,
                     GroupNode::Document(name) => format!("{group}/{name}"),
                     GroupNode::Labels => format!("{group}/labels"),
                     GroupNode::LabelsDocument(name) => format!("{group}/labels/{name}"),

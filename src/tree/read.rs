@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::coordinates::CoordinateNode;
 use super::numbering::{GroupNode, LevelNode};
 use super::resolved_node::{Member, ResolvedNode};
-use super::{ImageId, Inode, Miss, Tree, ViewId};
+use super::{ImageId, Inode, Miss, TiffRef, Tree, ViewId};
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, LevelIndex, Region, Shape};
 use crate::volume::View;
@@ -21,6 +21,8 @@ pub enum Node {
     Document(Bytes),
     /// Voxels.
     Chunk(ChunkRef),
+    /// What a TIFF file says, then voxels.
+    Tiff(Box<TiffRef>),
 }
 
 /// A chunk file, the same in both formats. Image, level, region and chunk shape say everything about its content, so
@@ -66,6 +68,7 @@ impl Tree {
                 node: LevelNode::Directory | LevelNode::Chunks | LevelNode::ZDir(_) | LevelNode::YDir(..),
                 ..
             } => Ok(Node::Directory),
+            ResolvedNode::Group { member, node: GroupNode::Tiff } => Ok(Node::Tiff(Box::new(self.tiff(member)?))),
             ResolvedNode::Group { member, node: GroupNode::Coordinate(axis, node) } => match node {
                 CoordinateNode::Directory | CoordinateNode::Chunks => Ok(Node::Directory),
                 CoordinateNode::Document(_) => self.document(&resolved).map(Node::Document),

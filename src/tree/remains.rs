@@ -11,6 +11,7 @@ use super::coordinates::{self, CoordinateNode};
 use super::inode::{Address, Area, Depth, StoreAddress};
 use super::numbering::{CHUNKS, COORDINATES, GroupNode, LABELS, LevelNode};
 use super::{DatasetId, Inode, Kind};
+use crate::tiff::TiffName;
 use crate::zarr::{Format, StoreName, parse_index, parse_level};
 
 /// Bits of an inode's number below those of its place.
@@ -122,6 +123,7 @@ impl Place {
         let index = |place| parse_index(name).map(|_| place);
         match self {
             Place::Root | Place::File => None,
+            Place::Dataset if TiffName::parse(name).is_ok() => Some(Place::File),
             Place::Dataset => StoreName::parse(name).ok().map(|_| Place::Group),
             Place::Group if is_one_of(GroupNode::documents) => Some(Place::File),
             Place::Group if name == "labels" => Some(Place::Labels),

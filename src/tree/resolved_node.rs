@@ -79,6 +79,7 @@ impl ResolvedNode {
             ResolvedNode::Group { member, node: GroupNode::Directory } if member.index == 0 => {
                 ResolvedNode::Dataset(member.store.dataset)
             }
+            ResolvedNode::Group { member, node: GroupNode::Tiff } => ResolvedNode::Dataset(member.store.dataset),
             ResolvedNode::Group { member, node: GroupNode::Directory } => {
                 ResolvedNode::Group { member: member.sibling(0), node: GroupNode::Labels }
             }
@@ -141,6 +142,9 @@ impl Tree {
                 if of_labels && (index != 0 || member.store.labels() == 0) {
                     return Err(Miss::Stale);
                 }
+                if node == GroupNode::Tiff {
+                    self.tiff(&member).map_err(stale)?;
+                }
                 if let GroupNode::Coordinate(axis, node) = node {
                     let coordinate = self.coordinate(&member, axis)?;
                     if matches!(node, CoordinateNode::Chunk(chunk) if chunk >= coordinate.chunks()) {
@@ -160,10 +164,14 @@ impl Tree {
 
     /// Like [`Tree::shown`], for an inode: a member that the view does not show has none.
     fn shown_at(&self, member: &Member) -> Result<Arc<AppliedView>, Miss> {
-        self.shown(member).map_err(|miss| if miss == Miss::NotFound { Miss::Stale } else { miss })
+        self.shown(member).map_err(stale)
     }
 
     pub(super) fn shown(&self, member: &Member) -> Result<Arc<AppliedView>, Miss> {
         member.store.shown(member.index, &self.images)
     }
+}
+
+fn stale(miss: Miss) -> Miss {
+    if miss == Miss::NotFound { Miss::Stale } else { miss }
 }

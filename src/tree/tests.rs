@@ -4,6 +4,7 @@ mod numbers;
 mod random;
 mod remains;
 mod stores;
+mod tiff;
 mod views;
 
 use std::ffi::OsStr;

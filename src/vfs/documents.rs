@@ -75,24 +75,39 @@ impl Vfs {
     pub(super) fn current(&self, document: MutableDocument) -> Option<Revision> {
         let content = match document.folder {
             Folder::Upstream(dataset) => self.upstream(dataset).into_iter().find(|(name, _)| *name == document.name)?.1,
-            Folder::Dataset(dataset) => self.record(dataset),
-            Folder::Root => return self.of_the_whole(document),
+            Folder::Dataset(dataset) if document.name == MutableDocument::METADATA => self.record(dataset),
+            // Made anew when something else is known than before.
+            Folder::Dataset(_) | Folder::Root => return self.derived(document),
         };
         Some(self.revisions.publish(document, content))
     }
 
-    /// A document of the whole, made anew when something else is known than before.
-    fn of_the_whole(&self, document: MutableDocument) -> Option<Revision> {
+    /// A document that is made of records, anew when something else is known than before.
+    fn derived(&self, document: MutableDocument) -> Option<Revision> {
         let generation = self.image_registry.generation();
         if let Some((of, revision)) = self.whole.lock().get(&document)
             && *of == generation
         {
             return Some(revision.clone());
         }
-        let content = self.root_document(&document.name)?;
+        let content = match document.folder.dataset() {
+            Some(dataset) => self.description(dataset, &document.name)?,
+            None => self.root_document(&document.name)?,
+        };
         let revision = self.revisions.publish(document.clone(), content);
         self.whole.lock().insert(document, (generation, revision.clone()));
         Some(revision)
+    }
+
+    /// A dataset in a form of others.
+    fn description(&self, dataset: DatasetId, name: &str) -> Option<Packed> {
+        let make: fn(&Value) -> Value = match name {
+            MutableDocument::CROISSANT => metadata::croissant,
+            MutableDocument::RO_CRATE => metadata::ro_crate,
+            _ => return None,
+        };
+        let record = self.record(dataset);
+        Some(self.desk.work_now(|| Packed::of(&json(&make(&without_extra(&record))))))
     }
 
     fn root_document(&self, name: &str) -> Option<Packed> {
@@ -108,6 +123,8 @@ impl Vfs {
             "metadata.csv" => metadata::csv,
             "correspondence.csv" => metadata::correspondence,
             "README.md" => metadata::readme,
+            "croissant.json" => |records| text(&metadata::croissant_of_all(records)),
+            "ro-crate-metadata.json" => |records| text(&metadata::ro_crate_of_all(records)),
             _ => return None,
         };
         self.desk.work_now(|| {
@@ -189,6 +206,10 @@ impl Vfs {
             .collect();
         metadata::record(dataset, &images)
     }
+}
+
+fn text(value: &Value) -> String {
+    String::from_utf8(json(value)).unwrap_or_default()
 }
 
 fn json(value: &Value) -> Vec<u8> {

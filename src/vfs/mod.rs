@@ -13,6 +13,8 @@ mod pinned_chunks;
 mod readers;
 mod reading;
 mod revisions;
+mod tiff;
+mod voxels;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -65,11 +67,12 @@ pub struct Vfs {
     image_registry: Arc<ImageRegistry>,
     chunks: Arc<Chunks>,
     pinned: Arc<PinnedChunks>,
+    ahead: tiff::Ahead,
     pending_dirs: PendingDirs,
     revisions: Revisions,
     readers: Readers,
     records: Mutex<HashMap<DatasetId, (u64, Packed)>>,
-    /// The documents of the whole, and which state of what is known they tell.
+    /// The documents that are made of records, and which state of what is known they tell.
     whole: Mutex<HashMap<MutableDocument, (u64, Revision)>>,
     desk: Arc<Desk>,
     stats: Arc<Stats>,
@@ -116,6 +119,7 @@ impl Vfs {
             image_registry,
             chunks,
             pinned,
+            ahead: tiff::Ahead::default(),
             pending_dirs: PendingDirs::default(),
             revisions: Revisions::default(),
             readers,

@@ -29,6 +29,19 @@ const HELD: Duration = Duration::from_secs(5);
 /// A chunk that was read so short a time ago does not give way: the other pieces of the same read are about to come.
 const JUST_READ: Duration = Duration::from_millis(50);
 
+/// What is read as one: a chunk file, or a part of a file that has many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct FilePart {
+    pub(super) inode: Inode,
+    pub(super) number: u64,
+}
+
+impl From<Inode> for FilePart {
+    fn from(inode: Inode) -> Self {
+        FilePart { inode, number: 0 }
+    }
+}
+
 struct Reading {
     key: ChunkKey,
     /// None once it gave way.
@@ -51,14 +64,14 @@ pub(super) enum Found {
 /// What was read or failed lately, by file: a chunk that two stores show is read in pieces in each.
 #[derive(Default)]
 pub(super) struct PinnedChunks {
-    reading: Mutex<HashMap<Inode, Reading>>,
-    failed: Mutex<HashMap<Inode, (Errno, Instant)>>,
+    reading: Mutex<HashMap<FilePart, Reading>>,
+    failed: Mutex<HashMap<FilePart, (Errno, Instant)>>,
 }
 
 impl PinnedChunks {
     /// The chunk, if it is held.
-    pub(super) fn get(&self, inode: Inode) -> Found {
-        match self.reading.lock().get(&inode) {
+    pub(super) fn get(&self, part: FilePart) -> Found {
+        match self.reading.lock().get(&part) {
             Some(Reading { chunk: Some(chunk), .. }) => Found::Held(chunk.clone()),
             Some(_) => Found::GaveWay,
             None => Found::Nothing,
@@ -92,24 +105,24 @@ impl PinnedChunks {
     }
 
     /// Counts a piece of a chunk as answered that gave way.
-    pub(super) fn answered_part(&self, inode: Inode, length: u64, start: u64, end: u64) {
+    pub(super) fn answered_part(&self, part: FilePart, length: u64, start: u64, end: u64) {
         let mut reading = self.reading.lock();
-        let Some(entry) = reading.get_mut(&inode) else { return };
+        let Some(entry) = reading.get_mut(&part) else { return };
         if mark(&mut entry.answered, start, end) {
             entry.last = Instant::now();
         }
         if entry.answered == [(0, length)] {
-            reading.remove(&inode);
+            reading.remove(&part);
         }
     }
 
     /// The error of a read that failed a moment ago.
-    pub(super) fn failure(&self, inode: Inode) -> Option<Errno> {
+    pub(super) fn failure(&self, part: FilePart) -> Option<Errno> {
         let mut failed = self.failed.lock();
-        match failed.get(&inode) {
+        match failed.get(&part) {
             Some((errno, when)) if when.elapsed() < FAILURE_REMEMBERED => Some(*errno),
             Some(_) => {
-                failed.remove(&inode);
+                failed.remove(&part);
                 None
             }
             None => None,
@@ -117,8 +130,8 @@ impl PinnedChunks {
     }
 
     /// Remembers an error for a moment; says whether it is news.
-    pub(super) fn fail(&self, inode: Inode, errno: Errno) -> bool {
-        let old = self.failed.lock().insert(inode, (errno, Instant::now()));
+    pub(super) fn fail(&self, part: FilePart, errno: Errno) -> bool {
+        let old = self.failed.lock().insert(part, (errno, Instant::now()));
         old.is_none_or(|(_, when)| when.elapsed() >= FAILURE_REMEMBERED)
     }
 
@@ -130,7 +143,7 @@ impl PinnedChunks {
     /// Up to `size` bytes of a chunk from `offset`, which count as answered, and whether by now each byte of it was.
     pub(super) fn answer(
         &self,
-        inode: Inode,
+        part: FilePart,
         key: &ChunkKey,
         chunk: &Arc<Held>,
         offset: u64,
@@ -138,18 +151,18 @@ impl PinnedChunks {
     ) -> (Bytes, bool) {
         let bytes = slice(&chunk.data, offset, size);
         let start = offset.min(chunk.data.len() as u64);
-        let whole = self.mark(inode, key, chunk, start..start + bytes.len() as u64);
+        let whole = self.mark(part, key, chunk, start..start + bytes.len() as u64);
         (bytes, whole)
     }
 
-    fn mark(&self, inode: Inode, key: &ChunkKey, chunk: &Arc<Held>, bytes: Range<u64>) -> bool {
+    fn mark(&self, part: FilePart, key: &ChunkKey, chunk: &Arc<Held>, bytes: Range<u64>) -> bool {
         let (start, end) = (bytes.start, bytes.end);
         let mut reading = self.reading.lock();
         let length = chunk.data.len() as u64;
-        if start == 0 && end == length && !reading.contains_key(&inode) {
+        if start == 0 && end == length && !reading.contains_key(&part) {
             return true;
         }
-        let entry = reading.entry(inode).or_insert_with(|| Reading {
+        let entry = reading.entry(part).or_insert_with(|| Reading {
             key: *key,
             chunk: None,
             answered: Vec::new(),
@@ -162,7 +175,7 @@ impl PinnedChunks {
         }
         let whole = entry.answered == [(0, length)];
         if whole {
-            reading.remove(&inode);
+            reading.remove(&part);
         }
         whole
     }
@@ -200,7 +213,7 @@ mod tests {
     use crate::geometry::{LevelIndex, Region, Shape};
     use crate::volume::ChunkGeometry;
 
-    const INODE: Inode = Inode::new(7);
+    const INODE: FilePart = FilePart { inode: Inode::new(7), number: 0 };
 
     fn key() -> ChunkKey {
         let region = Region { start: [0; 3], end: [1; 3] };

@@ -98,6 +98,11 @@ impl Chunks {
         self.pool.used() + self.blocks.used()
     }
 
+    /// Bytes that may be in use by chunks.
+    pub fn limit(&self) -> u64 {
+        self.pool.limit()
+    }
+
     /// The chunk where it is in memory.
     pub fn cached(&self, image: &Image, key: &ChunkKey) -> Option<Arc<Held>> {
         let block = whole_block(image, &key.geometry).and_then(|block| self.blocks.present(&block));

@@ -14,6 +14,7 @@ pub mod v3;
 
 pub use coordinate::Coordinate;
 pub use store_name::StoreName;
+pub(crate) use store_name::is_image_name;
 
 use bytes::Bytes;
 use serde_json::Value;

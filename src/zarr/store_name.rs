@@ -50,7 +50,8 @@ impl StoreName {
     }
 }
 
-fn is_image_name(name: &str) -> bool {
+/// Whether an image, a label image or a view can have this name.
+pub(crate) fn is_image_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     name.bytes().next().is_some_and(plain) && name.bytes().all(|byte| plain(byte) || byte == b'_' || byte == b'-')
 }

@@ -1,0 +1,80 @@
+//! Reads of voxels: all of a chunk or of a part of a file are there before any of them is answered.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+
+use super::pinned_chunks::{FilePart, Found};
+use super::{Errno, Reply, Vfs};
+use crate::cache::Held;
+use crate::tree::ImageId;
+use crate::volume::{ChunkGeometry, ChunkKey};
+
+/// Voxels that a file shows, or a part of one.
+pub(super) struct Voxels {
+    pub(super) image: ImageId,
+    pub(super) geometry: ChunkGeometry,
+    /// How many bytes they are.
+    pub(super) bytes: u64,
+}
+
+/// Some bytes of voxels, once all of them are there.
+pub(super) fn read(vfs: &Arc<Vfs>, part: FilePart, voxels: &Voxels, offset: u64, size: u32) -> Reply<Bytes> {
+    let Voxels { image, geometry, bytes: length } = *voxels;
+    let Some(opened) = vfs.image_registry.opened(image) else {
+        // Its path was found, so the image is open.
+        return Reply::Ready(Err(Errno::STALE));
+    };
+    let key = ChunkKey { image: image.0, geometry };
+    let found = vfs.pinned.get(part);
+    let gave_way = matches!(found, Found::GaveWay);
+    let held = match found {
+        Found::Held(held) => Some(held),
+        Found::GaveWay | Found::Nothing => vfs.chunks.cached(&opened.image, &key),
+    };
+    if let Some(held) = held {
+        return Reply::Ready(Ok(answer(vfs, part, &key, held, offset, size)));
+    }
+    if gave_way
+        && let Some(bytes) = vfs.chunks.part(&opened.image, &geometry, offset..offset.saturating_add(u64::from(size)))
+    {
+        vfs.pinned.answered_part(part, length, offset, offset.saturating_add(bytes.len() as u64));
+        return Reply::Ready(Ok(bytes));
+    }
+    if let Some(errno) = vfs.pinned.failure(part) {
+        return Reply::Ready(Err(errno));
+    }
+    vfs.image_registry.measure_later(image);
+    let this = vfs.clone();
+    let mut answer = async move {
+        match this.chunks.read(&opened.image, key).await {
+            Ok(held) => Ok(answer(&this, part, &key, held, offset, size)),
+            Err(error) => {
+                let errno = Errno::from(&error);
+                // The kernel's other pieces of the same read fail with it and are not failures of their own.
+                if this.pinned.fail(part, errno) {
+                    this.failed(&this.tree.path(part.inode), &error);
+                }
+                Err(errno)
+            }
+        }
+    }
+    .boxed();
+    // What is in memory is answered by this thread: to wake another takes longer.
+    match (&mut answer).now_or_never() {
+        Some(answer) => Reply::Ready(answer),
+        None => Reply::Pending(answer),
+    }
+}
+
+/// Part of a chunk that is there. Once all of it was answered the kernel keeps it, so its memory is of more use for the
+/// next chunk, while it is still in the processor's cache.
+fn answer(vfs: &Vfs, part: FilePart, key: &ChunkKey, held: Arc<Held>, offset: u64, size: u32) -> Bytes {
+    let (bytes, whole) = vfs.pinned.answer(part, key, &held, offset, size);
+    drop(held);
+    if whole {
+        vfs.chunks.release(key);
+    }
+    bytes
+}
