@@ -1,7 +1,7 @@
 //! The documents of a dataset and of the whole that change as more becomes known.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::future::join_all;
 use serde_json::Value;
@@ -47,6 +47,7 @@ impl Vfs {
             Folder::Root if matches!(&*document.name, "metadata.schema.json" | "CACHEDIR.TAG") => Vec::new(),
             Folder::Root => self.datasets(),
             Folder::Dataset(dataset) | Folder::Upstream(dataset) => vec![dataset],
+            Folder::Store(_) => Vec::new(),
         };
         self.ask(&datasets, &self.path_of(&document)).await;
         let attributes = self.current(document).map(|revision| {
@@ -76,6 +77,7 @@ impl Vfs {
         let content = match document.folder {
             Folder::Upstream(dataset) => self.upstream(dataset).into_iter().find(|(name, _)| *name == document.name)?.1,
             Folder::Dataset(dataset) => self.record(dataset),
+            Folder::Store(store) => return self.refusal(store),
             Folder::Root => return self.of_the_whole(document),
         };
         Some(self.revisions.publish(document, content))
@@ -128,6 +130,14 @@ impl Vfs {
             found.extend(named);
         }
         found
+    }
+
+    /// When a directory last changed: one of its documents did, or an image was opened and so it is known which of its
+    /// stores and documents are listed.
+    pub(super) fn changed(&self, folder: Folder) -> Option<SystemTime> {
+        let images = folder.dataset().into_iter().flat_map(|dataset| self.tree.images_of(dataset));
+        let opened = images.filter_map(|image| Some(self.image_registry.opened(image)?.when)).max();
+        opened.max(self.revisions.modified(folder))
     }
 
     /// The entries of `upstream` from a cookie on.

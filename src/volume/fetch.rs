@@ -19,7 +19,7 @@ use super::plan::{self, Longest, Piece, Request, join, join_rows, join_within};
 use super::refetch::fetch_past_caches;
 use crate::cache::{Held, Place};
 use crate::geometry::{CellIndex, LevelIndex};
-use crate::remote::{Cause, RemoteError, gunzip};
+use crate::remote::{Cause, Compression, RemoteError};
 use crate::source::Placement;
 use crate::store::{Object, Witness};
 
@@ -56,8 +56,8 @@ pub(super) struct Stored {
     pub(super) bytes: Bytes,
     /// Whether others share their memory.
     pub(super) shared: bool,
-    /// Where they are a gzip file, the longest that it may hold.
-    pub(super) gzip: Option<u64>,
+    /// Where they are a compressed file, how it is and the longest that it may hold.
+    pub(super) packed: Option<(Compression, u64)>,
 }
 
 /// An object that is one block.
@@ -65,22 +65,22 @@ pub(super) struct Whole {
     pub(super) object: Object,
     /// Its longest valid body.
     pub(super) limit: u64,
-    /// Where it is a gzip file, the longest that it may hold.
-    pub(super) gzip: Option<u64>,
+    /// Where it is a compressed file, how it is and the longest that it may hold.
+    pub(super) packed: Option<(Compression, u64)>,
     /// What bears out that it is absent.
     pub(super) witness: Witness,
 }
 
 impl Whole {
     pub(super) fn new(object: Object, limit: u64, witness: Witness) -> Self {
-        Whole { object, limit, gzip: None, witness }
+        Whole { object, limit, packed: None, witness }
     }
 
-    /// A gzip file that holds at most `limit` bytes.
-    pub(super) fn gzip(object: Object, limit: u64, witness: Witness) -> Self {
-        // No gzip file is much longer than what it holds.
+    /// A compressed file that holds at most `limit` bytes.
+    pub(super) fn packed(object: Object, compression: Compression, limit: u64, witness: Witness) -> Self {
+        // No such file is much longer than what it holds.
         let stored = limit.saturating_add(limit / 128).saturating_add(1 << 10);
-        Whole { object, limit: stored, gzip: Some(limit), witness }
+        Whole { object, limit: stored, packed: Some((compression, limit)), witness }
     }
 }
 
@@ -160,8 +160,8 @@ async fn start(blocks: &Arc<Blocks>, image: &Arc<Image>, jobs: Vec<Job>, longest
             Ok(Placement::Whole { object, limit, witness }) => {
                 wholes.push((job.leader, Whole::new(object, limit, witness)));
             }
-            Ok(Placement::Gzip { object, limit, witness }) => {
-                wholes.push((job.leader, Whole::gzip(object, limit, witness)));
+            Ok(Placement::Packed { object, compression, limit, witness }) => {
+                wholes.push((job.leader, Whole::packed(object, compression, limit, witness)));
             }
             Err(error) => job.leader.finish(Err(error.into())),
         }
@@ -254,7 +254,7 @@ async fn fetch_range(blocks: Arc<Blocks>, image: Arc<Image>, request: Request<Jo
         let Job { leader, wanted } = piece.tag;
         let key = *leader.key();
         if wanted {
-            let decoded = decode(&blocks, &image, key, Stored { bytes, shared, gzip: None });
+            let decoded = decode(&blocks, &image, key, Stored { bytes, shared, packed: None });
             let (blocks, image, bulk) = (&blocks, &image, &bulk);
             decoding.push(async move {
                 match decoded.await {
@@ -286,7 +286,7 @@ pub(super) async fn decode_stored(blocks: Arc<Blocks>, image: Arc<Image>, leader
         drop(room);
         return fetch(blocks, image, vec![leader], None).await;
     };
-    match decode(&blocks, &image, key, Stored { bytes: stored.data.clone(), shared: true, gzip: None }).await {
+    match decode(&blocks, &image, key, Stored { bytes: stored.data.clone(), shared: true, packed: None }).await {
         Ok(decoded) => finish(&blocks, leader, Held::new(decoded, room.lease.split(bytes))),
         // Where they were kept on disk as well, they have to go from there.
         Err(_) => {
@@ -305,7 +305,7 @@ async fn decode_noted(blocks: Arc<Blocks>, image: Arc<Image>, leader: BlockLeade
     let journal = bulk.journal.clone();
     // A thread that ended without an answer has found nothing.
     let decoded = match tokio::task::spawn_blocking(move || journal.get(key.index)).await.unwrap_or_default() {
-        Some(bytes) => decode(&blocks, &image, key, Stored { bytes, shared: false, gzip: None }).await.ok(),
+        Some(bytes) => decode(&blocks, &image, key, Stored { bytes, shared: false, packed: None }).await.ok(),
         None => None,
     };
     if let Some(decoded) = decoded {
@@ -369,10 +369,10 @@ async fn fetch_whole(
     whole: Whole,
     bulk: Option<BulkRead>,
 ) {
-    let Whole { object, limit, gzip, witness } = whole;
+    let Whole { object, limit, packed, witness } = whole;
     let key = *leader.key();
     let bytes = image.block_bytes(key);
-    let needed = limit.saturating_add(gzip.unwrap_or(0)).saturating_add(bytes);
+    let needed = limit.saturating_add(packed.map_or(0, |(_, most)| most)).saturating_add(bytes);
     let _under_way = match enter(bulk.as_ref(), &object, bytes).await {
         Ok(under_way) => under_way,
         Err(error) => return leader.finish(Err(error)),
@@ -389,7 +389,7 @@ async fn fetch_whole(
         }
         Err(error) => return leader.finish(Err(VolumeError::Source(error.into()))),
     };
-    match decode(&blocks, &image, key, Stored { bytes: fetched.clone(), shared: false, gzip }).await {
+    match decode(&blocks, &image, key, Stored { bytes: fetched.clone(), shared: false, packed }).await {
         Ok(decoded) => {
             if let Some(bulk) = noting {
                 note(bulk, vec![(key.index, fetched)]).await;
@@ -416,11 +416,14 @@ pub(super) async fn decode(
     let image = image.clone();
     let expected = image.block_bytes(key);
     let task = tokio::task::spawn_blocking(move || {
-        let Stored { bytes, shared, gzip } = stored;
+        let Stored { bytes, shared, packed } = stored;
         let unsuitable =
             |reason: String| VolumeError::Unsuitable(format!("block {} of {}: {reason}", key.index, key.level));
-        let raw = match gzip {
-            Some(most) => Bytes::from(gunzip(&bytes, usize::try_from(most).unwrap_or(usize::MAX)).map_err(unsuitable)?),
+        let raw = match packed {
+            Some((compression, most)) => {
+                let most = usize::try_from(most).unwrap_or(usize::MAX);
+                Bytes::from(compression.undo(&bytes, most).map_err(unsuitable)?)
+            }
             None => bytes,
         };
         let decoded = image.source.decode(key.level, key.index, raw.clone())?;
