@@ -40,9 +40,6 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// The unit of everything that emfs shows.
-    pub const NANOMETRE: Unit = Unit { count: 1.0, exponent: 0 };
-
     /// Finds a unit by its symbol or its name, in singular or plural, however the name's letters are; `None` where it is
     /// none of length. The names are those that OME-NGFF takes from UDUNITS-2, those of OME-XML and OMERO, and the short
     /// forms that writers use.
@@ -180,7 +177,8 @@ mod tests {
         #[test]
         fn no_text_and_no_number_panics(text: String, number: f64, other: f64) {
             nanometres(number, &text);
-            prop_assert!(Unit::NANOMETRE.per_pixel([number, other]).is_none_or(|size| size.is_finite() && size > 0.0));
+            let nanometre = Unit { count: 1.0, exponent: 0 };
+            prop_assert!(nanometre.per_pixel([number, other]).is_none_or(|size| size.is_finite() && size > 0.0));
             if number.is_finite() {
                 prop_assert_eq!(nanometres(number, "nm"), Some(number));
             }

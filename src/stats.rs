@@ -13,6 +13,9 @@ use crate::ledger::{Ledger, Mark, Page};
 /// Failures that a snapshot has.
 const LATEST_FAILURES: usize = 32;
 
+/// Stores whose denials are remembered.
+const MOST_DENIALS: usize = 1024;
+
 /// Everything that is counted while a mount lives. All methods are cheap and may be called from any thread.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -20,6 +23,7 @@ pub struct Stats {
     hosts: Mutex<BTreeMap<String, HostStats>>,
     ledger: Ledger,
     absent: Mutex<BTreeMap<String, u64>>,
+    denials: Mutex<BTreeMap<String, bool>>,
     chunk_hits: AtomicU64,
     chunk_misses: AtomicU64,
     block_hits: AtomicU64,
@@ -67,6 +71,9 @@ pub struct Snapshot {
     pub failures: Vec<String>,
     /// Blocks that the origin does not have and that were read as the fill value, by dataset.
     pub absent: BTreeMap<String, u64>,
+    /// Arrays and volumes whose origin says "denied" (403) of some of what is asked for, by address, and whether that was found
+    /// to be its way to say that something is not there.
+    pub denied_is_absent: BTreeMap<String, bool>,
 }
 
 /// Lookups in the memory cache.
@@ -147,6 +154,14 @@ impl Stats {
         self.ledger.absence(line);
     }
 
+    /// Remembers whether "denied" is what the origin says of what is absent in the store at this address.
+    pub fn denial(&self, store: String, means_absent: bool) {
+        let mut denials = self.denials.lock();
+        if denials.len() < MOST_DENIALS || denials.contains_key(&store) {
+            denials.insert(store, means_absent);
+        }
+    }
+
     /// This moment in the ledger of failures and absences.
     pub fn mark(&self) -> Mark {
         self.ledger.mark()
@@ -178,6 +193,7 @@ impl Stats {
             failed: self.ledger.failed(),
             failures: self.ledger.latest_failures(LATEST_FAILURES),
             absent: self.absent.lock().clone(),
+            denied_is_absent: self.denials.lock().clone(),
         }
     }
 }

@@ -203,6 +203,31 @@ def test_a_bucket_that_says_403_of_all_that_is_not_there_reads_as_fill_where_chu
         assert mount.status()["absent"][name] > 0
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_denied_means_is_asked_once_and_shown_by_status(scene, name):
+    scene.origin.missing = 403
+    with scene.mounted() as mount:
+        assert_right(scene, mount, name)
+        probes = [request.path for request in scene.origin.requests if "emfs-no-such-object" in request.path]
+        assert len(set(probes)) == 1 and len(probes) <= 2, probes
+        (store, means_absent), = mount.status()["denied_is_absent"].items()
+        assert means_absent and store.startswith(scene.origin.url), store
+        assert f'"denied" (403) of a chunk means that it is absent at {store}' in emfs("status", mount.path).stdout
+
+
+@pytest.mark.parametrize("stated", [403, 404])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_configuration_says_what_the_status_of_absence_is(scene, name, stated):
+    """Then nobody is asked for what surely does not exist."""
+    scene.origin.missing = 403
+    config = configuration({name: scene.volumes[name].at(scene.origin)}, LONG_SILENCE | {"absent": stated})
+    with mounted(scene.folder, config, cache=scene.folder / "cache", timeout=5) as mount:
+        found = {scene.chunk(mount, name, index) for index in scene.volumes[name].absent}
+        assert found == ({"right"} if stated == 403 else {"EACCES"})
+        assert scene.chunk(mount, name, scene.volumes[name].present()[0]) == "right"
+        assert not [request for request in scene.origin.requests if "emfs-no-such-object" in request.path]
+
+
 @pytest.mark.parametrize("name", ["v2", "v3"])
 def test_a_403_for_a_chunk_where_what_is_not_there_is_404_is_an_error(scene, name):
     present, absent = scene.volumes[name].present()[0], scene.volumes[name].absent[0]

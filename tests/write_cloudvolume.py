@@ -18,7 +18,7 @@ for order in json.load(sys.stdin):
             "@type": "neuroglancer_uint64_sharded_v1", "hash": "identity", "preshift_bits": 2, "minishard_bits": 1,
             "shard_bits": 2, "minishard_index_encoding": "gzip", "data_encoding": "raw" if order["encoding"] == "jpeg" else "gzip",
         }
-    volume = CloudVolume(url, info=info)
+    volume = CloudVolume(url, info=info, compress=order.get("compress", "gzip"))
     volume.commit_info()
     if "factors" in order:
         for factor in order["factors"]:
@@ -32,6 +32,8 @@ for order in json.load(sys.stdin):
         continue
     if not order["sharded"]:
         volume[:, :, :] = voxels
+        if order["encoding"] == "jpeg":
+            np.save(order["folder"] + "/read.npy", np.asarray(volume[:, :, :])[..., 0])
         continue
     # A shard is written as a whole: cut the volume along the shards' shape.
     shape = volume.image.shard_shape(0)

@@ -24,7 +24,7 @@ async fn voxels(opened: &Opened) -> (Vec<u8>, usize) {
         let raw = match opened.source.locate(LevelIndex(0), block).await.unwrap() {
             Placement::Absent { .. } => None,
             Placement::Range { object, start, length } => Some(object.range(start..start + length).await.unwrap()),
-            Placement::Gzip { .. } => panic!("no archive has gzip files"),
+            Placement::Packed { .. } => panic!("no archive has compressed files"),
             Placement::Whole { object, limit, witness } => object.whole_if_there(limit, &witness).await.unwrap(),
         };
         let Some(raw) = raw else {

@@ -70,6 +70,7 @@ struct RawHost {
     rate: Option<Spanned<f64>>,
     stall: Option<Spanned<f64>>,
     md5_etags: Option<bool>,
+    absent: Option<Spanned<u16>>,
 }
 
 /// Parses the text of the catalogue `file`; relative paths in it start at `folder`.
@@ -197,6 +198,16 @@ fn limits(place: Text<'_>, hosts: BTreeMap<Spanned<String>, RawHost>) -> Result<
                 .ok()
                 .filter(|stall| !stall.is_zero())
                 .ok_or_else(|| place.error(stall.span(), "stall", "must be a number of seconds above 0"))?;
+        }
+        if let Some(absent) = raw.absent {
+            if !matches!(absent.get_ref(), 403 | 404) {
+                return Err(place.error(
+                    absent.span(),
+                    "absent",
+                    "must be 404 or 403, the status of what is not there",
+                ));
+            }
+            limits.absent = Some(absent.into_inner());
         }
         if by_host.hosts.insert(host.clone(), limits).is_some() {
             return Err(place.error(name.span(), "host", format!("`{host}` has a table already")));

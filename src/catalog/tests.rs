@@ -191,9 +191,17 @@ fn numbers_out_of_range_are_errors() {
     assert!(with("voxel_size = [5, 5, 0]").contains("voxel_size: must be"));
     assert!(with("voxel_size = [5, 5, inf]").contains("voxel_size: must be"));
     assert!(with("tissue = \"z5-5_y0-1_x0-1\"").contains("tissue: z 5-5 is empty"));
-    for line in
-        ["md5_etags = 1", "connections = 0", "rate = 0.0", "rate = nan", "stall = 0", "stall = -1.0", "stall = 1e300"]
-    {
+    for line in [
+        "md5_etags = 1",
+        "connections = 0",
+        "rate = 0.0",
+        "rate = nan",
+        "stall = 0",
+        "stall = -1.0",
+        "stall = 1e300",
+        "absent = 500",
+        "absent = \"404\"",
+    ] {
         let text = format!("[[dataset]]\nname='a'\nsource={{kind='tiff',url='https://h/a'}}\n[host.\"h\"]\n{line}\n");
         let error = parse(&text).unwrap_err().to_string();
         assert!(error.starts_with("my.toml:5:"), "{line}: {error}");

@@ -92,11 +92,17 @@ fn list(text: &mut String, what: &str, entries: &Entries) {
 pub(super) fn absent(report: &Value) -> String {
     let counts = report["absent"].as_object().into_iter().flatten();
     let counts: Vec<_> = counts.map(|(dataset, count)| format!("{dataset} {}", count.as_u64().unwrap_or(0))).collect();
-    if counts.is_empty() {
+    let mut told = if counts.is_empty() {
         String::new()
     } else {
         format!("\nabsent at the origin, read as the fill value: {}\n", counts.join(", "))
+    };
+    for (store, means_absent) in report["denied_is_absent"].as_object().into_iter().flatten() {
+        let meaning =
+            if means_absent.as_bool() == Some(true) { "that it is absent" } else { "that it may not be read" };
+        told += &format!("\"denied\" (403) of a chunk means {meaning} at {store}\n");
     }
+    told
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ async fn locate(image: &Image, level: LevelIndex, cell: CellIndex) -> Result<Blo
             let kept = object.kept_bytes(&(start..start.saturating_add(length)));
             Block { url: Some(object.address().to_owned()), start, length: Some(length), kept, ..absent }
         }
-        Placement::Whole { object, .. } | Placement::Gzip { object, .. } => {
+        Placement::Whole { object, .. } | Placement::Packed { object, .. } => {
             let url = Some(object.address().to_owned());
             match object.kept_whole() {
                 CachedExtent::Unknown => Block { url, ..absent },

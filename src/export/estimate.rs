@@ -130,7 +130,7 @@ impl Missing {
             Placement::Range { object, start, length } => {
                 Some(Piece { object, start, length, tag: share }).filter(|piece| !piece.is_kept())
             }
-            Placement::Whole { object, limit, .. } | Placement::Gzip { object, limit, .. } => {
+            Placement::Whole { object, limit, .. } | Placement::Packed { object, limit, .. } => {
                 let bytes = match object.kept_whole() {
                     CachedExtent::Present { length, kept } => length.saturating_sub(kept),
                     CachedExtent::Unknown => {

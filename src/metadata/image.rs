@@ -98,14 +98,16 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
     for (axis, name) in AXES.into_iter().enumerate() {
         shown(&format!("shape/{name}"), finest.grid.shape.0[axis].into(), as_source);
         shown(&format!("chunk/{name}"), finest.grid.cell.0[axis].into(), as_served);
-        if pyramid.calibrated {
+        if pyramid.calibrated[axis] {
             shown(&format!("voxel_size/{name}"), finest.scale[axis].into(), as_source);
             shown(&format!("origin/{name}"), finest.translation[axis].into(), as_source);
         }
     }
-    if pyramid.calibrated {
+    if pyramid.calibrated != [false; 3] {
         shown("voxel_size/unit", "nanometer".into(), "lengths are always told in nanometres");
         shown("origin/unit", "nanometer".into(), "lengths are always told in nanometres");
+    }
+    if pyramid.is_calibrated() {
         let (least, most) = finest.scale.iter().fold((f64::INFINITY, 0.0f64), |(a, b), s| (a.min(*s), b.max(*s)));
         let ratio = (most / least * 1e6).round() / 1e6;
         shown("anisotropy", ratio.into(), "the largest voxel distance over the smallest, to six digits");
@@ -132,7 +134,7 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
         for axis in 0..3 {
             shown(&at(&format!("shape/{axis}")), level.grid.shape.0[axis].into(), as_source);
             shown(&at(&format!("chunk/{axis}")), level.grid.cell.0[axis].into(), as_served);
-            if pyramid.calibrated {
+            if pyramid.calibrated[axis] {
                 shown(&at(&format!("scale_nm/{axis}")), level.scale[axis].into(), as_source);
                 shown(&at(&format!("translation_nm/{axis}")), level.translation[axis].into(), as_source);
             }
@@ -153,10 +155,13 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
         };
         claims.missing(&format!("{prefix}/bytes_on_the_wire"), reason);
     }
-    if !pyramid.calibrated {
+    if !pyramid.is_calibrated() {
+        let reason = match pyramid.calibrated {
+            [false, false, false] => "neither the source nor the configuration states a voxel size",
+            _ => "neither the source nor the configuration states a voxel size along every axis",
+        };
         for field in ["voxel_size", "origin", "anisotropy", "levels"] {
-            claims
-                .missing(&format!("{prefix}/{field}"), "neither the source nor the configuration states a voxel size");
+            claims.missing(&format!("{prefix}/{field}"), reason);
         }
     }
 }

@@ -43,7 +43,7 @@ fn pyramid() -> Pyramid {
         fill: FillValue::zero(DataType::U8),
         window: (0.0, 255.0),
         window_rule: "the source".to_owned(),
-        calibrated: true,
+        calibrated: [true; 3],
         format: "TIFF, little-endian, uncompressed".into(),
         downsampling: None,
     }
@@ -94,6 +94,21 @@ fn check(record: &Value, documents: &[Document]) {
             }
         }
     }
+}
+
+#[test]
+fn a_voxel_size_along_some_axes_is_told_of_these() {
+    let partly = Pyramid { calibrated: [false, true, true], ..pyramid() };
+    let record = record_with(Knowledge::Described { pyramid: &partly, origin: "https://h/a.tif" }, &[]);
+    let image = &record["images"][0];
+    assert_eq!(image["voxel_size"], json!({"z": null, "y": 8.0, "x": 8.0, "unit": "nanometer"}));
+    assert_eq!(image["levels"][0]["scale_nm"], json!([null, 8.0, 8.0]));
+    assert_eq!(image["anisotropy"], Value::Null);
+    let reason = "neither the source nor the configuration states a voxel size along every axis";
+    for field in ["voxel_size/z", "origin/z", "anisotropy", "levels/0/scale_nm/0"] {
+        assert!(record["missing"].to_string().contains(reason), "{field}: {}", record["missing"]);
+    }
+    check(&record, &[]);
 }
 
 #[test]

@@ -15,7 +15,6 @@ use super::checks::{ExpectedBody, Length, RangeRequest, expected_body, too_long}
 use super::checksum;
 use super::clock::Clock;
 use super::fetched::Fetched;
-use super::gzip::gunzip;
 use super::head::Head;
 use super::limits::{Host, Permit};
 use super::pin::{Pin, Version};
@@ -95,7 +94,7 @@ pub(super) async fn attempt(task: &Task<'_>, activity: &LastActivity, permit: Pe
     drop(in_flight);
     match &result {
         Ok(_) => task.host.served(),
-        Err(Failure { cause: Cause::NotFound | Cause::Denied(_), .. }) => task.host.served(),
+        Err(Failure { cause: Cause::NotFound | Cause::Denied(_) | Cause::Forbidden(_), .. }) => task.host.served(),
         Err(Failure { cause: Cause::Status(status), retry_after: Some(pause), .. }) => {
             // A server that asks for a year is asked again after one timeout, so that it can change its mind.
             task.host.retry_after((*pause).min(task.clock.timeout()), *status);
@@ -144,11 +143,11 @@ async fn request(
         Length::Exactly(_) | Length::Empty => expected_body.total,
     };
     task.pin.settle(Version::of(&head, total), &task.ask, &bytes).map_err(Failure::doubtful)?;
-    let gzip = head.is_gzip();
+    let compression = head.compression().map_err(Failure::invalid)?;
     let Head { etag, last_modified, content_type, .. } = head;
-    if let (RangeRequest::Whole(limit), true) = (&task.ask, gzip) {
+    if let (RangeRequest::Whole(limit), Some(compression)) = (&task.ask, compression) {
         let most = usize::try_from(*limit).unwrap_or(usize::MAX);
-        let plain = gunzip(&bytes, most).map_err(Failure::odd_body)?;
+        let plain = compression.undo(&bytes, most).map_err(Failure::odd_body)?;
         let (total, bytes) = (Some(plain.len() as u64), Bytes::from(plain));
         return Ok(Fetched { bytes, total, etag, last_modified, content_type, decoded: true });
     }

@@ -90,6 +90,8 @@ pub(super) fn expected_body(
         401 | 403 => return Err(Failure::doubtful(Cause::Denied(head.status))),
         412 if conditional => return Err(Failure::doubtful(Cause::Changed("the pinned ETag does not match".into()))),
         416 => return unsatisfied(ask, head),
+        301 | 302 | 303 | 307 | 308 => return Err(Failure::doubtful(Cause::Elsewhere(elsewhere(head)))),
+        400 if head.region.is_some() => return Err(Failure::doubtful(Cause::Elsewhere(elsewhere(head)))),
         408 | 429 | 500 | 502 | 503 | 504 => {
             let wish = head.retry_after.as_deref().and_then(|text| retry_after(text, SystemTime::now()));
             return Err(Failure::later(head.status, wish));
@@ -98,14 +100,10 @@ pub(super) fn expected_body(
     }
     // Object stores give what was uploaded with an encoding, whatever is asked for. A range of it would be one of the
     // encoded bytes, so that only the whole can be decoded.
-    let encoded = head.is_gzip() && matches!((ask, head.status), (RangeRequest::Whole(_), 200));
-    if let Some(encoding) =
-        head.content_encoding.as_deref().filter(|encoding| !encoded && !encoding.eq_ignore_ascii_case("identity"))
-    {
-        return Err(Failure::invalid(format!(
-            "Content-Encoding `{}` though identity was asked for",
-            shorten(encoding)
-        )));
+    let is_whole = matches!((ask, head.status), (RangeRequest::Whole(_), 200));
+    if !head.compression().is_ok_and(|compression| is_whole || compression.is_none()) {
+        let coding = head.content_encoding.as_deref().map(shorten).unwrap_or_default();
+        return Err(Failure::invalid(format!("Content-Encoding `{coding}` though identity was asked for")));
     }
     match (ask, head.status) {
         (RangeRequest::Whole(limit), 200) => whole(*limit, head),
@@ -136,6 +134,19 @@ pub(super) fn expected_body(
             exactly(part.end - part.start, Some(total), head)
         }
     }
+}
+
+/// What is known of where an object is that is not where it was asked for.
+fn elsewhere(head: &Head) -> String {
+    let status = head.status;
+    let Some(region) = &head.region else {
+        return format!("status {status} without a Location; write the address that has the object, or its `endpoint`");
+    };
+    let region = shorten(region);
+    format!(
+        "status {status} with x-amz-bucket-region: {region}; write `endpoint = \"https://s3.{region}.amazonaws.com\"` beside \
+         `url`, or the region into the address, and AWS_REGION={region} where credentials are used"
+    )
 }
 
 fn whole(limit: u64, head: &Head) -> Result<ExpectedBody, Failure> {

@@ -26,6 +26,12 @@ pub enum Cause {
     /// The origin refuses (401, 403).
     #[error("access denied (status {0})")]
     Denied(u16),
+    /// The system does not let the file be read; says why.
+    #[error("access denied: {0}")]
+    Forbidden(String),
+    /// It is not where it was asked for; says where it is, as far as that is known.
+    #[error("not at this address: {0}")]
+    Elsewhere(String),
     /// It was there before, and the origin says now that it is not (404, 410). What is kept of it is still used.
     #[error("not at the origin any more (status {0}); what is not kept of it cannot be read until it is back")]
     Gone(u16),

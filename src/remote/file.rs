@@ -123,7 +123,11 @@ fn answer(path: &Path, part: Option<wanted::Part>, if_match: Option<&str>, speak
         Ok(None) => return Err(Failure::last(Cause::Protocol("not a regular file".into()))),
         Err(error) => match error.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory => return speaker.say_only(head(404)),
-            ErrorKind::PermissionDenied => return speaker.say_only(head(403)),
+            // What the system says so is not an accident that passes.
+            ErrorKind::PermissionDenied => return Err(Failure::last(Cause::Forbidden(error.to_string()))),
+            _ if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENAMETOOLONG)) => {
+                return Err(Failure::last(Cause::Request(error.to_string())));
+            }
             _ => return Err(Failure::opening(&error, error.to_string())),
         },
     };
@@ -244,6 +248,20 @@ mod tests {
         assert!(!could_change_unseen(at(10, 0), at(12, 1)));
         for extreme in [i64::MIN, i64::MAX] {
             let _ = could_change_unseen(at(extreme, 0), at(-extreme.saturating_add(1), 999_999_999));
+        }
+    }
+
+    #[test]
+    fn what_the_system_says_of_a_name_is_the_answer_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let ring = folder.path().join("ring");
+        std::os::unix::fs::symlink(&ring, &ring).unwrap();
+        let long = folder.path().join("x".repeat(300));
+        for (path, said) in [(ring, "symbolic links"), (long, "name too long")] {
+            let (sender, _receiver) = mpsc::channel(PIECES_AHEAD);
+            let failure = answer(&path, None, None, &Speaker(sender)).unwrap_err();
+            assert!(failure.ends_after(1));
+            assert!(failure.cause.to_string().contains(said), "{}", failure.cause);
         }
     }
 

@@ -7,6 +7,10 @@ use reqwest::header::{
 };
 
 use super::checksum::{self, Checksum};
+use super::compression::Compression;
+
+/// Where the bucket is, as object stores say it that were asked in another region.
+const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
 
 /// The part of an answer that the checks need, the same for every transport.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,6 +24,8 @@ pub(super) struct Head {
     pub etag: Option<String>,
     pub last_modified: Option<String>,
     pub retry_after: Option<String>,
+    /// The region that an object store names where the bucket is in another one than was asked.
+    pub region: Option<String>,
     /// What the origin states of the bytes that it sends.
     pub checksums: Vec<Checksum>,
     /// Whether the end of the body can be told from a connection that broke.
@@ -44,15 +50,28 @@ impl Head {
             etag: single(headers, ETAG)?,
             last_modified: single(headers, LAST_MODIFIED)?,
             retry_after: single(headers, RETRY_AFTER)?,
+            region: single(headers, BUCKET_REGION)?,
             checksums: checksum::stated(headers, is_s3),
             delimited,
         })
     }
 
-    /// Whether the body is compressed with gzip (RFC 9110, 8.4.1.3).
-    pub(super) fn is_gzip(&self) -> bool {
-        let is = |name| self.content_encoding.as_deref().is_some_and(|encoding| encoding.eq_ignore_ascii_case(name));
-        is("gzip") || is("x-gzip")
+    /// How the body is compressed (RFC 9110, 8.4), or an error where it is coded in a way that is not undone. Some stores
+    /// keep the `aws-chunked` of an upload, which says nothing of the object any more, or an empty text.
+    pub(super) fn compression(&self) -> Result<Option<Compression>, String> {
+        let text = self.content_encoding.as_deref().unwrap_or_default();
+        let mut compression = None;
+        for coding in text.split(',').map(str::trim) {
+            let means_nothing = ["", "identity", "aws-chunked"].iter().any(|name| coding.eq_ignore_ascii_case(name));
+            if means_nothing {
+                continue;
+            }
+            match Compression::coded(coding) {
+                Some(known) if compression.is_none() => compression = Some(known),
+                _ => return Err(shorten(text)),
+            }
+        }
+        Ok(compression)
     }
 }
 

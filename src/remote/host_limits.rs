@@ -14,11 +14,13 @@ pub struct HostLimits {
     pub stall: Duration,
     /// Whether ETags of S3 that look like the MD5 of an object are one. Those of some servers are not.
     pub md5_etags: bool,
+    /// The status that it has for what is not there, where that is known: 404, or 403 where its buckets may not be listed.
+    pub absent: Option<u16>,
 }
 
 impl Default for HostLimits {
     fn default() -> Self {
-        HostLimits { connections: 16, rate: None, stall: Duration::from_secs(10), md5_etags: true }
+        HostLimits { connections: 16, rate: None, stall: Duration::from_secs(10), md5_etags: true, absent: None }
     }
 }
 

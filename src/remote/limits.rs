@@ -92,6 +92,11 @@ impl Host {
         self.limits.md5_etags
     }
 
+    /// The status that it is known to have for what is not there.
+    pub(super) fn absent_status(&self) -> Option<u16> {
+        self.limits.absent
+    }
+
     /// Changes the host's counters.
     pub(super) fn count(&self, change: impl FnOnce(&mut HostStats)) {
         self.stats.host(&self.name, change);

@@ -13,6 +13,7 @@ mod breaker;
 mod checks;
 mod checksum;
 mod clock;
+mod compression;
 mod error;
 mod fetched;
 mod file;
@@ -39,12 +40,14 @@ mod wanted;
 pub(crate) mod tests;
 
 pub(crate) use checks::{RangeRequest, too_long};
+pub(crate) use compression::unzstd;
 pub(crate) use gzip::gunzip;
 pub(crate) use origin::Origin;
 pub(crate) use origins::Origins;
 pub(crate) use pin::{Pin, Version};
 pub(crate) use stores::chain;
 
+pub use compression::Compression;
 pub use error::{Cause, RemoteError};
 pub use fetched::Fetched;
 pub use host_limits::{HostLimits, LimitsByHost};

@@ -65,6 +65,11 @@ impl Origin {
         self.host.has_taken_absence_back_since(when.into())
     }
 
+    /// The status that its host is known to have for what is not there.
+    pub(crate) fn absent_status(&self) -> Option<u16> {
+        self.host.absent_status()
+    }
+
     /// Exactly what `ask` wants of the version that `pin` has, or the reason why not. `past_caches`: no cache on the way may
     /// answer.
     pub(super) async fn ask_once(

@@ -11,6 +11,8 @@ mod json;
 pub mod planes;
 pub mod precomputed;
 pub mod tiff;
+#[cfg(test)]
+mod variants;
 pub mod zarr;
 
 use std::time::SystemTime;
@@ -21,7 +23,7 @@ use futures::future::BoxFuture;
 use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex};
-use crate::remote::RemoteError;
+use crate::remote::{Compression, RemoteError};
 use crate::store::{Healable, Object, Witness, is_past_caches};
 
 /// What a source says about itself once it is open.
@@ -91,11 +93,13 @@ pub enum Placement {
         /// What bears out that there is no such object.
         witness: Witness,
     },
-    /// A whole object that is a gzip file of which at most `limit` bytes are accepted once unpacked. The block is absent
-    /// if the object is.
-    Gzip {
+    /// A whole object that is a compressed file of which at most `limit` bytes are accepted once unpacked. The block is
+    /// absent if the object is.
+    Packed {
         /// The object.
         object: Object,
+        /// How it is compressed.
+        compression: Compression,
         /// Longest content that can be a valid block.
         limit: u64,
         /// What bears out that there is no such object.
@@ -121,7 +125,7 @@ impl Placement {
             Placement::Range { object, start, length } => {
                 object.is_at_hand(Some(&(*start..start.saturating_add(*length))))
             }
-            Placement::Whole { object, .. } | Placement::Gzip { object, .. } => object.is_at_hand(None),
+            Placement::Whole { object, .. } | Placement::Packed { object, .. } => object.is_at_hand(None),
         }
     }
 
@@ -129,7 +133,7 @@ impl Placement {
     pub fn is_local(&self) -> bool {
         match self {
             Placement::Absent { .. } => false,
-            Placement::Range { object, .. } | Placement::Whole { object, .. } | Placement::Gzip { object, .. } => {
+            Placement::Range { object, .. } | Placement::Whole { object, .. } | Placement::Packed { object, .. } => {
                 object.is_local()
             }
         }
@@ -154,6 +158,12 @@ pub trait Source: Send + Sync + 'static {
     /// Where the level lies beside the finest one, where the source says that and not how large a voxel is.
     fn relative(&self, _level: LevelIndex) -> Option<Relative> {
         None
+    }
+
+    /// Nanometres per voxel of the finest level along those of `z, y, x` of which the source says that, where it does not say
+    /// it of all.
+    fn partial_voxel_size(&self) -> [Option<f64>; 3] {
+        [None; 3]
     }
 
     /// Finds the bytes of a block of the level's grid. May fetch indices, which the source keeps.

@@ -19,7 +19,7 @@ use super::entry_metadata::{Absent, EntryMetadata, Timestamp};
 use super::healing::{is_past_caches, past_caches};
 use super::object::Object;
 use super::remote::Remote;
-use crate::remote::{Cause, Fetched, Location, RangeRequest, RemoteError};
+use crate::remote::{Cause, Credentials, Fetched, Location, RangeRequest, RemoteError};
 
 /// How long one answer of the document bears out what is said to be absent.
 const BORNE_OUT: Duration = Duration::from_secs(60);
@@ -174,7 +174,7 @@ impl Witness {
                 unlike("changed at the origin; remount")
             }
             Err(Cause::NotFound | Cause::Gone(_)) => unlike("is absent as well: the archive may be moving"),
-            Err(cause @ (Cause::Denied(_) | Cause::Credentials(_))) => Err(cause),
+            Err(cause @ (Cause::Denied(_) | Cause::Forbidden(_) | Cause::Credentials(_))) => Err(cause),
             Err(cause) => unlike(&format!("cannot be had: {cause}")),
         };
         let mut memory = self.0.memory.lock();
@@ -229,9 +229,16 @@ impl Witness {
         if is_open { self.look().await.map(drop) } else { Ok(()) }
     }
 
-    /// Whether the origin says "denied" (403) of an object that it surely lacks, as buckets do that may not be listed.
+    /// Whether the origin says "denied" (403) of an object that it surely lacks, as buckets do that may not be listed. With
+    /// credentials "denied" is meant so.
     async fn denies_what_it_lacks(&self) -> Result<bool, Cause> {
         let Inner { remote, location, .. } = &*self.0;
+        if location.credentials != Credentials::None {
+            return Ok(false);
+        }
+        if let Some(status) = remote.object(location).ok().and_then(|document| document.absent_status()) {
+            return Ok(status == 403);
+        }
         if let Some((when, denies)) = self.0.memory.lock().denies
             && when.elapsed() < PROBED
         {
@@ -252,6 +259,7 @@ impl Witness {
             }
         };
         self.0.memory.lock().denies = Some((Instant::now(), denies));
+        remote.found_denial(location, denies);
         Ok(denies)
     }
 }

@@ -235,6 +235,11 @@ impl Object {
         self.0.ask(&ask).await
     }
 
+    /// The status that its host is known to have for what is not there.
+    pub(super) fn absent_status(&self) -> Option<u16> {
+        self.0.origin.absent_status()
+    }
+
     /// Gets it from the disk or the origin.
     pub(super) async fn run(&self, ask: RangeRequest) -> Result<Fetched, RemoteError> {
         let touch = healing::touch(self.handle(), &self.0.relied_on);

@@ -91,6 +91,13 @@ impl Remote {
         self.shared.stats.failure(line);
     }
 
+    /// Notes whether "denied" means that something is absent in the store with this document, for `emfs status`.
+    pub(super) fn found_denial(&self, document: &Location, means_absent: bool) {
+        let folder = document.to_string();
+        let folder = folder.rsplit_once('/').map_or(folder.as_str(), |(folder, _)| folder).to_owned();
+        self.shared.stats.denial(folder, means_absent);
+    }
+
     /// Notes that something was taken for absent by what was said before.
     pub(super) fn believed_absences(&self, unconfirmed: &Arc<dyn Unconfirmed>) {
         self.shared.believed.add(unconfirmed);

@@ -17,7 +17,7 @@ pub(super) fn describe(pyramid: &Pyramid, level: &Level, is_label: bool) -> Vec<
         // Writing to a text does not fail, here and below.
         let _ = write!(text, "images={planes}\nslices={planes}\nloop=false\n");
     }
-    if pyramid.calibrated {
+    if pyramid.is_calibrated() {
         let _ = write!(text, "unit=nm\nspacing={}\n", level.scale[0]);
     }
     for (axis, name) in ["zorigin", "yorigin", "xorigin"].into_iter().enumerate() {

@@ -44,7 +44,7 @@ impl Layout {
     pub fn of(pyramid: &Pyramid, level: &Level, is_label: bool) -> Result<Layout, TiffError> {
         let (shape, dtype) = (level.grid.shape, pyramid.dtype);
         let description = describe(pyramid, level, is_label);
-        let scale = |axis: usize| if pyramid.calibrated { resolution(level.scale[axis]) } else { [1, 1] };
+        let scale = |axis: usize| if pyramid.is_calibrated() { resolution(level.scale[axis]) } else { [1, 1] };
         let of = |width| Layout::sized(shape, dtype, width, &description, [scale(2), scale(1)]);
         let classic = of(Width::Classic).filter(|layout| u32::try_from(layout.size).is_ok());
         classic.or_else(|| of(Width::Big)).ok_or(TiffError { shape, dtype })

@@ -22,7 +22,7 @@ fn pyramid(shape: [u64; 3], dtype: DataType) -> Pyramid {
         fill: FillValue::zero(dtype),
         window: (3.0, 200.5),
         window_rule: String::new(),
-        calibrated: true,
+        calibrated: [true; 3],
         format: String::new(),
         downsampling: None,
     }

@@ -73,7 +73,7 @@ impl Inode {
         if self.0 & (IN_STORE | SECOND | THIRD) == SECOND | THIRD { Some(self.0 & (THIRD - 1)) } else { None }
     }
 
-    pub(super) fn dataset(dataset: DatasetId) -> Inode {
+    pub fn dataset(dataset: DatasetId) -> Inode {
         Inode(FIRST_DATASET + u64::from(dataset.0))
     }
 

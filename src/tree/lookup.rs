@@ -104,6 +104,10 @@ impl Tree {
                 if let Some(axis) = coordinates::axis(name).filter(|_| member.store.spec.level.is_some()) {
                     return Ok(group(GroupNode::Coordinate(axis, CoordinateNode::Directory)));
                 }
+                if name == MutableDocument::ERROR && member.index == 0 {
+                    // Once the store is described there is none, for good.
+                    self.shown(member)?;
+                }
                 let level = parse_level(name).filter(|level| *level < super::inode::LEVELS).ok_or(Miss::NotFound)?;
                 let (shown, level) = (self.shown(member)?, LevelIndex(level));
                 if shown.numbering(level).is_none() {

@@ -70,6 +70,8 @@ pub enum Folder {
     Dataset(DatasetId),
     /// `upstream` of a dataset, which holds nothing else. Which documents are in it the tree does not know.
     Upstream(DatasetId),
+    /// That of a store which cannot be described; it holds [`MutableDocument::ERROR`] only.
+    Store(Inode),
 }
 
 /// A document whose content can change, so that each revision has an inode of its own, which is not given out here.
@@ -85,7 +87,7 @@ impl Folder {
     /// The dataset that the directory belongs to.
     pub fn dataset(self) -> Option<DatasetId> {
         match self {
-            Folder::Root => None,
+            Folder::Root | Folder::Store(_) => None,
             Folder::Dataset(dataset) | Folder::Upstream(dataset) => Some(dataset),
         }
     }
@@ -100,6 +102,8 @@ impl MutableDocument {
     pub const RO_CRATE: &'static str = "ro-crate-metadata.json";
     /// All documents of a dataset, in the order in which they are listed.
     pub const OF_DATASET: [&'static str; 3] = [Self::METADATA, Self::CROISSANT, Self::RO_CRATE];
+    /// File name of why a store cannot be described.
+    pub const ERROR: &'static str = "ERROR.txt";
     /// Name of the directory of the archive's documents.
     pub const UPSTREAM: &'static str = "upstream";
 

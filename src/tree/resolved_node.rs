@@ -162,6 +162,18 @@ impl Tree {
         }
     }
 
+    /// Whether the store whose directory is at `inode` is described, or why not; `None` where that is no store's.
+    pub fn store_at(&self, inode: Inode) -> Option<Result<(), Miss>> {
+        let Some(Address::InStore(address)) = inode.decode() else { return None };
+        let StoreAddress { format, view, place: Area::Store, depth: Depth::Top, node: 0 } = address else {
+            return None;
+        };
+        match self.views.find(view)? {
+            (store, 0) => Some(self.shown(&Member { store, index: 0, format }).map(drop)),
+            _ => None,
+        }
+    }
+
     /// Like [`Tree::shown`], for an inode: a member that the view does not show has none.
     fn shown_at(&self, member: &Member) -> Result<Arc<AppliedView>, Miss> {
         self.shown(member).map_err(stale)

@@ -72,7 +72,7 @@ fn pyramid(shape: [u64; 3], chunk: [u64; 3], levels: u32) -> Pyramid {
         fill: FillValue::zero(DataType::U16),
         window: (0.0, 65535.0),
         window_rule: "the source".to_owned(),
-        calibrated: true,
+        calibrated: [true; 3],
         format: "test".to_owned(),
         downsampling: None,
     }

@@ -1,7 +1,7 @@
 //! The documents of a dataset and of the whole that change as more becomes known.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::future::join_all;
 use serde_json::Value;
@@ -47,6 +47,7 @@ impl Vfs {
             Folder::Root if matches!(&*document.name, "metadata.schema.json" | "CACHEDIR.TAG") => Vec::new(),
             Folder::Root => self.datasets(),
             Folder::Dataset(dataset) | Folder::Upstream(dataset) => vec![dataset],
+            Folder::Store(_) => Vec::new(),
         };
         self.ask(&datasets, &self.path_of(&document)).await;
         let attributes = self.current(document).map(|revision| {
@@ -78,6 +79,7 @@ impl Vfs {
             Folder::Dataset(dataset) if document.name == MutableDocument::METADATA => self.record(dataset),
             // Made anew when something else is known than before.
             Folder::Dataset(_) | Folder::Root => return self.derived(document),
+            Folder::Store(store) => return self.refusal(store),
         };
         Some(self.revisions.publish(document, content))
     }
@@ -145,6 +147,14 @@ impl Vfs {
             found.extend(named);
         }
         found
+    }
+
+    /// When a directory last changed: one of its documents did, or an image was opened and so it is known which of its
+    /// stores and documents are listed.
+    pub(super) fn changed(&self, folder: Folder) -> Option<SystemTime> {
+        let images = folder.dataset().into_iter().flat_map(|dataset| self.tree.images_of(dataset));
+        let opened = images.filter_map(|image| Some(self.image_registry.opened(image)?.when)).max();
+        opened.max(self.revisions.modified(folder))
     }
 
     /// The entries of `upstream` from a cookie on.

@@ -12,6 +12,7 @@ mod pending_dirs;
 mod pinned_chunks;
 mod readers;
 mod reading;
+mod refusals;
 mod revisions;
 mod tiff;
 mod voxels;
@@ -201,6 +202,7 @@ impl Vfs {
                 let this = self.clone();
                 Reply::Pending(async move { Ok(this.look_up_document(document).await) }.boxed())
             }
+            Err(_) if name == MutableDocument::ERROR => self.find_refusal(parent),
             Err(_) => {
                 let name = name.to_owned();
                 let wanted = name.clone();
@@ -244,7 +246,8 @@ impl Vfs {
                 .boxed(),
             );
         }
-        self.described(move |vfs| vfs.tree.path(inode), move |vfs| vfs.entries(inode, cookie))
+        let listing = self.described(move |vfs| vfs.tree.path(inode), move |vfs| vfs.entries(inode, cookie));
+        self.or_refusal(inode, cookie, listing)
     }
 
     /// Up to `size` bytes from `offset`, fewer only at the end of the file.
@@ -304,23 +307,19 @@ impl Vfs {
 
     fn attributes(&self, inode: Inode, attributes: crate::tree::Attributes) -> Attributes {
         let folder = self.tree.folder_at(inode);
-        let changed = folder.and_then(|folder| self.changed(folder));
+        let unchanging = SystemTime::UNIX_EPOCH + UNCHANGING;
+        let (mtime, ttl) = match folder {
+            Some(folder) => (self.changed(folder).unwrap_or(unchanging), Duration::ZERO),
+            None => self.times_of_store(inode).unwrap_or((unchanging, FOREVER)),
+        };
         Attributes {
             inode: inode.get(),
             size: attributes.size,
             kind: attributes.kind,
             nlink: attributes.nlink,
-            mtime: changed.unwrap_or(SystemTime::UNIX_EPOCH + UNCHANGING),
-            ttl: if folder.is_some() { Duration::ZERO } else { FOREVER },
+            mtime,
+            ttl,
         }
-    }
-
-    /// When a directory last changed: one of its documents did, or an image was opened and so it is known which of its
-    /// stores and documents are listed.
-    fn changed(&self, folder: Folder) -> Option<SystemTime> {
-        let images = folder.dataset().into_iter().flat_map(|dataset| self.tree.images_of(dataset));
-        let opened = images.filter_map(|image| Some(self.image_registry.opened(image)?.when)).max();
-        opened.max(self.revisions.modified(folder))
     }
 
     fn entries(&self, inode: Inode, cookie: u64) -> Result<Vec<DirEntry>, Miss> {

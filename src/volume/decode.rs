@@ -8,15 +8,15 @@ use super::VolumeError;
 use super::block::BlockKey;
 use super::block_memory::BlockMemory;
 use super::image::Image;
-use crate::remote::gunzip;
+use crate::remote::Compression;
 
 /// The bytes of a block as they were fetched.
 pub(super) struct Stored {
     pub(super) bytes: Bytes,
     /// Whether others share their memory.
     pub(super) shared: bool,
-    /// Where they are a gzip file, the longest that it may hold.
-    pub(super) gzip: Option<u64>,
+    /// Where they are a compressed file, how it is and the longest that it may hold.
+    pub(super) packed: Option<(Compression, u64)>,
 }
 
 /// Decodes on a thread that may compute.
@@ -30,11 +30,14 @@ pub(super) async fn decode(
     let image = image.clone();
     let expected = image.block_bytes(key);
     let task = tokio::task::spawn_blocking(move || {
-        let Stored { bytes, shared, gzip } = stored;
+        let Stored { bytes, shared, packed } = stored;
         let unsuitable =
             |reason: String| VolumeError::Unsuitable(format!("block {} of {}: {reason}", key.index, key.level));
-        let raw = match gzip {
-            Some(most) => Bytes::from(gunzip(&bytes, usize::try_from(most).unwrap_or(usize::MAX)).map_err(unsuitable)?),
+        let raw = match packed {
+            Some((compression, most)) => {
+                let most = usize::try_from(most).unwrap_or(usize::MAX);
+                Bytes::from(compression.undo(&bytes, most).map_err(unsuitable)?)
+            }
             None => bytes,
         };
         let decoded = image.source.decode(key.level, key.index, raw.clone())?;

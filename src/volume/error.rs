@@ -47,8 +47,17 @@ impl VolumeError {
         matches!(self.cause(), Some(Cause::Timeout(_) | Cause::Offline(_)))
     }
 
+    /// Whether what is there is not what emfs can show.
+    pub fn is_of_content(&self) -> bool {
+        match self {
+            VolumeError::Source(SourceError::Malformed { .. } | SourceError::Unsupported { .. }) => true,
+            VolumeError::Undecodable(..) | VolumeError::Unsuitable(_) => true,
+            _ => matches!(self.cause(), Some(Cause::NotFound | Cause::Request(_) | Cause::Elsewhere(_))),
+        }
+    }
+
     /// Whether the origin refused for want of credentials.
     pub fn is_denied(&self) -> bool {
-        matches!(self.cause(), Some(Cause::Denied(_) | Cause::Credentials(_)))
+        matches!(self.cause(), Some(Cause::Denied(_) | Cause::Forbidden(_) | Cause::Credentials(_)))
     }
 }

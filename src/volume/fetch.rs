@@ -153,8 +153,8 @@ impl Fetcher {
                 Ok(Placement::Whole { object, limit, witness }) => {
                     wholes.push((job.leader, Whole::new(object, limit, witness)));
                 }
-                Ok(Placement::Gzip { object, limit, witness }) => {
-                    wholes.push((job.leader, Whole::gzip(object, limit, witness)));
+                Ok(Placement::Packed { object, compression, limit, witness }) => {
+                    wholes.push((job.leader, Whole::packed(object, compression, limit, witness)));
                 }
                 Err(error) => job.leader.finish(Outcome::failed(error)),
             }
@@ -204,7 +204,7 @@ impl Fetcher {
                 self.memory.keep_stored(leader, bytes, lease);
                 continue;
             }
-            let decoded = decode(&self.memory, &self.image, *leader.key(), Stored { bytes, shared, gzip: None });
+            let decoded = decode(&self.memory, &self.image, *leader.key(), Stored { bytes, shared, packed: None });
             let this = &self;
             decoding.push(async move {
                 match decoded.await {
@@ -269,7 +269,7 @@ impl Fetcher {
         // Taken before the stored bytes are: many who hold some while they wait for more could wait for each other.
         let mut room = self.memory.room(&Place::cached(), bytes).await;
         if let Some(stored) = self.memory.take_stored(key) {
-            let stored = Stored { bytes: stored.data.clone(), shared: true, gzip: None };
+            let stored = Stored { bytes: stored.data.clone(), shared: true, packed: None };
             // Where it does not decode and is kept on disk as well, it has to go from there.
             if let Ok(decoded) = decode(&self.memory, &self.image, key, stored).await {
                 return self.memory.finish(leader, Held::new(decoded, room.lease.split(bytes)));
@@ -286,7 +286,7 @@ impl Fetcher {
         // The stored bytes are seldom longer than the voxels.
         let mut room = self.memory.room(&Place::cached(), bytes.saturating_mul(2)).await;
         if let Some(noted) = bulk.noted(key.index).await {
-            let stored = Stored { bytes: noted, shared: false, gzip: None };
+            let stored = Stored { bytes: noted, shared: false, packed: None };
             if let Ok(decoded) = decode(&self.memory, &self.image, key, stored).await {
                 return self.memory.finish(leader, Held::new(decoded, room.lease.split(bytes)));
             }
@@ -329,7 +329,7 @@ impl Fetcher {
         let key = *leader.key();
         let bytes = self.image.block_bytes(key);
         let needed = whole.needed().saturating_add(bytes);
-        let Whole { object, limit, gzip, witness } = whole;
+        let Whole { object, limit, packed, witness } = whole;
         let _under_way = match self.enter(&object, bytes).await {
             Ok(under_way) => under_way,
             Err(error) => return leader.finish(Outcome::failed(error)),
@@ -345,7 +345,7 @@ impl Fetcher {
             }
             Err(error) => return leader.finish(Outcome::failed(VolumeError::Source(error.into()))),
         };
-        let stored = Stored { bytes: fetched.clone(), shared: false, gzip };
+        let stored = Stored { bytes: fetched.clone(), shared: false, packed };
         match decode(&self.memory, &self.image, key, stored).await {
             Ok(decoded) => {
                 if let Some(bulk) = self.bulk.as_ref().filter(|_| !object.is_local()) {

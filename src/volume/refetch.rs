@@ -41,19 +41,21 @@ pub(super) async fn fetch_past_caches(
                 return Ok(Some((raw, None, room, object.is_local())));
             }
             Placement::Whole { object, limit, witness } => Whole::new(object, limit, witness),
-            Placement::Gzip { object, limit, witness } => Whole::gzip(object, limit, witness),
+            Placement::Packed { object, compression, limit, witness } => {
+                Whole::packed(object, compression, limit, witness)
+            }
         };
         let room = memory.room(whole.object.place(), whole.needed().saturating_add(bytes)).await;
         let fetched = whole.object.whole_if_there(whole.limit, &whole.witness).await?;
-        Ok::<_, SourceError>(fetched.map(|fetched| (fetched.bytes, whole.gzip, room, whole.object.is_local())))
+        Ok::<_, SourceError>(fetched.map(|fetched| (fetched.bytes, whole.packed, room, whole.object.is_local())))
     });
-    let (raw, gzip, mut room, is_local) = match fetched.await {
+    let (raw, packed, mut room, is_local) = match fetched.await {
         Ok(Some(fetched)) => fetched,
         Ok(None) => return memory.finish_absent(&image, leader).await,
         Err(other) => return leader.finish(Outcome::failed(other)),
     };
     let noting = bulk.as_ref().filter(|_| !is_local);
-    match decode(&memory, &image, key, Stored { bytes: raw.clone(), shared: false, gzip }).await {
+    match decode(&memory, &image, key, Stored { bytes: raw.clone(), shared: false, packed }).await {
         Ok(decoded) => {
             tracing::info!("{}: {error}; fetched once more, it is well", image.name);
             if let Some(bulk) = noting {

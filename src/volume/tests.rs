@@ -18,6 +18,7 @@ use crate::stats::Stats;
 struct Empty {
     description: Description,
     relative: Vec<Relative>,
+    partial: [Option<f64>; 3],
 }
 
 impl Empty {
@@ -37,7 +38,7 @@ impl Empty {
             downsampling: None,
             chunked: true,
         };
-        Empty { description, relative }
+        Empty { description, relative, partial: [None; 3] }
     }
 }
 
@@ -50,6 +51,10 @@ impl Source for Empty {
         self.relative.get(usize::from(level.0)).copied()
     }
 
+    fn partial_voxel_size(&self) -> [Option<f64>; 3] {
+        self.partial
+    }
+
     fn locate(&self, _: LevelIndex, _: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
         Box::pin(async { Ok(Placement::Absent { confirmed: std::time::UNIX_EPOCH }) })
     }
@@ -59,10 +64,26 @@ impl Source for Empty {
     }
 }
 
+/// A scale and a translation.
+type Placed = ([f64; 3], [f64; 3]);
+
 /// Scales and translations that are shown of levels of these extents along `z`.
-fn shown(extents: &[u64], relative: Vec<Relative>, voxel_size: Option<[f64; 3]>) -> Vec<([f64; 3], [f64; 3])> {
+fn shown(extents: &[u64], relative: Vec<Relative>, voxel_size: Option<[f64; 3]>) -> Vec<Placed> {
+    let (levels, calibrated) = shown_with(extents, relative, [None; 3], voxel_size);
+    assert_eq!(calibrated, [voxel_size.is_some(); 3]);
+    levels
+}
+
+/// The same of a source that states sizes along some axes, and along which they are known in the end.
+fn shown_with(
+    extents: &[u64],
+    relative: Vec<Relative>,
+    partial: [Option<f64>; 3],
+    voxel_size: Option<[f64; 3]>,
+) -> (Vec<Placed>, [bool; 3]) {
     let shapes: Vec<[u64; 3]> = extents.iter().map(|&extent| [extent, 4, 4]).collect();
-    let image = Arc::new(Image::new(0, "d/em", Arc::new(Empty::new(&shapes, relative)), Place::cached()));
+    let image =
+        Arc::new(Image::new(0, "d/em", Arc::new(Empty { partial, ..Empty::new(&shapes, relative) }), Place::cached()));
     let url = Location::anonymous("file:///v".parse().unwrap());
     let spec = SourceSpec {
         kind: SourceKind::Zarr { url },
@@ -74,8 +95,19 @@ fn shown(extents: &[u64], relative: Vec<Relative>, voxel_size: Option<[f64; 3]>)
         tissue: None,
     };
     let pyramid = image.pyramid(&spec, None, None, "v").unwrap();
-    assert_eq!(pyramid.calibrated, voxel_size.is_some());
-    pyramid.levels.iter().map(|level| (level.scale, level.translation)).collect()
+    (pyramid.levels.iter().map(|level| (level.scale, level.translation)).collect(), pyramid.calibrated)
+}
+
+#[test]
+fn a_voxel_size_along_some_axes_is_kept_and_the_configuration_fills_the_others() {
+    let of = |factor: f64| Relative { scale: [factor; 3], translation: [0.5, 0.5, 0.0] };
+    let (extents, relative, partial) = ([20, 10], vec![of(1.0), of(2.0)], [None, Some(8.0), Some(4.0)]);
+    let half = [([1.0, 8.0, 4.0], [0.5, 4.0, 0.0]), ([2.0, 16.0, 8.0], [0.5, 4.0, 0.0])];
+    let found = shown_with(&extents, relative.clone(), partial, None);
+    assert_eq!(found, (half.to_vec(), [false, true, true]));
+    let full = [([30.0, 8.0, 4.0], [15.0, 4.0, 0.0]), ([60.0, 16.0, 8.0], [15.0, 4.0, 0.0])];
+    let found = shown_with(&extents, relative, partial, Some([30.0, 9.0, 4.0]));
+    assert_eq!(found, (full.to_vec(), [true; 3]));
 }
 
 #[test]

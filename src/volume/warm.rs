@@ -90,8 +90,8 @@ pub async fn warm(
                 let piece = Piece { object, start, length, tag: block };
                 if piece.is_kept() { found += 1 } else { pieces.push(piece) }
             }
-            Ok(Placement::Whole { object, .. } | Placement::Gzip { object, .. }) if is_kept(&object) => found += 1,
-            Ok(Placement::Whole { object, limit, witness } | Placement::Gzip { object, limit, witness }) => {
+            Ok(Placement::Whole { object, .. } | Placement::Packed { object, .. }) if is_kept(&object) => found += 1,
+            Ok(Placement::Whole { object, limit, witness } | Placement::Packed { object, limit, witness, .. }) => {
                 jobs.push(Job::Whole { object, limit, witness, block })
             }
             Err(error) => failures.push((block, error.into())),

@@ -28,8 +28,9 @@ fn multiscale(group: &Group<'_>, format: Format) -> Value {
     let pyramid = group.pyramid;
     let axes: Vec<Value> = AXES
         .iter()
-        .map(|axis| {
-            if pyramid.calibrated {
+        .zip(pyramid.calibrated)
+        .map(|(axis, is_calibrated)| {
+            if is_calibrated {
                 json!({"name": axis, "type": "space", "unit": "nanometer"})
             } else {
                 json!({"name": axis, "type": "space"})

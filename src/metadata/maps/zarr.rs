@@ -46,11 +46,13 @@ pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
             let Some((number, _)) = transform(dataset, kind) else { continue };
             for (place, axis) in axes.iter().enumerate() {
                 let pointer = format!("{image}/datasets/{listed}/coordinateTransformations/{number}/{kind}/{axis}");
+                // A number along an axis without a unit of length is no length.
                 let unit = units.get(place).cloned().flatten();
+                let Some(known) = unit.as_deref().and_then(Unit::named) else { continue };
                 let factor = global.as_ref().and_then(|scale| scale.get(*axis)?.as_f64()).unwrap_or(1.0);
                 let mut claim = |field: &str| {
                     claims.upstream(&target.at(field), Rank::File, (doc, &pointer), unit.as_deref(), |value| {
-                        Unit::named(unit.as_deref()?)?.nanometres(value.as_f64()? * factor).map(Value::from)
+                        known.nanometres(value.as_f64()? * factor).map(Value::from)
                     });
                 };
                 claim(&format!("levels/{level}/{list}/{place}"));

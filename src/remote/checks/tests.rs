@@ -74,6 +74,42 @@ fn an_encoded_body_is_refused() {
 }
 
 #[test]
+fn a_compressed_body_is_taken_whole_and_codings_that_say_nothing_are_passed_over() {
+    let coded =
+        |coding: &str| Head { status: 200, delimited: true, content_encoding: Some(coding.into()), ..Head::default() };
+    for coding in ["gzip", "x-gzip", "BR", "zstd", "aws-chunked,gzip", "aws-chunked, br", " identity ,zstd"] {
+        assert!(expected_body(&RangeRequest::Whole(10), &coded(coding), false, false).is_ok(), "{coding}");
+        let part = Head { content_encoding: Some(coding.into()), ..part_of("bytes 0-9/10", None) };
+        assert!(matches!(cause(&RangeRequest::Range(0..10), &part), Cause::Protocol(_)), "{coding}");
+    }
+    for coding in ["", "aws-chunked", "identity", ",", "AWS-Chunked,"] {
+        assert!(expected_body(&RangeRequest::Whole(10), &coded(coding), false, false).is_ok(), "`{coding}`");
+        let part = Head { content_encoding: Some(coding.into()), ..part_of("bytes 0-9/10", None) };
+        assert!(expected_body(&RangeRequest::Range(0..10), &part, false, false).is_ok(), "`{coding}`");
+    }
+    for coding in ["deflate", "compress", "gzip, br", "gzip,gzip", "exi"] {
+        let expected = format!("invalid response: Content-Encoding `{coding}` though identity was asked for");
+        assert_eq!(cause(&RangeRequest::Whole(10), &coded(coding)).to_string(), expected);
+    }
+}
+
+#[test]
+fn a_bucket_in_another_region_is_told_with_what_to_write() {
+    let moved = |status, region: Option<&str>| Head { status, region: region.map(str::to_owned), ..Head::default() };
+    let told = cause(&RangeRequest::Whole(1), &moved(301, Some("eu-central-1"))).to_string();
+    assert!(told.contains("status 301 with x-amz-bucket-region: eu-central-1"), "{told}");
+    assert!(told.contains(r#"`endpoint = "https://s3.eu-central-1.amazonaws.com"`"#), "{told}");
+    assert!(
+        cause(&RangeRequest::Whole(1), &moved(400, Some("eu-central-1")))
+            .to_string()
+            .contains("AWS_REGION=eu-central-1")
+    );
+    assert_eq!(cause(&RangeRequest::Whole(1), &moved(400, None)), Cause::Status(400));
+    let told = cause(&RangeRequest::Whole(1), &moved(307, None)).to_string();
+    assert!(told.contains("status 307 without a Location") && told.contains("`endpoint`"), "{told}");
+}
+
+#[test]
 fn an_empty_range_is_not_asked_for() {
     let backwards = Range { start: 5, end: 3 };
     for ask in [RangeRequest::Range(5..5), RangeRequest::Range(backwards), RangeRequest::Start(0), RangeRequest::End(0)]

@@ -1,45 +1,46 @@
-//! Compressed chunks in local files.
+//! Compressed objects in local files.
 //!
 //! Elsewhere an object that is stored compressed says so by its Content-Encoding. Files have none, so cloud-volume
 //! appends the compression to their names: <https://github.com/seung-lab/cloud-files>.
 
 use std::path::{Path, PathBuf};
 
-use crate::remote::Location;
+use crate::remote::{Compression, Location};
 use crate::source::SourceError;
 use crate::store::Remote;
 
 /// What is appended for compressions that emfs does not undo here.
-const OTHERS: [&str; 4] = ["br", "zstd", "xz", "bz2"];
+const OTHERS: [&str; 2] = ["xz", "bz2"];
 
-/// How a chunk is stored.
+/// How an object is stored.
 enum Stored {
     /// By its own name, or not at all.
     AsNamed,
-    Gzipped,
-    /// By a compression that is not undone.
+    /// By a compression that is undone.
+    Packed(Compression),
+    /// By one that is not.
     Otherwise(PathBuf, &'static str),
 }
 
-/// Where a local chunk is instead, if it is a gzip file.
+/// Where a local object is instead, if it is a compressed file, and how that is compressed.
 ///
 /// # Errors
 ///
 /// Where it is there only by another compression: it must not be taken for absent. Or the filesystem does not answer.
-pub(super) async fn gzipped(remote: &Remote, chunk: &Location) -> Result<Option<Location>, SourceError> {
-    if chunk.url.scheme() != "file" {
+pub(super) async fn packed(remote: &Remote, named: &Location) -> Result<Option<(Location, Compression)>, SourceError> {
+    if named.url.scheme() != "file" {
         return Ok(None);
     }
-    match remote.with_path(chunk, look).await?? {
+    match remote.with_path(named, look).await?? {
         Stored::AsNamed => Ok(None),
-        Stored::Gzipped => {
-            let mut gzipped = chunk.clone();
-            gzipped.url.set_path(&format!("{}.gz", chunk.url.path()));
-            Ok(Some(gzipped))
+        Stored::Packed(compression) => {
+            let mut packed = named.clone();
+            packed.url.set_path(&format!("{}.{}", named.url.path(), compression.ending()));
+            Ok(Some((packed, compression)))
         }
         Stored::Otherwise(file, compression) => {
             let reason = format!("compression {compression}");
-            Err(SourceError::unsupported(file.display().to_string(), "chunk", reason))
+            Err(SourceError::unsupported(file.display().to_string(), "file", reason))
         }
     }
 }
@@ -49,8 +50,10 @@ fn look(path: &Path) -> Result<Stored, SourceError> {
     if path.try_exists().unwrap_or(true) {
         return Ok(Stored::AsNamed);
     }
-    if exists(&with(path, "gz"))? {
-        return Ok(Stored::Gzipped);
+    for compression in Compression::ALL {
+        if exists(&with(path, compression.ending()))? {
+            return Ok(Stored::Packed(compression));
+        }
     }
     for compression in OTHERS {
         let file = with(path, compression);
@@ -69,5 +72,5 @@ fn with(path: &Path, compression: &str) -> PathBuf {
 }
 
 fn exists(path: &Path) -> Result<bool, SourceError> {
-    path.try_exists().map_err(|error| SourceError::malformed(path.display().to_string(), "chunk", error.to_string()))
+    path.try_exists().map_err(|error| SourceError::malformed(path.display().to_string(), "file", error.to_string()))
 }

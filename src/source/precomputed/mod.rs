@@ -24,7 +24,7 @@ use super::{Description, Placement, Source, SourceError, SourceLevel, foreign, l
 use crate::document::Document;
 use crate::dtype::FillValue;
 use crate::geometry::{CellIndex, LevelIndex, Region};
-use crate::remote::{Cause, Location, gunzip};
+use crate::remote::{Cause, Compression, Location, gunzip};
 use crate::store::{Remote, Witness};
 
 /// Longest `info` that is read. Real ones have a few kilobytes.
@@ -46,8 +46,17 @@ pub struct PrecomputedSource {
 
 /// Opens the volume whose `info` is in `folder`; fetches that document only. Of several channels, `channel` is shown.
 pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> Result<PrecomputedSource, SourceError> {
-    let document = remote.object(&folder.join("info"))?;
-    let bytes = match document.document(LONGEST_INFO).await {
+    let (mut location, mut compression) = (folder.join("info"), None);
+    let mut document = remote.object(&location)?;
+    let mut answer = document.document(LONGEST_INFO).await;
+    if matches!(&answer, Err(error) if matches!(error.cause, Cause::NotFound))
+        && let Some((packed, by)) = local::packed(remote, &location).await?
+    {
+        (location, compression) = (packed, Some(by));
+        document = remote.object(&location)?;
+        answer = document.document(LONGEST_INFO).await;
+    }
+    let bytes = match answer {
         Err(error) if matches!(error.cause, Cause::NotFound) => {
             let is_there = |name: &'static str| {
                 let object = remote.object(&folder.join(name));
@@ -68,14 +77,25 @@ pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> R
         }
         answer => answer?,
     };
+    // What bears out that chunks are absent is the document as it is stored.
+    let witness = Witness::new(remote, &location, LONGEST_INFO, &bytes);
+    let bytes = match compression {
+        Some(compression) => unpacked(document.url(), compression, &bytes)?,
+        None => bytes,
+    };
     let info = remote.desk().work_now(|| info::parse(document.url(), &bytes, channel))?;
     let folders = info.scales.iter().map(|scale| resolve(folder, &scale.key)).collect();
     let description = describe(document.url(), &info)?;
     let retrieved = document.confirmed();
     let document = Document::fetched("info.json", document.url(), &bytes).map(|told| told.retrieved_at(retrieved));
-    let witness = Witness::new(remote, &folder.join("info"), LONGEST_INFO, &bytes);
     let shards = Shards::new(remote.clone(), witness.clone());
     Ok(PrecomputedSource { remote: remote.clone(), info, folders, shards, witness, description, document })
+}
+
+/// `info` as it was before it was compressed.
+fn unpacked(file: &str, compression: Compression, bytes: &[u8]) -> Result<Bytes, SourceError> {
+    let undone = compression.undo(bytes, LONGEST_INFO as usize);
+    undone.map(Bytes::from).map_err(|reason| SourceError::malformed(file, "document", reason))
 }
 
 /// The folder that the relative path `key` leads to from `folder`.
@@ -197,10 +217,10 @@ impl Source for PrecomputedSource {
             let Some(sharding) = &scale.sharding else {
                 let location = folder.join(&object_name(&scale.grid.region(block), scale.offset));
                 let limit = self.longest(scale, block);
-                return Ok(match local::gzipped(&self.remote, &location).await? {
-                    Some(gzipped) => {
-                        let object = self.remote.object(&gzipped)?;
-                        Placement::Gzip { object, limit, witness: self.witness.clone() }
+                return Ok(match local::packed(&self.remote, &location).await? {
+                    Some((packed, compression)) => {
+                        let object = self.remote.object(&packed)?;
+                        Placement::Packed { object, compression, limit, witness: self.witness.clone() }
                     }
                     None => Placement::whole(self.remote.object(&location)?, limit, &self.witness).await,
                 });

@@ -61,7 +61,7 @@ async fn locate(source: &PrecomputedSource, x: u64) -> Result<Option<(u64, u64)>
     match source.locate(LevelIndex(0), CellIndex([0, 0, x])).await {
         Ok(Placement::Absent { .. }) => Ok(None),
         Ok(Placement::Range { start, length, .. }) => Ok(Some((start, length))),
-        Ok(Placement::Whole { .. } | Placement::Gzip { .. }) => Err("a whole object".to_owned()),
+        Ok(Placement::Whole { .. } | Placement::Packed { .. }) => Err("a whole object".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

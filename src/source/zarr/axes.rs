@@ -49,8 +49,37 @@ impl Role {
     }
 }
 
-/// The units of lengths along `z, y, x`, or why they are not known.
-pub(super) type Units = Result<[Unit; 3], String>;
+/// The units of lengths along `z, y, x`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Units {
+    /// Those that are known.
+    pub along: [Option<Unit>; 3],
+    /// Why the first of the others is not.
+    pub lacking: Option<String>,
+}
+
+impl Units {
+    /// None is known, for that reason.
+    pub fn unknown(reason: impl Into<String>) -> Self {
+        Units { along: [None; 3], lacking: Some(reason.into()) }
+    }
+
+    /// Those that are `stated` along `z, y, x`.
+    fn named(stated: [Option<&str>; 3]) -> Self {
+        let mut units = Units { along: [None; 3], lacking: None };
+        for (axis, stated) in stated.into_iter().enumerate() {
+            units.along[axis] = stated.and_then(Unit::named);
+            let lacking = || match stated {
+                Some(stated) => format!("the unit {} of axis {} is no known length", quoted(stated), SHOWN[axis]),
+                None => format!("axis {} has no unit", SHOWN[axis]),
+            };
+            if units.along[axis].is_none() {
+                units.lacking.get_or_insert_with(lacking);
+            }
+        }
+        if stated == [None; 3] { Units::unknown("the axes have no unit") } else { units }
+    }
+}
 
 impl Axes {
     /// The axes of an array that says nothing of them.
@@ -126,22 +155,15 @@ impl Axes {
             elements.iter().map(|name| name.text().map(str::to_ascii_lowercase)).collect::<Result<_, _>>()?;
         let listed = names.join(", ");
         let axes = Self::named(names).ok_or_else(|| field.unsupported(format!("an image with the axes {listed}")))?;
-        let Some(stated) = transform.optional("units")? else {
-            return Ok((axes, Err("the axes have no unit".to_owned())));
+        let listed = match transform.optional("units")? {
+            Some(units) => units.elements(MAX_RANK)?,
+            None => Vec::new(),
         };
-        let stated = stated.elements(MAX_RANK)?;
-        let mut units = [Unit::NANOMETRE; 3];
-        for (unit, position) in units.iter_mut().zip(axes.kept) {
-            let text = match stated.get(position) {
-                Some(field) => field.text()?,
-                None => return Ok((axes, Err("an axis has no unit".to_owned()))),
-            };
-            let Some(known) = Unit::named(text) else {
-                return Ok((axes, Err(format!("the unit {} is no known length", quoted(text)))));
-            };
-            *unit = known;
+        let mut stated = [None; 3];
+        for (stated, position) in stated.iter_mut().zip(axes.kept) {
+            *stated = listed.get(position).filter(|unit| !unit.value.is_null()).map(Field::text).transpose()?;
         }
-        Ok((axes, Ok(units)))
+        Ok((axes, Units::named(stated)))
     }
 
     /// Reads the axes of an image, and their units. Those of version 0.3 are names alone.
@@ -163,21 +185,17 @@ impl Axes {
         let listed = names.join(", ");
         let axes = Self::of_roles(names, &roles);
         let axes = axes.ok_or_else(|| field.unsupported(format!("an image with the axes {listed}")))?;
-        let mut units = [Unit::NANOMETRE; 3];
+        let mut units = [const { None }; 3];
         for (unit, position) in units.iter_mut().zip(axes.kept) {
-            let stated = match elements[position].value.is_string() {
-                true => None,
-                false => elements[position].optional("unit")?,
-            };
-            let Some(stated) = stated else {
-                return Ok((axes, Err("the axes have no unit".to_owned())));
-            };
-            let Some(known) = Unit::named(stated.text()?) else {
-                return Ok((axes, Err(format!("the unit {} is no known length", quoted(stated.text()?)))));
-            };
-            *unit = known;
+            if !elements[position].value.is_string() {
+                *unit = elements[position].optional("unit")?;
+            }
         }
-        Ok((axes, Ok(units)))
+        let mut stated = [None; 3];
+        for (stated, unit) in stated.iter_mut().zip(&units) {
+            *stated = unit.as_ref().map(Field::text).transpose()?;
+        }
+        Ok((axes, Units::named(stated)))
     }
 
     /// How many there are.

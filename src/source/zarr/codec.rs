@@ -4,7 +4,7 @@
 //! where its input ends; and the last step must give exactly the bytes of a chunk.
 
 use std::borrow::Cow;
-use std::io::{self, Read};
+use std::io::Read;
 
 use bytes::Bytes;
 use bzip2::read::MultiBzDecoder;
@@ -16,6 +16,7 @@ use zarrs::array::codec::{blosc_decompress_bytes, blosc_validate};
 use super::layout::ByteOrder;
 use super::{filters, lz4};
 use crate::dtype::DataType;
+use crate::remote::unzstd;
 
 /// A codec that turns bytes into bytes. Its parameters matter to writers only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,15 +205,6 @@ pub(super) fn buffer(length: usize) -> Result<Vec<u8>, String> {
 
 pub(super) fn too_long(most: usize) -> String {
     format!("it decodes to more than the {most} bytes that a chunk can have here")
-}
-
-fn unzstd(encoded: &[u8], most: usize) -> Result<Vec<u8>, String> {
-    let mut out = buffer(most)?;
-    // In one pass the library writes into the buffer only, and needs no window of its own.
-    zstd::bulk::Decompressor::new()
-        .and_then(|mut decompressor| decompressor.decompress_to_buffer(encoded, &mut out))
-        .map_err(|error: io::Error| error.to_string())?;
-    Ok(out)
 }
 
 fn unzlib(encoded: &[u8], most: usize) -> Result<Vec<u8>, String> {

@@ -1,7 +1,7 @@
 //! The few documents that describe an image, fetched in as few rounds as can be.
 
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -17,7 +17,7 @@ use crate::cache::Desk;
 use crate::document::{Document, Packed};
 use crate::remote::{Cause, Location, RemoteError};
 use crate::source::SourceError;
-use crate::store::Remote;
+use crate::store::{Remote, is_past_caches};
 
 /// Longest document of a group: real ones have some kilobytes, a consolidated `zarr.json`, which holds those of all its
 /// arrays, some dozens.
@@ -25,6 +25,9 @@ pub(super) const MAX_GROUP_DOCUMENT: u64 = 1 << 20;
 
 /// Longest document of an array: real ones have some hundreds of bytes.
 pub(super) const MAX_ARRAY_DOCUMENT: u64 = 256 << 10;
+
+/// After what time a document is asked for again that is said to be missing.
+pub(super) const AGAIN: Duration = if cfg!(test) { Duration::from_millis(5) } else { Duration::from_secs(1) };
 
 /// Names of a folder that are looked at.
 const MAX_NAMES: usize = 256;
@@ -56,6 +59,21 @@ pub(super) trait Documents: Sync {
             None => work(),
         }
     }
+}
+
+/// The document of a level. That it is missing hides the level as long as the image is open, so it is believed only where
+/// it is said again a while later, past every cache.
+pub(super) async fn of_level(documents: &impl Documents, location: &Location) -> Result<Bytes, RemoteError> {
+    let began = Instant::now();
+    let answer = documents.get(location, MAX_ARRAY_DOCUMENT).await;
+    // Of a host that took such an answer back before, it is said for seconds already.
+    let is_late = began.elapsed() >= AGAIN;
+    let is_missing = matches!(&answer, Err(error) if matches!(error.cause, Cause::NotFound | Cause::Gone(_)));
+    if !is_missing || is_late || !is_past_caches() || location.url.scheme() == "file" {
+        return answer;
+    }
+    tokio::time::sleep(AGAIN).await;
+    documents.get(location, MAX_ARRAY_DOCUMENT).await
 }
 
 impl Documents for Remote {
@@ -289,7 +307,7 @@ pub(super) async fn arrays(
     let fetch = |location: &Location| {
         let document = location.join(version.array_document());
         async move {
-            let bytes = documents.get(&document, MAX_ARRAY_DOCUMENT).await?;
+            let bytes = of_level(documents, &document).await?;
             // Each at once: its bytes are counted while others are waited for.
             let file = document.to_string();
             let array = documents.alone(|| match version {

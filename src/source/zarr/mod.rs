@@ -36,7 +36,7 @@ use super::{Description, Placement, Relative, Source, SourceError, SourceLevel, 
 use crate::document::Document;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::Location;
-use crate::store::{Remote, Witness};
+use crate::store::{Missed, Remote, Witness};
 
 /// A multiscale image, or a lone array of three axes.
 pub struct ZarrSource {
@@ -44,8 +44,12 @@ pub struct ZarrSource {
     shards: Shards,
     axes: Axes,
     levels: Vec<Level>,
+    /// Nanometres per voxel of the finest level along the axes that have units, where others have none.
+    partial: [Option<f64>; 3],
     description: Description,
     documents: Vec<Document>,
+    /// Documents of levels that are left out because these are missing.
+    _missed: Vec<Missed>,
 }
 
 struct Level {
@@ -114,7 +118,7 @@ async fn open_through(
             (version, image, vec![Listed { dataset, location: group.clone(), array: Ok(*array) }])
         }
     };
-    assembled(documents, remote, group, version, (image, listed))
+    assembled(documents, remote, group, version, (image, listed), None)
 }
 
 async fn open_n5_through(
@@ -124,22 +128,28 @@ async fn open_n5_through(
     channel: Option<u64>,
 ) -> Result<ZarrSource, SourceError> {
     let documents = documents::CachedDocuments::new(documents);
-    let found = n5::find(&documents, group, channel).await?;
-    assembled(documents, remote, group, Version::N5, found)
+    let (image, listed, end) = n5::find(&documents, group, channel).await?;
+    let end = end.map(|path| (group.join(&path), path));
+    assembled(documents, remote, group, Version::N5, (image, listed), end)
 }
 
-/// Puts together what the documents say.
+/// Puts together what the documents say. `end`: where another level would be and its path, where nothing says how many there are.
 fn assembled(
     documents: documents::CachedDocuments<'_, impl Documents>,
     remote: Remote,
     group: &Location,
     version: Version,
     (image, listed): (Multiscales, Vec<Listed>),
+    end: Option<(Location, String)>,
 ) -> Result<ZarrSource, SourceError> {
     let (shown, left_out) = pyramid::choose(&image.axes, listed)?;
     let omitted = omitted(group, &image, &left_out)?;
+    let partial = shown.first().map_or([None; 3], |finest| finest.dataset.partial);
     if let Some(reason) = &image.unitless {
-        tracing::warn!("{group}: {reason}, so its scales are no lengths; only their ratios are shown");
+        let lacking = ["z", "y", "x"].into_iter().zip(partial).filter(|(_, size)| size.is_none());
+        let lacking: Vec<&str> = lacking.map(|(axis, _)| axis).collect();
+        let along = lacking.join(", ");
+        tracing::warn!("{group}: {reason}, so its scales along {along} are no lengths; only their ratios are shown");
     }
     // That a chunk is absent has to be borne out by the document of its own array: the group's may stay where that moves.
     let witness = |array: &Location| {
@@ -174,10 +184,17 @@ fn assembled(
         downsampling: image.downsampling,
         chunked: true,
     };
+    let missed =
+        left_out.iter().filter(|level| level.is_missing()).map(|level| (level.location.clone(), level.path.clone()));
+    let missed = missed.chain(end).filter(|(location, _)| location.url.scheme() != "file").map(|(location, path)| {
+        let without = format!("{group} is shown without level {}", json::quoted(&path));
+        Missed::new(&remote, &location.join(version.array_document()), without)
+    });
+    let missed = missed.collect();
     let without: Vec<&Location> = left_out.iter().map(|level| &level.location).collect();
     let documents = documents.into_documents(group, &without);
     let shards = Shards::new(remote.clone());
-    Ok(ZarrSource { remote, shards, axes: image.axes, levels, description, documents })
+    Ok(ZarrSource { remote, shards, axes: image.axes, levels, partial, description, documents, _missed: missed })
 }
 
 fn described(axes: &Axes, level: &ShownLevel) -> SourceLevel {
@@ -227,6 +244,10 @@ impl Source for ZarrSource {
 
     fn relative(&self, level: LevelIndex) -> Option<Relative> {
         self.levels.get(usize::from(level.0))?.relative
+    }
+
+    fn partial_voxel_size(&self) -> [Option<f64>; 3] {
+        self.partial
     }
 
     fn locate(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {

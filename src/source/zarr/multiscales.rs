@@ -29,7 +29,7 @@ pub(super) struct Multiscales {
     pub version: String,
     /// The axes that all its arrays have.
     pub axes: Axes,
-    /// Why the scales are no lengths, where they are none.
+    /// Why scales are no lengths along some axis, where they are none.
     pub unitless: Option<String>,
     /// Levels, finest first; never empty.
     pub datasets: Vec<Dataset>,
@@ -46,11 +46,13 @@ pub(super) struct Multiscales {
 pub(super) struct Dataset {
     /// Path of its array below the group.
     pub path: String,
-    /// Nanometres per voxel along `z, y, x`, where the axes have units.
+    /// Nanometres per voxel along `z, y, x`, where all axes have units.
     pub scale: Option<[f64; 3]>,
-    /// Nanometres from the origin to the centre of the first voxel; 0 where the axes have no units.
+    /// The same along those axes that have units, where others have none.
+    pub partial: [Option<f64>; 3],
+    /// Nanometres from the origin to the centre of the first voxel; 0 where not all axes have units.
     pub translation: [f64; 3],
-    /// Where it lies beside the finest level, where the axes have no units and the levels have transformations.
+    /// Where it lies beside the finest level, where not all axes have units and the levels have transformations.
     pub relative: Option<Relative>,
 }
 
@@ -76,7 +78,7 @@ pub(super) fn parse(attributes: &Field) -> Result<Option<Multiscales>, SourceErr
         (Some(axes), _) => Axes::of_image(&axes)?,
         (None, Some(transform)) => Axes::of_transform(transform)?,
         // The first two versions have five axes and say nothing of them.
-        (None, None) if AXELESS.iter().any(|old| version.ends_with(old)) => (Axes::tczyx(), Err(UNITLESS.to_owned())),
+        (None, None) if AXELESS.iter().any(|old| version.ends_with(old)) => (Axes::tczyx(), Units::unknown(UNITLESS)),
         (None, None) => return Err(image.member("axes").err().unwrap_or_else(|| image.malformed("axes"))),
     };
     let mut outer = Transform::identity(axes.rank());
@@ -89,7 +91,7 @@ pub(super) fn parse(attributes: &Field) -> Result<Option<Multiscales>, SourceErr
     };
     let (datasets, odd) = levels(&list, (&axes, &units), &outer, &writer)?;
     let (windows, downsampling) = (windows(root), downsampling(image));
-    Ok(Some(Multiscales { version, axes, unitless: units.err(), datasets, odd, windows, downsampling }))
+    Ok(Some(Multiscales { version, axes, unitless: units.lacking, datasets, odd, windows, downsampling }))
 }
 
 /// Reads the levels, finest first, and what is wrong with those that cannot be read; the transformations of the image,
@@ -166,25 +168,30 @@ fn place(dataset: &Field, axes: &Axes, outer: &Transform, writer: &Writer) -> Re
 impl Place {
     /// The level in nanometres, or in voxels of the finest one.
     fn counted(self, field: &Field, units: &Units, finest: [f64; 3]) -> Result<Dataset, SourceError> {
-        let convert = |lengths: [f64; 3]| -> [f64; 3] {
-            std::array::from_fn(|axis| match units {
-                // What has no nanometres is refused below.
-                Ok(units) => units[axis].nanometres(lengths[axis]).unwrap_or(f64::NAN),
-                Err(_) => lengths[axis] / finest[axis],
-            })
+        // What has no nanometres is refused below.
+        let nanometres = |lengths: [f64; 3]| -> [Option<f64>; 3] {
+            std::array::from_fn(|axis| Some(units.along[axis]?.nanometres(lengths[axis]).unwrap_or(f64::NAN)))
         };
-        let (path, scale, translation) = (self.path, convert(self.scale), convert(self.translation));
-        if !scale.iter().all(|&size| size.is_finite() && size > 0.0) || !translation.iter().all(|part| part.is_finite())
+        let partial = nanometres(self.scale);
+        let all = |lengths: [Option<f64>; 3]| -> Option<[f64; 3]> {
+            let [Some(z), Some(y), Some(x)] = lengths else { return None };
+            Some([z, y, x])
+        };
+        let lengths = all(partial).zip(all(nanometres(self.translation)));
+        let voxels = |lengths: [f64; 3]| -> [f64; 3] { std::array::from_fn(|axis| lengths[axis] / finest[axis]) };
+        let (scale, translation) = lengths.unwrap_or((voxels(self.scale), voxels(self.translation)));
+        let is_size = |size: &f64| size.is_finite() && *size > 0.0;
+        if !scale.iter().chain(partial.iter().flatten()).all(is_size)
+            || !translation.iter().all(|part| part.is_finite())
         {
-            let counted = if units.is_ok() { "nanometres" } else { "voxels of the finest level" };
+            let counted = if lengths.is_some() { "nanometres" } else { "voxels of the finest level" };
             let transformations = field.member("coordinateTransformations")?;
             return Err(transformations.malformed(format!("the voxel size is not a positive number of {counted}")));
         }
-        Ok(match units {
-            Ok(_) => Dataset { path, scale: Some(scale), translation, relative: None },
-            Err(_) => {
-                Dataset { path, scale: None, translation: [0.0; 3], relative: Some(Relative { scale, translation }) }
-            }
+        let level = Dataset::bare(self.path);
+        Ok(match lengths {
+            Some((scale, translation)) => Dataset { scale: Some(scale), translation, ..level },
+            None => Dataset { partial, relative: Some(Relative { scale, translation }), ..level },
         })
     }
 }
@@ -192,7 +199,7 @@ impl Place {
 impl Dataset {
     /// A level of which nothing but the path is known.
     pub fn bare(path: String) -> Self {
-        Dataset { path, scale: None, translation: [0.0; 3], relative: None }
+        Dataset { path, scale: None, partial: [None; 3], translation: [0.0; 3], relative: None }
     }
 
     /// Whether nothing is said of its size beside others.

@@ -6,7 +6,7 @@ use super::array::ArrayDocument;
 use super::axes::Axes;
 use super::multiscales::Dataset;
 use crate::geometry::Shape;
-use crate::remote::Location;
+use crate::remote::{Cause, Location};
 use crate::source::{Relative, SourceError};
 use crate::store::Healable;
 
@@ -38,6 +38,13 @@ pub(super) struct LeftOut {
     pub path: String,
     /// Why it is.
     pub error: SourceError,
+}
+
+impl LeftOut {
+    /// Whether the origin says that there is none.
+    pub fn is_missing(&self) -> bool {
+        matches!(&self.error, SourceError::Remote(error) if matches!(error.cause, Cause::NotFound | Cause::Gone(_)))
+    }
 }
 
 /// Parts the levels, which are listed by their scales, into those that are shown, finest first, and those that are left out.

@@ -3,6 +3,7 @@
 mod fixtures;
 mod groups;
 mod levels;
+mod variants;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -25,15 +26,22 @@ use crate::store::{Remote, past_caches};
 pub(super) struct Shelf {
     documents: BTreeMap<String, Result<Vec<u8>, Cause>>,
     asked: Mutex<Vec<String>>,
+    /// The document that is said to be missing at first, and how often.
+    late: Mutex<Option<(String, usize)>>,
 }
 
 const GROUP: &str = "https://example.org/bucket/image.zarr";
+
+/// Runs it where there is a clock.
+fn run<T>(opening: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(opening)
+}
 
 impl Shelf {
     /// Documents below [`GROUP`].
     pub(super) fn of<const N: usize>(documents: [(&str, Value); N]) -> Self {
         let entry = |(key, value): (&str, Value)| (format!("{GROUP}/{key}"), Ok(value.to_string().into_bytes()));
-        Shelf { documents: documents.into_iter().map(entry).collect(), asked: Mutex::default() }
+        Shelf { documents: documents.into_iter().map(entry).collect(), asked: Mutex::default(), late: Mutex::default() }
     }
 
     fn refuse(mut self, key: &str, cause: Cause) -> Self {
@@ -46,31 +54,44 @@ impl Shelf {
         self
     }
 
+    /// The document is said to be missing so many times.
+    pub(super) fn late(self, key: &str, times: usize) -> Self {
+        *self.late.lock().unwrap() = Some((format!("{GROUP}/{key}"), times));
+        self
+    }
+
     fn open(&self) -> Result<ZarrSource, SourceError> {
         let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
-        futures::executor::block_on(open_through(self, remote, &group, None))
+        run(open_through(self, remote, &group, None))
     }
 
     /// Opens it as it is opened after something made no sense.
     fn open_past_caches(&self) -> Result<ZarrSource, SourceError> {
         let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
-        futures::executor::block_on(past_caches(open_through(self, remote, &group, None)))
+        run(past_caches(open_through(self, remote, &group, None)))
     }
 
     /// Opens one of several channels.
     fn open_channel(&self, channel: u64) -> Result<ZarrSource, SourceError> {
         let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
-        futures::executor::block_on(open_through(self, remote, &group, Some(channel)))
+        run(open_through(self, remote, &group, Some(channel)))
     }
 
     /// Opens it as one of N5.
     pub(super) fn open_n5(&self) -> Result<ZarrSource, SourceError> {
         let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
-        futures::executor::block_on(open_n5_through(self, remote, &group, None))
+        run(open_n5_through(self, remote, &group, None))
+    }
+
+    /// The same as it is opened after something made no sense.
+    pub(super) fn open_n5_past_caches(&self) -> Result<ZarrSource, SourceError> {
+        let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
+        let group = Location::anonymous(Url::parse(GROUP).unwrap());
+        run(past_caches(open_n5_through(self, remote, &group, None)))
     }
 
     /// The text of the error that opening ends with.
@@ -87,7 +108,13 @@ impl Documents for Shelf {
     fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
         let url = location.to_string();
         self.asked.lock().unwrap().push(url.clone());
-        let found = self.documents.get(&url).cloned().unwrap_or(Err(Cause::NotFound));
+        let mut found = self.documents.get(&url).cloned().unwrap_or(Err(Cause::NotFound));
+        if let Some((late, times)) = &mut *self.late.lock().unwrap()
+            && (late.as_str(), *times > 0) == (url.as_str(), true)
+        {
+            *times -= 1;
+            found = Err(Cause::NotFound);
+        }
         let found = match found {
             Ok(bytes) if bytes.len() as u64 > limit => Err(Cause::Protocol("too long".to_owned())),
             other => other,

@@ -224,3 +224,36 @@ proptest! {
         let _ = read(&info(scale, "uint8"));
     }
 }
+
+#[test]
+fn the_table_tells_what_is_read() {
+    use crate::source::variants::{TYPES, check};
+
+    let kind = "`precomputed`";
+    check(kind, "types", &TYPES, |dtype| read(&info(scale_json(), dtype)).is_ok());
+    let encodings =
+        ["raw", "jpeg", "png", "compressed_segmentation", "compresso", "crackle", "fpzip", "kempressed", "zfpc", "jxl"];
+    check(kind, "encodings", &encodings, |encoding| {
+        let mut scale = scale_json();
+        scale["encoding"] = json!(encoding);
+        scale["compressed_segmentation_block_size"] = json!([8, 8, 8]);
+        ["uint8", "uint32"].iter().any(|dtype| read(&info(scale.clone(), dtype)).is_ok())
+    });
+    let with_sharding = |key: &str, value: &str| {
+        let (mut scale, mut sharding) = (scale_json(), sharding_json());
+        sharding[key] = json!(value);
+        scale["sharding"] = sharding;
+        read(&info(scale, "uint8")).is_ok()
+    };
+    check(kind, "sharding", &["neuroglancer_uint64_sharded_v1", "neuroglancer_uint64_sharded_v2"], |name| {
+        with_sharding("@type", name)
+    });
+    check(kind, "hashes", &["identity", "murmurhash3_x86_128", "sha1"], |name| with_sharding("hash", name));
+    check(kind, "compression in shards", &["raw", "gzip", "zstd", "br"], |name| {
+        with_sharding("data_encoding", name) && with_sharding("minishard_index_encoding", name)
+    });
+    let files = ["gz", "br", "zstd", "xz", "bz2"];
+    check(kind, "endings of local files", &files, |ending| {
+        crate::remote::Compression::ALL.iter().any(|compression| compression.ending() == ending)
+    });
+}

@@ -76,12 +76,12 @@ fn thousandths_of_a_micrometre_are_whole_nanometres() {
 }
 
 #[test]
-fn without_a_known_unit_along_every_axis_levels_are_told_in_voxels_of_the_finest() {
+fn without_a_known_unit_along_every_axis_levels_are_told_in_voxels_of_the_finest_and_sizes_where_known() {
     let cases = [
-        (axis("y", Value::Null), "the axes have no unit"),
-        (json!({"name": "y"}), "the axes have no unit"),
-        (axis("y", json!("pixel")), "the unit `pixel` is no known length"),
-        (axis("y", json!("")), "the unit `` is no known length"),
+        (axis("y", Value::Null), "axis y has no unit"),
+        (json!({"name": "y"}), "axis y has no unit"),
+        (axis("y", json!("pixel")), "the unit `pixel` of axis y is no known length"),
+        (axis("y", json!("")), "the unit `` of axis y is no known length"),
     ];
     for (unitless, reason) in cases {
         let read = read(&image("/axes/1", unitless)).unwrap().unwrap();
@@ -91,7 +91,11 @@ fn without_a_known_unit_along_every_axis_levels_are_told_in_voxels_of_the_finest
         assert_eq!((coarse.scale, coarse.translation), (None, [0.0; 3]));
         assert_eq!(fine.relative, Some(Relative { scale: [1.0; 3], translation: [0.0; 3] }));
         assert_eq!(coarse.relative, Some(Relative { scale: [2.0; 3], translation: [0.5; 3] }));
+        assert_eq!((fine.partial, coarse.partial), ([Some(8.0), None, Some(4.0)], [Some(16.0), None, Some(8.0)]));
     }
+    let names = json!(["z", "y", "x"].map(|name| json!({"name": name})));
+    let read = read(&image("/axes", names)).unwrap().unwrap();
+    assert_eq!((read.unitless.as_deref(), read.datasets[0].partial), (Some("the axes have no unit"), [None; 3]));
     let number = error("/axes/1", axis("y", json!(4)));
     assert_eq!(number, "a/.zattrs: multiscales[0].axes[1].unit: it is 4, not a text");
 }

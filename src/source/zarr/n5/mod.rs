@@ -9,19 +9,21 @@ mod dataset;
 mod levels;
 mod place;
 
+use std::time::Instant;
+
 use serde_json::Value;
 
 use self::levels::{Group, Told};
 use self::place::Place;
 use super::array::ArrayDocument;
 use super::axes::Axes;
-use super::documents::{Documents, MAX_ARRAY_DOCUMENT};
+use super::documents::{self, Documents, MAX_ARRAY_DOCUMENT};
 use super::json::{self, Field};
 use super::multiscales::{Dataset, Multiscales};
 use super::pyramid::Listed;
 use crate::remote::{Cause, Location, RemoteError};
 use crate::source::SourceError;
-use crate::store::Healable;
+use crate::store::{Healable, past_caches};
 
 /// Name of the documents of groups and arrays.
 pub(super) const DOCUMENT: &str = "attributes.json";
@@ -32,12 +34,13 @@ const MAX_LEVELS: usize = 31;
 /// A level with what its own attributes say of its place.
 type Found = (Listed, Option<Place>);
 
-/// Finds the array at `group`, or the levels of the image there.
+/// Finds the array at `group`, or the levels of the image there; and the path where another one would be, where nothing says
+/// how many there are.
 pub(super) async fn find(
     documents: &impl Documents,
     group: &Location,
     channel: Option<u64>,
-) -> Result<(Multiscales, Vec<Listed>), SourceError> {
+) -> Result<(Multiscales, Vec<Listed>, Option<String>), SourceError> {
     let file = group.join(DOCUMENT);
     let root = match documents.get(&file, MAX_ARRAY_DOCUMENT).await {
         Ok(bytes) => documents.alone(move || {
@@ -59,17 +62,19 @@ pub(super) async fn find(
             axes.check(&group.join(DOCUMENT).to_string(), &array)?;
             let dataset = Dataset::bare(String::new());
             let listed = vec![(Listed { dataset, location: group.clone(), array: Ok(*array) }, place)];
-            Ok(placed(axes, Group::default(), listed))
+            let (image, listed) = placed(axes, Group::default(), listed);
+            Ok((image, listed, None))
         }
         Told::Group(mut about) => {
-            let listed = match about.levels.take() {
-                Some(paths) => known(documents, group, &paths).await,
+            let (listed, end) = match about.levels.take() {
+                Some(paths) => (known(documents, group, &paths).await, None),
                 None => looked_for(documents, group, &about).await?,
             };
             if listed.is_empty() {
                 return Err(SourceError::malformed(group.to_string(), DOCUMENT, nothing(documents, group).await));
             }
-            Ok(placed(Axes::zyx(), about, listed))
+            let (image, listed) = placed(Axes::zyx(), about, listed);
+            Ok((image, listed, end))
         }
     }
 }
@@ -90,32 +95,53 @@ async fn known(documents: &impl Documents, group: &Location, paths: &[String]) -
 }
 
 /// The levels `s0`, `s1` …, or those of the first moment of a BigDataViewer setup, as far as they go on.
-async fn looked_for(documents: &impl Documents, group: &Location, about: &Group) -> Result<Vec<Found>, SourceError> {
+async fn looked_for(
+    documents: &impl Documents,
+    group: &Location,
+    about: &Group,
+) -> Result<(Vec<Found>, Option<String>), SourceError> {
     for folder in ["", "timepoint0/"] {
-        let mut found: Vec<Found> = Vec::new();
+        let (mut found, mut end): (Vec<Found>, _) = (Vec::new(), None);
         let most = if about.factors.is_empty() { MAX_LEVELS } else { about.factors.len().min(MAX_LEVELS) };
+        let path = |number: usize| format!("{folder}s{number}");
         for number in 0..most {
-            let (listed, place) = level(documents, group, format!("{folder}s{number}")).await;
+            let began = Instant::now();
+            let (listed, place) = level(documents, group, path(number)).await;
             match &listed.array {
-                Err(SourceError::Remote(error)) if is_absent(error) && (number == 0 || about.factors.is_empty()) => {
-                    break;
+                Err(SourceError::Remote(error)) if is_absent(error) && number == 0 => break,
+                Err(SourceError::Remote(error)) if is_absent(error) && about.factors.is_empty() => {
+                    // Nothing says how many there are, so that this is the end is believed only past every cache, and
+                    // where the next one is missing too. A level that is missing between two others is left out, and told.
+                    if began.elapsed() < documents::AGAIN {
+                        let again = past_caches(level(documents, group, path(number))).await;
+                        if again.0.array.is_ok() {
+                            found.push(again);
+                            continue;
+                        }
+                    }
+                    let next = past_caches(level(documents, group, path(number + 1))).await;
+                    if next.0.array.is_err() {
+                        end = Some(path(number));
+                        break;
+                    }
+                    found.push((listed, place));
                 }
                 Err(error) if !error.is_of_bytes() => return Err(error.clone()),
                 _ => found.push((listed, place)),
             }
         }
         if !found.is_empty() {
-            return Ok(found);
+            return Ok((found, end));
         }
     }
-    Ok(Vec::new())
+    Ok((Vec::new(), None))
 }
 
 async fn level(documents: &impl Documents, group: &Location, path: String) -> Found {
     let location = group.join(&path);
     let file = location.join(DOCUMENT);
     let read = async {
-        let bytes = documents.get(&file, MAX_ARRAY_DOCUMENT).await?;
+        let bytes = documents::of_level(documents, &file).await?;
         documents.alone(|| {
             let name = file.to_string();
             let value: Value = json::parse(&name, &bytes)?;

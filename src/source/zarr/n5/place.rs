@@ -14,7 +14,7 @@ pub(super) struct Place {
     /// Position of the centre of the first voxel.
     pub translation: [f64; 3],
     /// In which units.
-    pub units: Option<[Unit; 3]>,
+    pub units: [Option<Unit>; 3],
     /// How much coarser it is than the finest level.
     pub factor: Option<[f64; 3]>,
     /// Whether nothing but the factor is known of it.
@@ -34,9 +34,9 @@ pub(super) fn of(attributes: &Field) -> Result<Option<Place>, SourceError> {
     let size = match attributes.optional("pixelResolution")? {
         Some(resolution) if resolution.value.is_object() => {
             let unit = resolution.optional("unit")?.map(|unit| unit.text().map(Unit::named)).transpose()?.flatten();
-            Some((triple(&resolution.member("dimensions")?)?, unit.map(|unit| [unit; 3])))
+            Some((triple(&resolution.member("dimensions")?)?, [unit; 3]))
         }
-        Some(resolution) => Some((triple(&resolution)?, None)),
+        Some(resolution) => Some((triple(&resolution)?, [None; 3])),
         None => match attributes.optional("resolution")? {
             Some(resolution) => Some((triple(&resolution)?, units_of(attributes)?)),
             None => None,
@@ -65,24 +65,24 @@ fn transformed(transform: &Field) -> Result<Place, SourceError> {
         Some(translation) => turned(translation.numbers(3)?),
         None => [0.0; 3],
     };
-    let units = units_of(transform)?.map(|units| at.map(|place| units[place]));
+    let units = units_of(transform)?;
+    let units = at.map(|place| units[place]);
     positive(transform, &scale)?;
     Ok(Place { scale, translation, units, factor: None, is_factor: false })
 }
 
-/// The three `units`, in their order.
-fn units_of(field: &Field) -> Result<Option<[Unit; 3]>, SourceError> {
-    let Some(units) = field.optional("units")? else { return Ok(None) };
-    let mut known = [Unit::NANOMETRE; 3];
+/// Those of the three `units` that are known, in their order.
+fn units_of(field: &Field) -> Result<[Option<Unit>; 3], SourceError> {
+    let mut known = [None; 3];
+    let Some(units) = field.optional("units")? else { return Ok(known) };
     let elements = units.elements(3)?;
     if elements.len() != 3 {
-        return Ok(None);
+        return Ok(known);
     }
-    for (known, element) in known.iter_mut().zip(&elements) {
-        let Some(unit) = Unit::named(element.text()?) else { return Ok(None) };
-        *known = unit;
+    for (known, element) in known.iter_mut().zip(&elements).filter(|(_, element)| !element.value.is_null()) {
+        *known = Unit::named(element.text()?);
     }
-    Ok(Some(known))
+    Ok(known)
 }
 
 /// Three numbers above 0, listed `x, y, z`.
@@ -108,7 +108,7 @@ impl Place {
     /// A level that is so much coarser than the finest one, in voxels of that: its first voxel holds the first ones there.
     fn coarser(factor: [f64; 3]) -> Place {
         let translation = factor.map(|factor| (factor - 1.0) / 2.0);
-        Place { scale: factor, translation, units: None, factor: Some(factor), is_factor: false }
+        Place { scale: factor, translation, units: [None; 3], factor: Some(factor), is_factor: false }
     }
 
     fn of_finest(self, finest: Place) -> Place {
@@ -119,7 +119,8 @@ impl Place {
     }
 
     fn nanometres(&self) -> Option<([f64; 3], [f64; 3])> {
-        let units = self.units?;
+        let [Some(z), Some(y), Some(x)] = self.units else { return None };
+        let units = [z, y, x];
         let convert = |values: [f64; 3]| -> Option<[f64; 3]> {
             let mut lengths = [0.0; 3];
             for axis in 0..3 {
@@ -136,7 +137,8 @@ impl Place {
 pub(super) enum Known {
     Nothing,
     Nanometres([f64; 3], [f64; 3]),
-    Relative(Relative),
+    /// Where it lies beside the finest one, and the nanometres of its voxels along the axes that have units.
+    Relative(Relative, [Option<f64>; 3]),
 }
 
 impl Known {
@@ -147,7 +149,7 @@ impl Known {
             Known::Nanometres(scale, translation) => {
                 (dataset.scale, dataset.translation) = (Some(scale), translation);
             }
-            Known::Relative(relative) => dataset.relative = Some(relative),
+            Known::Relative(relative, partial) => (dataset.relative, dataset.partial) = (Some(relative), partial),
         }
     }
 }
@@ -184,7 +186,11 @@ pub(super) fn of_levels(group: &Group, own: &[Option<Place>]) -> (Vec<Known>, Op
         let (scale, translation) = (each(place.scale), each(place.translation));
         let is_sound =
             scale.iter().all(|size| size.is_finite() && *size > 0.0) && translation.iter().all(|part| part.is_finite());
-        if is_sound { Known::Relative(Relative { scale, translation }) } else { Known::Nothing }
+        let size = |axis: usize| {
+            place.units[axis]?.nanometres(place.scale[axis]).filter(|size| size.is_finite() && *size > 0.0)
+        };
+        let partial = std::array::from_fn(size);
+        if is_sound { Known::Relative(Relative { scale, translation }, partial) } else { Known::Nothing }
     };
     (all.into_iter().map(relative).collect(), unitless)
 }

@@ -176,6 +176,38 @@ fn a_setup_of_big_data_viewer_is_read_at_its_first_moment() {
     assert!(zarr.contains("write `kind = \"zarr\"`"), "{zarr}");
 }
 
+/// The sizes of the levels that are shown.
+fn sides(source: &crate::source::zarr::ZarrSource) -> Vec<u64> {
+    source.description().levels.iter().map(|level| level.grid.shape.0[0]).collect()
+}
+
+#[test]
+fn levels_that_nothing_lists_are_not_hidden_by_answers_that_one_is_missing() {
+    let shelf = || {
+        let level = |number: u32| {
+            json!({"dimensions": [40 >> number, 40 >> number, 40 >> number], "blockSize": [4, 4, 4],
+            "dataType": "uint8", "compression": {"type": "gzip"}})
+        };
+        Shelf::of([
+            ("s0/attributes.json", level(0)),
+            ("s1/attributes.json", level(1)),
+            ("s2/attributes.json", level(2)),
+        ])
+    };
+    for late in ["s1/attributes.json", "s2/attributes.json"] {
+        for times in 0..=2 {
+            let source = shelf().late(late, times).open_n5().unwrap();
+            assert_eq!(sides(&source), [40, 20, 10], "{late} missing {times} times");
+        }
+    }
+    // One that stays missing is left out, told and looked for; nothing says so before the origin itself was asked.
+    let gap = shelf().late("s1/attributes.json", 1000);
+    assert!(gap.open_n5().is_err());
+    let source = gap.open_n5_past_caches().unwrap();
+    assert_eq!((sides(&source), source._missed.len()), (vec![40, 10], 2));
+    assert!(source.description().format.contains("; without level `s1` ("), "{}", source.description().format);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(crate::test_cases(256)))]
 

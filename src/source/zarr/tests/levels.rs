@@ -69,6 +69,15 @@ fn a_level_that_is_missing_takes_no_other_along() {
 }
 
 #[test]
+fn a_level_is_shown_that_is_missing_for_a_moment_only() {
+    let array = with(zarray(), "/shape", json!([20, 20, 20]));
+    let shelf = || three(1, Some(array.clone()));
+    assert_eq!(shelf().late("s1/.zarray", 1).open_past_caches().unwrap().levels.len(), 3);
+    let source = shelf().late("s1/.zarray", 2).open_past_caches().unwrap();
+    assert_eq!((source.levels.len(), source._missed.len()), (2, 1));
+}
+
+#[test]
 fn a_level_of_which_nothing_is_known_is_no_level_to_leave_out() {
     for cause in [Cause::Timeout(60), Cause::Denied(403), Cause::Status(500)] {
         let shelf = three(1, None).refuse("s1/.zarray", cause.clone());
