@@ -84,8 +84,10 @@ fn draw(args: &CropArgs, spec: &ImageSpec, pyramid: Option<&Pyramid>, seed: u64)
     let whole = finest.map(|level| level.grid.shape.region());
     let within = args.within.or(spec.source.tissue).or(whole).ok_or("the image has no level")?;
     let voxel = match (args.nm, finest) {
-        (true, Some(level)) if pyramid.is_some_and(|pyramid| pyramid.calibrated) => level.scale,
-        (true, _) => return Err("no voxel size is known, so a size in nanometres means nothing".to_owned()),
+        (true, Some(level)) if pyramid.is_some_and(Pyramid::is_calibrated) => level.scale,
+        (true, _) => {
+            return Err("no voxel size is known along all axes, so a size in nanometres means nothing".to_owned());
+        }
         (false, _) => [1.0; 3],
     };
     // A float cast saturates: too large a size is refused below as any other that does not fit.

@@ -50,13 +50,20 @@ fn describe(name: &str, image: &str, view: &View) -> String {
         let grid = &level.grid;
         let files = grid.counts().into_iter().fold(1, u64::saturating_mul);
         let bytes = grid.cell.bytes(view.pyramid.dtype.size()).unwrap_or(u64::MAX);
-        let unit = if view.pyramid.calibrated { " nm" } else { "" };
-        let scale = level.scale.map(|scale| scale.to_string()).join("×");
+        let scale = match view.pyramid.calibrated {
+            [z, y, x] if z == y && y == x => {
+                format!("{}{}", level.scale.map(|scale| scale.to_string()).join("×"), if z { " nm" } else { "" })
+            }
+            some => {
+                let each = |axis: usize| format!("{}{}", level.scale[axis], if some[axis] { " nm" } else { "" });
+                [0, 1, 2].map(each).join("×")
+            }
+        };
         let start = origin.map(|voxel| voxel.to_string()).join(",");
         // Writing to a text does not fail.
         let _ = writeln!(
             text,
-            "  s{number}: {} voxels of {scale}{unit} from {start} on, {files} chunks of {} ({bytes} bytes each)",
+            "  s{number}: {} voxels of {scale} from {start} on, {files} chunks of {} ({bytes} bytes each)",
             grid.shape, grid.cell
         );
     }

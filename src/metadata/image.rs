@@ -46,9 +46,20 @@ pub(super) fn claim(claims: &mut ClaimSet<'_>, prefix: &str, record: &ImageRecor
             configured(claims, prefix, record.spec, reference);
             describe(claims, prefix, pyramid);
             if record.label.is_none() && !claims.has(&format!("{prefix}/membranes")) {
-                let reason = "heavy metals are shown dark by custom; no source says otherwise".to_owned();
+                let (value, reason) = match pyramid.inverted {
+                    false => ("dark", "heavy metals are shown dark by custom; no source says otherwise"),
+                    true => {
+                        ("bright", "by the file white is 0, so what is dark by custom, heavy metals, has high values")
+                    }
+                };
                 let field = format!("{prefix}/membranes");
-                claims.claim(&field, "dark".into(), Evidence::Assumed { reason }, Rank::Derived, None);
+                claims.claim(
+                    &field,
+                    value.into(),
+                    Evidence::Assumed { reason: reason.to_owned() },
+                    Rank::Derived,
+                    None,
+                );
             } else if record.label.is_some() {
                 claims.missing(&format!("{prefix}/membranes"), "it is a label image");
             }
@@ -75,6 +86,13 @@ fn configured(claims: &mut ClaimSet<'_>, prefix: &str, spec: &SourceSpec, refere
         found: None,
         unit: unit.map(str::to_owned),
     };
+    if let Some(size) = spec.overrides.voxel_size {
+        for (axis, length) in AXES.into_iter().zip(size) {
+            let field = format!("{prefix}/voxel_size/{axis}");
+            let reason = Some("the configuration overrules the source".to_owned());
+            claims.claim(&field, length.into(), evidence(Some("nm")), Rank::Preferred, reason);
+        }
+    }
     if let Some(size) = spec.voxel_size {
         for (axis, length) in AXES.into_iter().zip(size) {
             let field = format!("{prefix}/voxel_size/{axis}");
@@ -98,14 +116,16 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
     for (axis, name) in AXES.into_iter().enumerate() {
         shown(&format!("shape/{name}"), finest.grid.shape.0[axis].into(), as_source);
         shown(&format!("chunk/{name}"), finest.grid.cell.0[axis].into(), as_served);
-        if pyramid.calibrated {
+        if pyramid.calibrated[axis] {
             shown(&format!("voxel_size/{name}"), finest.scale[axis].into(), as_source);
             shown(&format!("origin/{name}"), finest.translation[axis].into(), as_source);
         }
     }
-    if pyramid.calibrated {
+    if pyramid.calibrated != [false; 3] {
         shown("voxel_size/unit", "nanometer".into(), "lengths are always told in nanometres");
         shown("origin/unit", "nanometer".into(), "lengths are always told in nanometres");
+    }
+    if pyramid.is_calibrated() {
         let (least, most) = finest.scale.iter().fold((f64::INFINITY, 0.0f64), |(a, b), s| (a.min(*s), b.max(*s)));
         let ratio = (most / least * 1e6).round() / 1e6;
         shown("anisotropy", ratio.into(), "the largest voxel distance over the smallest, to six digits");
@@ -132,7 +152,7 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
         for axis in 0..3 {
             shown(&at(&format!("shape/{axis}")), level.grid.shape.0[axis].into(), as_source);
             shown(&at(&format!("chunk/{axis}")), level.grid.cell.0[axis].into(), as_served);
-            if pyramid.calibrated {
+            if pyramid.calibrated[axis] {
                 shown(&at(&format!("scale_nm/{axis}")), level.scale[axis].into(), as_source);
                 shown(&at(&format!("translation_nm/{axis}")), level.translation[axis].into(), as_source);
             }
@@ -153,10 +173,18 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
         };
         claims.missing(&format!("{prefix}/bytes_on_the_wire"), reason);
     }
-    if !pyramid.calibrated {
+    let told: Vec<&str> =
+        AXES.into_iter().zip(pyramid.calibrated).filter(|(_, is)| *is).map(|(axis, _)| axis).collect();
+    if told.is_empty() {
         for field in ["voxel_size", "origin", "anisotropy", "levels"] {
-            claims
-                .missing(&format!("{prefix}/{field}"), "neither the source nor the configuration states a voxel size");
+            let field = format!("{prefix}/{field}");
+            claims.missing_otherwise(&field, "neither the source nor the configuration states a voxel size");
+        }
+    } else if !pyramid.is_calibrated() {
+        let reason =
+            format!("neither the source nor the configuration states more of the voxel size than {}", told.join(", "));
+        for field in ["voxel_size", "origin", "anisotropy", "levels"] {
+            claims.missing_otherwise(&format!("{prefix}/{field}"), &reason);
         }
     }
 }

@@ -43,7 +43,8 @@ fn pyramid() -> Pyramid {
         fill: FillValue::zero(DataType::U8),
         window: (0.0, 255.0),
         window_rule: "the source".to_owned(),
-        calibrated: true,
+        inverted: false,
+        calibrated: [true; 3],
         format: "TIFF, little-endian, uncompressed".into(),
         downsampling: None,
     }

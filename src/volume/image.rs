@@ -86,15 +86,30 @@ impl Image {
         let Some(finest) = description.levels.first() else {
             return Err(VolumeError::Unsuitable(format!("{name} has no level")));
         };
-        let told = finest.scale.or(archive_voxel_size);
-        if let (Some(told), Some(configured)) = (told, spec.voxel_size)
-            && (0..3).any(|axis| (told[axis] - configured[axis]).abs() > 1e-6 * told[axis].abs())
+        let told = match finest.scale.or(archive_voxel_size) {
+            Some(whole) => whole.map(Some),
+            None => self.source.partial_voxel_size(),
+        };
+        let unlike =
+            |axis: usize, configured: f64| told[axis].is_some_and(|told| (told - configured).abs() > 1e-6 * told.abs());
+        if let Some(configured) = spec.voxel_size
+            && (0..3).any(|axis| unlike(axis, configured[axis]))
         {
+            let told = told.map(|size| size.map_or_else(|| "?".to_owned(), |size| size.to_string())).join(", ");
             tracing::warn!(
-                "{name}: the source's voxel size {told:?} nm is taken, not the configured {configured:?} nm"
+                "{name}: the source's voxel size [{told}] nm is taken, not the configured {configured:?} nm"
             );
         }
-        let voxel_size = told.or(spec.voxel_size);
+        let forced = spec.overrides.voxel_size;
+        if let Some(forced) = forced
+            && (0..3).any(|axis| unlike(axis, forced[axis]))
+        {
+            tracing::info!("{name}: voxels of {forced:?} nm by the configuration, whatever the source says");
+        }
+        let voxel_size: [Option<f64>; 3] = std::array::from_fn(|axis| match forced {
+            Some(forced) => Some(forced[axis]),
+            None => told[axis].or(spec.voxel_size.map(|size| size[axis])),
+        });
         if let Some(bytes) = spec.chunk.and_then(|chunk| Shape(chunk).bytes(description.dtype.size()))
             && bytes > *CHUNK_BYTES.end()
         {
@@ -105,12 +120,17 @@ impl Image {
         let mut levels: Vec<Level> = (0u8..)
             .zip(&description.levels)
             .map(|(number, level)| {
-                let (scale, translation) = match level.scale {
-                    Some(scale) => (scale, level.translation),
-                    None => {
+                let (scale, translation) = match (level.scale, forced, finest.scale) {
+                    (Some(scale), None, _) => (scale, level.translation),
+                    (Some(scale), Some(forced), Some(first)) => {
+                        let beside = |own: [f64; 3]| std::array::from_fn(|axis| own[axis] / first[axis]);
+                        let relative = Relative { scale: beside(scale), translation: beside(level.translation) };
+                        sized(relative, forced)
+                    }
+                    _ => {
                         let relative = self.source.relative(LevelIndex(number));
                         let relative = relative.unwrap_or_else(|| estimated(finest.grid.shape, level.grid.shape));
-                        sized(relative, voxel_size.unwrap_or([1.0; 3]))
+                        sized(relative, voxel_size.map(|size| size.unwrap_or(1.0)))
                     }
                 };
                 Level {
@@ -130,7 +150,8 @@ impl Image {
             window_rule,
             levels,
             fill: description.fill,
-            calibrated: voxel_size.is_some(),
+            inverted: self.source.is_inverted(),
+            calibrated: voxel_size.map(|size| size.is_some()),
             format: description.format.clone(),
             downsampling: description.downsampling.clone(),
         })
@@ -172,5 +193,5 @@ fn estimated(finest: Shape, level: Shape) -> Relative {
 /// Scale and translation of a level by the voxel size of the finest one.
 fn sized(relative: Relative, voxel_size: [f64; 3]) -> ([f64; 3], [f64; 3]) {
     let times = |voxels: [f64; 3]| std::array::from_fn(|axis| voxels[axis] * voxel_size[axis]);
-    (times(relative.scale), times(relative.translation))
+    (times(relative.scale).map(tidy), times(relative.translation))
 }

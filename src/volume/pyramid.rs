@@ -16,8 +16,10 @@ pub struct Pyramid {
     pub window: (f64, f64),
     /// How the window came to be, in words.
     pub window_rule: String,
-    /// Whether a voxel size is known; else scales count voxels and axes carry no unit.
-    pub calibrated: bool,
+    /// Whether 0 is the brightest value.
+    pub inverted: bool,
+    /// Along which of `z, y, x` a voxel size is known; along others scales count voxels, and these carry no unit.
+    pub calibrated: [bool; 3],
     /// How the volume is stored at its origin, for people.
     pub format: String,
     /// How coarser levels were made, where known.
@@ -39,6 +41,13 @@ pub struct Level {
     /// Position of the first voxel in voxels of this level along `z, y, x`. Voxels of two levels lie over each other where
     /// these positions say so and not where their indices do.
     pub offset: [i64; 3],
+}
+
+impl Pyramid {
+    /// Whether the voxel size is known along all axes.
+    pub fn is_calibrated(&self) -> bool {
+        self.calibrated == [true; 3]
+    }
 }
 
 /// A length in nanometres without what computing in binary adds to it, 4.44 in place of 4.4399999999999995: thirteen digits.

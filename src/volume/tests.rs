@@ -71,10 +71,11 @@ fn shown(extents: &[u64], relative: Vec<Relative>, voxel_size: Option<[f64; 3]>)
         recorded_window: None,
         voxel_size,
         channel: None,
+        overrides: Default::default(),
         tissue: None,
     };
     let pyramid = image.pyramid(&spec, None, None, "v").unwrap();
-    assert_eq!(pyramid.calibrated, voxel_size.is_some());
+    assert_eq!(pyramid.calibrated, [voxel_size.is_some(); 3]);
     pyramid.levels.iter().map(|level| (level.scale, level.translation)).collect()
 }
 

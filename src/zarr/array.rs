@@ -10,10 +10,14 @@ use crate::volume::{Level, Pyramid};
 /// keys that gunpowder and funlib read.
 pub(super) fn attributes(pyramid: &Pyramid, level: &Level) -> Map<String, Value> {
     let mut keys = Map::new();
-    if !pyramid.calibrated {
+    if pyramid.calibrated == [false; 3] {
         return keys;
     }
-    keys.insert("dimension_units".into(), json!(level.scale.map(|size| format!("{size} nm"))));
+    let unit = |axis: usize| pyramid.calibrated[axis].then(|| format!("{} nm", level.scale[axis]));
+    keys.insert("dimension_units".into(), json!([0, 1, 2].map(unit)));
+    if !pyramid.is_calibrated() {
+        return keys;
+    }
     // Those readers cut fractions off without a word, count from the corner of a voxel and cannot have it between two, so
     // what is not so is better not stated at all.
     if let (Some(size), Some(offset)) = (all_whole(level.scale), all_whole(level.corner))

@@ -32,13 +32,13 @@ impl Coordinate {
     pub const DTYPE: DataType = DataType::F64;
 
     /// Those of a level along all axes.
-    pub fn all(level: &Level, calibrated: bool) -> [Coordinate; 3] {
+    pub fn all(level: &Level, calibrated: [bool; 3]) -> [Coordinate; 3] {
         std::array::from_fn(|axis| Coordinate {
             axis: AXES[axis],
             length: level.grid.shape.0[axis],
             first: level.translation[axis],
             step: level.scale[axis],
-            calibrated,
+            calibrated: calibrated[axis],
         })
     }
 

@@ -28,8 +28,9 @@ fn multiscale(group: &Group<'_>, format: Format) -> Value {
     let pyramid = group.pyramid;
     let axes: Vec<Value> = AXES
         .iter()
-        .map(|axis| {
-            if pyramid.calibrated {
+        .zip(pyramid.calibrated)
+        .map(|(axis, is_calibrated)| {
+            if is_calibrated {
                 json!({"name": axis, "type": "space", "unit": "nanometer"})
             } else {
                 json!({"name": axis, "type": "space"})
@@ -92,7 +93,7 @@ fn omero(group: &Group<'_>, format: Format) -> Value {
             "name": group.name,
             "channels": [{
                 "label": "EM", "color": "FFFFFF", "active": true, "coefficient": 1, "family": "linear",
-                "inverted": false,
+                "inverted": pyramid.inverted,
                 "window": {"min": number(low), "max": number(high), "start": number(start), "end": number(end)},
             }],
             // The first plane, because vizarr takes the number for an index at every level, and coarser ones have fewer

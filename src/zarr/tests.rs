@@ -34,7 +34,8 @@ fn pyramid() -> Pyramid {
         fill: FillValue::zero(DataType::U8),
         window: (0.0, 255.0),
         window_rule: "the source".to_owned(),
-        calibrated: true,
+        inverted: false,
+        calibrated: [true; 3],
         format: "Zarr v2, zstd".to_owned(),
         downsampling: Some("mean".to_owned()),
     }
@@ -131,7 +132,7 @@ fn whole_nanometres_are_stated_for_those_who_read_integers() {
 #[test]
 fn arrays_have_the_same_attributes_in_both_formats() {
     let whole = Pyramid { levels: vec![at_corner([0.0, -8.0, 16.0])], ..pyramid() };
-    let uncalibrated = Pyramid { calibrated: false, ..pyramid() };
+    let uncalibrated = Pyramid { calibrated: [false; 3], ..pyramid() };
     for pyramid in [pyramid(), whole, uncalibrated] {
         let level = &pyramid.levels[0];
         let v3 = parsed(v3::array(&pyramid, level));
@@ -155,7 +156,7 @@ fn fractional_nanometres_are_not_stated_where_readers_would_cut_them_off() {
 
 #[test]
 fn without_a_voxel_size_there_is_no_unit() {
-    let pyramid = Pyramid { calibrated: false, levels: vec![level([9; 3], [1.0; 3], [0.0; 3])], ..pyramid() };
+    let pyramid = Pyramid { calibrated: [false; 3], levels: vec![level([9; 3], [1.0; 3], [0.0; 3])], ..pyramid() };
     let group = Group { name: "em", pyramid: &pyramid, numbers: None, coordinates: false, is_label: false };
     let axes = &parsed(v2::attributes(&group))["multiscales"][0]["axes"];
     assert_eq!(axes[0], json!({"name": "z", "type": "space"}));
@@ -203,7 +204,7 @@ fn everything_is_in_the_document_of_a_v3_group() {
 fn a_level_alone_has_arrays_of_positions_beside_it() {
     let pyramid = Pyramid { levels: vec![level([3, 4, 70_000], [10.48, 8.0, 8.0], [2.62, 2.0, -2.0])], ..pyramid() };
     let group = Group { name: "em", pyramid: &pyramid, numbers: Some(&[1]), coordinates: true, is_label: false };
-    let [z, _, x] = Coordinate::all(&pyramid.levels[0], true);
+    let [z, _, x] = Coordinate::all(&pyramid.levels[0], [true; 3]);
     assert_eq!(
         text(v2::coordinate(&z)),
         r#"{"zarr_format":2,"shape":[3],"chunks":[3],"dtype":"<f8","order":"C","fill_value":null,"compressor":null,"filters":null,"dimension_separator":"/"}"#

@@ -137,7 +137,7 @@ fn labels_of_another_shape_are_left_out_of_crops_only() {
 #[test]
 fn labels_without_a_voxel_size_lie_on_their_image_where_they_have_its_shape() {
     let uncalibrated = |shape: [u64; 3]| {
-        let mut label = Pyramid { calibrated: false, ..pyramid(shape, [4, 32, 64], 2) };
+        let mut label = Pyramid { calibrated: [false; 3], ..pyramid(shape, [4, 32, 64], 2) };
         for (level, (factor, first)) in label.levels.iter_mut().zip([(1.0, 3.0), (2.0, 3.5)]) {
             (level.scale, level.translation) = ([factor; 3], [first; 3]);
         }

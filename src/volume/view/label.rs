@@ -28,7 +28,9 @@ impl ViewSpec {
             return Ok(None);
         }
         let label = match image.levels.first() {
-            Some(finest) if are_alike && image.calibrated && !label.calibrated => Cow::Owned(laid_on(finest, label)),
+            Some(finest) if are_alike && image.is_calibrated() && label.calibrated == [false; 3] => {
+                Cow::Owned(laid_on(finest, label))
+            }
             _ => Cow::Borrowed(label),
         };
         show(self, &label).or_else(|_| show(alone, &label)).map(Some)
@@ -55,5 +57,5 @@ fn laid_on(image: &Level, label: &Pyramid) -> Pyramid {
         }),
         offset: level.offset,
     };
-    Pyramid { levels: label.levels.iter().map(level).collect(), calibrated: true, ..label.clone() }
+    Pyramid { levels: label.levels.iter().map(level).collect(), calibrated: [true; 3], ..label.clone() }
 }
