@@ -25,6 +25,47 @@ const UNITS: [(&[&str], f64, i32); 18] = [
     (&["yard"], 9144.0, 5),
 ];
 
+/// What writers say where there is no unit.
+const NO_UNIT: [&str; 9] = ["", "pixel", "px", "voxel", "null", "none", "undefined", "reference frame", "unit"];
+
+/// Ways to write the letters µ and Å, which have two code points each: as ImageJ escapes them, as characters of XML and
+/// HTML, and as UTF-8 that somebody has read as Latin-1.
+const LETTERS: [(&str, &str); 22] = [
+    ("\\u00B5", "µ"),
+    ("\\u00b5", "µ"),
+    ("\\u03BC", "µ"),
+    ("\\u03bc", "µ"),
+    ("\\u00C5", "Å"),
+    ("\\u00c5", "Å"),
+    ("&#181;", "µ"),
+    ("&#xB5;", "µ"),
+    ("&#xb5;", "µ"),
+    ("&#956;", "µ"),
+    ("&#x3BC;", "µ"),
+    ("&#x3bc;", "µ"),
+    ("&micro;", "µ"),
+    ("&mu;", "µ"),
+    ("&#197;", "Å"),
+    ("&#xC5;", "Å"),
+    ("&#xc5;", "Å"),
+    ("&#8491;", "Å"),
+    ("&#x212B;", "Å"),
+    ("&Aring;", "Å"),
+    ("Âµ", "µ"),
+    ("Î¼", "µ"),
+];
+
+/// A name with each letter in one spelling.
+fn plain(name: &str) -> String {
+    let mut name = name.trim().replace('μ', "µ").replace('\u{212b}', "Å");
+    for (written, letter) in LETTERS {
+        if name.contains(written) {
+            name = name.replace(written, letter);
+        }
+    }
+    name
+}
+
 /// The denominator with which ImageJ writes fractions, whose numerator it cuts off.
 const OF_IMAGEJ: f64 = 1e6;
 /// From this numerator on a fraction is as precise as its 32 bits allow, so its last digit is one of rounding.
@@ -40,22 +81,26 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// Finds a unit by its symbol or its name, in singular or plural, however the name's letters are; `None` where it is
-    /// none of length. The names are those that OME-NGFF takes from UDUNITS-2, those of OME-XML and OMERO, and the short
-    /// forms that writers use.
+    /// Finds a unit by its symbol or its name, in singular or plural, however its letters are; `None` where it is none of
+    /// length. The names are those that OME-NGFF takes from UDUNITS-2, those of OME-XML and OMERO, and the short forms that
+    /// writers use.
     pub fn named(name: &str) -> Option<Unit> {
-        // ImageJ escapes letters; µ and Å have two code points each.
-        let name = name.trim().replace("\\u00B5", "µ").replace("\\u00b5", "µ").replace("\\u00C5", "Å");
-        let name = name.replace('μ', "µ").replace('\u{212b}', "Å");
+        let name = plain(name);
         let folded = name.to_lowercase();
-        // Symbols are told apart by their case: mm and Mm.
         let is_symbol = |known: &str| known.chars().count() <= 2;
         let is_named = |known: &&str| match is_symbol(known) {
-            true => *known == name,
+            // Mm is another unit than mm, and MM is none.
+            true => *known == name || (name != "Mm" && name.chars().count() > 1 && known.to_lowercase() == folded),
             false => folded == **known || folded.strip_suffix('s') == Some(known),
         };
         let (_, count, exponent) = UNITS.into_iter().find(|(names, ..)| names.iter().any(is_named))?;
         Some(Unit { count, exponent })
+    }
+
+    /// Whether a name says that there is no unit.
+    pub fn is_none(name: &str) -> bool {
+        let name = plain(name).to_lowercase();
+        NO_UNIT.contains(&name.as_str()) || NO_UNIT.contains(&name.strip_suffix('s').unwrap_or(&name))
     }
 
     /// A length in this unit as nanometres; `None` where that is not finite.
@@ -119,7 +164,18 @@ mod tests {
             (1.0, "foot", Some(304.8e6)),
             (1.0, "kilometer", Some(1e12)),
             (1.0, "Mm", None),
-            (1.0, "NM", None),
+            (8.0, "NM", Some(8.0)),
+            (8.0, "Nm", Some(8.0)),
+            (0.02, "UM", Some(20.0)),
+            (8.0, "Nanometers", Some(8.0)),
+            (0.02, "&#956;m", Some(20.0)),
+            (0.02, "&#xB5;m", Some(20.0)),
+            (0.02, "&micro;m", Some(20.0)),
+            (0.02, "\\u03BCm", Some(20.0)),
+            (80.0, "&#197;", Some(8.0)),
+            (80.0, "Angstroms", Some(8.0)),
+            (1.0, "M", None),
+            (1.0, "a", None),
             (1.0, "1/nm", None),
             (1.0, "pixel", None),
             (1.0, "µ", None),

@@ -4,8 +4,8 @@
     python tests/make_tiff_fixtures.py OUTDIR [SEED]
 
 makes, for each file, NAME.tif, NAME.raw (voxels, C order z, y, x, little-endian) and NAME.json: shape, dtype, the most
-requests that opening may take where that is promised, scale and window where the file states them, or the word that
-the refusal must contain. Needs numpy, tifffile, imagecodecs, SimpleITK.
+requests that opening may take where that is promised, by how much voxels may differ, scale and window where the file states them, or the word that
+the refusal must contain. Needs numpy, tifffile, imagecodecs, SimpleITK, Pillow.
 """
 
 import itertools
@@ -14,6 +14,7 @@ import pathlib
 import sys
 
 import numpy as np
+import PIL.Image
 import SimpleITK as sitk
 import tifffile
 
@@ -60,10 +61,17 @@ def by_tifffile(out):
         "deflate": {"compression": "deflate", "rowsperstrip": 7},
         "deflatepred": {"compression": "deflate", "predictor": 2, "rowsperstrip": 7},
         "deflatetiles": {"compression": "adobe_deflate", "predictor": 2, "tile": (32, 16)},
+        "lzw": {"compression": "lzw", "rowsperstrip": 7},
+        "lzwpred": {"compression": "lzw", "predictor": 2},
+        "lzwtiles": {"compression": "lzw", "predictor": 2, "tile": (16, 32)},
+        "packbits": {"compression": "packbits", "rowsperstrip": 3},
+        "packbitstiles": {"compression": "packbits", "tile": (16, 16)},
+        "zstdpred": {"compression": "zstd", "predictor": 2, "rowsperstrip": 9},
+        "zstdtiles": {"compression": "zstd", "tile": (32, 32)},
     }
     for dtype, order, big, (layout, options) in itertools.product(kinds, "<>", [False, True], layouts.items()):
         if "pred" in str(options) and np.dtype(dtype).kind == "f":
-            options = {**options, "predictor": 1}
+            options = {**options, "predictor": 3}
         shape = tuple(int(n) for n in (rng.integers(2, 6), rng.integers(1, 70), rng.integers(2, 90)))
         data = volume(shape, dtype)
         name = f"tifffile-{dtype}-{'le' if order == '<' else 'be'}-{'big' if big else 'classic'}-{layout}"
@@ -112,7 +120,11 @@ def by_tifffile(out):
     out.truth("ome", data, scale=[50.0, 8.0, 8.0])
     for axes in ["CYX", "TYX"]:
         tifffile.imwrite(out.path(f"ome-{axes}"), data, ome=True, photometric="minisblack", metadata={"axes": axes})
-        out.refused(f"ome-{axes}", "channels" if axes[0] == "C" else "time")
+        out.truth(f"ome-{axes}", data)
+    tifffile.imwrite(out.path("ome-CZYX"), data[:4].repeat(2, 0)[:6].reshape(2, 3, 20, 30), ome=True, photometric="minisblack", metadata={"axes": "CZYX"})
+    out.refused("ome-CZYX", "`channel = N`")
+    tifffile.imwrite(out.path("ome-TZYX"), data[:4].repeat(2, 0)[:6].reshape(2, 3, 20, 30), ome=True, photometric="minisblack", metadata={"axes": "TZYX"})
+    out.refused("ome-TZYX", "a file of 3 slices, 2 time points")
     tifffile.imwrite(out.path("ome-bracket"), data, photometric="minisblack", metadata=None, description=(
         '<OME><Image><Pixels Name="x>y" SizeX="30" SizeY="20" SizeZ="4" SizeC="1" SizeT="1" PhysicalSizeX="8" PhysicalSizeXUnit="nm"'
         ' PhysicalSizeY="8" PhysicalSizeYUnit="nm" PhysicalSizeZ="50" PhysicalSizeZUnit="nm"/></Image></OME>'))
@@ -156,7 +168,7 @@ def imagej(out):
         out.truth(f"imagej-{name}", data, scale=[50.0, 8.0, 8.0])
     for axes in ["CYX", "TYX"]:
         tifffile.imwrite(out.path(f"imagej-{axes}"), data, imagej=True, metadata={"axes": axes})
-        out.refused(f"imagej-{axes}", "channels" if axes[0] == "C" else "time")
+        out.truth(f"imagej-{axes}", data)
 
 
 def by_itk(out):
@@ -174,28 +186,95 @@ def by_itk(out):
         writer.UseCompressionOn()
         writer.SetCompressor(compressor)
         writer.Execute(sitk.GetImageFromArray(data))
-        if "Deflate" in compressor:
-            out.truth(name, data)
-        else:
-            out.refused(name, compressor)
+        out.truth(name, data)
+
+
+def numbers(out):
+    """Numbers of other sizes than those that are shown, and other kinds of pages."""
+    shape = (3, 21, 37)
+    half = volume(shape, "float32").astype("float16")
+    for name, options in [("", {}), ("-predictor", {"compression": "deflate", "predictor": 3}), ("-lzw", {"compression": "lzw"})]:
+        for order in "<>":
+            tifffile.imwrite(out.path(f"half{name}-{order == '<'}"), half.astype(half.dtype.newbyteorder(order)), byteorder=order, photometric="minisblack", **options)
+            out.truth(f"half{name}-{order == '<'}", half.astype("float32"))
+    mask = volume(shape, "uint8") > 40
+    tifffile.imwrite(out.path("bilevel"), mask, photometric="minisblack")
+    out.truth("bilevel", mask.astype("uint8"))
+    for bits, order in itertools.product([2, 4, 7, 10, 12, 14], "<>"):
+        if bits > 8 and order == ">":
+            continue  # tifffile packs the bytes of these in the wrong order.
+        data = volume(shape, "uint8" if bits < 8 else "uint16") & ((1 << bits) - 1)
+        tifffile.imwrite(out.path(f"bits-{bits}-{order == '<'}"), data, byteorder=order, photometric="minisblack", bitspersample=bits)
+        out.truth(f"bits-{bits}-{order == '<'}", data)
+    data = volume((2, 40, 56), "uint8")
+    for name, options in [("jpeg", {}), ("jpeg-strips", {"rowsperstrip": 16}), ("jpeg-tiles", {"tile": (16, 32)})]:
+        tifffile.imwrite(out.path(name), data, compression="jpeg", photometric="minisblack", **options)
+        out.truth(name, tifffile.imread(out.path(name)), near=1)
+    tifffile.imwrite(out.path("palette"), data, photometric="palette", colormap=rng.integers(0, 65536, (3, 256)).astype("uint16"))
+    out.truth("palette", data)
+
+
+def by_pillow(out):
+    """Pillow writes by libtiff, a page after another."""
+    data = volume((4, 33, 47), "uint8")
+    for compression in ["raw", "tiff_lzw", "packbits", "tiff_adobe_deflate", "tiff_deflate"]:
+        first, *others = [PIL.Image.fromarray(plane) for plane in data]
+        first.save(out.path(f"pillow-{compression}"), save_all=True, append_images=others, compression=compression)
+        out.truth(f"pillow-{compression}", data)
+
+
+def storages(out):
+    """Pages that are stored in different ways, and tiles that were never written."""
+    data = volume((8, 70, 90), "uint16")
+    ways = [
+        {}, {"compression": "lzw", "predictor": 2}, {"tile": (16, 32)}, {"compression": "deflate", "rowsperstrip": 7},
+        {"compression": "packbits", "tile": (32, 16)}, {"rowsperstrip": 9}, {"compression": "zstd"}, {"compression": "lzw", "rowsperstrip": 1}]
+    for name, turned in [("first-plain", ways), ("first-packed", ways[1:] + ways[:1]), ("first-tiled", ways[2:] + ways[:2])]:
+        with tifffile.TiffWriter(out.path(f"mixed-{name}")) as writer:
+            for plane, options in zip(data, turned):
+                writer.write(plane, photometric="minisblack", contiguous=False, metadata=None, **options)
+        out.truth(f"mixed-{name}", data)
+    tiles = [volume((1, 16, 16), "uint8")[0] if n % 3 != 2 else None for n in range(12)]
+    tifffile.imwrite(out.path("sparse"), iter(tiles), shape=(2, 32, 48), dtype="uint8", tile=(16, 16), photometric="minisblack")
+    read = tifffile.imread(out.path("sparse"))
+    assert read.any() and not read[:, :16, 32:].any()
+    out.truth("sparse", read)
+    with tifffile.TiffWriter(out.path("thumbnail-first")) as writer:
+        writer.write(np.zeros((8, 12, 3), "uint8"), photometric="rgb", metadata=None)
+        for plane in data:
+            writer.write(plane, photometric="minisblack", contiguous=False, metadata=None)
+    out.truth("thumbnail-first", data)
+    with tifffile.TiffWriter(out.path("grey-thumbnail-first")) as writer:
+        writer.write(data[0, ::8, ::8], photometric="minisblack", metadata=None)
+        for plane in data:
+            writer.write(plane, photometric="minisblack", contiguous=False, metadata=None)
+    out.truth("grey-thumbnail-first", data)
+
+
+def descriptions(out):
+    """Descriptions of another number of pages than there are."""
+    data = volume((3, 20, 30), "uint8")
+    for name, text in [
+        ("shaped", '{"shape": [5, 20, 30]}'), ("ome", '<OME><Image><Pixels SizeX="30" SizeY="20" SizeZ="5" SizeC="1" SizeT="1"/></Image></OME>'),
+    ]:
+        with tifffile.TiffWriter(out.path(f"other-pages-{name}")) as writer:
+            for plane in data:
+                writer.write(plane, photometric="minisblack", contiguous=False, metadata=None, description=text)
+        out.truth(f"other-pages-{name}", data)
+    lines = "SCIFIO=0.42.0\naxes=X,Y,Z\nlengths=30,20,3\nscales=0.008,0.008,0.05\nunits=\\u00B5m,\\u00B5m,\\u00B5m\nbitsPerPixel=8\nimages=3\nchannels=1\nslices=3\nframes=1\nhyperstack=true\nmode=composite\nunit=\\u00B5m\n"
+    with tifffile.TiffWriter(out.path("scifio")) as writer:
+        for plane in data:
+            writer.write(plane, photometric="minisblack", contiguous=False, metadata=None, description=lines, resolution=(1250000, 1250000), resolutionunit=3)
+    out.truth("scifio", data, scale=[50.0, 8.0, 8.0])
 
 
 def refusals(out):
     data = volume((2, 20, 30), "uint8")
-    for codec in ["lzw", "packbits", "zstd", "lzma", "jpeg", "webp"]:
+    for codec in ["lzma", "webp"]:
         options = {"photometric": "rgb"} if codec == "webp" else {"photometric": "minisblack"}
         some = np.stack([data] * 3, -1) if codec == "webp" else data
         tifffile.imwrite(out.path(f"refused-{codec}"), some, compression=codec, **options)
-        out.refused(f"refused-{codec}", {"lzw": "LZW", "packbits": "PackBits", "zstd": "Zstandard", "lzma": "LZMA",
-                                         "jpeg": "JPEG", "webp": "samples per pixel"}[codec])
-    tifffile.imwrite(out.path("refused-palette"), data, photometric="palette", colormap=np.zeros((3, 256), "uint16"))
-    out.refused("refused-palette", "palette")
-    tifffile.imwrite(out.path("refused-predictor3"), data.astype("float32"), compression="deflate", predictor=3)
-    out.refused("refused-predictor3", "floating-point predictor")
-    tifffile.imwrite(out.path("refused-bilevel"), data > 40, photometric="minisblack")
-    out.refused("refused-bilevel", "1 bits")
-    tifffile.imwrite(out.path("refused-half"), data.astype("float16"), photometric="minisblack")
-    out.refused("refused-half", "16 bits")
+        out.refused(f"refused-{codec}", {"lzma": "LZMA", "webp": "samples per pixel (RGB)"}[codec])
     tifffile.imwrite(out.path("refused-complex"), data.astype("complex64"), photometric="minisblack")
     out.refused("refused-complex", "complex")
     with tifffile.TiffWriter(out.path("refused-sizes")) as writer:
@@ -209,6 +288,10 @@ def main():
     by_tifffile(out)
     imagej(out)
     by_itk(out)
+    by_pillow(out)
+    numbers(out)
+    storages(out)
+    descriptions(out)
     refusals(out)
     print(f"{len(list(out.folder.glob('*.json')))} files in {out.folder}")
 

@@ -1,4 +1,4 @@
-//! Entries of EMPIAR, the Electron Microscopy Public Image Archive, whose images are DM3 or DM4 files of one section each.
+//! Entries of EMPIAR, the Electron Microscopy Public Image Archive, whose images are DM, TIFF or MRC files of one section each.
 //!
 //! The entry's document (`/api/entry/<n>/`) names image sets and their folders, but no files: those are in the listing of
 //! the folder on the file server.
@@ -10,7 +10,9 @@ use tracing::warn;
 use url::Url;
 
 use self::answer::{Answer, ImageSet};
-use super::sections::{self, Sections};
+use super::format::Format;
+use super::sections::{self, Rules, Sections};
+use crate::catalog::Overrides;
 use crate::document::Document;
 use crate::remote::Location;
 use crate::source::{Description, SourceError};
@@ -37,14 +39,20 @@ pub(super) struct Found {
 }
 
 /// Asks the server for the entry, whose document goes to `heard`, and the file server for the names of the sections.
-pub(super) async fn find(remote: &Remote, entry: Entry<'_>, heard: &mut Vec<Document>) -> Result<Found, SourceError> {
+pub(super) async fn find(
+    remote: &Remote,
+    entry: Entry<'_>,
+    overrides: &Overrides,
+    heard: &mut Vec<Document>,
+) -> Result<Found, SourceError> {
     let server = Location::anonymous(entry.server.clone());
     let object = remote.object(&server.join(&format!("api/entry/{}/", entry.number)))?;
     let (set, document) = understood(&object, object.document(ANSWER_LIMIT).await?, entry).await?;
     heard.extend(document.map(|document| document.retrieved_at(object.confirmed())));
     let set = set?;
     let folder = Location::anonymous(entry.files.clone()).join(&format!("{}/{}", entry.number, set.directory));
-    let sections = sections::find(remote, &folder, set.images).await?;
+    let rules = Rules { formats: &Format::ALL, promised: set.images, overrides };
+    let sections = sections::find(remote, &folder, rules).await?;
     Ok(Found { sections, set, entry: entry.number })
 }
 

@@ -1,7 +1,7 @@
 //! What is in a folder: from the page that a web server makes of it, or from the file system.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
@@ -32,7 +32,7 @@ pub(super) struct Names {
     _kept: Reservation,
 }
 
-/// The names of the files directly in `folder`, in no particular order.
+/// The names of the files directly in `folder`, in the order of the page, or of the file system.
 pub(super) async fn files(remote: &Remote, folder: &Location) -> Result<Names, SourceError> {
     // The folder itself, by the address that servers redirect to.
     let folder = folder.join("");
@@ -96,15 +96,18 @@ fn too_many() -> String {
 /// stands beside them is for people, and cut where it is long. References to other folders, to other orders of the same
 /// page and to folders within are left out.
 pub(super) fn names(page: &str, folder: &Url) -> Result<Vec<String>, String> {
-    let mut names = BTreeSet::new();
+    let (mut names, mut seen) = (Vec::new(), HashSet::new());
     for (at, _) in page.match_indices(['h', 'H']) {
         let Some(name) = reference(page, at).and_then(|reference| file_name(reference, folder)) else { continue };
-        names.insert(name);
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        names.push(name);
         if names.len() > MOST {
             return Err(too_many());
         }
     }
-    Ok(names.into_iter().collect())
+    Ok(names)
 }
 
 /// The value of an attribute `href` that begins at `at`.

@@ -1,20 +1,23 @@
 //! From what the configuration names to an open source: archives that know images by number are asked where the file is.
 
 mod empiar;
+mod files;
+mod format;
 mod idr;
 mod image;
 mod listing;
+mod naming;
 mod sections;
 mod series;
 
 use std::sync::Arc;
 
-use self::sections::Sections;
+use self::format::Format;
 use crate::cache::{Place, Reservation};
 use crate::catalog::{DmFiles, SourceKind, SourceSpec};
 use crate::document::Document;
 use crate::remote::Location;
-use crate::source::{Source, SourceError, dm3, precomputed, tiff, zarr};
+use crate::source::{Source, SourceError, precomputed, zarr};
 use crate::store::{Healable, Remote, healed};
 
 pub use self::image::{ImageFailure, OpenImage, open_image};
@@ -110,7 +113,6 @@ fn counted(remote: &Remote, documents: Vec<Document>) -> Vec<Document> {
 async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> Result<Found, SourceError> {
     Ok(match &spec.kind {
         SourceKind::Precomputed { url } => Found::at(precomputed::open(remote, url, spec.channel).await?, url),
-        SourceKind::Tiff { url } => Found::at(tiff::open(remote.object(url)?, configured(spec)).await?, url),
         SourceKind::N5 { url } => Found::at(zarr::open_n5(remote, url, spec.channel).await?, url),
         SourceKind::Zarr { url } => Found::at(zarr::open(remote, url, spec.channel).await?, url),
         SourceKind::Idr { image, server, files, url } => {
@@ -118,49 +120,33 @@ async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> 
                 let found = idr::find(remote, *image, server, files, url.as_ref(), heard).await?;
                 let said = found.facts.as_ref().and_then(|facts| facts.voxel_size);
                 let missing = said.map_or(configured(spec), |size| size.map(Some));
-                let source = tiff::open(remote.object(&found.location)?, missing).await?;
-                found.compare(*image, source.description());
-                Ok::<_, SourceError>((source, found))
+                let opened =
+                    files::open(remote, Format::Tiff, &DmFiles::File(found.location.clone()), (spec, missing)).await?;
+                found.compare(*image, opened.source.description());
+                Ok::<_, SourceError>((opened, found))
             };
             let (opened, notes) = futures::join!(opening, idr::notes(remote, *image, server));
             heard.extend(notes);
-            let (source, found) = opened?;
-            let voxel_size = found.facts.and_then(|facts| facts.voxel_size);
-            Found { voxel_size, ..Found::at(source, &found.location) }
+            let (opened, found) = opened?;
+            Found { voxel_size: found.facts.and_then(|facts| facts.voxel_size), ..opened }
         }
-        SourceKind::Dm3 { files } => dm_files(remote, files, configured(spec)).await?,
+        SourceKind::Dm3 { files } => files::open(remote, Format::Dm, files, (spec, configured(spec))).await?,
+        SourceKind::Tiff { files } => files::open(remote, Format::Tiff, files, (spec, configured(spec))).await?,
+        SourceKind::Mrc { files } => files::open(remote, Format::Mrc, files, (spec, configured(spec))).await?,
         SourceKind::Empiar { entry, server, files, imageset } => {
             let entry = empiar::Entry { number: *entry, server, files, imageset: imageset.as_deref() };
-            let found = empiar::find(remote, entry, heard).await?;
+            let found = empiar::find(remote, entry, &spec.overrides, heard).await?;
             let (said, configured) = (found.voxel_size(), configured(spec));
             let missing = std::array::from_fn(|axis| said[axis].or(configured[axis]));
-            let source = dm3::open(found.sections.objects(remote)?, missing).await?;
-            found.compare(source.description());
-            let Sections { folder, kept, .. } = found.sections;
-            Found { counted: Some(kept), ..Found::at(source, &folder) }
+            let opened = files::of_folder(remote, &found.sections, (spec, missing)).await?;
+            found.compare(opened.source.description());
+            Found { counted: Some(found.sections.kept), ..opened }
         }
     })
 }
 
 fn configured(spec: &SourceSpec) -> [Option<f64>; 3] {
     spec.voxel_size.map_or([None; 3], |size| size.map(Some))
-}
-
-/// A volume of files that the configuration names. `missing`: nanometres per voxel along `z, y, x`.
-async fn dm_files(remote: &Remote, files: &DmFiles, missing: [Option<f64>; 3]) -> Result<Found, SourceError> {
-    let objects = |files: &[Location]| files.iter().map(|file| remote.object(file)).collect::<Result<Vec<_>, _>>();
-    match files {
-        DmFiles::File(file) => Ok(Found::at(dm3::open(vec![remote.object(file)?], missing).await?, file)),
-        DmFiles::Folder(folder) => {
-            let sections = sections::find(remote, folder, None).await?;
-            let source = dm3::open(sections.objects(remote)?, missing).await?;
-            Ok(Found { counted: Some(sections.kept), ..Found::at(source, folder) })
-        }
-        DmFiles::List(files) => match files.first() {
-            Some(first) => Ok(Found::at(dm3::open(objects(files)?, missing).await?, first)),
-            None => Err(SourceError::malformed("the list of files", "urls", "is empty")),
-        },
-    }
 }
 
 #[cfg(test)]

@@ -1,74 +1,182 @@
-//! The sections of a volume: numbered DM3 or DM4 files of a folder.
+//! The sections of a volume: the files of a folder, or those that the configuration names, in the order of z.
 //!
 //! A file server may be several ones behind one name whose listings differ, so a name that is not in the listing but would
 //! make up the number of files that somebody promised is asked for.
 
 use tracing::warn;
 
+use super::format::Format;
 use super::listing::{self, Names};
-use super::series::Series;
+use super::naming::natural;
+use super::series::{self, Series};
 use crate::cache::Reservation;
+use crate::catalog::{Overrides, SectionOrder};
 use crate::remote::{Cause, Location, RemoteError};
-use crate::source::{SourceError, dm3};
+use crate::source::{SourceError, foreign, stack};
 use crate::store::{Object, Remote};
 
 /// Names that are asked for at most.
 const MOST_ASKED: u64 = 64;
 /// Names that a line of the log tells.
 const MOST_TOLD: usize = 16;
-/// Endings of files that are sections.
-const ENDINGS: [&str; 2] = [".dm3", ".dm4"];
+
+/// Which files are sections, and in which order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules<'a> {
+    /// Formats of which they may be.
+    pub(super) formats: &'static [Format],
+    /// How many there are, where somebody said so.
+    pub(super) promised: Option<u64>,
+    /// What the configuration says of them.
+    pub(super) overrides: &'a Overrides,
+}
 
 /// Files of a folder, with the memory that their handles are counted with before they are made: there may be many.
 #[derive(Debug)]
 pub(super) struct Sections {
     pub(super) folder: Location,
-    /// In the order of z.
-    pub(super) names: Vec<String>,
+    pub(super) format: Format,
+    /// In the order of z; none where there is no section.
+    pub(super) names: Vec<Option<String>>,
     pub(super) kept: Reservation,
 }
 
 impl Sections {
     /// A handle of each.
-    pub(super) fn objects(&self, remote: &Remote) -> Result<Vec<Object>, RemoteError> {
-        self.names.iter().map(|name| remote.object(&self.folder.join(name))).collect()
+    pub(super) fn objects(&self, remote: &Remote) -> Result<Vec<Option<Object>>, RemoteError> {
+        let object = |name: &Option<String>| match name {
+            Some(name) => remote.object(&self.folder.join(name)).map(Some),
+            None => Ok(None),
+        };
+        self.names.iter().map(object).collect()
     }
 }
 
-/// The sections in a folder by their numbers, `promised` of them where somebody said so.
-pub(super) async fn find(remote: &Remote, folder: &Location, promised: Option<u64>) -> Result<Sections, SourceError> {
+/// Names in an order, before those that a listing may have lost are asked for.
+enum Ordered {
+    Series(Series),
+    /// As they are, beside those that are left out.
+    List(Vec<String>, Vec<String>),
+}
+
+/// The sections in a folder.
+pub(super) async fn find(remote: &Remote, folder: &Location, rules: Rules<'_>) -> Result<Sections, SourceError> {
     let failed = |reason: String| SourceError::malformed(folder.to_string(), "listing", reason);
     let listed = listing::files(remote, folder).await?;
-    let numbered = remote.desk().work(move || numbered(listed, promised)).await;
-    let (mut series, _listed) = numbered.unwrap_or_else(|| Err("could not be read".to_owned())).map_err(failed)?;
-    if !series.strangers.is_empty() {
-        let (told, more) = series.strangers.split_at(series.strangers.len().min(MOST_TOLD));
+    let (promised, overrides, formats) = (rules.promised, rules.overrides.clone(), rules.formats);
+    let work = move || {
+        let (format, names) = of_formats(listed, formats)?;
+        Ok((ordered(&names.names, promised, &overrides)?, format, names))
+    };
+    let ordered = remote.desk().work(work).await;
+    let (ordered, format, _listed) = ordered.unwrap_or_else(|| Err("could not be read".to_owned())).map_err(failed)?;
+    let strangers = match &ordered {
+        Ordered::Series(series) => &series.strangers,
+        Ordered::List(_, strangers) => strangers,
+    };
+    if !strangers.is_empty() {
+        let (told, more) = strangers.split_at(strangers.len().min(MOST_TOLD));
         let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
         warn!("{folder}: left out, as they are not numbered like the others: {}{more}", told.join(", "));
     }
-    if let Some(promised) = promised {
-        complete(remote, folder, &mut series, promised).await?;
-    }
-    let kept = remote.desk().keep(dm3::memory(series.len())).map_err(|error| failed(error.to_string()))?;
-    Ok(Sections { folder: folder.clone(), names: series.names().map_err(failed)?, kept })
+    let names = match ordered {
+        Ordered::Series(mut series) => {
+            if let Some(promised) = promised {
+                complete(remote, folder, &mut series, promised).await?;
+            }
+            match rules.overrides.blank_gaps {
+                true => series.with_gaps().map_err(failed)?,
+                false => series.names().map_err(failed)?.into_iter().map(Some).collect(),
+            }
+        }
+        Ordered::List(names, _) => names.into_iter().map(Some).collect(),
+    };
+    let kept = remote.desk().keep(stack::memory(names.len() as u64)).map_err(|error| failed(error.to_string()))?;
+    Ok(Sections { folder: folder.clone(), format, names, kept })
 }
 
-/// The series that most of the names are of; their memory stays counted as long as the series is there.
-fn numbered(mut listed: Names, promised: Option<u64>) -> Result<(Series, Names), String> {
-    // macOS puts a file `._name` beside each one on disks of others.
-    let hidden = |name: &str| name.starts_with('.');
-    let is_section = |name: &str| ENDINGS.iter().any(|ending| name.to_ascii_lowercase().ends_with(ending));
-    listed.names.retain(|name| !hidden(name) && is_section(name));
-    if listed.names.is_empty() {
-        return Err("has no DM3 or DM4 file".into());
+/// Files that the configuration names, in the order that it wants.
+pub(super) fn arranged(files: &[Location], overrides: &Overrides) -> Result<Vec<Option<Location>>, SourceError> {
+    if overrides.pattern.is_none() && matches!(overrides.order, None | Some(SectionOrder::Listed)) {
+        return Ok(files.iter().cloned().map(Some).collect());
     }
-    Ok((Series::find(&listed.names, promised)?, listed))
+    let failed = |reason: String| SourceError::malformed("the list of files", "urls", reason);
+    let name = |file: &Location| {
+        let segment = file.url.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default();
+        percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned()
+    };
+    let mut named = std::collections::HashMap::new();
+    for file in files {
+        if named.insert(name(file), file).is_some() {
+            return Err(failed(format!("{:?} comes twice, so names say no order", name(file))));
+        }
+    }
+    let names: Vec<String> = files.iter().map(name).collect();
+    let names = match ordered(&names, Some(names.len() as u64), overrides).map_err(failed)? {
+        Ordered::Series(series) if overrides.blank_gaps => series.with_gaps().map_err(failed)?,
+        Ordered::Series(series) => series.names().map_err(failed)?.into_iter().map(Some).collect(),
+        Ordered::List(names, _) => names.into_iter().map(Some).collect(),
+    };
+    Ok(names.into_iter().map(|name| name.and_then(|name| named.get(&name).map(|file| (*file).clone()))).collect())
+}
+
+/// The names of sections of one format; their memory stays counted as long as they are there.
+fn of_formats(mut listed: Names, formats: &[Format]) -> Result<(Format, Names), String> {
+    let is_there = |format: &&Format| listed.names.iter().any(|name| format.has(name));
+    let Some(format) = formats.iter().find(is_there).copied() else {
+        let endings: Vec<&str> = formats.iter().flat_map(|format| format.endings()).copied().collect();
+        let other = foreign::of_names(&listed.names).map(|what| format!("; {what}")).unwrap_or_default();
+        return Err(format!("has no file that ends in {}{other}", endings.join(", ")));
+    };
+    listed.names.retain(|name| format.has(name));
+    Ok((format, listed))
+}
+
+/// Puts names in the order that the configuration wants, else in that of their numbers.
+fn ordered(names: &[String], promised: Option<u64>, overrides: &Overrides) -> Result<Ordered, String> {
+    let (mut wanted, mut strangers) = (Vec::new(), Vec::new());
+    let mut numbers = Vec::new();
+    for name in names {
+        let found = match &overrides.pattern {
+            None => Some(None),
+            Some(pattern) => pattern.captures(name).map(|found| found.get(1).map(|number| number.as_str().to_owned())),
+        };
+        match found {
+            Some(number) => {
+                wanted.push(name.clone());
+                numbers.push(number);
+            }
+            None => strangers.push(name.clone()),
+        }
+    }
+    match (overrides.order, &overrides.pattern) {
+        (Some(SectionOrder::Natural), _) => {
+            wanted.sort_by(|a, b| natural(a, b));
+            Ok(Ordered::List(wanted, strangers))
+        }
+        (Some(SectionOrder::Listed), _) => Ok(Ordered::List(wanted, strangers)),
+        (_, Some(_)) => {
+            let number = |(name, number): (String, Option<String>)| match number.and_then(|text| text.parse().ok()) {
+                Some(number) => Ok((number, name)),
+                None => Err(format!("the group of `pattern` finds no number in {name:?}")),
+            };
+            let numbered: Result<Vec<(u64, String)>, String> = wanted.into_iter().zip(numbers).map(number).collect();
+            Ok(Ordered::Series(Series::numbered(numbered?, strangers)?))
+        }
+        (_, None) => Ok(match Series::find(names, promised)? {
+            series::Found::Series(series) => Ordered::Series(series),
+            series::Found::All => {
+                wanted.sort_by(|a, b| natural(a, b));
+                Ordered::List(wanted, strangers)
+            }
+        }),
+    }
 }
 
 /// Asks for the names that the listing may have lost: those of gaps, then those after the last and before the first one.
 async fn complete(remote: &Remote, folder: &Location, series: &mut Series, promised: u64) -> Result<(), SourceError> {
     let lost = |series: &Series| promised.saturating_sub(series.len());
-    if lost(series) == 0 || lost(series) > MOST_ASKED {
+    if lost(series) == 0 || lost(series) > MOST_ASKED || !series.names_others() {
         return Ok(());
     }
     let asked: Vec<u64> = series.missing().take(lost(series) as usize).collect();

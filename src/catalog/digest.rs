@@ -18,19 +18,19 @@ impl SourceSpec {
             SourceKind::Empiar { entry, server, files, imageset } => json!({
                 "entry": entry, "server": server.as_str(), "files": files.as_str(), "imageset": imageset,
             }),
-            SourceKind::Dm3 { files: DmFiles::File(url) | DmFiles::Folder(url) } => json!({"url": location(url)}),
-            SourceKind::Dm3 { files: DmFiles::List(urls) } => {
-                json!({"urls": urls.iter().map(location).collect::<Vec<_>>()})
-            }
-            SourceKind::Precomputed { url }
-            | SourceKind::Tiff { url }
-            | SourceKind::Zarr { url }
-            | SourceKind::N5 { url } => {
+            SourceKind::Dm3 { files } | SourceKind::Tiff { files } | SourceKind::Mrc { files } => match files {
+                DmFiles::File(url) | DmFiles::Folder(url) => json!({"url": location(url)}),
+                DmFiles::List(urls) => json!({"urls": urls.iter().map(location).collect::<Vec<_>>()}),
+            },
+            SourceKind::Precomputed { url } | SourceKind::Zarr { url } | SourceKind::N5 { url } => {
                 json!({"url": location(url)})
             }
         };
         if let Some(channel) = self.channel {
             keys["channel"] = channel.into();
+        }
+        if let Some(overrides) = self.overrides.of_voxels() {
+            keys["overrides"] = overrides;
         }
         keys["kind"] = self.kind.name().into();
         hex(&Sha256::digest(keys.to_string()))
@@ -65,6 +65,13 @@ mod tests {
             "kind = \"idr\"\nimage = 1",
             "kind = \"idr\"\nimage = 1\nfiles = \"https://h\"",
             "kind = \"empiar\"\nentry = 1",
+            "kind = \"empiar\"\nentry = 1\norder = \"natural\"",
+            "kind = \"empiar\"\nentry = 1\npattern = '(\\d+)'",
+            "kind = \"empiar\"\nentry = 1\ngaps = \"blank\"",
+            "kind = \"tiff\"\nurl = \"https://h/v.tif\"",
+            "kind = \"tiff\"\nurl = \"https://h/v.tif\"\naxes = \"tyx\"",
+            "kind = \"tiff\"\nurl = \"https://h/v.tif\"\ntruncated = \"show\"",
+            "kind = \"mrc\"\nurl = \"https://h/v.tif\"",
             "kind = \"empiar\"\nentry = 1\nimageset = \"a\"",
         ];
         let digests: std::collections::BTreeSet<String> = sources.iter().map(|source| digest(source)).collect();

@@ -3,6 +3,7 @@
 mod digest;
 mod error;
 mod names;
+mod overrides;
 mod parse;
 mod pasted;
 mod source;
@@ -17,6 +18,7 @@ use url::Url;
 
 pub use error::CatalogError;
 pub use names::{MAIN_IMAGE, ROOT_DOCUMENTS};
+pub use overrides::{Overrides, SectionOrder};
 
 use crate::geometry::Region;
 use crate::remote::{LimitsByHost, Location};
@@ -142,6 +144,8 @@ pub struct SourceSpec {
     pub voxel_size: Option<[f64; 3]>,
     /// Which of several channels is shown.
     pub channel: Option<u64>,
+    /// What is said against the files, or decided where they leave it open.
+    pub overrides: Overrides,
     /// A box of the finest level without empty margins, in which random crops are drawn.
     pub tissue: Option<Region>,
 }
@@ -160,7 +164,7 @@ pub enum SourceKind {
         /// The file, used when the server does not answer.
         url: Option<Location>,
     },
-    /// An image set of an entry of EMPIAR, of DM3 or DM4 files.
+    /// An image set of an entry of EMPIAR, of files of one section each.
     Empiar {
         /// Number of the entry.
         entry: u64,
@@ -181,10 +185,15 @@ pub enum SourceKind {
         /// The folder of `info`.
         url: Location,
     },
-    /// A TIFF file of one volume.
+    /// TIFF files.
     Tiff {
-        /// The file.
-        url: Location,
+        /// Which ones.
+        files: DmFiles,
+    },
+    /// MRC files.
+    Mrc {
+        /// Which ones.
+        files: DmFiles,
     },
     /// An array or an image of N5.
     N5 {
@@ -198,12 +207,12 @@ pub enum SourceKind {
     },
 }
 
-/// The DM3 or DM4 files of a volume.
+/// The files of a volume in a format that is read file by file.
 #[derive(Debug, Clone)]
 pub enum DmFiles {
     /// One, which may be a stack.
     File(Location),
-    /// All of a folder, in the order of their numbers.
+    /// Those of a folder, in the order of their numbers unless another one is configured.
     Folder(Location),
     /// These, a file per z; at least one.
     List(Vec<Location>),
@@ -231,6 +240,7 @@ impl SourceKind {
             SourceKind::Dm3 { .. } => "dm3",
             SourceKind::Precomputed { .. } => "precomputed",
             SourceKind::Tiff { .. } => "tiff",
+            SourceKind::Mrc { .. } => "mrc",
             SourceKind::Zarr { .. } => "zarr",
             SourceKind::N5 { .. } => "n5",
         }
@@ -239,9 +249,11 @@ impl SourceKind {
     /// Whether the source is a stack of planes, whose chunk grid emfs chooses, rather than one with a grid of its own.
     pub fn is_planes(&self) -> bool {
         match self {
-            SourceKind::Idr { .. } | SourceKind::Empiar { .. } | SourceKind::Dm3 { .. } | SourceKind::Tiff { .. } => {
-                true
-            }
+            SourceKind::Idr { .. }
+            | SourceKind::Empiar { .. }
+            | SourceKind::Dm3 { .. }
+            | SourceKind::Tiff { .. }
+            | SourceKind::Mrc { .. } => true,
             SourceKind::Precomputed { .. } | SourceKind::Zarr { .. } | SourceKind::N5 { .. } => false,
         }
     }

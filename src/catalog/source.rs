@@ -8,13 +8,14 @@ use toml::Spanned;
 use url::Url;
 
 use super::error::{CatalogError, Text};
+use super::overrides::{RawOverrides, RawSize};
 use super::pasted;
 use super::{DmFiles, SourceKind, SourceSpec};
 use crate::remote::{Credentials, Location};
 use crate::view::ViewSpec;
 
 /// The kinds this version reads.
-const KINDS: [&str; 7] = ["idr", "empiar", "tiff", "dm3", "zarr", "n5", "precomputed"];
+const KINDS: [&str; 8] = ["idr", "empiar", "tiff", "dm3", "mrc", "zarr", "n5", "precomputed"];
 
 /// Most voxels of a chunk: 64 MiB of bytes.
 const MOST_VOXELS: u64 = 64 << 20;
@@ -47,9 +48,14 @@ pub(super) struct RawSource {
     chunk: Option<Spanned<[u64; 3]>>,
     window: Option<Spanned<[f64; 2]>>,
     recorded_window: Option<Spanned<[f64; 2]>>,
-    voxel_size: Option<Spanned<[f64; 3]>>,
+    voxel_size: Option<Spanned<RawSize>>,
     channel: Option<Spanned<u64>>,
     tissue: Option<Spanned<String>>,
+    order: Option<Spanned<String>>,
+    pattern: Option<Spanned<String>>,
+    gaps: Option<Spanned<String>>,
+    axes: Option<Spanned<String>>,
+    truncated: Option<Spanned<String>>,
 }
 
 /// Checks a source table.
@@ -80,10 +86,22 @@ pub(super) fn spec(
     let window = range("window", raw.window)?;
     let recorded_window = range("recorded_window", raw.recorded_window)?;
     let voxel_size = match raw.voxel_size {
-        Some(size) if size.get_ref().iter().any(|nanometres| !(nanometres.is_finite() && *nanometres > 0.0)) => {
+        Some(size) if size.get_ref().lengths().iter().any(|length| !(length.is_finite() && *length > 0.0)) => {
             return Err(place.error(size.span(), "voxel_size", "must be three numbers of nanometres above 0"));
         }
         size => size.map(Spanned::into_inner),
+    };
+    let (voxel_size, forced) = match voxel_size {
+        Some(RawSize::Forced(size)) => (None, Some(size)),
+        Some(RawSize::Missing(size)) => (Some(size), None),
+        None => (None, None),
+    };
+    let overrides = RawOverrides {
+        order: raw.order,
+        pattern: raw.pattern,
+        gaps: raw.gaps,
+        axes: raw.axes,
+        truncated: raw.truncated,
     };
     let tissue = match raw.tissue.map(|tissue| (tissue.span(), ViewSpec::parse_box(tissue.get_ref()))) {
         Some((span, Err(error))) => return Err(place.error(span, "tissue", error.to_string())),
@@ -93,9 +111,11 @@ pub(super) fn spec(
 
     let kind = raw.kind.get_ref().as_str();
     let own = match kind {
-        "idr" => ["url", "image", "server", "files"].as_slice(),
-        "empiar" => &["entry", "imageset", "server", "files"],
-        "dm3" => &["url", "urls"],
+        "idr" => ["url", "image", "server", "files", "channel", "axes", "truncated"].as_slice(),
+        "empiar" => &["entry", "imageset", "server", "files", "order", "pattern", "gaps"],
+        "tiff" => &["url", "urls", "channel", "order", "pattern", "gaps", "axes", "truncated"],
+        "mrc" => &["url", "urls", "order", "pattern", "gaps", "truncated"],
+        "dm3" => &["url", "urls", "order", "pattern", "gaps"],
         "precomputed" | "zarr" | "n5" => &["url", "channel"],
         _ => &["url"],
     };
@@ -109,10 +129,11 @@ pub(super) fn spec(
         raw.files.as_ref().map(|files| ("files", files.span())),
         raw.channel.as_ref().map(|channel| ("channel", channel.span())),
     ];
-    let misplaced = given.into_iter().flatten().find(|(key, _)| !own.contains(key));
+    let misplaced = given.into_iter().chain(overrides.given()).flatten().find(|(key, _)| !own.contains(key));
     if let (Some((key, span)), true) = (misplaced, KINDS.contains(&kind)) {
         return Err(place.error(span, key, format!("a source of kind `{kind}` has no such key")));
     }
+    let overrides = overrides.checked(place, forced)?;
     let channel = raw.channel.map(Spanned::into_inner);
     let access = Access { endpoint: raw.endpoint, credentials: raw.credentials };
     let kind = match kind {
@@ -149,21 +170,17 @@ pub(super) fn spec(
                 imageset: raw.imageset.map(Spanned::into_inner),
             }
         }
-        "dm3" => SourceKind::Dm3 { files: dm_files((place, folder), &table, raw.url, raw.urls, &access)? },
-        "precomputed" | "tiff" | "zarr" | "n5" => {
+        "dm3" => SourceKind::Dm3 { files: files((place, folder), (&table, kind), raw.url, raw.urls, &access)? },
+        "tiff" => SourceKind::Tiff { files: files((place, folder), (&table, kind), raw.url, raw.urls, &access)? },
+        "mrc" => SourceKind::Mrc { files: files((place, folder), (&table, kind), raw.url, raw.urls, &access)? },
+        "precomputed" | "zarr" | "n5" => {
             let text = required(place, &table, kind, "url", raw.url)?;
-            let text = match kind {
-                "tiff" => text,
-                _ => {
-                    let address = pasted::address(text.get_ref(), kind);
-                    let complaint = |reason| place.error(text.span(), "url", format!("`{}`: {reason}", text.get_ref()));
-                    Spanned::new(text.span(), address.map_err(complaint)?)
-                }
-            };
+            let address = pasted::address(text.get_ref(), kind);
+            let complaint = |reason| place.error(text.span(), "url", format!("`{}`: {reason}", text.get_ref()));
+            let text = Spanned::new(text.span(), address.map_err(complaint)?);
             let url = access.apply(place, location(place, folder, text)?)?;
             match kind {
                 "precomputed" => SourceKind::Precomputed { url },
-                "tiff" => SourceKind::Tiff { url },
                 "n5" => SourceKind::N5 { url },
                 _ => SourceKind::Zarr { url },
             }
@@ -173,13 +190,13 @@ pub(super) fn spec(
             return Err(place.error(raw.kind.span(), "kind", reason));
         }
     };
-    Ok(SourceSpec { kind, chunk, window, recorded_window, voxel_size, channel, tissue })
+    Ok(SourceSpec { kind, chunk, window, recorded_window, voxel_size, channel, overrides, tissue })
 }
 
-/// The files of a source of kind `dm3`: `url` of one or of a folder, or `urls` of a file per z.
-fn dm_files(
+/// The files of a source that is read file by file: `url` of one or of a folder, or `urls` of a file per z.
+fn files(
     (place, folder): (Text<'_>, Option<&Path>),
-    table: &Range<usize>,
+    (table, kind): (&Range<usize>, &str),
     url: Option<Spanned<String>>,
     urls: Option<Spanned<Vec<Spanned<String>>>>,
     access: &Access,
@@ -188,7 +205,12 @@ fn dm_files(
         (Some(url), None) => {
             let url = access.apply(place, location(place, folder, url)?)?;
             let path = url.url.path().to_ascii_lowercase();
-            let file = path.ends_with(".dm3") || path.ends_with(".dm4");
+            let name = path.rsplit('/').next().unwrap_or_default();
+            let file = match kind {
+                "dm3" => name.ends_with(".dm3") || name.ends_with(".dm4"),
+                // These have many endings.
+                _ => name.contains('.'),
+            };
             Ok(if file { DmFiles::File(url) } else { DmFiles::Folder(url) })
         }
         (None, Some(urls)) => {
@@ -201,7 +223,9 @@ fn dm_files(
             Ok(DmFiles::List(urls.collect::<Result<_, _>>()?))
         }
         (Some(_), Some(urls)) => Err(place.error(urls.span(), "urls", "either `url` or `urls`, not both")),
-        (None, None) => Err(place.error(table.clone(), "url", "a source of kind `dm3` needs `url` or `urls`")),
+        (None, None) => {
+            Err(place.error(table.clone(), "url", format!("a source of kind `{kind}` needs `url` or `urls`")))
+        }
     }
 }
 

@@ -42,7 +42,9 @@ fn the_built_in_catalogue_is_valid() {
 #[test]
 fn a_space_at_the_start_of_a_folder_stays_encoded() {
     let catalog = Catalog::builtin().unwrap();
-    let SourceKind::Tiff { url } = &catalog.datasets[2].images[0].source.kind else { unreachable!() };
+    let SourceKind::Tiff { files: DmFiles::File(url) } = &catalog.datasets[2].images[0].source.kind else {
+        unreachable!()
+    };
     assert!(url.to_string().ends_with("/www/data/%20ElectronMicroscopy_Hippocampus/volumedata.tif"), "{url}");
 }
 
@@ -86,7 +88,7 @@ fn an_unknown_kind_names_the_known_ones() {
     let error = source_error("kind = \"nifti\"\nurl = \"https://h/a\"");
     assert_eq!(
         error,
-        "my.toml:4:8: kind: unknown kind `nifti`; known are idr, empiar, tiff, dm3, zarr, n5, precomputed"
+        "my.toml:4:8: kind: unknown kind `nifti`; known are idr, empiar, tiff, dm3, mrc, zarr, n5, precomputed"
     );
 }
 
@@ -156,7 +158,7 @@ fn dm_files_are_one_or_a_folder_or_a_list() {
         let error = source_error(&format!("kind = \"dm3\"\n{lines}"));
         assert!(error.contains(expected), "{error}");
     }
-    assert!(source_error("kind = \"tiff\"\nurls = [\"https://h/a\"]").contains("urls: a source of kind `tiff` has no"));
+    assert!(source_error("kind = \"zarr\"\nurls = [\"https://h/a\"]").contains("urls: a source of kind `zarr` has no"));
 }
 
 #[test]
@@ -317,4 +319,38 @@ fn a_long_bad_value_is_told_in_short() {
         let told = Catalog::parse(&text, "my.toml", None).unwrap_err().to_string();
         assert!(told.len() < 1000 && told.starts_with("my.toml:"), "{} bytes: {:.300}", told.len(), told);
     }
+}
+
+#[test]
+fn keys_that_overrule_a_file_are_read_and_their_mistakes_told() {
+    let source = |lines: &str| {
+        let text =
+            format!("[[dataset]]\nname = \"a\"\n[dataset.source]\nkind = \"tiff\"\nurl = \"https://h/v/\"\n{lines}\n");
+        parse(&text).unwrap().datasets[0].images[0].source.clone()
+    };
+    let forced = source("voxel_size = { force = [50, 8.5, 8] }");
+    assert_eq!((forced.voxel_size, forced.overrides.voxel_size), (None, Some([50.0, 8.5, 8.0])));
+    let missing = source("voxel_size = [50, 8.5, 8]");
+    assert_eq!((missing.voxel_size, missing.overrides.voxel_size), (Some([50.0, 8.5, 8.0]), None));
+    let keys = "order = \"natural\"\npattern = 'r01b_(\\d+)'\ngaps = \"blank\"\naxes = \"tyx\"\ntruncated = \"show\"";
+    let Overrides { order, pattern, blank_gaps, z_axis, show_truncated, .. } = source(keys).overrides;
+    assert_eq!((order, blank_gaps, z_axis, show_truncated), (Some(SectionOrder::Natural), true, Some('t'), true));
+    assert!(pattern.is_some_and(|pattern| pattern.as_str() == "r01b_(\\d+)"));
+    for (lines, expected) in [
+        ("order = \"size\"", "order: `size` must be \"natural\", \"number\" or \"listed\""),
+        ("pattern = 's_\\d+'", "pattern: must have one group"),
+        ("pattern = 's_(\\d+'", "pattern: "),
+        ("gaps = \"zero\"", "gaps: `zero` must be \"blank\""),
+        ("axes = \"xyz\"", "axes: `xyz` must be the name of the axis that is z"),
+        ("truncated = \"hide\"", "truncated: `hide` must be \"show\""),
+        ("voxel_size = { force = [1, 2] }", "my.toml:6"),
+        ("voxel_size = { forced = [1, 2, 3] }", "force"),
+        ("voxel_size = { force = [1, 2, 0] }", "voxel_size: must be three numbers of nanometres above 0"),
+        ("voxel_size = 3", "three numbers of nanometres, [z, y, x], or { force"),
+    ] {
+        let error = source_error(&format!("kind = \"tiff\"\nurl = \"https://h/v/\"\n{lines}"));
+        assert!(error.contains(expected), "{error} instead of {expected}");
+    }
+    let error = source_error("kind = \"dm3\"\nurl = \"https://h/v/\"\naxes = \"tyx\"");
+    assert!(error.contains("axes: a source of kind `dm3` has no such key"), "{error}");
 }

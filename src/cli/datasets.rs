@@ -95,14 +95,13 @@ fn row(dataset: &str, image: &str, spec: &SourceSpec) -> Row {
     let url = match &spec.kind {
         SourceKind::Idr { url: Some(url), .. }
         | SourceKind::Precomputed { url }
-        | SourceKind::Tiff { url }
         | SourceKind::Zarr { url }
         | SourceKind::N5 { url } => url.to_string(),
         SourceKind::Idr { image, server, url: None, .. } => {
             format!("{}/webclient/img_detail/{image}/", server.as_str().trim_end_matches('/'))
         }
         SourceKind::Empiar { entry, files, .. } => format!("{}/{entry}/", files.as_str().trim_end_matches('/')),
-        SourceKind::Dm3 { files } => files.to_string(),
+        SourceKind::Dm3 { files } | SourceKind::Tiff { files } | SourceKind::Mrc { files } => files.to_string(),
     };
     Row {
         dataset: dataset.to_owned(),

@@ -63,6 +63,7 @@ pub(super) fn request(shape: [u64; 3], chunk: [u64; 3], block: [u64; 3], failure
         fill: FillValue::zero(dtype),
         window: (0.0, 255.0),
         window_rule: "the source".to_owned(),
+        inverted: false,
         calibrated: [true; 3],
         format: "fake".to_owned(),
         downsampling: None,

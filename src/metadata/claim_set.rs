@@ -129,7 +129,8 @@ impl<'a> ClaimSet<'a> {
             None if found.as_str() == Some("") => {}
             None => {
                 let file = self.docs.get(doc).map(|doc| doc.file.clone()).unwrap_or_default();
-                let reason = format!("upstream/{file} has {told} at {pointer}, which is no such value");
+                let unit = unit.map(|unit| format!(" (unit {unit:?})")).unwrap_or_default();
+                let reason = format!("upstream/{file} has {told}{unit} at {pointer}, which is no such value");
                 self.reasons.entry(field.to_owned()).or_insert(reason);
             }
         }
@@ -170,6 +171,11 @@ impl<'a> ClaimSet<'a> {
     /// Why a field is not known.
     pub(super) fn missing(&mut self, field: &str, reason: &str) {
         self.reasons.insert(field.to_owned(), reason.to_owned());
+    }
+
+    /// Why a field is not known, unless another reason was told already.
+    pub(super) fn missing_otherwise(&mut self, field: &str, reason: &str) {
+        self.reasons.entry(field.to_owned()).or_insert_with(|| reason.to_owned());
     }
 
     /// Why what documents say of the fields below this one is not yet sure.

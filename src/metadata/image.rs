@@ -46,9 +46,20 @@ pub(super) fn claim(claims: &mut ClaimSet<'_>, prefix: &str, record: &ImageRecor
             configured(claims, prefix, record.spec, reference);
             describe(claims, prefix, pyramid);
             if record.label.is_none() && !claims.has(&format!("{prefix}/membranes")) {
-                let reason = "heavy metals are shown dark by custom; no source says otherwise".to_owned();
+                let (value, reason) = match pyramid.inverted {
+                    false => ("dark", "heavy metals are shown dark by custom; no source says otherwise"),
+                    true => {
+                        ("bright", "by the file white is 0, so what is dark by custom, heavy metals, has high values")
+                    }
+                };
                 let field = format!("{prefix}/membranes");
-                claims.claim(&field, "dark".into(), Evidence::Assumed { reason }, Rank::Derived, None);
+                claims.claim(
+                    &field,
+                    value.into(),
+                    Evidence::Assumed { reason: reason.to_owned() },
+                    Rank::Derived,
+                    None,
+                );
             } else if record.label.is_some() {
                 claims.missing(&format!("{prefix}/membranes"), "it is a label image");
             }
@@ -75,6 +86,13 @@ fn configured(claims: &mut ClaimSet<'_>, prefix: &str, spec: &SourceSpec, refere
         found: None,
         unit: unit.map(str::to_owned),
     };
+    if let Some(size) = spec.overrides.voxel_size {
+        for (axis, length) in AXES.into_iter().zip(size) {
+            let field = format!("{prefix}/voxel_size/{axis}");
+            let reason = Some("the configuration overrules the source".to_owned());
+            claims.claim(&field, length.into(), evidence(Some("nm")), Rank::Preferred, reason);
+        }
+    }
     if let Some(size) = spec.voxel_size {
         for (axis, length) in AXES.into_iter().zip(size) {
             let field = format!("{prefix}/voxel_size/{axis}");
@@ -155,13 +173,18 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
         };
         claims.missing(&format!("{prefix}/bytes_on_the_wire"), reason);
     }
-    if !pyramid.is_calibrated() {
-        let reason = match pyramid.calibrated {
-            [false, false, false] => "neither the source nor the configuration states a voxel size",
-            _ => "neither the source nor the configuration states a voxel size along every axis",
-        };
+    let told: Vec<&str> =
+        AXES.into_iter().zip(pyramid.calibrated).filter(|(_, is)| *is).map(|(axis, _)| axis).collect();
+    if told.is_empty() {
         for field in ["voxel_size", "origin", "anisotropy", "levels"] {
-            claims.missing(&format!("{prefix}/{field}"), reason);
+            let field = format!("{prefix}/{field}");
+            claims.missing_otherwise(&field, "neither the source nor the configuration states a voxel size");
+        }
+    } else if !pyramid.is_calibrated() {
+        let reason =
+            format!("neither the source nor the configuration states more of the voxel size than {}", told.join(", "));
+        for field in ["voxel_size", "origin", "anisotropy", "levels"] {
+            claims.missing_otherwise(&format!("{prefix}/{field}"), &reason);
         }
     }
 }

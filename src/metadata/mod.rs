@@ -192,10 +192,7 @@ fn configured_url(spec: &SourceSpec) -> Option<String> {
     match &spec.kind {
         SourceKind::Idr { url, .. } => url.as_ref().map(ToString::to_string),
         SourceKind::Empiar { .. } => None,
-        SourceKind::Dm3 { files } => Some(files.to_string()),
-        SourceKind::Precomputed { url }
-        | SourceKind::Tiff { url }
-        | SourceKind::Zarr { url }
-        | SourceKind::N5 { url } => Some(url.to_string()),
+        SourceKind::Dm3 { files } | SourceKind::Tiff { files } | SourceKind::Mrc { files } => Some(files.to_string()),
+        SourceKind::Precomputed { url } | SourceKind::Zarr { url } | SourceKind::N5 { url } => Some(url.to_string()),
     }
 }

@@ -43,6 +43,7 @@ fn pyramid() -> Pyramid {
         fill: FillValue::zero(DataType::U8),
         window: (0.0, 255.0),
         window_rule: "the source".to_owned(),
+        inverted: false,
         calibrated: [true; 3],
         format: "TIFF, little-endian, uncompressed".into(),
         downsampling: None,

@@ -5,11 +5,14 @@
 //! happen around it, so a source holds format knowledge only.
 
 pub mod dm3;
-mod foreign;
+pub mod foreign;
 mod indices;
+mod jpeg;
 mod json;
+pub mod mrc;
 pub mod planes;
 pub mod precomputed;
+pub mod stack;
 pub mod tiff;
 #[cfg(test)]
 mod variants;
@@ -164,6 +167,11 @@ pub trait Source: Send + Sync + 'static {
     /// it of all.
     fn partial_voxel_size(&self) -> [Option<f64>; 3] {
         [None; 3]
+    }
+
+    /// Whether 0 is the brightest value.
+    fn is_inverted(&self) -> bool {
+        false
     }
 
     /// Finds the bytes of a block of the level's grid. May fetch indices, which the source keeps.

@@ -22,6 +22,7 @@ fn pyramid(shape: [u64; 3], dtype: DataType) -> Pyramid {
         fill: FillValue::zero(dtype),
         window: (3.0, 200.5),
         window_rule: String::new(),
+        inverted: false,
         calibrated: [true; 3],
         format: String::new(),
         downsampling: None,

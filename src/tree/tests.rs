@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use url::Url;
 
 use super::*;
-use crate::catalog::{Dataset, ImageSpec, LabelSpec, NamedView, SourceKind, SourceSpec};
+use crate::catalog::{Dataset, DmFiles, ImageSpec, LabelSpec, NamedView, Overrides, SourceKind, SourceSpec};
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{Grid, Region, Shape};
 use crate::remote::Location;
@@ -31,8 +31,17 @@ const CHUNKED_EM: ImageId = ImageId(3);
 
 fn source(planes: bool, chunk: Option<[u64; 3]>) -> SourceSpec {
     let url = Location::anonymous(Url::parse("http://localhost/volume").unwrap());
-    let kind = if planes { SourceKind::Tiff { url } } else { SourceKind::Zarr { url } };
-    SourceSpec { kind, chunk, window: None, recorded_window: None, voxel_size: None, channel: None, tissue: None }
+    let kind = if planes { SourceKind::Tiff { files: DmFiles::File(url) } } else { SourceKind::Zarr { url } };
+    SourceSpec {
+        kind,
+        chunk,
+        window: None,
+        recorded_window: None,
+        voxel_size: None,
+        channel: None,
+        overrides: Overrides::default(),
+        tissue: None,
+    }
 }
 
 fn dataset(name: &str, images: Vec<ImageSpec>, views: Vec<NamedView>) -> Dataset {
@@ -72,6 +81,7 @@ fn pyramid(shape: [u64; 3], chunk: [u64; 3], levels: u32) -> Pyramid {
         fill: FillValue::zero(DataType::U16),
         window: (0.0, 65535.0),
         window_rule: "the source".to_owned(),
+        inverted: false,
         calibrated: [true; 3],
         format: "test".to_owned(),
         downsampling: None,

@@ -100,8 +100,16 @@ impl Image {
                 "{name}: the source's voxel size [{told}] nm is taken, not the configured {configured:?} nm"
             );
         }
-        let voxel_size: [Option<f64>; 3] =
-            std::array::from_fn(|axis| told[axis].or(spec.voxel_size.map(|size| size[axis])));
+        let forced = spec.overrides.voxel_size;
+        if let Some(forced) = forced
+            && (0..3).any(|axis| unlike(axis, forced[axis]))
+        {
+            tracing::info!("{name}: voxels of {forced:?} nm by the configuration, whatever the source says");
+        }
+        let voxel_size: [Option<f64>; 3] = std::array::from_fn(|axis| match forced {
+            Some(forced) => Some(forced[axis]),
+            None => told[axis].or(spec.voxel_size.map(|size| size[axis])),
+        });
         if let Some(bytes) = spec.chunk.and_then(|chunk| Shape(chunk).bytes(description.dtype.size()))
             && bytes > *CHUNK_BYTES.end()
         {
@@ -112,9 +120,14 @@ impl Image {
         let mut levels: Vec<Level> = (0u8..)
             .zip(&description.levels)
             .map(|(number, level)| {
-                let (scale, translation) = match level.scale {
-                    Some(scale) => (scale, level.translation),
-                    None => {
+                let (scale, translation) = match (level.scale, forced, finest.scale) {
+                    (Some(scale), None, _) => (scale, level.translation),
+                    (Some(scale), Some(forced), Some(first)) => {
+                        let beside = |own: [f64; 3]| std::array::from_fn(|axis| own[axis] / first[axis]);
+                        let relative = Relative { scale: beside(scale), translation: beside(level.translation) };
+                        sized(relative, forced)
+                    }
+                    _ => {
                         let relative = self.source.relative(LevelIndex(number));
                         let relative = relative.unwrap_or_else(|| estimated(finest.grid.shape, level.grid.shape));
                         sized(relative, voxel_size.map(|size| size.unwrap_or(1.0)))
@@ -137,6 +150,7 @@ impl Image {
             window_rule,
             levels,
             fill: description.fill,
+            inverted: self.source.is_inverted(),
             calibrated: voxel_size.map(|size| size.is_some()),
             format: description.format.clone(),
             downsampling: description.downsampling.clone(),

@@ -16,6 +16,8 @@ pub struct Pyramid {
     pub window: (f64, f64),
     /// How the window came to be, in words.
     pub window_rule: String,
+    /// Whether 0 is the brightest value.
+    pub inverted: bool,
     /// Along which of `z, y, x` a voxel size is known; along others scales count voxels, and these carry no unit.
     pub calibrated: [bool; 3],
     /// How the volume is stored at its origin, for people.

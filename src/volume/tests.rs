@@ -92,6 +92,7 @@ fn shown_with(
         recorded_window: None,
         voxel_size,
         channel: None,
+        overrides: Default::default(),
         tissue: None,
     };
     let pyramid = image.pyramid(&spec, None, None, "v").unwrap();

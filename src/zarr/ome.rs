@@ -93,7 +93,7 @@ fn omero(group: &Group<'_>, format: Format) -> Value {
             "name": group.name,
             "channels": [{
                 "label": "EM", "color": "FFFFFF", "active": true, "coefficient": 1, "family": "linear",
-                "inverted": false,
+                "inverted": pyramid.inverted,
                 "window": {"min": number(low), "max": number(high), "start": number(start), "end": number(end)},
             }],
             // The first plane, because vizarr takes the number for an index at every level, and coarser ones have fewer

@@ -34,6 +34,7 @@ fn pyramid() -> Pyramid {
         fill: FillValue::zero(DataType::U8),
         window: (0.0, 255.0),
         window_rule: "the source".to_owned(),
+        inverted: false,
         calibrated: [true; 3],
         format: "Zarr v2, zstd".to_owned(),
         downsampling: Some("mean".to_owned()),

@@ -1,5 +1,7 @@
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -8,7 +10,8 @@ use super::*;
 use crate::demo::Replica;
 use crate::document::arbitrary::any_json;
 use crate::dtype::DataType;
-use crate::source::Source as _;
+use crate::geometry::Shape;
+use crate::source::{Source, dm3, stack};
 
 const ENTRY: &[u8] = include_bytes!("../../demo/replica/empiar/entry.json");
 
@@ -119,20 +122,30 @@ async fn the_sections_of_the_replica_are_found_and_the_wrong_size_is_noticed() {
     );
     let entry = Entry { number: 11759, server: &server, files: &files, imageset: None };
     let mut heard = Vec::new();
-    let found = find(&remote(), entry, &mut heard).await.unwrap();
+    let found = find(&remote(), entry, &Overrides::default(), &mut heard).await.unwrap();
     assert_eq!((found.sections.names.len(), heard.len(), replica.requests()), (8, 1, 2));
     assert_eq!(&heard[0].bytes()[..], ENTRY);
     let remote = remote();
     let objects = found.sections.objects(&remote).unwrap();
-    assert!(objects[7].url().ends_with("/11759/data/F57-8_test1_3VBSED_slice_0007.dm3"));
-    let source = crate::source::dm3::open(objects, found.voxel_size()).await.unwrap();
+    assert!(objects[7].as_ref().unwrap().url().ends_with("/11759/data/F57-8_test1_3VBSED_slice_0007.dm3"));
+    let missing = found.voxel_size();
+    let opener: stack::Opener = Arc::new(move |object, cell: Option<Shape>| {
+        async move { Ok(Arc::new(dm3::open(object, missing, cell.is_none()).await?) as Arc<dyn Source>) }.boxed()
+    });
+    let source = stack::open(objects, opener).await.unwrap();
     assert_eq!(
         found.contradictions(source.description()),
         ["242 rows where there are 110", "252 columns where there are 120"]
     );
     assert_eq!(source.description().levels[0].scale, Some([50.0, 7.99825, 7.99825]));
-    let nobody = find(&remote, Entry { number: 1, ..entry }, &mut heard).await.unwrap_err().to_string();
+    let nobody =
+        find(&remote, Entry { number: 1, ..entry }, &Overrides::default(), &mut heard).await.unwrap_err().to_string();
     assert!(nobody.contains("/empiar/api/entry/1/"), "{nobody}");
+}
+
+fn rules(promised: Option<u64>) -> Rules<'static> {
+    static NOTHING: std::sync::LazyLock<Overrides> = std::sync::LazyLock::new(Overrides::default);
+    Rules { formats: &Format::ALL, promised, overrides: &NOTHING }
 }
 
 /// A folder on this machine: its listing is what is in it.
@@ -147,18 +160,25 @@ fn folder(names: &[&str]) -> (tempfile::TempDir, Location) {
 
 async fn sections_of(names: &[&str], promised: Option<u64>) -> Result<usize, String> {
     let (_folder, location) = folder(names);
-    let found = sections::find(&remote(), &location, promised).await;
+    let found = sections::find(&remote(), &location, rules(promised)).await;
     found.map(|sections| sections.names.len()).map_err(|error| error.to_string())
 }
 
 #[tokio::test]
 async fn a_gap_is_an_error_that_names_it_and_strangers_are_left_out() {
-    assert_eq!(sections_of(&["s_0.dm3", "s_1.DM3", "s_1.dm3", "p.xml.gz", "s_2.tif"], None).await, Ok(2));
+    assert_eq!(sections_of(&["s_0.dm3", "s_1.DM3", "p.xml.gz", "s_2.tif"], None).await, Ok(2));
+    let error = sections_of(&["s_0.dm3", "s_1.DM3", "s_1.dm3"], None).await.unwrap_err();
+    assert!(error.contains("have the same number"), "{error}");
     for promised in [None, Some(2), Some(3), Some(1000)] {
         let error = sections_of(&["s_0.dm3", "s_2.dm3"], promised).await.unwrap_err();
-        assert!(error.ends_with("listing: \"s_1.dm3\" of the series is missing"), "{error}");
+        assert!(error.contains("listing: \"s_1.dm3\" of the series is missing; `gaps"), "{error}");
     }
-    assert!(sections_of(&["p.xml.gz"], None).await.unwrap_err().ends_with("listing: has no DM3 or DM4 file"));
+    assert!(
+        sections_of(&["p.xml.gz"], None)
+            .await
+            .unwrap_err()
+            .contains("listing: has no file that ends in .dm3, .dm4, .mrc, .tif")
+    );
     assert_eq!(sections_of(&["s_0.dm3", "s_1.dm3"], Some(16)).await, Ok(2), "the files are believed");
 }
 
@@ -168,7 +188,8 @@ async fn names_that_the_listing_lost_are_asked_for() {
     for lost in [vec![3], vec![0], vec![7], vec![0, 1, 7], vec![2, 3, 6]] {
         let (listener, address) = lossy(lost.clone()).await;
         let location = Location::anonymous(format!("http://{address}/data").parse().unwrap());
-        let names = sections::find(&remote(), &location, Some(8)).await.unwrap().names;
+        let names = sections::find(&remote(), &location, rules(Some(8))).await.unwrap().names;
+        let names: Vec<String> = names.into_iter().flatten().collect();
         let expected: Vec<String> = (0..8).map(|number| format!("s_{number:04}.dm3")).collect();
         assert_eq!(names, expected, "{lost:?}");
         listener.abort();

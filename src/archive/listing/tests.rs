@@ -31,7 +31,8 @@ const PAGE: &str = r#"<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
 
 #[test]
 fn only_references_to_files_in_the_folder_count() {
-    assert_eq!(names(PAGE), ["F57-8_test1.xml.gz", "a b+c&d\u{e9}.dm3", "slice_0000.dm3", "slice_0001.dm3"]);
+    // In the order of the page.
+    assert_eq!(names(PAGE), ["slice_0001.dm3", "slice_0000.dm3", "a b+c&d\u{e9}.dm3", "F57-8_test1.xml.gz"]);
 }
 
 #[test]
@@ -42,7 +43,7 @@ fn references_by_path_and_by_whole_address_count_where_they_lead_into_the_folder
         <a href="https://other/data/a%20b/no_3.dm3"><a href="https://h:8443/data/a%20b/no_4.dm3"><a href="/no_5.dm3">
         <a href="/data%2Fa%20b/no_6.dm3"><a href="/data/a%20b/no_7.dm3?C=M"><a href="/data/a%20b/no_8.dm3#x"><a href="s3:no_9.dm3">
         <a href="..%2Fno_10.dm3"><a href="/data/a%20b"><a href="mailto:x@h"><a href="/data/a%20b/c/">"#;
-    let expected = ["c+d.dm3", "s_0.dm3", "s_1.dm3", "s_2.dm3", "s_3.dm3", "s_4.dm3"];
+    let expected = ["s_0.dm3", "s_1.dm3", "s_2.dm3", "s_3.dm3", "s_4.dm3", "c+d.dm3"];
     assert_eq!(names_in("https://h/data/a%20b/", page), expected);
     assert_eq!(
         names_in("http://h:8000/", r#"<a href="/s.dm3"><a href="http://h:8000/t.dm3"><a href="u.dm3">"#),

@@ -2,6 +2,7 @@
 
 mod dm;
 mod empiar;
+mod mrc;
 mod omero;
 mod precomputed;
 mod tiff;
@@ -40,6 +41,7 @@ impl Target {
 pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
     tiff::read(claims, target);
     dm::read(claims, target);
+    mrc::read(claims, target);
     zarr::read(claims, target);
     precomputed::read(claims, target);
     omero::read(claims, target);

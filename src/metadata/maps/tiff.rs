@@ -9,6 +9,9 @@ use crate::metadata::claim_set::{ClaimSet, Evidence, Rank};
 /// Why a resolution is not taken for a voxel size.
 const OF_PRINT: &str = "most programs write the resolution of a print into these tags, so they alone are no voxel size";
 
+/// Pixels of so many nanometres or more may be those of a print.
+const SMALLEST_OF_PRINT: f64 = 1000.0;
+
 pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
     let Some(doc) = target.doc(claims, "tiff-tags.json") else { return };
     claims.upstream(&target.at("shape/z"), Rank::File, (doc, "/pages"), Some("pages"), count);
@@ -23,7 +26,16 @@ pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
         _ => "float",
     };
     claims.upstream(&target.at("dtype"), Rank::File, (doc, "/tags/BitsPerSample/value"), Some("bits"), |bits| {
-        Some(format!("{kind}{}", bits.as_u64()?).into())
+        // Of a list all are alike.
+        let bits = bits.as_u64().or_else(|| bits.get(0)?.as_u64())?;
+        // Numbers of other sizes are shown in the next larger type.
+        let shown = match (kind, bits) {
+            ("uint", 1..=8) => 8,
+            ("uint", 9..=16) => 16,
+            ("float", 16) => 32,
+            (_, bits) => bits,
+        };
+        Some(format!("{kind}{shown}").into())
     });
     voxel_size(claims, target, doc);
     for (field, key) in [("display_window/low", "min"), ("display_window/high", "max")] {
@@ -45,7 +57,11 @@ fn unit_of(claims: &ClaimSet<'_>, doc: usize, own: &str) -> Option<String> {
 }
 
 fn voxel_size(claims: &mut ClaimSet<'_>, target: &Target, doc: usize) {
-    if let Some(unit) = unit_of(claims, doc, "zunit") {
+    // ImageJ2's `unit` is not that of its resolution tags; it lists the sizes of all axes.
+    let is_scifio = claims.found(doc, "/description/SCIFIO").is_some();
+    if is_scifio {
+        lists(claims, target, doc);
+    } else if let Some(unit) = unit_of(claims, doc, "zunit") {
         let pointer = (doc, "/description/spacing");
         claims.upstream(&target.at("voxel_size/z"), Rank::File, pointer, Some(&unit), length(&unit));
     }
@@ -55,7 +71,7 @@ fn voxel_size(claims: &mut ClaimSet<'_>, target: &Target, doc: usize) {
         _ => None,
     };
     for (axis, own, tag) in [("y", "yunit", "YResolution"), ("x", "unit", "XResolution")] {
-        let unit = unit_of(claims, doc, own);
+        let unit = if is_scifio { None } else { unit_of(claims, doc, own) };
         let pointer = format!("/tags/{tag}/value");
         let field = target.at(&format!("voxel_size/{axis}"));
         let size = |unit: &str, found: &Value| {
@@ -73,9 +89,30 @@ fn voxel_size(claims: &mut ClaimSet<'_>, target: &Target, doc: usize) {
                 let Some(value) = size(unit, &found) else { continue };
                 let unit = Some(format!("pixels per {unit}"));
                 let evidence = Evidence::Upstream { doc, pointer, found, unit };
-                claims.claim(&field, json!(value), evidence, Rank::Hint, Some(OF_PRINT.to_owned()));
+                let (rank, reason) = match value < SMALLEST_OF_PRINT {
+                    true => (Rank::File, None),
+                    false => (Rank::Hint, Some(OF_PRINT.to_owned())),
+                };
+                claims.claim(&field, json!(value), evidence, rank, reason);
             }
             (None, None) => {}
         }
+    }
+}
+
+/// The sizes that ImageJ2 lists, `axes=X,Y,Z`, `scales=…` and `units=…`.
+fn lists(claims: &mut ClaimSet<'_>, target: &Target, doc: usize) {
+    let list = |claims: &ClaimSet<'_>, key: &str| -> Vec<String> {
+        let found = claims.found(doc, &format!("/description/{key}")).and_then(Value::as_str).unwrap_or_default();
+        found.split(',').map(|item| item.trim().to_owned()).collect()
+    };
+    let (axes, units) = (list(claims, "axes"), list(claims, "units"));
+    for axis in ["z", "y", "x"] {
+        let Some(place) = axes.iter().position(|name| name.eq_ignore_ascii_case(axis)) else { continue };
+        let unit = units.get(place).cloned().unwrap_or_default();
+        let field = target.at(&format!("voxel_size/{axis}"));
+        claims.upstream(&field, Rank::File, (doc, "/description/scales"), Some(&unit), |scales| {
+            length(&unit)(&scales.as_str()?.split(',').nth(place)?.trim().into())
+        });
     }
 }

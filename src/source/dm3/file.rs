@@ -6,6 +6,7 @@ use crate::dm::{Calibration, DmError, Image, PixelType, Step, Tags, Version, Wal
 use crate::document::Document;
 use crate::dtype::DataType;
 use crate::geometry::Shape;
+use crate::length::Unit;
 use crate::source::SourceError;
 use crate::store::Object;
 
@@ -18,10 +19,8 @@ const AHEAD: [u64; 3] = [4 << 10, REST, 1 << 20];
 const REST: u64 = 44 << 10;
 /// Parts that are read before a file is refused; one with dozens of long tags is not an image.
 const MAX_PARTS: usize = 64;
-/// Sizes of pixels that differ by so little are the same.
-const SAME_SIZE: f64 = 0.01;
 
-/// What all files of a volume have in common.
+/// What an image is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileFormat {
     pub(super) dtype: DataType,
@@ -122,53 +121,19 @@ const fn dtype(pixel: PixelType) -> DataType {
     }
 }
 
-/// Both sizes for people, where a pixel of `other` is known to be of another size than the `first` one.
-pub(super) fn resized(first: [Option<f64>; 2], other: [Option<f64>; 2]) -> Option<[String; 2]> {
-    let differ = |(first, other): (Option<f64>, Option<f64>)| {
-        first.zip(other).is_some_and(|(first, other)| (first - other).abs() > SAME_SIZE * first)
-    };
-    let shown = |size: [Option<f64>; 2]| {
-        let [y, x] = size.map(|size| size.map_or_else(|| "?".to_owned(), |size| size.to_string()));
-        format!("{y} × {x} nm")
-    };
-    first.into_iter().zip(other).any(differ).then(|| [shown(first), shown(other)])
-}
-
-impl FileFormat {
-    /// Refuses a file that is not like the first one.
-    pub(super) fn check_same(self, first: &Object, object: &Object, other: FileFormat) -> Result<(), SourceError> {
-        if other == self {
-            return Ok(());
-        }
-        let reason = format!(
-            "{} of {} (z×y×x), unlike {} of {} in {}",
-            other.dtype,
-            other.shape,
-            self.dtype,
-            self.shape,
-            first.url()
-        );
-        Err(SourceError::malformed(object.url(), "ImageData", reason))
-    }
-}
-
 impl Opened {
-    /// Nanometres per voxel along `y, x`, where known.
-    pub(super) fn pixel_size(&self) -> [Option<f64>; 2] {
-        let [_, y, x] = self.lengths();
-        [y, x].map(|length| length.map(|(scale, _)| scale))
+    /// Nanometres per voxel and the centre of the first one along `z, y, x`, where known, `missing` filling gaps.
+    pub(super) fn placement(&self, missing: [Option<f64>; 3]) -> [Option<(f64, f64)>; 3] {
+        let known = self.lengths();
+        std::array::from_fn(|axis| known[axis].or(missing[axis].map(|scale| (scale, 0.0))))
     }
 
-    /// Nanometres per voxel where all three are known, `missing` filling gaps, and the centre of the first voxel.
-    pub(super) fn placement(&self, missing: [Option<f64>; 3]) -> (Option<[f64; 3]>, [f64; 3]) {
-        let mut known = self.lengths();
-        for (known, missing) in known.iter_mut().zip(missing) {
-            *known = known.or(missing.map(|scale| (scale, 0.0)));
-        }
-        match known {
-            [Some(z), Some(y), Some(x)] => (Some([z.0, y.0, x.0]), [z.1, y.1, x.1]),
-            _ => (None, [0.0; 3]),
-        }
+    /// Units of its axes that are none of length that is known.
+    pub(super) fn unknown_units(&self) -> Vec<&str> {
+        let units = self.image.calibrations.iter().flatten().map(|axis| axis.unit.as_str());
+        let mut units: Vec<&str> = units.filter(|unit| Unit::named(unit).is_none() && !Unit::is_none(unit)).collect();
+        units.dedup();
+        units
     }
 
     /// Nanometres per voxel and the centre of the first one along `z, y, x`, where known.
@@ -181,13 +146,12 @@ impl Opened {
     }
 
     /// How the volume is stored, for people.
-    pub(super) fn format(&self, series: bool) -> String {
+    pub(super) fn format(&self) -> String {
         let version = match self.version {
             Version::Dm3 => "DM3",
             Version::Dm4 => "DM4",
         };
         let order = if self.image.big_endian { "big-endian" } else { "little-endian" };
-        let files = if series { ", a file per z" } else { "" };
-        format!("{version}, {order}{files}")
+        format!("{version}, {order}")
     }
 }

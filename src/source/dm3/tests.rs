@@ -1,13 +1,16 @@
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use proptest::prelude::*;
 
 use super::*;
 use crate::dm::Version;
 use crate::dm::tests::writer::{self, File, Tree};
 use crate::remote::Location;
+use crate::source::stack::{self, Stack};
 use crate::stats::Stats;
-use crate::store::Remote;
+use crate::store::{Remote, healed};
 
 /// Files on this machine, whose reads are counted as requests.
 struct Folder {
@@ -67,7 +70,15 @@ fn section(version: Version, big_endian: bool, [y, x]: [u64; 2], z: u64, thumbna
     file(version, big_endian, &[x as u32, y as u32], 10, &bytes, thumbnail)
 }
 
-async fn block(source: &Dm3Source, index: [u64; 3]) -> Result<Bytes, SourceError> {
+/// A volume of a file per z.
+async fn open_all(objects: Vec<Object>, missing: [Option<f64>; 3]) -> Result<Stack, SourceError> {
+    let opener: stack::Opener = Arc::new(move |object, cell: Option<Shape>| {
+        async move { Ok(Arc::new(open(object, missing, cell.is_none()).await?) as Arc<dyn Source>) }.boxed()
+    });
+    stack::open(objects.into_iter().map(Some).collect(), opener).await
+}
+
+async fn block(source: &dyn Source, index: [u64; 3]) -> Result<Bytes, SourceError> {
     let (level, index) = (LevelIndex(0), CellIndex(index));
     let Placement::Range { object, start, length } = source.locate(level, index).await? else { panic!("no range") };
     source.decode(level, index, object.range(start..start + length).await?.bytes)
@@ -82,7 +93,7 @@ async fn a_series_of_files_is_a_volume_whatever_their_offsets_versions_and_byte_
         let bytes = section(version, z % 2 == 1, [50, 40], z, [400, 90_000][z as usize % 2]);
         objects.push(folder.add(&bytes));
     }
-    let source = open(objects, [None; 3]).await.unwrap();
+    let source = open_all(objects, [None; 3]).await.unwrap();
     let description = source.description();
     assert_eq!((description.dtype, description.levels[0].grid.shape), (DataType::U16, Shape([6, 50, 40])));
     assert_eq!(description.levels[0].grid.cell, Shape([1, 50, 40]), "a small plane is one block");
@@ -102,7 +113,7 @@ async fn rows_are_read_in_bands_of_whole_chunks() {
     let mut folder = Folder::new();
     let [y, x] = [1300u64, 700];
     let objects = (0..2).map(|z| folder.add(&section(Version::Dm3, false, [y, x], z, 400))).collect();
-    let source = open(objects, [None; 3]).await.unwrap();
+    let source = open_all(objects, [None; 3]).await.unwrap();
     let grid = source.description().levels[0].grid;
     let chunk = plane_chunk(grid.shape, DataType::U16).0[1];
     let [_, rows, columns] = grid.cell.0;
@@ -133,14 +144,14 @@ async fn a_stack_in_one_file_is_a_volume() {
     let voxels = plane(0, 3 * 50 * 40);
     let pixels: Vec<u8> = voxels.iter().flat_map(|voxel| voxel.to_be_bytes()).collect();
     let object = folder.add(&file(Version::Dm4, true, &[40, 50, 3], 10, &pixels, 400));
-    let source = open(vec![object.clone()], [None; 3]).await.unwrap();
+    let source = open(object.clone(), [None; 3], true).await.unwrap();
     assert_eq!(source.description().levels[0].grid.shape, Shape([3, 50, 40]));
     for z in 0..3 {
         let expected = little(&voxels[z * 2000..][..2000]);
         assert_eq!(block(&source, [z as u64, 0, 0]).await.unwrap(), expected);
     }
     assert!(block(&source, [3, 0, 0]).await.unwrap_err().to_string().contains("lies outside of the volume"));
-    let error = open(vec![object.clone(), object], [None; 3]).await.err().unwrap().to_string();
+    let error = open_all(vec![object.clone(), object], [None; 3]).await.err().unwrap().to_string();
     assert!(error.contains("a stack in each of several files is not supported"), "{error}");
 }
 
@@ -157,10 +168,10 @@ async fn a_file_that_differs_is_an_error_for_its_blocks_that_names_it() {
         good(5),
     ];
     let objects: Vec<Object> = bytes.iter().map(|bytes| folder.add(bytes)).collect();
-    let source = open(objects, [None; 3]).await.unwrap();
+    let source = open_all(objects, [None; 3]).await.unwrap();
     for (z, expected) in [
-        (1, "1.dm3: ImageData: uint16 of 1×40×50 (z×y×x), unlike uint16 of 1×50×40 in"),
-        (2, "2.dm3: ImageData: uint8 of 1×50×40 (z×y×x), unlike uint16"),
+        (1, "1.dm3: image: uint16 of 1×40×50 (z×y×x), unlike uint16 of 1×50×40 in"),
+        (2, "2.dm3: image: uint8 of 1×50×40 (z×y×x), unlike uint16"),
         (3, "3.dm3: ImageList.1.ImageData.DataType: complex64 (pixel type 3) is not supported"),
         (4, "4.dm3: header: version 1013478509"),
     ] {
@@ -175,7 +186,7 @@ async fn a_file_that_differs_is_an_error_for_its_blocks_that_names_it() {
     }
     let first = folder.object(folder.folder.path().join("0.dm3").to_str().unwrap());
     let second = folder.object(folder.folder.path().join("1.dm3").to_str().unwrap());
-    assert!(open(vec![first, second], [None; 3]).await.err().unwrap().to_string().contains("1.dm3: ImageData: uint16"));
+    assert!(open_all(vec![first, second], [None; 3]).await.err().unwrap().to_string().contains("1.dm3: image: uint16"));
 }
 
 #[tokio::test]
@@ -185,7 +196,7 @@ async fn a_file_that_could_not_be_fetched_is_asked_again() {
     let objects: Vec<Object> = bytes.iter().map(|bytes| folder.add(bytes)).collect();
     let path = folder.folder.path().join("1.dm3");
     std::fs::remove_file(&path).unwrap();
-    let source = open(objects, [None; 3]).await.unwrap();
+    let source = open_all(objects, [None; 3]).await.unwrap();
     assert!(matches!(block(&source, [1, 0, 0]).await.unwrap_err(), SourceError::Remote(_)));
     std::fs::write(&path, &bytes[1]).unwrap();
     assert_eq!(block(&source, [1, 0, 0]).await.unwrap(), little(&plane(1, 2000)));
@@ -198,7 +209,7 @@ async fn a_file_that_makes_no_sense_is_opened_twice_a_second_and_one_that_is_not
     let bytes = [good(0), b"<html>no such thing</html>".to_vec(), good(2), good(3)];
     let objects: Vec<Object> = bytes.iter().map(|bytes| folder.add(bytes)).collect();
     std::fs::remove_file(folder.folder.path().join("2.dm3")).unwrap();
-    let source = open(objects.clone(), [None; 3]).await.unwrap();
+    let source = open_all(objects.clone(), [None; 3]).await.unwrap();
     let locate = async |z| healed(|| source.locate(LevelIndex(0), CellIndex([z, 0, 0]))).await.unwrap_err();
     for (z, reads, opened) in [(1, 5, 2), (2, 1, 2)] {
         let before = folder.requests();
@@ -216,7 +227,7 @@ async fn a_file_is_opened_once_however_many_blocks_of_it_are_wanted() {
     let mut folder = Folder::new();
     let objects: Vec<Object> =
         (0..3).map(|z| folder.add(&section(Version::Dm3, false, [2000, 700], z, 90_000))).collect();
-    let source = open(objects, [None; 3]).await.unwrap();
+    let source = open_all(objects, [None; 3]).await.unwrap();
     let before = folder.requests();
     let bands = source.description().levels[0].grid.counts()[1];
     assert!(bands > 2);
@@ -232,7 +243,7 @@ async fn what_the_files_do_not_say_of_the_voxel_size_is_taken_from_elsewhere() {
         let mut root = writer::slice(&[4, 3], 6, vec![1; 12], 16);
         change(&mut root);
         let object = folder.add(&File { version: Version::Dm3, big_endian: false, root }.bytes());
-        open(vec![object], missing).await.unwrap().description().levels[0].clone()
+        open(object, missing, true).await.unwrap().description().levels[0].clone()
     };
     let no_z = |root: &mut Tree| root.at(&["ImageList", "1"]).remove("ImageTags");
     let record = |root: &mut Tree| {
@@ -264,7 +275,7 @@ async fn a_section_laid_out_as_those_of_the_archive_opens_in_three_small_request
         let object = folder.add(&File { version: Version::Dm3, big_endian: false, root }.bytes());
         let bytes = || folder.stats.snapshot().hosts.values().map(|host| host.bytes).sum::<u64>();
         let before = (folder.requests(), bytes());
-        open(vec![object], [None; 3]).await.unwrap();
+        open(object, [None; 3], true).await.unwrap();
         let after = (folder.requests(), bytes());
         assert_eq!(after.0 - before.0, 3);
         assert!(after.1 - before.1 <= 64 << 10, "{}", after.1 - before.1);

@@ -4,15 +4,11 @@
 use std::io::Cursor;
 
 use bytes::Bytes;
-use memchr::memchr;
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::info::{Channel, Codec};
 use super::segmentation;
 use crate::dtype::DataType;
+use crate::source::jpeg;
 
 /// What a chunk holds once it is decoded.
 #[derive(Debug, Clone, Copy)]
@@ -78,35 +74,9 @@ pub(super) fn chunk(raw: Bytes, codec: Codec, plain: Plain) -> Result<Bytes, Str
             };
             decoded.map(Bytes::from)
         }
-        Codec::Jpeg => jpeg(&raw, voxels).map(Bytes::from),
+        Codec::Jpeg => jpeg::grey(&raw, |width, height| size(voxels, width, height, "JPEG")).map(Bytes::from),
         Codec::Png => png(&raw, dtype, voxels).map(Bytes::from),
     }
-}
-
-/// Decodes a grey JPEG.
-///
-/// zune-jpeg differs from libjpeg-turbo, which other readers use, by 1 in less than 1 % of voxels: the inverse cosine
-/// transform may round either way. libjpeg-turbo was measured 1.23 times as fast (chunks of 43 KB: 616 against 500 million
-/// voxels a second on one processor), which makes reads through a mount 1.05 to 1.1 times as fast, but would need CMake and
-/// an assembler for every build of emfs, and is not memory-safe.
-fn jpeg(raw: &[u8], voxels: usize) -> Result<Vec<u8>, String> {
-    // The decoder fills up what a broken stream does not hold.
-    complete(raw)?;
-    let options = DecoderOptions::default()
-        .set_strict_mode(true)
-        .set_max_width(usize::from(u16::MAX))
-        .set_max_height(usize::from(u16::MAX))
-        .jpeg_set_out_colorspace(ColorSpace::Luma);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(raw), options);
-    decoder.decode_headers().map_err(|error| format!("corrupt JPEG: {error}"))?;
-    let info = decoder.info().ok_or("JPEG without a header")?;
-    if info.components != 1 {
-        return Err(format!("JPEG of {} components where one is due", info.components));
-    }
-    size(voxels, usize::from(info.width), usize::from(info.height), "JPEG")?;
-    let mut decoded = vec![0; voxels];
-    decoder.decode_into(&mut decoded).map_err(|error| format!("corrupt JPEG: {error}"))?;
-    Ok(decoded)
 }
 
 /// Checks that a picture has as many voxels as its chunk.
@@ -114,58 +84,6 @@ fn size(voxels: usize, width: usize, height: usize, kind: &str) -> Result<(), St
     match width.checked_mul(height) {
         Some(pixels) if pixels == voxels => Ok(()),
         _ => Err(format!("{kind} of {width}×{height} pixels for a chunk of {voxels} voxels")),
-    }
-}
-
-/// Checks that the markers of a JPEG (ITU-T T.81, annex B) lead to its end, and that this is where the bytes end.
-fn complete(raw: &[u8]) -> Result<(), String> {
-    const START: u8 = 0xd8;
-    const END: u8 = 0xd9;
-    const SCAN: u8 = 0xda;
-    let cut = || "JPEG that is cut off".to_owned();
-    if !raw.starts_with(&[0xff, START]) {
-        return Err("it is no JPEG".to_owned());
-    }
-    let mut at = 2usize;
-    loop {
-        // A marker may be preceded by any number of fill bytes.
-        let (mark, marker) = (raw.get(at).copied().ok_or_else(cut)?, raw.get(at + 1).copied().ok_or_else(cut)?);
-        match (mark, marker) {
-            (0xff, 0xff) => at += 1,
-            (0xff, END) => {
-                let rest = raw.get(at + 2..).unwrap_or_default();
-                // Some writers pad with zeros.
-                return if rest.iter().all(|&byte| byte == 0) {
-                    Ok(())
-                } else {
-                    Err(format!("JPEG with {} bytes after its end", rest.len()))
-                };
-            }
-            (0xff, marker) => {
-                let length = raw.get(at + 2..).and_then(|rest| rest.first_chunk::<2>()).ok_or_else(cut)?;
-                let length = usize::from(u16::from_be_bytes(*length));
-                if length < 2 {
-                    return Err("JPEG with a segment shorter than its length".to_owned());
-                }
-                at += 2 + length;
-                if marker == SCAN {
-                    at = entropy_end(raw, at).ok_or_else(cut)?;
-                }
-            }
-            _ => return Err("JPEG with bytes between its segments".to_owned()),
-        }
-    }
-}
-
-/// Where the entropy-coded data that start at `at` end: at the first marker that is no restart.
-fn entropy_end(raw: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        at += memchr(0xff, raw.get(at..)?)?;
-        match raw.get(at + 1)? {
-            0x00 | 0xd0..=0xd7 => at += 2,
-            0xff => at += 1,
-            _ => return Some(at),
-        }
     }
 }
 

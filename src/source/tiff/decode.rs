@@ -1,74 +1,110 @@
 //! From the stored bytes of a strip or tile to voxels.
 
 use bytes::Bytes;
-use flate2::{Decompress, FlushDecompress, Status};
+use half::f16;
 
-use super::page::Compression;
+use super::codecs::{self, Size};
+use super::page::PageFormat;
+use super::storage::{Codec, Predictor, Storage};
+use crate::dtype::DataType;
 
-/// Shape and type of a block.
+/// Rows and columns of a strip or tile.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
-    /// Rows and columns as stored.
-    pub(super) stored: [usize; 2],
-    /// Rows and columns that lie in the page: the first ones of those stored.
-    pub(super) wanted: [usize; 2],
-    /// Bytes per voxel.
-    pub(super) item: usize,
-    /// Whether the file's voxels are big-endian.
-    pub(super) big_endian: bool,
+pub(super) struct Extent {
+    /// Rows that are wanted: the first ones of those stored.
+    pub(super) rows: u64,
+    /// Rows that are stored at the most.
+    pub(super) most: u64,
+    pub(super) width: u64,
 }
 
-/// Decodes a block to little-endian voxels in C order. Bytes that are that already are returned as they are.
-pub(super) fn block(raw: Bytes, compression: Compression, layout: Layout) -> Result<Bytes, String> {
-    let [rows, columns] = layout.stored;
-    let row = columns.checked_mul(layout.item).ok_or("a row too long")?;
-    let expected = row.checked_mul(rows).ok_or("a block too long")?;
-    let swap = layout.big_endian && layout.item > 1;
-    let crop = layout.stored != layout.wanted;
-    let mut voxels = match compression {
-        Compression::None => {
-            if raw.len() != expected {
-                return Err(format!("{} bytes where {expected} are expected", raw.len()));
-            }
-            if !swap && !crop {
-                return Ok(raw);
-            }
-            Vec::from(raw)
-        }
-        Compression::Deflate { .. } => inflate(&raw, expected)?,
+/// Decodes a strip or tile to little-endian voxels in C order: as many rows as are wanted.
+pub(super) fn segment(
+    raw: Bytes,
+    storage: &Storage,
+    form: &PageFormat,
+    extent: Extent,
+    big_endian: bool,
+) -> Result<Bytes, String> {
+    let usize_of = |bytes: u64| usize::try_from(bytes).map_err(|_| "a block too long".to_owned());
+    let row = usize_of(storage.row(extent.width))?;
+    let size = Size {
+        needed: usize_of(storage.bytes(extent.rows, extent.width))?,
+        most: usize_of(storage.bytes(extent.most, extent.width))?,
+        row,
     };
-    if swap {
-        voxels.chunks_exact_mut(layout.item).for_each(<[u8]>::reverse);
-    }
-    if compression == (Compression::Deflate { predictor: true }) && row > 0 {
-        voxels.chunks_exact_mut(row).for_each(|row| integrate(row, layout.item));
-    }
-    if crop && row > 0 {
-        let width = layout.wanted[1] * layout.item;
-        let mut wanted = Vec::with_capacity(width.saturating_mul(layout.wanted[0]).min(voxels.len()));
-        for row in voxels.chunks_exact(row).take(layout.wanted[0]) {
-            wanted.extend_from_slice(row.get(..width).unwrap_or_default());
+    let raw = if storage.reversed { raw.iter().map(|byte| byte.reverse_bits()).collect() } else { raw };
+    let mut numbers = match storage.codec {
+        Codec::None if raw.len() != size.needed => {
+            return Err(format!("{} bytes where {} are expected", raw.len(), size.needed));
         }
-        voxels = wanted;
+        Codec::None => Vec::from(raw),
+        codec => codecs::unpack(&raw, codec, storage.tables.as_ref(), size)?,
+    };
+    let item = (storage.bits / 8) as usize;
+    match storage.predictor {
+        Predictor::Float => numbers.chunks_exact_mut(row.max(1)).for_each(|row| floats(row, item)),
+        predictor => {
+            if big_endian && item > 1 {
+                numbers.chunks_exact_mut(item).for_each(<[u8]>::reverse);
+            }
+            if predictor == Predictor::Horizontal {
+                numbers.chunks_exact_mut(row.max(1)).for_each(|row| integrate(row, item));
+            }
+        }
     }
-    Ok(voxels.into())
+    let width = usize_of(extent.width)?;
+    Ok(Bytes::from(match (form.dtype, storage.bits) {
+        (DataType::U8, bits @ 1..8) => spread(&numbers, row, width, bits, |number| [number as u8]),
+        (DataType::U16, bits @ 9..16) => spread(&numbers, row, width, bits, |number| (number as u16).to_le_bytes()),
+        (DataType::F32, 16) => {
+            let halves = numbers.as_chunks::<2>().0.iter();
+            halves.flat_map(|half| f16::from_le_bytes(*half).to_f32().to_le_bytes()).collect()
+        }
+        _ => numbers,
+    }))
 }
 
-/// A whole zlib stream of exactly `expected` bytes; no more than one further byte is ever made.
-fn inflate(raw: &[u8], expected: usize) -> Result<Vec<u8>, String> {
-    let mut voxels = vec![0; expected.checked_add(1).ok_or("a block too long")?];
-    let mut stream = Decompress::new(true);
-    let status = stream.decompress(raw, &mut voxels, FlushDecompress::Finish);
-    let made = stream.total_out();
-    match status {
-        Err(error) => Err(format!("broken deflate data: {error}")),
-        Ok(_) if made > expected as u64 => Err(format!("deflate data of more than the {expected} bytes expected")),
-        Ok(Status::StreamEnd) if made == expected as u64 => {
-            voxels.truncate(expected);
-            Ok(voxels)
+/// Voxels as they are shown of rows that are stored so but for the order of their bytes.
+pub(super) fn plain(raw: Bytes, dtype: DataType, big_endian: bool) -> Bytes {
+    if !big_endian || dtype.size() == 1 {
+        return raw;
+    }
+    let mut voxels = Vec::from(raw);
+    voxels.chunks_exact_mut(dtype.size()).for_each(<[u8]>::reverse);
+    voxels.into()
+}
+
+/// Numbers of fewer bits than their type has, the first in the highest bits, each row from a whole byte on.
+fn spread<const N: usize>(packed: &[u8], row: usize, width: usize, bits: u64, to: impl Fn(u32) -> [u8; N]) -> Vec<u8> {
+    let mut voxels = Vec::with_capacity(packed.len().saturating_mul(8) / bits.max(1) as usize * N);
+    for row in packed.chunks_exact(row.max(1)) {
+        let (mut held, mut count) = (0u32, 0u64);
+        let mut bytes = row.iter();
+        for _ in 0..width {
+            while count < bits {
+                held = held << 8 | u32::from(bytes.next().copied().unwrap_or_default());
+                count += 8;
+            }
+            count -= bits;
+            voxels.extend_from_slice(&to(held >> count & ((1 << bits) - 1)));
         }
-        Ok(Status::StreamEnd) => Err(format!("deflate data of {made} bytes where {expected} are expected")),
-        Ok(_) => Err(format!("deflate data that ends after {made} of {expected} bytes")),
+    }
+    voxels
+}
+
+/// Undoes the floating-point predictor (TIFF Technical Note 3): the bytes of a row are differences, and hold all highest
+/// bytes first, whatever the file's order is.
+fn floats(row: &mut [u8], item: usize) {
+    sums(row, u8::from_le_bytes, u8::wrapping_add, u8::to_le_bytes);
+    let planes = row.to_vec();
+    let width = (row.len() / item.max(1)).max(1);
+    for (byte, plane) in planes.chunks_exact(width).enumerate() {
+        for (voxel, value) in row.chunks_exact_mut(item.max(1)).zip(plane) {
+            if let Some(place) = item.checked_sub(byte + 1).and_then(|place| voxel.get_mut(place)) {
+                *place = *value;
+            }
+        }
     }
 }
 

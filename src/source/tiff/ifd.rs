@@ -4,9 +4,13 @@
 //! needed next, and how far to read ahead, is the very question. Every count is checked against the file's length and
 //! a bound before anything is allocated.
 
-use super::read::ReadAhead;
-use crate::source::SourceError;
+use bytes::Bytes;
 
+use super::read::ReadAhead;
+use crate::source::{SourceError, foreign};
+
+/// Bytes of its start by which a file of another format is told.
+const FOREIGN: u64 = 256;
 /// Entries of one IFD that are accepted; real ones have some dozens.
 const MAX_ENTRIES: u64 = 4096;
 /// Numbers in one tag that are accepted: offsets of as many strips.
@@ -33,7 +37,19 @@ impl Header {
         let big_endian = match start.get(..2) {
             Some(b"II") => false,
             Some(b"MM") => true,
-            _ => return Err(bad(file.name(), "not a TIFF file (does not begin with II or MM)")),
+            _ => {
+                let front = file.bytes(0, file.total().min(FOREIGN), "header").await?;
+                let text = front.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&front).trim_ascii_start();
+                let reason = match foreign::of_bytes(&front) {
+                    Some(what) => format!("not a TIFF file but {what}"),
+                    None if text.starts_with(b"<?xml") || text.starts_with(b"<OME") => {
+                        "not a TIFF file but OME-XML; name the TIFF files that it describes, a file per z, by `urls`"
+                            .into()
+                    }
+                    None => "not a TIFF file (does not begin with II or MM)".to_owned(),
+                };
+                return Err(bad(file.name(), &reason));
+            }
         };
         let (big_tiff, first) = match number(&start[2..4], big_endian) {
             42 => (false, number(&start[4..8], big_endian)),
@@ -129,16 +145,16 @@ impl Ifd {
         tag: Tag,
         kinds: &[u64],
         most: u64,
-    ) -> Result<Option<(bytes::Bytes, usize)>, SourceError> {
+    ) -> Result<Option<(Bytes, usize)>, SourceError> {
         let Some(entry) = self.entry(tag) else { return Ok(None) };
         let bad = |reason: String| SourceError::malformed(file.name(), self.field(tag), reason);
         if !kinds.contains(&entry.kind) {
             return Err(bad(format!("has field type {}, which this tag cannot have", entry.kind)));
         }
         let size: u64 = match entry.kind {
-            BYTE | ASCII => 1,
-            SHORT => 2,
-            LONG => 4,
+            BYTE | ASCII | SBYTE | UNDEFINED => 1,
+            SHORT | SSHORT => 2,
+            LONG | SLONG | IFD => 4,
             _ => 8,
         };
         if entry.count == 0 || entry.count > most {
@@ -148,7 +164,7 @@ impl Ifd {
         let length = entry.count * size;
         let word = if self.header.big_tiff { 8 } else { 4 };
         let bytes = if length <= word {
-            bytes::Bytes::copy_from_slice(&entry.inline[..length as usize])
+            Bytes::copy_from_slice(&entry.inline[..length as usize])
         } else {
             let offset = number(&entry.inline[..word as usize], self.header.big_endian);
             file.bytes(offset, length, &self.field(tag)).await?
@@ -156,10 +172,31 @@ impl Ifd {
         Ok(Some((bytes, size as usize)))
     }
 
-    /// All values of a tag of unsigned integers; `None` where the tag is missing.
+    /// All values of a tag of unsigned integers, which some writers store in signed types; `None` where the tag is missing.
     pub(super) async fn unsigned(&self, file: &mut ReadAhead, tag: Tag) -> Result<Option<Vec<u64>>, SourceError> {
-        let values = self.values(file, tag, &[BYTE, SHORT, LONG, LONG8, IFD8], MAX_NUMBERS).await?;
-        Ok(values.map(|(bytes, size)| bytes.chunks_exact(size).map(|v| number(v, self.header.big_endian)).collect()))
+        let values = self.values(file, tag, &INTEGERS, MAX_NUMBERS).await?;
+        let signed = self.entry(tag).is_some_and(|entry| SIGNED.contains(&entry.kind));
+        let Some((bytes, size)) = values else { return Ok(None) };
+        let numbers: Vec<u64> = bytes.chunks_exact(size).map(|v| number(v, self.header.big_endian)).collect();
+        if signed && numbers.iter().any(|number| number >> (8 * size - 1) != 0) {
+            return Err(SourceError::malformed(file.name(), self.field(tag), "is a number below 0"));
+        }
+        Ok(Some(numbers))
+    }
+
+    /// Whether the tag is there with one value at least.
+    pub(super) fn has_values(&self, tag: Tag) -> bool {
+        self.entry(tag).is_some_and(|entry| entry.count > 0)
+    }
+
+    /// The one value of a tag that some writers repeat for samples which are not there, or `default` where it is missing.
+    pub(super) async fn same(&self, file: &mut ReadAhead, tag: Tag, default: u64) -> Result<u64, SourceError> {
+        match self.unsigned(file, tag).await?.as_deref() {
+            Some([value, others @ ..]) if others.len() < MOST_SAMPLES && others.iter().all(|other| other == value) => {
+                Ok(*value)
+            }
+            _ => self.single(file, tag, default).await,
+        }
     }
 
     /// The one value of a tag, or `default` where the tag is missing.
@@ -187,6 +224,14 @@ impl Ifd {
         }))
     }
 
+    /// The bytes of a tag that no voxel needs, `most` at most; `None` where it is missing, longer or cannot be read.
+    pub(super) async fn opaque(&self, file: &mut ReadAhead, tag: Tag, most: u64) -> Result<Option<Bytes>, SourceError> {
+        match self.values(file, tag, &[BYTE, ASCII, UNDEFINED], most).await {
+            Err(SourceError::Remote(error)) => Err(error.into()),
+            read_or_broken => Ok(read_or_broken.ok().flatten().map(|(bytes, _)| bytes)),
+        }
+    }
+
     /// Bytes of a tag's text as it is claimed, as many as are accepted at the most.
     pub(super) fn text_bytes(&self, tag: Tag) -> u64 {
         self.entry(tag).map_or(0, |entry| entry.count.min(MAX_TEXT))
@@ -198,13 +243,15 @@ impl Ifd {
             return Ok(None);
         }
         let values = self.values(file, tag, &[ASCII, BYTE], MAX_TEXT).await?;
-        Ok(values.map(|(bytes, _)| {
-            let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-            match std::str::from_utf8(text) {
-                Ok(text) => text.to_owned(),
-                Err(_) => text.iter().map(|byte| char::from(*byte)).collect(),
-            }
-        }))
+        Ok(values.map(|(bytes, _)| text_of(bytes.split(|byte| *byte == 0).next().unwrap_or_default())))
+    }
+}
+
+/// Letters as UTF-8, or else as Latin-1, in which every byte is one.
+pub(super) fn text_of(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
     }
 }
 
@@ -213,8 +260,20 @@ const ASCII: u64 = 2;
 const SHORT: u64 = 3;
 const LONG: u64 = 4;
 const RATIONAL: u64 = 5;
+const SBYTE: u64 = 6;
+const UNDEFINED: u64 = 7;
+const SSHORT: u64 = 8;
+const SLONG: u64 = 9;
+const IFD: u64 = 13;
 const LONG8: u64 = 16;
+const SLONG8: u64 = 17;
 const IFD8: u64 = 18;
+
+/// Types of tags of whole numbers, and those of them that may be below 0.
+const INTEGERS: [u64; 10] = [BYTE, SHORT, LONG, SBYTE, SSHORT, SLONG, IFD, LONG8, SLONG8, IFD8];
+const SIGNED: [u64; 4] = [SBYTE, SSHORT, SLONG, SLONG8];
+/// Samples of a pixel that a tag may speak of.
+const MOST_SAMPLES: usize = 16;
 
 /// Number and name of a tag.
 #[derive(Debug, Clone, Copy)]
@@ -246,6 +305,12 @@ pub(super) mod tags {
     pub(in super::super) const TILE_LENGTH: Tag = Tag(323, "TileLength");
     pub(in super::super) const TILE_OFFSETS: Tag = Tag(324, "TileOffsets");
     pub(in super::super) const TILE_BYTE_COUNTS: Tag = Tag(325, "TileByteCounts");
+    pub(in super::super) const COLOR_MAP: Tag = Tag(320, "ColorMap");
+    pub(in super::super) const RESOLUTION_UNIT: Tag = Tag(296, "ResolutionUnit");
+    pub(in super::super) const JPEG_TABLES: Tag = Tag(347, "JPEGTables");
+    pub(in super::super) const CZ_SEM: Tag = Tag(34118, "CZ_SEM");
+    pub(in super::super) const FEI_SFEG: Tag = Tag(34680, "FEI_SFEG");
+    pub(in super::super) const FEI_HELIOS: Tag = Tag(34682, "FEI_HELIOS");
     pub(in super::super) const SAMPLE_FORMAT: Tag = Tag(339, "SampleFormat");
     pub(in super::super) const IMAGE_DEPTH: Tag = Tag(32997, "ImageDepth");
     pub(in super::super) const UIC_STACK: Tag = Tag(33629, "UIC2");

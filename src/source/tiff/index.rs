@@ -14,10 +14,11 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use super::ifd::Header;
-use super::page::{Compression, Data, MAX_PAGES, Page};
+use super::page::{MAX_PAGES, Page};
 use super::read::{AHEAD, ReadAhead, ReadAt};
+use super::storage::{Codec, Data, Storage, Stored};
 use super::text::Text;
-use super::walk;
+use super::walk::{self, Ending};
 use crate::source::SourceError;
 use crate::store::{healed, is_past_caches};
 
@@ -29,10 +30,10 @@ const MAX_SHIFTED: usize = 65_536;
 
 /// Where the pages of a volume are.
 pub(super) enum Index {
-    /// Page `k` begins `k` planes after `start`.
-    Contiguous { start: u64, pages: u64 },
+    /// Page `k` begins `k` planes of `plane` bytes after `start`.
+    Contiguous { start: u64, pages: u64, plane: u64, storage: Arc<Storage> },
     /// Found by a walk.
-    Table(Vec<Data>),
+    Table(Vec<Stored>),
     /// Predicted; proven page by page.
     Strided(Box<Strided>),
 }
@@ -49,7 +50,7 @@ impl Index {
 
     /// Bytes of memory that the places of strips and tiles take.
     pub(super) fn kept(&self) -> u64 {
-        let size = |page: &Data| match page {
+        let size = |page: &Stored| match &page.data {
             Data::Contiguous(_) => 32,
             Data::Segments(places) => 64 + 16 * places.len() as u64,
         };
@@ -60,46 +61,61 @@ impl Index {
         }
     }
 
-    /// Whether each page's voxels lie in one run.
-    pub(super) fn all_runs(&self) -> bool {
+    /// The ways in which pages are stored, each once or more.
+    pub(super) fn ways(&self) -> Vec<&Stored> {
         match self {
-            Index::Contiguous { .. } => true,
-            Index::Table(pages) => pages.iter().all(|page| matches!(page, Data::Contiguous(_))),
-            Index::Strided(strided) => matches!(strided.first.data, Data::Contiguous(_)),
+            Index::Contiguous { .. } => Vec::new(),
+            Index::Table(pages) => pages.iter().collect(),
+            Index::Strided(strided) => vec![&strided.first.stored],
         }
     }
 
-    /// Where page `page` lies, proven by its own IFD. Asks the file at most once per page.
-    pub(super) async fn page(&self, page: u64, plane: u64) -> Result<Option<Data>, SourceError> {
+    /// How page `page` is stored, proven by its own IFD. Asks the file at most once per page.
+    pub(super) async fn page(&self, page: u64) -> Result<Option<Stored>, SourceError> {
         match self {
-            Index::Contiguous { start, pages } if page < *pages => {
-                Ok(page.checked_mul(plane).and_then(|before| start.checked_add(before)).map(Data::Contiguous))
-            }
-            Index::Contiguous { .. } => Ok(None),
-            Index::Table(pages) => Ok(usize::try_from(page).ok().and_then(|page| pages.get(page)).cloned()),
             Index::Strided(strided) => strided.page(page).await,
+            known => Ok(known.at_hand(page)),
+        }
+    }
+
+    /// How page `page` is stored, as it was found when it was last asked for.
+    pub(super) fn at_hand(&self, page: u64) -> Option<Stored> {
+        match self {
+            Index::Contiguous { start, pages, plane, storage } if page < *pages => {
+                let start = page.checked_mul(*plane).and_then(|before| start.checked_add(before))?;
+                Some(Stored { storage: storage.clone(), data: Data::Contiguous(start) })
+            }
+            Index::Contiguous { .. } => None,
+            Index::Table(pages) => pages.get(usize::try_from(page).ok()?).cloned(),
+            Index::Strided(strided) => match strided.table.get() {
+                Some(table) => table.get(usize::try_from(page).ok()?).cloned(),
+                None => strided.stored(page),
+            },
         }
     }
 }
 
-/// Finds all pages of a file from its first page, whose description is `text`.
+/// Finds all pages of a file from its first page, whose description is `text`; `show_cut` says whether the whole pages of a
+/// file that is cut are shown.
 pub(super) async fn find(
     file: &mut ReadAhead,
     reader: Arc<dyn ReadAt>,
     header: Header,
     first: &Page,
     text: &Text,
+    show_cut: bool,
 ) -> Result<Index, SourceError> {
-    if let Some(index) = one_run(file, header, first, text).await? {
+    let ending = Ending { said: text.pages, show_cut };
+    if let Some(index) = one_run(file, header, first, text, show_cut).await? {
         return Ok(index);
     }
-    let index = match strided(file, &reader, header, first).await? {
+    let index = match strided(file, &reader, header, first, ending).await? {
         Some(strided) => Index::Strided(Box::new(strided)),
-        None => Index::Table(walk::all_pages(file, header, first).await?),
+        None => Index::Table(walk::all_pages(file, header, first, ending).await?),
     };
     if let Some(said) = text.pages.filter(|said| *said != index.pages()) {
-        let reason = format!("speaks of {said} pages, but the file has {}", index.pages());
-        return Err(SourceError::malformed(file.name(), "page 0, ImageDescription", reason));
+        let (name, there) = (file.name(), index.pages());
+        tracing::warn!("{name}: its description speaks of {said} pages; the {there} that are there are shown");
     }
     Ok(index)
 }
@@ -110,11 +126,12 @@ async fn one_run(
     header: Header,
     first: &Page,
     text: &Text,
+    show_cut: bool,
 ) -> Result<Option<Index>, SourceError> {
-    let (Data::Contiguous(start), Some(pages @ 2..), true) = (&first.data, text.pages, text.one_run) else {
+    let (Data::Contiguous(start), Some(pages @ 2..), true) = (&first.stored.data, text.pages, text.one_run) else {
         return Ok(None);
     };
-    let (start, plane) = (*start, first.form.plane());
+    let (start, plane, storage) = (*start, first.form.plane(), first.stored.storage.clone());
     let end = pages.checked_mul(plane).and_then(|bytes| bytes.checked_add(start));
     let fits = end.is_some_and(|end| end <= file.total());
     if first.next != 0 {
@@ -122,20 +139,29 @@ async fn one_run(
             return Ok(None);
         }
         file.ahead = 4096;
-        let second = match Page::read_at(file, header, first.next, 1).await {
+        let second = match Page::read_at(file, header, first.next, 1, Some(&storage)).await {
             Ok((_, second)) => second,
             Err(SourceError::Remote(error)) => return Err(error.into()),
             Err(_) => None,
         };
         let follows = start.checked_add(plane).map(Data::Contiguous);
-        if !second.is_some_and(|second| second.form == first.form && Some(second.data) == follows) {
+        if !second.is_some_and(|second| second.form == first.form && Some(second.stored.data) == follows) {
             return Ok(None);
         }
     } else if !fits {
-        let reason = format!("speaks of {pages} pages, for which the file of {} bytes is too short", file.total());
+        let there = file.total().saturating_sub(start) / plane.max(1);
+        if show_cut && there > 0 && is_past_caches() {
+            tracing::warn!("{}: only {there} of its {pages} pages are there and shown", file.name());
+            return Ok(Some(Index::Contiguous { start, pages: there, plane, storage }));
+        }
+        let reason = format!(
+            "speaks of {pages} pages, for which the file of {} bytes is too short, so page {there} is the first one \
+             missing; `truncated = \"show\"` shows those before it",
+            file.total()
+        );
         return Err(SourceError::malformed(file.name(), "page 0, ImageDescription", reason));
     }
-    Ok(Some(Index::Contiguous { start, pages }))
+    Ok(Some(Index::Contiguous { start, pages, plane, storage }))
 }
 
 /// Tries equal distances from page 0 on, then from page 1 on: page 0 often has more tags than the others, which moves
@@ -145,26 +171,27 @@ async fn strided(
     reader: &Arc<dyn ReadAt>,
     header: Header,
     first: &Page,
+    ending: Ending,
 ) -> Result<Option<Strided>, SourceError> {
-    let scattered = first.next.checked_sub(header.first).is_some_and(|gap| gap >= first.form.plane());
-    let simple = match &first.data {
+    let scattered = first.next.checked_sub(first.offset).is_some_and(|gap| gap >= first.stored_bytes());
+    let simple = match &first.stored.data {
         Data::Contiguous(_) => true,
-        Data::Segments(places) => places.len() <= MAX_SHIFTED,
+        Data::Segments(places) => places.len() <= MAX_SHIFTED && first.stored.data.is_whole(),
     };
-    if first.form.compression != Compression::None || !scattered || !simple {
+    if first.stored.storage.codec != Codec::None || !scattered || !simple {
         return Ok(None);
     }
-    if header.first > first.data.start() {
-        let from = Origin { page: 0, offset: header.first, next: first.next, span: first.span.clone() };
-        if let Some(strided) = Strided::predict(reader, header, first, from).await? {
+    if first.offset > first.stored.data.start() {
+        let from = Origin { page: 0, offset: first.offset, next: first.next, span: first.span.clone() };
+        if let Some(strided) = Strided::predict(reader, header, first, from, ending).await? {
             return Ok(Some(strided));
         }
     }
     file.ahead = 4096;
-    match Page::read_at(file, header, first.next, 1).await {
+    match Page::read_at(file, header, first.next, 1, Some(&first.stored.storage)).await {
         Ok((_, Some(second))) => {
             let from = Origin { page: 1, offset: first.next, next: second.next, span: second.span };
-            Strided::predict(reader, header, first, from).await
+            Strided::predict(reader, header, first, from, ending).await
         }
         Err(SourceError::Remote(error)) => Err(error.into()),
         // The walk will say what is wrong.
@@ -187,6 +214,7 @@ pub(super) struct Strided {
     header: Header,
     first: Page,
     origin: Origin,
+    ending: Ending,
     stride: u64,
     pages: u64,
     /// First voxel of the last page, from which those of all but page 0 are counted back.
@@ -196,7 +224,7 @@ pub(super) struct Strided {
     /// Set where a page's IFD says what was predicted.
     proven: Vec<OnceCell<()>>,
     /// The real places, once a prediction failed.
-    table: OnceCell<Vec<Data>>,
+    table: OnceCell<Vec<Stored>>,
     /// Why they could not be had, a moment ago.
     failed: Mutex<Option<(SourceError, Instant)>>,
 }
@@ -208,10 +236,11 @@ impl Strided {
         header: Header,
         first: &Page,
         origin: Origin,
+        ending: Ending,
     ) -> Result<Option<Strided>, SourceError> {
         let total = reader.total();
         let stride = match origin.next.checked_sub(origin.offset) {
-            Some(stride) if stride >= first.form.plane() => stride,
+            Some(stride) if stride >= first.stored_bytes() => stride,
             _ => return Ok(None),
         };
         let pages = match first.number {
@@ -228,6 +257,7 @@ impl Strided {
             header,
             first: first.clone(),
             origin,
+            ending,
             stride,
             pages,
             last_start: 0,
@@ -237,8 +267,8 @@ impl Strided {
             failed: Mutex::default(),
         };
         let Some(last) = strided.read(pages - 1).await? else { return Ok(None) };
-        strided.last_start = last.data.start();
-        if strided.predicted(pages - 1).as_ref() != Some(&last.data) {
+        strided.last_start = last.stored.data.start();
+        if strided.predicted(pages - 1).as_ref() != Some(&last.stored.data) {
             return Ok(None);
         }
         // The first and the last page are proven now.
@@ -257,11 +287,15 @@ impl Strided {
 
     fn predicted(&self, page: u64) -> Option<Data> {
         if page == 0 {
-            return Some(self.first.data.clone());
+            return Some(self.first.stored.data.clone());
         }
         let start = self.last_start.checked_sub((self.pages - 1).checked_sub(page)?.checked_mul(self.stride)?)?;
-        let shift = i64::try_from(i128::from(start) - i128::from(self.first.data.start())).ok()?;
-        self.first.data.shifted(shift)
+        let shift = i64::try_from(i128::from(start) - i128::from(self.first.stored.data.start())).ok()?;
+        self.first.stored.data.shifted(shift)
+    }
+
+    fn stored(&self, page: u64) -> Option<Stored> {
+        Some(Stored { storage: self.first.stored.storage.clone(), data: self.predicted(page)? })
     }
 
     /// Reads the page at the predicted place; `None` where that holds no IFD of such a page that links to the next.
@@ -271,7 +305,7 @@ impl Strided {
         let start = offset.saturating_sub(self.span.0);
         let end = offset.saturating_add(self.span.1).min(self.reader.total());
         file.add(start, self.reader.read_at(start..end).await?);
-        let found = match Page::read_at(&mut file, self.header, offset, page).await {
+        let found = match Page::read_at(&mut file, self.header, offset, page, Some(&self.first.stored.storage)).await {
             Ok((_, Some(found))) => found,
             Ok((_, None)) => return Ok(None),
             Err(SourceError::Remote(error)) => return Err(error.into()),
@@ -282,24 +316,24 @@ impl Strided {
             Some((start @ (0 | 1), pages @ 2..)) => found.number == Some((start + page, pages)),
             _ => found.number == self.first.number,
         };
-        let same = found.form == self.first.form && found.segments == self.first.segments;
+        let same = found.form == self.first.form && found.stored.storage == self.first.stored.storage;
         Ok((same && numbered && Some(found.next) == next).then_some(found))
     }
 
-    async fn page(&self, page: u64) -> Result<Option<Data>, SourceError> {
+    async fn page(&self, page: u64) -> Result<Option<Stored>, SourceError> {
         if page >= self.pages {
             return Ok(None);
         }
         healed(|| self.proven_page(page)).await
     }
 
-    async fn proven_page(&self, page: u64) -> Result<Option<Data>, SourceError> {
+    async fn proven_page(&self, page: u64) -> Result<Option<Stored>, SourceError> {
         if self.table.get().is_none() {
             // The page before must link here, or else this may be what a page that was replaced has left behind.
             let before = page.saturating_sub(1);
             let (linked, confirmed) = futures::try_join!(self.prove(before), self.prove(page))?;
             if linked && confirmed {
-                return Ok(self.predicted(page));
+                return Ok(self.stored(page));
             }
             if !is_past_caches() {
                 // It is looked at again before all pages are read for it.
@@ -314,7 +348,7 @@ impl Strided {
     async fn prove(&self, page: u64) -> Result<bool, SourceError> {
         // That it does not is no result to keep, as the answer may have been a bad one.
         let read = async || match self.read(page).await {
-            Ok(Some(found)) if Some(&found.data) == self.predicted(page).as_ref() => Ok(()),
+            Ok(Some(found)) if Some(&found.stored.data) == self.predicted(page).as_ref() => Ok(()),
             Ok(_) => Err(None),
             Err(error) => Err(Some(error)),
         };
@@ -329,7 +363,7 @@ impl Strided {
     }
 
     /// Finds all pages again, unless that failed a moment ago: all blocks ask for it.
-    async fn walk_seldom(&self, page: u64) -> Result<Vec<Data>, SourceError> {
+    async fn walk_seldom(&self, page: u64) -> Result<Vec<Stored>, SourceError> {
         if let Some((error, when)) = &*self.failed.lock()
             && when.elapsed() < FAILURE_REMEMBERED
         {
@@ -339,11 +373,11 @@ impl Strided {
     }
 
     /// Finds all pages again, by walking, because `page` is not where it should be.
-    async fn walk(&self, page: u64) -> Result<Vec<Data>, SourceError> {
+    async fn walk(&self, page: u64) -> Result<Vec<Stored>, SourceError> {
         let name = self.reader.name();
         tracing::warn!("{name}: page {page} is not at the expected stride; walking the IFD chain");
         let mut file = ReadAhead::new(self.reader.clone(), AHEAD);
-        let table = walk::all_pages(&mut file, self.header, &self.first).await?;
+        let table = walk::all_pages(&mut file, self.header, &self.first, self.ending).await?;
         if table.len() as u64 != self.pages {
             let reason = format!("{} pages in the chain of IFDs, {} expected", table.len(), self.pages);
             return Err(SourceError::malformed(name, format!("page {page}, IFD"), reason));

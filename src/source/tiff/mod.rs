@@ -1,19 +1,30 @@
 //! Volumes in multi-page TIFF files, a page per z.
 //!
-//! Classic and BigTIFF, both byte orders; integers of 8 to 64 bits and floats of 32 and 64; strips and tiles;
-//! uncompressed or deflate, with the horizontal predictor. Everything else is refused by name. Format: TIFF 6.0,
-//! the BigTIFF design, the TIFF Technical Notes; ImageJ's and OME's conventions in ImageDescription.
+//! Classic and BigTIFF, both byte orders; integers of 1 to 16, 32 and 64 bits and floats of 16, 32 and 64; strips and tiles;
+//! uncompressed, deflate, LZW, PackBits, Zstandard or grey JPEG, with either predictor. Everything else is refused by name.
+//! Format: TIFF 6.0, the BigTIFF design, the TIFF Technical Notes; ImageJ's and OME's conventions in ImageDescription.
 //!
 //! A file is opened with few requests however many pages it has, and no voxel is served from a place that the page's
 //! own IFD has not confirmed, except those of ImageJ, whose pages need none. Blocks are bands of rows where a page is
-//! one uncompressed run, else the file's own strips and tiles.
+//! one uncompressed run, else the file's own strips and tiles; a page that is divided in another way than the first is read
+//! by as many of its strips or tiles as a block needs.
 
+mod axes;
+mod blocks;
+mod codecs;
 mod decode;
 mod dump;
+mod front;
 mod ifd;
 mod index;
+mod microscope;
+mod ome;
 mod page;
+mod places;
 mod read;
+mod sample;
+mod shaped;
+mod storage;
 mod text;
 mod volume;
 mod walk;
@@ -30,7 +41,7 @@ use self::read::ObjectReader;
 use self::volume::{FRONT, Volume};
 use super::{Description, Placement, Source, SourceError};
 use crate::document::Document;
-use crate::geometry::{CellIndex, LevelIndex};
+use crate::geometry::{CellIndex, LevelIndex, Shape};
 use crate::store::Object;
 
 /// A TIFF file as a volume of one level.
@@ -39,17 +50,48 @@ pub struct TiffSource {
     volume: Volume,
 }
 
-/// Opens the file: reads its header, its first page's IFD and as much of the others as finding them takes. `missing`:
-/// nanometres per voxel along `z, y, x` for the axes along which a file says none that says some.
-pub async fn open(object: Object, missing: [Option<f64>; 3]) -> Result<TiffSource, SourceError> {
+pub use self::axes::Choice;
+
+/// How a file is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reading {
+    /// Nanometres per voxel along `z, y, x` for the axes along which a file says none that says some.
+    pub missing: [Option<f64>; 3],
+    /// Which of several axes are shown.
+    pub choice: Choice,
+    /// Whether the whole pages of a file that is cut are shown.
+    pub show_cut: bool,
+    /// Where it is one plane of a volume whose other planes are in other files.
+    pub section: Option<Section>,
+}
+
+/// A plane of a volume.
+#[derive(Debug, Clone, Copy)]
+pub struct Section {
+    /// The shape of the blocks of the other planes, where some are open. Only the first is told of to people.
+    pub cell: Option<Shape>,
+}
+
+/// What an opened file is.
+pub enum Opening {
+    /// A volume.
+    Volume(Box<TiffSource>),
+    /// A plane of a volume whose planes are in these files beside it, in the order of z.
+    Set(Vec<String>),
+}
+
+/// Opens the file: reads its header, its first page's IFD and as much of the others as finding them takes.
+pub async fn open(object: Object, reading: Reading) -> Result<Opening, SourceError> {
     let front = object.start(FRONT).await?;
     let Some(total) = front.total else {
         return Err(SourceError::malformed(object.url(), "header", "the length of the file is not known"));
     };
     let reader = ObjectReader { object: object.clone(), total };
-    let mut volume = Volume::open(Arc::new(reader), front.bytes).await?;
-    volume.complete_voxel_size(missing);
-    Ok(TiffSource { object, volume })
+    let mut volume = Volume::open(Arc::new(reader), front.bytes, reading).await?;
+    Ok(match volume.set.take() {
+        Some(names) => Opening::Set(names),
+        None => Opening::Volume(Box::new(TiffSource { object, volume })),
+    })
 }
 
 impl Source for TiffSource {
@@ -58,16 +100,26 @@ impl Source for TiffSource {
     }
 
     fn documents(&self) -> Vec<Document> {
-        vec![self.volume.tags.clone().retrieved_at(self.object.confirmed())]
+        self.volume.tags.iter().map(|tags| tags.clone().retrieved_at(self.object.confirmed())).collect()
     }
 
     fn kept(&self) -> u64 {
         self.volume.index.kept()
     }
 
+    fn partial_voxel_size(&self) -> [Option<f64>; 3] {
+        self.volume.voxel_size
+    }
+
+    fn is_inverted(&self) -> bool {
+        self.volume.form.white_is_zero
+    }
+
     fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
         Box::pin(async move {
-            let range = self.volume.locate(block).await?;
+            let Some(range) = self.volume.locate(block).await? else {
+                return Ok(Placement::Absent { confirmed: self.object.confirmed() });
+            };
             let length = range.end - range.start;
             Ok(Placement::Range { object: self.object.clone(), start: range.start, length })
         })

@@ -1,15 +1,11 @@
-//! What the first page's ImageDescription says of the volume: ImageJ's `key=value` lines, OME-XML, tifffile's JSON.
+//! What the first page's ImageDescription says of the volume: ImageJ's `key=value` lines, those of ImageJ2 (SCIFIO), which
+//! mean other things, OME-XML, tifffile's JSON.
 //!
-//! Sources: ImageJ's `TiffEncoder`, the OME-TIFF specification, tifffile's `{"shape": …}`. Resolution tags alone are
-//! never taken for a voxel size, because most programs write the resolution of a print there.
+//! Sources: ImageJ's `TiffEncoder` and `FileSaver`, SCIFIO's `TIFFFormat`.
 
-use serde_json::Value;
-
-use crate::document::bounds;
+use super::ome;
+use super::shaped;
 use crate::length::Unit;
-
-/// Longest text that is read as JSON: those of tifffile are short.
-pub(super) const LONGEST_JSON: usize = 64 << 10;
 
 /// The program or convention that wrote the description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +16,31 @@ pub(super) enum Dialect {
     Shaped,
 }
 
+/// An axis beside those of the plane, along which there is more than one page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Long {
+    /// `z`, `c`, `t` or what else the writer calls it, in small letters.
+    pub(super) name: char,
+    pub(super) extent: u64,
+}
+
+/// Files that hold the planes of one image together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Set {
+    /// Names of the files in the order of z, a plane in each.
+    Planes(Vec<String>),
+    /// Any other division: why they cannot be put together without being named.
+    Other(String),
+}
+
 /// What a description says.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Text {
     pub(super) dialect: Dialect,
     /// Number of pages of the volume, where said.
     pub(super) pages: Option<u64>,
+    /// The axes along which these pages follow each other, the fastest first.
+    pub(super) axes: Vec<Long>,
     /// Whether all pages may follow each other after the first one's IFD, without IFDs of their own.
     pub(super) one_run: bool,
     /// Nanometres per voxel along `z, y, x`, where said.
@@ -34,11 +49,24 @@ pub(super) struct Text {
     pub(super) window: Option<(f64, f64)>,
     /// Whether stored values of 16 bits are meant less 32768.
     pub(super) signed: bool,
+    /// Where the planes lie in several files.
+    pub(super) set: Option<Set>,
+    /// Units that are none of length that is known.
+    pub(super) units: Vec<String>,
 }
 
 impl Text {
-    const PLAIN: Text =
-        Text { dialect: Dialect::Plain, pages: None, one_run: false, scale: [None; 3], window: None, signed: false };
+    pub(super) const PLAIN: Text = Text {
+        dialect: Dialect::Plain,
+        pages: None,
+        axes: Vec::new(),
+        one_run: false,
+        scale: [None; 3],
+        window: None,
+        signed: false,
+        set: None,
+        units: Vec::new(),
+    };
 
     /// Reads a description. `resolution` is the pixels per unit along `y, x` of the page's tags, as fractions, `plane` its
     /// height and width. The error is the variant that is not read.
@@ -46,149 +74,107 @@ impl Text {
         if text.starts_with("ImageJ=") {
             image_j(text, resolution)
         } else if text.starts_with("SCIFIO=") {
-            // Fiji's other writer: the same keys, but every page has its IFD.
-            Ok(Text { dialect: Dialect::Plain, one_run: false, ..image_j(text, resolution)? })
-        } else if let Some(pixels) = elements(text, "Pixels").next() {
-            ome(text, pixels)
+            scifio(text)
+        } else if ome::is_ome(text) {
+            ome::parse(text)
         } else if text.starts_with('{') {
-            shaped(text, plane)
+            shaped::parse(text, plane)
         } else {
             Ok(Text::PLAIN)
         }
     }
+
+    /// The unit of this name; one that is not known is noted, unless it says that there is none.
+    pub(super) fn unit(&mut self, name: &str) -> Option<Unit> {
+        let unit = Unit::named(name);
+        if unit.is_none() && !Unit::is_none(name) && !self.units.iter().any(|known| known == name) {
+            self.units.push(name.to_owned());
+        }
+        unit
+    }
+
+    /// Keeps the axes of more than one page.
+    pub(super) fn along(mut self, axes: impl IntoIterator<Item = (char, u64)>) -> Text {
+        self.axes =
+            axes.into_iter().filter(|(_, extent)| *extent > 1).map(|(name, extent)| Long { name, extent }).collect();
+        self
+    }
+}
+
+/// The value of a line `key=value`.
+fn line<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::trim)
+}
+
+/// A number of pages in ImageJ's lines.
+fn count(text: &str, key: &str) -> Result<Option<u64>, String> {
+    match line(text, key) {
+        None => Ok(None),
+        Some(number) => number.parse::<u64>().map(Some).map_err(|_| format!("`{key}={number}` of ImageJ")),
+    }
+}
+
+/// Pages and axes of ImageJ's lines. Channels follow each other first, then slices, then frames.
+fn stack(text: &str, found: Text) -> Result<Text, String> {
+    let [channels, slices, frames] = [count(text, "channels")?, count(text, "slices")?, count(text, "frames")?];
+    let along = [('c', channels), ('z', slices), ('t', frames)].map(|(name, extent)| (name, extent.unwrap_or(1)));
+    let product = along.iter().try_fold(1u64, |product, (_, extent)| product.checked_mul((*extent).max(1)));
+    let product = product.ok_or("an ImageJ stack of more than 2⁶⁴ pages")?;
+    let said = [channels, slices, frames].iter().any(Option::is_some).then_some(product);
+    let pages = count(text, "images")?.or(said);
+    // Of a stack without these keys only the number of pages is known.
+    let along = if product == 1 { [('z', pages.unwrap_or(1)), ('c', 1), ('t', 1)] } else { along };
+    Ok(Text { pages, ..found.along(along) })
+}
+
+fn number(text: &str, key: &str) -> Option<f64> {
+    line(text, key)?.parse::<f64>().ok().filter(|number| number.is_finite())
+}
+
+/// The limits of display, which with a calibration function are not in the units of the stored values.
+fn limits(text: &str) -> Option<(f64, f64)> {
+    match (number(text, "min"), number(text, "max")) {
+        (Some(low), Some(high)) if low < high && line(text, "cf").is_none() => Some((low, high)),
+        _ => None,
+    }
 }
 
 fn image_j(text: &str, resolution: [Option<[f64; 2]>; 2]) -> Result<Text, String> {
-    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::trim);
-    let count = |key: &str| match value(key) {
-        None => Ok(None),
-        Some(number) => number.parse::<u64>().map(Some).map_err(|_| format!("`{key}={number}` of ImageJ")),
-    };
-    for (key, what) in [("channels", "channels"), ("frames", "time points")] {
-        if let Some(several @ 2..) = count(key)? {
-            return Err(format!("an ImageJ stack of {several} {what}"));
-        }
-    }
-    let pages = count("images")?.or(count("slices")?);
-    let number = |key: &str| value(key)?.parse::<f64>().ok().filter(|number| number.is_finite());
-    let unit = value("unit").and_then(Unit::named);
-    // Written where they differ.
-    let own = |key: &str| value(key).map_or(unit, Unit::named);
+    let mut found = stack(text, Text { dialect: Dialect::ImageJ, one_run: true, ..Text::PLAIN })?;
+    // Those of single axes are written where they differ.
+    let common = line(text, "unit").unwrap_or_default();
+    let [z, y, x] = [line(text, "zunit"), line(text, "yunit"), None].map(|own| found.unit(own.unwrap_or(common)));
     let pixel = |unit: Option<Unit>, per_unit: Option<[f64; 2]>| unit?.per_pixel(per_unit?);
-    let depth = number("spacing").map(f64::abs).filter(|spacing| *spacing > 0.0);
-    let depth = depth.zip(own("zunit")).and_then(|(depth, unit)| unit.nanometres(depth));
-    let scale = [depth, pixel(own("yunit"), resolution[0]), pixel(unit, resolution[1])];
-    // With a calibration function the limits are not in the units of the stored values.
-    let window = match (number("min"), number("max")) {
-        (Some(low), Some(high)) if low < high && value("cf").is_none() => Some((low, high)),
-        _ => None,
+    // A depth of one unit is not written, nor is that of a single page.
+    let is_stack = found.axes.iter().any(|axis| axis.name == 'z');
+    let spacing = match line(text, "spacing") {
+        Some(_) => number(text, "spacing").map(f64::abs).filter(|spacing| *spacing > 0.0),
+        None => is_stack.then_some(1.0),
     };
+    let depth = spacing.zip(z).and_then(|(depth, unit)| unit.nanometres(depth));
+    found.scale = [depth, pixel(y, resolution[0]), pixel(x, resolution[1])];
+    found.window = limits(text);
     // The straight line by which ImageJ marks images of signed numbers.
-    let signed = value("cf") == Some("0") && number("c0") == Some(-32768.0) && number("c1") == Some(1.0);
-    Ok(Text { dialect: Dialect::ImageJ, pages, one_run: true, scale, window, signed })
+    found.signed =
+        line(text, "cf") == Some("0") && number(text, "c0") == Some(-32768.0) && number(text, "c1") == Some(1.0);
+    Ok(found)
 }
 
-fn ome(text: &str, pixels: &str) -> Result<Text, String> {
-    if elements(text, "Pixels").count() > 1 {
-        return Err("OME-TIFF of several images".into());
+/// ImageJ2 says the size of a voxel by `axes`, `scales` and `units`, lists of one length. Its resolution tags are per
+/// centimetre whatever these say, and every page has its own IFD.
+fn scifio(text: &str) -> Result<Text, String> {
+    let mut found = stack(text, Text::PLAIN)?;
+    let list = |key: &str| line(text, key).unwrap_or_default().split(',').map(str::trim);
+    let mut lengths = Vec::new();
+    for ((axis, scale), unit) in list("axes").zip(list("scales")).zip(list("units")) {
+        let unit = found.unit(unit);
+        let size = scale.parse().ok().and_then(|scale: f64| unit?.nanometres(scale)).filter(|size| *size > 0.0);
+        lengths.push((axis.to_ascii_lowercase(), size));
     }
-    let count = |name: &str| match attribute(pixels, name) {
-        None => Ok(1),
-        Some(number) => number.parse::<u64>().map_err(|_| format!("OME-XML {name} `{number}`")),
-    };
-    for (name, what) in [("SizeC", "channels"), ("SizeT", "time points")] {
-        if let several @ 2.. = count(name)? {
-            return Err(format!("OME-TIFF of {several} {what}"));
-        }
-    }
-    let first = |element, name| attribute(element, name).unwrap_or_else(|| "0".into());
-    if elements(text, "TiffData").any(|element| first(element, "IFD") != first(element, "FirstZ")) {
-        return Err("OME-TIFF whose pages are not in the order of z".into());
-    }
-    let size = |axis: char| {
-        let size: f64 = attribute(pixels, &format!("PhysicalSize{axis}"))?.parse().ok()?;
-        let unit = attribute(pixels, &format!("PhysicalSize{axis}Unit")).unwrap_or_else(|| "µm".into());
-        Unit::named(&unit)?.nanometres(size).filter(|size| *size > 0.0)
-    };
-    let scale = ['Z', 'Y', 'X'].map(size);
-    Ok(Text { dialect: Dialect::Ome, pages: Some(count("SizeZ")?), scale, ..Text::PLAIN })
-}
-
-/// The attributes of every element of this local name.
-fn elements<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
-    text.split('<').skip(1).filter_map(move |piece| {
-        let end = piece.find(|c: char| c.is_whitespace() || matches!(c, '/' | '>'))?;
-        let (own, rest) = piece.split_at(end);
-        if own.rsplit(':').next() == Some(name) { attributes(rest) } else { None }
-    })
-}
-
-/// What stands before the `>` that ends an element; within quotes it is a letter as any other.
-fn attributes(rest: &str) -> Option<&str> {
-    let mut open = None;
-    let end = rest.find(|c| {
-        match open {
-            Some(quote) if c == quote => open = None,
-            None if matches!(c, '"' | '\'') => open = Some(c),
-            _ => {}
-        }
-        open.is_none() && c == '>'
-    })?;
-    rest.get(..end)
-}
-
-/// The value of an attribute, character references of µ and Å resolved.
-fn attribute(element: &str, name: &str) -> Option<String> {
-    let mut rest = element;
-    while let Some(equals) = rest.find('=') {
-        let key = rest[..equals].trim();
-        let value = rest[equals + 1..].trim_start();
-        let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-        let (value, after) = value[1..].split_once(quote)?;
-        if key == name {
-            let mut value = value.to_owned();
-            for (reference, letter) in [("&#181;", "µ"), ("&#xB5;", "µ"), ("&#xb5;", "µ"), ("&#197;", "Å")] {
-                value = value.replace(reference, letter);
-            }
-            return Some(value);
-        }
-        rest = after;
-    }
-    None
-}
-
-fn shaped(text: &str, plane: [u64; 2]) -> Result<Text, String> {
-    if text.len() > LONGEST_JSON {
-        return Ok(Text::PLAIN);
-    }
-    let Ok(Value::Object(document)) = bounds::parse(text.as_bytes()) else { return Ok(Text::PLAIN) };
-    let extents = |value: &Value| value.as_array()?.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>();
-    let Some(mut shape) = document.get("shape").and_then(extents) else { return Ok(Text::PLAIN) };
-    let axes = document.get("axes").and_then(Value::as_str).unwrap_or_default().to_uppercase();
-    let mut axes = axes.as_str();
-    // Samples, channels and times of which there is one come after the plane.
-    while !shape.ends_with(&plane) && shape.pop_if(|extent| *extent == 1).is_some() {
-        axes = axes.strip_suffix(['S', 'C', 'T']).unwrap_or(axes);
-    }
-    let Some((leading, last)) = shape.split_last_chunk::<2>() else { return Ok(Text::PLAIN) };
-    // What an editor left there tells of another image.
-    if *last != plane {
-        return Ok(Text::PLAIN);
-    }
-    if !axes.is_empty() && !axes.ends_with("YX") {
-        return Err(format!("an array of axes {axes} in {{\"shape\": …}}"));
-    }
-    for (axis, extent) in axes.chars().zip(leading) {
-        if matches!(axis, 'C' | 'T' | 'S') && *extent > 1 {
-            return Err(format!("an axis {axis} of {extent} in {{\"shape\": …}}"));
-        }
-    }
-    if leading.iter().filter(|extent| **extent > 1).count() > 1 {
-        return Err(format!("a shape of {} dimensions", leading.len() + 2));
-    }
-    let pages = leading.iter().copied().max().unwrap_or(1).max(1);
-    // A single page says nothing about others that were appended later.
-    let pages = (pages > 1).then_some(pages);
-    let one_run = document.get("truncated").and_then(Value::as_bool).unwrap_or(false);
-    Ok(Text { dialect: Dialect::Shaped, pages, one_run, ..Text::PLAIN })
+    let along = |name: &str| lengths.iter().find(|(axis, _)| axis == name).and_then(|(_, size)| *size);
+    // Another axis whose unit is one of length is z under another name.
+    let other = || lengths.iter().find(|(axis, size)| !matches!(axis.as_str(), "x" | "y") && size.is_some());
+    found.scale = [along("z").or_else(|| other().and_then(|(_, size)| *size)), along("y"), along("x")];
+    found.window = limits(text);
+    Ok(found)
 }

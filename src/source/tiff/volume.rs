@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::ifd::{Header, tags};
+use super::axes::{self, Pages};
+use super::blocks::{self, Window};
+use super::ifd::{Header, Ifd, tags};
 use super::index::{self, Index};
-use super::page::{Compression, Data, Page, PageFormat, Segments};
+use super::page::{Page, PageFormat};
 use super::read::{AHEAD, ReadAhead, ReadAt};
-use super::text::{Dialect, Text};
-use super::{decode, dump};
+use super::sample::Palette;
+use super::storage::{Codec, Data, Segments, Stored};
+use super::text::{Dialect, Set, Text};
+use super::{Reading, dump, front, microscope};
 use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, Shape};
@@ -19,101 +23,121 @@ use crate::source::{Description, SourceError, SourceLevel};
 
 /// Bytes of the file's start that are read first.
 pub(super) const FRONT: u64 = 64 << 10;
-/// Longest band of rows that is read as one block, unless a single row is longer.
+/// Longest band of rows that is read as one block, unless a single row or strip is longer.
 const MAX_BAND: u64 = 64 << 20;
-/// Longest row or uncompressed strip that is accepted.
+/// Longest row or strip that is accepted.
 const MAX_BLOCK: u64 = 1 << 30;
+/// Strips that lie so far apart are not read together.
+const APART: u64 = 64 << 10;
 
 /// An open file.
 pub(super) struct Volume {
     name: String,
     pub(super) description: Description,
     big_endian: bool,
-    form: PageFormat,
-    blocks: Blocks,
-    /// Nanometres per voxel along `z, y, x`, where the file says them.
-    stated: [Option<f64>; 3],
+    pub(super) form: PageFormat,
+    /// Nanometres per voxel along `z, y, x`, where the file says them or else the configuration.
+    pub(super) voxel_size: [Option<f64>; 3],
+    pages: Pages,
     pub(super) index: Index,
-    /// The first page's tags, for people.
-    pub(super) tags: Document,
-}
-
-/// What a block is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Blocks {
-    /// Bands of `rows` rows of pages that are one run each.
-    Bands { rows: u64 },
-    /// Each strip or tile.
-    Segments(Segments),
+    /// The first page's tags, for people; none of a section beside one that is told.
+    pub(super) tags: Option<Document>,
+    /// The files that hold a plane of the volume each, where it is divided so.
+    pub(super) set: Option<Vec<String>>,
 }
 
 impl Volume {
     /// Opens a file of which the first [`FRONT`] bytes (or all, if it is shorter) are `front`.
-    pub(super) async fn open(reader: Arc<dyn ReadAt>, front: Bytes) -> Result<Volume, SourceError> {
+    pub(super) async fn open(reader: Arc<dyn ReadAt>, front: Bytes, reading: Reading) -> Result<Volume, SourceError> {
         let name = reader.name();
         let mut file = ReadAhead::new(reader.clone(), AHEAD);
         file.add(0, front);
         let header = Header::read(&mut file).await?;
-        let (ifd, first) = Page::read_at(&mut file, header, header.first, 0).await?;
-        let Some(first) = first else {
-            let field = ifd.field(tags::NEW_SUBFILE_TYPE);
-            return Err(SourceError::unsupported(name, field, "a reduced image as the first page"));
+        let (ifd, first) = front::first_page(&mut file, header).await?;
+        let opened = Self::of_page(&mut file, &reader, header, (&ifd, &first), reading).await;
+        let error = match opened {
+            Err(error) => error,
+            opened => return opened,
         };
-        let form = first.form;
-        let resolution =
-            [ifd.rational(&mut file, tags::Y_RESOLUTION).await?, ifd.rational(&mut file, tags::X_RESOLUTION).await?];
-        let (text, tags) = {
-            let _room = file.room(ifd.text_bytes(tags::IMAGE_DESCRIPTION)).await;
-            let text = ifd.text(&mut file, tags::IMAGE_DESCRIPTION).await?.unwrap_or_default();
-            let text = Text::parse(&text, resolution, [form.height, form.width])
-                .map_err(|variant| SourceError::unsupported(&*name, ifd.field(tags::IMAGE_DESCRIPTION), variant))?;
-            let tags = ifd.dump(&file);
-            file.drop_long();
-            (text, tags)
-        };
+        // A smaller picture before the others is one for looking at them, though it is not marked as such.
+        match front::larger_second(&mut file, header, &first).await? {
+            Some((ifd, second)) => Self::of_page(&mut file, &reader, header, (&ifd, &second), reading).await,
+            None => {
+                tracing::debug!("{name}: {error}");
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens a file whose first page of the volume is this one.
+    async fn of_page(
+        file: &mut ReadAhead,
+        reader: &Arc<dyn ReadAt>,
+        header: Header,
+        (ifd, first): (&Ifd, &Page),
+        reading: Reading,
+    ) -> Result<Volume, SourceError> {
+        let (name, form) = (file.name(), first.form);
+        let refused = |variant| SourceError::unsupported(&*name, ifd.field(tags::IMAGE_DESCRIPTION), variant);
+        let (text, scale, tags) = described(file, ifd, first).await?;
         if text.signed && form.dtype == DataType::U16 {
             tracing::warn!("{name}: ImageJ means these voxels less 32768, as signed ones; they are shown as stored");
         }
-        let index = index::find(&mut file, reader, header, &first, &text).await?;
-
-        let shape = Shape([index.pages(), form.height, form.width]);
+        if first.palette == Some(Palette::Colours) {
+            tracing::warn!("{name}: its table of colours is left out, the numbers that it is applied to are shown");
+        }
+        let set = match (&text.set, reading.section.is_some()) {
+            (None, _) | (_, true) => None,
+            (Some(Set::Planes(names)), false) => Some(names.clone()),
+            (Some(Set::Other(what)), false) => {
+                let remedy = "name the files of a plane each in the order of z by `urls`, or their folder by `url`";
+                return Err(refused(format!("a part of an image ({what}; {remedy})")));
+            }
+        };
+        let (index, pages) = if reading.section.is_some() || set.is_some() {
+            front::only_page(file, header, first).await?;
+            (Index::Table(vec![first.stored.clone()]), Pages { first: 0, step: 1, count: 1, warning: None })
+        } else {
+            let index = index::find(file, reader.clone(), header, first, &text, reading.show_cut).await?;
+            let pages = axes::choose(&text, index.pages(), reading.choice).map_err(refused)?;
+            (index, pages)
+        };
+        if let Some(warning) = &pages.warning {
+            tracing::warn!("{name}: {warning}");
+        }
+        for unit in &text.units {
+            tracing::warn!("{name}: the unit {unit:?} is none of length that is known, so what is in it is not told");
+        }
+        let shape = Shape([pages.count, form.height, form.width]);
         if shape.bytes(form.dtype.size()).is_none_or(|bytes| i64::try_from(bytes).is_err()) {
             return Err(SourceError::malformed(name, "page 0, ImageLength", format!("{shape} voxels are too many")));
         }
-        let blocks = choose_blocks(&form, first.segments, &index, shape);
-        let cell = match blocks {
-            Blocks::Bands { rows } | Blocks::Segments(Segments::Strips { rows }) => Shape([1, rows, form.width]),
-            Blocks::Segments(Segments::Tiles { height, width }) => Shape([1, height, width]),
-        };
+        let given = reading.section.and_then(|section| section.cell);
+        let cell = given.unwrap_or_else(|| choose_cell(&form, &first.stored, &index, shape));
         if form.bytes(cell.0[1], cell.0[2]) > MAX_BLOCK {
             let reason = format!("a strip or row of more than {MAX_BLOCK} bytes");
             return Err(SourceError::unsupported(name, "page 0, ImageWidth", reason));
         }
+        let voxel_size = std::array::from_fn(|axis| scale[axis].or(reading.missing[axis]));
         let description = Description {
             dtype: form.dtype,
             levels: vec![SourceLevel {
                 grid: Grid { shape, cell },
-                scale: all(text.scale),
+                scale: all(voxel_size).filter(|_| scale != [None; 3]),
                 translation: [0.0; 3],
                 offset: [0; 3],
             }],
             fill: FillValue::zero(form.dtype),
             window: text.window,
-            format: format_name(&header, &form, &first.segments, text.dialect),
+            format: format_name(&header, first, text.dialect),
             downsampling: None,
             chunked: false,
         };
-        let tags = Document::dump("tiff-tags.json", &*name, &dump::document(&header, index.pages(), tags));
-        let (big_endian, stated) = (header.big_endian, text.scale);
-        Ok(Volume { tags, name, description, big_endian, form, blocks, stated, index })
-    }
-
-    /// Completes a voxel size that the file says along some axes only; `missing` is used along the others.
-    pub(super) fn complete_voxel_size(&mut self, missing: [Option<f64>; 3]) {
-        let stated = self.stated;
-        if let (true, Some(level)) = (stated.iter().any(Option::is_some), self.description.levels.first_mut()) {
-            level.scale = all(std::array::from_fn(|axis| stated[axis].or(missing[axis])));
-        }
+        let tags = given
+            .is_none()
+            .then(|| Document::dump("tiff-tags.json", &*name, &dump::document(&header, index.pages(), tags)));
+        let big_endian = header.big_endian;
+        Ok(Volume { tags, name, description, big_endian, form, voxel_size, pages, index, set })
     }
 
     /// The one level's grid.
@@ -121,75 +145,106 @@ impl Volume {
         self.description.levels.first().map(|level| level.grid)
     }
 
-    /// Extent of a block in the plane, clipped to the page: rows and columns.
-    fn clipped(&self, block: CellIndex) -> Result<(u64, u64), SourceError> {
-        match self.grid().filter(|grid| grid.contains(block)) {
-            Some(grid) => {
-                let [_, rows, columns] = grid.region(block).shape().0;
-                Ok((rows, columns))
-            }
-            None => Err(self.bad(block, "lies outside of the volume".into())),
-        }
+    /// A block of the page on which it is, clipped to that.
+    fn window(&self, block: CellIndex) -> Result<(u64, Window), SourceError> {
+        let Some(grid) = self.grid().filter(|grid| grid.contains(block)) else {
+            return Err(self.bad(block, "lies outside of the volume".into()));
+        };
+        let region = grid.region(block);
+        let range = |axis: usize| region.start[axis]..region.end[axis];
+        let page = self.pages.first.saturating_add(block.0[0].saturating_mul(self.pages.step));
+        Ok((page, Window { rows: range(1), columns: range(2) }))
     }
 
     fn bad(&self, block: CellIndex, reason: String) -> SourceError {
         SourceError::malformed(&*self.name, format!("page {}, block {block}", block.0[0]), reason)
     }
 
-    /// The bytes of a block.
-    pub(super) async fn locate(&self, block: CellIndex) -> Result<Range<u64>, SourceError> {
-        let (rows, _) = self.clipped(block)?;
-        let [page, down, across] = block.0;
-        let data = self.index.page(page, self.form.plane()).await?;
-        let data = data.ok_or_else(|| self.bad(block, "lies on a page that the file does not have".into()))?;
-        let range = match (self.blocks, &data) {
-            (
-                Blocks::Bands { rows: band } | Blocks::Segments(Segments::Strips { rows: band }),
-                Data::Contiguous(start),
-            ) => {
-                let before = self.form.bytes(down * band, self.form.width);
-                start.checked_add(before).map(|start| (start, self.form.bytes(rows, self.form.width)))
-            }
-            (Blocks::Segments(segments), Data::Segments(places)) => {
-                let number = down * segments.counts(&self.form).1 + across;
-                usize::try_from(number).ok().and_then(|number| places.get(number)).copied()
-            }
-            _ => None,
-        };
-        let range = range.and_then(|(start, length)| Some(start..start.checked_add(length)?));
-        range.ok_or_else(|| self.bad(block, "has its strips elsewhere than the other pages".into()))
+    /// The bytes of a block; `None` where none of it was ever written.
+    pub(super) async fn locate(&self, block: CellIndex) -> Result<Option<Range<u64>>, SourceError> {
+        let (page, window) = self.window(block)?;
+        let stored = self.index.page(page).await?;
+        let stored = stored.ok_or_else(|| self.bad(block, "lies on a page that the file does not have".into()))?;
+        blocks::locate(&stored, &self.form, &window).map_err(|reason| self.bad(block, reason))
     }
 
     /// The voxels of a block, C order, little-endian, clipped to the page.
     pub(super) fn decode(&self, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
-        let (rows, columns) = self.clipped(block)?;
-        let (stored_rows, stored_columns) = match self.blocks {
-            Blocks::Segments(Segments::Tiles { height, width }) => (height, width),
-            _ => (rows, columns),
-        };
-        let layout = decode::Layout {
-            stored: [stored_rows as usize, stored_columns as usize],
-            wanted: [rows as usize, columns as usize],
-            item: self.form.dtype.size(),
-            big_endian: self.big_endian,
-        };
-        decode::block(raw, self.form.compression, layout).map_err(|reason| self.bad(block, reason))
+        let (page, window) = self.window(block)?;
+        let stored = self.index.at_hand(page);
+        let stored = stored.ok_or_else(|| self.bad(block, "lies on a page that was not found".into()))?;
+        blocks::decode(&stored, &self.form, &window, raw, self.big_endian).map_err(|reason| self.bad(block, reason))
     }
 }
 
-/// Bands where every page is one run, else the file's own division.
-fn choose_blocks(form: &PageFormat, segments: Segments, index: &Index, shape: Shape) -> Blocks {
-    if form.compression != Compression::None || !index.all_runs() {
-        return Blocks::Segments(segments);
-    }
-    let mut rows = band_rows(shape, form.dtype);
-    while rows > 1 && form.bytes(rows, form.width) > MAX_BAND {
-        rows = rows.div_ceil(2);
-    }
-    Blocks::Bands { rows }
+/// What the first page's tags say of the volume: its description, nanometres per voxel, and the tags for people.
+async fn described(
+    file: &mut ReadAhead,
+    ifd: &Ifd,
+    first: &Page,
+) -> Result<(Text, [Option<f64>; 3], serde_json::Value), SourceError> {
+    let form = first.form;
+    let per_unit = [ifd.rational(file, tags::Y_RESOLUTION).await?, ifd.rational(file, tags::X_RESOLUTION).await?];
+    let unit = match ifd.unsigned(file, tags::RESOLUTION_UNIT).await {
+        Err(SourceError::Remote(error)) => return Err(error.into()),
+        read_or_broken => read_or_broken.ok().flatten().and_then(|units| units.first().copied()).unwrap_or(2),
+    };
+    let microscope = microscope::pixel_size(file, ifd).await?;
+    let resolution = microscope::resolution(per_unit, unit);
+    let _room = file.room(ifd.text_bytes(tags::IMAGE_DESCRIPTION)).await;
+    let text = ifd.text(file, tags::IMAGE_DESCRIPTION).await?.unwrap_or_default();
+    let text = Text::parse(&text, per_unit, [form.height, form.width])
+        .map_err(|variant| SourceError::unsupported(file.name(), ifd.field(tags::IMAGE_DESCRIPTION), variant))?;
+    let tags = ifd.dump(file);
+    file.drop_long();
+    let [z, y, x] = text.scale;
+    // ImageJ's own resolution is in its own unit, whatever the tag of the unit says.
+    let resolution = if text.dialect == Dialect::ImageJ { [None; 2] } else { resolution };
+    let scale = [z, microscope[0].or(y).or(resolution[0]), microscope[1].or(x).or(resolution[1])];
+    Ok((text, scale, tags))
 }
 
-fn format_name(header: &Header, form: &PageFormat, segments: &Segments, dialect: Dialect) -> String {
+/// Bands where every page is one run, else the file's own division where all pages have one, else whole rows.
+fn choose_cell(form: &PageFormat, first: &Stored, index: &Index, shape: Shape) -> Shape {
+    let mut band = band_rows(shape, form.dtype);
+    while band > 1 && form.bytes(band, form.width) > MAX_BAND {
+        band = band.div_ceil(2);
+    }
+    let ways = index.ways();
+    let segments = first.storage.segments;
+    let is_run = |stored: &&Stored| matches!(stored.data, Data::Contiguous(_));
+    if ways.iter().all(is_run) {
+        return Shape([1, band, form.width]);
+    }
+    if ways.iter().all(|stored| stored.storage.segments == segments && !is_run(stored)) {
+        let (rows, width) = segments.whole(form);
+        let packed = ways.iter().all(|stored| stored.storage.codec != Codec::None && is_together(&stored.data));
+        let rows = match segments {
+            // Short strips that lie one after the other are read together.
+            Segments::Strips { .. } if packed => rows.saturating_mul((band / rows).max(1)).min(form.height),
+            _ => rows,
+        };
+        return Shape([1, rows, width]);
+    }
+    let rows = |stored: &&Stored| if is_run(stored) { band } else { stored.storage.segments.whole(form).0 };
+    let rows = ways.iter().map(rows).max().unwrap_or(band).min(form.height);
+    let fits = form.bytes(rows, form.width) <= MAX_BAND;
+    Shape([1, if fits { rows } else { band }, form.width])
+}
+
+/// Whether strips lie one after the other.
+fn is_together(data: &Data) -> bool {
+    match data {
+        Data::Contiguous(_) => true,
+        Data::Segments(places) => places.windows(2).all(|pair| {
+            let ((start, length), (next, _)) = (pair[0], pair[1]);
+            let end = start.saturating_add(length);
+            start > 0 && (end..=end.saturating_add(APART)).contains(&next)
+        }),
+    }
+}
+
+fn format_name(header: &Header, first: &Page, dialect: Dialect) -> String {
     let mut name = String::from(match dialect {
         Dialect::ImageJ => "ImageJ ",
         Dialect::Ome => "OME-",
@@ -197,15 +252,18 @@ fn format_name(header: &Header, form: &PageFormat, segments: &Segments, dialect:
     });
     name += if header.big_tiff { "BigTIFF" } else { "TIFF" };
     name += if header.big_endian { ", big-endian" } else { ", little-endian" };
-    name += match form.compression {
-        Compression::None => ", uncompressed",
-        Compression::Deflate { predictor: false } => ", deflate",
-        Compression::Deflate { predictor: true } => ", deflate with horizontal predictor",
-    };
-    if let Segments::Tiles { .. } = segments {
+    let storage = &first.stored.storage;
+    name += &format!(", {storage}");
+    if storage.bits != 8 * first.form.dtype.size() as u64 {
+        name += &format!(", {} bits", storage.bits);
+    }
+    if let Segments::Tiles { .. } = storage.segments {
         name += ", tiled";
     }
-    if form.white_is_zero {
+    if first.palette == Some(Palette::Colours) {
+        name += ", without its table of colours";
+    }
+    if first.form.white_is_zero {
         name += ", white is zero";
     }
     name

@@ -41,6 +41,7 @@ fn pyramid(levels: Vec<Level>) -> Pyramid {
         fill: FillValue::zero(DataType::U8),
         window: (0.0, 255.0),
         window_rule: "the source".to_owned(),
+        inverted: false,
         calibrated: [true; 3],
         format: "test".to_owned(),
         downsampling: None,

@@ -1,3 +1,4 @@
+mod codecs;
 mod fixtures;
 mod hostile;
 mod layouts;

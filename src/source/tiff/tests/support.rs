@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use super::super::Reading;
 use super::super::read::ReadAt;
 use super::super::volume::{FRONT, Volume};
 use crate::geometry::{CellIndex, Shape};
@@ -61,7 +62,7 @@ pub(super) fn memory(bytes: Vec<u8>) -> Arc<Counted<impl Fn(Range<u64>) -> Vec<u
 /// Opens as [`super::super::open`] does; the first read counts as a request.
 pub(super) async fn open(reader: Arc<dyn ReadAt>) -> Result<Volume, SourceError> {
     let front = reader.read_at(0..FRONT.min(reader.total())).await?;
-    Volume::open(reader, front).await
+    Volume::open(reader, front, Reading::default()).await
 }
 
 /// All voxels, assembled from all blocks.
@@ -87,7 +88,10 @@ pub(super) async fn assemble(volume: &Volume, reader: &dyn ReadAt) -> Result<Vec
 
 /// Locates, reads and decodes one block.
 pub(super) async fn read_block(volume: &Volume, reader: &dyn ReadAt, block: CellIndex) -> Result<Bytes, SourceError> {
-    let range = volume.locate(block).await?;
+    let Some(range) = volume.locate(block).await? else {
+        let bytes = volume.grid().unwrap().region(block).shape().bytes(volume.description.dtype.size()).unwrap();
+        return Ok(vec![0; bytes as usize].into());
+    };
     assert!(range.start < range.end);
     volume.decode(block, reader.read_at(range).await?)
 }

@@ -1,6 +1,8 @@
 //! Descriptions, as the programs write them.
 
-use super::super::text::{LONGEST_JSON, Text};
+use super::super::axes::{self, Choice, Pages};
+use super::super::shaped::LONGEST_JSON;
+use super::super::text::{Dialect, Set, Text};
 
 fn parse(text: &str) -> Result<Text, String> {
     Text::parse(text, [Some([4.0, 1.0]), Some([2.0, 1.0])], [20, 30])
@@ -14,7 +16,8 @@ fn an_imagej_voxel_size_needs_a_unit_of_length_and_a_spacing() {
         ("unit=nm\nspacing=50\n", [Some(50.0), Some(0.25), Some(0.5)]),
         ("unit=cm\nspacing=1\n", [Some(1e7), Some(0.25e7), Some(0.5e7)]),
         ("unit=pixel\nspacing=1\n", [None; 3]),
-        ("unit=nm\n", [None, Some(0.25), Some(0.5)]),
+        ("unit=nm\n", [Some(1.0), Some(0.25), Some(0.5)]),
+        ("unit=nm\nslices=5\n", [Some(1.0), Some(0.25), Some(0.5)]),
         ("unit=nm\nspacing=0\n", [None, Some(0.25), Some(0.5)]),
         ("spacing=1\n", [None; 3]),
         ("unit=micron\nzunit=nm\nspacing=50.0\n", [Some(50.0), Some(250.0), Some(500.0)]),
@@ -53,38 +56,126 @@ fn an_imagej_window_is_taken_where_it_is_one_of_stored_values() {
     }
 }
 
+/// What a file of so many pages shows by its description.
+fn chosen(text: &str, there: u64, choice: Choice) -> Result<Pages, String> {
+    axes::choose(&parse(text)?, there, choice)
+}
+
 #[test]
-fn channels_and_time_are_refused_by_name_and_single_ones_dropped() {
-    let cases = [
-        ("ImageJ=1.53t\nimages=6\nchannels=2\nslices=3\n", "2 channels"),
-        ("ImageJ=1.53t\nimages=6\nframes=6\n", "6 time points"),
-        ("SCIFIO=0.42.0\naxes=X,Y,Channel\nimages=2\nchannels=2\nslices=1\n", "2 channels"),
-        ("<OME><Pixels SizeC=\"2\" SizeT=\"1\" SizeZ=\"3\"/></OME>", "2 channels"),
-        ("<ome:OME><ome:Pixels SizeC='1' SizeT='7' SizeZ='3'></ome:Pixels></ome:OME>", "7 time points"),
-        ("<OME><Pixels SizeZ=\"3\"/><Pixels SizeZ=\"3\"/></OME>", "several images"),
-        ("<OME><Pixels SizeZ=\"2\"><TiffData IFD=\"1\" FirstZ=\"0\"/></Pixels></OME>", "order of z"),
-        ("{\"shape\": [2, 3, 20, 30]}", "4 dimensions"),
-        ("{\"shape\": [3, 20, 30], \"axes\": \"TYX\"}", "axis T of 3"),
-        ("{\"shape\": [2, 3, 20, 30, 1]}", "a shape of 4 dimensions"),
-        ("{\"shape\": [3, 20, 30], \"axes\": \"XZY\"}", "axes XZY"),
-        ("{\"shape\": [3, 20, 30, 1], \"axes\": \"ZXYS\"}", "axes ZXY"),
-        ("{\"shape\": [20, 30], \"axes\": \"XY\"}", "axes XY"),
-    ];
-    for (text, expected) in cases {
-        let refused = parse(text).unwrap_err();
-        assert!(refused.contains(expected), "{refused}");
+fn the_one_axis_of_several_pages_is_z_whatever_it_is_called() {
+    for (text, pages, called) in [
+        ("ImageJ=1.53t\nimages=6\nchannels=1\nframes=1\nslices=6\n", 6, None),
+        ("ImageJ=1.53t\nimages=6\nframes=6\n", 6, Some("time points")),
+        ("ImageJ=1.53t\nimages=6\nchannels=6\n", 6, Some("channels")),
+        ("SCIFIO=0.42.0\naxes=X,Y,Channel\nimages=2\nchannels=2\nslices=1\n", 2, Some("channels")),
+        ("<OME><Pixels SizeC=\"1\" SizeT=\"1\" SizeZ=\"3\"/></OME>", 3, None),
+        ("<ome:OME><ome:Pixels SizeC='1' SizeT='7' SizeZ='1'></ome:Pixels></ome:OME>", 7, Some("time points")),
+        ("{\"shape\": [3, 20, 30], \"axes\": \"TYX\"}", 3, Some("time points")),
+        ("{\"shape\": [1, 3, 20, 30]}", 3, None),
+        ("{\"shape\": [3, 20, 30, 1]}", 3, None),
+        ("{\"shape\": [3, 20, 30, 1, 1], \"axes\": \"ZYXCS\"}", 3, None),
+        ("{\"shape\": [3, 20, 30], \"axes\": \"zyx\"}", 3, None),
+        ("{\"shape\": [3, 20, 30, 1, 1], \"axes\": \"ZYXTC\"}", 3, None),
+    ] {
+        assert_eq!(parse(text).unwrap().pages, Some(pages), "{text}");
+        let found = chosen(text, pages, Choice::default()).unwrap();
+        assert_eq!((found.first, found.step, found.count), (0, 1, pages), "{text}");
+        let warning = found.warning.unwrap_or_default();
+        assert!(called.map_or(warning.is_empty(), |called| warning.contains(called)), "{text}: {warning}");
     }
-    assert_eq!(parse("ImageJ=1.53t\nimages=6\nchannels=1\nframes=1\nslices=6\n").unwrap().pages, Some(6));
-    assert_eq!(parse("<OME><Pixels SizeC=\"1\" SizeT=\"1\" SizeZ=\"3\"/></OME>").unwrap().pages, Some(3));
-    assert_eq!(parse("{\"shape\": [1, 3, 20, 30]}").unwrap().pages, Some(3));
-    assert_eq!(parse("{\"shape\": [3, 20, 30, 1]}").unwrap().pages, Some(3));
-    assert_eq!(parse("{\"shape\": [3, 20, 30, 1, 1], \"axes\": \"ZYXCS\"}").unwrap().pages, Some(3));
-    assert_eq!(parse("{\"shape\": [3, 20, 30], \"axes\": \"zyx\"}").unwrap().pages, Some(3));
-    assert_eq!(parse("{\"shape\": [3, 20, 30, 1, 1], \"axes\": \"ZYXTC\"}").unwrap().pages, Some(3));
+    let named = Choice { z: Some('t'), channel: None };
+    assert_eq!(chosen("ImageJ=1.53t\nimages=6\nframes=6\n", 6, named).unwrap().warning, None);
     assert_eq!(parse("any other text").unwrap().pages, None);
     assert_eq!(parse("{\"shape\": [2, 3, 10, 60]}").unwrap().pages, None, "of another image");
     let long = format!("{{\"shape\": [3, 20, 30], \"more\": \"{}\"}}", "x".repeat(LONGEST_JSON));
     assert_eq!(parse(&long).unwrap().pages, None);
+}
+
+#[test]
+fn of_several_axes_the_configuration_says_what_is_shown() {
+    let imagej = "ImageJ=1.53t\nimages=12\nchannels=2\nslices=3\nframes=2\n";
+    let two = "ImageJ=1.53t\nimages=6\nchannels=2\nslices=3\n";
+    let ome = "<OME><Pixels DimensionOrder=\"XYZCT\" SizeC=\"2\" SizeT=\"1\" SizeZ=\"3\"/></OME>";
+    let choice = |z: Option<char>, channel| Choice { z, channel };
+    for (text, there, z, channel, expected) in [
+        (two, 6, None, Some(0), Ok((0, 2, 3))),
+        (two, 6, None, Some(1), Ok((1, 2, 3))),
+        (ome, 6, None, Some(1), Ok((3, 1, 3))),
+        (two, 6, Some('c'), None, Err("2 channels, 3 slices")),
+        (two, 6, None, None, Err("`channel = N`")),
+        (two, 6, None, Some(2), Err("channel 2 of 2")),
+        (two, 5, None, Some(0), Err("5 pages for 2 channels, 3 slices")),
+        (imagej, 12, None, Some(0), Err("2 time points")),
+        ("{\"shape\": [2, 3, 20, 30], \"axes\": \"CTYX\"}", 6, None, Some(0), Err("`axes = ")),
+        ("{\"shape\": [2, 3, 20, 30], \"axes\": \"CTYX\"}", 6, Some('t'), Some(1), Ok((3, 1, 3))),
+        ("any text", 5, None, Some(1), Err("no channel 1")),
+        ("ImageJ=1\nimages=3\nchannels=3\n", 3, None, Some(2), Ok((2, 1, 1))),
+    ] {
+        match (chosen(text, there, choice(z, channel)), expected) {
+            (Ok(found), Ok(expected)) => assert_eq!((found.first, found.step, found.count), expected, "{text}"),
+            (Err(error), Err(expected)) => assert!(error.contains(expected), "{error} instead of {expected}"),
+            (found, expected) => panic!("{text}: {found:?} instead of {expected:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_has_no_order_of_planes_is_refused_by_name() {
+    for (text, expected) in [
+        ("<OME><Pixels SizeZ=\"3\"/><Pixels SizeZ=\"3\"/></OME>", "several images"),
+        ("<OME><Pixels SizeZ=\"2\"><TiffData IFD=\"1\" FirstZ=\"0\"/></Pixels></OME>", "order of z"),
+        ("<OME><Pixels SizeZ=\"0\"/></OME>", "SizeZ `0`"),
+        ("<OME><Pixels SizeZ=\"2\" DimensionOrder=\"XYZ\"/></OME>", "DimensionOrder `XYZ`"),
+        ("{\"shape\": [2, 3, 20, 30]}", "4 dimensions"),
+        ("{\"shape\": [2, 3, 20, 30, 1]}", "a shape of 4 dimensions"),
+        ("{\"shape\": [3, 20, 30], \"axes\": \"XZY\"}", "axes XZY"),
+        ("{\"shape\": [3, 20, 30, 1], \"axes\": \"ZXYS\"}", "axes ZXY"),
+        ("{\"shape\": [20, 30], \"axes\": \"XY\"}", "axes XY"),
+    ] {
+        let refused = parse(text).unwrap_err();
+        assert!(refused.contains(expected), "{refused}");
+    }
+}
+
+#[test]
+fn imagej2_says_the_size_of_each_axis_in_its_own_unit() {
+    let of = |axes: &str, scales: &str, units: &str| {
+        let lines =
+            format!("axes={axes}\nlengths=3,3,3\nscales={scales}\nunits={units}\nimages=3\nslices=3\nunit=micron\n");
+        parse(&format!("SCIFIO=0.42.0\n{lines}")).unwrap()
+    };
+    let whole = of("X,Y,Z", "0.008,0.008,0.05", "\\u00B5m,micron,µm");
+    assert_eq!(
+        (whole.scale, whole.one_run, whole.dialect),
+        ([Some(50.0), Some(8.0), Some(8.0)], false, Dialect::Plain)
+    );
+    assert_eq!(of("X,Y,Z", "8,8,1.0", "nm,nm,null").scale, [None, Some(8.0), Some(8.0)]);
+    assert_eq!(of("X,Y,Time", "8,8,50", "nm,nm,nm").scale, [Some(50.0), Some(8.0), Some(8.0)]);
+    assert_eq!(of("X,Y,Z", "8,8,50", "nm,nm,furlongs").units, ["furlongs"]);
+    assert_eq!(of("", "", "").scale, [None; 3]);
+}
+
+#[test]
+fn a_set_of_files_is_told_from_a_file_of_its_own() {
+    let ome = |planes: &str| format!("<OME UUID=\"urn:uuid:0\"><Pixels SizeZ=\"2\">{planes}</Pixels></OME>");
+    let plane = |z: u64, ifd: u64, file: &str, id: u64| {
+        format!("<TiffData FirstZ=\"{z}\" IFD=\"{ifd}\"><UUID FileName=\"{file}\">urn:uuid:{id}</UUID></TiffData>")
+    };
+    let set = |planes: &[String]| parse(&ome(&planes.concat())).unwrap().set;
+    assert_eq!(set(&[plane(0, 0, "old name.tif", 0), plane(1, 1, "old name.tif", 0)]), None);
+    assert_eq!(set(&[]), None);
+    let whole = [plane(1, 0, "b.tif", 1), plane(0, 0, "a.tif", 0)];
+    assert_eq!(set(&whole), Some(Set::Planes(vec!["a.tif".into(), "b.tif".into()])));
+    for other in [
+        vec![plane(0, 0, "a.tif", 0), plane(1, 1, "b.tif", 1)],
+        vec![plane(0, 0, "a.tif", 0), plane(1, 0, "../b.tif", 1)],
+        vec![plane(0, 0, "a.tif", 0), plane(0, 0, "b.tif", 1)],
+        vec![plane(0, 0, "b.tif", 1)],
+    ] {
+        assert!(matches!(set(&other), Some(Set::Other(_))), "{other:?}");
+    }
+    let companion = parse("<OME><BinaryOnly MetadataFile=\"v.companion.ome\" UUID=\"urn:uuid:9\"/></OME>").unwrap();
+    assert!(matches!(companion.set, Some(Set::Other(reason)) if reason.contains("v.companion.ome")));
 }
 
 #[test]
@@ -112,6 +203,6 @@ fn an_angle_bracket_in_a_value_does_not_end_the_element() {
         let text = parse(&text).unwrap();
         assert_eq!((text.pages, text.scale), (Some(3), [None, None, Some(8e3)]), "{name}");
     }
-    let refused = parse("<OME><Pixels Name='>' SizeT=\"2\" SizeZ=\"3\"/></OME>").unwrap_err();
-    assert!(refused.contains("2 time points"), "{refused}");
+    let text = parse("<OME><Pixels Name='>' SizeT=\"2\" SizeZ=\"3\"/></OME>").unwrap();
+    assert_eq!((text.pages, text.axes.len()), (Some(6), 2));
 }

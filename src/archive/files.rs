@@ -1,0 +1,129 @@
+//! Volumes of formats that are read file by file: one file, the files of a folder, or those that the configuration names.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+
+use super::Found;
+use super::format::Format;
+use super::sections::{self, Rules, Sections};
+use crate::catalog::{DmFiles, SourceSpec};
+use crate::geometry::Shape;
+use crate::remote::Location;
+use crate::source::stack::{self, Opener};
+use crate::source::{Source, SourceError, dm3, mrc, tiff};
+use crate::store::{Object, Remote};
+
+/// What is said of the files: the configuration, and nanometres per voxel along `z, y, x` for what they do not say.
+type Said<'a> = (&'a SourceSpec, [Option<f64>; 3]);
+
+/// Opens a volume that the configuration names.
+pub(super) async fn open(
+    remote: &Remote,
+    format: Format,
+    files: &DmFiles,
+    said: Said<'_>,
+) -> Result<Found, SourceError> {
+    match files {
+        DmFiles::File(file) if !is_folder(remote, file).await? => one(remote, format, file, said).await,
+        DmFiles::File(folder) | DmFiles::Folder(folder) => {
+            let rules = Rules { formats: format.alone(), promised: None, overrides: &said.0.overrides };
+            let sections = sections::find(remote, folder, rules).await?;
+            let opened = of_folder(remote, &sections, said).await?;
+            Ok(Found { counted: Some(sections.kept), ..opened })
+        }
+        DmFiles::List(files) => {
+            let files = sections::arranged(files, &said.0.overrides)?;
+            let Some(first) = files.iter().flatten().next().cloned() else {
+                return Err(SourceError::malformed("the list of files", "urls", "is empty"));
+            };
+            if files.len() == 1 {
+                return one(remote, format, &first, said).await;
+            }
+            let object = |file: &Option<Location>| file.as_ref().map(|file| remote.object(file)).transpose();
+            let objects = files.iter().map(object).collect::<Result<Vec<_>, _>>()?;
+            Ok(Found::at(stack::open(objects, opener(format, said)).await?, &first))
+        }
+    }
+}
+
+/// Opens the sections of a folder.
+pub(super) async fn of_folder(remote: &Remote, sections: &Sections, said: Said<'_>) -> Result<Found, SourceError> {
+    let Sections { folder, format, names, .. } = sections;
+    if let [Some(name)] = names.as_slice() {
+        return Ok(Found { location: folder.clone(), ..one(remote, *format, &folder.join(name), said).await? });
+    }
+    Ok(Found::at(stack::open(sections.objects(remote)?, opener(*format, said)).await?, folder))
+}
+
+/// Whether an address of this machine is a folder, though it looks like that of a file.
+async fn is_folder(remote: &Remote, location: &Location) -> Result<bool, SourceError> {
+    match location.url.scheme() {
+        "file" => Ok(remote.with_path(location, |path| path.is_dir()).await?),
+        _ => Ok(false),
+    }
+}
+
+/// Opens one file, which may hold many planes.
+async fn one(remote: &Remote, format: Format, file: &Location, said: Said<'_>) -> Result<Found, SourceError> {
+    let object = remote.object(file)?;
+    let (spec, missing) = said;
+    match format {
+        Format::Dm => Ok(Found::at(dm3::open(object, missing, true).await?, file)),
+        Format::Mrc => {
+            let reading = mrc::Reading { missing, show_cut: spec.overrides.show_truncated, told: true };
+            Ok(Found::at(mrc::open(object, reading).await?, file))
+        }
+        Format::Tiff => {
+            let choice = tiff::Choice { z: spec.overrides.z_axis, channel: spec.channel };
+            let show_cut = spec.overrides.show_truncated;
+            let reading = tiff::Reading { missing, choice, show_cut, ..tiff::Reading::default() };
+            match tiff::open(object, reading).await? {
+                tiff::Opening::Volume(source) => Ok(Found::at(*source, file)),
+                tiff::Opening::Set(names) => {
+                    let Some(folder) = beside(file) else {
+                        let reason = "it holds one plane of an image in several files; name them by `urls`";
+                        return Err(SourceError::unsupported(file.to_string(), "ImageDescription", reason));
+                    };
+                    let objects = names.iter().map(|name| remote.object(&folder.join(name)).map(Some));
+                    let objects = objects.collect::<Result<Vec<_>, _>>()?;
+                    Ok(Found::at(stack::open(objects, opener(format, said)).await?, file))
+                }
+            }
+        }
+    }
+}
+
+/// The folder that a file is in.
+fn beside(file: &Location) -> Option<Location> {
+    let mut folder = file.clone();
+    folder.url.path_segments_mut().ok()?.pop();
+    folder.url.set_query(None);
+    Some(folder)
+}
+
+/// How a section's file is opened. What people see of a volume is the first one's.
+fn opener(format: Format, (_, missing): Said<'_>) -> Opener {
+    let boxed = |source: Box<dyn Source>| Arc::from(source);
+    match format {
+        Format::Dm => Arc::new(move |object: Object, cell: Option<Shape>| {
+            async move { Ok(boxed(Box::new(dm3::open(object, missing, cell.is_none()).await?))) }.boxed()
+        }),
+        Format::Mrc => Arc::new(move |object: Object, cell: Option<Shape>| {
+            let reading = mrc::Reading { missing, show_cut: false, told: cell.is_none() };
+            async move { Ok(boxed(Box::new(mrc::open(object, reading).await?))) }.boxed()
+        }),
+        Format::Tiff => Arc::new(move |object: Object, cell: Option<Shape>| {
+            let section = Some(tiff::Section { cell });
+            let reading = tiff::Reading { missing, section, ..tiff::Reading::default() };
+            async move {
+                let url = object.url().to_owned();
+                match tiff::open(object, reading).await? {
+                    tiff::Opening::Volume(source) => Ok(boxed(source)),
+                    tiff::Opening::Set(_) => Err(SourceError::malformed(url, "ImageDescription", "is no section")),
+                }
+            }
+            .boxed()
+        }),
+    }
+}

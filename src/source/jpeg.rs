@@ -1,0 +1,86 @@
+//! Pictures in JPEG, as chunks of volumes and strips of TIFF files are stored.
+
+use memchr::memchr;
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+/// Decodes a grey JPEG whose width and height are such as `fits` says, before anything is decoded.
+///
+/// zune-jpeg differs from libjpeg-turbo, which other readers use, by 1 in less than 1 % of voxels: the inverse cosine
+/// transform may round either way. libjpeg-turbo was measured 1.23 times as fast (chunks of 43 KB: 616 against 500 million
+/// voxels a second on one processor), which makes reads through a mount 1.05 to 1.1 times as fast, but would need CMake and
+/// an assembler for every build of emfs, and is not memory-safe.
+pub(super) fn grey(raw: &[u8], fits: impl FnOnce(usize, usize) -> Result<(), String>) -> Result<Vec<u8>, String> {
+    // The decoder fills up what a broken stream does not hold.
+    complete(raw)?;
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(usize::from(u16::MAX))
+        .set_max_height(usize::from(u16::MAX))
+        .jpeg_set_out_colorspace(ColorSpace::Luma);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(raw), options);
+    decoder.decode_headers().map_err(|error| format!("corrupt JPEG: {error}"))?;
+    let info = decoder.info().ok_or("JPEG without a header")?;
+    if info.components != 1 {
+        return Err(format!("JPEG of {} components where one is due", info.components));
+    }
+    let (width, height) = (usize::from(info.width), usize::from(info.height));
+    fits(width, height)?;
+    let mut decoded = vec![0; width.checked_mul(height).ok_or("a JPEG too large")?];
+    decoder.decode_into(&mut decoded).map_err(|error| format!("corrupt JPEG: {error}"))?;
+    Ok(decoded)
+}
+
+/// Checks that the markers of a JPEG (ITU-T T.81, annex B) lead to its end, and that this is where the bytes end.
+fn complete(raw: &[u8]) -> Result<(), String> {
+    const START: u8 = 0xd8;
+    const END: u8 = 0xd9;
+    const SCAN: u8 = 0xda;
+    let cut = || "JPEG that is cut off".to_owned();
+    if !raw.starts_with(&[0xff, START]) {
+        return Err("it is no JPEG".to_owned());
+    }
+    let mut at = 2usize;
+    loop {
+        // A marker may be preceded by any number of fill bytes.
+        let (mark, marker) = (raw.get(at).copied().ok_or_else(cut)?, raw.get(at + 1).copied().ok_or_else(cut)?);
+        match (mark, marker) {
+            (0xff, 0xff) => at += 1,
+            (0xff, END) => {
+                let rest = raw.get(at + 2..).unwrap_or_default();
+                // Some writers pad with zeros.
+                return if rest.iter().all(|&byte| byte == 0) {
+                    Ok(())
+                } else {
+                    Err(format!("JPEG with {} bytes after its end", rest.len()))
+                };
+            }
+            (0xff, marker) => {
+                let length = raw.get(at + 2..).and_then(|rest| rest.first_chunk::<2>()).ok_or_else(cut)?;
+                let length = usize::from(u16::from_be_bytes(*length));
+                if length < 2 {
+                    return Err("JPEG with a segment shorter than its length".to_owned());
+                }
+                at += 2 + length;
+                if marker == SCAN {
+                    at = entropy_end(raw, at).ok_or_else(cut)?;
+                }
+            }
+            _ => return Err("JPEG with bytes between its segments".to_owned()),
+        }
+    }
+}
+
+/// Where the entropy-coded data that start at `at` end: at the first marker that is no restart.
+fn entropy_end(raw: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += memchr(0xff, raw.get(at..)?)?;
+        match raw.get(at + 1)? {
+            0x00 | 0xd0..=0xd7 => at += 2,
+            0xff => at += 1,
+            _ => return Some(at),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Volumes in MRC files: the format of CCP4 maps and of IMOD, in which most of EMPIAR's volumes come.
+//!
+//! All voxels lie in one run behind the header and its extension. Blocks are bands of rows.
+
+mod header;
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use half::f16;
+
+use self::header::{Header, LENGTH};
+use super::{Description, Placement, Source, SourceError, SourceLevel, foreign};
+use crate::document::Document;
+use crate::dtype::FillValue;
+use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
+use crate::source::planes::band_rows;
+use crate::store::{Object, is_past_caches};
+
+/// Longest band of rows, unless a single row is longer.
+const MAX_BAND: u64 = 64 << 20;
+/// Longest row that is accepted.
+const MAX_ROW: u64 = 1 << 30;
+
+/// How a file is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reading {
+    /// Nanometres per voxel along `z, y, x` for the axes along which a file says none.
+    pub missing: [Option<f64>; 3],
+    /// Whether the whole sections of a file that is cut are shown.
+    pub show_cut: bool,
+    /// Whether its header is kept for people.
+    pub told: bool,
+}
+
+/// An MRC file as a volume of one level.
+pub struct MrcSource {
+    object: Object,
+    description: Description,
+    header: Header,
+    voxel_size: [Option<f64>; 3],
+    document: Option<Document>,
+}
+
+/// Opens a file.
+pub async fn open(object: Object, reading: Reading) -> Result<MrcSource, SourceError> {
+    let front = object.start(LENGTH as u64).await?;
+    let bad = |field: &str, reason: String| SourceError::malformed(object.url(), field, reason);
+    let total = front.total.ok_or_else(|| bad("header", "the length of the file is not known".into()))?;
+    let Some(bytes) = front.bytes.first_chunk::<LENGTH>() else {
+        return Err(bad("header", format!("a file of {total} bytes is shorter than the {LENGTH} of a header")));
+    };
+    let mut header = Header::read(bytes).map_err(|(field, reason, is_valid)| {
+        match (foreign::of_bytes(bytes).filter(|what| !what.starts_with("MRC")), is_valid) {
+            (Some(what), _) => bad("header", format!("not an MRC file but {what}")),
+            (None, true) => SourceError::unsupported(object.url(), field, reason),
+            (None, false) => bad(field, reason),
+        }
+    })?;
+    let [depth, height, width] = header.shape.0;
+    let row = width.saturating_mul(header.stored.size.max(header.stored.dtype.size()) as u64);
+    let is_large = |shape: Shape| shape.bytes(8).is_none_or(|bytes| i64::try_from(bytes).is_err());
+    if is_large(header.shape) || row > MAX_ROW {
+        let reason = format!("a volume of {} voxels", header.shape);
+        return Err(SourceError::unsupported(object.url(), "NX", reason));
+    }
+    let plane = height * width * header.stored.size as u64;
+    let there = total.saturating_sub(header.offset) / plane;
+    if there < depth {
+        if !(reading.show_cut && there > 0 && is_past_caches()) {
+            let reason = format!(
+                "{depth} sections of {plane} bytes from {} on do not lie in the file of {total} bytes, so section {there} is \
+                 the first one missing; `truncated = \"show\"` shows those before it",
+                header.offset
+            );
+            return Err(bad("NZ", reason));
+        }
+        tracing::warn!("{}: only {there} of its {depth} sections are there and shown", object.url());
+        header.shape.0[0] = there;
+    }
+    let dtype = header.stored.dtype;
+    let mut band = band_rows(header.shape, dtype);
+    while band > 1 && band.saturating_mul(row) > MAX_BAND {
+        band = band.div_ceil(2);
+    }
+    let voxel_size = std::array::from_fn(|axis| header.voxel_size[axis].or(reading.missing[axis]));
+    let scale = match voxel_size {
+        [Some(z), Some(y), Some(x)] if header.voxel_size != [None; 3] => Some([z, y, x]),
+        _ => None,
+    };
+    let grid = Grid { shape: header.shape, cell: Shape([1, band, width]) };
+    let order = if header.big_endian { "big-endian" } else { "little-endian" };
+    let half = if header.stored.size < dtype.size() { ", floats of 16 bits" } else { ", uncompressed" };
+    let description = Description {
+        dtype,
+        levels: vec![SourceLevel { grid, scale, translation: [0.0; 3], offset: [0; 3] }],
+        fill: FillValue::zero(dtype),
+        window: None,
+        format: format!("MRC, {order}{half}"),
+        downsampling: None,
+        chunked: false,
+    };
+    let document = reading
+        .told
+        .then(|| Document::dump("mrc-header.json", object.url(), &header.told).retrieved_at(object.confirmed()));
+    Ok(MrcSource { object, description, header, voxel_size, document })
+}
+
+impl MrcSource {
+    fn grid(&self, block: CellIndex) -> Result<Grid, SourceError> {
+        let grid = self.description.levels.first().map(|level| level.grid).filter(|grid| grid.contains(block));
+        grid.ok_or_else(|| self.bad(format!("block {block} lies outside of the volume")))
+    }
+
+    fn bad(&self, reason: String) -> SourceError {
+        SourceError::malformed(self.object.url(), "voxels", reason)
+    }
+}
+
+impl Source for MrcSource {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn documents(&self) -> Vec<Document> {
+        self.document.iter().cloned().collect()
+    }
+
+    fn partial_voxel_size(&self) -> [Option<f64>; 3] {
+        self.voxel_size
+    }
+
+    fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
+        Box::pin(async move {
+            let grid = self.grid(block)?;
+            let [_, height, width] = grid.shape.0;
+            let region = grid.region(block);
+            // All voxels lie in the file, whose length is one of 64 bits.
+            let row = width * self.header.stored.size as u64;
+            let start = self.header.offset + (block.0[0] * height + region.start[1]) * row;
+            let length = region.shape().0[1] * row;
+            Ok(Placement::Range { object: self.object.clone(), start, length })
+        })
+    }
+
+    fn decode(&self, _level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
+        let grid = self.grid(block)?;
+        let size = self.header.stored.size;
+        if grid.region(block).shape().bytes(size) != Some(raw.len() as u64) {
+            return Err(self.bad(format!("block {block} came with {} bytes", raw.len())));
+        }
+        let is_half = size < self.header.stored.dtype.size();
+        if (!self.header.big_endian || size == 1) && !is_half {
+            return Ok(raw);
+        }
+        let mut voxels = Vec::from(raw);
+        if self.header.big_endian {
+            voxels.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+        }
+        if is_half {
+            let halves = voxels.as_chunks::<2>().0.iter();
+            voxels = halves.flat_map(|half| f16::from_le_bytes(*half).to_f32().to_le_bytes()).collect();
+        }
+        Ok(voxels.into())
+    }
+}

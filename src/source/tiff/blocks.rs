@@ -1,0 +1,155 @@
+//! Which bytes of a page a block needs, whatever strips or tiles the page is divided into, and what voxels they are.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::decode::{self, Extent};
+use super::page::PageFormat;
+use super::storage::{Data, Segments, Storage, Stored};
+
+/// Bytes between the strips or tiles of a block that are read along, beside as many as these have themselves.
+const MAX_BETWEEN: u64 = 4 << 20;
+
+/// Rows and columns of a page.
+#[derive(Debug, Clone)]
+pub(super) struct Window {
+    pub(super) rows: Range<u64>,
+    pub(super) columns: Range<u64>,
+}
+
+/// A strip or tile that a block needs.
+struct Piece {
+    /// Its first row and column.
+    start: (u64, u64),
+    extent: Extent,
+    /// Offset and length; both 0 where it was never written.
+    place: (u64, u64),
+}
+
+/// The bytes from which the block is made; `None` where nothing of it was ever written.
+pub(super) fn locate(stored: &Stored, form: &PageFormat, window: &Window) -> Result<Option<Range<u64>>, String> {
+    match &stored.data {
+        Data::Contiguous(start) => {
+            let offset = |row: u64| start.checked_add(form.bytes(row, form.width)).ok_or("lies beyond 2⁶⁴ bytes");
+            Ok(Some(offset(window.rows.start)?..offset(window.rows.end)?))
+        }
+        Data::Segments(places) => span(&pieces(&stored.storage, places, form, window)?),
+    }
+}
+
+/// The voxels of a block from the bytes that [`locate`] told: C order, little-endian.
+pub(super) fn decode(
+    stored: &Stored,
+    form: &PageFormat,
+    window: &Window,
+    raw: Bytes,
+    big_endian: bool,
+) -> Result<Bytes, String> {
+    let (rows, columns) = (window.rows.end - window.rows.start, window.columns.end - window.columns.start);
+    let places = match &stored.data {
+        Data::Contiguous(_) => {
+            let expected = form.bytes(rows, form.width);
+            if raw.len() as u64 != expected {
+                return Err(format!("{} bytes where {expected} are expected", raw.len()));
+            }
+            let voxels = decode::plain(raw, form.dtype, big_endian);
+            return Ok(if columns == form.width { voxels } else { cut(&voxels, form, window) });
+        }
+        Data::Segments(places) => places,
+    };
+    let pieces = pieces(&stored.storage, places, form, window)?;
+    let span = span(&pieces)?.ok_or("was never written")?;
+    if raw.len() as u64 != span.end - span.start {
+        return Err(format!("{} bytes where {} are expected", raw.len(), span.end - span.start));
+    }
+    let stored_bytes = |piece: &Piece| {
+        let (offset, length) = piece.place;
+        let start = (offset - span.start) as usize;
+        raw.slice(start..start + length as usize)
+    };
+    let unpack = |piece: &Piece, bytes| decode::segment(bytes, &stored.storage, form, piece.extent, big_endian);
+    if let [piece] = pieces.as_slice()
+        && piece.start == (window.rows.start, window.columns.start)
+        && (piece.extent.rows, piece.extent.width) == (rows, columns)
+    {
+        let bytes = stored_bytes(piece);
+        drop(raw);
+        return unpack(piece, bytes);
+    }
+    let bytes = usize::try_from(form.bytes(rows, columns)).map_err(|_| "a block too long")?;
+    let mut voxels = Vec::new();
+    voxels.try_reserve_exact(bytes).map_err(|_| format!("no memory for {bytes} bytes"))?;
+    // What was never written is 0.
+    voxels.resize(bytes, 0);
+    for piece in pieces.iter().filter(|piece| piece.place.1 > 0) {
+        let decoded = unpack(piece, stored_bytes(piece))?;
+        lay(&mut voxels, &decoded, piece, form, window);
+    }
+    Ok(voxels.into())
+}
+
+/// The strips or tiles that a window lies in.
+fn pieces(storage: &Storage, places: &[(u64, u64)], form: &PageFormat, window: &Window) -> Result<Vec<Piece>, String> {
+    let (_, across) = storage.segments.counts(form);
+    let (height, width) = storage.segments.whole(form);
+    let within = |range: &Range<u64>, side: u64| range.start / side..range.end.div_ceil(side);
+    let strips = matches!(storage.segments, Segments::Strips { .. });
+    let columns = if strips { 0..1 } else { within(&window.columns, width) };
+    let mut pieces = Vec::new();
+    for down in within(&window.rows, height) {
+        for column in columns.clone() {
+            let index = down * across + column;
+            let place = usize::try_from(index).ok().and_then(|index| places.get(index)).copied();
+            let place = place.ok_or("lies in a strip or tile that the page does not have")?;
+            let (rows, width) = storage.segments.extent(form, index);
+            let extent = Extent { rows, most: height, width };
+            pieces.push(Piece { start: (down * height, column * width), extent, place });
+        }
+    }
+    Ok(pieces)
+}
+
+/// From the first byte of the pieces to their last; `None` where none was written.
+fn span(pieces: &[Piece]) -> Result<Option<Range<u64>>, String> {
+    let written = || pieces.iter().map(|piece| piece.place).filter(|(_, length)| *length > 0);
+    let (Some(start), Some(end)) = (
+        written().map(|(offset, _)| offset).min(),
+        written().map(|(offset, length)| offset.saturating_add(length)).max(),
+    ) else {
+        return Ok(None);
+    };
+    let own: u64 = written().map(|(_, length)| length).fold(0, u64::saturating_add);
+    if end - start > own.saturating_mul(2).saturating_add(MAX_BETWEEN) {
+        return Err("has its strips or tiles scattered over the file".into());
+    }
+    Ok(Some(start..end))
+}
+
+/// The columns of a window from whole rows.
+fn cut(voxels: &[u8], form: &PageFormat, window: &Window) -> Bytes {
+    let item = form.dtype.size();
+    let range = window.columns.start as usize * item..window.columns.end as usize * item;
+    let rows = voxels.chunks_exact((form.width as usize * item).max(1));
+    rows.flat_map(|row| row.get(range.clone()).unwrap_or_default()).copied().collect()
+}
+
+/// Lays what a piece and the window have in common into the window's voxels.
+fn lay(voxels: &mut [u8], decoded: &[u8], piece: &Piece, form: &PageFormat, window: &Window) {
+    let item = form.dtype.size() as u64;
+    let (top, left) = piece.start;
+    let common = |own: Range<u64>, other: &Range<u64>| own.start.max(other.start)..own.end.min(other.end);
+    let rows = common(top..top + piece.extent.rows, &window.rows);
+    let columns = common(left..left + piece.extent.width, &window.columns);
+    let width = window.columns.end - window.columns.start;
+    for row in rows {
+        let from = ((row - top) * piece.extent.width + columns.start - left) * item;
+        let to = ((row - window.rows.start) * width + columns.start - window.columns.start) * item;
+        let length = (columns.end - columns.start) * item;
+        let source = decoded.get(from as usize..(from + length) as usize);
+        let target = voxels.get_mut(to as usize..(to + length) as usize);
+        if let (Some(source), Some(target)) = (source, target) {
+            target.copy_from_slice(source);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What OME-XML says of a volume, read without a parser of XML: a few attributes of a few elements.
+//!
+//! Source: the OME-TIFF specification.
+
+use std::collections::BTreeMap;
+
+use super::text::{Dialect, Set, Text};
+
+/// Whether a description is OME-XML.
+pub(super) fn is_ome(text: &str) -> bool {
+    elements(text, "Pixels").next().is_some() || elements(text, "BinaryOnly").next().is_some()
+}
+
+/// Reads the description; the error is the variant that is not read.
+pub(super) fn parse(text: &str) -> Result<Text, String> {
+    let ome = Text { dialect: Dialect::Ome, ..Text::PLAIN };
+    let Some(pixels) = elements(text, "Pixels").next() else {
+        let file = elements(text, "BinaryOnly").find_map(|element| attribute(element, "MetadataFile"));
+        let file = file.unwrap_or_else(|| "another file".to_owned());
+        let reason = format!("it holds a part of an image whose description is in {file:?}");
+        return Ok(Text { set: Some(Set::Other(reason)), ..ome });
+    };
+    if elements(text, "Pixels").count() > 1 {
+        return Err("OME-TIFF of several images".into());
+    }
+    let size = |name: char| match attribute(pixels, &format!("Size{name}")) {
+        None => Ok(1),
+        Some(number) => match number.parse::<u64>() {
+            Ok(size) if size > 0 => Ok(size),
+            _ => Err(format!("OME-XML Size{name} `{number}`")),
+        },
+    };
+    let order = attribute(pixels, "DimensionOrder").unwrap_or_else(|| "XYZCT".to_owned()).to_uppercase();
+    let mut axes = Vec::new();
+    for name in order.chars().filter(|name| "ZCT".contains(*name)) {
+        axes.push((name.to_ascii_lowercase(), size(name)?));
+    }
+    let mut names: Vec<char> = axes.iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    if names != ['c', 't', 'z'] {
+        return Err(format!("OME-XML DimensionOrder `{order}`"));
+    }
+    let pages = axes.iter().try_fold(1u64, |pages, (_, extent)| pages.checked_mul(*extent));
+    let pages = pages.ok_or("an OME-TIFF of more than 2⁶⁴ pages")?;
+    let mut found = Text { pages: Some(pages), ..ome };
+    let planes = planes(text);
+    found.set = set(text, &axes, &planes);
+    let in_order = |plane: &Plane| plane.index(&axes).is_none_or(|index| index == plane.ifd);
+    if found.set.is_none() && !planes.iter().all(in_order) {
+        return Err("OME-TIFF whose pages are not in the order of z".into());
+    }
+    let mut scale = [None; 3];
+    for (size, axis) in scale.iter_mut().zip(['Z', 'Y', 'X']) {
+        let Some(length) = attribute(pixels, &format!("PhysicalSize{axis}")) else { continue };
+        let unit = attribute(pixels, &format!("PhysicalSize{axis}Unit")).unwrap_or_else(|| "µm".into());
+        let unit = found.unit(&unit);
+        *size = length.trim().parse().ok().and_then(|length: f64| unit?.nanometres(length)).filter(|size| *size > 0.0);
+    }
+    found.scale = scale;
+    Ok(found.along(axes))
+}
+
+/// A `TiffData` element: which pages of which file are which planes.
+#[derive(Debug, Default)]
+struct Plane {
+    ifd: u64,
+    first: [u64; 3],
+    /// Name and UUID of the file, where said.
+    file: Option<(String, String)>,
+}
+
+impl Plane {
+    /// The number of the plane by the order of the axes.
+    fn index(&self, axes: &[(char, u64)]) -> Option<u64> {
+        let (mut index, mut step) = (0u64, 1u64);
+        for (name, extent) in axes {
+            let at = self.first[usize::from(*name == 'c') + 2 * usize::from(*name == 't')];
+            index = index.checked_add(at.checked_mul(step)?)?;
+            step = step.checked_mul(*extent)?;
+        }
+        Some(index)
+    }
+}
+
+fn planes(text: &str) -> Vec<Plane> {
+    let mut planes: Vec<Plane> = Vec::new();
+    for (name, rest) in all_elements(text) {
+        match name {
+            "TiffData" => {
+                let number = |key: &str| attribute(rest, key).and_then(|number| number.parse().ok()).unwrap_or(0);
+                let first = ["FirstZ", "FirstC", "FirstT"].map(number);
+                planes.push(Plane { ifd: number("IFD"), first, file: None });
+            }
+            "UUID" => {
+                let file = attribute(rest, "FileName").unwrap_or_default();
+                let id = rest.rsplit('>').next().unwrap_or_default().trim().to_owned();
+                if let Some(plane) = planes.last_mut() {
+                    plane.file = Some((file, id));
+                }
+            }
+            _ => {}
+        }
+    }
+    planes
+}
+
+/// The files of the image where these are more than this one.
+fn set(text: &str, axes: &[(char, u64)], planes: &[Plane]) -> Option<Set> {
+    let own = elements(text, "OME").find_map(|element| attribute(element, "UUID"));
+    let mut files = BTreeMap::new();
+    for (name, id) in planes.iter().filter_map(|plane| plane.file.as_ref()) {
+        files.insert(id.as_str(), name.as_str());
+    }
+    let is_own = |id: &str| own.as_deref().is_none_or(|own| own == id);
+    if files.keys().all(|id| is_own(id)) && files.len() <= 1 {
+        return None;
+    }
+    let total = axes.iter().map(|(_, extent)| *extent).fold(1, u64::saturating_mul);
+    let other = || {
+        let names: Vec<&str> = files.values().copied().take(4).collect();
+        let reason =
+            format!("it holds a part of an image of {total} planes in {} files ({}, …)", files.len(), names.join(", "));
+        Some(Set::Other(reason))
+    };
+    // A plane in each file, and one file for each plane.
+    let mut names: BTreeMap<u64, &str> = BTreeMap::new();
+    for plane in planes {
+        let (Some(index), Some((name, _))) = (plane.index(axes), &plane.file) else { return other() };
+        let is_name = !name.is_empty() && !name.contains(['/', '\\']) && !name.contains(char::is_control);
+        if plane.ifd != 0 || !is_name || name.starts_with("..") || names.insert(index, name).is_some() {
+            return other();
+        }
+    }
+    let complete = names.len() as u64 == total && names.keys().copied().eq(0..total) && files.len() as u64 == total;
+    if !complete {
+        return other();
+    }
+    Some(Set::Planes(names.into_values().map(str::to_owned).collect()))
+}
+
+/// The names of all elements without their prefixes, each with what follows the name up to the next element.
+fn all_elements(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split('<').skip(1).filter_map(|piece| {
+        let end = piece.find(|c: char| c.is_whitespace() || matches!(c, '/' | '>'))?;
+        let (own, rest) = piece.split_at(end);
+        Some((own.rsplit(':').next().unwrap_or(own), rest))
+    })
+}
+
+/// The attributes of every element of this local name.
+fn elements<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    all_elements(text).filter(move |(own, _)| *own == name).filter_map(|(_, rest)| attributes(rest))
+}
+
+/// What stands before the `>` that ends an element; within quotes it is a letter as any other.
+fn attributes(rest: &str) -> Option<&str> {
+    let mut open = None;
+    let end = rest.find(|c| {
+        match open {
+            Some(quote) if c == quote => open = None,
+            None if matches!(c, '"' | '\'') => open = Some(c),
+            _ => {}
+        }
+        open.is_none() && c == '>'
+    })?;
+    rest.get(..end)
+}
+
+/// The value of an attribute.
+fn attribute(element: &str, name: &str) -> Option<String> {
+    let mut rest = element;
+    while let Some(equals) = rest.find('=') {
+        let key = rest[..equals].trim();
+        let value = rest[equals + 1..].trim_start();
+        let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+        let (value, after) = value[1..].split_once(quote)?;
+        if key == name {
+            return Some(value.to_owned());
+        }
+        rest = after;
+    }
+    None
+}

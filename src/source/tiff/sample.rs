@@ -1,0 +1,106 @@
+//! What the numbers of a page are: their type, how many bits each has, and which of them is white.
+
+use super::ifd::{Ifd, Tag, tags};
+use super::read::ReadAhead;
+use crate::dtype::DataType;
+use crate::source::SourceError;
+
+/// The numbers of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sample {
+    /// As they are shown.
+    pub(super) dtype: DataType,
+    /// Bits of each as it is stored.
+    pub(super) bits: u64,
+    /// Whether 0 is the brightest.
+    pub(super) white_is_zero: bool,
+    pub(super) palette: Option<Palette>,
+}
+
+/// What a table of colours makes of the stored numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Palette {
+    /// Greys that grow with the numbers, or fall with them.
+    Grey,
+    /// Anything else.
+    Colours,
+}
+
+/// Reads what a page's numbers are; whatever is not one number a voxel is refused by name.
+pub(super) async fn read(file: &mut ReadAhead, ifd: &Ifd) -> Result<Sample, SourceError> {
+    let refuse =
+        |file: &ReadAhead, tag: Tag, reason: String| Err(SourceError::unsupported(file.name(), ifd.field(tag), reason));
+    // Formats that keep more than one plane behind an IFD, or pages of another meaning, in what looks like TIFF.
+    if ifd.single(file, tags::IMAGE_DEPTH, 1).await? != 1 {
+        return refuse(file, tags::IMAGE_DEPTH, "a page of several planes".into());
+    }
+    for (tag, name) in [(tags::UIC_STACK, "a MetaMorph stack"), (tags::LSM_INFO, "a Zeiss LSM file")] {
+        if ifd.has(tag) {
+            return refuse(file, tag, name.into());
+        }
+    }
+    let photometric = ifd.single(file, tags::PHOTOMETRIC, 1).await?;
+    let samples = ifd.single(file, tags::SAMPLES_PER_PIXEL, 1).await?;
+    if samples != 1 {
+        let colours = if photometric > 1 { format!(" ({})", photometric_name(photometric)) } else { String::new() };
+        return refuse(file, tags::SAMPLES_PER_PIXEL, format!("{samples} samples per pixel{colours}"));
+    }
+    let bits = ifd.same(file, tags::BITS_PER_SAMPLE, 1).await?;
+    let (mut white_is_zero, mut palette) = (photometric == 0, None);
+    match photometric {
+        0 | 1 => {}
+        3 => {
+            let table = ifd.unsigned(file, tags::COLOR_MAP).await?.unwrap_or_default();
+            let (kind, falling) = palette_of(&table, bits);
+            (white_is_zero, palette) = (falling, Some(kind));
+        }
+        other => return refuse(file, tags::PHOTOMETRIC, photometric_name(other)),
+    }
+    let format = ifd.same(file, tags::SAMPLE_FORMAT, 1).await?;
+    let dtype = match (format, bits) {
+        // Format 4 is "undefined", which writers of unsigned data have used.
+        (1 | 4, 1..=8) => DataType::U8,
+        (1 | 4, 9..=16) => DataType::U16,
+        (1 | 4, 32) => DataType::U32,
+        (1 | 4, 64) => DataType::U64,
+        (2, 8) => DataType::I8,
+        (2, 16) => DataType::I16,
+        (2, 32) => DataType::I32,
+        (2, 64) => DataType::I64,
+        // Floats of half the size are shown as those, which hold them exactly.
+        (3, 16 | 32) => DataType::F32,
+        (3, 64) => DataType::F64,
+        (1..=4, bits) => return refuse(file, tags::BITS_PER_SAMPLE, format!("{bits} bits in sample format {format}")),
+        (5 | 6, _) => return refuse(file, tags::SAMPLE_FORMAT, "complex numbers".into()),
+        _ => return refuse(file, tags::SAMPLE_FORMAT, format!("sample format {format}")),
+    };
+    Ok(Sample { dtype, bits, white_is_zero, palette })
+}
+
+/// What a table of all red, all green and all blue values is, and whether it falls.
+fn palette_of(table: &[u64], bits: u64) -> (Palette, bool) {
+    let size = 1usize.checked_shl(bits.min(16) as u32).unwrap_or_default();
+    let (Some(red), true) = (table.get(..size), table.len() == 3 * size) else { return (Palette::Colours, false) };
+    let grey = table.chunks_exact(size).all(|colour| colour == red);
+    match (grey, red.is_sorted(), red.iter().rev().is_sorted()) {
+        // One of a single grey is both.
+        (true, true, false) => (Palette::Grey, false),
+        (true, false, true) => (Palette::Grey, true),
+        _ => (Palette::Colours, false),
+    }
+}
+
+fn photometric_name(number: u64) -> String {
+    let name = match number {
+        2 => "RGB",
+        3 => "a palette",
+        4 => "a transparency mask",
+        5 => "CMYK",
+        6 => "YCbCr",
+        8..=10 => "CIE L*a*b*",
+        32803 => "a colour filter array",
+        34892 => "linear raw",
+        _ => return format!("photometric interpretation {number}"),
+    };
+    name.to_owned()
+}
