@@ -18,7 +18,7 @@ for order in json.load(sys.stdin):
             "@type": "neuroglancer_uint64_sharded_v1", "hash": "identity", "preshift_bits": 2, "minishard_bits": 1,
             "shard_bits": 2, "minishard_index_encoding": "gzip", "data_encoding": "raw" if order["encoding"] == "jpeg" else "gzip",
         }
-    volume = CloudVolume(url, info=info, compress=order.get("compress", "gzip"))
+    volume = CloudVolume(url, info=info, **({"compress": order["compress"]} if "compress" in order else {}))
     volume.commit_info()
     if "factors" in order:
         for factor in order["factors"]:

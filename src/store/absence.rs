@@ -51,6 +51,8 @@ struct Inner {
     memory: Mutex<Memory>,
     /// Held while the document is asked for, so that it is asked for once.
     asking: tokio::sync::Mutex<()>,
+    /// Held while it is asked for what surely does not exist, for the same reason.
+    probing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -102,6 +104,7 @@ impl Witness {
             content: xxh3_64(content),
             memory: Mutex::new(memory),
             asking: tokio::sync::Mutex::default(),
+            probing: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -239,6 +242,7 @@ impl Witness {
         if let Some(status) = remote.object(location).ok().and_then(|document| document.absent_status()) {
             return Ok(status == 403);
         }
+        let _one = self.0.probing.lock().await;
         if let Some((when, denies)) = self.0.memory.lock().denies
             && when.elapsed() < PROBED
         {
