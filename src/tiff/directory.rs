@@ -26,6 +26,8 @@ pub(super) struct Page<'a> {
     pub width: u32,
     pub height: u32,
     pub dtype: DataType,
+    /// Whether 0 is white.
+    pub inverted: bool,
     /// Voxels per nanometre along x and y, as fractions.
     pub resolution: [[u32; 2]; 2],
     /// Where its voxels are.
@@ -94,9 +96,10 @@ impl Width {
             (256, LONG, 1, u64::from(page.width)),
             (257, LONG, 1, u64::from(page.height)),
             (258, SHORT, 1, page.dtype.size() as u64 * 8),
-            // No compression, and 0 is black.
+            // No compression.
             (259, SHORT, 1, 1),
-            (262, SHORT, 1, 1),
+            // 0 is white, or black.
+            (262, SHORT, 1, u64::from(!page.inverted)),
         ];
         let tail = [
             (273, offset, 1, page.voxels),

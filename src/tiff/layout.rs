@@ -20,6 +20,8 @@ const LONGEST: u64 = i64::MAX as u64;
 pub struct Layout {
     shape: Shape,
     dtype: DataType,
+    /// Whether 0 is white.
+    inverted: bool,
     width: Width,
     description: Vec<u8>,
     resolution: [[u32; 2]; 2],
@@ -47,7 +49,8 @@ impl Layout {
         let scale = |axis: usize| if pyramid.is_calibrated() { resolution(level.scale[axis]) } else { [1, 1] };
         let of = |width| Layout::sized(shape, dtype, width, &description, [scale(2), scale(1)]);
         let classic = of(Width::Classic).filter(|layout| u32::try_from(layout.size).is_ok());
-        classic.or_else(|| of(Width::Big)).ok_or(TiffError { shape, dtype })
+        let layout = classic.or_else(|| of(Width::Big)).ok_or(TiffError { shape, dtype })?;
+        Ok(Layout { inverted: pyramid.inverted && !is_label, ..layout })
     }
 
     /// The file of a view, with the place of its level among those that are shown: the finest one that a classic file has
@@ -82,7 +85,7 @@ impl Layout {
         let voxels = second.checked_add(others)?.checked_next_multiple_of(ALIGNMENT)?;
         let size = plane.checked_mul(planes)?.checked_add(voxels).filter(|&size| size <= LONGEST)?;
         let description = description.to_vec();
-        Some(Layout { shape, dtype, width, description, resolution, second, voxels, size })
+        Some(Layout { shape, dtype, inverted: false, width, description, resolution, second, voxels, size })
     }
 
     /// Bytes of the whole file.
@@ -147,6 +150,7 @@ impl Layout {
             width: columns as u32,
             height: height as u32,
             dtype: self.dtype,
+            inverted: self.inverted,
             resolution: self.resolution,
             voxels: self.voxels + page * plane,
             bytes: plane,

@@ -210,3 +210,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_volume_whose_0_is_white_says_so_and_a_label_does_not() {
+    let white = Pyramid { inverted: true, ..pyramid([2, 3, 4], DataType::U8) };
+    let photometric = |is_label: bool| {
+        let layout = Layout::of(&white, &white.levels[0], is_label).unwrap();
+        let all = pages(&layout.front(0..layout.voxels()));
+        all.iter().map(|page| page.iter().find(|field| field.0 == 262).unwrap().3).collect::<Vec<_>>()
+    };
+    assert_eq!((photometric(false), photometric(true)), (vec![0, 0], vec![1, 1]));
+}
