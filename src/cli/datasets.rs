@@ -34,7 +34,7 @@ pub(super) struct DatasetsArgs {
 
 /// An image or label image.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Row {
+struct DatasetRow {
     dataset: String,
     /// `em`, `training`, `training/labels/mitochondria`.
     image: String,
@@ -57,7 +57,7 @@ pub(super) fn run(args: &DatasetsArgs) -> Result<(), CliError> {
         None => Catalog::builtin()?,
     };
     let specs = specs(&catalog);
-    let mut rows: Vec<Row> = specs.iter().map(|(dataset, image, spec)| row(dataset, image, spec)).collect();
+    let mut rows: Vec<DatasetRow> = specs.iter().map(|(dataset, image, spec)| row(dataset, image, spec)).collect();
     let failures = match args.probe {
         true => probe(&catalog, &specs, &mut rows, &args.cache)?,
         false => ProbeFailures::default(),
@@ -91,7 +91,7 @@ fn specs(catalog: &Catalog) -> Vec<(String, String, SourceSpec)> {
     specs
 }
 
-fn row(dataset: &str, image: &str, spec: &SourceSpec) -> Row {
+fn row(dataset: &str, image: &str, spec: &SourceSpec) -> DatasetRow {
     let url = match &spec.kind {
         SourceKind::Idr { url: Some(url), .. }
         | SourceKind::Precomputed { url }
@@ -103,7 +103,7 @@ fn row(dataset: &str, image: &str, spec: &SourceSpec) -> Row {
         SourceKind::Empiar { entry, files, .. } => format!("{}/{entry}/", files.as_str().trim_end_matches('/')),
         SourceKind::Dm3 { files } | SourceKind::Tiff { files } | SourceKind::Mrc { files } => files.to_string(),
     };
-    Row {
+    DatasetRow {
         dataset: dataset.to_owned(),
         image: image.to_owned(),
         kind: spec.kind.name(),
@@ -118,7 +118,7 @@ fn row(dataset: &str, image: &str, spec: &SourceSpec) -> Row {
 fn probe(
     catalog: &Catalog,
     specs: &[(String, String, SourceSpec)],
-    rows: &mut [Row],
+    rows: &mut [DatasetRow],
     cache: &CacheArgs,
 ) -> Result<ProbeFailures, CliError> {
     let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
@@ -146,7 +146,7 @@ fn probe(
     Ok(failures)
 }
 
-fn readable(rows: &[Row]) -> String {
+fn readable(rows: &[DatasetRow]) -> String {
     let joined = |numbers: Vec<String>, sign: &str| numbers.join(sign);
     let mut lines =
         vec![["dataset", "image", "kind", "shape zyx", "dtype", "voxel nm", "url"].map(str::to_owned).to_vec()];

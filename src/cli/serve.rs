@@ -88,7 +88,7 @@ pub(super) fn finish<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
 impl Daemon {
     /// Mounts the datasets; returns when the tree answers.
     pub fn start(runtime: Runtime, settings: Settings) -> Result<Self, CliError> {
-        let (mountpoint, turn) = free_place(&settings)?;
+        let (mountpoint, lock) = free_place(&settings)?;
         let stats = Arc::new(Stats::default());
         let tree = {
             let _inside = runtime.enter();
@@ -97,7 +97,7 @@ impl Daemon {
         let options = fuse::Options { allow_other: settings.allow_other };
         let handle = runtime.handle();
         let mounted = fuse::mount(Arc::clone(&tree), stats, handle.clone(), &mountpoint, options)?;
-        drop(turn);
+        drop(lock);
         handle.spawn(sweep(Arc::clone(&tree), mounted.names()));
         let cache = settings.cache.disk.as_ref().map(|disk| disk.folder().to_owned());
         let offline = settings.cache.offline;
@@ -263,9 +263,9 @@ fn free_place(settings: &Settings) -> Result<(PathBuf, Option<File>), CliError> 
     }
     let mountpoint = fuse::check(&settings.mountpoint, settings.allow_other)?;
     // Until it is mounted, so that of several that start at once one mounts and the others say why not.
-    let turn = socket::mount_lock();
+    let lock = socket::mount_lock();
     // Again, since another may have mounted in the meantime.
-    Ok((fuse::check(&mountpoint, settings.allow_other)?, turn))
+    Ok((fuse::check(&mountpoint, settings.allow_other)?, lock))
 }
 
 /// The tree of the datasets.

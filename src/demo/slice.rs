@@ -71,11 +71,11 @@ struct Omero {
 
 #[derive(Deserialize)]
 struct Channel {
-    window: Window,
+    window: ValueRange,
 }
 
 #[derive(Deserialize)]
-struct Window {
+struct ValueRange {
     start: f32,
     end: f32,
 }
@@ -168,7 +168,7 @@ fn document<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, SliceError> {
         .map_err(|error| SliceError::Store { path: path.to_owned(), reason: error.to_string() })
 }
 
-impl Window {
+impl ValueRange {
     fn range(&self) -> (f32, f32) {
         (self.start, self.end)
     }
