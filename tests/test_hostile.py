@@ -218,6 +218,8 @@ TOLERABLE = {
     "tiff-strip-too-short", "tiff-deflate-long", "tiff-imagej-claims-more-images", "tiff-imagej-claims-negative-images", "tiff-strip-of-length-0",
     "tiff-cyclic", "tiff-zero-rows-per-strip", "tiff-huge-chain", "zarr-separator-odd", "zarr-order-k", "zarr-blosc-claims-little",
     "zarr-fill-out-of-range", "zarr-v3-group-as-array",
+    # Numbers of seven bits, as tifffile reads them.
+    "tiff-bits-7",
 }
 NAMES = [f"tiff-{name}" for name in TIFFS] + [f"zarr-{name}" for name in ZARRS]
 

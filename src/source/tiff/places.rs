@@ -59,6 +59,8 @@ pub(super) async fn read(
         sorted
     };
     let mut in_order: Option<Vec<u64>> = None;
+    // A writer that counts some but not others may have stored nothing there: tifffile shows 0, libtiff refuses.
+    let counts_some = counts.iter().any(|count| *count > 0);
     for (index, &offset) in offsets.iter().take(expected as usize).enumerate() {
         let count = counts.get(index).copied();
         let bad = |tag, reason: String| Err(SourceError::malformed(file.name(), ifd.field(tag), reason));
@@ -67,6 +69,9 @@ pub(super) async fn read(
         if offset == 0 && count == Some(0) {
             places.push((0, 0));
             continue;
+        }
+        if count == Some(0) && counts_some {
+            return bad(count_tag, format!("strip or tile {index} is 0 and others are not: nothing was stored"));
         }
         if offset == 0 {
             return bad(offset_tag, format!("strip or tile {index} is 0: nothing was stored"));

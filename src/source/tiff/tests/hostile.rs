@@ -76,13 +76,19 @@ async fn what_libtiff_mends_in_the_tags_of_a_plain_page_is_mended() {
         let block = read_block(&volume, &*reader, crate::geometry::CellIndex([0; 3])).await.unwrap();
         assert_eq!(block, bytes[134..154], "{tag}");
     }
-    // What would belong to another strip as well is not taken for this one's.
-    let mut writer = Writer::new(false, 8);
-    let mut tags = page(&[4], &[5], &[200, 205], &[9, 10]);
-    tags[7] = (278, Value::Long(&[2]));
-    writer.ifd(&tags, |_| 0);
-    writer.bytes.resize(400, 7);
-    assert!(refusal(writer.bytes).await.contains("StripByteCounts: 9 bytes for 10"));
+    // What would belong to another strip as well is not taken for this one's, nor what may never have been written.
+    for (offsets, counts, expected) in [
+        ([200, 205], [9, 10], "StripByteCounts: 9 bytes for 10"),
+        ([200, 210], [0, 10], "StripByteCounts: strip or tile 0 is 0 and others are not"),
+    ] {
+        let mut writer = Writer::new(false, 8);
+        let mut tags = page(&[4], &[5], &offsets, &counts);
+        tags[7] = (278, Value::Long(&[2]));
+        writer.ifd(&tags, |_| 0);
+        writer.bytes.resize(400, 7);
+        let error = refusal(writer.bytes).await;
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[tokio::test]
