@@ -45,6 +45,8 @@ pub(super) struct Text {
     pub(super) one_run: bool,
     /// Nanometres per voxel along `z, y, x`, where said.
     pub(super) scale: [Option<f64>; 3],
+    /// Whether the depth is what ImageJ takes where none is written, so that whoever says another one is right.
+    pub(super) is_depth_taken: bool,
     /// Display window.
     pub(super) window: Option<(f64, f64)>,
     /// Whether stored values of 16 bits are meant less 32768.
@@ -62,6 +64,7 @@ impl Text {
         axes: Vec::new(),
         one_run: false,
         scale: [None; 3],
+        is_depth_taken: false,
         window: None,
         signed: false,
         set: None,
@@ -152,6 +155,7 @@ fn image_j(text: &str, resolution: [Option<[f64; 2]>; 2]) -> Result<Text, String
         None => is_stack.then_some(1.0),
     };
     let depth = spacing.zip(z).and_then(|(depth, unit)| unit.nanometres(depth));
+    found.is_depth_taken = line(text, "spacing").is_none();
     found.scale = [depth, pixel(y, resolution[0]), pixel(x, resolution[1])];
     found.window = limits(text);
     // The straight line by which ImageJ marks images of signed numbers.

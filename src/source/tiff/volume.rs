@@ -118,7 +118,10 @@ impl Volume {
             let reason = format!("a strip or row of more than {MAX_BLOCK} bytes");
             return Err(SourceError::unsupported(name, "page 0, ImageWidth", reason));
         }
-        let voxel_size = std::array::from_fn(|axis| scale[axis].or(reading.missing[axis]));
+        let voxel_size = std::array::from_fn(|axis| match reading.missing[axis] {
+            Some(said) if axis == 0 && text.is_depth_taken => Some(said),
+            missing => scale[axis].or(missing),
+        });
         let description = Description {
             dtype: form.dtype,
             levels: vec![SourceLevel {
