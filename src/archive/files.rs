@@ -12,7 +12,7 @@ use crate::geometry::Shape;
 use crate::remote::Location;
 use crate::source::stack::{self, Opener};
 use crate::source::{Source, SourceError, dm3, mrc, tiff};
-use crate::store::{Object, Remote};
+use crate::store::{Healable, Object, Remote};
 
 /// What is said of the files: the configuration, and nanometres per voxel along `z, y, x` for what they do not say.
 type Said<'a> = (&'a SourceSpec, [Option<f64>; 3]);
@@ -25,13 +25,15 @@ pub(super) async fn open(
     said: Said<'_>,
 ) -> Result<Found, SourceError> {
     match files {
-        DmFiles::File(file) if !is_folder(remote, file).await? => one(remote, format, file, said).await,
-        DmFiles::File(folder) | DmFiles::Folder(folder) => {
-            let rules = Rules { formats: format.alone(), promised: None, overrides: &said.0.overrides };
-            let sections = sections::find(remote, folder, rules).await?;
-            let opened = of_folder(remote, &sections, said).await?;
-            Ok(Found { counted: Some(sections.kept), ..opened })
-        }
+        DmFiles::File(file) if is_folder(remote, file).await? => folder(remote, format, file, said).await,
+        DmFiles::File(file) => match one(remote, format, file, said).await {
+            // Many servers show a folder under its address without the slash at the end.
+            Err(error) if error.is_of_bytes() && has_no_ending(file) => {
+                folder(remote, format, file, said).await.map_err(|_| error)
+            }
+            opened => opened,
+        },
+        DmFiles::Folder(location) => folder(remote, format, location, said).await,
         DmFiles::List(files) => {
             let files = sections::arranged(files, &said.0.overrides)?;
             let Some(first) = files.iter().flatten().next().cloned() else {
@@ -45,6 +47,19 @@ pub(super) async fn open(
             Ok(Found::at(stack::open(objects, opener(format, said)).await?, &first))
         }
     }
+}
+
+/// Finds the sections of a folder and opens them.
+async fn folder(remote: &Remote, format: Format, location: &Location, said: Said<'_>) -> Result<Found, SourceError> {
+    let rules = Rules { formats: format.alone(), promised: None, overrides: &said.0.overrides };
+    let sections = sections::find(remote, location, rules).await?;
+    let opened = of_folder(remote, &sections, said).await?;
+    Ok(Found { counted: Some(sections.kept), ..opened })
+}
+
+/// Whether the last part of an address has no dot, as those of folders mostly have none.
+fn has_no_ending(location: &Location) -> bool {
+    !location.url.path().rsplit('/').next().unwrap_or_default().contains('.')
 }
 
 /// Opens the sections of a folder.

@@ -208,8 +208,8 @@ fn files(
             let name = path.rsplit('/').next().unwrap_or_default();
             let file = match kind {
                 "dm3" => name.ends_with(".dm3") || name.ends_with(".dm4"),
-                // These have many endings.
-                _ => name.contains('.'),
+                // These have many endings, or none. What a server has there is found out.
+                _ => !name.is_empty(),
             };
             Ok(if file { DmFiles::File(url) } else { DmFiles::Folder(url) })
         }
