@@ -130,12 +130,25 @@ fn a_dataset_is_listed_before_anything_is_described() {
             "training.chunk-64.zarr",
             "training.chunk-64.v3.zarr",
             "metadata.json",
+            "croissant.json",
+            "ro-crate-metadata.json",
             "upstream"
         ]
     );
     assert_eq!(
         names(&tree, "chunked"),
-        [".", "..", "em.zarr", "em.v3.zarr", "sample.zarr", "sample.v3.zarr", "metadata.json", "upstream"]
+        [
+            ".",
+            "..",
+            "em.zarr",
+            "em.v3.zarr",
+            "sample.zarr",
+            "sample.v3.zarr",
+            "metadata.json",
+            "croissant.json",
+            "ro-crate-metadata.json",
+            "upstream"
+        ]
     );
 }
 
