@@ -290,3 +290,16 @@ def test_the_cases_are_read_as_tifffile_reads_them(tmp_path):
         for name in datasets:
             if name.startswith("names-"):
                 assert voxels_of(mount, name).shape[0] == 4, name
+
+
+def test_an_address_without_an_ending_is_the_file_that_is_there_or_else_the_folder(tmp_path, serve):
+    root = tmp_path / "origin"
+    voxels = planes(3)
+    write(root / "stack", voxels)
+    sections(root / "sections", voxels)
+    origin = serve(root)
+    sources = {"here": root / "stack", "there": f"{origin.url}/stack", "folder-here": root / "sections", "folder-there": f"{origin.url}/sections"}
+    text = configuration({name: {"kind": "tiff", "url": str(url), "voxel_size": [8, 8, 8]} for name, url in sources.items()})
+    with mounted(tmp_path / "mount", text, timeout=20) as mount:
+        for name in sources:
+            assert_equal(voxels_of(mount, name), voxels, name)
