@@ -2,10 +2,10 @@
 
 use super::array::{self, ChunkFormat, Extents, Storage};
 use super::codec::{BytesCodec, Sizes};
+use super::extension::Extension;
 use super::json::{Field, quoted};
 use super::layout::{ByteOrder, c_order};
 use super::sharding::{self, Location, Sharding};
-use super::v3::Extension;
 use crate::dtype::DataType;
 use crate::source::SourceError;
 

@@ -7,6 +7,7 @@ mod axes;
 mod chain;
 mod codec;
 mod documents;
+mod extension;
 mod fill;
 mod filters;
 mod layout;
@@ -14,6 +15,7 @@ mod lz4;
 mod multiscales;
 mod n5;
 mod pyramid;
+mod root;
 mod sharding;
 mod shards;
 mod spelling;
@@ -27,9 +29,10 @@ use futures::future::BoxFuture;
 use self::array::{ArrayDocument, ChunkFormat};
 use self::axes::Axes;
 use self::codec::CodecError;
-use self::documents::{Documents, Root, Version};
+use self::documents::Documents;
 use self::multiscales::{Dataset, Multiscales};
 use self::pyramid::{LeftOut, Listed, ShownLevel};
+use self::root::{Root, Version};
 use self::shards::Shards;
 use self::spelling::Spelling;
 use super::{Description, Placement, Relative, Source, SourceError, SourceLevel, json, leave_out};
@@ -93,11 +96,11 @@ async fn open_through(
     channel: Option<u64>,
 ) -> Result<ZarrSource, SourceError> {
     let documents = documents::CachedDocuments::new(documents);
-    let (version, image, listed) = match documents::root(&documents, group).await? {
+    let (version, image, listed) = match root::root(&documents, group).await? {
         Root::Image(version, mut image) => {
             image.axes = image.axes.of_channel(channel);
             let locations: Vec<Location> = image.datasets.iter().map(|dataset| group.join(&dataset.path)).collect();
-            let arrays = documents::arrays(&documents, version, &locations, &image.axes).await;
+            let arrays = root::arrays(&documents, version, &locations, &image.axes).await;
             let listed = image.datasets.iter().cloned().zip(locations).zip(arrays);
             let listed = listed.map(|((dataset, location), array)| Listed { dataset, location, array }).collect();
             (version, image, listed)

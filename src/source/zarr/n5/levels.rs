@@ -1,6 +1,6 @@
 //! What the attributes of a group say of the levels in it.
 
-use super::place::{self, Place};
+use super::place::{self, Group, Place};
 use super::{MAX_LEVELS, dataset};
 use crate::source::SourceError;
 use crate::source::zarr::array::ArrayDocument;
@@ -13,19 +13,6 @@ pub(super) enum Told {
     Array(Box<ArrayDocument>, Option<Place>),
     /// A group, which may be that of an image.
     Group(Group),
-}
-
-/// What a group says of its levels.
-#[derive(Debug, Default)]
-pub(super) struct Group {
-    /// Their paths, where it lists them.
-    pub levels: Option<Vec<String>>,
-    /// Their places, as far as it lists those.
-    pub places: Vec<Option<Place>>,
-    /// How much coarser each is than the finest one, along `z, y, x`.
-    pub factors: Vec<[f64; 3]>,
-    /// Size and unit of the finest one's voxels.
-    pub finest: Option<Place>,
 }
 
 /// Reads the attributes of an array or a group.

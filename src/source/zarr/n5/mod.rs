@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use self::levels::{Group, Told};
-use self::place::Place;
+use self::levels::Told;
+use self::place::{Group, Place};
 use super::array::ArrayDocument;
 use super::axes::Axes;
 use super::documents::{self, Documents, MAX_ARRAY_DOCUMENT};

@@ -1,10 +1,22 @@
 //! Where a level of an N5 image lies, in whichever words its attributes say it.
 
-use super::levels::Group;
 use crate::length::Unit;
 use crate::source::zarr::json::Field;
 use crate::source::zarr::multiscales::Dataset;
 use crate::source::{Relative, SourceError};
+
+/// What a group says of its levels.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    /// Their paths, where it lists them.
+    pub levels: Option<Vec<String>>,
+    /// Their places, as far as it lists those.
+    pub places: Vec<Option<Place>>,
+    /// How much coarser each is than the finest one, along `z, y, x`.
+    pub factors: Vec<[f64; 3]>,
+    /// Size and unit of the finest one's voxels.
+    pub finest: Option<Place>,
+}
 
 /// Size and position of a level's voxels along `z, y, x`.
 #[derive(Debug, Clone, Copy, PartialEq)]

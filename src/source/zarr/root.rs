@@ -1,0 +1,171 @@
+//! What is at an address: a multiscale image, a lone array, or something else that can be named.
+
+use bytes::Bytes;
+
+use super::array::ArrayDocument;
+use super::axes::Axes;
+use super::documents::{Documents, MAX_ARRAY_DOCUMENT, MAX_GROUP_DOCUMENT, of_level};
+use super::json::{self, Field};
+use super::multiscales::{self, Multiscales};
+use super::whereabouts::{self, Hint};
+use super::{n5, v2, v3};
+use crate::remote::{Cause, Location};
+use crate::source::SourceError;
+
+/// Version of the storage format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    V2,
+    V3,
+    /// N5, which is no version of Zarr but of the same kind.
+    N5,
+}
+
+impl Version {
+    /// What is put behind the name of what an image is.
+    pub const fn told(self) -> &'static str {
+        match self {
+            Version::V2 => " in Zarr v2",
+            Version::V3 => " in Zarr v3",
+            Version::N5 => "",
+        }
+    }
+
+    /// Name of the document of an array.
+    pub const fn array_document(self) -> &'static str {
+        match self {
+            Version::V2 => ".zarray",
+            Version::V3 => "zarr.json",
+            Version::N5 => n5::DOCUMENT,
+        }
+    }
+}
+
+/// What the document of a group or of a lone array says.
+pub(super) enum Root {
+    /// An image of several arrays.
+    Image(Version, Multiscales),
+    /// One array and its axes.
+    Array(Version, Box<ArrayDocument>, Axes),
+}
+
+/// Reads what is at `group`: `.zattrs`, else `zarr.json`, else `.zarray`.
+pub(super) async fn root(documents: &impl Documents, group: &Location) -> Result<Root, SourceError> {
+    let attributes = group.join(".zattrs");
+    let error = match documents.get(&attributes, MAX_GROUP_DOCUMENT).await {
+        Ok(bytes) => return v2_root(documents, group, &attributes, bytes).await,
+        Err(error) => error,
+    };
+    // A store that may not be listed says 403 of what is not there.
+    if !matches!(error.cause, Cause::NotFound | Cause::Denied(_)) {
+        return Err(error.into());
+    }
+    let document = group.join("zarr.json");
+    match documents.get(&document, MAX_GROUP_DOCUMENT).await {
+        Ok(bytes) => return v3_root(documents, group, &document.to_string(), bytes).await,
+        Err(other) if matches!(other.cause, Cause::NotFound) => {}
+        Err(other) if matches!((&other.cause, &error.cause), (Cause::Denied(_), Cause::Denied(_))) => {}
+        Err(other) => return Err(other.into()),
+    }
+    match lone_v2(documents, group, Axes::zyx()).await? {
+        Some(root) => Ok(root),
+        None if matches!(error.cause, Cause::Denied(_)) => Err(error.into()),
+        None => {
+            Err(SourceError::malformed(group.to_string(), "document", whereabouts::of_folder(documents, group).await))
+        }
+    }
+}
+
+async fn v2_root(
+    documents: &impl Documents,
+    group: &Location,
+    location: &Location,
+    bytes: Bytes,
+) -> Result<Root, SourceError> {
+    let file = location.to_string();
+    // It is dropped in here, before another document is waited for.
+    let file_name = file.clone();
+    let attributes = documents.alone(move || {
+        let value = json::parse(&file_name, &bytes)?;
+        let attributes = Field::root(&file_name, &value)?;
+        Ok::<_, SourceError>(match multiscales::parse(&attributes)? {
+            Some(image) => Ok(image),
+            // This version of Zarr names no axes; xarray does, and others do as it does.
+            None => Err((Axes::of_array(&attributes, "_ARRAY_DIMENSIONS")?, Hint::of(&value))),
+        })
+    })?;
+    let (axes, hint) = match attributes {
+        Ok(image) => return Ok(Root::Image(Version::V2, image)),
+        Err(other) => other,
+    };
+    if let Some(root) = lone_v2(documents, group, axes).await? {
+        return Ok(root);
+    }
+    let consolidated = whereabouts::consolidated(documents, group).await;
+    let reason = whereabouts::of_group(documents, group, hint, consolidated).await;
+    Err(SourceError::malformed(file, "multiscales", reason))
+}
+
+/// The array at `group` itself, where there is one.
+async fn lone_v2(documents: &impl Documents, group: &Location, axes: Axes) -> Result<Option<Root>, SourceError> {
+    let location = group.join(".zarray");
+    match documents.get(&location, MAX_ARRAY_DOCUMENT).await {
+        Ok(bytes) => {
+            let array = documents.alone(|| v2::parse(&location.to_string(), &bytes))?;
+            Ok(Some(Root::Array(Version::V2, Box::new(array), axes)))
+        }
+        Err(error) if matches!(error.cause, Cause::NotFound | Cause::Denied(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn v3_root(documents: &impl Documents, group: &Location, file: &str, bytes: Bytes) -> Result<Root, SourceError> {
+    // It is dropped in here, before another document is waited for.
+    let found = documents.alone(move || {
+        let value = json::parse(file, &bytes)?;
+        let document = Field::root(file, &value)?;
+        if v3::node(&document)? == v3::Node::Array {
+            let axes = Axes::of_array(&document, "dimension_names")?;
+            return Ok(Ok(Root::Array(Version::V3, Box::new(v3::parse(file, &bytes)?), axes)));
+        }
+        v3::check_members(&document, v3::Node::Group)?;
+        let image = match document.optional("attributes")? {
+            Some(attributes) => multiscales::parse(&attributes)?,
+            None => None,
+        };
+        let hint = value.get("attributes").and_then(Hint::of);
+        let consolidated = whereabouts::members(value.pointer("/consolidated_metadata/metadata"));
+        Ok::<_, SourceError>(image.map(|image| Root::Image(Version::V3, image)).ok_or((hint, consolidated)))
+    })?;
+    let (hint, consolidated) = match found {
+        Ok(root) => return Ok(root),
+        Err(other) => other,
+    };
+    let reason = whereabouts::of_group(documents, group, hint, consolidated).await;
+    Err(SourceError::malformed(file, "attributes.ome.multiscales", reason))
+}
+
+/// Reads the documents of all arrays of an image at once; what is wrong with one says nothing of the others.
+pub(super) async fn arrays(
+    documents: &impl Documents,
+    version: Version,
+    locations: &[Location],
+    axes: &Axes,
+) -> Vec<Result<ArrayDocument, SourceError>> {
+    let fetch = |location: &Location| {
+        let document = location.join(version.array_document());
+        async move {
+            let bytes = of_level(documents, &document).await?;
+            // Each at once: its bytes are counted while others are waited for.
+            let file = document.to_string();
+            let array = documents.alone(|| match version {
+                Version::V2 => v2::parse(&file, &bytes),
+                Version::V3 => v3::parse(&file, &bytes),
+                Version::N5 => n5::parse(&file, &bytes),
+            })?;
+            axes.check(&file, &array)?;
+            Ok(array)
+        }
+    };
+    futures::future::join_all(locations.iter().map(fetch)).await
+}
