@@ -4,7 +4,7 @@
 //! from a few kilobytes wherever it lies. Pixels and other long values are passed over; [`tags::Data`] says where they are.
 //! [`Image::find`] then picks the image among the thumbnails.
 //!
-//! ```
+//! ```ignore
 //! use emfs::dm::{DmError, Image, Step, Tags, Walker};
 //!
 //! fn image(file: &[u8]) -> Result<(Tags, Image), DmError> {
