@@ -391,7 +391,7 @@ def test_a_voxel_size_that_a_file_says_along_two_axes_is_completed_and_not_overr
     import tifffile
 
     stack = numpy.zeros((4, 20, 30), "u1")
-    # No spacing: the file says 8 nm along y and x, and nothing along z.
+    # No spacing: the file says 8 nm along y and x, and ImageJ takes a depth of one unit unless somebody says another.
     tifffile.imwrite(tmp_path / "stack.tif", stack, imagej=True, resolution=(1 / 8, 1 / 8), metadata={"unit": "nm", "axes": "ZYX"})
     url = f"{tmp_path}/stack.tif"
     sources = {"gap": [30, 8, 8], "disagrees": [30, 4, 4], "silent": None}
@@ -404,7 +404,7 @@ def test_a_voxel_size_that_a_file_says_along_two_axes_is_completed_and_not_overr
 
         assert scale("gap") == ([30, 8, 8], "nanometer")
         assert scale("disagrees") == ([30, 8, 8], "nanometer")
-        assert scale("silent") == ([1, 1, 1], None)
+        assert scale("silent") == ([1, 8, 8], "nanometer"), "as ImageJ shows it"
         warnings = [line for line in mount.log.splitlines() if "voxel size" in line]
         assert len(warnings) == 1 and "disagrees/em" in warnings[0], mount.log
 

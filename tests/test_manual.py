@@ -56,7 +56,7 @@ def test_the_messages_of_the_troubleshooting_topic_are_those_of_the_program():
         message = re.match(r"\| (?:log: )?(``?)(…? ?)(.+?)\1 ", line)
         if not message or message.group(3) == "zarr.open":
             continue
-        for part in re.split(r"…|`|\(a user|60 s|status 403|HOST|3 attempts|md5", message.group(3)):
+        for part in re.split(r"…|`|\(a user|60 s|status 403|HOST|3 attempts|md5|offline: ", message.group(3)):
             part = part.strip(" ():")
             assert part in source or part in SYSTEM, f"{line}: {part!r}"
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
 
 /// A piece of an object, verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +24,13 @@ impl Extent {
     }
 }
 
+/// Questions that are asked at once: each has a thread of its own, which is lost while the disk hangs.
+static ASKING: Semaphore = Semaphore::const_new(8);
+
 /// Asks what is kept, on a thread that may wait: an index answers late where another process writes to it.
 pub(crate) async fn off_the_runtime<T: Send + 'static>(question: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    // Never closed, and without a permit there would only be more threads.
+    let _permit = ASKING.acquire().await;
     tokio::task::spawn_blocking(question).await.ok()
 }
 
