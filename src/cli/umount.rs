@@ -10,8 +10,8 @@ use super::output::eprint_line;
 use crate::fuse::{UnmountError, unmount};
 use crate::mountinfo::{self, Mount, State};
 
-/// How long a program that is just letting go of a file may take.
-const LETTING_GO: Duration = Duration::from_secs(1);
+/// How long a program that is just letting go of a file may take, on a busy machine.
+const LETTING_GO: Duration = Duration::from_secs(5);
 
 /// How long the daemon may take to end.
 const ENDING: Duration = Duration::from_secs(15);
