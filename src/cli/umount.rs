@@ -10,8 +10,8 @@ use super::output::eprint_line;
 use crate::fuse::{UnmountError, unmount};
 use crate::mountinfo::{self, Mount, State};
 
-/// How long a program that is just letting go of a file may take, on a busy machine.
-const LETTING_GO: Duration = Duration::from_secs(5);
+/// How long a program that is just letting go of a file may take.
+const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// How long the daemon may take to end.
 const ENDING: Duration = Duration::from_secs(15);
@@ -33,12 +33,13 @@ pub(super) struct UmountArgs {
 pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
     let mount = find(&args.mountpoint)?;
     let path = &mount.mountpoint;
-    let is_dead = match control::reader(&mount) {
+    let state = match control::reader(&mount) {
         Ok(Some(reader)) if !args.force => return Err(refusal(path, &reader)),
         // It hangs, and so would who asks it for more.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
-        _ => mount.state() == State::Dead,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => State::Silent,
+        _ => mount.state(),
     };
+    let is_dead = state == State::Dead;
     let daemon = Watched::new(&mount).ok();
     // A bind mount, or one that was moved to: the daemon goes on for it.
     let elsewhere = || {
@@ -50,8 +51,9 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
         match unmount(path, false) {
             Ok(()) => break,
             Err(UnmountError::Busy(_)) if Instant::now() < give_up => std::thread::sleep(Duration::from_millis(50)),
-            // What programs hold of a dead mount is of no use to them.
-            Err(UnmountError::Busy(_)) if is_dead || args.force => {
+            // What programs hold of a dead mount is of no use to them; those in one that hangs wait, and cannot even be killed
+            // where its daemon has taken their question.
+            Err(UnmountError::Busy(_)) if state != State::Alive || args.force => {
                 unmount(path, true)?;
                 // Else it goes on for what programs have open. One that hangs is told of below.
                 if elsewhere().is_none() {
