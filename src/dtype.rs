@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use half::f16;
+
 /// Type of one voxel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
@@ -130,4 +132,9 @@ impl FillValue {
     pub fn repeat(&self, voxels: usize) -> Vec<u8> {
         if self.bytes == [0; 8] { vec![0; voxels * self.size] } else { self.as_le_bytes().repeat(voxels) }
     }
+}
+
+/// Little-endian floats of 16 bits as such of 32, which hold the same numbers.
+pub fn widened(halves: &[u8]) -> Vec<u8> {
+    halves.as_chunks::<2>().0.iter().flat_map(|half| f16::from_le_bytes(*half).to_f32().to_le_bytes()).collect()
 }

@@ -35,14 +35,6 @@ def shape(rng, most=30):
     return [rng.randint(1, most) for _ in range(3)]
 
 
-def stored(rng, voxels, chunk, fill):
-    """The voxels without some chunks."""
-    for index in np.ndindex(*[-(-n // c) for n, c in zip(voxels.shape, chunk)]):
-        if rng.random() < 0.2:
-            voxels[tuple(slice(i * c, i * c + c) for i, c in zip(index, chunk))] = fill
-    return voxels
-
-
 def fixed(transaction_of, voxels):
     with tensorstore.Transaction() as transaction:
         transaction_of(transaction, voxels)
@@ -60,7 +52,7 @@ def segmentation(rng, folder, seed):
     store = opened({"driver": "neuroglancer_precomputed", "kvstore": at(folder), "scale_metadata": scale,
                     "multiscale_metadata": {"data_type": dtype, "num_channels": channels, "type": "segmentation"}})
     make = rng.choice([truth.noise, truth.segments])
-    voxels = np.stack([stored(rng, make(size, dtype, seed + n), chunk, 0) for n in range(channels)])
+    voxels = np.stack([random_writers.without_some(rng, make(size, dtype, seed + n), chunk, 0) for n in range(channels)])
     fixed(lambda transaction, voxels: store.with_transaction(transaction).__setitem__(..., voxels.transpose(3, 2, 1, 0)), voxels)
     channel = rng.randrange(channels)
     return {"kind": "precomputed", "url": str(folder)} | ({"channel": channel} if channels > 1 else {}), voxels[channel]
@@ -94,7 +86,7 @@ def sharded(rng, folder, seed):
     store = opened({"driver": "zarr3", "kvstore": at(folder), "metadata": {
         "shape": size, "data_type": dtype, "fill_value": fill, "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
         "codecs": [*before, {"name": "sharding_indexed", "configuration": inner}]}})
-    voxels = stored(rng, truth.noise(size, dtype, seed), chunk, fill)
+    voxels = random_writers.without_some(rng, truth.noise(size, dtype, seed), chunk, fill)
     fixed(lambda transaction, voxels: store.with_transaction(transaction).__setitem__(..., voxels), voxels)
     return {"kind": "zarr", "url": str(folder)}, voxels
 
@@ -104,7 +96,7 @@ def sharded_python(rng, folder, seed):
     shard, fill = [c * rng.randint(1, 4) for c in chunk], rng.choice([0, 7])
     compressors = rng.choice([None, zarr.codecs.ZstdCodec(), zarr.codecs.GzipCodec(), zarr.codecs.BloscCodec()])
     array = zarr.create_array(str(folder), shape=size, chunks=chunk, shards=shard, dtype=dtype, fill_value=fill, compressors=compressors)
-    array[...] = voxels = stored(rng, truth.noise(size, dtype, seed), chunk, fill)
+    array[...] = voxels = random_writers.without_some(rng, truth.noise(size, dtype, seed), chunk, fill)
     return {"kind": "zarr", "url": str(folder)}, voxels
 
 
@@ -115,7 +107,7 @@ def n5(rng, folder, seed):
         {"type": "zstd", "level": 1}, {"type": "blosc", "cname": rng.choice(["lz4", "zstd"]), "clevel": 5, "shuffle": rng.randint(0, 2)}])
     store = opened({"driver": "n5", "kvstore": at(folder), "metadata": {
         "dimensions": size[::-1], "blockSize": chunk[::-1], "dataType": dtype, "compression": compression}})
-    store[...] = (voxels := stored(rng, truth.noise(size, dtype, seed), chunk, 0)).transpose(2, 1, 0)
+    store[...] = (voxels := random_writers.without_some(rng, truth.noise(size, dtype, seed), chunk, 0)).transpose(2, 1, 0)
     return {"kind": "n5", "url": str(folder)}, voxels
 
 

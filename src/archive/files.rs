@@ -7,7 +7,7 @@ use futures::FutureExt;
 use super::Found;
 use super::format::Format;
 use super::sections::{self, Rules, Sections};
-use crate::catalog::{DmFiles, SourceSpec};
+use crate::catalog::{SourceSpec, VolumeFiles};
 use crate::geometry::Shape;
 use crate::remote::Location;
 use crate::source::stack::{self, Opener};
@@ -21,20 +21,20 @@ type Said<'a> = (&'a SourceSpec, [Option<f64>; 3]);
 pub(super) async fn open(
     remote: &Remote,
     format: Format,
-    files: &DmFiles,
+    files: &VolumeFiles,
     said: Said<'_>,
 ) -> Result<Found, SourceError> {
     match files {
-        DmFiles::File(file) if is_folder(remote, file).await? => folder(remote, format, file, said).await,
-        DmFiles::File(file) => match one(remote, format, file, said).await {
+        VolumeFiles::File(file) if is_folder(remote, file).await? => folder(remote, format, file, said).await,
+        VolumeFiles::File(file) => match one(remote, format, file, said).await {
             // Many servers show a folder under its address without the slash at the end.
             Err(error) if error.is_of_bytes() && has_no_ending(file) => {
                 folder(remote, format, file, said).await.map_err(|_| error)
             }
             opened => opened,
         },
-        DmFiles::Folder(location) => folder(remote, format, location, said).await,
-        DmFiles::List(files) => {
+        VolumeFiles::Folder(location) => folder(remote, format, location, said).await,
+        VolumeFiles::List(files) => {
             let files = sections::arranged(files, &said.0.overrides)?;
             let Some(first) = files.iter().flatten().next().cloned() else {
                 return Err(SourceError::malformed("the list of files", "urls", "is empty"));

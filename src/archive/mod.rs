@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use self::format::Format;
 use crate::cache::{Place, Reservation};
-use crate::catalog::{DmFiles, SourceKind, SourceSpec};
+use crate::catalog::{SourceKind, SourceSpec, VolumeFiles};
 use crate::document::Document;
 use crate::remote::Location;
 use crate::source::{Source, SourceError, precomputed, zarr};
@@ -121,7 +121,8 @@ async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> 
                 let said = found.facts.as_ref().and_then(|facts| facts.voxel_size);
                 let missing = said.map_or(configured(spec), |size| size.map(Some));
                 let opened =
-                    files::open(remote, Format::Tiff, &DmFiles::File(found.location.clone()), (spec, missing)).await?;
+                    files::open(remote, Format::Tiff, &VolumeFiles::File(found.location.clone()), (spec, missing))
+                        .await?;
                 found.compare(*image, opened.source.description());
                 Ok::<_, SourceError>((opened, found))
             };

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{DmFiles, SourceKind, SourceSpec};
+use super::{SourceKind, SourceSpec, VolumeFiles};
 use crate::hex::hex;
 use crate::remote::Location;
 
@@ -19,8 +19,8 @@ impl SourceSpec {
                 "entry": entry, "server": server.as_str(), "files": files.as_str(), "imageset": imageset,
             }),
             SourceKind::Dm3 { files } | SourceKind::Tiff { files } | SourceKind::Mrc { files } => match files {
-                DmFiles::File(url) | DmFiles::Folder(url) => json!({"url": location(url)}),
-                DmFiles::List(urls) => json!({"urls": urls.iter().map(location).collect::<Vec<_>>()}),
+                VolumeFiles::File(url) | VolumeFiles::Folder(url) => json!({"url": location(url)}),
+                VolumeFiles::List(urls) => json!({"urls": urls.iter().map(location).collect::<Vec<_>>()}),
             },
             SourceKind::Precomputed { url } | SourceKind::Zarr { url } | SourceKind::N5 { url } => {
                 json!({"url": location(url)})

@@ -178,7 +178,7 @@ pub enum SourceKind {
     /// DM3 or DM4 files.
     Dm3 {
         /// Which ones.
-        files: DmFiles,
+        files: VolumeFiles,
     },
     /// A neuroglancer precomputed volume.
     Precomputed {
@@ -188,12 +188,12 @@ pub enum SourceKind {
     /// TIFF files.
     Tiff {
         /// Which ones.
-        files: DmFiles,
+        files: VolumeFiles,
     },
     /// MRC files.
     Mrc {
         /// Which ones.
-        files: DmFiles,
+        files: VolumeFiles,
     },
     /// An array or an image of N5.
     N5 {
@@ -209,7 +209,7 @@ pub enum SourceKind {
 
 /// The files of a volume in a format that is read file by file.
 #[derive(Debug, Clone)]
-pub enum DmFiles {
+pub enum VolumeFiles {
     /// One, which may be a stack.
     File(Location),
     /// Those of a folder, in the order of their numbers unless another one is configured.
@@ -218,11 +218,11 @@ pub enum DmFiles {
     List(Vec<Location>),
 }
 
-impl fmt::Display for DmFiles {
+impl fmt::Display for VolumeFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DmFiles::File(location) | DmFiles::Folder(location) => location.fmt(f),
-            DmFiles::List(locations) => match locations.as_slice() {
+            VolumeFiles::File(location) | VolumeFiles::Folder(location) => location.fmt(f),
+            VolumeFiles::List(locations) => match locations.as_slice() {
                 [] => Ok(()),
                 [first] => first.fmt(f),
                 [first, .., last] => write!(f, "{first} … {last}"),

@@ -10,7 +10,7 @@ use url::Url;
 use super::error::{CatalogError, Text};
 use super::overrides::{RawOverrides, RawSize};
 use super::pasted;
-use super::{DmFiles, SourceKind, SourceSpec};
+use super::{SourceKind, SourceSpec, VolumeFiles};
 use crate::remote::{Credentials, Location};
 use crate::view::ViewSpec;
 
@@ -200,7 +200,7 @@ fn files(
     url: Option<Spanned<String>>,
     urls: Option<Spanned<Vec<Spanned<String>>>>,
     access: &Access,
-) -> Result<DmFiles, CatalogError> {
+) -> Result<VolumeFiles, CatalogError> {
     match (url, urls) {
         (Some(url), None) => {
             let url = access.apply(place, location(place, folder, url)?)?;
@@ -211,7 +211,7 @@ fn files(
                 // These have many endings, or none. What a server has there is found out.
                 _ => !name.is_empty(),
             };
-            Ok(if file { DmFiles::File(url) } else { DmFiles::Folder(url) })
+            Ok(if file { VolumeFiles::File(url) } else { VolumeFiles::Folder(url) })
         }
         (None, Some(urls)) => {
             let span = urls.span();
@@ -220,7 +220,7 @@ fn files(
                 return Err(place.error(span, "urls", format!("must be 1 to {MOST_FILES} addresses")));
             }
             let urls = urls.into_iter().map(|url| access.apply(place, location(place, folder, url)?));
-            Ok(DmFiles::List(urls.collect::<Result<_, _>>()?))
+            Ok(VolumeFiles::List(urls.collect::<Result<_, _>>()?))
         }
         (Some(_), Some(urls)) => Err(place.error(urls.span(), "urls", "either `url` or `urls`, not both")),
         (None, None) => {

@@ -42,7 +42,7 @@ fn the_built_in_catalogue_is_valid() {
 #[test]
 fn a_space_at_the_start_of_a_folder_stays_encoded() {
     let catalog = Catalog::builtin().unwrap();
-    let SourceKind::Tiff { files: DmFiles::File(url) } = &catalog.datasets[2].images[0].source.kind else {
+    let SourceKind::Tiff { files: VolumeFiles::File(url) } = &catalog.datasets[2].images[0].source.kind else {
         unreachable!()
     };
     assert!(url.to_string().ends_with("/www/data/%20ElectronMicroscopy_Hippocampus/volumedata.tif"), "{url}");
@@ -142,9 +142,9 @@ fn dm_files_are_one_or_a_folder_or_a_list() {
         let SourceKind::Dm3 { files } = kind else { unreachable!() };
         files
     };
-    assert!(matches!(files("url = \"https://h/a.DM3\""), DmFiles::File(_)));
-    assert!(matches!(files("url = \"https://h/a.dm4\""), DmFiles::File(_)));
-    assert!(matches!(files("url = \"https://h/a\""), DmFiles::Folder(_)));
+    assert!(matches!(files("url = \"https://h/a.DM3\""), VolumeFiles::File(_)));
+    assert!(matches!(files("url = \"https://h/a.dm4\""), VolumeFiles::File(_)));
+    assert!(matches!(files("url = \"https://h/a\""), VolumeFiles::Folder(_)));
     assert_eq!(files("url = \"sections/\"").to_string(), "file:///data/sections");
     let list = files("urls = [\"https://h/b.dm3\", \"a.dm3\"]");
     assert_eq!(list.to_string(), "https://h/b.dm3 … file:///data/a.dm3");

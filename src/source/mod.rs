@@ -48,6 +48,13 @@ pub struct Description {
     pub chunked: bool,
 }
 
+impl Description {
+    /// The grid of the finest level, where the block lies in it.
+    fn grid_with(&self, block: CellIndex) -> Option<Grid> {
+        self.levels.first().map(|level| level.grid).filter(|grid| grid.contains(block))
+    }
+}
+
 /// One level of a source.
 #[derive(Debug, Clone)]
 pub struct SourceLevel {

@@ -1,7 +1,9 @@
 //! What sources of planes have in common: the shape of their chunks, and the bands by which they are fetched.
 
+use bytes::Bytes;
+
 use crate::dtype::DataType;
-use crate::geometry::Shape;
+use crate::geometry::{CellIndex, Grid, Shape};
 
 /// The chunk shape for a stack of planes of `shape`: files of 256 KiB, `cz` of them deep where `cz` planes stay within
 /// 16 MiB, so that a first slice costs no more than that (or one plane).
@@ -21,7 +23,7 @@ pub fn plane_chunk(shape: Shape, dtype: DataType) -> Shape {
 /// Planes of at most this many bytes are fetched whole.
 const WHOLE_PLANE: u64 = 1 << 20;
 /// Bands of larger planes are at least this long.
-const SHORTEST_BAND: u64 = 512 << 10;
+pub(super) const SHORTEST_BAND: u64 = 512 << 10;
 
 /// Rows of the band that a stack of planes is fetched by: a whole number of chunks of [`plane_chunk`] high, and about a
 /// megabyte or less, since archives are slow to answer and quick to send. Small planes are one band.
@@ -34,6 +36,43 @@ pub fn band_rows(shape: Shape, dtype: DataType) -> u64 {
     let rows = plane_chunk(shape, dtype).0[1];
     let bands = SHORTEST_BAND.div_ceil(row.saturating_mul(rows).max(1)).max(1);
     rows.saturating_mul(bands).min(height)
+}
+
+/// Bands are at most this long, unless a single row is longer.
+pub const MAX_BAND: u64 = 64 << 20;
+
+/// The rows of [`band_rows`], fewer where so many are longer than [`MAX_BAND`]. `bytes`: of so many rows as they are stored.
+pub fn bounded_band(shape: Shape, dtype: DataType, bytes: impl Fn(u64) -> u64) -> u64 {
+    let mut rows = band_rows(shape, dtype);
+    while rows > 1 && bytes(rows) > MAX_BAND {
+        rows = rows.div_ceil(2);
+    }
+    rows
+}
+
+/// Where the rows of a block lie of a volume whose voxels of `item` bytes follow each other from `offset` on: its first byte
+/// and its length. Blocks are bands of rows. `None` beyond 2⁶⁴ bytes.
+pub fn run(grid: Grid, block: CellIndex, offset: u64, item: u64) -> Option<(u64, u64)> {
+    let [_, height, width] = grid.shape.0;
+    let row = width.checked_mul(item)?;
+    let region = grid.region(block);
+    let rows = block.0[0].checked_mul(height)?.checked_add(region.start[1])?;
+    Some((rows.checked_mul(row)?.checked_add(offset)?, region.shape().0[1].checked_mul(row)?))
+}
+
+/// Numbers of `size` bytes in little-endian order.
+pub fn little_endian(raw: Bytes, size: usize, big_endian: bool) -> Bytes {
+    if !big_endian || size <= 1 {
+        return raw;
+    }
+    let mut voxels = Vec::from(raw);
+    voxels.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+    voxels.into()
+}
+
+/// The values along all axes, if none is missing.
+pub fn all([z, y, x]: [Option<f64>; 3]) -> Option<[f64; 3]> {
+    Some([z?, y?, x?])
 }
 
 #[cfg(test)]

@@ -163,10 +163,10 @@ impl Files {
 
     /// A section's file. It is opened at the first question; all who ask meanwhile wait for the one answer.
     async fn section(self: &Arc<Self>, number: usize) -> Located {
-        let ticket = match self.flights.join(&number, || self.known(number)) {
+        let follower = match self.flights.join(&number, || self.known(number)) {
             Joined::Ready(located) => return located,
-            Joined::Following(ticket) => ticket,
-            Joined::Leading(worker, ticket) => {
+            Joined::Following(follower) => follower,
+            Joined::Leading(leader, follower) => {
                 let files = self.clone();
                 // A task of its own, so that the work goes on for the others if the first to ask goes away.
                 tokio::spawn(async move {
@@ -182,12 +182,12 @@ impl Files {
                         // It was not fetched twice.
                         Err(_) => {}
                     }
-                    worker.finish(located);
+                    leader.finish(located);
                 });
-                ticket
+                follower
             }
         };
-        ticket.await.unwrap_or_else(|_| Err(self.outside(number, "could not be opened")))
+        follower.await.unwrap_or_else(|_| Err(self.outside(number, "could not be opened")))
     }
 
     async fn open(&self, number: usize) -> Located {
@@ -247,8 +247,7 @@ impl Files {
 impl Stack {
     /// The number of the block's file, and the block of that file.
     fn find(&self, block: CellIndex) -> Result<(usize, CellIndex), SourceError> {
-        let is_inside = self.description.levels.first().is_some_and(|level| level.grid.contains(block));
-        if !is_inside {
+        if self.description.grid_with(block).is_none() {
             return Err(self.files.outside(0, &format!("block {block} lies outside of the volume")));
         }
         let [z, y, x] = block.0;

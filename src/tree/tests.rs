@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use url::Url;
 
 use super::*;
-use crate::catalog::{Dataset, DmFiles, ImageSpec, LabelSpec, NamedView, Overrides, SourceKind, SourceSpec};
+use crate::catalog::{Dataset, ImageSpec, LabelSpec, NamedView, Overrides, SourceKind, SourceSpec, VolumeFiles};
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{Grid, Region, Shape};
 use crate::remote::Location;
@@ -31,7 +31,7 @@ const CHUNKED_EM: ImageId = ImageId(3);
 
 fn source(planes: bool, chunk: Option<[u64; 3]>) -> SourceSpec {
     let url = Location::anonymous(Url::parse("http://localhost/volume").unwrap());
-    let kind = if planes { SourceKind::Tiff { files: DmFiles::File(url) } } else { SourceKind::Zarr { url } };
+    let kind = if planes { SourceKind::Tiff { files: VolumeFiles::File(url) } } else { SourceKind::Zarr { url } };
     SourceSpec {
         kind,
         chunk,

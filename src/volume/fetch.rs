@@ -123,8 +123,8 @@ impl Fetcher {
         let (pieces, wholes) = self.locate(jobs).await;
         // What is kept must not wait for what is not, nor fail with it. Between two kept blocks may be bytes that are not.
         let (kept, missing) = plan::kept_apart(pieces).await;
-        for request in self.requests(kept, missing, longest) {
-            tokio::spawn(self.clone().fetch_range(request));
+        for (request, may_be_kept) in self.requests(kept, missing, longest) {
+            tokio::spawn(self.clone().fetch_range(request, may_be_kept));
         }
         for (leader, whole) in wholes {
             tokio::spawn(self.clone().fetch_whole(leader, whole));
@@ -162,8 +162,8 @@ impl Fetcher {
         (pieces, wholes)
     }
 
-    /// The requests for pieces of objects, of which some are kept on disk.
-    fn requests(&self, kept: Vec<Piece<Job>>, missing: Vec<Piece<Job>>, longest: u64) -> Vec<Request<Job>> {
+    /// The requests for pieces of objects, of which some are kept on disk; each with whether its pieces are among those.
+    fn requests(&self, kept: Vec<Piece<Job>>, missing: Vec<Piece<Job>>, longest: u64) -> Vec<(Request<Job>, bool)> {
         let pieces = || kept.iter().chain(&missing);
         let Some(first) = pieces().next().map(|piece| *piece.tag.leader.key()) else { return Vec::new() };
         let at_once = match &self.bulk {
@@ -178,18 +178,22 @@ impl Fetcher {
         let source = &self.image.source;
         let in_rows = source.is_gathered(first.level) && source.contiguous_group_log2(first.level) == 0;
         let missing = if in_rows { join_rows(missing, longest) } else { join(missing, longest) };
-        join_within(kept, longest, 0).into_iter().chain(missing).collect()
+        let kept = join_within(kept, longest, 0).into_iter().map(|request| (request, true));
+        kept.chain(missing.into_iter().map(|request| (request, false))).collect()
     }
 
-    /// Fetches joined pieces of an object and decodes those that somebody wants.
-    async fn fetch_range(self, request: Request<Job>) {
+    /// Fetches joined pieces of an object and decodes those that somebody wants. `may_be_kept`: unless they were just found
+    /// not to be on disk.
+    async fn fetch_range(self, request: Request<Job>, may_be_kept: bool) {
         let Request { object, start, end, pieces } = request;
         let voxels = pieces.iter().map(|piece| self.held_bytes(piece)).fold(0, u64::saturating_add);
         let Ok(under_way) = self.enter(&object, voxels).await else {
             let given_up = |piece: Piece<Job>| piece.tag.leader.finish(Outcome::failed(VolumeError::GivenUp));
             return pieces.into_iter().for_each(given_up);
         };
-        let Arrived { parts, shared, mut room } = match self.receive(&object, start..end, &pieces, voxels).await {
+        let is_kept = may_be_kept && plan::are_at_hand(&pieces).await;
+        let received = self.receive(&object, start..end, &pieces, (voxels, is_kept)).await;
+        let Arrived { parts, shared, mut room } = match received {
             Ok(arrived) => arrived,
             Err(error) => return self.clone().fail(pieces, error),
         };
@@ -225,17 +229,16 @@ impl Fetcher {
         }
     }
 
-    /// The bytes of pieces that lie in `range` of an object, from the disk where all of them are there. What came from
-    /// the origin is noted.
+    /// The bytes of pieces that lie in `range` of an object, from the disk where all of them are there, as `is_kept`
+    /// expects. What came from the origin is noted.
     async fn receive(
         &self,
         object: &Object,
         range: Range<u64>,
         pieces: &[Piece<Job>],
-        voxels: u64,
+        (voxels, is_kept): (u64, bool),
     ) -> Result<Arrived, RemoteError> {
         let bytes = (range.end - range.start).saturating_add(voxels);
-        let is_kept = plan::are_at_hand(pieces).await;
         let cached = Place::cached();
         let mut room = self.memory.room(if is_kept { &cached } else { object.place() }, bytes).await;
         let ranges: Vec<_> = pieces.iter().map(Piece::range).collect();
@@ -316,7 +319,7 @@ impl Fetcher {
             // What is kept of several blocks may be all of some of them.
             let requests = if offline { join_within(wanted, 0, 0) } else { join(wanted, plan::JOINED) };
             for request in requests {
-                tokio::spawn(self.clone().fetch_range(request));
+                tokio::spawn(self.clone().fetch_range(request, offline));
             }
             return;
         }

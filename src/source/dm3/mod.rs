@@ -13,17 +13,11 @@ use futures::future::BoxFuture;
 use self::file::Opened;
 use super::{Description, Placement, Source, SourceError, SourceLevel};
 use crate::document::Document;
-use crate::dtype::{DataType, FillValue};
+use crate::dtype::FillValue;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
-use crate::source::planes::plane_chunk;
+use crate::source::planes::{all, bounded_band, little_endian, run};
 use crate::store::Object;
 
-/// A plane so long is one block.
-const WHOLE_PLANE: u64 = 1 << 20;
-/// A band of rows has so many bytes at least.
-const MIN_BAND: u64 = 512 << 10;
-/// Longest band of rows, unless a single row is longer.
-const MAX_BAND: u64 = 64 << 20;
 /// Longest row that is accepted.
 const MAX_ROW: u64 = 1 << 30;
 
@@ -53,13 +47,11 @@ pub async fn open(object: Object, missing: [Option<f64>; 3], told: bool) -> Resu
         let reason = format!("a volume of {shape} voxels");
         return Err(SourceError::unsupported(object.url(), "Dimensions", reason));
     }
-    let grid = Grid { shape, cell: Shape([1, band(shape, form.dtype), width]) };
+    let band = bounded_band(shape, form.dtype, |rows| rows.saturating_mul(row));
+    let grid = Grid { shape, cell: Shape([1, band, width]) };
     let placed = opened.placement(missing);
     let voxel_size = placed.map(|placed| placed.map(|(scale, _)| scale));
-    let scale = match voxel_size {
-        [Some(z), Some(y), Some(x)] => Some([z, y, x]),
-        _ => None,
-    };
+    let scale = all(voxel_size);
     for unit in opened.unknown_units() {
         let name = object.url();
         tracing::warn!("{name}: the unit {unit:?} is none of length that is known, so what is in it is not told");
@@ -82,25 +74,11 @@ pub async fn open(object: Object, missing: [Option<f64>; 3], told: bool) -> Resu
     Ok(Dm3Source { object, description, tags, voxel_size, offset: image.offset, big_endian: image.big_endian })
 }
 
-/// Rows of a block: as many as the chunks have that are cut from it, or a multiple of that.
-fn band(shape: Shape, dtype: DataType) -> u64 {
-    let [_, height, width] = shape.0;
-    let row = width * dtype.size() as u64;
-    if row.saturating_mul(height) <= WHOLE_PLANE {
-        return height;
-    }
-    let chunk = plane_chunk(shape, dtype).0[1].max(1);
-    let mut rows = (chunk * MIN_BAND.div_ceil((chunk * row).max(1))).min(height);
-    while rows > 1 && rows * row > MAX_BAND {
-        rows = rows.div_ceil(2);
-    }
-    rows
-}
-
 impl Dm3Source {
     fn grid(&self, block: CellIndex) -> Result<Grid, SourceError> {
-        let grid = self.description.levels.first().map(|level| level.grid).filter(|grid| grid.contains(block));
-        grid.ok_or_else(|| self.outside(format!("block {block} lies outside of the volume")))
+        self.description
+            .grid_with(block)
+            .ok_or_else(|| self.outside(format!("block {block} lies outside of the volume")))
     }
 
     fn outside(&self, reason: String) -> SourceError {
@@ -124,14 +102,8 @@ impl Source for Dm3Source {
     fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
         Box::pin(async move {
             let grid = self.grid(block)?;
-            let [_, height, width] = grid.shape.0;
-            let size = self.description.dtype.size() as u64;
-            let region = grid.region(block);
-            // The whole volume fits 63 bits, so its parts do; the offset was checked against the file's length.
-            let before = (block.0[0] * height + region.start[1]) * width * size;
-            let start = self.offset.checked_add(before);
-            let start = start.ok_or_else(|| self.outside("holds pixels beyond 2⁶⁴ bytes".into()))?;
-            let length = region.shape().bytes(size as usize).unwrap_or_default();
+            let run = run(grid, block, self.offset, self.description.dtype.size() as u64);
+            let (start, length) = run.ok_or_else(|| self.outside("holds pixels beyond 2⁶⁴ bytes".into()))?;
             Ok(Placement::Range { object: self.object.clone(), start, length })
         })
     }
@@ -142,11 +114,6 @@ impl Source for Dm3Source {
         if grid.region(block).shape().bytes(size) != Some(raw.len() as u64) {
             return Err(self.outside(format!("block {block} came with {} bytes", raw.len())));
         }
-        if !self.big_endian || size == 1 {
-            return Ok(raw);
-        }
-        let mut voxels = Vec::from(raw);
-        voxels.chunks_exact_mut(size).for_each(<[u8]>::reverse);
-        Ok(voxels.into())
+        Ok(little_endian(raw, size, self.big_endian))
     }
 }

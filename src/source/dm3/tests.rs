@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::dm::Version;
 use crate::dm::tests::writer::{self, File, Tree};
+use crate::dtype::DataType;
 use crate::remote::Location;
+use crate::source::planes::{MAX_BAND, SHORTEST_BAND, plane_chunk};
 use crate::source::stack::{self, Stack};
 use crate::stats::Stats;
 use crate::store::{Remote, healed};
@@ -117,7 +119,10 @@ async fn rows_are_read_in_bands_of_whole_chunks() {
     let grid = source.description().levels[0].grid;
     let chunk = plane_chunk(grid.shape, DataType::U16).0[1];
     let [_, rows, columns] = grid.cell.0;
-    assert!(rows % chunk == 0 && rows * x * 2 >= MIN_BAND && (rows - chunk) * x * 2 < MIN_BAND, "{rows} {chunk}");
+    assert!(
+        rows % chunk == 0 && rows * x * 2 >= SHORTEST_BAND && (rows - chunk) * x * 2 < SHORTEST_BAND,
+        "{rows} {chunk}"
+    );
     assert_eq!(columns, x);
     for z in 0..2 {
         let mut found = Vec::new();
@@ -126,6 +131,10 @@ async fn rows_are_read_in_bands_of_whole_chunks() {
         }
         assert_eq!(found, little(&plane(z, y * x)));
     }
+}
+
+fn band(shape: Shape, dtype: DataType) -> u64 {
+    bounded_band(shape, dtype, |rows| rows * shape.0[2] * dtype.size() as u64)
 }
 
 #[test]

@@ -8,18 +8,15 @@ mod tests;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use half::f16;
 
 use self::header::{Header, LENGTH};
 use super::{Description, Placement, Source, SourceError, SourceLevel, foreign};
 use crate::document::Document;
-use crate::dtype::FillValue;
+use crate::dtype::{FillValue, widened};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
-use crate::source::planes::band_rows;
+use crate::source::planes::{all, bounded_band, little_endian, run};
 use crate::store::{Object, is_past_caches};
 
-/// Longest band of rows, unless a single row is longer.
-const MAX_BAND: u64 = 64 << 20;
 /// Longest row that is accepted.
 const MAX_ROW: u64 = 1 << 30;
 
@@ -80,15 +77,9 @@ pub async fn open(object: Object, reading: Reading) -> Result<MrcSource, SourceE
         header.shape.0[0] = there;
     }
     let dtype = header.stored.dtype;
-    let mut band = band_rows(header.shape, dtype);
-    while band > 1 && band.saturating_mul(row) > MAX_BAND {
-        band = band.div_ceil(2);
-    }
+    let band = bounded_band(header.shape, dtype, |rows| rows.saturating_mul(row));
     let voxel_size = std::array::from_fn(|axis| header.voxel_size[axis].or(reading.missing[axis]));
-    let scale = match voxel_size {
-        [Some(z), Some(y), Some(x)] if header.voxel_size != [None; 3] => Some([z, y, x]),
-        _ => None,
-    };
+    let scale = all(voxel_size).filter(|_| header.voxel_size != [None; 3]);
     let grid = Grid { shape: header.shape, cell: Shape([1, band, width]) };
     let order = if header.big_endian { "big-endian" } else { "little-endian" };
     let half = if header.stored.size < dtype.size() { ", floats of 16 bits" } else { ", uncompressed" };
@@ -109,8 +100,7 @@ pub async fn open(object: Object, reading: Reading) -> Result<MrcSource, SourceE
 
 impl MrcSource {
     fn grid(&self, block: CellIndex) -> Result<Grid, SourceError> {
-        let grid = self.description.levels.first().map(|level| level.grid).filter(|grid| grid.contains(block));
-        grid.ok_or_else(|| self.bad(format!("block {block} lies outside of the volume")))
+        self.description.grid_with(block).ok_or_else(|| self.bad(format!("block {block} lies outside of the volume")))
     }
 
     fn bad(&self, reason: String) -> SourceError {
@@ -134,12 +124,8 @@ impl Source for MrcSource {
     fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
         Box::pin(async move {
             let grid = self.grid(block)?;
-            let [_, height, width] = grid.shape.0;
-            let region = grid.region(block);
-            // All voxels lie in the file, whose length is one of 64 bits.
-            let row = width * self.header.stored.size as u64;
-            let start = self.header.offset + (block.0[0] * height + region.start[1]) * row;
-            let length = region.shape().0[1] * row;
+            let run = run(grid, block, self.header.offset, self.header.stored.size as u64);
+            let (start, length) = run.ok_or_else(|| self.bad("lie beyond 2⁶⁴ bytes".into()))?;
             Ok(Placement::Range { object: self.object.clone(), start, length })
         })
     }
@@ -150,18 +136,8 @@ impl Source for MrcSource {
         if grid.region(block).shape().bytes(size) != Some(raw.len() as u64) {
             return Err(self.bad(format!("block {block} came with {} bytes", raw.len())));
         }
+        let numbers = little_endian(raw, size, self.header.big_endian);
         let is_half = size < self.header.stored.dtype.size();
-        if (!self.header.big_endian || size == 1) && !is_half {
-            return Ok(raw);
-        }
-        let mut voxels = Vec::from(raw);
-        if self.header.big_endian {
-            voxels.chunks_exact_mut(size).for_each(<[u8]>::reverse);
-        }
-        if is_half {
-            let halves = voxels.as_chunks::<2>().0.iter();
-            voxels = halves.flat_map(|half| f16::from_le_bytes(*half).to_f32().to_le_bytes()).collect();
-        }
-        Ok(voxels.into())
+        Ok(if is_half { widened(&numbers).into() } else { numbers })
     }
 }

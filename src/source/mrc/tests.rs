@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use half::f16;
+
 use super::*;
 use crate::dtype::DataType;
 use crate::remote::Location;

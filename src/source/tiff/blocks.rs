@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::decode::{self, Extent};
 use super::page::PageFormat;
 use super::storage::{Data, Segments, Storage, Stored};
+use crate::source::planes::little_endian;
 
 /// Bytes between the strips or tiles of a block that are read along, beside as many as these have themselves.
 const MAX_BETWEEN: u64 = 4 << 20;
@@ -53,7 +54,7 @@ pub(super) fn decode(
             if raw.len() as u64 != expected {
                 return Err(format!("{} bytes where {expected} are expected", raw.len()));
             }
-            let voxels = decode::plain(raw, form.dtype, big_endian);
+            let voxels = little_endian(raw, form.dtype.size(), big_endian);
             return Ok(if columns == form.width { voxels } else { cut(&voxels, form, window) });
         }
         Data::Segments(places) => places,

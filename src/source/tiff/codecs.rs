@@ -8,6 +8,7 @@ use weezl::decode::{Configuration, Decoder};
 use weezl::{BitOrder, LzwStatus};
 
 use super::storage::Codec;
+use crate::remote::unzstd;
 use crate::source::jpeg;
 
 /// How many bytes a strip or tile has once it is unpacked.
@@ -128,12 +129,7 @@ fn pack_bits(raw: &[u8], needed: usize) -> Result<Vec<u8>, String> {
 }
 
 fn zstandard(raw: &[u8], size: Size) -> Result<Vec<u8>, String> {
-    let mut voxels = Vec::new();
-    voxels.try_reserve_exact(size.most).map_err(|_| format!("no memory for {} bytes", size.most))?;
-    // In one pass the library writes into the buffer only, and needs no window of its own.
-    zstd::bulk::Decompressor::new()
-        .and_then(|mut decompressor| decompressor.decompress_to_buffer(raw, &mut voxels))
-        .map_err(|error| format!("broken Zstandard data: {error}"))?;
+    let mut voxels = unzstd(raw, size.most).map_err(|reason| format!("broken Zstandard data: {reason}"))?;
     if voxels.len() < size.needed {
         return Err(format!("Zstandard data of {} bytes where {} are expected", voxels.len(), size.needed));
     }

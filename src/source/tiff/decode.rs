@@ -1,12 +1,11 @@
 //! From the stored bytes of a strip or tile to voxels.
 
 use bytes::Bytes;
-use half::f16;
 
 use super::codecs::{self, Size};
 use super::page::PageFormat;
 use super::storage::{Codec, Predictor, Storage};
-use crate::dtype::DataType;
+use crate::dtype::{DataType, widened};
 
 /// Rows and columns of a strip or tile.
 #[derive(Debug, Clone, Copy)]
@@ -57,22 +56,9 @@ pub(super) fn segment(
     Ok(Bytes::from(match (form.dtype, storage.bits) {
         (DataType::U8, bits @ 1..8) => spread(&numbers, row, width, bits, |number| [number as u8]),
         (DataType::U16, bits @ 9..16) => spread(&numbers, row, width, bits, |number| (number as u16).to_le_bytes()),
-        (DataType::F32, 16) => {
-            let halves = numbers.as_chunks::<2>().0.iter();
-            halves.flat_map(|half| f16::from_le_bytes(*half).to_f32().to_le_bytes()).collect()
-        }
+        (DataType::F32, 16) => widened(&numbers),
         _ => numbers,
     }))
-}
-
-/// Voxels as they are shown of rows that are stored so but for the order of their bytes.
-pub(super) fn plain(raw: Bytes, dtype: DataType, big_endian: bool) -> Bytes {
-    if !big_endian || dtype.size() == 1 {
-        return raw;
-    }
-    let mut voxels = Vec::from(raw);
-    voxels.chunks_exact_mut(dtype.size()).for_each(<[u8]>::reverse);
-    voxels.into()
 }
 
 /// Numbers of fewer bits than their type has, the first in the highest bits, each row from a whole byte on.

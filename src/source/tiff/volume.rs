@@ -18,13 +18,11 @@ use super::{Reading, dump, front, microscope};
 use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, Shape};
-use crate::source::planes::band_rows;
+use crate::source::planes::{MAX_BAND, all, bounded_band};
 use crate::source::{Description, SourceError, SourceLevel};
 
 /// Bytes of the file's start that are read first.
 pub(super) const FRONT: u64 = 64 << 10;
-/// Longest band of rows that is read as one block, unless a single row or strip is longer.
-const MAX_BAND: u64 = 64 << 20;
 /// Longest row or strip that is accepted.
 const MAX_BLOCK: u64 = 1 << 30;
 /// Strips that lie so far apart are not read together.
@@ -209,10 +207,7 @@ async fn described(
 
 /// Bands where every page is one run, else the file's own division where all pages have one, else whole rows.
 fn choose_cell(form: &PageFormat, first: &Stored, index: &Index, shape: Shape) -> Shape {
-    let mut band = band_rows(shape, form.dtype);
-    while band > 1 && form.bytes(band, form.width) > MAX_BAND {
-        band = band.div_ceil(2);
-    }
+    let band = bounded_band(shape, form.dtype, |rows| form.bytes(rows, form.width));
     let ways = index.ways();
     let segments = first.storage.segments;
     let is_run = |stored: &&Stored| matches!(stored.data, Data::Contiguous(_));
@@ -270,9 +265,4 @@ fn format_name(header: &Header, first: &Page, dialect: Dialect) -> String {
         name += ", white is zero";
     }
     name
-}
-
-/// The values along all axes, if none is missing.
-fn all([z, y, x]: [Option<f64>; 3]) -> Option<[f64; 3]> {
-    Some([z?, y?, x?])
 }

@@ -1,7 +1,6 @@
 //! The order of voxels and bytes in a decoded chunk, and the way out of it: C order `z, y, x`, little-endian.
 
 use bytes::Bytes;
-use half::f16;
 
 /// Byte order of a voxel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,12 +84,6 @@ impl Layout {
         }
         Some(voxels.into())
     }
-}
-
-/// Floats of 16 bits as those of 32, both little-endian.
-pub(super) fn widened(voxels: &[u8]) -> Bytes {
-    let (halves, _) = voxels.as_chunks::<2>();
-    halves.iter().flat_map(|half| f16::from_le_bytes(*half).to_f32().to_le_bytes()).collect::<Vec<u8>>().into()
 }
 
 /// Copies rows whose voxels are adjacent.

@@ -37,6 +37,7 @@ use self::shards::Shards;
 use self::spelling::Spelling;
 use super::{Description, Placement, Relative, Source, SourceError, SourceLevel, json, leave_out};
 use crate::document::Document;
+use crate::dtype::widened;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::Location;
 use crate::store::{Missed, Remote, Witness};
@@ -288,7 +289,7 @@ impl Source for ZarrSource {
                 let voxels = array.layout.extract(decoded, start, self.axes.kept, shape).ok_or_else(|| {
                     SourceError::malformed(location.to_string(), "chunk", "it holds fewer voxels than its shape says")
                 })?;
-                Ok(if array.form == ChunkFormat::Half { layout::widened(&voxels) } else { voxels })
+                Ok(if array.form == ChunkFormat::Half { widened(&voxels).into() } else { voxels })
             }
         }
     }
