@@ -3,7 +3,8 @@
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-say() { printf '\n== %s\n' "$*" >&2; }
+# What comes next, with the seconds since the script began.
+say() { printf '\n== %s (after %d s)\n' "$*" "$SECONDS" >&2; }
 
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -70,7 +71,11 @@ def filesystem(folder, size):
     try:
         yield folder
     finally:
-        subprocess.run(["umount", folder], check=True)
+        # The kernel lets go of the files of a process that has ended a moment later than the process.
+        end = time.monotonic() + 20
+        while (done := subprocess.run(["umount", folder], capture_output=True, text=True)).returncode and time.monotonic() < end:
+            time.sleep(0.1)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("form", [[], ["--format", "v3", "--chunk", "64", "--shard", "256"]], ids=["chunks", "shards"])

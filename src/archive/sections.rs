@@ -3,6 +3,7 @@
 //! A file server may be several ones behind one name whose listings differ, so a name that is not in the listing but would
 //! make up the number of files that somebody promised is asked for.
 
+use futures::{StreamExt, TryStreamExt, stream};
 use tracing::warn;
 
 use super::format::Format;
@@ -17,6 +18,8 @@ use crate::store::{Object, Remote};
 
 /// Names that are asked for at most.
 const MOST_ASKED: u64 = 64;
+/// Names of gaps that are asked for at a time.
+const ASKED_AT_ONCE: usize = 16;
 /// Names that a line of the log tells.
 const MOST_TOLD: usize = 16;
 
@@ -85,7 +88,10 @@ pub(super) async fn find(remote: &Remote, folder: &Location, rules: Rules<'_>) -
                 complete(remote, folder, &mut series, promised).await?;
             }
             match rules.overrides.blank_gaps {
-                true => series.with_gaps().map_err(failed)?,
+                true => {
+                    fill_gaps(remote, folder, &mut series).await?;
+                    series.with_gaps().map_err(failed)?
+                }
                 false => series.names().map_err(failed)?.into_iter().map(Some).collect(),
             }
         }
@@ -196,6 +202,20 @@ async fn complete(remote: &Remote, folder: &Location, series: &mut Series, promi
             series.add(number);
         }
     }
+    Ok(())
+}
+
+/// Asks for the names of gaps that are to be shown as empty sections: a listing that has lost a name must not make nothing of
+/// a section that is there.
+async fn fill_gaps(remote: &Remote, folder: &Location, series: &mut Series) -> Result<(), SourceError> {
+    let is_known = series.names_others() && series.gaps() <= series::MOST_NAMES as u64;
+    let asked: Vec<u64> = if is_known { series.missing().collect() } else { Vec::new() };
+    let ask = |number: u64| {
+        let object = remote.object(&folder.join(&series.name(number)));
+        async move { Ok::<_, SourceError>(exists(&object?).await?.then_some(number)) }
+    };
+    let found: Vec<Option<u64>> = stream::iter(asked).map(ask).buffer_unordered(ASKED_AT_ONCE).try_collect().await?;
+    found.into_iter().flatten().for_each(|number| series.add(number));
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names that are looked at.
-const MOST_NAMES: usize = 1 << 15;
+pub(super) const MOST_NAMES: usize = 1 << 15;
 /// Numbers in one name.
 const MOST_NUMBERS: usize = 16;
 /// Series that a message tells beside the largest.

@@ -196,6 +196,19 @@ async fn names_that_the_listing_lost_are_asked_for() {
     }
 }
 
+#[tokio::test]
+async fn a_gap_of_the_listing_alone_is_not_shown_as_an_empty_section() {
+    for lost in [vec![3], vec![1, 2, 6]] {
+        let (listener, address) = lossy(lost.clone()).await;
+        let location = Location::anonymous(format!("http://{address}/data").parse().unwrap());
+        let overrides = Overrides { blank_gaps: true, ..Overrides::default() };
+        let rules = Rules { overrides: &overrides, ..rules(None) };
+        let names = sections::find(&remote(), &location, rules).await.unwrap().names;
+        assert!(names.len() == 8 && names.iter().all(Option::is_some), "{lost:?}: {names:?}");
+        listener.abort();
+    }
+}
+
 /// A server of eight files whose listing lacks some of them.
 async fn lossy(lost: Vec<u64>) -> (tokio::task::JoinHandle<()>, std::net::SocketAddr) {
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
