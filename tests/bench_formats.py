@@ -82,7 +82,7 @@ def run(folder, serve, runs, count):
                 corners = np.random.default_rng(seed).integers(0, SIDE - EDGE + 1, (count, 3)).tolist()
                 voxels = folder / f"truth-{number}.npy"
                 direct.append(timed(driver, f"{url}/{number}/", voxels, corners))
-                config = configuration({"v": {"kind": kind, "url": f"{url}/{number}"}}, {"connections": 16, "stall": 10.0})
+                config = configuration({"v": {"kind": kind, "url": f"{url}/{number}"}}, {"connections": 32, "stall": 10.0})
                 with mounted(folder / f"formats-{number}-{seed}", config, memory="1G") as mount:
                     through.append(timed("zarr", f"file://{mount.path}/v/em.zarr/s0/", voxels, corners))
             ratio = statistics.median(a / b for a, b in zip(direct, through, strict=True))

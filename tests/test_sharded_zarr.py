@@ -148,15 +148,12 @@ def test_a_random_chunk_costs_two_requests_cold_and_one_warm_and_a_block_of_128_
     assert counted() <= 1, "what describes the window may look at a block"
     origin.requests.clear()
     assert (store / "s0" / "3/1/2").read_bytes() == voxels[192:, 64:128, 128:192].tobytes()
-    assert counted() <= 2
-    array = tensorstore.open({"driver": "zarr", "kvstore": {"driver": "file", "path": f"{store}/s0/"}}).result()
-    # Chunks that are asked for while the first of them waits are one request, if the machine lets the client ask that soon.
-    counts = []
-    for z, y in [(0, 0), (128, 0), (0, 128)]:
-        origin.requests.clear()
-        np.testing.assert_array_equal(array[z : z + 128, y : y + 128, 0:128].read().result(), voxels[z : z + 128, y : y + 128, 0:128])
-        counts.append(counted())
-    assert min(counts) <= 2, "and the index before them"
+    assert counted() <= 2, [(r.path, r.range) for r in origin.requests]
+    origin.requests.clear()
+    # Through a view with such chunks, because no client is sure to ask for the eight within a moment.
+    block = (mount / "a" / "em.chunk-128.zarr" / "s0" / "0/0/1").read_bytes()
+    assert block == voxels[0:128, 0:128, 128:256].tobytes()
+    assert counted() <= 2, "and the index before them"
 
 
 def test_a_damaged_index_is_an_error_that_names_it_and_other_shards_are_read(lone):

@@ -70,11 +70,13 @@ def test_another_user_mounts_reads_and_unmounts(home, scene):
     done = mount_as_user(home, config)
     assert done.returncode == 0, done.stderr
     chunk = home / "mnt" / "v" / "em.zarr" / "s0" / "0" / "0" / "0"
-    (home / "copy.sh").write_text(f"cat '{chunk}' > '{home}/chunk' && stat -c '%u %a' '{chunk}' && ! touch '{chunk.parent}/new' && ls '{home}/mnt'")
+    (home / "copy.sh").write_text(f"cat '{chunk}' > '{home}/chunk' && stat -c '%u %a' '{chunk}' && ! touch '{chunk.parent}/new' && ls '{home}/mnt'"
+                               f" && cp -r '{home}/mnt/v/em.zarr' '{home}/taken' && cmp '{chunk}' '{home}/taken/s0/0/0/0' && rm -r '{home}/taken'")
     read = as_user("sh", home / "copy.sh", home=home)
     assert read.returncode == 0, read.stderr
     assert read.stdout.split()[:2] == [str(pwd.getpwnam(USER).pw_uid), "644"]
     assert "Read-only" in read.stderr
+    assert not (home / "taken").exists(), "a copy can be deleted by who made it"
     assert (home / "chunk").read_bytes() == expected.chunk_bytes(volume.levels[0], volume.chunk[0], (0, 0, 0))
     assert list((home / ".local" / "state" / "emfs").iterdir()), "the log lies in the user's state folder"
     status = as_user(home / "emfs", "status", home / "mnt", "--json", home=home)

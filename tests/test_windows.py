@@ -39,8 +39,7 @@ def test_windows_show_nearly_all_voxels_and_are_used_nearly_whole(demo):
         low, high = window(demo.mount / dataset / f"{image}.zarr")
         voxels = demo.truth[dataset, image, None].levels[0].astype(float)
         first, last = np.percentile(voxels, [0.35, 99.65])
-        # EMPIAR's files state limits, which come first, and they clip a little more.
-        assert ((voxels < low) | (voxels > high)).mean() <= (0.011 if dataset == "empiar-11759" else 0.01), (dataset, image)
+        assert ((voxels < low) | (voxels > high)).mean() <= 0.01, (dataset, image)
         assert (min(last, high) - max(first, low)) / (high - low) >= 0.8, (dataset, image)
 
 

@@ -56,7 +56,7 @@ def write(output):
     shape = (8, 110, 120)
     light, _ = neuropil(shape, SEED + 3, 0.9, 3.0)
     low, high = 65, 123
-    voxels = (low - 4 + (high - low + 8) * light).round().clip(0, 255).astype(numpy.uint8)
+    voxels = (low - 3 + (high - low + 6) * light).round().clip(0, 255).astype(numpy.uint8)
     folder = output / FOLDER
     folder.mkdir(parents=True)
     length = Calibration.Calibration(0, 0.00799825, "µm")

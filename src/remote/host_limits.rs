@@ -20,7 +20,7 @@ pub struct HostLimits {
 
 impl Default for HostLimits {
     fn default() -> Self {
-        HostLimits { connections: 16, rate: None, stall: Duration::from_secs(10), md5_etags: true, absent: None }
+        HostLimits { connections: 32, rate: None, stall: Duration::from_secs(10), md5_etags: true, absent: None }
     }
 }
 

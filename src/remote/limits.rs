@@ -18,6 +18,9 @@ use crate::stats::{HostStats, Stats};
 /// How long a host that took back that an object is absent has to say it more often.
 const DOUBTED: Duration = Duration::from_secs(600);
 
+/// Reads of a filesystem of this machine at once.
+const LOCAL_READS: usize = 16;
+
 /// A host with its queue. Requests are let in first come, first served.
 #[derive(Debug)]
 pub(super) struct Host {
@@ -79,7 +82,8 @@ impl Host {
 
     /// A filesystem of this machine, which is counted under `name`. `threads`: what all of them may take together.
     pub(super) fn filesystem(name: String, place: Place, threads: Arc<Shares>, stats: Arc<Stats>) -> Self {
-        Host { threads: Some((threads, place)), ..Host::new(name, HostLimits::default(), stats) }
+        let limits = HostLimits { connections: LOCAL_READS, ..HostLimits::default() };
+        Host { threads: Some((threads, place)), ..Host::new(name, limits, stats) }
     }
 
     /// Time at less than 4 KiB/s after which a request is hedged.

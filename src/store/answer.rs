@@ -32,7 +32,7 @@ pub(super) async fn run(handle: &Handle, kept: &CacheEntry, ask: &RangeRequest) 
     loop {
         let known = kept.look(handle.origin.pin()).await;
         match answer(handle, kept, &known, ask).await {
-            Err(error) if may_start_anew(&error, handle, kept, &known, &mut renewals) => {}
+            Err(error) if may_start_anew(&error, handle, kept, &known, &mut renewals).await => {}
             answer => return answer,
         }
     }
@@ -49,20 +49,26 @@ pub(super) async fn past_caches(
         let known = kept.look(handle.origin.pin()).await;
         let replace = async {
             let fetched = handle.ask(ask).await?;
-            let replaced = kept.replace(handle.origin.pin(), &known, ask, &fetched);
+            let replaced = kept.replace(handle.origin.pin(), &known, ask, &fetched).await;
             replaced.map_err(|cause| handle.origin.failed(ask, cause))?;
             Ok(fetched)
         };
         match replace.await {
-            Err(error) if may_start_anew(&error, handle, kept, &known, &mut renewals) => {}
+            Err(error) if may_start_anew(&error, handle, kept, &known, &mut renewals).await => {}
             answer => return answer,
         }
     }
 }
 
 /// Whether an operation that found another object than `known` goes on with that one.
-fn may_start_anew(error: &RemoteError, handle: &Handle, kept: &CacheEntry, known: &Known, renewals: &mut u32) -> bool {
-    let has_changed = matches!(error.cause, Cause::Changed(_)) && kept.renew(handle.origin.pin(), known);
+async fn may_start_anew(
+    error: &RemoteError,
+    handle: &Handle,
+    kept: &CacheEntry,
+    known: &Known,
+    renewals: &mut u32,
+) -> bool {
+    let has_changed = matches!(error.cause, Cause::Changed(_)) && kept.renew(handle.origin.pin(), known).await;
     *renewals += u32::from(has_changed);
     has_changed && *renewals <= RENEWALS
 }

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::cache_policy::CachePolicy;
 use super::entry_metadata::{Absent, Body, EntryMetadata, Present, Timestamp};
-use super::range_store::{Extent, RangeStore};
+use super::range_store::{Extent, RangeStore, Unavailable};
 use crate::remote::{Cause, Fetched, Pin, RangeRequest};
 
 /// How long an origin that could not revalidate what is kept is not asked to again.
@@ -161,13 +161,20 @@ impl CacheEntry {
     }
 
     /// Keeps an answer as [`CacheEntry::keep`] does, in place of what is kept of the same bytes and of other versions.
-    pub(super) fn replace(&self, pin: &Pin, known: &Known, ask: &RangeRequest, fetched: &Fetched) -> Result<(), Cause> {
+    pub(super) async fn replace(
+        &self,
+        pin: &Pin,
+        known: &Known,
+        ask: &RangeRequest,
+        fetched: &Fetched,
+    ) -> Result<(), Cause> {
+        let kept = self.kept_id().await.ok().flatten();
         if self.state.lock().renewed == known.renewed {
             let id = pin.version().and_then(|version| version.id());
             let range =
                 (!matches!(ask, RangeRequest::Whole(_))).then(|| ask.place(fetched.bytes.len() as u64, fetched.total));
             match (range, id) {
-                (Some(range), Some(id)) if self.kept_id().as_ref() == Some(&id) => {
+                (Some(range), Some(id)) if kept.as_ref() == Some(&id) => {
                     self.disk.forget_range(&self.key, &id, &range);
                 }
                 _ => self.disk.forget(&self.key),
@@ -177,11 +184,12 @@ impl CacheEntry {
     }
 
     /// The name of the version that the disk has.
-    fn kept_id(&self) -> Option<String> {
-        match EntryMetadata::parse(&self.disk.note(&self.key).ok()??)? {
-            EntryMetadata::Present(there) => there.version.id(),
-            EntryMetadata::Absent(_) => None,
-        }
+    async fn kept_id(&self) -> Result<Option<String>, Unavailable> {
+        let note = self.disk.note_soon(&self.key).await?;
+        Ok(match note.and_then(|bytes| EntryMetadata::parse(&bytes)) {
+            Some(EntryMetadata::Present(there)) => there.version.id(),
+            Some(EntryMetadata::Absent(_)) | None => None,
+        })
     }
 
     /// Forgets what is known of the object: its next answer may be of any version.
@@ -197,19 +205,16 @@ impl CacheEntry {
     }
 
     /// After the object was found to be another than `known`: drops what is kept of that; says whether to start anew.
-    pub(super) fn renew(&self, pin: &Pin, known: &Known) -> bool {
+    pub(super) async fn renew(&self, pin: &Pin, known: &Known) -> bool {
+        // Asked before anything is locked: the disk may take its time, and another process may have replaced it already.
+        let kept = self.kept_id().await;
         let mut state = self.state.lock();
         if state.renewed != known.renewed {
             return true;
         }
         let old = pin.version().and_then(|version| version.id());
-        // Another process may have replaced it already.
-        let kept = match self.disk.note(&self.key).map(|bytes| bytes.and_then(|bytes| EntryMetadata::parse(&bytes))) {
-            Ok(Some(EntryMetadata::Present(there))) => there.version.id(),
-            Ok(_) => None,
-            // Rather too much than what is known to be of an old version.
-            Err(_) => old.clone(),
-        };
+        // Rather too much than what is known to be of an old version.
+        let kept = kept.unwrap_or_else(|_| old.clone());
         if kept == old {
             self.disk.forget(&self.key);
         }

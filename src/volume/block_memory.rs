@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::block::{BlockKey, BlockLeader, Outcome, Voxels};
+use super::boxes::Forecasts;
 use super::groups::Groups;
 use super::image::Image;
 use crate::cache::{Held, Joined, Lease, MemoryBudget, Place, Room, Shares, SingleFlight};
@@ -39,6 +40,7 @@ pub(super) struct BlockMemory {
     shares: Shares,
     decoding: Semaphore,
     pub(super) groups: Groups,
+    pub(super) forecasts: Forecasts,
     flights: Arc<SingleFlight<BlockKey, Outcome>>,
     /// Blocks that were counted as absent, the latest ones: they are found to be so again and again.
     counted: Mutex<LruCache<BlockKey, ()>>,
@@ -55,6 +57,7 @@ impl BlockMemory {
             // Twice as many, so that processors have work while the next block is being handed to a thread.
             decoding: Semaphore::new(2 * cores),
             groups: Groups::default(),
+            forecasts: Forecasts::default(),
             flights: SingleFlight::new(),
             counted: Mutex::new(LruCache::unbounded()),
             stats,

@@ -50,6 +50,7 @@ impl Blocks {
         let mut leaders = Vec::new();
         let results = FuturesUnordered::new();
         let fetcher = Fetcher { memory: self.memory.clone(), image: image.clone(), bulk: bulk.cloned() };
+        fetcher.look_ahead(level, &wanted);
         let is_gathered = image.source.is_gathered(level) && bulk.is_none();
         let mut array = is_gathered.then(|| self.memory.groups.array(image.number, level));
         for index in wanted {
@@ -83,7 +84,7 @@ impl Blocks {
             _ if leaders.is_empty() => {}
             None => drop(tokio::spawn(fetcher.fetch(leaders))),
             Some(array) => {
-                let alone = leaders.len() == 1;
+                let alone = leaders.iter().map(|leader| leader.key().index).next().filter(|_| leaders.len() == 1);
                 if array.gather(leaders) {
                     tokio::spawn(fetcher.fetch_gathered(level, alone));
                 }

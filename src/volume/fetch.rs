@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -21,7 +21,7 @@ use super::plan::{self, Longest, Piece, Request, join, join_rows, join_within};
 use super::refetch::fetch_past_caches;
 use super::whole::Whole;
 use crate::cache::{Held, Place, Room};
-use crate::geometry::LevelIndex;
+use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::{Cause, RemoteError};
 use crate::source::Placement;
 use crate::store::Object;
@@ -35,6 +35,10 @@ const MAX_DELAYS: u32 = 16;
 
 /// Decoded bytes of the largest group that is fetched ahead.
 const MAX_AHEAD: u64 = 128 << 20;
+
+/// Decoded bytes of the largest box whose rest is fetched ahead, and which part of the memory that nobody uses it may take.
+const MAX_BOX: u64 = 32 << 20;
+const PART_OF_SPARE: u64 = 4;
 
 /// The bytes and the voxels of a joined request are each at most one part in so many of the memory for blocks.
 const PART_OF_MEMORY: u64 = 16;
@@ -81,8 +85,11 @@ impl Fetcher {
     }
 
     /// Does the work that is gathered of a level, after a moment where it is a single block so far.
-    pub(super) async fn fetch_gathered(self, level: LevelIndex, alone: bool) {
-        if alone {
+    pub(super) async fn fetch_gathered(self, level: LevelIndex, alone: Option<CellIndex>) {
+        if let Some(block) = alone {
+            // Meanwhile the index is on its way, which blocks that are missed together mostly share.
+            let image = self.image.clone();
+            tokio::spawn(async move { image.locate(level, block).await.map(drop) });
             self.coalesce(level).await;
         }
         let jobs = self.take_gathered(level);
@@ -118,6 +125,28 @@ impl Fetcher {
         wanted.chain(ahead.into_iter().map(|leader| Job { leader, wanted: false })).collect()
     }
 
+    /// Fetches the rest of the boxes that blocks which are asked for belong to, where boxes are seen to be read whole.
+    pub(super) fn look_ahead(&self, level: LevelIndex, asked: &[CellIndex]) {
+        // What a block of depth one belongs to is a plane, which has its own rules; a journal reads all of a level anyway.
+        let Some(grid) = self.image.grid(level).filter(|grid| grid.cell.0[0] > 1 && self.bulk.is_none()) else {
+            return;
+        };
+        let block = grid.cell.bytes(self.image.item_size()).unwrap_or(u64::MAX);
+        for number in self.memory.forecasts.of(self.image.number, level).note(asked, Instant::now()) {
+            let this = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(COALESCE_DELAY).await;
+                let rest = this.memory.forecasts.of(this.image.number, level).rest(number);
+                let most = (this.memory.spare() / PART_OF_SPARE).min(MAX_BOX);
+                if block.saturating_mul(rest.len() as u64) <= most {
+                    let leaders = this.memory.ahead(&this.image, level, rest);
+                    let jobs = leaders.into_iter().map(|leader| Job { leader, wanted: false }).collect();
+                    this.start(jobs, plan::JOINED).await;
+                }
+            });
+        }
+    }
+
     /// Finds the blocks and starts the requests for them, of about `longest` bytes where they are joined.
     async fn start(&self, jobs: Vec<Job>, longest: u64) {
         let (pieces, wholes) = self.locate(jobs).await;
@@ -126,13 +155,13 @@ impl Fetcher {
         for (request, may_be_kept) in self.requests(kept, missing, longest) {
             tokio::spawn(self.clone().fetch_range(request, may_be_kept));
         }
-        for (leader, whole) in wholes {
-            tokio::spawn(self.clone().fetch_whole(leader, whole));
+        for (job, whole) in wholes {
+            tokio::spawn(self.clone().fetch_whole(job, whole));
         }
     }
 
     /// Where the bytes of the blocks are: in ranges of objects, or in whole objects.
-    async fn locate(&self, jobs: Vec<Job>) -> (Vec<Piece<Job>>, Vec<(BlockLeader, Whole)>) {
+    async fn locate(&self, jobs: Vec<Job>) -> (Vec<Piece<Job>>, Vec<(Job, Whole)>) {
         let find = |job: Job| async move {
             let BlockKey { level, index, .. } = *job.leader.key();
             let placement = self.image.locate(level, index).await;
@@ -142,6 +171,8 @@ impl Fetcher {
         let (mut pieces, mut wholes) = (Vec::new(), Vec::new());
         while let Some((job, placement)) = located.next().await {
             match placement {
+                // Whoever asks for it is told.
+                Ok(Placement::Absent { .. }) | Err(_) if !job.wanted => job.leader.finish(Outcome::FetchedAhead),
                 // It waits for memory, and the others must not wait with it.
                 Ok(Placement::Absent { .. }) => {
                     let (memory, image) = (self.memory.clone(), self.image.clone());
@@ -151,10 +182,10 @@ impl Fetcher {
                     pieces.push(Piece { object, start, length, tag: job });
                 }
                 Ok(Placement::Whole { object, limit, witness }) => {
-                    wholes.push((job.leader, Whole::new(object, limit, witness)));
+                    wholes.push((job, Whole::new(object, limit, witness)));
                 }
                 Ok(Placement::Packed { object, compression, limit, witness }) => {
-                    wholes.push((job.leader, Whole::packed(object, compression, limit, witness)));
+                    wholes.push((job, Whole::packed(object, compression, limit, witness)));
                 }
                 Err(error) => job.leader.finish(Outcome::failed(error)),
             }
@@ -328,7 +359,7 @@ impl Fetcher {
     }
 
     /// Fetches an object that is one block.
-    async fn fetch_whole(self, leader: BlockLeader, whole: Whole) {
+    async fn fetch_whole(self, Job { leader, wanted }: Job, whole: Whole) {
         let key = *leader.key();
         let bytes = self.image.block_bytes(key);
         let needed = whole.needed().saturating_add(bytes);
@@ -342,6 +373,8 @@ impl Fetcher {
         let mut room = self.memory.room(place, needed).await;
         let fetched = match object.whole_if_there(limit, &witness).await {
             Ok(Some(fetched)) => fetched.bytes,
+            // Whoever asks for it is told.
+            Ok(None) | Err(_) if !wanted => return leader.finish(Outcome::FetchedAhead),
             Ok(None) => {
                 drop(room);
                 return self.memory.finish_absent(&self.image, leader).await;
@@ -356,6 +389,7 @@ impl Fetcher {
                 }
                 self.memory.finish(leader, Held::new(decoded, room.lease.split(bytes)));
             }
+            Err(_) if !wanted => leader.finish(Outcome::FetchedAhead),
             // Nothing says how long a whole object must be, so a cut or foreign answer is noticed only here.
             Err(error) => {
                 drop(room);

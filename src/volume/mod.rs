@@ -3,6 +3,7 @@
 pub mod block;
 mod block_memory;
 mod blocks;
+mod boxes;
 mod bulk_read;
 pub mod chunks;
 pub(crate) mod copy;
