@@ -5,7 +5,6 @@ the common start to the end of the last. Run with `read` it is one of these proc
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import time
 import numpy as np
 
 from make_precomputed_fixtures import write_two_minishards
-from mounting import configuration, mounted
+from mounting import BINARY, configuration, mounted
 
 LATENCY = 0.02
 EDGE = 128
@@ -81,10 +80,8 @@ class Bench:
             yield what, str(processes), reader, *seconds, f"{ratio:.2f}"
 
     def decoding(self):
-        """A row: the decoder alone, and shares of it, see src/volume/rate.rs."""
-        command = ["cargo", "test", "--locked", "--quiet", "--lib", "--", "share_of_the_bare_decoder_s_rate", "--ignored", "--nocapture"]
-        environment = os.environ | {"EMFS_BENCH_VOLUME": str(self.root / "em")}
-        result = subprocess.run(command, env=environment, text=True, capture_output=True)
+        """A row: the decoder alone, and shares of it, see src/cli/decode_rate.rs."""
+        result = subprocess.run([BINARY, "decode-rate", self.root / "em"], text=True, capture_output=True)
         assert result.returncode == 0, result.stdout + result.stderr
         return next(line for line in result.stdout.splitlines() if line.startswith("| "))
 

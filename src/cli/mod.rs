@@ -6,6 +6,7 @@ mod completions;
 mod control;
 mod crop;
 mod datasets;
+mod decode_rate;
 mod demo;
 mod exec;
 mod explain;
@@ -91,6 +92,8 @@ enum Command {
     Locate(locate::LocateArgs),
     #[command(name = look::COMMAND, hide = true)]
     Look(look::LookArgs),
+    #[command(name = decode_rate::COMMAND, hide = true)]
+    DecodeRate(decode_rate::DecodeRateArgs),
     /// Show what is known of datasets, side by side
     Metadata(metadata::MetadataArgs),
     /// Write datasets, images or views as OME-Zarr stores
@@ -175,6 +178,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Cache(args) => ("cache", cache::run(&args)),
         Command::Locate(args) => ("locate", locate::run(&args)),
         Command::Look(args) => (look::COMMAND, look::run(&args)),
+        Command::DecodeRate(args) => (decode_rate::COMMAND, decode_rate::run(&args)),
         Command::Metadata(args) => ("metadata", metadata::run(&args)),
         Command::Export(args) => ("export", export::run(&args)),
         Command::Demo(args) => return demo::run(args, serve::Daemon::of_text),

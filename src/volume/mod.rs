@@ -17,8 +17,6 @@ mod parts;
 mod percentiles;
 pub(crate) mod plan;
 pub mod pyramid;
-#[cfg(test)]
-mod rate;
 mod refetch;
 #[cfg(test)]
 mod tests;
