@@ -73,7 +73,7 @@ def test_a_file_as_mountpoint_is_a_sentence(tmp_path, config):
 def test_a_mountpoint_that_is_not_empty_is_a_sentence(tmp_path, config):
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "file").write_text("mine")
-    sentence(emfs("mount", tmp_path / "m", "--config", config, check=False), "not empty")
+    sentence(emfs("mount", tmp_path / "m", "--config", config, check=False), "is not empty; name an empty directory")
     assert (tmp_path / "m" / "file").read_text() == "mine"
 
 
@@ -110,7 +110,7 @@ def test_mount_without_the_device_is_a_sentence(tmp_path, config):
     hidden = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", 'mount -t tmpfs none /dev && exec "$@"', "sh", BINARY, "mount", tmp_path / "m", "--config", config],
         capture_output=True, text=True, timeout=60)
-    sentence(hidden, "/dev/fuse")
+    sentence(hidden, "/dev/fuse is missing")
 
 
 WRONG = {

@@ -60,11 +60,26 @@ def test_a_daemon_that_ends_leaves_what_is_mounted_over_it(covered):
     wait_for(lambda: not daemons(covered.path), 10, "the daemon's end")
     assert uppermost(covered.path) == "tmpfs" and (covered / "theirs").read_text() == "x"
     lines = [line for line in covered.log.splitlines() if "tmpfs" in line]
-    assert len(lines) == 1 and f"`umount {covered.path}`" in lines[0] and f"`emfs umount {covered.path}`" in lines[0], covered.log
+    assert len(lines) == 1 and f"is mounted over the emfs at {covered.path}" in lines[0] and f"`umount {covered.path}`" in lines[0] and f"`emfs umount {covered.path}`" in lines[0], covered.log
     subprocess.run(["umount", covered.path], check=True)
     assert is_mounted(covered.path), "dead, until it is unmounted, too"
     covered.unmount()
     assert not is_mounted(covered.path)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounting a tmpfs needs root")
+def test_a_dead_mount_below_which_something_is_mounted_does_not_give_way(place):
+    path, arguments = place
+    emfs(*arguments)
+    subprocess.run(["mount", "-t", "tmpfs", "lower", path / "v"], check=True)
+    (daemon,) = daemons(path)
+    os.kill(daemon, signal.SIGKILL)
+    wait_for(lambda: not daemons(path), 10, "the daemon's end")
+    done = emfs(*arguments, check=False)
+    assert done.returncode == 1 and f"the emfs mounted at {path} has died" in done.stderr, done.stderr
+    # With all that is below it.
+    subprocess.run(["umount", "-l", path], check=True)
+    assert not is_mounted(path)
 
 
 def devices(path):
@@ -173,7 +188,7 @@ def test_a_mount_where_a_daemon_hangs_is_a_sentence(stopped, how):
     mount, _ = stopped
     options = ["--foreground"] if how == "foreground" else []
     done = emfs("mount", mount.path, "--config", mount.config_file, *options, check=False, timeout=30)
-    assert done.returncode == 1 and "does not answer" in done.stderr and f"`emfs umount {mount.path}`" in done.stderr, done.stderr
+    assert done.returncode == 1 and f"the emfs mounted at {mount.path} does not answer" in done.stderr and f"`emfs umount {mount.path}`" in done.stderr, done.stderr
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")

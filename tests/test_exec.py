@@ -469,5 +469,5 @@ def test_a_kill_where_there_is_no_namespace_leaves_nothing_either(other, victim)
 def test_with_neither_a_namespace_nor_fusermount3_it_says_what_is_missing(other):
     done = other.shell("echo ran", preexec=forbid_namespaces)
     assert (done.returncode, done.stdout) == (1, ""), done.stderr
-    assert "namespace" in done.stderr and "fusermount3 is missing" in done.stderr, done.stderr
+    assert "there is no namespace either (a user namespace:" in done.stderr and "fusermount3 is missing" in done.stderr, done.stderr
     assert not other.processes() and other.temporary() == [[], []]
