@@ -5,6 +5,7 @@ mod cache;
 mod completions;
 mod control;
 mod crop;
+mod daemon;
 mod datasets;
 mod decode_rate;
 mod demo;
@@ -24,7 +25,6 @@ mod options;
 mod output;
 mod place;
 mod probe_failures;
-mod serve;
 mod session;
 mod signals;
 mod size;
@@ -181,7 +181,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::DecodeRate(args) => (decode_rate::COMMAND, decode_rate::run(&args)),
         Command::Metadata(args) => ("metadata", metadata::run(&args)),
         Command::Export(args) => ("export", export::run(&args)),
-        Command::Demo(args) => return demo::run(args, serve::Daemon::of_text),
+        Command::Demo(args) => return demo::run(args, daemon::Daemon::of_text),
         Command::Help(args) => ("help", help::run(&args)),
         Command::Completions(args) => ("completions", completions::completions(&args)),
         Command::Man(args) => ("man", completions::man(&args)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::options::{Detail, MountOptions, log_to_file, log_to_stderr};
 use super::output::eprint_line;
-use super::serve::{self, Daemon, Guard, Settings};
+use super::daemon::{self, Daemon, Guard, Settings};
 use super::signals::Signals;
 use super::{CliError, background};
 use crate::fuse;
@@ -88,7 +88,7 @@ fn start(args: &MountArgs) -> Result<(Daemon, Signals), CliError> {
         guard: Some(Guard { watchdog }),
         ..args.options.settings(&args.mountpoint)?
     };
-    let runtime = serve::runtime()?;
+    let runtime = daemon::runtime()?;
     // Before the mount is there, so that no signal leaves it behind.
     let signals = match args.background_child {
         // It has left the terminal and the session of whoever had them ignored.
