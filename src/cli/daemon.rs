@@ -269,7 +269,7 @@ fn free_place(settings: &Settings) -> Result<(PathBuf, Option<File>), CliError> 
 }
 
 /// The tree of the datasets.
-fn tree(settings: &Settings, stats: Arc<Stats>) -> Result<Arc<Vfs>, CliError> {
+pub(super) fn tree(settings: &Settings, stats: Arc<Stats>) -> Result<Arc<Vfs>, CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
     let policy = settings.cache.policy(settings.memory);
     let remote = Remote::with_policy(settings.catalog.limits.clone(), settings.timeout, Arc::clone(&stats), policy)

@@ -99,7 +99,7 @@ pub(super) fn tiff<'a>(dataset: &'a Dataset, name: &str) -> Result<Tiff<'a>, Cli
 }
 
 /// A name with what may be left out of it.
-fn complete(name: &str) -> String {
+pub(super) fn complete(name: &str) -> String {
     let name = with_image(name);
     if name.ends_with(".zarr") { name } else { format!("{name}.zarr") }
 }
