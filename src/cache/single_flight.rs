@@ -146,13 +146,13 @@ mod tests {
         assert!(matches!(join(&flights), Joined::Leading(..)));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn work_is_unwanted_once_nobody_waits_for_any_of_it() {
         let flights = SingleFlight::<u8, u8>::new();
         let Joined::Leading(first, follower) = flights.join(&1, || None) else { panic!("the first is the leader") };
         let Joined::Leading(second, other) = flights.join(&2, || None) else { panic!("the first is the leader") };
         drop(other);
-        assert!(tokio::time::timeout(UNWANTED * 20, flights.unwanted(&[1, 2])).await.is_err());
+        assert!(tokio::time::timeout(UNWANTED * 3, flights.unwanted(&[1, 2])).await.is_err());
         drop(follower);
         flights.unwanted(&[1, 2]).await;
         let Joined::Leading(again, follower) = flights.join(&1, || None) else { panic!("the work was given up") };

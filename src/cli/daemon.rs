@@ -13,9 +13,12 @@ use super::guardian::Guardian;
 use super::session::Cache;
 use super::signals::Signals;
 use super::socket::{self, Address};
+use super::web::Web;
 use super::{CliError, look, memory};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, MAIN_IMAGE};
 use crate::fuse::{self, Mounted, Names};
+use crate::http::viewers::{Link, Viewer};
+use crate::http::{Access, Site};
 use crate::stats::{Snapshot, Stats};
 use crate::store::Remote;
 use crate::vfs::{Reader, Vfs};
@@ -64,6 +67,9 @@ pub(super) struct Daemon {
     _control: Option<control::Server>,
     guardian: Option<Guardian>,
     cache: Cache,
+    memory: u64,
+    /// Where the same is served over HTTP.
+    url: Option<String>,
     /// `None` once it was shut down.
     runtime: Option<Runtime>,
 }
@@ -107,7 +113,8 @@ impl Daemon {
         let server = control::Server::start(handle, address, mounted.mountpoint(), about, asked, disk);
         let control = server.inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}")).ok();
         let cache = settings.cache.clone();
-        let mut daemon = Daemon { mounted, tree, _control: control, guardian: None, cache, runtime: Some(runtime) };
+        let (memory, runtime) = (settings.memory, Some(runtime));
+        let mut daemon = Daemon { mounted, tree, _control: control, guardian: None, cache, memory, url: None, runtime };
         look::first(daemon.mounted.mountpoint())?;
         if let Some(guard) = settings.guard {
             daemon.guardian = daemon.guarded(&settings.catalog, guard);
@@ -151,6 +158,25 @@ impl Daemon {
         Self::start(runtime()?, settings)
     }
 
+    /// Serves the same over HTTP as long as this lives; returns the address.
+    pub fn serve(&mut self, web: Web) -> Result<String, CliError> {
+        let Some(runtime) = &self.runtime else { return Err(CliError::Failed("the mount has ended".to_owned())) };
+        let (url, _) = web.start(runtime.handle(), Arc::clone(&self.tree), self.memory, std::future::pending())?;
+        tracing::info!("serving at {url}");
+        self.url = Some(url.clone());
+        Ok(url)
+    }
+
+    /// Serves the same to this machine at a free port; returns the address, and a link that shows an image in neuroglancer.
+    pub fn show(&mut self, dataset: &str) -> Result<(String, String), CliError> {
+        let url = self.serve(Web::anywhere())?;
+        let site = Site::new(Arc::clone(&self.tree), Access::default(), self.memory, false);
+        let described = self.serve_during(site.describe(dataset, &format!("{MAIN_IMAGE}.zarr")));
+        let image = described.unwrap_or(Err("the mount has ended".to_owned())).map_err(CliError::Failed)?;
+        let link = Link { server: &url, image: &image, at: None, page: None }.to(Viewer::Neuroglancer);
+        Ok((url, link))
+    }
+
     /// Where it is, without symbolic links.
     pub fn mountpoint(&self) -> &Path {
         self.mounted.mountpoint()
@@ -179,9 +205,13 @@ impl Daemon {
     /// What whoever mounts should know.
     pub fn notice(&self) -> Option<String> {
         let path = self.mounted.mountpoint().display();
-        self.mounted
-            .replaces()
-            .then(|| format!("the emfs that was mounted at {path} had died; this one took its place"))
+        let replaces = self.mounted.replaces();
+        let notices = [
+            replaces.then(|| format!("the emfs that was mounted at {path} had died; this one took its place")),
+            self.url.as_ref().map(|url| format!("serving at {url}")),
+        ];
+        let notices: Vec<String> = notices.into_iter().flatten().collect();
+        (!notices.is_empty()).then(|| notices.join("; "))
     }
 
     /// Who would find an empty directory where the mount is now.

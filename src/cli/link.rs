@@ -74,7 +74,8 @@ fn voxel(text: &str) -> Result<[u64; 3], String> {
 /// Prints the link.
 pub(super) fn run(args: &LinkArgs) -> Result<(), CliError> {
     let server = url::Url::parse(&args.server).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let server = server.ok_or_else(|| CliError::Usage(format!("{} is no address such as http://{ADDRESS}/", args.server)))?;
+    let server =
+        server.ok_or_else(|| CliError::Usage(format!("{} is no address such as http://{ADDRESS}/", args.server)))?;
     if args.open && !args.viewer.is_page() {
         return Err(CliError::Usage(format!("{} is no page that a browser could open", args.viewer.name())));
     }
@@ -82,7 +83,8 @@ pub(super) fn run(args: &LinkArgs) -> Result<(), CliError> {
         true => mounted::meant(&args.name, args.config.as_deref(), &args.cache)?.path,
         false => args.name.clone(),
     };
-    let (dataset, name) = name.trim_end_matches('/').split_once('/').unwrap_or((name.trim_end_matches('/'), MAIN_IMAGE));
+    let (dataset, name) =
+        name.trim_end_matches('/').split_once('/').unwrap_or((name.trim_end_matches('/'), MAIN_IMAGE));
     let store = target::complete(name);
     let image = match daemon::finish(ask(&server, dataset, &store))? {
         Ok(image) => image,
@@ -188,7 +190,9 @@ fn open(link: &str) -> Result<(), CliError> {
     match started {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(CliError::Failed(format!("{}: {status}; open the link yourself", opener.display()))),
-        Err(error) => Err(CliError::Failed(format!("{}: {error}; open the link yourself, or set BROWSER", opener.display()))),
+        Err(error) => {
+            Err(CliError::Failed(format!("{}: {error}; open the link yourself, or set BROWSER", opener.display())))
+        }
     }
 }
 

@@ -190,7 +190,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::DecodeRate(args) => (decode_rate::COMMAND, decode_rate::run(&args)),
         Command::Metadata(args) => ("metadata", metadata::run(&args)),
         Command::Export(args) => ("export", export::run(&args)),
-        Command::Demo(args) => return demo::run(args, daemon::Daemon::of_text),
+        Command::Demo(args) => return demo::run(args, shown),
         Command::Help(args) => ("help", help::run(&args)),
         Command::Completions(args) => ("completions", completions::completions(&args)),
         Command::Man(args) => ("man", completions::man(&args)),
@@ -204,6 +204,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             if matches!(error, CliError::Usage(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// Mounts a catalogue and serves it over HTTP, for the demo: what unmounts when dropped, the address and a link to a viewer.
+fn shown(catalog: &str, mountpoint: &Path) -> Result<(daemon::Daemon, demo::Pages), CliError> {
+    let mut daemon = daemon::Daemon::of_text(catalog, mountpoint)?;
+    let (page, link) = daemon.show(demo::LINKED)?;
+    Ok((daemon, demo::Pages { page, link }))
 }
 
 /// Takes as many open files as there may be: connections and segments of the cache may need more than the usual 1024.

@@ -43,11 +43,18 @@ pub(super) struct Web {
 
 /// Reads `ADDR:PORT`; a name is looked up.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    let found = text.to_socket_addrs().map_err(|error| format!("{error}; an address and a port are needed, as {ADDRESS}"))?;
+    let found =
+        text.to_socket_addrs().map_err(|error| format!("{error}; an address and a port are needed, as {ADDRESS}"))?;
     found.into_iter().next().ok_or_else(|| format!("no address is known for {text}"))
 }
 
 impl WebArgs {
+    /// Whether anything was said of how to serve.
+    pub fn is_given(&self) -> bool {
+        let WebArgs { token_file, public, allow_origin, tls_cert, tls_key } = self;
+        token_file.is_some() || *public || !allow_origin.is_empty() || tls_cert.is_some() || tls_key.is_some()
+    }
+
     /// The server at an address, with everything read that is needed for it. Other machines get nothing unless that was meant.
     pub fn web(&self, address: SocketAddr) -> Result<Web, CliError> {
         let token = self.token_file.as_ref().map(|file| {

@@ -135,7 +135,8 @@ impl Described {
         let store = v2(store);
         let root = format!("{dataset}/{store}{below}");
         let group: Group = document(&fetch, format!("{root}/.zattrs")).await?;
-        let foreign = |reason: &str| DescriptionError::Foreign { path: format!("{root}/.zattrs"), reason: reason.into() };
+        let foreign =
+            |reason: &str| DescriptionError::Foreign { path: format!("{root}/.zattrs"), reason: reason.into() };
         let multiscale = group.multiscales.into_iter().next().ok_or_else(|| foreign("it has no multiscales"))?;
         let mut levels = Vec::new();
         for Dataset { path, coordinate_transformations } in multiscale.datasets {
@@ -143,7 +144,8 @@ impl Described {
             let array: Array = document(&fetch, of_array.clone()).await?;
             let dtype = DataType::ALL.into_iter().find(|dtype| dtype.v2_name() == array.dtype);
             let dtype = dtype.filter(|_| array.chunks.iter().all(|extent| *extent > 0));
-            let dtype = dtype.ok_or(DescriptionError::Foreign { path: of_array, reason: "it is none of emfs".into() })?;
+            let dtype =
+                dtype.ok_or(DescriptionError::Foreign { path: of_array, reason: "it is none of emfs".into() })?;
             let scale = coordinate_transformations.iter().find_map(|transformation| transformation.scale);
             let translation = coordinate_transformations.iter().find_map(|transformation| transformation.translation);
             levels.push(Level {
@@ -205,7 +207,9 @@ where
     F: Fn(String) -> Fut,
     Fut: Future<Output = Result<Option<Bytes>, E>>,
 {
-    let Ok(Some(record)) = optional::<Value, _, _, _>(fetch, format!("{dataset}/metadata.json")).await else { return false };
+    let Ok(Some(record)) = optional::<Value, _, _, _>(fetch, format!("{dataset}/metadata.json")).await else {
+        return false;
+    };
     let name = store.parse::<StoreName>().map(|name| name.image).unwrap_or_default();
     let list = |key: &str| record[key].as_array().cloned().unwrap_or_default();
     let view = list("views").into_iter().find(|view| view["name"] == name.as_str());

@@ -55,7 +55,9 @@ impl Failure {
     pub fn text(&self) -> String {
         match self {
             Failure::Request(reason) | Failure::Denied(reason) | Failure::Failed(reason) => reason.clone(),
-            Failure::NoToken => "a token is needed, as `Authorization: Bearer TOKEN` or as the first part of the path".to_owned(),
+            Failure::NoToken => {
+                "a token is needed, as `Authorization: Bearer TOKEN` or as the first part of the path".to_owned()
+            }
             Failure::WrongToken => "that is not the token of this server".to_owned(),
             Failure::NotFound(path) => format!("there is no {path}"),
         }

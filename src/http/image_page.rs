@@ -90,6 +90,7 @@ const SCRIPT: &str = "<script>\
 const f=document.querySelector('form'),p=document.querySelector('.picture img');\
 f.z.addEventListener('input',()=>{document.querySelector('output').value=f.z.value});\
 f.z.addEventListener('change',()=>{p.src='slice.png?'+new URLSearchParams(new FormData(f))});\
+f.level.addEventListener('change',()=>{f.z.disabled=true;f.submit()});f.axis.addEventListener('change',()=>{f.z.disabled=true;f.submit()});\
 </script>";
 
 fn picture(described: &Described, view: &View, level: &Level, title: &str) -> String {
@@ -109,7 +110,11 @@ fn picture(described: &Described, view: &View, level: &Level, title: &str) -> St
     let (height, width) = (length(down), length(right));
     let bar = described.is_calibrated().then(|| {
         let nanometres = round_length(width / 5.0);
-        format!("<div class=\"bar\" style=\"width:{:.3}%\">{}</div>", nanometres / width * 100.0, length_text(nanometres))
+        format!(
+            "<div class=\"bar\" style=\"width:{:.3}%\">{}</div>",
+            nanometres / width * 100.0,
+            length_text(nanometres)
+        )
     });
     format!(
         "<div class=\"picture\"><img src=\"{address}\" alt=\"{}\" style=\"aspect-ratio:{width:.3}/{height:.3}\">{}</div>\n",
@@ -141,7 +146,8 @@ fn form(described: &Described, view: &View, level: &Level) -> String {
             text
         })
     };
-    let mut levels = described.levels.iter().map(|level| (level.path.clone(), format!("{} ({})", level.path, level.grid.shape)));
+    let mut levels =
+        described.levels.iter().map(|level| (level.path.clone(), format!("{} ({})", level.path, level.grid.shape)));
     let levels = options(&mut levels, &level.path);
     let axes = options(&mut AXES.iter().map(|axis| ((*axis).to_owned(), (*axis).to_owned())), AXES[axis]);
     let mut text = format!(
@@ -172,10 +178,10 @@ pub(super) fn facts(described: &Described) -> String {
         false => "not known along all axes".to_owned(),
     };
     format!(
-        "<dl><dt>Size (z × y × x)</dt><dd>{} voxels, {}, {} levels</dd><dt>Voxel</dt><dd>{size}</dd></dl>\n",
+        "<dl><dt>Size (z × y × x)</dt><dd>{} voxels, {}, {}</dd><dt>Voxel</dt><dd>{size}</dd></dl>\n",
         finest.grid.shape,
         finest.dtype.name(),
-        described.levels.len()
+        if described.levels.len() == 1 { "one level".to_owned() } else { format!("{} levels", described.levels.len()) }
     )
 }
 
@@ -203,6 +209,9 @@ mod tests {
         for (length, expected) in [(123.0, 100.0), (99.0, 50.0), (50.0, 50.0), (4.9, 2.0), (1.0, 1.0), (0.3, 0.2)] {
             assert!((round_length(length) - expected).abs() < 1e-9, "{length}");
         }
-        assert_eq!((length_text(500.0), length_text(2e4), length_text(1e6)), ("500 nm".into(), "20 µm".into(), "1 mm".into()));
+        assert_eq!(
+            (length_text(500.0), length_text(2e4), length_text(1e6)),
+            ("500 nm".into(), "20 µm".into(), "1 mm".into())
+        );
     }
 }

@@ -89,7 +89,9 @@ fn article(dataset: &Shown) -> String {
     let links = images.map(|image| format!("<a href=\"{address}/{0}/\">{0}</a>", part(image))).collect::<Vec<_>>();
     let study = &record["study"];
     let mut said = String::new();
-    for (name, field) in [("Licence", "licence"), ("Use", "licence_statement"), ("Cite", "citation"), ("Page", "landing_page")] {
+    for (name, field) in
+        [("Licence", "licence"), ("Use", "licence_statement"), ("Cite", "citation"), ("Page", "landing_page")]
+    {
         if let Some(text) = study[field].as_str() {
             let text = escape(text);
             let shown = if text.starts_with("https://") { format!("<a href=\"{text}\">{text}</a>") } else { text };

@@ -46,7 +46,7 @@ article>div{flex:1 1 20rem;min-width:0}\
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem .8rem;margin:.4rem 0}dt{opacity:.7}dd{margin:0;overflow-wrap:anywhere}\
 code,input{font-size:.95rem}pre{white-space:pre-wrap;overflow-wrap:anywhere}\
 .picture{position:relative;max-width:100%}.picture img{display:block;width:100%;image-rendering:auto;background:#8883}\
-.bar{position:absolute;left:2%;bottom:2%;border-top:3px solid #fff;color:#fff;text-shadow:0 0 3px #000,0 0 3px #000;font-size:.85rem;text-align:center}\
+.bar{position:absolute;left:2%;bottom:2%;border-top:3px solid #fff;color:#fff;text-shadow:0 0 3px #000,0 0 3px #000;font-size:.85rem;text-align:center;white-space:nowrap}\
 form{display:flex;flex-wrap:wrap;gap:.5rem 1rem;align-items:end;margin:.8rem 0}label{display:flex;flex-direction:column;font-size:.85rem}\
 input[type=range]{width:min(28rem,85vw)}input[type=number]{width:7rem}\
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem}td,th{border:1px solid #8886;padding:.2rem .5rem;text-align:left;vertical-align:top}";

@@ -39,7 +39,9 @@ impl Path {
                 !part.as_bytes().get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
             });
             let decoded = percent_decode_str(part).decode_utf8().ok().filter(|_| !broken);
-            decoded.map(String::from).ok_or_else(|| Failure::Request("the path is not percent-encoded UTF-8".to_owned()))
+            decoded
+                .map(String::from)
+                .ok_or_else(|| Failure::Request("the path is not percent-encoded UTF-8".to_owned()))
         };
         let parts = if raw.is_empty() { Vec::new() } else { raw.split('/').map(decode).collect::<Result<_, _>>()? };
         Ok(Path { parts, is_directory })

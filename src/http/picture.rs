@@ -115,7 +115,9 @@ async fn labels(
 ) -> Result<Option<Slice<u64>>, Failure> {
     let below = format!("/labels/{name}");
     let described = describe(site, &image.dataset, &image.store, &below).await?;
-    let Some(same) = described.levels.iter().find(|found| found.grid.shape == level.grid.shape) else { return Ok(None) };
+    let Some(same) = described.levels.iter().find(|found| found.grid.shape == level.grid.shape) else {
+        return Ok(None);
+    };
     slice::segments(site, &described.path(&below, same), same, cut).await.map(Some)
 }
 

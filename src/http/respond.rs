@@ -8,8 +8,8 @@ use futures::FutureExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, HeaderName, HeaderValue,
-    LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, HeaderName,
+    HeaderValue, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
@@ -55,7 +55,10 @@ pub(super) async fn respond(site: Arc<Site>, request: Request<Incoming>) -> Resp
     let status = response.status().as_u16();
     let bytes = response.body().size_hint().exact();
     let took = start.elapsed().as_millis();
-    tracing::debug!("{method} /{logged} {status} {} bytes {took} ms", bytes.map_or("-".to_owned(), |bytes| bytes.to_string()));
+    tracing::debug!(
+        "{method} /{logged} {status} {} bytes {took} ms",
+        bytes.map_or("-".to_owned(), |bytes| bytes.to_string())
+    );
     allow_pages(&site, request.headers(), response.headers_mut());
     response
 }
@@ -101,7 +104,9 @@ async fn answer(site: &Arc<Site>, request: &Request<Incoming>, logged: &mut Stri
         return Ok(moved(request.uri().path()));
     }
     let found = match site.names().find(&path.parts).await {
-        Err(Failure::NotFound(at)) => return page(site, request, &path, &query).await.unwrap_or(Err(Failure::NotFound(at))),
+        Err(Failure::NotFound(at)) => {
+            return page(site, request, &path, &query).await.unwrap_or(Err(Failure::NotFound(at)));
+        }
         found => found?,
     };
     if found.attributes.kind == Kind::File {
@@ -133,7 +138,9 @@ async fn page(
             Some(match (store, path.is_directory) {
                 (Err(failure), _) => Err(failure),
                 (Ok(_), false) => Ok(moved(request.uri().path())),
-                (Ok(store), true) => image_page::respond(site, dataset, &store, query, &base(site, request, path)).await,
+                (Ok(store), true) => {
+                    image_page::respond(site, dataset, &store, query, &base(site, request, path)).await
+                }
             })
         }
         [dataset, image, name] if name == "slice.png" => match image_page::store(site, dataset, image).await? {

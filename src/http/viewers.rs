@@ -6,15 +6,28 @@ use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode
 use serde_json::{Map, Value, json};
 
 use super::documents::{Described, Level};
+pub use super::seen::Seen;
 use crate::view::ViewSpec;
 use crate::zarr::StoreName;
 
 /// What has to be escaped in a state behind `#!`.
-const STATE: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'%').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}').add(b'\'');
+const STATE: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}')
+    .add(b'\'');
 
 /// What stands as it is in a value behind `?`.
-const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b':');
+const VALUE: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b':');
 
 /// Pixels of the screen that the longer side of an image is to take, where one panel fills the window and where four do.
 const ONE_PANEL: f64 = 700.0;
@@ -38,7 +51,10 @@ impl FromStr for Viewer {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let names = || Viewer::ALL.map(Viewer::name).join(", ");
-        Viewer::ALL.into_iter().find(|viewer| viewer.name() == name).ok_or_else(|| format!("the viewers are {}", names()))
+        Viewer::ALL
+            .into_iter()
+            .find(|viewer| viewer.name() == name)
+            .ok_or_else(|| format!("the viewers are {}", names()))
     }
 }
 
@@ -130,7 +146,10 @@ impl Link<'_> {
             Viewer::Python => {
                 let at = self.at.unwrap_or_else(|| self.middle());
                 let level = self.image.finest().map(|level| level.path.as_str()).unwrap_or_default();
-                format!("python -c \"import zarr; print(zarr.open('{store}', mode='r')['{level}'][{}, {}, {}])\"", at[0], at[1], at[2])
+                format!(
+                    "python -c \"import zarr; print(zarr.open('{store}', mode='r')['{level}'][{}, {}, {}])\"",
+                    at[0], at[1], at[2]
+                )
             }
         }
     }
@@ -206,58 +225,6 @@ fn position(finest: &Level, axis: usize, index: u64) -> f64 {
     (place * 1e6).round() / 1e6
 }
 
-/// What a link to neuroglancer looks at.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
-    /// Dataset and store of its first layer that is one of emfs.
-    pub dataset: String,
-    /// Name of the store.
-    pub store: String,
-    /// Where its centre is, in nanometres where the axis has a length, else in units of the array: z, y, x.
-    pub position: [f64; 3],
-}
-
-/// Reads a link to neuroglancer, or the state in it.
-pub fn seen(link: &str) -> Result<Seen, String> {
-    let state = link.split_once("#!").map_or(link, |(_, state)| state);
-    let state = percent_encoding::percent_decode_str(state).decode_utf8().map_err(|_| "the state is no UTF-8")?;
-    let state: Value =
-        serde_json::from_str(&state).map_err(|error| format!("what stands behind `#!` is no state of neuroglancer: {error}"))?;
-    let position = state["position"].as_array().ok_or("the state has no position; move the view first")?;
-    let dimensions = state["dimensions"].as_object().ok_or("the state has no dimensions")?;
-    let mut place = [f64::NAN; 3];
-    for ((name, dimension), index) in dimensions.iter().zip(position) {
-        let Some(axis) = ["z", "y", "x"].iter().position(|axis| axis == name) else { continue };
-        let (scale, unit) = (dimension[0].as_f64(), dimension[1].as_str().unwrap_or_default());
-        let factor = match unit {
-            "m" => 1e9,
-            "" => 1.0,
-            other => return Err(format!("the dimension {name} is in `{other}`, which is no length")),
-        };
-        place[axis] = scale.zip(index.as_f64()).map_or(f64::NAN, |(scale, index)| scale * factor * index);
-    }
-    if place.iter().any(|place| !place.is_finite()) {
-        return Err("the state has no position along z, y and x".to_owned());
-    }
-    let layers = state["layers"].as_array().ok_or("the state has no layers")?;
-    let sources = layers.iter().filter_map(|layer| match &layer["source"] {
-        Value::String(source) => Some(source.as_str()),
-        Value::Array(sources) => sources.first().and_then(|source| source.as_str().or(source["url"].as_str())),
-        source => source["url"].as_str(),
-    });
-    let store = sources.filter_map(store_of).next();
-    let (dataset, store) = store.ok_or("no layer of the state is a store of emfs (…/DATASET/NAME.zarr)")?;
-    Ok(Seen { dataset, store, position: place })
-}
-
-/// Dataset and store of a source of neuroglancer.
-fn store_of(source: &str) -> Option<(String, String)> {
-    let source = source.split('|').next()?;
-    let parts: Vec<&str> = source.split('/').filter(|part| !part.is_empty()).collect();
-    let at = parts.iter().position(|part| part.ends_with(".zarr"))?;
-    Some(((*parts.get(at.checked_sub(1)?)?).to_owned(), (*parts.get(at)?).to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,8 +233,13 @@ mod tests {
 
     fn image(is_planes: bool) -> Described {
         let grid = Grid { shape: Shape([100, 700, 1400]), cell: Shape([64; 3]) };
-        let level =
-            Level { path: "s0".to_owned(), grid, dtype: DataType::U8, scale: [16.0, 8.0, 8.0], translation: [0.0, 8.0, -4.0] };
+        let level = Level {
+            path: "s0".to_owned(),
+            grid,
+            dtype: DataType::U8,
+            scale: [16.0, 8.0, 8.0],
+            translation: [0.0, 8.0, -4.0],
+        };
         Described {
             dataset: "d".to_owned(),
             store: "em.zarr".to_owned(),
@@ -305,14 +277,14 @@ mod tests {
         let link = Link { server: "http://h:1", image: &image, at: Some([3, 40, 500]), page: Some("http://n/") };
         let link = link.to(Viewer::Neuroglancer);
         assert!(link.starts_with("http://n/#!"));
-        let seen = seen(&link).unwrap();
+        let seen = Seen::parse(&link).unwrap();
         assert_eq!((seen.dataset.as_str(), seen.store.as_str()), ("d", "em.zarr"));
         let finest = &image.levels[0];
         let voxel: [f64; 3] =
             std::array::from_fn(|axis| ((seen.position[axis] - finest.translation[axis]) / finest.scale[axis]).round());
         assert_eq!(voxel, [3.0, 40.0, 500.0]);
         for wrong in ["", "http://n/#!{}", "{\"position\":[1],\"dimensions\":{\"x\":[1,\"s\"]}}"] {
-            assert!(super::seen(wrong).is_err(), "{wrong}");
+            assert!(Seen::parse(wrong).is_err(), "{wrong}");
         }
     }
 

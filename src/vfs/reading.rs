@@ -62,13 +62,7 @@ fn read(vfs: &Arc<Vfs>, receiver: Receiver, inode: Inode, (offset, size): (u64, 
     }
 }
 
-fn read_node(
-    vfs: &Arc<Vfs>,
-    receiver: Receiver,
-    inode: Inode,
-    node: Node,
-    (offset, size): (u64, u32),
-) -> Reply<Bytes> {
+fn read_node(vfs: &Arc<Vfs>, receiver: Receiver, inode: Inode, node: Node, (offset, size): (u64, u32)) -> Reply<Bytes> {
     match node {
         Node::Directory => Reply::Ready(Err(Errno::IS_A_DIRECTORY)),
         Node::Document(bytes) => Reply::Ready(Ok(slice(&bytes, offset, size))),
