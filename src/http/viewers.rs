@@ -192,14 +192,14 @@ impl Link<'_> {
         let (low, high) = self.image.window.unwrap_or((0.0, 255.0));
         let mut layers = vec![json!({
             "type": "image",
-            "source": format!("{store}/|zarr2:"),
+            "source": format!("zarr2://{store}"),
             "tab": "rendering",
             "name": title,
             "shader": "#uicontrol invlerp contrast\nvoid main() {\n  emitGrayscale(contrast());\n}\n",
             "shaderControls": {"contrast": {"range": [low, high]}},
         })];
         layers.extend(self.image.labels.iter().map(|label| {
-            json!({"type": "segmentation", "source": format!("{store}/labels/{label}/|zarr2:"), "name": label, "tab": "segments"})
+            json!({"type": "segmentation", "source": format!("zarr2://{store}/labels/{label}"), "name": label, "tab": "segments"})
         }));
         let size = |axis: usize| finest.grid.shape.0[axis] as f64 * finest.scale[axis];
         let least = finest.scale.iter().copied().fold(f64::INFINITY, f64::min);
@@ -265,10 +265,10 @@ mod tests {
         assert_eq!(state["dimensions"], json!({"x": [8e-9, "m"], "y": [8e-9, "m"], "z": [1.6e-8, "m"]}));
         assert_eq!(state["position"], json!([699.5, 351.0, 50.0]));
         assert_eq!((&state["crossSectionScale"], &state["layout"]), (&json!(2.0), &json!("xy")));
-        assert_eq!(state["layers"][0]["source"], "http://h:1/t/d/em.zarr/|zarr2:");
+        assert_eq!(state["layers"][0]["source"], "zarr2://http://h:1/t/d/em.zarr");
         assert_eq!(state["layers"][0]["shaderControls"]["contrast"]["range"], json!([10.0, 20.0]));
         assert_eq!((&state["layers"][0]["name"], &state["layers"][1]["type"]), (&json!("d"), &json!("segmentation")));
-        assert_eq!(state["layers"][1]["source"], "http://h:1/t/d/em.zarr/labels/m/|zarr2:");
+        assert_eq!(state["layers"][1]["source"], "zarr2://http://h:1/t/d/em.zarr/labels/m");
     }
 
     #[test]
