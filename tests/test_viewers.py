@@ -3,6 +3,7 @@
 neuroglancer is fetched and bundled (half a minute), so that part is for `--long`; the pages are looked at wherever a Chromium is.
 """
 
+import json
 import pathlib
 import shutil
 import subprocess
@@ -56,11 +57,19 @@ def neuroglancer(long):
         yield page
 
 
-def window_of(server, dataset, image="em"):
-    import json
+def attributes(server, dataset):
+    return json.loads(server.get(f"/{dataset}/em.zarr/.zattrs")[2])
 
-    channel = json.loads(server.get(f"/{dataset}/{image}.zarr/.zattrs")[2])["omero"]["channels"][0]
-    return channel["window"]["start"], channel["window"]["end"]
+
+def window_of(server, dataset):
+    window = attributes(server, dataset)["omero"]["channels"][0]["window"]
+    return window["start"], window["end"]
+
+
+def sizes_of(server, dataset):
+    """Distance of voxels, and the place of the first one: nm, z, y, x."""
+    scale, translation = attributes(server, dataset)["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    return np.array(scale["scale"]), np.array(translation["translation"])
 
 
 def opened(window, link):
@@ -77,14 +86,15 @@ def panel(window):
                       "return [r.left, r.top, r.width, r.height]")
 
 
-def seen(window, picture, made, low, high):
+def seen(window, picture, made, server, dataset):
     """(what neuroglancer shows, what it should) of the pixels of the first panel that are in the image."""
     left, top, width, height = panel(window)
     x, y, z = window.run("return Array.from(viewer.position.value)")
     scale = window.run("return viewer.crossSectionScale.value")
-    sizes = np.array(made.scale[0])
+    low, high = window_of(server, dataset)
+    sizes, first = sizes_of(server, dataset)
     step = scale * sizes.min() / sizes
-    offset = np.array(made.translation[0]) / sizes
+    offset = first / sizes
     rows, columns = np.mgrid[int(top) + 4 : int(top + height) - 4, int(left) + 4 : int(left + width) - 4]
     at_y = np.floor((rows + 0.5 - top - height / 2) * step[1] + y - offset[1] + 0.5).astype(int)
     at_x = np.floor((columns + 0.5 - left - width / 2) * step[2] + x - offset[2] + 0.5).astype(int)
@@ -107,15 +117,14 @@ def bar_length(picture):
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_neuroglancer_shows_the_slice_in_its_window(shown, window, neuroglancer, dataset):
     server, made = shown
-    truth = made[dataset, "em"]
     link = emfs("link", dataset, "--server", server.url, "--page", neuroglancer).stdout.strip()
     picture = opened(window, link)
-    got, expected = seen(window, picture, truth, *window_of(server, dataset))
+    got, expected = seen(window, picture, made[dataset, "em"], server, dataset)
     assert len(got) > 10_000
     assert np.corrcoef(got, expected)[0, 1] >= 0.95
     assert abs(got.mean() / 255 - expected.mean()) < 0.03, "the window is the stated one"
     if window.run("return viewer.layout.toJSON()") == "xy":
-        nanometres = bar_length(picture) * window.run("return viewer.crossSectionScale.value") * min(truth.scale[0])
+        nanometres = bar_length(picture) * window.run("return viewer.crossSectionScale.value") * sizes_of(server, dataset)[0].min()
         lead = nanometres / 10 ** np.floor(np.log10(nanometres))
         assert min(abs(lead / round_one - 1) for round_one in (1, 1.5, 2, 3, 5, 7.5, 10)) < 0.03, nanometres
 
@@ -146,7 +155,7 @@ def test_the_picture_comes_when_the_origin_is_back(tmp_path, window, neuroglance
         origin.start()
         window.wait("return viewer.isReady()", 90, "the picture")
         time.sleep(1)
-        got, expected = seen(window, window.picture().astype(float), made, *window_of(server, "v"))
+        got, expected = seen(window, window.picture().astype(float), made, server, "v")
         assert np.corrcoef(got, expected)[0, 1] >= 0.9
     origin.stop()
 
