@@ -71,6 +71,17 @@ def test_each_viewer_gets_what_it_needs(scene):
     assert int(done.stdout) == scene[2]["stack"].levels[0][10, 30, 40]
 
 
+def test_napari_s_reader_takes_the_address_of_its_line(scene):
+    from napari_ome_zarr import napari_get_reader
+
+    server, _, volumes = scene
+    line = emfs("link", "group", "--viewer", "napari", "--server", server.url).stdout
+    url = line.split("'")[1]
+    data, attributes, kind = napari_get_reader(url)(url)[0]
+    assert kind == "image" and np.array_equal(np.asarray(data[0])[..., :], volumes["group"].levels[0])
+    assert np.allclose(attributes["scale"], volumes["group"].scale[0])
+
+
 def test_without_a_server_the_archive_is_asked_and_that_is_said(scene, tmp_path):
     server, config, _ = scene
     done = emfs("link", "group", "--server", "http://127.0.0.1:9/", "--config", config, "--cache-size", "0")
