@@ -49,7 +49,7 @@ pub(super) struct LinkArgs {
     /// The voxel of the finest level to look at [default: the middle]
     #[arg(long, value_name = "Z,Y,X", value_parser = voxel)]
     at: Option<[u64; 3]>,
-    /// Where `emfs serve` is, with its token where it has one: http://HOST:PORT/TOKEN/
+    /// Where `emfs serve` is, with its token where it has one: `http://HOST:PORT/TOKEN/`
     #[arg(long, value_name = "URL", default_value_t = format!("http://{ADDRESS}/"))]
     server: String,
     /// Another copy of the viewer's page, such as one of your own

@@ -23,7 +23,7 @@ pub(super) struct WebArgs {
     /// Let whoever reaches the address read, also from other machines
     #[arg(long, conflicts_with = "token_file")]
     public: bool,
-    /// Let pages of this origin read, as https://example.org; can be given several times [default: any]
+    /// Let pages of this origin read, as `https://example.org`; can be given several times [default: any]
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
     /// Serve with TLS: the certificate, and those above it, in a PEM file
