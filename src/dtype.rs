@@ -35,6 +35,22 @@ impl DataType {
         DataType::F64,
     ];
 
+    /// The value of one little-endian voxel; none where it has not the type's length.
+    pub fn value(self, voxel: &[u8]) -> Option<f32> {
+        Some(match self {
+            DataType::U8 => f32::from(*voxel.first()?),
+            DataType::I8 => f32::from(i8::from_le_bytes(voxel.try_into().ok()?)),
+            DataType::U16 => f32::from(u16::from_le_bytes(voxel.try_into().ok()?)),
+            DataType::I16 => f32::from(i16::from_le_bytes(voxel.try_into().ok()?)),
+            DataType::U32 => u32::from_le_bytes(voxel.try_into().ok()?) as f32,
+            DataType::I32 => i32::from_le_bytes(voxel.try_into().ok()?) as f32,
+            DataType::U64 => u64::from_le_bytes(voxel.try_into().ok()?) as f32,
+            DataType::I64 => i64::from_le_bytes(voxel.try_into().ok()?) as f32,
+            DataType::F32 => f32::from_le_bytes(voxel.try_into().ok()?),
+            DataType::F64 => f64::from_le_bytes(voxel.try_into().ok()?) as f32,
+        })
+    }
+
     /// Bytes per voxel.
     pub const fn size(self) -> usize {
         match self {

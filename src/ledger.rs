@@ -157,6 +157,13 @@ impl Ledger {
         kept.iter().skip(kept.len().saturating_sub(most)).map(|entry| entry.line.clone()).collect()
     }
 
+    /// What the latest line says of `path` that begins with it.
+    pub fn latest_failure_of(&self, path: &str) -> Option<String> {
+        let book = self.failed.lock();
+        let said = |line: &str| line.strip_prefix(path)?.strip_prefix(": ").map(str::to_owned);
+        book.entries.kept.iter().rev().find_map(|entry| said(&entry.line))
+    }
+
     /// This moment.
     pub fn mark(&self) -> Mark {
         Mark { life: self.life, failed: self.failed(), absent: self.absent.lock().entries.count }

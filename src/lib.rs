@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 mod archive;
+mod byte_range;
 mod cache;
 mod catalog;
 pub mod cli;
@@ -13,6 +14,7 @@ mod export;
 mod fuse;
 mod geometry;
 mod hex;
+mod http;
 mod ledger;
 mod length;
 mod lock;

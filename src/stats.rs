@@ -162,6 +162,11 @@ impl Stats {
         }
     }
 
+    /// Why the latest operation on `path` that failed did.
+    pub fn latest_failure_of(&self, path: &str) -> Option<String> {
+        self.ledger.latest_failure_of(path)
+    }
+
     /// This moment in the ledger of failures and absences.
     pub fn mark(&self) -> Mark {
         self.ledger.mark()

@@ -96,7 +96,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--blocks", type=int, default=6, help="blocks of 128³ voxels in each run")
-    parser.add_argument("--only", choices=["blocks", "precomputed", "formats", "cache", "export"], help="leave the rest out")
+    parser.add_argument("--only", choices=["blocks", "precomputed", "formats", "cache", "export", "serve"], help="leave the rest out")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--latency", type=float, default=0.0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -116,6 +116,10 @@ def main():
             import bench_export
 
             bench_export.run(folder, arguments.runs)
+        if arguments.only in (None, "serve"):
+            import bench_serve
+
+            bench_serve.run(folder, served, arguments.runs, arguments.blocks)
     finally:
         shutil.rmtree(folder)
 

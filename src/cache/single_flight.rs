@@ -4,12 +4,17 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use futures::FutureExt;
 use futures::future::Shared;
 use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+/// How long nobody may wait for a result before the work for it is given up: who asks again at once joins it.
+const UNWANTED: Duration = Duration::from_millis(500);
 
 /// Work that is under way, by key.
 pub struct SingleFlight<K: Hash + Eq + Clone, V: Clone> {
@@ -57,12 +62,35 @@ impl<K: Hash + Eq + Clone, V: Clone> SingleFlight<K, V> {
         under_way.insert(key.clone(), follower.clone());
         Joined::Leading(Leader { flights: self.clone(), key: key.clone(), sender: Some(sender) }, follower)
     }
+
+    /// Ends once nobody has waited for any of these results for a moment; from then on who asks for one of them starts anew.
+    /// To be followed by [`Leader::give_up`] of each.
+    pub async fn unwanted(&self, keys: &[K]) {
+        let mut before = false;
+        loop {
+            sleep(UNWANTED).await;
+            let mut under_way = self.under_way.lock();
+            // The one reference that is left is the one in the table.
+            let now = keys.iter().all(|key| under_way.get(key).is_none_or(|flight| flight.strong_count() == Some(1)));
+            if before && now {
+                keys.iter().for_each(|key| drop(under_way.remove(key)));
+                return;
+            }
+            before = now;
+        }
+    }
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> Leader<K, V> {
     /// What the work is for.
     pub fn key(&self) -> &K {
         &self.key
+    }
+
+    /// Ends the work that was found to be [unwanted](SingleFlight::unwanted).
+    pub fn give_up(mut self) {
+        // The key may be that of a later flight.
+        drop(self.sender.take());
     }
 
     /// Hands the result to all who wait.
@@ -116,6 +144,22 @@ mod tests {
         drop(leader);
         assert!(follower.await.is_err());
         assert!(matches!(join(&flights), Joined::Leading(..)));
+    }
+
+    #[tokio::test]
+    async fn work_is_unwanted_once_nobody_waits_for_any_of_it() {
+        let flights = SingleFlight::<u8, u8>::new();
+        let Joined::Leading(first, follower) = flights.join(&1, || None) else { panic!("the first is the leader") };
+        let Joined::Leading(second, other) = flights.join(&2, || None) else { panic!("the first is the leader") };
+        drop(other);
+        assert!(tokio::time::timeout(UNWANTED * 3, flights.unwanted(&[1, 2])).await.is_err());
+        drop(follower);
+        flights.unwanted(&[1, 2]).await;
+        let Joined::Leading(again, follower) = flights.join(&1, || None) else { panic!("the work was given up") };
+        first.give_up();
+        second.give_up();
+        again.finish(42);
+        assert_eq!(follower.await, Ok(42));
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -11,8 +11,9 @@ use super::session::CacheArgs;
 use super::{CliError, size, target};
 use crate::catalog::{Dataset, ImageSpec};
 use crate::geometry::{Region, Shape};
+use crate::http::viewers::Seen;
 use crate::view::{ViewError, ViewSpec};
-use crate::volume::Pyramid;
+use crate::volume::{Level, Pyramid};
 use crate::zarr::{Format, StoreName};
 
 /// Print the name of a random crop.
@@ -23,10 +24,15 @@ seed gives the same box; one that is drawn is told on stderr.
 
 Examples:
   emfs crop hemibrain --size 1000
+  emfs crop --from-neuroglancer 'https://…/#!…' --size 128
   cp -r \"/mnt/em/$(emfs crop hemibrain --size 128x256x256 --seed 7 --chunk 64)\" crop.zarr")]
 pub(super) struct CropArgs {
     /// DATASET or DATASET/IMAGE, or a path to one in a mount
-    image: String,
+    #[arg(required_unless_present = "from_neuroglancer")]
+    image: Option<String>,
+    /// What this link to neuroglancer looks at, rather than a random place
+    #[arg(long, value_name = "URL", conflicts_with_all = ["image", "seed", "within"])]
+    from_neuroglancer: Option<String>,
     /// Extent of the crop in voxels: N or ZxYxX
     #[arg(long, value_name = "N|ZxYxX", value_parser = sizes)]
     size: [f64; 3],
@@ -51,20 +57,25 @@ pub(super) struct CropArgs {
 
 /// Draws a crop and prints its path below the mountpoint.
 pub(super) fn run(args: &CropArgs) -> Result<(), CliError> {
-    let Meant { catalog, path: given, cache } = mounted::meant(&args.image, args.config.as_deref(), &args.cache)?;
+    let seen = args.from_neuroglancer.as_deref().map(|link| Seen::parse(link).map_err(CliError::Failed)).transpose()?;
+    let image = match &seen {
+        Some(seen) => format!("{}/{}", seen.dataset, seen.image()),
+        None => args.image.clone().unwrap_or_default(),
+    };
+    let Meant { catalog, path: given, cache } = mounted::meant(&image, args.config.as_deref(), &args.cache)?;
     let (dataset, name) = target::split(&catalog, &given)?;
     let name = name.strip_suffix(".zarr").unwrap_or(name);
     let spec = target::image(dataset, name.strip_suffix(".v3").unwrap_or(name))?;
     // Where the catalogue says all that is needed, nobody is asked.
     let suits = args.chunk.and_then(|view| view.chunk).is_none_or(ViewSpec::suits_any_type);
-    let pyramid = match (args.within, spec.source.tissue, args.nm || !suits) {
+    let pyramid = match (args.within, spec.source.tissue, args.nm || !suits || seen.is_some()) {
         (None, Some(_), false) => None,
         _ => Some(target::pyramid(&catalog, dataset, spec, &cache)?),
     };
     let seed = args.seed.unwrap_or_else(rand::random);
-    let view = draw(args, spec, pyramid.as_ref(), seed)
+    let view = draw(args, spec, pyramid.as_ref(), seed, seen.as_ref())
         .map_err(|reason| CliError::Failed(format!("{}/{}: {reason}", dataset.name, spec.name)))?;
-    if args.seed.is_none() {
+    if args.seed.is_none() && seen.is_none() {
         eprint_line(&format!("seed {seed}"));
     }
     Ok(print(&path(dataset, spec, view))?)
@@ -74,7 +85,13 @@ fn path(dataset: &Dataset, spec: &ImageSpec, view: ViewSpec) -> String {
     format!("{}/{}\n", dataset.name, StoreName { image: spec.name.clone(), view, format: Format::V2 })
 }
 
-fn draw(args: &CropArgs, spec: &ImageSpec, pyramid: Option<&Pyramid>, seed: u64) -> Result<ViewSpec, String> {
+fn draw(
+    args: &CropArgs,
+    spec: &ImageSpec,
+    pyramid: Option<&Pyramid>,
+    seed: u64,
+    seen: Option<&Seen>,
+) -> Result<ViewSpec, String> {
     let finest = pyramid.and_then(|pyramid| pyramid.levels.first());
     // Before a crop is drawn, which lies in the image or not as the seed has it.
     if let (Some(within), Some(pyramid)) = (args.within, pyramid) {
@@ -92,12 +109,33 @@ fn draw(args: &CropArgs, spec: &ImageSpec, pyramid: Option<&Pyramid>, seed: u64)
     };
     // A float cast saturates: too large a size is refused below as any other that does not fit.
     let size = std::array::from_fn(|axis| ((args.size[axis] / voxel[axis]).round() as u64).max(1));
-    let crop = random_box(within, Shape(size), seed)?;
+    let crop = match (seen, finest) {
+        (Some(seen), Some(level)) => box_around(seen.position, level, Shape(size))?,
+        _ => random_box(within, Shape(size), seed)?,
+    };
     let view = ViewSpec { crop: Some(crop), chunk: args.chunk.and_then(|spec| spec.chunk), ..ViewSpec::default() };
     if let Some(pyramid) = pyramid {
         view.apply(pyramid).map_err(|error| error.to_string())?;
     }
     Ok(view)
+}
+
+/// The box of `size` voxels around a place (nm, or voxels where no length is known), moved into the image where it sticks out.
+fn box_around(place: [f64; 3], level: &Level, size: Shape) -> Result<Region, String> {
+    let mut crop = Region { start: [0; 3], end: [0; 3] };
+    for (axis, place) in place.into_iter().enumerate() {
+        let (extent, all) = (size.0[axis], level.grid.shape.0[axis]);
+        let Some(slack) = all.checked_sub(extent) else {
+            return Err(format!("a crop of {size} voxels does not fit into the image's {}", level.grid.shape));
+        };
+        let index = ((place - level.translation[axis]) / level.scale[axis]).round();
+        if index < 0.0 || index >= all as f64 {
+            return Err(format!("the link looks at a place outside the image ({} voxels)", level.grid.shape));
+        }
+        crop.start[axis] = (index as u64).saturating_sub(extent / 2).min(slack);
+        crop.end[axis] = crop.start[axis] + extent;
+    }
+    Ok(crop)
 }
 
 /// A box of `size` voxels anywhere in `within`, all places being equally likely. The same for ever for a seed.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::output::{eprint_line, print, table};
 use super::probe_failures::ProbeFailures;
 use super::session::{CacheArgs, Session};
-use super::{CliError, serve};
+use super::{CliError, daemon};
 use crate::archive;
 use crate::catalog::{BUILTIN, Catalog, SourceKind, SourceSpec};
 
@@ -122,7 +122,7 @@ fn probe(
     cache: &CacheArgs,
 ) -> Result<ProbeFailures, CliError> {
     let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
-    let answers = serve::finish(async {
+    let answers = daemon::finish(async {
         let opened = specs.iter().map(|(_, _, spec)| archive::open(&session.remote, spec));
         futures::future::join_all(opened).await
     })?;

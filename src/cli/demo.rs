@@ -35,8 +35,20 @@ pub struct DemoArgs {
     picture: Option<PathBuf>,
 }
 
-/// Runs the demo. `mount` mounts a configuration (TOML) at a directory; what it returns unmounts when dropped.
-pub fn run<M, E: Display>(args: DemoArgs, mount: impl FnOnce(&str, &Path) -> Result<M, E>) -> ExitCode {
+/// The dataset that the link of the demo shows.
+pub const LINKED: &str = "hemibrain";
+
+/// Where the datasets of the demo are to be seen in a browser.
+#[derive(Debug, Default)]
+pub struct Pages {
+    /// A page with all of them.
+    pub page: String,
+    /// One of them in a viewer.
+    pub link: String,
+}
+
+/// Runs the demo. `mount` mounts a configuration (TOML) at a directory and serves it; what it returns unmounts when dropped.
+pub fn run<M, E: Display>(args: DemoArgs, mount: impl FnOnce(&str, &Path) -> Result<(M, Pages), E>) -> ExitCode {
     // From here on a signal ends the demo where it waits, and never leaves a mount behind.
     let result = signals().map_err(Failure::Signals).and_then(|ended| demo(&args, &mut io::stdout(), &ended, mount));
     match result {
@@ -72,7 +84,7 @@ fn demo<M, E: Display>(
     args: &DemoArgs,
     out: &mut impl Write,
     ended: &mpsc::Receiver<()>,
-    mount: impl FnOnce(&str, &Path) -> Result<M, E>,
+    mount: impl FnOnce(&str, &Path) -> Result<(M, Pages), E>,
 ) -> Result<(), Failure> {
     let log = args.log.then(|| Arc::new(|line: &str| eprintln!("{line}")) as Log);
     let options = Options { delay: Duration::from_millis(args.delay), log };
@@ -85,7 +97,7 @@ fn demo<M, E: Display>(
     }
 
     let place = Place::prepare(args)?;
-    let mounted = mount(&replica.catalog_toml(), &place.mountpoint)
+    let (mounted, pages) = mount(&replica.catalog_toml(), &place.mountpoint)
         .map_err(|error| Failure::Mount { mountpoint: place.mountpoint.clone(), reason: error.to_string() })?;
     writeln!(out, "A replica of five archives is mounted at {}", place.mountpoint.display())?;
     let datasets = tree(out, &place.mountpoint)?;
@@ -96,6 +108,7 @@ fn demo<M, E: Display>(
     if let Some(dataset) = datasets.first() {
         hints(out, &place.mountpoint.join(dataset).join("em.zarr"))?;
     }
+    writeln!(out, "\nThe same as a page: {}\n{LINKED} in neuroglancer: {}", pages.page, pages.link)?;
     if !args.once {
         writeln!(out, "\nCtrl-C ends the demo.")?;
         out.flush()?;
@@ -267,6 +280,8 @@ mod tests {
         let (end, ended) = mpsc::channel();
         end.send(()).unwrap();
         let mut out = Vec::new();
+        let pages = || Pages { page: "http://p/".to_owned(), link: "http://l/#!".to_owned() };
+        let mount = |toml: &str, mountpoint: &Path| mount(toml, mountpoint).map(|()| ((), pages()));
         let result = demo(&args(text).unwrap(), &mut out, &ended, mount);
         (String::from_utf8(out).unwrap(), result)
     }
@@ -307,6 +322,7 @@ mod tests {
             "    em.zarr/                 .zattrs  s0\n".to_owned(),
             "read one/em.zarr/s0 z=0: 2×2 voxels of 1 chunk file, 0 KiB\n".to_owned(),
             format!("{} shows them side by side: one\n", picture.display()),
+            "The same as a page: http://p/\nhemibrain in neuroglancer: http://l/#!\n".to_owned(),
             "Ctrl-C ends the demo.\n".to_owned(),
         ] {
             assert!(out.contains(&line), "{line} in {out}");

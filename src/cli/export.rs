@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::output::{eprint_line, print};
 use super::session::{CacheArgs, Session};
 use super::signals::Signals;
-use super::{CliError, memory, serve, size, target};
+use super::{CliError, daemon, memory, size, target};
 use crate::archive::OpenImage;
 use crate::catalog::{Catalog, Dataset, ImageSpec, SourceSpec};
 use crate::export::{
@@ -134,7 +134,7 @@ impl From<ExportError> for CliError {
 pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
     let catalog = target::catalog(args.config.as_deref())?;
     let jobs = jobs(args, &catalog)?;
-    let runtime = serve::runtime()?;
+    let runtime = daemon::runtime()?;
     let memory = args.memory.unwrap_or_else(memory::default_limit);
     let session = Session::new(&catalog.limits, args.cache.cache()?, args.timeout, memory)?;
     let progress = Arc::new(Progress::new(session.stats.clone()));

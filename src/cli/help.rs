@@ -24,6 +24,7 @@ const TOPICS: &[Topic] = topics! {
     "views": "the tree of a mount, and names of crops, levels and chunk shapes",
     "reading": "zarr, TensorStore, dask, xarray, napari and what some tools need",
     "clients": "which program shows what, and what to type",
+    "viewers": "neuroglancer, napari, Fiji, a browser: from nothing to a picture, over HTTP",
     "jobs": "a mount for one command, and whether its reads have failed",
     "consistency": "what a reader may rely on",
     "unmounting": "what readers see when a mount goes away",

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::output::{eprint_line, print};
 use super::probe_failures::ProbeFailures;
 use super::session::{CacheArgs, Session};
-use super::{CliError, serve, target};
+use super::{CliError, daemon, target};
 use crate::archive::{ImageFailure, OpenImage};
 use crate::catalog::{Catalog, Dataset, SourceSpec};
 use crate::document::Document;
@@ -140,7 +140,7 @@ fn wanted(datasets: &[Dataset]) -> Vec<Wanted<'_>> {
 fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, ProbeFailures, usize), CliError> {
     let wanted = wanted(&catalog.datasets);
     let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
-    let answers = serve::finish(async {
+    let answers = daemon::finish(async {
         let opening = wanted.iter().map(|wanted| open(&session, &catalog.datasets, wanted));
         futures::future::join_all(opening).await
     })?;

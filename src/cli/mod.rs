@@ -5,6 +5,7 @@ mod cache;
 mod completions;
 mod control;
 mod crop;
+mod daemon;
 mod datasets;
 mod decode_rate;
 mod demo;
@@ -14,6 +15,7 @@ mod export;
 mod guardian;
 mod help;
 mod ledger;
+mod link;
 mod locate;
 mod look;
 mod memory;
@@ -34,6 +36,7 @@ mod target;
 mod umount;
 mod warm;
 mod watchdog;
+mod web;
 
 use std::ffi::OsString;
 use std::io;
@@ -70,6 +73,10 @@ struct Cli {
 enum Command {
     /// Mount the datasets at an empty directory
     Mount(mount::MountArgs),
+    /// Serve the datasets over HTTP, for viewers and machines without FUSE
+    Serve(serve::ServeArgs),
+    /// Print a link that opens an image in a viewer
+    Link(link::LinkArgs),
     /// Run a command with the datasets mounted for it alone
     Exec(exec::ExecArgs),
     /// Unmount and wait until the daemon has ended
@@ -168,6 +175,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (name, done) = match cli.command {
         Command::Exec(args) => return exec::run(&args),
         Command::Mount(args) => ("mount", mount::run(args)),
+        Command::Serve(args) => ("serve", serve::run(&args)),
+        Command::Link(args) => ("link", link::run(&args)),
         Command::Umount(args) => ("umount", umount::run(&args)),
         Command::Status(args) => ("status", status::run(&args)),
         Command::Mark(args) => ("mark", ledger::mark(&args)),
@@ -181,7 +190,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::DecodeRate(args) => (decode_rate::COMMAND, decode_rate::run(&args)),
         Command::Metadata(args) => ("metadata", metadata::run(&args)),
         Command::Export(args) => ("export", export::run(&args)),
-        Command::Demo(args) => return demo::run(args, serve::Daemon::of_text),
+        Command::Demo(args) => return demo::run(args, shown),
         Command::Help(args) => ("help", help::run(&args)),
         Command::Completions(args) => ("completions", completions::completions(&args)),
         Command::Man(args) => ("man", completions::man(&args)),
@@ -195,6 +204,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             if matches!(error, CliError::Usage(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// Mounts a catalogue and serves it over HTTP, for the demo: what unmounts when dropped, the address and a link to a viewer.
+fn shown(catalog: &str, mountpoint: &Path) -> Result<(daemon::Daemon, demo::Pages), CliError> {
+    let mut daemon = daemon::Daemon::of_text(catalog, mountpoint)?;
+    let (page, link) = daemon.show(demo::LINKED)?;
+    Ok((daemon, demo::Pages { page, link }))
 }
 
 /// Takes as many open files as there may be: connections and segments of the cache may need more than the usual 1024.
@@ -224,6 +240,12 @@ mod tests {
             "emfs exec -- true",
             "emfs exec --config f --dataset a --memory 1G --timeout 5 --cache-dir c --cache-size 1G --offline --log l -v -- c --at -x",
             "emfs exec --require-clean --at /m --revalidate -- c -- d",
+            "emfs serve",
+            "emfs serve --listen 127.0.0.1:0 --config f --dataset a --token-file t --allow-origin https://a --allow-origin https://b",
+            "emfs serve --listen [::]:8474 --public --tls-cert c --tls-key k --cache-dir c --cache-size 1G --offline --log l -v",
+            "emfs link a",
+            "emfs link a/em.crop-z0-1_y0-1_x0-1 --viewer napari --at 1,2,3 --server http://h:1/t/ --config f",
+            "emfs link a --open --page http://h/",
             "emfs umount /m",
             "emfs umount --force /m",
             "emfs status /m --json",
@@ -264,6 +286,12 @@ mod tests {
             "emfs mount /m --timeout nan",
             "emfs mount /m --offline --revalidate",
             "emfs mount /m --cache-size none",
+            "emfs serve --listen 8474",
+            "emfs serve --tls-cert c",
+            "emfs serve --public --token-file t",
+            "emfs link",
+            "emfs link a --viewer other",
+            "emfs link a --at 1,2",
             "emfs status /m --absent",
             "emfs status /m --since 7f.1.0",
             "emfs status /m --failed --since yesterday",

@@ -1,12 +1,14 @@
 //! `emfs mount`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::daemon::{self, Daemon, Guard, Settings};
 use super::options::{Detail, MountOptions, log_to_file, log_to_stderr};
 use super::output::eprint_line;
-use super::serve::{self, Daemon, Guard, Settings};
 use super::signals::Signals;
+use super::web::{ADDRESS, WebArgs, address};
 use super::{CliError, background};
 use crate::fuse;
 
@@ -21,7 +23,8 @@ Returns when the tree answers. Mounting and listing datasets use no network.
 Examples:
   emfs mount /mnt/em
   emfs mount ~/em --dataset epfl-hippocampus --memory 512M
-  emfs mount ~/em --config my.toml --foreground -v")]
+  emfs mount ~/em --config my.toml --foreground -v
+  emfs mount ~/em --serve                             for programs and viewers at once, over one cache")]
 pub(super) struct MountArgs {
     /// An empty directory, or one where an emfs of yours was mounted and has died
     mountpoint: PathBuf,
@@ -34,6 +37,11 @@ pub(super) struct MountArgs {
     /// End this mount's daemon when it has answered nothing at all for so long; 0: never
     #[arg(long, value_name = "SECONDS", default_value_t = WATCHDOG)]
     watchdog: u64,
+    /// Serve the same over HTTP, as `emfs serve` does, at this address [default: 127.0.0.1:8474]
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, require_equals = true, default_missing_value = ADDRESS, value_parser = address)]
+    serve: Option<SocketAddr>,
+    #[command(flatten)]
+    web: WebArgs,
     #[command(flatten)]
     options: MountOptions,
     /// Where the log goes [default: stderr in the foreground, else a file in $XDG_STATE_HOME/emfs or ~/.local/state/emfs]
@@ -83,12 +91,15 @@ pub(super) fn run(args: MountArgs) -> Result<(), CliError> {
 
 fn start(args: &MountArgs) -> Result<(Daemon, Signals), CliError> {
     let watchdog = Some(Duration::from_secs(args.watchdog)).filter(|patience| !patience.is_zero());
+    if args.serve.is_none() && args.web.is_given() {
+        return Err(CliError::Usage("options of serving over HTTP mean something with --serve only".to_owned()));
+    }
     let settings = Settings {
         allow_other: args.allow_other,
         guard: Some(Guard { watchdog }),
         ..args.options.settings(&args.mountpoint)?
     };
-    let runtime = serve::runtime()?;
+    let runtime = daemon::runtime()?;
     // Before the mount is there, so that no signal leaves it behind.
     let signals = match args.background_child {
         // It has left the terminal and the session of whoever had them ignored.
@@ -96,5 +107,10 @@ fn start(args: &MountArgs) -> Result<(Daemon, Signals), CliError> {
         false => Signals::but_ignored_hangup(&runtime),
     };
     let signals = signals.map_err(CliError::system("catching signals"))?;
-    Ok((Daemon::start(runtime, settings)?, signals))
+    let web = args.serve.map(|address| args.web.web(address)).transpose()?;
+    let mut daemon = Daemon::start(runtime, settings)?;
+    if let Some(web) = web {
+        daemon.serve(web)?;
+    }
+    Ok((daemon, signals))
 }

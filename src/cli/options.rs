@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::control::About;
-use super::serve::Settings;
+use super::daemon::Settings;
 use super::session::{self, CacheArgs};
 use super::{CliError, background, memory, size, target};
 

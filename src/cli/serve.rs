@@ -1,296 +1,91 @@
-//! A mount with all that is behind it: the tree, its runtime, the socket that tells of it.
+//! `emfs serve`.
 
-use std::fs::File;
-use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
-use super::control::{self, About};
-use super::guardian::Guardian;
-use super::session::Cache;
+use super::CliError;
+use super::daemon;
+use super::options::{Detail, MountOptions, log_to_file, log_to_stderr};
+use super::output::print;
 use super::signals::Signals;
-use super::socket::{self, Address};
-use super::{CliError, look, memory};
-use crate::catalog::Catalog;
-use crate::fuse::{self, Mounted, Names};
-use crate::stats::{Snapshot, Stats};
-use crate::store::Remote;
-use crate::vfs::{Reader, Vfs};
-
-/// The default of `--timeout`.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How long programs that use the mount have to let go of it, and again to take their last answers.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long a mount that is left to its readers waits for a second signal, which takes it away. Meanwhile it still says
-/// which files there are, so that readers who ask that first meet the error, too.
-const SECOND_SIGNAL: Duration = Duration::from_secs(3);
+use super::web::{ADDRESS, WebArgs, address};
+use crate::stats::Stats;
+use crate::vfs::Vfs;
 
 /// Time between two looks for what is no longer read.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// What to mount, and how.
-#[derive(Debug)]
-pub(super) struct Settings {
-    pub mountpoint: PathBuf,
-    pub catalog: Arc<Catalog>,
-    /// Where the catalogue is from, for `emfs status`.
-    pub about: About,
-    pub memory: u64,
-    pub timeout: Duration,
-    pub cache: Cache,
-    pub allow_other: bool,
-    /// Whether this process is in a namespace of its own ([`fuse::own_namespace`]), which others do not see.
-    pub own_namespace: bool,
-    /// Who answers in place of this process should it end while the mount is there.
-    pub guard: Option<Guard>,
+/// Serve the datasets over HTTP.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The paths are those below a mountpoint; no FUSE is needed. The address alone is a page with all datasets, `/DATASET/IMAGE/`
+one with slices of an image; `emfs link` prints links to viewers. The first line on stdout is the address; SIGTERM and
+Ctrl-C end it. What failed is answered with 503 and the reason, never with 404, which Zarr takes for zeros.
+
+Examples:
+  emfs serve                                          for viewers on this machine
+  emfs serve --listen 0.0.0.0:8474 --token-file t     for others who know the token: http://HOST:8474/TOKEN/
+  emfs serve --config my.toml --listen 127.0.0.1:0")]
+pub(super) struct ServeArgs {
+    /// Address and port; port 0 takes a free one. Others than those of this machine need a token or --public
+    #[arg(long, value_name = "ADDR:PORT", default_value = ADDRESS, value_parser = address)]
+    listen: SocketAddr,
+    #[command(flatten)]
+    web: WebArgs,
+    #[command(flatten)]
+    options: MountOptions,
+    /// Where the log goes [default: stderr]
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
 }
 
-/// What the guardian of a mount does.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Guard {
-    /// How long the daemon may answer nothing before it is ended; for ever where no time is given.
-    pub watchdog: Option<Duration>,
-}
-
-/// A living mount. Dropping it unmounts, whoever reads.
-pub(super) struct Daemon {
-    mounted: Mounted,
-    tree: Arc<Vfs>,
-    _control: Option<control::Server>,
-    guardian: Option<Guardian>,
-    cache: Cache,
-    /// `None` once it was shut down.
-    runtime: Option<Runtime>,
-}
-
-/// The runtime that fetches, decodes and answers.
-pub(super) fn runtime() -> Result<Runtime, CliError> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("emfs")
-        .build()
-        .map_err(CliError::system("starting threads"))
-}
-
-/// Does the work of a command to its end. What hangs then is not waited for.
-pub(super) fn finish<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
-    let runtime = runtime()?;
-    let done = runtime.block_on(work);
+/// Serves until a signal.
+pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
+    let web = args.web.web(args.listen)?;
+    let detail = Detail::Progress(args.options.verbose);
+    match &args.log {
+        Some(log) => log_to_file(detail, log)?,
+        None => log_to_stderr(detail),
+    }
+    let settings = args.options.settings(Path::new(""))?;
+    let runtime = daemon::runtime()?;
+    let mut signals = Signals::but_ignored_hangup(&runtime).map_err(CliError::system("catching signals"))?;
+    let tree = {
+        let _inside = runtime.enter();
+        daemon::tree(&settings, Arc::new(Stats::default()))?
+    };
+    runtime.spawn(sweep(Arc::clone(&tree)));
+    let (end, ended) = oneshot::channel();
+    let ended = async {
+        // Both ways: it was told, or there is nobody left who could.
+        let _ = ended.await;
+    };
+    let (url, served) = web.start(runtime.handle(), tree, settings.memory, ended)?;
+    print(&format!("{url}\n"))?;
+    tracing::info!("serving at {url}");
+    let name = runtime.block_on(async {
+        let name = signals.next().await;
+        let _ = end.send(());
+        let _ = served.await;
+        name
+    });
+    tracing::info!("{name}: ended");
     runtime.shutdown_background();
-    Ok(done)
+    if let Some(disk) = &settings.cache.disk {
+        disk.flush();
+    }
+    Ok(())
 }
 
-impl Daemon {
-    /// Mounts the datasets; returns when the tree answers.
-    pub fn start(runtime: Runtime, settings: Settings) -> Result<Self, CliError> {
-        let (mountpoint, lock) = free_place(&settings)?;
-        let stats = Arc::new(Stats::default());
-        let tree = {
-            let _inside = runtime.enter();
-            tree(&settings, Arc::clone(&stats))?
-        };
-        let options = fuse::Options { allow_other: settings.allow_other };
-        let handle = runtime.handle();
-        let mounted = fuse::mount(Arc::clone(&tree), stats, handle.clone(), &mountpoint, options)?;
-        drop(lock);
-        handle.spawn(sweep(Arc::clone(&tree), mounted.names()));
-        let cache = settings.cache.disk.as_ref().map(|disk| disk.folder().to_owned());
-        let offline = settings.cache.offline;
-        let about = About { cache_folder: cache, offline, ..settings.about.clone() };
-        let address = Address { device: mounted.device(), has_file: !settings.own_namespace };
-        let (asked, disk) = (Arc::<Vfs>::clone(&tree), settings.cache.disk.clone());
-        let server = control::Server::start(handle, address, mounted.mountpoint(), about, asked, disk);
-        let control = server.inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}")).ok();
-        let cache = settings.cache.clone();
-        let mut daemon = Daemon { mounted, tree, _control: control, guardian: None, cache, runtime: Some(runtime) };
-        look::first(daemon.mounted.mountpoint())?;
-        if let Some(guard) = settings.guard {
-            daemon.guardian = daemon.guarded(&settings.catalog, guard);
-        }
-        if let Some(notice) = daemon.notice() {
-            tracing::warn!("{notice}");
-        }
-        tracing::info!("mounted at {}", daemon.mounted.mountpoint().display());
-        tracing::debug!(
-            "emfs {}: {} datasets, {} bytes of memory, timeout {} s",
-            env!("CARGO_PKG_VERSION"),
-            settings.catalog.datasets.len(),
-            settings.memory,
-            settings.timeout.as_secs_f64(),
-        );
-        Ok(daemon)
-    }
-
-    fn guarded(&self, catalog: &Catalog, guard: Guard) -> Option<Guardian> {
-        let names = catalog.datasets.iter().map(|dataset| dataset.name.as_str());
-        let mountpoint = self.mounted.mountpoint();
-        let start = |channel| Guardian::start(channel, mountpoint, guard.watchdog, names);
-        let guardian = self.mounted.channel().and_then(start);
-        let warn = |error: &io::Error| tracing::warn!("nobody would answer in place of this process: {error}");
-        guardian.inspect_err(warn).ok()
-    }
-
-    /// Mounts a catalogue given as text, with the defaults of all options but that nothing is kept on disk.
-    pub fn of_text(catalog: &str, mountpoint: &Path) -> Result<Self, CliError> {
-        let settings = Settings {
-            mountpoint: mountpoint.to_owned(),
-            catalog: Arc::new(Catalog::parse(catalog, "demo", None)?),
-            about: About { catalogue: "text", text: Some(catalog.into()), ..About::default() },
-            memory: memory::default_limit(),
-            timeout: TIMEOUT,
-            cache: Cache::default(),
-            allow_other: false,
-            own_namespace: false,
-            guard: None,
-        };
-        Self::start(runtime()?, settings)
-    }
-
-    /// Where it is, without symbolic links.
-    pub fn mountpoint(&self) -> &Path {
-        self.mounted.mountpoint()
-    }
-
-    /// Waits until the mount was taken away.
-    pub async fn ended(&self) {
-        self.mounted.ended().await;
-    }
-
-    /// Confirms what was shown as absent of late.
-    pub fn confirm_absences(&self) {
-        self.serve_during(self.tree.confirm_absences());
-    }
-
-    /// All counters as they are now.
-    pub fn snapshot(&self) -> Snapshot {
-        self.tree.snapshot()
-    }
-
-    /// Serves while this thread does `work`.
-    pub fn serve_during<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        Some(self.runtime.as_ref()?.block_on(work))
-    }
-
-    /// What whoever mounts should know.
-    pub fn notice(&self) -> Option<String> {
-        let path = self.mounted.mountpoint().display();
-        self.mounted
-            .replaces()
-            .then(|| format!("the emfs that was mounted at {path} had died; this one took its place"))
-    }
-
-    /// Who would find an empty directory where the mount is now.
-    fn reader(&self) -> Option<Reader> {
-        self.tree.recent_reader().filter(|_| self.mounted.is_there())
-    }
-
-    /// Unmounts because of the signal `name`.
-    async fn stop(&self, name: &str, signals: &mut Signals) {
-        tracing::info!("{name}: unmounting {}", self.mounted.mountpoint().display());
-        tokio::select! {
-            () = self.mounted.stop(PATIENCE) => {}
-            name = signals.next() => tracing::warn!("{name} again: not waiting for readers"),
-        }
-    }
-
-    /// Leaves the mount dead because of the signal `name`, so that who reads there gets errors.
-    async fn leave(&self, name: &str, reader: &Reader, signals: &mut Signals) {
-        self.mounted.leave();
-        // `emfs umount`, which clears it, must not refuse because of them.
-        self.tree.forget_readers();
-        let (path, dataset, ago) = (self.mounted.mountpoint().display(), &reader.dataset, reader.ago.as_secs());
-        tracing::warn!(
-            "{name}: {dataset} was read {ago} s ago, so {path} stays, as a dead mount: who still reads there gets errors, \
-             not an empty directory, which Zarr readers take for zeros; `emfs umount {path}` clears it, and so does a \
-             second signal within {} s",
-            SECOND_SIGNAL.as_secs()
-        );
-        tokio::select! {
-            () = self.mounted.ended() => {}
-            () = tokio::time::sleep(SECOND_SIGNAL) => {}
-            name = signals.next() => {
-                tracing::warn!("{name} again: unmounting {path}");
-                if let Err(error) = self.mounted.detach() {
-                    tracing::error!("{error}");
-                }
-            }
-        }
-    }
-
-    /// Serves until the mount is taken away, or until a signal, which unmounts, or leaves the mount to its readers. A second
-    /// one waits for no readers.
-    pub fn run(mut self, mut signals: Signals) {
-        let Some(runtime) = self.runtime.take() else { return };
-        runtime.block_on(async {
-            tokio::select! {
-                () = self.mounted.ended() => tracing::info!("unmounted"),
-                name = signals.next() => match self.reader() {
-                    None => self.stop(name, &mut signals).await,
-                    Some(reader) => self.leave(name, &reader, &mut signals).await,
-                }
-            }
-        });
-        runtime.shutdown_background();
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.block_on(self.mounted.stop(PATIENCE));
-            runtime.shutdown_background();
-        }
-        if let Some(guardian) = &mut self.guardian
-            && self.mounted.is_left()
-        {
-            guardian.stay();
-        }
-        if let Some(disk) = &self.cache.disk {
-            disk.flush();
-        }
-    }
-}
-
-/// The mountpoint without symbolic links, and the right to mount there before others do.
-fn free_place(settings: &Settings) -> Result<(PathBuf, Option<File>), CliError> {
-    if settings.own_namespace {
-        return Ok((fuse::own_namespace::check(&settings.mountpoint)?, None));
-    }
-    let mountpoint = fuse::check(&settings.mountpoint, settings.allow_other)?;
-    // Until it is mounted, so that of several that start at once one mounts and the others say why not.
-    let lock = socket::mount_lock();
-    // Again, since another may have mounted in the meantime.
-    Ok((fuse::check(&mountpoint, settings.allow_other)?, lock))
-}
-
-/// The tree of the datasets.
-fn tree(settings: &Settings, stats: Arc<Stats>) -> Result<Arc<Vfs>, CliError> {
-    let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
-    let policy = settings.cache.policy(settings.memory);
-    let remote = Remote::with_policy(settings.catalog.limits.clone(), settings.timeout, Arc::clone(&stats), policy)
-        .map_err(|error| failed(&error))?;
-    Vfs::new(Arc::clone(&settings.catalog), remote, settings.memory, settings.timeout, stats)
-        .map_err(|error| failed(&error))
-}
-
-/// Lets go of what is no longer read, as long as the mount lives.
-async fn sweep(tree: Arc<Vfs>, names: Names) {
-    let names = Arc::new(names);
+/// Lets go of what is no longer read.
+async fn sweep(tree: Arc<Vfs>) {
     let mut seconds = tokio::time::interval(SWEEP);
     loop {
         seconds.tick().await;
         tree.sweep();
-        let surplus = tree.surplus();
-        if !surplus.is_empty() {
-            let names = Arc::clone(&names);
-            let forgotten = move || surplus.iter().for_each(|(directory, name)| names.forget(*directory, name));
-            // Not waited for: the kernel may take its time, and what is no longer read should still go.
-            drop(tokio::task::spawn_blocking(forgotten));
-        }
     }
 }

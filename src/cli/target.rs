@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::session::{CacheArgs, Session};
-use super::{CliError, serve};
+use super::{CliError, daemon};
 use crate::catalog::{Catalog, Dataset, ImageSpec, MAIN_IMAGE};
 use crate::tiff::TiffName;
 use crate::view::ViewSpec;
@@ -99,7 +99,7 @@ pub(super) fn tiff<'a>(dataset: &'a Dataset, name: &str) -> Result<Tiff<'a>, Cli
 }
 
 /// A name with what may be left out of it.
-fn complete(name: &str) -> String {
+pub(super) fn complete(name: &str) -> String {
     let name = with_image(name);
     if name.ends_with(".zarr") { name } else { format!("{name}.zarr") }
 }
@@ -138,7 +138,7 @@ pub(super) fn pyramid(
 ) -> Result<Pyramid, CliError> {
     let name = format!("{}/{}", dataset.name, spec.name);
     let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
-    let opened = serve::finish(session.open(&spec.source, &name))?;
+    let opened = daemon::finish(session.open(&spec.source, &name))?;
     let opened = opened.map_err(|error| CliError::Failed(format!("{name}: {error}")))?;
     Ok(opened.pyramid)
 }

@@ -18,7 +18,7 @@ use super::output::{eprint_line, print};
 use super::place::{self, Part, Place};
 use super::session::{CacheArgs, Session};
 use super::size::human;
-use super::{CliError, mounted, serve};
+use super::{CliError, daemon, mounted};
 use crate::archive::OpenImage;
 use crate::disk::{Access, Disk};
 use crate::geometry::{CellIndex, LevelIndex, Region};
@@ -91,9 +91,9 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
     if disk.access() == Access::ReadOnly {
         return Err(CliError::Failed(format!("{} cannot be written", disk.folder().display())));
     }
-    let session = Session::new(&catalog.limits, cache, serve::TIMEOUT, MEMORY)?;
+    let session = Session::new(&catalog.limits, cache, daemon::TIMEOUT, MEMORY)?;
     let (progress, failures, begin) = (WarmProgress::default(), Mutex::new(failures), Instant::now());
-    serve::finish(async {
+    daemon::finish(async {
         let bar = Bar::new(args.quiet);
         let work = stream::iter(&wanted).for_each_concurrent(IMAGES, |wanted| async {
             let run = Run { args, disk: &disk, progress: &progress, failures: &failures, bar: &bar };

@@ -8,7 +8,7 @@ mod catalog;
 mod files;
 mod listing;
 pub mod picture;
-mod range;
+
 mod respond;
 mod server;
 pub mod slice;

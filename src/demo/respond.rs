@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use super::files::{Entry, Files};
 use super::listing::{self, ListRequest, escape};
-use super::range::{Wanted, wanted};
+use crate::byte_range::{Wanted, wanted};
 
 /// Body of every answer.
 pub(super) type Body = Full<Bytes>;

@@ -140,26 +140,10 @@ fn place(slice: &mut Slice, grid: &Grid, index: CellIndex, dtype: DataType, chun
         let voxels = chunk.get(row * columns * size..)?.get(..span * size)?;
         let target = slice.pixels.get_mut(y as usize * slice.width + left..)?.get_mut(..span)?;
         for (pixel, voxel) in target.iter_mut().zip(voxels.chunks_exact(size)) {
-            *pixel = value(dtype, voxel)?;
+            *pixel = dtype.value(voxel)?;
         }
     }
     Some(())
-}
-
-/// The value of one little-endian voxel.
-fn value(dtype: DataType, voxel: &[u8]) -> Option<f32> {
-    Some(match dtype {
-        DataType::U8 => f32::from(*voxel.first()?),
-        DataType::I8 => f32::from(i8::from_le_bytes(voxel.try_into().ok()?)),
-        DataType::U16 => f32::from(u16::from_le_bytes(voxel.try_into().ok()?)),
-        DataType::I16 => f32::from(i16::from_le_bytes(voxel.try_into().ok()?)),
-        DataType::U32 => u32::from_le_bytes(voxel.try_into().ok()?) as f32,
-        DataType::I32 => i32::from_le_bytes(voxel.try_into().ok()?) as f32,
-        DataType::U64 => u64::from_le_bytes(voxel.try_into().ok()?) as f32,
-        DataType::I64 => i64::from_le_bytes(voxel.try_into().ok()?) as f32,
-        DataType::F32 => f32::from_le_bytes(voxel.try_into().ok()?),
-        DataType::F64 => f64::from_le_bytes(voxel.try_into().ok()?) as f32,
-    })
 }
 
 fn document<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, SliceError> {

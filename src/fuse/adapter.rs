@@ -100,11 +100,15 @@ impl<B: Backend> Adapter<B> {
             Ok(Reply::Pending(answer)) => {
                 let stats = Arc::clone(&self.stats);
                 self.runtime.spawn(async move {
+                    let mut answer = AssertUnwindSafe(answer).catch_unwind();
                     let answer = tokio::select! {
                         biased;
-                        answer = AssertUnwindSafe(answer).catch_unwind() => answer,
+                        answer = &mut answer => answer,
                         // What was begun for it goes on, and the next who asks for the same joins that.
-                        () = callers::killed(caller) => Ok(Err(INTERRUPTED)),
+                        () = callers::killed(caller) => {
+                            tokio::spawn(answer);
+                            Ok(Err(INTERRUPTED))
+                        }
                     };
                     send(reply, answer.unwrap_or_else(|panic| Err(panicked(&stats, request, inode, &*panic))));
                 });

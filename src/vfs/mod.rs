@@ -12,6 +12,7 @@ mod pending_dirs;
 mod pinned_chunks;
 mod readers;
 mod reading;
+mod reasons;
 mod refusals;
 mod revisions;
 mod tiff;
@@ -22,7 +23,6 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join, join_all, try_join_all};
 use parking_lot::Mutex;
@@ -248,22 +248,6 @@ impl Vfs {
         }
         let listing = self.described(move |vfs| vfs.tree.path(inode), move |vfs| vfs.entries(inode, cookie));
         self.or_refusal(inode, cookie, listing)
-    }
-
-    /// Up to `size` bytes from `offset`, fewer only at the end of the file.
-    pub fn read(self: &Arc<Self>, inode: u64, offset: u64, size: u32) -> Reply<Bytes> {
-        let inode = Inode::new(inode);
-        let reading = self.tree.dataset_of_store(inode).map(|dataset| self.readers.read(dataset));
-        match reading::read(self, inode, offset, size) {
-            Reply::Ready(answer) => Reply::Ready(answer),
-            Reply::Pending(answer) => Reply::Pending(
-                async move {
-                    let _until_answered = reading;
-                    answer.await
-                }
-                .boxed(),
-            ),
-        }
     }
 
     /// Counts a reference to an inode that the kernel got by a listing.

@@ -6,25 +6,52 @@ use bytes::Bytes;
 use futures::FutureExt;
 
 use super::answer::slice;
-use super::voxels::{self, Voxels};
+use super::voxels::{self, Receiver, Voxels};
 use super::{Errno, Reply, Vfs, tiff};
 use crate::tree::{Inode, Node};
 use crate::volume::ChunkGeometry;
 
+impl Vfs {
+    /// Up to `size` bytes from `offset` for the kernel, which keeps them; fewer only at the end of the file.
+    pub fn read(self: &Arc<Self>, inode: u64, offset: u64, size: u32) -> Reply<Bytes> {
+        self.read_for(Receiver::Kernel, Inode::new(inode), (offset, size))
+    }
+
+    /// The same for a program that may ask again. Where it goes away before the answer, and nobody else waits for the same, the
+    /// work for it ends soon.
+    pub fn fetch(self: &Arc<Self>, inode: u64, offset: u64, size: u32) -> Reply<Bytes> {
+        self.read_for(Receiver::Program, Inode::new(inode), (offset, size))
+    }
+
+    fn read_for(self: &Arc<Self>, receiver: Receiver, inode: Inode, bytes: (u64, u32)) -> Reply<Bytes> {
+        let reading = self.tree.dataset_of_store(inode).map(|dataset| self.readers.read(dataset));
+        match read(self, receiver, inode, bytes) {
+            Reply::Ready(answer) => Reply::Ready(answer),
+            Reply::Pending(answer) => Reply::Pending(
+                async move {
+                    let _until_answered = reading;
+                    answer.await
+                }
+                .boxed(),
+            ),
+        }
+    }
+}
+
 /// Up to `size` bytes of a file from `offset`.
-pub(super) fn read(vfs: &Arc<Vfs>, inode: Inode, offset: u64, size: u32) -> Reply<Bytes> {
+fn read(vfs: &Arc<Vfs>, receiver: Receiver, inode: Inode, (offset, size): (u64, u32)) -> Reply<Bytes> {
     if inode.as_revision().is_some() {
         let revision = vfs.revisions.get(inode).ok_or(Errno::STALE);
         return Reply::Ready(revision.map(|revision| revision.content.slice(offset, size as usize)));
     }
     match vfs.described(move |vfs| vfs.tree.path(inode), move |vfs| vfs.tree.read_node(inode)) {
-        Reply::Ready(Ok(node)) => read_node(vfs, inode, node, offset, size),
+        Reply::Ready(Ok(node)) => read_node(vfs, receiver, inode, node, (offset, size)),
         Reply::Ready(Err(errno)) => Reply::Ready(Err(errno)),
         Reply::Pending(node) => {
             let vfs = vfs.clone();
             Reply::Pending(
                 async move {
-                    match read_node(&vfs, inode, node.await?, offset, size) {
+                    match read_node(&vfs, receiver, inode, node.await?, (offset, size)) {
                         Reply::Ready(result) => result,
                         Reply::Pending(result) => result.await,
                     }
@@ -35,15 +62,15 @@ pub(super) fn read(vfs: &Arc<Vfs>, inode: Inode, offset: u64, size: u32) -> Repl
     }
 }
 
-fn read_node(vfs: &Arc<Vfs>, inode: Inode, node: Node, offset: u64, size: u32) -> Reply<Bytes> {
+fn read_node(vfs: &Arc<Vfs>, receiver: Receiver, inode: Inode, node: Node, (offset, size): (u64, u32)) -> Reply<Bytes> {
     match node {
         Node::Directory => Reply::Ready(Err(Errno::IS_A_DIRECTORY)),
         Node::Document(bytes) => Reply::Ready(Ok(slice(&bytes, offset, size))),
         Node::Chunk(chunk) => {
             let geometry = ChunkGeometry { level: chunk.level, region: chunk.region, chunk: chunk.shape };
             let voxels = Voxels { image: chunk.image, geometry, bytes: chunk.bytes() };
-            voxels::read(vfs, inode.into(), &voxels, offset, size)
+            voxels::read(vfs, receiver, inode.into(), &voxels, (offset, size))
         }
-        Node::Tiff(file) => tiff::read(vfs, inode, &file, offset, size),
+        Node::Tiff(file) => tiff::read(vfs, receiver, inode, &file, (offset, size)),
     }
 }

@@ -13,7 +13,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::pinned_chunks::FilePart;
-use super::voxels::{self, Voxels};
+use super::voxels::{self, Receiver, Voxels};
 use super::{Reply, Vfs};
 use crate::tree::{Inode, TiffRef};
 use crate::volume::{ChunkGeometry, ChunkKey, Chunks};
@@ -82,7 +82,13 @@ fn part_of(file: &TiffRef, number: u64, most: u64) -> (u64, Voxels) {
 }
 
 /// Up to `size` bytes of a file from `offset`.
-pub(super) fn read(vfs: &Arc<Vfs>, inode: Inode, file: &TiffRef, offset: u64, size: u32) -> Reply<Bytes> {
+pub(super) fn read(
+    vfs: &Arc<Vfs>,
+    receiver: Receiver,
+    inode: Inode,
+    file: &TiffRef,
+    (offset, size): (u64, u32),
+) -> Reply<Bytes> {
     let end = offset.saturating_add(u64::from(size)).min(file.layout.size());
     if offset >= end {
         return Reply::Ready(Ok(Bytes::new()));
@@ -94,7 +100,7 @@ pub(super) fn read(vfs: &Arc<Vfs>, inode: Inode, file: &TiffRef, offset: u64, si
         let (start, voxels) = part_of(file, number, most);
         let (from, to) = (offset.max(start) - start, end.min(start + voxels.bytes) - start);
         // No longer than what was asked for.
-        voxels::read(vfs, FilePart { inode, number }, &voxels, from, (to - from) as u32)
+        voxels::read(vfs, receiver, FilePart { inode, number }, &voxels, (from, (to - from) as u32))
     };
     let replies: Vec<Reply<Bytes>> = parts.clone().map(read).collect();
     parts.for_each(|number| fetch_ahead(vfs, FilePart { inode, number }, file, most));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 
+use super::answer::slice;
 use super::pinned_chunks::{FilePart, Found};
 use super::{Errno, Reply, Vfs};
 use crate::cache::Held;
@@ -19,8 +20,23 @@ pub(super) struct Voxels {
     pub(super) bytes: u64,
 }
 
+/// Who gets what is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Receiver {
+    /// The kernel, which asks for a file in pieces and keeps them.
+    Kernel,
+    /// A program, which may ask for the same again.
+    Program,
+}
+
 /// Some bytes of voxels, once all of them are there.
-pub(super) fn read(vfs: &Arc<Vfs>, part: FilePart, voxels: &Voxels, offset: u64, size: u32) -> Reply<Bytes> {
+pub(super) fn read(
+    vfs: &Arc<Vfs>,
+    receiver: Receiver,
+    part: FilePart,
+    voxels: &Voxels,
+    (offset, size): (u64, u32),
+) -> Reply<Bytes> {
     let Voxels { image, geometry, bytes: length } = *voxels;
     let Some(opened) = vfs.image_registry.opened(image) else {
         // Its path was found, so the image is open.
@@ -34,7 +50,7 @@ pub(super) fn read(vfs: &Arc<Vfs>, part: FilePart, voxels: &Voxels, offset: u64,
         Found::GaveWay | Found::Nothing => vfs.chunks.cached(&opened.image, &key),
     };
     if let Some(held) = held {
-        return Reply::Ready(Ok(answer(vfs, part, &key, held, offset, size)));
+        return Reply::Ready(Ok(answer(vfs, receiver, part, &key, held, (offset, size))));
     }
     if gave_way
         && let Some(bytes) = vfs.chunks.part(&opened.image, &geometry, offset..offset.saturating_add(u64::from(size)))
@@ -49,7 +65,7 @@ pub(super) fn read(vfs: &Arc<Vfs>, part: FilePart, voxels: &Voxels, offset: u64,
     let this = vfs.clone();
     let mut answer = async move {
         match this.chunks.read(&opened.image, key).await {
-            Ok(held) => Ok(answer(&this, part, &key, held, offset, size)),
+            Ok(held) => Ok(answer(&this, receiver, part, &key, held, (offset, size))),
             Err(error) => {
                 let errno = Errno::from(&error);
                 // The kernel's other pieces of the same read fail with it and are not failures of their own.
@@ -68,9 +84,19 @@ pub(super) fn read(vfs: &Arc<Vfs>, part: FilePart, voxels: &Voxels, offset: u64,
     }
 }
 
-/// Part of a chunk that is there. Once all of it was answered the kernel keeps it, so its memory is of more use for the
+/// Part of a chunk that is there. Once all of it was answered to the kernel, that keeps it, so its memory is of more use for the
 /// next chunk, while it is still in the processor's cache.
-fn answer(vfs: &Vfs, part: FilePart, key: &ChunkKey, held: Arc<Held>, offset: u64, size: u32) -> Bytes {
+fn answer(
+    vfs: &Vfs,
+    receiver: Receiver,
+    part: FilePart,
+    key: &ChunkKey,
+    held: Arc<Held>,
+    (offset, size): (u64, u32),
+) -> Bytes {
+    if receiver == Receiver::Program {
+        return slice(&held.data, offset, size);
+    }
     let (bytes, whole) = vfs.pinned.answer(part, key, &held, offset, size);
     drop(held);
     if whole {

@@ -99,6 +99,11 @@ impl BlockMemory {
         (joined, stored)
     }
 
+    /// Ends once nobody has waited for any of these blocks for a moment; their leaders have to give up then.
+    pub(super) async fn unwanted(&self, keys: &[BlockKey]) {
+        self.flights.unwanted(keys).await;
+    }
+
     /// The work for those of `wanted` that are neither in memory nor under way.
     pub(super) fn ahead(
         &self,

@@ -132,8 +132,14 @@ impl Chunks {
                     leader.finish(chunk.clone());
                     return chunk;
                 }
-                // A task of its own, so that the work goes on for the others if the first to ask goes away.
-                tokio::spawn(async move { leader.finish(assembling.await) });
+                // A task of its own, so that the work goes on for the others if the first to ask goes away, and ends with the last.
+                let flights = self.flights.clone();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        chunk = assembling => leader.finish(chunk),
+                        () = flights.unwanted(std::slice::from_ref(&key)) => leader.give_up(),
+                    }
+                });
                 follower.await.unwrap_or(Err(VolumeError::Lost))
             }
         }
@@ -238,8 +244,14 @@ impl Chunks {
                         let first = stream::iter([(index, Ok(voxels))]);
                         return Ok((room, Some(first.chain(results).boxed())));
                     }
-                    drop((voxels, results));
-                    return Ok((room.await, None));
+                    drop(voxels);
+                    // The others are wanted all the while, each held for no longer than it takes to see it.
+                    let mut others = results.for_each(|_| std::future::ready(()));
+                    let room = match select(room.as_mut(), &mut others).await {
+                        Either::Left((room, _)) => room,
+                        Either::Right(((), room)) => room.await,
+                    };
+                    return Ok((room, None));
                 }
             }
         }

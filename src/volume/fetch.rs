@@ -223,7 +223,12 @@ impl Fetcher {
             return pieces.into_iter().for_each(given_up);
         };
         let is_kept = may_be_kept && plan::are_at_hand(&pieces).await;
-        let received = self.receive(&object, start..end, &pieces, (voxels, is_kept)).await;
+        let received = tokio::select! {
+            received = self.receive(&object, start..end, &pieces, (voxels, is_kept)) => received,
+            () = self.unwanted(pieces.iter().map(|piece| &piece.tag)) => {
+                return pieces.into_iter().for_each(|piece| piece.tag.leader.give_up());
+            }
+        };
         let Arrived { parts, shared, mut room } = match received {
             Ok(arrived) => arrived,
             Err(error) => return self.clone().fail(pieces, error),
@@ -250,6 +255,19 @@ impl Fetcher {
             });
         }
         decoding.collect::<()>().await;
+    }
+
+    /// Ends once nobody waits any more for what somebody waited for. Where all of a level is read, that is never.
+    async fn unwanted(&self, jobs: impl Iterator<Item = &Job>) {
+        let (mut keys, mut was_wanted) = (Vec::new(), false);
+        for job in jobs {
+            keys.push(*job.leader.key());
+            was_wanted |= job.wanted;
+        }
+        if self.bulk.is_some() || !was_wanted {
+            std::future::pending::<()>().await;
+        }
+        self.memory.unwanted(&keys).await;
     }
 
     /// What is held of a piece: its voxels, or as it came where nobody asked for it.
@@ -359,35 +377,27 @@ impl Fetcher {
     }
 
     /// Fetches an object that is one block.
-    async fn fetch_whole(self, Job { leader, wanted }: Job, whole: Whole) {
-        let key = *leader.key();
-        let bytes = self.image.block_bytes(key);
-        let needed = whole.needed().saturating_add(bytes);
-        let Whole { object, limit, packed, witness } = whole;
-        let _under_way = match self.enter(&object, bytes).await {
-            Ok(under_way) => under_way,
-            Err(error) => return leader.finish(Outcome::failed(error)),
+    async fn fetch_whole(self, job: Job, whole: Whole) {
+        let key = *job.leader.key();
+        let received = tokio::select! {
+            received = self.receive_whole(key, &whole) => received,
+            () = self.unwanted(std::iter::once(&job)) => return job.leader.give_up(),
         };
-        let cached = Place::cached();
-        let place = if plan::is_at_hand(&object).await { &cached } else { object.place() };
-        let mut room = self.memory.room(place, needed).await;
-        let fetched = match object.whole_if_there(limit, &witness).await {
-            Ok(Some(fetched)) => fetched.bytes,
+        let Job { leader, wanted } = job;
+        let (fetched, mut room) = match received {
+            Ok(Some(received)) => received,
             // Whoever asks for it is told.
             Ok(None) | Err(_) if !wanted => return leader.finish(Outcome::FetchedAhead),
-            Ok(None) => {
-                drop(room);
-                return self.memory.finish_absent(&self.image, leader).await;
-            }
-            Err(error) => return leader.finish(Outcome::failed(VolumeError::Source(error.into()))),
+            Ok(None) => return self.memory.finish_absent(&self.image, leader).await,
+            Err(error) => return leader.finish(Outcome::failed(error)),
         };
-        let stored = Stored { bytes: fetched.clone(), shared: false, packed };
+        let stored = Stored { bytes: fetched.clone(), shared: false, packed: whole.packed };
         match decode(&self.memory, &self.image, key, stored).await {
             Ok(decoded) => {
-                if let Some(bulk) = self.bulk.as_ref().filter(|_| !object.is_local()) {
+                if let Some(bulk) = self.bulk.as_ref().filter(|_| !whole.object.is_local()) {
                     bulk.note(vec![(key.index, fetched)]).await;
                 }
-                self.memory.finish(leader, Held::new(decoded, room.lease.split(bytes)));
+                self.memory.finish(leader, Held::new(decoded, room.lease.split(self.image.block_bytes(key))));
             }
             Err(_) if !wanted => leader.finish(Outcome::FetchedAhead),
             // Nothing says how long a whole object must be, so a cut or foreign answer is noticed only here.
@@ -396,6 +406,19 @@ impl Fetcher {
                 self.clone().refetch(leader, error).await;
             }
         }
+    }
+
+    /// The bytes of an object that is one block, with room for them and for the voxels; nothing where it is absent.
+    async fn receive_whole(&self, key: BlockKey, whole: &Whole) -> Result<Option<(Bytes, Room)>, VolumeError> {
+        let bytes = self.image.block_bytes(key);
+        let object = &whole.object;
+        let _under_way = self.enter(object, bytes).await?;
+        let cached = Place::cached();
+        let place = if plan::is_at_hand(object).await { &cached } else { object.place() };
+        let room = self.memory.room(place, whole.needed().saturating_add(bytes)).await;
+        let fetched = object.whole_if_there(whole.limit, &whole.witness).await;
+        let fetched = fetched.map_err(|error| VolumeError::Source(error.into()))?;
+        Ok(fetched.map(|fetched| (fetched.bytes, room)))
     }
 
     /// Fetches a block once more whose bytes do not decode.

@@ -21,9 +21,9 @@ use super::line::{News, take_over};
 use super::place::Place;
 use super::signals::{SignalQueue, do_not_stop};
 use super::{ExecArgs, UNCLEAN, VARIABLE, code_of_signal, family};
+use crate::cli::daemon::{self, Daemon, Settings};
 use crate::cli::options::{Detail, log_to_file, log_to_stderr};
 use crate::cli::output::eprint_line;
-use crate::cli::serve::{self, Daemon, Settings};
 use crate::cli::{CliError, raise_open_files};
 use crate::fuse::{MountError, own_namespace};
 use crate::stats::Snapshot;
@@ -150,7 +150,7 @@ fn serve(args: &ExecArgs, launch: &Launch, orders: File, news: &File, at_group: 
     }
     let place = args.stage.place.as_deref().or(args.at.as_deref()).unwrap_or(std::path::Path::new(""));
     let settings = Settings { own_namespace: args.stage.visible.is_none(), ..args.options.settings(place)? };
-    let runtime = serve::runtime()?;
+    let runtime = daemon::runtime()?;
     let (ends, orders) = {
         let _inside = runtime.enter();
         // Before there are children, of which none must be missed.

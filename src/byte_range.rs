@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// What a `Range` header asks of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub enum Wanted {
     /// All of it: no header, or one that a server may ignore (another unit, several ranges, nonsense).
     Whole,
     /// Some of it, clipped to the object; never empty.
@@ -14,7 +14,7 @@ pub(super) enum Wanted {
 }
 
 /// Reads the header for an object of `length` bytes.
-pub(super) fn wanted(header: Option<&str>, length: u64) -> Wanted {
+pub fn wanted(header: Option<&str>, length: u64) -> Wanted {
     header.and_then(|text| parse(text, length)).unwrap_or(Wanted::Whole)
 }
 

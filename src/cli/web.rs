@@ -1,0 +1,104 @@
+//! Options of what serves the tree over HTTP, and the server that they make.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio_rustls::TlsAcceptor;
+
+use super::CliError;
+use crate::http::{self, Access, Server, Site, Token};
+use crate::vfs::Vfs;
+
+/// Where it is served if nobody says.
+pub(super) const ADDRESS: &str = "127.0.0.1:8474";
+
+/// Who may read, and how.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct WebArgs {
+    /// Readers need the token in this file: as `Authorization: Bearer TOKEN`, or as the first part of the path
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Let whoever reaches the address read, also from other machines
+    #[arg(long, conflicts_with = "token_file")]
+    public: bool,
+    /// Let pages of this origin read, as `https://example.org`; can be given several times [default: any]
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// Serve with TLS: the certificate, and those above it, in a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's key, in a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+}
+
+/// A server that is about to be.
+pub(super) struct Web {
+    address: SocketAddr,
+    access: Access,
+    tls: Option<TlsAcceptor>,
+}
+
+/// Reads `ADDR:PORT`; a name is looked up.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let found =
+        text.to_socket_addrs().map_err(|error| format!("{error}; an address and a port are needed, as {ADDRESS}"))?;
+    found.into_iter().next().ok_or_else(|| format!("no address is known for {text}"))
+}
+
+impl WebArgs {
+    /// Whether anything was said of how to serve.
+    pub fn is_given(&self) -> bool {
+        let WebArgs { token_file, public, allow_origin, tls_cert, tls_key } = self;
+        token_file.is_some() || *public || !allow_origin.is_empty() || tls_cert.is_some() || tls_key.is_some()
+    }
+
+    /// The server at an address, with everything read that is needed for it. Other machines get nothing unless that was meant.
+    pub fn web(&self, address: SocketAddr) -> Result<Web, CliError> {
+        let token = self.token_file.as_ref().map(|file| {
+            let text = std::fs::read_to_string(file).map_err(CliError::system(file.display().to_string()))?;
+            Token::new(&text).map_err(|error| CliError::Failed(format!("{}: {error}", file.display())))
+        });
+        let token = token.transpose()?;
+        if !address.ip().is_loopback() && token.is_none() && !self.public {
+            return Err(CliError::Usage(format!(
+                "at {address} everybody who reaches this machine could read all that is served, your own files included; name a \
+                 token with --token-file FILE, or say --public"
+            )));
+        }
+        let tls = match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => {
+                Some(http::acceptor(certificate, key).map_err(|error| CliError::Failed(error.to_string()))?)
+            }
+            _ => None,
+        };
+        Ok(Web { address, access: Access { token, origins: self.allow_origin.clone() }, tls })
+    }
+}
+
+impl Web {
+    /// At a port of this machine that is free, for whoever is on it.
+    pub fn anywhere() -> Self {
+        Web { address: SocketAddr::from(([127, 0, 0, 1], 0)), access: Access::default(), tls: None }
+    }
+
+    /// Takes the address and begins to answer, until `ended`. Returns the address, and what ends after the last answer.
+    pub fn start(
+        self,
+        runtime: &Handle,
+        vfs: Arc<Vfs>,
+        memory: u64,
+        ended: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(String, tokio::task::JoinHandle<()>), CliError> {
+        let Web { address, access, tls } = self;
+        let is_tls = tls.is_some();
+        let server = runtime.block_on(Server::bind(address, tls)).map_err(|error| {
+            CliError::Failed(format!("{address}: {error}; another port can be named, and port 0 takes a free one"))
+        })?;
+        let url = server.url();
+        let site = Site::new(vfs, access, memory, is_tls);
+        Ok((url, runtime.spawn(server.run(site, ended))))
+    }
+}

@@ -1,0 +1,147 @@
+//! Who may read: a token, as a header or as the first part of the path, and the origins whose pages may.
+
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, HeaderValue, ORIGIN};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// A shorter token could be guessed.
+const SHORTEST: usize = 16;
+
+/// What readers have to know. Never shown.
+#[derive(Clone)]
+pub struct Token([u8; 32]);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+/// A text that can be no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It could be guessed.
+    #[error("the token is shorter than {SHORTEST} characters; `openssl rand -hex 16` makes one")]
+    Short,
+    /// It could not be the part of a path.
+    #[error("the token may hold letters, digits, `-`, `_`, `.` and `~` only, since it is part of addresses")]
+    Letters,
+}
+
+impl Token {
+    /// The token that a file holds, without the white space around it.
+    pub fn new(text: &str) -> Result<Token, TokenError> {
+        let text = text.trim();
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)) {
+            return Err(TokenError::Letters);
+        }
+        if text.len() < SHORTEST {
+            return Err(TokenError::Short);
+        }
+        Ok(Token(digest(text)))
+    }
+
+    /// Whether this is the token. Takes as long whatever is wrong with it.
+    fn is(&self, text: &str) -> bool {
+        self.0.ct_eq(&digest(text)).into()
+    }
+}
+
+fn digest(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+/// Who may read.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// What readers have to know, if anything.
+    pub token: Option<Token>,
+    /// The origins whose pages may read; any where none is named.
+    pub origins: Vec<String>,
+}
+
+/// What a request may do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Read; so many parts of the path are the token.
+    Granted(usize),
+    /// Nothing: it names no token.
+    Missing,
+    /// Nothing: what it names is not the token.
+    Wrong,
+}
+
+impl Access {
+    /// What a request may do whose path begins with `first`.
+    pub(super) fn admits(&self, headers: &HeaderMap, first: Option<&str>) -> Admission {
+        let Some(token) = &self.token else { return Admission::Granted(0) };
+        if first.is_some_and(|first| token.is(first)) {
+            return Admission::Granted(1);
+        }
+        let Some(header) = headers.get(AUTHORIZATION) else { return Admission::Missing };
+        let bearer = header.to_str().ok().and_then(|text| {
+            let (scheme, token) = text.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        });
+        match bearer.is_some_and(|bearer| token.is(bearer)) {
+            true => Admission::Granted(0),
+            false => Admission::Wrong,
+        }
+    }
+
+    /// What a browser is told of whose pages may read the answer; nothing where the asking one's may not.
+    pub(super) fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        if self.origins.is_empty() {
+            return Some(HeaderValue::from_static("*"));
+        }
+        let origin = headers.get(ORIGIN)?;
+        let text = origin.to_str().ok()?;
+        self.origins.iter().any(|allowed| allowed.trim_end_matches('/') == text).then(|| origin.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "0123456789abcdef0123";
+
+    fn access() -> Access {
+        Access { token: Some(Token::new(&format!(" {TOKEN}\n")).unwrap()), origins: Vec::new() }
+    }
+
+    fn with(header: &str) -> HeaderMap {
+        HeaderMap::from_iter([(AUTHORIZATION, header.parse().unwrap())])
+    }
+
+    #[test]
+    fn a_token_is_a_header_or_the_first_part_of_the_path() {
+        let (access, none) = (access(), HeaderMap::new());
+        assert_eq!(access.admits(&none, Some(TOKEN)), Admission::Granted(1));
+        assert_eq!(access.admits(&with(&format!("bearer {TOKEN}")), Some("a")), Admission::Granted(0));
+        assert_eq!(access.admits(&none, Some("0123456789abcdef012")), Admission::Missing);
+        assert_eq!(access.admits(&none, None), Admission::Missing);
+        for wrong in ["Bearer", "Bearer x", TOKEN, "Basic 0123456789abcdef0123"] {
+            assert_eq!(access.admits(&with(wrong), None), Admission::Wrong, "{wrong}");
+        }
+        assert_eq!(Access::default().admits(&none, Some("a")), Admission::Granted(0));
+    }
+
+    #[test]
+    fn a_token_can_be_part_of_an_address_and_not_be_guessed_or_shown() {
+        assert_eq!(Token::new("short").err(), Some(TokenError::Short));
+        assert_eq!(Token::new("0123456789abcdef/123").err(), Some(TokenError::Letters));
+        assert_eq!(format!("{:?}", access()), "Access { token: Some(Token), origins: [] }");
+    }
+
+    #[test]
+    fn pages_of_other_origins_than_those_named_may_not_read() {
+        let from = |origin: &str| HeaderMap::from_iter([(ORIGIN, origin.parse().unwrap())]);
+        assert_eq!(Access::default().allowed(&from("https://a")).unwrap(), "*");
+        let access = Access { token: None, origins: vec!["https://a/".to_owned()] };
+        assert_eq!(access.allowed(&from("https://a")).unwrap(), "https://a");
+        assert_eq!(access.allowed(&from("https://b")), None);
+        assert_eq!(access.allowed(&HeaderMap::new()), None);
+    }
+}

@@ -1,0 +1,110 @@
+//! Bodies of answers, and the memory that clients may keep of them.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Body of every answer.
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Bytes that a permit stands for.
+const UNIT: u64 = 1 << 10;
+
+/// All of it at once.
+pub(super) fn whole(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Nothing.
+pub(super) fn empty() -> Body {
+    whole(Bytes::new())
+}
+
+/// Piece by piece. An error breaks the connection off, so that nobody takes a part for the whole.
+pub(super) fn pieces(pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Body {
+    StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
+}
+
+/// The memory for what clients have not taken yet.
+#[derive(Debug, Clone)]
+pub(super) struct Untaken {
+    permits: Arc<Semaphore>,
+    units: u32,
+}
+
+/// A share of that memory.
+pub(super) struct Share(OwnedSemaphorePermit);
+
+/// Bytes with the share that they take, until the last of them was sent.
+struct Taken {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Taken {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Untaken {
+    /// At most so many bytes, but one answer however long it is.
+    pub fn of(bytes: u64) -> Self {
+        let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).clamp(1, u32::MAX >> 4);
+        Untaken { permits: Arc::new(Semaphore::new(units as usize)), units }
+    }
+
+    fn units(&self, bytes: u64) -> u32 {
+        u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.units)
+    }
+
+    /// Room for so many bytes, where there is some now.
+    pub fn try_take(&self, bytes: u64) -> Option<Share> {
+        Arc::clone(&self.permits).try_acquire_many_owned(self.units(bytes)).ok().map(Share)
+    }
+
+    /// Room for so many bytes; `None` never comes, since this is never closed.
+    pub async fn take(&self, bytes: u64) -> Option<Share> {
+        Arc::clone(&self.permits).acquire_many_owned(self.units(bytes)).await.ok().map(Share)
+    }
+}
+
+impl Share {
+    /// The same bytes, which give the share back when they were sent.
+    pub fn hold(self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(Taken { bytes, _share: self })
+    }
+}
+
+impl std::fmt::Debug for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Share({})", self.0.num_permits())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_sent_gives_its_room_back() {
+        let untaken = Untaken::of(4 << 10);
+        let first = untaken.try_take(3 << 10).unwrap().hold(Bytes::from_static(b"abc"));
+        let part = first.slice(1..2);
+        drop(first);
+        assert!(untaken.try_take(2 << 10).is_none());
+        assert_eq!(part, "b");
+        drop(part);
+        // What is longer than all of it is sent alone.
+        let long = untaken.take(1 << 30).await.unwrap();
+        assert!(untaken.try_take(1).is_none());
+        drop(long);
+        assert!(untaken.try_take(1).is_some());
+    }
+}

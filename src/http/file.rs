@@ -1,0 +1,169 @@
+//! Files: all of one or a part, once all that was asked for is there.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream;
+use hyper::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
+};
+use hyper::{Response, StatusCode};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::body::{self, Body};
+use super::conditions::{Outcome, weigh};
+use super::failure::Failure;
+use super::listen::Site;
+use super::paths::{Found, answer};
+use crate::byte_range::Wanted;
+
+/// Files up to here are there before any of them is sent; a chunk file is no longer.
+const WHOLE: u64 = 64 << 20;
+
+/// Bytes of a longer file that are sent at a time.
+const PIECE: u64 = 4 << 20;
+
+/// How long a browser may keep what never changes as long as this server lives: as long as emfs itself believes what it keeps.
+const KEPT: &str = "max-age=604800, immutable";
+
+/// The value of a header.
+pub(super) fn value(text: &'static str) -> HeaderValue {
+    HeaderValue::from_static(text)
+}
+
+/// The answer to a request for a file. A HEAD asks nobody for its content.
+pub(super) async fn respond(
+    site: &Arc<Site>,
+    found: Found,
+    headers: &HeaderMap,
+    is_head: bool,
+) -> Result<Response<Body>, Failure> {
+    let length = found.attributes.size;
+    let tag = tag(site, &found);
+    let mut response = Response::new(body::empty());
+    let answered = response.headers_mut();
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        answered.insert(ETAG, tag);
+    }
+    answered.insert(CACHE_CONTROL, cache_control(site, &found));
+    answered.insert(ACCEPT_RANGES, value("bytes"));
+    let wanted = match weigh(headers, &tag, length) {
+        Outcome::NotModified => {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok(response);
+        }
+        Outcome::Changed => {
+            *response.status_mut() = StatusCode::PRECONDITION_FAILED;
+            return Ok(response);
+        }
+        // Ranges are defined for GET alone.
+        Outcome::Send(_) if is_head => Wanted::Whole,
+        Outcome::Send(wanted) => wanted,
+    };
+    let answered = response.headers_mut();
+    answered.insert(CONTENT_TYPE, value(content_type(&found.path)));
+    let range = match wanted {
+        Wanted::Whole => 0..length,
+        Wanted::Part(part) => {
+            let told = format!("bytes {}-{}/{length}", part.start, part.end.saturating_sub(1));
+            answered.extend(HeaderValue::from_str(&told).ok().map(|told| (CONTENT_RANGE, told)));
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            part
+        }
+        Wanted::Unsatisfiable => {
+            let told = format!("bytes */{length}");
+            answered.extend(HeaderValue::from_str(&told).ok().map(|told| (CONTENT_RANGE, told)));
+            answered.insert(CONTENT_LENGTH, 0.into());
+            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+            return Ok(response);
+        }
+    };
+    response.headers_mut().insert(CONTENT_LENGTH, (range.end - range.start).into());
+    if !is_head {
+        *response.body_mut() = content(site, found, range).await?;
+    }
+    Ok(response)
+}
+
+/// The tag of what is at a path: it is another one for other content, and in each life of a server, since an archive may have
+/// other bytes by then.
+fn tag(site: &Site, found: &Found) -> String {
+    let life = site.life();
+    match found.attributes.ttl.is_zero() {
+        true => format!("\"{life:x}-r{:x}\"", found.attributes.inode),
+        false => format!("\"{life:x}-{:x}\"", xxh3_64(found.path.as_bytes())),
+    }
+}
+
+fn cache_control(site: &Site, found: &Found) -> HeaderValue {
+    let text = match (found.attributes.ttl.is_zero(), site.is_public()) {
+        (true, _) => "no-cache".to_owned(),
+        (false, true) => format!("public, {KEPT}"),
+        (false, false) => format!("private, {KEPT}"),
+    };
+    HeaderValue::from_str(&text).unwrap_or(value("no-cache"))
+}
+
+fn content_type(path: &str) -> &'static str {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    match name.rsplit('.').next() {
+        Some("json" | "zarray" | "zattrs" | "zgroup" | "zmetadata") => "application/json",
+        Some("md") => "text/markdown; charset=utf-8",
+        Some("csv") => "text/csv; charset=utf-8",
+        Some("txt" | "TAG") => "text/plain; charset=utf-8",
+        Some("xml") => "application/xml",
+        Some("tif") => "image/tiff",
+        _ => "application/octet-stream",
+    }
+}
+
+/// The bytes of a file, which are all there where they are not too many.
+pub(super) async fn bytes(site: &Site, found: &Found, range: Range<u64>) -> Result<Bytes, Failure> {
+    let expected = range.end - range.start;
+    let size = u32::try_from(expected).unwrap_or(u32::MAX);
+    let bytes = answer(site.vfs().fetch(found.attributes.inode, range.start, size)).await;
+    let bytes = bytes.map_err(|errno| Failure::of(site.vfs(), &found.path, errno))?;
+    if bytes.len() as u64 != expected {
+        return Err(Failure::Failed(format!("{}: {} bytes came in place of {expected}", found.path, bytes.len())));
+    }
+    Ok(bytes)
+}
+
+/// The same, with room for them until the client has taken them. Nobody has room while an origin is waited for.
+async fn held(site: &Site, found: &Found, range: Range<u64>) -> Result<Bytes, Failure> {
+    let come = bytes(site, found, range.clone()).await?;
+    if let Some(share) = site.untaken().try_take(come.len() as u64) {
+        return Ok(share.hold(come));
+    }
+    drop(come);
+    let share = site.untaken().take(range.end - range.start).await;
+    let come = bytes(site, found, range).await?;
+    Ok(match share {
+        Some(share) => share.hold(come),
+        None => come,
+    })
+}
+
+async fn content(site: &Arc<Site>, found: Found, range: Range<u64>) -> Result<Body, Failure> {
+    let length = range.end - range.start;
+    let is_long = length > WHOLE || (found.path.ends_with(".tif") && length > PIECE);
+    let first = range.start..range.end.min(range.start + if is_long { PIECE } else { length });
+    // What cannot be had at all is told with the status.
+    let bytes = held(site, &found, first.clone()).await?;
+    if !is_long {
+        return Ok(body::whole(bytes));
+    }
+    let rest = (Arc::clone(site), found, first.end, range.end);
+    let rest = stream::try_unfold(rest, |(site, found, start, end)| async move {
+        if start >= end {
+            return Ok(None);
+        }
+        let next = end.min(start + PIECE);
+        let bytes = held(&site, &found, start..next).await;
+        let bytes = bytes.map_err(|failure| io::Error::other(format!("{failure:?}")))?;
+        Ok(Some((bytes, (site, found, next, end))))
+    });
+    Ok(body::pieces(futures::StreamExt::chain(stream::once(async { Ok(bytes) }), rest)))
+}

@@ -1,0 +1,217 @@
+//! `DATASET/IMAGE/`: a slice that can be moved through, with scale bar, contrast and labels, and links to viewers.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use hyper::Response;
+
+use super::body::Body;
+use super::documents::{Described, DescriptionError, Level};
+use super::failure::Failure;
+use super::file;
+use super::listen::Site;
+use super::markup::{escape, part};
+use super::picture::View;
+use super::query::Query;
+use super::respond::html;
+use super::viewers::{Link, Viewer};
+
+const AXES: [&str; 3] = ["z", "y", "x"];
+
+/// The store that the page of an image shows, where there is one of that name; `None` where the name is none.
+pub(super) async fn store(site: &Arc<Site>, dataset: &str, image: &str) -> Option<Result<String, Failure>> {
+    let store = format!("{image}.zarr");
+    match site.names().find(&[dataset.to_owned(), store.clone()]).await {
+        Ok(_) => Some(Ok(store)),
+        Err(Failure::NotFound(_)) => None,
+        Err(failure) => Some(Err(failure)),
+    }
+}
+
+/// What the documents of a store say.
+pub(super) async fn describe(site: &Arc<Site>, dataset: &str, store: &str, below: &str) -> Result<Described, Failure> {
+    let fetch = |path: String| async move {
+        let parts: Vec<String> = path.split('/').map(str::to_owned).collect();
+        let found = match site.names().find(&parts).await {
+            Err(Failure::NotFound(_)) => return Ok(None),
+            found => found?,
+        };
+        let size = found.attributes.size;
+        file::bytes(site, &found, 0..size).await.map(Some)
+    };
+    Described::read(dataset, store, below, fetch).await.map_err(|error| match error {
+        DescriptionError::Unread(failure) => failure,
+        DescriptionError::Missing(path) => Failure::NotFound(path),
+        DescriptionError::Foreign { .. } => Failure::Failed(error_text(&error)),
+    })
+}
+
+fn error_text(error: &DescriptionError<Failure>) -> String {
+    match error {
+        DescriptionError::Foreign { path, reason } => format!("{path}: {reason}"),
+        DescriptionError::Missing(path) => path.clone(),
+        DescriptionError::Unread(failure) => format!("{failure:?}"),
+    }
+}
+
+/// The page. `base` is the address of the server.
+pub(super) async fn respond(
+    site: &Arc<Site>,
+    dataset: &str,
+    store: &str,
+    query: &Query,
+    base: &str,
+) -> Result<Response<Body>, Failure> {
+    let described = describe(site, dataset, store, "").await?;
+    let view = View::of(&described, query)?;
+    let Some(level) = described.levels.get(view.level) else { return Err(Failure::NotFound(store.to_owned())) };
+    let image = store.strip_suffix(".zarr").unwrap_or(store);
+    let title = format!("{dataset} {image}");
+    let mut text = format!("<p><a href=\"../../\">All datasets</a> · <a href=\"../\">{}</a></p>", escape(dataset));
+    let _ = write!(text, "<h1>{}</h1>", escape(&title));
+    text.push_str(&picture(&described, &view, level, &title));
+    text.push_str(&form(&described, &view, level));
+    text.push_str(&facts(&described));
+    text.push_str(&links(&described, base));
+    let _ = write!(
+        text,
+        "<p>Files: <a href=\"../{store}/\">{store}</a> (Zarr v2), <a href=\"../{v3}/\">{v3}</a> (Zarr v3), \
+         <a href=\"../{tif}\">{tif}</a></p>",
+        store = part(store),
+        v3 = part(&format!("{image}.v3.zarr")),
+        tif = part(&format!("{image}.tif")),
+    );
+    text.push_str(SCRIPT);
+    Ok(html(&title, &text))
+}
+
+/// Moves the picture with the slider; without it, the button does.
+const SCRIPT: &str = "<script>\
+const f=document.querySelector('form'),p=document.querySelector('.picture img');\
+f.z.addEventListener('input',()=>{document.querySelector('output').value=f.z.value});\
+f.z.addEventListener('change',()=>{p.src='slice.png?'+new URLSearchParams(new FormData(f))});\
+f.level.addEventListener('change',()=>{f.z.disabled=true;f.submit()});f.axis.addEventListener('change',()=>{f.z.disabled=true;f.submit()});\
+</script>";
+
+fn picture(described: &Described, view: &View, level: &Level, title: &str) -> String {
+    let [down, right] = view.cut.across();
+    let axis = AXES.get(view.cut.axis).copied().unwrap_or_default();
+    let mut address = format!(
+        "slice.png?level={}&amp;axis={axis}&amp;z={}&amp;lo={}&amp;hi={}",
+        part(&level.path),
+        view.cut.index,
+        view.window.0,
+        view.window.1
+    );
+    if let Some(labels) = &view.labels {
+        let _ = write!(address, "&amp;labels={}", part(labels));
+    }
+    let length = |axis: usize| level.grid.shape.0[axis] as f64 * level.scale[axis];
+    let (height, width) = (length(down), length(right));
+    let bar = described.is_calibrated().then(|| {
+        let nanometres = round_length(width / 5.0);
+        format!(
+            "<div class=\"bar\" style=\"width:{:.3}%\">{}</div>",
+            nanometres / width * 100.0,
+            length_text(nanometres)
+        )
+    });
+    format!(
+        "<div class=\"picture\"><img src=\"{address}\" alt=\"{}\" style=\"aspect-ratio:{width:.3}/{height:.3}\">{}</div>\n",
+        escape(&format!("Slice {axis} {} of {title}", view.cut.index)),
+        bar.unwrap_or_default()
+    )
+}
+
+/// The largest of 1, 2, 5, 10, … that is no more.
+pub(super) fn round_length(length: f64) -> f64 {
+    let power = 10f64.powf(length.log10().floor());
+    [5.0, 2.0, 1.0].into_iter().map(|factor| factor * power).find(|round| *round <= length).unwrap_or(power)
+}
+
+fn length_text(nanometres: f64) -> String {
+    match nanometres {
+        long if long >= 1e6 => format!("{} mm", long / 1e6),
+        long if long >= 1e3 => format!("{} µm", long / 1e3),
+        short => format!("{short} nm"),
+    }
+}
+
+fn form(described: &Described, view: &View, level: &Level) -> String {
+    let axis = view.cut.axis;
+    let options = |values: &mut dyn Iterator<Item = (String, String)>, chosen: &str| {
+        values.fold(String::new(), |mut text, (value, shown)| {
+            let selected = if value == chosen { " selected" } else { "" };
+            let _ = write!(text, "<option value=\"{}\"{selected}>{}</option>", escape(&value), escape(&shown));
+            text
+        })
+    };
+    let mut levels =
+        described.levels.iter().map(|level| (level.path.clone(), format!("{} ({})", level.path, level.grid.shape)));
+    let levels = options(&mut levels, &level.path);
+    let axes = options(&mut AXES.iter().map(|axis| ((*axis).to_owned(), (*axis).to_owned())), AXES[axis]);
+    let mut text = format!(
+        "<form method=\"get\"><label>slice <output>{index}</output><input type=\"range\" name=\"z\" min=\"0\" max=\"{last}\" \
+         value=\"{index}\"></label><label>level<select name=\"level\">{levels}</select></label>\
+         <label>across<select name=\"axis\">{axes}</select></label>\
+         <label>black<input type=\"number\" step=\"any\" name=\"lo\" value=\"{low}\"></label>\
+         <label>white<input type=\"number\" step=\"any\" name=\"hi\" value=\"{high}\"></label>",
+        index = view.cut.index,
+        last = level.grid.shape.0[axis].saturating_sub(1),
+        low = view.window.0,
+        high = view.window.1,
+    );
+    if !described.labels.is_empty() {
+        let none = std::iter::once((String::new(), "none".to_owned()));
+        let mut labels = none.chain(described.labels.iter().map(|name| (name.clone(), name.clone())));
+        let chosen = view.labels.as_deref().unwrap_or_default();
+        let _ = write!(text, "<label>labels<select name=\"labels\">{}</select></label>", options(&mut labels, chosen));
+    }
+    text + "<button>Show</button></form>\n"
+}
+
+/// Size and voxel size.
+pub(super) fn facts(described: &Described) -> String {
+    let Some(finest) = described.finest() else { return String::new() };
+    let size = match described.is_calibrated() {
+        true => finest.scale.map(|length| length.to_string()).join(" × ") + " nm",
+        false => "not known along all axes".to_owned(),
+    };
+    format!(
+        "<dl><dt>Size (z × y × x)</dt><dd>{} voxels, {}, {}</dd><dt>Voxel</dt><dd>{size}</dd></dl>\n",
+        finest.grid.shape,
+        finest.dtype.name(),
+        if described.levels.len() == 1 { "one level".to_owned() } else { format!("{} levels", described.levels.len()) }
+    )
+}
+
+/// Links to viewers, and what to type in others.
+fn links(described: &Described, base: &str) -> String {
+    let link = Link { server: base, image: described, at: None, page: None };
+    let mut text = "<h2>Open in</h2><dl>".to_owned();
+    for viewer in Viewer::ALL {
+        let found = escape(&link.to(viewer));
+        let name = viewer.title();
+        let _ = match viewer.is_page() {
+            true => write!(text, "<dt>{name}</dt><dd><a href=\"{found}\">{name} with this image</a></dd>"),
+            false => write!(text, "<dt>{name}</dt><dd><code>{found}</code></dd>"),
+        };
+    }
+    text + "</dl>\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_bar_has_a_round_length() {
+        for (length, expected) in [(123.0, 100.0), (99.0, 50.0), (50.0, 50.0), (4.9, 2.0), (1.0, 1.0), (0.3, 0.2)] {
+            assert!((round_length(length) - expected).abs() < 1e-9, "{length}");
+        }
+        assert_eq!(
+            (length_text(500.0), length_text(2e4), length_text(1e6)),
+            ("500 nm".into(), "20 µm".into(), "1 mm".into())
+        );
+    }
+}

@@ -1,0 +1,204 @@
+//! Connections: accepted, bounded, ended.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::access::Access;
+use super::body::Untaken;
+use super::documents::Described;
+use super::image_page::describe;
+use super::paths::Names;
+use super::patience::Patient;
+use super::respond::respond;
+use super::tls::HTTP_2;
+use crate::vfs::Vfs;
+
+/// Connections at a time; the others wait.
+const CONNECTIONS: usize = 1024;
+
+/// Requests of one HTTP/2 connection at a time.
+const STREAMS: u32 = 128;
+
+/// How long a client may take for the head of a request, or keep a connection without one.
+const HEAD: Duration = Duration::from_secs(30);
+
+/// The same for the beginning of TLS.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long answers that are under way may take when the server ends.
+const ENDING: Duration = Duration::from_secs(1);
+
+/// What is taken of the memory for what clients have not taken yet: one part in so many.
+const UNTAKEN: u64 = 8;
+
+/// What is served.
+pub struct Site {
+    vfs: Arc<Vfs>,
+    names: Names,
+    access: Access,
+    untaken: Untaken,
+    /// The nanosecond in which it began.
+    life: u64,
+    is_tls: bool,
+}
+
+impl Site {
+    /// The tree, for those who have access; `memory` is what it may take. `is_tls`: whether it is reached by TLS.
+    pub fn new(vfs: Arc<Vfs>, access: Access, memory: u64, is_tls: bool) -> Arc<Self> {
+        let life = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let names = Names::new(Arc::clone(&vfs));
+        Arc::new(Site { vfs, names, access, untaken: Untaken::of(memory / UNTAKEN), life, is_tls })
+    }
+
+    /// What the documents of a store say.
+    pub async fn describe(self: &Arc<Self>, dataset: &str, store: &str) -> Result<Described, String> {
+        describe(self, dataset, store, "").await.map_err(|failure| failure.text())
+    }
+
+    pub(super) fn vfs(&self) -> &Arc<Vfs> {
+        &self.vfs
+    }
+
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    pub(super) fn untaken(&self) -> &Untaken {
+        &self.untaken
+    }
+
+    pub(super) fn life(&self) -> u64 {
+        self.life
+    }
+
+    /// How its addresses begin.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.is_tls { "https" } else { "http" }
+    }
+
+    /// Whether anybody may read.
+    pub(super) fn is_public(&self) -> bool {
+        self.access.token.is_none()
+    }
+}
+
+/// A server that has its address.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Server {
+    /// Takes an address; port 0 is any free one.
+    pub async fn bind(address: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Server { listener, address, tls })
+    }
+
+    /// Where it is, as an address of the web.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/", self.address)
+    }
+
+    /// Serves until `ended`, and what is under way a moment longer.
+    pub async fn run(self, site: Arc<Site>, ended: impl Future<Output = ()>) {
+        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        let graceful = GracefulShutdown::new();
+        tokio::pin!(ended);
+        loop {
+            let (stream, slot) = tokio::select! {
+                accepted = self.accept(&slots) => accepted,
+                () = &mut ended => break,
+            };
+            tokio::spawn(connection(stream, self.tls.clone(), Arc::clone(&site), graceful.watcher(), slot));
+        }
+        drop(self);
+        // Who takes longer is cut off with the process.
+        let _ = timeout(ENDING, graceful.shutdown()).await;
+    }
+
+    async fn accept(&self, slots: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+        // Never closed.
+        let slot = Arc::clone(slots).acquire_owned().await.ok();
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return (stream, slot),
+                // Out of descriptors, most likely: they come back.
+                Err(error) => {
+                    tracing::warn!("a connection cannot be taken: {error}");
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    site: Arc<Site>,
+    watcher: Watcher,
+    _slot: Option<OwnedSemaphorePermit>,
+) {
+    // An answer is written at once; without this its end would wait for the client's word.
+    let _ = stream.set_nodelay(true);
+    let stream = Patient::new(stream);
+    let ended = match tls {
+        None => serve(stream, false, site, watcher).await,
+        Some(tls) => match timeout(HANDSHAKE, tls.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
+                serve(stream, is_http2, site, watcher).await
+            }
+            Ok(Err(error)) => return tracing::debug!("no TLS: {error}"),
+            Err(_) => return tracing::debug!("no TLS in time"),
+        },
+    };
+    if let Err(error) = ended {
+        // Clients that give a request up close their connection; that is their right.
+        tracing::debug!("a connection ended: {error}");
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    is_http2: bool,
+    site: Arc<Site>,
+    watcher: Watcher,
+) -> hyper::Result<()> {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let site = Arc::clone(&site);
+        async move { Ok::<_, Infallible>(respond(site, request).await) }
+    });
+    let stream = TokioIo::new(stream);
+    if is_http2 {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).keep_alive_interval(HEAD);
+        return watcher.watch(builder.serve_connection(stream, service)).await;
+    }
+    let connection =
+        http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD).serve_connection(stream, service);
+    watcher.watch(connection).await
+}

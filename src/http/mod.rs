@@ -1,0 +1,30 @@
+//! The tree over HTTP: an adapter beside `fuse`, for viewers and for machines without `/dev/fuse`. The paths are those below a
+//! mountpoint; a few more are pages for people.
+//!
+//! 404 is only what is not in the grid: to a Zarr client that is the fill value. What failed is 503, with the line of the log.
+
+mod access;
+mod body;
+mod conditions;
+mod documents;
+mod failure;
+mod file;
+mod image_page;
+mod index_page;
+mod listen;
+mod listing;
+mod markup;
+mod paths;
+mod patience;
+mod picture;
+mod query;
+mod respond;
+mod seen;
+mod slice;
+mod tls;
+pub mod viewers;
+
+pub use access::{Access, Token};
+pub use documents::{Described, DescriptionError};
+pub use listen::{Server, Site};
+pub use tls::acceptor;

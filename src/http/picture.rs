@@ -1,0 +1,162 @@
+//! `slice.png`: a slice as a picture, in its window, with labels over it.
+
+use std::io;
+use std::sync::Arc;
+
+use hyper::Response;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE};
+
+use super::body::{self, Body};
+use super::documents::{Described, Level};
+use super::failure::Failure;
+use super::file::value;
+use super::image_page::describe;
+use super::listen::Site;
+use super::query::Query;
+use super::slice::{self, Cut, Slice};
+
+/// Pixels of a side of a picture at most.
+const LARGEST: u64 = 2048;
+
+/// Pixels that the longer side of a picture should have at least, where nobody says.
+const SIZE: u64 = 512;
+
+/// How much of a pixel is its label's colour, of 256.
+const OVER: u32 = 96;
+
+/// What a picture shows.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct View {
+    /// Which of the levels.
+    pub level: usize,
+    /// Which of its voxels.
+    pub cut: Cut,
+    /// Values to be shown black and white.
+    pub window: (f64, f64),
+    /// The labels over it.
+    pub labels: Option<String>,
+}
+
+impl View {
+    /// What a query asks for: `level` (its name or number), `axis`, `z` (or `y`, `x`: the voxel of that level along the axis),
+    /// `lo` and `hi`, `labels`, `size`. What it leaves open is chosen.
+    pub fn of(described: &Described, query: &Query) -> Result<View, Failure> {
+        let axis = match query.get("axis") {
+            None | Some("z") => 0,
+            Some("y") => 1,
+            Some("x") => 2,
+            Some(other) => return Err(Failure::Request(format!("`axis={other}` is none of z, y, x"))),
+        };
+        let across = Cut { axis, index: 0, step: 1 };
+        let size = query.number("size")?.unwrap_or(SIZE);
+        let level = match query.get("level") {
+            None => {
+                let longest = |level: &Level| across.extent(level).into_iter().max().unwrap_or_default();
+                described.levels.iter().rposition(|level| longest(level) >= size).unwrap_or_default()
+            }
+            Some(name) => {
+                let number = name.strip_prefix('s').unwrap_or(name);
+                let found = described.levels.iter().position(|level| level.path == format!("s{number}"));
+                found.ok_or_else(|| Failure::NotFound(format!("level `{name}`")))?
+            }
+        };
+        let Some(chosen) = described.levels.get(level) else { return Err(Failure::NotFound("level".to_owned())) };
+        let extent = chosen.grid.shape.0[axis];
+        let asked = query.number("z")?;
+        let asked = if asked.is_some() { asked } else { query.number(["z", "y", "x"][axis])? };
+        let index = asked.unwrap_or(extent / 2);
+        if index >= extent {
+            return Err(Failure::NotFound(format!("slice {index} of {extent}")));
+        }
+        let longest = across.extent(chosen).into_iter().max().unwrap_or(1);
+        let step = longest.div_ceil(LARGEST).max(1);
+        let (low, high) = described.window.unwrap_or((0.0, 255.0));
+        let window = (query.number("lo")?.unwrap_or(low), query.number("hi")?.unwrap_or(high));
+        let labels = query.get("labels").map(str::to_owned);
+        if let Some(name) = labels.as_ref().filter(|name| !described.labels.contains(name)) {
+            return Err(Failure::NotFound(format!("labels `{name}`")));
+        }
+        Ok(View { level, cut: Cut { axis, index, step }, window, labels })
+    }
+}
+
+/// The answer to a request for a picture.
+pub(super) async fn respond(
+    site: &Arc<Site>,
+    dataset: &str,
+    store: &str,
+    query: &Query,
+) -> Result<Response<Body>, Failure> {
+    let described = describe(site, dataset, store, "").await?;
+    let view = View::of(&described, query)?;
+    let Some(level) = described.levels.get(view.level) else { return Err(Failure::NotFound(store.to_owned())) };
+    let grey = slice::grey(site, &described.path("", level), level, view.cut).await?;
+    let labels = match &view.labels {
+        Some(name) => labels(site, &described, name, level, view.cut).await?,
+        None => None,
+    };
+    // Some milliseconds of work, during which others are to be answered.
+    let png = tokio::task::spawn_blocking(move || encode(&grey, view.window, labels.as_ref())).await;
+    let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("the picture is not made: {error}"));
+    let png = png.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+    let mut response = Response::new(body::whole(png));
+    response.headers_mut().insert(CONTENT_TYPE, value("image/png"));
+    response.headers_mut().insert(CACHE_CONTROL, value("private, max-age=600"));
+    Ok(response)
+}
+
+/// The labels of a slice, where they have a level of the same shape.
+async fn labels(
+    site: &Arc<Site>,
+    image: &Described,
+    name: &str,
+    level: &Level,
+    cut: Cut,
+) -> Result<Option<Slice<u64>>, Failure> {
+    let below = format!("/labels/{name}");
+    let described = describe(site, &image.dataset, &image.store, &below).await?;
+    let Some(same) = described.levels.iter().find(|found| found.grid.shape == level.grid.shape) else {
+        return Ok(None);
+    };
+    slice::segments(site, &described.path(&below, same), same, cut).await.map(Some)
+}
+
+fn encode(grey: &Slice<f32>, (low, high): (f64, f64), labels: Option<&Slice<u64>>) -> Result<Vec<u8>, io::Error> {
+    let scale = 255.0 / (high - low);
+    // A window without extent, and values that are no number, are shown black.
+    let shown = |value: f32| ((f64::from(value) - low) * scale).clamp(0.0, 255.0).round() as u8;
+    let (kind, pixels): (_, Vec<u8>) = match labels {
+        None => (png::ColorType::Grayscale, grey.values.iter().map(|value| shown(*value)).collect()),
+        Some(labels) => {
+            let pixels = grey.values.iter().zip(&labels.values).flat_map(|(value, label)| over(shown(*value), *label));
+            (png::ColorType::Rgb, pixels.collect())
+        }
+    };
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, grey.columns as u32, grey.rows as u32);
+    encoder.set_color(kind);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::Fast);
+    encoder.write_header()?.write_image_data(&pixels)?;
+    Ok(file)
+}
+
+/// A grey value under the colour of a label, 0 being none.
+fn over(grey: u8, label: u64) -> [u8; 3] {
+    if label == 0 {
+        return [grey; 3];
+    }
+    // Neighbours in number are far apart in colour.
+    let mixed = label.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let hue = (mixed >> 40) % 1536;
+    let (sector, rest) = (hue / 256, (hue % 256) as u8);
+    let colour = match sector {
+        0 => [255, rest, 0],
+        1 => [255 - rest, 255, 0],
+        2 => [0, 255, rest],
+        3 => [0, 255 - rest, 255],
+        4 => [rest, 0, 255],
+        _ => [255, 0, 255 - rest],
+    };
+    colour.map(|part| ((u32::from(part) * OVER + u32::from(grey) * (256 - OVER)) / 256) as u8)
+}

@@ -1,0 +1,219 @@
+//! From a request to its answer.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::FutureExt;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{
+    ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, HeaderName,
+    HeaderValue, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+
+use super::access::Admission;
+use super::body::{self, Body};
+use super::failure::Failure;
+use super::file::{self, value};
+use super::listen::Site;
+use super::listing::{self, Form};
+use super::paths::Path;
+use super::query::Query;
+use super::{image_page, index_page, markup, picture};
+use crate::vfs::Kind;
+
+/// A browser asks with this whether a page of the internet may reach a server of this machine or network.
+const REQUEST_PRIVATE: HeaderName = HeaderName::from_static("access-control-request-private-network");
+const ALLOW_PRIVATE: HeaderName = HeaderName::from_static("access-control-allow-private-network");
+/// Pages that are isolated from others may use the answer.
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+const METHODS: &str = "GET, HEAD, OPTIONS";
+const EXPOSED: &str = "Accept-Ranges, Content-Length, Content-Range, ETag, Retry-After";
+const ASKED: &str = "Authorization, Cache-Control, If-Match, If-None-Match, If-Range, Range";
+/// Seconds for which a browser need not ask again whether it may.
+const PREFLIGHT: u64 = 7200;
+
+/// Answers a request. A panic in it is a 503 for it alone.
+pub(super) async fn respond(site: Arc<Site>, request: Request<Incoming>) -> Response<Body> {
+    let start = Instant::now();
+    let method = request.method().clone();
+    // What the log has of a path is what is behind a token.
+    let mut logged = String::new();
+    let answer = AssertUnwindSafe(answer(&site, &request, &mut logged)).catch_unwind().await;
+    let answer = answer.unwrap_or_else(|_| {
+        let line = format!("/{logged}: failed by a defect of emfs, please report it");
+        tracing::error!("{line}");
+        Err(Failure::Failed(line))
+    });
+    let mut response = answer.unwrap_or_else(|failure| failure.response());
+    if method == Method::HEAD {
+        *response.body_mut() = body::empty();
+    }
+    let status = response.status().as_u16();
+    let bytes = response.body().size_hint().exact();
+    let took = start.elapsed().as_millis();
+    tracing::debug!(
+        "{method} /{logged} {status} {} bytes {took} ms",
+        bytes.map_or("-".to_owned(), |bytes| bytes.to_string())
+    );
+    allow_pages(&site, request.headers(), response.headers_mut());
+    response
+}
+
+/// Tells browsers whose pages may have the answer.
+fn allow_pages(site: &Site, asked: &HeaderMap, headers: &mut HeaderMap) {
+    if !site.access().origins.is_empty() {
+        headers.append(VARY, value("Origin"));
+    }
+    if let Some(origin) = site.access().allowed(asked) {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, value(EXPOSED));
+        headers.insert(RESOURCE_POLICY, value("cross-origin"));
+    }
+    headers.insert(X_CONTENT_TYPE_OPTIONS, value("nosniff"));
+    // An address may hold a token, which other sites must not learn.
+    headers.insert(REFERRER_POLICY, value("no-referrer"));
+}
+
+async fn answer(site: &Arc<Site>, request: &Request<Incoming>, logged: &mut String) -> Result<Response<Body>, Failure> {
+    let (method, headers) = (request.method(), request.headers());
+    if method == Method::OPTIONS {
+        return Ok(preflight(site, headers));
+    }
+    if method != Method::GET && method != Method::HEAD {
+        let mut response = Response::new(body::empty());
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(ALLOW, value(METHODS));
+        return Ok(response);
+    }
+    let parsed = Path::parse(request.uri().path());
+    let first = parsed.as_ref().ok().and_then(|path| path.parts.first()).map(String::as_str);
+    let strip = match site.access().admits(headers, first) {
+        Admission::Granted(strip) => strip,
+        Admission::Missing => return Err(Failure::NoToken),
+        Admission::Wrong => return Err(Failure::WrongToken),
+    };
+    let mut path = parsed?;
+    path.parts.drain(..strip);
+    *logged = path.parts.join("/");
+    let query = Query::parse(request.uri().query());
+    if path.parts.is_empty() && !path.is_directory {
+        return Ok(moved(request.uri().path()));
+    }
+    let found = match site.names().find(&path.parts).await {
+        Err(Failure::NotFound(at)) => {
+            return page(site, request, &path, &query).await.unwrap_or(Err(Failure::NotFound(at)));
+        }
+        found => found?,
+    };
+    if found.attributes.kind == Kind::File {
+        if path.is_directory {
+            return Err(Failure::NotFound(format!("{}/", found.path)));
+        }
+        return file::respond(site, found, headers, method == Method::HEAD).await;
+    }
+    let form = form(headers, &query);
+    if form == Form::Html && !path.is_directory {
+        return Ok(moved(request.uri().path()));
+    }
+    if form == Form::Html && path.parts.is_empty() && query.get("format").is_none() {
+        return index_page::respond(site, &base(site, request, &path)).await;
+    }
+    listing::respond(site, found, form).await
+}
+
+/// What is no path of the tree may be a page: `DATASET/IMAGE`, and the slices in it.
+async fn page(
+    site: &Arc<Site>,
+    request: &Request<Incoming>,
+    path: &Path,
+    query: &Query,
+) -> Option<Result<Response<Body>, Failure>> {
+    match path.parts.as_slice() {
+        [dataset, image] => {
+            let store = image_page::store(site, dataset, image).await?;
+            Some(match (store, path.is_directory) {
+                (Err(failure), _) => Err(failure),
+                (Ok(_), false) => Ok(moved(request.uri().path())),
+                (Ok(store), true) => {
+                    image_page::respond(site, dataset, &store, query, &base(site, request, path)).await
+                }
+            })
+        }
+        [dataset, image, name] if name == "slice.png" => match image_page::store(site, dataset, image).await? {
+            Err(failure) => Some(Err(failure)),
+            Ok(store) => Some(picture::respond(site, dataset, &store, query).await),
+        },
+        _ => None,
+    }
+}
+
+/// The address of the server as the client has it, with the token where that is part of it.
+fn base(site: &Site, request: &Request<Incoming>, path: &Path) -> String {
+    let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
+    let host = host.or_else(|| request.headers().get("host")?.to_str().ok().map(str::to_owned)).unwrap_or_default();
+    let raw = request.uri().path().trim_matches('/');
+    let before = raw.split('/').filter(|part| !part.is_empty()).count().saturating_sub(path.parts.len());
+    let prefix: String = raw.split('/').take(before).map(|part| format!("{part}/")).collect();
+    format!("{}://{host}/{prefix}", site.scheme())
+}
+
+/// How the client wants a listing.
+fn form(headers: &HeaderMap, query: &Query) -> Form {
+    match query.get("format") {
+        Some("json") => Form::Json,
+        Some(_) => Form::Html,
+        None => {
+            let accepts = headers.get(ACCEPT).and_then(|accepted| accepted.to_str().ok()).unwrap_or_default();
+            if accepts.contains("application/json") && !accepts.contains("text/html") { Form::Json } else { Form::Html }
+        }
+    }
+}
+
+/// The address of a directory ends in a slash, or what a page of it links to would be elsewhere.
+fn moved(path: &str) -> Response<Body> {
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    // Only the last part, so that no path is taken for another host.
+    let name = path.rsplit('/').next().unwrap_or_default();
+    if let Ok(address) = HeaderValue::from_str(&format!("./{name}/")) {
+        response.headers_mut().insert(LOCATION, address);
+    }
+    response
+}
+
+/// What a browser asks before it lets a page send a request.
+fn preflight(site: &Site, asked: &HeaderMap) -> Response<Body> {
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ALLOW, value(METHODS));
+    if site.access().allowed(asked).is_none() {
+        return response;
+    }
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, value(METHODS));
+    let wanted = asked.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.unwrap_or(value(ASKED)));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, PREFLIGHT.into());
+    if asked.get(REQUEST_PRIVATE).is_some_and(|asked| asked == "true") {
+        headers.insert(ALLOW_PRIVATE, value("true"));
+    }
+    response
+}
+
+/// An answer that is a page.
+pub(super) fn html(title: &str, content: &str) -> Response<Body> {
+    use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+    let mut response = Response::new(body::whole(markup::page(title, content)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, value("text/html; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, value("no-cache"));
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        value("default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; form-action 'self'"),
+    );
+    response
+}

@@ -1,0 +1,110 @@
+"""`emfs link`, and the way back."""
+
+import json
+import urllib.parse
+
+import numpy as np
+import pytest
+
+import truth
+from mounting import configuration, emfs
+from origin import Origin
+from serving import served
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    root = tmp_path_factory.mktemp("origin")
+    stack = truth.imagej(root, "stack", (20, 60, 80), "u1", 1)
+    made = truth.zarr_group(root, "group", shape=(64, 96, 80), dtype="<u2", chunks=(32, 32, 32), levels=2, seed=5)
+    with Origin(root) as origin:
+        config = configuration({"stack": truth.source_at(stack, origin), "group": truth.source_at(made, origin)})
+        folder = tmp_path_factory.mktemp("serve")
+        with served(folder, config) as server:
+            yield server, folder / "serve.toml", {"stack": stack, "group": made}
+
+
+def state(link):
+    return json.loads(urllib.parse.unquote(link.strip().partition("#!")[2]))
+
+
+@pytest.mark.parametrize("dataset, layout", [("stack", "xy"), ("group", "4panel")])
+def test_a_link_says_what_neuroglancer_has_to_know(scene, dataset, layout):
+    server, _, volumes = scene
+    made = volumes[dataset]
+    found = state(emfs("link", dataset, "--server", server.url).stdout)
+    z, y, x = made.scale[0]
+    for axis, scale in zip("xyz", (x, y, z)):
+        assert found["dimensions"][axis][1] == "m" and np.isclose(found["dimensions"][axis][0], scale * 1e-9)
+    assert found["layout"] == layout and found["layers"][0]["name"] == dataset
+    assert found["layers"][0]["source"] == f"zarr2://{server.url}{dataset}/em.zarr"
+    window = json.loads(server.get(f"/{dataset}/em.zarr/.zattrs")[2])["omero"]["channels"][0]["window"]
+    assert found["layers"][0]["shaderControls"]["contrast"]["range"] == [window["start"], window["end"]]
+
+
+def test_a_link_at_a_voxel_leads_back_to_it(scene):
+    server, config, volumes = scene
+    link = emfs("link", "group", "--at", "40,50,60", "--server", server.url).stdout.strip()
+    offsets = np.array(volumes["group"].translation[0]) / np.array(volumes["group"].scale[0])
+    assert np.allclose(state(link)["position"], (offsets + [40, 50, 60])[::-1])
+    done = emfs("crop", "--from-neuroglancer", link, "--size", "16", "--config", config)
+    assert done.stdout == "group/em.crop-z32-48_y42-58_x52-68.zarr\n"
+    cropped = emfs("link", done.stdout.strip(), "--server", server.url).stdout.strip()
+    again = emfs("crop", "--from-neuroglancer", cropped, "--size", "8", "--config", config)
+    assert again.stdout == "group/em.crop-z36-44_y46-54_x56-64.zarr\n"
+    assert "no state" in emfs("crop", "--from-neuroglancer", "http://x/#!{", "--size", "8", "--config", config, check=False).stderr
+
+
+def test_each_viewer_gets_what_it_needs(scene):
+    server, _, _ = scene
+    store = f"{server.url}stack/em.zarr"
+    lines = {viewer: emfs("link", "stack", "--viewer", viewer, "--server", server.url).stdout for viewer in (
+        "vizarr", "validator", "napari", "fiji", "webknossos", "python")}
+    assert all(line.count("\n") == 1 for line in lines.values())
+    assert lines["webknossos"].strip() == store and store in lines["napari"] and lines["vizarr"].strip().endswith(f"?source={store}")
+    assert f'open("{server.url}stack/em.tif")' in lines["fiji"]
+    import subprocess
+    import sys
+
+    command = lines["python"].replace("python -c", f"{sys.executable} -c")
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == scene[2]["stack"].levels[0][10, 30, 40]
+
+
+def test_napari_s_reader_takes_the_address_of_its_line(scene):
+    from napari_ome_zarr import napari_get_reader
+
+    server, _, volumes = scene
+    line = emfs("link", "group", "--viewer", "napari", "--server", server.url).stdout
+    url = line.split("'")[1]
+    data, attributes, kind = napari_get_reader(url)(url)[0]
+    assert kind == "image" and np.array_equal(np.asarray(data[0])[..., :], volumes["group"].levels[0])
+    assert np.allclose(attributes["scale"], volumes["group"].scale[0])
+
+
+def test_without_a_server_the_archive_is_asked_and_that_is_said(scene, tmp_path):
+    server, config, _ = scene
+    done = emfs("link", "group", "--server", "http://127.0.0.1:9/", "--config", config, "--cache-size", "0")
+    assert "emfs serve" in done.stderr
+    there = state(emfs("link", "group", "--server", server.url).stdout)
+    alone = state(done.stdout)
+    assert alone["dimensions"] == there["dimensions"] and alone["layers"][0]["source"] == "zarr2://http://127.0.0.1:9/group/em.zarr"
+
+
+def test_what_a_link_cannot_show_is_said(scene):
+    server, _, _ = scene
+    for arguments, words in ((["nothing"], "no nothing/em.zarr"), (["group", "--at", "64,0,0"], "outside"),
+                             (["group", "--viewer", "napari", "--open"], "no page"), (["group", "--server", "ftp://x"], "no address")):
+        done = emfs("link", *arguments, *([] if "--server" in arguments else ["--server", server.url]), check=False)
+        assert done.returncode in (1, 2) and words in done.stderr and not done.stdout, done.stderr
+
+
+def test_the_browser_is_told(scene, tmp_path):
+    import os
+
+    server, _, _ = scene
+    opener = tmp_path / "opener"
+    opener.write_text(f"#!/bin/sh\nprintf %s \"$1\" > {tmp_path}/opened\n")
+    opener.chmod(0o755)
+    done = emfs("link", "group", "--open", "--server", server.url, env=os.environ | {"BROWSER": str(opener)})
+    assert (tmp_path / "opened").read_text() == done.stdout.strip()

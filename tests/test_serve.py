@@ -1,0 +1,323 @@
+"""`emfs serve`: the tree over HTTP, to real clients and to raw requests."""
+
+import concurrent.futures
+import http.client
+import io
+import json
+import socket
+import ssl
+import struct
+import subprocess
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+
+import truth
+from mounting import configuration, emfs, mounted, wait_for
+from origin import Origin
+from serving import served
+
+CHUNK = "/v/em.zarr/s0/0/0/0"
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory):
+    root = tmp_path_factory.mktemp("origin")
+    return root, truth.zarr_group(root, "small", shape=(64, 96, 80), dtype="<u2", chunks=(32, 32, 32), levels=2, seed=5)
+
+
+@pytest.fixture(scope="module")
+def server(volume, tmp_path_factory):
+    root, made = volume
+    with Origin(root) as origin:
+        config = configuration({"v": truth.source_at(made, origin)})
+        with served(tmp_path_factory.mktemp("serve"), config, "-v") as server:
+            yield server
+
+
+def expected(made):
+    """The bytes of the first chunk."""
+    return np.ascontiguousarray(made.levels[0][:32, :32, :32]).tobytes()
+
+
+def test_every_file_has_the_bytes_that_it_has_below_a_mountpoint(server, volume, tmp_path):
+    root, made = volume
+    with Origin(root) as origin, mounted(tmp_path, configuration({"v": truth.source_at(made, origin)})) as mount:
+        for path in sorted(mount.path.rglob("*")):
+            name = path.relative_to(mount.path).as_posix()
+            if path.is_dir() or "metadata" in name or name.endswith((".csv", "README.md", "croissant.json")) or "/upstream/" in name:
+                continue
+            assert server.get(f"/{name}")[::2] == (200, path.read_bytes()), name
+
+
+def test_zarr_python_over_http_reads_the_voxels(server, volume):
+    import zarr
+
+    for store in ("em.zarr", "em.v3.zarr", "em.chunk-16.zarr", "em.crop-z3-40_y5-90_x7-80.v3.zarr"):
+        group = zarr.open_group(f"{server.url}v/{store}", mode="r")
+        array = group["s0"][:]
+        truth = volume[1].levels[0]
+        assert np.array_equal(array, truth[3:40, 5:90, 7:80] if "crop" in store else truth), store
+
+
+@pytest.mark.parametrize("driver, store", [("zarr", "em.zarr"), ("zarr3", "em.v3.zarr")])
+def test_tensorstore_over_http_reads_the_voxels(server, volume, driver, store):
+    import tensorstore
+
+    array = tensorstore.open({"driver": driver, "kvstore": f"{server.url}v/{store}/s0/"}, open=True, read=True).result()
+    assert np.array_equal(array.read().result(), volume[1].levels[0])
+
+
+def test_curl_gets_ranges(server, volume, tmp_path):
+    whole = expected(volume[1])
+    for wanted, part in (("0-9", whole[:10]), ("-5", whole[-5:]), ("65530-99999", whole[65530:])):
+        done = subprocess.run(["curl", "-sf", "-r", wanted, f"{server.url}{CHUNK[1:]}"], capture_output=True, check=True)
+        assert done.stdout == part, wanted
+
+
+def test_ranges_are_as_the_standard_says(server, volume):
+    whole = expected(volume[1])
+    length = len(whole)
+    for wanted, status, part, told in (
+        ("bytes=0-0", 206, whole[:1], f"bytes 0-0/{length}"),
+        ("bytes=100-", 206, whole[100:], f"bytes 100-{length - 1}/{length}"),
+        ("bytes=-1000000", 206, whole, f"bytes 0-{length - 1}/{length}"),
+        ("bytes=0-1,5-9", 200, whole, None),
+        ("lines=1-2", 200, whole, None),
+        (f"bytes={length}-", 416, b"", f"bytes */{length}"),
+        ("bytes=-0", 416, b"", f"bytes */{length}"),
+    ):
+        got, headers, body = server.get(CHUNK, Range=wanted)
+        assert (got, body, headers["Content-Range"]) == (status, part, told), wanted
+        assert headers["Accept-Ranges"] == "bytes" and int(headers["Content-Length"]) == len(body)
+
+
+def test_head_tells_the_size_and_asks_nobody(server):
+    status, headers, body = server.ask("/v/em.zarr/s1/0/0/0", "HEAD")
+    assert (status, body, headers["Content-Length"]) == (200, b"", str(32**3 * 2))
+    assert server.ask("/v/em.zarr/s1/9/0/0", "HEAD")[0] == 404
+
+
+def test_who_has_it_already_gets_304(server, volume):
+    for path in (CHUNK, "/v/em.zarr/.zattrs", "/v/metadata.json"):
+        _, headers, _ = server.get(path)
+        tag = headers["ETag"]
+        assert server.get(path, If_None_Match=f'"other", W/{tag}')[::2] == (304, b"")
+        assert server.get(path, If_None_Match='"other"')[0] == 200
+        assert server.get(path, If_Match='"other"')[0] == 412
+        assert server.get(path, Range="bytes=0-1", If_Range='"other"')[0] == 200
+        assert server.get(path, Range="bytes=0-1", If_Range=tag)[0] == 206
+        immutable = "immutable" in headers["Cache-Control"]
+        assert immutable == (path != "/v/metadata.json") and (immutable or headers["Cache-Control"] == "no-cache")
+
+
+def test_pages_of_other_origins_may_ask(server):
+    status, headers, _ = server.ask(CHUNK, "OPTIONS", Origin="https://example.org", Access_Control_Request_Method="GET",
+                                    Access_Control_Request_Headers="range, x-other", Access_Control_Request_Private_Network="true")
+    assert status == 204 and headers["Access-Control-Allow-Origin"] == "*" and "GET" in headers["Access-Control-Allow-Methods"]
+    assert headers["Access-Control-Allow-Headers"] == "range, x-other" and headers["Access-Control-Allow-Private-Network"] == "true"
+    for path in (CHUNK, "/v/nothing"):
+        _, headers, _ = server.get(path, Origin="https://example.org")
+        assert headers["Access-Control-Allow-Origin"] == "*" and "ETag" in headers["Access-Control-Expose-Headers"]
+    assert server.ask(CHUNK, "PUT")[0] == 405
+
+
+def test_only_what_is_not_in_the_grid_is_404(server):
+    for path in ("/w", "/v/other.zarr", "/v/em.zarr/s9", "/v/em.zarr/s0/2/0/0", "/v/em.zarr/s0/00/0/0", "/v/em.zarr/s0/0/0/0/",
+                 "/v/../v/em.zarr", "/v/%2e%2e/em.zarr", "/v//em.zarr/s0/0/0/0", "/v%2Fem.zarr", "/v/em.zarr/s0/.zgroup", "/%00"):
+        assert server.get(path)[0] == 404, path
+    assert server.get("/v/%65m.zarr/s0/0/%30/0")[0] == 200
+    assert server.get("/v/%zz")[0] == 400
+
+
+def test_listings_are_for_people_and_programs(server):
+    listed = json.loads(server.get("/v/em.zarr/?format=json")[2])
+    assert {entry["name"]: entry["type"] for entry in listed} == {
+        ".zgroup": "file", ".zattrs": "file", ".zmetadata": "file", "s0": "directory", "s1": "directory"}
+    assert listed == json.loads(server.get("/v/em.zarr", Accept="application/json")[2])
+    status, headers, _ = server.get("/v/em.zarr")
+    assert (status, headers["Location"]) == (301, "./em.zarr/")
+    import fsspec
+
+    names = fsspec.filesystem("http").ls(f"{server.url}v/em.zarr/s0/", detail=False)
+    assert {name.rstrip("/").rpartition("/")[2] for name in names} >= {"0", "1", ".zarray"}
+
+
+def test_sixty_four_connections_are_served_and_a_silent_one_holds_nobody_up(server, volume):
+    silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(64)]
+    slow = socket.create_connection(("127.0.0.1", server.port))
+    slow.sendall(f"GET {CHUNK} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+    def fetch(_):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        bodies = []
+        for _ in range(8):
+            connection.request("GET", CHUNK)
+            bodies.append(connection.getresponse().read())
+        connection.close()
+        return bodies
+
+    with concurrent.futures.ThreadPoolExecutor(64) as pool:
+        for bodies in pool.map(fetch, range(64)):
+            assert all(body == expected(volume[1]) for body in bodies)
+    for connection in (*silent, slow):
+        connection.close()
+
+
+def test_a_failure_is_503_with_the_line_of_the_log_and_heals(volume, tmp_path):
+    root, made = volume
+    origin = Origin(root)
+    origin.start()
+    with served(tmp_path, configuration({"v": truth.source_at(made, origin)}), "--timeout", "2") as server:
+        assert server.get("/v/em.zarr/.zattrs")[0] == 200
+        assert server.get(CHUNK)[2] == expected(made)
+        origin.stop()
+        status, headers, body = server.get("/v/em.zarr/s0/1/1/1")
+        assert status == 503 and int(headers["Retry-After"]) >= 1
+        reason = body.decode().strip()
+        assert reason.startswith("v/em.zarr/s0/1/1/1: ") and reason in server.log
+        assert server.get(CHUNK)[2] == expected(made), "what is in memory is still there"
+        assert server.get("/v/em.zarr/s0/9/9/9")[0] == 404
+        import zarr
+
+        with pytest.raises(Exception):
+            zarr.open_group(f"{server.url}v/em.zarr", mode="r")["s0"][32:, 32:64, 32:64]
+        origin.start()
+        wait_for(lambda: server.get("/v/em.zarr/s0/1/1/1")[0] == 200, 20, "the origin is back")
+    origin.stop()
+
+
+def test_an_image_that_cannot_be_opened_is_503_and_says_why(tmp_path):
+    with served(tmp_path, configuration({"v": {"kind": "zarr", "url": "http://127.0.0.1:9/none"}}), "--timeout", "1") as server:
+        for path in ("/v/em.zarr/.zattrs", CHUNK, "/v/em/slice.png"):
+            status, _, body = server.get(path)
+            assert status == 503 and b"127.0.0.1:9" in body, (path, status, body)
+        assert b"127.0.0.1:9" in server.get("/v/em.zarr/ERROR.txt")[2]
+
+
+def test_aborted_requests_leave_the_queues(volume, tmp_path, long):
+    root, made = volume
+    count = 10_000 if long else 1000
+    with Origin(root, latency=0.3) as origin:
+        config = configuration({"v": truth.source_at(made, origin)}, {"connections": 2})
+        with served(tmp_path, config, "--timeout", "20") as server:
+            assert server.get("/v/em.zarr/s0/.zarray")[0] == 200
+            before = origin.count()
+            for number in range(count):
+                z, y, x = number % 16, number // 16 % 24, number // 384 % 20
+                connection = socket.create_connection(("127.0.0.1", server.port))
+                connection.sendall(f"GET /v/em.chunk-16.zarr/s0/{z % 4}/{y % 6}/{x % 5} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                # Broken off at once: a reset, no goodbye.
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+            time.sleep(2.5)
+            settled = origin.count()
+            time.sleep(1.5)
+            assert origin.count() == settled, "nobody is asked any more"
+            start = time.monotonic()
+            assert server.get(CHUNK)[2] == expected(made)
+            assert time.monotonic() - start < 10
+            assert origin.count() - before <= 30
+
+
+def test_without_the_token_there_is_nothing_and_it_is_never_told(volume, tmp_path):
+    root, made = volume
+    token = "S3cret-0123456789abcdef"
+    (tmp_path / "token").write_text(token + "\n")
+    with Origin(root) as origin:
+        config = configuration({"v": truth.source_at(made, origin)})
+        with served(tmp_path, config, "--token-file", tmp_path / "token", "-vv") as server:
+            for path in ("/", "/v/em.zarr/.zattrs", "/nothing", f"/{token[:-1]}/v/em.zarr/.zattrs", "/%zz"):
+                status, headers, body = server.get(path)
+                assert status == 401 and headers["WWW-Authenticate"].startswith("Bearer") and b"em.zarr" not in body, path
+            assert server.get("/v/em.zarr/.zattrs", Authorization="Bearer wrong")[0] == 403
+            assert server.get("/v/em.zarr/.zattrs", Authorization=f"Bearer {token}")[0] == 200
+            status, headers, page = server.get(f"/{token}/")
+            assert status == 200 and headers["Referrer-Policy"] == "no-referrer"
+            assert "private" in server.get(f"/{token}{CHUNK}")[1]["Cache-Control"]
+            assert server.get(f"/{token}{CHUNK}")[2] == expected(made)
+            assert server.get(f"/{token}/nothing")[0] == 404
+            assert "/v/em.zarr/.zattrs" in server.log
+        assert token not in (tmp_path / "serve.log").read_text()
+
+
+def test_other_machines_need_a_token_or_a_word(tmp_path):
+    config = tmp_path / "c.toml"
+    config.write_text('[[dataset]]\nname = "v"\nsource = { kind = "zarr", url = "http://127.0.0.1:9/x" }\n')
+    done = emfs("serve", "--listen", "0.0.0.0:0", "--config", config, check=False)
+    assert done.returncode == 2 and "--token-file" in done.stderr and "--public" in done.stderr and not done.stdout
+    with served(tmp_path, config.read_text(), "--public", listen="0.0.0.0:0") as server:
+        assert server.get("/v/?format=json")[0] == 200
+    (tmp_path / "short").write_text("abc")
+    done = emfs("serve", "--config", config, "--token-file", tmp_path / "short", check=False)
+    assert done.returncode == 1 and "16" in done.stderr
+    taken = socket.create_server(("127.0.0.1", 0))
+    done = emfs("serve", "--config", config, "--listen", f"127.0.0.1:{taken.getsockname()[1]}", check=False)
+    assert done.returncode == 1 and "port 0" in done.stderr
+
+
+def test_pages_of_named_origins_alone_may_read(volume, tmp_path):
+    root, made = volume
+    with Origin(root) as origin:
+        config = configuration({"v": truth.source_at(made, origin)})
+        with served(tmp_path, config, "--allow-origin", "https://a.org") as server:
+            allowed = server.get(CHUNK, Origin="https://a.org")[1]
+            assert allowed["Access-Control-Allow-Origin"] == "https://a.org" and allowed["Vary"] == "Origin"
+            assert server.get(CHUNK, Origin="https://b.org")[1]["Access-Control-Allow-Origin"] is None
+            assert server.ask(CHUNK, "OPTIONS", Origin="https://b.org")[1]["Access-Control-Allow-Methods"] is None
+
+
+def test_tls_by_a_certificate_of_ones_own_with_http_2(volume, tmp_path):
+    root, made = volume
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost", "-addext",
+                    "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    with Origin(root) as origin:
+        config = configuration({"v": truth.source_at(made, origin)})
+        with served(tmp_path, config, "--tls-cert", certificate, "--tls-key", key) as server:
+            assert server.url.startswith("https://127.0.0.1:")
+            context = ssl.create_default_context(cafile=certificate)
+            with urllib.request.urlopen(f"{server.url}{CHUNK[1:]}", context=context) as answer:
+                assert answer.read() == expected(made)
+            done = subprocess.run(["curl", "-sS", "--cacert", certificate, "--http2", "-o", tmp_path / "chunk", "-w",
+                                   "%{http_version}", f"{server.url}{CHUNK[1:]}"], capture_output=True, text=True, check=True)
+            assert done.stdout == "2" and (tmp_path / "chunk").read_bytes() == expected(made)
+    done = emfs("serve", "--tls-cert", key, "--tls-key", certificate, check=False)
+    assert done.returncode == 1 and "PEM" in done.stderr
+
+
+def test_a_slice_is_a_picture_in_its_window(server, volume):
+    from PIL import Image
+
+    for query, wanted in (("level=s0&axis=z&z=3", lambda a: a[3]), ("level=1&axis=y&z=5", lambda a: a[:, 5]), ("level=s0&axis=x&x=7", lambda a: a[:, :, 7])):
+        made = volume[1].levels[1 if "level=1" in query else 0]
+        status, headers, png = server.get(f"/v/em/slice.png?{query}&lo=1000&hi=50000")
+        assert (status, headers["Content-Type"]) == (200, "image/png")
+        shown = np.asarray(Image.open(io.BytesIO(png))).astype(float)
+        grey = np.clip((wanted(made).astype(float) - 1000) / 49000 * 255, 0, 255)
+        assert np.abs(shown - grey).max() <= 1, query
+    for query, status in (("z=64", 404), ("level=7", 404), ("axis=t", 400), ("z=x", 400), ("labels=none", 404)):
+        assert server.get(f"/v/em/slice.png?{query}")[0] == status, query
+
+
+def test_pages_say_what_there_is_without_a_script(server):
+    status, headers, page = server.get("/")
+    page = page.decode()
+    assert status == 200 and 'src="v/em/slice.png' in page and "neuroglancer" in page and "64×96×80" in page
+    assert "script-src" in headers["Content-Security-Policy"] and "src=\"http" not in page
+    page = server.get("/v/em/?z=3&level=s0")[2].decode()
+    assert "slice.png?level=s0&amp;axis=z&amp;z=3" in page and 'type="range"' in page and "napari" in page
+    assert server.get("/v/em")[0] == 301 and server.get("/v/none")[0] == 404
+
+
+def test_a_mount_serves_the_same_over_one_cache(volume, tmp_path):
+    root, made = volume
+    with Origin(root) as origin, mounted(tmp_path, configuration({"v": truth.source_at(made, origin)}), "--serve=127.0.0.1:0") as mount:
+        url = next(line.rpartition(" ")[2] for line in mount.log.splitlines() if "serving at" in line)
+        assert (mount / "v/em.zarr/s0/0/0/0").read_bytes() == expected(made)
+        asked = origin.count()
+        with urllib.request.urlopen(url + CHUNK[1:]) as answer:
+            assert answer.read() == expected(made)
+        assert origin.count() == asked

@@ -1,0 +1,192 @@
+"""Links of `emfs link`, opened in a headless Chromium: neuroglancer of the npm registry, and the pages of the server itself.
+
+neuroglancer is fetched and bundled (half a minute), so that part is for `--long`; the pages are looked at wherever a Chromium is.
+"""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+import browser
+import replica
+import truth
+from mounting import ROOT, configuration, emfs
+from origin import Origin
+from serving import served
+
+DATASETS = ["idr-9846137", "empiar-11759", "epfl-hippocampus", "jrc_mus-nacc-2", "hemibrain"]
+APP = ROOT / "target" / "neuroglancer"
+
+needs_browser = pytest.mark.skipif(not browser.is_there(), reason="needs the packages chromium and chromium-driver")
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """A server of the replica, and the truth of its images."""
+    folder = tmp_path_factory.mktemp("viewers")
+    with replica.served(folder / "replica.log") as config:
+        made = {(dataset, image): replica.truth(source) for dataset, image, label, source in replica.images(config) if label is None}
+        with served(folder, config) as server:
+            yield server, made
+
+
+@pytest.fixture(scope="module")
+def window():
+    with browser.browser() as window:
+        yield window
+
+
+@pytest.fixture(scope="module")
+def neuroglancer(long):
+    """The address of a copy of neuroglancer."""
+    if not long:
+        pytest.skip("only with --long")
+    if shutil.which("npm") is None:
+        pytest.skip("needs npm")
+    source = pathlib.Path(__file__).with_name("neuroglancer")
+    if not (APP / "dist" / "main.js").exists():
+        shutil.copytree(source, APP, dirs_exist_ok=True)
+        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent"], cwd=APP, check=True, timeout=600)
+        subprocess.run(["node", "build.mjs", "dist"], cwd=APP, check=True, timeout=300)
+    with browser.pages(APP / "dist") as page:
+        yield page
+
+
+def attributes(server, dataset):
+    return json.loads(server.get(f"/{dataset}/em.zarr/.zattrs")[2])
+
+
+def window_of(server, dataset):
+    window = attributes(server, dataset)["omero"]["channels"][0]["window"]
+    return window["start"], window["end"]
+
+
+def sizes_of(server, dataset):
+    """Distance of voxels, and the place of the first one: nm, z, y, x."""
+    scale, translation = attributes(server, dataset)["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    return np.array(scale["scale"]), np.array(translation["translation"])
+
+
+def opened(window, link):
+    window.open("about:blank")
+    window.open(link)
+    window.wait("return !!window.viewer && viewer.isReady()", 60, "neuroglancer has drawn")
+    time.sleep(1)
+    return window.picture().astype(float)
+
+
+def panel(window):
+    """Left, top, width, height of the first panel."""
+    return window.run("const r = document.querySelector('.neuroglancer-rendered-data-panel').getBoundingClientRect();"
+                      "return [r.left, r.top, r.width, r.height]")
+
+
+def seen(window, picture, made, server, dataset):
+    """(what neuroglancer shows, what it should) of the pixels of the first panel that are in the image."""
+    left, top, width, height = panel(window)
+    x, y, z = window.run("return Array.from(viewer.position.value)")
+    scale = window.run("return viewer.crossSectionScale.value")
+    low, high = window_of(server, dataset)
+    sizes, first = sizes_of(server, dataset)
+    step = scale * sizes.min() / sizes
+    offset = first / sizes
+    rows, columns = np.mgrid[int(top) + 4 : int(top + height) - 4, int(left) + 4 : int(left + width) - 4]
+    at_y = np.floor((rows + 0.5 - top - height / 2) * step[1] + y - offset[1] + 0.5).astype(int)
+    at_x = np.floor((columns + 0.5 - left - width / 2) * step[2] + x - offset[2] + 0.5).astype(int)
+    plane = made.levels[0][round(z - offset[0])]
+    inside = (at_y >= 0) & (at_y < plane.shape[0]) & (at_x >= 0) & (at_x < plane.shape[1])
+    expected = np.clip((plane[at_y[inside], at_x[inside]].astype(float) - low) / (high - low), 0, 1)
+    return picture[rows[inside], columns[inside]].mean(axis=1), expected
+
+
+def bar_length(picture):
+    """Pixels of the white bar at the bottom left."""
+    longest = 0
+    for row in picture[-60:, :300].min(axis=2) > 250:
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], row.astype(int), [0]])))
+        longest = max([longest, *(edges[1::2] - edges[::2])])
+    return longest
+
+
+@needs_browser
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_neuroglancer_shows_the_slice_in_its_window(shown, window, neuroglancer, dataset):
+    server, made = shown
+    link = emfs("link", dataset, "--server", server.url, "--page", neuroglancer).stdout.strip()
+    picture = opened(window, link)
+    got, expected = seen(window, picture, made[dataset, "em"], server, dataset)
+    assert len(got) > 10_000
+    assert np.corrcoef(got, expected)[0, 1] >= 0.95
+    assert abs(got.mean() / 255 - expected.mean()) < 0.03, "the window is the stated one"
+    if window.run("return viewer.layout.toJSON()") == "xy":
+        nanometres = bar_length(picture) * window.run("return viewer.crossSectionScale.value") * sizes_of(server, dataset)[0].min()
+        lead = nanometres / 10 ** np.floor(np.log10(nanometres))
+        assert min(abs(lead / round_one - 1) for round_one in (1, 1.5, 2, 3, 5, 7.5, 10)) < 0.03, nanometres
+
+
+@needs_browser
+def test_labels_lie_over_the_image(shown, window, neuroglancer):
+    server, _ = shown
+    picture = opened(window, emfs("link", "epfl-hippocampus/training", "--server", server.url, "--page", neuroglancer).stdout.strip())
+    coloured = np.ptp(picture[100:700, 250:940], axis=2) > 60
+    assert 0.01 < coloured.mean() < 0.5
+
+
+@needs_browser
+def test_the_picture_comes_when_the_origin_is_back(tmp_path, window, neuroglancer):
+    made = truth.zarr_group(tmp_path, "group", shape=(64, 96, 80), dtype="|u1", chunks=(32, 32, 32), levels=1, seed=5)
+    origin = Origin(tmp_path)
+    origin.start()
+    folder = tmp_path / "serve"
+    folder.mkdir()
+    with served(folder, configuration({"v": truth.source_at(made, origin)}), "--timeout", "2") as server:
+        link = emfs("link", "v", "--server", server.url, "--page", neuroglancer).stdout.strip()
+        origin.stop()
+        window.open("about:blank")
+        window.open(link)
+        time.sleep(6)
+        assert not window.run("return viewer.isReady()")
+        assert "503" in server.log or "group" in server.log
+        origin.start()
+        window.wait("return viewer.isReady()", 90, "the picture")
+        time.sleep(1)
+        got, expected = seen(window, window.picture().astype(float), made, server, "v")
+        assert np.corrcoef(got, expected)[0, 1] >= 0.9
+    origin.stop()
+
+
+@needs_browser
+def test_the_first_page_shows_each_dataset(shown, window):
+    server, _ = shown
+    window.open(server.url)
+    sizes = window.wait("const found = [...document.querySelectorAll('.thumb img')]; found.forEach(i => i.loading = 'eager');"
+                        "return found.every(i => i.complete && i.naturalWidth > 0) && found.map(i => i.naturalWidth)", 30, "the pictures")
+    assert len(sizes) == len(DATASETS)
+    assert window.run("return document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@needs_browser
+@pytest.mark.parametrize("script", [True, False])
+def test_an_image_can_be_looked_at_on_a_narrow_screen_with_and_without_scripts(shown, script):
+    server, made = shown
+    options = [] if script else ["--blink-settings=scriptEnabled=false"]
+    with browser.browser(480, 900, *options) as narrow:
+        narrow.open(f"{server.url}epfl-hippocampus/em/?z=4&level=s0")
+        time.sleep(1.5)
+        picture = narrow.picture().astype(float)
+        plane = made["epfl-hippocampus", "em"].levels[0][4].astype(float)
+        low, high = window_of(server, "epfl-hippocampus")
+        rows = picture[120 : 120 + 200, 40:440].mean(axis=2)
+        expected = np.clip((plane - low) / (high - low), 0, 1)
+        assert rows.std() > 15 and abs(rows.mean() / 255 - expected.mean()) < 0.15
+        if script:
+            assert narrow.run("return document.documentElement.scrollWidth <= window.innerWidth")
+            bar = narrow.run("const b = document.querySelector('.bar'), p = b.parentElement;"
+                             "return [b.textContent, b.getBoundingClientRect().width / p.getBoundingClientRect().width]")
+            shown_length = plane.shape[1] * made["epfl-hippocampus", "em"].scale[0][2]
+            assert np.isclose(float(bar[0].split()[0]) * {"nm": 1, "µm": 1000}[bar[0].split()[1]], bar[1] * shown_length, rtol=0.02)
