@@ -20,6 +20,7 @@ mod metadata;
 pub mod mountinfo;
 mod ranges;
 mod remote;
+mod sample;
 mod source;
 mod stats;
 mod store;

@@ -299,7 +299,8 @@ async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<
             image: &job.image.name,
             label: *label,
             spec,
-            knowledge: Knowledge::Described { pyramid: &opened.pyramid, origin: &opened.origin },
+            // What this machine has computed must not make an export another one.
+            knowledge: Knowledge::Described { pyramid: &opened.pyramid, origin: &opened.origin, intensity: None },
             documents: &opened.documents,
         })
         .collect();
