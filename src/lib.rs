@@ -25,6 +25,7 @@ mod source;
 mod stats;
 mod store;
 mod tiff;
+mod token;
 mod tree;
 mod vfs;
 mod view;

@@ -33,6 +33,7 @@ mod socket;
 mod stats;
 mod status;
 mod target;
+mod token;
 mod umount;
 mod warm;
 mod watchdog;
@@ -100,6 +101,8 @@ enum Command {
     Look(look::LookArgs),
     #[command(name = decode_rate::COMMAND, hide = true)]
     DecodeRate(decode_rate::DecodeRateArgs),
+    /// Give jobs tokens for `emfs serve`
+    Token(token::TokenCommand),
     /// Show what is known of datasets, side by side
     Metadata(metadata::MetadataArgs),
     /// Write datasets, images or views as OME-Zarr stores
@@ -187,6 +190,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Locate(args) => ("locate", locate::run(&args)),
         Command::Look(args) => (look::COMMAND, look::run(&args)),
         Command::DecodeRate(args) => (decode_rate::COMMAND, decode_rate::run(&args)),
+        Command::Token(args) => ("token", token::run(&args)),
         Command::Metadata(args) => ("metadata", metadata::run(&args)),
         Command::Export(args) => ("export", export::run(&args)),
         Command::Demo(args) => return demo::run(args, serve::Daemon::of_text),
@@ -253,11 +257,16 @@ mod tests {
             "emfs export a/em out --config f --format v3 --compress zstd:5 --chunk 64 --shard 128x256x256 --level s0 --level s1",
             "emfs export a b/em.crop-z0-1_y0-1_x0-1 s3://b/p --resume --verify --jobs 2 --quiet --memory 1G --timeout 5",
             "emfs export --all out --dry-run --compress none",
+            "emfs export --list l.csv out --chunk 128",
+            "emfs warm --follow l.csv --ahead 64 --position p --cache-dir c",
             "emfs sample a b/em.chunk-64 --count 5 --size 64x128x128 --seed 7 --level s1 --within z0-5_y0-5_x0-5 --format json",
             "emfs sample a --count 5 --voxel-size 8 --inside cells=1,2 --fraction 0.9 --mask-level s1 --region 256x8 --weights equal",
             "emfs sample a --count 5 --split train:0.8,val:0.1,test:0.1 --split-block 256 --margin 0 --config f --offline",
             "emfs stats a b/em --blocks 8 --size 64 --seed 1 --level s1 --format json",
             "emfs stats --list l.csv --split train",
+            "emfs token create --key-file k --dataset a --dataset b --expires 12h --job j",
+            "emfs token key k --revoke",
+            "emfs token show --key-file k -",
             "emfs help",
             "emfs help clients",
             "emfs metadata a b --format correspondence --field acquisition/* --config f",
@@ -303,6 +312,8 @@ mod tests {
             "emfs explain",
             "emfs warm",
             "emfs warm a --level 2",
+            "emfs warm a --follow l.csv",
+            "emfs export --all --list l.csv out",
             "emfs cache",
             "emfs cache prune",
             "emfs locate",
