@@ -68,7 +68,7 @@ pub(super) struct SampleArgs {
     /// The share of a place that has to be inside
     #[arg(long, value_name = "SHARE", default_value = "0.9", value_parser = fraction)]
     fraction: f64,
-    /// Judge places by this level of the labels alone [default: by their finest]
+    /// Look for places in this level of the labels, before their finest one judges [default: the finest that fits the memory]
     #[arg(long, value_name = "sN", value_parser = level, requires = "inside")]
     mask_level: Option<LevelIndex>,
     /// Draw so many places at a time from a random region: 256x8 is eight from 256×256×256 voxels

@@ -191,12 +191,12 @@ impl Drawing<'_> {
         let within = self.ground.within;
         let mut start = [0; 3];
         let extent: [u64; 3] = std::array::from_fn(|axis| shape.0[axis].min(within.shape().0[axis]));
-        for axis in 0..3 {
+        for (axis, start) in start.iter_mut().enumerate() {
             let (first, last) = (within.start[axis], within.end[axis] - extent[axis]);
             let (cell, origin) = (self.ground.cell.0[axis].max(1), self.ground.origin[axis]);
             // The first of them that begins at a block.
             let aligned = first.saturating_add(origin).div_ceil(cell).saturating_mul(cell).saturating_sub(origin);
-            start[axis] = if cell > extent[axis] {
+            *start = if cell > extent[axis] {
                 first + self.random.below(last - first + 1)
             } else {
                 let inner = if aligned > last { 0 } else { (last - aligned) / cell + 1 };

@@ -35,9 +35,9 @@ impl Random {
     /// A box of `size` anywhere in `within`, `None` where it does not fit. Draws z, y and x in this order.
     pub fn place(&mut self, within: &Region, size: Shape) -> Option<Region> {
         let mut start = [0; 3];
-        for axis in 0..3 {
+        for (axis, first) in start.iter_mut().enumerate() {
             let slack = within.shape().0[axis].checked_sub(size.0[axis])?;
-            start[axis] = within.start[axis].checked_add(self.below(slack.checked_add(1)?))?;
+            *first = within.start[axis].checked_add(self.below(slack.checked_add(1)?))?;
         }
         Some(at(start, size))
     }

@@ -98,8 +98,8 @@ impl InsideArg {
         let mask = reader.mask(&opened.image, index, of, &self.inside).await?;
         let voxels = region.shape().voxels().unwrap_or(1);
         let share = mask.total() as f64 / voxels as f64 * 100.0;
-        let whole = pyramid.levels.first().filter(|_| number > 0 && mask_level.is_none());
-        let by = if whole.is_some() { "then in s0" } else { "alone" };
+        let whole = pyramid.levels.first().filter(|_| number > 0);
+        let by = if whole.is_some() { " and then in s0" } else { "" };
         let labels = InsideLabels {
             name: self.name.clone(),
             inside: self.inside.clone(),
@@ -110,7 +110,7 @@ impl InsideArg {
             dtype: pyramid.dtype,
             reader,
         };
-        let told = format!(" with {}, judged in {index} {by} where {share:.3} % are inside", labels.asked());
+        let told = format!(" with {}, judged in {index}{by}, where {share:.3} % are inside", labels.asked());
         Ok(Judged { labels, told })
     }
 }

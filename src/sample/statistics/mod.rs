@@ -4,6 +4,7 @@
 //! when each value is counted. Types of 32 bits take two and of 64 bits four: the first counts the highest 16 bits of the
 //! values, each further one the next 16 of those values that a percentile is among.
 
+mod bins;
 mod exact;
 mod number;
 mod tally;

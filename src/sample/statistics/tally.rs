@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::PERCENTILES;
+use super::bins::{BINS, Bins};
 use super::exact::Sum;
 use super::number::{Number, bits, keys, number};
 use crate::dtype::{DataType, FillValue};
 
 /// Values that are counted at a time.
 const DIGIT: usize = 1 << 16;
-
-/// Bins of the histogram.
-const BINS: u64 = 256;
 
 /// Statistics.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,44 +92,6 @@ pub struct Tally {
     overflowed: bool,
     histogram: Vec<u64>,
     bins: Option<Bins>,
-}
-
-/// Bins of equal width.
-enum Bins {
-    Whole { low: i128, width: i128 },
-    Real { low: f64, high: f64 },
-}
-
-impl Bins {
-    fn of(dtype: DataType, range: (u64, u64)) -> Bins {
-        match (number(range.0, dtype), number(range.1, dtype)) {
-            (Number::Whole(low), Number::Whole(high)) => {
-                let width = (high - low) / i128::from(BINS) + 1;
-                Bins::Whole { low, width }
-            }
-            (low, high) => Bins::Real { low: low.value(), high: high.value() },
-        }
-    }
-
-    fn bin(&self, of: Number) -> usize {
-        let bin = match (self, of) {
-            (Bins::Whole { low, width }, Number::Whole(number)) => ((number - low) / width) as u64,
-            (Bins::Real { low, high }, of) if high > low => {
-                // A cast saturates. Halves, since the difference of two floats may be too large for one.
-                ((of.value() / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0) * BINS as f64) as u64
-            }
-            _ => 0,
-        };
-        bin.min(BINS - 1) as usize
-    }
-
-    fn edges(&self) -> Vec<f64> {
-        let edge = |at: u64| match self {
-            Bins::Whole { low, width } => (low + width * i128::from(at)) as f64,
-            Bins::Real { low, high } => low + (high / 2.0 - low / 2.0) * (at as f64 / BINS as f64) * 2.0,
-        };
-        (0..=BINS).map(edge).collect()
-    }
 }
 
 impl Tally {
