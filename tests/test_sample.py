@@ -155,7 +155,7 @@ def test_a_mask_that_cannot_be_read_is_an_error_and_no_list(labelled, tmp_path, 
     own = tmp_path / "own.toml"
     own.write_text(config.read_text().replace(f"127.0.0.1:{config.read_text().split('127.0.0.1:')[1].split('/')[0]}", origin.host))
     origin.fault = lambda request: Fault("status", 500) if "cells.zarr/s0/" in request.path and "." in request.path.split("s0/")[1] else None
-    done = emfs("sample", "--config", own, "v/part", "--count", "10", "--size", "16", "--inside", "cells", check=False, timeout=90)
+    done = emfs("sample", "--config", own, "v/part", "--count", "10", "--size", "16", "--inside", "cells", "--timeout", "2", check=False)
     assert done.returncode == 1 and "500" in done.stderr and not done.stdout
 
 

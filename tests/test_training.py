@@ -114,7 +114,7 @@ def test_a_run_whose_reads_failed_does_not_end_well(scene, tmp_path, serve, long
     lists = listed(config, tmp_path / "list.csv", "v", "--count", 60, "--size", "24")
     right = expected(made, lists)
     ended = []
-    for number in range(50 if long else 6):
+    for number in range(50 if long else 4):
         chance = random.Random(number)
         # Some runs meet faults that last, others those that a second try heals.
         bad = chance.choice([503, 500, 404, 403])
@@ -126,7 +126,7 @@ def test_a_run_whose_reads_failed_does_not_end_well(scene, tmp_path, serve, long
             is_bad = str(hash(request.path) % 1000) in broken if lasting else chance.random() < 0.3
             return Fault("status", bad) if is_bad else None
         origin.fault = fault
-        done = inside(config, sys.executable, HASH, lists, "plain", check=False, cache=("--cache-size", "0", "--timeout", "5"))
+        done = inside(config, sys.executable, HASH, lists, "plain", check=False, cache=("--cache-size", "0", "--timeout", "2"))
         origin.fault = None
         ended.append((bad, lasting, done.returncode))
         absent = bad in (403, 404)

@@ -7,10 +7,13 @@ import csv
 import os
 import sys
 
-# The folder of this file, which has the library's name, is not where the library is.
-sys.path = [path for path in sys.path if os.path.abspath(path or ".") != os.path.dirname(os.path.abspath(__file__))]
-
+# This file has the library's name, and whoever imports that gets the library.
+before, here = list(sys.path), os.path.dirname(os.path.abspath(__file__))
+sys.path = [path for path in before if os.path.abspath(path or ".") != here]
+sys.modules.pop("gunpowder", None)
 import gunpowder as gp  # noqa: E402
+
+sys.path = before
 
 
 def main(path, labels):

@@ -8,11 +8,14 @@ import hashlib
 import os
 import sys
 
-# The folder of this file, which has the library's name, is not where the library is.
-sys.path = [path for path in sys.path if os.path.abspath(path or ".") != os.path.dirname(os.path.abspath(__file__))]
-
+# This file has the library's name, and whoever imports that gets the library.
+before, here = list(sys.path), os.path.dirname(os.path.abspath(__file__))
+sys.path = [path for path in before if os.path.abspath(path or ".") != here]
+sys.modules.pop("tensorstore", None)
 import numpy  # noqa: E402
 import tensorstore  # noqa: E402
+
+sys.path = before
 
 #: Blocks that are under way: as many as fit into the memory that the job has for them.
 AT_ONCE = 16

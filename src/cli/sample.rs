@@ -4,6 +4,7 @@ pub(super) mod field;
 mod inside;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -92,6 +93,9 @@ pub(super) struct SampleArgs {
     /// Datasets of your own (TOML) in place of the built-in ones
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Fail what makes no progress for so long
+    #[arg(long, value_name = "S", default_value = "60", value_parser = size::seconds)]
+    timeout: Duration,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -174,7 +178,7 @@ pub(super) fn run(args: &SampleArgs) -> Result<(), CliError> {
     let mut names = args.names.clone();
     let (catalog, cache) = mounted::meant_by_all(&mut names, args.config.as_deref(), &args.cache)?;
     let places = names.iter().map(|name| Place::parse(&catalog, name)).collect::<Result<Vec<_>, _>>()?;
-    let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, serve::TIMEOUT, MEMORY)?;
+    let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, args.timeout, MEMORY)?;
     let reader = Reader::new(MEMORY / 4, session.blocks.clone(), session.stats.clone());
     let (header, samples) = serve::finish(lists(args, &session, &reader, &places))??;
     let text = match args.format {

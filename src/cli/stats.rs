@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use super::place::Place;
 use super::sample::field::{self, Field, LevelChoice};
 use super::sample::{MEMORY, shape, whole};
 use super::session::{CacheArgs, Session};
-use super::{CliError, mounted, serve};
+use super::{CliError, mounted, serve, size};
 use crate::geometry::{LevelIndex, Region, Shape};
 use crate::sample::list::{self, Sample};
 use crate::sample::statistics::{self, Summary};
@@ -56,6 +57,9 @@ pub(super) struct StatsArgs {
     /// Datasets of your own (TOML) in place of the built-in ones
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Fail what makes no progress for so long
+    #[arg(long, value_name = "S", default_value = "60", value_parser = size::seconds)]
+    timeout: Duration,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -102,7 +106,7 @@ pub(super) fn run(args: &StatsArgs) -> Result<(), CliError> {
     if places.is_empty() {
         return Err(CliError::Failed("the list has no such row".to_owned()));
     }
-    let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, serve::TIMEOUT, MEMORY)?;
+    let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, args.timeout, MEMORY)?;
     let reader = Reader::new(MEMORY / 4, session.blocks.clone(), session.stats.clone());
     let computed = serve::finish(async {
         let mut all = Vec::new();
