@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import itertools
 import json
+import os
 import time
 
 import numpy as np
@@ -187,6 +188,34 @@ def test_statistics_are_those_of_numpy_for_every_type(odd, tmp_path):
         assert entry["blocks_sha256"] == hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def test_a_list_of_a_crop_is_in_the_voxels_of_the_crop(labelled, tmp_path):
+    config, _ = labelled
+    whole = zarr.open_array(config.parent / "em.zarr/s0", mode="r")[...]
+    name = "v/em.crop-z8-72_y16-160_x40-200.chunk-64.zarr"
+    lists = tmp_path / "list.csv"
+    lists.write_text(emfs("sample", "--config", config, name, "--count", 9, "--size", "24", "--region", "48x3").stdout)
+    crop = whole[8:72, 16:160, 40:200]
+    (told,) = json.loads(emfs("stats", "--config", config, "--list", lists, "--format", "json").stdout)
+    assert told["mean"] == numpy_of(crop, rows(lists.read_text())).mean()
+    with mounted(tmp_path, config.read_text()) as mount:
+        array = zarr.open_array(mount / name / "s0", mode="r")
+        assert all(np.array_equal(array[box(row)], crop[box(row)]) for row in rows(lists.read_text()))
+
+
+def test_each_dataset_is_sampled_at_its_level_nearest_to_a_voxel_size(demo, tmp_path):
+    config = tmp_path / "demo.toml"
+    config.write_text(demo.config)
+    for length in (8, 16, 40):
+        done = emfs("sample", "--config", config, "hemibrain", "jrc_mus-nacc-2", "--count", 8, "--size", "8", "--voxel-size", length, "--weights", "equal")
+        levels = {row["dataset"]: int(row["level"][1:]) for row in rows(done.stdout)}
+        for dataset, level in levels.items():
+            scales = [float(np.prod(scale)) ** (1 / 3) for scale in demo.truth[dataset, "em", None].scale]
+            assert level == min(range(len(scales)), key=lambda at: abs(np.log(scales[at] / length)))
+            percent = (scales[level] / length - 1) * 100
+            off = f"{length} nm as asked for" if abs(percent) < 0.05 else f"{percent:+.1f} % off {length} nm"
+            assert f"{dataset}/em.zarr s{level}: {off}" in done.stderr and f"({off})" in done.stdout
+
+
 def test_statistics_do_not_depend_on_the_order_of_the_list(labelled, tmp_path):
     config, _ = labelled
     text = emfs("sample", "--config", config, "v", "--count", 30, "--size", "20").stdout
@@ -197,6 +226,9 @@ def test_statistics_do_not_depend_on_the_order_of_the_list(labelled, tmp_path):
         lists = tmp_path / f"{number}.csv"
         lists.write_text("\n".join([*comments, head, *order]) + "\n")
         told.append(emfs("stats", "--config", config, "--list", lists, "--format", "json").stdout)
+    one = {min(os.sched_getaffinity(0))}
+    alone = emfs("stats", "--config", config, "--list", lists, "--format", "json", preexec_fn=lambda: os.sched_setaffinity(0, one)).stdout
+    assert alone == told[0], "on one processor"
     drawn = emfs("stats", "--config", config, "v", "--blocks", 30, "--size", "20", "--format", "json").stdout
     assert told[0] == told[1] == drawn, "the default blocks are those of the list with the same numbers"
 

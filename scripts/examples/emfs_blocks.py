@@ -35,7 +35,7 @@ class Blocks(Dataset):
 
     def __init__(self, path, split=None, labels=None, stats=None, root=None, reader="zarr", position=None):
         rows = csv.DictReader(line for line in open(path) if not line.startswith("#"))
-        self.rows = [row | {"row": number} for number, row in enumerate(rows) if split in (None, row["split"])]
+        self.rows = [row | {"row": number} for number, row in enumerate(rows) if split in (None, row.get("split"))]
         self.root, self.labels, self.reader, self.position = root or os.environ["EMFS_MOUNT"], labels, reader, position
         told = json.load(open(stats)) if stats else []
         self.stats = {(one["dataset"], one["image"], one["level"]): (one["mean"], one["std"] or 1.0) for one in told}
@@ -103,7 +103,7 @@ class Stream(IterableDataset):
 
     def order(self):
         rows, order, buffer, draw = self.data.rows, [], [], random.Random(self.seed)
-        region = lambda index: (rows[index]["store"], rows[index]["level"], rows[index]["split"], rows[index]["region"] or index)
+        region = lambda index: (rows[index]["store"], rows[index]["level"], rows[index].get("split"), rows[index].get("region") or index)
         groups = [list(group) for _, group in itertools.groupby(range(len(rows)), region)]
         if self.seed is not None:
             draw.shuffle(groups)
