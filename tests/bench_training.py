@@ -83,7 +83,7 @@ def main():
                 lists[name] = folder / f"{name}.csv"
                 lists[name].write_text(emfs("sample", "--config", folder / "config.toml", "v", "--count", COUNT, *options).stdout)
             found = {}
-            for number in range(3):
+            for number in range(2):
                 for name, path in lists.items():
                     with mounted(folder / f"{name}{number}", config, cache=folder / f"cache-{name}{number}") as mount:
                         data = Blocks(path, root=str(mount.path))

@@ -80,7 +80,7 @@ def test_one_list_is_one_hash_whoever_reads_it(scene, tmp_path, long):
     ways = [way for way in ways if way[1] * way[3] <= 16]
     if not long:
         # Each number and each way once.
-        ways = [("zarr", 1, "fork", 1), ("tensorstore-zarr", 4, "spawn", 1), ("zarr", 2, "forkserver", 2)]
+        ways = [("zarr", 1, "fork", 1), ("tensorstore-zarr", 2, "spawn", 1), ("zarr", 2, "forkserver", 2)]
     with mounted(tmp_path / "one", config.read_text()) as one, mounted(tmp_path / "two", config.read_text()) as two:
         found = {("plain", python): run(python, HASH, lists, "plain", mount=one.path).stdout.strip() for python in (sys.executable, LEGACY_PYTHON)}
         for number, way in enumerate(ways):
@@ -115,7 +115,7 @@ def test_a_run_whose_reads_failed_does_not_end_well(scene, tmp_path, serve, long
     lists = listed(config, tmp_path / "list.csv", "v", "--count", 60, "--size", "24")
     right = expected(made, lists)
     ended = []
-    for number in range(50 if long else 4):
+    for number in range(50 if long else 3):
         chance = random.Random(number)
         # Some runs meet faults that last, others those that a second try heals.
         bad = chance.choice([503, 500, 404, 403])
@@ -158,7 +158,7 @@ def test_absences_in_the_list_are_failures_unless_they_are_allowed(tmp_path):
         stats.write_text(emfs("stats", "--config", config, "--list", lists, "--format", "json").stdout)
         command = [TORCH_PYTHON, EXAMPLES / "train.py", lists, lists, "--labels", "cells", "--stats", stats, "--epochs", 1, "--workers", 0]
         done = inside(config, *command, check=False)
-        assert done.returncode == 1 and "train.py: " in done.stderr and "absent" in done.stderr, done.stderr
+        assert done.returncode == 1 and "train.py: absent: v/part: block 0/0/0 of s0" in done.stderr, done.stderr
         assert inside(config, *command, "--allow-absent").returncode == 0
 
 

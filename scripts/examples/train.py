@@ -101,8 +101,8 @@ def main():
     done = emfs("status", mount, "--failed", "--absent", "--since", mark, "--json")
     ledger = json.loads(done.stdout or "{}")
     if done.returncode or (ledger["absent"]["count"] and not args.allow_absent):
-        entries = ledger.get("failed", {}).get("entries", []) + ledger.get("absent", {}).get("entries", [])
-        raise ReadFailed("; ".join(entry["line"] for entry in entries[:5]) or done.stderr)
+        lines = [f"{what}: {entry['line']}" for what in ("failed", "absent") for entry in ledger.get(what, {}).get("entries", [])]
+        raise ReadFailed("; ".join(lines[:5]) or done.stderr)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ const TOPICS: &[Topic] = topics! {
     "views": "the tree of a mount, and names of crops, levels and chunk shapes",
     "reading": "zarr, TensorStore, dask, xarray, napari and what some tools need",
     "clients": "which program shows what, and what to type",
-    "ml": "training: where to sample, statistics, a reader for PyTorch, and what it costs",
+    "ml": "training: where to sample, statistics, a reader for PyTorch",
     "access": "who can see what, and tokens of jobs",
     "jobs": "a mount for one command, and whether its reads have failed",
     "consistency": "what a reader may rely on",
