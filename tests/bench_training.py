@@ -1,7 +1,7 @@
-"""What share of its time a training loop waits: tests/bench_training.py [BINARY], with target/venv/torch's Python.
+"""What share of its time a training loop waits: tests/bench_training.py [STEP], with target/venv/torch's Python; EMFS_BIN as for tests.
 
-128³ uint8 blocks of a volume of 64³ native blocks, 20 ms from its origin, to a step of 100 ms by 4 workers: through a mount, by regions and
-uniformly, cold and warm, and by TensorStore on the origin. One run, interleaved.
+128³ uint8 blocks of a volume of 64³ native blocks, 20 ms from its origin, to a step of 0.1 s (or STEP) by 4 workers: through a mount, by
+regions and uniformly, cold and warm, by TensorStore on the origin, and where nothing is read at all. One run, interleaved.
 """
 
 import os
@@ -21,7 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "scripts
 from emfs_blocks import Blocks, Stream  # noqa: E402
 from mounting import configuration, emfs, mounted  # noqa: E402
 
-COUNT, SIDE, STEP = 96, 640, 0.1
+COUNT, SIDE, STEP = 96, 640, float(sys.argv[1]) if len(sys.argv) > 1 else 0.1
 
 SERVE = "import sys, time; sys.path.insert(0, sys.argv[2]); from origin import Origin; o = Origin(sys.argv[1], latency=0.02); o.start(); print(o.url, flush=True); time.sleep(3600)"
 
@@ -37,6 +37,13 @@ class OnOrigin(Blocks):
             spec = {"driver": "zarr", "kvstore": f"{self.root}/em.zarr/s0/", "recheck_cached_data": False}
             self.opened[os.getpid()] = tensorstore.open(spec, read=True, context=context).result()
         return self.opened[os.getpid()]
+
+
+class Nothing(Blocks):
+    """Blocks of zeros, to see what the loader costs."""
+
+    def read(self, path, box):
+        return np.zeros([side.stop - side.start for side in box], "u1")
 
 
 def epoch(data):
@@ -89,6 +96,7 @@ def main():
                         data = Blocks(path, root=str(mount.path))
                         found.setdefault(f"emfs, {name}, cold", []).append(epoch(data))
                         found.setdefault(f"emfs, {name}, warm", []).append(epoch(data))
+                found.setdefault("nothing read", []).append(epoch(Nothing(lists["regions"], root=url)))
                 found.setdefault("TensorStore on the origin, regions", []).append(epoch(OnOrigin(lists["regions"], root=url)))
             for name, runs in found.items():
                 waits, rates = zip(*runs, strict=True)
