@@ -61,10 +61,10 @@ pub enum TokenError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// There is nothing to sign with.
-    #[error("it holds no key; `emfs token key FILE` makes one")]
+    #[error("it holds no key; `emfs token key` makes one")]
     Empty,
     /// A line is no key.
-    #[error("line {0} is no key, which is {SHORTEST} hexadecimal digits or more; `emfs token key FILE` makes one")]
+    #[error("line {0} is no key, which is {SHORTEST} hexadecimal digits or more; `emfs token key` makes one")]
     Line(usize),
     /// There are very many.
     #[error("it holds more than {MOST_KEYS} keys")]

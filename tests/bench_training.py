@@ -1,4 +1,4 @@
-"""What share of its time a training loop waits: tests/bench_training.py [STEP], with target/venv/torch's Python; EMFS_BIN as for tests.
+"""What share of its time a training loop waits: scripts/bench training [STEP].
 
 128³ uint8 blocks of a volume of 64³ native blocks, 20 ms from its origin, to a step of 0.1 s (or STEP) by 4 workers: through a mount, by
 regions and uniformly, cold and warm, by TensorStore on the origin, and where nothing is read at all. One run, interleaved.

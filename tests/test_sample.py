@@ -327,8 +327,7 @@ def test_a_list_is_exported_as_a_store_for_each_row(labelled, tmp_path):
 
 
 def test_a_token_says_what_a_job_may_read_and_is_revoked_with_its_key(tmp_path):
-    keys = tmp_path / "keys"
-    emfs("token", "key", keys)
+    keys = tmp_path / "own" / "keys"
     token = emfs("token", "create", "--key-file", keys, "--dataset", "hemibrain", "--expires", "12h", "--job", "j-1").stdout.strip()
     signed, _, signature = token.rpartition(".")
     assert keys.stat().st_mode & 0o777 == 0o600
@@ -345,7 +344,7 @@ def test_a_token_says_what_a_job_may_read_and_is_revoked_with_its_key(tmp_path):
     short = emfs("token", "create", "--key-file", keys, "--expires", "1s").stdout.strip()
     time.sleep(1.1)
     assert "has expired" in refused(short)
-    emfs("token", "key", keys)
+    emfs("token", "key", "--key-file", keys)
     assert emfs("token", "show", "--key-file", keys, token).returncode == 0, "an old key is valid until it is left out"
-    emfs("token", "key", keys, "--revoke")
+    emfs("token", "key", "--key-file", keys, "--revoke")
     assert "its key was revoked" in refused(token)

@@ -238,7 +238,18 @@ async fn lists(
         }
         samples.extend(drawn.into_iter().map(|drawn| field.sample(&drawn, &rule)));
     }
+    settle("sample", session).await?;
     Ok((header, samples))
+}
+
+/// Makes sure of what archives were said not to have, and tells how much that is.
+pub(super) async fn settle(command: &str, session: &Session) -> Result<(), CliError> {
+    session.remote.confirm_absences().await.map_err(|cause| CliError::Failed(cause.to_string()))?;
+    for (dataset, blocks) in session.stats.snapshot().absent {
+        let told = format!("{dataset}: {blocks} blocks are absent at the archive, and count as its fill value");
+        eprint_line(&format!("emfs {command}: {told}"));
+    }
+    Ok(())
 }
 
 /// The one split of lists without splits.

@@ -10,14 +10,15 @@ use serde_json::{Value, json};
 use super::output::{print, table};
 use super::place::Place;
 use super::sample::field::{self, Field, LevelChoice};
-use super::sample::{MEMORY, shape, whole};
+use super::sample::{MEMORY, settle, shape, whole};
 use super::session::{CacheArgs, Session};
 use super::{CliError, mounted, serve, size};
+use crate::catalog::SourceSpec;
 use crate::geometry::{LevelIndex, Region, Shape};
 use crate::sample::list::{self, Sample};
 use crate::sample::statistics::{self, Summary};
 use crate::sample::{Drawn, Everywhere, Reader, Rule, SampleError, draw};
-use crate::volume::intensity;
+use crate::volume::intensity::{self, Intensity};
 use crate::zarr::parse_level;
 
 /// Print the statistics of images, of the voxels in a list of blocks
@@ -113,11 +114,14 @@ pub(super) fn run(args: &StatsArgs) -> Result<(), CliError> {
         for place in &places {
             all.push(one(args, &session, &reader, place, &rows).await?);
         }
+        settle("stats", &session).await?;
+        // Not before it is sure that nothing was taken for absent that is not.
+        all.iter().for_each(|computed| computed.keep(&session));
         Ok::<_, CliError>(all)
     })??;
     let text = match args.format {
         Format::Json => {
-            format!("{:#}\n", Value::from(computed.iter().map(|(value, _)| value.clone()).collect::<Vec<_>>()))
+            format!("{:#}\n", Value::from(computed.iter().map(|computed| computed.told.clone()).collect::<Vec<_>>()))
         }
         Format::Table => as_table(&computed),
     };
@@ -125,13 +129,31 @@ pub(super) fn run(args: &StatsArgs) -> Result<(), CliError> {
 }
 
 /// The statistics of one image.
-async fn one(
+struct Computed<'a> {
+    told: Value,
+    summary: Summary,
+    field: Field<'a>,
+    spec: &'a SourceSpec,
+    intensity: Option<Intensity>,
+}
+
+impl Computed<'_> {
+    /// Keeps those of the finest level where there is a cache.
+    fn keep(&self, session: &Session) {
+        if let (Some(disk), Some(found)) = (session.remote.disk(), &self.intensity) {
+            let opened = &self.field.opened;
+            intensity::keep(disk, &opened.origin, opened.image.source.description(), self.spec, found);
+        }
+    }
+}
+
+async fn one<'a>(
     args: &StatsArgs,
     session: &Session,
     reader: &Reader,
-    place: &Place<'_>,
+    place: &'a Place<'a>,
     rows: &[(u64, Sample)],
-) -> Result<(Value, Summary), CliError> {
+) -> Result<Computed<'a>, CliError> {
     let choice = args.level.map_or(LevelChoice::Finest, LevelChoice::Level);
     let field = Field::open(session, place, choice, None).await?;
     let samples = match &args.list {
@@ -142,12 +164,8 @@ async fn one(
     let summary = statistics::compute(reader, &field.target(), &boxes).await?;
     let hash = statistics::list_hash(&samples);
     let blocks = samples.len() as u64;
-    if let (Some(disk), Some(found), LevelIndex(0)) =
-        (session.remote.disk(), statistics::intensity(&summary, blocks, &hash), field.level)
-    {
-        let description = field.image().source.description();
-        intensity::keep(disk, &field.opened.origin, description, place.source(), &found);
-    }
+    let is_finest = field.level == LevelIndex(0);
+    let intensity = is_finest.then(|| statistics::intensity(&summary, blocks, &hash)).flatten();
     let mut told = json!({
         "dataset": place.store.dataset.name,
         "image": field::image(place),
@@ -157,7 +175,7 @@ async fn one(
     if let (Some(told), Value::Object(more)) = (told.as_object_mut(), more) {
         told.extend(more);
     }
-    Ok((told, summary))
+    Ok(Computed { told, summary, spec: place.source(), intensity, field })
 }
 
 /// The blocks of `emfs sample` with the same numbers, smaller where the image is.
@@ -188,11 +206,11 @@ fn listed(file: &str, field: &Field<'_>, rows: &[(u64, Sample)]) -> Result<Vec<S
     }
 }
 
-fn as_table(computed: &[(Value, Summary)]) -> String {
+fn as_table(computed: &[Computed<'_>]) -> String {
     let head =
         ["image", "level", "mean", "std", "min", "0.1 %", "1 %", "50 %", "99 %", "99.9 %", "max", "fill", "blocks"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
-    for (told, summary) in computed {
+    for Computed { told, summary, .. } in computed {
         let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
         let text = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
         let mut line = vec![format!("{}/{}", text("dataset"), text("image")), text("level")];

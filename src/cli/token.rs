@@ -11,6 +11,7 @@ use chrono::DateTime;
 use super::CliError;
 use super::output::print;
 use crate::token::{Claims, Keys, new_key};
+use crate::xdg;
 
 /// Longest time that a token is valid.
 const LONGEST: u64 = 366 * 24 * 3600;
@@ -18,13 +19,12 @@ const LONGEST: u64 = 366 * 24 * 3600;
 /// Give jobs tokens for `emfs serve`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A token says which datasets a job may read and until when. The server keeps nothing of it; it needs the same key file. See
-`emfs help access`.
+A token says which datasets a job may read and until when. The server keeps nothing of it; it needs the same key file, which
+is made with the first token and which only its owner can read. See `emfs help access`.
 
 Examples:
-  emfs token key keys.txt                       # once: makes the key file, which only its owner can read
-  emfs token create --key-file keys.txt --dataset hemibrain --expires 12h
-  emfs token key keys.txt --revoke              # a new key, and no token that was given before is valid any more")]
+  emfs token create --dataset hemibrain --expires 12h --job train-7
+  emfs token key --revoke                       # a new key, and no token that was given before is valid any more")]
 pub(super) struct TokenCommand {
     #[command(subcommand)]
     action: Action,
@@ -42,9 +42,8 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct CreateArgs {
-    /// The key file
-    #[arg(long, value_name = "FILE")]
-    key_file: PathBuf,
+    #[command(flatten)]
+    keys: KeyFile,
     /// A dataset that may be read; may be given several times [default: all]
     #[arg(long, value_name = "NAME")]
     dataset: Vec<String>,
@@ -58,9 +57,8 @@ struct CreateArgs {
 
 #[derive(Debug, clap::Args)]
 struct ShowArgs {
-    /// The key file
-    #[arg(long, value_name = "FILE")]
-    key_file: PathBuf,
+    #[command(flatten)]
+    keys: KeyFile,
     /// Fail unless it allows this dataset
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
@@ -70,11 +68,30 @@ struct ShowArgs {
 
 #[derive(Debug, clap::Args)]
 struct KeyArgs {
-    /// The key file; made where it is missing
-    file: PathBuf,
+    #[command(flatten)]
+    keys: KeyFile,
     /// Leave the old keys out, so that no token signed by them is valid any more
     #[arg(long)]
     revoke: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct KeyFile {
+    /// The key file [default: $XDG_STATE_HOME/emfs/token-keys or ~/.local/state/emfs/token-keys]
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+}
+
+impl KeyFile {
+    fn path(&self) -> Result<PathBuf, CliError> {
+        match &self.key_file {
+            Some(file) => Ok(file.clone()),
+            None => {
+                let missing = |missing| CliError::Failed(format!("{missing}; name a file with --key-file"));
+                Ok(xdg::state_home().map_err(missing)?.join("emfs").join("token-keys"))
+            }
+        }
+    }
 }
 
 fn validity(text: &str) -> Result<Duration, String> {
@@ -91,7 +108,11 @@ pub(super) fn run(command: &TokenCommand) -> Result<(), CliError> {
     match &command.action {
         Action::Create(args) => {
             let claims = Claims::new(args.dataset.clone(), args.expires, args.job.clone(), SystemTime::now());
-            let token = keys(&args.key_file)?.sign(&claims);
+            let file = args.keys.path()?;
+            if !file.exists() {
+                add_key(&file, false)?;
+            }
+            let token = keys(&file)?.sign(&claims);
             let token = token.ok_or_else(|| CliError::Failed("the token could not be signed".to_owned()))?;
             Ok(print(&format!("{token}\n"))?)
         }
@@ -100,7 +121,7 @@ pub(super) fn run(command: &TokenCommand) -> Result<(), CliError> {
                 "-" => std::io::read_to_string(std::io::stdin()).map_err(CliError::system("stdin"))?,
                 token => token.to_owned(),
             };
-            let claims = keys(&args.key_file)?.verify(token.trim(), SystemTime::now());
+            let claims = keys(&args.keys.path()?)?.verify(token.trim(), SystemTime::now());
             let claims = claims.map_err(|error| CliError::Failed(error.to_string()))?;
             if let Some(name) = args.dataset.as_ref().filter(|name| !claims.allows(name)) {
                 return Err(CliError::Failed(format!("the token does not allow {name}")));
@@ -111,7 +132,7 @@ pub(super) fn run(command: &TokenCommand) -> Result<(), CliError> {
             let job = claims.job.map_or(String::new(), |job| format!(", for {job}"));
             Ok(print(&format!("{datasets}, until {until}{job}\n"))?)
         }
-        Action::Key(args) => add_key(args),
+        Action::Key(args) => add_key(&args.keys.path()?, args.revoke),
     }
 }
 
@@ -122,8 +143,7 @@ fn keys(file: &Path) -> Result<Keys, CliError> {
 }
 
 /// Writes the key file anew with another key at its top, so that who reads it meanwhile has the old or the new one whole.
-fn add_key(args: &KeyArgs) -> Result<(), CliError> {
-    let file = &args.file;
+fn add_key(file: &Path, revoke: bool) -> Result<(), CliError> {
     let system = || CliError::system(file.display().to_string());
     let old = match fs::read_to_string(file) {
         Ok(text) => text,
@@ -133,7 +153,10 @@ fn add_key(args: &KeyArgs) -> Result<(), CliError> {
     if !old.is_empty() {
         keys(file)?;
     }
-    let kept = if args.revoke { "" } else { &old };
+    let kept = if revoke { "" } else { &old };
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(system())?;
+    }
     let mut name = file.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
@@ -166,12 +189,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("keys");
         let lines = || fs::read_to_string(&file).unwrap().lines().count();
-        let mut args = KeyArgs { file: file.clone(), revoke: false };
-        add_key(&args).unwrap();
-        add_key(&args).unwrap();
+        add_key(&file, false).unwrap();
+        add_key(&file, false).unwrap();
         assert_eq!((lines(), fs::metadata(&file).unwrap().permissions().mode() & 0o777), (2, 0o600));
-        args.revoke = true;
-        add_key(&args).unwrap();
+        add_key(&file, true).unwrap();
         assert_eq!((lines(), fs::read_dir(folder.path()).unwrap().count()), (1, 1));
     }
 }

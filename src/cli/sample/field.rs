@@ -1,7 +1,5 @@
 //! An image of the catalogue, opened, as samples are drawn from it.
 
-use std::sync::Arc;
-
 use super::super::CliError;
 use super::super::place::{Part, Place};
 use super::super::session::Session;
@@ -119,11 +117,6 @@ impl<'a> Field<'a> {
             split: rule.shares.get(drawn.split).map(|share| share.name.clone()).unwrap_or_default(),
             region: drawn.region,
         }
-    }
-
-    /// A view of the same image whole, for what lies on it.
-    pub fn image(&self) -> &Arc<crate::volume::Image> {
-        &self.opened.image
     }
 }
 
