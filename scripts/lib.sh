@@ -48,15 +48,30 @@ need_fuse() {
     fi
 }
 
-# need_venv NAME REQUIREMENTS : a virtual environment target/venv/NAME with exactly these packages. Does nothing where it is there already.
+# need_venv NAME REQUIREMENTS [PYTHON [OPTION…]] : a virtual environment target/venv/NAME with exactly these packages. Does nothing where
+# it is there already.
 need_venv() {
-    local name=$1 requirements=$2 folder="target/venv/$1" stamp
-    stamp="$(python3 -c 'import sys; print(sys.version)' | cat - "$requirements" | sha256sum | cut -d' ' -f1)"
+    local name=$1 requirements=$2 python=${3:-python3} folder="target/venv/$1" stamp
+    stamp="$("$python" -c 'import sys; print(sys.version)' | cat - "$requirements" | sha256sum | cut -d' ' -f1)"
     [ "$(cat "$folder/stamp" 2>/dev/null)" = "$stamp" ] && return 0
     say "Python packages of $requirements into $folder"
     rm -rf "$folder"
     mkdir -p target/venv
-    python3 -m venv "$folder"
+    "$python" -m venv "${@:4}" "$folder"
     "$folder/bin/pip" install --quiet --disable-pip-version-check --no-input --requirement "$requirements"
     printf '%s\n' "$stamp" > "$folder/stamp"
+}
+
+# need_torch : target/venv/torch with Debian's torch, which is for processors alone. Where that cannot be had, the tests of training say
+# that they are skipped.
+need_torch() {
+    local python=/usr/bin/python3
+    if ! "$python" -c 'import torch, ensurepip' 2>/dev/null; then
+        if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+            say "without Debian's python3-torch: the tests of training are skipped"
+            return 0
+        fi
+        install_packages python3-torch python3-venv
+    fi
+    need_venv torch tests/requirements/torch.txt "$python" --system-site-packages
 }

@@ -12,11 +12,12 @@ BINARY = pathlib.Path(os.environ.get("EMFS_BIN") or ROOT / "target" / "debug" / 
 LEGACY_PYTHON = ROOT / "target" / "venv" / "legacy" / "bin" / "python"
 CLIENTS_PYTHON = ROOT / "target" / "venv" / "clients" / "bin" / "python"
 DESCRIPTIONS_PYTHON = ROOT / "target" / "venv" / "descriptions" / "bin" / "python"
+TORCH_PYTHON = ROOT / "target" / "venv" / "torch" / "bin" / "python"
 GUNPOWDER_PYTHON = ROOT / "target" / "venv" / "gunpowder" / "bin" / "python"
 
 
 #: Commands that keep what they fetch, unless they are told not to.
-KEEPING = {"mount", "metadata", "datasets", "crop", "explain", "warm", "export"}
+KEEPING = {"mount", "metadata", "datasets", "crop", "explain", "sample", "stats", "warm", "export"}
 
 
 def emfs(*arguments, timeout=60, check=True, **options):

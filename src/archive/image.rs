@@ -6,7 +6,8 @@ use crate::cache::Reservation;
 use crate::catalog::SourceSpec;
 use crate::document::Document;
 use crate::store::Remote;
-use crate::volume::{Image, Pyramid, VolumeError, window};
+use crate::volume::intensity::Intensity;
+use crate::volume::{Image, Pyramid, VolumeError, intensity, window};
 
 /// An open image.
 pub struct OpenImage {
@@ -16,6 +17,8 @@ pub struct OpenImage {
     pub pyramid: Pyramid,
     /// The address of its voxels, as resolved.
     pub origin: String,
+    /// Statistics of its voxels that were computed before.
+    pub intensity: Option<Intensity>,
     /// What archive and source said.
     pub documents: Vec<Document>,
     /// What its source takes of the memory for what is kept.
@@ -45,8 +48,11 @@ pub async fn open_image(
     let origin = opened.location.to_string();
     let image = Arc::new(Image::new(number, name, opened.source, opened.place));
     let measured = window::kept(remote.disk(), &origin, image.source.description(), spec);
+    let intensity = intensity::kept(remote.disk(), &origin, image.source.description(), spec);
     match image.pyramid(spec, opened.voxel_size, measured, name) {
-        Ok(pyramid) => Ok(OpenImage { image, pyramid, origin, documents: opened.documents, kept: opened.kept }),
+        Ok(pyramid) => {
+            Ok(OpenImage { image, pyramid, origin, intensity, documents: opened.documents, kept: opened.kept })
+        }
         Err(error) => Err(ImageFailure { error, documents: opened.documents }),
     }
 }

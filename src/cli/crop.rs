@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
-use rand::{Rng, SeedableRng};
 
 use super::mounted::{self, Meant};
 use super::output::{eprint_line, print};
@@ -12,6 +12,7 @@ use super::{CliError, size, target};
 use crate::catalog::{Dataset, ImageSpec};
 use crate::geometry::{Region, Shape};
 use crate::http::viewers::Seen;
+use crate::sample::random::below;
 use crate::view::{ViewError, ViewSpec};
 use crate::volume::{Level, Pyramid};
 use crate::zarr::{Format, StoreName};
@@ -157,17 +158,6 @@ fn random_box(within: Region, size: Shape, seed: u64) -> Result<Region, String> 
     Ok(crop)
 }
 
-/// A number below `end`, which is not 0 (D. Lemire, "Fast random integer generation in an interval", 2019). Written out,
-/// so that no version of a library draws others from a seed.
-fn below(random: &mut impl Rng, end: u64) -> u64 {
-    loop {
-        let product = u128::from(random.next_u64()) * u128::from(end);
-        if product as u64 >= end.wrapping_neg() % end {
-            return (product >> 64) as u64;
-        }
-    }
-}
-
 /// Extents of a crop.
 fn sizes(text: &str) -> Result<[f64; 3], String> {
     size::per_axis(text, |text| {
@@ -232,14 +222,6 @@ mod tests {
         let shape = |text| chunk(text).ok().and_then(|view| view.chunk);
         assert_eq!((shape("8x16x64"), shape("8,16,64")), (Some(Shape([8, 16, 64])), Some(Shape([8, 16, 64]))));
         assert_eq!(shape("8,16"), None);
-    }
-
-    #[test]
-    fn all_places_are_drawn() {
-        let mut random = ChaCha8Rng::seed_from_u64(3);
-        let mut counts = [0; 7];
-        (0..7000).for_each(|_| counts[below(&mut random, 7) as usize] += 1);
-        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 mod bar;
 mod report;
+mod samples;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use crate::catalog::{Catalog, Dataset, ImageSpec, SourceSpec};
 use crate::export::{
     Compression, Destination, ExportError, Exporter, Member, Options, Outcome, Progress, Request, estimate,
 };
-use crate::geometry::Shape;
+use crate::geometry::{LevelIndex, Region, Shape};
 use crate::metadata::{self, ImageRecord, Knowledge};
 use crate::view::ViewSpec;
 use crate::zarr::{Format, StoreName, parse_level};
@@ -34,6 +35,7 @@ Examples:
   emfs export \"$(emfs crop hemibrain --size 1000 --seed 7)\" crop.zarr
   emfs export hemibrain/em.crop-z18000-19000_y18000-19000_x15000-16000 crop.zarr --format v3 --chunk 64 --shard 512
   emfs export jrc_mus-nacc-2 s3://bucket/nacc.zarr --level s2 --level s3
+  emfs export --list list.csv samples         # a store for each row of a list of `emfs sample`: samples/000000.zarr …
   emfs export --all volumes --resume")]
 pub(super) struct ExportArgs {
     /// DATASET[/NAME] once or more (image `em` may be left out), then DEST
@@ -42,6 +44,9 @@ pub(super) struct ExportArgs {
     /// All images of all datasets
     #[arg(long)]
     all: bool,
+    /// The samples of a list, each with the labels of its image, as DEST/NUMBER.zarr by their rows from 0
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "level"])]
+    list: Option<PathBuf>,
     /// Datasets of your own (TOML) in place of the built-in ones
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -111,6 +116,8 @@ struct Job<'a> {
     image: &'a ImageSpec,
     name: StoreName,
     view: ViewSpec,
+    /// Voxels of a level of the view that are written alone.
+    sample: Option<(LevelIndex, Region)>,
     destination: Destination,
 }
 
@@ -180,8 +187,11 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
 fn jobs<'a>(args: &'a ExportArgs, catalog: &'a Catalog) -> Result<Vec<Job<'a>>, CliError> {
     let usage = |reason: &str| Err(CliError::Usage(reason.to_owned()));
     let Some((to, named)) = args.arguments.split_last() else { return usage("name what to export, and DEST") };
-    if args.all && !named.is_empty() {
-        return usage("--all takes DEST alone");
+    if (args.all || args.list.is_some()) && !named.is_empty() {
+        return usage("--all and --list take DEST alone");
+    }
+    if let Some(list) = &args.list {
+        return samples::jobs(args, catalog, list, &Destination::parse(to)?);
     }
     if !args.all && named.is_empty() {
         return usage("name what to export before DEST, or give --all");
@@ -211,12 +221,22 @@ fn jobs<'a>(args: &'a ExportArgs, catalog: &'a Catalog) -> Result<Vec<Job<'a>>, 
         if !taken.insert(destination.to_string()) {
             return usage(&format!("{}/{file} is named twice", dataset.name));
         }
-        jobs.push(Job { dataset, image: store.image, name: store.name, view: store.view, destination });
+        jobs.push(Job { dataset, image: store.image, name: store.name, view: store.view, sample: None, destination });
     }
-    if several && !args.resume && !args.verify && matches!(&root, Destination::Directory(path) if path.exists()) {
-        return Err(ExportError::Exists(root.to_string()).into());
+    if several {
+        must_be_new(args, &root)?;
     }
     Ok(jobs)
+}
+
+/// Refuses to write several stores into a directory that is there, unless an export goes on.
+fn must_be_new(args: &ExportArgs, root: &Destination) -> Result<(), CliError> {
+    match root {
+        Destination::Directory(path) if !args.resume && !args.verify && path.exists() => {
+            Err(ExportError::Exists(root.to_string()).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn one(args: &ExportArgs, session: &Session, exporter: &Exporter, job: &Job<'_>) -> Result<(), ExportError> {
@@ -299,7 +319,8 @@ async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<
             image: &job.image.name,
             label: *label,
             spec,
-            knowledge: Knowledge::Described { pyramid: &opened.pyramid, origin: &opened.origin },
+            // What this machine has computed must not make an export another one.
+            knowledge: Knowledge::Described { pyramid: &opened.pyramid, origin: &opened.origin, intensity: None },
             documents: &opened.documents,
         })
         .collect();
@@ -313,6 +334,11 @@ async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<
             .map(|document| (metadata::document_name(&job.image.name, *label, document), document.bytes()));
         upstream.extend(named);
     }
+    let view = match job.sample {
+        None => job.view,
+        Some((level, place)) => samples::view(job.view, &opened[0].pyramid, level, &place)
+            .map_err(|reason| ExportError::Usage(format!("{name}: {reason}")))?,
+    };
     let members = specs.iter().zip(opened).map(|((label, spec), opened)| Member {
         label: label.map(str::to_owned),
         image: opened.image,
@@ -322,7 +348,7 @@ async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<
     });
     Ok(Request {
         title: name.replacen('/', " ", 1),
-        view: job.view,
+        view,
         members: members.collect(),
         options: Options {
             v3: args.format.unwrap_or(job.name.format) == Format::V3,

@@ -25,6 +25,8 @@ const TOPICS: &[Topic] = topics! {
     "reading": "zarr, TensorStore, dask, xarray, napari and what some tools need",
     "clients": "which program shows what, and what to type",
     "viewers": "neuroglancer, napari, Fiji, a browser: from nothing to a picture, over HTTP",
+    "ml": "training: where to sample, statistics, a reader for PyTorch",
+    "access": "who can see what, and tokens of jobs",
     "jobs": "a mount for one command, and whether its reads have failed",
     "consistency": "what a reader may rely on",
     "unmounting": "what readers see when a mount goes away",

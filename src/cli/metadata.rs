@@ -15,7 +15,7 @@ use crate::archive::{ImageFailure, OpenImage};
 use crate::catalog::{Catalog, Dataset, SourceSpec};
 use crate::document::Document;
 use crate::metadata::{self, ImageRecord, Knowledge};
-use crate::volume::{Pyramid, VolumeError};
+use crate::volume::VolumeError;
 
 /// How long a source may stay silent; shorter than for a mount, since somebody is waiting.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -109,9 +109,9 @@ fn width() -> usize {
     given.or_else(terminal).unwrap_or(WIDTH).clamp(40, 1000)
 }
 
-/// What was found out of a source: how it looks and where it is, or why that is not known, and what was answered.
+/// What was found out of a source, or why nothing was, and what was answered.
 struct Answer {
-    opened: Result<(Pyramid, String), VolumeError>,
+    opened: Result<OpenImage, VolumeError>,
     documents: Vec<Document>,
 }
 
@@ -155,7 +155,9 @@ fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, ProbeFai
                 spec: wanted.spec,
                 documents: &answer.documents,
                 knowledge: match &answer.opened {
-                    Ok((pyramid, origin)) => Knowledge::Described { pyramid, origin },
+                    Ok(OpenImage { pyramid, origin, intensity, .. }) => {
+                        Knowledge::Described { pyramid, origin, intensity: intensity.as_ref() }
+                    }
                     Err(error) => {
                         failures.add(error);
                         eprint_line(&format!("{}/{}: {error}", dataset.name, wanted.image));
@@ -173,7 +175,7 @@ async fn open(session: &Session, datasets: &[Dataset], wanted: &Wanted<'_>) -> A
     let dataset = datasets.get(wanted.dataset).map_or("", |dataset| &dataset.name);
     let label = wanted.label.map(|label| format!("/labels/{label}")).unwrap_or_default();
     match session.open(wanted.spec, &format!("{dataset}/{}{label}", wanted.image)).await {
-        Ok(OpenImage { pyramid, origin, documents, .. }) => Answer { opened: Ok((pyramid, origin)), documents },
+        Ok(opened) => Answer { documents: opened.documents.clone(), opened: Ok(opened) },
         Err(ImageFailure { error, documents }) => Answer { opened: Err(error), documents },
     }
 }

@@ -26,13 +26,16 @@ mod options;
 mod output;
 mod place;
 mod probe_failures;
+mod sample;
 mod serve;
 mod session;
 mod signals;
 mod size;
 mod socket;
+mod stats;
 mod status;
 mod target;
+mod token;
 mod umount;
 mod warm;
 mod watchdog;
@@ -89,6 +92,10 @@ enum Command {
     Datasets(datasets::DatasetsArgs),
     /// Print the name of a random crop
     Crop(crop::CropArgs),
+    /// Print a list of places to train on
+    Sample(sample::SampleArgs),
+    /// Print the statistics of images, of the voxels in a list of blocks
+    Stats(stats::StatsArgs),
     /// Say what a name stands for, or why it is no view
     Explain(explain::ExplainArgs),
     /// Fetch what a job will read, to be kept on disk
@@ -101,6 +108,8 @@ enum Command {
     Look(look::LookArgs),
     #[command(name = decode_rate::COMMAND, hide = true)]
     DecodeRate(decode_rate::DecodeRateArgs),
+    /// Give jobs tokens for `emfs serve`
+    Token(token::TokenCommand),
     /// Show what is known of datasets, side by side
     Metadata(metadata::MetadataArgs),
     /// Write datasets, images or views as OME-Zarr stores
@@ -182,12 +191,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Mark(args) => ("mark", ledger::mark(&args)),
         Command::Datasets(args) => ("datasets", datasets::run(&args)),
         Command::Crop(args) => ("crop", crop::run(&args)),
+        Command::Sample(args) => ("sample", sample::run(&args)),
+        Command::Stats(args) => ("stats", stats::run(&args)),
         Command::Explain(args) => ("explain", explain::run(&args)),
         Command::Warm(args) => ("warm", warm::run(&args)),
         Command::Cache(args) => ("cache", cache::run(&args)),
         Command::Locate(args) => ("locate", locate::run(&args)),
         Command::Look(args) => (look::COMMAND, look::run(&args)),
         Command::DecodeRate(args) => (decode_rate::COMMAND, decode_rate::run(&args)),
+        Command::Token(args) => ("token", token::run(&args)),
         Command::Metadata(args) => ("metadata", metadata::run(&args)),
         Command::Export(args) => ("export", export::run(&args)),
         Command::Demo(args) => return demo::run(args, shown),
@@ -267,6 +279,17 @@ mod tests {
             "emfs export a/em out --config f --format v3 --compress zstd:5 --chunk 64 --shard 128x256x256 --level s0 --level s1",
             "emfs export a b/em.crop-z0-1_y0-1_x0-1 s3://b/p --resume --verify --jobs 2 --quiet --memory 1G --timeout 5",
             "emfs export --all out --dry-run --compress none",
+            "emfs export --list l.csv out --chunk 128",
+            "emfs warm --follow l.csv --ahead 64 --position p --cache-dir c",
+            "emfs sample a b/em.chunk-64 --count 5 --size 64x128x128 --seed 7 --level s1 --within z0-5_y0-5_x0-5 --format json",
+            "emfs sample a --count 5 --voxel-size 8 --inside cells=1,2 --fraction 0.9 --mask-level s1 --region 256x8 --weights equal",
+            "emfs sample a --count 5 --split train:0.8,val:0.1,test:0.1 --split-block 256 --margin 0 --config f --offline",
+            "emfs stats a b/em --blocks 8 --size 64 --seed 1 --level s1 --format json",
+            "emfs stats --list l.csv --split train",
+            "emfs token create --key-file k --dataset a --dataset b --expires 12h --job j",
+            "emfs token create --expires 7d",
+            "emfs token key --key-file k --revoke",
+            "emfs token show --key-file k -",
             "emfs help",
             "emfs help clients",
             "emfs metadata a b --format correspondence --field acquisition/* --config f",
@@ -305,9 +328,24 @@ mod tests {
             "emfs crop a --size 0",
             "emfs crop a --size 5 --chunk 64x64",
             "emfs crop a --size 5 --within z5-5_y0-1_x0-1",
+            "emfs sample a",
+            "emfs sample --count 5",
+            "emfs sample a --count 0",
+            "emfs sample a --count 5 --size 0",
+            "emfs sample a --count 5 --level s0 --voxel-size 8",
+            "emfs sample a --count 5 --split train:0.8",
+            "emfs sample a --count 5 --margin 4",
+            "emfs sample a --count 5 --inside cells --fraction 1.5",
+            "emfs token",
+            "emfs token create",
+            "emfs token create --expires 12",
+            "emfs stats",
+            "emfs stats a --list l.csv --blocks 5",
             "emfs explain",
             "emfs warm",
             "emfs warm a --level 2",
+            "emfs warm a --follow l.csv",
+            "emfs export --all --list l.csv out",
             "emfs cache",
             "emfs cache prune",
             "emfs locate",

@@ -1,6 +1,7 @@
 //! `emfs warm`.
 
 mod bar;
+mod follow;
 mod names;
 
 use std::collections::BTreeSet;
@@ -13,13 +14,14 @@ use futures::stream;
 use parking_lot::Mutex;
 
 use self::bar::Bar;
-use self::names::{Named, Wanted};
+use self::names::{Named, Wanted, Wish};
 use super::output::{eprint_line, print};
-use super::place::{self, Part, Place};
-use super::session::{CacheArgs, Session};
+use super::place::{self, Part};
+use super::session::{Cache, CacheArgs, Session};
 use super::size::human;
 use super::{CliError, daemon, mounted};
 use crate::archive::OpenImage;
+use crate::catalog::SourceSpec;
 use crate::disk::{Access, Disk};
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::view::ViewSpec;
@@ -49,14 +51,25 @@ Examples:
   emfs warm hemibrain --level s0 --box z18000-19000_y18000-19000_x15000-16000
   emfs warm hemibrain/em.crop-z18000-19000_y18000-19000_x15000-16000.zarr --cache-dir /scratch/em
   emfs warm --list chunks.txt                 # a line each, such as idr-9846137/em.zarr/s0/3/0/1; - reads stdin
+  emfs warm --list list.csv                   # what the samples of `emfs sample` need
+  emfs warm --follow list.csv --ahead 512 &   # the same a little ahead of a job that says what it has read, see `emfs help ml`
   emfs mount /mnt/em --offline                # then work with it where there is no network")]
 pub(super) struct WarmArgs {
     /// DATASET/NAME, a level of it or a chunk
-    #[arg(value_name = "DATASET/NAME", required_unless_present = "list")]
+    #[arg(value_name = "DATASET/NAME", required_unless_present_any = ["list", "follow"])]
     names: Vec<String>,
-    /// A file with a name, level or chunk per line; `-` is standard input
+    /// A file with a name, level or chunk per line, or a list of samples; `-` is standard input
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
+    /// A list of samples in the order in which a job reads them; keeps ahead of it, and ends with the list
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "list", "level", "within"])]
+    follow: Option<PathBuf>,
+    /// How many samples ahead of the last one read
+    #[arg(long, value_name = "N", default_value_t = 512, requires = "follow")]
+    ahead: usize,
+    /// Where the job adds the number of each row that it has read, a line each [default: the list's name with .read]
+    #[arg(long, value_name = "FILE", requires = "follow")]
+    position: Option<PathBuf>,
     /// Only this level of the stores [default: all]
     #[arg(long, value_name = "sN", value_parser = level)]
     level: Option<LevelIndex>,
@@ -79,28 +92,26 @@ fn level(text: &str) -> Result<LevelIndex, String> {
 
 /// Fetches.
 pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
+    if let Some(list) = &args.follow {
+        return follow::run(args, list);
+    }
     let mut named = args.named()?;
     let paths = named.iter_mut().filter_map(Named::path);
     let (catalog, cache) = mounted::meant_by_all(paths, args.config.as_deref(), &args.cache)?;
     let mut failures = Failures::default();
     let wanted = args.wanted(&catalog, &named, &mut failures)?;
     let cache = cache.cache()?;
-    let Some(disk) = cache.disk.clone() else {
-        return Err(CliError::Failed("there is no cache to fetch into (--cache-size 0?)".to_owned()));
-    };
-    if disk.access() == Access::ReadOnly {
-        return Err(CliError::Failed(format!("{} cannot be written", disk.folder().display())));
-    }
+    let disk = writable(&cache)?;
     let session = Session::new(&catalog.limits, cache, daemon::TIMEOUT, MEMORY)?;
     let (progress, failures, begin) = (WarmProgress::default(), Mutex::new(failures), Instant::now());
     daemon::finish(async {
         let bar = Bar::new(args.quiet);
         let work = stream::iter(&wanted).for_each_concurrent(IMAGES, |wanted| async {
             let run = Run { args, disk: &disk, progress: &progress, failures: &failures, bar: &bar };
-            match session.open(wanted.places[0].0.source(), &wanted.name).await {
+            match session.open(wanted.source(), &wanted.name).await {
                 Ok(opened) => {
                     run.image(wanted, &opened).await;
-                    let place = &wanted.places[0].0;
+                    let place = &wanted.wishes[0].place;
                     if place.label.is_none()
                         && let Err(error) = session.measure_window(place.source(), &opened).await
                     {
@@ -120,7 +131,22 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
         }
     })?;
     drop(session);
-    let failures = failures.into_inner();
+    report(args, &progress, failures.into_inner(), begin)
+}
+
+/// The disk of a cache that can be written.
+fn writable(cache: &Cache) -> Result<Disk, CliError> {
+    let Some(disk) = cache.disk.clone() else {
+        return Err(CliError::Failed("there is no cache to fetch into (--cache-size 0?)".to_owned()));
+    };
+    match disk.access() {
+        Access::ReadOnly => Err(CliError::Failed(format!("{} cannot be written", disk.folder().display()))),
+        _ => Ok(disk),
+    }
+}
+
+/// Tells what was fetched and what could not be.
+fn report(args: &WarmArgs, progress: &WarmProgress, failures: Failures, begin: Instant) -> Result<(), CliError> {
     failures.lines.iter().for_each(|line| eprint_line(line));
     if !args.quiet {
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
@@ -144,6 +170,14 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
     match failures.count {
         0 => Ok(()),
         count => Err(CliError::Failed(format!("{count} could not be fetched or kept"))),
+    }
+}
+
+impl Wanted<'_> {
+    /// Where its voxels come from.
+    fn source(&self) -> &SourceSpec {
+        // There is no image of which nothing is wanted.
+        self.wishes[0].place.source()
     }
 }
 
@@ -175,11 +209,11 @@ struct Run<'a> {
 impl Run<'_> {
     async fn image(&self, wanted: &Wanted<'_>, opened: &OpenImage) {
         let mut boxes: Vec<(LevelIndex, Region)> = Vec::new();
-        for (place, at) in &wanted.places {
-            match self.boxes(place, opened) {
+        for wish in &wanted.wishes {
+            match self.boxes(wish, opened) {
                 Ok(more) => boxes.extend(more),
                 Err(reason) => {
-                    let at = self.args.place_of(*at);
+                    let at = self.args.place_of(wish.at);
                     self.failures.lock().add(format!("{at}{}: {reason}", wanted.name));
                 }
             }
@@ -219,7 +253,8 @@ impl Run<'_> {
     }
 
     /// Levels of the image and the voxels of them that are wanted.
-    fn boxes(&self, place: &Place<'_>, opened: &OpenImage) -> Result<Vec<(LevelIndex, Region)>, String> {
+    fn boxes(&self, wish: &Wish<'_>, opened: &OpenImage) -> Result<Vec<(LevelIndex, Region)>, String> {
+        let place = &wish.place;
         let view = place.view(&opened.pyramid).map_err(|error| error.to_string())?;
         let (levels, chunk): (Vec<LevelIndex>, &[u64]) = match &place.part {
             Part::Document => return Ok(Vec::new()),
@@ -239,6 +274,15 @@ impl Run<'_> {
         let mut boxes = Vec::new();
         for level in levels {
             let mut region = place::region(&view, level, chunk)?;
+            if let Some(voxels) = wish.voxels {
+                let moved =
+                    |voxel: [u64; 3]| std::array::from_fn(|axis| voxel[axis].saturating_add(region.start[axis]));
+                let wanted = Region { start: moved(voxels.start), end: moved(voxels.end) };
+                if region.intersection(&wanted) != Some(wanted) {
+                    return Err(format!("the sample does not lie in the {} voxels of {level}", region.shape()));
+                }
+                region = wanted;
+            }
             if let Some(within) = &within {
                 let number = usize::from(level.0);
                 // Of coarser levels a small box shows nothing.

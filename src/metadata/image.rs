@@ -8,6 +8,7 @@ use super::{ImageRecord, Knowledge};
 use crate::catalog::SourceSpec;
 use crate::dtype::DataType;
 use crate::volume::Pyramid;
+use crate::volume::intensity::Intensity;
 
 /// Names of the axes in the order of arrays.
 const AXES: [&str; 3] = ["z", "y", "x"];
@@ -41,10 +42,11 @@ pub(super) fn claim(claims: &mut ClaimSet<'_>, prefix: &str, record: &ImageRecor
         None => claims.missing(&format!("{prefix}/label_of"), "it is no label image"),
     }
     match &record.knowledge {
-        Knowledge::Described { pyramid, origin } => {
+        Knowledge::Described { pyramid, origin, intensity } => {
             claims.shown(&format!("{prefix}/url"), *origin, "the address that the source was opened at");
             configured(claims, prefix, record.spec, reference);
             describe(claims, prefix, pyramid);
+            statistics(claims, prefix, *intensity);
             if record.label.is_none() && !claims.has(&format!("{prefix}/membranes")) {
                 let (value, reason) = match pyramid.inverted {
                     false => ("dark", "heavy metals are shown dark by custom; no source says otherwise"),
@@ -186,6 +188,27 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
         for field in ["voxel_size", "origin", "anisotropy", "levels"] {
             claims.missing_otherwise(&format!("{prefix}/{field}"), &reason);
         }
+    }
+}
+
+/// Statistics of voxels, where somebody had them computed on this machine.
+fn statistics(claims: &mut ClaimSet<'_>, prefix: &str, intensity: Option<&Intensity>) {
+    let field = |name: &str| format!("{prefix}/intensity/{name}");
+    let Some(intensity) = intensity else {
+        let reason = "not computed on this machine; `emfs stats` does it and keeps it with the cache";
+        for name in ["mean", "std", "percentiles"] {
+            claims.missing_otherwise(&field(name), reason);
+        }
+        return;
+    };
+    let Intensity { blocks, blocks_sha256, min, max, .. } = intensity;
+    let rule = format!(
+        "emfs stats of {blocks} blocks of s0, whose list has the SHA-256 {blocks_sha256}; they hold values from {min} to {max}"
+    );
+    claims.shown(&field("mean"), intensity.mean, &rule);
+    claims.shown(&field("std"), intensity.std, &rule);
+    for (percent, value) in &intensity.percentiles {
+        claims.shown(&field(&format!("percentiles/{percent}")), *value, &rule);
     }
 }
 

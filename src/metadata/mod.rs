@@ -38,6 +38,7 @@ use crate::catalog::{Dataset, NamedView, SourceKind, SourceSpec};
 use crate::document::{Document, bounds};
 use crate::geometry::Region;
 use crate::volume::Pyramid;
+use crate::volume::intensity::Intensity;
 
 /// Version of the record's layout.
 const SCHEMA_VERSION: &str = "1.0.0";
@@ -50,6 +51,8 @@ pub enum Knowledge<'a> {
         pyramid: &'a Pyramid,
         /// URL its voxels come from.
         origin: &'a str,
+        /// Statistics of its voxels that were computed on this machine.
+        intensity: Option<&'a Intensity>,
     },
     /// It is not, for the reason given.
     Missing(String),

@@ -51,7 +51,7 @@ fn pyramid() -> Pyramid {
 }
 
 fn record_of(documents: &[Document]) -> Value {
-    record_with(Knowledge::Described { pyramid: &pyramid(), origin: "https://h/a.tif" }, documents)
+    record_with(Knowledge::Described { pyramid: &pyramid(), origin: "https://h/a.tif", intensity: None }, documents)
 }
 
 fn record_with(knowledge: Knowledge<'_>, documents: &[Document]) -> Value {
@@ -100,7 +100,8 @@ fn check(record: &Value, documents: &[Document]) {
 #[test]
 fn a_voxel_size_along_some_axes_is_told_of_these() {
     let partly = Pyramid { calibrated: [false, true, true], ..pyramid() };
-    let record = record_with(Knowledge::Described { pyramid: &partly, origin: "https://h/a.tif" }, &[]);
+    let record =
+        record_with(Knowledge::Described { pyramid: &partly, origin: "https://h/a.tif", intensity: None }, &[]);
     let image = &record["images"][0];
     assert_eq!(image["voxel_size"], json!({"z": null, "y": 8.0, "x": 8.0, "unit": "nanometer"}));
     assert_eq!(image["levels"][0]["scale_nm"], json!([null, 8.0, 8.0]));

@@ -16,6 +16,8 @@ const LONGEST_CELL: usize = 90;
 /// Fields that are long, or that the layout of the mount decides; they are in the other forms.
 const LEFT_OUT: [&str; 9] =
     ["url", "study/references", "axes", "name", "content_type", "label_of", "zarr", "zarr_v3", "source_kind"];
+/// The same where fields begin so: few datasets have them.
+const LEFT_OUT_BELOW: [&str; 3] = ["intensity/mean", "intensity/std", "intensity/percentiles/"];
 /// Fields whose way into the record the text at the root of the mount shows.
 const SHOWN: [&str; 7] = [
     "study/licence",
@@ -191,7 +193,9 @@ fn rows() -> Vec<TableRow> {
     let fields = DATASET.iter().map(|field| field.path.to_owned());
     let fields = fields.chain(IMAGE.iter().map(|field| format!("image/{}", field.path)));
     for path in fields {
-        if LEFT_OUT.contains(&path.trim_start_matches("image/")) || path.ends_with("/unit") {
+        let field = path.trim_start_matches("image/");
+        let is_left_out = LEFT_OUT.contains(&field) || LEFT_OUT_BELOW.iter().any(|start| field.starts_with(start));
+        if is_left_out || path.ends_with("/unit") {
             continue;
         }
         let (group, last) = path.rsplit_once('/').unwrap_or(("", &path));

@@ -206,7 +206,11 @@ impl Vfs {
             .filter_map(|(image, known, documents)| {
                 let info = self.tree.image(*image)?;
                 let knowledge = match known {
-                    Known::Open(opened) => Knowledge::Described { pyramid: &opened.pyramid, origin: &opened.origin },
+                    Known::Open(opened) => Knowledge::Described {
+                        pyramid: &opened.pyramid,
+                        origin: &opened.origin,
+                        intensity: opened.intensity.as_deref(),
+                    },
                     Known::Nothing => Knowledge::Missing("nobody has asked the source yet".into()),
                     Known::Opening => Knowledge::Missing("the source has not answered yet".into()),
                     Known::Failed(error) => Knowledge::Missing(error.to_string()),

@@ -16,6 +16,7 @@ use crate::catalog::SourceSpec;
 use crate::document::Document;
 use crate::store::Remote;
 use crate::tree::{ImageId, Tree};
+use crate::volume::intensity::Intensity;
 use crate::volume::{Blocks, Image, Pyramid, VolumeError, measure, view};
 
 /// A failure is answered from memory for so long, because one `open` of a program asks several times.
@@ -32,6 +33,8 @@ pub(super) struct Opened {
     pub(super) pyramid: Arc<Pyramid>,
     /// Where its voxels come from, as resolved.
     pub(super) origin: Arc<str>,
+    /// Statistics of its voxels that were computed before.
+    pub(super) intensity: Option<Arc<Intensity>>,
     /// When it was opened.
     pub(super) when: SystemTime,
     /// What its source takes of the memory for what is kept.
@@ -222,8 +225,8 @@ impl ImageRegistry {
             .describe(id, pyramid.clone())
             .map_err(|error| VolumeError::Unsuitable(format!("{}: {error}", slot.name)))?;
         self.compare(id);
-        let (image, origin) = (opened.image, opened.origin.into());
-        Ok(Opened { image, pyramid, origin, when: SystemTime::now(), _kept: opened.kept })
+        let (image, origin, intensity) = (opened.image, opened.origin.into(), opened.intensity.map(Arc::new));
+        Ok(Opened { image, pyramid, origin, intensity, when: SystemTime::now(), _kept: opened.kept })
     }
 
     fn is_label(&self, id: ImageId) -> bool {

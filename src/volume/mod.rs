@@ -12,6 +12,7 @@ mod error;
 mod fetch;
 mod groups;
 pub mod image;
+pub mod intensity;
 pub mod measure;
 mod parts;
 mod percentiles;

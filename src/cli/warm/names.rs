@@ -7,11 +7,15 @@ use super::super::CliError;
 use super::super::place::{Part, Place};
 use super::{Failures, WarmArgs};
 use crate::catalog::Catalog;
+use crate::geometry::Region;
+use crate::sample::list::{self, Sample};
 
 /// A name, and where it is in a list.
 pub(super) struct Named {
     text: String,
     at: Option<At>,
+    /// Of a list of samples: the voxels of the level.
+    voxels: Option<Region>,
 }
 
 impl Named {
@@ -23,31 +27,56 @@ impl Named {
 
 /// A line of the list.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct At(usize);
+pub(super) struct At(u64);
+
+/// Something that is wanted of an image.
+pub(super) struct Wish<'a> {
+    pub place: Place<'a>,
+    pub at: Option<At>,
+    /// These voxels alone of the level.
+    pub voxels: Option<Region>,
+}
 
 /// An image with all that is wanted of it.
 pub(super) struct Wanted<'a> {
     pub name: String,
-    pub places: Vec<(Place<'a>, Option<At>)>,
+    pub wishes: Vec<Wish<'a>>,
+}
+
+/// The rows of a list of samples as names.
+pub(super) fn of_samples(samples: Vec<(u64, Sample)>) -> Vec<Named> {
+    let named = samples.into_iter().map(|(line, sample)| Named {
+        text: format!("{}/{}", sample.store, sample.level),
+        at: Some(At(line)),
+        voxels: Some(sample.place),
+    });
+    named.collect()
 }
 
 impl WarmArgs {
     /// The names, those of the list last.
     pub(super) fn named(&self) -> Result<Vec<Named>, CliError> {
-        let mut all: Vec<Named> = self.names.iter().map(|name| Named { text: name.clone(), at: None }).collect();
-        if let Some(list) = &self.list {
-            let text = read(list).map_err(CliError::system(list.display().to_string()))?;
+        let named = |name: &String| Named { text: name.clone(), at: None, voxels: None };
+        let mut all: Vec<Named> = self.names.iter().map(named).collect();
+        if let Some(file) = &self.list {
+            let text = read(file).map_err(CliError::system(file.display().to_string()))?;
+            if list::is_list(&text) {
+                all.extend(of_samples(list::parse(&text, &file.display().to_string())?));
+                return Ok(all);
+            }
             // Lines that say something.
             let lines = text.lines().map(str::trim).zip(1..);
             let lines = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
-            all.extend(lines.map(|(line, number)| Named { text: line.to_owned(), at: Some(At(number)) }));
+            let named =
+                |(line, number): (&str, u64)| Named { text: line.to_owned(), at: Some(At(number)), voxels: None };
+            all.extend(lines.map(named));
         }
         Ok(all)
     }
 
     /// What stands before a complaint about a line: its place as `FILE:LINE: `.
     pub(super) fn place_of(&self, at: Option<At>) -> String {
-        match (&self.list, at) {
+        match (self.list.as_ref().or(self.follow.as_ref()), at) {
             (Some(list), Some(At(line))) => format!("{}:{line}: ", list.display()),
             _ => String::new(),
         }
@@ -60,15 +89,15 @@ impl WarmArgs {
         named: &'a [Named],
         failures: &mut Failures,
     ) -> Result<Vec<Wanted<'a>>, CliError> {
-        let mut places = Vec::with_capacity(named.len());
-        for Named { text, at } in named {
+        let mut wishes = Vec::with_capacity(named.len());
+        for Named { text, at, voxels } in named {
             match Place::parse(catalog, text) {
-                Ok(place) => places.push((place, *at)),
+                Ok(place) => wishes.push(Wish { place, at: *at, voxels: *voxels }),
                 Err(error) if at.is_some() => failures.add(format!("{}{error}", self.place_of(*at))),
                 Err(error) => return Err(error),
             }
         }
-        Ok(by_image(places))
+        Ok(by_image(wishes))
     }
 }
 
@@ -82,23 +111,24 @@ fn read(list: &Path) -> std::io::Result<String> {
     }
 }
 
-/// Places by image, and the labels of images that are wanted as a whole.
-fn by_image<'a>(places: Vec<(Place<'a>, Option<At>)>) -> Vec<Wanted<'a>> {
+/// Wishes by image, and the labels of images that are wanted as a whole.
+fn by_image<'a>(wishes: Vec<Wish<'a>>) -> Vec<Wanted<'a>> {
     let mut all: Vec<Wanted<'a>> = Vec::new();
-    let mut add = |place: Place<'a>, at: Option<At>| {
-        let name = place.image_name();
+    let mut add = |wish: Wish<'a>| {
+        let name = wish.place.image_name();
         match all.iter_mut().find(|wanted| wanted.name == name) {
-            Some(wanted) => wanted.places.push((place, at)),
-            None => all.push(Wanted { name, places: vec![(place, at)] }),
+            Some(wanted) => wanted.wishes.push(wish),
+            None => all.push(Wanted { name, wishes: vec![wish] }),
         }
     };
-    for (place, at) in places {
-        if place.label.is_none() && place.part == Part::All {
-            for label in &place.store.image.labels {
-                add(Place { store: place.store.clone(), label: Some(label), part: Part::All }, at);
+    for wish in wishes {
+        if wish.place.label.is_none() && wish.place.part == Part::All {
+            for label in &wish.place.store.image.labels {
+                let place = Place { store: wish.place.store.clone(), label: Some(label), part: Part::All };
+                add(Wish { place, at: wish.at, voxels: None });
             }
         }
-        add(place, at);
+        add(wish);
     }
     all
 }

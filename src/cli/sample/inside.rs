@@ -1,0 +1,135 @@
+//! `--inside LABEL[=V,…]`: which labels, and at which level they are read.
+
+use super::super::CliError;
+use super::super::place::Place;
+use super::super::session::Session;
+use super::field::Field;
+use crate::geometry::LevelIndex;
+use crate::sample::{Inside, InsideLabels, Judge, Laid, Reader};
+use crate::view::ViewSpec;
+use crate::volume::{Level, Pyramid};
+
+/// Most voxels of a mask: 128 MiB of bits.
+const MOST_VOXELS: u64 = 1 << 30;
+
+/// The argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct InsideArg {
+    name: String,
+    inside: Inside,
+}
+
+/// Who judges places, and in words for the header by what.
+pub(super) struct Judged<'a> {
+    pub labels: InsideLabels<'a>,
+    pub told: String,
+}
+
+impl InsideArg {
+    pub fn parse(text: &str) -> Result<InsideArg, String> {
+        let (name, values) = match text.split_once('=') {
+            None => (text, None),
+            Some((name, values)) => (name, Some(values)),
+        };
+        if name.is_empty() {
+            return Err("must be the name of labels, as mitochondria or mitochondria=1,2".to_owned());
+        }
+        let value = |value: &str| {
+            value.trim().parse::<i128>().map_err(|_| format!("`{value}` is no label, which are whole numbers"))
+        };
+        let inside = match values {
+            None => Inside::Any,
+            Some(values) => Inside::These(values.split(',').map(value).collect::<Result<_, _>>()?),
+        };
+        Ok(InsideArg { name: name.to_owned(), inside })
+    }
+
+    /// Reads the mask of the part of the labels that the field lies over.
+    pub async fn judge<'a>(
+        &self,
+        session: &Session,
+        reader: &'a Reader,
+        place: &Place<'_>,
+        field: &Field<'_>,
+        (fraction, mask_level): (f64, Option<LevelIndex>),
+    ) -> Result<Judged<'a>, CliError> {
+        let image = place.image_name();
+        let failed = |reason: String| CliError::Failed(format!("{image}: {reason}"));
+        let labels = if place.label.is_some() { &[] } else { place.store.image.labels.as_slice() };
+        let Some(spec) = labels.iter().find(|label| label.name == self.name) else {
+            let known = labels.iter().map(|label| label.name.as_str()).collect::<Vec<_>>().join(", ");
+            let known = if known.is_empty() { "none".to_owned() } else { known };
+            return Err(failed(format!("it has no labels `{}`; it has {known}", self.name)));
+        };
+        let name = format!("{image}/labels/{}", self.name);
+        let opened =
+            session.open(&spec.source, &name).await.map_err(|error| CliError::Failed(format!("{name}: {error}")))?;
+        let of_image = &field.opened.pyramid;
+        // Labels without a voxel size have their image's, where they have its shape.
+        let shown = ViewSpec::default().show_label(of_image, &opened.pyramid, |spec, pyramid| spec.apply(pyramid));
+        let pyramid = match shown {
+            Ok(Some(view)) => view.pyramid,
+            Ok(None) | Err(_) => opened.pyramid.clone(),
+        };
+        if of_image.is_calibrated() != pyramid.is_calibrated() {
+            let reason = "where the labels lie is not known, since of one of them and its image no voxel size is known";
+            return Err(CliError::Failed(format!("{name}: {reason}")));
+        }
+        let lay = |level: &Level| Laid::on(field.shown(), level, [finest(of_image), finest(&pyramid)]);
+        let covered = |level: &Level| lay(level).region(&field.ground.within);
+        let fits = |level: &Level| {
+            covered(level).is_none_or(|region| region.shape().voxels().is_some_and(|voxels| voxels <= MOST_VOXELS))
+        };
+        let number = match mask_level {
+            Some(level) => usize::from(level.0),
+            None => pyramid.levels.iter().position(fits).unwrap_or(pyramid.levels.len() - 1),
+        };
+        let Some(level) = pyramid.levels.get(number).filter(|level| fits(level)) else {
+            let levels = pyramid.levels.len();
+            return Err(CliError::Failed(format!(
+                "{name}: s{number} of its {levels} levels is none, or has more than {MOST_VOXELS} voxels; give a --within"
+            )));
+        };
+        let Some(region) = covered(level) else {
+            return Err(CliError::Failed(format!("{name}: the labels cover nothing of what is sampled")));
+        };
+        let index = LevelIndex(number as u8);
+        let of = (region, level.grid.cell, pyramid.dtype);
+        let mask = reader.mask(&opened.image, index, of, &self.inside).await?;
+        let voxels = region.shape().voxels().unwrap_or(1);
+        let share = mask.total() as f64 / voxels as f64 * 100.0;
+        let whole = pyramid.levels.first().filter(|_| number > 0);
+        let by = if whole.is_some() { " and then in s0" } else { "" };
+        let labels = InsideLabels {
+            name: self.name.clone(),
+            inside: self.inside.clone(),
+            fraction,
+            mask: (mask, lay(level)),
+            finest: whole.map(lay),
+            labels: opened.image.clone(),
+            dtype: pyramid.dtype,
+            reader,
+        };
+        let told = format!(" with {}, judged in {index}{by}, where {share:.3} % are inside", labels.asked());
+        Ok(Judged { labels, told })
+    }
+}
+
+fn finest(pyramid: &Pyramid) -> [f64; 3] {
+    pyramid.levels.first().map_or([1.0; 3], |level| level.scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_a_name_and_perhaps_values() {
+        let parsed = |text: &str| InsideArg::parse(text).map(|arg| (arg.name, arg.inside));
+        assert_eq!(parsed("cells"), Ok(("cells".to_owned(), Inside::Any)));
+        assert_eq!(parsed("cells=1,-2"), Ok(("cells".to_owned(), Inside::These(vec![1, -2]))));
+        for wrong in ["", "=1", "cells=", "cells=a", "cells=1,,2"] {
+            assert!(InsideArg::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

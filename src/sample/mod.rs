@@ -1,0 +1,56 @@
+//! Lists of samples and the statistics of their voxels: where a training run reads, the same on every machine.
+
+mod draw;
+mod inside;
+pub mod list;
+mod mask;
+pub mod random;
+mod reading;
+pub mod split;
+pub mod statistics;
+
+pub use draw::{Drawn, Ground, Judge, Regions, Rule, draw, native_blocks};
+pub use inside::{Everywhere, InsideLabels, Laid};
+pub use mask::Inside;
+pub use reading::Reader;
+
+use crate::volume::VolumeError;
+
+/// Version of the rule that lists are drawn by: another one draws other lists from a seed.
+pub const RULE: u32 = 1;
+
+/// Why there is no list, or no statistics of one.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SampleError {
+    /// There are no such samples.
+    #[error("{0}")]
+    Unsatisfiable(String),
+    /// Voxels cannot be read.
+    #[error("{what}: {error}")]
+    Read {
+        /// Where they are.
+        what: String,
+        /// The reason.
+        error: VolumeError,
+    },
+    /// A list is not as it should be.
+    #[error("{file}:{line}: {reason}")]
+    List {
+        /// The list.
+        file: String,
+        /// The line.
+        line: u64,
+        /// What is wrong there.
+        reason: String,
+    },
+}
+
+impl SampleError {
+    /// The same with the name of what it is about before it.
+    fn of(self, name: &str) -> SampleError {
+        match self {
+            SampleError::Unsatisfiable(reason) => SampleError::Unsatisfiable(format!("{name}: {reason}")),
+            error => error,
+        }
+    }
+}
