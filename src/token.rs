@@ -133,6 +133,11 @@ impl Claims {
         Claims { datasets: (!datasets.is_empty()).then_some(datasets), expires, job }
     }
 
+    /// The datasets in words.
+    pub fn scope(&self) -> String {
+        self.datasets.as_ref().map_or("all datasets".to_owned(), |names| names.join(", "))
+    }
+
     /// Whether a dataset may be read.
     pub fn allows(&self, dataset: &str) -> bool {
         self.datasets.as_ref().is_none_or(|datasets| datasets.iter().any(|name| name == dataset))

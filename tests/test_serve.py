@@ -243,6 +243,32 @@ def test_without_the_token_there_is_nothing_and_it_is_never_told(volume, tmp_pat
         assert token not in (tmp_path / "serve.log").read_text()
 
 
+def test_the_token_of_a_job_is_for_its_datasets_and_as_long_as_its_key_is_there(volume, tmp_path):
+    root, made = volume
+    keys = tmp_path / "keys"
+    new = lambda *options: emfs("token", "create", "--key-file", keys, *options).stdout.strip()
+    ours, theirs, every = new("--dataset", "v", "--expires", "1h"), new("--dataset", "w", "--expires", "1h"), new("--expires", "1h")
+    short = new("--dataset", "v", "--expires", "1s")
+    with Origin(root) as origin:
+        config = configuration({name: truth.source_at(made, origin) for name in ("v", "w")})
+        with served(tmp_path, config, "--key-file", keys, "-vv") as server:
+            status = lambda path, token: server.get(path, Authorization=f"Bearer {token}")[0]
+            assert server.get(f"/{ours}{CHUNK}")[2] == expected(made)
+            assert [status(CHUNK, token) for token in (ours, theirs, every)] == [200, 403, 200]
+            assert [status(path, ours) for path in ("/", "/metadata.json", "/w/em.zarr/.zattrs", "/v/../w/em.zarr/.zattrs")] == [403, 403, 403, 403]
+            assert status("/", every) == 200 and server.get(CHUNK)[0] == 401
+            time.sleep(1.1)
+            assert b"expired" in server.get(f"/{short}{CHUNK}")[2] and status(CHUNK, short) == 403
+            assert status(CHUNK, ours[:-2] + "AA") == 403, "a changed signature"
+            emfs("token", "key", "--key-file", keys, "--revoke")
+            time.sleep(1.2)
+            assert [status(CHUNK, token) for token in (ours, every, new("--dataset", "v", "--expires", "1h"))] == [403, 403, 200]
+            keys.unlink()
+            time.sleep(1.2)
+            assert status(CHUNK, every) == 403
+        assert ours not in (tmp_path / "serve.log").read_text()
+
+
 def test_other_machines_need_a_token_or_a_word(tmp_path):
     config = tmp_path / "c.toml"
     config.write_text('[[dataset]]\nname = "v"\nsource = { kind = "zarr", url = "http://127.0.0.1:9/x" }\n')

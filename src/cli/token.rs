@@ -126,7 +126,7 @@ pub(super) fn run(command: &TokenCommand) -> Result<(), CliError> {
             if let Some(name) = args.dataset.as_ref().filter(|name| !claims.allows(name)) {
                 return Err(CliError::Failed(format!("the token does not allow {name}")));
             }
-            let datasets = claims.datasets.map_or("all datasets".to_owned(), |names| names.join(", "));
+            let datasets = claims.scope();
             let until = i64::try_from(claims.expires).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
             let until = until.map_or("ever".to_owned(), |until| until.to_rfc3339());
             let job = claims.job.map_or(String::new(), |job| format!(", for {job}"));

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio_rustls::TlsAcceptor;
 
 use super::CliError;
-use crate::http::{self, Access, Server, Site, Token};
+use crate::http::{self, Access, JobTokens, Server, Site, Token};
 use crate::vfs::Vfs;
 
 /// Where it is served if nobody says.
@@ -20,8 +20,11 @@ pub(super) struct WebArgs {
     /// Readers need the token in this file: as `Authorization: Bearer TOKEN`, or as the first part of the path
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Tokens of `emfs token create` are valid that a key of this file has signed
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
     /// Let whoever reaches the address read, also from other machines
-    #[arg(long, conflicts_with = "token_file")]
+    #[arg(long, conflicts_with_all = ["token_file", "key_file"])]
     public: bool,
     /// Let pages of this origin read, as `https://example.org`; can be given several times [default: any]
     #[arg(long, value_name = "ORIGIN")]
@@ -51,8 +54,9 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
 impl WebArgs {
     /// Whether anything was said of how to serve.
     pub fn is_given(&self) -> bool {
-        let WebArgs { token_file, public, allow_origin, tls_cert, tls_key } = self;
-        token_file.is_some() || *public || !allow_origin.is_empty() || tls_cert.is_some() || tls_key.is_some()
+        let WebArgs { token_file, key_file, public, allow_origin, tls_cert, tls_key } = self;
+        let files = [token_file, key_file, tls_cert, tls_key];
+        *public || !allow_origin.is_empty() || files.into_iter().any(Option::is_some)
     }
 
     /// The server at an address, with everything read that is needed for it. Other machines get nothing unless that was meant.
@@ -62,10 +66,12 @@ impl WebArgs {
             Token::new(&text).map_err(|error| CliError::Failed(format!("{}: {error}", file.display())))
         });
         let token = token.transpose()?;
-        if !address.ip().is_loopback() && token.is_none() && !self.public {
+        let jobs = self.key_file.clone().map(JobTokens::of).transpose();
+        let jobs = jobs.map_err(|error| CliError::Failed(error.to_string()))?.map(Arc::new);
+        if !address.ip().is_loopback() && token.is_none() && jobs.is_none() && !self.public {
             return Err(CliError::Usage(format!(
                 "at {address} everybody who reaches this machine could read all that is served, your own files included; name a \
-                 token with --token-file FILE, or say --public"
+                 token with --token-file FILE, or the keys of tokens with --key-file FILE, or say --public"
             )));
         }
         let tls = match (&self.tls_cert, &self.tls_key) {
@@ -74,7 +80,7 @@ impl WebArgs {
             }
             _ => None,
         };
-        Ok(Web { address, access: Access { token, origins: self.allow_origin.clone() }, tls })
+        Ok(Web { address, access: Access { token, jobs, origins: self.allow_origin.clone() }, tls })
     }
 }
 

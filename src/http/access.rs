@@ -1,9 +1,14 @@
 //! Who may read: a token, as a header or as the first part of the path, and the origins whose pages may.
 
+use std::sync::Arc;
+
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderValue, ORIGIN};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+use super::job_tokens::JobTokens;
+use crate::token::{Claims, TokenError as JobError};
 
 /// A shorter token could be guessed.
 const SHORTEST: usize = 16;
@@ -57,6 +62,8 @@ fn digest(text: &str) -> [u8; 32] {
 pub struct Access {
     /// What readers have to know, if anything.
     pub token: Option<Token>,
+    /// By what tokens of jobs are checked, where those are valid.
+    pub jobs: Option<Arc<JobTokens>>,
     /// The origins whose pages may read; any where none is named.
     pub origins: Vec<String>,
 }
@@ -64,8 +71,12 @@ pub struct Access {
 /// What a request may do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// Read; so many parts of the path are the token.
+    /// Read everything; so many parts of the path are the token.
     Granted(usize),
+    /// Read what these claims allow; so many parts of the path are the token.
+    Job(usize, Claims),
+    /// Nothing: what it names is a job's token that is not valid.
+    Invalid(JobError),
     /// Nothing: it names no token.
     Missing,
     /// Nothing: what it names is not the token.
@@ -75,18 +86,29 @@ pub(super) enum Admission {
 impl Access {
     /// What a request may do whose path begins with `first`.
     pub(super) fn admits(&self, headers: &HeaderMap, first: Option<&str>) -> Admission {
-        let Some(token) = &self.token else { return Admission::Granted(0) };
-        if first.is_some_and(|first| token.is(first)) {
-            return Admission::Granted(1);
+        if self.token.is_none() && self.jobs.is_none() {
+            return Admission::Granted(0);
+        }
+        if let Some(admission) = first.and_then(|first| self.knows(first, 1)) {
+            return admission;
         }
         let Some(header) = headers.get(AUTHORIZATION) else { return Admission::Missing };
         let bearer = header.to_str().ok().and_then(|text| {
             let (scheme, token) = text.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
-        match bearer.is_some_and(|bearer| token.is(bearer)) {
-            true => Admission::Granted(0),
-            false => Admission::Wrong,
+        bearer.and_then(|bearer| self.knows(bearer, 0)).unwrap_or(Admission::Wrong)
+    }
+
+    /// What a text allows that may be a token, which is so many parts of the path; nothing where it is none.
+    fn knows(&self, text: &str, parts: usize) -> Option<Admission> {
+        if self.token.as_ref().is_some_and(|token| token.is(text)) {
+            return Some(Admission::Granted(parts));
+        }
+        match self.jobs.as_ref()?.verify(text) {
+            Ok(claims) => Some(Admission::Job(parts, claims)),
+            Err(JobError::Form) => None,
+            Err(error) => Some(Admission::Invalid(error)),
         }
     }
 
@@ -108,7 +130,7 @@ mod tests {
     const TOKEN: &str = "0123456789abcdef0123";
 
     fn access() -> Access {
-        Access { token: Some(Token::new(&format!(" {TOKEN}\n")).unwrap()), origins: Vec::new() }
+        Access { token: Some(Token::new(&format!(" {TOKEN}\n")).unwrap()), ..Access::default() }
     }
 
     fn with(header: &str) -> HeaderMap {
@@ -132,14 +154,14 @@ mod tests {
     fn a_token_can_be_part_of_an_address_and_not_be_guessed_or_shown() {
         assert_eq!(Token::new("short").err(), Some(TokenError::Short));
         assert_eq!(Token::new("0123456789abcdef/123").err(), Some(TokenError::Letters));
-        assert_eq!(format!("{:?}", access()), "Access { token: Some(Token), origins: [] }");
+        assert_eq!(format!("{:?}", access()), "Access { token: Some(Token), jobs: None, origins: [] }");
     }
 
     #[test]
     fn pages_of_other_origins_than_those_named_may_not_read() {
         let from = |origin: &str| HeaderMap::from_iter([(ORIGIN, origin.parse().unwrap())]);
         assert_eq!(Access::default().allowed(&from("https://a")).unwrap(), "*");
-        let access = Access { token: None, origins: vec!["https://a/".to_owned()] };
+        let access = Access { origins: vec!["https://a/".to_owned()], ..Access::default() };
         assert_eq!(access.allowed(&from("https://a")).unwrap(), "https://a");
         assert_eq!(access.allowed(&from("https://b")), None);
         assert_eq!(access.allowed(&HeaderMap::new()), None);

@@ -11,6 +11,7 @@ mod failure;
 mod file;
 mod image_page;
 mod index_page;
+mod job_tokens;
 mod listen;
 mod listing;
 mod markup;
@@ -26,5 +27,6 @@ pub mod viewers;
 
 pub use access::{Access, Token};
 pub use documents::{Described, DescriptionError};
+pub use job_tokens::JobTokens;
 pub use listen::{Server, Site};
 pub use tls::acceptor;

@@ -93,6 +93,15 @@ async fn answer(site: &Arc<Site>, request: &Request<Incoming>, logged: &mut Stri
     let first = parsed.as_ref().ok().and_then(|path| path.parts.first()).map(String::as_str);
     let strip = match site.access().admits(headers, first) {
         Admission::Granted(strip) => strip,
+        Admission::Job(strip, claims) => {
+            // What is outside of all datasets tells of those that the token is not for.
+            let dataset = parsed.as_ref().ok().and_then(|path| path.parts.get(strip));
+            if claims.datasets.is_some() && !dataset.is_some_and(|dataset| claims.allows(dataset)) {
+                return Err(Failure::Denied(format!("this token is for {} alone", claims.scope())));
+            }
+            strip
+        }
+        Admission::Invalid(error) => return Err(Failure::Denied(error.to_string())),
         Admission::Missing => return Err(Failure::NoToken),
         Admission::Wrong => return Err(Failure::WrongToken),
     };
