@@ -144,6 +144,10 @@ pub struct SourceSpec {
     pub voxel_size: Option<[f64; 3]>,
     /// Which of several channels is shown.
     pub channel: Option<u64>,
+    /// Whether levels are computed where the source has one only.
+    pub pyramid: bool,
+    /// Whether it is a label image, whose voxels are numbers of things.
+    pub is_label: bool,
     /// What is said against the files, or decided where they leave it open.
     pub overrides: Overrides,
     /// A box of the finest level without empty margins, in which random crops are drawn.

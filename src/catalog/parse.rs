@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::error::{CatalogError, Text};
 use super::names::{self, MAIN_IMAGE};
 use super::source::{self, RawSource};
-use super::{Catalog, Dataset, ImageSpec, LabelSpec, NamedView};
+use super::{Catalog, Dataset, ImageSpec, LabelSpec, NamedView, SourceSpec};
 use crate::remote::{HostLimits, LimitsByHost};
 use crate::view::ViewSpec;
 
@@ -121,7 +121,7 @@ fn dataset(
             check_name(place, &label.name, names::image_fault)?;
             check_unique(place, &label.name, "label", &mut label_names)?;
             let source = source::spec(place, folder, label.source)?;
-            labels.push(LabelSpec { name: label.name.into_inner(), source });
+            labels.push(LabelSpec { name: label.name.into_inner(), source: SourceSpec { is_label: true, ..source } });
         }
         let source = source::spec(place, folder, raw.source)?;
         images.push(ImageSpec { name: raw.name.into_inner(), source, labels });

@@ -50,6 +50,7 @@ pub(super) struct RawSource {
     recorded_window: Option<Spanned<[f64; 2]>>,
     voxel_size: Option<Spanned<RawSize>>,
     channel: Option<Spanned<u64>>,
+    pyramid: Option<bool>,
     tissue: Option<Spanned<String>>,
     order: Option<Spanned<String>>,
     pattern: Option<Spanned<String>>,
@@ -190,7 +191,18 @@ pub(super) fn spec(
             return Err(place.error(raw.kind.span(), "kind", reason));
         }
     };
-    Ok(SourceSpec { kind, chunk, window, recorded_window, voxel_size, channel, overrides, tissue })
+    Ok(SourceSpec {
+        kind,
+        chunk,
+        window,
+        recorded_window,
+        voxel_size,
+        channel,
+        pyramid: raw.pyramid.unwrap_or(true),
+        is_label: false,
+        overrides,
+        tissue,
+    })
 }
 
 /// The files of a source that is read file by file: `url` of one or of a folder, or `urls` of a file per z.

@@ -47,6 +47,7 @@ fn pyramid() -> Pyramid {
         calibrated: [true; 3],
         format: "TIFF, little-endian, uncompressed".into(),
         downsampling: None,
+        computed: None,
     }
 }
 

@@ -10,11 +10,16 @@ use super::VolumeError;
 use super::block::{BlockKey, Outcome, Voxels};
 use super::block_memory::BlockMemory;
 use super::bulk_read::BulkRead;
+use super::computed::compute;
 use super::fetch::Fetcher;
 use super::image::Image;
+use super::plan;
 use crate::cache::{Held, Joined};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::stats::Stats;
+
+/// Blocks that were asked for, as they come.
+pub type Requested = FuturesUnordered<BoxFuture<'static, (CellIndex, Result<Voxels, VolumeError>)>>;
 
 /// The blocks of all images of a mount.
 pub struct Blocks {
@@ -25,6 +30,10 @@ impl Blocks {
     /// Keeps at most `limit` bytes of blocks and of requests for them.
     pub fn new(limit: u64, stats: Arc<Stats>) -> Arc<Self> {
         Arc::new(Blocks { memory: BlockMemory::new(limit, stats) })
+    }
+
+    pub(super) fn memory(&self) -> &BlockMemory {
+        &self.memory
     }
 
     /// Bytes that may be in use.
@@ -46,12 +55,37 @@ impl Blocks {
         level: LevelIndex,
         wanted: Vec<CellIndex>,
         bulk: Option<&BulkRead>,
-    ) -> FuturesUnordered<impl Future<Output = (CellIndex, Result<Voxels, VolumeError>)> + use<>> {
+    ) -> Requested {
+        self.request_as(image, level, wanted, bulk, plan::JOINED)
+    }
+
+    /// The same with joined requests of about so many bytes.
+    pub(super) fn request_long(
+        self: &Arc<Self>,
+        image: &Arc<Image>,
+        level: LevelIndex,
+        wanted: Vec<CellIndex>,
+        longest: u64,
+    ) -> Requested {
+        self.request_as(image, level, wanted, None, longest)
+    }
+
+    fn request_as(
+        self: &Arc<Self>,
+        image: &Arc<Image>,
+        level: LevelIndex,
+        wanted: Vec<CellIndex>,
+        bulk: Option<&BulkRead>,
+        longest: u64,
+    ) -> Requested {
         let mut leaders = Vec::new();
         let results = FuturesUnordered::new();
-        let fetcher = Fetcher { memory: self.memory.clone(), image: image.clone(), bulk: bulk.cloned() };
-        fetcher.look_ahead(level, &wanted);
-        let is_gathered = image.source.is_gathered(level) && bulk.is_none();
+        let fetcher = Fetcher { memory: self.memory.clone(), image: image.clone(), bulk: bulk.cloned(), longest };
+        let is_computed = image.is_computed(level);
+        if !is_computed {
+            fetcher.look_ahead(level, &wanted);
+        }
+        let is_gathered = !is_computed && image.source.is_gathered(level) && bulk.is_none();
         let mut array = is_gathered.then(|| self.memory.groups.array(image.number, level));
         for index in wanted {
             let (joined, stored) = self.memory.join(BlockKey { image: image.number, level, index });
@@ -59,7 +93,9 @@ impl Blocks {
                 Joined::Ready(outcome) => (Some(outcome), None),
                 Joined::Following(follower) => (None, Some(follower)),
                 Joined::Leading(leader, follower) => {
-                    if stored {
+                    if is_computed {
+                        tokio::spawn(compute(self.clone(), image.clone(), leader, bulk.cloned()));
+                    } else if stored {
                         tokio::spawn(fetcher.clone().decode_stored(leader));
                     } else {
                         leaders.push(leader);
@@ -68,7 +104,7 @@ impl Blocks {
                 }
             };
             let (this, image) = (self.clone(), image.clone());
-            results.push(async move {
+            results.push(Box::pin(async move {
                 let outcome = match (ready, follower) {
                     (Some(outcome), _) => outcome,
                     (None, Some(follower)) => follower.await.unwrap_or_else(|_| Outcome::failed(VolumeError::Lost)),
@@ -78,7 +114,7 @@ impl Blocks {
                     Outcome::FetchedAhead => (index, this.again(&image, level, index).await),
                     Outcome::Settled(result) => (index, result),
                 }
-            });
+            }) as BoxFuture<'static, _>);
         }
         match array.as_deref_mut() {
             _ if leaders.is_empty() => {}

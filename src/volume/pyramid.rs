@@ -1,5 +1,6 @@
 //! What an image or a view of it looks like: pure data, from which documents and the tree are made.
 
+use super::computed::Rule;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{Grid, Shape};
 
@@ -24,6 +25,8 @@ pub struct Pyramid {
     pub format: String,
     /// How coarser levels were made, where known.
     pub downsampling: Option<String>,
+    /// The rule by which all levels but s0 are computed, where they are.
+    pub computed: Option<Rule>,
 }
 
 /// One array of a pyramid.

@@ -86,6 +86,8 @@ fn shown_with(
         Arc::new(Image::new(0, "d/em", Arc::new(Empty { partial, ..Empty::new(&shapes, relative) }), Place::cached()));
     let url = Location::anonymous("file:///v".parse().unwrap());
     let spec = SourceSpec {
+        pyramid: true,
+        is_label: false,
         kind: SourceKind::Zarr { url },
         chunk: None,
         window: None,

@@ -45,6 +45,7 @@ fn pyramid(levels: Vec<Level>) -> Pyramid {
         calibrated: [true; 3],
         format: "test".to_owned(),
         downsampling: None,
+        computed: None,
     }
 }
 
