@@ -9,7 +9,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use tokio::sync::SemaphorePermit;
 
 use super::kept::{self, Versions};
 use super::parts::parts;
@@ -83,7 +82,6 @@ impl Work<'_> {
         {
             return Ok(held);
         }
-        let _under_way = self.enter(bytes).await?;
         let Made { voxels, versions } = self.make(computed).await?;
         if let (Some(kept), Some(versions)) = (kept.filter(|kept| kept.is_writable()), &versions)
             && let Some(place) = kept.place(levels, level, index, versions, bytes)
@@ -121,11 +119,12 @@ impl Work<'_> {
         Some(Held::new(voxels, lease).of_versions(Some(versions)))
     }
 
-    /// Waits until so many bytes of voxels more may be under way, where there is a limit.
-    async fn enter(&self, bytes: u64) -> Result<Option<SemaphorePermit<'_>>, VolumeError> {
+    /// Refuses to go on where whoever wanted it has given up. It takes no part of what may be under way: blocks that it waits
+    /// for may wait for that.
+    fn check_wanted(&self) -> Result<(), VolumeError> {
         match self.bulk {
-            Some(bulk) => bulk.window.enter(bytes).await.map(Some).ok_or(VolumeError::GivenUp),
-            None => Ok(None),
+            Some(bulk) if bulk.window.is_closed() => Err(VolumeError::GivenUp),
+            _ => Ok(()),
         }
     }
 
@@ -146,6 +145,7 @@ impl Work<'_> {
         let mut versions = Versions::none();
         let planes = self.planes(computed, &region, &grid, below);
         for part in parts {
+            self.check_wanted()?;
             let made = self.part(computed, &part, (below, &grid), planes, &mut versions).await?;
             let mut target = Placed { data: whole.as_mut_slice(), region };
             copy_part(&Placed { data: &made, region: part }, &mut target, &part, size);
