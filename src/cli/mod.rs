@@ -1,5 +1,6 @@
 //! The command line: arguments in, sentences and exit codes out.
 
+mod add;
 mod background;
 mod cache;
 mod completions;
@@ -80,6 +81,7 @@ enum Command {
     Mark(ledger::MarkArgs),
     /// Show what would be mounted
     Datasets(datasets::DatasetsArgs),
+    Add(add::AddArgs),
     /// Print the name of a random crop
     Crop(crop::CropArgs),
     /// Say what a name stands for, or why it is no view
@@ -172,6 +174,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(args) => ("status", status::run(&args)),
         Command::Mark(args) => ("mark", ledger::mark(&args)),
         Command::Datasets(args) => ("datasets", datasets::run(&args)),
+        Command::Add(args) => ("add", add::run(&args)),
         Command::Crop(args) => ("crop", crop::run(&args)),
         Command::Explain(args) => ("explain", explain::run(&args)),
         Command::Warm(args) => ("warm", warm::run(&args)),

@@ -48,6 +48,8 @@ fn pyramid() -> Pyramid {
         format: "TIFF, little-endian, uncompressed".into(),
         downsampling: None,
         computed: None,
+        values: Default::default(),
+        by_corner: false,
     }
 }
 

@@ -4,6 +4,7 @@
 //! where the block's bytes lie, and what voxels they decode to. Fetching, joining of ranges, retries and caching
 //! happen around it, so a source holds format knowledge only.
 
+pub mod coarser;
 pub mod dm3;
 pub mod foreign;
 mod indices;
@@ -198,6 +199,11 @@ pub trait Source: Send + Sync + 'static {
     /// only [`Source::locate`] tells.
     fn objects(&self, _planes: Range<u64>) -> Option<Vec<Option<Object>>> {
         None
+    }
+
+    /// Whether places are those of corners, or none is told at all: volumes of other voxel sizes then begin at one corner.
+    fn is_placed_by_corner(&self) -> bool {
+        true
     }
 
     /// Whether voxels are numbers of things, of which no mean makes sense.

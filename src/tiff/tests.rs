@@ -27,6 +27,8 @@ fn pyramid(shape: [u64; 3], dtype: DataType) -> Pyramid {
         format: String::new(),
         downsampling: None,
         computed: None,
+        values: Default::default(),
+        by_corner: false,
     }
 }
 

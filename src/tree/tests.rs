@@ -34,7 +34,8 @@ fn source(planes: bool, chunk: Option<[u64; 3]>) -> SourceSpec {
     let kind = if planes { SourceKind::Tiff { files: VolumeFiles::File(url) } } else { SourceKind::Zarr { url } };
     SourceSpec {
         pyramid: true,
-        is_label: false,
+        first_level: None,
+        label: None,
         kind,
         chunk,
         window: None,
@@ -88,6 +89,8 @@ fn pyramid(shape: [u64; 3], chunk: [u64; 3], levels: u32) -> Pyramid {
         format: "test".to_owned(),
         downsampling: None,
         computed: None,
+        values: Default::default(),
+        by_corner: false,
     }
 }
 

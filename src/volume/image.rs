@@ -58,7 +58,7 @@ impl Image {
             return self;
         }
         let levels = computed::levels(description, self.voxel_size(spec, archive_voxel_size));
-        let rule = if spec.is_label || self.source.is_segmentation() { Rule::Mode } else { Rule::Mean };
+        let rule = if spec.label.is_some() || self.source.is_segmentation() { Rule::Mode } else { Rule::Mean };
         Image { computed: Levels { levels, rule, kept }, ..self }
     }
 
@@ -240,6 +240,8 @@ impl Image {
             calibrated: voxel_size.map(|size| size.is_some()),
             format: description.format.clone(),
             downsampling: description.downsampling.clone(),
+            values: spec.label.clone().unwrap_or_default(),
+            by_corner: self.source.is_placed_by_corner(),
             computed: (!self.computed.levels.is_empty()).then_some(self.computed.rule),
         })
     }

@@ -87,7 +87,8 @@ fn shown_with(
     let url = Location::anonymous("file:///v".parse().unwrap());
     let spec = SourceSpec {
         pyramid: true,
-        is_label: false,
+        first_level: None,
+        label: None,
         kind: SourceKind::Zarr { url },
         chunk: None,
         window: None,

@@ -18,11 +18,34 @@ pub(super) fn image(group: &Group<'_>, format: Format) -> Map<String, Value> {
     keys.insert("multiscales".into(), json!([multiscale(group, format)]));
     if group.is_label {
         // No `omero`: napari's reader would hand its contrast limits to a layer of labels, which refuses them.
-        keys.insert("image-label".into(), versioned(format, json!({"source": {"image": "../../"}})));
+        keys.insert("image-label".into(), versioned(format, label(group)));
     } else {
         keys.insert("omero".into(), omero(group, format));
     }
     keys
+}
+
+/// Whose labels they are, and what is known of their values.
+fn label(group: &Group<'_>) -> Value {
+    let values = &group.pyramid.values;
+    let colours = values.iter().filter_map(|value| {
+        let [red, green, blue] = value.colour?;
+        Some(json!({"label-value": value.value, "rgba": [red, green, blue, 255]}))
+    });
+    let names = values.iter().filter_map(|value| {
+        let name = value.name.as_deref()?;
+        Some(json!({"label-value": value.value, "name": name}))
+    });
+    let (colours, names): (Vec<Value>, Vec<Value>) = (colours.collect(), names.collect());
+    let mut label = json!({"source": {"image": "../../"}});
+    // An empty list is none by the specification.
+    if !colours.is_empty() {
+        label["colors"] = colours.into();
+    }
+    if !names.is_empty() {
+        label["properties"] = names.into();
+    }
+    label
 }
 
 fn multiscale(group: &Group<'_>, format: Format) -> Value {

@@ -39,6 +39,8 @@ fn pyramid() -> Pyramid {
         format: "Zarr v2, zstd".to_owned(),
         downsampling: Some("mean".to_owned()),
         computed: None,
+        values: Default::default(),
+        by_corner: false,
     }
 }
 

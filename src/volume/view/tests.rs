@@ -46,6 +46,8 @@ fn pyramid(levels: Vec<Level>) -> Pyramid {
         format: "test".to_owned(),
         downsampling: None,
         computed: None,
+        values: Default::default(),
+        by_corner: false,
     }
 }
 
