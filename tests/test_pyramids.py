@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -303,3 +305,39 @@ def test_warm_computes_levels_once_for_all_who_read_them_later(made, tmp_path):
             for number in (1, 2):
                 readers.assert_equal(readers.zarr_array(store(mount, "v"), number, False), volume.levels()[number], f"offline s{number}")
         assert not origin.requests
+
+
+def test_a_bright_voxel_lies_at_its_nanometres_at_every_level(tmp_path):
+    voxels, at, size = np.full((70, 140, 1300), 10, "u1"), (41, 77, 1001), 8.0
+    voxels[at] = 250
+    tifffile.imwrite(tmp_path / "v.tif", voxels, imagej=True, metadata={"axes": "ZYX"})
+    with Origin(tmp_path) as origin:
+        config = configuration({"v": {"kind": "tiff", "url": f"{origin.url}/v.tif", "voxel_size": [size] * 3}})
+        with mounted(tmp_path / "m", config, timeout=20) as mount:
+            for number, dataset in enumerate(metadata(store(mount, "v"))["datasets"]):
+                scale, translation = (np.array(entry[entry["type"]]) for entry in dataset["coordinateTransformations"])
+                level = readers.zarr_array(store(mount, "v"), number, False)
+                found = np.unravel_index(level.argmax(), level.shape)
+                assert (np.abs(np.array(found) * scale + translation - np.array(at) * size) <= scale / 2).all()
+
+
+def test_memory_for_a_volume_a_hundred_times_larger_stays_in_the_budget_and_unmounting_waits_for_nothing(tmp_path):
+    shape = (100, 8000, 8000)
+    planes = tifffile.memmap(tmp_path / "big.tif", shape=shape, dtype="u1", bigtiff=True, photometric="minisblack")
+    del planes
+    with Origin(tmp_path) as origin:
+        config = configuration({"v": {"kind": "tiff", "url": f"{origin.url}/big.tif", "voxel_size": [50, 8, 8]}})
+        with mounted(tmp_path / "m", config, timeout=60, memory="64M") as mount:
+            (store(mount, "v") / ".zattrs").read_text()
+            last = max(number for number in range(9) if (store(mount, "v") / f"s{number}").exists())
+            assert last == 4
+            before = mount.rss()
+            readers_slice(store(mount, "v"), last, 3)
+            assert mount.rss() - before < 64 << 20
+            reader = threading.Thread(target=lambda: read_or_none(store(mount, "v") / f"s{last}" / "20" / "0" / "0"))
+            reader.start()
+            time.sleep(0.3)
+            start = time.monotonic()
+            mount.unmount()
+            assert time.monotonic() - start < 2
+            reader.join(20)

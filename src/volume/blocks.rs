@@ -7,19 +7,16 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
 use super::VolumeError;
-use super::block::{BlockKey, Outcome, Voxels};
+use super::block::{BlockKey, Outcome, Requested, Voxels};
 use super::block_memory::BlockMemory;
 use super::bulk_read::BulkRead;
-use super::computed::compute;
+use super::computed::{Below, compute};
 use super::fetch::Fetcher;
 use super::image::Image;
 use super::plan;
 use crate::cache::{Held, Joined};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::stats::Stats;
-
-/// Blocks that were asked for, as they come.
-pub type Requested = FuturesUnordered<BoxFuture<'static, (CellIndex, Result<Voxels, VolumeError>)>>;
 
 /// The blocks of all images of a mount.
 pub struct Blocks {
@@ -30,10 +27,6 @@ impl Blocks {
     /// Keeps at most `limit` bytes of blocks and of requests for them.
     pub fn new(limit: u64, stats: Arc<Stats>) -> Arc<Self> {
         Arc::new(Blocks { memory: BlockMemory::new(limit, stats) })
-    }
-
-    pub(super) fn memory(&self) -> &BlockMemory {
-        &self.memory
     }
 
     /// Bytes that may be in use.
@@ -57,17 +50,6 @@ impl Blocks {
         bulk: Option<&BulkRead>,
     ) -> Requested {
         self.request_as(image, level, wanted, bulk, plan::JOINED)
-    }
-
-    /// The same with joined requests of about so many bytes.
-    pub(super) fn request_long(
-        self: &Arc<Self>,
-        image: &Arc<Image>,
-        level: LevelIndex,
-        wanted: Vec<CellIndex>,
-        longest: u64,
-    ) -> Requested {
-        self.request_as(image, level, wanted, None, longest)
     }
 
     fn request_as(
@@ -160,5 +142,21 @@ impl Blocks {
     /// A block that is in memory, or known to be absent at the origin.
     pub(super) fn cached(&self, key: &BlockKey) -> Option<Voxels> {
         self.memory.cached(key)
+    }
+}
+
+impl Below for Blocks {
+    fn memory(&self) -> &BlockMemory {
+        &self.memory
+    }
+
+    fn request(
+        self: Arc<Self>,
+        image: &Arc<Image>,
+        level: LevelIndex,
+        wanted: Vec<CellIndex>,
+        longest: u64,
+    ) -> Requested {
+        self.request_as(image, level, wanted, None, longest)
     }
 }

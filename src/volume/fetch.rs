@@ -10,7 +10,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::SemaphorePermit;
 
 use super::VolumeError;
-use super::block::{BlockKey, BlockLeader, Outcome};
+use super::block::{BlockKey, BlockLeader, Outcome, versions_of};
 use super::block_memory::BlockMemory;
 use super::bulk_read::BulkRead;
 use super::decode::{Stored, decode};
@@ -69,11 +69,6 @@ pub(super) struct Fetcher {
     pub(super) bulk: Option<BulkRead>,
     /// Bytes of a joined request of blocks that are not gathered, about.
     pub(super) longest: u64,
-}
-
-/// Of what version the bytes of an object are, for what is made of them.
-pub(super) fn versions_of(object: &Object) -> Option<Arc<[u64]>> {
-    object.version_sum().map(|version| Arc::from([version]))
 }
 
 impl Fetcher {

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use super::VolumeError;
-use super::block::{BlockLeader, Outcome};
+use super::block::{BlockLeader, Outcome, versions_of};
 use super::block_memory::BlockMemory;
 use super::bulk_read::BulkRead;
 use super::decode::{Stored, decode};
-use super::fetch::versions_of;
 use super::image::Image;
 use super::parts::fetch_parts;
 use super::whole::Whole;

@@ -17,8 +17,8 @@ use super::{ComputedLevel, KeptLevels};
 use crate::cache::{Held, Lease, Place};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
 use crate::volume::VolumeError;
-use crate::volume::block::{BlockKey, BlockLeader, Outcome, Voxels};
-use crate::volume::blocks::Blocks;
+use crate::volume::block::{BlockKey, BlockLeader, Outcome, Requested, Voxels};
+use crate::volume::block_memory::BlockMemory;
 use crate::volume::bulk_read::BulkRead;
 use crate::volume::copy::{Placed, copy_part, fill};
 use crate::volume::image::Image;
@@ -36,6 +36,21 @@ const SHORTEST_PART: u64 = 1 << 20;
 /// Blocks of the level below that are asked for at once.
 const AT_ONCE: usize = 256;
 
+/// Gives the blocks that others are computed from.
+pub(in crate::volume) trait Below: Send + Sync {
+    /// The memory for blocks.
+    fn memory(&self) -> &BlockMemory;
+
+    /// Asks for blocks of one level, with joined requests of about `longest` bytes.
+    fn request(
+        self: Arc<Self>,
+        image: &Arc<Image>,
+        level: LevelIndex,
+        wanted: Vec<CellIndex>,
+        longest: u64,
+    ) -> Requested;
+}
+
 /// A computed block: its voxels and what they were made of.
 struct Made {
     voxels: Bytes,
@@ -44,7 +59,7 @@ struct Made {
 
 /// Does the work for a block of a computed level, and hands it to all who wait.
 pub(in crate::volume) fn compute(
-    blocks: Arc<Blocks>,
+    blocks: Arc<dyn Below>,
     image: Arc<Image>,
     leader: BlockLeader,
     bulk: Option<BulkRead>,
@@ -60,7 +75,7 @@ pub(in crate::volume) fn compute(
 }
 
 struct Work<'a> {
-    blocks: &'a Arc<Blocks>,
+    blocks: &'a Arc<dyn Below>,
     image: &'a Arc<Image>,
     key: BlockKey,
     bulk: Option<&'a BulkRead>,
@@ -160,7 +175,7 @@ impl Work<'_> {
         }
         let Region { start, end } = computed.below(region);
         let planes = Region { start: [start[0], 0, 0], end: [end[0], grid.shape.0[1], grid.shape.0[2]] };
-        let most = WHOLE_PLANES.min(self.blocks.limit() / 4);
+        let most = WHOLE_PLANES.min(self.blocks.memory().limit() / 4);
         planes.shape().bytes(self.image.item_size()).filter(|bytes| *bytes <= most).map(|_| planes)
     }
 
@@ -186,7 +201,7 @@ impl Work<'_> {
                 break;
             }
             batch.append(&mut beside);
-            let mut results = self.blocks.request_long(self.image, below, batch, LONGEST);
+            let mut results = self.blocks.clone().request(self.image, below, batch, LONGEST);
             // What is fetched along need not come, and is not waited for.
             while left > 0
                 && let Some((index, result)) = results.next().await

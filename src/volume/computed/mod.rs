@@ -13,7 +13,7 @@ mod rule;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
 use crate::source::{Description, Source};
 
-pub(super) use compute::compute;
+pub(super) use compute::{Below, compute};
 pub use kept::KeptLevels;
 pub use rule::Rule;
 

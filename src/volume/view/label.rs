@@ -12,9 +12,9 @@ const TOLERANCE: f64 = 1e-6;
 
 impl ViewSpec {
     /// Shows a label image through a view of its image, with `show`; `None` where the view leaves it out. A crop shows the
-    /// labels that lie over it by nanometres, where these are known of both. A box of the image means the same voxels of labels
-    /// without a voxel size only if both have one shape, so others are left out of crops; those of that shape have the image's
-    /// voxel size. The labels keep their own chunks where their voxel type makes files of the view's ones too small or too
+    /// labels that lie over it by nanometres, where these are known of both; of labels of the image's shape and voxel size it shows
+    /// the same voxels wherever they lie. Labels without a voxel size and of another shape are left out of crops; those of its
+    /// shape have the image's voxel size. The labels keep their own chunks where their voxel type makes files of the view's ones too small or too
     /// large.
     pub fn show_label<T, E>(
         self,
@@ -39,10 +39,12 @@ impl ViewSpec {
             _ => Cow::Borrowed(label),
         };
         let crop = match self.crop {
-            Some(crop) if are_placed => match over(&crop, image, &label) {
-                Some(crop) => Some(crop),
-                None => return Ok(None),
-            },
+            Some(crop) if are_placed && !(are_alike && are_of_one_size(image, &label)) => {
+                match over(&crop, image, &label) {
+                    Some(crop) => Some(crop),
+                    None => return Ok(None),
+                }
+            }
             Some(_) if !are_alike => return Ok(None),
             crop => crop,
         };
@@ -54,6 +56,14 @@ impl ViewSpec {
         }
         show(spec, &label).or_else(|_| show(ViewSpec { chunk: None, ..spec }, &label)).map(Some)
     }
+}
+
+/// Whether the voxels of an image and of its labels have one size.
+fn are_of_one_size(image: &Pyramid, label: &Pyramid) -> bool {
+    let sizes = image.levels.first().zip(label.levels.first());
+    sizes.is_some_and(|(image, label)| {
+        (0..3).all(|axis| (image.scale[axis] - label.scale[axis]).abs() <= TOLERANCE * image.scale[axis])
+    })
 }
 
 /// The labels' voxels over which any of a box of the image lies, by nanometres; `None` where there are none.
