@@ -71,15 +71,15 @@ def labels(output, shape):
     near = numpy.min(distances, axis=0)[::2, ::2, ::2]
     half = cells[::2, ::2, ::2]
     made = {
-        "segmentation": ("v1.2/segmentation", bodies[cells], 8.0, 2),
-        "tissue": ("mask_normalized_round6", (half % 7 + 1).astype(numpy.uint64), 16.0, 1),
-        "mitochondria": ("mito_20190717.27250582", numpy.where(near < 200, half + 1, 0).astype(numpy.uint64), 16.0, 1),
-        "rois": ("v1.0/rois", (half // 5).astype(numpy.uint64), 16.0, 1),
+        "segmentation": ("v1.2/segmentation", bodies[cells], 8.0),
+        "tissue": ("mask_normalized_round6", (half % 7 + 1).astype(numpy.uint64), 16.0),
+        "mitochondria": ("mito_20190717.27250582", numpy.where(near < 200, half + 1, 0).astype(numpy.uint64), 16.0),
+        "rois": ("v1.0/rois", (half // 5).astype(numpy.uint64), 16.0),
     }
     result = {}
-    for name, (path, level, finest, levels) in made.items():
+    for name, (path, level, finest) in made.items():
         folder, arrays = output / "gs" / FOLDER.partition("/")[0] / path, {}
-        for number in range(levels):
+        for number in range(3):
             if number:
                 level = level[::2, ::2, ::2]
             nanometres = finest * 2**number

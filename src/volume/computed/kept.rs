@@ -4,6 +4,7 @@
 //! the block is computed again.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,6 +42,12 @@ pub(super) struct Place {
     end: u64,
 }
 
+impl Place {
+    fn range(&self) -> Range<u64> {
+        self.start..self.end
+    }
+}
+
 impl KeptLevels {
     /// `key`: what tells the image and all that decides which voxels it has from all others, beginning with an address.
     pub fn new(disk: Arc<dyn RangeStore>, key: &str) -> Self {
@@ -68,7 +75,9 @@ impl KeptLevels {
         // So that no two overlap, whatever the type.
         let start = number.checked_mul(computed.grid.cell.bytes(8)?)?;
         let sums: Vec<u8> = versions.iter().flat_map(|version| version.to_le_bytes()).collect();
-        let made = format!("{} {:?} {:?}", computed.grid.shape, computed.factors, computed.grid.cell.0);
+        // All levels below count: in another order of halving they would have other values.
+        let below = levels.levels.iter().take(usize::from(level.0)).map(|level| level.factors);
+        let made = format!("{} {:?} {:?}", computed.grid.shape, computed.grid.cell.0, below.collect::<Vec<_>>());
         Some(Place {
             object: format!("{} {level} {made}", self.key),
             version: format!("{} {} of {:032x}", levels.rule.name(), Rule::VERSION, xxh3_128(&sums)),
@@ -79,15 +88,17 @@ impl KeptLevels {
 
     /// The bytes that are kept at a place.
     pub(super) async fn read(&self, place: &Place) -> Option<Bytes> {
-        let parts = self.disk.read_parts(&place.object, place.version.clone(), vec![place.start..place.end]).await?;
-        parts.into_iter().next()
+        let pieces = self.disk.read(&place.object, place.version.clone(), place.range()).await;
+        // What is kept next to each other comes as one.
+        pieces.into_iter().next().filter(|piece| piece.range() == place.range()).map(|piece| piece.bytes)
     }
 
     /// Whether there are some, as far as can be said without reading them.
     pub(super) async fn has(&self, place: Place) -> bool {
         let disk = self.disk.clone();
         let covered = off_the_runtime(move || {
-            disk.covered(&place.object, &place.version, place.start..place.end) == [place.start..place.end]
+            let parts = disk.covered(&place.object, &place.version, place.range());
+            parts.first().is_some_and(|part| *part == place.range())
         });
         covered.await.unwrap_or(false)
     }
