@@ -19,6 +19,7 @@ import numpy as np
 
 import bench_cache
 import bench_formats
+import bench_pyramids
 import bench_precomputed
 import truth
 from mounting import configuration, mounted
@@ -96,7 +97,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--blocks", type=int, default=6, help="blocks of 128³ voxels in each run")
-    parser.add_argument("--only", choices=["blocks", "precomputed", "formats", "cache", "export", "serve"], help="leave the rest out")
+    parser.add_argument("--only", choices=["blocks", "precomputed", "formats", "pyramids", "cache", "export", "serve"], help="leave the rest out")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--latency", type=float, default=0.0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -110,6 +111,8 @@ def main():
             bench_precomputed.run(folder, served, arguments.runs, arguments.blocks)
         if arguments.only in (None, "formats"):
             bench_formats.run(folder, served, arguments.runs, arguments.blocks)
+        if arguments.only in (None, "pyramids"):
+            bench_pyramids.run(folder, served, arguments.runs)
         if arguments.only in (None, "cache"):
             bench_cache.run(folder, served, arguments.runs, drop)
         if arguments.only in (None, "export"):

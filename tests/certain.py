@@ -383,8 +383,8 @@ CERTAIN = {
             ("/extra/curated/archive_terabytes", 26, "terabyte"),
             ("/extra/curated/viewer", "https://tinyurl.com/hemibrain-ng", None),
             ("/images/0/name", "em", None),
-            ("/images/1/name", "em-raw", None),
-            *[row for image in range(2) for row in (
+            ("/images/5/name", "em-raw", None),
+            *[row for image in (0, 5) for row in (
                 (f"/images/{image}/dtype", "uint8", None), (f"/images/{image}/lossy", True, None),
                 (f"/images/{image}/upstream_format", "neuroglancer precomputed, sharded, JPEG (lossy)", None),
                 *triple(f"/images/{image}/voxel_size", (8, 8, 8), NM), *triple(f"/images/{image}/chunk", (64, 64, 64), "voxel"),
@@ -405,13 +405,13 @@ CERTAIN = {
             *[(f"/images/0/shape/{axis}", value, "voxel") for axis, value in zip("zyx", (41407, 39743, 34431), strict=True)],
         ],
         "CUT": [
-            *[row for image in range(2) for row in cut(f"/images/{image}/shape", (41394, 39725, 34427), "voxel", (206, 203, 209))],
+            *[row for image in (0, 5) for row in cut(f"/images/{image}/shape", (41394, 39725, 34427), "voxel", (206, 203, 209))],
             ("/images/0/level_count", 9, None, 3),
-            ("/images/1/level_count", 9, None, 3),
+            ("/images/5/level_count", 9, None, 3),
         ],
         "ADDRESS": [
             ("/images/0/url", "neuroglancer-janelia-flyem-hemibrain/emdata/clahe_yz/jpeg"),
-            ("/images/1/url", "neuroglancer-janelia-flyem-hemibrain/emdata/raw/jpeg"),
+            ("/images/5/url", "neuroglancer-janelia-flyem-hemibrain/emdata/raw/jpeg"),
         ],
     },
 }

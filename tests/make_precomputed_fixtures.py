@@ -95,10 +95,10 @@ def write(folder, name, seed):
     return Written(name, folder, read, list(chunk), list(offset), resolution, encoding == JPEG)
 
 
-def open_scale(folder, scale, dtype):
+def open_scale(folder, scale, dtype, kind="image"):
     return tensorstore.open({
         "driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": f"{folder}/"},
-        "multiscale_metadata": {"data_type": dtype, "num_channels": 1, "type": "image"}, "scale_metadata": scale,
+        "multiscale_metadata": {"data_type": dtype, "num_channels": 1, "type": kind}, "scale_metadata": scale,
     }, create=True, open=True).result()
 
 

@@ -54,6 +54,8 @@ def images(config):
     """(dataset, image, labels, source table) of all images and labels of a configuration."""
     for dataset in tomllib.loads(config)["dataset"]:
         yield dataset["name"], "em", None, dataset["source"]
+        for label in dataset.get("labels", []):
+            yield dataset["name"], "em", label["name"], label["source"]
         for image in dataset.get("image", []):
             yield dataset["name"], image["name"], None, image["source"]
             for label in image.get("labels", []):

@@ -104,7 +104,7 @@ def test_calibration_and_thickness_arrive_as_scale(stacks, name):
     attributes = json.loads((mount / name / "em.zarr" / ".zattrs").read_text())
     (multiscale,) = attributes["multiscales"]
     assert [axis["unit"] for axis in multiscale["axes"]] == ["nanometer"] * 3
-    (level,) = multiscale["datasets"]
+    level = multiscale["datasets"][0]
     assert level["coordinateTransformations"][0] == {"type": "scale", "scale": list(VOXEL_SIZE)}
     array = json.loads((mount / name / "em.zarr" / "s0" / ".zarray").read_text())
     assert array["shape"] == list(made[name].shape)

@@ -167,7 +167,7 @@ def test_the_upstream_directory_holds_the_documents_that_the_record_lists(archiv
 
 def test_the_table_of_volumes_opens_in_pandas_with_the_right_types(archives):
     table = pandas.read_csv(archives / "metadata.csv")
-    assert len(table) == 10 and list(table.columns[:2]) == ["dataset", "image"]
+    assert len(table) == 15 and list(table.columns[:2]) == ["dataset", "image"]
     kinds = {"shape_z": "i", "voxel_size_z_nm": "f", "bytes_uncompressed": "i", "anisotropy": "f", "lossy": "b",
              "display_window_low": "if", "acquisition_accelerating_voltage_kv": "f", "biosample_ncbi_taxid": "f"}
     for column, kind in kinds.items():

@@ -243,7 +243,7 @@ def test_above_4_gib_it_is_bigtiff_that_resolves_by_name(tmp_path):
     import tifffile
 
     shape = (520, 2048, 2048)
-    config = configuration({"v": sparse(tmp_path, "large", shape, "u2", [519])})
+    config = configuration({"v": sparse(tmp_path, "large", shape, "u2", [519]) | {"pyramid": False}})
     with mounted(tmp_path, config, timeout=20) as mount:
         assert (mount / "v" / "em.zarr" / ".zattrs").stat()
         assert not [name for name in os.listdir(mount / "v") if name.endswith(".tif")]

@@ -53,4 +53,51 @@ def write(output):
             # JPEG is lossy: what a reader finds is what TensorStore reads, within 1.
             arrays[f"s{number}"] = truth(read)
         result[image] = {**arrays["s0"], "levels": arrays}
+    return result | labels(output, shape)
+
+
+def labels(output, shape):
+    """Label images in shards of compressed segmentation. Their sizes differ a little from the image's, as the archive's do."""
+    import numpy
+    import tensorstore
+
+    rng = numpy.random.default_rng(SEED + 4)
+    size = (shape[0] + 2, shape[1] - 3, shape[2] + 3)
+    seeds = rng.integers(0, size, (14, 3))
+    distances = [sum((axis - s) ** 2 for axis, s in zip(numpy.ogrid[tuple(slice(0, n) for n in size)], seed)) for seed in seeds]
+    cells = numpy.argmin(distances, axis=0)
+    # Numbers of bodies that no double holds.
+    bodies = (1 << 60) + (1 << 53) + 2 * rng.integers(1, 1 << 40, 14).astype(numpy.uint64) + 1
+    near = numpy.min(distances, axis=0)[::2, ::2, ::2]
+    half = cells[::2, ::2, ::2]
+    made = {
+        "segmentation": ("v1.2/segmentation", bodies[cells], 8.0),
+        "tissue": ("mask_normalized_round6", (half % 7 + 1).astype(numpy.uint64), 16.0),
+        "mitochondria": ("mito_20190717.27250582", numpy.where(near < 200, half + 1, 0).astype(numpy.uint64), 16.0),
+        "rois": ("v1.0/rois", (half // 5).astype(numpy.uint64), 16.0),
+    }
+    result = {}
+    for name, (path, level, finest) in made.items():
+        folder, arrays = output / "gs" / FOLDER.partition("/")[0] / path, {}
+        for number in range(3):
+            if number:
+                level = level[::2, ::2, ::2]
+            nanometres = finest * 2**number
+            sharding = {
+                "@type": "neuroglancer_uint64_sharded_v1", "hash": "identity", "preshift_bits": 9, "minishard_bits": 6,
+                "shard_bits": 15, "minishard_index_encoding": "gzip", "data_encoding": "gzip",
+            }
+            store = tensorstore.open({
+                "driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": f"{folder}/"},
+                "multiscale_metadata": {"data_type": "uint64", "num_channels": 1, "type": "segmentation"},
+                "scale_metadata": {
+                    "key": "x".join([str(nanometres)] * 3), "size": level.shape[::-1], "resolution": [nanometres] * 3,
+                    "chunk_size": [64, 64, 64], "encoding": "compressed_segmentation", "compressed_segmentation_block_size": [8, 8, 8],
+                    "sharding": sharding,
+                },
+            }, create=True, open=True).result()
+            with tensorstore.Transaction() as transaction:
+                store.with_transaction(transaction)[..., 0] = level.transpose(2, 1, 0)
+            arrays[f"s{number}"] = truth(numpy.ascontiguousarray(level))
+        result[f"em/labels/{name}"] = {**arrays["s0"], "levels": arrays}
     return result

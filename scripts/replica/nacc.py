@@ -6,6 +6,7 @@ from .files import SEED, truth
 from .texture import neuropil
 
 GROUP = "janelia-cosem-datasets/jrc_mus-nacc-2/jrc_mus-nacc-2.zarr/recon-2/em/fibsem-int16"
+LABELS = "janelia-cosem-datasets/jrc_mus-nacc-2/jrc_mus-nacc-2.zarr/recon-2/labels/inference/segmentations/nuc"
 DATASET = "jrc_mus-nacc-2"
 #: Folders that hold nothing else.
 PARTS = ["s3"]
@@ -54,4 +55,38 @@ def write(output):
     }]}
     (folder / ".zattrs").write_text(json.dumps(attributes, indent=4))
     assert not (folder / "s0/1/2/2").exists()
-    return {"em": {**arrays["s0"], "levels": arrays}}
+    return {"em": {**arrays["s0"], "levels": arrays}, "em/labels/nuclei": nuclei(output, shape)}
+
+
+def nuclei(output, shape):
+    """A label image at the grid of level s3 of the image, with levels of its own."""
+    import numcodecs
+    import numpy
+    import zarr
+
+    folder = output / "s3" / LABELS
+    group = zarr.open_group(str(folder), mode="w", zarr_format=2)
+    shape = [-(-n // 8) for n in shape]
+    grid = numpy.meshgrid(*(numpy.arange(n) for n in shape), indexing="ij")
+    inside = sum(((axis - n / 2) / (n / 3)) ** 2 for axis, n in zip(grid, shape)) < 1
+    level, datasets, arrays = inside.astype(numpy.uint8), [], {}
+    # As many as the image has, as the specification wants; those of the archive have three.
+    for number in range(4):
+        if number:
+            level = level[::2, ::2, ::2]
+        array = group.create_array(
+            f"s{number}", shape=level.shape, dtype="|u1", chunks=(64, 64, 64), fill_value=0, order="C",
+            compressors=numcodecs.Zstd(level=6), chunk_key_encoding={"name": "v2", "separator": "/"},
+        )
+        array[:] = level
+        arrays[f"s{number}"] = truth(level)
+        scale = [size * 8 * 2.0**number for size in (2.96, 4.0, 4.0)]
+        shift = [(s - s0) / 2 for s, s0 in zip(scale, (2.96, 4.0, 4.0))]
+        datasets.append({
+            "coordinateTransformations": [{"scale": scale, "type": "scale"}, {"translation": shift, "type": "translation"}],
+            "path": f"s{number}",
+        })
+    axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
+    attributes = {"multiscales": [{"axes": axes, "datasets": datasets, "name": "nuc", "version": "0.4"}]}
+    (folder / ".zattrs").write_text(json.dumps(attributes, indent=4))
+    return {**arrays["s0"], "levels": arrays}

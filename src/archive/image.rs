@@ -6,6 +6,7 @@ use crate::cache::Reservation;
 use crate::catalog::SourceSpec;
 use crate::document::Document;
 use crate::store::Remote;
+use crate::volume::computed::KeptLevels;
 use crate::volume::intensity::Intensity;
 use crate::volume::{Image, Pyramid, VolumeError, intensity, window};
 
@@ -46,7 +47,10 @@ pub async fn open_image(
     let opened =
         opened.map_err(|failure| ImageFailure { error: failure.error.into(), documents: failure.documents })?;
     let origin = opened.location.to_string();
-    let image = Arc::new(Image::new(number, name, opened.source, opened.place));
+    let image = Image::new(number, name, opened.source, opened.place);
+    let key = || format!("{} {}", Remote::key(&opened.location), spec.digest());
+    let kept = remote.disk().map(|disk| KeptLevels::new(disk.clone(), &key()));
+    let image = Arc::new(image.with_computed(spec, opened.voxel_size, kept));
     let measured = window::kept(remote.disk(), &origin, image.source.description(), spec);
     let intensity = intensity::kept(remote.disk(), &origin, image.source.description(), spec);
     match image.pyramid(spec, opened.voxel_size, measured, name) {

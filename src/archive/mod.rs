@@ -17,6 +17,7 @@ use crate::cache::{Place, Reservation};
 use crate::catalog::{SourceKind, SourceSpec, VolumeFiles};
 use crate::document::Document;
 use crate::remote::Location;
+use crate::source::coarser::Coarser;
 use crate::source::{Source, SourceError, precomputed, zarr};
 use crate::store::{Healable, Remote, healed};
 
@@ -112,9 +113,9 @@ fn counted(remote: &Remote, documents: Vec<Document>) -> Vec<Document> {
 /// Finds and opens it; what the archive answers goes to `heard` at once, because what comes after may fail.
 async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> Result<Found, SourceError> {
     Ok(match &spec.kind {
-        SourceKind::Precomputed { url } => Found::at(precomputed::open(remote, url, spec.channel).await?, url),
-        SourceKind::N5 { url } => Found::at(zarr::open_n5(remote, url, spec.channel).await?, url),
-        SourceKind::Zarr { url } => Found::at(zarr::open(remote, url, spec.channel).await?, url),
+        SourceKind::Precomputed { url } => leveled(precomputed::open(remote, url, spec.channel).await?, url, spec)?,
+        SourceKind::N5 { url } => leveled(zarr::open_n5(remote, url, spec.channel).await?, url, spec)?,
+        SourceKind::Zarr { url } => leveled(zarr::open(remote, url, spec.channel).await?, url, spec)?,
         SourceKind::Idr { image, server, files, url } => {
             let opening = async {
                 let found = idr::find(remote, *image, server, files, url.as_ref(), heard).await?;
@@ -143,6 +144,14 @@ async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> 
             found.compare(opened.source.description());
             Found { counted: Some(found.sections.kept), ..opened }
         }
+    })
+}
+
+/// A source of a format with levels, from that level on which the configuration says to be the first one with voxels.
+fn leveled(source: impl Source, location: &Location, spec: &SourceSpec) -> Result<Found, SourceError> {
+    Ok(match spec.first_level {
+        None | Some(0) => Found::at(source, location),
+        Some(first) => Found::at(Coarser::new(Box::new(source), first, &location.to_string())?, location),
     })
 }
 

@@ -47,18 +47,30 @@ pub struct Held {
     pub data: Bytes,
     /// When they hold no longer.
     until: Option<Instant>,
+    /// The versions of the objects that they were made of, where these are known: sorted, each once.
+    versions: Option<Arc<[u64]>>,
     _lease: Lease,
 }
 
 impl Held {
     /// `lease` should be for as many bytes as `data` has.
     pub fn new(data: Bytes, lease: Lease) -> Self {
-        Held { data, until: None, _lease: lease }
+        Held { data, until: None, versions: None, _lease: lease }
+    }
+
+    /// The same bytes, made of objects of these versions.
+    pub fn of_versions(self, versions: Option<Arc<[u64]>>) -> Self {
+        Held { versions, ..self }
+    }
+
+    /// The versions of the objects that it was made of, where these are known.
+    pub fn versions(&self) -> Option<&Arc<[u64]>> {
+        self.versions.as_ref()
     }
 
     /// Holds no bytes, and that for so long.
     pub fn nothing_for(duration: Duration, lease: Lease) -> Self {
-        Held { data: Bytes::new(), until: Instant::now().checked_add(duration), _lease: lease }
+        Held { data: Bytes::new(), until: Instant::now().checked_add(duration), versions: None, _lease: lease }
     }
 
     /// Whether it does not hold any more.

@@ -29,6 +29,9 @@ impl SourceSpec {
         if let Some(channel) = self.channel {
             keys["channel"] = channel.into();
         }
+        if let Some(first) = self.first_level.filter(|first| *first > 0) {
+            keys["first_level"] = first.into();
+        }
         if let Some(overrides) = self.overrides.of_voxels() {
             keys["overrides"] = overrides;
         }
@@ -62,6 +65,7 @@ mod tests {
             "kind = \"precomputed\"\nurl = \"s3://b/v\"",
             "kind = \"zarr\"\nurl = \"s3://b/v\"\nendpoint = \"https://h\"",
             "kind = \"precomputed\"\nurl = \"s3://b/v\"\nchannel = 1",
+            "kind = \"precomputed\"\nurl = \"s3://b/v\"\nfirst_level = 1",
             "kind = \"idr\"\nimage = 1",
             "kind = \"idr\"\nimage = 1\nfiles = \"https://h\"",
             "kind = \"empiar\"\nentry = 1",

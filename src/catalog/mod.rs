@@ -2,6 +2,7 @@
 
 mod digest;
 mod error;
+mod labels;
 mod names;
 mod overrides;
 mod parse;
@@ -13,10 +14,12 @@ mod tests;
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use url::Url;
 
 pub use error::CatalogError;
+pub use labels::LabelValue;
 pub use names::{MAIN_IMAGE, ROOT_DOCUMENTS};
 pub use overrides::{Overrides, SectionOrder};
 
@@ -26,6 +29,9 @@ use crate::remote::{LimitsByHost, Location};
 /// The text of the built-in catalogue.
 pub const BUILTIN: &str = include_str!("builtin.toml");
 
+/// The text of the catalogue of further public volumes, which are mounted for who names them.
+pub const FURTHER: &str = include_str!("further.toml");
+
 /// A catalogue is a few kilobytes; a larger file is a mistake.
 const LONGEST_FILE: u64 = 16 << 20;
 
@@ -34,6 +40,8 @@ const LONGEST_FILE: u64 = 16 << 20;
 pub struct Catalog {
     /// In the order of the file.
     pub datasets: Vec<Dataset>,
+    /// Datasets that are there for who names them.
+    pub further: Vec<Dataset>,
     /// The `[host."…"]` tables.
     pub limits: LimitsByHost,
 }
@@ -41,7 +49,8 @@ pub struct Catalog {
 impl Catalog {
     /// The catalogue that is built into emfs.
     pub fn builtin() -> Result<Self, CatalogError> {
-        Self::parse(BUILTIN, "built-in catalogue", None)
+        let further = Self::parse(FURTHER, "catalogue of further datasets", None)?;
+        Ok(Catalog { further: further.datasets, ..Self::parse(BUILTIN, "built-in catalogue", None)? })
     }
 
     /// Reads the catalogue in the TOML file at `path`; relative paths in it start at its folder.
@@ -65,14 +74,21 @@ impl Catalog {
         parse::catalog(text, file, folder)
     }
 
-    /// Keeps the datasets of these names, in the order of the file; all of them where `names` is empty. A name that no
-    /// dataset has is given back.
+    /// The dataset of that name, be it one of the further ones.
+    pub fn named(&self, name: &str) -> Option<&Dataset> {
+        self.datasets.iter().chain(&self.further).find(|dataset| dataset.name == name)
+    }
+
+    /// Keeps the datasets of these names, in the order of the file, with the further ones behind; all of them but the further
+    /// ones where `names` is empty. A name that no dataset has is given back.
     pub fn select(mut self, names: &[String]) -> Result<Self, UnknownDataset> {
-        if let Some(unknown) = names.iter().find(|name| self.datasets.iter().all(|dataset| dataset.name != **name)) {
+        if let Some(unknown) = names.iter().find(|name| self.named(name).is_none()) {
             let known = self.datasets.iter().map(|dataset| dataset.name.as_str()).collect::<Vec<_>>().join(", ");
             return Err(UnknownDataset { name: unknown.clone(), known });
         }
         self.datasets.retain(|dataset| names.is_empty() || names.contains(&dataset.name));
+        let named = std::mem::take(&mut self.further).into_iter().filter(|dataset| names.contains(&dataset.name));
+        self.datasets.extend(named);
         Ok(self)
     }
 }
@@ -144,6 +160,12 @@ pub struct SourceSpec {
     pub voxel_size: Option<[f64; 3]>,
     /// Which of several channels is shown.
     pub channel: Option<u64>,
+    /// The level of the source that is shown as the finest one; those before it are there by name only.
+    pub first_level: Option<u8>,
+    /// Whether levels are computed where the source has one only.
+    pub pyramid: bool,
+    /// Where it is a label image: what values of its voxels mean, as far as that is told.
+    pub label: Option<Arc<[LabelValue]>>,
     /// What is said against the files, or decided where they leave it open.
     pub overrides: Overrides,
     /// A box of the finest level without empty margins, in which random crops are drawn.

@@ -8,9 +8,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::error::{CatalogError, Text};
+use super::labels::RawLabelValue;
 use super::names::{self, MAIN_IMAGE};
 use super::source::{self, RawSource};
-use super::{Catalog, Dataset, ImageSpec, LabelSpec, NamedView};
+use super::{Catalog, Dataset, ImageSpec, LabelSpec, NamedView, SourceSpec};
 use crate::remote::{HostLimits, LimitsByHost};
 use crate::view::ViewSpec;
 
@@ -34,6 +35,8 @@ struct RawDataset {
     about: toml::Table,
     source: Option<Spanned<RawSource>>,
     #[serde(default)]
+    labels: Vec<RawLabel>,
+    #[serde(default)]
     image: Vec<RawImage>,
     #[serde(default)]
     view: Vec<RawView>,
@@ -53,6 +56,7 @@ struct RawImage {
 struct RawLabel {
     name: Spanned<String>,
     source: Spanned<RawSource>,
+    values: Option<Spanned<Vec<RawLabelValue>>>,
 }
 
 #[derive(Deserialize)]
@@ -87,7 +91,7 @@ pub(super) fn catalog(text: &str, file: &str, folder: Option<&Path>) -> Result<C
         let span = raw.span();
         datasets.push(dataset(place, folder, span, raw.into_inner(), &mut taken)?);
     }
-    Ok(Catalog { datasets, limits })
+    Ok(Catalog { datasets, further: Vec::new(), limits })
 }
 
 fn dataset(
@@ -105,7 +109,11 @@ fn dataset(
     let mut images = Vec::with_capacity(raw.image.len() + 1);
     if let Some(source) = raw.source {
         let source = source::spec(place, folder, source)?;
-        images.push(ImageSpec { name: MAIN_IMAGE.to_owned(), source, labels: Vec::new() });
+        let labels = labels(place, folder, raw.labels)?;
+        images.push(ImageSpec { name: MAIN_IMAGE.to_owned(), source, labels });
+    } else if let Some(label) = raw.labels.first() {
+        let reason = format!("are those of the image `{MAIN_IMAGE}`, for which there is no [dataset.source]");
+        return Err(place.error(label.name.span(), "labels", reason));
     }
     let mut image_names = BTreeSet::new();
     for raw in raw.image {
@@ -115,14 +123,7 @@ fn dataset(
             return Err(place.error(raw.name.span(), "name", reason));
         }
         check_unique(place, &raw.name, "image", &mut image_names)?;
-        let mut label_names = BTreeSet::new();
-        let mut labels = Vec::with_capacity(raw.labels.len());
-        for label in raw.labels {
-            check_name(place, &label.name, names::image_fault)?;
-            check_unique(place, &label.name, "label", &mut label_names)?;
-            let source = source::spec(place, folder, label.source)?;
-            labels.push(LabelSpec { name: label.name.into_inner(), source });
-        }
+        let labels = labels(place, folder, raw.labels)?;
         let source = source::spec(place, folder, raw.source)?;
         images.push(ImageSpec { name: raw.name.into_inner(), source, labels });
     }
@@ -146,6 +147,20 @@ fn dataset(
         views.push(NamedView { name: raw.name.into_inner(), image, crop });
     }
     Ok(Dataset { name: raw.name.into_inner(), about: raw.about, images, views })
+}
+
+/// The label images of an image.
+fn labels(place: Text<'_>, folder: Option<&Path>, raw: Vec<RawLabel>) -> Result<Vec<LabelSpec>, CatalogError> {
+    let mut taken = BTreeSet::new();
+    let mut labels = Vec::with_capacity(raw.len());
+    for label in raw {
+        check_name(place, &label.name, names::image_fault)?;
+        check_unique(place, &label.name, "label", &mut taken)?;
+        let values = super::labels::values(place, label.values)?;
+        let source = SourceSpec { label: Some(values.into()), ..source::spec(place, folder, label.source)? };
+        labels.push(LabelSpec { name: label.name.into_inner(), source });
+    }
+    Ok(labels)
 }
 
 fn check_name(

@@ -50,6 +50,8 @@ pub(super) struct RawSource {
     recorded_window: Option<Spanned<[f64; 2]>>,
     voxel_size: Option<Spanned<RawSize>>,
     channel: Option<Spanned<u64>>,
+    pyramid: Option<bool>,
+    first_level: Option<Spanned<u8>>,
     tissue: Option<Spanned<String>>,
     order: Option<Spanned<String>>,
     pattern: Option<Spanned<String>>,
@@ -116,7 +118,7 @@ pub(super) fn spec(
         "tiff" => &["url", "urls", "channel", "order", "pattern", "gaps", "axes", "truncated"],
         "mrc" => &["url", "urls", "order", "pattern", "gaps", "truncated"],
         "dm3" => &["url", "urls", "order", "pattern", "gaps"],
-        "precomputed" | "zarr" | "n5" => &["url", "channel"],
+        "precomputed" | "zarr" | "n5" => &["url", "channel", "first_level"],
         _ => &["url"],
     };
     let given = [
@@ -128,6 +130,7 @@ pub(super) fn spec(
         raw.server.as_ref().map(|server| ("server", server.span())),
         raw.files.as_ref().map(|files| ("files", files.span())),
         raw.channel.as_ref().map(|channel| ("channel", channel.span())),
+        raw.first_level.as_ref().map(|level| ("first_level", level.span())),
     ];
     let misplaced = given.into_iter().chain(overrides.given()).flatten().find(|(key, _)| !own.contains(key));
     if let (Some((key, span)), true) = (misplaced, KINDS.contains(&kind)) {
@@ -135,6 +138,7 @@ pub(super) fn spec(
     }
     let overrides = overrides.checked(place, forced)?;
     let channel = raw.channel.map(Spanned::into_inner);
+    let first_level = raw.first_level.map(Spanned::into_inner);
     let access = Access { endpoint: raw.endpoint, credentials: raw.credentials };
     let kind = match kind {
         "idr" => {
@@ -190,7 +194,19 @@ pub(super) fn spec(
             return Err(place.error(raw.kind.span(), "kind", reason));
         }
     };
-    Ok(SourceSpec { kind, chunk, window, recorded_window, voxel_size, channel, overrides, tissue })
+    Ok(SourceSpec {
+        kind,
+        chunk,
+        window,
+        recorded_window,
+        voxel_size,
+        channel,
+        first_level,
+        pyramid: raw.pyramid.unwrap_or(true),
+        label: None,
+        overrides,
+        tissue,
+    })
 }
 
 /// The files of a source that is read file by file: `url` of one or of a folder, or `urls` of a file per z.

@@ -25,6 +25,9 @@ pub(super) struct DatasetsArgs {
     /// Print the built-in catalogue, to copy and change
     #[arg(long, conflicts_with_all = ["config", "json", "probe"])]
     toml: bool,
+    /// Also show further public volumes, which are mounted for who names them with --dataset
+    #[arg(long, conflicts_with_all = ["config", "toml"])]
+    all: bool,
     /// Ask the archives for what is not known
     #[arg(long)]
     probe: bool,
@@ -45,6 +48,27 @@ struct DatasetRow {
     /// Nanometres, `z, y, x`.
     voxel_size: Option<[f64; 3]>,
     url: String,
+    /// Of a dataset that is shown by --all: its licence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    licence: Option<String>,
+    /// Of a further dataset: against what it was tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<String>,
+}
+
+/// Adds what is recorded of a dataset and not known from its source.
+fn recorded(row: &mut DatasetRow, catalog: &Catalog) {
+    let Some(about) = catalog.named(&row.dataset).map(|dataset| &dataset.about) else { return };
+    let text = |key: &str| about.get(key).and_then(toml::Value::as_str).map(str::to_owned);
+    (row.licence, row.verified) = (text("licence"), text("verified"));
+    let Some(recorded) = about.get("recorded").and_then(|recorded| recorded.get(&row.image)) else { return };
+    let numbers = |key: &str| -> Option<[f64; 3]> {
+        let number = |value: &toml::Value| value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64));
+        let list: Vec<f64> = recorded.get(key)?.as_array()?.iter().filter_map(number).collect();
+        list.try_into().ok()
+    };
+    row.shape = row.shape.or_else(|| numbers("shape").map(|shape| shape.map(|extent| extent as u64)));
+    row.voxel_size = row.voxel_size.or_else(|| numbers("voxel_size"));
 }
 
 /// Prints the datasets.
@@ -56,8 +80,11 @@ pub(super) fn run(args: &DatasetsArgs) -> Result<(), CliError> {
         Some(file) => Catalog::load(file)?,
         None => Catalog::builtin()?,
     };
-    let specs = specs(&catalog);
+    let specs = specs(&catalog, args.all);
     let mut rows: Vec<DatasetRow> = specs.iter().map(|(dataset, image, spec)| row(dataset, image, spec)).collect();
+    if args.all {
+        rows.iter_mut().for_each(|row| recorded(row, &catalog));
+    }
     let failures = match args.probe {
         true => probe(&catalog, &specs, &mut rows, &args.cache)?,
         false => ProbeFailures::default(),
@@ -67,6 +94,9 @@ pub(super) fn run(args: &DatasetsArgs) -> Result<(), CliError> {
         print(&(text + "\n"))?;
     } else {
         print(&readable(&rows))?;
+        if args.all {
+            print(&licences(&catalog))?;
+        }
     }
     failures.end(rows.len())
 }
@@ -77,9 +107,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const MEMORY: u64 = 1 << 20;
 
 /// Every image and label image: its dataset, its name, its source.
-fn specs(catalog: &Catalog) -> Vec<(String, String, SourceSpec)> {
+fn specs(catalog: &Catalog, all: bool) -> Vec<(String, String, SourceSpec)> {
     let mut specs = Vec::new();
-    for dataset in &catalog.datasets {
+    for dataset in catalog.datasets.iter().chain(catalog.further.iter().filter(|_| all)) {
         for image in &dataset.images {
             specs.push((dataset.name.clone(), image.name.clone(), image.source.clone()));
             for label in &image.labels {
@@ -111,6 +141,8 @@ fn row(dataset: &str, image: &str, spec: &SourceSpec) -> DatasetRow {
         dtype: None,
         voxel_size: spec.voxel_size,
         url,
+        licence: None,
+        verified: None,
     }
 }
 
@@ -146,6 +178,16 @@ fn probe(
     Ok(failures)
 }
 
+/// The licences of all datasets, in the words of the catalogue.
+fn licences(catalog: &Catalog) -> String {
+    let mut lines = vec![["dataset", "licence", "tried"].map(str::to_owned).to_vec()];
+    for dataset in catalog.datasets.iter().chain(&catalog.further) {
+        let text = |key: &str| dataset.about.get(key).and_then(toml::Value::as_str).unwrap_or("-").to_owned();
+        lines.push(vec![dataset.name.clone(), text("licence"), text("verified")]);
+    }
+    format!("\n{}", table(&lines))
+}
+
 fn readable(rows: &[DatasetRow]) -> String {
     let joined = |numbers: Vec<String>, sign: &str| numbers.join(sign);
     let mut lines =
@@ -174,8 +216,9 @@ mod tests {
     #[test]
     fn without_the_network_unknown_is_a_dash() {
         let catalog = Catalog::builtin().unwrap();
-        let rows: Vec<_> = specs(&catalog).iter().map(|(dataset, image, spec)| row(dataset, image, spec)).collect();
-        assert_eq!(rows.len(), 10);
+        let rows: Vec<_> =
+            specs(&catalog, false).iter().map(|(dataset, image, spec)| row(dataset, image, spec)).collect();
+        assert_eq!(rows.len(), 15);
         let text = readable(&rows);
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[1][..6], ["idr-9846137", "em", "idr", "-", "-", "-"]);

@@ -22,6 +22,7 @@ macro_rules! topics {
 /// The manual, in the order in which it is listed.
 const TOPICS: &[Topic] = topics! {
     "views": "the tree of a mount, and names of crops, levels and chunk shapes",
+    "pyramids": "computed levels, labels in place, and more volumes by name",
     "reading": "zarr, TensorStore, dask, xarray, napari and what some tools need",
     "clients": "which program shows what, and what to type",
     "viewers": "neuroglancer, napari, Fiji, a browser: from nothing to a picture, over HTTP",

@@ -12,7 +12,7 @@ use super::session::{CacheArgs, Session};
 use super::{CliError, daemon, target};
 use crate::catalog::Catalog;
 use crate::document::iso;
-use crate::geometry::{CellIndex, LevelIndex};
+use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::source::{Placement, SourceError};
 use crate::store::CachedExtent;
 use crate::volume::Image;
@@ -60,6 +60,9 @@ struct Block {
     kept: u64,
     /// Where the archive has no such block: when that was borne out last.
     absent: Option<String>,
+    /// The level that it is a block of where emfs computes that; the blocks it is made of follow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    computed: Option<String>,
 }
 
 /// Finds the blocks and prints them.
@@ -88,20 +91,43 @@ fn blocks(catalog: &Catalog, path: &str, cache: &CacheArgs) -> Result<Vec<Block>
         let opened = session.open(place.source(), &name).await.map_err(|error| failed(error.to_string()))?;
         let view = place.view(&opened.pyramid).map_err(|error| failed(error.to_string()))?;
         let region = place::region(&view, *level, chunk).map_err(failed)?;
-        let grid = opened.image.source.description().levels.get(usize::from(level.0)).map(|level| level.grid);
+        let computed = computed(&opened.image, *level, &region).await;
+        let (level, region) = opened.image.stored(*level, region);
+        let grid = opened.image.grid(level);
         let grid = grid.ok_or_else(|| failed(format!("there is no level {level}")))?;
         let cells: Vec<CellIndex> = grid.cells_in(&region).take(MOST.saturating_add(1)).collect();
         if cells.len() > MOST {
             return Err(failed(format!("it is made of more than {MOST} blocks; name a smaller part")));
         }
         let image = &opened.image;
-        let found = join_all(cells.into_iter().map(|cell| async move { locate(image, *level, cell).await })).await;
-        found.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| failed(error.to_string()))
+        let found = join_all(cells.into_iter().map(|cell| async move { locate(image, level, cell).await })).await;
+        let found = computed.into_iter().map(Ok).chain(found);
+        found.collect::<Result<Vec<_>, _>>().map_err(|error| failed(error.to_string()))
     })?
 }
 
+/// The blocks of a level that emfs computes.
+async fn computed(image: &Image, level: LevelIndex, region: &Region) -> Vec<Block> {
+    let Some(grid) = image.grid(level).filter(|_| image.is_computed(level)) else { return Vec::new() };
+    let mut blocks = Vec::new();
+    for cell in grid.cells_in(region).take(MOST) {
+        let length = grid.region(cell).shape().bytes(image.source.description().dtype.size());
+        let kept = if image.has_computed(level, vec![cell]).await { length.unwrap_or(0) } else { 0 };
+        blocks.push(Block {
+            block: cell.0,
+            url: None,
+            start: 0,
+            length,
+            kept,
+            absent: None,
+            computed: Some(level.to_string()),
+        });
+    }
+    blocks
+}
+
 async fn locate(image: &Image, level: LevelIndex, cell: CellIndex) -> Result<Block, SourceError> {
-    let absent = Block { block: cell.0, url: None, start: 0, length: None, kept: 0, absent: None };
+    let absent = Block { block: cell.0, url: None, start: 0, length: None, kept: 0, absent: None, computed: None };
     Ok(match image.locate(level, cell).await? {
         Placement::Absent { confirmed } => Block { absent: Some(iso(confirmed)), ..absent },
         Placement::Range { object, start, length } => {
@@ -120,18 +146,19 @@ async fn locate(image: &Image, level: LevelIndex, cell: CellIndex) -> Result<Blo
 
 fn text(blocks: &[Block]) -> String {
     let mut rows = vec![["block", "cache", "bytes", "url"].map(str::to_owned).to_vec()];
-    for Block { block: [z, y, x], url, start, length, kept, absent } in blocks {
+    for Block { block: [z, y, x], url, start, length, kept, absent, computed } in blocks {
         let state = match (url, length) {
-            (None, _) => format!("absent, confirmed at {}", absent.as_deref().unwrap_or("-")),
+            (None, _) if computed.is_none() => format!("absent, confirmed at {}", absent.as_deref().unwrap_or("-")),
             (_, Some(length)) if kept == length => "kept".to_owned(),
             (_, _) if *kept == 0 => "-".to_owned(),
             (_, _) => format!("{kept} bytes"),
         };
+        let origin = computed.as_ref().map(|level| format!("{level}, computed from the blocks below"));
         let bytes = match length {
             Some(length) => format!("{start}-{}", start.saturating_add(length.saturating_sub(1))),
             None => "-".to_owned(),
         };
-        rows.push(vec![format!("{z}/{y}/{x}"), state, bytes, url.clone().unwrap_or_else(|| "-".to_owned())]);
+        rows.push(vec![format!("{z}/{y}/{x}"), state, bytes, url.clone().or(origin).unwrap_or_else(|| "-".to_owned())]);
     }
     table(&rows)
 }

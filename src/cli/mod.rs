@@ -1,5 +1,6 @@
 //! The command line: arguments in, sentences and exit codes out.
 
+mod add;
 mod background;
 mod cache;
 mod completions;
@@ -90,6 +91,7 @@ enum Command {
     Mark(ledger::MarkArgs),
     /// Show what would be mounted
     Datasets(datasets::DatasetsArgs),
+    Add(add::AddArgs),
     /// Print the name of a random crop
     Crop(crop::CropArgs),
     /// Print a list of places to train on
@@ -190,6 +192,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(args) => ("status", status::run(&args)),
         Command::Mark(args) => ("mark", ledger::mark(&args)),
         Command::Datasets(args) => ("datasets", datasets::run(&args)),
+        Command::Add(args) => ("add", add::run(&args)),
         Command::Crop(args) => ("crop", crop::run(&args)),
         Command::Sample(args) => ("sample", sample::run(&args)),
         Command::Stats(args) => ("stats", stats::run(&args)),

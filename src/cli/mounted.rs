@@ -53,7 +53,7 @@ pub(super) fn meant_by_all<'a>(
     for (path, below) in inside {
         // Inside a mount, a plain name that begins with a dataset's may be the one that other commands print.
         let first = path.split('/').next().unwrap_or_default();
-        if !catalog.datasets.iter().any(|dataset| dataset.name == first) {
+        if catalog.named(first).is_none() {
             *path = below;
         }
     }

@@ -29,7 +29,7 @@ pub(super) fn catalog(config: Option<&Path>) -> Result<Catalog, CliError> {
 pub(super) fn split<'a>(catalog: &'a Catalog, path: &'a str) -> Result<(&'a Dataset, &'a str), CliError> {
     let path = path.trim_end_matches('/');
     let (name, rest) = path.split_once('/').unwrap_or((path, MAIN_IMAGE));
-    match catalog.datasets.iter().find(|dataset| dataset.name == name) {
+    match catalog.named(name) {
         Some(dataset) => Ok((dataset, rest)),
         None => {
             let known = catalog.datasets.iter().map(|dataset| dataset.name.as_str()).collect::<Vec<_>>().join(", ");

@@ -25,7 +25,7 @@ use crate::catalog::SourceSpec;
 use crate::disk::{Access, Disk};
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::view::ViewSpec;
-use crate::volume::warm::{WarmProgress, warm};
+use crate::volume::warm::{WarmProgress, warm, warm_computed};
 use crate::zarr::parse_level;
 
 /// Memory for the voxels that display windows are taken from; an eighth of it for what waits to be kept, which has to be
@@ -48,6 +48,7 @@ already is not fetched again, so an interrupted run is continued by the same com
 
 Examples:
   emfs warm jrc_mus-nacc-2 --level s2
+  emfs warm epfl-hippocampus --level s1,s2   # computes them once, for all who read them later
   emfs warm hemibrain --level s0 --box z18000-19000_y18000-19000_x15000-16000
   emfs warm hemibrain/em.crop-z18000-19000_y18000-19000_x15000-16000.zarr --cache-dir /scratch/em
   emfs warm --list chunks.txt                 # a line each, such as idr-9846137/em.zarr/s0/3/0/1; - reads stdin
@@ -70,9 +71,9 @@ pub(super) struct WarmArgs {
     /// Where the job adds the number of each row that it has read, a line each [default: the list's name with .read]
     #[arg(long, value_name = "FILE", requires = "follow")]
     position: Option<PathBuf>,
-    /// Only this level of the stores [default: all]
-    #[arg(long, value_name = "sN", value_parser = level)]
-    level: Option<LevelIndex>,
+    /// Only these levels of the stores, as s1 or s1,s2 [default: all]
+    #[arg(long, value_name = "sN", value_parser = level, value_delimiter = ',')]
+    level: Vec<LevelIndex>,
     /// Only this box of the stores, in voxels of their s0: zA-B_yA-B_xA-B
     #[arg(long = "box", value_name = "BOX", value_parser = |text: &str| ViewSpec::parse_box(text))]
     within: Option<Region>,
@@ -107,7 +108,7 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
     daemon::finish(async {
         let bar = Bar::new(args.quiet);
         let work = stream::iter(&wanted).for_each_concurrent(IMAGES, |wanted| async {
-            let run = Run { args, disk: &disk, progress: &progress, failures: &failures, bar: &bar };
+            let run = Run { args, session: &session, disk: &disk, progress: &progress, failures: &failures, bar: &bar };
             match session.open(wanted.source(), &wanted.name).await {
                 Ok(opened) => {
                     run.image(wanted, &opened).await;
@@ -200,6 +201,7 @@ impl Failures {
 /// The work on one image.
 struct Run<'a> {
     args: &'a WarmArgs,
+    session: &'a Session,
     disk: &'a Disk,
     progress: &'a WarmProgress,
     failures: &'a Mutex<Failures>,
@@ -226,9 +228,8 @@ impl Run<'_> {
                 None => levels.push((level, vec![region])),
             }
         }
-        let description = opened.image.source.description();
         for (level, regions) in levels {
-            let Some(grid) = description.levels.get(usize::from(level.0)).map(|level| level.grid) else { continue };
+            let Some(grid) = opened.image.grid(level) else { continue };
             let count = |region: &Region| {
                 let extent = |axis: usize| {
                     let cell = grid.cell.0[axis].max(1);
@@ -245,7 +246,12 @@ impl Run<'_> {
                 }
                 let unique: Vec<CellIndex> = batch.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
                 self.bar.unexpect((batch.len() - unique.len()) as u64);
-                for (block, error) in warm(&opened.image, level, &unique, self.disk, self.progress).await {
+                let failed = if opened.image.is_computed(level) {
+                    warm_computed(&self.session.blocks, &opened.image, level, &unique, self.disk, self.progress).await
+                } else {
+                    warm(&opened.image, level, &unique, self.disk, self.progress).await
+                };
+                for (block, error) in failed {
                     self.failures.lock().add(format!("{} {level} block {block}: {error}", wanted.name));
                 }
             }
@@ -259,12 +265,12 @@ impl Run<'_> {
         let (levels, chunk): (Vec<LevelIndex>, &[u64]) = match &place.part {
             Part::Document => return Ok(Vec::new()),
             Part::Level(level, chunk) => (vec![*level], chunk),
-            Part::All => match self.args.level {
+            Part::All if self.args.level.is_empty() => (view.numbers.iter().copied().map(LevelIndex).collect(), &[]),
+            Part::All => {
                 // Labels may have fewer levels than their image.
-                Some(level) if place.label.is_some() && view.position(level).is_none() => (Vec::new(), &[]),
-                Some(level) => (vec![level], &[]),
-                None => (view.numbers.iter().copied().map(LevelIndex).collect(), &[]),
-            },
+                let is_there = |level: &LevelIndex| place.label.is_none() || view.position(*level).is_some();
+                (self.args.level.iter().copied().filter(is_there).collect(), &[])
+            }
         };
         // The box is one of s0, also where that is not shown.
         let all = place.all_levels(&opened.pyramid).map_err(|error| error.to_string())?;

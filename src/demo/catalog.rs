@@ -29,6 +29,12 @@ pub(super) fn toml(address: SocketAddr) -> String {
             redirect(source, address);
             record(source, &name, "em");
         }
+        for label in members(dataset, "labels") {
+            if let Some(source) = label.get_mut("source").and_then(toml::Value::as_table_mut) {
+                redirect(source, address);
+                source.remove("tissue");
+            }
+        }
         for image in members(dataset, "image") {
             let of = text(image, "name");
             if let Some(source) = image.get_mut("source").and_then(toml::Value::as_table_mut) {

@@ -9,7 +9,7 @@ use super::{
     index::Index,
     queries::{self, ExtentRow, SegmentRow},
     record,
-    segments::Active,
+    segments::{Active, Kind},
     store::{Store, now},
     types::DiskError,
 };
@@ -26,10 +26,15 @@ fn failure(path: &std::path::Path, reason: io::Error) -> DiskError {
     folder::io_error(path, reason)
 }
 
-/// A segment with room for `need` bytes: one that nobody writes any more, else a new one, for which others may go.
-pub fn next_segment(store: &Store, index: &Index, need: u64) -> rusqlite::Result<Result<Active, DiskError>> {
+/// A segment of a kind with room for `need` bytes: one that nobody writes any more, else a new one, for which others may go.
+pub fn next_segment(
+    store: &Store,
+    index: &Index,
+    need: u64,
+    kind: Kind,
+) -> rusqlite::Result<Result<Active, DiskError>> {
     sweep(store, index)?;
-    let made = index.write(|transaction| make_segment(store, index, transaction, need))?;
+    let made = index.write(|transaction| make_segment(store, index, transaction, (need, kind)))?;
     // An index from the time of a larger bound may be most of what there may be now, though few of its rows are left.
     if index.bytes() > store.bound / 2
         && let Err(reason) = index.shrink()
@@ -43,9 +48,9 @@ fn make_segment(
     store: &Store,
     index: &Index,
     transaction: &Transaction<'_>,
-    need: u64,
+    (need, kind): (u64, Kind),
 ) -> rusqlite::Result<Result<Active, DiskError>> {
-    for row in queries::unfinished(transaction)? {
+    for row in queries::unfinished(transaction)?.into_iter().filter(|row| Kind::of_segment(row.id) == kind) {
         if let Some(active) = adopt(store, transaction, row, need)? {
             return Ok(Ok(active));
         }
@@ -73,7 +78,7 @@ fn make_segment(
         };
         return Ok(Err(failure(&store.folder, reason)));
     }
-    match store.segments.create(capacity) {
+    match store.segments.create(capacity, kind) {
         Ok(active) => {
             queries::put_segment(transaction, SegmentRow { id: active.id, bytes: capacity }, false, now())?;
             Ok(Ok(active))
@@ -120,7 +125,18 @@ fn bound(
     Ok(Ok((store.bound.min(possible), possible < store.bound)))
 }
 
-/// Removes the segment used longest ago, but none that is being written, if more than `bytes` are taken. Gives the bytes
+/// The segments in the order in which they go: those used longest ago first, and what was computed after all that was fetched,
+/// unless it takes more than half of what there may be.
+fn in_order(store: &Store, transaction: &Transaction<'_>) -> rusqlite::Result<Vec<SegmentRow>> {
+    let segments = queries::segments(transaction)?;
+    let (computed, fetched): (Vec<_>, Vec<_>) =
+        segments.into_iter().partition(|segment| Kind::of_segment(segment.id) == Kind::Computed);
+    let taken = computed.iter().fold(0u64, |sum, segment| sum.saturating_add(segment.bytes));
+    let (first, last) = if taken > store.bound / 2 { (computed, fetched) } else { (fetched, computed) };
+    Ok(first.into_iter().chain(last).collect())
+}
+
+/// Removes the first segment that may go, but none that is being written, if more than `bytes` are taken. Gives the bytes
 /// of its file; `None` where nothing is to go, or nothing can.
 pub fn evict_one(
     store: &Store,
@@ -130,7 +146,7 @@ pub fn evict_one(
     if total(transaction)? <= bytes {
         return Ok(Ok(None));
     }
-    for segment in queries::segments(transaction)? {
+    for segment in in_order(store, transaction)? {
         let Some(idle) = store.segments.idle(segment.id) else { continue };
         let freed = idle.bytes;
         // The file goes first: on a full disk there is no room for the journal before.

@@ -5,6 +5,7 @@ use std::{
     fs::{File, OpenOptions},
     io,
     num::NonZeroUsize,
+    ops::Range,
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -19,10 +20,42 @@ use super::{
     scratch::Scratch,
 };
 use crate::lock::{Lock, try_lock};
+use crate::store::COMPUTED;
 
 /// Files held open for reading.
 const HELD_OPEN: NonZeroUsize = NonZeroUsize::new(128).unwrap();
 const SUFFIX: &str = ".segment";
+/// Segments with this number and those above hold what was computed.
+const FIRST_COMPUTED: i64 = 1 << 62;
+
+/// What a segment holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// What was fetched.
+    Fetched,
+    /// What was computed, which costs more to have again.
+    Computed,
+}
+
+impl Kind {
+    /// Of an object by its name.
+    pub fn of(object: &str) -> Self {
+        if object.starts_with(COMPUTED) { Kind::Computed } else { Kind::Fetched }
+    }
+
+    /// Of a segment by its number.
+    pub fn of_segment(id: i64) -> Self {
+        if Kind::Computed.numbers().contains(&id) { Kind::Computed } else { Kind::Fetched }
+    }
+
+    /// The numbers of its segments.
+    fn numbers(self) -> Range<i64> {
+        match self {
+            Kind::Fetched => 1..FIRST_COMPUTED,
+            Kind::Computed => FIRST_COMPUTED..i64::MAX,
+        }
+    }
+}
 
 /// The segments of a folder.
 pub struct Segments {
@@ -79,10 +112,10 @@ impl Segments {
         Ok(found)
     }
 
-    /// Creates a segment under a number nobody has.
-    pub fn create(&self, capacity: u64) -> io::Result<Active> {
+    /// Creates a segment under a number nobody has, which says what it is for.
+    pub fn create(&self, capacity: u64, kind: Kind) -> io::Result<Active> {
         loop {
-            let id = rand::random_range(1..i64::MAX);
+            let id = rand::random_range(kind.numbers());
             let made = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(self.path(id));
             match made {
                 Ok(file) => match try_lock(&file) {

@@ -16,7 +16,7 @@ use super::{
     queries::{self, ExtentRow, Part, SegmentRow},
     queue::{Change, Work},
     record,
-    segments::Active,
+    segments::{Active, Kind},
     store::{Store, now},
     types::DiskError,
 };
@@ -36,6 +36,8 @@ const BUSY: Duration = Duration::from_secs(60);
 pub struct Writer {
     store: Arc<Store>,
     active: Option<Active>,
+    /// A segment of the other kind.
+    resting: Option<Active>,
     /// Rows about records that are in the segment, not yet in the index.
     pending: Vec<(ExtentRow, String)>,
     /// What the pending rows hold, by object and version.
@@ -92,6 +94,7 @@ impl Writer {
             let mut writer = Self {
                 store,
                 active: None,
+                resting: None,
                 pending: Vec::new(),
                 holding: HashMap::new(),
                 owed: BTreeMap::new(),
@@ -145,7 +148,7 @@ impl Writer {
             Failure::Damage(index, reason) => {
                 tracing::debug!("{}: {reason}", index.path().display());
                 // Its rows are lost; the index that comes next finds the segment like any other.
-                self.active = None;
+                (self.active, self.resting) = (None, None);
                 match self.store.retire(&index) {
                     Ok(()) => return,
                     Err(reason) => reason,
@@ -153,7 +156,7 @@ impl Writer {
             }
             Failure::Trouble(reason) => reason,
         };
-        if let Some(active) = &self.active {
+        for active in self.active.iter().chain(&self.resting) {
             active.trim();
         }
         self.store.warn(&trouble);
@@ -162,17 +165,20 @@ impl Writer {
 
     fn apply(&mut self, batch: Vec<Change>, last: bool) -> Result<(), Failure> {
         if self.store.index().is_none_or(|index| !index.is_current()) {
-            self.active = None;
+            (self.active, self.resting) = (None, None);
             self.store.reopen().map_err(Failure::Trouble)?;
         }
         if self.store.unswept.swap(false, Ordering::Relaxed) {
             self.in_index(eviction::sweep).inspect_err(|_| self.store.unswept.store(true, Ordering::Relaxed))?;
         }
-        if self.active.as_ref().is_some_and(|active| !active.is_there()) {
-            self.active = None;
-        }
+        self.active.take_if(|active| !active.is_there());
+        self.resting.take_if(|resting| !resting.is_there());
+        // Those of one kind together, so that segments are changed twice at most. Nothing else is about what was computed.
+        let is_computed =
+            |change: &Change| matches!(change, Change::Write { object, .. } if Kind::of(object) == Kind::Computed);
+        let (computed, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_computed);
         let mut later = Vec::new();
-        for change in batch {
+        for change in batch.into_iter().chain(computed) {
             if matches!(change, Change::Write { .. }) && !later.is_empty() {
                 self.commit(std::mem::take(&mut later), false)?;
             }
@@ -225,6 +231,11 @@ impl Writer {
     fn append(&mut self, object: &str, version: &str, start: u64, payload: &Bytes) -> Result<(), Failure> {
         let Some(header) = record::header(object, version, start, payload) else { return Ok(()) };
         let length = header.len() + payload.len();
+        let kind = Kind::of(object);
+        if self.active.as_ref().is_some_and(|active| Kind::of_segment(active.id) != kind) {
+            self.commit(Vec::new(), false)?;
+            std::mem::swap(&mut self.active, &mut self.resting);
+        }
         if self.active.as_ref().is_some_and(|active| !active.has_room(length)) {
             self.commit(Vec::new(), true)?;
             self.active = None;
@@ -232,7 +243,7 @@ impl Writer {
         let active = match &mut self.active {
             Some(active) => active,
             None => {
-                let made = self.in_index(|store, index| eviction::next_segment(store, index, length as u64))?;
+                let made = self.in_index(|store, index| eviction::next_segment(store, index, length as u64, kind))?;
                 self.active.insert(made.map_err(Failure::Trouble)?)
             }
         };

@@ -1,12 +1,14 @@
 //! What an export would cost, without reading a voxel. What is kept, or lies on this machine, costs nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 
+use super::array::Target;
 use super::layout::window;
 use super::plan::{Plan, Request};
 use super::{ExportError, codec::Compression};
+use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::{Cause, RemoteError};
 use crate::source::{Placement, SourceError};
 use crate::store::CachedExtent;
@@ -51,6 +53,8 @@ pub async fn estimate(request: &Request, most: u64, offline: bool) -> Result<Est
     let plan = Plan::new(request, most)?;
     let compressed = request.options.compression != Compression::None;
     let mut estimate = Estimate { exact: true, whole: true, compressed, ..Estimate::default() };
+    let is_finest = |target: &&Target| target.level == LevelIndex(0);
+    let finest: BTreeSet<u32> = plan.targets.iter().filter(is_finest).map(|target| target.image.number).collect();
     let window = window(plan.targets.iter().map(|target| &target.layout));
     for target in &plan.targets {
         let layout = &target.layout;
@@ -71,10 +75,19 @@ pub async fn estimate(request: &Request, most: u64, offline: bool) -> Result<Est
             blocks.sort();
             blocks.dedup();
             blocks.retain(|block| layout.batches_with(*block).min() == Some(batch.number) || step > 1);
-            let shares = blocks.iter().map(|block| if step > 1 { layout.batches_with(*block).count() } else { 1 });
+            let stored = stored_blocks(target, &mut blocks, finest.contains(&target.image.number));
+            let shares = blocks.iter().map(|block| {
+                if stored != target.level {
+                    1
+                } else if step > 1 {
+                    layout.batches_with(*block).count()
+                } else {
+                    1
+                }
+            });
             let shares: Vec<usize> = shares.collect();
             let mut located = futures::stream::iter(blocks.into_iter().zip(shares))
-                .map(|(block, share)| async move { (target.image.locate(target.level, block).await, share) })
+                .map(|(block, share)| async move { (target.image.locate(stored, block).await, share) })
                 .buffered(AT_ONCE);
             let mut pieces = Vec::new();
             while let Some((placement, share)) = located.next().await {
@@ -91,6 +104,21 @@ pub async fn estimate(request: &Request, most: u64, offline: bool) -> Result<Est
         estimate.add(missing, batches as f64 / looked_at.max(1) as f64);
     }
     Ok(estimate)
+}
+
+/// The blocks that have to be fetched for those of a level that is computed: none where the finest level is exported as
+/// well. Gives the level that they are of.
+fn stored_blocks(target: &Target, blocks: &mut Vec<CellIndex>, has_finest: bool) -> LevelIndex {
+    if !target.image.is_computed(target.level) {
+        return target.level;
+    }
+    let mut below = BTreeSet::new();
+    for block in blocks.drain(..).filter(|_| !has_finest) {
+        let (level, region) = target.image.stored(target.level, target.layout.native.region(block));
+        below.extend(target.image.grid(level).iter().flat_map(|grid| grid.cells_in(&region)));
+    }
+    blocks.extend(below);
+    LevelIndex(0)
 }
 
 impl Estimate {

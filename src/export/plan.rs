@@ -172,12 +172,11 @@ fn part<'a>(member: &'a Member, view: crate::volume::View, wanted: &[u8]) -> Res
 
 fn arrays(part: &Part<'_>, options: &Options, most: u64) -> Result<Vec<Target>, String> {
     let Part { member, pyramid, origins, levels } = part;
-    let description = member.image.source.description();
     let prefix = member.label.as_ref().map_or_else(String::new, |label| format!("labels/{label}/"));
     let mut targets = Vec::new();
     for ((level, origin), number) in pyramid.levels.iter().zip(origins).zip(levels) {
         let path = format!("{prefix}{}", level_name(*number));
-        let native = description.levels.get(usize::from(*number)).ok_or_else(|| format!("{path}: no such level"))?;
+        let native = member.image.grid(LevelIndex(*number)).ok_or_else(|| format!("{path}: no such level"))?;
         let chunk = level.grid.cell;
         if let Some(shard) = options.shard {
             check_shard(shard, chunk).map_err(|reason| format!("{path}: {reason}"))?;
@@ -191,16 +190,16 @@ fn arrays(part: &Part<'_>, options: &Options, most: u64) -> Result<Vec<Target>, 
             let reason = format!("{chunks} chunks of {chunk} in an array of {}", level.grid.shape);
             return Err(format!("{path}: {reason} are more than {MOST_CHUNKS}; choose larger ones with --chunk"));
         }
-        let blocks = (0..3).fold(1u64, |n, axis| n.saturating_mul(chunk.0[axis] / native.grid.cell.0[axis].max(1) + 1));
+        let blocks = (0..3).fold(1u64, |n, axis| n.saturating_mul(chunk.0[axis] / native.cell.0[axis].max(1) + 1));
         if blocks > MOST_BLOCKS {
-            let reason = format!("a chunk of {chunk} is made of {blocks} blocks of {}", native.grid.cell);
+            let reason = format!("a chunk of {chunk} is made of {blocks} blocks of {}", native.cell);
             return Err(format!("{path}: {reason}, more than {MOST_BLOCKS}; choose smaller ones with --chunk"));
         }
         targets.push(Target {
             path,
             image: member.image.clone(),
             level: LevelIndex(*number),
-            layout: Layout::new(level.grid, options.shard, *origin, native.grid, size, most),
+            layout: Layout::new(level.grid, options.shard, *origin, native, size, most),
             dtype: pyramid.dtype,
             fill: pyramid.fill,
             compression: options.compression,
@@ -226,7 +225,6 @@ fn arguments(request: &Request, crop: Option<Region>, parts: &[Part<'_>]) -> Val
     let described: Vec<Value> = parts
         .iter()
         .map(|part| {
-            let native = &part.member.image.source.description().levels;
             let levels: Vec<Value> = part
                 .pyramid
                 .levels
@@ -234,7 +232,7 @@ fn arguments(request: &Request, crop: Option<Region>, parts: &[Part<'_>]) -> Val
                 .zip(&part.levels)
                 .map(|(level, number)| {
                     // What was fetched is kept by it.
-                    let block = native.get(usize::from(*number)).map(|native| native.grid.cell.0);
+                    let block = part.member.image.grid(LevelIndex(*number)).map(|native| native.cell.0);
                     let Grid { shape, cell } = level.grid;
                     json!({"level": level_name(*number), "shape": shape.0, "chunk": cell.0, "block": block})
                 })

@@ -67,6 +67,9 @@ pub(super) fn request(shape: [u64; 3], chunk: [u64; 3], block: [u64; 3], failure
         calibrated: [true; 3],
         format: "fake".to_owned(),
         downsampling: None,
+        computed: None,
+        values: Default::default(),
+        by_corner: false,
     };
     let image = Arc::new(Image::new(0, "d/em", Arc::new(Fake { description, failure }), Place::cached()));
     let member = Member { label: None, image, pyramid, origin: "https://host/v".to_owned(), source: "1".to_owned() };

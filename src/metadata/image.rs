@@ -149,6 +149,8 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
         shown("bytes_on_the_wire", bytes.into(), "the archive's file holds the voxels as they are");
     }
     for (number, level) in pyramid.levels.iter().enumerate() {
+        let computed = pyramid.computed.filter(|_| number > 0);
+        let as_source = if computed.is_some() { "emfs computes it from the level below" } else { as_source };
         let at = |field: &str| format!("levels/{number}/{field}");
         shown(&at("path"), format!("s{number}").into(), "the layout of the mount");
         for axis in 0..3 {
@@ -159,12 +161,17 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
                 shown(&at(&format!("translation_nm/{axis}")), level.translation[axis].into(), as_source);
             }
         }
-        let by = match (number, &pyramid.downsampling) {
-            (0, _) => "as acquired or published".to_owned(),
-            (_, Some(how)) => format!("the archive, by {how}"),
-            (_, None) => "the archive, it does not say how".to_owned(),
+        let by = match (number, computed, &pyramid.downsampling) {
+            (0, ..) => "as acquired or published".to_owned(),
+            (_, Some(rule), _) => format!("emfs, from s{}: {}", number - 1, rule.sentence()),
+            (_, _, Some(how)) => format!("the archive, by {how}"),
+            (_, _, None) => "the archive, it does not say how".to_owned(),
         };
-        shown(&at("made_by"), by.into(), "emfs shows the levels of the source and makes none");
+        shown(
+            &at("made_by"),
+            by.into(),
+            "emfs shows the levels of the source, and computes coarser ones where it has none",
+        );
     }
     if !whole_planes {
         let reason = match stored_as_is {

@@ -47,6 +47,9 @@ fn pyramid() -> Pyramid {
         calibrated: [true; 3],
         format: "TIFF, little-endian, uncompressed".into(),
         downsampling: None,
+        computed: None,
+        values: Default::default(),
+        by_corner: false,
     }
 }
 

@@ -4,6 +4,7 @@
 //! where the block's bytes lie, and what voxels they decode to. Fetching, joining of ranges, retries and caching
 //! happen around it, so a source holds format knowledge only.
 
+pub mod coarser;
 pub mod dm3;
 pub mod foreign;
 mod indices;
@@ -18,6 +19,7 @@ pub mod tiff;
 mod variants;
 pub mod zarr;
 
+use std::ops::Range;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -49,6 +51,11 @@ pub struct Description {
 }
 
 impl Description {
+    /// Whether levels of the source were left out because they cannot be shown.
+    pub fn lacks_levels(&self) -> bool {
+        self.format.contains(WITHOUT)
+    }
+
     /// The grid of the finest level, where the block lies in it.
     fn grid_with(&self, block: CellIndex) -> Option<Grid> {
         self.levels.first().map(|level| level.grid).filter(|grid| grid.contains(block))
@@ -188,6 +195,22 @@ pub trait Source: Send + Sync + 'static {
     /// region clipped to the array, so exactly `grid.region(block).shape().bytes(dtype.size())` bytes.
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError>;
 
+    /// The objects that hold the voxels of some planes of the finest level, `None` for one that there is none of. `None` where
+    /// only [`Source::locate`] tells.
+    fn objects(&self, _planes: Range<u64>) -> Option<Vec<Option<Object>>> {
+        None
+    }
+
+    /// Whether places are those of corners, or none is told at all: volumes of other voxel sizes then begin at one corner.
+    fn is_placed_by_corner(&self) -> bool {
+        true
+    }
+
+    /// Whether voxels are numbers of things, of which no mean makes sense.
+    fn is_segmentation(&self) -> bool {
+        false
+    }
+
     /// Whether blocks that are asked for at the same moment are looked at together: they may lie in one object.
     fn is_gathered(&self, level: LevelIndex) -> bool {
         self.contiguous_group_log2(level) > 0
@@ -249,6 +272,9 @@ impl SourceError {
     }
 }
 
+/// What comes before the name of a level that is left out.
+const WITHOUT: &str = "; without ";
+
 /// Warns of levels that are left out, and says which and why, to be put behind the description of the format. What may be
 /// the fault of one bad answer is believed only where it was fetched past every cache.
 fn leave_out(file: &str, levels: &[(Option<&String>, &SourceError)]) -> Result<String, SourceError> {
@@ -259,7 +285,7 @@ fn leave_out(file: &str, levels: &[(Option<&String>, &SourceError)]) -> Result<S
     let told = levels.iter().map(|(path, error)| {
         let name = path.map_or_else(|| "a level".to_owned(), |path| format!("level {}", json::quoted(path)));
         tracing::warn!("{file}: {name} is left out: {error}");
-        format!("; without {name} ({error})")
+        format!("{WITHOUT}{name} ({error})")
     });
     Ok(told.collect())
 }

@@ -5,6 +5,7 @@
 //! file holds the fill value, where the configuration allows that.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -274,6 +275,11 @@ impl Source for Stack {
 
     fn is_inverted(&self) -> bool {
         self.inverted
+    }
+
+    fn objects(&self, planes: Range<u64>) -> Option<Vec<Option<Object>>> {
+        let planes = usize::try_from(planes.start).ok()?..usize::try_from(planes.end).ok()?;
+        self.files.objects.get(planes).map(<[_]>::to_vec)
     }
 
     fn locate(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {

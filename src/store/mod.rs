@@ -28,6 +28,6 @@ pub use healing::{Healable, healed, is_past_caches, past_caches};
 pub use missed::Missed;
 pub use object::Object;
 pub(crate) use range_store::off_the_runtime;
-pub use range_store::{Extent, RangeStore, Unavailable};
+pub use range_store::{COMPUTED, Extent, RangeStore, Unavailable};
 pub use remote::Remote;
 pub use seen::{Seen, SeenVersion};

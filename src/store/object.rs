@@ -115,6 +115,22 @@ impl Object {
         self.0.origin.place()
     }
 
+    /// A sum of its address and of the version that its bytes are of, where an answer told which that is.
+    pub fn version_sum(&self) -> Option<u64> {
+        let version = self.0.origin.pin().version()?.id()?;
+        Some(xxh3_64(format!("{} {version}", self.url()).as_bytes()))
+    }
+
+    /// The same for the version that is believed to be at the origin. Where that is not known without asking, but something
+    /// is kept that is not believed any more, the origin is asked; `None` where nothing tells.
+    pub async fn believed_version_sum(&self) -> Option<u64> {
+        let Some(known) = self.look().await else { return self.version_sum() };
+        if !known.believed && matches!(known.note, Some(EntryMetadata::Present(_))) {
+            self.start(1).await.ok()?;
+        }
+        self.version_sum()
+    }
+
     /// Whether it is a file of this machine.
     pub fn is_local(&self) -> bool {
         self.0.origin.is_local()

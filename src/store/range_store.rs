@@ -7,6 +7,9 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
+/// The names of what was computed and not fetched begin with it. It costs more to have again, so it is kept for longer.
+pub const COMPUTED: &str = "computed ";
+
 /// A piece of an object, verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extent {

@@ -125,6 +125,11 @@ impl Remote {
         }
     }
 
+    /// What tells the object at `location` from all others where something is kept that is made of it.
+    pub fn key(location: &Location) -> String {
+        key(location)
+    }
+
     /// A handle of the object at `location`. Uses no network.
     pub fn object(&self, location: &Location) -> Result<Object, RemoteError> {
         let origin = self.shared.origins.origin(location)?;

@@ -26,6 +26,9 @@ fn pyramid(shape: [u64; 3], dtype: DataType) -> Pyramid {
         calibrated: [true; 3],
         format: String::new(),
         downsampling: None,
+        computed: None,
+        values: Default::default(),
+        by_corner: false,
     }
 }
 

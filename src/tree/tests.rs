@@ -33,6 +33,9 @@ fn source(planes: bool, chunk: Option<[u64; 3]>) -> SourceSpec {
     let url = Location::anonymous(Url::parse("http://localhost/volume").unwrap());
     let kind = if planes { SourceKind::Tiff { files: VolumeFiles::File(url) } } else { SourceKind::Zarr { url } };
     SourceSpec {
+        pyramid: true,
+        first_level: None,
+        label: None,
         kind,
         chunk,
         window: None,
@@ -85,6 +88,9 @@ fn pyramid(shape: [u64; 3], chunk: [u64; 3], levels: u32) -> Pyramid {
         calibrated: [true; 3],
         format: "test".to_owned(),
         downsampling: None,
+        computed: None,
+        values: Default::default(),
+        by_corner: false,
     }
 }
 

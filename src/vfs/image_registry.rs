@@ -261,10 +261,11 @@ impl ImageRegistry {
         for id in family {
             let (Some(slot), Some(label)) = (self.slots.get(id.0 as usize), self.tree.pyramid(id)) else { continue };
             slot.compared.call_once(|| {
-                if let Some((expected, found)) = view::unlike(image, label) {
+                let are_placed = image.is_calibrated() && label.is_calibrated();
+                if let Some((expected, found)) = view::unlike(image, label).filter(|_| !are_placed) {
                     let name = &slot.name;
                     tracing::warn!(
-                        "{name}: {found} voxels (z×y×x), where its image has {expected}; crops leave it out"
+                        "{name}: {found} voxels (z×y×x), where its image has {expected}, and no voxel size; crops leave it out"
                     );
                 }
             });

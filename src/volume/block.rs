@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+
 use super::VolumeError;
 use crate::cache::{Held, Leader};
 use crate::geometry::{CellIndex, LevelIndex};
+use crate::store::Object;
 
 /// A block of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,3 +48,11 @@ impl Outcome {
 
 /// The duty to say how the work for a block ended.
 pub(super) type BlockLeader = Leader<BlockKey, Outcome>;
+
+/// Of what version the bytes of an object are, for what is made of them.
+pub(super) fn versions_of(object: &Object) -> Option<Arc<[u64]>> {
+    object.version_sum().map(|version| Arc::from([version]))
+}
+
+/// Blocks that were asked for, as they come.
+pub type Requested = FuturesUnordered<BoxFuture<'static, (CellIndex, Result<Voxels, VolumeError>)>>;

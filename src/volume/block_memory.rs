@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use lru::LruCache;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::block::{BlockKey, BlockLeader, Outcome, Voxels};
 use super::boxes::Forecasts;
+use super::computed::MOST_LEVELS;
 use super::groups::Groups;
 use super::image::Image;
-use crate::cache::{Held, Joined, Lease, MemoryBudget, Place, Room, Shares, SingleFlight};
+use crate::cache::{Held, Joined, MemoryBudget, Place, Room, Shares, SingleFlight};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::stats::Stats;
 
@@ -24,6 +24,9 @@ const EMPTY_ENTRY: u64 = 256;
 
 /// How long a block that is absent is not asked for again: how long that is believed is not known here.
 const ABSENT: Duration = Duration::from_secs(60);
+
+/// All pools for what is being computed are one part in so many of the memory for blocks.
+const COMPUTED_PART: u64 = 8;
 
 /// What is kept of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +42,8 @@ pub(super) struct BlockMemory {
     budget: MemoryBudget<BlockForm>,
     shares: Shares,
     decoding: Semaphore,
+    /// For what is being computed, by level: who has some of one waits for lower ones only.
+    computing: [MemoryBudget<()>; MOST_LEVELS],
     pub(super) groups: Groups,
     pub(super) forecasts: Forecasts,
     flights: Arc<SingleFlight<BlockKey, Outcome>>,
@@ -51,9 +56,14 @@ impl BlockMemory {
     /// At most `limit` bytes of blocks and of requests for them.
     pub(super) fn new(limit: u64, stats: Arc<Stats>) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let computing = limit / COMPUTED_PART;
+        let limit = limit - computing;
+        // A level has half as much as the one below, which has many more blocks to compute.
+        let pool = |level: usize| MemoryBudget::new(computing >> (level + 1));
         Arc::new(BlockMemory {
             budget: MemoryBudget::new(limit),
             shares: Shares::of(limit),
+            computing: std::array::from_fn(pool),
             // Twice as many, so that processors have work while the next block is being handed to a thread.
             decoding: Semaphore::new(2 * cores),
             groups: Groups::default(),
@@ -72,6 +82,13 @@ impl BlockMemory {
     /// Bytes in use.
     pub(super) fn used(&self) -> u64 {
         self.budget.used()
+    }
+
+    /// The memory for what is being computed of a level.
+    pub(super) fn computing(&self, level: LevelIndex) -> &MemoryBudget<()> {
+        let [.., last] = &self.computing;
+        // There are no more levels than pools.
+        self.computing.get(usize::from(level.0).saturating_sub(1)).unwrap_or(last)
     }
 
     /// Bytes that are neither in use nor waited for.
@@ -140,8 +157,8 @@ impl BlockMemory {
     }
 
     /// Keeps the bytes of a block that nobody asked for.
-    pub(super) fn keep_stored(&self, leader: BlockLeader, bytes: Bytes, lease: Lease) {
-        self.budget.insert(BlockForm::Stored(*leader.key()), Arc::new(Held::new(bytes, lease)));
+    pub(super) fn keep_stored(&self, leader: BlockLeader, stored: Held) {
+        self.budget.insert(BlockForm::Stored(*leader.key()), Arc::new(stored));
         leader.finish(Outcome::FetchedAhead);
     }
 

@@ -7,11 +7,13 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
 use super::VolumeError;
-use super::block::{BlockKey, Outcome, Voxels};
+use super::block::{BlockKey, Outcome, Requested, Voxels};
 use super::block_memory::BlockMemory;
 use super::bulk_read::BulkRead;
+use super::computed::{Below, compute};
 use super::fetch::Fetcher;
 use super::image::Image;
+use super::plan;
 use crate::cache::{Held, Joined};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::stats::Stats;
@@ -46,12 +48,26 @@ impl Blocks {
         level: LevelIndex,
         wanted: Vec<CellIndex>,
         bulk: Option<&BulkRead>,
-    ) -> FuturesUnordered<impl Future<Output = (CellIndex, Result<Voxels, VolumeError>)> + use<>> {
+    ) -> Requested {
+        self.request_as(image, level, wanted, bulk, plan::JOINED)
+    }
+
+    fn request_as(
+        self: &Arc<Self>,
+        image: &Arc<Image>,
+        level: LevelIndex,
+        wanted: Vec<CellIndex>,
+        bulk: Option<&BulkRead>,
+        longest: u64,
+    ) -> Requested {
         let mut leaders = Vec::new();
         let results = FuturesUnordered::new();
-        let fetcher = Fetcher { memory: self.memory.clone(), image: image.clone(), bulk: bulk.cloned() };
-        fetcher.look_ahead(level, &wanted);
-        let is_gathered = image.source.is_gathered(level) && bulk.is_none();
+        let fetcher = Fetcher { memory: self.memory.clone(), image: image.clone(), bulk: bulk.cloned(), longest };
+        let is_computed = image.is_computed(level);
+        if !is_computed {
+            fetcher.look_ahead(level, &wanted);
+        }
+        let is_gathered = !is_computed && image.source.is_gathered(level) && bulk.is_none();
         let mut array = is_gathered.then(|| self.memory.groups.array(image.number, level));
         for index in wanted {
             let (joined, stored) = self.memory.join(BlockKey { image: image.number, level, index });
@@ -59,7 +75,9 @@ impl Blocks {
                 Joined::Ready(outcome) => (Some(outcome), None),
                 Joined::Following(follower) => (None, Some(follower)),
                 Joined::Leading(leader, follower) => {
-                    if stored {
+                    if is_computed {
+                        tokio::spawn(compute(self.clone(), image.clone(), leader, bulk.cloned()));
+                    } else if stored {
                         tokio::spawn(fetcher.clone().decode_stored(leader));
                     } else {
                         leaders.push(leader);
@@ -68,7 +86,7 @@ impl Blocks {
                 }
             };
             let (this, image) = (self.clone(), image.clone());
-            results.push(async move {
+            results.push(Box::pin(async move {
                 let outcome = match (ready, follower) {
                     (Some(outcome), _) => outcome,
                     (None, Some(follower)) => follower.await.unwrap_or_else(|_| Outcome::failed(VolumeError::Lost)),
@@ -78,7 +96,7 @@ impl Blocks {
                     Outcome::FetchedAhead => (index, this.again(&image, level, index).await),
                     Outcome::Settled(result) => (index, result),
                 }
-            });
+            }) as BoxFuture<'static, _>);
         }
         match array.as_deref_mut() {
             _ if leaders.is_empty() => {}
@@ -124,5 +142,21 @@ impl Blocks {
     /// A block that is in memory, or known to be absent at the origin.
     pub(super) fn cached(&self, key: &BlockKey) -> Option<Voxels> {
         self.memory.cached(key)
+    }
+}
+
+impl Below for Blocks {
+    fn memory(&self) -> &BlockMemory {
+        &self.memory
+    }
+
+    fn request(
+        self: Arc<Self>,
+        image: &Arc<Image>,
+        level: LevelIndex,
+        wanted: Vec<CellIndex>,
+        longest: u64,
+    ) -> Requested {
+        self.request_as(image, level, wanted, None, longest)
     }
 }

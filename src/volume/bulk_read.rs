@@ -97,6 +97,11 @@ impl InFlightLimit {
         permit.filter(|_| !self.is_closed.load(Ordering::Acquire))
     }
 
+    /// Whether no request is started any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
     /// Starts no request any more.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Release);

@@ -293,6 +293,9 @@ impl Chunks {
         let is_missing = |index: &CellIndex| {
             !self.blocks.has(&BlockKey { image: image.number, level: geometry.level, index: *index })
         };
+        if image.is_computed(geometry.level) {
+            return image.has_computed(geometry.level, grid.cells_in(&geometry.region).take(FEW + 1).collect()).await;
+        }
         let mut cells = grid.cells_in(&geometry.region);
         let mut missing = cells.by_ref().take(MANY).filter(is_missing).peekable();
         // One at first: mostly none is there, and finding blocks may take requests for indices.

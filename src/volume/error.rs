@@ -16,7 +16,9 @@ pub enum VolumeError {
     #[error("{0}")]
     Unsuitable(String),
     /// It was fetched, to be kept on disk, and is not there.
-    #[error("it was fetched but is not kept: the cache is too small, its disk is full, or it cannot be written")]
+    #[error(
+        "it was fetched but is not kept: the cache is too small, its disk is full or cannot be written, or its origin tells no versions"
+    )]
     NotKept,
     /// It is not fetched any more, because who wanted it has given up.
     #[error("it was given up")]

@@ -10,7 +10,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::SemaphorePermit;
 
 use super::VolumeError;
-use super::block::{BlockKey, BlockLeader, Outcome};
+use super::block::{BlockKey, BlockLeader, Outcome, versions_of};
 use super::block_memory::BlockMemory;
 use super::bulk_read::BulkRead;
 use super::decode::{Stored, decode};
@@ -67,6 +67,8 @@ pub(super) struct Fetcher {
     pub(super) image: Arc<Image>,
     /// Where all of a level is read.
     pub(super) bulk: Option<BulkRead>,
+    /// Bytes of a joined request of blocks that are not gathered, about.
+    pub(super) longest: u64,
 }
 
 impl Fetcher {
@@ -81,7 +83,7 @@ impl Fetcher {
             }
         }
         let jobs = missing.into_iter().map(|leader| Job { leader, wanted: true }).collect();
-        self.start(jobs, plan::JOINED).await;
+        self.start(jobs, self.longest).await;
     }
 
     /// Does the work that is gathered of a level, after a moment where it is a single block so far.
@@ -234,6 +236,7 @@ impl Fetcher {
             Err(error) => return self.clone().fail(pieces, error),
         };
         drop(under_way);
+        let versions = versions_of(&object);
         let decoding = FuturesUnordered::new();
         for (piece, bytes) in pieces.into_iter().zip(parts) {
             let lease = room.lease.split(self.held_bytes(&piece));
@@ -241,14 +244,14 @@ impl Fetcher {
             if !wanted {
                 // A slice would keep the whole answer in memory.
                 let bytes = if shared { Bytes::copy_from_slice(&bytes) } else { bytes };
-                self.memory.keep_stored(leader, bytes, lease);
+                self.memory.keep_stored(leader, Held::new(bytes, lease).of_versions(versions.clone()));
                 continue;
             }
             let decoded = decode(&self.memory, &self.image, *leader.key(), Stored { bytes, shared, packed: None });
-            let this = &self;
+            let (this, versions) = (&self, versions.clone());
             decoding.push(async move {
                 match decoded.await {
-                    Ok(decoded) => this.memory.finish(leader, Held::new(decoded, lease)),
+                    Ok(decoded) => this.memory.finish(leader, Held::new(decoded, lease).of_versions(versions)),
                     // A task of its own: many who hold some memory while they wait for more could wait for each other.
                     Err(error) => drop(tokio::spawn(this.clone().refetch(leader, error))),
                 }
@@ -321,10 +324,12 @@ impl Fetcher {
         // Taken before the stored bytes are: many who hold some while they wait for more could wait for each other.
         let mut room = self.memory.room(&Place::cached(), bytes).await;
         if let Some(stored) = self.memory.take_stored(key) {
+            let versions = stored.versions().cloned();
             let stored = Stored { bytes: stored.data.clone(), shared: true, packed: None };
             // Where it does not decode and is kept on disk as well, it has to go from there.
             if let Ok(decoded) = decode(&self.memory, &self.image, key, stored).await {
-                return self.memory.finish(leader, Held::new(decoded, room.lease.split(bytes)));
+                let held = Held::new(decoded, room.lease.split(bytes)).of_versions(versions);
+                return self.memory.finish(leader, held);
             }
         }
         drop(room);
@@ -397,7 +402,8 @@ impl Fetcher {
                 if let Some(bulk) = self.bulk.as_ref().filter(|_| !whole.object.is_local()) {
                     bulk.note(vec![(key.index, fetched)]).await;
                 }
-                self.memory.finish(leader, Held::new(decoded, room.lease.split(self.image.block_bytes(key))));
+                let lease = room.lease.split(self.image.block_bytes(key));
+                self.memory.finish(leader, Held::new(decoded, lease).of_versions(versions_of(&whole.object)));
             }
             Err(_) if !wanted => leader.finish(Outcome::FetchedAhead),
             // Nothing says how long a whole object must be, so a cut or foreign answer is noticed only here.

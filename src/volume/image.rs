@@ -6,11 +6,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::VolumeError;
 use super::block::BlockKey;
+use super::computed::{self, KeptLevels, Levels, Rule};
 use super::pyramid::{Level, Pyramid, sum, tidy};
 use super::window::{self, DisplayWindow, Measured};
 use crate::cache::Place;
 use crate::catalog::SourceSpec;
-use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
+use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
 use crate::source::planes::plane_chunk;
 use crate::source::{Description, Placement, Relative, Source, SourceError};
 use crate::store::healed;
@@ -18,6 +19,9 @@ use crate::view::CHUNK_BYTES;
 
 /// A semaphore has hardly more places.
 const MOST_TURNS: u32 = u32::MAX >> 3;
+
+/// Computed blocks that are looked for on disk at once.
+const MOST_LOOKED_AT: usize = 64;
 
 /// An image whose source is open.
 pub struct Image {
@@ -29,6 +33,8 @@ pub struct Image {
     pub source: Arc<dyn Source>,
     /// Who has to answer for most of its blocks.
     pub(super) place: Place,
+    /// The levels above those of the source.
+    computed: Levels,
     /// In KiB, the chunks that may be under way at a time; made when the first one is.
     turns: OnceLock<Semaphore>,
 }
@@ -36,7 +42,72 @@ pub struct Image {
 impl Image {
     /// An image of `source`, which is at `place` and which counters and messages call `name`.
     pub fn new(number: u32, name: &str, source: Arc<dyn Source>, place: Place) -> Self {
-        Image { number, name: name.into(), source, place, turns: OnceLock::new() }
+        Image { number, name: name.into(), source, place, computed: Levels::none(), turns: OnceLock::new() }
+    }
+
+    /// The same with levels that are computed, where the source has none of its own and the configuration does not forbid it;
+    /// they are kept in `kept`. The voxel size decides which axes are halved.
+    pub fn with_computed(
+        self,
+        spec: &SourceSpec,
+        archive_voxel_size: Option<[f64; 3]>,
+        kept: Option<KeptLevels>,
+    ) -> Self {
+        let description = self.source.description();
+        if !spec.pyramid || description.lacks_levels() {
+            return self;
+        }
+        let levels = computed::levels(description, self.voxel_size(spec, archive_voxel_size));
+        let rule = if spec.label.is_some() || self.source.is_segmentation() { Rule::Mode } else { Rule::Mean };
+        Image { computed: Levels { levels, rule, kept }, ..self }
+    }
+
+    /// The levels that are computed.
+    pub(super) fn computed(&self) -> &Levels {
+        &self.computed
+    }
+
+    /// Whether a level is computed from the one below.
+    pub fn is_computed(&self, level: LevelIndex) -> bool {
+        self.computed.get(level).is_some()
+    }
+
+    /// The stored level that a box of a level is made of, and its voxels there.
+    pub fn stored(&self, level: LevelIndex, region: Region) -> (LevelIndex, Region) {
+        match self.computed.stored(level, region) {
+            Some(region) => (LevelIndex(0), region),
+            None => (level, region),
+        }
+    }
+
+    /// Whether computed blocks of a level are all kept on disk, made of what is believed to be at the origin; no where they are
+    /// many.
+    pub async fn has_computed(&self, level: LevelIndex, blocks: Vec<CellIndex>) -> bool {
+        if blocks.len() > MOST_LOOKED_AT {
+            return false;
+        }
+        for index in blocks {
+            let bytes = self.block_bytes(BlockKey { image: self.number, level, index });
+            if !self.computed.is_kept(&*self.source, level, index, bytes).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What the source says of the voxel size, else the archive.
+    fn told_voxel_size(&self, archive: Option<[f64; 3]>) -> [Option<f64>; 3] {
+        let finest = self.source.description().levels.first().and_then(|finest| finest.scale);
+        finest.or(archive).map_or_else(|| self.source.partial_voxel_size(), |whole| whole.map(Some))
+    }
+
+    /// The voxel size along the axes of which it is known.
+    fn voxel_size(&self, spec: &SourceSpec, archive: Option<[f64; 3]>) -> [Option<f64>; 3] {
+        let told = self.told_voxel_size(archive);
+        std::array::from_fn(|axis| match spec.overrides.voxel_size {
+            Some(forced) => Some(forced[axis]),
+            None => told[axis].or(spec.voxel_size.map(|size| size[axis])),
+        })
     }
 
     /// Its dataset's name.
@@ -44,8 +115,13 @@ impl Image {
         self.name.split('/').next().unwrap_or_default()
     }
 
-    /// Where the bytes of a block are, see [`Source::locate`]. Indices that make no sense are fetched once more.
+    /// Where the bytes of a block are, see [`Source::locate`]. Indices that make no sense are fetched once more. Blocks that
+    /// are computed are nowhere, see [`Image::stored`].
     pub async fn locate(&self, level: LevelIndex, block: CellIndex) -> Result<Placement, SourceError> {
+        if self.is_computed(level) {
+            let reason = "emfs computes it, so no file has it";
+            return Err(SourceError::malformed(&*self.name, format!("{level} block {block}"), reason));
+        }
         healed(|| self.source.locate(level, block)).await
     }
 
@@ -58,7 +134,10 @@ impl Image {
     }
 
     /// A level and its native blocks.
-    pub(super) fn grid(&self, level: LevelIndex) -> Option<Grid> {
+    pub fn grid(&self, level: LevelIndex) -> Option<Grid> {
+        if let Some(computed) = self.computed.get(level) {
+            return Some(computed.grid);
+        }
         self.source.description().levels.get(usize::from(level.0)).map(|level| level.grid)
     }
 
@@ -86,10 +165,7 @@ impl Image {
         let Some(finest) = description.levels.first() else {
             return Err(VolumeError::Unsuitable(format!("{name} has no level")));
         };
-        let told = match finest.scale.or(archive_voxel_size) {
-            Some(whole) => whole.map(Some),
-            None => self.source.partial_voxel_size(),
-        };
+        let told = self.told_voxel_size(archive_voxel_size);
         let unlike =
             |axis: usize, configured: f64| told[axis].is_some_and(|told| (told - configured).abs() > 1e-6 * told.abs());
         if let Some(configured) = spec.voxel_size
@@ -106,10 +182,7 @@ impl Image {
         {
             tracing::info!("{name}: voxels of {forced:?} nm by the configuration, whatever the source says");
         }
-        let voxel_size: [Option<f64>; 3] = std::array::from_fn(|axis| match forced {
-            Some(forced) => Some(forced[axis]),
-            None => told[axis].or(spec.voxel_size.map(|size| size[axis])),
-        });
+        let voxel_size = self.voxel_size(spec, archive_voxel_size);
         if let Some(bytes) = spec.chunk.and_then(|chunk| Shape(chunk).bytes(description.dtype.size()))
             && bytes > *CHUNK_BYTES.end()
         {
@@ -142,6 +215,19 @@ impl Image {
                 }
             })
             .collect();
+        for computed in &self.computed.levels {
+            let Some(below) = levels.last() else { break };
+            let (centre, scale) = (computed.centre(), below.scale);
+            let chunk = spec.chunk.map_or(computed.grid.cell, Shape);
+            let level = Level {
+                grid: Grid { shape: computed.grid.shape, cell: chunk },
+                scale: std::array::from_fn(|axis| tidy(scale[axis] * computed.factors[axis] as f64)),
+                translation: std::array::from_fn(|axis| sum([below.translation[axis], centre[axis] * scale[axis]])),
+                corner: [0.0; 3],
+                offset: computed.offset,
+            };
+            levels.push(level);
+        }
         place_corners(&mut levels);
         let DisplayWindow { range: window, rule: window_rule } = window::choose(description, spec, measured);
         Ok(Pyramid {
@@ -154,6 +240,9 @@ impl Image {
             calibrated: voxel_size.map(|size| size.is_some()),
             format: description.format.clone(),
             downsampling: description.downsampling.clone(),
+            values: spec.label.clone().unwrap_or_default(),
+            by_corner: self.source.is_placed_by_corner(),
+            computed: (!self.computed.levels.is_empty()).then_some(self.computed.rule),
         })
     }
 }

@@ -6,6 +6,7 @@ mod blocks;
 mod boxes;
 mod bulk_read;
 pub mod chunks;
+pub mod computed;
 pub(crate) mod copy;
 mod decode;
 mod error;

@@ -1,5 +1,9 @@
 //! What an image or a view of it looks like: pure data, from which documents and the tree are made.
 
+use std::sync::Arc;
+
+use super::computed::Rule;
+use crate::catalog::LabelValue;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{Grid, Shape};
 
@@ -24,6 +28,12 @@ pub struct Pyramid {
     pub format: String,
     /// How coarser levels were made, where known.
     pub downsampling: Option<String>,
+    /// What values of voxels mean, of a label image.
+    pub values: Arc<[LabelValue]>,
+    /// Whether it begins where others do with the corner of its first voxel, because nothing says where the centre of that is.
+    pub by_corner: bool,
+    /// The rule by which all levels but s0 are computed, where they are.
+    pub computed: Option<Rule>,
 }
 
 /// One array of a pyramid.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::VolumeError;
-use super::block::{BlockLeader, Outcome};
+use super::block::{BlockLeader, Outcome, versions_of};
 use super::block_memory::BlockMemory;
 use super::bulk_read::BulkRead;
 use super::decode::{Stored, decode};
@@ -38,7 +38,7 @@ pub(super) async fn fetch_past_caches(
             Placement::Range { object, start, length } => {
                 let room = memory.room(object.place(), length.saturating_add(bytes)).await;
                 let raw = fetch_parts(&object, start..start.saturating_add(length)).await?;
-                return Ok(Some((raw, None, room, object.is_local())));
+                return Ok(Some((raw, None, room, object)));
             }
             Placement::Whole { object, limit, witness } => Whole::new(object, limit, witness),
             Placement::Packed { object, compression, limit, witness } => {
@@ -47,14 +47,14 @@ pub(super) async fn fetch_past_caches(
         };
         let room = memory.room(whole.object.place(), whole.needed().saturating_add(bytes)).await;
         let fetched = whole.object.whole_if_there(whole.limit, &whole.witness).await?;
-        Ok::<_, SourceError>(fetched.map(|fetched| (fetched.bytes, whole.packed, room, whole.object.is_local())))
+        Ok::<_, SourceError>(fetched.map(|fetched| (fetched.bytes, whole.packed, room, whole.object)))
     });
-    let (raw, packed, mut room, is_local) = match fetched.await {
+    let (raw, packed, mut room, object) = match fetched.await {
         Ok(Some(fetched)) => fetched,
         Ok(None) => return memory.finish_absent(&image, leader).await,
         Err(other) => return leader.finish(Outcome::failed(other)),
     };
-    let noting = bulk.as_ref().filter(|_| !is_local);
+    let noting = bulk.as_ref().filter(|_| !object.is_local());
     match decode(&memory, &image, key, Stored { bytes: raw.clone(), shared: false, packed }).await {
         Ok(decoded) => {
             tracing::info!("{}: {error}; fetched once more, it is well", image.name);
@@ -62,7 +62,7 @@ pub(super) async fn fetch_past_caches(
                 bulk.forget(key.index).await;
                 bulk.note(vec![(key.index, raw)]).await;
             }
-            memory.finish(leader, Held::new(decoded, room.lease.split(bytes)));
+            memory.finish(leader, Held::new(decoded, room.lease.split(bytes)).of_versions(versions_of(&object)));
         }
         Err(error) => {
             if let Some(bulk) = noting {

@@ -86,6 +86,9 @@ fn shown_with(
         Arc::new(Image::new(0, "d/em", Arc::new(Empty { partial, ..Empty::new(&shapes, relative) }), Place::cached()));
     let url = Location::anonymous("file:///v".parse().unwrap());
     let spec = SourceSpec {
+        pyramid: true,
+        first_level: None,
+        label: None,
         kind: SourceKind::Zarr { url },
         chunk: None,
         window: None,

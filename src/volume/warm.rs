@@ -1,5 +1,7 @@
 //! Fetches the bytes of blocks to be kept on disk, without decoding them.
 
+mod computed;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,6 +32,8 @@ const UNWRITTEN: u32 = 48 << 10;
 
 /// How often bytes are fetched that the disk dropped.
 const ATTEMPTS: u32 = 3;
+
+pub use computed::warm_computed;
 
 /// How far it is.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use super::{Format, Group, level_name};
 use crate::dtype::DataType;
 use crate::view::AXES;
 use crate::volume::Pyramid;
+use crate::volume::computed::Rule;
 
 /// The keys that make a group an OME-Zarr image: `multiscales` and either `omero`, how to display it, or `image-label`.
 pub(super) fn image(group: &Group<'_>, format: Format) -> Map<String, Value> {
@@ -17,11 +18,34 @@ pub(super) fn image(group: &Group<'_>, format: Format) -> Map<String, Value> {
     keys.insert("multiscales".into(), json!([multiscale(group, format)]));
     if group.is_label {
         // No `omero`: napari's reader would hand its contrast limits to a layer of labels, which refuses them.
-        keys.insert("image-label".into(), versioned(format, json!({"source": {"image": "../../"}})));
+        keys.insert("image-label".into(), versioned(format, label(group)));
     } else {
         keys.insert("omero".into(), omero(group, format));
     }
     keys
+}
+
+/// Whose labels they are, and what is known of their values.
+fn label(group: &Group<'_>) -> Value {
+    let values = &group.pyramid.values;
+    let colours = values.iter().filter_map(|value| {
+        let [red, green, blue] = value.colour?;
+        Some(json!({"label-value": value.value, "rgba": [red, green, blue, 255]}))
+    });
+    let names = values.iter().filter_map(|value| {
+        let name = value.name.as_deref()?;
+        Some(json!({"label-value": value.value, "name": name}))
+    });
+    let (colours, names): (Vec<Value>, Vec<Value>) = (colours.collect(), names.collect());
+    let mut label = json!({"source": {"image": "../../"}});
+    // An empty list is none by the specification.
+    if !colours.is_empty() {
+        label["colors"] = colours.into();
+    }
+    if !names.is_empty() {
+        label["properties"] = names.into();
+    }
+    label
 }
 
 fn multiscale(group: &Group<'_>, format: Format) -> Value {
@@ -50,10 +74,15 @@ fn multiscale(group: &Group<'_>, format: Format) -> Value {
         .collect();
     let mut multiscale = versioned(format, json!({"name": group.name, "axes": axes, "datasets": datasets}));
     if let Value::Object(keys) = &mut multiscale {
-        if let Some(method) = &pyramid.downsampling {
+        let mut metadata = json!({"description": description(pyramid, &names)});
+        if let Some(rule) = pyramid.computed {
+            keys.insert("type".into(), json!(rule.name()));
+            metadata["method"] = json!(format!("emfs {}", rule.name()));
+            metadata["version"] = json!(Rule::VERSION.to_string());
+        } else if let Some(method) = &pyramid.downsampling {
             keys.insert("type".into(), json!(method));
         }
-        keys.insert("metadata".into(), json!({"description": description(pyramid, &names)}));
+        keys.insert("metadata".into(), metadata);
     }
     multiscale
 }
@@ -61,6 +90,16 @@ fn multiscale(group: &Group<'_>, format: Format) -> Value {
 /// How the levels came to be, in a sentence.
 fn description(pyramid: &Pyramid, names: &[String]) -> String {
     let origin = &pyramid.format;
+    if let Some(rule) = pyramid.computed {
+        let made = format!("each computed by emfs from the level below: {}", rule.sentence());
+        return match names.split_first() {
+            Some((first, coarser)) if *first == level_name(0) => match coarser {
+                [] => format!("s0 is the origin's data ({origin})"),
+                _ => format!("s0 is the origin's data ({origin}); the coarser levels are {made}"),
+            },
+            _ => format!("{} of the origin's data ({origin}), {made}", names.join(", ")),
+        };
+    }
     let made = match &pyramid.downsampling {
         Some(method) => format!("made by: {method}"),
         None => "which does not say how they were made".to_owned(),

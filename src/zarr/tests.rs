@@ -38,6 +38,9 @@ fn pyramid() -> Pyramid {
         calibrated: [true; 3],
         format: "Zarr v2, zstd".to_owned(),
         downsampling: Some("mean".to_owned()),
+        computed: None,
+        values: Default::default(),
+        by_corner: false,
     }
 }
 

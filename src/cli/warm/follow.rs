@@ -84,7 +84,7 @@ pub(super) fn run(args: &WarmArgs, list: &Path) -> Result<(), CliError> {
     let mut opened: HashMap<String, OpenImage> = HashMap::new();
     let followed = daemon::finish(async {
         let bar = Bar::new(args.quiet);
-        let run = Run { args, disk: &disk, progress: &progress, failures: &failures, bar: &bar };
+        let run = Run { args, session: &session, disk: &disk, progress: &progress, failures: &failures, bar: &bar };
         let mut next = 0;
         while next < rows.len() {
             let read = job.look().map_err(CliError::system(job.file.display().to_string()))?;

@@ -2,6 +2,7 @@
 
 mod damage;
 mod full;
+mod kinds;
 mod model;
 mod places;
 mod processes;

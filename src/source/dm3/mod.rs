@@ -7,6 +7,8 @@ mod file;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
@@ -97,6 +99,10 @@ impl Source for Dm3Source {
 
     fn partial_voxel_size(&self) -> [Option<f64>; 3] {
         self.voxel_size
+    }
+
+    fn objects(&self, _planes: Range<u64>) -> Option<Vec<Option<Object>>> {
+        Some(vec![Some(self.object.clone())])
     }
 
     fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {

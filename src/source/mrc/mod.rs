@@ -6,6 +6,8 @@ mod header;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
@@ -119,6 +121,10 @@ impl Source for MrcSource {
 
     fn partial_voxel_size(&self) -> [Option<f64>; 3] {
         self.voxel_size
+    }
+
+    fn objects(&self, _planes: Range<u64>) -> Option<Vec<Option<Object>>> {
+        Some(vec![Some(self.object.clone())])
     }
 
     fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {

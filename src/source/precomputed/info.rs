@@ -28,6 +28,8 @@ const MAX_CHANNELS: u64 = 1 << 16;
 pub(super) struct Info {
     /// Type of a voxel.
     pub dtype: DataType,
+    /// Whether voxels are numbers of things.
+    pub is_segmentation: bool,
     /// Which channel is shown.
     pub channel: Channel,
     /// Finest first; never empty.
@@ -94,6 +96,7 @@ pub(super) fn parse(file: &str, bytes: &[u8], channel: Option<u64>) -> Result<In
         return Err(kind.unsupported(quoted(kind.text()?)));
     }
     let dtype = data_type(&document.member("data_type")?)?;
+    let is_segmentation = document.optional("type")?.is_some_and(|kind| kind.value == "segmentation");
     let channel = self::channel(&document.member("num_channels")?, channel)?;
     let list = document.member("scales")?;
     let (mut scales, mut left_out) = (Vec::new(), Vec::new());
@@ -110,7 +113,7 @@ pub(super) fn parse(file: &str, bytes: &[u8], channel: Option<u64>) -> Result<In
     // They are written finest first, apart from hidden ones, which may stand anywhere. Equal ones keep their order.
     let volume = |scale: &Scale| scale.resolution.iter().product::<f64>();
     scales.sort_by(|a, b| volume(a).total_cmp(&volume(b)));
-    Ok(Info { dtype, channel, scales, left_out })
+    Ok(Info { dtype, is_segmentation, channel, scales, left_out })
 }
 
 /// Reads the number of channels and chooses the one that is asked for, or the only one.

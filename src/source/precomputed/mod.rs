@@ -244,6 +244,10 @@ impl Source for PrecomputedSource {
         decode::chunk(stored, scale.codec, plain).map_err(malformed)
     }
 
+    fn is_segmentation(&self) -> bool {
+        self.info.is_segmentation
+    }
+
     fn contiguous_group_log2(&self, level: LevelIndex) -> u32 {
         let Some(scale) = self.info.scales.get(usize::from(level.0)) else { return 0 };
         let Some(sharding) = &scale.sharding else { return 0 };

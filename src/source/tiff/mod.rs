@@ -34,6 +34,8 @@ mod tests;
 
 use std::sync::Arc;
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
@@ -113,6 +115,10 @@ impl Source for TiffSource {
 
     fn is_inverted(&self) -> bool {
         self.volume.form.white_is_zero
+    }
+
+    fn objects(&self, _planes: Range<u64>) -> Option<Vec<Option<Object>>> {
+        Some(vec![Some(self.object.clone())])
     }
 
     fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {

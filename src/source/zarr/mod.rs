@@ -254,6 +254,11 @@ impl Source for ZarrSource {
         self.partial
     }
 
+    fn is_placed_by_corner(&self) -> bool {
+        // A scale without a translation says that the centre of the first voxel is at 0.
+        self.description.levels.first().is_none_or(|finest| finest.scale.is_none())
+    }
+
     fn locate(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
         Box::pin(async move {
             let number = usize::from(level.0);

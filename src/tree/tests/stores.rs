@@ -122,10 +122,11 @@ fn labels_that_are_given_up_are_listed_and_left_out_of_documents_for_good() {
 }
 
 #[test]
-fn labels_of_another_shape_are_left_out_of_crops_only() {
+fn labels_of_another_shape_without_a_voxel_size_are_left_out_of_crops_only() {
     let tree = tree();
     tree.describe(TRAINING, Arc::new(pyramid([20, 100, 90], [4, 32, 64], 1))).unwrap();
-    tree.describe(LABELS, Arc::new(pyramid([10, 50, 45], [4, 32, 64], 1))).unwrap();
+    let labels = Pyramid { calibrated: [false; 3], ..pyramid([10, 50, 45], [4, 32, 64], 1) };
+    tree.describe(LABELS, Arc::new(labels)).unwrap();
     assert!(walk(&tree, "planes/training.zarr/labels/mitochondria/s0/0/0/0").is_ok());
     assert!(walk(&tree, "planes/training.chunk-64.zarr/labels/mitochondria/s0/0/0/0").is_ok());
     let crop = "planes/training.crop-z0-5_y0-50_x0-45.zarr";

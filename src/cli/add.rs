@@ -1,0 +1,216 @@
+//! `emfs add`: the entry of a configuration for a volume that somebody names.
+
+use std::time::Duration;
+
+use super::output::{eprint_line, print};
+use super::session::{CacheArgs, Session};
+use super::{CliError, daemon};
+use crate::archive;
+use crate::catalog::Catalog;
+
+/// Somebody waits for the answers.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// No voxels are read.
+const MEMORY: u64 = 1 << 20;
+/// Kinds of addresses that do not say theirs, in the order in which they are tried.
+const TRIED: [&str; 4] = ["precomputed", "zarr", "n5", "tiff"];
+
+/// Print the entry of a configuration for a volume
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The archive is asked what is there, unless --no-probe is given; what it says stands above the entry as a comment.
+
+Examples:
+  emfs add EMPIAR-11759 >> my.toml
+  emfs add IDR-9846137 --name nucleus >> my.toml
+  emfs add precomputed://gs://flyem-male-cns/em/em-clahe-jpeg >> my.toml
+  emfs mount ~/em --config my.toml")]
+pub(super) struct AddArgs {
+    /// An address, EMPIAR-NNNNN, or IDR-NNNN with the number of an image
+    #[arg(value_name = "URL|EMPIAR-NNNNN|IDR-NNNN")]
+    address: String,
+    /// Name of the dataset [default: made of the address]
+    #[arg(long)]
+    name: Option<String>,
+    /// The archive's web server, where it is another one
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// The archive's file server, where it is another one
+    #[arg(long, value_name = "URL")]
+    files: Option<String>,
+    /// The server of a bucket, where it is another one
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// Ask nobody
+    #[arg(long)]
+    no_probe: bool,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+/// Prints the entry.
+pub(super) fn run(args: &AddArgs) -> Result<(), CliError> {
+    let name = args.name.clone().unwrap_or_else(|| name_of(&args.address));
+    let entries = args.entries(&name);
+    // The first kind says what is wrong with the address, where something is.
+    let catalogs: Vec<(String, Result<Catalog, _>)> = entries
+        .into_iter()
+        .map(|entry| {
+            let catalog = Catalog::parse(&entry, "the new entry", None);
+            (entry, catalog)
+        })
+        .collect();
+    if args.no_probe {
+        let (entry, catalog) = first(catalogs)?;
+        catalog?;
+        return Ok(print(&entry)?);
+    }
+    let session = Session::new(&Catalog::builtin()?.limits, args.cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
+    let mut failures = Vec::new();
+    for (entry, catalog) in catalogs {
+        let catalog = match catalog {
+            Ok(catalog) => catalog,
+            Err(error) => {
+                failures.push(error.to_string());
+                continue;
+            }
+        };
+        let Some(image) = catalog.datasets.first().and_then(|dataset| dataset.images.first()) else { continue };
+        match daemon::finish(archive::open(&session.remote, &image.source))? {
+            Ok(opened) => return Ok(print(&(told(&opened) + &entry))?),
+            Err(failure) => failures.push(format!("as {}: {failure}", image.source.kind.name())),
+        }
+    }
+    failures.iter().for_each(|line| eprint_line(line));
+    Err(CliError::Failed(format!(
+        "{}: no volume could be opened there (--no-probe writes the entry all the same)",
+        args.address
+    )))
+}
+
+fn first<T>(list: Vec<T>) -> Result<T, CliError> {
+    list.into_iter().next().ok_or_else(|| CliError::Failed("there is no such kind of source".to_owned()))
+}
+
+/// What the source says, as a comment.
+fn told(opened: &archive::Opened) -> String {
+    let description = opened.source.description();
+    let Some(finest) = description.levels.first() else { return String::new() };
+    let size = match finest.scale.or(opened.voxel_size) {
+        Some([z, y, x]) => format!("{z} × {y} × {x} nm"),
+        None => "of unknown size; add `voxel_size = [z, y, x]` in nanometres".to_owned(),
+    };
+    let format = description.format.replace(['\n', '\r'], " ");
+    format!("# {} voxels (z × y × x) of {}, {size}: {format}.\n", finest.grid.shape, description.dtype)
+}
+
+impl AddArgs {
+    /// The entries that the address may mean, the likeliest first.
+    fn entries(&self, name: &str) -> Vec<String> {
+        let number = |prefix: &str| {
+            let text = self.address.get(..prefix.len()).filter(|start| start.eq_ignore_ascii_case(prefix));
+            text.and_then(|_| self.address[prefix.len()..].parse::<u64>().ok())
+        };
+        let mut common: Vec<(&str, toml::Value)> = Vec::new();
+        for (key, value) in [("server", &self.server), ("files", &self.files), ("endpoint", &self.endpoint)] {
+            common.extend(value.clone().map(|value| (key, value.into())));
+        }
+        let entry = |kind: &str, key: &str, value: toml::Value| {
+            let mut source: Vec<(&str, toml::Value)> = vec![("kind", kind.into()), (key, value)];
+            source.extend(common.iter().cloned());
+            let lines: String = source.into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+            format!("[[dataset]]\nname = {}\n\n[dataset.source]\n{lines}", toml::Value::from(name))
+        };
+        let whole = |number: u64| toml::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+        if let Some(number) = number("EMPIAR-") {
+            return vec![entry("empiar", "entry", whole(number))];
+        }
+        if let Some(number) = number("IDR-") {
+            return vec![entry("idr", "image", whole(number))];
+        }
+        let kinds = kinds(&self.address);
+        kinds.iter().map(|kind| entry(kind, "url", self.address.as_str().into())).collect()
+    }
+}
+
+/// The kinds that an address may be of.
+fn kinds(address: &str) -> Vec<&'static str> {
+    let lower = address.to_ascii_lowercase();
+    let (path, _) = lower.split_once(['?', '|']).unwrap_or((&lower, ""));
+    let path = path.trim_end_matches('/');
+    if lower.starts_with("precomputed://") || lower.contains("|neuroglancer-precomputed:") || path.ends_with("/info") {
+        return vec!["precomputed"];
+    }
+    let by_ending = [
+        (".tif", "tiff"),
+        (".tiff", "tiff"),
+        (".dm3", "dm3"),
+        (".dm4", "dm3"),
+        (".mrc", "mrc"),
+        (".rec", "mrc"),
+        (".n5", "n5"),
+        (".zarr", "zarr"),
+        ("/.zattrs", "zarr"),
+        ("/zarr.json", "zarr"),
+    ];
+    if let Some((_, kind)) = by_ending.iter().find(|(ending, _)| path.ends_with(ending)) {
+        return vec![kind];
+    }
+    for (part, kind) in [(".zarr/", "zarr"), (".n5/", "n5")] {
+        if path.contains(part) {
+            return vec![kind];
+        }
+    }
+    TRIED.to_vec()
+}
+
+/// A name for a dataset: the last parts of its address that say something, as a dataset may be called.
+fn name_of(address: &str) -> String {
+    let (path, _) = address.split_once(['?', '|']).unwrap_or((address, ""));
+    let last = path.trim_end_matches('/').rsplit('/').find(|part| !part.is_empty()).unwrap_or("volume");
+    let mut name = last.to_ascii_lowercase();
+    for ending in [".zarr", ".n5", ".tiff", ".tif", ".dm3", ".dm4", ".mrc"] {
+        if let Some(stem) = name.strip_suffix(ending) {
+            name = stem.to_owned();
+            break;
+        }
+    }
+    let mut plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' }).collect();
+    plain = plain.replace(".zarr", "-zarr").trim_matches(['.', '_', '-']).to_owned();
+    if plain.is_empty() { "volume".to_owned() } else { plain }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_say_their_kind_or_several_are_tried() {
+        for (address, expected) in [
+            ("precomputed://gs://b/em", vec!["precomputed"]),
+            ("https://h/a/volume.TIF", vec!["tiff"]),
+            ("https://h/a/x.zarr/recon-1/em?x=1", vec!["zarr"]),
+            ("s3://b/c.n5/em/s0", vec!["n5"]),
+            ("https://h/stack.dm4", vec!["dm3"]),
+            ("https://h/somewhere/", TRIED.to_vec()),
+        ] {
+            assert_eq!(kinds(address), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn every_address_gives_a_name_that_a_dataset_may_have() {
+        for (address, expected) in [
+            ("EMPIAR-11759", "empiar-11759"),
+            ("https://h/a/Volume%201.tif", "volume-201"),
+            ("s3://b/c.zarr/", "c"),
+            ("gs://b/é", "volume"),
+        ] {
+            let name = name_of(address);
+            assert_eq!(name, expected);
+            let text = format!("[[dataset]]\nname = \"{name}\"\nsource = {{ kind = \"zarr\", url = \"https://h/v\" }}");
+            assert!(Catalog::parse(&text, "c.toml", None).is_ok());
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Computes blocks of coarser levels from blocks of the level below, or finds them on disk.
+//!
+//! A block waits for blocks of the level below and these for those of the next one, so that whoever has memory for one level
+//! waits for lower ones only: each level has a pool of its own for what is being computed, and nobody waits in a circle.
+//! Blocks of the level below are copied to where they are needed as they come, and none is held while another is waited for.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+
+use super::kept::{self, Versions};
+use super::parts::parts;
+use super::rule::{Windows, downsample};
+use super::{ComputedLevel, KeptLevels};
+use crate::cache::{Held, Lease, Place};
+use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
+use crate::volume::VolumeError;
+use crate::volume::block::{BlockKey, BlockLeader, Outcome, Requested, Voxels};
+use crate::volume::block_memory::BlockMemory;
+use crate::volume::bulk_read::BulkRead;
+use crate::volume::copy::{Placed, copy_part, fill};
+use crate::volume::image::Image;
+
+/// Planes of at most so many bytes together are fetched as a whole, though only a part of them is needed: what is next to
+/// it is mostly asked for next, and a request costs more than that.
+const WHOLE_PLANES: u64 = 16 << 20;
+
+/// A request for what a block is made of is about this long, which is that of a plane of the most common cameras.
+const LONGEST: u64 = 8 << 20;
+
+/// Parts are not made of less than this for want of memory.
+const SHORTEST_PART: u64 = 1 << 20;
+
+/// Blocks of the level below that are asked for at once.
+const AT_ONCE: usize = 256;
+
+/// Gives the blocks that others are computed from.
+pub(in crate::volume) trait Below: Send + Sync {
+    /// The memory for blocks.
+    fn memory(&self) -> &BlockMemory;
+
+    /// Asks for blocks of one level, with joined requests of about `longest` bytes.
+    fn request(
+        self: Arc<Self>,
+        image: &Arc<Image>,
+        level: LevelIndex,
+        wanted: Vec<CellIndex>,
+        longest: u64,
+    ) -> Requested;
+}
+
+/// A computed block: its voxels and what they were made of.
+struct Made {
+    voxels: Bytes,
+    versions: Option<Arc<[u64]>>,
+}
+
+/// Does the work for a block of a computed level, and hands it to all who wait.
+pub(in crate::volume) fn compute(
+    blocks: Arc<dyn Below>,
+    image: Arc<Image>,
+    leader: BlockLeader,
+    bulk: Option<BulkRead>,
+) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        let key = *leader.key();
+        let result = Work { blocks: &blocks, image: &image, key, bulk: bulk.as_ref() }.run().await;
+        match result {
+            Ok(held) => blocks.memory().finish(leader, held),
+            Err(error) => leader.finish(Outcome::failed(error)),
+        }
+    })
+}
+
+struct Work<'a> {
+    blocks: &'a Arc<dyn Below>,
+    image: &'a Arc<Image>,
+    key: BlockKey,
+    bulk: Option<&'a BulkRead>,
+}
+
+impl Work<'_> {
+    async fn run(&self) -> Result<Held, VolumeError> {
+        let BlockKey { level, index, .. } = self.key;
+        let levels = self.image.computed();
+        let unknown = || VolumeError::Unsuitable(format!("there is no level {level}"));
+        let computed = levels.get(level).ok_or_else(unknown)?;
+        let bytes = self.image.block_bytes(self.key);
+        if let Some(noted) = self.noted(bytes).await {
+            return Ok(noted);
+        }
+        let kept = levels.kept.as_ref();
+        if let Some(kept) = kept
+            && let Some(held) = self.kept(kept, bytes).await
+        {
+            return Ok(held);
+        }
+        let Made { voxels, versions } = self.make(computed).await?;
+        if let (Some(kept), Some(versions)) = (kept.filter(|kept| kept.is_writable()), &versions)
+            && let Some(place) = kept.place(levels, level, index, versions, bytes)
+        {
+            kept.write(&place, voxels.clone());
+        }
+        // What rests on an absence is looked at anew by whoever goes on with an interrupted copy.
+        let is_certain = versions.as_ref().is_some_and(|versions| !versions.contains(&kept::ABSENT));
+        if let Some(bulk) = self.bulk.filter(|_| is_certain) {
+            bulk.note(vec![(index, voxels.clone())]).await;
+        }
+        let lease = self.blocks.memory().room(&Place::cached(), bytes).await.lease;
+        Ok(Held::new(voxels, lease).of_versions(versions))
+    }
+
+    /// The block where the journal of a copy has it.
+    async fn noted(&self, bytes: u64) -> Option<Held> {
+        let bulk = self.bulk.filter(|bulk| bulk.journal.has(self.key.index))?;
+        let lease = self.blocks.memory().room(&Place::cached(), bytes).await.lease;
+        let noted = bulk.noted(self.key.index).await.filter(|noted| noted.len() as u64 == bytes);
+        if noted.is_none() {
+            bulk.forget(self.key.index).await;
+        }
+        noted.map(|noted| Held::new(noted, lease))
+    }
+
+    /// The block where it is kept on disk and everything that it was made of is believed to be what it was.
+    async fn kept(&self, kept: &KeptLevels, bytes: u64) -> Option<Held> {
+        let BlockKey { level, index, .. } = self.key;
+        let levels = self.image.computed();
+        let versions = kept::believed(&*self.image.source, levels, level, index).await?;
+        let place = kept.place(levels, level, index, &versions, bytes)?;
+        let lease = self.blocks.memory().room(&Place::cached(), bytes).await.lease;
+        let voxels = kept.read(&place).await.filter(|voxels| voxels.len() as u64 == bytes)?;
+        Some(Held::new(voxels, lease).of_versions(Some(versions)))
+    }
+
+    /// Refuses to go on where whoever wanted it has given up. It takes no part of what may be under way: blocks that it waits
+    /// for may wait for that.
+    fn check_wanted(&self) -> Result<(), VolumeError> {
+        match self.bulk {
+            Some(bulk) if bulk.window.is_closed() => Err(VolumeError::GivenUp),
+            _ => Ok(()),
+        }
+    }
+
+    /// Computes the block, part by part.
+    async fn make(&self, computed: &ComputedLevel) -> Result<Made, VolumeError> {
+        let BlockKey { level, index, .. } = self.key;
+        let below = LevelIndex(level.0 - 1);
+        let size = self.image.item_size();
+        let grid = self.image.grid(below).ok_or(VolumeError::Lost)?;
+        let region = computed.grid.region(index);
+        let pool = self.blocks.memory().computing(level);
+        let parts = parts(computed, region, &grid, size, pool.limit().clamp(SHORTEST_PART, LONGEST));
+        let bytes = |region: &Region| region.shape().bytes(size).unwrap_or(u64::MAX);
+        let largest = parts.iter().map(|part| bytes(&computed.below(part))).max().unwrap_or(0);
+        // As long as it is computed, and never while memory for blocks that are done is waited for by somebody lower.
+        let _lease: Lease = pool.lease(bytes(&region).saturating_add(largest)).await;
+        let mut whole = vec![0u8; length(bytes(&region))?];
+        let mut versions = Versions::none();
+        let planes = self.planes(computed, &region, &grid, below);
+        for part in parts {
+            self.check_wanted()?;
+            let made = self.part(computed, &part, (below, &grid), planes, &mut versions).await?;
+            let mut target = Placed { data: whole.as_mut_slice(), region };
+            copy_part(&Placed { data: &made, region: part }, &mut target, &part, size);
+        }
+        Ok(Made { voxels: whole.into(), versions: versions.all() })
+    }
+
+    /// The whole planes that are fetched for a block, where it is made of such and they are not too large.
+    fn planes(&self, computed: &ComputedLevel, region: &Region, grid: &Grid, below: LevelIndex) -> Option<Region> {
+        if below.0 != 0 || self.image.source.description().chunked || self.bulk.is_some() {
+            return None;
+        }
+        let Region { start, end } = computed.below(region);
+        let planes = Region { start: [start[0], 0, 0], end: [end[0], grid.shape.0[1], grid.shape.0[2]] };
+        let most = WHOLE_PLANES.min(self.blocks.memory().limit() / 4);
+        planes.shape().bytes(self.image.item_size()).filter(|bytes| *bytes <= most).map(|_| planes)
+    }
+
+    /// Computes a part of the block.
+    async fn part(
+        &self,
+        computed: &ComputedLevel,
+        part: &Region,
+        (below, grid): (LevelIndex, &Grid),
+        planes: Option<Region>,
+        versions: &mut Versions,
+    ) -> Result<Vec<u8>, VolumeError> {
+        let size = self.image.item_size();
+        let source = computed.below(part);
+        let mut voxels = vec![0u8; length(source.shape().bytes(size).unwrap_or(u64::MAX))?];
+        let mut needed = grid.cells_in(&source);
+        let mut beside: Vec<CellIndex> = planes.iter().flat_map(|planes| grid.cells_in(planes)).collect();
+        beside.retain(|cell| grid.region(*cell).intersection(&source).is_none());
+        loop {
+            let mut batch: Vec<CellIndex> = needed.by_ref().take(AT_ONCE).collect();
+            let mut left = batch.len();
+            if left == 0 {
+                break;
+            }
+            batch.append(&mut beside);
+            let mut results = self.blocks.clone().request(self.image, below, batch, LONGEST);
+            // What is fetched along need not come, and is not waited for.
+            while left > 0
+                && let Some((index, result)) = results.next().await
+            {
+                let block = grid.region(index);
+                let Some(shared) = block.intersection(&source) else { continue };
+                left -= 1;
+                let mut target = Placed { data: voxels.as_mut_slice(), region: source };
+                match result? {
+                    Voxels::Present(held) => {
+                        versions.add(held.versions().map(|versions| &**versions));
+                        copy_part(&Placed { data: &held.data, region: block }, &mut target, &shared, size);
+                    }
+                    Voxels::Absent => {
+                        versions.add(Some(&[kept::ABSENT]));
+                        fill(&mut target, &shared, self.image.source.description().fill.as_le_bytes());
+                    }
+                }
+            }
+            if left > 0 {
+                return Err(VolumeError::Lost);
+            }
+        }
+        let windows: [Vec<(usize, usize)>; 3] = std::array::from_fn(|axis| windows(computed, part, &source, axis));
+        let (rule, dtype) = (self.image.computed().rule, self.image.source.description().dtype);
+        let Shape([_, height, width]) = source.shape();
+        let _permit = self.blocks.memory().decoding().await;
+        let work = tokio::task::spawn_blocking(move || {
+            let [z, y, x] = &windows;
+            downsample(rule, dtype, &voxels, [height as usize, width as usize], &Windows { z, y, x })
+        });
+        work.await.ok().flatten().ok_or(VolumeError::Lost)
+    }
+}
+
+/// For each voxel of a part along an axis, those of `source` that it is made of.
+fn windows(computed: &ComputedLevel, part: &Region, source: &Region, axis: usize) -> Vec<(usize, usize)> {
+    let place = |voxel: u64| (voxel.clamp(source.start[axis], source.end[axis]) - source.start[axis]) as usize;
+    let ends = |voxel: u64| (place(computed.start(axis, voxel)), place(computed.start(axis, voxel + 1)));
+    (part.start[axis]..part.end[axis]).map(ends).collect()
+}
+
+fn length(bytes: u64) -> Result<usize, VolumeError> {
+    let fits = usize::try_from(bytes).ok().filter(|bytes| isize::try_from(*bytes).is_ok());
+    fits.ok_or_else(|| VolumeError::Unsuitable(format!("a block of {bytes} bytes is too large")))
+}

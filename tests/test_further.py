@@ -1,0 +1,73 @@
+"""Further public volumes by name, and entries for anything else."""
+
+import json
+import tomllib
+
+import pytest
+
+import readers
+import truth
+from make_precomputed_fixtures import RAW, open_scale, sharding
+from mounting import configuration, emfs, mounted
+from origin import Origin
+
+BUILT_IN = ["idr-9846137", "empiar-11759", "epfl-hippocampus", "jrc_mus-nacc-2", "hemibrain"]
+
+
+def test_further_volumes_are_listed_with_what_is_recorded_and_mounted_by_name_only(tmp_path):
+    rows = json.loads(emfs("datasets", "--all", "--json").stdout)
+    by_name = {row["dataset"]: row for row in rows if row["image"] == "em"}
+    assert set(by_name) > set(BUILT_IN)
+    further = [row for name, row in by_name.items() if name not in BUILT_IN]
+    assert all(row["verified"] == "never against the live server" and row["licence"] for row in further)
+    assert by_name["male-cns"]["shape"] == [134576, 78317, 94088] and by_name["male-cns"]["licence"] == "CC-BY-4.0"
+    text = emfs("datasets", "--all").stdout
+    assert "134576×78317×94088" in text and "never against the live server" in text
+    assert {row["dataset"] for row in json.loads(emfs("datasets", "--json").stdout)} == set(BUILT_IN)
+
+
+def test_a_volume_whose_finest_levels_are_placeholders_is_shown_from_the_first_with_voxels(tmp_path):
+    voxels = []
+    for level in range(3):
+        shape = [40 >> level, 64 >> level, 48 >> level]
+        size = [8.0 * 2**level] * 3
+        scale = {"key": str(level), "size": shape[::-1], "resolution": size, "chunk_size": [16, 16, 16], "encoding": RAW,
+                 "sharding": sharding(9, 6, 14)}
+        store = open_scale(tmp_path / "v", scale, "uint8")
+        voxels.append(truth.noise(shape, "u1", level))
+        if level:
+            store[..., 0] = voxels[-1].transpose(2, 1, 0)
+    with Origin(tmp_path) as origin:
+        source = {"kind": "precomputed", "url": f"{origin.url}/v"}
+        with mounted(tmp_path / "m", configuration({"v": source | {"first_level": 1}}), timeout=20) as mount:
+            for number in range(2):
+                readers.assert_equal(readers.zarr_array(mount / "v" / "em.zarr", number, False), voxels[number + 1], f"s{number}")
+            scale = json.loads((mount / "v" / "em.zarr" / ".zattrs").read_text())["multiscales"][0]["datasets"][0]
+            assert scale["coordinateTransformations"][0]["scale"] == [16.0] * 3
+        (tmp_path / "c.toml").write_text(configuration({"v": source | {"first_level": 3}}))
+        done = emfs("datasets", "--config", tmp_path / "c.toml", "--probe", check=False)
+        assert done.returncode == 1 and "first_level = 3 is asked for, but there are 3 levels" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["empiar-11759", "idr-9846137", "hemibrain"])
+def test_an_entry_that_add_writes_mounts(demo, tmp_path, name):
+    (dataset,) = [dataset for dataset in tomllib.loads(demo.config)["dataset"] if dataset["name"] == name]
+    source = dataset["source"]
+    address = {"empiar": lambda: f"EMPIAR-{source['entry']}", "idr": lambda: f"IDR-{source['image']}",
+               "precomputed": lambda: f"precomputed://{source['url']}"}[source["kind"]]()
+    options = [item for key in ("server", "files", "endpoint") if key in source for item in (f"--{key}", source[key])]
+    done = emfs("add", address, "--name", "mine", *options, "--cache-dir", tmp_path / "cache")
+    shape = demo.truth[name, "em", None].levels[0].shape
+    assert "×".join(map(str, shape)) in done.stdout.splitlines()[0]
+    with mounted(tmp_path / "m", done.stdout, timeout=20) as mount:
+        found = readers.zarr_array(mount / "mine" / "em.zarr", 0, False)
+        readers.assert_equal(found, demo.truth[name, "em", None].levels[0], name, 1 if name == "hemibrain" else 0)
+
+
+def test_what_cannot_be_found_is_told_and_can_be_written_all_the_same(tmp_path):
+    with Origin(tmp_path) as origin:
+        done = emfs("add", f"{origin.url}/nothing.zarr", "--cache-size", "0", check=False)
+        assert done.returncode == 1 and not done.stdout and "as zarr: " in done.stderr
+        done = emfs("add", f"{origin.url}/nothing.zarr", "--no-probe")
+        assert tomllib.loads(done.stdout)["dataset"][0] == {"name": "nothing", "source": {"kind": "zarr", "url": f"{origin.url}/nothing.zarr"}}
+        assert not [request for request in origin.requests if "--no-probe" in request.path]

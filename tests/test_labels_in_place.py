@@ -1,0 +1,116 @@
+"""Labels with a grid of their own: nanometres say where they lie over their image."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+import lone_volumes
+import readers
+import truth
+from mounting import configuration, mounted
+from origin import Origin
+
+SHAPE, CENTRE, RADIUS = (180, 190, 200), (89.0, 96.0, 101.0), 84.0
+
+
+def sphere(shape, factor):
+    """Voxels of `factor` finest ones each whose centres lie in the sphere."""
+    places = np.meshgrid(*((np.arange(n) + 0.5) * factor for n in shape), indexing="ij")
+    return sum((place - c) ** 2 for place, c in zip(places, CENTRE)) < RADIUS**2
+
+
+@pytest.fixture(scope="module", params=["tiff", "precomputed"])
+def spheres(request, tmp_path_factory):
+    """A sphere in an image and its label at half the resolution, with a mount of both."""
+    root = tmp_path_factory.mktemp("spheres")
+    voxels, label = np.where(sphere(SHAPE, 1), 200, 50).astype("u1"), sphere([n // 2 for n in SHAPE], 2).astype("u1")
+    with Origin(root) as origin:
+        if request.param == "tiff":
+            tifffile.imwrite(root / "em.tif", voxels, photometric="minisblack")
+            tifffile.imwrite(root / "label.tif", label, photometric="minisblack")
+            sources = [{"kind": "tiff", "url": f"{origin.url}/{name}.tif", "voxel_size": [n] * 3} for name, n in (("em", 8.0), ("label", 16.0))]
+        else:
+            made = [lone_volumes.lone_scale(root, name, array, (16, 16, 16), (0, 0, 0), (n,) * 3, [], kind)
+                    for name, array, n, kind in (("em", voxels, 8.0, "image"), ("label", label, 16.0, "segmentation"))]
+            sources = [truth.source_at(volume, origin) for volume in made]
+        images = [{"name": "a", "source": sources[0], "labels": [
+            {"name": "ball", "source": sources[1], "values": [{"value": 1, "name": "ball", "colour": "#00ff80"}]}]}]
+        with mounted(tmp_path_factory.mktemp("m"), configuration({"v": {"source": sources[0], "images": images}}), timeout=20) as mount:
+            yield mount / "v"
+
+
+def in_nanometres(group, level=0):
+    """Voxels and the position of the corner of the first one, with their size."""
+    dataset = json.loads((group / ".zattrs").read_text())["multiscales"][0]["datasets"][level]
+    scale, translation = (np.array(entry[entry["type"]]) for entry in dataset["coordinateTransformations"])
+    return readers.zarr_array(group, level, False), translation - scale / 2, scale
+
+
+def overlap(image, label):
+    """Intersection over union of what is bright and what is labelled, by nanometres."""
+    voxels, corner, size = in_nanometres(image)
+    values, first, step = in_nanometres(label)
+    index = [np.floor((corner[axis] + (np.arange(voxels.shape[axis]) + 0.5) * size[axis] - first[axis]) / step[axis]).astype(int) for axis in range(3)]
+    inside = [np.clip(i, 0, n - 1) for i, n in zip(index, values.shape)]
+    labelled = values[np.ix_(*inside)] > 0
+    bright = voxels > 100
+    return (bright & labelled).sum() / (bright | labelled).sum()
+
+
+def test_a_sphere_and_its_label_at_half_the_resolution_overlap_by_nanometres(spheres):
+    found = overlap(spheres / "a.zarr", spheres / "a.zarr" / "labels" / "ball")
+    assert found >= 0.98
+    one_off = overlap_shifted(spheres / "a.zarr", spheres / "a.zarr" / "labels" / "ball")
+    assert found > one_off, "no other place fits better"
+
+
+def overlap_shifted(image, label):
+    """The same with the label half a voxel further."""
+    voxels, _, _ = in_nanometres(image)
+    values, _, _ = in_nanometres(label)
+    labelled = np.roll(values.repeat(2, 0).repeat(2, 1).repeat(2, 2), 1, 2) > 0
+    bright = voxels > 100
+    return (bright & labelled).sum() / (bright | labelled).sum()
+
+
+def test_crops_cut_labels_by_nanometres(spheres):
+    crop = spheres / "a.crop-z11-70_y20-121_x31-120.zarr"
+    whole = readers.zarr_array(spheres / "a.zarr" / "labels" / "ball", 0, False)
+    found, corner, size = in_nanometres(crop / "labels" / "ball")
+    np.testing.assert_array_equal(found, whole[5:35, 10:61, 15:60])
+    _, first, step = in_nanometres(crop)
+    assert (corner <= first).all() and (corner > first - size).all()
+    assert overlap(crop, crop / "labels" / "ball") >= 0.97
+
+
+def test_what_values_mean_is_told_to_viewers(spheres):
+    label = json.loads((spheres / "a.zarr" / "labels" / "ball" / ".zattrs").read_text())["image-label"]
+    assert label["source"] == {"image": "../../"}
+    assert label["colors"] == [{"label-value": 1, "rgba": [0, 255, 128, 255]}]
+    assert label["properties"] == [{"label-value": 1, "name": "ball"}]
+
+
+def test_bodies_of_the_hemibrain_are_bit_by_bit_those_of_tensorstore_and_coarser_ones_are_no_others(demo):
+    names = {(dataset, image, label) for dataset, image, label in demo.truth if label}
+    assert {("hemibrain", "em", label) for label in ("segmentation", "tissue", "mitochondria", "rois")} <= names
+    assert ("jrc_mus-nacc-2", "em", "nuclei") in names
+    for (dataset, image, label), volume in demo.truth.items():
+        if dataset not in ("hemibrain", "jrc_mus-nacc-2") or label is None:
+            continue
+        group = demo.mount / dataset / f"{image}.zarr" / "labels" / label
+        finest = set(np.unique(volume.levels[0]))
+        for number, level in enumerate(volume.levels):
+            readers.assert_equal(readers.zarr_array(group, number, False), level, f"{group} s{number}")
+            assert set(np.unique(level)) <= finest
+        if label == "segmentation":
+            assert volume.levels[0].min() > 1 << 53
+
+
+def test_labels_of_the_hemibrain_lie_over_the_image(demo):
+    em = in_nanometres(demo.mount / "hemibrain" / "em.zarr")
+    for label in ("segmentation", "tissue"):
+        _, corner, size = in_nanometres(demo.mount / "hemibrain" / "em.zarr" / "labels" / label)
+        np.testing.assert_allclose(corner, em[1])
+        assert list(size) == [8.0 if label == "segmentation" else 16.0] * 3
