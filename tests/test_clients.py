@@ -120,12 +120,12 @@ def test_zarr_lists_a_store_with_its_labels_and_warns_of_nothing(demo, v3):
             warnings.simplefilter("error")
             group = zarr.open(store, mode="r")
             found = {name for name, _ in group.members(max_depth=None)}
-        labels = {path.name for path, _ in demo.labels(v3) if path.parent.parent == store}
+        labels = {path.name: label for path, label in demo.labels(v3) if path.parent.parent == store}
         expected = {f"s{level}" for level in range(len(volume.levels))}
         expected |= {f"labels/{label}" for label in labels} | ({"labels"} if labels else set())
         assert expected <= found and {name for name in found if name.count("/") < 2} == expected, store
-        for label in labels:
-            assert group[f"labels/{label}/s0"].shape == volume.levels[0].shape
+        for name, label in labels.items():
+            assert group[f"labels/{name}/s0"].shape == label.levels[0].shape
 
 
 def level_views(demo, v3):

@@ -100,7 +100,7 @@ impl Sharding {
     }
 
     /// The largest `k` up to `most` for which the chunks of an aligned group of 2ᵏ along each of the axes `axes` follow
-    /// each other in the shard, as far as they are there.
+    /// each other in the shard in Morton order, x fastest, as far as they are there. Part of a group is then one range, too.
     pub fn contiguous_group_log2(&self, index: &[u8], axes: [usize; 3], most: u32) -> u32 {
         (1..=most).take_while(|edge| self.are_together(index, axes, *edge)).last().unwrap_or(0)
     }
@@ -115,18 +115,25 @@ impl Sharding {
         }
         cells(counts.map(|count| count / side)).all(|group| {
             let mut span: Option<Range<u64>> = None;
-            let mut bytes = 0u64;
-            for member in cells([side; 3]) {
+            for member in (0..side.pow(3)).map(of_morton) {
                 let at = (0..3).map(|axis| (group[axis] * side + member[axis]) * strides[axis]).sum();
                 if let Ok(Entry::At(range)) = self.entry(index, at, None) {
-                    bytes = bytes.saturating_add(range.end - range.start);
-                    let before = span.unwrap_or(range.clone());
-                    span = Some(before.start.min(range.start)..before.end.max(range.end));
+                    let before = span.unwrap_or(range.start..range.start);
+                    if range.start != before.end {
+                        return false;
+                    }
+                    span = Some(before.start..range.end);
                 }
             }
-            span.is_none_or(|span| span.end - span.start <= bytes)
+            true
         })
     }
+}
+
+/// The cell of a cube at a place in Morton order.
+fn of_morton(code: u64) -> [u64; 3] {
+    let bits = |first: u32| (0..u64::BITS / 3).map(|bit| (code >> (3 * bit + first) & 1) << bit).sum();
+    [bits(2), bits(1), bits(0)]
 }
 
 fn cells([z, y, x]: [u64; 3]) -> impl Iterator<Item = [u64; 3]> {

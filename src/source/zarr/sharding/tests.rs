@@ -143,6 +143,9 @@ fn groups_of_chunks_are_seen_to_follow_each_other_or_not() {
         cells([8; 3]).flat_map(|cell| [first + 10 * order(cell), 10]).flat_map(u64::to_le_bytes).collect()
     };
     assert_eq!(sharding.contiguous_group_log2(&index(&morton), [0, 1, 2], 3), 3);
+    // As zarr-python has it: each cube is one range, but not each half of it.
+    assert_eq!(sharding.contiguous_group_log2(&index(&|[z, y, x]| morton([x, y, z])), [0, 1, 2], 3), 0);
+    assert_eq!(sharding.contiguous_group_log2(&index(&morton), [2, 1, 0], 3), 0);
     assert_eq!(sharding.contiguous_group_log2(&index(&|[z, y, x]| 64 * z + 8 * y + x), [0, 1, 2], 3), 0);
     assert_eq!(sharding.contiguous_group_log2(&vec![0xff; 512 * 16], [0, 1, 2], 3), 3);
 }
