@@ -58,7 +58,8 @@ need_venv() {
     rm -rf "$folder"
     mkdir -p target/venv
     "$python" -m venv "${@:4}" "$folder"
-    "$folder/bin/pip" install --quiet --disable-pip-version-check --no-input --requirement "$requirements"
+    # Python compiles what it imports; to compile all that is installed takes longer than to install it.
+    "$folder/bin/pip" install --quiet --disable-pip-version-check --no-input --no-compile --requirement "$requirements"
     printf '%s\n' "$stamp" > "$folder/stamp"
 }
 
