@@ -257,7 +257,12 @@ fn labels_that_count_from_elsewhere_are_cropped_by_the_same_indices_and_by_level
 #[test]
 fn labels_of_other_voxels_are_cropped_by_nanometres() {
     let image = pyramid(vec![placed([40, 60, 80], [1; 3], [0; 3])]);
-    let labels = Pyramid { by_corner: true, ..pyramid(vec![placed([20, 30, 40], [2; 3], [0; 3])]) };
+    // No file says where these are.
+    let unplaced = |shape| {
+        let level = Level { translation: [0.0; 3], ..placed(shape, [2; 3], [0; 3]) };
+        Pyramid { by_corner: true, ..pyramid(vec![level]) }
+    };
+    let labels = unplaced([20, 30, 40]);
     let shown = |start, end| {
         let spec = ViewSpec { crop: Some(Region { start, end }), ..ViewSpec::default() };
         spec.show_label(&image, &labels, |spec, label| spec.apply(label)).unwrap()
@@ -266,7 +271,7 @@ fn labels_of_other_voxels_are_cropped_by_nanometres() {
     assert_eq!((view.origins[0], view.pyramid.levels[0].grid.shape.0), ([1, 2, 2], [4, 4, 5]));
     let view = shown([39, 59, 79], [40, 60, 80]).unwrap();
     assert_eq!((view.origins[0], view.pyramid.levels[0].grid.shape.0), ([19, 29, 39], [1; 3]));
-    let small = Pyramid { by_corner: true, ..pyramid(vec![placed([5; 3], [2; 3], [0; 3])]) };
+    let small = unplaced([5; 3]);
     let beyond = ViewSpec { crop: Some(Region { start: [20; 3], end: [30; 3] }), ..ViewSpec::default() };
     assert!(beyond.show_label(&image, &small, |spec, label| spec.apply(label)).unwrap().is_none());
 }
