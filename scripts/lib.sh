@@ -66,13 +66,12 @@ need_venv() {
 # need_torch : target/venv/torch with Debian's torch, which is for processors alone. Where that cannot be had, the tests of training say
 # that they are skipped.
 need_torch() {
-    local python=/usr/bin/python3
-    if ! "$python" -c 'import torch, ensurepip' 2>/dev/null; then
-        if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-            say "without Debian's python3-torch: the tests of training are skipped"
-            return 0
-        fi
-        install_packages python3-torch python3-venv
+    local python=/usr/bin/python3 may_install=
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && may_install=1
+    if ! "$python" -c 'import torch, ensurepip' 2>/dev/null \
+        && ! { [ "$may_install" ] && install_packages python3-torch python3-venv; }; then
+        say "without Debian's python3-torch: the tests of training are skipped"
+        return 0
     fi
     need_venv torch tests/requirements/torch.txt "$python" --system-site-packages
 }
