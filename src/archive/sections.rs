@@ -18,7 +18,7 @@ use crate::store::{Object, Remote};
 
 /// Names that are asked for at most.
 const MOST_ASKED: u64 = 64;
-/// Names of gaps that are asked for at a time.
+/// Names that are asked for at a time.
 const ASKED_AT_ONCE: usize = 16;
 /// Names that a line of the log tells.
 const MOST_TOLD: usize = 16;
@@ -186,11 +186,7 @@ async fn complete(remote: &Remote, folder: &Location, series: &mut Series, promi
         return Ok(());
     }
     let asked: Vec<u64> = series.missing().take(lost(series) as usize).collect();
-    for number in asked {
-        if exists(&remote.object(&folder.join(&series.name(number)))?).await? {
-            series.add(number);
-        }
-    }
+    add_those_there(remote, folder, series, asked).await?;
     for side in [0, 1] {
         while lost(series) > 0
             && series.gaps() == 0
@@ -210,6 +206,16 @@ async fn complete(remote: &Remote, folder: &Location, series: &mut Series, promi
 async fn fill_gaps(remote: &Remote, folder: &Location, series: &mut Series) -> Result<(), SourceError> {
     let is_known = series.names_others() && series.gaps() <= series::MOST_NAMES as u64;
     let asked: Vec<u64> = if is_known { series.missing().collect() } else { Vec::new() };
+    add_those_there(remote, folder, series, asked).await
+}
+
+/// Adds those of some numbers whose files are there.
+async fn add_those_there(
+    remote: &Remote,
+    folder: &Location,
+    series: &mut Series,
+    asked: Vec<u64>,
+) -> Result<(), SourceError> {
     let ask = |number: u64| {
         let object = remote.object(&folder.join(&series.name(number)));
         async move { Ok::<_, SourceError>(exists(&object?).await?.then_some(number)) }

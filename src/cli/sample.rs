@@ -3,16 +3,13 @@
 pub(super) mod field;
 mod inside;
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use clap::ValueEnum;
 
 use self::field::{Field, LevelChoice};
 use self::inside::InsideArg;
 use super::output::{eprint_line, print};
 use super::place::Place;
-use super::session::{CacheArgs, Session};
+use super::session::{ReadArgs, Session};
 use super::{CliError, daemon, mounted, size};
 use crate::geometry::{LevelIndex, Region, Shape};
 use crate::sample::list::{self, Sample};
@@ -90,14 +87,8 @@ pub(super) struct SampleArgs {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
-    /// Datasets of your own (TOML) in place of the built-in ones
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Fail what makes no progress for so long
-    #[arg(long, value_name = "S", default_value = "60", value_parser = size::seconds)]
-    timeout: Duration,
     #[command(flatten)]
-    cache: CacheArgs,
+    read: ReadArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -176,9 +167,9 @@ pub(super) fn run(args: &SampleArgs) -> Result<(), CliError> {
         return Err(CliError::Usage(format!("--region: samples of {size} voxels do not fit into {region} voxels")));
     }
     let mut names = args.names.clone();
-    let (catalog, cache) = mounted::meant_by_all(&mut names, args.config.as_deref(), &args.cache)?;
+    let (catalog, cache) = mounted::meant_by_all(&mut names, args.read.config.as_deref(), &args.read.cache)?;
     let places = names.iter().map(|name| Place::parse(&catalog, name)).collect::<Result<Vec<_>, _>>()?;
-    let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, args.timeout, MEMORY)?;
+    let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, args.read.timeout, MEMORY)?;
     let reader = Reader::new(MEMORY / 4, session.blocks.clone(), session.stats.clone());
     let (header, samples) = daemon::finish(lists(args, &session, &reader, &places))??;
     let text = match args.format {

@@ -43,6 +43,19 @@ pub(super) struct CacheArgs {
     pub absent_ttl: Duration,
 }
 
+/// Whose voxels a command reads, and how.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReadArgs {
+    /// Datasets of your own (TOML) in place of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Fail what makes no progress for so long
+    #[arg(long, value_name = "S", default_value = "60", value_parser = size::seconds)]
+    pub timeout: Duration,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+}
+
 /// The cache on disk as a command uses it.
 #[derive(Debug, Clone)]
 pub(super) struct Cache {

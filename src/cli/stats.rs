@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -11,8 +10,8 @@ use super::output::{print, table};
 use super::place::Place;
 use super::sample::field::{self, Field, LevelChoice};
 use super::sample::{MEMORY, settle, shape, whole};
-use super::session::{CacheArgs, Session};
-use super::{CliError, daemon, mounted, size};
+use super::session::{ReadArgs, Session};
+use super::{CliError, daemon, mounted};
 use crate::catalog::SourceSpec;
 use crate::geometry::{LevelIndex, Region, Shape};
 use crate::sample::list::{self, Sample};
@@ -55,14 +54,8 @@ pub(super) struct StatsArgs {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Datasets of your own (TOML) in place of the built-in ones
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Fail what makes no progress for so long
-    #[arg(long, value_name = "S", default_value = "60", value_parser = size::seconds)]
-    timeout: Duration,
     #[command(flatten)]
-    cache: CacheArgs,
+    read: ReadArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -96,7 +89,7 @@ pub(super) fn run(args: &StatsArgs) -> Result<(), CliError> {
         rows.retain(|(_, sample)| sample.split == *split);
     }
     let mut names = args.names.clone();
-    let (catalog, cache) = mounted::meant_by_all(&mut names, args.config.as_deref(), &args.cache)?;
+    let (catalog, cache) = mounted::meant_by_all(&mut names, args.read.config.as_deref(), &args.read.cache)?;
     let of_list: BTreeSet<String> =
         rows.iter().map(|(_, sample)| format!("{}/{}", sample.store, sample.level)).collect();
     let mut stores: Vec<&String> = names.iter().collect();
@@ -107,7 +100,7 @@ pub(super) fn run(args: &StatsArgs) -> Result<(), CliError> {
     if places.is_empty() {
         return Err(CliError::Failed("the list has no such row".to_owned()));
     }
-    let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, args.timeout, MEMORY)?;
+    let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, args.read.timeout, MEMORY)?;
     let reader = Reader::new(MEMORY / 4, session.blocks.clone(), session.stats.clone());
     let computed = daemon::finish(async {
         let mut all = Vec::new();

@@ -36,17 +36,26 @@ impl JobTokens {
         Ok(JobTokens { file, known: Mutex::new((Some(keys), Instant::now())) })
     }
 
-    /// What a text allows as the token of a job.
-    pub(super) fn verify(&self, token: &str) -> Result<Claims, TokenError> {
-        let mut known = self.known.lock();
-        if known.1.elapsed() > FRESH {
-            let keys = read(&self.file);
-            if let Err(error) = &keys {
-                tracing::warn!("{error}; no token of a job is valid until it can be read");
-            }
-            *known = (keys.ok(), Instant::now());
+    /// Reads the key file again where that is due; a filesystem may take its time, so on another thread.
+    pub(super) async fn refresh(&self) {
+        if self.known.lock().1.elapsed() <= FRESH {
+            return;
         }
-        known.0.as_ref().ok_or(TokenError::Signature)?.verify(token, SystemTime::now())
+        let file = self.file.clone();
+        let keys = match tokio::task::spawn_blocking(move || read(&file)).await {
+            Ok(Ok(keys)) => Some(keys),
+            Ok(Err(error)) => {
+                tracing::warn!("{error}; no token of a job is valid until it can be read");
+                None
+            }
+            Err(_) => None,
+        };
+        *self.known.lock() = (keys, Instant::now());
+    }
+
+    /// What a text allows as the token of a job, by the keys as they were read last.
+    pub(super) fn verify(&self, token: &str) -> Result<Claims, TokenError> {
+        self.known.lock().0.as_ref().ok_or(TokenError::Signature)?.verify(token, SystemTime::now())
     }
 }
 

@@ -91,6 +91,9 @@ async fn answer(site: &Arc<Site>, request: &Request<Incoming>, logged: &mut Stri
     }
     let parsed = Path::parse(request.uri().path());
     let first = parsed.as_ref().ok().and_then(|path| path.parts.first()).map(String::as_str);
+    if let Some(jobs) = &site.access().jobs {
+        jobs.refresh().await;
+    }
     let strip = match site.access().admits(headers, first) {
         Admission::Granted(strip) => strip,
         Admission::Job(strip, claims) => {

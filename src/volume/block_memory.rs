@@ -8,10 +8,11 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::block::{BlockKey, BlockLeader, Outcome, Voxels};
-use super::boxes::Forecasts;
+use super::boxes::Boxes;
 use super::computed::MOST_LEVELS;
-use super::groups::Groups;
+use super::groups::Array;
 use super::image::Image;
+use super::per_level::PerLevel;
 use crate::cache::{Held, Joined, MemoryBudget, Place, Room, Shares, SingleFlight};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::stats::Stats;
@@ -44,8 +45,11 @@ pub(super) struct BlockMemory {
     decoding: Semaphore,
     /// For what is being computed, by level: who has some of one waits for lower ones only.
     computing: [MemoryBudget<()>; MOST_LEVELS],
-    pub(super) groups: Groups,
-    pub(super) forecasts: Forecasts,
+    /// The misses of arrays whose neighbours lie together. Blocks have to be looked for, and those to fetch along have to be
+    /// chosen and marked as under way, while one is held: a block that is missed in between would be a request of its own.
+    pub(super) groups: PerLevel<Array>,
+    /// The boxes that are read.
+    pub(super) boxes: PerLevel<Boxes>,
     flights: Arc<SingleFlight<BlockKey, Outcome>>,
     /// Blocks that were counted as absent, the latest ones: they are found to be so again and again.
     counted: Mutex<LruCache<BlockKey, ()>>,
@@ -66,8 +70,8 @@ impl BlockMemory {
             computing: std::array::from_fn(pool),
             // Twice as many, so that processors have work while the next block is being handed to a thread.
             decoding: Semaphore::new(2 * cores),
-            groups: Groups::default(),
-            forecasts: Forecasts::default(),
+            groups: PerLevel::default(),
+            boxes: PerLevel::default(),
             flights: SingleFlight::new(),
             counted: Mutex::new(LruCache::unbounded()),
             stats,

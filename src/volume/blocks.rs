@@ -68,7 +68,7 @@ impl Blocks {
             fetcher.look_ahead(level, &wanted);
         }
         let is_gathered = !is_computed && image.source.is_gathered(level) && bulk.is_none();
-        let mut array = is_gathered.then(|| self.memory.groups.array(image.number, level));
+        let mut array = is_gathered.then(|| self.memory.groups.of(image.number, level));
         for index in wanted {
             let (joined, stored) = self.memory.join(BlockKey { image: image.number, level, index });
             let (ready, follower) = match joined {
@@ -102,7 +102,10 @@ impl Blocks {
             _ if leaders.is_empty() => {}
             None => drop(tokio::spawn(fetcher.fetch(leaders))),
             Some(array) => {
-                let alone = leaders.iter().map(|leader| leader.key().index).next().filter(|_| leaders.len() == 1);
+                let alone = match leaders.as_slice() {
+                    [one] => Some(one.key().index),
+                    _ => None,
+                };
                 if array.gather(leaders) {
                     tokio::spawn(fetcher.fetch_gathered(level, alone));
                 }

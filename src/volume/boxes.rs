@@ -5,12 +5,10 @@
 //! for close to each other in space and time are one, and nearly always all blocks of its hull are asked for. Where that held
 //! for the last boxes of a level, the rest of the hull is fetched as soon as it grows; where it ceases to hold, no more.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
-
-use crate::geometry::{CellIndex, LevelIndex};
+use crate::geometry::CellIndex;
 
 /// Boxes that are being read at once, by all readers of a level.
 const MAX_OPEN: usize = 64;
@@ -123,7 +121,6 @@ impl Boxes {
     /// Notes that blocks of a level are asked for. Returns the boxes whose rest is to be fetched, by [`Boxes::rest`], a moment
     /// later, when more of each is known.
     pub(super) fn note(&mut self, asked: &[CellIndex], now: Instant) -> Vec<BoxNumber> {
-        // The one that was touched last is the last.
         while let Some(over) = self.open.front().filter(|open| now.saturating_duration_since(open.touched) > IDLE) {
             let read = Read::of(over);
             self.open.pop_front();
@@ -200,17 +197,6 @@ impl Boxes {
         let (sum, count) =
             (self.read.iter().map(|read| read.share).sum::<f64>() + clear as f64, self.read.len() + clear);
         count >= PROVEN && sum >= NEEDED_SHARE * count as f64
-    }
-}
-
-/// The boxes that are read of all levels.
-#[derive(Default)]
-pub(super) struct Forecasts(Mutex<HashMap<(u32, LevelIndex), Boxes>>);
-
-impl Forecasts {
-    /// The boxes of a level of the image of that number.
-    pub(super) fn of(&self, image: u32, level: LevelIndex) -> MappedMutexGuard<'_, Boxes> {
-        MutexGuard::map(self.0.lock(), |levels| levels.entry((image, level)).or_default())
     }
 }
 

@@ -103,7 +103,7 @@ impl Fetcher {
         tokio::time::sleep(COALESCE_DELAY).await;
         let mut before = 1;
         for _ in 0..MAX_DELAYS {
-            let now = self.memory.groups.array(self.image.number, level).gathered();
+            let now = self.memory.groups.of(self.image.number, level).gathered();
             if now <= before {
                 break;
             }
@@ -120,7 +120,7 @@ impl Fetcher {
         // A group of 2^k blocks along each axis has 8^k.
         let room = room.checked_ilog2().unwrap_or(0) / 3;
         let edges = Edges { contiguous_group_log2: self.image.source.contiguous_group_log2(level), room };
-        let mut array = self.memory.groups.array(self.image.number, level);
+        let mut array = self.memory.groups.of(self.image.number, level);
         let (leaders, neighbours) = array.take(grid.as_ref(), edges);
         let ahead = self.memory.ahead(&self.image, level, neighbours);
         let wanted = leaders.into_iter().map(|leader| Job { leader, wanted: true });
@@ -134,11 +134,11 @@ impl Fetcher {
             return;
         };
         let block = grid.cell.bytes(self.image.item_size()).unwrap_or(u64::MAX);
-        for number in self.memory.forecasts.of(self.image.number, level).note(asked, Instant::now()) {
+        for number in self.memory.boxes.of(self.image.number, level).note(asked, Instant::now()) {
             let this = self.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(COALESCE_DELAY).await;
-                let rest = this.memory.forecasts.of(this.image.number, level).rest(number);
+                let rest = this.memory.boxes.of(this.image.number, level).rest(number);
                 let most = (this.memory.spare() / PART_OF_SPARE).min(MAX_BOX);
                 if block.saturating_mul(rest.len() as u64) <= most {
                     let leaders = this.memory.ahead(&this.image, level, rest);

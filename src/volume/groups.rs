@@ -21,11 +21,10 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
-use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
 use self::record::Record;
 use super::block::BlockLeader;
-use crate::geometry::{CellIndex, Grid, LevelIndex};
+use crate::geometry::{CellIndex, Grid};
 
 /// The largest groups have 2³ blocks along each axis.
 const LARGEST: u32 = 3;
@@ -257,18 +256,6 @@ impl Array {
     /// Whether groups were fetched around a block.
     fn is_begun(&self, cell: CellIndex) -> bool {
         self.seen.peek(&Group::of(cell, LARGEST)).is_some_and(|seen| seen.parts > 0)
-    }
-}
-
-/// The misses of all arrays of a mount whose neighbours lie together.
-#[derive(Default)]
-pub(super) struct Groups(Mutex<HashMap<(u32, LevelIndex), Array>>);
-
-impl Groups {
-    /// The misses of an array. Blocks have to be looked for, and those to fetch along have to be chosen and marked as
-    /// under way, while this is held: a block that is missed in between would be a request of its own.
-    pub(super) fn array(&self, image: u32, level: LevelIndex) -> MappedMutexGuard<'_, Array> {
-        MutexGuard::map(self.0.lock(), |arrays| arrays.entry((image, level)).or_default())
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::image_notes;
 use crate::catalog::SourceSpec;
 use crate::source::Description;
 use crate::store::RangeStore;
@@ -34,8 +34,7 @@ pub struct Intensity {
 
 /// What the statistics of an image are kept under. `origin`: the address the source was opened at.
 fn key(origin: &str, description: &Description, spec: &SourceSpec) -> String {
-    let shape = description.levels.first().map(|level| level.grid.shape.to_string()).unwrap_or_default();
-    format!("{origin} intensity {RULE} {} {shape} {}", spec.digest(), description.dtype)
+    image_notes::key("intensity", RULE, origin, description, spec)
 }
 
 /// The statistics that were computed last, where they are kept.
@@ -45,8 +44,7 @@ pub fn kept(
     description: &Description,
     spec: &SourceSpec,
 ) -> Option<Intensity> {
-    let note = disk?.note(&key(origin, description, spec)).ok()??;
-    let kept: Intensity = serde_json::from_slice(&note).ok()?;
+    let kept: Intensity = image_notes::read(disk, &key(origin, description, spec))?;
     [kept.mean, kept.std, kept.min, kept.max].iter().all(|value| value.is_finite()).then_some(kept)
 }
 
@@ -58,7 +56,5 @@ pub fn keep(
     spec: &SourceSpec,
     intensity: &Intensity,
 ) {
-    if let Ok(note) = serde_json::to_vec(intensity) {
-        disk.set_note(&key(origin, description, spec), Bytes::from(note));
-    }
+    image_notes::write(disk, &key(origin, description, spec), intensity);
 }

@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::image_notes;
 use super::percentiles::TAIL;
 use super::pyramid::tidy;
 use crate::catalog::SourceSpec;
@@ -67,9 +67,8 @@ pub(super) fn choose(description: &Description, spec: &SourceSpec, measured: Opt
 
 /// What the measured window of an image is kept under. `origin`: the address the source was opened at.
 fn key(origin: &str, description: &Description, spec: &SourceSpec) -> String {
-    let shape = description.levels.first().map(|level| level.grid.shape.to_string()).unwrap_or_default();
     let tissue = spec.tissue.map(|tissue| format!("{tissue:?}")).unwrap_or_default();
-    format!("{origin} window {RULE} {} {shape} {} {tissue}", spec.digest(), description.dtype)
+    format!("{} {tissue}", image_notes::key("window", RULE, origin, description, spec))
 }
 
 /// The window that was measured before, where it is kept.
@@ -82,8 +81,7 @@ pub fn kept(
     if !is_to_be_measured(description, spec) {
         return None;
     }
-    let note = disk?.note(&key(origin, description, spec)).ok()??;
-    let measured: Measured = serde_json::from_slice(&note).ok()?;
+    let measured: Measured = image_notes::read(disk, &key(origin, description, spec))?;
     (measured.low.is_finite() && measured.high.is_finite() && measured.low < measured.high).then_some(measured)
 }
 
@@ -95,7 +93,5 @@ pub(super) fn keep(
     spec: &SourceSpec,
     measured: &Measured,
 ) {
-    if let Ok(note) = serde_json::to_vec(measured) {
-        disk.set_note(&key(origin, description, spec), Bytes::from(note));
-    }
+    image_notes::write(disk, &key(origin, description, spec), measured);
 }

@@ -61,55 +61,34 @@ pub(super) fn downsample(
             };
             let voxel: fn(&mut [$number]) -> $number = match rule {
                 Rule::Mean => $mean,
-                Rule::Mode => |values: &mut [$number]| most_frequent(values, <$number>::lesser),
+                Rule::Mode => most_frequent,
             };
             walk(below, [height, width], windows, numbers, voxel, |value, out| out.extend(value.to_le_bytes()))
         }};
     }
+    macro_rules! integers {
+        ($number:ty, $sum:ty, $rounded:ident) => {
+            |values| $rounded(values.iter().map(|&value| <$sum>::from(value)).sum(), values.len()) as $number
+        };
+    }
+    macro_rules! floats {
+        ($number:ty) => {
+            |values| values.iter().fold(0.0, |sum, value| sum + value) / values.len() as $number
+        };
+    }
     match dtype {
-        DataType::U8 => {
-            of!(u8, |values| rounded(values.iter().map(|&value| i64::from(value)).sum(), values.len()) as u8)
-        }
-        DataType::I8 => {
-            of!(i8, |values| rounded(values.iter().map(|&value| i64::from(value)).sum(), values.len()) as i8)
-        }
-        DataType::U16 => {
-            of!(u16, |values| rounded(values.iter().map(|&value| i64::from(value)).sum(), values.len()) as u16)
-        }
-        DataType::I16 => {
-            of!(i16, |values| rounded(values.iter().map(|&value| i64::from(value)).sum(), values.len()) as i16)
-        }
-        DataType::U32 => {
-            of!(u32, |values| rounded(values.iter().map(|&value| i64::from(value)).sum(), values.len()) as u32)
-        }
-        DataType::I32 => {
-            of!(i32, |values| rounded(values.iter().map(|&value| i64::from(value)).sum(), values.len()) as i32)
-        }
-        DataType::U64 => {
-            of!(u64, |values| rounded_128(values.iter().map(|&value| i128::from(value)).sum(), values.len()) as u64)
-        }
-        DataType::I64 => {
-            of!(i64, |values| rounded_128(values.iter().map(|&value| i128::from(value)).sum(), values.len()) as i64)
-        }
-        DataType::F32 => of!(f32, |values| values.iter().fold(0.0, |sum, value| sum + value) / values.len() as f32),
-        DataType::F64 => of!(f64, |values| values.iter().fold(0.0, |sum, value| sum + value) / values.len() as f64),
+        DataType::U8 => of!(u8, integers!(u8, i64, rounded)),
+        DataType::I8 => of!(i8, integers!(i8, i64, rounded)),
+        DataType::U16 => of!(u16, integers!(u16, i64, rounded)),
+        DataType::I16 => of!(i16, integers!(i16, i64, rounded)),
+        DataType::U32 => of!(u32, integers!(u32, i64, rounded)),
+        DataType::I32 => of!(i32, integers!(i32, i64, rounded)),
+        DataType::U64 => of!(u64, integers!(u64, i128, rounded_128)),
+        DataType::I64 => of!(i64, integers!(i64, i128, rounded_128)),
+        DataType::F32 => of!(f32, floats!(f32)),
+        DataType::F64 => of!(f64, floats!(f64)),
     }
 }
-
-/// Which of two numbers comes first.
-trait Lesser: Copy + PartialEq {
-    fn lesser(self, other: Self) -> bool;
-}
-
-macro_rules! lesser {
-    ($($number:ty),*) => { $(impl Lesser for $number {
-        fn lesser(self, other: Self) -> bool {
-            self < other
-        }
-    })* };
-}
-
-lesser!(u8, i8, u16, i16, u32, i32, u64, i64, f32, f64);
 
 /// Walks the voxels of a box and makes each of its window.
 fn walk<T: Copy + Default>(
@@ -149,24 +128,31 @@ fn walk<T: Copy + Default>(
     Some(out)
 }
 
-/// A sum of 1, 2, 4 or 8 numbers divided by that, halves to the even number.
-fn rounded(sum: i64, count: usize) -> i64 {
-    let bits = count.trailing_zeros();
-    let (floor, rest, half) = (sum >> bits, sum & ((1 << bits) - 1), (1i64 << bits) / 2);
-    let is_up = rest > half || (rest == half && half > 0 && floor & 1 == 1);
-    floor + i64::from(is_up)
+macro_rules! rounded {
+    ($(#[$doc:meta])* $name:ident, $sum:ty) => {
+        $(#[$doc])*
+        fn $name(sum: $sum, count: usize) -> $sum {
+            let bits = count.trailing_zeros();
+            let (floor, rest, half) = (sum >> bits, sum & ((1 << bits) - 1), (1 << bits) / 2);
+            let is_up = rest > half || (rest == half && half > 0 && floor & 1 == 1);
+            floor + <$sum>::from(is_up)
+        }
+    };
 }
 
-/// The same for sums that 64 bits do not hold.
-fn rounded_128(sum: i128, count: usize) -> i128 {
-    let bits = count.trailing_zeros();
-    let (floor, rest, half) = (sum >> bits, sum & ((1 << bits) - 1), (1i128 << bits) / 2);
-    let is_up = rest > half || (rest == half && half > 0 && floor & 1 == 1);
-    floor + i128::from(is_up)
-}
+rounded!(
+    /// A sum of 1, 2, 4 or 8 numbers divided by that, halves to the even number.
+    rounded,
+    i64
+);
+rounded!(
+    /// The same for sums that 64 bits do not hold.
+    rounded_128,
+    i128
+);
 
 /// The most frequent of some values, of several the smallest.
-fn most_frequent<T: Copy + PartialEq + Default>(values: &mut [T], lesser: fn(T, T) -> bool) -> T {
+fn most_frequent<T: Copy + PartialOrd + Default>(values: &mut [T]) -> T {
     let mut best = (0, values.first().copied().unwrap_or_default());
     // Nearly always all are the same.
     if values.iter().all(|value| *value == best.1) {
@@ -174,7 +160,7 @@ fn most_frequent<T: Copy + PartialEq + Default>(values: &mut [T], lesser: fn(T, 
     }
     for value in values.iter() {
         let count = values.iter().filter(|other| *other == value).count();
-        if count > best.0 || (count == best.0 && lesser(*value, best.1)) {
+        if count > best.0 || (count == best.0 && *value < best.1) {
             best = (count, *value);
         }
     }
