@@ -134,11 +134,12 @@ impl Fetcher {
             return;
         };
         let block = grid.cell.bytes(self.image.item_size()).unwrap_or(u64::MAX);
-        for number in self.memory.boxes.of(self.image.number, level).note(asked, Instant::now()) {
+        let counts = grid.counts();
+        for number in self.memory.boxes.of(self.image.number, level).note(asked, counts, Instant::now()) {
             let this = self.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(COALESCE_DELAY).await;
-                let rest = this.memory.boxes.of(this.image.number, level).rest(number);
+                let rest = this.memory.boxes.of(this.image.number, level).rest(number, counts);
                 let most = (this.memory.spare() / PART_OF_SPARE).min(MAX_BOX);
                 if block.saturating_mul(rest.len() as u64) <= most {
                     let leaders = this.memory.ahead(&this.image, level, rest);
