@@ -5,6 +5,7 @@ mod byte_range;
 mod cache;
 mod catalog;
 pub mod cli;
+mod daemon;
 mod demo;
 mod disk;
 mod dm;

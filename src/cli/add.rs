@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::CliError;
 use super::output::{eprint_line, print};
-use super::session::{CacheArgs, Session};
-use super::{CliError, daemon};
+use super::session::{CacheArgs, Session, finish};
 use crate::archive;
 use crate::catalog::Catalog;
 
@@ -76,7 +76,7 @@ pub(super) fn run(args: &AddArgs) -> Result<(), CliError> {
             }
         };
         let Some(image) = catalog.datasets.first().and_then(|dataset| dataset.images.first()) else { continue };
-        match daemon::finish(archive::open(&session.remote, &image.source))? {
+        match finish(archive::open(&session.remote, &image.source))? {
             Ok(opened) => return Ok(print(&(told(&opened) + &entry))?),
             Err(failure) => failures.push(format!("as {}: {failure}", image.source.kind.name())),
         }

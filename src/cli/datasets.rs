@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::CliError;
 use super::output::{eprint_line, print, table};
 use super::probe_failures::ProbeFailures;
-use super::session::{CacheArgs, Session};
-use super::{CliError, daemon};
+use super::session::{CacheArgs, Session, finish};
 use crate::archive;
 use crate::catalog::{BUILTIN, Catalog, SourceKind, SourceSpec};
 
@@ -154,7 +154,7 @@ fn probe(
     cache: &CacheArgs,
 ) -> Result<ProbeFailures, CliError> {
     let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
-    let answers = daemon::finish(async {
+    let answers = finish(async {
         let opened = specs.iter().map(|(_, _, spec)| archive::open(&session.remote, spec));
         futures::future::join_all(opened).await
     })?;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use super::signals::Signals;
+use crate::daemon::Signals;
 use crate::demo::slice::{self, Slice};
 use crate::demo::{Log, Options, Replica, picture};
 

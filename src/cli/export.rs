@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use super::output::{eprint_line, print};
 use super::session::{CacheArgs, Session};
-use super::signals::Signals;
-use super::{CliError, daemon, memory, size, target};
+use super::{CliError, size, target};
 use crate::archive::OpenImage;
 use crate::catalog::{Catalog, Dataset, ImageSpec, SourceSpec};
+use crate::daemon::{self, Signals, default_limit};
 use crate::export::{
     Compression, Destination, ExportError, Exporter, Member, Options, Outcome, Progress, Request, estimate,
 };
@@ -142,7 +142,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
     let catalog = target::catalog(args.config.as_deref())?;
     let jobs = jobs(args, &catalog)?;
     let runtime = daemon::runtime()?;
-    let memory = args.memory.unwrap_or_else(memory::default_limit);
+    let memory = args.memory.unwrap_or_else(default_limit);
     let session = Session::new(&catalog.limits, args.cache.cache()?, args.timeout, memory)?;
     let progress = Arc::new(Progress::new(session.stats.clone()));
     let threads = args.jobs.map(usize::from);

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::output::print;
-use super::{CliError, control, mounted};
+use super::{CliError, mounted};
+use crate::daemon::control;
 use crate::ledger::{Entries, Mark, Page};
 
 /// Print a mark, for `emfs status --failed --since MARK`.

@@ -10,10 +10,11 @@ use reqwest::{Client, StatusCode};
 
 use super::options::MountOptions;
 use super::output::{eprint_line, print};
-use super::session::CacheArgs;
+use super::session::{CacheArgs, finish};
 use super::web::ADDRESS;
-use super::{CliError, daemon, mounted, size, target};
+use super::{CliError, mounted, size, target};
 use crate::catalog::MAIN_IMAGE;
+use crate::daemon;
 use crate::http::viewers::{Link, Viewer};
 use crate::http::{Access, Described, DescriptionError, Site};
 use crate::stats::Stats;
@@ -86,7 +87,7 @@ pub(super) fn run(args: &LinkArgs) -> Result<(), CliError> {
     let (dataset, name) =
         name.trim_end_matches('/').split_once('/').unwrap_or((name.trim_end_matches('/'), MAIN_IMAGE));
     let store = target::complete(name);
-    let image = match daemon::finish(ask(&server, dataset, &store))? {
+    let image = match finish(ask(&server, dataset, &store))? {
         Ok(image) => image,
         Err(Unasked::Nobody(reason)) => {
             eprint_line(&format!("no server answers at {} ({reason}); start one with `emfs serve`", args.server));

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::mounted::{self, Meant};
 use super::output::{print, table};
 use super::place::{self, Part, Place};
-use super::session::{CacheArgs, Session};
-use super::{CliError, daemon, target};
+use super::session::{CacheArgs, Session, finish};
+use super::{CliError, target};
 use crate::catalog::Catalog;
 use crate::document::iso;
 use crate::geometry::{CellIndex, LevelIndex, Region};
@@ -86,7 +86,7 @@ fn blocks(catalog: &Catalog, path: &str, cache: &CacheArgs) -> Result<Vec<Block>
         return Err(failed("name a chunk or a level, such as DATASET/NAME/s0/0/0/0".to_owned()));
     };
     let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, target::PATIENCE, MEMORY)?;
-    daemon::finish(async {
+    finish(async {
         let name = place.image_name();
         let opened = session.open(place.source(), &name).await.map_err(|error| failed(error.to_string()))?;
         let view = place.view(&opened.pyramid).map_err(|error| failed(error.to_string()))?;

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::output::{eprint_line, print};
 use super::probe_failures::ProbeFailures;
-use super::session::{CacheArgs, Session};
-use super::{CliError, daemon, target};
+use super::session::{CacheArgs, Session, finish};
+use super::{CliError, target};
 use crate::archive::{ImageFailure, OpenImage};
 use crate::catalog::{Catalog, Dataset, SourceSpec};
 use crate::document::Document;
@@ -140,7 +140,7 @@ fn wanted(datasets: &[Dataset]) -> Vec<Wanted<'_>> {
 fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, ProbeFailures, usize), CliError> {
     let wanted = wanted(&catalog.datasets);
     let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
-    let answers = daemon::finish(async {
+    let answers = finish(async {
         let opening = wanted.iter().map(|wanted| open(&session, &catalog.datasets, wanted));
         futures::future::join_all(opening).await
     })?;

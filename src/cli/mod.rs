@@ -1,25 +1,20 @@
 //! The command line: arguments in, sentences and exit codes out.
 
 mod add;
-mod background;
 mod cache;
 mod completions;
-mod control;
 mod crop;
-mod daemon;
 mod datasets;
 mod decode_rate;
 mod demo;
 mod exec;
 mod explain;
 mod export;
-mod guardian;
 mod help;
 mod ledger;
 mod link;
 mod locate;
 mod look;
-mod memory;
 mod metadata;
 mod mount;
 mod mounted;
@@ -30,16 +25,13 @@ mod probe_failures;
 mod sample;
 mod serve;
 mod session;
-mod signals;
 mod size;
-mod socket;
 mod stats;
 mod status;
 mod target;
 mod token;
 mod umount;
 mod warm;
-mod watchdog;
 mod web;
 
 use std::ffi::OsString;
@@ -51,6 +43,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::catalog::{CatalogError, UnknownDataset};
+use crate::daemon::{Daemon, DaemonError, guardian};
 use crate::fuse::{MountError, UnmountError};
 use crate::mountinfo;
 
@@ -136,6 +129,8 @@ enum CliError {
     #[error(transparent)]
     Dataset(#[from] UnknownDataset),
     #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    #[error(transparent)]
     Mount(#[from] MountError),
     #[error(transparent)]
     Unmount(#[from] UnmountError),
@@ -163,7 +158,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let [_, command, rest @ ..] = arguments.as_slice()
         && command == guardian::COMMAND
     {
-        return guardian::run(rest);
+        return match guardian::guard(rest) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                output::eprint_line(&format!("emfs {}: {error}", guardian::COMMAND));
+                ExitCode::FAILURE
+            }
+        };
     }
     if let [_, command, _, mountpoint] = arguments.as_slice()
         && command == mountinfo::PROBE
@@ -222,8 +223,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Mounts a catalogue and serves it over HTTP, for the demo: what unmounts when dropped, the address and a link to a viewer.
-fn shown(catalog: &str, mountpoint: &Path) -> Result<(daemon::Daemon, demo::Pages), CliError> {
-    let mut daemon = daemon::Daemon::of_text(catalog, mountpoint)?;
+fn shown(catalog: &str, mountpoint: &Path) -> Result<(Daemon, demo::Pages), CliError> {
+    let mut daemon = Daemon::of_text(catalog, mountpoint)?;
     let (page, link) = daemon.show(demo::LINKED)?;
     Ok((daemon, demo::Pages { page, link }))
 }

@@ -4,12 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::daemon::{self, Daemon, Guard, Settings};
+use super::CliError;
 use super::options::{Detail, MountOptions, log_to_file, log_to_stderr};
 use super::output::eprint_line;
-use super::signals::Signals;
 use super::web::{ADDRESS, WebArgs, address};
-use super::{CliError, background};
+use crate::daemon::{self, Daemon, Guard, Settings, Signals, background};
 use crate::fuse;
 
 /// Seconds after which a daemon is ended that answers nothing, not even what needs no network.

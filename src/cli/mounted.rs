@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::session::CacheArgs;
-use super::{CliError, control, target, umount};
+use super::{CliError, target, umount};
 use crate::catalog::Catalog;
+use crate::daemon::control;
 use crate::mountinfo::{self, Mount};
 
 /// What a path that a command was given means.

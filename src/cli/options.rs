@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use super::control::About;
-use super::daemon::Settings;
 use super::session::{self, CacheArgs};
-use super::{CliError, background, memory, size, target};
+use super::{CliError, size, target};
+use crate::daemon::control::About;
+use crate::daemon::{Settings, background, default_limit};
 
 /// Options of a mount.
 #[derive(Debug, clap::Args)]
@@ -49,7 +49,7 @@ impl MountOptions {
             mountpoint: mountpoint.to_owned(),
             catalog: Arc::new(catalog.select(&self.dataset)?),
             about,
-            memory: self.memory.unwrap_or_else(memory::default_limit),
+            memory: self.memory.unwrap_or_else(default_limit),
             timeout: self.timeout,
             cache: self.cache.cache()?,
             allow_other: false,

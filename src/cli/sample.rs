@@ -9,8 +9,8 @@ use self::field::{Field, LevelChoice};
 use self::inside::InsideArg;
 use super::output::{eprint_line, print};
 use super::place::Place;
-use super::session::{ReadArgs, Session};
-use super::{CliError, daemon, mounted, size};
+use super::session::{ReadArgs, Session, finish};
+use super::{CliError, mounted, size};
 use crate::geometry::{LevelIndex, Region, Shape};
 use crate::sample::list::{self, Sample};
 use crate::sample::split::{self, Share};
@@ -171,7 +171,7 @@ pub(super) fn run(args: &SampleArgs) -> Result<(), CliError> {
     let places = names.iter().map(|name| Place::parse(&catalog, name)).collect::<Result<Vec<_>, _>>()?;
     let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, args.read.timeout, MEMORY)?;
     let reader = Reader::new(MEMORY / 4, session.blocks.clone(), session.stats.clone());
-    let (header, samples) = daemon::finish(lists(args, &session, &reader, &places))??;
+    let (header, samples) = finish(lists(args, &session, &reader, &places))??;
     let text = match args.format {
         Format::Csv => list::csv(&header, &samples),
         Format::Json => format!("{:#}\n", list::json(&header, &samples)),

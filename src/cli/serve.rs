@@ -8,11 +8,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::CliError;
-use super::daemon;
 use super::options::{Detail, MountOptions, log_to_file, log_to_stderr};
 use super::output::print;
-use super::signals::Signals;
 use super::web::{ADDRESS, WebArgs, address};
+use crate::daemon::{self, Signals};
 use crate::stats::Stats;
 use crate::vfs::Vfs;
 

@@ -9,18 +9,16 @@ use super::output::eprint_line;
 use super::{CliError, size};
 use crate::archive::{self, ImageFailure, OpenImage};
 use crate::catalog::SourceSpec;
-use crate::disk::Disk;
+use crate::daemon;
+use crate::disk::{CacheUse, Disk};
 use crate::remote::LimitsByHost;
 use crate::stats::Stats;
-use crate::store::{ABSENT_TTL, CachePolicy, RangeStore, Remote};
+use crate::store::Remote;
 use crate::volume::{Blocks, VolumeError, measure};
 use crate::xdg;
 
 /// What is kept at most where nobody says.
 pub(super) const CACHE_SIZE: u64 = 20 << 30;
-
-/// Bytes that may wait to be kept however little memory there is.
-const LEAST_WAITING: u64 = 32 << 20;
 
 /// Options of every command that reads from the archives.
 #[derive(Debug, Clone, clap::Args)]
@@ -56,56 +54,26 @@ pub(super) struct ReadArgs {
     pub cache: CacheArgs,
 }
 
-/// The cache on disk as a command uses it.
-#[derive(Debug, Clone)]
-pub(super) struct Cache {
-    /// Where fetched bytes are kept; nowhere where there is none.
-    pub disk: Option<Disk>,
-    /// Nothing but this machine is asked.
-    pub offline: bool,
-    doubted_before: Option<SystemTime>,
-    absent_ttl: Duration,
-}
-
-impl Default for Cache {
-    fn default() -> Self {
-        Cache { disk: None, offline: false, doubted_before: None, absent_ttl: ABSENT_TTL }
-    }
-}
-
-impl Cache {
-    /// What objects are to know of it, in a process that may take `memory` bytes. What waits to be kept takes no more than
-    /// its share of these, but enough for a burst: what finds no room there would have to be fetched again.
-    pub fn policy(&self, memory: u64) -> CachePolicy {
-        let Cache { disk, offline, doubted_before, absent_ttl } = self.clone();
-        if let Some(disk) = &disk {
-            disk.limit_queue((memory / 8).max(LEAST_WAITING));
-        }
-        let disk = disk.map(|disk| Arc::new(disk) as Arc<dyn RangeStore>);
-        CachePolicy { disk, offline, doubted_before, absent_ttl, memory }
-    }
-}
-
 impl CacheArgs {
     /// Opens the store for a command that fetches much. A folder that was named must be usable; without the default one,
     /// nothing is kept.
-    pub fn cache(&self) -> Result<Cache, CliError> {
+    pub fn cache(&self) -> Result<CacheUse, CliError> {
         self.cache_up_to(CACHE_SIZE)
     }
 
     /// The same for a command that fetches little: it must not make a large store small because nobody said how large it
     /// is to be.
-    pub fn cache_of_any_size(&self) -> Result<Cache, CliError> {
+    pub fn cache_of_any_size(&self) -> Result<CacheUse, CliError> {
         self.cache_up_to(u64::MAX)
     }
 
-    fn cache_up_to(&self, default: u64) -> Result<Cache, CliError> {
+    fn cache_up_to(&self, default: u64) -> Result<CacheUse, CliError> {
         let disk = match self.cache_size.unwrap_or(default) {
             0 => None,
             size => self.open(size)?,
         };
         let doubted_before = self.revalidate.then(SystemTime::now);
-        Ok(Cache { disk, offline: self.offline, doubted_before, absent_ttl: self.absent_ttl })
+        Ok(CacheUse { disk, offline: self.offline, doubted_before, absent_ttl: self.absent_ttl })
     }
 
     fn open(&self, size: u64) -> Result<Option<Disk>, CliError> {
@@ -131,6 +99,14 @@ pub(super) fn default_folder() -> Result<PathBuf, String> {
     Ok(caches.join("emfs"))
 }
 
+/// Does the work of a command to its end. What hangs then is not waited for.
+pub(super) fn finish<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
+    let runtime = daemon::runtime()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    Ok(done)
+}
+
 /// Reads images as a mount does. What was fetched is on disk once this is dropped.
 pub(super) struct Session {
     pub remote: Remote,
@@ -142,7 +118,7 @@ pub(super) struct Session {
 
 impl Session {
     /// `memory`: half of it is for blocks, cached and in flight; the rest is the caller's. `timeout`: how long an origin may be silent.
-    pub fn new(limits: &LimitsByHost, cache: Cache, timeout: Duration, memory: u64) -> Result<Self, CliError> {
+    pub fn new(limits: &LimitsByHost, cache: CacheUse, timeout: Duration, memory: u64) -> Result<Self, CliError> {
         let stats = Arc::new(Stats::default());
         let policy = cache.policy(memory);
         let disk = cache.disk;

@@ -10,8 +10,8 @@ use super::output::{print, table};
 use super::place::Place;
 use super::sample::field::{self, Field, LevelChoice};
 use super::sample::{MEMORY, settle, shape, whole};
-use super::session::{ReadArgs, Session};
-use super::{CliError, daemon, mounted};
+use super::session::{ReadArgs, Session, finish};
+use super::{CliError, mounted};
 use crate::catalog::SourceSpec;
 use crate::geometry::{LevelIndex, Region, Shape};
 use crate::sample::list::{self, Sample};
@@ -102,7 +102,7 @@ pub(super) fn run(args: &StatsArgs) -> Result<(), CliError> {
     }
     let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, args.read.timeout, MEMORY)?;
     let reader = Reader::new(MEMORY / 4, session.blocks.clone(), session.stats.clone());
-    let computed = daemon::finish(async {
+    let computed = finish(async {
         let mut all = Vec::new();
         for place in &places {
             all.push(one(args, &session, &reader, place, &rows).await?);

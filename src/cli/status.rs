@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::output::{print, table};
 use super::size::human;
-use super::{CliError, control, ledger, mounted};
+use super::{CliError, ledger, mounted};
+use crate::daemon::control;
 use crate::ledger::Mark;
 
 /// Show what a mount has done so far.

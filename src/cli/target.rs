@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::session::{CacheArgs, Session};
-use super::{CliError, daemon};
+use super::CliError;
+use super::session::{CacheArgs, Session, finish};
 use crate::catalog::{Catalog, Dataset, ImageSpec, MAIN_IMAGE};
 use crate::tiff::TiffName;
 use crate::view::ViewSpec;
@@ -138,7 +138,7 @@ pub(super) fn pyramid(
 ) -> Result<Pyramid, CliError> {
     let name = format!("{}/{}", dataset.name, spec.name);
     let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
-    let opened = daemon::finish(session.open(&spec.source, &name))?;
+    let opened = finish(session.open(&spec.source, &name))?;
     let opened = opened.map_err(|error| CliError::Failed(format!("{name}: {error}")))?;
     Ok(opened.pyramid)
 }

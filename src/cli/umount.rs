@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::CliError;
-use super::control::{self, Recent, Watched};
 use super::output::eprint_line;
+use crate::daemon::control::{self, Recent, Watched};
 use crate::fuse::{UnmountError, unmount};
 use crate::mountinfo::{self, Mount, State};
 

@@ -17,12 +17,13 @@ use self::bar::Bar;
 use self::names::{Named, Wanted, Wish};
 use super::output::{eprint_line, print};
 use super::place::{self, Part};
-use super::session::{Cache, CacheArgs, Session};
+use super::session::{CacheArgs, Session, finish};
 use super::size::human;
-use super::{CliError, daemon, mounted};
+use super::{CliError, mounted};
 use crate::archive::OpenImage;
 use crate::catalog::SourceSpec;
-use crate::disk::{Access, Disk};
+use crate::daemon::TIMEOUT;
+use crate::disk::{Access, CacheUse, Disk};
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::view::ViewSpec;
 use crate::volume::warm::{WarmProgress, warm, warm_computed};
@@ -103,9 +104,9 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
     let wanted = args.wanted(&catalog, &named, &mut failures)?;
     let cache = cache.cache()?;
     let disk = writable(&cache)?;
-    let session = Session::new(&catalog.limits, cache, daemon::TIMEOUT, MEMORY)?;
+    let session = Session::new(&catalog.limits, cache, TIMEOUT, MEMORY)?;
     let (progress, failures, begin) = (WarmProgress::default(), Mutex::new(failures), Instant::now());
-    daemon::finish(async {
+    finish(async {
         let bar = Bar::new(args.quiet);
         let work = stream::iter(&wanted).for_each_concurrent(IMAGES, |wanted| async {
             let run = Run { args, session: &session, disk: &disk, progress: &progress, failures: &failures, bar: &bar };
@@ -136,7 +137,7 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
 }
 
 /// The disk of a cache that can be written.
-fn writable(cache: &Cache) -> Result<Disk, CliError> {
+fn writable(cache: &CacheUse) -> Result<Disk, CliError> {
     let Some(disk) = cache.disk.clone() else {
         return Err(CliError::Failed("there is no cache to fetch into (--cache-size 0?)".to_owned()));
     };

@@ -1,15 +1,12 @@
-//! Options of what serves the tree over HTTP, and the server that they make.
+//! Options of what serves the tree over HTTP.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
-use tokio_rustls::TlsAcceptor;
-
 use super::CliError;
-use crate::http::{self, Access, JobTokens, Server, Site, Token};
-use crate::vfs::Vfs;
+use crate::daemon::Web;
+use crate::http::{self, Access, JobTokens, Token};
 
 /// Where it is served if nobody says.
 pub(super) const ADDRESS: &str = "127.0.0.1:8474";
@@ -35,13 +32,6 @@ pub(super) struct WebArgs {
     /// The certificate's key, in a PEM file
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-}
-
-/// A server that is about to be.
-pub(super) struct Web {
-    address: SocketAddr,
-    access: Access,
-    tls: Option<TlsAcceptor>,
 }
 
 /// Reads `ADDR:PORT`; a name is looked up.
@@ -81,30 +71,5 @@ impl WebArgs {
             _ => None,
         };
         Ok(Web { address, access: Access { token, jobs, origins: self.allow_origin.clone() }, tls })
-    }
-}
-
-impl Web {
-    /// At a port of this machine that is free, for whoever is on it.
-    pub fn anywhere() -> Self {
-        Web { address: SocketAddr::from(([127, 0, 0, 1], 0)), access: Access::default(), tls: None }
-    }
-
-    /// Takes the address and begins to answer, until `ended`. Returns the address, and what ends after the last answer.
-    pub fn start(
-        self,
-        runtime: &Handle,
-        vfs: Arc<Vfs>,
-        memory: u64,
-        ended: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(String, tokio::task::JoinHandle<()>), CliError> {
-        let Web { address, access, tls } = self;
-        let is_tls = tls.is_some();
-        let server = runtime.block_on(Server::bind(address, tls)).map_err(|error| {
-            CliError::Failed(format!("{address}: {error}; another port can be named, and port 0 takes a free one"))
-        })?;
-        let url = server.url();
-        let site = Site::new(vfs, access, memory, is_tls);
-        Ok((url, runtime.spawn(server.run(site, ended))))
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! It knows neither formats nor the network: an object is a name, a version is a name, a note is bytes.
 
+mod cache_use;
 mod eviction;
 mod folder;
 mod index;
@@ -38,6 +39,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::store::Extent;
+pub use cache_use::CacheUse;
 use patience::Patience;
 use queue::Change;
 use store::Store;

@@ -21,10 +21,10 @@ use super::line::{News, take_over};
 use super::place::Place;
 use super::signals::{SignalQueue, do_not_stop};
 use super::{ExecArgs, UNCLEAN, VARIABLE, code_of_signal, family};
-use crate::cli::daemon::{self, Daemon, Settings};
 use crate::cli::options::{Detail, log_to_file, log_to_stderr};
 use crate::cli::output::eprint_line;
 use crate::cli::{CliError, raise_open_files};
+use crate::daemon::{self, Daemon, DaemonError, Settings};
 use crate::fuse::{MountError, own_namespace};
 use crate::stats::Snapshot;
 
@@ -115,7 +115,7 @@ pub(super) fn run(args: &ExecArgs, inside: &Inside) -> Result<u8, CliError> {
     raise_open_files();
     let launch = Launch { parent: getpid().as_raw(), open_files, capabilities };
     let code = match serve(args, &launch, orders, &news, &at_group) {
-        Err(CliError::Mount(MountError::Failed { reason, .. })) if has_namespace => {
+        Err(CliError::Daemon(DaemonError::Mount(MountError::Failed { reason, .. }))) if has_namespace => {
             tell(&News::NoNamespace(format!("a mount in it: {reason}")), &news);
             return Ok(1);
         }

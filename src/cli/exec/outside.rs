@@ -17,8 +17,8 @@ use super::place::Place;
 use super::signals::SignalQueue;
 use super::{ExecArgs, SIGNALLED, code_of_signal, family, inside};
 use crate::cli::output::eprint_line;
-use crate::cli::signals::ignores;
 use crate::cli::{CliError, session};
+use crate::daemon::ignores;
 use crate::fuse::unmount;
 use crate::mountinfo::{self, State};
 

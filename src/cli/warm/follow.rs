@@ -15,9 +15,10 @@ use super::bar::Bar;
 use super::names::of_samples;
 use super::{Failures, IMAGES, MEMORY, Run, WarmArgs, report, writable};
 use crate::archive::OpenImage;
-use crate::cli::session::Session;
+use crate::cli::session::{Session, finish};
 use crate::cli::stats::read_list;
-use crate::cli::{CliError, daemon, target};
+use crate::cli::{CliError, target};
+use crate::daemon::TIMEOUT;
 use crate::volume::warm::WarmProgress;
 
 /// Time between two looks at the job.
@@ -78,11 +79,11 @@ pub(super) fn run(args: &WarmArgs, list: &Path) -> Result<(), CliError> {
     let catalog = target::catalog(args.config.as_deref())?;
     let cache = args.cache.cache()?;
     let disk = writable(&cache)?;
-    let session = Session::new(&catalog.limits, cache, daemon::TIMEOUT, MEMORY)?;
+    let session = Session::new(&catalog.limits, cache, TIMEOUT, MEMORY)?;
     let (progress, failures, begin) = (WarmProgress::default(), Mutex::new(Failures::default()), Instant::now());
     let mut job = Job { file, seen: 0, read: 0, moved: Instant::now() };
     let mut opened: HashMap<String, OpenImage> = HashMap::new();
-    let followed = daemon::finish(async {
+    let followed = finish(async {
         let bar = Bar::new(args.quiet);
         let run = Run { args, session: &session, disk: &disk, progress: &progress, failures: &failures, bar: &bar };
         let mut next = 0;

@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 
-use super::CliError;
+use super::DaemonError;
 use super::socket::{self, Address, Placed};
 use crate::catalog::{Catalog, CatalogError};
 use crate::disk::Disk;
@@ -41,7 +41,7 @@ const LONGEST_ANSWER: u64 = 64 << 20;
 
 /// What is mounted, for commands that look at the same.
 #[derive(Debug, Clone, Default, Serialize)]
-pub(super) struct About {
+pub struct About {
     /// `builtin`, `file` or `text`.
     pub catalogue: &'static str,
     /// The file, by its absolute path.
@@ -73,7 +73,7 @@ struct Report {
 
 /// The catalogue of a mount, as it was when it was mounted.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Catalogue {
+pub struct Catalogue {
     /// `None`: the built-in one.
     text: Option<String>,
     /// The file it was read from.
@@ -92,7 +92,7 @@ impl Catalogue {
 
 /// The last reader, if that is recent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Recent {
+pub struct Recent {
     /// What was read.
     pub dataset: String,
     /// How many seconds ago.
@@ -109,7 +109,7 @@ impl From<Reader> for Recent {
 }
 
 /// What is asked.
-pub(super) trait Asked: Send + Sync + 'static {
+pub trait Asked: Send + Sync + 'static {
     fn counters(&self) -> Snapshot;
     fn reader(&self) -> Option<Reader>;
     fn mark(&self) -> Mark;
@@ -175,13 +175,13 @@ impl Told {
 
 /// A listening socket, removed when dropped.
 #[derive(Debug)]
-pub(super) struct Server {
+pub struct Server {
     _placed: Vec<Placed>,
 }
 
 impl Server {
     /// Listens at `address` for questions about the mount at `mountpoint`.
-    pub fn start(
+    pub(super) fn start(
         runtime: &Handle,
         address: Address<'_>,
         mountpoint: &Path,
@@ -269,37 +269,37 @@ async fn answer(stream: UnixStream, told: Arc<Told>) {
 }
 
 /// Asks the daemon of `mount` for its report, as JSON.
-pub(super) fn status(mount: &Mount) -> io::Result<String> {
+pub fn status(mount: &Mount) -> io::Result<String> {
     ask(mount, "status")
 }
 
 /// The same once what it has fetched and found so far is on its disk, where others find it.
-pub(super) fn flushed_status(mount: &Mount) -> io::Result<String> {
+pub fn flushed_status(mount: &Mount) -> io::Result<String> {
     ask(mount, "flushed")
 }
 
 /// Tells the daemon of `mount` to end.
-pub(super) fn end(mount: &Mount) -> io::Result<()> {
+pub fn end(mount: &Mount) -> io::Result<()> {
     connect(mount, "end").map(drop)
 }
 
 /// Asks the daemon of `mount` for a mark, as text.
-pub(super) fn mark(mount: &Mount) -> io::Result<String> {
+pub fn mark(mount: &Mount) -> io::Result<String> {
     ask(mount, "mark")
 }
 
 /// Asks the daemon of `mount` what failed and what was absent.
-pub(super) fn ledger(mount: &Mount) -> io::Result<Page> {
+pub fn ledger(mount: &Mount) -> io::Result<Page> {
     Ok(serde_json::from_str(&ask(mount, "ledger")?)?)
 }
 
 /// Asks the daemon of `mount` for its catalogue.
-pub(super) fn catalogue(mount: &Mount) -> io::Result<Catalogue> {
+pub fn catalogue(mount: &Mount) -> io::Result<Catalogue> {
     Ok(serde_json::from_str(&ask(mount, "catalogue")?)?)
 }
 
 /// Asks the daemon of `mount` who read within the last minute.
-pub(super) fn reader(mount: &Mount) -> io::Result<Option<Recent>> {
+pub fn reader(mount: &Mount) -> io::Result<Option<Recent>> {
     #[derive(Deserialize)]
     struct Answer {
         reader: Option<Recent>,
@@ -316,7 +316,7 @@ fn ask(mount: &Mount, question: &str) -> io::Result<String> {
 }
 
 /// A daemon whose end can be waited for.
-pub(super) struct Watched(Client);
+pub struct Watched(Client);
 
 impl Watched {
     /// Begins to watch the daemon of `mount`.
@@ -348,17 +348,17 @@ fn connect(mount: &Mount, request: &str) -> io::Result<Client> {
 }
 
 /// For `map_err`: why the daemon of `mount` gave no answer.
-pub(super) fn unanswered(mount: &Mount) -> impl FnOnce(io::Error) -> CliError {
+pub fn unanswered(mount: &Mount) -> impl FnOnce(io::Error) -> DaemonError {
     let path = mount.mountpoint.clone();
     move |error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CliError::Failed(format!(
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => DaemonError::Failed(format!(
             "the emfs mounted at {path} does not listen; if it has died, mount again, or remove the mount with \
              `emfs umount {path}`",
             path = path.display()
         )),
         // What a socket says when the time to read or to write is over.
         io::ErrorKind::WouldBlock => MountError::Silent(path).into(),
-        _ => CliError::System { what: format!("asking the daemon of {}", path.display()), error },
+        _ => DaemonError::System { what: format!("asking the daemon of {}", path.display()), error },
     }
 }
 

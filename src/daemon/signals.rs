@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Those signals, caught from the moment this exists.
-pub(super) struct Signals {
+pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Option<Signal>,
@@ -50,7 +50,7 @@ async fn received(signal: Option<&mut Signal>) {
 }
 
 /// Whether whoever started this process had it ignore a signal.
-pub(super) fn ignores(kind: SignalKind) -> bool {
+pub fn ignores(kind: SignalKind) -> bool {
     // Where that cannot be read, nothing is known to be ignored.
     is_ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default(), kind)
 }

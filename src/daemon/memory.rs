@@ -9,7 +9,7 @@ const MOST: u64 = 1 << 30;
 const LEAST: u64 = 64 << 20;
 
 /// The default of `--memory`: a quarter of what this process may have, at most 1 GiB.
-pub(super) fn default_limit() -> u64 {
+pub fn default_limit() -> u64 {
     limit(Path::new("/"))
 }
 

@@ -9,27 +9,26 @@ use std::io::{self, BufRead, Read, Write};
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::Pid;
 
-use super::output::eprint_line;
 use super::watchdog::Watchdog;
-use super::{CliError, background};
+use super::{DaemonError, background};
 use crate::tree::Remains;
 use crate::{fuse, mountinfo};
 
 /// The name of the command that the process is started with.
-pub(super) const COMMAND: &str = "guardian";
+pub const COMMAND: &str = "guardian";
 
 /// What ends the mountpoint, before the names of the datasets.
 const END: u8 = 0;
 
 /// The guardian, as the daemon knows it. It ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Guardian {
+pub struct Guardian {
     process: Child,
     stays: bool,
 }
@@ -83,31 +82,21 @@ impl Drop for Guardian {
 
 /// In the guardian: waits for the end of the daemon, and guards what it leaves. Nothing but `kill -9` ends it before that,
 /// since it is started with all signals blocked: what ends the daemon often goes to all processes of a terminal or a job.
-pub(super) fn run(arguments: &[OsString]) -> ExitCode {
-    match guard(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprint_line(&format!("emfs {COMMAND}: {error}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn guard(arguments: &[OsString]) -> Result<(), CliError> {
+pub fn guard(arguments: &[OsString]) -> Result<(), DaemonError> {
     background::detach()?;
     let mut input = io::stdin().lock();
     let mut mountpoint = Vec::new();
-    input.read_until(END, &mut mountpoint).map_err(CliError::system("reading the mountpoint"))?;
+    input.read_until(END, &mut mountpoint).map_err(DaemonError::system("reading the mountpoint"))?;
     mountpoint.pop();
     if let Some(watchdog) = watchdog(PathBuf::from(OsString::from_vec(mountpoint)), arguments) {
         // Without it the daemon is not watched, which is no reason not to guard what it leaves.
         let _ = std::thread::Builder::new().spawn(move || watchdog.watch());
     }
     let mut names = String::new();
-    input.read_to_string(&mut names).map_err(CliError::system("waiting for the daemon's end"))?;
-    let device = io::stdout().as_fd().try_clone_to_owned().map_err(CliError::system("taking over the mount"))?;
+    input.read_to_string(&mut names).map_err(DaemonError::system("waiting for the daemon's end"))?;
+    let device = io::stdout().as_fd().try_clone_to_owned().map_err(DaemonError::system("taking over the mount"))?;
     fuse::guard(device, Remains::new(names.lines().map(str::to_owned).collect()))
-        .map_err(CliError::system("guarding the mount"))
+        .map_err(DaemonError::system("guarding the mount"))
 }
 
 /// The watchdog that the arguments ask for.

@@ -1,6 +1,7 @@
 //! Going to the background: the program starts itself again, with a pipe through which the second tells the first how it
 //! went. (A fork would take only one of the threads along; a sleep would be a guess.)
 
+use std::fmt::Display;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::RawFd;
@@ -8,11 +9,11 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::CliError;
+use super::DaemonError;
 use crate::xdg;
 
 /// The hidden option that the second process is started with.
-pub(super) const OPTION: &str = "background-child";
+pub const OPTION: &str = "background-child";
 
 /// What the second process says last when the tree answers, behind what else the caller should know; anything else is the
 /// reason why not.
@@ -23,8 +24,8 @@ const LONGEST_REASON: u64 = 1 << 20;
 
 /// Starts this program again with the same arguments and returns when it has mounted, with what it has to say of that, or
 /// with its reason why not.
-pub(super) fn start(log: &Path) -> Result<Option<String>, CliError> {
-    let program = std::env::current_exe().map_err(CliError::system("finding the emfs program"))?;
+pub fn start(log: &Path) -> Result<Option<String>, DaemonError> {
+    let program = std::env::current_exe().map_err(DaemonError::system("finding the emfs program"))?;
     let mut arguments = std::env::args_os().skip(1);
     let mut child = Command::new(program)
         // Behind the command's name, since everything after a `--` is a mountpoint.
@@ -35,10 +36,10 @@ pub(super) fn start(log: &Path) -> Result<Option<String>, CliError> {
         .stdout(Stdio::piped())
         .stderr(open_log(log)?)
         .spawn()
-        .map_err(CliError::system("starting the daemon"))?;
+        .map_err(DaemonError::system("starting the daemon"))?;
     let mut said = String::new();
     if let Some(pipe) = child.stdout.take() {
-        pipe.take(LONGEST_REASON).read_to_string(&mut said).map_err(CliError::system("listening to the daemon"))?;
+        pipe.take(LONGEST_REASON).read_to_string(&mut said).map_err(DaemonError::system("listening to the daemon"))?;
     }
     if let Some(notice) = said.strip_suffix(MOUNTED) {
         return Ok(Some(notice.trim_end().to_owned()).filter(|notice| !notice.is_empty()));
@@ -46,16 +47,16 @@ pub(super) fn start(log: &Path) -> Result<Option<String>, CliError> {
     // It has nothing left to do but to end.
     let _ = child.wait();
     match said.trim_end() {
-        "" => Err(CliError::Failed(format!("the daemon ended without a reason; see {}", log.display()))),
-        reason => Err(CliError::Failed(reason.to_owned())),
+        "" => Err(DaemonError::Failed(format!("the daemon ended without a reason; see {}", log.display()))),
+        reason => Err(DaemonError::Failed(reason.to_owned())),
     }
 }
 
 /// In the second process, before it opens anything: leaves the terminal and the group of the first, so that their signals
 /// do not come here, and closes what the caller had open (a lock, somebody's pipe), which would stay so with the mount.
-pub(super) fn detach() -> Result<(), CliError> {
-    nix::unistd::setsid().map_err(|errno| CliError::system("leaving the terminal")(errno.into()))?;
-    let listed = std::fs::read_dir("/proc/self/fd").map_err(CliError::system("listing /proc/self/fd"))?;
+pub fn detach() -> Result<(), DaemonError> {
+    nix::unistd::setsid().map_err(|errno| DaemonError::system("leaving the terminal")(errno.into()))?;
+    let listed = std::fs::read_dir("/proc/self/fd").map_err(DaemonError::system("listing /proc/self/fd"))?;
     let open: Vec<RawFd> = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     for descriptor in open.into_iter().filter(|descriptor| *descriptor > libc::STDERR_FILENO) {
         // That of the listing is closed already.
@@ -66,7 +67,7 @@ pub(super) fn detach() -> Result<(), CliError> {
 
 /// In the second process: tells the first how it went, and lets go of the pipe. Fails where the first has gone, which
 /// then knows nothing of a mount.
-pub(super) fn report(outcome: Result<Option<String>, &CliError>) -> Result<(), CliError> {
+pub fn report(outcome: Result<Option<String>, &impl Display>) -> Result<(), DaemonError> {
     let text = match outcome {
         Ok(None) => MOUNTED.to_owned(),
         Ok(Some(notice)) => format!("{notice}\n{MOUNTED}"),
@@ -77,26 +78,26 @@ pub(super) fn report(outcome: Result<Option<String>, &CliError>) -> Result<(), C
         .and_then(|()| out.flush())
         .and_then(|()| File::options().write(true).open("/dev/null"))
         .and_then(|null| Ok(nix::unistd::dup2_stdout(null)?))
-        .map_err(CliError::system("telling the caller"))
+        .map_err(DaemonError::system("telling the caller"))
 }
 
 /// Opens the log, where the second process writes its lines and what libraries say.
-pub(super) fn open_log(path: &Path) -> Result<File, CliError> {
+pub fn open_log(path: &Path) -> Result<File, DaemonError> {
     let options = &mut OpenOptions::new();
     let options = options.create(true).append(true).mode(0o600);
-    options.open(path).map_err(CliError::system(format!("the log {}", path.display())))
+    options.open(path).map_err(DaemonError::system(format!("the log {}", path.display())))
 }
 
 /// Where the log goes when nobody says: a file named after the mountpoint, whose folder is made.
-pub(super) fn default_log(mountpoint: &Path) -> Result<PathBuf, CliError> {
+pub fn default_log(mountpoint: &Path) -> Result<PathBuf, DaemonError> {
     let no_place =
-        |missing| CliError::Failed(format!("{missing}, so there is no place for the log; name one with --log"));
+        |missing| DaemonError::Failed(format!("{missing}, so there is no place for the log; name one with --log"));
     let folder = xdg::state_home().map_err(no_place)?.join("emfs");
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&folder)
-        .map_err(CliError::system(format!("the log's folder {}", folder.display())))?;
+        .map_err(DaemonError::system(format!("the log's folder {}", folder.display())))?;
     Ok(folder.join(log_name(mountpoint)))
 }
 

@@ -1,5 +1,16 @@
 //! A mount with all that is behind it: the tree, its runtime, the socket that tells of it.
 
+pub mod background;
+pub mod control;
+mod error;
+pub mod guardian;
+pub mod look;
+mod memory;
+mod signals;
+mod socket;
+mod watchdog;
+mod web;
+
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,23 +19,24 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use super::control::{self, About};
-use super::guardian::Guardian;
-use super::session::Cache;
-use super::signals::Signals;
-use super::socket::{self, Address};
-use super::web::Web;
-use super::{CliError, look, memory};
 use crate::catalog::{Catalog, MAIN_IMAGE};
+use crate::disk::CacheUse;
 use crate::fuse::{self, Mounted, Names};
 use crate::http::viewers::{Link, Viewer};
 use crate::http::{Access, Site};
 use crate::stats::{Snapshot, Stats};
 use crate::store::Remote;
 use crate::vfs::{Reader, Vfs};
+use control::About;
+pub use error::DaemonError;
+use guardian::Guardian;
+pub use memory::default_limit;
+pub use signals::{Signals, ignores};
+use socket::Address;
+pub use web::Web;
 
 /// The default of `--timeout`.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long programs that use the mount have to let go of it, and again to take their last answers.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -38,14 +50,14 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// What to mount, and how.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub struct Settings {
     pub mountpoint: PathBuf,
     pub catalog: Arc<Catalog>,
     /// Where the catalogue is from, for `emfs status`.
     pub about: About,
     pub memory: u64,
     pub timeout: Duration,
-    pub cache: Cache,
+    pub cache: CacheUse,
     pub allow_other: bool,
     /// Whether this process is in a namespace of its own ([`fuse::own_namespace`]), which others do not see.
     pub own_namespace: bool,
@@ -55,18 +67,18 @@ pub(super) struct Settings {
 
 /// What the guardian of a mount does.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Guard {
+pub struct Guard {
     /// How long the daemon may answer nothing before it is ended; for ever where no time is given.
     pub watchdog: Option<Duration>,
 }
 
 /// A living mount. Dropping it unmounts, whoever reads.
-pub(super) struct Daemon {
+pub struct Daemon {
     mounted: Mounted,
     tree: Arc<Vfs>,
     _control: Option<control::Server>,
     guardian: Option<Guardian>,
-    cache: Cache,
+    cache: CacheUse,
     memory: u64,
     /// Where the same is served over HTTP.
     url: Option<String>,
@@ -75,25 +87,17 @@ pub(super) struct Daemon {
 }
 
 /// The runtime that fetches, decodes and answers.
-pub(super) fn runtime() -> Result<Runtime, CliError> {
+pub fn runtime() -> Result<Runtime, DaemonError> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("emfs")
         .build()
-        .map_err(CliError::system("starting threads"))
-}
-
-/// Does the work of a command to its end. What hangs then is not waited for.
-pub(super) fn finish<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
-    let runtime = runtime()?;
-    let done = runtime.block_on(work);
-    runtime.shutdown_background();
-    Ok(done)
+        .map_err(DaemonError::system("starting threads"))
 }
 
 impl Daemon {
     /// Mounts the datasets; returns when the tree answers.
-    pub fn start(runtime: Runtime, settings: Settings) -> Result<Self, CliError> {
+    pub fn start(runtime: Runtime, settings: Settings) -> Result<Self, DaemonError> {
         let (mountpoint, lock) = free_place(&settings)?;
         let stats = Arc::new(Stats::default());
         let tree = {
@@ -143,14 +147,14 @@ impl Daemon {
     }
 
     /// Mounts a catalogue given as text, with the defaults of all options but that nothing is kept on disk.
-    pub fn of_text(catalog: &str, mountpoint: &Path) -> Result<Self, CliError> {
+    pub fn of_text(catalog: &str, mountpoint: &Path) -> Result<Self, DaemonError> {
         let settings = Settings {
             mountpoint: mountpoint.to_owned(),
             catalog: Arc::new(Catalog::parse(catalog, "demo", None)?),
             about: About { catalogue: "text", text: Some(catalog.into()), ..About::default() },
-            memory: memory::default_limit(),
+            memory: default_limit(),
             timeout: TIMEOUT,
-            cache: Cache::default(),
+            cache: CacheUse::default(),
             allow_other: false,
             own_namespace: false,
             guard: None,
@@ -159,8 +163,8 @@ impl Daemon {
     }
 
     /// Serves the same over HTTP as long as this lives; returns the address.
-    pub fn serve(&mut self, web: Web) -> Result<String, CliError> {
-        let Some(runtime) = &self.runtime else { return Err(CliError::Failed("the mount has ended".to_owned())) };
+    pub fn serve(&mut self, web: Web) -> Result<String, DaemonError> {
+        let Some(runtime) = &self.runtime else { return Err(DaemonError::Failed("the mount has ended".to_owned())) };
         let (url, _) = web.start(runtime.handle(), Arc::clone(&self.tree), self.memory, std::future::pending())?;
         tracing::info!("serving at {url}");
         self.url = Some(url.clone());
@@ -168,11 +172,11 @@ impl Daemon {
     }
 
     /// Serves the same to this machine at a free port; returns the address, and a link that shows an image in neuroglancer.
-    pub fn show(&mut self, dataset: &str) -> Result<(String, String), CliError> {
+    pub fn show(&mut self, dataset: &str) -> Result<(String, String), DaemonError> {
         let url = self.serve(Web::anywhere())?;
         let site = Site::new(Arc::clone(&self.tree), Access::default(), self.memory, false);
         let described = self.serve_during(site.describe(dataset, &format!("{MAIN_IMAGE}.zarr")));
-        let image = described.unwrap_or(Err("the mount has ended".to_owned())).map_err(CliError::Failed)?;
+        let image = described.unwrap_or(Err("the mount has ended".to_owned())).map_err(DaemonError::Failed)?;
         let link = Link { server: &url, image: &image, at: None, page: None }.to(Viewer::Neuroglancer);
         Ok((url, link))
     }
@@ -287,7 +291,7 @@ impl Drop for Daemon {
 }
 
 /// The mountpoint without symbolic links, and the right to mount there before others do.
-fn free_place(settings: &Settings) -> Result<(PathBuf, Option<File>), CliError> {
+fn free_place(settings: &Settings) -> Result<(PathBuf, Option<File>), DaemonError> {
     if settings.own_namespace {
         return Ok((fuse::own_namespace::check(&settings.mountpoint)?, None));
     }
@@ -299,8 +303,8 @@ fn free_place(settings: &Settings) -> Result<(PathBuf, Option<File>), CliError> 
 }
 
 /// The tree of the datasets.
-pub(super) fn tree(settings: &Settings, stats: Arc<Stats>) -> Result<Arc<Vfs>, CliError> {
-    let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
+pub fn tree(settings: &Settings, stats: Arc<Stats>) -> Result<Arc<Vfs>, DaemonError> {
+    let failed = |error: &dyn std::fmt::Display| DaemonError::Failed(error.to_string());
     let policy = settings.cache.policy(settings.memory);
     let remote = Remote::with_policy(settings.catalog.limits.clone(), settings.timeout, Arc::clone(&stats), policy)
         .map_err(|error| failed(&error))?;
