@@ -1,6 +1,7 @@
 //! What `stat` says of a node, as far as the tree decides it.
 
-use super::numbering::{GroupNode, LevelNode};
+use super::group_node::GroupNode;
+use super::numbering::LevelNode;
 use super::resolved_node::ResolvedNode;
 use super::{Inode, Miss, Tree};
 

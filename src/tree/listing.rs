@@ -5,8 +5,9 @@
 
 use std::borrow::Cow;
 
-use super::coordinates::CoordinateNode;
-use super::numbering::{GroupNode, LevelNode, Numbering};
+use super::coordinate_node::CoordinateNode;
+use super::group_node::GroupNode;
+use super::numbering::{LevelNode, Numbering};
 use super::resolved_node::{Member, ResolvedNode};
 use super::{Attributes, DatasetId, Folder, Found, Inode, Miss, MutableDocument, Tree};
 use crate::catalog::ROOT_DOCUMENTS;

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-use super::coordinates::{self, CoordinateNode};
-use super::numbering::{GroupNode, LevelNode};
+use super::coordinate_node::{self, CoordinateNode};
+use super::group_node::GroupNode;
+use super::numbering::LevelNode;
 use super::resolved_node::{Member, ResolvedNode};
 use super::store::{NewStore, Store, show};
 use super::{Attributes, DatasetId, Folder, Found, Inode, Miss, MutableDocument, Tree};
@@ -101,7 +102,7 @@ impl Tree {
                     let labels = member.store.listed_labels(&self.images)?;
                     return if labels.is_empty() { Err(Miss::NotFound) } else { Ok(group(GroupNode::Labels)) };
                 }
-                if let Some(axis) = coordinates::axis(name).filter(|_| member.store.spec.level.is_some()) {
+                if let Some(axis) = coordinate_node::axis(name).filter(|_| member.store.spec.level.is_some()) {
                     return Ok(group(GroupNode::Coordinate(axis, CoordinateNode::Directory)));
                 }
                 if name == MutableDocument::ERROR && member.index == 0 {

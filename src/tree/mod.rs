@@ -8,7 +8,9 @@
 //! last FORGET.
 
 mod attributes;
+mod coordinate_node;
 mod coordinates;
+mod group_node;
 mod images;
 mod inode;
 mod listing;

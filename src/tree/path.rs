@@ -1,7 +1,8 @@
 //! Paths for people.
 
-use super::coordinates::CoordinateNode;
-use super::numbering::{GroupNode, LevelNode};
+use super::coordinate_node::CoordinateNode;
+use super::group_node::GroupNode;
+use super::numbering::LevelNode;
 use super::resolved_node::{Member, ResolvedNode};
 use super::{Inode, MutableDocument, Tree};
 use crate::geometry::CellIndex;

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use super::coordinates::CoordinateNode;
-use super::numbering::{GroupNode, LevelNode};
+use super::coordinate_node::CoordinateNode;
+use super::group_node::GroupNode;
+use super::numbering::LevelNode;
 use super::resolved_node::{Member, ResolvedNode};
 use super::{ImageId, Inode, Miss, TiffRef, Tree, ViewId};
 use crate::dtype::{DataType, FillValue};

@@ -7,9 +7,10 @@
 
 use std::ffi::OsStr;
 
-use super::coordinates::{self, CoordinateNode};
+use super::coordinate_node::{self, CoordinateNode};
+use super::group_node::{COORDINATES, GroupNode, LABELS};
 use super::inode::{Address, Area, Depth, StoreAddress};
-use super::numbering::{CHUNKS, COORDINATES, GroupNode, LABELS, LevelNode};
+use super::numbering::{CHUNKS, LevelNode};
 use super::{DatasetId, Inode, Kind};
 use crate::tiff::TiffName;
 use crate::zarr::{Format, StoreName, parse_index, parse_level};
@@ -127,7 +128,7 @@ impl Place {
             Place::Dataset => StoreName::parse(name).ok().map(|_| Place::Group),
             Place::Group if is_one_of(GroupNode::documents) => Some(Place::File),
             Place::Group if name == "labels" => Some(Place::Labels),
-            Place::Group if coordinates::axis(name).is_some() => Some(Place::Coordinate),
+            Place::Group if coordinate_node::axis(name).is_some() => Some(Place::Coordinate),
             Place::Coordinate if is_one_of(LevelNode::documents) => Some(Place::File),
             Place::Coordinate if name == "c" => Some(Place::YDir),
             Place::Coordinate => index(Place::File),

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::coordinates::CoordinateNode;
+use super::coordinate_node::CoordinateNode;
+use super::group_node::GroupNode;
 use super::inode::{Address, Area, Depth, StoreAddress};
-use super::numbering::{GroupNode, LevelNode, Numbering};
+use super::numbering::{LevelNode, Numbering};
 use super::store::{AppliedView, Store};
 use super::{DatasetId, Inode, Miss, Tree};
 use crate::geometry::LevelIndex;

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::group_node::GroupNode;
 use super::listing::Slot;
-use super::numbering::GroupNode;
 use super::resolved_node::{Member, ResolvedNode};
 use super::store::Store;
 use super::{Attributes, DatasetId, Found, ImageId, Miss, Tree};

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::decode::{self, Extent};
-use super::page::PageFormat;
+use super::page_format::PageFormat;
 use super::storage::{Data, Segments, Storage, Stored};
 use crate::source::planes::little_endian;
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::codecs::{self, Size};
-use super::page::PageFormat;
+use super::page_format::PageFormat;
 use super::storage::{Codec, Predictor, Storage};
 use crate::dtype::{DataType, widened};
 

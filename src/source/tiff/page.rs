@@ -1,47 +1,18 @@
 //! One page: what its voxels are and where they lie, checked against the file's length.
 
-use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::ifd::{Header, Ifd, tags};
+use super::page_format::PageFormat;
+use super::places;
 use super::read::ReadAhead;
 use super::sample::{self, Sample};
 use super::storage::{self, Storage, Stored};
-use crate::dtype::DataType;
 use crate::source::SourceError;
 
 /// Pages that are accepted in a chain of IFDs.
 pub(super) const MAX_PAGES: u64 = 65_536;
-
-/// What all pages of a volume have in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PageFormat {
-    pub(super) width: u64,
-    pub(super) height: u64,
-    pub(super) dtype: DataType,
-    pub(super) white_is_zero: bool,
-}
-
-impl PageFormat {
-    /// Bytes of `rows` rows of `width` voxels as they are shown; the products were checked when the page was read.
-    pub(super) fn bytes(&self, rows: u64, width: u64) -> u64 {
-        rows.saturating_mul(width).saturating_mul(self.dtype.size() as u64)
-    }
-
-    /// Bytes of the page.
-    pub(super) fn plane(&self) -> u64 {
-        self.bytes(self.height, self.width)
-    }
-}
-
-/// As in `1536×2048 uint8`.
-impl fmt::Display for PageFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let white = if self.white_is_zero { ", white is 0" } else { "" };
-        write!(f, "{}×{} {}{white}", self.height, self.width, self.dtype)
-    }
-}
 
 /// One page.
 #[derive(Debug, Clone)]
@@ -102,7 +73,8 @@ impl Page {
         let (width, height) = extents(file, ifd).await?;
         let Sample { dtype, bits, white_is_zero, palette } = sample::read(file, ifd).await?;
         let form = PageFormat { width, height, dtype, white_is_zero };
-        let stored = storage::read(file, ifd, &form, bits, like).await?;
+        let storage = storage::read(file, ifd, &form, bits).await?;
+        let stored = places::read(file, ifd, &form, storage, like).await?;
         let number = match ifd.unsigned(file, tags::PAGE_NUMBER).await?.as_deref() {
             Some([number, total]) if *total > 0 => Some((*number, *total)),
             _ => None,

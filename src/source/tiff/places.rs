@@ -1,11 +1,15 @@
 //! Where the strips or tiles of a page lie, by tags that not every writer gets right.
 
+use std::sync::Arc;
+
 use super::ifd::{Ifd, tags};
-use super::page::PageFormat;
+use super::page_format::PageFormat;
 use super::read::ReadAhead;
-use super::storage::{Codec, Data, Segments, Storage};
+use super::storage::{Codec, Data, Segments, Storage, Stored};
 use crate::source::SourceError;
 
+/// Bytes of one decoded strip or tile that are accepted.
+const MAX_SEGMENT: u64 = 1 << 30;
 /// Deflate makes no more than 1032 bytes of one.
 const MAX_DEFLATE_RATIO: u64 = 1040;
 /// A code of nine bits stands for no more than 4096 bytes, and codes of so many grow to twelve bits before.
@@ -15,8 +19,28 @@ const MAX_PACKBITS_RATIO: u64 = 64;
 /// A block of four bytes stands for 128 KiB.
 const MAX_ZSTD_RATIO: u64 = 40_000;
 
-/// Reads the places, and mends the division where the tag that says it is wrong.
+/// Reads where a page that is stored so lies. `like` is how another one is stored, shared where both are alike.
 pub(super) async fn read(
+    file: &mut ReadAhead,
+    ifd: &Ifd,
+    form: &PageFormat,
+    mut storage: Storage,
+    like: Option<&Arc<Storage>>,
+) -> Result<Stored, SourceError> {
+    let data = read_places(file, ifd, form, &mut storage).await?;
+    let (rows, width) = storage.segments.whole(form);
+    // Plain strips may be of any size: they are read in bands.
+    let bands = matches!(data, Data::Contiguous(_));
+    if !bands && form.bytes(rows, width).max(storage.bytes(rows, width)) > MAX_SEGMENT {
+        let reason = format!("a strip or tile of more than {MAX_SEGMENT} bytes");
+        return Err(SourceError::unsupported(file.name(), ifd.field(tags::IMAGE_LENGTH), reason));
+    }
+    let storage = like.filter(|like| ***like == storage).cloned().unwrap_or_else(|| Arc::new(storage));
+    Ok(Stored { storage, data })
+}
+
+/// Reads the places, and mends the division where the tag that says it is wrong.
+async fn read_places(
     file: &mut ReadAhead,
     ifd: &Ifd,
     form: &PageFormat,

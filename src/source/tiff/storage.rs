@@ -9,14 +9,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::ifd::{Ifd, Tag, tags};
-use super::page::PageFormat;
-use super::places;
+use super::page_format::PageFormat;
 use super::read::ReadAhead;
 use crate::dtype::DataType;
 use crate::source::SourceError;
 
-/// Bytes of one decoded strip or tile that are accepted.
-const MAX_SEGMENT: u64 = 1 << 30;
 /// Bytes of tables that all strips of a page in JPEG have in common.
 const MAX_TABLES: u64 = 64 << 10;
 
@@ -179,14 +176,13 @@ pub(super) async fn required(file: &mut ReadAhead, ifd: &Ifd, tag: Tag) -> Resul
     }
 }
 
-/// Reads how a page is stored and where; `like` is how another one is, shared where both are alike.
+/// Reads how a page is stored.
 pub(super) async fn read(
     file: &mut ReadAhead,
     ifd: &Ifd,
     form: &PageFormat,
     bits: u64,
-    like: Option<&Arc<Storage>>,
-) -> Result<Stored, SourceError> {
+) -> Result<Storage, SourceError> {
     let refuse =
         |file: &ReadAhead, tag: Tag, reason: String| Err(SourceError::unsupported(file.name(), ifd.field(tag), reason));
     let codec = match ifd.single(file, tags::COMPRESSION, 1).await? {
@@ -218,17 +214,7 @@ pub(super) async fn read(
         _ => None,
     };
     let segments = read_segments(file, ifd, form).await?;
-    let mut storage = Storage { segments, codec, predictor, bits, reversed, tables };
-    let data = places::read(file, ifd, form, &mut storage).await?;
-    let (rows, width) = storage.segments.whole(form);
-    // Plain strips may be of any size: they are read in bands.
-    let bands = matches!(data, Data::Contiguous(_));
-    if !bands && form.bytes(rows, width).max(storage.bytes(rows, width)) > MAX_SEGMENT {
-        let reason = format!("a strip or tile of more than {MAX_SEGMENT} bytes");
-        return Err(SourceError::unsupported(file.name(), ifd.field(tags::IMAGE_LENGTH), reason));
-    }
-    let storage = like.filter(|like| ***like == storage).cloned().unwrap_or_else(|| Arc::new(storage));
-    Ok(Stored { storage, data })
+    Ok(Storage { segments, codec, predictor, bits, reversed, tables })
 }
 
 /// Whether predictors belong to a codec.

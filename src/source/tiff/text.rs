@@ -1,10 +1,8 @@
-//! What the first page's ImageDescription says of the volume: ImageJ's `key=value` lines, those of ImageJ2 (SCIFIO), which
-//! mean other things, OME-XML, tifffile's JSON.
+//! What the first page's ImageDescription says of the volume, and how it is said in ImageJ's `key=value` lines and in those
+//! of ImageJ2 (SCIFIO), which mean other things.
 //!
 //! Sources: ImageJ's `TiffEncoder` and `FileSaver`, SCIFIO's `TIFFFormat`.
 
-use super::ome;
-use super::shaped;
 use crate::length::Unit;
 
 /// The program or convention that wrote the description.
@@ -71,22 +69,6 @@ impl Text {
         units: Vec::new(),
     };
 
-    /// Reads a description. `resolution` is the pixels per unit along `y, x` of the page's tags, as fractions, `plane` its
-    /// height and width. The error is the variant that is not read.
-    pub(super) fn parse(text: &str, resolution: [Option<[f64; 2]>; 2], plane: [u64; 2]) -> Result<Text, String> {
-        if text.starts_with("ImageJ=") {
-            image_j(text, resolution)
-        } else if text.starts_with("SCIFIO=") {
-            scifio(text)
-        } else if ome::is_ome(text) {
-            ome::parse(text)
-        } else if text.starts_with('{') {
-            shaped::parse(text, plane)
-        } else {
-            Ok(Text::PLAIN)
-        }
-    }
-
     /// The unit of this name; one that is not known is noted, unless it says that there is none.
     pub(super) fn unit(&mut self, name: &str) -> Option<Unit> {
         let unit = Unit::named(name);
@@ -142,7 +124,8 @@ fn limits(text: &str) -> Option<(f64, f64)> {
     }
 }
 
-fn image_j(text: &str, resolution: [Option<[f64; 2]>; 2]) -> Result<Text, String> {
+/// Reads ImageJ's lines.
+pub(super) fn image_j(text: &str, resolution: [Option<[f64; 2]>; 2]) -> Result<Text, String> {
     let mut found = stack(text, Text { dialect: Dialect::ImageJ, one_run: true, ..Text::PLAIN })?;
     // Those of single axes are written where they differ.
     let common = line(text, "unit").unwrap_or_default();
@@ -166,7 +149,7 @@ fn image_j(text: &str, resolution: [Option<[f64; 2]>; 2]) -> Result<Text, String
 
 /// ImageJ2 says the size of a voxel by `axes`, `scales` and `units`, lists of one length. Its resolution tags are per
 /// centimetre whatever these say, and every page has its own IFD.
-fn scifio(text: &str) -> Result<Text, String> {
+pub(super) fn scifio(text: &str) -> Result<Text, String> {
     let mut found = stack(text, Text::PLAIN)?;
     let list = |key: &str| line(text, key).unwrap_or_default().split(',').map(str::trim);
     let mut lengths = Vec::new();

@@ -7,9 +7,11 @@ use bytes::Bytes;
 
 use super::axes::{self, Pages};
 use super::blocks::{self, Window};
+use super::description;
 use super::ifd::{Header, Ifd, tags};
 use super::index::{self, Index};
-use super::page::{Page, PageFormat};
+use super::page::Page;
+use super::page_format::PageFormat;
 use super::read::{AHEAD, ReadAhead, ReadAt};
 use super::sample::Palette;
 use super::storage::{Codec, Data, Segments, Stored};
@@ -194,7 +196,7 @@ async fn described(
     let resolution = microscope::resolution(per_unit, unit);
     let _room = file.room(ifd.text_bytes(tags::IMAGE_DESCRIPTION)).await;
     let text = ifd.text(file, tags::IMAGE_DESCRIPTION).await?.unwrap_or_default();
-    let text = Text::parse(&text, per_unit, [form.height, form.width])
+    let text = description::parse(&text, per_unit, [form.height, form.width])
         .map_err(|variant| SourceError::unsupported(file.name(), ifd.field(tags::IMAGE_DESCRIPTION), variant))?;
     let tags = ifd.dump(file);
     file.drop_long();

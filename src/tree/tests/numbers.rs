@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
+use super::super::group_node::GroupNode;
 use super::super::inode::{Address, Area, Depth, StoreAddress};
-use super::super::numbering::{GroupNode, LevelNode, Numbering};
+use super::super::numbering::{LevelNode, Numbering};
 use super::*;
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::zarr::Format;

@@ -5,9 +5,9 @@ use weezl::BitOrder;
 use weezl::encode::Encoder;
 
 use super::super::codecs::{Size, unpack};
+use super::super::description;
 use super::super::microscope::{fei, resolution, zeiss};
 use super::super::storage::Codec;
-use super::super::text::Text;
 
 const PACKED: [Codec; 5] = [Codec::Deflate, Codec::Lzw, Codec::PackBits, Codec::Zstd, Codec::Jpeg];
 
@@ -97,6 +97,6 @@ proptest! {
     fn any_text_of_a_microscope_or_of_imagej2_is_read_or_left(text in "(\\[Scan\\]\n|PixelWidth=|AP_PIXEL_SIZE\n|= |nm|e-9|,|axes=X,Y,Z\n|scales=|units=|\\PC){0,30}") {
         prop_assert!(fei(&text).into_iter().flatten().all(|size| size > 0.0));
         prop_assert!(zeiss(&text).is_none_or(|size| size > 0.0));
-        let _ = Text::parse(&format!("SCIFIO=1\n{text}"), [None; 2], [3, 4]);
+        let _ = description::parse(&format!("SCIFIO=1\n{text}"), [None; 2], [3, 4]);
     }
 }

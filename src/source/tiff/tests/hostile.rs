@@ -388,7 +388,7 @@ proptest! {
     #[test]
     fn any_description_is_read_or_refused(text in ".{0,200}", keys in prop::sample::subsequence(WORDS.to_vec(), 0..12)) {
         for text in [format!("ImageJ={}{text}", keys.concat()), format!("<OME>{}{text}", keys.concat()), format!("{{{text}")] {
-            let _ = super::super::text::Text::parse(&text, [Some([0.0, 1.0]), None], [3, 4]);
+            let _ = super::super::description::parse(&text, [Some([0.0, 1.0]), None], [3, 4]);
         }
     }
 }

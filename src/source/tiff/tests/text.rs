@@ -1,11 +1,12 @@
 //! Descriptions, as the programs write them.
 
 use super::super::axes::{self, Choice, Pages};
+use super::super::description;
 use super::super::shaped::LONGEST_JSON;
 use super::super::text::{Dialect, Set, Text};
 
 fn parse(text: &str) -> Result<Text, String> {
-    Text::parse(text, [Some([4.0, 1.0]), Some([2.0, 1.0])], [20, 30])
+    description::parse(text, [Some([4.0, 1.0]), Some([2.0, 1.0])], [20, 30])
 }
 
 #[test]
@@ -27,7 +28,7 @@ fn an_imagej_voxel_size_needs_a_unit_of_length_and_a_spacing() {
     for (lines, scale) in cases {
         assert_eq!(parse(&format!("ImageJ=1.53t\nimages=5\n{lines}")).unwrap().scale, scale, "{lines}");
     }
-    let text = Text::parse("ImageJ=1\nunit=nm\nspacing=1\n", [None, Some([0.0, 1.0])], [1, 1]).unwrap();
+    let text = description::parse("ImageJ=1\nunit=nm\nspacing=1\n", [None, Some([0.0, 1.0])], [1, 1]).unwrap();
     assert_eq!(text.scale, [Some(1.0), None, None]);
 }
 
@@ -38,7 +39,7 @@ fn thousandths_of_a_micrometre_are_whole_nanometres() {
         // As ImageJ and tifffile write them.
         for fraction in [[(1e6 / micrometres).floor(), 1e6], [1e3, f64::from(thousandths)]] {
             let text = format!("ImageJ=1.54f\nunit=micron\nspacing={micrometres}\n");
-            let scale = Text::parse(&text, [Some(fraction); 2], [20, 30]).unwrap().scale;
+            let scale = description::parse(&text, [Some(fraction); 2], [20, 30]).unwrap().scale;
             assert_eq!(scale, [nanometres; 3], "{fraction:?}");
         }
         let size = |axis: char| format!("PhysicalSize{axis}=\"{micrometres}\" PhysicalSize{axis}Unit=\"µm\"");
@@ -190,7 +191,7 @@ fn ome_sizes_are_micrometres_where_no_unit_is_given() {
 
 #[test]
 fn a_plane_of_one_column_is_a_plane() {
-    let parse = |text: &str| Text::parse(text, [None; 2], [20, 1]);
+    let parse = |text: &str| description::parse(text, [None; 2], [20, 1]);
     assert_eq!(parse("{\"shape\": [3, 20, 1]}").unwrap().pages, Some(3));
     assert_eq!(parse("{\"shape\": [3, 20, 1, 1], \"axes\": \"ZYXS\"}").unwrap().pages, Some(3));
 }
