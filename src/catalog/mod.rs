@@ -3,6 +3,7 @@
 mod digest;
 mod error;
 mod labels;
+mod named_source;
 mod names;
 mod overrides;
 mod parse;
@@ -20,6 +21,7 @@ use url::Url;
 
 pub use error::CatalogError;
 pub use labels::LabelValue;
+pub use named_source::NamedSource;
 pub use names::{MAIN_IMAGE, ROOT_DOCUMENTS};
 pub use overrides::{Overrides, SectionOrder};
 

@@ -108,17 +108,11 @@ const MEMORY: u64 = 1 << 20;
 
 /// Every image and label image: its dataset, its name, its source.
 fn specs(catalog: &Catalog, all: bool) -> Vec<(String, String, SourceSpec)> {
-    let mut specs = Vec::new();
-    for dataset in catalog.datasets.iter().chain(catalog.further.iter().filter(|_| all)) {
-        for image in &dataset.images {
-            specs.push((dataset.name.clone(), image.name.clone(), image.source.clone()));
-            for label in &image.labels {
-                let name = format!("{}/labels/{}", image.name, label.name);
-                specs.push((dataset.name.clone(), name, label.source.clone()));
-            }
-        }
-    }
-    specs
+    let datasets = catalog.datasets.iter().chain(catalog.further.iter().filter(|_| all));
+    let specs = datasets.flat_map(|dataset| {
+        dataset.sources().map(|named| (dataset.name.clone(), named.to_string(), named.source.clone()))
+    });
+    specs.collect()
 }
 
 fn row(dataset: &str, image: &str, spec: &SourceSpec) -> DatasetRow {

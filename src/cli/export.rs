@@ -13,7 +13,7 @@ use super::output::{eprint_line, print};
 use super::session::{CacheArgs, Session};
 use super::{CliError, size, target};
 use crate::archive::OpenImage;
-use crate::catalog::{Catalog, Dataset, ImageSpec, SourceSpec};
+use crate::catalog::{Catalog, Dataset, ImageSpec, NamedSource};
 use crate::daemon::{self, Signals, default_limit};
 use crate::export::{
     Compression, Destination, ExportError, Exporter, Member, Options, Outcome, Progress, Request, estimate,
@@ -299,26 +299,22 @@ async fn dry_run(
 /// Opens the image and its labels.
 async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<Request, ExportError> {
     let name = job.path();
-    let specs: Vec<(Option<&str>, &SourceSpec)> = std::iter::once((None, &job.image.source))
-        .chain(job.image.labels.iter().map(|label| (Some(label.name.as_str()), &label.source)))
-        .collect();
-    let opening =
-        specs.iter().map(|(label, spec)| {
-            let name = label.map_or_else(|| name.clone(), |label| format!("{name}/labels/{label}"));
-            async move {
-                session.open(spec, &name).await.map_err(|failure| ExportError::Open { name, error: failure.error })
-            }
-        });
+    let sources: Vec<NamedSource<'_>> = job.image.sources().collect();
+    let opening = sources.iter().map(|named| {
+        let name = named.label.map_or_else(|| name.clone(), |label| format!("{name}/labels/{label}"));
+        async move {
+            let opened = session.open(named.source, &name).await;
+            opened.map_err(|failure| ExportError::Open { name, error: failure.error })
+        }
+    });
     let mut opened: Vec<OpenImage> = futures::future::try_join_all(opening).await?;
     // They come in the order in which they were answered, which another run need not repeat.
     opened.iter_mut().for_each(|opened| opened.documents.sort_by(|a, b| (&a.name, &a.url).cmp(&(&b.name, &b.url))));
-    let records: Vec<ImageRecord<'_>> = specs
+    let records: Vec<ImageRecord<'_>> = sources
         .iter()
         .zip(&opened)
-        .map(|((label, spec), opened)| ImageRecord {
-            image: &job.image.name,
-            label: *label,
-            spec,
+        .map(|(named, opened)| ImageRecord {
+            named: *named,
             // What this machine has computed must not make an export another one.
             knowledge: Knowledge::Described { pyramid: &opened.pyramid, origin: &opened.origin, intensity: None },
             documents: &opened.documents,
@@ -327,24 +323,21 @@ async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<
     let record = metadata::record(job.dataset, &records);
     let documents = opened.iter().flat_map(|opened| &opened.documents).map(|document| document.url.clone()).collect();
     let mut upstream = Vec::new();
-    for ((label, _), opened) in specs.iter().zip(&opened) {
-        let named = opened
-            .documents
-            .iter()
-            .map(|document| (metadata::document_name(&job.image.name, *label, document), document.bytes()));
-        upstream.extend(named);
+    for (named, opened) in sources.iter().zip(&opened) {
+        let documents = opened.documents.iter();
+        upstream.extend(documents.map(|document| (metadata::document_name(named, document), document.bytes())));
     }
     let view = match job.sample {
         None => job.view,
         Some((level, place)) => samples::view(job.view, &opened[0].pyramid, level, &place)
             .map_err(|reason| ExportError::Usage(format!("{name}: {reason}")))?,
     };
-    let members = specs.iter().zip(opened).map(|((label, spec), opened)| Member {
-        label: label.map(str::to_owned),
+    let members = sources.iter().zip(opened).map(|(named, opened)| Member {
+        label: named.label.map(str::to_owned),
         image: opened.image,
         pyramid: opened.pyramid,
         origin: opened.origin,
-        source: spec.digest(),
+        source: named.source.digest(),
     });
     Ok(Request {
         title: name.replacen('/', " ", 1),

@@ -12,7 +12,7 @@ use super::probe_failures::ProbeFailures;
 use super::session::{CacheArgs, Session, finish};
 use super::{CliError, target};
 use crate::archive::{ImageFailure, OpenImage};
-use crate::catalog::{Catalog, Dataset, SourceSpec};
+use crate::catalog::{Catalog, Dataset, NamedSource};
 use crate::document::Document;
 use crate::metadata::{self, ImageRecord, Knowledge};
 use crate::volume::VolumeError;
@@ -115,44 +115,23 @@ struct Answer {
     documents: Vec<Document>,
 }
 
-/// An image or label image of a dataset.
-struct Wanted<'a> {
-    dataset: usize,
-    image: &'a str,
-    label: Option<&'a str>,
-    spec: &'a SourceSpec,
-}
-
-fn wanted(datasets: &[Dataset]) -> Vec<Wanted<'_>> {
-    let mut all = Vec::new();
-    for (dataset, of) in datasets.iter().enumerate() {
-        for image in &of.images {
-            all.push(Wanted { dataset, image: &image.name, label: None, spec: &image.source });
-            for label in &image.labels {
-                all.push(Wanted { dataset, image: &image.name, label: Some(&label.name), spec: &label.source });
-            }
-        }
-    }
-    all
-}
-
 /// The records, the sources that failed, and how many there are.
 fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, ProbeFailures, usize), CliError> {
-    let wanted = wanted(&catalog.datasets);
     let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
     let answers = finish(async {
-        let opening = wanted.iter().map(|wanted| open(&session, &catalog.datasets, wanted));
-        futures::future::join_all(opening).await
+        let of = |dataset| Dataset::sources(dataset).map(|named| open(&session, dataset, named));
+        futures::future::join_all(catalog.datasets.iter().flat_map(of)).await
     })?;
+    let sources = answers.len();
+    let mut answers = answers.iter();
     let mut failures = ProbeFailures::default();
     let mut records = Vec::with_capacity(catalog.datasets.len());
-    for (number, dataset) in catalog.datasets.iter().enumerate() {
-        let of = wanted.iter().zip(&answers).filter(|(wanted, _)| wanted.dataset == number);
-        let images: Vec<ImageRecord<'_>> = of
-            .map(|(wanted, answer)| ImageRecord {
-                image: wanted.image,
-                label: wanted.label,
-                spec: wanted.spec,
+    for dataset in &catalog.datasets {
+        let images: Vec<ImageRecord<'_>> = dataset
+            .sources()
+            .zip(&mut answers)
+            .map(|(named, answer)| ImageRecord {
+                named,
                 documents: &answer.documents,
                 knowledge: match &answer.opened {
                     Ok(OpenImage { pyramid, origin, intensity, .. }) => {
@@ -160,7 +139,7 @@ fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, ProbeFai
                     }
                     Err(error) => {
                         failures.add(error);
-                        eprint_line(&format!("{}/{}: {error}", dataset.name, wanted.image));
+                        eprint_line(&format!("{}/{}: {error}", dataset.name, named.image));
                         Knowledge::Missing(error.to_string())
                     }
                 },
@@ -168,13 +147,11 @@ fn records(catalog: &Catalog, cache: &CacheArgs) -> Result<(Vec<Value>, ProbeFai
             .collect();
         records.push(metadata::record(dataset, &images));
     }
-    Ok((records, failures, wanted.len()))
+    Ok((records, failures, sources))
 }
 
-async fn open(session: &Session, datasets: &[Dataset], wanted: &Wanted<'_>) -> Answer {
-    let dataset = datasets.get(wanted.dataset).map_or("", |dataset| &dataset.name);
-    let label = wanted.label.map(|label| format!("/labels/{label}")).unwrap_or_default();
-    match session.open(wanted.spec, &format!("{dataset}/{}{label}", wanted.image)).await {
+async fn open(session: &Session, dataset: &Dataset, named: NamedSource<'_>) -> Answer {
+    match session.open(named.source, &format!("{}/{named}", dataset.name)).await {
         Ok(opened) => Answer { documents: opened.documents.clone(), opened: Ok(opened) },
         Err(ImageFailure { error, documents }) => Answer { opened: Err(error), documents },
     }

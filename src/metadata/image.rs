@@ -26,28 +26,28 @@ pub(super) fn template(levels: usize) -> Value {
 
 /// Claims what is known of the image whether it is open or not.
 pub(super) fn claim(claims: &mut ClaimSet<'_>, prefix: &str, record: &ImageRecord<'_>, reference: &str) {
-    let below = record.label.map(|label| format!("/labels/{label}")).unwrap_or_default();
+    let below = record.named.label.map(|label| format!("/labels/{label}")).unwrap_or_default();
     let layout = "the layout of the mount, by the names in the catalogue";
     let mut shown = |field: &str, value: Value, rule: &str| claims.shown(&format!("{prefix}/{field}"), value, rule);
-    shown("name", record.label.unwrap_or(record.image).into(), layout);
-    shown("content_type", if record.label.is_some() { "segmentation" } else { "em" }.into(), layout);
-    shown("zarr", format!("{}.zarr{below}", record.image).into(), layout);
-    shown("zarr_v3", format!("{}.v3.zarr{below}", record.image).into(), layout);
-    shown("source_kind", record.spec.kind.name().into(), "the catalogue");
+    shown("name", record.named.label.unwrap_or(record.named.image).into(), layout);
+    shown("content_type", if record.named.label.is_some() { "segmentation" } else { "em" }.into(), layout);
+    shown("zarr", format!("{}.zarr{below}", record.named.image).into(), layout);
+    shown("zarr_v3", format!("{}.v3.zarr{below}", record.named.image).into(), layout);
+    shown("source_kind", record.named.source.kind.name().into(), "the catalogue");
     for (number, axis) in AXES.into_iter().enumerate() {
         shown(&format!("axes/{number}"), axis.into(), "arrays are always shown in the order z, y, x");
     }
-    match record.label {
-        Some(_) => shown("label_of", record.image.into(), layout),
+    match record.named.label {
+        Some(_) => shown("label_of", record.named.image.into(), layout),
         None => claims.missing(&format!("{prefix}/label_of"), "it is no label image"),
     }
     match &record.knowledge {
         Knowledge::Described { pyramid, origin, intensity } => {
             claims.shown(&format!("{prefix}/url"), *origin, "the address that the source was opened at");
-            configured(claims, prefix, record.spec, reference);
+            configured(claims, prefix, record.named.source, reference);
             describe(claims, prefix, pyramid);
             statistics(claims, prefix, *intensity);
-            if record.label.is_none() && !claims.has(&format!("{prefix}/membranes")) {
+            if record.named.label.is_none() && !claims.has(&format!("{prefix}/membranes")) {
                 let (value, reason) = match pyramid.inverted {
                     false => ("dark", "heavy metals are shown dark by custom; no source says otherwise"),
                     true => {
@@ -62,7 +62,7 @@ pub(super) fn claim(claims: &mut ClaimSet<'_>, prefix: &str, record: &ImageRecor
                     Rank::Derived,
                     None,
                 );
-            } else if record.label.is_some() {
+            } else if record.named.label.is_some() {
                 claims.missing(&format!("{prefix}/membranes"), "it is a label image");
             }
         }
@@ -74,7 +74,7 @@ pub(super) fn claim(claims: &mut ClaimSet<'_>, prefix: &str, record: &ImageRecor
                 let field = format!("{prefix}/voxel_size/unit");
                 claims.claim(&field, "nanometer".into(), Evidence::Computed { rule }, Rank::Derived, None);
             }
-            if let Some(url) = super::configured_url(record.spec) {
+            if let Some(url) = super::configured_url(record.named.source) {
                 claims.shown(&format!("{prefix}/url"), url, "the address of the configuration");
             }
         }

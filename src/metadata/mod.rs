@@ -34,7 +34,7 @@ pub use text::{is_field, markdown, readme, table};
 use self::claim_set::{ClaimSet, Doc};
 use self::fields::{DATASET, Field};
 use self::maps::Target;
-use crate::catalog::{Dataset, NamedView, SourceKind, SourceSpec};
+use crate::catalog::{Dataset, NamedSource, NamedView, SourceKind, SourceSpec};
 use crate::document::{Document, bounds};
 use crate::geometry::Region;
 use crate::volume::Pyramid;
@@ -60,12 +60,8 @@ pub enum Knowledge<'a> {
 
 /// An image or label image of the dataset.
 pub struct ImageRecord<'a> {
-    /// Name of the image, or of the image that the labels are of.
-    pub image: &'a str,
-    /// Name of the label image, if it is one.
-    pub label: Option<&'a str>,
-    /// Where its voxels come from.
-    pub spec: &'a SourceSpec,
+    /// Its names, and where its voxels come from.
+    pub named: NamedSource<'a>,
     /// What is known of it.
     pub knowledge: Knowledge<'a>,
     /// What archive and source said; an archive may have answered where the source did not.
@@ -73,9 +69,10 @@ pub struct ImageRecord<'a> {
 }
 
 /// The file name of an image's document below `upstream`: its own for the main image, else after the image's name.
-pub fn document_name(image: &str, label: Option<&str>, document: &Document) -> String {
+pub fn document_name(of: &NamedSource<'_>, document: &Document) -> String {
+    let NamedSource { image, label, .. } = of;
     match label {
-        None if image == crate::catalog::MAIN_IMAGE => document.name.clone(),
+        None if *image == crate::catalog::MAIN_IMAGE => document.name.clone(),
         None => format!("{image}.{}", document.name),
         Some(label) => format!("{image}.labels.{label}.{}", document.name),
     }
@@ -90,7 +87,7 @@ pub fn record(dataset: &Dataset, images: &[ImageRecord<'_>]) -> Value {
         let first = docs.len();
         docs.extend(image.documents.iter().map(|document| Doc {
             kind: &document.name,
-            file: document_name(image.image, image.label, document),
+            file: document_name(&image.named, document),
             document,
             value: read(document, &mut left),
         }));
@@ -101,7 +98,7 @@ pub fn record(dataset: &Dataset, images: &[ImageRecord<'_>]) -> Value {
     for target in &targets {
         maps::read(&mut claims, target);
     }
-    let names: Vec<String> = images.iter().map(name).collect();
+    let names: Vec<String> = images.iter().map(|image| image.named.to_string()).collect();
     let reference = ["voxel_size_reference", "landing_page"].iter().find_map(|key| dataset.about.get(*key)?.as_str());
     for (target, image) in targets.iter().zip(images) {
         image::claim(&mut claims, &target.prefix, image, reference.unwrap_or("the configuration"));
@@ -144,11 +141,6 @@ fn levels(record: &ImageRecord<'_>) -> usize {
         Knowledge::Described { pyramid, .. } => pyramid.levels.len(),
         Knowledge::Missing(_) => 0,
     }
-}
-
-/// The image's name in the fields of facts.
-fn name(record: &ImageRecord<'_>) -> String {
-    record.label.map_or_else(|| record.image.to_owned(), |label| format!("{}/labels/{label}", record.image))
 }
 
 fn listed(doc: &Doc<'_>) -> Value {

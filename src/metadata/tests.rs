@@ -60,8 +60,8 @@ fn record_of(documents: &[Document]) -> Value {
 fn record_with(knowledge: Knowledge<'_>, documents: &[Document]) -> Value {
     let catalog = Catalog::parse(CATALOG, "test", None).unwrap();
     let dataset = &catalog.datasets[0];
-    let spec = &dataset.images[0].source;
-    record(dataset, &[ImageRecord { image: "em", label: None, spec, knowledge, documents }])
+    let named = dataset.sources().next().unwrap();
+    record(dataset, &[ImageRecord { named, knowledge, documents }])
 }
 
 fn entry(width: Value, pixel: Value) -> Document {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::inode::VIEWS;
 use super::store::{Applied, Store};
 use super::{DatasetId, ImageId, TreeError, ViewId};
-use crate::catalog::{Catalog, Dataset, SourceSpec};
+use crate::catalog::{Catalog, Dataset, NamedSource};
 use crate::geometry::Shape;
 use crate::view::ViewSpec;
 use crate::volume::Pyramid;
@@ -31,12 +31,8 @@ pub struct ImageInfo<'a> {
     pub dataset_id: DatasetId,
     /// Its dataset.
     pub dataset: &'a Dataset,
-    /// Name of the image, or of the image that the labels are of.
-    pub image: &'a str,
-    /// Name of the label image, if it is one.
-    pub label: Option<&'a str>,
-    /// Where its voxels come from.
-    pub source: &'a SourceSpec,
+    /// Its names, and where its voxels come from.
+    pub named: NamedSource<'a>,
 }
 
 /// All images of the catalogue and what is known of them.
@@ -156,18 +152,8 @@ impl Images {
     pub fn info(&self, id: ImageId) -> Option<ImageInfo<'_>> {
         let image = self.images.get(id.0 as usize)?;
         let dataset = self.dataset(image.dataset)?;
-        let spec = dataset.images.get(image.image)?;
-        let label = match image.label {
-            None => None,
-            Some(index) => Some(spec.labels.get(index)?),
-        };
-        Some(ImageInfo {
-            dataset_id: image.dataset,
-            dataset,
-            image: &spec.name,
-            label: label.map(|label| label.name.as_str()),
-            source: label.map_or(&spec.source, |label| &label.source),
-        })
+        let named = dataset.images.get(image.image)?.sources().nth(image.label.map_or(0, |label| label + 1))?;
+        Some(ImageInfo { dataset_id: image.dataset, dataset, named })
     }
 
     pub fn pyramid(&self, id: ImageId) -> Option<&Arc<Pyramid>> {
@@ -212,9 +198,9 @@ impl Images {
         if let Some(finest) = self.pyramid(store.image).and_then(|pyramid| pyramid.levels.first()) {
             return finest.grid.cell != COMMON_CHUNK;
         }
-        self.info(store.image).is_some_and(|info| match info.source.chunk {
+        self.info(store.image).is_some_and(|info| match info.named.source.chunk {
             Some(chunk) => chunk != COMMON_CHUNK.0,
-            None => info.source.kind.is_planes(),
+            None => info.named.source.kind.is_planes(),
         })
     }
 }

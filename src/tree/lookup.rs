@@ -134,7 +134,7 @@ impl Tree {
     }
 
     pub(super) fn label_name(&self, member: &Member, index: usize) -> &str {
-        self.images.info(member.store.image_of(index)).and_then(|info| info.label).unwrap_or_default()
+        self.images.info(member.store.image_of(index)).and_then(|info| info.named.label).unwrap_or_default()
     }
 }
 

@@ -286,7 +286,10 @@ fn documents_that_change_are_reported_as_such() {
 fn images_are_told_from_their_numbers() {
     let tree = tree();
     let info = tree.image(LABELS).unwrap();
-    assert_eq!((info.dataset.name.as_str(), info.image, info.label), ("planes", "training", Some("mitochondria")));
+    assert_eq!(
+        (info.dataset.name.as_str(), info.named.image, info.named.label),
+        ("planes", "training", Some("mitochondria"))
+    );
     assert_eq!(tree.image(CHUNKED_EM).unwrap().dataset_id, CHUNKED);
     assert_eq!(tree.images_of(PLANES).collect::<Vec<_>>(), [EM, TRAINING, LABELS]);
     assert!(tree.image(ImageId(4)).is_none());

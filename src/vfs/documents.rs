@@ -141,9 +141,7 @@ impl Vfs {
         for image in self.tree.images_of(dataset) {
             let Some(info) = self.tree.image(image) else { continue };
             let documents = self.image_registry.documents(image);
-            let named = documents
-                .iter()
-                .map(|document| (metadata::document_name(info.image, info.label, document), document.content.clone()));
+            let named = documents.iter().map(|told| (metadata::document_name(&info.named, told), told.content.clone()));
             found.extend(named);
         }
         found
@@ -204,7 +202,7 @@ impl Vfs {
         let images: Vec<ImageRecord<'_>> = known
             .iter()
             .filter_map(|(image, known, documents)| {
-                let info = self.tree.image(*image)?;
+                let named = self.tree.image(*image)?.named;
                 let knowledge = match known {
                     Known::Open(opened) => Knowledge::Described {
                         pyramid: &opened.pyramid,
@@ -215,7 +213,7 @@ impl Vfs {
                     Known::Opening => Knowledge::Missing("the source has not answered yet".into()),
                     Known::Failed(error) => Knowledge::Missing(error.to_string()),
                 };
-                Some(ImageRecord { image: info.image, label: info.label, spec: info.source, knowledge, documents })
+                Some(ImageRecord { named, knowledge, documents })
             })
             .collect();
         metadata::record(dataset, &images)

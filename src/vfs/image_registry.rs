@@ -230,7 +230,7 @@ impl ImageRegistry {
     }
 
     fn is_label(&self, id: ImageId) -> bool {
-        self.tree.image(id).is_some_and(|info| info.label.is_some())
+        self.tree.image(id).is_some_and(|info| info.named.label.is_some())
     }
 
     /// Somebody reads the image: measures its display window a while later, once, and keeps it for those who open the image
@@ -255,7 +255,8 @@ impl ImageRegistry {
     /// Warns of label images that have another shape than their image, of each once, when both are described.
     fn compare(&self, id: ImageId) {
         let Some(info) = self.tree.image(id) else { return };
-        let is_of_it = |other: &ImageId| self.tree.image(*other).is_some_and(|other| other.image == info.image);
+        let is_of_it =
+            |other: &ImageId| self.tree.image(*other).is_some_and(|other| other.named.image == info.named.image);
         let mut family = self.tree.images_of(info.dataset_id).filter(is_of_it);
         let Some(image) = family.next().and_then(|image| self.tree.pyramid(image)) else { return };
         for id in family {

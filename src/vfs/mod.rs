@@ -99,10 +99,9 @@ impl Vfs {
         let for_documents = desk.bytes().min(memory / 4);
         let blocks = Blocks::new(memory - for_chunks - for_documents, stats.clone());
         let chunks = Chunks::new(for_chunks, blocks.clone(), stats.clone());
-        let images = tree.all_images().map(|(_, info)| {
-            let label = info.label.map(|label| format!("/labels/{label}")).unwrap_or_default();
-            (format!("{}/{}{label}", info.dataset.name, info.image), info.source.clone())
-        });
+        let images = tree
+            .all_images()
+            .map(|(_, info)| (format!("{}/{}", info.dataset.name, info.named), info.named.source.clone()));
         let image_registry = ImageRegistry::new(remote, blocks, tree.clone(), images);
         let pinned = Arc::new(PinnedChunks::default());
         chunks.when_memory_is_wanted({

@@ -20,10 +20,10 @@ impl Vfs {
         let image = view.and_then(|view| dataset.images.get(view.image)).map(|image| image.name.as_str());
         let image = image.or_else(|| store.split('.').next())?;
         let is_it = |id: &crate::tree::ImageId| {
-            self.tree.image(*id).is_some_and(|info| info.image == image && info.label == label)
+            self.tree.image(*id).is_some_and(|info| (info.named.image, info.named.label) == (image, label))
         };
         let main = |id: &crate::tree::ImageId| {
-            self.tree.image(*id).is_some_and(|info| info.image == image && info.label.is_none())
+            self.tree.image(*id).is_some_and(|info| (info.named.image, info.named.label) == (image, None))
         };
         let images = || self.tree.images_of(number);
         let found = [images().find(is_it), images().find(main)];
