@@ -1,10 +1,9 @@
 //! `emfs crop`.
 
-use std::path::PathBuf;
-
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
+use super::config::ConfigArgs;
 use super::mounted::{self, Meant};
 use super::output::{eprint_line, print};
 use super::session::CacheArgs;
@@ -49,9 +48,8 @@ pub(super) struct CropArgs {
     /// Chunk shape of the view: N or ZxYxX
     #[arg(long, value_name = "N|ZxYxX", value_parser = chunk)]
     chunk: Option<ViewSpec>,
-    /// Datasets of your own (TOML) in place of the built-in ones
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -63,7 +61,7 @@ pub(super) fn run(args: &CropArgs) -> Result<(), CliError> {
         Some(seen) => format!("{}/{}", seen.dataset, seen.image()),
         None => args.image.clone().unwrap_or_default(),
     };
-    let Meant { catalog, path: given, cache } = mounted::meant(&image, args.config.as_deref(), &args.cache)?;
+    let Meant { catalog, path: given, cache } = mounted::meant(&image, &args.config, &args.cache)?;
     let (dataset, name) = target::split(&catalog, &given)?;
     let name = name.strip_suffix(".zarr").unwrap_or(name);
     let spec = target::image(dataset, name.strip_suffix(".v3").unwrap_or(name))?;

@@ -1,11 +1,11 @@
 //! `emfs datasets`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::CliError;
+use super::config::ConfigArgs;
 use super::output::{eprint_line, print, table};
 use super::probe_failures::ProbeFailures;
 use super::session::{CacheArgs, Session, finish};
@@ -16,9 +16,8 @@ use crate::catalog::{BUILTIN, Catalog, SourceKind, SourceSpec};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Uses no network, and shows what only the archives know as \"-\", unless --probe is given.")]
 pub(super) struct DatasetsArgs {
-    /// Datasets of your own (TOML) in place of the built-in ones
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -76,10 +75,7 @@ pub(super) fn run(args: &DatasetsArgs) -> Result<(), CliError> {
     if args.toml {
         return Ok(print(BUILTIN)?);
     }
-    let catalog = match &args.config {
-        Some(file) => Catalog::load(file)?,
-        None => Catalog::builtin()?,
-    };
+    let catalog = args.config.catalog()?;
     let specs = specs(&catalog, args.all);
     let mut rows: Vec<DatasetRow> = specs.iter().map(|(dataset, image, spec)| row(dataset, image, spec)).collect();
     if args.all {

@@ -1,9 +1,9 @@
 //! `emfs explain`.
 
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use super::CliError;
+use super::config::ConfigArgs;
 use super::mounted::{self, Meant};
 use super::output::print;
 use super::session::CacheArgs;
@@ -23,16 +23,15 @@ Examples:
 pub(super) struct ExplainArgs {
     /// A path in a mount, or DATASET/NAME as below the mountpoint; the image `em` and the ending may be left out
     name: String,
-    /// Datasets of your own (TOML) in place of the built-in ones
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
     #[command(flatten)]
     cache: CacheArgs,
 }
 
 /// Explains a name.
 pub(super) fn run(args: &ExplainArgs) -> Result<(), CliError> {
-    let Meant { catalog, path, cache } = mounted::meant(&args.name, args.config.as_deref(), &args.cache)?;
+    let Meant { catalog, path, cache } = mounted::meant(&args.name, &args.config, &args.cache)?;
     let (dataset, rest) = target::split(&catalog, &path)?;
     if rest.contains('/') {
         return Err(CliError::Failed(format!(

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::config::ConfigArgs;
 use super::output::{eprint_line, print};
 use super::session::{CacheArgs, Session};
 use super::{CliError, size, target};
@@ -47,9 +48,8 @@ pub(super) struct ExportArgs {
     /// The samples of a list, each with the labels of its image, as DEST/NUMBER.zarr by their rows from 0
     #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "level"])]
     list: Option<PathBuf>,
-    /// Datasets of your own (TOML) in place of the built-in ones
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Zarr version [default: that of the name, v2 where it says none]
     #[arg(long, value_parser = format)]
     format: Option<Format>,
@@ -139,7 +139,7 @@ impl From<ExportError> for CliError {
 
 /// Writes the stores one after the other; one that fails does not stop the others.
 pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
-    let catalog = target::catalog(args.config.as_deref())?;
+    let catalog = args.config.catalog()?;
     let jobs = jobs(args, &catalog)?;
     let runtime = daemon::runtime()?;
     let memory = args.memory.unwrap_or_else(default_limit);

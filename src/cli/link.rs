@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::{Client, StatusCode};
 
+use super::config::ConfigArgs;
 use super::options::MountOptions;
 use super::output::{eprint_line, print};
 use super::session::{CacheArgs, finish};
@@ -34,7 +35,8 @@ const MEMORY: u64 = 256 << 20;
 /// Print a link that opens an image in a viewer.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-What is needed is asked of the server; where none answers yet, of the archive, for a link that works once `emfs serve` runs.
+What is needed is asked of the server; where none answers yet, of the archive, for a link that works once `emfs serve` runs
+with the same --config.
 
 Examples:
   emfs link hemibrain                                 neuroglancer: window, units, place, labels
@@ -59,9 +61,8 @@ pub(super) struct LinkArgs {
     /// Open it in the browser, too
     #[arg(long)]
     open: bool,
-    /// Datasets of your own (TOML), where no server answers
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -81,7 +82,7 @@ pub(super) fn run(args: &LinkArgs) -> Result<(), CliError> {
         return Err(CliError::Usage(format!("{} is no page that a browser could open", args.viewer.name())));
     }
     let name = match Path::new(&args.name).is_absolute() || args.name.starts_with('.') {
-        true => mounted::meant(&args.name, args.config.as_deref(), &args.cache)?.path,
+        true => mounted::meant(&args.name, &args.config, &args.cache)?.path,
         false => args.name.clone(),
     };
     let (dataset, name) =

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use futures::future::join_all;
 use serde::Serialize;
 
+use super::config::ConfigArgs;
 use super::mounted::{self, Meant};
 use super::output::{print, table};
 use super::place::{self, Part, Place};
@@ -35,9 +36,8 @@ Examples:
 pub(super) struct LocateArgs {
     /// A chunk in a mount, or DATASET/NAME/sN/Z/Y/X
     path: PathBuf,
-    /// Datasets of your own (TOML) in place of the built-in ones
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -70,7 +70,7 @@ pub(super) fn run(args: &LocateArgs) -> Result<(), CliError> {
     let Some(given) = args.path.to_str() else {
         return Err(CliError::Failed(format!("{}: no name below a mount is like that", args.path.display())));
     };
-    let Meant { catalog, path, cache } = mounted::meant(given, args.config.as_deref(), &args.cache)?;
+    let Meant { catalog, path, cache } = mounted::meant(given, &args.config, &args.cache)?;
     let blocks = blocks(&catalog, &path, &cache)?;
     if args.json {
         let value = serde_json::json!({ "path": path, "blocks": blocks });

@@ -1,16 +1,16 @@
 //! `emfs metadata`.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use serde_json::Value;
 
+use super::CliError;
+use super::config::ConfigArgs;
 use super::output::{eprint_line, print};
 use super::probe_failures::ProbeFailures;
 use super::session::{CacheArgs, Session, finish};
-use super::{CliError, target};
 use crate::archive::{ImageFailure, OpenImage};
 use crate::catalog::{Catalog, Dataset, NamedSource};
 use crate::document::Document;
@@ -37,9 +37,8 @@ pub(super) struct MetadataArgs {
     /// Datasets [default: all]
     #[arg(value_name = "DATASET")]
     datasets: Vec<String>,
-    /// Datasets of your own (TOML) in place of the built-in ones
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -67,7 +66,7 @@ enum Format {
 
 /// Prints the records.
 pub(super) fn run(args: &MetadataArgs) -> Result<(), CliError> {
-    let catalog = target::catalog(args.config.as_deref())?.select(&args.datasets)?;
+    let catalog = args.config.catalog()?.select(&args.datasets)?;
     let field = args.field.as_deref();
     if let Some(pattern) = field {
         check_field(pattern, args.format)?;

@@ -3,6 +3,7 @@
 mod add;
 mod cache;
 mod completions;
+mod config;
 mod crop;
 mod datasets;
 mod decode_rate;

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::config::ConfigArgs;
 use super::session::CacheArgs;
-use super::{CliError, target, umount};
+use super::{CliError, umount};
 use crate::catalog::Catalog;
 use crate::daemon::control;
 use crate::mountinfo::{self, Mount};
@@ -23,7 +24,7 @@ pub(super) struct Meant {
 
 /// What a path means: a place in the mount that it leads into, else one of the catalogue of `config` or the built-in one.
 /// A configuration or a cache that was named counts more than those of the mount.
-pub(super) fn meant(path: &str, config: Option<&Path>, cache: &CacheArgs) -> Result<Meant, CliError> {
+pub(super) fn meant(path: &str, config: &ConfigArgs, cache: &CacheArgs) -> Result<Meant, CliError> {
     let mut path = path.to_owned();
     let (catalog, cache) = meant_by_all([&mut path], config, cache)?;
     Ok(Meant { catalog, path, cache })
@@ -32,7 +33,7 @@ pub(super) fn meant(path: &str, config: Option<&Path>, cache: &CacheArgs) -> Res
 /// The same for several paths, which become paths of the catalogue.
 pub(super) fn meant_by_all<'a>(
     paths: impl IntoIterator<Item = &'a mut String>,
-    config: Option<&Path>,
+    config: &ConfigArgs,
     cache: &CacheArgs,
 ) -> Result<(Catalog, CacheArgs), CliError> {
     let mut of: Option<Mount> = None;
@@ -49,7 +50,7 @@ pub(super) fn meant_by_all<'a>(
         of = Some(mount);
         inside.push((path, below));
     }
-    let Some(mount) = of else { return Ok((target::catalog(config)?, cache.clone())) };
+    let Some(mount) = of else { return Ok((config.catalog()?, cache.clone())) };
     let (catalog, cache) = of_mount(&mount, config, cache)?;
     for (path, below) in inside {
         // Inside a mount, a plain name that begins with a dataset's may be the one that other commands print.
@@ -70,7 +71,7 @@ pub(super) fn mount_of(path: &Path) -> Result<Mount, CliError> {
 }
 
 /// The catalogue and the cache of a mount, where none were named.
-fn of_mount(mount: &Mount, config: Option<&Path>, cache: &CacheArgs) -> Result<(Catalog, CacheArgs), CliError> {
+fn of_mount(mount: &Mount, config: &ConfigArgs, cache: &CacheArgs) -> Result<(Catalog, CacheArgs), CliError> {
     let told = control::flushed_status(mount).map_err(CliError::system(mount.mountpoint.display().to_string()))?;
     let report: Value =
         serde_json::from_str(&told).map_err(|error| CliError::Failed(format!("the daemon: {error}")))?;
@@ -81,8 +82,8 @@ fn of_mount(mount: &Mount, config: Option<&Path>, cache: &CacheArgs) -> Result<(
         cache.cache_size = cache.cache_dir.is_none().then_some(0);
     }
     cache.offline |= report["offline"] == true && !cache.revalidate;
-    let catalog = match config {
-        Some(_) => target::catalog(config)?,
+    let catalog = match config.file {
+        Some(_) => config.catalog()?,
         None => control::catalogue(mount).map_err(CliError::system(mount.mountpoint.display().to_string()))?.parse()?,
     };
     Ok((catalog, cache))

@@ -1,22 +1,22 @@
 //! Options that `emfs mount` and `emfs exec` share: what is mounted, within which bounds, and what is said of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use super::config::ConfigArgs;
 use super::session::{self, CacheArgs};
-use super::{CliError, size, target};
+use super::{CliError, size};
 use crate::daemon::control::About;
 use crate::daemon::{Settings, background, default_limit};
 
 /// Options of a mount.
 #[derive(Debug, clap::Args)]
 pub(super) struct MountOptions {
-    /// Datasets of your own (TOML) in place of the built-in ones; `emfs datasets --toml` prints an example
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub config: ConfigArgs,
     /// Mount this dataset alone; can be given several times
     #[arg(long, value_name = "NAME")]
     pub dataset: Vec<String>,
@@ -36,8 +36,8 @@ pub(super) struct MountOptions {
 impl MountOptions {
     /// What to mount at `mountpoint`, with everything that needs no mount read and opened.
     pub fn settings(&self, mountpoint: &Path) -> Result<Settings, CliError> {
-        let catalog = target::catalog(self.config.as_deref())?;
-        let about = match &self.config {
+        let catalog = self.config.catalog()?;
+        let about = match &self.config.file {
             Some(file) => {
                 let text = std::fs::read_to_string(file).map_err(CliError::system(file.display().to_string()))?;
                 let config = Some(session::absolute(file)?);

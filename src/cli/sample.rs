@@ -167,7 +167,7 @@ pub(super) fn run(args: &SampleArgs) -> Result<(), CliError> {
         return Err(CliError::Usage(format!("--region: samples of {size} voxels do not fit into {region} voxels")));
     }
     let mut names = args.names.clone();
-    let (catalog, cache) = mounted::meant_by_all(&mut names, args.read.config.as_deref(), &args.read.cache)?;
+    let (catalog, cache) = mounted::meant_by_all(&mut names, &args.read.config, &args.read.cache)?;
     let places = names.iter().map(|name| Place::parse(&catalog, name)).collect::<Result<Vec<_>, _>>()?;
     let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, args.read.timeout, MEMORY)?;
     let reader = Reader::new(MEMORY / 4, session.blocks.clone(), session.stats.clone());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
+use super::config::ConfigArgs;
 use super::output::eprint_line;
 use super::{CliError, size};
 use crate::archive::{self, ImageFailure, OpenImage};
@@ -44,9 +45,8 @@ pub(super) struct CacheArgs {
 /// Whose voxels a command reads, and how.
 #[derive(Debug, clap::Args)]
 pub(super) struct ReadArgs {
-    /// Datasets of your own (TOML) in place of the built-in ones
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub config: ConfigArgs,
     /// Fail what makes no progress for so long
     #[arg(long, value_name = "S", default_value = "60", value_parser = size::seconds)]
     pub timeout: Duration,

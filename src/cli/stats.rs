@@ -89,7 +89,7 @@ pub(super) fn run(args: &StatsArgs) -> Result<(), CliError> {
         rows.retain(|(_, sample)| sample.split == *split);
     }
     let mut names = args.names.clone();
-    let (catalog, cache) = mounted::meant_by_all(&mut names, args.read.config.as_deref(), &args.read.cache)?;
+    let (catalog, cache) = mounted::meant_by_all(&mut names, &args.read.config, &args.read.cache)?;
     let of_list: BTreeSet<String> =
         rows.iter().map(|(_, sample)| format!("{}/{}", sample.store, sample.level)).collect();
     let mut stores: Vec<&String> = names.iter().collect();

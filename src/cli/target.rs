@@ -17,14 +17,6 @@ const MEMORY: u64 = 512 << 20;
 /// How long a source may be silent that is asked for what an image is: somebody waits for the answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 
-/// The catalogue of `--config`, or the built-in one.
-pub(super) fn catalog(config: Option<&Path>) -> Result<Catalog, CliError> {
-    Ok(match config {
-        Some(file) => Catalog::load(file)?,
-        None => Catalog::builtin()?,
-    })
-}
-
 /// A dataset, and the rest of the path below it; the main image where there is none.
 pub(super) fn split<'a>(catalog: &'a Catalog, path: &'a str) -> Result<(&'a Dataset, &'a str), CliError> {
     let path = path.trim_end_matches('/');

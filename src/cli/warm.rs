@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use self::bar::Bar;
 use self::names::{Named, Wanted, Wish};
+use super::config::ConfigArgs;
 use super::output::{eprint_line, print};
 use super::place::{self, Part};
 use super::session::{CacheArgs, Session, finish};
@@ -78,9 +79,8 @@ pub(super) struct WarmArgs {
     /// Only this box of the stores, in voxels of their s0: zA-B_yA-B_xA-B
     #[arg(long = "box", value_name = "BOX", value_parser = |text: &str| ViewSpec::parse_box(text))]
     within: Option<Region>,
-    /// Datasets of your own (TOML) in place of the built-in ones
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Print nothing but failures
     #[arg(short, long)]
     quiet: bool,
@@ -99,7 +99,7 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
     }
     let mut named = args.named()?;
     let paths = named.iter_mut().filter_map(Named::path);
-    let (catalog, cache) = mounted::meant_by_all(paths, args.config.as_deref(), &args.cache)?;
+    let (catalog, cache) = mounted::meant_by_all(paths, &args.config, &args.cache)?;
     let mut failures = Failures::default();
     let wanted = args.wanted(&catalog, &named, &mut failures)?;
     let cache = cache.cache()?;

@@ -54,7 +54,7 @@ pub(super) fn run(args: &ExecArgs) -> Result<u8, CliError> {
 
 /// Paths that must not be hidden by the mount. What cannot be told is not used.
 fn used(args: &ExecArgs) -> Vec<PathBuf> {
-    let given = [&args.log, &args.options.config, &args.options.cache.cache_dir].into_iter().flatten();
+    let given = [&args.log, &args.options.config.file, &args.options.cache.cache_dir].into_iter().flatten();
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let usual = [std::env::current_dir().ok(), std::env::current_exe().ok(), home, session::default_folder().ok()];
     given.filter_map(|path| std::path::absolute(path).ok()).chain(usual.into_iter().flatten()).collect()

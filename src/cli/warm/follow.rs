@@ -15,9 +15,9 @@ use super::bar::Bar;
 use super::names::of_samples;
 use super::{Failures, IMAGES, MEMORY, Run, WarmArgs, report, writable};
 use crate::archive::OpenImage;
+use crate::cli::CliError;
 use crate::cli::session::{Session, finish};
 use crate::cli::stats::read_list;
-use crate::cli::{CliError, target};
 use crate::daemon::TIMEOUT;
 use crate::volume::warm::WarmProgress;
 
@@ -76,7 +76,7 @@ pub(super) fn run(args: &WarmArgs, list: &Path) -> Result<(), CliError> {
         name.push(".read");
         name.into()
     });
-    let catalog = target::catalog(args.config.as_deref())?;
+    let catalog = args.config.catalog()?;
     let cache = args.cache.cache()?;
     let disk = writable(&cache)?;
     let session = Session::new(&catalog.limits, cache, TIMEOUT, MEMORY)?;
