@@ -4,7 +4,7 @@ use std::io::Read;
 
 use brotli_decompressor::Decompressor;
 
-use super::gzip::gunzip;
+use crate::decompress::{gunzip, unzstd};
 
 /// Bytes that a decoder takes from its input at a time.
 const STEP: usize = 4 << 10;
@@ -72,22 +72,6 @@ fn unbrotli(encoded: &[u8], most: usize) -> Result<Vec<u8>, String> {
         true => Err("something follows the Brotli data".to_owned()),
         false => Ok(out),
     }
-}
-
-/// Undoes Zstandard; more than `most` bytes are refused, whatever the frames claim.
-///
-/// # Errors
-///
-/// What the library says of the frames.
-pub(crate) fn unzstd(encoded: &[u8], most: usize) -> Result<Vec<u8>, String> {
-    let mut out = Vec::new();
-    // Its pages are not touched before there are bytes for them.
-    out.try_reserve_exact(most).map_err(|_| format!("no memory for {most} bytes"))?;
-    // In one pass the library writes into the buffer only, and needs no window of its own.
-    zstd::bulk::Decompressor::new()
-        .and_then(|mut decompressor| decompressor.decompress_to_buffer(encoded, &mut out))
-        .map_err(|error| error.to_string())?;
-    Ok(out)
 }
 
 #[cfg(test)]

@@ -18,7 +18,6 @@ mod error;
 mod fetched;
 mod file;
 mod filesystems;
-mod gzip;
 mod head;
 mod hedge;
 mod host_limits;
@@ -40,8 +39,6 @@ mod wanted;
 pub(crate) mod tests;
 
 pub(crate) use checks::{RangeRequest, too_long};
-pub(crate) use compression::unzstd;
-pub(crate) use gzip::gunzip;
 pub(crate) use origin::Origin;
 pub(crate) use origins::Origins;
 pub(crate) use pin::{Pin, Version};

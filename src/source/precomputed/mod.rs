@@ -21,10 +21,11 @@ use self::info::{Info, Scale};
 use self::sharding::{Encoding, Sharding};
 use self::shards::{Lookup, Shards};
 use super::{Description, Placement, Source, SourceError, SourceLevel, foreign, leave_out};
+use crate::decompress::gunzip;
 use crate::document::Document;
 use crate::dtype::FillValue;
 use crate::geometry::{CellIndex, LevelIndex, Region};
-use crate::remote::{Cause, Compression, Location, gunzip};
+use crate::remote::{Cause, Compression, Location};
 use crate::store::{Remote, Witness};
 
 /// Longest `info` that is read. Real ones have a few kilobytes.

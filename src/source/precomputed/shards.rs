@@ -12,7 +12,8 @@ use bytes::Bytes;
 
 use super::index::{self, Minishard};
 use super::sharding::{ENTRY, Encoding, Place, Sharding};
-use crate::remote::{Location, gunzip};
+use crate::decompress::gunzip;
+use crate::remote::Location;
 use crate::source::SourceError;
 use crate::source::indices::{self, Indices, is_given_again};
 use crate::store::{Object, Remote, Witness};

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use flate2::{Decompress, FlushDecompress, Status};
+use flate2::Decompress;
 use weezl::decode::{Configuration, Decoder};
 use weezl::{BitOrder, LzwStatus};
 
 use super::storage::Codec;
-use crate::remote::unzstd;
+use crate::decompress::{InflateError, inflate, unzstd};
 use crate::source::jpeg;
 
 /// How many bytes a strip or tile has once it is unpacked.
@@ -26,7 +26,7 @@ pub(super) struct Size {
 pub(super) fn unpack(raw: &[u8], codec: Codec, tables: Option<&Bytes>, size: Size) -> Result<Vec<u8>, String> {
     match codec {
         Codec::None => Ok(raw.to_vec()),
-        Codec::Deflate => inflate(raw, size),
+        Codec::Deflate => unzlib(raw, size),
         Codec::Lzw => lzw(raw, size.needed),
         Codec::PackBits => pack_bits(raw, size.needed),
         Codec::Zstd => zstandard(raw, size),
@@ -43,31 +43,23 @@ fn room(bytes: usize) -> Result<Vec<u8>, String> {
 }
 
 /// A whole zlib stream.
-fn inflate(raw: &[u8], size: Size) -> Result<Vec<u8>, String> {
-    let mut voxels = room(size.needed)?;
-    let mut stream = Decompress::new(true);
-    let broken = |error| format!("broken deflate data: {error}");
-    let mut status = stream.decompress(raw, &mut voxels, FlushDecompress::Finish).map_err(broken)?;
-    let mut made = stream.total_out();
-    let mut rest = [0; 4096];
-    while status != Status::StreamEnd && made >= size.needed as u64 {
-        let used = usize::try_from(stream.total_in()).unwrap_or(usize::MAX);
-        let input = raw.get(used..).unwrap_or_default();
-        status = stream.decompress(input, &mut rest, FlushDecompress::Finish).map_err(broken)?;
-        let more = stream.total_out();
-        if more > size.most as u64 {
-            return Err(format!("deflate data of more than the {} bytes expected", size.most));
+fn unzlib(raw: &[u8], size: Size) -> Result<Vec<u8>, String> {
+    let mut voxels = Vec::new();
+    voxels.try_reserve_exact(size.needed).map_err(|_| format!("no memory for {} bytes", size.needed))?;
+    match inflate(Decompress::new(true), raw, size.most, &mut voxels) {
+        Ok(_) if voxels.len() < size.needed => {
+            return Err(format!("deflate data of {} bytes where {} are expected", voxels.len(), size.needed));
         }
-        if more == made && status != Status::StreamEnd {
-            break;
+        Ok(_) => voxels.truncate(size.needed),
+        Err(InflateError::TooLong(most)) => {
+            return Err(format!("deflate data of more than the {most} bytes expected"));
         }
-        made = more;
+        Err(InflateError::CutOff(made)) => {
+            return Err(format!("deflate data that ends after {made} of {} bytes", size.needed));
+        }
+        Err(error) => return Err(format!("broken deflate data: {error}")),
     }
-    match status {
-        Status::StreamEnd if made >= size.needed as u64 => Ok(voxels),
-        Status::StreamEnd => Err(format!("deflate data of {made} bytes where {} are expected", size.needed)),
-        _ => Err(format!("deflate data that ends after {made} of {} bytes", size.needed)),
-    }
+    Ok(voxels)
 }
 
 /// LZW as TIFF 6.0 has it, or as writers had it before that, which libtiff tells by the first code. Not every writer marks

@@ -8,15 +8,15 @@ use std::io::Read;
 
 use bytes::Bytes;
 use bzip2::read::MultiBzDecoder;
-use flate2::{Decompress, FlushDecompress, Status};
+use flate2::Decompress;
 use liblzma::read::XzDecoder;
 use liblzma::stream::Stream;
 use zarrs::array::codec::{blosc_decompress_bytes, blosc_validate};
 
 use super::layout::ByteOrder;
 use super::{filters, lz4};
+use crate::decompress::{InflateError, gunzip_into, inflate, unzstd};
 use crate::dtype::DataType;
-use crate::remote::unzstd;
 
 /// A codec that turns bytes into bytes. Its parameters matter to writers only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,7 +209,7 @@ pub(super) fn too_long(most: usize) -> String {
 
 fn unzlib(encoded: &[u8], most: usize) -> Result<Vec<u8>, String> {
     let mut out = buffer(most.saturating_add(1))?;
-    let consumed = inflate(Decompress::new(true), encoded, most, &mut out)?;
+    let consumed = inflate(Decompress::new(true), encoded, most, &mut out).map_err(in_words)?;
     match encoded.len() - consumed {
         0 => Ok(out),
         more => Err(format!("{more} bytes after the end of the stream")),
@@ -217,28 +217,19 @@ fn unzlib(encoded: &[u8], most: usize) -> Result<Vec<u8>, String> {
 }
 
 fn ungzip(encoded: &[u8], most: usize) -> Result<Vec<u8>, String> {
-    let mut out = buffer(most.saturating_add(1))?;
-    let mut start = 0;
-    loop {
-        start += inflate(Decompress::new_gzip(15), &encoded[start..], most, &mut out)?;
-        // A gzip file may hold several members one after the other.
-        if start >= encoded.len() {
-            return Ok(out);
-        }
+    if encoded.is_empty() {
+        return Err(in_words(InflateError::CutOff(0)));
     }
+    let mut out = buffer(most.saturating_add(1))?;
+    gunzip_into(encoded, most, &mut out).map_err(in_words)?;
+    Ok(out)
 }
 
-/// Appends one deflate stream to `out`, which has room for one byte more than `most`. Returns the bytes consumed.
-fn inflate(mut stream: Decompress, encoded: &[u8], most: usize, out: &mut Vec<u8>) -> Result<usize, String> {
-    let status =
-        stream.decompress_vec(encoded, out, FlushDecompress::Finish).map_err(|error| format!("corrupt: {error}"))?;
-    if out.len() > most {
-        return Err(too_long(most));
+fn in_words(error: InflateError) -> String {
+    match error {
+        InflateError::TooLong(most) => too_long(most),
+        error => error.to_string(),
     }
-    if status != Status::StreamEnd {
-        return Err("the stream is cut off".to_owned());
-    }
-    usize::try_from(stream.total_in()).map_err(|error| error.to_string())
 }
 
 /// Bytes of the header of a Blosc 1 buffer: version, version of the codec, flags, type size, then three little-endian
