@@ -1,14 +1,13 @@
 //! `emfs cache`.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::Subcommand;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::output::{print, table};
+use super::progress_bar::bar;
 use super::session::{absolute, default_folder};
 use super::size::human;
 use super::{CliError, size};
@@ -86,7 +85,7 @@ pub(super) fn run(args: &CacheCommand) -> Result<(), CliError> {
             show(args, value, &text)
         }
         Action::Verify { quiet } => {
-            let bar = bar(*quiet);
+            let bar = bar(*quiet, "{wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
             let verified = disk.verify(&mut |done, total| {
                 bar.set_length(total);
                 bar.set_position(done);
@@ -113,14 +112,6 @@ pub(super) fn run(args: &CacheCommand) -> Result<(), CliError> {
 
 fn show(args: &CacheCommand, value: Value, text: &str) -> Result<(), CliError> {
     Ok(if args.json { print(&format!("{value:#}\n")) } else { print(text) }?)
-}
-
-fn bar(quiet: bool) -> ProgressBar {
-    if quiet || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
-    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn seconds(time: Option<SystemTime>) -> Option<u64> {

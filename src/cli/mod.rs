@@ -23,6 +23,7 @@ mod options;
 mod output;
 mod place;
 mod probe_failures;
+mod progress_bar;
 mod sample;
 mod serve;
 mod session;

@@ -1,61 +1,31 @@
-//! How far an export is, while it runs: a bar in a terminal, else a line now and then.
+//! How far an export is.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::task::JoinHandle;
 
-use super::super::output::eprint_line;
+use super::super::progress_bar::{self, Moment};
 use super::super::size::human;
 use crate::export::{Progress, ProgressState};
 
-/// Time between two looks at the counters.
-const TICK: Duration = Duration::from_millis(200);
-/// Time between two lines where there is no terminal.
-const LINE: Duration = Duration::from_secs(10);
-
 /// Shows progress until it is dropped.
 pub(super) struct Bar {
-    bar: Option<ProgressBar>,
+    bar: ProgressBar,
     task: JoinHandle<()>,
 }
 
 impl Bar {
     pub(super) fn start(name: &str, progress: Arc<Progress>) -> Bar {
         let before = progress.state();
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(0);
-            // Short lines that are cut rather than wrapped: what a terminal wraps stays behind when it is resized.
-            let style = ProgressStyle::with_template("{prefix}\n{bar:30} {percent:>3} %\n{wide_msg}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar.set_prefix(name.to_owned());
-            bar
-        });
+        // Short lines that are cut rather than wrapped: what a terminal wraps stays behind when it is resized.
+        let bar =
+            progress_bar::bar(false, "{prefix}\n{bar:30} {percent:>3} %\n{wide_msg}").with_prefix(name.to_owned());
         let (shown, name) = (bar.clone(), name.to_owned());
         let task = tokio::spawn(async move {
-            let begin = Instant::now();
-            let (mut ticks, mut line) = (tokio::time::interval(TICK), begin + LINE);
-            loop {
-                ticks.tick().await;
-                let text = || Now::of(&before, &progress.state(), begin.elapsed());
-                match &shown {
-                    Some(bar) => {
-                        let now = text();
-                        bar.set_length(now.voxels);
-                        bar.set_position(now.done);
-                        bar.set_message(now.words());
-                    }
-                    None if Instant::now() >= line => {
-                        line += LINE;
-                        let now = text();
-                        let percent = now.done as f64 * 100.0 / now.voxels.max(1) as f64;
-                        eprint_line(&format!("{name}: {percent:.1} %, {}", now.words()));
-                    }
-                    None => {}
-                }
-            }
+            let now = |elapsed| Now::of(&before, &progress.state(), elapsed).moment(&name);
+            progress_bar::show(&shown, false, now).await;
         });
         Bar { bar, task }
     }
@@ -64,9 +34,7 @@ impl Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         self.task.abort();
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.bar.finish_and_clear();
     }
 }
 
@@ -92,6 +60,11 @@ impl Now {
             elapsed,
             own: done.saturating_sub(state.found.saturating_sub(before.found)),
         }
+    }
+
+    fn moment(&self, name: &str) -> Moment {
+        let (words, percent) = (self.words(), self.done as f64 * 100.0 / self.voxels.max(1) as f64);
+        Moment { done: self.done, of: self.voxels, line: format!("{name}: {percent:.1} %, {words}"), words }
     }
 
     fn words(&self) -> String {
