@@ -302,18 +302,6 @@ pub fn payload_bytes(connection: &Connection) -> Answer<u64> {
     Ok(unsigned(connection.query_row("SELECT coalesce(sum(length), 0) FROM extents", [], |row| row.get(0))?))
 }
 
-/// Ranges in order, those that touch joined.
-pub fn joined(ranges: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
-    let mut found: Vec<Range<u64>> = Vec::new();
-    for range in ranges.filter(|range| !range.is_empty()) {
-        match found.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => found.push(range),
-        }
-    }
-    found
-}
-
 /// Extents in order, those that touch joined into one.
 pub fn joined_extents(extents: Vec<Extent>) -> Vec<Extent> {
     let mut found: Vec<Extent> = Vec::new();

@@ -11,6 +11,7 @@ use super::{
     record::{self, Record},
     store::Store,
 };
+use crate::ranges::common;
 use crate::store::Extent;
 
 impl Store {
@@ -24,7 +25,7 @@ impl Store {
         while at < range.end {
             let Some(place) = farthest(&rows, at).or_else(|| rows.iter().position(|row| row.start > at)) else { break };
             let row = rows.remove(place);
-            let part = at.max(row.start)..range.end.min(row.range().end);
+            let part = common(&(at..range.end), &row.range());
             let mut bytes = vec![0; length(&part)];
             if self.fill(&row, object, version, part.start, &mut [&mut bytes]) {
                 at = part.end;

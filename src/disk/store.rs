@@ -26,6 +26,7 @@ use super::{
     types::{Access, DiskError},
 };
 use crate::lock::UNSUPPORTED;
+use crate::ranges::{common, joined};
 
 /// The shared part of a store.
 pub struct Store {
@@ -192,7 +193,7 @@ impl Store {
 
     pub fn covered(&self, object: &str, version: &str, range: &Range<u64>) -> Vec<Range<u64>> {
         let rows = self.rows(record::hash(object), record::hash(version), range);
-        queries::joined(rows.iter().map(|row| row.range().start.max(range.start)..row.range().end.min(range.end)))
+        joined(rows.iter().map(|row| common(&row.range(), range)), 0)
     }
 
     pub fn note(&self, object: &str) -> Result<Option<Bytes>, DiskError> {

@@ -11,7 +11,7 @@ use super::handle::Handle;
 use super::healing;
 use super::range_store::Extent;
 use super::seen::SeenVersion;
-use crate::ranges::gaps;
+use crate::ranges::{common, gaps, joined};
 use crate::remote::{Cause, Fetched, RangeRequest, RemoteError, Version, too_long};
 
 /// Missing parts that lie nearer to each other are fetched as one.
@@ -235,14 +235,7 @@ fn wanted(there: &Present, ask: &RangeRequest) -> Result<Option<(String, Range<u
 /// What of `range` is not in `extents`, which are in order; neighbours as one.
 fn missing(range: &Range<u64>, extents: &[Extent]) -> Vec<Range<u64>> {
     let kept: Vec<_> = extents.iter().map(Extent::range).collect();
-    let mut joined: Vec<Range<u64>> = Vec::new();
-    for gap in gaps(range.clone(), &kept) {
-        match joined.last_mut() {
-            Some(last) if gap.start - last.end <= NEAR => last.end = gap.end,
-            _ => joined.push(gap),
-        }
-    }
-    joined
+    joined(gaps(range.clone(), &kept), NEAR)
 }
 
 fn length(extents: &[Extent]) -> u64 {
@@ -258,11 +251,10 @@ fn assemble(range: &Range<u64>, pieces: Vec<Extent>) -> Bytes {
     }
     let mut bytes = BytesMut::zeroed((range.end - range.start) as usize);
     for piece in pieces {
-        let from = piece.start.max(range.start);
-        let to = piece.range().end.min(range.end);
-        if from < to {
-            let source = &piece.bytes[(from - piece.start) as usize..(to - piece.start) as usize];
-            bytes[(from - range.start) as usize..(to - range.start) as usize].copy_from_slice(source);
+        let part = common(&piece.range(), range);
+        if !part.is_empty() {
+            let source = &piece.bytes[(part.start - piece.start) as usize..(part.end - piece.start) as usize];
+            bytes[(part.start - range.start) as usize..(part.end - range.start) as usize].copy_from_slice(source);
         }
     }
     bytes.freeze()

@@ -9,6 +9,7 @@ use super::resolved_node::{Member, ResolvedNode};
 use super::store::Store;
 use super::{Attributes, DatasetId, Found, ImageId, Miss, Tree};
 use crate::geometry::{LevelIndex, Region};
+use crate::ranges::common;
 use crate::tiff::{Layout, TiffName};
 use crate::view::ViewSpec;
 use crate::volume::pyramid::chunk_bytes;
@@ -53,12 +54,11 @@ impl TiffRef {
 
     /// The numbers of the parts of about so many bytes in which any of `wanted` lies, of the bytes of the file.
     pub fn parts_in(&self, wanted: &Range<u64>, bytes: u64) -> Range<u64> {
-        let start = wanted.start.max(self.layout.voxels());
-        let end = wanted.end.min(self.layout.size());
-        if start >= end {
+        let part = common(wanted, &(self.layout.voxels()..self.layout.size()));
+        if part.is_empty() {
             return 0..0;
         }
-        self.part_at(start, bytes)..self.part_at(end - 1, bytes) + 1
+        self.part_at(part.start, bytes)..self.part_at(part.end - 1, bytes) + 1
     }
 
     /// A part by its number, which is below [`TiffRef::parts`].

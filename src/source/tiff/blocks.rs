@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::decode::{self, Extent};
 use super::page_format::PageFormat;
 use super::storage::{Data, Segments, Storage, Stored};
+use crate::ranges::common;
 use crate::source::planes::little_endian;
 
 /// Bytes between the strips or tiles of a block that are read along, beside as many as these have themselves.
@@ -139,9 +140,8 @@ fn cut(voxels: &[u8], form: &PageFormat, window: &Window) -> Bytes {
 fn lay(voxels: &mut [u8], decoded: &[u8], piece: &Piece, form: &PageFormat, window: &Window) {
     let item = form.dtype.size() as u64;
     let (top, left) = piece.start;
-    let common = |own: Range<u64>, other: &Range<u64>| own.start.max(other.start)..own.end.min(other.end);
-    let rows = common(top..top + piece.extent.rows, &window.rows);
-    let columns = common(left..left + piece.extent.width, &window.columns);
+    let rows = common(&(top..top + piece.extent.rows), &window.rows);
+    let columns = common(&(left..left + piece.extent.width), &window.columns);
     let width = window.columns.end - window.columns.start;
     for row in rows {
         let from = ((row - top) * piece.extent.width + columns.start - left) * item;
