@@ -29,6 +29,7 @@ mod source;
 mod stats;
 mod store;
 mod tiff;
+mod tiff_tags;
 mod token;
 mod tree;
 mod vfs;

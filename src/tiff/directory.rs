@@ -1,6 +1,7 @@
 //! The bytes of a TIFF file's header and directories (TIFF 6.0, BigTIFF), little-endian.
 
 use crate::dtype::DataType;
+use crate::tiff_tags::{self as tags, Tag};
 
 /// Field types.
 const ASCII: u16 = 2;
@@ -90,32 +91,32 @@ impl Width {
             Width::Big => u64::from(part) | u64::from(of) << 32,
         };
         let text = beside + if self == Width::Classic { 16 } else { 0 };
-        let description = page.description.map(|bytes| (270, ASCII, bytes.len() as u64, text));
+        let description = page.description.map(|bytes| (tags::IMAGE_DESCRIPTION, ASCII, bytes.len() as u64, text));
         let head = [
-            (254, LONG, 1, 0),
-            (256, LONG, 1, u64::from(page.width)),
-            (257, LONG, 1, u64::from(page.height)),
-            (258, SHORT, 1, page.dtype.size() as u64 * 8),
+            (tags::NEW_SUBFILE_TYPE, LONG, 1, 0),
+            (tags::IMAGE_WIDTH, LONG, 1, u64::from(page.width)),
+            (tags::IMAGE_LENGTH, LONG, 1, u64::from(page.height)),
+            (tags::BITS_PER_SAMPLE, SHORT, 1, page.dtype.size() as u64 * 8),
             // No compression.
-            (259, SHORT, 1, 1),
+            (tags::COMPRESSION, SHORT, 1, 1),
             // 0 is white, or black.
-            (262, SHORT, 1, u64::from(!page.inverted)),
+            (tags::PHOTOMETRIC, SHORT, 1, u64::from(!page.inverted)),
         ];
         let tail = [
-            (273, offset, 1, page.voxels),
-            (277, SHORT, 1, 1),
-            (278, LONG, 1, u64::from(page.height)),
-            (279, offset, 1, page.bytes),
-            (282, RATIONAL, 1, fraction(0, x)),
-            (283, RATIONAL, 1, fraction(8, y)),
+            (tags::STRIP_OFFSETS, offset, 1, page.voxels),
+            (tags::SAMPLES_PER_PIXEL, SHORT, 1, 1),
+            (tags::ROWS_PER_STRIP, LONG, 1, u64::from(page.height)),
+            (tags::STRIP_BYTE_COUNTS, offset, 1, page.bytes),
+            (tags::X_RESOLUTION, RATIONAL, 1, fraction(0, x)),
+            (tags::Y_RESOLUTION, RATIONAL, 1, fraction(8, y)),
             // Neither inch nor centimetre: the text tells the unit.
-            (296, SHORT, 1, 1),
-            (339, SHORT, 1, sample_format(page.dtype)),
+            (tags::RESOLUTION_UNIT, SHORT, 1, 1),
+            (tags::SAMPLE_FORMAT, SHORT, 1, sample_format(page.dtype)),
         ];
-        let fields: Vec<(u16, u16, u64, u64)> = head.into_iter().chain(description).chain(tail).collect();
+        let fields: Vec<(Tag, u16, u64, u64)> = head.into_iter().chain(description).chain(tail).collect();
         let mut bytes = Vec::new();
         self.put(&mut bytes, fields.len() as u64, 2, 8);
-        for (tag, kind, count, value) in fields {
+        for (Tag(tag, _), kind, count, value) in fields {
             bytes.extend(tag.to_le_bytes());
             bytes.extend(kind.to_le_bytes());
             self.put(&mut bytes, count, 4, 8);

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ifd::{Entry, Header, Ifd, number};
+use super::ifd::{Entry, Header, Ifd, Tag, number, tags};
 use super::read::ReadAhead;
 
 /// Numbers of one tag that are told; arrays of offsets have thousands, which say nothing of the image.
@@ -36,56 +36,13 @@ const TYPES: [(&str, u64); 19] = [
     ("IFD8", 8),
 ];
 
-/// Names of TIFF 6.0 and of common extensions.
-const NAMES: [(u16, &str); 40] = [
-    (254, "NewSubfileType"),
-    (255, "SubfileType"),
-    (256, "ImageWidth"),
-    (257, "ImageLength"),
-    (258, "BitsPerSample"),
-    (259, "Compression"),
-    (262, "PhotometricInterpretation"),
-    (266, "FillOrder"),
-    (269, "DocumentName"),
-    (270, "ImageDescription"),
-    (271, "Make"),
-    (272, "Model"),
-    (273, "StripOffsets"),
-    (274, "Orientation"),
-    (277, "SamplesPerPixel"),
-    (278, "RowsPerStrip"),
-    (279, "StripByteCounts"),
-    (280, "MinSampleValue"),
-    (281, "MaxSampleValue"),
-    (282, "XResolution"),
-    (283, "YResolution"),
-    (284, "PlanarConfiguration"),
-    (285, "PageName"),
-    (286, "XPosition"),
-    (287, "YPosition"),
-    (296, "ResolutionUnit"),
-    (297, "PageNumber"),
-    (305, "Software"),
-    (306, "DateTime"),
-    (315, "Artist"),
-    (316, "HostComputer"),
-    (317, "Predictor"),
-    (322, "TileWidth"),
-    (323, "TileLength"),
-    (324, "TileOffsets"),
-    (325, "TileByteCounts"),
-    (339, "SampleFormat"),
-    (33432, "Copyright"),
-    (50838, "IJMetadataByteCounts"),
-    (50839, "IJMetadata"),
-];
-
 impl Ifd {
     /// All tags by name; those without a known one by `Tag` and number.
     pub(super) fn dump(&self, file: &ReadAhead) -> Value {
         let mut left = LONGEST_TEXT;
         let tags = self.entries.iter().map(|entry| {
-            let name = NAMES.iter().find(|(tag, _)| *tag == entry.tag).map(|(_, name)| (*name).to_owned());
+            let name =
+                tags::TOLD_BY_NAME.iter().find(|Tag(tag, _)| *tag == entry.tag).map(|Tag(_, name)| (*name).to_owned());
             (name.unwrap_or_else(|| format!("Tag{}", entry.tag)), self.dump_entry(entry, file, &mut left))
         });
         Value::Object(tags.collect())

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::read::ReadAhead;
 use crate::source::{SourceError, foreign};
+pub(super) use crate::tiff_tags::{self as tags, Tag};
 
 /// Bytes of its start by which a file of another format is told.
 const FOREIGN: u64 = 256;
@@ -274,45 +275,3 @@ const INTEGERS: [u64; 10] = [BYTE, SHORT, LONG, SBYTE, SSHORT, SLONG, IFD, LONG8
 const SIGNED: [u64; 4] = [SBYTE, SSHORT, SLONG, SLONG8];
 /// Samples of a pixel that a tag may speak of.
 const MOST_SAMPLES: usize = 16;
-
-/// Number and name of a tag.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Tag(pub(super) u16, pub(super) &'static str);
-
-/// The tags that are read.
-#[allow(missing_docs)]
-pub(super) mod tags {
-    use super::Tag;
-
-    pub(in super::super) const NEW_SUBFILE_TYPE: Tag = Tag(254, "NewSubfileType");
-    pub(in super::super) const SUBFILE_TYPE: Tag = Tag(255, "SubfileType");
-    pub(in super::super) const IMAGE_WIDTH: Tag = Tag(256, "ImageWidth");
-    pub(in super::super) const IMAGE_LENGTH: Tag = Tag(257, "ImageLength");
-    pub(in super::super) const BITS_PER_SAMPLE: Tag = Tag(258, "BitsPerSample");
-    pub(in super::super) const COMPRESSION: Tag = Tag(259, "Compression");
-    pub(in super::super) const PHOTOMETRIC: Tag = Tag(262, "PhotometricInterpretation");
-    pub(in super::super) const FILL_ORDER: Tag = Tag(266, "FillOrder");
-    pub(in super::super) const IMAGE_DESCRIPTION: Tag = Tag(270, "ImageDescription");
-    pub(in super::super) const STRIP_OFFSETS: Tag = Tag(273, "StripOffsets");
-    pub(in super::super) const SAMPLES_PER_PIXEL: Tag = Tag(277, "SamplesPerPixel");
-    pub(in super::super) const ROWS_PER_STRIP: Tag = Tag(278, "RowsPerStrip");
-    pub(in super::super) const STRIP_BYTE_COUNTS: Tag = Tag(279, "StripByteCounts");
-    pub(in super::super) const X_RESOLUTION: Tag = Tag(282, "XResolution");
-    pub(in super::super) const Y_RESOLUTION: Tag = Tag(283, "YResolution");
-    pub(in super::super) const PAGE_NUMBER: Tag = Tag(297, "PageNumber");
-    pub(in super::super) const PREDICTOR: Tag = Tag(317, "Predictor");
-    pub(in super::super) const TILE_WIDTH: Tag = Tag(322, "TileWidth");
-    pub(in super::super) const TILE_LENGTH: Tag = Tag(323, "TileLength");
-    pub(in super::super) const TILE_OFFSETS: Tag = Tag(324, "TileOffsets");
-    pub(in super::super) const TILE_BYTE_COUNTS: Tag = Tag(325, "TileByteCounts");
-    pub(in super::super) const COLOR_MAP: Tag = Tag(320, "ColorMap");
-    pub(in super::super) const RESOLUTION_UNIT: Tag = Tag(296, "ResolutionUnit");
-    pub(in super::super) const JPEG_TABLES: Tag = Tag(347, "JPEGTables");
-    pub(in super::super) const CZ_SEM: Tag = Tag(34118, "CZ_SEM");
-    pub(in super::super) const FEI_SFEG: Tag = Tag(34680, "FEI_SFEG");
-    pub(in super::super) const FEI_HELIOS: Tag = Tag(34682, "FEI_HELIOS");
-    pub(in super::super) const SAMPLE_FORMAT: Tag = Tag(339, "SampleFormat");
-    pub(in super::super) const IMAGE_DEPTH: Tag = Tag(32997, "ImageDepth");
-    pub(in super::super) const UIC_STACK: Tag = Tag(33629, "UIC2");
-    pub(in super::super) const LSM_INFO: Tag = Tag(34412, "CZ_LSMINFO");
-}
