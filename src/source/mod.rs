@@ -5,6 +5,7 @@
 //! happen around it, so a source holds format knowledge only.
 
 pub mod coarser;
+mod contiguous;
 pub mod dm3;
 pub mod foreign;
 mod indices;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::dtype::DataType;
-use crate::geometry::{CellIndex, Grid, Shape};
+use crate::geometry::Shape;
 
 /// The chunk shape for a stack of planes of `shape`: files of 256 KiB, `cz` of them deep where `cz` planes stay within
 /// 16 MiB, so that a first slice costs no more than that (or one plane).
@@ -48,16 +48,6 @@ pub fn bounded_band(shape: Shape, dtype: DataType, bytes: impl Fn(u64) -> u64) -
         rows = rows.div_ceil(2);
     }
     rows
-}
-
-/// Where the rows of a block lie of a volume whose voxels of `item` bytes follow each other from `offset` on: its first byte
-/// and its length. Blocks are bands of rows. `None` beyond 2⁶⁴ bytes.
-pub fn run(grid: Grid, block: CellIndex, offset: u64, item: u64) -> Option<(u64, u64)> {
-    let [_, height, width] = grid.shape.0;
-    let row = width.checked_mul(item)?;
-    let region = grid.region(block);
-    let rows = block.0[0].checked_mul(height)?.checked_add(region.start[1])?;
-    Some((rows.checked_mul(row)?.checked_add(offset)?, region.shape().0[1].checked_mul(row)?))
 }
 
 /// Numbers of `size` bytes in little-endian order.

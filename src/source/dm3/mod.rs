@@ -17,7 +17,8 @@ use super::{Description, Placement, Source, SourceError, SourceLevel};
 use crate::document::Document;
 use crate::dtype::FillValue;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
-use crate::source::planes::{all, bounded_band, little_endian, run};
+use crate::source::contiguous::Contiguous;
+use crate::source::planes::{all, bounded_band};
 use crate::store::Object;
 
 /// Longest row that is accepted.
@@ -25,15 +26,12 @@ const MAX_ROW: u64 = 1 << 30;
 
 /// A file as a volume of one level.
 pub struct Dm3Source {
-    object: Object,
+    voxels: Contiguous,
     description: Description,
     /// The file's tags, unless it is a section of a volume whose first one has told them.
     tags: Option<Document>,
     /// Nanometres per voxel along `z, y, x`, where the file says them or else the configuration.
     voxel_size: [Option<f64>; 3],
-    /// Where the pixels begin.
-    offset: u64,
-    big_endian: bool,
 }
 
 /// Opens a file, which may be a stack. `missing`: nanometres per voxel along `z, y, x` for axes of which it does not say
@@ -73,19 +71,9 @@ pub async fn open(object: Object, missing: [Option<f64>; 3], told: bool) -> Resu
     };
     let Opened { image, tags, .. } = opened;
     let tags = if told { Some(file::document(&object, tags).await?) } else { None };
-    Ok(Dm3Source { object, description, tags, voxel_size, offset: image.offset, big_endian: image.big_endian })
-}
-
-impl Dm3Source {
-    fn grid(&self, block: CellIndex) -> Result<Grid, SourceError> {
-        self.description
-            .grid_with(block)
-            .ok_or_else(|| self.outside(format!("block {block} lies outside of the volume")))
-    }
-
-    fn outside(&self, reason: String) -> SourceError {
-        SourceError::malformed(self.object.url(), "ImageData", reason)
-    }
+    let (offset, big_endian) = (image.offset, image.big_endian);
+    let voxels = Contiguous { object, grid, offset, item: form.dtype.size(), big_endian, field: "ImageData" };
+    Ok(Dm3Source { voxels, description, tags, voxel_size })
 }
 
 impl Source for Dm3Source {
@@ -102,24 +90,14 @@ impl Source for Dm3Source {
     }
 
     fn objects(&self, _planes: Range<u64>) -> Option<Vec<Option<Object>>> {
-        Some(vec![Some(self.object.clone())])
+        Some(vec![Some(self.voxels.object.clone())])
     }
 
     fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
-        Box::pin(async move {
-            let grid = self.grid(block)?;
-            let run = run(grid, block, self.offset, self.description.dtype.size() as u64);
-            let (start, length) = run.ok_or_else(|| self.outside("holds pixels beyond 2⁶⁴ bytes".into()))?;
-            Ok(Placement::Range { object: self.object.clone(), start, length })
-        })
+        Box::pin(async move { self.voxels.locate(block) })
     }
 
     fn decode(&self, _level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
-        let grid = self.grid(block)?;
-        let size = self.description.dtype.size();
-        if grid.region(block).shape().bytes(size) != Some(raw.len() as u64) {
-            return Err(self.outside(format!("block {block} came with {} bytes", raw.len())));
-        }
-        Ok(little_endian(raw, size, self.big_endian))
+        self.voxels.numbers(block, raw)
     }
 }

@@ -16,7 +16,8 @@ use super::{Description, Placement, Source, SourceError, SourceLevel, foreign};
 use crate::document::Document;
 use crate::dtype::{FillValue, widened};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
-use crate::source::planes::{all, bounded_band, little_endian, run};
+use crate::source::contiguous::Contiguous;
+use crate::source::planes::{all, bounded_band};
 use crate::store::{Object, is_past_caches};
 
 /// Longest row that is accepted.
@@ -35,9 +36,8 @@ pub struct Reading {
 
 /// An MRC file as a volume of one level.
 pub struct MrcSource {
-    object: Object,
+    voxels: Contiguous,
     description: Description,
-    header: Header,
     voxel_size: [Option<f64>; 3],
     document: Option<Document>,
 }
@@ -97,17 +97,9 @@ pub async fn open(object: Object, reading: Reading) -> Result<MrcSource, SourceE
     let document = reading
         .told
         .then(|| Document::dump("mrc-header.json", object.url(), &header.told).retrieved_at(object.confirmed()));
-    Ok(MrcSource { object, description, header, voxel_size, document })
-}
-
-impl MrcSource {
-    fn grid(&self, block: CellIndex) -> Result<Grid, SourceError> {
-        self.description.grid_with(block).ok_or_else(|| self.bad(format!("block {block} lies outside of the volume")))
-    }
-
-    fn bad(&self, reason: String) -> SourceError {
-        SourceError::malformed(self.object.url(), "voxels", reason)
-    }
+    let Header { offset, big_endian, stored, .. } = header;
+    let voxels = Contiguous { object, grid, offset, item: stored.size, big_endian, field: "voxels" };
+    Ok(MrcSource { voxels, description, voxel_size, document })
 }
 
 impl Source for MrcSource {
@@ -124,26 +116,16 @@ impl Source for MrcSource {
     }
 
     fn objects(&self, _planes: Range<u64>) -> Option<Vec<Option<Object>>> {
-        Some(vec![Some(self.object.clone())])
+        Some(vec![Some(self.voxels.object.clone())])
     }
 
     fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
-        Box::pin(async move {
-            let grid = self.grid(block)?;
-            let run = run(grid, block, self.header.offset, self.header.stored.size as u64);
-            let (start, length) = run.ok_or_else(|| self.bad("lie beyond 2⁶⁴ bytes".into()))?;
-            Ok(Placement::Range { object: self.object.clone(), start, length })
-        })
+        Box::pin(async move { self.voxels.locate(block) })
     }
 
     fn decode(&self, _level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
-        let grid = self.grid(block)?;
-        let size = self.header.stored.size;
-        if grid.region(block).shape().bytes(size) != Some(raw.len() as u64) {
-            return Err(self.bad(format!("block {block} came with {} bytes", raw.len())));
-        }
-        let numbers = little_endian(raw, size, self.header.big_endian);
-        let is_half = size < self.header.stored.dtype.size();
+        let numbers = self.voxels.numbers(block, raw)?;
+        let is_half = self.voxels.item < self.description.dtype.size();
         Ok(if is_half { widened(&numbers).into() } else { numbers })
     }
 }
