@@ -100,7 +100,7 @@ fn told(opened: &archive::Opened) -> String {
         Some([z, y, x]) => format!("{z} × {y} × {x} nm"),
         None => "of unknown size; add `voxel_size = [z, y, x]` in nanometres".to_owned(),
     };
-    let format = description.format.replace(['\n', '\r'], " ");
+    let format = description.format.to_string().replace(['\n', '\r'], " ");
     format!("# {} voxels (z × y × x) of {}, {size}: {format}.\n", finest.grid.shape, description.dtype)
 }
 

@@ -12,7 +12,7 @@ use crate::cache::Place;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::{Cause, RemoteError};
-use crate::source::{Description, Placement, Source, SourceError, SourceLevel};
+use crate::source::{Description, Placement, Source, SourceError, SourceLevel, StorageFormat};
 use crate::stats::Stats;
 use crate::store::Remote;
 use crate::view::ViewSpec;
@@ -53,24 +53,14 @@ pub(super) fn request(shape: [u64; 3], chunk: [u64; 3], block: [u64; 3], failure
         levels: vec![SourceLevel { grid: grid(block), scale: Some(scale), translation, offset: [0; 3] }],
         fill: FillValue::zero(dtype),
         window: None,
-        format: "fake".to_owned(),
+        format: StorageFormat::for_tests(),
         downsampling: None,
         chunked: true,
     };
-    let pyramid = Pyramid {
+    let pyramid = Pyramid::for_tests(
         dtype,
-        levels: vec![Level { grid: grid(chunk), scale, translation, corner: translation, offset: [0; 3] }],
-        fill: FillValue::zero(dtype),
-        window: (0.0, 255.0),
-        window_rule: "the source".to_owned(),
-        inverted: false,
-        calibrated: [true; 3],
-        format: "fake".to_owned(),
-        downsampling: None,
-        computed: None,
-        values: Default::default(),
-        by_corner: false,
-    };
+        vec![Level { grid: grid(chunk), scale, translation, corner: translation, offset: [0; 3] }],
+    );
     let image = Arc::new(Image::new(0, "d/em", Arc::new(Fake { description, failure }), Place::cached()));
     let member = Member { label: None, image, pyramid, origin: "https://host/v".to_owned(), source: "1".to_owned() };
     Request {

@@ -113,7 +113,7 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
     let as_source = "the source as it was opened";
     let as_served = "the chunks that emfs serves";
     shown("dtype", pyramid.dtype.name().into(), as_source);
-    shown("upstream_format", pyramid.format.as_str().into(), as_source);
+    shown("upstream_format", pyramid.format.to_string().into(), as_source);
     shown("level_count", pyramid.levels.len().into(), "the number of levels");
     for (axis, name) in AXES.into_iter().enumerate() {
         shown(&format!("shape/{name}"), finest.grid.shape.0[axis].into(), as_source);
@@ -139,13 +139,10 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
     shown("intensity/max", most, "the range of the type");
     shown("display_window/low", pyramid.window.0.into(), &pyramid.window_rule);
     shown("display_window/high", pyramid.window.1.into(), &pyramid.window_rule);
-    let stored_as_is = pyramid.format.contains("uncompressed") || pyramid.format.starts_with("DM");
-    if stored_as_is {
+    if pyramid.format.is_uncompressed {
         shown("lossy", false.into(), "the archive stores the voxels as they are");
     }
-    // Chunks and tiles are padded at the edges, and absent ones are not sent.
-    let whole_planes = stored_as_is && !["Zarr", "tile"].iter().any(|part| pyramid.format.contains(part));
-    if whole_planes {
+    if pyramid.format.is_plain {
         shown("bytes_on_the_wire", bytes.into(), "the archive's file holds the voxels as they are");
     }
     for (number, level) in pyramid.levels.iter().enumerate() {
@@ -173,8 +170,8 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
             "emfs shows the levels of the source, and computes coarser ones where it has none",
         );
     }
-    if !whole_planes {
-        let reason = match stored_as_is {
+    if !pyramid.format.is_plain {
+        let reason = match pyramid.format.is_uncompressed {
             true => {
                 "pieces at the edges are sent padded and absent ones not at all, so it is known only when all is read"
             }

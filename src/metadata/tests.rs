@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::catalog::Catalog;
 use crate::document::arbitrary::{any_json, exchange};
-use crate::dtype::{DataType, FillValue};
+use crate::dtype::DataType;
 use crate::geometry::{Grid, Shape};
 use crate::volume::Level;
 
@@ -37,20 +37,8 @@ crop = "z0-4_y1-5_x2-6"
 
 fn pyramid() -> Pyramid {
     let grid = Grid { shape: Shape([4, 5, 6]), cell: Shape([4, 5, 6]) };
-    Pyramid {
-        dtype: DataType::U8,
-        levels: vec![Level { grid, scale: [50.0, 8.0, 8.0], translation: [0.0; 3], corner: [0.0; 3], offset: [0; 3] }],
-        fill: FillValue::zero(DataType::U8),
-        window: (0.0, 255.0),
-        window_rule: "the source".to_owned(),
-        inverted: false,
-        calibrated: [true; 3],
-        format: "TIFF, little-endian, uncompressed".into(),
-        downsampling: None,
-        computed: None,
-        values: Default::default(),
-        by_corner: false,
-    }
+    let level = Level { grid, scale: [50.0, 8.0, 8.0], translation: [0.0; 3], corner: [0.0; 3], offset: [0; 3] };
+    Pyramid::for_tests(DataType::U8, vec![level])
 }
 
 fn record_of(documents: &[Document]) -> Value {

@@ -15,6 +15,7 @@ pub mod mrc;
 pub mod planes;
 pub mod precomputed;
 pub mod stack;
+mod storage_format;
 pub mod tiff;
 #[cfg(test)]
 mod variants;
@@ -25,6 +26,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+
+pub use storage_format::StorageFormat;
 
 use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
@@ -43,8 +46,8 @@ pub struct Description {
     pub fill: FillValue,
     /// Display window `(low, high)` that the file states.
     pub window: Option<(f64, f64)>,
-    /// How the volume is stored, for people: `ImageJ TIFF, big-endian, uncompressed`.
-    pub format: String,
+    /// How the volume is stored.
+    pub format: StorageFormat,
     /// How the coarser levels were made, where the source says.
     pub downsampling: Option<String>,
     /// Whether the source's own blocks are three-dimensional chunks that views keep as their grid.
@@ -52,11 +55,6 @@ pub struct Description {
 }
 
 impl Description {
-    /// Whether levels of the source were left out because they cannot be shown.
-    pub fn lacks_levels(&self) -> bool {
-        self.format.contains(WITHOUT)
-    }
-
     /// The grid of the finest level, where the block lies in it.
     fn grid_with(&self, block: CellIndex) -> Option<Grid> {
         self.levels.first().map(|level| level.grid).filter(|grid| grid.contains(block))
@@ -273,20 +271,17 @@ impl SourceError {
     }
 }
 
-/// What comes before the name of a level that is left out.
-const WITHOUT: &str = "; without ";
-
-/// Warns of levels that are left out, and says which and why, to be put behind the description of the format. What may be
-/// the fault of one bad answer is believed only where it was fetched past every cache.
-fn leave_out(file: &str, levels: &[(Option<&String>, &SourceError)]) -> Result<String, SourceError> {
-    let Some((_, first)) = levels.first() else { return Ok(String::new()) };
+/// Warns of levels that are left out, and says which and why. What may be the fault of one bad answer is believed only where
+/// it was fetched past every cache.
+fn leave_out(file: &str, levels: &[(Option<&String>, &SourceError)]) -> Result<Vec<String>, SourceError> {
+    let Some((_, first)) = levels.first() else { return Ok(Vec::new()) };
     if !is_past_caches() {
         return Err((*first).clone());
     }
     let told = levels.iter().map(|(path, error)| {
         let name = path.map_or_else(|| "a level".to_owned(), |path| format!("level {}", json::quoted(path)));
         tracing::warn!("{file}: {name} is left out: {error}");
-        format!("{WITHOUT}{name} ({error})")
+        format!("{name} ({error})")
     });
     Ok(told.collect())
 }

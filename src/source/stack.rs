@@ -108,7 +108,7 @@ pub async fn open(objects: Vec<Option<Object>>, opener: Opener) -> Result<Stack,
     if shape.bytes(description.dtype.size()).is_none_or(|bytes| i64::try_from(bytes).is_err()) {
         return Err(SourceError::unsupported(like, "image", format!("a volume of {shape} voxels")));
     }
-    description.format.push_str(", a file per z");
+    description.format.name.push_str(", a file per z");
     let files = Files {
         known: Mutex::new(HashMap::from([(number, model.clone())])),
         opener,

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::dtype::{DataType, FillValue};
+use crate::dtype::DataType;
 use crate::geometry::{Grid, LevelIndex, Region, Shape};
 use crate::view::ViewSpec;
 use crate::volume::{Level, Pyramid};
@@ -16,20 +16,7 @@ fn pyramid(shape: [u64; 3], dtype: DataType) -> Pyramid {
         corner: [16.0, 0.0, -7.99825],
         offset: [0; 3],
     };
-    Pyramid {
-        dtype,
-        levels: vec![level],
-        fill: FillValue::zero(dtype),
-        window: (3.0, 200.5),
-        window_rule: String::new(),
-        inverted: false,
-        calibrated: [true; 3],
-        format: String::new(),
-        downsampling: None,
-        computed: None,
-        values: Default::default(),
-        by_corner: false,
-    }
+    Pyramid { window: (3.0, 200.5), ..Pyramid::for_tests(dtype, vec![level]) }
 }
 
 fn layout(shape: [u64; 3], dtype: DataType) -> Layout {

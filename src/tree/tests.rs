@@ -14,7 +14,7 @@ use url::Url;
 
 use super::*;
 use crate::catalog::{Dataset, ImageSpec, LabelSpec, NamedView, Overrides, SourceKind, SourceSpec, VolumeFiles};
-use crate::dtype::{DataType, FillValue};
+use crate::dtype::DataType;
 use crate::geometry::{Grid, Region, Shape};
 use crate::remote::Location;
 use crate::volume::Level;
@@ -78,20 +78,8 @@ fn pyramid(shape: [u64; 3], chunk: [u64; 3], levels: u32) -> Pyramid {
         corner: [0.0; 3],
         offset: [0; 3],
     };
-    Pyramid {
-        dtype: DataType::U16,
-        levels: (0..levels).map(level).collect(),
-        fill: FillValue::zero(DataType::U16),
-        window: (0.0, 65535.0),
-        window_rule: "the source".to_owned(),
-        inverted: false,
-        calibrated: [true; 3],
-        format: "test".to_owned(),
-        downsampling: None,
-        computed: None,
-        values: Default::default(),
-        by_corner: false,
-    }
+    let levels = (0..levels).map(level).collect();
+    Pyramid { window: (0.0, 65535.0), ..Pyramid::for_tests(DataType::U16, levels) }
 }
 
 fn described() -> Tree {

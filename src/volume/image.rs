@@ -54,7 +54,7 @@ impl Image {
         kept: Option<KeptLevels>,
     ) -> Self {
         let description = self.source.description();
-        if !spec.pyramid || description.lacks_levels() {
+        if !spec.pyramid || !description.format.left_out.is_empty() {
             return self;
         }
         let levels = computed::levels(description, self.voxel_size(spec, archive_voxel_size));

@@ -6,6 +6,7 @@ use super::computed::Rule;
 use crate::catalog::LabelValue;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{Grid, Shape};
+use crate::source::StorageFormat;
 
 /// A multiscale image.
 #[derive(Debug, Clone)]
@@ -24,8 +25,8 @@ pub struct Pyramid {
     pub inverted: bool,
     /// Along which of `z, y, x` a voxel size is known; along others scales count voxels, and these carry no unit.
     pub calibrated: [bool; 3],
-    /// How the volume is stored at its origin, for people.
-    pub format: String,
+    /// How the volume is stored at its origin.
+    pub format: StorageFormat,
     /// How coarser levels were made, where known.
     pub downsampling: Option<String>,
     /// What values of voxels mean, of a label image.
@@ -57,6 +58,27 @@ impl Pyramid {
     /// Whether the voxel size is known along all axes.
     pub fn is_calibrated(&self) -> bool {
         self.calibrated == [true; 3]
+    }
+}
+
+#[cfg(test)]
+impl Pyramid {
+    /// Of these levels, calibrated, with 0 where nothing is stored.
+    pub fn for_tests(dtype: DataType, levels: Vec<Level>) -> Self {
+        Pyramid {
+            dtype,
+            levels,
+            fill: FillValue::zero(dtype),
+            window: (0.0, 255.0),
+            window_rule: "the source".to_owned(),
+            inverted: false,
+            calibrated: [true; 3],
+            format: StorageFormat::for_tests(),
+            downsampling: None,
+            values: Arc::default(),
+            by_corner: false,
+            computed: None,
+        }
     }
 }
 

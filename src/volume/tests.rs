@@ -11,7 +11,7 @@ use crate::catalog::{SourceKind, SourceSpec};
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::Location;
-use crate::source::{Description, Placement, Relative, Source, SourceError, SourceLevel};
+use crate::source::{Description, Placement, Relative, Source, SourceError, SourceLevel, StorageFormat};
 use crate::stats::Stats;
 
 /// Levels of bytes without a voxel size, all blocks of which are absent.
@@ -34,7 +34,7 @@ impl Empty {
             levels: shapes.iter().map(level).collect(),
             fill: FillValue::from_le_bytes(&[7]).unwrap(),
             window: None,
-            format: "empty".to_owned(),
+            format: StorageFormat::for_tests(),
             downsampling: None,
             chunked: true,
         };

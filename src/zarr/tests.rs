@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{Grid, LevelIndex, Region, Shape};
+use crate::source::StorageFormat;
 use crate::view::ViewSpec;
 use crate::volume::Level;
 
@@ -25,23 +26,12 @@ fn at_corner(corner: [f64; 3]) -> Level {
 }
 
 fn pyramid() -> Pyramid {
-    Pyramid {
-        dtype: DataType::U8,
-        levels: vec![
-            level([100, 200, 300], [5.24, 4.0, 4.0], [0.0; 3]),
-            level([50, 100, 150], [10.48, 8.0, 8.0], [2.62, 2.0, 2.0]),
-        ],
-        fill: FillValue::zero(DataType::U8),
-        window: (0.0, 255.0),
-        window_rule: "the source".to_owned(),
-        inverted: false,
-        calibrated: [true; 3],
-        format: "Zarr v2, zstd".to_owned(),
-        downsampling: Some("mean".to_owned()),
-        computed: None,
-        values: Default::default(),
-        by_corner: false,
-    }
+    let levels = vec![
+        level([100, 200, 300], [5.24, 4.0, 4.0], [0.0; 3]),
+        level([50, 100, 150], [10.48, 8.0, 8.0], [2.62, 2.0, 2.0]),
+    ];
+    let format = StorageFormat { name: "Zarr v2, zstd".to_owned(), ..StorageFormat::for_tests() };
+    Pyramid { format, downsampling: Some("mean".to_owned()), ..Pyramid::for_tests(DataType::U8, levels) }
 }
 
 fn text(bytes: Bytes) -> String {

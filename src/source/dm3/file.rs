@@ -7,7 +7,7 @@ use crate::document::Document;
 use crate::dtype::DataType;
 use crate::geometry::Shape;
 use crate::length::Unit;
-use crate::source::SourceError;
+use crate::source::{SourceError, StorageFormat};
 use crate::store::Object;
 
 /// Bytes of the file's start that are read first. The thumbnail begins within them.
@@ -145,13 +145,18 @@ impl Opened {
         [z, y, x]
     }
 
-    /// How the volume is stored, for people.
-    pub(super) fn format(&self) -> String {
+    /// How the volume is stored.
+    pub(super) fn format(&self) -> StorageFormat {
         let version = match self.version {
             Version::Dm3 => "DM3",
             Version::Dm4 => "DM4",
         };
         let order = if self.image.big_endian { "big-endian" } else { "little-endian" };
-        format!("{version}, {order}")
+        StorageFormat {
+            name: format!("{version}, {order}"),
+            is_uncompressed: true,
+            is_plain: true,
+            left_out: Vec::new(),
+        }
     }
 }

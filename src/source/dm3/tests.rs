@@ -101,7 +101,7 @@ async fn a_series_of_files_is_a_volume_whatever_their_offsets_versions_and_byte_
     assert_eq!(description.levels[0].grid.cell, Shape([1, 50, 40]), "a small plane is one block");
     assert_eq!(description.levels[0].scale, Some([50.0, 7.99825, 7.99825]));
     assert_eq!(
-        (description.window, description.format.as_str()),
+        (description.window, description.format.to_string().as_str()),
         (Some((65.0, 123.0)), "DM4, little-endian, a file per z")
     );
     assert!(folder.requests() <= 6, "{}: only the first and the last are open", folder.requests());

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use self::header::{Header, LENGTH};
-use super::{Description, Placement, Source, SourceError, SourceLevel, foreign};
+use super::{Description, Placement, Source, SourceError, SourceLevel, StorageFormat, foreign};
 use crate::document::Document;
 use crate::dtype::{FillValue, widened};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
@@ -84,13 +84,16 @@ pub async fn open(object: Object, reading: Reading) -> Result<MrcSource, SourceE
     let scale = all(voxel_size).filter(|_| header.voxel_size != [None; 3]);
     let grid = Grid { shape: header.shape, cell: Shape([1, band, width]) };
     let order = if header.big_endian { "big-endian" } else { "little-endian" };
-    let half = if header.stored.size < dtype.size() { ", floats of 16 bits" } else { ", uncompressed" };
+    let is_half = header.stored.size < dtype.size();
+    let stored = if is_half { "floats of 16 bits" } else { "uncompressed" };
+    let name = format!("MRC, {order}, {stored}");
+    let format = StorageFormat { name, is_uncompressed: !is_half, is_plain: !is_half, left_out: Vec::new() };
     let description = Description {
         dtype,
         levels: vec![SourceLevel { grid, scale, translation: [0.0; 3], offset: [0; 3] }],
         fill: FillValue::zero(dtype),
         window: None,
-        format: format!("MRC, {order}{half}"),
+        format,
         downsampling: None,
         chunked: false,
     };

@@ -20,7 +20,7 @@ use self::decode::Plain;
 use self::info::{Info, Scale};
 use self::sharding::{Encoding, Sharding};
 use self::shards::{Lookup, Shards};
-use super::{Description, Placement, Source, SourceError, SourceLevel, foreign, leave_out};
+use super::{Description, Placement, Source, SourceError, SourceLevel, StorageFormat, foreign, leave_out};
 use crate::decompress::gunzip;
 use crate::document::Document;
 use crate::dtype::FillValue;
@@ -118,7 +118,7 @@ fn describe(file: &str, info: &Info) -> Result<Description, SourceError> {
         return Err(SourceError::malformed(file, "scales", "there is no scale"));
     };
     let left_out: Vec<_> = info.left_out.iter().map(|(key, error)| (key.as_ref(), error)).collect();
-    let omitted = leave_out(file, &left_out)?;
+    let left_out = leave_out(file, &left_out)?;
     let layout = if finest.sharding.is_some() { "sharded" } else { "unsharded" };
     Ok(Description {
         dtype: info.dtype,
@@ -126,7 +126,12 @@ fn describe(file: &str, info: &Info) -> Result<Description, SourceError> {
         // The format has no fill value: what is not stored is zero.
         fill: FillValue::zero(info.dtype),
         window: None,
-        format: format!("neuroglancer precomputed, {layout}, {}{omitted}", finest.codec.name()),
+        format: StorageFormat {
+            name: format!("neuroglancer precomputed, {layout}, {}", finest.codec.name()),
+            is_uncompressed: false,
+            is_plain: false,
+            left_out,
+        },
         downsampling: None,
         chunked: true,
     })

@@ -86,7 +86,7 @@ async fn a_chunk_is_found_and_decoded() {
     assert!(source.decode(LevelIndex(0), CellIndex([0, 0, 0]), Bytes::from_static(&CHUNK[..7])).is_err());
     let level = &source.description().levels[0];
     assert_eq!((level.translation, level.offset), ([120.0, -80.0, 40.0], [30, -20, 10]));
-    assert_eq!(source.description().format, "neuroglancer precomputed, sharded, raw");
+    assert_eq!(source.description().format.to_string(), "neuroglancer precomputed, sharded, raw");
 }
 
 #[tokio::test]

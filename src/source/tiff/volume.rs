@@ -21,7 +21,7 @@ use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, Shape};
 use crate::source::planes::{MAX_BAND, all, bounded_band};
-use crate::source::{Description, SourceError, SourceLevel};
+use crate::source::{Description, SourceError, SourceLevel, StorageFormat};
 
 /// Bytes of the file's start that are read first.
 pub(super) const FRONT: u64 = 64 << 10;
@@ -132,7 +132,7 @@ impl Volume {
             }],
             fill: FillValue::zero(form.dtype),
             window: text.window,
-            format: format_name(&header, first, text.dialect),
+            format: storage_format(&header, first, text.dialect),
             downsampling: None,
             chunked: false,
         };
@@ -244,7 +244,7 @@ fn is_together(data: &Data) -> bool {
     }
 }
 
-fn format_name(header: &Header, first: &Page, dialect: Dialect) -> String {
+fn storage_format(header: &Header, first: &Page, dialect: Dialect) -> StorageFormat {
     let mut name = String::from(match dialect {
         Dialect::ImageJ => "ImageJ ",
         Dialect::Ome => "OME-",
@@ -254,10 +254,12 @@ fn format_name(header: &Header, first: &Page, dialect: Dialect) -> String {
     name += if header.big_endian { ", big-endian" } else { ", little-endian" };
     let storage = &first.stored.storage;
     name += &format!(", {storage}");
-    if storage.bits != 8 * first.form.dtype.size() as u64 {
+    let is_packed = storage.bits != 8 * first.form.dtype.size() as u64;
+    if is_packed {
         name += &format!(", {} bits", storage.bits);
     }
-    if let Segments::Tiles { .. } = storage.segments {
+    let is_tiled = matches!(storage.segments, Segments::Tiles { .. });
+    if is_tiled {
         name += ", tiled";
     }
     if first.palette == Some(Palette::Colours) {
@@ -266,5 +268,7 @@ fn format_name(header: &Header, first: &Page, dialect: Dialect) -> String {
     if first.form.white_is_zero {
         name += ", white is zero";
     }
-    name
+    let is_uncompressed = storage.codec == Codec::None;
+    let is_plain = is_uncompressed && !is_packed && !is_tiled;
+    StorageFormat { name, is_uncompressed, is_plain, left_out: Vec::new() }
 }

@@ -35,7 +35,7 @@ use self::pyramid::{LeftOut, Listed, ShownLevel};
 use self::root::{Root, Version};
 use self::shards::Shards;
 use self::spelling::Spelling;
-use super::{Description, Placement, Relative, Source, SourceError, SourceLevel, json, leave_out};
+use super::{Description, Placement, Relative, Source, SourceError, SourceLevel, StorageFormat, json, leave_out};
 use crate::document::Document;
 use crate::dtype::widened;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
@@ -184,7 +184,12 @@ fn assembled(
             .map_or(image.windows.first(), |(_, channel)| image.windows.get(channel as usize))
             .copied()
             .flatten(),
-        format: format!("{}{}, {layout}{}{omitted}", image.version, version.told(), finest.compression()),
+        format: StorageFormat {
+            name: format!("{}{}, {layout}{}", image.version, version.told(), finest.compression()),
+            is_uncompressed: finest.codecs.is_empty(),
+            is_plain: false,
+            left_out: omitted,
+        },
         downsampling: image.downsampling,
         chunked: true,
     };
@@ -208,7 +213,7 @@ fn described(axes: &Axes, level: &ShownLevel) -> SourceLevel {
 }
 
 /// Warns of the levels that are left out, and says which they are.
-fn omitted(group: &Location, image: &Multiscales, left_out: &[LeftOut]) -> Result<String, SourceError> {
+fn omitted(group: &Location, image: &Multiscales, left_out: &[LeftOut]) -> Result<Vec<String>, SourceError> {
     let without_place = image.odd.iter().map(|error| (None, error));
     let all: Vec<_> = left_out.iter().map(|level| (Some(&level.path), &level.error)).chain(without_place).collect();
     leave_out(&group.to_string(), &all)

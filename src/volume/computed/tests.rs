@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::rule::{Windows, downsample};
 use super::*;
 use crate::dtype::{DataType, FillValue};
-use crate::source::SourceLevel;
+use crate::source::{SourceLevel, StorageFormat};
 
 fn description(shape: [u64; 3], chunk: Option<[u64; 3]>, offset: [i64; 3]) -> Description {
     let grid = Grid { shape: Shape(shape), cell: Shape(chunk.unwrap_or([1, 256, shape[2]])) };
@@ -12,7 +12,7 @@ fn description(shape: [u64; 3], chunk: Option<[u64; 3]>, offset: [i64; 3]) -> De
         levels: vec![SourceLevel { grid, scale: None, translation: [0.0; 3], offset }],
         fill: FillValue::zero(DataType::U8),
         window: None,
-        format: String::new(),
+        format: StorageFormat::for_tests(),
         downsampling: None,
         chunked: chunk.is_some(),
     }

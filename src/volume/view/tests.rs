@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::dtype::FillValue;
 
 fn level(shape: [u64; 3], cell: [u64; 3], scale: [f64; 3], translation: [f64; 3]) -> Level {
     Level {
@@ -35,20 +34,7 @@ fn cropped(image: &Pyramid, start: [u64; 3], end: [u64; 3]) -> View {
 }
 
 fn pyramid(levels: Vec<Level>) -> Pyramid {
-    Pyramid {
-        dtype: DataType::U8,
-        levels,
-        fill: FillValue::zero(DataType::U8),
-        window: (0.0, 255.0),
-        window_rule: "the source".to_owned(),
-        inverted: false,
-        calibrated: [true; 3],
-        format: "test".to_owned(),
-        downsampling: None,
-        computed: None,
-        values: Default::default(),
-        by_corner: false,
-    }
+    Pyramid::for_tests(DataType::U8, levels)
 }
 
 /// A pyramid halved along every axis, with the half-voxel shifts of block averages.

@@ -103,7 +103,7 @@ async fn the_smaller_itk_files_open_in_three_requests() {
     let volume = open(reader.clone()).await.unwrap();
     assert_eq!(reader.count(), 3);
     assert_eq!(volume.locate(CellIndex([164, 0, 0])).await.unwrap().unwrap().start, 7 + 164 * 787_390);
-    assert_eq!(volume.description.format, "TIFF, little-endian, uncompressed");
+    assert_eq!(volume.description.format.to_string(), "TIFF, little-endian, uncompressed");
     assert_eq!(volume.description.levels[0].scale, None);
 }
 
@@ -259,7 +259,7 @@ async fn an_imagej_stack_is_one_run_whether_or_not_its_further_directories_are_t
         assert_eq!(volume.locate(CellIndex([183, 0, 0])).await.unwrap().unwrap().end, 159_854_878);
         assert_eq!(reader.count(), requests);
         let description = &volume.description;
-        assert_eq!(description.format, "ImageJ TIFF, big-endian, uncompressed");
+        assert_eq!(description.format.to_string(), "ImageJ TIFF, big-endian, uncompressed");
         assert_eq!(description.window, Some((36.0, 199.0)));
         for extent in description.levels[0].scale.unwrap() {
             assert!((extent - 20.0).abs() < 1e-9);

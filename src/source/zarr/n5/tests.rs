@@ -40,7 +40,7 @@ fn axes_are_turned_and_the_key_has_the_fastest_first() {
     let level = &source.description().levels[0];
     assert_eq!((level.grid.shape.0, level.grid.cell.0), ([4, 5, 6], [2, 3, 4]));
     assert_eq!(chunk_key(&source, 0, [1, 0, 1]), "1/0/1");
-    assert_eq!(source.description().format, "N5, uncompressed");
+    assert_eq!(source.description().format.to_string(), "N5, uncompressed");
 }
 
 #[test]
@@ -205,7 +205,11 @@ fn levels_that_nothing_lists_are_not_hidden_by_answers_that_one_is_missing() {
     assert!(gap.open_n5().is_err());
     let source = gap.open_n5_past_caches().unwrap();
     assert_eq!((sides(&source), source._missed.len()), (vec![40, 10], 2));
-    assert!(source.description().format.contains("; without level `s1` ("), "{}", source.description().format);
+    assert!(
+        source.description().format.to_string().contains("; without level `s1` ("),
+        "{}",
+        source.description().format
+    );
 }
 
 proptest! {

@@ -18,7 +18,7 @@ fn levels_must_agree_and_shrink() {
         let error = shelf.error();
         let source = shelf.open_past_caches().unwrap();
         assert_eq!((source.levels.len(), source.documents.len()), (1, 2));
-        let format = source.description.format.clone();
+        let format = source.description.format.to_string();
         assert_eq!(format, format!("OME-NGFF 0.4 in Zarr v2, uncompressed; without level `s1` ({error})"));
         error.replace(GROUP, "")
     };
@@ -58,7 +58,7 @@ fn a_level_that_is_missing_takes_no_other_along() {
         let shelf = three(odd, None);
         assert!(matches!(shelf.open(), Err(SourceError::Remote(error)) if error.cause == Cause::NotFound));
         let source = shelf.open_past_caches().unwrap();
-        assert!(source.description.format.contains(&format!("; without level `s{odd}` (")));
+        assert!(source.description.format.to_string().contains(&format!("; without level `s{odd}` (")));
         let left: Vec<u64> = (0..3).filter(|level| *level != odd).map(|level| 40 >> level).collect();
         let shown: Vec<u64> = source.description.levels.iter().map(|level| level.grid.shape.0[0]).collect();
         assert_eq!(shown, left);
