@@ -13,7 +13,7 @@ use self::answer::{Answer, ImageSet};
 use super::format::Format;
 use super::sections::{self, Rules, Sections};
 use crate::catalog::Overrides;
-use crate::document::Document;
+use crate::document::{Document, DocumentKind};
 use crate::remote::Location;
 use crate::source::{Description, SourceError};
 use crate::store::{Object, Remote};
@@ -65,7 +65,7 @@ async fn understood(
     let (url, number) = (object.url().to_owned(), entry.number);
     let wanted = entry.imageset.map(str::to_owned);
     let work = move || {
-        let document = Document::fetched("empiar-entry.json", url.as_str(), &bytes);
+        let document = Document::fetched(DocumentKind::EmpiarEntry, url.as_str(), &bytes);
         let answer = Answer::read(url, &bytes, number)?;
         Ok((answer.image_set(wanted.as_deref()), document))
     };

@@ -16,7 +16,7 @@ use url::Url;
 
 use self::answer::{Answer, Facts};
 pub(super) use self::notes::notes;
-use crate::document::Document;
+use crate::document::{Document, DocumentKind};
 use crate::remote::Location;
 use crate::source::{Description, SourceError};
 use crate::store::Remote;
@@ -54,8 +54,8 @@ pub(super) async fn find(
     let paths = server.join(&format!("webgateway/original_file_paths/{image}/"));
     let about = server.join(&format!("api/v0/m/images/{image}/"));
     let (location, facts) = futures::join!(
-        ask_for(remote, paths, "omero-files.json", patience, move |answer| answer.file(&files)),
-        ask_for(remote, about, "omero-image.json", patience, move |answer| answer.facts(image)),
+        ask_for(remote, paths, DocumentKind::OmeroFiles, patience, move |answer| answer.file(&files)),
+        ask_for(remote, about, DocumentKind::OmeroImage, patience, move |answer| answer.facts(image)),
     );
     let (location, facts) = (of(location, heard), of(facts, heard));
     let choice = choose(location, facts, fallback)?;
@@ -79,12 +79,12 @@ fn of<T>(asked: Asked<T>, heard: &mut Vec<Document>) -> Result<T, SourceError> {
 async fn ask_for<T: Send + 'static>(
     remote: &Remote,
     location: Location,
-    name: &'static str,
+    kind: DocumentKind,
     patience: Duration,
     needed: impl Fn(&Answer) -> Result<T, SourceError> + Send + Sync + 'static,
 ) -> Asked<T> {
     let url = location.to_string();
-    let answer = tokio::time::timeout(patience, ask(remote, location, name, Arc::new(needed))).await;
+    let answer = tokio::time::timeout(patience, ask(remote, location, kind, Arc::new(needed))).await;
     answer.unwrap_or_else(|_| {
         let reason = format!("none within {} s", patience.as_secs_f64());
         Err(SourceError::malformed(url, "answer", reason))
@@ -95,7 +95,7 @@ async fn ask_for<T: Send + 'static>(
 async fn ask<T: Send + 'static>(
     remote: &Remote,
     location: Location,
-    name: &'static str,
+    kind: DocumentKind,
     needed: Arc<impl Fn(&Answer) -> Result<T, SourceError> + Send + Sync + 'static>,
 ) -> Asked<T> {
     let mut attempt = 1;
@@ -103,11 +103,11 @@ async fn ask<T: Send + 'static>(
         // A handle remembers the ETag of what it saw, and a later answer may differ.
         let object = remote.object(&location)?;
         let bytes = object.document(ANSWER_LIMIT).await?;
-        let (url, needed) = (object.url().to_owned(), Arc::clone(&needed));
+        let (kind, url, needed) = (kind.clone(), object.url().to_owned(), Arc::clone(&needed));
         // Nothing else of it is kept while something else is asked for.
         let work = move || {
             let answer = Answer::read(url.clone(), &bytes)?;
-            Ok(answer.busy().ok_or_else(|| (needed(&answer), Document::fetched(name, url, &bytes))))
+            Ok(answer.busy().ok_or_else(|| (needed(&answer), Document::fetched(kind, url, &bytes))))
         };
         let lost = || Err(SourceError::malformed(object.url(), "body", "could not be read"));
         match object.desk().work(work).await.unwrap_or_else(lost)? {

@@ -4,6 +4,7 @@
 #[cfg(test)]
 pub(crate) mod arbitrary;
 pub mod bounds;
+mod kind;
 mod packed;
 mod redact;
 
@@ -15,12 +16,15 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+pub use self::kind::DocumentKind;
 pub use self::packed::Packed;
 use crate::cache::Reservation;
 
 /// A JSON document.
 #[derive(Debug, Clone)]
 pub struct Document {
+    /// What it is.
+    pub kind: DocumentKind,
     /// File name, as `omero-image.json`; `[A-Za-z0-9._-]+`.
     pub name: String,
     /// Where it was fetched, or the file that it is a dump of.
@@ -42,19 +46,19 @@ pub struct Document {
 impl Document {
     /// A fetched document; `None` where it is no JSON, as a page for people is not, or beyond its bounds. Bare words for numbers are
     /// shown as texts.
-    pub fn fetched(name: impl AsRef<str>, url: impl Into<String>, bytes: &Bytes) -> Option<Self> {
+    pub fn fetched(kind: DocumentKind, url: impl Into<String>, bytes: &Bytes) -> Option<Self> {
         let bytes = &*bounds::sound(bytes);
         let values = bounds::measure(bytes).ok()?;
         let redact::Redacted { text, changed } = redact::redact(std::str::from_utf8(bytes).ok()?);
-        Some(Self::of(name.as_ref(), url.into(), text.as_bytes(), values, changed))
+        Some(Self::of(kind, url.into(), text.as_bytes(), values, changed))
     }
 
     /// What a file of another format says, as JSON.
-    pub fn dump(name: impl AsRef<str>, url: impl Into<String>, value: &Value) -> Self {
+    pub fn dump(kind: DocumentKind, url: impl Into<String>, value: &Value) -> Self {
         let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
         text.push('\n');
         let redact::Redacted { text, changed } = redact::redact(&text);
-        Self::of(name.as_ref(), url.into(), text.as_bytes(), bounds::count(value), changed)
+        Self::of(kind, url.into(), text.as_bytes(), bounds::count(value), changed)
     }
 
     /// The same, fetched at another moment than now.
@@ -62,9 +66,10 @@ impl Document {
         Self { retrieved, ..self }
     }
 
-    fn of(name: &str, url: String, bytes: &[u8], values: usize, redacted: Vec<String>) -> Self {
+    fn of(kind: DocumentKind, url: String, bytes: &[u8], values: usize, redacted: Vec<String>) -> Self {
         Document {
-            name: file_name(name),
+            name: file_name(&kind.to_string()),
+            kind,
             url,
             content: Packed::of(bytes),
             values,
@@ -118,29 +123,29 @@ mod tests {
     #[test]
     fn a_document_without_private_texts_is_shown_byte_for_byte() {
         let bytes = Bytes::from_static(b"{ \"b\": 1.50,\n\"a\":2 }");
-        let document = Document::fetched("zattrs.json", "http://h/.zattrs", &bytes).unwrap();
+        let document = Document::fetched(DocumentKind::of_store("zattrs", ""), "http://h/.zattrs", &bytes).unwrap();
         assert_eq!(document.bytes(), bytes);
         assert!(document.redacted.is_empty());
         assert_eq!(document.sha256.len(), 64);
-        let empty = Document::fetched("a", "u", &Bytes::from_static(b"{}")).unwrap();
+        let empty = Document::fetched(DocumentKind::EmpiarEntry, "u", &Bytes::from_static(b"{}")).unwrap();
         assert_eq!(empty.sha256, "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a");
     }
 
     #[test]
     fn what_is_taken_out_is_marked_and_the_sum_is_that_of_what_is_shown() {
         let bytes = Bytes::from(json!({"pi": {"email": "a.b@c.de"}, "n": 1}).to_string());
-        let document = Document::fetched("entry.json", "u", &bytes).unwrap();
+        let document = Document::fetched(DocumentKind::EmpiarEntry, "u", &bytes).unwrap();
         assert_eq!(document.redacted, ["/pi/email"]);
         assert_eq!(document.value()["pi"]["email"], redact::E_MAIL);
         assert!(!document.bytes().windows(4).any(|part| part == b"c.de"));
-        let again = Document::fetched("entry.json", "u", &document.bytes()).unwrap();
+        let again = Document::fetched(DocumentKind::EmpiarEntry, "u", &document.bytes()).unwrap();
         assert_eq!((again.sha256, again.redacted.len()), (document.sha256, 0));
     }
 
     #[test]
     fn what_is_no_json_is_no_document() {
         for body in ["", "<!DOCTYPE html>", "{\"a\": "] {
-            assert!(Document::fetched("a", "u", &Bytes::from(body)).is_none(), "{body}");
+            assert!(Document::fetched(DocumentKind::EmpiarEntry, "u", &Bytes::from(body)).is_none(), "{body}");
         }
     }
 

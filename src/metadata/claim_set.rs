@@ -23,8 +23,6 @@ const LONGEST_EXTRA: usize = 1024;
 
 /// A document of the dataset, parsed.
 pub(super) struct Doc<'a> {
-    /// The name it was fetched under, the same for every image.
-    pub kind: &'a str,
     /// Its file name below `upstream`.
     pub file: String,
     pub document: &'a Document,

@@ -86,7 +86,6 @@ pub fn record(dataset: &Dataset, images: &[ImageRecord<'_>]) -> Value {
     for (number, image) in images.iter().enumerate() {
         let first = docs.len();
         docs.extend(image.documents.iter().map(|document| Doc {
-            kind: &document.name,
             file: document_name(&image.named, document),
             document,
             value: read(document, &mut left),

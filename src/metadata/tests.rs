@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::catalog::Catalog;
+use crate::document::DocumentKind;
 use crate::document::arbitrary::{any_json, exchange};
 use crate::dtype::DataType;
 use crate::geometry::{Grid, Shape};
@@ -55,7 +56,7 @@ fn record_with(knowledge: Knowledge<'_>, documents: &[Document]) -> Value {
 fn entry(width: Value, pixel: Value) -> Document {
     let set = json!({"image_width": width, "image_height": "5", "pixel_width": pixel, "pixel_height": 80.0});
     Document::dump(
-        "empiar-entry.json",
+        DocumentKind::EmpiarEntry,
         "u",
         &json!({"EMPIAR-1": {"imagesets": [set], "title": "T", "free": [1, null]}}),
     )
@@ -146,7 +147,7 @@ fn what_the_archive_said_is_told_and_marked_while_the_source_is_silent() {
 fn a_size_by_imagej_is_in_the_unit_of_its_axis() {
     let description = json!({"unit": "micron", "yunit": "Å", "zunit": "nm", "spacing": "50"});
     let tags = json!({"XResolution": {"value": [125, 1]}, "YResolution": {"value": [1, 80]}});
-    let documents = [Document::dump("tiff-tags.json", "u", &json!({"tags": tags, "description": description}))];
+    let documents = [Document::dump(DocumentKind::TiffTags, "u", &json!({"tags": tags, "description": description}))];
     let record = record_with(Knowledge::Missing("no answer".into()), &documents);
     check(&record, &documents);
     assert_eq!(record["images"][0]["voxel_size"], json!({"z": 50.0, "y": 8.0, "x": 8.0, "unit": "nanometer"}));
@@ -172,7 +173,7 @@ fn notes_of_a_study_are_understood_and_those_of_a_screen_of_its_number_are_not()
             ["Release Date", "2020-07-22"]
         ]);
         let annotation = json!({"link": {"parent": {"class": class}}, "values": values});
-        Document::dump("omero-study.json", "u", &json!({"annotations": [annotation]}))
+        Document::dump(DocumentKind::OmeroStudy, "u", &json!({"annotations": [annotation]}))
     };
     let documents = [notes("ProjectI")];
     let record = record_of(&documents);
@@ -212,7 +213,7 @@ fn a_real_section_tells_its_date_voxel_size_and_microscope() {
             .or_else(|_| text.parse::<f64>().map(Value::from))
             .unwrap_or(text.into());
     }
-    let documents = [Document::dump("dm-tags.json", "u", &tags)];
+    let documents = [Document::dump(DocumentKind::DmTags, "u", &tags)];
     let record = record_with(Knowledge::Missing("no answer".into()), &documents);
     check(&record, &documents);
     let acquisition = &record["acquisition"];
@@ -232,11 +233,11 @@ fn values_of_a_wrong_type_are_a_reason_and_no_failure() {
         check(&record, &documents);
         assert_eq!(record["images"][0]["shape"]["x"], 6, "{odd}");
     }
-    let documents = [Document::dump("empiar-entry.json", "u", &json!({"EMPIAR-1": {"release_date": "soon"}}))];
+    let documents = [Document::dump(DocumentKind::EmpiarEntry, "u", &json!({"EMPIAR-1": {"release_date": "soon"}}))];
     let reason = record_of(&documents)["missing"]["/study/release_date"].as_str().unwrap().to_owned();
     assert_eq!(reason, "upstream/empiar-entry.json has \"soon\" at /EMPIAR-1/release_date, which is no such value");
     let long = "x".repeat(1 << 20);
-    let documents = [Document::dump("empiar-entry.json", "u", &json!({"E": {"title": long}}))];
+    let documents = [Document::dump(DocumentKind::EmpiarEntry, "u", &json!({"E": {"title": long}}))];
     assert_eq!(record_of(&documents)["study"]["title"], "A title");
 }
 
@@ -277,24 +278,27 @@ proptest! {
     fn no_document_breaks_a_record(
         kind in 0usize..8, place: Index, value in any_json("[ -~µÅ]{0,12}", "[a-zA-Z/~]{1,8}")
     ) {
-        let (name, text) = [
-            ("omero-image.json", include_str!("../demo/replica/idr/image.json")),
-            ("omero-annotations.json", include_str!("../demo/replica/idr/annotations.json")),
-            ("omero-study.json", include_str!("../demo/replica/idr/study.json")),
-            ("empiar-entry.json", include_str!("../demo/replica/empiar/entry.json")),
-            ("tiff-tags.json", r#"{"pages": 4, "tags": {"XResolution": {"value": [50, 1]}, "ResolutionUnit": {"value": 2},
+        let (kind, text) = [
+            (DocumentKind::OmeroImage, include_str!("../demo/replica/idr/image.json")),
+            (DocumentKind::OmeroAnnotations, include_str!("../demo/replica/idr/annotations.json")),
+            (DocumentKind::OmeroStudy, include_str!("../demo/replica/idr/study.json")),
+            (DocumentKind::EmpiarEntry, include_str!("../demo/replica/empiar/entry.json")),
+            (DocumentKind::TiffTags, r#"{"pages": 4, "tags": {"XResolution": {"value": [50, 1]}, "ResolutionUnit": {"value": 2},
                 "BitsPerSample": {"value": 8}}, "description": {"unit": "nm", "spacing": "50", "min": "0"}}"#),
-            ("dm-tags.json", r#"{"ImageList": {"1": {"ImageData": {"DataType": 6, "Dimensions": {"0": 6, "1": 5},
+            (DocumentKind::DmTags, r#"{"ImageList": {"1": {"ImageData": {"DataType": 6, "Dimensions": {"0": 6, "1": 5},
                 "Calibrations": {"Dimension": {"0": {"Scale": 0.008, "Units": "µm"}}}},
                 "ImageTags": {"DataBar": {"Acquisition Date": "11.06.2018", "Acquisition Time (OS)": 1.3e17}}}}}"#),
-            ("zattrs.json", r#"{"multiscales": [{"axes": [{"name": "z"}, {"name": "y"}, {"name": "x", "unit": "nanometer"}],
+            (DocumentKind::of_store("zattrs", ""), r#"{"multiscales": [{"axes": [{"name": "z"}, {"name": "y"}, {"name": "x", "unit": "nanometer"}],
                 "datasets": [{"path": "s0", "coordinateTransformations": [{"type": "scale", "scale": [50, 8, 8]}]}]}]}"#),
-            ("info.json", r#"{"data_type": "uint8", "scales": [{"size": [6, 5, 4], "resolution": [8, 8, 50],
+            (DocumentKind::PrecomputedInfo, r#"{"data_type": "uint8", "scales": [{"size": [6, 5, 4], "resolution": [8, 8, 50],
                 "chunk_sizes": [[6, 5, 4]], "encoding": "jpeg"}]}"#),
-        ][kind];
+        ]
+        .into_iter()
+        .nth(kind)
+        .unwrap();
         let mut document = serde_json::from_str(text).unwrap();
         exchange(&mut document, &place, value);
-        let documents = [Document::dump(name, "u", &document)];
+        let documents = [Document::dump(kind, "u", &document)];
         let record = record_of(&documents);
         check(&record, &documents);
         let records = [record];
@@ -308,7 +312,7 @@ proptest! {
 
     #[test]
     fn bytes_that_are_no_json_are_no_document(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-        if let Some(document) = Document::fetched("a.json", "u", &Bytes::from(bytes)) {
+        if let Some(document) = Document::fetched(DocumentKind::EmpiarEntry, "u", &Bytes::from(bytes)) {
             record_of(&[document]);
         }
     }

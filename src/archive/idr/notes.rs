@@ -6,7 +6,7 @@ use url::Url;
 
 use super::answer::Answer;
 use super::ask_for;
-use crate::document::Document;
+use crate::document::{Document, DocumentKind};
 use crate::remote::Location;
 use crate::source::SourceError;
 use crate::store::Remote;
@@ -19,7 +19,8 @@ pub(in crate::archive) async fn notes(remote: &Remote, image: u64, server: &Url)
     let server = Location::anonymous(server.clone());
     let of_image = async {
         let answer =
-            ask_for(remote, annotations(&server, "image", image), "omero-annotations.json", PATIENCE, nothing).await;
+            ask_for(remote, annotations(&server, "image", image), DocumentKind::OmeroAnnotations, PATIENCE, nothing)
+                .await;
         Vec::from_iter(answer.ok().and_then(|(_, document)| document))
     };
     let mut study = Vec::new();
@@ -33,17 +34,18 @@ pub(in crate::archive) async fn notes(remote: &Remote, image: u64, server: &Url)
 /// The way from an image to its dataset, its project, and what is noted about that. Ends where an answer is none.
 async fn study_of(remote: &Remote, image: u64, server: &Location, documents: &mut Vec<Document>) -> Option<()> {
     let datasets = server.join(&format!("api/v0/m/images/{image}/datasets/"));
-    let dataset = first(remote, datasets, "omero-datasets.json", documents).await?;
+    let dataset = first(remote, datasets, DocumentKind::OmeroDatasets, documents).await?;
     let projects = server.join(&format!("api/v0/m/datasets/{dataset}/projects/"));
-    let project = first(remote, projects, "omero-projects.json", documents).await?;
-    let answer = ask_for(remote, annotations(server, "project", project), "omero-study.json", PATIENCE, nothing).await;
+    let project = first(remote, projects, DocumentKind::OmeroProjects, documents).await?;
+    let answer =
+        ask_for(remote, annotations(server, "project", project), DocumentKind::OmeroStudy, PATIENCE, nothing).await;
     documents.extend(answer.ok()?.1);
     Some(())
 }
 
 /// The number of the first object of the answer to a question for a list, which is also a document for people.
-async fn first(remote: &Remote, from: Location, name: &'static str, documents: &mut Vec<Document>) -> Option<u64> {
-    let (first, document) = ask_for(remote, from, name, PATIENCE, |answer| Ok(answer.first())).await.ok()?;
+async fn first(remote: &Remote, from: Location, kind: DocumentKind, documents: &mut Vec<Document>) -> Option<u64> {
+    let (first, document) = ask_for(remote, from, kind, PATIENCE, |answer| Ok(answer.first())).await.ok()?;
     documents.extend(document);
     first.ok()?
 }

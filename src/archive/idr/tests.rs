@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::answer::Answer;
 use super::*;
 use crate::demo::Replica;
+use crate::document::DocumentKind;
 use crate::document::arbitrary::{any_json, exchange};
 use crate::geometry::Shape;
 use crate::remote::LimitsByHost;
@@ -203,13 +204,14 @@ async fn a_busy_server_is_asked_again_and_not_for_ever() {
     let busy = || ("200 OK", br#"{"ConcurrencyException": {"backOff": 5}}"#.to_vec());
     let (url, server) = scripted(vec![busy(), busy(), ("200 OK", PATHS.to_vec())]).await;
     let file = || Arc::new(|answer: &Answer| answer.file(&files()));
-    let (found, document) = ask(&remote(), Location::anonymous(url), "omero-files.json", file()).await.unwrap();
+    let (found, document) = ask(&remote(), Location::anonymous(url), DocumentKind::OmeroFiles, file()).await.unwrap();
     assert_eq!(found.unwrap().to_string(), FILE);
     assert_eq!(document.unwrap().name, "omero-files.json");
     server.await.unwrap();
 
     let (url, server) = scripted(vec![busy(), busy(), busy(), busy()]).await;
-    let error = ask(&remote(), Location::anonymous(url), "omero-files.json", file()).await.unwrap_err().to_string();
+    let error =
+        ask(&remote(), Location::anonymous(url), DocumentKind::OmeroFiles, file()).await.unwrap_err().to_string();
     assert!(error.contains("ConcurrencyException: still so after 4 attempts"), "{error}");
     server.await.unwrap();
 }

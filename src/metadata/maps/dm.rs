@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Target, count, date, length, number, positive, text};
+use crate::document::DocumentKind;
 use crate::length::shifted;
 use crate::metadata::claim_set::{ClaimSet, Rank};
 use crate::metadata::dates::filetime;
@@ -20,7 +21,7 @@ const TYPES: [(u64, &str); 8] = [
 ];
 
 pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
-    let Some(doc) = target.doc(claims, "dm-tags.json") else { return };
+    let Some(doc) = target.doc(claims, &DocumentKind::DmTags) else { return };
     let Some(image) = image(claims, doc) else { return };
     let image = format!("/ImageList/{image}");
     let tags = format!("{image}/ImageTags");

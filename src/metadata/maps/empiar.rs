@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use super::{Target, count, date, length, text};
+use crate::document::DocumentKind;
 use crate::metadata::claim_set::{ClaimSet, Rank};
 
 pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
-    let Some(doc) = target.doc(claims, "empiar-entry.json") else { return };
+    let Some(doc) = target.doc(claims, &DocumentKind::EmpiarEntry) else { return };
     let Some(key) = claims.found(doc, "").and_then(Value::as_object).and_then(|entries| entries.keys().next().cloned())
     else {
         return;

@@ -11,6 +11,7 @@ mod zarr;
 use serde_json::Value;
 
 use super::claim_set::ClaimSet;
+use crate::document::DocumentKind;
 use crate::length::Unit;
 
 /// The three axes of the record.
@@ -32,8 +33,8 @@ impl Target {
     }
 
     /// The document of this kind.
-    fn doc(&self, claims: &ClaimSet<'_>, kind: &str) -> Option<usize> {
-        self.docs.clone().find(|&number| claims.docs.get(number).is_some_and(|doc| doc.kind == kind))
+    fn doc(&self, claims: &ClaimSet<'_>, kind: &DocumentKind) -> Option<usize> {
+        self.docs.clone().find(|&number| claims.docs.get(number).is_some_and(|doc| doc.document.kind == *kind))
     }
 }
 

@@ -3,11 +3,12 @@
 use serde_json::Value;
 
 use super::{Target, count};
+use crate::document::DocumentKind;
 use crate::length::Unit;
 use crate::metadata::claim_set::{ClaimSet, Rank};
 
 pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
-    let Some(doc) = target.doc(claims, "mrc-header.json") else { return };
+    let Some(doc) = target.doc(claims, &DocumentKind::MrcHeader) else { return };
     for (number, axis) in ["x", "y", "z"].into_iter().enumerate() {
         let shape = target.at(&format!("shape/{axis}"));
         claims.upstream(&shape, Rank::File, (doc, &format!("/n{axis}")), Some("voxels"), count);

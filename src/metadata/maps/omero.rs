@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Target, count, date, length, text};
+use crate::document::DocumentKind;
 use crate::metadata::claim_set::{ClaimSet, Rank};
 use crate::metadata::terms;
 
@@ -39,11 +40,11 @@ const DOIS: [&str; 2] = ["Data DOI", "Publication DOI"];
 const MOST_AUTHORS: usize = 1000;
 
 pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
-    if let Some(doc) = target.doc(claims, "omero-image.json") {
+    if let Some(doc) = target.doc(claims, &DocumentKind::OmeroImage) {
         image(claims, target, doc);
     }
     if target.main
-        && let Some(doc) = target.doc(claims, "omero-annotations.json")
+        && let Some(doc) = target.doc(claims, &DocumentKind::OmeroAnnotations)
     {
         for (pointer, key) in pairs(claims, doc, None) {
             if let Some((_, field)) = NOTES.iter().find(|(name, _)| *name == key) {
@@ -52,7 +53,7 @@ pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
         }
     }
     if target.main
-        && let Some(doc) = target.doc(claims, "omero-study.json")
+        && let Some(doc) = target.doc(claims, &DocumentKind::OmeroStudy)
     {
         study(claims, doc);
     }

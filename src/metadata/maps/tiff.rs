@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Target, any_number, count, date, length};
+use crate::document::DocumentKind;
 use crate::length::Unit;
 use crate::metadata::claim_set::{ClaimSet, Evidence, Rank};
 
@@ -13,7 +14,7 @@ const OF_PRINT: &str = "most programs write the resolution of a print into these
 const SMALLEST_OF_PRINT: f64 = 1000.0;
 
 pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
-    let Some(doc) = target.doc(claims, "tiff-tags.json") else { return };
+    let Some(doc) = target.doc(claims, &DocumentKind::TiffTags) else { return };
     claims.upstream(&target.at("shape/z"), Rank::File, (doc, "/pages"), Some("pages"), count);
     for (axis, tag) in [("y", "ImageLength"), ("x", "ImageWidth")] {
         let pointer = format!("/tags/{tag}/value");

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{AXES, Target, count, text};
+use crate::document::DocumentKind;
 use crate::length::Unit;
 use crate::metadata::claim_set::{ClaimSet, Rank};
 
@@ -10,12 +11,13 @@ use crate::metadata::claim_set::{ClaimSet, Rank};
 const LOSSLESS: [&str; 8] = ["blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd", "bytes"];
 
 pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
-    let (doc, image, array) = if let Some(doc) = target.doc(claims, "zattrs.json") {
+    let of_store = DocumentKind::of_store;
+    let (doc, image, array) = if let Some(doc) = target.doc(claims, &of_store("zattrs", "")) {
         (doc, "/multiscales/0", "zarray")
-    } else if let Some(doc) = target.doc(claims, "zarr.json") {
+    } else if let Some(doc) = target.doc(claims, &of_store("zarr", "")) {
         (doc, "/attributes/ome/multiscales/0", "zarr")
     } else {
-        if let Some(lone) = target.doc(claims, "zarray.json") {
+        if let Some(lone) = target.doc(claims, &of_store("zarray", "")) {
             arrays(claims, target, lone, 0, [0, 1, 2]);
         }
         return;
@@ -31,7 +33,7 @@ pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
     // Levels are shown finest first, whatever the order of the document, and only those of which the array is.
     let found = |dataset: &Value| {
         let path = dataset.get("path").and_then(Value::as_str).unwrap_or_default().trim_matches('/');
-        target.doc(claims, &format!("{array}-{}.json", path.replace('/', "-")))
+        target.doc(claims, &of_store(array, path))
     };
     let mut shown: Vec<_> =
         datasets.iter().enumerate().filter_map(|(listed, dataset)| Some((listed, dataset, found(dataset)?))).collect();

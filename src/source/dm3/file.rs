@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::dm::{Calibration, DmError, Image, PixelType, Step, Tags, Version, Walker};
-use crate::document::Document;
+use crate::document::{Document, DocumentKind};
 use crate::dtype::DataType;
 use crate::geometry::Shape;
 use crate::length::Unit;
@@ -89,7 +89,7 @@ async fn feed(object: &Object, mut walker: Walker, offset: u64, bytes: Bytes) ->
 /// The tags of a file for people.
 pub(super) async fn document(object: &Object, tags: Tags) -> Result<Document, SourceError> {
     let (url, retrieved) = (object.url().to_owned(), object.confirmed());
-    aside(object, move || Document::dump("dm-tags.json", url, &tags.to_json()).retrieved_at(retrieved)).await
+    aside(object, move || Document::dump(DocumentKind::DmTags, url, &tags.to_json()).retrieved_at(retrieved)).await
 }
 
 /// Does what may take long and much memory, as files may be made so that it does, on a thread that nobody else waits for.

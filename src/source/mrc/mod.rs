@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 
 use self::header::{Header, LENGTH};
 use super::{Description, Placement, Source, SourceError, SourceLevel, StorageFormat, foreign};
-use crate::document::Document;
+use crate::document::{Document, DocumentKind};
 use crate::dtype::{FillValue, widened};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::source::contiguous::Contiguous;
@@ -99,7 +99,7 @@ pub async fn open(object: Object, reading: Reading) -> Result<MrcSource, SourceE
     };
     let document = reading
         .told
-        .then(|| Document::dump("mrc-header.json", object.url(), &header.told).retrieved_at(object.confirmed()));
+        .then(|| Document::dump(DocumentKind::MrcHeader, object.url(), &header.told).retrieved_at(object.confirmed()));
     let Header { offset, big_endian, stored, .. } = header;
     let voxels = Contiguous { object, grid, offset, item: stored.size, big_endian, field: "voxels" };
     Ok(MrcSource { voxels, description, voxel_size, document })

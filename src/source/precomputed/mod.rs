@@ -22,7 +22,7 @@ use self::sharding::{Encoding, Sharding};
 use self::shards::{Lookup, Shards};
 use super::{Description, Placement, Source, SourceError, SourceLevel, StorageFormat, foreign, leave_out};
 use crate::decompress::gunzip;
-use crate::document::Document;
+use crate::document::{Document, DocumentKind};
 use crate::dtype::FillValue;
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::remote::{Cause, Compression, Location};
@@ -88,7 +88,8 @@ pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> R
     let folders = info.scales.iter().map(|scale| resolve(folder, &scale.key)).collect();
     let description = describe(document.url(), &info)?;
     let retrieved = document.confirmed();
-    let document = Document::fetched("info.json", document.url(), &bytes).map(|told| told.retrieved_at(retrieved));
+    let document = Document::fetched(DocumentKind::PrecomputedInfo, document.url(), &bytes)
+        .map(|told| told.retrieved_at(retrieved));
     let shards = Shards::new(remote.clone(), witness.clone());
     Ok(PrecomputedSource { remote: remote.clone(), info, folders, shards, witness, description, document })
 }

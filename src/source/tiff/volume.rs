@@ -17,7 +17,7 @@ use super::sample::Palette;
 use super::storage::{Codec, Data, Segments, Stored};
 use super::text::{Dialect, Set, Text};
 use super::{Reading, dump, front, microscope};
-use crate::document::Document;
+use crate::document::{Document, DocumentKind};
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, Shape};
 use crate::source::planes::{MAX_BAND, all, bounded_band};
@@ -138,7 +138,7 @@ impl Volume {
         };
         let tags = given
             .is_none()
-            .then(|| Document::dump("tiff-tags.json", &*name, &dump::document(&header, index.pages(), tags)));
+            .then(|| Document::dump(DocumentKind::TiffTags, &*name, &dump::document(&header, index.pages(), tags)));
         let big_endian = header.big_endian;
         Ok(Volume { tags, name, description, big_endian, form, voxel_size, pages, index, set })
     }

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::cache::Desk;
-use crate::document::{Document, Packed};
+use crate::document::{Document, DocumentKind, Packed};
 use crate::remote::{Cause, Location, RemoteError};
 use crate::store::{Remote, is_past_caches};
 
@@ -116,13 +116,12 @@ impl<'a, D: Documents> CachedDocuments<'a, D> {
     /// The fetched documents for people. Their names are their paths below `group` without the leading dots.
     /// Those below the folders `without` are no documents of what is shown.
     pub(super) fn into_documents(self, group: &Location, without: &[&Location]) -> Vec<Document> {
-        let name = |location: &Location| {
+        let kind = |location: &Location| {
             let path = location.url.path();
             let path = path.strip_prefix(group.url.path()).unwrap_or(path).trim_matches('/').to_owned();
             let (folder, file) = path.rsplit_once('/').unwrap_or(("", &path));
             let stem = file.trim_start_matches('.').trim_end_matches(".json");
-            let dash = if folder.is_empty() { "" } else { "-" };
-            format!("{stem}{dash}{}.json", folder.replace('/', "-"))
+            DocumentKind::of_store(stem, folder)
         };
         let mut fetched = self.documents.into_inner();
         // In which order the answers came says nothing.
@@ -132,7 +131,7 @@ impl<'a, D: Documents> CachedDocuments<'a, D> {
             !without.iter().any(is_below)
         };
         let documents = fetched.iter().filter(|(at, _)| is_shown(at)).filter_map(|(at, packed)| {
-            let document = Document::fetched(name(at), at.to_string(), &packed.all())?;
+            let document = Document::fetched(kind(at), at.to_string(), &packed.all())?;
             Some(document.retrieved_at(self.inner.confirmed(at)))
         });
         documents.collect()
