@@ -28,6 +28,7 @@ mod sample;
 mod source;
 mod stats;
 mod store;
+mod task;
 mod tiff;
 mod tiff_tags;
 mod token;

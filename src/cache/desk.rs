@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::shares::{Place, Share, Shares};
+use crate::task;
 
 /// The least for what arrives, and for what is kept.
 const LEAST: [u64; 2] = [4 << 20, 8 << 20];
@@ -83,7 +84,7 @@ impl Desk {
             let _alone = at_work.lock();
             work()
         };
-        tokio::task::spawn_blocking(alone).await.ok()
+        task::spawn_blocking(alone).await.ok()
     }
 
     /// The same on the thread of the caller, for what takes a moment.

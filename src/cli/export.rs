@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::config::ConfigArgs;
+use super::options::{Detail, log_to_stderr};
 use super::output::{eprint_line, print};
 use super::session::{CacheArgs, Session};
 use super::{CliError, size, target};
@@ -88,6 +89,9 @@ pub(super) struct ExportArgs {
     timeout: Duration,
     #[command(flatten)]
     cache: CacheArgs,
+    /// Log to stderr what goes on; twice for everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
 }
 
 fn format(text: &str) -> Result<Format, String> {
@@ -139,6 +143,9 @@ impl From<ExportError> for CliError {
 
 /// Writes the stores one after the other; one that fails does not stop the others.
 pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
+    if args.verbose > 0 {
+        log_to_stderr(Detail::Progress(args.verbose));
+    }
     let catalog = args.config.catalog()?;
     let jobs = jobs(args, &catalog)?;
     let runtime = daemon::runtime()?;

@@ -20,6 +20,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::task;
+
 /// How long the index may take, for whoever is waiting answers others as well.
 const INDEX_ANSWERS: Duration = Duration::from_secs(1);
 /// How long bytes may take: disks that are in much use are slow.
@@ -136,7 +138,7 @@ impl Patience {
         let call = Call::new(&self.overdue);
         let (sender, receiver) = oneshot::channel();
         let made = Made(call.clone());
-        tokio::task::spawn_blocking(move || {
+        task::spawn_blocking(move || {
             let _held = (permit, made);
             if !sender.is_closed() {
                 // Who asked may have gone meanwhile.

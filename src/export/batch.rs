@@ -17,6 +17,7 @@ use super::progress::Progress;
 use super::versions::Versions;
 use crate::cache::MemoryBudget;
 use crate::geometry::{CellIndex, Region};
+use crate::task;
 use crate::volume::block::Voxels;
 use crate::volume::copy::{Placed, copy_part, fill};
 use crate::volume::{Blocks, BulkRead, VolumeError};
@@ -47,7 +48,7 @@ impl Work {
             return Ok(());
         }
         let versions = self.versions.clone();
-        let saved = tokio::task::spawn_blocking(move || versions.save()).await;
+        let saved = task::spawn_blocking(move || versions.save()).await;
         saved.map_err(ExportError::write("noting versions"))?
     }
 }
@@ -181,7 +182,7 @@ impl Filling<'_> {
             // Never closed, and without a permit compressing would only be less orderly.
             let permit = work.jobs.acquire().await;
             let (compression, dtype) = (array.target.compression, array.target.dtype);
-            let encoded = tokio::task::spawn_blocking(move || compression.encode(voxels, dtype)).await;
+            let encoded = task::spawn_blocking(move || compression.encode(voxels, dtype)).await;
             let key = || format!("{}/{} {index}", work.destination, array.target.path);
             let encoded = encoded.map_err(ExportError::write(key()))?.map_err(ExportError::write(key()))?;
             drop(permit);

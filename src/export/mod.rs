@@ -40,6 +40,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 pub use codec::Compression;
 pub use destination::Destination;
@@ -51,6 +52,7 @@ pub use progress::{Progress, State as ProgressState};
 use crate::cache::MemoryBudget;
 use crate::lock::UNSUPPORTED;
 use crate::store::Remote;
+use crate::task;
 use crate::volume::{Blocks, InFlightLimit};
 use array::Array;
 use batch::Work;
@@ -242,7 +244,9 @@ impl Exporter {
         let batches = swept.iter().flat_map(|swept| swept.0.target.layout.batches().map(move |batch| (swept, batch)));
         let running = futures::stream::iter(batches).map(|((array, bulk, log), batch)| {
             let work = &work;
-            async move { batch::run(work, array, log, bulk, &batch).await }
+            let path = || Some(format!("{}/{} batch {}", work.name, array.target.path, batch.number));
+            let span = task::request("EXPORT", path);
+            async move { batch::run(work, array, log, bulk, &batch).await }.instrument(span)
         });
         let ended = running.buffer_unordered(AT_ONCE).try_collect::<()>().await;
         window.close();

@@ -11,6 +11,8 @@ use object_store::{Error, MultipartUpload, ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
+use crate::task;
+
 /// Bytes of a part, and how many parts are under way.
 const PART: usize = 8 << 20;
 const PARTS: usize = 2;
@@ -33,7 +35,7 @@ impl Uploads {
     pub(super) async fn begin(&self, store: &Arc<dyn ObjectStore>, key: Key) -> Result<Upload, Error> {
         let (this, store) = (self.clone(), store.clone());
         // A task of its own: the bucket may have begun it when whoever asked for it is gone.
-        let begun = tokio::spawn(async move {
+        let begun = task::spawn(async move {
             let is_over = this.beginning.read().await;
             if *is_over {
                 return Err(Error::Generic { store: "export", source: "it is over".into() });

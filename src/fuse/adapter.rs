@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use super::backend::Backend;
 use super::callers;
 use crate::stats::Stats;
+use crate::task;
 use crate::vfs::{self, Attributes, DirEntry, Entry, Kind, Reply};
 
 /// Reads that the kernel may have open at once. It counts all buffered reads of a mount together, so a low number would
@@ -63,6 +64,24 @@ pub(super) struct Adapter<B> {
     _alive: watch::Sender<()>,
 }
 
+/// A request of the kernel.
+#[derive(Clone, Copy)]
+struct KernelRequest<'a> {
+    /// What it is called.
+    request: &'static str,
+    /// The thread that waits.
+    caller: u32,
+    inode: INodeNo,
+    /// The name that is looked up in it.
+    name: Option<&'a OsStr>,
+}
+
+impl KernelRequest<'_> {
+    fn of(name: &'static str, request: &Request, inode: INodeNo) -> Self {
+        KernelRequest { request: name, caller: request.pid(), inode, name: None }
+    }
+}
+
 impl<B: Backend> Adapter<B> {
     pub fn new(
         backend: Arc<B>,
@@ -79,12 +98,12 @@ impl<B: Backend> Adapter<B> {
     /// request alone. A `caller` that is killed while it waits gets an answer at once, so that it can end.
     fn answer<T: Send + 'static, R: Send + 'static>(
         &self,
-        (request, caller): (&'static str, u32),
-        inode: INodeNo,
+        asked: KernelRequest<'_>,
         reply: R,
         ask: impl FnOnce(&Arc<B>) -> Reply<T>,
         send: impl FnOnce(R, Result<T, vfs::Errno>) + Send + 'static,
     ) {
+        let KernelRequest { request, caller, inode, name } = asked;
         self.stats.fuse(request);
         let gone = self.gone.load(Ordering::Acquire);
         // Programs that ask whether a file is there before they read it, and take any error for a no, as zarr 2 does, have to
@@ -94,19 +113,24 @@ impl<B: Backend> Adapter<B> {
         }
         // What is asked may start tasks.
         let _within = self.runtime.enter();
+        let span = task::request(request, || {
+            let path = self.backend.path(inode.0);
+            Some(name.map_or_else(|| path.clone(), |name| format!("{path}/{}", name.display())))
+        });
+        let in_span = span.enter();
         match catch_unwind(AssertUnwindSafe(|| ask(&self.backend))) {
             Ok(Reply::Ready(answer)) => send(reply, answer),
             Ok(Reply::Pending(_)) if gone => send(reply, Err(GONE)),
             Ok(Reply::Pending(answer)) => {
                 let stats = Arc::clone(&self.stats);
-                self.runtime.spawn(async move {
+                task::spawn(async move {
                     let mut answer = AssertUnwindSafe(answer).catch_unwind();
                     let answer = tokio::select! {
                         biased;
                         answer = &mut answer => answer,
                         // What was begun for it goes on, and the next who asks for the same joins that.
                         () = callers::killed(caller) => {
-                            tokio::spawn(answer);
+                            task::spawn(answer);
                             Ok(Err(INTERRUPTED))
                         }
                     };
@@ -115,6 +139,7 @@ impl<B: Backend> Adapter<B> {
             }
             Err(panic) => send(reply, Err(panicked(&self.stats, request, inode, &*panic))),
         }
+        drop(in_span);
     }
 
     fn open_reply(&self, request: &'static str, without: bool, reply: ReplyOpen) {
@@ -149,8 +174,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
         let least = if self.gone.load(Ordering::Acquire) { YEARS } else { Duration::ZERO };
         let ask = |backend: &Arc<B>| backend.lookup(parent.0, name);
         self.answer(
-            ("LOOKUP", request.pid()),
-            parent,
+            KernelRequest { name: Some(name), ..KernelRequest::of("LOOKUP", request, parent) },
             reply,
             ask,
             move |reply, answer: Result<Entry, _>| match answer {
@@ -168,7 +192,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
     fn getattr(&self, request: &Request, inode: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         let owner = self.owner;
         let ask = |backend: &Arc<B>| backend.getattr(inode.0);
-        self.answer(("GETATTR", request.pid()), inode, reply, ask, move |reply, answer| match answer {
+        self.answer(KernelRequest::of("GETATTR", request, inode), reply, ask, move |reply, answer| match answer {
             Ok(attributes) => reply.attr(&attributes.ttl, &file_attr(&attributes, owner)),
             Err(errno) => reply.error(to_errno(errno)),
         });
@@ -194,7 +218,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
         reply: ReplyData,
     ) {
         let ask = |backend: &Arc<B>| backend.read(inode.0, offset, size);
-        self.answer(("READ", request.pid()), inode, reply, ask, |reply, answer| match answer {
+        self.answer(KernelRequest::of("READ", request, inode), reply, ask, |reply, answer| match answer {
             Ok(bytes) => reply.data(&bytes),
             Err(errno) => reply.error(to_errno(errno)),
         });
@@ -203,21 +227,26 @@ impl<B: Backend> Filesystem for Adapter<B> {
     fn readdir(&self, request: &Request, inode: INodeNo, _handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let stats = Arc::clone(&self.stats);
         let ask = |backend: &Arc<B>| backend.readdir(inode.0, offset);
-        self.answer(("READDIR", request.pid()), inode, (), ask, move |(), answer: Result<Vec<DirEntry>, _>| {
-            let filled = answer.and_then(|entries| {
-                catch_unwind(AssertUnwindSafe(|| {
-                    // `add` says whether the buffer was full, so that the entry is not in it.
-                    let _full = entries.into_iter().any(|DirEntry { name, attributes, next_cookie, .. }| {
-                        reply.add(INodeNo(attributes.inode), next_cookie, file_type(attributes.kind), &name)
-                    });
-                }))
-                .map_err(|panic| panicked(&stats, "READDIR", inode, &*panic))
-            });
-            match filled {
-                Ok(()) => reply.ok(),
-                Err(errno) => reply.error(to_errno(errno)),
-            }
-        });
+        self.answer(
+            KernelRequest::of("READDIR", request, inode),
+            (),
+            ask,
+            move |(), answer: Result<Vec<DirEntry>, _>| {
+                let filled = answer.and_then(|entries| {
+                    catch_unwind(AssertUnwindSafe(|| {
+                        // `add` says whether the buffer was full, so that the entry is not in it.
+                        let _full = entries.into_iter().any(|DirEntry { name, attributes, next_cookie, .. }| {
+                            reply.add(INodeNo(attributes.inode), next_cookie, file_type(attributes.kind), &name)
+                        });
+                    }))
+                    .map_err(|panic| panicked(&stats, "READDIR", inode, &*panic))
+                });
+                match filled {
+                    Ok(()) => reply.ok(),
+                    Err(errno) => reply.error(to_errno(errno)),
+                }
+            },
+        );
     }
 
     fn readdirplus(
@@ -230,36 +259,41 @@ impl<B: Backend> Filesystem for Adapter<B> {
     ) {
         let (owner, backend, stats) = (self.owner, Arc::clone(&self.backend), Arc::clone(&self.stats));
         let ask = |backend: &Arc<B>| backend.readdir(inode.0, offset);
-        self.answer(("READDIRPLUS", request.pid()), inode, (), ask, move |(), answer: Result<Vec<DirEntry>, _>| {
-            let filled = answer.and_then(|entries| {
-                catch_unwind(AssertUnwindSafe(|| {
-                    let mut given = Vec::new();
-                    let _full = entries.into_iter().any(|DirEntry { name, attributes, ttl, next_cookie }| {
-                        // One time holds for the name and the attributes here.
-                        let ttl = ttl.min(attributes.ttl);
-                        let file_attr = file_attr(&attributes, owner);
-                        if reply.add(file_attr.ino, next_cookie, &name, &ttl, &file_attr, Generation(0)) {
-                            return true;
-                        }
-                        // The kernel takes each entry for a lookup, but these two.
-                        if name != "." && name != ".." {
-                            given.push(attributes.inode);
-                        }
-                        false
-                    });
-                    given
-                }))
-                .map_err(|panic| panicked(&stats, "READDIRPLUS", inode, &*panic))
-            });
-            match filled {
-                Ok(given) => {
-                    // Before the reply, for the kernel may forget them as soon as it has it.
-                    given.into_iter().for_each(|inode| backend.looked_up(inode));
-                    reply.ok();
+        self.answer(
+            KernelRequest::of("READDIRPLUS", request, inode),
+            (),
+            ask,
+            move |(), answer: Result<Vec<DirEntry>, _>| {
+                let filled = answer.and_then(|entries| {
+                    catch_unwind(AssertUnwindSafe(|| {
+                        let mut given = Vec::new();
+                        let _full = entries.into_iter().any(|DirEntry { name, attributes, ttl, next_cookie }| {
+                            // One time holds for the name and the attributes here.
+                            let ttl = ttl.min(attributes.ttl);
+                            let file_attr = file_attr(&attributes, owner);
+                            if reply.add(file_attr.ino, next_cookie, &name, &ttl, &file_attr, Generation(0)) {
+                                return true;
+                            }
+                            // The kernel takes each entry for a lookup, but these two.
+                            if name != "." && name != ".." {
+                                given.push(attributes.inode);
+                            }
+                            false
+                        });
+                        given
+                    }))
+                    .map_err(|panic| panicked(&stats, "READDIRPLUS", inode, &*panic))
+                });
+                match filled {
+                    Ok(given) => {
+                        // Before the reply, for the kernel may forget them as soon as it has it.
+                        given.into_iter().for_each(|inode| backend.looked_up(inode));
+                        reply.ok();
+                    }
+                    Err(errno) => reply.error(to_errno(errno)),
                 }
-                Err(errno) => reply.error(to_errno(errno)),
-            }
-        });
+            },
+        );
     }
 
     fn forget(&self, _request: &Request, inode: INodeNo, count: u64) {

@@ -23,6 +23,8 @@ pub trait Backend: Send + Sync + 'static {
     fn forget(&self, inode: u64, count: u64);
     /// Size of the whole.
     fn statfs(&self) -> Statfs;
+    /// The path of an inode, for the log.
+    fn path(&self, inode: u64) -> String;
 }
 
 impl Backend for Vfs {
@@ -52,5 +54,9 @@ impl Backend for Vfs {
 
     fn statfs(&self) -> Statfs {
         Vfs::statfs(self)
+    }
+
+    fn path(&self, inode: u64) -> String {
+        Vfs::path(self, inode)
     }
 }

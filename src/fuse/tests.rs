@@ -67,6 +67,10 @@ impl Backend for Fake {
         Reply::Ready(Ok(attributes(inode)))
     }
 
+    fn path(&self, inode: u64) -> String {
+        inode.to_string()
+    }
+
     fn read(self: &Arc<Self>, inode: u64, offset: u64, size: u32) -> Reply<Bytes> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let end = (offset + u64::from(size)).min(SIZE);

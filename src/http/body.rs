@@ -4,11 +4,12 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Span;
 
 /// Body of every answer.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -26,8 +27,11 @@ pub(super) fn empty() -> Body {
     whole(Bytes::new())
 }
 
-/// Piece by piece. An error breaks the connection off, so that nobody takes a part for the whole.
+/// Piece by piece, for the request of this task, which is answered before they are asked for. An error breaks the connection
+/// off, so that nobody takes a part for the whole.
 pub(super) fn pieces(pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Body {
+    let (span, mut pieces) = (Span::current(), Box::pin(pieces));
+    let pieces = stream::poll_fn(move |context| span.in_scope(|| pieces.as_mut().poll_next(context)));
     StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
 }
 

@@ -14,6 +14,7 @@ use super::image_page::describe;
 use super::listen::Site;
 use super::query::Query;
 use super::slice::{self, Cut, Slice};
+use crate::task;
 
 /// Pixels of a side of a picture at most.
 const LARGEST: u64 = 2048;
@@ -96,7 +97,7 @@ pub(super) async fn respond(
         None => None,
     };
     // Some milliseconds of work, during which others are to be answered.
-    let png = tokio::task::spawn_blocking(move || encode(&grey, view.window, labels.as_ref())).await;
+    let png = task::spawn_blocking(move || encode(&grey, view.window, labels.as_ref())).await;
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("the picture is not made: {error}"));
     let png = png.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
     let mut response = Response::new(body::whole(png));

@@ -12,6 +12,7 @@ use hyper::header::{
     HeaderValue, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use tracing::{Instrument, Span};
 
 use super::access::Admission;
 use super::body::{self, Body};
@@ -22,6 +23,7 @@ use super::listing::{self, Form};
 use super::paths::Path;
 use super::query::Query;
 use super::{image_page, index_page, markup, picture};
+use crate::task;
 use crate::vfs::Kind;
 
 /// A browser asks with this whether a page of the internet may reach a server of this machine or network.
@@ -38,6 +40,12 @@ const PREFLIGHT: u64 = 7200;
 
 /// Answers a request. A panic in it is a 503 for it alone.
 pub(super) async fn respond(site: Arc<Site>, request: Request<Incoming>) -> Response<Body> {
+    // What it is about is said once it is known which part of the path is a token.
+    let span = task::request(request.method().as_str(), || None);
+    respond_within(site, request).instrument(span).await
+}
+
+async fn respond_within(site: Arc<Site>, request: Request<Incoming>) -> Response<Body> {
     let start = Instant::now();
     let method = request.method().clone();
     // What the log has of a path is what is behind a token.
@@ -111,6 +119,7 @@ async fn answer(site: &Arc<Site>, request: &Request<Incoming>, logged: &mut Stri
     let mut path = parsed?;
     path.parts.drain(..strip);
     *logged = path.parts.join("/");
+    task::is_about(&Span::current(), logged);
     let query = Query::parse(request.uri().query());
     if path.parts.is_empty() && !path.is_directory {
         return Ok(moved(request.uri().path()));

@@ -27,6 +27,7 @@ use super::backoff::Failure;
 use super::head::Head;
 use super::limits::Permit;
 use super::wanted;
+use crate::task;
 
 /// Bytes read at once.
 const PIECE: u64 = 1 << 20;
@@ -67,7 +68,7 @@ pub(super) async fn open(
 ) -> Result<(Head, FileBody), Failure> {
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
     let (path, if_match) = (path.to_owned(), if_match.map(str::to_owned));
-    tokio::task::spawn_blocking(move || {
+    task::spawn_blocking(move || {
         let _permit = permit;
         let speaker = Speaker(sender);
         if let Err(failure) = answer(&path, part, if_match.as_deref(), &speaker) {

@@ -9,6 +9,7 @@ use super::clock::Clock;
 use super::limits::{Host, timed_out};
 use super::origins::{Origins, file_path};
 use super::{Cause, Location, RemoteError};
+use crate::task;
 
 impl Origins {
     /// Does `work` with the path of a local file or folder, on a thread that may wait for its filesystem. Whoever waits for
@@ -38,7 +39,7 @@ async fn done<T: Send + 'static>(
     let permit = host.permit(clock).await?;
     let _in_flight = host.in_flight();
     let (sender, receiver) = oneshot::channel();
-    tokio::task::spawn_blocking(move || {
+    task::spawn_blocking(move || {
         let _permit = permit;
         if !sender.is_closed() {
             // Who waited may have gone meanwhile.

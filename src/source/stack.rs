@@ -20,6 +20,7 @@ use crate::document::Document;
 use crate::geometry::{CellIndex, LevelIndex, Shape};
 use crate::remote::{Cause, RemoteError};
 use crate::store::{Healable, Object, healed, is_past_caches};
+use crate::task;
 
 /// How long a file that could not be opened is not asked for again: its blocks are many.
 const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
@@ -170,7 +171,7 @@ impl Files {
             Joined::Leading(leader, follower) => {
                 let files = self.clone();
                 // A task of its own, so that the work goes on for the others if the first to ask goes away.
-                tokio::spawn(async move {
+                task::spawn(async move {
                     let located = healed(|| files.open(number)).await;
                     match &located {
                         Ok(section) => {

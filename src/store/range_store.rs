@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::task;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
@@ -34,7 +35,7 @@ static ASKING: Semaphore = Semaphore::const_new(8);
 pub(crate) async fn off_the_runtime<T: Send + 'static>(question: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     // Never closed, and without a permit there would only be more threads.
     let _permit = ASKING.acquire().await;
-    tokio::task::spawn_blocking(question).await.ok()
+    task::spawn_blocking(question).await.ok()
 }
 
 /// Whether something is kept cannot be said now.

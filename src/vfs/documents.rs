@@ -170,7 +170,7 @@ impl Vfs {
         (0..).map(DatasetId).take_while(|dataset| self.tree.dataset(*dataset).is_some()).collect()
     }
 
-    fn path_of(&self, document: &MutableDocument) -> String {
+    pub(super) fn path_of(&self, document: &MutableDocument) -> String {
         let dataset = document.folder.dataset().and_then(|dataset| self.tree.dataset(dataset));
         let folder = match (document.folder, dataset) {
             (Folder::Upstream(_), Some(dataset)) => format!("{}/{}/", dataset.name, MutableDocument::UPSTREAM),

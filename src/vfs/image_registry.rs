@@ -15,6 +15,7 @@ use crate::cache::Reservation;
 use crate::catalog::SourceSpec;
 use crate::document::Document;
 use crate::store::Remote;
+use crate::task;
 use crate::tree::{ImageId, Tree};
 use crate::volume::intensity::Intensity;
 use crate::volume::{Blocks, Image, Pyramid, VolumeError, measure, view};
@@ -184,7 +185,7 @@ impl ImageRegistry {
         }
         let this = self.clone();
         // A task of its own, so that it ends even if nobody waits for it any more.
-        let task = tokio::spawn(async move {
+        let task = task::spawn(async move {
             // A panic is a failed attempt like any other, or the image would stay as if it were being opened.
             let attempt = AssertUnwindSafe(this.attempt(id)).catch_unwind().await;
             let result = attempt.unwrap_or(Err(VolumeError::Lost));
@@ -241,7 +242,7 @@ impl ImageRegistry {
             let disk = self.remote.disk().filter(|disk| disk.is_writable()).cloned();
             let Some(disk) = disk.filter(|_| !self.remote.is_offline() && !self.is_label(id)) else { return };
             let this = self.clone();
-            tokio::spawn(async move {
+            task::spawn(async move {
                 tokio::time::sleep(MEASURED_AFTER).await;
                 let (Some(slot), Some(opened)) = (this.slots.get(id.0 as usize), this.opened(id)) else { return };
                 let Opened { image, origin, .. } = opened;

@@ -2,9 +2,16 @@
 
 use super::Vfs;
 use super::image_registry::Known;
-use crate::tree::DatasetId;
+use crate::tree::{DatasetId, Inode};
 
 impl Vfs {
+    /// The path of an inode, as the log has it.
+    pub fn path(&self, inode: u64) -> String {
+        let inode = Inode::new(inode);
+        let document = inode.as_revision().and_then(|_| self.revisions.document(inode));
+        document.map_or_else(|| self.tree.path(inode), |document| self.path_of(&document))
+    }
+
     /// What the log says of the last failure of `path` (`DATASET/NAME…`), else why the image that it is in cannot be opened.
     pub fn reason(&self, path: &str) -> Option<String> {
         self.stats.latest_failure_of(path).or_else(|| self.reason_of_image(path))

@@ -53,6 +53,12 @@ impl Revisions {
         state.latest.iter().filter(|(of, _)| of.folder == folder).map(|(_, revision)| revision.modified).max()
     }
 
+    /// The document whose latest revision is at an inode.
+    pub(super) fn document(&self, inode: Inode) -> Option<MutableDocument> {
+        let state = self.state.lock();
+        state.latest.iter().find(|(_, revision)| revision.inode == inode).map(|(document, _)| document.clone())
+    }
+
     /// The revision at an inode.
     pub(super) fn get(&self, inode: Inode) -> Option<Revision> {
         let state = self.state.lock();

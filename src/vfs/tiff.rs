@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use super::pinned_chunks::FilePart;
 use super::voxels::{self, Receiver, Voxels};
 use super::{Reply, Vfs};
+use crate::task;
 use crate::tree::{Inode, TiffRef};
 use crate::volume::{ChunkGeometry, ChunkKey, Chunks};
 
@@ -151,7 +152,7 @@ fn fetch_ahead(vfs: &Arc<Vfs>, part: FilePart, file: &TiffRef, most: u64) {
         .collect();
     let chunks = vfs.chunks.clone();
     // What fails here is tried again, and told, when it is read.
-    tokio::spawn(async move {
+    task::spawn(async move {
         join_all(keys.into_iter().map(|key| chunks.read(&opened.image, key))).await;
     });
 }

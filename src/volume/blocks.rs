@@ -17,6 +17,7 @@ use super::plan;
 use crate::cache::{Held, Joined};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::stats::Stats;
+use crate::task;
 
 /// The blocks of all images of a mount.
 pub struct Blocks {
@@ -76,9 +77,9 @@ impl Blocks {
                 Joined::Following(follower) => (None, Some(follower)),
                 Joined::Leading(leader, follower) => {
                     if is_computed {
-                        tokio::spawn(compute(self.clone(), image.clone(), leader, bulk.cloned()));
+                        task::spawn(compute(self.clone(), image.clone(), leader, bulk.cloned()));
                     } else if stored {
-                        tokio::spawn(fetcher.clone().decode_stored(leader));
+                        task::spawn(fetcher.clone().decode_stored(leader));
                     } else {
                         leaders.push(leader);
                     }
@@ -100,14 +101,14 @@ impl Blocks {
         }
         match array.as_deref_mut() {
             _ if leaders.is_empty() => {}
-            None => drop(tokio::spawn(fetcher.fetch(leaders))),
+            None => drop(task::spawn(fetcher.fetch(leaders))),
             Some(array) => {
                 let alone = match leaders.as_slice() {
                     [one] => Some(one.key().index),
                     _ => None,
                 };
                 if array.gather(leaders) {
-                    tokio::spawn(fetcher.fetch_gathered(level, alone));
+                    task::spawn(fetcher.fetch_gathered(level, alone));
                 }
             }
         }

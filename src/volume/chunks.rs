@@ -21,6 +21,7 @@ use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
 use crate::source::Placement;
 use crate::stats::Stats;
 use crate::store::off_the_runtime;
+use crate::task;
 
 /// Blocks that one chunk asks for at once; more would only wait for memory.
 const AT_ONCE: usize = 256;
@@ -134,7 +135,7 @@ impl Chunks {
                 }
                 // A task of its own, so that the work goes on for the others if the first to ask goes away, and ends with the last.
                 let flights = self.flights.clone();
-                tokio::spawn(async move {
+                task::spawn(async move {
                     tokio::select! {
                         chunk = assembling => leader.finish(chunk),
                         () = flights.unwanted(std::slice::from_ref(&key)) => leader.give_up(),

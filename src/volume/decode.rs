@@ -9,6 +9,7 @@ use super::block::BlockKey;
 use super::block_memory::BlockMemory;
 use super::image::Image;
 use crate::remote::Compression;
+use crate::task;
 
 /// The bytes of a block as they were fetched.
 pub(super) struct Stored {
@@ -29,7 +30,7 @@ pub(super) async fn decode(
     let _permit = memory.decoding().await;
     let image = image.clone();
     let expected = image.block_bytes(key);
-    let task = tokio::task::spawn_blocking(move || {
+    let task = task::spawn_blocking(move || {
         let Stored { bytes, shared, packed } = stored;
         let unsuitable =
             |reason: String| VolumeError::Unsuitable(format!("block {} of {}: {reason}", key.index, key.level));

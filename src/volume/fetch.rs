@@ -25,6 +25,7 @@ use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::{Cause, RemoteError};
 use crate::source::Placement;
 use crate::store::Object;
+use crate::task;
 
 /// How long a lone miss waits for others to be looked at together with it: readers send those of one box within about
 /// this time, and no archive answers as fast.
@@ -79,7 +80,7 @@ impl Fetcher {
         let (noted, missing): (Vec<_>, Vec<_>) = leaders.into_iter().partition(is_noted);
         if let Some(bulk) = &self.bulk {
             for leader in noted {
-                tokio::spawn(self.clone().decode_noted(leader, bulk.clone()));
+                task::spawn(self.clone().decode_noted(leader, bulk.clone()));
             }
         }
         let jobs = missing.into_iter().map(|leader| Job { leader, wanted: true }).collect();
@@ -91,7 +92,7 @@ impl Fetcher {
         if let Some(block) = alone {
             // Meanwhile the index is on its way, which blocks that are missed together mostly share.
             let image = self.image.clone();
-            tokio::spawn(async move { image.locate(level, block).await.map(drop) });
+            task::spawn(async move { image.locate(level, block).await.map(drop) });
             self.coalesce(level).await;
         }
         let jobs = self.take_gathered(level);
@@ -137,7 +138,7 @@ impl Fetcher {
         let counts = grid.counts();
         for number in self.memory.boxes.of(self.image.number, level).note(asked, counts, Instant::now()) {
             let this = self.clone();
-            tokio::spawn(async move {
+            task::spawn(async move {
                 tokio::time::sleep(COALESCE_DELAY).await;
                 let rest = this.memory.boxes.of(this.image.number, level).rest(number, counts);
                 let most = (this.memory.spare() / PART_OF_SPARE).min(MAX_BOX);
@@ -156,10 +157,10 @@ impl Fetcher {
         // What is kept must not wait for what is not, nor fail with it. Between two kept blocks may be bytes that are not.
         let (kept, missing) = plan::kept_apart(pieces).await;
         for (request, may_be_kept) in self.requests(kept, missing, longest) {
-            tokio::spawn(self.clone().fetch_range(request, may_be_kept));
+            task::spawn(self.clone().fetch_range(request, may_be_kept));
         }
         for (job, whole) in wholes {
-            tokio::spawn(self.clone().fetch_whole(job, whole));
+            task::spawn(self.clone().fetch_whole(job, whole));
         }
     }
 
@@ -179,7 +180,7 @@ impl Fetcher {
                 // It waits for memory, and the others must not wait with it.
                 Ok(Placement::Absent { .. }) => {
                     let (memory, image) = (self.memory.clone(), self.image.clone());
-                    tokio::spawn(async move { memory.finish_absent(&image, job.leader).await });
+                    task::spawn(async move { memory.finish_absent(&image, job.leader).await });
                 }
                 Ok(Placement::Range { object, start, length }) => {
                     pieces.push(Piece { object, start, length, tag: job });
@@ -254,7 +255,7 @@ impl Fetcher {
                 match decoded.await {
                     Ok(decoded) => this.memory.finish(leader, Held::new(decoded, lease).of_versions(versions)),
                     // A task of its own: many who hold some memory while they wait for more could wait for each other.
-                    Err(error) => drop(tokio::spawn(this.clone().refetch(leader, error))),
+                    Err(error) => drop(task::spawn(this.clone().refetch(leader, error))),
                 }
             });
         }
@@ -374,7 +375,7 @@ impl Fetcher {
             // What is kept of several blocks may be all of some of them.
             let requests = if offline { join_within(wanted, 0, 0) } else { join(wanted, plan::JOINED) };
             for request in requests {
-                tokio::spawn(self.clone().fetch_range(request, offline));
+                task::spawn(self.clone().fetch_range(request, offline));
             }
             return;
         }

@@ -16,6 +16,7 @@ use super::rule::{Windows, downsample};
 use super::{ComputedLevel, KeptLevels};
 use crate::cache::{Held, Lease, Place};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
+use crate::task;
 use crate::volume::VolumeError;
 use crate::volume::block::{BlockKey, BlockLeader, Outcome, Requested, Voxels};
 use crate::volume::block_memory::BlockMemory;
@@ -229,7 +230,7 @@ impl Work<'_> {
         let (rule, dtype) = (self.image.computed().rule, self.image.source.description().dtype);
         let Shape([_, height, width]) = source.shape();
         let _permit = self.blocks.memory().decoding().await;
-        let work = tokio::task::spawn_blocking(move || {
+        let work = task::spawn_blocking(move || {
             let [z, y, x] = &windows;
             downsample(rule, dtype, &voxels, [height as usize, width as usize], &Windows { z, y, x })
         });
