@@ -1,7 +1,7 @@
 //! The records of all datasets for people: datasets as columns, fields as rows, contradictions marked and told below.
 
 use serde_json::Value;
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use wildmatch::WildMatch;
 
 use super::fields::{DATASET, IMAGE};
@@ -316,30 +316,44 @@ fn line(text: &mut String, name: &str, cells: &[String], label: usize, widths: &
     }
 }
 
-/// A text in pieces of at most `width` letters, cut between words where it can be.
+/// A text in pieces of at most `width` columns, cut between words where it can be.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut pieces = Vec::new();
     let mut piece = String::new();
     for word in text.split_whitespace() {
-        let mut word: Vec<char> = word.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        let mut word: String = word.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         let gap = usize::from(!piece.is_empty());
-        if display_width(&piece) + gap + word.len() > width && !piece.is_empty() {
+        if display_width(&piece) + gap + display_width(&word) > width && !piece.is_empty() {
             pieces.push(std::mem::take(&mut piece));
         }
-        while word.len() > width {
-            // An address goes on behind one of its marks, if that is not too near its start.
-            let marks = word[..width].iter().rposition(|letter| "/-_.=?&;".contains(*letter));
-            let rest = word.split_off(marks.filter(|at| *at > width / 2).map_or(width, |at| at + 1));
-            pieces.push(word.into_iter().collect());
-            word = rest;
+        while display_width(&word) > width {
+            let rest = word.split_off(break_of(&word, width));
+            pieces.push(std::mem::replace(&mut word, rest));
         }
         if !piece.is_empty() {
             piece.push(' ');
         }
-        piece.extend(word);
+        piece.push_str(&word);
     }
     if !piece.is_empty() || pieces.is_empty() {
         pieces.push(piece);
     }
     pieces
+}
+
+/// Where a word is cut that is wider than `width`: an address goes on behind one of its marks, if that is not too near its
+/// start.
+fn break_of(word: &str, width: usize) -> usize {
+    let (mut end, mut mark, mut columns) = (0, None, 0);
+    for (at, letter) in word.char_indices() {
+        columns += letter.width().unwrap_or(0);
+        if columns > width && at > 0 {
+            break;
+        }
+        end = at + letter.len_utf8();
+        if "/-_.=?&;".contains(letter) && columns > width / 2 + 1 {
+            mark = Some(end);
+        }
+    }
+    mark.unwrap_or(end)
 }

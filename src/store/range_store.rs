@@ -3,10 +3,11 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::task;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
+
+use crate::task;
 
 /// The names of what was computed and not fetched begin with it. It costs more to have again, so it is kept for longer.
 pub const COMPUTED: &str = "computed ";
