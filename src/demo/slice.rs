@@ -4,10 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use crate::dtype::DataType;
-use crate::geometry::{CellIndex, Grid, Shape};
+use crate::geometry::{CellIndex, Grid};
+use crate::http::{array_of, window_of};
 
 /// Pixels of a slice at most: the picture of a slice is meant for a screen.
 const MAX_PIXELS: u64 = 64 << 20;
@@ -52,52 +51,16 @@ pub enum SliceError {
     },
 }
 
-#[derive(Deserialize)]
-struct ArrayDocument {
-    shape: [u64; 3],
-    chunks: [u64; 3],
-    dtype: String,
-}
-
-#[derive(Deserialize)]
-struct GroupDocument {
-    omero: Omero,
-}
-
-#[derive(Deserialize)]
-struct Omero {
-    channels: Vec<Channel>,
-}
-
-#[derive(Deserialize)]
-struct Channel {
-    window: ValueRange,
-}
-
-#[derive(Deserialize)]
-struct ValueRange {
-    start: f32,
-    end: f32,
-}
-
 /// Reads the middle slice of level `s0` of the Zarr v2 store at `store`.
 pub fn middle(store: &Path) -> Result<Slice, SliceError> {
-    let group: GroupDocument = document(&store.join(".zattrs"))?;
+    let (low, high) = document(&store.join(".zattrs"), window_of)?;
     let level = store.join("s0");
     let path = level.join(".zarray");
-    let array: ArrayDocument = document(&path)?;
-    let wrong = |reason: &str| SliceError::Store { path: path.clone(), reason: reason.to_owned() };
-    let dtype = DataType::ALL
-        .into_iter()
-        .find(|dtype| dtype.v2_name() == array.dtype)
-        .ok_or_else(|| wrong(&format!("dtype {:?} is none of emfs", array.dtype)))?;
-    let window = group.omero.channels.first().ok_or_else(|| wrong("the group has no channel"))?.window.range();
-    let grid = Grid { shape: Shape(array.shape), cell: Shape(array.chunks) };
-    let [depth, height, width] = array.shape;
+    let (grid, dtype) = document(&path, array_of)?;
+    let [depth, height, width] = grid.shape.0;
     let pixels = height.checked_mul(width).filter(|&pixels| 0 < pixels && pixels <= MAX_PIXELS && depth > 0);
-    let (Some(pixels), true) = (pixels, array.chunks.iter().all(|&extent| extent > 0)) else {
-        return Err(wrong("no slice of it fits a picture"));
-    };
+    let pixels =
+        pixels.ok_or_else(|| SliceError::Store { path, reason: "no slice of it fits a picture".to_owned() })?;
 
     let z = depth / 2;
     let mut region = grid.shape.region();
@@ -106,7 +69,7 @@ pub fn middle(store: &Path) -> Result<Slice, SliceError> {
         width: width as usize,
         height: height as usize,
         pixels: vec![0.0; pixels as usize],
-        window,
+        window: (low as f32, high as f32),
         z,
         files: 0,
         bytes: 0,
@@ -146,16 +109,10 @@ fn place(slice: &mut Slice, grid: &Grid, index: CellIndex, dtype: DataType, chun
     Some(())
 }
 
-fn document<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, SliceError> {
+/// What a document says, as `read` understands it.
+fn document<T>(path: &Path, read: fn(&[u8]) -> Result<T, String>) -> Result<T, SliceError> {
     let text = fs::read(path).map_err(|error| SliceError::Io { path: path.to_owned(), error })?;
-    serde_json::from_slice(&text)
-        .map_err(|error| SliceError::Store { path: path.to_owned(), reason: error.to_string() })
-}
-
-impl ValueRange {
-    fn range(&self) -> (f32, f32) {
-        (self.start, self.end)
-    }
+    read(&text).map_err(|reason| SliceError::Store { path: path.to_owned(), reason })
 }
 
 #[cfg(test)]

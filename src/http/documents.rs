@@ -12,6 +12,9 @@ use crate::zarr::{Format, StoreName};
 /// Kinds of sources of which a plane along z is read as one, and another one costs all of it.
 const PLANES: [&str; 5] = ["idr", "empiar", "tiff", "dm3", "mrc"];
 
+/// What is wrong with an array that nobody but another program can have written.
+const FOREIGN: &str = "it is none of emfs";
+
 /// An image as its documents describe it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Described {
@@ -67,6 +70,7 @@ pub enum DescriptionError<E> {
 
 #[derive(Deserialize)]
 struct Group {
+    #[serde(default)]
     multiscales: Vec<Multiscale>,
     omero: Option<Omero>,
 }
@@ -118,6 +122,15 @@ struct Array {
     dtype: String,
 }
 
+impl Array {
+    /// Its voxels and chunks and the type of a voxel, if it may be one that emfs shows.
+    fn grid(&self) -> Option<(Grid, DataType)> {
+        let dtype = DataType::ALL.into_iter().find(|dtype| dtype.v2_name() == self.dtype)?;
+        let grid = Grid { shape: Shape(self.shape), cell: Shape(self.chunks) };
+        self.chunks.iter().all(|extent| *extent > 0).then_some((grid, dtype))
+    }
+}
+
 #[derive(Deserialize)]
 struct Labels {
     #[serde(default)]
@@ -142,15 +155,13 @@ impl Described {
         for Dataset { path, coordinate_transformations } in multiscale.datasets {
             let of_array = format!("{root}/{path}/.zarray");
             let array: Array = document(&fetch, of_array.clone()).await?;
-            let dtype = DataType::ALL.into_iter().find(|dtype| dtype.v2_name() == array.dtype);
-            let dtype = dtype.filter(|_| array.chunks.iter().all(|extent| *extent > 0));
-            let dtype =
-                dtype.ok_or(DescriptionError::Foreign { path: of_array, reason: "it is none of emfs".into() })?;
+            let (grid, dtype) =
+                array.grid().ok_or(DescriptionError::Foreign { path: of_array, reason: FOREIGN.into() })?;
             let scale = coordinate_transformations.iter().find_map(|transformation| transformation.scale);
             let translation = coordinate_transformations.iter().find_map(|transformation| transformation.translation);
             levels.push(Level {
                 path,
-                grid: Grid { shape: Shape(array.shape), cell: Shape(array.chunks) },
+                grid,
                 dtype,
                 scale: scale.unwrap_or([1.0; 3]),
                 translation: translation.unwrap_or_default(),
@@ -191,6 +202,20 @@ impl Described {
     pub fn path(&self, below: &str, level: &Level) -> String {
         format!("{}/{}{below}/{}", self.dataset, self.store, level.path)
     }
+}
+
+/// What a `.zarray` says: the voxels and chunks of the array and the type of a voxel.
+pub fn array_of(document: &[u8]) -> Result<(Grid, DataType), String> {
+    let array: Array = serde_json::from_slice(document).map_err(|error| error.to_string())?;
+    array.grid().ok_or_else(|| FOREIGN.to_owned())
+}
+
+/// What a `.zattrs` says: the values to be shown black and white.
+pub fn window_of(document: &[u8]) -> Result<(f64, f64), String> {
+    let group: Group = serde_json::from_slice(document).map_err(|error| error.to_string())?;
+    let channel = group.omero.and_then(|omero| omero.channels.into_iter().next());
+    let window = channel.ok_or("the group has no channel")?.window;
+    Ok((window.start, window.end))
 }
 
 /// The name of a store's form in Zarr v2.
