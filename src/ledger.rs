@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// Entries that are kept of each kind.
-const MOST_ENTRIES: usize = 4096;
+const MAX_ENTRIES: usize = 4096;
 
 /// Bytes of text that are kept of each kind.
-const MOST_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 /// An entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ impl Entries {
         self.count += 1;
         *bytes += line.len();
         self.kept.push_back(Entry { time: now(), line });
-        while self.kept.len() > MOST_ENTRIES || (*bytes > MOST_BYTES && self.kept.len() > 1) {
+        while self.kept.len() > MAX_ENTRIES || (*bytes > MAX_BYTES && self.kept.len() > 1) {
             *bytes -= self.kept.pop_front().map_or(0, |entry| entry.line.len());
         }
     }
@@ -228,11 +228,11 @@ mod tests {
     fn a_full_ledger_keeps_the_latest_and_says_how_many_have_gone() {
         let ledger = Ledger::default();
         let start = ledger.mark();
-        for number in 0..MOST_ENTRIES + 10 {
+        for number in 0..MAX_ENTRIES + 10 {
             ledger.failure(number.to_string());
         }
         let page = ledger.page();
-        assert_eq!((page.failed.kept.len(), page.failed.gone()), (MOST_ENTRIES, 10));
+        assert_eq!((page.failed.kept.len(), page.failed.gone()), (MAX_ENTRIES, 10));
         assert_eq!(page.failed.kept[0].line, "10");
         assert_eq!(page.clone().since(&start).unwrap().failed.gone(), 10);
         let mark = Mark { failed: 11, ..start };
@@ -240,11 +240,11 @@ mod tests {
         assert_eq!((since.gone(), since.kept[0].line.as_str()), (0, "11"));
 
         for _ in 0..5 {
-            ledger.absence("x".repeat(MOST_BYTES / 3));
+            ledger.absence("x".repeat(MAX_BYTES / 3));
         }
         assert_eq!((ledger.page().absent.kept.len(), ledger.page().absent.gone()), (3, 2));
-        ledger.absence("y".repeat(2 * MOST_BYTES));
+        ledger.absence("y".repeat(2 * MAX_BYTES));
         assert_eq!(ledger.page().absent.kept.len(), 1, "the latest is always kept");
-        assert_eq!(ledger.latest_failures(2), [(MOST_ENTRIES + 8).to_string(), (MOST_ENTRIES + 9).to_string()]);
+        assert_eq!(ledger.latest_failures(2), [(MAX_ENTRIES + 8).to_string(), (MAX_ENTRIES + 9).to_string()]);
     }
 }

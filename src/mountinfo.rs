@@ -19,7 +19,7 @@ pub const NAME: &str = "emfs";
 const ANSWERING: Duration = Duration::from_secs(5);
 
 /// Symbolic links in a path that are followed, as many as the kernel does.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// Time between two looks at whether a process has ended.
 const RETRY: Duration = Duration::from_millis(1);
@@ -159,7 +159,7 @@ pub fn followed(path: &Path, is_end: impl Fn(&Path) -> bool) -> PathBuf {
             }
             _ => at.push(part),
         }
-        if links < MOST_LINKS
+        if links < MAX_LINKS
             && at.parent().is_some()
             && !is_end(&at)
             && let Ok(target) = std::fs::read_link(&at)

@@ -14,7 +14,7 @@ use crate::ledger::{Ledger, Mark, Page};
 const LATEST_FAILURES: usize = 32;
 
 /// Stores whose denials are remembered.
-const MOST_DENIALS: usize = 1024;
+const MAX_DENIALS: usize = 1024;
 
 /// Everything that is counted while a mount lives. All methods are cheap and may be called from any thread.
 #[derive(Debug, Default)]
@@ -157,7 +157,7 @@ impl Stats {
     /// Remembers whether "denied" is what the origin says of what is absent in the store at this address.
     pub fn denial(&self, store: String, means_absent: bool) {
         let mut denials = self.denials.lock();
-        if denials.len() < MOST_DENIALS || denials.contains_key(&store) {
+        if denials.len() < MAX_DENIALS || denials.contains_key(&store) {
             denials.insert(store, means_absent);
         }
     }

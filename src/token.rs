@@ -24,10 +24,10 @@ const KEY: usize = 32;
 const SHORTEST: usize = 32;
 
 /// A longer text is no token.
-const LONGEST: usize = 8 << 10;
+const MAX_TOKEN: usize = 8 << 10;
 
 /// Keys of a file at most.
-const MOST_KEYS: usize = 64;
+const MAX_KEYS: usize = 64;
 
 /// What a token allows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ pub enum KeyError {
     #[error("line {0} is no key, which is {SHORTEST} hexadecimal digits or more; `emfs token key` makes one")]
     Line(usize),
     /// There are very many.
-    #[error("it holds more than {MOST_KEYS} keys")]
+    #[error("it holds more than {MAX_KEYS} keys")]
     Many,
 }
 
@@ -95,7 +95,7 @@ impl Keys {
         let keys: Vec<Vec<u8>> = keys.collect::<Result<_, _>>()?;
         match keys.len() {
             0 => Err(KeyError::Empty),
-            number if number > MOST_KEYS => Err(KeyError::Many),
+            number if number > MAX_KEYS => Err(KeyError::Many),
             _ => Ok(Keys(keys)),
         }
     }
@@ -110,7 +110,8 @@ impl Keys {
 
     /// What a token allows at this time. Takes as long whatever is wrong with the signature.
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Claims, TokenError> {
-        let (signed, signature) = token.rsplit_once('.').filter(|_| token.len() <= LONGEST).ok_or(TokenError::Form)?;
+        let (signed, signature) =
+            token.rsplit_once('.').filter(|_| token.len() <= MAX_TOKEN).ok_or(TokenError::Form)?;
         let claims = signed.strip_prefix(VERSION).and_then(|rest| rest.strip_prefix('.')).ok_or(TokenError::Form)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenError::Form)?;
         // The signature comes first, so that nothing of what somebody else has written is looked at.

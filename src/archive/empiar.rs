@@ -19,7 +19,7 @@ use crate::source::{Description, SourceError};
 use crate::store::{Object, Remote};
 
 /// Longest document of an entry that is read; those of many image sets have some hundreds of kilobytes.
-const ANSWER_LIMIT: u64 = 2 << 20;
+const MAX_ANSWER: u64 = 2 << 20;
 
 /// The entry as the configuration names it.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +47,7 @@ pub(super) async fn find(
 ) -> Result<Found, SourceError> {
     let server = Location::anonymous(entry.server.clone());
     let object = remote.object(&server.join(&format!("api/entry/{}/", entry.number)))?;
-    let (set, document) = understood(&object, object.document(ANSWER_LIMIT).await?, entry).await?;
+    let (set, document) = understood(&object, object.document(MAX_ANSWER).await?, entry).await?;
     heard.extend(document.map(|document| document.retrieved_at(object.confirmed())));
     let set = set?;
     let folder = Location::anonymous(entry.files.clone()).join(&format!("{}/{}", entry.number, set.directory));

@@ -22,11 +22,11 @@ use crate::source::{Description, SourceError};
 use crate::store::Remote;
 
 /// Longest answer that is read. Those of one image have a few kilobytes, those of a plate a megabyte.
-const ANSWER_LIMIT: u64 = 1 << 20;
+const MAX_ANSWER: u64 = 1 << 20;
 /// How often an answer that says "not yet" is asked for.
 const ATTEMPTS: u32 = 4;
 /// Longest wait before asking again, whatever the server proposes.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// Where an image's file is, and what OMERO says of the image.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ async fn ask<T: Send + 'static>(
     loop {
         // A handle remembers the ETag of what it saw, and a later answer may differ.
         let object = remote.object(&location)?;
-        let bytes = object.document(ANSWER_LIMIT).await?;
+        let bytes = object.document(MAX_ANSWER).await?;
         let (kind, url, needed) = (kind.clone(), object.url().to_owned(), Arc::clone(&needed));
         // Nothing else of it is kept while something else is asked for.
         let work = move || {
@@ -118,7 +118,7 @@ async fn ask<T: Send + 'static>(
                 let reason = format!("still so after {ATTEMPTS} attempts");
                 return Err(SourceError::malformed(object.url(), "ConcurrencyException", reason));
             }
-            Ok(wait) => tokio::time::sleep(wait.min(LONGEST_WAIT)).await,
+            Ok(wait) => tokio::time::sleep(wait.min(MAX_WAIT)).await,
         }
         attempt += 1;
     }

@@ -14,13 +14,13 @@ use crate::source::SourceError;
 use crate::store::Remote;
 
 /// Longest page that is read: a line is about 250 bytes, so one of 32 000 files.
-const LONGEST: u64 = 8 << 20;
+const MAX_PAGE: u64 = 8 << 20;
 /// What is no page of a folder.
 const NO_LISTING: &str = "is no listing of a folder";
 /// Files of one folder.
-const MOST: usize = 1 << 15;
+const MAX_FILES: usize = 1 << 15;
 /// Longest name of a file.
-const LONGEST_NAME: usize = 255;
+const MAX_NAME: usize = 255;
 
 /// Memory of a name beside its letters.
 const NAME: usize = 48;
@@ -39,7 +39,7 @@ pub(super) async fn files(remote: &Remote, folder: &Location) -> Result<Names, S
     match folder.url.scheme() {
         "http" | "https" => {
             let object = remote.object(&folder)?;
-            let page = object.document(LONGEST).await?;
+            let page = object.document(MAX_PAGE).await?;
             let (url, desk) = (folder.url.clone(), object.desk().clone());
             let work = move || {
                 let page = String::from_utf8_lossy(&page);
@@ -81,7 +81,7 @@ fn names_in(folder: &Path) -> Result<Vec<String>, String> {
         if let (false, Ok(name)) = (is_folder, entry.file_name().into_string()) {
             names.push(name);
         }
-        if names.len() > MOST {
+        if names.len() > MAX_FILES {
             return Err(too_many());
         }
     }
@@ -89,7 +89,7 @@ fn names_in(folder: &Path) -> Result<Vec<String>, String> {
 }
 
 fn too_many() -> String {
-    format!("has more than {MOST} files; name those of the volume one by one in the configuration (`urls`)")
+    format!("has more than {MAX_FILES} files; name those of the volume one by one in the configuration (`urls`)")
 }
 
 /// The names of files that the page of a folder, whose address ends in a slash, refers to. Only references count: what
@@ -103,7 +103,7 @@ pub(super) fn names(page: &str, folder: &Url) -> Result<Vec<String>, String> {
             continue;
         }
         names.push(name);
-        if names.len() > MOST {
+        if names.len() > MAX_FILES {
             return Err(too_many());
         }
     }
@@ -135,7 +135,7 @@ fn file_name(reference: &str, folder: &Url) -> Option<String> {
     let mut parent = folder.path_segments()?;
     parent.next_back()?;
     // Some letters may be written in two ways.
-    if !segments.map(decoded).eq(parent.map(decoded)) || name.is_empty() || name.len() > LONGEST_NAME {
+    if !segments.map(decoded).eq(parent.map(decoded)) || name.is_empty() || name.len() > MAX_NAME {
         return None;
     }
     (!name.contains(|letter: char| letter.is_control() || letter == '/')).then(|| name.into_owned())

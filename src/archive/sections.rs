@@ -17,11 +17,11 @@ use crate::source::{SourceError, foreign, stack};
 use crate::store::{Object, Remote};
 
 /// Names that are asked for at most.
-const MOST_ASKED: u64 = 64;
+const MAX_ASKED: u64 = 64;
 /// Names that are asked for at a time.
 const ASKED_AT_ONCE: usize = 16;
 /// Names that a line of the log tells.
-const MOST_TOLD: usize = 16;
+const MAX_TOLD: usize = 16;
 
 /// Which files are sections, and in which order.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +78,7 @@ pub(super) async fn find(remote: &Remote, folder: &Location, rules: Rules<'_>) -
         Ordered::List(_, strangers) => strangers,
     };
     if !strangers.is_empty() {
-        let (told, more) = strangers.split_at(strangers.len().min(MOST_TOLD));
+        let (told, more) = strangers.split_at(strangers.len().min(MAX_TOLD));
         let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
         warn!("{folder}: left out, as they are not numbered like the others: {}{more}", told.join(", "));
     }
@@ -182,7 +182,7 @@ fn ordered(names: &[String], promised: Option<u64>, overrides: &Overrides) -> Re
 /// Asks for the names that the listing may have lost: those of gaps, then those after the last and before the first one.
 async fn complete(remote: &Remote, folder: &Location, series: &mut Series, promised: u64) -> Result<(), SourceError> {
     let lost = |series: &Series| promised.saturating_sub(series.len());
-    if lost(series) == 0 || lost(series) > MOST_ASKED || !series.names_others() {
+    if lost(series) == 0 || lost(series) > MAX_ASKED || !series.names_others() {
         return Ok(());
     }
     let asked: Vec<u64> = series.missing().take(lost(series) as usize).collect();
@@ -204,7 +204,7 @@ async fn complete(remote: &Remote, folder: &Location, series: &mut Series, promi
 /// Asks for the names of gaps that are to be shown as empty sections: a listing that has lost a name must not make nothing of
 /// a section that is there.
 async fn fill_gaps(remote: &Remote, folder: &Location, series: &mut Series) -> Result<(), SourceError> {
-    let is_known = series.names_others() && series.gaps() <= series::MOST_NAMES as u64;
+    let is_known = series.names_others() && series.gaps() <= series::MAX_NAMES as u64;
     let asked: Vec<u64> = if is_known { series.missing().collect() } else { Vec::new() };
     add_those_there(remote, folder, series, asked).await
 }

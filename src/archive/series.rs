@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names that are looked at.
-pub(super) const MOST_NAMES: usize = 1 << 15;
+pub(super) const MAX_NAMES: usize = 1 << 15;
 /// Numbers in one name.
-const MOST_NUMBERS: usize = 16;
+const MAX_NUMBERS: usize = 16;
 /// Series that a message tells beside the largest.
-const MOST_TOLD: usize = 5;
+const MAX_TOLD: usize = 5;
 
 /// Files of one naming, by number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl<'a> Numbered<'a> {
             let digits = name.get(at..stem).unwrap_or_default().bytes().take_while(u8::is_ascii_digit).count();
             // Longer ones are no counts.
             if let Some(number) = name.get(at..at + digits).and_then(|digits| digits.parse::<u64>().ok()) {
-                if numbers.len() == MOST_NUMBERS {
+                if numbers.len() == MAX_NUMBERS {
                     return None;
                 }
                 texts.push(name.get(text..at).unwrap_or_default());
@@ -68,8 +68,8 @@ impl Series {
     /// Finds the series in names of files: those that differ in one number only. Of several the one with `promised` files
     /// is taken, or all of them where they are as many together. The error says why there is none.
     pub(super) fn find(names: &[String], promised: Option<u64>) -> Result<Found, String> {
-        if names.len() > MOST_NAMES {
-            return Err(format!("{} names, more than the {MOST_NAMES} that are looked at", names.len()));
+        if names.len() > MAX_NAMES {
+            return Err(format!("{} names, more than the {MAX_NAMES} that are looked at", names.len()));
         }
         let mut groups: BTreeMap<Vec<String>, Vec<Numbered<'_>>> = BTreeMap::new();
         let mut strangers = Vec::new();
@@ -80,7 +80,7 @@ impl Series {
             }
         }
         if groups.is_empty() && !strangers.is_empty() {
-            return Err(format!("all names have more than {MOST_NUMBERS} numbers; {NATURAL}"));
+            return Err(format!("all names have more than {MAX_NUMBERS} numbers; {NATURAL}"));
         }
         let as_promised = |group: &[Numbered<'_>]| promised == Some(group.len() as u64);
         if groups.len() > 1 && promised == Some(names.len() as u64) {
@@ -232,8 +232,8 @@ impl Series {
     /// The names in the order of their numbers, none for each number of a gap.
     pub(super) fn with_gaps(self) -> Result<Vec<Option<String>>, String> {
         let all = self.len().saturating_add(self.gaps());
-        let (Some((&first, _)), true) = (self.names.first_key_value(), all <= MOST_NAMES as u64) else {
-            return Err(format!("{all} sections with those of gaps, more than {MOST_NAMES}"));
+        let (Some((&first, _)), true) = (self.names.first_key_value(), all <= MAX_NAMES as u64) else {
+            return Err(format!("{all} sections with those of gaps, more than {MAX_NAMES}"));
         };
         let mut names = self.names;
         Ok((first..).take(all as usize).map(|number| names.remove(&number)).collect())
@@ -251,10 +251,10 @@ fn several(first: &[Numbered<'_>], others: &[Vec<Numbered<'_>>]) -> String {
         let name = group.iter().map(|numbered| numbered.name).min().unwrap_or_default();
         format!("{} as {name:?}", group.len())
     };
-    let more = others.len().saturating_sub(MOST_TOLD);
+    let more = others.len().saturating_sub(MAX_TOLD);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let groups: Vec<String> =
-        std::iter::once(told(first)).chain(others.iter().take(MOST_TOLD).map(|group| told(group))).collect();
+        std::iter::once(told(first)).chain(others.iter().take(MAX_TOLD).map(|group| told(group))).collect();
     format!("files of several numbered series: {}{more}; {NATURAL}, and {PATTERN}", groups.join(", "))
 }
 

@@ -16,7 +16,7 @@ use crate::task;
 const LEAST: [u64; 2] = [4 << 20, 8 << 20];
 
 /// The most for each.
-const MOST: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 
 /// Memory for documents.
 #[derive(Debug)]
@@ -59,7 +59,8 @@ pub struct NoRoom {
 impl Desk {
     /// The desk of a process that may take `memory` bytes.
     pub fn of(memory: u64) -> Self {
-        let [for_arriving, for_kept] = [(memory / 16).clamp(LEAST[0], MOST), (memory / 8).clamp(LEAST[1], MOST)];
+        let [for_arriving, for_kept] =
+            [(memory / 16).clamp(LEAST[0], MAX_BYTES), (memory / 8).clamp(LEAST[1], MAX_BYTES)];
         let (arriving, next, at_work) = (Shares::of(for_arriving), Semaphore::new(1), Arc::default());
         Desk { arriving, next, at_work, kept: Arc::default(), for_arriving, for_kept, sharers: Arc::default() }
     }

@@ -6,7 +6,7 @@ use toml::Spanned;
 use super::error::{CatalogError, Text};
 
 /// Most values that are told of.
-const MOST: usize = 4096;
+const MAX_VALUES: usize = 4096;
 
 /// A value of a label image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +36,8 @@ pub(super) fn values(
     let Some(raw) = raw else { return Ok(Vec::new()) };
     let span = raw.span();
     let raw = raw.into_inner();
-    if raw.len() > MOST {
-        return Err(place.error(span, "values", format!("tell of at most {MOST} values")));
+    if raw.len() > MAX_VALUES {
+        return Err(place.error(span, "values", format!("tell of at most {MAX_VALUES} values")));
     }
     let mut values: Vec<LabelValue> = Vec::with_capacity(raw.len());
     for RawLabelValue { value, name, colour } in raw {

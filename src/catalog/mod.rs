@@ -35,7 +35,7 @@ pub const BUILTIN: &str = include_str!("builtin.toml");
 pub const FURTHER: &str = include_str!("further.toml");
 
 /// A catalogue is a few kilobytes; a larger file is a mistake.
-const LONGEST_FILE: u64 = 16 << 20;
+const MAX_FILE: u64 = 16 << 20;
 
 /// Datasets and the limits of their hosts.
 #[derive(Debug, Clone, Default)]
@@ -62,9 +62,9 @@ impl Catalog {
         let folder = std::path::absolute(path).map_err(|error| unreadable(error.to_string()))?;
         let mut bytes = Vec::new();
         std::fs::File::open(path)
-            .and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes))
+            .and_then(|opened| opened.take(MAX_FILE + 1).read_to_end(&mut bytes))
             .map_err(|error| unreadable(error.to_string()))?;
-        if bytes.len() as u64 > LONGEST_FILE {
+        if bytes.len() as u64 > MAX_FILE {
             return Err(unreadable("is too long for a catalogue".to_owned()));
         }
         let text = String::from_utf8(bytes).map_err(|error| error::not_utf_8(&file, &error))?;

@@ -16,7 +16,7 @@ pub const ROOT_DOCUMENTS: [&str; 8] = [
 pub const MAIN_IMAGE: &str = "em";
 
 /// Longest name: what a directory entry may have, less what emfs appends to it.
-const LONGEST: usize = 128;
+const MAX_NAME: usize = 128;
 
 /// Why `name` cannot be a dataset's, or `None` where it can.
 pub(super) fn dataset_fault(name: &str) -> Option<String> {
@@ -24,8 +24,8 @@ pub(super) fn dataset_fault(name: &str) -> Option<String> {
     if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(allowed) {
         return Some(format!("`{name}` must be a letter or digit, then letters, digits, `.`, `_`, `-`"));
     }
-    if name.len() > LONGEST {
-        return Some(format!("a name has at most {LONGEST} characters"));
+    if name.len() > MAX_NAME {
+        return Some(format!("a name has at most {MAX_NAME} characters"));
     }
     // Folding case, because some programs and file servers do.
     let folded = name.to_ascii_lowercase();
@@ -44,5 +44,5 @@ pub(super) fn image_fault(name: &str) -> Option<String> {
     if !name.starts_with(first) || !name.chars().all(|c| first(c) || matches!(c, '_' | '-')) {
         return Some(format!("`{name}` must be a lower-case letter or digit, then those, `_`, `-`"));
     }
-    (name.len() > LONGEST).then(|| format!("a name has at most {LONGEST} characters"))
+    (name.len() > MAX_NAME).then(|| format!("a name has at most {MAX_NAME} characters"))
 }

@@ -12,8 +12,8 @@ use toml::Spanned;
 use super::error::{CatalogError, Text};
 
 /// Longest pattern, and bytes of the program that it is made into.
-const LONGEST_PATTERN: usize = 1024;
-const LARGEST_PATTERN: usize = 1 << 20;
+const MAX_PATTERN: usize = 1024;
+const MAX_PATTERN_SIZE: usize = 1 << 20;
 
 /// What the configuration says against the files of a source, or decides where they leave it open.
 #[derive(Debug, Clone, Default)]
@@ -173,10 +173,10 @@ impl RawOverrides {
 fn compiled(place: Text<'_>, pattern: Spanned<String>, order: Option<SectionOrder>) -> Result<Regex, CatalogError> {
     let failed = |reason: String| place.error(pattern.span(), "pattern", reason);
     let text = pattern.get_ref();
-    if text.len() > LONGEST_PATTERN {
-        return Err(failed(format!("is longer than {LONGEST_PATTERN} letters")));
+    if text.len() > MAX_PATTERN {
+        return Err(failed(format!("is longer than {MAX_PATTERN} letters")));
     }
-    let regex = regex::RegexBuilder::new(text).size_limit(LARGEST_PATTERN).build();
+    let regex = regex::RegexBuilder::new(text).size_limit(MAX_PATTERN_SIZE).build();
     let regex = regex.map_err(|error| failed(error.to_string()))?;
     // The whole match is the first.
     match (regex.captures_len(), order) {

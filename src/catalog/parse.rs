@@ -16,7 +16,7 @@ use crate::remote::{HostLimits, LimitsByHost};
 use crate::view::ViewSpec;
 
 /// More connections than any archive wants.
-const MOST_CONNECTIONS: usize = 1024;
+const MAX_CONNECTIONS: usize = 1024;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -198,8 +198,8 @@ fn limits(place: Text<'_>, hosts: BTreeMap<Spanned<String>, RawHost>) -> Result<
         if let Some(connections) = raw.connections {
             let span = connections.span();
             limits.connections = connections.into_inner();
-            if !(1..=MOST_CONNECTIONS).contains(&limits.connections) {
-                return Err(place.error(span, "connections", format!("must be 1 to {MOST_CONNECTIONS}")));
+            if !(1..=MAX_CONNECTIONS).contains(&limits.connections) {
+                return Err(place.error(span, "connections", format!("must be 1 to {MAX_CONNECTIONS}")));
             }
         }
         if let Some(rate) = raw.rate {

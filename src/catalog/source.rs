@@ -18,10 +18,10 @@ use crate::view::ViewSpec;
 const KINDS: [&str; 8] = ["idr", "empiar", "tiff", "dm3", "mrc", "zarr", "n5", "precomputed"];
 
 /// Most voxels of a chunk: 64 MiB of bytes.
-const MOST_VOXELS: u64 = 64 << 20;
+const MAX_VOXELS: u64 = 64 << 20;
 
 /// Longest side of a chunk.
-const LONGEST_CHUNK: u64 = 4096;
+const MAX_CHUNK: u64 = 4096;
 
 const IDR_SERVER: &str = "https://idr.openmicroscopy.org";
 const IDR_FILES: &str = "https://ftp.ebi.ac.uk/pub/databases/IDR";
@@ -29,7 +29,7 @@ const EMPIAR_SERVER: &str = "https://www.ebi.ac.uk/empiar";
 const EMPIAR_FILES: &str = "https://ftp.ebi.ac.uk/empiar/world_availability";
 
 /// Most files of a list.
-const MOST_FILES: usize = 1 << 20;
+const MAX_FILES: usize = 1 << 20;
 
 /// All keys of all kinds: a tagged enumeration would lose the places of the values.
 #[derive(Deserialize)]
@@ -69,11 +69,11 @@ pub(super) fn spec(
     let table = raw.span();
     let raw = raw.into_inner();
     let chunk = match raw.chunk {
-        Some(chunk) if chunk.get_ref().iter().any(|side| !(1..=LONGEST_CHUNK).contains(side)) => {
-            return Err(place.error(chunk.span(), "chunk", format!("each side must be 1 to {LONGEST_CHUNK}")));
+        Some(chunk) if chunk.get_ref().iter().any(|side| !(1..=MAX_CHUNK).contains(side)) => {
+            return Err(place.error(chunk.span(), "chunk", format!("each side must be 1 to {MAX_CHUNK}")));
         }
-        Some(chunk) if chunk.get_ref().iter().product::<u64>() > MOST_VOXELS => {
-            let reason = format!("must have at most {MOST_VOXELS} voxels, since a chunk is read whole");
+        Some(chunk) if chunk.get_ref().iter().product::<u64>() > MAX_VOXELS => {
+            let reason = format!("must have at most {MAX_VOXELS} voxels, since a chunk is read whole");
             return Err(place.error(chunk.span(), "chunk", reason));
         }
         chunk => chunk.map(Spanned::into_inner),
@@ -232,8 +232,8 @@ fn files(
         (None, Some(urls)) => {
             let span = urls.span();
             let urls = urls.into_inner();
-            if !(1..=MOST_FILES).contains(&urls.len()) {
-                return Err(place.error(span, "urls", format!("must be 1 to {MOST_FILES} addresses")));
+            if !(1..=MAX_FILES).contains(&urls.len()) {
+                return Err(place.error(span, "urls", format!("must be 1 to {MAX_FILES} addresses")));
             }
             let urls = urls.into_iter().map(|url| access.apply(place, location(place, folder, url)?));
             Ok(VolumeFiles::List(urls.collect::<Result<_, _>>()?))

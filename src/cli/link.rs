@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const CONNECTING: Duration = Duration::from_secs(3);
 
 /// Longest document that is taken.
-const LONGEST: usize = 16 << 20;
+const MAX_DOCUMENT: usize = 16 << 20;
 
 /// Memory for describing an image without a server.
 const MEMORY: u64 = 256 << 20;
@@ -151,7 +151,7 @@ async fn ask(server: &url::Url, dataset: &str, store: &str) -> Result<Described,
 async fn body(mut answer: reqwest::Response) -> Result<Bytes, String> {
     let mut body = Vec::new();
     while let Some(piece) = answer.chunk().await.map_err(|error| error.without_url().to_string())? {
-        if body.len() + piece.len() > LONGEST {
+        if body.len() + piece.len() > MAX_DOCUMENT {
             return Err("the server sends a document without end".to_owned());
         }
         body.extend_from_slice(&piece);

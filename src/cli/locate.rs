@@ -21,7 +21,7 @@ use crate::volume::Image;
 /// Memory for the voxels that display windows are taken from.
 const MEMORY: u64 = 256 << 20;
 /// Blocks that are told of at most.
-const MOST: usize = 100_000;
+const MAX_BLOCKS: usize = 100_000;
 
 /// Say where the bytes behind a chunk are, and whether they are kept.
 #[derive(Debug, clap::Args)]
@@ -95,9 +95,9 @@ fn blocks(catalog: &Catalog, path: &str, cache: &CacheArgs) -> Result<Vec<Block>
         let (level, region) = opened.image.stored(*level, region);
         let grid = opened.image.grid(level);
         let grid = grid.ok_or_else(|| failed(format!("there is no level {level}")))?;
-        let cells: Vec<CellIndex> = grid.cells_in(&region).take(MOST.saturating_add(1)).collect();
-        if cells.len() > MOST {
-            return Err(failed(format!("it is made of more than {MOST} blocks; name a smaller part")));
+        let cells: Vec<CellIndex> = grid.cells_in(&region).take(MAX_BLOCKS.saturating_add(1)).collect();
+        if cells.len() > MAX_BLOCKS {
+            return Err(failed(format!("it is made of more than {MAX_BLOCKS} blocks; name a smaller part")));
         }
         let image = &opened.image;
         let found = join_all(cells.into_iter().map(|cell| async move { locate(image, level, cell).await })).await;
@@ -110,7 +110,7 @@ fn blocks(catalog: &Catalog, path: &str, cache: &CacheArgs) -> Result<Vec<Block>
 async fn computed(image: &Image, level: LevelIndex, region: &Region) -> Vec<Block> {
     let Some(grid) = image.grid(level).filter(|_| image.is_computed(level)) else { return Vec::new() };
     let mut blocks = Vec::new();
-    for cell in grid.cells_in(region).take(MOST) {
+    for cell in grid.cells_in(region).take(MAX_BLOCKS) {
         let length = grid.region(cell).shape().bytes(image.source.description().dtype.size());
         let kept = if image.has_computed(level, vec![cell]).await { length.unwrap_or(0) } else { 0 };
         blocks.push(Block {

@@ -22,10 +22,10 @@ use crate::zarr::parse_level;
 pub(super) const MEMORY: u64 = 512 << 20;
 
 /// Longest side of a sample or region.
-const LONGEST: u64 = 1 << 20;
+const MAX_SIDE: u64 = 1 << 20;
 
 /// Most samples of a list.
-const MOST: u64 = 10_000_000;
+const MAX_SAMPLES: u64 = 10_000_000;
 
 /// Print a list of places to train on
 #[derive(Debug, clap::Args)]
@@ -43,7 +43,7 @@ pub(super) struct SampleArgs {
     #[arg(required = true, value_name = "DATASET[/NAME]")]
     names: Vec<String>,
     /// How many places
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_SAMPLES))]
     count: u64,
     /// Extent of a sample in voxels of its level: N or ZxYxX
     #[arg(long, value_name = "N|ZxYxX", default_value = "128", value_parser = shape)]
@@ -120,8 +120,8 @@ fn level(text: &str) -> Result<LevelIndex, String> {
 }
 
 fn extent(text: &str) -> Result<u64, String> {
-    let extent = text.parse::<u64>().ok().filter(|extent| (1..=LONGEST).contains(extent));
-    extent.ok_or_else(|| format!("`{text}` is no number from 1 to {LONGEST}"))
+    let extent = text.parse::<u64>().ok().filter(|extent| (1..=MAX_SIDE).contains(extent));
+    extent.ok_or_else(|| format!("`{text}` is no number from 1 to {MAX_SIDE}"))
 }
 
 /// The shape of an argument such as `128` or `64x128x128`.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Longest `--timeout`.
-const LONGEST: f64 = 86_400.0;
+const MAX_TIMEOUT: f64 = 86_400.0;
 
 /// A number of bytes above 0: `4096`, or with K, M or G (binary) `512M`.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
@@ -40,7 +40,7 @@ pub(super) fn per_axis<T: Copy>(text: &str, parse: impl Fn(&str) -> Result<T, St
 
 /// A number of seconds above 0, up to a day.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let number = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds <= LONGEST);
+    let number = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds <= MAX_TIMEOUT);
     let duration = number.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     duration.filter(|duration| !duration.is_zero()).ok_or_else(|| "must be seconds, above 0 and up to 86400".to_owned())
 }

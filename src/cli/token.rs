@@ -14,7 +14,7 @@ use crate::token::{Claims, Keys, new_key};
 use crate::xdg;
 
 /// Longest time that a token is valid.
-const LONGEST: u64 = 366 * 24 * 3600;
+const MAX_VALIDITY: u64 = 366 * 24 * 3600;
 
 /// Give jobs tokens for `emfs serve`
 #[derive(Debug, clap::Args)]
@@ -101,7 +101,7 @@ fn validity(text: &str) -> Result<Duration, String> {
         units.iter().find_map(|(unit, of)| Some((text.strip_suffix(*unit)?, *of))).ok_or_else(wrong)?;
     let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     let seconds = digits.then(|| number.parse::<u64>().ok()?.checked_mul(unit)).flatten();
-    seconds.filter(|seconds| (1..=LONGEST).contains(seconds)).map(Duration::from_secs).ok_or_else(wrong)
+    seconds.filter(|seconds| (1..=MAX_VALIDITY).contains(seconds)).map(Duration::from_secs).ok_or_else(wrong)
 }
 
 pub(super) fn run(command: &TokenCommand) -> Result<(), CliError> {

@@ -20,7 +20,7 @@ pub const OPTION: &str = "background-child";
 const MOUNTED: &str = "mounted\n";
 
 /// Longest reason that is taken.
-const LONGEST_REASON: u64 = 1 << 20;
+const MAX_REASON: u64 = 1 << 20;
 
 /// Starts this program again with the same arguments and returns when it has mounted, with what it has to say of that, or
 /// with its reason why not.
@@ -39,7 +39,7 @@ pub fn start(log: &Path) -> Result<Option<String>, DaemonError> {
         .map_err(DaemonError::system("starting the daemon"))?;
     let mut said = String::new();
     if let Some(pipe) = child.stdout.take() {
-        pipe.take(LONGEST_REASON).read_to_string(&mut said).map_err(DaemonError::system("listening to the daemon"))?;
+        pipe.take(MAX_REASON).read_to_string(&mut said).map_err(DaemonError::system("listening to the daemon"))?;
     }
     if let Some(notice) = said.strip_suffix(MOUNTED) {
         return Ok(Some(notice.trim_end().to_owned()).filter(|notice| !notice.is_empty()));

@@ -34,10 +34,10 @@ use crate::vfs::{Reader, Vfs};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Longest request line.
-const LONGEST_REQUEST: u64 = 64;
+const MAX_REQUEST: u64 = 64;
 
 /// Longest answer that a client takes.
-const LONGEST_ANSWER: u64 = 64 << 20;
+const MAX_ANSWER: u64 = 64 << 20;
 
 /// What is mounted, for commands that look at the same.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -219,7 +219,7 @@ fn is_for(stream: &UnixStream) -> bool {
 
 async fn answer(stream: UnixStream, told: Arc<Told>) {
     let (reader, mut writer) = stream.into_split();
-    let mut reader = reader.take(LONGEST_REQUEST);
+    let mut reader = reader.take(MAX_REQUEST);
     let mut request = Vec::new();
     let line = async {
         while !request.ends_with(b"\n") && reader.read_buf(&mut request).await? > 0 {}
@@ -256,7 +256,7 @@ async fn answer(stream: UnixStream, told: Arc<Told>) {
             let held = writer.as_ref().as_fd().try_clone_to_owned().map(ManuallyDrop::new);
             writer.forget();
             while reader.read_buf(&mut request).await.is_ok_and(|count| count > 0) {
-                reader.set_limit(LONGEST_REQUEST);
+                reader.set_limit(MAX_REQUEST);
                 request.clear();
             }
             drop(held.map(ManuallyDrop::into_inner));
@@ -311,7 +311,7 @@ pub fn reader(mount: &Mount) -> io::Result<Option<Recent>> {
 fn ask(mount: &Mount, question: &str) -> io::Result<String> {
     let stream = connect(mount, question)?;
     let mut text = String::new();
-    stream.take(LONGEST_ANSWER).read_to_string(&mut text)?;
+    stream.take(MAX_ANSWER).read_to_string(&mut text)?;
     if text.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(text) }
 }
 

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 /// The most that is taken unasked.
-const MOST: u64 = 1 << 30;
+const MAX_DEFAULT: u64 = 1 << 30;
 
 /// The least, where a limit cannot be found or is tiny.
-const LEAST: u64 = 64 << 20;
+const MIN_DEFAULT: u64 = 64 << 20;
 
 /// The default of `--memory`: a quarter of what this process may have, at most 1 GiB.
 pub fn default_limit() -> u64 {
@@ -28,7 +28,7 @@ fn limit(root: &Path) -> u64 {
     let limits = unified.chain(legacy).filter_map(|path| read(path).trim().parse::<u64>().ok());
     // The legacy limit is a huge number where there is none, which the size of the machine then bounds.
     let available = limits.chain(machine(&read("proc/meminfo".into()))).min();
-    available.map_or(LEAST, |bytes| (bytes / 4).clamp(LEAST, MOST))
+    available.map_or(MIN_DEFAULT, |bytes| (bytes / 4).clamp(MIN_DEFAULT, MAX_DEFAULT))
 }
 
 /// The path of this process in the hierarchy whose controllers are `wanted` (cgroups(7)).
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn without_any_figure_little_is_taken() {
-        assert_eq!(system(&[]), LEAST);
-        assert_eq!(system(&[("proc/meminfo", "MemTotal: a lot\n")]), LEAST);
+        assert_eq!(system(&[]), MIN_DEFAULT);
+        assert_eq!(system(&[("proc/meminfo", "MemTotal: a lot\n")]), MIN_DEFAULT);
     }
 }

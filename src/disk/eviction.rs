@@ -14,12 +14,12 @@ use super::{
     types::DiskError,
 };
 
-const LARGEST_SEGMENT: u64 = 64 << 20;
+const MAX_SEGMENT: u64 = 64 << 20;
 const SMALLEST_SEGMENT: u64 = 64 << 10;
 
 /// Bytes of a segment: a small store has small ones, so that removing one is not removing all.
 pub fn segment_bytes(bound: u64) -> u64 {
-    (bound / 16).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT)
+    (bound / 16).clamp(SMALLEST_SEGMENT, MAX_SEGMENT)
 }
 
 fn failure(path: &std::path::Path, reason: io::Error) -> DiskError {

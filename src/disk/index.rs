@@ -34,7 +34,7 @@ const SCHEMA: &str = "
 const READER_WAITS: Duration = Duration::from_millis(500);
 const WRITER_WAITS: Duration = Duration::from_secs(10);
 /// Connections kept for the next readers.
-const MOST_IDLE: usize = 8;
+const MAX_IDLE: usize = 8;
 /// What a reader's connection may hold of the file, in SQLite's notation for KiB: the inner pages, and some leaves.
 const READER_CACHE: i64 = -500;
 /// Pages given back in one transaction: that is over before readers do without.
@@ -193,7 +193,7 @@ impl Index {
         let answer = query(&connection);
         if answer.is_ok() {
             let mut readers = self.readers.lock();
-            if readers.len() < MOST_IDLE {
+            if readers.len() < MAX_IDLE {
                 readers.push(connection);
             }
         }

@@ -55,7 +55,7 @@ const OPENS: Duration = Duration::from_secs(10);
 const ENDS: Duration = Duration::from_secs(10);
 
 /// Most bytes of a note.
-pub const LONGEST_NOTE: usize = 64 << 10;
+pub const MAX_NOTE: usize = 64 << 10;
 
 /// The store. Cheap to clone; when the last clone goes, what is queued is written first.
 #[derive(Clone)]
@@ -212,10 +212,10 @@ impl Disk {
         answer.unwrap_or_else(|| Err(DiskError::Silent(self.folder().to_owned())))
     }
 
-    /// Keeps a note of at most [`LONGEST_NOTE`] bytes about an object in place of the one before; a longer one is not
+    /// Keeps a note of at most [`MAX_NOTE`] bytes about an object in place of the one before; a longer one is not
     /// kept. Never blocks; [`Disk::note`] gives it at once.
     pub fn set_note(&self, object: &str, note: Bytes) {
-        if note.len() <= LONGEST_NOTE {
+        if note.len() <= MAX_NOTE {
             self.store().set_note(object, note);
         }
     }
@@ -223,7 +223,7 @@ impl Disk {
     /// Keeps a note as [`Disk::set_note`] does, but only where there is none when it would be written: it may have been
     /// lost after it was set, or another process may have set a newer one.
     pub fn restore_note(&self, object: &str, note: Bytes) {
-        if note.len() <= LONGEST_NOTE {
+        if note.len() <= MAX_NOTE {
             self.store().queue.push(Change::Restore { object: object.to_owned(), note });
         }
     }

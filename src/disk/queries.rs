@@ -74,7 +74,7 @@ impl ExtentRow {
         else {
             return Ok(None);
         };
-        let sane = (1..=record::LARGEST).contains(&length) && header <= record::LONGEST_HEADER;
+        let sane = (1..=record::MAX_PAYLOAD).contains(&length) && header <= record::MAX_HEADER;
         let row =
             Self { object: row.get(0)?, version: row.get(1)?, start, length, segment: row.get(4)?, offset, header };
         Ok(sane.then_some(row))
@@ -94,7 +94,7 @@ pub fn rows_of(connection: &Connection, object: i64, version: i64, range: &Range
     let sql = format!(
         "SELECT {COLUMNS} FROM extents WHERE object = ?1 AND version = ?2 AND start > ?3 AND start < ?4 ORDER BY start"
     );
-    let before = signed(range.start).saturating_sub(record::LARGEST as i64).max(-1);
+    let before = signed(range.start).saturating_sub(record::MAX_PAYLOAD as i64).max(-1);
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params![object, version, before, signed(range.end)], ExtentRow::read)?;
     let found: Answer<Vec<_>> = rows.collect();
@@ -168,7 +168,7 @@ pub fn has_row(connection: &Connection, row: &ExtentRow) -> Answer<bool> {
 /// file not to be sound.
 pub fn check(change: &Transaction<'_>) -> Answer<bool> {
     let sql = "DELETE FROM extents WHERE start < 0 OR offset < 0 OR length NOT BETWEEN 1 AND ?1 OR header NOT BETWEEN 0 AND ?2";
-    change.execute(sql, params![record::LARGEST as i64, record::LONGEST_HEADER as i64])?;
+    change.execute(sql, params![record::MAX_PAYLOAD as i64, record::MAX_HEADER as i64])?;
     let mut notes = change.prepare("SELECT object, note, sum FROM notes")?;
     let mut rows = notes.query([])?;
     let mut wrong = Vec::new();

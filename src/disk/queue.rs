@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use super::queries::{ExtentRow, Part};
 
 /// Most bytes that wait if nobody says.
-const BOUND: usize = 64 << 20;
+const MAX_WAITING: usize = 64 << 20;
 /// Bytes that are worth a transaction of their own.
 const BATCH: usize = 8 << 20;
 /// How long the first of a batch waits for others.
@@ -89,7 +89,8 @@ pub enum Work {
 impl Default for Queue {
     fn default() -> Self {
         let (changes, hung) = (VecDeque::new(), None);
-        let state = State { bound: BOUND, changes, bytes: 0, pushed: 0, done: 0, flushing: 0, hung, closed: false };
+        let state =
+            State { bound: MAX_WAITING, changes, bytes: 0, pushed: 0, done: 0, flushing: 0, hung, closed: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 }
@@ -97,7 +98,7 @@ impl Default for Queue {
 impl Queue {
     /// Lets no more than `bytes` wait from now on, and at most as many as without this.
     pub fn limit(&self, bytes: u64) {
-        self.state.lock().bound = usize::try_from(bytes).unwrap_or(BOUND).min(BOUND);
+        self.state.lock().bound = usize::try_from(bytes).unwrap_or(MAX_WAITING).min(MAX_WAITING);
     }
 
     /// Queues a change; `false` when there is no room for it. Forgetting needs none, for bytes that are not to be served
@@ -107,7 +108,7 @@ impl Queue {
         let cost = change.cost();
         let must = matches!(change, Change::Forget { .. });
         // Where little may wait, long answers are kept all the same, one at a time.
-        let bound = if state.changes.is_empty() { BOUND } else { state.bound };
+        let bound = if state.changes.is_empty() { MAX_WAITING } else { state.bound };
         if state.closed || (!must && state.bytes.saturating_add(cost) > bound) {
             return false;
         }
@@ -231,6 +232,6 @@ mod tests {
         assert_eq!([1000, 1000, 100].map(|bytes| queue.push(change(bytes))), [true, false, true]);
         assert!(queue.push(Change::Forget { part: Part::all("o"), sequence: 1 }));
         assert!(matches!(queue.take(Duration::ZERO), Work::Batch(batch) if batch.len() == 3));
-        assert_eq!([BOUND, 3000, 1].map(|bytes| queue.push(change(bytes))), [false, true, false]);
+        assert_eq!([MAX_WAITING, 3000, 1].map(|bytes| queue.push(change(bytes))), [false, true, false]);
     }
 }

@@ -19,14 +19,14 @@ const MAGIC: &[u8; 8] = b"emfsrec1";
 /// Bytes of a header without its names.
 pub const FIXED: usize = 48;
 /// Most bytes of payload in a record.
-pub const LARGEST: usize = 1 << 20;
+pub const MAX_PAYLOAD: usize = 1 << 20;
 /// Most bytes of payload that are written as one record: all of it is read to verify any of it.
 pub const PIECE: usize = 256 << 10;
 /// Most bytes of an object's name and of a version's.
-pub const LONGEST_NAME: usize = 4096;
+pub const MAX_NAME: usize = 4096;
 
 /// Most bytes of a header.
-pub const LONGEST_HEADER: usize = FIXED + 2 * LONGEST_NAME;
+pub const MAX_HEADER: usize = FIXED + 2 * MAX_NAME;
 
 /// What a record holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,10 +57,10 @@ pub fn header_length(object: &str, version: &str) -> usize {
 /// SQLite has no number for.
 pub fn header(object: &str, version: &str, start: u64, payload: &[u8]) -> Option<Vec<u8>> {
     let end = start.checked_add(payload.len() as u64)?;
-    if object.len() > LONGEST_NAME || version.len() > LONGEST_NAME || i64::try_from(end).is_err() {
+    if object.len() > MAX_NAME || version.len() > MAX_NAME || i64::try_from(end).is_err() {
         return None;
     }
-    if payload.is_empty() || payload.len() > LARGEST {
+    if payload.is_empty() || payload.len() > MAX_PAYLOAD {
         return None;
     }
     let mut header = Vec::with_capacity(header_length(object, version));
@@ -89,7 +89,7 @@ pub fn promised_length(fixed: &[u8]) -> Option<usize> {
     }
     let object = usize::from(u16::from_le_bytes(array(fixed, 8)?));
     let version = usize::from(u16::from_le_bytes(array(fixed, 10)?));
-    (object <= LONGEST_NAME && version <= LONGEST_NAME).then_some(FIXED + object + version)
+    (object <= MAX_NAME && version <= MAX_NAME).then_some(FIXED + object + version)
 }
 
 /// The header at the start of `bytes`, if there is a whole and undamaged one.
@@ -108,7 +108,7 @@ pub fn parse(bytes: &[u8]) -> Option<Record> {
         sum: u128::from_le_bytes(array(header, 24)?),
     };
     let end = record.start.checked_add(record.length as u64)?;
-    ((1..=LARGEST).contains(&record.length) && i64::try_from(end).is_ok()).then_some(record)
+    ((1..=MAX_PAYLOAD).contains(&record.length) && i64::try_from(end).is_ok()).then_some(record)
 }
 
 /// The record of this header and this payload, if neither is damaged.
@@ -171,9 +171,9 @@ mod tests {
     #[test]
     fn what_cannot_be_a_record_gets_no_header() {
         assert_eq!(header("o", "v", 0, b""), None);
-        assert_eq!(header("o", "v", 0, &vec![0; LARGEST + 1]), None);
+        assert_eq!(header("o", "v", 0, &vec![0; MAX_PAYLOAD + 1]), None);
         assert_eq!(header("o", "v", i64::MAX as u64, b"x"), None);
         assert_eq!(header("o", "v", u64::MAX, b"x"), None);
-        assert_eq!(header(&"o".repeat(LONGEST_NAME + 1), "v", 0, b"x"), None);
+        assert_eq!(header(&"o".repeat(MAX_NAME + 1), "v", 0, b"x"), None);
     }
 }

@@ -8,9 +8,9 @@ use super::encoding::{Encoding, Scalar};
 use super::tags::{Data, ROOT, Tags};
 
 /// Tags that are told; real files have some hundreds to some thousands.
-const MOST: usize = 1 << 14;
+const MAX_TAGS: usize = 1 << 14;
 /// Letters of one text.
-const LONGEST_TEXT: usize = 1 << 16;
+const MAX_TEXT: usize = 1 << 16;
 
 impl Tags {
     /// All tags. Numbers and texts are told as such, of everything else the number of its bytes.
@@ -25,7 +25,7 @@ impl Tags {
         for &child in &group.children {
             let Some(node) = self.nodes.get(child) else { continue };
             *told += 1;
-            if *told > MOST {
+            if *told > MAX_TAGS {
                 break;
             }
             let name = node.name.as_deref().map_or_else(|| node.number.to_string(), str::to_owned);
@@ -68,7 +68,7 @@ fn leaf(data: &Data) -> Value {
         },
         _ => match data.text() {
             // Arrays of numbers look like text; text has no control characters.
-            Some(text) if text.len() <= LONGEST_TEXT && text.chars().all(is_letter) => text.into(),
+            Some(text) if text.len() <= MAX_TEXT && text.chars().all(is_letter) => text.into(),
             _ => other(),
         },
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// Values in one document: numbers, texts, lists, objects. Real ones have some dozens to some thousands. A tree of so many
 /// takes 32 MiB at the most.
-pub const MOST_VALUES: usize = 1 << 16;
+pub const MAX_VALUES: usize = 1 << 16;
 
 /// Lists and objects within each other.
 pub const DEEPEST: usize = 64;
@@ -93,10 +93,10 @@ struct Count<'a> {
 impl Count<'_> {
     fn one<E: Error>(self) -> Result<(), E> {
         *self.values += 1;
-        if *self.values <= MOST_VALUES {
+        if *self.values <= MAX_VALUES {
             return Ok(());
         }
-        let bound = format!("it has more than {MOST_VALUES} values, the most that are read of one document");
+        let bound = format!("it has more than {MAX_VALUES} values, the most that are read of one document");
         *self.beyond = Some(bound);
         Err(E::custom("too many values"))
     }
@@ -190,20 +190,20 @@ mod tests {
 
     #[test]
     fn a_document_of_any_shape_at_its_bounds_is_a_tree_of_32_mebibytes_and_its_own_bytes() {
-        let half = MOST_VALUES / 2 - 1;
+        let half = MAX_VALUES / 2 - 1;
         let list = |item: &str, count: usize| format!("[{}]", vec![item; count].join(","));
         let members = |value: &str, count: usize| {
             let all: Vec<String> = (0..count).map(|number| format!("\"{number}\":{value}")).collect();
             format!("{{{}}}", all.join(","))
         };
         let shapes = [
-            list("0", MOST_VALUES - 1),
+            list("0", MAX_VALUES - 1),
             list("[0]", half),
             list("{\"a\":0}", half),
-            list("{}", MOST_VALUES - 1),
-            members("{}", MOST_VALUES - 1),
+            list("{}", MAX_VALUES - 1),
+            members("{}", MAX_VALUES - 1),
             members("{\"a\":0}", half),
-            list(&format!("{}{}", "[".repeat(60), "]".repeat(60)), MOST_VALUES / 61),
+            list(&format!("{}{}", "[".repeat(60), "]".repeat(60)), MAX_VALUES / 61),
         ];
         for shape in shapes {
             let tree = parse(shape.as_bytes()).unwrap();
@@ -214,8 +214,8 @@ mod tests {
     #[test]
     fn one_value_more_or_one_level_deeper_is_refused() {
         let list = |count: usize| format!("[{}]", vec!["0"; count].join(","));
-        assert_eq!(measure(list(MOST_VALUES - 1).as_bytes()), Ok(MOST_VALUES));
-        let error = parse(list(MOST_VALUES).as_bytes()).unwrap_err();
+        assert_eq!(measure(list(MAX_VALUES - 1).as_bytes()), Ok(MAX_VALUES));
+        let error = parse(list(MAX_VALUES).as_bytes()).unwrap_err();
         assert!(error.contains("more than 65536 values"), "{error}");
         let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert_eq!(measure(deep(DEEPEST).as_bytes()), Ok(DEEPEST));
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn members_of_one_name_count_each() {
-        let equal = format!("{{{}}}", vec!["\"a\":0"; MOST_VALUES].join(","));
+        let equal = format!("{{{}}}", vec!["\"a\":0"; MAX_VALUES].join(","));
         assert!(parse(equal.as_bytes()).is_err());
     }
 

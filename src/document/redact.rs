@@ -11,9 +11,9 @@ const HOMES: [&str; 6] =
     ["/home/", "/Users/", "\\Users\\", "\\home\\", "\\Documents and Settings\\", "/Documents and Settings/"];
 
 /// Pointers that are told of one document.
-const MOST_TOLD: usize = 256;
+const MAX_TOLD: usize = 256;
 /// Longest pointer that is told.
-const LONGEST_TOLD: usize = 512;
+const MAX_TOLD_LENGTH: usize = 512;
 
 /// A text of JSON without private parts.
 pub(super) struct Redacted<'a> {
@@ -49,7 +49,7 @@ pub(super) fn redact(document: &str) -> Redacted<'_> {
                             shown.push_str(document.get(done..at).unwrap_or_default());
                             shown.push_str(&replaced);
                             done = end;
-                            match pointer(&way).filter(|_| changed.len() < MOST_TOLD) {
+                            match pointer(&way).filter(|_| changed.len() < MAX_TOLD) {
                                 Some(pointer) => changed.push(pointer),
                                 None => untold += 1,
                             }
@@ -115,12 +115,12 @@ fn pointer(way: &[Step<'_>]) -> Option<String> {
         match step {
             Step::Item(number) => pointer.push_str(&number.to_string()),
             Step::Member(key) => {
-                let key = key.filter(|key| key.len() <= LONGEST_TOLD)?;
+                let key = key.filter(|key| key.len() <= MAX_TOLD_LENGTH)?;
                 let key: String = serde_json::from_str(key).ok()?;
                 pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
             }
         }
-        if pointer.len() > LONGEST_TOLD {
+        if pointer.len() > MAX_TOLD_LENGTH {
             return None;
         }
     }
@@ -203,7 +203,7 @@ mod tests {
         let key = "k".repeat(1000);
         let document = json!({"a": vec!["x@y.z"; 1000], key: ["x@y.z"]}).to_string();
         let redacted = redact(&document);
-        assert_eq!(redacted.changed.len(), MOST_TOLD + 1);
+        assert_eq!(redacted.changed.len(), MAX_TOLD + 1);
         assert_eq!(redacted.changed.last().unwrap(), "… and 745 more");
         assert!(!redacted.text.contains("x@y"));
     }

@@ -28,7 +28,7 @@ const HEADER: usize = 40;
 /// Fewest bytes whose place can be given back.
 const PAGE: u64 = 4096;
 /// Bytes after which the next file is begun.
-const LONGEST: u64 = 64 << 20;
+const MAX_FILE: u64 = 64 << 20;
 
 /// The fetched blocks of one array.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl BlockFiles {
         // What a failure leaves is written over.
         now.file.write_all_at(&records, first)?;
         now.end += records.len() as u64;
-        let (segment, is_full) = (now.number, now.end >= LONGEST);
+        let (segment, is_full) = (now.number, now.end >= MAX_FILE);
         let mut state = self.state.lock();
         let places = places.into_iter().map(|(block, start, length, check)| {
             let start = first + start;

@@ -10,7 +10,7 @@ use crate::geometry::{CellIndex, Grid, Region, Shape};
 use crate::volume::InFlightLimit;
 
 /// Most chunks in a batch, whose states are held in memory.
-const MOST_CHUNKS: u64 = 1 << 13;
+const MAX_CHUNKS: u64 = 1 << 13;
 
 /// An array to write and the grid of the source that it is made from.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ impl Layout {
     fn extent(&self, most: u64) -> [u64; 3] {
         let counts = self.chunks.counts();
         let chunk_bytes = self.chunk_bytes().max(1);
-        let most = most.min(chunk_bytes.saturating_mul(MOST_CHUNKS));
+        let most = most.min(chunk_bytes.saturating_mul(MAX_CHUNKS));
         let limit: [u64; 3] = std::array::from_fn(|axis| match self.shard {
             Some(shard) => (shard.0[axis] / self.chunks.cell.0[axis].max(1)).clamp(1, counts[axis].max(1)),
             None => counts[axis].max(1),

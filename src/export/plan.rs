@@ -16,12 +16,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Most chunks in a shard, whose index is held in memory.
-const MOST_IN_SHARD: u64 = 1 << 20;
+const MAX_IN_SHARD: u64 = 1 << 20;
 
 /// Most chunks in an array, as in one that is mounted.
-const MOST_CHUNKS: u64 = 1 << 37;
+const MAX_CHUNKS: u64 = 1 << 37;
 /// Most blocks that a chunk is made of, whose places are held in memory.
-const MOST_BLOCKS: u64 = 1 << 20;
+const MAX_BLOCKS: u64 = 1 << 20;
 
 /// How a store is written.
 #[derive(Debug, Clone, Default)]
@@ -186,14 +186,14 @@ fn arrays(part: &Part<'_>, options: &Options, most: u64) -> Result<Vec<Target>, 
             return Err(format!("{path}: chunks of {chunk} in an array of {} are too large", level.grid.shape));
         }
         let chunks = Layout::count(&level.grid);
-        if chunks > MOST_CHUNKS {
+        if chunks > MAX_CHUNKS {
             let reason = format!("{chunks} chunks of {chunk} in an array of {}", level.grid.shape);
-            return Err(format!("{path}: {reason} are more than {MOST_CHUNKS}; choose larger ones with --chunk"));
+            return Err(format!("{path}: {reason} are more than {MAX_CHUNKS}; choose larger ones with --chunk"));
         }
         let blocks = (0..3).fold(1u64, |n, axis| n.saturating_mul(chunk.0[axis] / native.cell.0[axis].max(1) + 1));
-        if blocks > MOST_BLOCKS {
+        if blocks > MAX_BLOCKS {
             let reason = format!("a chunk of {chunk} is made of {blocks} blocks of {}", native.cell);
-            return Err(format!("{path}: {reason}, more than {MOST_BLOCKS}; choose smaller ones with --chunk"));
+            return Err(format!("{path}: {reason}, more than {MAX_BLOCKS}; choose smaller ones with --chunk"));
         }
         targets.push(Target {
             path,
@@ -214,8 +214,8 @@ fn check_shard(shard: Shape, chunk: Shape) -> Result<(), String> {
         return Err(format!("a shard of {shard} is no multiple of chunks of {chunk}; choose them with --chunk"));
     }
     let inside = (0..3).fold(1u64, |n, axis| n.saturating_mul(shard.0[axis] / chunk.0[axis]));
-    if inside > MOST_IN_SHARD {
-        return Err(format!("a shard of {shard} has {inside} chunks of {chunk}, more than {MOST_IN_SHARD}"));
+    if inside > MAX_IN_SHARD {
+        return Err(format!("a shard of {shard} has {inside} chunks of {chunk}, more than {MAX_IN_SHARD}"));
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use super::slice::{self, Cut, Slice};
 use crate::task;
 
 /// Pixels of a side of a picture at most.
-const LARGEST: u64 = 2048;
+const MAX_SIDE: u64 = 2048;
 
 /// Pixels that the longer side of a picture should have at least, where nobody says.
 const SIZE: u64 = 512;
@@ -70,7 +70,7 @@ impl View {
             return Err(Failure::NotFound(format!("slice {index} of {extent}")));
         }
         let longest = across.extent(chosen).into_iter().max().unwrap_or(1);
-        let step = longest.div_ceil(LARGEST).max(1);
+        let step = longest.div_ceil(MAX_SIDE).max(1);
         let (low, high) = described.window.unwrap_or((0.0, 255.0));
         let window = (query.number("lo")?.unwrap_or(low), query.number("hi")?.unwrap_or(high));
         let labels = query.get("labels").map(str::to_owned);

@@ -8,18 +8,18 @@ use super::places::{leaves, put, sort_key, unknown};
 use crate::document::Document;
 
 /// Longest text that becomes a value.
-const LONGEST_TEXT: usize = 4096;
+const MAX_TEXT: usize = 4096;
 /// Bytes of what is claimed together.
-const MOST_CLAIMED: usize = 1 << 20;
+const MAX_CLAIMED: usize = 1 << 20;
 /// Bytes of what stands at one place of a document and becomes a value.
-const LONGEST_FOUND: usize = 64 << 10;
+const MAX_FOUND: usize = 64 << 10;
 /// Leaves of one document that the record repeats under `extra`, and their bytes.
-const MOST_EXTRA: usize = 4096;
-const MOST_EXTRA_BYTES: usize = 128 << 10;
+const MAX_EXTRA: usize = 4096;
+const MAX_EXTRA_BYTES: usize = 128 << 10;
 /// Bytes of those of all documents.
-const ALL_EXTRA_BYTES: usize = 512 << 10;
+const MAX_ALL_EXTRA_BYTES: usize = 512 << 10;
 /// Longest text that it repeats there.
-const LONGEST_EXTRA: usize = 1024;
+const MAX_EXTRA_TEXT: usize = 1024;
 
 /// A document of the dataset, parsed.
 pub(super) struct Doc<'a> {
@@ -117,7 +117,7 @@ impl<'a> ClaimSet<'a> {
     ) {
         let Some(found) = self.found(doc, pointer) else { return };
         let told = brief(found);
-        let found = if bulk(found) <= LONGEST_FOUND { found.clone() } else { Value::Null };
+        let found = if bulk(found) <= MAX_FOUND { found.clone() } else { Value::Null };
         match convert(&found).filter(fits) {
             Some(value) => {
                 let evidence =
@@ -140,7 +140,7 @@ impl<'a> ClaimSet<'a> {
             _ => 0,
         };
         self.claimed += field.len() + bulk(&value) + found;
-        if self.claimed > MOST_CLAIMED {
+        if self.claimed > MAX_CLAIMED {
             let reason = "the documents state more than a record holds";
             self.reasons.entry(field.to_owned()).or_insert_with(|| reason.to_owned());
             return;
@@ -320,14 +320,14 @@ impl<'a> ClaimSet<'a> {
                 _ => None,
             })
             .collect();
-        let mut room_of_all = ALL_EXTRA_BYTES;
+        let mut room_of_all = MAX_ALL_EXTRA_BYTES;
         let documents = self.docs.iter().enumerate().map(|(number, doc)| {
             let (mut left, mut over) = (Map::new(), 0usize);
-            let most = room_of_all.min(MOST_EXTRA_BYTES);
+            let most = room_of_all.min(MAX_EXTRA_BYTES);
             let mut room = most;
             leaves(doc.value.as_ref().unwrap_or(&Value::Null), &mut String::new(), &mut |pointer, leaf| {
                 // Of a long one not even the sum is made: thousands of leaves may lie below one long name.
-                if pointer.len() > LONGEST_EXTRA {
+                if pointer.len() > MAX_EXTRA_TEXT {
                     over += 1;
                     return;
                 }
@@ -335,7 +335,7 @@ impl<'a> ClaimSet<'a> {
                     return;
                 }
                 let leaf = shortened(leaf);
-                match room.checked_sub(pointer.len() + bulk(&leaf)).filter(|_| left.len() < MOST_EXTRA) {
+                match room.checked_sub(pointer.len() + bulk(&leaf)).filter(|_| left.len() < MAX_EXTRA) {
                     Some(rest) => {
                         room = rest;
                         left.insert(pointer.to_owned(), leaf);
@@ -364,7 +364,7 @@ const BELIEVED: &str = "files are believed before the archive's other documents,
 
 fn fits(value: &Value) -> bool {
     match value {
-        Value::String(text) => !text.trim().is_empty() && text.len() <= LONGEST_TEXT,
+        Value::String(text) => !text.trim().is_empty() && text.len() <= MAX_TEXT,
         Value::Null | Value::Object(_) | Value::Array(_) => false,
         Value::Number(_) | Value::Bool(_) => true,
     }
@@ -400,8 +400,8 @@ pub(super) fn brief(value: &Value) -> String {
 
 fn shortened(leaf: &Value) -> Value {
     match leaf {
-        Value::String(text) if text.len() > LONGEST_EXTRA => {
-            let shown: String = text.chars().take(LONGEST_EXTRA / 4).collect();
+        Value::String(text) if text.len() > MAX_EXTRA_TEXT => {
+            let shown: String = text.chars().take(MAX_EXTRA_TEXT / 4).collect();
             format!("{shown}… ({} bytes)", text.len()).into()
         }
         leaf => leaf.clone(),

@@ -82,7 +82,7 @@ pub fn document_name(of: &NamedSource<'_>, document: &Document) -> String {
 pub fn record(dataset: &Dataset, images: &[ImageRecord<'_>]) -> Value {
     let mut docs = Vec::new();
     let mut targets = Vec::with_capacity(images.len());
-    let mut left = bounds::MOST_VALUES;
+    let mut left = bounds::MAX_VALUES;
     for (number, image) in images.iter().enumerate() {
         let first = docs.len();
         docs.extend(image.documents.iter().map(|document| Doc {

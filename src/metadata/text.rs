@@ -8,11 +8,11 @@ use super::fields::{DATASET, IMAGE};
 use super::tables::plain;
 
 /// Letters of the narrowest column of a dataset.
-const NARROWEST: usize = 16;
+const MIN_COLUMN: usize = 16;
 /// Letters of the widest one.
-const WIDEST: usize = 44;
+const MAX_COLUMN: usize = 44;
 /// Letters of the longest cell in Markdown.
-const LONGEST_CELL: usize = 90;
+const MAX_CELL: usize = 90;
 /// Fields that are long, or that the layout of the mount decides; they are in the other forms.
 const LEFT_OUT: [&str; 9] =
     ["url", "study/references", "axes", "name", "content_type", "label_of", "zarr", "zarr_v3", "source_kind"];
@@ -51,11 +51,11 @@ pub fn table(records: &[Value], width: usize, fields: Option<&str>) -> String {
     let label =
         grid.rows.iter().map(|(name, _)| display_width(name)).max().unwrap_or(0).clamp(8, (width / 2).clamp(8, 40));
     let room = width.saturating_sub(label);
-    let together = (room / (NARROWEST + 2)).clamp(1, grid.head.len().max(1));
+    let together = (room / (MIN_COLUMN + 2)).clamp(1, grid.head.len().max(1));
     let mut text = String::new();
     for first in (0..grid.head.len()).step_by(together) {
         let columns: Vec<usize> = (first..grid.head.len().min(first + together)).collect();
-        let share = (room / columns.len().max(1)).saturating_sub(2).clamp(8, WIDEST);
+        let share = (room / columns.len().max(1)).saturating_sub(2).clamp(8, MAX_COLUMN);
         let wide = |column: &usize| {
             let cells = grid.rows.iter().filter_map(|(_, cells)| cells.get(*column));
             cells.chain(grid.head.get(*column)).map(|cell| display_width(cell)).max().unwrap_or(0).clamp(1, share)
@@ -111,10 +111,10 @@ fn row<S: AsRef<str>>(cells: impl Iterator<Item = S>) -> String {
 /// A cell that can be read in a table: the end of a long one is left out, but not the marks of its notes.
 fn cut(cell: &str) -> String {
     let (text, marks) = cell.find(" [").filter(|_| cell.ends_with(']')).map_or((cell, ""), |at| cell.split_at(at));
-    if display_width(text) <= LONGEST_CELL {
+    if display_width(text) <= MAX_CELL {
         return cell.to_owned();
     }
-    let shown = wrapped(text, LONGEST_CELL).into_iter().next().unwrap_or_default();
+    let shown = wrapped(text, MAX_CELL).into_iter().next().unwrap_or_default();
     format!("{shown} …{marks}")
 }
 

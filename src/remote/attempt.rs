@@ -25,7 +25,7 @@ use super::wanted::{Part, Wanted};
 /// The first allocation for a body of unknown length.
 const FIRST_PIECE: u64 = 64 << 10;
 /// The largest allocation that is made on an origin's word; a longer body grows as it comes.
-const LARGEST_PIECE: u64 = 32 << 20;
+const MAX_PIECE: u64 = 32 << 20;
 /// An explanation of an error is received up to here, which keeps the connection for the next request.
 const EXPLANATION: usize = 64 << 10;
 /// How long that may take.
@@ -162,7 +162,7 @@ async fn collect(
     expected_body: ExpectedBody,
 ) -> Result<Bytes, Failure> {
     let (limit, reserve) = match expected_body.length {
-        Length::Exactly(length) => (length, length.min(LARGEST_PIECE)),
+        Length::Exactly(length) => (length, length.min(MAX_PIECE)),
         Length::AtMost(limit) => (limit, limit.min(FIRST_PIECE)),
         Length::Empty => (0, 0),
     };

@@ -10,7 +10,7 @@ use super::head::digits;
 /// The pause before the first repetition, before jitter.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause that emfs chooses itself, before jitter.
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+const MAX_PAUSE: Duration = Duration::from_secs(8);
 
 /// An attempt that failed.
 #[derive(Debug, Clone)]
@@ -119,7 +119,7 @@ impl Failure {
 
 /// Exponential back-off, between a half and the whole of the step, so that clients that failed together come apart.
 fn pause(failures: u32) -> Duration {
-    let step = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_PAUSE);
+    let step = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(MAX_PAUSE);
     step.mul_f64(rand::random_range(0.5..1.0))
 }
 
@@ -161,7 +161,7 @@ mod tests {
 
         #[test]
         fn a_pause_is_never_longer_than_the_longest(failures in any::<u32>()) {
-            prop_assert!(pause(failures) <= LONGEST_PAUSE);
+            prop_assert!(pause(failures) <= MAX_PAUSE);
             prop_assert!(pause(failures) >= FIRST_PAUSE / 2);
         }
 

@@ -12,7 +12,7 @@ use super::clock::later;
 /// Time until the first trial.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest time between two trials.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// How long a trial waits for an answer at most.
 pub(super) const TRIAL: Duration = Duration::from_secs(15);
 
@@ -113,7 +113,7 @@ impl Pass<'_> {
                 state.broken = Some(Broken { reason, pause: FIRST_PAUSE, next, trying: false });
             }
             Some(broken) if self.trial => {
-                let pause = broken.pause.saturating_mul(2).min(LONGEST_PAUSE);
+                let pause = broken.pause.saturating_mul(2).min(MAX_PAUSE);
                 *broken = Broken { reason, pause, next: later(now, pause), trying: false };
             }
             // It was begun before another found out.

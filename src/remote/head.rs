@@ -124,10 +124,10 @@ pub(super) fn digits(text: &str) -> Option<u64> {
 
 /// A remote text, cut to what fits a log line and without control characters.
 pub(super) fn shorten(text: &str) -> String {
-    const LONGEST: usize = 100;
+    const MAX_LETTERS: usize = 100;
     let mut short: String =
-        text.chars().take(LONGEST).map(|letter| if letter.is_control() { '?' } else { letter }).collect();
-    if text.chars().nth(LONGEST).is_some() {
+        text.chars().take(MAX_LETTERS).map(|letter| if letter.is_control() { '?' } else { letter }).collect();
+    if text.chars().nth(MAX_LETTERS).is_some() {
         short.push('…');
     }
     short

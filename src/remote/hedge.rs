@@ -18,7 +18,7 @@ use super::limits::{Permit, timed_out};
 use super::transport::Transport;
 
 /// Requests for the same bytes that are in flight at once.
-const MOST: usize = 4;
+const MAX_IN_FLIGHT: usize = 4;
 
 /// Bytes of a request that is expected soon.
 const SHORT: u64 = 64 << 10;
@@ -44,7 +44,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Runs an attempt to its end, at the latest that of the operation's time. [`MOST`] requests are in flight at
+/// Runs an attempt to its end, at the latest that of the operation's time. [`MAX_IN_FLIGHT`] requests are in flight at
 /// most; where no further permit is free, the stalled request that received least is given up for the new one.
 pub(super) async fn hedge(task: &Task<'_>, permit: Permit) -> Result<Fetched, Failure> {
     let mut attempts = vec![Attempt::start(task, permit)];
@@ -111,7 +111,7 @@ fn stalled_at(attempts: &[Attempt<'_>], patience: Duration) -> Option<Instant> {
 }
 
 fn second<'a>(task: &'a Task<'a>, attempts: &mut Vec<Attempt<'a>>) {
-    let spare = if attempts.len() < MOST { task.host.spare_permit() } else { None };
+    let spare = if attempts.len() < MAX_IN_FLIGHT { task.host.spare_permit() } else { None };
     let permit = match spare {
         Some(permit) => {
             task.host.count(|counters| counters.hedges += 1);

@@ -6,7 +6,7 @@ use super::random::Random;
 use crate::geometry::{Region, Shape};
 
 /// Most blocks that space is cut into.
-const MOST_BLOCKS: u64 = 1 << 24;
+const MAX_BLOCKS: u64 = 1 << 24;
 
 /// Units that a share is counted in.
 pub const WHOLE: u64 = 1_000_000_000;
@@ -81,10 +81,10 @@ impl Splits {
     ) -> Result<Splits, SampleError> {
         let extent = within.shape().0;
         let counts: [u64; 3] = std::array::from_fn(|axis| (extent[axis] / block.0[axis].max(1)).max(1));
-        let blocks = Shape(counts).voxels().filter(|blocks| *blocks <= MOST_BLOCKS);
+        let blocks = Shape(counts).voxels().filter(|blocks| *blocks <= MAX_BLOCKS);
         let Some(blocks) = blocks else {
             return Err(SampleError::Unsatisfiable(format!(
-                "blocks of {block} voxels are more than {MOST_BLOCKS}; give a larger --split-block"
+                "blocks of {block} voxels are more than {MAX_BLOCKS}; give a larger --split-block"
             )));
         };
         if blocks < shares.len() as u64 {

@@ -29,7 +29,7 @@ const HANDLE: u64 = 768;
 /// Memory that an opened file takes beside what it says it keeps.
 const OPENED: u64 = 1024;
 /// Files at the beginning of which one must be there, to say what all of them are like.
-const MOST_MISSING: usize = 4;
+const MAX_MISSING: usize = 4;
 /// Sizes of pixels that differ by so little are the same.
 const SAME_SIZE: f64 = 0.01;
 
@@ -81,7 +81,7 @@ pub fn memory(files: u64) -> u64 {
 pub async fn open(objects: Vec<Option<Object>>, opener: Opener) -> Result<Stack, SourceError> {
     let mut missing = None;
     let mut model = None;
-    for (number, object) in objects.iter().enumerate().filter_map(|(n, o)| Some((n, o.as_ref()?))).take(MOST_MISSING) {
+    for (number, object) in objects.iter().enumerate().filter_map(|(n, o)| Some((n, o.as_ref()?))).take(MAX_MISSING) {
         match opened(&opener, object, None).await {
             Ok(section) => {
                 model = Some((number, object.url().to_owned(), section));

@@ -17,7 +17,7 @@ use crate::remote::{Cause, Location, RangeRequest};
 const FIRST: Duration = Duration::from_secs(60);
 
 /// The longest time after which it is looked for again.
-const LONGEST: Duration = Duration::from_secs(3600);
+const MAX_PAUSE: Duration = Duration::from_secs(3600);
 
 /// A document that is missing. It is looked for as long as this is kept.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ async fn follow(missed: Weak<Inner>) {
         if missed.look().await.is_err() {
             return;
         }
-        pause = pause.saturating_mul(2).min(LONGEST);
+        pause = pause.saturating_mul(2).min(MAX_PAUSE);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::volume::{Level, Pyramid, View};
 const ALIGNMENT: u64 = 4096;
 
 /// Longest file, which is what a filesystem can tell of one.
-const LONGEST: u64 = i64::MAX as u64;
+const MAX_FILE: u64 = i64::MAX as u64;
 
 /// The parts of a TIFF file.
 #[derive(Debug, Clone)]
@@ -83,7 +83,7 @@ impl Layout {
         let second = width.header() + width.directory(true) + width.beside(description);
         let others = planes.checked_sub(1)?.checked_mul(width.directory(false))?;
         let voxels = second.checked_add(others)?.checked_next_multiple_of(ALIGNMENT)?;
-        let size = plane.checked_mul(planes)?.checked_add(voxels).filter(|&size| size <= LONGEST)?;
+        let size = plane.checked_mul(planes)?.checked_add(voxels).filter(|&size| size <= MAX_FILE)?;
         let description = description.to_vec();
         Some(Layout { shape, dtype, inverted: false, width, description, resolution, second, voxels, size })
     }

@@ -19,7 +19,7 @@ use crate::volume::Pyramid;
 /// The chunk shape that is offered for every image, so that one configuration fits all of them.
 const COMMON_CHUNK: Shape = Shape([64; 3]);
 /// Views of the catalogue; half of all numbers are left for those that are looked up.
-const LIMIT: u32 = VIEWS / 2;
+const MAX_LISTED_VIEWS: u32 = VIEWS / 2;
 
 /// Images as views show them, kept ready; the levels of one take some 2 KiB.
 const SHOWN: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
@@ -80,8 +80,8 @@ impl Images {
         let mut add = |name: String, image: ImageId, labels: usize, spec: ViewSpec| {
             let next = all.last().map_or(0, |last: &Arc<Store>| last.views().end);
             let store = Arc::new(Store::fixed(id, image, labels, name, spec, ViewId(next)));
-            if store.views().end > LIMIT {
-                return Err(TreeError::TooManyImages { limit: LIMIT });
+            if store.views().end > MAX_LISTED_VIEWS {
+                return Err(TreeError::TooManyImages { limit: MAX_LISTED_VIEWS });
             }
             all.push(store.clone());
             stores.push(store);

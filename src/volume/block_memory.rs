@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::block::{BlockKey, BlockLeader, Outcome, Voxels};
 use super::boxes::Boxes;
-use super::computed::MOST_LEVELS;
+use super::computed::MAX_LEVELS;
 use super::groups::Array;
 use super::image::Image;
 use super::per_level::PerLevel;
@@ -44,7 +44,7 @@ pub(super) struct BlockMemory {
     shares: Shares,
     decoding: Semaphore,
     /// For what is being computed, by level: who has some of one waits for lower ones only.
-    computing: [MemoryBudget<()>; MOST_LEVELS],
+    computing: [MemoryBudget<()>; MAX_LEVELS],
     /// The misses of arrays whose neighbours lie together. Blocks have to be looked for, and those to fetch along have to be
     /// chosen and marked as under way, while one is held: a block that is missed in between would be a request of its own.
     pub(super) groups: PerLevel<Array>,

@@ -27,7 +27,7 @@ use super::block::BlockLeader;
 use crate::geometry::{CellIndex, Grid};
 
 /// The largest groups have 2³ blocks along each axis.
-const LARGEST: u32 = 3;
+const MAX_GROUP_LOG2: u32 = 3;
 
 /// Groups of an array whose misses are remembered.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
@@ -94,14 +94,14 @@ impl Seen {
         // Along an axis on which the array has no more than half, nothing is to be seen.
         let wide = (0..3).filter(|&axis| reaches(axis, half) || counts[axis] <= half).count();
         // Rows from end to end that go on beside each other: the last block of a row comes with the one before it.
-        let rows = edge == LARGEST
+        let rows = edge == MAX_GROUP_LOG2
             && (0..3).any(|axis| reaches(axis, 2 * half - 2) && (0..3).any(|other| other != axis && reaches(other, 2)));
         self.parts > 0 && (wide >= 2 || rows)
     }
 
     /// Whether the reader of a largest group walks along a row of it.
     fn is_crossed(&self) -> bool {
-        self.parts >= 2 && (0..3).any(|axis| self.last[axis] - self.first[axis] >= 1 << (LARGEST - 1))
+        self.parts >= 2 && (0..3).any(|axis| self.last[axis] - self.first[axis] >= 1 << (MAX_GROUP_LOG2 - 1))
     }
 }
 
@@ -159,7 +159,7 @@ impl Array {
 
     /// The blocks to fetch along with `missed`; may name blocks that are in `missed` or in memory.
     fn neighbours(&mut self, missed: &[CellIndex], grid: &Grid, edges: Edges) -> Vec<CellIndex> {
-        let contiguous_group_log2 = edges.contiguous_group_log2.min(LARGEST);
+        let contiguous_group_log2 = edges.contiguous_group_log2.min(MAX_GROUP_LOG2);
         let room = edges.room.min(contiguous_group_log2);
         let preferred = self.preferred(missed, grid, room);
         let mut parts: HashMap<Group, Vec<CellIndex>> = HashMap::new();
@@ -209,7 +209,7 @@ impl Array {
         let mut in_batch: HashMap<Group, usize> = HashMap::new();
         let begun: Vec<bool> = missed.iter().map(|&cell| self.is_begun(cell)).collect();
         for &cell in missed {
-            for edge in 1..=LARGEST {
+            for edge in 1..=MAX_GROUP_LOG2 {
                 let group = Group::of(cell, edge);
                 self.seen.get_or_insert_mut(group, || Seen::at(cell)).add(cell);
                 *in_batch.entry(group).or_default() += 1;
@@ -220,17 +220,17 @@ impl Array {
             if fetched.iter().any(|group| group.holds(cell)) {
                 continue;
             }
-            let around = self.seen.peek(&Group::of(cell, LARGEST)).copied();
+            let around = self.seen.peek(&Group::of(cell, MAX_GROUP_LOG2)).copied();
             let group = (1..=largest).rev().map(|edge| Group::of(cell, edge)).find(|group| {
                 let complete = in_batch.get(group).is_some_and(|&count| count == group.cells(grid).count());
-                let crossed = group.edge == LARGEST - 1 && around.is_some_and(|seen| seen.is_crossed());
+                let crossed = group.edge == MAX_GROUP_LOG2 - 1 && around.is_some_and(|seen| seen.is_crossed());
                 let seen = self.seen.peek(group);
                 complete || crossed || seen.is_some_and(|seen| seen.suffices(group.edge, grid.counts()))
             });
             fetched.extend(group);
         }
         for (&cell, begun) in missed.iter().zip(begun) {
-            let around = Group::of(cell, LARGEST);
+            let around = Group::of(cell, MAX_GROUP_LOG2);
             let near = |group: &Group| around.holds(CellIndex(group.at.map(|index| index << group.edge)));
             if largest > 0 && !fetched.iter().any(|group| group.holds(cell)) && (begun || fetched.iter().any(near)) {
                 fetched.push(Group::of(cell, 1));
@@ -245,7 +245,7 @@ impl Array {
             // If it is dropped from memory, the next reader has to show anew what it wants.
             self.seen.pop(group);
             let first = CellIndex(group.at.map(|index| index << group.edge));
-            for edge in group.edge + 1..=LARGEST {
+            for edge in group.edge + 1..=MAX_GROUP_LOG2 {
                 if let Some(seen) = self.seen.peek_mut(&Group::of(first, edge)) {
                     seen.parts = seen.parts.saturating_add(1);
                 }
@@ -255,7 +255,7 @@ impl Array {
 
     /// Whether groups were fetched around a block.
     fn is_begun(&self, cell: CellIndex) -> bool {
-        self.seen.peek(&Group::of(cell, LARGEST)).is_some_and(|seen| seen.parts > 0)
+        self.seen.peek(&Group::of(cell, MAX_GROUP_LOG2)).is_some_and(|seen| seen.parts > 0)
     }
 }
 

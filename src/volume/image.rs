@@ -18,10 +18,10 @@ use crate::store::healed;
 use crate::view::CHUNK_BYTES;
 
 /// A semaphore has hardly more places.
-const MOST_TURNS: u32 = u32::MAX >> 3;
+const MAX_TURNS: u32 = u32::MAX >> 3;
 
 /// Computed blocks that are looked for on disk at once.
-const MOST_LOOKED_AT: usize = 64;
+const MAX_LOOKED_AT: usize = 64;
 
 /// An image whose source is open.
 pub struct Image {
@@ -83,7 +83,7 @@ impl Image {
     /// Whether computed blocks of a level are all kept on disk, made of what is believed to be at the origin; no where they are
     /// many.
     pub async fn has_computed(&self, level: LevelIndex, blocks: Vec<CellIndex>) -> bool {
-        if blocks.len() > MOST_LOOKED_AT {
+        if blocks.len() > MAX_LOOKED_AT {
             return false;
         }
         for index in blocks {
@@ -127,7 +127,7 @@ impl Image {
 
     /// Waits until a chunk of `bytes` may be under way, of at most `most` of this image at a time.
     pub(super) async fn permit(&self, most: u64, bytes: u64) -> Option<SemaphorePermit<'_>> {
-        let kib = |bytes: u64| u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, MOST_TURNS);
+        let kib = |bytes: u64| u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, MAX_TURNS);
         let turns = self.turns.get_or_init(|| Semaphore::new(kib(most) as usize));
         // Never closed, and without a turn only more would be under way.
         turns.acquire_many(kib(bytes).min(kib(most))).await.ok()

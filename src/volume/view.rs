@@ -12,7 +12,7 @@ use crate::geometry::{Grid, LevelIndex, Region, Shape};
 use crate::view::{AXES, CHUNK_BYTES, MAX_CHUNK_EXTENT, ViewError, ViewSpec};
 
 /// Longest axis of a level that is shown alone, whose positions are files: 65 536 of them.
-const LONGEST_AXIS: u64 = 1 << 32;
+const MAX_AXIS: u64 = 1 << 32;
 /// A view of a pyramid.
 #[derive(Debug, Clone)]
 pub struct View {
@@ -80,8 +80,8 @@ impl View {
         let last = LevelIndex(self.numbers.last().copied().unwrap_or_default());
         let position = self.position(level).ok_or(ViewError::Level { level, last })?;
         let extents = self.pyramid.levels.get(position).map_or([0; 3], |level| level.grid.shape.0);
-        if let Some(extent) = extents.into_iter().find(|extent| *extent > LONGEST_AXIS) {
-            return Err(ViewError::LongAxis { extent, limit: LONGEST_AXIS });
+        if let Some(extent) = extents.into_iter().find(|extent| *extent > MAX_AXIS) {
+            return Err(ViewError::LongAxis { extent, limit: MAX_AXIS });
         }
         self.pyramid.levels = vec![self.pyramid.levels.swap_remove(position)];
         self.origins = vec![self.origins.swap_remove(position)];

@@ -10,7 +10,7 @@ use crate::view::ViewSpec;
 use crate::volume::{Level, Pyramid};
 
 /// Most voxels of a mask: 128 MiB of bits.
-const MOST_VOXELS: u64 = 1 << 30;
+const MAX_VOXELS: u64 = 1 << 30;
 
 /// The argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl InsideArg {
         let lay = |level: &Level| Laid::on(field.shown(), level, [finest(of_image), finest(&pyramid)]);
         let covered = |level: &Level| lay(level).region(&field.ground.within);
         let fits = |level: &Level| {
-            covered(level).is_none_or(|region| region.shape().voxels().is_some_and(|voxels| voxels <= MOST_VOXELS))
+            covered(level).is_none_or(|region| region.shape().voxels().is_some_and(|voxels| voxels <= MAX_VOXELS))
         };
         let number = match mask_level {
             Some(level) => usize::from(level.0),
@@ -87,7 +87,7 @@ impl InsideArg {
         let Some(level) = pyramid.levels.get(number).filter(|level| fits(level)) else {
             let levels = pyramid.levels.len();
             return Err(CliError::Failed(format!(
-                "{name}: s{number} of its {levels} levels is none, or has more than {MOST_VOXELS} voxels; give a --within"
+                "{name}: s{number} of its {levels} levels is none, or has more than {MAX_VOXELS} voxels; give a --within"
             )));
         };
         let Some(region) = covered(level) else {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::store::COMPUTED;
 
-const BOUND: u64 = 4 << 20;
+const MAX_SIZE: u64 = 4 << 20;
 
 fn kept(disk: &Disk, object: &str, length: u64) -> u64 {
     disk.flush();
@@ -13,7 +13,7 @@ fn kept(disk: &Disk, object: &str, length: u64) -> u64 {
 #[test]
 fn what_was_computed_goes_after_what_was_fetched() {
     let folder = TempDir::new().unwrap();
-    let disk = Disk::open(folder.path(), BOUND).unwrap();
+    let disk = Disk::open(folder.path(), MAX_SIZE).unwrap();
     let computed = format!("{COMPUTED}https://h/v");
     for part in 0..8 {
         keep(&disk, &computed, "v", part * (128 << 10)..(part + 1) * (128 << 10));
@@ -28,7 +28,7 @@ fn what_was_computed_goes_after_what_was_fetched() {
 #[test]
 fn what_was_computed_leaves_room_for_what_is_fetched() {
     let folder = TempDir::new().unwrap();
-    let disk = Disk::open(folder.path(), BOUND).unwrap();
+    let disk = Disk::open(folder.path(), MAX_SIZE).unwrap();
     let computed = format!("{COMPUTED}https://h/v");
     for part in 0..8 {
         keep(&disk, &computed, "v", part << 20..(part + 1) << 20);

@@ -178,7 +178,7 @@ fn what_cannot_be_kept_is_no_error() {
     disk.write("o", "v", u64::MAX / 2 + 5, Bytes::from_static(b"abc"));
     disk.write(&"long".repeat(5000), "v", 0, Bytes::from_static(b"abc"));
     disk.write("o", "v", 0, Bytes::new());
-    disk.set_note("o", vec![0; LONGEST_NOTE + 1].into());
+    disk.set_note("o", vec![0; MAX_NOTE + 1].into());
     disk.flush();
     assert_eq!(disk.stat().unwrap().extents, 0);
     assert_eq!(note(&disk, "o"), None);

@@ -37,7 +37,7 @@ fn blocks_survive_the_process_also_those_that_the_origin_does_not_have() {
 fn files_go_when_nothing_in_them_is_needed() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(folder.path());
-    let large = vec![7; LONGEST as usize / 2];
+    let large = vec![7; MAX_FILE as usize / 2];
     for n in 0..5 {
         put(&journal, &[(n, &large)]);
     }

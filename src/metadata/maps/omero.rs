@@ -37,7 +37,7 @@ const STUDY: [(&str, &str, Convert); 7] = [
 /// Keys of DOIs; the data's stands before the publication's.
 const DOIS: [&str; 2] = ["Data DOI", "Publication DOI"];
 /// Names that are taken of one list of authors.
-const MOST_AUTHORS: usize = 1000;
+const MAX_AUTHORS: usize = 1000;
 
 pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
     if let Some(doc) = target.doc(claims, &DocumentKind::OmeroImage) {
@@ -92,7 +92,7 @@ fn study(claims: &mut ClaimSet<'_>, doc: usize) {
         }
         if key == "Publication Authors" {
             let names = claims.found(doc, pointer).and_then(Value::as_str).map_or(0, |names| names.split(',').count());
-            for number in 0..names.min(MOST_AUTHORS) {
+            for number in 0..names.min(MAX_AUTHORS) {
                 let one = |all: &Value| all.as_str()?.split(',').nth(number).map(|name| name.trim().into());
                 claims.upstream(&format!("/study/authors/{number}"), Rank::Archive, (doc, pointer), None, one);
             }

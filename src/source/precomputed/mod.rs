@@ -29,7 +29,7 @@ use crate::remote::{Cause, Compression, Location};
 use crate::store::{Remote, Witness};
 
 /// Longest `info` that is read. Real ones have a few kilobytes.
-const LONGEST_INFO: u64 = 512 << 10;
+const MAX_INFO: u64 = 512 << 10;
 
 /// A volume.
 pub struct PrecomputedSource {
@@ -49,13 +49,13 @@ pub struct PrecomputedSource {
 pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> Result<PrecomputedSource, SourceError> {
     let (mut location, mut compression) = (folder.join("info"), None);
     let mut document = remote.object(&location)?;
-    let mut answer = document.document(LONGEST_INFO).await;
+    let mut answer = document.document(MAX_INFO).await;
     if matches!(&answer, Err(error) if matches!(error.cause, Cause::NotFound))
         && let Some((packed, by)) = local::packed(remote, &location).await?
     {
         (location, compression) = (packed, Some(by));
         document = remote.object(&location)?;
-        answer = document.document(LONGEST_INFO).await;
+        answer = document.document(MAX_INFO).await;
     }
     let bytes = match answer {
         Err(error) if matches!(error.cause, Cause::NotFound) => {
@@ -63,7 +63,7 @@ pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> R
                 let object = remote.object(&folder.join(name));
                 async move {
                     match object {
-                        Ok(object) => object.document(LONGEST_INFO).await.is_ok(),
+                        Ok(object) => object.document(MAX_INFO).await.is_ok(),
                         Err(_) => false,
                     }
                 }
@@ -79,7 +79,7 @@ pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> R
         answer => answer?,
     };
     // What bears out that chunks are absent is the document as it is stored.
-    let witness = Witness::new(remote, &location, LONGEST_INFO, &bytes);
+    let witness = Witness::new(remote, &location, MAX_INFO, &bytes);
     let bytes = match compression {
         Some(compression) => unpacked(document.url(), compression, &bytes)?,
         None => bytes,
@@ -96,7 +96,7 @@ pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> R
 
 /// `info` as it was before it was compressed.
 fn unpacked(file: &str, compression: Compression, bytes: &[u8]) -> Result<Bytes, SourceError> {
-    let undone = compression.undo(bytes, LONGEST_INFO as usize);
+    let undone = compression.undo(bytes, MAX_INFO as usize);
     undone.map(Bytes::from).map_err(|reason| SourceError::malformed(file, "document", reason))
 }
 

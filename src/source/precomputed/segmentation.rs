@@ -5,7 +5,7 @@
 //! <https://github.com/google/neuroglancer/tree/master/src/sliceview/compressed_segmentation>.
 
 /// Indices of one block: more would take 1 GiB.
-const MOST_VOXELS: u64 = 1 << 28;
+const MAX_VOXELS: u64 = 1 << 28;
 
 /// Bytes of a word.
 const WORD: usize = 4;
@@ -24,7 +24,7 @@ impl BlockShape {
     /// `None` where an extent is 0, or the indices of a block would take more than 1 GiB.
     pub fn new(extents: [u64; 3]) -> Option<Self> {
         let voxels = extents.iter().try_fold(1u64, |voxels, extent| voxels.checked_mul(*extent))?;
-        (1..=MOST_VOXELS).contains(&voxels).then_some(BlockShape(extents))
+        (1..=MAX_VOXELS).contains(&voxels).then_some(BlockShape(extents))
     }
 
     /// Longest encoding of one channel of a chunk: a table and an index of 32 bits for each voxel, and those of blocks

@@ -22,7 +22,7 @@ use crate::store::{Object, Remote, Witness};
 const WHOLE: u64 = 64 << 10;
 
 /// Longest decoded index of a minishard: 87 000 chunks, where real ones have some hundreds.
-const LONGEST_MINISHARD: u64 = 2 << 20;
+const MAX_MINISHARD: u64 = 2 << 20;
 
 /// Which index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -177,7 +177,7 @@ impl Shards {
             is_given_again(object, read, &bytes, "shard index").await?;
             return Ok(Index::Empty(object.confirmed()));
         };
-        let longest = level.chunks.saturating_mul(24).min(LONGEST_MINISHARD);
+        let longest = level.chunks.saturating_mul(24).min(MAX_MINISHARD);
         // No gzip stream is much longer than what it holds.
         let stored = longest.saturating_add(longest / 128).saturating_add(1 << 10);
         if range.end - range.start > stored {

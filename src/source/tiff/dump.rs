@@ -7,11 +7,11 @@ use super::ifd::{Entry, Header, Ifd, Tag, number, tags};
 use super::read::ReadAhead;
 
 /// Numbers of one tag that are told; arrays of offsets have thousands, which say nothing of the image.
-const MOST_NUMBERS: usize = 16;
+const MAX_NUMBERS: usize = 16;
 /// Bytes of all texts.
-const LONGEST_TEXT: usize = 1 << 20;
+const MAX_TEXT: usize = 1 << 20;
 /// Lines of the description that are told one by one.
-const MOST_LINES: usize = 1024;
+const MAX_LINES: usize = 1024;
 
 /// Name, bytes per value. By the number of the type.
 const TYPES: [(&str, u64); 19] = [
@@ -39,7 +39,7 @@ const TYPES: [(&str, u64); 19] = [
 impl Ifd {
     /// All tags by name; those without a known one by `Tag` and number.
     pub(super) fn dump(&self, file: &ReadAhead) -> Value {
-        let mut left = LONGEST_TEXT;
+        let mut left = MAX_TEXT;
         let tags = self.entries.iter().map(|entry| {
             let name =
                 tags::TOLD_BY_NAME.iter().find(|Tag(tag, _)| *tag == entry.tag).map(|Tag(_, name)| (*name).to_owned());
@@ -91,7 +91,7 @@ impl Ifd {
                 _ => unsigned(value).into(),
             }
         };
-        let mut values = bytes.chunks_exact(size).take(MOST_NUMBERS).map(one);
+        let mut values = bytes.chunks_exact(size).take(MAX_NUMBERS).map(one);
         if bytes.len() == size { values.next() } else { Some(values.collect()) }
     }
 }
@@ -101,7 +101,7 @@ pub(super) fn document(header: &Header, pages: u64, tags: Value) -> Value {
     let text = tags.pointer("/ImageDescription/value").and_then(Value::as_str).unwrap_or_default();
     let mut description = Map::new();
     if !text.starts_with(['<', '{']) {
-        for (key, value) in text.lines().filter_map(|line| line.split_once('=')).take(MOST_LINES) {
+        for (key, value) in text.lines().filter_map(|line| line.split_once('=')).take(MAX_LINES) {
             description.entry(key.trim()).or_insert_with(|| value.trim().into());
         }
     }

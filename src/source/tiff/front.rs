@@ -6,12 +6,12 @@ use super::read::ReadAhead;
 use crate::source::SourceError;
 
 /// Pages that may stand before those of the volume.
-const MOST_BEFORE: u64 = 8;
+const MAX_BEFORE: u64 = 8;
 
 /// The first page that is no reduced copy and no small picture of another kind.
 pub(super) async fn first_page(file: &mut ReadAhead, header: Header) -> Result<(Ifd, Page), SourceError> {
     let mut offset = header.first;
-    for number in 0..MOST_BEFORE {
+    for number in 0..MAX_BEFORE {
         let (ifd, error) = match Page::read_at(file, header, offset, number, None).await {
             Ok((ifd, Some(page))) => return Ok((ifd, page)),
             Ok((ifd, None)) => {
@@ -32,7 +32,7 @@ pub(super) async fn first_page(file: &mut ReadAhead, header: Header) -> Result<(
             }
             Err(error) => return Err(error),
         };
-        if ifd.next == 0 || number + 1 == MOST_BEFORE {
+        if ifd.next == 0 || number + 1 == MAX_BEFORE {
             return Err(error);
         }
         offset = ifd.next;

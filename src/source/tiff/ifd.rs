@@ -193,7 +193,7 @@ impl Ifd {
     /// The one value of a tag that some writers repeat for samples which are not there, or `default` where it is missing.
     pub(super) async fn same(&self, file: &mut ReadAhead, tag: Tag, default: u64) -> Result<u64, SourceError> {
         match self.unsigned(file, tag).await?.as_deref() {
-            Some([value, others @ ..]) if others.len() < MOST_SAMPLES && others.iter().all(|other| other == value) => {
+            Some([value, others @ ..]) if others.len() < MAX_SAMPLES && others.iter().all(|other| other == value) => {
                 Ok(*value)
             }
             _ => self.single(file, tag, default).await,
@@ -274,4 +274,4 @@ const IFD8: u64 = 18;
 const INTEGERS: [u64; 10] = [BYTE, SHORT, LONG, SBYTE, SSHORT, SLONG, IFD, LONG8, SLONG8, IFD8];
 const SIGNED: [u64; 4] = [SBYTE, SSHORT, SLONG, SLONG8];
 /// Samples of a pixel that a tag may speak of.
-const MOST_SAMPLES: usize = 16;
+const MAX_SAMPLES: usize = 16;

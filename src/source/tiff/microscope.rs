@@ -9,21 +9,21 @@ use crate::length::Unit;
 use crate::source::SourceError;
 
 /// Longest text of a microscope.
-const LONGEST: u64 = 256 << 10;
+const MAX_TEXT: u64 = 256 << 10;
 /// Pixels of so many nanometres or more may be those of a print.
 const OF_PRINT: f64 = 1000.0;
 
 /// Nanometres per pixel along `y, x` by the microscope, where one wrote the file.
 pub(super) async fn pixel_size(file: &mut ReadAhead, ifd: &Ifd) -> Result<[Option<f64>; 2], SourceError> {
     for tag in [tags::FEI_HELIOS, tags::FEI_SFEG] {
-        if let Some(bytes) = ifd.opaque(file, tag, LONGEST).await? {
+        if let Some(bytes) = ifd.opaque(file, tag, MAX_TEXT).await? {
             let size = fei(&text_of(&bytes));
             if size.iter().any(Option::is_some) {
                 return Ok(size);
             }
         }
     }
-    match ifd.opaque(file, tags::CZ_SEM, LONGEST).await? {
+    match ifd.opaque(file, tags::CZ_SEM, MAX_TEXT).await? {
         Some(bytes) => Ok([zeiss(&text_of(&bytes)); 2]),
         None => Ok([None; 2]),
     }

@@ -6,11 +6,11 @@ use super::text::{Dialect, Text};
 use crate::document::bounds;
 
 /// Longest text that is read as JSON: those of tifffile are short.
-pub(super) const LONGEST_JSON: usize = 64 << 10;
+pub(super) const MAX_JSON: usize = 64 << 10;
 
 /// Reads the shape; text that says none of this image is plain text.
 pub(super) fn parse(text: &str, plane: [u64; 2]) -> Result<Text, String> {
-    if text.len() > LONGEST_JSON {
+    if text.len() > MAX_JSON {
         return Ok(Text::PLAIN);
     }
     let Ok(Value::Object(document)) = bounds::parse(text.as_bytes()) else { return Ok(Text::PLAIN) };

@@ -20,7 +20,7 @@ use crate::source::{Placement, SourceError};
 use crate::store::{Object, Remote, Witness};
 
 /// Groups of 8 along each axis are the largest that readers are seen to want.
-const LARGEST_GROUP: u32 = 3;
+const MAX_GROUP: u32 = 3;
 
 /// A shard: level and number along `z, y, x`.
 pub(super) type Key = (usize, [u64; 3]);
@@ -146,9 +146,7 @@ impl Shards {
             (Location::End, Some(total)) => total.saturating_sub(length),
             (Location::End, None) => return Err(malformed("the length of the file is not told".to_owned())),
         };
-        self.contiguous_group_log2
-            .lock()
-            .insert(key.0, sharding.contiguous_group_log2(&index, chunk.axes, LARGEST_GROUP));
+        self.contiguous_group_log2.lock().insert(key.0, sharding.contiguous_group_log2(&index, chunk.axes, MAX_GROUP));
         let unchecked = (!sharding.is_checked()).then(|| (start..start.saturating_add(length), stored));
         let total = fetched.total;
         let was_given_twice = AtomicBool::new(false);

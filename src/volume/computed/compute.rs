@@ -29,7 +29,7 @@ use crate::volume::image::Image;
 const WHOLE_PLANES: u64 = 16 << 20;
 
 /// A request for what a block is made of is about this long, which is that of a plane of the most common cameras.
-const LONGEST: u64 = 8 << 20;
+const MAX_REQUEST: u64 = 8 << 20;
 
 /// Parts are not made of less than this for want of memory.
 const SHORTEST_PART: u64 = 1 << 20;
@@ -152,7 +152,7 @@ impl Work<'_> {
         let grid = self.image.grid(below).ok_or(VolumeError::Lost)?;
         let region = computed.grid.region(index);
         let pool = self.blocks.memory().computing(level);
-        let parts = parts(computed, region, &grid, size, pool.limit().clamp(SHORTEST_PART, LONGEST));
+        let parts = parts(computed, region, &grid, size, pool.limit().clamp(SHORTEST_PART, MAX_REQUEST));
         let bytes = |region: &Region| region.shape().bytes(size).unwrap_or(u64::MAX);
         let largest = parts.iter().map(|part| bytes(&computed.below(part))).max().unwrap_or(0);
         // As long as it is computed, and never while memory for blocks that are done is waited for by somebody lower.
@@ -202,7 +202,7 @@ impl Work<'_> {
                 break;
             }
             batch.append(&mut beside);
-            let mut results = self.blocks.clone().request(self.image, below, batch, LONGEST);
+            let mut results = self.blocks.clone().request(self.image, below, batch, MAX_REQUEST);
             // What is fetched along need not come, and is not waited for.
             while left > 0
                 && let Some((index, result)) = results.next().await

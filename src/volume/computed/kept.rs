@@ -21,7 +21,7 @@ use crate::store::{Object, RangeStore, off_the_runtime};
 pub(super) const ABSENT: u64 = 0;
 
 /// Objects or blocks whose versions are looked at for one computed block; what is made of more is not kept.
-const MOST: usize = 4096;
+const MAX_VERSIONS: usize = 4096;
 
 /// Versions that are looked at together.
 const AT_ONCE: usize = 16;
@@ -125,7 +125,7 @@ impl Versions {
             (Some(sums), Some(versions)) => sums.extend(versions),
             (sums, _) => *sums = None,
         }
-        self.sums.take_if(|sums| sums.len() > MOST);
+        self.sums.take_if(|sums| sums.len() > MAX_VERSIONS);
     }
 
     /// All of them, where all are known.
@@ -147,8 +147,8 @@ pub(super) async fn believed(
         Some(objects) => objects,
         None => located(source, &stored).await?,
     };
-    let objects: Vec<Option<Object>> = objects.into_iter().take(MOST + 1).collect();
-    if objects.len() > MOST {
+    let objects: Vec<Option<Object>> = objects.into_iter().take(MAX_VERSIONS + 1).collect();
+    if objects.len() > MAX_VERSIONS {
         return None;
     }
     let mut sums = stream::iter(objects)
@@ -170,7 +170,7 @@ async fn located(source: &dyn Source, stored: &Region) -> Option<Vec<Option<Obje
     let grid = source.description().levels.first()?.grid;
     let mut found: Vec<Option<Object>> = Vec::new();
     for (number, cell) in grid.cells_in(stored).enumerate() {
-        if number >= MOST {
+        if number >= MAX_VERSIONS {
             return None;
         }
         let object = match source.locate(LevelIndex(0), cell).await.ok()? {

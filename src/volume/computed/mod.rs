@@ -22,7 +22,7 @@ const SHORT_AXIS: u64 = 64;
 /// Planes whose sides are no longer have no coarser level.
 const PLANE_SIDE: u64 = 640;
 /// Most levels that are computed.
-pub(super) const MOST_LEVELS: usize = 16;
+pub(super) const MAX_LEVELS: usize = 16;
 /// Longest side of a block of a plane.
 const BLOCK_SIDE: u64 = 512;
 
@@ -69,7 +69,7 @@ pub(super) fn levels(description: &Description, voxel_size: [Option<f64>; 3]) ->
     let mut size = voxel_size.map(|size| size.unwrap_or(if least.is_finite() { least } else { 1.0 }));
     let (mut shape, mut offset) = (stored.grid.shape, stored.offset);
     let mut levels = Vec::new();
-    while levels.len() < MOST_LEVELS && shape.0[1].max(shape.0[2]) > PLANE_SIDE {
+    while levels.len() < MAX_LEVELS && shape.0[1].max(shape.0[2]) > PLANE_SIDE {
         let is_long = |axis: usize| shape.0[axis] > SHORT_AXIS;
         let smallest = (0..3).filter(|axis| is_long(*axis)).map(|axis| size[axis]).fold(f64::INFINITY, f64::min);
         let factors: [u64; 3] =

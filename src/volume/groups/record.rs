@@ -1,13 +1,13 @@
 //! What was asked for of one largest group, in the order in which its blocks lie at the origin.
 
-use super::{Group, LARGEST};
+use super::{Group, MAX_GROUP_LOG2};
 use crate::geometry::{CellIndex, Grid};
 
 /// Requests that all blocks of a largest group may cost together, in whatever order and company they are missed.
 pub(super) const BUDGET: usize = 6;
 
 /// Blocks of a largest group.
-const BLOCKS: usize = 1 << (3 * LARGEST);
+const BLOCKS: usize = 1 << (3 * MAX_GROUP_LOG2);
 
 /// Bits in a word.
 const BITS: usize = u64::BITS as usize;
@@ -81,16 +81,17 @@ impl Blocks {
 
 /// The block at a place in the largest group that `near` is in.
 fn cell(code: usize, near: CellIndex) -> CellIndex {
-    let gather =
-        |axis: usize| (0..LARGEST).map(|bit| ((code >> (3 * bit as usize + axis) & 1) as u64) << bit).sum::<u64>();
-    let [z, y, x] = near.0.map(|index| index >> LARGEST << LARGEST);
+    let gather = |axis: usize| {
+        (0..MAX_GROUP_LOG2).map(|bit| ((code >> (3 * bit as usize + axis) & 1) as u64) << bit).sum::<u64>()
+    };
+    let [z, y, x] = near.0.map(|index| index >> MAX_GROUP_LOG2 << MAX_GROUP_LOG2);
     CellIndex([z + gather(2), y + gather(1), x + gather(0)])
 }
 
 /// Place of a block in its largest group by Morton code, x fastest.
 fn code(cell: CellIndex) -> usize {
     let [z, y, x] = cell.0.map(|index| move |bit: u32| (index >> bit & 1) as usize);
-    (0..LARGEST).map(|bit| (x(bit) | y(bit) << 1 | z(bit) << 2) << (3 * bit)).sum()
+    (0..MAX_GROUP_LOG2).map(|bit| (x(bit) | y(bit) << 1 | z(bit) << 2) << (3 * bit)).sum()
 }
 
 /// What was asked for of one largest group.

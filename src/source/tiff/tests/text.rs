@@ -2,7 +2,7 @@
 
 use super::super::axes::{self, Choice, Pages};
 use super::super::description;
-use super::super::shaped::LONGEST_JSON;
+use super::super::shaped::MAX_JSON;
 use super::super::text::{Dialect, Set, Text};
 
 fn parse(text: &str) -> Result<Text, String> {
@@ -88,7 +88,7 @@ fn the_one_axis_of_several_pages_is_z_whatever_it_is_called() {
     assert_eq!(chosen("ImageJ=1.53t\nimages=6\nframes=6\n", 6, named).unwrap().warning, None);
     assert_eq!(parse("any other text").unwrap().pages, None);
     assert_eq!(parse("{\"shape\": [2, 3, 10, 60]}").unwrap().pages, None, "of another image");
-    let long = format!("{{\"shape\": [3, 20, 30], \"more\": \"{}\"}}", "x".repeat(LONGEST_JSON));
+    let long = format!("{{\"shape\": [3, 20, 30], \"more\": \"{}\"}}", "x".repeat(MAX_JSON));
     assert_eq!(parse(&long).unwrap().pages, None);
 }
 
