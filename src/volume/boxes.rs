@@ -224,11 +224,9 @@ impl Boxes {
         let others = || self.open.iter().filter(|other| other.number != open.number && !other.is_over);
         let whole = || self.whole.iter().copied().chain(others().filter_map(OpenBox::whole));
         if begins_here && !open.is_over && whole().all(|whole| whole.is_from_corner) {
-            for axis in 0..3 {
-                let extent = whole().map(|whole| whole.extents[axis]).min().unwrap_or(1);
-                let last = hull.first[axis].saturating_add(extent).min(counts[axis]).saturating_sub(1);
-                hull.last[axis] = hull.last[axis].max(last);
-            }
+            let extent = |axis: usize| whole().map(|whole| whole.extents[axis]).min().unwrap_or(1);
+            let last = |axis: usize| hull.first[axis].saturating_add(extent(axis)).min(counts[axis]).saturating_sub(1);
+            hull.last = std::array::from_fn(|axis| hull.last[axis].max(last(axis)));
         }
         hull
     }
