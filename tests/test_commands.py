@@ -195,6 +195,25 @@ def test_datasets_shows_a_dash_for_what_is_unknown_and_asks_the_sources_with_pro
     assert "panicked" not in gone.stderr
 
 
+def test_what_is_recorded_is_shown_with_a_mark_and_the_file_counts_when_it_is_opened(tmp_path, serve):
+    (tmp_path / "files").mkdir()
+    volume = truth.itk(tmp_path / "files", "v", (7, 23, 29), "u2", 1)
+    origin = serve(tmp_path / "files")
+    recorded = {"shape": [7, 23, 30], "dtype": "uint16", "certainty": "uncertain", "reference": "https://example.org/paper"}
+    config = configuration({"v": truth.source_at(volume, origin) | {"recorded": recorded}})
+    (tmp_path / "config.toml").write_text(config)
+    text = emfs("datasets", "--config", tmp_path / "config.toml").stdout
+    assert "7×23×30*" in text and "uint16*" in text and origin.requests == []
+    [row] = json.loads(emfs("datasets", "--config", tmp_path / "config.toml", "--json").stdout)
+    assert row["shape"] == [7, 23, 30] and row["recorded"] == ["shape", "dtype"] and row["certainty"] == "uncertain"
+    probed = emfs("datasets", "--config", tmp_path / "config.toml", "--probe").stdout
+    assert "7×23×29 " in probed and "*" not in probed, probed
+    with mounted(tmp_path / "m", config) as mount:
+        assert json.loads((mount / "v" / "em.zarr" / "s0" / ".zarray").read_text())["shape"] == [7, 23, 29]
+        [line] = [line for line in mount.log.splitlines() if "recorded" in line]
+        assert "v/em" in line and "[7, 23, 30]" in line and "[7, 23, 29]" in line, line
+
+
 def test_sources_that_cannot_be_shown_are_told_apart_from_those_that_do_not_answer(tmp_path, serve):
     import numpy as np
     import tifffile

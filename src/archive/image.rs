@@ -47,6 +47,12 @@ pub async fn open_image(
     let opened =
         opened.map_err(|failure| ImageFailure { error: failure.error.into(), documents: failure.documents })?;
     let origin = opened.location.to_string();
+    let found = opened.source.description();
+    if let Some(finest) = found.levels.first() {
+        for difference in spec.recorded.differences(finest.grid.shape.0, found.dtype.name(), found.levels.len()) {
+            tracing::warn!("{name}: in the catalogue {difference}; what it has is shown");
+        }
+    }
     let image = Image::new(number, name, opened.source, opened.place);
     let key = || format!("{} {}", Remote::key(&opened.location), spec.digest());
     let kept = remote.disk().map(|disk| KeptLevels::new(disk.clone(), &key()));

@@ -8,6 +8,7 @@ mod names;
 mod overrides;
 mod parse;
 mod pasted;
+mod recorded;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use labels::LabelValue;
 pub use named_source::NamedSource;
 pub use names::{MAIN_IMAGE, ROOT_DOCUMENTS};
 pub use overrides::{Overrides, SectionOrder};
+pub use recorded::{Certainty, Recorded};
 
 use crate::geometry::Region;
 use crate::remote::{LimitsByHost, Location};
@@ -158,6 +160,8 @@ pub struct SourceSpec {
     pub window: Option<(f64, f64)>,
     /// Display window `(low, high)` that was measured once, shown until this machine has measured it, too.
     pub recorded_window: Option<(f64, f64)>,
+    /// What others recorded of the volume.
+    pub recorded: Recorded,
     /// Voxel size in nanometres `z, y, x` where the file has none.
     pub voxel_size: Option<[f64; 3]>,
     /// Which of several channels is shown.

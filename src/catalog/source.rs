@@ -10,6 +10,7 @@ use url::Url;
 use super::error::{CatalogError, Text};
 use super::overrides::{RawOverrides, RawSize};
 use super::pasted;
+use super::recorded::Recorded;
 use super::{SourceKind, SourceSpec, VolumeFiles};
 use crate::remote::{Credentials, Location};
 use crate::view::ViewSpec;
@@ -48,6 +49,8 @@ pub(super) struct RawSource {
     chunk: Option<Spanned<[u64; 3]>>,
     window: Option<Spanned<[f64; 2]>>,
     recorded_window: Option<Spanned<[f64; 2]>>,
+    #[serde(default)]
+    recorded: Recorded,
     voxel_size: Option<Spanned<RawSize>>,
     channel: Option<Spanned<u64>>,
     pyramid: Option<bool>,
@@ -199,6 +202,7 @@ pub(super) fn spec(
         chunk,
         window,
         recorded_window,
+        recorded: raw.recorded,
         voxel_size,
         channel,
         first_level,

@@ -9,12 +9,15 @@ use super::config::ConfigArgs;
 use super::output::{eprint_line, print, table};
 use super::probe_failures::ProbeFailures;
 use super::session::{CacheArgs, Session, finish};
+use super::size;
 use crate::archive;
-use crate::catalog::{BUILTIN, Catalog, SourceKind, SourceSpec};
+use crate::catalog::{BUILTIN, Catalog, Certainty, Recorded, SourceKind, SourceSpec};
 
 /// Show what would be mounted.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Uses no network, and shows what only the archives know as \"-\", unless --probe is given.")]
+#[command(
+    after_help = "Uses no network unless --probe is given: what only the archives know is as others recorded it, which a * tells, or \"-\"."
+)]
 pub(super) struct DatasetsArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -43,10 +46,22 @@ struct DatasetRow {
     kind: &'static str,
     /// `z, y, x`.
     shape: Option<[u64; 3]>,
-    dtype: Option<&'static str>,
+    dtype: Option<String>,
     /// Nanometres, `z, y, x`.
     voxel_size: Option<[f64; 3]>,
     url: String,
+    /// Levels that are stored.
+    levels: Option<u64>,
+    /// Bytes as stored.
+    bytes: Option<u64>,
+    /// Which of these were recorded by others and not asked for.
+    recorded: Vec<&'static str>,
+    /// How much what is recorded is to be relied on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certainty: Option<Certainty>,
+    /// Where it is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
     /// Of a dataset that is shown by --all: its licence.
     #[serde(skip_serializing_if = "Option::is_none")]
     licence: Option<String>,
@@ -55,19 +70,42 @@ struct DatasetRow {
     verified: Option<String>,
 }
 
-/// Adds what is recorded of a dataset and not known from its source.
-fn recorded(row: &mut DatasetRow, catalog: &Catalog) {
+impl DatasetRow {
+    /// Adds what is recorded of a volume and not known otherwise.
+    fn add_recorded(&mut self, recorded: &Recorded) {
+        fn fill<T: Clone>(known: &mut Option<T>, recorded: Option<&T>) -> bool {
+            let is_new = known.is_none() && recorded.is_some();
+            *known = known.take().or_else(|| recorded.cloned());
+            is_new
+        }
+        let filled = [
+            ("shape", fill(&mut self.shape, recorded.shape.as_ref())),
+            ("dtype", fill(&mut self.dtype, recorded.dtype.as_ref())),
+            ("voxel_size", fill(&mut self.voxel_size, recorded.voxel_size.as_ref())),
+            ("levels", fill(&mut self.levels, recorded.levels.as_ref())),
+            ("bytes", fill(&mut self.bytes, recorded.bytes.as_ref())),
+        ];
+        self.recorded = filled.into_iter().filter_map(|(name, is_new)| is_new.then_some(name)).collect();
+        if !self.recorded.is_empty() {
+            (self.certainty, self.reference) = (recorded.certainty, recorded.reference.clone());
+        }
+    }
+
+    /// The text of a cell, with a mark where it is recorded.
+    fn cell(&self, name: &str, text: Option<String>) -> String {
+        let mark = if self.recorded.contains(&name) { MARK } else { "" };
+        text.map_or_else(|| "-".to_owned(), |text| text + mark)
+    }
+}
+
+/// Stands behind what is recorded.
+const MARK: &str = "*";
+
+/// Adds the licence of a dataset and against what it was tried.
+fn add_licence(row: &mut DatasetRow, catalog: &Catalog) {
     let Some(about) = catalog.named(&row.dataset).map(|dataset| &dataset.about) else { return };
     let text = |key: &str| about.get(key).and_then(toml::Value::as_str).map(str::to_owned);
     (row.licence, row.verified) = (text("licence"), text("verified"));
-    let Some(recorded) = about.get("recorded").and_then(|recorded| recorded.get(&row.image)) else { return };
-    let numbers = |key: &str| -> Option<[f64; 3]> {
-        let number = |value: &toml::Value| value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64));
-        let list: Vec<f64> = recorded.get(key)?.as_array()?.iter().filter_map(number).collect();
-        list.try_into().ok()
-    };
-    row.shape = row.shape.or_else(|| numbers("shape").map(|shape| shape.map(|extent| extent as u64)));
-    row.voxel_size = row.voxel_size.or_else(|| numbers("voxel_size"));
 }
 
 /// Prints the datasets.
@@ -79,12 +117,15 @@ pub(super) fn run(args: &DatasetsArgs) -> Result<(), CliError> {
     let specs = specs(&catalog, args.all);
     let mut rows: Vec<DatasetRow> = specs.iter().map(|(dataset, image, spec)| row(dataset, image, spec)).collect();
     if args.all {
-        rows.iter_mut().for_each(|row| recorded(row, &catalog));
+        rows.iter_mut().for_each(|row| add_licence(row, &catalog));
     }
     let failures = match args.probe {
         true => probe(&catalog, &specs, &mut rows, &args.cache)?,
         false => ProbeFailures::default(),
     };
+    for (row, (_, _, spec)) in rows.iter_mut().zip(&specs) {
+        row.add_recorded(&spec.recorded);
+    }
     if args.json {
         let text = serde_json::to_string_pretty(&rows).map_err(|error| CliError::Failed(error.to_string()))?;
         print(&(text + "\n"))?;
@@ -131,6 +172,11 @@ fn row(dataset: &str, image: &str, spec: &SourceSpec) -> DatasetRow {
         dtype: None,
         voxel_size: spec.voxel_size,
         url,
+        levels: None,
+        bytes: None,
+        recorded: Vec::new(),
+        certainty: None,
+        reference: None,
         licence: None,
         verified: None,
     }
@@ -153,7 +199,8 @@ fn probe(
         match answer {
             Ok(opened) => {
                 let description = opened.source.description();
-                row.dtype = Some(description.dtype.name());
+                row.dtype = Some(description.dtype.name().to_owned());
+                row.levels = Some(description.levels.len() as u64);
                 if let Some(finest) = description.levels.first() {
                     row.shape = Some(finest.grid.shape.0);
                     row.voxel_size = finest.scale.or(opened.voxel_size).or(row.voxel_size);
@@ -179,24 +226,28 @@ fn licences(catalog: &Catalog) -> String {
 }
 
 fn readable(rows: &[DatasetRow]) -> String {
-    let joined = |numbers: Vec<String>, sign: &str| numbers.join(sign);
-    let mut lines =
-        vec![["dataset", "image", "kind", "shape zyx", "dtype", "voxel nm", "url"].map(str::to_owned).to_vec()];
+    let head = ["dataset", "image", "kind", "shape zyx", "dtype", "voxel nm", "levels", "stored", "url"];
+    let mut lines = vec![head.map(str::to_owned).to_vec()];
     for row in rows {
-        let shape = row.shape.map(|shape| joined(shape.map(|extent| extent.to_string()).to_vec(), "×"));
-        let size = row.voxel_size.map(|size| joined(size.map(|nanometres| nanometres.to_string()).to_vec(), "×"));
-        let unknown = || "-".to_owned();
+        let shape = row.shape.map(|shape| shape.map(|extent| extent.to_string()).join("×"));
+        let size = row.voxel_size.map(|size| size.map(|nanometres| nanometres.to_string()).join("×"));
         lines.push(vec![
             row.dataset.clone(),
             row.image.clone(),
             row.kind.to_owned(),
-            shape.unwrap_or_else(unknown),
-            row.dtype.map_or_else(unknown, str::to_owned),
-            size.unwrap_or_else(unknown),
+            row.cell("shape", shape),
+            row.cell("dtype", row.dtype.clone()),
+            row.cell("voxel_size", size),
+            row.cell("levels", row.levels.map(|levels| levels.to_string())),
+            row.cell("bytes", row.bytes.map(size::human)),
             row.url.clone(),
         ]);
     }
-    table(&lines)
+    let legend = match rows.iter().any(|row| !row.recorded.is_empty()) {
+        true => "\n* as others recorded it; --probe asks, and a file that is opened counts for what it says\n",
+        false => "",
+    };
+    table(&lines) + legend
 }
 
 #[cfg(test)]
@@ -204,15 +255,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_the_network_unknown_is_a_dash() {
+    fn without_the_network_what_is_recorded_is_shown_with_a_mark_and_what_is_not_as_a_dash() {
         let catalog = Catalog::builtin().unwrap();
-        let rows: Vec<_> =
-            specs(&catalog, false).iter().map(|(dataset, image, spec)| row(dataset, image, spec)).collect();
+        let listed = |(dataset, image, spec): &(String, String, SourceSpec)| {
+            let mut row = row(dataset, image, spec);
+            row.add_recorded(&spec.recorded);
+            row
+        };
+        let rows: Vec<_> = specs(&catalog, false).iter().map(listed).collect();
         assert_eq!(rows.len(), 15);
         let text = readable(&rows);
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[1][..6], ["idr-9846137", "em", "idr", "-", "-", "-"]);
-        assert_eq!(lines[5][..6], ["epfl-hippocampus", "training/labels/mitochondria", "tiff", "-", "-", "5×5×5"][..6]);
-        assert!(lines[8][6].starts_with("s3://janelia-cosem-datasets/"));
+        assert_eq!(lines[1][..7], ["idr-9846137", "em", "idr", "184×775×1121*", "uint8*", "20×20×20*", "1*"]);
+        assert_eq!(
+            lines[5][..6],
+            ["epfl-hippocampus", "training/labels/mitochondria", "tiff", "165×768×1024*", "uint8*", "5×5×5"]
+        );
+        assert!(lines[8].last().is_some_and(|url| url.starts_with("s3://janelia-cosem-datasets/")));
+        assert!(lines[15].contains(&"-"), "{:?}", lines[15]);
     }
 }

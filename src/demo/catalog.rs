@@ -75,6 +75,8 @@ fn record(source: &mut toml::Table, dataset: &str, image: &str) {
 
 /// Turns the addresses of a source to the replica.
 fn redirect(source: &mut toml::Table, address: SocketAddr) {
+    // Of the whole volume, of which the replica has a part.
+    source.remove("recorded");
     let base = format!("http://{address}");
     let kind = source.get("kind").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
     let mut set = |key: &str, value: String| source.insert(key.to_owned(), value.into());

@@ -13,7 +13,9 @@ use std::os::unix::ffi::OsStrExt;
 use url::Url;
 
 use super::*;
-use crate::catalog::{Dataset, ImageSpec, LabelSpec, NamedView, Overrides, SourceKind, SourceSpec, VolumeFiles};
+use crate::catalog::{
+    Dataset, ImageSpec, LabelSpec, NamedView, Overrides, Recorded, SourceKind, SourceSpec, VolumeFiles,
+};
 use crate::dtype::DataType;
 use crate::geometry::{Grid, Region, Shape};
 use crate::remote::Location;
@@ -40,6 +42,7 @@ fn source(planes: bool, chunk: Option<[u64; 3]>) -> SourceSpec {
         chunk,
         window: None,
         recorded_window: None,
+        recorded: Recorded::default(),
         voxel_size: None,
         channel: None,
         overrides: Overrides::default(),

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 
 use super::*;
 use crate::cache::Place;
-use crate::catalog::{SourceKind, SourceSpec};
+use crate::catalog::{Recorded, SourceKind, SourceSpec};
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::Location;
@@ -93,6 +93,7 @@ fn shown_with(
         chunk: None,
         window: None,
         recorded_window: None,
+        recorded: Recorded::default(),
         voxel_size,
         channel: None,
         overrides: Default::default(),
