@@ -1,6 +1,6 @@
 //! Volumes of formats that are read file by file: one file, the files of a folder, or those that the configuration names.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::FutureExt;
 
@@ -128,17 +128,24 @@ fn opener(format: Format, (_, missing): Said<'_>) -> Opener {
             let reading = mrc::Reading { missing, show_cut: false, told: cell.is_none() };
             async move { Ok(boxed(Box::new(mrc::open(object, reading).await?))) }.boxed()
         }),
-        Format::Tiff => Arc::new(move |object: Object, cell: Option<Shape>| {
-            let section = Some(tiff::Section { cell });
-            let reading = tiff::Reading { missing, section, ..tiff::Reading::default() };
-            async move {
-                let url = object.url().to_owned();
-                match tiff::open(object, reading).await? {
-                    tiff::Opening::Volume(source) => Ok(boxed(source)),
-                    tiff::Opening::Set(_) => Err(SourceError::malformed(url, "ImageDescription", "is no section")),
+        Format::Tiff => {
+            let first = Arc::new(OnceLock::new());
+            Arc::new(move |object: Object, cell: Option<Shape>| {
+                let (first, like) = (first.clone(), first.get().copied().flatten());
+                let reading =
+                    tiff::Reading { missing, section: Some(tiff::Section { cell, like }), ..tiff::Reading::default() };
+                async move {
+                    let url = object.url().to_owned();
+                    match tiff::open(object, reading).await? {
+                        tiff::Opening::Volume(source) => {
+                            first.get_or_init(|| source.layout());
+                            Ok(boxed(source))
+                        }
+                        tiff::Opening::Set(_) => Err(SourceError::malformed(url, "ImageDescription", "is no section")),
+                    }
                 }
-            }
-            .boxed()
-        }),
+                .boxed()
+            })
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! Only the first and the last file are opened at first. Each other one is opened when a block of it is needed, because its
 //! voxels begin at another offset; it must then be like the first, or its blocks are errors. A section for which there is no
 //! file holds the fill value, where the configuration allows that.
+//!
+//! Files that were not looked at for the longest time make room where opened ones take more memory than there is for them.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::{Description, Placement, Source, SourceError};
@@ -30,6 +33,8 @@ const HANDLE: u64 = 768;
 const OPENED: u64 = 1024;
 /// Files at the beginning of which one must be there, to say what all of them are like.
 const MAX_MISSING: usize = 4;
+/// A block that was found and not decoded for so long mostly will not be: its bytes could not be had, or nobody wants it.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 /// Sizes of pixels that differ by so little are the same.
 const SAME_SIZE: f64 = 0.01;
 
@@ -51,7 +56,32 @@ pub struct Stack {
 #[derive(Clone)]
 struct Section {
     source: Arc<dyn Source>,
+    under_way: Arc<Mutex<UnderWay>>,
     _kept: Arc<Reservation>,
+}
+
+/// Blocks of a file that were found and are not decoded yet, which takes the file once more.
+struct UnderWay {
+    blocks: u32,
+    latest: Instant,
+}
+
+impl Section {
+    fn found_block(&self) {
+        let mut under_way = self.under_way.lock();
+        *under_way = UnderWay { blocks: under_way.blocks.saturating_add(1), latest: Instant::now() };
+    }
+
+    fn decoded_block(&self) {
+        let mut under_way = self.under_way.lock();
+        under_way.blocks = under_way.blocks.saturating_sub(1);
+    }
+
+    /// Whether it will be asked for again soon.
+    fn is_needed(&self) -> bool {
+        let under_way = self.under_way.lock();
+        under_way.blocks > 0 && under_way.latest.elapsed() < FORGOTTEN
+    }
 }
 
 type Located = Result<Section, SourceError>;
@@ -66,7 +96,7 @@ struct Files {
     like: String,
     /// Whether a file of another one was told of.
     told: AtomicBool,
-    known: Mutex<HashMap<usize, Section>>,
+    known: Mutex<LruCache<usize, Section>>,
     /// By the file's number: why it could not be opened, a moment ago.
     failed: Mutex<HashMap<usize, (SourceError, Instant)>>,
     flights: Arc<SingleFlight<usize, Located>>,
@@ -82,7 +112,7 @@ pub async fn open(objects: Vec<Option<Object>>, opener: Opener) -> Result<Stack,
     let mut missing = None;
     let mut model = None;
     for (number, object) in objects.iter().enumerate().filter_map(|(n, o)| Some((n, o.as_ref()?))).take(MAX_MISSING) {
-        match opened(&opener, object, None).await {
+        match opened(&opener, object, None, || false).await {
             Ok(section) => {
                 model = Some((number, object.url().to_owned(), section));
                 break;
@@ -111,7 +141,7 @@ pub async fn open(objects: Vec<Option<Object>>, opener: Opener) -> Result<Stack,
     }
     description.format.name.push_str(", a file per z");
     let files = Files {
-        known: Mutex::new(HashMap::from([(number, model.clone())])),
+        known: Mutex::new(LruCache::unbounded()),
         opener,
         like,
         told: AtomicBool::new(false),
@@ -120,11 +150,12 @@ pub async fn open(objects: Vec<Option<Object>>, opener: Opener) -> Result<Stack,
         model: model.clone(),
         objects,
     };
+    files.known.lock().put(number, files.model.clone());
     let last = files.objects.iter().rposition(Option::is_some).filter(|last| *last != number);
     if let Some(last) = last {
         match files.open(last).await {
             Ok(section) => {
-                files.known.lock().insert(last, section);
+                files.known.lock().put(last, section);
             }
             // Its blocks are errors.
             Err(error) if is_not_there(&error) => tracing::warn!("{error}"),
@@ -144,11 +175,20 @@ fn is_not_there(error: &SourceError) -> bool {
     matches!(error, SourceError::Remote(RemoteError { cause: Cause::NotFound, .. }))
 }
 
-async fn opened(opener: &Opener, object: &Object, cell: Option<Shape>) -> Located {
+/// `make_room`: lets go of something that is kept, and says whether there was any.
+async fn opened(opener: &Opener, object: &Object, cell: Option<Shape>, mut make_room: impl FnMut() -> bool) -> Located {
     let source = opener(object.clone(), cell).await?;
-    let kept = object.desk().keep(source.kept().saturating_add(OPENED));
-    let kept = kept.map_err(|error| SourceError::malformed(object.url(), "image", error.to_string()))?;
-    Ok(Section { source, _kept: Arc::new(kept) })
+    let kept = loop {
+        match object.desk().keep(source.kept().saturating_add(OPENED)) {
+            Ok(kept) => break kept,
+            Err(error) if !make_room() => {
+                return Err(SourceError::malformed(object.url(), "image", error.to_string()));
+            }
+            Err(_) => {}
+        }
+    };
+    let under_way = Arc::new(Mutex::new(UnderWay { blocks: 0, latest: Instant::now() }));
+    Ok(Section { source, under_way, _kept: Arc::new(kept) })
 }
 
 impl Files {
@@ -175,7 +215,7 @@ impl Files {
                     let located = healed(|| files.open(number)).await;
                     match &located {
                         Ok(section) => {
-                            files.known.lock().insert(number, section.clone());
+                            files.known.lock().put(number, section.clone());
                             files.failed.lock().remove(&number);
                         }
                         Err(error) if error.is_of_bytes() => {
@@ -195,10 +235,21 @@ impl Files {
     async fn open(&self, number: usize) -> Located {
         let Some(Some(object)) = self.objects.get(number) else { return Err(self.outside(number, "is not there")) };
         let cell = self.model.source.description().levels.first().map(|level| level.grid.cell);
-        let section = opened(&self.opener, object, cell).await?;
+        let section = opened(&self.opener, object, cell, || self.let_go()).await?;
         self.check_same(object, &*section.source)?;
         self.compare_size(object, &*section.source);
         Ok(section)
+    }
+
+    /// Lets go of the file that was not looked at for the longest time, rather of one of which no block is under way: those of
+    /// others are fetched again.
+    fn let_go(&self) -> bool {
+        let mut known = self.known.lock();
+        let oldest = known.iter().rev().find(|(_, section)| !section.is_needed()).map(|(number, _)| *number);
+        match oldest {
+            Some(number) => known.pop(&number).is_some(),
+            None => known.pop_lru().is_some(),
+        }
     }
 
     /// Refuses a file that is not like the first one.
@@ -290,7 +341,11 @@ impl Source for Stack {
                 return Ok(Placement::Absent { confirmed: SystemTime::now() });
             }
             let section = self.files.section(number).await?;
-            section.source.locate(level, block).await
+            let found = section.source.locate(level, block).await?;
+            if !matches!(found, Placement::Absent { .. }) {
+                section.found_block();
+            }
+            Ok(found)
         })
     }
 
@@ -298,6 +353,7 @@ impl Source for Stack {
         let (number, block) = self.find(block)?;
         let section = self.files.known.lock().get(&number).cloned();
         let section = section.ok_or_else(|| self.files.outside(number, "was not opened"))?;
+        section.decoded_block();
         section.source.decode(level, block, raw)
     }
 }

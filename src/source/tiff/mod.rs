@@ -18,6 +18,7 @@ mod dump;
 mod front;
 mod ifd;
 mod index;
+mod layout;
 mod microscope;
 mod ome;
 mod page;
@@ -41,12 +42,12 @@ use std::ops::Range;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use self::read::ObjectReader;
+use self::read::{ObjectReader, ReadAhead};
 use self::volume::{FRONT, Volume};
 use super::{Description, Placement, Source, SourceError};
 use crate::document::Document;
 use crate::geometry::{CellIndex, LevelIndex, Shape};
-use crate::store::Object;
+use crate::store::{Object, is_past_caches};
 
 /// A TIFF file as a volume of one level.
 pub struct TiffSource {
@@ -55,6 +56,7 @@ pub struct TiffSource {
 }
 
 pub use self::axes::Choice;
+pub use self::layout::Layout;
 
 /// How a file is read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -74,6 +76,8 @@ pub struct Reading {
 pub struct Section {
     /// The shape of the blocks of the other planes, where some are open. Only the first is told of to people.
     pub cell: Option<Shape>,
+    /// What the first plane's file is like.
+    pub like: Option<Layout>,
 }
 
 /// What an opened file is.
@@ -86,16 +90,31 @@ pub enum Opening {
 
 /// Opens the file: reads its header, its first page's IFD and as much of the others as finding them takes.
 pub async fn open(object: Object, reading: Reading) -> Result<Opening, SourceError> {
-    let front = object.start(FRONT).await?;
+    let like = reading.section.and_then(|section| section.like).filter(|_| !is_past_caches());
+    let (front, further) = match like {
+        Some(layout) => layout.fetch(&object, FRONT).await?,
+        None => (object.start(FRONT).await?, None),
+    };
     let Some(total) = front.total else {
         return Err(SourceError::malformed(object.url(), "header", "the length of the file is not known"));
     };
     let reader = ObjectReader { object: object.clone(), total };
-    let mut volume = Volume::open(Arc::new(reader), front.bytes, reading).await?;
+    let mut file = ReadAhead::from(Arc::new(reader), front.bytes);
+    if let Some((start, bytes)) = further {
+        file.add(start, bytes);
+    }
+    let mut volume = Volume::open(file, reading).await?;
     Ok(match volume.set.take() {
         Some(names) => Opening::Set(names),
         None => Opening::Volume(Box::new(TiffSource { object, volume })),
     })
+}
+
+impl TiffSource {
+    /// What the files of other planes may be like; `None` where nothing follows from this one.
+    pub fn layout(&self) -> Option<Layout> {
+        self.volume.layout
+    }
 }
 
 impl Source for TiffSource {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+use super::layout::HEADER;
 use crate::cache::Share;
 use crate::source::SourceError;
 use crate::store::Object;
@@ -62,6 +63,8 @@ pub(super) struct ReadAhead {
     reader: Arc<dyn ReadAt>,
     kept: Vec<(u64, Bytes)>,
     touched: Option<Range<u64>>,
+    /// From the first to the last byte behind the header that was asked for.
+    reached: Option<Range<u64>>,
     requests: u32,
     /// Bytes to fetch at least, where the file has them.
     pub(super) ahead: u64,
@@ -69,7 +72,19 @@ pub(super) struct ReadAhead {
 
 impl ReadAhead {
     pub(super) fn new(reader: Arc<dyn ReadAt>, ahead: u64) -> Self {
-        ReadAhead { reader, kept: Vec::new(), touched: None, requests: 0, ahead }
+        ReadAhead { reader, kept: Vec::new(), touched: None, reached: None, requests: 0, ahead }
+    }
+
+    /// A file of which the first bytes are known, at least those of the header.
+    pub(super) fn from(reader: Arc<dyn ReadAt>, front: Bytes) -> Self {
+        let mut file = ReadAhead::new(reader, AHEAD);
+        file.add(0, front);
+        file
+    }
+
+    /// What it reads.
+    pub(super) fn reader(&self) -> Arc<dyn ReadAt> {
+        self.reader.clone()
     }
 
     /// Adds bytes that are known already.
@@ -114,6 +129,11 @@ impl ReadAhead {
         self.touched.take()
     }
 
+    /// From the first to the last byte behind the header that was asked for so far.
+    pub(super) fn reached(&self) -> Option<Range<u64>> {
+        self.reached.clone()
+    }
+
     /// The bytes of a range where they are in a window already.
     pub(super) fn at_hand(&self, range: &Range<u64>) -> Option<Bytes> {
         self.kept.iter().rev().find_map(|(at, bytes)| slice(*at, bytes, range))
@@ -128,10 +148,10 @@ impl ReadAhead {
             return Err(SourceError::malformed(self.name(), what, reason));
         };
         let range = start..end;
-        self.touched = Some(match self.touched.take() {
-            Some(span) => span.start.min(start)..span.end.max(end),
-            None => range.clone(),
-        });
+        self.touched = Some(hull(self.touched.take(), &range));
+        if end > HEADER {
+            self.reached = Some(hull(self.reached.take(), &range));
+        }
         if let Some(found) = self.at_hand(&range) {
             return Ok(found);
         }
@@ -144,6 +164,11 @@ impl ReadAhead {
             SourceError::malformed(self.name(), what, format!("bytes {}-{} came short", fetched.start, fetched.end))
         })
     }
+}
+
+/// The shortest range with both.
+fn hull(span: Option<Range<u64>>, range: &Range<u64>) -> Range<u64> {
+    span.map_or_else(|| range.clone(), |span| span.start.min(range.start)..span.end.max(range.end))
 }
 
 fn slice(start: u64, bytes: &Bytes, range: &Range<u64>) -> Option<Bytes> {

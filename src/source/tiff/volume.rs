@@ -10,9 +10,10 @@ use super::blocks::{self, Window};
 use super::description;
 use super::ifd::{Header, Ifd, tags};
 use super::index::{self, Index};
+use super::layout::Layout;
 use super::page::Page;
 use super::page_format::PageFormat;
-use super::read::{AHEAD, ReadAhead, ReadAt};
+use super::read::{ReadAhead, ReadAt};
 use super::sample::Palette;
 use super::storage::{Codec, Data, Segments, Stored};
 use super::text::{Dialect, Set, Text};
@@ -44,20 +45,24 @@ pub(super) struct Volume {
     pub(super) tags: Option<Document>,
     /// The files that hold a plane of the volume each, where it is divided so.
     pub(super) set: Option<Vec<String>>,
+    /// What files of other planes may be like.
+    pub(super) layout: Option<Layout>,
 }
 
 impl Volume {
-    /// Opens a file of which the first [`FRONT`] bytes (or all, if it is shorter) are `front`.
-    pub(super) async fn open(reader: Arc<dyn ReadAt>, front: Bytes, reading: Reading) -> Result<Volume, SourceError> {
-        let name = reader.name();
-        let mut file = ReadAhead::new(reader.clone(), AHEAD);
-        file.add(0, front);
+    /// Opens a file of which the first [`FRONT`] bytes (or all, if it is shorter), or else those that were foreseen, were read.
+    pub(super) async fn open(mut file: ReadAhead, reading: Reading) -> Result<Volume, SourceError> {
+        let (name, reader) = (file.name(), file.reader());
         let header = Header::read(&mut file).await?;
         let (ifd, first) = front::first_page(&mut file, header).await?;
         let opened = Self::of_page(&mut file, &reader, header, (&ifd, &first), reading).await;
         let error = match opened {
             Err(error) => error,
-            opened => return opened,
+            Ok(volume) => {
+                let is_plain = first.stored.storage.codec == Codec::None;
+                let layout = file.reached().and_then(|reached| Layout::new(file.total(), reached, is_plain));
+                return Ok(Volume { layout, ..volume });
+            }
         };
         // A smaller picture before the others is one for looking at them, though it is not marked as such.
         match front::larger_second(&mut file, header, &first).await? {
@@ -140,7 +145,7 @@ impl Volume {
             .is_none()
             .then(|| Document::dump(DocumentKind::TiffTags, &*name, &dump::document(&header, index.pages(), tags)));
         let big_endian = header.big_endian;
-        Ok(Volume { tags, name, description, big_endian, form, voxel_size, pages, index, set })
+        Ok(Volume { tags, name, description, big_endian, form, voxel_size, pages, index, set, layout: None })
     }
 
     /// The one level's grid.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::super::Reading;
-use super::super::read::ReadAt;
+use super::super::read::{ReadAhead, ReadAt};
 use super::super::volume::Volume;
 use super::support::{assemble, memory, open};
 
@@ -54,7 +54,7 @@ async fn files_of_other_tools_read_as_those_tools_wrote_them() {
         // Again with next to nothing known at first, as if the file were so large that each directory is far from another.
         let distant = memory(std::fs::read(name.with_extension("tif")).unwrap());
         let front = distant.read_at(0..16).await.unwrap();
-        match Volume::open(distant.clone(), front, Reading::default()).await {
+        match Volume::open(ReadAhead::from(distant.clone(), front), Reading::default()).await {
             Ok(volume) if assemble(&volume, &*distant).await.is_ok_and(|voxels| is_right(&voxels)) => {}
             _ => wrong.push(format!("{name:?}: with a short front")),
         }

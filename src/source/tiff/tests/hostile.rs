@@ -8,6 +8,7 @@ use flate2::write::ZlibEncoder;
 use proptest::prelude::*;
 
 use super::super::Reading;
+use super::super::read::ReadAhead;
 use super::super::volume::Volume;
 use super::support::{Value, Writer, memory, open, page, read_block};
 use crate::geometry::Shape;
@@ -133,7 +134,7 @@ async fn a_tag_that_no_voxel_needs_does_not_make_a_file_unreadable() {
         writer.bytes[entry + 4..entry + 8].copy_from_slice(&u32::to_le_bytes(count));
         let reader = memory(writer.bytes.clone());
         let reading = Reading { missing: [None, None, Some(9.0)], ..Reading::default() };
-        let volume = Volume::open(reader, writer.bytes.into(), reading).await.unwrap();
+        let volume = Volume::open(ReadAhead::from(reader, writer.bytes.into()), reading).await.unwrap();
         assert_eq!(volume.description.levels[0].scale, Some([5.0, 2.0, known.unwrap_or(9.0)]), "{kind} {count}");
     }
     let mut bytes = one_page(270, Value::Text("123"));
@@ -328,7 +329,7 @@ async fn exercise(bytes: Vec<u8>, front: usize) {
     let total = bytes.len() as u64;
     let start = Bytes::copy_from_slice(&bytes[..front.min(bytes.len())]);
     let reader = memory(bytes);
-    if let Ok(volume) = Volume::open(reader.clone(), start, Reading::default()).await {
+    if let Ok(volume) = Volume::open(ReadAhead::from(reader.clone(), start), Reading::default()).await {
         let grid = volume.grid().unwrap();
         assert!(!grid.shape.0.contains(&0) && !grid.cell.0.contains(&0));
         for block in grid.cells_in(&grid.shape.region()).take(64) {

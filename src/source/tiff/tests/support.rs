@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::super::Reading;
-use super::super::read::ReadAt;
+use super::super::read::{ReadAhead, ReadAt};
 use super::super::volume::{FRONT, Volume};
 use crate::geometry::{CellIndex, Shape};
 use crate::source::SourceError;
@@ -62,7 +62,7 @@ pub(super) fn memory(bytes: Vec<u8>) -> Arc<Counted<impl Fn(Range<u64>) -> Vec<u
 /// Opens as [`super::super::open`] does; the first read counts as a request.
 pub(super) async fn open(reader: Arc<dyn ReadAt>) -> Result<Volume, SourceError> {
     let front = reader.read_at(0..FRONT.min(reader.total())).await?;
-    Volume::open(reader, front, Reading::default()).await
+    Volume::open(ReadAhead::from(reader, front), Reading::default()).await
 }
 
 /// All voxels, assembled from all blocks.
