@@ -1,11 +1,12 @@
 //! Images of the Image Data Resource, or of another OMERO server whose original files are public.
 //!
 //! OMERO knows an image by number. Two of its routes answer anonymous programs: `/api/v0/m/images/<id>/` describes the
-//! image (sizes, physical sizes), `/webgateway/original_file_paths/<id>/` names its file by the path it was imported
-//! from, which is the file's place on the archive's file server too. Others tell what people noted about the image and
+//! image (sizes, physical sizes), `/webgateway/original_file_paths/<id>/` names its files by the paths they were imported
+//! from, which are their places on the archive's file server too. Others tell what people noted about the image and
 //! about its study.
 
 mod answer;
+mod fileset;
 mod notes;
 
 use std::sync::Arc;
@@ -21,23 +22,23 @@ use crate::remote::Location;
 use crate::source::{Description, SourceError};
 use crate::store::Remote;
 
-/// Longest answer that is read. Those of one image have a few kilobytes, those of a plate a megabyte.
-const MAX_ANSWER: u64 = 1 << 20;
+/// Longest answer that is read. Those of an image in one file have a few kilobytes, those of thousands of files some megabytes.
+const MAX_ANSWER: u64 = 4 << 20;
 /// How often an answer that says "not yet" is asked for.
 const ATTEMPTS: u32 = 4;
 /// Longest wait before asking again, whatever the server proposes.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// Where an image's file is, and what OMERO says of the image.
+/// Where an image's files are, and what OMERO says of the image.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// The file.
-    pub location: Location,
+    /// All files of its import, at least one.
+    files: Vec<Location>,
     /// What OMERO says of the image, where it said so.
     pub facts: Option<Facts>,
 }
 
-/// Asks `server` for the file of `image`, which is below `files`; `fallback` is taken where the server has no answer.
+/// Asks `server` for the files of `image`, which are below `files`; `fallback` is taken where the server has no answer.
 /// The answers go to `heard`.
 pub(super) async fn find(
     remote: &Remote,
@@ -53,16 +54,16 @@ pub(super) async fn find(
     let patience = fallback.map_or(Duration::MAX, |_| remote.timeout() / 4);
     let paths = server.join(&format!("webgateway/original_file_paths/{image}/"));
     let about = server.join(&format!("api/v0/m/images/{image}/"));
-    let (location, facts) = futures::join!(
-        ask_for(remote, paths, DocumentKind::OmeroFiles, patience, move |answer| answer.file(&files)),
+    let (named, facts) = futures::join!(
+        ask_for(remote, paths, DocumentKind::OmeroFiles, patience, move |answer| answer.files(&files)),
         ask_for(remote, about, DocumentKind::OmeroImage, patience, move |answer| answer.facts(image)),
     );
-    let (location, facts) = (of(location, heard), of(facts, heard));
-    let choice = choose(location, facts, fallback)?;
+    let (named, facts) = (of(named, heard), of(facts, heard));
+    let choice = choose(named, facts, fallback)?;
     if let Some(warning) = choice.warning {
         warn!("image {image}: {warning}");
     }
-    Ok(Found { location: choice.location, facts: choice.facts })
+    Ok(Found { files: choice.files, facts: choice.facts })
 }
 
 /// What was needed of an answer, and the answer for people.
@@ -127,13 +128,13 @@ async fn ask<T: Send + 'static>(
 /// What is made of the two answers.
 #[derive(Debug)]
 struct Choice {
-    location: Location,
+    files: Vec<Location>,
     facts: Option<Facts>,
     warning: Option<String>,
 }
 
 fn choose(
-    file: Result<Location, SourceError>,
+    files: Result<Vec<Location>, SourceError>,
     facts: Result<Facts, SourceError>,
     fallback: Option<&Location>,
 ) -> Result<Choice, SourceError> {
@@ -143,21 +144,21 @@ fn choose(
         Err(error @ SourceError::Unsupported { .. }) => return Err(error),
         Err(error) => (None, Some(error)),
     };
-    let (location, warning) = match (file, fallback) {
-        (Ok(location), _) => (location, undescribed.map(|error| format!("OMERO does not describe it: {error}"))),
-        (Err(error), Some(url)) => {
-            (url.clone(), Some(format!("OMERO does not tell its file, {url} of the configuration is used: {error}")))
-        }
+    let (files, warning) = match (files, fallback) {
+        (Ok(files), _) => (files, undescribed.map(|error| format!("OMERO does not describe it: {error}"))),
+        (Err(error), Some(url)) => (
+            vec![url.clone()],
+            Some(format!("OMERO does not tell its file, {url} of the configuration is used: {error}")),
+        ),
         (Err(error), None) => return Err(error),
     };
-    Ok(Choice { location, facts, warning })
+    Ok(Choice { files, facts, warning })
 }
 
 impl Found {
-    /// Warns where the file is not what OMERO describes. The file is believed.
-    pub(super) fn compare(&self, image: u64, file: &Description) {
+    /// Warns where what is at `location` is not what OMERO describes. The file is believed.
+    pub(super) fn compare(&self, image: u64, location: &Location, file: &Description) {
         let (Some(facts), Some(level)) = (&self.facts, file.levels.first()) else { return };
-        let location = &self.location;
         if facts.shape != level.grid.shape {
             let (said, is) = (facts.shape, level.grid.shape);
             warn!("image {image}: OMERO says {said} voxels (z×y×x), {location} has {is}; the file is believed");

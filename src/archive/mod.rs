@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use self::format::Format;
 use crate::cache::{Place, Reservation};
-use crate::catalog::{SourceKind, SourceSpec, VolumeFiles};
+use crate::catalog::{SourceKind, SourceSpec};
 use crate::document::Document;
 use crate::remote::Location;
 use crate::source::coarser::Coarser;
@@ -117,14 +117,15 @@ async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> 
         SourceKind::N5 { url } => leveled(zarr::open_n5(remote, url, spec.channel).await?, url, spec)?,
         SourceKind::Zarr { url } => leveled(zarr::open(remote, url, spec.channel).await?, url, spec)?,
         SourceKind::Idr { image, server, files, url } => {
+            let numbered = idr::Found::numbered(spec);
             let opening = async {
                 let found = idr::find(remote, *image, server, files, url.as_ref(), heard).await?;
                 let said = found.facts.as_ref().and_then(|facts| facts.voxel_size);
                 let missing = said.map_or(configured(spec), |size| size.map(Some));
-                let opened =
-                    files::open(remote, Format::Tiff, &VolumeFiles::File(found.location.clone()), (spec, missing))
-                        .await?;
-                found.compare(*image, opened.source.description());
+                let volume = found.volume(*image, &spec.overrides)?;
+                let opened = files::open(remote, Format::Tiff, &volume, (&numbered, missing)).await?;
+                found.check_whole(*image, &spec.overrides, opened.source.description())?;
+                found.compare(*image, &opened.location, opened.source.description());
                 Ok::<_, SourceError>((opened, found))
             };
             let (opened, notes) = futures::join!(opening, idr::notes(remote, *image, server));

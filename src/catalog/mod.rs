@@ -236,7 +236,7 @@ pub enum SourceKind {
 }
 
 /// The files of a volume in a format that is read file by file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VolumeFiles {
     /// One, which may be a stack.
     File(Location),

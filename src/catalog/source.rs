@@ -116,7 +116,9 @@ pub(super) fn spec(
 
     let kind = raw.kind.get_ref().as_str();
     let own = match kind {
-        "idr" => ["url", "image", "server", "files", "channel", "axes", "truncated"].as_slice(),
+        "idr" => {
+            ["url", "image", "server", "files", "channel", "axes", "truncated", "order", "pattern", "gaps"].as_slice()
+        }
         "empiar" => &["entry", "imageset", "server", "files", "order", "pattern", "gaps"],
         "tiff" => &["url", "urls", "channel", "order", "pattern", "gaps", "axes", "truncated"],
         "mrc" => &["url", "urls", "order", "pattern", "gaps", "truncated"],

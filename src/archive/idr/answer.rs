@@ -62,29 +62,34 @@ impl Answer {
         Some(Duration::from_millis(exception.get("backOff").and_then(Value::as_u64).unwrap_or(1000)))
     }
 
-    /// The image's file (`/webgateway/original_file_paths/<id>/`) below `files`.
-    pub(super) fn file(&self, files: &Location) -> Result<Location, SourceError> {
+    /// The image's files (`/webgateway/original_file_paths/<id>/`) below `files`, at least one.
+    pub(super) fn files(&self, files: &Location) -> Result<Vec<Location>, SourceError> {
         let client = match self.json.get("client") {
             Some(Value::Array(client)) => client,
             Some(_) => return Err(self.malformed("client", "is no list of paths")),
             None => return Err(self.malformed("client", self.what_instead())),
         };
-        let [path] = client.as_slice() else {
-            let reason = format!("an image of {} files", client.len());
-            return Err(SourceError::unsupported(&self.url, "client", reason));
-        };
-        let path = path.as_str().ok_or_else(|| self.malformed("client[0]", "is no text"))?;
+        if client.is_empty() {
+            return Err(SourceError::unsupported(&self.url, "client", "an image of 0 files"));
+        }
+        client.iter().enumerate().map(|(number, path)| self.file(number, path, files)).collect()
+    }
+
+    /// The file that was imported from a path.
+    fn file(&self, number: usize, path: &Value, files: &Location) -> Result<Location, SourceError> {
+        let field = || format!("client[{number}]");
+        let path = path.as_str().ok_or_else(|| self.malformed(field(), "is no text"))?;
         let inside = path
             .strip_prefix('/')
             .unwrap_or(path)
             .strip_prefix(IMPORTED_FROM)
-            .ok_or_else(|| self.malformed("client[0]", format!("{} is not below {IMPORTED_FROM}", quote(path))))?;
+            .ok_or_else(|| self.malformed(field(), format!("{} is not below {IMPORTED_FROM}", quote(path))))?;
         // An address would lose or climb over these.
         if inside.split('/').any(|segment| matches!(segment, "" | "." | "..") || segment.contains(char::is_control)) {
-            return Err(self.malformed("client[0]", format!("{} is no path of a file", quote(path))));
+            return Err(self.malformed(field(), format!("{} is no path of a file", quote(path))));
         }
         if inside.split('/').any(|segment| segment.ends_with(".zarr")) {
-            return Err(SourceError::unsupported(&self.url, "client[0]", "an image converted to Zarr"));
+            return Err(SourceError::unsupported(&self.url, field(), "an image converted to Zarr"));
         }
         Ok(files.join(inside))
     }

@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::answer::Answer;
 use super::*;
+use crate::catalog::VolumeFiles;
 use crate::demo::Replica;
 use crate::document::DocumentKind;
 use crate::document::arbitrary::{any_json, exchange};
@@ -25,9 +26,10 @@ fn answer(bytes: &[u8]) -> Result<Answer, SourceError> {
     Answer::read("https://omero.example/x/".to_owned(), bytes)
 }
 
-fn file(json: &Value) -> Result<String, String> {
-    let found = answer(json.to_string().as_bytes()).and_then(|answer| answer.file(&files()));
-    found.map(|location| location.to_string()).map_err(|error| error.to_string())
+fn named(json: &Value) -> Result<Vec<String>, String> {
+    let found = answer(json.to_string().as_bytes()).and_then(|answer| answer.files(&files()));
+    let texts = |found: Vec<Location>| found.iter().map(Location::to_string).collect();
+    found.map(texts).map_err(|error| error.to_string())
 }
 
 fn facts(json: &Value) -> Result<Facts, String> {
@@ -48,9 +50,9 @@ fn described(pointer: &str, value: Option<Value>) -> Value {
 
 #[test]
 fn the_file_is_found_by_the_path_it_was_imported_from() {
-    assert_eq!(answer(PATHS).unwrap().file(&files()).unwrap().to_string(), FILE);
+    assert_eq!(named(&serde_json::from_slice(PATHS).unwrap()).unwrap(), [FILE]);
     let slash = json!({"client": ["/uod/idr/filesets/a/Figure_S3F+1F 100%.tif"]});
-    assert_eq!(file(&slash).unwrap(), "https://files.example/IDR/a/Figure_S3F+1F%20100%25.tif");
+    assert_eq!(named(&slash).unwrap(), ["https://files.example/IDR/a/Figure_S3F+1F%20100%25.tif"]);
 }
 
 #[test]
@@ -61,14 +63,14 @@ fn paths_that_are_none_are_refused_by_name() {
         (json!({"client": "a"}), "client: is no list of paths"),
         (json!({"client": [1]}), "client[0]: is no text"),
         (json!({"client": []}), "client: an image of 0 files is not supported"),
-        (json!({"client": ["a", "b"]}), "client: an image of 2 files is not supported"),
+        (json!({"client": ["uod/idr/filesets/a", "b"]}), "client[1]: \"b\" is not below uod/idr/filesets/"),
         (json!({"client": ["/etc/passwd"]}), "client[0]: \"/etc/passwd\" is not below uod/idr/filesets/"),
         (json!({"client": ["uod/idr/filesets/../x"]}), "client[0]: \"uod/idr/filesets/../x\" is no path of a file"),
         (json!({"client": ["uod/idr/filesets/a/"]}), "client[0]: \"uod/idr/filesets/a/\" is no path of a file"),
         (json!({"client": ["uod/idr/filesets/a\n"]}), "client[0]: \"uod/idr/filesets/a\\n\" is no path of a file"),
         (json!({"client": ["uod/idr/filesets/a.zarr/0"]}), "client[0]: an image converted to Zarr is not supported"),
     ] {
-        assert_eq!(file(&json).unwrap_err(), format!("https://omero.example/x/: {expected}"));
+        assert_eq!(named(&json).unwrap_err(), format!("https://omero.example/x/: {expected}"));
     }
 }
 
@@ -140,11 +142,11 @@ fn without_an_answer_the_configured_url_is_used_or_the_reason_told() {
     let known = || answer(FACTS).unwrap().facts(IMAGE);
     let url = Location::anonymous("https://files.example/given.tif".parse().unwrap());
     let choice = choose(Err(odd()), known(), Some(&url)).unwrap();
-    assert_eq!(choice.location, url);
+    assert_eq!(choice.files, std::slice::from_ref(&url));
     assert!(choice.warning.unwrap().contains("is HTML"));
-    let choice = choose(Ok(files()), Err(odd()), Some(&url)).unwrap();
-    assert_eq!((choice.location, choice.facts), (files(), None));
-    assert!(choose(Ok(files()), known(), Some(&url)).unwrap().warning.is_none());
+    let choice = choose(Ok(vec![files()]), Err(odd()), Some(&url)).unwrap();
+    assert_eq!((choice.files, choice.facts), (vec![files()], None));
+    assert!(choose(Ok(vec![files()]), known(), Some(&url)).unwrap().warning.is_none());
     assert!(choose(Err(odd()), known(), None).unwrap_err().to_string().contains("is HTML"));
     let channels = answer(described("/data/Pixels/SizeC", Some(json!(2))).to_string().as_bytes()).unwrap();
     let error = choose(Err(odd()), channels.facts(IMAGE), Some(&url)).unwrap_err();
@@ -161,7 +163,7 @@ async fn the_replica_tells_its_image() {
     let url = |path: &str| format!("http://{}/{path}", replica.address()).parse::<Url>().unwrap();
     let mut heard = Vec::new();
     let found = find(&remote(), IMAGE, &url("idr"), &url("ebi/pub/databases/IDR"), None, &mut heard).await.unwrap();
-    assert_eq!(found.location.url.path(), FILE.replace("https://files.example/IDR", "/ebi/pub/databases/IDR"));
+    assert_eq!(found.files[0].url.path(), FILE.replace("https://files.example/IDR", "/ebi/pub/databases/IDR"));
     assert_eq!(found.facts.unwrap().shape, Shape([24, 155, 225]));
     assert_eq!((heard.len(), replica.requests()), (2, 2));
     let error = find(&remote(), 1, &url("idr"), &url("ebi"), None, &mut heard).await.unwrap_err().to_string();
@@ -179,6 +181,40 @@ async fn notes_are_those_of_the_image_and_of_its_study() {
     let expected = ["omero-annotations.json", "omero-datasets.json", "omero-projects.json", "omero-study.json"];
     assert_eq!((names(IMAGE).await, replica.requests()), (expected.map(str::to_owned).to_vec(), 4));
     assert_eq!(names(1).await, ["omero-annotations.json"], "what is unknown ends the way to the study");
+}
+
+#[test]
+fn files_of_an_import_are_the_image_only_where_they_are_as_many_as_its_planes() {
+    let below = |path: &str| files().join(path);
+    let of = |names: &[&str], planes: Option<u64>, keys: &str| {
+        let facts = planes.map(|planes| Facts { shape: Shape([planes, 4, 4]), voxel_size: None });
+        let found = Found { files: names.iter().map(|name| below(name)).collect(), facts };
+        let text = format!("[[dataset]]\nname = \"v\"\nsource = {{ kind = \"idr\", image = 1{keys} }}");
+        let catalog = crate::catalog::Catalog::parse(&text, "c.toml", None).unwrap();
+        let volume = found.volume(1, &catalog.datasets[0].images[0].source.overrides);
+        volume.map_err(|error| error.to_string())
+    };
+    let file = |name: &str| Ok(VolumeFiles::File(below(name)));
+    let list = |names: &[&str]| Ok(VolumeFiles::List(names.iter().map(|name| below(name)).collect()));
+    assert_eq!(of(&["a.tif"], Some(9), ""), file("a.tif"), "one file may hold all planes");
+    assert_eq!(of(&["a.dat"], None, ""), file("a.dat"));
+    assert_eq!(of(&["a.xml", "b.tif"], None, ""), file("b.tif"));
+    let names = ["z/2.tif", "notes.xml", "z/1.TIFF"];
+    assert_eq!(of(&names, Some(2), ""), list(&["z/2.tif", "z/1.TIFF"]));
+    assert!(
+        of(&names, Some(3), "").unwrap_err().contains("an image of 3 planes in an import of 2 TIFF files; `pattern")
+    );
+    assert!(of(&names, None, "").unwrap_err().contains("OMERO does not say"));
+    assert_eq!(
+        of(&names, Some(1), ", pattern = '^(2)'"),
+        list(&["z/2.tif", "z/1.TIFF"]),
+        "the pattern takes its part later"
+    );
+    assert!(
+        of(&["a.xml", "b.csv"], Some(2), "").unwrap_err().contains("an image of 2 files of which none is a TIFF file")
+    );
+    let companions = ["a.companion.ome", "z1.ome.tif", "z0.ome.tif"];
+    assert_eq!(of(&companions, Some(2), ""), file("z1.ome.tif"), "which says where the others are");
 }
 
 /// A server that gives each connection the next of `answers` (status line and body).
@@ -203,9 +239,9 @@ async fn scripted(answers: Vec<(&'static str, Vec<u8>)>) -> (Url, tokio::task::J
 async fn a_busy_server_is_asked_again_and_not_for_ever() {
     let busy = || ("200 OK", br#"{"ConcurrencyException": {"backOff": 5}}"#.to_vec());
     let (url, server) = scripted(vec![busy(), busy(), ("200 OK", PATHS.to_vec())]).await;
-    let file = || Arc::new(|answer: &Answer| answer.file(&files()));
+    let file = || Arc::new(|answer: &Answer| answer.files(&files()));
     let (found, document) = ask(&remote(), Location::anonymous(url), DocumentKind::OmeroFiles, file()).await.unwrap();
-    assert_eq!(found.unwrap().to_string(), FILE);
+    assert_eq!(found.unwrap()[0].to_string(), FILE);
     assert_eq!(document.unwrap().name, "omero-files.json");
     server.await.unwrap();
 
@@ -222,7 +258,7 @@ async fn a_refusal_without_a_body_falls_back_to_the_configured_url() {
     let given = Location::anonymous("https://files.example/given.tif".parse().unwrap());
     let mut heard = Vec::new();
     let found = find(&remote(), IMAGE, &url, &url, Some(&given), &mut heard).await.unwrap();
-    assert_eq!((found.location, found.facts, heard.len()), (given, None, 0));
+    assert_eq!((found.files, found.facts, heard.len()), (vec![given], None, 0));
     server.await.unwrap();
 }
 
@@ -244,15 +280,16 @@ fn check(body: &[u8]) -> Result<(), TestCaseError> {
     let results = match answer(body) {
         Ok(answer) => {
             let _ = answer.busy();
-            (answer.file(&files()).map(Some), answer.facts(IMAGE).map(Some))
+            (answer.files(&files()).map(Some), answer.facts(IMAGE).map(Some))
         }
         Err(error) => (Err(error.clone()), Err(error)),
     };
     match results.0 {
-        Ok(location) => {
-            let location = location.unwrap().to_string();
-            prop_assert!(location.starts_with("https://files.example/IDR/"), "{location}");
-            prop_assert!(!location.contains("/../"), "{location}");
+        Ok(locations) => {
+            for location in locations.unwrap().iter().map(Location::to_string) {
+                prop_assert!(location.starts_with("https://files.example/IDR/"), "{location}");
+                prop_assert!(!location.contains("/../"), "{location}");
+            }
         }
         Err(error) => prop_assert!(error.to_string().len() < 2000),
     }
