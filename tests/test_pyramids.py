@@ -129,6 +129,24 @@ def test_an_export_holds_them(made, tmp_path):
             readers.assert_equal(group[f"s{number}"][...], level, f"exported s{number}")
 
 
+def test_an_export_of_all_levels_fetches_the_finest_once_without_a_disk_that_keeps_it(tmp_path):
+    import zarr
+
+    root = tmp_path / "files"
+    root.mkdir()
+    volume = truth.itk(root, "v", (90, 800, 1300), "u1", 9)
+    lone = lone_volumes.of_planes(volume, [(2, 2, 2), (1, 2, 2)])
+    with Origin(root) as origin:
+        (tmp_path / "c.toml").write_text(configuration({"v": truth.source_at(volume, origin)}))
+        # The volume is larger than all memory for its blocks.
+        emfs("export", "v", tmp_path / "out.zarr", "--config", tmp_path / "c.toml", "--memory", "128M", "--compress", "none", "--quiet", timeout=120)
+        bytes, _ = sent(origin)
+        assert bytes <= 1.05 * volume.levels[0].nbytes, f"{bytes / volume.levels[0].nbytes:.2f} times"
+        group = zarr.open_group(tmp_path / "out.zarr", mode="r")
+        for number, level in enumerate(lone.levels()):
+            readers.assert_equal(group[f"s{number}"][...], level, f"exported s{number}")
+
+
 def test_none_are_shown_where_the_configuration_says_so(made, tmp_path):
     root, volumes = made
     with Origin(root) as origin:

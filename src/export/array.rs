@@ -40,12 +40,21 @@ pub(super) struct Target {
     pub(super) image: Arc<Image>,
     /// Level of the source.
     pub(super) level: LevelIndex,
+    /// Whether another array is made of its blocks.
+    pub(super) is_below: bool,
     pub(super) layout: Layout,
     pub(super) dtype: DataType,
     /// Value of voxels that are absent at the origin.
     pub(super) fill: FillValue,
     pub(super) compression: Compression,
     pub(super) format: Format,
+}
+
+impl Target {
+    /// Whether its voxels are made of those of the level below.
+    pub(super) fn is_computed(&self) -> bool {
+        self.image.is_computed(self.level)
+    }
 }
 
 /// An array that is being written.

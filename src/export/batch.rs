@@ -105,7 +105,8 @@ pub(super) async fn run(
                 Ok(voxels) => {
                     filling.add(block, &voxels);
                     drop(voxels);
-                    if layout.batches_with(block).all(|other| other == batch.number || array.is_finished(other)) {
+                    let is_last = |other| other == batch.number || array.is_finished(other);
+                    if !array.target.is_below && layout.batches_with(block).all(is_last) {
                         // Its memory is what the next block is decoded into.
                         work.blocks.release(&array.target.image, array.target.level, block);
                     }

@@ -20,6 +20,7 @@ mod journal;
 mod layout;
 mod ledger;
 mod manifest;
+mod order;
 mod outage;
 mod plan;
 mod progress;
@@ -241,7 +242,8 @@ impl Exporter {
                 (array, log.bulk_read(&window), log)
             })
             .collect();
-        let batches = swept.iter().flat_map(|swept| swept.0.target.layout.batches().map(move |batch| (swept, batch)));
+        let targets: Vec<&array::Target> = arrays.iter().map(|array| &array.target).collect();
+        let batches = order::batches(&targets).filter_map(|(place, batch)| Some((swept.get(place)?, batch)));
         let running = futures::stream::iter(batches).map(|((array, bulk, log), batch)| {
             let work = &work;
             let path = || Some(format!("{}/{} batch {}", work.name, array.target.path, batch.number));

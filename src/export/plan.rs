@@ -174,7 +174,9 @@ fn arrays(part: &Part<'_>, options: &Options, most: u64) -> Result<Vec<Target>, 
     let Part { member, pyramid, origins, levels } = part;
     let prefix = member.label.as_ref().map_or_else(String::new, |label| format!("labels/{label}/"));
     let mut targets = Vec::new();
-    for ((level, origin), number) in pyramid.levels.iter().zip(origins).zip(levels) {
+    let voxels = |shape: Shape| u128::from(shape.voxels().unwrap_or(u64::MAX)).max(1);
+    let finest = pyramid.levels.first().map_or(1, |level| voxels(level.grid.shape));
+    for (((level, origin), number), next) in pyramid.levels.iter().zip(origins).zip(levels).zip(1..) {
         let path = format!("{prefix}{}", level_name(*number));
         let native = member.image.grid(LevelIndex(*number)).ok_or_else(|| format!("{path}: no such level"))?;
         let chunk = level.grid.cell;
@@ -195,10 +197,15 @@ fn arrays(part: &Part<'_>, options: &Options, most: u64) -> Result<Vec<Target>, 
             let reason = format!("a chunk of {chunk} is made of {blocks} blocks of {}", native.cell);
             return Err(format!("{path}: {reason}, more than {MAX_BLOCKS}; choose smaller ones with --chunk"));
         }
+        let is_computed = |number: &u8| member.image.is_computed(LevelIndex(*number));
+        // A batch of a computed level is made of about a batch of the finest one.
+        let part = if is_computed(number) { voxels(level.grid.shape) } else { finest };
+        let most = u64::try_from(u128::from(most) * part / finest).unwrap_or(most);
         targets.push(Target {
             path,
             image: member.image.clone(),
             level: LevelIndex(*number),
+            is_below: levels.get(next).is_some_and(is_computed),
             layout: Layout::new(level.grid, options.shard, *origin, native, size, most),
             dtype: pyramid.dtype,
             fill: pyramid.fill,

@@ -1,0 +1,51 @@
+//! In which order the batches of arrays are worked on.
+//!
+//! A level that is computed is made of the blocks of the one below. Its batches come right behind those of the finer level
+//! that end where they end along z, so that these blocks are still in memory and nothing is fetched for them once more.
+
+use std::iter::Peekable;
+
+use super::array::Target;
+use super::layout::{Batch, Layout};
+
+/// Batches of several arrays, each with its array's place among them.
+pub(super) fn batches<'a>(targets: &[&'a Target]) -> impl Iterator<Item = (usize, Batch)> + use<'a> {
+    let mut runs: Vec<Vec<Run<'a, _>>> = Vec::new();
+    for (place, target) in targets.iter().copied().enumerate() {
+        let run = Run { place, layout: &target.layout, batches: target.layout.batches().peekable() };
+        let goes_along = |before: &&Target| before.image.number == target.image.number && target.is_computed();
+        match runs
+            .last_mut()
+            .filter(|_| place.checked_sub(1).and_then(|last| targets.get(last)).is_some_and(goes_along))
+        {
+            Some(runs) => runs.push(run),
+            None => runs.push(vec![run]),
+        }
+    }
+    runs.into_iter().flat_map(|mut runs| {
+        std::iter::from_fn(move || {
+            let ends = runs.iter_mut().enumerate().filter_map(|(number, run)| Some((run.end()?, number)));
+            // Of several that end at the same place the finest comes first.
+            let (_, number) = ends.min()?;
+            let run = runs.get_mut(number)?;
+            Some((run.place, run.batches.next()?))
+        })
+    })
+}
+
+/// What is left of an array.
+struct Run<'a, I: Iterator<Item = Batch>> {
+    place: usize,
+    layout: &'a Layout,
+    batches: Peekable<I>,
+}
+
+impl<I: Iterator<Item = Batch>> Run<'_, I> {
+    /// Where the next batch ends along z, as a part of 2³² of the array.
+    fn end(&mut self) -> Option<u64> {
+        let end = self.batches.peek()?.chunks[0].end;
+        let [depth, ..] = self.layout.chunks.shape.0;
+        let end = end.saturating_mul(self.layout.chunks.cell.0[0]).min(depth);
+        Some(((u128::from(end) << 32) / u128::from(depth.max(1))) as u64)
+    }
+}
