@@ -105,16 +105,20 @@ class Mount:
         """Resident memory of the daemon in bytes."""
         return resident(self.pid)
 
+    def peak(self):
+        """The most resident memory that the daemon has had, in bytes."""
+        return resident(self.pid, "VmHWM")
+
     def unmount(self):
         """Unmounts, whoever has read a moment ago."""
         emfs("umount", "--force", self.path)
 
 
-def resident(pid):
+def resident(pid, what="VmRSS"):
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{what}:"):
             return int(line.split()[1]) * 1024
-    raise AssertionError(f"process {pid} tells no VmRSS")
+    raise AssertionError(f"process {pid} tells no {what}")
 
 
 @contextlib.contextmanager

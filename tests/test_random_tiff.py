@@ -5,12 +5,15 @@ import io
 import json
 import logging
 import random
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import PIL.Image
 import pytest
 import SimpleITK
+import tensorstore
 import tifffile
 
 import truth
@@ -146,6 +149,78 @@ def test_random_files_of_other_writers_are_voxel_by_voxel_what_was_written(tmp_p
         wrong = [error for error in together(look, made) if error]
         assert not wrong, f"{len(wrong)} of {len(made)}:\n" + "\n".join(wrong)
         assert mount.status()["failures"] == []
+
+
+def sparse_big(file, rng):
+    """A BigTIFF of more than 4 GiB, of which only some planes hold anything."""
+    shape = (150, 5000, 6000)
+    voxels = tifffile.memmap(file, shape=shape, dtype="u1", bigtiff=True, photometric="minisblack")
+    looked_at = [0, 75, 143, 144, 149]  # a plane of 30 MB lies across 4 GiB
+    for z in looked_at:
+        voxels[z] = rng.integers(1, 255, shape[1:], "u1")
+    voxels.flush()
+    return shape, looked_at
+
+
+def sparse_classic(file, rng):
+    """A TIFF of nearly 4 GiB with a directory for each page, written behind all voxels; most of it are holes."""
+    shape = (143, 5000, 6000)
+    pages, plane = shape[0], shape[1] * shape[2]
+    tags = [(256, shape[2]), (257, shape[1]), (258, 8), (259, 1), (262, 1), (273, None), (277, 1), (278, shape[1]), (279, plane)]
+    size = 2 + 12 * len(tags) + 4
+    first = 8 + pages * plane
+    looked_at = [0, 71, 72, 142]
+    with open(file, "wb") as opened:
+        opened.write(struct.pack("<2sHI", b"II", 42, first))
+        for z in looked_at:
+            opened.seek(8 + z * plane)
+            opened.write(rng.integers(1, 255, plane, "u1").tobytes())
+        opened.seek(first)
+        for z in range(pages):
+            opened.write(struct.pack("<H", len(tags)))
+            for tag, value in tags:
+                opened.write(struct.pack("<HHII", tag, 4, 1, 8 + z * plane if value is None else value))
+            opened.write(struct.pack("<I", first + (z + 1) * size if z + 1 < pages else 0))
+        assert (1 << 32) - opened.tell() < 10 << 20
+    return shape, looked_at
+
+
+@pytest.mark.parametrize("writer", [sparse_big, sparse_classic])
+def test_files_of_4_gib_are_read_as_tifffile_reads_them(tmp_path, writer):
+    file = tmp_path / "v.tif"
+    shape, looked_at = writer(file, np.random.default_rng(5))
+    assert file.stat().st_blocks * 512 < 1 << 30, "the file has holes"
+    with mounted(tmp_path / "m", configuration({"v": {"kind": "tiff", "url": str(file), "voxel_size": [50, 8, 8]}}), timeout=20) as mount:
+        store = tensorstore.open({"driver": "zarr", "kvstore": {"driver": "file", "path": f"{mount / 'v'}/em.zarr/s0/"}}, read=True).result()
+        assert store.shape == shape
+        with tifffile.TiffFile(file) as opened:
+            assert len(opened.pages) in (1, shape[0])
+            series = opened.series[0]
+            for z in looked_at:
+                expected = series.pages[z].asarray() if len(series.pages) == shape[0] and series.pages[z] is not None else tifffile.memmap(file)[z]
+                rows, columns = slice(z * 25, z * 25 + 600), slice(0, 700)
+                assert_equal(store[z, rows, columns].read().result(), expected[rows, columns], f"plane {z}")
+
+
+def test_long_strips_are_unpacked_one_at_a_time_where_they_are_larger_than_the_memory(tmp_path, long):
+    """Strips of deflate as long as those of a plane of 196 MB, through all pages, with less memory than one of them takes."""
+    side = 14000 if long else 7000
+    pattern = np.random.default_rng(1).integers(1, 200, (64, side), "u1")
+    plane = np.tile(pattern, (side // 64 + 1, 1))[:side]
+    with tifffile.TiffWriter(tmp_path / "v.tif", bigtiff=True) as writer:
+        for z in range(16):
+            packed = zlib.compress((plane + np.uint8(z)).tobytes(), 1 if long else 0)
+            writer.write(iter([packed]), shape=plane.shape, dtype="u1", compression="adobe_deflate", rowsperstrip=side, photometric="minisblack",
+                         contiguous=False, metadata=None)
+    with mounted(tmp_path / "m", configuration({"v": {"kind": "tiff", "url": str(tmp_path / "v.tif"), "voxel_size": [50, 8, 8]}}), timeout=60,
+                 memory="64M") as mount:
+        store = tensorstore.open({"driver": "zarr", "kvstore": {"driver": "file", "path": f"{mount / 'v'}/em.zarr/s0/"}}, read=True).result()
+        before = mount.rss()
+        found = store[:, side // 2 : side // 2 + 20, side // 3 : side // 3 + 600].read().result()
+        expected = np.stack([plane[side // 2 : side // 2 + 20, side // 3 : side // 3 + 600] + np.uint8(z) for z in range(16)])
+        assert_equal(found, expected, "through all pages")
+        # Noise takes as much packed as unpacked.
+        assert mount.peak() - before < (64 << 20) + 2.2 * side * side, "one strip at a time"
 
 
 def reference(body):

@@ -12,16 +12,23 @@ use crate::store::Object;
 /// Ranges longer than twice this are fetched as parallel ones of this length.
 const PART: u64 = 4 << 20;
 
-/// Parts that are asked for at once. An index may tell any length, and where that is wrong the first parts fail.
-const AT_ONCE: usize = 64;
+/// Parts that are asked for at once, which are in memory beside the whole. An index may tell any length, and where that is
+/// wrong the first parts fail.
+const AT_ONCE: usize = 8;
+
+/// Memory that is taken before more than two parts have come: one that grows is copied, and there twice meanwhile.
+const FORESEEN: u64 = 256 << 20;
 
 /// The bytes of `range`.
 pub(super) async fn fetch_parts(object: &Object, range: Range<u64>) -> Result<Bytes, RemoteError> {
+    let length = range.end.saturating_sub(range.start);
     let mut parts = stream::iter(parts(range)).map(|part| object.range(part)).buffered(AT_ONCE);
     let Some(first) = parts.try_next().await? else { return Ok(Bytes::new()) };
     let Some(second) = parts.try_next().await? else { return Ok(first.bytes) };
-    let mut whole = BytesMut::from(first.bytes);
+    let mut whole = BytesMut::with_capacity(usize::try_from(length.min(FORESEEN)).unwrap_or_default());
+    whole.extend_from_slice(&first.bytes);
     whole.extend_from_slice(&second.bytes);
+    drop((first, second));
     while let Some(part) = parts.try_next().await? {
         whole.extend_from_slice(&part.bytes);
     }
