@@ -5,6 +5,7 @@ import tomllib
 
 import pytest
 
+import further_volumes
 import readers
 import truth
 from make_precomputed_fixtures import RAW, open_scale, sharding
@@ -47,6 +48,29 @@ def test_a_volume_whose_finest_levels_are_placeholders_is_shown_from_the_first_w
         (tmp_path / "c.toml").write_text(configuration({"v": source | {"first_level": 3}}))
         done = emfs("datasets", "--config", tmp_path / "c.toml", "--probe", check=False)
         assert done.returncode == 1 and "first_level = 3 is asked for, but there are 3 levels" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def further(tmp_path_factory):
+    """A mount of small volumes in the forms of all further ones, and what is in them."""
+    root = tmp_path_factory.mktemp("further")
+    datasets, made = further_volumes.write(root)
+    with Origin(root) as origin, mounted(tmp_path_factory.mktemp("m"), further_volumes.config(datasets, origin), timeout=20) as mount:
+        yield mount, made
+
+
+@pytest.mark.parametrize("name", [dataset["name"] for dataset in further_volumes.CATALOGUE])
+def test_a_volume_in_the_form_of_each_further_one_is_shown_with_its_labels(further, name):
+    mount, made = further
+    for (dataset, label), volume in made.items():
+        if dataset != name:
+            continue
+        group = mount / name / "em.zarr" if label is None else mount / name / "em.zarr" / "labels" / label
+        for number, level in enumerate(volume.levels):
+            readers.assert_equal(readers.zarr_array(group, number, False), level, f"{group} s{number}", volume.lossy)
+        assert not (group / f"s{len(volume.levels)}").exists()
+        scale = json.loads((group / ".zattrs").read_text())["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
+        assert scale == volume.scale or volume.scale is None
 
 
 @pytest.mark.parametrize("name", ["empiar-11759", "idr-9846137", "hemibrain"])
