@@ -1,14 +1,18 @@
 """Labels with a grid of their own: nanometres say where they lie over their image."""
 
 import json
+import pathlib
+import subprocess
 
 import numpy as np
 import pytest
+import tensorstore
 import tifffile
 
 import lone_volumes
 import readers
 import truth
+from make_precomputed_fixtures import CLOUDVOLUME_PYTHON, SEGMENTATION, open_scale, read_scale, sharding
 from mounting import configuration, mounted
 from origin import Origin
 
@@ -106,6 +110,35 @@ def test_bodies_of_the_hemibrain_are_bit_by_bit_those_of_tensorstore_and_coarser
             assert set(np.unique(level)) <= finest
         if label == "segmentation":
             assert volume.levels[0].min() > 1 << 53
+
+
+def test_numbers_above_2_to_the_53_are_bit_by_bit_those_of_cloud_volume(tmp_path):
+    root = tmp_path / "files"
+    names = {"plain": None, "shards": sharding(9, 6, 14, data="gzip"), "murmur": sharding(1, 2, 2, "murmurhash3_x86_128")}
+    orders = []
+    for seed, (name, shards) in enumerate(names.items()):
+        for level in range(2):
+            voxels = lone_volumes.large_labels((69 >> level, 75 >> level, 150 >> level), 10 * seed + level)
+            scale = {"key": str(level), "size": voxels.shape[::-1], "resolution": [8 << level] * 3, "chunk_size": [32, 32, 32],
+                     "encoding": SEGMENTATION, "compressed_segmentation_block_size": [8, 8, 8], "voxel_offset": [64 >> level, 0, 32 >> level]}
+            store = open_scale(root / name, scale | ({"sharding": shards} if shards else {}), "uint64", "segmentation")
+            with tensorstore.Transaction() as transaction:
+                store.with_transaction(transaction)[..., 0] = voxels.transpose(2, 1, 0)
+            orders.append({"folder": str(root / name), "level": level, "out": str(tmp_path / f"{name}-{level}.npy")})
+    script = pathlib.Path(__file__).with_name("read_cloudvolume.py")
+    subprocess.run([CLOUDVOLUME_PYTHON, script], input=json.dumps(orders), text=True, check=True, timeout=120, capture_output=True)
+    with Origin(root) as origin:
+        image = {"kind": "precomputed", "url": f"{origin.url}/plain"}
+        labels = [{"name": name, "source": image | {"url": f"{origin.url}/{name}"}} for name in names]
+        datasets = {"v": {"source": image, "images": [{"name": "a", "source": image, "labels": labels}]}}
+        with mounted(tmp_path / "m", configuration(datasets), timeout=20) as mount:
+            for order in orders:
+                name, read = pathlib.Path(order["folder"]).name, np.load(order["out"])
+                assert read.min() > 1 << 53 and len(np.unique(read)) > 100
+                found = readers.zarr_array(mount / "v" / "a.zarr" / "labels" / name, order["level"], False)
+                readers.assert_equal(found, read, f"{name} s{order['level']} by cloud-volume")
+                ours = read_scale(root / name, None, order["level"])
+                readers.assert_equal(found, ours, f"{name} s{order['level']} by TensorStore")
 
 
 def test_labels_of_the_hemibrain_lie_over_the_image(demo):

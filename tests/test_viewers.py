@@ -11,9 +11,12 @@ import time
 
 import numpy as np
 import pytest
+import tifffile
 
 import browser
+import lone_volumes
 import replica
+import test_labels_in_place
 import truth
 from mounting import ROOT, configuration, emfs
 from origin import Origin
@@ -135,6 +138,61 @@ def test_labels_lie_over_the_image(shown, window, neuroglancer):
     picture = opened(window, emfs("link", "epfl-hippocampus/training", "--server", server.url, "--page", neuroglancer).stdout.strip())
     coloured = np.ptp(picture[100:700, 250:940], axis=2) > 60
     assert 0.01 < coloured.mean() < 0.5
+
+
+def in_first_panel(window):
+    """The pixels of the first panel, without its edges, of what is drawn now."""
+    window.wait("return viewer.isReady()", 60, "neuroglancer has drawn")
+    time.sleep(1)
+    left, top, width, height = (round(n) for n in panel(window))
+    return window.picture()[top + 4 : top + height - 4, left + 4 : left + width - 4].astype(float)
+
+
+@needs_browser
+def test_a_bright_voxel_lies_at_its_nanometres_at_every_level(tmp_path, window, neuroglancer):
+    voxels, at = np.full((71, 141, 1301), 10, "u2"), (41, 77, 1001)
+    voxels[at] = 65000
+    tifffile.imwrite(tmp_path / "v.tif", voxels, imagej=True, metadata={"axes": "ZYX"})
+    folder = tmp_path / "serve"
+    folder.mkdir()
+    with Origin(tmp_path) as origin, served(folder, configuration({"v": {
+            "kind": "tiff", "url": f"{origin.url}/v.tif", "voxel_size": [8, 8, 8], "window": [0, 500]}})) as server:
+        link = emfs("link", "v", "--at", ",".join(map(str, at)), "--server", server.url, "--page", neuroglancer).stdout.strip()
+        opened(window, link)
+        assert list(window.run("return Array.from(viewer.position.value)"))[::-1] == list(at)
+        zoom = 8
+        window.run(f"viewer.showAxisLines.value = viewer.showScaleBar.value = false; viewer.crossSectionScale.value = {1 / zoom}")
+        for level in range(3):
+            side = zoom * 2**level
+            window.run(f"viewer.layerManager.managedLayers[0].layer.sliceViewRenderScaleTarget.value = {side}")
+            bright = in_first_panel(window).min(axis=2) > 200
+            rows, columns = np.nonzero(bright)
+            assert len(rows), f"s{level} shows nothing bright"
+            shape = np.array([np.ptp(rows) + 1, np.ptp(columns) + 1])
+            assert (np.abs(shape - side) <= 2).all(), f"s{level}: {shape} pixels, should be {side}"
+            off = np.array([rows.mean(), columns.mean()]) + 0.5 - np.array(bright.shape) / 2
+            assert (np.abs(off) <= side / 2 + 1).all(), f"s{level} is off by {off} pixels of {zoom} a voxel"
+
+
+@needs_browser
+def test_a_sphere_and_its_label_overlap_where_a_link_shows_them(tmp_path, window, neuroglancer):
+    shape = test_labels_in_place.SHAPE
+    voxels = np.where(test_labels_in_place.sphere(shape, 1), 200, 50).astype("u1")
+    label = test_labels_in_place.sphere([n // 2 for n in shape], 2).astype("u1")
+    em, ball = (lone_volumes.lone_scale(tmp_path, name, array, (16, 16, 16), (0, 0, 0), (n,) * 3, [], kind)
+                for name, array, n, kind in (("em", voxels, 8.0, "image"), ("ball", label, 16.0, "segmentation")))
+    folder = tmp_path / "serve"
+    folder.mkdir()
+    with Origin(tmp_path) as origin:
+        source = truth.source_at(em, origin)
+        images = [{"name": "a", "source": source, "labels": [{"name": "ball", "source": truth.source_at(ball, origin)}]}]
+        with served(folder, configuration({"v": {"source": source, "images": images}})) as server:
+            opened(window, emfs("link", "v/a", "--server", server.url, "--page", neuroglancer).stdout.strip())
+            labelled = np.ptp(in_first_panel(window), axis=2) > 40
+            window.run("viewer.layerManager.managedLayers[1].setVisible(false)")
+            bright = in_first_panel(window).min(axis=2) > 150
+            assert bright.mean() > 0.05
+            assert (bright & labelled).sum() / (bright | labelled).sum() >= 0.97
 
 
 @needs_browser
