@@ -219,8 +219,8 @@ def test_long_strips_are_unpacked_one_at_a_time_where_they_are_larger_than_the_m
         found = store[:, side // 2 : side // 2 + 20, side // 3 : side // 3 + 600].read().result()
         expected = np.stack([plane[side // 2 : side // 2 + 20, side // 3 : side // 3 + 600] + np.uint8(z) for z in range(16)])
         assert_equal(found, expected, "through all pages")
-        # Noise takes as much packed as unpacked.
-        assert mount.peak() - before < (64 << 20) + 2.2 * side * side, "one strip at a time"
+        # Noise takes as much packed as unpacked, so that two at a time would be four times its voxels.
+        assert mount.peak() - before < (64 << 20) + 2.8 * side * side, "one strip at a time"
 
 
 def reference(body):

@@ -198,8 +198,10 @@ impl Link<'_> {
             "shader": "#uicontrol invlerp contrast\nvoid main() {\n  emitGrayscale(contrast());\n}\n",
             "shaderControls": {"contrast": {"range": [low, high]}},
         })];
+        // Of Zarr v2 neuroglancer (2.41) draws no uint64: it takes the missing fill value for a number of another type.
+        let of_v3 = store.strip_suffix(".zarr").map_or_else(|| store.clone(), |start| format!("{start}.v3.zarr"));
         layers.extend(self.image.labels.iter().map(|label| {
-            json!({"type": "segmentation", "source": format!("zarr2://{store}/labels/{label}"), "name": label, "tab": "segments"})
+            json!({"type": "segmentation", "source": format!("zarr3://{of_v3}/labels/{label}"), "name": label, "tab": "segments"})
         }));
         let size = |axis: usize| finest.grid.shape.0[axis] as f64 * finest.scale[axis];
         let least = finest.scale.iter().copied().fold(f64::INFINITY, f64::min);
@@ -268,7 +270,7 @@ mod tests {
         assert_eq!(state["layers"][0]["source"], "zarr2://http://h:1/t/d/em.zarr");
         assert_eq!(state["layers"][0]["shaderControls"]["contrast"]["range"], json!([10.0, 20.0]));
         assert_eq!((&state["layers"][0]["name"], &state["layers"][1]["type"]), (&json!("d"), &json!("segmentation")));
-        assert_eq!(state["layers"][1]["source"], "zarr2://http://h:1/t/d/em.zarr/labels/m");
+        assert_eq!(state["layers"][1]["source"], "zarr3://http://h:1/t/d/em.v3.zarr/labels/m");
     }
 
     #[test]
