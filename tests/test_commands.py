@@ -210,7 +210,7 @@ def test_what_is_recorded_is_shown_with_a_mark_and_the_file_counts_when_it_is_op
     assert "7×23×29 " in probed and "*" not in probed, probed
     with mounted(tmp_path / "m", config) as mount:
         assert json.loads((mount / "v" / "em.zarr" / "s0" / ".zarray").read_text())["shape"] == [7, 23, 29]
-        [line] = [line for line in mount.log.splitlines() if "recorded" in line]
+        [line] = [line for line in mount.log.splitlines() if "is recorded" in line]
         assert "v/em" in line and "[7, 23, 30]" in line and "[7, 23, 29]" in line, line
 
 
