@@ -103,7 +103,8 @@ fn demo<M, E: Display>(
     let datasets = tree(out, &place.mountpoint)?;
     let slices = datasets.iter().map(|dataset| show(out, &place.mountpoint, dataset)).collect::<Result<Vec<_>, _>>()?;
     let file = &place.picture;
-    picture::write(file, &slices).map_err(|error| Failure::File { path: file.clone(), error })?;
+    let named: Vec<_> = datasets.iter().map(String::as_str).zip(slices).collect();
+    picture::write(file, &named).map_err(|error| Failure::File { path: file.clone(), error })?;
     writeln!(out, "\n{} shows them side by side: {}", file.display(), datasets.join(", "))?;
     if let Some(dataset) = datasets.first() {
         hints(out, &place.mountpoint.join(dataset).join("em.zarr"))?;

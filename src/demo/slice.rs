@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::dtype::DataType;
 use crate::geometry::{CellIndex, Grid};
-use crate::http::{array_of, window_of};
+use crate::http::{array_of, scale_of, window_of};
 
 /// Pixels of a slice at most: the picture of a slice is meant for a screen.
 const MAX_PIXELS: u64 = 64 << 20;
@@ -22,6 +22,8 @@ pub struct Slice {
     pub pixels: Vec<f32>,
     /// Display window `(low, high)` of the image.
     pub window: (f32, f32),
+    /// Nanometres per pixel along y and x, where they are known.
+    pub pixel_size: Option<[f64; 2]>,
     /// Index along z of the slice in its level.
     pub z: u64,
     /// Chunk files that were read.
@@ -54,6 +56,7 @@ pub enum SliceError {
 /// Reads the middle slice of level `s0` of the Zarr v2 store at `store`.
 pub fn middle(store: &Path) -> Result<Slice, SliceError> {
     let (low, high) = document(&store.join(".zattrs"), window_of)?;
+    let scale = document(&store.join(".zattrs"), scale_of)?;
     let level = store.join("s0");
     let path = level.join(".zarray");
     let (grid, dtype) = document(&path, array_of)?;
@@ -70,6 +73,7 @@ pub fn middle(store: &Path) -> Result<Slice, SliceError> {
         height: height as usize,
         pixels: vec![0.0; pixels as usize],
         window: (low as f32, high as f32),
+        pixel_size: scale.map(|[_, y, x]| [y, x]),
         z,
         files: 0,
         bytes: 0,

@@ -218,6 +218,20 @@ pub fn window_of(document: &[u8]) -> Result<(f64, f64), String> {
     Ok((window.start, window.end))
 }
 
+/// Nanometres per voxel of the finest level along `z, y, x` that the `.zattrs` of a group states; `None` where an axis has no
+/// such unit.
+pub fn scale_of(document: &[u8]) -> Result<Option<[f64; 3]>, String> {
+    let group: Group = serde_json::from_slice(document).map_err(|error| error.to_string())?;
+    let in_nanometres =
+        |multiscale: &Multiscale| multiscale.axes.iter().all(|axis| axis.unit.as_deref() == Some("nanometer"));
+    let finest = group
+        .multiscales
+        .iter()
+        .filter(|multiscale| in_nanometres(multiscale))
+        .find_map(|multiscale| multiscale.datasets.first());
+    Ok(finest.and_then(|level| level.coordinate_transformations.iter().find_map(|step| step.scale)))
+}
+
 /// The name of a store's form in Zarr v2.
 fn v2(store: &str) -> String {
     match store.parse::<StoreName>() {

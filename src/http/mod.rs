@@ -26,7 +26,7 @@ mod tls;
 pub mod viewers;
 
 pub use access::{Access, Token};
-pub use documents::{Described, DescriptionError, array_of, window_of};
+pub use documents::{Described, DescriptionError, array_of, scale_of, window_of};
 pub use job_tokens::JobTokens;
 pub use listen::{Server, Site};
 pub use tls::acceptor;
