@@ -15,7 +15,7 @@ use crate::source::{Description, SourceError};
 const REMEDY: &str =
     "`pattern = '…(\\d+)…'` says which of them are its sections and, by its group, which number counts";
 /// Names that a line of the log tells.
-const MOST_TOLD: usize = 8;
+const MAX_TOLD: usize = 8;
 
 impl Found {
     /// The files that hold the image's voxels.
@@ -29,8 +29,8 @@ impl Found {
             _ => {}
         }
         if !others.is_empty() {
-            let told: Vec<&str> = others.iter().take(MOST_TOLD).map(|file| name(file)).collect();
-            let more = others.len().saturating_sub(MOST_TOLD);
+            let told: Vec<&str> = others.iter().take(MAX_TOLD).map(|file| name(file)).collect();
+            let more = others.len().saturating_sub(MAX_TOLD);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             warn!("image {image}: left out, as they are no TIFF files: {}{more}", told.join(", "));
         }

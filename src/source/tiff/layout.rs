@@ -13,7 +13,7 @@ use crate::store::Object;
 /// Bytes of the longest header.
 pub(super) const HEADER: u64 = 16;
 /// Longest directory, with all that it refers to, that is fetched in one piece.
-const LONGEST: u64 = 512 << 10;
+const MAX_LAYOUT: u64 = 512 << 10;
 /// A file so short is read whole rather than its two ends one by one.
 const SHORT: u64 = 256 << 10;
 /// By so much the texts of a directory may be longer than the first one's.
@@ -38,13 +38,13 @@ impl Layout {
     /// `directory`: the bytes of the file from which it was understood; `None` where they are scattered.
     pub(super) fn new(total: u64, directory: Range<u64>, is_plain: bool) -> Option<Layout> {
         let Range { start, end } = directory;
-        (end.saturating_sub(start) <= LONGEST).then_some(Layout { total, start, end, is_plain })
+        (end.saturating_sub(start) <= MAX_LAYOUT).then_some(Layout { total, start, end, is_plain })
     }
 
     /// The beginning of another such file, of which at least `front` bytes are read where its directory is not expected
     /// somewhere else.
     pub(super) async fn fetch(self, object: &Object, front: u64) -> Result<Beginning, RemoteError> {
-        let first = if self.start < front && self.end <= LONGEST {
+        let first = if self.start < front && self.end <= MAX_LAYOUT {
             self.end.saturating_add(SLACK)
         } else if self.total <= SHORT {
             self.total
