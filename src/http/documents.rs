@@ -24,7 +24,7 @@ pub struct Described {
     pub store: String,
     /// From the finest to the coarsest; never empty.
     pub levels: Vec<Level>,
-    /// Values to be shown black and white; `None` for labels.
+    /// Values to be shown black and white, the second being the smaller one where the image is inverted; `None` for labels.
     pub window: Option<(f64, f64)>,
     /// Names of its label images.
     pub labels: Vec<String>,
@@ -107,6 +107,16 @@ struct Omero {
 #[derive(Deserialize)]
 struct Channel {
     window: Window,
+    #[serde(default)]
+    inverted: bool,
+}
+
+impl Channel {
+    /// Values to be shown black and white.
+    fn black_and_white(&self) -> (f64, f64) {
+        let Window { start, end } = self.window;
+        if self.inverted { (end, start) } else { (start, end) }
+    }
 }
 
 #[derive(Deserialize)]
@@ -170,7 +180,7 @@ impl Described {
         if levels.is_empty() {
             return Err(foreign("it has no level"));
         }
-        let window = group.omero.and_then(|omero| omero.channels.into_iter().next()).map(|channel| channel.window);
+        let window = group.omero.and_then(|omero| omero.channels.first().map(Channel::black_and_white));
         let labels: Option<Labels> = match below {
             "" => optional(&fetch, format!("{root}/labels/.zattrs")).await?,
             _ => None,
@@ -180,7 +190,7 @@ impl Described {
             is_planes: is_planes(&fetch, dataset, &store).await,
             store,
             levels,
-            window: window.map(|window| (window.start, window.end)),
+            window,
             labels: labels.map(|labels| labels.labels).unwrap_or_default(),
             calibrated: std::array::from_fn(|axis| {
                 multiscale.axes.get(axis).is_some_and(|axis| axis.unit.as_deref() == Some("nanometer"))

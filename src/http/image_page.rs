@@ -117,7 +117,9 @@ fn picture(described: &Described, view: &View, level: &Level, title: &str) -> St
         )
     });
     format!(
-        "<div class=\"picture\"><img src=\"{address}\" alt=\"{}\" style=\"aspect-ratio:{width:.3}/{height:.3}\">{}</div>\n",
+        "<div class=\"picture\" style=\"max-width:min(100%,{:.3}vh)\"><img src=\"{address}\" alt=\"{}\" style=\"aspect-ratio:{width:.3}/{height:.3}\">{}</div>\n",
+        // So that it can be seen as a whole.
+        85.0 * width / height,
         escape(&format!("Slice {axis} {} of {title}", view.cut.index)),
         bar.unwrap_or_default()
     )
@@ -154,12 +156,12 @@ fn form(described: &Described, view: &View, level: &Level) -> String {
         "<form method=\"get\"><label>slice <output>{index}</output><input type=\"range\" name=\"z\" min=\"0\" max=\"{last}\" \
          value=\"{index}\"></label><label>level<select name=\"level\">{levels}</select></label>\
          <label>across<select name=\"axis\">{axes}</select></label>\
-         <label>black<input type=\"number\" step=\"any\" name=\"lo\" value=\"{low}\"></label>\
-         <label>white<input type=\"number\" step=\"any\" name=\"hi\" value=\"{high}\"></label>",
+         <label>black<input type=\"number\" step=\"any\" name=\"lo\" value=\"{black}\"></label>\
+         <label>white<input type=\"number\" step=\"any\" name=\"hi\" value=\"{white}\"></label>",
         index = view.cut.index,
         last = level.grid.shape.0[axis].saturating_sub(1),
-        low = view.window.0,
-        high = view.window.1,
+        black = view.window.0,
+        white = view.window.1,
     );
     if !described.labels.is_empty() {
         let none = std::iter::once((String::new(), "none".to_owned()));

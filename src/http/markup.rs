@@ -45,7 +45,7 @@ article>div{flex:1 1 20rem;min-width:0}\
 .thumb{flex:0 0 auto;width:min(16rem,100%)}.thumb img{width:100%;background:#8883;min-height:4rem}\
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem .8rem;margin:.4rem 0}dt{opacity:.7}dd{margin:0;overflow-wrap:anywhere}\
 code,input{font-size:.95rem}pre{white-space:pre-wrap;overflow-wrap:anywhere}\
-.picture{position:relative;max-width:100%}.picture img{display:block;width:100%;image-rendering:auto;background:#8883}\
+.picture{position:relative}.picture img{display:block;width:100%;image-rendering:auto;background:#8883}\
 .bar{position:absolute;left:2%;bottom:2%;border-top:3px solid #fff;color:#fff;text-shadow:0 0 3px #000,0 0 3px #000;font-size:.85rem;text-align:center;white-space:nowrap}\
 form{display:flex;flex-wrap:wrap;gap:.5rem 1rem;align-items:end;margin:.8rem 0}label{display:flex;flex-direction:column;font-size:.85rem}\
 input[type=range]{width:min(28rem,85vw)}input[type=number]{width:7rem}\

@@ -15,6 +15,7 @@ mod job_tokens;
 mod listen;
 mod listing;
 mod markup;
+mod overlay;
 mod paths;
 mod patience;
 mod picture;

@@ -12,12 +12,13 @@ use super::failure::Failure;
 use super::file::value;
 use super::image_page::describe;
 use super::listen::Site;
+use super::overlay::Overlay;
 use super::query::Query;
 use super::slice::{self, Cut, Slice};
 use crate::task;
 
 /// Pixels of a side of a picture at most.
-const MAX_SIDE: u64 = 2048;
+pub(super) const MAX_SIDE: u64 = 2048;
 
 /// Pixels that the longer side of a picture should have at least, where nobody says.
 const SIZE: u64 = 512;
@@ -71,8 +72,8 @@ impl View {
         }
         let longest = across.extent(chosen).into_iter().max().unwrap_or(1);
         let step = longest.div_ceil(MAX_SIDE).max(1);
-        let (low, high) = described.window.unwrap_or((0.0, 255.0));
-        let window = (query.number("lo")?.unwrap_or(low), query.number("hi")?.unwrap_or(high));
+        let (black, white) = described.window.unwrap_or((0.0, 255.0));
+        let window = (query.number("lo")?.unwrap_or(black), query.number("hi")?.unwrap_or(white));
         let labels = query.get("labels").map(str::to_owned);
         if let Some(name) = labels.as_ref().filter(|name| !described.labels.contains(name)) {
             return Err(Failure::NotFound(format!("labels `{name}`")));
@@ -93,7 +94,7 @@ pub(super) async fn respond(
     let Some(level) = described.levels.get(view.level) else { return Err(Failure::NotFound(store.to_owned())) };
     let grey = slice::grey(site, &described.path("", level), level, view.cut).await?;
     let labels = match &view.labels {
-        Some(name) => labels(site, &described, name, level, view.cut).await?,
+        Some(name) => Some(Overlay::read(site, &described, name, level, view.cut).await?),
         None => None,
     };
     // Some milliseconds of work, during which others are to be answered.
@@ -106,31 +107,15 @@ pub(super) async fn respond(
     Ok(response)
 }
 
-/// The labels of a slice, where they have a level of the same shape.
-async fn labels(
-    site: &Arc<Site>,
-    image: &Described,
-    name: &str,
-    level: &Level,
-    cut: Cut,
-) -> Result<Option<Slice<u64>>, Failure> {
-    let below = format!("/labels/{name}");
-    let described = describe(site, &image.dataset, &image.store, &below).await?;
-    let Some(same) = described.levels.iter().find(|found| found.grid.shape == level.grid.shape) else {
-        return Ok(None);
-    };
-    slice::segments(site, &described.path(&below, same), same, cut).await.map(Some)
-}
-
-fn encode(grey: &Slice<f32>, (low, high): (f64, f64), labels: Option<&Slice<u64>>) -> Result<Vec<u8>, io::Error> {
-    let scale = 255.0 / (high - low);
+fn encode(grey: &Slice<f32>, (black, white): (f64, f64), labels: Option<&Overlay>) -> Result<Vec<u8>, io::Error> {
+    let scale = 255.0 / (white - black);
     // A window without extent, and values that are no number, are shown black.
-    let shown = |value: f32| ((f64::from(value) - low) * scale).clamp(0.0, 255.0).round() as u8;
+    let shown = |value: f32| ((f64::from(value) - black) * scale).clamp(0.0, 255.0).round() as u8;
     let (kind, pixels): (_, Vec<u8>) = match labels {
         None => (png::ColorType::Grayscale, grey.values.iter().map(|value| shown(*value)).collect()),
         Some(labels) => {
-            let pixels = grey.values.iter().zip(&labels.values).flat_map(|(value, label)| over(shown(*value), *label));
-            (png::ColorType::Rgb, pixels.collect())
+            let pixels = grey.values.iter().zip(labels.pixels());
+            (png::ColorType::Rgb, pixels.flat_map(|(value, label)| over(shown(*value), label)).collect())
         }
     };
     let mut file = Vec::new();

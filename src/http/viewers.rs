@@ -189,19 +189,22 @@ impl Link<'_> {
         let image = self.image.store.strip_suffix(".zarr").unwrap_or(&self.image.store);
         let title = if image == "em" { name.clone() } else { format!("{name} {image}") };
         let store = self.store();
-        let (low, high) = self.image.window.unwrap_or((0.0, 255.0));
+        let (black, white) = self.image.window.unwrap_or((0.0, 255.0));
         let mut layers = vec![json!({
             "type": "image",
             "source": format!("zarr2://{store}"),
             "tab": "rendering",
             "name": title,
             "shader": "#uicontrol invlerp contrast\nvoid main() {\n  emitGrayscale(contrast());\n}\n",
-            "shaderControls": {"contrast": {"range": [low, high]}},
+            "shaderControls": {"contrast": {"range": [black, white]}},
         })];
         // Of Zarr v2 neuroglancer (2.41) draws no uint64: it takes the missing fill value for a number of another type.
         let of_v3 = store.strip_suffix(".zarr").map_or_else(|| store.clone(), |start| format!("{start}.v3.zarr"));
-        layers.extend(self.image.labels.iter().map(|label| {
-            json!({"type": "segmentation", "source": format!("zarr3://{of_v3}/labels/{label}"), "name": label, "tab": "segments"})
+        layers.extend(self.image.labels.iter().enumerate().map(|(number, label)| {
+            let source = format!("zarr3://{of_v3}/labels/{label}");
+            // One of them, or they would hide the image and each other.
+            let is_visible = number == 0;
+            json!({"type": "segmentation", "source": source, "name": label, "tab": "segments", "visible": is_visible})
         }));
         let size = |axis: usize| finest.grid.shape.0[axis] as f64 * finest.scale[axis];
         let least = finest.scale.iter().copied().fold(f64::INFINITY, f64::min);
