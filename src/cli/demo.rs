@@ -18,7 +18,7 @@ pub struct DemoArgs {
     /// Where to mount (default: a new temporary directory)
     #[arg(conflicts_with = "serve")]
     mountpoint: Option<PathBuf>,
-    /// Only serve: print a configuration for --config and wait for Ctrl-C
+    /// Without a mount: print a configuration for --config and, at its end, where to look; then wait for Ctrl-C
     #[arg(long)]
     serve: bool,
     /// End when all is shown, rather than wait for Ctrl-C
@@ -48,9 +48,15 @@ pub struct Pages {
 }
 
 /// Runs the demo. `mount` mounts a configuration (TOML) at a directory and serves it; what it returns unmounts when dropped.
-pub fn run<M, E: Display>(args: DemoArgs, mount: impl FnOnce(&str, &Path) -> Result<(M, Pages), E>) -> ExitCode {
+/// `serve` only serves it, until what it returns is dropped, and says where.
+pub fn run<M, S, E: Display>(
+    args: DemoArgs,
+    mount: impl FnOnce(&str, &Path) -> Result<(M, Pages), E>,
+    serve: impl FnOnce(&str) -> Result<(S, String), E>,
+) -> ExitCode {
     // From here on a signal ends the demo where it waits, and never leaves a mount behind.
-    let result = signals().map_err(Failure::Signals).and_then(|ended| demo(&args, &mut io::stdout(), &ended, mount));
+    let result =
+        signals().map_err(Failure::Signals).and_then(|ended| demo(&args, &mut io::stdout(), &ended, mount, serve));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever closed the pipe has seen enough.
@@ -71,7 +77,9 @@ enum Failure {
     Signals(io::Error),
     #[error("{}: {error}", .path.display())]
     File { path: PathBuf, error: io::Error },
-    #[error("{}: {reason}", .mountpoint.display())]
+    #[error("the replica is not served: {0}")]
+    Serve(String),
+    #[error("{}: {reason}\nWithout a mount, `emfs demo --serve` shows the same in a browser", .mountpoint.display())]
     Mount { mountpoint: PathBuf, reason: String },
     #[error(transparent)]
     Slice(#[from] slice::SliceError),
@@ -80,17 +88,21 @@ enum Failure {
 }
 
 /// Does what `args` say; `ended` gets a message when the demo shall end.
-fn demo<M, E: Display>(
+fn demo<M, S, E: Display>(
     args: &DemoArgs,
     out: &mut impl Write,
     ended: &mpsc::Receiver<()>,
     mount: impl FnOnce(&str, &Path) -> Result<(M, Pages), E>,
+    serve: impl FnOnce(&str) -> Result<(S, String), E>,
 ) -> Result<(), Failure> {
     let log = args.log.then(|| Arc::new(|line: &str| eprintln!("{line}")) as Log);
     let options = Options { delay: Duration::from_millis(args.delay), log };
     let replica = Replica::start_with(options).map_err(Failure::Replica)?;
     if args.serve {
-        out.write_all(replica.catalog_toml().as_bytes())?;
+        let configuration = replica.catalog_toml();
+        let (_serving, url) = serve(&configuration).map_err(|error| Failure::Serve(error.to_string()))?;
+        out.write_all(configuration.as_bytes())?;
+        writeln!(out, "\n# The same as a page: {url}\n# In neuroglancer: emfs link {LINKED} --server {url} --open")?;
         out.flush()?;
         let _ = ended.recv();
         return Ok(());
@@ -283,7 +295,8 @@ mod tests {
         let mut out = Vec::new();
         let pages = || Pages { page: "http://p/".to_owned(), link: "http://l/#!".to_owned() };
         let mount = |toml: &str, mountpoint: &Path| mount(toml, mountpoint).map(|()| ((), pages()));
-        let result = demo(&args(text).unwrap(), &mut out, &ended, mount);
+        let serve = |_: &str| Ok(((), "http://p/".to_owned()));
+        let result = demo(&args(text).unwrap(), &mut out, &ended, mount, serve);
         (String::from_utf8(out).unwrap(), result)
     }
 
@@ -296,7 +309,13 @@ mod tests {
             Err("no /dev/fuse")
         });
         let mountpoint = seen.unwrap();
-        assert_eq!(result.unwrap_err().to_string(), format!("{}: no /dev/fuse", mountpoint.display()));
+        assert_eq!(
+            result.unwrap_err().to_string(),
+            format!(
+                "{}: no /dev/fuse\nWithout a mount, `emfs demo --serve` shows the same in a browser",
+                mountpoint.display()
+            )
+        );
         assert!(out.is_empty() && !mountpoint.exists() && !mountpoint.parent().unwrap().exists());
     }
 
@@ -338,5 +357,6 @@ mod tests {
         let (out, result) = shown("demo --serve", |_, _| Err("not called"));
         result.unwrap();
         assert!(out.parse::<toml::Table>().unwrap().contains_key("dataset"));
+        assert!(out.ends_with("page: http://p/\n# In neuroglancer: emfs link hemibrain --server http://p/ --open\n"));
     }
 }

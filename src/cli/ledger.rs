@@ -17,14 +17,14 @@ Example:
   python train.py
   emfs status /mnt/em --failed --since $mark || echo 'reads have failed'")]
 pub(super) struct MarkArgs {
-    /// Where emfs is mounted
+    /// Where emfs is mounted or serves
     mountpoint: PathBuf,
 }
 
 /// Asks the daemon for a mark and prints it.
 pub(super) fn mark(args: &MarkArgs) -> Result<(), CliError> {
-    let mount = mounted::mount_of(&args.mountpoint)?;
-    let text = control::mark(&mount).map_err(control::unanswered(&mount))?;
+    let peer = mounted::peer(&args.mountpoint)?;
+    let text = control::mark(peer.clone()).map_err(control::unanswered(peer))?;
     Ok(print(&text)?)
 }
 
@@ -38,14 +38,14 @@ pub(super) struct Asked<'a> {
 
 /// Lists what failed; that is an error where something did.
 pub(super) fn failed(mountpoint: &std::path::Path, asked: Asked<'_>) -> Result<(), CliError> {
-    let mount = mounted::mount_of(mountpoint)?;
-    let page = control::ledger(&mount).map_err(control::unanswered(&mount))?;
+    let peer = mounted::peer(mountpoint)?;
+    let page = control::ledger(peer.clone()).map_err(control::unanswered(peer))?;
     let page = match asked.since {
         None => page,
         Some(mark) => page.since(mark).ok_or_else(|| {
             let path = mountpoint.display();
             CliError::Usage(format!(
-                "`{mark}` is no mark of what is mounted at {path} now, but of an earlier mount or of another"
+                "`{mark}` is no mark of what is at {path} now, but of an earlier mount or of another"
             ))
         })?,
     };

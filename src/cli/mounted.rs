@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use url::Url;
 
 use super::config::ConfigArgs;
 use super::session::CacheArgs;
 use super::{CliError, umount};
 use crate::catalog::Catalog;
-use crate::daemon::control;
+use crate::daemon::{Peer, control};
 use crate::mountinfo::{self, Mount};
 
 /// What a path that a command was given means.
@@ -62,8 +63,17 @@ pub(super) fn meant_by_all<'a>(
     Ok((catalog, cache))
 }
 
+/// The daemon that is meant by an address of the web, where it serves, or by a path to its mount or in it.
+pub(super) fn peer(name: &Path) -> Result<Peer, CliError> {
+    let url = name.to_str().and_then(|name| Url::parse(name).ok());
+    match url.filter(|url| matches!(url.scheme(), "http" | "https")) {
+        Some(url) => Peer::server(&url).map_err(CliError::system(url.origin().ascii_serialization())),
+        None => Ok(Peer::from(&mount_of(name)?)),
+    }
+}
+
 /// The mount at a path or around it.
-pub(super) fn mount_of(path: &Path) -> Result<Mount, CliError> {
+fn mount_of(path: &Path) -> Result<Mount, CliError> {
     match below_a_mount(path)? {
         Some((mount, below)) if !below.is_empty() => Ok(mount),
         _ => umount::find(path),

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use super::CliError;
 use super::options::{Detail, MountOptions, log_to_file, log_to_stderr};
 use super::output::print;
 use super::web::{ADDRESS, WebArgs, address};
-use crate::daemon::{self, Signals};
+use crate::daemon::{self, Places, Serving, Settings, Signals, Web};
 use crate::stats::Stats;
 use crate::vfs::Vfs;
 
@@ -63,13 +64,15 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
         // Both ways: it was told, or there is nobody left who could.
         let _ = ended.await;
     };
-    let (url, served) = web.start(runtime.handle(), tree, settings.memory, ended)?;
+    let Serving { url, address, answering } = web.start(runtime.handle(), Arc::clone(&tree), settings.memory, ended)?;
+    let places = Places { mountpoint: None, url: Some(url.clone()) };
+    let _control = daemon::answers_at(runtime.handle(), address, places, &settings, &tree);
     print(&format!("{url}\n"))?;
     tracing::info!("serving at {url}");
     let name = runtime.block_on(async {
         let name = signals.next().await;
         let _ = end.send(());
-        let _ = served.await;
+        let _ = answering.await;
         name
     });
     tracing::info!("{name}: ended");
@@ -78,6 +81,20 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
         disk.flush();
     }
     Ok(())
+}
+
+/// Serves a catalogue given as text to this machine, at a free port, as long as what this returns first lives; the second is
+/// the address.
+pub(super) fn of_text(catalog: &str) -> Result<(Runtime, String), CliError> {
+    let settings = Settings::of_text(catalog, Path::new(""))?;
+    let runtime = daemon::runtime()?;
+    let tree = {
+        let _inside = runtime.enter();
+        daemon::tree(&settings, Arc::new(Stats::default()))?
+    };
+    runtime.spawn(sweep(Arc::clone(&tree)));
+    let serving = Web::anywhere().start(runtime.handle(), tree, settings.memory, std::future::pending())?;
+    Ok((runtime, serving.url))
 }
 
 /// Lets go of what is no longer read.

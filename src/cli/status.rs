@@ -10,13 +10,13 @@ use super::{CliError, ledger, mounted};
 use crate::daemon::control;
 use crate::ledger::Mark;
 
-/// Show what a mount has done so far.
+/// Show what a mount or a server has done so far.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 With --failed the exit code is 1 if a read or a look-up has failed, and 0 if not; what is absent is no failure. A mark of
 an earlier mount is wrong usage, 2.")]
 pub(super) struct StatusArgs {
-    /// Where emfs is mounted, or a path below
+    /// Where emfs is mounted, or a path below; or where `emfs serve` serves, as http://127.0.0.1:8474
     mountpoint: PathBuf,
     /// Print all counters as JSON, or what failed
     #[arg(long)]
@@ -38,8 +38,8 @@ pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
         let asked = ledger::Asked { absent: args.absent, since: args.since.as_ref(), json: args.json };
         return ledger::failed(&args.mountpoint, asked);
     }
-    let mount = mounted::mount_of(&args.mountpoint)?;
-    let text = control::status(&mount).map_err(control::unanswered(&mount))?;
+    let peer = mounted::peer(&args.mountpoint)?;
+    let text = control::status(peer.clone()).map_err(control::unanswered(peer))?;
     if args.json {
         return Ok(print(&text)?);
     }
@@ -51,9 +51,10 @@ pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
 fn readable(report: &Value) -> String {
     let number = |value: &Value| value.as_u64().unwrap_or(0);
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let places: Vec<_> = ["mountpoint", "url"].into_iter().filter_map(|place| report[place].as_str()).collect();
     let mut out = format!(
         "{}: emfs {}, process {}, for {:.0} s\n",
-        text(&report["mountpoint"]),
+        places.join(", "),
         text(&report["version"]),
         number(&report["pid"]),
         report["uptime"].as_f64().unwrap_or(0.0),
@@ -79,7 +80,9 @@ fn readable(report: &Value) -> String {
     if let (Some(dataset), Some(ago)) = (report["reader"]["dataset"].as_str(), report["reader"]["ago"].as_f64()) {
         out += &format!("read     {dataset}, {ago:.0} s ago\n");
     }
-    out += &format!("kernel   {}\n", if messages.is_empty() { "-".to_owned() } else { messages.join(", ") });
+    if report["mountpoint"].is_string() || !messages.is_empty() {
+        out += &format!("kernel   {}\n", if messages.is_empty() { "-".to_owned() } else { messages.join(", ") });
+    }
 
     let mut rows =
         vec![["host", "requests", "received", "retries", "hedges", "failed", "now"].map(str::to_owned).to_vec()];

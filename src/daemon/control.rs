@@ -21,12 +21,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 
 use super::DaemonError;
+use super::peer::{Peer, Places};
 use super::socket::{self, Address, Placed};
 use crate::catalog::{Catalog, CatalogError};
 use crate::disk::Disk;
 use crate::fuse::MountError;
 use crate::ledger::{Mark, Page};
-use crate::mountinfo::Mount;
 use crate::stats::Snapshot;
 use crate::vfs::{Reader, Vfs};
 
@@ -60,10 +60,11 @@ pub struct About {
 struct Report {
     version: &'static str,
     pid: u32,
-    mountpoint: String,
+    #[serde(flatten)]
+    places: Places,
     #[serde(flatten)]
     about: About,
-    /// Seconds since the mount.
+    /// Seconds since it began.
     uptime: f64,
     /// Who read within the last minute.
     reader: Option<Recent>,
@@ -140,9 +141,9 @@ impl Asked for Vfs {
     }
 }
 
-/// The mount as its socket knows it.
+/// The daemon as its socket knows it.
 struct Told {
-    mountpoint: String,
+    places: Places,
     about: About,
     start: Instant,
     asked: Arc<dyn Asked>,
@@ -164,7 +165,7 @@ impl Told {
         Report {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
-            mountpoint: self.mountpoint.clone(),
+            places: self.places.clone(),
             about: self.about.clone(),
             uptime: self.start.elapsed().as_secs_f64(),
             reader: self.asked.reader().map(Recent::from),
@@ -180,11 +181,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at `address` for questions about the mount at `mountpoint`.
+    /// Listens at `address` for questions about what is at `places`.
     pub(super) fn start(
         runtime: &Handle,
         address: Address<'_>,
-        mountpoint: &Path,
+        places: Places,
         about: About,
         asked: Arc<dyn Asked>,
         disk: Option<Disk>,
@@ -193,7 +194,7 @@ impl Server {
         listener.set_nonblocking(true)?;
         let _inside = runtime.enter();
         let listener = UnixListener::from_std(listener)?;
-        let told = Told { mountpoint: mountpoint.display().to_string(), about, start: Instant::now(), asked, disk };
+        let told = Told { places, about, start: Instant::now(), asked, disk };
         let told = Arc::new(told);
         runtime.spawn(async move {
             loop {
@@ -268,48 +269,48 @@ async fn answer(stream: UnixStream, told: Arc<Told>) {
     let _ = tokio::time::timeout(PATIENCE, writer.write_all(text.as_bytes())).await;
 }
 
-/// Asks the daemon of `mount` for its report, as JSON.
-pub fn status(mount: &Mount) -> io::Result<String> {
-    ask(mount, "status")
+/// Asks a daemon for its report, as JSON.
+pub fn status(peer: impl Into<Peer>) -> io::Result<String> {
+    ask(peer, "status")
 }
 
 /// The same once what it has fetched and found so far is on its disk, where others find it.
-pub fn flushed_status(mount: &Mount) -> io::Result<String> {
-    ask(mount, "flushed")
+pub fn flushed_status(peer: impl Into<Peer>) -> io::Result<String> {
+    ask(peer, "flushed")
 }
 
-/// Tells the daemon of `mount` to end.
-pub fn end(mount: &Mount) -> io::Result<()> {
-    connect(mount, "end").map(drop)
+/// Tells a daemon to end.
+pub fn end(peer: impl Into<Peer>) -> io::Result<()> {
+    connect(peer, "end").map(drop)
 }
 
-/// Asks the daemon of `mount` for a mark, as text.
-pub fn mark(mount: &Mount) -> io::Result<String> {
-    ask(mount, "mark")
+/// Asks a daemon for a mark, as text.
+pub fn mark(peer: impl Into<Peer>) -> io::Result<String> {
+    ask(peer, "mark")
 }
 
-/// Asks the daemon of `mount` what failed and what was absent.
-pub fn ledger(mount: &Mount) -> io::Result<Page> {
-    Ok(serde_json::from_str(&ask(mount, "ledger")?)?)
+/// Asks a daemon what failed and what was absent.
+pub fn ledger(peer: impl Into<Peer>) -> io::Result<Page> {
+    Ok(serde_json::from_str(&ask(peer, "ledger")?)?)
 }
 
-/// Asks the daemon of `mount` for its catalogue.
-pub fn catalogue(mount: &Mount) -> io::Result<Catalogue> {
-    Ok(serde_json::from_str(&ask(mount, "catalogue")?)?)
+/// Asks a daemon for its catalogue.
+pub fn catalogue(peer: impl Into<Peer>) -> io::Result<Catalogue> {
+    Ok(serde_json::from_str(&ask(peer, "catalogue")?)?)
 }
 
-/// Asks the daemon of `mount` who read within the last minute.
-pub fn reader(mount: &Mount) -> io::Result<Option<Recent>> {
+/// Asks a daemon who read within the last minute.
+pub fn reader(peer: impl Into<Peer>) -> io::Result<Option<Recent>> {
     #[derive(Deserialize)]
     struct Answer {
         reader: Option<Recent>,
     }
-    let answer: Answer = serde_json::from_str(&status(mount)?)?;
+    let answer: Answer = serde_json::from_str(&status(peer)?)?;
     Ok(answer.reader)
 }
 
-fn ask(mount: &Mount, question: &str) -> io::Result<String> {
-    let stream = connect(mount, question)?;
+fn ask(peer: impl Into<Peer>, question: &str) -> io::Result<String> {
+    let stream = connect(peer, question)?;
     let mut text = String::new();
     stream.take(MAX_ANSWER).read_to_string(&mut text)?;
     if text.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(text) }
@@ -319,9 +320,9 @@ fn ask(mount: &Mount, question: &str) -> io::Result<String> {
 pub struct Watched(Client);
 
 impl Watched {
-    /// Begins to watch the daemon of `mount`.
-    pub fn new(mount: &Mount) -> io::Result<Self> {
-        connect(mount, "wait").map(Watched)
+    /// Begins to watch a daemon.
+    pub fn new(peer: impl Into<Peer>) -> io::Result<Self> {
+        connect(peer, "wait").map(Watched)
     }
 
     /// Its process, unless that is not to be seen from here, as out of a container.
@@ -339,32 +340,36 @@ impl Watched {
     }
 }
 
-fn connect(mount: &Mount, request: &str) -> io::Result<Client> {
-    let mut stream = socket::connect(mount)?;
+fn connect(peer: impl Into<Peer>, request: &str) -> io::Result<Client> {
+    let mut stream = socket::connect(&peer.into())?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(format!("{request}\n").as_bytes())?;
     Ok(stream)
 }
 
-/// For `map_err`: why the daemon of `mount` gave no answer.
-pub fn unanswered(mount: &Mount) -> impl FnOnce(io::Error) -> DaemonError {
-    let path = mount.mountpoint.clone();
+/// For `map_err`: why a daemon gave no answer.
+pub fn unanswered(peer: impl Into<Peer>) -> impl FnOnce(io::Error) -> DaemonError {
+    let Peer { name, is_mount, .. } = peer.into();
     move |error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused if is_mount => DaemonError::Failed(format!(
+            "the emfs mounted at {name} does not listen; if it has died, mount again, or remove the mount with \
+             `emfs umount {name}`"
+        )),
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => DaemonError::Failed(format!(
-            "the emfs mounted at {path} does not listen; if it has died, mount again, or remove the mount with \
-             `emfs umount {path}`",
-            path = path.display()
+            "no emfs of this user and machine serves at {name}; `emfs serve` prints its address when it begins"
         )),
         // What a socket says when the time to read or to write is over.
-        io::ErrorKind::WouldBlock => MountError::Silent(path).into(),
-        _ => DaemonError::System { what: format!("asking the daemon of {}", path.display()), error },
+        io::ErrorKind::WouldBlock if is_mount => MountError::Silent(name.into()).into(),
+        io::ErrorKind::WouldBlock => DaemonError::Failed(format!("the emfs that serves at {name} does not answer")),
+        _ => DaemonError::System { what: format!("asking the daemon of {name}"), error },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mountinfo::Mount;
     use crate::stats::Stats;
 
     impl Asked for Stats {
@@ -389,6 +394,10 @@ mod tests {
         }
     }
 
+    fn places() -> Places {
+        Places { mountpoint: Some("/nowhere".to_owned()), url: None }
+    }
+
     fn mount(device: &str) -> Mount {
         Mount {
             device: device.to_owned(),
@@ -409,8 +418,7 @@ mod tests {
         stats.failure("a/b: it broke".to_owned());
         assert!(status(&mount).is_err());
         let start = |runtime: &tokio::runtime::Runtime, stats| {
-            Server::start(runtime.handle(), address, &mount.mountpoint, About::default(), Arc::new(stats), None)
-                .unwrap()
+            Server::start(runtime.handle(), address, places(), About::default(), Arc::new(stats), None).unwrap()
         };
         let server = start(&runtime, stats);
         let report: serde_json::Value = serde_json::from_str(&status(&mount).unwrap()).unwrap();

@@ -6,6 +6,7 @@ mod error;
 pub mod guardian;
 pub mod look;
 mod memory;
+mod peer;
 mod signals;
 mod socket;
 mod watchdog;
@@ -13,11 +14,12 @@ mod web;
 
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 use crate::catalog::{Catalog, MAIN_IMAGE};
 use crate::disk::CacheUse;
@@ -31,9 +33,10 @@ use control::About;
 pub use error::DaemonError;
 use guardian::Guardian;
 pub use memory::default_limit;
+pub use peer::{Peer, Places};
 pub use signals::{Signals, ignores};
 use socket::Address;
-pub use web::Web;
+pub use web::{Serving, Web};
 
 /// The default of `--timeout`.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
@@ -65,6 +68,23 @@ pub struct Settings {
     pub guard: Option<Guard>,
 }
 
+impl Settings {
+    /// Those for a catalogue given as text: the defaults of all options but that nothing is kept on disk.
+    pub fn of_text(catalog: &str, mountpoint: &Path) -> Result<Self, DaemonError> {
+        Ok(Settings {
+            mountpoint: mountpoint.to_owned(),
+            catalog: Arc::new(Catalog::parse(catalog, "demo", None)?),
+            about: About { catalogue: "text", text: Some(catalog.into()), ..About::default() },
+            memory: default_limit(),
+            timeout: TIMEOUT,
+            cache: CacheUse::default(),
+            allow_other: false,
+            own_namespace: false,
+            guard: None,
+        })
+    }
+}
+
 /// What the guardian of a mount does.
 #[derive(Debug, Clone, Copy)]
 pub struct Guard {
@@ -76,10 +96,9 @@ pub struct Guard {
 pub struct Daemon {
     mounted: Mounted,
     tree: Arc<Vfs>,
-    _control: Option<control::Server>,
+    control: Vec<control::Server>,
     guardian: Option<Guardian>,
-    cache: CacheUse,
-    memory: u64,
+    settings: Settings,
     /// Where the same is served over HTTP.
     url: Option<String>,
     /// `None` once it was shut down.
@@ -109,19 +128,13 @@ impl Daemon {
         let mounted = fuse::mount(Arc::clone(&tree), stats, handle.clone(), &mountpoint, options)?;
         drop(lock);
         handle.spawn(sweep(Arc::clone(&tree), mounted.names()));
-        let cache = settings.cache.disk.as_ref().map(|disk| disk.folder().to_owned());
-        let offline = settings.cache.offline;
-        let about = About { cache_folder: cache, offline, ..settings.about.clone() };
         let address = Address { device: mounted.device(), has_file: !settings.own_namespace };
-        let (asked, disk) = (Arc::<Vfs>::clone(&tree), settings.cache.disk.clone());
-        let server = control::Server::start(handle, address, mounted.mountpoint(), about, asked, disk);
-        let control = server.inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}")).ok();
-        let cache = settings.cache.clone();
-        let (memory, runtime) = (settings.memory, Some(runtime));
-        let mut daemon = Daemon { mounted, tree, _control: control, guardian: None, cache, memory, url: None, runtime };
+        let places = Places { mountpoint: Some(mounted.mountpoint().display().to_string()), url: None };
+        let control = answers(handle, address, places, &settings, &tree).into_iter().collect();
+        let mut daemon = Daemon { mounted, tree, control, guardian: None, settings, url: None, runtime: Some(runtime) };
         look::first(daemon.mounted.mountpoint())?;
-        if let Some(guard) = settings.guard {
-            daemon.guardian = daemon.guarded(&settings.catalog, guard);
+        if let Some(guard) = daemon.settings.guard {
+            daemon.guardian = daemon.guarded(guard);
         }
         if let Some(notice) = daemon.notice() {
             tracing::warn!("{notice}");
@@ -130,15 +143,15 @@ impl Daemon {
         tracing::debug!(
             "emfs {}: {} datasets, {} bytes of memory, timeout {} s",
             env!("CARGO_PKG_VERSION"),
-            settings.catalog.datasets.len(),
-            settings.memory,
-            settings.timeout.as_secs_f64(),
+            daemon.settings.catalog.datasets.len(),
+            daemon.settings.memory,
+            daemon.settings.timeout.as_secs_f64(),
         );
         Ok(daemon)
     }
 
-    fn guarded(&self, catalog: &Catalog, guard: Guard) -> Option<Guardian> {
-        let names = catalog.datasets.iter().map(|dataset| dataset.name.as_str());
+    fn guarded(&self, guard: Guard) -> Option<Guardian> {
+        let names = self.settings.catalog.datasets.iter().map(|dataset| dataset.name.as_str());
         let mountpoint = self.mounted.mountpoint();
         let start = |channel| Guardian::start(channel, mountpoint, guard.watchdog, names);
         let guardian = self.mounted.channel().and_then(start);
@@ -148,33 +161,26 @@ impl Daemon {
 
     /// Mounts a catalogue given as text, with the defaults of all options but that nothing is kept on disk.
     pub fn of_text(catalog: &str, mountpoint: &Path) -> Result<Self, DaemonError> {
-        let settings = Settings {
-            mountpoint: mountpoint.to_owned(),
-            catalog: Arc::new(Catalog::parse(catalog, "demo", None)?),
-            about: About { catalogue: "text", text: Some(catalog.into()), ..About::default() },
-            memory: default_limit(),
-            timeout: TIMEOUT,
-            cache: CacheUse::default(),
-            allow_other: false,
-            own_namespace: false,
-            guard: None,
-        };
-        Self::start(runtime()?, settings)
+        Self::start(runtime()?, Settings::of_text(catalog, mountpoint)?)
     }
 
     /// Serves the same over HTTP as long as this lives; returns the address.
     pub fn serve(&mut self, web: Web) -> Result<String, DaemonError> {
         let Some(runtime) = &self.runtime else { return Err(DaemonError::Failed("the mount has ended".to_owned())) };
-        let (url, _) = web.start(runtime.handle(), Arc::clone(&self.tree), self.memory, std::future::pending())?;
+        let (handle, memory) = (runtime.handle(), self.settings.memory);
+        let Serving { url, address, .. } = web.start(handle, Arc::clone(&self.tree), memory, std::future::pending())?;
         tracing::info!("serving at {url}");
         self.url = Some(url.clone());
+        let mountpoint = Some(self.mountpoint().display().to_string());
+        let places = Places { mountpoint, url: Some(url.clone()) };
+        self.control.extend(answers_at(handle, address, places, &self.settings, &self.tree));
         Ok(url)
     }
 
     /// Serves the same to this machine at a free port; returns the address, and a link that shows an image in neuroglancer.
     pub fn show(&mut self, dataset: &str) -> Result<(String, String), DaemonError> {
         let url = self.serve(Web::anywhere())?;
-        let site = Site::new(Arc::clone(&self.tree), Access::default(), self.memory, false);
+        let site = Site::new(Arc::clone(&self.tree), Access::default(), self.settings.memory, false);
         let described = self.serve_during(site.describe(dataset, &format!("{MAIN_IMAGE}.zarr")));
         let image = described.unwrap_or(Err("the mount has ended".to_owned())).map_err(DaemonError::Failed)?;
         let link = Link { server: &url, image: &image, at: None, page: None }.to(Viewer::Neuroglancer);
@@ -284,7 +290,7 @@ impl Drop for Daemon {
         {
             guardian.stay();
         }
-        if let Some(disk) = &self.cache.disk {
+        if let Some(disk) = &self.settings.cache.disk {
             disk.flush();
         }
     }
@@ -300,6 +306,32 @@ fn free_place(settings: &Settings) -> Result<(PathBuf, Option<File>), DaemonErro
     let lock = socket::mount_lock();
     // Again, since another may have mounted in the meantime.
     Ok((fuse::check(&mountpoint, settings.allow_other)?, lock))
+}
+
+/// Answers commands that ask about a server at `address`, as long as what this returns lives.
+pub fn answers_at(
+    runtime: &Handle,
+    address: SocketAddr,
+    places: Places,
+    settings: &Settings,
+    tree: &Arc<Vfs>,
+) -> Option<control::Server> {
+    let device = peer::of_server(address);
+    answers(runtime, Address { device: &device, has_file: !settings.own_namespace }, places, settings, tree)
+}
+
+fn answers(
+    runtime: &Handle,
+    address: Address<'_>,
+    places: Places,
+    settings: &Settings,
+    tree: &Arc<Vfs>,
+) -> Option<control::Server> {
+    let disk = settings.cache.disk.clone();
+    let cache_folder = disk.as_ref().map(|disk| disk.folder().to_owned());
+    let about = About { cache_folder, offline: settings.cache.offline, ..settings.about.clone() };
+    let server = control::Server::start(runtime, address, places, about, Arc::<Vfs>::clone(tree), disk);
+    server.inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}")).ok()
 }
 
 /// The tree of the datasets.

@@ -1,6 +1,6 @@
 //! Where a daemon's Unix socket is.
 //!
-//! It is named after the device number of its mount, so that any path to that will do, and lies in a folder that only the
+//! It is named after the device number of its mount, so that any path to that will do, or after the address of a server, and lies in a folder that only the
 //! user can enter. A daemon may have been started with another environment than its client (cron, sudo, another step of
 //! a job), so there is always something in a folder that does not depend on it.
 //!
@@ -19,7 +19,7 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::geteuid;
 
-use crate::mountinfo::Mount;
+use super::peer::Peer;
 use crate::xdg;
 
 /// How long others may take to mount.
@@ -59,7 +59,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 /// Where a daemon listens.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Address<'a> {
-    /// Device number of the mount.
+    /// What its name is made of: the device number of the mount, or the address of the server.
     pub device: &'a str,
     /// Whether it is a file, else a name in the kernel.
     pub has_file: bool,
@@ -89,15 +89,23 @@ fn listen_by_name(device: &str, user: u32) -> io::Result<(UnixListener, Vec<Plac
     Ok((UnixListener::bind_addr(&name_in_kernel(user, device)?)?, Vec::new()))
 }
 
-/// Connects to the daemon of `mount`.
-pub(super) fn connect(mount: &Mount) -> io::Result<UnixStream> {
-    let user = mount.user.unwrap_or_else(|| geteuid().as_raw());
+/// Connects to a daemon.
+pub(super) fn connect(peer: &Peer) -> io::Result<UnixStream> {
+    let user = peer.user;
     let named = named_folder().filter(|_| user == geteuid().as_raw());
-    // Names in the kernel end with their daemons, whereas a file may be that of an earlier mount of this number.
-    match connect_by_name(&mount.device, user) {
-        Some(stream) => Ok(stream),
-        None => connect_in(named.as_deref(), &usual_folders(user), &file_name(&mount.device), user),
+    let mut last = io::Error::from(ErrorKind::NotFound);
+    for socket in &peer.sockets {
+        // Names in the kernel end with their daemons, whereas a file may be that of an earlier one of this name.
+        let found = connect_by_name(socket, user);
+        let found =
+            found.map_or_else(|| connect_in(named.as_deref(), &usual_folders(user), &file_name(socket), user), Ok);
+        match found {
+            Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => last = error,
+        }
     }
+    Err(last)
 }
 
 fn name_in_kernel(user: u32, device: &str) -> io::Result<SocketAddr> {

@@ -122,6 +122,11 @@ impl Server {
         format!("{scheme}://{}/", self.address)
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Serves until `ended`, and what is under way a moment longer.
     pub async fn run(self, site: Arc<Site>, ended: impl Future<Output = ()>) {
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
