@@ -16,9 +16,12 @@ use super::web::ADDRESS;
 use super::{CliError, mounted, size, target};
 use crate::catalog::MAIN_IMAGE;
 use crate::daemon;
+use crate::geometry::Region;
 use crate::http::viewers::{Link, Viewer};
 use crate::http::{Access, Described, DescriptionError, Site};
 use crate::stats::Stats;
+use crate::view::ViewSpec;
+use crate::zarr::StoreName;
 
 /// How long a server may take for a document: it may have to open the image first.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,7 +45,7 @@ Examples:
   emfs link hemibrain                                 neuroglancer: window, units, place, labels
   emfs link hemibrain --at 17000,19000,16000 --open   at a voxel (z, y, x), in the browser
   emfs link epfl-hippocampus/training --viewer napari
-  emfs link hemibrain/em.crop-z17000-17500_y19000-19500_x16000-16500 --viewer vizarr")]
+  emfs link hemibrain --crop z17000-17500_y19000-19500_x16000-16500 --viewer vizarr")]
 pub(super) struct LinkArgs {
     /// DATASET or DATASET/NAME, or a path to one in a mount; the image `em` and the ending may be left out
     name: String,
@@ -52,6 +55,9 @@ pub(super) struct LinkArgs {
     /// The voxel of the finest level to look at [default: the middle]
     #[arg(long, value_name = "Z,Y,X", value_parser = voxel)]
     at: Option<[u64; 3]>,
+    /// Only this box of the image, in voxels of its finest level: zA-B_yA-B_xA-B
+    #[arg(long, value_name = "BOX", value_parser = |text: &str| ViewSpec::parse_box(text))]
+    crop: Option<Region>,
     /// Where `emfs serve` is, with its token where it has one: `http://HOST:PORT/TOKEN/`
     #[arg(long, value_name = "URL", default_value_t = format!("http://{ADDRESS}/"))]
     server: String,
@@ -73,6 +79,17 @@ fn voxel(text: &str) -> Result<[u64; 3], String> {
     voxel.and_then(|voxel| voxel.try_into().ok()).ok_or_else(|| format!("`{text}` is no voxel; write z,y,x"))
 }
 
+/// The complete name of a store, of which a box may be all that is wanted.
+fn store(name: &str, crop: Option<Region>) -> Result<String, CliError> {
+    let store = target::complete(name);
+    let Some(crop) = crop else { return Ok(store) };
+    let named = StoreName::parse(&store).map_err(|error| CliError::Usage(format!("{name}: {error}")))?;
+    if named.view.crop.is_some() {
+        return Err(CliError::Usage(format!("{name} is a crop already; --crop is for images")));
+    }
+    Ok(StoreName { view: ViewSpec { crop: Some(crop), ..named.view }, ..named }.to_string())
+}
+
 /// Prints the link.
 pub(super) fn run(args: &LinkArgs) -> Result<(), CliError> {
     let server = url::Url::parse(&args.server).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
@@ -87,7 +104,7 @@ pub(super) fn run(args: &LinkArgs) -> Result<(), CliError> {
     };
     let (dataset, name) =
         name.trim_end_matches('/').split_once('/').unwrap_or((name.trim_end_matches('/'), MAIN_IMAGE));
-    let store = target::complete(name);
+    let store = store(name, args.crop)?;
     let image = match finish(ask(&server, dataset, &store))? {
         Ok(image) => image,
         Err(Unasked::Nobody(reason)) => {
@@ -143,7 +160,10 @@ async fn ask(server: &url::Url, dataset: &str, store: &str) -> Result<Described,
     };
     Described::read(dataset, store, "", fetch).await.map_err(|error| match error {
         DescriptionError::Unread(unasked) => unasked,
-        DescriptionError::Missing(path) => Unasked::Failed(format!("the server has no {path}")),
+        DescriptionError::Missing(path) => {
+            let name = store.strip_suffix(".zarr").unwrap_or(store);
+            Unasked::Failed(format!("the server has no {path}; `emfs explain {dataset}/{name}` may say why"))
+        }
         DescriptionError::Foreign { path, reason } => Unasked::Failed(format!("{path}: {reason}")),
     })
 }
