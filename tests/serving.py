@@ -2,13 +2,14 @@
 
 import contextlib
 import http.client
+import json
 import pathlib
 import select
 import signal
 import subprocess
 import urllib.parse
 
-from mounting import BINARY
+from mounting import BINARY, emfs
 
 
 class Server:
@@ -33,6 +34,9 @@ class Server:
             return answer.status, answer.headers, answer.read() if body else b""
         finally:
             connection.close()
+
+    def status(self):
+        return json.loads(emfs("status", self.url, "--json").stdout)
 
     def get(self, path, **headers):
         return self.ask(path, **headers)

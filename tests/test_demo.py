@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tomllib
 import urllib.parse
+import urllib.request
 
 import pytest
 
@@ -124,6 +125,16 @@ def test_the_replica_answers_on_loopback_only_and_in_the_shapes_of_the_archives(
         assert b" 206 " in head.splitlines()[0] and f"bytes 10-29/{len(whole)}".encode() in head
         assert body == whole[10:30]
     assert re.search(r"GET .* 206", (tmp_path / "log").read_text())
+
+
+def test_without_a_mount_it_says_where_the_same_is_a_page(tmp_path):
+    with replica.served(tmp_path / "log") as config:
+        page, command = re.findall(r"^# .*: (.+)$", config, re.M)[-2:]
+        with urllib.request.urlopen(page) as answer:
+            text = answer.read().decode()
+        assert all(f'href="{name}/em/"' in text for name in DATASETS)
+        link = emfs(*command.split()[1:-1]).stdout
+        assert command.endswith(" --open") and "#!" in link and f"{page}hemibrain/em.zarr" in urllib.parse.unquote(link)
 
 
 @pytest.mark.parametrize("image", ["em", "training", "testing"])

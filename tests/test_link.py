@@ -1,13 +1,18 @@
 """`emfs link`, and the way back."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 import urllib.parse
 
 import numpy as np
 import pytest
 
 import truth
-from mounting import configuration, emfs
+from mounting import configuration, emfs, wait_for
 from origin import Origin
 from serving import served
 
@@ -63,9 +68,6 @@ def test_each_viewer_gets_what_it_needs(scene):
     assert all(line.count("\n") == 1 for line in lines.values())
     assert lines["webknossos"].strip() == store and store in lines["napari"] and lines["vizarr"].strip().endswith(f"?source={store}")
     assert f'open("{server.url}stack/em.tif")' in lines["fiji"]
-    import subprocess
-    import sys
-
     command = lines["python"].replace("python -c", f"{sys.executable} -c")
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert int(done.stdout) == scene[2]["stack"].levels[0][10, 30, 40]
@@ -82,6 +84,25 @@ def test_napari_s_reader_takes_the_address_of_its_line(scene):
     assert np.allclose(attributes["scale"], volumes["group"].scale[0])
 
 
+def test_imagej_opens_the_file_of_the_line_for_fiji(scene, tmp_path, long):
+    if not long or shutil.which("imagej") is None or shutil.which("xvfb-run") is None:
+        pytest.skip("only with --long, and with the packages imagej and xvfb")
+    server, _, volumes = scene
+    line = emfs("link", "stack", "--viewer", "fiji", "--server", server.url).stdout
+    assert line.startswith("fiji -eval '")
+    voxels, saved = volumes["stack"].levels[0], tmp_path / "voxels.raw"
+    macro = line.split("'")[1] + f' saveAs("raw", "{saved}");'
+    environment = os.environ | {"HOME": str(tmp_path)}
+    # It stays, as for somebody who looks at the picture.
+    program = subprocess.Popen(["xvfb-run", "-a", "imagej", "-e", macro], env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_for(lambda: saved.exists() and saved.stat().st_size == voxels.nbytes, 120, "the voxels that ImageJ has opened")
+        assert np.array_equal(np.fromfile(saved, "u1").reshape(voxels.shape), voxels)
+    finally:
+        os.killpg(program.pid, signal.SIGKILL)
+        program.wait()
+
+
 def test_without_a_server_the_archive_is_asked_and_that_is_said(scene, tmp_path):
     server, config, _ = scene
     done = emfs("link", "group", "--server", "http://127.0.0.1:9/", "--config", config, "--cache-size", "0")
@@ -89,6 +110,32 @@ def test_without_a_server_the_archive_is_asked_and_that_is_said(scene, tmp_path)
     there = state(emfs("link", "group", "--server", server.url).stdout)
     alone = state(done.stdout)
     assert alone["dimensions"] == there["dimensions"] and alone["layers"][0]["source"] == "zarr2://http://127.0.0.1:9/group/em.zarr"
+
+
+def test_a_crop_can_be_named_as_a_box(scene):
+    server, config, _ = scene
+    box = "z10-40_y20-60_x0-50"
+    link = emfs("link", "group", "--crop", box, "--server", server.url).stdout
+    assert link == emfs("link", f"group/em.crop-{box}", "--server", server.url).stdout
+    assert state(link)["layers"][0]["source"].endswith(f"/group/em.crop-{box}.zarr")
+    done = emfs("crop", "--from-neuroglancer", link.strip(), "--size", "4", "--config", config)
+    assert done.stdout == "group/em.crop-z23-27_y38-42_x23-27.zarr\n", "its middle"
+    line = emfs("link", "group/em.chunk-16", "--crop", box, "--viewer", "napari", "--server", server.url).stdout
+    assert f"/group/em.crop-{box}.chunk-16.zarr'" in line
+    for arguments, words in ((["--crop", "z0-65_y0-1_x0-1"], "emfs explain group/em.crop-z0-65_y0-1_x0-1"), (["--crop", "z0-1"], "z0-1"), ([f"group/em.crop-{box}", "--crop", box], "already")):
+        name = [] if arguments[0].startswith("group") else ["group"]
+        done = emfs("link", *name, *arguments, "--server", server.url, check=False)
+        assert done.returncode in (1, 2) and words in done.stderr and not done.stdout, done.stderr
+
+
+def test_where_white_is_zero_the_link_says_so(scene, tmp_path):
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "white.tif", truth.texture((4, 30, 40), "u1", 1), photometric="miniswhite")
+    config = configuration({"w": {"kind": "tiff", "url": str(tmp_path / "white.tif"), "window": [20, 220]}})
+    with served(tmp_path, config) as server:
+        found = state(emfs("link", "w", "--server", server.url).stdout)
+    assert found["layers"][0]["shaderControls"]["contrast"]["range"] == [220, 20]
 
 
 def test_what_a_link_cannot_show_is_said(scene):
@@ -100,8 +147,6 @@ def test_what_a_link_cannot_show_is_said(scene):
 
 
 def test_the_browser_is_told(scene, tmp_path):
-    import os
-
     server, _, _ = scene
     opener = tmp_path / "opener"
     opener.write_text(f"#!/bin/sh\nprintf %s \"$1\" > {tmp_path}/opened\n")

@@ -166,6 +166,39 @@ def test_sixty_four_connections_are_served_and_a_silent_one_holds_nobody_up(serv
         connection.close()
 
 
+def test_clients_that_take_their_time_hold_nobody_up_and_get_all_of_it(server, volume):
+    whole = server.get("/v/em.tif")[2]
+    assert len(whole) > volume[1].levels[0].nbytes
+    asked = lambda path, last="": f"GET {path} HTTP/1.1\r\nHost: x\r\n{last}\r\n".encode()
+    closing, count, slow = "Connection: close\r\n", 12, []
+    for _ in range(8):
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.connect(("127.0.0.1", server.port))
+        client.settimeout(60)
+        # More than the system keeps for a connection.
+        client.sendall(asked("/v/em.tif") * (count - 1) + asked("/v/em.tif", closing))
+        slow.append((client, bytearray()))
+    by_letters = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    for letter in asked(CHUNK, closing):
+        by_letters.sendall(bytes([letter]))
+        for client, got in slow:
+            got += client.recv(1024)
+        start = time.monotonic()
+        assert server.get(CHUNK)[2] == expected(volume[1]) and time.monotonic() - start < 10
+    assert b"".join(iter(lambda: by_letters.recv(1 << 16), b"")).endswith(b"\r\n\r\n" + expected(volume[1]))
+    by_letters.close()
+    for client, got in slow:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        got = bytes(got) + b"".join(iter(lambda: client.recv(1 << 20), b""))
+        for _ in range(count):
+            head, _, got = got.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200") and got[: len(whole)] == whole
+            got = got[len(whole) :]
+        assert not got
+        client.close()
+
+
 def test_a_failure_is_503_with_the_line_of_the_log_and_heals(volume, tmp_path):
     root, made = volume
     origin = Origin(root)
@@ -212,14 +245,34 @@ def test_aborted_requests_leave_the_queues(volume, tmp_path, long):
                 # Broken off at once: a reset, no goodbye.
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 connection.close()
-            time.sleep(2.5)
+            asked = lambda: server.status()["hosts"][f"127.0.0.1:{origin.port}"]
+            wait_for(lambda: asked()["in_flight"] == 0, 10, "no request is under way")
             settled = origin.count()
             time.sleep(1.5)
-            assert origin.count() == settled, "nobody is asked any more"
+            assert origin.count() == settled and asked()["in_flight"] == 0, "nobody is asked any more"
             start = time.monotonic()
             assert server.get(CHUNK)[2] == expected(made)
             assert time.monotonic() - start < 10
             assert origin.count() - before <= 30
+
+
+def test_status_tells_of_a_server_by_its_address(volume, tmp_path):
+    root, made = volume
+    origin = Origin(root)
+    origin.start()
+    with served(tmp_path, configuration({"v": truth.source_at(made, origin)}), "--timeout", "2") as server:
+        mark = emfs("mark", server.url).stdout.strip()
+        assert server.get(CHUNK)[0] == 200
+        origin.stop()
+        assert server.get("/v/em.zarr/s0/1/1/1")[0] == 503
+        found = server.status()
+        assert (found["url"], found["mountpoint"], found["pid"]) == (server.url, None, server.process.pid)
+        text = emfs("status", f"http://localhost:{server.port}").stdout
+        assert text.startswith(f"{server.url}: emfs ") and f"\n127.0.0.1:{origin.port} " in text and "v/em.zarr/s0/1/1/1: " in text
+        done = emfs("status", server.url, "--failed", "--since", mark, check=False)
+        assert done.returncode == 1 and "v/em.zarr/s0/1/1/1: " in done.stdout
+    done = emfs("status", server.url, check=False)
+    assert done.returncode == 1 and "emfs serve" in done.stderr
 
 
 def test_without_the_token_there_is_nothing_and_it_is_never_told(volume, tmp_path):
@@ -328,6 +381,60 @@ def test_a_slice_is_a_picture_in_its_window(server, volume):
         assert server.get(f"/v/em/slice.png?{query}")[0] == status, query
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A server of a TIFF stack whose white is zero, and of one with labels at half its resolution; their voxels."""
+    import tifffile
+
+    root = tmp_path_factory.mktemp("drawn")
+    voxels = truth.texture((20, 60, 80), "u1", 4)
+    labels = np.zeros((10, 30, 40), "u1")
+    labels[3:7, 8:20, 5:30] = truth.noise((4, 12, 25), "u1", 1) % 3
+    for name, array, photometric in (("white", voxels, "miniswhite"), ("black", voxels, "minisblack"), ("labels", labels, "minisblack")):
+        tifffile.imwrite(root / f"{name}.tif", array, photometric=photometric)
+    source = lambda name, size: {"kind": "tiff", "url": str(root / f"{name}.tif"), "voxel_size": [size] * 3, "window": [20, 220]}
+    image = {"name": "a", "source": source("black", 8.0), "labels": [{"name": "organelle", "source": source("labels", 16.0)}]}
+    config = configuration({"white": source("white", 8.0), "black": {"source": source("black", 8.0), "images": [image]}})
+    with served(tmp_path_factory.mktemp("serve"), config) as server:
+        yield server, voxels, labels
+
+
+def picture(server, path):
+    from PIL import Image
+
+    status, _, png = server.get(path)
+    assert status == 200, (path, png)
+    return np.asarray(Image.open(io.BytesIO(png))).astype(int)
+
+
+def test_where_white_is_zero_the_picture_is_shown_so(drawn):
+    server, voxels, _ = drawn
+    grey = np.clip((voxels[7].astype(float) - 20) / 200 * 255, 0, 255)
+    assert np.abs(picture(server, "/black/em/slice.png?level=0&z=7") - grey).max() <= 1
+    assert np.abs(picture(server, "/white/em/slice.png?level=0&z=7") - (255 - grey)).max() <= 1
+    page = server.get("/white/em/?level=s0&z=7")[2].decode()
+    assert 'name="lo" value="220"' in page and 'name="hi" value="20"' in page and "lo=220&amp;hi=20" in page
+    assert np.abs(picture(server, "/white/em/slice.png?level=0&z=7&lo=20&hi=220") - grey).max() <= 1, "who says so sees it otherwise"
+
+
+def test_labels_of_another_size_lie_over_the_picture_by_nanometres(drawn):
+    server, voxels, labels = drawn
+    for query, cut, plane in (("axis=z&z=9", lambda a, n: a[9 // n], (60, 80)), ("axis=y&y=31", lambda a, n: a[:, 31 // n], (20, 80)),
+                              ("axis=x&x=40", lambda a, n: a[:, :, 40 // n], (20, 60))):
+        shown = picture(server, f"/black/a/slice.png?level=0&{query}&labels=organelle")
+        under = cut(labels, 2).repeat(2, 0).repeat(2, 1)
+        assert shown.shape == (*plane, 3) and under.shape == plane and (under > 0).any(), query
+        assert np.array_equal(np.ptp(shown, axis=2) > 0, under > 0), query
+        grey = np.clip((cut(voxels, 1).astype(float) - 20) / 200 * 255, 0, 255)
+        assert np.abs(shown[under == 0] - grey[under == 0][:, None]).max() <= 1, query
+        one, two = (shown[under == value].mean(axis=0) for value in (1, 2))
+        assert np.abs(one - two).max() > 20, "two labels have two colours"
+    page = server.get("/black/a/?labels=organelle&level=s0&z=9")[2].decode()
+    assert "&amp;labels=organelle" in page and '<option value="organelle" selected>' in page
+    crop = picture(server, "/black/a.crop-z6-12_y20-50_x12-70/slice.png?level=0&z=3&labels=organelle")
+    assert np.array_equal(np.ptp(crop, axis=2) > 0, labels[4].repeat(2, 0).repeat(2, 1)[20:50, 12:70] > 0)
+
+
 def test_pages_say_what_there_is_without_a_script(server):
     status, headers, page = server.get("/")
     page = page.decode()
@@ -343,6 +450,7 @@ def test_a_mount_serves_the_same_over_one_cache(volume, tmp_path):
     with Origin(root) as origin, mounted(tmp_path, configuration({"v": truth.source_at(made, origin)}), "--serve=127.0.0.1:0") as mount:
         url = next(line.rpartition(" ")[2] for line in mount.log.splitlines() if "serving at" in line)
         assert (mount / "v/em.zarr/s0/0/0/0").read_bytes() == expected(made)
+        assert json.loads(emfs("status", url, "--json").stdout)["mountpoint"] == str(mount.path)
         asked = origin.count()
         with urllib.request.urlopen(url + CHUNK[1:]) as answer:
             assert answer.read() == expected(made)

@@ -1,6 +1,6 @@
-"""Links of `emfs link`, opened in a headless Chromium: neuroglancer of the npm registry, and the pages of the server itself.
+"""Links of `emfs link`, opened in a headless Chromium: neuroglancer and Viv of the npm registry, and the pages of the server itself.
 
-neuroglancer is fetched and bundled (half a minute), so that part is for `--long`; the pages are looked at wherever a Chromium is.
+These viewers are fetched and bundled (half a minute each), so that part is for `--long`; the pages are looked at wherever a Chromium is.
 """
 
 import json
@@ -23,8 +23,6 @@ from origin import Origin
 from serving import served
 
 DATASETS = ["idr-9846137", "empiar-11759", "epfl-hippocampus", "jrc_mus-nacc-2", "hemibrain"]
-APP = ROOT / "target" / "neuroglancer"
-
 needs_browser = pytest.mark.skipif(not browser.is_there(), reason="needs the packages chromium and chromium-driver")
 
 
@@ -44,19 +42,32 @@ def window():
         yield window
 
 
-@pytest.fixture(scope="module")
-def neuroglancer(long):
-    """The address of a copy of neuroglancer."""
+def built(name, long, *command):
+    """Builds a viewer's page of a folder beside this file and of the npm registry, once, and serves it."""
     if not long:
         pytest.skip("only with --long")
     if shutil.which("npm") is None:
         pytest.skip("needs npm")
-    source = pathlib.Path(__file__).with_name("neuroglancer")
-    if not (APP / "dist" / "main.js").exists():
-        shutil.copytree(source, APP, dirs_exist_ok=True)
-        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent"], cwd=APP, check=True, timeout=600)
-        subprocess.run(["node", "build.mjs", "dist"], cwd=APP, check=True, timeout=300)
-    with browser.pages(APP / "dist") as page:
+    app = ROOT / "target" / name
+    shutil.copytree(pathlib.Path(__file__).with_name(name), app, dirs_exist_ok=True)
+    if not (app / "dist" / "main.js").exists():
+        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent"], cwd=app, check=True, timeout=600)
+        subprocess.run(command, cwd=app, check=True, timeout=300)
+        shutil.copy(app / "index.html", app / "dist")
+    return browser.pages(app / "dist")
+
+
+@pytest.fixture(scope="module")
+def neuroglancer(long):
+    """The address of a copy of neuroglancer."""
+    with built("neuroglancer", long, "node", "build.mjs", "dist") as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def viv(long):
+    """The address of a page on Viv, which takes the addresses of vizarr."""
+    with built("viv", long, "npx", "esbuild", "main.js", "--bundle", "--format=esm", "--outdir=dist", "--log-level=error") as page:
         yield page
 
 
@@ -65,8 +76,10 @@ def attributes(server, dataset):
 
 
 def window_of(server, dataset):
-    window = attributes(server, dataset)["omero"]["channels"][0]["window"]
-    return window["start"], window["end"]
+    """Values shown black and white."""
+    channel = attributes(server, dataset)["omero"]["channels"][0]
+    start, end = channel["window"]["start"], channel["window"]["end"]
+    return (end, start) if channel["inverted"] else (start, end)
 
 
 def sizes_of(server, dataset):
@@ -94,7 +107,7 @@ def seen(window, picture, made, server, dataset):
     left, top, width, height = panel(window)
     x, y, z = window.run("return Array.from(viewer.position.value)")
     scale = window.run("return viewer.crossSectionScale.value")
-    low, high = window_of(server, dataset)
+    black, white = window_of(server, dataset)
     sizes, first = sizes_of(server, dataset)
     step = scale * sizes.min() / sizes
     offset = first / sizes
@@ -103,7 +116,7 @@ def seen(window, picture, made, server, dataset):
     at_x = np.floor((columns + 0.5 - left - width / 2) * step[2] + x - offset[2] + 0.5).astype(int)
     plane = made.levels[0][round(z - offset[0])]
     inside = (at_y >= 0) & (at_y < plane.shape[0]) & (at_x >= 0) & (at_x < plane.shape[1])
-    expected = np.clip((plane[at_y[inside], at_x[inside]].astype(float) - low) / (high - low), 0, 1)
+    expected = np.clip((plane[at_y[inside], at_x[inside]].astype(float) - black) / (white - black), 0, 1)
     return picture[rows[inside], columns[inside]].mean(axis=1), expected
 
 
@@ -135,6 +148,38 @@ def test_neuroglancer_shows_the_slice_in_its_window(shown, window, neuroglancer,
         nanometres = bar_length(picture) * window.run("return viewer.crossSectionScale.value") * sizes_of(server, dataset)[0].min()
         lead = nanometres / 10 ** np.floor(np.log10(nanometres))
         assert min(abs(lead / round_one - 1) for round_one in (1, 1.5, 2, 3, 5, 7.5, 10)) < 0.03, nanometres
+
+
+@needs_browser
+def test_an_image_whose_white_is_zero_is_shown_so(tmp_path, window, neuroglancer):
+    made = truth.tiff_volume("white", truth.texture((12, 300, 400), "u1", 3), (8.0, 8.0, 8.0))
+    tifffile.imwrite(tmp_path / "white.tif", made.levels[0], photometric="miniswhite")
+    config = configuration({"white": {"kind": "tiff", "url": str(tmp_path / "white.tif"), "voxel_size": [8, 8, 8], "window": [0, 200]}})
+    with served(tmp_path, config) as server:
+        assert window_of(server, "white") == (200, 0)
+        picture = opened(window, emfs("link", "white", "--server", server.url, "--page", neuroglancer).stdout.strip())
+        got, expected = seen(window, picture, made, server, "white")
+        assert np.corrcoef(got, expected)[0, 1] >= 0.95 and abs(got.mean() / 255 - expected.mean()) < 0.03
+
+
+@needs_browser
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_viv_shows_the_slice_of_a_link_for_vizarr(shown, window, viv, dataset):
+    server, made = shown
+    window.open("about:blank")
+    window.open(emfs("link", dataset, "--viewer", "vizarr", "--server", server.url, "--page", viv).stdout.strip())
+    window.wait("return !!window.drawn", 60, "Viv has drawn")
+    time.sleep(1)
+    picture, found = window.picture().astype(float).mean(axis=2), window.run("return window.shown")
+    plane = made[dataset, "em"].levels[0][found["z"]].astype(float)
+    low, high = window_of(server, dataset)
+    assert found["labels"] == ["z", "y", "x"] and found["window"] == [low, high]
+    rows, columns = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    place = lambda pixels, axis: np.floor((pixels + 0.5 - picture.shape[axis] / 2) / 2 ** found["zoom"] + plane.shape[axis] / 2).astype(int)
+    y, x = place(rows, 0), place(columns, 1)
+    inside = (y >= 0) & (y < plane.shape[0]) & (x >= 0) & (x < plane.shape[1])
+    got, expected = picture[inside] / 255, np.clip((plane[y[inside], x[inside]] - low) / (high - low), 0, 1)
+    assert len(got) > 10_000 and np.corrcoef(got, expected)[0, 1] >= 0.95 and abs(got.mean() - expected.mean()) < 0.03
 
 
 @needs_browser

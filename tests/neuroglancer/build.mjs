@@ -1,6 +1,6 @@
 // Bundles neuroglancer of the registry with the workers beside it: node build.mjs OUT
 import { build } from "esbuild";
-import { copyFileSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
 const out = process.argv[2];
@@ -34,4 +34,3 @@ await build({
   loader: { ".svg": "text", ".html": "text" },
   logLevel: "error",
 });
-copyFileSync("index.html", out + "/index.html");
