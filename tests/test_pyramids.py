@@ -353,8 +353,10 @@ def test_memory_for_a_volume_a_hundred_times_larger_stays_in_the_budget_and_unmo
             readers_slice(store(mount, "v"), last, 3)
             assert mount.rss() - before < 64 << 20
             reader = threading.Thread(target=lambda: read_or_none(store(mount, "v") / f"s{last}" / "20" / "0" / "0"))
+            origin.latency = 0.5
             reader.start()
             time.sleep(0.3)
+            assert reader.is_alive()
             start = time.monotonic()
             mount.unmount()
             assert time.monotonic() - start < 2

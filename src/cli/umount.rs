@@ -13,6 +13,9 @@ use crate::mountinfo::{self, Mount, State};
 /// How long a program that is just letting go of a file may take.
 const LETTING_GO: Duration = Duration::from_secs(1);
 
+/// The same where the mount is to go whoever uses it.
+const LETTING_GO_BY_FORCE: Duration = Duration::from_millis(500);
+
 /// How long the daemon may take to end.
 const ENDING: Duration = Duration::from_secs(15);
 
@@ -46,7 +49,7 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
         let mounts = mountinfo::mounts().unwrap_or_default();
         mounts.into_iter().find(|other| other.device == mount.device && other.mountpoint != mount.mountpoint)
     };
-    let give_up = Instant::now() + LETTING_GO;
+    let give_up = Instant::now() + if args.force { LETTING_GO_BY_FORCE } else { LETTING_GO };
     loop {
         match unmount(path, false) {
             Ok(()) => break,
