@@ -18,7 +18,7 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// An entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct LedgerEntry {
     /// When it was written, as RFC 3339 has it, in UTC.
     pub time: String,
     /// What the log says.
@@ -61,14 +61,14 @@ pub struct Entries {
     /// How many there were, with those that are no longer here.
     pub count: u64,
     /// The latest.
-    pub kept: VecDeque<Entry>,
+    pub kept: VecDeque<LedgerEntry>,
 }
 
 impl Entries {
     fn add(&mut self, line: String, bytes: &mut usize) {
         self.count += 1;
         *bytes += line.len();
-        self.kept.push_back(Entry { time: now(), line });
+        self.kept.push_back(LedgerEntry { time: now(), line });
         while self.kept.len() > MAX_ENTRIES || (*bytes > MAX_BYTES && self.kept.len() > 1) {
             *bytes -= self.kept.pop_front().map_or(0, |entry| entry.line.len());
         }
@@ -90,7 +90,7 @@ impl Entries {
 
 /// What the ledger says at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Page {
+pub struct LedgerPage {
     /// The moment.
     pub mark: String,
     /// Reads and look-ups that ended in an error.
@@ -99,12 +99,12 @@ pub struct Page {
     pub absent: Entries,
 }
 
-impl Page {
+impl LedgerPage {
     /// What was written since `mark`, if that is of the same ledger.
-    pub fn since(self, mark: &Mark) -> Option<Page> {
+    pub fn since(self, mark: &Mark) -> Option<LedgerPage> {
         let now: Mark = self.mark.parse().ok()?;
         let is_before = now.life == mark.life && mark.failed <= now.failed && mark.absent <= now.absent;
-        is_before.then(|| Page {
+        is_before.then(|| LedgerPage {
             failed: self.failed.since(mark.failed),
             absent: self.absent.since(mark.absent),
             mark: self.mark,
@@ -170,10 +170,10 @@ impl Ledger {
     }
 
     /// All that is kept.
-    pub fn page(&self) -> Page {
+    pub fn page(&self) -> LedgerPage {
         let (failed, absent) = (self.failed.lock().entries.clone(), self.absent.lock().entries.clone());
         let mark = Mark { life: self.life, failed: failed.count, absent: absent.count };
-        Page { mark: mark.to_string(), failed, absent }
+        LedgerPage { mark: mark.to_string(), failed, absent }
     }
 }
 

@@ -36,7 +36,7 @@ const DEAD: u8 = 3;
 
 /// How the daemon of a mount is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum MountState {
     /// It answers.
     Alive,
     /// It has gone.
@@ -68,17 +68,17 @@ impl Mount {
 
     /// How its daemon is. Asks for what the kernel never answers from memory, in a process of its own: who asks a daemon
     /// that hangs cannot end before that answers, however it is killed.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> MountState {
         let mut command = Command::new(OWN_PROGRAM);
         command.arg(PROBE).arg("--").arg(&self.mountpoint);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let asked = command.spawn().and_then(|mut asking| ended(&mut asking, ANSWERING));
         let code = asked.ok().flatten().and_then(|status| u8::try_from(status.code()?).ok());
         match code {
-            Some(ALIVE) => State::Alive,
-            Some(DEAD) => State::Dead,
+            Some(ALIVE) => MountState::Alive,
+            Some(DEAD) => MountState::Dead,
             // Where no process can be started, there is no answer either.
-            _ => State::Silent,
+            _ => MountState::Silent,
         }
     }
 

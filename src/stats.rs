@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use serde::Serialize;
 
-use crate::ledger::{Ledger, Mark, Page};
+use crate::ledger::{Ledger, LedgerPage, Mark};
 
 /// Failures that a snapshot has.
 const LATEST_FAILURES: usize = 32;
@@ -173,7 +173,7 @@ impl Stats {
     }
 
     /// The ledger of failures and absences.
-    pub fn ledger(&self) -> Page {
+    pub fn ledger(&self) -> LedgerPage {
         self.ledger.page()
     }
 

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use tracing::warn;
 use url::Url;
 
-use self::answer::{Answer, ImageSet};
-use super::format::Format;
+use self::answer::{EntryAnswer, ImageSet};
+use super::format::ArchiveFormat;
 use super::sections::{self, Rules, Sections};
 use crate::catalog::Overrides;
 use crate::document::{Document, DocumentKind};
@@ -23,7 +23,7 @@ const MAX_ANSWER: u64 = 2 << 20;
 
 /// The entry as the configuration names it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry<'a> {
+pub(super) struct EntrySpec<'a> {
     pub(super) number: u64,
     pub(super) server: &'a Url,
     pub(super) files: &'a Url,
@@ -32,7 +32,7 @@ pub(super) struct Entry<'a> {
 
 /// The files of an image set, and what the entry says of it.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct ImageSetFiles {
     pub(super) sections: Sections,
     set: ImageSet,
     entry: u64,
@@ -41,39 +41,39 @@ pub(super) struct Found {
 /// Asks the server for the entry, whose document goes to `heard`, and the file server for the names of the sections.
 pub(super) async fn find(
     remote: &Remote,
-    entry: Entry<'_>,
+    entry: EntrySpec<'_>,
     overrides: &Overrides,
     heard: &mut Vec<Document>,
-) -> Result<Found, SourceError> {
+) -> Result<ImageSetFiles, SourceError> {
     let server = Location::anonymous(entry.server.clone());
     let object = remote.object(&server.join(&format!("api/entry/{}/", entry.number)))?;
     let (set, document) = understood(&object, object.document(MAX_ANSWER).await?, entry).await?;
     heard.extend(document.map(|document| document.retrieved_at(object.confirmed())));
     let set = set?;
     let folder = Location::anonymous(entry.files.clone()).join(&format!("{}/{}", entry.number, set.directory));
-    let rules = Rules { formats: &Format::ALL, promised: set.images, overrides };
+    let rules = Rules { formats: &ArchiveFormat::ALL, promised: set.images, overrides };
     let sections = sections::find(remote, &folder, rules).await?;
-    Ok(Found { sections, set, entry: entry.number })
+    Ok(ImageSetFiles { sections, set, entry: entry.number })
 }
 
 /// What is needed of an entry, and the entry for people. Nothing else of it is kept while files are asked for.
 async fn understood(
     object: &Object,
     bytes: Bytes,
-    entry: Entry<'_>,
+    entry: EntrySpec<'_>,
 ) -> Result<(Result<ImageSet, SourceError>, Option<Document>), SourceError> {
     let (url, number) = (object.url().to_owned(), entry.number);
     let wanted = entry.imageset.map(str::to_owned);
     let work = move || {
         let document = Document::fetched(DocumentKind::EmpiarEntry, url.as_str(), &bytes);
-        let answer = Answer::read(url, &bytes, number)?;
+        let answer = EntryAnswer::read(url, &bytes, number)?;
         Ok((answer.image_set(wanted.as_deref()), document))
     };
     let lost = || Err(SourceError::malformed(object.url(), "body", "could not be read"));
     object.desk().work(work).await.unwrap_or_else(lost)
 }
 
-impl Found {
+impl ImageSetFiles {
     /// Nanometres per voxel along `z, y, x` as far as the entry says them.
     pub(super) fn voxel_size(&self) -> [Option<f64>; 3] {
         let [y, x] = self.set.pixel;

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use futures::FutureExt;
 
 use super::Found;
-use super::format::Format;
+use super::format::ArchiveFormat;
 use super::sections::{self, Rules, Sections};
 use crate::catalog::{SourceSpec, VolumeFiles};
 use crate::geometry::Shape;
@@ -20,7 +20,7 @@ type Said<'a> = (&'a SourceSpec, [Option<f64>; 3]);
 /// Opens a volume that the configuration names.
 pub(super) async fn open(
     remote: &Remote,
-    format: Format,
+    format: ArchiveFormat,
     files: &VolumeFiles,
     said: Said<'_>,
 ) -> Result<Found, SourceError> {
@@ -50,7 +50,12 @@ pub(super) async fn open(
 }
 
 /// Finds the sections of a folder and opens them.
-async fn folder(remote: &Remote, format: Format, location: &Location, said: Said<'_>) -> Result<Found, SourceError> {
+async fn folder(
+    remote: &Remote,
+    format: ArchiveFormat,
+    location: &Location,
+    said: Said<'_>,
+) -> Result<Found, SourceError> {
     let rules = Rules { formats: format.alone(), promised: None, overrides: &said.0.overrides };
     let sections = sections::find(remote, location, rules).await?;
     let opened = of_folder(remote, &sections, said).await?;
@@ -80,16 +85,16 @@ async fn is_folder(remote: &Remote, location: &Location) -> Result<bool, SourceE
 }
 
 /// Opens one file, which may hold many planes.
-async fn one(remote: &Remote, format: Format, file: &Location, said: Said<'_>) -> Result<Found, SourceError> {
+async fn one(remote: &Remote, format: ArchiveFormat, file: &Location, said: Said<'_>) -> Result<Found, SourceError> {
     let object = remote.object(file)?;
     let (spec, missing) = said;
     match format {
-        Format::Dm => Ok(Found::at(dm3::open(object, missing, true).await?, file)),
-        Format::Mrc => {
-            let reading = mrc::Reading { missing, show_cut: spec.overrides.show_truncated, told: true };
+        ArchiveFormat::Dm => Ok(Found::at(dm3::open(object, missing, true).await?, file)),
+        ArchiveFormat::Mrc => {
+            let reading = mrc::MrcReading { missing, show_cut: spec.overrides.show_truncated, told: true };
             Ok(Found::at(mrc::open(object, reading).await?, file))
         }
-        Format::Tiff => {
+        ArchiveFormat::Tiff => {
             let choice = tiff::Choice { z: spec.overrides.z_axis, channel: spec.channel };
             let show_cut = spec.overrides.show_truncated;
             let reading = tiff::Reading { missing, choice, show_cut, ..tiff::Reading::default() };
@@ -118,17 +123,17 @@ fn beside(file: &Location) -> Option<Location> {
 }
 
 /// How a section's file is opened. What people see of a volume is the first one's.
-fn opener(format: Format, (_, missing): Said<'_>) -> Opener {
+fn opener(format: ArchiveFormat, (_, missing): Said<'_>) -> Opener {
     let boxed = |source: Box<dyn Source>| Arc::from(source);
     match format {
-        Format::Dm => Arc::new(move |object: Object, cell: Option<Shape>| {
+        ArchiveFormat::Dm => Arc::new(move |object: Object, cell: Option<Shape>| {
             async move { Ok(boxed(Box::new(dm3::open(object, missing, cell.is_none()).await?))) }.boxed()
         }),
-        Format::Mrc => Arc::new(move |object: Object, cell: Option<Shape>| {
-            let reading = mrc::Reading { missing, show_cut: false, told: cell.is_none() };
+        ArchiveFormat::Mrc => Arc::new(move |object: Object, cell: Option<Shape>| {
+            let reading = mrc::MrcReading { missing, show_cut: false, told: cell.is_none() };
             async move { Ok(boxed(Box::new(mrc::open(object, reading).await?))) }.boxed()
         }),
-        Format::Tiff => {
+        ArchiveFormat::Tiff => {
             let first = Arc::new(OnceLock::new());
             Arc::new(move |object: Object, cell: Option<Shape>| {
                 let (first, like) = (first.clone(), first.get().copied().flatten());

@@ -2,31 +2,31 @@
 
 /// A format of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum ArchiveFormat {
     Dm,
     Tiff,
     Mrc,
 }
 
-impl Format {
+impl ArchiveFormat {
     /// All of them. Of a folder that holds several the first is taken: others are often pictures of it.
-    pub(super) const ALL: [Format; 3] = [Format::Dm, Format::Mrc, Format::Tiff];
+    pub(super) const ALL: [ArchiveFormat; 3] = [ArchiveFormat::Dm, ArchiveFormat::Mrc, ArchiveFormat::Tiff];
 
     /// This one alone.
-    pub(super) fn alone(self) -> &'static [Format] {
+    pub(super) fn alone(self) -> &'static [ArchiveFormat] {
         match self {
-            Format::Dm => &[Format::Dm],
-            Format::Tiff => &[Format::Tiff],
-            Format::Mrc => &[Format::Mrc],
+            ArchiveFormat::Dm => &[ArchiveFormat::Dm],
+            ArchiveFormat::Tiff => &[ArchiveFormat::Tiff],
+            ArchiveFormat::Mrc => &[ArchiveFormat::Mrc],
         }
     }
 
     /// Endings of files that are sections.
     pub(super) fn endings(self) -> &'static [&'static str] {
         match self {
-            Format::Dm => &[".dm3", ".dm4"],
-            Format::Tiff => &[".tif", ".tiff"],
-            Format::Mrc => &[".mrc"],
+            ArchiveFormat::Dm => &[".dm3", ".dm4"],
+            ArchiveFormat::Tiff => &[".tif", ".tiff"],
+            ArchiveFormat::Mrc => &[".mrc"],
         }
     }
 

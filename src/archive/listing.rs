@@ -27,13 +27,13 @@ const NAME: usize = 48;
 
 /// Names with the memory that they are counted with.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct ListedNames {
     pub(super) names: Vec<String>,
     _kept: Reservation,
 }
 
 /// The names of the files directly in `folder`, in the order of the page, or of the file system.
-pub(super) async fn files(remote: &Remote, folder: &Location) -> Result<Names, SourceError> {
+pub(super) async fn files(remote: &Remote, folder: &Location) -> Result<ListedNames, SourceError> {
     // The folder itself, by the address that servers redirect to.
     let folder = folder.join("");
     match folder.url.scheme() {
@@ -59,13 +59,13 @@ pub(super) async fn files(remote: &Remote, folder: &Location) -> Result<Names, S
 }
 
 /// The names where there is memory for them; what is worked on one at a time is counted before the next begins.
-fn counted(names: Vec<String>, desk: &Desk) -> Result<Names, String> {
+fn counted(names: Vec<String>, desk: &Desk) -> Result<ListedNames, String> {
     let bytes: usize = names.iter().map(|name| NAME + name.len()).sum();
     let kept = desk.keep(bytes as u64).map_err(|error| error.to_string())?;
-    Ok(Names { names, _kept: kept })
+    Ok(ListedNames { names, _kept: kept })
 }
 
-async fn local(remote: &Remote, folder: &Location) -> Result<Names, SourceError> {
+async fn local(remote: &Remote, folder: &Location) -> Result<ListedNames, SourceError> {
     let names = remote.with_path(folder, names_in).await?;
     names
         .and_then(|names| counted(names, remote.desk()))

@@ -12,8 +12,8 @@ mod series;
 
 use std::sync::Arc;
 
-use self::format::Format;
-use crate::cache::{Place, Reservation};
+use self::format::ArchiveFormat;
+use crate::cache::{FetchPlace, Reservation};
 use crate::catalog::{SourceKind, SourceSpec};
 use crate::document::Document;
 use crate::remote::Location;
@@ -31,7 +31,7 @@ pub struct Opened {
     /// Where it was found.
     pub location: Location,
     /// Who has to answer there.
-    pub place: Place,
+    pub place: FetchPlace,
     /// Nanometres per voxel along `z, y, x` by the archive's own metadata, for sources that state none.
     pub voxel_size: Option<[f64; 3]>,
     /// The documents that the archive and the source answered.
@@ -43,7 +43,7 @@ pub struct Opened {
 /// Why a source could not be opened.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{error}")]
-pub struct Failure {
+pub struct OpenFailure {
     /// The reason.
     pub error: SourceError,
     /// What the archive answered nevertheless.
@@ -66,18 +66,18 @@ impl Found {
     }
 }
 
-impl Healable for Failure {
+impl Healable for OpenFailure {
     fn is_of_bytes(&self) -> bool {
         self.error.is_of_bytes()
     }
 }
 
 /// Finds and opens the source of an image.
-pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, Failure> {
+pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, OpenFailure> {
     healed(|| attempt(remote, spec)).await
 }
 
-async fn attempt(remote: &Remote, spec: &SourceSpec) -> Result<Opened, Failure> {
+async fn attempt(remote: &Remote, spec: &SourceSpec) -> Result<Opened, OpenFailure> {
     let mut documents = Vec::new();
     match find(remote, spec, &mut documents).await {
         Ok(Found { source, location, voxel_size, counted: before }) => {
@@ -91,10 +91,10 @@ async fn attempt(remote: &Remote, spec: &SourceSpec) -> Result<Opened, Failure> 
                     let place = object.place().clone();
                     Ok(Opened { place, source, location, voxel_size, documents, kept: Arc::new(kept) })
                 }
-                Err(error) => Err(Failure { error, documents }),
+                Err(error) => Err(OpenFailure { error, documents }),
             }
         }
-        Err(error) => Err(Failure { error, documents: counted(remote, documents) }),
+        Err(error) => Err(OpenFailure { error, documents: counted(remote, documents) }),
     }
 }
 
@@ -123,7 +123,7 @@ async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> 
                 let said = found.facts.as_ref().and_then(|facts| facts.voxel_size);
                 let missing = said.map_or(configured(spec), |size| size.map(Some));
                 let volume = found.volume(*image, &spec.overrides)?;
-                let opened = files::open(remote, Format::Tiff, &volume, (&numbered, missing)).await?;
+                let opened = files::open(remote, ArchiveFormat::Tiff, &volume, (&numbered, missing)).await?;
                 found.check_whole(*image, &spec.overrides, opened.source.description())?;
                 found.compare(*image, &opened.location, opened.source.description());
                 Ok::<_, SourceError>((opened, found))
@@ -133,11 +133,11 @@ async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> 
             let (opened, found) = opened?;
             Found { voxel_size: found.facts.and_then(|facts| facts.voxel_size), ..opened }
         }
-        SourceKind::Dm3 { files } => files::open(remote, Format::Dm, files, (spec, configured(spec))).await?,
-        SourceKind::Tiff { files } => files::open(remote, Format::Tiff, files, (spec, configured(spec))).await?,
-        SourceKind::Mrc { files } => files::open(remote, Format::Mrc, files, (spec, configured(spec))).await?,
+        SourceKind::Dm3 { files } => files::open(remote, ArchiveFormat::Dm, files, (spec, configured(spec))).await?,
+        SourceKind::Tiff { files } => files::open(remote, ArchiveFormat::Tiff, files, (spec, configured(spec))).await?,
+        SourceKind::Mrc { files } => files::open(remote, ArchiveFormat::Mrc, files, (spec, configured(spec))).await?,
         SourceKind::Empiar { entry, server, files, imageset } => {
-            let entry = empiar::Entry { number: *entry, server, files, imageset: imageset.as_deref() };
+            let entry = empiar::EntrySpec { number: *entry, server, files, imageset: imageset.as_deref() };
             let found = empiar::find(remote, entry, &spec.overrides, heard).await?;
             let (said, configured) = (found.voxel_size(), configured(spec));
             let missing = std::array::from_fn(|axis| said[axis].or(configured[axis]));

@@ -6,8 +6,8 @@
 use futures::{StreamExt, TryStreamExt, stream};
 use tracing::warn;
 
-use super::format::Format;
-use super::listing::{self, Names};
+use super::format::ArchiveFormat;
+use super::listing::{self, ListedNames};
 use super::naming::natural;
 use super::series::{self, Series};
 use crate::cache::Reservation;
@@ -27,7 +27,7 @@ const MAX_TOLD: usize = 16;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules<'a> {
     /// Formats of which they may be.
-    pub(super) formats: &'static [Format],
+    pub(super) formats: &'static [ArchiveFormat],
     /// How many there are, where somebody said so.
     pub(super) promised: Option<u64>,
     /// What the configuration says of them.
@@ -38,7 +38,7 @@ pub(super) struct Rules<'a> {
 #[derive(Debug)]
 pub(super) struct Sections {
     pub(super) folder: Location,
-    pub(super) format: Format,
+    pub(super) format: ArchiveFormat,
     /// In the order of z; none where there is no section.
     pub(super) names: Vec<Option<String>>,
     pub(super) kept: Reservation,
@@ -127,8 +127,8 @@ pub(super) fn arranged(files: &[Location], overrides: &Overrides) -> Result<Vec<
 }
 
 /// The names of sections of one format; their memory stays counted as long as they are there.
-fn of_formats(mut listed: Names, formats: &[Format]) -> Result<(Format, Names), String> {
-    let is_there = |format: &&Format| listed.names.iter().any(|name| format.has(name));
+fn of_formats(mut listed: ListedNames, formats: &[ArchiveFormat]) -> Result<(ArchiveFormat, ListedNames), String> {
+    let is_there = |format: &&ArchiveFormat| listed.names.iter().any(|name| format.has(name));
     let Some(format) = formats.iter().find(is_there).copied() else {
         let endings: Vec<&str> = formats.iter().flat_map(|format| format.endings()).copied().collect();
         let other = foreign::of_names(&listed.names).map(|what| format!("; {what}")).unwrap_or_default();
@@ -170,8 +170,8 @@ fn ordered(names: &[String], promised: Option<u64>, overrides: &Overrides) -> Re
             Ok(Ordered::Series(Series::numbered(numbered?, strangers)?))
         }
         (_, None) => Ok(match Series::find(names, promised)? {
-            series::Found::Series(series) => Ordered::Series(series),
-            series::Found::All => {
+            series::FolderContent::Series(series) => Ordered::Series(series),
+            series::FolderContent::All => {
                 wanted.sort_by(|a, b| natural(a, b));
                 Ordered::List(wanted, strangers)
             }

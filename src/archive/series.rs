@@ -57,7 +57,7 @@ impl<'a> Numbered<'a> {
 
 /// What the files of a folder are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum FolderContent {
     /// One series.
     Series(Series),
     /// As many files of several series as somebody promised: they are all in the order of their names.
@@ -67,7 +67,7 @@ pub(super) enum Found {
 impl Series {
     /// Finds the series in names of files: those that differ in one number only. Of several the one with `promised` files
     /// is taken, or all of them where they are as many together. The error says why there is none.
-    pub(super) fn find(names: &[String], promised: Option<u64>) -> Result<Found, String> {
+    pub(super) fn find(names: &[String], promised: Option<u64>) -> Result<FolderContent, String> {
         if names.len() > MAX_NAMES {
             return Err(format!("{} names, more than the {MAX_NAMES} that are looked at", names.len()));
         }
@@ -84,7 +84,7 @@ impl Series {
         }
         let as_promised = |group: &[Numbered<'_>]| promised == Some(group.len() as u64);
         if groups.len() > 1 && promised == Some(names.len() as u64) {
-            return Ok(Found::All);
+            return Ok(FolderContent::All);
         }
         let mut groups: Vec<_> = groups.into_values().collect();
         groups.sort_by_key(|group| std::cmp::Reverse((as_promised(group), group.len())));
@@ -100,7 +100,7 @@ impl Series {
             return Err(several(&series, &others));
         }
         strangers.extend(others.iter().flatten().map(|numbered| numbered.name.to_owned()));
-        Ok(Found::Series(Series { strangers, ..chosen? }))
+        Ok(FolderContent::Series(Series { strangers, ..chosen? }))
     }
 
     /// Files by the numbers that a pattern of the user's finds in their names.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::shares::{Place, Share, Shares};
+use super::shares::{FetchPlace, PoolShare, Shares};
 use crate::task;
 
 /// The least for what arrives, and for what is kept.
@@ -71,7 +71,7 @@ impl Desk {
     }
 
     /// Waits until a document of `bytes` at the most may arrive from `place`. Not to be held while another one is waited for.
-    pub async fn arrive(&self, place: &Place, bytes: u64) -> Option<Share> {
+    pub async fn arrive(&self, place: &FetchPlace, bytes: u64) -> Option<PoolShare> {
         self.arriving.take(place, bytes).await
     }
 

@@ -18,20 +18,20 @@ const RESERVED: u64 = 4;
 
 /// Where something is fetched from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct FetchPlace {
     name: Arc<str>,
     is_here: bool,
 }
 
-impl Place {
+impl FetchPlace {
     /// Another machine.
-    pub fn host(name: &str) -> Place {
-        Place { name: name.into(), is_here: false }
+    pub fn host(name: &str) -> FetchPlace {
+        FetchPlace { name: name.into(), is_here: false }
     }
 
     /// A filesystem of this machine.
-    pub fn here(name: &str) -> Place {
-        Place { name: name.into(), is_here: true }
+    pub fn here(name: &str) -> FetchPlace {
+        FetchPlace { name: name.into(), is_here: true }
     }
 
     /// What it is called.
@@ -40,8 +40,8 @@ impl Place {
     }
 
     /// What was fetched before and is in memory or kept on disk.
-    pub fn cached() -> Place {
-        Place::here("")
+    pub fn cached() -> FetchPlace {
+        FetchPlace::here("")
     }
 }
 
@@ -54,7 +54,7 @@ struct State {
     limit: u64,
     used: u64,
     used_by_hosts: u64,
-    lines: BTreeMap<Place, Line>,
+    lines: BTreeMap<FetchPlace, Line>,
 }
 
 /// A place with those who wait for a share of it, first come, first served.
@@ -67,14 +67,14 @@ struct Line {
 #[derive(Debug)]
 struct Waiter {
     bytes: u64,
-    sender: oneshot::Sender<Share>,
+    sender: oneshot::Sender<PoolShare>,
 }
 
 /// A part of a pool that is taken for a place; free again when dropped.
 #[derive(Debug)]
-pub struct Share {
+pub struct PoolShare {
     state: Arc<Mutex<State>>,
-    place: Place,
+    place: FetchPlace,
     bytes: u64,
 }
 
@@ -83,17 +83,17 @@ pub struct Share {
 pub struct Room {
     /// The memory, of which what has come takes its part.
     pub lease: Lease,
-    _share: Option<Share>,
+    _share: Option<PoolShare>,
 }
 
 impl Room {
     /// Memory that was leased with that share, or without one where nobody has to answer.
-    pub fn new(lease: Lease, share: Option<Share>) -> Self {
+    pub fn new(lease: Lease, share: Option<PoolShare>) -> Self {
         Room { lease, _share: share }
     }
 }
 
-impl Drop for Share {
+impl Drop for PoolShare {
     fn drop(&mut self) {
         let granted = {
             let mut state = self.state.lock();
@@ -114,7 +114,7 @@ impl Shares {
     }
 
     /// Waits until `bytes` more may be fetched from `place`. What is larger than the most a place can get waits for that.
-    pub async fn take(&self, place: &Place, bytes: u64) -> Option<Share> {
+    pub async fn take(&self, place: &FetchPlace, bytes: u64) -> Option<PoolShare> {
         let receiver = {
             let mut state = self.0.lock();
             let bytes = bytes.min(state.limit_for(place) / 2);
@@ -122,7 +122,7 @@ impl Shares {
             line.waiting.retain(|waiter| !waiter.sender.is_closed());
             if line.waiting.is_empty() && state.fits(place, bytes) {
                 state.count(place, |used| used + bytes);
-                return Some(Share { state: self.0.clone(), place: place.clone(), bytes });
+                return Some(PoolShare { state: self.0.clone(), place: place.clone(), bytes });
             }
             let (sender, receiver) = oneshot::channel();
             state.lines.entry(place.clone()).or_default().waiting.push_back(Waiter { bytes, sender });
@@ -134,17 +134,17 @@ impl Shares {
 }
 
 impl State {
-    fn limit_for(&self, place: &Place) -> u64 {
+    fn limit_for(&self, place: &FetchPlace) -> u64 {
         if place.is_here { self.limit } else { self.limit - self.limit / RESERVED }
     }
 
     /// What is free for a place.
-    fn free(&self, place: &Place) -> u64 {
+    fn free(&self, place: &FetchPlace) -> u64 {
         let free = self.limit.saturating_sub(self.used);
         if place.is_here { free } else { free.min(self.limit_for(place).saturating_sub(self.used_by_hosts)) }
     }
 
-    fn fits(&self, place: &Place, bytes: u64) -> bool {
+    fn fits(&self, place: &FetchPlace, bytes: u64) -> bool {
         let used = self.lines.get(place).map_or(0, |line| line.used);
         let Some(left) = self.free(place).checked_sub(bytes) else { return false };
         // Who has nothing goes first, so that something large is not kept waiting by others that are small for ever.
@@ -159,7 +159,7 @@ impl State {
         lines.filter_map(first).max().unwrap_or(0)
     }
 
-    fn count(&mut self, place: &Place, change: impl FnOnce(u64) -> u64) {
+    fn count(&mut self, place: &FetchPlace, change: impl FnOnce(u64) -> u64) {
         let line = self.lines.entry(place.clone()).or_default();
         let (before, after) = (line.used, change(line.used));
         line.used = after;
@@ -173,20 +173,20 @@ impl State {
     }
 
     /// The shares that can be had now.
-    fn grant(&mut self, this: &Arc<Mutex<State>>) -> Vec<(oneshot::Sender<Share>, Share)> {
+    fn grant(&mut self, this: &Arc<Mutex<State>>) -> Vec<(oneshot::Sender<PoolShare>, PoolShare)> {
         let mut granted = Vec::new();
-        let places: Vec<Place> = self.lines.keys().cloned().collect();
+        let places: Vec<FetchPlace> = self.lines.keys().cloned().collect();
         for place in places {
             while let Some(Waiter { bytes, sender }) = self.next(&place) {
                 self.count(&place, |used| used + bytes);
-                granted.push((sender, Share { state: this.clone(), place: place.clone(), bytes }));
+                granted.push((sender, PoolShare { state: this.clone(), place: place.clone(), bytes }));
             }
         }
         granted
     }
 
     /// Takes the first in the line of a place out of it where it can have its share.
-    fn next(&mut self, place: &Place) -> Option<Waiter> {
+    fn next(&mut self, place: &FetchPlace) -> Option<Waiter> {
         let line = self.lines.get_mut(place)?;
         while line.waiting.front().is_some_and(|first| first.sender.is_closed()) {
             line.waiting.pop_front();
@@ -209,12 +209,12 @@ mod tests {
     use super::*;
 
     /// As many shares of `bytes` as can be had at once.
-    fn fill(shares: &Shares, place: &Place, bytes: u64) -> Vec<Share> {
+    fn fill(shares: &Shares, place: &FetchPlace, bytes: u64) -> Vec<PoolShare> {
         std::iter::from_fn(|| shares.take(place, bytes).now_or_never().flatten()).collect()
     }
 
-    fn host(number: u32) -> Place {
-        Place::host(&format!("host-{number}"))
+    fn host(number: u32) -> FetchPlace {
+        FetchPlace::host(&format!("host-{number}"))
     }
 
     #[test]
@@ -228,7 +228,7 @@ mod tests {
         }
         assert_eq!(silent[0].len(), 150);
         assert!(
-            fill(&shares, &Place::here("/"), 10).len() >= 50,
+            fill(&shares, &FetchPlace::here("/"), 10).len() >= 50,
             "a fourth is for this machine, of which one gets half"
         );
         drop(silent);
@@ -286,7 +286,7 @@ mod tests {
             .map(|task| {
                 let shares = shares.clone();
                 tokio::spawn(async move {
-                    let place = if task % 5 == 0 { Place::here("/") } else { host(task as u32 % 7) };
+                    let place = if task % 5 == 0 { FetchPlace::here("/") } else { host(task as u32 % 7) };
                     for round in 0..50 {
                         let share = shares.take(&place, 1 + (task * 37 + round * 11) % 500).await;
                         assert!(shares.0.lock().used <= 1000);

@@ -38,7 +38,7 @@ pub(super) fn not_utf_8(file: &str, error: &FromUtf8Error) -> CatalogError {
     let before = String::from_utf8_lossy(before);
     let byte = rest.first().copied().unwrap_or_default();
     let reason = format!("the byte 0x{byte:02x} is no part of a text in UTF-8; save the file in that encoding");
-    Text { file, text: &before }.error(valid..valid, "", reason)
+    CatalogText { file, text: &before }.error(valid..valid, "", reason)
 }
 
 struct PlaceText<'a>(&'a Option<(usize, usize)>);
@@ -62,12 +62,12 @@ impl fmt::Display for KeyText<'_> {
 
 /// The text of a catalogue, to turn byte offsets into places that an editor finds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Text<'a> {
+pub(super) struct CatalogText<'a> {
     pub file: &'a str,
     pub text: &'a str,
 }
 
-impl Text<'_> {
+impl CatalogText<'_> {
     /// An error about `key`, whose text lies at `span`.
     pub fn error(&self, span: Range<usize>, key: impl Into<String>, reason: impl Into<String>) -> CatalogError {
         CatalogError {

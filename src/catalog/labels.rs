@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::error::{CatalogError, Text};
+use super::error::{CatalogError, CatalogText};
 
 /// Most values that are told of.
 const MAX_VALUES: usize = 4096;
@@ -30,7 +30,7 @@ pub(super) struct RawLabelValue {
 
 /// Checks what is said of values.
 pub(super) fn values(
-    place: Text<'_>,
+    place: CatalogText<'_>,
     raw: Option<Spanned<Vec<RawLabelValue>>>,
 ) -> Result<Vec<LabelValue>, CatalogError> {
     let Some(raw) = raw else { return Ok(Vec::new()) };

@@ -9,7 +9,7 @@ use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
 use toml::Spanned;
 
-use super::error::{CatalogError, Text};
+use super::error::{CatalogError, CatalogText};
 
 /// Longest pattern, and bytes of the program that it is made into.
 const MAX_PATTERN: usize = 1024;
@@ -129,7 +129,11 @@ impl RawOverrides {
     }
 
     /// Checks them.
-    pub(super) fn checked(self, place: Text<'_>, voxel_size: Option<[f64; 3]>) -> Result<Overrides, CatalogError> {
+    pub(super) fn checked(
+        self,
+        place: CatalogText<'_>,
+        voxel_size: Option<[f64; 3]>,
+    ) -> Result<Overrides, CatalogError> {
         let order = match &self.order {
             None => None,
             Some(order) => Some(match order.get_ref().as_str() {
@@ -170,7 +174,11 @@ impl RawOverrides {
 }
 
 /// The pattern of a user; that of numbers has a group for them.
-fn compiled(place: Text<'_>, pattern: Spanned<String>, order: Option<SectionOrder>) -> Result<Regex, CatalogError> {
+fn compiled(
+    place: CatalogText<'_>,
+    pattern: Spanned<String>,
+    order: Option<SectionOrder>,
+) -> Result<Regex, CatalogError> {
     let failed = |reason: String| place.error(pattern.span(), "pattern", reason);
     let text = pattern.get_ref();
     if text.len() > MAX_PATTERN {

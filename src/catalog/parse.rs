@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::error::{CatalogError, Text};
+use super::error::{CatalogError, CatalogText};
 use super::labels::RawLabelValue;
 use super::names::{self, MAIN_IMAGE};
 use super::source::{self, RawSource};
@@ -79,7 +79,7 @@ struct RawHost {
 
 /// Parses the text of the catalogue `file`; relative paths in it start at `folder`.
 pub(super) fn catalog(text: &str, file: &str, folder: Option<&Path>) -> Result<Catalog, CatalogError> {
-    let place = Text { file, text };
+    let place = CatalogText { file, text };
     let raw: RawCatalog = toml::from_str(text).map_err(|error| place.parser_error(&error))?;
     let limits = limits(place, raw.host)?;
     if raw.dataset.is_empty() {
@@ -95,7 +95,7 @@ pub(super) fn catalog(text: &str, file: &str, folder: Option<&Path>) -> Result<C
 }
 
 fn dataset(
-    place: Text<'_>,
+    place: CatalogText<'_>,
     folder: Option<&Path>,
     span: std::ops::Range<usize>,
     raw: RawDataset,
@@ -150,7 +150,7 @@ fn dataset(
 }
 
 /// The label images of an image.
-fn labels(place: Text<'_>, folder: Option<&Path>, raw: Vec<RawLabel>) -> Result<Vec<LabelSpec>, CatalogError> {
+fn labels(place: CatalogText<'_>, folder: Option<&Path>, raw: Vec<RawLabel>) -> Result<Vec<LabelSpec>, CatalogError> {
     let mut taken = BTreeSet::new();
     let mut labels = Vec::with_capacity(raw.len());
     for label in raw {
@@ -164,7 +164,7 @@ fn labels(place: Text<'_>, folder: Option<&Path>, raw: Vec<RawLabel>) -> Result<
 }
 
 fn check_name(
-    place: Text<'_>,
+    place: CatalogText<'_>,
     name: &Spanned<String>,
     fault: impl Fn(&str) -> Option<String>,
 ) -> Result<(), CatalogError> {
@@ -175,7 +175,7 @@ fn check_name(
 }
 
 fn check_unique(
-    place: Text<'_>,
+    place: CatalogText<'_>,
     name: &Spanned<String>,
     what: &str,
     taken: &mut BTreeSet<String>,
@@ -186,7 +186,7 @@ fn check_unique(
     Err(place.error(name.span(), "name", format!("`{}` is taken by another {what}", name.get_ref())))
 }
 
-fn limits(place: Text<'_>, hosts: BTreeMap<Spanned<String>, RawHost>) -> Result<LimitsByHost, CatalogError> {
+fn limits(place: CatalogText<'_>, hosts: BTreeMap<Spanned<String>, RawHost>) -> Result<LimitsByHost, CatalogError> {
     let mut by_host = LimitsByHost::default();
     for (name, raw) in hosts {
         // In the form that URLs give back, so that a request finds it.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
-use super::error::{CatalogError, Text};
+use super::error::{CatalogError, CatalogText};
 use super::overrides::{RawOverrides, RawSize};
 use super::pasted;
 use super::recorded::Recorded;
@@ -65,7 +65,7 @@ pub(super) struct RawSource {
 
 /// Checks a source table.
 pub(super) fn spec(
-    place: Text<'_>,
+    place: CatalogText<'_>,
     folder: Option<&Path>,
     raw: Spanned<RawSource>,
 ) -> Result<SourceSpec, CatalogError> {
@@ -217,7 +217,7 @@ pub(super) fn spec(
 
 /// The files of a source that is read file by file: `url` of one or of a folder, or `urls` of a file per z.
 fn files(
-    (place, folder): (Text<'_>, Option<&Path>),
+    (place, folder): (CatalogText<'_>, Option<&Path>),
     (table, kind): (&Range<usize>, &str),
     url: Option<Spanned<String>>,
     urls: Option<Spanned<Vec<Spanned<String>>>>,
@@ -252,7 +252,7 @@ fn files(
 }
 
 fn required<T>(
-    place: Text<'_>,
+    place: CatalogText<'_>,
     table: &Range<usize>,
     kind: &str,
     key: &str,
@@ -261,12 +261,12 @@ fn required<T>(
     value.ok_or_else(|| place.error(table.clone(), key, format!("a source of kind `{kind}` needs `{key}`")))
 }
 
-fn location(place: Text<'_>, folder: Option<&Path>, text: Spanned<String>) -> Result<Location, CatalogError> {
+fn location(place: CatalogText<'_>, folder: Option<&Path>, text: Spanned<String>) -> Result<Location, CatalogError> {
     Location::parse(text.get_ref(), folder).map_err(|error| place.error(text.span(), "url", error.to_string()))
 }
 
 /// The address of a web server.
-fn web(place: Text<'_>, key: &str, text: Option<Spanned<String>>, default: &str) -> Result<Url, CatalogError> {
+fn web(place: CatalogText<'_>, key: &str, text: Option<Spanned<String>>, default: &str) -> Result<Url, CatalogError> {
     let (span, text) = match text {
         Some(text) => (text.span(), text.into_inner()),
         None => (0..0, default.to_owned()),
@@ -292,7 +292,7 @@ impl Access {
         endpoint.or_else(|| credentials.map(|credentials| ("credentials", credentials.span())))
     }
 
-    fn apply(&self, place: Text<'_>, location: Location) -> Result<Location, CatalogError> {
+    fn apply(&self, place: CatalogText<'_>, location: Location) -> Result<Location, CatalogError> {
         let Some((key, span)) = self.span() else { return Ok(location) };
         if !matches!(location.url.scheme(), "s3" | "gs") {
             return Err(place.error(span, key, "is for s3 and gs addresses only"));

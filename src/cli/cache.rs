@@ -11,7 +11,7 @@ use super::progress_bar::bar;
 use super::session::{absolute, default_folder};
 use super::size::human;
 use super::{CliError, size};
-use crate::disk::{Access, Disk, Stat};
+use crate::disk::{Disk, FolderAccess, Stat};
 
 /// Look after what is kept on disk.
 #[derive(Debug, clap::Args)]
@@ -123,14 +123,14 @@ fn stat_json(disk: &Disk, stat: &Stat) -> Value {
     let hosts: Vec<Value> =
         hosts.map(|sum| json!({ "host": sum.host, "objects": sum.objects, "bytes": sum.bytes })).collect();
     json!({
-        "folder": disk.folder(), "writable": stat.access == Access::ReadWrite, "bytes": stat.bytes,
+        "folder": disk.folder(), "writable": stat.access == FolderAccess::ReadWrite, "bytes": stat.bytes,
         "files": stat.files, "segments": stat.segments, "objects": stat.objects, "extents": stat.extents,
         "oldest": seconds(stat.oldest), "newest": seconds(stat.newest), "hosts": hosts,
     })
 }
 
 fn stat_text(disk: &Disk, stat: &Stat) -> String {
-    let read_only = if stat.access == Access::ReadOnly { ", read-only" } else { "" };
+    let read_only = if stat.access == FolderAccess::ReadOnly { ", read-only" } else { "" };
     let mut text = format!(
         "{}: {} in {} files{read_only}; {} objects in {} pieces\n",
         disk.folder().display(),

@@ -13,13 +13,13 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::CliError;
 use super::output::print;
-use crate::cache::Place;
+use crate::cache::FetchPlace;
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::remote::{LimitsByHost, Location};
 use crate::source::{Placement, Source, precomputed};
 use crate::stats::Stats;
 use crate::store::{CachePolicy, Remote};
-use crate::volume::block::Voxels;
+use crate::volume::block::BlockVoxels;
 use crate::volume::{Blocks, Image};
 
 /// The hidden subcommand.
@@ -112,14 +112,14 @@ fn rate<V: AsRef<[u8]> + Send>(
 /// The same through a volume with nothing in memory.
 async fn through_volume(source: &Arc<dyn Source>, cells: &[CellIndex]) -> Result<f64, String> {
     let blocks = Blocks::new(1 << 30, Arc::new(Stats::default()));
-    let image = Arc::new(Image::new(0, "d/em", source.clone(), Place::cached()));
+    let image = Arc::new(Image::new(0, "d/em", source.clone(), FetchPlace::cached()));
     let begin = Instant::now();
     let mut voxels = 0;
     let mut results = blocks.request(&image, LEVEL, cells.to_vec(), None);
     while let Some((cell, result)) = results.next().await {
         match result.map_err(|error| error.to_string())? {
-            Voxels::Present(held) => voxels += held.data.len(),
-            Voxels::Absent => return Err(format!("chunk {cell} is absent")),
+            BlockVoxels::Present(held) => voxels += held.data.len(),
+            BlockVoxels::Absent => return Err(format!("chunk {cell} is absent")),
         }
     }
     Ok(voxels as f64 / begin.elapsed().as_secs_f64())

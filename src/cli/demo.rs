@@ -9,8 +9,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use crate::daemon::Signals;
-use crate::demo::slice::{self, Slice};
-use crate::demo::{Log, Options, Replica, picture};
+use crate::demo::slice::{self, PlaneSlice};
+use crate::demo::{Log, Replica, ReplicaOptions, picture};
 
 /// Serve a small replica of the archives from inside the binary, mount it and show what is in it.
 #[derive(Debug, clap::Args)]
@@ -40,7 +40,7 @@ pub const LINKED: &str = "hemibrain";
 
 /// Where the datasets of the demo are to be seen in a browser.
 #[derive(Debug, Default)]
-pub struct Pages {
+pub struct DemoPages {
     /// A page with all of them.
     pub page: String,
     /// One of them in a viewer.
@@ -51,7 +51,7 @@ pub struct Pages {
 /// `serve` only serves it, until what it returns is dropped, and says where.
 pub fn run<M, S, E: Display>(
     args: DemoArgs,
-    mount: impl FnOnce(&str, &Path) -> Result<(M, Pages), E>,
+    mount: impl FnOnce(&str, &Path) -> Result<(M, DemoPages), E>,
     serve: impl FnOnce(&str) -> Result<(S, String), E>,
 ) -> ExitCode {
     // From here on a signal ends the demo where it waits, and never leaves a mount behind.
@@ -92,11 +92,11 @@ fn demo<M, S, E: Display>(
     args: &DemoArgs,
     out: &mut impl Write,
     ended: &mpsc::Receiver<()>,
-    mount: impl FnOnce(&str, &Path) -> Result<(M, Pages), E>,
+    mount: impl FnOnce(&str, &Path) -> Result<(M, DemoPages), E>,
     serve: impl FnOnce(&str) -> Result<(S, String), E>,
 ) -> Result<(), Failure> {
     let log = args.log.then(|| Arc::new(|line: &str| eprintln!("{line}")) as Log);
-    let options = Options { delay: Duration::from_millis(args.delay), log };
+    let options = ReplicaOptions { delay: Duration::from_millis(args.delay), log };
     let replica = Replica::start_with(options).map_err(Failure::Replica)?;
     if args.serve {
         let configuration = replica.catalog_toml();
@@ -234,7 +234,7 @@ fn entries(folder: &Path) -> Result<Vec<(String, bool)>, Failure> {
 }
 
 /// Reads the middle slice of a dataset and says what that took.
-fn show(out: &mut impl Write, mountpoint: &Path, dataset: &str) -> Result<Slice, Failure> {
+fn show(out: &mut impl Write, mountpoint: &Path, dataset: &str) -> Result<PlaneSlice, Failure> {
     let store = mountpoint.join(dataset).join("em.zarr");
     let slice = slice::middle(&store)?;
     writeln!(
@@ -293,7 +293,7 @@ mod tests {
         let (end, ended) = mpsc::channel();
         end.send(()).unwrap();
         let mut out = Vec::new();
-        let pages = || Pages { page: "http://p/".to_owned(), link: "http://l/#!".to_owned() };
+        let pages = || DemoPages { page: "http://p/".to_owned(), link: "http://l/#!".to_owned() };
         let mount = |toml: &str, mountpoint: &Path| mount(toml, mountpoint).map(|()| ((), pages()));
         let serve = |_: &str| Ok(((), "http://p/".to_owned()));
         let result = demo(&args(text).unwrap(), &mut out, &ended, mount, serve);

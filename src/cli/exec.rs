@@ -78,7 +78,7 @@ pub(super) struct ExecArgs {
 #[group(skip)]
 struct Stage {
     #[arg(long, hide = true)]
-    inside: Option<inside::Inside>,
+    inside: Option<inside::InsideArgs>,
     /// Where the outer process has found a place.
     #[arg(long, hide = true, requires = "inside")]
     place: Option<PathBuf>,

@@ -7,8 +7,8 @@ use super::config::ConfigArgs;
 use super::mounted::{self, Meant};
 use super::output::print;
 use super::session::CacheArgs;
-use super::target::{self, Store, Tiff};
-use crate::tiff::{Layout, TiffName};
+use super::target::{self, NamedStore, Tiff};
+use crate::tiff::{TiffLayout, TiffName};
 use crate::volume::View;
 
 /// Say what a name stands for, or why it is no view.
@@ -51,16 +51,16 @@ pub(super) fn run(args: &ExplainArgs) -> Result<(), CliError> {
         };
         let view = view.map_err(|error| failed(error.to_string()))?;
         let view = view.ok_or_else(|| failed("the view leaves these labels out".to_owned()))?;
-        let (place, layout) = Layout::of_view(&view, label.is_some()).map_err(|error| failed(error.to_string()))?;
+        let (place, layout) = TiffLayout::of_view(&view, label.is_some()).map_err(|error| failed(error.to_string()))?;
         return Ok(print(&describe_tiff(&format!("{}/{name}", dataset.name), &view, place, &layout))?);
     }
-    let Store { name, image, view, .. } = target::store(dataset, rest)?;
+    let NamedStore { name, image, view, .. } = target::store(dataset, rest)?;
     let pyramid = target::pyramid(&catalog, dataset, image, &cache)?;
     let view = view.apply(&pyramid).map_err(|error| failed(error.to_string()))?;
     Ok(print(&describe(&format!("{}/{name}", dataset.name), &image.name, &view))?)
 }
 
-fn describe_tiff(name: &str, view: &View, place: usize, layout: &Layout) -> String {
+fn describe_tiff(name: &str, view: &View, place: usize, layout: &TiffLayout) -> String {
     let number = view.numbers.get(place).copied().unwrap_or_default();
     let shape = view.pyramid.levels.get(place).map(|level| level.grid.shape.to_string()).unwrap_or_default();
     let kind = if layout.is_classic() { "TIFF" } else { "BigTIFF, which not every program reads" };

@@ -18,13 +18,14 @@ use crate::archive::OpenImage;
 use crate::catalog::{Catalog, Dataset, ImageSpec, NamedSource};
 use crate::daemon::{self, Signals, default_limit};
 use crate::export::{
-    Compression, Destination, ExportError, Exporter, Member, Options, Outcome, Progress, Request, estimate,
+    ChunkCompression, Destination, ExportError, ExportMember, ExportOptions, ExportOutcome, ExportRequest, Exporter,
+    Progress, estimate,
 };
 use crate::geometry::{LevelIndex, Region, Shape};
 use crate::metadata::{self, ImageRecord, Knowledge};
 use crate::view::ViewSpec;
 use crate::zarr::{Format, StoreName, parse_level};
-use bar::Bar;
+use bar::ExportBar;
 
 /// Write datasets, images or views as OME-Zarr stores
 #[derive(Debug, clap::Args)]
@@ -56,7 +57,7 @@ pub(super) struct ExportArgs {
     format: Option<Format>,
     /// Compression of chunks: none, blosc or zstd:N
     #[arg(long, value_name = "zstd:N|blosc|none", default_value_t)]
-    compress: Compression,
+    compress: ChunkCompression,
     /// Chunk shape: N or ZxYxX [default: that of the view]
     #[arg(long, value_name = "N|ZxYxX", value_parser = shape)]
     chunk: Option<Shape>,
@@ -261,12 +262,12 @@ async fn one(args: &ExportArgs, session: &Session, exporter: &Exporter, job: &Jo
     exporter.begin().await;
     let before = exporter.progress.state();
     let request = request(args, session, job).await?;
-    let bar = (!args.quiet).then(|| Bar::start(&request.name, exporter.progress.clone()));
+    let bar = (!args.quiet).then(|| ExportBar::start(&request.name, exporter.progress.clone()));
     let outcome = exporter.export(&request, &job.destination, args.resume).await;
     drop(bar);
     match outcome? {
-        Outcome::Complete => say(format!("{} is complete already", job.destination)),
-        Outcome::Written => {
+        ExportOutcome::Complete => say(format!("{} is complete already", job.destination)),
+        ExportOutcome::Written => {
             let state = exporter.progress.state();
             say(report::summary(&request.name, &job.destination, &before, &state, begin.elapsed()));
         }
@@ -304,7 +305,7 @@ async fn dry_run(
 }
 
 /// Opens the image and its labels.
-async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<Request, ExportError> {
+async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<ExportRequest, ExportError> {
     let name = job.path();
     let sources: Vec<NamedSource<'_>> = job.image.sources().collect();
     let opening = sources.iter().map(|named| {
@@ -339,18 +340,18 @@ async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<
         Some((level, place)) => samples::view(job.view, &opened[0].pyramid, level, &place)
             .map_err(|reason| ExportError::Usage(format!("{name}: {reason}")))?,
     };
-    let members = sources.iter().zip(opened).map(|(named, opened)| Member {
+    let members = sources.iter().zip(opened).map(|(named, opened)| ExportMember {
         label: named.label.map(str::to_owned),
         image: opened.image,
         pyramid: opened.pyramid,
         origin: opened.origin,
         source: named.source.digest(),
     });
-    Ok(Request {
+    Ok(ExportRequest {
         title: name.replacen('/', " ", 1),
         view,
         members: members.collect(),
-        options: Options {
+        options: ExportOptions {
             v3: args.format.unwrap_or(job.name.format) == Format::V3,
             compression: args.compress,
             chunk: args.chunk,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::output::print;
 use super::{CliError, mounted};
 use crate::daemon::control;
-use crate::ledger::{Entries, Mark, Page};
+use crate::ledger::{Entries, LedgerPage, Mark};
 
 /// Print a mark, for `emfs status --failed --since MARK`.
 #[derive(Debug, clap::Args)]
@@ -30,14 +30,14 @@ pub(super) fn mark(args: &MarkArgs) -> Result<(), CliError> {
 
 /// What of the ledger is asked for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(super) struct LedgerQuery<'a> {
     pub absent: bool,
     pub since: Option<&'a Mark>,
     pub json: bool,
 }
 
 /// Lists what failed; that is an error where something did.
-pub(super) fn failed(mountpoint: &std::path::Path, asked: Asked<'_>) -> Result<(), CliError> {
+pub(super) fn failed(mountpoint: &std::path::Path, asked: LedgerQuery<'_>) -> Result<(), CliError> {
     let peer = mounted::peer(mountpoint)?;
     let page = control::ledger(peer.clone()).map_err(control::unanswered(peer))?;
     let page = match asked.since {
@@ -57,7 +57,7 @@ pub(super) fn failed(mountpoint: &std::path::Path, asked: Asked<'_>) -> Result<(
     }
 }
 
-fn as_json(page: &Page, absent: bool) -> String {
+fn as_json(page: &LedgerPage, absent: bool) -> String {
     let listed = |entries: &Entries| json!({"count": entries.count, "gone": entries.gone(), "entries": entries.kept});
     let mut value = json!({"mark": page.mark, "failed": listed(&page.failed)});
     if absent {
@@ -66,7 +66,7 @@ fn as_json(page: &Page, absent: bool) -> String {
     format!("{value:#}\n")
 }
 
-fn readable(page: &Page, absent: bool) -> String {
+fn readable(page: &LedgerPage, absent: bool) -> String {
     let mut text = String::new();
     list(&mut text, "failed", &page.failed);
     if absent {
@@ -128,7 +128,7 @@ mod tests {
         );
         assert!(serde_json::from_str::<Value>(&as_json(&page, false)).unwrap().get("absent").is_none());
 
-        let cut = Page { failed: Entries { count: 3, ..page.failed.clone() }, ..page };
+        let cut = LedgerPage { failed: Entries { count: 3, ..page.failed.clone() }, ..page };
         assert!(readable(&cut, false).starts_with("failed: 2 earlier ones are no longer listed\n"));
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::config::ConfigArgs;
 use super::mounted::{self, Meant};
 use super::output::{print, table};
-use super::place::{self, Part, Place};
+use super::place::{self, ImagePart, ImagePlace};
 use super::session::{CacheArgs, Session, finish};
 use super::{CliError, target};
 use crate::catalog::Catalog;
@@ -81,8 +81,8 @@ pub(super) fn run(args: &LocateArgs) -> Result<(), CliError> {
 
 fn blocks(catalog: &Catalog, path: &str, cache: &CacheArgs) -> Result<Vec<Block>, CliError> {
     let failed = |reason: String| CliError::Failed(format!("{path}: {reason}"));
-    let place = Place::parse(catalog, path)?;
-    let Part::Level(level, chunk) = &place.part else {
+    let place = ImagePlace::parse(catalog, path)?;
+    let ImagePart::Level(level, chunk) = &place.part else {
         return Err(failed("name a chunk or a level, such as DATASET/NAME/s0/0/0/0".to_owned()));
     };
     let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, target::PATIENCE, MEMORY)?;

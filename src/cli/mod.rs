@@ -225,10 +225,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Mounts a catalogue and serves it over HTTP, for the demo: what unmounts when dropped, the address and a link to a viewer.
-fn shown(catalog: &str, mountpoint: &Path) -> Result<(Daemon, demo::Pages), CliError> {
+fn shown(catalog: &str, mountpoint: &Path) -> Result<(Daemon, demo::DemoPages), CliError> {
     let mut daemon = Daemon::of_text(catalog, mountpoint)?;
     let (page, link) = daemon.show(demo::LINKED)?;
-    Ok((daemon, demo::Pages { page, link }))
+    Ok((daemon, demo::DemoPages { page, link }))
 }
 
 /// Takes as many open files as there may be: connections and segments of the cache may need more than the usual 1024.

@@ -1,7 +1,7 @@
 //! A place in the tree as a command names it: a store, a level of it, some of its chunks.
 
 use super::CliError;
-use super::target::{self, Store};
+use super::target::{self, NamedStore};
 use crate::catalog::{Catalog, LabelSpec, MAIN_IMAGE, SourceSpec};
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::view::{ViewError, ViewSpec};
@@ -10,16 +10,16 @@ use crate::zarr::{Format, parse_index, parse_level};
 
 /// A place, of which only the names have been looked at.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
-    pub store: Store<'a>,
+pub(super) struct ImagePlace<'a> {
+    pub store: NamedStore<'a>,
     /// The label image, where it is in one.
     pub label: Option<&'a LabelSpec>,
-    pub part: Part,
+    pub part: ImagePart,
 }
 
 /// What of an image is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum ImagePart {
     /// All levels.
     All,
     /// A level, or those of its chunks whose indices begin with these.
@@ -28,7 +28,7 @@ pub(super) enum Part {
     Document,
 }
 
-impl<'a> Place<'a> {
+impl<'a> ImagePlace<'a> {
     /// Reads `DATASET[/NAME[/labels/LABEL][/sN[/c][/Z[/Y[/X]]]]]`.
     pub fn parse(catalog: &'a Catalog, path: &'a str) -> Result<Self, CliError> {
         let (dataset, rest) = target::split(catalog, path)?;
@@ -49,8 +49,8 @@ impl<'a> Place<'a> {
             let found = store.image.labels.iter().find(|label| label.name == name);
             label = Some(found.ok_or_else(|| failed(format!("the image has no labels `{name}`")))?);
         }
-        let part = Part::parse(store.name.format, words).map_err(failed)?;
-        Ok(Place { store, label, part })
+        let part = ImagePart::parse(store.name.format, words).map_err(failed)?;
+        Ok(ImagePlace { store, label, part })
     }
 
     /// The image or label image, in words.
@@ -82,11 +82,11 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Part {
-    fn parse<'a>(format: Format, mut words: impl Iterator<Item = &'a str>) -> Result<Part, String> {
-        let Some(first) = words.next() else { return Ok(Part::All) };
+impl ImagePart {
+    fn parse<'a>(format: Format, mut words: impl Iterator<Item = &'a str>) -> Result<ImagePart, String> {
+        let Some(first) = words.next() else { return Ok(ImagePart::All) };
         if is_document(first) {
-            return Ok(Part::Document);
+            return Ok(ImagePart::Document);
         }
         let level = parse_level(first).ok_or_else(|| format!("`{first}` is no level, such as s0"))?;
         let mut words = words.peekable();
@@ -99,12 +99,12 @@ impl Part {
         let mut chunk = Vec::new();
         for word in words {
             if chunk.is_empty() && is_document(word) {
-                return Ok(Part::Document);
+                return Ok(ImagePart::Document);
             }
             let index = parse_index(word).filter(|_| chunk.len() < 3);
             chunk.push(index.ok_or_else(|| format!("`{word}` is no index of a chunk"))?);
         }
-        Ok(Part::Level(LevelIndex(level), chunk))
+        Ok(ImagePart::Level(LevelIndex(level), chunk))
     }
 }
 
@@ -138,27 +138,27 @@ pub(super) fn region(view: &View, level: LevelIndex, chunk: &[u64]) -> Result<Re
 mod tests {
     use super::*;
 
-    fn part(path: &str) -> Result<Part, String> {
+    fn part(path: &str) -> Result<ImagePart, String> {
         let catalog = Catalog::builtin().unwrap();
-        Place::parse(&catalog, path).map(|place| place.part).map_err(|error| error.to_string())
+        ImagePlace::parse(&catalog, path).map(|place| place.part).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_place_is_a_store_a_level_or_chunks() {
-        let level = |level, chunk: &[u64]| Ok(Part::Level(LevelIndex(level), chunk.to_vec()));
+        let level = |level, chunk: &[u64]| Ok(ImagePart::Level(LevelIndex(level), chunk.to_vec()));
         for (path, expected) in [
-            ("hemibrain", Ok(Part::All)),
-            ("hemibrain/em.chunk-64.zarr/", Ok(Part::All)),
+            ("hemibrain", Ok(ImagePart::All)),
+            ("hemibrain/em.chunk-64.zarr/", Ok(ImagePart::All)),
             ("hemibrain/em.zarr/s2", level(2, &[])),
             ("hemibrain/em.zarr/s0/5/6/7", level(0, &[5, 6, 7])),
             ("hemibrain/s1", level(1, &[])),
             ("hemibrain/s0/5/6/7", level(0, &[5, 6, 7])),
             ("hemibrain/em.v3.zarr/s0/c", level(0, &[])),
             ("hemibrain/em.v3.zarr/s0/c/5/6/7", level(0, &[5, 6, 7])),
-            ("hemibrain/em.zarr/.zattrs", Ok(Part::Document)),
-            ("hemibrain/em.v3.zarr/s1/zarr.json", Ok(Part::Document)),
+            ("hemibrain/em.zarr/.zattrs", Ok(ImagePart::Document)),
+            ("hemibrain/em.v3.zarr/s1/zarr.json", Ok(ImagePart::Document)),
             ("epfl-hippocampus/training/labels/mitochondria/s0/1", level(0, &[1])),
-            ("epfl-hippocampus/training/labels/.zattrs", Ok(Part::Document)),
+            ("epfl-hippocampus/training/labels/.zattrs", Ok(ImagePart::Document)),
         ] {
             assert_eq!(part(path), expected, "{path}");
         }

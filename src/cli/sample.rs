@@ -5,16 +5,16 @@ mod inside;
 
 use clap::ValueEnum;
 
-use self::field::{Field, LevelChoice};
+use self::field::{LevelChoice, SampledLevel};
 use self::inside::InsideArg;
 use super::output::{eprint_line, print};
-use super::place::Place;
+use super::place::ImagePlace;
 use super::session::{ReadArgs, Session, finish};
 use super::{CliError, mounted, size};
 use crate::geometry::{LevelIndex, Region, Shape};
 use crate::sample::list::{self, Sample};
-use crate::sample::split::{self, Share};
-use crate::sample::{Drawn, Everywhere, RULE, Reader, Regions, Rule, SampleError, draw, native_blocks};
+use crate::sample::split::{self, SplitShare};
+use crate::sample::{DrawRule, Drawn, Everywhere, RULE, Regions, SampleError, VoxelReader, draw, native_blocks};
 use crate::view::ViewSpec;
 use crate::zarr::parse_level;
 
@@ -107,7 +107,7 @@ enum Format {
 
 /// Shares of splits, which are one argument.
 #[derive(Debug, Clone)]
-struct Shares(Vec<Share>);
+struct Shares(Vec<SplitShare>);
 
 impl Shares {
     fn parse(text: &str) -> Result<Shares, String> {
@@ -168,9 +168,9 @@ pub(super) fn run(args: &SampleArgs) -> Result<(), CliError> {
     }
     let mut names = args.names.clone();
     let (catalog, cache) = mounted::meant_by_all(&mut names, &args.read.config, &args.read.cache)?;
-    let places = names.iter().map(|name| Place::parse(&catalog, name)).collect::<Result<Vec<_>, _>>()?;
+    let places = names.iter().map(|name| ImagePlace::parse(&catalog, name)).collect::<Result<Vec<_>, _>>()?;
     let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, args.read.timeout, MEMORY)?;
-    let reader = Reader::new(MEMORY / 4, session.blocks.clone(), session.stats.clone());
+    let reader = VoxelReader::new(MEMORY / 4, session.blocks.clone(), session.stats.clone());
     let (header, samples) = finish(lists(args, &session, &reader, &places))??;
     let text = match args.format {
         Format::Csv => list::csv(&header, &samples),
@@ -182,15 +182,15 @@ pub(super) fn run(args: &SampleArgs) -> Result<(), CliError> {
 async fn lists(
     args: &SampleArgs,
     session: &Session,
-    reader: &Reader,
-    places: &[Place<'_>],
+    reader: &VoxelReader,
+    places: &[ImagePlace<'_>],
 ) -> Result<(Vec<String>, Vec<Sample>), CliError> {
     let choice = match (args.level, args.voxel_size) {
         (Some(level), _) => LevelChoice::Level(level),
         (_, Some(length)) => LevelChoice::Nearest(length),
         _ => LevelChoice::Finest,
     };
-    let opening = places.iter().map(|place| Field::open(session, place, choice, args.within));
+    let opening = places.iter().map(|place| SampledLevel::open(session, place, choice, args.within));
     let fields = futures::future::try_join_all(opening).await?;
     if let Some(twice) =
         (1..fields.len()).find(|at| fields[..*at].iter().any(|other| other.ground.name == fields[*at].ground.name))
@@ -198,7 +198,7 @@ async fn lists(
         return Err(CliError::Usage(format!("{} is named twice", fields[twice].ground.name)));
     }
     let shares = args.split.as_ref().map_or_else(whole, |shares| shares.0.clone());
-    let rule = Rule {
+    let rule = DrawRule {
         seed: args.seed,
         size: args.size,
         regions: args.region,
@@ -244,8 +244,8 @@ pub(super) async fn settle(command: &str, session: &Session) -> Result<(), CliEr
 }
 
 /// The one split of lists without splits.
-pub(super) fn whole() -> Vec<Share> {
-    vec![Share { name: "all".to_owned(), share: split::WHOLE }]
+pub(super) fn whole() -> Vec<SplitShare> {
+    vec![SplitShare { name: "all".to_owned(), share: split::WHOLE }]
 }
 
 /// A shape without a letter that is not ASCII, since headers are read by scripts.
@@ -254,7 +254,7 @@ fn plain(Shape([z, y, x]): Shape) -> String {
 }
 
 /// What the header says of a store.
-fn told(field: &Field<'_>, drawn: &[Drawn], judged: &str) -> String {
+fn told(field: &SampledLevel<'_>, drawn: &[Drawn], judged: &str) -> String {
     let Region { start: [z, y, x], end: [z_end, y_end, x_end] } = field.ground.within;
     let within = format!("z{z}-{z_end}_y{y}-{y_end}_x{x}-{x_end}");
     let mut text = format!("{}: {} samples from {within}{judged}", field.ground.name, drawn.len());
@@ -273,7 +273,7 @@ fn told(field: &Field<'_>, drawn: &[Drawn], judged: &str) -> String {
 }
 
 impl SampleArgs {
-    fn header(&self, rule: &Rule) -> Vec<String> {
+    fn header(&self, rule: &DrawRule) -> Vec<String> {
         let mut drawn = format!("count {}, size {}, seed {}", self.count, plain(self.size), self.seed);
         if let Some(regions) = self.region {
             drawn.push_str(&format!(", {} at a time from regions of {}", regions.samples, plain(regions.shape)));

@@ -7,8 +7,8 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::output::{print, table};
-use super::place::Place;
-use super::sample::field::{self, Field, LevelChoice};
+use super::place::ImagePlace;
+use super::sample::field::{self, LevelChoice, SampledLevel};
 use super::sample::{MEMORY, settle, shape, whole};
 use super::session::{ReadArgs, Session, finish};
 use super::{CliError, mounted};
@@ -16,7 +16,7 @@ use crate::catalog::SourceSpec;
 use crate::geometry::{LevelIndex, Region, Shape};
 use crate::sample::list::{self, Sample};
 use crate::sample::statistics::{self, Summary};
-use crate::sample::{Drawn, Everywhere, Reader, Rule, SampleError, draw};
+use crate::sample::{DrawRule, Drawn, Everywhere, SampleError, VoxelReader, draw};
 use crate::volume::intensity::{self, Intensity};
 use crate::zarr::parse_level;
 
@@ -96,12 +96,12 @@ pub(super) fn run(args: &StatsArgs) -> Result<(), CliError> {
     if names.is_empty() {
         stores.extend(&of_list);
     }
-    let places = stores.into_iter().map(|name| Place::parse(&catalog, name)).collect::<Result<Vec<_>, _>>()?;
+    let places = stores.into_iter().map(|name| ImagePlace::parse(&catalog, name)).collect::<Result<Vec<_>, _>>()?;
     if places.is_empty() {
         return Err(CliError::Failed("the list has no such row".to_owned()));
     }
     let session = Session::new(&catalog.limits, cache.cache_of_any_size()?, args.read.timeout, MEMORY)?;
-    let reader = Reader::new(MEMORY / 4, session.blocks.clone(), session.stats.clone());
+    let reader = VoxelReader::new(MEMORY / 4, session.blocks.clone(), session.stats.clone());
     let computed = finish(async {
         let mut all = Vec::new();
         for place in &places {
@@ -125,7 +125,7 @@ pub(super) fn run(args: &StatsArgs) -> Result<(), CliError> {
 struct Computed<'a> {
     told: Value,
     summary: Summary,
-    field: Field<'a>,
+    field: SampledLevel<'a>,
     spec: &'a SourceSpec,
     intensity: Option<Intensity>,
 }
@@ -143,12 +143,12 @@ impl Computed<'_> {
 async fn one<'a>(
     args: &StatsArgs,
     session: &Session,
-    reader: &Reader,
-    place: &'a Place<'a>,
+    reader: &VoxelReader,
+    place: &'a ImagePlace<'a>,
     rows: &[(u64, Sample)],
 ) -> Result<Computed<'a>, CliError> {
     let choice = args.level.map_or(LevelChoice::Finest, LevelChoice::Level);
-    let field = Field::open(session, place, choice, None).await?;
+    let field = SampledLevel::open(session, place, choice, None).await?;
     let samples = match &args.list {
         None => drawn(args, &field).await?,
         Some(file) => listed(&file.display().to_string(), &field, rows)?,
@@ -172,16 +172,16 @@ async fn one<'a>(
 }
 
 /// The blocks of `emfs sample` with the same numbers, smaller where the image is.
-async fn drawn(args: &StatsArgs, field: &Field<'_>) -> Result<Vec<Sample>, SampleError> {
+async fn drawn(args: &StatsArgs, field: &SampledLevel<'_>) -> Result<Vec<Sample>, SampleError> {
     let extent = field.ground.within.shape();
     let size = Shape(std::array::from_fn(|axis| args.size.0[axis].min(extent.0[axis])));
-    let rule = Rule { seed: args.seed, size, regions: None, shares: whole(), block: None, margin: None };
+    let rule = DrawRule { seed: args.seed, size, regions: None, shares: whole(), block: None, margin: None };
     let drawn: Vec<Drawn> = draw(&field.ground, &rule, args.blocks, &Everywhere).await?;
     Ok(drawn.iter().map(|drawn| field.sample(drawn, &rule)).collect())
 }
 
 /// The rows of the list that are of the field's level, all of which have to lie in it.
-fn listed(file: &str, field: &Field<'_>, rows: &[(u64, Sample)]) -> Result<Vec<Sample>, CliError> {
+fn listed(file: &str, field: &SampledLevel<'_>, rows: &[(u64, Sample)]) -> Result<Vec<Sample>, CliError> {
     let shape = field.shown().grid.shape;
     let mut found = Vec::new();
     for (line, sample) in

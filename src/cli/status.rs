@@ -35,7 +35,7 @@ pub(super) struct StatusArgs {
 /// Asks the daemon and prints its answer.
 pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
     if args.failed {
-        let asked = ledger::Asked { absent: args.absent, since: args.since.as_ref(), json: args.json };
+        let asked = ledger::LedgerQuery { absent: args.absent, since: args.since.as_ref(), json: args.json };
         return ledger::failed(&args.mountpoint, asked);
     }
     let peer = mounted::peer(&args.mountpoint)?;

@@ -42,7 +42,7 @@ pub(super) fn image<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a ImageSpe
 
 /// A store as it is named below its dataset.
 #[derive(Debug, Clone)]
-pub(super) struct Store<'a> {
+pub(super) struct NamedStore<'a> {
     pub dataset: &'a Dataset,
     /// The complete name.
     pub name: StoreName,
@@ -52,12 +52,12 @@ pub(super) struct Store<'a> {
 }
 
 /// The store of that name; the image `em` and the ending may be left out.
-pub(super) fn store<'a>(dataset: &'a Dataset, name: &str) -> Result<Store<'a>, CliError> {
+pub(super) fn store<'a>(dataset: &'a Dataset, name: &str) -> Result<NamedStore<'a>, CliError> {
     let failed = |reason: String| CliError::Failed(format!("{}/{name}: {reason}", dataset.name));
     let name = StoreName::parse(&complete(name)).map_err(|error| failed(error.to_string()))?;
     let (of, view) = meaning(dataset, &name.image, name.view).map_err(failed)?;
     let image = image(dataset, of)?;
-    Ok(Store { dataset, name, image, view })
+    Ok(NamedStore { dataset, name, image, view })
 }
 
 /// A TIFF file as it is named below its dataset.

@@ -8,7 +8,7 @@ use super::CliError;
 use super::output::eprint_line;
 use crate::daemon::control::{self, Recent, Watched};
 use crate::fuse::{UnmountError, unmount};
-use crate::mountinfo::{self, Mount, State};
+use crate::mountinfo::{self, Mount, MountState};
 
 /// How long a program that is just letting go of a file may take.
 const LETTING_GO: Duration = Duration::from_secs(1);
@@ -39,10 +39,10 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
     let state = match control::reader(&mount) {
         Ok(Some(reader)) if !args.force => return Err(refusal(path, &reader)),
         // It hangs, and so would who asks it for more.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => State::Silent,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => MountState::Silent,
         _ => mount.state(),
     };
-    let is_dead = state == State::Dead;
+    let is_dead = state == MountState::Dead;
     let daemon = Watched::new(&mount).ok();
     // A bind mount, or one that was moved to: the daemon goes on for it.
     let elsewhere = || {
@@ -56,7 +56,7 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
             Err(UnmountError::Busy(_)) if Instant::now() < give_up => std::thread::sleep(Duration::from_millis(50)),
             // What programs hold of a dead mount is of no use to them; those in one that hangs wait, and cannot even be killed
             // where its daemon has taken their question.
-            Err(UnmountError::Busy(_)) if state != State::Alive || args.force => {
+            Err(UnmountError::Busy(_)) if state != MountState::Alive || args.force => {
                 unmount(path, true)?;
                 // Else it goes on for what programs have open. One that hangs is told of below.
                 if elsewhere().is_none() {

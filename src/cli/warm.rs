@@ -13,18 +13,18 @@ use futures::StreamExt;
 use futures::stream;
 use parking_lot::Mutex;
 
-use self::bar::Bar;
-use self::names::{Named, Wanted, Wish};
+use self::bar::WarmBar;
+use self::names::{Named, WantedImage, Wish};
 use super::config::ConfigArgs;
 use super::output::{eprint_line, print};
-use super::place::{self, Part};
+use super::place::{self, ImagePart};
 use super::session::{CacheArgs, Session, finish};
 use super::size::human;
 use super::{CliError, mounted};
 use crate::archive::OpenImage;
 use crate::catalog::SourceSpec;
 use crate::daemon::TIMEOUT;
-use crate::disk::{Access, CacheUse, Disk};
+use crate::disk::{CacheUse, Disk, FolderAccess};
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::view::ViewSpec;
 use crate::volume::warm::{WarmProgress, warm, warm_computed};
@@ -107,7 +107,7 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
     let session = Session::new(&catalog.limits, cache, TIMEOUT, MEMORY)?;
     let (progress, failures, begin) = (WarmProgress::default(), Mutex::new(failures), Instant::now());
     finish(async {
-        let bar = Bar::new(args.quiet);
+        let bar = WarmBar::new(args.quiet);
         let work = stream::iter(&wanted).for_each_concurrent(IMAGES, |wanted| async {
             let run = Run { args, session: &session, disk: &disk, progress: &progress, failures: &failures, bar: &bar };
             match session.open(wanted.source(), &wanted.name).await {
@@ -142,7 +142,7 @@ fn writable(cache: &CacheUse) -> Result<Disk, CliError> {
         return Err(CliError::Failed("there is no cache to fetch into (--cache-size 0?)".to_owned()));
     };
     match disk.access() {
-        Access::ReadOnly => Err(CliError::Failed(format!("{} cannot be written", disk.folder().display()))),
+        FolderAccess::ReadOnly => Err(CliError::Failed(format!("{} cannot be written", disk.folder().display()))),
         _ => Ok(disk),
     }
 }
@@ -175,7 +175,7 @@ fn report(args: &WarmArgs, progress: &WarmProgress, failures: Failures, begin: I
     }
 }
 
-impl Wanted<'_> {
+impl WantedImage<'_> {
     /// Where its voxels come from.
     fn source(&self) -> &SourceSpec {
         // There is no image of which nothing is wanted.
@@ -206,11 +206,11 @@ struct Run<'a> {
     disk: &'a Disk,
     progress: &'a WarmProgress,
     failures: &'a Mutex<Failures>,
-    bar: &'a Bar,
+    bar: &'a WarmBar,
 }
 
 impl Run<'_> {
-    async fn image(&self, wanted: &Wanted<'_>, opened: &OpenImage) {
+    async fn image(&self, wanted: &WantedImage<'_>, opened: &OpenImage) {
         let mut boxes: Vec<(LevelIndex, Region)> = Vec::new();
         for wish in &wanted.wishes {
             match self.boxes(wish, opened) {
@@ -264,10 +264,12 @@ impl Run<'_> {
         let place = &wish.place;
         let view = place.view(&opened.pyramid).map_err(|error| error.to_string())?;
         let (levels, chunk): (Vec<LevelIndex>, &[u64]) = match &place.part {
-            Part::Document => return Ok(Vec::new()),
-            Part::Level(level, chunk) => (vec![*level], chunk),
-            Part::All if self.args.level.is_empty() => (view.numbers.iter().copied().map(LevelIndex).collect(), &[]),
-            Part::All => {
+            ImagePart::Document => return Ok(Vec::new()),
+            ImagePart::Level(level, chunk) => (vec![*level], chunk),
+            ImagePart::All if self.args.level.is_empty() => {
+                (view.numbers.iter().copied().map(LevelIndex).collect(), &[])
+            }
+            ImagePart::All => {
                 // Labels may have fewer levels than their image.
                 let is_there = |level: &LevelIndex| place.label.is_none() || view.position(*level).is_some();
                 (self.args.level.iter().copied().filter(is_there).collect(), &[])

@@ -22,13 +22,13 @@ use tokio::runtime::Handle;
 
 use super::DaemonError;
 use super::peer::{Peer, Places};
-use super::socket::{self, Address, Placed};
+use super::socket::{self, PlacedSocket, SocketAddress};
 use crate::catalog::{Catalog, CatalogError};
 use crate::disk::Disk;
 use crate::fuse::MountError;
-use crate::ledger::{Mark, Page};
+use crate::ledger::{LedgerPage, Mark};
 use crate::stats::Snapshot;
-use crate::vfs::{Reader, Vfs};
+use crate::vfs::{RecentReader, Vfs};
 
 /// How long the other side may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -102,29 +102,29 @@ pub struct Recent {
     pub recent_for: f64,
 }
 
-impl From<Reader> for Recent {
-    fn from(reader: Reader) -> Self {
+impl From<RecentReader> for Recent {
+    fn from(reader: RecentReader) -> Self {
         let (ago, recent_for) = (reader.ago.as_secs_f64(), reader.recent_for().as_secs_f64());
         Recent { dataset: reader.dataset, ago, recent_for }
     }
 }
 
 /// What is asked.
-pub trait Asked: Send + Sync + 'static {
+pub trait Inspected: Send + Sync + 'static {
     fn counters(&self) -> Snapshot;
-    fn reader(&self) -> Option<Reader>;
+    fn reader(&self) -> Option<RecentReader>;
     fn mark(&self) -> Mark;
     /// Confirms what was shown as absent of late, so that it is in the ledger where it may not be.
     fn confirm_absences(&self) -> BoxFuture<'_, ()>;
-    fn ledger(&self) -> Page;
+    fn ledger(&self) -> LedgerPage;
 }
 
-impl Asked for Vfs {
+impl Inspected for Vfs {
     fn counters(&self) -> Snapshot {
         self.snapshot()
     }
 
-    fn reader(&self) -> Option<Reader> {
+    fn reader(&self) -> Option<RecentReader> {
         self.recent_reader()
     }
 
@@ -136,7 +136,7 @@ impl Asked for Vfs {
         Box::pin(Vfs::confirm_absences(self))
     }
 
-    fn ledger(&self) -> Page {
+    fn ledger(&self) -> LedgerPage {
         Vfs::ledger(self)
     }
 }
@@ -146,7 +146,7 @@ struct Told {
     places: Places,
     about: About,
     start: Instant,
-    asked: Arc<dyn Asked>,
+    asked: Arc<dyn Inspected>,
     disk: Option<Disk>,
 }
 
@@ -176,18 +176,18 @@ impl Told {
 
 /// A listening socket, removed when dropped.
 #[derive(Debug)]
-pub struct Server {
-    _placed: Vec<Placed>,
+pub struct ControlServer {
+    _placed: Vec<PlacedSocket>,
 }
 
-impl Server {
+impl ControlServer {
     /// Listens at `address` for questions about what is at `places`.
     pub(super) fn start(
         runtime: &Handle,
-        address: Address<'_>,
+        address: SocketAddress<'_>,
         places: Places,
         about: About,
-        asked: Arc<dyn Asked>,
+        asked: Arc<dyn Inspected>,
         disk: Option<Disk>,
     ) -> io::Result<Self> {
         let (listener, placed) = socket::listen(address)?;
@@ -209,7 +209,7 @@ impl Server {
                 }
             }
         });
-        Ok(Server { _placed: placed })
+        Ok(ControlServer { _placed: placed })
     }
 }
 
@@ -290,7 +290,7 @@ pub fn mark(peer: impl Into<Peer>) -> io::Result<String> {
 }
 
 /// Asks a daemon what failed and what was absent.
-pub fn ledger(peer: impl Into<Peer>) -> io::Result<Page> {
+pub fn ledger(peer: impl Into<Peer>) -> io::Result<LedgerPage> {
     Ok(serde_json::from_str(&ask(peer, "ledger")?)?)
 }
 
@@ -372,13 +372,13 @@ mod tests {
     use crate::mountinfo::Mount;
     use crate::stats::Stats;
 
-    impl Asked for Stats {
+    impl Inspected for Stats {
         fn counters(&self) -> Snapshot {
             self.snapshot()
         }
 
-        fn reader(&self) -> Option<Reader> {
-            Some(Reader { dataset: "v".to_owned(), ago: Duration::from_secs(3) })
+        fn reader(&self) -> Option<RecentReader> {
+            Some(RecentReader { dataset: "v".to_owned(), ago: Duration::from_secs(3) })
         }
 
         fn mark(&self) -> Mark {
@@ -389,7 +389,7 @@ mod tests {
             Box::pin(async {})
         }
 
-        fn ledger(&self) -> Page {
+        fn ledger(&self) -> LedgerPage {
             Stats::ledger(self)
         }
     }
@@ -412,13 +412,13 @@ mod tests {
     fn a_daemon_answers_and_the_socket_that_a_dead_one_left_is_taken_over() {
         let mount = mount(&format!("test-{}:1", std::process::id()));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let address = Address { device: &mount.device, has_file: true };
+        let address = SocketAddress { device: &mount.device, has_file: true };
         let stats = Stats::default();
         stats.fuse("READ");
         stats.failure("a/b: it broke".to_owned());
         assert!(status(&mount).is_err());
         let start = |runtime: &tokio::runtime::Runtime, stats| {
-            Server::start(runtime.handle(), address, places(), About::default(), Arc::new(stats), None).unwrap()
+            ControlServer::start(runtime.handle(), address, places(), About::default(), Arc::new(stats), None).unwrap()
         };
         let server = start(&runtime, stats);
         let report: serde_json::Value = serde_json::from_str(&status(&mount).unwrap()).unwrap();

@@ -23,19 +23,19 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::catalog::{Catalog, MAIN_IMAGE};
 use crate::disk::CacheUse;
-use crate::fuse::{self, Mounted, Names};
+use crate::fuse::{self, KernelNames, Mounted};
 use crate::http::viewers::{Link, Viewer};
 use crate::http::{Access, Site};
 use crate::stats::{Snapshot, Stats};
 use crate::store::Remote;
-use crate::vfs::{Reader, Vfs};
+use crate::vfs::{RecentReader, Vfs};
 use control::About;
 pub use error::DaemonError;
 use guardian::Guardian;
 pub use memory::default_limit;
 pub use peer::{Peer, Places};
 pub use signals::{Signals, ignores};
-use socket::Address;
+use socket::SocketAddress;
 pub use web::{Serving, Web};
 
 /// The default of `--timeout`.
@@ -96,7 +96,7 @@ pub struct Guard {
 pub struct Daemon {
     mounted: Mounted,
     tree: Arc<Vfs>,
-    control: Vec<control::Server>,
+    control: Vec<control::ControlServer>,
     guardian: Option<Guardian>,
     settings: Settings,
     /// Where the same is served over HTTP.
@@ -123,12 +123,12 @@ impl Daemon {
             let _inside = runtime.enter();
             tree(&settings, Arc::clone(&stats))?
         };
-        let options = fuse::Options { allow_other: settings.allow_other };
+        let options = fuse::FuseOptions { allow_other: settings.allow_other };
         let handle = runtime.handle();
         let mounted = fuse::mount(Arc::clone(&tree), stats, handle.clone(), &mountpoint, options)?;
         drop(lock);
         handle.spawn(sweep(Arc::clone(&tree), mounted.names()));
-        let address = Address { device: mounted.device(), has_file: !settings.own_namespace };
+        let address = SocketAddress { device: mounted.device(), has_file: !settings.own_namespace };
         let places = Places { mountpoint: Some(mounted.mountpoint().display().to_string()), url: None };
         let control = answers(handle, address, places, &settings, &tree).into_iter().collect();
         let mut daemon = Daemon { mounted, tree, control, guardian: None, settings, url: None, runtime: Some(runtime) };
@@ -225,7 +225,7 @@ impl Daemon {
     }
 
     /// Who would find an empty directory where the mount is now.
-    fn reader(&self) -> Option<Reader> {
+    fn reader(&self) -> Option<RecentReader> {
         self.tree.recent_reader().filter(|_| self.mounted.is_there())
     }
 
@@ -239,7 +239,7 @@ impl Daemon {
     }
 
     /// Leaves the mount dead because of the signal `name`, so that who reads there gets errors.
-    async fn leave(&self, name: &str, reader: &Reader, signals: &mut Signals) {
+    async fn leave(&self, name: &str, reader: &RecentReader, signals: &mut Signals) {
         self.mounted.leave();
         // `emfs umount`, which clears it, must not refuse because of them.
         self.tree.forget_readers();
@@ -315,22 +315,22 @@ pub fn answers_at(
     places: Places,
     settings: &Settings,
     tree: &Arc<Vfs>,
-) -> Option<control::Server> {
+) -> Option<control::ControlServer> {
     let device = peer::of_server(address);
-    answers(runtime, Address { device: &device, has_file: !settings.own_namespace }, places, settings, tree)
+    answers(runtime, SocketAddress { device: &device, has_file: !settings.own_namespace }, places, settings, tree)
 }
 
 fn answers(
     runtime: &Handle,
-    address: Address<'_>,
+    address: SocketAddress<'_>,
     places: Places,
     settings: &Settings,
     tree: &Arc<Vfs>,
-) -> Option<control::Server> {
+) -> Option<control::ControlServer> {
     let disk = settings.cache.disk.clone();
     let cache_folder = disk.as_ref().map(|disk| disk.folder().to_owned());
     let about = About { cache_folder, offline: settings.cache.offline, ..settings.about.clone() };
-    let server = control::Server::start(runtime, address, places, about, Arc::<Vfs>::clone(tree), disk);
+    let server = control::ControlServer::start(runtime, address, places, about, Arc::<Vfs>::clone(tree), disk);
     server.inspect_err(|error| tracing::warn!("`emfs status` will not work: {error}")).ok()
 }
 
@@ -345,7 +345,7 @@ pub fn tree(settings: &Settings, stats: Arc<Stats>) -> Result<Arc<Vfs>, DaemonEr
 }
 
 /// Lets go of what is no longer read, as long as the mount lives.
-async fn sweep(tree: Arc<Vfs>, names: Names) {
+async fn sweep(tree: Arc<Vfs>, names: KernelNames) {
     let names = Arc::new(names);
     let mut seconds = tokio::time::interval(SWEEP);
     loop {

@@ -30,18 +30,18 @@ const RETRY: Duration = Duration::from_millis(5);
 
 /// A socket or a link to it, removed when dropped.
 #[derive(Debug)]
-pub(super) struct Placed {
+pub(super) struct PlacedSocket {
     path: PathBuf,
     identity: Option<(u64, u64)>,
 }
 
-impl Placed {
+impl PlacedSocket {
     fn new(path: PathBuf) -> Self {
-        Placed { identity: identity(&path), path }
+        PlacedSocket { identity: identity(&path), path }
     }
 }
 
-impl Drop for Placed {
+impl Drop for PlacedSocket {
     fn drop(&mut self) {
         // A later mount that got the same device number has put its own there.
         if identity(&self.path).is_some_and(|found| Some(found) == self.identity) {
@@ -58,7 +58,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 
 /// Where a daemon listens.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Address<'a> {
+pub(super) struct SocketAddress<'a> {
     /// What its name is made of: the device number of the mount, or the address of the server.
     pub device: &'a str,
     /// Whether it is a file, else a name in the kernel.
@@ -67,7 +67,7 @@ pub(super) struct Address<'a> {
 
 /// Listens in the first folder where that is possible, or without a file: where none is wanted, or where the folders are
 /// somebody else's. What it made goes with the second value.
-pub(super) fn listen(address: Address<'_>) -> io::Result<(UnixListener, Vec<Placed>)> {
+pub(super) fn listen(address: SocketAddress<'_>) -> io::Result<(UnixListener, Vec<PlacedSocket>)> {
     let user = geteuid().as_raw();
     if !address.has_file {
         return listen_by_name(address.device, user);
@@ -80,12 +80,12 @@ fn listen_somewhere(
     user: u32,
     named: Option<&Path>,
     usual: &[PathBuf],
-) -> io::Result<(UnixListener, Vec<Placed>)> {
+) -> io::Result<(UnixListener, Vec<PlacedSocket>)> {
     let by_file = listen_in(named, usual, &file_name(device));
     by_file.or_else(|error| listen_by_name(device, user).map_err(|_| error))
 }
 
-fn listen_by_name(device: &str, user: u32) -> io::Result<(UnixListener, Vec<Placed>)> {
+fn listen_by_name(device: &str, user: u32) -> io::Result<(UnixListener, Vec<PlacedSocket>)> {
     Ok((UnixListener::bind_addr(&name_in_kernel(user, device)?)?, Vec::new()))
 }
 
@@ -148,14 +148,14 @@ fn usual_folders(user: u32) -> [PathBuf; 2] {
     [format!("/run/user/{user}/emfs").into(), format!("/tmp/emfs-{user}").into()]
 }
 
-fn listen_in(named: Option<&Path>, usual: &[PathBuf], name: &str) -> io::Result<(UnixListener, Vec<Placed>)> {
+fn listen_in(named: Option<&Path>, usual: &[PathBuf], name: &str) -> io::Result<(UnixListener, Vec<PlacedSocket>)> {
     let mut last = io::Error::from(ErrorKind::NotFound);
     for folder in named.into_iter().chain(usual.iter().map(PathBuf::as_path)) {
         let path = folder.join(name);
         // A path that is too long for a socket is found out by the attempt.
         match cleared(folder, &path).and_then(|()| UnixListener::bind(&path)) {
             Ok(listener) => {
-                let mut placed = vec![Placed::new(path.clone())];
+                let mut placed = vec![PlacedSocket::new(path.clone())];
                 if !usual.iter().any(|usual| usual == folder) {
                     placed.extend(linked(&path, usual, name));
                 }
@@ -168,11 +168,11 @@ fn listen_in(named: Option<&Path>, usual: &[PathBuf], name: &str) -> io::Result<
 }
 
 /// A link to `socket` for clients that do not look there.
-fn linked(socket: &Path, usual: &[PathBuf], name: &str) -> Option<Placed> {
+fn linked(socket: &Path, usual: &[PathBuf], name: &str) -> Option<PlacedSocket> {
     let folder = usual.last()?;
     let path = folder.join(name);
     match cleared(folder, &path).and_then(|()| symlink(socket, &path)) {
-        Ok(()) => Some(Placed::new(path)),
+        Ok(()) => Some(PlacedSocket::new(path)),
         Err(error) => {
             let variable = "`emfs status` works only with the same XDG_RUNTIME_DIR";
             tracing::warn!("{variable}: {}: {error}", path.display());
@@ -284,7 +284,7 @@ mod tests {
     fn a_daemon_without_a_file_is_found_by_its_user_alone() {
         let (device, user) = (format!("test-{}:2", std::process::id()), geteuid().as_raw());
         assert!(connect_by_name(&device, user).is_none());
-        let (listener, placed) = listen(Address { device: &device, has_file: false }).unwrap();
+        let (listener, placed) = listen(SocketAddress { device: &device, has_file: false }).unwrap();
         assert!(placed.is_empty());
         assert!(connect_by_name(&device, user).is_some());
         // Somebody else may have taken the name that another user's daemon would have.

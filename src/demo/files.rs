@@ -14,7 +14,7 @@ const SPACED: (&str, &str) = ("/ElectronMicroscopy_Hippocampus/", "/ ElectronMic
 
 /// One file.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct ReplicaFile {
     /// Its bytes.
     pub bytes: Bytes,
     /// A strong ETag of them, quotes included.
@@ -23,7 +23,7 @@ pub(super) struct Entry {
 
 /// All files, by decoded path without leading slash: `s3/bucket/key`.
 #[derive(Debug)]
-pub(super) struct Files(BTreeMap<String, Entry>);
+pub(super) struct Files(BTreeMap<String, ReplicaFile>);
 
 /// A name in a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,19 +46,19 @@ impl Files {
                 let mut hasher = DefaultHasher::new();
                 file.contents().hash(&mut hasher);
                 let etag = format!("\"{:016x}\"", hasher.finish());
-                files.insert(path, Entry { bytes: Bytes::from_static(file.contents()), etag });
+                files.insert(path, ReplicaFile { bytes: Bytes::from_static(file.contents()), etag });
             }
         }
         Files(files)
     }
 
     /// The file at `path`.
-    pub fn get(&self, path: &str) -> Option<&Entry> {
+    pub fn get(&self, path: &str) -> Option<&ReplicaFile> {
         self.0.get(path)
     }
 
     /// Files whose path starts with `prefix`, in the order of their paths' bytes.
-    pub fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Entry)> {
+    pub fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a ReplicaFile)> {
         self.0
             .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
             .take_while(move |(path, _)| path.starts_with(prefix))

@@ -13,4 +13,4 @@ mod respond;
 mod server;
 pub mod slice;
 
-pub use server::{Log, Options, Replica};
+pub use server::{Log, Replica, ReplicaOptions};

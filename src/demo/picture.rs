@@ -14,7 +14,7 @@ use embedded_graphics::pixelcolor::{Gray8, GrayColor};
 use embedded_graphics::primitives::{Line, Primitive, PrimitiveStyle, Rectangle};
 use embedded_graphics::text::{Baseline, Text};
 
-use super::slice::Slice;
+use super::slice::PlaneSlice;
 
 /// Height that every slice is scaled to.
 const HEIGHT: usize = 480;
@@ -31,13 +31,13 @@ const MARGIN: i32 = 10;
 const BAR_PART: f64 = 0.25;
 
 /// Writes `slices` with their names from left to right, each in its display window and scaled to the same height.
-pub fn write(path: &Path, slices: &[(&str, Slice)]) -> io::Result<()> {
+pub fn write(path: &Path, slices: &[(&str, PlaneSlice)]) -> io::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     encode(&mut file, slices)?;
     file.flush()
 }
 
-fn encode(out: impl Write, slices: &[(&str, Slice)]) -> io::Result<()> {
+fn encode(out: impl Write, slices: &[(&str, PlaneSlice)]) -> io::Result<()> {
     let tiles: Vec<Tile> = slices.iter().map(|(_, slice)| scale(slice)).collect();
     let width = tiles.iter().map(|tile| tile.width + GAP).sum::<usize>().saturating_sub(GAP);
     let mut canvas = Canvas { width, pixels: vec![Gray8::WHITE; width * (CAPTION + HEIGHT)] };
@@ -89,7 +89,7 @@ impl DrawTarget for Canvas {
 }
 
 /// Draws name, axes and scale bar of a slice that is `width` pixels wide in the picture and begins at column `left`.
-fn label(canvas: &mut Canvas, left: i32, (name, slice): (&str, &Slice), width: usize) -> Result<(), Infallible> {
+fn label(canvas: &mut Canvas, left: i32, (name, slice): (&str, &PlaneSlice), width: usize) -> Result<(), Infallible> {
     text(canvas, Point::new(left, 4), name, Gray8::BLACK)?;
     let corner = Point::new(left + MARGIN, CAPTION as i32 + MARGIN);
     let field = Size::new_equal((ARROW + 24) as u32);
@@ -135,7 +135,7 @@ struct Tile {
     pixels: Vec<Gray8>,
 }
 
-fn scale(slice: &Slice) -> Tile {
+fn scale(slice: &PlaneSlice) -> Tile {
     let proportional = (slice.width as f64 * HEIGHT as f64 / slice.height.max(1) as f64).round() as usize;
     let width = proportional.clamp(1, MAX_WIDTH);
     let (columns, rows) = (weights(slice.width, width), weights(slice.height, HEIGHT));
@@ -180,13 +180,13 @@ fn weights(from: usize, to: usize) -> Vec<Vec<(usize, f32)>> {
 mod tests {
     use super::*;
 
-    fn slice(width: usize, height: usize, value: impl Fn(usize, usize) -> f32) -> Slice {
+    fn slice(width: usize, height: usize, value: impl Fn(usize, usize) -> f32) -> PlaneSlice {
         let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (y, x))).map(|(y, x)| value(y, x)).collect();
-        Slice { width, height, pixels, window: (10.0, 20.0), pixel_size: None, z: 0, files: 1, bytes: 1 }
+        PlaneSlice { width, height, pixels, window: (10.0, 20.0), pixel_size: None, z: 0, files: 1, bytes: 1 }
     }
 
     /// The picture of slices, without the rows of their names.
-    fn decode(slices: &[Slice]) -> (usize, usize, Vec<u8>) {
+    fn decode(slices: &[PlaneSlice]) -> (usize, usize, Vec<u8>) {
         let mut file = Vec::new();
         let named: Vec<_> = slices.iter().map(|slice| ("", slice.clone())).collect();
         encode(&mut file, &named).unwrap();
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_scale_bar_is_as_long_as_it_says() {
-        let bright = Slice { pixel_size: Some([4.0, 4.0]), ..slice(480, 480, |_, _| 20.0) };
+        let bright = PlaneSlice { pixel_size: Some([4.0, 4.0]), ..slice(480, 480, |_, _| 20.0) };
         let (width, _, pixels) = decode(&[bright]);
         let row = &pixels[(HEIGHT - MARGIN as usize - 2) * width..][..width];
         // A quarter of 1920 nm is 480 nm: the bar says 200 nm, which are 50 pixels.

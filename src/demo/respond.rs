@@ -6,12 +6,12 @@ use hyper::Response;
 use hyper::http::{HeaderMap, Method, StatusCode, Uri, header, response};
 use percent_encoding::percent_decode_str;
 
-use super::files::{Entry, Files};
+use super::files::{Files, ReplicaFile};
 use super::listing::{self, ListRequest, escape};
-use crate::byte_range::{Wanted, wanted};
+use crate::byte_range::{RequestedRange, wanted};
 
 /// Body of every answer.
-pub(super) type Body = Full<Bytes>;
+pub(super) type ReplicaBody = Full<Bytes>;
 
 /// The image that OMERO knows.
 pub(super) const IDR_IMAGE: u64 = 9_846_137;
@@ -26,7 +26,7 @@ const HTML: &str = "text/html;charset=UTF-8";
 const XML: &str = "application/xml";
 
 /// Answers one request.
-pub(super) fn respond(files: &Files, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response<Body> {
+pub(super) fn respond(files: &Files, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response<ReplicaBody> {
     if method != Method::GET && method != Method::HEAD {
         return finish(
             Response::builder().status(StatusCode::METHOD_NOT_ALLOWED).header(header::ALLOW, "GET, HEAD"),
@@ -46,11 +46,11 @@ pub(super) fn respond(files: &Files, method: &Method, uri: &Uri, headers: &Heade
         ("gs", key) => gs(files, key, headers),
         _ => text(StatusCode::NOT_FOUND, HTML, "<h1>Not Found</h1>".to_owned()),
     };
-    if method == Method::HEAD { answer.map(|_| Body::default()) } else { answer }
+    if method == Method::HEAD { answer.map(|_| ReplicaBody::default()) } else { answer }
 }
 
 /// OMERO.web: its own routes, each ending in a slash.
-fn omero(files: &Files, route: &str, query: &[(String, String)], headers: &HeaderMap) -> Response<Body> {
+fn omero(files: &Files, route: &str, query: &[(String, String)], headers: &HeaderMap) -> Response<ReplicaBody> {
     let document = |name: &str| match files.get(&format!("idr/{name}.json")) {
         Some(entry) => object(entry, JSON, headers),
         None => text(StatusCode::NOT_FOUND, HTML, "<h1>Not Found</h1>".to_owned()),
@@ -87,7 +87,7 @@ fn omero(files: &Files, route: &str, query: &[(String, String)], headers: &Heade
 }
 
 /// EMPIAR's interface for programs: an entry by its number or its accession, with or without a slash at the end.
-fn empiar(files: &Files, route: &str, headers: &HeaderMap) -> Response<Body> {
+fn empiar(files: &Files, route: &str, headers: &HeaderMap) -> Response<ReplicaBody> {
     let entry = route.strip_prefix("api/entry/").map(|entry| entry.strip_suffix('/').unwrap_or(entry));
     let entry = entry.map(|entry| entry.strip_prefix("EMPIAR-").unwrap_or(entry));
     let wanted = entry.and_then(|entry| entry.parse().ok()) == Some(EMPIAR_ENTRY);
@@ -98,7 +98,7 @@ fn empiar(files: &Files, route: &str, headers: &HeaderMap) -> Response<Body> {
 }
 
 /// A file server with listings.
-fn apache(files: &Files, path: &str, uri: &Uri, headers: &HeaderMap) -> Response<Body> {
+fn apache(files: &Files, path: &str, uri: &Uri, headers: &HeaderMap) -> Response<ReplicaBody> {
     if let Some(entry) = files.get(path) {
         let kind = if path.ends_with(".tif") { "image/tiff" } else { "application/octet-stream" };
         return object(entry, kind, headers);
@@ -119,7 +119,7 @@ fn apache(files: &Files, path: &str, uri: &Uri, headers: &HeaderMap) -> Response
 }
 
 /// A bucket server, path style.
-fn s3(files: &Files, path: &str, query: &[(String, String)], headers: &HeaderMap) -> Response<Body> {
+fn s3(files: &Files, path: &str, query: &[(String, String)], headers: &HeaderMap) -> Response<ReplicaBody> {
     let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
     if key.is_empty() {
         let request = ListRequest {
@@ -144,7 +144,7 @@ fn s3(files: &Files, path: &str, query: &[(String, String)], headers: &HeaderMap
 }
 
 /// Objects of Google's store by their addresses for the public: `/<bucket>/<key>`.
-fn gs(files: &Files, path: &str, headers: &HeaderMap) -> Response<Body> {
+fn gs(files: &Files, path: &str, headers: &HeaderMap) -> Response<ReplicaBody> {
     match files.get(&format!("gs/{path}")) {
         Some(entry) => {
             let kind = if path.ends_with("/info") { JSON } else { "application/octet-stream" };
@@ -154,7 +154,7 @@ fn gs(files: &Files, path: &str, headers: &HeaderMap) -> Response<Body> {
     }
 }
 
-fn s3_error(status: StatusCode, code: &str, key: &str) -> Response<Body> {
+fn s3_error(status: StatusCode, code: &str, key: &str) -> Response<ReplicaBody> {
     let key = escape(key);
     let xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{code}</Message>\
@@ -169,7 +169,7 @@ fn value<'a>(query: &'a [(String, String)], key: &str) -> &'a str {
 }
 
 /// An object or the part of it that was asked for. `If-Range` is ignored, as some servers do.
-fn object(entry: &Entry, kind: &str, headers: &HeaderMap) -> Response<Body> {
+fn object(entry: &ReplicaFile, kind: &str, headers: &HeaderMap) -> Response<ReplicaBody> {
     let text_of = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let builder = Response::builder()
         .header(header::ETAG, &entry.etag)
@@ -183,14 +183,14 @@ fn object(entry: &Entry, kind: &str, headers: &HeaderMap) -> Response<Body> {
     }
     let length = entry.bytes.len();
     match wanted(text_of(header::RANGE), length as u64) {
-        Wanted::Whole => finish(builder, entry.bytes.clone()),
-        Wanted::Part(part) => finish(
+        RequestedRange::Whole => finish(builder, entry.bytes.clone()),
+        RequestedRange::Part(part) => finish(
             builder
                 .status(StatusCode::PARTIAL_CONTENT)
                 .header(header::CONTENT_RANGE, format!("bytes {}-{}/{length}", part.start, part.end - 1)),
             entry.bytes.slice(part.start as usize..part.end as usize),
         ),
-        Wanted::Unsatisfiable => finish(
+        RequestedRange::Unsatisfiable => finish(
             builder
                 .status(StatusCode::RANGE_NOT_SATISFIABLE)
                 .header(header::CONTENT_RANGE, format!("bytes */{length}")),
@@ -199,14 +199,14 @@ fn object(entry: &Entry, kind: &str, headers: &HeaderMap) -> Response<Body> {
     }
 }
 
-fn text(status: StatusCode, kind: &str, body: String) -> Response<Body> {
+fn text(status: StatusCode, kind: &str, body: String) -> Response<ReplicaBody> {
     finish(Response::builder().status(status).header(header::CONTENT_TYPE, kind), Bytes::from(body))
 }
 
 /// Adds the length, which an answer to HEAD must have too, and the body.
-fn finish(builder: response::Builder, body: Bytes) -> Response<Body> {
-    builder.header(header::CONTENT_LENGTH, body.len()).body(Body::new(body)).unwrap_or_else(|_| {
-        let mut failed = Response::new(Body::default());
+fn finish(builder: response::Builder, body: Bytes) -> Response<ReplicaBody> {
+    builder.header(header::CONTENT_LENGTH, body.len()).body(ReplicaBody::new(body)).unwrap_or_else(|_| {
+        let mut failed = Response::new(ReplicaBody::default());
         *failed.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         failed
     })

@@ -24,7 +24,7 @@ pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// How the replica behaves.
 #[derive(Clone, Default)]
-pub struct Options {
+pub struct ReplicaOptions {
     /// Time that each answer waits, as if the server were far away.
     pub delay: Duration,
     /// Where the access log goes.
@@ -45,11 +45,11 @@ impl Replica {
     #[cfg(test)]
     /// Starts a replica that answers at once and logs nothing.
     pub fn start() -> io::Result<Self> {
-        Self::start_with(Options::default())
+        Self::start_with(ReplicaOptions::default())
     }
 
     /// Starts a replica that behaves as `options` say.
-    pub fn start_with(options: Options) -> io::Result<Self> {
+    pub fn start_with(options: ReplicaOptions) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -109,7 +109,7 @@ impl Drop for Replica {
 
 struct Shared {
     files: Files,
-    options: Options,
+    options: ReplicaOptions,
     requests: Arc<AtomicU64>,
 }
 
@@ -139,7 +139,7 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
 async fn answer(
     shared: &Shared,
     request: Request<Incoming>,
-) -> Result<hyper::Response<super::respond::Body>, Infallible> {
+) -> Result<hyper::Response<super::respond::ReplicaBody>, Infallible> {
     shared.requests.fetch_add(1, Ordering::SeqCst);
     if !shared.options.delay.is_zero() {
         tokio::time::sleep(shared.options.delay).await;

@@ -13,7 +13,7 @@ const MAX_PIXELS: u64 = 64 << 20;
 
 /// One z-slice of a level.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Slice {
+pub struct PlaneSlice {
     /// Pixels per row (x).
     pub width: usize,
     /// Rows (y).
@@ -54,7 +54,7 @@ pub enum SliceError {
 }
 
 /// Reads the middle slice of level `s0` of the Zarr v2 store at `store`.
-pub fn middle(store: &Path) -> Result<Slice, SliceError> {
+pub fn middle(store: &Path) -> Result<PlaneSlice, SliceError> {
     let (low, high) = document(&store.join(".zattrs"), window_of)?;
     let scale = document(&store.join(".zattrs"), scale_of)?;
     let level = store.join("s0");
@@ -68,7 +68,7 @@ pub fn middle(store: &Path) -> Result<Slice, SliceError> {
     let z = depth / 2;
     let mut region = grid.shape.region();
     (region.start[0], region.end[0]) = (z, z + 1);
-    let mut slice = Slice {
+    let mut slice = PlaneSlice {
         width: width as usize,
         height: height as usize,
         pixels: vec![0.0; pixels as usize],
@@ -93,7 +93,7 @@ pub fn middle(store: &Path) -> Result<Slice, SliceError> {
 }
 
 /// Copies the slice's part of a chunk into it; `None` where the chunk has not the right length.
-fn place(slice: &mut Slice, grid: &Grid, index: CellIndex, dtype: DataType, chunk: &[u8]) -> Option<()> {
+fn place(slice: &mut PlaneSlice, grid: &Grid, index: CellIndex, dtype: DataType, chunk: &[u8]) -> Option<()> {
     if grid.cell.bytes(dtype.size()) != Some(chunk.len() as u64) {
         return None;
     }

@@ -6,11 +6,11 @@ use rusqlite::Transaction;
 
 use super::{
     folder,
-    index::Index,
+    index::DiskIndex,
     queries::{self, ExtentRow, SegmentRow},
     record,
-    segments::{Active, Kind},
-    store::{Store, now},
+    segments::{Active, SegmentKind},
+    store::{DiskStore, now},
     types::DiskError,
 };
 
@@ -28,10 +28,10 @@ fn failure(path: &std::path::Path, reason: io::Error) -> DiskError {
 
 /// A segment of a kind with room for `need` bytes: one that nobody writes any more, else a new one, for which others may go.
 pub fn next_segment(
-    store: &Store,
-    index: &Index,
+    store: &DiskStore,
+    index: &DiskIndex,
     need: u64,
-    kind: Kind,
+    kind: SegmentKind,
 ) -> rusqlite::Result<Result<Active, DiskError>> {
     sweep(store, index)?;
     let made = index.write(|transaction| make_segment(store, index, transaction, (need, kind)))?;
@@ -45,17 +45,17 @@ pub fn next_segment(
 }
 
 fn make_segment(
-    store: &Store,
-    index: &Index,
+    store: &DiskStore,
+    index: &DiskIndex,
     transaction: &Transaction<'_>,
-    (need, kind): (u64, Kind),
+    (need, kind): (u64, SegmentKind),
 ) -> rusqlite::Result<Result<Active, DiskError>> {
-    for row in queries::unfinished(transaction)?.into_iter().filter(|row| Kind::of_segment(row.id) == kind) {
+    for row in queries::unfinished(transaction)?.into_iter().filter(|row| SegmentKind::of_segment(row.id) == kind) {
         if let Some(active) = adopt(store, transaction, row, need)? {
             return Ok(Ok(active));
         }
     }
-    if Index::bytes_in_use(transaction)? > store.bound / 4 {
+    if DiskIndex::bytes_in_use(transaction)? > store.bound / 4 {
         queries::trim_notes(transaction, store.bound / 16)?;
     }
     let (bound, by_disk) = match bound(store, index, transaction)? {
@@ -87,7 +87,12 @@ fn make_segment(
     }
 }
 
-fn adopt(store: &Store, transaction: &Transaction<'_>, row: SegmentRow, need: u64) -> rusqlite::Result<Option<Active>> {
+fn adopt(
+    store: &DiskStore,
+    transaction: &Transaction<'_>,
+    row: SegmentRow,
+    need: u64,
+) -> rusqlite::Result<Option<Active>> {
     let Some(idle) = store.segments.idle(row.id) else { return Ok(None) };
     // What comes after the last known record was being written when a process ended.
     let end = queries::end_of(transaction, row.id)?.min(idle.bytes);
@@ -102,14 +107,14 @@ fn adopt(store: &Store, transaction: &Transaction<'_>, row: SegmentRow, need: u6
 /// from it leaves its file as long as it was, however much is removed.
 fn total(transaction: &Transaction<'_>) -> rusqlite::Result<u64> {
     let segments = queries::segments(transaction)?;
-    let index = Index::bytes_in_use(transaction)?;
+    let index = DiskIndex::bytes_in_use(transaction)?;
     Ok(segments.iter().fold(index, |sum, segment| sum.saturating_add(segment.bytes)))
 }
 
 /// The bound, and whether it is the disk that sets it.
 fn bound(
-    store: &Store,
-    index: &Index,
+    store: &DiskStore,
+    index: &DiskIndex,
     transaction: &Transaction<'_>,
 ) -> rusqlite::Result<Result<(u64, bool), DiskError>> {
     let room = match folder::room(&store.folder) {
@@ -127,10 +132,10 @@ fn bound(
 
 /// The segments in the order in which they go: those used longest ago first, and what was computed after all that was fetched,
 /// unless it takes more than half of what there may be.
-fn in_order(store: &Store, transaction: &Transaction<'_>) -> rusqlite::Result<Vec<SegmentRow>> {
+fn in_order(store: &DiskStore, transaction: &Transaction<'_>) -> rusqlite::Result<Vec<SegmentRow>> {
     let segments = queries::segments(transaction)?;
     let (computed, fetched): (Vec<_>, Vec<_>) =
-        segments.into_iter().partition(|segment| Kind::of_segment(segment.id) == Kind::Computed);
+        segments.into_iter().partition(|segment| SegmentKind::of_segment(segment.id) == SegmentKind::Computed);
     let taken = computed.iter().fold(0u64, |sum, segment| sum.saturating_add(segment.bytes));
     let (first, last) = if taken > store.bound / 2 { (computed, fetched) } else { (fetched, computed) };
     Ok(first.into_iter().chain(last).collect())
@@ -139,7 +144,7 @@ fn in_order(store: &Store, transaction: &Transaction<'_>) -> rusqlite::Result<Ve
 /// Removes the first segment that may go, but none that is being written, if more than `bytes` are taken. Gives the bytes
 /// of its file; `None` where nothing is to go, or nothing can.
 pub fn evict_one(
-    store: &Store,
+    store: &DiskStore,
     transaction: &Transaction<'_>,
     bytes: u64,
 ) -> rusqlite::Result<Result<Option<u64>, DiskError>> {
@@ -167,7 +172,7 @@ pub fn beyond(transaction: &Transaction<'_>, bytes: u64) -> rusqlite::Result<usi
 
 /// Brings the index in step with the files: what is gone leaves the index, and a segment that the index does not know
 /// is read for its records. That is how an index is made anew, and how nothing is left over by who was killed.
-pub fn sweep(store: &Store, index: &Index) -> rusqlite::Result<()> {
+pub fn sweep(store: &DiskStore, index: &DiskIndex) -> rusqlite::Result<()> {
     let unknown = index.write(|transaction| {
         let Ok(files) = store.segments.list() else { return Ok(Vec::new()) };
         let files: HashSet<i64> = files.into_iter().collect();
@@ -188,7 +193,7 @@ pub fn sweep(store: &Store, index: &Index) -> rusqlite::Result<()> {
 }
 
 /// Enters a segment that the index does not know, unless somebody writes it.
-fn enter(store: &Store, transaction: &Transaction<'_>, segment: i64) -> rusqlite::Result<()> {
+fn enter(store: &DiskStore, transaction: &Transaction<'_>, segment: i64) -> rusqlite::Result<()> {
     let Some(idle) = store.segments.idle(segment) else { return Ok(()) };
     let records = idle.records();
     if records.is_empty() {

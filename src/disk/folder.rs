@@ -12,9 +12,9 @@ use std::{
 };
 
 use super::{
-    index::{Index, is_damage},
+    index::{DiskIndex, is_damage},
     segments,
-    types::{Access, DiskError},
+    types::{DiskError, FolderAccess},
 };
 use crate::lock::{Lock, try_lock};
 
@@ -25,7 +25,7 @@ const LOCK: &str = "lock";
 const LOCK_WAITS: Duration = Duration::from_secs(10);
 
 /// Makes the folder and its fixed files where they are missing, and says what may be done with it.
-pub fn prepare(folder: &Path) -> Result<Access, DiskError> {
+pub fn prepare(folder: &Path) -> Result<FolderAccess, DiskError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(|reason| io_error(folder, reason))?;
     let is_ours = names(folder).is_ok_and(|names| names.iter().all(|name| is_of_store(name)));
@@ -34,17 +34,17 @@ pub fn prepare(folder: &Path) -> Result<Access, DiskError> {
         Ok(_) => {}
         Err(reason) if cannot_be_written(&reason) => {
             fs::read_dir(folder).map_err(|reason| io_error(folder, reason))?;
-            return Ok(Access::ReadOnly);
+            return Ok(FolderAccess::ReadOnly);
         }
         // A full disk has room for no new file; what is there can still be used.
-        Err(reason) if is_full(&reason) => return Ok(Access::ReadWrite),
+        Err(reason) if is_full(&reason) => return Ok(FolderAccess::ReadWrite),
         Err(reason) => return Err(io_error(&lock, reason)),
     }
     // Whatever else is in the folder, backups are not to leave it out.
     if is_ours && let Ok(mut tag) = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(TAG)) {
         let _ = tag.write_all(TAG_TEXT.as_bytes());
     }
-    Ok(Access::ReadWrite)
+    Ok(FolderAccess::ReadWrite)
 }
 
 /// Is this the name of a file that only a store makes?
@@ -82,17 +82,17 @@ fn is_full(reason: &io::Error) -> bool {
 }
 
 /// The index in use. A folder that can be written gets one; what is damaged, not of this format or left over goes.
-pub fn index(folder: &Path, access: Access) -> Result<Option<Index>, DiskError> {
+pub fn index(folder: &Path, access: FolderAccess) -> Result<Option<DiskIndex>, DiskError> {
     let found = generations(folder)?;
     if let [only] = found[..] {
-        match Index::open(&index_path(folder, only), access) {
+        match DiskIndex::open(&index_path(folder, only), access) {
             Ok(index) => return Ok(Some(index)),
             Err(reason) if is_damage(&reason) || is_missing(&reason) => {}
             Err(reason) => return Err(index_error(&index_path(folder, only), reason)),
         }
     }
-    if access == Access::ReadOnly {
-        return Ok(found.iter().find_map(|generation| Index::open(&index_path(folder, *generation), access).ok()));
+    if access == FolderAccess::ReadOnly {
+        return Ok(found.iter().find_map(|generation| DiskIndex::open(&index_path(folder, *generation), access).ok()));
     }
     let _lock = lock(folder)?;
     let found = generations(folder)?;
@@ -103,7 +103,7 @@ pub fn index(folder: &Path, access: Access) -> Result<Option<Index>, DiskError> 
             remove_index(folder, *generation);
             continue;
         }
-        match Index::open(&path, access) {
+        match DiskIndex::open(&path, access) {
             Ok(index) => usable = Some(index),
             Err(reason) if is_damage(&reason) => remove_index(folder, *generation),
             Err(reason) => return Err(index_error(&path, reason)),
@@ -112,11 +112,11 @@ pub fn index(folder: &Path, access: Access) -> Result<Option<Index>, DiskError> 
     if usable.is_none() {
         let newest = found.first().copied().unwrap_or(0);
         let path = index_path(folder, newest.saturating_add(1).max(now()));
-        Index::create(&path).map_err(|reason| {
+        DiskIndex::create(&path).map_err(|reason| {
             let _ = fs::remove_file(&path);
             index_error(&path, reason)
         })?;
-        usable = Some(Index::open(&path, access).map_err(|reason| index_error(&path, reason))?);
+        usable = Some(DiskIndex::open(&path, access).map_err(|reason| index_error(&path, reason))?);
     }
     remove_journals(folder);
     Ok(usable)
@@ -140,7 +140,7 @@ fn is_missing(reason: &rusqlite::Error) -> bool {
 }
 
 /// Takes an index out of use that was found to be damaged, unless that happened already.
-pub fn retire(folder: &Path, index: &Index) -> Result<(), DiskError> {
+pub fn retire(folder: &Path, index: &DiskIndex) -> Result<(), DiskError> {
     let _lock = lock(folder)?;
     if index.is_current() {
         remove_database(index.path());
@@ -150,7 +150,7 @@ pub fn retire(folder: &Path, index: &Index) -> Result<(), DiskError> {
 
 /// Removes everything that is kept, and no file that is not of a store.
 pub fn clear(folder: &Path) -> Result<(), DiskError> {
-    if prepare(folder)? == Access::ReadOnly {
+    if prepare(folder)? == FolderAccess::ReadOnly {
         return Err(DiskError::ReadOnly(folder.to_owned()));
     }
     let _lock = lock(folder)?;

@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, ffi};
 
-use super::types::Access;
+use super::types::FolderAccess;
 
 /// "emfs" as SQLite's application id.
 const APPLICATION: i64 = 0x656d_6673;
@@ -41,10 +41,10 @@ const READER_CACHE: i64 = -500;
 const PAGES_AT_ONCE: u32 = 200;
 
 /// An open index.
-pub struct Index {
+pub struct DiskIndex {
     path: PathBuf,
     file: (u64, u64),
-    access: Access,
+    access: FolderAccess,
     immutable: bool,
     readers: Mutex<Vec<Connection>>,
     writer: Mutex<Option<Connection>>,
@@ -74,7 +74,7 @@ pub fn is_busy(reason: &rusqlite::Error) -> bool {
     matches!(reason.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-impl Index {
+impl DiskIndex {
     /// Makes the file at `path`, which is not there yet.
     pub fn create(path: &Path) -> rusqlite::Result<()> {
         let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
@@ -85,7 +85,7 @@ impl Index {
             };
             return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(reason.to_string())));
         }
-        let mut connection = connect(path, Access::ReadWrite, false)?;
+        let mut connection = connect(path, FolderAccess::ReadWrite, false)?;
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(SCHEMA)?;
@@ -95,7 +95,7 @@ impl Index {
     }
 
     /// Opens the file at `path`; an error that [`is_damage`] when it is not an index of this format.
-    pub fn open(path: &Path, access: Access) -> rusqlite::Result<Self> {
+    pub fn open(path: &Path, access: FolderAccess) -> rusqlite::Result<Self> {
         let file = identity(path)
             .ok_or_else(|| rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CANTOPEN), None))?;
         let mut index = Self {
@@ -109,7 +109,7 @@ impl Index {
         match index.check() {
             // A process was killed in a commit, and its journal cannot be rolled back in a folder that cannot be
             // written: what the file says is used as it is, because every record is checked against itself.
-            Err(reason) if access == Access::ReadOnly && !is_damage(&reason) => {
+            Err(reason) if access == FolderAccess::ReadOnly && !is_damage(&reason) => {
                 index.immutable = true;
                 index.readers.lock().clear();
                 index.check()?;
@@ -156,7 +156,7 @@ impl Index {
         fs::metadata(&self.path).map_or(0, |known| known.len())
     }
 
-    /// Bytes of the file that something is in. The others are given back by [`Index::shrink`].
+    /// Bytes of the file that something is in. The others are given back by [`DiskIndex::shrink`].
     pub fn bytes_in_use(connection: &Connection) -> rusqlite::Result<u64> {
         let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
         let free = number("PRAGMA freelist_count")?;
@@ -247,12 +247,12 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|known| (known.dev(), known.ino()))
 }
 
-fn connect(path: &Path, access: Access, immutable: bool) -> rusqlite::Result<Connection> {
+fn connect(path: &Path, access: FolderAccess, immutable: bool) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE
         | match access {
-            Access::ReadWrite => OpenFlags::SQLITE_OPEN_READ_WRITE,
-            Access::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            FolderAccess::ReadWrite => OpenFlags::SQLITE_OPEN_READ_WRITE,
+            FolderAccess::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
         };
     let connection = if immutable {
         let mut uri = url::Url::from_file_path(path).map_err(|()| rusqlite::Error::InvalidPath(path.to_owned()))?;

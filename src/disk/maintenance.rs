@@ -7,10 +7,10 @@ use std::{
 
 use super::{
     eviction, folder,
-    index::{Index, is_damage, let_others},
+    index::{DiskIndex, is_damage, let_others},
     queries::{self, ExtentRow},
-    store::Store,
-    types::{Access, DiskError, HostSum, Pruned, Stat, Verified},
+    store::DiskStore,
+    types::{DiskError, FolderAccess, HostSum, Pruned, Stat, Verified},
 };
 
 /// Records looked up at a time.
@@ -23,7 +23,7 @@ fn host(name: &str) -> &str {
     &name[..end]
 }
 
-pub fn stat(store: &Store) -> Result<Stat, DiskError> {
+pub fn stat(store: &DiskStore) -> Result<Stat, DiskError> {
     let (bytes, files) = folder::files(&store.folder)?;
     let mut stat = Stat {
         access: store.access,
@@ -60,7 +60,7 @@ pub fn stat(store: &Store) -> Result<Stat, DiskError> {
 }
 
 /// Does something with the index; one that turns out to be damaged is made anew before.
-fn in_index<T>(store: &Store, work: impl Fn(&Index) -> rusqlite::Result<T>) -> Result<T, DiskError> {
+fn in_index<T>(store: &DiskStore, work: impl Fn(&DiskIndex) -> rusqlite::Result<T>) -> Result<T, DiskError> {
     let mut tries = 3;
     loop {
         let Some(index) = store.index() else {
@@ -69,7 +69,7 @@ fn in_index<T>(store: &Store, work: impl Fn(&Index) -> rusqlite::Result<T>) -> R
         tries -= 1;
         match work(&index) {
             Ok(answer) => return Ok(answer),
-            Err(reason) if store.access == Access::ReadWrite && is_damage(&reason) && tries > 0 => {
+            Err(reason) if store.access == FolderAccess::ReadWrite && is_damage(&reason) && tries > 0 => {
                 store.retire(&index)?;
                 if let Some(made) = store.index() {
                     eviction::sweep(store, &made).map_err(|reason| folder::index_error(made.path(), reason))?;
@@ -80,13 +80,13 @@ fn in_index<T>(store: &Store, work: impl Fn(&Index) -> rusqlite::Result<T>) -> R
     }
 }
 
-pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, DiskError> {
-    if store.access == Access::ReadWrite {
+pub fn verify(store: &DiskStore, progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, DiskError> {
+    if store.access == FolderAccess::ReadWrite {
         store.reopen()?;
         in_index(store, |index| {
             index.disconnect();
             let is_sound = index.write(queries::check)?;
-            is_sound.then_some(()).ok_or_else(Index::foreign)
+            is_sound.then_some(()).ok_or_else(DiskIndex::foreign)
         })?;
     } else if store.index().is_none() {
         return Ok(Verified::default());
@@ -118,7 +118,7 @@ pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verif
 }
 
 /// Which of the records the index still claims, and drops: the others went with their segment while they were read.
-fn still_claimed(store: &Store, rows: &[ExtentRow]) -> Result<Vec<ExtentRow>, DiskError> {
+fn still_claimed(store: &DiskStore, rows: &[ExtentRow]) -> Result<Vec<ExtentRow>, DiskError> {
     let those = |is_claimed: &dyn Fn(&ExtentRow) -> rusqlite::Result<bool>| {
         let claimed = rows.iter().filter_map(|row| is_claimed(row).map(|is| is.then_some(*row)).transpose());
         claimed.collect::<rusqlite::Result<Vec<_>>>()
@@ -127,8 +127,8 @@ fn still_claimed(store: &Store, rows: &[ExtentRow]) -> Result<Vec<ExtentRow>, Di
         return Ok(Vec::new());
     }
     in_index(store, |index| match store.access {
-        Access::ReadWrite => index.write(|transaction| those(&|row| queries::drop_row(transaction, row))),
-        Access::ReadOnly => {
+        FolderAccess::ReadWrite => index.write(|transaction| those(&|row| queries::drop_row(transaction, row))),
+        FolderAccess::ReadOnly => {
             let claimed = index.read_patiently(|connection| those(&|row| queries::has_row(connection, row)))?;
             // A file goes a moment before its rows do.
             Ok(claimed.into_iter().filter(|row| store.segments.path(row.segment).exists()).collect())
@@ -136,8 +136,8 @@ fn still_claimed(store: &Store, rows: &[ExtentRow]) -> Result<Vec<ExtentRow>, Di
     })
 }
 
-pub fn prune(store: &Store, size: u64) -> Result<Pruned, DiskError> {
-    if store.access == Access::ReadOnly {
+pub fn prune(store: &DiskStore, size: u64) -> Result<Pruned, DiskError> {
+    if store.access == FolderAccess::ReadOnly {
         return Err(DiskError::ReadOnly(store.folder.clone()));
     }
     store.reopen()?;
@@ -159,6 +159,6 @@ pub fn prune(store: &Store, size: u64) -> Result<Pruned, DiskError> {
         let_others(began);
     }
     pruned.in_use = in_index(store, |index| index.write(|transaction| eviction::beyond(transaction, size)))?;
-    in_index(store, Index::shrink)?;
+    in_index(store, DiskIndex::shrink)?;
     Ok(pruned)
 }

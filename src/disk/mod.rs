@@ -42,11 +42,11 @@ use crate::store::Extent;
 pub use cache_use::CacheUse;
 use patience::Patience;
 use queue::Change;
-use store::Store;
+use store::DiskStore;
 #[cfg(test)]
 pub use tests::locked;
-pub use types::{Access, DiskError, Pruned, Stat, Verified};
-use writer::Writer;
+pub use types::{DiskError, FolderAccess, Pruned, Stat, Verified};
+use writer::DiskWriter;
 
 /// How long a store may take to open: its index may have to be made anew.
 const OPENS: Duration = Duration::from_secs(10);
@@ -64,7 +64,7 @@ pub struct Disk {
 }
 
 struct Handle {
-    store: Arc<Store>,
+    store: Arc<DiskStore>,
     writer: Mutex<Option<JoinHandle<()>>>,
     patience: Patience,
 }
@@ -99,10 +99,12 @@ impl Disk {
     /// The folder cannot be made or read.
     pub fn open(folder: &Path, size: u64) -> Result<Self, DiskError> {
         let folder = &std::path::absolute(folder).map_err(|reason| folder::io_error(folder, reason))?;
-        let store = Arc::new(Store::open(folder.clone(), size)?);
+        let store = Arc::new(DiskStore::open(folder.clone(), size)?);
         let writer = match store.access {
-            Access::ReadWrite => Some(Writer::start(store.clone()).map_err(|reason| folder::io_error(folder, reason))?),
-            Access::ReadOnly => {
+            FolderAccess::ReadWrite => {
+                Some(DiskWriter::start(store.clone()).map_err(|reason| folder::io_error(folder, reason))?)
+            }
+            FolderAccess::ReadOnly => {
                 store.queue.abandon();
                 None
             }
@@ -140,7 +142,7 @@ impl Disk {
     }
 
     /// What the index answers, if the disk does soon.
-    fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Store) -> T + Send + 'static) -> Option<T> {
+    fn ask<T: Send + 'static>(&self, question: impl FnOnce(&DiskStore) -> T + Send + 'static) -> Option<T> {
         let store = self.handle.store.clone();
         let answer = self.handle.patience.ask(move || question(&store));
         if answer.is_none() {
@@ -157,7 +159,7 @@ impl Disk {
         folder::holds_store(folder)
     }
 
-    fn store(&self) -> &Store {
+    fn store(&self) -> &DiskStore {
         &self.handle.store
     }
 
@@ -169,7 +171,7 @@ impl Disk {
 
     /// May the folder be written?
     #[must_use]
-    pub fn access(&self) -> Access {
+    pub fn access(&self) -> FolderAccess {
         self.store().access
     }
 

@@ -30,14 +30,14 @@ pub struct ExtentRow {
 
 /// Bytes of a version of an object, or all of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Part {
+pub struct VersionPart {
     /// Hash of the object's name.
     pub object: i64,
     /// Hash of the version's name, first byte and the one after the last.
     pub bytes: Option<(i64, u64, u64)>,
 }
 
-impl Part {
+impl VersionPart {
     /// All of an object.
     pub fn all(object: &str) -> Self {
         Self { object: record::hash(object), bytes: None }
@@ -193,7 +193,7 @@ pub fn set_note(change: &Transaction<'_>, object: i64, note: &[u8], now: i64) ->
 }
 
 /// Removes all of an object, or the records that hold some of its bytes.
-pub fn forget(change: &Transaction<'_>, part: Part) -> Answer<()> {
+pub fn forget(change: &Transaction<'_>, part: VersionPart) -> Answer<()> {
     let object = part.object;
     if let Some((version, start, end)) = part.bytes {
         for row in rows_of(change, object, version, &(start..end))? {

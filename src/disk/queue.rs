@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
-use super::queries::{ExtentRow, Part};
+use super::queries::{ExtentRow, VersionPart};
 
 /// Most bytes that wait if nobody says.
 const MAX_WAITING: usize = 64 << 20;
@@ -40,7 +40,7 @@ pub enum Change {
         note: Bytes,
     },
     Forget {
-        part: Part,
+        part: VersionPart,
         sequence: u64,
     },
     /// The index claims what is not so.
@@ -78,7 +78,7 @@ struct State {
 }
 
 /// What there is to do.
-pub enum Work {
+pub enum QueuedWork {
     Batch(Vec<Change>),
     /// Nothing came for a while.
     Idle,
@@ -121,12 +121,12 @@ impl Queue {
     }
 
     /// The next batch, or what there is instead after `patience`.
-    pub fn take(&self, patience: Duration) -> Work {
+    pub fn take(&self, patience: Duration) -> QueuedWork {
         let mut state = self.state.lock();
         let deadline = Instant::now() + patience;
         while state.changes.is_empty() && !state.closed {
             if self.changed.wait_until(&mut state, deadline).timed_out() {
-                return Work::Idle;
+                return QueuedWork::Idle;
             }
         }
         let deadline = Instant::now() + GATHERING;
@@ -144,7 +144,7 @@ impl Queue {
             batch.push(change);
         }
         state.bytes = state.bytes.saturating_sub(bytes);
-        if batch.is_empty() { Work::Closed } else { Work::Batch(batch) }
+        if batch.is_empty() { QueuedWork::Closed } else { QueuedWork::Batch(batch) }
     }
 
     /// Tells who flushes that `count` changes are made, or given up.
@@ -208,7 +208,7 @@ mod tests {
         const PATIENCE: Duration = Duration::from_millis(200);
         let queue = Queue::default();
         for _ in 0..6 {
-            assert!(queue.push(Change::Forget { part: Part::all("o"), sequence: 1 }));
+            assert!(queue.push(Change::Forget { part: VersionPart::all("o"), sequence: 1 }));
         }
         assert!(!queue.flush_within(PATIENCE));
         assert!(!queue.flush(), "nobody waits for it twice");
@@ -230,8 +230,8 @@ mod tests {
         queue.limit(2000);
         let change = |bytes| Change::Restore { object: "o".to_owned(), note: vec![0; bytes].into() };
         assert_eq!([1000, 1000, 100].map(|bytes| queue.push(change(bytes))), [true, false, true]);
-        assert!(queue.push(Change::Forget { part: Part::all("o"), sequence: 1 }));
-        assert!(matches!(queue.take(Duration::ZERO), Work::Batch(batch) if batch.len() == 3));
+        assert!(queue.push(Change::Forget { part: VersionPart::all("o"), sequence: 1 }));
+        assert!(matches!(queue.take(Duration::ZERO), QueuedWork::Batch(batch) if batch.len() == 3));
         assert_eq!([MAX_WAITING, 3000, 1].map(|bytes| queue.push(change(bytes))), [false, true, false]);
     }
 }

@@ -5,12 +5,12 @@ use std::ops::Range;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use super::{Access, Disk};
+use super::{Disk, FolderAccess};
 use crate::store::{Extent, RangeStore, Unavailable};
 
 impl RangeStore for Disk {
     fn is_writable(&self) -> bool {
-        self.access() == Access::ReadWrite
+        self.access() == FolderAccess::ReadWrite
     }
 
     fn note(&self, object: &str) -> Result<Option<Bytes>, Unavailable> {

@@ -15,7 +15,7 @@ use std::{
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-use super::scratch::{ALIGNMENT, Piece, Scratch};
+use super::scratch::{ALIGNMENT, Scratch, ScratchPiece};
 
 /// Bytes asked for in one call at most, of the system's cache. From short reads in a row the system learns that the reader
 /// goes on: it reads ahead, into ever larger pieces of memory, so that the disk works while bytes are copied. A long read
@@ -23,27 +23,27 @@ use super::scratch::{ALIGNMENT, Piece, Scratch};
 const STEP: usize = 64 << 10;
 
 /// A file open for reading.
-pub struct Reader {
+pub struct FileReader {
     cached: File,
     /// The same past the system's cache, on a file system that has this.
     direct: Option<File>,
 }
 
 /// A part of a file in memory.
-pub struct Part<'a> {
-    memory: Piece<'a>,
+pub struct LoadedPart<'a> {
+    memory: ScratchPiece<'a>,
     start: usize,
     length: usize,
 }
 
-impl Part<'_> {
+impl LoadedPart<'_> {
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.memory[self.start..][..self.length]
     }
 }
 
-impl Reader {
+impl FileReader {
     pub fn open(path: &Path) -> io::Result<Self> {
         let cached = File::open(path)?;
         let direct = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).ok();
@@ -56,7 +56,7 @@ impl Reader {
     }
 
     /// Reads `length` bytes from `offset` on. `once`: whoever asks wants all of them, and will not ask again.
-    pub fn read<'a>(&self, offset: u64, length: usize, once: bool, scratch: &'a Scratch) -> io::Result<Part<'a>> {
+    pub fn read<'a>(&self, offset: u64, length: usize, once: bool, scratch: &'a Scratch) -> io::Result<LoadedPart<'a>> {
         let start = (offset % ALIGNMENT as u64) as usize;
         let mut memory = scratch.take((start + length).next_multiple_of(ALIGNMENT));
         let direct = self.direct.as_ref().filter(|_| once && !self.is_cached(offset));
@@ -65,7 +65,7 @@ impl Reader {
         if !is_read {
             fill(&self.cached, offset, &mut memory[start..][..length])?;
         }
-        Ok(Part { memory, start, length })
+        Ok(LoadedPart { memory, start, length })
     }
 
     /// Is the byte at `offset` in the system's cache?
@@ -133,7 +133,7 @@ mod tests {
     }
 
     /// Has the system forget what it holds of the file; says whether it did, for some file systems are nothing but memory.
-    fn forget(file: &NamedTempFile, reader: &Reader) -> bool {
+    fn forget(file: &NamedTempFile, reader: &FileReader) -> bool {
         file.as_file().sync_all().unwrap();
         posix_fadvise(file.as_file(), 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
         // Asked about a place that no test reads, for the question brings it there.
@@ -141,9 +141,9 @@ mod tests {
     }
 
     /// A file of two records that the system holds nothing of; `None` where it holds all.
-    fn forgotten() -> Option<(NamedTempFile, Reader)> {
+    fn forgotten() -> Option<(NamedTempFile, FileReader)> {
         let file = file_of(&vec![5; 2 * RECORD]);
-        let reader = Reader::open(file.path()).unwrap();
+        let reader = FileReader::open(file.path()).unwrap();
         if forget(&file, &reader) {
             return Some((file, reader));
         }
@@ -160,7 +160,7 @@ mod tests {
         ) {
             let there: Vec<u8> = (0..bytes).map(|at| (at / 7) as u8).collect();
             let file = file_of(&there);
-            let (reader, scratch) = (Reader::open(file.path()).unwrap(), Scratch::default());
+            let (reader, scratch) = (FileReader::open(file.path()).unwrap(), Scratch::default());
             if cold {
                 forget(&file, &reader);
             }

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use super::{
     queries::{self, ExtentRow},
     queue::Change,
-    record::{self, Record},
-    store::Store,
+    record::{self, DiskRecord},
+    store::DiskStore,
 };
 use crate::ranges::common;
 use crate::store::Extent;
 
-impl Store {
+impl DiskStore {
     pub fn read(&self, object: &str, version: &str, range: &Range<u64>) -> Vec<Extent> {
         let mut rows = self.rows(record::hash(object), record::hash(version), range);
         if let Some(bytes) = self.gather(&rows, object, version, slice::from_ref(range)) {
@@ -69,7 +69,7 @@ impl Store {
     /// Fills the targets with the payload of a record from `start` on, an offset in the object, if the record is what the
     /// index claims and undamaged.
     fn fill(&self, row: &ExtentRow, object: &str, version: &str, start: u64, targets: &mut [&mut [u8]]) -> bool {
-        let claimed = |record: &Record| {
+        let claimed = |record: &DiskRecord| {
             (&*record.object, &*record.version, record.start, record.length) == (object, version, row.start, row.length)
         };
         match self.verified(row, start, targets) {
@@ -99,7 +99,7 @@ impl Store {
 
     /// Reads a record, of its payload into the targets what is there from `start` on; `None` where it is damaged. An error
     /// where it cannot be read now, which says nothing about it.
-    fn verified(&self, row: &ExtentRow, start: u64, targets: &mut [&mut [u8]]) -> io::Result<Option<Record>> {
+    fn verified(&self, row: &ExtentRow, start: u64, targets: &mut [&mut [u8]]) -> io::Result<Option<DiskRecord>> {
         let wanted: usize = targets.iter().map(|target| target.len()).sum();
         // Of a record that is read in part the rest may be wanted next.
         let once = wanted == 0 || wanted == row.length;
@@ -119,7 +119,7 @@ fn is_lost(reason: &io::Error) -> bool {
 }
 
 /// The record of these bytes, if it is undamaged, of whose payload the targets get what is there from `start` on.
-fn taken(bytes: &[u8], row: &ExtentRow, start: u64, targets: &mut [&mut [u8]]) -> Option<Record> {
+fn taken(bytes: &[u8], row: &ExtentRow, start: u64, targets: &mut [&mut [u8]]) -> Option<DiskRecord> {
     let (header, payload) = bytes.split_at_checked(row.header)?;
     let record = record::verify(header, payload)?;
     let mut rest = payload.get(usize::try_from(start.checked_sub(row.start)?).ok()?..)?;

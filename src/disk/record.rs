@@ -30,7 +30,7 @@ pub const MAX_HEADER: usize = FIXED + 2 * MAX_NAME;
 
 /// What a record holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct DiskRecord {
     pub object: String,
     pub version: String,
     pub start: u64,
@@ -93,14 +93,14 @@ pub fn promised_length(fixed: &[u8]) -> Option<usize> {
 }
 
 /// The header at the start of `bytes`, if there is a whole and undamaged one.
-pub fn parse(bytes: &[u8]) -> Option<Record> {
+pub fn parse(bytes: &[u8]) -> Option<DiskRecord> {
     let header = bytes.get(..promised_length(bytes)?)?;
     let (object, version) =
         header.get(FIXED..)?.split_at_checked(usize::from(u16::from_le_bytes(array(header, 8)?)))?;
     if header_sum(&header[..40], object, version) != u64::from_le_bytes(array(header, 40)?) {
         return None;
     }
-    let record = Record {
+    let record = DiskRecord {
         object: std::str::from_utf8(object).ok()?.to_owned(),
         version: std::str::from_utf8(version).ok()?.to_owned(),
         start: u64::from_le_bytes(array(header, 16)?),
@@ -112,7 +112,7 @@ pub fn parse(bytes: &[u8]) -> Option<Record> {
 }
 
 /// The record of this header and this payload, if neither is damaged.
-pub fn verify(header: &[u8], payload: &[u8]) -> Option<Record> {
+pub fn verify(header: &[u8], payload: &[u8]) -> Option<DiskRecord> {
     let record = parse(header)?;
     let is_whole = header.len() == header_length(&record.object, &record.version) && payload.len() == record.length;
     (is_whole && xxh3_128(payload) == record.sum).then_some(record)

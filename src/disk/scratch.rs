@@ -18,7 +18,7 @@ pub struct Scratch {
 }
 
 /// Aligned memory, which is given back when dropped.
-pub struct Piece<'a> {
+pub struct ScratchPiece<'a> {
     scratch: &'a Scratch,
     bytes: Vec<u8>,
     shift: usize,
@@ -33,7 +33,7 @@ impl Default for Scratch {
 
 impl Scratch {
     /// Waits for a piece of `length` bytes of any content.
-    pub fn take(&self, length: usize) -> Piece<'_> {
+    pub fn take(&self, length: usize) -> ScratchPiece<'_> {
         let mut bytes = {
             let mut idle = self.idle.lock();
             loop {
@@ -48,11 +48,11 @@ impl Scratch {
             bytes = vec![0; with_shift];
         }
         let shift = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        Piece { scratch: self, bytes, shift, length }
+        ScratchPiece { scratch: self, bytes, shift, length }
     }
 }
 
-impl Deref for Piece<'_> {
+impl Deref for ScratchPiece<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -60,13 +60,13 @@ impl Deref for Piece<'_> {
     }
 }
 
-impl DerefMut for Piece<'_> {
+impl DerefMut for ScratchPiece<'_> {
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[self.shift..][..self.length]
     }
 }
 
-impl Drop for Piece<'_> {
+impl Drop for ScratchPiece<'_> {
     fn drop(&mut self) {
         self.scratch.idle.lock().push(std::mem::take(&mut self.bytes));
         self.scratch.returned.notify_one();

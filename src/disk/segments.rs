@@ -15,7 +15,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::{
-    reader::{Part, Reader, is_linked},
+    reader::{FileReader, LoadedPart, is_linked},
     record,
     scratch::Scratch,
 };
@@ -30,37 +30,37 @@ const FIRST_COMPUTED: i64 = 1 << 62;
 
 /// What a segment holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SegmentKind {
     /// What was fetched.
     Fetched,
     /// What was computed, which costs more to have again.
     Computed,
 }
 
-impl Kind {
+impl SegmentKind {
     /// Of an object by its name.
     pub fn of(object: &str) -> Self {
-        if object.starts_with(COMPUTED) { Kind::Computed } else { Kind::Fetched }
+        if object.starts_with(COMPUTED) { SegmentKind::Computed } else { SegmentKind::Fetched }
     }
 
     /// Of a segment by its number.
     pub fn of_segment(id: i64) -> Self {
-        if Kind::Computed.numbers().contains(&id) { Kind::Computed } else { Kind::Fetched }
+        if SegmentKind::Computed.numbers().contains(&id) { SegmentKind::Computed } else { SegmentKind::Fetched }
     }
 
     /// The numbers of its segments.
     fn numbers(self) -> Range<i64> {
         match self {
-            Kind::Fetched => 1..FIRST_COMPUTED,
-            Kind::Computed => FIRST_COMPUTED..i64::MAX,
+            SegmentKind::Fetched => 1..FIRST_COMPUTED,
+            SegmentKind::Computed => FIRST_COMPUTED..i64::MAX,
         }
     }
 }
 
 /// The segments of a folder.
-pub struct Segments {
+pub struct SegmentFiles {
     folder: PathBuf,
-    open: Mutex<LruCache<i64, Arc<Reader>>>,
+    open: Mutex<LruCache<i64, Arc<FileReader>>>,
     scratch: Scratch,
 }
 
@@ -94,7 +94,7 @@ pub fn number(name: &str) -> Option<i64> {
     (format!("{number:016x}") == digits).then_some(number)
 }
 
-impl Segments {
+impl SegmentFiles {
     pub fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), open: Mutex::new(LruCache::new(HELD_OPEN)), scratch: Scratch::default() }
     }
@@ -113,7 +113,7 @@ impl Segments {
     }
 
     /// Creates a segment under a number nobody has, which says what it is for.
-    pub fn create(&self, capacity: u64, kind: Kind) -> io::Result<Active> {
+    pub fn create(&self, capacity: u64, kind: SegmentKind) -> io::Result<Active> {
         loop {
             let id = rand::random_range(kind.numbers());
             let made = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(self.path(id));
@@ -147,12 +147,12 @@ impl Segments {
     }
 
     /// Reads a record of `length` bytes from `offset` on. `once`: whoever asks wants all of it, and will not ask again.
-    pub fn read(&self, id: i64, offset: u64, length: usize, once: bool) -> io::Result<Part<'_>> {
+    pub fn read(&self, id: i64, offset: u64, length: usize, once: bool) -> io::Result<LoadedPart<'_>> {
         let held = self.open.lock().get(&id).cloned();
         let reader = match held {
             Some(reader) => reader,
             None => {
-                let reader = Arc::new(Reader::open(&self.path(id))?);
+                let reader = Arc::new(FileReader::open(&self.path(id))?);
                 self.open.lock().put(id, reader.clone());
                 reader
             }
@@ -223,7 +223,7 @@ impl Idle {
     }
 
     /// The records from the first on, with their offsets, up to the end or the first damaged header.
-    pub fn records(&self) -> Vec<(u64, record::Record)> {
+    pub fn records(&self) -> Vec<(u64, record::DiskRecord)> {
         let mut found = Vec::new();
         let mut offset = 0;
         while let Some(record) = self.record(offset) {
@@ -238,7 +238,7 @@ impl Idle {
         found
     }
 
-    fn record(&self, offset: u64) -> Option<record::Record> {
+    fn record(&self, offset: u64) -> Option<record::DiskRecord> {
         // Most headers are read by one call.
         let mut bytes = vec![0; usize::try_from(self.bytes.checked_sub(offset)?.min(512)).ok()?];
         self.file.read_exact_at(&mut bytes, offset).ok()?;

@@ -18,24 +18,24 @@ use rusqlite::Connection;
 
 use super::{
     folder,
-    index::{Index, is_damage},
-    queries::{self, ExtentRow, Part},
+    index::{DiskIndex, is_damage},
+    queries::{self, ExtentRow, VersionPart},
     queue::{Change, Queue},
     record,
-    segments::Segments,
-    types::{Access, DiskError},
+    segments::SegmentFiles,
+    types::{DiskError, FolderAccess},
 };
 use crate::lock::UNSUPPORTED;
 use crate::ranges::{common, joined};
 
 /// The shared part of a store.
-pub struct Store {
+pub struct DiskStore {
     pub folder: PathBuf,
     pub bound: u64,
-    pub access: Access,
-    pub segments: Segments,
+    pub access: FolderAccess,
+    pub segments: SegmentFiles,
     pub queue: Queue,
-    index: RwLock<Option<Arc<Index>>>,
+    index: RwLock<Option<Arc<DiskIndex>>>,
     /// Was an index put in use whose segments nobody has looked at yet?
     pub unswept: AtomicBool,
     asked: Mutex<Asked>,
@@ -50,13 +50,13 @@ pub struct Store {
 struct Asked {
     sequence: u64,
     notes: HashMap<i64, (u64, Option<Bytes>)>,
-    forgotten: BTreeMap<Part, u64>,
+    forgotten: BTreeMap<VersionPart, u64>,
 }
 
 impl Asked {
     /// What of an object is to be forgotten.
-    fn of(&self, object: i64) -> impl Iterator<Item = Part> {
-        let all = Part { object, bytes: None };
+    fn of(&self, object: i64) -> impl Iterator<Item = VersionPart> {
+        let all = VersionPart { object, bytes: None };
         self.forgotten.range(all..).map(|(part, _)| *part).take_while(move |part| part.object == object)
     }
 }
@@ -66,11 +66,11 @@ pub fn now() -> i64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-impl Store {
+impl DiskStore {
     pub fn open(folder: PathBuf, bound: u64) -> Result<Self, DiskError> {
         let access = folder::prepare(&folder)?;
         let store = Self {
-            segments: Segments::new(&folder),
+            segments: SegmentFiles::new(&folder),
             folder,
             bound,
             access,
@@ -83,13 +83,13 @@ impl Store {
             unreadable: AtomicBool::new(false),
             silent: AtomicBool::new(false),
         };
-        if access == Access::ReadOnly && folder::is_closed_to_us(&store.folder) {
+        if access == FolderAccess::ReadOnly && folder::is_closed_to_us(&store.folder) {
             let folder = store.folder.display();
             tracing::warn!(
                 "the files of the cache in {folder} cannot be opened; let their owner run `chmod -R a+rX {folder}`"
             );
         }
-        if access == Access::ReadWrite && !folder::has_locks(&store.folder) {
+        if access == FolderAccess::ReadWrite && !folder::has_locks(&store.folder) {
             tracing::warn!(
                 "{}: {UNSUPPORTED}: the cache there is kept without them, so use it from one process at a time",
                 store.folder.display()
@@ -129,7 +129,7 @@ impl Store {
     }
 
     /// The index in use, if there is any.
-    pub fn index(&self) -> Option<Arc<Index>> {
+    pub fn index(&self) -> Option<Arc<DiskIndex>> {
         self.index.read().clone()
     }
 
@@ -141,7 +141,7 @@ impl Store {
         }
         *index = None;
         // Somebody may have removed the whole folder.
-        if self.access == Access::ReadWrite {
+        if self.access == FolderAccess::ReadWrite {
             folder::prepare(&self.folder)?;
         }
         *index = folder::index(&self.folder, self.access)?.map(Arc::new);
@@ -150,8 +150,8 @@ impl Store {
     }
 
     /// Takes a damaged index out of use.
-    pub fn retire(&self, damaged: &Index) -> Result<(), DiskError> {
-        if self.access == Access::ReadOnly {
+    pub fn retire(&self, damaged: &DiskIndex) -> Result<(), DiskError> {
+        if self.access == FolderAccess::ReadOnly {
             return Ok(());
         }
         tracing::info!("{}: damaged, made anew from the segments", damaged.path().display());
@@ -163,8 +163,8 @@ impl Store {
     fn ask<T: Default>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, DiskError> {
         let Some(index) = self.index() else {
             return match self.access {
-                Access::ReadWrite => Err(folder::no_index(&self.folder)),
-                Access::ReadOnly => Ok(T::default()),
+                FolderAccess::ReadWrite => Err(folder::no_index(&self.folder)),
+                FolderAccess::ReadOnly => Ok(T::default()),
             };
         };
         index.read(query).or_else(|reason| {
@@ -182,7 +182,7 @@ impl Store {
             return Vec::new();
         }
         // Looked at before the index is: what is forgotten there by then is not asked for any more.
-        let forgotten: Vec<Part> = self.asked.lock().of(object).collect();
+        let forgotten: Vec<VersionPart> = self.asked.lock().of(object).collect();
         if forgotten.iter().any(|part| part.bytes.is_none()) {
             return Vec::new();
         }
@@ -223,7 +223,7 @@ impl Store {
         let mut asked = self.asked.lock();
         asked.sequence += 1;
         let sequence = asked.sequence;
-        let part = Part::all(object);
+        let part = VersionPart::all(object);
         asked.notes.insert(part.object, (sequence, None));
         asked.forgotten.insert(part, sequence);
         self.queue.push(Change::Forget { part, sequence });
@@ -233,7 +233,8 @@ impl Store {
         let mut asked = self.asked.lock();
         asked.sequence += 1;
         let sequence = asked.sequence;
-        let part = Part { object: record::hash(object), bytes: Some((record::hash(version), range.start, range.end)) };
+        let part =
+            VersionPart { object: record::hash(object), bytes: Some((record::hash(version), range.start, range.end)) };
         asked.forgotten.insert(part, sequence);
         self.queue.push(Change::Forget { part, sequence });
     }
@@ -247,7 +248,7 @@ impl Store {
     }
 
     /// The index has forgotten what it was asked to at that sequence.
-    pub fn is_forgotten(&self, part: Part, sequence: u64) {
+    pub fn is_forgotten(&self, part: VersionPart, sequence: u64) {
         self.note_is_settled(part.object, sequence);
         let mut asked = self.asked.lock();
         if asked.forgotten.get(&part) == Some(&sequence) {

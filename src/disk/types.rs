@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, time::SystemTime};
 
 /// What may be done with the folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum FolderAccess {
     /// Read and written.
     ReadWrite,
     /// The folder or its filesystem cannot be written: what is there is used, nothing is kept.
@@ -15,7 +15,7 @@ pub enum Access {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stat {
     /// May the folder be written?
-    pub access: Access,
+    pub access: FolderAccess,
     /// Bytes of all files of the store.
     pub bytes: u64,
     /// The bound in bytes.

@@ -12,12 +12,12 @@ use bytes::Bytes;
 
 use super::{
     eviction, folder,
-    index::{Index, is_busy, is_damage},
-    queries::{self, ExtentRow, Part, SegmentRow},
-    queue::{Change, Work},
+    index::{DiskIndex, is_busy, is_damage},
+    queries::{self, ExtentRow, SegmentRow, VersionPart},
+    queue::{Change, QueuedWork},
     record,
-    segments::{Active, Kind},
-    store::{Store, now},
+    segments::{Active, SegmentKind},
+    store::{DiskStore, now},
     types::DiskError,
 };
 use crate::ranges::gaps;
@@ -33,8 +33,8 @@ const PAUSE: Duration = if cfg!(test) { Duration::from_millis(200) } else { Dura
 const BUSY: Duration = Duration::from_secs(60);
 
 /// The state of the writing thread.
-pub struct Writer {
-    store: Arc<Store>,
+pub struct DiskWriter {
+    store: Arc<DiskStore>,
     active: Option<Active>,
     /// A segment of the other kind.
     resting: Option<Active>,
@@ -43,7 +43,7 @@ pub struct Writer {
     /// What the pending rows hold, by object and version.
     holding: HashMap<(i64, i64), Vec<Range<u64>>>,
     /// What could not be forgotten when it was asked for, with the latest sequence.
-    owed: BTreeMap<Part, u64>,
+    owed: BTreeMap<VersionPart, u64>,
     paused: Option<Instant>,
     uses_taken: Instant,
     /// Bytes of notes since they were last looked through.
@@ -53,7 +53,7 @@ pub struct Writer {
 /// Why a batch was not kept.
 enum Failure {
     /// The index is damaged: another one takes its place.
-    Damage(Arc<Index>, rusqlite::Error),
+    Damage(Arc<DiskIndex>, rusqlite::Error),
     /// Nothing can be written for a while.
     Trouble(DiskError),
 }
@@ -61,7 +61,7 @@ enum Failure {
 /// The sequence of a change that is also kept in memory until it is in the index.
 enum Sequence {
     Note(i64, u64),
-    Forget(Part, u64),
+    Forget(VersionPart, u64),
 }
 
 impl Sequence {
@@ -75,7 +75,7 @@ impl Sequence {
 }
 
 /// Whoever waits for the thread must not wait for ever when it ends.
-struct Ending(Arc<Store>);
+struct Ending(Arc<DiskStore>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
@@ -83,9 +83,9 @@ impl Drop for Ending {
     }
 }
 
-impl Writer {
+impl DiskWriter {
     /// Starts the thread.
-    pub fn start(store: Arc<Store>) -> io::Result<std::thread::JoinHandle<()>> {
+    pub fn start(store: Arc<DiskStore>) -> io::Result<std::thread::JoinHandle<()>> {
         // Its lines go where those of whoever opens the store go.
         let log = tracing::dispatcher::get_default(Clone::clone);
         std::thread::Builder::new().name("cache-writer".into()).spawn(move || {
@@ -111,9 +111,9 @@ impl Writer {
         loop {
             let work = self.store.queue.take(TICK);
             let (batch, last) = match work {
-                Work::Batch(batch) => (batch, false),
-                Work::Idle => (Vec::new(), false),
-                Work::Closed => (Vec::new(), true),
+                QueuedWork::Batch(batch) => (batch, false),
+                QueuedWork::Idle => (Vec::new(), false),
+                QueuedWork::Closed => (Vec::new(), true),
             };
             let count = batch.len();
             let sequences: Vec<_> = batch.iter().filter_map(Sequence::of).collect();
@@ -174,8 +174,7 @@ impl Writer {
         self.active.take_if(|active| !active.is_there());
         self.resting.take_if(|resting| !resting.is_there());
         // Those of one kind together, so that segments are changed twice at most. Nothing else is about what was computed.
-        let is_computed =
-            |change: &Change| matches!(change, Change::Write { object, .. } if Kind::of(object) == Kind::Computed);
+        let is_computed = |change: &Change| matches!(change, Change::Write { object, .. } if SegmentKind::of(object) == SegmentKind::Computed);
         let (computed, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_computed);
         let mut later = Vec::new();
         for change in batch.into_iter().chain(computed) {
@@ -231,8 +230,8 @@ impl Writer {
     fn append(&mut self, object: &str, version: &str, start: u64, payload: &Bytes) -> Result<(), Failure> {
         let Some(header) = record::header(object, version, start, payload) else { return Ok(()) };
         let length = header.len() + payload.len();
-        let kind = Kind::of(object);
-        if self.active.as_ref().is_some_and(|active| Kind::of_segment(active.id) != kind) {
+        let kind = SegmentKind::of(object);
+        if self.active.as_ref().is_some_and(|active| SegmentKind::of_segment(active.id) != kind) {
             self.commit(Vec::new(), false)?;
             std::mem::swap(&mut self.active, &mut self.resting);
         }
@@ -340,7 +339,7 @@ impl Writer {
     }
 
     /// Does something with the index in use, again where others held it for longer than SQLite waits.
-    fn in_index<T>(&self, work: impl Fn(&Store, &Index) -> rusqlite::Result<T>) -> Result<T, Failure> {
+    fn in_index<T>(&self, work: impl Fn(&DiskStore, &DiskIndex) -> rusqlite::Result<T>) -> Result<T, Failure> {
         let Some(index) = self.store.index() else {
             return Err(Failure::Trouble(folder::no_index(&self.store.folder)));
         };

@@ -52,7 +52,7 @@ impl Scalar {
 
 /// What a payload is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Encoding {
+pub enum TagEncoding {
     /// One number.
     Scalar(Scalar),
     /// So many bytes of text.
@@ -60,10 +60,10 @@ pub enum Encoding {
     /// Numbers one after the other.
     Struct(Vec<Scalar>),
     /// So many times the same.
-    Array(Box<Encoding>, u64),
+    Array(Box<TagEncoding>, u64),
 }
 
-impl Encoding {
+impl TagEncoding {
     /// Reads the words of the info array, all of which must be used.
     pub(super) fn parse(words: &[u64]) -> Result<Self, String> {
         let mut words = words.iter().copied();
@@ -95,25 +95,25 @@ impl Encoding {
                     }
                     scalars.push(Scalar::of_code(code).ok_or_else(|| format!("unknown type {code} in a structure"))?);
                 }
-                Encoding::Struct(scalars)
+                TagEncoding::Struct(scalars)
             }
-            18 => Encoding::Text(words.next().ok_or(SHORT)?),
+            18 => TagEncoding::Text(words.next().ok_or(SHORT)?),
             20 if depth == MAX_NESTING => return Err("arrays nested too deep".into()),
             20 => {
                 let element = Self::next(words, depth + 1)?;
-                Encoding::Array(Box::new(element), words.next().ok_or(SHORT)?)
+                TagEncoding::Array(Box::new(element), words.next().ok_or(SHORT)?)
             }
-            code => Encoding::Scalar(Scalar::of_code(code).ok_or_else(|| format!("unknown type {code}"))?),
+            code => TagEncoding::Scalar(Scalar::of_code(code).ok_or_else(|| format!("unknown type {code}"))?),
         })
     }
 
     /// Bytes of the payload; `None` where they do not fit 64 bits.
     pub fn bytes(&self) -> Option<u64> {
         match self {
-            Encoding::Scalar(scalar) => Some(scalar.size() as u64),
-            Encoding::Text(length) => Some(*length),
-            Encoding::Struct(fields) => Some(fields.iter().map(|field| field.size() as u64).sum()),
-            Encoding::Array(element, count) => element.bytes()?.checked_mul(*count),
+            TagEncoding::Scalar(scalar) => Some(scalar.size() as u64),
+            TagEncoding::Text(length) => Some(*length),
+            TagEncoding::Struct(fields) => Some(fields.iter().map(|field| field.size() as u64).sum()),
+            TagEncoding::Array(element, count) => element.bytes()?.checked_mul(*count),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The image of a file, among the thumbnails and whatever else it holds.
 
 use super::DmError;
-use super::tags::{Data, Tags};
+use super::tags::{TagData, Tags};
 use crate::length::Unit;
 
 /// Most axes that an image has.
@@ -78,9 +78,9 @@ impl Calibration {
     }
 }
 
-/// An image: what it is and where its pixels are, in one run, C order, the last axis of [`Image::shape`] fastest.
+/// An image: what it is and where its pixels are, in one run, C order, the last axis of [`DmImage::shape`] fastest.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Image {
+pub struct DmImage {
     /// Its number in `ImageList`.
     pub number: u64,
     /// What a pixel is.
@@ -101,9 +101,9 @@ pub struct Image {
     pub display: Option<(f64, f64)>,
 }
 
-impl Image {
+impl DmImage {
     /// Finds the image that the file is about and checks that its tags agree with each other.
-    pub fn find(tags: &Tags) -> Result<Image, DmError> {
+    pub fn find(tags: &Tags) -> Result<DmImage, DmError> {
         let number = choose(tags)?;
         let text = number.to_string();
         let path = |rest: &[&'static str]| {
@@ -115,12 +115,12 @@ impl Image {
         let field = |rest: &[&'static str]| path(rest).join(".");
 
         let data_type = ["ImageData", "DataType"];
-        let pixel = get(&data_type).and_then(Data::unsigned);
+        let pixel = get(&data_type).and_then(TagData::unsigned);
         let pixel = pixel.ok_or_else(|| DmError::malformed(field(&data_type), "is missing or no number"))?;
         let pixel = PixelType::of_data_type(pixel).map_err(|name| DmError::unsupported(field(&data_type), name))?;
 
         let depth = ["ImageData", "PixelDepth"];
-        if let Some(depth_said) = get(&depth).and_then(Data::unsigned)
+        if let Some(depth_said) = get(&depth).and_then(TagData::unsigned)
             && depth_said != pixel.size()
         {
             let reason = format!("{depth_said} bytes, but pixels of type {pixel:?} have {}", pixel.size());
@@ -145,7 +145,7 @@ impl Image {
             .collect();
         shape.reverse();
         calibrations.reverse();
-        Ok(Image {
+        Ok(DmImage {
             number,
             pixel,
             shape,
@@ -179,12 +179,12 @@ fn choose(tags: &Tags) -> Result<u64, DmError> {
         .collect();
     let candidates = (0..images.min(MAX_DIMENSIONS as u64)).find(|number| {
         let data_type = tags.get(&["ImageList", &number.to_string(), "ImageData", "DataType"]);
-        !thumbnails.contains(number) && data_type.and_then(Data::unsigned) != Some(RGBA)
+        !thumbnails.contains(number) && data_type.and_then(TagData::unsigned) != Some(RGBA)
     });
     Ok(candidates.unwrap_or(images - 1))
 }
 
-fn fetch<'a>(tags: &'a Tags, path: &[String]) -> Option<&'a Data> {
+fn fetch<'a>(tags: &'a Tags, path: &[String]) -> Option<&'a TagData> {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     tags.get(&path)
 }
@@ -200,7 +200,7 @@ fn extents(tags: &Tags, group: &[String]) -> Result<Vec<u64>, DmError> {
         .map(|axis| {
             let axis = axis.to_string();
             let path: Vec<&str> = names.iter().copied().chain([axis.as_str()]).collect();
-            match tags.get(&path).and_then(Data::unsigned) {
+            match tags.get(&path).and_then(TagData::unsigned) {
                 Some(extent @ 1..) => Ok(extent),
                 _ => Err(DmError::malformed(path.join("."), "is missing, 0 or no number")),
             }
@@ -217,7 +217,7 @@ fn calibration(tags: &Tags, group: &[String]) -> Option<Calibration> {
     Some(Calibration {
         origin: number("Origin").unwrap_or(0.0),
         scale: number("Scale")?,
-        unit: get("Units").and_then(Data::text).unwrap_or_default(),
+        unit: get("Units").and_then(TagData::text).unwrap_or_default(),
     })
 }
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use super::encoding::{Encoding, Scalar};
-use super::tags::{Data, ROOT, Tags};
+use super::encoding::{Scalar, TagEncoding};
+use super::tags::{ROOT, TagData, Tags};
 
 /// Tags that are told; real files have some hundreds to some thousands.
 const MAX_TAGS: usize = 1 << 14;
@@ -56,12 +56,12 @@ fn unused(name: String, members: &Map<String, Value>, equal: &mut HashMap<String
     }
 }
 
-fn leaf(data: &Data) -> Value {
+fn leaf(data: &TagData) -> Value {
     let other = || json!({"bytes": data.length});
     match &data.encoding {
-        Encoding::Scalar(Scalar::Bool) => data.unsigned().map_or_else(other, |number| (number != 0).into()),
-        Encoding::Scalar(Scalar::F32 | Scalar::F64) => data.number().map_or_else(other, Value::from),
-        Encoding::Scalar(_) => match (data.unsigned(), data.number()) {
+        TagEncoding::Scalar(Scalar::Bool) => data.unsigned().map_or_else(other, |number| (number != 0).into()),
+        TagEncoding::Scalar(Scalar::F32 | Scalar::F64) => data.number().map_or_else(other, Value::from),
+        TagEncoding::Scalar(_) => match (data.unsigned(), data.number()) {
             (Some(number), _) => number.into(),
             (None, Some(number)) => (number as i64).into(),
             (None, None) => other(),

@@ -1,8 +1,8 @@
 //! Files of Gatan's DigitalMicrograph, DM3 and DM4: their tags, and where their pixels are.
 //!
 //! Pure: a [`Walker`] is given bytes of the file and says which it needs next, so that a file of gigabytes is understood
-//! from a few kilobytes wherever it lies. Pixels and other long values are passed over; [`tags::Data`] says where they are.
-//! [`Image::find`] then picks the image among the thumbnails.
+//! from a few kilobytes wherever it lies. Pixels and other long values are passed over; [`tags::TagData`] says where they are.
+//! [`DmImage::find`] then picks the image among the thumbnails.
 //!
 //! ```ignore
 //! use emfs::dm::{DmError, Image, Step, Tags, Walker};
@@ -54,6 +54,6 @@ mod walker;
 pub(crate) mod tests;
 
 pub use error::DmError;
-pub use image::{Calibration, Image, PixelType};
+pub use image::{Calibration, DmImage, PixelType};
 pub use tags::Tags;
-pub use walker::{Step, Version, Walker};
+pub use walker::{DmVersion, Step, Walker};

@@ -5,16 +5,16 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::DmError;
-use super::encoding::{Encoding, Scalar};
+use super::encoding::{Scalar, TagEncoding};
 
 /// Most groups and values of a file; real ones have some hundreds to some thousands.
 pub const MAX_TAGS: usize = 1 << 14;
 
 /// The value of a tag: how it is encoded, where it is, and what it is unless it is long.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Data {
+pub struct TagData {
     /// How the payload is encoded.
-    pub encoding: Encoding,
+    pub encoding: TagEncoding,
     /// Whether its numbers are big-endian.
     pub big_endian: bool,
     /// Where the payload begins in the file.
@@ -25,10 +25,10 @@ pub struct Data {
     pub payload: Option<Bytes>,
 }
 
-impl Data {
+impl TagData {
     /// The value where it is one number. Integers beyond 2⁵³ are rounded.
     pub fn number(&self) -> Option<f64> {
-        let Encoding::Scalar(scalar) = self.encoding else { return None };
+        let TagEncoding::Scalar(scalar) = self.encoding else { return None };
         let bytes = self.little_endian::<8>(scalar.size())?;
         let [a, b, c, d, ..] = bytes;
         Some(match scalar {
@@ -47,7 +47,7 @@ impl Data {
 
     /// The value where it is one whole number that is not negative.
     pub fn unsigned(&self) -> Option<u64> {
-        let Encoding::Scalar(scalar) = self.encoding else { return None };
+        let TagEncoding::Scalar(scalar) = self.encoding else { return None };
         let value = u64::from_le_bytes(self.little_endian::<8>(scalar.size())?);
         match scalar {
             Scalar::F32 | Scalar::F64 => None,
@@ -64,8 +64,8 @@ impl Data {
     pub fn text(&self) -> Option<String> {
         let payload = self.payload.as_ref()?;
         match &self.encoding {
-            Encoding::Text(_) => Some(latin_1(payload).into_owned()),
-            Encoding::Array(element, _) if **element == Encoding::Scalar(Scalar::U16) => {
+            TagEncoding::Text(_) => Some(latin_1(payload).into_owned()),
+            TagEncoding::Array(element, _) if **element == TagEncoding::Scalar(Scalar::U16) => {
                 let units =
                     payload.as_chunks::<2>().0.iter().map(|unit| {
                         if self.big_endian { u16::from_be_bytes(*unit) } else { u16::from_le_bytes(*unit) }
@@ -104,18 +104,18 @@ pub(super) fn latin_1(bytes: &[u8]) -> Cow<'_, str> {
 /// All tags of a file: a tree of groups with values at its ends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tags {
-    pub(super) nodes: Vec<Node>,
+    pub(super) nodes: Vec<TagNode>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
+pub(super) struct TagNode {
     parent: usize,
     /// `None`: a member of a list, known by its number among those without a name.
     pub(super) name: Option<Box<str>>,
     pub(super) number: u64,
     unnamed: u64,
     pub(super) children: Vec<usize>,
-    pub(super) data: Option<Data>,
+    pub(super) data: Option<TagData>,
 }
 
 /// The root group.
@@ -123,12 +123,12 @@ pub(super) const ROOT: usize = 0;
 
 impl Tags {
     pub(super) fn new() -> Self {
-        let root = Node { parent: ROOT, name: None, number: 0, unnamed: 0, children: Vec::new(), data: None };
+        let root = TagNode { parent: ROOT, name: None, number: 0, unnamed: 0, children: Vec::new(), data: None };
         Tags { nodes: vec![root] }
     }
 
     /// Adds a group (no data) or a value to a group; gives the number of the new one.
-    pub(super) fn add(&mut self, parent: usize, name: &[u8], data: Option<Data>) -> Result<usize, DmError> {
+    pub(super) fn add(&mut self, parent: usize, name: &[u8], data: Option<TagData>) -> Result<usize, DmError> {
         let index = self.nodes.len();
         if index > MAX_TAGS {
             return Err(DmError::unsupported(self.path(parent), format!("a file of more than {MAX_TAGS} tags")));
@@ -140,7 +140,7 @@ impl Tags {
             group.unnamed += u64::from(name.is_none());
             group.children.push(index);
         }
-        self.nodes.push(Node { parent, name, number, unnamed: 0, children: Vec::new(), data });
+        self.nodes.push(TagNode { parent, name, number, unnamed: 0, children: Vec::new(), data });
         Ok(index)
     }
 
@@ -155,13 +155,13 @@ impl Tags {
         })
     }
 
-    fn node(&self, path: &[&str]) -> Option<&Node> {
+    fn node(&self, path: &[&str]) -> Option<&TagNode> {
         let index = path.iter().try_fold(ROOT, |parent, name| self.child(parent, name))?;
         self.nodes.get(index)
     }
 
     /// The value at a path of names; members of lists are named by their numbers: `["ImageList", "0", "Name"]`.
-    pub fn get(&self, path: &[&str]) -> Option<&Data> {
+    pub fn get(&self, path: &[&str]) -> Option<&TagData> {
         self.node(path)?.data.as_ref()
     }
 
@@ -172,7 +172,7 @@ impl Tags {
 
     #[cfg(test)]
     /// All values with their paths, `ImageList.0.Name`, in the order of the file.
-    pub fn iter(&self) -> impl Iterator<Item = (String, &Data)> {
+    pub fn iter(&self) -> impl Iterator<Item = (String, &TagData)> {
         self.nodes.iter().enumerate().filter_map(|(index, node)| Some((self.path(index), node.data.as_ref()?)))
     }
 

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::DmError;
-use super::encoding::Encoding;
-use super::tags::{Data, ROOT, Tags, latin_1};
+use super::encoding::TagEncoding;
+use super::tags::{ROOT, TagData, Tags, latin_1};
 
 /// Longest payload that is kept; of longer ones only the place is.
 pub const MAX_KEPT: u64 = 8 << 10;
@@ -18,24 +18,24 @@ const MAX_KEPT_ALL: u64 = 2 << 20;
 /// Version of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Version {
+pub enum DmVersion {
     Dm3,
     Dm4,
 }
 
-impl Version {
+impl DmVersion {
     const fn word(self) -> u64 {
         match self {
-            Version::Dm3 => 4,
-            Version::Dm4 => 8,
+            DmVersion::Dm3 => 4,
+            DmVersion::Dm4 => 8,
         }
     }
 
     /// The shortest entry: an empty group without a name.
     const fn shortest_entry(self) -> u64 {
         match self {
-            Version::Dm3 => 3 + 2 + 4,
-            Version::Dm4 => 3 + 8 + 2 + 8,
+            DmVersion::Dm3 => 3 + 2 + 4,
+            DmVersion::Dm4 => 3 + 8 + 2 + 8,
         }
     }
 }
@@ -67,7 +67,7 @@ pub struct Walker {
 
 #[derive(Debug, Clone, Copy)]
 struct Header {
-    version: Version,
+    version: DmVersion,
     big_endian: bool,
 }
 
@@ -140,7 +140,7 @@ impl Walker {
     }
 
     /// The version of the format, once the first bytes were read.
-    pub fn version(&self) -> Option<Version> {
+    pub fn version(&self) -> Option<DmVersion> {
         self.header.map(|header| header.version)
     }
 
@@ -155,7 +155,7 @@ impl Walker {
     fn close(&mut self) -> Result<(), DmError> {
         let Some(Header { version, .. }) = self.header else { return Ok(()) };
         if let Some(frame) = self.open.pop()
-            && version == Version::Dm4
+            && version == DmVersion::Dm4
             && frame.node != ROOT
             && frame.end != self.position
         {
@@ -169,8 +169,8 @@ impl Walker {
     fn begin(&mut self, cursor: &mut Cursor<'_>) -> Result<u64, Stop> {
         let malformed = |reason: String| Stop::Error(DmError::malformed("header", reason));
         let version = match cursor.u32()? {
-            3 => Version::Dm3,
-            4 => Version::Dm4,
+            3 => DmVersion::Dm3,
+            4 => DmVersion::Dm4,
             other => return Err(malformed(format!("version {other}, which is neither DM3 nor DM4"))),
         };
         cursor.word(version)?;
@@ -186,7 +186,7 @@ impl Walker {
     }
 
     /// The head of a group: how many tags it has.
-    fn group(&self, version: Version, cursor: &mut Cursor<'_>, end: u64, node: usize) -> Result<u64, Stop> {
+    fn group(&self, version: DmVersion, cursor: &mut Cursor<'_>, end: u64, node: usize) -> Result<u64, Stop> {
         cursor.take(2)?;
         let count = cursor.word(version)?;
         let room = end.saturating_sub(self.position.saturating_add(cursor.used));
@@ -213,7 +213,7 @@ impl Walker {
         }
         self.keep(parent, name.len() as u64)?;
         let mut end = parent_end;
-        if version == Version::Dm4 {
+        if version == DmVersion::Dm4 {
             let length = cursor.u64()?;
             let here = start.saturating_add(cursor.used);
             end = here.checked_add(length).filter(|end| *end <= parent_end).ok_or_else(|| {
@@ -235,7 +235,7 @@ impl Walker {
                 Fault::Reason(reason) => malformed(&self.tags, reason),
             })?;
             let next = data.offset + data.length;
-            if version == Version::Dm4 && next != end {
+            if version == DmVersion::Dm4 && next != end {
                 return Err(malformed(&self.tags, format!("its value ends at {next}, where {end} is said")));
             }
             let words = data.offset.saturating_sub(start).saturating_sub(name.len() as u64);
@@ -268,7 +268,7 @@ impl Walker {
         }
     }
 
-    fn data(&self, version: Version, big_endian: bool, cursor: &mut Cursor<'_>, end: u64) -> Result<Data, Fault> {
+    fn data(&self, version: DmVersion, big_endian: bool, cursor: &mut Cursor<'_>, end: u64) -> Result<TagData, Fault> {
         if cursor.take(4)? != b"%%%%" {
             return Err(Fault::Reason("the mark %%%% is missing".into()));
         }
@@ -278,7 +278,7 @@ impl Walker {
         }
         let words = cursor.take(count * version.word())?;
         let words: Vec<u64> = words.chunks_exact(version.word() as usize).map(big_endian_word).collect();
-        let encoding = Encoding::parse(&words).map_err(Fault::Reason)?;
+        let encoding = TagEncoding::parse(&words).map_err(Fault::Reason)?;
         let offset = self.position + cursor.used;
         let room = end.saturating_sub(offset);
         let length = encoding.bytes().filter(|length| *length <= room).ok_or_else(|| {
@@ -286,7 +286,7 @@ impl Walker {
         })?;
         let keep = length <= MAX_KEPT && self.kept + length <= MAX_KEPT_ALL;
         let payload = if keep { Some(Bytes::copy_from_slice(cursor.take(length)?)) } else { None };
-        Ok(Data { encoding, big_endian, offset, length, payload })
+        Ok(TagData { encoding, big_endian, offset, length, payload })
     }
 }
 
@@ -346,7 +346,7 @@ impl<'a> Cursor<'a> {
         Ok(big_endian_word(self.take(8)?))
     }
 
-    fn word(&mut self, version: Version) -> Result<u64, Short> {
+    fn word(&mut self, version: DmVersion) -> Result<u64, Short> {
         Ok(big_endian_word(self.take(version.word())?))
     }
 }

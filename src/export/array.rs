@@ -14,12 +14,12 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::absent::AbsentBlocks;
-use super::codec::Compression;
+use super::codec::ChunkCompression;
 use super::destination::{Destination, blocking};
 use super::error::ExportError;
 use super::journal::BlockFiles;
-use super::layout::Layout;
-use super::ledger::{Entry, Ledger};
+use super::layout::ArrayLayout;
+use super::ledger::{ArrayLedger, WrittenFile};
 use super::progress::Progress;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex};
@@ -34,7 +34,7 @@ const OPEN: usize = 64;
 
 /// An array to write. Everything about it is fixed before the first byte is fetched.
 #[derive(Clone)]
-pub(super) struct Target {
+pub(super) struct ArrayPlan {
     /// Path in the store, as `s0` or `labels/cells/s0`.
     pub(super) path: String,
     pub(super) image: Arc<Image>,
@@ -42,15 +42,15 @@ pub(super) struct Target {
     pub(super) level: LevelIndex,
     /// Whether another array is made of its blocks.
     pub(super) is_below: bool,
-    pub(super) layout: Layout,
+    pub(super) layout: ArrayLayout,
     pub(super) dtype: DataType,
     /// Value of voxels that are absent at the origin.
     pub(super) fill: FillValue,
-    pub(super) compression: Compression,
+    pub(super) compression: ChunkCompression,
     pub(super) format: Format,
 }
 
-impl Target {
+impl ArrayPlan {
     /// Whether its voxels are made of those of the level below.
     pub(super) fn is_computed(&self) -> bool {
         self.image.is_computed(self.level)
@@ -58,16 +58,16 @@ impl Target {
 }
 
 /// An array that is being written.
-pub(super) struct Array {
-    pub(super) target: Target,
+pub(super) struct ArrayExport {
+    pub(super) target: ArrayPlan,
     /// What was fetched and is still needed.
     pub(super) journal: BlockFiles,
     /// Blocks that the archive lacks.
     pub(super) absent: AbsentBlocks,
     /// What is written of each chunk, in a shard or as a file.
-    chunks: Ledger,
+    chunks: ArrayLedger,
     /// What is written of each shard.
-    shards: Option<Ledger>,
+    shards: Option<ArrayLedger>,
     folder: PathBuf,
     done: Mutex<Done>,
     parts: Mutex<Vec<(CellIndex, Arc<Part>)>>,
@@ -118,18 +118,18 @@ impl Bits {
     }
 }
 
-impl Array {
+impl ArrayExport {
     /// Opens what is known of the array in `folder`, which is made where it is missing.
-    pub(super) fn open(target: Target, folder: PathBuf) -> io::Result<Array> {
+    pub(super) fn open(target: ArrayPlan, folder: PathBuf) -> io::Result<ArrayExport> {
         fs::create_dir_all(&folder)?;
         let shards = match target.layout.shard {
-            Some(_) => Some(Ledger::open(&folder.join("shards"))?),
+            Some(_) => Some(ArrayLedger::open(&folder.join("shards"))?),
             None => None,
         };
-        Ok(Array {
+        Ok(ArrayExport {
             journal: BlockFiles::open(folder.join("blocks"))?,
             absent: AbsentBlocks::open(&folder.join("absent"))?,
-            chunks: Ledger::open(&folder.join("chunks"))?,
+            chunks: ArrayLedger::open(&folder.join("chunks"))?,
             shards,
             done: Mutex::default(),
             parts: Mutex::default(),
@@ -148,7 +148,7 @@ impl Array {
 
     /// Whether a chunk is written.
     pub(super) fn is_done(&self, chunk: CellIndex) -> bool {
-        self.done.lock().chunks.get(Layout::place(&self.target.layout.chunks, chunk))
+        self.done.lock().chunks.get(ArrayLayout::place(&self.target.layout.chunks, chunk))
     }
 
     /// Whether all chunks of a batch are written.
@@ -186,12 +186,12 @@ impl Array {
     ) -> Result<(), ExportError> {
         let layout = &self.target.layout;
         let file = layout.file_of(chunk);
-        let place = Layout::place(&layout.chunks, chunk);
+        let place = ArrayLayout::place(&layout.chunks, chunk);
         let length = encoded.len() as u64;
         let (this, bytes) = (self.clone(), encoded.clone());
         let sharded = self.shards.is_some();
         let noted = move |offset: u64| {
-            let entry = Entry { sha256: Sha256::digest(&bytes).into(), offset, length: bytes.len() as u64 };
+            let entry = WrittenFile { sha256: Sha256::digest(&bytes).into(), offset, length: bytes.len() as u64 };
             this.chunks.write(place, &entry)
         };
         if sharded {
@@ -218,7 +218,7 @@ impl Array {
     fn mark(&self, chunk: CellIndex, file: CellIndex) -> bool {
         let layout = &self.target.layout;
         let mut done = self.done.lock();
-        if !done.chunks.set(Layout::place(&layout.chunks, chunk)) {
+        if !done.chunks.set(ArrayLayout::place(&layout.chunks, chunk)) {
             return false;
         }
         if self.shards.is_none() {
@@ -265,16 +265,17 @@ impl Array {
         let part = blocking(move || this.part(file)).await.map_err(failed())?;
         let shard = Grid { shape: layout.file_shape(), cell: layout.chunks.cell };
         let corner: [u64; 3] = std::array::from_fn(|axis| file.0[axis] * shard.counts()[axis]);
-        let mut index = vec![[NOWHERE; 2]; usize::try_from(Layout::count(&shard)).unwrap_or(0)];
+        let mut index = vec![[NOWHERE; 2]; usize::try_from(ArrayLayout::count(&shard)).unwrap_or(0)];
         let mut writer = destination.writer(&self.key(file)).await?;
         let (mut hash, mut offset) = (Sha256::new(), 0u64);
         for chunk in layout.chunks_of(file) {
             let (this, part) = (self.clone(), part.clone());
-            let place = Layout::place(&layout.chunks, chunk);
+            let place = ArrayLayout::place(&layout.chunks, chunk);
             let bytes = blocking(move || this.take(&part, place)).await.map_err(failed())?;
             hash.update(&bytes);
             let inner = CellIndex(std::array::from_fn(|axis| chunk.0[axis].saturating_sub(corner[axis])));
-            if let Some(slot) = usize::try_from(Layout::place(&shard, inner)).ok().and_then(|at| index.get_mut(at)) {
+            if let Some(slot) = usize::try_from(ArrayLayout::place(&shard, inner)).ok().and_then(|at| index.get_mut(at))
+            {
                 *slot = [offset, bytes.len() as u64];
             }
             offset += bytes.len() as u64;
@@ -287,8 +288,8 @@ impl Array {
         writer.write(footer.into()).await?;
         writer.finish().await?;
         progress.wrote(offset);
-        let entry = Entry { sha256: hash.finalize().into(), offset: 0, length: offset };
-        let (this, place) = (self.clone(), Layout::place(&layout.files(), file));
+        let entry = WrittenFile { sha256: hash.finalize().into(), offset: 0, length: offset };
+        let (this, place) = (self.clone(), ArrayLayout::place(&layout.files(), file));
         self.parts.lock().retain(|(of, _)| *of != file);
         let noted = blocking(move || {
             this.shards.as_ref().map_or(Ok(()), |shards| shards.write(place, &entry))?;
@@ -397,27 +398,28 @@ impl Array {
     }
 
     /// Every file with its key and what was written, in `z, y, x` order.
-    pub(super) fn written(&self) -> io::Result<impl Iterator<Item = io::Result<(String, Entry)>>> {
+    pub(super) fn written(&self) -> io::Result<impl Iterator<Item = io::Result<(String, WrittenFile)>>> {
         let files = self.target.layout.files();
-        let count = Layout::count(&files);
-        let beyond = move |noted: &io::Result<(u64, Entry)>| noted.as_ref().is_ok_and(|(place, _)| *place >= count);
+        let count = ArrayLayout::count(&files);
+        let beyond =
+            move |noted: &io::Result<(u64, WrittenFile)>| noted.as_ref().is_ok_and(|(place, _)| *place >= count);
         let entries = self.files().entries()?.take_while(move |noted| !beyond(noted));
         Ok(entries.map(move |noted| noted.map(|(place, entry)| (self.key(cell(&files, place)), entry))))
     }
 
-    fn files(&self) -> &Ledger {
+    fn files(&self) -> &ArrayLedger {
         self.shards.as_ref().unwrap_or(&self.chunks)
     }
 }
 
-/// The cell at a place of a grid, see [`Layout::place`].
+/// The cell at a place of a grid, see [`ArrayLayout::place`].
 fn cell(grid: &Grid, place: u64) -> CellIndex {
     let [_, height, width] = grid.counts().map(|count| count.max(1));
     CellIndex([place / width / height, place / width % height, place % width])
 }
 
 /// The bytes of an entry, `None` where there are others.
-fn read_checked(file: &File, entry: &Entry) -> io::Result<Option<Bytes>> {
+fn read_checked(file: &File, entry: &WrittenFile) -> io::Result<Option<Bytes>> {
     // The length is checked before memory is taken for it.
     let end = entry.offset.checked_add(entry.length);
     if end.is_none_or(|end| end > file.metadata().map_or(0, |metadata| metadata.len())) {

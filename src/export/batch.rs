@@ -7,19 +7,19 @@ use futures::StreamExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::array::Array;
+use super::array::ArrayExport;
 use super::block_log::ExportBlockLog;
 use super::destination::{Destination, blocking};
 use super::error::ExportError;
 use super::layout::Batch;
 use super::outage::Outage;
 use super::progress::Progress;
-use super::versions::Versions;
+use super::versions::ObservedVersions;
 use crate::cache::MemoryBudget;
 use crate::geometry::{CellIndex, Region};
 use crate::task;
-use crate::volume::block::Voxels;
-use crate::volume::copy::{Placed, copy_part, fill};
+use crate::volume::block::BlockVoxels;
+use crate::volume::copy::{PlacedArray, copy_part, fill};
 use crate::volume::{Blocks, BulkRead, VolumeError};
 
 /// Blocks asked for at once, whose neighbours are joined to requests; each takes memory while it is waited for.
@@ -27,7 +27,7 @@ const AT_ONCE: usize = 1 << 14;
 
 /// What all batches share.
 #[derive(Clone)]
-pub(super) struct Work {
+pub(super) struct BatchWork {
     pub(super) blocks: Arc<Blocks>,
     /// Memory for chunks that are being filled.
     pub(super) buffers: Arc<MemoryBudget<()>>,
@@ -35,13 +35,13 @@ pub(super) struct Work {
     pub(super) jobs: Arc<Semaphore>,
     pub(super) destination: Destination,
     pub(super) progress: Arc<Progress>,
-    pub(super) versions: Arc<Versions>,
+    pub(super) versions: Arc<ObservedVersions>,
     pub(super) outage: Arc<Outage>,
     /// For messages.
     pub(super) name: String,
 }
 
-impl Work {
+impl BatchWork {
     /// Before anything is written that was made of them, so that an interrupted export knows what it is made of.
     async fn save_versions(&self) -> Result<(), ExportError> {
         if self.versions.are_saved() {
@@ -62,8 +62,8 @@ struct Chunk {
 }
 
 struct Filling<'a> {
-    work: &'a Work,
-    array: &'a Arc<Array>,
+    work: &'a BatchWork,
+    array: &'a Arc<ArrayExport>,
     chunks: HashMap<CellIndex, Chunk>,
     failed: bool,
     writing: JoinSet<Result<(), ExportError>>,
@@ -72,8 +72,8 @@ struct Filling<'a> {
 /// Fetches and writes what is missing of a batch. Chunks that cannot be had are noted and do not stop the others; a
 /// destination that cannot be written is an error, and so is an origin that cannot be asked any more.
 pub(super) async fn run(
-    work: &Work,
-    array: &Arc<Array>,
+    work: &BatchWork,
+    array: &Arc<ArrayExport>,
     log: &ExportBlockLog,
     bulk: &BulkRead,
     batch: &Batch,
@@ -139,7 +139,7 @@ pub(super) async fn run(
 
 impl Filling<'_> {
     /// Copies a block, or the fill value where the origin has none, into the chunks that need it.
-    fn add(&mut self, block: CellIndex, voxels: &Voxels) {
+    fn add(&mut self, block: CellIndex, voxels: &BlockVoxels) {
         let target = &self.array.target;
         let layout = &target.layout;
         let item_size = target.dtype.size();
@@ -155,14 +155,14 @@ impl Filling<'_> {
                 start: shown.start,
                 end: std::array::from_fn(|axis| shown.start[axis].saturating_add(layout.chunks.cell.0[axis])),
             };
-            let mut to = Placed { data: chunk.voxels.as_mut_slice(), region: full };
+            let mut to = PlacedArray { data: chunk.voxels.as_mut_slice(), region: full };
             // A block may reach beyond a crop, where the file is padding.
             if let Some(part) = from.intersection(&shown) {
                 match voxels {
-                    Voxels::Present(held) => {
-                        copy_part(&Placed { data: &held.data, region: from }, &mut to, &part, item_size);
+                    BlockVoxels::Present(held) => {
+                        copy_part(&PlacedArray { data: &held.data, region: from }, &mut to, &part, item_size);
                     }
-                    Voxels::Absent => {
+                    BlockVoxels::Absent => {
                         self.array.absent.note(block);
                         fill(&mut to, &part, target.fill.as_le_bytes());
                     }

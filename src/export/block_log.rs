@@ -5,23 +5,27 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::array::Array;
+use super::array::ArrayExport;
 use super::error::ExportError;
 use super::outage::Outage;
-use super::versions::Versions;
+use super::versions::ObservedVersions;
 use crate::geometry::CellIndex;
 use crate::volume::{BulkRead, InFlightLimit, Journal};
 
 /// Keeps what is fetched for an array.
 pub(super) struct ExportBlockLog {
-    array: Arc<Array>,
-    versions: Arc<Versions>,
+    array: Arc<ArrayExport>,
+    versions: Arc<ObservedVersions>,
     outage: Arc<Outage>,
     failure: Mutex<Option<ExportError>>,
 }
 
 impl ExportBlockLog {
-    pub(super) fn new(array: &Arc<Array>, versions: &Arc<Versions>, outage: &Arc<Outage>) -> Arc<ExportBlockLog> {
+    pub(super) fn new(
+        array: &Arc<ArrayExport>,
+        versions: &Arc<ObservedVersions>,
+        outage: &Arc<Outage>,
+    ) -> Arc<ExportBlockLog> {
         let (array, versions, outage) = (array.clone(), versions.clone(), outage.clone());
         Arc::new(ExportBlockLog { array, versions, outage, failure: Mutex::default() })
     }

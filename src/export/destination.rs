@@ -114,17 +114,17 @@ impl Destination {
     }
 
     /// Begins to put bytes under a key piece by piece.
-    pub(super) async fn writer(&self, key: &str) -> Result<Writer, ExportError> {
+    pub(super) async fn writer(&self, key: &str) -> Result<KeyWriter, ExportError> {
         match self {
             Destination::Directory(folder) => {
                 let path = folder.join(key);
                 let to = half(&path);
                 let file = blocking(move || create(&to)).await.map_err(self.failed(key))?;
-                Ok(Writer::File { file: file.into(), path, destination: self.clone(), key: key.to_owned() })
+                Ok(KeyWriter::File { file: file.into(), path, destination: self.clone(), key: key.to_owned() })
             }
             Destination::Bucket { store, uploads, .. } => {
                 let upload = uploads.begin(store, self.key(key)).await.map_err(self.failed(key))?;
-                Ok(Writer::Upload { upload, destination: self.clone(), key: key.to_owned() })
+                Ok(KeyWriter::Upload { upload, destination: self.clone(), key: key.to_owned() })
             }
         }
     }
@@ -234,31 +234,33 @@ impl std::fmt::Display for Destination {
 }
 
 /// Bytes on their way to a key. What is not finished is not there.
-pub(super) enum Writer {
+pub(super) enum KeyWriter {
     File { file: Arc<fs::File>, path: PathBuf, destination: Destination, key: String },
     Upload { upload: Upload, destination: Destination, key: String },
 }
 
-impl Writer {
+impl KeyWriter {
     pub(super) async fn write(&mut self, bytes: Bytes) -> Result<(), ExportError> {
         match self {
-            Writer::File { file, destination, key, .. } => {
+            KeyWriter::File { file, destination, key, .. } => {
                 let file = file.clone();
                 let written = blocking(move || (&*file).write_all(&bytes)).await;
                 written.map_err(destination.failed(key))
             }
-            Writer::Upload { upload, destination, key } => upload.write(bytes).await.map_err(destination.failed(key)),
+            KeyWriter::Upload { upload, destination, key } => {
+                upload.write(bytes).await.map_err(destination.failed(key))
+            }
         }
     }
 
     pub(super) async fn finish(self) -> Result<(), ExportError> {
         match self {
-            Writer::File { file, path, destination, key } => {
+            KeyWriter::File { file, path, destination, key } => {
                 drop(file);
                 let renamed = blocking(move || fs::rename(half(&path), &path)).await;
                 renamed.map_err(destination.failed(&key))
             }
-            Writer::Upload { upload, destination, key } => upload.finish().await.map_err(destination.failed(&key)),
+            KeyWriter::Upload { upload, destination, key } => upload.finish().await.map_err(destination.failed(&key)),
         }
     }
 }

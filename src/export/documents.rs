@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::codec::Compression;
+use super::codec::ChunkCompression;
 use crate::geometry::Shape;
 use crate::volume::Pyramid;
 use crate::zarr::{Format, Group, level_name, v2, v3};
@@ -22,9 +22,9 @@ pub(super) struct ShownStore<'a> {
 
 /// How voxels are stored.
 #[derive(Clone, Copy)]
-pub(super) struct Storage {
+pub(super) struct ChunkStorage {
     pub(super) format: Format,
-    pub(super) compression: Compression,
+    pub(super) compression: ChunkCompression,
     pub(super) shard: Option<Shape>,
 }
 
@@ -36,7 +36,11 @@ impl ShownStore<'_> {
 }
 
 /// All documents by key, in the order in which they are put: the one that makes the store a store comes last.
-pub(super) fn documents(image: &ShownStore<'_>, labels: &[ShownStore<'_>], storage: Storage) -> Vec<(String, Bytes)> {
+pub(super) fn documents(
+    image: &ShownStore<'_>,
+    labels: &[ShownStore<'_>],
+    storage: ChunkStorage,
+) -> Vec<(String, Bytes)> {
     let mut all = Vec::new();
     for shown in labels.iter().chain([image]) {
         for (level, number) in shown.pyramid.levels.iter().zip(shown.levels) {
@@ -87,7 +91,7 @@ pub(super) fn documents(image: &ShownStore<'_>, labels: &[ShownStore<'_>], stora
 }
 
 /// Chunks and codecs of an array of Zarr v3.
-fn store_v3(array: &mut Value, pyramid: &Pyramid, chunk: Shape, storage: Storage) {
+fn store_v3(array: &mut Value, pyramid: &Pyramid, chunk: Shape, storage: ChunkStorage) {
     let plain = array["codecs"].as_array().cloned().unwrap_or_default();
     let codecs: Vec<Value> = plain.into_iter().chain(storage.compression.v3(pyramid.dtype)).collect();
     let Some(shard) = storage.shard else {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 
-use super::array::Target;
+use super::array::ArrayPlan;
 use super::layout::window;
-use super::plan::{Plan, Request};
-use super::{ExportError, codec::Compression};
+use super::plan::{ExportRequest, Plan};
+use super::{ExportError, codec::ChunkCompression};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::{Cause, RemoteError};
 use crate::source::{Placement, SourceError};
@@ -49,11 +49,11 @@ pub struct Estimate {
 
 /// Estimates the cost of a request. `most`: bytes of a batch as they will be. Asks for indices only; `offline`: nobody is
 /// asked, and what no index that is kept tells of is counted as missing.
-pub async fn estimate(request: &Request, most: u64, offline: bool) -> Result<Estimate, ExportError> {
+pub async fn estimate(request: &ExportRequest, most: u64, offline: bool) -> Result<Estimate, ExportError> {
     let plan = Plan::new(request, most)?;
-    let compressed = request.options.compression != Compression::None;
+    let compressed = request.options.compression != ChunkCompression::None;
     let mut estimate = Estimate { exact: true, whole: true, compressed, ..Estimate::default() };
-    let is_finest = |target: &&Target| target.level == LevelIndex(0);
+    let is_finest = |target: &&ArrayPlan| target.level == LevelIndex(0);
     let finest: BTreeSet<u32> = plan.targets.iter().filter(is_finest).map(|target| target.image.number).collect();
     let window = window(plan.targets.iter().map(|target| &target.layout));
     for target in &plan.targets {
@@ -108,7 +108,7 @@ pub async fn estimate(request: &Request, most: u64, offline: bool) -> Result<Est
 
 /// The blocks that have to be fetched for those of a level that is computed: none where the finest level is exported as
 /// well. Gives the level that they are of.
-fn stored_blocks(target: &Target, blocks: &mut Vec<CellIndex>, has_finest: bool) -> LevelIndex {
+fn stored_blocks(target: &ArrayPlan, blocks: &mut Vec<CellIndex>, has_finest: bool) -> LevelIndex {
     if !target.image.is_computed(target.level) {
         return target.level;
     }

@@ -14,7 +14,7 @@ const MAX_CHUNKS: u64 = 1 << 13;
 
 /// An array to write and the grid of the source that it is made from.
 #[derive(Debug, Clone)]
-pub(super) struct Layout {
+pub(super) struct ArrayLayout {
     /// The array and the chunks that are encoded, from its first voxel on.
     pub(super) chunks: Grid,
     /// Shape of a shard, a multiple of the chunk; `None` where each chunk is a file.
@@ -74,7 +74,7 @@ pub(super) struct Batch {
     pub(super) chunks: [Range<u64>; 3],
 }
 
-impl Layout {
+impl ArrayLayout {
     /// Cuts an array. `most`: bytes of voxels that a batch should stay below, as far as one chunk allows.
     pub(super) fn new(
         chunks: Grid,
@@ -83,8 +83,8 @@ impl Layout {
         native: Grid,
         item_size: usize,
         most: u64,
-    ) -> Layout {
-        let mut layout = Layout { chunks, shard, origin, native, item_size, cuts: Default::default() };
+    ) -> ArrayLayout {
+        let mut layout = ArrayLayout { chunks, shard, origin, native, item_size, cuts: Default::default() };
         let (extent, counts) = (layout.extent(most), chunks.counts());
         layout.cuts = std::array::from_fn(|axis| {
             // Without shards batches may hold many files.
@@ -157,7 +157,7 @@ impl Layout {
 
     /// Number of these chunks.
     pub(super) fn count_of(&self, file: CellIndex) -> u64 {
-        Layout::count(&Grid { shape: self.files().region(file).shape(), cell: self.chunks.cell })
+        ArrayLayout::count(&Grid { shape: self.files().region(file).shape(), cell: self.chunks.cell })
     }
 
     /// Place of a cell among all of a grid in `z, y, x` order.
@@ -241,7 +241,7 @@ impl Layout {
         (0..3).fold(0, |n, axis| n * self.cuts[axis].before(self.cuts[axis].count) + at[axis])
     }
 
-    /// The batch of a number below [`Layout::batch_count`].
+    /// The batch of a number below [`ArrayLayout::batch_count`].
     pub(super) fn batch(&self, number: u64) -> Batch {
         let [_, height, width] = self.cuts.map(|cut| cut.before(cut.count).max(1));
         let at = [number / width / height, number / width % height, number % width];
@@ -261,9 +261,9 @@ impl Batch {
 }
 
 /// What may be under way while these are written.
-pub(super) fn window<'a>(layouts: impl Iterator<Item = &'a Layout> + Clone) -> InFlightLimit {
-    let all = layouts.clone().map(Layout::native_bytes).fold(0, u64::saturating_add);
-    InFlightLimit::of(all, layouts.map(Layout::block_bytes).max().unwrap_or(0))
+pub(super) fn window<'a>(layouts: impl Iterator<Item = &'a ArrayLayout> + Clone) -> InFlightLimit {
+    let all = layouts.clone().map(ArrayLayout::native_bytes).fold(0, u64::saturating_add);
+    InFlightLimit::of(all, layouts.map(ArrayLayout::block_bytes).max().unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ const ENTRY: usize = 64;
 
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct WrittenFile {
     /// SHA-256 of the bytes.
     pub(super) sha256: [u8; 32],
     /// Where they are in their file.
@@ -20,7 +20,7 @@ pub(super) struct Entry {
     pub(super) length: u64,
 }
 
-impl Entry {
+impl WrittenFile {
     fn encode(&self, place: u64) -> [u8; ENTRY] {
         let mut bytes = [0; ENTRY];
         bytes[..32].copy_from_slice(&self.sha256);
@@ -31,13 +31,13 @@ impl Entry {
         bytes
     }
 
-    fn decode(bytes: &[u8; ENTRY], place: u64) -> Option<Entry> {
+    fn decode(bytes: &[u8; ENTRY], place: u64) -> Option<WrittenFile> {
         let number = |at: usize| bytes.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
         let told = u32::from_le_bytes(bytes.get(48..52)?.try_into().ok()?);
         if told != check(bytes, place) {
             return None;
         }
-        Some(Entry { sha256: bytes.get(..32)?.try_into().ok()?, offset: number(32)?, length: number(40)? })
+        Some(WrittenFile { sha256: bytes.get(..32)?.try_into().ok()?, offset: number(32)?, length: number(40)? })
     }
 }
 
@@ -48,33 +48,33 @@ fn check(bytes: &[u8; ENTRY], place: u64) -> u32 {
 
 /// The entries of one array.
 #[derive(Debug)]
-pub(super) struct Ledger(File);
+pub(super) struct ArrayLedger(File);
 
-impl Ledger {
+impl ArrayLedger {
     /// Opens or makes the file.
-    pub(super) fn open(path: &Path) -> io::Result<Ledger> {
-        File::options().read(true).write(true).create(true).truncate(false).open(path).map(Ledger)
+    pub(super) fn open(path: &Path) -> io::Result<ArrayLedger> {
+        File::options().read(true).write(true).create(true).truncate(false).open(path).map(ArrayLedger)
     }
 
     /// Notes what was written at a place.
-    pub(super) fn write(&self, place: u64, entry: &Entry) -> io::Result<()> {
+    pub(super) fn write(&self, place: u64, entry: &WrittenFile) -> io::Result<()> {
         let at = place.checked_mul(ENTRY as u64).ok_or(io::ErrorKind::FileTooLarge)?;
         self.0.write_all_at(&entry.encode(place), at)
     }
 
     /// The entry of a place.
-    pub(super) fn read(&self, place: u64) -> io::Result<Option<Entry>> {
+    pub(super) fn read(&self, place: u64) -> io::Result<Option<WrittenFile>> {
         let mut bytes = [0; ENTRY];
         let at = place.checked_mul(ENTRY as u64).ok_or(io::ErrorKind::FileTooLarge)?;
         match self.0.read_exact_at(&mut bytes, at) {
-            Ok(()) => Ok(Entry::decode(&bytes, place)),
+            Ok(()) => Ok(WrittenFile::decode(&bytes, place)),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// All entries with their places, in order; the last item may be an error.
-    pub(super) fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<(u64, Entry)>>> {
+    pub(super) fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<(u64, WrittenFile)>>> {
         let mut file = self.0.try_clone()?;
         io::Seek::rewind(&mut file)?;
         let mut reader = BufReader::with_capacity(64 << 10, file);
@@ -83,7 +83,7 @@ impl Ledger {
             let mut bytes = [0; ENTRY];
             match reader.read_exact(&mut bytes) {
                 _ if failed => None,
-                Ok(()) => Some(Entry::decode(&bytes, place).map(|entry| Ok((place, entry)))),
+                Ok(()) => Some(WrittenFile::decode(&bytes, place).map(|entry| Ok((place, entry)))),
                 // A last entry that is cut off is none.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
                 Err(error) => {
@@ -105,12 +105,12 @@ mod tests {
     fn entries_are_found_again_and_gaps_are_gaps() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger");
-        let entry = |n: u8| Entry { sha256: [n; 32], offset: 7, length: 1 << 40 };
-        let ledger = Ledger::open(&path).unwrap();
+        let entry = |n: u8| WrittenFile { sha256: [n; 32], offset: 7, length: 1 << 40 };
+        let ledger = ArrayLedger::open(&path).unwrap();
         ledger.write(5, &entry(5)).unwrap();
         ledger.write(2, &entry(2)).unwrap();
         drop(ledger);
-        let ledger = Ledger::open(&path).unwrap();
+        let ledger = ArrayLedger::open(&path).unwrap();
         let entries: Vec<_> = ledger.entries().unwrap().map(Result::unwrap).collect();
         assert_eq!(entries, [(2, entry(2)), (5, entry(5))]);
         assert_eq!(ledger.read(5).unwrap(), Some(entry(5)));
@@ -121,7 +121,7 @@ mod tests {
     fn a_file_that_cannot_be_read_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         // A folder opens and does not read, as a file on a disk that fails.
-        let ledger = Ledger(File::open(folder.path()).unwrap());
+        let ledger = ArrayLedger(File::open(folder.path()).unwrap());
         let entries: Vec<_> = ledger.entries().unwrap().take(2).collect();
         assert!(matches!(entries[..], [Err(_)]));
     }
@@ -131,12 +131,12 @@ mod tests {
 
         #[test]
         fn a_damaged_or_displaced_entry_is_none(at in 0usize..52, bit in 0u8..8, place in 0u64..1000, other in 0u64..1000) {
-            let entry = Entry { sha256: [9; 32], offset: 3, length: 4 };
+            let entry = WrittenFile { sha256: [9; 32], offset: 3, length: 4 };
             let mut bytes = entry.encode(place);
-            prop_assert_eq!(Entry::decode(&bytes, place), Some(entry));
-            prop_assert_eq!(Entry::decode(&bytes, other).is_some(), place == other);
+            prop_assert_eq!(WrittenFile::decode(&bytes, place), Some(entry));
+            prop_assert_eq!(WrittenFile::decode(&bytes, other).is_some(), place == other);
             bytes[at] ^= 1 << bit;
-            prop_assert_eq!(Entry::decode(&bytes, place), None);
+            prop_assert_eq!(WrittenFile::decode(&bytes, place), None);
         }
 
         #[test]
@@ -144,7 +144,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("ledger");
             std::fs::write(&path, bytes).unwrap();
-            let ledger = Ledger::open(&path).unwrap();
+            let ledger = ArrayLedger::open(&path).unwrap();
             prop_assert!(ledger.entries().unwrap().count() <= 4);
             prop_assert!(ledger.read(u64::MAX).is_err());
         }

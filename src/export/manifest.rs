@@ -5,10 +5,10 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::array::Array;
-use super::destination::{Destination, Writer};
+use super::array::ArrayExport;
+use super::destination::{Destination, KeyWriter};
 use super::error::ExportError;
-use super::layout::Layout;
+use super::layout::ArrayLayout;
 use crate::hex::hex;
 
 /// Name of the manifest.
@@ -20,7 +20,7 @@ const PIECE: usize = 1 << 20;
 
 /// The list of all files while it is written. It may be far longer than what memory is meant for.
 pub(super) struct List {
-    writer: Writer,
+    writer: KeyWriter,
     hash: Sha256,
     piece: Vec<u8>,
 }
@@ -56,7 +56,7 @@ impl List {
 }
 
 /// What the manifest says of an array: its files are many, so their lines of the list have one checksum.
-pub(super) async fn array(array: &Array, list: &mut List) -> Result<Value, ExportError> {
+pub(super) async fn array(array: &ArrayExport, list: &mut List) -> Result<Value, ExportError> {
     let target = &array.target;
     let failed = || ExportError::write::<std::io::Error>(format!("what is noted of {}", target.path));
     let written = array.written().map_err(failed())?;
@@ -68,7 +68,7 @@ pub(super) async fn array(array: &Array, list: &mut List) -> Result<Value, Expor
         bytes += entry.length;
     }
     let layout = &target.layout;
-    let count = Layout::count(&layout.files());
+    let count = ArrayLayout::count(&layout.files());
     if files != count {
         let reason = format!("{files} of the {count} files of {} are noted as written", target.path);
         return Err(ExportError::Incomplete(format!("{reason}; the same command with --resume writes the others")));
@@ -154,7 +154,7 @@ mod tests {
     async fn an_array_with_a_file_that_is_not_noted_is_not_complete() {
         let folder = tempfile::tempdir().unwrap();
         let plan = Plan::new(&request([32; 3], [16; 3], [16; 3], None), 1 << 20).unwrap();
-        let opened = Array::open(plan.targets[0].clone(), folder.path().join("state")).unwrap();
+        let opened = ArrayExport::open(plan.targets[0].clone(), folder.path().join("state")).unwrap();
         let array = Arc::new(opened);
         let destination = Destination::Directory(folder.path().join("x.zarr"));
         let progress = Progress::new(Arc::new(Stats::default()));

@@ -43,27 +43,27 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
-pub use codec::Compression;
+pub use codec::ChunkCompression;
 pub use destination::Destination;
 pub use error::ExportError;
 pub use estimate::{Estimate, estimate};
-pub use plan::{Member, Options, Request};
-pub use progress::{Progress, State as ProgressState};
+pub use plan::{ExportMember, ExportOptions, ExportRequest};
+pub use progress::{Progress, ProgressState};
 
 use crate::cache::MemoryBudget;
 use crate::lock::UNSUPPORTED;
 use crate::store::Remote;
 use crate::task;
 use crate::volume::{Blocks, InFlightLimit};
-use array::Array;
-use batch::Work;
+use array::ArrayExport;
+use batch::BatchWork;
 use block_log::ExportBlockLog;
 use destination::blocking;
 use manifest::{CHECKSUMS, List, MANIFEST, pretty};
 use outage::Outage;
 use plan::Plan;
-use state::State;
-use versions::Versions;
+use state::StateFolder;
+use versions::ObservedVersions;
 
 /// Batches under way at a time, as far as there is memory: many small ones keep all connections busy.
 const AT_ONCE: usize = 8;
@@ -86,7 +86,7 @@ pub struct Exporter {
 
 /// How an export ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ExportOutcome {
     /// It is complete.
     Written,
     /// It was complete before.
@@ -119,10 +119,10 @@ impl Exporter {
     /// Writes a store. With `resume`, what is there is checked and completed; else nothing may be there.
     pub async fn export(
         &self,
-        request: &Request,
+        request: &ExportRequest,
         destination: &Destination,
         resume: bool,
-    ) -> Result<Outcome, ExportError> {
+    ) -> Result<ExportOutcome, ExportError> {
         let plan = self.plan(request)?;
         let folder = state::folder(destination)?;
         let there = destination.exists().await?;
@@ -146,21 +146,21 @@ impl Exporter {
                 return match state::difference(&manifest["arguments"], &plan.arguments) {
                     None => {
                         manifest::verify(destination, &manifest, self.jobs).await?;
-                        Ok(Outcome::Complete)
+                        Ok(ExportOutcome::Complete)
                     }
                     Some(difference) => Err(other(format!("it is a complete other export: {difference}"))),
                 };
             }
             None => {}
         }
-        let state = State::begin(folder, &plan.arguments, earlier.as_ref())?;
+        let state = StateFolder::begin(folder, &plan.arguments, earlier.as_ref())?;
         if !state.is_locked {
             self.progress.warn(|| {
                 format!("{}: {UNSUPPORTED}, so nothing keeps others from writing there", state.folder.display())
             });
         }
         let noted = state.folder.join("versions.json");
-        let versions = Versions::open(&self.remote, noted, destination.to_string(), request.documents.clone())?;
+        let versions = ObservedVersions::open(&self.remote, noted, destination.to_string(), request.documents.clone())?;
         let versions = Arc::new(versions);
         versions.save()?;
         let arrays = self.open(&plan, &state).await?;
@@ -177,7 +177,7 @@ impl Exporter {
         })?;
         self.complete(request, destination, plan, arrays, &versions).await?;
         blocking(move || state.end()).await.map_err(ExportError::write("removing what is not needed any more"))?;
-        Ok(Outcome::Written)
+        Ok(ExportOutcome::Written)
     }
 
     /// Reads a complete export again and compares it with its manifest. Gives the number of files.
@@ -188,7 +188,7 @@ impl Exporter {
         manifest::verify(destination, &manifest, self.jobs).await
     }
 
-    fn plan(&self, request: &Request) -> Result<Plan, ExportError> {
+    fn plan(&self, request: &ExportRequest) -> Result<Plan, ExportError> {
         let plan = Plan::new(request, self.batch_limit())?;
         for target in &plan.targets {
             let (bytes, path) = (target.layout.chunk_bytes(), &target.path);
@@ -201,12 +201,12 @@ impl Exporter {
         Ok(plan)
     }
 
-    async fn open(&self, plan: &Plan, state: &State) -> Result<Vec<Arc<Array>>, ExportError> {
+    async fn open(&self, plan: &Plan, state: &StateFolder) -> Result<Vec<Arc<ArrayExport>>, ExportError> {
         let mut arrays = Vec::with_capacity(plan.targets.len());
         for target in &plan.targets {
             let folder = state.folder.join(target.path.replace('/', "."));
             let (target, shown) = (target.clone(), folder.display().to_string());
-            let array = blocking(move || Array::open(target, folder)).await.map_err(ExportError::write(shown))?;
+            let array = blocking(move || ArrayExport::open(target, folder)).await.map_err(ExportError::write(shown))?;
             arrays.push(Arc::new(array));
         }
         Ok(arrays)
@@ -214,15 +214,15 @@ impl Exporter {
 
     async fn fetch(
         &self,
-        request: &Request,
+        request: &ExportRequest,
         destination: &Destination,
-        arrays: &[Arc<Array>],
-        versions: &Arc<Versions>,
+        arrays: &[Arc<ArrayExport>],
+        versions: &Arc<ObservedVersions>,
     ) -> Result<(), ExportError> {
         let most = arrays.iter().map(|array| array.target.layout.chunk_bytes()).max().unwrap_or(1).max(1);
         // Compressed chunks are in memory beside the plain ones.
         let jobs = usize::try_from(self.limit / 2 / most).unwrap_or(1).clamp(1, self.jobs);
-        let work = Work {
+        let work = BatchWork {
             blocks: self.blocks.clone(),
             buffers: self.buffers.clone(),
             jobs: Arc::new(Semaphore::new(jobs)),
@@ -242,7 +242,7 @@ impl Exporter {
                 (array, log.bulk_read(&window), log)
             })
             .collect();
-        let targets: Vec<&array::Target> = arrays.iter().map(|array| &array.target).collect();
+        let targets: Vec<&array::ArrayPlan> = arrays.iter().map(|array| &array.target).collect();
         let batches = order::batches(&targets).filter_map(|(place, batch)| Some((swept.get(place)?, batch)));
         let running = futures::stream::iter(batches).map(|((array, bulk, log), batch)| {
             let work = &work;
@@ -265,11 +265,11 @@ impl Exporter {
     /// Puts all that stands beside the chunks: last what makes the store a store.
     async fn complete(
         &self,
-        request: &Request,
+        request: &ExportRequest,
         destination: &Destination,
         plan: Plan,
-        arrays: Vec<Arc<Array>>,
-        versions: &Versions,
+        arrays: Vec<Arc<ArrayExport>>,
+        versions: &ObservedVersions,
     ) -> Result<(), ExportError> {
         let mut list = List::begin(destination).await?;
         let mut described = Vec::new();

@@ -5,15 +5,15 @@
 
 use std::iter::Peekable;
 
-use super::array::Target;
-use super::layout::{Batch, Layout};
+use super::array::ArrayPlan;
+use super::layout::{ArrayLayout, Batch};
 
 /// Batches of several arrays, each with its array's place among them.
-pub(super) fn batches<'a>(targets: &[&'a Target]) -> impl Iterator<Item = (usize, Batch)> + use<'a> {
+pub(super) fn batches<'a>(targets: &[&'a ArrayPlan]) -> impl Iterator<Item = (usize, Batch)> + use<'a> {
     let mut runs: Vec<Vec<Run<'a, _>>> = Vec::new();
     for (place, target) in targets.iter().copied().enumerate() {
         let run = Run { place, layout: &target.layout, batches: target.layout.batches().peekable() };
-        let goes_along = |before: &&Target| before.image.number == target.image.number && target.is_computed();
+        let goes_along = |before: &&ArrayPlan| before.image.number == target.image.number && target.is_computed();
         match runs
             .last_mut()
             .filter(|_| place.checked_sub(1).and_then(|last| targets.get(last)).is_some_and(goes_along))
@@ -36,7 +36,7 @@ pub(super) fn batches<'a>(targets: &[&'a Target]) -> impl Iterator<Item = (usize
 /// What is left of an array.
 struct Run<'a, I: Iterator<Item = Batch>> {
     place: usize,
-    layout: &'a Layout,
+    layout: &'a ArrayLayout,
     batches: Peekable<I>,
 }
 

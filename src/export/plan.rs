@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::array::Target;
-use super::codec::Compression;
-use super::documents::{ShownStore, Storage, documents};
+use super::array::ArrayPlan;
+use super::codec::ChunkCompression;
+use super::documents::{ChunkStorage, ShownStore, documents};
 use super::error::ExportError;
-use super::layout::Layout;
+use super::layout::ArrayLayout;
 use crate::geometry::{Grid, LevelIndex, Region, Shape};
 use crate::view::ViewSpec;
 use crate::volume::{Image, Pyramid};
@@ -25,11 +25,11 @@ const MAX_BLOCKS: u64 = 1 << 20;
 
 /// How a store is written.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct ExportOptions {
     /// Zarr v3 in place of v2.
     pub v3: bool,
     /// Compression of chunks.
-    pub compression: Compression,
+    pub compression: ChunkCompression,
     /// Shape of chunks in place of the view's.
     pub chunk: Option<Shape>,
     /// Shape of shards.
@@ -38,7 +38,7 @@ pub struct Options {
     pub levels: Vec<u8>,
 }
 
-impl Options {
+impl ExportOptions {
     pub(super) fn format(&self) -> Format {
         if self.v3 { Format::V3 } else { Format::V2 }
     }
@@ -46,7 +46,7 @@ impl Options {
 
 /// An open image or label image.
 #[derive(Clone)]
-pub struct Member {
+pub struct ExportMember {
     /// Name of the label image, if it is one.
     pub label: Option<String>,
     /// The voxels.
@@ -63,7 +63,7 @@ pub struct Member {
 
 /// What to export.
 #[derive(Clone)]
-pub struct Request {
+pub struct ExportRequest {
     /// `DATASET/NAME` without the ending.
     pub name: String,
     /// The name that viewers show.
@@ -71,9 +71,9 @@ pub struct Request {
     /// What is shown of the image.
     pub view: ViewSpec,
     /// The image, and its labels after it.
-    pub members: Vec<Member>,
+    pub members: Vec<ExportMember>,
     /// How.
-    pub options: Options,
+    pub options: ExportOptions,
     /// What is known of the dataset.
     pub record: Value,
     /// The documents that the record was made from, by file name.
@@ -86,7 +86,7 @@ pub struct Request {
 
 /// What is written.
 pub(super) struct Plan {
-    pub(super) targets: Vec<Target>,
+    pub(super) targets: Vec<ArrayPlan>,
     pub(super) documents: Vec<(String, Bytes)>,
     /// All that decides which bytes are written, for comparing.
     pub(super) arguments: Value,
@@ -94,15 +94,15 @@ pub(super) struct Plan {
 
 /// An image through the view, with the levels that are wanted.
 struct Part<'a> {
-    member: &'a Member,
+    member: &'a ExportMember,
     pyramid: Pyramid,
     origins: Vec<[u64; 3]>,
     levels: Vec<u8>,
 }
 
 impl Plan {
-    /// `most`: bytes of voxels in a batch, see [`Layout::new`].
-    pub(super) fn new(request: &Request, most: u64) -> Result<Plan, ExportError> {
+    /// `most`: bytes of voxels in a batch, see [`ArrayLayout::new`].
+    pub(super) fn new(request: &ExportRequest, most: u64) -> Result<Plan, ExportError> {
         let options = &request.options;
         let wrong = |reason: String| ExportError::Usage(format!("{}: {reason}", request.name));
         if options.shard.is_some() && !options.v3 {
@@ -129,20 +129,20 @@ impl Plan {
         let Some((image, labels)) = shown.split_first() else {
             return Err(wrong("it has none of the levels".to_owned()));
         };
-        let storage = Storage { format: options.format(), compression: options.compression, shard: options.shard };
+        let storage = ChunkStorage { format: options.format(), compression: options.compression, shard: options.shard };
         let arguments = arguments(request, view.crop, &parts);
         Ok(Plan { documents: documents(image, labels, storage), arguments, targets })
     }
 
     /// Voxels to write.
     pub(super) fn voxels(&self) -> u64 {
-        let voxels = |target: &Target| target.layout.chunks.shape.voxels().unwrap_or(u64::MAX);
+        let voxels = |target: &ArrayPlan| target.layout.chunks.shape.voxels().unwrap_or(u64::MAX);
         self.targets.iter().map(voxels).fold(0, u64::saturating_add)
     }
 }
 
 impl Part<'_> {
-    fn shown<'a>(&'a self, request: &'a Request) -> ShownStore<'a> {
+    fn shown<'a>(&'a self, request: &'a ExportRequest) -> ShownStore<'a> {
         ShownStore {
             title: self.member.label.as_deref().unwrap_or(&request.title),
             label: self.member.label.as_deref(),
@@ -153,7 +153,7 @@ impl Part<'_> {
 }
 
 /// The wanted levels of a view. A label image may have fewer than its image.
-fn part<'a>(member: &'a Member, view: crate::volume::View, wanted: &[u8]) -> Result<Part<'a>, String> {
+fn part<'a>(member: &'a ExportMember, view: crate::volume::View, wanted: &[u8]) -> Result<Part<'a>, String> {
     if let (None, Some(missing)) = (&member.label, wanted.iter().find(|level| !view.numbers.contains(level))) {
         let last = level_name(view.numbers.last().copied().unwrap_or_default());
         return Err(format!("there is no level {}; the last is {last}", level_name(*missing)));
@@ -170,7 +170,7 @@ fn part<'a>(member: &'a Member, view: crate::volume::View, wanted: &[u8]) -> Res
     Ok(Part { member, pyramid, origins, levels })
 }
 
-fn arrays(part: &Part<'_>, options: &Options, most: u64) -> Result<Vec<Target>, String> {
+fn arrays(part: &Part<'_>, options: &ExportOptions, most: u64) -> Result<Vec<ArrayPlan>, String> {
     let Part { member, pyramid, origins, levels } = part;
     let prefix = member.label.as_ref().map_or_else(String::new, |label| format!("labels/{label}/"));
     let mut targets = Vec::new();
@@ -187,7 +187,7 @@ fn arrays(part: &Part<'_>, options: &Options, most: u64) -> Result<Vec<Target>, 
         if level.grid.shape.bytes(size).is_none() || chunk.bytes(size).is_none_or(|bytes| bytes > 1 << 30) {
             return Err(format!("{path}: chunks of {chunk} in an array of {} are too large", level.grid.shape));
         }
-        let chunks = Layout::count(&level.grid);
+        let chunks = ArrayLayout::count(&level.grid);
         if chunks > MAX_CHUNKS {
             let reason = format!("{chunks} chunks of {chunk} in an array of {}", level.grid.shape);
             return Err(format!("{path}: {reason} are more than {MAX_CHUNKS}; choose larger ones with --chunk"));
@@ -201,12 +201,12 @@ fn arrays(part: &Part<'_>, options: &Options, most: u64) -> Result<Vec<Target>, 
         // A batch of a computed level is made of about a batch of the finest one.
         let part = if is_computed(number) { voxels(level.grid.shape) } else { finest };
         let most = u64::try_from(u128::from(most) * part / finest).unwrap_or(most);
-        targets.push(Target {
+        targets.push(ArrayPlan {
             path,
             image: member.image.clone(),
             level: LevelIndex(*number),
             is_below: levels.get(next).is_some_and(is_computed),
-            layout: Layout::new(level.grid, options.shard, *origin, native, size, most),
+            layout: ArrayLayout::new(level.grid, options.shard, *origin, native, size, most),
             dtype: pyramid.dtype,
             fill: pyramid.fill,
             compression: options.compression,
@@ -227,7 +227,7 @@ fn check_shard(shard: Shape, chunk: Shape) -> Result<(), String> {
     Ok(())
 }
 
-fn arguments(request: &Request, crop: Option<Region>, parts: &[Part<'_>]) -> Value {
+fn arguments(request: &ExportRequest, crop: Option<Region>, parts: &[Part<'_>]) -> Value {
     let options = &request.options;
     let described: Vec<Value> = parts
         .iter()

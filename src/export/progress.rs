@@ -33,7 +33,7 @@ struct Failures {
 
 /// All counters at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct State {
+pub struct ProgressState {
     /// Voxels to write.
     pub voxels: u64,
     /// Of these, voxels that an earlier run wrote.
@@ -70,11 +70,11 @@ impl Progress {
     }
 
     /// The counters now.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> ProgressState {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let hosts = self.stats.snapshot().hosts;
         let sum = |of: fn(&crate::stats::HostStats) -> u64| hosts.values().map(of).sum();
-        State {
+        ProgressState {
             voxels: load(&self.voxels),
             found: load(&self.found),
             done: load(&self.done),

@@ -25,7 +25,7 @@ const LOCK: &str = "lock";
 
 /// The folder with its lock, so that no two exports write to one place where the filesystem has locks.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct StateFolder {
     pub(super) folder: PathBuf,
     /// Whether the filesystem could lock it.
     pub(super) is_locked: bool,
@@ -56,13 +56,17 @@ pub(super) fn earlier(folder: &Path) -> Result<Option<Value>, ExportError> {
     }
 }
 
-impl State {
+impl StateFolder {
     /// Makes the folder and notes what is asked for. What is noted there stays where it is of `earlier`, which is
     /// resumed, and is removed otherwise. What fails leaves nothing behind that was not there before.
-    pub(super) fn begin(folder: PathBuf, arguments: &Value, earlier: Option<&Value>) -> Result<State, ExportError> {
+    pub(super) fn begin(
+        folder: PathBuf,
+        arguments: &Value,
+        earlier: Option<&Value>,
+    ) -> Result<StateFolder, ExportError> {
         let made: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
         match start(&folder, arguments, earlier) {
-            Ok(Some((lock, is_locked))) => Ok(State { folder, is_locked, _lock: lock }),
+            Ok(Some((lock, is_locked))) => Ok(StateFolder { folder, is_locked, _lock: lock }),
             Ok(None) => {
                 let process = fs::read_to_string(folder.join(LOCK)).ok().and_then(|text| text.parse::<u32>().ok());
                 let process = process.map_or_else(String::new, |process| format!(" (process {process})"));
@@ -173,8 +177,8 @@ mod tests {
 
     use super::*;
 
-    fn begin(folder: &Path, earlier: Option<&Value>) -> Result<State, ExportError> {
-        State::begin(folder.to_owned(), &json!({"name": "v"}), earlier)
+    fn begin(folder: &Path, earlier: Option<&Value>) -> Result<StateFolder, ExportError> {
+        StateFolder::begin(folder.to_owned(), &json!({"name": "v"}), earlier)
     }
 
     #[test]

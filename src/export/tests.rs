@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use super::{Destination, ExportError, Exporter, Member, Options, Outcome, Progress, Request};
-use crate::cache::Place;
+use super::{Destination, ExportError, ExportMember, ExportOptions, ExportOutcome, ExportRequest, Exporter, Progress};
+use crate::cache::FetchPlace;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::{Cause, RemoteError};
@@ -45,7 +45,12 @@ pub(super) fn blocks() -> Arc<Blocks> {
 }
 
 /// A request for all of an image with a grid of its own.
-pub(super) fn request(shape: [u64; 3], chunk: [u64; 3], block: [u64; 3], failure: Option<SourceError>) -> Request {
+pub(super) fn request(
+    shape: [u64; 3],
+    chunk: [u64; 3],
+    block: [u64; 3],
+    failure: Option<SourceError>,
+) -> ExportRequest {
     let (dtype, scale, translation) = (DataType::U8, [1.0; 3], [0.0; 3]);
     let grid = |cell| Grid { shape: Shape(shape), cell: Shape(cell) };
     let description = Description {
@@ -61,14 +66,15 @@ pub(super) fn request(shape: [u64; 3], chunk: [u64; 3], block: [u64; 3], failure
         dtype,
         vec![Level { grid: grid(chunk), scale, translation, corner: translation, offset: [0; 3] }],
     );
-    let image = Arc::new(Image::new(0, "d/em", Arc::new(Fake { description, failure }), Place::cached()));
-    let member = Member { label: None, image, pyramid, origin: "https://host/v".to_owned(), source: "1".to_owned() };
-    Request {
+    let image = Arc::new(Image::new(0, "d/em", Arc::new(Fake { description, failure }), FetchPlace::cached()));
+    let member =
+        ExportMember { label: None, image, pyramid, origin: "https://host/v".to_owned(), source: "1".to_owned() };
+    ExportRequest {
         name: "v/em".to_owned(),
         title: "v em".to_owned(),
         view: ViewSpec::default(),
         members: vec![member],
-        options: Options::default(),
+        options: ExportOptions::default(),
         record: serde_json::json!({}),
         upstream: Vec::new(),
         documents: Default::default(),
@@ -79,7 +85,11 @@ pub(super) fn request(shape: [u64; 3], chunk: [u64; 3], block: [u64; 3], failure
 const LONG: Duration = Duration::from_secs(3600);
 
 /// Writes an array of 20 chunks, a batch each, to a new folder.
-async fn export(folder: &Path, failure: Option<SourceError>, timeout: Duration) -> (Result<Outcome, ExportError>, u64) {
+async fn export(
+    folder: &Path,
+    failure: Option<SourceError>,
+    timeout: Duration,
+) -> (Result<ExportOutcome, ExportError>, u64) {
     let remote = Remote::new(Default::default(), timeout, Arc::new(Stats::default())).unwrap();
     let progress = Arc::new(Progress::new(Arc::new(Stats::default())));
     let exporter = Exporter::new(remote, blocks(), 8 * 16 * 16 * 16, 1, progress.clone());
@@ -97,7 +107,7 @@ fn remote_error(cause: Cause) -> Option<SourceError> {
 async fn an_export_of_absent_blocks_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let (outcome, failed) = export(folder.path(), None, LONG).await;
-    assert_eq!((outcome.unwrap(), failed), (Outcome::Written, 0));
+    assert_eq!((outcome.unwrap(), failed), (ExportOutcome::Written, 0));
 }
 
 #[tokio::test]

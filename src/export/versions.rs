@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use parking_lot::Mutex;
 
 use super::error::ExportError;
-use crate::store::{Remote, Seen, SeenVersion};
+use crate::store::{Remote, SeenVersion, SeenVersions};
 
 /// The versions that were seen by this run and by those before it.
 #[derive(Debug)]
-pub(super) struct Versions {
+pub(super) struct ObservedVersions {
     remote: Remote,
     path: PathBuf,
     destination: String,
@@ -28,14 +28,14 @@ struct SavedVersions {
     saved: Option<u64>,
 }
 
-impl Versions {
+impl ObservedVersions {
     /// What earlier runs kept at `path`. `documents`: addresses of what tells of the image, voxels aside.
     pub(super) fn open(
         remote: &Remote,
         path: PathBuf,
         destination: String,
         documents: BTreeSet<String>,
-    ) -> Result<Versions, ExportError> {
+    ) -> Result<ObservedVersions, ExportError> {
         let failed = |reason: String| ExportError::Write { what: path.display().to_string(), reason };
         let earlier = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?,
@@ -43,7 +43,7 @@ impl Versions {
             Err(error) => return Err(failed(error.to_string())),
         };
         let kept = Mutex::new(SavedVersions { earlier, saved: None });
-        Ok(Versions { remote: remote.clone(), path, destination, documents, kept })
+        Ok(ObservedVersions { remote: remote.clone(), path, destination, documents, kept })
     }
 
     /// Whether nothing was seen since the last time.
@@ -84,7 +84,7 @@ impl Versions {
     pub(super) fn all(&self) -> (BTreeMap<String, SeenVersion>, bool) {
         let mut all = merged(&self.kept.lock().earlier, self.remote.seen().versions());
         all.values_mut().filter(|version| version.etag.is_some()).for_each(|version| version.last_modified = None);
-        let complete = all.len() < Seen::REMEMBERED;
+        let complete = all.len() < SeenVersions::REMEMBERED;
         (all, complete)
     }
 }
@@ -96,7 +96,7 @@ fn merged(
 ) -> BTreeMap<String, SeenVersion> {
     let mut all = earlier.clone();
     all.extend(now);
-    while all.len() > Seen::REMEMBERED {
+    while all.len() > SeenVersions::REMEMBERED {
         all.pop_last();
     }
     all

@@ -22,7 +22,7 @@ use super::backend::Backend;
 use super::callers;
 use crate::stats::Stats;
 use crate::task;
-use crate::vfs::{self, Attributes, DirEntry, Entry, Kind, Reply};
+use crate::vfs::{self, DirEntry, FileAttributes, LookupAnswer, NodeKind, Reply};
 
 /// Reads that the kernel may have open at once. It counts all buffered reads of a mount together, so a low number would
 /// let those that wait for one dead server hold up all others.
@@ -177,8 +177,8 @@ impl<B: Backend> Filesystem for Adapter<B> {
             KernelRequest { name: Some(name), ..KernelRequest::of("LOOKUP", request, parent) },
             reply,
             ask,
-            move |reply, answer: Result<Entry, _>| match answer {
-                Ok(Entry { attributes, ttl }) => {
+            move |reply, answer: Result<LookupAnswer, _>| match answer {
+                Ok(LookupAnswer { attributes, ttl }) => {
                     let ttl = ttl.max(least);
                     let attributes_ttl = attributes.map_or(ttl, |attributes| attributes.ttl);
                     let attributes = attributes.map_or(ABSENT, |attributes| file_attr(&attributes, owner));
@@ -398,7 +398,7 @@ const ABSENT: FileAttr = FileAttr {
     flags: 0,
 };
 
-fn file_attr(attributes: &Attributes, owner: Owner) -> FileAttr {
+fn file_attr(attributes: &FileAttributes, owner: Owner) -> FileAttr {
     let time = attributes.mtime;
     FileAttr {
         ino: INodeNo(attributes.inode),
@@ -411,8 +411,8 @@ fn file_attr(attributes: &Attributes, owner: Owner) -> FileAttr {
         kind: file_type(attributes.kind),
         // Nobody writes here, which the mount says. Copies have these modes too, and their owner must be able to delete them.
         perm: match attributes.kind {
-            Kind::Directory => 0o755,
-            Kind::File => 0o644,
+            NodeKind::Directory => 0o755,
+            NodeKind::File => 0o644,
         },
         nlink: attributes.nlink,
         uid: owner.uid,
@@ -423,10 +423,10 @@ fn file_attr(attributes: &Attributes, owner: Owner) -> FileAttr {
     }
 }
 
-fn file_type(kind: Kind) -> FileType {
+fn file_type(kind: NodeKind) -> FileType {
     match kind {
-        Kind::Directory => FileType::Directory,
-        Kind::File => FileType::RegularFile,
+        NodeKind::Directory => FileType::Directory,
+        NodeKind::File => FileType::RegularFile,
     }
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::vfs::{Attributes, DirEntry, Entry, Reply, Statfs, Vfs};
+use crate::vfs::{DirEntry, FileAttributes, LookupAnswer, Reply, Statfs, Vfs};
 
 /// The filesystem behind the adapter. No method blocks: what has to wait is given back as [`Reply::Pending`].
 pub trait Backend: Send + Sync + 'static {
     /// The entry `name` of the directory `parent`; counts as one lookup of the inode.
-    fn lookup(self: &Arc<Self>, parent: u64, name: &OsStr) -> Reply<Entry>;
+    fn lookup(self: &Arc<Self>, parent: u64, name: &OsStr) -> Reply<LookupAnswer>;
     /// The attributes of an inode.
-    fn getattr(self: &Arc<Self>, inode: u64) -> Reply<Attributes>;
+    fn getattr(self: &Arc<Self>, inode: u64) -> Reply<FileAttributes>;
     /// Up to `size` bytes from `offset`; fewer only at the end of the file.
     fn read(self: &Arc<Self>, inode: u64, offset: u64, size: u32) -> Reply<Bytes>;
     /// Entries of a directory after the one whose `next_cookie` is `cookie`; 0 is the start. None only at the end.
@@ -28,11 +28,11 @@ pub trait Backend: Send + Sync + 'static {
 }
 
 impl Backend for Vfs {
-    fn lookup(self: &Arc<Self>, parent: u64, name: &OsStr) -> Reply<Entry> {
+    fn lookup(self: &Arc<Self>, parent: u64, name: &OsStr) -> Reply<LookupAnswer> {
         Vfs::lookup(self, parent, name)
     }
 
-    fn getattr(self: &Arc<Self>, inode: u64) -> Reply<Attributes> {
+    fn getattr(self: &Arc<Self>, inode: u64) -> Reply<FileAttributes> {
         Vfs::getattr(self, inode)
     }
 

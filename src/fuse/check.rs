@@ -9,7 +9,7 @@ use nix::unistd::{AccessFlags, Uid, User, access, geteuid};
 use super::session::MountError;
 use super::stage::gives_way;
 use super::unmount::fusermount;
-use crate::mountinfo::{self, State};
+use crate::mountinfo::{self, MountState};
 
 const DEVICE: &str = "/dev/fuse";
 const SETTINGS: &str = "/etc/fuse.conf";
@@ -56,9 +56,9 @@ pub(super) fn free_directory(mountpoint: &Path) -> Result<Free, MountError> {
         if mount.is_emfs() {
             return Err(match mount.state() {
                 state if gives_way(&mount, state) => return Ok(Free { path, dead: true }),
-                State::Alive => MountError::Mounted(path),
-                State::Dead => MountError::Dead(path),
-                State::Silent => MountError::Silent(path),
+                MountState::Alive => MountError::Mounted(path),
+                MountState::Dead => MountError::Dead(path),
+                MountState::Silent => MountError::Silent(path),
             });
         }
         if mount.kind.starts_with("fuse") {

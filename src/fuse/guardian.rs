@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid, read, write};
 
-use crate::tree::{Inode, Kind, Remains};
+use crate::tree::{Inode, NodeKind, Remains};
 
 /// The kernel hands out nothing to who has no room for the longest write, 16 MiB as `fuser` agrees on it. What is not used
 /// of it takes no memory.
@@ -101,9 +101,9 @@ fn head(body: usize, error: i32, unique: u64) -> [u8; ANSWER_HEAD] {
 
 /// `fuse_entry_out`. The name holds for good, and so do the attributes of a file; those of a directory are asked for each
 /// time, in vain: on the way to a file nobody needs them.
-fn entry((inode, kind): (Inode, Kind)) -> Vec<u8> {
+fn entry((inode, kind): (Inode, NodeKind)) -> Vec<u8> {
     let generation = 0;
-    let attributes_hold = if kind == Kind::File { YEARS } else { 0 };
+    let attributes_hold = if kind == NodeKind::File { YEARS } else { 0 };
     let nanoseconds = 0;
     let mut body = longs(&[inode.get(), generation, YEARS, attributes_hold, nanoseconds]);
     body.extend(attributes(inode, kind));
@@ -114,15 +114,15 @@ fn entry((inode, kind): (Inode, Kind)) -> Vec<u8> {
 fn attributes_alone(inode: Inode) -> Vec<u8> {
     let nanoseconds = 0;
     let mut body = longs(&[YEARS, nanoseconds]);
-    body.extend(attributes(inode, Kind::File));
+    body.extend(attributes(inode, NodeKind::File));
     body
 }
 
 /// `fuse_attr`, with all times at the epoch.
-fn attributes(inode: Inode, kind: Kind) -> Vec<u8> {
+fn attributes(inode: Inode, kind: NodeKind) -> Vec<u8> {
     let (size, mode) = match kind {
-        Kind::File => (SIZE, libc::S_IFREG | 0o644),
-        Kind::Directory => (0, libc::S_IFDIR | 0o755),
+        NodeKind::File => (SIZE, libc::S_IFREG | 0o644),
+        NodeKind::Directory => (0, libc::S_IFDIR | 0o755),
     };
     let (seconds, nanoseconds, links, device, flags) = (0, 0, 1, 0, 0);
     let mut body = longs(&[inode.get(), size, size / 512, seconds, seconds, seconds]);

@@ -15,5 +15,5 @@ mod unmount;
 
 pub use check::check;
 pub use guardian::guard;
-pub use session::{MountError, Mounted, Names, Options, mount};
+pub use session::{FuseOptions, KernelNames, MountError, Mounted, mount};
 pub use unmount::{UnmountError, unmount};

@@ -30,7 +30,7 @@ const READ_AHEAD: &str = "1024";
 
 /// How to mount.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
+pub struct FuseOptions {
     /// Whether other users may read, too.
     pub allow_other: bool,
 }
@@ -89,7 +89,7 @@ pub fn mount<B: Backend>(
     stats: Arc<Stats>,
     runtime: Handle,
     mountpoint: &Path,
-    options: Options,
+    options: FuseOptions,
 ) -> Result<Mounted, MountError> {
     let failed = |reason: String| MountError::Failed { path: mountpoint.to_owned(), reason };
     let owner = Owner { uid: geteuid().as_raw(), gid: getegid().as_raw() };
@@ -119,7 +119,7 @@ pub fn mount<B: Backend>(
 }
 
 /// Mounts at `place` and begins to talk with the kernel.
-fn begin<B: Backend>(adapter: Adapter<B>, place: &Path, options: Options) -> io::Result<Session<Adapter<B>>> {
+fn begin<B: Backend>(adapter: Adapter<B>, place: &Path, options: FuseOptions) -> io::Result<Session<Adapter<B>>> {
     let config = config(options);
     let Some(device) = mount_directly(place, options.allow_other)? else {
         return Session::new(adapter, place, &config);
@@ -158,7 +158,7 @@ fn read_ahead(device: &str) {
     }
 }
 
-fn config(options: Options) -> Config {
+fn config(options: FuseOptions) -> Config {
     let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4));
     let mut config = Config::default();
     // Without `default_permissions`, which would ask for the attributes of a dataset's directory at every step of a path:
@@ -227,8 +227,8 @@ impl Mounted {
     }
 
     /// What the kernel remembers of the mount.
-    pub fn names(&self) -> Names {
-        Names(self.session.notifier())
+    pub fn names(&self) -> KernelNames {
+        KernelNames(self.session.notifier())
     }
 
     #[cfg(test)]
@@ -298,9 +298,9 @@ impl Mounted {
 
 /// The names that the kernel remembers, with all that is below them.
 #[derive(Debug)]
-pub struct Names(Notifier);
+pub struct KernelNames(Notifier);
 
-impl Names {
+impl KernelNames {
     /// Asks the kernel to forget the entry `name` of the directory `parent`. What is in use below it stays so. Blocks as
     /// long as a look-up in the directory is waiting, so not to be called where that is answered.
     pub fn forget(&self, parent: u64, name: &str) {

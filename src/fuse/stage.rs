@@ -9,17 +9,17 @@ use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::unmount::unmount;
-use crate::mountinfo::{self, Mount, State};
+use crate::mountinfo::{self, Mount, MountState};
 
 /// What the names of folders begin with in which mounts are made.
 const FOLDER: &str = "emfs-mount-";
 
 /// Whether `mount`, whose daemon is in that state, can give way to a new one: its emfs has died, it is the user's own, and
 /// nobody has mounted anything below it.
-pub(super) fn gives_way(mount: &Mount, state: State) -> bool {
+pub(super) fn gives_way(mount: &Mount, state: MountState) -> bool {
     let below = |other: Mount| other.mountpoint != mount.mountpoint && other.mountpoint.starts_with(&mount.mountpoint);
     mount.is_emfs()
-        && state == State::Dead
+        && state == MountState::Dead
         && mount.user == Some(geteuid().as_raw())
         && mountinfo::mounts().is_ok_and(|mounts| !mounts.into_iter().any(below))
 }

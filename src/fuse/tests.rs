@@ -15,7 +15,7 @@ use super::*;
 use crate::fuse::backend::Backend;
 use crate::mountinfo;
 use crate::stats::Stats;
-use crate::vfs::{Attributes, DirEntry, Entry, Errno, Kind, Reply, Statfs};
+use crate::vfs::{DirEntry, Errno, FileAttributes, LookupAnswer, NodeKind, Reply, Statfs};
 
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 const ROOT: u64 = 1;
@@ -35,11 +35,11 @@ fn byte(inode: u64, offset: u64) -> u8 {
     (inode.wrapping_mul(31) ^ offset ^ (offset >> 8)) as u8
 }
 
-fn attributes(inode: u64) -> Attributes {
-    let kind = if inode < FIRST_FILE { Kind::Directory } else { Kind::File };
-    let size = if kind == Kind::File { SIZE } else { 0 };
+fn attributes(inode: u64) -> FileAttributes {
+    let kind = if inode < FIRST_FILE { NodeKind::Directory } else { NodeKind::File };
+    let size = if kind == NodeKind::File { SIZE } else { 0 };
     let mtime = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
-    Attributes { inode, size, kind, nlink: 1, mtime, ttl: FOREVER }
+    FileAttributes { inode, size, kind, nlink: 1, mtime, ttl: FOREVER }
 }
 
 impl Fake {
@@ -49,7 +49,7 @@ impl Fake {
 }
 
 impl Backend for Fake {
-    fn lookup(self: &Arc<Self>, parent: u64, name: &OsStr) -> Reply<Entry> {
+    fn lookup(self: &Arc<Self>, parent: u64, name: &OsStr) -> Reply<LookupAnswer> {
         let name = name.to_str().unwrap();
         let number = || name.strip_prefix('f')?.parse().ok().filter(|number| *number < FILES);
         let inode = match parent {
@@ -60,10 +60,10 @@ impl Backend for Fake {
         if let Some(inode) = inode {
             self.count(inode, 1);
         }
-        Reply::Ready(Ok(Entry { attributes: inode.map(attributes), ttl: FOREVER }))
+        Reply::Ready(Ok(LookupAnswer { attributes: inode.map(attributes), ttl: FOREVER }))
     }
 
-    fn getattr(self: &Arc<Self>, inode: u64) -> Reply<Attributes> {
+    fn getattr(self: &Arc<Self>, inode: u64) -> Reply<FileAttributes> {
         Reply::Ready(Ok(attributes(inode)))
     }
 
@@ -135,7 +135,7 @@ fn setup() -> Option<Setup> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (stats, fake) = (Arc::new(Stats::default()), Arc::new(Fake::default()));
     let mounted =
-        mount(Arc::clone(&fake), Arc::clone(&stats), runtime.handle().clone(), &mountpoint, Options::default());
+        mount(Arc::clone(&fake), Arc::clone(&stats), runtime.handle().clone(), &mountpoint, FuseOptions::default());
     match mounted {
         Ok(mounted) => Some(Setup { mounted, runtime, stats, fake, _folder: folder }),
         Err(error) => {

@@ -25,7 +25,7 @@ impl std::fmt::Debug for Token {
 
 /// A text that can be no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
+pub enum TokenTextError {
     /// It could be guessed.
     #[error("the token is shorter than {SHORTEST} characters; `openssl rand -hex 16` makes one")]
     Short,
@@ -36,13 +36,13 @@ pub enum TokenError {
 
 impl Token {
     /// The token that a file holds, without the white space around it.
-    pub fn new(text: &str) -> Result<Token, TokenError> {
+    pub fn new(text: &str) -> Result<Token, TokenTextError> {
         let text = text.trim();
         if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)) {
-            return Err(TokenError::Letters);
+            return Err(TokenTextError::Letters);
         }
         if text.len() < SHORTEST {
-            return Err(TokenError::Short);
+            return Err(TokenTextError::Short);
         }
         Ok(Token(digest(text)))
     }
@@ -152,8 +152,8 @@ mod tests {
 
     #[test]
     fn a_token_can_be_part_of_an_address_and_not_be_guessed_or_shown() {
-        assert_eq!(Token::new("short").err(), Some(TokenError::Short));
-        assert_eq!(Token::new("0123456789abcdef/123").err(), Some(TokenError::Letters));
+        assert_eq!(Token::new("short").err(), Some(TokenTextError::Short));
+        assert_eq!(Token::new("0123456789abcdef/123").err(), Some(TokenTextError::Letters));
         assert_eq!(format!("{:?}", access()), "Access { token: Some(Token), jobs: None, origins: [] }");
     }
 

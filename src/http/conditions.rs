@@ -3,17 +3,17 @@
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 
-use crate::byte_range::{Wanted, wanted};
+use crate::byte_range::{RequestedRange, wanted};
 
 /// What the conditions of a request come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The client has it as it is.
+    /// The client has it is.
     NotModified,
     /// It is not what the client wants to read on from.
     Changed,
     /// It is to be sent, so much of it.
-    Send(Wanted),
+    Send(RequestedRange),
 }
 
 /// Weighs the conditions of a request for content of `length` bytes with this tag.
@@ -59,17 +59,20 @@ mod tests {
         for has in ["\"a\"", "W/\"a\"", "\"b\", \"a\"", "*"] {
             assert_eq!(outcome(&[(IF_NONE_MATCH, has)]), Outcome::NotModified, "{has}");
         }
-        assert_eq!(outcome(&[(IF_NONE_MATCH, "\"b\""), (RANGE, "bytes=1-2")]), Outcome::Send(Wanted::Part(1..3)));
+        assert_eq!(
+            outcome(&[(IF_NONE_MATCH, "\"b\""), (RANGE, "bytes=1-2")]),
+            Outcome::Send(RequestedRange::Part(1..3))
+        );
         assert_eq!(outcome(&[(IF_MATCH, "\"b\"")]), Outcome::Changed);
-        assert_eq!(outcome(&[(IF_MATCH, "\"a\"")]), Outcome::Send(Wanted::Whole));
+        assert_eq!(outcome(&[(IF_MATCH, "\"a\"")]), Outcome::Send(RequestedRange::Whole));
     }
 
     #[test]
     fn a_part_of_what_has_changed_is_all_of_it() {
         let range = (RANGE, "bytes=-4");
-        assert_eq!(outcome(&[range.clone(), (IF_RANGE, "\"a\"")]), Outcome::Send(Wanted::Part(6..10)));
+        assert_eq!(outcome(&[range.clone(), (IF_RANGE, "\"a\"")]), Outcome::Send(RequestedRange::Part(6..10)));
         for other in ["\"b\"", "W/\"a\"", "Thu, 01 Jan 2026 00:00:00 GMT"] {
-            assert_eq!(outcome(&[range.clone(), (IF_RANGE, other)]), Outcome::Send(Wanted::Whole), "{other}");
+            assert_eq!(outcome(&[range.clone(), (IF_RANGE, other)]), Outcome::Send(RequestedRange::Whole), "{other}");
         }
     }
 }

@@ -23,7 +23,7 @@ pub struct Described {
     /// Its Zarr v2 store, as `em.zarr`.
     pub store: String,
     /// From the finest to the coarsest; never empty.
-    pub levels: Vec<Level>,
+    pub levels: Vec<DescribedLevel>,
     /// Values to be shown black and white, the second being the smaller one where the image is inverted; `None` for labels.
     pub window: Option<(f64, f64)>,
     /// Names of its label images.
@@ -36,7 +36,7 @@ pub struct Described {
 
 /// One array of the pyramid. Lists are z, y, x.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Level {
+pub struct DescribedLevel {
     /// Name of the array.
     pub path: String,
     /// Voxels, and voxels of a chunk.
@@ -169,7 +169,7 @@ impl Described {
                 array.grid().ok_or(DescriptionError::Foreign { path: of_array, reason: FOREIGN.into() })?;
             let scale = coordinate_transformations.iter().find_map(|transformation| transformation.scale);
             let translation = coordinate_transformations.iter().find_map(|transformation| transformation.translation);
-            levels.push(Level {
+            levels.push(DescribedLevel {
                 path,
                 grid,
                 dtype,
@@ -204,12 +204,12 @@ impl Described {
     }
 
     /// The finest level.
-    pub fn finest(&self) -> Option<&Level> {
+    pub fn finest(&self) -> Option<&DescribedLevel> {
         self.levels.first()
     }
 
     /// The path of a level below the root.
-    pub fn path(&self, below: &str, level: &Level) -> String {
+    pub fn path(&self, below: &str, level: &DescribedLevel) -> String {
         format!("{}/{}{below}/{}", self.dataset, self.store, level.path)
     }
 }

@@ -16,8 +16,8 @@ use super::body::{self, Body};
 use super::conditions::{Outcome, weigh};
 use super::failure::Failure;
 use super::listen::Site;
-use super::paths::{Found, answer};
-use crate::byte_range::Wanted;
+use super::paths::{FoundPath, answer};
+use crate::byte_range::RequestedRange;
 
 /// Files up to here are there before any of them is sent; a chunk file is no longer.
 const WHOLE: u64 = 64 << 20;
@@ -36,7 +36,7 @@ pub(super) fn value(text: &'static str) -> HeaderValue {
 /// The answer to a request for a file. A HEAD asks nobody for its content.
 pub(super) async fn respond(
     site: &Arc<Site>,
-    found: Found,
+    found: FoundPath,
     headers: &HeaderMap,
     is_head: bool,
 ) -> Result<Response<Body>, Failure> {
@@ -59,20 +59,20 @@ pub(super) async fn respond(
             return Ok(response);
         }
         // Ranges are defined for GET alone.
-        Outcome::Send(_) if is_head => Wanted::Whole,
+        Outcome::Send(_) if is_head => RequestedRange::Whole,
         Outcome::Send(wanted) => wanted,
     };
     let answered = response.headers_mut();
     answered.insert(CONTENT_TYPE, value(content_type(&found.path)));
     let range = match wanted {
-        Wanted::Whole => 0..length,
-        Wanted::Part(part) => {
+        RequestedRange::Whole => 0..length,
+        RequestedRange::Part(part) => {
             let told = format!("bytes {}-{}/{length}", part.start, part.end.saturating_sub(1));
             answered.extend(HeaderValue::from_str(&told).ok().map(|told| (CONTENT_RANGE, told)));
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             part
         }
-        Wanted::Unsatisfiable => {
+        RequestedRange::Unsatisfiable => {
             let told = format!("bytes */{length}");
             answered.extend(HeaderValue::from_str(&told).ok().map(|told| (CONTENT_RANGE, told)));
             answered.insert(CONTENT_LENGTH, 0.into());
@@ -89,7 +89,7 @@ pub(super) async fn respond(
 
 /// The tag of what is at a path: it is another one for other content, and in each life of a server, since an archive may have
 /// other bytes by then.
-fn tag(site: &Site, found: &Found) -> String {
+fn tag(site: &Site, found: &FoundPath) -> String {
     let life = site.life();
     match found.attributes.ttl.is_zero() {
         true => format!("\"{life:x}-r{:x}\"", found.attributes.inode),
@@ -97,7 +97,7 @@ fn tag(site: &Site, found: &Found) -> String {
     }
 }
 
-fn cache_control(site: &Site, found: &Found) -> HeaderValue {
+fn cache_control(site: &Site, found: &FoundPath) -> HeaderValue {
     let text = match (found.attributes.ttl.is_zero(), site.is_public()) {
         (true, _) => "no-cache".to_owned(),
         (false, true) => format!("public, {KEPT}"),
@@ -120,7 +120,7 @@ fn content_type(path: &str) -> &'static str {
 }
 
 /// The bytes of a file, which are all there where they are not too many.
-pub(super) async fn bytes(site: &Site, found: &Found, range: Range<u64>) -> Result<Bytes, Failure> {
+pub(super) async fn bytes(site: &Site, found: &FoundPath, range: Range<u64>) -> Result<Bytes, Failure> {
     let expected = range.end - range.start;
     let size = u32::try_from(expected).unwrap_or(u32::MAX);
     let bytes = answer(site.vfs().fetch(found.attributes.inode, range.start, size)).await;
@@ -132,7 +132,7 @@ pub(super) async fn bytes(site: &Site, found: &Found, range: Range<u64>) -> Resu
 }
 
 /// The same, with room for them until the client has taken them. Nobody has room while an origin is waited for.
-async fn held(site: &Site, found: &Found, range: Range<u64>) -> Result<Bytes, Failure> {
+async fn held(site: &Site, found: &FoundPath, range: Range<u64>) -> Result<Bytes, Failure> {
     let come = bytes(site, found, range.clone()).await?;
     if let Some(share) = site.untaken().try_take(come.len() as u64) {
         return Ok(share.hold(come));
@@ -146,7 +146,7 @@ async fn held(site: &Site, found: &Found, range: Range<u64>) -> Result<Bytes, Fa
     })
 }
 
-async fn content(site: &Arc<Site>, found: Found, range: Range<u64>) -> Result<Body, Failure> {
+async fn content(site: &Arc<Site>, found: FoundPath, range: Range<u64>) -> Result<Body, Failure> {
     let length = range.end - range.start;
     let is_long = length > WHOLE || (found.path.ends_with(".tif") && length > PIECE);
     let first = range.start..range.end.min(range.start + if is_long { PIECE } else { length });

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use hyper::Response;
 
 use super::body::Body;
-use super::documents::{Described, DescriptionError, Level};
+use super::documents::{Described, DescribedLevel, DescriptionError};
 use super::failure::Failure;
 use super::file;
 use super::listen::Site;
 use super::markup::{escape, part};
-use super::picture::View;
+use super::picture::PictureView;
 use super::query::Query;
 use super::respond::html;
 use super::viewers::{Link, Viewer};
@@ -63,7 +63,7 @@ pub(super) async fn respond(
     base: &str,
 ) -> Result<Response<Body>, Failure> {
     let described = describe(site, dataset, store, "").await?;
-    let view = View::of(&described, query)?;
+    let view = PictureView::of(&described, query)?;
     let Some(level) = described.levels.get(view.level) else { return Err(Failure::NotFound(store.to_owned())) };
     let image = store.strip_suffix(".zarr").unwrap_or(store);
     let title = format!("{dataset} {image}");
@@ -93,7 +93,7 @@ f.z.addEventListener('change',()=>{p.src='slice.png?'+new URLSearchParams(new Fo
 f.level.addEventListener('change',()=>{f.z.disabled=true;f.submit()});f.axis.addEventListener('change',()=>{f.z.disabled=true;f.submit()});\
 </script>";
 
-fn picture(described: &Described, view: &View, level: &Level, title: &str) -> String {
+fn picture(described: &Described, view: &PictureView, level: &DescribedLevel, title: &str) -> String {
     let [down, right] = view.cut.across();
     let axis = AXES.get(view.cut.axis).copied().unwrap_or_default();
     let mut address = format!(
@@ -139,7 +139,7 @@ fn length_text(nanometres: f64) -> String {
     }
 }
 
-fn form(described: &Described, view: &View, level: &Level) -> String {
+fn form(described: &Described, view: &PictureView, level: &DescribedLevel) -> String {
     let axis = view.cut.axis;
     let options = |values: &mut dyn Iterator<Item = (String, String)>, chosen: &str| {
         values.fold(String::new(), |mut text, (value, shown)| {

@@ -19,7 +19,7 @@ use super::markup::{escape, part};
 use super::respond::html;
 use super::viewers::{Link, Viewer};
 use crate::catalog::MAIN_IMAGE;
-use crate::vfs::Kind;
+use crate::vfs::NodeKind;
 
 /// How long the page waits for a dataset that nobody has asked for yet; without it, it says less.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -39,7 +39,7 @@ struct Shown {
 pub(super) async fn respond(site: &Arc<Site>, base: &str) -> Result<Response<Body>, Failure> {
     let root = site.names().find(&[]).await?;
     let entries = names(site, &root).await?;
-    let datasets = entries.iter().filter(|entry| entry.attributes.kind == Kind::Directory);
+    let datasets = entries.iter().filter(|entry| entry.attributes.kind == NodeKind::Directory);
     let shown = join_all(datasets.map(|entry| show(site, &entry.name, base))).await;
     let mut text = format!(
         "<h1>Volume electron microscopy</h1>\n<p>{} served by emfs as OME-Zarr at <code>{}</code>: what is read is fetched and \

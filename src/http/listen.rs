@@ -22,7 +22,7 @@ use super::access::Access;
 use super::body::Untaken;
 use super::documents::Described;
 use super::image_page::describe;
-use super::paths::Names;
+use super::paths::CountedNames;
 use super::patience::Patient;
 use super::respond::respond;
 use super::tls::HTTP_2;
@@ -49,7 +49,7 @@ const UNTAKEN: u64 = 8;
 /// What is served.
 pub struct Site {
     vfs: Arc<Vfs>,
-    names: Names,
+    names: CountedNames,
     access: Access,
     untaken: Untaken,
     /// The nanosecond in which it began.
@@ -61,7 +61,7 @@ impl Site {
     /// The tree, for those who have access; `memory` is what it may take. `is_tls`: whether it is reached by TLS.
     pub fn new(vfs: Arc<Vfs>, access: Access, memory: u64, is_tls: bool) -> Arc<Self> {
         let life = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-        let names = Names::new(Arc::clone(&vfs));
+        let names = CountedNames::new(Arc::clone(&vfs));
         Arc::new(Site { vfs, names, access, untaken: Untaken::of(memory / UNTAKEN), life, is_tls })
     }
 
@@ -74,7 +74,7 @@ impl Site {
         &self.vfs
     }
 
-    pub(super) fn names(&self) -> &Names {
+    pub(super) fn names(&self) -> &CountedNames {
         &self.names
     }
 

@@ -15,8 +15,8 @@ use super::failure::Failure;
 use super::file::value;
 use super::listen::Site;
 use super::markup::{escape, part};
-use super::paths::{Found, answer};
-use crate::vfs::{DirEntry, Kind};
+use super::paths::{FoundPath, answer};
+use crate::vfs::{DirEntry, NodeKind};
 
 /// How a listing is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) enum Form {
 }
 
 /// The listing of a directory.
-pub(super) async fn respond(site: &Arc<Site>, found: Found, form: Form) -> Result<Response<Body>, Failure> {
+pub(super) async fn respond(site: &Arc<Site>, found: FoundPath, form: Form) -> Result<Response<Body>, Failure> {
     let path = found.path.clone();
     // What cannot be listed at all is told with the status.
     let (first, cookie) = entries(site, &found, 0).await.map_err(|failure| *failure)?;
@@ -66,7 +66,7 @@ pub(super) async fn respond(site: &Arc<Site>, found: Found, form: Form) -> Resul
 type Page = (Vec<DirEntry>, Option<u64>);
 
 /// Some entries, and where the next ones begin.
-async fn entries(site: &Site, found: &Found, cookie: u64) -> Result<Page, Box<Failure>> {
+async fn entries(site: &Site, found: &FoundPath, cookie: u64) -> Result<Page, Box<Failure>> {
     let entries = answer(site.vfs().readdir(found.attributes.inode, cookie)).await;
     let entries = entries.map_err(|errno| Box::new(Failure::of(site.vfs(), &found.path, errno)))?;
     let next = entries.last().map(|entry| entry.next_cookie);
@@ -74,7 +74,7 @@ async fn entries(site: &Site, found: &Found, cookie: u64) -> Result<Page, Box<Fa
 }
 
 /// The names of what is in a directory.
-pub(super) async fn names(site: &Site, found: &Found) -> Result<Vec<DirEntry>, Failure> {
+pub(super) async fn names(site: &Site, found: &FoundPath) -> Result<Vec<DirEntry>, Failure> {
     let (mut all, mut cookie) = (Vec::new(), Some(0));
     while let Some(from) = cookie {
         let (mut entries, next) = entries(site, found, from).await.map_err(|failure| *failure)?;
@@ -97,8 +97,8 @@ fn html_head(path: &str) -> String {
 pub(super) fn html_line(entry: &DirEntry) -> String {
     let (address, name) = (part(&entry.name), escape(&entry.name));
     match entry.attributes.kind {
-        Kind::Directory => format!("<li><a href=\"{address}/\">{name}/</a></li>\n"),
-        Kind::File => format!("<li><a href=\"{address}\">{name}</a> {}</li>\n", entry.attributes.size),
+        NodeKind::Directory => format!("<li><a href=\"{address}/\">{name}/</a></li>\n"),
+        NodeKind::File => format!("<li><a href=\"{address}\">{name}</a> {}</li>\n", entry.attributes.size),
     }
 }
 
@@ -106,8 +106,8 @@ fn json_line(entry: &DirEntry) -> String {
     let mtime = httpdate::fmt_http_date(entry.attributes.mtime.max(SystemTime::UNIX_EPOCH));
     let (name, size) = (&entry.name, entry.attributes.size);
     let line = match entry.attributes.kind {
-        Kind::Directory => json!({"name": name, "type": "directory", "mtime": mtime}),
-        Kind::File => json!({"name": name, "type": "file", "mtime": mtime, "size": size}),
+        NodeKind::Directory => json!({"name": name, "type": "directory", "mtime": mtime}),
+        NodeKind::File => json!({"name": name, "type": "file", "mtime": mtime, "size": size}),
     };
     line.to_string()
 }

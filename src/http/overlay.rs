@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::documents::Level;
+use super::documents::DescribedLevel;
 use super::failure::Failure;
 use super::image_page::describe;
 use super::listen::Site;
@@ -26,7 +26,7 @@ impl Overlay {
         site: &Arc<Site>,
         image: &Described,
         name: &str,
-        level: &Level,
+        level: &DescribedLevel,
         cut: Cut,
     ) -> Result<Overlay, Failure> {
         let below = format!("/labels/{name}");
@@ -34,7 +34,7 @@ impl Overlay {
         let [down, right] = cut.across();
         // The coarsest that has a label for each pixel, else the finest.
         let pixel = |axis: usize| level.scale[axis] * cut.step as f64 * 1.001;
-        let fits = |found: &&Level| [down, right].into_iter().all(|axis| found.scale[axis] <= pixel(axis));
+        let fits = |found: &&DescribedLevel| [down, right].into_iter().all(|axis| found.scale[axis] <= pixel(axis));
         let chosen = labels.levels.iter().rfind(fits).or(labels.finest());
         let Some(chosen) = chosen else { return Err(Failure::NotFound(below)) };
         let longest = [down, right].map(|axis| chosen.grid.shape.0[axis]).into_iter().max().unwrap_or(1);
@@ -66,7 +66,7 @@ impl Overlay {
 }
 
 /// Which voxel of the labels has the centre of a pixel in it that is `size` voxels of the image wide, along an axis; `None` outside.
-fn index(image: &Level, labels: &Level, axis: usize, (pixel, size): (u64, u64)) -> Option<u64> {
+fn index(image: &DescribedLevel, labels: &DescribedLevel, axis: usize, (pixel, size): (u64, u64)) -> Option<u64> {
     let voxel = (pixel * size) as f64 + (size as f64 - 1.0) / 2.0;
     let place = image.translation[axis] + voxel * image.scale[axis];
     let index = ((place - labels.translation[axis]) / labels.scale[axis]).round();
@@ -79,17 +79,18 @@ mod tests {
     use crate::dtype::DataType;
     use crate::geometry::{Grid, Shape};
 
-    fn level(extent: u64, scale: f64, translation: f64) -> Level {
+    fn level(extent: u64, scale: f64, translation: f64) -> DescribedLevel {
         let grid = Grid { shape: Shape([extent; 3]), cell: Shape([8; 3]) };
         let (scale, translation) = ([scale; 3], [translation; 3]);
-        Level { path: "s0".to_owned(), grid, dtype: DataType::U8, scale, translation }
+        DescribedLevel { path: "s0".to_owned(), grid, dtype: DataType::U8, scale, translation }
     }
 
     #[test]
     fn a_label_lies_under_the_pixels_of_its_nanometres() {
         let image = level(10, 8.0, 0.0);
-        let found =
-            |labels: &Level, size| (0..10 / size).map(|at| index(&image, labels, 0, (at, size))).collect::<Vec<_>>();
+        let found = |labels: &DescribedLevel, size| {
+            (0..10 / size).map(|at| index(&image, labels, 0, (at, size))).collect::<Vec<_>>()
+        };
         let same = level(10, 8.0, 0.0);
         assert_eq!(found(&same, 1), (0..10).map(Some).collect::<Vec<_>>());
         // Voxels of twice the size, whose corner is the image's.

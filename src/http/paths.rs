@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 
 use super::failure::Failure;
 use crate::tree::Inode;
-use crate::vfs::{Attributes, Errno, Reply, Vfs};
+use crate::vfs::{Errno, FileAttributes, Reply, Vfs};
 
 /// Stores that are kept in mind after a request: a view that nobody has in mind is made anew by the next one.
 const STORES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
@@ -49,22 +49,22 @@ impl Path {
 }
 
 /// What the kernel is to a mount: who counts the references to what was looked up.
-pub(super) struct Names {
+pub(super) struct CountedNames {
     vfs: Arc<Vfs>,
     stores: Mutex<LruCache<u64, ()>>,
 }
 
 /// What is at a path. Dropped, it is given back.
-pub(super) struct Found {
+pub(super) struct FoundPath {
     /// The path, as the log has it.
     pub path: String,
     /// What is there.
-    pub attributes: Attributes,
+    pub attributes: FileAttributes,
     vfs: Arc<Vfs>,
     looked_up: Vec<u64>,
 }
 
-impl Drop for Found {
+impl Drop for FoundPath {
     fn drop(&mut self) {
         self.looked_up.iter().for_each(|inode| self.vfs.forget(*inode, 1));
     }
@@ -77,18 +77,18 @@ pub(super) async fn answer<T>(reply: Reply<T>) -> Result<T, Errno> {
     }
 }
 
-impl Names {
+impl CountedNames {
     pub fn new(vfs: Arc<Vfs>) -> Self {
-        Names { vfs, stores: Mutex::new(LruCache::new(STORES)) }
+        CountedNames { vfs, stores: Mutex::new(LruCache::new(STORES)) }
     }
 
     /// What is at the path of these parts.
-    pub async fn find(&self, parts: &[String]) -> Result<Found, Failure> {
+    pub async fn find(&self, parts: &[String]) -> Result<FoundPath, Failure> {
         let vfs = &self.vfs;
         let path = parts.join("/");
         let failed = |errno| Failure::of(vfs, &path, errno);
         let attributes = answer(vfs.getattr(Inode::ROOT.get())).await.map_err(failed)?;
-        let mut found = Found { path: path.clone(), attributes, vfs: Arc::clone(vfs), looked_up: Vec::new() };
+        let mut found = FoundPath { path: path.clone(), attributes, vfs: Arc::clone(vfs), looked_up: Vec::new() };
         for (number, part) in parts.iter().enumerate() {
             if part.is_empty() || part == "." || part == ".." || part.contains(['/', '\0']) {
                 return Err(Failure::NotFound(path));
@@ -105,7 +105,7 @@ impl Names {
     }
 
     /// Keeps the store that was looked up last in mind.
-    fn keep(&self, found: &mut Found) {
+    fn keep(&self, found: &mut FoundPath) {
         let inode = found.attributes.inode;
         let mut stores = self.stores.lock();
         if stores.get(&inode).is_some() {

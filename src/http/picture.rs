@@ -7,7 +7,7 @@ use hyper::Response;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE};
 
 use super::body::{self, Body};
-use super::documents::{Described, Level};
+use super::documents::{Described, DescribedLevel};
 use super::failure::Failure;
 use super::file::value;
 use super::image_page::describe;
@@ -28,7 +28,7 @@ const OVER: u32 = 96;
 
 /// What a picture shows.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct View {
+pub(super) struct PictureView {
     /// Which of the levels.
     pub level: usize,
     /// Which of its voxels.
@@ -39,10 +39,10 @@ pub(super) struct View {
     pub labels: Option<String>,
 }
 
-impl View {
+impl PictureView {
     /// What a query asks for: `level` (its name or number), `axis`, `z` (or `y`, `x`: the voxel of that level along the axis),
     /// `lo` and `hi`, `labels`, `size`. What it leaves open is chosen.
-    pub fn of(described: &Described, query: &Query) -> Result<View, Failure> {
+    pub fn of(described: &Described, query: &Query) -> Result<PictureView, Failure> {
         let axis = match query.get("axis") {
             None | Some("z") => 0,
             Some("y") => 1,
@@ -53,7 +53,7 @@ impl View {
         let size = query.number("size")?.unwrap_or(SIZE);
         let level = match query.get("level") {
             None => {
-                let longest = |level: &Level| across.extent(level).into_iter().max().unwrap_or_default();
+                let longest = |level: &DescribedLevel| across.extent(level).into_iter().max().unwrap_or_default();
                 described.levels.iter().rposition(|level| longest(level) >= size).unwrap_or_default()
             }
             Some(name) => {
@@ -78,7 +78,7 @@ impl View {
         if let Some(name) = labels.as_ref().filter(|name| !described.labels.contains(name)) {
             return Err(Failure::NotFound(format!("labels `{name}`")));
         }
-        Ok(View { level, cut: Cut { axis, index, step }, window, labels })
+        Ok(PictureView { level, cut: Cut { axis, index, step }, window, labels })
     }
 }
 
@@ -90,7 +90,7 @@ pub(super) async fn respond(
     query: &Query,
 ) -> Result<Response<Body>, Failure> {
     let described = describe(site, dataset, store, "").await?;
-    let view = View::of(&described, query)?;
+    let view = PictureView::of(&described, query)?;
     let Some(level) = described.levels.get(view.level) else { return Err(Failure::NotFound(store.to_owned())) };
     let grey = slice::grey(site, &described.path("", level), level, view.cut).await?;
     let labels = match &view.labels {

@@ -24,7 +24,7 @@ use super::paths::Path;
 use super::query::Query;
 use super::{image_page, index_page, markup, picture};
 use crate::task;
-use crate::vfs::Kind;
+use crate::vfs::NodeKind;
 
 /// A browser asks with this whether a page of the internet may reach a server of this machine or network.
 const REQUEST_PRIVATE: HeaderName = HeaderName::from_static("access-control-request-private-network");
@@ -130,7 +130,7 @@ async fn answer(site: &Arc<Site>, request: &Request<Incoming>, logged: &mut Stri
         }
         found => found?,
     };
-    if found.attributes.kind == Kind::File {
+    if found.attributes.kind == NodeKind::File {
         if path.is_directory {
             return Err(Failure::NotFound(format!("{}/", found.path)));
         }

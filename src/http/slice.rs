@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 
-use super::documents::Level;
+use super::documents::DescribedLevel;
 use super::failure::Failure;
 use super::file;
 use super::listen::Site;
@@ -36,7 +36,7 @@ impl Cut {
     }
 
     /// Rows and columns of the picture.
-    pub fn extent(self, level: &Level) -> [u64; 2] {
+    pub fn extent(self, level: &DescribedLevel) -> [u64; 2] {
         self.across().map(|axis| level.grid.shape.0[axis].div_ceil(self.step))
     }
 }
@@ -50,7 +50,12 @@ pub(super) struct Slice<T> {
 }
 
 /// Grey values: the mean where several voxels are one pixel.
-pub(super) async fn grey(site: &Arc<Site>, path: &str, level: &Level, cut: Cut) -> Result<Slice<f32>, Failure> {
+pub(super) async fn grey(
+    site: &Arc<Site>,
+    path: &str,
+    level: &DescribedLevel,
+    cut: Cut,
+) -> Result<Slice<f32>, Failure> {
     let [rows, columns] = cut.extent(level).map(|extent| extent as usize);
     let mut sums = vec![0.0f32; rows * columns];
     let mut counts = vec![0u16; if cut.step > 1 { rows * columns } else { 0 }];
@@ -69,7 +74,12 @@ pub(super) async fn grey(site: &Arc<Site>, path: &str, level: &Level, cut: Cut) 
 }
 
 /// Numbers of segments: one of the voxels where several are one pixel.
-pub(super) async fn segments(site: &Arc<Site>, path: &str, level: &Level, cut: Cut) -> Result<Slice<u64>, Failure> {
+pub(super) async fn segments(
+    site: &Arc<Site>,
+    path: &str,
+    level: &DescribedLevel,
+    cut: Cut,
+) -> Result<Slice<u64>, Failure> {
     let [rows, columns] = cut.extent(level).map(|extent| extent as usize);
     let mut values = vec![0u64; rows * columns];
     read(site, path, level, cut, |pixel, voxel| {
@@ -85,7 +95,7 @@ pub(super) async fn segments(site: &Arc<Site>, path: &str, level: &Level, cut: C
 async fn read(
     site: &Arc<Site>,
     path: &str,
-    level: &Level,
+    level: &DescribedLevel,
     cut: Cut,
     mut put: impl FnMut(usize, &[u8]),
 ) -> Result<(), Failure> {
@@ -117,7 +127,7 @@ async fn read(
 }
 
 /// Shows the voxels of a chunk that the slice cuts.
-fn place(level: &Level, cut: Cut, region: &Region, bytes: &[u8], put: &mut impl FnMut(usize, &[u8])) {
+fn place(level: &DescribedLevel, cut: Cut, region: &Region, bytes: &[u8], put: &mut impl FnMut(usize, &[u8])) {
     let size = level.dtype.size();
     let [_, columns] = cut.extent(level);
     let [_, height, width] = level.grid.cell.0;
@@ -146,7 +156,8 @@ mod tests {
     #[test]
     fn a_slice_takes_its_voxels_of_each_chunk() {
         let grid = Grid { shape: Shape([4, 5, 6]), cell: Shape([3, 3, 4]) };
-        let level = Level { path: "s0".to_owned(), grid, dtype: DataType::U8, scale: [1.0; 3], translation: [0.0; 3] };
+        let level =
+            DescribedLevel { path: "s0".to_owned(), grid, dtype: DataType::U8, scale: [1.0; 3], translation: [0.0; 3] };
         for axis in 0..3 {
             let cut = Cut { axis, index: 3, step: 1 };
             let [rows, columns] = cut.extent(&level);

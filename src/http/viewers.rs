@@ -5,7 +5,7 @@ use std::str::FromStr;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
-use super::documents::{Described, Level};
+use super::documents::{Described, DescribedLevel};
 pub use super::seen::Seen;
 use crate::view::ViewSpec;
 use crate::zarr::StoreName;
@@ -224,7 +224,7 @@ impl Link<'_> {
 }
 
 /// The place of the centre of a voxel, in voxels.
-fn position(finest: &Level, axis: usize, index: u64) -> f64 {
+fn position(finest: &DescribedLevel, axis: usize, index: u64) -> f64 {
     let place = finest.translation[axis] / finest.scale[axis] + index as f64;
     // Without the noise of binary fractions.
     (place * 1e6).round() / 1e6
@@ -238,7 +238,7 @@ mod tests {
 
     fn image(is_planes: bool) -> Described {
         let grid = Grid { shape: Shape([100, 700, 1400]), cell: Shape([64; 3]) };
-        let level = Level {
+        let level = DescribedLevel {
             path: "s0".to_owned(),
             grid,
             dtype: DataType::U8,

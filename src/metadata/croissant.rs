@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::passport::{Part, Passport};
+use super::passport::{DescribedPart, Passport};
 
 const VERSION: &str = "http://mlcommons.org/croissant/1.0";
 
@@ -85,7 +85,7 @@ fn agent(kind: &str, name: &str) -> Value {
 }
 
 /// Many files of one kind, found by a pattern: a store's have no checksum before all of it was fetched.
-fn file_set(folder: &str, part: &Part) -> Value {
+fn file_set(folder: &str, part: &DescribedPart) -> Value {
     let path = format!("{folder}{}", part.path);
     let includes = if part.is_directory { format!("{path}/**") } else { path.clone() };
     json!({

@@ -2,7 +2,7 @@
 
 /// What a field holds when it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FieldKind {
     /// Text.
     Text,
     /// A list of texts.
@@ -17,37 +17,37 @@ pub enum Kind {
 
 /// A field.
 #[derive(Debug, Clone, Copy)]
-pub struct Field {
+pub struct RecordField {
     /// The way to it, as `study/title`.
     pub path: &'static str,
     /// What it holds.
-    pub kind: Kind,
+    pub kind: FieldKind,
     /// What it means.
     pub about: &'static str,
 }
 
-const fn text(path: &'static str, about: &'static str) -> Field {
-    Field { path, kind: Kind::Text, about }
+const fn text(path: &'static str, about: &'static str) -> RecordField {
+    RecordField { path, kind: FieldKind::Text, about }
 }
 
-const fn texts(path: &'static str, about: &'static str) -> Field {
-    Field { path, kind: Kind::Texts, about }
+const fn texts(path: &'static str, about: &'static str) -> RecordField {
+    RecordField { path, kind: FieldKind::Texts, about }
 }
 
-const fn number(path: &'static str, about: &'static str) -> Field {
-    Field { path, kind: Kind::Number, about }
+const fn number(path: &'static str, about: &'static str) -> RecordField {
+    RecordField { path, kind: FieldKind::Number, about }
 }
 
-const fn whole(path: &'static str, about: &'static str) -> Field {
-    Field { path, kind: Kind::Whole, about }
+const fn whole(path: &'static str, about: &'static str) -> RecordField {
+    RecordField { path, kind: FieldKind::Whole, about }
 }
 
-const fn flag(path: &'static str, about: &'static str) -> Field {
-    Field { path, kind: Kind::Flag, about }
+const fn flag(path: &'static str, about: &'static str) -> RecordField {
+    RecordField { path, kind: FieldKind::Flag, about }
 }
 
 /// Fields of a dataset.
-pub const DATASET: &[Field] = &[
+pub const DATASET: &[RecordField] = &[
     text("study/archive", "Archive that publishes the dataset"),
     text("study/accession", "Its name in the archive"),
     text("study/title", "Title"),
@@ -87,7 +87,7 @@ pub const DATASET: &[Field] = &[
 ];
 
 /// Fields of an image or label image.
-pub const IMAGE: &[Field] = &[
+pub const IMAGE: &[RecordField] = &[
     text("name", "Name"),
     text("content_type", "em or segmentation"),
     text("label_of", "Image that the labels are of"),

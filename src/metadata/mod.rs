@@ -32,8 +32,8 @@ pub use tables::{correspondence, csv};
 pub use text::{is_field, markdown, readme, table};
 
 use self::claim_set::{ClaimSet, Doc};
-use self::fields::{DATASET, Field};
-use self::maps::Target;
+use self::fields::{DATASET, RecordField};
+use self::maps::ClaimTarget;
 use crate::catalog::{Dataset, NamedSource, NamedView, SourceKind, SourceSpec};
 use crate::document::{Document, bounds};
 use crate::geometry::Region;
@@ -90,7 +90,7 @@ pub fn record(dataset: &Dataset, images: &[ImageRecord<'_>]) -> Value {
             document,
             value: read(document, &mut left),
         }));
-        targets.push(Target { prefix: format!("/images/{number}"), main: number == 0, docs: first..docs.len() });
+        targets.push(ClaimTarget { prefix: format!("/images/{number}"), main: number == 0, docs: first..docs.len() });
     }
     let documents: Vec<Value> = docs.iter().map(listed).collect();
     let mut claims = ClaimSet::new(docs);
@@ -167,7 +167,7 @@ fn listed_view(dataset: &Dataset, view: &NamedView) -> Value {
 }
 
 /// An object with all of these fields, none of them known.
-fn template(fields: &[Field]) -> Value {
+fn template(fields: &[RecordField]) -> Value {
     let mut object = Value::Object(Map::new());
     for field in fields {
         let mut place = &mut object;

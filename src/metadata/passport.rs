@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::tiff::TiffName;
 
 /// What a directory of the mount holds, as these descriptions name it.
-pub(super) struct Part {
+pub(super) struct DescribedPart {
     /// Path from the description's directory.
     pub path: String,
     pub is_directory: bool,
@@ -89,12 +89,12 @@ impl<'a> Passport<'a> {
     }
 
     /// The stores of its images and views, and the TIFF files beside them; what is below them is theirs to describe.
-    pub(super) fn stores(&self) -> Vec<Part> {
+    pub(super) fn stores(&self) -> Vec<DescribedPart> {
         let text = |value: &'a Value| value.as_str().unwrap_or_default();
         let mut parts = Vec::new();
         let mut store = |path: &str, about: String| {
             let media_type = "application/vnd+zarr";
-            parts.push(Part { path: path.to_owned(), is_directory: true, media_type, about });
+            parts.push(DescribedPart { path: path.to_owned(), is_directory: true, media_type, about });
         };
         for image in self.images().filter(|image| image["label_of"].is_null()) {
             let name = text(&image["name"]);
@@ -113,7 +113,7 @@ impl<'a> Passport<'a> {
                 None => TiffName::of(name, None),
             };
             let about = format!("{name} as one TIFF file: the finest level that stays under 4 GiB, else the coarsest");
-            parts.push(Part { path, is_directory: false, media_type: "image/tiff", about });
+            parts.push(DescribedPart { path, is_directory: false, media_type: "image/tiff", about });
         }
         parts
     }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::passport::{Part, Passport, is_address};
+use super::passport::{DescribedPart, Passport, is_address};
 
 const CONTEXT: &str = "https://w3id.org/ro/crate/1.1/context";
 const VERSION: &str = "https://w3id.org/ro/crate/1.1";
@@ -76,7 +76,7 @@ pub fn ro_crate_of_all(records: &[Value]) -> Value {
     for passport in &passports {
         let path = passport.id().to_owned();
         let about = passport.description();
-        crated.part(&Part { path, is_directory: true, media_type: "application/vnd+zarr", about }, Map::new());
+        crated.part(&DescribedPart { path, is_directory: true, media_type: "application/vnd+zarr", about }, Map::new());
     }
     crated.part(&json_file("metadata.json", "The records of all datasets"), Map::new());
     crated.part(&json_file("metadata.schema.json", "The JSON Schema of a record"), Map::new());
@@ -84,14 +84,24 @@ pub fn ro_crate_of_all(records: &[Value]) -> Value {
         ("metadata.csv", "The records as a table, one row per image"),
         ("correspondence.csv", "Where each value of the records stands in the documents of its archive"),
     ] {
-        let part = Part { path: path.to_owned(), is_directory: false, media_type: "text/csv", about: about.to_owned() };
+        let part = DescribedPart {
+            path: path.to_owned(),
+            is_directory: false,
+            media_type: "text/csv",
+            about: about.to_owned(),
+        };
         crated.part(&part, Map::new());
     }
     crated.finish()
 }
 
-fn json_file(path: &str, about: &str) -> Part {
-    Part { path: path.to_owned(), is_directory: false, media_type: "application/json", about: about.to_owned() }
+fn json_file(path: &str, about: &str) -> DescribedPart {
+    DescribedPart {
+        path: path.to_owned(),
+        is_directory: false,
+        media_type: "application/json",
+        about: about.to_owned(),
+    }
 }
 
 /// The licence as an entity: its text's address, or what is said of use.
@@ -146,7 +156,7 @@ impl Crate {
     }
 
     /// Adds a file or directory that the root has, of which there is `more` to say.
-    fn part(&mut self, part: &Part, more: Map<String, Value>) {
+    fn part(&mut self, part: &DescribedPart, more: Map<String, Value>) {
         let kind = if part.is_directory { "Dataset" } else { "File" };
         let id = format!("{}{}", part.path, if part.is_directory { "/" } else { "" });
         let mut entity = json!({"@id": id, "@type": kind, "name": part.path, "description": part.about,

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{DATASET, Field, IMAGE, Kind, LEVEL};
+use super::fields::{DATASET, FieldKind, IMAGE, LEVEL, RecordField};
 
 /// JSON Schema 2020-12 of `metadata.json`: that of a dataset, and that of all of them.
 pub fn schema() -> Value {
@@ -101,7 +101,7 @@ fn levels() -> Value {
         "items": {"type": "object", "required": names, "additionalProperties": false, "properties": properties}})
 }
 
-fn group(fields: &[Field]) -> Value {
+fn group(fields: &[RecordField]) -> Value {
     let mut root = json!({"type": "object", "additionalProperties": false, "properties": {}});
     for field in fields {
         let mut place = &mut root;
@@ -112,13 +112,13 @@ fn group(fields: &[Field]) -> Value {
             place = &mut place["properties"][part];
         }
         let mut leaf = match field.kind {
-            Kind::Text => json!({"type": ["string", "null"], "minLength": 1}),
-            Kind::Texts => {
+            FieldKind::Text => json!({"type": ["string", "null"], "minLength": 1}),
+            FieldKind::Texts => {
                 json!({"type": ["array", "null"], "minItems": 1, "items": {"type": "string", "minLength": 1}})
             }
-            Kind::Number => json!({"type": ["number", "null"]}),
-            Kind::Whole => json!({"type": ["integer", "null"]}),
-            Kind::Flag => json!({"type": ["boolean", "null"]}),
+            FieldKind::Number => json!({"type": ["number", "null"]}),
+            FieldKind::Whole => json!({"type": ["integer", "null"]}),
+            FieldKind::Flag => json!({"type": ["boolean", "null"]}),
         };
         leaf["description"] = field.about.into();
         *place = leaf;

@@ -3,7 +3,7 @@
 use csv::Writer;
 use serde_json::Value;
 
-use super::fields::{DATASET, Field, IMAGE, Kind};
+use super::fields::{DATASET, FieldKind, IMAGE, RecordField};
 
 /// One row per image and label image. Columns are named after the fields, lengths end in `_nm`, lists are joined by `; `.
 pub fn csv(records: &[Value]) -> String {
@@ -40,7 +40,7 @@ pub fn correspondence(records: &[Value]) -> String {
         "unit",
         "source",
     ]);
-    let mut row = |field: &Field, record: &Value, image: &str, role: &str, value: &Value, entry: &Value| {
+    let mut row = |field: &RecordField, record: &Value, image: &str, role: &str, value: &Value, entry: &Value| {
         let unit = if matches!(field.path.split_once('/'), Some(("voxel_size" | "origin", "z" | "y" | "x"))) {
             "nanometer"
         } else {
@@ -83,11 +83,11 @@ pub fn correspondence(records: &[Value]) -> String {
 
 /// The rows of one field of one record.
 fn rows(
-    field: &Field,
+    field: &RecordField,
     record: &Value,
     image: &str,
     pointer: &str,
-    row: &mut impl FnMut(&Field, &Value, &str, &str, &Value, &Value),
+    row: &mut impl FnMut(&RecordField, &Value, &str, &str, &Value, &Value),
 ) {
     let pointers: Vec<String> = match record.pointer(pointer) {
         Some(Value::Array(items)) => (0..items.len()).map(|number| format!("{pointer}/{number}")).collect(),
@@ -126,11 +126,11 @@ fn unit(path: &str) -> &'static str {
 }
 
 /// The unit is in the names of the columns.
-fn is_column(field: &Field) -> bool {
+fn is_column(field: &RecordField) -> bool {
     !field.path.ends_with("/unit")
 }
 
-fn column(field: &Field) -> String {
+fn column(field: &RecordField) -> String {
     let name = field.path.replace('/', "_");
     match field.path.split_once('/') {
         Some(("voxel_size" | "origin", _)) => format!("{name}_nm"),
@@ -139,10 +139,10 @@ fn column(field: &Field) -> String {
     }
 }
 
-fn at<'a>(of: &'a Value, field: &Field) -> &'a Value {
+fn at<'a>(of: &'a Value, field: &RecordField) -> &'a Value {
     let value = of.pointer(&format!("/{}", field.path)).unwrap_or(&Value::Null);
     // A whole number stays one where it is a number to a reader of JSON.
-    if field.kind == Kind::Whole && value.is_f64() { &Value::Null } else { value }
+    if field.kind == FieldKind::Whole && value.is_f64() { &Value::Null } else { value }
 }
 
 /// A value without quotes; nothing for what is not known.

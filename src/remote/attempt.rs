@@ -10,17 +10,17 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout};
 
 use super::Cause;
-use super::backoff::Failure;
+use super::backoff::FailedAttempt;
 use super::checks::{ExpectedBody, Length, RangeRequest, expected_body, too_long};
 use super::checksum;
 use super::clock::Clock;
 use super::fetched::Fetched;
 use super::head::Head;
 use super::limits::{Host, Permit};
-use super::pin::{Pin, Version};
+use super::pin::{ObjectVersion, Pin};
 use super::speed::Speed;
-use super::transport::{Body, Transport};
-use super::wanted::{Part, Wanted};
+use super::transport::{Transport, TransportBody};
+use super::wanted::{Wanted, WantedBytes};
 
 /// The first allocation for a body of unknown length.
 const FIRST_PIECE: u64 = 64 << 10;
@@ -85,7 +85,11 @@ impl LastActivity {
 }
 
 /// Sends one request when its turn has come. The caller holds the permit as well. Dropping the future drops the connection.
-pub(super) async fn attempt(task: &Task<'_>, activity: &LastActivity, permit: Permit) -> Result<Fetched, Failure> {
+pub(super) async fn attempt(
+    task: &Task<'_>,
+    activity: &LastActivity,
+    permit: Permit,
+) -> Result<Fetched, FailedAttempt> {
     task.host.rate_limit(&task.clock).await?;
     // What was wrong with the answer before may be kept by a proxy.
     let past_caches = task.sent.fetch_add(1, Ordering::Relaxed) > 0 || task.past_caches;
@@ -94,8 +98,10 @@ pub(super) async fn attempt(task: &Task<'_>, activity: &LastActivity, permit: Pe
     drop(in_flight);
     match &result {
         Ok(_) => task.host.served(),
-        Err(Failure { cause: Cause::NotFound | Cause::Denied(_) | Cause::Forbidden(_), .. }) => task.host.served(),
-        Err(Failure { cause: Cause::Status(status), retry_after: Some(pause), .. }) => {
+        Err(FailedAttempt { cause: Cause::NotFound | Cause::Denied(_) | Cause::Forbidden(_), .. }) => {
+            task.host.served()
+        }
+        Err(FailedAttempt { cause: Cause::Status(status), retry_after: Some(pause), .. }) => {
             // A server that asks for a year is asked again after one timeout, so that it can change its mind.
             task.host.retry_after((*pause).min(task.clock.timeout()), *status);
         }
@@ -109,16 +115,16 @@ async fn request(
     activity: &LastActivity,
     past_caches: bool,
     permit: Permit,
-) -> Result<Fetched, Failure> {
+) -> Result<Fetched, FailedAttempt> {
     let (known, etag) = (task.pin.version(), task.pin.condition());
     activity.beat();
     let part = match &task.ask {
-        RangeRequest::End(length) => Some(Part::End(*length)),
-        ask => ask.range().map(Part::Range),
+        RangeRequest::End(length) => Some(WantedBytes::End(*length)),
+        ask => ask.range().map(WantedBytes::Range),
     };
     let wanted = Wanted { part, if_match: etag.as_deref(), past_caches };
     let opened = task.transport.open(wanted, permit).await;
-    if matches!(opened, Ok(_) | Err(Failure { cause: Cause::Protocol(_), .. })) {
+    if matches!(opened, Ok(_) | Err(FailedAttempt { cause: Cause::Protocol(_), .. })) {
         task.host.breaker.answered();
     }
     let (head, mut body) = opened?;
@@ -130,24 +136,24 @@ async fn request(
     let expected_body = expected_body(&task.ask, &head, known.is_some(), etag.is_some())?;
     if expected_body.length == Length::Empty {
         // The head describes the explanation in the body, not the object.
-        let known = known.unwrap_or(Version { etag: None, last_modified: None, total: None });
-        task.pin.settle(Version { total: Some(0), ..known }, &task.ask, &[]).map_err(Failure::doubtful)?;
+        let known = known.unwrap_or(ObjectVersion { etag: None, last_modified: None, total: None });
+        task.pin.settle(ObjectVersion { total: Some(0), ..known }, &task.ask, &[]).map_err(FailedAttempt::doubtful)?;
         let (etag, last_modified, content_type) = (None, None, None);
         return Ok(Fetched { bytes: Bytes::new(), total: Some(0), etag, last_modified, content_type, decoded: false });
     }
-    task.pin.check(&Version::of(&head, expected_body.total)).map_err(Failure::doubtful)?;
+    task.pin.check(&ObjectVersion::of(&head, expected_body.total)).map_err(FailedAttempt::doubtful)?;
     let bytes = collect(task, activity, body, expected_body).await?;
     checksum::check(&head.checksums, head.status == 200, task.host.has_md5_etags(), &bytes)?;
     let total = match expected_body.length {
         Length::AtMost(_) => Some(bytes.len() as u64),
         Length::Exactly(_) | Length::Empty => expected_body.total,
     };
-    task.pin.settle(Version::of(&head, total), &task.ask, &bytes).map_err(Failure::doubtful)?;
-    let compression = head.compression().map_err(Failure::invalid)?;
+    task.pin.settle(ObjectVersion::of(&head, total), &task.ask, &bytes).map_err(FailedAttempt::doubtful)?;
+    let compression = head.compression().map_err(FailedAttempt::invalid)?;
     let Head { etag, last_modified, content_type, .. } = head;
     if let (RangeRequest::Whole(limit), Some(compression)) = (&task.ask, compression) {
         let most = usize::try_from(*limit).unwrap_or(usize::MAX);
-        let plain = compression.undo(&bytes, most).map_err(Failure::odd_body)?;
+        let plain = compression.undo(&bytes, most).map_err(FailedAttempt::odd_body)?;
         let (total, bytes) = (Some(plain.len() as u64), Bytes::from(plain));
         return Ok(Fetched { bytes, total, etag, last_modified, content_type, decoded: true });
     }
@@ -158,16 +164,16 @@ async fn request(
 async fn collect(
     task: &Task<'_>,
     activity: &LastActivity,
-    mut body: Body,
+    mut body: TransportBody,
     expected_body: ExpectedBody,
-) -> Result<Bytes, Failure> {
+) -> Result<Bytes, FailedAttempt> {
     let (limit, reserve) = match expected_body.length {
         Length::Exactly(length) => (length, length.min(MAX_PIECE)),
         Length::AtMost(limit) => (limit, limit.min(FIRST_PIECE)),
         Length::Empty => (0, 0),
     };
     let reserve = usize::try_from(reserve)
-        .map_err(|_| Failure::last(Cause::Request(format!("{reserve} bytes do not fit into memory"))))?;
+        .map_err(|_| FailedAttempt::last(Cause::Request(format!("{reserve} bytes do not fit into memory"))))?;
     let mut buffer = BytesMut::with_capacity(reserve);
     while let Some(piece) = body.chunk(buffer.len()).await? {
         let now = Instant::now();
@@ -179,21 +185,21 @@ async fn collect(
         }
         if length > limit {
             return Err(match expected_body.length {
-                Length::AtMost(limit) => Failure::doubtful(too_long(limit, length)),
-                _ => Failure::odd_body(format!("a body of {length} bytes or more instead of {limit}")),
+                Length::AtMost(limit) => FailedAttempt::doubtful(too_long(limit, length)),
+                _ => FailedAttempt::odd_body(format!("a body of {length} bytes or more instead of {limit}")),
             });
         }
         buffer.extend_from_slice(&piece);
     }
     if matches!(expected_body.length, Length::Exactly(length) if length != buffer.len() as u64) {
-        return Err(Failure::odd_body(format!("a body of {} bytes instead of {limit}", buffer.len())));
+        return Err(FailedAttempt::odd_body(format!("a body of {} bytes instead of {limit}", buffer.len())));
     }
     task.clock.complete();
     Ok(buffer.freeze())
 }
 
 /// Receives a body that nobody reads, unless it is long.
-async fn discard(body: &mut Body) {
+async fn discard(body: &mut TransportBody) {
     let mut left = EXPLANATION;
     while let Ok(Some(piece)) = body.chunk(0).await
         && piece.len() <= left

@@ -14,7 +14,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(8);
 
 /// An attempt that failed.
 #[derive(Debug, Clone)]
-pub(super) struct Failure {
+pub(super) struct FailedAttempt {
     pub cause: Cause,
     pub persistence: Persistence,
     /// How long the origin asks to wait.
@@ -38,35 +38,35 @@ const TWICE: Persistence = Persistence::Attempts(2);
 /// Each of these attempts received bytes, which counts as progress, so that only a number of attempts ends them.
 const BROKEN: Persistence = Persistence::Attempts(5);
 
-impl Failure {
+impl FailedAttempt {
     pub(super) fn last(cause: Cause) -> Self {
-        Failure { cause, persistence: Persistence::Final, retry_after: None }
+        FailedAttempt { cause, persistence: Persistence::Final, retry_after: None }
     }
 
     /// An answer that is believed when it is given twice.
     pub(super) fn doubtful(cause: Cause) -> Self {
-        Failure { cause, persistence: TWICE, retry_after: None }
+        FailedAttempt { cause, persistence: TWICE, retry_after: None }
     }
 
     /// An answer that does not fit the request, seen before its body.
     pub(super) fn invalid(reason: impl Into<String>) -> Self {
-        Failure::doubtful(Cause::Protocol(reason.into()))
+        FailedAttempt::doubtful(Cause::Protocol(reason.into()))
     }
 
     /// A body of another length than announced.
     pub(super) fn odd_body(reason: impl Into<String>) -> Self {
-        Failure { cause: Cause::Protocol(reason.into()), persistence: BROKEN, retry_after: None }
+        FailedAttempt { cause: Cause::Protocol(reason.into()), persistence: BROKEN, retry_after: None }
     }
 
     /// A body of which a part may be of another version. What is there now may be whole, and of the right one.
     pub(super) fn torn(reason: impl Into<String>) -> Self {
-        Failure { cause: Cause::Changed(reason.into()), persistence: BROKEN, retry_after: None }
+        FailedAttempt { cause: Cause::Changed(reason.into()), persistence: BROKEN, retry_after: None }
     }
 
     /// A connection that failed after `received` bytes of a body.
     pub(super) fn connection(reason: impl Into<String>, received: usize) -> Self {
         let persistence = if received > 0 { BROKEN } else { Persistence::UntilDeadline };
-        Failure { cause: Cause::Connection(reason.into()), persistence, retry_after: None }
+        FailedAttempt { cause: Cause::Connection(reason.into()), persistence, retry_after: None }
     }
 
     /// A connection, or a file, that could not be opened: `error`, which came for the reason that `chain` tells. That this
@@ -76,26 +76,26 @@ impl Failure {
         while let Some(error) = cause {
             let code = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
             if matches!(code, Some(libc::EMFILE | libc::ENFILE)) {
-                return Failure { cause: Cause::Exhausted(chain), persistence: BROKEN, retry_after: None };
+                return FailedAttempt { cause: Cause::Exhausted(chain), persistence: BROKEN, retry_after: None };
             }
             cause = error.source();
         }
-        Failure::connection(chain, 0)
+        FailedAttempt::connection(chain, 0)
     }
 
     /// A status that says "not now".
     pub(super) fn later(status: u16, retry_after: Option<Duration>) -> Self {
-        Failure { cause: Cause::Status(status), persistence: Persistence::UntilDeadline, retry_after }
+        FailedAttempt { cause: Cause::Status(status), persistence: Persistence::UntilDeadline, retry_after }
     }
 
     /// A request that was not sent, because the time of the operation is over. Others of it may still be answered.
     pub(super) fn too_late(cause: Cause) -> Self {
-        Failure { cause, persistence: Persistence::UntilDeadline, retry_after: None }
+        FailedAttempt { cause, persistence: Persistence::UntilDeadline, retry_after: None }
     }
 
     /// The environment's credentials could not be had.
     pub(super) fn credentials(reason: impl Into<String>) -> Self {
-        Failure::doubtful(Cause::Credentials(reason.into()))
+        FailedAttempt::doubtful(Cause::Credentials(reason.into()))
     }
 
     /// Whether no further attempt is made after `times` attempts that failed in the same way as this one.
@@ -152,8 +152,8 @@ mod tests {
 
     #[test]
     fn a_longer_wish_of_the_origin_wins_over_the_own_pause() {
-        assert_eq!(Failure::later(503, Some(Duration::from_secs(60))).pause(1), Duration::from_secs(60));
-        assert!(Failure::later(503, Some(Duration::ZERO)).pause(1) > Duration::ZERO);
+        assert_eq!(FailedAttempt::later(503, Some(Duration::from_secs(60))).pause(1), Duration::from_secs(60));
+        assert!(FailedAttempt::later(503, Some(Duration::ZERO)).pause(1) > Duration::ZERO);
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::SystemTime;
 
 use super::Cause;
-use super::backoff::{Failure, retry_after};
+use super::backoff::{FailedAttempt, retry_after};
 use super::head::{ContentRange, Head, shorten};
 
 /// What is asked for.
@@ -82,32 +82,36 @@ pub(super) fn expected_body(
     head: &Head,
     known: bool,
     conditional: bool,
-) -> Result<ExpectedBody, Failure> {
+) -> Result<ExpectedBody, FailedAttempt> {
     match head.status {
         200 | 206 => {}
-        404 | 410 if known => return Err(Failure::doubtful(Cause::Gone(head.status))),
-        404 | 410 => return Err(Failure::doubtful(Cause::NotFound)),
-        401 | 403 => return Err(Failure::doubtful(Cause::Denied(head.status))),
-        412 if conditional => return Err(Failure::doubtful(Cause::Changed("the pinned ETag does not match".into()))),
+        404 | 410 if known => return Err(FailedAttempt::doubtful(Cause::Gone(head.status))),
+        404 | 410 => return Err(FailedAttempt::doubtful(Cause::NotFound)),
+        401 | 403 => return Err(FailedAttempt::doubtful(Cause::Denied(head.status))),
+        412 if conditional => {
+            return Err(FailedAttempt::doubtful(Cause::Changed("the pinned ETag does not match".into())));
+        }
         416 => return unsatisfied(ask, head),
-        301 | 302 | 303 | 307 | 308 => return Err(Failure::doubtful(Cause::Elsewhere(elsewhere(head)))),
-        400 if head.region.is_some() => return Err(Failure::doubtful(Cause::Elsewhere(elsewhere(head)))),
+        301 | 302 | 303 | 307 | 308 => return Err(FailedAttempt::doubtful(Cause::Elsewhere(elsewhere(head)))),
+        400 if head.region.is_some() => return Err(FailedAttempt::doubtful(Cause::Elsewhere(elsewhere(head)))),
         408 | 429 | 500 | 502 | 503 | 504 => {
             let wish = head.retry_after.as_deref().and_then(|text| retry_after(text, SystemTime::now()));
-            return Err(Failure::later(head.status, wish));
+            return Err(FailedAttempt::later(head.status, wish));
         }
-        other => return Err(Failure::doubtful(Cause::Status(other))),
+        other => return Err(FailedAttempt::doubtful(Cause::Status(other))),
     }
     // Object stores give what was uploaded with an encoding, whatever is asked for. A range of it would be one of the
     // encoded bytes, so that only the whole can be decoded.
     let is_whole = matches!((ask, head.status), (RangeRequest::Whole(_), 200));
     if !head.compression().is_ok_and(|compression| is_whole || compression.is_none()) {
         let coding = head.content_encoding.as_deref().map(shorten).unwrap_or_default();
-        return Err(Failure::invalid(format!("Content-Encoding `{coding}` though identity was asked for")));
+        return Err(FailedAttempt::invalid(format!("Content-Encoding `{coding}` though identity was asked for")));
     }
     match (ask, head.status) {
         (RangeRequest::Whole(limit), 200) => whole(*limit, head),
-        (RangeRequest::Whole(_), _) => Err(Failure::invalid("a part (status 206) though the whole was asked for")),
+        (RangeRequest::Whole(_), _) => {
+            Err(FailedAttempt::invalid("a part (status 206) though the whole was asked for"))
+        }
         (RangeRequest::Range(range), 200) => match head.content_length {
             Some(length) if range.start == 0 && length == range.end => exactly(length, Some(length), head),
             _ => Err(ignores_ranges(head)),
@@ -119,17 +123,17 @@ pub(super) fn expected_body(
         (RangeRequest::Range(range), _) => {
             let (part, total) = part(head)?;
             if part != *range {
-                return Err(Failure::invalid(format!("bytes {} instead", show(head))));
+                return Err(FailedAttempt::invalid(format!("bytes {} instead", show(head))));
             }
             exactly(part.end - part.start, total, head)
         }
         (RangeRequest::Start(most) | RangeRequest::End(most), _) => {
             let (part, total) = part(head)?;
             let Some(total) = total else {
-                return Err(Failure::invalid(format!("Content-Range `{}` hides the total length", show(head))));
+                return Err(FailedAttempt::invalid(format!("Content-Range `{}` hides the total length", show(head))));
             };
             if part != ask.place(total.min(*most), Some(total)) {
-                return Err(Failure::invalid(format!("bytes {} instead", show(head))));
+                return Err(FailedAttempt::invalid(format!("bytes {} instead", show(head))));
             }
             exactly(part.end - part.start, Some(total), head)
         }
@@ -149,12 +153,12 @@ fn elsewhere(head: &Head) -> String {
     )
 }
 
-fn whole(limit: u64, head: &Head) -> Result<ExpectedBody, Failure> {
+fn whole(limit: u64, head: &Head) -> Result<ExpectedBody, FailedAttempt> {
     match head.content_length {
-        Some(length) if length > limit => Err(Failure::doubtful(too_long(limit, length))),
+        Some(length) if length > limit => Err(FailedAttempt::doubtful(too_long(limit, length))),
         Some(length) => Ok(ExpectedBody { length: Length::Exactly(length), total: Some(length) }),
         None if head.delimited => Ok(ExpectedBody { length: Length::AtMost(limit), total: None }),
-        None => Err(Failure::invalid("a body without length, which may have been cut")),
+        None => Err(FailedAttempt::invalid("a body without length, which may have been cut")),
     }
 }
 
@@ -163,38 +167,38 @@ pub(crate) fn too_long(limit: u64, length: u64) -> Cause {
     Cause::Protocol(format!("{length} bytes or more where at most {limit} are expected"))
 }
 
-fn exactly(length: u64, total: Option<u64>, head: &Head) -> Result<ExpectedBody, Failure> {
+fn exactly(length: u64, total: Option<u64>, head: &Head) -> Result<ExpectedBody, FailedAttempt> {
     match head.content_length {
         Some(announced) if announced != length => {
-            Err(Failure::odd_body(format!("a body of {announced} bytes instead of {length}")))
+            Err(FailedAttempt::odd_body(format!("a body of {announced} bytes instead of {length}")))
         }
         _ => Ok(ExpectedBody { length: Length::Exactly(length), total }),
     }
 }
 
-fn part(head: &Head) -> Result<(Range<u64>, Option<u64>), Failure> {
+fn part(head: &Head) -> Result<(Range<u64>, Option<u64>), FailedAttempt> {
     match head.content_range.as_deref().and_then(ContentRange::parse) {
         Some(ContentRange::Part { start, end, total }) => Ok((start..end, total)),
-        _ => Err(Failure::invalid(format!("status 206 with Content-Range `{}`", show(head)))),
+        _ => Err(FailedAttempt::invalid(format!("status 206 with Content-Range `{}`", show(head)))),
     }
 }
 
-fn unsatisfied(ask: &RangeRequest, head: &Head) -> Result<ExpectedBody, Failure> {
+fn unsatisfied(ask: &RangeRequest, head: &Head) -> Result<ExpectedBody, FailedAttempt> {
     match (ask, head.content_range.as_deref().and_then(ContentRange::parse)) {
         (RangeRequest::Start(_) | RangeRequest::End(_), Some(ContentRange::Unsatisfied { total: 0 })) => {
             Ok(ExpectedBody { length: Length::Empty, total: Some(0) })
         }
         (_, Some(ContentRange::Unsatisfied { total })) => {
-            Err(Failure::invalid(format!("the range is outside of the object's {total} bytes")))
+            Err(FailedAttempt::invalid(format!("the range is outside of the object's {total} bytes")))
         }
-        _ => Err(Failure::invalid("the range cannot be satisfied (status 416)")),
+        _ => Err(FailedAttempt::invalid("the range cannot be satisfied (status 416)")),
     }
 }
 
-fn ignores_ranges(head: &Head) -> Failure {
+fn ignores_ranges(head: &Head) -> FailedAttempt {
     let kind = head.content_type.as_deref().map_or_else(String::new, |kind| format!(", {}", shorten(kind)));
     let length = head.content_length.map_or_else(String::new, |length| format!(", {length} bytes"));
-    Failure::invalid(format!("the origin ignores ranges (status 200 to a range{kind}{length})"))
+    FailedAttempt::invalid(format!("the origin ignores ranges (status 200 to a range{kind}{length})"))
 }
 
 fn show(head: &Head) -> String {

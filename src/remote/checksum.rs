@@ -10,7 +10,7 @@ use md5::{Digest, Md5};
 use reqwest::header::HeaderMap;
 use sha2::{Sha256, Sha512};
 
-use super::backoff::Failure;
+use super::backoff::FailedAttempt;
 use crate::hex::hex;
 
 /// A checksum as a header states it.
@@ -176,7 +176,7 @@ fn etag(headers: &HeaderMap, is_s3: bool) -> Option<Checksum> {
 
 /// Refuses bytes that do not fit what was stated of them. `whole`: they are the whole object. `md5_etags`: ETags that look
 /// like an MD5 are one.
-pub(super) fn check(stated: &[Checksum], whole: bool, md5_etags: bool, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn check(stated: &[Checksum], whole: bool, md5_etags: bool, bytes: &[u8]) -> Result<(), FailedAttempt> {
     let applies = |checksum: &&Checksum| match checksum.of {
         Of::Answer => true,
         Of::Object => whole,
@@ -190,7 +190,7 @@ pub(super) fn check(stated: &[Checksum], whole: bool, md5_etags: bool, bytes: &[
         return Ok(());
     }
     let (kind, found, value) = (kind.name(), hex(&found), hex(value));
-    Err(Failure::odd_body(format!("the body's {kind} is {found}, and the header `{header}` says {value}")))
+    Err(FailedAttempt::odd_body(format!("the body's {kind} is {found}, and the header `{header}` says {value}")))
 }
 
 #[cfg(test)]

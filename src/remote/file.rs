@@ -23,7 +23,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
 
 use super::Cause;
-use super::backoff::Failure;
+use super::backoff::FailedAttempt;
 use super::head::Head;
 use super::limits::Permit;
 use super::wanted;
@@ -53,19 +53,19 @@ enum Part {
 }
 
 /// The thread's side of a request.
-struct Speaker(mpsc::Sender<Result<Part, Failure>>);
+struct Speaker(mpsc::Sender<Result<Part, FailedAttempt>>);
 
 /// A file that is being read.
 #[derive(Debug)]
-pub(super) struct FileBody(mpsc::Receiver<Result<Part, Failure>>);
+pub(super) struct FileBody(mpsc::Receiver<Result<Part, FailedAttempt>>);
 
 /// Opens the file and answers as a server would. `permit` is kept until the file's last call has returned.
 pub(super) async fn open(
     path: &Path,
-    part: Option<wanted::Part>,
+    part: Option<wanted::WantedBytes>,
     if_match: Option<&str>,
     permit: Permit,
-) -> Result<(Head, FileBody), Failure> {
+) -> Result<(Head, FileBody), FailedAttempt> {
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
     let (path, if_match) = (path.to_owned(), if_match.map(str::to_owned));
     task::spawn_blocking(move || {
@@ -84,52 +84,57 @@ pub(super) async fn open(
 }
 
 impl FileBody {
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, FailedAttempt> {
         match self.next().await? {
             Part::Piece(piece) => Ok(Some(piece)),
             Part::Head(_) | Part::End => Ok(None),
         }
     }
 
-    async fn next(&mut self) -> Result<Part, Failure> {
+    async fn next(&mut self) -> Result<Part, FailedAttempt> {
         self.0.recv().await.unwrap_or_else(|| Err(lost()))
     }
 }
 
 impl Speaker {
     /// An error where nobody listens any more: then nothing more has to be read.
-    fn say(&self, part: Part) -> Result<(), Failure> {
+    fn say(&self, part: Part) -> Result<(), FailedAttempt> {
         self.0.blocking_send(Ok(part)).map_err(|_| lost())
     }
 
-    fn say_only(&self, head: Head) -> Result<(), Failure> {
+    fn say_only(&self, head: Head) -> Result<(), FailedAttempt> {
         self.say(Part::Head(head))?;
         self.say(Part::End)
     }
 }
 
 /// The thread ended before the answer did.
-fn lost() -> Failure {
-    Failure::connection("the file was not read to its end", 1)
+fn lost() -> FailedAttempt {
+    FailedAttempt::connection("the file was not read to its end", 1)
 }
 
 /// Reads a file, on a thread that may wait for its filesystem, and says what there is.
-fn answer(path: &Path, part: Option<wanted::Part>, if_match: Option<&str>, speaker: &Speaker) -> Result<(), Failure> {
+fn answer(
+    path: &Path,
+    part: Option<wanted::WantedBytes>,
+    if_match: Option<&str>,
+    speaker: &Speaker,
+) -> Result<(), FailedAttempt> {
     if speaker.0.is_closed() {
         return Ok(());
     }
     let (mut file, metadata) = match regular(path) {
         Ok(Some((file, Some(metadata)))) => (file, metadata),
-        Ok(Some((_, None))) => return Err(Failure::torn("the file is being written")),
-        Ok(None) => return Err(Failure::last(Cause::Protocol("not a regular file".into()))),
+        Ok(Some((_, None))) => return Err(FailedAttempt::torn("the file is being written")),
+        Ok(None) => return Err(FailedAttempt::last(Cause::Protocol("not a regular file".into()))),
         Err(error) => match error.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory => return speaker.say_only(head(404)),
             // What the system says so is not an accident that passes.
-            ErrorKind::PermissionDenied => return Err(Failure::last(Cause::Forbidden(error.to_string()))),
+            ErrorKind::PermissionDenied => return Err(FailedAttempt::last(Cause::Forbidden(error.to_string()))),
             _ if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENAMETOOLONG)) => {
-                return Err(Failure::last(Cause::Request(error.to_string())));
+                return Err(FailedAttempt::last(Cause::Request(error.to_string())));
             }
-            _ => return Err(Failure::opening(&error, error.to_string())),
+            _ => return Err(FailedAttempt::opening(&error, error.to_string())),
         },
     };
     let (total, version) = (metadata.len(), version(&metadata));
@@ -138,8 +143,8 @@ fn answer(path: &Path, part: Option<wanted::Part>, if_match: Option<&str>, speak
     }
     let mut head = Head { etag: Some(version.clone()), ..head(200) };
     let range = match part {
-        Some(wanted::Part::Range(range)) => Some(range),
-        Some(wanted::Part::End(length)) => Some(total.saturating_sub(length)..total),
+        Some(wanted::WantedBytes::Range(range)) => Some(range),
+        Some(wanted::WantedBytes::End(length)) => Some(total.saturating_sub(length)..total),
         None => None,
     };
     let part = match range {
@@ -159,20 +164,20 @@ fn answer(path: &Path, part: Option<wanted::Part>, if_match: Option<&str>, speak
     let mut left = part.end.saturating_sub(part.start);
     head.content_length = Some(left);
     speaker.say(Part::Head(head))?;
-    let lost = |error: std::io::Error| Failure::connection(error.to_string(), 1);
+    let lost = |error: std::io::Error| FailedAttempt::connection(error.to_string(), 1);
     file.seek(SeekFrom::Start(part.start)).map_err(lost)?;
     while left > 0 {
         let wanted = PIECE.min(left);
         let mut piece = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
         file.by_ref().take(wanted).read_to_end(&mut piece).map_err(lost)?;
         if piece.is_empty() {
-            return Err(Failure::odd_body(format!("the file ended {left} bytes early")));
+            return Err(FailedAttempt::odd_body(format!("the file ended {left} bytes early")));
         }
         left = left.saturating_sub(piece.len() as u64);
         speaker.say(Part::Piece(piece.into()))?;
     }
     if self::version(&file.metadata().map_err(lost)?) != version {
-        return Err(Failure::torn("the file was written while it was read"));
+        return Err(FailedAttempt::torn("the file was written while it was read"));
     }
     speaker.say(Part::End)
 }

@@ -4,12 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cache::Place;
+use crate::cache::FetchPlace;
 use crate::mountinfo::{self, Mount};
 
 /// What was mounted at the start. A path below what is mounted later counts as one of what is around it.
 #[derive(Debug)]
-pub(super) struct Filesystems(Vec<(PathBuf, Place)>);
+pub(super) struct Filesystems(Vec<(PathBuf, FetchPlace)>);
 
 impl Filesystems {
     /// Those that this process sees.
@@ -19,21 +19,21 @@ impl Filesystems {
     }
 
     fn of(mounts: Vec<Mount>) -> Self {
-        Filesystems(mounts.into_iter().map(|mount| (mount.mountpoint, Place::here(&mount.device))).collect())
+        Filesystems(mounts.into_iter().map(|mount| (mount.mountpoint, FetchPlace::here(&mount.device))).collect())
     }
 
     /// The one that `path`, which is absolute, is on. Links on other filesystems than that of `/` count as where they are.
-    pub(super) fn place(&self, path: &Path) -> Place {
+    pub(super) fn place(&self, path: &Path) -> FetchPlace {
         let root = self.around(Path::new("/"));
         self.around(&mountinfo::followed(path, |at| self.around(at) != root))
     }
 
     /// The one that a path without links is on.
-    fn around(&self, path: &Path) -> Place {
+    fn around(&self, path: &Path) -> FetchPlace {
         let around = self.0.iter().filter(|(mountpoint, _)| path.starts_with(mountpoint));
         // Of those at one place the last one is seen.
         let nearest = around.max_by_key(|(mountpoint, _)| mountpoint.as_os_str().len());
-        nearest.map_or_else(|| Place::here("/"), |(_, place)| place.clone())
+        nearest.map_or_else(|| FetchPlace::here("/"), |(_, place)| place.clone())
     }
 }
 
@@ -50,11 +50,11 @@ mod tests {
             33 21 8:1 /srv /bound rw - ext4 /dev/a rw\n";
         let filesystems = Filesystems::of(mountinfo::parse(table));
         let on = |path: &str| filesystems.place(Path::new(path));
-        assert_eq!(on("/database/x"), Place::here("8:1"));
-        assert_eq!(on("/data/x"), Place::here("0:40"));
-        assert_eq!(on("/data/my disk/x"), Place::here("8:3"));
+        assert_eq!(on("/database/x"), FetchPlace::here("8:1"));
+        assert_eq!(on("/data/x"), FetchPlace::here("0:40"));
+        assert_eq!(on("/data/my disk/x"), FetchPlace::here("8:3"));
         assert_eq!(on("/bound/x"), on("/x"), "one disk, wherever it is seen");
-        assert_eq!(Filesystems::of(vec![]).place(Path::new("/x")), Place::here("/"));
+        assert_eq!(Filesystems::of(vec![]).place(Path::new("/x")), FetchPlace::here("/"));
     }
 
     #[test]
@@ -67,7 +67,7 @@ mod tests {
         };
         let table = b"21 1 8:1 / / rw - ext4 /dev/a rw\n30 21 0:40 / /data rw - nfs4 server:/data rw\n";
         let filesystems = Filesystems::of(mountinfo::parse(table));
-        let (root, data) = (Place::here("8:1"), Place::here("0:40"));
+        let (root, data) = (FetchPlace::here("8:1"), FetchPlace::here("0:40"));
         let absolute = link("absolute", Path::new("/data/volumes"));
         let by_way_of_two = link("second", Path::new("./absolute/../x"));
         let round = link("round", Path::new("round"));

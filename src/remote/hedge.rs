@@ -10,7 +10,7 @@ use futures::future::{BoxFuture, FutureExt, select_all};
 use tokio::time::{Instant, sleep_until};
 
 use super::attempt::{LastActivity, Task, attempt};
-use super::backoff::{Failure, Persistence};
+use super::backoff::{FailedAttempt, Persistence};
 use super::checks::RangeRequest;
 use super::clock::later;
 use super::fetched::Fetched;
@@ -25,7 +25,7 @@ const SHORT: u64 = 64 << 10;
 
 /// A request that takes part. Fields are dropped in this order: the connection goes before its permit.
 struct Attempt<'a> {
-    request: BoxFuture<'a, Result<Fetched, Failure>>,
+    request: BoxFuture<'a, Result<Fetched, FailedAttempt>>,
     activity: Arc<LastActivity>,
     permit: Permit,
 }
@@ -46,7 +46,7 @@ impl<'a> Attempt<'a> {
 
 /// Runs an attempt to its end, at the latest that of the operation's time. [`MAX_IN_FLIGHT`] requests are in flight at
 /// most; where no further permit is free, the stalled request that received least is given up for the new one.
-pub(super) async fn hedge(task: &Task<'_>, permit: Permit) -> Result<Fetched, Failure> {
+pub(super) async fn hedge(task: &Task<'_>, permit: Permit) -> Result<Fetched, FailedAttempt> {
     let mut attempts = vec![Attempt::start(task, permit)];
     let first = first_patience(task);
     let mut patience = first;
@@ -71,7 +71,7 @@ pub(super) async fn hedge(task: &Task<'_>, permit: Permit) -> Result<Fetched, Fa
             }
             () = sleep_until(wake) => {
                 if task.clock.expired() {
-                    return Err(Failure::last(timed_out(&task.clock)));
+                    return Err(FailedAttempt::last(timed_out(&task.clock)));
                 }
                 // A byte may have come, or the deadline may have moved, since the time to wake was chosen.
                 let is_stalled = stalled_at(&attempts, patience).is_some_and(|stalled| stalled <= Instant::now());

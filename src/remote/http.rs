@@ -8,11 +8,11 @@ use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, Response};
 use url::{Host, Url};
 
-use super::backoff::Failure;
+use super::backoff::FailedAttempt;
 use super::head::Head;
 use super::location::shown;
 use super::stores::{Signer, chain};
-use super::wanted::{Part, Wanted};
+use super::wanted::{Wanted, WantedBytes};
 use super::{Cause, RemoteError};
 
 /// How the project names itself to the archives.
@@ -115,7 +115,7 @@ pub(super) struct HttpTarget {
 }
 
 impl HttpTarget {
-    pub(super) async fn open(&self, wanted: Wanted<'_>) -> Result<(Head, HttpBody), Failure> {
+    pub(super) async fn open(&self, wanted: Wanted<'_>) -> Result<(Head, HttpBody), FailedAttempt> {
         let Wanted { part, if_match, past_caches } = wanted;
         let mut request = self
             .clients
@@ -124,10 +124,10 @@ impl HttpTarget {
             .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         request = match part {
             None => request,
-            Some(Part::Range(range)) => {
+            Some(WantedBytes::Range(range)) => {
                 request.header(RANGE, format!("bytes={}-{}", range.start, range.end.saturating_sub(1)))
             }
-            Some(Part::End(length)) => request.header(RANGE, format!("bytes=-{length}")),
+            Some(WantedBytes::End(length)) => request.header(RANGE, format!("bytes=-{length}")),
         };
         if let Some(etag) = if_match {
             request = request.header(IF_MATCH, etag);
@@ -136,17 +136,17 @@ impl HttpTarget {
             request = request.header(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
         if let Some(signer) = &self.signer {
-            request = request.headers(signer.headers(&self.url).await.map_err(Failure::credentials)?);
+            request = request.headers(signer.headers(&self.url).await.map_err(FailedAttempt::credentials)?);
         }
         let response = request.send().await.map_err(failure)?;
         // Only the object's own address can say that there is no such object; what it was redirected to, such as a page
         // of errors, may be missing for any reason, and an absent chunk is shown as fill value.
         let elsewhere = !response.url().path().ends_with(self.url.path());
         if elsewhere && matches!(response.status().as_u16(), 404 | 410) {
-            return Err(Failure::invalid(format!("redirected to {}, which is not there", shown(response.url()))));
+            return Err(FailedAttempt::invalid(format!("redirected to {}, which is not there", shown(response.url()))));
         }
         let (status, version) = (response.status().as_u16(), response.version());
-        let head = Head::of_http(status, version, response.headers(), self.is_s3).map_err(Failure::invalid)?;
+        let head = Head::of_http(status, version, response.headers(), self.is_s3).map_err(FailedAttempt::invalid)?;
         Ok((head, HttpBody(response)))
     }
 }
@@ -161,14 +161,14 @@ impl HttpBody {
     }
 }
 
-fn failure(error: reqwest::Error) -> Failure {
+fn failure(error: reqwest::Error) -> FailedAttempt {
     let error = error.without_url();
     if error.is_builder() {
-        Failure::last(Cause::Request(chain(&error)))
+        FailedAttempt::last(Cause::Request(chain(&error)))
     } else if error.is_redirect() {
-        Failure::invalid(chain(&error))
+        FailedAttempt::invalid(chain(&error))
     } else {
         let reason = chain(&error);
-        Failure::opening(&error, reason)
+        FailedAttempt::opening(&error, reason)
     }
 }

@@ -8,11 +8,11 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::backoff::Failure;
+use super::backoff::FailedAttempt;
 use super::breaker::Breaker;
 use super::clock::{Clock, later};
 use super::{Cause, HostLimits};
-use crate::cache::{Place, Share, Shares};
+use crate::cache::{FetchPlace, PoolShare, Shares};
 use crate::stats::{HostStats, Stats};
 
 /// How long a host that took back that an object is absent has to say it more often.
@@ -28,7 +28,7 @@ pub(super) struct Host {
     limits: HostLimits,
     slots: Arc<Semaphore>,
     /// What it has a share in beside its own slots: a filesystem takes threads of this machine.
-    threads: Option<(Arc<Shares>, Place)>,
+    threads: Option<(Arc<Shares>, FetchPlace)>,
     pace: Mutex<Pace>,
     stats: Arc<Stats>,
     /// Whether the host can be reached.
@@ -51,7 +51,7 @@ struct Pace {
 /// The right to have one request in flight; free again when all clones are dropped.
 #[derive(Debug, Clone)]
 pub(super) struct Permit {
-    _held: Arc<(OwnedSemaphorePermit, Option<Share>)>,
+    _held: Arc<(OwnedSemaphorePermit, Option<PoolShare>)>,
 }
 
 /// A request in flight, for the counters.
@@ -81,7 +81,7 @@ impl Host {
     }
 
     /// A filesystem of this machine, which is counted under `name`. `threads`: what all of them may take together.
-    pub(super) fn filesystem(name: String, place: Place, threads: Arc<Shares>, stats: Arc<Stats>) -> Self {
+    pub(super) fn filesystem(name: String, place: FetchPlace, threads: Arc<Shares>, stats: Arc<Stats>) -> Self {
         let limits = HostLimits { connections: LOCAL_READS, ..HostLimits::default() };
         Host { threads: Some((threads, place)), ..Host::new(name, limits, stats) }
     }
@@ -185,7 +185,7 @@ impl Host {
 
     /// Waits until the host may be asked: its rate allows it and it did not ask for a pause. Time waited for the rate
     /// is given back to the operation; a pause is not, and one that leaves it no time worth trying ends it at once.
-    pub(super) async fn rate_limit(&self, clock: &Clock) -> Result<(), Failure> {
+    pub(super) async fn rate_limit(&self, clock: &Clock) -> Result<(), FailedAttempt> {
         // A pause may be prolonged by another answer while it is waited for.
         loop {
             let (retry_after, status) = self.pause();
@@ -193,14 +193,14 @@ impl Host {
                 break;
             }
             if later(retry_after, clock.timeout() / 10) >= clock.deadline() {
-                return Err(Failure::later(status, Some(Duration::MAX)));
+                return Err(FailedAttempt::later(status, Some(Duration::MAX)));
             }
             sleep_until(retry_after).await;
         }
         let at = self.reserve();
         clock.extend(at.saturating_duration_since(Instant::now()));
         sleep_until(at).await;
-        if clock.is_too_late() { Err(Failure::too_late(timed_out(clock))) } else { Ok(()) }
+        if clock.is_too_late() { Err(FailedAttempt::too_late(timed_out(clock))) } else { Ok(()) }
     }
 
     /// Counts a request that is about to be sent, until the returned guard is dropped.

@@ -20,7 +20,7 @@ use super::RemoteError;
 use super::checks::RangeRequest;
 use super::fetched::Fetched;
 use super::origin::Origin;
-use super::pin::{Pin, Version};
+use super::pin::{ObjectVersion, Pin};
 
 /// So many bytes are compared.
 const COMPARED: u64 = 64 << 10;
@@ -112,7 +112,7 @@ async fn is_given_in_turn(origin: &Origin, ask: &RangeRequest, past_caches: bool
 }
 
 /// Looks for the pinned version and for others. Those that are the same but for their name are taken for it from now on.
-async fn look(origin: &Origin, ask: &RangeRequest, past_caches: bool, pinned: &Version) -> bool {
+async fn look(origin: &Origin, ask: &RangeRequest, past_caches: bool, pinned: &ObjectVersion) -> bool {
     let part = part(ask, pinned);
     let one = || async {
         let pin = Pin::default();
@@ -126,7 +126,7 @@ async fn look(origin: &Origin, ask: &RangeRequest, past_caches: bool, pinned: &V
             return false;
         }
     }
-    let mut seen: Vec<(Version, Fetched)> = Vec::new();
+    let mut seen: Vec<(ObjectVersion, Fetched)> = Vec::new();
     for _ in 0..2 {
         seen.extend(join_all((0..LOOKS).map(|_| one())).await.into_iter().flatten());
     }
@@ -150,7 +150,7 @@ async fn look(origin: &Origin, ask: &RangeRequest, past_caches: bool, pinned: &V
 }
 
 /// What is compared: from the first byte of `ask` on, more than it asks for where that is little.
-fn part(ask: &RangeRequest, pinned: &Version) -> RangeRequest {
+fn part(ask: &RangeRequest, pinned: &ObjectVersion) -> RangeRequest {
     let is_short = pinned.total.is_some_and(|total| total <= COMPARED);
     match ask.range() {
         Some(range) => {

@@ -41,7 +41,7 @@ pub(crate) mod tests;
 pub(crate) use checks::{RangeRequest, too_long};
 pub(crate) use origin::Origin;
 pub(crate) use origins::Origins;
-pub(crate) use pin::{Pin, Version};
+pub(crate) use pin::{ObjectVersion, Pin};
 pub(crate) use stores::chain;
 
 pub use compression::Compression;

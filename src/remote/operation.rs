@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::attempt::Task;
-use super::backoff::Failure;
+use super::backoff::FailedAttempt;
 use super::breaker::{Pass, TRIAL};
 use super::checks::RangeRequest;
 use super::clock::Clock;
@@ -116,7 +116,7 @@ fn is_blank(task: &Task<'_>, fetched: &Fetched) -> bool {
 
 /// How long to wait for the next attempt; the cause of the operation's failure if there is none. `failed`: how attempts
 /// ended, this one last.
-fn pause(task: &Task<'_>, failure: &Failure, failed: &[Discriminant<Cause>]) -> Result<Duration, Cause> {
+fn pause(task: &Task<'_>, failure: &FailedAttempt, failed: &[Discriminant<Cause>]) -> Result<Duration, Cause> {
     let times = |failed: &[Discriminant<Cause>]| u32::try_from(failed.len()).unwrap_or(u32::MAX);
     let alike: Vec<_> = failed.iter().copied().filter(|cause| *cause == discriminant(&failure.cause)).collect();
     let ends = match failure.cause {

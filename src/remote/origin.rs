@@ -10,20 +10,26 @@ use super::operation::{self, Target};
 use super::pin::Pin;
 use super::transport::Transport;
 use super::{Cause, RemoteError};
-use crate::cache::Place;
+use crate::cache::FetchPlace;
 
 /// Where an object is had from, with what it was when it was first answered: any other version is refused.
 pub(crate) struct Origin {
     url: String,
     transport: Transport,
     host: Arc<Host>,
-    place: Place,
+    place: FetchPlace,
     pin: Pin,
     timeout: Duration,
 }
 
 impl Origin {
-    pub(super) fn new(url: String, transport: Transport, host: Arc<Host>, place: Place, timeout: Duration) -> Self {
+    pub(super) fn new(
+        url: String,
+        transport: Transport,
+        host: Arc<Host>,
+        place: FetchPlace,
+        timeout: Duration,
+    ) -> Self {
         Origin { url, transport, host, place, pin: Pin::default(), timeout }
     }
 
@@ -41,7 +47,7 @@ impl Origin {
     }
 
     /// Who has to answer: a host, or a filesystem of this machine.
-    pub(crate) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &FetchPlace {
         &self.place
     }
 

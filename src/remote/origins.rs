@@ -12,10 +12,10 @@ use super::filesystems::Filesystems;
 use super::http::{Clients, HttpTarget};
 use super::limits::Host;
 use super::origin::Origin;
-use super::stores::{Signer, Store};
+use super::stores::{Signer, StoreKind};
 use super::transport::Transport;
 use super::{Cause, Credentials, LimitsByHost, Location, RemoteError};
-use crate::cache::{Place, Shares};
+use crate::cache::{FetchPlace, Shares};
 use crate::stats::Stats;
 
 /// Local files are counted under this name; no host can have it.
@@ -35,7 +35,7 @@ pub(crate) struct Origins {
     filesystems: Filesystems,
     file_threads: Arc<Shares>,
     hosts: Mutex<BTreeMap<String, Arc<Host>>>,
-    signers: Mutex<BTreeMap<Store, (Arc<Signer>, Clients)>>,
+    signers: Mutex<BTreeMap<StoreKind, (Arc<Signer>, Clients)>>,
 }
 
 impl Origins {
@@ -67,7 +67,7 @@ impl Origins {
         }
     }
 
-    fn transport(&self, location: &Location) -> Result<(Transport, Arc<Host>, Place), Cause> {
+    fn transport(&self, location: &Location) -> Result<(Transport, Arc<Host>, FetchPlace), Cause> {
         let (url, signed) = match location.url.scheme() {
             "file" => {
                 let path = file_path(&location.url)?;
@@ -76,7 +76,7 @@ impl Origins {
             }
             "http" | "https" => (location.url.clone(), None),
             scheme => {
-                let store = Store::of_scheme(scheme)
+                let store = StoreKind::of_scheme(scheme)
                     .ok_or_else(|| Cause::Request(format!("addresses with the scheme `{scheme}`")))?;
                 let url = store.address(&location.url, location.endpoint.as_ref()).map_err(Cause::Request)?;
                 let signed = match location.credentials {
@@ -86,7 +86,7 @@ impl Origins {
                 (url, signed)
             }
         };
-        let is_s3 = Store::of_scheme(location.url.scheme()) == Some(Store::S3);
+        let is_s3 = StoreKind::of_scheme(location.url.scheme()) == Some(StoreKind::S3);
         let name = url.host_str().ok_or_else(|| Cause::Request("an address without a host".into()))?;
         let counted = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
         let host = self.host(&counted, name);
@@ -94,7 +94,7 @@ impl Origins {
             Some((signer, clients)) => (Some(signer), clients),
             None => (None, self.clients.clone()),
         };
-        let place = Place::host(host.name());
+        let place = FetchPlace::host(host.name());
         Ok((Transport::Http(HttpTarget { clients, url, signer, is_s3 }), host, place))
     }
 
@@ -106,7 +106,7 @@ impl Origins {
     }
 
     /// The filesystem that `path` is on, and its queue. No host has a name with a space.
-    pub(super) fn filesystem(&self, path: &Path) -> (Arc<Host>, Place) {
+    pub(super) fn filesystem(&self, path: &Path) -> (Arc<Host>, FetchPlace) {
         let place = self.filesystems.place(path);
         let mut hosts = self.hosts.lock();
         let Origins { file_threads, stats, .. } = self;
@@ -116,7 +116,7 @@ impl Origins {
     }
 
     /// What signs requests to a store, and the connections for these.
-    fn signed(&self, store: Store) -> Result<(Arc<Signer>, Clients), Cause> {
+    fn signed(&self, store: StoreKind) -> Result<(Arc<Signer>, Clients), Cause> {
         let mut signers = self.signers.lock();
         if let Some(signed) = signers.get(&store) {
             return Ok(signed.clone());

@@ -13,13 +13,13 @@ use super::head::{Head, shorten};
 
 /// What tells one version of an object from another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Version {
+pub(crate) struct ObjectVersion {
     pub etag: Option<String>,
     pub last_modified: Option<String>,
     pub total: Option<u64>,
 }
 
-impl Version {
+impl ObjectVersion {
     /// The name of the version, where the origin said enough to tell it from another.
     pub(crate) fn id(&self) -> Option<String> {
         match (&self.etag, &self.last_modified, self.total) {
@@ -30,18 +30,18 @@ impl Version {
     }
 
     pub(super) fn of(head: &Head, total: Option<u64>) -> Self {
-        Version { etag: head.etag.clone(), last_modified: head.last_modified.clone(), total }
+        ObjectVersion { etag: head.etag.clone(), last_modified: head.last_modified.clone(), total }
     }
 
     /// Whether both were last changed at the same moment and have the same length.
-    pub(super) fn is_like(&self, other: &Version) -> bool {
+    pub(super) fn is_like(&self, other: &ObjectVersion) -> bool {
         let (date, total) = (&self.last_modified, self.total);
         date.is_some() && *date == other.last_modified && total.is_some() && total == other.total
     }
 
     /// Says how `other` differs, where it does. A date counts only where the first answer had no ETag, because mirrors
     /// behind one name often disagree on dates alone.
-    fn difference(&self, other: &Version) -> Option<String> {
+    fn difference(&self, other: &ObjectVersion) -> Option<String> {
         let show = |text: &Option<String>| text.as_deref().map_or("none".to_owned(), shorten);
         if let (Some(first), Some(now)) = (self.total, other.total)
             && first != now
@@ -67,9 +67,9 @@ pub(crate) struct Pin {
 
 #[derive(Debug, Default)]
 struct Pinned {
-    version: Option<Version>,
+    version: Option<ObjectVersion>,
     /// The first answer, as long as no other one bore its version out.
-    only: Option<Answer>,
+    only: Option<PinnedAnswer>,
     /// Whether any answer was of the version, which may have been seen before this process began.
     answered: bool,
     /// Whether an answer of the origin was, since this process began.
@@ -82,7 +82,7 @@ struct Pinned {
 
 impl Pinned {
     /// Says how `version` is another one, where it is.
-    fn refuses(&self, version: &Version) -> Option<String> {
+    fn refuses(&self, version: &ObjectVersion) -> Option<String> {
         let pinned = self.version.as_ref()?;
         let is_alias = self.aliases.contains(&version.etag) && pinned.is_like(version);
         pinned.difference(version).filter(|_| !is_alias)
@@ -91,12 +91,12 @@ impl Pinned {
 
 /// An answer by what was asked and what came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct PinnedAnswer {
     pub ask: RangeRequest,
     hash: u64,
 }
 
-impl Answer {
+impl PinnedAnswer {
     /// Whether `bytes` are the same answer.
     pub(super) fn is(&self, bytes: &[u8]) -> bool {
         self.hash == xxh3_64(bytes)
@@ -116,13 +116,13 @@ impl Answer {
 
 impl Pin {
     /// The pinned version, if there is one yet.
-    pub(crate) fn version(&self) -> Option<Version> {
+    pub(crate) fn version(&self) -> Option<ObjectVersion> {
         self.lock().version.clone()
     }
 
     /// Pins a version that was seen before this process began, unless an answer came first; says whether that, if there
     /// was one, is of the same version.
-    pub(crate) fn preset(&self, version: Version) -> bool {
+    pub(crate) fn preset(&self, version: ObjectVersion) -> bool {
         let mut pinned = self.lock();
         let (known, name) = (pinned.version.is_some(), version.id());
         pinned.version.get_or_insert(version).id() == name && (name.is_some() || !known)
@@ -134,12 +134,12 @@ impl Pin {
     }
 
     /// The answer that alone says which version it is, where nothing else came of the object.
-    pub(super) fn only_answer(&self) -> Option<Answer> {
+    pub(super) fn only_answer(&self) -> Option<PinnedAnswer> {
         self.lock().only.clone()
     }
 
     /// Pins another version in place of the one that `answer` had, unless another answer bore that out meanwhile.
-    pub(super) fn correct(&self, answer: &Answer, version: Version) {
+    pub(super) fn correct(&self, answer: &PinnedAnswer, version: ObjectVersion) {
         let mut pinned = self.lock();
         if pinned.only.as_ref() == Some(answer) {
             *pinned = Pinned { version: Some(version), answered: true, told: true, ..Pinned::default() };
@@ -148,13 +148,18 @@ impl Pin {
 
     /// Notes that bytes of `range`, which are kept under `version`, are given out, as an `answer` alone where they are
     /// one; says whether the object still is of that version.
-    pub(crate) fn give(&self, version: &Version, range: &Range<u64>, answer: Option<(&RangeRequest, &[u8])>) -> bool {
+    pub(crate) fn give(
+        &self,
+        version: &ObjectVersion,
+        range: &Range<u64>,
+        answer: Option<(&RangeRequest, &[u8])>,
+    ) -> bool {
         let mut pinned = self.lock();
         if pinned.version.as_ref().is_none_or(|pinned| version.difference(pinned).is_some()) {
             return false;
         }
         if !std::mem::replace(&mut pinned.answered, true) {
-            pinned.only = answer.map(|(ask, bytes)| Answer { ask: ask.clone(), hash: xxh3_64(bytes) });
+            pinned.only = answer.map(|(ask, bytes)| PinnedAnswer { ask: ask.clone(), hash: xxh3_64(bytes) });
         } else if !pinned.only.as_ref().is_some_and(|only| only.covers(range)) {
             pinned.only = None;
         }
@@ -169,7 +174,7 @@ impl Pin {
     }
 
     /// From now on `etag` stands for the pinned version as well, where that still is `version` and all else is the same.
-    pub(super) fn add_alias(&self, version: &Version, etag: Option<String>) {
+    pub(super) fn add_alias(&self, version: &ObjectVersion, etag: Option<String>) {
         let mut pinned = self.lock();
         if pinned.version.as_ref() == Some(version) && !pinned.aliases.contains(&etag) {
             pinned.aliases.push(etag);
@@ -192,7 +197,7 @@ impl Pin {
     }
 
     /// Refuses an answer of another version, before its body is read.
-    pub(super) fn check(&self, version: &Version) -> Result<(), Cause> {
+    pub(super) fn check(&self, version: &ObjectVersion) -> Result<(), Cause> {
         match self.lock().refuses(version) {
             Some(difference) => Err(Cause::Changed(difference)),
             None => Ok(()),
@@ -201,11 +206,11 @@ impl Pin {
 
     /// Pins the version of a complete answer, or refuses it if another was pinned meanwhile. What the first answer did not
     /// say of the version is taken from a later one.
-    pub(crate) fn settle(&self, version: Version, ask: &RangeRequest, bytes: &[u8]) -> Result<(), Cause> {
+    pub(crate) fn settle(&self, version: ObjectVersion, ask: &RangeRequest, bytes: &[u8]) -> Result<(), Cause> {
         let mut pinned = self.lock();
         let refused = pinned.refuses(&version);
         let Some(known) = pinned.version.as_mut() else {
-            let only = Some(Answer { ask: ask.clone(), hash: xxh3_64(bytes) });
+            let only = Some(PinnedAnswer { ask: ask.clone(), hash: xxh3_64(bytes) });
             *pinned = Pinned { version: Some(version), only, answered: true, told: true, ..Pinned::default() };
             return Ok(());
         };

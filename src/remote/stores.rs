@@ -21,16 +21,16 @@ const KEY: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').re
 
 /// A kind of object store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Store {
+pub(super) enum StoreKind {
     S3,
     Gcs,
 }
 
-impl Store {
+impl StoreKind {
     pub(super) fn of_scheme(scheme: &str) -> Option<Self> {
         match scheme {
-            "s3" => Some(Store::S3),
-            "gs" => Some(Store::Gcs),
+            "s3" => Some(StoreKind::S3),
+            "gs" => Some(StoreKind::Gcs),
             _ => None,
         }
     }
@@ -43,9 +43,9 @@ impl Store {
         let text = match (endpoint, self) {
             (Some(endpoint), _) => format!("{}/{bucket}{key}", endpoint.as_str().trim_end_matches('/')),
             // The certificate covers one name below s3.amazonaws.com, so a bucket with dots is named in the path.
-            (None, Store::S3) if bucket.contains('.') => format!("https://s3.amazonaws.com/{bucket}{key}"),
-            (None, Store::S3) => format!("https://{bucket}.s3.amazonaws.com{key}"),
-            (None, Store::Gcs) => format!("https://storage.googleapis.com/{bucket}{key}"),
+            (None, StoreKind::S3) if bucket.contains('.') => format!("https://s3.amazonaws.com/{bucket}{key}"),
+            (None, StoreKind::S3) => format!("https://{bucket}.s3.amazonaws.com{key}"),
+            (None, StoreKind::Gcs) => format!("https://storage.googleapis.com/{bucket}{key}"),
         };
         Url::parse(&text).map_err(|error| format!("`{text}`: {error}"))
     }
@@ -59,10 +59,10 @@ pub(super) enum Signer {
 
 impl Signer {
     /// Reads the environment, and files that it names; uses no network.
-    pub(super) fn from_env(store: Store) -> Result<Self, String> {
+    pub(super) fn from_env(store: StoreKind) -> Result<Self, String> {
         match store {
-            Store::S3 => Self::s3(AmazonS3Builder::from_env()),
-            Store::Gcs => Self::gcs(GoogleCloudStorageBuilder::from_env()),
+            StoreKind::S3 => Self::s3(AmazonS3Builder::from_env()),
+            StoreKind::Gcs => Self::gcs(GoogleCloudStorageBuilder::from_env()),
         }
     }
 
@@ -148,13 +148,13 @@ mod tests {
 
     use super::super::http::{Clients, HttpTarget};
     use super::super::tests::origin::{Origin, correct};
-    use super::super::wanted::{Part, Wanted};
+    use super::super::wanted::{Wanted, WantedBytes};
     use super::*;
 
     fn address(url: &str, endpoint: Option<&str>) -> String {
         let url = Url::parse(url).unwrap();
         let endpoint = endpoint.map(|endpoint| Url::parse(endpoint).unwrap());
-        Store::of_scheme(url.scheme()).unwrap().address(&url, endpoint.as_ref()).unwrap().into()
+        StoreKind::of_scheme(url.scheme()).unwrap().address(&url, endpoint.as_ref()).unwrap().into()
     }
 
     #[test]
@@ -185,8 +185,10 @@ mod tests {
         let url = Url::parse(&origin.url()).unwrap().join("bucket/key").unwrap();
         let clients = Clients::new(Duration::from_secs(5)).unwrap();
         let target = HttpTarget { clients, url, signer: Some(Arc::new(signer)), is_s3: true };
-        let (head, _) =
-            target.open(Wanted { part: Some(Part::Range(2..5)), if_match: None, past_caches: false }).await.unwrap();
+        let (head, _) = target
+            .open(Wanted { part: Some(WantedBytes::Range(2..5)), if_match: None, past_caches: false })
+            .await
+            .unwrap();
         assert_eq!(head.status, 206);
         let headers = origin.requests()[0].headers.clone();
         let signature = &headers["authorization"];

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use super::backoff::Failure;
+use super::backoff::FailedAttempt;
 use super::file::{self, FileBody};
 use super::head::Head;
 use super::http::{HttpBody, HttpTarget};
@@ -20,33 +20,39 @@ pub(super) enum Transport {
 
 /// The rest of an answer.
 #[derive(Debug)]
-pub(super) enum Body {
+pub(super) enum TransportBody {
     Http(HttpBody),
     File(FileBody),
 }
 
 impl Transport {
     /// Sends one request and waits for the head of its answer. `permit`: what the request has, which who asks keeps as well.
-    pub(super) async fn open(&self, wanted: Wanted<'_>, permit: Permit) -> Result<(Head, Body), Failure> {
+    pub(super) async fn open(
+        &self,
+        wanted: Wanted<'_>,
+        permit: Permit,
+    ) -> Result<(Head, TransportBody), FailedAttempt> {
         match self {
             Transport::Http(target) => {
                 let (head, body) = target.open(wanted).await?;
-                Ok((head, Body::Http(body)))
+                Ok((head, TransportBody::Http(body)))
             }
             Transport::File(path) => {
                 let (head, body) = file::open(path, wanted.part, wanted.if_match, permit).await?;
-                Ok((head, Body::File(body)))
+                Ok((head, TransportBody::File(body)))
             }
         }
     }
 }
 
-impl Body {
+impl TransportBody {
     /// The next piece, `None` at the end. `received`: bytes so far.
-    pub(super) async fn chunk(&mut self, received: usize) -> Result<Option<Bytes>, Failure> {
+    pub(super) async fn chunk(&mut self, received: usize) -> Result<Option<Bytes>, FailedAttempt> {
         match self {
-            Body::Http(body) => body.chunk().await.map_err(|reason| Failure::connection(reason, received)),
-            Body::File(body) => body.chunk().await,
+            TransportBody::Http(body) => {
+                body.chunk().await.map_err(|reason| FailedAttempt::connection(reason, received))
+            }
+            TransportBody::File(body) => body.chunk().await,
         }
     }
 }

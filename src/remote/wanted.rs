@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// The bytes of an object that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum WantedBytes {
     Range(Range<u64>),
     /// The last so many.
     End(u64),
@@ -14,7 +14,7 @@ pub(super) enum Part {
 #[derive(Debug, Clone)]
 pub(super) struct Wanted<'a> {
     /// Which bytes; all where there is none.
-    pub part: Option<Part>,
+    pub part: Option<WantedBytes>,
     /// The ETag that the object must have.
     pub if_match: Option<&'a str>,
     /// Whether no cache on the way may answer.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::SampleError;
 use super::random::{Random, at};
-use super::split::{Share, Splits, divide};
+use super::split::{SplitShare, Splits, divide};
 use crate::geometry::{Region, Shape};
 
 /// Places that are drawn one after the other without one that is allowed, before it is given up.
@@ -31,7 +31,7 @@ pub struct Regions {
 
 /// How samples are drawn.
 #[derive(Debug, Clone)]
-pub struct Rule {
+pub struct DrawRule {
     /// Seed of all draws.
     pub seed: u64,
     /// Of a sample, in voxels.
@@ -39,14 +39,14 @@ pub struct Rule {
     /// Where several are drawn from one region.
     pub regions: Option<Regions>,
     /// The splits; at least one.
-    pub shares: Vec<Share>,
+    pub shares: Vec<SplitShare>,
     /// Voxels of the blocks that splits are made of; else two samples or regions.
     pub block: Option<Shape>,
     /// Voxels between samples of two splits at least; else an eighth of a sample.
     pub margin: Option<Shape>,
 }
 
-impl Rule {
+impl DrawRule {
     /// Blocks of splits, in voxels.
     pub fn block(&self) -> Shape {
         let twice = self.regions.map_or(self.size, |regions| regions.shape).0.map(|extent| extent.saturating_mul(2));
@@ -96,7 +96,7 @@ pub struct Drawn {
 }
 
 /// Draws `count` samples, split by split.
-pub async fn draw(ground: &Ground, rule: &Rule, count: u64, judge: &impl Judge) -> Result<Vec<Drawn>, SampleError> {
+pub async fn draw(ground: &Ground, rule: &DrawRule, count: u64, judge: &impl Judge) -> Result<Vec<Drawn>, SampleError> {
     let extent = ground.within.shape();
     if (0..3).any(|axis| extent.0[axis] < rule.size.0[axis]) {
         return Err(SampleError::Unsatisfiable(format!(
@@ -123,7 +123,7 @@ pub async fn draw(ground: &Ground, rule: &Rule, count: u64, judge: &impl Judge) 
 
 struct Drawing<'a> {
     ground: &'a Ground,
-    rule: &'a Rule,
+    rule: &'a DrawRule,
     splits: Option<Splits>,
     random: Random,
     regions: u64,
@@ -295,24 +295,25 @@ mod tests {
         }
     }
 
-    fn rule(size: u64) -> Rule {
-        let shares = vec![Share { name: "all".to_owned(), share: WHOLE }];
-        Rule { seed: 7, size: Shape([size; 3]), regions: None, shares, block: None, margin: None }
+    fn rule(size: u64) -> DrawRule {
+        let shares = vec![SplitShare { name: "all".to_owned(), share: WHOLE }];
+        DrawRule { seed: 7, size: Shape([size; 3]), regions: None, shares, block: None, margin: None }
     }
 
-    fn drawn(ground: &Ground, rule: &Rule, count: u64, judge: &Left) -> Result<Vec<Drawn>, SampleError> {
+    fn drawn(ground: &Ground, rule: &DrawRule, count: u64, judge: &Left) -> Result<Vec<Drawn>, SampleError> {
         draw(ground, rule, count, judge).now_or_never().unwrap()
     }
 
     #[test]
     fn a_seed_draws_the_same_samples_for_ever() {
-        let starts = |rule: Rule| {
+        let starts = |rule: DrawRule| {
             let drawn = drawn(&ground(1000), &rule, 3, &Left(u64::MAX)).unwrap();
             drawn.iter().map(|sample| sample.place.start).collect::<Vec<_>>()
         };
         let regions = Some(Regions { shape: Shape([256; 3]), samples: 2 });
         let shares = parse("train:0.5,test:0.5").unwrap();
-        let all = [starts(rule(128)), starts(Rule { regions, ..rule(128) }), starts(Rule { shares, ..rule(128) })];
+        let all =
+            [starts(rule(128)), starts(DrawRule { regions, ..rule(128) }), starts(DrawRule { shares, ..rule(128) })];
         assert_eq!(
             all,
             [
@@ -327,7 +328,7 @@ mod tests {
     fn as_many_are_drawn_as_were_asked_for_by_split_and_region() {
         let regions = Some(Regions { shape: Shape([256; 3]), samples: 8 });
         let shares = parse("train:0.8,val:0.1,test:0.1").unwrap();
-        let drawn = drawn(&ground(4000), &Rule { regions, shares, ..rule(128) }, 100, &Left(u64::MAX)).unwrap();
+        let drawn = drawn(&ground(4000), &DrawRule { regions, shares, ..rule(128) }, 100, &Left(u64::MAX)).unwrap();
         let of = |split| drawn.iter().filter(move |sample| sample.split == split).count();
         assert_eq!((of(0), of(1), of(2)), (80, 10, 10));
         let regions: BTreeSet<_> = drawn.iter().map(|sample| sample.region).collect();
@@ -344,7 +345,7 @@ mod tests {
         let per_sample = |regions: Option<(u64, u64)>| {
             let regions = regions.map(|(side, samples)| Regions { shape: Shape([side; 3]), samples });
             let ground = ground(20_000);
-            let drawn = drawn(&ground, &Rule { regions, ..rule(128) }, 960, &Left(u64::MAX)).unwrap();
+            let drawn = drawn(&ground, &DrawRule { regions, ..rule(128) }, 960, &Left(u64::MAX)).unwrap();
             native_blocks(drawn.iter().map(|sample| &sample.place), &ground) as f64 / 960.0
         };
         assert!((25.5..27.0).contains(&per_sample(None)), "{}", per_sample(None));
@@ -362,7 +363,7 @@ mod tests {
         );
         let reason = drawn(&ground(100), &rule(128), 5, &Left(9)).unwrap_err().to_string();
         assert!(reason.contains("samples of 128×128×128 voxels do not fit into 100×100×100 voxels"), "{reason}");
-        let narrow = Rule { shares: parse("a:0.5,b:0.5").unwrap(), margin: Some(Shape([200; 3])), ..rule(128) };
+        let narrow = DrawRule { shares: parse("a:0.5,b:0.5").unwrap(), margin: Some(Shape([200; 3])), ..rule(128) };
         let reason = drawn(&ground(600), &narrow, 5, &Left(999)).unwrap_err().to_string();
         assert!(reason.contains("of split a were found: none of 200000 places lies in its blocks"), "{reason}");
     }

@@ -7,8 +7,8 @@ use futures::stream;
 
 use super::SampleError;
 use super::draw::Judge;
-use super::mask::{Inside, Mask};
-use super::reading::Reader;
+use super::mask::{LabelsInside, Mask};
+use super::reading::VoxelReader;
 use crate::dtype::DataType;
 use crate::geometry::{LevelIndex, Region, Shape};
 use crate::volume::{Image, Level};
@@ -89,7 +89,7 @@ pub struct InsideLabels<'a> {
     /// Name of the labels.
     pub name: String,
     /// Which of them.
-    pub inside: Inside,
+    pub inside: LabelsInside,
     /// The share that has to be inside, of 1.
     pub fraction: f64,
     /// A mask of a level of the labels, and how the image lies on it.
@@ -101,7 +101,7 @@ pub struct InsideLabels<'a> {
     /// Their type.
     pub dtype: DataType,
     /// Reads them.
-    pub reader: &'a Reader,
+    pub reader: &'a VoxelReader,
 }
 
 impl InsideLabels<'_> {
@@ -139,8 +139,8 @@ impl Judge for InsideLabels<'_> {
 
     fn asked(&self) -> String {
         let which = match &self.inside {
-            Inside::Any => String::new(),
-            Inside::These(labels) => {
+            LabelsInside::Any => String::new(),
+            LabelsInside::These(labels) => {
                 let labels: Vec<String> = labels.iter().map(i128::to_string).collect();
                 format!(" {}", labels.join(","))
             }

@@ -10,18 +10,18 @@ const CELL: usize = 8;
 
 /// The labels that are inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Inside {
+pub enum LabelsInside {
     /// All but 0.
     Any,
     /// These.
     These(Vec<i128>),
 }
 
-impl Inside {
+impl LabelsInside {
     fn has(&self, label: i128) -> bool {
         match self {
-            Inside::Any => label != 0,
-            Inside::These(labels) => labels.contains(&label),
+            LabelsInside::Any => label != 0,
+            LabelsInside::These(labels) => labels.contains(&label),
         }
     }
 
@@ -78,7 +78,7 @@ impl Mask {
     }
 
     /// Takes labels of a part of the box, C order; `None` where they are no whole numbers.
-    pub fn put(&mut self, part: &Region, data: &[u8], dtype: DataType, inside: &Inside) -> Option<()> {
+    pub fn put(&mut self, part: &Region, data: &[u8], dtype: DataType, inside: &LabelsInside) -> Option<()> {
         let Some(shared) = part.intersection(&self.region) else { return Some(()) };
         let Shape([_, height, width]) = part.shape();
         let (from, to) = (shared.relative_to(part.start), shared.relative_to(self.region.start));
@@ -196,10 +196,10 @@ mod tests {
     #[test]
     fn labels_are_chosen_by_their_values() {
         let data: Vec<u8> = [0u16, 1, 300, 300, 7].iter().flat_map(|label| label.to_le_bytes()).collect();
-        assert_eq!(Inside::Any.count(&data, DataType::U16), Some(4));
-        assert_eq!(Inside::These(vec![300, -1]).count(&data, DataType::U16), Some(2));
-        assert_eq!(Inside::These(vec![-1]).count(&[0xff, 1], DataType::I8), Some(1));
-        assert_eq!(Inside::Any.count(&data, DataType::F32), None);
+        assert_eq!(LabelsInside::Any.count(&data, DataType::U16), Some(4));
+        assert_eq!(LabelsInside::These(vec![300, -1]).count(&data, DataType::U16), Some(2));
+        assert_eq!(LabelsInside::These(vec![-1]).count(&[0xff, 1], DataType::I8), Some(1));
+        assert_eq!(LabelsInside::Any.count(&data, DataType::F32), None);
     }
 
     proptest! {
@@ -219,9 +219,9 @@ mod tests {
             let cut = cut.min(extent[0]);
             let plane = (extent[1] * extent[2]) as usize;
             let (top, bottom) = data.split_at(cut as usize * plane);
-            mask.put(&at([3, 4, 5], Shape([cut, extent[1], extent[2]])), top, DataType::U8, &Inside::Any).unwrap();
+            mask.put(&at([3, 4, 5], Shape([cut, extent[1], extent[2]])), top, DataType::U8, &LabelsInside::Any).unwrap();
             let rest = at([3 + cut, 4, 5], Shape([extent[0] - cut, extent[1], extent[2]]));
-            mask.put(&rest, bottom, DataType::U8, &Inside::These(vec![9])).unwrap();
+            mask.put(&rest, bottom, DataType::U8, &LabelsInside::These(vec![9])).unwrap();
             mask.finish();
             prop_assert_eq!(mask.total(), data.iter().filter(|label| **label > 0).count() as u64);
             let region = at(from, Shape(size));

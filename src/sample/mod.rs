@@ -9,10 +9,10 @@ mod reading;
 pub mod split;
 pub mod statistics;
 
-pub use draw::{Drawn, Ground, Judge, Regions, Rule, draw, native_blocks};
+pub use draw::{DrawRule, Drawn, Ground, Judge, Regions, draw, native_blocks};
 pub use inside::{Everywhere, InsideLabels, Laid};
-pub use mask::Inside;
-pub use reading::Reader;
+pub use mask::LabelsInside;
+pub use reading::VoxelReader;
 
 use crate::volume::VolumeError;
 

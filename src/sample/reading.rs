@@ -6,7 +6,7 @@ use futures::StreamExt;
 use futures::stream;
 
 use super::SampleError;
-use super::mask::{Inside, Mask};
+use super::mask::{LabelsInside, Mask};
 use crate::cache::Held;
 use crate::dtype::DataType;
 use crate::geometry::{Grid, LevelIndex, Region, Shape};
@@ -20,14 +20,14 @@ const PIECE: u64 = 8 << 20;
 const AT_ONCE: usize = 4;
 
 /// Reads voxels as a mount does.
-pub struct Reader {
+pub struct VoxelReader {
     chunks: Arc<Chunks>,
 }
 
-impl Reader {
+impl VoxelReader {
     /// Takes at most `memory` bytes beside the blocks.
-    pub fn new(memory: u64, blocks: Arc<Blocks>, stats: Arc<Stats>) -> Reader {
-        Reader { chunks: Chunks::new(memory, blocks, stats) }
+    pub fn new(memory: u64, blocks: Arc<Blocks>, stats: Arc<Stats>) -> VoxelReader {
+        VoxelReader { chunks: Chunks::new(memory, blocks, stats) }
     }
 
     /// The voxels of a box of a level of the image, C order, little-endian: all of them or an error.
@@ -69,7 +69,7 @@ impl Reader {
         image: &Arc<Image>,
         level: LevelIndex,
         (region, cell, dtype): (Region, Shape, DataType),
-        inside: &Inside,
+        inside: &LabelsInside,
     ) -> Result<Mask, SampleError> {
         let unfit = |reason: &str| SampleError::Unsatisfiable(format!("{} {level}: {reason}", image.name));
         let Some(mut mask) = Mask::new(region) else { return Err(unfit("the mask does not fit this machine")) };

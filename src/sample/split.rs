@@ -13,7 +13,7 @@ pub const WHOLE: u64 = 1_000_000_000;
 
 /// A split and its share of the samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Share {
+pub struct SplitShare {
     /// Its name.
     pub name: String,
     /// Its share, in units of which [`WHOLE`] are all.
@@ -32,8 +32,8 @@ pub struct Splits {
 }
 
 /// Reads `NAME:SHARE,…`, whose shares make one.
-pub fn parse(text: &str) -> Result<Vec<Share>, String> {
-    let mut shares: Vec<Share> = Vec::new();
+pub fn parse(text: &str) -> Result<Vec<SplitShare>, String> {
+    let mut shares: Vec<SplitShare> = Vec::new();
     for part in text.split(',') {
         let (name, share) =
             part.split_once(':').ok_or_else(|| format!("`{part}` is not NAME:SHARE, such as train:0.8"))?;
@@ -46,7 +46,7 @@ pub fn parse(text: &str) -> Result<Vec<Share>, String> {
         }
         let number = share.parse::<f64>().ok().filter(|share| *share > 0.0 && *share <= 1.0);
         let number = number.ok_or_else(|| format!("`{share}` is no share above 0 and up to 1"))?;
-        shares.push(Share { name: name.to_owned(), share: (number * WHOLE as f64).round() as u64 });
+        shares.push(SplitShare { name: name.to_owned(), share: (number * WHOLE as f64).round() as u64 });
     }
     let sum: u64 = shares.iter().map(|share| share.share).sum();
     if shares.len() > 255 || sum.abs_diff(WHOLE) > WHOLE / 1_000_000 {
@@ -76,7 +76,7 @@ impl Splits {
         within: Region,
         block: Shape,
         margin: [u64; 3],
-        shares: &[Share],
+        shares: &[SplitShare],
         random: &mut Random,
     ) -> Result<Splits, SampleError> {
         let extent = within.shape().0;
@@ -154,14 +154,14 @@ mod tests {
     use super::*;
     use crate::sample::random::at;
 
-    fn shares(text: &str) -> Vec<Share> {
+    fn shares(text: &str) -> Vec<SplitShare> {
         parse(text).unwrap()
     }
 
     #[test]
     fn shares_make_one() {
         assert_eq!(shares("train:0.8,val:0.1,test:0.1").len(), 3);
-        assert_eq!(shares("all:1"), [Share { name: "all".to_owned(), share: WHOLE }]);
+        assert_eq!(shares("all:1"), [SplitShare { name: "all".to_owned(), share: WHOLE }]);
         for wrong in ["", "train", "train:0.8", "a:0.5,a:0.5", "a:0,b:1", "a:nan", "a b:1", "a:0.5,b:0.6", "a:-1,b:2"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

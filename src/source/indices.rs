@@ -25,13 +25,13 @@ const OVERHEAD: usize = 512;
 const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
 
 /// What is kept under a key.
-pub(super) trait Index: Clone {
+pub(super) trait CachedIndex: Clone {
     /// Bytes of its numbers; `None` where it must not be kept.
     fn bytes(&self) -> Option<usize>;
 }
 
 /// The indices of a volume.
-pub(super) struct Indices<K: Hash + Eq + Copy, V: Index> {
+pub(super) struct Indices<K: Hash + Eq + Copy, V: CachedIndex> {
     flights: Arc<SingleFlight<K, Result<V, SourceError>>>,
     kept: Mutex<CachedIndices<K, V>>,
     /// One for each image that shares the memory for indices.
@@ -45,7 +45,7 @@ struct CachedIndices<K: Hash + Eq, V> {
     bytes: usize,
 }
 
-impl<K: Hash + Eq + Copy, V: Index> Indices<K, V> {
+impl<K: Hash + Eq + Copy, V: CachedIndex> Indices<K, V> {
     pub fn new(desk: &Desk) -> Self {
         let kept = Mutex::new(CachedIndices { indices: LruCache::unbounded(), bytes: 0 });
         Indices { flights: SingleFlight::new(), kept, sharers: desk.sharers(), failed: Mutex::default() }

@@ -12,23 +12,23 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Value, SourceError> {
 
 /// A value with the way to it.
 #[derive(Debug, Clone)]
-pub(super) struct Field<'a> {
+pub(super) struct JsonField<'a> {
     file: &'a str,
     path: String,
     /// The value itself.
     pub value: &'a Value,
 }
 
-impl<'a> Field<'a> {
+impl<'a> JsonField<'a> {
     /// The document as a whole, which must be an object.
     pub fn root(file: &'a str, value: &'a Value) -> Result<Self, SourceError> {
-        let field = Field { file, path: String::new(), value };
+        let field = JsonField { file, path: String::new(), value };
         field.object()?;
         Ok(field)
     }
 
     /// A member that must be there and not be `null`.
-    pub fn member(&self, name: &str) -> Result<Field<'a>, SourceError> {
+    pub fn member(&self, name: &str) -> Result<JsonField<'a>, SourceError> {
         match self.optional(name)? {
             Some(member) => Ok(member),
             None => Err(SourceError::malformed(self.file, self.path_of(name), "it is missing")),
@@ -36,8 +36,8 @@ impl<'a> Field<'a> {
     }
 
     /// A member that may be absent; `null` counts as absent.
-    pub fn optional(&self, name: &str) -> Result<Option<Field<'a>>, SourceError> {
-        Ok(self.object()?.get(name).filter(|value| !value.is_null()).map(|value| Field {
+    pub fn optional(&self, name: &str) -> Result<Option<JsonField<'a>>, SourceError> {
+        Ok(self.object()?.get(name).filter(|value| !value.is_null()).map(|value| JsonField {
             file: self.file,
             path: self.path_of(name),
             value,
@@ -50,12 +50,12 @@ impl<'a> Field<'a> {
     }
 
     /// The elements of an array, of which there may be `limit` at most.
-    pub fn elements(&self, limit: usize) -> Result<Vec<Field<'a>>, SourceError> {
+    pub fn elements(&self, limit: usize) -> Result<Vec<JsonField<'a>>, SourceError> {
         let values = self.value.as_array().ok_or_else(|| self.wrong_type("an array"))?;
         if values.len() > limit {
             return Err(self.unsupported(format!("{} elements where {limit} are the most", values.len())));
         }
-        let element = |(i, value)| Field { file: self.file, path: format!("{}[{i}]", self.path), value };
+        let element = |(i, value)| JsonField { file: self.file, path: format!("{}[{i}]", self.path), value };
         Ok(values.iter().enumerate().map(element).collect())
     }
 
@@ -102,7 +102,7 @@ impl<'a> Field<'a> {
         if elements.len() != count {
             return Err(self.malformed(format!("{} numbers for {count} axes", elements.len())));
         }
-        elements.iter().map(Field::finite).collect()
+        elements.iter().map(JsonField::finite).collect()
     }
 
     /// Says that the field breaks its format.

@@ -5,14 +5,14 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use futures::future::try_join_all;
 
-use super::cache_entry::{CacheEntry, Known};
+use super::cache_entry::{CacheEntry, KnownEntry};
 use super::entry_metadata::{EntryMetadata, Present};
 use super::handle::Handle;
 use super::healing;
 use super::range_store::Extent;
 use super::seen::SeenVersion;
 use crate::ranges::{common, gaps, joined};
-use crate::remote::{Cause, Fetched, RangeRequest, RemoteError, Version, too_long};
+use crate::remote::{Cause, Fetched, ObjectVersion, RangeRequest, RemoteError, too_long};
 
 /// Missing parts that lie nearer to each other are fetched as one.
 const NEAR: u64 = 128 << 10;
@@ -65,7 +65,7 @@ async fn may_start_anew(
     error: &RemoteError,
     handle: &Handle,
     kept: &CacheEntry,
-    known: &Known,
+    known: &KnownEntry,
     renewals: &mut u32,
 ) -> bool {
     let has_changed = matches!(error.cause, Cause::Changed(_)) && kept.renew(handle.origin.pin(), known).await;
@@ -88,13 +88,18 @@ pub(super) async fn kept_parts(handle: &Handle, kept: &CacheEntry, parts: Vec<Ra
     }
     kept.mark_served(&known).ok()?;
     handle.stats.disk(true, bytes.iter().map(|part| part.len() as u64).sum());
-    let Version { etag, last_modified, total } = &there.version;
+    let ObjectVersion { etag, last_modified, total } = &there.version;
     let version = || SeenVersion { etag: etag.clone(), last_modified: last_modified.clone(), bytes: *total };
     handle.seen.note(handle.origin.url(), version);
     Some(bytes)
 }
 
-async fn answer(handle: &Handle, kept: &CacheEntry, known: &Known, ask: &RangeRequest) -> Result<Fetched, RemoteError> {
+async fn answer(
+    handle: &Handle,
+    kept: &CacheEntry,
+    known: &KnownEntry,
+    ask: &RangeRequest,
+) -> Result<Fetched, RemoteError> {
     let there = match &known.note {
         Some(EntryMetadata::Absent(_)) if known.believed => return Err(handle.origin.failed(ask, Cause::NotFound)),
         Some(EntryMetadata::Present(there)) => there,
@@ -146,13 +151,23 @@ async fn answer(handle: &Handle, kept: &CacheEntry, known: &Known, ask: &RangeRe
 }
 
 /// Answers what is not kept.
-async fn miss(handle: &Handle, kept: &CacheEntry, known: &Known, ask: &RangeRequest) -> Result<Fetched, RemoteError> {
+async fn miss(
+    handle: &Handle,
+    kept: &CacheEntry,
+    known: &KnownEntry,
+    ask: &RangeRequest,
+) -> Result<Fetched, RemoteError> {
     handle.stats.disk(false, 0);
     origin(handle, kept, known, ask).await
 }
 
 /// Asks the origin and keeps what it answers. That there is no such object is kept by who knows what that means.
-async fn origin(handle: &Handle, kept: &CacheEntry, known: &Known, ask: &RangeRequest) -> Result<Fetched, RemoteError> {
+async fn origin(
+    handle: &Handle,
+    kept: &CacheEntry,
+    known: &KnownEntry,
+    ask: &RangeRequest,
+) -> Result<Fetched, RemoteError> {
     let fetched = handle.ask(ask).await?;
     kept.keep(handle.origin.pin(), known, ask, &fetched).map_err(|cause| handle.origin.failed(ask, cause))?;
     Ok(fetched)
@@ -163,7 +178,7 @@ async fn origin(handle: &Handle, kept: &CacheEntry, known: &Known, ask: &RangeRe
 async fn revalidate(
     handle: &Handle,
     kept: &CacheEntry,
-    known: &Known,
+    known: &KnownEntry,
     ask: &RangeRequest,
     range: &Range<u64>,
 ) -> Result<Option<Fetched>, RemoteError> {

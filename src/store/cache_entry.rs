@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::cache_policy::CachePolicy;
-use super::entry_metadata::{Absent, Body, EntryMetadata, Present, Timestamp};
+use super::entry_metadata::{Absent, EntryMetadata, Present, Timestamp, WholeBody};
 use super::range_store::{Extent, RangeStore, Unavailable};
 use crate::remote::{Cause, Fetched, Pin, RangeRequest};
 
@@ -61,7 +61,7 @@ pub enum CachedExtent {
 
 /// What an operation starts from.
 #[derive(Debug, Clone)]
-pub(super) struct Known {
+pub(super) struct KnownEntry {
     pub note: Option<EntryMetadata>,
     /// Whether the note is used without asking.
     pub believed: bool,
@@ -76,7 +76,7 @@ impl CacheEntry {
 
     /// What is known, from the disk's note where this is the first touch. A disk that cannot tell now is asked again at
     /// the next one.
-    pub(super) async fn look(&self, pin: &Pin) -> Known {
+    pub(super) async fn look(&self, pin: &Pin) -> KnownEntry {
         if !self.has_looked()
             && let Ok(bytes) = self.disk.note_soon(&self.key).await
         {
@@ -86,7 +86,7 @@ impl CacheEntry {
     }
 
     /// The same for whoever may wait on the thread.
-    pub(super) fn known(&self, pin: &Pin) -> Known {
+    pub(super) fn known(&self, pin: &Pin) -> KnownEntry {
         if !self.has_looked()
             && let Ok(bytes) = self.disk.note(&self.key)
         {
@@ -96,9 +96,9 @@ impl CacheEntry {
     }
 
     /// What is known without asking the disk.
-    pub(super) fn snapshot(&self) -> Known {
+    pub(super) fn snapshot(&self) -> KnownEntry {
         let state = self.state.lock();
-        Known { note: state.note.clone(), believed: state.believed || self.policy.offline, renewed: state.renewed }
+        KnownEntry { note: state.note.clone(), believed: state.believed || self.policy.offline, renewed: state.renewed }
     }
 
     fn has_looked(&self) -> bool {
@@ -164,7 +164,7 @@ impl CacheEntry {
     pub(super) async fn replace(
         &self,
         pin: &Pin,
-        known: &Known,
+        known: &KnownEntry,
         ask: &RangeRequest,
         fetched: &Fetched,
     ) -> Result<(), Cause> {
@@ -205,7 +205,7 @@ impl CacheEntry {
     }
 
     /// After the object was found to be another than `known`: drops what is kept of that; says whether to start anew.
-    pub(super) async fn renew(&self, pin: &Pin, known: &Known) -> bool {
+    pub(super) async fn renew(&self, pin: &Pin, known: &KnownEntry) -> bool {
         // Asked before anything is locked: the disk may take its time, and another process may have replaced it already.
         let kept = self.kept_id().await;
         let mut state = self.state.lock();
@@ -229,13 +229,19 @@ impl CacheEntry {
     }
 
     /// Marks bytes as given out, unless the object was found to be another than `known` meanwhile.
-    pub(super) fn mark_served(&self, known: &Known) -> Result<(), Cause> {
+    pub(super) fn mark_served(&self, known: &KnownEntry) -> Result<(), Cause> {
         mark_served(&mut self.state.lock(), known)
     }
 
     /// Notes an answer of the origin, keeps its bytes and marks them as given out, unless the object was found to be
     /// another than `known` meanwhile.
-    pub(super) fn keep(&self, pin: &Pin, known: &Known, ask: &RangeRequest, fetched: &Fetched) -> Result<(), Cause> {
+    pub(super) fn keep(
+        &self,
+        pin: &Pin,
+        known: &KnownEntry,
+        ask: &RangeRequest,
+        fetched: &Fetched,
+    ) -> Result<(), Cause> {
         let mut state = self.state.lock();
         mark_served(&mut state, known)?;
         let Some(version) = pin.version() else { return Ok(()) };
@@ -246,7 +252,7 @@ impl CacheEntry {
             _ if own_body => {
                 // Another process may get another body at the same moment.
                 let id = format!("body {at} {:016x}", xxh3_64(&fetched.bytes));
-                Some(Body { id, length: fetched.bytes.len() as u64 })
+                Some(WholeBody { id, length: fetched.bytes.len() as u64 })
             }
             Some(EntryMetadata::Present(there)) if there.version.id() == version.id() => there.body.clone(),
             _ => None,
@@ -268,7 +274,7 @@ impl CacheEntry {
     }
 
     /// Remembers that there is no such object, unless there was one since `known`, or bytes of it are kept.
-    pub(super) fn store_negative(&self, pin: &Pin, known: &Known, absent: Absent) -> Result<(), Cause> {
+    pub(super) fn store_negative(&self, pin: &Pin, known: &KnownEntry, absent: Absent) -> Result<(), Cause> {
         let mut state = self.state.lock();
         if state.renewed != known.renewed || pin.version().is_some() {
             return Err(Cause::Changed("it is not there any more".to_owned()));
@@ -331,7 +337,7 @@ impl CacheEntry {
     }
 }
 
-fn mark_served(state: &mut State, known: &Known) -> Result<(), Cause> {
+fn mark_served(state: &mut State, known: &KnownEntry) -> Result<(), Cause> {
     if state.renewed != known.renewed {
         return Err(Cause::Changed("while it was read".to_owned()));
     }

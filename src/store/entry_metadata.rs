@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::remote::Version;
+use crate::remote::ObjectVersion;
 
 /// What an origin last said of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,15 +29,15 @@ pub(super) struct Absent {
 pub(super) struct Present {
     /// When the origin last said so.
     pub at: Timestamp,
-    pub version: Version,
+    pub version: ObjectVersion,
     pub content_type: Option<String>,
     /// A body that stands for itself: one that is not kept under the object's version.
-    pub body: Option<Body>,
+    pub body: Option<WholeBody>,
 }
 
 /// A body that was sent compressed, or without anything that tells its version. Only the whole of it is of use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Body {
+pub(super) struct WholeBody {
     /// The name that stands for a version.
     pub id: String,
     /// Bytes as the caller got them.
@@ -100,14 +100,14 @@ mod tests {
 
     use super::*;
 
-    fn version(etag: Option<&str>, date: Option<&str>, total: Option<u64>) -> Version {
-        Version { etag: etag.map(str::to_owned), last_modified: date.map(str::to_owned), total }
+    fn version(etag: Option<&str>, date: Option<&str>, total: Option<u64>) -> ObjectVersion {
+        ObjectVersion { etag: etag.map(str::to_owned), last_modified: date.map(str::to_owned), total }
     }
 
     #[test]
     fn a_note_is_read_as_it_was_written() {
         let version = version(Some("\"a\""), None, Some(5));
-        let body = Some(Body { id: "b".to_owned(), length: 9 });
+        let body = Some(WholeBody { id: "b".to_owned(), length: 9 });
         let there = Present { at: Timestamp::now(), version, content_type: Some("text/html".to_owned()), body };
         for note in [
             EntryMetadata::Absent(Absent { at: Timestamp(7), document: Some(u64::MAX) }),

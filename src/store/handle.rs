@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::cache_entry::CacheEntry;
 use super::healing;
-use super::seen::Seen;
+use super::seen::SeenVersions;
 use crate::cache::Desk;
 use crate::remote::{Cause, Fetched, Origin, RangeRequest, RemoteError};
 use crate::stats::Stats;
@@ -18,7 +18,7 @@ pub(super) struct Handle {
     pub(super) offline: bool,
     pub(super) kept: Option<CacheEntry>,
     pub(super) stats: Arc<Stats>,
-    pub(super) seen: Arc<Seen>,
+    pub(super) seen: Arc<SeenVersions>,
     pub(super) desk: Arc<Desk>,
 }
 

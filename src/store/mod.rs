@@ -30,4 +30,4 @@ pub use object::Object;
 pub(crate) use range_store::off_the_runtime;
 pub use range_store::{COMPUTED, Extent, RangeStore, Unavailable};
 pub use remote::Remote;
-pub use seen::{Seen, SeenVersion};
+pub use seen::{SeenVersion, SeenVersions};

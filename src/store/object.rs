@@ -9,12 +9,12 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::cache_entry::{CachedExtent, Known};
+use super::cache_entry::{CachedExtent, KnownEntry};
 use super::entry_metadata::{Absent, EntryMetadata, Timestamp};
 use super::handle::Handle;
 use super::seen::SeenVersion;
 use super::{answer, healing};
-use crate::cache::{Desk, Place, Share};
+use crate::cache::{Desk, FetchPlace, PoolShare};
 use crate::remote::{Cause, Fetched, RangeRequest, RemoteError};
 
 /// A handle of one object: remembers its ETag and length from the first answer and refuses any other. Cheap to clone;
@@ -31,7 +31,7 @@ impl fmt::Debug for Object {
 /// A document with the share of memory that it takes.
 struct Arrived {
     bytes: Bytes,
-    _share: Option<Share>,
+    _share: Option<PoolShare>,
 }
 
 impl AsRef<[u8]> for Arrived {
@@ -111,7 +111,7 @@ impl Object {
     }
 
     /// Who has to answer for it: its host, or the filesystem it is on.
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &FetchPlace {
         self.0.origin.place()
     }
 
@@ -211,7 +211,7 @@ impl Object {
     }
 
     /// What is kept of it, to start an operation from; waits for the disk, but not on the thread.
-    pub(super) async fn look(&self) -> Option<Known> {
+    pub(super) async fn look(&self) -> Option<KnownEntry> {
         Some(self.0.kept.as_ref()?.look(self.0.origin.pin()).await)
     }
 
@@ -221,7 +221,7 @@ impl Object {
     }
 
     /// What is kept of it. Waits for the disk where it was not looked for before.
-    pub(super) fn known(&self) -> Option<Known> {
+    pub(super) fn known(&self) -> Option<KnownEntry> {
         self.0.kept.as_ref().map(|kept| kept.known(self.0.origin.pin()))
     }
 
@@ -234,7 +234,7 @@ impl Object {
     }
 
     /// Keeps that it is absent, unless it was found to be there since `known`.
-    pub(super) fn store_negative(&self, known: Option<Known>, absent: Absent) -> Result<(), Cause> {
+    pub(super) fn store_negative(&self, known: Option<KnownEntry>, absent: Absent) -> Result<(), Cause> {
         match (&self.0.kept, known) {
             (Some(kept), Some(known)) => kept.store_negative(self.0.origin.pin(), &known, absent),
             _ => Ok(()),

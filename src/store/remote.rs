@@ -14,7 +14,7 @@ use super::entry_metadata::Timestamp;
 use super::handle::Handle;
 use super::object::Object;
 use super::range_store::RangeStore;
-use super::seen::Seen;
+use super::seen::SeenVersions;
 use crate::cache::Desk;
 use crate::hex::hex;
 use crate::remote::{Cause, Credentials, LimitsByHost, Location, Origins, RemoteError};
@@ -31,7 +31,7 @@ pub struct Remote {
 struct Shared {
     origins: Origins,
     stats: Arc<Stats>,
-    seen: Arc<Seen>,
+    seen: Arc<SeenVersions>,
     desk: Arc<Desk>,
     believed: Believed,
 }
@@ -61,8 +61,8 @@ impl Remote {
         &self.shared.desk
     }
 
-    /// The versions of objects that were fetched from; empty unless asked for before with [`Seen::record`].
-    pub fn seen(&self) -> &Seen {
+    /// The versions of objects that were fetched from; empty unless asked for before with [`SeenVersions::record`].
+    pub fn seen(&self) -> &SeenVersions {
         &self.shared.seen
     }
 

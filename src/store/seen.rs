@@ -18,12 +18,12 @@ pub struct SeenVersion {
 
 /// Versions by address. Remembers nothing until it is asked to.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct SeenVersions {
     versions: Mutex<Option<BTreeMap<String, SeenVersion>>>,
     changes: AtomicU64,
 }
 
-impl Seen {
+impl SeenVersions {
     /// Objects that are remembered: the first by address, so that equal work remembers equal ones.
     pub const REMEMBERED: usize = 1000;
 

@@ -23,7 +23,7 @@ pub(super) enum Width {
 }
 
 /// What the fields of a page are made of.
-pub(super) struct Page<'a> {
+pub(super) struct PageFields<'a> {
     pub width: u32,
     pub height: u32,
     pub dtype: DataType,
@@ -65,7 +65,7 @@ impl Width {
     }
 
     /// The header, the first directory and what lies beside it.
-    pub fn front(self, page: &Page<'_>) -> Vec<u8> {
+    pub fn front(self, page: &PageFields<'_>) -> Vec<u8> {
         let mut bytes = match self {
             Width::Classic => [b"II".as_slice(), &42u16.to_le_bytes(), &8u32.to_le_bytes()].concat(),
             Width::Big => {
@@ -81,7 +81,7 @@ impl Width {
     }
 
     /// The directory of a page.
-    pub fn page(self, page: &Page<'_>) -> Vec<u8> {
+    pub fn page(self, page: &PageFields<'_>) -> Vec<u8> {
         let beside = self.header() + self.directory(true);
         let [x, y] = page.resolution;
         let offset = if self == Width::Classic { LONG } else { LONG8 };

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::description::{describe, resolution};
-use super::directory::{Page, Width};
+use super::directory::{PageFields, Width};
 use crate::dtype::DataType;
 use crate::geometry::Shape;
 use crate::volume::{Level, Pyramid, View};
@@ -17,7 +17,7 @@ const MAX_FILE: u64 = i64::MAX as u64;
 
 /// The parts of a TIFF file.
 #[derive(Debug, Clone)]
-pub struct Layout {
+pub struct TiffLayout {
     shape: Shape,
     dtype: DataType,
     /// Whether 0 is white.
@@ -41,23 +41,23 @@ pub struct TiffError {
     pub dtype: DataType,
 }
 
-impl Layout {
+impl TiffLayout {
     /// The file of a level as a view shows it: classic where that has room for it, else BigTIFF.
-    pub fn of(pyramid: &Pyramid, level: &Level, is_label: bool) -> Result<Layout, TiffError> {
+    pub fn of(pyramid: &Pyramid, level: &Level, is_label: bool) -> Result<TiffLayout, TiffError> {
         let (shape, dtype) = (level.grid.shape, pyramid.dtype);
         let description = describe(pyramid, level, is_label);
         let scale = |axis: usize| if pyramid.is_calibrated() { resolution(level.scale[axis]) } else { [1, 1] };
-        let of = |width| Layout::sized(shape, dtype, width, &description, [scale(2), scale(1)]);
+        let of = |width| TiffLayout::sized(shape, dtype, width, &description, [scale(2), scale(1)]);
         let classic = of(Width::Classic).filter(|layout| u32::try_from(layout.size).is_ok());
         let layout = classic.or_else(|| of(Width::Big)).ok_or(TiffError { shape, dtype })?;
-        Ok(Layout { inverted: pyramid.inverted && !is_label, ..layout })
+        Ok(TiffLayout { inverted: pyramid.inverted && !is_label, ..layout })
     }
 
     /// The file of a view, with the place of its level among those that are shown: the finest one that a classic file has
     /// room for, because many programs read no other ones; the coarsest as BigTIFF where there is none.
-    pub fn of_view(view: &View, is_label: bool) -> Result<(usize, Layout), TiffError> {
+    pub fn of_view(view: &View, is_label: bool) -> Result<(usize, TiffLayout), TiffError> {
         let levels = view.pyramid.levels.iter().enumerate();
-        let layouts = levels.map(|(place, level)| Ok((place, Layout::of(&view.pyramid, level, is_label)?)));
+        let layouts = levels.map(|(place, level)| Ok((place, TiffLayout::of(&view.pyramid, level, is_label)?)));
         let mut last = Err(TiffError { shape: Shape([0; 3]), dtype: view.pyramid.dtype });
         for layout in layouts {
             let fits = matches!(&layout, Ok((_, layout)) if layout.is_classic());
@@ -75,7 +75,7 @@ impl Layout {
         width: Width,
         description: &[u8],
         resolution: [[u32; 2]; 2],
-    ) -> Option<Layout> {
+    ) -> Option<TiffLayout> {
         let [planes, height, columns] = shape.0;
         let plane = Shape([1, height, columns]).bytes(dtype.size())?;
         // The fields of width and height have 32 bits in both kinds.
@@ -85,7 +85,7 @@ impl Layout {
         let voxels = second.checked_add(others)?.checked_next_multiple_of(ALIGNMENT)?;
         let size = plane.checked_mul(planes)?.checked_add(voxels).filter(|&size| size <= MAX_FILE)?;
         let description = description.to_vec();
-        Some(Layout { shape, dtype, inverted: false, width, description, resolution, second, voxels, size })
+        Some(TiffLayout { shape, dtype, inverted: false, width, description, resolution, second, voxels, size })
     }
 
     /// Bytes of the whole file.
@@ -143,10 +143,10 @@ impl Layout {
         }
     }
 
-    fn page(&self, page: u64) -> Page<'_> {
+    fn page(&self, page: u64) -> PageFields<'_> {
         let [planes, height, columns] = self.shape.0;
         let plane = self.plane();
-        Page {
+        PageFields {
             width: columns as u32,
             height: height as u32,
             dtype: self.dtype,

@@ -8,5 +8,5 @@ mod name;
 #[cfg(test)]
 mod tests;
 
-pub use layout::Layout;
+pub use layout::TiffLayout;
 pub use name::TiffName;

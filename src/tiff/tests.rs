@@ -19,9 +19,9 @@ fn pyramid(shape: [u64; 3], dtype: DataType) -> Pyramid {
     Pyramid { window: (3.0, 200.5), ..Pyramid::for_tests(dtype, vec![level]) }
 }
 
-fn layout(shape: [u64; 3], dtype: DataType) -> Layout {
+fn layout(shape: [u64; 3], dtype: DataType) -> TiffLayout {
     let pyramid = pyramid(shape, dtype);
-    Layout::of(&pyramid, &pyramid.levels[0], false).unwrap()
+    TiffLayout::of(&pyramid, &pyramid.levels[0], false).unwrap()
 }
 
 /// A number of `length` bytes.
@@ -96,7 +96,7 @@ fn a_file_is_classic_up_to_4_gib() {
 fn a_level_that_no_field_can_tell_is_no_file() {
     for shape in [[1, 1, 1 << 32], [1 << 40, 1 << 30, 1], [1 << 62, 1, 1]] {
         let pyramid = pyramid(shape, DataType::U64);
-        assert!(Layout::of(&pyramid, &pyramid.levels[0], false).is_err(), "{shape:?}");
+        assert!(TiffLayout::of(&pyramid, &pyramid.levels[0], false).is_err(), "{shape:?}");
     }
 }
 
@@ -110,7 +110,7 @@ fn a_view_is_the_finest_level_that_is_classic_or_the_coarsest() {
             .map(|&size| Level { grid: Grid { shape: Shape([4, 1 << 10, size]), ..finest.grid }, ..finest.clone() })
             .collect();
         let view = ViewSpec::default().apply(&pyramid).unwrap();
-        Layout::of_view(&view, false).map(|(place, layout)| (place, layout.is_classic())).unwrap()
+        TiffLayout::of_view(&view, false).map(|(place, layout)| (place, layout.is_classic())).unwrap()
     };
     assert_eq!(view(&[1 << 22, 1 << 21, 1 << 10, 1]), (2, true));
     assert_eq!(view(&[1 << 22, 1 << 21]), (1, false));
@@ -130,7 +130,7 @@ fn the_first_page_says_size_unit_place_and_window() {
     let fraction = |tag| (number(&front, field(first, tag), 4), number(&front, field(first, tag) + 4, 4));
     assert_eq!((fraction(282), fraction(283)), ((100_000, 799_825), (100, 296)));
     let pyramid = pyramid([5, 3, 7], DataType::U16);
-    let label = Layout::of(&pyramid, &pyramid.levels[0], true).unwrap();
+    let label = TiffLayout::of(&pyramid, &pyramid.levels[0], true).unwrap();
     assert!(!String::from_utf8_lossy(&label.front(0..4096)).contains("min="));
 }
 
@@ -175,7 +175,7 @@ proptest! {
     fn a_voxel_size_is_told_to_the_last_digit(digits in 1u32..10_000_000, places in 0i32..7) {
         let size = f64::from(digits) / 10f64.powi(places);
         let pyramid = Pyramid { levels: vec![Level { scale: [size; 3], ..pyramid([1; 3], DataType::U8).levels.remove(0) }], ..pyramid([1; 3], DataType::U8) };
-        let front = Layout::of(&pyramid, &pyramid.levels[0], false).unwrap().front(0..4096);
+        let front = TiffLayout::of(&pyramid, &pyramid.levels[0], false).unwrap().front(0..4096);
         let at = field(&pages(&front)[0], 282);
         let told = number(&front, at + 4, 4) as f64 / number(&front, at, 4) as f64;
         prop_assert!((told / size - 1.0).abs() < 1e-12 || digits > 4_000_000 && (told / size - 1.0).abs() < 1e-9, "{size} {told}");
@@ -205,7 +205,7 @@ proptest! {
 fn a_volume_whose_0_is_white_says_so_and_a_label_does_not() {
     let white = Pyramid { inverted: true, ..pyramid([2, 3, 4], DataType::U8) };
     let photometric = |is_label: bool| {
-        let layout = Layout::of(&white, &white.levels[0], is_label).unwrap();
+        let layout = TiffLayout::of(&white, &white.levels[0], is_label).unwrap();
         let all = pages(&layout.front(0..layout.voxels()));
         all.iter().map(|page| page.iter().find(|field| field.0 == 262).unwrap().3).collect::<Vec<_>>()
     };

@@ -7,7 +7,7 @@ use super::{Inode, Miss, Tree};
 
 /// Type of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum NodeKind {
     /// A directory.
     Directory,
     /// A regular file.
@@ -16,22 +16,22 @@ pub enum Kind {
 
 /// What `stat` says of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attributes {
+pub struct NodeAttributes {
     /// Its type.
-    pub kind: Kind,
+    pub kind: NodeKind,
     /// Bytes of a file; 0 for a directory.
     pub size: u64,
     /// Always 1, which for a directory means that its number of subdirectories is not counted.
     pub nlink: u32,
 }
 
-impl Attributes {
+impl NodeAttributes {
     /// Of every directory.
-    pub const DIRECTORY: Attributes = Attributes { kind: Kind::Directory, size: 0, nlink: 1 };
+    pub const DIRECTORY: NodeAttributes = NodeAttributes { kind: NodeKind::Directory, size: 0, nlink: 1 };
 
     /// Of a file of `size` bytes.
-    pub const fn file(size: u64) -> Attributes {
-        Attributes { kind: Kind::File, size, nlink: 1 }
+    pub const fn file(size: u64) -> NodeAttributes {
+        NodeAttributes { kind: NodeKind::File, size, nlink: 1 }
     }
 
     #[cfg(test)]
@@ -43,30 +43,30 @@ impl Attributes {
 
 impl Tree {
     /// The attributes of a node.
-    pub fn attributes(&self, inode: Inode) -> Result<Attributes, Miss> {
+    pub fn attributes(&self, inode: Inode) -> Result<NodeAttributes, Miss> {
         self.attributes_of(&self.resolved(inode)?)
     }
 
-    pub(super) fn attributes_of(&self, resolved: &ResolvedNode) -> Result<Attributes, Miss> {
+    pub(super) fn attributes_of(&self, resolved: &ResolvedNode) -> Result<NodeAttributes, Miss> {
         match resolved {
             ResolvedNode::Group { node: GroupNode::Document(_) | GroupNode::LabelsDocument(_), .. }
             | ResolvedNode::Level { node: LevelNode::Document(_), .. } => {
-                Ok(Attributes::file(self.document(resolved)?.len() as u64))
+                Ok(NodeAttributes::file(self.document(resolved)?.len() as u64))
             }
             ResolvedNode::Group { member, node: GroupNode::Tiff } => {
-                Ok(Attributes::file(self.tiff(member)?.layout.size()))
+                Ok(NodeAttributes::file(self.tiff(member)?.layout.size()))
             }
             ResolvedNode::Group { member, node: GroupNode::Coordinate(axis, node) } => {
                 self.coordinate_attributes(member, *axis, *node)
             }
             ResolvedNode::Level { node: LevelNode::Chunk(_), shown, level, .. } => {
-                Ok(Attributes::file(shown.chunk_bytes(*level)))
+                Ok(NodeAttributes::file(shown.chunk_bytes(*level)))
             }
             ResolvedNode::Root
             | ResolvedNode::Dataset(_)
             | ResolvedNode::Upstream(_)
             | ResolvedNode::Group { .. }
-            | ResolvedNode::Level { .. } => Ok(Attributes::DIRECTORY),
+            | ResolvedNode::Level { .. } => Ok(NodeAttributes::DIRECTORY),
         }
     }
 }

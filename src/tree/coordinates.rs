@@ -3,13 +3,13 @@
 use super::coordinate_node::CoordinateNode;
 use super::group_node::GroupNode;
 use super::numbering::LevelNode;
-use super::resolved_node::{Member, ResolvedNode};
-use super::{Attributes, Miss, Tree};
+use super::resolved_node::{ResolvedNode, StoreMember};
+use super::{Miss, NodeAttributes, Tree};
 use crate::zarr::{Coordinate, Format, parse_index, v2, v3};
 
 impl Tree {
     /// The positions along an axis, in a view of one level.
-    pub(super) fn coordinate(&self, member: &Member, axis: usize) -> Result<Coordinate, Miss> {
+    pub(super) fn coordinate(&self, member: &StoreMember, axis: usize) -> Result<Coordinate, Miss> {
         if member.store.spec.level.is_none() {
             return Err(Miss::Stale);
         }
@@ -22,7 +22,7 @@ impl Tree {
 
     pub(super) fn look_up_coordinate(
         &self,
-        member: &Member,
+        member: &StoreMember,
         axis: usize,
         node: CoordinateNode,
         name: &str,
@@ -46,7 +46,12 @@ impl Tree {
     }
 
     /// The bytes of a document of an array of coordinates.
-    pub(super) fn coordinate_document(&self, member: &Member, axis: usize, name: &str) -> Result<bytes::Bytes, Miss> {
+    pub(super) fn coordinate_document(
+        &self,
+        member: &StoreMember,
+        axis: usize,
+        name: &str,
+    ) -> Result<bytes::Bytes, Miss> {
         let coordinate = self.coordinate(member, axis)?;
         Ok(match (member.format, name) {
             (Format::V2, ".zarray") => v2::coordinate(&coordinate),
@@ -57,16 +62,16 @@ impl Tree {
 
     pub(super) fn coordinate_attributes(
         &self,
-        member: &Member,
+        member: &StoreMember,
         axis: usize,
         node: CoordinateNode,
-    ) -> Result<Attributes, Miss> {
+    ) -> Result<NodeAttributes, Miss> {
         Ok(match node {
-            CoordinateNode::Directory | CoordinateNode::Chunks => Attributes::DIRECTORY,
+            CoordinateNode::Directory | CoordinateNode::Chunks => NodeAttributes::DIRECTORY,
             CoordinateNode::Document(name) => {
-                Attributes::file(self.coordinate_document(member, axis, name)?.len() as u64)
+                NodeAttributes::file(self.coordinate_document(member, axis, name)?.len() as u64)
             }
-            CoordinateNode::Chunk(_) => Attributes::file(self.coordinate(member, axis)?.chunk_bytes()),
+            CoordinateNode::Chunk(_) => NodeAttributes::file(self.coordinate(member, axis)?.chunk_bytes()),
         })
     }
 }

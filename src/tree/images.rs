@@ -9,7 +9,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::inode::VIEWS;
-use super::store::{Applied, Store};
+use super::store::{Applied, TreeStore};
 use super::{DatasetId, ImageId, TreeError, ViewId};
 use crate::catalog::{Catalog, Dataset, NamedSource};
 use crate::geometry::Shape;
@@ -59,12 +59,12 @@ struct Stores {
     /// Numbers of the dataset's images and labels.
     images: Range<u32>,
     /// In the order they are listed.
-    stores: Vec<Arc<Store>>,
+    stores: Vec<Arc<TreeStore>>,
 }
 
 impl Images {
     /// Numbers a catalogue. Also returns its stores in the order of their views' numbers, which follow each other.
-    pub fn new(catalog: Arc<Catalog>) -> Result<(Images, Vec<Arc<Store>>), TreeError> {
+    pub fn new(catalog: Arc<Catalog>) -> Result<(Images, Vec<Arc<TreeStore>>), TreeError> {
         let shown = Mutex::new(LruCache::new(SHOWN));
         let mut numbering = Images { catalog: catalog.clone(), images: vec![], datasets: vec![], shown };
         let mut all = vec![];
@@ -74,12 +74,17 @@ impl Images {
         Ok((numbering, all))
     }
 
-    fn add_dataset(&mut self, id: DatasetId, dataset: &Dataset, all: &mut Vec<Arc<Store>>) -> Result<(), TreeError> {
+    fn add_dataset(
+        &mut self,
+        id: DatasetId,
+        dataset: &Dataset,
+        all: &mut Vec<Arc<TreeStore>>,
+    ) -> Result<(), TreeError> {
         let first = self.images.len() as u32;
         let mut stores = vec![];
         let mut add = |name: String, image: ImageId, labels: usize, spec: ViewSpec| {
-            let next = all.last().map_or(0, |last: &Arc<Store>| last.views().end);
-            let store = Arc::new(Store::fixed(id, image, labels, name, spec, ViewId(next)));
+            let next = all.last().map_or(0, |last: &Arc<TreeStore>| last.views().end);
+            let store = Arc::new(TreeStore::fixed(id, image, labels, name, spec, ViewId(next)));
             if store.views().end > MAX_LISTED_VIEWS {
                 return Err(TreeError::TooManyImages { limit: MAX_LISTED_VIEWS });
             }
@@ -135,7 +140,7 @@ impl Images {
     }
 
     /// Stores of the catalogue, whether or not they are listed now.
-    pub fn stores(&self, id: DatasetId) -> &[Arc<Store>] {
+    pub fn stores(&self, id: DatasetId) -> &[Arc<TreeStore>] {
         self.datasets.get(id.0 as usize).map_or(&[], |dataset| &dataset.stores)
     }
 
@@ -191,7 +196,7 @@ impl Images {
 
     /// Whether a store is in its dataset's listing: all are, but the one with common chunks only where the image's own
     /// are other ones, as far as that is known without asking the network.
-    pub fn is_listed(&self, store: &Store) -> bool {
+    pub fn is_listed(&self, store: &TreeStore) -> bool {
         if store.spec.chunk.is_none() {
             return true;
         }

@@ -96,15 +96,15 @@ impl Inode {
     /// The view that the inode is in, if it is in a store.
     pub(super) fn view(self) -> Option<ViewId> {
         match self.decode() {
-            Some(Address::InStore(address)) => Some(address.view),
+            Some(InodeAddress::InStore(address)) => Some(address.view),
             _ => None,
         }
     }
 
-    pub(super) fn decode(self) -> Option<Address> {
+    pub(super) fn decode(self) -> Option<InodeAddress> {
         if self.0 & IN_STORE != 0 {
             let level = (self.0 >> LEVEL_SHIFT) as u8 & LEVELS;
-            return Some(Address::InStore(StoreAddress {
+            return Some(InodeAddress::InStore(StoreAddress {
                 format: if self.0 & SECOND != 0 { Format::V3 } else { Format::V2 },
                 view: ViewId((self.0 >> VIEW_SHIFT) as u32 & (VIEWS - 1)),
                 depth: match self.0 >> DEPTH_SHIFT & 3 {
@@ -118,11 +118,11 @@ impl Inode {
             }));
         }
         if self == Inode::ROOT {
-            return Some(Address::Root);
+            return Some(InodeAddress::Root);
         }
         let number = (self.0 & !UPSTREAM).checked_sub(FIRST_DATASET)?;
         let dataset = DatasetId(number.try_into().ok()?);
-        Some(if self.0 & UPSTREAM == 0 { Address::Dataset(dataset) } else { Address::Upstream(dataset) })
+        Some(if self.0 & UPSTREAM == 0 { InodeAddress::Dataset(dataset) } else { InodeAddress::Upstream(dataset) })
     }
 }
 
@@ -134,7 +134,7 @@ impl fmt::Display for Inode {
 
 /// The fields of an inode number, not yet known to stand for anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Address {
+pub(super) enum InodeAddress {
     Root,
     Dataset(DatasetId),
     Upstream(DatasetId),

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use super::coordinate_node::CoordinateNode;
 use super::group_node::GroupNode;
 use super::numbering::{LevelNode, Numbering};
-use super::resolved_node::{Member, ResolvedNode};
-use super::{Attributes, DatasetId, Folder, Found, Inode, Miss, MutableDocument, Tree};
+use super::resolved_node::{ResolvedNode, StoreMember};
+use super::{DatasetId, Folder, Inode, Miss, MutableDocument, NamedEntry, NodeAttributes, Tree};
 use crate::catalog::ROOT_DOCUMENTS;
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::view::AXES;
@@ -17,22 +17,22 @@ use crate::zarr::{Format, level_name};
 
 /// An entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub struct ListedEntry<'a> {
     /// Its name.
     pub name: Cow<'a, str>,
     /// What it stands for.
-    pub found: Found,
+    pub found: NamedEntry,
     /// Where the listing goes on after it.
     pub next_cookie: u64,
 }
 
 #[cfg(test)]
-impl Entry<'_> {
+impl ListedEntry<'_> {
     /// Type of the entry.
-    pub fn kind(&self) -> super::Kind {
+    pub fn kind(&self) -> super::NodeKind {
         match self.found {
-            Found::Node(_, attributes) => attributes.kind,
-            Found::Mutable(_) => super::Kind::File,
+            NamedEntry::Node(_, attributes) => attributes.kind,
+            NamedEntry::Mutable(_) => super::NodeKind::File,
         }
     }
 }
@@ -43,7 +43,7 @@ pub struct Listing<'a> {
     this: Inode,
     parent: Inode,
     /// What comes first after the dots.
-    documents: Vec<(&'static str, Inode, Attributes)>,
+    documents: Vec<(&'static str, Inode, NodeAttributes)>,
     rest: Rest,
     position: u64,
 }
@@ -55,19 +55,19 @@ enum Rest {
     Datasets,
     Dataset(DatasetId),
     Group {
-        member: Member,
+        member: StoreMember,
         labels: bool,
         levels: Vec<u8>,
     },
     /// An array of coordinates: its chunks, or Zarr v3's `c`.
     Coordinate {
-        member: Member,
+        member: StoreMember,
         axis: usize,
         chunks: Option<u64>,
-        file: Attributes,
+        file: NodeAttributes,
     },
     Labels {
-        member: Member,
+        member: StoreMember,
         shown: Vec<usize>,
     },
     /// Zarr v3's `c`.
@@ -78,18 +78,18 @@ enum Rest {
 }
 
 struct Chunks {
-    member: Member,
+    member: StoreMember,
     level: LevelIndex,
     numbering: Numbering,
     directory: LevelNode,
-    file: Attributes,
+    file: NodeAttributes,
 }
 
 /// `.` and `..`.
 const DOTS: u64 = 2;
 
 impl Tree {
-    /// Lists a directory from `cookie` on: 0 for the beginning, else [`Entry::next_cookie`] of the last entry seen.
+    /// Lists a directory from `cookie` on: 0 for the beginning, else [`ListedEntry::next_cookie`] of the last entry seen.
     /// References that the kernel gets with READDIRPLUS are counted by [`Tree::remember`], not here.
     pub fn list(&self, inode: Inode, cookie: u64) -> Result<Listing<'_>, Miss> {
         let resolved = self.resolved(inode)?;
@@ -103,7 +103,7 @@ impl Tree {
         Ok(Listing { tree: self, this: inode, parent: resolved.parent(), documents, rest, position: cookie })
     }
 
-    fn list_group(&self, member: &Member, node: GroupNode) -> Result<(Documents, Rest), Miss> {
+    fn list_group(&self, member: &StoreMember, node: GroupNode) -> Result<(Documents, Rest), Miss> {
         let resolved = |node| ResolvedNode::Group { member: member.clone(), node };
         let labels = if member.index == 0 { member.store.listed_labels(&self.images)? } else { vec![] };
         match node {
@@ -130,7 +130,7 @@ impl Tree {
                 let coordinate = self.coordinate(member, axis)?;
                 let is_above = (node, member.format) == (CoordinateNode::Directory, Format::V3);
                 let chunks = (!is_above).then(|| coordinate.chunks());
-                let file = Attributes::file(coordinate.chunk_bytes());
+                let file = NodeAttributes::file(coordinate.chunk_bytes());
                 Ok((
                     documents.collect::<Result<_, _>>()?,
                     Rest::Coordinate { member: member.clone(), axis, chunks, file },
@@ -157,35 +157,39 @@ impl Tree {
             return Ok((documents, Rest::ChunkRoot { inode: beside(LevelNode::Chunks).inode() }));
         }
         let numbering = *shown.numbering(*level).ok_or(Miss::Stale)?;
-        let file = Attributes::file(shown.chunk_bytes(*level));
+        let file = NodeAttributes::file(shown.chunk_bytes(*level));
         let chunks = Chunks { member: member.clone(), level: *level, numbering, directory: *node, file };
         Ok((documents, Rest::Chunks(chunks)))
     }
 
-    fn listed(&self, name: &'static str, resolved: &ResolvedNode) -> Result<(&'static str, Inode, Attributes), Miss> {
+    fn listed(
+        &self,
+        name: &'static str,
+        resolved: &ResolvedNode,
+    ) -> Result<(&'static str, Inode, NodeAttributes), Miss> {
         Ok((name, resolved.inode(), self.attributes_of(resolved)?))
     }
 }
 
-type Documents = Vec<(&'static str, Inode, Attributes)>;
+type Documents = Vec<(&'static str, Inode, NodeAttributes)>;
 
 impl<'a> Iterator for Listing<'a> {
-    type Item = Entry<'a>;
+    type Item = ListedEntry<'a>;
 
-    fn next(&mut self) -> Option<Entry<'a>> {
+    fn next(&mut self) -> Option<ListedEntry<'a>> {
         loop {
             let position = self.position;
             let entry = self.at(position)?;
             self.position = position.checked_add(1)?;
             if let Some((name, found)) = entry {
-                return Some(Entry { name, found, next_cookie: self.position });
+                return Some(ListedEntry { name, found, next_cookie: self.position });
             }
         }
     }
 }
 
 /// `None` after the last slot, `Some(None)` for a hidden one.
-pub(super) type Slot<'a> = Option<Option<(Cow<'a, str>, Found)>>;
+pub(super) type Slot<'a> = Option<Option<(Cow<'a, str>, NamedEntry)>>;
 
 impl<'a> Listing<'a> {
     fn at(&self, position: u64) -> Slot<'a> {
@@ -198,7 +202,7 @@ impl<'a> Listing<'a> {
         match slot.checked_sub(documents) {
             None => {
                 let (name, inode, attributes) = *self.documents.get(slot as usize)?;
-                Some(Some((Cow::Borrowed(name), Found::Node(inode, attributes))))
+                Some(Some((Cow::Borrowed(name), NamedEntry::Node(inode, attributes))))
             }
             Some(slot) => self.rest(slot),
         }
@@ -236,7 +240,7 @@ impl<'a> Listing<'a> {
                 match chunks {
                     None if slot == 0 => directory("c", inode(CoordinateNode::Chunks)),
                     Some(count) if slot < *count => {
-                        let found = Found::Node(inode(CoordinateNode::Chunk(slot)), *file);
+                        let found = NamedEntry::Node(inode(CoordinateNode::Chunk(slot)), *file);
                         Some(Some((Cow::Owned(slot.to_string()), found)))
                     }
                     _ => None,
@@ -273,7 +277,7 @@ impl<'a> Listing<'a> {
             return Some(None);
         }
         let format = Format::ALL[slot % Format::ALL.len()];
-        let member = Member { store: store.clone(), index: 0, format };
+        let member = StoreMember { store: store.clone(), index: 0, format };
         directory(format!("{}{}", store.name, format.ending()), member.group_inode(GroupNode::Directory))
     }
 }
@@ -282,22 +286,22 @@ impl Chunks {
     fn at<'a>(&self, slot: u64) -> Slot<'a> {
         let [slabs, rows, columns] = self.numbering.counts();
         let (count, node, attributes) = match self.directory {
-            LevelNode::ZDir(z) => (rows, LevelNode::YDir(z, slot), Attributes::DIRECTORY),
+            LevelNode::ZDir(z) => (rows, LevelNode::YDir(z, slot), NodeAttributes::DIRECTORY),
             LevelNode::YDir(z, y) => (columns, LevelNode::Chunk(CellIndex([z, y, slot])), self.file),
-            _ => (slabs, LevelNode::ZDir(slot), Attributes::DIRECTORY),
+            _ => (slabs, LevelNode::ZDir(slot), NodeAttributes::DIRECTORY),
         };
         if slot >= count {
             return None;
         }
         let inode = self.member.chunk_inode(self.level, &self.numbering, node);
-        Some(Some((Cow::Owned(slot.to_string()), Found::Node(inode, attributes))))
+        Some(Some((Cow::Owned(slot.to_string()), NamedEntry::Node(inode, attributes))))
     }
 }
 
 fn mutable<'a>(folder: Folder, name: &'static str) -> Slot<'a> {
-    Some(Some((Cow::Borrowed(name), Found::Mutable(MutableDocument::of(folder, name)))))
+    Some(Some((Cow::Borrowed(name), NamedEntry::Mutable(MutableDocument::of(folder, name)))))
 }
 
 fn directory<'a>(name: impl Into<Cow<'a, str>>, inode: Inode) -> Slot<'a> {
-    Some(Some((name.into(), Found::Node(inode, Attributes::DIRECTORY))))
+    Some(Some((name.into(), NamedEntry::Node(inode, NodeAttributes::DIRECTORY))))
 }

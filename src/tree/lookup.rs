@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::coordinate_node::{self, CoordinateNode};
 use super::group_node::GroupNode;
 use super::numbering::LevelNode;
-use super::resolved_node::{Member, ResolvedNode};
-use super::store::{NewStore, Store, show};
-use super::{Attributes, DatasetId, Folder, Found, Inode, Miss, MutableDocument, Tree};
+use super::resolved_node::{ResolvedNode, StoreMember};
+use super::store::{NewStore, TreeStore, show};
+use super::{DatasetId, Folder, Inode, Miss, MutableDocument, NamedEntry, NodeAttributes, Tree};
 use crate::catalog::ROOT_DOCUMENTS;
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::tiff::TiffName;
@@ -19,13 +19,13 @@ use crate::zarr::{Format, StoreName, parse_index, parse_level};
 impl Tree {
     /// Finds a name in a directory. The reference that the kernel gets with a positive answer is counted here; an
     /// answer that is not sent has to be forgotten with [`Tree::forget`].
-    pub fn lookup(&self, parent: Inode, name: &OsStr) -> Result<Found, Miss> {
+    pub fn lookup(&self, parent: Inode, name: &OsStr) -> Result<NamedEntry, Miss> {
         let directory = self.resolved(parent)?;
         let name = name.to_str().ok_or(Miss::NotFound)?;
         let resolved = match &directory {
             ResolvedNode::Root => {
                 if let Some(name) = known(&ROOT_DOCUMENTS, name) {
-                    return Ok(Found::Mutable(MutableDocument::of(Folder::Root, name)));
+                    return Ok(NamedEntry::Mutable(MutableDocument::of(Folder::Root, name)));
                 }
                 let number = self.images.datasets().iter().position(|dataset| dataset.name == name);
                 ResolvedNode::Dataset(DatasetId(number.ok_or(Miss::NotFound)? as u32))
@@ -33,7 +33,7 @@ impl Tree {
             ResolvedNode::Dataset(dataset) => return self.lookup_in_dataset(*dataset, name),
             ResolvedNode::Upstream(dataset) => {
                 let name = Cow::Owned(name.to_owned());
-                return Ok(Found::Mutable(MutableDocument { folder: Folder::Upstream(*dataset), name }));
+                return Ok(NamedEntry::Mutable(MutableDocument { folder: Folder::Upstream(*dataset), name }));
             }
             ResolvedNode::Group { member, node } => self.lookup_in_group(member, *node, name)?,
             ResolvedNode::Level { member, shown, level, node } => {
@@ -45,26 +45,26 @@ impl Tree {
         let attributes = self.attributes_of(&resolved)?;
         let inode = resolved.inode();
         self.remember(inode);
-        Ok(Found::Node(inode, attributes))
+        Ok(NamedEntry::Node(inode, attributes))
     }
 
-    fn lookup_in_dataset(&self, dataset: DatasetId, name: &str) -> Result<Found, Miss> {
+    fn lookup_in_dataset(&self, dataset: DatasetId, name: &str) -> Result<NamedEntry, Miss> {
         if let Some(name) = known(&MutableDocument::OF_DATASET, name) {
-            return Ok(Found::Mutable(MutableDocument::of(Folder::Dataset(dataset), name)));
+            return Ok(NamedEntry::Mutable(MutableDocument::of(Folder::Dataset(dataset), name)));
         }
         if name == MutableDocument::UPSTREAM {
-            return Ok(Found::Node(Inode::upstream(dataset), Attributes::DIRECTORY));
+            return Ok(NamedEntry::Node(Inode::upstream(dataset), NodeAttributes::DIRECTORY));
         }
         if let Ok(name) = TiffName::parse(name) {
             return self.look_up_tiff(dataset, &name);
         }
         let StoreName { image, view, format } = StoreName::parse(name).map_err(|_| Miss::NotFound)?;
-        let root = Member { store: self.open_store(dataset, &image, view)?, index: 0, format };
-        Ok(Found::Node(root.group_inode(GroupNode::Directory), Attributes::DIRECTORY))
+        let root = StoreMember { store: self.open_store(dataset, &image, view)?, index: 0, format };
+        Ok(NamedEntry::Node(root.group_inode(GroupNode::Directory), NodeAttributes::DIRECTORY))
     }
 
     /// The store of a view of an image, with one more reference where it is not in the catalogue.
-    pub(super) fn open_store(&self, dataset: DatasetId, image: &str, view: ViewSpec) -> Result<Arc<Store>, Miss> {
+    pub(super) fn open_store(&self, dataset: DatasetId, image: &str, view: ViewSpec) -> Result<Arc<TreeStore>, Miss> {
         let stem = format!("{image}{view}");
         let fixed = self.images.stores(dataset).iter().find(|store| store.name == stem);
         if let Some(store) = fixed {
@@ -91,7 +91,7 @@ impl Tree {
         Ok(NewStore { dataset, image, labels, name, spec })
     }
 
-    fn lookup_in_group(&self, member: &Member, node: GroupNode, name: &str) -> Result<ResolvedNode, Miss> {
+    fn lookup_in_group(&self, member: &StoreMember, node: GroupNode, name: &str) -> Result<ResolvedNode, Miss> {
         let group = |node| ResolvedNode::Group { member: member.clone(), node };
         match node {
             GroupNode::Directory => {
@@ -133,7 +133,7 @@ impl Tree {
         }
     }
 
-    pub(super) fn label_name(&self, member: &Member, index: usize) -> &str {
+    pub(super) fn label_name(&self, member: &StoreMember, index: usize) -> &str {
         self.images.info(member.store.image_of(index)).and_then(|info| info.named.label).unwrap_or_default()
     }
 }

@@ -36,10 +36,10 @@ use parking_lot::Mutex;
 use bytes::Bytes;
 use lru::LruCache;
 
-pub use attributes::{Attributes, Kind};
+pub use attributes::{NodeAttributes, NodeKind};
 pub use images::ImageInfo;
 pub use inode::Inode;
-pub use read::Node;
+pub use read::NodeContent;
 pub use remains::Remains;
 pub use tiff::TiffRef;
 
@@ -116,9 +116,9 @@ impl MutableDocument {
 
 /// What a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum NamedEntry {
     /// Something that never changes.
-    Node(Inode, Attributes),
+    Node(Inode, NodeAttributes),
     /// A document with an inode for each revision; of [`Folder::Upstream`] there may be none of the name.
     Mutable(MutableDocument),
 }
@@ -278,10 +278,10 @@ impl Tree {
     /// The directory with documents that can change at `inode`, if one is.
     pub fn folder_at(&self, inode: Inode) -> Option<Folder> {
         let folder = match inode.decode()? {
-            inode::Address::Root => return Some(Folder::Root),
-            inode::Address::Dataset(dataset) => Folder::Dataset(dataset),
-            inode::Address::Upstream(dataset) => Folder::Upstream(dataset),
-            inode::Address::InStore(_) => return None,
+            inode::InodeAddress::Root => return Some(Folder::Root),
+            inode::InodeAddress::Dataset(dataset) => Folder::Dataset(dataset),
+            inode::InodeAddress::Upstream(dataset) => Folder::Upstream(dataset),
+            inode::InodeAddress::InStore(_) => return None,
         };
         folder.dataset().and_then(|dataset| self.dataset(dataset)).map(|_| folder)
     }
@@ -311,7 +311,7 @@ impl Tree {
     /// are not in the catalogue. Each view is told once; those in use stay. Those in directories that are `busy` are left
     /// for later.
     pub fn surplus(&self, busy: impl Fn(Inode) -> bool) -> Vec<(Inode, String)> {
-        let names = |store: Arc<store::Store>| {
+        let names = |store: Arc<store::TreeStore>| {
             let stores = Format::ALL.map(|format| format!("{}{}", store.name, format.ending()));
             let directory = Inode::dataset(store.dataset);
             stores.into_iter().chain(self.tiff_names(&store)).map(move |name| (directory, name)).collect::<Vec<_>>()

@@ -3,7 +3,7 @@
 use super::coordinate_node::CoordinateNode;
 use super::group_node::GroupNode;
 use super::numbering::LevelNode;
-use super::resolved_node::{Member, ResolvedNode};
+use super::resolved_node::{ResolvedNode, StoreMember};
 use super::{Inode, MutableDocument, Tree};
 use crate::geometry::CellIndex;
 use crate::view::AXES;
@@ -72,7 +72,7 @@ impl Tree {
         }
     }
 
-    fn group_path(&self, member: &Member) -> String {
+    fn group_path(&self, member: &StoreMember) -> String {
         let store = &member.store;
         let dataset = self.images.dataset(store.dataset).map(|dataset| dataset.name.as_str()).unwrap_or_default();
         let root = format!("{dataset}/{}{}", store.name, member.format.ending());

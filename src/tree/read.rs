@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::coordinate_node::CoordinateNode;
 use super::group_node::GroupNode;
 use super::numbering::LevelNode;
-use super::resolved_node::{Member, ResolvedNode};
+use super::resolved_node::{ResolvedNode, StoreMember};
 use super::{ImageId, Inode, Miss, TiffRef, Tree, ViewId};
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, LevelIndex, Region, Shape};
@@ -15,7 +15,7 @@ use crate::zarr::{Format, Group, v2, v3};
 
 /// What a node holds.
 #[derive(Debug, Clone)]
-pub enum Node {
+pub enum NodeContent {
     /// Entries.
     Directory,
     /// These bytes.
@@ -58,7 +58,7 @@ impl ChunkRef {
 
 impl Tree {
     /// What is at an inode.
-    pub fn read_node(&self, inode: Inode) -> Result<Node, Miss> {
+    pub fn read_node(&self, inode: Inode) -> Result<NodeContent, Miss> {
         let resolved = self.resolved(inode)?;
         match &resolved {
             ResolvedNode::Root
@@ -68,22 +68,26 @@ impl Tree {
             | ResolvedNode::Level {
                 node: LevelNode::Directory | LevelNode::Chunks | LevelNode::ZDir(_) | LevelNode::YDir(..),
                 ..
-            } => Ok(Node::Directory),
-            ResolvedNode::Group { member, node: GroupNode::Tiff } => Ok(Node::Tiff(Box::new(self.tiff(member)?))),
+            } => Ok(NodeContent::Directory),
+            ResolvedNode::Group { member, node: GroupNode::Tiff } => {
+                Ok(NodeContent::Tiff(Box::new(self.tiff(member)?)))
+            }
             ResolvedNode::Group { member, node: GroupNode::Coordinate(axis, node) } => match node {
-                CoordinateNode::Directory | CoordinateNode::Chunks => Ok(Node::Directory),
-                CoordinateNode::Document(_) => self.document(&resolved).map(Node::Document),
+                CoordinateNode::Directory | CoordinateNode::Chunks => Ok(NodeContent::Directory),
+                CoordinateNode::Document(_) => self.document(&resolved).map(NodeContent::Document),
                 // Not kept with the documents: it is longer than they are, and made at once.
-                CoordinateNode::Chunk(chunk) => Ok(Node::Document(self.coordinate(member, *axis)?.values(*chunk))),
+                CoordinateNode::Chunk(chunk) => {
+                    Ok(NodeContent::Document(self.coordinate(member, *axis)?.values(*chunk)))
+                }
             },
             ResolvedNode::Group { .. } | ResolvedNode::Level { node: LevelNode::Document(_), .. } => {
-                self.document(&resolved).map(Node::Document)
+                self.document(&resolved).map(NodeContent::Document)
             }
             ResolvedNode::Level { member, shown, level, node: LevelNode::Chunk(index) } => {
                 let view = &shown.view;
                 let (array, origin) = shown.level(*level).zip(shown.origin(*level)).ok_or(Miss::Stale)?;
                 let inner = array.grid.region(*index);
-                Ok(Node::Chunk(ChunkRef {
+                Ok(NodeContent::Chunk(ChunkRef {
                     image: shown.image,
                     view: member.store.view(member.index),
                     level: *level,
@@ -132,7 +136,7 @@ impl Tree {
         Ok(bytes)
     }
 
-    fn group_document(&self, member: &Member, name: &str) -> Result<Bytes, Miss> {
+    fn group_document(&self, member: &StoreMember, name: &str) -> Result<Bytes, Miss> {
         let consolidated = matches!((member.format, name), (Format::V2, ".zmetadata") | (Format::V3, _));
         // First, so that an image and its labels are asked for at once.
         let labels = if consolidated && member.index == 0 { member.store.shown_labels(&self.images)? } else { vec![] };
@@ -154,7 +158,7 @@ impl Tree {
         })
     }
 
-    fn labels_document(&self, member: &Member, name: &str) -> Result<Bytes, Miss> {
+    fn labels_document(&self, member: &StoreMember, name: &str) -> Result<Bytes, Miss> {
         let labels = member.store.listed_labels(&self.images)?;
         let names = labels.iter().map(|&index| self.label_name(member, index));
         Ok(match (member.format, name) {
@@ -165,7 +169,7 @@ impl Tree {
     }
 
     /// The name that a viewer shows: dataset and store, or the labels.
-    fn title(&self, member: &Member) -> String {
+    fn title(&self, member: &StoreMember) -> String {
         let store = &member.store;
         match self.images.dataset(store.dataset) {
             Some(dataset) if member.index == 0 => format!("{} {}", dataset.name, store.name),

@@ -9,9 +9,9 @@ use std::ffi::OsStr;
 
 use super::coordinate_node::{self, CoordinateNode};
 use super::group_node::{COORDINATES, GroupNode, LABELS};
-use super::inode::{Address, Area, Depth, StoreAddress};
+use super::inode::{Area, Depth, InodeAddress, StoreAddress};
 use super::numbering::{CHUNKS, LevelNode};
-use super::{DatasetId, Inode, Kind};
+use super::{DatasetId, Inode, NodeKind};
 use crate::tiff::TiffName;
 use crate::zarr::{Format, StoreName, parse_index, parse_level};
 
@@ -66,20 +66,20 @@ impl Remains {
     }
 
     /// What `name` in the directory `parent` would be; `None` where nothing says that it is in a store.
-    pub fn lookup(&mut self, parent: Inode, name: &OsStr) -> Option<(Inode, Kind)> {
+    pub fn lookup(&mut self, parent: Inode, name: &OsStr) -> Option<(Inode, NodeKind)> {
         let name = name.to_str()?;
         let parent = Place::of(parent)?;
         if parent == Place::Root {
             // The inode that the kernel knows already, so that what it keeps below stays.
             let number = self.datasets.iter().position(|dataset| dataset == name)?;
-            return Some((Inode::dataset(DatasetId(u32::try_from(number).ok()?)), Kind::Directory));
+            return Some((Inode::dataset(DatasetId(u32::try_from(number).ok()?)), NodeKind::Directory));
         }
         let place = parent.child(name)?;
         let code = NUMBERED.iter().position(|&numbered| numbered == place)? as u64;
         // Each its own: a directory has one name only.
         self.given += 1;
         let inode = Inode::remaining(code << NUMBER_BITS | self.given & ((1 << NUMBER_BITS) - 1));
-        Some((inode, if place == Place::File { Kind::File } else { Kind::Directory }))
+        Some((inode, if place == Place::File { NodeKind::File } else { NodeKind::Directory }))
     }
 
     /// Whether an inode is a file in a store.
@@ -95,10 +95,10 @@ impl Place {
             return NUMBERED.get(usize::try_from(number >> NUMBER_BITS).ok()?).copied();
         }
         let StoreAddress { format, place, depth, node, .. } = match inode.decode()? {
-            Address::Root => return Some(Place::Root),
-            Address::Dataset(_) => return Some(Place::Dataset),
-            Address::Upstream(_) => return None,
-            Address::InStore(address) => address,
+            InodeAddress::Root => return Some(Place::Root),
+            InodeAddress::Dataset(_) => return Some(Place::Dataset),
+            InodeAddress::Upstream(_) => return None,
+            InodeAddress::InStore(address) => address,
         };
         Some(match (place, depth, node) {
             (Area::Store, _, 0) => Place::Group,

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use super::coordinate_node::CoordinateNode;
 use super::group_node::GroupNode;
-use super::inode::{Address, Area, Depth, StoreAddress};
+use super::inode::{Area, Depth, InodeAddress, StoreAddress};
 use super::numbering::{LevelNode, Numbering};
-use super::store::{AppliedView, Store};
+use super::store::{AppliedView, TreeStore};
 use super::{DatasetId, Inode, Miss, Tree};
 use crate::geometry::LevelIndex;
 use crate::zarr::Format;
 
 /// A store's image (0) or one of its labels (from 1), in one format.
 #[derive(Clone)]
-pub(super) struct Member {
-    pub store: Arc<Store>,
+pub(super) struct StoreMember {
+    pub store: Arc<TreeStore>,
     pub index: usize,
     pub format: Format,
 }
@@ -25,11 +25,11 @@ pub(super) enum ResolvedNode {
     Root,
     Dataset(DatasetId),
     Upstream(DatasetId),
-    Group { member: Member, node: GroupNode },
-    Level { member: Member, shown: Arc<AppliedView>, level: LevelIndex, node: LevelNode },
+    Group { member: StoreMember, node: GroupNode },
+    Level { member: StoreMember, shown: Arc<AppliedView>, level: LevelIndex, node: LevelNode },
 }
 
-impl Member {
+impl StoreMember {
     pub fn group_inode(&self, node: GroupNode) -> Inode {
         self.inode(Area::Store, Depth::Top, node.number(self.format))
     }
@@ -50,8 +50,8 @@ impl Member {
     }
 
     /// Another member of the same store.
-    pub fn sibling(&self, index: usize) -> Member {
-        Member { index, ..self.clone() }
+    pub fn sibling(&self, index: usize) -> StoreMember {
+        StoreMember { index, ..self.clone() }
     }
 }
 
@@ -117,21 +117,21 @@ impl Tree {
     /// What an inode stands for. Inodes come from outside, so every field is checked.
     pub(super) fn resolved(&self, inode: Inode) -> Result<ResolvedNode, Miss> {
         match inode.decode().ok_or(Miss::Stale)? {
-            Address::Root => Ok(ResolvedNode::Root),
-            Address::Dataset(dataset) => {
+            InodeAddress::Root => Ok(ResolvedNode::Root),
+            InodeAddress::Dataset(dataset) => {
                 self.images.dataset(dataset).map(|_| ResolvedNode::Dataset(dataset)).ok_or(Miss::Stale)
             }
-            Address::Upstream(dataset) => {
+            InodeAddress::Upstream(dataset) => {
                 self.images.dataset(dataset).map(|_| ResolvedNode::Upstream(dataset)).ok_or(Miss::Stale)
             }
-            Address::InStore(address) => self.spot_in_store(address),
+            InodeAddress::InStore(address) => self.spot_in_store(address),
         }
     }
 
     fn spot_in_store(&self, address: StoreAddress) -> Result<ResolvedNode, Miss> {
         let StoreAddress { format, view, place, depth, node } = address;
         let (store, index) = self.views.find(view).ok_or(Miss::Stale)?;
-        let member = Member { store, index, format };
+        let member = StoreMember { store, index, format };
         match place {
             Area::Store if depth != Depth::Top => Err(Miss::Stale),
             Area::Store => {
@@ -165,22 +165,22 @@ impl Tree {
 
     /// Whether the store whose directory is at `inode` is described, or why not; `None` where that is no store's.
     pub fn store_at(&self, inode: Inode) -> Option<Result<(), Miss>> {
-        let Some(Address::InStore(address)) = inode.decode() else { return None };
+        let Some(InodeAddress::InStore(address)) = inode.decode() else { return None };
         let StoreAddress { format, view, place: Area::Store, depth: Depth::Top, node: 0 } = address else {
             return None;
         };
         match self.views.find(view)? {
-            (store, 0) => Some(self.shown(&Member { store, index: 0, format }).map(drop)),
+            (store, 0) => Some(self.shown(&StoreMember { store, index: 0, format }).map(drop)),
             _ => None,
         }
     }
 
     /// Like [`Tree::shown`], for an inode: a member that the view does not show has none.
-    fn shown_at(&self, member: &Member) -> Result<Arc<AppliedView>, Miss> {
+    fn shown_at(&self, member: &StoreMember) -> Result<Arc<AppliedView>, Miss> {
         self.shown(member).map_err(stale)
     }
 
-    pub(super) fn shown(&self, member: &Member) -> Result<Arc<AppliedView>, Miss> {
+    pub(super) fn shown(&self, member: &StoreMember) -> Result<Arc<AppliedView>, Miss> {
         member.store.shown(member.index, &self.images)
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::images::Images;
-use super::store::{AppliedView, Label, Store, show};
+use super::store::{AppliedView, Label, TreeStore, show};
 use super::{ImageId, Miss};
 
-impl Store {
+impl TreeStore {
     /// The image (0) or a label image (from 1) as the view shows it.
     pub fn shown(&self, member: usize, images: &Images) -> Result<Arc<AppliedView>, Miss> {
         if member > self.labels() {

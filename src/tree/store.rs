@@ -13,7 +13,7 @@ use crate::volume::pyramid::chunk_bytes;
 use crate::volume::{Level, Pyramid, View};
 
 /// One view of an image and its labels. Each of them has a view number: the image the first, its labels the next ones.
-pub(super) struct Store {
+pub(super) struct TreeStore {
     pub dataset: DatasetId,
     pub image: ImageId,
     /// Name without the ending.
@@ -65,7 +65,7 @@ impl AppliedView {
     }
 }
 
-impl Store {
+impl TreeStore {
     /// A store of the catalogue.
     pub fn fixed(
         dataset: DatasetId,
@@ -74,16 +74,16 @@ impl Store {
         name: String,
         spec: ViewSpec,
         first: ViewId,
-    ) -> Store {
+    ) -> TreeStore {
         let labels = labels as u32;
         let (lookups, age) = (AtomicU64::new(0), AtomicU64::new(0));
-        Store { dataset, image, name, spec, serial: 0, lookups, age, first, labels }
+        TreeStore { dataset, image, name, spec, serial: 0, lookups, age, first, labels }
     }
 
     /// A store that was looked up.
-    pub fn looked_up(new_store: NewStore, first: ViewId, serial: u64) -> Store {
+    pub fn looked_up(new_store: NewStore, first: ViewId, serial: u64) -> TreeStore {
         let NewStore { dataset, image, labels, name, spec } = new_store;
-        Store { serial, ..Store::fixed(dataset, image, labels, name, spec, first) }
+        TreeStore { serial, ..TreeStore::fixed(dataset, image, labels, name, spec, first) }
     }
 
     /// The view numbers of the image and its labels.

@@ -97,8 +97,8 @@ fn described() -> Tree {
 /// Looks up a path below the mountpoint.
 fn walk(tree: &Tree, path: &str) -> Result<Inode, Miss> {
     path.split('/').try_fold(Inode::ROOT, |parent, name| match tree.lookup(parent, OsStr::new(name))? {
-        Found::Node(inode, _) => Ok(inode),
-        Found::Mutable(_) => Err(Miss::NotADirectory),
+        NamedEntry::Node(inode, _) => Ok(inode),
+        NamedEntry::Mutable(_) => Err(Miss::NotADirectory),
     })
 }
 
@@ -109,7 +109,7 @@ fn names(tree: &Tree, path: &str) -> Vec<String> {
 
 fn document(tree: &Tree, path: &str) -> serde_json::Value {
     match tree.read_node(walk(tree, path).unwrap()).unwrap() {
-        Node::Document(bytes) => serde_json::from_slice(&bytes).unwrap(),
+        NodeContent::Document(bytes) => serde_json::from_slice(&bytes).unwrap(),
         other => panic!("{other:?}"),
     }
 }
@@ -184,7 +184,7 @@ fn stores_are_found_without_a_description_but_not_what_is_in_them() {
     let tree = tree();
     for name in ["planes/em.zarr", "planes/em.chunk-64.v3.zarr", "chunked/em.chunk-64.zarr", "chunked/sample.zarr"] {
         let inode = walk(&tree, name).unwrap();
-        assert_eq!(tree.attributes(inode), Ok(Attributes::DIRECTORY), "{name}");
+        assert_eq!(tree.attributes(inode), Ok(NodeAttributes::DIRECTORY), "{name}");
         assert!(matches!(tree.list(inode, 0).map(|_| ()), Err(Miss::NotDescribed(_))), "{name}");
     }
     assert_eq!(walk(&tree, "planes/em.zarr/.zattrs"), Err(Miss::NotDescribed(vec![EM])));
@@ -247,7 +247,7 @@ fn documents_that_change_are_reported_as_such() {
     let tree = tree();
     let directory = walk(&tree, "chunked").unwrap();
     let upstream = walk(&tree, "chunked/upstream").unwrap();
-    let document = |folder, name: &'static str| Found::Mutable(MutableDocument { folder, name: name.into() });
+    let document = |folder, name: &'static str| NamedEntry::Mutable(MutableDocument { folder, name: name.into() });
     for (parent, folder, name) in [
         (directory, Folder::Dataset(CHUNKED), "metadata.json"),
         (Inode::ROOT, Folder::Root, "README.md"),
@@ -262,7 +262,10 @@ fn documents_that_change_are_reported_as_such() {
     }
     assert_eq!(names(&tree, "chunked/upstream"), [".", ".."]);
     assert_eq!(tree.path(upstream), "chunked/upstream");
-    assert_eq!(tree.list(upstream, 1).unwrap().next().unwrap().found, Found::Node(directory, Attributes::DIRECTORY));
+    assert_eq!(
+        tree.list(upstream, 1).unwrap().next().unwrap().found,
+        NamedEntry::Node(directory, NodeAttributes::DIRECTORY)
+    );
     assert_eq!(tree.folder_at(Inode::new((1 << 40) + 99)), None);
     for number in [0, 1, (1 << 61) - 1] {
         let inode = Inode::revision(number);

@@ -5,12 +5,12 @@ use std::ops::Range;
 
 use super::group_node::GroupNode;
 use super::listing::Slot;
-use super::resolved_node::{Member, ResolvedNode};
-use super::store::Store;
-use super::{Attributes, DatasetId, Found, ImageId, Miss, Tree};
+use super::resolved_node::{ResolvedNode, StoreMember};
+use super::store::TreeStore;
+use super::{DatasetId, ImageId, Miss, NamedEntry, NodeAttributes, Tree};
 use crate::geometry::{LevelIndex, Region};
 use crate::ranges::common;
-use crate::tiff::{Layout, TiffName};
+use crate::tiff::{TiffLayout, TiffName};
 use crate::view::ViewSpec;
 use crate::volume::pyramid::chunk_bytes;
 use crate::zarr::Format;
@@ -25,7 +25,7 @@ pub struct TiffRef {
     /// Which of that level's voxels are shown.
     pub region: Region,
     /// Where they lie in the file.
-    pub layout: Layout,
+    pub layout: TiffLayout,
     /// Rows of the blocks that a reader of whole rows should ask for together.
     rows: u64,
     row: u64,
@@ -105,12 +105,12 @@ impl TiffRef {
 
 impl Tree {
     /// The TIFF file beside a store, of the image or a label.
-    pub(super) fn tiff(&self, member: &Member) -> Result<TiffRef, Miss> {
+    pub(super) fn tiff(&self, member: &StoreMember) -> Result<TiffRef, Miss> {
         if member.store.spec.chunk.is_some() {
             return Err(Miss::NotFound);
         }
         let shown = self.shown(member)?;
-        let (place, layout) = Layout::of_view(&shown.view, member.index > 0).map_err(|_| Miss::NotFound)?;
+        let (place, layout) = TiffLayout::of_view(&shown.view, member.index > 0).map_err(|_| Miss::NotFound)?;
         let level = shown.view.numbers.get(place).map(|&number| LevelIndex(number)).ok_or(Miss::Stale)?;
         let (array, origin) = shown.level(level).zip(shown.origin(level)).ok_or(Miss::Stale)?;
         let shape = array.grid.shape;
@@ -120,7 +120,7 @@ impl Tree {
         Ok(TiffRef { image: shown.image, level, region, layout, rows: array.grid.cell.0[1], row })
     }
 
-    pub(super) fn look_up_tiff(&self, dataset: DatasetId, name: &TiffName) -> Result<Found, Miss> {
+    pub(super) fn look_up_tiff(&self, dataset: DatasetId, name: &TiffName) -> Result<NamedEntry, Miss> {
         let store = self.open_store(dataset, &name.image, name.view)?;
         let found = self.tiff_of(store.clone(), name.label.as_deref());
         if found.is_err() {
@@ -130,8 +130,8 @@ impl Tree {
         found
     }
 
-    fn tiff_of(&self, store: std::sync::Arc<Store>, label: Option<&str>) -> Result<Found, Miss> {
-        let image = Member { store, index: 0, format: Format::V2 };
+    fn tiff_of(&self, store: std::sync::Arc<TreeStore>, label: Option<&str>) -> Result<NamedEntry, Miss> {
+        let image = StoreMember { store, index: 0, format: Format::V2 };
         let index = match label {
             None => 0,
             Some(label) => (1..=image.store.labels())
@@ -139,19 +139,19 @@ impl Tree {
                 .ok_or(Miss::NotFound)?,
         };
         let resolved = ResolvedNode::Group { member: image.sibling(index), node: GroupNode::Tiff };
-        Ok(Found::Node(resolved.inode(), self.attributes_of(&resolved)?))
+        Ok(NamedEntry::Node(resolved.inode(), self.attributes_of(&resolved)?))
     }
 
     /// The name of the file beside a store, of the image or a label.
-    pub(super) fn tiff_name(&self, member: &Member) -> String {
+    pub(super) fn tiff_name(&self, member: &StoreMember) -> String {
         let label = (member.index > 0).then(|| self.label_name(member, member.index));
         TiffName::of(&member.store.name, label)
     }
 
     /// The names of the files beside a store.
-    pub(super) fn tiff_names(&self, store: &std::sync::Arc<Store>) -> Vec<String> {
+    pub(super) fn tiff_names(&self, store: &std::sync::Arc<TreeStore>) -> Vec<String> {
         let members = if store.spec.chunk.is_none() { 0..store.labels() + 1 } else { 0..0 };
-        let member = |index| Member { store: store.clone(), index, format: Format::V2 };
+        let member = |index| StoreMember { store: store.clone(), index, format: Format::V2 };
         members.map(|index| self.tiff_name(&member(index))).collect()
     }
 
@@ -161,11 +161,11 @@ impl Tree {
         let whole = self.images.stores(dataset).iter().filter(|store| store.spec == ViewSpec::default());
         let mut members = whole.flat_map(|store| (0..=store.labels()).map(move |index| (store, index)));
         let (store, index) = members.nth(number)?;
-        let member = Member { store: store.clone(), index, format: Format::V2 };
+        let member = StoreMember { store: store.clone(), index, format: Format::V2 };
         let file = self.tiff(&member).ok().filter(|file| file.layout.is_classic());
         Some(file.map(|file| {
             let inode = member.group_inode(GroupNode::Tiff);
-            (Cow::Owned(self.tiff_name(&member)), Found::Node(inode, Attributes::file(file.layout.size())))
+            (Cow::Owned(self.tiff_name(&member)), NamedEntry::Node(inode, NodeAttributes::file(file.layout.size())))
         }))
     }
 }

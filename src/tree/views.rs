@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::inode::VIEWS;
-use super::store::{NewStore, Store};
+use super::store::{NewStore, TreeStore};
 use super::{DatasetId, ImageId, Miss, ViewId};
 use crate::view::ViewSpec;
 
@@ -23,7 +23,7 @@ const IDLE: usize = 4096;
 
 pub(super) struct ViewTable {
     /// Ordered by view number, without gaps.
-    fixed: Vec<Arc<Store>>,
+    fixed: Vec<Arc<TreeStore>>,
     /// First number after the fixed ones.
     start: u32,
     looked_up: RwLock<LookedUp>,
@@ -31,11 +31,11 @@ pub(super) struct ViewTable {
 }
 
 struct LookedUp {
-    by_name: HashMap<(ImageId, ViewSpec), Arc<Store>>,
+    by_name: HashMap<(ImageId, ViewSpec), Arc<TreeStore>>,
     /// By the first view number of each.
-    by_view: BTreeMap<u32, Arc<Store>>,
+    by_view: BTreeMap<u32, Arc<TreeStore>>,
     /// By age, those that the kernel was not asked to forget since their name was looked up.
-    by_age: BTreeMap<u64, Arc<Store>>,
+    by_age: BTreeMap<u64, Arc<TreeStore>>,
     start: u32,
     /// Where the search for free numbers goes on.
     next: u32,
@@ -44,11 +44,11 @@ struct LookedUp {
 }
 
 impl ViewTable {
-    pub fn new(fixed: Vec<Arc<Store>>) -> ViewTable {
+    pub fn new(fixed: Vec<Arc<TreeStore>>) -> ViewTable {
         ViewTable::with_limit(fixed, LIVE)
     }
 
-    pub fn with_limit(fixed: Vec<Arc<Store>>, limit: usize) -> ViewTable {
+    pub fn with_limit(fixed: Vec<Arc<TreeStore>>, limit: usize) -> ViewTable {
         let start = fixed.last().map_or(0, |store| store.views().end);
         let looked_up = LookedUp {
             by_name: HashMap::new(),
@@ -63,7 +63,7 @@ impl ViewTable {
     }
 
     /// The store that a view number belongs to, and which of its members it stands for.
-    pub fn find(&self, view: ViewId) -> Option<(Arc<Store>, usize)> {
+    pub fn find(&self, view: ViewId) -> Option<(Arc<TreeStore>, usize)> {
         let fixed = self.fixed.partition_point(|store| store.views().end <= view.0);
         let store = match self.fixed.get(fixed) {
             Some(store) => store.clone(),
@@ -74,7 +74,7 @@ impl ViewTable {
     }
 
     /// The live store of that name, with one more reference.
-    pub fn open(&self, image: ImageId, spec: ViewSpec) -> Option<Arc<Store>> {
+    pub fn open(&self, image: ImageId, spec: ViewSpec) -> Option<Arc<TreeStore>> {
         {
             let table = self.read();
             let store = table.by_name.get(&(image, spec))?;
@@ -88,7 +88,7 @@ impl ViewTable {
     }
 
     /// The store of a new store's name, made live if it is not, with one more reference.
-    pub fn add(&self, new_store: NewStore) -> Result<Arc<Store>, Miss> {
+    pub fn add(&self, new_store: NewStore) -> Result<Arc<TreeStore>, Miss> {
         let mut table = self.write();
         let key = (new_store.image, new_store.spec);
         if let Some(store) = table.open(&key) {
@@ -99,7 +99,7 @@ impl ViewTable {
         }
         let first = table.free_run(new_store.labels as u32 + 1).ok_or(Miss::TooManyViews)?;
         let serial = table.next_serial;
-        let store = Arc::new(Store::looked_up(new_store, ViewId(first), serial));
+        let store = Arc::new(TreeStore::looked_up(new_store, ViewId(first), serial));
         store.lookups.store(1, Ordering::Relaxed);
         table.next_serial += 1;
         table.next = store.views().end;
@@ -140,7 +140,7 @@ impl ViewTable {
 
     /// The oldest of the views that are too many to keep unless they are in use, each of which is told once, and again
     /// after its name was looked up anew. Those of datasets that are `busy` are left for later.
-    pub fn surplus(&self, busy: impl Fn(DatasetId) -> bool) -> Vec<Arc<Store>> {
+    pub fn surplus(&self, busy: impl Fn(DatasetId) -> bool) -> Vec<Arc<TreeStore>> {
         if self.live() <= IDLE {
             return vec![];
         }
@@ -178,13 +178,13 @@ fn subtract(count: &AtomicU64, lookups: u64) -> u64 {
 }
 
 impl LookedUp {
-    fn find(&self, view: ViewId) -> Option<&Arc<Store>> {
+    fn find(&self, view: ViewId) -> Option<&Arc<TreeStore>> {
         let (_, store) = self.by_view.range(..=view.0).next_back()?;
         store.views().contains(&view.0).then_some(store)
     }
 
     /// The store of that name, with one more reference. Somebody has use for it again, where the kernel was asked to forget it.
-    fn open(&mut self, key: &(ImageId, ViewSpec)) -> Option<Arc<Store>> {
+    fn open(&mut self, key: &(ImageId, ViewSpec)) -> Option<Arc<TreeStore>> {
         let store = self.by_name.get(key)?.clone();
         store.lookups.fetch_add(1, Ordering::Relaxed);
         if !self.by_age.contains_key(&store.age.load(Ordering::Relaxed)) {
@@ -194,7 +194,7 @@ impl LookedUp {
     }
 
     /// Makes it the youngest of those that the kernel may be asked to forget.
-    fn grow_old(&mut self, store: &Arc<Store>) {
+    fn grow_old(&mut self, store: &Arc<TreeStore>) {
         store.age.store(self.next_age, Ordering::Relaxed);
         self.by_age.insert(self.next_age, store.clone());
         self.next_age += 1;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::Errno;
-pub use crate::tree::Kind;
+pub use crate::tree::NodeKind;
 
 /// An answer, now or when something was fetched. A pending one always ends: what it waits for has deadlines.
 pub enum Reply<T> {
@@ -18,13 +18,13 @@ pub enum Reply<T> {
 
 /// What `stat` says of a file or directory, as far as the core decides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attributes {
+pub struct FileAttributes {
     /// Its number.
     pub inode: u64,
     /// Bytes of a file, 0 for a directory.
     pub size: u64,
     /// Its type.
-    pub kind: Kind,
+    pub kind: NodeKind,
     /// Number of names.
     pub nlink: u32,
     /// When it last changed.
@@ -35,9 +35,9 @@ pub struct Attributes {
 
 /// The answer to a look-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub struct LookupAnswer {
     /// What the name stands for; `None`: there is no such name.
-    pub attributes: Option<Attributes>,
+    pub attributes: Option<FileAttributes>,
     /// How long the name stands for that.
     pub ttl: Duration,
 }
@@ -48,7 +48,7 @@ pub struct DirEntry {
     /// Its name.
     pub name: String,
     /// What it stands for.
-    pub attributes: Attributes,
+    pub attributes: FileAttributes,
     /// How long the name stands for that.
     pub ttl: Duration,
     /// Where a listing goes on after this entry.

@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use futures::future::join_all;
 use serde_json::Value;
 
-use super::image_registry::Known;
+use super::image_registry::KnownImage;
 use super::revisions::Revision;
-use super::{Attributes, DirEntry, Entry, Kind, Vfs};
+use super::{DirEntry, FileAttributes, LookupAnswer, NodeKind, Vfs};
 use crate::document::Packed;
 use crate::metadata::{self, ImageRecord, Knowledge};
 use crate::tree::{DatasetId, Folder, MutableDocument};
@@ -28,11 +28,11 @@ const CACHE_TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55\n\
 const DOTS: u64 = 2;
 
 /// What `stat` says of a revision.
-pub(super) fn attributes(revision: &Revision) -> Attributes {
-    Attributes {
+pub(super) fn attributes(revision: &Revision) -> FileAttributes {
+    FileAttributes {
         inode: revision.inode.get(),
         size: revision.content.len() as u64,
-        kind: Kind::File,
+        kind: NodeKind::File,
         nlink: 1,
         mtime: revision.modified,
         ttl: Duration::ZERO,
@@ -41,7 +41,7 @@ pub(super) fn attributes(revision: &Revision) -> Attributes {
 
 impl Vfs {
     /// Looks a document up: opens what is not open, waits a moment for what this began, and tells what is known.
-    pub(super) async fn look_up_document(self: &Arc<Self>, document: MutableDocument) -> Entry {
+    pub(super) async fn look_up_document(self: &Arc<Self>, document: MutableDocument) -> LookupAnswer {
         let datasets = match document.folder {
             // Says the same whatever is known.
             Folder::Root if matches!(&*document.name, "metadata.schema.json" | "CACHEDIR.TAG") => Vec::new(),
@@ -54,7 +54,7 @@ impl Vfs {
             self.revisions.looked_up(&revision);
             attributes(&revision)
         });
-        Entry { attributes, ttl: Duration::ZERO }
+        LookupAnswer { attributes, ttl: Duration::ZERO }
     }
 
     /// Opens the images of the datasets that are not open, and waits a moment for those that nobody else waits for.
@@ -62,7 +62,7 @@ impl Vfs {
         let images = datasets.iter().flat_map(|dataset| self.tree.images_of(*dataset));
         let openings = images.filter_map(|image| {
             let patience = match self.image_registry.known(image) {
-                Known::Failed(_) => SHORT_PATIENCE,
+                KnownImage::Failed(_) => SHORT_PATIENCE,
                 _ => PATIENCE,
             };
             let (began, opening) = self.begin(image, format!("{path} (image {})", self.image_registry.name(image)));
@@ -204,14 +204,14 @@ impl Vfs {
             .filter_map(|(image, known, documents)| {
                 let named = self.tree.image(*image)?.named;
                 let knowledge = match known {
-                    Known::Open(opened) => Knowledge::Described {
+                    KnownImage::Open(opened) => Knowledge::Described {
                         pyramid: &opened.pyramid,
                         origin: &opened.origin,
                         intensity: opened.intensity.as_deref(),
                     },
-                    Known::Nothing => Knowledge::Missing("nobody has asked the source yet".into()),
-                    Known::Opening => Knowledge::Missing("the source has not answered yet".into()),
-                    Known::Failed(error) => Knowledge::Missing(error.to_string()),
+                    KnownImage::Nothing => Knowledge::Missing("nobody has asked the source yet".into()),
+                    KnownImage::Opening => Knowledge::Missing("the source has not answered yet".into()),
+                    KnownImage::Failed(error) => Knowledge::Missing(error.to_string()),
                 };
                 Some(ImageRecord { named, knowledge, documents })
             })

@@ -29,7 +29,7 @@ const MEASURED_AFTER: Duration = Duration::from_secs(15);
 
 /// An open image.
 #[derive(Clone)]
-pub(super) struct Opened {
+pub(super) struct OpenedImage {
     pub(super) image: Arc<Image>,
     pub(super) pyramid: Arc<Pyramid>,
     /// Where its voxels come from, as resolved.
@@ -42,13 +42,13 @@ pub(super) struct Opened {
     _kept: Arc<Reservation>,
 }
 
-type Opening = Shared<BoxFuture<'static, Result<Opened, VolumeError>>>;
+type Opening = Shared<BoxFuture<'static, Result<OpenedImage, VolumeError>>>;
 
 #[derive(Clone)]
 enum State {
     Closed,
     Opening(Opening),
-    Open(Opened),
+    Open(OpenedImage),
     Failed(VolumeError, Instant),
 }
 
@@ -77,13 +77,13 @@ pub(super) struct ImageRegistry {
 }
 
 /// What is known of an image without waiting.
-pub(super) enum Known {
+pub(super) enum KnownImage {
     /// Nobody asked for it yet.
     Nothing,
     /// It is being opened.
     Opening,
     /// It is open.
-    Open(Opened),
+    Open(OpenedImage),
     /// The last attempt failed.
     Failed(VolumeError),
 }
@@ -139,7 +139,7 @@ impl ImageRegistry {
     }
 
     /// The image where it is open.
-    pub(super) fn opened(&self, id: ImageId) -> Option<Opened> {
+    pub(super) fn opened(&self, id: ImageId) -> Option<OpenedImage> {
         match &*self.slots.get(id.0 as usize)?.state.lock() {
             State::Open(opened) => Some(opened.clone()),
             _ => None,
@@ -147,12 +147,12 @@ impl ImageRegistry {
     }
 
     /// What is known without waiting and without asking anybody.
-    pub(super) fn known(&self, id: ImageId) -> Known {
+    pub(super) fn known(&self, id: ImageId) -> KnownImage {
         match self.slots.get(id.0 as usize).map(|slot| slot.state.lock().clone()) {
-            None | Some(State::Closed) => Known::Nothing,
-            Some(State::Opening(_)) => Known::Opening,
-            Some(State::Open(opened)) => Known::Open(opened),
-            Some(State::Failed(error, _)) => Known::Failed(error),
+            None | Some(State::Closed) => KnownImage::Nothing,
+            Some(State::Opening(_)) => KnownImage::Opening,
+            Some(State::Open(opened)) => KnownImage::Open(opened),
+            Some(State::Failed(error, _)) => KnownImage::Failed(error),
         }
     }
 
@@ -167,7 +167,7 @@ impl ImageRegistry {
         self: &Arc<Self>,
         id: ImageId,
         failed: impl FnOnce(&VolumeError) + Send + 'static,
-    ) -> (bool, BoxFuture<'static, Result<Opened, VolumeError>>) {
+    ) -> (bool, BoxFuture<'static, Result<OpenedImage, VolumeError>>) {
         let Some(slot) = self.slots.get(id.0 as usize) else {
             return (
                 false,
@@ -208,7 +208,7 @@ impl ImageRegistry {
         (true, opening.boxed())
     }
 
-    async fn attempt(&self, id: ImageId) -> Result<Opened, VolumeError> {
+    async fn attempt(&self, id: ImageId) -> Result<OpenedImage, VolumeError> {
         let Some(slot) = self.slots.get(id.0 as usize) else { return Err(VolumeError::Lost) };
         let opened = match archive::open_image(&self.remote, &slot.spec, id.0, &slot.name).await {
             Ok(opened) => opened,
@@ -227,7 +227,7 @@ impl ImageRegistry {
             .map_err(|error| VolumeError::Unsuitable(format!("{}: {error}", slot.name)))?;
         self.compare(id);
         let (image, origin, intensity) = (opened.image, opened.origin.into(), opened.intensity.map(Arc::new));
-        Ok(Opened { image, pyramid, origin, intensity, when: SystemTime::now(), _kept: opened.kept })
+        Ok(OpenedImage { image, pyramid, origin, intensity, when: SystemTime::now(), _kept: opened.kept })
     }
 
     fn is_label(&self, id: ImageId) -> bool {
@@ -245,7 +245,7 @@ impl ImageRegistry {
             task::spawn(async move {
                 tokio::time::sleep(MEASURED_AFTER).await;
                 let (Some(slot), Some(opened)) = (this.slots.get(id.0 as usize), this.opened(id)) else { return };
-                let Opened { image, origin, .. } = opened;
+                let OpenedImage { image, origin, .. } = opened;
                 if let Err(error) = measure::measure_and_keep(&image, &this.blocks, &slot.spec, &disk, &origin).await {
                     tracing::debug!("{}: its display window is not measured: {error}", slot.name);
                 }

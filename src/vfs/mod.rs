@@ -27,19 +27,19 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join, join_all, try_join_all};
 use parking_lot::Mutex;
 
-pub use answer::{Attributes, DirEntry, Entry, Kind, Reply, Statfs};
+pub use answer::{DirEntry, FileAttributes, LookupAnswer, NodeKind, Reply, Statfs};
 pub use errno::Errno;
-pub use readers::Reader;
+pub use readers::RecentReader;
 
 use crate::cache::Desk;
 use crate::catalog::Catalog;
 use crate::document::Packed;
-use crate::ledger::{Mark, Page};
+use crate::ledger::{LedgerPage, Mark};
 use crate::stats::Stats;
 use crate::store::Remote;
-use crate::tree::{DatasetId, Folder, Found, ImageId, Inode, Miss, MutableDocument, Tree, TreeError};
+use crate::tree::{DatasetId, Folder, ImageId, Inode, Miss, MutableDocument, NamedEntry, Tree, TreeError};
 use crate::volume::{Blocks, Chunks, VolumeError};
-use image_registry::{ImageRegistry, Opened};
+use image_registry::{ImageRegistry, OpenedImage};
 use pending_dirs::PendingDirs;
 use pinned_chunks::PinnedChunks;
 use readers::Readers;
@@ -150,10 +150,10 @@ impl Vfs {
     }
 
     /// The reader of voxels or of a store's documents who was there last, if that was in the last minute.
-    pub fn recent_reader(&self) -> Option<Reader> {
+    pub fn recent_reader(&self) -> Option<RecentReader> {
         let (dataset, ago) = self.readers.recent()?;
         let dataset = self.tree.dataset(dataset).map(|dataset| dataset.name.clone()).unwrap_or_default();
-        Some(Reader { dataset, ago })
+        Some(RecentReader { dataset, ago })
     }
 
     /// Who read so far is nobody who has to be told that the mount goes, such as emfs itself.
@@ -175,29 +175,29 @@ impl Vfs {
     }
 
     /// The ledger of what failed and what was absent.
-    pub fn ledger(&self) -> Page {
+    pub fn ledger(&self) -> LedgerPage {
         self.stats.ledger()
     }
 
     /// What `name` in the directory `parent` stands for. Counts as a reference that the kernel holds.
-    pub fn lookup(self: &Arc<Self>, parent: u64, name: &OsStr) -> Reply<Entry> {
+    pub fn lookup(self: &Arc<Self>, parent: u64, name: &OsStr) -> Reply<LookupAnswer> {
         let parent = Inode::new(parent);
         self.pending_dirs.counted(parent, self.find(parent, name))
     }
 
-    fn find(self: &Arc<Self>, parent: Inode, name: &OsStr) -> Reply<Entry> {
+    fn find(self: &Arc<Self>, parent: Inode, name: &OsStr) -> Reply<LookupAnswer> {
         let found = match self.tree.lookup(parent, name) {
-            Err(Miss::NotFound) => return Reply::Ready(Ok(Entry { attributes: None, ttl: FOREVER })),
+            Err(Miss::NotFound) => return Reply::Ready(Ok(LookupAnswer { attributes: None, ttl: FOREVER })),
             found => found,
         };
         match found {
-            Ok(Found::Node(inode, attributes)) => {
+            Ok(NamedEntry::Node(inode, attributes)) => {
                 if let Some(Folder::Dataset(dataset)) = self.tree.folder_at(inode) {
                     self.readers.named(dataset);
                 }
                 Reply::Ready(Ok(self.entry(inode, attributes)))
             }
-            Ok(Found::Mutable(document)) => {
+            Ok(NamedEntry::Mutable(document)) => {
                 let this = self.clone();
                 Reply::Pending(async move { Ok(this.look_up_document(document).await) }.boxed())
             }
@@ -207,8 +207,10 @@ impl Vfs {
                 let wanted = name.clone();
                 let path = move |vfs: &Self| format!("{}/{}", vfs.tree.path(parent), wanted.display());
                 self.described(path, move |vfs| match vfs.tree.lookup(parent, &name) {
-                    Ok(Found::Node(inode, attributes)) => Ok(vfs.entry(inode, attributes)),
-                    Ok(Found::Mutable(_)) | Err(Miss::NotFound) => Ok(Entry { attributes: None, ttl: FOREVER }),
+                    Ok(NamedEntry::Node(inode, attributes)) => Ok(vfs.entry(inode, attributes)),
+                    Ok(NamedEntry::Mutable(_)) | Err(Miss::NotFound) => {
+                        Ok(LookupAnswer { attributes: None, ttl: FOREVER })
+                    }
                     Err(miss) => Err(miss),
                 })
             }
@@ -216,7 +218,7 @@ impl Vfs {
     }
 
     /// The attributes of an inode.
-    pub fn getattr(self: &Arc<Self>, inode: u64) -> Reply<Attributes> {
+    pub fn getattr(self: &Arc<Self>, inode: u64) -> Reply<FileAttributes> {
         let inode = Inode::new(inode);
         if inode.as_revision().is_some() {
             let revision = self.revisions.get(inode).ok_or(Errno::STALE);
@@ -276,8 +278,8 @@ impl Vfs {
         Statfs { bytes: known.fold(0, u64::saturating_add) }
     }
 
-    fn entry(&self, inode: Inode, attributes: crate::tree::Attributes) -> Entry {
-        Entry { attributes: Some(self.attributes(inode, attributes)), ttl: self.name_ttl(inode) }
+    fn entry(&self, inode: Inode, attributes: crate::tree::NodeAttributes) -> LookupAnswer {
+        LookupAnswer { attributes: Some(self.attributes(inode, attributes)), ttl: self.name_ttl(inode) }
     }
 
     /// How long the kernel may keep the name of an inode.
@@ -288,14 +290,14 @@ impl Vfs {
         }
     }
 
-    fn attributes(&self, inode: Inode, attributes: crate::tree::Attributes) -> Attributes {
+    fn attributes(&self, inode: Inode, attributes: crate::tree::NodeAttributes) -> FileAttributes {
         let folder = self.tree.folder_at(inode);
         let unchanging = SystemTime::UNIX_EPOCH + UNCHANGING;
         let (mtime, ttl) = match folder {
             Some(folder) => (self.changed(folder).unwrap_or(unchanging), Duration::ZERO),
             None => self.times_of_store(inode).unwrap_or((unchanging, FOREVER)),
         };
-        Attributes {
+        FileAttributes {
             inode: inode.get(),
             size: attributes.size,
             kind: attributes.kind,
@@ -312,8 +314,8 @@ impl Vfs {
         for entry in listing.take(LISTED_AT_ONCE) {
             last = entry.next_cookie;
             let (attributes, ttl) = match entry.found {
-                Found::Node(inode, attributes) => (self.attributes(inode, attributes), self.name_ttl(inode)),
-                Found::Mutable(document) => match self.current(document) {
+                NamedEntry::Node(inode, attributes) => (self.attributes(inode, attributes), self.name_ttl(inode)),
+                NamedEntry::Mutable(document) => match self.current(document) {
                     Some(revision) => (documents::attributes(&revision), Duration::ZERO),
                     None => continue,
                 },
@@ -401,7 +403,7 @@ impl Vfs {
         self: &Arc<Self>,
         image: ImageId,
         path: String,
-    ) -> (bool, BoxFuture<'static, Result<Opened, VolumeError>>) {
+    ) -> (bool, BoxFuture<'static, Result<OpenedImage, VolumeError>>) {
         self.image_registry.open(image, move |error| tracing::error!("{path}: {error}"))
     }
 

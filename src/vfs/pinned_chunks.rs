@@ -52,7 +52,7 @@ struct Reading {
 }
 
 /// What is known of a chunk that somebody wants to read.
-pub(super) enum Found {
+pub(super) enum ChunkState {
     /// It is being read.
     Held(Arc<Held>),
     /// It is being read, and gave way to another.
@@ -70,11 +70,11 @@ pub(super) struct PinnedChunks {
 
 impl PinnedChunks {
     /// The chunk, if it is held.
-    pub(super) fn get(&self, part: FilePart) -> Found {
+    pub(super) fn get(&self, part: FilePart) -> ChunkState {
         match self.reading.lock().get(&part) {
-            Some(Reading { chunk: Some(chunk), .. }) => Found::Held(chunk.clone()),
-            Some(_) => Found::GaveWay,
-            None => Found::Nothing,
+            Some(Reading { chunk: Some(chunk), .. }) => ChunkState::Held(chunk.clone()),
+            Some(_) => ChunkState::GaveWay,
+            None => ChunkState::Nothing,
         }
     }
 
@@ -229,18 +229,18 @@ mod tests {
     async fn a_chunk_is_held_until_each_byte_was_answered_once() {
         let (pinned, chunk) = (PinnedChunks::default(), chunk(100).await);
         assert!(!pinned.answer(INODE, &key(), &chunk, 50, 50).1);
-        assert!(matches!(pinned.get(INODE), Found::Held(_)));
+        assert!(matches!(pinned.get(INODE), ChunkState::Held(_)));
         assert!(!pinned.answer(INODE, &key(), &chunk, 50, 50).1);
-        assert!(matches!(pinned.get(INODE), Found::Held(_)));
+        assert!(matches!(pinned.get(INODE), ChunkState::Held(_)));
         assert!(pinned.answer(INODE, &key(), &chunk, 0, 50).1);
-        assert!(matches!(pinned.get(INODE), Found::Nothing));
+        assert!(matches!(pinned.get(INODE), ChunkState::Nothing));
     }
 
     #[tokio::test]
     async fn a_chunk_answered_at_once_is_not_held() {
         let (pinned, chunk) = (PinnedChunks::default(), chunk(100).await);
         assert!(pinned.answer(INODE, &key(), &chunk, 0, 100).1);
-        assert!(matches!(pinned.get(INODE), Found::Nothing));
+        assert!(matches!(pinned.get(INODE), ChunkState::Nothing));
     }
 
     #[tokio::test]
@@ -248,16 +248,16 @@ mod tests {
         let (pinned, chunk) = (PinnedChunks::default(), chunk(100).await);
         pinned.answer(INODE, &key(), &chunk, 0, 50);
         pinned.give_way(1, |_| true);
-        assert!(matches!(pinned.get(INODE), Found::Held(_)), "it was read just now");
+        assert!(matches!(pinned.get(INODE), ChunkState::Held(_)), "it was read just now");
         pinned.reading.lock().get_mut(&INODE).unwrap().last -= JUST_READ;
         pinned.give_way(1, |_| false);
-        assert!(matches!(pinned.get(INODE), Found::Held(_)));
+        assert!(matches!(pinned.get(INODE), ChunkState::Held(_)));
         pinned.give_way(1, |_| true);
-        assert!(matches!(pinned.get(INODE), Found::GaveWay));
+        assert!(matches!(pinned.get(INODE), ChunkState::GaveWay));
         pinned.answered_part(INODE, 100, 50, 80);
-        assert!(matches!(pinned.get(INODE), Found::GaveWay));
+        assert!(matches!(pinned.get(INODE), ChunkState::GaveWay));
         pinned.answered_part(INODE, 100, 80, 100);
-        assert!(matches!(pinned.get(INODE), Found::Nothing));
+        assert!(matches!(pinned.get(INODE), ChunkState::Nothing));
     }
 
     #[test]

@@ -25,14 +25,14 @@ const START: u64 = 24 * 3600 * 1000;
 
 /// Somebody who read a moment ago, or still waits for an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reader {
+pub struct RecentReader {
     /// Name of the dataset.
     pub dataset: String,
     /// How long ago.
     pub ago: Duration,
 }
 
-impl Reader {
+impl RecentReader {
     /// How long it takes until this is no longer recent.
     pub fn recent_for(&self) -> Duration {
         RECENTLY.saturating_sub(self.ago)
@@ -54,7 +54,7 @@ pub(super) struct Readers {
 
 /// A read that is being answered. It ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct OngoingRead {
     readers: Readers,
     dataset: DatasetId,
 }
@@ -66,11 +66,11 @@ impl Readers {
     }
 
     /// A read begins.
-    pub(super) fn read(&self, dataset: DatasetId) -> Reading {
+    pub(super) fn read(&self, dataset: DatasetId) -> OngoingRead {
         if let Some(found) = self.get(dataset) {
             found.waiting.fetch_add(1, Ordering::Relaxed);
         }
-        Reading { readers: self.clone(), dataset }
+        OngoingRead { readers: self.clone(), dataset }
     }
 
     /// Somebody asks for the dataset's name.
@@ -110,7 +110,7 @@ impl Readers {
     }
 }
 
-impl Drop for Reading {
+impl Drop for OngoingRead {
     fn drop(&mut self) {
         if let Some(found) = self.readers.get(self.dataset) {
             // Before it is counted as answered, so that it never looks as if nobody read.
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(recent(&readers), Some(B));
         later(&mut readers, RECENTLY - Duration::from_secs(2));
         let (dataset, ago) = readers.recent().unwrap();
-        let reader = Reader { dataset: String::new(), ago };
+        let reader = RecentReader { dataset: String::new(), ago };
         assert!(dataset == B && reader.recent_for() <= Duration::from_secs(2), "{ago:?}");
         later(&mut readers, Duration::from_secs(2));
         assert_eq!(recent(&readers), None);

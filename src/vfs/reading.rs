@@ -6,9 +6,9 @@ use bytes::Bytes;
 use futures::FutureExt;
 
 use super::answer::slice;
-use super::voxels::{self, Receiver, Voxels};
+use super::voxels::{self, FileVoxels, Receiver};
 use super::{Errno, Reply, Vfs, tiff};
-use crate::tree::{Inode, Node};
+use crate::tree::{Inode, NodeContent};
 use crate::volume::ChunkGeometry;
 
 impl Vfs {
@@ -62,15 +62,21 @@ fn read(vfs: &Arc<Vfs>, receiver: Receiver, inode: Inode, (offset, size): (u64, 
     }
 }
 
-fn read_node(vfs: &Arc<Vfs>, receiver: Receiver, inode: Inode, node: Node, (offset, size): (u64, u32)) -> Reply<Bytes> {
+fn read_node(
+    vfs: &Arc<Vfs>,
+    receiver: Receiver,
+    inode: Inode,
+    node: NodeContent,
+    (offset, size): (u64, u32),
+) -> Reply<Bytes> {
     match node {
-        Node::Directory => Reply::Ready(Err(Errno::IS_A_DIRECTORY)),
-        Node::Document(bytes) => Reply::Ready(Ok(slice(&bytes, offset, size))),
-        Node::Chunk(chunk) => {
+        NodeContent::Directory => Reply::Ready(Err(Errno::IS_A_DIRECTORY)),
+        NodeContent::Document(bytes) => Reply::Ready(Ok(slice(&bytes, offset, size))),
+        NodeContent::Chunk(chunk) => {
             let geometry = ChunkGeometry { level: chunk.level, region: chunk.region, chunk: chunk.shape };
-            let voxels = Voxels { image: chunk.image, geometry, bytes: chunk.bytes() };
+            let voxels = FileVoxels { image: chunk.image, geometry, bytes: chunk.bytes() };
             voxels::read(vfs, receiver, inode.into(), &voxels, (offset, size))
         }
-        Node::Tiff(file) => tiff::read(vfs, receiver, inode, &file, (offset, size)),
+        NodeContent::Tiff(file) => tiff::read(vfs, receiver, inode, &file, (offset, size)),
     }
 }

@@ -1,7 +1,7 @@
 //! Why something failed, for whoever was not told with the error.
 
 use super::Vfs;
-use super::image_registry::Known;
+use super::image_registry::KnownImage;
 use crate::tree::{DatasetId, Inode};
 
 impl Vfs {
@@ -35,8 +35,8 @@ impl Vfs {
         let images = || self.tree.images_of(number);
         let found = [images().find(is_it), images().find(main)];
         found.into_iter().flatten().find_map(|id| match self.image_registry.known(id) {
-            Known::Failed(error) => Some(error.to_string()),
-            Known::Nothing | Known::Opening | Known::Open(_) => None,
+            KnownImage::Failed(error) => Some(error.to_string()),
+            KnownImage::Nothing | KnownImage::Opening | KnownImage::Open(_) => None,
         })
     }
 }

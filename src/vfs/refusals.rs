@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
 
-use super::image_registry::Known;
+use super::image_registry::KnownImage;
 use super::revisions::Revision;
-use super::{DirEntry, Entry, Reply, UNCHANGING, Vfs, documents};
+use super::{DirEntry, LookupAnswer, Reply, UNCHANGING, Vfs, documents};
 use crate::document::Packed;
 use crate::tree::{Folder, Inode, Miss, MutableDocument};
 use crate::volume::VolumeError;
@@ -46,9 +46,9 @@ impl Vfs {
         let (reason, remedy) = match self.tree.store_at(store)?.err()? {
             Miss::NotDescribed(images) => {
                 images.into_iter().find_map(|image| match self.image_registry.known(image) {
-                    Known::Failed(error) => Some((error.to_string(), remedy(&error))),
-                    Known::Opening => Some(("its source has not answered yet".to_owned(), ORIGIN)),
-                    Known::Nothing | Known::Open(_) => None,
+                    KnownImage::Failed(error) => Some((error.to_string(), remedy(&error))),
+                    KnownImage::Opening => Some(("its source has not answered yet".to_owned(), ORIGIN)),
+                    KnownImage::Nothing | KnownImage::Open(_) => None,
                 })?
             }
             miss => (miss.to_string(), ADDRESS),
@@ -63,7 +63,7 @@ impl Vfs {
     }
 
     /// Looks the file up in the directory of a store, after opening what the store shows.
-    pub(super) fn find_refusal(self: &Arc<Self>, store: Inode) -> Reply<Entry> {
+    pub(super) fn find_refusal(self: &Arc<Self>, store: Inode) -> Reply<LookupAnswer> {
         let this = self.clone();
         Reply::Pending(
             async move {
@@ -76,7 +76,7 @@ impl Vfs {
                     this.revisions.looked_up(&revision);
                     documents::attributes(&revision)
                 });
-                Ok(Entry { attributes, ttl: Duration::ZERO })
+                Ok(LookupAnswer { attributes, ttl: Duration::ZERO })
             }
             .boxed(),
         )
@@ -101,7 +101,7 @@ impl Vfs {
                 let dataset = this.tree.dataset_of_store(directory).ok_or(failed)?;
                 let above = Inode::dataset(dataset);
                 let own = |name: &str, inode: Inode, next_cookie: u64| {
-                    let attributes = this.attributes(inode, crate::tree::Attributes::DIRECTORY);
+                    let attributes = this.attributes(inode, crate::tree::NodeAttributes::DIRECTORY);
                     DirEntry { name: name.to_owned(), attributes, ttl: Duration::ZERO, next_cookie }
                 };
                 let file = DirEntry {

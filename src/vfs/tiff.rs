@@ -13,7 +13,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::pinned_chunks::FilePart;
-use super::voxels::{self, Receiver, Voxels};
+use super::voxels::{self, FileVoxels, Receiver};
 use super::{Reply, Vfs};
 use crate::task;
 use crate::tree::{Inode, TiffRef};
@@ -76,10 +76,10 @@ fn part_bytes(chunks: &Chunks) -> u64 {
     (chunks.limit() / PARTS).clamp(1, PART)
 }
 
-fn part_of(file: &TiffRef, number: u64, most: u64) -> (u64, Voxels) {
+fn part_of(file: &TiffRef, number: u64, most: u64) -> (u64, FileVoxels) {
     let part = file.part(number, most);
     let geometry = ChunkGeometry { level: file.level, region: part.region, chunk: part.region.shape() };
-    (part.start, Voxels { image: file.image, geometry, bytes: part.bytes })
+    (part.start, FileVoxels { image: file.image, geometry, bytes: part.bytes })
 }
 
 /// Up to `size` bytes of a file from `offset`.

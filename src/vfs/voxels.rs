@@ -6,14 +6,14 @@ use bytes::Bytes;
 use futures::FutureExt;
 
 use super::answer::slice;
-use super::pinned_chunks::{FilePart, Found};
+use super::pinned_chunks::{ChunkState, FilePart};
 use super::{Errno, Reply, Vfs};
 use crate::cache::Held;
 use crate::tree::ImageId;
 use crate::volume::{ChunkGeometry, ChunkKey};
 
 /// Voxels that a file shows, or a part of one.
-pub(super) struct Voxels {
+pub(super) struct FileVoxels {
     pub(super) image: ImageId,
     pub(super) geometry: ChunkGeometry,
     /// How many bytes they are.
@@ -34,20 +34,20 @@ pub(super) fn read(
     vfs: &Arc<Vfs>,
     receiver: Receiver,
     part: FilePart,
-    voxels: &Voxels,
+    voxels: &FileVoxels,
     (offset, size): (u64, u32),
 ) -> Reply<Bytes> {
-    let Voxels { image, geometry, bytes: length } = *voxels;
+    let FileVoxels { image, geometry, bytes: length } = *voxels;
     let Some(opened) = vfs.image_registry.opened(image) else {
         // Its path was found, so the image is open.
         return Reply::Ready(Err(Errno::STALE));
     };
     let key = ChunkKey { image: image.0, geometry };
     let found = vfs.pinned.get(part);
-    let gave_way = matches!(found, Found::GaveWay);
+    let gave_way = matches!(found, ChunkState::GaveWay);
     let held = match found {
-        Found::Held(held) => Some(held),
-        Found::GaveWay | Found::Nothing => vfs.chunks.cached(&opened.image, &key),
+        ChunkState::Held(held) => Some(held),
+        ChunkState::GaveWay | ChunkState::Nothing => vfs.chunks.cached(&opened.image, &key),
     };
     if let Some(held) = held {
         return Reply::Ready(Ok(answer(vfs, receiver, part, &key, held, (offset, size))));

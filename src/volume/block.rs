@@ -23,7 +23,7 @@ pub struct BlockKey {
 
 /// A decoded block.
 #[derive(Debug, Clone)]
-pub enum Voxels {
+pub enum BlockVoxels {
     /// The origin holds none: all voxels have the fill value.
     Absent,
     /// C order, little-endian, clipped to the array.
@@ -32,22 +32,22 @@ pub enum Voxels {
 
 /// How the work for a block ended.
 #[derive(Debug, Clone)]
-pub(super) enum Outcome {
+pub(super) enum BlockOutcome {
     /// It is there, or cannot be had.
-    Settled(Result<Voxels, VolumeError>),
+    Settled(Result<BlockVoxels, VolumeError>),
     /// It was fetched ahead for nobody, and is kept as it came or was given up. Who asked meanwhile has to ask again.
     FetchedAhead,
 }
 
-impl Outcome {
+impl BlockOutcome {
     /// It cannot be had.
     pub(super) fn failed(error: impl Into<VolumeError>) -> Self {
-        Outcome::Settled(Err(error.into()))
+        BlockOutcome::Settled(Err(error.into()))
     }
 }
 
 /// The duty to say how the work for a block ended.
-pub(super) type BlockLeader = Leader<BlockKey, Outcome>;
+pub(super) type BlockLeader = Leader<BlockKey, BlockOutcome>;
 
 /// Of what version the bytes of an object are, for what is made of them.
 pub(super) fn versions_of(object: &Object) -> Option<Arc<[u64]>> {
@@ -55,4 +55,4 @@ pub(super) fn versions_of(object: &Object) -> Option<Arc<[u64]>> {
 }
 
 /// Blocks that were asked for, as they come.
-pub type Requested = FuturesUnordered<BoxFuture<'static, (CellIndex, Result<Voxels, VolumeError>)>>;
+pub type Requested = FuturesUnordered<BoxFuture<'static, (CellIndex, Result<BlockVoxels, VolumeError>)>>;

@@ -7,13 +7,13 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::block::{BlockKey, BlockLeader, Outcome, Voxels};
+use super::block::{BlockKey, BlockLeader, BlockOutcome, BlockVoxels};
 use super::boxes::Boxes;
 use super::computed::MAX_LEVELS;
-use super::groups::Array;
+use super::groups::ArrayMisses;
 use super::image::Image;
 use super::per_level::PerLevel;
-use crate::cache::{Held, Joined, MemoryBudget, Place, Room, Shares, SingleFlight};
+use crate::cache::{FetchPlace, Held, Joined, MemoryBudget, Room, Shares, SingleFlight};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::stats::Stats;
 
@@ -47,10 +47,10 @@ pub(super) struct BlockMemory {
     computing: [MemoryBudget<()>; MAX_LEVELS],
     /// The misses of arrays whose neighbours lie together. Blocks have to be looked for, and those to fetch along have to be
     /// chosen and marked as under way, while one is held: a block that is missed in between would be a request of its own.
-    pub(super) groups: PerLevel<Array>,
+    pub(super) groups: PerLevel<ArrayMisses>,
     /// The boxes that are read.
     pub(super) boxes: PerLevel<Boxes>,
-    flights: Arc<SingleFlight<BlockKey, Outcome>>,
+    flights: Arc<SingleFlight<BlockKey, BlockOutcome>>,
     /// Blocks that were counted as absent, the latest ones: they are found to be so again and again.
     counted: Mutex<LruCache<BlockKey, ()>>,
     stats: Arc<Stats>,
@@ -101,7 +101,7 @@ impl BlockMemory {
     }
 
     /// Memory for `bytes` that are fetched from `place`, once there is some and others have what is theirs.
-    pub(super) async fn room(&self, place: &Place, bytes: u64) -> Room {
+    pub(super) async fn room(&self, place: &FetchPlace, bytes: u64) -> Room {
         let share = self.shares.take(place, bytes).await;
         Room::new(self.budget.lease(bytes).await, share)
     }
@@ -113,8 +113,8 @@ impl BlockMemory {
     }
 
     /// Joins the work for a block somebody wants. The second value says whether it is there as it was fetched.
-    pub(super) fn join(&self, key: BlockKey) -> (Joined<BlockKey, Outcome>, bool) {
-        let joined = self.flights.join(&key, || self.cached(&key).map(|voxels| Outcome::Settled(Ok(voxels))));
+    pub(super) fn join(&self, key: BlockKey) -> (Joined<BlockKey, BlockOutcome>, bool) {
+        let joined = self.flights.join(&key, || self.cached(&key).map(|voxels| BlockOutcome::Settled(Ok(voxels))));
         let stored = matches!(joined, Joined::Leading(..)) && self.budget.holds(&BlockForm::Stored(key));
         self.stats.block(stored || matches!(joined, Joined::Ready(_)));
         (joined, stored)
@@ -136,7 +136,7 @@ impl BlockMemory {
             let key = BlockKey { image: image.number, level, index };
             // Looking must not make a block the most recently used: nobody wants it yet.
             let holds = || self.has(&key) || self.budget.holds(&BlockForm::Stored(key));
-            match self.flights.join(&key, || holds().then_some(Outcome::FetchedAhead)) {
+            match self.flights.join(&key, || holds().then_some(BlockOutcome::FetchedAhead)) {
                 Joined::Leading(leader, _) => Some(leader),
                 Joined::Ready(_) | Joined::Following(_) => None,
             }
@@ -155,15 +155,15 @@ impl BlockMemory {
     }
 
     /// A block that is in memory, or known to be absent at the origin.
-    pub(super) fn cached(&self, key: &BlockKey) -> Option<Voxels> {
+    pub(super) fn cached(&self, key: &BlockKey) -> Option<BlockVoxels> {
         let held = self.budget.get(&BlockForm::Decoded(*key)).filter(|held| !held.is_over())?;
-        Some(if held.data.is_empty() { Voxels::Absent } else { Voxels::Present(held) })
+        Some(if held.data.is_empty() { BlockVoxels::Absent } else { BlockVoxels::Present(held) })
     }
 
     /// Keeps the bytes of a block that nobody asked for.
     pub(super) fn keep_stored(&self, leader: BlockLeader, stored: Held) {
         self.budget.insert(BlockForm::Stored(*leader.key()), Arc::new(stored));
-        leader.finish(Outcome::FetchedAhead);
+        leader.finish(BlockOutcome::FetchedAhead);
     }
 
     /// The bytes of a block that was fetched ahead; its voxels are to take their place.
@@ -180,8 +180,8 @@ impl BlockMemory {
     pub(super) fn finish(&self, leader: BlockLeader, held: Held) {
         let held = Arc::new(held);
         self.budget.insert(BlockForm::Decoded(*leader.key()), held.clone());
-        let voxels = if held.data.is_empty() { Voxels::Absent } else { Voxels::Present(held) };
-        leader.finish(Outcome::Settled(Ok(voxels)));
+        let voxels = if held.data.is_empty() { BlockVoxels::Absent } else { BlockVoxels::Present(held) };
+        leader.finish(BlockOutcome::Settled(Ok(voxels)));
     }
 
     /// Counts a block that is absent at the origin, remembers that for a while, and tells all who wait.

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
 use super::VolumeError;
-use super::block::{BlockKey, Outcome, Requested, Voxels};
+use super::block::{BlockKey, BlockOutcome, BlockVoxels, Requested};
 use super::block_memory::BlockMemory;
 use super::bulk_read::BulkRead;
 use super::computed::{Below, compute};
@@ -90,12 +90,14 @@ impl Blocks {
             results.push(Box::pin(async move {
                 let outcome = match (ready, follower) {
                     (Some(outcome), _) => outcome,
-                    (None, Some(follower)) => follower.await.unwrap_or_else(|_| Outcome::failed(VolumeError::Lost)),
-                    (None, None) => Outcome::failed(VolumeError::Lost),
+                    (None, Some(follower)) => {
+                        follower.await.unwrap_or_else(|_| BlockOutcome::failed(VolumeError::Lost))
+                    }
+                    (None, None) => BlockOutcome::failed(VolumeError::Lost),
                 };
                 match outcome {
-                    Outcome::FetchedAhead => (index, this.again(&image, level, index).await),
-                    Outcome::Settled(result) => (index, result),
+                    BlockOutcome::FetchedAhead => (index, this.again(&image, level, index).await),
+                    BlockOutcome::Settled(result) => (index, result),
                 }
             }) as BoxFuture<'static, _>);
         }
@@ -126,7 +128,7 @@ impl Blocks {
         image: &'a Arc<Image>,
         level: LevelIndex,
         index: CellIndex,
-    ) -> BoxFuture<'a, Result<Voxels, VolumeError>> {
+    ) -> BoxFuture<'a, Result<BlockVoxels, VolumeError>> {
         Box::pin(async move {
             let result = self.request(image, level, vec![index], None).next().await;
             result.map_or(Err(VolumeError::Lost), |(_, result)| result)
@@ -144,7 +146,7 @@ impl Blocks {
     }
 
     /// A block that is in memory, or known to be absent at the origin.
-    pub(super) fn cached(&self, key: &BlockKey) -> Option<Voxels> {
+    pub(super) fn cached(&self, key: &BlockKey) -> Option<BlockVoxels> {
         self.memory.cached(key)
     }
 }

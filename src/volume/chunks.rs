@@ -12,9 +12,9 @@ use futures::{FutureExt, StreamExt};
 use tokio::time::timeout;
 
 use super::VolumeError;
-use super::block::{BlockKey, Voxels};
+use super::block::{BlockKey, BlockVoxels};
 use super::blocks::Blocks;
-use super::copy::{Placed, copy_part, fill};
+use super::copy::{PlacedArray, copy_part, fill};
 use super::image::Image;
 use crate::cache::{Held, Joined, Lease, MemoryBudget, Room, Shares, SingleFlight};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
@@ -62,7 +62,7 @@ pub struct ChunkGeometry {
 type Chunk = Result<Arc<Held>, VolumeError>;
 
 /// Blocks that were asked for, as they come.
-type Results = BoxStream<'static, (CellIndex, Result<Voxels, VolumeError>)>;
+type Results = BoxStream<'static, (CellIndex, Result<BlockVoxels, VolumeError>)>;
 
 /// The chunks of all views of a mount.
 pub struct Chunks {
@@ -184,8 +184,8 @@ impl Chunks {
         {
             match result? {
                 // The block is the chunk, and the cache of blocks keeps it.
-                Voxels::Present(held) => return Ok(held),
-                Voxels::Absent => is_absent = true,
+                BlockVoxels::Present(held) => return Ok(held),
+                BlockVoxels::Absent => is_absent = true,
             }
         }
         let bytes = chunk.bytes(item_size).unwrap_or(u64::MAX);
@@ -205,7 +205,7 @@ impl Chunks {
             (Room::new(self.lease(bytes).await, None), None)
         };
         let mut data = vec![0u8; length];
-        let mut target = Placed { data: data.as_mut_slice(), region: placed(&region, chunk) };
+        let mut target = PlacedArray { data: data.as_mut_slice(), region: placed(&region, chunk) };
         if is_absent {
             fill(&mut target, &region, description.fill.as_le_bytes());
         }
@@ -359,7 +359,7 @@ impl Chunks {
             };
             let (these, others) = left.split_at_mut_checked(usize::try_from(taken * row).ok()?)?;
             self.put_part(
-                &mut Placed { data: these, region: moved(&part, geometry.region.start) },
+                &mut PlacedArray { data: these, region: moved(&part, geometry.region.start) },
                 image,
                 &grid,
                 geometry,
@@ -373,7 +373,7 @@ impl Chunks {
 
     fn put_part(
         &self,
-        target: &mut Placed<&mut [u8]>,
+        target: &mut PlacedArray<&mut [u8]>,
         image: &Image,
         grid: &Grid,
         geometry: &ChunkGeometry,
@@ -388,15 +388,21 @@ impl Chunks {
 }
 
 /// Copies what a block has of `region` to where it belongs. What it has beyond a crop is padding there.
-fn put(target: &mut Placed<&mut [u8]>, image: &Image, grid: &Grid, block: (CellIndex, &Voxels), region: &Region) {
+fn put(
+    target: &mut PlacedArray<&mut [u8]>,
+    image: &Image,
+    grid: &Grid,
+    block: (CellIndex, &BlockVoxels),
+    region: &Region,
+) {
     let (index, voxels) = block;
     let block = grid.region(index);
     let Some(part) = block.intersection(region) else { return };
     match voxels {
-        Voxels::Present(held) => {
-            copy_part(&Placed { data: &held.data, region: block }, target, &part, image.item_size());
+        BlockVoxels::Present(held) => {
+            copy_part(&PlacedArray { data: &held.data, region: block }, target, &part, image.item_size());
         }
-        Voxels::Absent => fill(target, &part, image.source.description().fill.as_le_bytes()),
+        BlockVoxels::Absent => fill(target, &part, image.source.description().fill.as_le_bytes()),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::geometry::{Region, Shape};
 
 /// A dense C-order array of which some voxels lie at `region` of a larger one.
-pub(crate) struct Placed<D> {
+pub(crate) struct PlacedArray<D> {
     /// The voxels, `region.shape()` of them.
     pub(crate) data: D,
     /// Where they lie, `z, y, x`.
@@ -35,7 +35,7 @@ impl Rows {
 
 /// Copies the voxels of `part`, which both arrays cover. Rows that a shorter array does not hold are skipped, so that no
 /// length can make it panic; callers check lengths.
-pub(crate) fn copy_part(from: &Placed<&[u8]>, to: &mut Placed<&mut [u8]>, part: &Region, item_size: usize) {
+pub(crate) fn copy_part(from: &PlacedArray<&[u8]>, to: &mut PlacedArray<&mut [u8]>, part: &Region, item_size: usize) {
     let Shape([depth, height, width]) = part.shape();
     let length = width as usize * item_size;
     let (sources, targets) = (Rows::of(&from.region, part, item_size), Rows::of(&to.region, part, item_size));
@@ -52,7 +52,7 @@ pub(crate) fn copy_part(from: &Placed<&[u8]>, to: &mut Placed<&mut [u8]>, part: 
 }
 
 /// Fills the voxels of `part` with one value, given as little-endian bytes.
-pub(crate) fn fill(to: &mut Placed<&mut [u8]>, part: &Region, value: &[u8]) {
+pub(crate) fn fill(to: &mut PlacedArray<&mut [u8]>, part: &Region, value: &[u8]) {
     let Some(shared) = to.region.intersection(part) else { return };
     let Shape([depth, height, width]) = shared.shape();
     let length = width as usize * value.len();
@@ -101,8 +101,8 @@ mod tests {
             let source = dense(&from);
             let mut target = vec![0; dense(&to).len()];
             if let Some(shared) = from.intersection(&to) {
-                let mut target = Placed { data: target.as_mut_slice(), region: to };
-                copy_part(&Placed { data: &source, region: from }, &mut target, &shared, 2);
+                let mut target = PlacedArray { data: target.as_mut_slice(), region: to };
+                copy_part(&PlacedArray { data: &source, region: from }, &mut target, &shared, 2);
             }
             let mut expected = dense(&to);
             let mut at = 0;
@@ -123,7 +123,7 @@ mod tests {
         #[test]
         fn exactly_the_part_is_filled(whole in region(), part in region()) {
             let mut target = vec![0; dense(&whole).len()];
-            fill(&mut Placed { data: &mut target, region: whole }, &part, &[7, 9]);
+            fill(&mut PlacedArray { data: &mut target, region: whole }, &part, &[7, 9]);
             let shared = whole.intersection(&part).map_or(0, |shared| shared.shape().voxels().unwrap());
             prop_assert_eq!(target.chunks(2).filter(|voxel| *voxel == [7, 9]).count() as u64, shared);
         }

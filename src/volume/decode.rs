@@ -12,7 +12,7 @@ use crate::remote::Compression;
 use crate::task;
 
 /// The bytes of a block as they were fetched.
-pub(super) struct Stored {
+pub(super) struct FetchedBlock {
     pub(super) bytes: Bytes,
     /// Whether others share their memory.
     pub(super) shared: bool,
@@ -25,13 +25,13 @@ pub(super) async fn decode(
     memory: &BlockMemory,
     image: &Arc<Image>,
     key: BlockKey,
-    stored: Stored,
+    stored: FetchedBlock,
 ) -> Result<Bytes, VolumeError> {
     let _permit = memory.decoding().await;
     let image = image.clone();
     let expected = image.block_bytes(key);
     let task = task::spawn_blocking(move || {
-        let Stored { bytes, shared, packed } = stored;
+        let FetchedBlock { bytes, shared, packed } = stored;
         let unsuitable =
             |reason: String| VolumeError::Unsuitable(format!("block {} of {}: {reason}", key.index, key.level));
         let raw = match packed {

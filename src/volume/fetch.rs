@@ -10,17 +10,17 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::SemaphorePermit;
 
 use super::VolumeError;
-use super::block::{BlockKey, BlockLeader, Outcome, versions_of};
+use super::block::{BlockKey, BlockLeader, BlockOutcome, versions_of};
 use super::block_memory::BlockMemory;
 use super::bulk_read::BulkRead;
-use super::decode::{Stored, decode};
+use super::decode::{FetchedBlock, decode};
 use super::groups::Edges;
 use super::image::Image;
 use super::parts::fetch_parts;
-use super::plan::{self, Longest, Piece, Request, join, join_rows, join_within};
+use super::plan::{self, Longest, Piece, PlannedRequest, join, join_rows, join_within};
 use super::refetch::fetch_past_caches;
 use super::whole::Whole;
-use crate::cache::{Held, Place, Room};
+use crate::cache::{FetchPlace, Held, Room};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::{Cause, RemoteError};
 use crate::source::Placement;
@@ -176,7 +176,7 @@ impl Fetcher {
         while let Some((job, placement)) = located.next().await {
             match placement {
                 // Whoever asks for it is told.
-                Ok(Placement::Absent { .. }) | Err(_) if !job.wanted => job.leader.finish(Outcome::FetchedAhead),
+                Ok(Placement::Absent { .. }) | Err(_) if !job.wanted => job.leader.finish(BlockOutcome::FetchedAhead),
                 // It waits for memory, and the others must not wait with it.
                 Ok(Placement::Absent { .. }) => {
                     let (memory, image) = (self.memory.clone(), self.image.clone());
@@ -191,14 +191,19 @@ impl Fetcher {
                 Ok(Placement::Packed { object, compression, limit, witness }) => {
                     wholes.push((job, Whole::packed(object, compression, limit, witness)));
                 }
-                Err(error) => job.leader.finish(Outcome::failed(error)),
+                Err(error) => job.leader.finish(BlockOutcome::failed(error)),
             }
         }
         (pieces, wholes)
     }
 
     /// The requests for pieces of objects, of which some are kept on disk; each with whether its pieces are among those.
-    fn requests(&self, kept: Vec<Piece<Job>>, missing: Vec<Piece<Job>>, longest: u64) -> Vec<(Request<Job>, bool)> {
+    fn requests(
+        &self,
+        kept: Vec<Piece<Job>>,
+        missing: Vec<Piece<Job>>,
+        longest: u64,
+    ) -> Vec<(PlannedRequest<Job>, bool)> {
         let pieces = || kept.iter().chain(&missing);
         let Some(first) = pieces().next().map(|piece| *piece.tag.leader.key()) else { return Vec::new() };
         let at_once = match &self.bulk {
@@ -219,11 +224,11 @@ impl Fetcher {
 
     /// Fetches joined pieces of an object and decodes those that somebody wants. `may_be_kept`: unless they were just found
     /// not to be on disk.
-    async fn fetch_range(self, request: Request<Job>, may_be_kept: bool) {
-        let Request { object, start, end, pieces } = request;
+    async fn fetch_range(self, request: PlannedRequest<Job>, may_be_kept: bool) {
+        let PlannedRequest { object, start, end, pieces } = request;
         let voxels = pieces.iter().map(|piece| self.held_bytes(piece)).fold(0, u64::saturating_add);
         let Ok(under_way) = self.enter(&object, voxels).await else {
-            let given_up = |piece: Piece<Job>| piece.tag.leader.finish(Outcome::failed(VolumeError::GivenUp));
+            let given_up = |piece: Piece<Job>| piece.tag.leader.finish(BlockOutcome::failed(VolumeError::GivenUp));
             return pieces.into_iter().for_each(given_up);
         };
         let is_kept = may_be_kept && plan::are_at_hand(&pieces).await;
@@ -249,7 +254,8 @@ impl Fetcher {
                 self.memory.keep_stored(leader, Held::new(bytes, lease).of_versions(versions.clone()));
                 continue;
             }
-            let decoded = decode(&self.memory, &self.image, *leader.key(), Stored { bytes, shared, packed: None });
+            let decoded =
+                decode(&self.memory, &self.image, *leader.key(), FetchedBlock { bytes, shared, packed: None });
             let (this, versions) = (&self, versions.clone());
             decoding.push(async move {
                 match decoded.await {
@@ -293,7 +299,7 @@ impl Fetcher {
         (voxels, is_kept): (u64, bool),
     ) -> Result<Arrived, RemoteError> {
         let bytes = (range.end - range.start).saturating_add(voxels);
-        let cached = Place::cached();
+        let cached = FetchPlace::cached();
         let mut room = self.memory.room(if is_kept { &cached } else { object.place() }, bytes).await;
         let ranges: Vec<_> = pieces.iter().map(Piece::range).collect();
         if let Some(parts) = object.kept_parts(ranges.clone()).await {
@@ -324,10 +330,10 @@ impl Fetcher {
         let key = *leader.key();
         let bytes = self.image.block_bytes(key);
         // Taken before the stored bytes are: many who hold some while they wait for more could wait for each other.
-        let mut room = self.memory.room(&Place::cached(), bytes).await;
+        let mut room = self.memory.room(&FetchPlace::cached(), bytes).await;
         if let Some(stored) = self.memory.take_stored(key) {
             let versions = stored.versions().cloned();
-            let stored = Stored { bytes: stored.data.clone(), shared: true, packed: None };
+            let stored = FetchedBlock { bytes: stored.data.clone(), shared: true, packed: None };
             // Where it does not decode and is kept on disk as well, it has to go from there.
             if let Ok(decoded) = decode(&self.memory, &self.image, key, stored).await {
                 let held = Held::new(decoded, room.lease.split(bytes)).of_versions(versions);
@@ -343,9 +349,9 @@ impl Fetcher {
         let key = *leader.key();
         let bytes = self.image.block_bytes(key);
         // The stored bytes are seldom longer than the voxels.
-        let mut room = self.memory.room(&Place::cached(), bytes.saturating_mul(2)).await;
+        let mut room = self.memory.room(&FetchPlace::cached(), bytes.saturating_mul(2)).await;
         if let Some(noted) = bulk.noted(key.index).await {
-            let stored = Stored { bytes: noted, shared: false, packed: None };
+            let stored = FetchedBlock { bytes: noted, shared: false, packed: None };
             if let Ok(decoded) = decode(&self.memory, &self.image, key, stored).await {
                 return self.memory.finish(leader, Held::new(decoded, room.lease.split(bytes)));
             }
@@ -370,7 +376,7 @@ impl Fetcher {
         let by_range = matches!(error.cause, Cause::Protocol(_) | Cause::Status(_));
         let offline = matches!(error.cause, Cause::Offline(_));
         let retry = by_range && !ahead.is_empty() || offline && wanted.len() + ahead.len() > 1;
-        ahead.into_iter().for_each(|piece| piece.tag.leader.finish(Outcome::FetchedAhead));
+        ahead.into_iter().for_each(|piece| piece.tag.leader.finish(BlockOutcome::FetchedAhead));
         if retry {
             // What is kept of several blocks may be all of some of them.
             let requests = if offline { join_within(wanted, 0, 0) } else { join(wanted, plan::JOINED) };
@@ -380,7 +386,7 @@ impl Fetcher {
             return;
         }
         let error = VolumeError::Source(error.into());
-        wanted.into_iter().for_each(|piece| piece.tag.leader.finish(Outcome::failed(error.clone())));
+        wanted.into_iter().for_each(|piece| piece.tag.leader.finish(BlockOutcome::failed(error.clone())));
     }
 
     /// Fetches an object that is one block.
@@ -394,11 +400,11 @@ impl Fetcher {
         let (fetched, mut room) = match received {
             Ok(Some(received)) => received,
             // Whoever asks for it is told.
-            Ok(None) | Err(_) if !wanted => return leader.finish(Outcome::FetchedAhead),
+            Ok(None) | Err(_) if !wanted => return leader.finish(BlockOutcome::FetchedAhead),
             Ok(None) => return self.memory.finish_absent(&self.image, leader).await,
-            Err(error) => return leader.finish(Outcome::failed(error)),
+            Err(error) => return leader.finish(BlockOutcome::failed(error)),
         };
-        let stored = Stored { bytes: fetched.clone(), shared: false, packed: whole.packed };
+        let stored = FetchedBlock { bytes: fetched.clone(), shared: false, packed: whole.packed };
         match decode(&self.memory, &self.image, key, stored).await {
             Ok(decoded) => {
                 if let Some(bulk) = self.bulk.as_ref().filter(|_| !whole.object.is_local()) {
@@ -407,7 +413,7 @@ impl Fetcher {
                 let lease = room.lease.split(self.image.block_bytes(key));
                 self.memory.finish(leader, Held::new(decoded, lease).of_versions(versions_of(&whole.object)));
             }
-            Err(_) if !wanted => leader.finish(Outcome::FetchedAhead),
+            Err(_) if !wanted => leader.finish(BlockOutcome::FetchedAhead),
             // Nothing says how long a whole object must be, so a cut or foreign answer is noticed only here.
             Err(error) => {
                 drop(room);
@@ -421,7 +427,7 @@ impl Fetcher {
         let bytes = self.image.block_bytes(key);
         let object = &whole.object;
         let _under_way = self.enter(object, bytes).await?;
-        let cached = Place::cached();
+        let cached = FetchPlace::cached();
         let place = if plan::is_at_hand(object).await { &cached } else { object.place() };
         let room = self.memory.room(place, whole.needed().saturating_add(bytes)).await;
         let fetched = object.whole_if_there(whole.limit, &whole.witness).await;

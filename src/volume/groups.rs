@@ -22,7 +22,7 @@ use std::num::NonZeroUsize;
 
 use lru::LruCache;
 
-use self::record::Record;
+use self::record::GroupRecord;
 use super::block::BlockLeader;
 use crate::geometry::{CellIndex, Grid};
 
@@ -115,18 +115,18 @@ pub(super) struct Edges {
 }
 
 /// The misses of one array.
-pub(super) struct Array {
+pub(super) struct ArrayMisses {
     /// Misses that wait for others of the same moment.
     gathered: Vec<BlockLeader>,
     /// Whether somebody will take them.
     gathering: bool,
     seen: LruCache<Group, Seen>,
-    records: LruCache<Group, Record>,
+    records: LruCache<Group, GroupRecord>,
 }
 
-impl Default for Array {
+impl Default for ArrayMisses {
     fn default() -> Self {
-        Array {
+        ArrayMisses {
             gathered: Vec::new(),
             gathering: false,
             seen: LruCache::new(REMEMBERED),
@@ -135,9 +135,9 @@ impl Default for Array {
     }
 }
 
-impl Array {
+impl ArrayMisses {
     /// Adds misses to those of the moment. Where nobody is gathering, the caller does from now on, and has to call
-    /// [`Array::take`] soon.
+    /// [`ArrayMisses::take`] soon.
     pub(super) fn gather(&mut self, leaders: Vec<BlockLeader>) -> bool {
         self.gathered.extend(leaders);
         !std::mem::replace(&mut self.gathering, true)
@@ -180,9 +180,9 @@ impl Array {
         room: u32,
     ) -> Vec<CellIndex> {
         let Some(&first) = missed.first() else { return Vec::new() };
-        let record = self.records.get_or_insert_mut(whole, || Record::new(&whole, grid));
+        let record = self.records.get_or_insert_mut(whole, || GroupRecord::new(&whole, grid));
         if missed.iter().any(|&cell| record.had(cell)) {
-            *record = Record::new(&whole, grid);
+            *record = GroupRecord::new(&whole, grid);
         }
         missed.iter().for_each(|&cell| record.add(cell));
         let mut groups: Vec<Group> = Vec::new();

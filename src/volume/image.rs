@@ -6,10 +6,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::VolumeError;
 use super::block::BlockKey;
-use super::computed::{self, KeptLevels, Levels, Rule};
+use super::computed::{self, DownsamplingRule, KeptLevels, Levels};
 use super::pyramid::{Level, Pyramid, sum, tidy};
 use super::window::{self, DisplayWindow, Measured};
-use crate::cache::Place;
+use crate::cache::FetchPlace;
 use crate::catalog::SourceSpec;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
 use crate::source::planes::plane_chunk;
@@ -32,7 +32,7 @@ pub struct Image {
     /// Where its blocks come from.
     pub source: Arc<dyn Source>,
     /// Who has to answer for most of its blocks.
-    pub(super) place: Place,
+    pub(super) place: FetchPlace,
     /// The levels above those of the source.
     computed: Levels,
     /// In KiB, the chunks that may be under way at a time; made when the first one is.
@@ -41,7 +41,7 @@ pub struct Image {
 
 impl Image {
     /// An image of `source`, which is at `place` and which counters and messages call `name`.
-    pub fn new(number: u32, name: &str, source: Arc<dyn Source>, place: Place) -> Self {
+    pub fn new(number: u32, name: &str, source: Arc<dyn Source>, place: FetchPlace) -> Self {
         Image { number, name: name.into(), source, place, computed: Levels::none(), turns: OnceLock::new() }
     }
 
@@ -58,7 +58,11 @@ impl Image {
             return self;
         }
         let levels = computed::levels(description, self.voxel_size(spec, archive_voxel_size));
-        let rule = if spec.label.is_some() || self.source.is_segmentation() { Rule::Mode } else { Rule::Mean };
+        let rule = if spec.label.is_some() || self.source.is_segmentation() {
+            DownsamplingRule::Mode
+        } else {
+            DownsamplingRule::Mean
+        };
         Image { computed: Levels { levels, rule, kept }, ..self }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 
 use super::VolumeError;
-use super::block::Voxels;
+use super::block::BlockVoxels;
 use super::blocks::Blocks;
 use super::image::Image;
 use super::percentiles::percentiles;
@@ -72,7 +72,7 @@ async fn measure(image: &Arc<Image>, blocks: &Arc<Blocks>, spec: &SourceSpec) ->
         let mut results = blocks.request(image, LevelIndex(0), vec![cell], None);
         while let Some((_, result)) = results.next().await {
             // What the archive does not have says nothing of the image.
-            if let Voxels::Present(held) = result? {
+            if let BlockVoxels::Present(held) = result? {
                 data.extend_from_slice(&held.data);
                 used.push(cell.0);
             }

@@ -68,7 +68,7 @@ async fn ask_of_each<T>(pieces: &[Piece<T>], question: fn(&Object, &Range<u64>) 
 }
 
 /// One range to fetch and the pieces in it, by their first byte.
-pub(crate) struct Request<T> {
+pub(crate) struct PlannedRequest<T> {
     pub(crate) object: Object,
     pub(crate) start: u64,
     pub(crate) end: u64,
@@ -92,18 +92,18 @@ impl From<u64> for Longest {
 
 /// Joins pieces that lie together to requests that are not longer than told. Every piece is in exactly one request, which
 /// covers it.
-pub(crate) fn join<T>(pieces: Vec<Piece<T>>, longest: impl Into<Longest>) -> Vec<Request<T>> {
+pub(crate) fn join<T>(pieces: Vec<Piece<T>>, longest: impl Into<Longest>) -> Vec<PlannedRequest<T>> {
     join_within(pieces, longest, GAP)
 }
 
 /// The same for pieces that are at most `gap` bytes apart.
-pub(super) fn join_within<T>(pieces: Vec<Piece<T>>, longest: impl Into<Longest>, gap: u64) -> Vec<Request<T>> {
+pub(super) fn join_within<T>(pieces: Vec<Piece<T>>, longest: impl Into<Longest>, gap: u64) -> Vec<PlannedRequest<T>> {
     join_where(pieces, longest.into(), |_, _| gap)
 }
 
 /// The same for pieces that lie in rows.
-pub(super) fn join_rows<T>(pieces: Vec<Piece<T>>, longest: impl Into<Longest>) -> Vec<Request<T>> {
-    let wanted = |last: &Request<T>, piece: &Piece<T>| (last.end - last.start).saturating_add(piece.length);
+pub(super) fn join_rows<T>(pieces: Vec<Piece<T>>, longest: impl Into<Longest>) -> Vec<PlannedRequest<T>> {
+    let wanted = |last: &PlannedRequest<T>, piece: &Piece<T>| (last.end - last.start).saturating_add(piece.length);
     join_where(pieces, longest.into(), |last, piece| wanted(last, piece).clamp(GAP, WIDE_GAP))
 }
 
@@ -111,14 +111,14 @@ pub(super) fn join_rows<T>(pieces: Vec<Piece<T>>, longest: impl Into<Longest>) -
 fn join_where<T>(
     mut pieces: Vec<Piece<T>>,
     longest: Longest,
-    gap: impl Fn(&Request<T>, &Piece<T>) -> u64,
-) -> Vec<Request<T>> {
+    gap: impl Fn(&PlannedRequest<T>, &Piece<T>) -> u64,
+) -> Vec<PlannedRequest<T>> {
     // By handle: two of one URL may be of different versions, and positions of one mean nothing in the other.
     pieces.sort_by(|a, b| {
         let place = |piece: &Piece<T>| (piece.object.handle(), piece.start);
         a.object.url().cmp(b.object.url()).then_with(|| place(a).cmp(&place(b)))
     });
-    let mut requests: Vec<Request<T>> = Vec::new();
+    let mut requests: Vec<PlannedRequest<T>> = Vec::new();
     for piece in pieces {
         let end = piece.start.saturating_add(piece.length);
         match requests.last_mut() {
@@ -133,7 +133,7 @@ fn join_where<T>(
             }
             _ => {
                 let object = piece.object.clone();
-                requests.push(Request { object, start: piece.start, end, pieces: vec![piece] });
+                requests.push(PlannedRequest { object, start: piece.start, end, pieces: vec![piece] });
             }
         }
     }

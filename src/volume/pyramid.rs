@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::computed::Rule;
+use super::computed::DownsamplingRule;
 use crate::catalog::LabelValue;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{Grid, Shape};
@@ -34,7 +34,7 @@ pub struct Pyramid {
     /// Whether it begins where others do with the corner of its first voxel, because nothing says where the centre of that is.
     pub by_corner: bool,
     /// The rule by which all levels but s0 are computed, where they are.
-    pub computed: Option<Rule>,
+    pub computed: Option<DownsamplingRule>,
 }
 
 /// One array of a pyramid.

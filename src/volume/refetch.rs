@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::VolumeError;
-use super::block::{BlockLeader, Outcome, versions_of};
+use super::block::{BlockLeader, BlockOutcome, versions_of};
 use super::block_memory::BlockMemory;
 use super::bulk_read::BulkRead;
-use super::decode::{Stored, decode};
+use super::decode::{FetchedBlock, decode};
 use super::image::Image;
 use super::parts::fetch_parts;
 use super::whole::Whole;
@@ -28,7 +28,7 @@ pub(super) async fn fetch_past_caches(
 ) {
     // That a decoder ended without an answer says nothing about the bytes.
     if matches!(error, VolumeError::Lost) {
-        return leader.finish(Outcome::failed(error));
+        return leader.finish(BlockOutcome::failed(error));
     }
     let key = *leader.key();
     let bytes = image.block_bytes(key);
@@ -52,10 +52,10 @@ pub(super) async fn fetch_past_caches(
     let (raw, packed, mut room, object) = match fetched.await {
         Ok(Some(fetched)) => fetched,
         Ok(None) => return memory.finish_absent(&image, leader).await,
-        Err(other) => return leader.finish(Outcome::failed(other)),
+        Err(other) => return leader.finish(BlockOutcome::failed(other)),
     };
     let noting = bulk.as_ref().filter(|_| !object.is_local());
-    match decode(&memory, &image, key, Stored { bytes: raw.clone(), shared: false, packed }).await {
+    match decode(&memory, &image, key, FetchedBlock { bytes: raw.clone(), shared: false, packed }).await {
         Ok(decoded) => {
             tracing::info!("{}: {error}; fetched once more, it is well", image.name);
             if let Some(bulk) = noting {
@@ -68,7 +68,7 @@ pub(super) async fn fetch_past_caches(
             if let Some(bulk) = noting {
                 bulk.forget(key.index).await;
             }
-            leader.finish(Outcome::failed(VolumeError::Undecodable(ATTEMPTS, error.into())));
+            leader.finish(BlockOutcome::failed(VolumeError::Undecodable(ATTEMPTS, error.into())));
         }
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::*;
-use crate::cache::Place;
+use crate::cache::FetchPlace;
 use crate::catalog::{Recorded, SourceKind, SourceSpec};
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
@@ -82,8 +82,12 @@ fn shown_with(
     voxel_size: Option<[f64; 3]>,
 ) -> (Vec<Placed>, [bool; 3]) {
     let shapes: Vec<[u64; 3]> = extents.iter().map(|&extent| [extent, 4, 4]).collect();
-    let image =
-        Arc::new(Image::new(0, "d/em", Arc::new(Empty { partial, ..Empty::new(&shapes, relative) }), Place::cached()));
+    let image = Arc::new(Image::new(
+        0,
+        "d/em",
+        Arc::new(Empty { partial, ..Empty::new(&shapes, relative) }),
+        FetchPlace::cached(),
+    ));
     let url = Location::anonymous("file:///v".parse().unwrap());
     let spec = SourceSpec {
         pyramid: true,
@@ -137,7 +141,7 @@ async fn a_chunk_that_is_an_absent_block_is_asked_for_once() {
     let stats = Arc::new(Stats::default());
     let blocks = Blocks::new(1 << 20, stats.clone());
     let chunks = Chunks::new(1 << 20, blocks.clone(), stats.clone());
-    let image = Arc::new(Image::new(0, "d/em", Arc::new(Empty::new(&[[8, 8, 8]], vec![])), Place::cached()));
+    let image = Arc::new(Image::new(0, "d/em", Arc::new(Empty::new(&[[8, 8, 8]], vec![])), FetchPlace::cached()));
     let grid = image.source.description().levels[0].grid;
     let region = grid.region(CellIndex([1, 0, 1]));
     let geometry = ChunkGeometry { level: LevelIndex(0), region, chunk: grid.cell };

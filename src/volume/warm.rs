@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use super::VolumeError;
 use super::image::Image;
 use super::parts::fetch_parts;
-use super::plan::{JOINED, Piece, Request, join};
+use super::plan::{JOINED, Piece, PlannedRequest, join};
 use crate::disk::Disk;
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::RemoteError;
@@ -67,11 +67,11 @@ impl WarmProgress {
 }
 
 /// A block whose bytes could not be had or kept.
-pub type Failure = (CellIndex, VolumeError);
+pub type BlockFailure = (CellIndex, VolumeError);
 
 /// Something to fetch, and the blocks in it.
 enum Job {
-    Range(Request<CellIndex>),
+    Range(PlannedRequest<CellIndex>),
     Whole { object: Object, limit: u64, witness: Witness, block: CellIndex },
 }
 
@@ -82,7 +82,7 @@ pub async fn warm(
     blocks: &[CellIndex],
     disk: &Disk,
     progress: &WarmProgress,
-) -> Vec<Failure> {
+) -> Vec<BlockFailure> {
     let located = join_all(blocks.iter().map(|&block| image.locate(level, block))).await;
     let mut failures = Vec::new();
     let (mut pieces, mut jobs, mut found, mut local, mut absent) = (Vec::new(), Vec::new(), 0, 0, 0);
@@ -129,7 +129,7 @@ async fn run(
     jobs: Vec<Job>,
     disk: &Disk,
     progress: &WarmProgress,
-    failures: &mut Vec<Failure>,
+    failures: &mut Vec<BlockFailure>,
 ) -> Vec<Job> {
     let fetching = stream::iter(jobs).map(|job| async {
         let result = fetch(&job).await;

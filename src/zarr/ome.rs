@@ -10,7 +10,7 @@ use super::{Format, Group, level_name};
 use crate::dtype::DataType;
 use crate::view::AXES;
 use crate::volume::Pyramid;
-use crate::volume::computed::Rule;
+use crate::volume::computed::DownsamplingRule;
 
 /// The keys that make a group an OME-Zarr image: `multiscales` and either `omero`, how to display it, or `image-label`.
 pub(super) fn image(group: &Group<'_>, format: Format) -> Map<String, Value> {
@@ -78,7 +78,7 @@ fn multiscale(group: &Group<'_>, format: Format) -> Value {
         if let Some(rule) = pyramid.computed {
             keys.insert("type".into(), json!(rule.name()));
             metadata["method"] = json!(format!("emfs {}", rule.name()));
-            metadata["version"] = json!(Rule::VERSION.to_string());
+            metadata["version"] = json!(DownsamplingRule::VERSION.to_string());
         } else if let Some(method) = &pyramid.downsampling {
             keys.insert("type".into(), json!(method));
         }

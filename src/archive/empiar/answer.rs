@@ -13,7 +13,7 @@ const QUOTED: usize = 160;
 
 /// The document of one entry.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct EntryAnswer {
     url: String,
     entry: Value,
 }
@@ -32,7 +32,7 @@ pub(super) struct ImageSet {
     pub(super) dtype: Option<DataType>,
 }
 
-impl Answer {
+impl EntryAnswer {
     /// Reads the answer to a question for the entry `number`.
     pub(super) fn read(url: String, bytes: &[u8], number: u64) -> Result<Self, SourceError> {
         let fail = |field: &str, reason: String| Err(SourceError::malformed(url.clone(), field, reason));
@@ -55,7 +55,7 @@ impl Answer {
             return fail(&wanted, format!("is missing, there is {}", quote(&keys)));
         };
         match entries.remove(&key) {
-            Some(entry @ Value::Object(_)) => Ok(Answer { url, entry }),
+            Some(entry @ Value::Object(_)) => Ok(EntryAnswer { url, entry }),
             _ => fail(&key, "is no JSON object".into()),
         }
     }

@@ -5,7 +5,7 @@ use futures::FutureExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, ImageSet};
+use super::answer::{EntryAnswer, ImageSet};
 use super::*;
 use crate::demo::Replica;
 use crate::document::arbitrary::any_json;
@@ -15,8 +15,8 @@ use crate::source::{Source, dm3, stack};
 
 const ENTRY: &[u8] = include_bytes!("../../demo/replica/empiar/entry.json");
 
-fn read(json: &Value) -> Result<Answer, SourceError> {
-    Answer::read("https://empiar.example/x/".to_owned(), json.to_string().as_bytes(), 11759)
+fn read(json: &Value) -> Result<EntryAnswer, SourceError> {
+    EntryAnswer::read("https://empiar.example/x/".to_owned(), json.to_string().as_bytes(), 11759)
 }
 
 fn recorded() -> Value {
@@ -78,7 +78,7 @@ fn answers_that_are_none_are_refused_by_name() {
         ("{\"EMPIAR-1\": {}}", "EMPIAR-11759: is missing, there is \"EMPIAR-1\""),
         ("{\"EMPIAR-11759\": 3}", "EMPIAR-11759: is no JSON object"),
     ] {
-        let error = Answer::read("u".into(), body.as_bytes(), 11759).unwrap_err().to_string();
+        let error = EntryAnswer::read("u".into(), body.as_bytes(), 11759).unwrap_err().to_string();
         assert!(error.starts_with(&format!("u: {expected}")), "{error}");
     }
     for (document, expected) in [
@@ -120,7 +120,7 @@ async fn the_sections_of_the_replica_are_found_and_the_wrong_size_is_noticed() {
         format!("http://{}/empiar", replica.address()).parse().unwrap(),
         format!("http://{}/ebi/empiar/world_availability/", replica.address()).parse().unwrap(),
     );
-    let entry = Entry { number: 11759, server: &server, files: &files, imageset: None };
+    let entry = EntrySpec { number: 11759, server: &server, files: &files, imageset: None };
     let mut heard = Vec::new();
     let found = find(&remote(), entry, &Overrides::default(), &mut heard).await.unwrap();
     assert_eq!((found.sections.names.len(), heard.len(), replica.requests()), (8, 1, 2));
@@ -138,14 +138,16 @@ async fn the_sections_of_the_replica_are_found_and_the_wrong_size_is_noticed() {
         ["242 rows where there are 110", "252 columns where there are 120"]
     );
     assert_eq!(source.description().levels[0].scale, Some([50.0, 7.99825, 7.99825]));
-    let nobody =
-        find(&remote, Entry { number: 1, ..entry }, &Overrides::default(), &mut heard).await.unwrap_err().to_string();
+    let nobody = find(&remote, EntrySpec { number: 1, ..entry }, &Overrides::default(), &mut heard)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(nobody.contains("/empiar/api/entry/1/"), "{nobody}");
 }
 
 fn rules(promised: Option<u64>) -> Rules<'static> {
     static NOTHING: std::sync::LazyLock<Overrides> = std::sync::LazyLock::new(Overrides::default);
-    Rules { formats: &Format::ALL, promised, overrides: &NOTHING }
+    Rules { formats: &ArchiveFormat::ALL, promised, overrides: &NOTHING }
 }
 
 /// A folder on this machine: its listing is what is in it.

@@ -6,7 +6,7 @@
 use tracing::warn;
 
 use super::Found;
-use crate::archive::format::Format;
+use crate::archive::format::ArchiveFormat;
 use crate::catalog::{Overrides, SectionOrder, SourceSpec, VolumeFiles};
 use crate::remote::Location;
 use crate::source::{Description, SourceError};
@@ -20,7 +20,7 @@ const MAX_TOLD: usize = 8;
 impl Found {
     /// The files that hold the image's voxels.
     pub(in crate::archive) fn volume(&self, image: u64, overrides: &Overrides) -> Result<VolumeFiles, SourceError> {
-        let is_tiff = |file: &&Location| Format::Tiff.has(name(file));
+        let is_tiff = |file: &&Location| ArchiveFormat::Tiff.has(name(file));
         let (tiffs, others): (Vec<&Location>, Vec<&Location>) = self.files.iter().partition(is_tiff);
         let refused = |variant: String| Err(SourceError::unsupported(format!("image {image}"), "client", variant));
         match (self.files.as_slice(), tiffs.as_slice()) {
@@ -74,7 +74,7 @@ impl Found {
         overrides: &Overrides,
         opened: &Description,
     ) -> Result<(), SourceError> {
-        let tiffs = self.files.iter().filter(|file| Format::Tiff.has(name(file))).count();
+        let tiffs = self.files.iter().filter(|file| ArchiveFormat::Tiff.has(name(file))).count();
         match (self.facts.map(|facts| facts.shape.0[0]), opened.levels.first().map(|level| level.grid.shape.0[0])) {
             (Some(planes), Some(there)) if tiffs > 1 && there < planes && !is_decided(overrides) => {
                 let variant = format!("{there} of the {planes} planes of an image in {tiffs} TIFF files; {REMEDY}");

@@ -11,7 +11,7 @@ async fn what_macos_leaves_beside_each_file_is_no_section() {
     }
     let remote = Remote::new(Default::default(), Duration::from_secs(10), Default::default()).unwrap();
     let location = Location::parse(folder.path().to_str().unwrap(), None).unwrap();
-    let rules = Rules { formats: &[Format::Dm], promised: None, overrides: &Overrides::default() };
+    let rules = Rules { formats: &[ArchiveFormat::Dm], promised: None, overrides: &Overrides::default() };
     let names = find(&remote, &location, rules).await.unwrap().names;
     assert_eq!(names, ["s0.dm3", "s1.dm3", "s2.dm3"].map(|name| Some(name.to_owned())));
 }

@@ -8,8 +8,8 @@ fn names(names: &[&str]) -> Vec<String> {
 
 fn series(given: &[String], promised: Option<u64>) -> Result<Series, String> {
     Series::find(given, promised).map(|found| match found {
-        Found::Series(series) => series,
-        Found::All => panic!("all of several series"),
+        FolderContent::Series(series) => series,
+        FolderContent::All => panic!("all of several series"),
     })
 }
 
@@ -77,7 +77,7 @@ fn a_part_of_the_files_is_never_taken_for_all_of_them() {
     let run =
         |run: &str, count: u64| (0..count).map(move |number| format!("{run}_{number:04}.dm4")).collect::<Vec<_>>();
     let runs = [run("r01a", 26), run("r01b", 83), run("r02", 132)].concat();
-    assert_eq!(Series::find(&runs, Some(241)), Ok(Found::All));
+    assert_eq!(Series::find(&runs, Some(241)), Ok(FolderContent::All));
     for promised in [None, Some(578)] {
         let error = Series::find(&runs, promised).unwrap_err();
         for part in ["132 as \"r02_0000.dm4\"", "83 as \"r01b_0000.dm4\"", "26 as", "order = \"natural\"", "pattern"] {
@@ -185,7 +185,7 @@ proptest! {
         let mut unique = given;
         unique.sort();
         unique.dedup();
-        if let Ok(Found::Series(series)) = Series::find(&unique, promised) {
+        if let Ok(FolderContent::Series(series)) = Series::find(&unique, promised) {
             let _ = (series.gaps(), series.neighbours(), series.missing().next());
             if let Ok(found) = series.names() {
                 prop_assert!(!found.is_empty() && found.iter().all(|name| unique.contains(name)));

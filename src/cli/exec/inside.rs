@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::launch::Launch;
 use super::line::{News, take_over};
-use super::place::Place;
+use super::place::Mountpoint;
 use super::signals::{SignalQueue, do_not_stop};
 use super::{ExecArgs, UNCLEAN, VARIABLE, code_of_signal, family};
 use crate::cli::options::{Detail, log_to_file, log_to_stderr};
@@ -37,7 +37,7 @@ const NO_THREADS: &str = "background_thread:false";
 
 /// What the outer process has given to this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Inside {
+pub(super) struct InsideArgs {
     orders: RawFd,
     news: RawFd,
     outside: i32,
@@ -49,14 +49,14 @@ pub(super) fn option((orders, news): (RawFd, RawFd), is_place_made: bool) -> Str
     format!("--inside={orders},{news},{},{}", getpid(), u8::from(is_place_made))
 }
 
-impl FromStr for Inside {
+impl FromStr for InsideArgs {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let numbers: Option<Vec<i32>> = text.split(',').map(|number| number.parse().ok()).collect();
         match numbers.as_deref() {
             Some([orders, news, outside, made]) => {
-                Ok(Inside { orders: *orders, news: *news, outside: *outside, is_place_made: *made != 0 })
+                Ok(InsideArgs { orders: *orders, news: *news, outside: *outside, is_place_made: *made != 0 })
             }
             _ => Err("set by emfs itself"),
         }
@@ -91,7 +91,7 @@ enum End {
 }
 
 /// Mounts, runs the command and tells the outer process how that went, also by the exit code.
-pub(super) fn run(args: &ExecArgs, inside: &Inside) -> Result<u8, CliError> {
+pub(super) fn run(args: &ExecArgs, inside: &InsideArgs) -> Result<u8, CliError> {
     let capabilities = capabilities(None).map_err(|error| CliError::system("capabilities")(error.into()))?.permitted;
     let broken = CliError::system("taking over the pipes");
     let (orders, news) = take_over(inside.orders, inside.news).map_err(broken)?;
@@ -130,7 +130,7 @@ pub(super) fn run(args: &ExecArgs, inside: &Inside) -> Result<u8, CliError> {
     if inside.is_place_made
         && let Some(place) = &args.stage.place
     {
-        Place::remove(place);
+        Mountpoint::remove(place);
     }
     tell(&News::Ended(code), &news);
     Ok(code)
@@ -262,8 +262,8 @@ mod tests {
     #[test]
     fn what_is_given_to_the_process_inside_passes_the_command_line() {
         let parsed = option((5, 6), true).strip_prefix("--inside=").unwrap().parse();
-        assert_eq!(parsed, Ok(Inside { orders: 5, news: 6, outside: getpid().as_raw(), is_place_made: true }));
-        assert!("5,6".parse::<Inside>().is_err() && "".parse::<Inside>().is_err());
+        assert_eq!(parsed, Ok(InsideArgs { orders: 5, news: 6, outside: getpid().as_raw(), is_place_made: true }));
+        assert!("5,6".parse::<InsideArgs>().is_err() && "".parse::<InsideArgs>().is_err());
     }
 
     #[test]

@@ -13,14 +13,14 @@ use rustix::process::{Pid, WaitOptions};
 use tokio::signal::unix::SignalKind;
 
 use super::line::{News, Pipes, order};
-use super::place::Place;
+use super::place::Mountpoint;
 use super::signals::SignalQueue;
 use super::{ExecArgs, SIGNALLED, code_of_signal, family, inside};
 use crate::cli::output::eprint_line;
 use crate::cli::{CliError, session};
 use crate::daemon::ignores;
 use crate::fuse::unmount;
-use crate::mountinfo::{self, State};
+use crate::mountinfo::{self, MountState};
 
 /// How it went.
 enum Outcome {
@@ -34,15 +34,15 @@ enum Outcome {
 pub(super) fn run(args: &ExecArgs) -> Result<u8, CliError> {
     let failed = CliError::system("preparing to run a command");
     let signals = SignalQueue::all().and_then(|signals| family::adopt().map(|()| signals)).map_err(failed)?;
-    let named = args.at.as_deref().map(Place::named);
-    let place = named.map_or_else(|| Place::hidden(&used(args)), Ok)?;
+    let named = args.at.as_deref().map(Mountpoint::named);
+    let place = named.map_or_else(|| Mountpoint::hidden(&used(args)), Ok)?;
     let reason = match attend(&place, None, &signals)? {
         Outcome::Ended(code) => return Ok(code),
         Outcome::NoNamespace(reason) => reason,
     };
     let place = match &args.at {
         Some(_) => place,
-        None => Place::made()?,
+        None => Mountpoint::made()?,
     };
     let outcome = attend(&place, Some(&reason), &signals)?;
     clear(&place);
@@ -61,7 +61,7 @@ fn used(args: &ExecArgs) -> Vec<PathBuf> {
 }
 
 /// Starts the process inside and attends it until the end of all that it started.
-fn attend(place: &Place, visible: Option<&str>, signals: &SignalQueue) -> Result<Outcome, CliError> {
+fn attend(place: &Mountpoint, visible: Option<&str>, signals: &SignalQueue) -> Result<Outcome, CliError> {
     let mut pipes = Pipes::new().map_err(CliError::system("making a pipe"))?;
     let inside = start(place, visible, &pipes)?;
     drop(pipes.for_inside);
@@ -119,7 +119,7 @@ fn attend(place: &Place, visible: Option<&str>, signals: &SignalQueue) -> Result
 }
 
 /// Starts this program again, with the same arguments and some more.
-fn start(place: &Place, visible: Option<&str>, pipes: &Pipes) -> Result<Child, CliError> {
+fn start(place: &Mountpoint, visible: Option<&str>, pipes: &Pipes) -> Result<Child, CliError> {
     let program = std::env::current_exe().map_err(CliError::system("finding the emfs program"))?;
     let mut arguments = std::env::args_os().skip(1);
     let mut command = Command::new(program);
@@ -156,10 +156,10 @@ fn end_of(inside: &Child) -> Option<i32> {
 }
 
 /// Takes away a mount that others can see, where the process that should have done so was killed.
-fn clear(place: &Place) {
+fn clear(place: &Mountpoint) {
     if let Ok(Some(mount)) = mountinfo::at(place.path())
         && mount.is_emfs()
-        && mount.state() == State::Dead
+        && mount.state() == MountState::Dead
         && let Err(error) = unmount(&mount.mountpoint, true)
     {
         eprint_line(&format!("emfs exec: {error}"));

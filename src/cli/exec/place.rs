@@ -17,15 +17,15 @@ const STORE: &str = ".zarr";
 
 /// A mountpoint. What was made for it is removed when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Mountpoint {
     path: PathBuf,
     is_made: bool,
 }
 
-impl Place {
+impl Mountpoint {
     /// A directory that the caller has named.
     pub fn named(path: &Path) -> Self {
-        Place { path: path.to_owned(), is_made: false }
+        Mountpoint { path: path.to_owned(), is_made: false }
     }
 
     /// For a mount that others do not see: a directory that has no use, so that nothing is left of it, however this ends.
@@ -33,8 +33,8 @@ impl Place {
     pub fn hidden(used: &[PathBuf]) -> Result<Self, CliError> {
         let candidates = USUALLY_EMPTY.iter().map(PathBuf::from);
         match candidates.filter(|path| is_unused(path, used)).find_map(|path| own_namespace::check(&path).ok()) {
-            Some(path) => Ok(Place { path, is_made: false }),
-            None => Place::made(),
+            Some(path) => Ok(Mountpoint { path, is_made: false }),
+            None => Mountpoint::made(),
         }
     }
 
@@ -45,7 +45,7 @@ impl Place {
         let mut reason = "there is no directory for temporary files; name a mountpoint with --at".to_owned();
         for folder in folders.filter(suitable) {
             match mkdtemp(&folder.join("emfs-XXXXXX")) {
-                Ok(path) => return Ok(Place { path, is_made: true }),
+                Ok(path) => return Ok(Mountpoint { path, is_made: true }),
                 Err(errno) => reason = format!("{}: {}; name a mountpoint with --at", folder.display(), errno.desc()),
             }
         }
@@ -67,10 +67,10 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Mountpoint {
     fn drop(&mut self) {
         if self.is_made {
-            Place::remove(&self.path);
+            Mountpoint::remove(&self.path);
         }
     }
 }
@@ -91,10 +91,10 @@ mod tests {
 
     #[test]
     fn a_place_that_was_made_goes_and_one_that_was_named_stays() {
-        let place = Place::made().unwrap();
+        let place = Mountpoint::made().unwrap();
         let path = place.path().to_owned();
         assert!(path.is_dir() && path.read_dir().unwrap().next().is_none());
-        drop(Place::named(&path));
+        drop(Mountpoint::named(&path));
         assert!(path.is_dir());
         drop(place);
         assert!(!path.exists());

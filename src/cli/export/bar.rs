@@ -11,13 +11,13 @@ use super::super::size::human;
 use crate::export::{Progress, ProgressState};
 
 /// Shows progress until it is dropped.
-pub(super) struct Bar {
+pub(super) struct ExportBar {
     bar: ProgressBar,
     task: JoinHandle<()>,
 }
 
-impl Bar {
-    pub(super) fn start(name: &str, progress: Arc<Progress>) -> Bar {
+impl ExportBar {
+    pub(super) fn start(name: &str, progress: Arc<Progress>) -> ExportBar {
         let before = progress.state();
         // Short lines that are cut rather than wrapped: what a terminal wraps stays behind when it is resized.
         let bar =
@@ -27,11 +27,11 @@ impl Bar {
             let now = |elapsed| Now::of(&before, &progress.state(), elapsed).moment(&name);
             progress_bar::show(&shown, false, now).await;
         });
-        Bar { bar, task }
+        ExportBar { bar, task }
     }
 }
 
-impl Drop for Bar {
+impl Drop for ExportBar {
     fn drop(&mut self) {
         self.task.abort();
         self.bar.finish_and_clear();

@@ -1,13 +1,13 @@
 //! An image of the catalogue, opened, as samples are drawn from it.
 
 use super::super::CliError;
-use super::super::place::{Part, Place};
+use super::super::place::{ImagePart, ImagePlace};
 use super::super::session::Session;
 use crate::archive::OpenImage;
 use crate::geometry::{LevelIndex, Region};
 use crate::sample::list::Sample;
-use crate::sample::statistics::Target;
-use crate::sample::{Drawn, Ground, Rule};
+use crate::sample::statistics::ReadLevel;
+use crate::sample::{DrawRule, Drawn, Ground};
 use crate::view::ViewSpec;
 use crate::volume::{Level, View};
 
@@ -21,8 +21,8 @@ pub(in crate::cli) enum LevelChoice {
 }
 
 /// An open image, its view and the level to sample.
-pub(in crate::cli) struct Field<'a> {
-    place: &'a Place<'a>,
+pub(in crate::cli) struct SampledLevel<'a> {
+    place: &'a ImagePlace<'a>,
     pub opened: OpenImage,
     view: View,
     /// The level's place in the view, and its number.
@@ -33,21 +33,21 @@ pub(in crate::cli) struct Field<'a> {
     pub off: Option<String>,
 }
 
-impl<'a> Field<'a> {
+impl<'a> SampledLevel<'a> {
     /// Opens an image. `within`: a box of s0 to sample, else the tissue where the catalogue says where that is.
     pub async fn open(
         session: &Session,
-        place: &'a Place<'a>,
+        place: &'a ImagePlace<'a>,
         choice: LevelChoice,
         within: Option<Region>,
-    ) -> Result<Field<'a>, CliError> {
+    ) -> Result<SampledLevel<'a>, CliError> {
         let name = place.image_name();
         let failed = |reason: String| CliError::Failed(format!("{name}: {reason}"));
         let opened = session.open(place.source(), &name).await.map_err(|error| failed(error.to_string()))?;
         let view = place.view(&opened.pyramid).map_err(|error| failed(error.to_string()))?;
         let choice = match (&place.part, choice) {
-            (Part::All, choice) => choice,
-            (Part::Level(level, chunk), LevelChoice::Finest) if chunk.is_empty() => LevelChoice::Level(*level),
+            (ImagePart::All, choice) => choice,
+            (ImagePart::Level(level, chunk), LevelChoice::Finest) if chunk.is_empty() => LevelChoice::Level(*level),
             _ => return Err(failed("name an image, or with no other choice of a level one of its levels".to_owned())),
         };
         let at = position(&view, choice).map_err(failed)?;
@@ -74,7 +74,7 @@ impl<'a> Field<'a> {
             LevelChoice::Nearest(length) => Some(off(shown, length)),
             _ => None,
         };
-        Ok(Field { place, view, at, level, ground, off, opened })
+        Ok(SampledLevel { place, view, at, level, ground, off, opened })
     }
 
     /// The level as it is shown.
@@ -84,8 +84,8 @@ impl<'a> Field<'a> {
     }
 
     /// Where the level's voxels are read.
-    pub fn target(&self) -> Target<'_> {
-        Target {
+    pub fn target(&self) -> ReadLevel<'_> {
+        ReadLevel {
             image: &self.opened.image,
             level: self.level,
             cell: self.ground.cell,
@@ -107,7 +107,7 @@ impl<'a> Field<'a> {
     }
 
     /// A row of the list.
-    pub fn sample(&self, drawn: &Drawn, rule: &Rule) -> Sample {
+    pub fn sample(&self, drawn: &Drawn, rule: &DrawRule) -> Sample {
         Sample {
             dataset: self.place.store.dataset.name.clone(),
             image: image(self.place),
@@ -121,13 +121,13 @@ impl<'a> Field<'a> {
 }
 
 /// Name of the image, or of its labels.
-pub(in crate::cli) fn image(place: &Place<'_>) -> String {
+pub(in crate::cli) fn image(place: &ImagePlace<'_>) -> String {
     let label = place.label.map(|label| format!("/labels/{}", label.name)).unwrap_or_default();
     format!("{}{label}", place.store.image.name)
 }
 
 /// The store below the mountpoint.
-fn store(place: &Place<'_>) -> String {
+fn store(place: &ImagePlace<'_>) -> String {
     let label = place.label.map(|label| format!("/labels/{}", label.name)).unwrap_or_default();
     format!("{}/{}{label}", place.store.dataset.name, place.store.name)
 }

@@ -1,11 +1,11 @@
 //! `--inside LABEL[=V,…]`: which labels, and at which level they are read.
 
 use super::super::CliError;
-use super::super::place::Place;
+use super::super::place::ImagePlace;
 use super::super::session::Session;
-use super::field::Field;
+use super::field::SampledLevel;
 use crate::geometry::LevelIndex;
-use crate::sample::{Inside, InsideLabels, Judge, Laid, Reader};
+use crate::sample::{InsideLabels, Judge, LabelsInside, Laid, VoxelReader};
 use crate::view::ViewSpec;
 use crate::volume::{Level, Pyramid};
 
@@ -16,7 +16,7 @@ const MAX_VOXELS: u64 = 1 << 30;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InsideArg {
     name: String,
-    inside: Inside,
+    inside: LabelsInside,
 }
 
 /// Who judges places, and in words for the header by what.
@@ -38,8 +38,8 @@ impl InsideArg {
             value.trim().parse::<i128>().map_err(|_| format!("`{value}` is no label, which are whole numbers"))
         };
         let inside = match values {
-            None => Inside::Any,
-            Some(values) => Inside::These(values.split(',').map(value).collect::<Result<_, _>>()?),
+            None => LabelsInside::Any,
+            Some(values) => LabelsInside::These(values.split(',').map(value).collect::<Result<_, _>>()?),
         };
         Ok(InsideArg { name: name.to_owned(), inside })
     }
@@ -48,9 +48,9 @@ impl InsideArg {
     pub async fn judge<'a>(
         &self,
         session: &Session,
-        reader: &'a Reader,
-        place: &Place<'_>,
-        field: &Field<'_>,
+        reader: &'a VoxelReader,
+        place: &ImagePlace<'_>,
+        field: &SampledLevel<'_>,
         (fraction, mask_level): (f64, Option<LevelIndex>),
     ) -> Result<Judged<'a>, CliError> {
         let image = place.image_name();
@@ -126,8 +126,8 @@ mod tests {
     #[test]
     fn labels_are_a_name_and_perhaps_values() {
         let parsed = |text: &str| InsideArg::parse(text).map(|arg| (arg.name, arg.inside));
-        assert_eq!(parsed("cells"), Ok(("cells".to_owned(), Inside::Any)));
-        assert_eq!(parsed("cells=1,-2"), Ok(("cells".to_owned(), Inside::These(vec![1, -2]))));
+        assert_eq!(parsed("cells"), Ok(("cells".to_owned(), LabelsInside::Any)));
+        assert_eq!(parsed("cells=1,-2"), Ok(("cells".to_owned(), LabelsInside::These(vec![1, -2]))));
         for wrong in ["", "=1", "cells=", "cells=a", "cells=1,,2"] {
             assert!(InsideArg::parse(wrong).is_err(), "{wrong}");
         }

@@ -9,16 +9,16 @@ use super::super::size::human;
 use crate::volume::warm::WarmProgress;
 
 /// The bar. Gone when dropped.
-pub(super) struct Bar {
+pub(super) struct WarmBar {
     bar: ProgressBar,
     quiet: bool,
     expected: AtomicU64,
 }
 
-impl Bar {
+impl WarmBar {
     pub fn new(quiet: bool) -> Self {
         let bar = progress_bar::bar(quiet, "{wide_bar} {pos}/{len} blocks, {msg}{left}");
-        Bar { bar, quiet, expected: AtomicU64::new(0) }
+        WarmBar { bar, quiet, expected: AtomicU64::new(0) }
     }
 
     /// There are so many blocks more.
@@ -44,7 +44,7 @@ impl Bar {
     }
 }
 
-impl Drop for Bar {
+impl Drop for WarmBar {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

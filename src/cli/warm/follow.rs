@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
 
-use super::bar::Bar;
+use super::bar::WarmBar;
 use super::names::of_samples;
 use super::{Failures, IMAGES, MEMORY, Run, WarmArgs, report, writable};
 use crate::archive::OpenImage;
@@ -84,7 +84,7 @@ pub(super) fn run(args: &WarmArgs, list: &Path) -> Result<(), CliError> {
     let mut job = Job { file, seen: 0, read: 0, moved: Instant::now() };
     let mut opened: HashMap<String, OpenImage> = HashMap::new();
     let followed = finish(async {
-        let bar = Bar::new(args.quiet);
+        let bar = WarmBar::new(args.quiet);
         let run = Run { args, session: &session, disk: &disk, progress: &progress, failures: &failures, bar: &bar };
         let mut next = 0;
         while next < rows.len() {

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::super::CliError;
-use super::super::place::{Part, Place};
+use super::super::place::{ImagePart, ImagePlace};
 use super::{Failures, WarmArgs};
 use crate::catalog::Catalog;
 use crate::geometry::Region;
@@ -31,14 +31,14 @@ pub(super) struct At(u64);
 
 /// Something that is wanted of an image.
 pub(super) struct Wish<'a> {
-    pub place: Place<'a>,
+    pub place: ImagePlace<'a>,
     pub at: Option<At>,
     /// These voxels alone of the level.
     pub voxels: Option<Region>,
 }
 
 /// An image with all that is wanted of it.
-pub(super) struct Wanted<'a> {
+pub(super) struct WantedImage<'a> {
     pub name: String,
     pub wishes: Vec<Wish<'a>>,
 }
@@ -88,10 +88,10 @@ impl WarmArgs {
         catalog: &'a Catalog,
         named: &'a [Named],
         failures: &mut Failures,
-    ) -> Result<Vec<Wanted<'a>>, CliError> {
+    ) -> Result<Vec<WantedImage<'a>>, CliError> {
         let mut wishes = Vec::with_capacity(named.len());
         for Named { text, at, voxels } in named {
-            match Place::parse(catalog, text) {
+            match ImagePlace::parse(catalog, text) {
                 Ok(place) => wishes.push(Wish { place, at: *at, voxels: *voxels }),
                 Err(error) if at.is_some() => failures.add(format!("{}{error}", self.place_of(*at))),
                 Err(error) => return Err(error),
@@ -112,19 +112,19 @@ fn read(list: &Path) -> std::io::Result<String> {
 }
 
 /// Wishes by image, and the labels of images that are wanted as a whole.
-fn by_image<'a>(wishes: Vec<Wish<'a>>) -> Vec<Wanted<'a>> {
-    let mut all: Vec<Wanted<'a>> = Vec::new();
+fn by_image<'a>(wishes: Vec<Wish<'a>>) -> Vec<WantedImage<'a>> {
+    let mut all: Vec<WantedImage<'a>> = Vec::new();
     let mut add = |wish: Wish<'a>| {
         let name = wish.place.image_name();
         match all.iter_mut().find(|wanted| wanted.name == name) {
             Some(wanted) => wanted.wishes.push(wish),
-            None => all.push(Wanted { name, wishes: vec![wish] }),
+            None => all.push(WantedImage { name, wishes: vec![wish] }),
         }
     };
     for wish in wishes {
-        if wish.place.label.is_none() && wish.place.part == Part::All {
+        if wish.place.label.is_none() && wish.place.part == ImagePart::All {
             for label in &wish.place.store.image.labels {
-                let place = Place { store: wish.place.store.clone(), label: Some(label), part: Part::All };
+                let place = ImagePlace { store: wish.place.store.clone(), label: Some(label), part: ImagePart::All };
                 add(Wish { place, at: wish.at, voxels: None });
             }
         }

@@ -119,7 +119,7 @@ async fn the_access_log_has_a_line_per_request() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let sink = lines.clone();
     let log: Log = Arc::new(move |line: &str| sink.lock().unwrap().push(line.to_owned()));
-    let replica = Replica::start_with(Options { log: Some(log), ..Options::default() }).unwrap();
+    let replica = Replica::start_with(ReplicaOptions { log: Some(log), ..ReplicaOptions::default() }).unwrap();
     ask(&replica, "GET", TIFF, &[("range", "bytes=0-9")]).await;
     ask(&replica, "GET", "nothing?x=1", &[]).await;
     let expected = [format!("GET /{TIFF} bytes=0-9 206 10"), "GET /nothing?x=1 - 404 18".to_owned()];

@@ -143,7 +143,7 @@ fn a_folder_that_cannot_be_written_is_used_and_not_written() {
     writing.flush();
     let Some(_mounted) = read_only_way(folder.path(), place.path()) else { return };
     let disk = Disk::open(place.path(), 1 << 20).unwrap();
-    assert_eq!(disk.access(), Access::ReadOnly);
+    assert_eq!(disk.access(), FolderAccess::ReadOnly);
     keep(&disk, "o", "v", 200_000..300_000);
     disk.set_note("other", Bytes::from_static(b"note"));
     disk.flush();
@@ -153,7 +153,7 @@ fn a_folder_that_cannot_be_written_is_used_and_not_written() {
     assert_eq!(disk.verify(&mut |_, _| {}).unwrap().damaged, 0);
     assert!(matches!(disk.clear(), Err(DiskError::ReadOnly(_))));
     assert!(matches!(disk.prune(0), Err(DiskError::ReadOnly(_))));
-    assert_eq!(disk.stat().unwrap().access, Access::ReadOnly);
+    assert_eq!(disk.stat().unwrap().access, FolderAccess::ReadOnly);
     // What another process keeps is seen, and what is forgotten here is not.
     keep(&writing, "o", "v", 400_000..500_000);
     writing.flush();
@@ -186,7 +186,7 @@ fn a_journal_left_in_a_folder_that_cannot_be_written_is_no_failure() {
     );
     let Some(mounted) = read_only_way(copy.path(), place.path()) else { return };
     let disk = Disk::open(place.path(), 1 << 20).unwrap();
-    assert_eq!(disk.access(), Access::ReadOnly);
+    assert_eq!(disk.access(), FolderAccess::ReadOnly);
     for part in 0..50 {
         read_and_check(&disk, &format!("o{part}"), "v", 0..1000);
     }

@@ -111,7 +111,7 @@ fn that_the_files_of_others_cannot_be_opened_is_said_once() {
                     nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65_534));
                 }
                 let disk = lines.logged(|| Disk::open(folder.path(), 1 << 20).unwrap());
-                assert_eq!(disk.access(), Access::ReadOnly);
+                assert_eq!(disk.access(), FolderAccess::ReadOnly);
                 lines.logged(|| read_and_check(&disk, "o", "v", 0..1000))
             });
         });

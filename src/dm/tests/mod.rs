@@ -4,9 +4,9 @@ mod slice;
 pub(crate) mod writer;
 
 use super::*;
-use crate::dm::encoding::{Encoding, Scalar};
-use crate::dm::tags::Data;
-use writer::{File, Tree};
+use crate::dm::encoding::{Scalar, TagEncoding};
+use crate::dm::tags::TagData;
+use writer::{File, TagTree};
 
 /// Feeds the windows that are asked for, of `ahead` bytes; gives the tags and how many windows it took.
 pub(crate) fn walk(file: &[u8], ahead: u64) -> Result<(Tags, usize), DmError> {
@@ -24,8 +24,8 @@ pub(crate) fn walk(file: &[u8], ahead: u64) -> Result<(Tags, usize), DmError> {
     Ok((walker.finish()?, windows))
 }
 
-fn image(file: &[u8]) -> Result<Image, DmError> {
-    Image::find(&walk(file, u64::MAX / 4)?.0)
+fn image(file: &[u8]) -> Result<DmImage, DmError> {
+    DmImage::find(&walk(file, u64::MAX / 4)?.0)
 }
 
 fn pixels() -> Vec<u8> {
@@ -34,7 +34,7 @@ fn pixels() -> Vec<u8> {
 
 /// A file of one image of 4 × 3 pixels of 16 bits behind a thumbnail, in every version and byte order.
 fn files() -> Vec<File> {
-    let forms = [(Version::Dm3, false), (Version::Dm3, true), (Version::Dm4, false), (Version::Dm4, true)];
+    let forms = [(DmVersion::Dm3, false), (DmVersion::Dm3, true), (DmVersion::Dm4, false), (DmVersion::Dm4, true)];
     forms
         .map(|(version, big_endian)| File { version, big_endian, root: writer::slice(&[4, 3], 10, pixels(), 16) })
         .into()
@@ -83,7 +83,7 @@ fn the_order_of_tags_does_not_matter() {
         let mut turned = file;
         turned.root.reverse();
         let found = image(&turned.bytes()).unwrap();
-        assert_eq!(Image { offset: expected.offset, ..found }, expected);
+        assert_eq!(DmImage { offset: expected.offset, ..found }, expected);
     }
 }
 
@@ -122,12 +122,16 @@ fn types_that_are_no_plain_numbers_are_refused_by_name() {
 #[test]
 fn tags_that_contradict_each_other_are_refused() {
     let data = ["ImageList", "1", "ImageData"];
-    let cases: [(&str, Tree, &str); 5] = [
-        ("PixelDepth", Tree::U32(4), "PixelDepth: 4 bytes, but pixels of type U16 have 2"),
-        ("Dimensions", Tree::list([Tree::U32(4), Tree::U32(4)]), "Data: 24 bytes, where [4, 4] pixels of type U16"),
-        ("Dimensions", Tree::list([Tree::U32(4), Tree::U32(0)]), "Dimensions.1: is missing, 0 or no number"),
-        ("Dimensions", Tree::list([]), "Dimensions: 0 extents"),
-        ("DataType", Tree::text("10"), "DataType: is missing or no number"),
+    let cases: [(&str, TagTree, &str); 5] = [
+        ("PixelDepth", TagTree::U32(4), "PixelDepth: 4 bytes, but pixels of type U16 have 2"),
+        (
+            "Dimensions",
+            TagTree::list([TagTree::U32(4), TagTree::U32(4)]),
+            "Data: 24 bytes, where [4, 4] pixels of type U16",
+        ),
+        ("Dimensions", TagTree::list([TagTree::U32(4), TagTree::U32(0)]), "Dimensions.1: is missing, 0 or no number"),
+        ("Dimensions", TagTree::list([]), "Dimensions: 0 extents"),
+        ("DataType", TagTree::text("10"), "DataType: is missing or no number"),
     ];
     for (name, value, expected) in cases {
         let mut file = files().remove(0);
@@ -136,7 +140,7 @@ fn tags_that_contradict_each_other_are_refused() {
         assert!(message.contains(expected), "{message}");
     }
     let mut file = files().remove(0);
-    *file.root.at(&["ImageSourceList", "0", "ImageRef"]) = Tree::U32(2);
+    *file.root.at(&["ImageSourceList", "0", "ImageRef"]) = TagTree::U32(2);
     assert!(image(&file.bytes()).unwrap_err().to_string().contains("ImageRef: names none of the 2 images"));
 }
 
@@ -167,8 +171,8 @@ fn units_of_length_are_told_apart() {
 #[test]
 fn equal_names_are_all_told_and_in_no_time_however_many_they_are() {
     let told = |names: Vec<String>| {
-        let tags = names.into_iter().zip(0..).map(|(name, number)| (name, Tree::U32(number))).collect();
-        let file = File { root: Tree::Group(tags), ..files().remove(0) };
+        let tags = names.into_iter().zip(0..).map(|(name, number)| (name, TagTree::U32(number))).collect();
+        let file = File { root: TagTree::Group(tags), ..files().remove(0) };
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || sender.send(walk(&file.bytes(), 1 << 20).unwrap().0.to_json()));
         receiver.recv_timeout(std::time::Duration::from_secs(60)).unwrap()
@@ -188,20 +192,20 @@ fn equal_names_are_all_told_and_in_no_time_however_many_they_are() {
 
 #[test]
 fn a_value_reads_as_the_number_it_is() {
-    let data = |encoding, payload: &[u8], big_endian| Data {
+    let data = |encoding, payload: &[u8], big_endian| TagData {
         encoding,
         big_endian,
         offset: 0,
         length: payload.len() as u64,
         payload: Some(bytes::Bytes::copy_from_slice(payload)),
     };
-    let i16 = data(Encoding::Scalar(Scalar::I16), &[0xff, 0xfe], true);
+    let i16 = data(TagEncoding::Scalar(Scalar::I16), &[0xff, 0xfe], true);
     assert_eq!((i16.number(), i16.unsigned(), i16.text()), (Some(-2.0), None, None));
-    let u64 = data(Encoding::Scalar(Scalar::U64), &u64::MAX.to_le_bytes(), false);
+    let u64 = data(TagEncoding::Scalar(Scalar::U64), &u64::MAX.to_le_bytes(), false);
     assert_eq!(u64.unsigned(), Some(u64::MAX));
-    let f32 = data(Encoding::Scalar(Scalar::F32), &0.007_998_25_f32.to_be_bytes(), true);
+    let f32 = data(TagEncoding::Scalar(Scalar::F32), &0.007_998_25_f32.to_be_bytes(), true);
     assert_eq!((f32.number(), f32.unsigned()), (Some(0.007_998_25), None));
-    let text = data(Encoding::Array(Box::new(Encoding::Scalar(Scalar::U16)), 2), &[0xb5, 0, 0x6d, 0], false);
+    let text = data(TagEncoding::Array(Box::new(TagEncoding::Scalar(Scalar::U16)), 2), &[0xb5, 0, 0x6d, 0], false);
     assert_eq!((text.text().as_deref(), text.number()), (Some("\u{b5}m"), None));
-    assert_eq!(data(Encoding::Text(2), &[0xb5, 0x6d], false).text().as_deref(), Some("\u{b5}m"));
+    assert_eq!(data(TagEncoding::Text(2), &[0xb5, 0x6d], false).text().as_deref(), Some("\u{b5}m"));
 }

@@ -28,7 +28,7 @@ fn real_files_give_what_other_readers_find_or_the_refusal_that_is_due() {
         assert!(windows <= 8, "{name}: {windows}");
         assert_eq!(file[3].to_string(), version, "{name}");
         count += 1;
-        let image = match Image::find(&tags) {
+        let image = match DmImage::find(&tags) {
             Ok(image) => image,
             Err(DmError::Unsupported { reason, .. })
                 if ["3", "5", "8", "13", "14", "23", "27", "28"].contains(&data_type) =>

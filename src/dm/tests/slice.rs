@@ -8,31 +8,31 @@ const HEIGHT: u32 = 5500;
 
 /// Makes `filler` so long that the data of the tag at `path` begin at `offset`.
 fn place(file: &mut File, filler: &[&str], path: &[&str], offset: u64) {
-    *file.root.at(filler) = Tree::Bytes(10, Vec::new());
+    *file.root.at(filler) = TagTree::Bytes(10, Vec::new());
     let (tags, _) = walk(&file.bytes(), 1 << 20).unwrap();
     let now = tags.get(path).unwrap().offset;
     assert!(now <= offset, "{path:?} is at {now} already, wanted at {offset}");
-    *file.root.at(filler) = Tree::Bytes(10, vec![0; (offset - now) as usize]);
+    *file.root.at(filler) = TagTree::Bytes(10, vec![0; (offset - now) as usize]);
 }
 
 /// A section with a thumbnail of so many bytes and the tags of the dump, where there is one.
 pub(super) fn section(thumbnail: usize, dump: Option<&[(String, String)]>) -> File {
     let mut file = File {
-        version: Version::Dm3,
+        version: DmVersion::Dm3,
         big_endian: false,
         root: writer::slice(&[WIDTH, HEIGHT], 6, Vec::new(), thumbnail),
     };
     let pixels = vec![0x55; WIDTH as usize * HEIGHT as usize];
     if let Some(dump) = dump {
-        file.root = Tree::group([]);
+        file.root = TagTree::group([]);
         for (path, value) in dump {
             let (path, value) = dumped(path, value, &pixels);
             insert(&mut file.root, &path, value);
         }
     } else {
-        *file.root.at(&["ImageList", "1", "ImageData", "Data"]) = Tree::Bytes(10, pixels);
+        *file.root.at(&["ImageList", "1", "ImageData", "Data"]) = TagTree::Bytes(10, pixels);
     }
-    let filler = || ("Filler".to_owned(), Tree::Bytes(10, Vec::new()));
+    let filler = || ("Filler".to_owned(), TagTree::Bytes(10, Vec::new()));
     file.root.tags().insert(0, filler());
     file.root.tags().push(filler());
     let data = |image| ["ImageList", image, "ImageData", "Data"];
@@ -45,33 +45,33 @@ pub(super) fn section(thumbnail: usize, dump: Option<&[(String, String)]>) -> Fi
     // The last tag of the root has the name of the first one, so it is found by its place.
     let tail = file.bytes().len() as u64 - (THUMBNAIL + thumbnail as u64 + 884) - 30_228_000;
     if let Some((_, filler)) = file.root.tags().last_mut() {
-        *filler = Tree::Bytes(10, vec![0; (15_195 - tail) as usize]);
+        *filler = TagTree::Bytes(10, vec![0; (15_195 - tail) as usize]);
     }
     file
 }
 
 /// A line of the dump as a tag: what is written of numbers and truth values tells their type.
-fn dumped<'a>(path: &'a str, value: &str, pixels: &[u8]) -> (Vec<&'a str>, Tree) {
+fn dumped<'a>(path: &'a str, value: &str, pixels: &[u8]) -> (Vec<&'a str>, TagTree) {
     let mut path: Vec<&str> = path.trim_start_matches("root.").split('.').collect();
     if path.last() == Some(&"Size") {
         path.pop();
         let size = value.parse().unwrap();
-        return (path, Tree::Bytes(10, if size == pixels.len() { pixels.to_vec() } else { vec![1; size] }));
+        return (path, TagTree::Bytes(10, if size == pixels.len() { pixels.to_vec() } else { vec![1; size] }));
     }
     let tree = match value {
-        "True" | "False" => Tree::Bool(value == "True"),
+        "True" | "False" => TagTree::Bool(value == "True"),
         _ => match (value.parse::<u32>(), value.parse::<f64>()) {
-            (Ok(number), _) => Tree::U32(number),
-            (_, Ok(number)) if f64::from(number as f32) == number => Tree::F32(number as f32),
-            (_, Ok(number)) => Tree::F64(number),
-            _ => Tree::text(value),
+            (Ok(number), _) => TagTree::U32(number),
+            (_, Ok(number)) if f64::from(number as f32) == number => TagTree::F32(number as f32),
+            (_, Ok(number)) => TagTree::F64(number),
+            _ => TagTree::text(value),
         },
     };
     (path, tree)
 }
 
 /// Numbers are places in lists; members that are not in the dump were empty.
-fn insert(tree: &mut Tree, path: &[&str], value: Tree) {
+fn insert(tree: &mut TagTree, path: &[&str], value: TagTree) {
     let [name, rest @ ..] = path else {
         *tree = value;
         return;
@@ -80,12 +80,12 @@ fn insert(tree: &mut Tree, path: &[&str], value: Tree) {
     let found = match name.parse::<usize>() {
         Ok(place) => {
             while tags.len() <= place {
-                tags.push((String::new(), Tree::group([])));
+                tags.push((String::new(), TagTree::group([])));
             }
             place
         }
         Err(_) => tags.iter().position(|(own, _)| own == name).unwrap_or_else(|| {
-            tags.push(((*name).to_owned(), Tree::group([])));
+            tags.push(((*name).to_owned(), TagTree::group([])));
             tags.len() - 1
         }),
     };
@@ -99,7 +99,7 @@ fn three_windows_find_the_pixels_of_a_section_wherever_they_are() {
         assert_eq!(bytes.len(), total);
         let (tags, windows) = walk(&bytes, 16 << 10).unwrap();
         assert_eq!(windows, 3);
-        let image = Image::find(&tags).unwrap();
+        let image = DmImage::find(&tags).unwrap();
         assert_eq!((image.number, image.offset, image.length), (1, offset, 30_228_000));
         assert_eq!(image.shape, [5500, 5496]);
     }
@@ -134,7 +134,7 @@ fn the_tags_of_a_real_section_are_read_field_by_field() {
         };
         assert!(same, "{path}: {data:?}, should be {value}");
     }
-    let image = Image::find(&tags).unwrap();
+    let image = DmImage::find(&tags).unwrap();
     assert_eq!((image.number, image.offset, image.length), (1, 152_855, 30_228_000));
     assert_eq!((image.shape.as_slice(), image.pixel), ([5500, 5496].as_slice(), PixelType::U8));
     assert_eq!(image.display, Some((65.0, 123.0)));

@@ -1,15 +1,15 @@
 use super::*;
-use crate::export::plan::{Options, Plan};
+use crate::export::plan::{ExportOptions, Plan};
 use crate::export::tests::request;
 use crate::geometry::Shape;
 use crate::stats::Stats;
 
 /// An array of 100 shards of two chunks each, in a folder.
-fn shards(folder: &std::path::Path) -> (Arc<Array>, Destination) {
+fn shards(folder: &std::path::Path) -> (Arc<ArrayExport>, Destination) {
     let mut request = request([1600, 16, 32], [16; 3], [16; 3], None);
-    request.options = Options { v3: true, shard: Some(Shape([16, 16, 32])), ..Options::default() };
+    request.options = ExportOptions { v3: true, shard: Some(Shape([16, 16, 32])), ..ExportOptions::default() };
     let plan = Plan::new(&request, 1 << 20).unwrap();
-    let array = Array::open(plan.targets[0].clone(), folder.join("state")).unwrap();
+    let array = ArrayExport::open(plan.targets[0].clone(), folder.join("state")).unwrap();
     (Arc::new(array), Destination::Directory(folder.join("x.zarr")))
 }
 

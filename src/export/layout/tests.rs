@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn layout(shape: [u64; 3], chunk: [u64; 3], shard: Option<[u64; 3]>, origin: [u64; 3], block: [u64; 3]) -> Layout {
+fn layout(shape: [u64; 3], chunk: [u64; 3], shard: Option<[u64; 3]>, origin: [u64; 3], block: [u64; 3]) -> ArrayLayout {
     let native = Shape(std::array::from_fn(|axis| shape[axis] + origin[axis] + 3));
     let chunks = Grid { shape: Shape(shape), cell: Shape(chunk) };
-    Layout::new(chunks, shard.map(Shape), origin, Grid { shape: native, cell: Shape(block) }, 1, 200)
+    ArrayLayout::new(chunks, shard.map(Shape), origin, Grid { shape: native, cell: Shape(block) }, 1, 200)
 }
 
 fn triple(most: u64) -> impl Strategy<Value = [u64; 3]> {
@@ -59,9 +59,9 @@ proptest! {
 fn batches_hold_whole_bands_of_planes_where_memory_allows() {
     let chunks = Grid { shape: Shape([64, 512, 512]), cell: Shape([16, 128, 128]) };
     let native = Grid { shape: Shape([64, 512, 512]), cell: Shape([1, 512, 512]) };
-    let layout = Layout::new(chunks, None, [0; 3], native, 1, 4 << 20);
+    let layout = ArrayLayout::new(chunks, None, [0; 3], native, 1, 4 << 20);
     assert_eq!(layout.batches().next().unwrap().chunks, [0..1, 0..4, 0..4]);
-    let small = Layout::new(chunks, None, [0; 3], native, 1, 1 << 20);
+    let small = ArrayLayout::new(chunks, None, [0; 3], native, 1, 1 << 20);
     assert_eq!(small.batches().next().unwrap().chunks, [0..1, 0..1, 0..4]);
 }
 

@@ -19,7 +19,7 @@ fn another_grid_of_the_source_is_another_export() {
 #[test]
 fn another_list_of_files_is_told_by_the_image() {
     let mut first = request([64; 3], [16; 3], [16; 3], None);
-    first.members.push(Member { label: Some("cells".to_owned()), ..first.members[0].clone() });
+    first.members.push(ExportMember { label: Some("cells".to_owned()), ..first.members[0].clone() });
     let mut other = first.clone();
     other.members[1].source = "2".to_owned();
     let [first, other] = [first, other].map(|request| Plan::new(&request, 1 << 20).unwrap().arguments);
@@ -63,10 +63,10 @@ async fn blocks_whose_index_is_not_kept_are_missing_where_nobody_is_asked() {
 #[test]
 fn an_array_of_the_largest_grid_takes_no_memory_before_it_is_written() {
     let mut request = request([1 << 20, 1 << 17, 1], [1; 3], [1; 3], None);
-    request.options = Options { v3: true, shard: Some(Shape([1; 3])), ..Options::default() };
+    request.options = ExportOptions { v3: true, shard: Some(Shape([1; 3])), ..ExportOptions::default() };
     let plan = Plan::new(&request, 1 << 20).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let array = crate::export::array::Array::open(plan.targets[0].clone(), folder.path().join("s0")).unwrap();
+    let array = crate::export::array::ArrayExport::open(plan.targets[0].clone(), folder.path().join("s0")).unwrap();
     let last = CellIndex([(1 << 20) - 1, (1 << 17) - 1, 0]);
     assert!(!array.is_done(last) && !array.is_finished((1 << 37) - 1));
     array.finish((1 << 37) - 1);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Target, count, date, length, number, positive, text};
+use super::{ClaimTarget, count, date, length, number, positive, text};
 use crate::document::DocumentKind;
 use crate::length::shifted;
 use crate::metadata::claim_set::{ClaimSet, Rank};
@@ -20,7 +20,7 @@ const TYPES: [(u64, &str); 8] = [
     (12, "float64"),
 ];
 
-pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
+pub(super) fn read(claims: &mut ClaimSet<'_>, target: &ClaimTarget) {
     let Some(doc) = target.doc(claims, &DocumentKind::DmTags) else { return };
     let Some(image) = image(claims, doc) else { return };
     let image = format!("/ImageList/{image}");

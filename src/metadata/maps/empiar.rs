@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Target, count, date, length, text};
+use super::{ClaimTarget, count, date, length, text};
 use crate::document::DocumentKind;
 use crate::metadata::claim_set::{ClaimSet, Rank};
 
-pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
+pub(super) fn read(claims: &mut ClaimSet<'_>, target: &ClaimTarget) {
     let Some(doc) = target.doc(claims, &DocumentKind::EmpiarEntry) else { return };
     let Some(key) = claims.found(doc, "").and_then(Value::as_object).and_then(|entries| entries.keys().next().cloned())
     else {

@@ -18,7 +18,7 @@ use crate::length::Unit;
 const AXES: [&str; 3] = ["z", "y", "x"];
 
 /// Where the claims of one image go.
-pub(super) struct Target {
+pub(super) struct ClaimTarget {
     /// `/images/0`.
     pub prefix: String,
     /// Whether what is said of the study, the specimen and the acquisition is taken, too.
@@ -27,7 +27,7 @@ pub(super) struct Target {
     pub docs: std::ops::Range<usize>,
 }
 
-impl Target {
+impl ClaimTarget {
     fn at(&self, field: &str) -> String {
         format!("{}/{field}", self.prefix)
     }
@@ -39,7 +39,7 @@ impl Target {
 }
 
 /// Reads all documents of an image.
-pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
+pub(super) fn read(claims: &mut ClaimSet<'_>, target: &ClaimTarget) {
     tiff::read(claims, target);
     dm::read(claims, target);
     mrc::read(claims, target);

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::{Target, count};
+use super::{ClaimTarget, count};
 use crate::document::DocumentKind;
 use crate::length::Unit;
 use crate::metadata::claim_set::{ClaimSet, Rank};
 
-pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
+pub(super) fn read(claims: &mut ClaimSet<'_>, target: &ClaimTarget) {
     let Some(doc) = target.doc(claims, &DocumentKind::MrcHeader) else { return };
     for (number, axis) in ["x", "y", "z"].into_iter().enumerate() {
         let shape = target.at(&format!("shape/{axis}"));

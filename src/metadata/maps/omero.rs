@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Target, count, date, length, text};
+use super::{ClaimTarget, count, date, length, text};
 use crate::document::DocumentKind;
 use crate::metadata::claim_set::{ClaimSet, Rank};
 use crate::metadata::terms;
@@ -39,7 +39,7 @@ const DOIS: [&str; 2] = ["Data DOI", "Publication DOI"];
 /// Names that are taken of one list of authors.
 const MAX_AUTHORS: usize = 1000;
 
-pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
+pub(super) fn read(claims: &mut ClaimSet<'_>, target: &ClaimTarget) {
     if let Some(doc) = target.doc(claims, &DocumentKind::OmeroImage) {
         image(claims, target, doc);
     }
@@ -59,7 +59,7 @@ pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
     }
 }
 
-fn image(claims: &mut ClaimSet<'_>, target: &Target, doc: usize) {
+fn image(claims: &mut ClaimSet<'_>, target: &ClaimTarget, doc: usize) {
     let root = if claims.found(doc, "/data/0").is_some() { "/data/0" } else { "/data" };
     let pixels = format!("{root}/Pixels");
     for axis in ["z", "y", "x"] {

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::{AXES, Target, count, length};
+use super::{AXES, ClaimTarget, count, length};
 use crate::document::DocumentKind;
 use crate::metadata::claim_set::{ClaimSet, Rank};
 
-pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
+pub(super) fn read(claims: &mut ClaimSet<'_>, target: &ClaimTarget) {
     let Some(doc) = target.doc(claims, &DocumentKind::PrecomputedInfo) else { return };
     claims.upstream(&target.at("dtype"), Rank::File, (doc, "/data_type"), None, |name| {
         Some(name.as_str()?.to_ascii_lowercase().into())

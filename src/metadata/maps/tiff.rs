@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Target, any_number, count, date, length};
+use super::{ClaimTarget, any_number, count, date, length};
 use crate::document::DocumentKind;
 use crate::length::Unit;
 use crate::metadata::claim_set::{ClaimSet, Evidence, Rank};
@@ -13,7 +13,7 @@ const OF_PRINT: &str = "most programs write the resolution of a print into these
 /// Pixels of so many nanometres or more may be those of a print.
 const SMALLEST_OF_PRINT: f64 = 1000.0;
 
-pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
+pub(super) fn read(claims: &mut ClaimSet<'_>, target: &ClaimTarget) {
     let Some(doc) = target.doc(claims, &DocumentKind::TiffTags) else { return };
     claims.upstream(&target.at("shape/z"), Rank::File, (doc, "/pages"), Some("pages"), count);
     for (axis, tag) in [("y", "ImageLength"), ("x", "ImageWidth")] {
@@ -57,7 +57,7 @@ fn unit_of(claims: &ClaimSet<'_>, doc: usize, own: &str) -> Option<String> {
     found.and_then(Value::as_str).map(str::to_owned)
 }
 
-fn voxel_size(claims: &mut ClaimSet<'_>, target: &Target, doc: usize) {
+fn voxel_size(claims: &mut ClaimSet<'_>, target: &ClaimTarget, doc: usize) {
     // ImageJ2's `unit` is not that of its resolution tags; it lists the sizes of all axes.
     let is_scifio = claims.found(doc, "/description/SCIFIO").is_some();
     if is_scifio {
@@ -102,7 +102,7 @@ fn voxel_size(claims: &mut ClaimSet<'_>, target: &Target, doc: usize) {
 }
 
 /// The sizes that ImageJ2 lists, `axes=X,Y,Z`, `scales=…` and `units=…`.
-fn lists(claims: &mut ClaimSet<'_>, target: &Target, doc: usize) {
+fn lists(claims: &mut ClaimSet<'_>, target: &ClaimTarget, doc: usize) {
     let list = |claims: &ClaimSet<'_>, key: &str| -> Vec<String> {
         let found = claims.found(doc, &format!("/description/{key}")).and_then(Value::as_str).unwrap_or_default();
         found.split(',').map(|item| item.trim().to_owned()).collect()

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{AXES, Target, count, text};
+use super::{AXES, ClaimTarget, count, text};
 use crate::document::DocumentKind;
 use crate::length::Unit;
 use crate::metadata::claim_set::{ClaimSet, Rank};
@@ -10,7 +10,7 @@ use crate::metadata::claim_set::{ClaimSet, Rank};
 /// Codecs that give back what they were given.
 const LOSSLESS: [&str; 8] = ["blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd", "bytes"];
 
-pub(super) fn read(claims: &mut ClaimSet<'_>, target: &Target) {
+pub(super) fn read(claims: &mut ClaimSet<'_>, target: &ClaimTarget) {
     let of_store = DocumentKind::of_store;
     let (doc, image, array) = if let Some(doc) = target.doc(claims, &of_store("zattrs", "")) {
         (doc, "/multiscales/0", "zarray")
@@ -84,7 +84,7 @@ fn transform(of: &Value, kind: &str) -> Option<(usize, Vec<Value>)> {
     list.iter().enumerate().find_map(|(number, transform)| Some((number, transform.get(kind)?.as_array()?.clone())))
 }
 
-fn arrays(claims: &mut ClaimSet<'_>, target: &Target, doc: usize, level: usize, axes: [usize; 3]) {
+fn arrays(claims: &mut ClaimSet<'_>, target: &ClaimTarget, doc: usize, level: usize, axes: [usize; 3]) {
     // The chunks of a sharded array are those in its shards.
     let is_sharded = claims.found(doc, "/codecs/0/name").and_then(Value::as_str) == Some("sharding_indexed");
     let in_v3 =

@@ -1,10 +1,10 @@
 use super::*;
 
-fn version(etag: Option<&str>, date: Option<&str>, total: Option<u64>) -> Version {
-    Version { etag: etag.map(str::to_owned), last_modified: date.map(str::to_owned), total }
+fn version(etag: Option<&str>, date: Option<&str>, total: Option<u64>) -> ObjectVersion {
+    ObjectVersion { etag: etag.map(str::to_owned), last_modified: date.map(str::to_owned), total }
 }
 
-fn refused(first: Version, second: Version) -> bool {
+fn refused(first: ObjectVersion, second: ObjectVersion) -> bool {
     let pin = Pin::default();
     settle(&pin, first).unwrap();
     let is_refused = pin.check(&second).is_err();
@@ -12,7 +12,7 @@ fn refused(first: Version, second: Version) -> bool {
     is_refused
 }
 
-fn settle(pin: &Pin, version: Version) -> Result<(), Cause> {
+fn settle(pin: &Pin, version: ObjectVersion) -> Result<(), Cause> {
     pin.settle(version, &RangeRequest::Whole(9), b"bytes")
 }
 

@@ -18,7 +18,7 @@ pub use tally::Summary;
 
 use self::tally::Tally;
 use super::list::Sample;
-use super::{Reader, SampleError};
+use super::{SampleError, VoxelReader};
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{LevelIndex, Region, Shape};
 use crate::hex::hex;
@@ -32,7 +32,7 @@ pub const RULE: u32 = 1;
 pub const PERCENTILES: [f64; 5] = [0.1, 1.0, 50.0, 99.0, 99.9];
 
 /// A level of an open image as it is read.
-pub struct Target<'a> {
+pub struct ReadLevel<'a> {
     /// Where its voxels come from.
     pub image: &'a Arc<Image>,
     /// Its level.
@@ -46,7 +46,7 @@ pub struct Target<'a> {
 }
 
 /// Statistics of the voxels in `places` of a level; voxels in several of them count several times.
-pub async fn compute(reader: &Reader, target: &Target<'_>, places: &[Region]) -> Result<Summary, SampleError> {
+pub async fn compute(reader: &VoxelReader, target: &ReadLevel<'_>, places: &[Region]) -> Result<Summary, SampleError> {
     let mut tally = Tally::new(target.dtype, target.fill);
     loop {
         for place in places {
@@ -72,7 +72,7 @@ pub fn list_hash(samples: &[Sample]) -> String {
 
 /// Statistics as JSON, with the names that `emfs stats` gives them.
 pub fn json(summary: &Summary, dtype: DataType, blocks: u64, hash: &str) -> Value {
-    let told = |value: Option<tally::Told>| value.map_or(Value::Null, tally::Told::json);
+    let told = |value: Option<tally::ToldValue>| value.map_or(Value::Null, tally::ToldValue::json);
     let percentiles: serde_json::Map<String, Value> =
         summary.percentiles.iter().map(|(share, value)| (share.to_string(), json!(value))).collect();
     json!({

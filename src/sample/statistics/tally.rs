@@ -25,9 +25,9 @@ pub struct Summary {
     /// Standard deviation, the squares divided by the number of voxels.
     pub std: Option<f64>,
     /// The least value.
-    pub min: Option<Told>,
+    pub min: Option<ToldValue>,
     /// The greatest value.
-    pub max: Option<Told>,
+    pub max: Option<ToldValue>,
     /// Per cent and value, interpolated linearly between neighbours as numpy does.
     pub percentiles: Vec<(f64, f64)>,
     /// Voxels that have the fill value.
@@ -40,9 +40,9 @@ pub struct Summary {
 
 /// A value of a voxel to be told.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Told(Number);
+pub struct ToldValue(Number);
 
-impl Told {
+impl ToldValue {
     /// The nearest float.
     pub fn value(self) -> f64 {
         self.0.value()
@@ -300,7 +300,7 @@ impl Tally {
             // As numpy does, from the nearer one.
             (percent, if between >= 0.5 { above - step * (1.0 - between) } else { below + step * between })
         });
-        let told = |key: u64| Told(number(key, self.dtype));
+        let told = |key: u64| ToldValue(number(key, self.dtype));
         Summary {
             voxels: self.voxels,
             left_out: self.left_out,

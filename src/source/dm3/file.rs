@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::dm::{Calibration, DmError, Image, PixelType, Step, Tags, Version, Walker};
+use crate::dm::{Calibration, DmError, DmImage, DmVersion, PixelType, Step, Tags, Walker};
 use crate::document::{Document, DocumentKind};
 use crate::dtype::DataType;
 use crate::geometry::Shape;
@@ -30,15 +30,15 @@ pub(super) struct FileFormat {
 
 /// An open file.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(super) struct OpenFile {
     pub(super) form: FileFormat,
-    pub(super) image: Image,
+    pub(super) image: DmImage,
     pub(super) tags: Tags,
-    version: Version,
+    version: DmVersion,
 }
 
 /// Reads the tags of a file.
-pub(super) async fn open(object: &Object) -> Result<Opened, SourceError> {
+pub(super) async fn open(object: &Object) -> Result<OpenFile, SourceError> {
     let named = |error| from_dm(object.url(), error);
     let front = object.start(FRONT).await?;
     let Some(total) = front.total else {
@@ -58,9 +58,9 @@ pub(super) async fn open(object: &Object) -> Result<Opened, SourceError> {
         (walker, step) = feed(object, walker, offset, part.bytes).await?;
         parts += 1;
     }
-    let version = walker.version().unwrap_or(Version::Dm3);
+    let version = walker.version().unwrap_or(DmVersion::Dm3);
     let tags = walker.finish().map_err(named)?;
-    let image = Image::find(&tags).map_err(named)?;
+    let image = DmImage::find(&tags).map_err(named)?;
     let field = || format!("ImageList.{}.ImageData.Dimensions", image.number);
     let shape = match image.shape.as_slice() {
         [height, width] => Shape([1, *height, *width]),
@@ -73,7 +73,7 @@ pub(super) async fn open(object: &Object) -> Result<Opened, SourceError> {
             return Err(SourceError::unsupported(object.url(), field(), reason));
         }
     };
-    Ok(Opened { form: FileFormat { dtype: dtype(image.pixel), shape }, image, tags, version })
+    Ok(OpenFile { form: FileFormat { dtype: dtype(image.pixel), shape }, image, tags, version })
 }
 
 /// Hands bytes of the file to the walker.
@@ -121,7 +121,7 @@ const fn dtype(pixel: PixelType) -> DataType {
     }
 }
 
-impl Opened {
+impl OpenFile {
     /// Nanometres per voxel and the centre of the first one along `z, y, x`, where known, `missing` filling gaps.
     pub(super) fn placement(&self, missing: [Option<f64>; 3]) -> [Option<(f64, f64)>; 3] {
         let known = self.lengths();
@@ -148,8 +148,8 @@ impl Opened {
     /// How the volume is stored.
     pub(super) fn format(&self) -> StorageFormat {
         let version = match self.version {
-            Version::Dm3 => "DM3",
-            Version::Dm4 => "DM4",
+            DmVersion::Dm3 => "DM3",
+            DmVersion::Dm4 => "DM4",
         };
         let order = if self.image.big_endian { "big-endian" } else { "little-endian" };
         StorageFormat {

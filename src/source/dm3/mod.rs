@@ -12,7 +12,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use self::file::Opened;
+use self::file::OpenFile;
 use super::{Description, Placement, Source, SourceError, SourceLevel};
 use crate::document::Document;
 use crate::dtype::FillValue;
@@ -69,7 +69,7 @@ pub async fn open(object: Object, missing: [Option<f64>; 3], told: bool) -> Resu
         downsampling: None,
         chunked: false,
     };
-    let Opened { image, tags, .. } = opened;
+    let OpenFile { image, tags, .. } = opened;
     let tags = if told { Some(file::document(&object, tags).await?) } else { None };
     let (offset, big_endian) = (image.offset, image.big_endian);
     let voxels = Contiguous { object, grid, offset, item: form.dtype.size(), big_endian, field: "ImageData" };

@@ -5,8 +5,8 @@ use futures::FutureExt;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dm::Version;
-use crate::dm::tests::writer::{self, File, Tree};
+use crate::dm::DmVersion;
+use crate::dm::tests::writer::{self, File, TagTree};
 use crate::dtype::DataType;
 use crate::remote::Location;
 use crate::source::planes::{MAX_BAND, SHORTEST_BAND, plane_chunk};
@@ -46,7 +46,7 @@ impl Folder {
 }
 
 fn file(
-    version: Version,
+    version: DmVersion,
     big_endian: bool,
     dimensions: &[u32],
     data_type: u32,
@@ -65,7 +65,7 @@ fn little(plane: &[u16]) -> Vec<u8> {
     plane.iter().flat_map(|voxel| voxel.to_le_bytes()).collect()
 }
 
-fn section(version: Version, big_endian: bool, [y, x]: [u64; 2], z: u64, thumbnail: usize) -> Vec<u8> {
+fn section(version: DmVersion, big_endian: bool, [y, x]: [u64; 2], z: u64, thumbnail: usize) -> Vec<u8> {
     let plane = plane(z, y * x);
     let bytes: Vec<u8> =
         if big_endian { plane.iter().flat_map(|voxel| voxel.to_be_bytes()).collect() } else { little(&plane) };
@@ -91,7 +91,7 @@ async fn a_series_of_files_is_a_volume_whatever_their_offsets_versions_and_byte_
     let mut folder = Folder::new();
     let mut objects = Vec::new();
     for z in 0..6 {
-        let version = if z % 3 == 0 { Version::Dm4 } else { Version::Dm3 };
+        let version = if z % 3 == 0 { DmVersion::Dm4 } else { DmVersion::Dm3 };
         let bytes = section(version, z % 2 == 1, [50, 40], z, [400, 90_000][z as usize % 2]);
         objects.push(folder.add(&bytes));
     }
@@ -114,7 +114,7 @@ async fn a_series_of_files_is_a_volume_whatever_their_offsets_versions_and_byte_
 async fn rows_are_read_in_bands_of_whole_chunks() {
     let mut folder = Folder::new();
     let [y, x] = [1300u64, 700];
-    let objects = (0..2).map(|z| folder.add(&section(Version::Dm3, false, [y, x], z, 400))).collect();
+    let objects = (0..2).map(|z| folder.add(&section(DmVersion::Dm3, false, [y, x], z, 400))).collect();
     let source = open_all(objects, [None; 3]).await.unwrap();
     let grid = source.description().levels[0].grid;
     let chunk = plane_chunk(grid.shape, DataType::U16).0[1];
@@ -152,7 +152,7 @@ async fn a_stack_in_one_file_is_a_volume() {
     let mut folder = Folder::new();
     let voxels = plane(0, 3 * 50 * 40);
     let pixels: Vec<u8> = voxels.iter().flat_map(|voxel| voxel.to_be_bytes()).collect();
-    let object = folder.add(&file(Version::Dm4, true, &[40, 50, 3], 10, &pixels, 400));
+    let object = folder.add(&file(DmVersion::Dm4, true, &[40, 50, 3], 10, &pixels, 400));
     let source = open(object.clone(), [None; 3], true).await.unwrap();
     assert_eq!(source.description().levels[0].grid.shape, Shape([3, 50, 40]));
     for z in 0..3 {
@@ -167,12 +167,12 @@ async fn a_stack_in_one_file_is_a_volume() {
 #[tokio::test]
 async fn a_file_that_differs_is_an_error_for_its_blocks_that_names_it() {
     let mut folder = Folder::new();
-    let good = |z| section(Version::Dm3, false, [50, 40], z, 400);
+    let good = |z| section(DmVersion::Dm3, false, [50, 40], z, 400);
     let bytes = [
         good(0),
-        section(Version::Dm3, false, [40, 50], 1, 400),
-        file(Version::Dm3, false, &[40, 50], 6, &[1; 2000], 400),
-        file(Version::Dm3, false, &[40, 50], 3, &[1; 16000], 400),
+        section(DmVersion::Dm3, false, [40, 50], 1, 400),
+        file(DmVersion::Dm3, false, &[40, 50], 6, &[1; 2000], 400),
+        file(DmVersion::Dm3, false, &[40, 50], 3, &[1; 16000], 400),
         b"<html>no such thing</html>".to_vec(),
         good(5),
     ];
@@ -201,7 +201,7 @@ async fn a_file_that_differs_is_an_error_for_its_blocks_that_names_it() {
 #[tokio::test]
 async fn a_file_that_could_not_be_fetched_is_asked_again() {
     let mut folder = Folder::new();
-    let bytes: Vec<_> = (0..3).map(|z| section(Version::Dm3, false, [50, 40], z, 400)).collect();
+    let bytes: Vec<_> = (0..3).map(|z| section(DmVersion::Dm3, false, [50, 40], z, 400)).collect();
     let objects: Vec<Object> = bytes.iter().map(|bytes| folder.add(bytes)).collect();
     let path = folder.folder.path().join("1.dm3");
     std::fs::remove_file(&path).unwrap();
@@ -214,7 +214,7 @@ async fn a_file_that_could_not_be_fetched_is_asked_again() {
 #[tokio::test]
 async fn a_file_that_makes_no_sense_is_opened_twice_a_second_and_one_that_is_not_there_twice_a_read() {
     let mut folder = Folder::new();
-    let good = |z| section(Version::Dm3, false, [50, 40], z, 400);
+    let good = |z| section(DmVersion::Dm3, false, [50, 40], z, 400);
     let bytes = [good(0), b"<html>no such thing</html>".to_vec(), good(2), good(3)];
     let objects: Vec<Object> = bytes.iter().map(|bytes| folder.add(bytes)).collect();
     std::fs::remove_file(folder.folder.path().join("2.dm3")).unwrap();
@@ -235,7 +235,7 @@ async fn a_file_that_makes_no_sense_is_opened_twice_a_second_and_one_that_is_not
 async fn a_file_is_opened_once_however_many_blocks_of_it_are_wanted() {
     let mut folder = Folder::new();
     let objects: Vec<Object> =
-        (0..3).map(|z| folder.add(&section(Version::Dm3, false, [2000, 700], z, 90_000))).collect();
+        (0..3).map(|z| folder.add(&section(DmVersion::Dm3, false, [2000, 700], z, 90_000))).collect();
     let source = open_all(objects, [None; 3]).await.unwrap();
     let before = folder.requests();
     let bands = source.description().levels[0].grid.counts()[1];
@@ -247,22 +247,22 @@ async fn a_file_is_opened_once_however_many_blocks_of_it_are_wanted() {
 
 #[tokio::test]
 async fn what_the_files_do_not_say_of_the_voxel_size_is_taken_from_elsewhere() {
-    let scale = async |change: &dyn Fn(&mut Tree), missing| {
+    let scale = async |change: &dyn Fn(&mut TagTree), missing| {
         let mut folder = Folder::new();
         let mut root = writer::slice(&[4, 3], 6, vec![1; 12], 16);
         change(&mut root);
-        let object = folder.add(&File { version: Version::Dm3, big_endian: false, root }.bytes());
+        let object = folder.add(&File { version: DmVersion::Dm3, big_endian: false, root }.bytes());
         open(object, missing, true).await.unwrap().description().levels[0].clone()
     };
-    let no_z = |root: &mut Tree| root.at(&["ImageList", "1"]).remove("ImageTags");
-    let record = |root: &mut Tree| {
-        let record = Tree::group([("Record", Tree::group([("Slice thickness", Tree::F64(40.0))]))]);
-        *root.at(&["ImageList", "1", "ImageTags"]) = Tree::group([("SBFSEM", record)]);
+    let no_z = |root: &mut TagTree| root.at(&["ImageList", "1"]).remove("ImageTags");
+    let record = |root: &mut TagTree| {
+        let record = TagTree::group([("Record", TagTree::group([("Slice thickness", TagTree::F64(40.0))]))]);
+        *root.at(&["ImageList", "1", "ImageTags"]) = TagTree::group([("SBFSEM", record)]);
     };
-    let uncalibrated = |root: &mut Tree| root.at(&["ImageList", "1", "ImageData"]).remove("Calibrations");
-    let shifted = |root: &mut Tree| {
+    let uncalibrated = |root: &mut TagTree| root.at(&["ImageList", "1", "ImageData"]).remove("Calibrations");
+    let shifted = |root: &mut TagTree| {
         let x = root.at(&["ImageList", "1", "ImageData", "Calibrations", "Dimension", "0"]);
-        *x.at(&["Origin"]) = Tree::F32(2.0);
+        *x.at(&["Origin"]) = TagTree::F32(2.0);
     };
     let own = [Some(9.0), Some(9.0), Some(9.0)];
     assert_eq!(scale(&|_| (), own).await.scale, Some([50.0, 7.99825, 7.99825]));
@@ -280,8 +280,8 @@ async fn a_section_laid_out_as_those_of_the_archive_opens_in_three_small_request
     for thumbnail in [147_456, 588_288] {
         let pixels = vec![3; 5496 * 100];
         let mut root = writer::slice(&[5496, 100], 6, pixels, thumbnail);
-        root.tags().push(("Filler".into(), Tree::Bytes(10, vec![0; 14_900])));
-        let object = folder.add(&File { version: Version::Dm3, big_endian: false, root }.bytes());
+        root.tags().push(("Filler".into(), TagTree::Bytes(10, vec![0; 14_900])));
+        let object = folder.add(&File { version: DmVersion::Dm3, big_endian: false, root }.bytes());
         let bytes = || folder.stats.snapshot().hosts.values().map(|host| host.bytes).sum::<u64>();
         let before = (folder.requests(), bytes());
         open(object, [None; 3], true).await.unwrap();

@@ -17,7 +17,7 @@ const VOLUME_STACKS: std::ops::RangeInclusive<i32> = 401..=630;
 
 /// What a voxel is stored as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stored {
+pub(super) struct StoredVoxel {
     /// As it is shown.
     pub(super) dtype: DataType,
     /// Bytes of it in the file.
@@ -26,9 +26,9 @@ pub(super) struct Stored {
 
 /// What a header says.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Header {
+pub(super) struct MrcHeader {
     pub(super) big_endian: bool,
-    pub(super) stored: Stored,
+    pub(super) stored: StoredVoxel,
     /// `z, y, x`.
     pub(super) shape: Shape,
     /// Where the voxels begin.
@@ -70,9 +70,9 @@ impl Words<'_> {
     }
 }
 
-impl Header {
+impl MrcHeader {
     /// Reads a header.
-    pub(super) fn read(bytes: &[u8; LENGTH]) -> Result<Header, Wrong> {
+    pub(super) fn read(bytes: &[u8; LENGTH]) -> Result<MrcHeader, Wrong> {
         let malformed = |field, reason: String| Err((field, reason, false));
         let unsupported = |field, reason: String| Err((field, reason, true));
         let stamp: &[u8] = &bytes[208..214];
@@ -93,7 +93,7 @@ impl Header {
         let words = Words { bytes, big_endian };
         let mode = words.whole(12);
         let is_imod = words.whole(152) as u32 == IMOD;
-        let stored = |dtype: DataType, size| Stored { dtype, size };
+        let stored = |dtype: DataType, size| StoredVoxel { dtype, size };
         let stored = match mode {
             // IMOD's bytes are unsigned unless its flag says otherwise.
             0 if is_imod && words.whole(156) & 1 == 0 => stored(DataType::U8, 1),
@@ -147,7 +147,7 @@ impl Header {
             "dmin": f64::from(words.float(76)), "dmax": f64::from(words.float(80)), "dmean": f64::from(words.float(84)),
             "exttyp": String::from_utf8_lossy(&bytes[104..108]).trim_matches(['\0', ' ']),
         });
-        Ok(Header {
+        Ok(MrcHeader {
             big_endian,
             stored,
             shape: Shape([z, y, x]),

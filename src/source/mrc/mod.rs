@@ -11,7 +11,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use self::header::{Header, LENGTH};
+use self::header::{LENGTH, MrcHeader};
 use super::{Description, Placement, Source, SourceError, SourceLevel, StorageFormat, foreign};
 use crate::document::{Document, DocumentKind};
 use crate::dtype::{FillValue, widened};
@@ -25,7 +25,7 @@ const MAX_ROW: u64 = 1 << 30;
 
 /// How a file is read.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Reading {
+pub struct MrcReading {
     /// Nanometres per voxel along `z, y, x` for the axes along which a file says none.
     pub missing: [Option<f64>; 3],
     /// Whether the whole sections of a file that is cut are shown.
@@ -43,14 +43,14 @@ pub struct MrcSource {
 }
 
 /// Opens a file.
-pub async fn open(object: Object, reading: Reading) -> Result<MrcSource, SourceError> {
+pub async fn open(object: Object, reading: MrcReading) -> Result<MrcSource, SourceError> {
     let front = object.start(LENGTH as u64).await?;
     let bad = |field: &str, reason: String| SourceError::malformed(object.url(), field, reason);
     let total = front.total.ok_or_else(|| bad("header", "the length of the file is not known".into()))?;
     let Some(bytes) = front.bytes.first_chunk::<LENGTH>() else {
         return Err(bad("header", format!("a file of {total} bytes is shorter than the {LENGTH} of a header")));
     };
-    let mut header = Header::read(bytes).map_err(|(field, reason, is_valid)| {
+    let mut header = MrcHeader::read(bytes).map_err(|(field, reason, is_valid)| {
         match (foreign::of_bytes(bytes).filter(|what| !what.starts_with("MRC")), is_valid) {
             (Some(what), _) => bad("header", format!("not an MRC file but {what}")),
             (None, true) => SourceError::unsupported(object.url(), field, reason),
@@ -100,7 +100,7 @@ pub async fn open(object: Object, reading: Reading) -> Result<MrcSource, SourceE
     let document = reading
         .told
         .then(|| Document::dump(DocumentKind::MrcHeader, object.url(), &header.told).retrieved_at(object.confirmed()));
-    let Header { offset, big_endian, stored, .. } = header;
+    let MrcHeader { offset, big_endian, stored, .. } = header;
     let voxels = Contiguous { object, grid, offset, item: stored.size, big_endian, field: "voxels" };
     Ok(MrcSource { voxels, description, voxel_size, document })
 }

@@ -25,7 +25,7 @@ fn header(mode: i32, big_endian: bool) -> [u8; LENGTH] {
     bytes
 }
 
-async fn read(bytes: &[u8], reading: Reading) -> Result<(MrcSource, Vec<u8>), SourceError> {
+async fn read(bytes: &[u8], reading: MrcReading) -> Result<(MrcSource, Vec<u8>), SourceError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("v.mrc");
     std::fs::write(&path, bytes).unwrap();
@@ -56,7 +56,7 @@ async fn every_mode_in_either_byte_order_is_read_behind_an_extended_header() {
             // Small halves and floats alike.
             let stored: Vec<u8> = (0..60 * size).map(|n| (n % 60) as u8).collect();
             let bytes = [&header(mode, big_endian)[..], &[9; 80], &stored].concat();
-            let (source, voxels) = read(&bytes, Reading { told: true, ..Reading::default() }).await.unwrap();
+            let (source, voxels) = read(&bytes, MrcReading { told: true, ..MrcReading::default() }).await.unwrap();
             let description = source.description();
             let level = &description.levels[0];
             assert_eq!((description.dtype, level.grid.shape), (dtype, Shape([3, 4, 5])), "mode {mode}");
@@ -96,11 +96,11 @@ async fn what_is_not_read_is_refused_by_the_name_of_its_field() {
         ([&b"NRRD0005\n"[..], &[7; 2000]].concat(), "not an MRC file but NRRD"),
         (vec![7; 2000], "not an MRC file"),
     ] {
-        let error = read(&bytes, Reading::default()).await.err().unwrap().to_string();
+        let error = read(&bytes, MrcReading::default()).await.err().unwrap().to_string();
         assert!(error.contains(expected), "{error} instead of {expected}");
     }
     let cut = [&header(1, false)[..], &[9; 80 + 40 + 40 + 39]].concat();
-    let (source, voxels) = read(&cut, Reading { show_cut: true, ..Reading::default() }).await.unwrap();
+    let (source, voxels) = read(&cut, MrcReading { show_cut: true, ..MrcReading::default() }).await.unwrap();
     assert_eq!((source.description().levels[0].grid.shape, voxels), (Shape([2, 4, 5]), vec![9; 80]));
 }
 
@@ -108,9 +108,9 @@ async fn what_is_not_read_is_refused_by_the_name_of_its_field() {
 fn bytes_of_imod_are_unsigned_unless_it_says_otherwise() {
     let mut bytes = header(0, false);
     bytes[152..156].copy_from_slice(&1_146_047_817i32.to_le_bytes());
-    assert_eq!(Header::read(&bytes).unwrap().stored.dtype, DataType::U8);
+    assert_eq!(MrcHeader::read(&bytes).unwrap().stored.dtype, DataType::U8);
     bytes[156] = 1;
-    assert_eq!(Header::read(&bytes).unwrap().stored.dtype, DataType::I8);
+    assert_eq!(MrcHeader::read(&bytes).unwrap().stored.dtype, DataType::I8);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_header_without_a_stamp_is_read_in_the_order_that_makes_sense() {
     for big_endian in [false, true] {
         let mut bytes = header(2, big_endian);
         bytes[208..216].fill(0);
-        assert_eq!(Header::read(&bytes).unwrap().big_endian, big_endian);
+        assert_eq!(MrcHeader::read(&bytes).unwrap().big_endian, big_endian);
     }
 }
 
@@ -131,7 +131,7 @@ proptest! {
     ) {
         let mut bytes = header(1, big_endian);
         changes.into_iter().for_each(|(at, byte)| bytes[at] = byte);
-        if let Ok(header) = Header::read(&bytes) {
+        if let Ok(header) = MrcHeader::read(&bytes) {
             prop_assert!(!header.shape.0.contains(&0) && header.offset >= LENGTH as u64);
             prop_assert!(header.voxel_size.iter().flatten().all(|size| size.is_finite() && *size > 0.0));
         }

@@ -5,7 +5,7 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 
-use super::info::{Channel, Codec};
+use super::info::{Channel, VoxelEncoding};
 use super::segmentation;
 use crate::dtype::DataType;
 use crate::source::jpeg;
@@ -31,12 +31,12 @@ impl Plain {
     }
 
     /// Longest encoding, without a gzip wrapping. Noise grows in JPEG and PNG, but not so much.
-    pub fn longest(&self, codec: Codec) -> u64 {
+    pub fn longest(&self, codec: VoxelEncoding) -> u64 {
         let bytes = self.bytes() as u64;
         let one = match codec {
-            Codec::Raw => bytes,
-            Codec::Jpeg | Codec::Png => bytes.saturating_mul(4).saturating_add(64 << 10),
-            Codec::Segmentation(block) => {
+            VoxelEncoding::Raw => bytes,
+            VoxelEncoding::Jpeg | VoxelEncoding::Png => bytes.saturating_mul(4).saturating_add(64 << 10),
+            VoxelEncoding::Segmentation(block) => {
                 let offset = size_of::<u32>() as u64;
                 block.longest(self.shape.map(|extent| extent as u64), self.dtype.size()).saturating_add(offset)
             }
@@ -45,18 +45,18 @@ impl Plain {
     }
 
     /// Longest valid body, including a gzip wrapping.
-    pub fn longest_stored(&self, codec: Codec) -> u64 {
+    pub fn longest_stored(&self, codec: VoxelEncoding) -> u64 {
         let longest = self.longest(codec);
         longest.saturating_add(longest / 128).saturating_add(64 << 10)
     }
 }
 
 /// Decodes the channel of a chunk that is shown.
-pub(super) fn chunk(raw: Bytes, codec: Codec, plain: Plain) -> Result<Bytes, String> {
+pub(super) fn chunk(raw: Bytes, codec: VoxelEncoding, plain: Plain) -> Result<Bytes, String> {
     let Plain { shape, dtype, channel } = plain;
     let voxels = plain.voxels();
     match codec {
-        Codec::Raw => {
+        VoxelEncoding::Raw => {
             let one = plain.bytes();
             let expected = one.checked_mul(channel.of).ok_or("a chunk too long")?;
             if raw.len() != expected {
@@ -66,7 +66,7 @@ pub(super) fn chunk(raw: Bytes, codec: Codec, plain: Plain) -> Result<Bytes, Str
             let start = one * channel.number;
             Ok(if channel.of == 1 { raw } else { Bytes::copy_from_slice(&raw[start..start + one]) })
         }
-        Codec::Segmentation(block) => {
+        VoxelEncoding::Segmentation(block) => {
             let channel = (channel.number, channel.of);
             let decoded = match dtype.size() {
                 4 => segmentation::decode::<4>(&raw, block, channel, shape),
@@ -74,8 +74,8 @@ pub(super) fn chunk(raw: Bytes, codec: Codec, plain: Plain) -> Result<Bytes, Str
             };
             decoded.map(Bytes::from)
         }
-        Codec::Jpeg => jpeg::grey(&raw, |width, height| size(voxels, width, height, "JPEG")).map(Bytes::from),
-        Codec::Png => png(&raw, dtype, voxels).map(Bytes::from),
+        VoxelEncoding::Jpeg => jpeg::grey(&raw, |width, height| size(voxels, width, height, "JPEG")).map(Bytes::from),
+        VoxelEncoding::Png => png(&raw, dtype, voxels).map(Bytes::from),
     }
 }
 

@@ -4,11 +4,11 @@
 //! Format: <https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/volume.rst>.
 
 use super::segmentation::BlockShape;
-use super::sharding::{Encoding, Hash, MAX_MINISHARD_BITS, Sharding};
+use super::sharding::{Hash, MAX_MINISHARD_BITS, ShardEncoding, VolumeSharding};
 use crate::dtype::DataType;
 use crate::geometry::{Grid, Shape};
 use crate::source::SourceError;
-use crate::source::json::{self, Field, brief, quoted};
+use crate::source::json::{self, JsonField, brief, quoted};
 use crate::source::precomputed::morton;
 
 /// Levels that the rest of emfs can number.
@@ -59,14 +59,14 @@ pub(super) struct Scale {
     /// Nanometres per voxel.
     pub resolution: [f64; 3],
     /// How a chunk's voxels are stored.
-    pub codec: Codec,
+    pub codec: VoxelEncoding,
     /// How chunks are put together in files; `None` where each is an object of its own.
-    pub sharding: Option<Sharding>,
+    pub sharding: Option<VolumeSharding>,
 }
 
 /// Encodings of voxels that emfs reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Codec {
+pub(super) enum VoxelEncoding {
     Raw,
     Jpeg,
     Png,
@@ -74,14 +74,14 @@ pub(super) enum Codec {
     Segmentation(BlockShape),
 }
 
-impl Codec {
+impl VoxelEncoding {
     /// For people.
     pub const fn name(self) -> &'static str {
         match self {
-            Codec::Raw => "raw",
-            Codec::Jpeg => "JPEG (lossy)",
-            Codec::Png => "PNG",
-            Codec::Segmentation(_) => "compressed_segmentation",
+            VoxelEncoding::Raw => "raw",
+            VoxelEncoding::Jpeg => "JPEG (lossy)",
+            VoxelEncoding::Png => "PNG",
+            VoxelEncoding::Segmentation(_) => "compressed_segmentation",
         }
     }
 }
@@ -89,7 +89,7 @@ impl Codec {
 /// Reads the document `file`; `channel` is the one that is asked for.
 pub(super) fn parse(file: &str, bytes: &[u8], channel: Option<u64>) -> Result<Info, SourceError> {
     let value = json::parse(file, bytes)?;
-    let document = Field::root(file, &value)?;
+    let document = JsonField::root(file, &value)?;
     if let Some(kind) = document.optional("@type")?
         && kind.text()? != "neuroglancer_multiscale_volume"
     {
@@ -117,7 +117,7 @@ pub(super) fn parse(file: &str, bytes: &[u8], channel: Option<u64>) -> Result<In
 }
 
 /// Reads the number of channels and chooses the one that is asked for, or the only one.
-fn channel(field: &Field, wanted: Option<u64>) -> Result<Channel, SourceError> {
+fn channel(field: &JsonField, wanted: Option<u64>) -> Result<Channel, SourceError> {
     let of = field.whole()?;
     match (of, wanted) {
         (0, _) => Err(field.malformed("a volume without channels")),
@@ -134,7 +134,7 @@ fn channel(field: &Field, wanted: Option<u64>) -> Result<Channel, SourceError> {
     }
 }
 
-fn data_type(field: &Field) -> Result<DataType, SourceError> {
+fn data_type(field: &JsonField) -> Result<DataType, SourceError> {
     let name = field.text()?;
     // The format has no 64-bit integers with a sign and no 64-bit floating point.
     DataType::ALL
@@ -143,16 +143,16 @@ fn data_type(field: &Field) -> Result<DataType, SourceError> {
         .ok_or_else(|| field.unsupported(quoted(name)))
 }
 
-fn scale(field: &Field, dtype: DataType, channel: Channel) -> Result<Scale, SourceError> {
+fn scale(field: &JsonField, dtype: DataType, channel: Channel) -> Result<Scale, SourceError> {
     let size = field.member("size")?;
-    let shape = Shape(triple(&size, Field::extent)?);
+    let shape = Shape(triple(&size, JsonField::extent)?);
     if shape.bytes(dtype.size()).is_none() {
         return Err(size.malformed(format!("an array of {shape} has more bytes than 64 bits count")));
     }
     let choices = field.member("chunk_sizes")?;
     let choices = (choices.elements(MAX_CHUNK_SIZES)?, choices);
     let Some(first) = choices.0.first() else { return Err(choices.1.malformed("there is no chunk size")) };
-    let cell = Shape(triple(first, Field::extent)?);
+    let cell = Shape(triple(first, JsonField::extent)?);
     let bytes = cell.bytes(dtype.size()).and_then(|bytes| bytes.checked_mul(channel.of as u64));
     if bytes.is_none_or(|bytes| bytes > MAX_CHUNK_BYTES) {
         let reason = format!("a chunk of {cell} {dtype} voxels in {} channels, more than 1 GiB,", channel.of);
@@ -160,7 +160,7 @@ fn scale(field: &Field, dtype: DataType, channel: Channel) -> Result<Scale, Sour
     }
     let grid = Grid { shape, cell };
     let offset = match field.optional("voxel_offset")? {
-        Some(offset) => triple(&offset, Field::position)?,
+        Some(offset) => triple(&offset, JsonField::position)?,
         None => [0; 3],
     };
     // Chunks of an unsharded volume are named by the positions of their ends.
@@ -168,7 +168,7 @@ fn scale(field: &Field, dtype: DataType, channel: Channel) -> Result<Scale, Sour
         return Err(size.malformed("the array ends beyond what 64 bits count"));
     }
     let resolution = field.member("resolution")?;
-    let nanometres = triple(&resolution, Field::finite)?;
+    let nanometres = triple(&resolution, JsonField::finite)?;
     if nanometres.iter().any(|&nanometres| nanometres <= 0.0) {
         return Err(resolution.malformed("a voxel's extent must be above 0"));
     }
@@ -196,17 +196,17 @@ fn scale(field: &Field, dtype: DataType, channel: Channel) -> Result<Scale, Sour
     })
 }
 
-fn codec(scale: &Field, dtype: DataType, channel: Channel) -> Result<Codec, SourceError> {
+fn codec(scale: &JsonField, dtype: DataType, channel: Channel) -> Result<VoxelEncoding, SourceError> {
     let field = scale.member("encoding")?;
-    let (codec, types): (Codec, &[DataType]) = match field.text()? {
-        "raw" => (Codec::Raw, &DataType::ALL),
-        "jpeg" => (Codec::Jpeg, &[DataType::U8]),
-        "png" => (Codec::Png, &[DataType::U8, DataType::U16]),
+    let (codec, types): (VoxelEncoding, &[DataType]) = match field.text()? {
+        "raw" => (VoxelEncoding::Raw, &DataType::ALL),
+        "jpeg" => (VoxelEncoding::Jpeg, &[DataType::U8]),
+        "png" => (VoxelEncoding::Png, &[DataType::U8, DataType::U16]),
         "compressed_segmentation" => {
             let block = scale.member("compressed_segmentation_block_size")?;
-            let shape = BlockShape::new(triple(&block, Field::extent)?);
+            let shape = BlockShape::new(triple(&block, JsonField::extent)?);
             let shape = shape.ok_or_else(|| block.unsupported("a block whose indices take more than 1 GiB"))?;
-            (Codec::Segmentation(shape), &[DataType::U32, DataType::U64])
+            (VoxelEncoding::Segmentation(shape), &[DataType::U32, DataType::U64])
         }
         name @ ("compresso" | "crackle" | "fpzip" | "kempressed" | "zfpc" | "jxl") => {
             return Err(field.unsupported(format!("the encoding {}", quoted(name))));
@@ -216,13 +216,13 @@ fn codec(scale: &Field, dtype: DataType, channel: Channel) -> Result<Codec, Sour
     if !types.contains(&dtype) {
         return Err(field.malformed(format!("{} cannot hold {dtype} voxels", quoted(field.text()?))));
     }
-    if matches!(codec, Codec::Jpeg | Codec::Png) && channel.of > 1 {
+    if matches!(codec, VoxelEncoding::Jpeg | VoxelEncoding::Png) && channel.of > 1 {
         return Err(field.unsupported(format!("{} of {} channels", codec.name(), channel.of)));
     }
     Ok(codec)
 }
 
-fn sharding(field: &Field) -> Result<Sharding, SourceError> {
+fn sharding(field: &JsonField) -> Result<VolumeSharding, SourceError> {
     let kind = field.member("@type")?;
     if kind.text()? != "neuroglancer_uint64_sharded_v1" {
         return Err(kind.unsupported(quoted(kind.text()?)));
@@ -235,7 +235,7 @@ fn sharding(field: &Field) -> Result<Sharding, SourceError> {
     };
     let minishard_bits = bits(&field.member("minishard_bits")?, MAX_MINISHARD_BITS)?;
     let shard_bits = bits(&field.member("shard_bits")?, u64::BITS - minishard_bits)?;
-    Ok(Sharding {
+    Ok(VolumeSharding {
         preshift_bits: bits(&field.member("preshift_bits")?, u64::BITS)?,
         hash,
         minishard_bits,
@@ -245,7 +245,7 @@ fn sharding(field: &Field) -> Result<Sharding, SourceError> {
     })
 }
 
-fn bits(field: &Field, most: u32) -> Result<u32, SourceError> {
+fn bits(field: &JsonField, most: u32) -> Result<u32, SourceError> {
     let number = field.whole()?;
     u32::try_from(number)
         .ok()
@@ -253,19 +253,19 @@ fn bits(field: &Field, most: u32) -> Result<u32, SourceError> {
         .ok_or_else(|| field.malformed(format!("{number} bits where {most} are the most")))
 }
 
-fn encoding(field: Option<Field>) -> Result<Encoding, SourceError> {
-    let Some(field) = field else { return Ok(Encoding::Raw) };
+fn encoding(field: Option<JsonField>) -> Result<ShardEncoding, SourceError> {
+    let Some(field) = field else { return Ok(ShardEncoding::Raw) };
     match field.text()? {
-        "raw" => Ok(Encoding::Raw),
-        "gzip" => Ok(Encoding::Gzip),
+        "raw" => Ok(ShardEncoding::Raw),
+        "gzip" => Ok(ShardEncoding::Gzip),
         name => Err(field.unsupported(quoted(name))),
     }
 }
 
 /// Three values, turned from `x, y, z` to `z, y, x`.
 fn triple<'a, T: Copy>(
-    field: &Field<'a>,
-    read: impl Fn(&Field<'a>) -> Result<T, SourceError>,
+    field: &JsonField<'a>,
+    read: impl Fn(&JsonField<'a>) -> Result<T, SourceError>,
 ) -> Result<[T; 3], SourceError> {
     match field.elements(3)?.as_slice() {
         [x, y, z] => Ok([read(z)?, read(y)?, read(x)?]),

@@ -18,8 +18,8 @@ use futures::future::BoxFuture;
 
 use self::decode::Plain;
 use self::info::{Info, Scale};
-use self::sharding::{Encoding, Sharding};
-use self::shards::{Lookup, Shards};
+use self::sharding::{ShardEncoding, VolumeSharding};
+use self::shards::{Lookup, MinishardIndices};
 use super::{Description, Placement, Source, SourceError, SourceLevel, StorageFormat, foreign, leave_out};
 use crate::decompress::gunzip;
 use crate::document::{Document, DocumentKind};
@@ -37,7 +37,7 @@ pub struct PrecomputedSource {
     info: Info,
     /// Folder of the chunks of each level.
     folders: Vec<Location>,
-    shards: Shards,
+    shards: MinishardIndices,
     /// `info` bears out that a chunk or a shard is absent.
     witness: Witness,
     description: Description,
@@ -90,7 +90,7 @@ pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> R
     let retrieved = document.confirmed();
     let document = Document::fetched(DocumentKind::PrecomputedInfo, document.url(), &bytes)
         .map(|told| told.retrieved_at(retrieved));
-    let shards = Shards::new(remote.clone(), witness.clone());
+    let shards = MinishardIndices::new(remote.clone(), witness.clone());
     Ok(PrecomputedSource { remote: remote.clone(), info, folders, shards, witness, description, document })
 }
 
@@ -164,7 +164,7 @@ impl PrecomputedSource {
 
     async fn locate_in_shard(
         &self,
-        level: shards::Level<'_>,
+        level: shards::ShardedLevel<'_>,
         scale: &Scale,
         block: CellIndex,
     ) -> Result<Placement, SourceError> {
@@ -233,7 +233,7 @@ impl Source for PrecomputedSource {
                 });
             };
             let chunks = scale.grid.counts().into_iter().fold(1, u64::saturating_mul);
-            self.locate_in_shard(shards::Level { number, folder, sharding, chunks }, scale, block).await
+            self.locate_in_shard(shards::ShardedLevel { number, folder, sharding, chunks }, scale, block).await
         })
     }
 
@@ -242,7 +242,7 @@ impl Source for PrecomputedSource {
         let malformed = |reason: String| SourceError::malformed(folder.to_string(), format!("chunk {block}"), reason);
         let plain = self.plain(scale, block);
         let stored = match scale.sharding {
-            Some(Sharding { data_encoding: Encoding::Gzip, .. }) => {
+            Some(VolumeSharding { data_encoding: ShardEncoding::Gzip, .. }) => {
                 let most = usize::try_from(plain.longest(scale.codec)).unwrap_or(usize::MAX);
                 gunzip(&raw, most).map(Bytes::from).map_err(malformed)?
             }

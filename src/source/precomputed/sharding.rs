@@ -11,7 +11,7 @@ pub(super) const ENTRY: u64 = 16;
 /// How chunks are spread over shards. `minishard_bits` is at most [`MAX_MINISHARD_BITS`], the sum of it and
 /// `shard_bits` at most 64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sharding {
+pub(super) struct VolumeSharding {
     /// Low bits of a chunk's code that do not count, so that neighbours stay together.
     pub preshift_bits: u32,
     /// What is done with the remaining bits.
@@ -21,9 +21,9 @@ pub(super) struct Sharding {
     /// The bits after them, which number the shard.
     pub shard_bits: u32,
     /// How the index of a minishard is stored.
-    pub index_encoding: Encoding,
+    pub index_encoding: ShardEncoding,
     /// How a chunk is stored, beside its own encoding.
-    pub data_encoding: Encoding,
+    pub data_encoding: ShardEncoding,
 }
 
 /// The hash function.
@@ -36,27 +36,27 @@ pub(super) enum Hash {
 
 /// Compression of parts of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(super) enum ShardEncoding {
     Raw,
     Gzip,
 }
 
 /// Number of a shard and of a minishard in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Place {
+pub(super) struct ShardPlace {
     pub shard: u64,
     pub minishard: u64,
 }
 
-impl Sharding {
+impl VolumeSharding {
     /// Where the chunk of that code is.
-    pub fn place(&self, code: u64) -> Place {
+    pub fn place(&self, code: u64) -> ShardPlace {
         let shifted = code.checked_shr(self.preshift_bits).unwrap_or(0);
         let hash = match self.hash {
             Hash::Identity => shifted,
             Hash::Murmur => murmur(shifted),
         };
-        Place {
+        ShardPlace {
             minishard: hash & mask(self.minishard_bits),
             shard: hash.checked_shr(self.minishard_bits).unwrap_or(0) & mask(self.shard_bits),
         }
@@ -110,9 +110,9 @@ mod tests {
     use super::*;
     use crate::source::precomputed::morton;
 
-    fn sharding(hash: Hash, preshift_bits: u32, minishard_bits: u32, shard_bits: u32) -> Sharding {
-        let (index_encoding, data_encoding) = (Encoding::Gzip, Encoding::Raw);
-        Sharding { preshift_bits, hash, minishard_bits, shard_bits, index_encoding, data_encoding }
+    fn sharding(hash: Hash, preshift_bits: u32, minishard_bits: u32, shard_bits: u32) -> VolumeSharding {
+        let (index_encoding, data_encoding) = (ShardEncoding::Gzip, ShardEncoding::Raw);
+        VolumeSharding { preshift_bits, hash, minishard_bits, shard_bits, index_encoding, data_encoding }
     }
 
     #[test]
@@ -154,12 +154,12 @@ mod tests {
     #[test]
     fn bits_of_zero_and_of_64_are_possible() {
         let none = sharding(Hash::Identity, 0, 0, 0);
-        assert_eq!(none.place(u64::MAX), Place { shard: 0, minishard: 0 });
+        assert_eq!(none.place(u64::MAX), ShardPlace { shard: 0, minishard: 0 });
         assert_eq!((none.file(0).as_str(), none.index_bytes()), ("0.shard", 16));
         let all = sharding(Hash::Identity, 0, 0, 64);
-        assert_eq!(all.place(u64::MAX), Place { shard: u64::MAX, minishard: 0 });
+        assert_eq!(all.place(u64::MAX), ShardPlace { shard: u64::MAX, minishard: 0 });
         assert_eq!(all.file(0x1f), "000000000000001f.shard");
-        assert_eq!(sharding(Hash::Identity, 64, 6, 15).place(u64::MAX), Place { shard: 0, minishard: 0 });
+        assert_eq!(sharding(Hash::Identity, 64, 6, 15).place(u64::MAX), ShardPlace { shard: 0, minishard: 0 });
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::index::{self, Minishard};
-use super::sharding::{ENTRY, Encoding, Place, Sharding};
+use super::sharding::{ENTRY, ShardEncoding, ShardPlace, VolumeSharding};
 use crate::decompress::gunzip;
 use crate::remote::Location;
 use crate::source::SourceError;
@@ -30,7 +30,7 @@ enum Key {
     /// Of a shard: level and number.
     Shard(usize, u64),
     /// Of a minishard: level and place.
-    Minishard(usize, Place),
+    Minishard(usize, ShardPlace),
 }
 
 /// An index that was asked for.
@@ -41,14 +41,14 @@ enum Index {
     /// The minishard is empty by the index of its shard, which was confirmed last at that time.
     Empty(SystemTime),
     Shard(Arc<Shard>),
-    Minishard(Arc<Found>),
+    Minishard(Arc<FoundMinishard>),
 }
 
 /// A minishard that was asked for.
 #[derive(Debug)]
 pub(super) enum Lookup {
     /// Its index.
-    Found(Arc<Found>),
+    Found(Arc<FoundMinishard>),
     /// It is empty, or its shard is not there.
     Absent {
         /// When that was borne out last.
@@ -65,7 +65,7 @@ struct Shard {
 
 /// The index of a minishard and where it is from.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundMinishard {
     /// The shard's file.
     pub object: Object,
     /// The chunks in it.
@@ -76,7 +76,7 @@ pub(super) struct Found {
     was_given_twice: AtomicBool,
 }
 
-impl Found {
+impl FoundMinishard {
     /// Bears out that a chunk which is not in it is absent: a wrong bit must not make it so.
     pub async fn bears_out(&self) -> Result<(), SourceError> {
         let Some((range, bytes)) = &self.unchecked else { return Ok(()) };
@@ -90,13 +90,13 @@ impl Found {
 
 /// Where the shards of a level are.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Level<'a> {
+pub(super) struct ShardedLevel<'a> {
     /// Number of the level.
     pub number: usize,
     /// Folder of the shards.
     pub folder: &'a Location,
     /// How chunks are spread.
-    pub sharding: &'a Sharding,
+    pub sharding: &'a VolumeSharding,
     /// Chunks of the level: no index has more.
     pub chunks: u64,
 }
@@ -104,21 +104,21 @@ pub(super) struct Level<'a> {
 type Answer = Result<Index, SourceError>;
 
 /// The indices of a volume.
-pub(super) struct Shards {
+pub(super) struct MinishardIndices {
     remote: Remote,
     /// Bears out that a shard is absent.
     witness: Witness,
     indices: Indices<Key, Index>,
 }
 
-impl Shards {
+impl MinishardIndices {
     pub fn new(remote: Remote, witness: Witness) -> Self {
         let indices = Indices::new(remote.desk());
-        Shards { remote, witness, indices }
+        MinishardIndices { remote, witness, indices }
     }
 
     /// The index of a minishard.
-    pub async fn minishard(&self, level: Level<'_>, place: Place) -> Result<Lookup, SourceError> {
+    pub async fn minishard(&self, level: ShardedLevel<'_>, place: ShardPlace) -> Result<Lookup, SourceError> {
         match self.indices.get(Key::Minishard(level.number, place), self.fetch_minishard(level, place)).await? {
             Index::Minishard(found) => Ok(Lookup::Found(found)),
             Index::NoShard(confirmed) | Index::Empty(confirmed) => Ok(Lookup::Absent { confirmed }),
@@ -127,7 +127,7 @@ impl Shards {
         }
     }
 
-    async fn fetch_shard(&self, level: Level<'_>, shard: u64) -> Answer {
+    async fn fetch_shard(&self, level: ShardedLevel<'_>, shard: u64) -> Answer {
         // What is read again must be of the version that was read before.
         let object = match self.indices.peek(&Key::Shard(level.number, shard)) {
             Some(Index::Shard(shard)) => shard.object.clone(),
@@ -151,7 +151,7 @@ impl Shards {
         Index::NoShard(self.witness.knows_absent(object).unwrap_or_else(SystemTime::now))
     }
 
-    async fn fetch_minishard(&self, level: Level<'_>, place: Place) -> Answer {
+    async fn fetch_minishard(&self, level: ShardedLevel<'_>, place: ShardPlace) -> Answer {
         let key = Key::Shard(level.number, place.shard);
         let shard = match self.indices.get(key, self.fetch_shard(level, place.shard)).await? {
             Index::Shard(shard) => shard,
@@ -186,26 +186,26 @@ impl Shards {
         let range = behind(range, level.sharding).ok_or_else(|| malformed("it lies beyond 64 bits".to_owned()))?;
         let bytes = object.range(range.clone()).await.map_err(SourceError::from)?.bytes;
         let (chunks, unchecked) = match level.sharding.index_encoding {
-            Encoding::Raw => (Minishard::parse(&bytes), Some((range, bytes))),
+            ShardEncoding::Raw => (Minishard::parse(&bytes), Some((range, bytes))),
             // Its end has a checksum.
-            Encoding::Gzip => (gunzip(&bytes, longest as usize).and_then(|bytes| Minishard::parse(&bytes)), None),
+            ShardEncoding::Gzip => (gunzip(&bytes, longest as usize).and_then(|bytes| Minishard::parse(&bytes)), None),
         };
         let chunks = chunks.map_err(malformed)?;
         if let Some(stranger) = chunks.codes().find(|code| level.sharding.place(*code) != place) {
             return Err(malformed(format!("it lists chunk {stranger}, which belongs elsewhere")));
         }
         let was_given_twice = AtomicBool::new(false);
-        Ok(Index::Minishard(Arc::new(Found { object: object.clone(), chunks, unchecked, was_given_twice })))
+        Ok(Index::Minishard(Arc::new(FoundMinishard { object: object.clone(), chunks, unchecked, was_given_twice })))
     }
 }
 
 /// The range in the file of one that counts from the end of the shard's index.
-pub(super) fn behind(range: Range<u64>, sharding: &Sharding) -> Option<Range<u64>> {
+pub(super) fn behind(range: Range<u64>, sharding: &VolumeSharding) -> Option<Range<u64>> {
     let offset = sharding.index_bytes();
     Some(range.start.checked_add(offset)?..range.end.checked_add(offset)?)
 }
 
-impl indices::Index for Index {
+impl indices::CachedIndex for Index {
     fn bytes(&self) -> Option<usize> {
         match self {
             // How long that is believed is known elsewhere.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::info::Codec;
+use super::info::VoxelEncoding;
 use super::*;
 use crate::remote::LimitsByHost;
 use crate::stats::Stats;
@@ -244,7 +244,7 @@ fn the_document_of_the_male_cns_is_understood() {
     assert_eq!(info.scales[0].grid.shape.0, [134_576, 78_317, 94_088]);
     assert_eq!((info.scales[0].key.as_str(), info.scales[10].key.as_str()), ("8x8x8", "8192x8192x8192"));
     for scale in &info.scales {
-        assert_eq!((scale.codec, scale.grid.cell.0, scale.offset), (Codec::Jpeg, [64; 3], [0; 3]));
+        assert_eq!((scale.codec, scale.grid.cell.0, scale.offset), (VoxelEncoding::Jpeg, [64; 3], [0; 3]));
     }
 }
 

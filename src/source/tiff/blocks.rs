@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::decode::{self, Extent};
+use super::decode::{self, SegmentExtent};
 use super::page_format::PageFormat;
 use super::storage::{Data, Segments, Storage, Stored};
 use crate::ranges::common;
@@ -24,7 +24,7 @@ pub(super) struct Window {
 struct Piece {
     /// Its first row and column.
     start: (u64, u64),
-    extent: Extent,
+    extent: SegmentExtent,
     /// Offset and length; both 0 where it was never written.
     place: (u64, u64),
 }
@@ -105,7 +105,7 @@ fn pieces(storage: &Storage, places: &[(u64, u64)], form: &PageFormat, window: &
             let place = usize::try_from(index).ok().and_then(|index| places.get(index)).copied();
             let place = place.ok_or("lies in a strip or tile that the page does not have")?;
             let (rows, width) = storage.segments.extent(form, index);
-            let extent = Extent { rows, most: height, width };
+            let extent = SegmentExtent { rows, most: height, width };
             pieces.push(Piece { start: (down * height, column * width), extent, place });
         }
     }

@@ -9,7 +9,7 @@ use crate::dtype::{DataType, widened};
 
 /// Rows and columns of a strip or tile.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Extent {
+pub(super) struct SegmentExtent {
     /// Rows that are wanted: the first ones of those stored.
     pub(super) rows: u64,
     /// Rows that are stored at the most.
@@ -22,7 +22,7 @@ pub(super) fn segment(
     raw: Bytes,
     storage: &Storage,
     form: &PageFormat,
-    extent: Extent,
+    extent: SegmentExtent,
     big_endian: bool,
 ) -> Result<Bytes, String> {
     let usize_of = |bytes: u64| usize::try_from(bytes).map_err(|_| "a block too long".to_owned());

@@ -7,7 +7,7 @@ use super::ifd::{Header, Ifd, tags};
 use super::page_format::PageFormat;
 use super::places;
 use super::read::ReadAhead;
-use super::sample::{self, Sample};
+use super::sample::{self, PageSample};
 use super::storage::{self, Storage, Stored};
 use crate::source::SourceError;
 
@@ -71,7 +71,7 @@ impl Page {
             ));
         }
         let (width, height) = extents(file, ifd).await?;
-        let Sample { dtype, bits, white_is_zero, palette } = sample::read(file, ifd).await?;
+        let PageSample { dtype, bits, white_is_zero, palette } = sample::read(file, ifd).await?;
         let form = PageFormat { width, height, dtype, white_is_zero };
         let storage = storage::read(file, ifd, &form, bits).await?;
         let stored = places::read(file, ifd, &form, storage, like).await?;

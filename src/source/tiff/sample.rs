@@ -7,7 +7,7 @@ use crate::source::SourceError;
 
 /// The numbers of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sample {
+pub(super) struct PageSample {
     /// As they are shown.
     pub(super) dtype: DataType,
     /// Bits of each as it is stored.
@@ -27,7 +27,7 @@ pub(super) enum Palette {
 }
 
 /// Reads what a page's numbers are; whatever is not one number a voxel is refused by name.
-pub(super) async fn read(file: &mut ReadAhead, ifd: &Ifd) -> Result<Sample, SourceError> {
+pub(super) async fn read(file: &mut ReadAhead, ifd: &Ifd) -> Result<PageSample, SourceError> {
     let refuse =
         |file: &ReadAhead, tag: Tag, reason: String| Err(SourceError::unsupported(file.name(), ifd.field(tag), reason));
     // Formats that keep more than one plane behind an IFD, or pages of another meaning, in what looks like TIFF.
@@ -74,7 +74,7 @@ pub(super) async fn read(file: &mut ReadAhead, ifd: &Ifd) -> Result<Sample, Sour
         (5 | 6, _) => return refuse(file, tags::SAMPLE_FORMAT, "complex numbers".into()),
         _ => return refuse(file, tags::SAMPLE_FORMAT, format!("sample format {format}")),
     };
-    Ok(Sample { dtype, bits, white_is_zero, palette })
+    Ok(PageSample { dtype, bits, white_is_zero, palette })
 }
 
 /// What a table of all red, all green and all blue values is, and whether it falls.

@@ -1,10 +1,10 @@
 //! What an array document says, whichever Zarr version it is written in. Axes are in the document's own order here.
 
 use super::codec::{BytesCodec, Sizes};
-use super::json::Field;
-use super::layout::{ByteOrder, Layout};
+use super::json::JsonField;
+use super::layout::{ByteOrder, ChunkLayout};
 use super::n5;
-use super::sharding::Sharding;
+use super::sharding::ArraySharding;
 use crate::dtype::{DataType, FillValue};
 use crate::source::SourceError;
 
@@ -31,9 +31,9 @@ pub(super) struct ArrayDocument {
     /// How chunks are named, or shards where there are.
     pub keys: ChunkKeys,
     /// How chunks are put together in shards; `None` where each is an object of its own.
-    pub sharding: Option<Sharding>,
+    pub sharding: Option<ArraySharding>,
     /// Order and byte order of a decoded chunk.
-    pub layout: Layout,
+    pub layout: ChunkLayout,
     /// What was applied to those bytes, in the order of writing.
     pub codecs: Vec<BytesCodec>,
     /// Lengths a stored chunk may have.
@@ -85,7 +85,7 @@ pub(super) enum Separator {
 
 impl Separator {
     /// Reads a separator of a document.
-    pub fn parse(field: &Field) -> Result<Self, SourceError> {
+    pub fn parse(field: &JsonField) -> Result<Self, SourceError> {
         match field.text()? {
             "." => Ok(Separator::Dot),
             "/" => Ok(Separator::Slash),
@@ -122,7 +122,7 @@ impl ChunkKeys {
 }
 
 /// Storage order as a document gives it.
-pub(super) struct Storage {
+pub(super) struct ArrayStorage {
     /// For each axis of the stored chunk, slowest first, the axis of the array that it is.
     pub axes: Vec<usize>,
     /// Byte order of a voxel.
@@ -130,18 +130,18 @@ pub(super) struct Storage {
     /// Bytes-to-bytes codecs in the order of writing.
     pub codecs: Vec<BytesCodec>,
     /// How chunks are put together.
-    pub sharding: Option<Sharding>,
+    pub sharding: Option<ArraySharding>,
     /// How a chunk begins.
     pub form: ChunkFormat,
 }
 
 impl ArrayDocument {
     /// Puts together what a document of either version says.
-    pub fn new(extents: Extents, dtype: DataType, fill: FillValue, keys: ChunkKeys, storage: Storage) -> Self {
+    pub fn new(extents: Extents, dtype: DataType, fill: FillValue, keys: ChunkKeys, storage: ArrayStorage) -> Self {
         let Extents { shape, chunk, chunk_bytes } = extents;
-        let layout = Layout::new(&chunk, &storage.axes, storage.form.stored(dtype).size(), storage.byte_order);
+        let layout = ChunkLayout::new(&chunk, &storage.axes, storage.form.stored(dtype).size(), storage.byte_order);
         let sizes = Sizes::of_chain(chunk_bytes, &storage.codecs);
-        let Storage { codecs, sharding, form, .. } = storage;
+        let ArrayStorage { codecs, sharding, form, .. } = storage;
         ArrayDocument { shape, chunk, dtype, fill, keys, sharding, layout, codecs, sizes, form }
     }
 
@@ -175,21 +175,25 @@ pub(super) struct Extents {
 
 impl Extents {
     /// Reads both from the fields that hold them.
-    pub fn read(shape_field: &Field, chunk_field: &Field, dtype: DataType) -> Result<Self, SourceError> {
+    pub fn read(shape_field: &JsonField, chunk_field: &JsonField, dtype: DataType) -> Result<Self, SourceError> {
         let (shape, chunk) = (extents(shape_field)?, extents(chunk_field)?);
         Self::checked((shape_field, shape), (chunk_field, chunk), dtype)
     }
 
     /// The same of fields that list the axes the other way round.
-    pub fn read_reversed(shape_field: &Field, chunk_field: &Field, dtype: DataType) -> Result<Self, SourceError> {
+    pub fn read_reversed(
+        shape_field: &JsonField,
+        chunk_field: &JsonField,
+        dtype: DataType,
+    ) -> Result<Self, SourceError> {
         let turned = |field| extents(field).map(|extents| extents.into_iter().rev().collect());
         Self::checked((shape_field, turned(shape_field)?), (chunk_field, turned(chunk_field)?), dtype)
     }
 
     /// Checks extents; the fields that they are from are named in complaints.
     pub fn checked(
-        (shape_field, shape): (&Field, Vec<u64>),
-        (chunk_field, chunk): (&Field, Vec<u64>),
+        (shape_field, shape): (&JsonField, Vec<u64>),
+        (chunk_field, chunk): (&JsonField, Vec<u64>),
         dtype: DataType,
     ) -> Result<Self, SourceError> {
         if shape.is_empty() {
@@ -211,8 +215,8 @@ impl Extents {
     }
 }
 
-pub(super) fn extents(field: &Field) -> Result<Vec<u64>, SourceError> {
-    field.elements(MAX_RANK)?.iter().map(Field::extent).collect()
+pub(super) fn extents(field: &JsonField) -> Result<Vec<u64>, SourceError> {
+    field.elements(MAX_RANK)?.iter().map(JsonField::extent).collect()
 }
 
 fn bytes_of(extents: &[u64], dtype: DataType) -> Option<u64> {

@@ -1,7 +1,7 @@
 //! The axes of arrays: which of them are `z, y, x`, and in which units their lengths are.
 
 use super::array::{ArrayDocument, MAX_RANK};
-use super::json::{Field, brief, quoted};
+use super::json::{JsonField, brief, quoted};
 use crate::length::Unit;
 use crate::source::SourceError;
 
@@ -125,7 +125,7 @@ impl Axes {
 
     /// Reads the axes of a lone array from the names in the member `member`. Where that is missing, or a name says
     /// nothing, the last three axes are `z, y, x`.
-    pub fn of_array(document: &Field, member: &str) -> Result<Self, SourceError> {
+    pub fn of_array(document: &JsonField, member: &str) -> Result<Self, SourceError> {
         let Some(field) = document.optional(member)? else {
             return Ok(Self::zyx());
         };
@@ -148,7 +148,7 @@ impl Axes {
     }
 
     /// Reads those that the `transform` of a level names, as OpenOrganelle has it, and their units.
-    pub fn of_transform(transform: &Field) -> Result<(Self, Units), SourceError> {
+    pub fn of_transform(transform: &JsonField) -> Result<(Self, Units), SourceError> {
         let field = transform.member("axes")?;
         let elements = field.elements(MAX_RANK)?;
         let names: Vec<String> =
@@ -161,13 +161,13 @@ impl Axes {
         };
         let mut stated = [None; 3];
         for (stated, position) in stated.iter_mut().zip(axes.kept) {
-            *stated = listed.get(position).filter(|unit| !unit.value.is_null()).map(Field::text).transpose()?;
+            *stated = listed.get(position).filter(|unit| !unit.value.is_null()).map(JsonField::text).transpose()?;
         }
         Ok((axes, Units::named(stated)))
     }
 
     /// Reads the axes of an image, and their units. Those of version 0.3 are names alone.
-    pub fn of_image(field: &Field) -> Result<(Self, Units), SourceError> {
+    pub fn of_image(field: &JsonField) -> Result<(Self, Units), SourceError> {
         let elements = field.elements(MAX_RANK)?;
         let (mut names, mut roles) = (Vec::new(), Vec::new());
         for axis in &elements {
@@ -193,7 +193,7 @@ impl Axes {
         }
         let mut stated = [None; 3];
         for (stated, unit) in stated.iter_mut().zip(&units) {
-            *stated = unit.as_ref().map(Field::text).transpose()?;
+            *stated = unit.as_ref().map(JsonField::text).transpose()?;
         }
         Ok((axes, Units::named(stated)))
     }
@@ -257,7 +257,7 @@ impl Axes {
 }
 
 /// The name of an axis in lower case; `None` where it is none, or the number that writers give to an axis without name.
-fn stated(element: &Field) -> Result<Option<String>, SourceError> {
+fn stated(element: &JsonField) -> Result<Option<String>, SourceError> {
     if element.value.is_null() {
         return Ok(None);
     }

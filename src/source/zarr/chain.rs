@@ -1,18 +1,18 @@
 //! The chain of codecs of an array of Zarr v3, and the one of an index of shards.
 
-use super::array::{self, ChunkFormat, Extents, Storage};
+use super::array::{self, ArrayStorage, ChunkFormat, Extents};
 use super::codec::{BytesCodec, Sizes};
 use super::extension::Extension;
-use super::json::{Field, quoted};
+use super::json::{JsonField, quoted};
 use super::layout::{ByteOrder, c_order};
-use super::sharding::{self, Location, Sharding};
+use super::sharding::{self, ArraySharding, IndexEnd};
 use crate::dtype::DataType;
 use crate::source::SourceError;
 
 /// What the codecs are applied to.
 pub(super) enum Chain<'a> {
     /// A chunk, which is an object.
-    Chunk(Storage),
+    Chunk(ArrayStorage),
     /// A shard, which is an object of several chunks.
     Shard(Shard<'a>),
 }
@@ -20,19 +20,19 @@ pub(super) enum Chain<'a> {
 /// What is said of shards.
 pub(super) struct Shard<'a> {
     /// The storage of a chunk.
-    storage: Storage,
+    storage: ArrayStorage,
     /// For each axis of a shard, slowest first, the axis of the array that it is.
     axes: Vec<usize>,
     /// Extents of a chunk along those axes.
-    chunk_shape: Field<'a>,
-    index_codecs: Option<Field<'a>>,
-    location: Location,
+    chunk_shape: JsonField<'a>,
+    index_codecs: Option<JsonField<'a>>,
+    location: IndexEnd,
 }
 
 /// Reads the chain: any number of `transpose`, then `bytes` and codecs of bytes, or `sharding_indexed` alone. An unknown codec
 /// is refused whatever it says of being understood: without it the bytes would be others. `axes`: those of the array as they
 /// come into the chain.
-pub(super) fn read<'a>(field: &Field<'a>, mut axes: Vec<usize>, dtype: DataType) -> Result<Chain<'a>, SourceError> {
+pub(super) fn read<'a>(field: &JsonField<'a>, mut axes: Vec<usize>, dtype: DataType) -> Result<Chain<'a>, SourceError> {
     let mut byte_order = None;
     let mut codecs = Vec::new();
     let mut shard = None;
@@ -56,7 +56,7 @@ pub(super) fn read<'a>(field: &Field<'a>, mut axes: Vec<usize>, dtype: DataType)
     match (shard, byte_order) {
         (Some(shard), _) => Ok(Chain::Shard(shard)),
         (None, Some(byte_order)) => {
-            Ok(Chain::Chunk(Storage { axes, byte_order, codecs, sharding: None, form: ChunkFormat::Bare }))
+            Ok(Chain::Chunk(ArrayStorage { axes, byte_order, codecs, sharding: None, form: ChunkFormat::Bare }))
         }
         (None, None) => Err(field.malformed("codec `bytes` is missing")),
     }
@@ -68,10 +68,10 @@ fn shard<'a>(codec: &Extension<'a>, axes: &[usize], dtype: DataType) -> Result<S
         return Err(inner.unsupported("`sharding_indexed` within `sharding_indexed`"));
     };
     let location = match codec.optional("index_location")? {
-        None => Location::End,
+        None => IndexEnd::End,
         Some(field) => match field.text()? {
-            "start" => Location::Start,
-            "end" => Location::End,
+            "start" => IndexEnd::Start,
+            "end" => IndexEnd::End,
             other => return Err(field.malformed(format!("{} is neither `start` nor `end`", quoted(other)))),
         },
     };
@@ -82,7 +82,12 @@ fn shard<'a>(codec: &Extension<'a>, axes: &[usize], dtype: DataType) -> Result<S
 
 impl Shard<'_> {
     /// Puts it together with the shape of the array and that of a shard.
-    pub fn read(self, shape: &Field, shard_shape: &Field, dtype: DataType) -> Result<(Extents, Storage), SourceError> {
+    pub fn read(
+        self,
+        shape: &JsonField,
+        shard_shape: &JsonField,
+        dtype: DataType,
+    ) -> Result<(Extents, ArrayStorage), SourceError> {
         let Shard { mut storage, axes, chunk_shape, index_codecs, location } = self;
         let (shard, stored) = (array::extents(shard_shape)?, array::extents(&chunk_shape)?);
         for (extents, field) in [(&shard, shard_shape), (&stored, &chunk_shape)] {
@@ -112,16 +117,16 @@ impl Shard<'_> {
         let mut strides = vec![0; axes.len()];
         axes.iter().zip(&steps).for_each(|(&axis, &step)| strides[axis] = step);
         let sizes = Sizes::of_chain(sharding::plain_bytes(chunks), &index.codecs);
-        let Storage { byte_order, codecs, .. } = index;
+        let ArrayStorage { byte_order, codecs, .. } = index;
         let length_step = steps[axes.len()];
-        storage.sharding = Some(Sharding { counts, strides, length_step, location, byte_order, codecs, sizes });
+        storage.sharding = Some(ArraySharding { counts, strides, length_step, location, byte_order, codecs, sizes });
         Ok((Extents::checked((shape, array::extents(shape)?), (&chunk_shape, chunk), dtype)?, storage))
     }
 }
 
 /// How an index of that many axes is stored. Where that is not said, it is as all writers have it: its checksum will tell.
-fn index(field: Option<&Field>, rank: usize) -> Result<Storage, SourceError> {
-    let plain = |codecs| Storage {
+fn index(field: Option<&JsonField>, rank: usize) -> Result<ArrayStorage, SourceError> {
+    let plain = |codecs| ArrayStorage {
         axes: c_order(rank),
         byte_order: ByteOrder::Little,
         codecs,
@@ -154,7 +159,7 @@ fn endian(codec: &Extension, dtype: DataType) -> Result<ByteOrder, SourceError> 
 }
 
 /// Applies a permutation of axes to those of storage.
-fn transpose(order: &Field, axes: &[usize]) -> Result<Vec<usize>, SourceError> {
+fn transpose(order: &JsonField, axes: &[usize]) -> Result<Vec<usize>, SourceError> {
     let elements = order.elements(axes.len())?;
     let permuted = elements
         .iter()

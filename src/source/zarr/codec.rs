@@ -94,7 +94,7 @@ impl BytesCodec {
     }
 
     /// Undoes the codec.
-    fn decode<'a>(self, encoded: &'a [u8], size: Size) -> Result<Cow<'a, [u8]>, String> {
+    fn decode<'a>(self, encoded: &'a [u8], size: CodecSize) -> Result<Cow<'a, [u8]>, String> {
         let decoded = match self {
             BytesCodec::Zstd => Cow::Owned(unzstd(encoded, size.most)?),
             BytesCodec::Gzip => Cow::Owned(ungzip(encoded, size.most)?),
@@ -115,14 +115,14 @@ impl BytesCodec {
 
 /// Bytes between two codecs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size {
+pub(super) struct CodecSize {
     /// The most there can be.
     pub most: usize,
     /// Whether there are always so many.
     pub exact: bool,
 }
 
-impl Size {
+impl CodecSize {
     pub(super) fn check(self, length: usize) -> Result<(), String> {
         if length > self.most {
             return Err(too_long(self.most));
@@ -136,19 +136,21 @@ impl Size {
 
 /// Lengths of a chunk along a chain of codecs, from the plain voxels to what is stored: one more than codecs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sizes(Vec<Size>);
+pub(super) struct Sizes(Vec<CodecSize>);
 
 impl Sizes {
     /// The sizes of a chunk of `chunk_bytes` plain bytes, written through `codecs`.
     pub fn of_chain(chunk_bytes: usize, codecs: &[BytesCodec]) -> Self {
-        let mut sizes = vec![Size { most: chunk_bytes, exact: true }];
+        let mut sizes = vec![CodecSize { most: chunk_bytes, exact: true }];
         let mut last = sizes[0];
         for codec in codecs {
             last = match codec {
                 BytesCodec::Delta(..) | BytesCodec::Shuffle(_) => last,
-                BytesCodec::Crc32c => Size { most: last.most.saturating_add(CHECKSUM), ..last },
+                BytesCodec::Crc32c => CodecSize { most: last.most.saturating_add(CHECKSUM), ..last },
                 // No compressor in use grows incompressible data by a hundredth; the rest is room for headers.
-                _ => Size { most: last.most.saturating_add(last.most / 128).saturating_add(64 << 10), exact: false },
+                _ => {
+                    CodecSize { most: last.most.saturating_add(last.most / 128).saturating_add(64 << 10), exact: false }
+                }
             };
             sizes.push(last);
         }
@@ -239,7 +241,7 @@ const BLOSC_HEADER: usize = 16;
 /// The version of the Blosc 1 format, the only one there is.
 const BLOSC_VERSION: u8 = 2;
 
-fn unblosc(encoded: &[u8], size: Size) -> Result<Vec<u8>, String> {
+fn unblosc(encoded: &[u8], size: CodecSize) -> Result<Vec<u8>, String> {
     let Some((header, _)) = encoded.split_first_chunk::<BLOSC_HEADER>() else {
         return Err(format!("{} bytes are too few for a header", encoded.len()));
     };

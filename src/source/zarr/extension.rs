@@ -2,20 +2,20 @@
 
 use serde_json::Value;
 
-use super::json::Field;
+use super::json::JsonField;
 use crate::source::SourceError;
 
 /// A named part of a document: a bare name, or an object of a name and its configuration.
 pub(super) struct Extension<'a> {
     /// The part.
-    pub field: Field<'a>,
+    pub field: JsonField<'a>,
     /// Its name.
     pub name: &'a str,
 }
 
 impl<'a> Extension<'a> {
     /// Reads either form.
-    pub fn read(field: Field<'a>) -> Result<Self, SourceError> {
+    pub fn read(field: JsonField<'a>) -> Result<Self, SourceError> {
         let name = match field.value {
             Value::String(name) => name,
             _ => field.member("name")?.text()?,
@@ -24,7 +24,7 @@ impl<'a> Extension<'a> {
     }
 
     /// A member of the configuration that may be absent.
-    pub fn optional(&self, member: &str) -> Result<Option<Field<'a>>, SourceError> {
+    pub fn optional(&self, member: &str) -> Result<Option<JsonField<'a>>, SourceError> {
         match self.field.value {
             Value::String(_) => Ok(None),
             _ => match self.field.optional("configuration")? {
@@ -35,7 +35,7 @@ impl<'a> Extension<'a> {
     }
 
     /// A member of the configuration that must be there.
-    pub fn member(&self, member: &str) -> Result<Field<'a>, SourceError> {
+    pub fn member(&self, member: &str) -> Result<JsonField<'a>, SourceError> {
         let missing = || self.field.malformed(format!("`configuration.{member}` is missing"));
         self.optional(member)?.ok_or_else(missing)
     }

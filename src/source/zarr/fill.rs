@@ -3,13 +3,13 @@
 use half::f16;
 use serde_json::Value;
 
-use super::json::Field;
+use super::json::JsonField;
 use crate::dtype::{DataType, FillValue};
 use crate::source::SourceError;
 
 /// Reads a `fill_value`. Numbers must have an exact place in the type, apart from the rounding of floats; floats may
 /// also be `NaN`, `Infinity`, `-Infinity` or, in Zarr v3, their bits as `0x7fc00000`.
-pub(super) fn parse(field: &Field, dtype: DataType) -> Result<FillValue, SourceError> {
+pub(super) fn parse(field: &JsonField, dtype: DataType) -> Result<FillValue, SourceError> {
     let bytes = match dtype {
         DataType::U8 => u8::try_from(integer(field, dtype)?).map(|v| v.to_le_bytes().to_vec()),
         DataType::I8 => i8::try_from(integer(field, dtype)?).map(|v| v.to_le_bytes().to_vec()),
@@ -32,7 +32,7 @@ pub(super) fn parse(field: &Field, dtype: DataType) -> Result<FillValue, SourceE
 }
 
 /// The same for a float of 16 bits, as one of 32.
-pub(super) fn half(field: &Field) -> Result<FillValue, SourceError> {
+pub(super) fn half(field: &JsonField) -> Result<FillValue, SourceError> {
     let half = match bits(field, 4)? {
         Some(bits) => f16::from_bits(bits as u16),
         None => {
@@ -47,11 +47,11 @@ pub(super) fn half(field: &Field) -> Result<FillValue, SourceError> {
     FillValue::from_le_bytes(&half.to_f32().to_le_bytes()).ok_or_else(|| no_value(field, DataType::F32))
 }
 
-fn no_value(field: &Field, dtype: DataType) -> SourceError {
+fn no_value(field: &JsonField, dtype: DataType) -> SourceError {
     field.malformed(format!("{} is no {dtype}", super::json::brief(field.value)))
 }
 
-fn integer(field: &Field, dtype: DataType) -> Result<i128, SourceError> {
+fn integer(field: &JsonField, dtype: DataType) -> Result<i128, SourceError> {
     let number = match field.value {
         Value::Number(number) => number,
         Value::Bool(flag) => return Ok((*flag).into()),
@@ -64,7 +64,7 @@ fn integer(field: &Field, dtype: DataType) -> Result<i128, SourceError> {
     whole.ok_or_else(|| no_value(field, dtype))
 }
 
-fn float(field: &Field, dtype: DataType) -> Result<f64, SourceError> {
+fn float(field: &JsonField, dtype: DataType) -> Result<f64, SourceError> {
     match field.value {
         Value::Number(number) => number.as_f64().ok_or_else(|| no_value(field, dtype)),
         Value::String(text) => match text.as_str() {
@@ -78,13 +78,13 @@ fn float(field: &Field, dtype: DataType) -> Result<f64, SourceError> {
 }
 
 /// The nearest 32-bit float, which must be as finite as the number.
-fn narrow(field: &Field, value: f64) -> Result<f32, SourceError> {
+fn narrow(field: &JsonField, value: f64) -> Result<f32, SourceError> {
     let narrow = value as f32;
     if value.is_finite() && !narrow.is_finite() { Err(no_value(field, DataType::F32)) } else { Ok(narrow) }
 }
 
 /// The bits of a float written as `0x` and `digits` hexadecimal digits; `None` where the value is no such text.
-fn bits(field: &Field, digits: usize) -> Result<Option<u64>, SourceError> {
+fn bits(field: &JsonField, digits: usize) -> Result<Option<u64>, SourceError> {
     let Some(hex) = field.value.as_str().and_then(|text| text.strip_prefix("0x")) else {
         return Ok(None);
     };

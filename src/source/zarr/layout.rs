@@ -11,7 +11,7 @@ pub(super) enum ByteOrder {
 
 /// Where each voxel of a chunk lies in its decoded bytes. Axes are those of the array document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(super) struct ChunkLayout {
     /// Voxels from one index to the next along each axis.
     strides: Vec<usize>,
     /// Bytes per voxel.
@@ -29,7 +29,7 @@ pub(super) fn f_order(rank: usize) -> Vec<usize> {
     (0..rank).rev().collect()
 }
 
-impl Layout {
+impl ChunkLayout {
     /// The layout of chunks of the extents `chunk` whose bytes fit memory. `axes` is a permutation: for each axis of
     /// storage, slowest first, the axis of the array that it is.
     pub fn new(chunk: &[u64], axes: &[usize], item_size: usize, byte_order: ByteOrder) -> Self {
@@ -39,7 +39,7 @@ impl Layout {
             strides[axis] = stride;
             stride = stride.saturating_mul(chunk[axis] as usize);
         }
-        Layout { strides, item_size, byte_order }
+        ChunkLayout { strides, item_size, byte_order }
     }
 
     /// Where in a decoded chunk the voxels with that index along an axis begin, in voxels.

@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh32::xxh32;
 
-use super::codec::{Size, buffer, too_long};
+use super::codec::{CodecSize, buffer, too_long};
 
 /// What each block of lz4-java begins with: a name, how it is stored, three little-endian numbers.
 const MAGIC: &[u8] = b"LZ4Block";
@@ -15,7 +15,7 @@ const SEED: u32 = 0x9747_b28c;
 const CHECKED_BITS: u32 = 0x0fff_ffff;
 
 /// A block behind the length of what it holds, 32 bits little-endian.
-pub(super) fn block(encoded: &[u8], size: Size) -> Result<Vec<u8>, String> {
+pub(super) fn block(encoded: &[u8], size: CodecSize) -> Result<Vec<u8>, String> {
     let (length, rest) = encoded.split_first_chunk::<4>().ok_or("too short for a length")?;
     let length = u32::from_le_bytes(*length) as usize;
     size.check(length)?;
@@ -105,7 +105,7 @@ pub(super) mod tests {
             if let Ok(other) = java(&stored, data.len()) {
                 prop_assert!(other.len() <= data.len());
             }
-            let size = Size { most: data.len(), exact: true };
+            let size = CodecSize { most: data.len(), exact: true };
             let packed = [&(data.len() as u32).to_le_bytes(), lz4_flex::block::compress(&data).as_slice()].concat();
             prop_assert_eq!(block(&packed, size).unwrap(), data.clone());
             let longer = [&(data.len() as u32 + 1).to_le_bytes(), packed.get(4..).unwrap()].concat();
@@ -114,7 +114,7 @@ pub(super) mod tests {
 
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), most in 0usize..1000) {
-            let _ = block(&bytes, Size { most, exact: false });
+            let _ = block(&bytes, CodecSize { most, exact: false });
             let _ = java(&[MAGIC, &bytes].concat(), most);
         }
     }

@@ -30,10 +30,10 @@ use self::array::{ArrayDocument, ChunkFormat};
 use self::axes::Axes;
 use self::codec::CodecError;
 use self::documents::Documents;
-use self::multiscales::{Dataset, Multiscales};
+use self::multiscales::{LevelEntry, Multiscales};
 use self::pyramid::{LeftOut, Listed, ShownLevel};
-use self::root::{Root, Version};
-use self::shards::Shards;
+use self::root::{Root, StoreVersion};
+use self::shards::ShardIndices;
 use self::spelling::Spelling;
 use super::{Description, Placement, Relative, Source, SourceError, SourceLevel, StorageFormat, json, leave_out};
 use crate::document::Document;
@@ -45,7 +45,7 @@ use crate::store::{Missed, Remote, Witness};
 /// A multiscale image, or a lone array of three axes.
 pub struct ZarrSource {
     remote: Remote,
-    shards: Shards,
+    shards: ShardIndices,
     axes: Axes,
     levels: Vec<Level>,
     /// Nanometres per voxel of the finest level along the axes that have units, where others have none.
@@ -107,7 +107,7 @@ async fn open_through(
             (version, image, listed)
         }
         Root::Array(version, array, axes) => {
-            let dataset = Dataset::bare(String::new());
+            let dataset = LevelEntry::bare(String::new());
             let axes = axes.of_channel(channel);
             axes.check(&group.to_string(), &array)?;
             let image = Multiscales {
@@ -134,7 +134,7 @@ async fn open_n5_through(
     let documents = documents::CachedDocuments::new(documents);
     let (image, listed, end) = n5::find(&documents, group, channel).await?;
     let end = end.map(|path| (group.join(&path), path));
-    assembled(documents, remote, group, Version::N5, (image, listed), end)
+    assembled(documents, remote, group, StoreVersion::N5, (image, listed), end)
 }
 
 /// Puts together what the documents say. `end`: where another level would be and its path, where nothing says how many there are.
@@ -142,7 +142,7 @@ fn assembled(
     documents: documents::CachedDocuments<'_, impl Documents>,
     remote: Remote,
     group: &Location,
-    version: Version,
+    version: StoreVersion,
     (image, listed): (Multiscales, Vec<Listed>),
     end: Option<(Location, String)>,
 ) -> Result<ZarrSource, SourceError> {
@@ -202,7 +202,7 @@ fn assembled(
     let missed = missed.collect();
     let without: Vec<&Location> = left_out.iter().map(|level| &level.location).collect();
     let documents = documents.into_documents(group, &without);
-    let shards = Shards::new(remote.clone());
+    let shards = ShardIndices::new(remote.clone());
     Ok(ZarrSource { remote, shards, axes: image.axes, levels, partial, description, documents, _missed: missed })
 }
 

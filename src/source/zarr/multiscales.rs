@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::axes::{Axes, Units};
-use super::json::{Field, quoted};
+use super::json::{JsonField, quoted};
 use crate::source::{Relative, SourceError};
 
 /// Levels of a pyramid.
@@ -32,7 +32,7 @@ pub(super) struct Multiscales {
     /// Why scales are no lengths along some axis, where they are none.
     pub unitless: Option<String>,
     /// Levels, finest first; never empty.
-    pub datasets: Vec<Dataset>,
+    pub datasets: Vec<LevelEntry>,
     /// What is wrong with levels that are not among them.
     pub odd: Vec<SourceError>,
     /// Display windows of the channels.
@@ -43,7 +43,7 @@ pub(super) struct Multiscales {
 
 /// One level.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Dataset {
+pub(super) struct LevelEntry {
     /// Path of its array below the group.
     pub path: String,
     /// Nanometres per voxel along `z, y, x`, where all axes have units.
@@ -57,7 +57,7 @@ pub(super) struct Dataset {
 }
 
 /// Reads the first image of a group's attributes; `None` where they hold none.
-pub(super) fn parse(attributes: &Field) -> Result<Option<Multiscales>, SourceError> {
+pub(super) fn parse(attributes: &JsonField) -> Result<Option<Multiscales>, SourceError> {
     // Version 0.5 has everything in `ome`, 0.4 at the root.
     let ome = attributes.optional("ome")?;
     let root = ome.as_ref().unwrap_or(attributes);
@@ -97,11 +97,11 @@ pub(super) fn parse(attributes: &Field) -> Result<Option<Multiscales>, SourceErr
 /// Reads the levels, finest first, and what is wrong with those that cannot be read; the transformations of the image,
 /// `outer`, come after those of each.
 fn levels(
-    list: &Field,
+    list: &JsonField,
     (axes, units): (&Axes, &Units),
     outer: &Transform,
     writer: &Writer,
-) -> Result<(Vec<Dataset>, Vec<SourceError>), SourceError> {
+) -> Result<(Vec<LevelEntry>, Vec<SourceError>), SourceError> {
     let (mut placed, mut odd) = (Vec::new(), Vec::new());
     for dataset in list.elements(MAX_LEVELS)? {
         match place(&dataset, axes, outer, writer) {
@@ -147,7 +147,7 @@ struct Writer {
     units: Option<Value>,
 }
 
-fn place(dataset: &Field, axes: &Axes, outer: &Transform, writer: &Writer) -> Result<Place, SourceError> {
+fn place(dataset: &JsonField, axes: &Axes, outer: &Transform, writer: &Writer) -> Result<Place, SourceError> {
     let mut transform = Transform::identity(axes.rank());
     match (dataset.optional("coordinateTransformations")?, dataset.optional("transform")?) {
         (Some(transformations), _) => transform.apply_all(&transformations)?,
@@ -167,7 +167,7 @@ fn place(dataset: &Field, axes: &Axes, outer: &Transform, writer: &Writer) -> Re
 
 impl Place {
     /// The level in nanometres, or in voxels of the finest one.
-    fn counted(self, field: &Field, units: &Units, finest: [f64; 3]) -> Result<Dataset, SourceError> {
+    fn counted(self, field: &JsonField, units: &Units, finest: [f64; 3]) -> Result<LevelEntry, SourceError> {
         // What has no nanometres is refused below.
         let nanometres = |lengths: [f64; 3]| -> [Option<f64>; 3] {
             std::array::from_fn(|axis| Some(units.along[axis]?.nanometres(lengths[axis]).unwrap_or(f64::NAN)))
@@ -188,18 +188,18 @@ impl Place {
             let transformations = field.member("coordinateTransformations")?;
             return Err(transformations.malformed(format!("the voxel size is not a positive number of {counted}")));
         }
-        let level = Dataset::bare(self.path);
+        let level = LevelEntry::bare(self.path);
         Ok(match lengths {
-            Some((scale, translation)) => Dataset { scale: Some(scale), translation, ..level },
-            None => Dataset { partial, relative: Some(Relative { scale, translation }), ..level },
+            Some((scale, translation)) => LevelEntry { scale: Some(scale), translation, ..level },
+            None => LevelEntry { partial, relative: Some(Relative { scale, translation }), ..level },
         })
     }
 }
 
-impl Dataset {
+impl LevelEntry {
     /// A level of which nothing but the path is known.
     pub fn bare(path: String) -> Self {
-        Dataset { path, scale: None, partial: [None; 3], translation: [0.0; 3], relative: None }
+        LevelEntry { path, scale: None, partial: [None; 3], translation: [0.0; 3], relative: None }
     }
 
     /// Whether nothing is said of its size beside others.
@@ -214,7 +214,7 @@ impl Dataset {
 }
 
 /// The version of the format: of `ome` (0.5), else of the image (0.4).
-fn version(ome: Option<&Field>, image: &Field) -> Result<String, SourceError> {
+fn version(ome: Option<&JsonField>, image: &JsonField) -> Result<String, SourceError> {
     let stated = ome.map(|ome| ome.optional("version")).transpose()?.flatten();
     let Some(field) = stated.or(image.optional("version")?) else {
         return Ok("OME-NGFF".to_owned());
@@ -237,7 +237,7 @@ impl Transform {
     }
 
     /// Applies the transformations of a document, in their order, after this one.
-    fn apply_all(&mut self, list: &Field) -> Result<(), SourceError> {
+    fn apply_all(&mut self, list: &JsonField) -> Result<(), SourceError> {
         let rank = self.scale.len();
         for transformation in list.elements(MAX_TRANSFORMATIONS)? {
             let kind = transformation.member("type")?;
@@ -260,7 +260,7 @@ impl Transform {
     }
 
     /// Applies the `transform` of a level as OpenOrganelle writes it.
-    fn apply_own(&mut self, own: &Field) -> Result<(), SourceError> {
+    fn apply_own(&mut self, own: &JsonField) -> Result<(), SourceError> {
         let rank = self.scale.len();
         let scale = own.member("scale")?;
         let mut next = Transform { scale: scale.numbers(rank)?, ..Transform::identity(rank) };
@@ -284,7 +284,7 @@ impl Transform {
 }
 
 /// Reads the path of an array: names joined by `/`, none of them leading elsewhere.
-pub(super) fn path(field: &Field) -> Result<String, SourceError> {
+pub(super) fn path(field: &JsonField) -> Result<String, SourceError> {
     let text = field.text()?;
     let odd = |name: &str| matches!(name, "" | "." | "..") || name.chars().any(|c| c.is_control() || c == '\\');
     if text.len() > 1024 || text.split('/').any(odd) {
@@ -294,7 +294,7 @@ pub(super) fn path(field: &Field) -> Result<String, SourceError> {
 }
 
 /// The windows of the channels. They are hints for display, so an odd one is no reason to refuse the image.
-fn windows(root: &Field) -> Vec<Option<(f64, f64)>> {
+fn windows(root: &JsonField) -> Vec<Option<(f64, f64)>> {
     let channels = root.value.pointer("/omero/channels").and_then(Value::as_array).into_iter().flatten();
     let window = |channel: &Value| {
         let window = channel.get("window")?;
@@ -305,7 +305,7 @@ fn windows(root: &Field) -> Vec<Option<(f64, f64)>> {
 }
 
 /// What the image says of its coarser levels: the type, and the method or whatever else is a text.
-fn downsampling(image: &Field) -> Option<String> {
+fn downsampling(image: &JsonField) -> Option<String> {
     let text = |pointer: &str| image.value.pointer(pointer).and_then(|value| value.as_str()).filter(|t| !t.is_empty());
     let parts: Vec<&str> =
         ["/type", "/metadata", "/metadata/method", "/metadata/description"].into_iter().filter_map(text).collect();

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::array::ArrayDocument;
 use super::axes::Axes;
-use super::multiscales::Dataset;
+use super::multiscales::LevelEntry;
 use crate::geometry::Shape;
 use crate::remote::{Cause, Location};
 use crate::source::{Relative, SourceError};
@@ -13,7 +13,7 @@ use crate::store::Healable;
 /// A level that an image lists, and its array or what is wrong with that.
 pub(super) struct Listed {
     /// What the image says of it.
-    pub dataset: Dataset,
+    pub dataset: LevelEntry,
     /// Where its array is.
     pub location: Location,
     /// What is there.
@@ -23,7 +23,7 @@ pub(super) struct Listed {
 /// A level that is shown.
 pub(super) struct ShownLevel {
     /// What the image says of it.
-    pub dataset: Dataset,
+    pub dataset: LevelEntry,
     /// Where its array is.
     pub location: Location,
     /// Its array.
@@ -108,7 +108,7 @@ fn unlike(
 }
 
 /// Counts in voxels of the finest level that is shown what was counted in those of the finest one that is listed.
-fn relate(dataset: &mut Dataset, finest: Relative) {
+fn relate(dataset: &mut LevelEntry, finest: Relative) {
     if let Some(relative) = &mut dataset.relative {
         for axis in 0..3 {
             relative.scale[axis] /= finest.scale[axis];

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::array::ArrayDocument;
 use super::axes::Axes;
 use super::documents::{Documents, MAX_ARRAY_DOCUMENT, MAX_GROUP_DOCUMENT, of_level};
-use super::json::{self, Field};
+use super::json::{self, JsonField};
 use super::multiscales::{self, Multiscales};
 use super::whereabouts::{self, Hint};
 use super::{n5, v2, v3};
@@ -14,29 +14,29 @@ use crate::source::SourceError;
 
 /// Version of the storage format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
+pub(super) enum StoreVersion {
     V2,
     V3,
     /// N5, which is no version of Zarr but of the same kind.
     N5,
 }
 
-impl Version {
+impl StoreVersion {
     /// What is put behind the name of what an image is.
     pub const fn told(self) -> &'static str {
         match self {
-            Version::V2 => " in Zarr v2",
-            Version::V3 => " in Zarr v3",
-            Version::N5 => "",
+            StoreVersion::V2 => " in Zarr v2",
+            StoreVersion::V3 => " in Zarr v3",
+            StoreVersion::N5 => "",
         }
     }
 
     /// Name of the document of an array.
     pub const fn array_document(self) -> &'static str {
         match self {
-            Version::V2 => ".zarray",
-            Version::V3 => "zarr.json",
-            Version::N5 => n5::DOCUMENT,
+            StoreVersion::V2 => ".zarray",
+            StoreVersion::V3 => "zarr.json",
+            StoreVersion::N5 => n5::DOCUMENT,
         }
     }
 }
@@ -44,9 +44,9 @@ impl Version {
 /// What the document of a group or of a lone array says.
 pub(super) enum Root {
     /// An image of several arrays.
-    Image(Version, Multiscales),
+    Image(StoreVersion, Multiscales),
     /// One array and its axes.
-    Array(Version, Box<ArrayDocument>, Axes),
+    Array(StoreVersion, Box<ArrayDocument>, Axes),
 }
 
 /// Reads what is at `group`: `.zattrs`, else `zarr.json`, else `.zarray`.
@@ -87,7 +87,7 @@ async fn v2_root(
     let file_name = file.clone();
     let attributes = documents.alone(move || {
         let value = json::parse(&file_name, &bytes)?;
-        let attributes = Field::root(&file_name, &value)?;
+        let attributes = JsonField::root(&file_name, &value)?;
         Ok::<_, SourceError>(match multiscales::parse(&attributes)? {
             Some(image) => Ok(image),
             // This version of Zarr names no axes; xarray does, and others do as it does.
@@ -95,7 +95,7 @@ async fn v2_root(
         })
     })?;
     let (axes, hint) = match attributes {
-        Ok(image) => return Ok(Root::Image(Version::V2, image)),
+        Ok(image) => return Ok(Root::Image(StoreVersion::V2, image)),
         Err(other) => other,
     };
     if let Some(root) = lone_v2(documents, group, axes).await? {
@@ -112,7 +112,7 @@ async fn lone_v2(documents: &impl Documents, group: &Location, axes: Axes) -> Re
     match documents.get(&location, MAX_ARRAY_DOCUMENT).await {
         Ok(bytes) => {
             let array = documents.alone(|| v2::parse(&location.to_string(), &bytes))?;
-            Ok(Some(Root::Array(Version::V2, Box::new(array), axes)))
+            Ok(Some(Root::Array(StoreVersion::V2, Box::new(array), axes)))
         }
         Err(error) if matches!(error.cause, Cause::NotFound | Cause::Denied(_)) => Ok(None),
         Err(error) => Err(error.into()),
@@ -123,19 +123,19 @@ async fn v3_root(documents: &impl Documents, group: &Location, file: &str, bytes
     // It is dropped in here, before another document is waited for.
     let found = documents.alone(move || {
         let value = json::parse(file, &bytes)?;
-        let document = Field::root(file, &value)?;
-        if v3::node(&document)? == v3::Node::Array {
+        let document = JsonField::root(file, &value)?;
+        if v3::node(&document)? == v3::NodeType::Array {
             let axes = Axes::of_array(&document, "dimension_names")?;
-            return Ok(Ok(Root::Array(Version::V3, Box::new(v3::parse(file, &bytes)?), axes)));
+            return Ok(Ok(Root::Array(StoreVersion::V3, Box::new(v3::parse(file, &bytes)?), axes)));
         }
-        v3::check_members(&document, v3::Node::Group)?;
+        v3::check_members(&document, v3::NodeType::Group)?;
         let image = match document.optional("attributes")? {
             Some(attributes) => multiscales::parse(&attributes)?,
             None => None,
         };
         let hint = value.get("attributes").and_then(Hint::of);
         let consolidated = whereabouts::members(value.pointer("/consolidated_metadata/metadata"));
-        Ok::<_, SourceError>(image.map(|image| Root::Image(Version::V3, image)).ok_or((hint, consolidated)))
+        Ok::<_, SourceError>(image.map(|image| Root::Image(StoreVersion::V3, image)).ok_or((hint, consolidated)))
     })?;
     let (hint, consolidated) = match found {
         Ok(root) => return Ok(root),
@@ -148,7 +148,7 @@ async fn v3_root(documents: &impl Documents, group: &Location, file: &str, bytes
 /// Reads the documents of all arrays of an image at once; what is wrong with one says nothing of the others.
 pub(super) async fn arrays(
     documents: &impl Documents,
-    version: Version,
+    version: StoreVersion,
     locations: &[Location],
     axes: &Axes,
 ) -> Vec<Result<ArrayDocument, SourceError>> {
@@ -159,9 +159,9 @@ pub(super) async fn arrays(
             // Each at once: its bytes are counted while others are waited for.
             let file = document.to_string();
             let array = documents.alone(|| match version {
-                Version::V2 => v2::parse(&file, &bytes),
-                Version::V3 => v3::parse(&file, &bytes),
-                Version::N5 => n5::parse(&file, &bytes),
+                StoreVersion::V2 => v2::parse(&file, &bytes),
+                StoreVersion::V3 => v3::parse(&file, &bytes),
+                StoreVersion::N5 => n5::parse(&file, &bytes),
             })?;
             axes.check(&file, &array)?;
             Ok(array)

@@ -17,7 +17,7 @@ pub(super) const MAX_CHUNKS: u64 = 1 << 18;
 
 /// How the chunks of an array are put together in objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sharding {
+pub(super) struct ArraySharding {
     /// Chunks of a shard along each axis of the array; their product is at most [`MAX_CHUNKS`].
     pub counts: Vec<u64>,
     /// Numbers of the index from one chunk to the next along each axis of the array.
@@ -25,7 +25,7 @@ pub(super) struct Sharding {
     /// Numbers of the index from a chunk's position to its length.
     pub length_step: u64,
     /// Where the index is.
-    pub location: Location,
+    pub location: IndexEnd,
     /// How its numbers are stored.
     pub byte_order: ByteOrder,
     /// Codecs of the index's bytes, all of which keep its length.
@@ -36,19 +36,19 @@ pub(super) struct Sharding {
 
 /// Which end of a shard has its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Location {
+pub(super) enum IndexEnd {
     Start,
     End,
 }
 
 /// Where a chunk is by the index of its shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(super) enum ShardEntry {
     Absent,
     At(Range<u64>),
 }
 
-impl Sharding {
+impl ArraySharding {
     /// Bytes of the index as it is stored.
     pub fn index_bytes(&self) -> u64 {
         self.sizes.stored()
@@ -72,7 +72,7 @@ impl Sharding {
     }
 
     /// The entry that begins at a place in a decoded index of a shard of `total` bytes.
-    pub fn entry(&self, index: &[u8], at: u64, total: Option<u64>) -> Result<Entry, String> {
+    pub fn entry(&self, index: &[u8], at: u64, total: Option<u64>) -> Result<ShardEntry, String> {
         let (numbers, _) = index.as_chunks::<{ ENTRY / 2 }>();
         let read = |at: u64| {
             let bytes = *numbers.get(usize::try_from(at).ok()?)?;
@@ -84,19 +84,19 @@ impl Sharding {
         let entry = read(at).zip(at.checked_add(self.length_step).and_then(read));
         let (start, length) = entry.ok_or_else(|| "it is behind the end of the index".to_owned())?;
         if (start, length) == (u64::MAX, u64::MAX) {
-            return Ok(Entry::Absent);
+            return Ok(ShardEntry::Absent);
         }
         let end = start.checked_add(length).ok_or_else(|| "it lies beyond 64 bits".to_owned())?;
         // The index is no part of a chunk.
         let (first, last) = match self.location {
-            Location::Start => (self.index_bytes(), total),
-            Location::End => (0, total.map(|total| total.saturating_sub(self.index_bytes()))),
+            IndexEnd::Start => (self.index_bytes(), total),
+            IndexEnd::End => (0, total.map(|total| total.saturating_sub(self.index_bytes()))),
         };
         if start < first || last.is_some_and(|last| end > last) {
             let place = last.map_or_else(String::new, |last| format!(", where chunks are at {first} to {last}"));
             return Err(format!("it is at {start} to {end}{place}"));
         }
-        Ok(Entry::At(start..end))
+        Ok(ShardEntry::At(start..end))
     }
 
     /// The largest `k` up to `most` for which the chunks of an aligned group of 2ᵏ along each of the axes `axes` follow
@@ -117,7 +117,7 @@ impl Sharding {
             let mut span: Option<Range<u64>> = None;
             for member in (0..side.pow(3)).map(of_morton) {
                 let at = (0..3).map(|axis| (group[axis] * side + member[axis]) * strides[axis]).sum();
-                if let Ok(Entry::At(range)) = self.entry(index, at, None) {
+                if let Ok(ShardEntry::At(range)) = self.entry(index, at, None) {
                     let before = span.unwrap_or(range.start..range.start);
                     if range.start != before.end {
                         return false;

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::sharding::{Entry, Location, Sharding};
+use super::sharding::{ArraySharding, IndexEnd, ShardEntry};
 use crate::geometry::CellIndex;
 use crate::remote;
 use crate::source::indices::{self, Indices, is_given_again};
@@ -46,7 +46,7 @@ struct Shard {
     was_given_twice: AtomicBool,
 }
 
-impl indices::Index for Index {
+impl indices::CachedIndex for Index {
     fn bytes(&self) -> Option<usize> {
         match self {
             // How long that is believed is known elsewhere.
@@ -65,7 +65,7 @@ pub(super) struct Chunk<'a> {
     /// Where that is.
     pub location: &'a remote::Location,
     /// How its index is stored.
-    pub sharding: &'a Sharding,
+    pub sharding: &'a ArraySharding,
     /// Where the chunk's entry begins in the index.
     pub entry: u64,
     /// The chunk, for messages.
@@ -79,17 +79,17 @@ pub(super) struct Chunk<'a> {
 }
 
 /// The indices of an image.
-pub(super) struct Shards {
+pub(super) struct ShardIndices {
     remote: Remote,
     indices: Indices<Key, Index>,
     /// By level, in which groups the chunks of the last shard follow each other.
     contiguous_group_log2: Mutex<BTreeMap<usize, u32>>,
 }
 
-impl Shards {
+impl ShardIndices {
     pub fn new(remote: Remote) -> Self {
         let indices = Indices::new(remote.desk());
-        Shards { remote, indices, contiguous_group_log2: Mutex::default() }
+        ShardIndices { remote, indices, contiguous_group_log2: Mutex::default() }
     }
 
     /// The largest `k` for which groups of 2ᵏ chunks along each axis of a level lie together, as far as that was seen.
@@ -106,11 +106,11 @@ impl Shards {
         let malformed =
             |reason: String| SourceError::malformed(shard.object.url(), format!("chunk {}", chunk.block), reason);
         match chunk.sharding.entry(&shard.index, chunk.entry, shard.total).map_err(malformed)? {
-            Entry::Absent => {
+            ShardEntry::Absent => {
                 shard.bears_out().await?;
                 Ok(Placement::Absent { confirmed: shard.object.confirmed() })
             }
-            Entry::At(range) => {
+            ShardEntry::At(range) => {
                 let length = range.end - range.start;
                 if length == 0 || length > chunk.longest {
                     return Err(malformed(format!("{length} bytes cannot be a chunk")));
@@ -129,8 +129,8 @@ impl Shards {
         };
         let length = sharding.index_bytes();
         let fetched = match sharding.location {
-            Location::Start => object.range_if_there(0..length, witness).await?,
-            Location::End => object.end_if_there(length, witness).await?,
+            IndexEnd::Start => object.range_if_there(0..length, witness).await?,
+            IndexEnd::End => object.end_if_there(length, witness).await?,
         };
         let Some(fetched) = fetched else {
             return Ok(Index::NoShard(witness.knows_absent(&object).unwrap_or_else(SystemTime::now)));
@@ -142,9 +142,9 @@ impl Shards {
         }
         let index = sharding.decode(stored.clone()).map_err(malformed)?;
         let start = match (sharding.location, fetched.total) {
-            (Location::Start, _) => 0,
-            (Location::End, Some(total)) => total.saturating_sub(length),
-            (Location::End, None) => return Err(malformed("the length of the file is not told".to_owned())),
+            (IndexEnd::Start, _) => 0,
+            (IndexEnd::End, Some(total)) => total.saturating_sub(length),
+            (IndexEnd::End, None) => return Err(malformed("the length of the file is not told".to_owned())),
         };
         self.contiguous_group_log2.lock().insert(key.0, sharding.contiguous_group_log2(&index, chunk.axes, MAX_GROUP));
         let unchecked = (!sharding.is_checked()).then(|| (start..start.saturating_add(length), stored));

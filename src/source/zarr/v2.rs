@@ -1,9 +1,9 @@
 //! The array document of Zarr v2, `.zarray`. Format: the Zarr storage specification, version 2.
 
-use super::array::{self, ArrayDocument, ChunkFormat, ChunkKeys, Extents, Separator, Storage};
+use super::array::{self, ArrayDocument, ArrayStorage, ChunkFormat, ChunkKeys, Extents, Separator};
 use super::codec::BytesCodec;
 use super::fill;
-use super::json::{self, Field, quoted};
+use super::json::{self, JsonField, quoted};
 use super::layout::{ByteOrder, c_order, f_order};
 use crate::dtype::{DataType, FillValue};
 use crate::source::SourceError;
@@ -11,7 +11,7 @@ use crate::source::SourceError;
 /// Reads a `.zarray` from `file`. Keys it does not know are left alone, those of codecs too: they matter to writers.
 pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceError> {
     let value = json::parse(file, bytes)?;
-    let document = Field::root(file, &value)?;
+    let document = JsonField::root(file, &value)?;
     let format = document.member("zarr_format")?;
     if format.whole()? != 2 {
         return Err(format.malformed("a .zarray has format 2"));
@@ -50,11 +50,11 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceErr
     let is_guess = separator.is_none();
     let separator = separator.unwrap_or(Separator::Dot);
     let keys = ChunkKeys { prefixed: false, separator, reversed: false, is_guess };
-    let storage = Storage { axes, byte_order, codecs, sharding: None, form };
+    let storage = ArrayStorage { axes, byte_order, codecs, sharding: None, form };
     Ok(ArrayDocument::new(extents, dtype, fill, keys, storage))
 }
 
-fn codec(compressor: &Field) -> Result<BytesCodec, SourceError> {
+fn codec(compressor: &JsonField) -> Result<BytesCodec, SourceError> {
     let id = compressor.member("id")?;
     let name = id.text()?;
     if let (true, Some(format)) = (name == "lzma", compressor.optional("format")?)
@@ -69,7 +69,7 @@ fn codec(compressor: &Field) -> Result<BytesCodec, SourceError> {
 }
 
 /// Reads a filter, which is applied to the voxels before they are compressed.
-fn filter(field: &Field) -> Result<BytesCodec, SourceError> {
+fn filter(field: &JsonField) -> Result<BytesCodec, SourceError> {
     let id = field.member("id")?;
     match id.text()? {
         "delta" => {
@@ -91,7 +91,7 @@ fn filter(field: &Field) -> Result<BytesCodec, SourceError> {
 }
 
 /// Reads a numpy type: byte order, kind, bytes.
-fn data_type(field: &Field) -> Result<(DataType, ByteOrder), SourceError> {
+fn data_type(field: &JsonField) -> Result<(DataType, ByteOrder), SourceError> {
     if field.value.is_array() {
         return Err(field.unsupported("a structured type"));
     }

@@ -6,7 +6,7 @@ use super::array::{self, ArrayDocument, ChunkFormat, ChunkKeys, Extents, Separat
 use super::chain::{self, Chain};
 use super::extension::Extension;
 use super::fill;
-use super::json::{self, Field, quoted};
+use super::json::{self, JsonField, quoted};
 use super::layout::c_order;
 use crate::dtype::DataType;
 use crate::source::SourceError;
@@ -31,30 +31,30 @@ const GROUP_MEMBERS: [&str; 4] = ["zarr_format", "node_type", "attributes", "con
 
 /// What a `zarr.json` is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Node {
+pub(super) enum NodeType {
     Group,
     Array,
 }
 
 /// Says what a `zarr.json` is about.
-pub(super) fn node(document: &Field) -> Result<Node, SourceError> {
+pub(super) fn node(document: &JsonField) -> Result<NodeType, SourceError> {
     let format = document.member("zarr_format")?;
     if format.whole()? != 3 {
         return Err(format.malformed("a zarr.json has format 3"));
     }
     let kind = document.member("node_type")?;
     match kind.text()? {
-        "group" => Ok(Node::Group),
-        "array" => Ok(Node::Array),
+        "group" => Ok(NodeType::Group),
+        "array" => Ok(NodeType::Array),
         other => Err(kind.malformed(format!("{} is neither `group` nor `array`", quoted(other)))),
     }
 }
 
 /// Refuses members that the specification does not name, unless they say that they may be ignored.
-pub(super) fn check_members(document: &Field, node: Node) -> Result<(), SourceError> {
+pub(super) fn check_members(document: &JsonField, node: NodeType) -> Result<(), SourceError> {
     let known = match node {
-        Node::Group => GROUP_MEMBERS.as_slice(),
-        Node::Array => ARRAY_MEMBERS.as_slice(),
+        NodeType::Group => GROUP_MEMBERS.as_slice(),
+        NodeType::Array => ARRAY_MEMBERS.as_slice(),
     };
     for (name, value) in document.object()? {
         let may_be_ignored = value.get("must_understand") == Some(&Value::Bool(false));
@@ -68,11 +68,11 @@ pub(super) fn check_members(document: &Field, node: Node) -> Result<(), SourceEr
 /// Reads the `zarr.json` of an array.
 pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceError> {
     let value = json::parse(file, bytes)?;
-    let document = Field::root(file, &value)?;
-    if node(&document)? != Node::Array {
+    let document = JsonField::root(file, &value)?;
+    if node(&document)? != NodeType::Array {
         return Err(document.member("node_type")?.malformed("it is a group where an array is expected"));
     }
-    check_members(&document, Node::Array)?;
+    check_members(&document, NodeType::Array)?;
     let (dtype, form) = data_type(&document.member("data_type")?)?;
     let chunk_shape = chunk_grid(document.member("chunk_grid")?)?;
     let shape = document.member("shape")?;
@@ -94,7 +94,7 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceErr
     Ok(ArrayDocument::new(extents, dtype, fill, keys, storage))
 }
 
-fn chunk_grid(field: Field) -> Result<Field, SourceError> {
+fn chunk_grid(field: JsonField) -> Result<JsonField, SourceError> {
     let grid = Extension::read(field)?;
     match grid.name {
         "regular" => grid.member("chunk_shape"),
@@ -102,7 +102,7 @@ fn chunk_grid(field: Field) -> Result<Field, SourceError> {
     }
 }
 
-fn chunk_keys(field: &Field) -> Result<ChunkKeys, SourceError> {
+fn chunk_keys(field: &JsonField) -> Result<ChunkKeys, SourceError> {
     let encoding = Extension::read(field.clone())?;
     let separator = encoding.optional("separator")?.map(|field| Separator::parse(&field)).transpose()?;
     match encoding.name {
@@ -122,7 +122,7 @@ fn chunk_keys(field: &Field) -> Result<ChunkKeys, SourceError> {
     }
 }
 
-fn data_type(field: &Field) -> Result<(DataType, ChunkFormat), SourceError> {
+fn data_type(field: &JsonField) -> Result<(DataType, ChunkFormat), SourceError> {
     let name = Extension::read(field.clone())?.name;
     match name {
         // Half the length is shown as the whole, which has a place for each of its values.

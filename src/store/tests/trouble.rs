@@ -11,7 +11,7 @@ use super::origin::{Act, answer, correct};
 use super::*;
 use crate::remote::Cause;
 use crate::remote::RangeRequest;
-use crate::remote::{Pin, Version};
+use crate::remote::{ObjectVersion, Pin};
 use crate::store::{CachePolicy, past_caches};
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn an_absence_that_was_asked_for_before_the_object_came_is_not_kept() {
     let policy = CachePolicy { disk: Some(Arc::new(machine.disk.clone())), ..CachePolicy::default() };
     let (kept, pin) = (CacheEntry::new(Arc::new(machine.disk.clone()), "o".to_owned(), policy), Pin::default());
     let known = kept.known(&pin);
-    let version = Version { etag: Some("\"v\"".to_owned()), last_modified: None, total: Some(5) };
+    let version = ObjectVersion { etag: Some("\"v\"".to_owned()), last_modified: None, total: Some(5) };
     pin.settle(version, &RangeRequest::Whole(5), b"bytes").unwrap();
     let absent = Absent { at: Timestamp::now(), document: None };
     assert!(matches!(kept.store_negative(&pin, &known, absent), Err(Cause::Changed(_))));

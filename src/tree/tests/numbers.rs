@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::super::group_node::GroupNode;
-use super::super::inode::{Address, Area, Depth, StoreAddress};
+use super::super::inode::{Area, Depth, InodeAddress, StoreAddress};
 use super::super::numbering::{LevelNode, Numbering};
 use super::*;
 use crate::geometry::{CellIndex, LevelIndex};
@@ -71,7 +71,7 @@ fn the_fields_of_an_inode_do_not_overlap() {
                 for depth in [Depth::Top, Depth::ZDir, Depth::YDir, Depth::Chunk] {
                     for node in [0, 1, (1 << 37) - 1] {
                         let address = StoreAddress { format, view: ViewId(view), place, depth, node };
-                        assert_eq!(Inode::in_store(address).decode(), Some(Address::InStore(address)));
+                        assert_eq!(Inode::in_store(address).decode(), Some(InodeAddress::InStore(address)));
                     }
                 }
             }
@@ -94,9 +94,9 @@ fn all_nodes_have_different_numbers() {
     let mut waiting = vec![Inode::ROOT];
     while let Some(inode) = waiting.pop() {
         for entry in tree.list(inode, 0).unwrap().filter(|entry| !entry.name.starts_with('.') || entry.name.len() > 2) {
-            if let Found::Node(child, attributes) = entry.found {
+            if let NamedEntry::Node(child, attributes) = entry.found {
                 assert!(seen.insert(child), "{}", tree.path(child));
-                if attributes.kind == Kind::Directory {
+                if attributes.kind == NodeKind::Directory {
                     waiting.push(child);
                 }
             }

@@ -47,19 +47,19 @@ fn check_listing(tree: &Tree, directory: Inode) -> Result<(), TestCaseError> {
         let rest: Vec<_> = tree.list(directory, entry.next_cookie).unwrap().collect();
         prop_assert_eq!(&rest[..], &entries[number + 1..]);
         match &*entry.name {
-            "." => prop_assert_eq!(&entry.found, &Found::Node(directory, Attributes::DIRECTORY)),
+            "." => prop_assert_eq!(&entry.found, &NamedEntry::Node(directory, NodeAttributes::DIRECTORY)),
             ".." => {
-                let Found::Node(parent, _) = entry.found else { panic!() };
+                let NamedEntry::Node(parent, _) = entry.found else { panic!() };
                 let has_it = tree
                     .list(parent, 0)
                     .unwrap()
                     .skip(2)
-                    .any(|entry| matches!(entry.found, Found::Node(inode, _) if inode == directory));
+                    .any(|entry| matches!(entry.found, NamedEntry::Node(inode, _) if inode == directory));
                 prop_assert!(has_it || directory == Inode::ROOT, "{}", tree.path(directory));
             }
             name => prop_assert_eq!(tree.lookup(directory, OsStr::new(name)), Ok(entry.found.clone())),
         }
-        if let Found::Node(inode, attributes) = entry.found {
+        if let NamedEntry::Node(inode, attributes) = entry.found {
             prop_assert_eq!(tree.attributes(inode), Ok(attributes));
             prop_assert_eq!(entry.kind(), attributes.kind);
         }
@@ -84,8 +84,8 @@ proptest! {
         let path = key(format, at);
         let mut directory = Inode::ROOT;
         for name in path.split('/').take(depth) {
-            let Found::Node(inode, attributes) = tree.lookup(directory, OsStr::new(name)).unwrap() else { panic!() };
-            if attributes.kind == Kind::File {
+            let NamedEntry::Node(inode, attributes) = tree.lookup(directory, OsStr::new(name)).unwrap() else { panic!() };
+            if attributes.kind == NodeKind::File {
                 break;
             }
             directory = inode;
@@ -119,7 +119,7 @@ proptest! {
             Ok(inode) => {
                 prop_assert!((0..3).all(|axis| at[axis] < counts[axis]));
                 prop_assert_eq!(tree.path(inode), path);
-                let Node::Chunk(chunk) = tree.read_node(inode).unwrap() else { panic!() };
+                let NodeContent::Chunk(chunk) = tree.read_node(inode).unwrap() else { panic!() };
                 prop_assert_eq!(chunk.index.0, at);
                 prop_assert_eq!(chunk.region.start, at.map(|index| index * 16));
             }
@@ -137,8 +137,8 @@ proptest! {
         match tree.attributes(inode) {
             Ok(attributes) => {
                 let node = tree.read_node(inode).unwrap();
-                prop_assert_eq!(matches!(node, Node::Directory), attributes.kind == Kind::Directory);
-                prop_assert_eq!(tree.list(inode, 0).is_ok(), attributes.kind == Kind::Directory);
+                prop_assert_eq!(matches!(node, NodeContent::Directory), attributes.kind == NodeKind::Directory);
+                prop_assert_eq!(tree.list(inode, 0).is_ok(), attributes.kind == NodeKind::Directory);
                 prop_assert!(inode == Inode::ROOT || walk(&tree, &tree.path(inode)) == Ok(inode), "{}", tree.path(inode));
             }
             Err(miss) => {

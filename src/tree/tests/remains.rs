@@ -9,8 +9,8 @@ fn names() -> Vec<String> {
 }
 
 /// Goes down a path from the root without the tree.
-fn walked(remains: &mut Remains, path: &str) -> Option<(Inode, Kind)> {
-    let start = (Inode::ROOT, Kind::Directory);
+fn walked(remains: &mut Remains, path: &str) -> Option<(Inode, NodeKind)> {
+    let start = (Inode::ROOT, NodeKind::Directory);
     path.split('/').try_fold(start, |(directory, _), name| remains.lookup(directory, OsStr::new(name)))
 }
 
@@ -21,7 +21,7 @@ fn everything_in_a_store_is_what_it_was_whoever_gave_out_the_inode_of_its_direct
     let (mut files, mut waiting) = (0, vec![Inode::ROOT]);
     while let Some(directory) = waiting.pop() {
         for entry in tree.list(directory, 0).unwrap().filter(|entry| entry.name != "." && entry.name != "..") {
-            let Found::Node(inode, Attributes { kind, .. }) = entry.found else { continue };
+            let NamedEntry::Node(inode, NodeAttributes { kind, .. }) = entry.found else { continue };
             let path = tree.path(inode);
             if path.ends_with("upstream") {
                 continue;
@@ -29,10 +29,10 @@ fn everything_in_a_store_is_what_it_was_whoever_gave_out_the_inode_of_its_direct
             let found = remains.lookup(directory, OsStr::new(&*entry.name)).map(|(_, kind)| kind);
             assert_eq!(found, Some(kind), "{path}");
             assert_eq!(walked(&mut remains, &path).map(|(_, kind)| kind), Some(kind), "{path}");
-            assert_eq!(Remains::is_file(inode), kind == Kind::File, "{path}");
+            assert_eq!(Remains::is_file(inode), kind == NodeKind::File, "{path}");
             match kind {
-                Kind::File => files += 1,
-                Kind::Directory => waiting.push(inode),
+                NodeKind::File => files += 1,
+                NodeKind::Directory => waiting.push(inode),
             }
         }
     }
@@ -49,7 +49,7 @@ fn a_dataset_keeps_its_inode_and_everything_else_gets_one_that_no_other_has() {
     {
         let (inode, kind) = walked(&mut remains, path).unwrap();
         assert!(seen.insert(inode), "{path}");
-        assert_eq!(Remains::is_file(inode), kind == Kind::File);
+        assert_eq!(Remains::is_file(inode), kind == NodeKind::File);
         assert_eq!((tree.attributes(inode), inode.as_revision()), (Err(Miss::Stale), None));
     }
     for path in ["planes", "chunked"] {

@@ -6,7 +6,7 @@ use crate::tree::read::ChunkRef;
 
 fn chunk(tree: &Tree, path: &str) -> ChunkRef {
     match tree.read_node(walk(tree, path).unwrap()).unwrap() {
-        Node::Chunk(chunk) => chunk,
+        NodeContent::Chunk(chunk) => chunk,
         other => panic!("{other:?}"),
     }
 }
@@ -43,15 +43,17 @@ fn files_have_the_size_of_what_is_read() {
     for (name, size) in files {
         let inode = walk(&tree, &format!("planes/{name}")).unwrap();
         let attributes = tree.attributes(inode).unwrap();
-        assert_eq!(attributes.kind, Kind::File);
+        assert_eq!(attributes.kind, NodeKind::File);
         match tree.read_node(inode).unwrap() {
-            Node::Document(bytes) => assert_eq!(attributes.size, bytes.len() as u64, "{name}"),
-            Node::Chunk(chunk) => assert_eq!((Some(attributes.size), chunk.bytes()), (size, attributes.size), "{name}"),
-            Node::Directory | Node::Tiff(_) => panic!("{name}"),
+            NodeContent::Document(bytes) => assert_eq!(attributes.size, bytes.len() as u64, "{name}"),
+            NodeContent::Chunk(chunk) => {
+                assert_eq!((Some(attributes.size), chunk.bytes()), (size, attributes.size), "{name}")
+            }
+            NodeContent::Directory | NodeContent::Tiff(_) => panic!("{name}"),
         }
         assert_eq!(tree.path(inode), format!("planes/{name}"));
     }
-    assert_eq!(Attributes::file(513).blocks(), 2);
+    assert_eq!(NodeAttributes::file(513).blocks(), 2);
 }
 
 #[test]
@@ -260,7 +262,7 @@ fn a_level_alone_is_listed_with_the_arrays_of_its_positions() {
     assert_eq!(document(&tree, "chunked/em.s1.zarr/y/.zarray")["shape"], serde_json::json!([70]));
     for path in ["em.s1.zarr/y/0", "em.s1.v3.zarr/y/c/0"] {
         let inode = walk(&tree, &format!("chunked/{path}")).unwrap();
-        let Node::Document(bytes) = tree.read_node(inode).unwrap() else { panic!("{path}") };
+        let NodeContent::Document(bytes) = tree.read_node(inode).unwrap() else { panic!("{path}") };
         assert_eq!((bytes.len() as u64, bytes.len()), (tree.attributes(inode).unwrap().size, 70 * 8));
         assert_eq!(tree.path(inode), format!("chunked/{path}"));
     }

@@ -8,7 +8,7 @@ use crate::geometry::LevelIndex;
 
 fn file(tree: &Tree, path: &str) -> TiffRef {
     match tree.read_node(walk(tree, path).unwrap()).unwrap() {
-        Node::Tiff(file) => *file,
+        NodeContent::Tiff(file) => *file,
         other => panic!("{other:?}"),
     }
 }
@@ -37,7 +37,7 @@ fn a_file_shows_what_the_store_of_its_name_does() {
         let inode = walk(&tree, path).unwrap();
         let found = file(&tree, path);
         assert_eq!((found.image, found.level, found.region), (image, LevelIndex(level), region), "{path}");
-        assert_eq!(tree.attributes(inode), Ok(Attributes::file(found.layout.size())));
+        assert_eq!(tree.attributes(inode), Ok(NodeAttributes::file(found.layout.size())));
         assert_eq!(tree.path(inode), path);
         assert_eq!(tree.lookup(inode, OsStr::new("s0")), Err(Miss::NotADirectory));
     }

@@ -15,8 +15,8 @@ fn views_that_were_forgotten_leave_nothing_behind() {
     for n in 0..100_000u64 {
         let (z, y, x) = (n % 100, n / 100 % 100, n / 10_000);
         let name = format!("em.crop-z{z}-150_y{y}-140_x{x}-130.zarr");
-        let Found::Node(store, _) = tree.lookup(directory, OsStr::new(&name)).unwrap() else { panic!() };
-        let Found::Node(level, _) = tree.lookup(store, OsStr::new("s0")).unwrap() else { panic!() };
+        let NamedEntry::Node(store, _) = tree.lookup(directory, OsStr::new(&name)).unwrap() else { panic!() };
+        let NamedEntry::Node(level, _) = tree.lookup(store, OsStr::new("s0")).unwrap() else { panic!() };
         assert_eq!(tree.live_views(), 1);
         tree.forget(store, 1);
         assert_eq!(tree.live_views(), 1, "something in it is still known");
@@ -156,8 +156,10 @@ fn concurrent_lookups_and_forgets_end_with_an_empty_table() {
             scope.spawn(|| {
                 for n in 0..5_000 {
                     let name = format!("em.chunk-{}.zarr", 16 + n % 3);
-                    let Found::Node(store, _) = tree.lookup(directory, OsStr::new(&name)).unwrap() else { panic!() };
-                    let Found::Node(level, _) = tree.lookup(store, OsStr::new("s0")).unwrap() else { panic!() };
+                    let NamedEntry::Node(store, _) = tree.lookup(directory, OsStr::new(&name)).unwrap() else {
+                        panic!()
+                    };
+                    let NamedEntry::Node(level, _) = tree.lookup(store, OsStr::new("s0")).unwrap() else { panic!() };
                     assert!(tree.attributes(level).is_ok());
                     tree.forget(level, 1);
                     tree.forget(store, 1);

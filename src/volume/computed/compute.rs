@@ -10,18 +10,18 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 
-use super::kept::{self, Versions};
+use super::kept::{self, BlockVersions};
 use super::parts::parts;
 use super::rule::{Windows, downsample};
 use super::{ComputedLevel, KeptLevels};
-use crate::cache::{Held, Lease, Place};
+use crate::cache::{FetchPlace, Held, Lease};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
 use crate::task;
 use crate::volume::VolumeError;
-use crate::volume::block::{BlockKey, BlockLeader, Outcome, Requested, Voxels};
+use crate::volume::block::{BlockKey, BlockLeader, BlockOutcome, BlockVoxels, Requested};
 use crate::volume::block_memory::BlockMemory;
 use crate::volume::bulk_read::BulkRead;
-use crate::volume::copy::{Placed, copy_part, fill};
+use crate::volume::copy::{PlacedArray, copy_part, fill};
 use crate::volume::image::Image;
 
 /// Planes of at most so many bytes together are fetched as a whole, though only a part of them is needed: what is next to
@@ -70,7 +70,7 @@ pub(in crate::volume) fn compute(
         let result = Work { blocks: &blocks, image: &image, key, bulk: bulk.as_ref() }.run().await;
         match result {
             Ok(held) => blocks.memory().finish(leader, held),
-            Err(error) => leader.finish(Outcome::failed(error)),
+            Err(error) => leader.finish(BlockOutcome::failed(error)),
         }
     })
 }
@@ -109,14 +109,14 @@ impl Work<'_> {
         if let Some(bulk) = self.bulk.filter(|_| is_certain) {
             bulk.note(vec![(index, voxels.clone())]).await;
         }
-        let lease = self.blocks.memory().room(&Place::cached(), bytes).await.lease;
+        let lease = self.blocks.memory().room(&FetchPlace::cached(), bytes).await.lease;
         Ok(Held::new(voxels, lease).of_versions(versions))
     }
 
     /// The block where the journal of a copy has it.
     async fn noted(&self, bytes: u64) -> Option<Held> {
         let bulk = self.bulk.filter(|bulk| bulk.journal.has(self.key.index))?;
-        let lease = self.blocks.memory().room(&Place::cached(), bytes).await.lease;
+        let lease = self.blocks.memory().room(&FetchPlace::cached(), bytes).await.lease;
         let noted = bulk.noted(self.key.index).await.filter(|noted| noted.len() as u64 == bytes);
         if noted.is_none() {
             bulk.forget(self.key.index).await;
@@ -130,7 +130,7 @@ impl Work<'_> {
         let levels = self.image.computed();
         let versions = kept::believed(&*self.image.source, levels, level, index).await?;
         let place = kept.place(levels, level, index, &versions, bytes)?;
-        let lease = self.blocks.memory().room(&Place::cached(), bytes).await.lease;
+        let lease = self.blocks.memory().room(&FetchPlace::cached(), bytes).await.lease;
         let voxels = kept.read(&place).await.filter(|voxels| voxels.len() as u64 == bytes)?;
         Some(Held::new(voxels, lease).of_versions(Some(versions)))
     }
@@ -158,13 +158,13 @@ impl Work<'_> {
         // As long as it is computed, and never while memory for blocks that are done is waited for by somebody lower.
         let _lease: Lease = pool.lease(bytes(&region).saturating_add(largest)).await;
         let mut whole = vec![0u8; length(bytes(&region))?];
-        let mut versions = Versions::none();
+        let mut versions = BlockVersions::none();
         let planes = self.planes(computed, &region, &grid, below);
         for part in parts {
             self.check_wanted()?;
             let made = self.part(computed, &part, (below, &grid), planes, &mut versions).await?;
-            let mut target = Placed { data: whole.as_mut_slice(), region };
-            copy_part(&Placed { data: &made, region: part }, &mut target, &part, size);
+            let mut target = PlacedArray { data: whole.as_mut_slice(), region };
+            copy_part(&PlacedArray { data: &made, region: part }, &mut target, &part, size);
         }
         Ok(Made { voxels: whole.into(), versions: versions.all() })
     }
@@ -187,7 +187,7 @@ impl Work<'_> {
         part: &Region,
         (below, grid): (LevelIndex, &Grid),
         planes: Option<Region>,
-        versions: &mut Versions,
+        versions: &mut BlockVersions,
     ) -> Result<Vec<u8>, VolumeError> {
         let size = self.image.item_size();
         let source = computed.below(part);
@@ -210,13 +210,13 @@ impl Work<'_> {
                 let block = grid.region(index);
                 let Some(shared) = block.intersection(&source) else { continue };
                 left -= 1;
-                let mut target = Placed { data: voxels.as_mut_slice(), region: source };
+                let mut target = PlacedArray { data: voxels.as_mut_slice(), region: source };
                 match result? {
-                    Voxels::Present(held) => {
+                    BlockVoxels::Present(held) => {
                         versions.add(held.versions().map(|versions| &**versions));
-                        copy_part(&Placed { data: &held.data, region: block }, &mut target, &shared, size);
+                        copy_part(&PlacedArray { data: &held.data, region: block }, &mut target, &shared, size);
                     }
-                    Voxels::Absent => {
+                    BlockVoxels::Absent => {
                         versions.add(Some(&[kept::ABSENT]));
                         fill(&mut target, &shared, self.image.source.description().fill.as_le_bytes());
                     }

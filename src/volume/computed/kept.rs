@@ -12,7 +12,7 @@ use futures::StreamExt;
 use futures::stream;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{Levels, Rule};
+use super::{DownsamplingRule, Levels};
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::source::{Placement, Source};
 use crate::store::{Object, RangeStore, off_the_runtime};
@@ -35,14 +35,14 @@ pub struct KeptLevels {
 }
 
 /// Where a block is kept.
-pub(super) struct Place {
+pub(super) struct KeptPlace {
     object: String,
     version: String,
     start: u64,
     end: u64,
 }
 
-impl Place {
+impl KeptPlace {
     fn range(&self) -> Range<u64> {
         self.start..self.end
     }
@@ -67,7 +67,7 @@ impl KeptLevels {
         block: CellIndex,
         versions: &[u64],
         bytes: u64,
-    ) -> Option<Place> {
+    ) -> Option<KeptPlace> {
         let computed = levels.get(level)?;
         let [_, height, width] = computed.grid.counts();
         let number =
@@ -78,23 +78,23 @@ impl KeptLevels {
         // All levels below count: in another order of halving they would have other values.
         let below = levels.levels.iter().take(usize::from(level.0)).map(|level| level.factors);
         let made = format!("{} {:?} {:?}", computed.grid.shape, computed.grid.cell.0, below.collect::<Vec<_>>());
-        Some(Place {
+        Some(KeptPlace {
             object: format!("{} {level} {made}", self.key),
-            version: format!("{} {} of {:032x}", levels.rule.name(), Rule::VERSION, xxh3_128(&sums)),
+            version: format!("{} {} of {:032x}", levels.rule.name(), DownsamplingRule::VERSION, xxh3_128(&sums)),
             start,
             end: start.checked_add(bytes)?,
         })
     }
 
     /// The bytes that are kept at a place.
-    pub(super) async fn read(&self, place: &Place) -> Option<Bytes> {
+    pub(super) async fn read(&self, place: &KeptPlace) -> Option<Bytes> {
         let pieces = self.disk.read(&place.object, place.version.clone(), place.range()).await;
         // What is kept next to each other comes as one.
         pieces.into_iter().next().filter(|piece| piece.range() == place.range()).map(|piece| piece.bytes)
     }
 
     /// Whether there are some, as far as can be said without reading them.
-    pub(super) async fn has(&self, place: Place) -> bool {
+    pub(super) async fn has(&self, place: KeptPlace) -> bool {
         let disk = self.disk.clone();
         let covered = off_the_runtime(move || {
             let parts = disk.covered(&place.object, &place.version, place.range());
@@ -104,19 +104,19 @@ impl KeptLevels {
     }
 
     /// Keeps a block.
-    pub(super) fn write(&self, place: &Place, bytes: Bytes) {
+    pub(super) fn write(&self, place: &KeptPlace, bytes: Bytes) {
         self.disk.write(&place.object, &place.version, place.start, bytes);
     }
 }
 
 /// Gathers the versions of what a block is made of.
-pub(super) struct Versions {
+pub(super) struct BlockVersions {
     sums: Option<BTreeSet<u64>>,
 }
 
-impl Versions {
+impl BlockVersions {
     pub(super) fn none() -> Self {
-        Versions { sums: Some(BTreeSet::new()) }
+        BlockVersions { sums: Some(BTreeSet::new()) }
     }
 
     /// Adds those of a part; `None` where they are not known.
@@ -142,7 +142,7 @@ pub(super) async fn believed(
     block: CellIndex,
 ) -> Option<Arc<[u64]>> {
     let stored = levels.stored(level, levels.get(level)?.grid.region(block))?;
-    let mut versions = Versions::none();
+    let mut versions = BlockVersions::none();
     let objects = match source.objects(stored.start[0]..stored.end[0]) {
         Some(objects) => objects,
         None => located(source, &stored).await?,

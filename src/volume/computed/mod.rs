@@ -15,7 +15,7 @@ use crate::source::{Description, Source};
 
 pub(super) use compute::{Below, compute};
 pub use kept::KeptLevels;
-pub use rule::Rule;
+pub use rule::DownsamplingRule;
 
 /// An axis of so many voxels is not halved.
 const SHORT_AXIS: u64 = 64;
@@ -97,7 +97,7 @@ pub(super) fn levels(description: &Description, voxel_size: [Option<f64>; 3]) ->
 #[derive(Debug, Clone)]
 pub(super) struct Levels {
     pub(super) levels: Vec<ComputedLevel>,
-    pub(super) rule: Rule,
+    pub(super) rule: DownsamplingRule,
     /// Where what is computed is kept.
     pub(super) kept: Option<KeptLevels>,
 }
@@ -105,7 +105,7 @@ pub(super) struct Levels {
 impl Levels {
     /// None at all.
     pub(super) fn none() -> Self {
-        Levels { levels: Vec::new(), rule: Rule::Mean, kept: None }
+        Levels { levels: Vec::new(), rule: DownsamplingRule::Mean, kept: None }
     }
 
     /// A level by its number in the pyramid, in which the stored one is the first.

@@ -4,7 +4,7 @@ use crate::dtype::DataType;
 
 /// How a voxel follows from those it covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
+pub enum DownsamplingRule {
     /// Their mean. Of whole numbers exactly, halves to the even one; of floating-point numbers the sum in their own type in
     /// the order z, y, x, divided by their count.
     Mean,
@@ -12,24 +12,26 @@ pub enum Rule {
     Mode,
 }
 
-impl Rule {
+impl DownsamplingRule {
     /// Changes whenever the same voxels would give others.
     pub const VERSION: u32 = 1;
 
     /// What it does, in words, with its version.
     pub fn sentence(self) -> String {
         let what = match self {
-            Rule::Mean => "the mean of the voxels it covers, of whole numbers rounded with halves to the even one",
-            Rule::Mode => "the most frequent of the voxels it covers, of several the smallest",
+            DownsamplingRule::Mean => {
+                "the mean of the voxels it covers, of whole numbers rounded with halves to the even one"
+            }
+            DownsamplingRule::Mode => "the most frequent of the voxels it covers, of several the smallest",
         };
-        format!("{what} (rule {} {}, as TensorStore's downsample)", self.name(), Rule::VERSION)
+        format!("{what} (rule {} {}, as TensorStore's downsample)", self.name(), DownsamplingRule::VERSION)
     }
 
     /// Its name, which is that of TensorStore's method.
     pub const fn name(self) -> &'static str {
         match self {
-            Rule::Mean => "mean",
-            Rule::Mode => "mode",
+            DownsamplingRule::Mean => "mean",
+            DownsamplingRule::Mode => "mode",
         }
     }
 }
@@ -44,7 +46,7 @@ pub(super) struct Windows<'a> {
 /// A box of the coarser level. `below`: a dense array of `height` × `width` planes; each window holds 1 or 2 of its voxels
 /// along an axis. `None` where a window lies outside of it.
 pub(super) fn downsample(
-    rule: Rule,
+    rule: DownsamplingRule,
     dtype: DataType,
     below: &[u8],
     [height, width]: [usize; 2],
@@ -60,8 +62,8 @@ pub(super) fn downsample(
                     .collect()
             };
             let voxel: fn(&mut [$number]) -> $number = match rule {
-                Rule::Mean => $mean,
-                Rule::Mode => most_frequent,
+                DownsamplingRule::Mean => $mean,
+                DownsamplingRule::Mode => most_frequent,
             };
             walk(below, [height, width], windows, numbers, voxel, |value, out| out.extend(value.to_le_bytes()))
         }};

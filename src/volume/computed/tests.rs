@@ -72,7 +72,7 @@ fn bytes<const N: usize, T: Copy>(values: &[T], le: fn(T) -> [u8; N]) -> Vec<u8>
     values.iter().flat_map(|value| le(*value)).collect()
 }
 
-fn of_pairs(rule: Rule, dtype: DataType, below: &[u8]) -> Vec<u8> {
+fn of_pairs(rule: DownsamplingRule, dtype: DataType, below: &[u8]) -> Vec<u8> {
     let count = below.len() / dtype.size();
     let pairs: Vec<(usize, usize)> = (0..count.div_ceil(2)).map(|x| (2 * x, (2 * x + 2).min(count))).collect();
     let windows = Windows { z: &[(0, 1)], y: &[(0, 1)], x: &pairs };
@@ -81,16 +81,22 @@ fn of_pairs(rule: Rule, dtype: DataType, below: &[u8]) -> Vec<u8> {
 
 #[test]
 fn halves_are_rounded_to_the_even_number_whatever_the_type() {
-    assert_eq!(of_pairs(Rule::Mean, DataType::U8, &[0, 1, 1, 2, 2, 3, 3, 4, 254, 255, 7]), [0, 2, 2, 4, 254, 7]);
+    assert_eq!(
+        of_pairs(DownsamplingRule::Mean, DataType::U8, &[0, 1, 1, 2, 2, 3, 3, 4, 254, 255, 7]),
+        [0, 2, 2, 4, 254, 7]
+    );
     let i16 = |values: &[i16]| bytes(values, i16::to_le_bytes);
     let signed = [-1, 0, -2, -1, -3, -2, -4, -3, 0, 1, 1, 2];
-    assert_eq!(of_pairs(Rule::Mean, DataType::I16, &i16(&signed)), i16(&[0, -2, -2, -4, 0, 2]));
+    assert_eq!(of_pairs(DownsamplingRule::Mean, DataType::I16, &i16(&signed)), i16(&[0, -2, -2, -4, 0, 2]));
     let u64 = |values: &[u64]| bytes(values, u64::to_le_bytes);
     let large = [u64::MAX, u64::MAX - 1, (1 << 53) + 1, (1 << 53) + 2, u64::MAX, u64::MAX];
-    assert_eq!(of_pairs(Rule::Mean, DataType::U64, &u64(&large)), u64(&[u64::MAX - 1, (1 << 53) + 2, u64::MAX]));
+    assert_eq!(
+        of_pairs(DownsamplingRule::Mean, DataType::U64, &u64(&large)),
+        u64(&[u64::MAX - 1, (1 << 53) + 2, u64::MAX])
+    );
     let i64 = |values: &[i64]| bytes(values, i64::to_le_bytes);
     let extreme = [i64::MAX, i64::MAX, i64::MIN, i64::MIN, i64::MIN, i64::MAX];
-    assert_eq!(of_pairs(Rule::Mean, DataType::I64, &i64(&extreme)), i64(&[i64::MAX, i64::MIN, 0]));
+    assert_eq!(of_pairs(DownsamplingRule::Mean, DataType::I64, &i64(&extreme)), i64(&[i64::MAX, i64::MIN, 0]));
 }
 
 #[test]
@@ -98,13 +104,13 @@ fn the_most_frequent_label_wins_and_of_several_the_smallest() {
     let u64 = |values: &[u64]| bytes(values, u64::to_le_bytes);
     let of_cube = |values: [u64; 8]| {
         let windows = Windows { z: &[(0, 2)], y: &[(0, 2)], x: &[(0, 2)] };
-        downsample(Rule::Mode, DataType::U64, &u64(&values), [2, 2], &windows).unwrap()
+        downsample(DownsamplingRule::Mode, DataType::U64, &u64(&values), [2, 2], &windows).unwrap()
     };
     let large = (1 << 60) + 1;
     assert_eq!(of_cube([large, 5, large, 5, large, 7, 8, 9]), u64(&[large]));
     assert_eq!(of_cube([large, 5, large, 5, 9, 8, 7, 6]), u64(&[5]));
     assert_eq!(of_cube([8, 7, 6, 5, 4, 3, 2, 1]), u64(&[1]));
-    assert_eq!(of_pairs(Rule::Mode, DataType::I8, &[3, 251, 0, 255, 9]), [251, 255, 9]);
+    assert_eq!(of_pairs(DownsamplingRule::Mode, DataType::I8, &[3, 251, 0, 255, 9]), [251, 255, 9]);
 }
 
 proptest! {

@@ -14,26 +14,26 @@ const BITS: usize = u64::BITS as usize;
 
 /// Some blocks of a largest group, as bits in Morton order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Blocks([u64; BLOCKS / BITS]);
+pub(super) struct BlockBits([u64; BLOCKS / BITS]);
 
-impl Blocks {
-    const NONE: Blocks = Blocks([0; BLOCKS / BITS]);
+impl BlockBits {
+    const NONE: BlockBits = BlockBits([0; BLOCKS / BITS]);
 
     /// The blocks of `group`, which is part of a largest one.
-    fn of(group: &Group) -> Blocks {
+    fn of(group: &Group) -> BlockBits {
         let first = code(CellIndex(group.at.map(|index| index << group.edge)));
-        let mut blocks = Blocks::NONE;
+        let mut blocks = BlockBits::NONE;
         (first..first + (1 << (3 * group.edge))).for_each(|code| blocks.set(code));
         blocks
     }
 
     /// A block and those between it and the nearer end of its cube of 2, so that the rest of the cube is one range.
-    fn lone(cell: CellIndex, whole: &Blocks) -> Blocks {
+    fn lone(cell: CellIndex, whole: &BlockBits) -> BlockBits {
         let at = code(cell);
         let first = at / 8 * 8;
         let sides = [(first..at + 1), (at..first + 8)];
         let blocks = sides.map(|side| {
-            let mut blocks = Blocks::NONE;
+            let mut blocks = BlockBits::NONE;
             side.filter(|&code| whole.get(code)).for_each(|code| blocks.set(code));
             blocks
         });
@@ -45,12 +45,12 @@ impl Blocks {
         self.0.iter().map(|word| word.count_ones()).sum()
     }
 
-    fn or(&self, other: &Blocks) -> Blocks {
-        Blocks(std::array::from_fn(|word| self.0[word] | other.0[word]))
+    fn or(&self, other: &BlockBits) -> BlockBits {
+        BlockBits(std::array::from_fn(|word| self.0[word] | other.0[word]))
     }
 
-    fn without(&self, other: &Blocks) -> Blocks {
-        Blocks(std::array::from_fn(|word| self.0[word] & !other.0[word]))
+    fn without(&self, other: &BlockBits) -> BlockBits {
+        BlockBits(std::array::from_fn(|word| self.0[word] & !other.0[word]))
     }
 
     fn has(&self, cell: CellIndex) -> bool {
@@ -59,7 +59,7 @@ impl Blocks {
 
     /// How many ranges these blocks are at the origin. `whole`: the blocks of the group that lie in the array; the others
     /// are nowhere, so they part nothing.
-    fn ranges(&self, whole: &Blocks) -> usize {
+    fn ranges(&self, whole: &BlockBits) -> usize {
         let mut ranges = 0;
         let mut before = false;
         for code in (0..BLOCKS).filter(|&code| whole.get(code)) {
@@ -96,11 +96,11 @@ fn code(cell: CellIndex) -> usize {
 
 /// What was asked for of one largest group.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Record {
+pub(super) struct GroupRecord {
     /// Blocks of the group that lie in the array.
-    whole: Blocks,
+    whole: BlockBits,
     /// Those that are fetched or being fetched.
-    there: Blocks,
+    there: BlockBits,
     /// Requests for them.
     requests: usize,
     misses: usize,
@@ -109,11 +109,11 @@ pub(super) struct Record {
     last: [u64; 3],
 }
 
-impl Record {
+impl GroupRecord {
     pub(super) fn new(group: &Group, grid: &Grid) -> Self {
-        let mut whole = Blocks::NONE;
+        let mut whole = BlockBits::NONE;
         group.cells(grid).for_each(|cell| whole.set(code(cell)));
-        Record { whole, there: Blocks::NONE, requests: 0, misses: 0, first: [u64::MAX; 3], last: [0; 3] }
+        GroupRecord { whole, there: BlockBits::NONE, requests: 0, misses: 0, first: [u64::MAX; 3], last: [0; 3] }
     }
 
     /// Whether a block was asked for before. If it is missed again, it was dropped from memory or could not be had.
@@ -131,16 +131,16 @@ impl Record {
     }
 
     /// The blocks to fetch for `groups`. `single`: there is no room for more than one block at a time.
-    pub(super) fn blocks(&self, groups: &[Group], single: bool) -> Blocks {
+    pub(super) fn blocks(&self, groups: &[Group], single: bool) -> BlockBits {
         let blocks = groups.iter().map(|group| match group.edge {
-            0 if !single => Blocks::lone(CellIndex(group.at), &self.whole),
-            _ => Blocks::of(group),
+            0 if !single => BlockBits::lone(CellIndex(group.at), &self.whole),
+            _ => BlockBits::of(group),
         });
-        blocks.fold(Blocks::NONE, |all, blocks| all.or(&blocks))
+        blocks.fold(BlockBits::NONE, |all, blocks| all.or(&blocks))
     }
 
     /// Whether fetching `blocks` now leaves enough of the budget for the rest.
-    pub(super) fn affords(&self, blocks: &Blocks) -> bool {
+    pub(super) fn affords(&self, blocks: &BlockBits) -> bool {
         let rest = self.whole.without(&self.there.or(blocks));
         self.requests + blocks.without(&self.there).ranges(&self.whole) + rest.ranges(&self.whole) <= BUDGET
     }
@@ -155,7 +155,7 @@ impl Record {
     }
 
     /// Notes that `blocks` are being fetched, and says which of them were not before; `near` is one of them.
-    pub(super) fn fetch(&mut self, blocks: &Blocks, near: CellIndex) -> Vec<CellIndex> {
+    pub(super) fn fetch(&mut self, blocks: &BlockBits, near: CellIndex) -> Vec<CellIndex> {
         let new = blocks.without(&self.there);
         self.requests += new.ranges(&self.whole);
         self.there = self.there.or(blocks);

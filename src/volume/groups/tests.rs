@@ -14,7 +14,7 @@ const EDGES: Edges = Edges { contiguous_group_log2: MAX_GROUP_LOG2, room: MAX_GR
 /// How many blocks each batch of misses fetches that were not there yet, by a reader that asks for `cells` in
 /// batches of `at_once`.
 fn requests(cells: impl Iterator<Item = CellIndex>, at_once: usize) -> (usize, usize) {
-    let (mut array, mut there, mut batches) = (Array::default(), HashSet::new(), 0);
+    let (mut array, mut there, mut batches) = (ArrayMisses::default(), HashSet::new(), 0);
     let cells: Vec<_> = cells.collect();
     for batch in cells.chunks(at_once) {
         let missed: Vec<_> = batch.iter().copied().filter(|cell| !there.contains(cell)).collect();
@@ -39,7 +39,7 @@ fn cube(start: [u64; 3], edge: u64) -> impl Iterator<Item = CellIndex> {
 
 #[test]
 fn a_second_miss_in_a_cube_of_two_fetches_the_rest() {
-    let mut array = Array::default();
+    let mut array = ArrayMisses::default();
     for lone in [CellIndex([2, 2, 2]), CellIndex([4, 2, 2])] {
         assert_eq!(array.neighbours(&[lone], &GRID, EDGES), [lone]);
     }
@@ -50,7 +50,7 @@ fn a_second_miss_in_a_cube_of_two_fetches_the_rest() {
 #[test]
 fn a_cube_of_two_costs_at_most_two_whichever_block_comes_first() {
     for first in cube([2; 3], 2) {
-        let mut array = Array::default();
+        let mut array = ArrayMisses::default();
         let lone = array.neighbours(&[first], &GRID, EDGES);
         assert!(lone.contains(&first) && lone.len() <= 4 && ranges(&lone.iter().copied().collect()) == 1);
         let Some(second) = cube([2; 3], 2).find(|cell| !lone.contains(cell)) else { continue };
@@ -96,14 +96,14 @@ fn a_row_of_blocks_fetches_groups_along_it_only() {
 #[test]
 fn groups_end_where_the_array_ends() {
     let grid = Grid { shape: Shape([64, 130, 64]), cell: Shape([64; 3]) };
-    let mut array = Array::default();
+    let mut array = ArrayMisses::default();
     let rest = array.neighbours(&[CellIndex([0, 0, 0]), CellIndex([0, 1, 0])], &grid, EDGES);
     assert_eq!(rest, [CellIndex([0, 0, 0]), CellIndex([0, 1, 0])]);
 }
 
 #[test]
 fn without_room_nothing_is_fetched_along() {
-    let mut array = Array::default();
+    let mut array = ArrayMisses::default();
     let missed = [CellIndex([0, 0, 0]), CellIndex([0, 1, 1])];
     assert_eq!(array.neighbours(&missed, &GRID, Edges { contiguous_group_log2: MAX_GROUP_LOG2, room: 0 }), missed);
 }
@@ -125,7 +125,7 @@ fn ranges(new: &HashSet<CellIndex>) -> usize {
 /// A reader that has up to `window` of `reads` open at a time. They arrive in any order, any of them as late as it likes,
 /// and are looked at in any batches; what an earlier one fetches may still be under way. Returns the requests and the blocks that were fetched.
 fn read_by(rng: &mut ChaCha8Rng, mut reads: Vec<Vec<CellIndex>>, window: usize) -> (usize, usize) {
-    let (mut array, mut there, mut requests) = (Array::default(), HashSet::new(), 0);
+    let (mut array, mut there, mut requests) = (ArrayMisses::default(), HashSet::new(), 0);
     reads.reverse();
     let mut open: Vec<Vec<CellIndex>> = Vec::new();
     while !reads.is_empty() || !open.is_empty() {
@@ -199,7 +199,7 @@ fn a_reader_of_small_boxes_gets_few_blocks_of_other_groups() {
 
 #[test]
 fn blocks_that_are_missed_again_begin_a_new_budget() {
-    let mut array = Array::default();
+    let mut array = ArrayMisses::default();
     for _ in 0..20 {
         assert_eq!(array.neighbours(&[CellIndex([2, 2, 2])], &GRID, EDGES), [CellIndex([2, 2, 2])]);
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use futures::StreamExt;
 
-use super::{Failure, WarmProgress, flush};
+use super::{BlockFailure, WarmProgress, flush};
 use crate::disk::Disk;
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::volume::{Blocks, Image, VolumeError};
@@ -21,7 +21,7 @@ pub async fn warm_computed(
     blocks: &[CellIndex],
     disk: &Disk,
     progress: &WarmProgress,
-) -> Vec<Failure> {
+) -> Vec<BlockFailure> {
     let mut failures = Vec::new();
     for batch in blocks.chunks(BATCH) {
         let mut missing = Vec::with_capacity(batch.len());

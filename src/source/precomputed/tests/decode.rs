@@ -21,19 +21,19 @@ fn plain(dtype: DataType, voxels: usize) -> Plain {
     Plain { shape: [1, 1, voxels], dtype, channel: Channel { number: 0, of: 1 } }
 }
 
-fn read(raw: &[u8], codec: Codec, dtype: DataType, voxels: usize) -> Result<Bytes, String> {
+fn read(raw: &[u8], codec: VoxelEncoding, dtype: DataType, voxels: usize) -> Result<Bytes, String> {
     chunk(Bytes::copy_from_slice(raw), codec, plain(dtype, voxels))
 }
 
 #[test]
 fn a_jpeg_differs_from_libjpeg_by_one_at_most() {
-    let decoded = read(GREY, Codec::Jpeg, DataType::U8, 128).unwrap();
+    let decoded = read(GREY, VoxelEncoding::Jpeg, DataType::U8, 128).unwrap();
     assert!(decoded.iter().zip(GREY_VOXELS).all(|(a, b)| a.abs_diff(*b) <= 1));
 }
 
 #[test]
 fn a_jpeg_of_another_size_or_with_colours_is_an_error() {
-    let error = |raw: &[u8], voxels| read(raw, Codec::Jpeg, DataType::U8, voxels).unwrap_err();
+    let error = |raw: &[u8], voxels| read(raw, VoxelEncoding::Jpeg, DataType::U8, voxels).unwrap_err();
     assert_eq!(error(GREY, 127), "JPEG of 16×8 pixels for a chunk of 127 voxels");
     assert_eq!(error(COLOUR, 128), "JPEG of 3 components where one is due");
     assert_eq!(error(b"", 128), "it is no JPEG");
@@ -43,24 +43,24 @@ fn a_jpeg_of_another_size_or_with_colours_is_an_error() {
 #[test]
 fn a_jpeg_that_is_cut_anywhere_is_an_error() {
     for length in 0..GREY.len() {
-        assert!(read(&GREY[..length], Codec::Jpeg, DataType::U8, 128).is_err(), "{length} bytes");
+        assert!(read(&GREY[..length], VoxelEncoding::Jpeg, DataType::U8, 128).is_err(), "{length} bytes");
     }
     let ended_early = [&GREY[..GREY.len() - 20], &[0xff, 0xd9], &GREY[GREY.len() - 18..]].concat();
-    assert!(read(&ended_early, Codec::Jpeg, DataType::U8, 128).unwrap_err().contains("after its end"));
-    assert!(read(&[GREY, &[0; 7]].concat(), Codec::Jpeg, DataType::U8, 128).is_ok());
+    assert!(read(&ended_early, VoxelEncoding::Jpeg, DataType::U8, 128).unwrap_err().contains("after its end"));
+    assert!(read(&[GREY, &[0; 7]].concat(), VoxelEncoding::Jpeg, DataType::U8, 128).is_ok());
 }
 
 #[test]
 fn raw_voxels_have_one_length() {
-    assert_eq!(read(&[1, 2, 3, 4], Codec::Raw, DataType::U16, 2).unwrap().as_ref(), [1, 2, 3, 4]);
-    assert_eq!(read(&[1, 2, 3], Codec::Raw, DataType::U16, 2).unwrap_err(), "expected 4 bytes, got 3");
-    assert_eq!(read(&[1, 2, 3, 4, 5], Codec::Raw, DataType::U16, 2).unwrap_err(), "expected 4 bytes, got 5");
+    assert_eq!(read(&[1, 2, 3, 4], VoxelEncoding::Raw, DataType::U16, 2).unwrap().as_ref(), [1, 2, 3, 4]);
+    assert_eq!(read(&[1, 2, 3], VoxelEncoding::Raw, DataType::U16, 2).unwrap_err(), "expected 4 bytes, got 3");
+    assert_eq!(read(&[1, 2, 3, 4, 5], VoxelEncoding::Raw, DataType::U16, 2).unwrap_err(), "expected 4 bytes, got 5");
 }
 
 #[test]
 fn of_several_channels_the_one_that_is_asked_for_is_decoded() {
     let three = |number| Plain { channel: Channel { number, of: 3 }, ..plain(DataType::U16, 2) };
-    let read = |raw: &[u8], number| chunk(Bytes::copy_from_slice(raw), Codec::Raw, three(number));
+    let read = |raw: &[u8], number| chunk(Bytes::copy_from_slice(raw), VoxelEncoding::Raw, three(number));
     for number in 0..3 {
         let first = 4 * number as u8;
         assert_eq!(
@@ -76,24 +76,24 @@ fn a_png_may_be_of_any_width_and_is_turned_to_little_endian() {
     let bytes: Vec<u8> = (0..24).collect();
     for (width, height) in [(12, 1), (1, 12), (3, 4)] {
         let raw = png_of(width, height, png::ColorType::Grayscale, png::BitDepth::Sixteen, &bytes);
-        let decoded = read(&raw, Codec::Png, DataType::U16, 12).unwrap();
+        let decoded = read(&raw, VoxelEncoding::Png, DataType::U16, 12).unwrap();
         let expected: Vec<u8> = bytes.chunks(2).flat_map(|voxel| [voxel[1], voxel[0]]).collect();
         assert_eq!(decoded, expected);
     }
     let raw = png_of(6, 4, png::ColorType::Grayscale, png::BitDepth::Eight, &bytes);
-    assert_eq!(read(&raw, Codec::Png, DataType::U8, 24).unwrap(), bytes);
+    assert_eq!(read(&raw, VoxelEncoding::Png, DataType::U8, 24).unwrap(), bytes);
 }
 
 #[test]
 fn a_png_of_another_size_type_or_length_is_an_error() {
     let bytes = [7; 24];
     let grey = png_of(6, 4, png::ColorType::Grayscale, png::BitDepth::Eight, &bytes);
-    assert!(read(&grey, Codec::Png, DataType::U8, 23).unwrap_err().contains("6×4 pixels for a chunk of 23"));
-    assert!(read(&grey, Codec::Png, DataType::U16, 24).unwrap_err().contains("expected grey uint16 voxels"));
+    assert!(read(&grey, VoxelEncoding::Png, DataType::U8, 23).unwrap_err().contains("6×4 pixels for a chunk of 23"));
+    assert!(read(&grey, VoxelEncoding::Png, DataType::U16, 24).unwrap_err().contains("expected grey uint16 voxels"));
     let colour = png_of(2, 4, png::ColorType::Rgb, png::BitDepth::Eight, &bytes);
-    assert!(read(&colour, Codec::Png, DataType::U8, 8).unwrap_err().contains("expected grey uint8"));
+    assert!(read(&colour, VoxelEncoding::Png, DataType::U8, 8).unwrap_err().contains("expected grey uint8"));
     for length in 0..grey.len() - 12 {
-        assert!(read(&grey[..length], Codec::Png, DataType::U8, 24).is_err(), "{length} bytes");
+        assert!(read(&grey[..length], VoxelEncoding::Png, DataType::U8, 24).is_err(), "{length} bytes");
     }
 }
 
@@ -103,7 +103,7 @@ fn a_picture_that_claims_a_huge_size_takes_no_memory() {
     let header = raw.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
     raw[header + 5..header + 9].copy_from_slice(&[0xff; 4]);
     assert_eq!(
-        read(&raw, Codec::Jpeg, DataType::U8, 128).unwrap_err(),
+        read(&raw, VoxelEncoding::Jpeg, DataType::U8, 128).unwrap_err(),
         "JPEG of 65535×65535 pixels for a chunk of 128 voxels"
     );
 }
@@ -116,8 +116,8 @@ proptest! {
         changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6), codec in 0..2,
     ) {
         let (mut raw, codec) = match codec {
-            0 => (GREY.to_vec(), Codec::Jpeg),
-            _ => (png_of(16, 8, png::ColorType::Grayscale, png::BitDepth::Eight, GREY_VOXELS), Codec::Png),
+            0 => (GREY.to_vec(), VoxelEncoding::Jpeg),
+            _ => (png_of(16, 8, png::ColorType::Grayscale, png::BitDepth::Eight, GREY_VOXELS), VoxelEncoding::Png),
         };
         for (at, byte) in changes {
             let at = at.index(raw.len());
@@ -130,8 +130,8 @@ proptest! {
 
     #[test]
     fn no_bytes_make_a_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _ = read(&bytes, Codec::Jpeg, DataType::U8, 128);
-        let _ = read(&[&[0xff, 0xd8][..], &bytes, &[0xff, 0xd9]].concat(), Codec::Jpeg, DataType::U8, 128);
-        let _ = read(&bytes, Codec::Png, DataType::U8, 128);
+        let _ = read(&bytes, VoxelEncoding::Jpeg, DataType::U8, 128);
+        let _ = read(&[&[0xff, 0xd8][..], &bytes, &[0xff, 0xd9]].concat(), VoxelEncoding::Jpeg, DataType::U8, 128);
+        let _ = read(&bytes, VoxelEncoding::Png, DataType::U8, 128);
     }
 }

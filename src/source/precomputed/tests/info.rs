@@ -80,7 +80,7 @@ fn segmentations_say_their_blocks_and_are_of_32_or_64_bits() {
     assert!(read(&info(scale.clone(), "uint64")).unwrap_err().contains("more than 1 GiB is not supported"));
     scale["compressed_segmentation_block_size"] = json!([8, 4, 2]);
     let read_scale = read(&info(scale.clone(), "uint64")).unwrap().scales.remove(0);
-    assert_eq!(read_scale.codec, Codec::Segmentation(BlockShape::new([2, 4, 8]).unwrap()));
+    assert_eq!(read_scale.codec, VoxelEncoding::Segmentation(BlockShape::new([2, 4, 8]).unwrap()));
     assert!(read(&info(scale.clone(), "uint32")).is_ok());
     assert!(read(&info(scale, "uint16")).unwrap_err().contains("cannot hold uint16 voxels"));
 }
@@ -92,7 +92,7 @@ fn axes_are_turned_to_z_y_x() {
     let scale = &info.scales[0];
     assert_eq!(scale.grid, Grid { shape: Shape([100, 200, 300]), cell: Shape([16, 32, 64]) });
     assert_eq!((scale.offset, scale.resolution), ([30, -20, 10], [40.5, 8.0, 8.0]));
-    assert_eq!((scale.codec, scale.sharding), (Codec::Raw, None));
+    assert_eq!((scale.codec, scale.sharding), (VoxelEncoding::Raw, None));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn what_writers_leave_out_has_a_default() {
     assert_eq!((plain.scales[0].offset, plain.scales[0].sharding), ([0; 3], None));
     scale["sharding"] = sharding_json();
     let sharded = read(&info(scale, "uint8")).unwrap().scales[0].sharding.unwrap();
-    assert_eq!((sharded.index_encoding, sharded.data_encoding), (Encoding::Raw, Encoding::Raw));
+    assert_eq!((sharded.index_encoding, sharded.data_encoding), (ShardEncoding::Raw, ShardEncoding::Raw));
 }
 
 #[test]

@@ -2,11 +2,11 @@ use serde_json::{Value, json};
 
 use super::parse;
 use crate::dtype::DataType::{self, *};
-use crate::source::zarr::json::Field;
+use crate::source::zarr::json::JsonField;
 
 fn fill(dtype: DataType, value: Value) -> Result<Vec<u8>, String> {
     let document = json!({"fill_value": value});
-    let field = Field::root("a/.zarray", &document).unwrap().member("fill_value").unwrap();
+    let field = JsonField::root("a/.zarray", &document).unwrap().member("fill_value").unwrap();
     parse(&field, dtype).map(|fill| fill.as_le_bytes().to_vec()).map_err(|error| error.to_string())
 }
 

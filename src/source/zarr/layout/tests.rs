@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{ByteOrder, Layout, c_order, f_order};
+use super::{ByteOrder, ChunkLayout, c_order, f_order};
 
 /// Storage of a chunk whose voxel at logical index `i` (C order) holds the number `i`, written axis by axis.
 fn stored(chunk: &[u64], axes: &[usize], item_size: usize, order: ByteOrder) -> Vec<u8> {
@@ -26,7 +26,7 @@ fn stored(chunk: &[u64], axes: &[usize], item_size: usize, order: ByteOrder) -> 
 
 #[test]
 fn a_whole_chunk_is_not_copied_and_a_part_keeps_nothing_else_in_memory() {
-    let layout = Layout::new(&[2, 3, 4], &c_order(3), 2, ByteOrder::Little);
+    let layout = ChunkLayout::new(&[2, 3, 4], &c_order(3), 2, ByteOrder::Little);
     let bytes = bytes::Bytes::from(stored(&[2, 3, 4], &c_order(3), 2, ByteOrder::Little));
     for shape in [[2, 3, 4], [1, 3, 4], [1, 2, 4], [1, 1, 3], [2, 2, 4]] {
         let out = layout.extract(bytes.clone(), 0, [0, 1, 2], shape).unwrap();
@@ -37,7 +37,7 @@ fn a_whole_chunk_is_not_copied_and_a_part_keeps_nothing_else_in_memory() {
 
 #[test]
 fn more_voxels_than_a_chunk_holds_are_none() {
-    let layout = Layout::new(&[2, 3, 4], &f_order(3), 2, ByteOrder::Big);
+    let layout = ChunkLayout::new(&[2, 3, 4], &f_order(3), 2, ByteOrder::Big);
     let bytes = bytes::Bytes::from(vec![0; 48]);
     for shape in [[3, 3, 4], [2, 3, 5], [usize::MAX, 3, 4], [2, 0, 4]] {
         assert_eq!(layout.extract(bytes.clone(), 0, [0, 1, 2], shape), None, "{shape:?}");
@@ -64,7 +64,7 @@ proptest! {
             .collect();
         let kept = *kept.get(&choices);
         let shape: [usize; 3] = std::array::from_fn(|i| (chunk[kept[i]] - cut[i].min(chunk[kept[i]] - 1)) as usize);
-        let layout = Layout::new(&chunk, &axes, item_size, order);
+        let layout = ChunkLayout::new(&chunk, &axes, item_size, order);
         let out = layout.extract(stored(&chunk, &axes, item_size, order).into(), 0, kept, shape).unwrap();
         let strides: Vec<u64> = (0..rank).map(|axis| chunk[axis + 1..].iter().product()).collect();
         let mut expected = Vec::new();

@@ -1,13 +1,13 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Axes, Dataset, Multiscales, parse};
+use super::{Axes, LevelEntry, Multiscales, parse};
 use crate::document::arbitrary::{any_json, exchange};
-use crate::source::zarr::json::Field;
+use crate::source::zarr::json::JsonField;
 use crate::source::{Relative, SourceError};
 
 fn read(attributes: &Value) -> Result<Option<Multiscales>, SourceError> {
-    parse(&Field::root("a/.zattrs", attributes)?)
+    parse(&JsonField::root("a/.zattrs", attributes)?)
 }
 
 fn axis(name: &str, unit: Value) -> Value {
@@ -198,7 +198,7 @@ fn the_first_versions_say_little_of_axes_and_nothing_of_sizes() {
     for image in [old("0.1", None), old("0.2", None), old("0.3", Some(json!(["t", "c", "z", "y", "x"])))] {
         let image = image.unwrap();
         assert_eq!((image.axes.rank(), image.axes.kept, image.datasets.len()), (5, [2, 3, 4], 2));
-        assert!(image.datasets.iter().all(Dataset::is_unscaled) && image.unitless.is_some());
+        assert!(image.datasets.iter().all(LevelEntry::is_unscaled) && image.unitless.is_some());
     }
     assert_eq!(old("0.3", Some(json!(["z", "y", "x"]))).unwrap().axes, Axes::zyx());
     assert!(old("0.3", None).unwrap_err().to_string().ends_with("axes: it is missing"));

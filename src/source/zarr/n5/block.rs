@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::source::zarr::array::ArrayDocument;
 use crate::source::zarr::axes::Axes;
 use crate::source::zarr::codec::{self, CodecError, Sizes};
-use crate::source::zarr::layout::{ByteOrder, Layout, c_order};
+use crate::source::zarr::layout::{ByteOrder, ChunkLayout, c_order};
 
 /// Bytes of a header of so many axes.
 pub(in crate::source::zarr) const fn header(rank: usize) -> usize {
@@ -47,7 +47,7 @@ pub(in crate::source::zarr) fn decode(
     let item_size = array.dtype.size();
     let plain = extents.iter().fold(item_size, |bytes, extent| bytes.saturating_mul(*extent as usize));
     let decoded = codec::decode(raw.slice(header(rank)..), &array.codecs, &Sizes::of_chain(plain, &array.codecs))?;
-    let layout = Layout::new(&extents, &c_order(rank), item_size, ByteOrder::Big);
+    let layout = ChunkLayout::new(&extents, &c_order(rank), item_size, ByteOrder::Big);
     let start = channel.map_or(0, |(axis, index)| layout.offset(axis, index as usize));
     layout
         .extract(decoded, start, axes.kept, shape)

@@ -2,18 +2,18 @@
 
 use crate::dtype::{DataType, FillValue};
 use crate::source::SourceError;
-use crate::source::zarr::array::{ArrayDocument, ChunkFormat, ChunkKeys, Extents, Separator, Storage};
+use crate::source::zarr::array::{ArrayDocument, ArrayStorage, ChunkFormat, ChunkKeys, Extents, Separator};
 use crate::source::zarr::codec::BytesCodec;
-use crate::source::zarr::json::{Field, quoted};
+use crate::source::zarr::json::{JsonField, quoted};
 use crate::source::zarr::layout::{ByteOrder, c_order};
 
 /// Whether these are the attributes of an array and not of a group.
-pub(super) fn is_array(document: &Field) -> Result<bool, SourceError> {
+pub(super) fn is_array(document: &JsonField) -> Result<bool, SourceError> {
     Ok(document.optional("dimensions")?.is_some() && document.optional("blockSize")?.is_some())
 }
 
 /// Reads them. Axes are turned: N5 lists the fastest first.
-pub(super) fn read(document: &Field) -> Result<ArrayDocument, SourceError> {
+pub(super) fn read(document: &JsonField) -> Result<ArrayDocument, SourceError> {
     let dtype = data_type(&document.member("dataType")?)?;
     let (shape, block) = (document.member("dimensions")?, document.member("blockSize")?);
     let extents = Extents::read_reversed(&shape, &block, dtype)?;
@@ -24,22 +24,22 @@ pub(super) fn read(document: &Field) -> Result<ArrayDocument, SourceError> {
     };
     let keys = ChunkKeys { prefixed: false, separator: Separator::Slash, reversed: true, is_guess: false };
     let axes = c_order(extents.shape.len());
-    let storage = Storage { axes, byte_order: ByteOrder::Big, codecs, sharding: None, form: ChunkFormat::N5 };
+    let storage = ArrayStorage { axes, byte_order: ByteOrder::Big, codecs, sharding: None, form: ChunkFormat::N5 };
     Ok(ArrayDocument::new(extents, dtype, FillValue::zero(dtype), keys, storage))
 }
 
-fn data_type(field: &Field) -> Result<DataType, SourceError> {
+fn data_type(field: &JsonField) -> Result<DataType, SourceError> {
     let name = field.text()?;
     let known = DataType::ALL.into_iter().find(|dtype| dtype.name() == name);
     known.ok_or_else(|| field.unsupported(format!("type {}", quoted(name))))
 }
 
-fn compression_of(field: &Field) -> Result<Vec<BytesCodec>, SourceError> {
+fn compression_of(field: &JsonField) -> Result<Vec<BytesCodec>, SourceError> {
     let is_zlib = field.optional("useZlib")?.is_some_and(|flag| flag.value.as_bool() == Some(true));
     codec(&field.member("type")?, is_zlib)
 }
 
-fn codec(name: &Field, is_zlib: bool) -> Result<Vec<BytesCodec>, SourceError> {
+fn codec(name: &JsonField, is_zlib: bool) -> Result<Vec<BytesCodec>, SourceError> {
     let codec = match name.text()? {
         "raw" => return Ok(Vec::new()),
         "gzip" if is_zlib => BytesCodec::Zlib,

@@ -1,27 +1,27 @@
 //! What the attributes of a group say of the levels in it.
 
-use super::place::{self, Group, Place};
+use super::place::{self, LevelPlace, N5Group};
 use super::{MAX_LEVELS, dataset};
 use crate::source::SourceError;
 use crate::source::zarr::array::ArrayDocument;
-use crate::source::zarr::json::Field;
+use crate::source::zarr::json::JsonField;
 use crate::source::zarr::multiscales;
 
 /// What a document is about.
-pub(super) enum Told {
+pub(super) enum DocumentSubject {
     /// One array.
-    Array(Box<ArrayDocument>, Option<Place>),
+    Array(Box<ArrayDocument>, Option<LevelPlace>),
     /// A group, which may be that of an image.
-    Group(Group),
+    Group(N5Group),
 }
 
 /// Reads the attributes of an array or a group.
-pub(super) fn read(document: &Field) -> Result<Told, SourceError> {
+pub(super) fn read(document: &JsonField) -> Result<DocumentSubject, SourceError> {
     if dataset::is_array(document)? {
         let array = dataset::read(document)?;
-        return Ok(Told::Array(Box::new(array), place::of(document)?));
+        return Ok(DocumentSubject::Array(Box::new(array), place::of(document)?));
     }
-    let mut group = Group { finest: place::of(document)?, ..Group::default() };
+    let mut group = N5Group { finest: place::of(document)?, ..N5Group::default() };
     for name in ["downsamplingFactors", "scales"] {
         if let (true, Some(list)) = (group.factors.is_empty(), document.optional(name)?) {
             let factors = list.elements(MAX_LEVELS)?;
@@ -37,5 +37,5 @@ pub(super) fn read(document: &Field) -> Result<Told, SourceError> {
             Some(datasets.iter().map(|level| multiscales::path(&level.member("path")?)).collect::<Result<_, _>>()?);
         group.places = datasets.iter().map(|level| place::of(level)).collect::<Result<_, _>>()?;
     }
-    Ok(Told::Group(group))
+    Ok(DocumentSubject::Group(group))
 }

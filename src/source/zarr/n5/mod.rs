@@ -13,13 +13,13 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use self::levels::Told;
-use self::place::{Group, Place};
+use self::levels::DocumentSubject;
+use self::place::{LevelPlace, N5Group};
 use super::array::ArrayDocument;
 use super::axes::Axes;
 use super::documents::{self, Documents, MAX_ARRAY_DOCUMENT};
-use super::json::{self, Field};
-use super::multiscales::{Dataset, Multiscales};
+use super::json::{self, JsonField};
+use super::multiscales::{LevelEntry, Multiscales};
 use super::pyramid::Listed;
 use crate::remote::{Cause, Location, RemoteError};
 use crate::source::SourceError;
@@ -32,7 +32,7 @@ pub(super) const DOCUMENT: &str = "attributes.json";
 const MAX_LEVELS: usize = 31;
 
 /// A level with what its own attributes say of its place.
-type Found = (Listed, Option<Place>);
+type Found = (Listed, Option<LevelPlace>);
 
 /// Finds the array at `group`, or the levels of the image there; and the path where another one would be, where nothing says
 /// how many there are.
@@ -45,14 +45,14 @@ pub(super) async fn find(
     let root = match documents.get(&file, MAX_ARRAY_DOCUMENT).await {
         Ok(bytes) => documents.alone(move || {
             let value = json::parse(&file.to_string(), &bytes)?;
-            levels::read(&Field::root(&file.to_string(), &value)?)
+            levels::read(&JsonField::root(&file.to_string(), &value)?)
         })?,
         // A group need not have attributes.
-        Err(error) if is_absent(&error) => Told::Group(Group::default()),
+        Err(error) if is_absent(&error) => DocumentSubject::Group(N5Group::default()),
         Err(error) => return Err(error.into()),
     };
     match root {
-        Told::Array(array, place) => {
+        DocumentSubject::Array(array, place) => {
             let axes = Axes::of_rank(array.shape.len());
             let axes = axes.ok_or_else(|| {
                 let reason = format!("an array of {} axes", array.shape.len());
@@ -60,12 +60,12 @@ pub(super) async fn find(
             })?;
             let axes = axes.of_channel(channel);
             axes.check(&group.join(DOCUMENT).to_string(), &array)?;
-            let dataset = Dataset::bare(String::new());
+            let dataset = LevelEntry::bare(String::new());
             let listed = vec![(Listed { dataset, location: group.clone(), array: Ok(*array) }, place)];
-            let (image, listed) = placed(axes, Group::default(), listed);
+            let (image, listed) = placed(axes, N5Group::default(), listed);
             Ok((image, listed, None))
         }
-        Told::Group(mut about) => {
+        DocumentSubject::Group(mut about) => {
             let (listed, end) = match about.levels.take() {
                 Some(paths) => (known(documents, group, &paths).await, None),
                 None => looked_for(documents, group, &about).await?,
@@ -81,7 +81,7 @@ pub(super) async fn find(
 
 /// Reads the attributes of an array.
 pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceError> {
-    dataset::read(&Field::root(file, &json::parse(file, bytes)?)?)
+    dataset::read(&JsonField::root(file, &json::parse(file, bytes)?)?)
 }
 
 fn is_absent(error: &RemoteError) -> bool {
@@ -98,7 +98,7 @@ async fn known(documents: &impl Documents, group: &Location, paths: &[String]) -
 async fn looked_for(
     documents: &impl Documents,
     group: &Location,
-    about: &Group,
+    about: &N5Group,
 ) -> Result<(Vec<Found>, Option<String>), SourceError> {
     for folder in ["", "timepoint0/"] {
         let (mut found, mut end): (Vec<Found>, _) = (Vec::new(), None);
@@ -145,7 +145,7 @@ async fn level(documents: &impl Documents, group: &Location, path: String) -> Fo
         documents.alone(|| {
             let name = file.to_string();
             let value: Value = json::parse(&name, &bytes)?;
-            let field = Field::root(&name, &value)?;
+            let field = JsonField::root(&name, &value)?;
             let array = dataset::read(&field)?;
             Axes::zyx().check(&name, &array)?;
             // What is odd in it is no reason to do without the voxels.
@@ -156,12 +156,12 @@ async fn level(documents: &impl Documents, group: &Location, path: String) -> Fo
         Ok((array, place)) => (Ok(array), place),
         Err(error) => (Err(error), None),
     };
-    (Listed { dataset: Dataset::bare(path), location, array }, place)
+    (Listed { dataset: LevelEntry::bare(path), location, array }, place)
 }
 
 /// Puts levels and what is said of their places together.
-fn placed(axes: Axes, about: Group, found: Vec<Found>) -> (Multiscales, Vec<Listed>) {
-    let own: Vec<Option<Place>> = found.iter().map(|(_, place)| *place).collect();
+fn placed(axes: Axes, about: N5Group, found: Vec<Found>) -> (Multiscales, Vec<Listed>) {
+    let own: Vec<Option<LevelPlace>> = found.iter().map(|(_, place)| *place).collect();
     let (places, unitless) = place::of_levels(&about, &own);
     let mut listed: Vec<Listed> = found.into_iter().map(|(listed, _)| listed).collect();
     for (listed, place) in listed.iter_mut().zip(places) {

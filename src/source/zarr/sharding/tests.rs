@@ -27,7 +27,7 @@ fn read(document: &Value) -> Result<ArrayDocument, String> {
     v3::parse("zarr.json", document.to_string().as_bytes()).map_err(|error| error.to_string())
 }
 
-fn sharding(document: &Value) -> Sharding {
+fn sharding(document: &Value) -> ArraySharding {
     read(document).unwrap().sharding.unwrap()
 }
 
@@ -37,7 +37,7 @@ fn the_blocks_of_a_sharded_array_are_the_chunks_in_the_shards() {
     let sharding = array.sharding.unwrap();
     assert_eq!((array.chunk, sharding.counts.as_slice()), (vec![4, 4, 4], [2, 3, 4].as_slice()));
     assert_eq!(sharding.index_bytes(), 2 * 3 * 4 * 16 + 4);
-    assert_eq!((sharding.location, sharding.is_checked()), (Location::Start, true));
+    assert_eq!((sharding.location, sharding.is_checked()), (IndexEnd::Start, true));
     assert_eq!(sharding.place(&[3, 7, 9]), (vec![1, 2, 2], 2 * (12 + 4 + 1)));
 }
 
@@ -64,7 +64,7 @@ fn an_index_without_a_word_has_a_checksum_and_one_of_no_codecs_has_none() {
     document["codecs"][0]["configuration"]["index_codecs"] = Value::Null;
     document["codecs"][0]["configuration"]["index_location"] = Value::Null;
     let unsaid = sharding(&document);
-    assert_eq!((unsaid.codecs.as_slice(), unsaid.location), ([BytesCodec::Crc32c].as_slice(), Location::End));
+    assert_eq!((unsaid.codecs.as_slice(), unsaid.location), ([BytesCodec::Crc32c].as_slice(), IndexEnd::End));
     document["codecs"][0]["configuration"]["index_codecs"] = json!([]);
     assert!(!sharding(&document).is_checked());
 }
@@ -99,9 +99,9 @@ fn an_entry_is_absent_or_lies_beside_the_index() {
     let entry = |start: u64, length: u64, total: Option<u64>| {
         sharding.entry(&[start.to_le_bytes(), length.to_le_bytes()].concat(), 0, total)
     };
-    assert_eq!(entry(u64::MAX, u64::MAX, Some(1000)), Ok(Entry::Absent));
-    assert_eq!(entry(first, 10, Some(1000)), Ok(Entry::At(first..first + 10)));
-    assert_eq!(entry(990, 10, Some(1000)), Ok(Entry::At(990..1000)));
+    assert_eq!(entry(u64::MAX, u64::MAX, Some(1000)), Ok(ShardEntry::Absent));
+    assert_eq!(entry(first, 10, Some(1000)), Ok(ShardEntry::At(first..first + 10)));
+    assert_eq!(entry(990, 10, Some(1000)), Ok(ShardEntry::At(990..1000)));
     for (start, length) in
         [(991, 10), (first - 1, 10), (0, 0), (u64::MAX, 10), (10, u64::MAX), (u64::MAX, u64::MAX - 1)]
     {
@@ -109,10 +109,10 @@ fn an_entry_is_absent_or_lies_beside_the_index() {
     }
     assert!(sharding.entry(&[0; 16], 1, None).is_err());
     let mut at_end = sharding.clone();
-    at_end.location = Location::End;
+    at_end.location = IndexEnd::End;
     let total = first + 10;
     let last = at_end.entry(&[0u64.to_le_bytes(), 10u64.to_le_bytes()].concat(), 0, Some(total));
-    assert_eq!(last, Ok(Entry::At(0..10)));
+    assert_eq!(last, Ok(ShardEntry::At(0..10)));
     assert!(at_end.entry(&[0u64.to_le_bytes(), 11u64.to_le_bytes()].concat(), 0, Some(total)).is_err());
 }
 
@@ -156,7 +156,7 @@ proptest! {
     #[test]
     fn no_index_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..500), at in any::<u64>(), total in any::<Option<u64>>()) {
         let sharding = sharding(&plain());
-        if let Ok(Entry::At(range)) = sharding.entry(&bytes, at, total) {
+        if let Ok(ShardEntry::At(range)) = sharding.entry(&bytes, at, total) {
             prop_assert!(range.start <= range.end && total.is_none_or(|total| range.end <= total));
         }
         let _ = sharding.contiguous_group_log2(&bytes, [0, 1, 2], 3);
