@@ -12,7 +12,7 @@ import dm_files
 import expected
 import faults
 import namings
-import truth
+import reference_volumes
 from make_precomputed_fixtures import open_scale, read_scale, sharding
 
 IMAGE, ENTRY = 9846137, 11759
@@ -62,8 +62,8 @@ def write(root, seed=0):
     shape = (4, 400, 330)  # planes longer than what opening a file reads
     tiff = {"voxel_size": [5.0, 5.0, 5.0], "chunk": [1, 200, 165]}
     (root / "files").mkdir(parents=True)
-    imagej = truth.imagej(root / "files", "imagej", shape, "u1", seed + 1)
-    truth.imagej(root / "files", "imagej-other", shape, "u1", seed + 2)
+    imagej = reference_volumes.imagej(root / "files", "imagej", shape, "u1", seed + 1)
+    reference_volumes.imagej(root / "files", "imagej-other", shape, "u1", seed + 2)
     write_json(root / f"webgateway/original_file_paths/{IMAGE}", {"repo": ["x"], "client": ["uod/idr/filesets/imagej.tif"]})
     pixels = {f"Size{axis}": size for axis, size in zip("ZYXCT", (*shape, 1, 1), strict=True)}
     write_json(root / f"api/v0/m/images/{IMAGE}", {"data": {"@id": IMAGE, "Name": "imagej", "Pixels": pixels}})
@@ -71,11 +71,11 @@ def write(root, seed=0):
     made["imagej"] = Archive("imagej", idr, namings.nginx, imagej.levels[0], tiff["chunk"], ".tif")
 
     (root / "itk").mkdir()
-    itk = truth.itk(root / "itk", "itk", shape, "u1", seed + 3)
-    truth.itk(root / "itk", "itk-other", shape, "u1", seed + 4)
+    itk = reference_volumes.itk(root / "itk", "itk", shape, "u1", seed + 3)
+    reference_volumes.itk(root / "itk", "itk-other", shape, "u1", seed + 4)
     made["itk"] = Archive("itk", {"kind": "tiff", "url": "{origin}/itk/itk.tif", **tiff}, namings.dated, itk.levels[0], tiff["chunk"], ".tif")
 
-    sections = truth.noise((SECTIONS, 256, 320), "u1", seed + 5)
+    sections = reference_volumes.noise((SECTIONS, 256, 320), "u1", seed + 5)
     for z, plane in enumerate(sections):
         dm_files.write(root / "dm" / f"slice_{z:04}.dm3", plane, 3, tags={"Remark": "x" * (37 * z % 211)})
     (root / "empiar" / str(ENTRY)).mkdir(parents=True)
@@ -86,8 +86,8 @@ def write(root, seed=0):
     empiar = {"kind": "empiar", "entry": ENTRY, "server": "{origin}", "files": "{origin}/empiar/", "chunk": [1, 128, 160]}
     made["empiar"] = dataclasses.replace(made["dm"], name="empiar", source=empiar)
 
-    zarr = truth.zarr_group(root, "zarr", shape=(32, 64, 128), dtype="<u2", chunks=(16, 32, 32), seed=seed + 6, levels=1, s3=True,
-                            compressors=truth.v2_codec("zstd", level=3))
+    zarr = reference_volumes.zarr_group(root, "zarr", shape=(32, 64, 128), dtype="<u2", chunks=(16, 32, 32), seed=seed + 6, levels=1, s3=True,
+                            compressors=reference_volumes.v2_codec("zstd", level=3))
     made["zarr"] = Archive("zarr", zarr.source, namings.s3, zarr.levels[0], [16, 32, 32], "", sparse=True)
 
     for name, encoding in (("raw", "raw"), ("jpeg", "jpeg")):
@@ -103,7 +103,7 @@ def write_shards(root, name, encoding, seed):
     scale = {"key": "s0", "size": shape[::-1], "resolution": [8, 8, 8], "chunk_size": [32, 32, 32], "encoding": encoding,
              "sharding": sharding(1, 1, 1)} | ({"jpeg_quality": 80} if encoding == "jpeg" else {})
     store = open_scale(folder, scale, "uint8")
-    made = (truth.texture if encoding == "jpeg" else truth.noise)(shape, "uint8", seed)
+    made = (reference_volumes.texture if encoding == "jpeg" else reference_volumes.noise)(shape, "uint8", seed)
     with tensorstore.Transaction() as transaction:
         store.with_transaction(transaction)[..., 0] = made.transpose(2, 1, 0)
     source = {"kind": "precomputed", "url": f"gs://bucket/{name}/", "endpoint": "{origin}"}

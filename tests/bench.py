@@ -21,7 +21,7 @@ import bench_cache
 import bench_formats
 import bench_pyramids
 import bench_precomputed
-import truth
+import reference_volumes
 from mounting import configuration, mounted
 
 EDGE = 128
@@ -29,20 +29,20 @@ EDGE = 128
 
 def volumes(root):
     return {
-        "ImageJ TIFF, u8": truth.imagej(root, "imagej", (256, 512, 512), "u1", 1),
-        "ITK TIFF, u8": truth.itk(root, "itk", (256, 512, 512), "u1", 2),
+        "ImageJ TIFF, u8": reference_volumes.imagej(root, "imagej", (256, 512, 512), "u1", 1),
+        "ITK TIFF, u8": reference_volumes.itk(root, "itk", (256, 512, 512), "u1", 2),
         "Zarr v2 zstd, i2": textured_zarr(root, "zarr"),
     }
 
 
 def textured_zarr(root, name):
     # Noise does not compress, so the voxels of the Zarr volume are smooth, as micrographs are.
-    noise, truth.noise = truth.noise, truth.texture
+    noise, reference_volumes.noise = reference_volumes.noise, reference_volumes.texture
     try:
-        return truth.zarr_group(root, name, shape=(256, 512, 512), dtype="<i2", chunks=(64, 64, 64), levels=1, seed=3,
-                                compressors=truth.v2_codec("zstd", level=3))
+        return reference_volumes.zarr_group(root, name, shape=(256, 512, 512), dtype="<i2", chunks=(64, 64, 64), levels=1, seed=3,
+                                compressors=reference_volumes.v2_codec("zstd", level=3))
     finally:
-        truth.noise = noise
+        reference_volumes.noise = noise
 
 
 def by_zarr(store):

@@ -15,7 +15,7 @@ import subprocess
 import time
 
 import expected
-import truth
+import reference_volumes
 from mounting import configuration, emfs, mounted
 
 THREADS = 4
@@ -25,7 +25,7 @@ SHAPES = {"1 MiB": (256, 1024, 1024), "3 MiB": (84, 1536, 2048)}
 def run(folder, serve, runs, drop):
     root = folder / "kept-origin"
     root.mkdir()
-    made = {planes: truth.imagej(root, f"kept-{shape[0]}", shape, "u1", 4) for planes, shape in SHAPES.items()}
+    made = {planes: reference_volumes.imagej(root, f"kept-{shape[0]}", shape, "u1", 4) for planes, shape in SHAPES.items()}
     print(f"\nChunks of an uncompressed TIFF that are kept on disk, in random order, {THREADS} threads, page cache dropped; plain files hold the same chunks.\n")
     print("| Planes | Reader | Mount, MiB/s | Plain files, MiB/s | Speed |")
     print("|---|---|---:|---:|---:|")

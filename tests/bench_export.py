@@ -16,7 +16,7 @@ import numpy as np
 from make_precomputed_fixtures import CLOUDVOLUME_PYTHON, open_scale, read_scale, sharding
 from mounting import BINARY, configuration
 from origin import Origin
-from truth import texture
+from reference_volumes import texture
 
 SHAPE, START, EDGE, CHUNK = (576, 576, 576), (30, 20, 40), 512, 64
 CONNECTIONS = 16

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import tensorstore
 
-import truth
+import reference_volumes
 from make_precomputed_fixtures import SEGMENTATION, open_scale, sharding
 from mounting import configuration, mounted
 
@@ -28,7 +28,7 @@ def local(folder):
 
 def grainy():
     """As micrographs are: smooth, with a noise that makes chunks of about half of their voxels' bytes."""
-    voxels = np.tile(truth.texture((64,) * 3, "uint8", 5) // 2, (SIDE // 64,) * 3)
+    voxels = np.tile(reference_volumes.texture((64,) * 3, "uint8", 5) // 2, (SIDE // 64,) * 3)
     return voxels + np.tile(np.random.default_rng(6).integers(0, 28, (64,) * 3, "uint8"), (SIDE // 64,) * 3)
 
 

@@ -9,7 +9,7 @@ import fsspec
 import tensorstore
 import tifffile
 
-import truth
+import reference_volumes
 from mounting import configuration, mounted
 
 LATENCY = 0.02
@@ -29,7 +29,7 @@ def by_tifffile(url, planes):
 def run(folder, serve, runs):
     root = folder / "pyramids"
     root.mkdir()
-    truth.itk(root, "planes", (72, 1536, 2048), "u1", 1)
+    reference_volumes.itk(root, "planes", (72, 1536, 2048), "u1", 1)
     print(f"\nCold views of computed levels of 72 × 1536 × 2048 voxels, origin answering after {LATENCY * 1000:.0f} ms; tifffile reads the same planes.\n")
     print("| Level | Mount by TensorStore, s | tifffile over fsspec, s | Speed |")
     print("|---|---:|---:|---:|")

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-import truth
+import reference_volumes
 from mounting import configuration, mounted
 from serving import served as http_served
 
@@ -79,7 +79,7 @@ def run(folder, served, runs, number):
 
     root = folder / "serve-origin"
     root.mkdir()
-    made = truth.zarr_group(root, "zarr", shape=(256, 512, 512), dtype="|u1", chunks=(64, 64, 64), levels=1, seed=3)
+    made = reference_volumes.zarr_group(root, "zarr", shape=(256, 512, 512), dtype="|u1", chunks=(64, 64, 64), levels=1, seed=3)
     print("\n| HTTP | Connections | serve, requests/s | nginx, requests/s | serve / nginx |\n|---|---:|---:|---:|---:|")
     with served(root) as url:
         source = {key: value.replace("{origin}", url) if isinstance(value, str) else value for key, value in made.source.items()}

@@ -9,12 +9,12 @@ import tempfile
 import pytest
 
 import replica
-import truth
+import reference_volumes
 from exporting import written
-from kept import Scene
+from cached_scene import Scene
 from mounting import BINARY, Mount, configuration, mounted
 from origin import Origin
-from truth import VOLUMES, Volume, make_all, source_at
+from reference_volumes import VOLUMES, Volume, make_all, source_at
 
 
 def pytest_addoption(parser):
@@ -43,7 +43,7 @@ def binary(request):
 
 
 @dataclasses.dataclass
-class Odd:
+class ReferenceMount:
     """A mount of the odd volumes."""
 
     mount: Mount
@@ -62,18 +62,18 @@ def volumes(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def odd(volumes, tmp_path_factory):
+def reference(volumes, tmp_path_factory):
     root, made = volumes
     with Origin(root) as origin:
         config = configuration({name: source_at(volume, origin) for name, volume in made.items()})
         with mounted(tmp_path_factory.mktemp("odd"), config, timeout=20) as mount:
-            yield Odd(mount, origin, made)
+            yield ReferenceMount(mount, origin, made)
 
 
 @pytest.fixture(params=list(VOLUMES))
-def volume(request, odd) -> Volume:
+def volume(request, reference) -> Volume:
     """Each odd volume in turn."""
-    return odd.volumes[request.param]
+    return reference.volumes[request.param]
 
 
 @dataclasses.dataclass
@@ -126,7 +126,7 @@ def serve(tmp_path):
 def large(tmp_path_factory):
     """A volume of which what is under way at a time is a small part."""
     root = tmp_path_factory.mktemp("large")
-    return root, truth.imagej(root, "large", (384, 512, 512), "u1", 1)
+    return root, reference_volumes.imagej(root, "large", (384, 512, 512), "u1", 1)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def small_served(tmp_path):
     """A small volume and its origin."""
     folder = tmp_path / "origin"
     folder.mkdir()
-    volume = truth.zarr_group(folder, "small", shape=(64, 96, 80), dtype="<u2", chunks=(32, 32, 32), levels=2, seed=5)
+    volume = reference_volumes.zarr_group(folder, "small", shape=(64, 96, 80), dtype="<u2", chunks=(32, 32, 32), levels=2, seed=5)
     with Origin(folder) as origin:
         yield volume, origin
 
@@ -143,7 +143,7 @@ def small_served(tmp_path):
 def small(small_served, tmp_path):
     """A small volume, its origin, and a configuration."""
     volume, origin = small_served
-    return volume, origin, written(tmp_path, {"v": truth.source_at(volume, origin)})
+    return volume, origin, written(tmp_path, {"v": reference_volumes.source_at(volume, origin)})
 
 
 @pytest.fixture(scope="session")
@@ -151,8 +151,8 @@ def kept_volumes(tmp_path_factory):
     """A stack of planes with bytes between them, and a Zarr group of which a third of the chunks is absent."""
     root = tmp_path_factory.mktemp("kept")
     made = {
-        "itk": truth.itk(root, "itk", (40, 500, 520), "u1", 1),
-        "zarr": truth.zarr_group(root, "zarr", shape=(128, 128, 256), dtype="<u2", chunks=(32, 32, 64), seed=3, levels=2, share=0.33),
+        "itk": reference_volumes.itk(root, "itk", (40, 500, 520), "u1", 1),
+        "zarr": reference_volumes.zarr_group(root, "zarr", shape=(128, 128, 256), dtype="<u2", chunks=(32, 32, 64), seed=3, levels=2, share=0.33),
     }
     return root, made
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import tensorstore
 
-import truth
+import reference_volumes
 from make_precomputed_fixtures import JPEG, RAW, SEGMENTATION, open_scale, read_scale, sharding
 from mounting import ROOT, configuration, toml
 
@@ -48,7 +48,7 @@ class Form:
             store = open_scale(folder, scale, dtype, "segmentation" if labels else "image")
             if level < self.placeholders:
                 continue
-            voxels = (truth.segments if labels else truth.texture)(tuple(shape), "u2" if labels else dtype, seed + level)
+            voxels = (reference_volumes.segments if labels else reference_volumes.texture)(tuple(shape), "u2" if labels else dtype, seed + level)
             voxels = voxels.astype("u8") + np.uint64(1 << 60) if labels else voxels
             with tensorstore.Transaction() as transaction:
                 store.with_transaction(transaction)[..., 0] = voxels.transpose(2, 1, 0)
@@ -127,11 +127,11 @@ def zarr_of_openorganelle(root, name, label, source, seed):
     import numcodecs
     import zarr
 
-    arrays = truth.pyramid((70, 140, 300), "u1", [[1] * 3, [2] * 3, [4] * 3], seed)
-    arrays = [truth.absent(array, (64, 128, 128), 0, 0.4, seed + level) for level, array in enumerate(arrays)]
+    arrays = reference_volumes.pyramid((70, 140, 300), "u1", [[1] * 3, [2] * 3, [4] * 3], seed)
+    arrays = [reference_volumes.absent(array, (64, 128, 128), 0, 0.4, seed + level) for level, array in enumerate(arrays)]
     scales = [[8.0 * 2**level] * 3 for level in range(3)]
     paths = [f"s{level}" for level in range(3)]
-    attributes = {"multiscales": truth.multiscales(paths, scales, [[(s - 8) / 2 for s in scale] for scale in scales], "0.4")}
+    attributes = {"multiscales": reference_volumes.multiscales(paths, scales, [[(s - 8) / 2 for s in scale] for scale in scales], "0.4")}
     group = zarr.create_group(folder(root, source), zarr_format=2, attributes=attributes)
     for path, array in zip(paths, arrays):
         group.create_array(path, shape=array.shape, dtype="u1", chunks=(64, 128, 128), fill_value=0, compressors=numcodecs.Zstd(level=6),
@@ -142,7 +142,7 @@ def zarr_of_openorganelle(root, name, label, source, seed):
 def sections(root, name, label, source, seed):
     """A TIFF file per section as libtiff leaves it: strips of two rows, the directory behind them."""
     entry = source["entry"]
-    voxels = truth.noise((18, 256, 300), "u1", seed)
+    voxels = reference_volumes.noise((18, 256, 300), "u1", seed)
     data = root / "empiar" / str(entry) / "data"
     data.mkdir(parents=True)
     for z, plane in enumerate(voxels):

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import tensorstore
 
-import truth
+import reference_volumes
 from make_precomputed_fixtures import RAW, open_scale
 
 
@@ -70,7 +70,7 @@ def lone_scale(root, name, voxels, chunk, offset, resolution, factors, kind="ima
 
 def large_labels(shape, seed):
     """Numbers of cells above 2⁵³, of which neighbours differ in the lowest bits."""
-    cells = truth.segments(shape, "u2", seed)
+    cells = reference_volumes.segments(shape, "u2", seed)
     return cells.astype("u8") + np.uint64((1 << 53) + (1 << 60))
 
 
@@ -78,17 +78,17 @@ def make_all(root):
     """Odd shapes, short axes, all kinds of types and orders, positions, labels."""
     halves = (2, 2, 2)
     made = [
-        of_planes(truth.imagej(root, "be-u16", (71, 131, 1291), ">u2", 1), [halves, (1, 2, 2)]),
-        of_planes(truth.imagej(root, "u8", (67, 1283, 642), "u1", 2), [halves, (1, 2, 2)]),
-        of_planes(truth.itk(root, "i16", (9, 131, 701), "i2", 3), [(1, 2, 2)]),
-        of_planes(truth.imagej(root, "f32", (66, 90, 655), "f4", 4, voxel_size=(4.0, 4.0, 4.0)), [halves]),
-        of_planes(truth.pages(root, "thick", (70, 150, 1301), "u1", 5, voxel_size=(50.0, 8.0, 8.0), rowsperstrip=16), [(1, 2, 2), (1, 2, 2)]),
-        of_planes(truth.pages(root, "one-plane", (1, 700, 901), "u4", 6, tile=(64, 48)), [(1, 2, 2)]),
-        of_planes(truth.pages(root, "one-row", (3, 1, 1301), "i4", 7), [(1, 1, 2), (1, 1, 2)]),
-        lone_zarr(root, "zarr-odd", truth.noise((75, 133, 700), "<i8", 8), (17, 33, 45), [halves]),
-        lone_zarr(root, "zarr-f8", truth.noise((5, 130, 1300), ">f8", 9), (5, 64, 64), [(1, 2, 2), (1, 2, 2)], zarr_format=2),
-        lone_zarr(root, "zarr-sparse", truth.absent(truth.noise((66, 70, 645), "u2", 10), (16, 16, 32), 7, 0.4, 3), (16, 16, 32), [halves], fill_value=7),
-        lone_scale(root, "placed", truth.noise((67, 99, 651), "uint16", 11), (16, 24, 32), (-7, 33, 5), (8.0, 8.0, 8.0), [halves]),
+        of_planes(reference_volumes.imagej(root, "be-u16", (71, 131, 1291), ">u2", 1), [halves, (1, 2, 2)]),
+        of_planes(reference_volumes.imagej(root, "u8", (67, 1283, 642), "u1", 2), [halves, (1, 2, 2)]),
+        of_planes(reference_volumes.itk(root, "i16", (9, 131, 701), "i2", 3), [(1, 2, 2)]),
+        of_planes(reference_volumes.imagej(root, "f32", (66, 90, 655), "f4", 4, voxel_size=(4.0, 4.0, 4.0)), [halves]),
+        of_planes(reference_volumes.pages(root, "thick", (70, 150, 1301), "u1", 5, voxel_size=(50.0, 8.0, 8.0), rowsperstrip=16), [(1, 2, 2), (1, 2, 2)]),
+        of_planes(reference_volumes.pages(root, "one-plane", (1, 700, 901), "u4", 6, tile=(64, 48)), [(1, 2, 2)]),
+        of_planes(reference_volumes.pages(root, "one-row", (3, 1, 1301), "i4", 7), [(1, 1, 2), (1, 1, 2)]),
+        lone_zarr(root, "zarr-odd", reference_volumes.noise((75, 133, 700), "<i8", 8), (17, 33, 45), [halves]),
+        lone_zarr(root, "zarr-f8", reference_volumes.noise((5, 130, 1300), ">f8", 9), (5, 64, 64), [(1, 2, 2), (1, 2, 2)], zarr_format=2),
+        lone_zarr(root, "zarr-sparse", reference_volumes.absent(reference_volumes.noise((66, 70, 645), "u2", 10), (16, 16, 32), 7, 0.4, 3), (16, 16, 32), [halves], fill_value=7),
+        lone_scale(root, "placed", reference_volumes.noise((67, 99, 651), "uint16", 11), (16, 24, 32), (-7, 33, 5), (8.0, 8.0, 8.0), [halves]),
         lone_scale(root, "cells", large_labels((69, 75, 649), 12), (32, 32, 32), (3, -5, 9), (8.0, 8.0, 8.0), [halves], "segmentation", "mode",
                    "compressed_segmentation", compressed_segmentation_block_size=[8, 8, 8]),
     ]

@@ -12,7 +12,7 @@ import numpy as np
 import tensorstore
 
 from mounting import ROOT
-from truth import noise, segments, texture
+from reference_volumes import noise, segments, texture
 
 CLOUDVOLUME_PYTHON = ROOT / "target" / "venv" / "cloudvolume" / "bin" / "python"
 

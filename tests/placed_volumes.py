@@ -9,7 +9,7 @@ import subprocess
 import numpy as np
 
 from make_precomputed_fixtures import CLOUDVOLUME_PYTHON, JPEG, PNG, RAW, open_scale, read_scale, sharding
-from truth import Volume, noise, texture, v2_codec, zarr_group
+from reference_volumes import Volume, noise, texture, v2_codec, zarr_group
 
 #: Of a level beside the one before, z, y, x.
 FACTORS = [(1, 2, 2), (2, 2, 2), (3, 3, 3), (4, 4, 4), (1, 3, 2), (2, 1, 4), (1, 1, 2), (3, 2, 4), (4, 1, 1)]

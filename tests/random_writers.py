@@ -9,7 +9,7 @@ import numpy as np
 import tensorstore
 import zarr
 
-import truth
+import reference_volumes
 from make_precomputed_fixtures import CLOUDVOLUME_PYTHON, JPEG, PNG, RAW, SEGMENTATION, open_scale, read_scale
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
@@ -48,7 +48,7 @@ def zarr_2(rng, folder, seed):
     fill = rng.choice([0, 7])
     array = zarr.create_array(str(folder), shape=size, chunks=chunk, dtype=dtype, fill_value=fill, zarr_format=2, order=rng.choice("CF"),
                               chunk_key_encoding={"name": "v2", "separator": rng.choice("./")}, **v2_codec(rng, dtype))
-    array[...] = voxels = without_some(rng, truth.noise(size, dtype.newbyteorder("<").name, seed), chunk, fill)
+    array[...] = voxels = without_some(rng, reference_volumes.noise(size, dtype.newbyteorder("<").name, seed), chunk, fill)
     return {"kind": "zarr", "url": str(folder)}, voxels
 
 
@@ -66,7 +66,7 @@ def zarr_3(rng, folder, seed):
     store = tensorstore.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{folder}/"}, "create": True, "metadata": {
         "shape": size, "data_type": dtype, "fill_value": fill, "codecs": codecs, "chunk_key_encoding": keys,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}}}}).result()
-    store[...] = voxels = without_some(rng, truth.noise(size, dtype, seed), chunk, fill)
+    store[...] = voxels = without_some(rng, reference_volumes.noise(size, dtype, seed), chunk, fill)
     return {"kind": "zarr", "url": str(folder)}, voxels
 
 
@@ -83,7 +83,7 @@ def images(rng, folder, seed):
             "@type": "neuroglancer_uint64_sharded_v1", "preshift_bits": rng.randint(0, 4), "minishard_bits": rng.randint(0, 3), "shard_bits": rng.randint(0, 3),
             "hash": rng.choice(["identity", "murmurhash3_x86_128"]), "minishard_index_encoding": rng.choice(["raw", "gzip"]), "data_encoding": rng.choice(["raw", "gzip"])}
     store = open_scale(folder, scale, dtype)
-    make = truth.texture if encoding == JPEG else truth.noise
+    make = reference_volumes.texture if encoding == JPEG else reference_volumes.noise
     voxels = without_some(rng, make(tuple(size), dtype, seed), chunk, 0)
     with tensorstore.Transaction() as transaction:
         store.with_transaction(transaction)[..., 0] = voxels.transpose(2, 1, 0)
@@ -101,7 +101,7 @@ def cloud_volume(rngs, root, kind):
         chunk = [rng.choice([4, 8])] * 3 if sharded else [rng.randint(3, 16) for _ in range(3)]
         # A shard that is not there is one that it fails to write.
         size = shape(rng, 24) if not sharded else [chunk[0] * rng.randint(2, 6) for _ in range(3)]
-        voxels = {JPEG: truth.texture, SEGMENTATION: truth.segments}.get(encoding, truth.noise)(tuple(size), dtype, seed)
+        voxels = {JPEG: reference_volumes.texture, SEGMENTATION: reference_volumes.segments}.get(encoding, reference_volumes.noise)(tuple(size), dtype, seed)
         folder = pathlib.Path(root) / name
         folder.mkdir(parents=True)
         np.save(folder / "voxels.npy", voxels)

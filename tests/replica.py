@@ -15,7 +15,7 @@ import urllib.request
 import numpy as np
 
 from mounting import BINARY
-from truth import Volume
+from reference_volumes import Volume
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import tensorstore
 
 import archives
-import truth
+import reference_volumes
 from make_precomputed_fixtures import open_scale, sharding
 
 FILL = 7
@@ -63,9 +63,9 @@ def zarr(root, name, version):
 
     voxels, there = np.full(SHAPE, FILL, "<u2"), chosen(version)
     for number, index in enumerate(there):
-        voxels[region(index)] = truth.noise(CHUNK, "<u2", 100 * version + number)
+        voxels[region(index)] = reference_volumes.noise(CHUNK, "<u2", 100 * version + number)
     group = zarr.create_group(root / f"{name}.zarr", zarr_format=version, attributes=attributes(version))
-    codec = truth.v2_codec("zstd", level=1) if version == 2 else [zarr.codecs.ZstdCodec(level=1)]
+    codec = reference_volumes.v2_codec("zstd", level=1) if version == 2 else [zarr.codecs.ZstdCodec(level=1)]
     array = group.create_array("s0", shape=SHAPE, dtype="<u2", chunks=CHUNK, fill_value=FILL, compressors=codec, config={"write_empty_chunks": False})
     array[...] = voxels
     absent = sorted(set(every_index()) - set(there))
@@ -74,7 +74,7 @@ def zarr(root, name, version):
 
 
 def attributes(version):
-    found = truth.multiscales(["s0"], [[4.0, 4.0, 4.0]], [[0.0, 0.0, 0.0]], "0.4" if version == 2 else "0.5")
+    found = reference_volumes.multiscales(["s0"], [[4.0, 4.0, 4.0]], [[0.0, 0.0, 0.0]], "0.4" if version == 2 else "0.5")
     return {"multiscales": found} if version == 2 else {"ome": {"version": "0.5", "multiscales": found}}
 
 
@@ -84,7 +84,7 @@ def precomputed(root, name, shards):
     store = open_scale(root / name, scale, "uint8")
     with tensorstore.Transaction() as transaction:
         for number, index in enumerate(there):
-            voxels[region(index)] = truth.noise(CHUNK, "u1", number)
+            voxels[region(index)] = reference_volumes.noise(CHUNK, "u1", number)
             store.with_transaction(transaction)[tuple(region(index))[::-1] + (0,)] = voxels[region(index)].transpose(2, 1, 0)
     absent = sorted(set(every_index()) - set(there))
     if shards:

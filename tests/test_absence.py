@@ -14,7 +14,7 @@ import pytest
 import expected
 import readers
 import sparse_volumes
-from kept import read
+from cached_scene import read
 from mounting import configuration, emfs, mounted, wait_for
 from origin import Fault, Origin
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import zarr
 
-import truth
+import reference_volumes
 from mounting import configuration, mounted
 from origin import Fault, Origin
 
@@ -34,7 +34,7 @@ def is_of_voxels(request):
 def volumes(tmp_path_factory):
     """A folder with two volumes on a server that falls silent, one that is read from there before, and two in files."""
     root = tmp_path_factory.mktemp("availability")
-    made = {name: truth.zarr_group(root, name, shape=shape, dtype="u1", chunks=(64, 64, 64), levels=1, seed=seed)
+    made = {name: reference_volumes.zarr_group(root, name, shape=shape, dtype="u1", chunks=(64, 64, 64), levels=1, seed=seed)
             for seed, (name, shape) in enumerate({
                 "silent": (128, 640, 640), "twin": (128, 640, 640), "cached": (64, 256, 256), "local": (64, 256, 256), "later": (64, 128, 128)}.items())}
     return root, made
@@ -152,7 +152,7 @@ def test_a_silent_host_costs_the_others_nothing(volumes, tmp_path, memory):
 
 def test_an_image_without_a_window_is_opened_beside_a_silent_host(volumes, tmp_path):
     root, made = volumes
-    measured = truth.zarr_group(tmp_path, "measured", shape=(40, 50, 60), dtype="<u2", chunks=(64, 64, 64), levels=1, seed=9)
+    measured = reference_volumes.zarr_group(tmp_path, "measured", shape=(40, 50, 60), dtype="<u2", chunks=(64, 64, 64), levels=1, seed=9)
     with Origin(root) as origin:
         sources = {name: at(made[name], origin.url) for name in ("silent", "twin")} | {"measured": at(measured, str(tmp_path))}
         with mounted(tmp_path, configuration(sources), memory="64M", timeout=TIMEOUT) as mount:
@@ -167,7 +167,7 @@ def test_an_image_without_a_window_is_opened_beside_a_silent_host(volumes, tmp_p
 
 
 def test_two_large_chunks_are_read_in_turns(tmp_path):
-    large = truth.imagej(tmp_path, "large", (512, 512, 512), "u1", 4)
+    large = reference_volumes.imagej(tmp_path, "large", (512, 512, 512), "u1", 4)
     with mounted(tmp_path, configuration({"large": at(large, str(tmp_path))}), memory="1G", timeout=TIMEOUT) as mount:
         folder = mount / "large" / "em.chunk-256x512x512.zarr" / "s0"
         files = [os.open(folder / str(z) / "0" / "0", os.O_RDONLY) for z in range(2)]
@@ -193,7 +193,7 @@ def test_two_large_chunks_are_read_in_turns(tmp_path):
 
 @pytest.mark.parametrize("memory", ["1G", "64M"])
 def test_a_thousand_heads_do_not_wait_for_each_other(tmp_path, memory):
-    planes = truth.imagej(tmp_path, "planes", (16, 4096, 4096), "u1", 3)
+    planes = reference_volumes.imagej(tmp_path, "planes", (16, 4096, 4096), "u1", 3)
     with mounted(tmp_path, configuration({"planes": at(planes, str(tmp_path))}), memory=memory, timeout=TIMEOUT) as mount:
         files = chunks(mount / "planes" / "em.zarr", (16, 4096, 4096), planes.chunk[0])
         began = time.monotonic()

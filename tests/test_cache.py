@@ -9,7 +9,7 @@ import numpy as np
 
 import expected
 import replica
-from kept import kept_files, read
+from cached_scene import cached_files, read
 from mounting import emfs, mounted, wait_for
 from origin import Fault
 
@@ -156,7 +156,7 @@ def test_nothing_is_kept_where_nobody_wants_it(scene, tmp_path, monkeypatch):
     assert not (tmp_path / "caches").exists()
     with mounted(tmp_path / "default", scene.config, "--cache-size", "1G", timeout=3) as mount:
         scene.check(mount, scene.chunks()[:3])
-    assert kept_files(tmp_path / "caches" / "emfs")
+    assert cached_files(tmp_path / "caches" / "emfs")
     refused = emfs("mount", mount.path, "--cache-dir", "/dev/null", check=False)
     assert refused.returncode == 1 and "/dev/null" in refused.stderr
 

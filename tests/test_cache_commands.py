@@ -8,7 +8,7 @@ import re
 import subprocess
 
 import expected
-from kept import MIB, size
+from cached_scene import MIB, size
 from mounting import BINARY, emfs, wait_for
 from origin import Fault
 

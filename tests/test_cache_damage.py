@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-import truth
-from kept import MIB, Scene, kept_files, size
+import reference_volumes
+from cached_scene import MIB, Scene, cached_files, size
 from mounting import emfs
 
 
@@ -40,7 +40,7 @@ def test_after_being_killed_at_any_moment_no_byte_is_wrong(scene, long):
                 kill(mount)
                 for reader in readers:
                     reader.result()
-        counts.append(len(kept_files(scene.cache)))
+        counts.append(len(cached_files(scene.cache)))
     with scene.mounted("--cache-size", "8M") as mount:
         scene.check(mount)
     scene.cache_emfs("verify")
@@ -65,7 +65,7 @@ def test_what_is_damaged_is_found_out_and_never_served(scene, damage, long):
     random.seed(7)
     for round_ in range(30 if long else 3):
         scene.fill()
-        for path in random.sample(kept_files(scene.cache), 1 + round_ % 2):
+        for path in random.sample(cached_files(scene.cache), 1 + round_ % 2):
             DAMAGES[damage](path)
         with scene.mounted("--offline", name="offline") as mount:
             scene.check(mount, or_failed=True)
@@ -81,7 +81,7 @@ def test_damage_under_a_mount_is_found_out(scene):
     random.seed(11)
     with scene.mounted(memory="64M") as mount:
         scene.check(mount, scene.chunks()[::7])
-        for path in kept_files(scene.cache):
+        for path in cached_files(scene.cache):
             if path.stat().st_size > 100_000:
                 for _ in range(20):
                     flip(path)
@@ -91,7 +91,7 @@ def test_damage_under_a_mount_is_found_out(scene):
 def test_two_mounts_share_a_cache_that_is_ten_times_too_small(serve, tmp_path, long):
     root = tmp_path / "volumes"
     root.mkdir()
-    made = {f"v{n}": truth.itk(root, f"v{n}", (64, 512, 512), "u1", n) for n in range(4 if long else 2)}
+    made = {f"v{n}": reference_volumes.itk(root, f"v{n}", (64, 512, 512), "u1", n) for n in range(4 if long else 2)}
     scene = Scene(tmp_path, serve(root), made)
     bound = sum(volume.levels[0].nbytes for volume in made.values()) // 10
     chunks, largest, done = scene.chunks(), [0], threading.Event()
@@ -117,7 +117,7 @@ def test_two_mounts_share_a_cache_that_is_ten_times_too_small(serve, tmp_path, l
         assert one.status()["failed"] == two.status()["failed"] == 0
     stat = json.loads(scene.cache_emfs("stat", "--json").stdout)
     assert stat["files"] <= stat["bytes"] / (16 * MIB) + 1000
-    assert len(kept_files(scene.cache)) <= size(scene.cache) / (16 * MIB) + 1000
+    assert len(cached_files(scene.cache)) <= size(scene.cache) / (16 * MIB) + 1000
     segment = max(bound // 16, 64 << 10)
     assert largest[0] <= bound + segment, f"{largest[0]} bytes of {bound}"
     scene.cache_emfs("verify")
@@ -144,13 +144,13 @@ def test_a_read_only_cache_is_used_and_not_written(scene, tmpfs):
     chunks = scene.chunks()
     with scene.mounted(cache=cache) as mount:
         scene.check(mount, chunks[::2])
-    before = {path: path.read_bytes() for path in kept_files(cache)}
+    before = {path: path.read_bytes() for path in cached_files(cache)}
     subprocess.run(["mount", "-o", "remount,ro", tmpfs], check=True)
     with scene.mounted(cache=cache) as mount:
         scene.check(mount, chunks[::2])
         assert mount.requests() == 0
         scene.check(mount)
         assert mount.requests() > 0 and mount.status()["failed"] == 0
-    assert {path: path.read_bytes() for path in kept_files(cache)} == before
+    assert {path: path.read_bytes() for path in cached_files(cache)} == before
     refused = emfs("warm", "itk", "--config", scene.config_file, "--cache-dir", cache, check=False)
     assert refused.returncode == 1 and "cannot be written" in refused.stderr

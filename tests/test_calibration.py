@@ -8,7 +8,7 @@ import pytest
 import tifffile
 import zarr
 
-import truth
+import reference_volumes
 from mounting import configuration, mounted
 
 LEVELS = 8
@@ -21,7 +21,7 @@ def halved(folder, name, unit=None):
         {"type": "scale", "scale": [2**n, 1, 1]}, {"type": "translation", "translation": [2**n - 1, 0, 0]}]} for n in range(LEVELS)]
     group = zarr.open_group(folder / f"{name}.zarr", mode="w", zarr_format=3)
     group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
-    voxels, levels = truth.noise((1001, 4, 4), "u1", 1), []
+    voxels, levels = reference_volumes.noise((1001, 4, 4), "u1", 1), []
     for n in range(LEVELS):
         group.create_array(f"s{n}", shape=voxels.shape, chunks=(64, 4, 4), dtype="u1")[:] = voxels
         levels.append(voxels)
@@ -78,7 +78,7 @@ def test_an_unknown_unit_is_named_in_the_log(units):
 
 
 def test_a_lone_array_is_shown_in_the_order_z_y_x_unless_its_named_axes_are_others(tmp_path):
-    voxels = truth.noise((7, 8, 9), "u2", 2)
+    voxels = reference_volumes.noise((7, 8, 9), "u2", 2)
 
     def write(name, array=voxels, **options):
         zarr.create_array(tmp_path / f"{name}.zarr", shape=array.shape, chunks=(3,) * array.ndim, dtype="u2", **options)[:] = array
@@ -108,7 +108,7 @@ def test_a_lone_array_is_shown_in_the_order_z_y_x_unless_its_named_axes_are_othe
 
 
 def test_labels_lie_on_their_image_and_are_told_of_where_they_cannot(tmp_path):
-    stack = truth.noise((4, 20, 30), "u1", 3)
+    stack = reference_volumes.noise((4, 20, 30), "u1", 3)
     sized = {"spacing": 30, "unit": "nm", "axes": "ZYX"}
     tifffile.imwrite(tmp_path / "image.tif", stack, imagej=True, resolution=(1 / 8, 1 / 8), metadata=sized)
     tifffile.imwrite(tmp_path / "same.tif", stack, photometric="minisblack")

@@ -6,9 +6,9 @@ import pytest
 import archives
 import expected
 import readers
-import truth
+import reference_volumes
 from faults import MODES, Trigger
-from kept import read
+from cached_scene import read
 from make_precomputed_fixtures import open_scale, read_scale
 from mounting import configuration, mounted
 from namings import NAMINGS
@@ -27,12 +27,12 @@ def written(tmp_path_factory):
     import gzip
 
     root = tmp_path_factory.mktemp("summed")
-    zarr = truth.zarr_group(root, "zarr", shape=SHAPE, dtype="|u1", chunks=CHUNK, levels=1, seed=1, s3=True, compressors=None)
+    zarr = reference_volumes.zarr_group(root, "zarr", shape=SHAPE, dtype="|u1", chunks=CHUNK, levels=1, seed=1, s3=True, compressors=None)
     voxels = {"zarr": zarr.levels[0]}
     for name in ("plain", "gzipped"):
         folder = root / "bucket" / name
         scale = {"key": "s0", "size": SHAPE[::-1], "resolution": [4, 4, 4], "chunk_size": CHUNK[::-1], "encoding": "raw"}
-        open_scale(folder, scale, "uint8")[..., 0].write(truth.noise(SHAPE, "u1", 2).transpose(2, 1, 0)).result()
+        open_scale(folder, scale, "uint8")[..., 0].write(reference_volumes.noise(SHAPE, "u1", 2).transpose(2, 1, 0)).result()
         voxels[name] = read_scale(folder, None, 0)
     for file in (root / "bucket" / "gzipped" / "s0").iterdir():
         file.with_name(file.name + ".gz").write_bytes(gzip.compress(file.read_bytes(), mtime=0))

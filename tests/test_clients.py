@@ -97,10 +97,10 @@ def test_iohub_knows_channel_and_scale_and_reads_levels_by_their_names(demo, v3)
 
 
 @both
-def test_xarray_has_the_stored_type_without_options_and_warns_of_nothing(demo, odd, v3):
+def test_xarray_has_the_stored_type_without_options_and_warns_of_nothing(demo, reference, v3):
     import xarray
 
-    stores = [*demo.stores(v3), *((odd.store(name, v3), volume) for name, volume in odd.volumes.items())]
+    stores = [*demo.stores(v3), *((reference.store(name, v3), volume) for name, volume in reference.volumes.items())]
     for store, volume in stores:
         for level, voxels in enumerate(volume.levels):
             with warnings.catch_warnings():

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import expected
-import truth
+import reference_volumes
 from faults import MODES, with_header
 from mounting import configuration, mounted
 from origin import Fault, Origin
@@ -40,8 +40,8 @@ BAD = {
 def files(tmp_path_factory):
     root = tmp_path_factory.mktemp("clocks")
     made = {
-        "planes": truth.imagej(root, "planes", (32, 1024, 1024), "u1", 1),
-        "chunks": truth.zarr_group(root, "chunks", shape=(128, 256, 256), dtype="u1", chunks=(32, 64, 64), seed=2, levels=1),
+        "planes": reference_volumes.imagej(root, "planes", (32, 1024, 1024), "u1", 1),
+        "chunks": reference_volumes.zarr_group(root, "chunks", shape=(128, 256, 256), dtype="u1", chunks=(32, 64, 64), seed=2, levels=1),
     }
     return root, made
 
@@ -77,7 +77,7 @@ class Scene:
 def scene(files, tmp_path):
     root, made = files
     with Origin(root) as origin:
-        config = configuration({name: truth.source_at(volume, origin) for name, volume in made.items()}, {"stall": STALL, "connections": 16})
+        config = configuration({name: reference_volumes.source_at(volume, origin) for name, volume in made.items()}, {"stall": STALL, "connections": 16})
         with mounted(tmp_path, config, timeout=TIMEOUT) as mount:
             yield Scene(mount, origin, made)
             assert mount.alive()
@@ -100,7 +100,7 @@ def test_an_origin_of_which_every_connection_is_bad_gives_an_errno_in_time_with_
         pytest.skip("takes more than a minute")
     root, made = files
     with Origin(root) as origin:
-        config = configuration({"planes": truth.source_at(made["planes"], origin)}, {"stall": 10.0, "connections": 16})
+        config = configuration({"planes": reference_volumes.source_at(made["planes"], origin)}, {"stall": 10.0, "connections": 16})
         with mounted(tmp_path, config) as mount:
             scene = Scene(mount, origin, made)
             scene.describe("planes")
@@ -180,7 +180,7 @@ THREADS = ["python3", "-c", "import concurrent.futures, os, sys; list(concurrent
 def test_a_killed_program_ends_whatever_it_waits_for(files, tmp_path, sent, after):
     root, made = files
     with Origin(root) as origin:
-        sources = {name: truth.source_at(made["chunks"], origin) for name in ("looked-up", "by-threads", "listed", "read")}
+        sources = {name: reference_volumes.source_at(made["chunks"], origin) for name in ("looked-up", "by-threads", "listed", "read")}
         config = configuration(sources, {"stall": 30.0})
         with mounted(tmp_path, config, timeout=60) as mount:
             scene = Scene(mount, origin, {"read": made["chunks"]})
@@ -200,7 +200,7 @@ def test_a_killed_program_ends_whatever_it_waits_for(files, tmp_path, sent, afte
 def test_many_programs_that_wait_for_the_same_and_are_killed_end(files, tmp_path):
     root, made = files
     with Origin(root) as origin:
-        with mounted(tmp_path, configuration({"v": truth.source_at(made["chunks"], origin)}, {"stall": 30.0}), timeout=60) as mount:
+        with mounted(tmp_path, configuration({"v": reference_volumes.source_at(made["chunks"], origin)}, {"stall": 30.0}), timeout=60) as mount:
             origin.fault = lambda request: Fault("silent")
             programs = [waiting(["cat"], mount / "v" / "em.zarr" / "s0" / ".zarray") for _ in range(16)]
             with concurrent.futures.ThreadPoolExecutor(len(programs)) as pool:
@@ -215,7 +215,7 @@ def test_who_waits_for_the_same_as_a_killed_program_gets_it(files, tmp_path):
         def late(request):
             speak.wait(30)
 
-        with mounted(tmp_path, configuration({"v": truth.source_at(made["chunks"], origin)}, {"stall": 30.0}), timeout=30) as mount:
+        with mounted(tmp_path, configuration({"v": reference_volumes.source_at(made["chunks"], origin)}, {"stall": 30.0}), timeout=30) as mount:
             scene = Scene(mount, origin, {"v": made["chunks"]})
             origin.fault = late
             for path in (mount / "v" / "em.zarr" / "s0" / ".zarray", scene.path("v", (0, 0, 0))):

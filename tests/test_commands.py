@@ -9,7 +9,7 @@ import tomllib
 
 import pytest
 
-import truth
+import reference_volumes
 from mounting import BINARY, clean_up, configuration, daemons, emfs, is_mounted, mounted, wait_for
 
 COMMANDS = ["mount", "umount", "status", "datasets", "demo"]
@@ -179,10 +179,10 @@ def test_datasets_toml_is_a_configuration_that_can_be_used(tmp_path):
 
 def test_datasets_shows_a_dash_for_what_is_unknown_and_asks_the_sources_with_probe(tmp_path, serve):
     (tmp_path / "files").mkdir()
-    volume = truth.itk(tmp_path / "files", "v", (7, 23, 29), "u2", 1)
+    volume = reference_volumes.itk(tmp_path / "files", "v", (7, 23, 29), "u2", 1)
     origin = serve(tmp_path / "files")
     file = tmp_path / "config.toml"
-    file.write_text(configuration({"v": truth.source_at(volume, origin)}))
+    file.write_text(configuration({"v": reference_volumes.source_at(volume, origin)}))
     text = emfs("datasets", "--config", file).stdout
     assert "-" in text.split() and origin.requests == []
     probed = emfs("datasets", "--config", file, "--probe").stdout
@@ -197,10 +197,10 @@ def test_datasets_shows_a_dash_for_what_is_unknown_and_asks_the_sources_with_pro
 
 def test_what_is_recorded_is_shown_with_a_mark_and_the_file_counts_when_it_is_opened(tmp_path, serve):
     (tmp_path / "files").mkdir()
-    volume = truth.itk(tmp_path / "files", "v", (7, 23, 29), "u2", 1)
+    volume = reference_volumes.itk(tmp_path / "files", "v", (7, 23, 29), "u2", 1)
     origin = serve(tmp_path / "files")
     recorded = {"shape": [7, 23, 30], "dtype": "uint16", "certainty": "uncertain", "reference": "https://example.org/paper"}
-    config = configuration({"v": truth.source_at(volume, origin) | {"recorded": recorded}})
+    config = configuration({"v": reference_volumes.source_at(volume, origin) | {"recorded": recorded}})
     (tmp_path / "config.toml").write_text(config)
     text = emfs("datasets", "--config", tmp_path / "config.toml").stdout
     assert "7×23×30*" in text and "uint16*" in text and origin.requests == []
@@ -220,10 +220,10 @@ def test_sources_that_cannot_be_shown_are_told_apart_from_those_that_do_not_answ
 
     files = tmp_path / "files"
     files.mkdir()
-    volume = truth.itk(files, "v", (7, 23, 29), "u2", 1)
+    volume = reference_volumes.itk(files, "v", (7, 23, 29), "u2", 1)
     tifffile.imwrite(files / "colours.tif", np.zeros((4, 16, 16, 3), "u1"), photometric="rgb")
     origin = serve(files)
-    sources = {"v": truth.source_at(volume, origin), "colours": {"kind": "tiff", "url": f"{origin.url}/colours.tif"},
+    sources = {"v": reference_volumes.source_at(volume, origin), "colours": {"kind": "tiff", "url": f"{origin.url}/colours.tif"},
                "silent": {"kind": "tiff", "url": "http://127.0.0.1:9/v.tif"}}
     file = tmp_path / "config.toml"
     file.write_text(configuration(sources))
@@ -368,8 +368,8 @@ def test_files_of_this_machine_are_sources_too(tmp_path):
 
     files = tmp_path / "files"
     files.mkdir()
-    stack = truth.imagej(files, "stack", (9, 40, 50), "u2", 1)
-    group = truth.zarr_group(files, "group", shape=(9, 20, 30), dtype="<i2", chunks=(8, 8, 8), seed=2)
+    stack = reference_volumes.imagej(files, "stack", (9, 40, 50), "u2", 1)
+    group = reference_volumes.zarr_group(files, "group", shape=(9, 20, 30), dtype="<i2", chunks=(8, 8, 8), seed=2)
     text = configuration({
         "path": {"kind": "tiff", "url": f"{files}/stack.tif"}, "relative": {"kind": "tiff", "url": "../files/stack.tif"},
         "file-url": {"kind": "tiff", "url": f"file://{files}/stack.tif"}, "group": {"kind": "zarr", "url": f"{files}/group.zarr"},
@@ -380,8 +380,8 @@ def test_files_of_this_machine_are_sources_too(tmp_path):
 
 
 def test_warming_files_of_this_machine_is_done_at_once(tmp_path):
-    stack = truth.imagej(tmp_path, "stack", (9, 40, 50), "u2", 1)
-    truth.zarr_group(tmp_path, "group", shape=(9, 20, 30), dtype="<i2", chunks=(8, 8, 8), seed=2)
+    stack = reference_volumes.imagej(tmp_path, "stack", (9, 40, 50), "u2", 1)
+    reference_volumes.zarr_group(tmp_path, "group", shape=(9, 20, 30), dtype="<i2", chunks=(8, 8, 8), seed=2)
     config = tmp_path / "config.toml"
     config.write_text(configuration({
         "path": {"kind": "tiff", "url": str(tmp_path / stack.file)}, "group": {"kind": "zarr", "url": str(tmp_path / "group.zarr")},
@@ -393,7 +393,7 @@ def test_warming_files_of_this_machine_is_done_at_once(tmp_path):
 
 
 def test_scales_without_a_unit_are_not_shown_and_the_log_says_so(tmp_path):
-    volume = truth.zarr_group(tmp_path, "z", shape=(20, 20, 20), dtype="uint8", chunks=(10, 10, 10), levels=1, seed=1)
+    volume = reference_volumes.zarr_group(tmp_path, "z", shape=(20, 20, 20), dtype="uint8", chunks=(10, 10, 10), levels=1, seed=1)
     document = tmp_path / volume.file / ".zattrs"
     attributes = json.loads(document.read_text())
     for axis in attributes["multiscales"][0]["axes"]:

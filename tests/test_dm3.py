@@ -13,7 +13,7 @@ import pytest
 
 import dm_files
 import expected
-import truth
+import reference_volumes
 from mounting import configuration, mounted
 from origin import Fault
 from readers import assert_equal, read_file, tensorstore_driver, zarr_array
@@ -31,7 +31,7 @@ STACKS = {"stack-dm3": ("u2", 3, (20, 140, 150)), "stack-dm4": ("f4", 4, (5, 170
 
 
 def voxels_of(shape, dtype, seed):
-    return np.stack([truth.noise(shape[1:], dtype, seed * 1000 + z) for z in range(shape[0])])
+    return np.stack([reference_volumes.noise(shape[1:], dtype, seed * 1000 + z) for z in range(shape[0])])
 
 
 def write_series(folder, voxels, version, name="F57-8_test1_slice_{:04d}", thumbnails=(None, 40, 96)):
@@ -108,7 +108,7 @@ def test_calibration_and_thickness_arrive_as_scale(stacks, name):
     assert level["coordinateTransformations"][0] == {"type": "scale", "scale": list(VOXEL_SIZE)}
     array = json.loads((mount / name / "em.zarr" / "s0" / ".zarray").read_text())
     assert array["shape"] == list(made[name].shape)
-    assert array["chunks"] == truth.plane_chunk(made[name].shape, made[name].itemsize)
+    assert array["chunks"] == reference_volumes.plane_chunk(made[name].shape, made[name].itemsize)
     record = json.loads((mount / name / "metadata.json").read_text())
     assert f"DM{4 if 'f32' in name or 'u16' in name or 'dm4' in name else 3}" in json.dumps(record)
 

@@ -11,7 +11,7 @@ import struct
 import pytest
 import zarr
 
-import truth
+import reference_volumes
 from mounting import configuration, mounted
 
 MEMORY = 64 << 20
@@ -79,14 +79,14 @@ def idr(root, name, text):
 
 
 def zattrs(root, name, text):
-    volume = truth.zarr_group(root, name, shape=(16, 32, 32), dtype="u1", chunks=(16, 16, 16), levels=1, seed=3)
+    volume = reference_volumes.zarr_group(root, name, shape=(16, 32, 32), dtype="u1", chunks=(16, 16, 16), levels=1, seed=3)
     attributes = json.loads((root / f"{name}.zarr" / ".zattrs").read_text()) | {"odd": None}
     file(root, f"{name}.zarr/.zattrs", json.dumps(attributes).replace("null", text(1_000_000), 1))
     return volume.source
 
 
 def zarray(root, name, text):
-    volume = truth.zarr_group(root, name, shape=(16, 32, 32), dtype="u1", chunks=(16, 16, 16), levels=1, seed=3)
+    volume = reference_volumes.zarr_group(root, name, shape=(16, 32, 32), dtype="u1", chunks=(16, 16, 16), levels=1, seed=3)
     path = next((root / f"{name}.zarr").glob("*/.zarray"))
     path.write_text(path.read_text().rstrip()[:-1] + ', "odd": ' + text(250_000) + "}")
     return volume.source
@@ -214,7 +214,7 @@ def look(path):
 
 def good(root):
     """Volumes beside: one in files, one at the same server."""
-    return {name: truth.zarr_group(root, name, shape=(32, 96, 96), dtype="u1", chunks=(16, 32, 32), levels=1, seed=seed)
+    return {name: reference_volumes.zarr_group(root, name, shape=(32, 96, 96), dtype="u1", chunks=(16, 32, 32), levels=1, seed=seed)
             for seed, name in enumerate(("good-local", "good-remote"))}
 
 

@@ -19,7 +19,7 @@ import uuid
 import pytest
 
 import expected
-import truth
+import reference_volumes
 from mounting import BINARY, configuration, is_mounted, wait_for
 
 USER = "nobody"
@@ -129,12 +129,12 @@ def scene(request, tmp_path, serve):
     if os.getuid() == 0 and os.stat("/dev/fuse").st_mode & 0o666 != 0o666:
         os.chmod("/dev/fuse", 0o666)
     (tmp_path / "files").mkdir()
-    volume = truth.itk(tmp_path / "files", "v", (20, 140, 150), "u2", 1)
+    volume = reference_volumes.itk(tmp_path / "files", "v", (20, 140, 150), "u2", 1)
     origin = serve(tmp_path / "files")
     # Others cannot enter the folders of pytest.
     home = pathlib.Path(tempfile.mkdtemp(prefix="emfs-exec-"))
     made = Scene(home, user, volume, origin)
-    (home / "config.toml").write_text(configuration({"v": truth.source_at(volume, origin)}))
+    (home / "config.toml").write_text(configuration({"v": reference_volumes.source_at(volume, origin)}))
     (home / "dead.toml").write_text(configuration({"v": {"kind": "tiff", "url": "http://127.0.0.1:9/v.tif"}}))
     (home / "counting.py").write_text(COUNTING)
     shutil.copy(BINARY, home / "emfs")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import readers
-import truth
+import reference_volumes
 from exporting import PATIENT, assert_right, assert_same, export, validate, wire, written
 from mounting import BINARY, LEGACY_PYTHON, emfs
 from origin import Origin
@@ -98,7 +98,7 @@ def test_odd_volumes_are_the_truth(volumes, tmp_path, way):
     v3 = way == "v3-shards"
     form = ["--format", "v3", "--chunk", "20", "--shard", "40x20x60", "--compress", "blosc"] if v3 else ["--compress", "zstd:1"]
     with Origin(root) as origin:
-        file = written(tmp_path, {name: truth.source_at(volume, origin) for name, volume in made.items()})
+        file = written(tmp_path, {name: reference_volumes.source_at(volume, origin) for name, volume in made.items()})
         export("--all", tmp_path / "all", "--config", file, *form, "--memory", "16M")
     for name, volume in made.items():
         store = tmp_path / "all" / name / "em.zarr"
@@ -127,10 +127,10 @@ def test_zarr_shows_an_export_as_a_tree_and_warns_of_none_of_its_other_files(con
 
 
 def test_what_memory_cannot_hold_is_fetched_once(tmp_path):
-    volume = truth.itk(tmp_path, "itk", (70, 500, 700), "u1", 1)
+    volume = reference_volumes.itk(tmp_path, "itk", (70, 500, 700), "u1", 1)
     size = volume.levels[0].nbytes
     with Origin(tmp_path) as origin:
-        file = written(tmp_path, {"v": truth.source_at(volume, origin) | {"pyramid": False}}, PATIENT)
+        file = written(tmp_path, {"v": reference_volumes.source_at(volume, origin) | {"pyramid": False}}, PATIENT)
         export("v", tmp_path / "whole.zarr", "--config", file, "--memory", "8M", "--chunk", "60x90x100")
         assert wire(origin) < 1.05 * size
         origin.forget()
@@ -243,8 +243,8 @@ def test_a_dry_run_counts_what_would_be_fetched(scene):
 
 
 def test_a_dry_run_counts_what_it_has_fetched_itself_as_kept(tmp_path, serve):
-    volume = truth.itk(tmp_path, "v", (5, 40, 50), "u2", 1)
-    file = written(tmp_path, {"v": truth.source_at(volume, serve(tmp_path))})
+    volume = reference_volumes.itk(tmp_path, "v", (5, 40, 50), "u2", 1)
+    file = written(tmp_path, {"v": reference_volumes.source_at(volume, serve(tmp_path))})
     for _ in range(2):
         done = emfs("export", "v", tmp_path / "x", "--dry-run", "--config", file, "--cache-dir", tmp_path / "cache")
         assert "nothing has to be fetched" in done.stdout, "the start of the file, which is all of it, was asked for"
@@ -267,7 +267,7 @@ def test_a_dry_run_tells_what_is_missing_where_nobody_may_be_asked(scene):
 
 
 def test_a_dry_run_of_files_of_this_machine_fetches_nothing(tmp_path):
-    volume = truth.zarr_group(tmp_path, "group", shape=(9, 20, 30), dtype="<i2", chunks=(8, 8, 8), seed=2)
+    volume = reference_volumes.zarr_group(tmp_path, "group", shape=(9, 20, 30), dtype="<i2", chunks=(8, 8, 8), seed=2)
     file = written(tmp_path, {"v": {"kind": "zarr", "url": str(tmp_path / volume.file)}})
     assert "nothing has to be fetched" in export("v", tmp_path / "x", "--config", file, "--dry-run").stdout
     assert export("v", tmp_path / "x", "--config", file, "--dry-run", "--offline").stdout == "v/em: all of it is here\n"

@@ -13,7 +13,7 @@ import pytest
 
 import buckets
 import readers
-import truth
+import reference_volumes
 from exporting import assert_right, assert_same, export, written
 from mounting import BINARY, clean_up, is_mounted, wait_for
 from origin import Fault, Origin
@@ -29,12 +29,12 @@ def test_an_origin_that_often_fails_gives_the_truth_or_names_what_is_missing(tmp
     root = tmp_path / "origin"
     root.mkdir()
     made = {
-        "itk": truth.itk(root, "itk", (20, 150, 160), "u1", 1),
-        "z2": truth.zarr_group(root, "z2", shape=(64, 96, 64), dtype="<u2", chunks=(32, 32, 32), seed=3, levels=1),
-        "z3": truth.zarr_group(root, "z3", shape=(64, 64, 96), dtype="uint8", chunks=(32, 32, 32), seed=4, levels=1, version=3),
+        "itk": reference_volumes.itk(root, "itk", (20, 150, 160), "u1", 1),
+        "z2": reference_volumes.zarr_group(root, "z2", shape=(64, 96, 64), dtype="<u2", chunks=(32, 32, 32), seed=3, levels=1),
+        "z3": reference_volumes.zarr_group(root, "z3", shape=(64, 64, 96), dtype="uint8", chunks=(32, 32, 32), seed=4, levels=1, version=3),
     }
     with Origin(root) as origin:
-        file = written(tmp_path, {name: truth.source_at(volume, origin) for name, volume in made.items()}, {"stall": 0.5, "connections": 16})
+        file = written(tmp_path, {name: reference_volumes.source_at(volume, origin) for name, volume in made.items()}, {"stall": 0.5, "connections": 16})
         for seed in range(10 if long else 2):
             rng, lock = random.Random(seed), threading.Lock()
 
@@ -82,7 +82,7 @@ def filesystem(folder, size):
 def test_a_full_disk_is_told_and_room_lets_it_go_on(large, tmp_path, form):
     root, volume = large
     with filesystem(tmp_path / "full", "64m") as disk, Origin(root) as origin:
-        file = written(tmp_path, {"v": truth.source_at(volume, origin)})
+        file = written(tmp_path, {"v": reference_volumes.source_at(volume, origin)})
         arguments = ["v", disk / "x.zarr", "--config", file, "--memory", "32M", "--compress", "none", *form]
         done = export(*arguments, check=False)
         assert done.returncode == 1 and "No space left on device" in done.stderr, done.stderr

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-import truth
+import reference_volumes
 from exporting import PATIENT, assert_right, assert_same, export, wire, written
 from make_precomputed_fixtures import write_two_minishards
 from mounting import BINARY, emfs
@@ -34,7 +34,7 @@ def test_a_killed_export_goes_on_where_it_was(large, tmp_path, long):
     ways = [["--compress", "none"], ["--format", "v3", "--chunk", "64", "--shard", "256", "--compress", "none"]]
     rng = random.Random(1)
     with Origin(root, latency=0.002) as origin:
-        file = written(tmp_path, {"v": truth.source_at(volume, origin)}, {"connections": 2} | PATIENT)
+        file = written(tmp_path, {"v": reference_volumes.source_at(volume, origin)}, {"connections": 2} | PATIENT)
         once, span = [], []
         for number, form in enumerate(ways):
             origin.forget()

@@ -13,7 +13,7 @@ import time
 import pytest
 
 import expected
-import truth
+import reference_volumes
 from mounting import configuration, mounted, wait_for
 from origin import Fault, Origin
 
@@ -53,10 +53,10 @@ def files(tmp_path_factory):
     root = tmp_path_factory.mktemp("faulty")
     # Planes of more than the range that opening a file reads, so that voxels are not there by accident.
     made = {
-        "itk": truth.itk(root, "itk", (40, 500, 520), "u1", 1),
-        "imagej": truth.imagej(root, "imagej", (40, 500, 520), "u1", 2),
-        "http": truth.zarr_group(root, "http", shape=(64, 128, 128), dtype="<u2", chunks=(32, 64, 64), seed=3, levels=2),
-        "s3": truth.zarr_group(root, "s3", shape=(64, 128, 128), dtype="<i2", chunks=(32, 64, 64), seed=4, levels=2, s3=True),
+        "itk": reference_volumes.itk(root, "itk", (40, 500, 520), "u1", 1),
+        "imagej": reference_volumes.imagej(root, "imagej", (40, 500, 520), "u1", 2),
+        "http": reference_volumes.zarr_group(root, "http", shape=(64, 128, 128), dtype="<u2", chunks=(32, 64, 64), seed=3, levels=2),
+        "s3": reference_volumes.zarr_group(root, "s3", shape=(64, 128, 128), dtype="<i2", chunks=(32, 64, 64), seed=4, levels=2, s3=True),
     }
     return root, made
 
@@ -108,7 +108,7 @@ def read(path):
 def scene(files, tmp_path):
     root, made = files
     with Origin(root) as origin:
-        config = configuration({name: truth.source_at(volume, origin) for name, volume in made.items()}, {"stall": 1.0, "connections": 32})
+        config = configuration({name: reference_volumes.source_at(volume, origin) for name, volume in made.items()}, {"stall": 1.0, "connections": 32})
         with mounted(tmp_path, config, timeout=TIMEOUT) as mount:
             yield Scene(mount, origin, made)
             assert mount.alive(), "the daemon is gone"

@@ -7,7 +7,7 @@ import pytest
 
 import further_volumes
 import readers
-import truth
+import reference_volumes
 from make_precomputed_fixtures import RAW, open_scale, sharding
 from mounting import configuration, emfs, mounted
 from origin import Origin
@@ -35,7 +35,7 @@ def test_a_volume_whose_finest_levels_are_placeholders_is_shown_from_the_first_w
         scale = {"key": str(level), "size": shape[::-1], "resolution": size, "chunk_size": [16, 16, 16], "encoding": RAW,
                  "sharding": sharding(9, 6, 14)}
         store = open_scale(tmp_path / "v", scale, "uint8")
-        voxels.append(truth.noise(shape, "u1", level))
+        voxels.append(reference_volumes.noise(shape, "u1", level))
         if level:
             store[..., 0] = voxels[-1].transpose(2, 1, 0)
     with Origin(tmp_path) as origin:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import expected
-import truth
+import reference_volumes
 from mounting import configuration, mounted
 
 SMALL = 300 << 20  # bytes that the daemon may have resident after all of it (its --memory is 64 MiB)
@@ -123,7 +123,7 @@ TIFFS = {
 
 ZARRAY = {"zarr_format": 2, "shape": [8, 8, 8], "chunks": [8, 8, 8], "dtype": "|u1", "order": "C", "fill_value": 0,
           "compressor": None, "filters": None, "dimension_separator": "/"}
-ATTRIBUTES = {"multiscales": truth.multiscales(["s0"], [[8.0, 8.0, 8.0]], [[0.0, 0.0, 0.0]], "0.4")}
+ATTRIBUTES = {"multiscales": reference_volumes.multiscales(["s0"], [[8.0, 8.0, 8.0]], [[0.0, 0.0, 0.0]], "0.4")}
 ZARR3 = {"zarr_format": 3, "node_type": "array", "shape": [8, 8, 8], "data_type": "uint8",
          "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [8, 8, 8]}},
          "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}}, "codecs": [{"name": "bytes"}], "fill_value": 0, "attributes": {}}
@@ -156,8 +156,8 @@ ZARRS = {
     "attributes-a-list": v2(attributes=b"[]"),
     "no-multiscales": v2(attributes={}),
     "no-datasets": v2(attributes={"multiscales": [{**ATTRIBUTES["multiscales"][0], "datasets": []}]}),
-    "scale-as-text": v2(attributes={"multiscales": truth.multiscales(["s0"], [["8", "8", "8"]], [[0.0] * 3], "0.4")}),
-    "path-out-of-the-group": v2(attributes={"multiscales": truth.multiscales(["../../secret"], [[8.0] * 3], [[0.0] * 3], "0.4")}),
+    "scale-as-text": v2(attributes={"multiscales": reference_volumes.multiscales(["s0"], [["8", "8", "8"]], [[0.0] * 3], "0.4")}),
+    "path-out-of-the-group": v2(attributes={"multiscales": reference_volumes.multiscales(["../../secret"], [[8.0] * 3], [[0.0] * 3], "0.4")}),
     "deep-json": v2(attributes=b"[" * 200_000),
     "array-cut": v2(json.dumps(ZARRAY).encode()[:50]),
     "array-empty": v2(b""),
@@ -240,7 +240,7 @@ def hostile(tmp_path_factory):
             (root / "zarr" / name / path).parent.mkdir(parents=True, exist_ok=True)
             (root / "zarr" / name / path).write_bytes(content)
         sources[f"zarr-{name}"] = {"kind": "zarr", "url": f"{{origin}}/zarr/{name}"}
-    healthy = truth.imagej(root, "healthy", (5, 40, 50), "u1", 1)
+    healthy = reference_volumes.imagej(root, "healthy", (5, 40, 50), "u1", 1)
     sources["healthy"] = healthy.source
     with Origin(root) as origin:
         sources = {name: {key: value.replace("{origin}", origin.url) if isinstance(value, str) else value for key, value in source.items()}
@@ -291,7 +291,7 @@ def test_random_damage_of_documents_and_files_never_kills_the_daemon(tmp_path, s
     root = tmp_path / "files"
     root.mkdir()
     rng = np.random.default_rng(5)
-    valid = truth.itk(root, "v", (4, 30, 40), "u2", 1)
+    valid = reference_volumes.itk(root, "v", (4, 30, 40), "u2", 1)
     whole = (root / valid.file).read_bytes()
     group = v2(compressor=ZSTD, chunk=b"")
     sources = {}

@@ -17,7 +17,7 @@ import pytest
 import zarr
 
 import dm_files
-import truth
+import reference_volumes
 from hanging import bound
 from mounting import configuration, daemons, emfs, is_mounted, mounted, wait_for
 from origin import Origin
@@ -37,13 +37,13 @@ SHAPE = (256, 512, 512)
 def volumes(tmp_path_factory):
     """A folder with volumes of every kind."""
     root = tmp_path_factory.mktemp("volumes")
-    made = {name: truth.zarr_group(root, name, shape=shape, dtype="u1", chunks=(64, 64, 64), levels=1, seed=seed)
+    made = {name: reference_volumes.zarr_group(root, name, shape=shape, dtype="u1", chunks=(64, 64, 64), levels=1, seed=seed)
             for seed, (name, shape) in enumerate({
                 "hung": SHAPE, "unopened": (64, 64, 64), "cached": (64, 128, 128), "served": (64, 128, 128), "local": (64, 128, 128),
                 "later": (64, 64, 64)}.items())}
-    made["tiff"] = truth.itk(root, "tiff", (16, 64, 64), "u1", 11)
+    made["tiff"] = reference_volumes.itk(root, "tiff", (16, 64, 64), "u1", 11)
     (root / "dm").mkdir()
-    sections = truth.noise((4, 64, 64), "u1", 12)
+    sections = reference_volumes.noise((4, 64, 64), "u1", 12)
     for z, voxels in enumerate(sections):
         dm_files.write(root / "dm" / f"section_{z:03}.dm3", voxels)
     return root, made

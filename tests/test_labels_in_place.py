@@ -11,7 +11,7 @@ import tifffile
 
 import lone_volumes
 import readers
-import truth
+import reference_volumes
 from make_precomputed_fixtures import CLOUDVOLUME_PYTHON, SEGMENTATION, open_scale, read_scale, sharding
 from mounting import configuration, mounted
 from origin import Origin
@@ -38,7 +38,7 @@ def spheres(request, tmp_path_factory):
         else:
             made = [lone_volumes.lone_scale(root, name, array, (16, 16, 16), (0, 0, 0), (n,) * 3, [], kind)
                     for name, array, n, kind in (("em", voxels, 8.0, "image"), ("label", label, 16.0, "segmentation"))]
-            sources = [truth.source_at(volume, origin) for volume in made]
+            sources = [reference_volumes.source_at(volume, origin) for volume in made]
         images = [{"name": "a", "source": sources[0], "labels": [
             {"name": "ball", "source": sources[1], "values": [{"value": 1, "name": "ball", "colour": "#00ff80"}]}]}]
         with mounted(tmp_path_factory.mktemp("m"), configuration({"v": {"source": sources[0], "images": images}}), timeout=20) as mount:

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-import truth
+import reference_volumes
 from mounting import configuration, daemons, emfs, mounted, wait_for
 from origin import Fault
 from readers import read_file
@@ -17,9 +17,9 @@ from readers import read_file
 def scene(tmp_path, serve):
     """A mount of a described volume, and the origin, which can be told to fail."""
     (tmp_path / "files").mkdir()
-    volume = truth.zarr_group(tmp_path / "files", "v", shape=(64, 64, 64), dtype="<u2", chunks=(32, 32, 32), seed=3)
+    volume = reference_volumes.zarr_group(tmp_path / "files", "v", shape=(64, 64, 64), dtype="<u2", chunks=(32, 32, 32), seed=3)
     origin = serve(tmp_path / "files")
-    with mounted(tmp_path, configuration({"v": truth.source_at(volume, origin)}, {"stall": 1.0}), timeout=2) as mount:
+    with mounted(tmp_path, configuration({"v": reference_volumes.source_at(volume, origin)}, {"stall": 1.0}), timeout=2) as mount:
         read_file(chunk(mount, 0))
         yield mount, origin
 

@@ -11,7 +11,7 @@ import urllib.parse
 import numpy as np
 import pytest
 
-import truth
+import reference_volumes
 from mounting import configuration, emfs, wait_for
 from origin import Origin
 from serving import served
@@ -20,10 +20,10 @@ from serving import served
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
     root = tmp_path_factory.mktemp("origin")
-    stack = truth.imagej(root, "stack", (20, 60, 80), "u1", 1)
-    made = truth.zarr_group(root, "group", shape=(64, 96, 80), dtype="<u2", chunks=(32, 32, 32), levels=2, seed=5)
+    stack = reference_volumes.imagej(root, "stack", (20, 60, 80), "u1", 1)
+    made = reference_volumes.zarr_group(root, "group", shape=(64, 96, 80), dtype="<u2", chunks=(32, 32, 32), levels=2, seed=5)
     with Origin(root) as origin:
-        config = configuration({"stack": truth.source_at(stack, origin), "group": truth.source_at(made, origin)})
+        config = configuration({"stack": reference_volumes.source_at(stack, origin), "group": reference_volumes.source_at(made, origin)})
         folder = tmp_path_factory.mktemp("serve")
         with served(folder, config) as server:
             yield server, folder / "serve.toml", {"stack": stack, "group": made}
@@ -131,7 +131,7 @@ def test_a_crop_can_be_named_as_a_box(scene):
 def test_where_white_is_zero_the_link_says_so(scene, tmp_path):
     import tifffile
 
-    tifffile.imwrite(tmp_path / "white.tif", truth.texture((4, 30, 40), "u1", 1), photometric="miniswhite")
+    tifffile.imwrite(tmp_path / "white.tif", reference_volumes.texture((4, 30, 40), "u1", 1), photometric="miniswhite")
     config = configuration({"w": {"kind": "tiff", "url": str(tmp_path / "white.tif"), "window": [20, 220]}})
     with served(tmp_path, config) as server:
         found = state(emfs("link", "w", "--server", server.url).stdout)

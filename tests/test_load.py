@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-import truth
+import reference_volumes
 from mounting import BINARY, clean_up, configuration, emfs, is_mounted, mounted, resident, wait_for
 from origin import Origin
 
@@ -24,15 +24,15 @@ def big(tmp_path_factory):
     """Three volumes of 40 to 70 MB, one of each way, with their truth in files that the readers map."""
     root = tmp_path_factory.mktemp("big")
     made = {
-        "imagej": truth.imagej(root, "imagej", (130, 520, 700), "u1", 1),
-        "itk": truth.itk(root, "itk", (130, 640, 500), "u1", 2),
-        "zarr": truth.zarr_group(root, "zarr", shape=(160, 450, 450), dtype="<i2", chunks=(64, 64, 64), levels=1, seed=3, s3=True,
-                                 compressors=truth.v2_codec("zstd", level=1)),
+        "imagej": reference_volumes.imagej(root, "imagej", (130, 520, 700), "u1", 1),
+        "itk": reference_volumes.itk(root, "itk", (130, 640, 500), "u1", 2),
+        "zarr": reference_volumes.zarr_group(root, "zarr", shape=(160, 450, 450), dtype="<i2", chunks=(64, 64, 64), levels=1, seed=3, s3=True,
+                                 compressors=reference_volumes.v2_codec("zstd", level=1)),
     }
     for name, volume in made.items():
         np.save(root / f"{name}.npy", volume.levels[0])
     with Origin(root) as origin:
-        yield root, made, configuration({name: truth.source_at(volume, origin) for name, volume in made.items()})
+        yield root, made, configuration({name: reference_volumes.source_at(volume, origin) for name, volume in made.items()})
 
 
 def start_readers(path, root, volumes, seconds, count=8):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 import expected
-import truth
+import reference_volumes
 from mounting import configuration, emfs, mounted, wait_for
 from origin import Fault, Origin
 from serving import served
@@ -19,9 +19,9 @@ def scene(tmp_path):
     """(origin, configuration, volume)"""
     root = tmp_path / "files"
     root.mkdir()
-    volume = truth.zarr_group(root, "v", shape=(64, 64, 128), dtype="|u1", chunks=(32, 64, 64), levels=1, seed=3)
+    volume = reference_volumes.zarr_group(root, "v", shape=(64, 64, 128), dtype="|u1", chunks=(32, 64, 64), levels=1, seed=3)
     with Origin(root) as origin:
-        yield origin, configuration({"v": truth.source_at(volume, origin)}, {"stall": 1.0}), volume
+        yield origin, configuration({"v": reference_volumes.source_at(volume, origin)}, {"stall": 1.0}), volume
 
 
 def chunks(volume):

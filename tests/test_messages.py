@@ -8,7 +8,7 @@ import pytest
 
 import expected
 import namings
-import truth
+import reference_volumes
 from mounting import configuration, mounted, wait_for
 from origin import Fault, Origin
 
@@ -47,11 +47,11 @@ def test_a_read_that_fails_is_told_in_the_log_as_the_manual_has_it(tmp_path, mes
     root = tmp_path / "files"
     root.mkdir()
     volume = {
-        "zarr": lambda: truth.zarr_group(root, "v", shape=(64, 64, 128), dtype="|u1", chunks=(32, 64, 64), levels=1, seed=3),
-        "tiff": lambda: truth.itk(root, "v", (40, 500, 520), "u1", 1),
+        "zarr": lambda: reference_volumes.zarr_group(root, "v", shape=(64, 64, 128), dtype="|u1", chunks=(32, 64, 64), levels=1, seed=3),
+        "tiff": lambda: reference_volumes.itk(root, "v", (40, 500, 520), "u1", 1),
     }[name]()
     with Origin(root, naming=namings.content_md5 if what == "flipped" else namings.digest) as origin:
-        config = configuration({"v": truth.source_at(volume, origin)}, {"stall": 1.0})
+        config = configuration({"v": reference_volumes.source_at(volume, origin)}, {"stall": 1.0})
         first, last = (list(expected.chunk_indices(volume.levels[0].shape, volume.chunk[0]))[at] for at in (0, -1))
         with mounted(tmp_path, config, cache=tmp_path / "cache", timeout=3) as mount:
             assert read(mount, first) == expected.chunk_bytes(volume.levels[0], volume.chunk[0], first)

@@ -13,9 +13,9 @@ import pandas
 import pytest
 
 import replica
-import truth
-from certain import CERTAIN
-from certain import unit as unit_of
+import reference_volumes
+from published_values import CERTAIN
+from published_values import unit as unit_of
 from mounting import configuration, emfs, mounted, wait_for
 from origin import Fault
 
@@ -245,8 +245,8 @@ def test_a_choice_of_rows_that_cannot_be_made_is_wrong_usage(arguments, word):
     assert (done.returncode, done.stdout) == (2, "") and word in done.stderr, done.stderr
 
 
-def test_it_says_shape_type_voxel_size_and_source_of_a_dataset_of_one_s_own(odd, volume):
-    record = json.loads((odd.mount / volume.name / "metadata.json").read_text())["images"][0]
+def test_it_says_shape_type_voxel_size_and_source_of_a_dataset_of_one_s_own(reference, volume):
+    record = json.loads((reference.mount / volume.name / "metadata.json").read_text())["images"][0]
     assert list(record["shape"].values()) == list(volume.levels[0].shape)
     assert record["dtype"] == volume.dtype.name
     sizes = [record["voxel_size"][axis] for axis in "zyx"]
@@ -254,8 +254,8 @@ def test_it_says_shape_type_voxel_size_and_source_of_a_dataset_of_one_s_own(odd,
     assert record["url"].rstrip("/").rpartition("/")[2] == volume.file.rpartition("/")[2]
 
 
-def test_the_file_has_the_size_that_stat_says(odd, volume):
-    path = odd.mount / volume.name / "metadata.json"
+def test_the_file_has_the_size_that_stat_says(reference, volume):
+    path = reference.mount / volume.name / "metadata.json"
     for _ in range(2):
         with open(path, "rb") as file:
             assert os.fstat(file.fileno()).st_size == len(file.read())
@@ -263,10 +263,10 @@ def test_the_file_has_the_size_that_stat_says(odd, volume):
 
 def test_what_is_kept_has_the_time_it_was_fetched_at_and_makes_the_same_record(tmp_path, serve):
     (tmp_path / "files").mkdir()
-    volumes = [truth.itk(tmp_path / "files", "tiff", (8, 60, 70), "u1", 1),
-               truth.zarr_group(tmp_path / "files", "zarr", shape=(8, 60, 70), dtype="<u2", chunks=(8, 32, 32), seed=2, levels=2)]
+    volumes = [reference_volumes.itk(tmp_path / "files", "tiff", (8, 60, 70), "u1", 1),
+               reference_volumes.zarr_group(tmp_path / "files", "zarr", shape=(8, 60, 70), dtype="<u2", chunks=(8, 32, 32), seed=2, levels=2)]
     origin = serve(tmp_path / "files")
-    config = configuration({volume.name: truth.source_at(volume, origin) for volume in volumes})
+    config = configuration({volume.name: reference_volumes.source_at(volume, origin) for volume in volumes})
     found = []
     for options in ((), ("--offline",)):
         with mounted(tmp_path / "m", config, *options, cache=tmp_path / "cache") as mount:
@@ -278,10 +278,10 @@ def test_what_is_kept_has_the_time_it_was_fetched_at_and_makes_the_same_record(t
 
 def test_looking_at_records_beside_a_dead_server_is_no_failed_read_and_waits_once(tmp_path, serve):
     (tmp_path / "files").mkdir()
-    volume = truth.itk(tmp_path / "files", "v", (8, 60, 70), "u1", 1)
+    volume = reference_volumes.itk(tmp_path / "files", "v", (8, 60, 70), "u1", 1)
     origin = serve(tmp_path / "files")
     origin.fault = lambda request: Fault("silent")
-    with mounted(tmp_path / "m", configuration({"v": truth.source_at(volume, origin)}), timeout=3) as mount:
+    with mounted(tmp_path / "m", configuration({"v": reference_volumes.source_at(volume, origin)}), timeout=3) as mount:
         os.stat(mount / "metadata.csv")
         line = wait_for(lambda: [line for line in mount.log.splitlines() if "metadata.csv" in line], 20, "the log tells of it")[0]
         assert "v/em" in line and mount.status()["failed"] == 0
@@ -300,10 +300,10 @@ def test_looking_at_records_beside_a_dead_server_is_no_failed_read_and_waits_onc
 
 def test_reading_it_while_the_origin_is_down_gives_nulls_with_a_reason_and_later_the_whole(tmp_path, serve):
     (tmp_path / "files").mkdir()
-    volume = truth.itk(tmp_path / "files", "v", (8, 60, 70), "u1", 1)
+    volume = reference_volumes.itk(tmp_path / "files", "v", (8, 60, 70), "u1", 1)
     origin = serve(tmp_path / "files")
     origin.stop()
-    with mounted(tmp_path / "m", configuration({"v": truth.source_at(volume, origin)}), timeout=2) as mount:
+    with mounted(tmp_path / "m", configuration({"v": reference_volumes.source_at(volume, origin)}), timeout=2) as mount:
         path = mount / "v" / "metadata.json"
         with open(path, "rb") as old:
             early = old.read()
@@ -367,7 +367,7 @@ def test_what_the_archive_said_is_told_and_marked_while_the_file_server_is_down(
 @pytest.mark.parametrize("fault", [None, Fault("html"), Fault("status")])
 def test_odd_annotations_are_no_failure_of_the_image(tmp_path, serve, fault):
     files = tmp_path / "files"
-    volume = truth.itk(make(files / "f"), "v", (4, 20, 30), "u1", 1)
+    volume = reference_volumes.itk(make(files / "f"), "v", (4, 20, 30), "u1", 1)
     name = os.path.basename(volume.file)
     make(files / "api/v0/m/images/7").joinpath("index").write_text("{}")
     origin = serve(files)
@@ -392,9 +392,9 @@ def make(folder):
 
 def test_listing_it_uses_no_network(tmp_path, serve):
     (tmp_path / "files").mkdir()
-    volume = truth.itk(tmp_path / "files", "v", (3, 20, 20), "u1", 1)
+    volume = reference_volumes.itk(tmp_path / "files", "v", (3, 20, 20), "u1", 1)
     origin = serve(tmp_path / "files")
-    with mounted(tmp_path / "m", configuration({"v": truth.source_at(volume, origin)}), timeout=5) as mount:
+    with mounted(tmp_path / "m", configuration({"v": reference_volumes.source_at(volume, origin)}), timeout=5) as mount:
         assert {"metadata.json", "upstream"} <= set(os.listdir(mount / "v"))
         assert {"metadata.json", "metadata.csv", "correspondence.csv", "metadata.schema.json", "README.md"} <= set(os.listdir(mount.path))
         json.loads((mount / "metadata.schema.json").read_text())

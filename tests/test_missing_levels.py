@@ -10,7 +10,7 @@ import tensorstore
 import zarr
 
 import readers
-import truth
+import reference_volumes
 from mounting import configuration, emfs, mounted
 from origin import Fault, Origin
 from test_tolerance import attributes
@@ -22,7 +22,7 @@ def write_zarr(folder):
     group = zarr.open_group(folder, mode="w", zarr_format=2)
     for number, (name, shape) in enumerate(SHAPES.items()):
         array = group.create_array(name, shape=shape, chunks=(8, 8, 8), dtype="uint8", fill_value=0, compressors=numcodecs.Zstd(1))
-        array[...] = truth.noise(shape, "uint8", number)
+        array[...] = reference_volumes.noise(shape, "uint8", number)
     sizes = [[40.0 * 2**n, 8.0 * 2**n, 8.0 * 2**n] for n in range(len(SHAPES))]
     group.attrs.update(attributes(datasets=[{"path": name, "coordinateTransformations": [{"type": "scale", "scale": size}]} for name, size in zip(SHAPES, sizes)]))
 
@@ -32,7 +32,7 @@ def write_n5(folder):
     for number, (name, shape) in enumerate(SHAPES.items()):
         store = tensorstore.open({"driver": "n5", "kvstore": {"driver": "file", "path": f"{folder / name}/"}, "create": True, "metadata": {
             "dimensions": shape[::-1], "blockSize": [8, 8, 8], "dataType": "uint8", "compression": {"type": "gzip"}}}).result()
-        store[...] = truth.noise(shape, "uint8", number).transpose(2, 1, 0)
+        store[...] = reference_volumes.noise(shape, "uint8", number).transpose(2, 1, 0)
 
 
 WRITERS = {"zarr": (write_zarr, ".zarray"), "n5": (write_n5, "attributes.json")}
@@ -73,7 +73,7 @@ def test_a_level_that_is_missing_for_a_moment_is_shown_with_those_behind_it(scen
     with mounted(tmp_path / "mount", config, timeout=40) as mount:
         assert shown(mount / "a" / "em.zarr") == list(SHAPES.values())
         for number, shape in enumerate(SHAPES.values()):
-            np.testing.assert_array_equal(readers.zarr_array(mount / "a" / "em.zarr", number, False), truth.noise(shape, "uint8", number))
+            np.testing.assert_array_equal(readers.zarr_array(mount / "a" / "em.zarr", number, False), reference_volumes.noise(shape, "uint8", number))
 
 
 @pytest.mark.parametrize("level", ["s1", "s2"])

@@ -9,8 +9,8 @@ import pytest
 import tensorstore
 
 import readers
-import truth
-from conftest import Odd
+import reference_volumes
+from conftest import ReferenceMount
 from mounting import LEGACY_PYTHON, configuration, emfs, mounted
 from origin import Origin
 
@@ -30,7 +30,7 @@ def write_tensorstore(folder, name, seed):
     shape, dtype, block, compression = TENSORSTORE[name]
     store = tensorstore.open({"driver": "n5", "kvstore": {"driver": "file", "path": f"{folder}/"}, "create": True, "metadata": {
         "dimensions": shape[::-1], "blockSize": block[::-1], "dataType": dtype, "compression": compression}}).result()
-    voxels = truth.noise(shape, dtype, seed)
+    voxels = reference_volumes.noise(shape, dtype, seed)
     # Blocks of zeros are not stored.
     voxels[: block[0], : block[1]] = 0
     store[...] = voxels.transpose(2, 1, 0)
@@ -39,7 +39,7 @@ def write_tensorstore(folder, name, seed):
 
 def write_legacy(folder, seed):
     """By zarr-python 2, whose blocks at the edges are whole."""
-    voxels = truth.noise((21, 18, 25), "uint16", seed)
+    voxels = reference_volumes.noise((21, 18, 25), "uint16", seed)
     np.save(folder.parent / "voxels.npy", voxels)
     code = """if True:
         import numpy, sys, zarr
@@ -55,7 +55,7 @@ def write_lz4(folder, seed):
     """As lz4-java writes it, which Python has no writer for."""
     import imagecodecs
 
-    voxels = truth.segments((9, 10, 11), "uint16", seed)
+    voxels = reference_volumes.segments((9, 10, 11), "uint16", seed)
     (folder / "0/0").mkdir(parents=True)
     (folder / "attributes.json").write_text(json.dumps({
         "dimensions": [11, 10, 9], "blockSize": [11, 10, 9], "dataType": "uint16", "compression": {"type": "lz4", "blockSize": 65536}}))
@@ -96,7 +96,7 @@ def xxh32(data, seed=0x9747b28c):
 
 def write_pyramid(folder, seed, group, levels=({}, {})):
     """Two levels `s0`, `s1` with these attributes."""
-    made = [truth.noise(shape, "uint8", seed + n) for n, shape in enumerate([(21, 18, 25), (11, 9, 13)])]
+    made = [reference_volumes.noise(shape, "uint8", seed + n) for n, shape in enumerate([(21, 18, 25), (11, 9, 13)])]
     for number, (voxels, attributes) in enumerate(zip(made, levels)):
         path = folder / f"s{number}"
         tensorstore.open({"driver": "n5", "kvstore": {"driver": "file", "path": f"{path}/"}, "create": True, "metadata": {
@@ -120,7 +120,7 @@ def setup(tmp_path_factory):
         sources["gzip"]["url"] = f"n5://{sources['gzip']['url']}/attributes.json"
         sources["xz"]["url"] += "/|n5:"
         with mounted(tmp_path_factory.mktemp("mount"), configuration(sources), timeout=20) as mount:
-            yield Odd(mount, origin, volumes)
+            yield ReferenceMount(mount, origin, volumes)
 
 
 @pytest.mark.parametrize("reader", [readers.zarr_array, readers.tensorstore_driver])

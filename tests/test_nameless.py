@@ -9,8 +9,8 @@ import pytest
 
 import expected
 import namings
-import truth
-from kept import read
+import reference_volumes
+from cached_scene import read
 from mounting import configuration, mounted, wait_for
 from origin import Fault, Origin
 
@@ -23,7 +23,7 @@ def group(tmp_path):
     """An uncompressed Zarr group at an origin that names no version, and a way to change all its voxels at equal length."""
     root = tmp_path / "files"
     root.mkdir()
-    old = truth.zarr_group(root, "em", shape=SHAPE, dtype="|u1", chunks=CHUNK, levels=1, seed=1, compressors=None)
+    old = reference_volumes.zarr_group(root, "em", shape=SHAPE, dtype="|u1", chunks=CHUNK, levels=1, seed=1, compressors=None)
     new = 255 - old.levels[0]
     new[new == 0] = 77
 
@@ -33,7 +33,7 @@ def group(tmp_path):
         zarr.open_group(root / "em.zarr", mode="r+")["s0"][...] = new
 
     with Origin(root, naming=namings.nameless) as origin:
-        config = configuration({"em": truth.source_at(old, origin)}, {"stall": 60.0})
+        config = configuration({"em": reference_volumes.source_at(old, origin)}, {"stall": 60.0})
         yield origin, config, {"old": old.levels[0], "new": new}, change
 
 
@@ -116,10 +116,10 @@ def stack_with_names(tmp_path):
     """A stack in one file at an origin whose answers have the ETag in `said`: `origin, config, volume, said`."""
     root = tmp_path / "files"
     root.mkdir()
-    volume = truth.itk(root, "em", (40, 500, 520), "u1", 1)
+    volume = reference_volumes.itk(root, "em", (40, 500, 520), "u1", 1)
     said = {"ETag": None}
     with Origin(root, naming=lambda file, stat: [("ETag", said["ETag"])] if said["ETag"] else []) as origin:
-        yield origin, configuration({"em": truth.source_at(volume, origin)}, {"stall": 60.0}), volume, said
+        yield origin, configuration({"em": reference_volumes.source_at(volume, origin)}, {"stall": 60.0}), volume, said
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "not-kept"])
@@ -141,7 +141,7 @@ def test_an_object_whose_first_answer_had_no_name_gets_one_later_and_keeps_it(tm
 
 
 def test_a_file_of_this_machine_whose_date_is_put_back_is_never_a_mixture(tmp_path):
-    volume = truth.itk(tmp_path, "em", (40, 500, 520), "u1", 1)
+    volume = reference_volumes.itk(tmp_path, "em", (40, 500, 520), "u1", 1)
     file = tmp_path / "em.tif"
     old = volume.levels[0]
     with mounted(tmp_path, configuration({"em": {"kind": "tiff", "url": str(file), "voxel_size": [5, 5, 5]}}), timeout=5) as mount:

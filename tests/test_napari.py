@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 
-import truth
+import reference_volumes
 from mounting import configuration, mounted
 from origin import Origin
 
@@ -68,7 +68,7 @@ def test_a_bright_voxel_lies_at_its_nanometres_at_every_level(tmp_path, v3):
 
 def test_the_first_frame_of_a_cold_volume_like_epfl_s_costs_no_more_than_five_planes(tmp_path):
     shape = (72, 1536, 2048)
-    truth.itk(tmp_path, "epfl", shape, "u1", 77)
+    reference_volumes.itk(tmp_path, "epfl", shape, "u1", 77)
     plane = shape[1] * shape[2]
     with Origin(tmp_path) as origin:
         config = configuration({"v": {"kind": "tiff", "url": f"{origin.url}/epfl.tif", "voxel_size": [5, 5, 5]}})

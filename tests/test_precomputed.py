@@ -10,8 +10,8 @@ import pytest
 import tensorstore
 
 import readers
-import truth
-from conftest import Odd
+import reference_volumes
+from conftest import ReferenceMount
 from make_precomputed_fixtures import VARIANTS, sharding, write_all, write_cloudvolume, write_two_minishards
 from mounting import configuration, mounted
 from origin import Fault, Origin
@@ -35,7 +35,7 @@ def setup(written, tmp_path_factory):
     with Origin(root) as origin:
         sources = {name: {"kind": "precomputed", "url": f"precomputed://{origin.url}/{made.folder.name}"} for name, made in volumes.items()}
         with mounted(tmp_path_factory.mktemp("mount"), configuration(sources), timeout=20) as mount:
-            yield Odd(mount, origin, volumes)
+            yield ReferenceMount(mount, origin, volumes)
 
 
 def of_seeds(setup, variant):
@@ -119,7 +119,7 @@ def test_of_several_channels_the_one_by_number_is_shown_and_none_without(tmp_pat
         "multiscale_metadata": {"data_type": "uint32", "num_channels": channels, "type": "image"},
         "scale_metadata": scale | ({"sharding": sharded} if sharded else {}),
     }, create=True, open=True).result()
-    voxels = np.stack([truth.segments(shape, "uint32", seed) for seed in range(channels)])
+    voxels = np.stack([reference_volumes.segments(shape, "uint32", seed) for seed in range(channels)])
     store[...] = voxels.transpose(3, 2, 1, 0)
     source = {"kind": "precomputed", "url": str(tmp_path / "volume")}
     sources = {f"c{number}": source | {"channel": number} for number in range(channels)} | {"all": source, "beyond": source | {"channel": 3}}

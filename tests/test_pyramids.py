@@ -14,8 +14,8 @@ import tifffile
 
 import lone_volumes
 import readers
-import truth
-from kept import kept_files
+import reference_volumes
+from cached_scene import cached_files
 from mounting import configuration, emfs, mounted, wait_for
 from origin import Fault, Origin
 
@@ -34,7 +34,7 @@ def made(tmp_path_factory):
 def setup(made, tmp_path_factory):
     root, volumes = made
     with Origin(root) as origin:
-        config = configuration({name: truth.source_at(volume, origin) for name, volume in volumes.items()})
+        config = configuration({name: reference_volumes.source_at(volume, origin) for name, volume in volumes.items()})
         with mounted(tmp_path_factory.mktemp("mount"), config, timeout=20) as mount:
             yield mount, origin, volumes
 
@@ -79,13 +79,13 @@ def test_documents_tell_where_levels_lie_how_they_are_cut_and_by_which_rule_they
 
 def test_labels_are_the_most_frequent_ones_and_no_new_ones(made, tmp_path):
     root, _ = made
-    cells = truth.segments((70, 140, 700), "u2", 31)
+    cells = reference_volumes.segments((70, 140, 700), "u2", 31)
     tifffile.imwrite(root / "cells.tif", cells, imagej=True, metadata={"axes": "ZYX"})
-    image = truth.imagej(root, "below-cells", cells.shape, "u1", 32)
+    image = reference_volumes.imagej(root, "below-cells", cells.shape, "u1", 32)
     with Origin(root) as origin:
         source = {"kind": "tiff", "url": f"{origin.url}/cells.tif"}
-        images = [{"name": "training", "source": truth.source_at(image, origin), "labels": [{"name": "cells", "source": source}]}]
-        config = configuration({"v": {"source": truth.source_at(image, origin), "images": images}})
+        images = [{"name": "training", "source": reference_volumes.source_at(image, origin), "labels": [{"name": "cells", "source": source}]}]
+        config = configuration({"v": {"source": reference_volumes.source_at(image, origin), "images": images}})
         with mounted(tmp_path, config, timeout=20) as mount:
             labels = store(mount, "v", image="training") / "labels" / "cells"
             expected = lone_volumes.Lone("cells", {}, cells, [(2, 2, 2)], [], rule="mode").levels()
@@ -122,7 +122,7 @@ def test_an_export_holds_them(made, tmp_path):
 
     root, volumes = made
     with Origin(root) as origin:
-        (tmp_path / "c.toml").write_text(configuration({"v": truth.source_at(volumes["thick"], origin)}))
+        (tmp_path / "c.toml").write_text(configuration({"v": reference_volumes.source_at(volumes["thick"], origin)}))
         emfs("export", "v", tmp_path / "out.zarr", "--config", tmp_path / "c.toml", "--quiet", timeout=120)
         group = zarr.open_group(tmp_path / "out.zarr", mode="r")
         for number, level in enumerate(volumes["thick"].levels()):
@@ -134,10 +134,10 @@ def test_an_export_of_all_levels_fetches_the_finest_once_without_a_disk_that_kee
 
     root = tmp_path / "files"
     root.mkdir()
-    volume = truth.itk(root, "v", (90, 800, 1300), "u1", 9)
+    volume = reference_volumes.itk(root, "v", (90, 800, 1300), "u1", 9)
     lone = lone_volumes.of_planes(volume, [(2, 2, 2), (1, 2, 2)])
     with Origin(root) as origin:
-        (tmp_path / "c.toml").write_text(configuration({"v": truth.source_at(volume, origin)}))
+        (tmp_path / "c.toml").write_text(configuration({"v": reference_volumes.source_at(volume, origin)}))
         # The volume is larger than all memory for its blocks.
         emfs("export", "v", tmp_path / "out.zarr", "--config", tmp_path / "c.toml", "--memory", "128M", "--compress", "none", "--quiet", timeout=120)
         bytes, _ = sent(origin)
@@ -150,7 +150,7 @@ def test_an_export_of_all_levels_fetches_the_finest_once_without_a_disk_that_kee
 def test_none_are_shown_where_the_configuration_says_so(made, tmp_path):
     root, volumes = made
     with Origin(root) as origin:
-        config = configuration({name: truth.source_at(volumes[name], origin) | {"pyramid": False} for name in ("u8", "cells")})
+        config = configuration({name: reference_volumes.source_at(volumes[name], origin) | {"pyramid": False} for name in ("u8", "cells")})
         with mounted(tmp_path, config) as mount:
             for name in ("u8", "cells"):
                 assert [path.name for path in store(mount, name).iterdir() if path.is_dir()] == ["s0"]
@@ -162,7 +162,7 @@ def test_shapes_cost_no_request_that_opening_does_not(made, tmp_path):
     requests = []
     for number, pyramid in enumerate((True, False)):
         with Origin(root) as origin:
-            config = configuration({"v": truth.source_at(volumes["u8"], origin) | {"pyramid": pyramid}})
+            config = configuration({"v": reference_volumes.source_at(volumes["u8"], origin) | {"pyramid": pyramid}})
             with mounted(tmp_path / str(number), config) as mount:
                 (store(mount, "v") / ".zattrs").read_text()
                 os.listdir(store(mount, "v"))
@@ -193,7 +193,7 @@ def test_all_files_are_the_same_by_any_threads_cold_warm_remounted_and_with_half
     root, volumes = made
     volume, cache = volumes[name], tmp_path / "cache"
     with Origin(root) as origin:
-        config = configuration({name: truth.source_at(volume, origin)})
+        config = configuration({name: reference_volumes.source_at(volume, origin)})
         with mounted(tmp_path / "a", config, cache=cache, timeout=20) as mount:
             first = sums(mount, volume, name, 8)
         with mounted(tmp_path / "b", config, timeout=20) as mount:
@@ -204,7 +204,7 @@ def test_all_files_are_the_same_by_any_threads_cold_warm_remounted_and_with_half
             assert sums(mount, volume, name, 1) == first
         if volume.source["kind"] == "tiff":
             assert not origin.requests, "all of it was kept"
-        segments = sorted(path for path in kept_files(cache) if path.name.endswith(".segment"))
+        segments = sorted(path for path in cached_files(cache) if path.name.endswith(".segment"))
         for path in segments[::2]:
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         with mounted(tmp_path / "d", config, cache=cache, timeout=20) as mount:
@@ -217,7 +217,7 @@ def test_a_part_that_cannot_be_had_is_an_error_and_never_a_mean_over_zeros(made,
     for name in ("u8", "zarr-odd", "cells"):
         levels = volumes[name].levels()
         with Origin(root) as origin:
-            config = configuration({name: truth.source_at(volumes[name], origin)})
+            config = configuration({name: reference_volumes.source_at(volumes[name], origin)})
             with mounted(tmp_path / name, config, timeout=3) as mount:
                 (store(mount, name) / ".zattrs").read_text()
                 origin.fault = lambda request: Fault("status", status=500)
@@ -241,7 +241,7 @@ def test_blocks_of_another_version_are_computed_anew(tmp_path):
     root, cache = tmp_path / "root", tmp_path / "cache"
     root.mkdir()
     for seed in (1, 2):
-        volume = truth.imagej(root, "v", (70, 90, 650), "u1", seed)
+        volume = reference_volumes.imagej(root, "v", (70, 90, 650), "u1", seed)
         lone = lone_volumes.of_planes(volume, [(2, 2, 2)])
         with Origin(root) as origin:
             if seed == 1:
@@ -250,7 +250,7 @@ def test_blocks_of_another_version_are_computed_anew(tmp_path):
                 origin.stop()
                 origin.port = port
                 origin.start()
-            config = configuration({"v": truth.source_at(volume, origin)})
+            config = configuration({"v": reference_volumes.source_at(volume, origin)})
             with mounted(tmp_path / str(seed), config, *(["--revalidate"] if seed == 2 else []), cache=cache, timeout=20) as mount:
                 readers.assert_equal(readers.zarr_array(store(mount, "v"), 1, False), lone.levels()[1], f"version {seed}")
 
@@ -259,7 +259,7 @@ def test_blocks_of_another_version_are_computed_anew(tmp_path):
 def epfl(tmp_path_factory):
     """Planes of the size that EPFL's have, written by ITK with a directory behind each."""
     root = tmp_path_factory.mktemp("epfl")
-    return root, truth.itk(root, "epfl", (72, 1536, 2048), "u1", 77)
+    return root, reference_volumes.itk(root, "epfl", (72, 1536, 2048), "u1", 77)
 
 
 def sent(origin):
@@ -273,7 +273,7 @@ def test_a_cold_view_of_a_level_costs_its_planes_and_one_request_for_each(epfl, 
     root, volume = epfl
     plane = 1536 * 2048
     with Origin(root) as origin:
-        with mounted(tmp_path, configuration({"v": truth.source_at(volume, origin)}), timeout=20, memory="1G") as mount:
+        with mounted(tmp_path, configuration({"v": reference_volumes.source_at(volume, origin)}), timeout=20, memory="1G") as mount:
             (store(mount, "v") / ".zattrs").read_text()
             documents = len(origin.requests)
             origin.forget()
@@ -295,7 +295,7 @@ def readers_slice(path, level, z):
 def test_no_byte_is_fetched_twice_for_three_levels_of_a_region(epfl, tmp_path):
     root, volume = epfl
     with Origin(root) as origin:
-        with mounted(tmp_path / "mount", configuration({"v": truth.source_at(volume, origin)}), cache=tmp_path / "cache", timeout=20) as mount:
+        with mounted(tmp_path / "mount", configuration({"v": reference_volumes.source_at(volume, origin)}), cache=tmp_path / "cache", timeout=20) as mount:
             for level in (2, 0, 1):
                 readers_slice(store(mount, "v"), level, 8 // 2**level)
                 for z in range(8 // 2**level, 16 // 2**level):
@@ -310,7 +310,7 @@ def test_warm_computes_levels_once_for_all_who_read_them_later(made, tmp_path):
     volume, cache = volumes["thick"], tmp_path / "cache"
     with Origin(root) as origin:
         config = tmp_path / "c.toml"
-        config.write_text(configuration({"v": truth.source_at(volume, origin)}))
+        config.write_text(configuration({"v": reference_volumes.source_at(volume, origin)}))
         done = emfs("warm", "v", "--level", "s1,s2", "--config", config, "--cache-dir", cache, timeout=120)
         assert "0 of them kept before" in done.stdout
         again = emfs("warm", "v", "--level", "s1,s2", "--config", config, "--cache-dir", cache, timeout=120)

@@ -13,7 +13,7 @@ import zarr
 
 import random_writers
 import readers
-import truth
+import reference_volumes
 from mounting import configuration, mounted
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
@@ -51,7 +51,7 @@ def segmentation(rng, folder, seed):
             "hash": rng.choice(["identity", "murmurhash3_x86_128"]), "minishard_index_encoding": rng.choice(["raw", "gzip"]), "data_encoding": rng.choice(["raw", "gzip"])}
     store = opened({"driver": "neuroglancer_precomputed", "kvstore": at(folder), "scale_metadata": scale,
                     "multiscale_metadata": {"data_type": dtype, "num_channels": channels, "type": "segmentation"}})
-    make = rng.choice([truth.noise, truth.segments])
+    make = rng.choice([reference_volumes.noise, reference_volumes.segments])
     voxels = np.stack([random_writers.without_some(rng, make(size, dtype, seed + n), chunk, 0) for n in range(channels)])
     fixed(lambda transaction, voxels: store.with_transaction(transaction).__setitem__(..., voxels.transpose(3, 2, 1, 0)), voxels)
     channel = rng.randrange(channels)
@@ -86,7 +86,7 @@ def sharded(rng, folder, seed):
     store = opened({"driver": "zarr3", "kvstore": at(folder), "metadata": {
         "shape": size, "data_type": dtype, "fill_value": fill, "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
         "codecs": [*before, {"name": "sharding_indexed", "configuration": inner}]}})
-    voxels = random_writers.without_some(rng, truth.noise(size, dtype, seed), chunk, fill)
+    voxels = random_writers.without_some(rng, reference_volumes.noise(size, dtype, seed), chunk, fill)
     fixed(lambda transaction, voxels: store.with_transaction(transaction).__setitem__(..., voxels), voxels)
     return {"kind": "zarr", "url": str(folder)}, voxels
 
@@ -96,7 +96,7 @@ def sharded_python(rng, folder, seed):
     shard, fill = [c * rng.randint(1, 4) for c in chunk], rng.choice([0, 7])
     compressors = rng.choice([None, zarr.codecs.ZstdCodec(), zarr.codecs.GzipCodec(), zarr.codecs.BloscCodec()])
     array = zarr.create_array(str(folder), shape=size, chunks=chunk, shards=shard, dtype=dtype, fill_value=fill, compressors=compressors)
-    array[...] = voxels = random_writers.without_some(rng, truth.noise(size, dtype, seed), chunk, fill)
+    array[...] = voxels = random_writers.without_some(rng, reference_volumes.noise(size, dtype, seed), chunk, fill)
     return {"kind": "zarr", "url": str(folder)}, voxels
 
 
@@ -107,7 +107,7 @@ def n5(rng, folder, seed):
         {"type": "zstd", "level": 1}, {"type": "blosc", "cname": rng.choice(["lz4", "zstd"]), "clevel": 5, "shuffle": rng.randint(0, 2)}])
     store = opened({"driver": "n5", "kvstore": at(folder), "metadata": {
         "dimensions": size[::-1], "blockSize": chunk[::-1], "dataType": dtype, "compression": compression}})
-    store[...] = (voxels := random_writers.without_some(rng, truth.noise(size, dtype, seed), chunk, 0)).transpose(2, 1, 0)
+    store[...] = (voxels := random_writers.without_some(rng, reference_volumes.noise(size, dtype, seed), chunk, 0)).transpose(2, 1, 0)
     return {"kind": "n5", "url": str(folder)}, voxels
 
 

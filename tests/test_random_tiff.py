@@ -16,7 +16,7 @@ import SimpleITK
 import tensorstore
 import tifffile
 
-import truth
+import reference_volumes
 from mounting import configuration, mounted
 from readers import assert_equal, tensorstore_driver
 
@@ -32,8 +32,8 @@ PREDICTED = ["deflate", "adobe_deflate", "lzw", "zstd"]
 def voxels_of(rng, dtype, seed, flat=False):
     shape = (1 if flat else rng.randint(1, 6), rng.randint(1, 70), rng.randint(2, 90))
     if np.dtype(dtype) == np.float16:
-        return truth.noise(shape, "uint8", seed).astype("f2") / 8
-    return truth.noise(shape, dtype, seed)
+        return reference_volumes.noise(shape, "uint8", seed).astype("f2") / 8
+    return reference_volumes.noise(shape, dtype, seed)
 
 
 def by_tifffile(rng, file, seed):

@@ -10,7 +10,7 @@ import pytest
 import dm_files
 import expected
 import readers
-import truth
+import reference_volumes
 from expected import chunk_path, cut, view_name
 from exporting import export
 from mounting import configuration, mounted
@@ -23,16 +23,16 @@ def sections(root, name, voxels, version):
     """A DM file per section."""
     for z, plane in enumerate(voxels):
         dm_files.write(root / name / f"slice_{z:03}.dm{version}", plane, version, VOXEL_SIZE, thumbnail=[None, 40][z % 2])
-    return truth.Volume(
+    return reference_volumes.Volume(
         name=name, source={"kind": "dm3", "url": f"{{origin}}/{name}/"}, levels=[voxels], scale=[list(VOXEL_SIZE)], translation=[[0.0] * 3],
-        chunk=[truth.plane_chunk(voxels.shape, voxels.dtype.itemsize)], file=name)
+        chunk=[reference_volumes.plane_chunk(voxels.shape, voxels.dtype.itemsize)], file=name)
 
 
 @dataclasses.dataclass
 class Whole:
     """An image and where each of its levels begins and ends, in nanometres by its documents."""
 
-    volume: truth.Volume
+    volume: reference_volumes.Volume
     spans: list
 
 
@@ -50,10 +50,10 @@ def spans(store, v3):
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory, long):
     root = tmp_path_factory.mktemp("random-views")
-    volumes = truth.make_all(root) | make_placed(root, 120 if long else 24)
+    volumes = reference_volumes.make_all(root) | make_placed(root, 120 if long else 24)
     volumes |= {
-        "dm3": sections(root, "dm3", truth.noise((5, 61, 130), "u2", 90), 3),
-        "dm4": sections(root, "dm4", truth.noise((18, 33, 47), "u1", 91), 4),
+        "dm3": sections(root, "dm3", reference_volumes.noise((5, 61, 130), "u2", 90), 3),
+        "dm4": sections(root, "dm4", reference_volumes.noise((18, 33, 47), "u1", 91), 4),
     }
     # From files, because a server in this process could not answer while np.fromfile waits, which lets no other thread run.
     sources = {name: {**volume.source, "url": str(root / volume.file)} for name, volume in volumes.items()}

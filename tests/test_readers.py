@@ -15,8 +15,8 @@ LEGACY = pathlib.Path(__file__).with_name("legacy.py")
 
 @pytest.mark.parametrize("v3", [False, True], ids=["v2", "v3"])
 @pytest.mark.parametrize("reader", readers.ALL, ids=lambda reader: reader.__name__)
-def test_odd_volumes_are_bit_equal(odd, volume, reader, v3):
-    store = odd.store(volume.name, v3)
+def test_odd_volumes_are_bit_equal(reference, volume, reader, v3):
+    store = reference.store(volume.name, v3)
     for level, voxels in enumerate(volume.levels):
         readers.assert_equal(reader(store, level, v3), voxels, f"{store}/s{level}")
 
@@ -35,9 +35,9 @@ def read_with_zarr2(stores, folder):
     return lambda name, level: np.load(folder / f"{name}.s{level}.npy")
 
 
-def test_zarr_2_reads_odd_volumes_bit_equal(odd, tmp_path):
-    read = read_with_zarr2({name: odd.store(name) for name in odd.volumes}, tmp_path)
-    for name, volume in odd.volumes.items():
+def test_zarr_2_reads_odd_volumes_bit_equal(reference, tmp_path):
+    read = read_with_zarr2({name: reference.store(name) for name in reference.volumes}, tmp_path)
+    for name, volume in reference.volumes.items():
         for level, voxels in enumerate(volume.levels):
             readers.assert_equal(read(name, level), voxels, f"{name}/s{level}")
 
@@ -95,8 +95,8 @@ def test_the_reader_of_napari_finds_labels(demo, v3):
         assert kinds.count("image") == 1 and kinds.count("labels") >= 1
 
 
-def test_a_chunk_64_store_has_the_same_voxels(odd, volume):
+def test_a_chunk_64_store_has_the_same_voxels(reference, volume):
     for v3 in (False, True):
-        store = odd.mount / volume.name / f"em.chunk-64{'.v3' if v3 else ''}.zarr"
+        store = reference.mount / volume.name / f"em.chunk-64{'.v3' if v3 else ''}.zarr"
         for level, voxels in enumerate(volume.levels):
             readers.assert_equal(readers.zarr_array(store, level, v3), voxels, f"{store}/s{level}")

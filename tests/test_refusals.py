@@ -11,7 +11,7 @@ import pytest
 import zarr
 
 import readers
-import truth
+import reference_volumes
 from mounting import configuration, emfs, mounted, wait_for
 from origin import Fault, Origin
 from test_tolerance import attributes, rewrite, write

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-import truth
+import reference_volumes
 from mounting import configuration, mounted
 from readers import read_file
 
@@ -15,9 +15,9 @@ def files(tmp_path_factory):
     """A folder with a long chain of pages as ITK writes it, an ImageJ stack, and two Zarr groups."""
     root = tmp_path_factory.mktemp("counted")
     made = {
-        "itk": truth.itk(root, "itk", (64, 300, 400), "u1", 1),
-        "imagej": truth.imagej(root, "imagej", (50, 300, 400), "u1", 2),
-        "zarr": truth.zarr_group(root, "zarr", shape=(64, 128, 128), dtype="<i2", chunks=(32, 32, 32), seed=3, s3=True),
+        "itk": reference_volumes.itk(root, "itk", (64, 300, 400), "u1", 1),
+        "imagej": reference_volumes.imagej(root, "imagej", (50, 300, 400), "u1", 2),
+        "zarr": reference_volumes.zarr_group(root, "zarr", shape=(64, 128, 128), dtype="<i2", chunks=(32, 32, 32), seed=3, s3=True),
     }
     return root, made
 
@@ -26,7 +26,7 @@ def files(tmp_path_factory):
 def counted(files, serve, tmp_path):
     root, made = files
     origin = serve(root)
-    with mounted(tmp_path, configuration({name: truth.source_at(volume, origin) for name, volume in made.items()}), timeout=20) as mount:
+    with mounted(tmp_path, configuration({name: reference_volumes.source_at(volume, origin) for name, volume in made.items()}), timeout=20) as mount:
         yield mount, origin, made
 
 
@@ -149,7 +149,7 @@ def test_no_more_connections_than_the_host_allows(files, serve, tmp_path):
     root, made = files
     origin = serve(root)
     origin.latency = 0.05
-    with mounted(tmp_path, configuration({"zarr": truth.source_at(made["zarr"], origin)}, {"connections": 2, "stall": 10.0})) as mount:
+    with mounted(tmp_path, configuration({"zarr": reference_volumes.source_at(made["zarr"], origin)}, {"connections": 2, "stall": 10.0})) as mount:
         with concurrent.futures.ThreadPoolExecutor(16) as pool:
             list(pool.map(read_file, [mount / "zarr" / "em.zarr" / "s0" / str(z) / str(y) / str(x) for z in range(2) for y in range(4) for x in range(4)]))
     assert origin.busiest == 2

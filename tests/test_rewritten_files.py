@@ -14,7 +14,7 @@ import pytest
 
 import dm_files
 import expected
-import truth
+import reference_volumes
 from mounting import configuration, mounted
 from readers import read_file
 
@@ -22,26 +22,26 @@ SHAPE = (32, 256, 512)
 
 
 def tiff(folder, seed):
-    voxels = truth.noise(SHAPE, "u1", seed)
-    truth.imagej(folder, "v", SHAPE, "u1", seed)
+    voxels = reference_volumes.noise(SHAPE, "u1", seed)
+    reference_volumes.imagej(folder, "v", SHAPE, "u1", seed)
     return voxels, {"kind": "tiff", "url": f"{folder}/v.tif"}
 
 
 def stack(folder, seed):
-    voxels = truth.noise(SHAPE, "u1", seed)
+    voxels = reference_volumes.noise(SHAPE, "u1", seed)
     dm_files.write(folder / "v.dm4", voxels, 4)
     return voxels, {"kind": "dm3", "url": f"{folder}/v.dm4"}
 
 
 def sections(folder, seed):
-    voxels = truth.noise((40, 30, 40), "u1", seed)
+    voxels = reference_volumes.noise((40, 30, 40), "u1", seed)
     for z, plane in enumerate(voxels):
         dm_files.write(folder / "v" / f"slice_{z:03}.dm3", plane, 3)
     return voxels, {"kind": "dm3", "url": f"{folder}/v", "chunk": [1, 16, 16]}
 
 
 def zarr(folder, seed):
-    volume = truth.zarr_group(folder, "v", shape=(64, 64, 128), dtype="|u1", chunks=(16, 16, 16), levels=1, seed=seed, compressors=None)
+    volume = reference_volumes.zarr_group(folder, "v", shape=(64, 64, 128), dtype="|u1", chunks=(16, 16, 16), levels=1, seed=seed, compressors=None)
     return volume.levels[0], {"kind": "zarr", "url": f"{folder}/v.zarr"}
 
 

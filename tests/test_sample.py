@@ -13,7 +13,7 @@ import pytest
 import zarr
 
 import sample_rule
-import truth
+import reference_volumes
 from mounting import configuration, emfs, mounted
 from origin import Fault
 
@@ -37,7 +37,7 @@ def write_pyramid(folder, levels, scale):
     scales = [[size * 2**level for size in scale] for level in range(len(levels))]
     first = [[size * (2**level - 1) / 2 for size in scale] for level in range(len(levels))]
     paths = [f"s{level}" for level in range(len(levels))]
-    group = zarr.create_group(folder, zarr_format=2, attributes={"multiscales": truth.multiscales(paths, scales, first, "0.4")})
+    group = zarr.create_group(folder, zarr_format=2, attributes={"multiscales": reference_volumes.multiscales(paths, scales, first, "0.4")})
     for path, array in zip(paths, levels, strict=True):
         group.create_array(path, shape=array.shape, dtype=array.dtype, chunks=(32, 32, 32), fill_value=0)[...] = array
 
@@ -49,7 +49,7 @@ def labelled(tmp_path_factory):
 
     root = tmp_path_factory.mktemp("labelled")
     labels = blobs(SHAPE, 3)
-    write_pyramid(root / "em.zarr", [truth.noise(SHAPE, "u1", 1)], (8.0, 8.0, 8.0))
+    write_pyramid(root / "em.zarr", [reference_volumes.noise(SHAPE, "u1", 1)], (8.0, 8.0, 8.0))
     write_pyramid(root / "cells.zarr", [labels, labels[::2, ::2, ::2]], (8.0, 8.0, 8.0))
     with Origin(root) as origin:
         config = root / "labelled.toml"
@@ -164,16 +164,16 @@ def numpy_of(volume, found):
     return np.concatenate([volume[box(row)].ravel() for row in found])
 
 
-def test_statistics_are_those_of_numpy_for_every_type(odd, tmp_path):
-    names = {volume.dtype.name: name for name, volume in odd.volumes.items() if min(volume.levels[0].shape) >= 5}
+def test_statistics_are_those_of_numpy_for_every_type(reference, tmp_path):
+    names = {volume.dtype.name: name for name, volume in reference.volumes.items() if min(volume.levels[0].shape) >= 5}
     assert len(names) >= 8
     lists = tmp_path / "list.csv"
-    lists.write_text(emfs("sample", "--config", odd.mount.config_file, *names.values(), "--count", 6 * len(names), "--size", "5", "--weights", "equal").stdout)
-    told = json.loads(emfs("stats", "--config", odd.mount.config_file, "--list", lists, "--format", "json").stdout)
+    lists.write_text(emfs("sample", "--config", reference.mount.config_file, *names.values(), "--count", 6 * len(names), "--size", "5", "--weights", "equal").stdout)
+    told = json.loads(emfs("stats", "--config", reference.mount.config_file, "--list", lists, "--format", "json").stdout)
     assert {entry["dataset"] for entry in told} == set(names.values())
     for entry in told:
         found = [row for row in rows(lists.read_text()) if row["dataset"] == entry["dataset"]]
-        voxels = numpy_of(odd.volumes[entry["dataset"]].levels[0], found)
+        voxels = numpy_of(reference.volumes[entry["dataset"]].levels[0], found)
         assert entry["voxels"] == voxels.size and entry["dtype"] == voxels.dtype.name
         voxels = voxels.astype(voxels.dtype.newbyteorder("="))
         if voxels.dtype.kind != "f":

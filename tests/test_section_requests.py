@@ -8,7 +8,7 @@ import pytest
 import SimpleITK
 import tifffile
 
-import truth
+import reference_volumes
 from mounting import configuration, emfs, mounted
 from origin import Origin
 from readers import assert_equal, zarr_array
@@ -35,7 +35,7 @@ def before(file, plane, **options):
 def stack(folder, writer, odd=None, shape=(500, 700), count=18):
     """Sections by one writer, some by others; `odd`: those by number."""
     folder.mkdir(parents=True)
-    voxels = truth.noise((count, *shape), "u1", 11)
+    voxels = reference_volumes.noise((count, *shape), "u1", 11)
     for z, plane in enumerate(voxels):
         file = folder / f"s_{z:04d}.tif"
         (odd or {}).get(z, writer)(file, plane)
@@ -89,7 +89,7 @@ def test_short_sections_are_opened_by_one_request_wherever_their_directory_is(tm
 
 def test_tables_of_more_sections_than_there_is_memory_for_are_read_again_when_they_are_needed(tmp_path):
     """Each takes 32 KiB for its 2048 strips, of which 8 MiB are kept at the least memory."""
-    count, some = 330, truth.noise((8, 2048, 24), "u1", 3)
+    count, some = 330, reference_volumes.noise((8, 2048, 24), "u1", 3)
     folder = tmp_path / "v"
     folder.mkdir()
     for z, plane in enumerate(some):

@@ -14,7 +14,7 @@ import urllib.request
 import numpy as np
 import pytest
 
-import truth
+import reference_volumes
 from mounting import configuration, emfs, mounted, wait_for
 from origin import Origin
 from serving import served
@@ -25,14 +25,14 @@ CHUNK = "/v/em.zarr/s0/0/0/0"
 @pytest.fixture(scope="module")
 def volume(tmp_path_factory):
     root = tmp_path_factory.mktemp("origin")
-    return root, truth.zarr_group(root, "small", shape=(64, 96, 80), dtype="<u2", chunks=(32, 32, 32), levels=2, seed=5)
+    return root, reference_volumes.zarr_group(root, "small", shape=(64, 96, 80), dtype="<u2", chunks=(32, 32, 32), levels=2, seed=5)
 
 
 @pytest.fixture(scope="module")
 def server(volume, tmp_path_factory):
     root, made = volume
     with Origin(root) as origin:
-        config = configuration({"v": truth.source_at(made, origin)})
+        config = configuration({"v": reference_volumes.source_at(made, origin)})
         with served(tmp_path_factory.mktemp("serve"), config, "-v") as server:
             yield server
 
@@ -44,7 +44,7 @@ def expected(made):
 
 def test_every_file_has_the_bytes_that_it_has_below_a_mountpoint(server, volume, tmp_path):
     root, made = volume
-    with Origin(root) as origin, mounted(tmp_path, configuration({"v": truth.source_at(made, origin)})) as mount:
+    with Origin(root) as origin, mounted(tmp_path, configuration({"v": reference_volumes.source_at(made, origin)})) as mount:
         for path in sorted(mount.path.rglob("*")):
             name = path.relative_to(mount.path).as_posix()
             if path.is_dir() or "metadata" in name or name.endswith((".csv", "README.md", "croissant.json")) or "/upstream/" in name:
@@ -203,7 +203,7 @@ def test_a_failure_is_503_with_the_line_of_the_log_and_heals(volume, tmp_path):
     root, made = volume
     origin = Origin(root)
     origin.start()
-    with served(tmp_path, configuration({"v": truth.source_at(made, origin)}), "--timeout", "2") as server:
+    with served(tmp_path, configuration({"v": reference_volumes.source_at(made, origin)}), "--timeout", "2") as server:
         assert server.get("/v/em.zarr/.zattrs")[0] == 200
         assert server.get(CHUNK)[2] == expected(made)
         origin.stop()
@@ -234,7 +234,7 @@ def test_aborted_requests_leave_the_queues(volume, tmp_path, long):
     root, made = volume
     count = 10_000 if long else 1000
     with Origin(root, latency=0.3) as origin:
-        config = configuration({"v": truth.source_at(made, origin)}, {"connections": 2})
+        config = configuration({"v": reference_volumes.source_at(made, origin)}, {"connections": 2})
         with served(tmp_path, config, "--timeout", "20") as server:
             assert server.get("/v/em.zarr/s0/.zarray")[0] == 200
             before = origin.count()
@@ -260,7 +260,7 @@ def test_status_tells_of_a_server_by_its_address(volume, tmp_path):
     root, made = volume
     origin = Origin(root)
     origin.start()
-    with served(tmp_path, configuration({"v": truth.source_at(made, origin)}), "--timeout", "2") as server:
+    with served(tmp_path, configuration({"v": reference_volumes.source_at(made, origin)}), "--timeout", "2") as server:
         mark = emfs("mark", server.url).stdout.strip()
         assert server.get(CHUNK)[0] == 200
         origin.stop()
@@ -280,7 +280,7 @@ def test_without_the_token_there_is_nothing_and_it_is_never_told(volume, tmp_pat
     token = "S3cret-0123456789abcdef"
     (tmp_path / "token").write_text(token + "\n")
     with Origin(root) as origin:
-        config = configuration({"v": truth.source_at(made, origin)})
+        config = configuration({"v": reference_volumes.source_at(made, origin)})
         with served(tmp_path, config, "--token-file", tmp_path / "token", "-vv") as server:
             for path in ("/", "/v/em.zarr/.zattrs", "/nothing", f"/{token[:-1]}/v/em.zarr/.zattrs", "/%zz"):
                 status, headers, body = server.get(path)
@@ -303,7 +303,7 @@ def test_the_token_of_a_job_is_for_its_datasets_and_as_long_as_its_key_is_there(
     ours, theirs, every = new("--dataset", "v", "--expires", "1h"), new("--dataset", "w", "--expires", "1h"), new("--expires", "1h")
     short = new("--dataset", "v", "--expires", "1s")
     with Origin(root) as origin:
-        config = configuration({name: truth.source_at(made, origin) for name in ("v", "w")})
+        config = configuration({name: reference_volumes.source_at(made, origin) for name in ("v", "w")})
         with served(tmp_path, config, "--key-file", keys, "-vv") as server:
             status = lambda path, token: server.get(path, Authorization=f"Bearer {token}")[0]
             assert server.get(f"/{ours}{CHUNK}")[2] == expected(made)
@@ -340,7 +340,7 @@ def test_other_machines_need_a_token_or_a_word(tmp_path):
 def test_pages_of_named_origins_alone_may_read(volume, tmp_path):
     root, made = volume
     with Origin(root) as origin:
-        config = configuration({"v": truth.source_at(made, origin)})
+        config = configuration({"v": reference_volumes.source_at(made, origin)})
         with served(tmp_path, config, "--allow-origin", "https://a.org") as server:
             allowed = server.get(CHUNK, Origin="https://a.org")[1]
             assert allowed["Access-Control-Allow-Origin"] == "https://a.org" and allowed["Vary"] == "Origin"
@@ -354,7 +354,7 @@ def test_tls_by_a_certificate_of_ones_own_with_http_2(volume, tmp_path):
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost", "-addext",
                     "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate], check=True, capture_output=True)
     with Origin(root) as origin:
-        config = configuration({"v": truth.source_at(made, origin)})
+        config = configuration({"v": reference_volumes.source_at(made, origin)})
         with served(tmp_path, config, "--tls-cert", certificate, "--tls-key", key) as server:
             assert server.url.startswith("https://127.0.0.1:")
             context = ssl.create_default_context(cafile=certificate)
@@ -387,9 +387,9 @@ def drawn(tmp_path_factory):
     import tifffile
 
     root = tmp_path_factory.mktemp("drawn")
-    voxels = truth.texture((20, 60, 80), "u1", 4)
+    voxels = reference_volumes.texture((20, 60, 80), "u1", 4)
     labels = np.zeros((10, 30, 40), "u1")
-    labels[3:7, 8:20, 5:30] = truth.noise((4, 12, 25), "u1", 1) % 3
+    labels[3:7, 8:20, 5:30] = reference_volumes.noise((4, 12, 25), "u1", 1) % 3
     for name, array, photometric in (("white", voxels, "miniswhite"), ("black", voxels, "minisblack"), ("labels", labels, "minisblack")):
         tifffile.imwrite(root / f"{name}.tif", array, photometric=photometric)
     source = lambda name, size: {"kind": "tiff", "url": str(root / f"{name}.tif"), "voxel_size": [size] * 3, "window": [20, 220]}
@@ -447,7 +447,7 @@ def test_pages_say_what_there_is_without_a_script(server):
 
 def test_a_mount_serves_the_same_over_one_cache(volume, tmp_path):
     root, made = volume
-    with Origin(root) as origin, mounted(tmp_path, configuration({"v": truth.source_at(made, origin)}), "--serve=127.0.0.1:0") as mount:
+    with Origin(root) as origin, mounted(tmp_path, configuration({"v": reference_volumes.source_at(made, origin)}), "--serve=127.0.0.1:0") as mount:
         url = next(line.rpartition(" ")[2] for line in mount.log.splitlines() if "serving at" in line)
         assert (mount / "v/em.zarr/s0/0/0/0").read_bytes() == expected(made)
         assert json.loads(emfs("status", url, "--json").stdout)["mountpoint"] == str(mount.path)

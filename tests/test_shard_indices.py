@@ -10,7 +10,7 @@ import tensorstore
 import archives
 import faults
 import namings
-import truth
+import reference_volumes
 from make_precomputed_fixtures import open_scale, sharding
 from mounting import configuration, mounted
 from origin import Origin
@@ -86,7 +86,7 @@ class Written:
 def written(tmp_path_factory):
     root, made = tmp_path_factory.mktemp("indices"), {}
     for number, (name, how) in enumerate(SHARDINGS.items()):
-        voxels = truth.noise(SHAPE, "u1", number)
+        voxels = reference_volumes.noise(SHAPE, "u1", number)
         scale = {"key": "s0", "size": SHAPE[::-1], "resolution": [8, 8, 8], "chunk_size": CHUNK, "encoding": "raw", "sharding": how}
         store = open_scale(root / name, scale, "uint8")
         with tensorstore.Transaction() as transaction:

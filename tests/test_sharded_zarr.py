@@ -10,9 +10,9 @@ import zarr
 
 import faults
 import readers
-import truth
-from conftest import Odd
-from kept import read
+import reference_volumes
+from conftest import ReferenceMount
+from cached_scene import read
 from mounting import configuration, emfs, mounted, wait_for
 from origin import Fault, Origin
 
@@ -63,7 +63,7 @@ def write_python(folder, name, seed):
 def write(target, shape, dtype, shard, chunk, seed):
     """Writes all but a third of the chunks, and no shard that is the last along y; returns what should be read."""
     rng = np.random.default_rng(seed)
-    voxels, stored = truth.noise(shape, dtype, seed), np.full(shape, 3, dtype)
+    voxels, stored = reference_volumes.noise(shape, dtype, seed), np.full(shape, 3, dtype)
     for index in np.ndindex(*[-(-n // c) for n, c in zip(shape, chunk)]):
         last = (shape[1] - 1) // shard[1]
         if rng.random() < 0.3 or last and index[1] * chunk[1] // shard[1] == last:
@@ -88,7 +88,7 @@ def setup(tmp_path_factory, long):
     with Origin(root) as origin:
         sources = {name: {"kind": "zarr", "url": f"{origin.url}/{name}"} for name in volumes}
         with mounted(tmp_path_factory.mktemp("mount"), configuration(sources), timeout=20) as mount:
-            yield Odd(mount, origin, volumes)
+            yield ReferenceMount(mount, origin, volumes)
 
 
 @pytest.mark.parametrize("reader", [readers.zarr_array, readers.tensorstore_driver])
@@ -126,7 +126,7 @@ def lone(tmp_path):
 
 def cube(writer, side=256, shard=256):
     def write(folder):
-        voxels = truth.noise((side,) * 3, "uint8", 3)
+        voxels = reference_volumes.noise((side,) * 3, "uint8", 3)
         if writer == "python":
             zarr.create_array(str(folder), shape=voxels.shape, chunks=(64,) * 3, shards=(shard,) * 3, dtype="uint8", fill_value=0)[...] = voxels
         else:

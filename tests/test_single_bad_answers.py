@@ -11,7 +11,7 @@ import pytest
 import archives
 import dm_files
 import readers
-import truth
+import reference_volumes
 from faults import MODES, Trigger, altered, first_byte_flipped
 from make_precomputed_fixtures import open_scale, sharding
 from mounting import configuration, emfs, mounted
@@ -174,14 +174,14 @@ def half_black(root, kind):
     import tifffile
 
     root.mkdir()
-    voxels = truth.noise((4, 400, 330), "u1", 1)
+    voxels = reference_volumes.noise((4, 400, 330), "u1", 1)
     voxels[[1, 2]] = 0
     if kind == "sections":
         for z, plane in enumerate(voxels):
             dm_files.write(root / "dm" / f"slice_{z:04}.dm3", plane)
         return voxels, {"kind": "dm3", "url": "{origin}/dm/"}
     if kind == "shards":
-        voxels = truth.noise((64, 64, 96), "u1", 1)
+        voxels = reference_volumes.noise((64, 64, 96), "u1", 1)
         voxels[:32] = 0
         scale = {"key": "s0", "size": [96, 64, 64], "resolution": [8, 8, 8], "chunk_size": [32, 32, 32], "encoding": "raw", "sharding": sharding(1, 1, 1)}
         store = open_scale(root / "em", scale, "uint8")

@@ -3,13 +3,13 @@
 import numpy as np
 import tifffile
 
-import truth
+import reference_volumes
 from mounting import configuration, mounted
 from readers import assert_equal, zarr_array
 
 
 def test_that_imagej_means_signed_voxels_is_said_once(tmp_path):
-    voxels = truth.noise((5, 37, 45), "u2", 3)
+    voxels = reference_volumes.noise((5, 37, 45), "u2", 3)
     lines = "ImageJ=1.54f\nimages=5\nslices=5\nunit=nm\nspacing=4\n{}vunit=gray value\n"
     for name, calibration in [("signed", "cf=0\nc0=-32768.0\nc1=1.0\n"), ("other", "cf=0\nc0=0.0\nc1=2.0\n")]:
         tifffile.imwrite(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
-import truth
+import reference_volumes
 from mounting import ROOT, configuration, emfs, mounted
 from origin import Origin
 from readers import assert_equal, zarr_array
@@ -24,7 +24,7 @@ ZEISS = "\r\n0\r\n5.582e-009\r\nAP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 8.000 
 
 
 def planes(count, shape=(60, 70), dtype="u1", seed=1):
-    return np.stack([truth.noise(shape, dtype, seed * 1000 + z) for z in range(count)])
+    return np.stack([reference_volumes.noise(shape, dtype, seed * 1000 + z) for z in range(count)])
 
 
 def write(file, voxels, **options):

@@ -13,7 +13,7 @@ import pytest
 
 import exporting
 import readers
-import truth
+import reference_volumes
 from mounting import configuration, emfs, mounted
 from origin import Origin
 
@@ -28,17 +28,17 @@ def program(name, package):
     return found or pytest.skip(f"{name} is not installed (Debian: {package})")
 
 
-def levels(odd):
+def levels(reference):
     """(path of the TIFF file, voxels, volume, level) of all levels of all odd volumes."""
-    for name, volume in odd.volumes.items():
+    for name, volume in reference.volumes.items():
         for level, voxels in enumerate(volume.levels):
-            yield odd.mount / name / f"em.s{level}.tif", voxels, volume, level
+            yield reference.mount / name / f"em.s{level}.tif", voxels, volume, level
 
 
-def test_tifffile_has_the_voxels_of_every_level_and_type(odd):
+def test_tifffile_has_the_voxels_of_every_level_and_type(reference):
     import tifffile
 
-    for path, voxels, volume, level in levels(odd):
+    for path, voxels, volume, level in levels(reference):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with tifffile.TiffFile(path) as file:
@@ -67,18 +67,18 @@ def page_tag(path, tag):
         return file.pages[0].tags[tag].value
 
 
-def test_the_finest_level_is_listed_once_the_image_is_open(odd, volume):
-    (odd.store(volume.name) / ".zattrs").stat()
-    assert "em.tif" in os.listdir(odd.mount / volume.name)
-    files = [odd.mount / volume.name / name for name in ("em.tif", "em.s0.tif")]
+def test_the_finest_level_is_listed_once_the_image_is_open(reference, volume):
+    (reference.store(volume.name) / ".zattrs").stat()
+    assert "em.tif" in os.listdir(reference.mount / volume.name)
+    files = [reference.mount / volume.name / name for name in ("em.tif", "em.s0.tif")]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_pillow_has_every_page(odd):
+def test_pillow_has_every_page(reference):
     from PIL import Image, ImageSequence
 
     seen = set()
-    for path, voxels, volume, _ in levels(odd):
+    for path, voxels, volume, _ in levels(reference):
         if voxels.dtype.name in PILLOW:
             seen.add(voxels.dtype.name)
             with Image.open(path) as image:
@@ -87,10 +87,10 @@ def test_pillow_has_every_page(odd):
     assert seen >= {"uint8", "uint16"}
 
 
-def test_simpleitk_has_the_voxels(odd):
+def test_simpleitk_has_the_voxels(reference):
     import SimpleITK
 
-    for path, voxels, volume, _ in levels(odd):
+    for path, voxels, volume, _ in levels(reference):
         if voxels.dtype.name in {"uint8", "int8", "uint16", "int16", "float32"}:
             found = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
             readers.assert_equal(found.reshape(voxels.shape), voxels, path, volume.lossy)
@@ -122,16 +122,16 @@ def test_labels_crops_and_listed_views_are_files_of_their_own(demo):
 
 
 @pytest.mark.parametrize("name", ["em.chunk-64.tif", "em.v3.tif", "em.s40.tif", "em.tiff", "em.labels-none.tif", "none.tif"])
-def test_what_is_no_view_is_no_file(odd, name):
+def test_what_is_no_view_is_no_file(reference, name):
     with pytest.raises(FileNotFoundError):
-        (odd.mount / "ij-u8" / name).stat()
+        (reference.mount / "ij-u8" / name).stat()
 
 
-def test_libtiff_reads_each_page_as_a_copy_by_tifffile(odd, tmp_path):
+def test_libtiff_reads_each_page_as_a_copy_by_tifffile(reference, tmp_path):
     import tifffile
 
     tiffinfo, tiffcmp = program("tiffinfo", "libtiff-tools"), program("tiffcmp", "libtiff-tools")
-    for path, voxels, volume, _ in levels(odd):
+    for path, voxels, volume, _ in levels(reference):
         if volume.lossy or voxels.dtype.itemsize == 8:  # tiffcmp compares at most 32 bits
             continue
         done = subprocess.run([tiffinfo, "-D", path], capture_output=True, text=True, timeout=60)
@@ -160,14 +160,14 @@ print("" + width + " " + height + " " + slices + " " + x + " " + y + " " + z + "
 """
 
 
-def test_imagej_has_voxels_calibration_and_window(odd, tmp_path):
+def test_imagej_has_voxels_calibration_and_window(reference, tmp_path):
     xvfb, java = program("xvfb-run", "xvfb xauth"), program("java", "default-jre")
     jar = pathlib.Path("/usr/share/java/ij.jar")
     if not jar.exists():
         pytest.skip("ImageJ is not installed (Debian: imagej)")
     (tmp_path / "macro.ijm").write_text(MACRO)
     seen = set()
-    for path, voxels, volume, level in levels(odd):
+    for path, voxels, volume, level in levels(reference):
         if voxels.dtype.name not in IMAGEJ - seen or voxels.size > 200_000 or volume.lossy:
             continue
         seen.add(voxels.dtype.name)
@@ -189,7 +189,7 @@ def test_imagej_has_voxels_calibration_and_window(odd, tmp_path):
 def test_a_file_read_from_end_to_end_fetches_each_byte_once_and_planes_in_order(large, tmp_path):
     root, volume = large
     with Origin(root) as origin:
-        config = configuration({"v": truth.source_at(volume, origin)}, exporting.PATIENT)
+        config = configuration({"v": reference_volumes.source_at(volume, origin)}, exporting.PATIENT)
         with mounted(tmp_path, config, memory="64M", timeout=20) as mount:
             size = (mount / "v" / "em.tif").stat().st_size
             origin.forget()
@@ -259,7 +259,7 @@ def test_a_dead_origin_is_an_error_and_never_zeros(large, tmp_path):
     root, volume = large
     origin = Origin(root)
     origin.start()
-    config = configuration({"v": truth.source_at(volume, origin)})
+    config = configuration({"v": reference_volumes.source_at(volume, origin)})
     with mounted(tmp_path, config, timeout=3) as mount:
         size = (mount / "v" / "em.tif").stat().st_size
         with open(mount / "v" / "em.tif", "rb", buffering=0) as file:

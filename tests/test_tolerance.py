@@ -9,8 +9,8 @@ import pytest
 import zarr
 
 import readers
-import truth
-from conftest import Odd
+import reference_volumes
+from conftest import ReferenceMount
 from mounting import configuration, mounted
 from origin import Origin
 
@@ -41,7 +41,7 @@ def attributes(**image):
 
 def write(folder, dtype, holes=True, **options):
     """An image of one level, of which some chunks are absent; what is to be shown of it."""
-    numbers = truth.noise(SHAPE, "uint8" if dtype == "|b1" else "int16" if "f" in dtype else dtype, 3)
+    numbers = reference_volumes.noise(SHAPE, "uint8" if dtype == "|b1" else "int16" if "f" in dtype else dtype, 3)
     voxels = (numbers % 2 if dtype == "|b1" else numbers).astype(dtype)
     group = zarr.open_group(folder, mode="w", zarr_format=2)
     group.attrs.update(attributes())
@@ -61,7 +61,7 @@ def setup(tmp_path_factory):
     with Origin(root) as origin:
         sources = {name: {"kind": "zarr", "url": f"{origin.url}/{name}"} for name in volumes}
         with mounted(tmp_path_factory.mktemp("mount"), configuration(sources), timeout=20) as mount:
-            yield Odd(mount, origin, volumes)
+            yield ReferenceMount(mount, origin, volumes)
 
 
 @pytest.mark.parametrize("reader", [readers.zarr_array, readers.tensorstore_driver])
@@ -144,7 +144,7 @@ def test_whole_numbers_may_be_written_as_floats(shown):
 
 @pytest.mark.parametrize("version", ["0.1", "0.2", "0.3"])
 def test_the_first_versions_of_ngff_are_read_without_sizes(tmp_path, version):
-    voxels = truth.noise((1, 1, *SHAPE), "uint8", 4)
+    voxels = reference_volumes.noise((1, 1, *SHAPE), "uint8", 4)
     image = {"version": version, "datasets": [{"path": "0"}]} | ({"axes": list("tczyx")} if version == "0.3" else {})
     group = zarr.open_group(tmp_path / "image", mode="w", zarr_format=2)
     group.attrs["multiscales"] = [image]
@@ -181,7 +181,7 @@ LEVELS = {
 def test_a_bad_level_is_left_out_and_named_and_the_others_are_shown(tmp_path, what, finest):
     group = zarr.open_group(tmp_path / "image", mode="w", zarr_format=2)
     shapes = {"s0": SHAPE, "s1": (11, 9, 13), "s2": (6, 5, 7)}
-    voxels = {name: truth.noise(shape, "uint8", n) for n, (name, shape) in enumerate(shapes.items())}
+    voxels = {name: reference_volumes.noise(shape, "uint8", n) for n, (name, shape) in enumerate(shapes.items())}
     for name, shape in shapes.items():
         group.create_array(name, shape=shape, chunks=CHUNK, dtype="uint8", fill_value=0, compressors=numcodecs.Zstd(1))[...] = voxels[name]
     levels = [{"path": name, "coordinateTransformations": [{"type": "scale", "scale": [40.0 * 2**n, 8.0 * 2**n, 8.0 * 2**n]}]} for n, name in enumerate(shapes)]
@@ -206,7 +206,7 @@ def test_a_bad_level_is_left_out_and_named_and_the_others_are_shown(tmp_path, wh
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("axes", ["xyz", "cxyz", "yxz", "zcyx", "tczyx", "xyzct", "zxyc"])
 def test_axes_in_any_order_are_shown_as_z_y_x(tmp_path, axes, zarr_format):
-    voxels, other = truth.noise(SHAPE, "uint16", 5), [axis for axis in axes if axis in "ct"]
+    voxels, other = reference_volumes.noise(SHAPE, "uint16", 5), [axis for axis in axes if axis in "ct"]
     sizes = dict(zip("zyx", SHAPE)) | dict.fromkeys(other, 1)
     chunks = dict(zip("zyx", (8, 6, 5))) | dict.fromkeys(other, 1)
     scales, corners = dict(zip("zyx", (40.0, 8.0, 4.0))) | dict.fromkeys(other, 1.0), dict(zip("zyx", (1.0, 2.0, 3.0))) | dict.fromkeys(other, 0.0)
@@ -230,7 +230,7 @@ def test_axes_in_any_order_are_shown_as_z_y_x(tmp_path, axes, zarr_format):
 
 @pytest.mark.parametrize("chunk", [1, 2, 3])
 def test_one_of_several_channels_is_shown_by_number(tmp_path, chunk):
-    voxels = np.stack([truth.noise(SHAPE, "uint8", seed) for seed in range(3)])
+    voxels = np.stack([reference_volumes.noise(SHAPE, "uint8", seed) for seed in range(3)])
     axes = [{"name": "c", "type": "channel"}, *({"name": axis, "type": "space", "unit": "nanometer"} for axis in "zyx")]
     windows = [{"window": {"start": n, "end": 100 + n}} for n in range(3)]
     group = zarr.open_group(tmp_path / "image", mode="w", zarr_format=2)

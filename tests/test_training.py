@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import pytest
 
-import truth
+import reference_volumes
 from mounting import BINARY, GUNPOWDER_PYTHON, LEGACY_PYTHON, ROOT, TORCH_PYTHON, configuration, emfs, mounted, wait_for
 from origin import Fault, Origin
 
@@ -27,7 +27,7 @@ needs_torch = pytest.mark.skipif(not TORCH_PYTHON.exists(), reason="there is no 
 @pytest.fixture(scope="module")
 def volume(tmp_path_factory):
     root = tmp_path_factory.mktemp("training")
-    return root, truth.zarr_group(root, "v", shape=SHAPE, dtype="|u1", chunks=(BLOCK,) * 3, levels=1, seed=9, compressors=None)
+    return root, reference_volumes.zarr_group(root, "v", shape=SHAPE, dtype="|u1", chunks=(BLOCK,) * 3, levels=1, seed=9, compressors=None)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def scene(volume):
     root, made = volume
     with Origin(root) as origin:
         config = root / "v.toml"
-        config.write_text(configuration({"v": truth.source_at(made, origin)}, {"connections": 16}))
+        config.write_text(configuration({"v": reference_volumes.source_at(made, origin)}, {"connections": 16}))
         yield root, made, origin, config
 
 
@@ -111,7 +111,7 @@ def test_a_run_whose_reads_failed_does_not_end_well(scene, tmp_path, serve, long
     root, made, _, _ = scene
     origin = serve(root)
     config = tmp_path / "v.toml"
-    config.write_text(configuration({"v": truth.source_at(made, origin)}, {"connections": 16}))
+    config.write_text(configuration({"v": reference_volumes.source_at(made, origin)}, {"connections": 16}))
     lists = listed(config, tmp_path / "list.csv", "v", "--count", 60, "--size", "24")
     right = expected(made, lists)
     ended = []
@@ -144,7 +144,7 @@ def test_absences_in_the_list_are_failures_unless_they_are_allowed(tmp_path):
 
     root = tmp_path / "files"
     root.mkdir()
-    voxels = truth.noise((32, 64, 64), "u1", 1)
+    voxels = reference_volumes.noise((32, 64, 64), "u1", 1)
     voxels[:, :32, :32] = 0  # of which zarr writes no chunk
     write_pyramid(root / "em.zarr", [voxels], (8.0, 8.0, 8.0))
     write_pyramid(root / "cells.zarr", [blobs((32, 64, 64), 2)], (8.0, 8.0, 8.0))
@@ -213,7 +213,7 @@ def test_labels_lie_on_their_image_by_nanometres(tmp_path):
     root = tmp_path / "files"
     root.mkdir()
     labels = rng.integers(1, 200, (24, 32, 40), dtype="u2")
-    write_pyramid(root / "em.zarr", [truth.noise((48, 64, 80), "u1", 1)], (8.0, 8.0, 8.0))
+    write_pyramid(root / "em.zarr", [reference_volumes.noise((48, 64, 80), "u1", 1)], (8.0, 8.0, 8.0))
     write_pyramid(root / "cells.zarr", [labels], (16.0, 16.0, 16.0))
     attributes = json.loads((root / "cells.zarr/.zattrs").read_text())
     attributes["multiscales"][0]["datasets"][0]["coordinateTransformations"][1]["translation"] = [4.0, 4.0, 4.0]

@@ -12,7 +12,7 @@ import tempfile
 import pytest
 
 import expected
-import truth
+import reference_volumes
 from mounting import BINARY, configuration, daemons, emfs, is_mounted, mounted, wait_for
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user; the other tests ran as one")
@@ -54,9 +54,9 @@ def clean_up_of_user(path):
 @pytest.fixture
 def scene(tmp_path, serve):
     (tmp_path / "files").mkdir()
-    volume = truth.itk(tmp_path / "files", "v", (20, 140, 150), "u2", 1)
+    volume = reference_volumes.itk(tmp_path / "files", "v", (20, 140, 150), "u2", 1)
     origin = serve(tmp_path / "files")
-    return configuration({"v": truth.source_at(volume, origin)}), volume
+    return configuration({"v": reference_volumes.source_at(volume, origin)}), volume
 
 
 def mount_as_user(home, config, *options):

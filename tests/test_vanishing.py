@@ -9,7 +9,7 @@ import pytest
 import archives
 import expected
 import sparse_volumes
-from kept import read
+from cached_scene import read
 from mounting import configuration, mounted, wait_for
 from origin import Fault, Origin
 from watched import side_by_side

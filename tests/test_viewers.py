@@ -17,7 +17,7 @@ import browser
 import lone_volumes
 import replica
 import test_labels_in_place
-import truth
+import reference_volumes
 from mounting import ROOT, configuration, emfs
 from origin import Origin
 from serving import served
@@ -152,7 +152,7 @@ def test_neuroglancer_shows_the_slice_in_its_window(shown, window, neuroglancer,
 
 @needs_browser
 def test_an_image_whose_white_is_zero_is_shown_so(tmp_path, window, neuroglancer):
-    made = truth.tiff_volume("white", truth.texture((12, 300, 400), "u1", 3), (8.0, 8.0, 8.0))
+    made = reference_volumes.tiff_volume("white", reference_volumes.texture((12, 300, 400), "u1", 3), (8.0, 8.0, 8.0))
     tifffile.imwrite(tmp_path / "white.tif", made.levels[0], photometric="miniswhite")
     config = configuration({"white": {"kind": "tiff", "url": str(tmp_path / "white.tif"), "voxel_size": [8, 8, 8], "window": [0, 200]}})
     with served(tmp_path, config) as server:
@@ -238,8 +238,8 @@ def test_a_sphere_and_its_label_overlap_where_a_link_shows_them(tmp_path, window
     folder = tmp_path / "serve"
     folder.mkdir()
     with Origin(tmp_path) as origin:
-        source = truth.source_at(em, origin)
-        images = [{"name": "a", "source": source, "labels": [{"name": "ball", "source": truth.source_at(ball, origin)}]}]
+        source = reference_volumes.source_at(em, origin)
+        images = [{"name": "a", "source": source, "labels": [{"name": "ball", "source": reference_volumes.source_at(ball, origin)}]}]
         with served(folder, configuration({"v": {"source": source, "images": images}})) as server:
             opened(window, emfs("link", "v/a", "--server", server.url, "--page", neuroglancer).stdout.strip())
             picture = in_first_panel(window)
@@ -255,12 +255,12 @@ def test_a_sphere_and_its_label_overlap_where_a_link_shows_them(tmp_path, window
 
 @needs_browser
 def test_the_picture_comes_when_the_origin_is_back(tmp_path, window, neuroglancer):
-    made = truth.zarr_group(tmp_path, "group", shape=(64, 96, 80), dtype="|u1", chunks=(32, 32, 32), levels=1, seed=5)
+    made = reference_volumes.zarr_group(tmp_path, "group", shape=(64, 96, 80), dtype="|u1", chunks=(32, 32, 32), levels=1, seed=5)
     origin = Origin(tmp_path)
     origin.start()
     folder = tmp_path / "serve"
     folder.mkdir()
-    with served(folder, configuration({"v": truth.source_at(made, origin)}), "--timeout", "2") as server:
+    with served(folder, configuration({"v": reference_volumes.source_at(made, origin)}), "--timeout", "2") as server:
         link = emfs("link", "v", "--server", server.url, "--page", neuroglancer).stdout.strip()
         origin.stop()
         window.open("about:blank")

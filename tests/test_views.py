@@ -12,7 +12,7 @@ from expected import cut, view_name
 from make_precomputed_fixtures import write_all
 from mounting import configuration, emfs, mounted, wait_for
 from origin import Origin
-from truth import make_all, source_at
+from reference_volumes import make_all, source_at
 
 PLANES, PYRAMID, ODD_CHUNKS = "itk-u8", "z2-zstd-i2", "z2-blosc-lz4"
 
@@ -30,11 +30,11 @@ def boxes(shape):
 @pytest.mark.parametrize("v3", [False, True], ids=["v2", "v3"])
 @pytest.mark.parametrize("reader", [readers.zarr_array, readers.tensorstore_driver], ids=lambda reader: reader.__name__)
 @pytest.mark.parametrize("name", [PLANES, PYRAMID, ODD_CHUNKS, "tiled-u16"])
-def test_a_crop_is_the_slice_of_every_level(odd, name, reader, v3):
-    volume = odd.volumes[name]
+def test_a_crop_is_the_slice_of_every_level(reference, name, reader, v3):
+    volume = reference.volumes[name]
     scales = [scale or [1.0, 1.0, 1.0] for scale in volume.scale]
     for box in boxes(volume.levels[0].shape):
-        store = odd.mount / name / view_name("em", box, v3=v3)
+        store = reference.mount / name / view_name("em", box, v3=v3)
         shown = list(cut(volume.levels, scales, box))
         assert {entry for entry in os.listdir(store) if entry.startswith("s")} == {f"s{n}" for n in range(len(shown))}
         for level, (voxels, _) in enumerate(shown):
@@ -42,33 +42,33 @@ def test_a_crop_is_the_slice_of_every_level(odd, name, reader, v3):
 
 
 @pytest.mark.parametrize("name", [PLANES, PYRAMID, ODD_CHUNKS])
-def test_what_a_crop_s_last_chunks_have_beyond_it_is_0(odd, name):
-    voxels = odd.volumes[name].levels[0]
+def test_what_a_crop_s_last_chunks_have_beyond_it_is_0(reference, name):
+    voxels = reference.volumes[name].levels[0]
     box = [(n // 5, n // 5 + max(1, n // 2)) for n in voxels.shape]
     part = voxels[tuple(slice(a, b) for a, b in box)]
-    store = odd.mount / name / view_name("em", box, 20)
+    store = reference.mount / name / view_name("em", box, 20)
     for index in expected.chunk_indices(part.shape, [20] * 3):
         assert (store / "s0" / expected.chunk_path(index)).read_bytes() == expected.chunk_bytes(part, [20] * 3, index), index
 
 
 @pytest.mark.parametrize("v3", [False, True], ids=["v2", "v3"])
 @pytest.mark.parametrize("chunk", ["20", "64", "16x32x17", "4x300x64"])
-def test_another_chunk_shape_shows_the_same_voxels(odd, chunk, v3):
+def test_another_chunk_shape_shows_the_same_voxels(reference, chunk, v3):
     for name in (PLANES, PYRAMID, ODD_CHUNKS):
-        volume = odd.volumes[name]
+        volume = reference.volumes[name]
         box = [(n // 4, n) for n in volume.levels[0].shape]
         for voxels, store in [(volume.levels[0], view_name("em", None, chunk, v3)),
                               (volume.levels[0][tuple(slice(a, b) for a, b in box)], view_name("em", box, chunk, v3))]:
-            readers.assert_equal(readers.zarr_array(odd.mount / name / store, 0, v3), voxels, store)
+            readers.assert_equal(readers.zarr_array(reference.mount / name / store, 0, v3), voxels, store)
 
 
-def test_ome_zarr_py_reads_a_crop_with_its_place(odd):
+def test_ome_zarr_py_reads_a_crop_with_its_place(reference):
     from ome_zarr.io import parse_url
     from ome_zarr.reader import Reader
 
-    volume = odd.volumes[PYRAMID]
+    volume = reference.volumes[PYRAMID]
     box = [(5, 30), (11, 60), (7, 90)]
-    store = odd.mount / PYRAMID / view_name("em", box)
+    store = reference.mount / PYRAMID / view_name("em", box)
     node = next(iter(Reader(parse_url(str(store), mode="r"))()))
     for level, (voxels, start) in enumerate(cut(volume.levels, volume.scale, box)):
         readers.assert_equal(node.data[level].compute(), voxels, f"{store}/s{level}")
@@ -115,31 +115,31 @@ def test_a_crop_costs_no_more_requests_than_the_same_box_of_its_image(tmp_path, 
         assert 0 < view <= whole
 
 
-def test_a_view_and_its_image_share_what_was_fetched(odd):
-    store = odd.mount / PYRAMID
+def test_a_view_and_its_image_share_what_was_fetched(reference):
+    store = reference.mount / PYRAMID
     readers.zarr_array(store / "em.zarr", 0, False)
-    before = len(odd.origin.requests)
+    before = len(reference.origin.requests)
     readers.zarr_array(store / view_name("em", [(1, 40), (2, 50), (3, 80)], "24"), 0, False)
-    assert len(odd.origin.requests) == before
+    assert len(reference.origin.requests) == before
 
 
-def test_many_names_leave_no_memory_behind(odd, long):
-    directory = odd.mount / PYRAMID
-    shape = odd.volumes[PYRAMID].levels[0].shape
+def test_many_names_leave_no_memory_behind(reference, long):
+    directory = reference.mount / PYRAMID
+    shape = reference.volumes[PYRAMID].levels[0].shape
     rng = np.random.default_rng(4)
     boxes = [[sorted(rng.choice(n + 1, 2, replace=False).tolist()) for n in shape] for _ in range(50_000 if long else 8_000)]
     (directory / view_name("em", boxes[0]) / "s0" / ".zarray").read_bytes()
-    before = odd.mount.rss()
+    before = reference.mount.rss()
     for number, box in enumerate(boxes):
         assert (directory / view_name("em", box)).is_dir()
         assert not (directory / f"em.chunk-{number + 5000}.zarr").exists()
     # Those that nobody uses are let go of within a second or two, without anybody asking.
-    wait_for(lambda: odd.mount.rss() - before < 12 << 20, 20, "memory about as before")
-    print(f"{len(boxes)} views and as many wrong names: {(odd.mount.rss() - before) / 1024:.0f} KiB more")
+    wait_for(lambda: reference.mount.rss() - before < 12 << 20, 20, "memory about as before")
+    print(f"{len(boxes)} views and as many wrong names: {(reference.mount.rss() - before) / 1024:.0f} KiB more")
 
 
-def test_a_view_in_use_outlasts_the_names_looked_up_after_it(odd):
-    directory = odd.mount / PYRAMID
+def test_a_view_in_use_outlasts_the_names_looked_up_after_it(reference):
+    directory = reference.mount / PYRAMID
     box = [(1, 40), (2, 50), (3, 80)]
     used = os.open(directory / view_name("em", box) / "s0", os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -158,7 +158,7 @@ def test_a_view_in_use_outlasts_the_names_looked_up_after_it(odd):
         os.close(used)
     assert held == (directory / view_name("em", box) / "s0" / "0" / "0" / "0").read_bytes()
     z, y, x = (slice(*part) for part in box)
-    np.testing.assert_array_equal(readers.zarr_array(directory / view_name("em", box), 0, False), odd.volumes[PYRAMID].levels[0][z, y, x])
+    np.testing.assert_array_equal(readers.zarr_array(directory / view_name("em", box), 0, False), reference.volumes[PYRAMID].levels[0][z, y, x])
 
 
 # --- commands --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import replica
-import truth
+import reference_volumes
 from mounting import BINARY, configuration, emfs, mounted, wait_for
 from origin import Fault
 
@@ -67,7 +67,7 @@ def test_what_is_measured_is_what_the_catalogue_recorded_on_any_machine(demo, tm
 def plain(small_served):
     """A volume of which nobody states a window, its origin, and a configuration."""
     volume, origin = small_served
-    return volume, origin, configuration({"plain": truth.source_at(volume, origin)})
+    return volume, origin, configuration({"plain": reference_volumes.source_at(volume, origin)})
 
 
 WHOLE = (0, 65535)
@@ -110,7 +110,7 @@ def test_without_a_cache_the_range_of_the_type_is_shown(plain, tmp_path):
 
 def test_a_recorded_window_is_shown_until_one_is_measured_and_a_configured_one_always(plain, tmp_path):
     volume, origin, _ = plain
-    source = truth.source_at(volume, origin)
+    source = reference_volumes.source_at(volume, origin)
     sets = {"recorded": source | {"recorded_window": [5, 900]}, "configured": source | {"recorded_window": [5, 900], "window": [7, 800]}}
     config = configuration(sets)
     with mounted(tmp_path, config, cache=tmp_path / "cache", timeout=30) as mount:

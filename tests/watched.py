@@ -5,7 +5,7 @@ import concurrent.futures
 import time
 
 import expected
-from kept import read
+from cached_scene import read
 from mounting import wait_for
 
 #: What a read may end with.

@@ -3,12 +3,12 @@
 import itertools
 import json
 
-import truth
+import reference_volumes
 
 
 def write_raw(folder, shape, dtype, chunk, seed=1):
     """Writes noise of `shape` (z, y, x) and returns it."""
-    voxels = truth.noise(shape, dtype, seed)
+    voxels = reference_volumes.noise(shape, dtype, seed)
     (folder / "s0").mkdir(parents=True)
     scale = {"key": "s0", "size": shape[::-1], "resolution": [4, 4, 40], "voxel_offset": [0, 0, 0], "chunk_sizes": [chunk[::-1]], "encoding": "raw"}
     info = {"type": "image", "data_type": dtype, "num_channels": 1, "scales": [scale]}

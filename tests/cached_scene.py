@@ -5,7 +5,7 @@ import errno
 import pathlib
 
 import expected
-import truth
+import reference_volumes
 from mounting import configuration, emfs, mounted
 
 MIB = 1 << 20
@@ -25,7 +25,7 @@ class Scene:
     def __init__(self, folder, origin, volumes):
         self.folder, self.origin, self.volumes = folder, origin, volumes
         self.cache = folder / "cache"
-        self.config = configuration({name: truth.source_at(volume, origin) for name, volume in volumes.items()}, {"stall": 1.0})
+        self.config = configuration({name: reference_volumes.source_at(volume, origin) for name, volume in volumes.items()}, {"stall": 1.0})
         self.config_file = folder / "config.toml"
         self.config_file.write_text(self.config)
 
@@ -65,7 +65,7 @@ class Scene:
         return emfs("cache", *arguments, "--cache-dir", self.cache, **options)
 
 
-def kept_files(folder):
+def cached_files(folder):
     return [path for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
