@@ -68,10 +68,10 @@ impl Failure {
         let mut response = Response::new(body::whole(self.text() + "\n"));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, super::file::value("text/plain; charset=utf-8"));
+        headers.insert(CONTENT_TYPE, super::headers::value("text/plain; charset=utf-8"));
         match self {
             Failure::Failed(_) => drop(headers.insert(RETRY_AFTER, RETRY.into())),
-            Failure::NoToken => drop(headers.insert(WWW_AUTHENTICATE, super::file::value("Bearer realm=\"emfs\""))),
+            Failure::NoToken => drop(headers.insert(WWW_AUTHENTICATE, super::headers::value("Bearer realm=\"emfs\""))),
             _ => {}
         }
         response

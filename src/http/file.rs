@@ -15,8 +15,9 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::body::{self, Body};
 use super::conditions::{Outcome, weigh};
 use super::failure::Failure;
-use super::listen::Site;
+use super::headers::value;
 use super::paths::{FoundPath, answer};
+use super::site::Site;
 use crate::byte_range::RequestedRange;
 
 /// Files up to here are there before any of them is sent; a chunk file is no longer.
@@ -27,11 +28,6 @@ const PIECE: u64 = 4 << 20;
 
 /// How long a browser may keep what never changes as long as this server lives: as long as emfs itself believes what it keeps.
 const KEPT: &str = "max-age=604800, immutable";
-
-/// The value of a header.
-pub(super) fn value(text: &'static str) -> HeaderValue {
-    HeaderValue::from_static(text)
-}
 
 /// The answer to a request for a file. A HEAD asks nobody for its content.
 pub(super) async fn respond(

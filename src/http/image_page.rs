@@ -6,14 +6,13 @@ use std::sync::Arc;
 use hyper::Response;
 
 use super::body::Body;
-use super::documents::{Described, DescribedLevel, DescriptionError};
+use super::describe::describe;
+use super::documents::{Described, DescribedLevel};
 use super::failure::Failure;
-use super::file;
-use super::listen::Site;
-use super::markup::{escape, part};
+use super::markup::{escape, html, part};
 use super::picture::PictureView;
 use super::query::Query;
-use super::respond::html;
+use super::site::Site;
 use super::viewers::{Link, Viewer};
 
 const AXES: [&str; 3] = ["z", "y", "x"];
@@ -25,32 +24,6 @@ pub(super) async fn store(site: &Arc<Site>, dataset: &str, image: &str) -> Optio
         Ok(_) => Some(Ok(store)),
         Err(Failure::NotFound(_)) => None,
         Err(failure) => Some(Err(failure)),
-    }
-}
-
-/// What the documents of a store say.
-pub(super) async fn describe(site: &Arc<Site>, dataset: &str, store: &str, below: &str) -> Result<Described, Failure> {
-    let fetch = |path: String| async move {
-        let parts: Vec<String> = path.split('/').map(str::to_owned).collect();
-        let found = match site.names().find(&parts).await {
-            Err(Failure::NotFound(_)) => return Ok(None),
-            found => found?,
-        };
-        let size = found.attributes.size;
-        file::bytes(site, &found, 0..size).await.map(Some)
-    };
-    Described::read(dataset, store, below, fetch).await.map_err(|error| match error {
-        DescriptionError::Unread(failure) => failure,
-        DescriptionError::Missing(path) => Failure::NotFound(path),
-        DescriptionError::Foreign { .. } => Failure::Failed(error_text(&error)),
-    })
-}
-
-fn error_text(error: &DescriptionError<Failure>) -> String {
-    match error {
-        DescriptionError::Foreign { path, reason } => format!("{path}: {reason}"),
-        DescriptionError::Missing(path) => path.clone(),
-        DescriptionError::Unread(failure) => format!("{failure:?}"),
     }
 }
 

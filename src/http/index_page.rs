@@ -10,13 +10,13 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::body::Body;
+use super::describe::describe;
 use super::failure::Failure;
 use super::file;
-use super::image_page::{describe, facts};
-use super::listen::Site;
+use super::image_page::facts;
 use super::listing::{html_line, names};
-use super::markup::{escape, part};
-use super::respond::html;
+use super::markup::{escape, html, part};
+use super::site::Site;
 use super::viewers::{Link, Viewer};
 use crate::catalog::MAIN_IMAGE;
 use crate::vfs::NodeKind;

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -18,15 +18,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::access::Access;
-use super::body::Untaken;
-use super::documents::Described;
-use super::image_page::describe;
-use super::paths::CountedNames;
 use super::patience::Patient;
 use super::respond::respond;
+use super::site::Site;
 use super::tls::HTTP_2;
-use crate::vfs::Vfs;
 
 /// Connections at a time; the others wait.
 const CONNECTIONS: usize = 1024;
@@ -42,64 +37,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How long answers that are under way may take when the server ends.
 const ENDING: Duration = Duration::from_secs(1);
-
-/// What is taken of the memory for what clients have not taken yet: one part in so many.
-const UNTAKEN: u64 = 8;
-
-/// What is served.
-pub struct Site {
-    vfs: Arc<Vfs>,
-    names: CountedNames,
-    access: Access,
-    untaken: Untaken,
-    /// The nanosecond in which it began.
-    life: u64,
-    is_tls: bool,
-}
-
-impl Site {
-    /// The tree, for those who have access; `memory` is what it may take. `is_tls`: whether it is reached by TLS.
-    pub fn new(vfs: Arc<Vfs>, access: Access, memory: u64, is_tls: bool) -> Arc<Self> {
-        let life = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-        let names = CountedNames::new(Arc::clone(&vfs));
-        Arc::new(Site { vfs, names, access, untaken: Untaken::of(memory / UNTAKEN), life, is_tls })
-    }
-
-    /// What the documents of a store say.
-    pub async fn describe(self: &Arc<Self>, dataset: &str, store: &str) -> Result<Described, String> {
-        describe(self, dataset, store, "").await.map_err(|failure| failure.text())
-    }
-
-    pub(super) fn vfs(&self) -> &Arc<Vfs> {
-        &self.vfs
-    }
-
-    pub(super) fn names(&self) -> &CountedNames {
-        &self.names
-    }
-
-    pub(super) fn access(&self) -> &Access {
-        &self.access
-    }
-
-    pub(super) fn untaken(&self) -> &Untaken {
-        &self.untaken
-    }
-
-    pub(super) fn life(&self) -> u64 {
-        self.life
-    }
-
-    /// How its addresses begin.
-    pub(super) fn scheme(&self) -> &'static str {
-        if self.is_tls { "https" } else { "http" }
-    }
-
-    /// Whether anybody may read.
-    pub(super) fn is_public(&self) -> bool {
-        self.access.token.is_none()
-    }
-}
 
 /// A server that has its address.
 pub struct Server {

@@ -12,10 +12,10 @@ use serde_json::json;
 
 use super::body::{self, Body};
 use super::failure::Failure;
-use super::file::value;
-use super::listen::Site;
+use super::headers::value;
 use super::markup::{escape, part};
 use super::paths::{FoundPath, answer};
+use super::site::Site;
 use crate::vfs::{DirEntry, NodeKind};
 
 /// How a listing is written.

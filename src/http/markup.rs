@@ -1,6 +1,11 @@
-//! Pieces of pages.
+//! Pages and pieces of them.
 
+use hyper::Response;
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::body::{self, Body};
+use super::headers::value;
 
 /// What stands as it is in a part of an address.
 const PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -27,7 +32,7 @@ pub(super) fn part(name: &str) -> String {
 }
 
 /// A page.
-pub(super) fn page(title: &str, body: &str) -> String {
+fn page(title: &str, body: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<style>{STYLE}</style></head>\n\
@@ -50,6 +55,19 @@ code,input{font-size:.95rem}pre{white-space:pre-wrap;overflow-wrap:anywhere}\
 form{display:flex;flex-wrap:wrap;gap:.5rem 1rem;align-items:end;margin:.8rem 0}label{display:flex;flex-direction:column;font-size:.85rem}\
 input[type=range]{width:min(28rem,85vw)}input[type=number]{width:7rem}\
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem}td,th{border:1px solid #8886;padding:.2rem .5rem;text-align:left;vertical-align:top}";
+
+/// An answer that is a page.
+pub(super) fn html(title: &str, content: &str) -> Response<Body> {
+    let mut response = Response::new(body::whole(page(title, content)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, value("text/html; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, value("no-cache"));
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        value("default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; form-action 'self'"),
+    );
+    response
+}
 
 #[cfg(test)]
 mod tests {

@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
+use super::describe::describe;
 use super::documents::DescribedLevel;
 use super::failure::Failure;
-use super::image_page::describe;
-use super::listen::Site;
-use super::picture::MAX_SIDE;
-use super::slice::{self, Cut, Slice};
+use super::site::Site;
+use super::slice::{self, Cut, MAX_SIDE, Slice};
 use crate::http::Described;
 
 /// The labels of a slice, and where they lie under its pixels.

@@ -7,18 +7,15 @@ use hyper::Response;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE};
 
 use super::body::{self, Body};
+use super::describe::describe;
 use super::documents::{Described, DescribedLevel};
 use super::failure::Failure;
-use super::file::value;
-use super::image_page::describe;
-use super::listen::Site;
+use super::headers::value;
 use super::overlay::Overlay;
 use super::query::Query;
-use super::slice::{self, Cut, Slice};
+use super::site::Site;
+use super::slice::{self, Cut, MAX_SIDE, Slice};
 use crate::task;
-
-/// Pixels of a side of a picture at most.
-pub(super) const MAX_SIDE: u64 = 2048;
 
 /// Pixels that the longer side of a picture should have at least, where nobody says.
 const SIZE: u64 = 512;

@@ -17,12 +17,13 @@ use tracing::{Instrument, Span};
 use super::access::Admission;
 use super::body::{self, Body};
 use super::failure::Failure;
-use super::file::{self, value};
-use super::listen::Site;
+use super::file;
+use super::headers::value;
 use super::listing::{self, Form};
 use super::paths::Path;
 use super::query::Query;
-use super::{image_page, index_page, markup, picture};
+use super::site::Site;
+use super::{image_page, index_page, picture};
 use crate::task;
 use crate::vfs::NodeKind;
 
@@ -222,19 +223,5 @@ fn preflight(site: &Site, asked: &HeaderMap) -> Response<Body> {
     if asked.get(REQUEST_PRIVATE).is_some_and(|asked| asked == "true") {
         headers.insert(ALLOW_PRIVATE, value("true"));
     }
-    response
-}
-
-/// An answer that is a page.
-pub(super) fn html(title: &str, content: &str) -> Response<Body> {
-    use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-    let mut response = Response::new(body::whole(markup::page(title, content)));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, value("text/html; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, value("no-cache"));
-    headers.insert(
-        CONTENT_SECURITY_POLICY,
-        value("default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; form-action 'self'"),
-    );
     response
 }

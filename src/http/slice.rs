@@ -8,8 +8,11 @@ use futures::{StreamExt, stream};
 use super::documents::DescribedLevel;
 use super::failure::Failure;
 use super::file;
-use super::listen::Site;
+use super::site::Site;
 use crate::geometry::{CellIndex, Region};
+
+/// Pixels of a side of a picture at most.
+pub(super) const MAX_SIDE: u64 = 2048;
 
 /// Bytes of chunk files that are read for a slice at most.
 const READ: u64 = 512 << 20;

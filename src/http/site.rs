@@ -1,0 +1,62 @@
+//! What is served, to whom, and from which memory.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::access::Access;
+use super::body::Untaken;
+use super::paths::CountedNames;
+use crate::vfs::Vfs;
+
+/// What is taken of the memory for what clients have not taken yet: one part in so many.
+const UNTAKEN: u64 = 8;
+
+/// What is served.
+pub struct Site {
+    vfs: Arc<Vfs>,
+    names: CountedNames,
+    access: Access,
+    untaken: Untaken,
+    /// The nanosecond in which it began.
+    life: u64,
+    is_tls: bool,
+}
+
+impl Site {
+    /// The tree, for those who have access; `memory` is what it may take. `is_tls`: whether it is reached by TLS.
+    pub fn new(vfs: Arc<Vfs>, access: Access, memory: u64, is_tls: bool) -> Arc<Self> {
+        let life = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let names = CountedNames::new(Arc::clone(&vfs));
+        Arc::new(Site { vfs, names, access, untaken: Untaken::of(memory / UNTAKEN), life, is_tls })
+    }
+
+    pub(super) fn vfs(&self) -> &Arc<Vfs> {
+        &self.vfs
+    }
+
+    pub(super) fn names(&self) -> &CountedNames {
+        &self.names
+    }
+
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    pub(super) fn untaken(&self) -> &Untaken {
+        &self.untaken
+    }
+
+    pub(super) fn life(&self) -> u64 {
+        self.life
+    }
+
+    /// How its addresses begin.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.is_tls { "https" } else { "http" }
+    }
+
+    /// Whether anybody may read.
+    pub(super) fn is_public(&self) -> bool {
+        self.access.token.is_none()
+    }
+}
