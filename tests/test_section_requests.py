@@ -1,5 +1,6 @@
 """Sections of a file per z: what the first one foretells of the others, what each costs, and that nothing of it is believed."""
 
+import concurrent.futures
 import json
 import os
 
@@ -102,6 +103,28 @@ def test_tables_of_more_sections_than_there_is_memory_for_are_read_again_when_th
         assert mount.status()["failures"] == []
 
 
+def test_readers_of_many_sections_at_once_and_other_datasets_get_what_they_ask_for_where_memory_is_short(tmp_path):
+    """Each section takes 320 KB for its 20 000 strips, of which 8 MiB are kept at the least memory."""
+    count, some = 60, reference_volumes.noise((4, 20000, 8), "u1", 4)
+    folder = tmp_path / "v"
+    folder.mkdir()
+    for z, plane in enumerate(some):
+        before(folder / f"s_{z:04d}.tif", plane, compression="deflate", rowsperstrip=1)
+    for z in range(len(some), count):
+        os.link(folder / f"s_{z % len(some):04d}.tif", folder / f"s_{z:04d}.tif")
+    before(tmp_path / "other.tif", some[0], compression="deflate", rowsperstrip=1)
+    sources = {"v": {"kind": "tiff", "url": f"{folder}/", "voxel_size": [50, 8, 8], "pyramid": False},
+               "other": {"kind": "tiff", "url": str(tmp_path / "other.tif"), "voxel_size": [50, 8, 8], "pyramid": False}}
+    with mounted(tmp_path / "m", configuration(sources), timeout=60, memory="64M") as mount:
+        array = zarr_array(mount / "v" / "em.chunk-16x512x8.zarr", 0, False)
+        slabs = [slice(z, z + 16) for z in range(0, count, 16)] * 3
+        with concurrent.futures.ThreadPoolExecutor(len(slabs)) as pool:
+            for slab, found in zip(slabs, pool.map(lambda slab: array[slab], slabs), strict=True):
+                assert np.array_equal(found, some[np.arange(count)[slab] % len(some)])
+        assert_equal(zarr_array(mount / "other" / "em.zarr", 0, False), some[:1], "other")
+        assert mount.status()["failures"] == []
+
+
 def omero(root, image, names, planes, shape=(60, 70), size=None):
     """What OMERO answers for an image of these files."""
     for path, document in [
@@ -135,6 +158,10 @@ def test_an_image_of_idr_in_several_files_is_shown_whole_or_not_at_all(tmp_path)
     for name, plane in zip("ab", voxels):
         before(root / "part" / f"{name}.ome.tif", plane)
     omero(root, 4, ["part/a.ome.tif", "part/b.ome.tif"], 2)
+    # A TIFF file beside what the image is made of.
+    omero(root, 5, ["part/a.ome.tif", *(f"set/s_{z}.dm3" for z in range(5))], 5)
+    # An order says nothing of which files are sections.
+    omero(root, 6, names, 13)
     with Origin(root) as origin:
         image = lambda number, **keys: {"kind": "idr", "image": number, "server": origin.url, "files": origin.url} | keys
         datasets = {"all": image(1), "some": image(2, pattern=r"s_(000[0-4])"), "ome": image(3)}
@@ -144,7 +171,8 @@ def test_an_image_of_idr_in_several_files_is_shown_whole_or_not_at_all(tmp_path)
             multiscale = json.loads((mount / "all" / "em.zarr" / ".zattrs").read_text())["multiscales"][0]
             assert multiscale["datasets"][0]["coordinateTransformations"][0]["scale"] == [50.0, 8.0, 8.0]
             assert "notes.xml" in mount.log
-        for number, said in [(2, "an image of 5 planes in an import of 11 TIFF files; `pattern"), (4, "1 of the 2 planes of an image in 2 TIFF files")]:
-            (tmp_path / "c.toml").write_text(configuration({"v": image(number)}))
+        for number, said in [(2, "an image of 5 planes in an import of 11 TIFF files; `pattern"), (4, "1 of the 2 planes of an image in 2 files"),
+                             (5, "1 of the 5 planes of an image in 6 files"), (6, "an image of 13 planes in an import of 11 TIFF files")]:
+            (tmp_path / "c.toml").write_text(configuration({"v": image(number, **({"order": "natural"} if number == 6 else {}))}))
             done = emfs("datasets", "--config", tmp_path / "c.toml", "--probe", check=False)
             assert done.returncode == 1 and said in done.stderr, done.stderr

@@ -48,7 +48,8 @@ impl Drop for Reservation {
 /// There is no room for what should be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "it takes {bytes} bytes of memory, but {left} of the {of} for what is kept of documents are left; give more with --memory"
+    "it takes {bytes} bytes of memory, but {left} of the {of} for what is kept of documents are left{}",
+    if *of < MAX_BYTES { "; give more with --memory" } else { "" }
 )]
 pub struct NoRoom {
     bytes: u64,
@@ -101,8 +102,17 @@ impl Desk {
 
     /// Counts what is to be kept.
     pub fn keep(&self, bytes: u64) -> Result<Reservation, NoRoom> {
+        self.keep_below(bytes, self.for_kept)
+    }
+
+    /// The same for what its owner lets go of where there is no room: half of the memory is left for what stays.
+    pub fn keep_for_now(&self, bytes: u64) -> Result<Reservation, NoRoom> {
+        self.keep_below(bytes, self.for_kept / 2)
+    }
+
+    fn keep_below(&self, bytes: u64, most: u64) -> Result<Reservation, NoRoom> {
         let mut used = self.kept.lock();
-        let left = self.for_kept.saturating_sub(*used);
+        let left = most.saturating_sub(*used);
         if bytes > left {
             return Err(NoRoom { bytes, left, of: self.for_kept });
         }

@@ -1,7 +1,8 @@
 //! The daemon's Unix socket, through which other commands ask it.
 //!
-//! A client sends one line. `status`, `ledger` and `catalogue` are answered by a JSON document, `flushed` as `status` but later, `mark` by a word; `wait` by nothing,
-//! until the daemon has ended and the connection with it; `end` ends the daemon as SIGTERM does.
+//! A client sends one line. `status`, `ledger` and `catalogue` are answered by a JSON document, `flushed` as `status` but later,
+//! `mark` by a word; `wait` by nothing, until the daemon has ended and the connection with it; `end` ends the daemon as SIGTERM
+//! does.
 
 use std::io::{self, Read, Write};
 use std::mem::ManuallyDrop;

@@ -1,7 +1,7 @@
 //! The daemon that a command asks: that of a mount, or a server.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use nix::unistd::geteuid;
 use serde::Serialize;
@@ -52,7 +52,11 @@ impl Peer {
     /// The server of this machine and user at an address of the web, which may be one of several that it listens at.
     pub fn server(url: &Url) -> io::Result<Peer> {
         let mut addresses = url.socket_addrs(|| None)?;
-        for any in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
+        // Whoever listens at all addresses of this machine is at those of others in no way.
+        let is_here = addresses.iter().any(|address| UdpSocket::bind((address.ip(), 0)).is_ok());
+        for any in
+            [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)].into_iter().filter(|_| is_here)
+        {
             let ports: Vec<u16> = addresses.iter().map(SocketAddr::port).collect();
             addresses.extend(ports.first().map(|port| SocketAddr::new(any, *port)));
         }
@@ -76,6 +80,8 @@ mod tests {
         assert_eq!(peer.sockets, ["http-127.0.0.1:8474", "http-0.0.0.0:8474", "http-[::]:8474"]);
         assert_eq!((peer.name.as_str(), peer.is_mount), ("http://127.0.0.1:8474", false));
         let tls = Peer::server(&Url::parse("https://[::1]/").unwrap()).unwrap();
-        assert_eq!(tls.sockets, ["http-[::1]:443", "http-0.0.0.0:443", "http-[::]:443"]);
+        assert_eq!(tls.sockets[0], "http-[::1]:443");
+        let elsewhere = Peer::server(&Url::parse("http://192.0.2.7:8474/").unwrap()).unwrap();
+        assert_eq!(elsewhere.sockets, ["http-192.0.2.7:8474"]);
     }
 }

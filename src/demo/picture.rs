@@ -165,7 +165,7 @@ fn weights(from: usize, to: usize) -> Vec<Vec<(usize, f32)>> {
         .map(|sample| {
             let centre = (sample as f64 + 0.5) * step - 0.5;
             let first = (centre - reach).floor().max(0.0) as usize;
-            let last = ((centre + reach).ceil() as usize).min(from - 1);
+            let last = ((centre + reach).ceil() as usize).min(from.saturating_sub(1));
             let raw: Vec<(usize, f64)> = (first..=last)
                 .map(|n| (n, 1.0 - (n as f64 - centre).abs() / reach))
                 .filter(|(_, weight)| *weight > 0.0)

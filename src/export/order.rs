@@ -1,7 +1,8 @@
 //! In which order the batches of arrays are worked on.
 //!
 //! A level that is computed is made of the blocks of the one below. Its batches come right behind those of the finer level
-//! that end where they end along z, so that these blocks are still in memory and nothing is fetched for them once more.
+//! that end where they end along z, so that these blocks are still in memory, as long as a slab of
+//! them fits there, and are not fetched once more.
 
 use std::iter::Peekable;
 

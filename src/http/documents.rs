@@ -224,8 +224,7 @@ pub fn array_of(document: &[u8]) -> Result<(Grid, DataType), String> {
 pub fn window_of(document: &[u8]) -> Result<(f64, f64), String> {
     let group: Group = serde_json::from_slice(document).map_err(|error| error.to_string())?;
     let channel = group.omero.and_then(|omero| omero.channels.into_iter().next());
-    let window = channel.ok_or("the group has no channel")?.window;
-    Ok((window.start, window.end))
+    Ok(channel.ok_or("the group has no channel")?.black_and_white())
 }
 
 /// Nanometres per voxel of the finest level along `z, y, x` that the `.zattrs` of a group states; `None` where an axis has no

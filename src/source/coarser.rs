@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use super::{Description, Placement, Relative, Source, SourceError};
+use super::{Description, Placement, Relative, Source, SourceError, SourcePart};
 use crate::document::Document;
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::store::Object;
@@ -74,6 +74,10 @@ impl<S: Source + ?Sized> Source for Coarser<S> {
 
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
         self.source.decode(self.level(level), block, raw)
+    }
+
+    fn part(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Option<SourcePart>, SourceError>> {
+        self.source.part(self.level(level), block)
     }
 
     fn objects(&self, planes: Range<u64>) -> Option<Vec<Option<Object>>> {

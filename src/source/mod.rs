@@ -22,6 +22,7 @@ mod variants;
 pub mod zarr;
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -29,6 +30,7 @@ use futures::future::BoxFuture;
 
 pub use storage_format::StorageFormat;
 
+use crate::cache::Reservation;
 use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex};
@@ -194,6 +196,12 @@ pub trait Source: Send + Sync + 'static {
     /// region clipped to the array, so exactly `grid.region(block).shape().bytes(dtype.size())` bytes.
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError>;
 
+    /// The part of the source that decodes a block, where it is made of parts that are let go of and fetched again. Held until
+    /// the block is decoded.
+    fn part(&self, _level: LevelIndex, _block: CellIndex) -> BoxFuture<'_, Result<Option<SourcePart>, SourceError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// The objects that hold the voxels of some planes of the finest level, `None` for one that there is none of. `None` where
     /// only [`Source::locate`] tells.
     fn objects(&self, _planes: Range<u64>) -> Option<Vec<Option<Object>>> {
@@ -219,6 +227,27 @@ pub trait Source: Send + Sync + 'static {
     /// follow each other in one object; 0 where each lies for itself.
     fn contiguous_group_log2(&self, _level: LevelIndex) -> u32 {
         0
+    }
+}
+
+/// A part of a source, and what a block of the source is called in it.
+pub struct SourcePart {
+    source: Arc<dyn Source>,
+    level: LevelIndex,
+    block: CellIndex,
+    /// What it takes of the memory for what is kept.
+    _kept: Arc<Reservation>,
+}
+
+impl SourcePart {
+    /// A block of a part, which takes `kept` of the memory.
+    pub fn new(source: Arc<dyn Source>, level: LevelIndex, block: CellIndex, kept: Arc<Reservation>) -> Self {
+        SourcePart { source, level, block, _kept: kept }
+    }
+
+    /// Decodes the block.
+    pub fn decode(&self, raw: Bytes) -> Result<Bytes, SourceError> {
+        self.source.decode(self.level, self.block, raw)
     }
 }
 

@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use super::{Description, Placement, Source, SourceError};
+use super::{Description, Placement, Source, SourceError, SourcePart};
 use crate::cache::{Joined, Reservation, SingleFlight};
 use crate::document::Document;
 use crate::geometry::{CellIndex, LevelIndex, Shape};
@@ -33,8 +33,6 @@ const HANDLE: u64 = 768;
 const OPENED: u64 = 1024;
 /// Files at the beginning of which one must be there, to say what all of them are like.
 const MAX_MISSING: usize = 4;
-/// A block that was found and not decoded for so long mostly will not be: its bytes could not be had, or nobody wants it.
-const FORGOTTEN: Duration = Duration::from_secs(60);
 /// Sizes of pixels that differ by so little are the same.
 const SAME_SIZE: f64 = 0.01;
 
@@ -56,32 +54,7 @@ pub struct Stack {
 #[derive(Clone)]
 struct Section {
     source: Arc<dyn Source>,
-    under_way: Arc<Mutex<UnderWay>>,
-    _kept: Arc<Reservation>,
-}
-
-/// Blocks of a file that were found and are not decoded yet, which takes the file once more.
-struct UnderWay {
-    blocks: u32,
-    latest: Instant,
-}
-
-impl Section {
-    fn found_block(&self) {
-        let mut under_way = self.under_way.lock();
-        *under_way = UnderWay { blocks: under_way.blocks.saturating_add(1), latest: Instant::now() };
-    }
-
-    fn decoded_block(&self) {
-        let mut under_way = self.under_way.lock();
-        under_way.blocks = under_way.blocks.saturating_sub(1);
-    }
-
-    /// Whether it will be asked for again soon.
-    fn is_needed(&self) -> bool {
-        let under_way = self.under_way.lock();
-        under_way.blocks > 0 && under_way.latest.elapsed() < FORGOTTEN
-    }
+    kept: Arc<Reservation>,
 }
 
 type Located = Result<Section, SourceError>;
@@ -178,17 +151,16 @@ fn is_not_there(error: &SourceError) -> bool {
 /// `make_room`: lets go of something that is kept, and says whether there was any.
 async fn opened(opener: &Opener, object: &Object, cell: Option<Shape>, mut make_room: impl FnMut() -> bool) -> Located {
     let source = opener(object.clone(), cell).await?;
+    let bytes = source.kept().saturating_add(OPENED);
     let kept = loop {
-        match object.desk().keep(source.kept().saturating_add(OPENED)) {
-            Ok(kept) => break kept,
-            Err(error) if !make_room() => {
-                return Err(SourceError::malformed(object.url(), "image", error.to_string()));
-            }
-            Err(_) => {}
+        match object.desk().keep_for_now(bytes) {
+            Ok(kept) => break Ok(kept),
+            Err(_) if make_room() => {}
+            Err(_) => break object.desk().keep(bytes),
         }
     };
-    let under_way = Arc::new(Mutex::new(UnderWay { blocks: 0, latest: Instant::now() }));
-    Ok(Section { source, under_way, _kept: Arc::new(kept) })
+    let kept = kept.map_err(|error| SourceError::malformed(object.url(), "image", error.to_string()))?;
+    Ok(Section { source, kept: Arc::new(kept) })
 }
 
 impl Files {
@@ -241,15 +213,9 @@ impl Files {
         Ok(section)
     }
 
-    /// Lets go of the file that was not looked at for the longest time, rather of one of which no block is under way: those of
-    /// others are fetched again.
+    /// Lets go of the file that was not looked at for the longest time. It stays as long as one of its blocks is decoded.
     fn let_go(&self) -> bool {
-        let mut known = self.known.lock();
-        let oldest = known.iter().rev().find(|(_, section)| !section.is_needed()).map(|(number, _)| *number);
-        match oldest {
-            Some(number) => known.pop(&number).is_some(),
-            None => known.pop_lru().is_some(),
-        }
+        self.known.lock().pop_lru().is_some()
     }
 
     /// Refuses a file that is not like the first one.
@@ -340,20 +306,22 @@ impl Source for Stack {
             if matches!(self.files.objects.get(number), Some(None)) {
                 return Ok(Placement::Absent { confirmed: SystemTime::now() });
             }
-            let section = self.files.section(number).await?;
-            let found = section.source.locate(level, block).await?;
-            if !matches!(found, Placement::Absent { .. }) {
-                section.found_block();
-            }
-            Ok(found)
+            self.files.section(number).await?.source.locate(level, block).await
+        })
+    }
+
+    fn part(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Option<SourcePart>, SourceError>> {
+        Box::pin(async move {
+            let (number, block) = self.find(block)?;
+            let Section { source, kept } = self.files.section(number).await?;
+            Ok(Some(SourcePart::new(source, level, block, kept)))
         })
     }
 
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
         let (number, block) = self.find(block)?;
         let section = self.files.known.lock().get(&number).cloned();
-        let section = section.ok_or_else(|| self.files.outside(number, "was not opened"))?;
-        section.decoded_block();
+        let section = section.ok_or_else(|| self.files.outside(number, "was let go of"))?;
         section.source.decode(level, block, raw)
     }
 }

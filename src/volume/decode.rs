@@ -28,6 +28,7 @@ pub(super) async fn decode(
     stored: FetchedBlock,
 ) -> Result<Bytes, VolumeError> {
     let _permit = memory.decoding().await;
+    let part = image.source.part(key.level, key.index).await?;
     let image = image.clone();
     let expected = image.block_bytes(key);
     let task = task::spawn_blocking(move || {
@@ -41,7 +42,10 @@ pub(super) async fn decode(
             }
             None => bytes,
         };
-        let decoded = image.source.decode(key.level, key.index, raw.clone())?;
+        let decoded = match &part {
+            Some(part) => part.decode(raw.clone())?,
+            None => image.source.decode(key.level, key.index, raw.clone())?,
+        };
         if decoded.len() as u64 != expected {
             return Err(unsuitable(format!("expected {expected} bytes, got {}", decoded.len())));
         }

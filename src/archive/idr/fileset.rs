@@ -74,10 +74,10 @@ impl Found {
         overrides: &Overrides,
         opened: &Description,
     ) -> Result<(), SourceError> {
-        let tiffs = self.files.iter().filter(|file| ArchiveFormat::Tiff.has(name(file))).count();
+        let files = self.files.len();
         match (self.facts.map(|facts| facts.shape.0[0]), opened.levels.first().map(|level| level.grid.shape.0[0])) {
-            (Some(planes), Some(there)) if tiffs > 1 && there < planes && !is_decided(overrides) => {
-                let variant = format!("{there} of the {planes} planes of an image in {tiffs} TIFF files; {REMEDY}");
+            (Some(planes), Some(there)) if files > 1 && there < planes && !is_decided(overrides) => {
+                let variant = format!("{there} of the {planes} planes of an image in {files} files; {REMEDY}");
                 Err(SourceError::unsupported(format!("image {image}"), "client", variant))
             }
             _ => Ok(()),
@@ -85,9 +85,9 @@ impl Found {
     }
 }
 
-/// Whether the configuration says which files are sections.
+/// Whether the configuration says which files are sections. An order says nothing of that.
 fn is_decided(overrides: &Overrides) -> bool {
-    overrides.pattern.is_some() || overrides.order.is_some()
+    overrides.pattern.is_some()
 }
 
 /// The last part of an address, as it stands there.
