@@ -1,8 +1,8 @@
 //! Where a daemon's Unix socket is.
 //!
 //! It is named after the device number of its mount, so that any path to that will do, or after the address of a server, and
-//! lies in a folder that only the user can enter. A daemon may have been started with another environment than its client (cron, sudo, another step of
-//! a job), so there is always something in a folder that does not depend on it.
+//! lies in a folder that only the user can enter. A daemon may have been started with another environment than its client
+//! (cron, sudo, another step of a job), so there is always something in a folder that does not depend on it.
 //!
 //! A mount that only one process and its children see leaves no file behind, however they end: its socket has a name in
 //! the kernel instead (unix(7), "abstract"), which anybody could take and call. Both sides therefore look who the other is.
