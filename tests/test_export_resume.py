@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import pytest
+import tifffile
 
 import reference_volumes
 from exporting import PATIENT, assert_right, assert_same, export, wire, written
@@ -75,6 +76,31 @@ def test_a_killed_small_export_loses_little_on_many_connections(tmp_path, long):
             subprocess.run(["rm", "-r", folder], check=True)
         print(f"{killed} kills of an export of {once} bytes cost at most {most:.3f} of the bytes of once")
         assert killed and most <= 1.1
+
+
+def test_a_killed_export_of_a_file_per_section_goes_on_where_it_was(tmp_path, long):
+    """Blocks that are noted are decoded by sections that the process which goes on has not opened yet."""
+    voxels = reference_volumes.texture((24, 512, 1024), "u1", 7)
+    (tmp_path / "origin" / "v").mkdir(parents=True)
+    for z, plane in enumerate(voxels):
+        tifffile.imwrite(tmp_path / "origin" / "v" / f"s_{z:03d}.tif", plane, compression="zlib", rowsperstrip=64)
+    urls = [f"v/s_{z:03d}.tif" for z in range(len(voxels))]
+    rng = random.Random(3)
+    with Origin(tmp_path / "origin", latency=0.005) as origin:
+        source = {"kind": "tiff", "urls": [f"{origin.url}/{url}" for url in urls], "voxel_size": [8, 8, 8], "pyramid": False}
+        file = written(tmp_path, {"v": source}, {"connections": 2} | PATIENT)
+        begin = time.monotonic()
+        export("v", tmp_path / "once", "--config", file, "--memory", "16M")
+        span, once = time.monotonic() - begin, wire(origin)
+        assert_right(tmp_path / "once", [voxels], False)
+        killed = 0
+        for number in range(20 if long else 4):
+            folder = tmp_path / f"killed-{number}"
+            origin.forget()
+            killed += kill_and_resume(file, folder, [], rng, span)
+            assert_same(folder, tmp_path / "once")
+            assert wire(origin) <= 1.1 * once, f"kill {number}: {wire(origin) / once:.3f} of the bytes of once"
+        assert killed, "nothing was interrupted"
 
 
 def test_what_is_there_is_not_overwritten(small, tmp_path):
