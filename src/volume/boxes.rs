@@ -69,6 +69,13 @@ impl Hull {
         z == y && y == x && z > 2
     }
 
+    /// Whether it begins where another one ends along one axis, and with it along the others: that was a part of a longer box.
+    fn goes_on_behind(&self, other: &Hull) -> bool {
+        let begins = |axis: usize| self.first[axis] == other.first[axis];
+        let follows = |axis: usize| self.first[axis] == other.last[axis] + 1;
+        (0..3).any(|along| (0..3).all(|axis| if axis == along { follows(axis) } else { begins(axis) }))
+    }
+
     fn blocks(&self) -> u64 {
         self.extents().iter().fold(1, |product, &extent| product.saturating_mul(extent))
     }
@@ -223,7 +230,8 @@ impl Boxes {
         let begins_here = open.demanded.len() > 1 && open.demanded.contains(&hull.first);
         let others = || self.open.iter().filter(|other| other.number != open.number && !other.is_over);
         let whole = || self.whole.iter().copied().chain(others().filter_map(OpenBox::whole));
-        if begins_here && !open.is_over && whole().all(|whole| whole.is_from_corner) {
+        let goes_on = self.open.iter().any(|other| other.is_over && hull.goes_on_behind(&other.hull));
+        if begins_here && !open.is_over && !goes_on && whole().all(|whole| whole.is_from_corner) {
             let extent = |axis: usize| whole().map(|whole| whole.extents[axis]).min().unwrap_or(1);
             let last = |axis: usize| hull.first[axis].saturating_add(extent(axis)).min(counts[axis]).saturating_sub(1);
             hull.last = std::array::from_fn(|axis| hull.last[axis].max(last(axis)));

@@ -95,7 +95,7 @@ fn a_random_box_is_had_in_half_the_rounds_and_nothing_in_vain() {
 
 #[test]
 fn boxes_that_are_asked_for_from_their_first_corner_on_are_had_in_few_rounds() {
-    for (edge, most) in [(96, 3), (128, 2), (200, 8)] {
+    for (edge, most, in_vain) in [(96, 3, 0.02), (128, 2, 0.02), (200, 8, 0.05)] {
         let mut readers = Readers { in_order: true, ..Readers::new(edge) };
         let mut rounds = Vec::new();
         for _ in 0..100 {
@@ -105,7 +105,7 @@ fn boxes_that_are_asked_for_from_their_first_corner_on_are_had_in_few_rounds() {
         }
         rounds.sort_unstable();
         assert!(rounds[50] <= most, "{edge}: {rounds:?}");
-        assert!(readers.in_vain() < 0.02, "{edge}: {}", readers.in_vain());
+        assert!(readers.in_vain() < in_vain, "{edge}: {}", readers.in_vain());
     }
 }
 
