@@ -62,6 +62,15 @@ def segments(shape, dtype, seed):
     return cells
 
 
+def one_bright_voxel(file, shape, at, bright, dtype):
+    """An ImageJ TIFF file, dark but for the voxel `at`."""
+    import tifffile
+
+    voxels = np.full(shape, 10, dtype)
+    voxels[at] = bright
+    tifffile.imwrite(file, voxels, imagej=True, metadata={"axes": "ZYX"})
+
+
 def texture(shape, dtype, seed):
     """Smooth voxels that compress as micrographs do, none of them 0."""
     dtype = np.dtype(dtype)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tifffile
 
 import reference_volumes
 from mounting import configuration, mounted
@@ -39,9 +38,8 @@ def centre(layer, voxel):
 
 @pytest.mark.parametrize("v3", [False, True], ids=["v2", "v3"])
 def test_a_bright_voxel_lies_at_its_nanometres_at_every_level(tmp_path, v3):
-    voxels, at, size = np.full((72, 144, 1304), 10, "u1"), (40, 77, 1001), 8.0
-    voxels[at] = 250
-    tifffile.imwrite(tmp_path / "v.tif", voxels, imagej=True, metadata={"axes": "ZYX"})
+    at, size = (40, 77, 1001), 8.0
+    reference_volumes.one_bright_voxel(tmp_path / "v.tif", (72, 144, 1304), at, 250, "u1")
     with Origin(tmp_path) as origin:
         config = configuration({"v": {"kind": "tiff", "url": f"{origin.url}/v.tif", "voxel_size": [size] * 3}})
         with mounted(tmp_path / "m", config, timeout=20) as mount:

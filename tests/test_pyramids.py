@@ -326,9 +326,8 @@ def test_warm_computes_levels_once_for_all_who_read_them_later(made, tmp_path):
 
 
 def test_a_bright_voxel_lies_at_its_nanometres_at_every_level(tmp_path):
-    voxels, at, size = np.full((70, 140, 1300), 10, "u1"), (41, 77, 1001), 8.0
-    voxels[at] = 250
-    tifffile.imwrite(tmp_path / "v.tif", voxels, imagej=True, metadata={"axes": "ZYX"})
+    at, size = (41, 77, 1001), 8.0
+    reference_volumes.one_bright_voxel(tmp_path / "v.tif", (70, 140, 1300), at, 250, "u1")
     with Origin(tmp_path) as origin:
         config = configuration({"v": {"kind": "tiff", "url": f"{origin.url}/v.tif", "voxel_size": [size] * 3}})
         with mounted(tmp_path / "m", config, timeout=20) as mount:

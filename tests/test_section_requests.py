@@ -88,15 +88,20 @@ def test_short_sections_are_opened_by_one_request_wherever_their_directory_is(tm
         assert {z: len(asked(origin, z)) for z in range(1, 11) if z not in odd} == {z: 2 for z in range(1, 11) if z not in odd}
 
 
-def test_tables_of_more_sections_than_there_is_memory_for_are_read_again_when_they_are_needed(tmp_path):
-    """Each takes 32 KiB for its 2048 strips, of which 8 MiB are kept at the least memory."""
-    count, some = 330, reference_volumes.noise((8, 2048, 24), "u1", 3)
-    folder = tmp_path / "v"
+def with_long_tables(folder, some, count):
+    """`count` sections, of which `some` are told apart, with a strip for each row."""
     folder.mkdir()
     for z, plane in enumerate(some):
         before(folder / f"s_{z:04d}.tif", plane, compression="deflate", rowsperstrip=1)
     for z in range(len(some), count):
         os.link(folder / f"s_{z % len(some):04d}.tif", folder / f"s_{z:04d}.tif")
+    return folder
+
+
+def test_tables_of_more_sections_than_there_is_memory_for_are_read_again_when_they_are_needed(tmp_path):
+    """Each takes 32 KiB for its 2048 strips, of which 8 MiB are kept at the least memory."""
+    count, some = 330, reference_volumes.noise((8, 2048, 24), "u1", 3)
+    folder = with_long_tables(tmp_path / "v", some, count)
     with mounted(tmp_path / "m", configuration({"v": {"kind": "tiff", "url": f"{folder}/", "voxel_size": [50, 8, 8]}}), timeout=60, memory="64M") as mount:
         for _ in range(2):
             assert_equal(zarr_array(mount / "v" / "em.zarr", 0, False), some[np.arange(count) % len(some)], "v")
@@ -106,12 +111,7 @@ def test_tables_of_more_sections_than_there_is_memory_for_are_read_again_when_th
 def test_readers_of_many_sections_at_once_and_other_datasets_get_what_they_ask_for_where_memory_is_short(tmp_path):
     """Each section takes 320 KB for its 20 000 strips, of which 8 MiB are kept at the least memory."""
     count, some = 60, reference_volumes.noise((4, 20000, 8), "u1", 4)
-    folder = tmp_path / "v"
-    folder.mkdir()
-    for z, plane in enumerate(some):
-        before(folder / f"s_{z:04d}.tif", plane, compression="deflate", rowsperstrip=1)
-    for z in range(len(some), count):
-        os.link(folder / f"s_{z % len(some):04d}.tif", folder / f"s_{z:04d}.tif")
+    folder = with_long_tables(tmp_path / "v", some, count)
     before(tmp_path / "other.tif", some[0], compression="deflate", rowsperstrip=1)
     sources = {"v": {"kind": "tiff", "url": f"{folder}/", "voxel_size": [50, 8, 8], "pyramid": False},
                "other": {"kind": "tiff", "url": str(tmp_path / "other.tif"), "voxel_size": [50, 8, 8], "pyramid": False}}

@@ -201,9 +201,8 @@ def in_first_panel(window):
 
 @needs_browser
 def test_a_bright_voxel_lies_at_its_nanometres_at_every_level(tmp_path, window, neuroglancer):
-    voxels, at = np.full((71, 141, 1301), 10, "u2"), (41, 77, 1001)
-    voxels[at] = 65000
-    tifffile.imwrite(tmp_path / "v.tif", voxels, imagej=True, metadata={"axes": "ZYX"})
+    at = (41, 77, 1001)
+    reference_volumes.one_bright_voxel(tmp_path / "v.tif", (71, 141, 1301), at, 65000, "u2")
     folder = tmp_path / "serve"
     folder.mkdir()
     with Origin(tmp_path) as origin, served(folder, configuration({"v": {

@@ -52,7 +52,7 @@ impl Peer {
     /// The server of this machine and user at an address of the web, which may be one of several that it listens at.
     pub fn server(url: &Url) -> io::Result<Peer> {
         let mut addresses = url.socket_addrs(|| None)?;
-        // Whoever listens at all addresses of this machine is at those of others in no way.
+        // A server that listens at all addresses of this machine does not listen at those of another one.
         let is_here = addresses.iter().any(|address| UdpSocket::bind((address.ip(), 0)).is_ok());
         for any in
             [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)].into_iter().filter(|_| is_here)

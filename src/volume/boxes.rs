@@ -100,23 +100,12 @@ struct OpenBox {
     is_awaited: bool,
     /// Whether it has many blocks and all of its hull was asked for.
     is_clear: bool,
-    /// Whether nobody will ask for more of it.
-    is_over: bool,
 }
 
 impl OpenBox {
     fn at(number: BoxNumber, cell: [u64; 3], now: Instant) -> Self {
         let (hull, demanded) = (Hull { first: cell, last: cell }, HashSet::from([cell]));
-        OpenBox {
-            number,
-            hull,
-            corner: cell,
-            demanded,
-            touched: now,
-            is_awaited: false,
-            is_clear: false,
-            is_over: false,
-        }
+        OpenBox { number, hull, corner: cell, demanded, touched: now, is_awaited: false, is_clear: false }
     }
 
     fn add(&mut self, cell: [u64; 3], now: Instant) {
@@ -128,6 +117,12 @@ impl OpenBox {
         self.touched = now;
     }
 
+    /// Whether nobody will ask for more of it.
+    fn is_over(&self) -> bool {
+        self.is_clear && self.hull.is_cube()
+    }
+
+    /// What it is as an example for others, where all of its blocks were asked for.
     fn whole(&self) -> Option<WholeBox> {
         let is_whole = self.demanded.len() > 1 && self.demanded.len() as u64 == self.hull.blocks();
         let is_from_corner = self.corner == self.hull.first;
@@ -203,8 +198,7 @@ impl Boxes {
             };
             let is_whole = self.unseen(&grown.hull) == 0;
             grown.is_clear = is_whole && grown.demanded.len() >= CLEARLY_A_BOX;
-            grown.is_over = grown.is_clear && grown.hull.is_cube();
-            if grown.is_over {
+            if grown.is_over() {
                 self.learn(&grown);
             }
             if self.is_proven() && !grown.is_awaited && self.unseen(&self.expected(&grown, counts)) > 0 {
@@ -228,10 +222,10 @@ impl Boxes {
     fn expected(&self, open: &OpenBox, counts: [u64; 3]) -> Hull {
         let mut hull = open.hull;
         let begins_here = open.demanded.len() > 1 && open.demanded.contains(&hull.first);
-        let others = || self.open.iter().filter(|other| other.number != open.number && !other.is_over);
+        let others = || self.open.iter().filter(|other| other.number != open.number && !other.is_over());
         let whole = || self.whole.iter().copied().chain(others().filter_map(OpenBox::whole));
-        let goes_on = self.open.iter().any(|other| other.is_over && hull.goes_on_behind(&other.hull));
-        if begins_here && !open.is_over && !goes_on && whole().all(|whole| whole.is_from_corner) {
+        let goes_on = self.open.iter().any(|other| other.is_over() && hull.goes_on_behind(&other.hull));
+        if begins_here && !open.is_over() && !goes_on && whole().all(|whole| whole.is_from_corner) {
             let extent = |axis: usize| whole().map(|whole| whole.extents[axis]).min().unwrap_or(1);
             let last = |axis: usize| hull.first[axis].saturating_add(extent(axis)).min(counts[axis]).saturating_sub(1);
             hull.last = std::array::from_fn(|axis| hull.last[axis].max(last(axis)));
@@ -264,7 +258,7 @@ impl Boxes {
         let most = self.longest();
         let grown = |open: &OpenBox| {
             let hull = open.hull.with(cell);
-            let fits = !open.is_over && (0..3).all(|axis| hull.extents()[axis] <= most[axis]);
+            let fits = !open.is_over() && (0..3).all(|axis| hull.extents()[axis] <= most[axis]);
             fits.then(|| hull.blocks() - open.hull.blocks())
         };
         let candidates = self.open.iter().enumerate().rev().filter_map(|(at, open)| Some((grown(open)?, at)));
@@ -280,7 +274,7 @@ impl Boxes {
     }
 
     fn forget_oldest(&mut self) {
-        if let Some(oldest) = self.open.pop_front().filter(|oldest| !oldest.is_over) {
+        if let Some(oldest) = self.open.pop_front().filter(|oldest| !oldest.is_over()) {
             self.learn(&oldest);
         }
     }
@@ -301,7 +295,7 @@ impl Boxes {
 
     /// Whether the last boxes, and those that are clear before they are over, were asked for whole.
     fn is_proven(&self) -> bool {
-        let clear = self.open.iter().filter(|open| open.is_clear && !open.is_over).map(|_| (1.0, PROVEN));
+        let clear = self.open.iter().filter(|open| open.is_clear && !open.is_over()).map(|_| (1.0, PROVEN));
         let judged = self.read.iter().map(|read| (read.share, read.weight)).chain(clear);
         let (sum, count) =
             judged.fold((0.0, 0), |(sum, count), (share, weight)| (sum + share * weight as f64, count + weight));
