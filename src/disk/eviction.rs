@@ -72,7 +72,10 @@ fn make_segment(
     }
     if total(transaction)?.saturating_add(capacity) > bound {
         let reason = if by_disk {
-            io::Error::new(io::ErrorKind::StorageFull, "less than a twentieth of the disk is free")
+            io::Error::new(
+                io::ErrorKind::StorageFull,
+                "less than a twentieth of the disk, or 4 GiB of a large one, is free",
+            )
         } else {
             io::Error::new(io::ErrorKind::QuotaExceeded, format!("{bound} bytes are too few for all that write to it"))
         };

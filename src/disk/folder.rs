@@ -179,11 +179,19 @@ pub fn files(folder: &Path) -> Result<(u64, u64), DiskError> {
     Ok((bytes, files))
 }
 
-/// Bytes of the folder's filesystem that may still be used, all but the last twentieth; negative where that is in use.
+/// Most bytes that are left free of a large disk, where a twentieth would be more than others ever need.
+const MAX_LEFT_FREE: i128 = 4 << 30;
+
+/// Bytes of the folder's filesystem that may still be used; negative where what is left to others is in use.
 pub fn room(folder: &Path) -> io::Result<i128> {
     let known = nix::sys::statvfs::statvfs(folder).map_err(io::Error::from)?;
-    let free = i128::from(known.blocks_available()) - i128::from(known.blocks()) / 20;
-    Ok(free * i128::from(known.fragment_size()))
+    let fragment = i128::from(known.fragment_size());
+    Ok(i128::from(known.blocks_available()) * fragment - left_free(i128::from(known.blocks()) * fragment))
+}
+
+/// Bytes that the cache leaves free on a disk of `size` bytes: a twentieth, but not more than [`MAX_LEFT_FREE`].
+fn left_free(size: i128) -> i128 {
+    (size / 20).min(MAX_LEFT_FREE)
 }
 
 /// Held while an index is made or removed; the system releases it when the process ends.
@@ -277,4 +285,17 @@ pub fn no_index(folder: &Path) -> DiskError {
 /// An error of SQLite about an index.
 pub fn index_error(path: &Path, reason: rusqlite::Error) -> DiskError {
     DiskError::Index { path: path.to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_twentieth_of_a_small_disk_and_4_gib_of_a_large_one_are_left_free() {
+        for (size, left) in [(64 << 20, (64 << 20) / 20), (80 << 30, 4 << 30), (250 << 30, 4 << 30), (1 << 60, 4 << 30)]
+        {
+            assert_eq!(left_free(size), left, "of a disk of {size} bytes");
+        }
+    }
 }
