@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -14,10 +13,6 @@ use super::output::print;
 use super::web::{ADDRESS, WebArgs, address};
 use crate::daemon::{self, Places, Serving, Settings, Signals, Web};
 use crate::stats::Stats;
-use crate::vfs::Vfs;
-
-/// Time between two looks for what is no longer read.
-const SWEEP: Duration = Duration::from_secs(1);
 
 /// Serve the datasets over HTTP.
 #[derive(Debug, clap::Args)]
@@ -58,7 +53,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
         let _inside = runtime.enter();
         daemon::tree(&settings, Arc::new(Stats::default()))?
     };
-    runtime.spawn(sweep(Arc::clone(&tree)));
+    runtime.spawn(daemon::sweep(Arc::clone(&tree), None));
     let (end, ended) = oneshot::channel();
     let ended = async {
         // Both ways: it was told, or there is nobody left who could.
@@ -92,16 +87,7 @@ pub(super) fn of_text(catalog: &str) -> Result<(Runtime, String), CliError> {
         let _inside = runtime.enter();
         daemon::tree(&settings, Arc::new(Stats::default()))?
     };
-    runtime.spawn(sweep(Arc::clone(&tree)));
+    runtime.spawn(daemon::sweep(Arc::clone(&tree), None));
     let serving = Web::anywhere().start(runtime.handle(), tree, settings.memory, std::future::pending())?;
     Ok((runtime, serving.url))
-}
-
-/// Lets go of what is no longer read.
-async fn sweep(tree: Arc<Vfs>) {
-    let mut seconds = tokio::time::interval(SWEEP);
-    loop {
-        seconds.tick().await;
-        tree.sweep();
-    }
 }

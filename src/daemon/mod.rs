@@ -127,7 +127,7 @@ impl Daemon {
         let handle = runtime.handle();
         let mounted = fuse::mount(Arc::clone(&tree), stats, handle.clone(), &mountpoint, options)?;
         drop(lock);
-        handle.spawn(sweep(Arc::clone(&tree), mounted.names()));
+        handle.spawn(sweep(Arc::clone(&tree), Some(mounted.names())));
         let address = SocketAddress { device: mounted.device(), has_file: !settings.own_namespace };
         let places = Places { mountpoint: Some(mounted.mountpoint().display().to_string()), url: None };
         let control = answers(handle, address, places, &settings, &tree).into_iter().collect();
@@ -344,16 +344,18 @@ pub fn tree(settings: &Settings, stats: Arc<Stats>) -> Result<Arc<Vfs>, DaemonEr
         .map_err(|error| failed(&error))
 }
 
-/// Lets go of what is no longer read, as long as the mount lives.
-async fn sweep(tree: Arc<Vfs>, names: KernelNames) {
-    let names = Arc::new(names);
+/// Lets go of what is no longer read, as long as the runtime lives. `kernel`: where it is asked to forget names, of a
+/// tree that is mounted.
+pub async fn sweep(tree: Arc<Vfs>, kernel: Option<KernelNames>) {
+    let kernel = kernel.map(Arc::new);
     let mut seconds = tokio::time::interval(SWEEP);
     loop {
         seconds.tick().await;
         tree.sweep();
+        let Some(names) = &kernel else { continue };
         let surplus = tree.surplus();
         if !surplus.is_empty() {
-            let names = Arc::clone(&names);
+            let names = Arc::clone(names);
             let forgotten = move || surplus.iter().for_each(|(directory, name)| names.forget(*directory, name));
             // Not waited for: the kernel may take its time, and what is no longer read should still go.
             drop(tokio::task::spawn_blocking(forgotten));

@@ -72,6 +72,10 @@ impl<S: Source + ?Sized> Source for Coarser<S> {
         self.source.locate(self.level(level), block)
     }
 
+    fn prepare(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<(), SourceError>> {
+        self.source.prepare(self.level(level), block)
+    }
+
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
         self.source.decode(self.level(level), block, raw)
     }

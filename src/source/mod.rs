@@ -22,7 +22,6 @@ mod variants;
 pub mod zarr;
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -30,7 +29,6 @@ use futures::future::BoxFuture;
 
 pub use storage_format::StorageFormat;
 
-use crate::cache::Reservation;
 use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex};
@@ -192,12 +190,17 @@ pub trait Source: Send + Sync + 'static {
     /// Finds the bytes of a block of the level's grid. May fetch indices, which the source keeps.
     fn locate(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>>;
 
+    /// Makes a block that is a part of something longer readable for itself, which [`Source::locate`] says the place of else.
+    fn prepare(&self, _level: LevelIndex, _block: CellIndex) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Decodes the bytes found by [`Source::locate`] into voxels: C order `z, y, x`, little-endian, of the block's
     /// region clipped to the array, so exactly `grid.region(block).shape().bytes(dtype.size())` bytes.
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError>;
 
-    /// The part of the source that decodes a block, where it is made of parts that are let go of and fetched again. Held until
-    /// the block is decoded.
+    /// What decodes a block in place of [`Source::decode`], where the source is made of parts that are let go of and fetched
+    /// again.
     fn part(&self, _level: LevelIndex, _block: CellIndex) -> BoxFuture<'_, Result<Option<SourcePart>, SourceError>> {
         Box::pin(std::future::ready(Ok(None)))
     }
@@ -230,24 +233,18 @@ pub trait Source: Send + Sync + 'static {
     }
 }
 
-/// A part of a source, and what a block of the source is called in it.
-pub struct SourcePart {
-    source: Arc<dyn Source>,
-    level: LevelIndex,
-    block: CellIndex,
-    /// What it takes of the memory for what is kept.
-    _kept: Arc<Reservation>,
-}
+/// What decodes a block: a part of its source, held until that is done.
+pub struct SourcePart(Box<dyn FnOnce(Bytes) -> Result<Bytes, SourceError> + Send>);
 
 impl SourcePart {
-    /// A block of a part, which takes `kept` of the memory.
-    pub fn new(source: Arc<dyn Source>, level: LevelIndex, block: CellIndex, kept: Arc<Reservation>) -> Self {
-        SourcePart { source, level, block, _kept: kept }
+    /// A part that decodes its block by `decode`, which holds the part.
+    pub fn new(decode: impl FnOnce(Bytes) -> Result<Bytes, SourceError> + Send + 'static) -> Self {
+        SourcePart(Box::new(decode))
     }
 
-    /// Decodes the block.
-    pub fn decode(&self, raw: Bytes) -> Result<Bytes, SourceError> {
-        self.source.decode(self.level, self.block, raw)
+    /// Decodes the block, as [`Source::decode`] does.
+    pub fn decode(self, raw: Bytes) -> Result<Bytes, SourceError> {
+        (self.0)(raw)
     }
 }
 

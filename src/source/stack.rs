@@ -310,11 +310,29 @@ impl Source for Stack {
         })
     }
 
+    fn prepare(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async move {
+            let (number, block) = self.find(block)?;
+            if matches!(self.files.objects.get(number), Some(None)) {
+                return Ok(());
+            }
+            self.files.section(number).await?.source.prepare(level, block).await
+        })
+    }
+
     fn part(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Option<SourcePart>, SourceError>> {
         Box::pin(async move {
             let (number, block) = self.find(block)?;
             let Section { source, kept } = self.files.section(number).await?;
-            Ok(Some(SourcePart::new(source, level, block, kept)))
+            let part = source.part(level, block).await?;
+            Ok(Some(SourcePart::new(move |raw| {
+                let decoded = match part {
+                    Some(part) => part.decode(raw),
+                    None => source.decode(level, block, raw),
+                };
+                drop(kept);
+                decoded
+            })))
         })
     }
 

@@ -42,7 +42,7 @@ pub(super) async fn decode(
             }
             None => bytes,
         };
-        let decoded = match &part {
+        let decoded = match part {
             Some(part) => part.decode(raw.clone())?,
             None => image.source.decode(key.level, key.index, raw.clone())?,
         };

@@ -92,7 +92,7 @@ impl Fetcher {
         if let Some(block) = alone {
             // Meanwhile the index is on its way, which blocks that are missed together mostly share.
             let image = self.image.clone();
-            task::spawn(async move { image.locate(level, block).await.map(drop) });
+            task::spawn(async move { image.locate_to_fetch(level, block).await.map(drop) });
             self.coalesce(level).await;
         }
         let jobs = self.take_gathered(level);
@@ -168,7 +168,7 @@ impl Fetcher {
     async fn locate(&self, jobs: Vec<Job>) -> (Vec<Piece<Job>>, Vec<(Job, Whole)>) {
         let find = |job: Job| async move {
             let BlockKey { level, index, .. } = *job.leader.key();
-            let placement = self.image.locate(level, index).await;
+            let placement = self.image.locate_to_fetch(level, index).await;
             (job, placement)
         };
         let mut located: FuturesUnordered<_> = jobs.into_iter().map(find).collect();

@@ -129,6 +129,13 @@ impl Image {
         healed(|| self.source.locate(level, block)).await
     }
 
+    /// Where the bytes of a block are that is about to be fetched, which may take reading more than it, see
+    /// [`Source::prepare`].
+    pub(super) async fn locate_to_fetch(&self, level: LevelIndex, block: CellIndex) -> Result<Placement, SourceError> {
+        healed(|| self.source.prepare(level, block)).await?;
+        self.locate(level, block).await
+    }
+
     /// Waits until a chunk of `bytes` may be under way, of at most `most` of this image at a time.
     pub(super) async fn permit(&self, most: u64, bytes: u64) -> Option<SemaphorePermit<'_>> {
         let kib = |bytes: u64| u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, MAX_TURNS);

@@ -33,7 +33,7 @@ pub(super) async fn fetch_past_caches(
     let key = *leader.key();
     let bytes = image.block_bytes(key);
     let fetched = past_caches(async {
-        let whole = match image.locate(key.level, key.index).await? {
+        let whole = match image.locate_to_fetch(key.level, key.index).await? {
             Placement::Absent { .. } => return Ok(None),
             Placement::Range { object, start, length } => {
                 let room = memory.room(object.place(), length.saturating_add(bytes)).await;

@@ -25,21 +25,31 @@ pub(super) fn segment(
     extent: SegmentExtent,
     big_endian: bool,
 ) -> Result<Bytes, String> {
-    let usize_of = |bytes: u64| usize::try_from(bytes).map_err(|_| "a block too long".to_owned());
-    let row = usize_of(storage.row(extent.width))?;
     let size = Size {
         needed: usize_of(storage.bytes(extent.rows, extent.width))?,
         most: usize_of(storage.bytes(extent.most, extent.width))?,
-        row,
+        row: usize_of(storage.row(extent.width))?,
     };
     let raw = if storage.reversed { raw.iter().map(|byte| byte.reverse_bits()).collect() } else { raw };
-    let mut numbers = match storage.codec {
+    let numbers = match storage.codec {
         Codec::None if raw.len() != size.needed => {
             return Err(format!("{} bytes where {} are expected", raw.len(), size.needed));
         }
         Codec::None => Vec::from(raw),
         codec => codecs::unpack(&raw, codec, storage.tables.as_ref(), size)?,
     };
+    rows(numbers, storage, form.dtype, extent.width, big_endian)
+}
+
+/// The little-endian voxels of rows of `width` numbers as they were packed.
+pub(super) fn rows(
+    mut numbers: Vec<u8>,
+    storage: &Storage,
+    dtype: DataType,
+    width: u64,
+    big_endian: bool,
+) -> Result<Bytes, String> {
+    let row = usize_of(storage.row(width))?;
     let item = (storage.bits / 8) as usize;
     match storage.predictor {
         Predictor::Float => numbers.chunks_exact_mut(row.max(1)).for_each(|row| floats(row, item)),
@@ -52,13 +62,17 @@ pub(super) fn segment(
             }
         }
     }
-    let width = usize_of(extent.width)?;
-    Ok(Bytes::from(match (form.dtype, storage.bits) {
+    let width = usize_of(width)?;
+    Ok(Bytes::from(match (dtype, storage.bits) {
         (DataType::U8, bits @ 1..8) => spread(&numbers, row, width, bits, |number| [number as u8]),
         (DataType::U16, bits @ 9..16) => spread(&numbers, row, width, bits, |number| (number as u16).to_le_bytes()),
         (DataType::F32, 16) => widened(&numbers),
         _ => numbers,
     }))
+}
+
+fn usize_of(bytes: u64) -> Result<usize, String> {
+    usize::try_from(bytes).map_err(|_| "a block too long".to_owned())
 }
 
 /// Numbers of fewer bits than their type has, the first in the highest bits, each row from a whole byte on.

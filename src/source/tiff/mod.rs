@@ -7,9 +7,11 @@
 //! A file is opened with few requests however many pages it has, and no voxel is served from a place that the page's
 //! own IFD has not confirmed, except those of ImageJ, whose pages need none. Blocks are bands of rows where a page is
 //! one uncompressed run, else the file's own strips and tiles; a page that is divided in another way than the first is read
-//! by as many of its strips or tiles as a block needs.
+//! by as many of its strips or tiles as a block needs. Of strips of deflate that are too long for that, blocks are bands of
+//! rows.
 
 mod axes;
+mod band;
 mod blocks;
 mod codecs;
 mod decode;
@@ -19,6 +21,7 @@ mod front;
 mod ifd;
 mod index;
 mod layout;
+mod long_strip;
 mod microscope;
 mod ome;
 mod page;
@@ -42,9 +45,12 @@ use std::ops::Range;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+use self::band::Band;
+use self::long_strip::LongStrip;
 use self::read::{ObjectReader, ReadAhead};
 use self::volume::{FRONT, Volume};
-use super::{Description, Placement, Source, SourceError};
+use super::indices::Indices;
+use super::{Description, Placement, Source, SourceError, SourcePart};
 use crate::document::Document;
 use crate::geometry::{CellIndex, LevelIndex, Shape};
 use crate::store::{Object, is_past_caches};
@@ -53,7 +59,12 @@ use crate::store::{Object, is_past_caches};
 pub struct TiffSource {
     object: Object,
     volume: Volume,
+    /// Where the file has some.
+    strips: Option<LongStrips>,
 }
+
+/// The long strips that were gone through, by their page.
+type LongStrips = Indices<u64, Arc<LongStrip>>;
 
 pub use self::axes::Choice;
 pub use self::layout::Layout;
@@ -98,15 +109,17 @@ pub async fn open(object: Object, reading: Reading) -> Result<Opening, SourceErr
     let Some(total) = front.total else {
         return Err(SourceError::malformed(object.url(), "header", "the length of the file is not known"));
     };
-    let reader = ObjectReader { object: object.clone(), total };
-    let mut file = ReadAhead::from(Arc::new(reader), front.bytes);
+    let mut file = ReadAhead::from(Arc::new(ObjectReader { object: object.clone(), total }), front.bytes);
     if let Some((start, bytes)) = further {
         file.add(start, bytes);
     }
     let mut volume = Volume::open(file, reading).await?;
     Ok(match volume.set.take() {
         Some(names) => Opening::Set(names),
-        None => Opening::Volume(Box::new(TiffSource { object, volume })),
+        None => {
+            let strips = volume.has_long_strips().then(|| Indices::new(object.desk()));
+            Opening::Volume(Box::new(TiffSource { object, volume, strips }))
+        }
     })
 }
 
@@ -114,6 +127,21 @@ impl TiffSource {
     /// What the files of other planes may be like; `None` where nothing follows from this one.
     pub fn layout(&self) -> Option<Layout> {
         self.volume.layout
+    }
+
+    /// The band of a long strip that a block is, and the strips that were gone through.
+    async fn band(&self, block: CellIndex) -> Result<Option<(Band, &LongStrips)>, SourceError> {
+        let Some(strips) = &self.strips else { return Ok(None) };
+        Ok(self.volume.band(block).await?.map(|band| (band, strips)))
+    }
+
+    /// The band of a long strip that a block is, and that strip.
+    async fn strip(&self, block: CellIndex) -> Result<Option<(Band, Arc<LongStrip>)>, SourceError> {
+        let Some((band, strips)) = self.band(block).await? else { return Ok(None) };
+        let bad = |reason| self.volume.bad(block, reason);
+        let read = async { Ok(Arc::new(LongStrip::read(&*self.volume.reader, band.strip, band.size, bad).await?)) };
+        let strip = strips.get(band.page, read).await?;
+        Ok(Some((band, strip)))
     }
 }
 
@@ -127,7 +155,9 @@ impl Source for TiffSource {
     }
 
     fn kept(&self) -> u64 {
-        self.volume.index.kept()
+        // Where files are a plane each, as many of them are open as there is room for.
+        let strip = if self.strips.is_some() { LongStrip::MAX_KEPT } else { 0 };
+        self.volume.index.kept().saturating_add(strip)
     }
 
     fn partial_voxel_size(&self) -> [Option<f64>; 3] {
@@ -144,11 +174,28 @@ impl Source for TiffSource {
 
     fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
         Box::pin(async move {
-            let Some(range) = self.volume.locate(block).await? else {
+            let band = self.band(block).await?;
+            let range = match band.and_then(|(band, strips)| band.range(&*strips.peek(&band.page)?)) {
+                Some(range) => Some(range),
+                None => self.volume.locate(block).await?,
+            };
+            let Some(range) = range else {
                 return Ok(Placement::Absent { confirmed: self.object.confirmed() });
             };
             let length = range.end - range.start;
             Ok(Placement::Range { object: self.object.clone(), start: range.start, length })
+        })
+    }
+
+    fn prepare(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async move { self.strip(block).await.map(drop) })
+    }
+
+    fn part(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Option<SourcePart>, SourceError>> {
+        Box::pin(async move {
+            let Some((band, strip)) = self.strip(block).await? else { return Ok(None) };
+            let bad = self.volume.malformed(block);
+            Ok(Some(SourcePart::new(move |raw| band.decode(&strip, &raw).map_err(bad))))
         })
     }
 

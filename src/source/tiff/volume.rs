@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::axes::{self, Pages};
+use super::band::{self, Band};
 use super::blocks::{self, Window};
 use super::description;
 use super::ifd::{Header, Ifd, tags};
@@ -34,6 +35,7 @@ const APART: u64 = 64 << 10;
 /// An open file.
 pub(super) struct Volume {
     name: String,
+    pub(super) reader: Arc<dyn ReadAt>,
     pub(super) description: Description,
     big_endian: bool,
     pub(super) form: PageFormat,
@@ -145,7 +147,8 @@ impl Volume {
             .is_none()
             .then(|| Document::dump(DocumentKind::TiffTags, &*name, &dump::document(&header, index.pages(), tags)));
         let big_endian = header.big_endian;
-        Ok(Volume { tags, name, description, big_endian, form, voxel_size, pages, index, set, layout: None })
+        let reader = reader.clone();
+        Ok(Volume { tags, name, reader, description, big_endian, form, voxel_size, pages, index, set, layout: None })
     }
 
     /// The one level's grid.
@@ -164,15 +167,44 @@ impl Volume {
         Ok((page, Window { rows: range(1), columns: range(2) }))
     }
 
-    fn bad(&self, block: CellIndex, reason: String) -> SourceError {
-        SourceError::malformed(&*self.name, format!("page {}, block {block}", block.0[0]), reason)
+    pub(super) fn bad(&self, block: CellIndex, reason: String) -> SourceError {
+        self.malformed(block)(reason)
+    }
+
+    /// Makes an error of what is wrong with a block.
+    pub(super) fn malformed(&self, block: CellIndex) -> impl FnOnce(String) -> SourceError + use<> {
+        let name = self.name.clone();
+        move |reason| SourceError::malformed(name, format!("page {}, block {block}", block.0[0]), reason)
+    }
+
+    /// How the page of a block is stored, and what of it the block is.
+    async fn stored(&self, block: CellIndex) -> Result<(u64, Window, Stored), SourceError> {
+        let (page, window) = self.window(block)?;
+        let stored = self.index.page(page).await?;
+        let stored = stored.ok_or_else(|| self.bad(block, "lies on a page that the file does not have".into()))?;
+        Ok((page, window, stored))
+    }
+
+    /// Whether blocks are bands of strips that are too long to be unpacked as a whole.
+    pub(super) fn has_long_strips(&self) -> bool {
+        let is_long = |stored: &&Stored| band::long_strip(&self.form, stored).is_some();
+        self.rows() < self.form.height && self.index.ways().iter().any(is_long)
+    }
+
+    /// The band of such a strip that a block is, where it is one.
+    pub(super) async fn band(&self, block: CellIndex) -> Result<Option<Band>, SourceError> {
+        let (page, window, stored) = self.stored(block).await?;
+        Ok(Band::of(page, &stored, self.form, (window.rows.start, self.rows()), self.big_endian))
+    }
+
+    /// Rows of a block that is not clipped.
+    fn rows(&self) -> u64 {
+        self.grid().map_or(self.form.height, |grid| grid.cell.0[1])
     }
 
     /// The bytes of a block; `None` where none of it was ever written.
     pub(super) async fn locate(&self, block: CellIndex) -> Result<Option<Range<u64>>, SourceError> {
-        let (page, window) = self.window(block)?;
-        let stored = self.index.page(page).await?;
-        let stored = stored.ok_or_else(|| self.bad(block, "lies on a page that the file does not have".into()))?;
+        let (_, window, stored) = self.stored(block).await?;
         blocks::locate(&stored, &self.form, &window).map_err(|reason| self.bad(block, reason))
     }
 
@@ -226,6 +258,7 @@ fn choose_cell(form: &PageFormat, first: &Stored, index: &Index, shape: Shape) -
         let packed = ways.iter().all(|stored| stored.storage.codec != Codec::None && is_together(&stored.data));
         let rows = match segments {
             // Short strips that lie one after the other are read together.
+            Segments::Strips { .. } if band::long_strip(form, first).is_some() => band::band_rows(form.height, band),
             Segments::Strips { .. } if packed => rows.saturating_mul((band / rows).max(1)).min(form.height),
             _ => rows,
         };

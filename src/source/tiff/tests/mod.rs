@@ -2,5 +2,6 @@ mod codecs;
 mod fixtures;
 mod hostile;
 mod layouts;
+mod long_strips;
 mod support;
 mod text;
