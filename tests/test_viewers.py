@@ -1,9 +1,11 @@
 """Links of `emfs link`, opened in a headless Chromium: neuroglancer and Viv of the npm registry, and the pages of the server itself.
 
 These viewers are fetched and bundled (half a minute each), so that part is for `--long`; the pages are looked at wherever a Chromium is.
+vizarr is in no registry: `EMFS_VIZARR` names the folder of its page, built from its sources.
 """
 
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -180,6 +182,49 @@ def test_viv_shows_the_slice_of_a_link_for_vizarr(shown, window, viv, dataset):
     inside = (y >= 0) & (y < plane.shape[0]) & (x >= 0) & (x < plane.shape[1])
     got, expected = picture[inside] / 255, np.clip((plane[y[inside], x[inside]] - low) / (high - low), 0, 1)
     assert len(got) > 10_000 and np.corrcoef(got, expected)[0, 1] >= 0.95 and abs(got.mean() - expected.mean()) < 0.03
+
+
+@pytest.fixture(scope="module")
+def vizarr():
+    if "EMFS_VIZARR" not in os.environ:
+        pytest.skip("needs a page of vizarr, named by EMFS_VIZARR")
+    with browser.pages(pathlib.Path(os.environ["EMFS_VIZARR"])) as page:
+        yield page
+
+
+@needs_browser
+@pytest.mark.parametrize("dataset,options,first", [*((dataset, [], 0) for dataset in DATASETS), ("hemibrain", ["--at", "0,100,60"], 0), (
+    "hemibrain", ["--crop", "z100-164_y20-180_x30-190"], 100), ("epfl-hippocampus", ["--crop", "z5-15_y20-120_x30-150"], 5)])
+def test_vizarr_shows_the_slice_of_a_link(shown, window, vizarr, dataset, options, first):
+    server, made = shown
+    window.open("about:blank")
+    link = emfs("link", dataset, "--viewer", "vizarr", "--server", server.url, "--page", vizarr, *options).stdout.strip()
+    window.open(link)
+    state = "new URL(location.href).searchParams.get('viewState')"
+    window.wait(f"return !!{state}", 60, "vizarr has drawn")
+    time.sleep(4)
+    view = json.loads(window.run(f"return {state}"))
+    picture = window.picture().astype(float).mean(axis=2)
+    rows, columns = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    sizes, begin = sizes_of(server, dataset)
+
+    def index(pixels, axis):
+        nanometres = (pixels + 0.5 - picture.shape[axis - 1] / 2) / 2 ** view["zoom"] + view["target"][2 - axis]
+        return np.floor((nanometres - begin[axis]) / sizes[axis]).astype(int)
+
+    y, x = index(rows, 1), index(columns, 2)
+    plane = made[dataset, "em"].levels[0][first].astype(float)
+    box = [part.split("-") for part in options[1].split("_")] if "--crop" in options else None
+    (top, bottom), (left, right) = [(int(a[1:]), int(b)) for a, b in box[1:]] if box else [(0, n) for n in plane.shape]
+    # Its controls are at the left.
+    inside = (y >= top) & (y < bottom) & (x >= left) & (x < right) & (columns > 300)
+    low, high = window_of(server, dataset)
+    got, expected = picture[inside] / 255, np.clip((plane[y[inside], x[inside]] - low) / (high - low), 0, 1)
+    assert len(got) > 10_000 and np.corrcoef(got, expected)[0, 1] >= 0.95 and abs(got.mean() - expected.mean()) < 0.03
+    if "--at" in options:
+        at = int(options[1].split(",")[1]), int(options[1].split(",")[2])
+        middle = [index(np.array([n / 2 - 0.5]), axis)[0] for n, axis in zip(picture.shape, (1, 2))]
+        assert middle == list(at)
 
 
 @needs_browser

@@ -119,6 +119,11 @@ pub(super) fn run(args: &LinkArgs) -> Result<(), CliError> {
         let reason = format!("{dataset}/{name}: --at lies outside its {} voxels (z×y×x)", finest.grid.shape);
         return Err(CliError::Failed(reason));
     }
+    if let (Viewer::Vizarr, Some([z, _, _])) = (args.viewer, args.at)
+        && z > 0
+    {
+        eprint_line(&format!("vizarr opens at the first plane; move its slider of z to {z}"));
+    }
     let link = Link { server: &args.server, image: &image, at: args.at, page: args.page.as_deref() }.to(args.viewer);
     print(&format!("{link}\n"))?;
     if args.open { open(&link) } else { Ok(()) }

@@ -28,6 +28,7 @@ mod site;
 mod slice;
 mod tls;
 pub mod viewers;
+mod vizarr;
 
 pub use access::{Access, Token};
 pub use documents::{Described, DescriptionError, array_of, scale_of, window_of};

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::documents::{Described, DescribedLevel};
 pub use super::seen::Seen;
+use super::vizarr;
 use crate::view::ViewSpec;
 use crate::zarr::StoreName;
 
@@ -136,7 +137,13 @@ impl Link<'_> {
                 let state = self.state().to_string();
                 format!("{page}#!{}", utf8_percent_encode(&state, STATE))
             }
-            Viewer::Vizarr | Viewer::Validator => source(),
+            Viewer::Vizarr => {
+                let parameters = self.image.finest().map(|finest| vizarr::parameters(finest, self.at));
+                parameters.into_iter().flatten().fold(source(), |link, (name, value)| {
+                    format!("{link}&{name}={}", utf8_percent_encode(&value.to_string(), VALUE))
+                })
+            }
+            Viewer::Validator => source(),
             Viewer::Napari => format!("napari --plugin napari-ome-zarr '{store}'"),
             Viewer::Fiji => {
                 let server = self.server.trim_end_matches('/');
@@ -294,10 +301,27 @@ mod tests {
     }
 
     #[test]
+    fn vizarr_is_told_where_planes_lie_that_it_would_not_see_and_where_to_look() {
+        let mut image = image(false);
+        image.levels[0].translation[0] = 160.0;
+        let link = |image: &Described, at| {
+            let link = Link { server: "http://h:1/", image, at, page: None }.to(Viewer::Vizarr);
+            percent_encoding::percent_decode_str(&link).decode_utf8().unwrap().into_owned()
+        };
+        let source = "https://hms-dbmi.github.io/vizarr/?source=http://h:1/d/em.zarr";
+        let matrix = "[8.0,0.0,0.0,-4.0,0.0,8.0,0.0,8.0,0.0,0.0,16.0,0.0,0.0,0.0,0.0,1.0]";
+        assert_eq!(link(&image, None), format!("{source}&model_matrix={matrix}"));
+        image.levels[0].translation[0] = 0.0;
+        let seen = r#"{"target":[4000.0,332.0],"zoom":-3.0}"#;
+        assert_eq!(link(&image, Some([3, 40, 500])), format!("{source}&viewState={seen}"));
+    }
+
+    #[test]
     fn other_viewers_get_the_store() {
         let image = image(false);
         let link = Link { server: "http://h:1/", image: &image, at: None, page: None };
         assert_eq!(link.to(Viewer::Vizarr), "https://hms-dbmi.github.io/vizarr/?source=http://h:1/d/em.zarr");
+        assert_eq!(link.to(Viewer::Validator), "https://ome.github.io/ome-ngff-validator/?source=http://h:1/d/em.zarr");
         assert_eq!(link.to(Viewer::Webknossos), "http://h:1/d/em.zarr");
         assert!(link.to(Viewer::Python).contains("['s0'][50, 350, 700]"));
         assert_eq!(link.to(Viewer::Fiji), "fiji -eval 'open(\"http://h:1/d/em.tif\");'");
