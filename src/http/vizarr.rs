@@ -1,8 +1,7 @@
 //! What a link tells vizarr beside the store.
 //!
-//! vizarr draws planes with deck.gl's orthographic camera, which sees nothing that lies more than a thousand units before or
-//! behind the plane of z = 0, and nothing in front of its eye. It lays an image where its own transformations say, in
-//! nanometres, so an image that does not begin at z = 0 would be black. It takes other transformations from the link.
+//! vizarr looks at planes from one unit above z = 0 and sees nothing above that. It lays an image where the image's own
+//! transformations say, in nanometres, so one that begins at a larger z would be black. It takes another matrix from the link.
 
 use serde_json::{Value, json};
 
