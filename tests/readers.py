@@ -76,7 +76,7 @@ def assert_equal(found, truth, what, lossy=0):
     assert found.dtype == truth.dtype, f"{what}: type {found.dtype}, should be {truth.dtype}"
     if lossy:
         off = np.abs(found.astype(np.int64) - truth.astype(np.int64))
-        assert off.max() <= lossy and (off > 0).mean() < 0.03, f"{what}: off by {off.max()}, {(off > 0).mean():.2%} of voxels differ"
+        assert off.max() <= lossy and (off > 0).sum() <= max(2, 0.03 * off.size), f"{what}: off by {off.max()}, {(off > 0).mean():.2%} of voxels differ"
         return
     if found.tobytes() != truth.tobytes():
         different = np.argwhere(found.view(f"V{found.itemsize}") != truth.view(f"V{truth.itemsize}")) if found.itemsize else []

@@ -18,7 +18,6 @@
 mod record;
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 
 use lru::LruCache;
 
@@ -30,7 +29,7 @@ use crate::geometry::{CellIndex, Grid};
 const MAX_GROUP_LOG2: u32 = 3;
 
 /// Groups of an array whose misses are remembered.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+const REMEMBERED: usize = 4096;
 
 /// An aligned cube of 2^`edge` blocks along each axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,8 +128,9 @@ impl Default for ArrayMisses {
         ArrayMisses {
             gathered: Vec::new(),
             gathering: false,
-            seen: LruCache::new(REMEMBERED),
-            records: LruCache::new(REMEMBERED),
+            // With a bound of their own they would take the memory for all of it at once, for each level of each image.
+            seen: LruCache::unbounded(),
+            records: LruCache::unbounded(),
         }
     }
 }
@@ -154,6 +154,8 @@ impl ArrayMisses {
         let leaders = std::mem::take(&mut self.gathered);
         let missed: Vec<CellIndex> = leaders.iter().map(|leader| leader.key().index).collect();
         let neighbours = grid.map(|grid| self.neighbours(&missed, grid, edges));
+        forget_oldest(&mut self.seen);
+        forget_oldest(&mut self.records);
         (leaders, neighbours.unwrap_or_default())
     }
 
@@ -256,6 +258,13 @@ impl ArrayMisses {
     /// Whether groups were fetched around a block.
     fn is_begun(&self, cell: CellIndex) -> bool {
         self.seen.peek(&Group::of(cell, MAX_GROUP_LOG2)).is_some_and(|seen| seen.parts > 0)
+    }
+}
+
+/// Lets go of groups beyond those that are remembered.
+fn forget_oldest<V>(groups: &mut LruCache<Group, V>) {
+    while groups.len() > REMEMBERED {
+        groups.pop_lru();
     }
 }
 
