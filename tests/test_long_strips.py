@@ -2,6 +2,8 @@
 
 import errno
 import json
+import re
+import time
 import zlib
 
 import numpy as np
@@ -11,7 +13,7 @@ import tifffile
 
 import reference_volumes
 from mounting import configuration, emfs, mounted
-from origin import Origin
+from origin import Fault, Origin
 from readers import assert_equal
 
 SIDE = 4200  # of planes of 16 bits: 35 MB
@@ -31,12 +33,15 @@ def ranges(origin):
     return [(request.path, request.range) for request in origin.requests if request.method == "GET" and request.range]
 
 
-def write(file, plane):
+def write(file, planes):
+    """Offset and length of the strip of each page."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    tifffile.imwrite(file, plane, compression="zlib", predictor=2, rowsperstrip=SIDE, byteorder=">", photometric="minisblack", metadata=None)
+    with tifffile.TiffWriter(file, byteorder=">") as writer:
+        for plane in planes:
+            writer.write(plane, compression="zlib", predictor=2, rowsperstrip=SIDE, photometric="minisblack", metadata=None, contiguous=False)
     with tifffile.TiffFile(file) as written:
-        assert len(written.pages[0].dataoffsets) == 1
-        return written.pages[0].dataoffsets[0], written.pages[0].databytecounts[0]
+        assert all(len(page.dataoffsets) == 1 for page in written.pages)
+        return [(page.dataoffsets[0], page.databytecounts[0]) for page in written.pages]
 
 
 def test_strips_that_are_longer_than_the_memory_are_read_within_it(tmp_path, long):
@@ -66,14 +71,9 @@ def test_bands_of_long_strips_are_fetched_once_where_they_are_kept(tmp_path, is_
     root = tmp_path / "files"
     voxels = np.stack([grainy(seed) for seed in range(2)])
     if is_folder:
-        places = [write(root / "v" / f"s_{z}.tif", plane) for z, plane in enumerate(voxels)]
+        places = [write(root / "v" / f"s_{z}.tif", [plane])[0] for z, plane in enumerate(voxels)]
     else:
-        root.mkdir()
-        with tifffile.TiffWriter(root / "v.tif", byteorder=">") as writer:
-            for plane in voxels:
-                writer.write(plane, compression="zlib", predictor=2, rowsperstrip=SIDE, photometric="minisblack", metadata=None, contiguous=False)
-        with tifffile.TiffFile(root / "v.tif") as written:
-            places = [(page.dataoffsets[0], page.databytecounts[0]) for page in written.pages]
+        places = write(root / "v.tif", voxels)
     length = sum(count for _, count in places)
     assert length > 20 << 20, "there is something to fetch"
     with Origin(root) as origin:
@@ -97,15 +97,14 @@ def test_bands_of_long_strips_are_fetched_once_where_they_are_kept(tmp_path, is_
 def test_a_damaged_long_strip_is_an_error_and_takes_nothing_along(tmp_path):
     root = tmp_path / "files"
     voxels = [grainy(seed) for seed in range(3)]
-    places = [write(root / "v" / f"s_{z}.tif", plane) for z, plane in enumerate(voxels)]
-    offset, length = places[1]
-    with open(root / "v" / "s_1.tif", "r+b") as file:
+    offset, length = write(root / "v.tif", voxels)[1]
+    with open(root / "v.tif", "r+b") as file:
         file.seek(offset + length - 3000)
         byte = file.read(1)[0]
         file.seek(-1, 1)
         file.write(bytes([byte ^ 16]))
     with Origin(root) as origin:
-        config = configuration({"v": {"kind": "tiff", "url": f"{origin.url}/v/", "voxel_size": [50, 8, 8]}})
+        config = configuration({"v": {"kind": "tiff", "url": f"{origin.url}/v.tif", "voxel_size": [50, 8, 8]}})
         with mounted(tmp_path / "m", config, timeout=60) as mount:
             chunks = mount / "v" / "em.zarr" / "s0"
             names = sorted(path.relative_to(chunks / "1") for path in (chunks / "1").rglob("*") if path.is_file())
@@ -118,5 +117,38 @@ def test_a_damaged_long_strip_is_an_error_and_takes_nothing_along(tmp_path):
             store = opened(mount, "v")
             for z in (0, 2):
                 assert_equal(store[z].read().result(), voxels[z], f"plane {z}")
-            told = [line for line in mount.log.splitlines() if "s_1.tif" in line and "deflate" in line]
+            told = [line for line in mount.log.splitlines() if "v.tif: page 1" in line and "deflate" in line]
             assert told, mount.log
+
+
+def test_who_goes_through_long_strips_keeps_nothing_from_others(tmp_path):
+    """Neither the memory for documents nor a turn at decoding: another dataset of the same host opens, one of this machine is read."""
+    root = tmp_path / "files"
+    write(root / "v.tif", [grainy(seed) for seed in range(2)] * 4)
+    small = reference_volumes.noise((16, 64, 64), "u1", 1)
+    tifffile.imwrite(root / "small.tif", small, photometric="minisblack", metadata=None)
+    with Origin(root) as origin:
+        slow = {"kind": "tiff", "url": f"{origin.url}/v.tif", "voxel_size": [50, 8, 8]}
+        others = {"near": {"kind": "tiff", "url": str(root / "small.tif")}, "far": {"kind": "tiff", "url": f"{origin.url}/small.tif"}}
+        with mounted(tmp_path / "m", configuration({"v": slow, **others}), timeout=60) as mount:
+            store = opened(mount, "v")
+            origin.fault = lambda request: Fault("delay", seconds=3) if request.path.endswith("v.tif") else None
+            reads = [store[z, :100, :100].read() for z in range(8)]
+            began = time.monotonic()
+            for name in others:
+                # Not by TensorStore, which waits for its own reads.
+                assert (mount / name / "em.zarr" / "s0" / "0" / "0" / "0").read_bytes() == small.tobytes()
+            assert time.monotonic() - began < 20, "they wait for nobody"
+            origin.fault = None
+            for read in reads:
+                read.result()
+
+
+def test_estimates_count_a_long_strip_once(tmp_path):
+    root = tmp_path / "files"
+    length = sum(count for _, count in write(root / "v.tif", [grainy(seed) for seed in range(2)]))
+    with Origin(root) as origin:
+        (tmp_path / "c.toml").write_text(configuration({"v": {"kind": "tiff", "url": f"{origin.url}/v.tif", "voxel_size": [50, 8, 8]}}))
+        told = emfs("export", "v/em.zarr", tmp_path / "copy.zarr", "--dry-run", "--config", tmp_path / "c.toml", "--cache-size", "0").stdout
+        mebibytes = float(re.search(r"([0-9.]+) MiB on the wire", told)[1])
+        assert 0.95 * length < mebibytes * (1 << 20) < 1.1 * length, told

@@ -1,6 +1,6 @@
 //! What an export would cost, without reading a voxel. What is kept, or lies on this machine, costs nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures::StreamExt;
 
@@ -67,6 +67,7 @@ pub async fn estimate(request: &ExportRequest, most: u64, offline: bool) -> Resu
         estimate.whole &= step == 1;
         let mut looked_at = 0u64;
         let mut missing = Missing { exact: true, ..Missing::default() };
+        let mut counted = HashSet::new();
         for number in (0..batches.div_ceil(step)).map(|sample| sample * step) {
             looked_at += 1;
             let batch = layout.batch(number);
@@ -99,6 +100,9 @@ pub async fn estimate(request: &ExportRequest, most: u64, offline: bool) -> Resu
                     Err(error) => return Err(ExportError::Open { name: request.name.clone(), error: error.into() }),
                 }
             }
+            // Several blocks may be parts of one range.
+            let is_new = |piece: &Piece<usize>| counted.insert((piece.object.handle(), piece.start, piece.length));
+            let pieces = if step == 1 { pieces.into_iter().filter(is_new).collect() } else { pieces };
             missing.joined(pieces, longest);
         }
         estimate.add(missing, batches as f64 / looked_at.max(1) as f64);

@@ -72,8 +72,8 @@ impl<S: Source + ?Sized> Source for Coarser<S> {
         self.source.locate(self.level(level), block)
     }
 
-    fn prepare(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<(), SourceError>> {
-        self.source.prepare(self.level(level), block)
+    fn locate_to_fetch(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
+        self.source.locate_to_fetch(self.level(level), block)
     }
 
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {

@@ -190,12 +190,13 @@ pub trait Source: Send + Sync + 'static {
     /// Finds the bytes of a block of the level's grid. May fetch indices, which the source keeps.
     fn locate(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>>;
 
-    /// Makes a block that is a part of something longer readable for itself, which [`Source::locate`] says the place of else.
-    fn prepare(&self, _level: LevelIndex, _block: CellIndex) -> BoxFuture<'_, Result<(), SourceError>> {
-        Box::pin(std::future::ready(Ok(())))
+    /// Finds the bytes of a block that is about to be fetched: those of its own where it is a part of something longer, of
+    /// which [`Source::locate`] says the place. That may take reading all of it.
+    fn locate_to_fetch(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
+        self.locate(level, block)
     }
 
-    /// Decodes the bytes found by [`Source::locate`] into voxels: C order `z, y, x`, little-endian, of the block's
+    /// Decodes the bytes found by [`Source::locate_to_fetch`] into voxels: C order `z, y, x`, little-endian, of the block's
     /// region clipped to the array, so exactly `grid.region(block).shape().bytes(dtype.size())` bytes.
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError>;
 

@@ -310,16 +310,6 @@ impl Source for Stack {
         })
     }
 
-    fn prepare(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<(), SourceError>> {
-        Box::pin(async move {
-            let (number, block) = self.find(block)?;
-            if matches!(self.files.objects.get(number), Some(None)) {
-                return Ok(());
-            }
-            self.files.section(number).await?.source.prepare(level, block).await
-        })
-    }
-
     fn part(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Option<SourcePart>, SourceError>> {
         Box::pin(async move {
             let (number, block) = self.find(block)?;

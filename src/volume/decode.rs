@@ -27,8 +27,9 @@ pub(super) async fn decode(
     key: BlockKey,
     stored: FetchedBlock,
 ) -> Result<Bytes, VolumeError> {
-    let _permit = memory.decoding().await;
+    // It may have to be fetched, which others must not wait for.
     let part = image.source.part(key.level, key.index).await?;
+    let _permit = memory.decoding().await;
     let image = image.clone();
     let expected = image.block_bytes(key);
     let task = task::spawn_blocking(move || {

@@ -122,18 +122,23 @@ impl Image {
     /// Where the bytes of a block are, see [`Source::locate`]. Indices that make no sense are fetched once more. Blocks that
     /// are computed are nowhere, see [`Image::stored`].
     pub async fn locate(&self, level: LevelIndex, block: CellIndex) -> Result<Placement, SourceError> {
+        self.check_stored(level, block)?;
+        healed(|| self.source.locate(level, block)).await
+    }
+
+    /// The same of a block that is about to be fetched, see [`Source::locate_to_fetch`].
+    pub(super) async fn locate_to_fetch(&self, level: LevelIndex, block: CellIndex) -> Result<Placement, SourceError> {
+        self.check_stored(level, block)?;
+        healed(|| self.source.locate_to_fetch(level, block)).await
+    }
+
+    /// Refuses blocks of a level that is computed.
+    fn check_stored(&self, level: LevelIndex, block: CellIndex) -> Result<(), SourceError> {
         if self.is_computed(level) {
             let reason = "emfs computes it, so no file has it";
             return Err(SourceError::malformed(&*self.name, format!("{level} block {block}"), reason));
         }
-        healed(|| self.source.locate(level, block)).await
-    }
-
-    /// Where the bytes of a block are that is about to be fetched, which may take reading more than it, see
-    /// [`Source::prepare`].
-    pub(super) async fn locate_to_fetch(&self, level: LevelIndex, block: CellIndex) -> Result<Placement, SourceError> {
-        healed(|| self.source.prepare(level, block)).await?;
-        self.locate(level, block).await
+        Ok(())
     }
 
     /// Waits until a chunk of `bytes` may be under way, of at most `most` of this image at a time.

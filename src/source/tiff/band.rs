@@ -70,11 +70,8 @@ impl Band {
         Some(offset.saturating_add(range.start)..offset.saturating_add(range.end))
     }
 
-    /// Its voxels from those bytes or from all of its strip: C order, little-endian.
+    /// Its voxels from those bytes: C order, little-endian.
     pub(super) fn decode(&self, strip: &LongStrip, raw: &[u8]) -> Result<Bytes, String> {
-        let range = strip.range(self.number).ok_or("lies outside of its strip")?;
-        let of_all = || raw.get(range.start as usize..range.end as usize);
-        let raw = if raw.len() as u64 == self.strip.1 { of_all().unwrap_or_default() } else { raw };
         let rows = strip.unpack(self.number, raw)?;
         decode::rows(rows, &self.storage, self.form.dtype, self.form.width, self.big_endian)
     }

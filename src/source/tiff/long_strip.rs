@@ -23,7 +23,7 @@ use crate::source::indices::CachedIndex;
 use crate::task;
 
 /// Bands of a strip at the most.
-pub(super) const MAX_BANDS: u64 = 32;
+pub(super) const MAX_BANDS: u64 = 16;
 /// How far deflate looks back.
 const WINDOW: usize = 32 << 10;
 /// Bytes that are kept of a band.
@@ -82,9 +82,6 @@ impl CachedIndex for Arc<LongStrip> {
 }
 
 impl LongStrip {
-    /// Bytes that are kept of a strip at the most.
-    pub(super) const MAX_KEPT: u64 = MAX_BANDS * ENTRY as u64;
-
     /// Goes through the strip of `length` packed bytes at `offset` of a file. `bad` makes an error of what is wrong with it.
     pub(super) async fn read(
         file: &dyn ReadAt,
@@ -92,8 +89,6 @@ impl LongStrip {
         size: BandSize,
         bad: impl Fn(String) -> SourceError,
     ) -> Result<LongStrip, SourceError> {
-        let held = (AT_ONCE as u64).saturating_mul(STEP).saturating_add(size.band as u64);
-        let _room = file.room(held).await;
         let end = offset.saturating_add(length);
         let steps = (0..length.div_ceil(STEP)).map(|step| offset + step * STEP).map(|at| at..(at + STEP).min(end));
         let mut parts = stream::iter(steps).map(|step| file.read_at(step)).buffered(AT_ONCE);

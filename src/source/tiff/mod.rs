@@ -7,8 +7,8 @@
 //! A file is opened with few requests however many pages it has, and no voxel is served from a place that the page's
 //! own IFD has not confirmed, except those of ImageJ, whose pages need none. Blocks are bands of rows where a page is
 //! one uncompressed run, else the file's own strips and tiles; a page that is divided in another way than the first is read
-//! by as many of its strips or tiles as a block needs. Of strips of deflate that are too long for that, blocks are bands of
-//! rows.
+//! by as many of its strips or tiles as a block needs. Where every page is one strip of deflate that is too long for that, blocks
+//! are bands of its rows.
 
 mod axes;
 mod band;
@@ -44,6 +44,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
 
 use self::band::Band;
 use self::long_strip::LongStrip;
@@ -63,8 +64,16 @@ pub struct TiffSource {
     strips: Option<LongStrips>,
 }
 
-/// The long strips that were gone through, by their page.
-type LongStrips = Indices<u64, Arc<LongStrip>>;
+/// The long strips of a file.
+struct LongStrips {
+    /// Those that were gone through, by their page.
+    gone_through: Indices<u64, Arc<LongStrip>>,
+    /// Each is gone through with some memory.
+    turns: Semaphore,
+}
+
+/// Strips of a file that are gone through at once.
+const AT_ONCE: usize = 2;
 
 pub use self::axes::Choice;
 pub use self::layout::Layout;
@@ -117,7 +126,9 @@ pub async fn open(object: Object, reading: Reading) -> Result<Opening, SourceErr
     Ok(match volume.set.take() {
         Some(names) => Opening::Set(names),
         None => {
-            let strips = volume.has_long_strips().then(|| Indices::new(object.desk()));
+            let has_strips = reading.section.is_none() && volume.has_long_strips();
+            let strips = has_strips
+                .then(|| LongStrips { gone_through: Indices::new(object.desk()), turns: Semaphore::new(AT_ONCE) });
             Opening::Volume(Box::new(TiffSource { object, volume, strips }))
         }
     })
@@ -129,19 +140,25 @@ impl TiffSource {
         self.volume.layout
     }
 
-    /// The band of a long strip that a block is, and the strips that were gone through.
-    async fn band(&self, block: CellIndex) -> Result<Option<(Band, &LongStrips)>, SourceError> {
-        let Some(strips) = &self.strips else { return Ok(None) };
-        Ok(self.volume.band(block).await?.map(|band| (band, strips)))
-    }
-
     /// The band of a long strip that a block is, and that strip.
     async fn strip(&self, block: CellIndex) -> Result<Option<(Band, Arc<LongStrip>)>, SourceError> {
-        let Some((band, strips)) = self.band(block).await? else { return Ok(None) };
-        let bad = |reason| self.volume.bad(block, reason);
-        let read = async { Ok(Arc::new(LongStrip::read(&*self.volume.reader, band.strip, band.size, bad).await?)) };
-        let strip = strips.get(band.page, read).await?;
+        let Some(strips) = &self.strips else { return Ok(None) };
+        let Some(band) = self.volume.band(block).await? else { return Ok(None) };
+        let read = async {
+            // Never closed.
+            let _turn = strips.turns.acquire().await;
+            let bad = |reason| self.volume.bad(block, reason);
+            Ok(Arc::new(LongStrip::read(&*self.volume.reader, band.strip, band.size, bad).await?))
+        };
+        let strip = strips.gone_through.get(band.page, read).await?;
         Ok(Some((band, strip)))
+    }
+
+    fn placement(&self, range: Option<Range<u64>>) -> Placement {
+        match range {
+            Some(Range { start, end }) => Placement::Range { object: self.object.clone(), start, length: end - start },
+            None => Placement::Absent { confirmed: self.object.confirmed() },
+        }
     }
 }
 
@@ -155,9 +172,7 @@ impl Source for TiffSource {
     }
 
     fn kept(&self) -> u64 {
-        // Where files are a plane each, as many of them are open as there is room for.
-        let strip = if self.strips.is_some() { LongStrip::MAX_KEPT } else { 0 };
-        self.volume.index.kept().saturating_add(strip)
+        self.volume.index.kept()
     }
 
     fn partial_voxel_size(&self) -> [Option<f64>; 3] {
@@ -173,22 +188,16 @@ impl Source for TiffSource {
     }
 
     fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
-        Box::pin(async move {
-            let band = self.band(block).await?;
-            let range = match band.and_then(|(band, strips)| band.range(&*strips.peek(&band.page)?)) {
-                Some(range) => Some(range),
-                None => self.volume.locate(block).await?,
-            };
-            let Some(range) = range else {
-                return Ok(Placement::Absent { confirmed: self.object.confirmed() });
-            };
-            let length = range.end - range.start;
-            Ok(Placement::Range { object: self.object.clone(), start: range.start, length })
-        })
+        Box::pin(async move { Ok(self.placement(self.volume.locate(block).await?)) })
     }
 
-    fn prepare(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<(), SourceError>> {
-        Box::pin(async move { self.strip(block).await.map(drop) })
+    fn locate_to_fetch(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
+        Box::pin(async move {
+            match self.strip(block).await? {
+                Some((band, strip)) => Ok(self.placement(band.range(&strip))),
+                None => self.locate(level, block).await,
+            }
+        })
     }
 
     fn part(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Option<SourcePart>, SourceError>> {

@@ -120,7 +120,7 @@ impl Volume {
             return Err(SourceError::malformed(name, "page 0, ImageLength", format!("{shape} voxels are too many")));
         }
         let given = reading.section.and_then(|section| section.cell);
-        let cell = given.unwrap_or_else(|| choose_cell(&form, &first.stored, &index, shape));
+        let cell = given.unwrap_or_else(|| choose_cell(&form, &first.stored, &index, shape, reading.section.is_none()));
         if form.bytes(cell.0[1], cell.0[2]) > MAX_BLOCK {
             let reason = format!("a strip or row of more than {MAX_BLOCK} bytes");
             return Err(SourceError::unsupported(name, "page 0, ImageWidth", reason));
@@ -187,8 +187,7 @@ impl Volume {
 
     /// Whether blocks are bands of strips that are too long to be unpacked as a whole.
     pub(super) fn has_long_strips(&self) -> bool {
-        let is_long = |stored: &&Stored| band::long_strip(&self.form, stored).is_some();
-        self.rows() < self.form.height && self.index.ways().iter().any(is_long)
+        self.rows() < self.form.height && are_long_strips(&self.form, &self.index)
     }
 
     /// The band of such a strip that a block is, where it is one.
@@ -244,8 +243,9 @@ async fn described(
     Ok((text, scale, tags))
 }
 
-/// Bands where every page is one run, else the file's own division where all pages have one, else whole rows.
-fn choose_cell(form: &PageFormat, first: &Stored, index: &Index, shape: Shape) -> Shape {
+/// Bands where every page is one run or, if that `may_be_long`, one long strip; else the file's own division where all pages
+/// have one, else whole rows.
+fn choose_cell(form: &PageFormat, first: &Stored, index: &Index, shape: Shape, may_be_long: bool) -> Shape {
     let band = bounded_band(shape, form.dtype, |rows| form.bytes(rows, form.width));
     let ways = index.ways();
     let segments = first.storage.segments;
@@ -257,8 +257,10 @@ fn choose_cell(form: &PageFormat, first: &Stored, index: &Index, shape: Shape) -
         let (rows, width) = segments.whole(form);
         let packed = ways.iter().all(|stored| stored.storage.codec != Codec::None && is_together(&stored.data));
         let rows = match segments {
+            Segments::Strips { .. } if may_be_long && are_long_strips(form, index) => {
+                band::band_rows(form.height, band)
+            }
             // Short strips that lie one after the other are read together.
-            Segments::Strips { .. } if band::long_strip(form, first).is_some() => band::band_rows(form.height, band),
             Segments::Strips { .. } if packed => rows.saturating_mul((band / rows).max(1)).min(form.height),
             _ => rows,
         };
@@ -268,6 +270,12 @@ fn choose_cell(form: &PageFormat, first: &Stored, index: &Index, shape: Shape) -
     let rows = ways.iter().map(rows).max().unwrap_or(band).min(form.height);
     let fits = form.bytes(rows, form.width) <= MAX_BAND;
     Shape([1, if fits { rows } else { band }, form.width])
+}
+
+/// Whether every page is one strip that is too long to be unpacked as a whole, as far as they are known.
+fn are_long_strips(form: &PageFormat, index: &Index) -> bool {
+    let ways = index.ways();
+    !ways.is_empty() && ways.iter().all(|stored| band::long_strip(form, stored).is_some())
 }
 
 /// Whether strips lie one after the other.
