@@ -84,6 +84,14 @@ impl<S: Source + ?Sized> Source for Coarser<S> {
         self.source.part(self.level(level), block)
     }
 
+    fn part_ahead(
+        &self,
+        level: LevelIndex,
+        block: CellIndex,
+    ) -> BoxFuture<'_, Result<Option<SourcePart>, SourceError>> {
+        self.source.part_ahead(self.level(level), block)
+    }
+
     fn objects(&self, planes: Range<u64>) -> Option<Vec<Option<Object>>> {
         if self.first == 0 { self.source.objects(planes) } else { None }
     }

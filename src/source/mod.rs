@@ -206,6 +206,16 @@ pub trait Source: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(None)))
     }
 
+    /// The same for parts of which many may be held at once. They are had before there is a turn for decoding, so that one that
+    /// has to be fetched again keeps no turn from others.
+    fn part_ahead(
+        &self,
+        _level: LevelIndex,
+        _block: CellIndex,
+    ) -> BoxFuture<'_, Result<Option<SourcePart>, SourceError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// The objects that hold the voxels of some planes of the finest level, `None` for one that there is none of. `None` where
     /// only [`Source::locate`] tells.
     fn objects(&self, _planes: Range<u64>) -> Option<Vec<Option<Object>>> {

@@ -314,12 +314,8 @@ impl Source for Stack {
         Box::pin(async move {
             let (number, block) = self.find(block)?;
             let Section { source, kept } = self.files.section(number).await?;
-            let part = source.part(level, block).await?;
             Ok(Some(SourcePart::new(move |raw| {
-                let decoded = match part {
-                    Some(part) => part.decode(raw),
-                    None => source.decode(level, block, raw),
-                };
+                let decoded = source.decode(level, block, raw);
                 drop(kept);
                 decoded
             })))

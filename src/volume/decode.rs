@@ -27,9 +27,12 @@ pub(super) async fn decode(
     key: BlockKey,
     stored: FetchedBlock,
 ) -> Result<Bytes, VolumeError> {
-    // It may have to be fetched, which others must not wait for.
-    let part = image.source.part(key.level, key.index).await?;
+    let ahead = image.source.part_ahead(key.level, key.index).await?;
     let _permit = memory.decoding().await;
+    let part = match ahead {
+        Some(part) => Some(part),
+        None => image.source.part(key.level, key.index).await?,
+    };
     let image = image.clone();
     let expected = image.block_bytes(key);
     let task = task::spawn_blocking(move || {

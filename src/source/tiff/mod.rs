@@ -200,7 +200,11 @@ impl Source for TiffSource {
         })
     }
 
-    fn part(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Option<SourcePart>, SourceError>> {
+    fn part_ahead(
+        &self,
+        _level: LevelIndex,
+        block: CellIndex,
+    ) -> BoxFuture<'_, Result<Option<SourcePart>, SourceError>> {
         Box::pin(async move {
             let Some((band, strip)) = self.strip(block).await? else { return Ok(None) };
             let bad = self.volume.malformed(block);
