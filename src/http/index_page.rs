@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const SECTIONS: [&str; 4] = ["study", "biosample", "specimen", "acquisition"];
 
 /// A dataset as the page shows it.
-struct Shown {
+struct DatasetEntry {
     name: String,
     record: Value,
     /// Its voxels and links to viewers.
@@ -59,7 +59,7 @@ fn count(datasets: usize) -> String {
     if datasets == 1 { "One dataset".to_owned() } else { format!("{datasets} datasets") }
 }
 
-async fn show(site: &Arc<Site>, name: &str, base: &str) -> Shown {
+async fn show(site: &Arc<Site>, name: &str, base: &str) -> DatasetEntry {
     let record = timeout(PATIENCE, record(site, name)).await.ok().flatten().unwrap_or_default();
     let store = format!("{MAIN_IMAGE}.zarr");
     let about = match timeout(PATIENCE, describe(site, name, &store, "")).await {
@@ -72,7 +72,7 @@ async fn show(site: &Arc<Site>, name: &str, base: &str) -> Shown {
         Ok(Err(failure)) => format!("<p>{}</p>", escape(&failure.text())),
         Err(_) => "<p>Its archive has not answered yet.</p>".to_owned(),
     };
-    Shown { name: name.to_owned(), record, about }
+    DatasetEntry { name: name.to_owned(), record, about }
 }
 
 async fn record(site: &Arc<Site>, dataset: &str) -> Option<Value> {
@@ -81,7 +81,7 @@ async fn record(site: &Arc<Site>, dataset: &str) -> Option<Value> {
     serde_json::from_slice(&file::bytes(site, &found, 0..size).await.ok()?).ok()
 }
 
-fn article(dataset: &Shown) -> String {
+fn article(dataset: &DatasetEntry) -> String {
     let (name, address, record) = (escape(&dataset.name), part(&dataset.name), &dataset.record);
     let title = record["title"].as_str().map(escape).unwrap_or_default();
     let images = record["images"].as_array().into_iter().flatten();
@@ -109,7 +109,7 @@ fn article(dataset: &Shown) -> String {
 }
 
 /// What is known of the datasets side by side.
-fn table(datasets: &[Shown]) -> String {
+fn table(datasets: &[DatasetEntry]) -> String {
     let mut rows: Vec<(String, Vec<String>)> = Vec::new();
     for section in SECTIONS {
         let fields = datasets.iter().filter_map(|dataset| dataset.record[section].as_object());

@@ -20,14 +20,18 @@ use crate::vfs::{DirEntry, NodeKind};
 
 /// How a listing is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ListingFormat {
     Html,
     /// A list of objects with `name`, `type`, `mtime` and `size`, as nginx writes them (autoindex_format json).
     Json,
 }
 
 /// The listing of a directory.
-pub(super) async fn respond(site: &Arc<Site>, found: FoundPath, form: Form) -> Result<Response<Body>, Failure> {
+pub(super) async fn respond(
+    site: &Arc<Site>,
+    found: FoundPath,
+    form: ListingFormat,
+) -> Result<Response<Body>, Failure> {
     let path = found.path.clone();
     // What cannot be listed at all is told with the status.
     let (first, cookie) = entries(site, &found, 0).await.map_err(|failure| *failure)?;
@@ -43,8 +47,8 @@ pub(super) async fn respond(site: &Arc<Site>, found: FoundPath, form: Form) -> R
         let mut text = String::new();
         for entry in entries.iter().filter(|entry| entry.name != "." && entry.name != "..") {
             match form {
-                Form::Html => text.push_str(&html_line(entry)),
-                Form::Json => {
+                ListingFormat::Html => text.push_str(&html_line(entry)),
+                ListingFormat::Json => {
                     text.push_str(if std::mem::take(&mut is_first) { "\n" } else { ",\n" });
                     text.push_str(&json_line(entry));
                 }
@@ -53,8 +57,8 @@ pub(super) async fn respond(site: &Arc<Site>, found: FoundPath, form: Form) -> R
         Bytes::from(text)
     });
     let (head, foot, kind) = match form {
-        Form::Html => (html_head(&path), "</ul>\n".to_owned(), "text/html; charset=utf-8"),
-        Form::Json => ("[".to_owned(), "\n]\n".to_owned(), "application/json"),
+        ListingFormat::Html => (html_head(&path), "</ul>\n".to_owned(), "text/html; charset=utf-8"),
+        ListingFormat::Json => ("[".to_owned(), "\n]\n".to_owned(), "application/json"),
     };
     let whole = stream::once(async { Ok(head.into()) }).chain(lines).chain(stream::once(async { Ok(foot.into()) }));
     let mut response = Response::new(body::pieces(whole));

@@ -19,7 +19,7 @@ use super::body::{self, Body};
 use super::failure::Failure;
 use super::file;
 use super::headers::value;
-use super::listing::{self, Form};
+use super::listing::{self, ListingFormat};
 use super::paths::Path;
 use super::query::Query;
 use super::site::Site;
@@ -138,10 +138,10 @@ async fn answer(site: &Arc<Site>, request: &Request<Incoming>, logged: &mut Stri
         return file::respond(site, found, headers, method == Method::HEAD).await;
     }
     let form = form(headers, &query);
-    if form == Form::Html && !path.is_directory {
+    if form == ListingFormat::Html && !path.is_directory {
         return Ok(moved(request.uri().path()));
     }
-    if form == Form::Html && path.parts.is_empty() && query.get("format").is_none() {
+    if form == ListingFormat::Html && path.parts.is_empty() && query.get("format").is_none() {
         return index_page::respond(site, &base(site, request, &path)).await;
     }
     listing::respond(site, found, form).await
@@ -184,13 +184,17 @@ fn base(site: &Site, request: &Request<Incoming>, path: &Path) -> String {
 }
 
 /// How the client wants a listing.
-fn form(headers: &HeaderMap, query: &Query) -> Form {
+fn form(headers: &HeaderMap, query: &Query) -> ListingFormat {
     match query.get("format") {
-        Some("json") => Form::Json,
-        Some(_) => Form::Html,
+        Some("json") => ListingFormat::Json,
+        Some(_) => ListingFormat::Html,
         None => {
             let accepts = headers.get(ACCEPT).and_then(|accepted| accepted.to_str().ok()).unwrap_or_default();
-            if accepts.contains("application/json") && !accepts.contains("text/html") { Form::Json } else { Form::Html }
+            if accepts.contains("application/json") && !accepts.contains("text/html") {
+                ListingFormat::Json
+            } else {
+                ListingFormat::Html
+            }
         }
     }
 }

@@ -207,14 +207,14 @@ impl Files {
     async fn open(&self, number: usize) -> Located {
         let Some(Some(object)) = self.objects.get(number) else { return Err(self.outside(number, "is not there")) };
         let cell = self.model.source.description().levels.first().map(|level| level.grid.cell);
-        let section = opened(&self.opener, object, cell, || self.let_go()).await?;
+        let section = opened(&self.opener, object, cell, || self.evict()).await?;
         self.check_same(object, &*section.source)?;
         self.compare_size(object, &*section.source);
         Ok(section)
     }
 
     /// Lets go of the file that was not looked at for the longest time. It stays as long as one of its blocks is decoded.
-    fn let_go(&self) -> bool {
+    fn evict(&self) -> bool {
         self.known.lock().pop_lru().is_some()
     }
 

@@ -36,13 +36,13 @@ pub struct Image {
     /// The levels above those of the source.
     computed: Levels,
     /// In KiB, the chunks that may be under way at a time; made when the first one is.
-    turns: OnceLock<Semaphore>,
+    permits: OnceLock<Semaphore>,
 }
 
 impl Image {
     /// An image of `source`, which is at `place` and which counters and messages call `name`.
     pub fn new(number: u32, name: &str, source: Arc<dyn Source>, place: FetchPlace) -> Self {
-        Image { number, name: name.into(), source, place, computed: Levels::none(), turns: OnceLock::new() }
+        Image { number, name: name.into(), source, place, computed: Levels::none(), permits: OnceLock::new() }
     }
 
     /// The same with levels that are computed, where the source has none of its own and the configuration does not forbid it;
@@ -144,9 +144,9 @@ impl Image {
     /// Waits until a chunk of `bytes` may be under way, of at most `most` of this image at a time.
     pub(super) async fn permit(&self, most: u64, bytes: u64) -> Option<SemaphorePermit<'_>> {
         let kib = |bytes: u64| u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, MAX_TURNS);
-        let turns = self.turns.get_or_init(|| Semaphore::new(kib(most) as usize));
+        let permits = self.permits.get_or_init(|| Semaphore::new(kib(most) as usize));
         // Never closed, and without a turn only more would be under way.
-        turns.acquire_many(kib(bytes).min(kib(most))).await.ok()
+        permits.acquire_many(kib(bytes).min(kib(most))).await.ok()
     }
 
     /// A level and its native blocks.

@@ -5,18 +5,18 @@
 //! values, each further one the next 16 of those values that a percentile is among.
 
 mod bins;
+mod counter;
 mod exact;
 mod number;
-mod tally;
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-pub use tally::Summary;
+pub use counter::Summary;
 
-use self::tally::Tally;
+use self::counter::VoxelCounter;
 use super::list::Sample;
 use super::{SampleError, VoxelReader};
 use crate::dtype::{DataType, FillValue};
@@ -47,13 +47,13 @@ pub struct ReadLevel<'a> {
 
 /// Statistics of the voxels in `places` of a level; voxels in several of them count several times.
 pub async fn compute(reader: &VoxelReader, target: &ReadLevel<'_>, places: &[Region]) -> Result<Summary, SampleError> {
-    let mut tally = Tally::new(target.dtype, target.fill);
+    let mut counter = VoxelCounter::new(target.dtype, target.fill);
     loop {
         for place in places {
             let of = (*place, target.cell, target.dtype);
-            reader.each_piece(target.image, target.level, of, |_, data| tally.take(data)).await?;
+            reader.each_piece(target.image, target.level, of, |_, data| counter.take(data)).await?;
         }
-        if let Some(summary) = tally.next_pass() {
+        if let Some(summary) = counter.next_pass() {
             return Ok(summary);
         }
     }
@@ -72,7 +72,7 @@ pub fn list_hash(samples: &[Sample]) -> String {
 
 /// Statistics as JSON, with the names that `emfs stats` gives them.
 pub fn json(summary: &Summary, dtype: DataType, blocks: u64, hash: &str) -> Value {
-    let told = |value: Option<tally::ToldValue>| value.map_or(Value::Null, tally::ToldValue::json);
+    let told = |value: Option<counter::ToldValue>| value.map_or(Value::Null, counter::ToldValue::json);
     let percentiles: serde_json::Map<String, Value> =
         summary.percentiles.iter().map(|(share, value)| (share.to_string(), json!(value))).collect();
     json!({

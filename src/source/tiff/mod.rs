@@ -69,7 +69,7 @@ struct LongStrips {
     /// Those that were gone through, by their page.
     gone_through: Indices<u64, Arc<LongStrip>>,
     /// Each is gone through with some memory.
-    turns: Semaphore,
+    permits: Semaphore,
 }
 
 /// Strips of a file that are gone through at once.
@@ -128,7 +128,7 @@ pub async fn open(object: Object, reading: Reading) -> Result<Opening, SourceErr
         None => {
             let has_strips = reading.section.is_none() && volume.has_long_strips();
             let strips = has_strips
-                .then(|| LongStrips { gone_through: Indices::new(object.desk()), turns: Semaphore::new(AT_ONCE) });
+                .then(|| LongStrips { gone_through: Indices::new(object.desk()), permits: Semaphore::new(AT_ONCE) });
             Opening::Volume(Box::new(TiffSource { object, volume, strips }))
         }
     })
@@ -146,7 +146,7 @@ impl TiffSource {
         let Some(band) = self.volume.band(block).await? else { return Ok(None) };
         let read = async {
             // Never closed.
-            let _turn = strips.turns.acquire().await;
+            let _permit = strips.permits.acquire().await;
             let bad = |reason| self.volume.bad(block, reason);
             Ok(Arc::new(LongStrip::read(&*self.volume.reader, band.strip, band.size, bad).await?))
         };

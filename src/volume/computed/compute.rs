@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 
 use super::kept::{self, BlockVersions};
 use super::parts::parts;
-use super::rule::{Windows, downsample};
+use super::rule::{HalvedRanges, downsample};
 use super::{ComputedLevel, KeptLevels};
 use crate::cache::{FetchPlace, Held, Lease};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
@@ -232,7 +232,7 @@ impl Work<'_> {
         let _permit = self.blocks.memory().decoding().await;
         let work = task::spawn_blocking(move || {
             let [z, y, x] = &windows;
-            downsample(rule, dtype, &voxels, [height as usize, width as usize], &Windows { z, y, x })
+            downsample(rule, dtype, &voxels, [height as usize, width as usize], &HalvedRanges { z, y, x })
         });
         work.await.ok().flatten().ok_or(VolumeError::Lost)
     }

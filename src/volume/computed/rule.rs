@@ -37,7 +37,7 @@ impl DownsamplingRule {
 }
 
 /// The voxels that a box is made of, as ranges along each axis of the box: for each of its voxels those of the array below.
-pub(super) struct Windows<'a> {
+pub(super) struct HalvedRanges<'a> {
     pub(super) z: &'a [(usize, usize)],
     pub(super) y: &'a [(usize, usize)],
     pub(super) x: &'a [(usize, usize)],
@@ -50,7 +50,7 @@ pub(super) fn downsample(
     dtype: DataType,
     below: &[u8],
     [height, width]: [usize; 2],
-    windows: &Windows<'_>,
+    windows: &HalvedRanges<'_>,
 ) -> Option<Vec<u8>> {
     macro_rules! of {
         ($number:ty, $mean:expr) => {{
@@ -96,7 +96,7 @@ pub(super) fn downsample(
 fn walk<T: Copy + Default>(
     below: &[u8],
     [height, width]: [usize; 2],
-    windows: &Windows<'_>,
+    windows: &HalvedRanges<'_>,
     numbers: impl Fn(&[u8]) -> Vec<T>,
     voxel: fn(&mut [T]) -> T,
     put: impl Fn(T, &mut Vec<u8>),

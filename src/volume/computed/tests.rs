@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::rule::{Windows, downsample};
+use super::rule::{HalvedRanges, downsample};
 use super::*;
 use crate::dtype::{DataType, FillValue};
 use crate::source::{SourceLevel, StorageFormat};
@@ -75,7 +75,7 @@ fn bytes<const N: usize, T: Copy>(values: &[T], le: fn(T) -> [u8; N]) -> Vec<u8>
 fn of_pairs(rule: DownsamplingRule, dtype: DataType, below: &[u8]) -> Vec<u8> {
     let count = below.len() / dtype.size();
     let pairs: Vec<(usize, usize)> = (0..count.div_ceil(2)).map(|x| (2 * x, (2 * x + 2).min(count))).collect();
-    let windows = Windows { z: &[(0, 1)], y: &[(0, 1)], x: &pairs };
+    let windows = HalvedRanges { z: &[(0, 1)], y: &[(0, 1)], x: &pairs };
     downsample(rule, dtype, below, [1, count], &windows).unwrap()
 }
 
@@ -103,7 +103,7 @@ fn halves_are_rounded_to_the_even_number_whatever_the_type() {
 fn the_most_frequent_label_wins_and_of_several_the_smallest() {
     let u64 = |values: &[u64]| bytes(values, u64::to_le_bytes);
     let of_cube = |values: [u64; 8]| {
-        let windows = Windows { z: &[(0, 2)], y: &[(0, 2)], x: &[(0, 2)] };
+        let windows = HalvedRanges { z: &[(0, 2)], y: &[(0, 2)], x: &[(0, 2)] };
         downsample(DownsamplingRule::Mode, DataType::U64, &u64(&values), [2, 2], &windows).unwrap()
     };
     let large = (1 << 60) + 1;

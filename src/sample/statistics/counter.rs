@@ -68,8 +68,8 @@ impl Summary {
     }
 }
 
-/// Counts voxels: the same blocks in each pass, until [`Tally::next_pass`] has the summary.
-pub struct Tally {
+/// Counts voxels: the same blocks in each pass, until [`VoxelCounter::next_pass`] has the summary.
+pub struct VoxelCounter {
     dtype: DataType,
     fill: Option<u64>,
     /// Passes that are over.
@@ -94,12 +94,12 @@ pub struct Tally {
     bins: Option<Bins>,
 }
 
-impl Tally {
+impl VoxelCounter {
     /// Nothing counted yet.
-    pub fn new(dtype: DataType, fill: FillValue) -> Tally {
+    pub fn new(dtype: DataType, fill: FillValue) -> VoxelCounter {
         let mut of_fill = None;
         keys(fill.as_le_bytes(), dtype, |key| of_fill = Some(key));
-        Tally {
+        VoxelCounter {
             dtype,
             fill: of_fill,
             passes: 0,
@@ -323,10 +323,10 @@ mod tests {
     use super::*;
 
     fn summary(blocks: &[Vec<u8>], dtype: DataType) -> Summary {
-        let mut tally = Tally::new(dtype, FillValue::zero(dtype));
+        let mut counter = VoxelCounter::new(dtype, FillValue::zero(dtype));
         loop {
-            blocks.iter().for_each(|block| tally.take(block));
-            if let Some(summary) = tally.next_pass() {
+            blocks.iter().for_each(|block| counter.take(block));
+            if let Some(summary) = counter.next_pass() {
                 return summary;
             }
         }
