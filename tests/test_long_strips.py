@@ -67,7 +67,7 @@ def test_strips_that_are_longer_than_the_memory_are_read_within_it(tmp_path, lon
 
 
 @pytest.mark.parametrize("is_folder", [False, True], ids=["pages", "files"])
-def test_bands_of_long_strips_are_fetched_once_where_they_are_kept(tmp_path, is_folder):
+def test_long_strips_are_fetched_once_where_they_are_kept(tmp_path, is_folder):
     root = tmp_path / "files"
     voxels = np.stack([grainy(seed) for seed in range(2)])
     if is_folder:

@@ -18,7 +18,7 @@ use crate::store::healed;
 use crate::view::CHUNK_BYTES;
 
 /// A semaphore has hardly more places.
-const MAX_TURNS: u32 = u32::MAX >> 3;
+const MAX_PERMITS: u32 = u32::MAX >> 3;
 
 /// Computed blocks that are looked for on disk at once.
 const MAX_LOOKED_AT: usize = 64;
@@ -143,9 +143,9 @@ impl Image {
 
     /// Waits until a chunk of `bytes` may be under way, of at most `most` of this image at a time.
     pub(super) async fn permit(&self, most: u64, bytes: u64) -> Option<SemaphorePermit<'_>> {
-        let kib = |bytes: u64| u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, MAX_TURNS);
+        let kib = |bytes: u64| u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, MAX_PERMITS);
         let permits = self.permits.get_or_init(|| Semaphore::new(kib(most) as usize));
-        // Never closed, and without a turn only more would be under way.
+        // Never closed, and without a permit only more would be under way.
         permits.acquire_many(kib(bytes).min(kib(most))).await.ok()
     }
 

@@ -30,7 +30,6 @@ pub(super) fn band_rows(height: u64, least: u64) -> u64 {
 }
 
 /// A band.
-#[derive(Debug, Clone)]
 pub(super) struct Band {
     pub(super) page: u64,
     /// Offset and length of its strip.
