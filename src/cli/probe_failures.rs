@@ -42,7 +42,7 @@ mod tests {
             errors.iter().for_each(|error| failures.add(error));
             failures.end(9).map_err(|error| error.to_string())
         };
-        let (silent, missing) = (remote(Cause::Timeout(5)), remote(Cause::NotFound));
+        let (silent, missing) = (remote(Cause::timeout(5)), remote(Cause::NotFound));
         let odd = VolumeError::Unsuitable("RGB".to_owned());
         assert_eq!(told(&[]), Ok(()));
         assert_eq!(told(std::slice::from_ref(&silent)), Err("1 of 9 sources did not answer".to_owned()));

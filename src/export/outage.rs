@@ -52,11 +52,11 @@ mod tests {
     #[test]
     fn there_is_hope_as_long_as_something_is_fetched() {
         let outage = Outage::new(Some(Duration::from_secs(3600)));
-        assert!(!outage.is_hopeless(&error(Cause::Timeout(3600))));
+        assert!(!outage.is_hopeless(&error(Cause::timeout(3600))));
         outage.state.lock().served -= Duration::from_secs(3600);
-        assert!(outage.is_hopeless(&error(Cause::Timeout(3600))) && !outage.is_hopeless(&error(Cause::Denied(403))));
+        assert!(outage.is_hopeless(&error(Cause::timeout(3600))) && !outage.is_hopeless(&error(Cause::Denied(403))));
         outage.served();
-        assert!(!outage.is_hopeless(&error(Cause::Timeout(3600))));
+        assert!(!outage.is_hopeless(&error(Cause::timeout(3600))));
     }
 
     #[test]

@@ -113,7 +113,7 @@ async fn an_export_of_absent_blocks_is_written() {
 #[tokio::test]
 async fn an_origin_that_is_down_is_not_asked_for_all_the_rest() {
     let folder = tempfile::tempdir().unwrap();
-    let (outcome, failed) = export(folder.path(), remote_error(Cause::Timeout(60)), Duration::from_nanos(1)).await;
+    let (outcome, failed) = export(folder.path(), remote_error(Cause::timeout(60)), Duration::from_nanos(1)).await;
     let told = outcome.unwrap_err().to_string();
     assert!(failed < 20 && told.contains("cannot be reached") && told.contains("--resume"), "{failed} {told}");
 }

@@ -42,6 +42,8 @@ pub(super) struct Task<'a> {
     pub clock: Clock,
     /// Requests sent.
     pub sent: AtomicU32,
+    /// How the last of them that failed did.
+    pub failed: Mutex<Option<Cause>>,
 }
 
 /// When an attempt last received something, and how much in all; nothing while its request is not sent.
@@ -96,6 +98,9 @@ pub(super) async fn attempt(
     let in_flight = task.host.in_flight();
     let result = request(task, activity, past_caches, permit).await;
     drop(in_flight);
+    if let Err(failure) = &result {
+        *task.failed.lock() = Some(failure.cause.clone());
+    }
     match &result {
         Ok(_) => task.host.served(),
         Err(FailedAttempt { cause: Cause::NotFound | Cause::Denied(_) | Cause::Forbidden(_), .. }) => {

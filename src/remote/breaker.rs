@@ -95,7 +95,7 @@ impl Pass<'_> {
     }
 
     fn failed_at(self, cause: &Cause, now: Instant) {
-        if !matches!(cause, Cause::Connection(_) | Cause::Timeout(_)) {
+        if !matches!(cause, Cause::Connection(_) | Cause::Timeout { .. }) {
             return;
         }
         let mut state = self.breaker.state.lock();
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     fn silence() -> Cause {
-        Cause::Timeout(60)
+        Cause::timeout(60)
     }
 
     /// A breaker of a host that was found out of reach, and when.

@@ -62,9 +62,9 @@ pub enum Cause {
     /// The origin is not asked, and the bytes are not kept here; says why it is not asked.
     #[error("offline: {0}")]
     Offline(String),
-    /// Nothing came for as long as the timeout allows.
-    #[error("no progress for {0} s")]
-    Timeout(u64),
+    /// Nothing came for as long as the timeout allows. `before`: how the attempt before the last one ended, if there was one.
+    #[error("no progress for {seconds} s{}", BeforeText(before))]
+    Timeout { seconds: u64, before: Option<Box<Cause>> },
 }
 
 impl RemoteError {
@@ -85,7 +85,33 @@ impl fmt::Display for RangeText<'_> {
     }
 }
 
+struct BeforeText<'a>(&'a Option<Box<Cause>>);
+
+impl fmt::Display for BeforeText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(cause) => write!(f, ", before that: {cause}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Cause {
+    /// The end of a time of so many seconds in which nothing came.
+    pub(crate) fn timeout(seconds: u64) -> Self {
+        Cause::Timeout { seconds, before: None }
+    }
+
+    /// The same, with how the last attempt ended that did end, where the time was over during the next.
+    pub(super) fn after(self, last: Option<Cause>) -> Self {
+        match (self, last) {
+            (Cause::Timeout { seconds, .. }, Some(last)) if !matches!(last, Cause::Timeout { .. }) => {
+                Cause::Timeout { seconds, before: Some(Box::new(last)) }
+            }
+            (cause, _) => cause,
+        }
+    }
+
     /// Whether it is an answer that another one may contradict.
     pub fn is_answer(&self) -> bool {
         matches!(self, Cause::NotFound | Cause::Gone(_) | Cause::Changed(_) | Cause::Protocol(_))

@@ -239,7 +239,7 @@ impl Drop for InFlight<'_> {
 
 /// The cause of an operation whose time is over.
 pub(super) fn timed_out(clock: &Clock) -> Cause {
-    Cause::Timeout(clock.timeout().as_secs_f64().ceil() as u64)
+    Cause::timeout(clock.timeout().as_secs_f64().ceil() as u64)
 }
 
 #[cfg(test)]
@@ -257,7 +257,7 @@ mod tests {
         let _taken = host.permit(&Clock::start(Duration::from_secs(5))).await.unwrap();
         assert!(host.spare_permit().is_none());
         let waiting = host.permit(&Clock::start(Duration::from_millis(50))).await;
-        assert!(matches!(waiting, Err(Cause::Timeout(_))));
+        assert!(matches!(waiting, Err(Cause::Timeout { .. })));
     }
 
     #[tokio::test]

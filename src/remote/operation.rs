@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::attempt::Task;
@@ -53,10 +54,20 @@ pub(super) async fn run(target: Target<'_>, ask: RangeRequest, timeout: Duration
             let trial = pass.as_ref().is_some_and(Pass::is_trial);
             let time = if trial { timeout.min(TRIAL) } else { timeout };
             let clock = Clock::start(time);
-            let task = Task { transport, host, pin, ask, past_caches, clock, sent: AtomicU32::new(0) };
+            let task = Task {
+                transport,
+                host,
+                pin,
+                ask,
+                past_caches,
+                clock,
+                sent: AtomicU32::new(0),
+                failed: Mutex::default(),
+            };
             match attempts(&task, url, trial).await {
                 Ok(fetched) => return Ok(fetched),
                 Err(cause) => {
+                    let cause = cause.after(task.failed.lock().take());
                     pass.into_iter().for_each(|pass| pass.failed(&cause));
                     failed(cause, task.sent.load(Ordering::Relaxed))
                 }

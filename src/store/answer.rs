@@ -224,7 +224,7 @@ async fn revalidate(
 /// Whether an operation that ended so leaves open what the origin has.
 fn says_nothing(cause: &Cause) -> bool {
     match cause {
-        Cause::Offline(_) | Cause::Connection(_) | Cause::Exhausted(_) | Cause::Timeout(_) => true,
+        Cause::Offline(_) | Cause::Connection(_) | Cause::Exhausted(_) | Cause::Timeout { .. } => true,
         Cause::Status(status) => *status == 429 || (500..600).contains(status),
         _ => false,
     }

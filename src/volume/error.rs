@@ -46,7 +46,7 @@ impl VolumeError {
 
     /// Whether nothing came from the origin for the whole timeout.
     pub fn is_silence(&self) -> bool {
-        matches!(self.cause(), Some(Cause::Timeout(_) | Cause::Offline(_)))
+        matches!(self.cause(), Some(Cause::Timeout { .. } | Cause::Offline(_)))
     }
 
     /// Whether what is there is not what emfs can show.

@@ -138,7 +138,7 @@ async fn what_is_said_once_is_no_absence_where_no_time_is_left_to_ask_again() {
         let location = |key: &str| Location::parse(&format!("{}/s/{key}", origin.url()), None).unwrap();
         let witness = Witness::new(&remote, &location(".zarray"), 1000, DOCUMENT);
         let answer = remote.object(&location("0")).unwrap().whole_if_there(100, &witness).await;
-        assert!(matches!(&answer, Err(error) if matches!(error.cause, Cause::Timeout(_))), "{status}: {answer:?}");
+        assert!(matches!(&answer, Err(error) if matches!(error.cause, Cause::Timeout { .. })), "{status}: {answer:?}");
     }
 }
 

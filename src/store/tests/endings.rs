@@ -45,7 +45,7 @@ async fn an_origin_without_progress_fails_within_the_timeout() {
         assert!(start.elapsed() >= TIMEOUT);
         // The bytes before a stall are progress, those of its races too.
         assert!(start.elapsed() < TIMEOUT * 3 + SLACK);
-        assert_eq!(error.cause, Cause::Timeout(2), "{error}");
+        assert_eq!(error.cause, Cause::timeout(2), "{error}");
         assert_eq!(bench.counters().in_flight, 0);
     });
     join_all(checks).await;

@@ -60,22 +60,24 @@ fn wrong_answers() -> Vec<(&'static str, Vec<Act>)> {
     ]
 }
 
-/// Enough for a second attempt on a busy machine.
-const TWO_ATTEMPTS: Duration = Duration::from_secs(4);
-
 #[tokio::test]
 async fn a_wrong_answer_is_an_error_that_says_what_is_wrong() {
     let mut benches = Vec::new();
     for (number, (word, acts)) in wrong_answers().into_iter().enumerate() {
         for scheme in SCHEMES {
             let acts = acts.clone();
-            let bench = Bench::new(TWO_ATTEMPTS, 4, move |_, _| acts.clone()).await;
+            let bench = Bench::new(SLACK, 4, move |_, _| acts.clone()).await;
             benches.push((number, word, scheme, bench));
         }
     }
     let checks = benches.iter().map(|(number, word, scheme, bench)| async move {
         let error = bench.object(scheme).range(1000..5096).await.unwrap_err();
-        assert!(matches!(error.cause, Cause::Protocol(_) | Cause::Connection(_)), "case {number}: {error}");
+        // On a busy machine the time may be over during an attempt.
+        let cause = match &error.cause {
+            Cause::Timeout { before: Some(before), .. } => before,
+            cause => cause,
+        };
+        assert!(matches!(cause, Cause::Protocol(_) | Cause::Connection(_)), "case {number}: {error}");
         assert!(error.to_string().contains(word), "case {number}: {error}");
         assert!(error.to_string().contains("bytes 1000-5095"), "{error}");
         assert!(error.attempts >= 2 && bench.counters().failures == 1, "case {number}: {error}");

@@ -181,8 +181,8 @@ async fn bytes_that_come_again_do_not_put_the_end_off() {
         .await;
         let began = std::time::Instant::now();
         let error = bench.object("http").range(10..900_010).await.unwrap_err();
-        assert!(matches!(error.cause, Cause::Timeout(3)), "{error}");
-        assert!(began.elapsed() < timeout + Duration::from_secs(2), "{:?}", began.elapsed());
+        assert!(matches!(error.cause, Cause::Timeout { seconds: 3, .. }), "{error}");
+        assert!(began.elapsed() < timeout + SLACK, "{:?}", began.elapsed());
         assert!(bench.counters().requests > 2);
     }
 }
@@ -200,9 +200,9 @@ async fn nothing_is_sent_when_the_time_is_as_good_as_over() {
     let began = std::time::Instant::now();
     let object = bench.object("http");
     for read in join_all((0..64).map(|number| object.range(number..number + 1))).await {
-        assert!(matches!(read.unwrap_err().cause, Cause::Timeout(4)));
+        assert!(matches!(read.unwrap_err().cause, Cause::Timeout { seconds: 4, .. }));
     }
-    assert!(began.elapsed() < timeout + Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < timeout + SLACK, "{:?}", began.elapsed());
     let seen = seen.lock().unwrap();
     assert!(seen.iter().all(|sent| *sent < began + timeout * 3 / 4 + Duration::from_millis(100)));
 }

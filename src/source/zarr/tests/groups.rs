@@ -136,8 +136,8 @@ fn a_channel_within_a_chunk_is_taken_out_of_it() {
 
 #[test]
 fn a_failed_fetch_is_an_error_and_never_another_kind_of_store() {
-    let shelf = Shelf::of([("zarr.json", zarr_json())]).refuse(".zattrs", Cause::Timeout(60));
-    assert!(matches!(shelf.open(), Err(SourceError::Remote(error)) if error.cause == Cause::Timeout(60)));
+    let shelf = Shelf::of([("zarr.json", zarr_json())]).refuse(".zattrs", Cause::timeout(60));
+    assert!(matches!(shelf.open(), Err(SourceError::Remote(error)) if error.cause == Cause::timeout(60)));
     assert_eq!(shelf.asked(), [".zattrs"]);
     let shelf = Shelf::of([(".zattrs", attributes())]);
     assert!(matches!(shelf.open(), Err(SourceError::Remote(error)) if error.cause == Cause::NotFound));

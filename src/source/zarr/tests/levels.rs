@@ -79,7 +79,7 @@ fn a_level_is_shown_that_is_missing_for_a_moment_only() {
 
 #[test]
 fn a_level_of_which_nothing_is_known_is_no_level_to_leave_out() {
-    for cause in [Cause::Timeout(60), Cause::Denied(403), Cause::Status(500)] {
+    for cause in [Cause::timeout(60), Cause::Denied(403), Cause::Status(500)] {
         let shelf = three(1, None).refuse("s1/.zarray", cause.clone());
         assert!(matches!(shelf.open_past_caches(), Err(SourceError::Remote(error)) if error.cause == cause));
     }
