@@ -60,7 +60,7 @@ def test_whole_objects_are_read_however_their_server_says_they_are_coded(volume,
 @pytest.mark.parametrize("coding", ["deflate", "gzip,br", "zst"])
 def test_a_coding_that_is_not_undone_is_named(volume, tmp_path, coding):
     folder, _ = volume
-    with Origin(folder) as origin, mounted(tmp_path, configuration({"v": {"kind": "precomputed", "url": f"{origin.url}/v"}}), timeout=3) as mount:
+    with Origin(folder) as origin, mounted(tmp_path, configuration({"v": {"kind": "precomputed", "url": f"{origin.url}/v"}}), timeout=30) as mount:
         origin.fault = coded(coding)
         with pytest.raises(OSError):
             (mount / "v" / "em.zarr" / ".zattrs").read_bytes()
@@ -122,11 +122,11 @@ def test_a_compressed_file_that_is_cut_is_an_error(volume, tmp_path, ending):
 @pytest.mark.parametrize("region", [None, "eu-central-1"])
 def test_a_bucket_elsewhere_is_told_with_its_region_and_what_to_write(volume, tmp_path, region):
     folder, _ = volume
-    with Origin(folder) as origin, mounted(tmp_path, configuration({"v": {"kind": "precomputed", "url": f"{origin.url}/v"}}), timeout=3) as mount:
+    with Origin(folder) as origin, mounted(tmp_path, configuration({"v": {"kind": "precomputed", "url": f"{origin.url}/v"}}), timeout=30) as mount:
         origin.fault = lambda request: Fault("status", 301, headers=[("x-amz-bucket-region", region)] if region else [])
         began = time.monotonic()
         text = (mount / "v" / "em.zarr" / "ERROR.txt").read_text()
-        assert time.monotonic() - began < 3, text
+        assert time.monotonic() - began < 15, text
         assert ("x-amz-bucket-region: eu-central-1" if region else "status 301 without a Location") in text
         assert "endpoint" in text
 
@@ -152,7 +152,7 @@ def test_what_the_system_says_of_a_file_is_the_answer_at_once(tmp_path, change, 
         began = time.monotonic()
         with pytest.raises(OSError) as raised:
             readers.read_file(store / "s0" / "0" / "0" / "0")
-        assert (raised.value.errno, time.monotonic() - began < 3) == (number, True)
+        assert (raised.value.errno, time.monotonic() - began < 15) == (number, True)
         assert said in mount.log.lower().replace("file name", "name"), mount.log
         readers.read_file(store / "s0" / "1" / "0" / "0")
 
@@ -166,5 +166,5 @@ def test_a_file_that_may_not_be_read_is_denied_at_once_with_the_systems_words(tm
         began = time.monotonic()
         with pytest.raises(OSError) as raised:
             readers.read_file(mount / "v" / "em.zarr" / "s0" / "0" / "0" / "0")
-        assert (raised.value.errno, time.monotonic() - began < 3) == (errno.EACCES, True)
+        assert (raised.value.errno, time.monotonic() - began < 15) == (errno.EACCES, True)
         assert "Permission denied" in mount.log
