@@ -23,13 +23,13 @@ pub enum InflateError {
 }
 
 /// Appends what a stream of deflate (RFC 1951, as `stream` has it wrapped) holds to `out`, which may come to `most` bytes.
-/// Memory grows with what is decoded, beyond what `out` has room for. Returns how many bytes the stream took.
+/// Memory grows with what is decoded, beyond the capacity of `out`. Returns how many bytes the stream took.
 pub fn inflate(mut stream: Decompress, encoded: &[u8], most: usize, out: &mut Vec<u8>) -> Result<usize, InflateError> {
     loop {
         if out.len() == out.capacity() {
             // One byte more than allowed, to see that there are more.
-            let room = most.saturating_add(1).saturating_sub(out.len());
-            out.try_reserve(room.min(STEP)).map_err(|error| InflateError::NoMemory(error.to_string()))?;
+            let left = most.saturating_add(1).saturating_sub(out.len());
+            out.try_reserve(left.min(STEP)).map_err(|error| InflateError::NoMemory(error.to_string()))?;
         }
         let consumed = usize::try_from(stream.total_in()).unwrap_or(usize::MAX);
         let before = (consumed, out.len());

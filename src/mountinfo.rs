@@ -175,8 +175,8 @@ pub fn followed(path: &Path, is_end: impl Fn(&Path) -> bool) -> PathBuf {
 }
 
 /// The mounts of a table, without lines that make no sense.
-pub(crate) fn parse(table: &[u8]) -> Vec<Mount> {
-    table.split(|&byte| byte == b'\n').filter_map(Mount::parse).collect()
+pub(crate) fn parse(mountinfo: &[u8]) -> Vec<Mount> {
+    mountinfo.split(|&byte| byte == b'\n').filter_map(Mount::parse).collect()
 }
 
 fn text(field: &[u8]) -> String {
@@ -230,7 +230,7 @@ short line
     }
 
     #[test]
-    fn odd_escapes_stay_as_they_are() {
+    fn malformed_escapes_stay_as_they_are() {
         assert_eq!(unescape(br"a\134b\9\04"), br"a\b\9\04");
         assert_eq!(unescape(br"\777"), br"\777");
     }

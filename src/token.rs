@@ -48,7 +48,7 @@ pub struct Claims {
 pub enum TokenError {
     /// It has another form.
     #[error("this is no token of emfs, which begins with emfs1.")]
-    Form,
+    Malformed,
     /// No key made its signature.
     #[error("no key of the key file has signed this token: it was changed, or its key was revoked")]
     Signature,
@@ -111,16 +111,17 @@ impl Keys {
     /// What a token allows at this time. Takes as long whatever is wrong with the signature.
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Claims, TokenError> {
         let (signed, signature) =
-            token.rsplit_once('.').filter(|_| token.len() <= MAX_TOKEN).ok_or(TokenError::Form)?;
-        let claims = signed.strip_prefix(VERSION).and_then(|rest| rest.strip_prefix('.')).ok_or(TokenError::Form)?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenError::Form)?;
+            token.rsplit_once('.').filter(|_| token.len() <= MAX_TOKEN).ok_or(TokenError::Malformed)?;
+        let claims =
+            signed.strip_prefix(VERSION).and_then(|rest| rest.strip_prefix('.')).ok_or(TokenError::Malformed)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenError::Malformed)?;
         // The signature comes first, so that nothing of what somebody else has written is looked at.
         let is_of = |key: &Vec<u8>| mac(key, signed).is_some_and(|mac| mac.verify_slice(&signature).is_ok());
         if self.0.iter().filter(|key| is_of(key)).count() == 0 {
             return Err(TokenError::Signature);
         }
-        let claims = URL_SAFE_NO_PAD.decode(claims).map_err(|_| TokenError::Form)?;
-        let claims: Claims = serde_json::from_slice(&claims).map_err(|_| TokenError::Form)?;
+        let claims = URL_SAFE_NO_PAD.decode(claims).map_err(|_| TokenError::Malformed)?;
+        let claims: Claims = serde_json::from_slice(&claims).map_err(|_| TokenError::Malformed)?;
         // A clock before 1970 is wrong, and then nothing can be said to be valid still.
         let now = now.duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs());
         if now >= claims.expires { Err(TokenError::Expired) } else { Ok(claims) }

@@ -2,7 +2,7 @@
 //!
 //! It is a part of `--memory` of its own, so that opening an image never waits for voxels. What arrives takes a share per
 //! place, so that a silent host keeps nothing from others. What has arrived is worked on one at a time: a tree of a
-//! document takes far more than its bytes. What is kept afterwards is counted, and refused where there is no room.
+//! document takes far more than its bytes. What is kept afterwards is counted, and refused where there is no memory.
 
 use std::sync::Arc;
 
@@ -45,13 +45,13 @@ impl Drop for Reservation {
     }
 }
 
-/// There is no room for what should be kept.
+/// There is no memory for what should be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "it takes {bytes} bytes of memory, but {left} of the {of} for what is kept of documents are left{}",
     if *of < MAX_BYTES { "; give more with --memory" } else { "" }
 )]
-pub struct NoRoom {
+pub struct OutOfMemory {
     bytes: u64,
     left: u64,
     of: u64,
@@ -101,20 +101,20 @@ impl Desk {
     }
 
     /// Counts what is to be kept.
-    pub fn keep(&self, bytes: u64) -> Result<Reservation, NoRoom> {
+    pub fn keep(&self, bytes: u64) -> Result<Reservation, OutOfMemory> {
         self.keep_below(bytes, self.for_kept)
     }
 
-    /// The same for what its owner lets go of where there is no room: half of the memory is left for what stays.
-    pub fn keep_for_now(&self, bytes: u64) -> Result<Reservation, NoRoom> {
+    /// The same for what its owner lets go of where there is no memory: half of the memory is left for what stays.
+    pub fn keep_for_now(&self, bytes: u64) -> Result<Reservation, OutOfMemory> {
         self.keep_below(bytes, self.for_kept / 2)
     }
 
-    fn keep_below(&self, bytes: u64, most: u64) -> Result<Reservation, NoRoom> {
+    fn keep_below(&self, bytes: u64, most: u64) -> Result<Reservation, OutOfMemory> {
         let mut used = self.kept.lock();
         let left = most.saturating_sub(*used);
         if bytes > left {
-            return Err(NoRoom { bytes, left, of: self.for_kept });
+            return Err(OutOfMemory { bytes, left, of: self.for_kept });
         }
         *used += bytes;
         Ok(Reservation { of: self.kept.clone(), bytes })

@@ -133,8 +133,8 @@ impl Ledger {
     /// Bytes that must be given back before the first in the queue can go on.
     fn missing(&self) -> u64 {
         self.waiting.front().map_or(0, |first| {
-            let room = self.limit.saturating_sub(first.bytes.min(self.limit));
-            self.used.saturating_sub(room)
+            let left = self.limit.saturating_sub(first.bytes.min(self.limit));
+            self.used.saturating_sub(left)
         })
     }
 }
@@ -165,7 +165,7 @@ impl<K: Hash + Eq> MemoryBudget<K> {
         self.ledger.lock().used
     }
 
-    /// Bytes that may be asked for on a guess: a quarter of the pool, and nothing while somebody waits for room.
+    /// Bytes that may be asked for on a guess: a quarter of the pool, and nothing while somebody waits for memory.
     pub fn spare(&self) -> u64 {
         let ledger = self.ledger.lock();
         if ledger.waiting.is_empty() { ledger.limit / 4 } else { 0 }
@@ -176,7 +176,7 @@ impl<K: Hash + Eq> MemoryBudget<K> {
         self.ledger.lock().missing()
     }
 
-    /// Waits until `bytes` fit, making room by dropping what was used longest ago.
+    /// Waits until `bytes` fit, freeing memory by dropping what was used longest ago.
     pub async fn lease(&self, bytes: u64) -> Lease {
         let receiver = {
             let mut ledger = self.ledger.lock();
@@ -191,7 +191,7 @@ impl<K: Hash + Eq> MemoryBudget<K> {
         self.evict();
         match receiver.await {
             Ok(lease) => {
-                // Room was made for the first in the queue only; whoever is first now may wait for nothing else.
+                // Memory was freed for the first in the queue only; whoever is first now may wait for nothing else.
                 self.evict();
                 lease
             }
@@ -225,7 +225,7 @@ impl<K: Hash + Eq> MemoryBudget<K> {
         drop(held);
     }
 
-    /// Caches `held` until its room is needed.
+    /// Caches `held` until its memory is needed.
     pub fn insert(&self, key: K, held: Arc<Held>) {
         let replaced = self.cached.lock().push(key, held);
         drop(replaced);

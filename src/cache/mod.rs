@@ -7,5 +7,5 @@ mod single_flight;
 
 pub use desk::{Desk, Reservation};
 pub use memory_budget::{Held, Lease, MemoryBudget};
-pub use shares::{FetchPlace, PoolShare, Room, Shares};
+pub use shares::{FetchPlace, FetchReservation, PoolShare, Shares};
 pub use single_flight::{Joined, Leader, SingleFlight};

@@ -1,4 +1,4 @@
-//! Shares of a pool, so that whoever waits for one place never takes the room of others.
+//! Shares of a pool, so that whoever waits for one place never takes the memory of others.
 //!
 //! A place is what can fall silent: a host, or a filesystem of this machine. What is to be fetched from it takes a share
 //! before it leases memory. A place that has a share gets more of it only as long as it leaves as much free as it has
@@ -80,16 +80,16 @@ pub struct PoolShare {
 
 /// Memory for what is fetched from a place, with the share that stands for it until all of it is there.
 #[derive(Debug)]
-pub struct Room {
+pub struct FetchReservation {
     /// The memory, of which what has come takes its part.
     pub lease: Lease,
     _share: Option<PoolShare>,
 }
 
-impl Room {
+impl FetchReservation {
     /// Memory that was leased with that share, or without one where nobody has to answer.
     pub fn new(lease: Lease, share: Option<PoolShare>) -> Self {
-        Room { lease, _share: share }
+        FetchReservation { lease, _share: share }
     }
 }
 
@@ -261,7 +261,7 @@ mod tests {
             if large.as_mut().now_or_never().is_some() {
                 return;
             }
-            // One ends, and the next wants its room.
+            // One ends, and the next wants its memory.
             small.remove(0);
             small.extend(fill(&shares, &host(1), 100));
         }

@@ -70,7 +70,7 @@ impl<K: Hash + Eq + Clone, V: Clone> SingleFlight<K, V> {
         loop {
             sleep(UNWANTED).await;
             let mut under_way = self.under_way.lock();
-            // The one reference that is left is the one in the table.
+            // The one reference that is left is the one in the map.
             let now = keys.iter().all(|key| under_way.get(key).is_none_or(|flight| flight.strong_count() == Some(1)));
             if before && now {
                 keys.iter().for_each(|key| drop(under_way.remove(key)));

@@ -69,7 +69,7 @@ pub(super) fn spec(
     folder: Option<&Path>,
     raw: Spanned<RawSource>,
 ) -> Result<SourceSpec, CatalogError> {
-    let table = raw.span();
+    let section = raw.span();
     let raw = raw.into_inner();
     let chunk = match raw.chunk {
         Some(chunk) if chunk.get_ref().iter().any(|side| !(1..=MAX_CHUNK).contains(side)) => {
@@ -147,7 +147,7 @@ pub(super) fn spec(
     let access = Access { endpoint: raw.endpoint, credentials: raw.credentials };
     let kind = match kind {
         "idr" => {
-            let image = required(place, &table, kind, "image", raw.image)?;
+            let image = required(place, &section, kind, "image", raw.image)?;
             if *image.get_ref() == 0 {
                 return Err(place.error(image.span(), "image", "OMERO counts images from 1"));
             }
@@ -165,7 +165,7 @@ pub(super) fn spec(
             }
         }
         "empiar" => {
-            let entry = required(place, &table, kind, "entry", raw.entry)?;
+            let entry = required(place, &section, kind, "entry", raw.entry)?;
             if *entry.get_ref() == 0 {
                 return Err(place.error(entry.span(), "entry", "EMPIAR has no entry 0"));
             }
@@ -179,11 +179,11 @@ pub(super) fn spec(
                 imageset: raw.imageset.map(Spanned::into_inner),
             }
         }
-        "dm3" => SourceKind::Dm3 { files: files((place, folder), (&table, kind), raw.url, raw.urls, &access)? },
-        "tiff" => SourceKind::Tiff { files: files((place, folder), (&table, kind), raw.url, raw.urls, &access)? },
-        "mrc" => SourceKind::Mrc { files: files((place, folder), (&table, kind), raw.url, raw.urls, &access)? },
+        "dm3" => SourceKind::Dm3 { files: files((place, folder), (&section, kind), raw.url, raw.urls, &access)? },
+        "tiff" => SourceKind::Tiff { files: files((place, folder), (&section, kind), raw.url, raw.urls, &access)? },
+        "mrc" => SourceKind::Mrc { files: files((place, folder), (&section, kind), raw.url, raw.urls, &access)? },
         "precomputed" | "zarr" | "n5" => {
-            let text = required(place, &table, kind, "url", raw.url)?;
+            let text = required(place, &section, kind, "url", raw.url)?;
             let address = pasted::address(text.get_ref(), kind);
             let complaint = |reason| place.error(text.span(), "url", format!("`{}`: {reason}", text.get_ref()));
             let text = Spanned::new(text.span(), address.map_err(complaint)?);
@@ -218,7 +218,7 @@ pub(super) fn spec(
 /// The files of a source that is read file by file: `url` of one or of a folder, or `urls` of a file per z.
 fn files(
     (place, folder): (CatalogText<'_>, Option<&Path>),
-    (table, kind): (&Range<usize>, &str),
+    (section, kind): (&Range<usize>, &str),
     url: Option<Spanned<String>>,
     urls: Option<Spanned<Vec<Spanned<String>>>>,
     access: &Access,
@@ -246,19 +246,19 @@ fn files(
         }
         (Some(_), Some(urls)) => Err(place.error(urls.span(), "urls", "either `url` or `urls`, not both")),
         (None, None) => {
-            Err(place.error(table.clone(), "url", format!("a source of kind `{kind}` needs `url` or `urls`")))
+            Err(place.error(section.clone(), "url", format!("a source of kind `{kind}` needs `url` or `urls`")))
         }
     }
 }
 
 fn required<T>(
     place: CatalogText<'_>,
-    table: &Range<usize>,
+    section: &Range<usize>,
     kind: &str,
     key: &str,
     value: Option<Spanned<T>>,
 ) -> Result<Spanned<T>, CatalogError> {
-    value.ok_or_else(|| place.error(table.clone(), key, format!("a source of kind `{kind}` needs `{key}`")))
+    value.ok_or_else(|| place.error(section.clone(), key, format!("a source of kind `{kind}` needs `{key}`")))
 }
 
 fn location(place: CatalogText<'_>, folder: Option<&Path>, text: Spanned<String>) -> Result<Location, CatalogError> {

@@ -128,13 +128,12 @@ impl AddArgs {
         if let Some(number) = number("IDR-") {
             return vec![entry("idr", "image", whole(number))];
         }
-        let kinds = kinds(&self.address);
-        kinds.iter().map(|kind| entry(kind, "url", self.address.as_str().into())).collect()
+        possible_kinds(&self.address).iter().map(|kind| entry(kind, "url", self.address.as_str().into())).collect()
     }
 }
 
 /// The kinds that an address may be of.
-fn kinds(address: &str) -> Vec<&'static str> {
+fn possible_kinds(address: &str) -> Vec<&'static str> {
     let lower = address.to_ascii_lowercase();
     let (path, _) = lower.split_once(['?', '|']).unwrap_or((&lower, ""));
     let path = path.trim_end_matches('/');
@@ -195,7 +194,7 @@ mod tests {
             ("https://h/stack.dm4", vec!["dm3"]),
             ("https://h/somewhere/", TRIED.to_vec()),
         ] {
-            assert_eq!(kinds(address), expected, "{address}");
+            assert_eq!(possible_kinds(address), expected, "{address}");
         }
     }
 

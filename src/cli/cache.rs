@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::output::{print, table};
+use super::output::{aligned_columns, print};
 use super::progress_bar::bar;
 use super::session::{absolute, default_folder};
 use super::size::human;
@@ -149,7 +149,7 @@ fn stat_text(disk: &Disk, stat: &Stat) -> String {
     if !stat.hosts.is_empty() {
         let mut rows = vec![["host", "objects", "kept"].map(str::to_owned).to_vec()];
         rows.extend(stat.hosts.iter().map(|sum| vec![sum.host.clone(), sum.objects.to_string(), human(sum.bytes)]));
-        text += &table(&rows);
+        text += &aligned_columns(&rows);
     }
     text
 }

@@ -142,8 +142,8 @@ fn random_box(within: Region, size: Shape, seed: u64) -> Result<Region, String> 
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut crop = Region { start: [0; 3], end: [0; 3] };
     for axis in 0..3 {
-        let (extent, room) = (size.0[axis], within.shape().0[axis]);
-        let Some(slack) = room.checked_sub(extent) else {
+        let (extent, available) = (size.0[axis], within.shape().0[axis]);
+        let Some(slack) = available.checked_sub(extent) else {
             let name = ViewSpec { crop: Some(within), ..ViewSpec::default() }.to_string();
             let within = within.shape();
             let name = name.trim_start_matches(".crop-");
@@ -227,11 +227,11 @@ mod tests {
 
         #[test]
         fn a_crop_lies_in_its_box(
-            start in proptest::array::uniform3(0u64..1 << 40), room in proptest::array::uniform3(1u64..1 << 20),
+            start in proptest::array::uniform3(0u64..1 << 40), sides in proptest::array::uniform3(1u64..1 << 20),
             part in proptest::array::uniform3(0u64..1 << 20), seed in any::<u64>(),
         ) {
-            let within = Region { start, end: std::array::from_fn(|axis| start[axis] + room[axis]) };
-            let size = Shape(std::array::from_fn(|axis| 1 + part[axis] % room[axis]));
+            let within = Region { start, end: std::array::from_fn(|axis| start[axis] + sides[axis]) };
+            let size = Shape(std::array::from_fn(|axis| 1 + part[axis] % sides[axis]));
             let crop = random_box(within, size, seed).unwrap();
             prop_assert_eq!(crop.shape(), size);
             prop_assert_eq!(crop.intersection(&within), Some(crop));

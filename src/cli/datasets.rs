@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::CliError;
 use super::config::ConfigArgs;
-use super::output::{eprint_line, print, table};
+use super::output::{aligned_columns, eprint_line, print};
 use super::probe_failures::ProbeFailures;
 use super::session::{CacheArgs, Session, finish};
 use super::size;
@@ -222,7 +222,7 @@ fn licences(catalog: &Catalog) -> String {
         let text = |key: &str| dataset.about.get(key).and_then(toml::Value::as_str).unwrap_or("-").to_owned();
         lines.push(vec![dataset.name.clone(), text("licence"), text("verified")]);
     }
-    format!("\n{}", table(&lines))
+    format!("\n{}", aligned_columns(&lines))
 }
 
 fn readable(rows: &[DatasetRow]) -> String {
@@ -247,7 +247,7 @@ fn readable(rows: &[DatasetRow]) -> String {
         true => "\n* as others recorded it; --probe asks, and a file that is opened counts for what it says\n",
         false => "",
     };
-    table(&lines) + legend
+    aligned_columns(&lines) + legend
 }
 
 #[cfg(test)]

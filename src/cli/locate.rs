@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::config::ConfigArgs;
 use super::mounted::{self, Meant};
-use super::output::{print, table};
+use super::output::{aligned_columns, print};
 use super::place::{self, ImagePart, ImagePlace};
 use super::session::{CacheArgs, Session, finish};
 use super::{CliError, target};
@@ -160,5 +160,5 @@ fn text(blocks: &[Block]) -> String {
         };
         rows.push(vec![format!("{z}/{y}/{x}"), state, bytes, url.clone().or(origin).unwrap_or_else(|| "-".to_owned())]);
     }
-    table(&rows)
+    aligned_columns(&rows)
 }

@@ -73,7 +73,7 @@ pub(super) fn run(args: &MetadataArgs) -> Result<(), CliError> {
     }
     let (records, failures, images) = records(&catalog, &args.cache)?;
     let text = match args.format {
-        Format::Table => metadata::table(&records, width(), field),
+        Format::Table => metadata::aligned_columns(&records, width(), field),
         Format::Json => {
             serde_json::to_string_pretty(&records).map_err(|error| CliError::Failed(error.to_string()))? + "\n"
         }

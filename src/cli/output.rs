@@ -29,7 +29,7 @@ pub(super) fn eprint_line(line: &str) {
 }
 
 /// Lines of columns, each as wide as its widest cell.
-pub(super) fn table(rows: &[Vec<String>]) -> String {
+pub(super) fn aligned_columns(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max();
     let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
-        let text = table(&[row(&["name", "shape"]), row(&["a", "1×2"]), row(&["longer"])]);
+        let text = aligned_columns(&[row(&["name", "shape"]), row(&["a", "1×2"]), row(&["longer"])]);
         assert_eq!(text, "name    shape\na       1×2\nlonger\n");
     }
 }

@@ -43,11 +43,11 @@ mod tests {
             failures.end(9).map_err(|error| error.to_string())
         };
         let (silent, missing) = (remote(Cause::timeout(5)), remote(Cause::NotFound));
-        let odd = VolumeError::Unsuitable("RGB".to_owned());
+        let unsuitable = VolumeError::Unsuitable("RGB".to_owned());
         assert_eq!(told(&[]), Ok(()));
         assert_eq!(told(std::slice::from_ref(&silent)), Err("1 of 9 sources did not answer".to_owned()));
-        assert_eq!(told(&[odd.clone(), missing.clone()]), Err("2 of 9 sources cannot be shown".to_owned()));
+        assert_eq!(told(&[unsuitable.clone(), missing.clone()]), Err("2 of 9 sources cannot be shown".to_owned()));
         let both = "1 of 9 sources did not answer, 2 of 9 sources cannot be shown";
-        assert_eq!(told(&[odd, silent, missing]), Err(both.to_owned()));
+        assert_eq!(told(&[unsuitable, silent, missing]), Err(both.to_owned()));
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::output::{print, table};
+use super::output::{aligned_columns, print};
 use super::place::ImagePlace;
 use super::sample::field::{self, LevelChoice, SampledLevel};
 use super::sample::{MEMORY, settle, shape, whole};
@@ -213,5 +213,5 @@ fn as_table(computed: &[Computed<'_>]) -> String {
         line.extend([told["max"].to_string(), fill, told["blocks"].to_string()]);
         lines.push(line);
     }
-    table(&lines)
+    aligned_columns(&lines)
 }

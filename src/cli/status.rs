@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::output::{print, table};
+use super::output::{aligned_columns, print};
 use super::size::human;
 use super::{CliError, ledger, mounted};
 use crate::daemon::control;
@@ -100,7 +100,7 @@ fn readable(report: &Value) -> String {
     }
     out += if rows.len() > 1 { "\n" } else { "hosts    no request was sent\n" };
     if rows.len() > 1 {
-        out += &table(&rows);
+        out += &aligned_columns(&rows);
     }
     out += &ledger::absent(report);
     let failed = number(&report["failed"]);

@@ -109,7 +109,8 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
     finish(async {
         let bar = WarmBar::new(args.quiet);
         let work = stream::iter(&wanted).for_each_concurrent(IMAGES, |wanted| async {
-            let run = Run { args, session: &session, disk: &disk, progress: &progress, failures: &failures, bar: &bar };
+            let run =
+                WarmRun { args, session: &session, disk: &disk, progress: &progress, failures: &failures, bar: &bar };
             match session.open(wanted.source(), &wanted.name).await {
                 Ok(opened) => {
                     run.image(wanted, &opened).await;
@@ -200,7 +201,7 @@ impl Failures {
 }
 
 /// The work on one image.
-struct Run<'a> {
+struct WarmRun<'a> {
     args: &'a WarmArgs,
     session: &'a Session,
     disk: &'a Disk,
@@ -209,7 +210,7 @@ struct Run<'a> {
     bar: &'a WarmBar,
 }
 
-impl Run<'_> {
+impl WarmRun<'_> {
     async fn image(&self, wanted: &WantedImage<'_>, opened: &OpenImage) {
         let mut boxes: Vec<(LevelIndex, Region)> = Vec::new();
         for wish in &wanted.wishes {

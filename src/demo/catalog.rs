@@ -56,13 +56,13 @@ pub(super) fn toml(address: SocketAddr) -> String {
 }
 
 /// The tables of a list.
-fn members<'a>(table: &'a mut toml::Table, key: &str) -> impl Iterator<Item = &'a mut toml::Table> {
-    let list = table.get_mut(key).and_then(toml::Value::as_array_mut);
+fn members<'a>(entry: &'a mut toml::Table, key: &str) -> impl Iterator<Item = &'a mut toml::Table> {
+    let list = entry.get_mut(key).and_then(toml::Value::as_array_mut);
     list.into_iter().flatten().filter_map(toml::Value::as_table_mut)
 }
 
-fn text(table: &toml::Table, key: &str) -> String {
-    table.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned()
+fn text(entry: &toml::Table, key: &str) -> String {
+    entry.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned()
 }
 
 /// Records the display window of an image.
@@ -108,8 +108,8 @@ mod tests {
     #[test]
     fn the_configuration_is_toml_with_all_datasets() {
         let text = super::toml(([127, 0, 0, 1], 4321).into());
-        let table: toml::Table = text.parse().unwrap();
-        let datasets = table["dataset"].as_array().unwrap();
+        let catalog: toml::Table = text.parse().unwrap();
+        let datasets = catalog["dataset"].as_array().unwrap();
         let names: Vec<_> = datasets.iter().map(|dataset| dataset["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["idr-9846137", "empiar-11759", "epfl-hippocampus", "jrc_mus-nacc-2", "hemibrain"]);
         assert_eq!(datasets[2]["image"].as_array().unwrap().len(), 2);

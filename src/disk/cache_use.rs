@@ -30,7 +30,7 @@ impl Default for CacheUse {
 
 impl CacheUse {
     /// What objects are to know of it, in a process that may take `memory` bytes. What waits to be kept takes no more than
-    /// its share of these, but enough for a burst: what finds no room there would have to be fetched again.
+    /// its share of these, but enough for a burst: what finds no memory there would have to be fetched again.
     pub fn policy(&self, memory: u64) -> CachePolicy {
         let CacheUse { disk, offline, doubted_before, absent_ttl } = self.clone();
         if let Some(disk) = &disk {

@@ -26,7 +26,7 @@ fn failure(path: &std::path::Path, reason: io::Error) -> DiskError {
     folder::io_error(path, reason)
 }
 
-/// A segment of a kind with room for `need` bytes: one that nobody writes any more, else a new one, for which others may go.
+/// A segment of a kind with space for `need` bytes: one that nobody writes any more, else a new one, for which others may go.
 pub fn next_segment(
     store: &DiskStore,
     index: &DiskIndex,
@@ -120,8 +120,8 @@ fn bound(
     index: &DiskIndex,
     transaction: &Transaction<'_>,
 ) -> rusqlite::Result<Result<(u64, bool), DiskError>> {
-    let room = match folder::room(&store.folder) {
-        Ok(room) => room,
+    let usable = match folder::usable_bytes(&store.folder) {
+        Ok(usable) => usable,
         Err(reason) => return Ok(Err(failure(&store.folder, reason))),
     };
     let mut written = i128::from(index.bytes());
@@ -129,7 +129,7 @@ fn bound(
         let bytes = std::fs::metadata(store.segments.path(segment.id)).map_or(0, |known| known.len());
         written = written.saturating_add(i128::from(bytes));
     }
-    let possible = u64::try_from(written.saturating_add(room).max(0)).unwrap_or(u64::MAX);
+    let possible = u64::try_from(written.saturating_add(usable).max(0)).unwrap_or(u64::MAX);
     Ok(Ok((store.bound.min(possible), possible < store.bound)))
 }
 
@@ -157,7 +157,7 @@ pub fn evict_one(
     for segment in in_order(store, transaction)? {
         let Some(idle) = store.segments.idle(segment.id) else { continue };
         let freed = idle.bytes;
-        // The file goes first: on a full disk there is no room for the journal before.
+        // The file goes first: on a full disk there is no space for the journal before.
         if let Err(reason) = idle.remove() {
             return Ok(Err(failure(&store.segments.path(segment.id), reason)));
         }

@@ -36,7 +36,7 @@ pub fn prepare(folder: &Path) -> Result<FolderAccess, DiskError> {
             fs::read_dir(folder).map_err(|reason| io_error(folder, reason))?;
             return Ok(FolderAccess::ReadOnly);
         }
-        // A full disk has room for no new file; what is there can still be used.
+        // A full disk has space for no new file; what is there can still be used.
         Err(reason) if is_full(&reason) => return Ok(FolderAccess::ReadWrite),
         Err(reason) => return Err(io_error(&lock, reason)),
     }
@@ -183,7 +183,7 @@ pub fn files(folder: &Path) -> Result<(u64, u64), DiskError> {
 const MAX_LEFT_FREE: i128 = 4 << 30;
 
 /// Bytes of the folder's filesystem that may still be used; negative where what is left to others is in use.
-pub fn room(folder: &Path) -> io::Result<i128> {
+pub fn usable_bytes(folder: &Path) -> io::Result<i128> {
     let known = nix::sys::statvfs::statvfs(folder).map_err(io::Error::from)?;
     let fragment = i128::from(known.fragment_size());
     Ok(i128::from(known.blocks_available()) * fragment - left_free(i128::from(known.blocks()) * fragment))

@@ -101,7 +101,7 @@ impl Queue {
         self.state.lock().bound = usize::try_from(bytes).unwrap_or(MAX_WAITING).min(MAX_WAITING);
     }
 
-    /// Queues a change; `false` when there is no room for it. Forgetting needs none, for bytes that are not to be served
+    /// Queues a change; `false` when the queue is full. Forgetting is always queued, for bytes that are not to be served
     /// must go.
     pub fn push(&self, change: Change) -> bool {
         let mut state = self.state.lock();

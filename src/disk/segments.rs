@@ -189,7 +189,7 @@ impl Active {
     }
 
     /// May `bytes` more be appended?
-    pub fn has_room(&self, bytes: usize) -> bool {
+    pub fn fits(&self, bytes: usize) -> bool {
         self.end.checked_add(bytes as u64).is_some_and(|end| end <= self.capacity)
     }
 

@@ -95,7 +95,7 @@ impl DiskStore {
                 store.folder.display()
             );
         }
-        // A disk that is full now may have room later.
+        // A disk that is full now may have space later.
         store.reopen().unwrap_or_else(|reason| store.warn(&reason));
         Ok(store)
     }

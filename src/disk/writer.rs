@@ -235,7 +235,7 @@ impl DiskWriter {
             self.commit(Vec::new(), false)?;
             std::mem::swap(&mut self.active, &mut self.resting);
         }
-        if self.active.as_ref().is_some_and(|active| !active.has_room(length)) {
+        if self.active.as_ref().is_some_and(|active| !active.fits(length)) {
             self.commit(Vec::new(), true)?;
             self.active = None;
         }

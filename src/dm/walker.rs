@@ -189,9 +189,9 @@ impl Walker {
     fn group(&self, version: DmVersion, cursor: &mut Cursor<'_>, end: u64, node: usize) -> Result<u64, Stop> {
         cursor.take(2)?;
         let count = cursor.word(version)?;
-        let room = end.saturating_sub(self.position.saturating_add(cursor.used));
-        if count > room / version.shortest_entry() {
-            let reason = format!("{count} tags, for which there is no room in {room} bytes");
+        let left = end.saturating_sub(self.position.saturating_add(cursor.used));
+        if count > left / version.shortest_entry() {
+            let reason = format!("{count} tags, for which there is no room in {left} bytes");
             return Err(DmError::malformed(self.tags.path(node), reason).into());
         }
         Ok(count)
@@ -280,9 +280,9 @@ impl Walker {
         let words: Vec<u64> = words.chunks_exact(version.word() as usize).map(big_endian_word).collect();
         let encoding = TagEncoding::parse(&words).map_err(Fault::Reason)?;
         let offset = self.position + cursor.used;
-        let room = end.saturating_sub(offset);
-        let length = encoding.bytes().filter(|length| *length <= room).ok_or_else(|| {
-            Fault::Reason(format!("a value of {}, for which {room} bytes are left", sized(encoding.bytes())))
+        let left = end.saturating_sub(offset);
+        let length = encoding.bytes().filter(|length| *length <= left).ok_or_else(|| {
+            Fault::Reason(format!("a value of {}, for which {left} bytes are left", sized(encoding.bytes())))
         })?;
         let keep = length <= MAX_KEPT && self.kept + length <= MAX_KEPT_ALL;
         let payload = if keep { Some(Bytes::copy_from_slice(cursor.take(length)?)) } else { None };

@@ -27,8 +27,8 @@ pub(crate) fn any_json(texts: impl Strategy<Value = String> + 'static, keys: &'s
 pub(crate) fn exchange(document: &mut Value, place: &Index, value: Value) {
     let mut pointers = Vec::new();
     collect(document, String::new(), &mut pointers);
-    if let Some(slot) = document.pointer_mut(place.get::<String>(&pointers)) {
-        *slot = value;
+    if let Some(target) = document.pointer_mut(place.get::<String>(&pointers)) {
+        *target = value;
     }
 }
 

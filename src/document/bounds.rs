@@ -173,16 +173,16 @@ mod tests {
 
     /// Bytes that a tree takes, as the allocator rounds them up, and the most it took while it was made.
     fn taken(value: &Value) -> usize {
-        // The smallest list has room for four, an empty one takes nothing.
-        let room = |count: usize| if count == 0 { 0 } else { 3 * count.max(4) / 2 };
+        // The smallest list has capacity for four, an empty one takes nothing.
+        let capacity = |count: usize| if count == 0 { 0 } else { 3 * count.max(4) / 2 };
         let own = std::mem::size_of::<Value>();
         own + match value {
             Value::String(text) => text.capacity(),
-            Value::Array(items) => own * room(items.len()) + items.iter().map(taken).sum::<usize>(),
+            Value::Array(items) => own * capacity(items.len()) + items.iter().map(taken).sum::<usize>(),
             Value::Object(members) => {
                 let entry = own + 40;
                 let keys = members.iter().map(|(key, member)| key.capacity() + taken(member)).sum::<usize>();
-                entry * room(members.len()) + keys
+                entry * capacity(members.len()) + keys
             }
             _ => 0,
         }

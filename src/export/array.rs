@@ -274,9 +274,10 @@ impl ArrayExport {
             let bytes = blocking(move || this.take(&part, place)).await.map_err(failed())?;
             hash.update(&bytes);
             let inner = CellIndex(std::array::from_fn(|axis| chunk.0[axis].saturating_sub(corner[axis])));
-            if let Some(slot) = usize::try_from(ArrayLayout::place(&shard, inner)).ok().and_then(|at| index.get_mut(at))
+            if let Some(entry) =
+                usize::try_from(ArrayLayout::place(&shard, inner)).ok().and_then(|at| index.get_mut(at))
             {
-                *slot = [offset, bytes.len() as u64];
+                *entry = [offset, bytes.len() as u64];
             }
             offset += bytes.len() as u64;
             writer.write(bytes).await?;

@@ -94,7 +94,7 @@ impl ArrayLayout {
         layout
     }
 
-    /// Chunks of a batch along each axis: first as many as hold a native block, then as many as there is room for.
+    /// Chunks of a batch along each axis: first as many as hold a native block, then as many as there is memory for.
     fn extent(&self, most: u64) -> [u64; 3] {
         let counts = self.chunks.counts();
         let chunk_bytes = self.chunk_bytes().max(1);

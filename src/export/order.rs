@@ -11,37 +11,37 @@ use super::layout::{ArrayLayout, Batch};
 
 /// Batches of several arrays, each with its array's place among them.
 pub(super) fn batches<'a>(targets: &[&'a ArrayPlan]) -> impl Iterator<Item = (usize, Batch)> + use<'a> {
-    let mut runs: Vec<Vec<Run<'a, _>>> = Vec::new();
+    let mut groups: Vec<Vec<ArrayBatches<'a, _>>> = Vec::new();
     for (place, target) in targets.iter().copied().enumerate() {
-        let run = Run { place, layout: &target.layout, batches: target.layout.batches().peekable() };
+        let array = ArrayBatches { place, layout: &target.layout, batches: target.layout.batches().peekable() };
         let goes_along = |before: &&ArrayPlan| before.image.number == target.image.number && target.is_computed();
-        match runs
+        match groups
             .last_mut()
             .filter(|_| place.checked_sub(1).and_then(|last| targets.get(last)).is_some_and(goes_along))
         {
-            Some(runs) => runs.push(run),
-            None => runs.push(vec![run]),
+            Some(group) => group.push(array),
+            None => groups.push(vec![array]),
         }
     }
-    runs.into_iter().flat_map(|mut runs| {
+    groups.into_iter().flat_map(|mut group| {
         std::iter::from_fn(move || {
-            let ends = runs.iter_mut().enumerate().filter_map(|(number, run)| Some((run.end()?, number)));
+            let ends = group.iter_mut().enumerate().filter_map(|(number, array)| Some((array.end()?, number)));
             // Of several that end at the same place the finest comes first.
             let (_, number) = ends.min()?;
-            let run = runs.get_mut(number)?;
-            Some((run.place, run.batches.next()?))
+            let array = group.get_mut(number)?;
+            Some((array.place, array.batches.next()?))
         })
     })
 }
 
 /// What is left of an array.
-struct Run<'a, I: Iterator<Item = Batch>> {
+struct ArrayBatches<'a, I: Iterator<Item = Batch>> {
     place: usize,
     layout: &'a ArrayLayout,
     batches: Peekable<I>,
 }
 
-impl<I: Iterator<Item = Batch>> Run<'_, I> {
+impl<I: Iterator<Item = Batch>> ArrayBatches<'_, I> {
     /// Where the next batch ends along z, as a part of 2³² of the array.
     fn end(&mut self) -> Option<u64> {
         let end = self.batches.peek()?.chunks[0].end;

@@ -306,7 +306,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
         if self.gone.load(Ordering::Acquire) {
             return reply.error(to_errno(GONE));
         }
-        // What is shown takes no room here and leaves none: all blocks are free and none is to be had, so that `df` tells the
+        // What is shown takes no space here and leaves none: all blocks are free and none is to be had, so that `df` tells the
         // size and no share of use, and nothing that watches disks takes it for a full one.
         let blocks = self.backend.statfs().bytes.div_ceil(u64::from(BLOCK_SIZE));
         reply.statfs(blocks, blocks, 0, 0, 0, BLOCK_SIZE, 255, BLOCK_SIZE);

@@ -15,9 +15,9 @@ use nix::unistd::{getegid, geteuid, read, write};
 
 use crate::tree::{Inode, NodeKind, Remains};
 
-/// The kernel hands out nothing to who has no room for the longest write, 16 MiB as `fuser` agrees on it. What is not used
+/// The kernel hands out nothing to who has no buffer for the longest write, 16 MiB as `fuser` agrees on it. What is not used
 /// of it takes no memory.
-const ROOM: usize = (16 << 20) + 4096;
+const BUFFER_BYTES: usize = (16 << 20) + 4096;
 
 /// Bytes before the body of a request, and of an answer.
 const REQUEST_HEAD: usize = 40;
@@ -47,11 +47,11 @@ const BLOCK_SIZE: u32 = 4096;
 /// where the kernel cannot tell what that still had to answer.
 pub fn guard(device: impl AsFd, mut remains: Remains) -> io::Result<()> {
     write(&device, &head(0, RESEND, 0))?;
-    let mut room = vec![0; ROOM];
+    let mut buffer = vec![0; BUFFER_BYTES];
     loop {
-        match read(&device, &mut room) {
+        match read(&device, &mut buffer) {
             Ok(length) => {
-                if let Some(answer) = answer(room.get(..length).unwrap_or_default(), &mut remains) {
+                if let Some(answer) = answer(buffer.get(..length).unwrap_or_default(), &mut remains) {
                     // Fails where nobody waits for it any more.
                     let _ = write(&device, &answer);
                 }

@@ -107,7 +107,7 @@ impl Access {
         }
         match self.jobs.as_ref()?.verify(text) {
             Ok(claims) => Some(Admission::Job(parts, claims)),
-            Err(JobError::Form) => None,
+            Err(JobError::Malformed) => None,
             Err(error) => Some(Admission::Invalid(error)),
         }
     }

@@ -68,12 +68,12 @@ impl Untaken {
         u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.units)
     }
 
-    /// Room for so many bytes, where there is some now.
+    /// Memory for so many bytes, where there is some now.
     pub fn try_take(&self, bytes: u64) -> Option<Share> {
         Arc::clone(&self.permits).try_acquire_many_owned(self.units(bytes)).ok().map(Share)
     }
 
-    /// Room for so many bytes; `None` never comes, since this is never closed.
+    /// Memory for so many bytes; `None` never comes, since this is never closed.
     pub async fn take(&self, bytes: u64) -> Option<Share> {
         Arc::clone(&self.permits).acquire_many_owned(self.units(bytes)).await.ok().map(Share)
     }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_was_sent_gives_its_room_back() {
+    async fn what_was_sent_gives_its_memory_back() {
         let untaken = Untaken::of(4 << 10);
         let first = untaken.try_take(3 << 10).unwrap().hold(Bytes::from_static(b"abc"));
         let part = first.slice(1..2);

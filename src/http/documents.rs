@@ -106,7 +106,7 @@ struct Omero {
 
 #[derive(Deserialize)]
 struct Channel {
-    window: Window,
+    window: DisplayRange,
     #[serde(default)]
     inverted: bool,
 }
@@ -114,13 +114,13 @@ struct Channel {
 impl Channel {
     /// Values to be shown black and white.
     fn black_and_white(&self) -> (f64, f64) {
-        let Window { start, end } = self.window;
+        let DisplayRange { start, end } = self.window;
         if self.inverted { (end, start) } else { (start, end) }
     }
 }
 
 #[derive(Deserialize)]
-struct Window {
+struct DisplayRange {
     start: f64,
     end: f64,
 }

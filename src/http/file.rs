@@ -26,7 +26,7 @@ const WHOLE: u64 = 64 << 20;
 /// Bytes of a longer file that are sent at a time.
 const PIECE: u64 = 4 << 20;
 
-/// How long a browser may keep what never changes as long as this server lives: as long as emfs itself believes what it keeps.
+/// How long a browser may keep what never changes as long as this server lives: as long as emfs itself treats what it keeps as fresh.
 const KEPT: &str = "max-age=604800, immutable";
 
 /// The answer to a request for a file. A HEAD asks nobody for its content.
@@ -127,7 +127,7 @@ pub(super) async fn bytes(site: &Site, found: &FoundPath, range: Range<u64>) -> 
     Ok(bytes)
 }
 
-/// The same, with room for them until the client has taken them. Nobody has room while an origin is waited for.
+/// The same, with memory for them until the client has taken them. Nobody has memory while an origin is waited for.
 async fn held(site: &Site, found: &FoundPath, range: Range<u64>) -> Result<Bytes, Failure> {
     let come = bytes(site, found, range.clone()).await?;
     if let Some(share) = site.untaken().try_take(come.len() as u64) {

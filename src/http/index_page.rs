@@ -24,7 +24,7 @@ use crate::vfs::NodeKind;
 /// How long the page waits for a dataset that nobody has asked for yet; without it, it says less.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The parts of a record that make up the table.
+/// The parts of a record that are compared.
 const SECTIONS: [&str; 4] = ["study", "biosample", "specimen", "acquisition"];
 
 /// A dataset as the page shows it.
@@ -48,7 +48,7 @@ pub(super) async fn respond(site: &Arc<Site>, base: &str) -> Result<Response<Bod
         escape(base)
     );
     shown.iter().for_each(|dataset| text.push_str(&article(dataset)));
-    text.push_str(&table(&shown));
+    text.push_str(&comparison(&shown));
     text.push_str("<h2>Files</h2>\n<ul>\n");
     entries.iter().for_each(|entry| text.push_str(&html_line(entry)));
     text.push_str("</ul>\n");
@@ -109,7 +109,7 @@ fn article(dataset: &DatasetEntry) -> String {
 }
 
 /// What is known of the datasets side by side.
-fn table(datasets: &[DatasetEntry]) -> String {
+fn comparison(datasets: &[DatasetEntry]) -> String {
     let mut rows: Vec<(String, Vec<String>)> = Vec::new();
     for section in SECTIONS {
         let fields = datasets.iter().filter_map(|dataset| dataset.record[section].as_object());

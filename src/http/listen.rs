@@ -66,27 +66,27 @@ impl Server {
 
     /// Serves until `ended`, and what is under way a moment longer.
     pub async fn run(self, site: Arc<Site>, ended: impl Future<Output = ()>) {
-        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        let permits = Arc::new(Semaphore::new(CONNECTIONS));
         let graceful = GracefulShutdown::new();
         tokio::pin!(ended);
         loop {
-            let (stream, slot) = tokio::select! {
-                accepted = self.accept(&slots) => accepted,
+            let (stream, permit) = tokio::select! {
+                accepted = self.accept(&permits) => accepted,
                 () = &mut ended => break,
             };
-            tokio::spawn(connection(stream, self.tls.clone(), Arc::clone(&site), graceful.watcher(), slot));
+            tokio::spawn(connection(stream, self.tls.clone(), Arc::clone(&site), graceful.watcher(), permit));
         }
         drop(self);
         // Who takes longer is cut off with the process.
         let _ = timeout(ENDING, graceful.shutdown()).await;
     }
 
-    async fn accept(&self, slots: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    async fn accept(&self, permits: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
         // Never closed.
-        let slot = Arc::clone(slots).acquire_owned().await.ok();
+        let permit = Arc::clone(permits).acquire_owned().await.ok();
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => return (stream, slot),
+                Ok((stream, _)) => return (stream, permit),
                 // Out of descriptors, most likely: they come back.
                 Err(error) => {
                     tracing::warn!("a connection cannot be taken: {error}");
@@ -102,7 +102,7 @@ async fn connection(
     tls: Option<TlsAcceptor>,
     site: Arc<Site>,
     watcher: Watcher,
-    _slot: Option<OwnedSemaphorePermit>,
+    _permit: Option<OwnedSemaphorePermit>,
 ) {
     // An answer is written at once; without this its end would wait for the client's word.
     let _ = stream.set_nodelay(true);

@@ -123,6 +123,6 @@ pub(super) fn plain(value: &toml::Value) -> Value {
         toml::Value::Boolean(flag) => (*flag).into(),
         toml::Value::Datetime(date) => date.to_string().into(),
         toml::Value::Array(items) => items.iter().map(plain).collect(),
-        toml::Value::Table(table) => table.iter().map(|(key, item)| (key.clone(), plain(item))).collect(),
+        toml::Value::Table(members) => members.iter().map(|(key, item)| (key.clone(), plain(item))).collect(),
     }
 }

@@ -204,9 +204,9 @@ impl<'a> ClaimSet<'a> {
             fields.entry(&claim.pointer).or_default().push(claim);
         }
         let mut seen = HashSet::new();
-        let mut truths: Vec<&String> = self.served_values.keys().collect();
-        truths.sort_by_key(|pointer| sort_key(pointer));
-        for pointer in self.claims.iter().map(|claim| &claim.pointer).chain(truths) {
+        let mut served: Vec<&String> = self.served_values.keys().collect();
+        served.sort_by_key(|pointer| sort_key(pointer));
+        for pointer in self.claims.iter().map(|claim| &claim.pointer).chain(served) {
             if seen.insert(pointer.clone()) {
                 order.push(pointer.clone());
             }
@@ -320,11 +320,11 @@ impl<'a> ClaimSet<'a> {
                 _ => None,
             })
             .collect();
-        let mut room_of_all = MAX_ALL_EXTRA_BYTES;
+        let mut budget_of_all = MAX_ALL_EXTRA_BYTES;
         let documents = self.docs.iter().enumerate().map(|(number, doc)| {
             let (mut left, mut over) = (Map::new(), 0usize);
-            let most = room_of_all.min(MAX_EXTRA_BYTES);
-            let mut room = most;
+            let most = budget_of_all.min(MAX_EXTRA_BYTES);
+            let mut budget = most;
             leaves(doc.value.as_ref().unwrap_or(&Value::Null), &mut String::new(), &mut |pointer, leaf| {
                 // Of a long one not even the sum is made: thousands of leaves may lie below one long name.
                 if pointer.len() > MAX_EXTRA_TEXT {
@@ -335,15 +335,15 @@ impl<'a> ClaimSet<'a> {
                     return;
                 }
                 let leaf = shortened(leaf);
-                match room.checked_sub(pointer.len() + bulk(&leaf)).filter(|_| left.len() < MAX_EXTRA) {
+                match budget.checked_sub(pointer.len() + bulk(&leaf)).filter(|_| left.len() < MAX_EXTRA) {
                     Some(rest) => {
-                        room = rest;
+                        budget = rest;
                         left.insert(pointer.to_owned(), leaf);
                     }
                     None => over += 1,
                 }
             });
-            room_of_all -= most - room;
+            budget_of_all -= most - budget;
             if doc.value.is_none() {
                 left.insert(
                     "…".into(),

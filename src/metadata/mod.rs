@@ -29,7 +29,7 @@ pub use croissant::{croissant, croissant_of_all};
 pub use rocrate::{ro_crate, ro_crate_of_all};
 pub use schema::schema;
 pub use tables::{correspondence, csv};
-pub use text::{is_field, markdown, readme, table};
+pub use text::{aligned_columns, is_field, markdown, readme};
 
 use self::claim_set::{ClaimSet, Doc};
 use self::fields::{DATASET, RecordField};

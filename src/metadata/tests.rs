@@ -227,11 +227,11 @@ fn a_real_section_tells_its_date_voxel_size_and_microscope() {
 
 #[test]
 fn values_of_a_wrong_type_are_a_reason_and_no_failure() {
-    for odd in [json!(null), json!({}), json!([1]), json!("many"), json!(-3), json!(1e300), json!(""), json!(true)] {
-        let documents = [entry(odd.clone(), odd.clone())];
+    for wrong in [json!(null), json!({}), json!([1]), json!("many"), json!(-3), json!(1e300), json!(""), json!(true)] {
+        let documents = [entry(wrong.clone(), wrong.clone())];
         let record = record_of(&documents);
         check(&record, &documents);
-        assert_eq!(record["images"][0]["shape"]["x"], 6, "{odd}");
+        assert_eq!(record["images"][0]["shape"]["x"], 6, "{wrong}");
     }
     let documents = [Document::dump(DocumentKind::EmpiarEntry, "u", &json!({"EMPIAR-1": {"release_date": "soon"}}))];
     let reason = record_of(&documents)["missing"]["/study/release_date"].as_str().unwrap().to_owned();
@@ -266,7 +266,7 @@ fn a_pattern_chooses_rows() {
         assert_eq!(text::matches(pattern, text), fits, "{pattern} {text}");
     }
     let records = [record_of(&[])];
-    let all = table(&records, 80, Some("*voxel_size*"));
+    let all = aligned_columns(&records, 80, Some("*voxel_size*"));
     assert!(all.lines().nth(2).unwrap().contains("50, 8, 8"), "{all}");
 }
 
@@ -304,7 +304,7 @@ proptest! {
         let records = [record];
         prop_assert!(!csv(&records).is_empty() && !correspondence(&records).is_empty());
         for width in [40, 80, 160] {
-            prop_assert!(table(&records, width, None).lines().all(|line| line.chars().count() <= width));
+            prop_assert!(aligned_columns(&records, width, None).lines().all(|line| line.chars().count() <= width));
         }
         markdown(&records, None);
         readme(&records);

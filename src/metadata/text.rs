@@ -46,16 +46,16 @@ struct Grid {
 }
 
 /// A table whose lines have at most `width` letters; `fields` chooses rows by their names.
-pub fn table(records: &[Value], width: usize, fields: Option<&str>) -> String {
+pub fn aligned_columns(records: &[Value], width: usize, fields: Option<&str>) -> String {
     let grid = grid(records, fields);
     let label =
         grid.rows.iter().map(|(name, _)| display_width(name)).max().unwrap_or(0).clamp(8, (width / 2).clamp(8, 40));
-    let room = width.saturating_sub(label);
-    let together = (room / (MIN_COLUMN + 2)).clamp(1, grid.head.len().max(1));
+    let available_width = width.saturating_sub(label);
+    let columns_per_block = (available_width / (MIN_COLUMN + 2)).clamp(1, grid.head.len().max(1));
     let mut text = String::new();
-    for first in (0..grid.head.len()).step_by(together) {
-        let columns: Vec<usize> = (first..grid.head.len().min(first + together)).collect();
-        let share = (room / columns.len().max(1)).saturating_sub(2).clamp(8, MAX_COLUMN);
+    for first in (0..grid.head.len()).step_by(columns_per_block) {
+        let columns: Vec<usize> = (first..grid.head.len().min(first + columns_per_block)).collect();
+        let share = (available_width / columns.len().max(1)).saturating_sub(2).clamp(8, MAX_COLUMN);
         let wide = |column: &usize| {
             let cells = grid.rows.iter().filter_map(|(_, cells)| cells.get(*column));
             cells.chain(grid.head.get(*column)).map(|cell| display_width(cell)).max().unwrap_or(0).clamp(1, share)

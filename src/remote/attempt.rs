@@ -86,7 +86,7 @@ impl LastActivity {
     }
 }
 
-/// Sends one request when its turn has come. The caller holds the permit as well. Dropping the future drops the connection.
+/// Sends one request when the rate limit allows it. The caller holds the permit as well. Dropping the future drops the connection.
 pub(super) async fn attempt(
     task: &Task<'_>,
     activity: &LastActivity,
@@ -158,7 +158,7 @@ async fn request(
     let Head { etag, last_modified, content_type, .. } = head;
     if let (RangeRequest::Whole(limit), Some(compression)) = (&task.ask, compression) {
         let most = usize::try_from(*limit).unwrap_or(usize::MAX);
-        let plain = compression.undo(&bytes, most).map_err(FailedAttempt::odd_body)?;
+        let plain = compression.undo(&bytes, most).map_err(FailedAttempt::malformed_body)?;
         let (total, bytes) = (Some(plain.len() as u64), Bytes::from(plain));
         return Ok(Fetched { bytes, total, etag, last_modified, content_type, decoded: true });
     }
@@ -191,13 +191,13 @@ async fn collect(
         if length > limit {
             return Err(match expected_body.length {
                 Length::AtMost(limit) => FailedAttempt::doubtful(too_long(limit, length)),
-                _ => FailedAttempt::odd_body(format!("a body of {length} bytes or more instead of {limit}")),
+                _ => FailedAttempt::malformed_body(format!("a body of {length} bytes or more instead of {limit}")),
             });
         }
         buffer.extend_from_slice(&piece);
     }
     if matches!(expected_body.length, Length::Exactly(length) if length != buffer.len() as u64) {
-        return Err(FailedAttempt::odd_body(format!("a body of {} bytes instead of {limit}", buffer.len())));
+        return Err(FailedAttempt::malformed_body(format!("a body of {} bytes instead of {limit}", buffer.len())));
     }
     task.clock.complete();
     Ok(buffer.freeze())

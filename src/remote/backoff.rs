@@ -32,7 +32,7 @@ pub(super) enum Persistence {
     UntilDeadline,
 }
 
-/// No single answer is final: one that is odd, or that says "absent", "denied" or "changed", may be a proxy's accident.
+/// No single answer is final: one that is malformed, or that says "absent", "denied" or "changed", may be a proxy's accident.
 /// Twice it is what the server means.
 const TWICE: Persistence = Persistence::Attempts(2);
 /// Each of these attempts received bytes, which counts as progress, so that only a number of attempts ends them.
@@ -54,7 +54,7 @@ impl FailedAttempt {
     }
 
     /// A body of another length than announced.
-    pub(super) fn odd_body(reason: impl Into<String>) -> Self {
+    pub(super) fn malformed_body(reason: impl Into<String>) -> Self {
         FailedAttempt { cause: Cause::Protocol(reason.into()), persistence: BROKEN, retry_after: None }
     }
 

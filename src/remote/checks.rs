@@ -170,7 +170,7 @@ pub(crate) fn too_long(limit: u64, length: u64) -> Cause {
 fn exactly(length: u64, total: Option<u64>, head: &Head) -> Result<ExpectedBody, FailedAttempt> {
     match head.content_length {
         Some(announced) if announced != length => {
-            Err(FailedAttempt::odd_body(format!("a body of {announced} bytes instead of {length}")))
+            Err(FailedAttempt::malformed_body(format!("a body of {announced} bytes instead of {length}")))
         }
         _ => Ok(ExpectedBody { length: Length::Exactly(length), total }),
     }

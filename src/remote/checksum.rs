@@ -190,7 +190,7 @@ pub(super) fn check(stated: &[Checksum], whole: bool, md5_etags: bool, bytes: &[
         return Ok(());
     }
     let (kind, found, value) = (kind.name(), hex(&found), hex(value));
-    Err(FailedAttempt::odd_body(format!("the body's {kind} is {found}, and the header `{header}` says {value}")))
+    Err(FailedAttempt::malformed_body(format!("the body's {kind} is {found}, and the header `{header}` says {value}")))
 }
 
 #[cfg(test)]

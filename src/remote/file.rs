@@ -9,7 +9,7 @@
 //!
 //! A filesystem may hang, as that of a dead server does, and no call to it can be taken back. So one thread makes all calls of
 //! a request, and the request's permit is its until the last of them returns, however long ago whoever asked has gone. However
-//! many ask, a filesystem that hangs has no more threads than slots.
+//! many ask, a filesystem that hangs has no more threads than permits.
 
 use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -171,7 +171,7 @@ fn answer(
         let mut piece = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
         file.by_ref().take(wanted).read_to_end(&mut piece).map_err(lost)?;
         if piece.is_empty() {
-            return Err(FailedAttempt::odd_body(format!("the file ended {left} bytes early")));
+            return Err(FailedAttempt::malformed_body(format!("the file ended {left} bytes early")));
         }
         left = left.saturating_sub(piece.len() as u64);
         speaker.say(Part::Piece(piece.into()))?;

@@ -43,12 +43,12 @@ mod tests {
 
     #[test]
     fn a_path_is_on_what_is_mounted_nearest_and_last() {
-        let table = b"21 1 8:1 / / rw - ext4 /dev/a rw\n\
+        let mountinfo = b"21 1 8:1 / / rw - ext4 /dev/a rw\n\
             30 21 0:40 / /data rw - nfs4 server:/data rw\n\
             31 21 8:2 / /data/my\\040disk rw - ext4 /dev/b rw\n\
             32 21 8:3 / /data/my\\040disk rw - ext4 /dev/c rw\n\
             33 21 8:1 /srv /bound rw - ext4 /dev/a rw\n";
-        let filesystems = Filesystems::of(mountinfo::parse(table));
+        let filesystems = Filesystems::of(mountinfo::parse(mountinfo));
         let on = |path: &str| filesystems.place(Path::new(path));
         assert_eq!(on("/database/x"), FetchPlace::here("8:1"));
         assert_eq!(on("/data/x"), FetchPlace::here("0:40"));
@@ -65,8 +65,8 @@ mod tests {
             std::os::unix::fs::symlink(target, &path).unwrap();
             path
         };
-        let table = b"21 1 8:1 / / rw - ext4 /dev/a rw\n30 21 0:40 / /data rw - nfs4 server:/data rw\n";
-        let filesystems = Filesystems::of(mountinfo::parse(table));
+        let mountinfo = b"21 1 8:1 / / rw - ext4 /dev/a rw\n30 21 0:40 / /data rw - nfs4 server:/data rw\n";
+        let filesystems = Filesystems::of(mountinfo::parse(mountinfo));
         let (root, data) = (FetchPlace::here("8:1"), FetchPlace::here("0:40"));
         let absolute = link("absolute", Path::new("/data/volumes"));
         let by_way_of_two = link("second", Path::new("./absolute/../x"));

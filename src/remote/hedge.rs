@@ -101,7 +101,7 @@ fn first_patience(task: &Task<'_>) -> Duration {
     if short { task.host.stall() / 2 } else { task.host.stall() }
 }
 
-/// When all requests count as stalled; `None` while one of them waits for its turn.
+/// When all requests count as stalled; `None` while one of them waits to be sent.
 fn stalled_at(attempts: &[Attempt<'_>], patience: Duration) -> Option<Instant> {
     let mut latest = None;
     for racer in attempts {

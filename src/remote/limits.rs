@@ -26,8 +26,8 @@ const LOCAL_READS: usize = 16;
 pub(super) struct Host {
     name: String,
     limits: HostLimits,
-    slots: Arc<Semaphore>,
-    /// What it has a share in beside its own slots: a filesystem takes threads of this machine.
+    permits: Arc<Semaphore>,
+    /// What it has a share in beside its own permits: a filesystem takes threads of this machine.
     threads: Option<(Arc<Shares>, FetchPlace)>,
     pace: Mutex<Pace>,
     stats: Arc<Stats>,
@@ -60,13 +60,13 @@ pub(super) struct InFlight<'a>(&'a Host);
 
 impl Host {
     pub(super) fn new(name: String, limits: HostLimits, stats: Arc<Stats>) -> Self {
-        let slots = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
+        let permits = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
         let now = Instant::now();
         Host {
             breaker: Breaker::new(name.clone()),
             name,
             limits,
-            slots,
+            permits,
             threads: None,
             pace: Mutex::new(Pace {
                 next: now,
@@ -150,7 +150,7 @@ impl Host {
     pub(super) async fn permit(&self, clock: &Clock) -> Result<Permit, Cause> {
         let start = Instant::now();
         let mut acquire = std::pin::pin!(async {
-            let permit = Arc::clone(&self.slots).acquire_owned().await?;
+            let permit = Arc::clone(&self.permits).acquire_owned().await?;
             let share = match &self.threads {
                 Some((threads, place)) => threads.take(place, 1).await,
                 None => None,
@@ -179,7 +179,7 @@ impl Host {
 
     /// A permit that nobody waits for, for a second request that hedges it.
     pub(super) fn spare_permit(&self) -> Option<Permit> {
-        let permit = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         Some(Permit { _held: Arc::new((permit, None)) })
     }
 

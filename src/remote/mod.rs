@@ -4,7 +4,7 @@
 //! not: the status, the range, the length and the pinned ETag are checked for every answer.
 //!
 //! The way of a request: an `Origin` starts an `operation`, which repeats attempts within its `clock`; each `attempt`
-//! waits for its turn at the host (`limits`), is hedged by a second one where it stalls (`hedge`), goes out over a `transport`
+//! waits for a permit of the host (`limits`), is hedged by a second one where it stalls (`hedge`), goes out over a `transport`
 //! and has its answer compared with the request (`checks`) and with the object's first answer (`pin`).
 
 mod attempt;

@@ -40,7 +40,7 @@ pub(super) struct Target<'a> {
     pub past_caches: bool,
 }
 
-/// Gets exactly what is asked for or says why not. Dropping the future drops its connections and frees their slots.
+/// Gets exactly what is asked for or says why not. Dropping the future drops its connections and frees their permits.
 pub(super) async fn run(target: Target<'_>, ask: RangeRequest, timeout: Duration) -> Result<Fetched, RemoteError> {
     let range = ask.range();
     let Target { url, transport, host, pin, past_caches } = target;

@@ -1,4 +1,4 @@
-//! The indices of shards of a volume, fetched once each and kept while there is room.
+//! The indices of shards of a volume, fetched once each and kept while there is memory.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -108,14 +108,14 @@ impl<K: Hash + Eq + Copy, V: CachedIndex> Indices<K, V> {
     fn keep(&self, key: K, index: &V) {
         let Some(bytes) = index.bytes() else { return };
         // One of them is the desk's own.
-        let room = KEPT / Arc::strong_count(&self.sharers).saturating_sub(1).max(1);
+        let share = KEPT / Arc::strong_count(&self.sharers).saturating_sub(1).max(1);
         let mut kept = self.kept.lock();
         kept.bytes += OVERHEAD + bytes;
         if let Some((_, replaced)) = kept.indices.push(key, index.clone()) {
             kept.bytes -= OVERHEAD + replaced.bytes().unwrap_or(0);
         }
         // The newest is kept even where it alone is too long: who asked for it is about to use it.
-        while kept.bytes > room && kept.indices.len() > 1 {
+        while kept.bytes > share && kept.indices.len() > 1 {
             let Some((_, dropped)) = kept.indices.pop_lru() else { break };
             kept.bytes -= OVERHEAD + dropped.bytes().unwrap_or(0);
         }

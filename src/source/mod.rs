@@ -206,8 +206,8 @@ pub trait Source: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    /// The same for parts of which many may be held at once. They are had before there is a turn for decoding, so that one that
-    /// has to be fetched again keeps no turn from others.
+    /// The same for parts of which many may be held at once. They are had before there is a permit for decoding, so that one that
+    /// has to be fetched again keeps no permit from others.
     fn part_ahead(
         &self,
         _level: LevelIndex,

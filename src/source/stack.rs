@@ -4,7 +4,7 @@
 //! voxels begin at another offset; it must then be like the first, or its blocks are errors. A section for which there is no
 //! file holds the fill value, where the configuration allows that.
 //!
-//! Files that were not looked at for the longest time make room where opened ones take more memory than there is for them.
+//! Files that were not looked at for the longest time go where opened ones take more memory than there is for them.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -148,14 +148,14 @@ fn is_not_there(error: &SourceError) -> bool {
     matches!(error, SourceError::Remote(RemoteError { cause: Cause::NotFound, .. }))
 }
 
-/// `make_room`: lets go of something that is kept, and says whether there was any.
-async fn opened(opener: &Opener, object: &Object, cell: Option<Shape>, mut make_room: impl FnMut() -> bool) -> Located {
+/// `evict`: lets go of something that is kept, and says whether there was any.
+async fn opened(opener: &Opener, object: &Object, cell: Option<Shape>, mut evict: impl FnMut() -> bool) -> Located {
     let source = opener(object.clone(), cell).await?;
     let bytes = source.kept().saturating_add(OPENED);
     let kept = loop {
         match object.desk().keep_for_now(bytes) {
             Ok(kept) => break Ok(kept),
-            Err(_) if make_room() => {}
+            Err(_) if evict() => {}
             Err(_) => break object.desk().keep(bytes),
         }
     };

@@ -2,9 +2,9 @@
 
 /// Compares the row of `kind` and `what` with the names that `is_read` takes of `all`, which has what is known to exist.
 pub(super) fn check(kind: &str, what: &str, all: &[&str], is_read: impl Fn(&str) -> bool) {
-    let table = include_str!("../manual/own-data.md");
+    let manual = include_str!("../manual/own-data.md");
     let start = format!("| {kind} | {what} | ");
-    let rows: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix(&start)).collect();
+    let rows: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix(&start)).collect();
     let [row] = rows.as_slice() else { panic!("the manual has {} rows of {kind}, {what}", rows.len()) };
     // Names are every second part between backticks.
     let mut told: Vec<&str> = row.split('`').skip(1).step_by(2).collect();

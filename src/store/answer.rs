@@ -291,8 +291,8 @@ mod tests {
         ) {
             let mut at = start;
             let mut extents = Vec::new();
-            let truth = |at: u64| (at.wrapping_mul(0x9E37_79B9) >> 24) as u8;
-            let piece = |range: Range<u64>| Extent { start: range.start, bytes: range.map(truth).collect() };
+            let expected = |at: u64| (at.wrapping_mul(0x9E37_79B9) >> 24) as u8;
+            let piece = |range: Range<u64>| Extent { start: range.start, bytes: range.map(expected).collect() };
             for (kept, length) in runs {
                 if kept {
                     extents.push(piece(at..at + length));
@@ -304,7 +304,7 @@ mod tests {
             prop_assert!(gaps.windows(2).all(|pair| pair[1].start - pair[0].end > NEAR));
             prop_assert!(gaps.iter().all(|gap| gap.start >= start && gap.end <= at && !gap.is_empty()));
             let pieces = gaps.into_iter().map(piece).chain(extents).collect();
-            prop_assert_eq!(assemble(&range, pieces), range.map(truth).collect::<Bytes>());
+            prop_assert_eq!(assemble(&range, pieces), range.map(expected).collect::<Bytes>());
         }
     }
 }

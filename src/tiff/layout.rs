@@ -42,7 +42,7 @@ pub struct TiffError {
 }
 
 impl TiffLayout {
-    /// The file of a level as a view shows it: classic where that has room for it, else BigTIFF.
+    /// The file of a level as a view shows it: classic where that can hold it, else BigTIFF.
     pub fn of(pyramid: &Pyramid, level: &Level, is_label: bool) -> Result<TiffLayout, TiffError> {
         let (shape, dtype) = (level.grid.shape, pyramid.dtype);
         let description = describe(pyramid, level, is_label);
@@ -54,7 +54,7 @@ impl TiffLayout {
     }
 
     /// The file of a view, with the place of its level among those that are shown: the finest one that a classic file has
-    /// room for, because many programs read no other ones; the coarsest as BigTIFF where there is none.
+    /// space for, because many programs read no other ones; the coarsest as BigTIFF where there is none.
     pub fn of_view(view: &View, is_label: bool) -> Result<(usize, TiffLayout), TiffError> {
         let levels = view.pyramid.levels.iter().enumerate();
         let layouts = levels.map(|(place, level)| Ok((place, TiffLayout::of(&view.pyramid, level, is_label)?)));

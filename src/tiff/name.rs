@@ -15,7 +15,7 @@ pub struct TiffName {
     /// Name of the image, or of a view that is listed under a name of its own.
     pub image: String,
     /// What of the image is shown; without a chunk shape. Where it names no level, the file holds the finest one that a
-    /// classic TIFF file has room for.
+    /// classic TIFF file has space for.
     pub view: ViewSpec,
     /// The label image of the image whose voxels are shown.
     pub label: Option<String>,

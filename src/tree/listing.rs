@@ -48,7 +48,7 @@ pub struct Listing<'a> {
     position: u64,
 }
 
-/// What a directory holds besides documents. Each entry has a slot; some slots may be hidden.
+/// What a directory holds besides documents. Entries have indices from 0 on; some may be hidden.
 enum Rest {
     /// What there is the tree does not know.
     Nothing,
@@ -188,49 +188,49 @@ impl<'a> Iterator for Listing<'a> {
     }
 }
 
-/// `None` after the last slot, `Some(None)` for a hidden one.
-pub(super) type Slot<'a> = Option<Option<(Cow<'a, str>, NamedEntry)>>;
+/// The entry at a position: `None` after the last one, `Some(None)` for a hidden one.
+pub(super) type EntryAt<'a> = Option<Option<(Cow<'a, str>, NamedEntry)>>;
 
 impl<'a> Listing<'a> {
-    fn at(&self, position: u64) -> Slot<'a> {
-        let slot = match position {
+    fn at(&self, position: u64) -> EntryAt<'a> {
+        let index = match position {
             0 => return directory(".", self.this),
             1 => return directory("..", self.parent),
             _ => position - DOTS,
         };
         let documents = self.documents.len() as u64;
-        match slot.checked_sub(documents) {
+        match index.checked_sub(documents) {
             None => {
-                let (name, inode, attributes) = *self.documents.get(slot as usize)?;
+                let (name, inode, attributes) = *self.documents.get(index as usize)?;
                 Some(Some((Cow::Borrowed(name), NamedEntry::Node(inode, attributes))))
             }
-            Some(slot) => self.rest(slot),
+            Some(index) => self.rest(index),
         }
     }
 
-    fn rest(&self, slot: u64) -> Slot<'a> {
+    fn rest(&self, index: u64) -> EntryAt<'a> {
         match &self.rest {
             Rest::Nothing => None,
             Rest::Datasets => {
-                let (datasets, slot) = (self.tree.images.datasets(), usize::try_from(slot).ok()?);
-                let Some(dataset) = datasets.get(slot) else {
-                    let name = *ROOT_DOCUMENTS.get(slot - datasets.len())?;
+                let (datasets, index) = (self.tree.images.datasets(), usize::try_from(index).ok()?);
+                let Some(dataset) = datasets.get(index) else {
+                    let name = *ROOT_DOCUMENTS.get(index - datasets.len())?;
                     return mutable(Folder::Root, name);
                 };
-                directory(dataset.name.as_str(), Inode::dataset(DatasetId(slot as u32)))
+                directory(dataset.name.as_str(), Inode::dataset(DatasetId(index as u32)))
             }
-            Rest::Dataset(dataset) => self.in_dataset(*dataset, usize::try_from(slot).ok()?),
+            Rest::Dataset(dataset) => self.in_dataset(*dataset, usize::try_from(index).ok()?),
             Rest::Group { member, labels, levels } => {
-                let slot = match (slot, labels) {
+                let index = match (index, labels) {
                     (0, true) => return directory("labels", member.group_inode(GroupNode::Labels)),
-                    (slot, true) => slot - 1,
-                    (slot, false) => slot,
+                    (index, true) => index - 1,
+                    (index, false) => index,
                 };
-                let slot = usize::try_from(slot).ok()?;
-                if let Some(level) = levels.get(slot).copied() {
+                let index = usize::try_from(index).ok()?;
+                if let Some(level) = levels.get(index).copied() {
                     return directory(level_name(level), member.level_inode(LevelIndex(level)));
                 }
-                let axis = slot.checked_sub(levels.len()).filter(|_| member.store.spec.level.is_some())?;
+                let axis = index.checked_sub(levels.len()).filter(|_| member.store.spec.level.is_some())?;
                 let name = AXES.get(axis)?;
                 let node = GroupNode::Coordinate(axis, CoordinateNode::Directory);
                 directory(name.to_string(), member.group_inode(node))
@@ -238,70 +238,70 @@ impl<'a> Listing<'a> {
             Rest::Coordinate { member, axis, chunks, file } => {
                 let inode = |node| member.group_inode(GroupNode::Coordinate(*axis, node));
                 match chunks {
-                    None if slot == 0 => directory("c", inode(CoordinateNode::Chunks)),
-                    Some(count) if slot < *count => {
-                        let found = NamedEntry::Node(inode(CoordinateNode::Chunk(slot)), *file);
-                        Some(Some((Cow::Owned(slot.to_string()), found)))
+                    None if index == 0 => directory("c", inode(CoordinateNode::Chunks)),
+                    Some(count) if index < *count => {
+                        let found = NamedEntry::Node(inode(CoordinateNode::Chunk(index)), *file);
+                        Some(Some((Cow::Owned(index.to_string()), found)))
                     }
                     _ => None,
                 }
             }
             Rest::Labels { member, shown } => {
-                let index = *shown.get(usize::try_from(slot).ok()?)?;
-                let inode = member.sibling(index).group_inode(GroupNode::Directory);
-                directory(self.tree.label_name(member, index), inode)
+                let label = *shown.get(usize::try_from(index).ok()?)?;
+                let inode = member.sibling(label).group_inode(GroupNode::Directory);
+                directory(self.tree.label_name(member, label), inode)
             }
             Rest::ChunkRoot { inode } => {
-                if slot == 0 {
+                if index == 0 {
                     directory("c", *inode)
                 } else {
                     None
                 }
             }
-            Rest::Chunks(chunks) => chunks.at(slot),
+            Rest::Chunks(chunks) => chunks.at(index),
         }
     }
 
-    fn in_dataset(&self, dataset: DatasetId, slot: usize) -> Slot<'a> {
+    fn in_dataset(&self, dataset: DatasetId, index: usize) -> EntryAt<'a> {
         let stores = self.tree.images.stores(dataset);
-        let Some(store) = stores.get(slot / Format::ALL.len()) else {
-            let slot = slot - stores.len() * Format::ALL.len();
+        let Some(store) = stores.get(index / Format::ALL.len()) else {
+            let index = index - stores.len() * Format::ALL.len();
             let documents = MutableDocument::OF_DATASET;
-            return match (documents.get(slot), slot - documents.len().min(slot)) {
+            return match (documents.get(index), index - documents.len().min(index)) {
                 (Some(name), _) => mutable(Folder::Dataset(dataset), name),
                 (None, 0) => directory(MutableDocument::UPSTREAM, Inode::upstream(dataset)),
-                (None, slot) => self.tree.listed_tiff(dataset, slot - 1),
+                (None, index) => self.tree.listed_tiff(dataset, index - 1),
             };
         };
         if !self.tree.images.is_listed(store) {
             return Some(None);
         }
-        let format = Format::ALL[slot % Format::ALL.len()];
+        let format = Format::ALL[index % Format::ALL.len()];
         let member = StoreMember { store: store.clone(), index: 0, format };
         directory(format!("{}{}", store.name, format.ending()), member.group_inode(GroupNode::Directory))
     }
 }
 
 impl Chunks {
-    fn at<'a>(&self, slot: u64) -> Slot<'a> {
+    fn at<'a>(&self, index: u64) -> EntryAt<'a> {
         let [slabs, rows, columns] = self.numbering.counts();
         let (count, node, attributes) = match self.directory {
-            LevelNode::ZDir(z) => (rows, LevelNode::YDir(z, slot), NodeAttributes::DIRECTORY),
-            LevelNode::YDir(z, y) => (columns, LevelNode::Chunk(CellIndex([z, y, slot])), self.file),
-            _ => (slabs, LevelNode::ZDir(slot), NodeAttributes::DIRECTORY),
+            LevelNode::ZDir(z) => (rows, LevelNode::YDir(z, index), NodeAttributes::DIRECTORY),
+            LevelNode::YDir(z, y) => (columns, LevelNode::Chunk(CellIndex([z, y, index])), self.file),
+            _ => (slabs, LevelNode::ZDir(index), NodeAttributes::DIRECTORY),
         };
-        if slot >= count {
+        if index >= count {
             return None;
         }
         let inode = self.member.chunk_inode(self.level, &self.numbering, node);
-        Some(Some((Cow::Owned(slot.to_string()), NamedEntry::Node(inode, attributes))))
+        Some(Some((Cow::Owned(index.to_string()), NamedEntry::Node(inode, attributes))))
     }
 }
 
-fn mutable<'a>(folder: Folder, name: &'static str) -> Slot<'a> {
+fn mutable<'a>(folder: Folder, name: &'static str) -> EntryAt<'a> {
     Some(Some((Cow::Borrowed(name), NamedEntry::Mutable(MutableDocument::of(folder, name)))))
 }
 
-fn directory<'a>(name: impl Into<Cow<'a, str>>, inode: Inode) -> Slot<'a> {
+fn directory<'a>(name: impl Into<Cow<'a, str>>, inode: Inode) -> EntryAt<'a> {
     Some(Some((name.into(), NamedEntry::Node(inode, NodeAttributes::DIRECTORY))))
 }

@@ -4,7 +4,7 @@
 //! can be answered without is; the rest is [`Miss::NotDescribed`], which says what to open.
 //!
 //! Inodes of stores are numbers computed from view, level and chunk, so there is no table that grows with the files
-//! that were looked at. Only views that are not in the catalogue take room, from the LOOKUP of their name until the
+//! that were looked at. Only views that are not in the catalogue take memory, from the LOOKUP of their name until the
 //! last FORGET.
 
 mod attributes;
@@ -212,7 +212,7 @@ pub enum TreeError {
     },
     /// A display window that no document can state.
     #[error("the display window is not finite")]
-    Window,
+    DisplayWindow,
     /// A view that its image does not allow.
     #[error(transparent)]
     View(#[from] ViewError),

@@ -130,7 +130,7 @@ pub(super) fn check(pyramid: &Pyramid) -> Result<Vec<Numbering>, TreeError> {
         return Err(TreeError::Levels { levels: pyramid.levels.len(), limit });
     }
     if !pyramid.window.0.is_finite() || !pyramid.window.1.is_finite() {
-        return Err(TreeError::Window);
+        return Err(TreeError::DisplayWindow);
     }
     let mut numberings = Vec::with_capacity(pyramid.levels.len());
     for (number, level) in pyramid.levels.iter().enumerate() {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::group_node::GroupNode;
-use super::listing::Slot;
+use super::listing::EntryAt;
 use super::resolved_node::{ResolvedNode, StoreMember};
 use super::store::TreeStore;
 use super::{DatasetId, ImageId, Miss, NamedEntry, NodeAttributes, Tree};
@@ -48,7 +48,7 @@ impl TiffRef {
         let [planes, height, _] = self.region.shape().0;
         match self.cut(bytes) {
             (1, rows) => planes.saturating_mul(height.div_ceil(rows)),
-            (together, _) => planes.div_ceil(together),
+            (planes_per_part, _) => planes.div_ceil(planes_per_part),
         }
     }
 
@@ -65,10 +65,10 @@ impl TiffRef {
     pub fn part(&self, number: u64, bytes: u64) -> TiffPart {
         let Region { start: [z, y, x], end } = self.region;
         let [_, height, _] = self.region.shape().0;
-        let (together, rows) = self.cut(bytes);
-        let (start, end) = if together > 1 {
-            let first = z + number * together;
-            ([first, y, x], [first.saturating_add(together).min(end[0]), end[1], end[2]])
+        let (planes_per_part, rows) = self.cut(bytes);
+        let (start, end) = if planes_per_part > 1 {
+            let first = z + number * planes_per_part;
+            ([first, y, x], [first.saturating_add(planes_per_part).min(end[0]), end[1], end[2]])
         } else {
             let bands = height.div_ceil(rows);
             let (plane, first) = (z + number / bands, y + number % bands * rows);
@@ -86,7 +86,7 @@ impl TiffRef {
         let [_, height, _] = self.region.shape().0;
         match self.cut(bytes) {
             (1, rows) => plane * height.div_ceil(rows) + inside / self.row / rows,
-            (together, _) => plane / together,
+            (planes_per_part, _) => plane / planes_per_part,
         }
     }
 
@@ -157,7 +157,7 @@ impl Tree {
 
     /// The files of a dataset's listing by their number: those of whole images and their labels, as far as these are open
     /// and the file is one that every program reads.
-    pub(super) fn listed_tiff(&self, dataset: DatasetId, number: usize) -> Slot<'static> {
+    pub(super) fn listed_tiff(&self, dataset: DatasetId, number: usize) -> EntryAt<'static> {
         let whole = self.images.stores(dataset).iter().filter(|store| store.spec == ViewSpec::default());
         let mut members = whole.flat_map(|store| (0..=store.labels()).map(move |index| (store, index)));
         let (store, index) = members.nth(number)?;

@@ -76,9 +76,9 @@ impl ViewTable {
     /// The live store of that name, with one more reference.
     pub fn open(&self, image: ImageId, spec: ViewSpec) -> Option<Arc<TreeStore>> {
         {
-            let table = self.read();
-            let store = table.by_name.get(&(image, spec))?;
-            if table.by_age.contains_key(&store.age.load(Ordering::Relaxed)) {
+            let state = self.read();
+            let store = state.by_name.get(&(image, spec))?;
+            if state.by_age.contains_key(&store.age.load(Ordering::Relaxed)) {
                 // Under the lock, so that the last FORGET cannot remove it in between.
                 store.lookups.fetch_add(1, Ordering::Relaxed);
                 return Some(store.clone());
@@ -89,23 +89,23 @@ impl ViewTable {
 
     /// The store of a new store's name, made live if it is not, with one more reference.
     pub fn add(&self, new_store: NewStore) -> Result<Arc<TreeStore>, Miss> {
-        let mut table = self.write();
+        let mut state = self.write();
         let key = (new_store.image, new_store.spec);
-        if let Some(store) = table.open(&key) {
+        if let Some(store) = state.open(&key) {
             return Ok(store);
         }
-        if table.by_name.len() >= self.limit {
+        if state.by_name.len() >= self.limit {
             return Err(Miss::TooManyViews);
         }
-        let first = table.free_run(new_store.labels as u32 + 1).ok_or(Miss::TooManyViews)?;
-        let serial = table.next_serial;
+        let first = state.free_run(new_store.labels as u32 + 1).ok_or(Miss::TooManyViews)?;
+        let serial = state.next_serial;
         let store = Arc::new(TreeStore::looked_up(new_store, ViewId(first), serial));
         store.lookups.store(1, Ordering::Relaxed);
-        table.next_serial += 1;
-        table.next = store.views().end;
-        table.by_name.insert(key, store.clone());
-        table.by_view.insert(first, store.clone());
-        table.grow_old(&store);
+        state.next_serial += 1;
+        state.next = store.views().end;
+        state.by_name.insert(key, store.clone());
+        state.by_view.insert(first, store.clone());
+        state.grow_old(&store);
         Ok(store)
     }
 
@@ -128,14 +128,14 @@ impl ViewTable {
         if !last {
             return;
         }
-        let mut table = self.write();
+        let mut state = self.write();
         // A lookup may have come between the two locks.
-        let Some(store) = table.find(view).filter(|store| store.lookups.load(Ordering::Relaxed) == 0).cloned() else {
+        let Some(store) = state.find(view).filter(|store| store.lookups.load(Ordering::Relaxed) == 0).cloned() else {
             return;
         };
-        table.by_name.remove(&(store.image, store.spec));
-        table.by_view.remove(&store.views().start);
-        table.by_age.remove(&store.age.load(Ordering::Relaxed));
+        state.by_name.remove(&(store.image, store.spec));
+        state.by_view.remove(&store.views().start);
+        state.by_age.remove(&store.age.load(Ordering::Relaxed));
     }
 
     /// The oldest of the views that are too many to keep unless they are in use, each of which is told once, and again
@@ -144,18 +144,18 @@ impl ViewTable {
         if self.live() <= IDLE {
             return vec![];
         }
-        let mut table = self.write();
-        let surplus = table.by_name.len().saturating_sub(IDLE);
-        let told = table.by_age.iter().filter(|(_, store)| !busy(store.dataset)).take(surplus);
+        let mut state = self.write();
+        let surplus = state.by_name.len().saturating_sub(IDLE);
+        let told = state.by_age.iter().filter(|(_, store)| !busy(store.dataset)).take(surplus);
         let told: Vec<_> = told.map(|(age, store)| (*age, store.clone())).collect();
-        told.into_iter().map(|(age, store)| table.by_age.remove(&age).unwrap_or(store)).collect()
+        told.into_iter().map(|(age, store)| state.by_age.remove(&age).unwrap_or(store)).collect()
     }
 
     pub fn live(&self) -> usize {
         self.read().by_name.len()
     }
 
-    // A panic elsewhere leaves the table consistent: no operation on it stops half way.
+    // A panic elsewhere leaves the state consistent: no operation on it stops half way.
     fn read(&self) -> RwLockReadGuard<'_, LookedUp> {
         self.looked_up.read()
     }

@@ -52,7 +52,7 @@ enum State {
     Failed(VolumeError, Instant),
 }
 
-struct Slot {
+struct RegisteredImage {
     name: String,
     spec: SourceSpec,
     state: Mutex<State>,
@@ -71,7 +71,7 @@ pub(super) struct ImageRegistry {
     remote: Remote,
     blocks: Arc<Blocks>,
     tree: Arc<Tree>,
-    slots: Vec<Slot>,
+    images: Vec<RegisteredImage>,
     /// Counts the changes of what is known.
     changes: AtomicU64,
 }
@@ -96,7 +96,7 @@ impl ImageRegistry {
         tree: Arc<Tree>,
         images: impl IntoIterator<Item = (String, SourceSpec)>,
     ) -> Arc<Self> {
-        let slots = images.into_iter().map(|(name, spec)| Slot {
+        let images = images.into_iter().map(|(name, spec)| RegisteredImage {
             name,
             spec,
             state: Mutex::new(State::Closed),
@@ -105,8 +105,8 @@ impl ImageRegistry {
             compared: Once::new(),
             measured: Once::new(),
         });
-        let slots = slots.collect();
-        Arc::new(ImageRegistry { remote, blocks, tree, slots, changes: AtomicU64::new(0) })
+        let images = images.collect();
+        Arc::new(ImageRegistry { remote, blocks, tree, images, changes: AtomicU64::new(0) })
     }
 
     /// A number that is another one whenever more or something else is known than before.
@@ -116,12 +116,12 @@ impl ImageRegistry {
 
     /// What messages call the image.
     pub(super) fn name(&self, id: ImageId) -> &str {
-        self.slots.get(id.0 as usize).map_or("", |slot| &slot.name)
+        self.images.get(id.0 as usize).map_or("", |registered| &registered.name)
     }
 
     /// Whether the last attempt to open the image failed, and this is the first to ask about that.
     pub(super) fn is_first_to_meet_failure(&self, id: ImageId) -> bool {
-        self.slots.get(id.0 as usize).is_some_and(|slot| slot.unmet.swap(false, Ordering::AcqRel))
+        self.images.get(id.0 as usize).is_some_and(|registered| registered.unmet.swap(false, Ordering::AcqRel))
     }
 
     /// Confirms what was shown as absent of late.
@@ -132,15 +132,15 @@ impl ImageRegistry {
 
     /// Whoever asks next for an image whose last attempt failed is the first to ask about that.
     pub(super) fn forget_who_met_failures(&self) {
-        for slot in &self.slots {
-            let failed = matches!(&*slot.state.lock(), State::Failed(..));
-            slot.unmet.fetch_or(failed, Ordering::AcqRel);
+        for registered in &self.images {
+            let failed = matches!(&*registered.state.lock(), State::Failed(..));
+            registered.unmet.fetch_or(failed, Ordering::AcqRel);
         }
     }
 
     /// The image where it is open.
     pub(super) fn opened(&self, id: ImageId) -> Option<OpenedImage> {
-        match &*self.slots.get(id.0 as usize)?.state.lock() {
+        match &*self.images.get(id.0 as usize)?.state.lock() {
             State::Open(opened) => Some(opened.clone()),
             _ => None,
         }
@@ -148,7 +148,7 @@ impl ImageRegistry {
 
     /// What is known without waiting and without asking anybody.
     pub(super) fn known(&self, id: ImageId) -> KnownImage {
-        match self.slots.get(id.0 as usize).map(|slot| slot.state.lock().clone()) {
+        match self.images.get(id.0 as usize).map(|registered| registered.state.lock().clone()) {
             None | Some(State::Closed) => KnownImage::Nothing,
             Some(State::Opening(_)) => KnownImage::Opening,
             Some(State::Open(opened)) => KnownImage::Open(opened),
@@ -158,7 +158,7 @@ impl ImageRegistry {
 
     /// What archive and source said so far, whether the image is open or not.
     pub(super) fn documents(&self, id: ImageId) -> Arc<[Document]> {
-        self.slots.get(id.0 as usize).map(|slot| slot.heard.lock().clone()).unwrap_or_default()
+        self.images.get(id.0 as usize).map(|registered| registered.heard.lock().clone()).unwrap_or_default()
     }
 
     /// Opens the image, or joins who does. The flag says whether this call began an attempt; if that fails, `failed` is
@@ -168,13 +168,13 @@ impl ImageRegistry {
         id: ImageId,
         failed: impl FnOnce(&VolumeError) + Send + 'static,
     ) -> (bool, BoxFuture<'static, Result<OpenedImage, VolumeError>>) {
-        let Some(slot) = self.slots.get(id.0 as usize) else {
+        let Some(registered) = self.images.get(id.0 as usize) else {
             return (
                 false,
                 std::future::ready(Err(VolumeError::Unsuitable(format!("there is no image {}", id.0)))).boxed(),
             );
         };
-        let mut state = slot.state.lock();
+        let mut state = registered.state.lock();
         match &*state {
             State::Open(opened) => return (false, std::future::ready(Ok(opened.clone())).boxed()),
             State::Opening(opening) => return (false, opening.clone().boxed()),
@@ -192,9 +192,9 @@ impl ImageRegistry {
             if let Err(error) = &result {
                 failed(error);
             }
-            if let Some(slot) = this.slots.get(id.0 as usize) {
-                slot.unmet.store(result.is_err(), Ordering::Release);
-                *slot.state.lock() = match &result {
+            if let Some(registered) = this.images.get(id.0 as usize) {
+                registered.unmet.store(result.is_err(), Ordering::Release);
+                *registered.state.lock() = match &result {
                     Ok(opened) => State::Open(opened.clone()),
                     Err(error) => State::Failed(error.clone(), Instant::now()),
                 };
@@ -209,22 +209,22 @@ impl ImageRegistry {
     }
 
     async fn attempt(&self, id: ImageId) -> Result<OpenedImage, VolumeError> {
-        let Some(slot) = self.slots.get(id.0 as usize) else { return Err(VolumeError::Lost) };
-        let opened = match archive::open_image(&self.remote, &slot.spec, id.0, &slot.name).await {
+        let Some(registered) = self.images.get(id.0 as usize) else { return Err(VolumeError::Lost) };
+        let opened = match archive::open_image(&self.remote, &registered.spec, id.0, &registered.name).await {
             Ok(opened) => opened,
             Err(failure) => {
                 // What was heard before stays where nothing is heard now.
                 if !failure.documents.is_empty() {
-                    *slot.heard.lock() = failure.documents.into();
+                    *registered.heard.lock() = failure.documents.into();
                 }
                 return Err(failure.error);
             }
         };
-        *slot.heard.lock() = opened.documents.into();
+        *registered.heard.lock() = opened.documents.into();
         let pyramid = Arc::new(opened.pyramid);
         self.tree
             .describe(id, pyramid.clone())
-            .map_err(|error| VolumeError::Unsuitable(format!("{}: {error}", slot.name)))?;
+            .map_err(|error| VolumeError::Unsuitable(format!("{}: {error}", registered.name)))?;
         self.compare(id);
         let (image, origin, intensity) = (opened.image, opened.origin.into(), opened.intensity.map(Arc::new));
         Ok(OpenedImage { image, pyramid, origin, intensity, when: SystemTime::now(), _kept: opened.kept })
@@ -237,17 +237,21 @@ impl ImageRegistry {
     /// Somebody reads the image: measures its display window a while later, once, and keeps it for those who open the image
     /// after that. In this mount its documents stay as they are.
     pub(super) fn measure_later(self: &Arc<Self>, id: ImageId) {
-        let Some(slot) = self.slots.get(id.0 as usize) else { return };
-        slot.measured.call_once(|| {
+        let Some(registered) = self.images.get(id.0 as usize) else { return };
+        registered.measured.call_once(|| {
             let disk = self.remote.disk().filter(|disk| disk.is_writable()).cloned();
             let Some(disk) = disk.filter(|_| !self.remote.is_offline() && !self.is_label(id)) else { return };
             let this = self.clone();
             task::spawn(async move {
                 tokio::time::sleep(MEASURED_AFTER).await;
-                let (Some(slot), Some(opened)) = (this.slots.get(id.0 as usize), this.opened(id)) else { return };
+                let (Some(registered), Some(opened)) = (this.images.get(id.0 as usize), this.opened(id)) else {
+                    return;
+                };
                 let OpenedImage { image, origin, .. } = opened;
-                if let Err(error) = measure::measure_and_keep(&image, &this.blocks, &slot.spec, &disk, &origin).await {
-                    tracing::debug!("{}: its display window is not measured: {error}", slot.name);
+                if let Err(error) =
+                    measure::measure_and_keep(&image, &this.blocks, &registered.spec, &disk, &origin).await
+                {
+                    tracing::debug!("{}: its display window is not measured: {error}", registered.name);
                 }
             });
         });
@@ -261,11 +265,13 @@ impl ImageRegistry {
         let mut family = self.tree.images_of(info.dataset_id).filter(is_of_it);
         let Some(image) = family.next().and_then(|image| self.tree.pyramid(image)) else { return };
         for id in family {
-            let (Some(slot), Some(label)) = (self.slots.get(id.0 as usize), self.tree.pyramid(id)) else { continue };
-            slot.compared.call_once(|| {
+            let (Some(registered), Some(label)) = (self.images.get(id.0 as usize), self.tree.pyramid(id)) else {
+                continue;
+            };
+            registered.compared.call_once(|| {
                 let are_placed = image.is_calibrated() && label.is_calibrated();
                 if let Some((expected, found)) = view::unlike(image, label).filter(|_| !are_placed) {
-                    let name = &slot.name;
+                    let name = &registered.name;
                     tracing::warn!(
                         "{name}: {found} voxels (z×y×x), where its image has {expected}, and no voxel size; crops leave it out"
                     );

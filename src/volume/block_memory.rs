@@ -13,7 +13,7 @@ use super::computed::MAX_LEVELS;
 use super::groups::ArrayMisses;
 use super::image::Image;
 use super::per_level::PerLevel;
-use crate::cache::{FetchPlace, Held, Joined, MemoryBudget, Room, Shares, SingleFlight};
+use crate::cache::{FetchPlace, FetchReservation, Held, Joined, MemoryBudget, Shares, SingleFlight};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::stats::Stats;
 
@@ -101,9 +101,9 @@ impl BlockMemory {
     }
 
     /// Memory for `bytes` that are fetched from `place`, once there is some and others have what is theirs.
-    pub(super) async fn room(&self, place: &FetchPlace, bytes: u64) -> Room {
+    pub(super) async fn reserve(&self, place: &FetchPlace, bytes: u64) -> FetchReservation {
         let share = self.shares.take(place, bytes).await;
-        Room::new(self.budget.lease(bytes).await, share)
+        FetchReservation::new(self.budget.lease(bytes).await, share)
     }
 
     /// Waits until a block may be decoded.

@@ -1,4 +1,4 @@
-//! Native blocks of sources, decoded: fetched once however many chunks need them, kept while there is room.
+//! Native blocks of sources, decoded: fetched once however many chunks need them, kept while there is memory.
 
 use std::sync::Arc;
 

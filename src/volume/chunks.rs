@@ -16,7 +16,7 @@ use super::block::{BlockKey, BlockVoxels};
 use super::blocks::Blocks;
 use super::copy::{PlacedArray, copy_part, fill};
 use super::image::Image;
-use crate::cache::{Held, Joined, Lease, MemoryBudget, Room, Shares, SingleFlight};
+use crate::cache::{FetchReservation, Held, Joined, Lease, MemoryBudget, Shares, SingleFlight};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
 use crate::source::Placement;
 use crate::stats::Stats;
@@ -194,15 +194,15 @@ impl Chunks {
         };
         let waits = !is_absent && !self.is_in_memory(image, &key.geometry);
         // So that one image does not ask for more than it has memory for, whose blocks would be gone when it has.
-        let _turn = if waits {
+        let _permit = if waits {
             self.unless_kept(image, &key.geometry, image.permit(self.at_once(), bytes)).await
         } else {
             None
         };
-        let (room, mut asked) = if waits {
+        let (reservation, mut asked) = if waits {
             self.first_blocks(image, &grid, &key.geometry, bytes).await?
         } else {
-            (Room::new(self.lease(bytes).await, None), None)
+            (FetchReservation::new(self.lease(bytes).await, None), None)
         };
         let mut data = vec![0u8; length];
         let mut target = PlacedArray { data: data.as_mut_slice(), region: placed(&region, chunk) };
@@ -218,7 +218,7 @@ impl Chunks {
                 put(&mut target, image, &grid, (index, &result?), &region);
             }
         }
-        let held = Arc::new(Held::new(Bytes::from(data), room.lease));
+        let held = Arc::new(Held::new(Bytes::from(data), reservation.lease));
         self.pool.insert(key, held.clone());
         Ok(held)
     }
@@ -231,38 +231,38 @@ impl Chunks {
         grid: &Grid,
         geometry: &ChunkGeometry,
         bytes: u64,
-    ) -> Result<(Room, Option<Results>), VolumeError> {
+    ) -> Result<(FetchReservation, Option<Results>), VolumeError> {
         // What takes much of the memory must not have it while it waits for its last block, if its blocks can be kept.
         let is_large = bytes > self.pool.limit() / 4 && bytes <= self.blocks.limit() / 2;
-        let mut room = pin!(self.room(image, geometry, bytes));
+        let mut reservation = pin!(self.reserve(image, geometry, bytes));
         let mut cells = grid.cells_in(&geometry.region);
         while let Some(batch) = batch(&mut cells) {
             let mut results = self.blocks.request(image, geometry.level, batch, None);
             while let Some((index, result)) = results.next().await {
                 let voxels = result?;
                 if !is_large {
-                    if let Some(room) = room.as_mut().now_or_never() {
+                    if let Some(reservation) = reservation.as_mut().now_or_never() {
                         let first = stream::iter([(index, Ok(voxels))]);
-                        return Ok((room, Some(first.chain(results).boxed())));
+                        return Ok((reservation, Some(first.chain(results).boxed())));
                     }
                     drop(voxels);
                     // The others are wanted all the while, each held for no longer than it takes to see it.
                     let mut others = results.for_each(|_| std::future::ready(()));
-                    let room = match select(room.as_mut(), &mut others).await {
-                        Either::Left((room, _)) => room,
-                        Either::Right(((), room)) => room.await,
+                    let reservation = match select(reservation.as_mut(), &mut others).await {
+                        Either::Left((reservation, _)) => reservation,
+                        Either::Right(((), reservation)) => reservation.await,
                     };
-                    return Ok((room, None));
+                    return Ok((reservation, None));
                 }
             }
         }
-        Ok((room.await, None))
+        Ok((reservation.await, None))
     }
 
     /// Memory for a chunk whose host may fall silent before it is complete.
-    async fn room(&self, image: &Image, geometry: &ChunkGeometry, bytes: u64) -> Room {
+    async fn reserve(&self, image: &Image, geometry: &ChunkGeometry, bytes: u64) -> FetchReservation {
         let share = self.unless_kept(image, geometry, self.shares.take(&image.place, bytes)).await.flatten();
-        Room::new(self.lease(bytes).await, share)
+        FetchReservation::new(self.lease(bytes).await, share)
     }
 
     /// What one image may have under way at a time.

@@ -20,7 +20,7 @@ use super::parts::fetch_parts;
 use super::plan::{self, Longest, Piece, PlannedRequest, join, join_rows, join_within};
 use super::refetch::fetch_past_caches;
 use super::whole::Whole;
-use crate::cache::{FetchPlace, Held, Room};
+use crate::cache::{FetchPlace, FetchReservation, Held};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::{Cause, RemoteError};
 use crate::source::Placement;
@@ -58,7 +58,7 @@ struct Arrived {
     parts: Vec<Bytes>,
     /// Whether the parts are slices of one answer.
     shared: bool,
-    room: Room,
+    reservation: FetchReservation,
 }
 
 /// Does the work for blocks of one image. Cheap to clone: each task that it starts has one.
@@ -117,10 +117,11 @@ impl Fetcher {
     fn take_gathered(&self, level: LevelIndex) -> Vec<Job> {
         let grid = self.image.grid(level);
         let block = grid.and_then(|grid| grid.cell.bytes(self.image.item_size())).unwrap_or(u64::MAX);
-        let room = self.memory.spare().min(MAX_AHEAD) / block.max(1);
+        let blocks = self.memory.spare().min(MAX_AHEAD) / block.max(1);
         // A group of 2^k blocks along each axis has 8^k.
-        let room = room.checked_ilog2().unwrap_or(0) / 3;
-        let edges = Edges { contiguous_group_log2: self.image.source.contiguous_group_log2(level), room };
+        let permitted_group_log2 = blocks.checked_ilog2().unwrap_or(0) / 3;
+        let contiguous_group_log2 = self.image.source.contiguous_group_log2(level);
+        let edges = Edges { contiguous_group_log2, permitted_group_log2 };
         let mut array = self.memory.groups.of(self.image.number, level);
         let (leaders, neighbours) = array.take(grid.as_ref(), edges);
         let ahead = self.memory.ahead(&self.image, level, neighbours);
@@ -238,7 +239,7 @@ impl Fetcher {
                 return pieces.into_iter().for_each(|piece| piece.tag.leader.give_up());
             }
         };
-        let Arrived { parts, shared, mut room } = match received {
+        let Arrived { parts, shared, mut reservation } = match received {
             Ok(arrived) => arrived,
             Err(error) => return self.clone().fail(pieces, error),
         };
@@ -246,7 +247,7 @@ impl Fetcher {
         let versions = versions_of(&object);
         let decoding = FuturesUnordered::new();
         for (piece, bytes) in pieces.into_iter().zip(parts) {
-            let lease = room.lease.split(self.held_bytes(&piece));
+            let lease = reservation.lease.split(self.held_bytes(&piece));
             let Job { leader, wanted } = piece.tag;
             if !wanted {
                 // A slice would keep the whole answer in memory.
@@ -300,15 +301,15 @@ impl Fetcher {
     ) -> Result<Arrived, RemoteError> {
         let bytes = (range.end - range.start).saturating_add(voxels);
         let cached = FetchPlace::cached();
-        let mut room = self.memory.room(if is_kept { &cached } else { object.place() }, bytes).await;
+        let mut reservation = self.memory.reserve(if is_kept { &cached } else { object.place() }, bytes).await;
         let ranges: Vec<_> = pieces.iter().map(Piece::range).collect();
         if let Some(parts) = object.kept_parts(ranges.clone()).await {
-            return Ok(Arrived { parts, shared: false, room });
+            return Ok(Arrived { parts, shared: false, reservation });
         }
         if is_kept {
             // The disk has it no more.
-            drop(room);
-            room = self.memory.room(object.place(), bytes).await;
+            drop(reservation);
+            reservation = self.memory.reserve(object.place(), bytes).await;
         }
         let shared = pieces.len() > 1;
         let parts: Vec<Bytes> = if shared {
@@ -322,7 +323,7 @@ impl Fetcher {
             bulk.note(pieces.iter().map(|piece| piece.tag.leader.key().index).zip(parts.iter().cloned()).collect())
                 .await;
         }
-        Ok(Arrived { parts, shared, room })
+        Ok(Arrived { parts, shared, reservation })
     }
 
     /// Decodes a block that was fetched ahead.
@@ -330,17 +331,17 @@ impl Fetcher {
         let key = *leader.key();
         let bytes = self.image.block_bytes(key);
         // Taken before the stored bytes are: many who hold some while they wait for more could wait for each other.
-        let mut room = self.memory.room(&FetchPlace::cached(), bytes).await;
+        let mut reservation = self.memory.reserve(&FetchPlace::cached(), bytes).await;
         if let Some(stored) = self.memory.take_stored(key) {
             let versions = stored.versions().cloned();
             let stored = FetchedBlock { bytes: stored.data.clone(), shared: true, packed: None };
             // Where it does not decode and is kept on disk as well, it has to go from there.
             if let Ok(decoded) = decode(&self.memory, &self.image, key, stored).await {
-                let held = Held::new(decoded, room.lease.split(bytes)).of_versions(versions);
+                let held = Held::new(decoded, reservation.lease.split(bytes)).of_versions(versions);
                 return self.memory.finish(leader, held);
             }
         }
-        drop(room);
+        drop(reservation);
         self.fetch(vec![leader]).await;
     }
 
@@ -349,14 +350,14 @@ impl Fetcher {
         let key = *leader.key();
         let bytes = self.image.block_bytes(key);
         // The stored bytes are seldom longer than the voxels.
-        let mut room = self.memory.room(&FetchPlace::cached(), bytes.saturating_mul(2)).await;
+        let mut reservation = self.memory.reserve(&FetchPlace::cached(), bytes.saturating_mul(2)).await;
         if let Some(noted) = bulk.noted(key.index).await {
             let stored = FetchedBlock { bytes: noted, shared: false, packed: None };
             if let Ok(decoded) = decode(&self.memory, &self.image, key, stored).await {
-                return self.memory.finish(leader, Held::new(decoded, room.lease.split(bytes)));
+                return self.memory.finish(leader, Held::new(decoded, reservation.lease.split(bytes)));
             }
         }
-        drop(room);
+        drop(reservation);
         bulk.forget(key.index).await;
         self.start(vec![Job { leader, wanted: true }], plan::JOINED).await;
     }
@@ -397,7 +398,7 @@ impl Fetcher {
             () = self.unwanted(std::iter::once(&job)) => return job.leader.give_up(),
         };
         let Job { leader, wanted } = job;
-        let (fetched, mut room) = match received {
+        let (fetched, mut reservation) = match received {
             Ok(Some(received)) => received,
             // Whoever asks for it is told.
             Ok(None) | Err(_) if !wanted => return leader.finish(BlockOutcome::FetchedAhead),
@@ -410,29 +411,33 @@ impl Fetcher {
                 if let Some(bulk) = self.bulk.as_ref().filter(|_| !whole.object.is_local()) {
                     bulk.note(vec![(key.index, fetched)]).await;
                 }
-                let lease = room.lease.split(self.image.block_bytes(key));
+                let lease = reservation.lease.split(self.image.block_bytes(key));
                 self.memory.finish(leader, Held::new(decoded, lease).of_versions(versions_of(&whole.object)));
             }
             Err(_) if !wanted => leader.finish(BlockOutcome::FetchedAhead),
             // Nothing says how long a whole object must be, so a cut or foreign answer is noticed only here.
             Err(error) => {
-                drop(room);
+                drop(reservation);
                 self.clone().refetch(leader, error).await;
             }
         }
     }
 
-    /// The bytes of an object that is one block, with room for them and for the voxels; nothing where it is absent.
-    async fn receive_whole(&self, key: BlockKey, whole: &Whole) -> Result<Option<(Bytes, Room)>, VolumeError> {
+    /// The bytes of an object that is one block, with memory for them and for the voxels; nothing where it is absent.
+    async fn receive_whole(
+        &self,
+        key: BlockKey,
+        whole: &Whole,
+    ) -> Result<Option<(Bytes, FetchReservation)>, VolumeError> {
         let bytes = self.image.block_bytes(key);
         let object = &whole.object;
         let _under_way = self.enter(object, bytes).await?;
         let cached = FetchPlace::cached();
         let place = if plan::is_at_hand(object).await { &cached } else { object.place() };
-        let room = self.memory.room(place, whole.needed().saturating_add(bytes)).await;
+        let reservation = self.memory.reserve(place, whole.needed().saturating_add(bytes)).await;
         let fetched = object.whole_if_there(whole.limit, &whole.witness).await;
         let fetched = fetched.map_err(|error| VolumeError::Source(error.into()))?;
-        Ok(fetched.map(|fetched| (fetched.bytes, room)))
+        Ok(fetched.map(|fetched| (fetched.bytes, reservation)))
     }
 
     /// Fetches a block once more whose bytes do not decode.

@@ -109,8 +109,8 @@ impl Seen {
 pub(super) struct Edges {
     /// Of the largest group whose blocks lie together.
     pub(super) contiguous_group_log2: u32,
-    /// Of the largest group that there is room for.
-    pub(super) room: u32,
+    /// Of the largest group that memory permits.
+    pub(super) permitted_group_log2: u32,
 }
 
 /// The misses of one array.
@@ -162,13 +162,16 @@ impl ArrayMisses {
     /// The blocks to fetch along with `missed`; may name blocks that are in `missed` or in memory.
     fn neighbours(&mut self, missed: &[CellIndex], grid: &Grid, edges: Edges) -> Vec<CellIndex> {
         let contiguous_group_log2 = edges.contiguous_group_log2.min(MAX_GROUP_LOG2);
-        let room = edges.room.min(contiguous_group_log2);
-        let preferred = self.preferred(missed, grid, room);
+        let largest = edges.permitted_group_log2.min(contiguous_group_log2);
+        let preferred = self.preferred(missed, grid, largest);
         let mut parts: HashMap<Group, Vec<CellIndex>> = HashMap::new();
         for &cell in missed {
             parts.entry(Group::of(cell, contiguous_group_log2)).or_default().push(cell);
         }
-        parts.into_iter().flat_map(|(whole, missed)| self.affordable(whole, &missed, &preferred, grid, room)).collect()
+        parts
+            .into_iter()
+            .flat_map(|(whole, missed)| self.affordable(whole, &missed, &preferred, grid, largest))
+            .collect()
     }
 
     /// The blocks in `whole` to fetch for the misses in it: groups of `preferred`, or larger ones where they would leave
@@ -179,7 +182,7 @@ impl ArrayMisses {
         missed: &[CellIndex],
         preferred: &[Group],
         grid: &Grid,
-        room: u32,
+        largest: u32,
     ) -> Vec<CellIndex> {
         let Some(&first) = missed.first() else { return Vec::new() };
         let record = self.records.get_or_insert_mut(whole, || GroupRecord::new(&whole, grid));
@@ -188,7 +191,7 @@ impl ArrayMisses {
         }
         missed.iter().for_each(|&cell| record.add(cell));
         let mut groups: Vec<Group> = Vec::new();
-        for edge in 0..=room {
+        for edge in 0..=largest {
             groups.clear();
             for &cell in missed {
                 if !groups.iter().any(|group| group.holds(cell)) {
@@ -196,11 +199,11 @@ impl ArrayMisses {
                     groups.push(group.copied().unwrap_or_else(|| Group::of(cell, edge)));
                 }
             }
-            if record.is_small_box() || record.affords(&record.blocks(&groups, room == 0)) {
+            if record.is_small_box() || record.affords(&record.blocks(&groups, largest == 0)) {
                 break;
             }
         }
-        let cells = record.fetch(&record.blocks(&groups, room == 0), first);
+        let cells = record.fetch(&record.blocks(&groups, largest == 0), first);
         groups.retain(|group| group.edge > 0);
         self.forget(&groups);
         cells

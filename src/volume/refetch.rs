@@ -36,20 +36,20 @@ pub(super) async fn fetch_past_caches(
         let whole = match image.locate_to_fetch(key.level, key.index).await? {
             Placement::Absent { .. } => return Ok(None),
             Placement::Range { object, start, length } => {
-                let room = memory.room(object.place(), length.saturating_add(bytes)).await;
+                let reservation = memory.reserve(object.place(), length.saturating_add(bytes)).await;
                 let raw = fetch_parts(&object, start..start.saturating_add(length)).await?;
-                return Ok(Some((raw, None, room, object)));
+                return Ok(Some((raw, None, reservation, object)));
             }
             Placement::Whole { object, limit, witness } => Whole::new(object, limit, witness),
             Placement::Packed { object, compression, limit, witness } => {
                 Whole::packed(object, compression, limit, witness)
             }
         };
-        let room = memory.room(whole.object.place(), whole.needed().saturating_add(bytes)).await;
+        let reservation = memory.reserve(whole.object.place(), whole.needed().saturating_add(bytes)).await;
         let fetched = whole.object.whole_if_there(whole.limit, &whole.witness).await?;
-        Ok::<_, SourceError>(fetched.map(|fetched| (fetched.bytes, whole.packed, room, whole.object)))
+        Ok::<_, SourceError>(fetched.map(|fetched| (fetched.bytes, whole.packed, reservation, whole.object)))
     });
-    let (raw, packed, mut room, object) = match fetched.await {
+    let (raw, packed, mut reservation, object) = match fetched.await {
         Ok(Some(fetched)) => fetched,
         Ok(None) => return memory.finish_absent(&image, leader).await,
         Err(other) => return leader.finish(BlockOutcome::failed(other)),
@@ -62,7 +62,7 @@ pub(super) async fn fetch_past_caches(
                 bulk.forget(key.index).await;
                 bulk.note(vec![(key.index, raw)]).await;
             }
-            memory.finish(leader, Held::new(decoded, room.lease.split(bytes)).of_versions(versions_of(&object)));
+            memory.finish(leader, Held::new(decoded, reservation.lease.split(bytes)).of_versions(versions_of(&object)));
         }
         Err(error) => {
             if let Some(bulk) = noting {

@@ -48,13 +48,13 @@ pub struct WarmProgress {
     pub absent: Mutex<BTreeMap<String, u64>>,
     /// Bytes fetched.
     pub bytes: AtomicU64,
-    room: Semaphore,
+    unwritten: Semaphore,
 }
 
 impl Default for WarmProgress {
     fn default() -> Self {
         let ((blocks, found, local, bytes), absent) = Default::default();
-        WarmProgress { blocks, found, local, absent, bytes, room: Semaphore::new(UNWRITTEN as usize) }
+        WarmProgress { blocks, found, local, absent, bytes, unwritten: Semaphore::new(UNWRITTEN as usize) }
     }
 }
 
@@ -109,7 +109,7 @@ pub async fn warm(
     for batch in batches(jobs) {
         let kib = u32::try_from(batch.iter().map(Job::bytes).sum::<u64>().div_ceil(1024)).unwrap_or(u32::MAX);
         // Never closed, and without a permit only more would have to be fetched again.
-        let _room = progress.room.acquire_many(kib.min(UNWRITTEN)).await;
+        let _permit = progress.unwritten.acquire_many(kib.min(UNWRITTEN)).await;
         let mut left = batch;
         for attempt in 1..=ATTEMPTS {
             let again = run(image, left, disk, progress, &mut failures).await;

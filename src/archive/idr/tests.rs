@@ -138,18 +138,18 @@ fn bodies_that_are_no_answer_are_refused_by_name() {
 
 #[test]
 fn without_an_answer_the_configured_url_is_used_or_the_reason_told() {
-    let odd = || answer(b"<html>").unwrap_err();
+    let malformed = || answer(b"<html>").unwrap_err();
     let known = || answer(FACTS).unwrap().facts(IMAGE);
     let url = Location::anonymous("https://files.example/given.tif".parse().unwrap());
-    let choice = choose(Err(odd()), known(), Some(&url)).unwrap();
+    let choice = choose(Err(malformed()), known(), Some(&url)).unwrap();
     assert_eq!(choice.files, std::slice::from_ref(&url));
     assert!(choice.warning.unwrap().contains("is HTML"));
-    let choice = choose(Ok(vec![files()]), Err(odd()), Some(&url)).unwrap();
+    let choice = choose(Ok(vec![files()]), Err(malformed()), Some(&url)).unwrap();
     assert_eq!((choice.files, choice.facts), (vec![files()], None));
     assert!(choose(Ok(vec![files()]), known(), Some(&url)).unwrap().warning.is_none());
-    assert!(choose(Err(odd()), known(), None).unwrap_err().to_string().contains("is HTML"));
+    assert!(choose(Err(malformed()), known(), None).unwrap_err().to_string().contains("is HTML"));
     let channels = answer(described("/data/Pixels/SizeC", Some(json!(2))).to_string().as_bytes()).unwrap();
-    let error = choose(Err(odd()), channels.facts(IMAGE), Some(&url)).unwrap_err();
+    let error = choose(Err(malformed()), channels.facts(IMAGE), Some(&url)).unwrap_err();
     assert!(error.to_string().contains("an image of 2 channels"));
 }
 

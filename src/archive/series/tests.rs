@@ -128,13 +128,13 @@ fn of_several_series_the_promised_is_taken_and_single_files_of_other_names_are_l
 
 #[test]
 fn names_of_very_many_numbers_and_very_many_names_are_bounded() {
-    let odd = "1_".repeat(17);
-    let found = series(&names(&["s_0.dm3", "s_1.dm3", &format!("{odd}.dm3")]), None).unwrap();
+    let too_many = "1_".repeat(17);
+    let found = series(&names(&["s_0.dm3", "s_1.dm3", &format!("{too_many}.dm3")]), None).unwrap();
     assert_eq!(found.names().unwrap(), names(&["s_0.dm3", "s_1.dm3"]));
-    assert_eq!(found.strangers, names(&[&format!("{odd}.dm3")]));
+    assert_eq!(found.strangers, names(&[&format!("{too_many}.dm3")]));
     let most = "1_".repeat(15);
     assert!(find(&[&format!("{most}2.dm3"), &format!("{most}3.dm3")], None).is_ok());
-    let error = find(&[&format!("{odd}2.dm3"), &format!("{odd}3.dm3")], None).unwrap_err();
+    let error = find(&[&format!("{too_many}2.dm3"), &format!("{too_many}3.dm3")], None).unwrap_err();
     assert!(error.starts_with("all names have more than 16 numbers; `order"), "{error}");
     let many: Vec<String> = (0..(1 << 15) + 1).map(|number| format!("s_{number}.dm3")).collect();
     assert_eq!(Series::find(&many, None).unwrap_err(), "32769 names, more than the 32768 that are looked at");
@@ -158,12 +158,12 @@ proptest! {
     #[test]
     fn a_complete_series_is_found_whatever_its_names(
         before in "[a-zé_-]{0,6}", after in "[a-z_é-]{0,5}", start in 0u64..2000, count in 2u64..30,
-        width in 0usize..6, turn in any::<prop::sample::Index>(), lost in prop::option::of(any::<prop::sample::Index>())
+        width in 0usize..6, rotation in any::<prop::sample::Index>(), lost in prop::option::of(any::<prop::sample::Index>())
     ) {
         let name = |number: u64| format!("{before}{number:0width$}{after}.dm3");
         let expected: Vec<String> = (start..start + count).map(name).collect();
         let mut given = expected.clone();
-        given.rotate_left(turn.index(count as usize));
+        given.rotate_left(rotation.index(count as usize));
         let mut series = self::series(&given, None).unwrap();
         prop_assert_eq!(series.names().unwrap(), expected.clone());
         if let Some(lost) = lost {

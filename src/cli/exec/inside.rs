@@ -162,11 +162,11 @@ fn serve(args: &ExecArgs, launch: &Launch, orders: File, news: &File, at_group: 
     tell(&News::Started, news);
     let command = start(args, launch, &daemon)?;
     let_go_of_streams().map_err(CliError::system("/dev/null"))?;
-    let mut run = Run { command, ends, orders, at_group };
-    let end = daemon.serve_during(run.end(&daemon)).unwrap_or(End::Abandoned);
+    let mut running = RunningCommand { command, ends, orders, at_group };
+    let end = daemon.serve_during(running.end(&daemon)).unwrap_or(End::Abandoned);
     // Whatever is there still is ended before the mount is.
     match &end {
-        End::Command(_) => family::end(PATIENCE, || run.is_urgent()),
+        End::Command(_) => family::end(PATIENCE, || running.is_urgent()),
         End::Abandoned | End::Unmounted => family::end(Duration::ZERO, || true),
     }
     if args.require_clean && matches!(end, End::Command(_)) {
@@ -202,14 +202,14 @@ fn start(args: &ExecArgs, launch: &Launch, daemon: &Daemon) -> Result<Pid, CliEr
 }
 
 /// The command while it runs.
-struct Run<'a> {
+struct RunningCommand<'a> {
     command: Pid,
     ends: tokio::signal::unix::Signal,
     orders: pipe::Receiver,
     at_group: &'a SignalQueue,
 }
 
-impl Run<'_> {
+impl RunningCommand<'_> {
     /// Passes signals on until the command or the mount has ended, or the outer process has gone.
     async fn end(&mut self, daemon: &Daemon) -> End {
         let mut order = [0];

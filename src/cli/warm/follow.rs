@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::bar::WarmBar;
 use super::names::of_samples;
-use super::{Failures, IMAGES, MEMORY, Run, WarmArgs, report, writable};
+use super::{Failures, IMAGES, MEMORY, WarmArgs, WarmRun, report, writable};
 use crate::archive::OpenImage;
 use crate::cli::CliError;
 use crate::cli::session::{Session, finish};
@@ -85,7 +85,7 @@ pub(super) fn run(args: &WarmArgs, list: &Path) -> Result<(), CliError> {
     let mut opened: HashMap<String, OpenImage> = HashMap::new();
     let followed = finish(async {
         let bar = WarmBar::new(args.quiet);
-        let run = Run { args, session: &session, disk: &disk, progress: &progress, failures: &failures, bar: &bar };
+        let run = WarmRun { args, session: &session, disk: &disk, progress: &progress, failures: &failures, bar: &bar };
         let mut next = 0;
         while next < rows.len() {
             let read = job.look().map_err(CliError::system(job.file.display().to_string()))?;

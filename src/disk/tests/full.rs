@@ -1,4 +1,4 @@
-//! A disk that is full, and has room again.
+//! A disk that is full, and has space again.
 
 use std::{fs::File, io::Write, process::Command, time::Instant};
 
@@ -22,7 +22,7 @@ impl Drop for Small {
 }
 
 #[test]
-fn a_disk_that_was_full_is_written_again_when_it_has_room() {
+fn a_disk_that_was_full_is_written_again_when_it_has_space() {
     let Some(small) = Small::mount() else { return };
     let disk = Disk::open(&small.0.path().join("cache"), 64 << 20).unwrap();
     keep(&disk, "before", "v", 0..1 << 20);

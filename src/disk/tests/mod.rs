@@ -1,8 +1,8 @@
 //! What the store promises, tried on real folders.
 
+mod computed;
 mod damage;
 mod full;
-mod kinds;
 mod model;
 mod places;
 mod processes;
@@ -21,7 +21,7 @@ pub(super) fn byte(object: &str, version: &str, at: u64) -> u8 {
     (seed ^ (at / 7).wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_le_bytes()[(at % 7) as usize]
 }
 
-pub(super) fn truth(object: &str, version: &str, range: Range<u64>) -> Bytes {
+pub(super) fn expected_bytes(object: &str, version: &str, range: Range<u64>) -> Bytes {
     range.map(|at| byte(object, version, at)).collect()
 }
 
@@ -31,7 +31,7 @@ pub(super) fn read_and_check(disk: &Disk, object: &str, version: &str, range: Ra
     let mut count = 0;
     for extent in disk.read(object, version, range.clone()) {
         assert!(extent.start >= at && extent.range().end <= range.end && !extent.bytes.is_empty(), "{extent:?}");
-        assert_eq!(extent.bytes, truth(object, version, extent.range()), "wrong bytes of {object} {version}");
+        assert_eq!(extent.bytes, expected_bytes(object, version, extent.range()), "wrong bytes of {object} {version}");
         at = extent.range().end + 1;
         count += extent.bytes.len() as u64;
     }
@@ -39,7 +39,7 @@ pub(super) fn read_and_check(disk: &Disk, object: &str, version: &str, range: Ra
 }
 
 pub(super) fn keep(disk: &Disk, object: &str, version: &str, range: Range<u64>) {
-    disk.write(object, version, range.start, truth(object, version, range));
+    disk.write(object, version, range.start, expected_bytes(object, version, range));
 }
 
 pub(super) fn note(disk: &Disk, object: &str) -> Option<Bytes> {
@@ -86,7 +86,7 @@ fn what_was_kept_is_read_by_the_next_process_with_its_note() {
 }
 
 #[test]
-fn what_is_kept_twice_takes_the_room_of_once() {
+fn what_is_kept_twice_takes_the_space_of_once() {
     let folder = folder();
     let disk = Disk::open(folder.path(), 64 << 20).unwrap();
     keep(&disk, "o", "v", 1000..200_000);

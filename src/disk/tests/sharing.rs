@@ -57,7 +57,7 @@ fn what_is_to_be_kept_waits_for_an_index_that_others_use() {
 }
 
 #[test]
-fn pruning_gives_the_room_of_index_and_segments_back() {
+fn pruning_gives_the_space_of_index_and_segments_back() {
     let folder = folder();
     let disk = Disk::open(folder.path(), 4 << 20).unwrap();
     for object in 0..3000 {

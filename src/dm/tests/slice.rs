@@ -50,7 +50,7 @@ pub(super) fn section(thumbnail: usize, dump: Option<&[(String, String)]>) -> Fi
     file
 }
 
-/// A line of the dump as a tag: what is written of numbers and truth values tells their type.
+/// A line of the dump as a tag: what is written of numbers and booleans tells their type.
 fn dumped<'a>(path: &'a str, value: &str, pixels: &[u8]) -> (Vec<&'a str>, TagTree) {
     let mut path: Vec<&str> = path.trim_start_matches("root.").split('.').collect();
     if path.last() == Some(&"Size") {

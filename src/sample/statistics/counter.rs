@@ -354,8 +354,8 @@ mod tests {
             let none = summary(&[], dtype);
             assert_eq!((none.voxels, none.mean, none.std, none.min), (0, None, None, None), "{dtype}");
         }
-        let odd = summary(&[f32::NAN.to_le_bytes().to_vec()], DataType::F32);
-        assert_eq!((odd.voxels, odd.left_out), (0, 1));
+        let not_a_number = summary(&[f32::NAN.to_le_bytes().to_vec()], DataType::F32);
+        assert_eq!((not_a_number.voxels, not_a_number.left_out), (0, 1));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Sums of floats without rounding, so that they are the same in whatever order the numbers come.
 
-/// Limbs of 32 bits: all that a float can be, and room for carries.
+/// Limbs of 32 bits: all that a float can be, and space for carries.
 const LIMBS: usize = 70;
 
 /// The exponent of the lowest bit.

@@ -111,9 +111,9 @@ mod tests {
                 "{dtype}: {numbers:?}"
             );
         }
-        let odd: Vec<u8> = [f32::NAN, -0.0, 0.0, f32::INFINITY].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let special: Vec<u8> = [f32::NAN, -0.0, 0.0, f32::INFINITY].iter().flat_map(|v| v.to_le_bytes()).collect();
         let mut all = Vec::new();
-        assert_eq!(keys(&odd, DataType::F32, |key| all.push(key)), 2);
+        assert_eq!(keys(&special, DataType::F32, |key| all.push(key)), 2);
         assert!(all.len() == 2 && all[0] == all[1]);
     }
 }

@@ -90,7 +90,7 @@ fn size(voxels: usize, width: usize, height: usize, kind: &str) -> Result<(), St
 fn png(raw: &[u8], dtype: DataType, voxels: usize) -> Result<Vec<u8>, String> {
     let corrupt = |error: png::DecodingError| format!("corrupt PNG: {error}");
     let expected = voxels.checked_mul(dtype.size()).ok_or("a chunk too long")?;
-    // Room for a chunk and the lines that the decoder works on.
+    // Memory for a chunk and the lines that the decoder works on.
     let limits = png::Limits { bytes: expected.saturating_mul(2).saturating_add(1 << 20) };
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(raw), limits);
     decoder.set_transformations(png::Transformations::IDENTITY);

@@ -32,8 +32,8 @@ impl BlockShape {
     pub fn longest(self, chunk: [u64; 3], item_size: usize) -> u64 {
         let blocks = (0..3).fold(1u64, |blocks, axis| blocks.saturating_mul(chunk[axis].div_ceil(self.0[axis])));
         let block = self.0.iter().fold(WORD as u64, |bytes, extent| bytes.saturating_mul(*extent));
-        let table = chunk.iter().fold(item_size as u64, |bytes, extent| bytes.saturating_mul(*extent));
-        blocks.saturating_mul(block.saturating_add((HEADER * WORD) as u64)).saturating_add(table)
+        let lookup_table = chunk.iter().fold(item_size as u64, |bytes, extent| bytes.saturating_mul(*extent));
+        blocks.saturating_mul(block.saturating_add((HEADER * WORD) as u64)).saturating_add(lookup_table)
     }
 }
 
@@ -86,8 +86,9 @@ fn fill<const N: usize>(
     let Place { at, block, chunk } = place;
     let header = number.checked_mul(HEADER).and_then(|at| data.get(at..)).and_then(|rest| rest.first_chunk::<HEADER>());
     let [first, values] = header.ok_or("its header is behind the end")?.map(u32::from_le_bytes);
-    let (table, bits) = (first & ((1 << TABLE_BITS) - 1), first >> TABLE_BITS);
-    let table = data.get(table as usize..).ok_or("its table is behind the end")?.as_flattened().as_chunks::<N>().0;
+    let (lookup_table_at, bits) = (first & ((1 << TABLE_BITS) - 1), first >> TABLE_BITS);
+    let lookup_table =
+        data.get(lookup_table_at as usize..).ok_or("its table is behind the end")?.as_flattened().as_chunks::<N>().0;
     // Blocks at the edge are clipped, but indices are stored for all of them.
     let extent: [usize; 3] = std::array::from_fn(|axis| block[axis].min(chunk[axis] - at[axis]));
     let rows = (0..extent[0]).flat_map(|z| (0..extent[1]).map(move |y| (z, y)));
@@ -98,7 +99,7 @@ fn fill<const N: usize>(
     const SHORT: &str = "an index leads behind the end of its table";
     match bits {
         0 => {
-            let value = *table.first().ok_or(SHORT)?;
+            let value = *lookup_table.first().ok_or(SHORT)?;
             rows.for_each(|place| out[row(place)].fill(value));
         }
         1 | 2 | 4 | 8 | 16 | 32 => {
@@ -111,7 +112,7 @@ fn fill<const N: usize>(
                 for (voxel, index) in out[row((z, y))].iter_mut().zip(index..) {
                     let word = u32::from_le_bytes(values[index / per_word]);
                     let entry = word >> (bits as usize * (index % per_word)) & mask;
-                    *voxel = *table.get(entry as usize).ok_or(SHORT)?;
+                    *voxel = *lookup_table.get(entry as usize).ok_or(SHORT)?;
                 }
             }
         }

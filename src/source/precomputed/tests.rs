@@ -210,15 +210,15 @@ fn objects_of_chunks_have_the_names_of_the_format() {
 }
 
 #[tokio::test]
-async fn chunks_lie_together_as_far_as_the_shift_reaches() {
+async fn chunks_are_contiguous_as_far_as_the_shift_reaches() {
     let folder = tempfile::tempdir().unwrap();
-    for (preshift, size, together) in [(9, 640, 3), (8, 640, 2), (2, 640, 0), (64, 640, 63), (3, 64, 63)] {
+    for (preshift, size, expected) in [(9, 640, 3), (8, 640, 2), (2, 640, 0), (64, 640, 63), (3, 64, 63)] {
         let mut info = info(sharding(1, 1));
         info["scales"][0]["size"] = json!([size, size, size]);
         info["scales"][0]["chunk_sizes"] = json!([[64, 64, 64]]);
         info["scales"][0]["sharding"]["preshift_bits"] = json!(preshift);
         write(folder.path(), &info, &[]);
-        assert_eq!(opened(folder.path()).await.contiguous_group_log2(LevelIndex(0)), together, "{preshift} {size}");
+        assert_eq!(opened(folder.path()).await.contiguous_group_log2(LevelIndex(0)), expected, "{preshift} {size}");
     }
 }
 

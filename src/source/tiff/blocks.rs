@@ -15,7 +15,7 @@ const MAX_BETWEEN: u64 = 4 << 20;
 
 /// Rows and columns of a page.
 #[derive(Debug, Clone)]
-pub(super) struct Window {
+pub(super) struct PageRegion {
     pub(super) rows: Range<u64>,
     pub(super) columns: Range<u64>,
 }
@@ -30,13 +30,13 @@ struct Piece {
 }
 
 /// The bytes from which the block is made; `None` where nothing of it was ever written.
-pub(super) fn locate(stored: &Stored, form: &PageFormat, window: &Window) -> Result<Option<Range<u64>>, String> {
+pub(super) fn locate(stored: &Stored, form: &PageFormat, region: &PageRegion) -> Result<Option<Range<u64>>, String> {
     match &stored.data {
         Data::Contiguous(start) => {
             let offset = |row: u64| start.checked_add(form.bytes(row, form.width)).ok_or("lies beyond 2⁶⁴ bytes");
-            Ok(Some(offset(window.rows.start)?..offset(window.rows.end)?))
+            Ok(Some(offset(region.rows.start)?..offset(region.rows.end)?))
         }
-        Data::Segments(places) => span(&pieces(&stored.storage, places, form, window)?),
+        Data::Segments(places) => span(&pieces(&stored.storage, places, form, region)?),
     }
 }
 
@@ -44,11 +44,11 @@ pub(super) fn locate(stored: &Stored, form: &PageFormat, window: &Window) -> Res
 pub(super) fn decode(
     stored: &Stored,
     form: &PageFormat,
-    window: &Window,
+    region: &PageRegion,
     raw: Bytes,
     big_endian: bool,
 ) -> Result<Bytes, String> {
-    let (rows, columns) = (window.rows.end - window.rows.start, window.columns.end - window.columns.start);
+    let (rows, columns) = (region.rows.end - region.rows.start, region.columns.end - region.columns.start);
     let places = match &stored.data {
         Data::Contiguous(_) => {
             let expected = form.bytes(rows, form.width);
@@ -56,11 +56,11 @@ pub(super) fn decode(
                 return Err(format!("{} bytes where {expected} are expected", raw.len()));
             }
             let voxels = little_endian(raw, form.dtype.size(), big_endian);
-            return Ok(if columns == form.width { voxels } else { cut(&voxels, form, window) });
+            return Ok(if columns == form.width { voxels } else { cut(&voxels, form, region) });
         }
         Data::Segments(places) => places,
     };
-    let pieces = pieces(&stored.storage, places, form, window)?;
+    let pieces = pieces(&stored.storage, places, form, region)?;
     let span = span(&pieces)?.ok_or("was never written")?;
     if raw.len() as u64 != span.end - span.start {
         return Err(format!("{} bytes where {} are expected", raw.len(), span.end - span.start));
@@ -72,7 +72,7 @@ pub(super) fn decode(
     };
     let unpack = |piece: &Piece, bytes| decode::segment(bytes, &stored.storage, form, piece.extent, big_endian);
     if let [piece] = pieces.as_slice()
-        && piece.start == (window.rows.start, window.columns.start)
+        && piece.start == (region.rows.start, region.columns.start)
         && (piece.extent.rows, piece.extent.width) == (rows, columns)
     {
         let bytes = stored_bytes(piece);
@@ -86,20 +86,25 @@ pub(super) fn decode(
     voxels.resize(bytes, 0);
     for piece in pieces.iter().filter(|piece| piece.place.1 > 0) {
         let decoded = unpack(piece, stored_bytes(piece))?;
-        lay(&mut voxels, &decoded, piece, form, window);
+        lay(&mut voxels, &decoded, piece, form, region);
     }
     Ok(voxels.into())
 }
 
-/// The strips or tiles that a window lies in.
-fn pieces(storage: &Storage, places: &[(u64, u64)], form: &PageFormat, window: &Window) -> Result<Vec<Piece>, String> {
+/// The strips or tiles that a region lies in.
+fn pieces(
+    storage: &Storage,
+    places: &[(u64, u64)],
+    form: &PageFormat,
+    region: &PageRegion,
+) -> Result<Vec<Piece>, String> {
     let (_, across) = storage.segments.counts(form);
     let (height, width) = storage.segments.whole(form);
     let within = |range: &Range<u64>, side: u64| range.start / side..range.end.div_ceil(side);
     let strips = matches!(storage.segments, Segments::Strips { .. });
-    let columns = if strips { 0..1 } else { within(&window.columns, width) };
+    let columns = if strips { 0..1 } else { within(&region.columns, width) };
     let mut pieces = Vec::new();
-    for down in within(&window.rows, height) {
+    for down in within(&region.rows, height) {
         for column in columns.clone() {
             let index = down * across + column;
             let place = usize::try_from(index).ok().and_then(|index| places.get(index)).copied();
@@ -128,24 +133,24 @@ fn span(pieces: &[Piece]) -> Result<Option<Range<u64>>, String> {
     Ok(Some(start..end))
 }
 
-/// The columns of a window from whole rows.
-fn cut(voxels: &[u8], form: &PageFormat, window: &Window) -> Bytes {
+/// The columns of a region from whole rows.
+fn cut(voxels: &[u8], form: &PageFormat, region: &PageRegion) -> Bytes {
     let item = form.dtype.size();
-    let range = window.columns.start as usize * item..window.columns.end as usize * item;
+    let range = region.columns.start as usize * item..region.columns.end as usize * item;
     let rows = voxels.chunks_exact((form.width as usize * item).max(1));
     rows.flat_map(|row| row.get(range.clone()).unwrap_or_default()).copied().collect()
 }
 
-/// Lays what a piece and the window have in common into the window's voxels.
-fn lay(voxels: &mut [u8], decoded: &[u8], piece: &Piece, form: &PageFormat, window: &Window) {
+/// Lays what a piece and the region have in common into the region's voxels.
+fn lay(voxels: &mut [u8], decoded: &[u8], piece: &Piece, form: &PageFormat, region: &PageRegion) {
     let item = form.dtype.size() as u64;
     let (top, left) = piece.start;
-    let rows = common(&(top..top + piece.extent.rows), &window.rows);
-    let columns = common(&(left..left + piece.extent.width), &window.columns);
-    let width = window.columns.end - window.columns.start;
+    let rows = common(&(top..top + piece.extent.rows), &region.rows);
+    let columns = common(&(left..left + piece.extent.width), &region.columns);
+    let width = region.columns.end - region.columns.start;
     for row in rows {
         let from = ((row - top) * piece.extent.width + columns.start - left) * item;
-        let to = ((row - window.rows.start) * width + columns.start - window.columns.start) * item;
+        let to = ((row - region.rows.start) * width + columns.start - region.columns.start) * item;
         let length = (columns.end - columns.start) * item;
         let source = decoded.get(from as usize..(from + length) as usize);
         let target = voxels.get_mut(to as usize..(to + length) as usize);

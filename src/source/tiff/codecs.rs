@@ -34,12 +34,12 @@ pub(super) fn unpack(raw: &[u8], codec: Codec, tables: Option<&Bytes>, size: Siz
     }
 }
 
-/// Room for so many bytes; what is claimed of a file was checked against its length.
-fn room(bytes: usize) -> Result<Vec<u8>, String> {
-    let mut room = Vec::new();
-    room.try_reserve_exact(bytes).map_err(|_| format!("no memory for {bytes} bytes"))?;
-    room.resize(bytes, 0);
-    Ok(room)
+/// A zeroed buffer of so many bytes; what is claimed of a file was checked against its length.
+fn zeroed(bytes: usize) -> Result<Vec<u8>, String> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(bytes).map_err(|_| format!("no memory for {bytes} bytes"))?;
+    buffer.resize(bytes, 0);
+    Ok(buffer)
 }
 
 /// A whole zlib stream.
@@ -71,7 +71,7 @@ fn lzw(raw: &[u8], needed: usize) -> Result<Vec<u8>, String> {
         false => Configuration::with_tiff_size_switch(BitOrder::Msb, 8),
     };
     let mut decoder: Decoder = configuration.with_yield_on_full_buffer(true).build();
-    let mut voxels = room(needed)?;
+    let mut voxels = zeroed(needed)?;
     let (mut read, mut made) = (0, 0);
     while made < needed {
         let (input, output) = (raw.get(read..).unwrap_or_default(), voxels.get_mut(made..).unwrap_or_default());

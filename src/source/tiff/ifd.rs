@@ -144,12 +144,12 @@ impl Ifd {
         &self,
         file: &mut ReadAhead,
         tag: Tag,
-        kinds: &[u64],
+        types: &[u64],
         most: u64,
     ) -> Result<Option<(Bytes, usize)>, SourceError> {
         let Some(entry) = self.entry(tag) else { return Ok(None) };
         let bad = |reason: String| SourceError::malformed(file.name(), self.field(tag), reason);
-        if !kinds.contains(&entry.kind) {
+        if !types.contains(&entry.kind) {
             return Err(bad(format!("has field type {}, which this tag cannot have", entry.kind)));
         }
         let size: u64 = match entry.kind {

@@ -87,8 +87,8 @@ impl Index {
             }
             Index::Contiguous { .. } => None,
             Index::Table(pages) => pages.get(usize::try_from(page).ok()?).cloned(),
-            Index::Strided(strided) => match strided.table.get() {
-                Some(table) => table.get(usize::try_from(page).ok()?).cloned(),
+            Index::Strided(strided) => match strided.walked.get() {
+                Some(pages) => pages.get(usize::try_from(page).ok()?).cloned(),
                 None => strided.stored(page),
             },
         }
@@ -224,7 +224,7 @@ pub(super) struct Strided {
     /// Set where a page's IFD says what was predicted.
     proven: Vec<OnceCell<()>>,
     /// The real places, once a prediction failed.
-    table: OnceCell<Vec<Stored>>,
+    walked: OnceCell<Vec<Stored>>,
     /// Why they could not be had, a moment ago.
     failed: Mutex<Option<(SourceError, Instant)>>,
 }
@@ -263,7 +263,7 @@ impl Strided {
             last_start: 0,
             span: if span.0.saturating_add(span.1) <= AHEAD { span } else { (0, AHEAD) },
             proven: std::iter::repeat_with(OnceCell::new).take(pages as usize).collect(),
-            table: OnceCell::new(),
+            walked: OnceCell::new(),
             failed: Mutex::default(),
         };
         let Some(last) = strided.read(pages - 1).await? else { return Ok(None) };
@@ -328,7 +328,7 @@ impl Strided {
     }
 
     async fn proven_page(&self, page: u64) -> Result<Option<Stored>, SourceError> {
-        if self.table.get().is_none() {
+        if self.walked.get().is_none() {
             // The page before must link here, or else this may be what a page that was replaced has left behind.
             let before = page.saturating_sub(1);
             let (linked, confirmed) = futures::try_join!(self.prove(before), self.prove(page))?;
@@ -341,7 +341,7 @@ impl Strided {
                 return Err(SourceError::malformed(self.reader.name(), field, "is not at the expected stride"));
             }
         }
-        Ok(self.table.get_or_try_init(async || self.walk_seldom(page).await).await?.get(page as usize).cloned())
+        Ok(self.walked.get_or_try_init(async || self.walk_seldom(page).await).await?.get(page as usize).cloned())
     }
 
     /// Whether the page's own IFD confirms where its voxels are and links to the next one. Read once where it does.
@@ -377,11 +377,11 @@ impl Strided {
         let name = self.reader.name();
         tracing::warn!("{name}: page {page} is not at the expected stride; walking the IFD chain");
         let mut file = ReadAhead::new(self.reader.clone(), AHEAD);
-        let table = walk::all_pages(&mut file, self.header, &self.first, self.ending).await?;
-        if table.len() as u64 != self.pages {
-            let reason = format!("{} pages in the chain of IFDs, {} expected", table.len(), self.pages);
+        let pages = walk::all_pages(&mut file, self.header, &self.first, self.ending).await?;
+        if pages.len() as u64 != self.pages {
+            let reason = format!("{} pages in the chain of IFDs, {} expected", pages.len(), self.pages);
             return Err(SourceError::malformed(name, format!("page {page}, IFD"), reason));
         }
-        Ok(table)
+        Ok(pages)
     }
 }

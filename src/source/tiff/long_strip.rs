@@ -178,7 +178,7 @@ impl Pass {
             let is_last_band = self.entries.len().saturating_mul(self.size.band) >= self.size.total;
             // One byte more than the last band has, to see that there are more.
             let end = self.before + band + usize::from(is_last_band);
-            self.make_room(end)?;
+            self.grow(end)?;
             let length = self.rows.len().min(end);
             let rows = self.rows.get_mut(..length).unwrap_or_default();
             let (status, read, made) = decompress(&mut self.state, input, rows, self.filled, FLAGS | more);
@@ -215,7 +215,7 @@ impl Pass {
     }
 
     /// Memory grows with what is unpacked, up to `end`.
-    fn make_room(&mut self, end: usize) -> Result<(), String> {
+    fn grow(&mut self, end: usize) -> Result<(), String> {
         if self.filled < self.rows.len() || self.rows.len() >= end {
             return Ok(());
         }

@@ -29,7 +29,7 @@ pub(super) trait ReadAt: Send + Sync {
     /// Exactly the bytes of a range that lies in the file and is not empty.
     fn read_at(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, SourceError>>;
     /// Waits until a text of so many bytes may arrive.
-    fn room(&self, _bytes: u64) -> BoxFuture<'_, Option<PoolShare>> {
+    fn reserve(&self, _bytes: u64) -> BoxFuture<'_, Option<PoolShare>> {
         Box::pin(std::future::ready(None))
     }
 }
@@ -53,7 +53,7 @@ impl ReadAt for ObjectReader {
         Box::pin(async move { Ok(self.object.range(range).await?.bytes) })
     }
 
-    fn room(&self, bytes: u64) -> BoxFuture<'_, Option<PoolShare>> {
+    fn reserve(&self, bytes: u64) -> BoxFuture<'_, Option<PoolShare>> {
         Box::pin(self.object.desk().arrive(self.object.place(), bytes))
     }
 }
@@ -101,9 +101,9 @@ impl ReadAhead {
     }
 
     /// Waits until a text of so many bytes may arrive; a short one may at once.
-    pub(super) async fn room(&self, bytes: u64) -> Option<PoolShare> {
+    pub(super) async fn reserve(&self, bytes: u64) -> Option<PoolShare> {
         let reader = self.reader.clone();
-        if bytes > SHORT_TEXT { reader.room(bytes).await } else { None }
+        if bytes > SHORT_TEXT { reader.reserve(bytes).await } else { None }
     }
 
     /// Lets go of windows that hold a long text.

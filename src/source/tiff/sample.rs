@@ -50,8 +50,8 @@ pub(super) async fn read(file: &mut ReadAhead, ifd: &Ifd) -> Result<PageSample, 
     match photometric {
         0 | 1 => {}
         3 => {
-            let table = ifd.unsigned(file, tags::COLOR_MAP).await?.unwrap_or_default();
-            let (kind, falling) = palette_of(&table, bits);
+            let color_map = ifd.unsigned(file, tags::COLOR_MAP).await?.unwrap_or_default();
+            let (kind, falling) = palette_of(&color_map, bits);
             (white_is_zero, palette) = (falling, Some(kind));
         }
         other => return refuse(file, tags::PHOTOMETRIC, photometric_name(other)),
@@ -78,10 +78,12 @@ pub(super) async fn read(file: &mut ReadAhead, ifd: &Ifd) -> Result<PageSample, 
 }
 
 /// What a table of all red, all green and all blue values is, and whether it falls.
-fn palette_of(table: &[u64], bits: u64) -> (Palette, bool) {
+fn palette_of(color_map: &[u64], bits: u64) -> (Palette, bool) {
     let size = 1usize.checked_shl(bits.min(16) as u32).unwrap_or_default();
-    let (Some(red), true) = (table.get(..size), table.len() == 3 * size) else { return (Palette::Colours, false) };
-    let grey = table.chunks_exact(size).all(|colour| colour == red);
+    let (Some(red), true) = (color_map.get(..size), color_map.len() == 3 * size) else {
+        return (Palette::Colours, false);
+    };
+    let grey = color_map.chunks_exact(size).all(|colour| colour == red);
     match (grey, red.is_sorted(), red.iter().rev().is_sorted()) {
         // One of a single grey is both.
         (true, true, false) => (Palette::Grey, false),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::axes::{self, Pages};
 use super::band::{self, Band};
-use super::blocks::{self, Window};
+use super::blocks::{self, PageRegion};
 use super::description;
 use super::ifd::{Header, Ifd, tags};
 use super::index::{self, Index};
@@ -157,14 +157,14 @@ impl Volume {
     }
 
     /// A block of the page on which it is, clipped to that.
-    fn window(&self, block: CellIndex) -> Result<(u64, Window), SourceError> {
+    fn page_region(&self, block: CellIndex) -> Result<(u64, PageRegion), SourceError> {
         let Some(grid) = self.grid().filter(|grid| grid.contains(block)) else {
             return Err(self.bad(block, "lies outside of the volume".into()));
         };
         let region = grid.region(block);
         let range = |axis: usize| region.start[axis]..region.end[axis];
         let page = self.pages.first.saturating_add(block.0[0].saturating_mul(self.pages.step));
-        Ok((page, Window { rows: range(1), columns: range(2) }))
+        Ok((page, PageRegion { rows: range(1), columns: range(2) }))
     }
 
     pub(super) fn bad(&self, block: CellIndex, reason: String) -> SourceError {
@@ -178,11 +178,11 @@ impl Volume {
     }
 
     /// How the page of a block is stored, and what of it the block is.
-    async fn stored(&self, block: CellIndex) -> Result<(u64, Window, Stored), SourceError> {
-        let (page, window) = self.window(block)?;
+    async fn stored(&self, block: CellIndex) -> Result<(u64, PageRegion, Stored), SourceError> {
+        let (page, region) = self.page_region(block)?;
         let stored = self.index.page(page).await?;
         let stored = stored.ok_or_else(|| self.bad(block, "lies on a page that the file does not have".into()))?;
-        Ok((page, window, stored))
+        Ok((page, region, stored))
     }
 
     /// Whether blocks are bands of strips that are too long to be unpacked as a whole.
@@ -192,8 +192,8 @@ impl Volume {
 
     /// The band of such a strip that a block is, where it is one.
     pub(super) async fn band(&self, block: CellIndex) -> Result<Option<Band>, SourceError> {
-        let (page, window, stored) = self.stored(block).await?;
-        Ok(Band::of(page, &stored, self.form, (window.rows.start, self.rows()), self.big_endian))
+        let (page, region, stored) = self.stored(block).await?;
+        Ok(Band::of(page, &stored, self.form, (region.rows.start, self.rows()), self.big_endian))
     }
 
     /// Rows of a block that is not clipped.
@@ -203,16 +203,16 @@ impl Volume {
 
     /// The bytes of a block; `None` where none of it was ever written.
     pub(super) async fn locate(&self, block: CellIndex) -> Result<Option<Range<u64>>, SourceError> {
-        let (_, window, stored) = self.stored(block).await?;
-        blocks::locate(&stored, &self.form, &window).map_err(|reason| self.bad(block, reason))
+        let (_, region, stored) = self.stored(block).await?;
+        blocks::locate(&stored, &self.form, &region).map_err(|reason| self.bad(block, reason))
     }
 
     /// The voxels of a block, C order, little-endian, clipped to the page.
     pub(super) fn decode(&self, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
-        let (page, window) = self.window(block)?;
+        let (page, region) = self.page_region(block)?;
         let stored = self.index.at_hand(page);
         let stored = stored.ok_or_else(|| self.bad(block, "lies on a page that was not found".into()))?;
-        blocks::decode(&stored, &self.form, &window, raw, self.big_endian).map_err(|reason| self.bad(block, reason))
+        blocks::decode(&stored, &self.form, &region, raw, self.big_endian).map_err(|reason| self.bad(block, reason))
     }
 }
 
@@ -230,7 +230,7 @@ async fn described(
     };
     let microscope = microscope::pixel_size(file, ifd).await?;
     let resolution = microscope::resolution(per_unit, unit);
-    let _room = file.room(ifd.text_bytes(tags::IMAGE_DESCRIPTION)).await;
+    let _share = file.reserve(ifd.text_bytes(tags::IMAGE_DESCRIPTION)).await;
     let text = ifd.text(file, tags::IMAGE_DESCRIPTION).await?.unwrap_or_default();
     let text = description::parse(&text, per_unit, [form.height, form.width])
         .map_err(|variant| SourceError::unsupported(file.name(), ifd.field(tags::IMAGE_DESCRIPTION), variant))?;
@@ -255,7 +255,7 @@ fn choose_cell(form: &PageFormat, first: &Stored, index: &Index, shape: Shape, m
     }
     if ways.iter().all(|stored| stored.storage.segments == segments && !is_run(stored)) {
         let (rows, width) = segments.whole(form);
-        let packed = ways.iter().all(|stored| stored.storage.codec != Codec::None && is_together(&stored.data));
+        let packed = ways.iter().all(|stored| stored.storage.codec != Codec::None && is_contiguous(&stored.data));
         let rows = match segments {
             Segments::Strips { .. } if may_be_long && are_long_strips(form, index) => {
                 band::band_rows(form.height, band)
@@ -279,7 +279,7 @@ fn are_long_strips(form: &PageFormat, index: &Index) -> bool {
 }
 
 /// Whether strips lie one after the other.
-fn is_together(data: &Data) -> bool {
+fn is_contiguous(data: &Data) -> bool {
     match data {
         Data::Contiguous(_) => true,
         Data::Segments(places) => places.windows(2).all(|pair| {

@@ -21,7 +21,7 @@ const MAX_REQUESTS: u32 = 16_384;
 const MAX_SEGMENTS: u64 = 1 << 19;
 /// Strips and tiles of all pages together that are read, though most may adjoin and become one run.
 const MAX_READ: u64 = 16 << 20;
-/// A link so far behind the end of the file leads nowhere: what is cut off has no room for it.
+/// A link so far behind the end of the file leads nowhere: what is cut off has no space for it.
 const FAR: u64 = 64 << 10;
 /// IFDs that one window must have held for the next one to be longer instead of shorter.
 const CROWD: u64 = 4;
@@ -164,7 +164,7 @@ fn crowd_at_second(file: &ReadAhead, first: &Page, offset: u64) -> u64 {
     if pages > 1 { pages.saturating_mul(size) } else { 0 }
 }
 
-/// Bytes for the IFDs of all pages from `number` on that the file has room for, each `distance` after the one before.
+/// Bytes for the IFDs of all pages from `number` on that the file has space for, each `distance` after the one before.
 fn crowd_from(file: &ReadAhead, first: &Page, number: u64, distance: u64) -> u64 {
     if first.stored.storage.codec != Codec::None {
         return 0;

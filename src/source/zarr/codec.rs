@@ -147,7 +147,7 @@ impl Sizes {
             last = match codec {
                 BytesCodec::Delta(..) | BytesCodec::Shuffle(_) => last,
                 BytesCodec::Crc32c => CodecSize { most: last.most.saturating_add(CHECKSUM), ..last },
-                // No compressor in use grows incompressible data by a hundredth; the rest is room for headers.
+                // No compressor in use grows incompressible data by a hundredth; the rest is space for headers.
                 _ => {
                     CodecSize { most: last.most.saturating_add(last.most / 128).saturating_add(64 << 10), exact: false }
                 }

@@ -115,7 +115,7 @@ async fn open_through(
                 axes,
                 unitless: None,
                 datasets: Vec::new(),
-                odd: Vec::new(),
+                rejected: Vec::new(),
                 windows: Vec::new(),
                 downsampling: None,
             };
@@ -214,7 +214,7 @@ fn described(axes: &Axes, level: &ShownLevel) -> SourceLevel {
 
 /// Warns of the levels that are left out, and says which they are.
 fn omitted(group: &Location, image: &Multiscales, left_out: &[LeftOut]) -> Result<Vec<String>, SourceError> {
-    let without_place = image.odd.iter().map(|error| (None, error));
+    let without_place = image.rejected.iter().map(|error| (None, error));
     let all: Vec<_> = left_out.iter().map(|level| (Some(&level.path), &level.error)).chain(without_place).collect();
     leave_out(&group.to_string(), &all)
 }

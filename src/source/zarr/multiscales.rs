@@ -34,7 +34,7 @@ pub(super) struct Multiscales {
     /// Levels, finest first; never empty.
     pub datasets: Vec<LevelEntry>,
     /// What is wrong with levels that are not among them.
-    pub odd: Vec<SourceError>,
+    pub rejected: Vec<SourceError>,
     /// Display windows of the channels.
     pub windows: Vec<Option<(f64, f64)>>,
     /// How the coarser levels were made.
@@ -89,9 +89,9 @@ pub(super) fn parse(attributes: &JsonField) -> Result<Option<Multiscales>, Sourc
         is_old: SCALELESS.iter().any(|old| version.ends_with(old)),
         units: cosem.as_ref().and_then(|transform| transform.value.get("units").cloned()),
     };
-    let (datasets, odd) = levels(&list, (&axes, &units), &outer, &writer)?;
+    let (datasets, rejected) = levels(&list, (&axes, &units), &outer, &writer)?;
     let (windows, downsampling) = (windows(root), downsampling(image));
-    Ok(Some(Multiscales { version, axes, unitless: units.lacking, datasets, odd, windows, downsampling }))
+    Ok(Some(Multiscales { version, axes, unitless: units.lacking, datasets, rejected, windows, downsampling }))
 }
 
 /// Reads the levels, finest first, and what is wrong with those that cannot be read; the transformations of the image,
@@ -102,34 +102,34 @@ fn levels(
     outer: &Transform,
     writer: &Writer,
 ) -> Result<(Vec<LevelEntry>, Vec<SourceError>), SourceError> {
-    let (mut placed, mut odd) = (Vec::new(), Vec::new());
+    let (mut placed, mut rejected) = (Vec::new(), Vec::new());
     for dataset in list.elements(MAX_LEVELS)? {
         match place(&dataset, axes, outer, writer) {
             Ok(level) => placed.push((dataset, level)),
-            Err(error) => odd.push(error),
+            Err(error) => rejected.push(error),
         }
     }
     let volume = |place: &Place| place.scale.iter().product::<f64>();
     placed.sort_by(|(_, a), (_, b)| volume(a).total_cmp(&volume(b)));
     let Some(finest) = placed.first().map(|(_, place)| place.scale) else {
-        return Err(odd.into_iter().next().unwrap_or_else(|| list.malformed("there is no level")));
+        return Err(rejected.into_iter().next().unwrap_or_else(|| list.malformed("there is no level")));
     };
     let graded = placed.iter().any(|(_, place)| place.scale != finest);
     let mut datasets = Vec::new();
     for (field, place) in placed {
         match place.counted(&field, units, finest) {
             Ok(dataset) => datasets.push(dataset),
-            Err(error) => odd.push(error),
+            Err(error) => rejected.push(error),
         }
     }
-    if let (true, Some(_)) = (datasets.is_empty(), odd.first()) {
-        return Err(odd.remove(0));
+    if let (true, Some(_)) = (datasets.is_empty(), rejected.first()) {
+        return Err(rejected.remove(0));
     }
     // Some writers give each level the size of the finest one's voxels, or none, which tells nothing of the levels.
     if !graded {
         datasets.iter_mut().for_each(|dataset| dataset.relative = None);
     }
-    Ok((datasets, odd))
+    Ok((datasets, rejected))
 }
 
 /// Where a level lies, in the units of its axes.
@@ -286,14 +286,15 @@ impl Transform {
 /// Reads the path of an array: names joined by `/`, none of them leading elsewhere.
 pub(super) fn path(field: &JsonField) -> Result<String, SourceError> {
     let text = field.text()?;
-    let odd = |name: &str| matches!(name, "" | "." | "..") || name.chars().any(|c| c.is_control() || c == '\\');
-    if text.len() > 1024 || text.split('/').any(odd) {
+    let leads_elsewhere =
+        |name: &str| matches!(name, "" | "." | "..") || name.chars().any(|c| c.is_control() || c == '\\');
+    if text.len() > 1024 || text.split('/').any(leads_elsewhere) {
         return Err(field.unsupported(format!("the path {}", quoted(text))));
     }
     Ok(text.to_owned())
 }
 
-/// The windows of the channels. They are hints for display, so an odd one is no reason to refuse the image.
+/// The windows of the channels. They are hints for display, so a malformed one is no reason to refuse the image.
 fn windows(root: &JsonField) -> Vec<Option<(f64, f64)>> {
     let channels = root.value.pointer("/omero/channels").and_then(Value::as_array).into_iter().flatten();
     let window = |channel: &Value| {

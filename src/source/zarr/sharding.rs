@@ -102,10 +102,10 @@ impl ArraySharding {
     /// The largest `k` up to `most` for which the chunks of an aligned group of 2ᵏ along each of the axes `axes` follow
     /// each other in the shard in Morton order, x fastest, as far as they are there. Part of a group is then one range, too.
     pub fn contiguous_group_log2(&self, index: &[u8], axes: [usize; 3], most: u32) -> u32 {
-        (1..=most).take_while(|edge| self.are_together(index, axes, *edge)).last().unwrap_or(0)
+        (1..=most).take_while(|edge| self.are_contiguous(index, axes, *edge)).last().unwrap_or(0)
     }
 
-    fn are_together(&self, index: &[u8], axes: [usize; 3], edge: u32) -> bool {
+    fn are_contiguous(&self, index: &[u8], axes: [usize; 3], edge: u32) -> bool {
         let counts = axes.map(|axis| self.counts[axis]);
         let strides = axes.map(|axis| self.strides[axis]);
         let side = 1u64 << edge;

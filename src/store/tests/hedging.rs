@@ -61,7 +61,7 @@ async fn requests_that_stall_again_and_again_are_replaced() {
 }
 
 #[tokio::test]
-async fn a_stalled_request_is_given_up_where_no_second_slot_is_free() {
+async fn a_stalled_request_is_given_up_where_no_second_permit_is_free() {
     let bench = Bench::racing(LONG, 1, stalling(|number| (number == 0).then(|| vec![Act::Hang]))).await;
     assert_eq!(bench.object("http").range(10..50).await.unwrap().bytes, data(10_000)[10..50]);
     let counters = bench.counters();
@@ -113,7 +113,7 @@ async fn a_rate_holds_for_all_operations_together() {
 }
 
 #[tokio::test]
-async fn an_operation_that_is_given_up_frees_its_slot() {
+async fn an_operation_that_is_given_up_frees_its_permit() {
     let bench = Bench::racing(LONG, 1, stalling(|number| (number == 0).then(|| vec![Act::Hang]))).await;
     let object = bench.object("http");
     let given_up = tokio::time::timeout(STALL / 2, object.range(0..5)).await;

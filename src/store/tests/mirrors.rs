@@ -22,7 +22,7 @@ fn served(bytes: &[u8], etag: Option<&str>, date: &str, request: &Request) -> Ve
 }
 
 /// Reads ten parts of the object one after the other and ten at once: each as it is or an error.
-async fn read(bench: &Bench, truth: &[u8]) -> Vec<Cause> {
+async fn read(bench: &Bench, expected: &[u8]) -> Vec<Cause> {
     let object = bench.object("http");
     let part = |number: u64| {
         let object = object.clone();
@@ -32,7 +32,7 @@ async fn read(bench: &Bench, truth: &[u8]) -> Vec<Cause> {
                 Ok(fetched) => fetched.bytes,
                 Err(error) => return Some(error.cause),
             };
-            assert_eq!(bytes, truth[range.start as usize..range.end as usize]);
+            assert_eq!(bytes, expected[range.start as usize..range.end as usize]);
             None
         }
     };

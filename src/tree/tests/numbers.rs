@@ -20,7 +20,7 @@ fn the_largest_dataset_fits_in_its_smallest_chunks() {
 }
 
 #[test]
-fn one_chunk_leaves_room_for_the_documents() {
+fn one_chunk_leaves_space_for_the_documents() {
     let numbering = Numbering::new(&Grid { shape: Shape([1; 3]), cell: Shape([64; 3]) }).unwrap();
     for (format, nodes) in [
         (Format::V2, vec![LevelNode::Directory, LevelNode::Document(".zarray"), LevelNode::Document(".zattrs")]),

@@ -66,7 +66,7 @@ fn a_name_of_its_own_has_numbers_of_its_own() {
     assert_eq!(names(&tree, "chunked/sample.zarr"), names(&tree, "chunked/em.crop-z0-4_y0-4_x0-4.zarr"));
 }
 
-fn table(limit: usize) -> (ViewTable, impl Fn(u64) -> NewStore) {
+fn views(limit: usize) -> (ViewTable, impl Fn(u64) -> NewStore) {
     let new_store = move |x: u64| {
         let spec = ViewSpec::parse(&format!(".crop-z0-1_y0-1_x{x}-90")).unwrap();
         NewStore { dataset: PLANES, image: EM, labels: 1, name: String::new(), spec }
@@ -76,12 +76,12 @@ fn table(limit: usize) -> (ViewTable, impl Fn(u64) -> NewStore) {
 
 #[test]
 fn the_number_of_live_views_is_bounded() {
-    let (table, new_store) = table(3);
-    let stores: Vec<_> = (0..3).map(|x| table.add(new_store(x)).unwrap()).collect();
-    assert!(matches!(table.add(new_store(3)), Err(Miss::TooManyViews)));
-    assert!(table.add(new_store(2)).is_ok(), "a live one needs no room");
-    table.forget(stores[0].view(1), 1);
-    assert!(table.add(new_store(3)).is_ok());
+    let (views, new_store) = views(3);
+    let stores: Vec<_> = (0..3).map(|x| views.add(new_store(x)).unwrap()).collect();
+    assert!(matches!(views.add(new_store(3)), Err(Miss::TooManyViews)));
+    assert!(views.add(new_store(2)).is_ok(), "a live one needs no new numbers");
+    views.forget(stores[0].view(1), 1);
+    assert!(views.add(new_store(3)).is_ok());
 }
 
 #[test]
@@ -112,34 +112,34 @@ fn views_beyond_those_kept_idle_are_told_once_the_oldest_first_and_never_those_o
 
 #[test]
 fn numbers_in_use_are_passed_over_when_they_come_round() {
-    let (table, new_store) = table(10);
-    let kept = table.add(new_store(0)).unwrap();
-    let other = table.add(new_store(1)).unwrap();
-    table.forget(other.view(0), 1);
+    let (views, new_store) = views(10);
+    let kept = views.add(new_store(0)).unwrap();
+    let other = views.add(new_store(1)).unwrap();
+    views.forget(other.view(0), 1);
     let mut rounds = 0;
     let mut last = other.view(0);
     for n in 0..1_200_000u64 {
-        let store = table.add(new_store(1 + n % 2)).unwrap();
+        let store = views.add(new_store(1 + n % 2)).unwrap();
         assert!(store.view(0) > kept.view(1), "never the numbers of a live view");
         rounds += u32::from(store.view(0) < last);
         last = store.view(0);
-        assert_eq!(table.find(store.view(1)).map(|(_, member)| member), Some(1));
-        table.forget(store.view(1), 1);
+        assert_eq!(views.find(store.view(1)).map(|(_, member)| member), Some(1));
+        views.forget(store.view(1), 1);
         if rounds == 1 {
             break;
         }
     }
     assert_eq!(rounds, 1);
-    assert_eq!(table.live(), 1);
+    assert_eq!(views.live(), 1);
 }
 
 #[test]
 fn a_number_given_out_again_does_not_show_old_documents() {
-    let (table, new_store) = table(10);
+    let (views, new_store) = views(10);
     let serials: HashSet<u64> = (0..100)
         .map(|n| {
-            let store = table.add(new_store(n % 80)).unwrap();
-            table.forget(store.view(0), 1);
+            let store = views.add(new_store(n % 80)).unwrap();
+            views.forget(store.view(0), 1);
             store.serial
         })
         .collect();

@@ -130,7 +130,7 @@ impl GroupRecord {
         }
     }
 
-    /// The blocks to fetch for `groups`. `single`: there is no room for more than one block at a time.
+    /// The blocks to fetch for `groups`. `single`: there is no memory for more than one block at a time.
     pub(super) fn blocks(&self, groups: &[Group], single: bool) -> BlockBits {
         let blocks = groups.iter().map(|group| match group.edge {
             0 if !single => BlockBits::lone(CellIndex(group.at), &self.whole),

@@ -9,7 +9,7 @@ use super::*;
 use crate::geometry::Shape;
 
 const GRID: Grid = Grid { shape: Shape([1600; 3]), cell: Shape([64; 3]) };
-const EDGES: Edges = Edges { contiguous_group_log2: MAX_GROUP_LOG2, room: MAX_GROUP_LOG2 };
+const EDGES: Edges = Edges { contiguous_group_log2: MAX_GROUP_LOG2, permitted_group_log2: MAX_GROUP_LOG2 };
 
 /// How many blocks each batch of misses fetches that were not there yet, by a reader that asks for `cells` in
 /// batches of `at_once`.
@@ -102,10 +102,13 @@ fn groups_end_where_the_array_ends() {
 }
 
 #[test]
-fn without_room_nothing_is_fetched_along() {
+fn without_memory_nothing_is_fetched_along() {
     let mut array = ArrayMisses::default();
     let missed = [CellIndex([0, 0, 0]), CellIndex([0, 1, 1])];
-    assert_eq!(array.neighbours(&missed, &GRID, Edges { contiguous_group_log2: MAX_GROUP_LOG2, room: 0 }), missed);
+    assert_eq!(
+        array.neighbours(&missed, &GRID, Edges { contiguous_group_log2: MAX_GROUP_LOG2, permitted_group_log2: 0 }),
+        missed
+    );
 }
 
 /// Ranges at the origin of the blocks that are new in each batch, by the order of the file: neighbours in Morton order are

@@ -11,7 +11,7 @@ fn encode<const N: usize>(channels: &[Vec<u64>], block: [usize; 3], chunk: [usiz
         let mut data = vec![0u32; 2 * counts.iter().product::<usize>()];
         for b in 0..counts.iter().product::<usize>() {
             let at = [b / (counts[1] * counts[2]), b / counts[2] % counts[1], b % counts[2]];
-            let mut table: Vec<u64> = Vec::new();
+            let mut lookup_table: Vec<u64> = Vec::new();
             let mut indices = vec![0u32; block.iter().product()];
             for (i, index) in indices.iter_mut().enumerate() {
                 let within = [i / (block[1] * block[2]), i / block[2] % block[1], i % block[2]];
@@ -20,12 +20,13 @@ fn encode<const N: usize>(channels: &[Vec<u64>], block: [usize; 3], chunk: [usiz
                     continue;
                 }
                 let value = voxels[(place[0] * chunk[1] + place[1]) * chunk[2] + place[2]];
-                *index = table.iter().position(|known| *known == value).unwrap_or_else(|| {
-                    table.push(value);
-                    table.len() - 1
+                *index = lookup_table.iter().position(|known| *known == value).unwrap_or_else(|| {
+                    lookup_table.push(value);
+                    lookup_table.len() - 1
                 }) as u32;
             }
-            let needed = [0, 1, 2, 4, 8, 16, 32].into_iter().find(|&bits| table.len() as u64 <= 1 << bits).unwrap();
+            let needed =
+                [0, 1, 2, 4, 8, 16, 32].into_iter().find(|&bits| lookup_table.len() as u64 <= 1 << bits).unwrap();
             let bits: u32 = needed.max(least_bits);
             let values_at = data.len() as u32;
             let mut packed = vec![0u32; (indices.len() * bits as usize).div_ceil(32)];
@@ -33,11 +34,11 @@ fn encode<const N: usize>(channels: &[Vec<u64>], block: [usize; 3], chunk: [usiz
                 packed[i * bits as usize / 32] |= index << (i * bits as usize % 32);
             }
             data.extend(packed);
-            let table_at = data.len() as u32;
-            for value in table {
+            let lookup_table_at = data.len() as u32;
+            for value in lookup_table {
                 data.extend([value as u32, (value >> 32) as u32].into_iter().take(N / 4));
             }
-            data[2 * b] = table_at | bits << 24;
+            data[2 * b] = lookup_table_at | bits << 24;
             data[2 * b + 1] = values_at;
         }
         words.extend(data);

@@ -36,11 +36,11 @@ async fn files_of_other_tools_read_as_those_tools_wrote_them() {
         let requests = reader.count();
         let level = &volume.description.levels[0];
         let shape: Vec<u64> = serde_json::from_value(facts["shape"].clone()).unwrap();
-        let truth = std::fs::read(name.with_extension("raw")).unwrap();
+        let expected = std::fs::read(name.with_extension("raw")).unwrap();
         let near = facts["near"].as_u64().unwrap_or(0);
         let is_right = |voxels: &[u8]| {
             let differ = |(a, b): (&u8, &u8)| u64::from(a.abs_diff(*b)) > near;
-            voxels.len() == truth.len() && !voxels.iter().zip(&truth).any(differ)
+            voxels.len() == expected.len() && !voxels.iter().zip(&expected).any(differ)
         };
         if level.grid.shape.0.as_slice() != shape || volume.description.dtype.name() != facts["dtype"] {
             wrong.push(format!("{name:?}: {} {}", level.grid.shape, volume.description.dtype));

@@ -178,7 +178,7 @@ fn a_bomb_is_stopped_at_the_size_of_a_chunk() {
 }
 
 #[test]
-fn odd_blosc_headers_are_refused_by_field() {
+fn malformed_blosc_headers_are_refused_by_field() {
     let plain = texture(4096);
     let frame = encode(BytesCodec::Blosc, &plain);
     let with = |at: usize, value: &[u8]| {

@@ -28,7 +28,7 @@ fn floats_may_be_words_or_bits() {
     assert_eq!(fill(F32, json!("-Infinity")), Ok(f32::NEG_INFINITY.to_le_bytes().to_vec()));
     assert_eq!(fill(F64, json!("Infinity")), Ok(f64::INFINITY.to_le_bytes().to_vec()));
     assert_eq!(fill(F32, json!("0x7fc00001")), Ok(0x7fc0_0001u32.to_le_bytes().to_vec()));
-    // Of arrays of truth, which are shown as whole numbers.
+    // Of boolean arrays, which are shown as whole numbers.
     assert_eq!(fill(U8, json!(true)), Ok(vec![1]));
     assert_eq!(fill(F64, json!("0x7ff8000000000001")), Ok(0x7ff8_0000_0000_0001u64.to_le_bytes().to_vec()));
 }

@@ -37,7 +37,7 @@ fn image(pointer: &str, value: Value) -> Value {
 /// What is wrong with the image, or with a level of it.
 fn error(pointer: &str, value: Value) -> String {
     match read(&image(pointer, value)) {
-        Ok(image) => image.unwrap().odd[0].to_string(),
+        Ok(image) => image.unwrap().rejected[0].to_string(),
         Err(error) => error.to_string(),
     }
 }
@@ -152,7 +152,7 @@ fn axes_are_known_by_name_in_any_order_and_else_by_type() {
 }
 
 #[test]
-fn odd_levels_are_refused_by_field() {
+fn malformed_levels_are_refused_by_field() {
     let scale = |scale: Value| json!([{"type": "scale", "scale": scale}]);
     let first = "/datasets/0/coordinateTransformations";
     let place = "a/.zattrs: multiscales[0].datasets[0].coordinateTransformations";
@@ -179,7 +179,7 @@ fn odd_levels_are_refused_by_field() {
 fn an_odd_level_takes_no_other_along_and_the_finest_is_the_first() {
     let one = image("/datasets/0/coordinateTransformations", json!([{"type": "affine"}]));
     let read_one = read(&one).unwrap().unwrap();
-    assert_eq!((read_one.datasets[0].path.as_str(), read_one.datasets.len(), read_one.odd.len()), ("s1", 1, 1));
+    assert_eq!((read_one.datasets[0].path.as_str(), read_one.datasets.len(), read_one.rejected.len()), ("s1", 1, 1));
     let mut reversed = image("", Value::Null);
     reversed["multiscales"][0]["datasets"].as_array_mut().unwrap().reverse();
     let paths: Vec<String> = read(&reversed).unwrap().unwrap().datasets.into_iter().map(|level| level.path).collect();
@@ -221,8 +221,8 @@ fn the_transform_of_open_organelle_has_axes_and_units_itself() {
     assert_eq!(both.datasets[1].scale, Some([10.48, 8.0, 8.0]));
     assert_eq!(both.datasets[1].translation, [2.62, 2.0, 2.0]);
     let other = image(level("s1", 2.0, "um"));
-    assert_eq!((other.datasets.len(), other.odd.len()), (1, 1));
-    assert!(other.odd[0].to_string().ends_with("it has other units than the first level"));
+    assert_eq!((other.datasets.len(), other.rejected.len()), (1, 1));
+    assert!(other.rejected[0].to_string().ends_with("it has other units than the first level"));
 }
 
 #[test]

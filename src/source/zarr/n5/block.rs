@@ -20,17 +20,17 @@ pub(in crate::source::zarr) fn decode(
     axes: &Axes,
     shape: [usize; 3],
 ) -> Result<Bytes, CodecError> {
-    let odd = |reason: String| CodecError { codec: "block", reason };
+    let error = |reason: String| CodecError { codec: "block", reason };
     let rank = array.shape.len();
-    let (head, _) = raw.split_at_checked(header(rank)).ok_or_else(|| odd("its header is cut off".to_owned()))?;
+    let (head, _) = raw.split_at_checked(header(rank)).ok_or_else(|| error("its header is cut off".to_owned()))?;
     let (short, _) = head.as_chunks::<2>();
     let [mode, rank_there] = [0, 1].map(|at| short.get(at).map_or(u16::MAX, |number| u16::from_be_bytes(*number)));
     if mode != 0 {
         let name = if mode == 1 { "varlength" } else { "unknown" };
-        return Err(odd(format!("mode {mode} ({name}) is not supported")));
+        return Err(error(format!("mode {mode} ({name}) is not supported")));
     }
     if usize::from(rank_there) != rank {
-        return Err(odd(format!("{rank_there} axes where the array has {rank}")));
+        return Err(error(format!("{rank_there} axes where the array has {rank}")));
     }
     let (numbers, _) = head.get(4..).unwrap_or_default().as_chunks::<4>();
     // The header lists the fastest axis first.
@@ -41,7 +41,7 @@ pub(in crate::source::zarr) fn decode(
         && channel.is_none_or(|(axis, index)| index < extents[axis]);
     if !fits || !covers {
         let listed: Vec<String> = extents.iter().map(u64::to_string).collect();
-        return Err(odd(format!("a block of {} voxels at a place for {shape:?}", listed.join("×"))));
+        return Err(error(format!("a block of {} voxels at a place for {shape:?}", listed.join("×"))));
     }
     // A block is within the bounds of the array's blocks.
     let item_size = array.dtype.size();
@@ -51,5 +51,5 @@ pub(in crate::source::zarr) fn decode(
     let start = channel.map_or(0, |(axis, index)| layout.offset(axis, index as usize));
     layout
         .extract(decoded, start, axes.kept, shape)
-        .ok_or_else(|| odd("it holds fewer voxels than its header says".to_owned()))
+        .ok_or_else(|| error("it holds fewer voxels than its header says".to_owned()))
 }

@@ -148,7 +148,7 @@ async fn level(documents: &impl Documents, group: &Location, path: String) -> Fo
             let field = JsonField::root(&name, &value)?;
             let array = dataset::read(&field)?;
             Axes::zyx().check(&name, &array)?;
-            // What is odd in it is no reason to do without the voxels.
+            // What is wrong in it is no reason to do without the voxels.
             Ok((array, place::of(&field).unwrap_or_default()))
         })
     };
@@ -174,7 +174,7 @@ fn placed(axes: Axes, about: N5Group, found: Vec<Found>) -> (Multiscales, Vec<Li
         axes,
         unitless,
         datasets: Vec::new(),
-        odd: Vec::new(),
+        rejected: Vec::new(),
         windows: Vec::new(),
         downsampling: None,
     };

@@ -226,7 +226,7 @@ proptest! {
     }
 
     #[test]
-    fn odd_attributes_are_read_or_refused(
+    fn unusual_attributes_are_read_or_refused(
         value in crate::document::arbitrary::any_json(any::<String>().boxed(), "[a-z]{1,4}|type|unit|path|axes"), place in any::<prop::sample::Index>(),
     ) {
         let mut document = with(sized(20), json!({"pixelResolution": {"dimensions": [4, 4, 5], "unit": "nm"}, "downsamplingFactors": [2, 2, 2],

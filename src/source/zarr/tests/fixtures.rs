@@ -67,13 +67,13 @@ async fn the_recorded_openorganelle_documents_are_read() {
     assert_eq!((last.scale, last.translation), (Some([757.7599999999999, 1024.0, 1024.0]), [377.4, 510.0, 510.0]));
 }
 
-/// Compares every voxel, the scales and the translations of a group with its truth.
-async fn compare(remote: &Remote, group: &Path, truth: &Path) {
+/// Compares every voxel, the scales and the translations of a group with its reference.
+async fn compare(remote: &Remote, group: &Path, reference: &Path) {
     let name = group.display();
-    let truth: Value = serde_json::from_slice(&std::fs::read(truth).unwrap()).unwrap();
+    let reference: Value = serde_json::from_slice(&std::fs::read(reference).unwrap()).unwrap();
     let source = open_folder(remote, group).await;
     let description = source.description();
-    let levels = truth["levels"].as_array().unwrap();
+    let levels = reference["levels"].as_array().unwrap();
     assert_eq!(description.levels.len(), levels.len(), "{name}");
     for (n, (level, expected)) in description.levels.iter().zip(levels).enumerate() {
         let numbers = |key: &str| serde_json::from_value::<Vec<f64>>(expected[key].clone()).unwrap();

@@ -196,7 +196,7 @@ fn documents_that_are_none_are_refused_by_name() {
 }
 
 #[test]
-fn odd_v2_arrays_are_refused_by_field_and_name() {
+fn unsupported_v2_arrays_are_refused_by_field_and_name() {
     let cases = [
         ("/zarr_format", json!(3), "zarr_format: a .zarray has format 2"),
         ("/shape", json!([4, 5]), "chunks: 3 extents for an array of 2 axes"),
@@ -242,7 +242,7 @@ fn odd_v2_arrays_are_refused_by_field_and_name() {
 }
 
 #[test]
-fn odd_v3_arrays_are_refused_by_field_and_name() {
+fn unsupported_v3_arrays_are_refused_by_field_and_name() {
     let sharding = json!([{"name": "sharding_indexed", "configuration": {}}]);
     let bytes = json!({"name": "bytes", "configuration": {"endian": "little"}});
     let transpose = |order: Value| json!([{"name": "transpose", "configuration": {"order": order}}, bytes.clone()]);
@@ -335,7 +335,7 @@ fn axes_of_length_one_are_dropped_and_others_refused() {
 }
 
 #[test]
-fn the_limit_of_a_chunk_is_its_own_size_and_room_for_a_header() {
+fn the_limit_of_a_chunk_is_its_own_size_and_space_for_a_header() {
     let compressed = with(zarray(), "/compressor", json!({"id": "gzip"}));
     for (array, expected) in [(zarray(), 48), (compressed, 48 + 65536)] {
         let source = Shelf::of([(".zarray", array)]).open().unwrap();

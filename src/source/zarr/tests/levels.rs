@@ -30,7 +30,7 @@ fn levels_must_agree_and_shrink() {
 }
 
 /// Three levels without units, of which the array of one is as told.
-fn three(odd: usize, array: Option<Value>) -> Shelf {
+fn three(broken: usize, array: Option<Value>) -> Shelf {
     let mut attributes = attributes();
     let level = |number: i32| {
         let size = 2f64.powi(number);
@@ -43,7 +43,7 @@ fn three(odd: usize, array: Option<Value>) -> Shelf {
     let arrays = (0..3).map(|level| with(zarray(), "/shape", json!([40 >> level, 40 >> level, 40 >> level])));
     let mut shelf = Shelf::of([(".zattrs", attributes)]);
     for (level, usual) in arrays.enumerate() {
-        match (level == odd, &array) {
+        match (level == broken, &array) {
             (false, _) => shelf = shelf.raw(&format!("s{level}/.zarray"), &usual.to_string()),
             (true, Some(array)) => shelf = shelf.raw(&format!("s{level}/.zarray"), &array.to_string()),
             (true, None) => {}
@@ -54,12 +54,12 @@ fn three(odd: usize, array: Option<Value>) -> Shelf {
 
 #[test]
 fn a_level_that_is_missing_takes_no_other_along() {
-    for odd in 0..3 {
-        let shelf = three(odd, None);
+    for broken in 0..3 {
+        let shelf = three(broken, None);
         assert!(matches!(shelf.open(), Err(SourceError::Remote(error)) if error.cause == Cause::NotFound));
         let source = shelf.open_past_caches().unwrap();
-        assert!(source.description.format.to_string().contains(&format!("; without level `s{odd}` (")));
-        let left: Vec<u64> = (0..3).filter(|level| *level != odd).map(|level| 40 >> level).collect();
+        assert!(source.description.format.to_string().contains(&format!("; without level `s{broken}` (")));
+        let left: Vec<u64> = (0..3).filter(|level| *level != broken).map(|level| 40 >> level).collect();
         let shown: Vec<u64> = source.description.levels.iter().map(|level| level.grid.shape.0[0]).collect();
         assert_eq!(shown, left);
         // Counted in voxels of the finest one that is shown.

@@ -26,7 +26,7 @@ fn what_was_computed_goes_after_what_was_fetched() {
 }
 
 #[test]
-fn what_was_computed_leaves_room_for_what_is_fetched() {
+fn what_was_computed_leaves_space_for_what_is_fetched() {
     let folder = TempDir::new().unwrap();
     let disk = Disk::open(folder.path(), MAX_SIZE).unwrap();
     let computed = format!("{COMPUTED}https://h/v");
