@@ -56,7 +56,7 @@ fn make_segment(
         }
     }
     if DiskIndex::bytes_in_use(transaction)? > store.bound / 4 {
-        queries::trim_notes(transaction, store.bound / 16)?;
+        queries::trim_metadata(transaction, store.bound / 16)?;
     }
     let (bound, by_disk) = match bound(store, index, transaction)? {
         Ok(bound) => bound,

@@ -5,7 +5,7 @@
 //! **index** says where the records are; it is made anew from them when it is damaged. One thread of each process
 //! writes. What was used longest ago goes, a segment at a time, to stay within the bound.
 //!
-//! It knows neither formats nor the network: an object is a name, a version is a name, a note is bytes.
+//! It knows neither formats nor the network: an object is a name, a version is a name, metadata is bytes.
 
 mod cache_use;
 mod eviction;
@@ -54,8 +54,8 @@ const OPENS: Duration = Duration::from_secs(10);
 /// How long the last strokes of the writer may take.
 const ENDS: Duration = Duration::from_secs(10);
 
-/// Most bytes of a note.
-pub const MAX_NOTE: usize = 64 << 10;
+/// Most bytes of an object's metadata.
+pub const MAX_METADATA: usize = 64 << 10;
 
 /// The store. Cheap to clone; when the last clone goes, what is queued is written first.
 #[derive(Clone)]
@@ -204,33 +204,33 @@ impl Disk {
         self.store().queue.push(Change::Write { object, version, start, bytes });
     }
 
-    /// The note kept about an object. Blocks for microseconds, and for a second once where the disk hangs.
+    /// The metadata kept of an object. Blocks for microseconds, and for a second once where the disk hangs.
     ///
     /// # Errors
     /// Whether there is one cannot be said now: others are changing the index, or the disk fails or hangs.
-    pub fn note(&self, object: &str) -> Result<Option<Bytes>, DiskError> {
+    pub fn metadata(&self, object: &str) -> Result<Option<Bytes>, DiskError> {
         let object = object.to_owned();
-        let answer = self.ask(move |store| store.note(&object));
+        let answer = self.ask(move |store| store.metadata(&object));
         answer.unwrap_or_else(|| Err(DiskError::Silent(self.folder().to_owned())))
     }
 
-    /// Keeps a note of at most [`MAX_NOTE`] bytes about an object in place of the one before; a longer one is not
-    /// kept. Never blocks; [`Disk::note`] gives it at once.
-    pub fn set_note(&self, object: &str, note: Bytes) {
-        if note.len() <= MAX_NOTE {
-            self.store().set_note(object, note);
+    /// Keeps metadata of at most [`MAX_METADATA`] bytes of an object in place of what there was; what is longer is not
+    /// kept. Never blocks; [`Disk::metadata`] gives it at once.
+    pub fn set_metadata(&self, object: &str, metadata: Bytes) {
+        if metadata.len() <= MAX_METADATA {
+            self.store().set_metadata(object, metadata);
         }
     }
 
-    /// Keeps a note as [`Disk::set_note`] does, but only where there is none when it would be written: it may have been
-    /// lost after it was set, or another process may have set a newer one.
-    pub fn restore_note(&self, object: &str, note: Bytes) {
-        if note.len() <= MAX_NOTE {
-            self.store().queue.push(Change::Restore { object: object.to_owned(), note });
+    /// Keeps metadata as [`Disk::set_metadata`] does, but only where there is none when it would be written: it may have been
+    /// lost after it was set, or another process may have set newer metadata.
+    pub fn restore_metadata(&self, object: &str, metadata: Bytes) {
+        if metadata.len() <= MAX_METADATA {
+            self.store().queue.push(Change::Restore { object: object.to_owned(), metadata });
         }
     }
 
-    /// Drops everything of the object: all versions and its note. Never blocks; readers of this process find nothing of
+    /// Drops everything of the object: all versions and its metadata. Never blocks; readers of this process find nothing of
     /// it at once, also in a folder that cannot be written.
     pub fn forget(&self, object: &str) {
         self.store().forget(object);

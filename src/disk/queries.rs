@@ -111,12 +111,12 @@ pub fn rows_after(connection: &Connection, (segment, offset): (i64, i64), count:
     Ok(found?.into_iter().flatten().collect())
 }
 
-/// The note about an object, if its checksum is right.
-pub fn note(connection: &Connection, object: i64) -> Answer<Option<Vec<u8>>> {
+/// The metadata of an object, if its checksum is right.
+pub fn metadata(connection: &Connection, object: i64) -> Answer<Option<Vec<u8>>> {
     let mut statement = connection.prepare_cached("SELECT note, sum FROM notes WHERE object = ?1")?;
     let found =
         statement.query_row([object], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))).optional()?;
-    Ok(found.filter(|(note, sum)| record::note_sum(object, note) == *sum).map(|(note, _)| note))
+    Ok(found.filter(|(metadata, sum)| record::metadata_sum(object, metadata) == *sum).map(|(metadata, _)| metadata))
 }
 
 /// Enters a record. One that starts where another one does takes its place.
@@ -164,17 +164,17 @@ pub fn has_row(connection: &Connection, row: &ExtentRow) -> Answer<bool> {
     ])
 }
 
-/// Removes the rows that cannot have been written, and the notes whose checksum is wrong; `false` when SQLite finds the
+/// Removes the rows that cannot have been written, and the metadata whose checksum is wrong; `false` when SQLite finds the
 /// file not to be sound.
 pub fn check(change: &Transaction<'_>) -> Answer<bool> {
     let sql = "DELETE FROM extents WHERE start < 0 OR offset < 0 OR length NOT BETWEEN 1 AND ?1 OR header NOT BETWEEN 0 AND ?2";
     change.execute(sql, params![record::MAX_PAYLOAD as i64, record::MAX_HEADER as i64])?;
-    let mut notes = change.prepare("SELECT object, note, sum FROM notes")?;
-    let mut rows = notes.query([])?;
+    let mut all_metadata = change.prepare("SELECT object, note, sum FROM notes")?;
+    let mut rows = all_metadata.query([])?;
     let mut wrong = Vec::new();
     while let Some(row) = rows.next()? {
-        let (object, note): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-        if record::note_sum(object, &note) != row.get::<_, i64>(2)? {
+        let (object, metadata): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        if record::metadata_sum(object, &metadata) != row.get::<_, i64>(2)? {
             wrong.push(object);
         }
     }
@@ -185,10 +185,10 @@ pub fn check(change: &Transaction<'_>) -> Answer<bool> {
     Ok(found == "ok")
 }
 
-/// Sets the note about an object.
-pub fn set_note(change: &Transaction<'_>, object: i64, note: &[u8], now: i64) -> Answer<()> {
+/// Sets the metadata of an object.
+pub fn set_metadata(change: &Transaction<'_>, object: i64, metadata: &[u8], now: i64) -> Answer<()> {
     let sql = "INSERT OR REPLACE INTO notes (object, note, sum, set_at) VALUES (?1, ?2, ?3, ?4)";
-    change.prepare_cached(sql)?.execute(params![object, note, record::note_sum(object, note), now])?;
+    change.prepare_cached(sql)?.execute(params![object, metadata, record::metadata_sum(object, metadata), now])?;
     Ok(())
 }
 
@@ -211,8 +211,8 @@ pub fn forget(change: &Transaction<'_>, part: VersionPart) -> Answer<()> {
     Ok(())
 }
 
-/// Removes the notes set longest ago until they take at most `bytes`.
-pub fn trim_notes(change: &Transaction<'_>, bytes: u64) -> Answer<()> {
+/// Removes the metadata set longest ago until it takes at most `bytes`.
+pub fn trim_metadata(change: &Transaction<'_>, bytes: u64) -> Answer<()> {
     let sum = "SELECT coalesce(sum(length(note) + 64), 0) FROM notes";
     while unsigned(change.query_row(sum, [], |row| row.get(0))?) > bytes {
         let removed = change.execute(

@@ -29,15 +29,15 @@ pub enum Change {
         start: u64,
         bytes: Bytes,
     },
-    Note {
+    SetMetadata {
         object: String,
-        note: Bytes,
+        metadata: Bytes,
         sequence: u64,
     },
-    /// The note where there is none.
+    /// The metadata where there is none.
     Restore {
         object: String,
-        note: Bytes,
+        metadata: Bytes,
     },
     Forget {
         part: VersionPart,
@@ -52,7 +52,7 @@ impl Change {
         OVERHEAD
             + match self {
                 Self::Write { bytes, .. } => bytes.len(),
-                Self::Note { note, .. } | Self::Restore { note, .. } => note.len(),
+                Self::SetMetadata { metadata, .. } | Self::Restore { metadata, .. } => metadata.len(),
                 Self::Forget { .. } | Self::Drop(_) => 0,
             }
     }
@@ -228,7 +228,7 @@ mod tests {
     fn what_does_not_fit_does_not_wait_but_what_is_to_be_forgotten_does() {
         let queue = Queue::default();
         queue.limit(2000);
-        let change = |bytes| Change::Restore { object: "o".to_owned(), note: vec![0; bytes].into() };
+        let change = |bytes| Change::Restore { object: "o".to_owned(), metadata: vec![0; bytes].into() };
         assert_eq!([1000, 1000, 100].map(|bytes| queue.push(change(bytes))), [true, false, true]);
         assert!(queue.push(Change::Forget { part: VersionPart::all("o"), sequence: 1 }));
         assert!(matches!(queue.take(Duration::ZERO), QueuedWork::Batch(batch) if batch.len() == 3));

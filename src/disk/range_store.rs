@@ -13,24 +13,24 @@ impl RangeStore for Disk {
         self.access() == FolderAccess::ReadWrite
     }
 
-    fn note(&self, object: &str) -> Result<Option<Bytes>, Unavailable> {
-        self.note(object).map_err(|_| Unavailable)
+    fn metadata(&self, object: &str) -> Result<Option<Bytes>, Unavailable> {
+        self.metadata(object).map_err(|_| Unavailable)
     }
 
-    fn note_soon<'a>(&'a self, object: &str) -> BoxFuture<'a, Result<Option<Bytes>, Unavailable>> {
+    fn metadata_soon<'a>(&'a self, object: &str) -> BoxFuture<'a, Result<Option<Bytes>, Unavailable>> {
         let object = object.to_owned();
         Box::pin(async move {
-            let note = self.soon(move |disk| disk.note(&object).map_err(|_| Unavailable)).await;
-            note.unwrap_or(Err(Unavailable))
+            let metadata = self.soon(move |disk| disk.metadata(&object).map_err(|_| Unavailable)).await;
+            metadata.unwrap_or(Err(Unavailable))
         })
     }
 
-    fn set_note(&self, object: &str, note: Bytes) {
-        self.set_note(object, note);
+    fn set_metadata(&self, object: &str, metadata: Bytes) {
+        self.set_metadata(object, metadata);
     }
 
-    fn restore_note(&self, object: &str, note: Bytes) {
-        self.restore_note(object, note);
+    fn restore_metadata(&self, object: &str, metadata: Bytes) {
+        self.restore_metadata(object, metadata);
     }
 
     fn covered(&self, object: &str, version: &str, range: Range<u64>) -> Vec<Range<u64>> {

@@ -43,9 +43,9 @@ pub fn hash(name: &str) -> i64 {
     xxh3_64(name.as_bytes()).cast_signed()
 }
 
-/// The checksum of a note about an object.
-pub fn note_sum(object: i64, note: &[u8]) -> i64 {
-    xxh3_64_with_seed(note, object.cast_unsigned()).cast_signed()
+/// The checksum of the metadata of an object.
+pub fn metadata_sum(object: i64, metadata: &[u8]) -> i64 {
+    xxh3_64_with_seed(metadata, object.cast_unsigned()).cast_signed()
 }
 
 /// Bytes of the header of a record of these.

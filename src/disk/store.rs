@@ -49,7 +49,7 @@ pub struct DiskStore {
 #[derive(Default)]
 struct Asked {
     sequence: u64,
-    notes: HashMap<i64, (u64, Option<Bytes>)>,
+    metadata: HashMap<i64, (u64, Option<Bytes>)>,
     forgotten: BTreeMap<VersionPart, u64>,
 }
 
@@ -196,26 +196,26 @@ impl DiskStore {
         joined(rows.iter().map(|row| common(&row.range(), range)), 0)
     }
 
-    pub fn note(&self, object: &str) -> Result<Option<Bytes>, DiskError> {
+    pub fn metadata(&self, object: &str) -> Result<Option<Bytes>, DiskError> {
         let object = record::hash(object);
         let asked = self.asked.lock();
-        if let Some((_, note)) = asked.notes.get(&object) {
-            return Ok(note.clone());
+        if let Some((_, metadata)) = asked.metadata.get(&object) {
+            return Ok(metadata.clone());
         }
         if asked.of(object).any(|part| part.bytes.is_none()) {
             return Ok(None);
         }
         drop(asked);
-        Ok(self.ask(|connection| queries::note(connection, object))?.map(Bytes::from))
+        Ok(self.ask(|connection| queries::metadata(connection, object))?.map(Bytes::from))
     }
 
-    pub fn set_note(&self, object: &str, note: Bytes) {
+    pub fn set_metadata(&self, object: &str, metadata: Bytes) {
         let mut asked = self.asked.lock();
         asked.sequence += 1;
         let sequence = asked.sequence;
         // Under the lock, so that the sequences are queued in their order.
-        if self.queue.push(Change::Note { object: object.to_owned(), note: note.clone(), sequence }) {
-            asked.notes.insert(record::hash(object), (sequence, Some(note)));
+        if self.queue.push(Change::SetMetadata { object: object.to_owned(), metadata: metadata.clone(), sequence }) {
+            asked.metadata.insert(record::hash(object), (sequence, Some(metadata)));
         }
     }
 
@@ -224,7 +224,7 @@ impl DiskStore {
         asked.sequence += 1;
         let sequence = asked.sequence;
         let part = VersionPart::all(object);
-        asked.notes.insert(part.object, (sequence, None));
+        asked.metadata.insert(part.object, (sequence, None));
         asked.forgotten.insert(part, sequence);
         self.queue.push(Change::Forget { part, sequence });
     }
@@ -239,17 +239,17 @@ impl DiskStore {
         self.queue.push(Change::Forget { part, sequence });
     }
 
-    /// The index has the note of that sequence, or never will.
-    pub fn note_is_settled(&self, object: i64, sequence: u64) {
+    /// The index has the metadata of that sequence, or never will.
+    pub fn metadata_is_settled(&self, object: i64, sequence: u64) {
         let mut asked = self.asked.lock();
-        if asked.notes.get(&object).is_some_and(|(latest, _)| *latest == sequence) {
-            asked.notes.remove(&object);
+        if asked.metadata.get(&object).is_some_and(|(latest, _)| *latest == sequence) {
+            asked.metadata.remove(&object);
         }
     }
 
     /// The index has forgotten what it was asked to at that sequence.
     pub fn is_forgotten(&self, part: VersionPart, sequence: u64) {
-        self.note_is_settled(part.object, sequence);
+        self.metadata_is_settled(part.object, sequence);
         let mut asked = self.asked.lock();
         if asked.forgotten.get(&part) == Some(&sequence) {
             asked.forgotten.remove(&part);

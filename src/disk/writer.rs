@@ -46,8 +46,8 @@ pub struct DiskWriter {
     owed: BTreeMap<VersionPart, u64>,
     paused: Option<Instant>,
     uses_taken: Instant,
-    /// Bytes of notes since they were last looked through.
-    notes: u64,
+    /// Bytes of metadata since it was last looked through.
+    metadata_bytes: u64,
 }
 
 /// Why a batch was not kept.
@@ -60,14 +60,14 @@ enum Failure {
 
 /// The sequence of a change that is also kept in memory until it is in the index.
 enum Sequence {
-    Note(i64, u64),
+    Metadata(i64, u64),
     Forget(VersionPart, u64),
 }
 
 impl Sequence {
     fn of(change: &Change) -> Option<Self> {
         match change {
-            Change::Note { object, sequence, .. } => Some(Self::Note(record::hash(object), *sequence)),
+            Change::SetMetadata { object, sequence, .. } => Some(Self::Metadata(record::hash(object), *sequence)),
             Change::Forget { part, sequence } => Some(Self::Forget(*part, *sequence)),
             Change::Write { .. } | Change::Restore { .. } | Change::Drop(_) => None,
         }
@@ -100,7 +100,7 @@ impl DiskWriter {
                 owed: BTreeMap::new(),
                 uses_taken: Instant::now(),
                 paused: None,
-                notes: 0,
+                metadata_bytes: 0,
             };
             writer.run();
             drop(ending);
@@ -126,7 +126,7 @@ impl DiskWriter {
             };
             for sequence in sequences {
                 match sequence {
-                    Sequence::Note(object, sequence) => self.store.note_is_settled(object, sequence),
+                    Sequence::Metadata(object, sequence) => self.store.metadata_is_settled(object, sequence),
                     Sequence::Forget(part, sequence) if is_done => self.store.is_forgotten(part, sequence),
                     Sequence::Forget(part, sequence) => {
                         self.owed.insert(part, sequence);
@@ -276,11 +276,14 @@ impl DiskWriter {
         }
         let active = self.active.as_ref().map(|active| (active.id, active.end));
         let limit = self.store.bound / 16;
-        self.notes += changes
+        self.metadata_bytes += changes
             .iter()
-            .map(|change| if let Change::Note { note, .. } = change { note.len() as u64 + 64 } else { 0 })
+            .map(|change| match change {
+                Change::SetMetadata { metadata, .. } => metadata.len() as u64 + 64,
+                _ => 0,
+            })
             .sum::<u64>();
-        let trim = self.notes > limit / 8;
+        let trim = self.metadata_bytes > limit / 8;
         let owed = &self.owed;
         let (is_known, restored) = self.in_index(|_, index| {
             index.write(|transaction| {
@@ -304,14 +307,14 @@ impl DiskWriter {
                 for change in &changes {
                     match change {
                         Change::Write { .. } => {}
-                        Change::Note { object, note, .. } => {
-                            queries::set_note(transaction, record::hash(object), note, now())?;
+                        Change::SetMetadata { object, metadata, .. } => {
+                            queries::set_metadata(transaction, record::hash(object), metadata, now())?;
                         }
-                        Change::Restore { object, note } => {
+                        Change::Restore { object, metadata } => {
                             let object = record::hash(object);
-                            if queries::note(transaction, object)?.is_none() {
-                                queries::set_note(transaction, object, note, now())?;
-                                restored += note.len() as u64 + 64;
+                            if queries::metadata(transaction, object)?.is_none() {
+                                queries::set_metadata(transaction, object, metadata, now())?;
+                                restored += metadata.len() as u64 + 64;
                             }
                         }
                         Change::Forget { part, .. } => queries::forget(transaction, *part)?,
@@ -319,15 +322,15 @@ impl DiskWriter {
                     }
                 }
                 if trim {
-                    queries::trim_notes(transaction, limit)?;
+                    queries::trim_metadata(transaction, limit)?;
                 }
                 Ok((is_known, restored))
             })
         })?;
         if trim {
-            self.notes = 0;
+            self.metadata_bytes = 0;
         }
-        self.notes += restored;
+        self.metadata_bytes += restored;
         if !is_known {
             // The segment was removed by another process.
             self.active = None;

@@ -314,8 +314,8 @@ async fn ask(object: &Object, ask: RangeRequest, witness: &Witness) -> Result<Op
     if !is_past_caches() && witness.knows_absent(object).is_some() {
         return Ok(None);
     }
-    // A note that is not believed must not be the answer.
-    let answer = match known.as_ref().and_then(|known| known.note.as_ref()) {
+    // Metadata that is not believed must not be the answer.
+    let answer = match known.as_ref().and_then(|known| known.metadata.as_ref()) {
         Some(EntryMetadata::Absent(_)) => object.run_past_caches(ask).await,
         _ => object.run(ask).await,
     };

@@ -77,7 +77,7 @@ async fn may_start_anew(
 /// cannot all be had from the disk without asking the origin.
 pub(super) async fn kept_parts(handle: &Handle, kept: &CacheEntry, parts: Vec<Range<u64>>) -> Option<Vec<Bytes>> {
     let known = kept.look(handle.origin.pin()).await;
-    let there = match &known.note {
+    let there = match &known.metadata {
         Some(EntryMetadata::Present(there)) if known.believed => there,
         _ => return None,
     };
@@ -100,7 +100,7 @@ async fn answer(
     known: &KnownEntry,
     ask: &RangeRequest,
 ) -> Result<Fetched, RemoteError> {
-    let there = match &known.note {
+    let there = match &known.metadata {
         Some(EntryMetadata::Absent(_)) if known.believed => return Err(handle.origin.failed(ask, Cause::NotFound)),
         Some(EntryMetadata::Present(there)) => there,
         _ => return miss(handle, kept, known, ask).await,

@@ -32,10 +32,10 @@ pub(super) struct CacheEntry {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether the disk said what it has as a note, or an answer took its place.
+    /// Whether the disk said what it has as metadata, or an answer took its place.
     looked: bool,
-    note: Option<EntryMetadata>,
-    /// Whether the note may be believed without asking.
+    metadata: Option<EntryMetadata>,
+    /// Whether the metadata may be believed without asking.
     believed: bool,
     /// When the origin was asked last whether it still has what is kept, and could not say.
     silent: Option<Instant>,
@@ -62,8 +62,8 @@ pub enum CachedExtent {
 /// What an operation starts from.
 #[derive(Debug, Clone)]
 pub(super) struct KnownEntry {
-    pub note: Option<EntryMetadata>,
-    /// Whether the note is used without asking.
+    pub metadata: Option<EntryMetadata>,
+    /// Whether the metadata is used without asking.
     pub believed: bool,
     renewed: u32,
 }
@@ -74,11 +74,11 @@ impl CacheEntry {
         CacheEntry { disk, key, policy, state: Mutex::default(), confirming: tokio::sync::Mutex::default() }
     }
 
-    /// What is known, from the disk's note where this is the first touch. A disk that cannot tell now is asked again at
+    /// What is known, from the disk's metadata where this is the first touch. A disk that cannot tell now is asked again at
     /// the next one.
     pub(super) async fn look(&self, pin: &Pin) -> KnownEntry {
         if !self.has_looked()
-            && let Ok(bytes) = self.disk.note_soon(&self.key).await
+            && let Ok(bytes) = self.disk.metadata_soon(&self.key).await
         {
             self.learn(pin, bytes);
         }
@@ -88,7 +88,7 @@ impl CacheEntry {
     /// The same for whoever may wait on the thread.
     pub(super) fn known(&self, pin: &Pin) -> KnownEntry {
         if !self.has_looked()
-            && let Ok(bytes) = self.disk.note(&self.key)
+            && let Ok(bytes) = self.disk.metadata(&self.key)
         {
             self.learn(pin, bytes);
         }
@@ -98,25 +98,29 @@ impl CacheEntry {
     /// What is known without asking the disk.
     pub(super) fn snapshot(&self) -> KnownEntry {
         let state = self.state.lock();
-        KnownEntry { note: state.note.clone(), believed: state.believed || self.policy.offline, renewed: state.renewed }
+        KnownEntry {
+            metadata: state.metadata.clone(),
+            believed: state.believed || self.policy.offline,
+            renewed: state.renewed,
+        }
     }
 
     fn has_looked(&self) -> bool {
         self.state.lock().looked
     }
 
-    /// Takes the disk's note for what is known, unless something else was learnt meanwhile.
+    /// Takes the disk's metadata for what is known, unless something else was learnt meanwhile.
     fn learn(&self, pin: &Pin, bytes: Option<Bytes>) {
         let mut state = self.state.lock();
         if !state.looked {
             state.looked = true;
             // The origin may have answered while the disk could not.
-            let fits = |note: &EntryMetadata| match note {
+            let fits = |metadata: &EntryMetadata| match metadata {
                 EntryMetadata::Present(there) => pin.preset(there.version.clone()),
                 EntryMetadata::Absent(_) => pin.version().is_none(),
             };
-            state.note = bytes.and_then(|bytes| EntryMetadata::parse(&bytes)).filter(fits);
-            state.believed = state.note.as_ref().is_some_and(|note| self.policy.is_fresh(note));
+            state.metadata = bytes.and_then(|bytes| EntryMetadata::parse(&bytes)).filter(fits);
+            state.believed = state.metadata.as_ref().is_some_and(|metadata| self.policy.is_fresh(metadata));
         }
     }
 
@@ -132,7 +136,7 @@ impl CacheEntry {
 
     /// How many bytes of `range` are kept.
     pub(super) fn bytes(&self, pin: &Pin, range: &Range<u64>) -> u64 {
-        match self.known(pin).note {
+        match self.known(pin).metadata {
             Some(EntryMetadata::Present(there)) => there.version.id().map_or(0, |id| self.count(&id, range.clone())),
             _ => 0,
         }
@@ -140,7 +144,7 @@ impl CacheEntry {
 
     /// What is kept of the whole.
     pub(super) fn whole(&self, pin: &Pin) -> CachedExtent {
-        match self.known(pin).note {
+        match self.known(pin).metadata {
             Some(EntryMetadata::Present(there)) => match there.whole() {
                 Some((id, length)) => CachedExtent::Present { length, kept: self.count(&id, 0..length) },
                 None => CachedExtent::Unknown,
@@ -157,7 +161,7 @@ impl CacheEntry {
     pub(super) fn forget(&self) {
         let mut state = self.state.lock();
         self.disk.forget(&self.key);
-        (state.looked, state.note, state.believed) = (true, None, false);
+        (state.looked, state.metadata, state.believed) = (true, None, false);
     }
 
     /// Keeps an answer as [`CacheEntry::keep`] does, in place of what is kept of the same bytes and of other versions.
@@ -185,8 +189,8 @@ impl CacheEntry {
 
     /// The name of the version that the disk has.
     async fn kept_id(&self) -> Result<Option<String>, Unavailable> {
-        let note = self.disk.note_soon(&self.key).await?;
-        Ok(match note.and_then(|bytes| EntryMetadata::parse(&bytes)) {
+        let metadata = self.disk.metadata_soon(&self.key).await?;
+        Ok(match metadata.and_then(|bytes| EntryMetadata::parse(&bytes)) {
             Some(EntryMetadata::Present(there)) => there.version.id(),
             Some(EntryMetadata::Absent(_)) | None => None,
         })
@@ -219,7 +223,7 @@ impl CacheEntry {
             self.disk.forget(&self.key);
         }
         state.looked = true;
-        state.note = None;
+        state.metadata = None;
         if state.handed {
             return false;
         }
@@ -248,7 +252,7 @@ impl CacheEntry {
         let at = Timestamp::now();
         let whole = matches!(ask, RangeRequest::Whole(_));
         let own_body = whole && (fetched.decoded || version.id().is_none());
-        let body = match &state.note {
+        let body = match &state.metadata {
             _ if own_body => {
                 // Another process may get another body at the same moment.
                 let id = format!("body {at} {:016x}", xxh3_64(&fetched.bytes));
@@ -265,7 +269,7 @@ impl CacheEntry {
             },
         };
         let there = Present { at, version, content_type: fetched.content_type.clone(), body };
-        self.note(&mut state, EntryMetadata::Present(there));
+        self.record(&mut state, EntryMetadata::Present(there));
         let start = ask.place(fetched.bytes.len() as u64, fetched.total).start;
         if !fetched.bytes.is_empty() {
             self.disk.write(&self.key, &id, start, fetched.bytes.clone());
@@ -279,19 +283,19 @@ impl CacheEntry {
         if state.renewed != known.renewed || pin.version().is_some() {
             return Err(Cause::Changed("it is not there any more".to_owned()));
         }
-        self.note(&mut state, EntryMetadata::Absent(absent));
+        self.record(&mut state, EntryMetadata::Absent(absent));
         Ok(())
     }
 
     /// Whether the origin gave bytes of `range` with that hash twice.
     pub(super) fn was_given_twice(&self, range: &Range<u64>, hash: u64) -> bool {
-        let note = self.disk.note(&self.twice(range)).ok().flatten();
-        note.is_some_and(|note| *note == hash.to_le_bytes())
+        let metadata = self.disk.metadata(&self.twice(range)).ok().flatten();
+        metadata.is_some_and(|metadata| *metadata == hash.to_le_bytes())
     }
 
     /// Keeps that it did.
     pub(super) fn keep_given_twice(&self, range: &Range<u64>, hash: u64) {
-        self.disk.set_note(&self.twice(range), Bytes::copy_from_slice(&hash.to_le_bytes()));
+        self.disk.set_metadata(&self.twice(range), Bytes::copy_from_slice(&hash.to_le_bytes()));
     }
 
     fn twice(&self, range: &Range<u64>) -> String {
@@ -301,9 +305,9 @@ impl CacheEntry {
     /// Remembers that the origin has what is kept.
     pub(super) fn confirmed(&self) {
         let mut state = self.state.lock();
-        if let Some(EntryMetadata::Present(there)) = &state.note {
-            let note = EntryMetadata::Present(Present { at: Timestamp::now(), ..there.clone() });
-            self.note(&mut state, note);
+        if let Some(EntryMetadata::Present(there)) = &state.metadata {
+            let metadata = EntryMetadata::Present(Present { at: Timestamp::now(), ..there.clone() });
+            self.record(&mut state, metadata);
         }
     }
 
@@ -317,22 +321,22 @@ impl CacheEntry {
         self.state.lock().silent.is_some_and(|silent| silent.elapsed() < SILENCE)
     }
 
-    /// Puts a note on the disk; one that says no more than the one that was put there only if that was lost meanwhile.
+    /// Puts metadata on the disk; what says no more than what was put there only if that was lost meanwhile.
     /// Without it nobody else finds the bytes.
-    fn note(&self, state: &mut State, note: EntryMetadata) {
-        let same = match (&state.note, &note) {
+    fn record(&self, state: &mut State, metadata: EntryMetadata) {
+        let same = match (&state.metadata, &metadata) {
             (Some(EntryMetadata::Present(old)), EntryMetadata::Present(new)) => {
                 Present { at: new.at, ..old.clone() } == *new
             }
             _ => false,
         };
-        match note.write() {
-            Some(bytes) if same && state.believed => self.disk.restore_note(&self.key, bytes.into()),
-            Some(bytes) => self.disk.set_note(&self.key, bytes.into()),
+        match metadata.write() {
+            Some(bytes) if same && state.believed => self.disk.restore_metadata(&self.key, bytes.into()),
+            Some(bytes) => self.disk.set_metadata(&self.key, bytes.into()),
             None => {}
         }
         state.looked = true;
-        state.note = Some(note);
+        state.metadata = Some(metadata);
         state.believed = true;
     }
 }

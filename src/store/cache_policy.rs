@@ -35,12 +35,12 @@ impl Default for CachePolicy {
 
 impl CachePolicy {
     /// Whether what the origin said of an object is still believed.
-    pub(super) fn is_fresh(&self, note: &EntryMetadata) -> bool {
-        let trusted = match note {
+    pub(super) fn is_fresh(&self, metadata: &EntryMetadata) -> bool {
+        let trusted = match metadata {
             EntryMetadata::Present(_) => TRUSTED,
             EntryMetadata::Absent(_) => self.absent_ttl,
         };
-        self.left(note.at(), trusted).is_some()
+        self.left(metadata.at(), trusted).is_some()
     }
 
     /// For how long more it is believed that an object is absent, which was so at `when`.

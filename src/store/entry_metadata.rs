@@ -67,7 +67,7 @@ impl std::fmt::Display for Timestamp {
 }
 
 impl EntryMetadata {
-    /// Reads a note; `None` for anything that is none, as of another version of emfs.
+    /// Reads metadata; `None` for anything that is none, as of another version of emfs.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
@@ -105,15 +105,15 @@ mod tests {
     }
 
     #[test]
-    fn a_note_is_read_as_it_was_written() {
+    fn metadata_is_read_as_it_was_written() {
         let version = version(Some("\"a\""), None, Some(5));
         let body = Some(WholeBody { id: "b".to_owned(), length: 9 });
         let there = Present { at: Timestamp::now(), version, content_type: Some("text/html".to_owned()), body };
-        for note in [
+        for metadata in [
             EntryMetadata::Absent(Absent { at: Timestamp(7), document: Some(u64::MAX) }),
             EntryMetadata::Present(there),
         ] {
-            assert_eq!(EntryMetadata::parse(&note.write().unwrap()), Some(note));
+            assert_eq!(EntryMetadata::parse(&metadata.write().unwrap()), Some(metadata));
         }
     }
 

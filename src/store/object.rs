@@ -77,8 +77,9 @@ impl Object {
     /// there is none.
     pub async fn whole(&self, limit: u64) -> Result<Fetched, RemoteError> {
         let known = self.look().await;
-        let was_absent =
-            known.as_ref().is_some_and(|known| known.believed && matches!(known.note, Some(EntryMetadata::Absent(_))));
+        let was_absent = known
+            .as_ref()
+            .is_some_and(|known| known.believed && matches!(known.metadata, Some(EntryMetadata::Absent(_))));
         let answer = self.run(RangeRequest::Whole(limit)).await;
         if let (Err(RemoteError { cause: Cause::NotFound, .. }), false) = (&answer, was_absent) {
             self.store_negative(known, Absent { at: Timestamp::now(), document: None })
@@ -125,7 +126,7 @@ impl Object {
     /// is kept that is not believed any more, the origin is asked; `None` where nothing tells.
     pub async fn believed_version_sum(&self) -> Option<u64> {
         let Some(known) = self.look().await else { return self.version_sum() };
-        if !known.believed && matches!(known.note, Some(EntryMetadata::Present(_))) {
+        if !known.believed && matches!(known.metadata, Some(EntryMetadata::Present(_))) {
             self.start(1).await.ok()?;
         }
         self.version_sum()
@@ -201,8 +202,8 @@ impl Object {
 
     /// When the origin last sent or confirmed what is known of it; now where that is not kept.
     pub fn confirmed(&self) -> SystemTime {
-        let note = self.0.kept.as_ref().and_then(|kept| kept.known(self.0.origin.pin()).note);
-        note.map_or_else(SystemTime::now, |note| note.at())
+        let metadata = self.0.kept.as_ref().and_then(|kept| kept.known(self.0.origin.pin()).metadata);
+        metadata.map_or_else(SystemTime::now, |metadata| metadata.at())
     }
 
     /// Looks up what is kept of it, so that nobody waits for the disk later.
@@ -227,7 +228,7 @@ impl Object {
 
     /// What is kept of its absence, believed or not, as far as that was looked up.
     pub(super) fn looked_up_absence(&self) -> Option<Absent> {
-        match self.0.kept.as_ref()?.snapshot().note? {
+        match self.0.kept.as_ref()?.snapshot().metadata? {
             EntryMetadata::Absent(absent) => Some(absent),
             EntryMetadata::Present(_) => None,
         }

@@ -43,24 +43,24 @@ pub(crate) async fn off_the_runtime<T: Send + 'static>(question: impl FnOnce() -
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unavailable;
 
-/// Keeps bytes of objects by version, and one note about each object. Several processes may share what is behind it. Who
+/// Keeps bytes of objects by version, and metadata of each object. Several processes may share what is behind it. Who
 /// writes never waits; what cannot be kept is not.
 pub trait RangeStore: fmt::Debug + Send + Sync {
     /// Whether what is written is kept.
     fn is_writable(&self) -> bool;
 
-    /// The note kept about an object. Waits for the disk, so it is not for a thread that serves others.
-    fn note(&self, object: &str) -> Result<Option<Bytes>, Unavailable>;
+    /// The metadata kept of an object. Waits for the disk, so it is not for a thread that serves others.
+    fn metadata(&self, object: &str) -> Result<Option<Bytes>, Unavailable>;
 
     /// The same for whoever must not wait on the thread.
-    fn note_soon<'a>(&'a self, object: &str) -> BoxFuture<'a, Result<Option<Bytes>, Unavailable>>;
+    fn metadata_soon<'a>(&'a self, object: &str) -> BoxFuture<'a, Result<Option<Bytes>, Unavailable>>;
 
-    /// Keeps a note about an object in place of the one before; [`RangeStore::note`] gives it at once.
-    fn set_note(&self, object: &str, note: Bytes);
+    /// Keeps metadata of an object in place of what there was; [`RangeStore::metadata`] gives it at once.
+    fn set_metadata(&self, object: &str, metadata: Bytes);
 
-    /// Keeps a note, but only where there is none when it would be kept: it may have been lost after it was set, or another
-    /// process may have set a newer one.
-    fn restore_note(&self, object: &str, note: Bytes);
+    /// Keeps metadata, but only where there is none when it would be kept: it may have been lost after it was set, or another
+    /// process may have set newer metadata.
+    fn restore_metadata(&self, object: &str, metadata: Bytes);
 
     /// The parts of `range` that are kept of that version of the object, without reading them: in order, neither overlapping
     /// nor touching. Waits for the disk, see [`off_the_runtime`].
@@ -81,7 +81,7 @@ pub trait RangeStore: fmt::Debug + Send + Sync {
     /// Keeps bytes of that version of the object, from `start` on.
     fn write(&self, object: &str, version: &str, start: u64, bytes: Bytes);
 
-    /// Drops all versions of the object and its note. Readers of this process find nothing of it at once.
+    /// Drops all versions of the object and its metadata. Readers of this process find nothing of it at once.
     fn forget(&self, object: &str);
 
     /// Drops of that version of the object what holds bytes of `range`.

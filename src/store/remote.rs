@@ -114,14 +114,14 @@ impl Remote {
 
     /// Since when it is not believed what was said before to be absent of the store with this document.
     pub(super) fn doubted_absences(&self, document: &Location) -> Option<Timestamp> {
-        let note = self.policy.disk.as_ref()?.note(&absences(document)).ok()??;
-        serde_json::from_slice(&note).ok()
+        let metadata = self.policy.disk.as_ref()?.metadata(&absences(document)).ok()??;
+        serde_json::from_slice(&metadata).ok()
     }
 
     /// Remembers that it is not.
     pub(super) fn doubt_absences(&self, document: &Location, since: Timestamp) {
-        if let (Some(disk), Ok(note)) = (&self.policy.disk, serde_json::to_vec(&since)) {
-            disk.set_note(&absences(document), note.into());
+        if let (Some(disk), Ok(metadata)) = (&self.policy.disk, serde_json::to_vec(&since)) {
+            disk.set_metadata(&absences(document), metadata.into());
         }
     }
 

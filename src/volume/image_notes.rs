@@ -18,12 +18,12 @@ pub(super) fn key(what: &str, rule: u32, origin: &str, description: &Description
 
 /// What is kept; nothing where it is not what it should be.
 pub(super) fn read<T: DeserializeOwned>(disk: Option<&Arc<dyn RangeStore>>, key: &str) -> Option<T> {
-    serde_json::from_slice(&disk?.note(key).ok()??).ok()
+    serde_json::from_slice(&disk?.metadata(key).ok()??).ok()
 }
 
 /// Keeps a value in place of the one before.
 pub(super) fn write<T: Serialize>(disk: &Arc<dyn RangeStore>, key: &str, value: &T) {
-    if let Ok(note) = serde_json::to_vec(value) {
-        disk.set_note(key, Bytes::from(note));
+    if let Ok(bytes) = serde_json::to_vec(value) {
+        disk.set_metadata(key, Bytes::from(bytes));
     }
 }

@@ -62,14 +62,14 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn fill(disk: &Disk) {
     for object in OBJECTS {
         keep(disk, object, "v", 0..LENGTH);
-        disk.set_note(object, object.as_bytes().to_vec().into());
+        disk.set_metadata(object, object.as_bytes().to_vec().into());
     }
     disk.flush();
 }
 
 fn read_all(disk: &Disk) -> u64 {
     for object in OBJECTS {
-        assert!(note_or_none(disk, object).is_none_or(|note| note == object.as_bytes()));
+        assert!(metadata_or_none(disk, object).is_none_or(|metadata| metadata == object.as_bytes()));
     }
     OBJECTS.map(|object| read_and_check(disk, object, "v", 0..LENGTH)).iter().sum()
 }
@@ -103,7 +103,7 @@ proptest! {
         let disk = Disk::open(folder.path(), SIZE).unwrap();
         prop_assert_eq!(read_all(&disk), LENGTH * OBJECTS.len() as u64);
         for object in OBJECTS {
-            prop_assert_eq!(note(&disk, object).unwrap(), object.as_bytes());
+            prop_assert_eq!(metadata(&disk, object).unwrap(), object.as_bytes());
         }
     }
 }

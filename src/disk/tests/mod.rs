@@ -42,13 +42,13 @@ pub(super) fn keep(disk: &Disk, object: &str, version: &str, range: Range<u64>) 
     disk.write(object, version, range.start, expected_bytes(object, version, range));
 }
 
-pub(super) fn note(disk: &Disk, object: &str) -> Option<Bytes> {
-    disk.note(object).unwrap()
+pub(super) fn metadata(disk: &Disk, object: &str) -> Option<Bytes> {
+    disk.metadata(object).unwrap()
 }
 
 /// The same where others may be in the way.
-pub(super) fn note_or_none(disk: &Disk, object: &str) -> Option<Bytes> {
-    disk.note(object).unwrap_or_default()
+pub(super) fn metadata_or_none(disk: &Disk, object: &str) -> Option<Bytes> {
+    disk.metadata(object).unwrap_or_default()
 }
 
 /// Nobody can use the index while this lives.
@@ -65,17 +65,17 @@ pub(super) fn folder() -> TempDir {
 }
 
 #[test]
-fn what_was_kept_is_read_by_the_next_process_with_its_note() {
+fn what_was_kept_is_read_by_the_next_process_with_its_metadata() {
     let folder = folder();
     let disk = Disk::open(folder.path(), 64 << 20).unwrap();
     keep(&disk, "https://host/a", "1", 10..3_000_000);
     keep(&disk, "https://host/a", "1", 4_000_000..4_000_010);
-    disk.set_note("https://host/a", Bytes::from_static(b"note"));
-    assert_eq!(note(&disk, "https://host/a").unwrap(), "note");
+    disk.set_metadata("https://host/a", Bytes::from_static(b"note"));
+    assert_eq!(metadata(&disk, "https://host/a").unwrap(), "note");
     drop(disk);
     let disk = Disk::open(folder.path(), 64 << 20).unwrap();
-    assert_eq!(note(&disk, "https://host/a").unwrap(), "note");
-    assert_eq!(note(&disk, "https://host/b"), None);
+    assert_eq!(metadata(&disk, "https://host/a").unwrap(), "note");
+    assert_eq!(metadata(&disk, "https://host/b"), None);
     let read = disk.read("https://host/a", "1", 0..5_000_000);
     assert_eq!(read.iter().map(Extent::range).collect::<Vec<_>>(), [10..3_000_000, 4_000_000..4_000_010]);
     assert_eq!(disk.covered("https://host/a", "1", 0..5_000_000), [10..3_000_000, 4_000_000..4_000_010]);
@@ -110,14 +110,14 @@ fn what_is_forgotten_is_gone_at_once_and_stays_gone() {
         keep(&disk, "o", version, 0..1000);
     }
     keep(&disk, "other", "1", 0..1000);
-    disk.set_note("o", Bytes::from_static(b"old"));
+    disk.set_metadata("o", Bytes::from_static(b"old"));
     disk.flush();
     keep(&disk, "o", "1", 1000..2000);
     disk.forget("o");
     assert_eq!(disk.read("o", "1", 0..2000), []);
     assert_eq!(disk.covered("o", "2", 0..2000), []);
-    assert_eq!(note(&disk, "o"), None);
-    disk.set_note("o", Bytes::from_static(b"new"));
+    assert_eq!(metadata(&disk, "o"), None);
+    disk.set_metadata("o", Bytes::from_static(b"new"));
     keep(&disk, "o", "2", 0..500);
     disk.flush();
     for disk in [disk.clone(), {
@@ -126,7 +126,7 @@ fn what_is_forgotten_is_gone_at_once_and_stays_gone() {
     }] {
         assert_eq!(disk.read("o", "1", 0..2000), []);
         assert_eq!(read_and_check(&disk, "o", "2", 0..2000), 500);
-        assert_eq!(note(&disk, "o").unwrap(), "new");
+        assert_eq!(metadata(&disk, "o").unwrap(), "new");
         assert_eq!(read_and_check(&disk, "other", "1", 0..2000), 1000);
     }
 }
@@ -178,10 +178,10 @@ fn what_cannot_be_kept_is_no_error() {
     disk.write("o", "v", u64::MAX / 2 + 5, Bytes::from_static(b"abc"));
     disk.write(&"long".repeat(5000), "v", 0, Bytes::from_static(b"abc"));
     disk.write("o", "v", 0, Bytes::new());
-    disk.set_note("o", vec![0; MAX_NOTE + 1].into());
+    disk.set_metadata("o", vec![0; MAX_METADATA + 1].into());
     disk.flush();
     assert_eq!(disk.stat().unwrap().extents, 0);
-    assert_eq!(note(&disk, "o"), None);
+    assert_eq!(metadata(&disk, "o"), None);
     assert_eq!(disk.read("o", "v", 0..u64::MAX), []);
     assert_eq!(disk.read("o", "v", Range { start: 9, end: 3 }), []);
 }

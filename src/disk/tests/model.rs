@@ -10,7 +10,7 @@ use super::*;
 enum Step {
     Write { object: u8, version: u8, start: u64, length: u64 },
     Read { object: u8, version: u8, start: u64, length: u64 },
-    Note { object: u8, note: u8 },
+    SetMetadata { object: u8, metadata: u8 },
     Forget { object: u8 },
     Flush,
     Reopen,
@@ -22,7 +22,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => place.clone().prop_map(|(object, version, start, length)| Step::Write { object, version, start, length }),
         8 => place.prop_map(|(object, version, start, length)| Step::Read { object, version, start, length }),
-        2 => (0..3_u8, any::<u8>()).prop_map(|(object, note)| Step::Note { object, note }),
+        2 => (0..3_u8, any::<u8>()).prop_map(|(object, metadata)| Step::SetMetadata { object, metadata }),
         1 => (0..3_u8).prop_map(|object| Step::Forget { object }),
         2 => Just(Step::Flush),
         1 => Just(Step::Reopen),
@@ -41,7 +41,7 @@ proptest! {
         let mut disk = Disk::open(folder.path(), size).unwrap();
         // Whether a byte must be there: it was kept, not forgotten, and flushed.
         let mut kept: HashMap<(u8, u8), Vec<bool>> = HashMap::new();
-        let mut notes: HashMap<u8, u8> = HashMap::new();
+        let mut kept_metadata: HashMap<u8, u8> = HashMap::new();
         for step in steps {
             match step {
                 Step::Write { object, version, start, length } => {
@@ -67,14 +67,14 @@ proptest! {
                     let covered = disk.covered(&name, &version_name, range);
                     prop_assert_eq!(covered.iter().map(|part| part.end - part.start).sum::<u64>(), want);
                 }
-                Step::Note { object, note } => {
-                    disk.set_note(&object.to_string(), vec![note].into());
-                    notes.insert(object, note);
+                Step::SetMetadata { object, metadata } => {
+                    disk.set_metadata(&object.to_string(), vec![metadata].into());
+                    kept_metadata.insert(object, metadata);
                 }
                 Step::Forget { object } => {
                     disk.forget(&object.to_string());
                     kept.retain(|(name, _), _| *name != object);
-                    notes.remove(&object);
+                    kept_metadata.remove(&object);
                     for version in 0..2 {
                         prop_assert_eq!(read_and_check(&disk, &object.to_string(), &version.to_string(), 0..600_000), 0);
                     }
@@ -90,8 +90,8 @@ proptest! {
                 }
             }
             for object in 0..3 {
-                let note = note(&disk, &object.to_string()).map(|note| note[0]);
-                prop_assert_eq!(note, notes.get(&object).copied());
+                let metadata = metadata(&disk, &object.to_string()).map(|metadata| metadata[0]);
+                prop_assert_eq!(metadata, kept_metadata.get(&object).copied());
             }
         }
     }

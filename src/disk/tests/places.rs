@@ -85,7 +85,7 @@ fn on_a_full_disk_reads_go_on_and_one_line_warns() {
     );
     let kept = read_and_check(&disk, "o", "v", 0..80 << 20);
     assert!(kept >= 48 << 20, "{kept} bytes kept");
-    disk.set_note("gone", Bytes::from_static(b"note"));
+    disk.set_metadata("gone", Bytes::from_static(b"note"));
     disk.flush();
     // Now somebody else takes the rest.
     let mut brim = fs::File::create(place.path().join("brim")).unwrap();
@@ -93,9 +93,9 @@ fn on_a_full_disk_reads_go_on_and_one_line_warns() {
     for part in 100..120 {
         keep(&disk, "o", "v", part << 20..(part + 1) << 20);
         disk.forget("gone");
-        assert_eq!(note(&disk, "gone"), None);
+        assert_eq!(metadata(&disk, "gone"), None);
         disk.flush();
-        assert_eq!(note(&disk, "gone"), None);
+        assert_eq!(metadata(&disk, "gone"), None);
     }
     assert!(read_and_check(&disk, "o", "v", 0..80 << 20) >= 40 << 20);
     let lines = String::from_utf8(lines.0.lock().clone()).unwrap();
@@ -139,17 +139,17 @@ fn a_folder_that_cannot_be_written_is_used_and_not_written() {
     let (folder, place) = (folder(), super::folder());
     let writing = Disk::open(folder.path(), 1 << 20).unwrap();
     keep(&writing, "o", "v", 0..100_000);
-    writing.set_note("o", Bytes::from_static(b"note"));
+    writing.set_metadata("o", Bytes::from_static(b"note"));
     writing.flush();
     let Some(_mounted) = read_only_way(folder.path(), place.path()) else { return };
     let disk = Disk::open(place.path(), 1 << 20).unwrap();
     assert_eq!(disk.access(), FolderAccess::ReadOnly);
     keep(&disk, "o", "v", 200_000..300_000);
-    disk.set_note("other", Bytes::from_static(b"note"));
+    disk.set_metadata("other", Bytes::from_static(b"note"));
     disk.flush();
     assert_eq!(read_and_check(&disk, "o", "v", 0..300_000), 100_000);
-    assert_eq!(note(&disk, "o").unwrap(), "note");
-    assert_eq!(note(&disk, "other"), None);
+    assert_eq!(metadata(&disk, "o").unwrap(), "note");
+    assert_eq!(metadata(&disk, "other"), None);
     assert_eq!(disk.verify(&mut |_, _| {}).unwrap().damaged, 0);
     assert!(matches!(disk.clear(), Err(DiskError::ReadOnly(_))));
     assert!(matches!(disk.prune(0), Err(DiskError::ReadOnly(_))));
@@ -160,7 +160,7 @@ fn a_folder_that_cannot_be_written_is_used_and_not_written() {
     assert_eq!(read_and_check(&disk, "o", "v", 0..500_000), 200_000);
     disk.forget("o");
     assert_eq!(disk.read("o", "v", 0..500_000), []);
-    assert_eq!(note(&disk, "o"), None);
+    assert_eq!(metadata(&disk, "o"), None);
     assert_eq!(read_and_check(&writing, "o", "v", 0..500_000), 200_000);
 }
 

@@ -62,8 +62,8 @@ fn work(disk: &Disk, steps: u64) {
         if read_and_check(disk, &object, "v", range.clone()) < range.end - range.start {
             keep(disk, &object, "v", range);
         }
-        disk.set_note(&object, object.as_bytes().to_vec().into());
-        assert!(note_or_none(disk, &object).is_none_or(|note| note == object.as_bytes()));
+        disk.set_metadata(&object, object.as_bytes().to_vec().into());
+        assert!(metadata_or_none(disk, &object).is_none_or(|metadata| metadata == object.as_bytes()));
         match random.random_range(0..200) {
             0 => disk.forget(&object),
             1 => drop(disk.prune(SIZE / 2).unwrap()),
@@ -77,7 +77,7 @@ fn work(disk: &Disk, steps: u64) {
 fn check_all(disk: &Disk) {
     for object in 0..OBJECTS {
         read_and_check(disk, &name(object), "v", 0..LENGTH);
-        assert!(note_or_none(disk, &name(object)).is_none_or(|note| note == name(object).as_bytes()));
+        assert!(metadata_or_none(disk, &name(object)).is_none_or(|metadata| metadata == name(object).as_bytes()));
     }
 }
 

@@ -3,34 +3,34 @@
 use super::*;
 
 #[test]
-fn a_note_is_restored_where_it_was_lost_and_replaces_none() {
+fn metadata_is_restored_where_it_was_lost_and_replaces_none() {
     let folder = folder();
     let disk = Disk::open(folder.path(), 1 << 20).unwrap();
     let other = Disk::open(folder.path(), 1 << 20).unwrap();
-    disk.set_note("lost", Bytes::from_static(b"first"));
-    disk.set_note("newer", Bytes::from_static(b"first"));
+    disk.set_metadata("lost", Bytes::from_static(b"first"));
+    disk.set_metadata("newer", Bytes::from_static(b"first"));
     disk.flush();
     other.forget("lost");
-    other.set_note("newer", Bytes::from_static(b"second"));
+    other.set_metadata("newer", Bytes::from_static(b"second"));
     other.flush();
     for name in ["lost", "newer"] {
-        disk.restore_note(name, Bytes::from_static(b"again"));
+        disk.restore_metadata(name, Bytes::from_static(b"again"));
     }
     disk.flush();
-    assert_eq!(note(&disk, "lost").unwrap(), "again");
-    assert_eq!(note(&disk, "newer").unwrap(), "second");
+    assert_eq!(metadata(&disk, "lost").unwrap(), "again");
+    assert_eq!(metadata(&disk, "newer").unwrap(), "second");
 }
 
 #[test]
 fn that_the_index_cannot_be_asked_is_not_that_nothing_is_kept() {
     let folder = folder();
     let disk = Disk::open(folder.path(), 1 << 20).unwrap();
-    disk.set_note("o", Bytes::from_static(b"note"));
+    disk.set_metadata("o", Bytes::from_static(b"note"));
     disk.flush();
     let locked = locked(folder.path());
-    assert!(disk.note("o").is_err());
+    assert!(disk.metadata("o").is_err());
     drop(locked);
-    assert_eq!(disk.note("o").unwrap().unwrap(), "note");
+    assert_eq!(disk.metadata("o").unwrap().unwrap(), "note");
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn what_is_to_be_kept_waits_for_an_index_that_others_use() {
     disk.flush();
     let locked = locked(folder.path());
     keep(&disk, "o", "v", 1000..3000);
-    disk.set_note("o", Bytes::from_static(b"note"));
+    disk.set_metadata("o", Bytes::from_static(b"note"));
     // Longer than a reader waits.
     let others = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(1200));
@@ -52,7 +52,7 @@ fn what_is_to_be_kept_waits_for_an_index_that_others_use() {
     assert_eq!(read_and_check(&disk, "o", "v", 0..3000), 3000);
     drop(disk);
     let disk = Disk::open(folder.path(), 1 << 20).unwrap();
-    assert_eq!(note(&disk, "o").unwrap(), "note");
+    assert_eq!(metadata(&disk, "o").unwrap(), "note");
     assert_eq!(read_and_check(&disk, "o", "v", 0..3000), 3000);
 }
 
@@ -132,14 +132,14 @@ fn of_a_range_that_is_forgotten_nothing_is_there_and_of_the_others_all() {
         keep(&disk, "o", "v", start..start + 1000);
         keep(&disk, "o", "other", start..start + 1000);
     }
-    disk.set_note("o", Bytes::from_static(b"note"));
+    disk.set_metadata("o", Bytes::from_static(b"note"));
     // What waits to be written goes as well.
     disk.forget_range("o", "v", &(1500..2001));
     let look = |disk: &Disk| {
         let there: Vec<_> = disk.read("o", "v", 0..4000).iter().map(Extent::range).collect();
         assert_eq!(there, [0..1000, 3000..4000]);
         assert_eq!(read_and_check(disk, "o", "other", 0..4000), 4000);
-        assert_eq!(note(disk, "o").unwrap(), "note");
+        assert_eq!(metadata(disk, "o").unwrap(), "note");
     };
     disk.flush();
     look(&disk);

@@ -76,21 +76,21 @@ impl Machine {
         format!("{}/bucket/a%20key", self.origin.url())
     }
 
-    pub(super) fn note(&self) -> Option<EntryMetadata> {
-        EntryMetadata::parse(&self.disk.note(&self.key()).unwrap()?)
+    pub(super) fn metadata(&self) -> Option<EntryMetadata> {
+        EntryMetadata::parse(&self.disk.metadata(&self.key()).unwrap()?)
     }
 
-    /// Makes the note `age` older than it is.
+    /// Makes the metadata `age` older than it is.
     pub(super) fn age(&self, age: Duration) {
         self.disk.flush();
-        let note = self.note().unwrap();
+        let metadata = self.metadata().unwrap();
         let at = serde_json::to_value(Timestamp::now()).unwrap().as_u64().unwrap() - age.as_millis() as u64;
         let at: Timestamp = serde_json::from_value(at.into()).unwrap();
-        let note = match note {
+        let metadata = match metadata {
             EntryMetadata::Absent(absent) => EntryMetadata::Absent(Absent { at, ..absent }),
             EntryMetadata::Present(there) => EntryMetadata::Present(Present { at, ..there }),
         };
-        self.disk.set_note(&self.key(), note.write().unwrap().into());
+        self.disk.set_metadata(&self.key(), metadata.write().unwrap().into());
     }
 }
 

@@ -15,7 +15,7 @@ use crate::remote::{ObjectVersion, Pin};
 use crate::store::{CachePolicy, past_caches};
 
 #[tokio::test]
-async fn a_note_that_was_lost_is_written_again_with_the_next_bytes() {
+async fn metadata_that_was_lost_is_written_again_with_the_next_bytes() {
     let machine = Machine::new(|_, request| correct(&data(1000), "\"v\"", request)).await;
     let object = machine.online();
     bytes(&object, 0..500).await.unwrap();
@@ -77,10 +77,10 @@ async fn an_absence_that_was_asked_for_before_the_object_came_is_not_kept() {
     pin.settle(version, &RangeRequest::Whole(5), b"bytes").unwrap();
     let absent = Absent { at: Timestamp::now(), document: None };
     assert!(matches!(kept.store_negative(&pin, &known, absent), Err(Cause::Changed(_))));
-    assert_eq!(machine.disk.note("o").unwrap(), None);
+    assert_eq!(machine.disk.metadata("o").unwrap(), None);
     pin.reset();
     kept.store_negative(&pin, &known, absent).unwrap();
-    assert!(machine.disk.note("o").unwrap().is_some());
+    assert!(machine.disk.metadata("o").unwrap().is_some());
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn unversioned_bodies_of_the_same_moment_have_names_of_their_own() {
     for _ in 0..2 {
         machine.revalidating().whole(100).await.unwrap();
         machine.disk.flush();
-        let Some(EntryMetadata::Present(Present { body: Some(body), .. })) = machine.note() else {
+        let Some(EntryMetadata::Present(Present { body: Some(body), .. })) = machine.metadata() else {
             panic!("no body is kept")
         };
         names.push(body.id.rsplit(' ').next().unwrap().to_owned());
