@@ -54,6 +54,15 @@ def test_warming_reads_lists_and_tells_all_that_failed(scene):
     assert "no cache" in emfs("warm", "zarr", "--config", scene.config_file, "--cache-size", "0", check=False).stderr
 
 
+def test_of_named_levels_those_that_there_are_are_fetched_and_the_others_told(scene):
+    done = scene.emfs("warm", "zarr", "--level", "s0,s9")
+    assert "has no level s9" in done.stderr and not done.stdout.startswith("0 blocks")
+    with scene.mounted("--offline") as mount:
+        scene.check(mount, [chunk for chunk in scene.chunks() if chunk[0] == "zarr"])
+    refused = scene.emfs("warm", "zarr", "--level", "s8,s9", check=False)
+    assert refused.returncode == 1 and "there is no level s8" in refused.stderr
+
+
 def test_a_bad_line_of_a_list_is_told_by_its_place_and_does_not_stop_the_others(scene):
     file = scene.folder / "chunks.txt"
     file.write_text("# a job\nnowhere/em.zarr\n\nzarr/em.zarr/s0/0/0/0\nzarr/em.zarr/s9\nzarr/nothing\nzarr/em.zarr/s0/99\nzarr/em.zarr/s0/0/0/1\n")

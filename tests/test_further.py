@@ -1,6 +1,7 @@
 """Further public volumes by name, and entries for anything else."""
 
 import json
+import subprocess
 import tomllib
 
 import pytest
@@ -9,7 +10,7 @@ import further_volumes
 import readers
 import reference_volumes
 from make_precomputed_fixtures import RAW, open_scale, sharding
-from mounting import configuration, emfs, mounted
+from mounting import BINARY, configuration, emfs, mounted
 from origin import Origin
 
 BUILT_IN = ["idr-9846137", "empiar-11759", "epfl-hippocampus", "jrc_mus-nacc-2", "hemibrain"]
@@ -95,3 +96,17 @@ def test_what_cannot_be_found_is_told_and_can_be_written_all_the_same(tmp_path):
         done = emfs("add", f"{origin.url}/nothing.zarr", "--no-probe")
         assert tomllib.loads(done.stdout)["dataset"][0] == {"name": "nothing", "source": {"kind": "zarr", "url": f"{origin.url}/nothing.zarr"}}
         assert not [request for request in origin.requests if "--no-probe" in request.path]
+
+
+def test_what_is_no_address_is_told_before_anybody_is_asked(tmp_path):
+    for wrong, words in (("EMPIAR-abc", "EMPIAR-NNNNN"), ("EMPIAR-99999999999999999999999", "EMPIAR-NNNNN"), ("idr0086", "IDR-NNNN")):
+        done = emfs("add", wrong, "--no-probe", check=False)
+        assert done.returncode == 2 and words in done.stderr and not done.stdout
+    done = emfs("add", "https://reader:S3cret@h/v.tif", "--cache-size", "0", check=False)
+    assert done.returncode == 1 and "password" in done.stderr and "S3cret" not in done.stderr and "--no-probe" not in done.stderr
+
+
+def test_the_entry_of_a_file_names_it_from_anywhere(tmp_path):
+    (tmp_path / "vol.tif").write_bytes(b"")
+    done = subprocess.run([BINARY, "add", "./vol.tif", "--no-probe"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    assert tomllib.loads(done.stdout)["dataset"][0]["source"]["url"] == str(tmp_path / "vol.tif")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import reference_volumes
-from mounting import configuration, emfs, wait_for
+from mounting import BINARY, configuration, emfs, mounted, wait_for
 from origin import Origin
 from serving import served
 
@@ -110,6 +110,15 @@ def test_without_a_server_the_archive_is_asked_and_that_is_said(scene, tmp_path)
     there = state(emfs("link", "group", "--server", server.url).stdout)
     alone = state(done.stdout)
     assert alone["dimensions"] == there["dimensions"] and alone["layers"][0]["source"] == "zarr2://http://127.0.0.1:9/group/em.zarr"
+
+
+def test_a_path_in_a_mount_means_the_dataset_of_its_catalogue(scene, tmp_path):
+    _, config, _ = scene
+    with mounted(tmp_path, config.read_text()) as mount:
+        for name, folder in ((mount / "group" / "em.zarr", None), ("mnt/group", tmp_path)):
+            done = subprocess.run([BINARY, "link", name, "--server", "http://127.0.0.1:9/"], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == 0, done.stderr
+            assert state(done.stdout)["layers"][0]["source"] == "zarr2://http://127.0.0.1:9/group/em.zarr"
 
 
 def test_a_crop_can_be_named_as_a_box(scene):

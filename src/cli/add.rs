@@ -1,12 +1,14 @@
 //! `emfs add`: the entry of a configuration for a volume that somebody names.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::CliError;
 use super::output::{eprint_line, print};
-use super::session::{CacheArgs, Session, finish};
+use super::session::{self, CacheArgs, Session, finish};
 use crate::archive;
 use crate::catalog::Catalog;
+use crate::remote;
 
 /// Somebody waits for the answers.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -51,7 +53,7 @@ pub(super) struct AddArgs {
 /// Prints the entry.
 pub(super) fn run(args: &AddArgs) -> Result<(), CliError> {
     let name = args.name.clone().unwrap_or_else(|| name_of(&args.address));
-    let entries = args.entries(&name);
+    let entries = args.entries(&name)?;
     // The first kind says what is wrong with the address, where something is.
     let catalogs: Vec<(String, Result<Catalog, _>)> = entries
         .into_iter()
@@ -67,6 +69,7 @@ pub(super) fn run(args: &AddArgs) -> Result<(), CliError> {
     }
     let session = Session::new(&Catalog::builtin()?.limits, args.cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
     let mut failures = Vec::new();
+    let is_entry = catalogs.iter().any(|(_, catalog)| catalog.is_ok());
     for (entry, catalog) in catalogs {
         let catalog = match catalog {
             Ok(catalog) => catalog,
@@ -82,10 +85,8 @@ pub(super) fn run(args: &AddArgs) -> Result<(), CliError> {
         }
     }
     failures.iter().for_each(|line| eprint_line(line));
-    Err(CliError::Failed(format!(
-        "{}: no volume could be opened there (--no-probe writes the entry all the same)",
-        args.address
-    )))
+    let remedy = if is_entry { " (--no-probe writes the entry all the same)" } else { "" };
+    Err(CliError::Failed(format!("{}: no volume could be opened there{remedy}", remote::shown_text(&args.address))))
 }
 
 fn first<T>(list: Vec<T>) -> Result<T, CliError> {
@@ -106,11 +107,7 @@ fn told(opened: &archive::Opened) -> String {
 
 impl AddArgs {
     /// The entries that the address may mean, the likeliest first.
-    fn entries(&self, name: &str) -> Vec<String> {
-        let number = |prefix: &str| {
-            let text = self.address.get(..prefix.len()).filter(|start| start.eq_ignore_ascii_case(prefix));
-            text.and_then(|_| self.address[prefix.len()..].parse::<u64>().ok())
-        };
+    fn entries(&self, name: &str) -> Result<Vec<String>, CliError> {
         let mut common: Vec<(&str, toml::Value)> = Vec::new();
         for (key, value) in [("server", &self.server), ("files", &self.files), ("endpoint", &self.endpoint)] {
             common.extend(value.clone().map(|value| (key, value.into())));
@@ -121,14 +118,52 @@ impl AddArgs {
             let lines: String = source.into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
             format!("[[dataset]]\nname = {}\n\n[dataset.source]\n{lines}", toml::Value::from(name))
         };
-        let whole = |number: u64| toml::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
-        if let Some(number) = number("EMPIAR-") {
-            return vec![entry("empiar", "entry", whole(number))];
+        match Named::parse(&self.address).map_err(CliError::Usage)? {
+            Named::Empiar(number) => Ok(vec![entry("empiar", "entry", number.into())]),
+            Named::Idr(number) => Ok(vec![entry("idr", "image", number.into())]),
+            Named::Address => {
+                // The entry is for a file that may lie anywhere.
+                let url = match self.address.contains("://") {
+                    true => self.address.clone(),
+                    false => session::absolute(Path::new(&self.address))?.display().to_string(),
+                };
+                Ok(possible_kinds(&url).iter().map(|kind| entry(kind, "url", url.as_str().into())).collect())
+            }
         }
-        if let Some(number) = number("IDR-") {
-            return vec![entry("idr", "image", whole(number))];
+    }
+}
+
+/// What a text names.
+#[derive(Debug, PartialEq, Eq)]
+enum Named {
+    /// An entry of EMPIAR.
+    Empiar(i64),
+    /// An image of the IDR.
+    Idr(i64),
+    /// Anything else is an address or a path.
+    Address,
+}
+
+impl Named {
+    fn parse(text: &str) -> Result<Self, String> {
+        let upper = text.to_ascii_uppercase();
+        let number = |rest: &str| rest.strip_prefix('-').and_then(|number| number.parse::<u32>().ok()).map(i64::from);
+        // Folders may be called so, too.
+        let is_word = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if let Some(rest) = upper.strip_prefix("EMPIAR").filter(|rest| is_word(rest)) {
+            let wanted = || format!("{text}: an entry of EMPIAR is written EMPIAR-NNNNN, as EMPIAR-11759");
+            return number(rest).map(Named::Empiar).ok_or_else(wanted);
         }
-        possible_kinds(&self.address).iter().map(|kind| entry(kind, "url", self.address.as_str().into())).collect()
+        if let Some(rest) = upper.strip_prefix("IDR").filter(|rest| is_word(rest)) {
+            let wanted = || {
+                format!(
+                    "{text}: an image of the IDR is written IDR-NNNN with its number, as IDR-9846137; a study has many, and \
+                     their pages show the numbers"
+                )
+            };
+            return number(rest).map(Named::Idr).ok_or_else(wanted);
+        }
+        Ok(Named::Address)
     }
 }
 

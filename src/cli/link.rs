@@ -1,6 +1,5 @@
 //! `emfs link`.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +8,13 @@ use bytes::Bytes;
 use reqwest::{Client, StatusCode};
 
 use super::config::ConfigArgs;
-use super::options::MountOptions;
+use super::mounted::Meant;
 use super::output::{eprint_line, print};
 use super::session::{CacheArgs, finish};
 use super::web::ADDRESS;
-use super::{CliError, mounted, size, target};
-use crate::catalog::MAIN_IMAGE;
-use crate::daemon;
+use super::{CliError, mounted, target};
+use crate::catalog::{Catalog, MAIN_IMAGE};
+use crate::daemon::{self, Settings};
 use crate::geometry::Region;
 use crate::http::viewers::{Link, Viewer};
 use crate::http::{Access, Described, DescriptionError, Site};
@@ -98,10 +97,7 @@ pub(super) fn run(args: &LinkArgs) -> Result<(), CliError> {
     if args.open && !args.viewer.is_page() {
         return Err(CliError::Usage(format!("{} is no page that a browser could open", args.viewer.name())));
     }
-    let name = match Path::new(&args.name).is_absolute() || args.name.starts_with('.') {
-        true => mounted::meant(&args.name, &args.config, &args.cache)?.path,
-        false => args.name.clone(),
-    };
+    let Meant { catalog, path: name, cache } = mounted::meant(&args.name, &args.config, &args.cache)?;
     let (dataset, name) =
         name.trim_end_matches('/').split_once('/').unwrap_or((name.trim_end_matches('/'), MAIN_IMAGE));
     let store = store(name, args.crop)?;
@@ -109,7 +105,7 @@ pub(super) fn run(args: &LinkArgs) -> Result<(), CliError> {
         Ok(image) => image,
         Err(Unasked::Nobody(reason)) => {
             eprint_line(&format!("no server answers at {} ({reason}); start one with `emfs serve`", args.server));
-            describe(args, dataset, &store)?
+            describe((catalog, &cache), dataset, &store)?
         }
         Err(Unasked::Failed(reason)) => return Err(CliError::Failed(format!("{dataset}/{name}: {reason}"))),
     };
@@ -185,16 +181,9 @@ async fn body(mut answer: reqwest::Response) -> Result<Bytes, String> {
 }
 
 /// Describes an image as a server of the same catalogue would.
-fn describe(args: &LinkArgs, dataset: &str, store: &str) -> Result<Described, CliError> {
-    let options = MountOptions {
-        config: args.config.clone(),
-        dataset: vec![dataset.to_owned()],
-        memory: Some(MEMORY),
-        timeout: size::seconds(&PATIENCE.as_secs().to_string()).map_err(CliError::Failed)?,
-        cache: args.cache.clone(),
-        verbose: 0,
-    };
-    let settings = options.settings(Path::new(""))?;
+fn describe((catalog, cache): (Catalog, &CacheArgs), dataset: &str, store: &str) -> Result<Described, CliError> {
+    let catalog = catalog.select(&[dataset.to_owned()])?;
+    let settings = Settings { memory: MEMORY, timeout: PATIENCE, cache: cache.cache()?, ..Settings::of(catalog) };
     let runtime = daemon::runtime()?;
     let described = {
         let _inside = runtime.enter();

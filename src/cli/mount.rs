@@ -53,6 +53,7 @@ pub(super) struct MountArgs {
 
 /// Mounts, in the background or the foreground.
 pub(super) fn run(args: MountArgs) -> Result<(), CliError> {
+    check(&args)?;
     let detail = Detail::Progress(args.options.verbose);
     if args.background_child {
         background::detach()?;
@@ -88,11 +89,19 @@ pub(super) fn run(args: MountArgs) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Refuses options that do not go together, before there is a second process, which could only say that it failed.
+fn check(args: &MountArgs) -> Result<(), CliError> {
+    match args.serve {
+        Some(address) => args.web.check(address),
+        None if args.web.is_given() => {
+            Err(CliError::Usage("options of serving over HTTP mean something with --serve only".to_owned()))
+        }
+        None => Ok(()),
+    }
+}
+
 fn start(args: &MountArgs) -> Result<(Daemon, Signals), CliError> {
     let watchdog = Some(Duration::from_secs(args.watchdog)).filter(|patience| !patience.is_zero());
-    if args.serve.is_none() && args.web.is_given() {
-        return Err(CliError::Usage("options of serving over HTTP mean something with --serve only".to_owned()));
-    }
     let settings = Settings {
         allow_other: args.allow_other,
         guard: Some(Guard { watchdog }),

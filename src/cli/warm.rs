@@ -214,7 +214,7 @@ impl WarmRun<'_> {
     async fn image(&self, wanted: &WantedImage<'_>, opened: &OpenImage) {
         let mut boxes: Vec<(LevelIndex, Region)> = Vec::new();
         for wish in &wanted.wishes {
-            match self.boxes(wish, opened) {
+            match self.boxes(wish, &wanted.name, opened) {
                 Ok(more) => boxes.extend(more),
                 Err(reason) => {
                     let at = self.args.place_of(wish.at);
@@ -261,7 +261,7 @@ impl WarmRun<'_> {
     }
 
     /// Levels of the image and the voxels of them that are wanted.
-    fn boxes(&self, wish: &Wish<'_>, opened: &OpenImage) -> Result<Vec<(LevelIndex, Region)>, String> {
+    fn boxes(&self, wish: &Wish<'_>, name: &str, opened: &OpenImage) -> Result<Vec<(LevelIndex, Region)>, String> {
         let place = &wish.place;
         let view = place.view(&opened.pyramid).map_err(|error| error.to_string())?;
         let (levels, chunk): (Vec<LevelIndex>, &[u64]) = match &place.part {
@@ -271,9 +271,19 @@ impl WarmRun<'_> {
                 (view.numbers.iter().copied().map(LevelIndex).collect(), &[])
             }
             ImagePart::All => {
-                // Labels may have fewer levels than their image.
-                let is_there = |level: &LevelIndex| place.label.is_none() || view.position(*level).is_some();
-                (self.args.level.iter().copied().filter(is_there).collect(), &[])
+                // Images have different numbers of levels, and labels may have fewer than theirs.
+                let (there, missing): (Vec<_>, Vec<_>) =
+                    self.args.level.iter().copied().partition(|level| view.position(*level).is_some());
+                match missing.first() {
+                    Some(&level) if place.label.is_none() && there.is_empty() => {
+                        return Err(place::region(&view, level, &[]).err().unwrap_or_default());
+                    }
+                    Some(level) if place.label.is_none() => {
+                        eprint_line(&format!("{name} has no level {level}; the others are fetched"));
+                    }
+                    _ => {}
+                }
+                (there, &[])
             }
         };
         // The box is one of s0, also where that is not shown.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::CliError;
 use crate::daemon::Web;
-use crate::http::{self, Access, JobTokens, Token};
+use crate::http::{self, Access, JobTokens, PageOrigin, Token};
 
 /// Where it is served if nobody says.
 pub(super) const ADDRESS: &str = "127.0.0.1:8474";
@@ -25,7 +25,7 @@ pub(super) struct WebArgs {
     public: bool,
     /// Let pages of this origin read, as `https://example.org`; can be given several times [default: any]
     #[arg(long, value_name = "ORIGIN")]
-    allow_origin: Vec<String>,
+    allow_origin: Vec<PageOrigin>,
     /// Serve with TLS: the certificate, and those above it, in a PEM file
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -49,8 +49,21 @@ impl WebArgs {
         *public || !allow_origin.is_empty() || files.into_iter().any(Option::is_some)
     }
 
-    /// The server at an address, with everything read that is needed for it. Other machines get nothing unless that was meant.
+    /// Other machines get nothing unless that was meant.
+    pub fn check(&self, address: SocketAddr) -> Result<(), CliError> {
+        let is_limited = self.token_file.is_some() || self.key_file.is_some();
+        if address.ip().is_loopback() || is_limited || self.public {
+            return Ok(());
+        }
+        Err(CliError::Usage(format!(
+            "at {address} everybody who reaches this machine could read all that is served, your own files included; name a \
+             token with --token-file FILE, or the keys of tokens with --key-file FILE, or say --public"
+        )))
+    }
+
+    /// The server at an address, with everything read that is needed for it.
     pub fn web(&self, address: SocketAddr) -> Result<Web, CliError> {
+        self.check(address)?;
         let token = self.token_file.as_ref().map(|file| {
             let text = std::fs::read_to_string(file).map_err(CliError::system(file.display().to_string()))?;
             Token::new(&text).map_err(|error| CliError::Failed(format!("{}: {error}", file.display())))
@@ -58,12 +71,6 @@ impl WebArgs {
         let token = token.transpose()?;
         let jobs = self.key_file.clone().map(JobTokens::of).transpose();
         let jobs = jobs.map_err(|error| CliError::Failed(error.to_string()))?.map(Arc::new);
-        if !address.ip().is_loopback() && token.is_none() && jobs.is_none() && !self.public {
-            return Err(CliError::Usage(format!(
-                "at {address} everybody who reaches this machine could read all that is served, your own files included; name a \
-                 token with --token-file FILE, or the keys of tokens with --key-file FILE, or say --public"
-            )));
-        }
         let tls = match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => {
                 Some(http::acceptor(certificate, key).map_err(|error| CliError::Failed(error.to_string()))?)

@@ -71,17 +71,24 @@ pub struct Settings {
 impl Settings {
     /// Those for a catalogue given as text: the defaults of all options but that nothing is kept on disk.
     pub fn of_text(catalog: &str, mountpoint: &Path) -> Result<Self, DaemonError> {
-        Ok(Settings {
-            mountpoint: mountpoint.to_owned(),
-            catalog: Arc::new(Catalog::parse(catalog, "demo", None)?),
-            about: About { catalogue: "text", text: Some(catalog.into()), ..About::default() },
+        let about = About { catalogue: "text", text: Some(catalog.into()), ..About::default() };
+        let catalog = Catalog::parse(catalog, "demo", None)?;
+        Ok(Settings { mountpoint: mountpoint.to_owned(), about, ..Settings::of(catalog) })
+    }
+
+    /// Those for looking into a catalogue without a mount, with the same defaults.
+    pub fn of(catalog: Catalog) -> Self {
+        Settings {
+            mountpoint: PathBuf::new(),
+            catalog: Arc::new(catalog),
+            about: About::default(),
             memory: default_limit(),
             timeout: TIMEOUT,
             cache: CacheUse::default(),
             allow_other: false,
             own_namespace: false,
             guard: None,
-        })
+        }
     }
 }
 

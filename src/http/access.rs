@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::job_tokens::JobTokens;
+use super::page_origin::PageOrigin;
 use crate::token::{Claims, TokenError as JobError};
 
 /// A shorter token could be guessed.
@@ -65,7 +66,7 @@ pub struct Access {
     /// By what tokens of jobs are checked, where those are valid.
     pub jobs: Option<Arc<JobTokens>>,
     /// The origins whose pages may read; any where none is named.
-    pub origins: Vec<String>,
+    pub origins: Vec<PageOrigin>,
 }
 
 /// What a request may do.
@@ -84,9 +85,14 @@ pub(super) enum Admission {
 }
 
 impl Access {
+    /// Whether readers have to show a token.
+    pub(super) fn is_limited(&self) -> bool {
+        self.token.is_some() || self.jobs.is_some()
+    }
+
     /// What a request may do whose path begins with `first`.
     pub(super) fn admits(&self, headers: &HeaderMap, first: Option<&str>) -> Admission {
-        if self.token.is_none() && self.jobs.is_none() {
+        if !self.is_limited() {
             return Admission::Granted(0);
         }
         if let Some(admission) = first.and_then(|first| self.knows(first, 1)) {
@@ -112,14 +118,19 @@ impl Access {
         }
     }
 
+    /// Whether pages of all origins may read.
+    pub(super) fn allows_all(&self) -> bool {
+        self.origins.is_empty() || self.origins.contains(&PageOrigin::Any)
+    }
+
     /// What a browser is told of whose pages may read the answer; nothing where the asking one's may not.
     pub(super) fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        if self.origins.is_empty() {
+        if self.allows_all() {
             return Some(HeaderValue::from_static("*"));
         }
         let origin = headers.get(ORIGIN)?;
-        let text = origin.to_str().ok()?;
-        self.origins.iter().any(|allowed| allowed.trim_end_matches('/') == text).then(|| origin.clone())
+        let asking = PageOrigin::Of(origin.to_str().ok()?.to_owned());
+        self.origins.contains(&asking).then(|| origin.clone())
     }
 }
 
@@ -161,7 +172,7 @@ mod tests {
     fn pages_of_other_origins_than_those_named_may_not_read() {
         let from = |origin: &str| HeaderMap::from_iter([(ORIGIN, origin.parse().unwrap())]);
         assert_eq!(Access::default().allowed(&from("https://a")).unwrap(), "*");
-        let access = Access { origins: vec!["https://a/".to_owned()], ..Access::default() };
+        let access = Access { origins: vec!["https://a/".parse().unwrap()], ..Access::default() };
         assert_eq!(access.allowed(&from("https://a")).unwrap(), "https://a");
         assert_eq!(access.allowed(&from("https://b")), None);
         assert_eq!(access.allowed(&HeaderMap::new()), None);

@@ -11,7 +11,7 @@ use hyper::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, HeaderName,
     HeaderValue, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use tracing::{Instrument, Span};
 
 use super::access::Admission;
@@ -74,7 +74,7 @@ async fn respond_within(site: Arc<Site>, request: Request<Incoming>) -> Response
 
 /// Tells browsers whose pages may have the answer.
 fn allow_pages(site: &Site, asked: &HeaderMap, headers: &mut HeaderMap) {
-    if !site.access().origins.is_empty() {
+    if !site.access().allows_all() {
         headers.append(VARY, value("Origin"));
     }
     if let Some(origin) = site.access().allowed(asked) {
@@ -123,7 +123,7 @@ async fn answer(site: &Arc<Site>, request: &Request<Incoming>, logged: &mut Stri
     task::is_about(&Span::current(), logged);
     let query = Query::parse(request.uri().query());
     if path.parts.is_empty() && !path.is_directory {
-        return Ok(moved(request.uri().path()));
+        return Ok(moved(request.uri()));
     }
     let found = match site.names().find(&path.parts).await {
         Err(Failure::NotFound(at)) => {
@@ -139,7 +139,7 @@ async fn answer(site: &Arc<Site>, request: &Request<Incoming>, logged: &mut Stri
     }
     let form = form(headers, &query);
     if form == ListingFormat::Html && !path.is_directory {
-        return Ok(moved(request.uri().path()));
+        return Ok(moved(request.uri()));
     }
     if form == ListingFormat::Html && path.parts.is_empty() && query.get("format").is_none() {
         return index_page::respond(site, &base(site, request, &path)).await;
@@ -159,7 +159,7 @@ async fn page(
             let store = image_page::store(site, dataset, image).await?;
             Some(match (store, path.is_directory) {
                 (Err(failure), _) => Err(failure),
-                (Ok(_), false) => Ok(moved(request.uri().path())),
+                (Ok(_), false) => Ok(moved(request.uri())),
                 (Ok(store), true) => {
                     image_page::respond(site, dataset, &store, query, &base(site, request, path)).await
                 }
@@ -200,12 +200,13 @@ fn form(headers: &HeaderMap, query: &Query) -> ListingFormat {
 }
 
 /// The address of a directory ends in a slash, or what a page of it links to would be elsewhere.
-fn moved(path: &str) -> Response<Body> {
+fn moved(asked: &Uri) -> Response<Body> {
     let mut response = Response::new(body::empty());
     *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
     // Only the last part, so that no path is taken for another host.
-    let name = path.rsplit('/').next().unwrap_or_default();
-    if let Ok(address) = HeaderValue::from_str(&format!("./{name}/")) {
+    let name = asked.path().rsplit('/').next().unwrap_or_default();
+    let query = asked.query().map(|query| format!("?{query}")).unwrap_or_default();
+    if let Ok(address) = HeaderValue::from_str(&format!("./{name}/{query}")) {
         response.headers_mut().insert(LOCATION, address);
     }
     response

@@ -57,6 +57,6 @@ impl Site {
 
     /// Whether anybody may read.
     pub(super) fn is_public(&self) -> bool {
-        self.access.token.is_none()
+        !self.access.is_limited()
     }
 }

@@ -30,7 +30,7 @@ pub struct Location {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("`{text}` is no address emfs can read: {reason}")]
 pub struct LocationError {
-    /// The text as given.
+    /// The text as given, as [`shown_text`] shows it.
     pub text: String,
     /// What is wrong with it.
     pub reason: String,
@@ -46,7 +46,7 @@ impl Location {
     /// `base`. Characters that a URL cannot hold, such as spaces, are percent-encoded; what is percent-encoded already stays
     /// as it is.
     pub fn parse(text: &str, base: Option<&Path>) -> Result<Location, LocationError> {
-        url(text, base).map(Location::anonymous).map_err(|reason| LocationError { text: text.to_owned(), reason })
+        url(text, base).map(Location::anonymous).map_err(|reason| LocationError { text: shown_text(text), reason })
     }
 
     /// The location of `key` (relative, `/`-separated, not percent-encoded) below this one, which is taken as a folder
@@ -105,6 +105,17 @@ pub(super) fn shown(url: &Url) -> String {
     let mut bare = url.clone();
     bare.set_query(None);
     format!("{bare}?{}", query.join("&"))
+}
+
+/// A text that should be an address, for messages: without the values that give access, and without who should have it.
+pub fn shown_text(text: &str) -> String {
+    let Ok(mut url) = Url::parse(text) else { return text.to_owned() };
+    if !url.username().is_empty() || url.password().is_some() {
+        // Fails where there is no host, which then has no user.
+        let _ = url.set_password(None);
+        let _ = url.set_username("…");
+    }
+    shown(&url)
 }
 
 fn url(text: &str, base: Option<&Path>) -> Result<Url, String> {

@@ -48,4 +48,4 @@ pub use compression::Compression;
 pub use error::{Cause, RemoteError};
 pub use fetched::Fetched;
 pub use host_limits::{HostLimits, LimitsByHost};
-pub use location::{Credentials, Location};
+pub use location::{Credentials, Location, shown_text};
