@@ -14,6 +14,7 @@ mod json;
 pub mod mrc;
 pub mod planes;
 pub mod precomputed;
+mod remedy;
 pub mod stack;
 mod storage_format;
 pub mod tiff;
@@ -276,7 +277,7 @@ pub enum SourceError {
         reason: String,
     },
     /// The file is valid, but emfs does not read this variant.
-    #[error("{file}: {field}: {reason} is not supported")]
+    #[error("{file}: {field}: {reason} is not supported{}", remedy::Told(*remedy))]
     Unsupported {
         /// URL of the file.
         file: String,
@@ -284,6 +285,8 @@ pub enum SourceError {
         field: String,
         /// The variant, by name.
         reason: String,
+        /// What to do with it, where something helps.
+        remedy: Option<&'static str>,
     },
 }
 
@@ -304,7 +307,15 @@ impl SourceError {
 
     /// A valid file of a variant that is not read.
     pub fn unsupported(file: impl Into<String>, field: impl Into<String>, reason: impl Into<String>) -> Self {
-        SourceError::Unsupported { file: file.into(), field: field.into(), reason: reason.into() }
+        SourceError::Unsupported { file: file.into(), field: field.into(), reason: reason.into(), remedy: None }
+    }
+
+    /// The same with what to do with such a file, where it is one of a variant that is not read.
+    fn with_remedy(mut self, told: &'static str) -> Self {
+        if let SourceError::Unsupported { remedy, .. } = &mut self {
+            *remedy = Some(told);
+        }
+        self
     }
 }
 

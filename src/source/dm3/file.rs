@@ -7,7 +7,7 @@ use crate::document::{Document, DocumentKind};
 use crate::dtype::DataType;
 use crate::geometry::Shape;
 use crate::length::Unit;
-use crate::source::{SourceError, StorageFormat};
+use crate::source::{SourceError, StorageFormat, remedy};
 use crate::store::Object;
 
 /// Bytes of the file's start that are read first. The thumbnail begins within them.
@@ -60,17 +60,17 @@ pub(super) async fn open(object: &Object) -> Result<OpenFile, SourceError> {
     }
     let version = walker.version().unwrap_or(DmVersion::Dm3);
     let tags = walker.finish().map_err(named)?;
-    let image = DmImage::find(&tags).map_err(named)?;
+    let image = DmImage::find(&tags).map_err(|error| named(error).with_remedy(remedy::DM_PIXELS))?;
     let field = || format!("ImageList.{}.ImageData.Dimensions", image.number);
     let shape = match image.shape.as_slice() {
         [height, width] => Shape([1, *height, *width]),
         [leading @ .., depth, height, width] if leading.iter().all(|extent| *extent == 1) => {
             Shape([*depth, *height, *width])
         }
-        [_] => return Err(SourceError::unsupported(object.url(), field(), "an image of one axis")),
         other => {
-            let reason = format!("an image of {} axes", other.len());
-            return Err(SourceError::unsupported(object.url(), field(), reason));
+            let axes = if other.len() == 1 { "one axis".to_owned() } else { format!("{} axes", other.len()) };
+            let error = SourceError::unsupported(object.url(), field(), format!("an image of {axes}"));
+            return Err(error.with_remedy(remedy::DM_AXES));
         }
     };
     Ok(OpenFile { form: FileFormat { dtype: dtype(image.pixel), shape }, image, tags, version })

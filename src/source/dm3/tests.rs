@@ -181,7 +181,10 @@ async fn a_file_that_differs_is_an_error_for_its_blocks_that_names_it() {
     for (z, expected) in [
         (1, "1.dm3: image: uint16 of 1×40×50 (z×y×x), unlike uint16 of 1×50×40 in"),
         (2, "2.dm3: image: uint8 of 1×50×40 (z×y×x), unlike uint16"),
-        (3, "3.dm3: ImageList.1.ImageData.DataType: complex64 (pixel type 3) is not supported"),
+        (
+            3,
+            "3.dm3: ImageList.1.ImageData.DataType: complex64 (pixel type 3) is not supported; change it to a real or integer",
+        ),
         (4, "4.dm3: header: version 1013478509"),
     ] {
         let error = block(&source, [z, 0, 0]).await.unwrap_err().to_string();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::dtype::DataType;
 use crate::geometry::Shape;
 use crate::length::Unit;
+use crate::source::remedy;
 
 /// Bytes of the header.
 pub(super) const LENGTH: usize = 1024;
@@ -39,8 +40,8 @@ pub(super) struct MrcHeader {
     pub(super) told: Value,
 }
 
-/// Which field is wrong, and why; `true` where the file is valid and of a variant that is not read.
-pub(super) type Wrong = (&'static str, String, bool);
+/// Which field is wrong, and why; what to do where the file is valid and of a variant that is not read.
+pub(super) type Wrong = (&'static str, String, Option<&'static str>);
 
 struct Words<'a> {
     bytes: &'a [u8; LENGTH],
@@ -73,8 +74,8 @@ impl Words<'_> {
 impl MrcHeader {
     /// Reads a header.
     pub(super) fn read(bytes: &[u8; LENGTH]) -> Result<MrcHeader, Wrong> {
-        let malformed = |field, reason: String| Err((field, reason, false));
-        let unsupported = |field, reason: String| Err((field, reason, true));
+        let malformed = |field, reason: String| Err((field, reason, None));
+        let unsupported = |field, reason: String, remedy: &'static str| Err((field, reason, Some(remedy)));
         let stamp: &[u8] = &bytes[208..214];
         let big_endian = match stamp {
             [b'M', b'A', b'P', _, 0x44, _] => false,
@@ -103,9 +104,9 @@ impl MrcHeader {
             6 => stored(DataType::U16, 2),
             // Floats of half the size are shown as those of 32 bits, which hold them exactly.
             12 => stored(DataType::F32, 2),
-            3 | 4 => return unsupported("MODE", format!("complex numbers (mode {mode})")),
-            16 => return unsupported("MODE", "colours (mode 16)".into()),
-            101 => return unsupported("MODE", "numbers of four bits (mode 101)".into()),
+            3 | 4 => return unsupported("MODE", format!("complex numbers (mode {mode})"), remedy::MRC_COMPLEX),
+            16 => return unsupported("MODE", "colours (mode 16)".into(), remedy::MRC_COLOURS),
+            101 => return unsupported("MODE", "numbers of four bits (mode 101)".into(), remedy::MRC_FOUR_BITS),
             other => return malformed("MODE", format!("{other} is none that the format has")),
         };
         let mut extents = [0; 3];
@@ -119,12 +120,13 @@ impl MrcHeader {
         match words.three(64) {
             [1, 2, 3] | [0, 0, 0] => {}
             [c, r, s] => {
-                return unsupported("MAPC", format!("columns, rows and sections along the axes {c}, {r}, {s}"));
+                let reason = format!("columns, rows and sections along the axes {c}, {r}, {s}");
+                return unsupported("MAPC", reason, remedy::MRC_AXES);
             }
         }
         let group = words.whole(88);
         if VOLUME_STACKS.contains(&group) {
-            return unsupported("ISPG", format!("a stack of volumes (space group {group})"));
+            return unsupported("ISPG", format!("a stack of volumes (space group {group})"), remedy::MRC_VOLUMES);
         }
         let extended = words.whole(92);
         let Ok(extended) = u64::try_from(extended) else {

@@ -50,11 +50,11 @@ pub async fn open(object: Object, reading: MrcReading) -> Result<MrcSource, Sour
     let Some(bytes) = front.bytes.first_chunk::<LENGTH>() else {
         return Err(bad("header", format!("a file of {total} bytes is shorter than the {LENGTH} of a header")));
     };
-    let mut header = MrcHeader::read(bytes).map_err(|(field, reason, is_valid)| {
-        match (foreign::of_bytes(bytes).filter(|what| !what.starts_with("MRC")), is_valid) {
+    let mut header = MrcHeader::read(bytes).map_err(|(field, reason, remedy)| {
+        match (foreign::of_bytes(bytes).filter(|what| !what.starts_with("MRC")), remedy) {
             (Some(what), _) => bad("header", format!("not an MRC file but {what}")),
-            (None, true) => SourceError::unsupported(object.url(), field, reason),
-            (None, false) => bad(field, reason),
+            (None, Some(remedy)) => SourceError::unsupported(object.url(), field, reason).with_remedy(remedy),
+            (None, None) => bad(field, reason),
         }
     })?;
     let [depth, height, width] = header.shape.0;

@@ -82,13 +82,19 @@ async fn what_is_not_read_is_refused_by_the_name_of_its_field() {
         [&bytes[..], &[0; 200]].concat()
     };
     for (bytes, expected) in [
-        (with(12, 4), "MODE: complex numbers (mode 4) is not supported"),
+        (with(12, 4), "MODE: complex numbers (mode 4) is not supported; write the real image"),
+        (with(12, 3), "MODE: complex numbers (mode 3) is not supported; write the real image"),
+        (with(12, 16), "MODE: colours (mode 16) is not supported; split it"),
+        (with(12, 101), "MODE: numbers of four bits (mode 101) is not supported; write it as mode 0"),
         (with(12, 7), "MODE: 7 is none"),
         (with(0, 0), "NX: 0 voxels"),
         (with(8, -3), "NZ: -3 voxels"),
-        (with(64, 3), "MAPC: columns, rows and sections along the axes 3, 2, 3 is not supported"),
+        (
+            with(64, 3),
+            "MAPC: columns, rows and sections along the axes 3, 2, 3 is not supported; write it with columns along x",
+        ),
         (with(92, -1), "NSYMBT: an extended header of -1 bytes"),
-        (with(88, 401), "ISPG: a stack of volumes"),
+        (with(88, 401), "ISPG: a stack of volumes (space group 401) is not supported; write each volume"),
         (with(0, i32::MAX), "NX: a volume of 3×4×2147483647 voxels is not supported"),
         (with(0, 1 << 20), "NZ: 3 sections of"),
         (with(8, 9), "section 3 is the first one missing; `truncated = \"show\"`"),

@@ -3,7 +3,7 @@
 use super::ifd::{Ifd, Tag, tags};
 use super::read::ReadAhead;
 use crate::dtype::DataType;
-use crate::source::SourceError;
+use crate::source::{SourceError, remedy};
 
 /// The numbers of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,22 +28,24 @@ pub(super) enum Palette {
 
 /// Reads what a page's numbers are; whatever is not one number a voxel is refused by name.
 pub(super) async fn read(file: &mut ReadAhead, ifd: &Ifd) -> Result<PageSample, SourceError> {
-    let refuse =
-        |file: &ReadAhead, tag: Tag, reason: String| Err(SourceError::unsupported(file.name(), ifd.field(tag), reason));
+    let refuse = |file: &ReadAhead, tag: Tag, reason: String, remedy: &'static str| {
+        Err(SourceError::unsupported(file.name(), ifd.field(tag), reason).with_remedy(remedy))
+    };
     // Formats that keep more than one plane behind an IFD, or pages of another meaning, in what looks like TIFF.
     if ifd.single(file, tags::IMAGE_DEPTH, 1).await? != 1 {
-        return refuse(file, tags::IMAGE_DEPTH, "a page of several planes".into());
+        return refuse(file, tags::IMAGE_DEPTH, "a page of several planes".into(), remedy::PLANES);
     }
     for (tag, name) in [(tags::UIC_STACK, "a MetaMorph stack"), (tags::LSM_INFO, "a Zeiss LSM file")] {
         if ifd.has(tag) {
-            return refuse(file, tag, name.into());
+            return refuse(file, tag, name.into(), remedy::PLANES);
         }
     }
     let photometric = ifd.single(file, tags::PHOTOMETRIC, 1).await?;
     let samples = ifd.single(file, tags::SAMPLES_PER_PIXEL, 1).await?;
     if samples != 1 {
         let colours = if photometric > 1 { format!(" ({})", photometric_name(photometric)) } else { String::new() };
-        return refuse(file, tags::SAMPLES_PER_PIXEL, format!("{samples} samples per pixel{colours}"));
+        let remedy = if photometric > 1 { remedy::COLOURS } else { remedy::SAMPLES };
+        return refuse(file, tags::SAMPLES_PER_PIXEL, format!("{samples} samples per pixel{colours}"), remedy);
     }
     let bits = ifd.same(file, tags::BITS_PER_SAMPLE, 1).await?;
     let (mut white_is_zero, mut palette) = (photometric == 0, None);
@@ -54,7 +56,7 @@ pub(super) async fn read(file: &mut ReadAhead, ifd: &Ifd) -> Result<PageSample, 
             let (kind, falling) = palette_of(&color_map, bits);
             (white_is_zero, palette) = (falling, Some(kind));
         }
-        other => return refuse(file, tags::PHOTOMETRIC, photometric_name(other)),
+        other => return refuse(file, tags::PHOTOMETRIC, photometric_name(other), remedy::COLOURS),
     }
     let format = ifd.same(file, tags::SAMPLE_FORMAT, 1).await?;
     let dtype = match (format, bits) {
@@ -70,9 +72,12 @@ pub(super) async fn read(file: &mut ReadAhead, ifd: &Ifd) -> Result<PageSample, 
         // Floats of half the size are shown as those, which hold them exactly.
         (3, 16 | 32) => DataType::F32,
         (3, 64) => DataType::F64,
-        (1..=4, bits) => return refuse(file, tags::BITS_PER_SAMPLE, format!("{bits} bits in sample format {format}")),
-        (5 | 6, _) => return refuse(file, tags::SAMPLE_FORMAT, "complex numbers".into()),
-        _ => return refuse(file, tags::SAMPLE_FORMAT, format!("sample format {format}")),
+        (1..=4, bits) => {
+            let reason = format!("{bits} bits in sample format {format}");
+            return refuse(file, tags::BITS_PER_SAMPLE, reason, remedy::NUMBERS);
+        }
+        (5 | 6, _) => return refuse(file, tags::SAMPLE_FORMAT, "complex numbers".into(), remedy::NUMBERS),
+        _ => return refuse(file, tags::SAMPLE_FORMAT, format!("sample format {format}"), remedy::NUMBERS),
     };
     Ok(PageSample { dtype, bits, white_is_zero, palette })
 }

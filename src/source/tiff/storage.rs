@@ -12,7 +12,7 @@ use super::ifd::{Ifd, Tag, tags};
 use super::page_format::PageFormat;
 use super::read::ReadAhead;
 use crate::dtype::DataType;
-use crate::source::SourceError;
+use crate::source::{SourceError, remedy};
 
 /// Bytes of tables that all strips of a page in JPEG have in common.
 const MAX_TABLES: u64 = 64 << 10;
@@ -183,8 +183,9 @@ pub(super) async fn read(
     form: &PageFormat,
     bits: u64,
 ) -> Result<Storage, SourceError> {
-    let refuse =
-        |file: &ReadAhead, tag: Tag, reason: String| Err(SourceError::unsupported(file.name(), ifd.field(tag), reason));
+    let refuse = |file: &ReadAhead, tag: Tag, reason: String| {
+        Err(SourceError::unsupported(file.name(), ifd.field(tag), reason).with_remedy(remedy::CODEC))
+    };
     let codec = match ifd.single(file, tags::COMPRESSION, 1).await? {
         1 => Codec::None,
         5 => Codec::Lzw,

@@ -38,7 +38,7 @@ fn one_page(tag: u16, value: Value) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_page_that_breaks_the_format_is_an_error_that_names_the_field() {
-    let cases: [(u16, Value, &str); 11] = [
+    let cases: [(u16, Value, &str); 13] = [
         (273, Value::Long(&[0]), "page 0, StripOffsets: strip or tile 0 is 0"),
         (273, Value::Long(&[381]), "page 0, StripOffsets: strip or tile 0 (20 bytes at 381)"),
         (273, Value::Long(&[u32::MAX]), "page 0, StripOffsets: strip or tile 0"),
@@ -47,8 +47,14 @@ async fn a_page_that_breaks_the_format_is_an_error_that_names_the_field() {
         (256, Value::Long(&[0]), "page 0, ImageWidth: is missing or 0"),
         (256, Value::Text("wide"), "page 0, ImageWidth: has field type 2"),
         (256, Value::Short(&[5, 5]), "page 0, ImageWidth: 2 values"),
-        (277, Value::Short(&[3]), "page 0, SamplesPerPixel: 3 samples per pixel is not supported"),
-        (259, Value::Short(&[6]), "page 0, Compression: old-style JPEG compression is not supported"),
+        (277, Value::Short(&[3]), "page 0, SamplesPerPixel: 3 samples per pixel is not supported; keep one of them"),
+        (
+            259,
+            Value::Short(&[6]),
+            "page 0, Compression: old-style JPEG compression is not supported; store it in another way, by `tiffcp",
+        ),
+        (259, Value::Short(&[4]), "page 0, Compression: CCITT Group 4 compression is not supported; store it"),
+        (262, Value::Short(&[2]), "page 0, PhotometricInterpretation: RGB is not supported; convert it to grey values"),
         (322, Value::Long(&[u32::MAX]), "page 0, TileLength: is missing or 0"),
     ];
     for (tag, value, expected) in cases {

@@ -61,7 +61,7 @@ fn check(result: Result<ArrayDocument, SourceError>) -> Result<(), TestCaseError
             prop_assert!(bytes <= MAX_CHUNK_BYTES && array.sizes.stored() >= bytes);
             prop_assert_eq!(array.fill.as_le_bytes().len(), array.dtype.size());
         }
-        Err(SourceError::Malformed { file, field, reason } | SourceError::Unsupported { file, field, reason }) => {
+        Err(SourceError::Malformed { file, field, reason } | SourceError::Unsupported { file, field, reason, .. }) => {
             prop_assert_eq!(file, "file");
             prop_assert!(!field.is_empty() && !reason.is_empty() && reason.len() < 1000);
         }
