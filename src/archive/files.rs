@@ -1,8 +1,9 @@
 //! Volumes of formats that are read file by file: one file, the files of a folder, or those that the configuration names.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use futures::FutureExt;
+use parking_lot::Mutex;
 
 use super::Found;
 use super::format::ArchiveFormat;
@@ -134,16 +135,18 @@ fn opener(format: ArchiveFormat, (_, missing): Said<'_>) -> Opener {
             async move { Ok(boxed(Box::new(mrc::open(object, reading).await?))) }.boxed()
         }),
         ArchiveFormat::Tiff => {
-            let first = Arc::new(OnceLock::new());
+            let model = Arc::new(Mutex::new(None));
             Arc::new(move |object: Object, cell: Option<Shape>| {
-                let (first, like) = (first.clone(), first.get().copied().flatten());
+                let (model, like) = (model.clone(), *model.lock());
                 let reading =
                     tiff::Reading { missing, section: Some(tiff::Section { cell, like }), ..tiff::Reading::default() };
                 async move {
                     let url = object.url().to_owned();
                     match tiff::open(object, reading).await? {
                         tiff::Opening::Volume(source) => {
-                            first.get_or_init(|| source.layout());
+                            if cell.is_none() {
+                                *model.lock() = source.layout();
+                            }
                             Ok(boxed(source))
                         }
                         tiff::Opening::Set(_) => Err(SourceError::malformed(url, "ImageDescription", "is no section")),

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// A stack in each of several files.
+pub(super) const STACKS: &str = "write each file as an image of its own (`[[dataset.image]]` with its `url`), or say by \
+                                 `pattern` which files hold a plane each";
 /// Colours in TIFF.
 pub(super) const COLOURS: &str = "convert it to grey values, in ImageJ by Image › Type › 8-bit, or by \
                                   `magick IN.tif -colorspace Gray -alpha off OUT.tif`";

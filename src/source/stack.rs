@@ -1,10 +1,16 @@
 //! A volume of a file per z, in any format that is read file by file.
 //!
 //! Only the first and the last file are opened at first. Each other one is opened when a block of it is needed, because its
-//! voxels begin at another offset; it must then be like the first, or its blocks are errors. A section for which there is no
-//! file holds the fill value, where the configuration allows that.
+//! voxels begin at another offset; it must then be like the first, or its blocks are errors. So are those of a first or last
+//! file that cannot be read or is unlike the others. A section for which there is no file holds the fill value, where the
+//! configuration allows that.
 //!
 //! Files that were not looked at for the longest time go where opened ones take more memory than there is for them.
+
+mod model;
+mod section;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -17,11 +23,13 @@ use futures::future::BoxFuture;
 use lru::LruCache;
 use parking_lot::Mutex;
 
+use self::model::Model;
+pub use self::section::Opener;
+use self::section::{Located, Section, opened};
 use super::{Description, Placement, Source, SourceError, SourcePart};
-use crate::cache::{Joined, Reservation, SingleFlight};
+use crate::cache::{Joined, SingleFlight};
 use crate::document::Document;
 use crate::geometry::{CellIndex, LevelIndex, Shape};
-use crate::remote::{Cause, RemoteError};
 use crate::store::{Healable, Object, healed, is_past_caches};
 use crate::task;
 
@@ -29,16 +37,8 @@ use crate::task;
 const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
 /// Memory that a file's handle takes, its address included.
 const HANDLE: u64 = 768;
-/// Memory that an opened file takes beside what it says it keeps.
-const OPENED: u64 = 1024;
-/// Files at the beginning of which one must be there, to say what all of them are like.
-const MAX_MISSING: usize = 4;
 /// Sizes of pixels that differ by so little are the same.
 const SAME_SIZE: f64 = 0.01;
-
-/// Opens the file of one section. The shape is that of the blocks of the others, where some are open.
-pub type Opener =
-    Arc<dyn Fn(Object, Option<Shape>) -> BoxFuture<'static, Result<Arc<dyn Source>, SourceError>> + Send + Sync>;
 
 /// Files of one plane each as a volume of one level.
 pub struct Stack {
@@ -50,20 +50,11 @@ pub struct Stack {
     files: Arc<Files>,
 }
 
-/// An open file, and its part of the memory for what is kept.
-#[derive(Clone)]
-struct Section {
-    source: Arc<dyn Source>,
-    kept: Arc<Reservation>,
-}
-
-type Located = Result<Section, SourceError>;
-
 struct Files {
     /// In the order of z; `None` where there is no such section.
     objects: Vec<Option<Object>>,
     opener: Opener,
-    /// What the first file is like.
+    /// The file that all must be like: the first good one.
     model: Section,
     /// Its address.
     like: String,
@@ -82,36 +73,15 @@ pub fn memory(files: u64) -> u64 {
 
 /// Opens files of a plane each, in the order of z; `None` stands for a section that there is none of.
 pub async fn open(objects: Vec<Option<Object>>, opener: Opener) -> Result<Stack, SourceError> {
-    let mut missing = None;
-    let mut model = None;
-    for (number, object) in objects.iter().enumerate().filter_map(|(n, o)| Some((n, o.as_ref()?))).take(MAX_MISSING) {
-        match opened(&opener, object, None, || false).await {
-            Ok(section) => {
-                model = Some((number, object.url().to_owned(), section));
-                break;
-            }
-            Err(error) if is_not_there(&error) => {
-                missing.get_or_insert(error);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    let Some((number, like, model)) = model else {
-        let none = || SourceError::malformed("the list of files", "url", "is empty");
-        return Err(missing.unwrap_or_else(none));
-    };
+    let Model { number, section: model, last } = model::find(&objects, &opener).await?;
+    let like = objects.get(number).and_then(Option::as_ref).map_or("", Object::url).to_owned();
     let mut description = model.source.description().clone();
-    let Some(level) = description.levels.first_mut() else {
-        return Err(SourceError::malformed(like, "image", "has no level"));
-    };
-    if level.grid.shape.0[0] != 1 {
-        return Err(SourceError::unsupported(like, "image", "a stack in each of several files"));
-    }
-    level.grid.shape.0[0] = objects.len() as u64;
-    let shape = level.grid.shape;
+    let mut shape = model.grid().map_or(Shape([0; 3]), |grid| grid.shape);
+    shape.0[0] = objects.len() as u64;
     if shape.bytes(description.dtype.size()).is_none_or(|bytes| i64::try_from(bytes).is_err()) {
         return Err(SourceError::unsupported(like, "image", format!("a volume of {shape} voxels")));
     }
+    description.levels.iter_mut().for_each(|level| level.grid.shape = shape);
     description.format.name.push_str(", a file per z");
     let files = Files {
         known: Mutex::new(LruCache::unbounded()),
@@ -124,16 +94,11 @@ pub async fn open(objects: Vec<Option<Object>>, opener: Opener) -> Result<Stack,
         objects,
     };
     files.known.lock().put(number, files.model.clone());
-    let last = files.objects.iter().rposition(Option::is_some).filter(|last| *last != number);
-    if let Some(last) = last {
-        match files.open(last).await {
-            Ok(section) => {
-                files.known.lock().put(last, section);
-            }
-            // Its blocks are errors.
-            Err(error) if is_not_there(&error) => tracing::warn!("{error}"),
-            Err(error) => return Err(error),
+    if let Some((last, section)) = last {
+        if let Some(Some(object)) = files.objects.get(last) {
+            files.compare_size(object, &*section.source);
         }
+        files.known.lock().put(last, section);
     }
     Ok(Stack {
         documents: model.source.documents(),
@@ -142,25 +107,6 @@ pub async fn open(objects: Vec<Option<Object>>, opener: Opener) -> Result<Stack,
         description,
         files: Arc::new(files),
     })
-}
-
-fn is_not_there(error: &SourceError) -> bool {
-    matches!(error, SourceError::Remote(RemoteError { cause: Cause::NotFound, .. }))
-}
-
-/// `evict`: lets go of something that is kept, and says whether there was any.
-async fn opened(opener: &Opener, object: &Object, cell: Option<Shape>, mut evict: impl FnMut() -> bool) -> Located {
-    let source = opener(object.clone(), cell).await?;
-    let bytes = source.kept().saturating_add(OPENED);
-    let kept = loop {
-        match object.desk().keep_for_now(bytes) {
-            Ok(kept) => break Ok(kept),
-            Err(_) if evict() => {}
-            Err(_) => break object.desk().keep(bytes),
-        }
-    };
-    let kept = kept.map_err(|error| SourceError::malformed(object.url(), "image", error.to_string()))?;
-    Ok(Section { source, kept: Arc::new(kept) })
 }
 
 impl Files {
@@ -206,9 +152,9 @@ impl Files {
 
     async fn open(&self, number: usize) -> Located {
         let Some(Some(object)) = self.objects.get(number) else { return Err(self.outside(number, "is not there")) };
-        let cell = self.model.source.description().levels.first().map(|level| level.grid.cell);
+        let cell = self.model.grid().map(|grid| grid.cell);
         let section = opened(&self.opener, object, cell, || self.evict()).await?;
-        self.check_same(object, &*section.source)?;
+        self.model.check_same(&self.like, object, &section)?;
         self.compare_size(object, &*section.source);
         Ok(section)
     }
@@ -216,25 +162,6 @@ impl Files {
     /// Lets go of the file that was not looked at for the longest time. It stays as long as one of its blocks is decoded.
     fn evict(&self) -> bool {
         self.known.lock().pop_lru().is_some()
-    }
-
-    /// Refuses a file that is not like the first one.
-    fn check_same(&self, object: &Object, other: &dyn Source) -> Result<(), SourceError> {
-        let own = &self.model.source;
-        let grid = |source: &dyn Source| source.description().levels.first().map(|level| level.grid);
-        let told = |source: &dyn Source| {
-            let shape = grid(source).map_or(Shape([0; 3]), |grid| grid.shape);
-            let white = if source.is_inverted() { " with white as 0" } else { "" };
-            format!("{} of {shape}{white}", source.description().dtype)
-        };
-        let is_same = grid(other) == grid(&**own)
-            && other.description().dtype == own.description().dtype
-            && other.is_inverted() == own.is_inverted();
-        if is_same {
-            return Ok(());
-        }
-        let reason = format!("{} (z×y×x), unlike {} in {}", told(other), told(&**own), self.like);
-        Err(SourceError::malformed(object.url(), "image", reason))
     }
 
     /// Warns of the first file whose pixels are of another size, by which its voxels are told at wrong places.

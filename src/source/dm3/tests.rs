@@ -161,7 +161,7 @@ async fn a_stack_in_one_file_is_a_volume() {
     }
     assert!(block(&source, [3, 0, 0]).await.unwrap_err().to_string().contains("lies outside of the volume"));
     let error = open_all(vec![object.clone(), object], [None; 3]).await.err().unwrap().to_string();
-    assert!(error.contains("a stack in each of several files is not supported"), "{error}");
+    assert!(error.contains("a stack in each of several files is not supported; write each file"), "{error}");
 }
 
 #[tokio::test]
