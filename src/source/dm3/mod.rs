@@ -52,7 +52,7 @@ pub async fn open(object: Object, missing: [Option<f64>; 3], told: bool) -> Resu
     let placed = opened.placement(missing);
     let voxel_size = placed.map(|placed| placed.map(|(scale, _)| scale));
     let scale = all(voxel_size);
-    for unit in opened.unknown_units() {
+    for unit in opened.unknown_units().into_iter().filter(|_| told) {
         let name = object.url();
         tracing::warn!("{name}: the unit {unit:?} is none of length that is known, so what is in it is not told");
     }

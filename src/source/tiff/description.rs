@@ -18,3 +18,8 @@ pub(super) fn parse(text: &str, resolution: [Option<[f64; 2]>; 2], plane: [u64; 
         Ok(Text::PLAIN)
     }
 }
+
+/// What a description that is not read says nevertheless of the only page of a file.
+pub(super) fn of_plane(text: &str) -> Text {
+    if ome::is_ome(text) { ome::of_plane(text) } else { Text::PLAIN }
+}

@@ -3,13 +3,15 @@
 use super::ifd::{Header, Ifd, tags};
 use super::page::{self, Page};
 use super::read::ReadAhead;
-use crate::source::SourceError;
+use super::storage::Data;
+use super::text::Text;
+use crate::source::{SourceError, remedy};
 
 /// Pages that may stand before those of the volume.
 const MAX_BEFORE: u64 = 8;
 
-/// The first page that is no reduced copy and no small picture of another kind.
-pub(super) async fn first_page(file: &mut ReadAhead, header: Header) -> Result<(Ifd, Page), SourceError> {
+/// The first page that is no reduced copy and no small picture of another kind; `told` says whether people hear of the latter.
+pub(super) async fn first_page(file: &mut ReadAhead, header: Header, told: bool) -> Result<(Ifd, Page), SourceError> {
     let mut offset = header.first;
     for number in 0..MAX_BEFORE {
         let (ifd, error) = match Page::read_at(file, header, offset, number, None).await {
@@ -27,7 +29,9 @@ pub(super) async fn first_page(file: &mut ReadAhead, header: Header) -> Result<(
                 if !is_smaller_than_next(file, header, &ifd).await? {
                     return Err(error);
                 }
-                tracing::warn!("{}: a smaller picture before the pages is left out: {error}", file.name());
+                if told {
+                    tracing::warn!("{}: a smaller picture before the pages is left out: {error}", file.name());
+                }
                 (ifd, error)
             }
             Err(error) => return Err(error),
@@ -59,6 +63,7 @@ pub(super) async fn larger_second(
     file: &mut ReadAhead,
     header: Header,
     first: &Page,
+    told: bool,
 ) -> Result<Option<(Ifd, Page)>, SourceError> {
     if first.next == 0 {
         return Ok(None);
@@ -66,7 +71,7 @@ pub(super) async fn larger_second(
     match Page::read_at(file, header, first.next, 1, None).await {
         Ok((ifd, Some(second))) => {
             let is_larger = first.form.width < second.form.width && first.form.height < second.form.height;
-            if is_larger {
+            if is_larger && told {
                 let (name, form) = (file.name(), first.form);
                 tracing::warn!("{name}: a smaller picture ({form}) before the pages is left out");
             }
@@ -77,15 +82,28 @@ pub(super) async fn larger_second(
     }
 }
 
-/// Refuses a file of a section that has another page like its first.
-pub(super) async fn only_page(file: &mut ReadAhead, header: Header, first: &Page) -> Result<(), SourceError> {
+/// Refuses a file of a section that has more planes: another page like its first, or, without an IFD of their own, those
+/// that its description, `text`, speaks of.
+pub(super) async fn only_page(
+    file: &mut ReadAhead,
+    header: Header,
+    first: &Page,
+    text: &Text,
+) -> Result<(), SourceError> {
+    let stack = |file: &ReadAhead, field: &str| {
+        let variant = "a stack in each of several files";
+        Err(SourceError::unsupported(file.name(), field, variant).with_remedy(remedy::STACKS))
+    };
     if first.next == 0 {
-        return Ok(());
+        let two = first.form.plane().saturating_mul(2);
+        let is_stack = match (&first.stored.data, text.pages) {
+            (Data::Contiguous(start), Some(2..)) => text.one_run && file.total().saturating_sub(*start) >= two,
+            _ => false,
+        };
+        return if is_stack { stack(file, "page 0, ImageDescription") } else { Ok(()) };
     }
     match Page::read_at(file, header, first.next, 1, None).await {
-        Ok((_, Some(second))) if second.form == first.form => {
-            Err(SourceError::unsupported(file.name(), "page 1", "a stack in each of several files"))
-        }
+        Ok((_, Some(second))) if second.form == first.form => stack(file, "pages"),
         Err(SourceError::Remote(error)) => Err(error.into()),
         _ => Ok(()),
     }

@@ -91,12 +91,19 @@ pub struct Reading {
     pub section: Option<Section>,
 }
 
+impl Reading {
+    /// Whether people hear of the file: not of each of the sections of a volume.
+    fn is_told(&self) -> bool {
+        self.section.is_none_or(|section| section.cell.is_none())
+    }
+}
+
 /// A plane of a volume.
 #[derive(Debug, Clone, Copy)]
 pub struct Section {
     /// The shape of the blocks of the other planes, where some are open. Only the first is told of to people.
     pub cell: Option<Shape>,
-    /// What the first plane's file is like.
+    /// What the file of the first plane that was opened is like.
     pub like: Option<Layout>,
 }
 

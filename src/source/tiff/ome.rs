@@ -49,15 +49,28 @@ pub(super) fn parse(text: &str) -> Result<Text, String> {
     if found.set.is_none() && !planes.iter().all(in_order) {
         return Err("OME-TIFF whose pages are not in the order of z".into());
     }
-    let mut scale = [None; 3];
-    for (size, axis) in scale.iter_mut().zip(['Z', 'Y', 'X']) {
-        let Some(length) = attribute(pixels, &format!("PhysicalSize{axis}")) else { continue };
+    found.scale = scale(pixels, &mut found);
+    Ok(found.along(axes))
+}
+
+/// Reads of the description what holds for one page, whichever that is: what all its images say alike.
+pub(super) fn of_plane(text: &str) -> Text {
+    let mut found = Text { dialect: Dialect::Ome, ..Text::PLAIN };
+    let mut scales = elements(text, "Pixels").map(|pixels| scale(pixels, &mut found));
+    let first = scales.next().unwrap_or_default();
+    let common = scales
+        .fold(first, |common, other| std::array::from_fn(|axis| common[axis].filter(|_| common[axis] == other[axis])));
+    Text { scale: common, ..found }
+}
+
+/// Nanometres per voxel along `z, y, x` by the attributes of an element.
+fn scale(pixels: &str, found: &mut Text) -> [Option<f64>; 3] {
+    ['Z', 'Y', 'X'].map(|axis| {
+        let length = attribute(pixels, &format!("PhysicalSize{axis}"))?;
         let unit = attribute(pixels, &format!("PhysicalSize{axis}Unit")).unwrap_or_else(|| "µm".into());
         let unit = found.unit(&unit);
-        *size = length.trim().parse().ok().and_then(|length: f64| unit?.nanometres(length)).filter(|size| *size > 0.0);
-    }
-    found.scale = scale;
-    Ok(found.along(axes))
+        length.trim().parse().ok().and_then(|length: f64| unit?.nanometres(length)).filter(|size| *size > 0.0)
+    })
 }
 
 /// A `TiffData` element: which pages of which file are which planes.

@@ -56,9 +56,15 @@ impl Volume {
     pub(super) async fn open(mut file: ReadAhead, reading: Reading) -> Result<Volume, SourceError> {
         let (name, reader) = (file.name(), file.reader());
         let header = Header::read(&mut file).await?;
-        let (ifd, first) = front::first_page(&mut file, header).await?;
-        let opened = Self::of_page(&mut file, &reader, header, (&ifd, &first), reading).await;
-        let error = match opened {
+        let told = reading.is_told();
+        let (mut ifd, mut first) = front::first_page(&mut file, header, told).await?;
+        // A smaller picture before the others is one for looking at them, though it is not marked as such.
+        if reading.section.is_some()
+            && let Some(second) = front::larger_second(&mut file, header, &first, told).await?
+        {
+            (ifd, first) = second;
+        }
+        let error = match Self::of_page(&mut file, &reader, header, (&ifd, &first), reading).await {
             Err(error) => error,
             Ok(volume) => {
                 let is_plain = first.stored.storage.codec == Codec::None;
@@ -66,8 +72,12 @@ impl Volume {
                 return Ok(Volume { layout, ..volume });
             }
         };
-        // A smaller picture before the others is one for looking at them, though it is not marked as such.
-        match front::larger_second(&mut file, header, &first).await? {
+        // Of a section that was seen before. In a file of many pages it is seen by this error, that they are unlike the first.
+        let larger = match reading.section {
+            None => front::larger_second(&mut file, header, &first, told).await?,
+            Some(_) => None,
+        };
+        match larger {
             Some((ifd, second)) => Self::of_page(&mut file, &reader, header, (&ifd, &second), reading).await,
             None => {
                 tracing::debug!("{name}: {error}");
@@ -86,11 +96,12 @@ impl Volume {
     ) -> Result<Volume, SourceError> {
         let (name, form) = (file.name(), first.form);
         let refused = |variant| SourceError::unsupported(&*name, ifd.field(tags::IMAGE_DESCRIPTION), variant);
-        let (text, scale, tags) = described(file, ifd, first).await?;
-        if text.signed && form.dtype == DataType::U16 {
+        let told = reading.is_told();
+        let (text, scale, tags) = described(file, ifd, first, reading).await?;
+        if told && text.signed && form.dtype == DataType::U16 {
             tracing::warn!("{name}: ImageJ means these voxels less 32768, as signed ones; they are shown as stored");
         }
-        if first.palette == Some(Palette::Colours) {
+        if told && first.palette == Some(Palette::Colours) {
             tracing::warn!("{name}: its table of colours is left out, the numbers that it is applied to are shown");
         }
         let set = match (&text.set, reading.section.is_some()) {
@@ -102,7 +113,11 @@ impl Volume {
             }
         };
         let (index, pages) = if reading.section.is_some() || set.is_some() {
-            front::only_page(file, header, first).await?;
+            front::only_page(file, header, first, &text).await?;
+            let said = text.pages.filter(|said| told && *said > 1 && !matches!(text.set, Some(Set::Planes(_))));
+            if let Some(said) = said {
+                tracing::warn!("{name}: its description speaks of {said} pages; a section is the one page of its file");
+            }
             (Index::Table(vec![first.stored.clone()]), Pages { first: 0, step: 1, count: 1, warning: None })
         } else {
             let index = index::find(file, reader.clone(), header, first, &text, reading.show_cut).await?;
@@ -112,7 +127,7 @@ impl Volume {
         if let Some(warning) = &pages.warning {
             tracing::warn!("{name}: {warning}");
         }
-        for unit in &text.units {
+        for unit in text.units.iter().filter(|_| told) {
             tracing::warn!("{name}: the unit {unit:?} is none of length that is known, so what is in it is not told");
         }
         let shape = Shape([pages.count, form.height, form.width]);
@@ -221,6 +236,7 @@ async fn described(
     file: &mut ReadAhead,
     ifd: &Ifd,
     first: &Page,
+    reading: Reading,
 ) -> Result<(Text, [Option<f64>; 3], serde_json::Value), SourceError> {
     let form = first.form;
     let per_unit = [ifd.rational(file, tags::Y_RESOLUTION).await?, ifd.rational(file, tags::X_RESOLUTION).await?];
@@ -232,8 +248,20 @@ async fn described(
     let resolution = microscope::resolution(per_unit, unit);
     let _share = file.reserve(ifd.text_bytes(tags::IMAGE_DESCRIPTION)).await;
     let text = ifd.text(file, tags::IMAGE_DESCRIPTION).await?.unwrap_or_default();
-    let text = description::parse(&text, per_unit, [form.height, form.width])
-        .map_err(|variant| SourceError::unsupported(file.name(), ifd.field(tags::IMAGE_DESCRIPTION), variant))?;
+    let text = match description::parse(&text, per_unit, [form.height, form.width]) {
+        Ok(text) => text,
+        // Whatever there is beside it, a section is the one page of its file.
+        Err(variant) if reading.section.is_some() => {
+            if reading.is_told() {
+                let (name, field) = (file.name(), ifd.field(tags::IMAGE_DESCRIPTION));
+                tracing::warn!("{name}: {field}: {variant}; a section is the one page of its file");
+            }
+            description::of_plane(&text)
+        }
+        Err(variant) => {
+            return Err(SourceError::unsupported(file.name(), ifd.field(tags::IMAGE_DESCRIPTION), variant));
+        }
+    };
     let tags = ifd.dump(file);
     file.drop_long();
     let [z, y, x] = text.scale;
