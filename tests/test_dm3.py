@@ -149,7 +149,7 @@ def test_a_touched_file_costs_three_small_requests_and_an_untouched_one_none(cou
     opened = per_file(origin)
     assert sorted(opened) == [0, 5], "the first and the last"
     origin.forget()
-    origin.latency = 1
+    origin.latency = 0.5
     begin = time.monotonic()
     assert read_file(mount / "large" / "em.zarr" / "s0" / "1" / "0" / "0") == expected.chunk_bytes(voxels, (2, 256, 256), (1, 0, 0))
     # Three requests one after the other to open each of the files, then the voxels: 7 only if the files wait for each other.
