@@ -144,6 +144,7 @@ GROUPS = {
     "viewers": ({"pixelResolution": RESOLUTION, "downsamplingFactors": FACTORS}, ({}, {})),
     "scales": ({"pixelResolution": RESOLUTION, "scales": FACTORS}, ({}, {})),
     "cosem": ({"multiscales": [{"datasets": [{"path": "s0", **transform(1)}, {"path": "s1", **transform(2)}]}]}, ({}, {})),
+    "levels": ({"pixelResolution": {"dimensions": [1.0, 1.0, 1.0], "unit": "um"}, "scales": [[1, 1, 1], [3, 3, 3]]}, (transform(1), transform(2))),
     "own": (None, ({"pixelResolution": RESOLUTION}, {"downsamplingFactors": [2, 2, 2]})),
 }
 
@@ -160,6 +161,63 @@ def test_an_image_has_the_levels_and_sizes_that_its_writer_states(tmp_path, kind
         datasets = zarr.open_group(store, mode="r").attrs["multiscales"][0]["datasets"]
         steps = [[next(iter(step[step["type"]] for step in dataset["coordinateTransformations"] if step["type"] == kind)) for kind in ("scale", "translation")] for dataset in datasets]
         assert steps == [[[5.0, 4.0, 4.0], [0.0, 0.0, 0.0]], [[10.0, 8.0, 8.0], [2.5, 2.0, 2.0]]]
+
+
+# name: (names in the order of `dimensions`, channels)
+AXES = {"zyx": ("zyx", 1), "yzx": ("yzx", 1), "upper": ("XYZ", 1), "cxyz": ("cxyz", 1), "cxyzt": ("cxyzt", 1), "xyczt": ("xyczt", 1), "channels": ("zcyx", 3)}
+
+
+def test_axes_are_those_that_tensorstore_and_ilastik_name(tmp_path):
+    sources, expected = {}, {}
+    for seed, (name, (axes, channels)) in enumerate(AXES.items()):
+        folder, extents, block = tmp_path / "stores" / name, {"x": 17, "y": 31, "z": 20, "c": channels, "t": 1}, {"c": min(channels, 2), "t": 1}
+        at = {"driver": "n5", "kvstore": {"driver": "file", "path": f"{folder}/"}}
+        written = tensorstore.open({**at, "create": True, "metadata": {
+            "dimensions": [extents[axis.lower()] for axis in axes], "blockSize": [block.get(axis, 8) for axis in axes], "axes": list(axes),
+            "dataType": "uint16", "compression": {"type": "gzip"}}}).result()
+        written[...] = reference_volumes.noise(written.shape, "uint16", seed)
+        # Whoever wrote it, TensorStore says which axis is which.
+        read = tensorstore.open(at).result()
+        for axis, index in {"c": channels - 1, "t": 0}.items():
+            read = read[tensorstore.d[axis][index]] if axis in axes else read
+        shown = ["Z", "Y", "X"] if axes.isupper() else ["z", "y", "x"]
+        expected[name] = read[tensorstore.d[shown].transpose[:]].read().result()
+        attributes = json.loads((folder / "attributes.json").read_text())
+        sizes = {"z": 40, "y": 9, "x": 8}
+        attributes |= {"resolution": [sizes.get(axis.lower(), 1) for axis in axes], "units": ["nm" if axis.lower() in sizes else "" for axis in axes]}
+        (folder / "attributes.json").write_text(json.dumps(attributes))
+        sources[name] = {"kind": "n5", "url": str(folder)} | ({"channel": 2} if channels == 3 else {})
+    with mounted(tmp_path / "mount", configuration(sources), timeout=20) as mount:
+        for name, voxels in expected.items():
+            for v3 in (False, True):
+                store = mount / name / ("em.v3.zarr" if v3 else "em.zarr")
+                readers.assert_equal(readers.tensorstore_driver(store, 0, v3), voxels, name)
+            steps = json.loads((mount / name / "em.zarr" / ".zattrs").read_text())["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+            assert steps[0]["scale"] == [40, 9, 8], name
+        assert mount.status()["failures"] == []
+
+
+def test_a_group_and_the_arrays_in_it_have_the_axes_that_the_group_names(tmp_path):
+    group = {"axes": ["z", "y", "x"], "units": ["nm"] * 3, "resolution": [40, 9, 8], "downsamplingFactors": FACTORS}
+    made = write_pyramid(tmp_path / "image", 9, group)
+    sources = {"group": {"kind": "n5", "url": str(tmp_path / "image")}, "level": {"kind": "n5", "url": str(tmp_path / "image" / "s1")}}
+    with mounted(tmp_path / "mount", configuration(sources), timeout=10) as mount:
+        for level, voxels in enumerate(made):
+            readers.assert_equal(readers.zarr_array(mount / "group" / "em.zarr", level, False), voxels.transpose(2, 1, 0), f"s{level}")
+        readers.assert_equal(readers.zarr_array(mount / "level" / "em.zarr", 0, False), made[1].transpose(2, 1, 0), "level")
+        datasets = json.loads((mount / "group" / "em.zarr" / ".zattrs").read_text())["multiscales"][0]["datasets"]
+        assert [dataset["coordinateTransformations"][0]["scale"] for dataset in datasets] == [[40, 9, 8], [80, 18, 16]]
+
+
+def test_a_crop_lies_where_its_offset_says(tmp_path):
+    voxels = write_legacy(tmp_path / "crop", 10)
+    file = tmp_path / "crop" / "volume" / "attributes.json"
+    said = {"resolution": [2, 3, 4], "resolution_unit": "nm", "offset": [80, 160, 400], "offset_unit": "nm"}
+    file.write_text(json.dumps(json.loads(file.read_text()) | said))
+    with mounted(tmp_path / "mount", configuration({"a": {"kind": "n5", "url": str(file.parent)}}), timeout=10) as mount:
+        readers.assert_equal(readers.zarr_array(mount / "a" / "em.zarr", 0, False), voxels, "crop")
+        steps = json.loads((mount / "a" / "em.zarr" / ".zattrs").read_text())["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+        assert [step[step["type"]] for step in steps] == [[4, 3, 2], [400, 160, 80]]
 
 
 def test_a_setup_of_big_data_viewer_is_read_and_its_root_says_where_it_is(tmp_path):

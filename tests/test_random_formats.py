@@ -105,9 +105,15 @@ def n5(rng, folder, seed):
     compression = rng.choice([
         {"type": "raw"}, {"type": "gzip", "level": rng.randint(-1, 9), "useZlib": rng.random() < 0.5}, {"type": "bzip2", "blockSize": 1}, {"type": "xz", "preset": 0},
         {"type": "zstd", "level": 1}, {"type": "blosc", "cname": rng.choice(["lz4", "zstd"]), "clevel": 5, "shuffle": rng.randint(0, 2)}])
-    store = opened({"driver": "n5", "kvstore": at(folder), "metadata": {
-        "dimensions": size[::-1], "blockSize": chunk[::-1], "dataType": dtype, "compression": compression}})
-    store[...] = (voxels := random_writers.without_some(rng, reference_volumes.noise(size, dtype, seed), chunk, 0)).transpose(2, 1, 0)
+    voxels = random_writers.without_some(rng, reference_volumes.noise(size, dtype, seed), chunk, 0)
+    metadata, order = {"dataType": dtype, "compression": compression}, [2, 1, 0]
+    if rng.random() < 0.5:
+        axes = ["z", "y", "x", *rng.sample(["c", "t"], rng.randint(0, 2))]
+        order = rng.sample(range(len(axes)), len(axes))
+        metadata["axes"] = [axes[axis] for axis in order]
+    pick = lambda extents: [[*extents, 1, 1][axis] for axis in order]
+    store = opened({"driver": "n5", "kvstore": at(folder), "metadata": {"dimensions": pick(size), "blockSize": pick(chunk), **metadata}})
+    store[...] = voxels.reshape(*size, *[1] * (len(order) - 3)).transpose(order)
     return {"kind": "n5", "url": str(folder)}, voxels
 
 

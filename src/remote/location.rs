@@ -59,6 +59,16 @@ impl Location {
         Location { url, ..self.clone() }
     }
 
+    /// The folder that this one is in; `None` at the root.
+    pub(crate) fn parent(&self) -> Option<Location> {
+        let mut url = self.url.clone();
+        if url.path().trim_matches('/').is_empty() {
+            return None;
+        }
+        url.path_segments_mut().ok()?.pop_if_empty().pop();
+        Some(Location { url, ..self.clone() })
+    }
+
     /// The location of the same name in the folder `name` beside it.
     pub(crate) fn in_folder_beside(&self, name: &str) -> Location {
         let file =

@@ -93,6 +93,29 @@ impl Axes {
         Self::named(["t", "c"].into_iter().skip(others).chain(SHOWN).map(str::to_owned).collect())
     }
 
+    /// Reads the axes of an array of N5 from their names, which its `axes` list the fastest first. A name that says nothing
+    /// is the one that [`Axes::of_rank`] has there; `None` where no name is known.
+    pub fn of_dimensions(field: &JsonField, fastest_first: bool) -> Result<Option<Self>, SourceError> {
+        let mut elements = field.elements(MAX_RANK)?;
+        if fastest_first {
+            elements.reverse();
+        }
+        let assumed = ["t", "c"].into_iter().chain(SHOWN).skip(MAX_RANK - elements.len());
+        let (mut names, mut is_known) = (Vec::new(), false);
+        for (element, assumed) in elements.iter().zip(assumed) {
+            let own = stated(element)?;
+            is_known |= own.as_deref().is_some_and(|name| Role::of(name, None).is_some());
+            names.push(own.unwrap_or_else(|| assumed.to_owned()));
+        }
+        if !is_known {
+            return Ok(None);
+        }
+        Self::named(names).map(Some).ok_or_else(|| {
+            let names: Vec<String> = elements.iter().map(|element| brief(element.value)).collect();
+            field.unsupported(format!("an array with the axes {}, the slowest first,", names.join(", ")))
+        })
+    }
+
     /// Axes of these names; `None` unless there is one of each of `z, y, x`, and the others are known.
     fn named(names: Vec<String>) -> Option<Self> {
         let roles = names.iter().map(|name| Role::of(name, None)).collect::<Option<Vec<_>>>()?;

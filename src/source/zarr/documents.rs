@@ -118,8 +118,12 @@ impl<'a, D: Documents> CachedDocuments<'a, D> {
     pub(super) fn into_documents(self, group: &Location, without: &[&Location]) -> Vec<Document> {
         let kind = |location: &Location| {
             let path = location.url.path();
-            let path = path.strip_prefix(group.url.path()).unwrap_or(path).trim_matches('/').to_owned();
-            let (folder, file) = path.rsplit_once('/').unwrap_or(("", &path));
+            let below =
+                path.strip_prefix(group.url.path().trim_end_matches('/')).and_then(|path| path.strip_prefix('/'));
+            let (folder, file) = match below {
+                Some(path) => path.rsplit_once('/').unwrap_or(("", path)),
+                None => ("above", path.rsplit('/').next().unwrap_or(path)),
+            };
             let stem = file.trim_start_matches('.').trim_end_matches(".json");
             DocumentKind::of_store(stem, folder)
         };

@@ -44,7 +44,7 @@ impl Shelf {
         Shelf { documents: documents.into_iter().map(entry).collect(), asked: Mutex::default(), late: Mutex::default() }
     }
 
-    fn refuse(mut self, key: &str, cause: Cause) -> Self {
+    pub(super) fn refuse(mut self, key: &str, cause: Cause) -> Self {
         self.documents.insert(format!("{GROUP}/{key}"), Err(cause));
         self
     }
@@ -82,9 +82,14 @@ impl Shelf {
 
     /// Opens it as one of N5.
     pub(super) fn open_n5(&self) -> Result<ZarrSource, SourceError> {
+        self.open_n5_at("", None)
+    }
+
+    /// Opens what is at a path below [`GROUP`] as one of N5, and a channel of it.
+    pub(super) fn open_n5_at(&self, path: &str, channel: Option<u64>) -> Result<ZarrSource, SourceError> {
         let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
-        let group = Location::anonymous(Url::parse(GROUP).unwrap());
-        run(open_n5_through(self, remote, &group, None))
+        let group = Location::anonymous(Url::parse(format!("{GROUP}/{path}").trim_end_matches('/')).unwrap());
+        run(open_n5_through(self, remote, &group, channel))
     }
 
     /// The same as it is opened after something made no sense.

@@ -1,31 +1,66 @@
 //! What the attributes of a group say of the levels in it.
 
-use super::place::{self, LevelPlace, N5Group};
-use super::{MAX_LEVELS, dataset};
+use super::stated::{self, StatedNumbers, StatedPlace};
+use super::{MAX_LEVELS, dataset, order};
 use crate::source::SourceError;
 use crate::source::zarr::array::ArrayDocument;
+use crate::source::zarr::axes::Axes;
 use crate::source::zarr::json::JsonField;
 use crate::source::zarr::multiscales;
 
 /// What a document is about.
 pub(super) enum DocumentSubject {
     /// One array.
-    Array(Box<ArrayDocument>, Option<LevelPlace>),
+    Array(Box<ArrayAttributes>),
     /// A group, which may be that of an image.
-    Group(N5Group),
+    Group(Box<N5Group>),
+}
+
+/// What the attributes of an array say.
+pub(super) struct ArrayAttributes {
+    /// How it is stored.
+    pub array: ArrayDocument,
+    /// Its axes, where it names them.
+    pub axes: Option<Axes>,
+    /// What they say of its place.
+    pub place: StatedPlace,
+}
+
+/// What a group says of its levels.
+#[derive(Debug, Default)]
+pub(super) struct N5Group {
+    /// Their paths, where it lists them.
+    pub levels: Option<Vec<String>>,
+    /// The axes that it names.
+    axes: Option<Axes>,
+    /// Those that it names where it lists its levels.
+    listed_axes: Option<Axes>,
+    /// Their places, as far as it lists those.
+    pub places: Vec<StatedPlace>,
+    /// How much coarser each is than the finest one.
+    pub factors: Vec<StatedNumbers>,
+    /// Size and unit of the finest one's voxels.
+    pub finest: StatedPlace,
+}
+
+impl N5Group {
+    /// The axes of an array in it that does not name them and has so many.
+    pub fn axes(&self, rank: usize) -> Option<Axes> {
+        self.axes.clone().or_else(|| self.listed_axes.clone().filter(|axes| axes.rank() == rank))
+    }
 }
 
 /// Reads the attributes of an array or a group.
 pub(super) fn read(document: &JsonField) -> Result<DocumentSubject, SourceError> {
     if dataset::is_array(document)? {
-        let array = dataset::read(document)?;
-        return Ok(DocumentSubject::Array(Box::new(array), place::of(document)?));
+        let place = stated::of(document)?;
+        return Ok(DocumentSubject::Array(Box::new(ArrayAttributes { place, ..array(document)? })));
     }
-    let mut group = N5Group { finest: place::of(document)?, ..N5Group::default() };
+    let mut group = N5Group { finest: stated::of(document)?, axes: order::of(document)?, ..N5Group::default() };
     for name in ["downsamplingFactors", "scales"] {
         if let (true, Some(list)) = (group.factors.is_empty(), document.optional(name)?) {
             let factors = list.elements(MAX_LEVELS)?;
-            group.factors = factors.iter().map(place::factor).collect::<Result<_, _>>()?;
+            group.factors = factors.iter().map(stated::factor).collect::<Result<_, _>>()?;
         }
     }
     if let Some(images) = document.optional("multiscales")?
@@ -35,7 +70,19 @@ pub(super) fn read(document: &JsonField) -> Result<DocumentSubject, SourceError>
         let datasets = list.elements(MAX_LEVELS)?;
         group.levels =
             Some(datasets.iter().map(|level| multiscales::path(&level.member("path")?)).collect::<Result<_, _>>()?);
-        group.places = datasets.iter().map(|level| place::of(level)).collect::<Result<_, _>>()?;
+        group.places = datasets.iter().map(stated::of).collect::<Result<_, _>>()?;
+        group.listed_axes = datasets.iter().find_map(order::of_transform);
     }
-    Ok(DocumentSubject::Group(group))
+    Ok(DocumentSubject::Group(Box::new(group)))
+}
+
+/// Reads the attributes of an array. What is wrong with its place is no reason to do without the voxels.
+pub(super) fn array(document: &JsonField) -> Result<ArrayAttributes, SourceError> {
+    let array = dataset::read(document)?;
+    let rank = array.shape.len();
+    let axes = match order::of(document)? {
+        Some(axes) => Some(axes),
+        None => order::of_transform(document).filter(|axes| axes.rank() == rank),
+    };
+    Ok(ArrayAttributes { array, axes, place: stated::of(document).unwrap_or_default() })
 }

@@ -7,14 +7,17 @@
 pub(super) mod block;
 mod dataset;
 mod levels;
+mod order;
 mod place;
+mod stated;
 
 use std::time::Instant;
 
 use serde_json::Value;
 
-use self::levels::DocumentSubject;
-use self::place::{LevelPlace, N5Group};
+use self::levels::{ArrayAttributes, DocumentSubject, N5Group};
+use self::place::GroupPlaces;
+use self::stated::StatedPlace;
 use super::array::ArrayDocument;
 use super::axes::Axes;
 use super::documents::{self, Documents, MAX_ARRAY_DOCUMENT};
@@ -31,8 +34,12 @@ pub(super) const DOCUMENT: &str = "attributes.json";
 /// Levels of a pyramid.
 const MAX_LEVELS: usize = 31;
 
-/// A level with what its own attributes say of its place.
-type Found = (Listed, Option<LevelPlace>);
+/// A level with what its own attributes say of it.
+struct Found {
+    listed: Listed,
+    axes: Option<Axes>,
+    place: StatedPlace,
+}
 
 /// Finds the array at `group`, or the levels of the image there; and the path where another one would be, where nothing says
 /// how many there are.
@@ -48,35 +55,95 @@ pub(super) async fn find(
             levels::read(&JsonField::root(&file.to_string(), &value)?)
         })?,
         // A group need not have attributes.
-        Err(error) if is_absent(&error) => DocumentSubject::Group(N5Group::default()),
+        Err(error) if is_absent(&error) => DocumentSubject::Group(Box::default()),
         Err(error) => return Err(error.into()),
     };
     match root {
-        DocumentSubject::Array(array, place) => {
-            let axes = Axes::of_rank(array.shape.len());
-            let axes = axes.ok_or_else(|| {
-                let reason = format!("an array of {} axes", array.shape.len());
-                SourceError::unsupported(group.join(DOCUMENT).to_string(), "dimensions", reason)
-            })?;
+        DocumentSubject::Array(found) => {
+            let ArrayAttributes { array, axes, place } = *found;
+            let (file, rank) = (group.join(DOCUMENT).to_string(), array.shape.len());
+            let axes = match axes {
+                Some(axes) => Some(axes),
+                None => above(documents, group, rank).await?.or_else(|| Axes::of_rank(rank)),
+            };
+            let axes =
+                axes.ok_or_else(|| SourceError::unsupported(&file, "dimensions", format!("an array of {rank} axes")))?;
             let axes = axes.of_channel(channel);
-            axes.check(&group.join(DOCUMENT).to_string(), &array)?;
+            axes.check(&file, &array)?;
             let dataset = LevelEntry::bare(String::new());
-            let listed = vec![(Listed { dataset, location: group.clone(), array: Ok(*array) }, place)];
-            let (image, listed) = placed(axes, N5Group::default(), listed);
+            let listed = Listed { dataset, location: group.clone(), array: Ok(array) };
+            let found = Found { listed, axes: None, place };
+            let (image, listed) = placed(axes, &N5Group::default(), vec![found]);
             Ok((image, listed, None))
         }
         DocumentSubject::Group(mut about) => {
-            let (listed, end) = match about.levels.take() {
+            let (mut found, end) = match about.levels.take() {
                 Some(paths) => (known(documents, group, &paths).await, None),
                 None => looked_for(documents, group, &about).await?,
             };
-            if listed.is_empty() {
+            if found.is_empty() {
                 return Err(SourceError::malformed(group.to_string(), DOCUMENT, nothing(documents, group).await));
             }
-            let (image, listed) = placed(Axes::zyx(), about, listed);
+            let axes = agreed(&about, &mut found, channel);
+            let (image, listed) = placed(axes, &about, found);
             Ok((image, listed, end))
         }
     }
+}
+
+/// The axes that the group above an array names for arrays of so many.
+async fn above(documents: &impl Documents, array: &Location, rank: usize) -> Result<Option<Axes>, SourceError> {
+    let Some(group) = array.parent() else { return Ok(None) };
+    let file = group.join(DOCUMENT);
+    let bytes = match documents.get(&file, MAX_ARRAY_DOCUMENT).await {
+        Ok(bytes) => bytes,
+        Err(error) if is_no_document(&error.cause) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let read = documents.alone(move || {
+        let value = json::parse(&file.to_string(), &bytes)?;
+        levels::read(&JsonField::root(&file.to_string(), &value)?)
+    });
+    // What is there need not be a group: some servers answer everything with a page.
+    Ok(match read {
+        Ok(DocumentSubject::Group(about)) => about.axes(rank).filter(|axes| axes.rank() == rank),
+        Ok(DocumentSubject::Array(_)) | Err(_) => None,
+    })
+}
+
+/// Whether this is how an origin says that there is nothing to read.
+fn is_no_document(cause: &Cause) -> bool {
+    match cause {
+        Cause::NotFound | Cause::Denied(_) | Cause::Forbidden(_) | Cause::Elsewhere(_) | Cause::Protocol(_) => true,
+        Cause::Status(status) => (400..500).contains(status),
+        _ => false,
+    }
+}
+
+/// The axes of all levels, of which those that do not have them are left out.
+fn agreed(about: &N5Group, found: &mut [Found], channel: Option<u64>) -> Axes {
+    let stated = |level: &Found| {
+        let rank = level.listed.array.as_ref().ok()?.shape.len();
+        level.axes.clone().or_else(|| about.axes(rank))
+    };
+    let first = found.iter().find_map(|level| level.listed.array.as_ref().ok());
+    let assumed = first.and_then(|array| Axes::of_rank(array.shape.len())).unwrap_or_else(Axes::zyx);
+    let agreed = found.iter().find_map(stated).unwrap_or(assumed);
+    let axes = agreed.clone().of_channel(channel);
+    for level in found {
+        let file = level.listed.location.join(DOCUMENT).to_string();
+        let unlike = match (&level.listed.array, stated(level)) {
+            (Ok(_), Some(own)) if own != agreed => {
+                Some(SourceError::unsupported(&file, "axes", "other axes than those of the first level"))
+            }
+            (Ok(array), _) => axes.check(&file, array).err(),
+            (Err(_), _) => None,
+        };
+        if let Some(error) = unlike {
+            level.listed.array = Err(error);
+        }
+    }
+    axes
 }
 
 /// Reads the attributes of an array.
@@ -106,28 +173,28 @@ async fn looked_for(
         let path = |number: usize| format!("{folder}s{number}");
         for number in 0..most {
             let began = Instant::now();
-            let (listed, place) = level(documents, group, path(number)).await;
-            match &listed.array {
+            let read = level(documents, group, path(number)).await;
+            match &read.listed.array {
                 Err(SourceError::Remote(error)) if is_absent(error) && number == 0 => break,
                 Err(SourceError::Remote(error)) if is_absent(error) && about.factors.is_empty() => {
                     // Nothing says how many there are, so that this is the end is believed only past every cache, and
                     // where the next one is missing too. A level that is missing between two others is left out, and told.
                     if began.elapsed() < documents::AGAIN {
                         let again = past_caches(level(documents, group, path(number))).await;
-                        if again.0.array.is_ok() {
+                        if again.listed.array.is_ok() {
                             found.push(again);
                             continue;
                         }
                     }
                     let next = past_caches(level(documents, group, path(number + 1))).await;
-                    if next.0.array.is_err() {
+                    if next.listed.array.is_err() {
                         end = Some(path(number));
                         break;
                     }
-                    found.push((listed, place));
+                    found.push(read);
                 }
                 Err(error) if !error.is_of_bytes() => return Err(error.clone()),
-                _ => found.push((listed, place)),
+                _ => found.push(read),
             }
         }
         if !found.is_empty() {
@@ -145,25 +212,35 @@ async fn level(documents: &impl Documents, group: &Location, path: String) -> Fo
         documents.alone(|| {
             let name = file.to_string();
             let value: Value = json::parse(&name, &bytes)?;
-            let field = JsonField::root(&name, &value)?;
-            let array = dataset::read(&field)?;
-            Axes::zyx().check(&name, &array)?;
-            // What is wrong in it is no reason to do without the voxels.
-            Ok((array, place::of(&field).unwrap_or_default()))
+            levels::array(&JsonField::root(&name, &value)?)
         })
     };
-    let (array, place) = match read.await {
-        Ok((array, place)) => (Ok(array), place),
-        Err(error) => (Err(error), None),
+    let (array, axes, place) = match read.await {
+        Ok(ArrayAttributes { array, axes, place }) => (Ok(array), axes, place),
+        Err(error) => (Err(error), None, StatedPlace::default()),
     };
-    (Listed { dataset: LevelEntry::bare(path), location, array }, place)
+    Found { listed: Listed { dataset: LevelEntry::bare(path), location, array }, axes, place }
 }
 
 /// Puts levels and what is said of their places together.
-fn placed(axes: Axes, about: N5Group, found: Vec<Found>) -> (Multiscales, Vec<Listed>) {
-    let own: Vec<Option<LevelPlace>> = found.iter().map(|(_, place)| *place).collect();
-    let (places, unitless) = place::of_levels(&about, &own);
-    let mut listed: Vec<Listed> = found.into_iter().map(|(listed, _)| listed).collect();
+fn placed(axes: Axes, about: &N5Group, found: Vec<Found>) -> (Multiscales, Vec<Listed>) {
+    let mut lacking = None;
+    let mut place = |stated: &StatedPlace| {
+        stated.along(&axes).unwrap_or_else(|reason| {
+            lacking.get_or_insert(reason);
+            None
+        })
+    };
+    let group = GroupPlaces {
+        places: about.places.iter().map(&mut place).collect(),
+        finest: place(&about.finest),
+        factors: about.factors.iter().map(|factor| factor.sizes(&axes).ok()).collect(),
+    };
+    let own: Vec<_> = found.iter().map(|level| place(&level.place)).collect();
+    let is_readable: Vec<bool> = found.iter().map(|level| level.listed.array.is_ok()).collect();
+    let (places, unitless) = place::of_levels(&group, &own, &is_readable);
+    let unitless = unitless.map(|reason| lacking.unwrap_or(reason));
+    let mut listed: Vec<Listed> = found.into_iter().map(|level| level.listed).collect();
     for (listed, place) in listed.iter_mut().zip(places) {
         place.apply(&mut listed.dataset);
     }

@@ -1,3 +1,6 @@
+mod axes;
+mod places;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -125,7 +128,7 @@ fn places(group: Option<Value>, levels: [Value; 2]) -> Vec<Placed> {
     if let Some(group) = group {
         shelf = shelf.raw("attributes.json", &group.to_string());
     }
-    let source = shelf.open_n5().unwrap();
+    let source = shelf.open_n5_past_caches().unwrap();
     let levels = source.description().levels.iter().zip(0..);
     let place = |(level, number): (&crate::source::SourceLevel, u8)| {
         (level.scale, level.translation, source.relative(LevelIndex(number)).map(|relative| relative.scale))

@@ -1,0 +1,177 @@
+//! What attributes say of a place, in whichever words, before it is known which axis is which.
+
+use super::place::{LevelPlace, Said};
+use crate::length::Unit;
+use crate::source::SourceError;
+use crate::source::zarr::array::MAX_RANK;
+use crate::source::zarr::axes::Axes;
+use crate::source::zarr::json::JsonField;
+
+/// Numbers in the order of `dimensions`, the fastest axis first: one for each axis, or for those of space alone.
+#[derive(Debug, Clone)]
+pub(super) struct StatedNumbers {
+    member: &'static str,
+    numbers: Vec<f64>,
+}
+
+/// What attributes say of the size and position of voxels.
+#[derive(Debug, Default)]
+pub(super) struct StatedPlace {
+    /// By OpenOrganelle, whose `transform` names its axes itself.
+    transform: Option<LevelPlace>,
+    size: Option<StatedNumbers>,
+    /// Those of `size`, as many as it has numbers.
+    units: Vec<Option<Unit>>,
+    /// Position of the first voxel.
+    offset: Option<StatedNumbers>,
+    /// That of `offset`, where it is stated; else it is in those of `size`.
+    offset_unit: Option<Unit>,
+    factor: Option<StatedNumbers>,
+}
+
+/// Reads what the attributes of a level or a group say.
+pub(super) fn of(attributes: &JsonField) -> Result<StatedPlace, SourceError> {
+    if let Some(transform) = attributes.optional("transform")? {
+        return Ok(StatedPlace { transform: Some(transformed(&transform)?), ..StatedPlace::default() });
+    }
+    let factor = match attributes.optional("downsamplingFactors")? {
+        // A group lists those of all levels.
+        Some(list) if list.value.get(0).is_none_or(|first| !first.is_array()) => Some(factor(&list)?),
+        _ => None,
+    };
+    let (size, unit) = match attributes.optional("pixelResolution")? {
+        Some(resolution) if resolution.value.is_object() => {
+            (resolution.optional("dimensions")?, resolution.optional("unit")?.map(|unit| unit.text()).transpose()?)
+        }
+        other => (other, None),
+    };
+    let size = match size {
+        Some(size) => Some(StatedNumbers::read("pixelResolution", &size)?),
+        None => match attributes.optional("resolution")? {
+            Some(size) => Some(StatedNumbers::read("resolution", &size)?),
+            None => None,
+        },
+    };
+    let units = match (unit, attributes.optional("units")?) {
+        (None, Some(units)) => named(&units)?,
+        (unit, _) => {
+            let unit = unit.or_else(|| text(attributes, "resolution_unit")).or_else(|| text(attributes, "unit"));
+            vec![unit.and_then(Unit::named); size.as_ref().map_or(0, |size| size.numbers.len())]
+        }
+    };
+    // Others call something else an offset.
+    let offset = attributes.optional("offset")?.and_then(|offset| StatedNumbers::read("offset", &offset).ok());
+    let offset_unit = text(attributes, "offset_unit");
+    let is_known = offset_unit.is_none_or(|unit| Unit::named(unit).is_some());
+    Ok(StatedPlace {
+        transform: None,
+        size,
+        units,
+        offset: offset.filter(|_| is_known),
+        offset_unit: offset_unit.and_then(Unit::named),
+        factor,
+    })
+}
+
+/// How much coarser a level is.
+pub(super) fn factor(field: &JsonField) -> Result<StatedNumbers, SourceError> {
+    StatedNumbers::read("downsamplingFactors", field)
+}
+
+/// A `transform` as OpenOrganelle writes it.
+fn transformed(transform: &JsonField) -> Result<LevelPlace, SourceError> {
+    let axes = transform.member("axes")?;
+    let names = axes.elements(MAX_RANK)?;
+    let names = names.iter().map(|name| name.text().map(str::to_ascii_lowercase)).collect::<Result<Vec<_>, _>>()?;
+    let mut at = [0; 3];
+    for (place, name) in at.iter_mut().zip(["z", "y", "x"]) {
+        let found = names.iter().position(|other| other == name);
+        *place = found.ok_or_else(|| axes.unsupported(format!("axes without `{name}`")))?;
+    }
+    let turned = |numbers: Vec<f64>| at.map(|place| numbers[place]);
+    let size = transform.member("scale")?;
+    let scale = turned(size.numbers(names.len())?);
+    if let Some(number) = scale.iter().find(|number| **number <= 0.0) {
+        return Err(size.malformed(format!("{number} is not above 0")));
+    }
+    let translation = match transform.optional("translate")? {
+        Some(translation) => turned(translation.numbers(names.len())?),
+        None => [0.0; 3],
+    };
+    let units = transform.optional("units")?.map(|units| named(&units)).transpose()?.unwrap_or_default();
+    let units = at.map(|place| units.get(place).copied().flatten().filter(|_| units.len() == names.len()));
+    Ok(LevelPlace { scale, translation, units, factor: None, said: Said::Transform })
+}
+
+/// The units in a list of names, as far as they are known.
+fn named(units: &JsonField) -> Result<Vec<Option<Unit>>, SourceError> {
+    let unit = |name: &JsonField| match name.value.is_null() {
+        true => Ok(None),
+        false => name.text().map(Unit::named),
+    };
+    units.elements(MAX_RANK)?.iter().map(unit).collect()
+}
+
+/// The text of a member, where it is one.
+fn text<'a>(attributes: &JsonField<'a>, member: &str) -> Option<&'a str> {
+    attributes.value.get(member)?.as_str()
+}
+
+impl StatedNumbers {
+    fn read(member: &'static str, field: &JsonField) -> Result<Self, SourceError> {
+        let numbers = field.elements(MAX_RANK)?.iter().map(JsonField::finite).collect::<Result<_, _>>()?;
+        Ok(StatedNumbers { member, numbers })
+    }
+
+    /// Those along `z, y, x`, or why they are none.
+    pub fn along(&self, axes: &Axes) -> Result<[f64; 3], String> {
+        let count = self.numbers.len();
+        turned(&self.numbers, axes)
+            .ok_or_else(|| format!("`{}` lists {count} numbers for {} axes", self.member, axes.rank()))
+    }
+
+    /// The same where they must be above 0.
+    pub fn sizes(&self, axes: &Axes) -> Result<[f64; 3], String> {
+        let sizes = self.along(axes)?;
+        match sizes.iter().find(|size| **size <= 0.0) {
+            Some(size) => Err(format!("`{}` says {size}, which is not above 0", self.member)),
+            None => Ok(sizes),
+        }
+    }
+}
+
+/// The entries along `z, y, x` of a list that has one for each axis, or for those of space alone, the fastest first.
+fn turned<T: Copy>(list: &[T], axes: &Axes) -> Option<[T; 3]> {
+    let slower = |own: usize| axes.kept.iter().filter(|other| **other < own).count();
+    let places = match list.len() {
+        count if count == axes.rank() => axes.kept,
+        3 => axes.kept.map(slower),
+        _ => return None,
+    };
+    Some(places.map(|place| list[list.len() - 1 - place]))
+}
+
+impl StatedPlace {
+    /// The place along `z, y, x`; `None` where nothing is said of it, or why it is none.
+    pub fn along(&self, axes: &Axes) -> Result<Option<LevelPlace>, String> {
+        if self.transform.is_some() {
+            return Ok(self.transform);
+        }
+        let factor = self.factor.as_ref().map(|factor| factor.sizes(axes)).transpose()?;
+        let Some(size) = &self.size else {
+            return Ok(factor.map(|factor| LevelPlace { said: Said::Factor, ..LevelPlace::coarser(factor) }));
+        };
+        let scale = size.sizes(axes)?;
+        let units = turned(&self.units, axes).unwrap_or_default();
+        let offset = self.offset.as_ref().map(|offset| offset.along(axes)).transpose()?.unwrap_or_default();
+        let position = |axis: usize| match (self.offset_unit, units[axis]) {
+            (Some(own), Some(unit)) if own != unit => {
+                own.nanometres(offset[axis]).zip(unit.nanometres(1.0)).map_or(f64::NAN, |(length, unit)| length / unit)
+            }
+            // It cannot be compared with voxels without a unit.
+            (Some(_), None) => 0.0,
+            _ => offset[axis],
+        };
+        Ok(Some(LevelPlace { scale, translation: std::array::from_fn(position), units, factor, said: Said::Size }))
+    }
+}
