@@ -220,6 +220,23 @@ def test_a_crop_lies_where_its_offset_says(tmp_path):
         assert [step[step["type"]] for step in steps] == [[4, 3, 2], [400, 160, 80]]
 
 
+def test_what_paintera_keeps_is_told_apart(tmp_path):
+    write_pyramid(tmp_path / "raw" / "data", 12, {"multiScale": True, "resolution": [4, 4, 5], "offset": [40, 80, 0]}, ({}, {"downsamplingFactors": [2, 2, 2]}))
+    (tmp_path / "raw" / "attributes.json").write_text('{"painteraData": {"type": "raw"}}')
+    multiset = {"isLabelMultiset": True, "maxId": 7}
+    write_pyramid(tmp_path / "labels", 13, {"multiScale": True, **multiset}, (multiset, multiset))
+    with Origin(tmp_path) as origin:
+        sources = {name: {"kind": "n5", "url": f"{origin.url}/{path}"} for name, path in {"raw": "raw", "data": "raw/data", "labels": "labels"}.items()}
+        sources["data"]["voxel_size"] = [5, 4, 4]
+        with mounted(tmp_path / "mount", configuration(sources), timeout=10) as mount:
+            reasons = {name: (mount / name / "em.zarr" / "ERROR.txt").read_text() for name in ("raw", "labels")}
+            datasets = json.loads((mount / "data" / "em.zarr" / ".zattrs").read_text())["multiscales"][0]["datasets"]
+        assert f"write the address {origin.url}/raw/data" in reasons["raw"]
+        assert "multisets of labels" in reasons["labels"] and "to-scalar" in reasons["labels"]
+        steps = [[step[step["type"]] for step in dataset["coordinateTransformations"]] for dataset in datasets]
+        assert steps == [[[5, 4, 4], [0, 80, 40]], [[10, 8, 8], [2.5, 82, 42]]]
+
+
 def test_a_setup_of_big_data_viewer_is_read_and_its_root_says_where_it_is(tmp_path):
     made = write_pyramid(tmp_path / "image" / "setup0" / "timepoint0", 6, {"multiScale": True, "resolution": [4.0, 4.0, 5.0]})
     (tmp_path / "image" / "setup0" / "attributes.json").write_text(json.dumps({"downsamplingFactors": FACTORS, "dataType": "uint8"}))

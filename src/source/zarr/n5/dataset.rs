@@ -12,8 +12,21 @@ pub(super) fn is_array(document: &JsonField) -> Result<bool, SourceError> {
     Ok(document.optional("dimensions")?.is_some() && document.optional("blockSize")?.is_some())
 }
 
+/// Refuses Paintera's labels of which a voxel has several, whose blocks hold lists and not voxels, whatever `dataType` says.
+pub(super) fn refuse_multisets(document: &JsonField) -> Result<(), SourceError> {
+    match document.optional("isLabelMultiset")? {
+        Some(flag) if flag.value.as_bool() == Some(true) => {
+            let what = "Paintera's multisets of labels are lists of labels for each voxel, which emfs does not read";
+            Err(flag
+                .malformed(format!("{what}; make one label for each voxel of them, by `paintera-convert to-scalar`")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Reads them. Axes are turned: N5 lists the fastest first.
 pub(super) fn read(document: &JsonField) -> Result<ArrayDocument, SourceError> {
+    refuse_multisets(document)?;
     let dtype = data_type(&document.member("dataType")?)?;
     let (shape, block) = (document.member("dimensions")?, document.member("blockSize")?);
     let extents = Extents::read_reversed(&shape, &block, dtype)?;

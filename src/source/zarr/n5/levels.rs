@@ -56,6 +56,7 @@ pub(super) fn read(document: &JsonField) -> Result<DocumentSubject, SourceError>
         let place = stated::of(document)?;
         return Ok(DocumentSubject::Array(Box::new(ArrayAttributes { place, ..array(document)? })));
     }
+    dataset::refuse_multisets(document)?;
     let mut group = N5Group { finest: stated::of(document)?, axes: order::of(document)?, ..N5Group::default() };
     for name in ["downsamplingFactors", "scales"] {
         if let (true, Some(list)) = (group.factors.is_empty(), document.optional(name)?) {

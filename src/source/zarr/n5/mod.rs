@@ -270,6 +270,12 @@ async fn nothing(documents: &impl Documents, group: &Location) -> String {
         ("setup0/attributes.json", "setup0/timepoint0"),
         ("0/s0/attributes.json", "0"),
         ("0/attributes.json", "0"),
+        // Paintera has its arrays there, N5 viewers those of the first channel, OpenOrganelle its images.
+        ("data/s0/attributes.json", "data"),
+        ("data/attributes.json", "data"),
+        ("c0/s0/attributes.json", "c0"),
+        ("c0/attributes.json", "c0"),
+        ("s0/attributes.json", "s0"),
     ] {
         if is_there(path).await {
             return format!("it is a group whose image is further down: write the address {}", group.join(what));

@@ -93,6 +93,42 @@ fn blocks_are_big_endian_and_may_be_cut_or_whole_at_the_edges() {
 }
 
 #[test]
+fn multisets_of_labels_are_refused_where_they_are_opened() {
+    let multiset = json!({"isLabelMultiset": true, "maxId": 7});
+    let shelf = |group: Value| Shelf::of([("attributes.json", group), ("s0/attributes.json", sized(20))]);
+    let arrays = Shelf::of([("s0/attributes.json", with(sized(20), multiset.clone()))]);
+    for shelf in [Shelf::of([("attributes.json", with(sized(20), multiset.clone()))]), shelf(multiset), arrays] {
+        let error = shelf.open_n5().map(drop).unwrap_err().to_string();
+        assert!(error.contains("attributes.json: isLabelMultiset: Paintera's multisets of labels"), "{error}");
+        assert!(error.contains("`paintera-convert to-scalar`"), "{error}");
+    }
+    assert!(shelf(json!({"isLabelMultiset": false})).open_n5().is_ok());
+}
+
+#[test]
+fn a_group_above_the_image_says_where_it_is_without_a_listing() {
+    for (path, folder) in [("data/s0", "data"), ("data", "data"), ("c0/s0", "c0"), ("c0", "c0")] {
+        let file = format!("{path}/attributes.json");
+        let shelf = Shelf::of([("attributes.json", json!({"painteraData": {"type": "raw"}})), (&file, sized(20))]);
+        let error = shelf.open_n5().map(drop).unwrap_err().to_string();
+        assert!(
+            error.ends_with(&format!("write the address https://example.org/bucket/image.zarr/{folder}")),
+            "{error}"
+        );
+    }
+    let listed = json!({"multiscales": [{"datasets": []}]});
+    let shelf = Shelf::of([("attributes.json", listed), ("s0/attributes.json", sized(20))]);
+    assert!(
+        shelf
+            .open_n5()
+            .map(drop)
+            .unwrap_err()
+            .to_string()
+            .ends_with("write the address https://example.org/bucket/image.zarr/s0")
+    );
+}
+
+#[test]
 fn compressions_have_two_spellings_and_others_are_named() {
     for (compression, codec) in [
         (json!({"type": "gzip", "level": -1}), BytesCodecName("gzip")),
