@@ -220,6 +220,18 @@ def test_a_crop_lies_where_its_offset_says(tmp_path):
         assert [step[step["type"]] for step in steps] == [[4, 3, 2], [400, 160, 80]]
 
 
+def test_a_block_that_is_smaller_than_its_place_is_read_as_tensorstore_reads_it(tmp_path):
+    folder = tmp_path / "image"
+    write_tensorstore(folder, "raw", 11)
+    for seed, (block, extents) in enumerate({"1/0/1": (5, 16, 8), "2/0/1": (12, 3, 8), "1/1/0": (12, 16, 1), "2/1/1": (1, 1, 1), "3/1/2": (2, 3, 4)}.items()):
+        voxels = reference_volumes.noise(extents, "uint8", seed)
+        (folder / block).write_bytes(struct.pack(">HHIII", 0, 3, *extents) + voxels.tobytes())
+    expected = tensorstore.open({"driver": "n5", "kvstore": {"driver": "file", "path": f"{folder}/"}}).result().read().result()
+    with mounted(tmp_path / "mount", configuration({"a": {"kind": "n5", "url": str(folder)}}), timeout=10) as mount:
+        readers.assert_equal(readers.tensorstore_driver(mount / "a" / "em.zarr", 0, False), expected.transpose(2, 1, 0), "short")
+        assert mount.status()["failures"] == []
+
+
 def test_what_paintera_keeps_is_told_apart(tmp_path):
     write_pyramid(tmp_path / "raw" / "data", 12, {"multiScale": True, "resolution": [4, 4, 5], "offset": [40, 80, 0]}, ({}, {"downsamplingFactors": [2, 2, 2]}))
     (tmp_path / "raw" / "attributes.json").write_text('{"painteraData": {"type": "raw"}}')

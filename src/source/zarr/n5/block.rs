@@ -1,5 +1,5 @@
 //! A block of an array of N5: a header of big-endian numbers that says how large it is, and the compressed voxels. Blocks at
-//! the far edges may be cut to the array, or be whole.
+//! the far edges may be cut to the array, or be whole. One that is smaller than its place holds zeros beyond its end.
 
 use bytes::Bytes;
 
@@ -37,9 +37,7 @@ pub(in crate::source::zarr) fn decode(
     let extents: Vec<u64> = numbers.iter().rev().map(|number| u32::from_be_bytes(*number).into()).collect();
     let fits = extents.iter().zip(&array.chunk).all(|(extent, most)| (1..=*most).contains(extent));
     let channel = axes.channel().map(|(axis, index)| (axis, index % array.chunk[axis]));
-    let covers = axes.kept.iter().zip(shape).all(|(&axis, wanted)| extents[axis] >= wanted as u64)
-        && channel.is_none_or(|(axis, index)| index < extents[axis]);
-    if !fits || !covers {
+    if !fits {
         let listed: Vec<String> = extents.iter().map(u64::to_string).collect();
         return Err(error(format!("a block of {} voxels at a place for {shape:?}", listed.join("×"))));
     }
@@ -49,7 +47,24 @@ pub(in crate::source::zarr) fn decode(
     let decoded = codec::decode(raw.slice(header(rank)..), &array.codecs, &Sizes::of_chain(plain, &array.codecs))?;
     let layout = ChunkLayout::new(&extents, &c_order(rank), item_size, ByteOrder::Big);
     let start = channel.map_or(0, |(axis, index)| layout.offset(axis, index as usize));
-    layout
-        .extract(decoded, start, axes.kept, shape)
-        .ok_or_else(|| error("it holds fewer voxels than its header says".to_owned()))
+    let held: [usize; 3] = std::array::from_fn(|axis| shape[axis].min(extents[axes.kept[axis]] as usize));
+    if channel.is_some_and(|(axis, index)| index >= extents[axis]) {
+        return Ok(padded(&[], held, shape, item_size));
+    }
+    let voxels = layout
+        .extract(decoded, start, axes.kept, held)
+        .ok_or_else(|| error("it holds fewer voxels than its header says".to_owned()))?;
+    Ok(if held == shape { voxels } else { padded(&voxels, held, shape, item_size) })
+}
+
+/// The first `held` of `shape` voxels, and zeros beyond.
+fn padded(voxels: &[u8], held: [usize; 3], shape: [usize; 3], item_size: usize) -> Bytes {
+    let mut all = vec![0; shape.iter().product::<usize>() * item_size];
+    let row = held[2] * item_size;
+    for (number, voxels) in voxels.chunks_exact(row.max(1)).enumerate() {
+        let (z, y) = (number / held[1], number % held[1]);
+        let start = (z * shape[1] + y) * shape[2] * item_size;
+        all[start..start + row].copy_from_slice(voxels);
+    }
+    all.into()
 }

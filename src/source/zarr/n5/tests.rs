@@ -80,7 +80,6 @@ fn blocks_are_big_endian_and_may_be_cut_or_whole_at_the_edges() {
     for (raw, reason) in [
         (stored(1, &[4, 3, 2], &data), "mode 1 (varlength) is not supported"),
         (stored(0, &[4, 3], &data), "2 axes where the array has 3"),
-        (stored(0, &[1, 2, 1], &data[..4]), "a block of 1×2×1 voxels"),
         (stored(0, &[5, 3, 2], &data), "a block of 2×3×5 voxels"),
         (stored(0, &[0, 0, 0], &[]), "a block of 0×0×0"),
         (stored(0, &[2, 2, 1], &data), "more than the 8 bytes"),
@@ -89,6 +88,34 @@ fn blocks_are_big_endian_and_may_be_cut_or_whole_at_the_edges() {
     ] {
         let error = decode(raw, [1, 2, 2]).unwrap_err();
         assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn a_block_that_is_smaller_than_its_place_holds_zeros_beyond() {
+    let array = parsed(&array()).unwrap();
+    let decode = |raw: Bytes, axes: &Axes, shape: [usize; 3]| block::decode(raw, &array, axes, shape).unwrap();
+    let voxels = |numbers: &[u16]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+    let data: Vec<u8> = (1..25u16).flat_map(u16::to_be_bytes).collect();
+    let short = decode(stored(0, &[3, 2, 1], &data[..12]), &Axes::zyx(), [2, 3, 4]);
+    let rows: [[u16; 4]; 6] = [[1, 2, 3, 0], [4, 5, 6, 0], [0; 4], [0; 4], [0; 4], [0; 4]];
+    assert_eq!(short, voxels(rows.as_flattened()));
+    assert_eq!(decode(stored(0, &[1, 2, 1], &data[..4]), &Axes::zyx(), [1, 2, 2]), voxels(&[1, 0, 2, 0]));
+    // The whole is in memory order where axes are turned.
+    let turned = json!({"axes": ["z", "y", "x"]});
+    let turned = Axes::of_dimensions(&JsonField::root("", &turned).unwrap().member("axes").unwrap(), true).unwrap();
+    let rows: [[u16; 2]; 4] = [[1, 0], [3, 0], [2, 0], [4, 0]];
+    assert_eq!(decode(stored(0, &[2, 2, 1], &data[..8]), &turned.unwrap(), [2, 2, 2]), voxels(rows.as_flattened()));
+}
+
+#[test]
+fn a_channel_that_a_block_does_not_hold_is_zero_there() {
+    let more = json!({"dimensions": [6, 5, 4, 2], "blockSize": [4, 3, 2, 2]});
+    let array = parsed(&with(super::tests::array(), more)).unwrap();
+    let block = stored(0, &[1, 1, 1, 1], &[0, 7]);
+    for (channel, voxels) in [(0, [7, 0, 0, 0]), (1, [0; 4])] {
+        let axes = Axes::of_rank(4).unwrap().of_channel(Some(channel));
+        assert_eq!(block::decode(block.clone(), &array, &axes, [1, 1, 2]).unwrap(), Bytes::from(voxels.to_vec()));
     }
 }
 
