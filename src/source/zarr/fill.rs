@@ -8,7 +8,8 @@ use crate::dtype::{DataType, FillValue};
 use crate::source::SourceError;
 
 /// Reads a `fill_value`. Numbers must have an exact place in the type, apart from the rounding of floats; floats may
-/// also be `NaN`, `Infinity`, `-Infinity` or, in Zarr v3, their bits as `0x7fc00000`.
+/// also be `NaN`, `Infinity`, `-Infinity` or, in Zarr v3, their bits as `0x7fc00000`. Numbers may stand as text, as n5-zarr
+/// wrote those of all arrays.
 pub(super) fn parse(field: &JsonField, dtype: DataType) -> Result<FillValue, SourceError> {
     let bytes = match dtype {
         DataType::U8 => u8::try_from(integer(field, dtype)?).map(|v| v.to_le_bytes().to_vec()),
@@ -55,13 +56,26 @@ fn integer(field: &JsonField, dtype: DataType) -> Result<i128, SourceError> {
     let number = match field.value {
         Value::Number(number) => number,
         Value::Bool(flag) => return Ok((*flag).into()),
+        Value::String(text) => {
+            let whole = text.parse::<i128>().ok().or_else(|| decimal(text).and_then(whole));
+            return whole.ok_or_else(|| no_value(field, dtype));
+        }
         _ => return Err(no_value(field, dtype)),
     };
-    let whole = number.as_i128().or_else(|| {
-        // numpy writes `0.0` for an integer array at times.
-        number.as_f64().filter(|value| value.fract() == 0.0 && value.abs() < 2f64.powi(53)).map(|value| value as i128)
-    });
-    whole.ok_or_else(|| no_value(field, dtype))
+    // numpy writes `0.0` for an integer array at times.
+    number.as_i128().or_else(|| number.as_f64().and_then(whole)).ok_or_else(|| no_value(field, dtype))
+}
+
+/// A float that is a whole number, and not so large that it may have been rounded.
+fn whole(value: f64) -> Option<i128> {
+    (value.fract() == 0.0 && value.abs() < 2f64.powi(53)).then_some(value as i128)
+}
+
+/// A decimal number that stands as text.
+fn decimal(text: &str) -> Option<f64> {
+    // Words for numbers are those of the format only.
+    let is_digits = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E'));
+    text.parse::<f64>().ok().filter(|value| is_digits && value.is_finite())
 }
 
 fn float(field: &JsonField, dtype: DataType) -> Result<f64, SourceError> {
@@ -71,7 +85,7 @@ fn float(field: &JsonField, dtype: DataType) -> Result<f64, SourceError> {
             "NaN" => Ok(f64::NAN),
             "Infinity" => Ok(f64::INFINITY),
             "-Infinity" => Ok(f64::NEG_INFINITY),
-            _ => Err(no_value(field, dtype)),
+            text => decimal(text).ok_or_else(|| no_value(field, dtype)),
         },
         _ => Err(no_value(field, dtype)),
     }

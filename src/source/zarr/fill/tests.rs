@@ -34,6 +34,17 @@ fn floats_may_be_words_or_bits() {
 }
 
 #[test]
+fn numbers_may_stand_as_text() {
+    assert_eq!(fill(U8, json!("0")), Ok(vec![0]));
+    assert_eq!(fill(U8, json!("7.0")), Ok(vec![7]));
+    assert_eq!(fill(I16, json!("-2")), Ok(vec![0xfe, 0xff]));
+    assert_eq!(fill(U64, json!("18446744073709551615")), Ok(vec![255; 8]));
+    assert_eq!(fill(F32, json!("0.0")), Ok(vec![0; 4]));
+    assert_eq!(fill(F32, json!("-1")), Ok((-1f32).to_le_bytes().to_vec()));
+    assert_eq!(fill(F64, json!("1.5e-3")), Ok(1.5e-3f64.to_le_bytes().to_vec()));
+}
+
+#[test]
 fn values_outside_of_the_type_are_refused_by_name() {
     let cases = [
         (U8, json!(256), "256 is no uint8"),
@@ -42,7 +53,12 @@ fn values_outside_of_the_type_are_refused_by_name() {
         (U16, json!(1.5), "1.5 is no uint16"),
         (U64, json!(1e300), "1e+300 is no uint64"),
         (F32, json!(true), "true is no float32"),
-        (U8, json!("0"), "`0` is no uint8"),
+        (U8, json!(""), "`` is no uint8"),
+        (U8, json!("256"), "`256` is no uint8"),
+        (U8, json!("0.5"), "`0.5` is no uint8"),
+        (U8, json!("NaN"), "`NaN` is no uint8"),
+        (F32, json!("inf"), "`inf` is no float32"),
+        (F32, json!("1e300"), "`1e300` is no float32"),
         (U8, json!([0]), "an array of 1 is no uint8"),
         (F32, json!(1e300), "1e+300 is no float32"),
         (F32, json!("nan"), "`nan` is no float32"),
