@@ -198,10 +198,16 @@ fn possible_kinds(address: &str) -> Vec<&'static str> {
     TRIED.to_vec()
 }
 
+/// Documents of stores, whose addresses stand for those of the folders that hold them.
+const DOCUMENTS: [&str; 7] = ["info", ".zattrs", ".zgroup", ".zarray", ".zmetadata", "zarr.json", "attributes.json"];
+
 /// A name for a dataset: the last parts of its address that say something, as a dataset may be called.
 fn name_of(address: &str) -> String {
     let (path, _) = address.split_once(['?', '|']).unwrap_or((address, ""));
-    let last = path.trim_end_matches('/').rsplit('/').find(|part| !part.is_empty()).unwrap_or("volume");
+    let mut parts = path.trim_end_matches('/').rsplit('/').filter(|part| !part.is_empty()).peekable();
+    // The name of a document says what kind of folder it is in, and nothing else.
+    let is_document = parts.peek().is_some_and(|last| DOCUMENTS.iter().any(|name| last.eq_ignore_ascii_case(name)));
+    let last = parts.nth(usize::from(is_document)).unwrap_or("volume");
     let mut name = last.to_ascii_lowercase();
     for ending in [".zarr", ".n5", ".tiff", ".tif", ".dm3", ".dm4", ".mrc"] {
         if let Some(stem) = name.strip_suffix(ending) {
@@ -240,6 +246,10 @@ mod tests {
             ("https://h/a/Volume%201.tif", "volume-201"),
             ("s3://b/c.zarr/", "c"),
             ("gs://b/é", "volume"),
+            ("https://h/em/cortex.zarr/.zattrs", "cortex"),
+            ("s3://b/cortex.zarr/em/zarr.json", "em"),
+            ("gs://b/hemibrain/info?x=1", "hemibrain"),
+            ("https://h/cells.n5/attributes.json/", "cells"),
         ] {
             let name = name_of(address);
             assert_eq!(name, expected);
