@@ -5,6 +5,7 @@ use super::codec::{BytesCodec, Sizes};
 use super::extension::Extension;
 use super::json::{JsonField, quoted};
 use super::layout::{ByteOrder, c_order};
+use super::numcodecs;
 use super::sharding::{self, ArraySharding, IndexEnd};
 use crate::dtype::DataType;
 use crate::source::SourceError;
@@ -29,12 +30,13 @@ pub(super) struct Shard<'a> {
     location: IndexEnd,
 }
 
-/// Reads the chain: any number of `transpose`, then `bytes` and codecs of bytes, or `sharding_indexed` alone. An unknown codec
-/// is refused whatever it says of being understood: without it the bytes would be others. `axes`: those of the array as they
-/// come into the chain.
+/// Reads the chain: any number of `transpose` and `numcodecs.delta`, then `bytes` and codecs of bytes, or `sharding_indexed`
+/// alone. An unknown codec is refused whatever it says of being understood: without it the bytes would be others. `axes`: those
+/// of the array as they come into the chain.
 pub(super) fn read<'a>(field: &JsonField<'a>, mut axes: Vec<usize>, dtype: DataType) -> Result<Chain<'a>, SourceError> {
     let mut byte_order = None;
     let mut codecs = Vec::new();
+    let mut deltas = Vec::new();
     let mut shard = None;
     for element in field.elements(array::MAX_CODECS)? {
         let codec = Extension::read(element.clone())?;
@@ -42,24 +44,61 @@ pub(super) fn read<'a>(field: &JsonField<'a>, mut axes: Vec<usize>, dtype: DataT
             // Where it is compressed as a whole, no part of a shard can be read alone.
             return Err(element.unsupported(format!("codec {} after `sharding_indexed`", quoted(codec.name))));
         }
-        match (codec.name, BytesCodec::named(codec.name)) {
-            ("transpose", _) if byte_order.is_none() => axes = transpose(&codec.member("order")?, &axes)?,
-            ("bytes", _) if byte_order.is_none() => byte_order = Some(endian(&codec, dtype)?),
-            ("sharding_indexed", _) if byte_order.is_none() => shard = Some(self::shard(&codec, &axes, dtype)?),
-            (_, Some(known)) if byte_order.is_some() => codecs.push(known),
-            ("transpose" | "bytes" | "sharding_indexed", _) | (_, Some(_)) => {
-                return Err(element.malformed(format!("codec {} stands in the wrong place", quoted(codec.name))));
+        match (codec.name, byte_order) {
+            ("transpose", None) => axes = transpose(&codec.member("order")?, &axes)?,
+            (DELTA, None) => deltas.push(codec),
+            // Until September 2023 `bytes` was `endian`.
+            ("bytes" | "endian", None) => byte_order = Some(endian(&codec, dtype)?),
+            ("sharding_indexed", None) if deltas.is_empty() => shard = Some(self::shard(&codec, &axes, dtype)?),
+            _ => {
+                let known = of_bytes(&codec)?;
+                let is_of_voxels = matches!(codec.name, "transpose" | "bytes" | "endian" | "sharding_indexed" | DELTA);
+                match (known, byte_order) {
+                    (Some(known), Some(_)) => codecs.push(known),
+                    (None, _) if !is_of_voxels => {
+                        return Err(element.unsupported(format!("codec {}", quoted(codec.name))));
+                    }
+                    _ => {
+                        return Err(
+                            element.malformed(format!("codec {} stands in the wrong place", quoted(codec.name)))
+                        );
+                    }
+                }
             }
-            _ => return Err(element.unsupported(format!("codec {}", quoted(codec.name)))),
         }
     }
     match (shard, byte_order) {
         (Some(shard), _) => Ok(Chain::Shard(shard)),
         (None, Some(byte_order)) => {
+            let deltas = deltas.iter().map(|codec| delta(codec, &axes, dtype, byte_order));
+            let codecs = deltas.chain(codecs.into_iter().map(Ok)).collect::<Result<_, _>>()?;
             Ok(Chain::Chunk(ArrayStorage { axes, byte_order, codecs, sharding: None, form: ChunkFormat::Bare }))
         }
         (None, None) => Err(field.malformed("codec `bytes` is missing")),
     }
+}
+
+/// The filter that zarr-python applies to voxels.
+const DELTA: &str = "numcodecs.delta";
+
+/// A codec of bytes by its name in Zarr v3, or by the one that zarr-python gives to those of numcodecs.
+fn of_bytes(codec: &Extension) -> Result<Option<BytesCodec>, SourceError> {
+    let configuration = codec.configuration()?;
+    match codec.name.strip_prefix("numcodecs.") {
+        Some(name) => numcodecs::of_bytes(name, configuration.as_ref()),
+        None if codec.name == BytesCodec::Crc32c.name() => Ok(Some(BytesCodec::Crc32c)),
+        None => numcodecs::compressor(codec.name, configuration.as_ref()),
+    }
+}
+
+fn delta(codec: &Extension, axes: &[usize], dtype: DataType, byte_order: ByteOrder) -> Result<BytesCodec, SourceError> {
+    // In which order numcodecs goes through an array depends on how it lies in memory.
+    if axes.iter().enumerate().any(|(place, axis)| place != *axis) {
+        return Err(codec.field.unsupported(format!("`{DELTA}` together with `transpose`")));
+    }
+    let configuration = codec.configuration()?;
+    let configuration = configuration.ok_or_else(|| codec.field.malformed("`configuration` is missing"))?;
+    numcodecs::delta_of_voxels(&configuration, dtype, byte_order)
 }
 
 fn shard<'a>(codec: &Extension<'a>, axes: &[usize], dtype: DataType) -> Result<Shard<'a>, SourceError> {
@@ -158,8 +197,15 @@ fn endian(codec: &Extension, dtype: DataType) -> Result<ByteOrder, SourceError> 
     }
 }
 
-/// Applies a permutation of axes to those of storage.
+/// Applies a permutation of axes to those of storage. Until September 2023 it could also be written as `C`, the order in which
+/// they are, or `F`, the reverse.
 fn transpose(order: &JsonField, axes: &[usize]) -> Result<Vec<usize>, SourceError> {
+    match order.value.as_str() {
+        Some("C") => return Ok(axes.to_vec()),
+        Some("F") => return Ok(axes.iter().rev().copied().collect()),
+        Some(other) => return Err(order.malformed(format!("{} is neither `C` nor `F`", quoted(other)))),
+        None => {}
+    }
     let elements = order.elements(axes.len())?;
     let permuted = elements
         .iter()

@@ -23,14 +23,19 @@ impl<'a> Extension<'a> {
         Ok(Extension { field, name })
     }
 
-    /// A member of the configuration that may be absent.
-    pub fn optional(&self, member: &str) -> Result<Option<JsonField<'a>>, SourceError> {
+    /// The configuration, which may be absent.
+    pub fn configuration(&self) -> Result<Option<JsonField<'a>>, SourceError> {
         match self.field.value {
             Value::String(_) => Ok(None),
-            _ => match self.field.optional("configuration")? {
-                Some(configuration) => configuration.optional(member),
-                None => Ok(None),
-            },
+            _ => self.field.optional("configuration"),
+        }
+    }
+
+    /// A member of the configuration that may be absent.
+    pub fn optional(&self, member: &str) -> Result<Option<JsonField<'a>>, SourceError> {
+        match self.configuration()? {
+            Some(configuration) => configuration.optional(member),
+            None => Ok(None),
         }
     }
 

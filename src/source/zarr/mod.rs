@@ -14,6 +14,7 @@ mod layout;
 mod lz4;
 mod multiscales;
 mod n5;
+mod numcodecs;
 mod pyramid;
 mod root;
 mod sharding;

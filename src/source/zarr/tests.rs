@@ -1,5 +1,6 @@
 //! Whole groups: those of other writers, where a folder of them is given, and hand-written ones.
 
+mod codecs;
 mod fixtures;
 mod groups;
 mod levels;

@@ -2,9 +2,9 @@
 
 use super::array::{self, ArrayDocument, ArrayStorage, ChunkFormat, ChunkKeys, Extents, Separator};
 use super::codec::BytesCodec;
-use super::fill;
 use super::json::{self, JsonField, quoted};
 use super::layout::{ByteOrder, c_order, f_order};
+use super::{fill, numcodecs};
 use crate::dtype::{DataType, FillValue};
 use crate::source::SourceError;
 
@@ -22,7 +22,7 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceErr
         Some("<f2") => (DataType::F32, ByteOrder::Little, ChunkFormat::Half),
         Some(">f2") => (DataType::F32, ByteOrder::Big, ChunkFormat::Half),
         Some("|b1") => (DataType::U8, ByteOrder::Little, ChunkFormat::Bare),
-        _ => data_type(&dtype_field).map(|(dtype, order)| (dtype, order, ChunkFormat::Bare))?,
+        _ => numcodecs::data_type(&dtype_field).map(|(dtype, order)| (dtype, order, ChunkFormat::Bare))?,
     };
     let extents = Extents::read(&document.member("shape")?, &document.member("chunks")?, form.stored(dtype))?;
     let fill = match document.optional("fill_value")? {
@@ -57,65 +57,16 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceErr
 fn codec(compressor: &JsonField) -> Result<BytesCodec, SourceError> {
     let id = compressor.member("id")?;
     let name = id.text()?;
-    if let (true, Some(format)) = (name == "lzma", compressor.optional("format")?)
-        && !(1..=2).contains(&format.whole()?)
-    {
-        return Err(format.unsupported("lzma without a header"));
-    }
-    // A checksum is no compressor of this version.
-    BytesCodec::named(name)
-        .filter(|codec| *codec != BytesCodec::Crc32c)
-        .ok_or_else(|| id.unsupported(format!("compressor {}", quoted(name))))
+    let known = numcodecs::compressor(name, Some(compressor))?;
+    known.ok_or_else(|| id.unsupported(format!("compressor {}", quoted(name))))
 }
 
 /// Reads a filter, which is applied to the voxels before they are compressed.
 fn filter(field: &JsonField) -> Result<BytesCodec, SourceError> {
     let id = field.member("id")?;
     match id.text()? {
-        "delta" => {
-            let (dtype, order) = data_type(&field.member("dtype")?)?;
-            match field.optional("astype")? {
-                Some(stored) if data_type(&stored)? != (dtype, order) => {
-                    Err(stored.unsupported(format!("delta of {dtype} as another type")))
-                }
-                _ => Ok(BytesCodec::Delta(dtype, order)),
-            }
-        }
-        "shuffle" => {
-            let size = field.optional("elementsize")?.map_or(Ok(4), |size| size.extent())?;
-            let bounded = usize::try_from(size).ok().filter(|size| *size <= 256);
-            bounded.map(BytesCodec::Shuffle).ok_or_else(|| field.unsupported(format!("words of {size} bytes")))
-        }
+        "delta" => numcodecs::delta(field).map(|(dtype, order)| BytesCodec::Delta(dtype, order)),
+        "shuffle" => numcodecs::shuffle(field),
         other => Err(field.unsupported(format!("filter {}", quoted(other)))),
-    }
-}
-
-/// Reads a numpy type: byte order, kind, bytes.
-fn data_type(field: &JsonField) -> Result<(DataType, ByteOrder), SourceError> {
-    if field.value.is_array() {
-        return Err(field.unsupported("a structured type"));
-    }
-    let text = field.text()?;
-    let unsupported = || field.unsupported(format!("type {}", quoted(text)));
-    let mut rest = text.chars();
-    let order = rest.next().ok_or_else(unsupported)?;
-    let dtype = match rest.as_str() {
-        "u1" => DataType::U8,
-        "i1" => DataType::I8,
-        "u2" => DataType::U16,
-        "i2" => DataType::I16,
-        "u4" => DataType::U32,
-        "i4" => DataType::I32,
-        "u8" => DataType::U64,
-        "i8" => DataType::I64,
-        "f4" => DataType::F32,
-        "f8" => DataType::F64,
-        _ => return Err(unsupported()),
-    };
-    match order {
-        '<' => Ok((dtype, ByteOrder::Little)),
-        '>' => Ok((dtype, ByteOrder::Big)),
-        '|' if dtype.size() == 1 => Ok((dtype, ByteOrder::Little)),
-        _ => Err(field.malformed(format!("{} has no byte order", quoted(text)))),
     }
 }

@@ -262,7 +262,8 @@ fn unsupported_v3_arrays_are_refused_by_field_and_name() {
         ("/codecs", json!([bytes.clone(), bytes.clone()]), "codecs[1]: codec `bytes` stands in the wrong place"),
         ("/codecs", transpose(json!([0, 0, 1])), "codecs[0].configuration.order: it is no permutation"),
         ("/codecs", transpose(json!([0, 1, 3])), "codecs[0].configuration.order[2]: there are 3 axes"),
-        ("/codecs", transpose(json!("F")), "codecs[0].configuration.order: it is `F`, not an array"),
+        ("/codecs", transpose(json!("A")), "codecs[0].configuration.order: `A` is neither `C` nor `F`"),
+        ("/codecs", transpose(json!(1)), "codecs[0].configuration.order: it is 1, not an array"),
         (
             "/codecs",
             json!([bytes, {"name": "vendor.pack", "must_understand": false}]),

@@ -90,22 +90,31 @@ fn the_table_tells_what_is_read_of_zarr_v3() {
         "zfp",
         "packbits",
         "vlen-utf8",
-        "numcodecs.zlib",
-        "numcodecs.bz2",
-        "numcodecs.delta",
-        "numcodecs.lzma",
         "gdeflate",
         "cast_value",
     ];
+    let of_numcodecs: Vec<String> =
+        NUMCODECS.into_iter().chain(["zlib", "zstd"]).map(|name| format!("numcodecs.{name}")).collect();
+    let of_bytes: Vec<&str> = of_bytes.into_iter().chain(of_numcodecs.iter().map(String::as_str)).collect();
     check(kind, "codecs of bytes", &of_bytes, |name| {
         reads_v3("/codecs", json!([{"name": "bytes", "configuration": {"endian": "little"}}, {"name": name}]))
     });
-    check(kind, "codecs of arrays", &["bytes", "transpose", "sharding_indexed", "vlen-bytes", "bitround"], |name| {
+    let of_arrays = [
+        "bytes",
+        "endian",
+        "transpose",
+        "sharding_indexed",
+        "vlen-bytes",
+        "bitround",
+        "numcodecs.delta",
+        "numcodecs.astype",
+    ];
+    check(kind, "codecs of arrays", &of_arrays, |name| {
         let bytes = json!({"name": "bytes", "configuration": {"endian": "little"}});
-        let shards =
-            json!({"order": [2, 1, 0], "endian": "little", "chunk_shape": [1, 1, 1], "codecs": [bytes.clone()]});
+        let shards = json!({"order": [2, 1, 0], "endian": "little", "chunk_shape": [1, 1, 1], "codecs": [bytes.clone()], "dtype": "<u2"});
         let codec = json!({"name": name, "configuration": shards});
-        let chain = if name == "transpose" { json!([codec, bytes]) } else { json!([codec]) };
+        let chain =
+            if matches!(name, "transpose" | "numcodecs.delta") { json!([codec, bytes]) } else { json!([codec]) };
         reads_v3("/codecs", chain)
     });
     check(kind, "chunk keys", &["default", "v2", "suffix", "fanout"], |name| {
