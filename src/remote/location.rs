@@ -59,14 +59,13 @@ impl Location {
         Location { url, ..self.clone() }
     }
 
-    /// The folder that this one is in; `None` at the root.
-    pub(crate) fn parent(&self) -> Option<Location> {
+    /// The folder that holds it, and its name there, not percent-encoded; `None` where it is no part of another.
+    pub fn parent(&self) -> Option<(Location, String)> {
         let mut url = self.url.clone();
-        if url.path().trim_matches('/').is_empty() {
-            return None;
-        }
+        let name = url.path_segments()?.rfind(|segment| !segment.is_empty())?.to_owned();
         url.path_segments_mut().ok()?.pop_if_empty().pop();
-        Some(Location { url, ..self.clone() })
+        let name = percent_encoding::percent_decode_str(&name).decode_utf8().ok()?.into_owned();
+        Some((Location { url, ..self.clone() }, name))
     }
 
     /// The location of the same name in the folder `name` beside it.

@@ -65,7 +65,7 @@ impl Units {
     }
 
     /// Those that are `stated` along `z, y, x`.
-    fn named(stated: [Option<&str>; 3]) -> Self {
+    pub fn named(stated: [Option<&str>; 3]) -> Self {
         let mut units = Units { along: [None; 3], lacking: None };
         for (axis, stated) in stated.into_iter().enumerate() {
             units.along[axis] = stated.and_then(Unit::named);
@@ -87,7 +87,7 @@ impl Axes {
         Axes { names: SHOWN.map(str::to_owned).to_vec(), kept: [0, 1, 2], channels: None, channel: None }
     }
 
-    /// The axes of an array of N5, of which the last three are `z, y, x` and the others are rather not there.
+    /// The axes of an array that names none, of which the last three are `z, y, x` and the others are rather not there.
     pub fn of_rank(rank: usize) -> Option<Self> {
         let others = 2usize.checked_sub(rank.checked_sub(SHOWN.len())?)?;
         Self::named(["t", "c"].into_iter().skip(others).chain(SHOWN).map(str::to_owned).collect())
@@ -146,19 +146,20 @@ impl Axes {
         })
     }
 
-    /// Reads the axes of a lone array from the names in the member `member`. Where that is missing, or a name says
-    /// nothing, the last three axes are `z, y, x`.
-    pub fn of_array(document: &JsonField, member: &str) -> Result<Self, SourceError> {
-        let Some(field) = document.optional(member)? else {
-            return Ok(Self::zyx());
-        };
+    /// Reads the axes of a lone array from their names; `None` where no name says anything. Where only some do not, the last
+    /// three axes are `z, y, x`.
+    pub fn of_array(field: &JsonField) -> Result<Option<Self>, SourceError> {
         let elements = field.elements(MAX_RANK)?;
-        let mut names = Vec::new();
-        for (position, element) in elements.iter().enumerate() {
-            let assumed = (position + SHOWN.len()).checked_sub(elements.len()).map_or("", |shown| SHOWN[shown]);
-            names.push(stated(element)?.unwrap_or_else(|| assumed.to_owned()));
+        let names = elements.iter().map(stated).collect::<Result<Vec<_>, _>>()?;
+        if !names.is_empty() && names.iter().all(Option::is_none) {
+            return Ok(None);
         }
-        Self::named(names).ok_or_else(|| {
+        let assumed = |(position, name): (usize, Option<String>)| {
+            let shown = (position + SHOWN.len()).checked_sub(elements.len());
+            name.unwrap_or_else(|| shown.map_or("", |shown| SHOWN[shown]).to_owned())
+        };
+        let axes = Self::named(names.into_iter().enumerate().map(assumed).collect());
+        axes.map(Some).ok_or_else(|| {
             let names: Vec<String> = elements.iter().map(|element| brief(element.value)).collect();
             field.unsupported(format!("an array with the axes {}", names.join(", ")))
         })
@@ -221,6 +222,23 @@ impl Axes {
         Ok((axes, Units::named(stated)))
     }
 
+    /// Their names, for people.
+    pub fn told(&self) -> String {
+        self.names.join(", ")
+    }
+
+    /// Positions of `z, y, x` among the last three axes, where there are more and these are the last.
+    pub fn among_last_three(&self) -> Option<[usize; 3]> {
+        let others = self.rank().checked_sub(SHOWN.len())?;
+        let [Some(z), Some(y), Some(x)] = self.kept.map(|axis| axis.checked_sub(others)) else { return None };
+        Some([z, y, x])
+    }
+
+    /// Positions of `z, y, x` among the axes of space alone.
+    pub fn among_space(&self) -> [usize; 3] {
+        self.kept.map(|axis| self.kept.iter().filter(|other| **other < axis).count())
+    }
+
     /// How many there are.
     pub fn rank(&self) -> usize {
         self.names.len()
@@ -240,7 +258,7 @@ impl Axes {
     pub fn check(&self, file: &str, array: &ArrayDocument) -> Result<(), SourceError> {
         let (rank, axes) = (array.shape.len(), self.rank());
         if rank != axes {
-            let reason = format!("{rank} extents for the {axes} axes {}", self.names.join(", "));
+            let reason = format!("{rank} extents for the {axes} axes {}", self.told());
             return Err(SourceError::malformed(file, "shape", reason));
         }
         for (position, (name, &extent)) in self.names.iter().zip(&array.shape).enumerate() {
@@ -286,5 +304,10 @@ fn stated(element: &JsonField) -> Result<Option<String>, SourceError> {
     }
     let name = element.text()?.to_lowercase();
     let is_number = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit());
-    Ok(Some(name).filter(|name| !name.is_empty() && !name.strip_prefix("dim_").is_some_and(is_number)))
+    // xarray and funlib number axes without names; funlib marks those that are none of space.
+    let mut numbers = ["dim_", "d"].into_iter().filter_map(|start| name.strip_prefix(start));
+    let is_numbered = numbers.any(|digits| !digits.is_empty() && is_number(digits));
+    let is_channel = name.strip_prefix('c').and_then(|rest| rest.strip_suffix('^')).is_some_and(is_number);
+    let name = if is_channel { "c".to_owned() } else { name };
+    Ok(Some(name).filter(|name| !name.is_empty() && !is_numbered))
 }

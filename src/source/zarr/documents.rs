@@ -146,7 +146,11 @@ impl<D: Documents> Documents for CachedDocuments<'_, D> {
     fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
         Box::pin(async move {
             let bytes = self.inner.get(location, limit).await?;
-            self.documents.lock().push((location.clone(), Packed::of(&bytes)));
+            let mut documents = self.documents.lock();
+            if !documents.iter().any(|(at, _)| at == location) {
+                documents.push((location.clone(), Packed::of(&bytes)));
+            }
+            drop(documents);
             Ok(bytes)
         })
     }

@@ -11,15 +11,19 @@ mod extension;
 mod fill;
 mod filters;
 mod layout;
+mod lone;
 mod lz4;
 mod multiscales;
 mod n5;
 mod numcodecs;
+mod own;
 mod pyramid;
 mod root;
 mod sharding;
 mod shards;
+mod silent;
 mod spelling;
+mod transform;
 mod v2;
 mod v3;
 mod whereabouts;
@@ -31,7 +35,7 @@ use self::array::{ArrayDocument, ChunkFormat};
 use self::axes::Axes;
 use self::codec::CodecError;
 use self::documents::Documents;
-use self::multiscales::{LevelEntry, Multiscales};
+use self::multiscales::Multiscales;
 use self::pyramid::{LeftOut, Listed, ShownLevel};
 use self::root::{Root, StoreVersion};
 use self::shards::ShardIndices;
@@ -51,6 +55,8 @@ pub struct ZarrSource {
     levels: Vec<Level>,
     /// Nanometres per voxel of the finest level along the axes that have units, where others have none.
     partial: [Option<f64>; 3],
+    /// Whether the place that is stated is that of the corner of the first voxel.
+    by_corner: bool,
     description: Description,
     documents: Vec<Document>,
     /// Documents of levels that are left out because these are missing.
@@ -97,33 +103,24 @@ async fn open_through(
     group: &Location,
     channel: Option<u64>,
 ) -> Result<ZarrSource, SourceError> {
+    let origin = documents;
     let documents = documents::CachedDocuments::new(documents);
-    let (version, image, listed) = match root::root(&documents, group).await? {
-        Root::Image(version, mut image) => {
-            image.axes = image.axes.of_channel(channel);
-            let locations: Vec<Location> = image.datasets.iter().map(|dataset| group.join(&dataset.path)).collect();
-            let arrays = root::arrays(&documents, version, &locations, &image.axes).await;
-            let listed = image.datasets.iter().cloned().zip(locations).zip(arrays);
-            let listed = listed.map(|((dataset, location), array)| Listed { dataset, location, array }).collect();
-            (version, image, listed)
+    match root::root(&documents, group).await? {
+        Root::Image(version, found) => {
+            let (image, reading) = *found;
+            let (image, listed, notes) = silent::listed(&documents, group, version, (image, reading), channel).await?;
+            let told = Told { notes, by_corner: false, end: None };
+            assembled(documents, remote, group, version, (image, listed), told)
         }
-        Root::Array(version, array, axes) => {
-            let dataset = LevelEntry::bare(String::new());
-            let axes = axes.of_channel(channel);
-            axes.check(&group.to_string(), &array)?;
-            let image = Multiscales {
-                version: "array".to_owned(),
-                axes,
-                unitless: None,
-                datasets: Vec::new(),
-                rejected: Vec::new(),
-                windows: Vec::new(),
-                downsampling: None,
-            };
-            (version, image, vec![Listed { dataset, location: group.clone(), array: Ok(*array) }])
+        Root::Array(version, found) => {
+            let (array, own) = *found;
+            // The document of the group around it is none of what is shown.
+            let lone = lone::settle(origin, group, version, &array, &own, channel).await?;
+            let listed = vec![Listed { dataset: lone.dataset, location: group.clone(), array: Ok(array) }];
+            let told = Told { notes: lone.notes, by_corner: lone.by_corner, end: None };
+            assembled(documents, remote, group, version, (lone.image, listed), told)
         }
-    };
-    assembled(documents, remote, group, version, (image, listed), None)
+    }
 }
 
 async fn open_n5_through(
@@ -135,19 +132,31 @@ async fn open_n5_through(
     let documents = documents::CachedDocuments::new(documents);
     let (image, listed, end) = n5::find(&documents, group, channel).await?;
     let end = end.map(|path| (group.join(&path), path));
-    assembled(documents, remote, group, StoreVersion::N5, (image, listed), end)
+    assembled(documents, remote, group, StoreVersion::N5, (image, listed), Told { end, ..Told::default() })
 }
 
-/// Puts together what the documents say. `end`: where another level would be and its path, where nothing says how many there are.
+/// What is told beside an image and its levels.
+#[derive(Default)]
+struct Told {
+    /// What was taken for something else than it is.
+    notes: Vec<String>,
+    /// Whether places are those of the corners of first voxels.
+    by_corner: bool,
+    /// Where another level would be and its path, where nothing says how many there are.
+    end: Option<(Location, String)>,
+}
+
+/// Puts together what the documents say.
 fn assembled(
     documents: documents::CachedDocuments<'_, impl Documents>,
     remote: Remote,
     group: &Location,
     version: StoreVersion,
     (image, listed): (Multiscales, Vec<Listed>),
-    end: Option<(Location, String)>,
+    Told { mut notes, by_corner, end }: Told,
 ) -> Result<ZarrSource, SourceError> {
-    let (shown, left_out) = pyramid::choose(&image.axes, listed)?;
+    let (mut shown, left_out) = pyramid::choose(&image.axes, listed)?;
+    notes.extend(pyramid::mend_scales(&image.axes, &mut shown));
     let omitted = omitted(group, &image, &left_out)?;
     let partial = shown.first().map_or([None; 3], |finest| finest.dataset.partial);
     if let Some(reason) = &image.unitless {
@@ -155,6 +164,9 @@ fn assembled(
         let lacking: Vec<&str> = lacking.map(|(axis, _)| axis).collect();
         let along = lacking.join(", ");
         tracing::warn!("{group}: {reason}, so its scales along {along} are no lengths; only their ratios are shown");
+    }
+    if !notes.is_empty() {
+        tracing::warn!("{group}: {}", notes.join("; "));
     }
     // That a chunk is absent has to be borne out by the document of its own array: the group's may stay where that moves.
     let witness = |array: &Location| {
@@ -204,7 +216,8 @@ fn assembled(
     let without: Vec<&Location> = left_out.iter().map(|level| &level.location).collect();
     let documents = documents.into_documents(group, &without);
     let shards = ShardIndices::new(remote.clone());
-    Ok(ZarrSource { remote, shards, axes: image.axes, levels, partial, description, documents, _missed: missed })
+    let axes = image.axes;
+    Ok(ZarrSource { remote, shards, axes, levels, partial, by_corner, description, documents, _missed: missed })
 }
 
 fn described(axes: &Axes, level: &ShownLevel) -> SourceLevel {
@@ -262,7 +275,7 @@ impl Source for ZarrSource {
 
     fn is_placed_by_corner(&self) -> bool {
         // A scale without a translation says that the centre of the first voxel is at 0.
-        self.description.levels.first().is_none_or(|finest| finest.scale.is_none())
+        self.by_corner || self.description.levels.first().is_none_or(|finest| finest.scale.is_none())
     }
 
     fn locate(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {

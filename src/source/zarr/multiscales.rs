@@ -4,13 +4,11 @@ use serde_json::Value;
 
 use super::axes::{Axes, Units};
 use super::json::{JsonField, quoted};
+use super::transform::{Numbers, Transform};
 use crate::source::{Relative, SourceError};
 
 /// Levels of a pyramid.
 const MAX_LEVELS: usize = 31;
-
-/// Transformations in one list; the format has two, more are composed all the same.
-const MAX_TRANSFORMATIONS: usize = 16;
 
 /// Versions of the format that are read.
 const VERSIONS: [&str; 5] = ["0.1", "0.2", "0.3", "0.4", "0.5"];
@@ -19,8 +17,10 @@ const VERSIONS: [&str; 5] = ["0.1", "0.2", "0.3", "0.4", "0.5"];
 const SCALELESS: [&str; 3] = ["0.1", "0.2", "0.3"];
 const AXELESS: [&str; 2] = ["0.1", "0.2"];
 
-/// Why their scales are no lengths.
+/// Why their scales are no lengths, and those of images of other versions that say as little.
 const UNITLESS: &str = "this version of the format has no units";
+const NAMELESS: &str = "the image names no axes";
+const SCALES_MISSING: &str = "the levels have no coordinateTransformations";
 
 /// An image in several resolutions.
 #[derive(Debug, Clone)]
@@ -56,65 +56,118 @@ pub(super) struct LevelEntry {
     pub relative: Option<Relative>,
 }
 
+/// How an image was read that says less than the format has it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reading {
+    /// Whether it names no axes, so that the last three of its arrays are `z, y, x`.
+    pub is_nameless: bool,
+    /// Whether its levels say nothing of their sizes.
+    pub is_silent: bool,
+    /// What was taken for something else than it is.
+    pub notes: Vec<String>,
+}
+
+/// An image before its levels are read.
+struct Image<'a> {
+    field: JsonField<'a>,
+    version: String,
+    list: JsonField<'a>,
+    axes: Axes,
+    units: Units,
+    /// The `transform` of the first level, as OpenOrganelle has it.
+    transform: Option<JsonField<'a>>,
+    reading: Reading,
+}
+
 /// Reads the first image of a group's attributes; `None` where they hold none.
-pub(super) fn parse(attributes: &JsonField) -> Result<Option<Multiscales>, SourceError> {
+pub(super) fn parse(attributes: &JsonField) -> Result<Option<(Multiscales, Reading)>, SourceError> {
+    let Some((root, image)) = image(attributes)? else { return Ok(None) };
+    let Image { field, version, list, axes, mut units, transform, mut reading } = image;
+    let mut numbers = Numbers { axes: (!reading.is_nameless).then_some(&axes), note: None };
+    let outer = field.optional("coordinateTransformations")?;
+    let outer = outer.map_or(Ok(Transform::IDENTITY), |outer| Transform::of_list(&outer, &mut numbers))?;
+    let is_old = SCALELESS.iter().any(|old| version.ends_with(old));
+    let says_nothing = |level: &JsonField| {
+        ["coordinateTransformations", "transform"]
+            .into_iter()
+            .all(|name| level.value.get(name).is_none_or(Value::is_null))
+    };
+    let all = list.elements(MAX_LEVELS)?;
+    let is_bare = !all.is_empty() && all.iter().all(says_nothing);
+    if is_bare && outer.scale == Transform::IDENTITY.scale {
+        // Ones that nobody wrote are no lengths.
+        let reason = if is_old { UNITLESS } else { SCALES_MISSING };
+        reading.is_silent = true;
+        units = Units::unknown(units.lacking.unwrap_or_else(|| reason.to_owned()));
+    }
+    let writer = Writer {
+        is_old: is_old || is_bare,
+        units: transform.as_ref().and_then(|transform| transform.value.get("units").cloned()),
+    };
+    let (datasets, rejected) = levels(&list, &units, (&outer, &mut numbers), &writer)?;
+    reading.notes.extend(numbers.note);
+    let (windows, downsampling) = (windows(root.value), downsampling(&field));
+    let unitless = units.lacking;
+    Ok(Some((Multiscales { version, axes, unitless, datasets, rejected, windows, downsampling }, reading)))
+}
+
+/// The axes of the first image, where it names them, whatever its levels are like.
+pub(super) fn axes(attributes: &JsonField) -> Result<Option<Axes>, SourceError> {
+    Ok(image(attributes)?.filter(|(_, image)| !image.reading.is_nameless).map(|(_, image)| image.axes))
+}
+
+/// The first image, and what holds it.
+fn image<'a>(attributes: &JsonField<'a>) -> Result<Option<(JsonField<'a>, Image<'a>)>, SourceError> {
     // Version 0.5 has everything in `ome`, 0.4 at the root.
     let ome = attributes.optional("ome")?;
-    let root = ome.as_ref().unwrap_or(attributes);
+    let root = ome.as_ref().unwrap_or(attributes).clone();
     let Some(images) = root.optional("multiscales")? else {
         return Ok(None);
     };
-    let images = images.elements(usize::MAX)?;
-    let Some(image) = images.first() else {
+    let Some(field) = images.elements(usize::MAX)?.into_iter().next() else {
         return Ok(None);
     };
-    let version = version(ome.as_ref(), image)?;
-    let list = image.member("datasets")?;
-    let cosem = match list.value.get(0) {
+    let mut reading = Reading::default();
+    let version = version(ome.as_ref(), &field)?;
+    let list = field.member("datasets")?;
+    let transform = match list.value.get(0) {
         Some(_) => list.elements(MAX_LEVELS)?.first().map(|first| first.optional("transform")).transpose()?.flatten(),
         None => None,
     };
-    let (axes, units) = match (image.optional("axes")?, &cosem) {
+    let (axes, units) = match (field.optional("axes")?, &transform) {
         (Some(axes), _) => Axes::of_image(&axes)?,
         (None, Some(transform)) => Axes::of_transform(transform)?,
         // The first two versions have five axes and say nothing of them.
-        (None, None) if AXELESS.iter().any(|old| version.ends_with(old)) => (Axes::tczyx(), Units::unknown(UNITLESS)),
-        (None, None) => return Err(image.member("axes").err().unwrap_or_else(|| image.malformed("axes"))),
+        (None, None) => {
+            reading.is_nameless = true;
+            let is_old = AXELESS.iter().any(|old| version.ends_with(old));
+            (Axes::tczyx(), Units::unknown(if is_old { UNITLESS } else { NAMELESS }))
+        }
     };
-    let mut outer = Transform::identity(axes.rank());
-    if let Some(transformations) = image.optional("coordinateTransformations")? {
-        outer.apply_all(&transformations)?;
-    }
-    let writer = Writer {
-        is_old: SCALELESS.iter().any(|old| version.ends_with(old)),
-        units: cosem.as_ref().and_then(|transform| transform.value.get("units").cloned()),
-    };
-    let (datasets, rejected) = levels(&list, (&axes, &units), &outer, &writer)?;
-    let (windows, downsampling) = (windows(root), downsampling(image));
-    Ok(Some(Multiscales { version, axes, unitless: units.lacking, datasets, rejected, windows, downsampling }))
+    Ok(Some((root, Image { field, version, list, axes, units, transform, reading })))
 }
 
 /// Reads the levels, finest first, and what is wrong with those that cannot be read; the transformations of the image,
 /// `outer`, come after those of each.
 fn levels(
     list: &JsonField,
-    (axes, units): (&Axes, &Units),
-    outer: &Transform,
+    units: &Units,
+    (outer, numbers): (&Transform, &mut Numbers),
     writer: &Writer,
 ) -> Result<(Vec<LevelEntry>, Vec<SourceError>), SourceError> {
     let (mut placed, mut rejected) = (Vec::new(), Vec::new());
     for dataset in list.elements(MAX_LEVELS)? {
-        match place(&dataset, axes, outer, writer) {
+        match place(&dataset, outer, numbers, writer) {
             Ok(level) => placed.push((dataset, level)),
             Err(error) => rejected.push(error),
         }
     }
-    let volume = |place: &Place| place.scale.iter().product::<f64>();
+    let volume = |place: &Place| place.at.scale.iter().product::<f64>();
     placed.sort_by(|(_, a), (_, b)| volume(a).total_cmp(&volume(b)));
-    let Some(finest) = placed.first().map(|(_, place)| place.scale) else {
+    let Some(finest) = placed.first().map(|(_, place)| place.at.scale) else {
         return Err(rejected.into_iter().next().unwrap_or_else(|| list.malformed("there is no level")));
     };
-    let graded = placed.iter().any(|(_, place)| place.scale != finest);
+    let graded = placed.iter().any(|(_, place)| place.at.scale != finest);
     let mut datasets = Vec::new();
     for (field, place) in placed {
         match place.counted(&field, units, finest) {
@@ -133,10 +186,9 @@ fn levels(
 }
 
 /// Where a level lies, in the units of its axes.
-struct Place {
-    path: String,
-    scale: [f64; 3],
-    translation: [f64; 3],
+pub(super) struct Place {
+    pub path: String,
+    pub at: Transform,
 }
 
 /// In which way levels are described.
@@ -147,48 +199,55 @@ struct Writer {
     units: Option<Value>,
 }
 
-fn place(dataset: &JsonField, axes: &Axes, outer: &Transform, writer: &Writer) -> Result<Place, SourceError> {
-    let mut transform = Transform::identity(axes.rank());
-    match (dataset.optional("coordinateTransformations")?, dataset.optional("transform")?) {
-        (Some(transformations), _) => transform.apply_all(&transformations)?,
+fn place(dataset: &JsonField, outer: &Transform, numbers: &mut Numbers, writer: &Writer) -> Result<Place, SourceError> {
+    let own = match (dataset.optional("coordinateTransformations")?, dataset.optional("transform")?) {
+        (Some(transformations), _) => Transform::of_list(&transformations, numbers)?,
         (None, Some(own)) => {
             if own.value.get("units") != writer.units.as_ref() {
                 return Err(own.malformed("it has other units than the first level"));
             }
-            transform.apply_own(&own)?;
+            Transform::of_own(&own, numbers)?
         }
-        (None, None) if writer.is_old => {}
-        (None, None) => drop(dataset.member("coordinateTransformations")?),
-    }
-    transform.then(outer);
-    let path = path(&dataset.member("path")?)?;
-    Ok(Place { path, scale: axes.pick(&transform.scale), translation: axes.pick(&transform.translation) })
+        (None, None) if writer.is_old => Transform::IDENTITY,
+        (None, None) => {
+            return Err(dataset.malformed("`coordinateTransformations` is missing, which other levels have"));
+        }
+    };
+    Ok(Place { path: path(&dataset.member("path")?)?, at: own.then(outer) })
 }
 
 impl Place {
     /// The level in nanometres, or in voxels of the finest one.
     fn counted(self, field: &JsonField, units: &Units, finest: [f64; 3]) -> Result<LevelEntry, SourceError> {
+        self.level(units, finest).map_err(|counted| {
+            let transformations = field.optional("coordinateTransformations").ok().flatten();
+            let field = transformations.as_ref().unwrap_or(field);
+            field.malformed(format!("the voxel size is not a positive number of {counted}"))
+        })
+    }
+
+    /// The same. An error says of what its size is no positive number.
+    pub fn level(self, units: &Units, finest: [f64; 3]) -> Result<LevelEntry, &'static str> {
+        let Place { path, at: Transform { scale: size, translation: start } } = self;
         // What has no nanometres is refused below.
         let nanometres = |lengths: [f64; 3]| -> [Option<f64>; 3] {
             std::array::from_fn(|axis| Some(units.along[axis]?.nanometres(lengths[axis]).unwrap_or(f64::NAN)))
         };
-        let partial = nanometres(self.scale);
+        let partial = nanometres(size);
         let all = |lengths: [Option<f64>; 3]| -> Option<[f64; 3]> {
             let [Some(z), Some(y), Some(x)] = lengths else { return None };
             Some([z, y, x])
         };
-        let lengths = all(partial).zip(all(nanometres(self.translation)));
+        let lengths = all(partial).zip(all(nanometres(start)));
         let voxels = |lengths: [f64; 3]| -> [f64; 3] { std::array::from_fn(|axis| lengths[axis] / finest[axis]) };
-        let (scale, translation) = lengths.unwrap_or((voxels(self.scale), voxels(self.translation)));
+        let (scale, translation) = lengths.unwrap_or((voxels(size), voxels(start)));
         let is_size = |size: &f64| size.is_finite() && *size > 0.0;
         if !scale.iter().chain(partial.iter().flatten()).all(is_size)
             || !translation.iter().all(|part| part.is_finite())
         {
-            let counted = if lengths.is_some() { "nanometres" } else { "voxels of the finest level" };
-            let transformations = field.member("coordinateTransformations")?;
-            return Err(transformations.malformed(format!("the voxel size is not a positive number of {counted}")));
+            return Err(if lengths.is_some() { "nanometres" } else { "voxels of the finest level" });
         }
-        let level = LevelEntry::bare(self.path);
+        let level = LevelEntry::bare(path);
         Ok(match lengths {
             Some((scale, translation)) => LevelEntry { scale: Some(scale), translation, ..level },
             None => LevelEntry { partial, relative: Some(Relative { scale, translation }), ..level },
@@ -219,84 +278,29 @@ fn version(ome: Option<&JsonField>, image: &JsonField) -> Result<String, SourceE
     let Some(field) = stated.or(image.optional("version")?) else {
         return Ok("OME-NGFF".to_owned());
     };
-    match field.text()? {
+    // Some writers write a number.
+    let number = field.value.as_f64().map(|number| number.to_string());
+    match number.as_deref().map_or_else(|| field.text(), Ok)? {
         text if VERSIONS.iter().any(|known| text.starts_with(known)) => Ok(format!("OME-NGFF {}", &text[..3])),
         other => Err(field.unsupported(format!("OME-NGFF version {}", quoted(other)))),
     }
 }
 
-/// A scaling followed by a translation, along the axes of the array.
-struct Transform {
-    scale: Vec<f64>,
-    translation: Vec<f64>,
-}
-
-impl Transform {
-    fn identity(rank: usize) -> Self {
-        Transform { scale: vec![1.0; rank], translation: vec![0.0; rank] }
-    }
-
-    /// Applies the transformations of a document, in their order, after this one.
-    fn apply_all(&mut self, list: &JsonField) -> Result<(), SourceError> {
-        let rank = self.scale.len();
-        for transformation in list.elements(MAX_TRANSFORMATIONS)? {
-            let kind = transformation.member("type")?;
-            let mut next = Transform::identity(rank);
-            match kind.text()? {
-                "identity" => {}
-                "scale" => {
-                    let scale = transformation.member("scale")?;
-                    next.scale = scale.numbers(rank)?;
-                    if let Some(factor) = next.scale.iter().find(|&&factor| factor <= 0.0) {
-                        return Err(scale.malformed(format!("{factor} is not above 0")));
-                    }
-                }
-                "translation" => next.translation = transformation.member("translation")?.numbers(rank)?,
-                other => return Err(kind.unsupported(format!("transformation {}", quoted(other)))),
-            }
-            self.then(&next);
-        }
-        Ok(())
-    }
-
-    /// Applies the `transform` of a level as OpenOrganelle writes it.
-    fn apply_own(&mut self, own: &JsonField) -> Result<(), SourceError> {
-        let rank = self.scale.len();
-        let scale = own.member("scale")?;
-        let mut next = Transform { scale: scale.numbers(rank)?, ..Transform::identity(rank) };
-        if let Some(factor) = next.scale.iter().find(|&&factor| factor <= 0.0) {
-            return Err(scale.malformed(format!("{factor} is not above 0")));
-        }
-        if let Some(translation) = own.optional("translate")? {
-            next.translation = translation.numbers(rank)?;
-        }
-        self.then(&next);
-        Ok(())
-    }
-
-    /// Applies `outer` after this one.
-    fn then(&mut self, outer: &Transform) {
-        for axis in 0..self.scale.len() {
-            self.scale[axis] *= outer.scale[axis];
-            self.translation[axis] = self.translation[axis] * outer.scale[axis] + outer.translation[axis];
-        }
-    }
-}
-
-/// Reads the path of an array: names joined by `/`, none of them leading elsewhere.
+/// Reads the path of an array: names joined by `/`, none of them leading elsewhere. As in Zarr, a `/` at the beginning or the
+/// end says nothing, and no name at all is the group itself.
 pub(super) fn path(field: &JsonField) -> Result<String, SourceError> {
     let text = field.text()?;
-    let leads_elsewhere =
-        |name: &str| matches!(name, "" | "." | "..") || name.chars().any(|c| c.is_control() || c == '\\');
-    if text.len() > 1024 || text.split('/').any(leads_elsewhere) {
+    let names: Vec<&str> = text.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
+    let leads_elsewhere = |name: &&str| *name == ".." || name.chars().any(|c| c.is_control() || c == '\\');
+    if text.len() > 1024 || names.iter().any(leads_elsewhere) {
         return Err(field.unsupported(format!("the path {}", quoted(text))));
     }
-    Ok(text.to_owned())
+    Ok(names.join("/"))
 }
 
 /// The windows of the channels. They are hints for display, so a malformed one is no reason to refuse the image.
-fn windows(root: &JsonField) -> Vec<Option<(f64, f64)>> {
-    let channels = root.value.pointer("/omero/channels").and_then(Value::as_array).into_iter().flatten();
+fn windows(root: &Value) -> Vec<Option<(f64, f64)>> {
+    let channels = root.pointer("/omero/channels").and_then(Value::as_array).into_iter().flatten();
     let window = |channel: &Value| {
         let window = channel.get("window")?;
         let (start, end) = (window.get("start")?.as_f64()?, window.get("end")?.as_f64()?);

@@ -61,7 +61,7 @@ pub(super) fn choose(axes: &Axes, listed: Vec<Listed>) -> Result<(Vec<ShownLevel
         }
     }
     // Where no scales tell of the order, sizes do.
-    if shown.iter().all(|level| level.dataset.is_unscaled()) {
+    if shown.iter().all(|level| level.dataset.is_unscaled()) || state_one_scale(&shown) {
         shown.sort_by_cached_key(|level| Reverse(axes.pick(&level.array.shape)));
     }
     let mut fitting: Vec<ShownLevel> = Vec::new();
@@ -77,6 +77,69 @@ pub(super) fn choose(axes: &Axes, listed: Vec<Listed>) -> Result<(Vec<ShownLevel
         _ => {}
     }
     Ok((fitting, left_out))
+}
+
+/// Whether all levels state the same size of their voxels.
+fn state_one_scale(levels: &[ShownLevel]) -> bool {
+    let scale = |level: &ShownLevel| level.dataset.scale;
+    levels.first().and_then(scale).is_some_and(|first| levels.iter().all(|level| scale(level) == Some(first)))
+}
+
+/// Sets right the scales of levels that all state that of the finest one although they shrink, where their shapes say clearly
+/// what is meant: along each axis voxels are larger by a power of two. Says what was done.
+pub(super) fn mend_scales(axes: &Axes, levels: &mut [ShownLevel]) -> Option<String> {
+    let shapes: Vec<[u64; 3]> = levels.iter().map(|level| axes.pick(&level.array.shape)).collect();
+    let largest = *shapes.first()?;
+    if !state_one_scale(levels) || shapes.iter().all(|shape| *shape == largest) {
+        return None;
+    }
+    let [z, y, x] = levels.first()?.dataset.scale?;
+    let stated = format!("all levels state the finest one's voxel size, {z} × {y} × {x} nm,");
+    let factors: Option<Vec<[f64; 3]>> = shapes.iter().map(|shape| halvings(largest, *shape)).collect();
+    let Some(factors) = factors else {
+        return Some(format!("{stated} but have other shapes; those of the coarser ones are shown as they are stated"));
+    };
+    let translation = levels.first()?.dataset.translation;
+    let is_one_place = levels.iter().all(|level| level.dataset.translation == translation);
+    for (level, factor) in levels.iter_mut().zip(&factors) {
+        let size = [z, y, x];
+        level.dataset.scale = Some(std::array::from_fn(|axis| size[axis] * factor[axis]));
+        if is_one_place {
+            // The first voxel of a coarser level holds the first ones of the finest.
+            let centre = |axis: usize| translation[axis] + size[axis] * (factor[axis] - 1.0) / 2.0;
+            level.dataset.translation = std::array::from_fn(centre);
+        }
+    }
+    let told: Vec<String> = factors.iter().skip(1).map(|[z, y, x]| format!("{z}×{y}×{x}")).collect();
+    Some(format!(
+        "{stated} but shrink; by their shapes the voxels of the coarser ones are taken to be {} times as large",
+        told.join(", ")
+    ))
+}
+
+/// How much larger voxels are along each axis where a shape was halved, once or several times, rounded up or down; `None`
+/// where that is not clear.
+fn halvings(largest: [u64; 3], shape: [u64; 3]) -> Option<[f64; 3]> {
+    if shape == largest {
+        return Some([1.0; 3]);
+    }
+    let fits = |axis: usize, factor: u64| {
+        let (full, part) = (largest[axis], shape[axis]);
+        factor > 0 && (full.div_ceil(factor) == part || (full / factor).max(1) == part)
+    };
+    let (mut factors, mut certain) = ([1; 3], [false; 3]);
+    for axis in 0..3 {
+        let factor = (0..u64::BITS).map(|power| 1u64 << power).find(|factor| fits(axis, *factor))?;
+        let is_exact = largest[axis] == shape[axis].saturating_mul(factor);
+        // Few voxels fit other factors as well: 3 of 9 may be a third or, rounded up, a fourth.
+        let is_only = !fits(axis, factor + 1) && !fits(axis, factor - 1);
+        (factors[axis], certain[axis]) = (factor, is_exact || is_only);
+    }
+    let most = (0..3).filter(|axis| certain[*axis]).map(|axis| factors[axis]).max().filter(|most| *most > 1)?;
+    for axis in (0..3).filter(|axis| !certain[*axis] && fits(*axis, most)) {
+        factors[axis] = most;
+    }
+    Some(factors.map(|factor| factor as f64))
 }
 
 /// Why a level does not fit below the ones that do.

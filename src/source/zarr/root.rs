@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::array::ArrayDocument;
-use super::axes::Axes;
 use super::documents::{Documents, MAX_ARRAY_DOCUMENT, MAX_GROUP_DOCUMENT, of_level};
 use super::json::{self, JsonField};
-use super::multiscales::{self, Multiscales};
+use super::multiscales::{self, Multiscales, Reading};
+use super::own::{self, OwnAttributes};
 use super::whereabouts::{self, Hint};
 use super::{n5, v2, v3};
 use crate::remote::{Cause, Location};
@@ -44,9 +44,9 @@ impl StoreVersion {
 /// What the document of a group or of a lone array says.
 pub(super) enum Root {
     /// An image of several arrays.
-    Image(StoreVersion, Multiscales),
-    /// One array and its axes.
-    Array(StoreVersion, Box<ArrayDocument>, Axes),
+    Image(StoreVersion, Box<(Multiscales, Reading)>),
+    /// One array and what it says of itself.
+    Array(StoreVersion, Box<(ArrayDocument, OwnAttributes)>),
 }
 
 /// Reads what is at `group`: `.zattrs`, else `zarr.json`, else `.zarray`.
@@ -67,7 +67,7 @@ pub(super) async fn root(documents: &impl Documents, group: &Location) -> Result
         Err(other) if matches!((&other.cause, &error.cause), (Cause::Denied(_), Cause::Denied(_))) => {}
         Err(other) => return Err(other.into()),
     }
-    match lone_v2(documents, group, Axes::zyx()).await? {
+    match lone_v2(documents, group, OwnAttributes::default()).await? {
         Some(root) => Ok(root),
         None if matches!(error.cause, Cause::Denied(_)) => Err(error.into()),
         None => {
@@ -90,15 +90,14 @@ async fn v2_root(
         let attributes = JsonField::root(&file_name, &value)?;
         Ok::<_, SourceError>(match multiscales::parse(&attributes)? {
             Some(image) => Ok(image),
-            // This version of Zarr names no axes; xarray does, and others do as it does.
-            None => Err((Axes::of_array(&attributes, "_ARRAY_DIMENSIONS")?, Hint::of(&value))),
+            None => Err((of_v2(&attributes)?, Hint::of(&value))),
         })
     })?;
-    let (axes, hint) = match attributes {
-        Ok(image) => return Ok(Root::Image(StoreVersion::V2, image)),
+    let (own, hint) = match attributes {
+        Ok(image) => return Ok(Root::Image(StoreVersion::V2, Box::new(image))),
         Err(other) => other,
     };
-    if let Some(root) = lone_v2(documents, group, axes).await? {
+    if let Some(root) = lone_v2(documents, group, own).await? {
         return Ok(root);
     }
     let consolidated = whereabouts::consolidated(documents, group).await;
@@ -106,13 +105,27 @@ async fn v2_root(
     Err(SourceError::malformed(file, "multiscales", reason))
 }
 
+/// What the attributes of an array of version 2 say of it. This version names no axes; xarray does, and others do as it does.
+fn of_v2(attributes: &JsonField) -> Result<OwnAttributes, SourceError> {
+    own::read(Some(attributes), attributes.optional("_ARRAY_DIMENSIONS")?.as_ref())
+}
+
+/// The same of the document of one of version 3.
+fn of_v3(document: &JsonField) -> Result<OwnAttributes, SourceError> {
+    own::read(document.optional("attributes")?.as_ref(), document.optional("dimension_names")?.as_ref())
+}
+
 /// The array at `group` itself, where there is one.
-async fn lone_v2(documents: &impl Documents, group: &Location, axes: Axes) -> Result<Option<Root>, SourceError> {
+async fn lone_v2(
+    documents: &impl Documents,
+    group: &Location,
+    own: OwnAttributes,
+) -> Result<Option<Root>, SourceError> {
     let location = group.join(".zarray");
     match documents.get(&location, MAX_ARRAY_DOCUMENT).await {
         Ok(bytes) => {
             let array = documents.alone(|| v2::parse(&location.to_string(), &bytes))?;
-            Ok(Some(Root::Array(StoreVersion::V2, Box::new(array), axes)))
+            Ok(Some(Root::Array(StoreVersion::V2, Box::new((array, own)))))
         }
         Err(error) if matches!(error.cause, Cause::NotFound | Cause::Denied(_)) => Ok(None),
         Err(error) => Err(error.into()),
@@ -125,8 +138,8 @@ async fn v3_root(documents: &impl Documents, group: &Location, file: &str, bytes
         let value = json::parse(file, &bytes)?;
         let document = JsonField::root(file, &value)?;
         if v3::node(&document)? == v3::NodeType::Array {
-            let axes = Axes::of_array(&document, "dimension_names")?;
-            return Ok(Ok(Root::Array(StoreVersion::V3, Box::new(v3::parse(file, &bytes)?), axes)));
+            let own = of_v3(&document)?;
+            return Ok(Ok(Root::Array(StoreVersion::V3, Box::new((v3::parse(file, &bytes)?, own)))));
         }
         v3::check_members(&document, v3::NodeType::Group)?;
         let image = match document.optional("attributes")? {
@@ -135,7 +148,9 @@ async fn v3_root(documents: &impl Documents, group: &Location, file: &str, bytes
         };
         let hint = value.get("attributes").and_then(Hint::of);
         let consolidated = whereabouts::members(value.pointer("/consolidated_metadata/metadata"));
-        Ok::<_, SourceError>(image.map(|image| Root::Image(StoreVersion::V3, image)).ok_or((hint, consolidated)))
+        Ok::<_, SourceError>(
+            image.map(|image| Root::Image(StoreVersion::V3, Box::new(image))).ok_or((hint, consolidated)),
+        )
     })?;
     let (hint, consolidated) = match found {
         Ok(root) => return Ok(root),
@@ -150,7 +165,6 @@ pub(super) async fn arrays(
     documents: &impl Documents,
     version: StoreVersion,
     locations: &[Location],
-    axes: &Axes,
 ) -> Vec<Result<ArrayDocument, SourceError>> {
     let fetch = |location: &Location| {
         let document = location.join(version.array_document());
@@ -158,13 +172,38 @@ pub(super) async fn arrays(
             let bytes = of_level(documents, &document).await?;
             // Each at once: its bytes are counted while others are waited for.
             let file = document.to_string();
-            let array = documents.alone(|| match version {
+            documents.alone(|| match version {
                 StoreVersion::V2 => v2::parse(&file, &bytes),
                 StoreVersion::V3 => v3::parse(&file, &bytes),
                 StoreVersion::N5 => n5::parse(&file, &bytes),
-            })?;
-            axes.check(&file, &array)?;
-            Ok(array)
+            })
+        }
+    };
+    futures::future::join_all(locations.iter().map(fetch)).await
+}
+
+/// What the arrays of an image say themselves, for one that says nothing of them.
+pub(super) async fn own_attributes(
+    documents: &impl Documents,
+    version: StoreVersion,
+    locations: &[Location],
+) -> Vec<Result<OwnAttributes, SourceError>> {
+    let fetch = |location: &Location| {
+        let document = location.join(if version == StoreVersion::V3 { "zarr.json" } else { ".zattrs" });
+        async move {
+            let bytes = match documents.get(&document, MAX_ARRAY_DOCUMENT).await {
+                Ok(bytes) => bytes,
+                Err(error) if matches!(error.cause, Cause::NotFound | Cause::Gone(_) | Cause::Denied(_)) => {
+                    return Ok(OwnAttributes::default());
+                }
+                Err(error) => return Err(error.into()),
+            };
+            documents.alone(|| {
+                let file = document.to_string();
+                let value = json::parse(&file, &bytes)?;
+                let document = JsonField::root(&file, &value)?;
+                if version == StoreVersion::V3 { of_v3(&document) } else { of_v2(&document) }
+            })
         }
     };
     futures::future::join_all(locations.iter().map(fetch)).await

@@ -4,6 +4,8 @@ mod codecs;
 mod fixtures;
 mod groups;
 mod levels;
+mod lone;
+mod sloppy;
 mod variants;
 
 use std::collections::BTreeMap;
@@ -31,7 +33,12 @@ pub(super) struct Shelf {
     late: Mutex<Option<(String, usize)>>,
 }
 
+const AROUND: &str = "https://example.org/bucket";
 const GROUP: &str = "https://example.org/bucket/image.zarr";
+
+fn url_of(key: &str) -> String {
+    key.strip_prefix("../").map_or_else(|| format!("{GROUP}/{key}"), |key| format!("{AROUND}/{key}"))
+}
 
 /// Runs it where there is a clock.
 fn run<T>(opening: impl Future<Output = T>) -> T {
@@ -45,13 +52,14 @@ impl Shelf {
         Shelf { documents: documents.into_iter().map(entry).collect(), asked: Mutex::default(), late: Mutex::default() }
     }
 
+    /// Keys that begin with `../` are those of the folder around [`GROUP`].
     pub(super) fn refuse(mut self, key: &str, cause: Cause) -> Self {
-        self.documents.insert(format!("{GROUP}/{key}"), Err(cause));
+        self.documents.insert(url_of(key), Err(cause));
         self
     }
 
     pub(super) fn raw(mut self, key: &str, text: &str) -> Self {
-        self.documents.insert(format!("{GROUP}/{key}"), Ok(text.as_bytes().to_vec()));
+        self.documents.insert(url_of(key), Ok(text.as_bytes().to_vec()));
         self
     }
 
@@ -106,7 +114,8 @@ impl Shelf {
     }
 
     fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().iter().map(|url| url.replace(&format!("{GROUP}/"), "")).collect()
+        let key = |url: &String| url.replace(&format!("{GROUP}/"), "").replace(&format!("{AROUND}/"), "../");
+        self.asked.lock().unwrap().iter().map(key).collect()
     }
 }
 

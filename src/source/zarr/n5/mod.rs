@@ -93,7 +93,7 @@ pub(super) async fn find(
 
 /// The axes that the group above an array names for arrays of so many.
 async fn above(documents: &impl Documents, array: &Location, rank: usize) -> Result<Option<Axes>, SourceError> {
-    let Some(group) = array.parent() else { return Ok(None) };
+    let Some((group, _)) = array.parent() else { return Ok(None) };
     let file = group.join(DOCUMENT);
     let bytes = match documents.get(&file, MAX_ARRAY_DOCUMENT).await {
         Ok(bytes) => bytes,

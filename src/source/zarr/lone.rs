@@ -1,0 +1,178 @@
+//! An array that is shown alone: what it says of itself, and where it is silent what the group around it says.
+
+use serde_json::Value;
+
+use super::array::ArrayDocument;
+use super::axes::Axes;
+use super::documents::{Documents, MAX_GROUP_DOCUMENT};
+use super::json::{self, JsonField, quoted};
+use super::multiscales::{self, LevelEntry, Multiscales, Reading};
+use super::own::OwnAttributes;
+use super::root::StoreVersion;
+use crate::remote::{Cause, Location};
+use crate::source::SourceError;
+
+/// An array with what is known of it.
+pub(super) struct LoneArray {
+    /// The image of this one level.
+    pub image: Multiscales,
+    /// The level.
+    pub dataset: LevelEntry,
+    /// Whether its place is that of the corner of the first voxel.
+    pub by_corner: bool,
+    /// What was taken for granted.
+    pub notes: Vec<String>,
+}
+
+/// What the group says of the array.
+#[derive(Default)]
+struct Parent {
+    axes: Option<Axes>,
+    dataset: Option<LevelEntry>,
+    unitless: Option<String>,
+    windows: Vec<Option<(f64, f64)>>,
+    notes: Vec<String>,
+}
+
+/// Puts together what is known of the array at `location`. Asks for the document of its group unless it says all itself.
+pub(super) async fn settle(
+    documents: &impl Documents,
+    location: &Location,
+    version: StoreVersion,
+    array: &ArrayDocument,
+    own: &OwnAttributes,
+    channel: Option<u64>,
+) -> Result<LoneArray, SourceError> {
+    let parent = match own.is_complete() {
+        true => Parent::default(),
+        false => parent(documents, location, version, own.axes.is_some()).await?,
+    };
+    let file = location.join(version.array_document()).to_string();
+    let axes = match own.axes.clone().or(parent.axes) {
+        Some(axes) => axes,
+        None => unnamed(location, &file, array, channel)?,
+    };
+    let axes = axes.of_channel(channel);
+    axes.check(&file, array)?;
+    let mut notes = parent.notes;
+    notes.extend(own.note.clone());
+    let own = own.place(&axes);
+    let by_corner = own.as_ref().is_some_and(|own| own.by_corner);
+    let (dataset, unitless) = match (own, parent.dataset) {
+        (Some(own), _) => {
+            notes.extend(own.note);
+            (own.dataset, own.unitless)
+        }
+        (None, Some(dataset)) => (LevelEntry { path: String::new(), relative: None, ..dataset }, parent.unitless),
+        (None, None) => (LevelEntry::bare(String::new()), None),
+    };
+    let image = Multiscales {
+        version: "array".to_owned(),
+        axes,
+        unitless,
+        datasets: Vec::new(),
+        rejected: Vec::new(),
+        windows: parent.windows,
+        downsampling: None,
+    };
+    Ok(LoneArray { image, dataset, by_corner, notes })
+}
+
+/// The axes of an array of which nobody says them. More than three are read where the first ones have length 1, or where a
+/// channel is asked for.
+fn unnamed(location: &Location, file: &str, array: &ArrayDocument, channel: Option<u64>) -> Result<Axes, SourceError> {
+    let rank = array.shape.len();
+    let others = array.shape.get(..rank.saturating_sub(3)).unwrap_or_default();
+    let Some(axes) = Axes::of_rank(rank) else {
+        return Err(SourceError::unsupported(file, "shape", format!("an array of {rank} axes")));
+    };
+    if others.iter().all(|extent| *extent == 1) || channel.is_some() {
+        return Ok(axes);
+    }
+    let remedy = match location.parent() {
+        Some((group, _)) => format!("write the address {group} if that is its image, which names them"),
+        None => "name them in its attributes".to_owned(),
+    };
+    let shape: Vec<String> = array.shape.iter().map(u64::to_string).collect();
+    let reason = format!("nothing names the {rank} axes of lengths {}; {remedy}, or", shape.join("×"));
+    Err(SourceError::malformed(
+        file,
+        "shape",
+        format!(
+            "{reason} write `channel = N` beside `url` if the last three are z, y, x and the one before counts channels"
+        ),
+    ))
+}
+
+/// Asks the group around the array for an image that lists it. That there is none is no error, but any other failure is.
+/// `is_named`: whether the array names its axes itself.
+async fn parent(
+    documents: &impl Documents,
+    location: &Location,
+    version: StoreVersion,
+    is_named: bool,
+) -> Result<Parent, SourceError> {
+    let Some((group, name)) = location.parent() else { return Ok(Parent::default()) };
+    let document = group.join(if version == StoreVersion::V3 { "zarr.json" } else { ".zattrs" });
+    let bytes = match documents.get(&document, MAX_GROUP_DOCUMENT).await {
+        Ok(bytes) => bytes,
+        // A store that may not be listed says 403 of what is not there.
+        Err(error) if matches!(error.cause, Cause::NotFound | Cause::Gone(_) | Cause::Denied(_)) => {
+            return Ok(Parent::default());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    documents.alone(move || {
+        let file = document.to_string();
+        let value = json::parse(&file, &bytes)?;
+        let root = JsonField::root(&file, &value)?;
+        let attributes = if version == StoreVersion::V3 { root.optional("attributes")? } else { Some(root) };
+        let Some(attributes) = attributes.filter(|attributes| lists(attributes.value, &name)) else {
+            return Ok(Parent::default());
+        };
+        let error = match multiscales::parse(&attributes) {
+            Ok(Some((image, reading))) => return Ok(Parent::of(image, &reading, &name)),
+            Ok(None) => return Ok(Parent::default()),
+            Err(error) => error,
+        };
+        // Without its places an image may still say which axis is which.
+        let axes = multiscales::axes(&attributes).ok().flatten();
+        match is_named || axes.is_some() {
+            true => Ok(Parent { axes, notes: vec![error.to_string()], ..Parent::default() }),
+            false => Err(error),
+        }
+    })
+}
+
+/// Whether the first image in a group's attributes lists the array of that name.
+fn lists(attributes: &Value, name: &str) -> bool {
+    let root = attributes.get("ome").unwrap_or(attributes);
+    let datasets = root.pointer("/multiscales/0/datasets").and_then(Value::as_array).into_iter().flatten();
+    let mut paths = datasets.filter_map(|dataset| dataset.get("path")?.as_str());
+    paths.any(|path| path.split('/').filter(|part| !matches!(*part, "" | ".")).eq([name]))
+}
+
+impl Parent {
+    fn of(image: Multiscales, reading: &Reading, name: &str) -> Self {
+        let mut notes = reading.notes.clone();
+        let first = image.datasets.first().map(|first| first.path.clone());
+        let dataset = image.datasets.iter().find(|dataset| dataset.path == name).cloned();
+        if dataset.is_none() {
+            notes.extend(image.rejected.iter().map(ToString::to_string));
+        }
+        let known = dataset.filter(|_| !reading.is_silent).filter(|dataset| {
+            let is_alone = image.datasets.len() == 1 || first.as_deref() == Some(name);
+            let is_graded = image.datasets.iter().any(|other| other.spacing() != dataset.spacing());
+            if !is_alone && !is_graded {
+                notes.push(format!(
+                    "its group states one voxel size for all levels, which is not taken for {}",
+                    quoted(name)
+                ));
+            }
+            is_alone || is_graded
+        });
+        let axes = (!reading.is_nameless).then_some(image.axes);
+        let unitless = image.unitless.filter(|_| known.is_some());
+        Parent { axes, dataset: known, unitless, windows: image.windows, notes }
+    }
+}

@@ -1,0 +1,159 @@
+//! What the attributes of an array say of itself: its axes, the size of its voxels, and where it lies.
+
+use super::array::MAX_RANK;
+use super::axes::{Axes, Units};
+use super::json::JsonField;
+use super::multiscales::{LevelEntry, Place};
+use super::transform::{Numbers, Transform};
+use crate::source::SourceError;
+
+/// What an array says.
+#[derive(Debug, Default)]
+pub(super) struct OwnAttributes {
+    /// Its axes, where it names them.
+    pub axes: Option<Axes>,
+    /// The size of its voxels, in whichever words.
+    size: Option<OwnSize>,
+    /// What is wrong with that.
+    pub note: Option<String>,
+}
+
+/// The ways in which arrays tell the size of their voxels.
+#[derive(Debug)]
+enum OwnSize {
+    /// As OpenOrganelle and N5 viewers write it, with axes of its own.
+    Placed(Transform, Units),
+    /// As funlib writes it: a number per axis of space, in the order of the array.
+    Listed { size: Vec<f64>, corner: Option<Vec<f64>>, units: Option<Vec<Option<String>>> },
+}
+
+/// What is known of an array's place in the end.
+#[derive(Debug)]
+pub(super) struct OwnPlace {
+    /// The array as a level.
+    pub dataset: LevelEntry,
+    /// Why its size is no length, where it is none.
+    pub unitless: Option<String>,
+    /// Whether its place is that of the corner of the first voxel.
+    pub by_corner: bool,
+    /// What was taken for granted.
+    pub note: Option<String>,
+}
+
+/// Reads the attributes of an array, and `names`, which lists the names of its axes. What is wrong with the size of its voxels
+/// is told and no reason to do without them.
+pub(super) fn read(attributes: Option<&JsonField>, names: Option<&JsonField>) -> Result<OwnAttributes, SourceError> {
+    let mut own = OwnAttributes { axes: names.map(Axes::of_array).transpose()?.flatten(), ..OwnAttributes::default() };
+    let Some(attributes) = attributes.filter(|attributes| attributes.value.is_object()) else { return Ok(own) };
+    // Others call something else so.
+    let transform = attributes.optional("transform")?.filter(|field| field.value.get("axes").is_some());
+    let size = match transform {
+        Some(transform) => {
+            let (axes, units) = Axes::of_transform(&transform)?;
+            let mut numbers = Numbers { axes: Some(&axes), note: None };
+            let at = Transform::of_own(&transform, &mut numbers);
+            own.axes.get_or_insert(axes);
+            at.map(|at| Some(OwnSize::Placed(at, units)))
+        }
+        None => {
+            if let (None, Some(names)) = (&own.axes, list(attributes, "axis_names")?) {
+                own.axes = Axes::of_array(&names)?;
+            }
+            listed(attributes)
+        }
+    };
+    match size {
+        Ok(size) => own.size = size,
+        Err(error) => own.note = Some(error.to_string()),
+    }
+    Ok(own)
+}
+
+fn list<'a>(attributes: &JsonField<'a>, name: &str) -> Result<Option<JsonField<'a>>, SourceError> {
+    Ok(attributes.optional(name)?.filter(|field| field.value.is_array()))
+}
+
+/// The size as funlib or N5 viewers write it.
+fn listed(attributes: &JsonField) -> Result<Option<OwnSize>, SourceError> {
+    if let Some(size) = list(attributes, "voxel_size")?.or(list(attributes, "resolution")?) {
+        let corner = list(attributes, "offset")?.map(|offset| numbers(&offset)).transpose()?;
+        return Ok(Some(OwnSize::Listed { size: sizes(&size)?, corner, units: units(attributes)? }));
+    }
+    let Some(resolution) = attributes.optional("pixelResolution")?.filter(|field| field.value.is_object()) else {
+        return Ok(None);
+    };
+    // The fastest axis is listed first here, whatever the order of the array's own.
+    let size = sizes(&resolution.member("dimensions")?)?;
+    let unit = resolution.optional("unit")?.map(|unit| unit.text()).transpose()?;
+    let [x, y, z] = size.as_slice() else { return Ok(None) };
+    let at = Transform { scale: [*z, *y, *x], ..Transform::IDENTITY };
+    Ok(Some(OwnSize::Placed(at, Units::named([unit; 3]))))
+}
+
+fn numbers(field: &JsonField) -> Result<Vec<f64>, SourceError> {
+    field.elements(MAX_RANK)?.iter().map(JsonField::finite).collect()
+}
+
+fn sizes(field: &JsonField) -> Result<Vec<f64>, SourceError> {
+    let sizes = numbers(field)?;
+    match sizes.iter().find(|size| **size <= 0.0) {
+        Some(size) => Err(field.malformed(format!("{size} is not above 0"))),
+        None => Ok(sizes),
+    }
+}
+
+/// The units of funlib, of each axis or of all.
+fn units(attributes: &JsonField) -> Result<Option<Vec<Option<String>>>, SourceError> {
+    let stated = ["units", "resolution_unit"].into_iter().find_map(|name| attributes.optional(name).transpose());
+    let Some(field) = stated.transpose()? else { return Ok(None) };
+    let unit = |field: &JsonField| field.value.as_str().map(str::to_owned);
+    match field.value.is_array() {
+        true => Ok(Some(field.elements(MAX_RANK)?.iter().map(unit).collect())),
+        false => Ok(unit(&field).map(|unit| vec![Some(unit); MAX_RANK])),
+    }
+}
+
+impl OwnAttributes {
+    /// Whether nothing is left to ask for.
+    pub fn is_complete(&self) -> bool {
+        self.axes.is_some() && self.size.is_some()
+    }
+
+    /// The place of the array, whose axes are `axes`.
+    pub fn place(&self, axes: &Axes) -> Option<OwnPlace> {
+        let mut place =
+            OwnPlace { dataset: LevelEntry::bare(String::new()), unitless: None, by_corner: false, note: None };
+        let (at, units) = match self.size.as_ref()? {
+            OwnSize::Placed(at, units) => (*at, units.clone()),
+            OwnSize::Listed { size, corner, units } => {
+                place.by_corner = true;
+                let scale = along(axes, size)?;
+                let translation = corner.as_ref().map_or(Some([0.0; 3]), |corner| along(axes, corner))?;
+                let units = match units {
+                    Some(units) => along(axes, &units[..units.len().min(size.len())])
+                        .map(|units| Units::named(units.each_ref().map(Option::as_deref))),
+                    None => None,
+                };
+                let units = units.unwrap_or_else(|| {
+                    place.note =
+                        Some("its voxel size has no unit and is taken for nanometres, as funlib has it".to_owned());
+                    Units::named([Some("nm"); 3])
+                });
+                (Transform { scale, translation }, units)
+            }
+        };
+        place.unitless = units.lacking.clone();
+        let level = Place { path: String::new(), at }.level(&units, at.scale).ok()?;
+        // There is no other level beside which it would lie.
+        place.dataset = LevelEntry { relative: None, ..level };
+        Some(place)
+    }
+}
+
+/// Those of the values, one for each axis or each one of space, that are along `z, y, x`.
+fn along<T: Clone>(axes: &Axes, values: &[T]) -> Option<[T; 3]> {
+    let positions = if values.len() == axes.rank() { axes.kept } else { axes.among_space() };
+    let is_sound = values.len() == axes.rank() || values.len() == positions.len();
+    let [z, y, x] = positions.map(|position| values.get(position).filter(|_| is_sound).cloned());
+    Some([z?, y?, x?])
+}
