@@ -317,6 +317,19 @@ impl SourceError {
         }
         self
     }
+
+    /// The same of a file, with what to do about it.
+    fn with_remedy(self, remedy: &str) -> Self {
+        match self {
+            SourceError::Remote(error) => SourceError::Remote(error),
+            SourceError::Malformed { file, field, reason } => {
+                SourceError::Malformed { file, field, reason: format!("{reason}; {remedy}") }
+            }
+            SourceError::Unsupported { file, field, reason } => {
+                SourceError::Malformed { file, field, reason: format!("{reason} is not supported; {remedy}") }
+            }
+        }
+    }
 }
 
 /// Warns of levels that are left out, and says which and why. What may be the fault of one bad answer is believed only where

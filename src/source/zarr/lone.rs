@@ -48,13 +48,19 @@ pub(super) async fn settle(
         false => parent(documents, location, version, own.axes.is_some()).await?,
     };
     let file = location.join(version.array_document()).to_string();
+    let mut notes = parent.notes;
     let axes = match own.axes.clone().or(parent.axes) {
         Some(axes) => axes,
-        None => unnamed(location, &file, array, channel)?,
+        None => {
+            let axes = unnamed(location, &file, array, channel)?;
+            if axes != Axes::zyx() {
+                notes.push(format!("nothing names its axes, which are taken to be {}", axes.told()));
+            }
+            axes
+        }
     };
     let axes = axes.of_channel(channel);
     axes.check(&file, array)?;
-    let mut notes = parent.notes;
     notes.extend(own.note.clone());
     let own = own.place(&axes);
     let by_corner = own.as_ref().is_some_and(|own| own.by_corner);
@@ -84,7 +90,7 @@ fn unnamed(location: &Location, file: &str, array: &ArrayDocument, channel: Opti
     let rank = array.shape.len();
     let others = array.shape.get(..rank.saturating_sub(3)).unwrap_or_default();
     let Some(axes) = Axes::of_rank(rank) else {
-        return Err(SourceError::unsupported(file, "shape", format!("an array of {rank} axes")));
+        return Err(SourceError::unsupported(file, "shape", format!("an array of {rank} axes instead of z, y, x")));
     };
     if others.iter().all(|extent| *extent == 1) || channel.is_some() {
         return Ok(axes);

@@ -163,7 +163,8 @@ fn assembled(
         let lacking = ["z", "y", "x"].into_iter().zip(partial).filter(|(_, size)| size.is_none());
         let lacking: Vec<&str> = lacking.map(|(axis, _)| axis).collect();
         let along = lacking.join(", ");
-        tracing::warn!("{group}: {reason}, so its scales along {along} are no lengths; only their ratios are shown");
+        let reason = format!("{reason}, so its scales along {along} are no lengths; only their ratios are shown");
+        notes.insert(0, reason);
     }
     if !notes.is_empty() {
         tracing::warn!("{group}: {}", notes.join("; "));

@@ -1,6 +1,7 @@
 //! What is at an address: a multiscale image, a lone array, or something else that can be named.
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::array::ArrayDocument;
 use super::documents::{Documents, MAX_ARRAY_DOCUMENT, MAX_GROUP_DOCUMENT, of_level};
@@ -88,7 +89,7 @@ async fn v2_root(
     let attributes = documents.alone(move || {
         let value = json::parse(&file_name, &bytes)?;
         let attributes = JsonField::root(&file_name, &value)?;
-        Ok::<_, SourceError>(match multiscales::parse(&attributes)? {
+        Ok::<_, SourceError>(match image(&attributes, group)? {
             Some(image) => Ok(image),
             None => Err((of_v2(&attributes)?, Hint::of(&value))),
         })
@@ -103,6 +104,23 @@ async fn v2_root(
     let consolidated = whereabouts::consolidated(documents, group).await;
     let reason = whereabouts::of_group(documents, group, hint, consolidated).await;
     Err(SourceError::malformed(file, "multiscales", reason))
+}
+
+/// The image in the attributes of a group. Where only the places of its levels cannot be read, that says how to do without.
+fn image(attributes: &JsonField, group: &Location) -> Result<Option<(Multiscales, Reading)>, SourceError> {
+    multiscales::parse(attributes).map_err(|error| {
+        let root = attributes.value.get("ome").unwrap_or(attributes.value);
+        let path =
+            root.pointer("/multiscales/0/datasets/0/path").and_then(Value::as_str).map(|path| path.trim_matches('/'));
+        match (path, multiscales::axes(attributes)) {
+            (Some(path), Ok(Some(_))) if !path.is_empty() => {
+                let array = group.join(path);
+                error
+                    .with_remedy(&format!("its arrays can be shown alone: write the address {array}, and `voxel_size`"))
+            }
+            _ => error,
+        }
+    })
 }
 
 /// What the attributes of an array of version 2 say of it. This version names no axes; xarray does, and others do as it does.
@@ -143,7 +161,7 @@ async fn v3_root(documents: &impl Documents, group: &Location, file: &str, bytes
         }
         v3::check_members(&document, v3::NodeType::Group)?;
         let image = match document.optional("attributes")? {
-            Some(attributes) => multiscales::parse(&attributes)?,
+            Some(attributes) => image(&attributes, group)?,
             None => None,
         };
         let hint = value.get("attributes").and_then(Hint::of);

@@ -145,5 +145,18 @@ fn axes_that_nobody_names_are_dropped_where_they_have_length_one() {
     assert!(error.contains("nothing names the 4 axes of lengths 3×4×5×6"), "{error}");
     assert!(error.contains("write the address https://example.org/bucket if that is its image"), "{error}");
     assert_eq!(chunk_key(&four().open_channel(2).unwrap(), 0, [1, 0, 1]), "2/1/0/1");
-    assert!(array(json!([5, 6]), json!([3, 4])).error().contains("an array of 2 axes is not supported"));
+    assert!(
+        array(json!([5, 6]), json!([3, 4])).error().contains("an array of 2 axes instead of z, y, x is not supported")
+    );
+}
+
+#[test]
+fn an_image_whose_places_are_not_read_says_that_its_arrays_can_be_shown_alone() {
+    let mut image = image(&["x", "y", "z"], &[json!([8, 8, 40])]);
+    image["multiscales"][0]["datasets"][0] = json!({"path": "0", "coordinateTransformations": [{"type": "affine"}]});
+    let group = Shelf::of([(".zattrs", image.clone()), ("0/.zarray", zarray())]).error();
+    let remedy = format!("its arrays can be shown alone: write the address {GROUP}/0, and `voxel_size`");
+    assert!(group.ends_with(&format!("transformation `affine` is not supported; {remedy}")), "{group}");
+    image["multiscales"][0]["axes"] = json!([{"name": "lambda"}, {"name": "y"}, {"name": "x"}]);
+    assert!(Shelf::of([(".zattrs", image)]).error().ends_with("axis `lambda` is not supported"));
 }
