@@ -34,6 +34,7 @@ def below(words, end):
 
 
 def words(seed, store, level):
+    """The 1 is the version of the numbers; that of lists, 2, says how labels are counted."""
     return chacha8(hashlib.sha256(f"emfs sample 1\n{seed}\n{store} {level}".encode()).digest())
 
 

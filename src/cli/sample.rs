@@ -66,7 +66,8 @@ pub(super) struct SampleArgs {
     /// The share of a place that has to be inside
     #[arg(long, value_name = "SHARE", default_value = "0.9", value_parser = fraction)]
     fraction: f64,
-    /// Look for places in this level of the labels, before their finest one judges [default: the finest that fits the memory]
+    /// Read only places of which this level of the labels has any inside, before their finest one judges: quicker where little is
+    /// inside, and without what that level has lost [default: s0]
     #[arg(long, value_name = "sN", value_parser = level, requires = "inside")]
     mask_level: Option<LevelIndex>,
     /// Draw so many places at a time from a random region: 256x8 is eight from 256×256×256 voxels

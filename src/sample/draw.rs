@@ -11,6 +11,11 @@ use crate::geometry::{Region, Shape};
 /// Places that are drawn one after the other without one that is allowed, before it is given up.
 const TRIES: u64 = 200_000;
 
+/// Voxels of places that are read one after the other without one that is allowed, before it is given up, and how many
+/// places that may be: reading one takes longer than drawing a thousand.
+const READ_VOXELS: u64 = 1 << 33;
+const READS: (u64, u64) = (256, 4096);
+
 /// Places that are looked at together.
 const BATCH: u64 = 64;
 
@@ -53,6 +58,11 @@ impl DrawRule {
         self.block.unwrap_or(Shape(twice))
     }
 
+    /// Places that are read in a row without one that is allowed. No time decides, so that all machines give up alike.
+    fn reads(&self) -> u64 {
+        (READ_VOXELS / self.size.voxels().unwrap_or(u64::MAX)).clamp(READS.0, READS.1)
+    }
+
     /// Voxels between samples of two splits at least.
     pub fn margin(&self) -> [u64; 3] {
         self.margin.map_or(self.size.0.map(|extent| extent / 8), |margin| margin.0)
@@ -74,14 +84,39 @@ pub struct Ground {
 
 /// Which places are allowed.
 pub trait Judge {
-    /// Whether a place may be allowed; asked of each.
+    /// Whether a place may be allowed; asked of each, and answered from memory.
     fn may_be(&self, place: &Region) -> bool;
-    /// The share of a place that is inside, for messages.
+    /// The share of a place that is inside, where memory has it; for messages.
     fn share(&self, place: &Region) -> Option<f64>;
-    /// Which of these are allowed, of those that may be.
-    fn are_allowed(&self, places: &[Region]) -> impl Future<Output = Result<Vec<bool>, SampleError>>;
+    /// Looks at places that may be allowed, one after the other until that is enough.
+    fn look(&self, places: &[Region], enough: Enough) -> impl Future<Output = Result<Vec<Look>, SampleError>>;
     /// What is asked of a place, in words: `90 % of mitochondria`.
     fn asked(&self) -> String;
+    /// What to do where there are no such places.
+    fn remedy(&self) -> String;
+}
+
+/// When to look at no more places.
+#[derive(Debug, Clone, Copy)]
+pub struct Enough {
+    /// So many are allowed.
+    pub allowed: u64,
+    /// Voxels of so many were read.
+    pub read: u64,
+}
+
+/// What a look at a place gave.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Look {
+    /// Whether it is allowed.
+    pub is_allowed: bool,
+    /// The share of it that is inside, where voxels were read for it.
+    pub read: Option<f64>,
+}
+
+impl Look {
+    /// Allowed, as memory says.
+    pub const ALLOWED: Look = Look { is_allowed: true, read: None };
 }
 
 /// A sample.
@@ -121,6 +156,24 @@ pub async fn draw(ground: &Ground, rule: &DrawRule, count: u64, judge: &impl Jud
     Ok(drawing.drawn)
 }
 
+/// What was tried for a split.
+#[derive(Debug, Default)]
+struct Tried {
+    /// Places since the last one that was allowed, and how many of them were read.
+    missed: u64,
+    read: u64,
+    /// Places that lay in the split.
+    in_split: u64,
+    /// The largest share of one that was refused.
+    best: Option<f64>,
+}
+
+impl Tried {
+    fn refused(&mut self, share: Option<f64>) {
+        self.best = share.map_or(self.best, |share| Some(self.best.map_or(share, |best| best.max(share))));
+    }
+}
+
 struct Drawing<'a> {
     ground: &'a Ground,
     rule: &'a DrawRule,
@@ -133,38 +186,45 @@ struct Drawing<'a> {
 impl Drawing<'_> {
     async fn split(&mut self, split: usize, count: u64, judge: &impl Judge) -> Result<(), SampleError> {
         let before = self.drawn.len() as u64;
-        let (mut missed, mut in_split, mut best) = (0u64, 0u64, None::<f64>);
+        let mut tried = Tried::default();
         while self.drawn.len() as u64 - before < count {
             let left = count - (self.drawn.len() as u64 - before);
             let (places, number, most) = self.places(split, left);
             if places.is_empty() {
-                missed += BATCH;
+                tried.missed += BATCH;
             }
-            let mut allowed: Vec<Region> = Vec::new();
+            let mut candidates: Vec<Region> = Vec::new();
             for place in places {
-                missed += 1;
+                tried.missed += 1;
                 if !self.is_in(split, &place) {
                     continue;
                 }
-                in_split += 1;
+                tried.in_split += 1;
                 if judge.may_be(&place) {
-                    allowed.push(place);
-                } else if in_split <= LOOKED_AT {
-                    best = judge.share(&place).map_or(best, |share| Some(best.map_or(share, |best| best.max(share))));
+                    candidates.push(place);
+                } else if tried.in_split <= LOOKED_AT {
+                    tried.refused(judge.share(&place));
                 }
             }
-            let are_allowed = judge.are_allowed(&allowed).await?;
-            let kept =
-                allowed.into_iter().zip(are_allowed).filter_map(|(place, is_allowed)| is_allowed.then_some(place));
-            let kept: Vec<Region> = kept.take(usize::try_from(most).unwrap_or(usize::MAX)).collect();
+            let enough = Enough { allowed: most, read: self.rule.reads().saturating_sub(tried.read) };
+            let looks = judge.look(&candidates, enough).await?;
+            let mut kept: Vec<Region> = Vec::new();
+            for (place, look) in candidates.into_iter().zip(looks) {
+                tried.read += u64::from(look.read.is_some());
+                match look.is_allowed {
+                    true if (kept.len() as u64) < most => kept.push(place),
+                    true => {}
+                    false => tried.refused(look.read),
+                }
+            }
             if !kept.is_empty() {
-                missed = 0;
+                (tried.missed, tried.read) = (0, 0);
                 self.regions += u64::from(number.is_some());
             }
             self.drawn.extend(kept.into_iter().map(|place| Drawn { place, split, region: number }));
-            if missed >= TRIES {
-                let found = self.drawn.len() as u64 - before;
-                return Err(self.unsatisfiable(split, (found, count), in_split, best, judge));
+            let found = self.drawn.len() as u64 - before;
+            if found < count && (tried.missed >= TRIES || tried.read >= self.rule.reads()) {
+                return Err(self.unsatisfiable(split, (found, count), &tried, judge));
             }
         }
         Ok(())
@@ -218,8 +278,7 @@ impl Drawing<'_> {
         &self,
         split: usize,
         (found, count): (u64, u64),
-        in_split: u64,
-        best: Option<f64>,
+        tried: &Tried,
         judge: &impl Judge,
     ) -> SampleError {
         let name = &self.ground.name;
@@ -228,19 +287,24 @@ impl Drawing<'_> {
             None => String::new(),
         };
         let begun = format!("{name}: {found} of {count} samples{of} were found");
-        if in_split == 0 {
+        if tried.in_split == 0 {
             let (block, margin) = (self.rule.block(), Shape(self.rule.margin()));
             return SampleError::Unsatisfiable(format!(
                 "{begun}: none of {TRIES} places lies in its blocks of {block} voxels, {margin} away from other splits; \
                  give a larger --split-block, or a smaller --margin or --size"
             ));
         }
-        let most = best
-            .map_or(String::new(), |best| format!("; of those that were not, the fullest had {:.3} %", best * 100.0));
-        SampleError::Unsatisfiable(format!(
-            "{begun}: after {TRIES} places in a row none had {}{most}; give a smaller --fraction or --size",
-            judge.asked()
-        ))
+        let read = match tried.read {
+            0 => String::new(),
+            read => format!(", {read} of them read,"),
+        };
+        let most = match tried.best {
+            Some(best) => format!("; of those that were not, the fullest had {:.3} %", best * 100.0),
+            None => "; not one of them was worth reading".to_owned(),
+        };
+        let (missed, asked, remedy) = (tried.missed, judge.asked(), judge.remedy());
+        let reason = format!("{begun}: after {missed} places in a row{read} none had {asked}{most}; {remedy}");
+        SampleError::Unsatisfiable(reason)
     }
 }
 
@@ -262,118 +326,4 @@ pub fn native_blocks<'a>(places: impl IntoIterator<Item = &'a Region>, ground: &
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::FutureExt;
-
-    use super::*;
-    use crate::sample::split::{WHOLE, parse};
-
-    /// Allows places that begin left of a voxel.
-    struct Left(u64);
-
-    impl Judge for Left {
-        fn may_be(&self, place: &Region) -> bool {
-            place.start[2] < self.0
-        }
-        fn share(&self, _: &Region) -> Option<f64> {
-            Some(0.25)
-        }
-        async fn are_allowed(&self, places: &[Region]) -> Result<Vec<bool>, SampleError> {
-            Ok(vec![true; places.len()])
-        }
-        fn asked(&self) -> String {
-            "90 % of cells".to_owned()
-        }
-    }
-
-    fn ground(extent: u64) -> Ground {
-        Ground {
-            name: "a/em.zarr s0".to_owned(),
-            within: Region { start: [0; 3], end: [extent; 3] },
-            cell: Shape([64; 3]),
-            origin: [0; 3],
-        }
-    }
-
-    fn rule(size: u64) -> DrawRule {
-        let shares = vec![SplitShare { name: "all".to_owned(), share: WHOLE }];
-        DrawRule { seed: 7, size: Shape([size; 3]), regions: None, shares, block: None, margin: None }
-    }
-
-    fn drawn(ground: &Ground, rule: &DrawRule, count: u64, judge: &Left) -> Result<Vec<Drawn>, SampleError> {
-        draw(ground, rule, count, judge).now_or_never().unwrap()
-    }
-
-    #[test]
-    fn a_seed_draws_the_same_samples_for_ever() {
-        let starts = |rule: DrawRule| {
-            let drawn = drawn(&ground(1000), &rule, 3, &Left(u64::MAX)).unwrap();
-            drawn.iter().map(|sample| sample.place.start).collect::<Vec<_>>()
-        };
-        let regions = Some(Regions { shape: Shape([256; 3]), samples: 2 });
-        let shares = parse("train:0.5,test:0.5").unwrap();
-        let all =
-            [starts(rule(128)), starts(DrawRule { regions, ..rule(128) }), starts(DrawRule { shares, ..rule(128) })];
-        assert_eq!(
-            all,
-            [
-                [[493, 872, 123], [350, 623, 758], [435, 97, 153]],
-                [[371, 796, 856], [384, 718, 766], [778, 522, 74]],
-                [[25, 232, 72], [727, 16, 487], [701, 541, 399]]
-            ]
-        );
-    }
-
-    #[test]
-    fn as_many_are_drawn_as_were_asked_for_by_split_and_region() {
-        let regions = Some(Regions { shape: Shape([256; 3]), samples: 8 });
-        let shares = parse("train:0.8,val:0.1,test:0.1").unwrap();
-        let drawn = drawn(&ground(4000), &DrawRule { regions, shares, ..rule(128) }, 100, &Left(u64::MAX)).unwrap();
-        let of = |split| drawn.iter().filter(move |sample| sample.split == split).count();
-        assert_eq!((of(0), of(1), of(2)), (80, 10, 10));
-        let regions: BTreeSet<_> = drawn.iter().map(|sample| sample.region).collect();
-        assert_eq!(regions.len(), 14, "ten of train, two of val, two of test");
-        for one in &drawn {
-            for other in drawn.iter().filter(|other| other.split != one.split) {
-                assert_eq!(one.place.intersection(&other.place), None);
-            }
-        }
-    }
-
-    #[test]
-    fn regions_save_native_blocks() {
-        let per_sample = |regions: Option<(u64, u64)>| {
-            let regions = regions.map(|(side, samples)| Regions { shape: Shape([side; 3]), samples });
-            let ground = ground(20_000);
-            let drawn = drawn(&ground, &DrawRule { regions, ..rule(128) }, 960, &Left(u64::MAX)).unwrap();
-            native_blocks(drawn.iter().map(|sample| &sample.place), &ground) as f64 / 960.0
-        };
-        assert!((25.5..27.0).contains(&per_sample(None)), "{}", per_sample(None));
-        assert!((6.0..8.0).contains(&per_sample(Some((256, 8)))), "{}", per_sample(Some((256, 8))));
-        assert!(per_sample(Some((256, 16))) < 4.1, "{}", per_sample(Some((256, 16))));
-    }
-
-    #[test]
-    fn what_cannot_be_found_is_told_with_what_was_found() {
-        let reason = drawn(&ground(1000), &rule(128), 5, &Left(0)).unwrap_err().to_string();
-        assert_eq!(
-            reason,
-            "a/em.zarr s0: 0 of 5 samples were found: after 200000 places in a row none had 90 % of cells; of those that \
-             were not, the fullest had 25.000 %; give a smaller --fraction or --size"
-        );
-        let reason = drawn(&ground(100), &rule(128), 5, &Left(9)).unwrap_err().to_string();
-        assert!(reason.contains("samples of 128×128×128 voxels do not fit into 100×100×100 voxels"), "{reason}");
-        let narrow = DrawRule { shares: parse("a:0.5,b:0.5").unwrap(), margin: Some(Shape([200; 3])), ..rule(128) };
-        let reason = drawn(&ground(600), &narrow, 5, &Left(999)).unwrap_err().to_string();
-        assert!(reason.contains("of split a were found: none of 200000 places lies in its blocks"), "{reason}");
-    }
-
-    #[test]
-    fn places_are_uniform_among_the_allowed_ones() {
-        let drawn = drawn(&ground(40), &rule(9), 8000, &Left(8)).unwrap();
-        let mut counts = [0f64; 8];
-        drawn.iter().for_each(|sample| counts[sample.place.start[2] as usize] += 1.0);
-        let chi: f64 = counts.iter().map(|count| (count - 1000.0).powi(2) / 1000.0).sum();
-        assert!(chi < 18.48, "χ² of {counts:?} is {chi}, p < 0.01");
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::laid::Cover;
 use crate::dtype::DataType;
 use crate::geometry::{Region, Shape};
 
@@ -23,13 +24,6 @@ impl LabelsInside {
             LabelsInside::Any => label != 0,
             LabelsInside::These(labels) => labels.contains(&label),
         }
-    }
-
-    /// How many of the labels in `data` (little-endian) are inside; `None` where they are no whole numbers.
-    pub fn count(&self, data: &[u8], dtype: DataType) -> Option<u64> {
-        let mut count = 0;
-        each(data, dtype, |_, label| count += u64::from(self.has(label)))?;
-        Some(count)
     }
 }
 
@@ -129,26 +123,35 @@ impl Mask {
         self.sums.last().copied().unwrap_or(0)
     }
 
-    /// Whether at least `least` voxels of a box are inside. What of it lies beyond the mask is outside.
-    pub fn has(&self, region: &Region, least: u64) -> bool {
-        let Some(part) = self.part(region) else { return least == 0 };
+    /// Whether at least `least` of what is covered is inside. What of it lies beyond the mask is outside.
+    pub fn has(&self, cover: &Cover, least: u64) -> bool {
+        let Some((part, counts)) = self.part(cover) else { return least == 0 };
+        let times = |of: fn(&[u64]) -> u64| counts.iter().map(|counts| of(counts)).fold(1u64, u64::saturating_mul);
+        let most = times(|counts| counts.iter().copied().max().unwrap_or(0));
         let outer = part.clone().map(|range| range.start / CELL..range.end.div_ceil(CELL));
-        if self.in_cells(&outer) < least {
+        if self.in_cells(&outer).saturating_mul(most) < least {
             return false;
         }
+        let fewest = times(|counts| counts.iter().copied().min().unwrap_or(0));
         let inner = part.clone().map(|range| range.start.div_ceil(CELL)..range.end / CELL);
-        self.in_cells(&inner) >= least || self.in_part(&part) >= least
+        self.in_cells(&inner).saturating_mul(fewest) >= least || self.in_part(&part, counts) >= least
     }
 
-    /// Voxels of a box that are inside.
-    pub fn count(&self, region: &Region) -> u64 {
-        self.part(region).map_or(0, |part| self.in_part(&part))
+    /// How much of what is covered is inside.
+    pub fn count(&self, cover: &Cover) -> u64 {
+        self.part(cover).map_or(0, |(part, counts)| self.in_part(&part, counts))
     }
 
-    /// The voxels of a box, from the start of the mask.
-    fn part(&self, region: &Region) -> Option<[Range<usize>; 3]> {
-        let part = region.intersection(&self.region)?.relative_to(self.region.start);
-        Some(std::array::from_fn(|axis| part.start[axis] as usize..part.end[axis] as usize))
+    /// The voxels of the mask that are covered, from its start, and what they count.
+    fn part<'a>(&self, cover: &'a Cover) -> Option<([Range<usize>; 3], [&'a [u64]; 3])> {
+        let shared = cover.region.intersection(&self.region)?;
+        let (of_mask, of_cover) = (shared.relative_to(self.region.start), shared.relative_to(cover.region.start));
+        let range = |part: &Region, axis: usize| part.start[axis] as usize..part.end[axis] as usize;
+        let mut counts: [&[u64]; 3] = [&[]; 3];
+        for (axis, counts) in counts.iter_mut().enumerate() {
+            *counts = cover.counts[axis].get(range(&of_cover, axis))?;
+        }
+        Some((std::array::from_fn(|axis| range(&of_mask, axis)), counts))
     }
 
     fn in_cells(&self, [z, y, x]: &[Range<usize>; 3]) -> u64 {
@@ -163,26 +166,29 @@ impl Mask {
         face(z.end) - face(z.start)
     }
 
-    fn in_part(&self, [z, y, x]: &[Range<usize>; 3]) -> u64 {
+    fn in_part(&self, [z, y, x]: &[Range<usize>; 3], [of_z, of_y, of_x]: [&[u64]; 3]) -> u64 {
         let (first, last) = (x.start / CELL, (x.end - 1) / CELL);
-        let (low, high) = (0xffu8 << (x.start % CELL), 0xffu8 >> (CELL - 1 - (x.end - 1) % CELL));
-        let mut count = 0u64;
-        for z in z.clone() {
-            for y in y.clone() {
+        // For each number that a voxel may count along x: the bits of a row that do.
+        let mut chosen: Vec<(u64, Vec<u8>)> = Vec::new();
+        for (x, count) in x.clone().zip(of_x) {
+            let at = chosen.iter().position(|(times, _)| times == count).unwrap_or_else(|| {
+                chosen.push((*count, vec![0; last - first + 1]));
+                chosen.len() - 1
+            });
+            chosen[at].1[x / CELL - first] |= 1 << (x % CELL);
+        }
+        let mut sum = 0u64;
+        for (z, of_z) in z.clone().zip(of_z) {
+            for (y, of_y) in y.clone().zip(of_y) {
                 let row = (z * self.shape[1] + y) * self.row;
                 let bytes = &self.bits[row + first..=row + last];
-                let ones: u32 = match bytes {
-                    [one] => (one & low & high).count_ones(),
-                    [one, middle @ .., other] => {
-                        let middle: u32 = middle.iter().map(|byte| byte.count_ones()).sum();
-                        (one & low).count_ones() + middle + (other & high).count_ones()
-                    }
-                    [] => 0,
-                };
-                count += u64::from(ones);
+                for (times, chosen) in &chosen {
+                    let ones: u32 = bytes.iter().zip(chosen).map(|(byte, chosen)| (byte & chosen).count_ones()).sum();
+                    sum += of_z * of_y * times * u64::from(ones);
+                }
             }
         }
-        count
+        sum
     }
 }
 
@@ -195,11 +201,18 @@ mod tests {
 
     #[test]
     fn labels_are_chosen_by_their_values() {
+        let count = |data: &[u8], dtype: DataType, inside: LabelsInside| {
+            let region = at([0; 3], Shape([1, 1, (data.len() / dtype.size()) as u64]));
+            let mut mask = Mask::new(region)?;
+            mask.put(&region, data, dtype, &inside)?;
+            mask.finish();
+            Some(mask.total())
+        };
         let data: Vec<u8> = [0u16, 1, 300, 300, 7].iter().flat_map(|label| label.to_le_bytes()).collect();
-        assert_eq!(LabelsInside::Any.count(&data, DataType::U16), Some(4));
-        assert_eq!(LabelsInside::These(vec![300, -1]).count(&data, DataType::U16), Some(2));
-        assert_eq!(LabelsInside::These(vec![-1]).count(&[0xff, 1], DataType::I8), Some(1));
-        assert_eq!(LabelsInside::Any.count(&data, DataType::F32), None);
+        assert_eq!(count(&data, DataType::U16, LabelsInside::Any), Some(4));
+        assert_eq!(count(&data, DataType::U16, LabelsInside::These(vec![300, -1])), Some(2));
+        assert_eq!(count(&[0xff, 1], DataType::I8, LabelsInside::These(vec![-1])), Some(1));
+        assert_eq!(count(&data[..8], DataType::F32, LabelsInside::Any), None);
     }
 
     proptest! {
@@ -208,7 +221,7 @@ mod tests {
         #[test]
         fn what_is_inside_is_counted_as_one_by_one(
             extent in prop::array::uniform3(1u64..30), seed in any::<u64>(), sparse in 1u64..9,
-            from in prop::array::uniform3(0u64..35), size in prop::array::uniform3(1u64..35), cut in 1u64..30,
+            from in prop::array::uniform3(0u64..35), size in prop::array::uniform3(1u64..35), cut in 1u64..30, times in 1u64..4,
         ) {
             let whole = at([3, 4, 5], Shape(extent));
             let mut random = crate::sample::random::Random::new(seed, "mask");
@@ -224,19 +237,26 @@ mod tests {
             mask.put(&rest, bottom, DataType::U8, &LabelsInside::These(vec![9])).unwrap();
             mask.finish();
             prop_assert_eq!(mask.total(), data.iter().filter(|label| **label > 0).count() as u64);
-            let region = at(from, Shape(size));
+            let mut cover = Cover::each(at(from, Shape(size)));
+            // Voxels count differently, as where the box begins within one.
+            cover.counts.iter_mut().flatten().for_each(|count| *count = random.below(times) + 1);
+            let region = cover.region;
             let mut expected = 0u64;
             for z in 0..extent[0] {
                 for y in 0..extent[1] {
                     for x in 0..extent[2] {
-                        let voxel = at([3 + z, 4 + y, 5 + x], Shape([1; 3]));
+                        let voxel = [3 + z, 4 + y, 5 + x];
+                        let counts = |axis: usize| {
+                            let at = voxel[axis].checked_sub(region.start[axis]).unwrap_or(u64::MAX);
+                            cover.counts[axis].get(at as usize).copied().unwrap_or(0)
+                        };
                         let inside = data[((z * extent[1] + y) * extent[2] + x) as usize] > 0;
-                        expected += u64::from(inside && voxel.intersection(&region).is_some());
+                        expected += u64::from(inside) * counts(0) * counts(1) * counts(2);
                     }
                 }
             }
-            prop_assert_eq!(mask.count(&region), expected);
-            prop_assert!(mask.has(&region, expected) && !mask.has(&region, expected + 1));
+            prop_assert_eq!(mask.count(&cover), expected);
+            prop_assert!(mask.has(&cover, expected) && !mask.has(&cover, expected + 1));
         }
     }
 }

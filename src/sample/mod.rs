@@ -2,6 +2,7 @@
 
 mod draw;
 mod inside;
+mod laid;
 pub mod list;
 mod mask;
 pub mod random;
@@ -10,14 +11,18 @@ pub mod split;
 pub mod statistics;
 
 pub use draw::{DrawRule, Drawn, Ground, Judge, Regions, draw, native_blocks};
-pub use inside::{Everywhere, InsideLabels, Laid};
+pub use inside::{Everywhere, InsideLabels, Known};
+pub use laid::Laid;
 pub use mask::LabelsInside;
 pub use reading::VoxelReader;
 
 use crate::volume::VolumeError;
 
-/// Version of the rule that lists are drawn by: another one draws other lists from a seed.
-pub const RULE: u32 = 1;
+/// Version of the rule that lists are drawn by: another one may draw other lists from a seed. Since 2, labels are counted by the
+/// voxels of the image where these are finer, and a coarse level of labels refuses no place that it has something of. The
+/// numbers are still those of the first version, and so are lists without labels or with labels of the image's voxel size
+/// that were judged in their finest level.
+pub const RULE: u32 = 2;
 
 /// Why there is no list, or no statistics of one.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -5,7 +5,7 @@ use super::super::place::ImagePlace;
 use super::super::session::Session;
 use super::field::SampledLevel;
 use crate::geometry::LevelIndex;
-use crate::sample::{InsideLabels, Judge, LabelsInside, Laid, VoxelReader};
+use crate::sample::{InsideLabels, Judge, Known, LabelsInside, Laid, VoxelReader};
 use crate::view::ViewSpec;
 use crate::volume::{Level, Pyramid};
 
@@ -44,7 +44,7 @@ impl InsideArg {
         Ok(InsideArg { name: name.to_owned(), inside })
     }
 
-    /// Reads the mask of the part of the labels that the field lies over.
+    /// Reads what is known beforehand of the labels that the field lies over: their finest level where it fits the memory.
     pub async fn judge<'a>(
         &self,
         session: &Session,
@@ -75,47 +75,61 @@ impl InsideArg {
             let reason = "where the labels lie is not known, since of one of them and its image no voxel size is known";
             return Err(CliError::Failed(format!("{name}: {reason}")));
         }
-        let lay = |level: &Level| Laid::on(field.shown(), level, [finest(of_image), finest(&pyramid)]);
-        let covered = |level: &Level| lay(level).region(&field.ground.within);
+        let lay = |level: &Level| Laid::on(field.shown(), level, [voxel(of_image), voxel(&pyramid)]);
+        let covered = |level: &Level| lay(level).cover(&field.ground.within).map(|cover| cover.region);
         let fits = |level: &Level| {
             covered(level).is_none_or(|region| region.shape().voxels().is_some_and(|voxels| voxels <= MAX_VOXELS))
         };
-        let number = match mask_level {
-            Some(level) => usize::from(level.0),
-            None => pyramid.levels.iter().position(fits).unwrap_or(pyramid.levels.len() - 1),
-        };
-        let Some(level) = pyramid.levels.get(number).filter(|level| fits(level)) else {
-            let levels = pyramid.levels.len();
-            return Err(CliError::Failed(format!(
-                "{name}: s{number} of its {levels} levels is none, or has more than {MAX_VOXELS} voxels; give a --within"
-            )));
-        };
-        let Some(region) = covered(level) else {
+        let Some(finest) = pyramid.levels.first() else { return Err(failed(format!("{} have no level", self.name))) };
+        if covered(finest).is_none() {
             return Err(CliError::Failed(format!("{name}: the labels cover nothing of what is sampled")));
+        }
+        let number = mask_level.map(|level| usize::from(level.0)).or_else(|| fits(finest).then_some(0));
+        let (known, judged) = match number {
+            None => (Known::Nothing, "judged in s0 place by place".to_owned()),
+            Some(number) => {
+                let Some(level) = pyramid.levels.get(number).filter(|level| fits(level)) else {
+                    let levels = pyramid.levels.len();
+                    return Err(CliError::Failed(format!(
+                        "{name}: s{number} of its {levels} levels is none, or has more than {MAX_VOXELS} voxels; give a --within"
+                    )));
+                };
+                let Some(region) = lay(level).touched(&field.ground.within) else {
+                    return Err(CliError::Failed(format!("{name}: s{number} covers nothing of what is sampled")));
+                };
+                let index = LevelIndex(number as u8);
+                let of = (region, level.grid.cell, pyramid.dtype);
+                let mask = reader.mask(&opened.image, index, of, &self.inside).await?;
+                let share = mask.total() as f64 / region.shape().voxels().unwrap_or(1) as f64 * 100.0;
+                match number {
+                    0 => (Known::Finest(mask), format!("judged in s0, where {share:.3} % are inside")),
+                    _ => {
+                        let judged = format!(
+                            "judged in s0 place by place, where {index} has any inside, which are {share:.3} % of it: \
+                             what {index} has lost of s0 is left out"
+                        );
+                        (Known::Coarse(index, mask, lay(level)), judged)
+                    }
+                }
+            }
         };
-        let index = LevelIndex(number as u8);
-        let of = (region, level.grid.cell, pyramid.dtype);
-        let mask = reader.mask(&opened.image, index, of, &self.inside).await?;
-        let voxels = region.shape().voxels().unwrap_or(1);
-        let share = mask.total() as f64 / voxels as f64 * 100.0;
-        let whole = pyramid.levels.first().filter(|_| number > 0);
-        let by = if whole.is_some() { " and then in s0" } else { "" };
         let labels = InsideLabels {
             name: self.name.clone(),
             inside: self.inside.clone(),
             fraction,
-            mask: (mask, lay(level)),
-            finest: whole.map(lay),
+            laid: lay(finest),
+            known,
             labels: opened.image.clone(),
             dtype: pyramid.dtype,
             reader,
         };
-        let told = format!(" with {}, judged in {index}{by}, where {share:.3} % are inside", labels.asked());
+        let told = format!(" with {}, {judged}", labels.asked());
         Ok(Judged { labels, told })
     }
 }
 
-fn finest(pyramid: &Pyramid) -> [f64; 3] {
+/// Nanometres per voxel of the finest level.
+fn voxel(pyramid: &Pyramid) -> [f64; 3] {
     pyramid.levels.first().map_or([1.0; 3], |level| level.scale)
 }
 
