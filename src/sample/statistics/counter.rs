@@ -43,11 +43,6 @@ pub struct Summary {
 pub struct ToldValue(Number);
 
 impl ToldValue {
-    /// The nearest float.
-    pub fn value(self) -> f64 {
-        self.0.value()
-    }
-
     /// As a number of JSON, whole ones without a point.
     pub fn json(self) -> Value {
         match self.0 {
@@ -268,27 +263,35 @@ impl VoxelCounter {
         self.counts = self.wanted.iter().map(|(known, _)| (*known, vec![0; DIGIT])).collect();
     }
 
+    /// The float that is nearest to the mean.
     fn mean(&self) -> Option<f64> {
         let (key, _) = self.range?;
-        let sum = match number(key, self.dtype) {
-            Number::Whole(_) => self.whole as f64,
-            Number::Real(_) => self.real.value(),
-        };
-        Some(sum / self.voxels as f64)
+        Some(match number(key, self.dtype) {
+            Number::Whole(_) => {
+                let mut sum = Sum::default();
+                sum.add_whole(self.whole);
+                sum.quotient(&[self.voxels])
+            }
+            Number::Real(_) => self.real.quotient(&[self.voxels]),
+        })
     }
 
+    /// The root of the variance, which for whole numbers is the float that is nearest to it.
     fn std(&self) -> Option<f64> {
         self.range?;
-        let voxels = self.voxels as f64;
         match self.centre {
             Number::Whole(centre) => {
-                let squares = self.squares.1 as f64 * 2f64.powi(64) + self.squares.0 as f64;
-                // How far the mean is from the centre, at most a half.
-                let off = (self.whole - centre * i128::from(self.voxels)) as f64 / voxels;
-                Some((squares / voxels - off * off).max(0.0).sqrt())
+                let voxels = i128::from(self.voxels);
+                // How far the sum is from what it were with the centre as the mean, half of the voxels at most.
+                let off = self.whole - centre * voxels;
+                let mut sum = Sum::default();
+                sum.add_product(voxels, self.squares.0);
+                sum.add_product(voxels << 64, self.squares.1);
+                sum.add_product(-off.abs(), off.unsigned_abs());
+                Some(sum.quotient(&[self.voxels, self.voxels]).sqrt())
             }
             Number::Real(_) if self.overflowed => None,
-            Number::Real(_) => Some((self.real_squares.value() / voxels).sqrt()),
+            Number::Real(_) => Some(self.real_squares.quotient(&[self.voxels]).sqrt()),
         }
     }
 
@@ -317,96 +320,4 @@ impl VoxelCounter {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn summary(blocks: &[Vec<u8>], dtype: DataType) -> Summary {
-        let mut counter = VoxelCounter::new(dtype, FillValue::zero(dtype));
-        loop {
-            blocks.iter().for_each(|block| counter.take(block));
-            if let Some(summary) = counter.next_pass() {
-                return summary;
-            }
-        }
-    }
-
-    fn bytes(values: &[f64], dtype: DataType) -> Vec<u8> {
-        let cast = |value: f64| match dtype {
-            DataType::U8 => (value as u8).to_le_bytes().to_vec(),
-            DataType::I8 => (value as i8).to_le_bytes().to_vec(),
-            DataType::U16 => (value as u16).to_le_bytes().to_vec(),
-            DataType::I16 => (value as i16).to_le_bytes().to_vec(),
-            DataType::U32 => (value as u32).to_le_bytes().to_vec(),
-            DataType::I32 => (value as i32).to_le_bytes().to_vec(),
-            DataType::U64 => (value as u64).to_le_bytes().to_vec(),
-            DataType::I64 => (value as i64).to_le_bytes().to_vec(),
-            DataType::F32 => (value as f32).to_le_bytes().to_vec(),
-            DataType::F64 => value.to_le_bytes().to_vec(),
-        };
-        values.iter().flat_map(|value| cast(*value)).collect()
-    }
-
-    #[test]
-    fn no_voxels_have_no_statistics() {
-        for dtype in DataType::ALL {
-            let none = summary(&[], dtype);
-            assert_eq!((none.voxels, none.mean, none.std, none.min), (0, None, None, None), "{dtype}");
-        }
-        let not_a_number = summary(&[f32::NAN.to_le_bytes().to_vec()], DataType::F32);
-        assert_eq!((not_a_number.voxels, not_a_number.left_out), (0, 1));
-    }
-
-    #[test]
-    fn the_extremes_of_a_type_do_not_overflow() {
-        let data = [u64::MAX, 0, u64::MAX, 0].iter().flat_map(|value| value.to_le_bytes()).collect();
-        let of = summary(&[data], DataType::U64);
-        assert_eq!((of.mean, of.std), (Some(9_223_372_036_854_775_807.5), Some(9_223_372_036_854_775_808.0)));
-        assert_eq!(of.max.unwrap().json(), json!(u64::MAX));
-        let data = [i64::MIN, i64::MAX].iter().flat_map(|value| value.to_le_bytes()).collect();
-        assert_eq!(summary(&[data], DataType::I64).min.unwrap().json(), json!(i64::MIN));
-        let huge = summary(&[bytes(&[f64::MAX, f64::MIN], DataType::F64)], DataType::F64);
-        assert_eq!((huge.mean, huge.std), (Some(0.0), None));
-    }
-
-    #[test]
-    fn the_fill_value_is_counted_and_bins_hold_all_voxels() {
-        let of = summary(&[vec![0, 0, 5, 255]], DataType::U8);
-        assert_eq!((of.fill_fraction(), of.histogram.iter().sum::<u64>(), of.histogram[5]), (Some(0.5), 4, 1));
-        assert_eq!((of.edges.len(), of.edges[0], of.edges[256]), (257, 0.0, 256.0));
-        let of = summary(&[bytes(&[-1.0, 0.0, 1.0], DataType::F32)], DataType::F32);
-        assert_eq!((of.histogram[0], of.histogram[128], of.histogram[255]), (1, 1, 1));
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(crate::test_cases(128)))]
-
-        #[test]
-        fn statistics_are_those_of_the_sorted_list_in_whatever_blocks_it_comes(
-            values in prop::collection::vec(-120i32..120, 1..200), cut in any::<prop::sample::Index>(), at in 0usize..10,
-        ) {
-            let dtype = DataType::ALL[at];
-            let is_signed = !matches!(dtype, DataType::U8 | DataType::U16 | DataType::U32 | DataType::U64);
-            let values: Vec<f64> = values.into_iter().map(|v| f64::from(if is_signed { v } else { v.abs() })).collect();
-            let (first, second) = values.split_at(cut.index(values.len()));
-            let (first, second) = (bytes(first, dtype), bytes(second, dtype));
-            let of = summary(&[first.clone(), second.clone()], dtype);
-            prop_assert_eq!(&of, &summary(&[second, first], dtype));
-            let mut sorted = values.clone();
-            sorted.sort_by(f64::total_cmp);
-            let n = values.len() as f64;
-            let mean = values.iter().sum::<f64>() / n;
-            prop_assert_eq!(of.mean, Some(mean));
-            let std = (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt();
-            prop_assert!((of.std.unwrap() - std).abs() <= 1e-12 * std.max(1.0), "{:?} {std}", of.std);
-            prop_assert_eq!((of.min.unwrap().value(), of.max.unwrap().value()), (sorted[0], sorted[values.len() - 1]));
-            prop_assert_eq!(of.histogram.iter().sum::<u64>(), values.len() as u64);
-            for (percent, value) in of.percentiles {
-                let place = (n - 1.0) * percent / 100.0;
-                let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-                prop_assert!((value - (low + (high - low) * place.fract())).abs() < 1e-9);
-            }
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Sums of floats without rounding, so that they are the same in whatever order the numbers come.
+//! Sums of numbers without rounding, so that they are the same in whatever order the numbers come, and quotients of them.
 
 /// Limbs of 32 bits: all that a float can be, and space for carries.
 const LIMBS: usize = 70;
@@ -9,7 +9,7 @@ const LOWEST: i32 = -1074;
 /// Additions until carries are passed on.
 const LAZY: u32 = 1 << 28;
 
-/// A sum of finite floats.
+/// A sum of finite numbers.
 #[derive(Debug, Clone)]
 pub struct Sum {
     limbs: [i64; LIMBS],
@@ -62,8 +62,32 @@ impl Sum {
         self.added = 0;
     }
 
-    /// The nearest float.
-    pub fn value(&self) -> f64 {
+    /// Adds a whole number.
+    pub fn add_whole(&mut self, number: i128) {
+        self.add_product(number, 1);
+    }
+
+    /// Adds the product of two whole numbers.
+    pub fn add_product(&mut self, one: i128, other: u128) {
+        let is_negative = one < 0;
+        let parts = |number: u128| [0, 32, 64, 96].map(|shift| u128::from((number >> shift) as u32));
+        let shift = -LOWEST as usize;
+        for (first, one) in parts(one.unsigned_abs()).into_iter().enumerate() {
+            for (second, other) in parts(other).into_iter().enumerate() {
+                // Of 64 bits, and so of 96 where it belongs.
+                let wide = (one * other) << (shift % 32);
+                for (third, limb) in self.limbs[first + second + shift / 32..][..3].iter_mut().enumerate() {
+                    let part = i64::from((wide >> (32 * third)) as u32);
+                    *limb += if is_negative { -part } else { part };
+                }
+            }
+        }
+        // Less than what a limb holds, whatever came before.
+        self.carry();
+    }
+
+    /// The float that is nearest to the sum divided by each of these numbers, halves to the even one.
+    pub fn quotient(&self, divisors: &[u64]) -> f64 {
         let mut sum = self.clone();
         sum.carry();
         let is_negative = sum.limbs[LIMBS - 1] < 0;
@@ -71,13 +95,28 @@ impl Sum {
             sum.limbs.iter_mut().for_each(|limb| *limb = -*limb);
             sum.carry();
         }
-        let Some(highest) = sum.limbs.iter().rposition(|limb| *limb != 0) else { return 0.0 };
-        let lowest = highest.saturating_sub(3);
-        let top = sum.limbs[lowest..=highest].iter().rev().fold(0u128, |top, limb| top << 32 | *limb as u128);
-        // What is below counts where the top is half way between two floats.
-        let rest = u128::from(sum.limbs[..lowest].iter().any(|limb| *limb != 0));
-        let size = scaled((top | rest) as f64, 32 * lowest as i32 + LOWEST);
+        // Whether anything is left below the lowest bit.
+        let mut rest = false;
+        for divisor in divisors {
+            let mut left = 0u128;
+            for limb in sum.limbs.iter_mut().rev() {
+                let part = left << 32 | *limb as u128;
+                (*limb, left) = ((part / u128::from(*divisor)) as i64, part % u128::from(*divisor));
+            }
+            rest |= left != 0;
+        }
+        let size = sum.rounded(rest);
         if is_negative { -size } else { size }
+    }
+
+    /// The float nearest to a sum that is not negative and whose carries were passed on; `rest` where it is a little more.
+    fn rounded(&self, rest: bool) -> f64 {
+        let Some(highest) = self.limbs.iter().rposition(|limb| *limb != 0) else { return 0.0 };
+        let lowest = highest.saturating_sub(3);
+        let top = self.limbs[lowest..=highest].iter().rev().fold(0u128, |top, limb| top << 32 | *limb as u128);
+        // What is below counts where the top is half way between two floats, of which all but the smallest have fewer bits.
+        let rest = top >> 54 != 0 && (rest || self.limbs[..lowest].iter().any(|limb| *limb != 0));
+        scaled((top | u128::from(rest)) as f64, 32 * lowest as i32 + LOWEST)
     }
 }
 
@@ -99,7 +138,7 @@ mod tests {
     fn sum(numbers: &[f64]) -> f64 {
         let mut sum = Sum::default();
         numbers.iter().for_each(|number| sum.add(*number));
-        sum.value()
+        sum.quotient(&[])
     }
 
     #[test]
@@ -112,7 +151,28 @@ mod tests {
         assert_eq!(sum(&[1.0, 2f64.powi(-53), 2f64.powi(-200)]), 1.0 + 2f64.powi(-52), "just above half way");
         let mut squares = Sum::default();
         [1e8 + 1.0, 3.0].iter().for_each(|number| squares.add_square(*number));
-        assert_eq!(squares.value(), 10_000_000_200_000_010.0);
+        assert_eq!(squares.quotient(&[]), 10_000_000_200_000_010.0);
+    }
+
+    #[test]
+    fn a_quotient_is_rounded_once() {
+        let (sum, count) = (152_730_750_544_877_626_224_452i128, 20_000u64);
+        assert_eq!(quotient(sum, count), 7.636537527243881e+18);
+        assert_ne!(quotient(sum, count), sum as f64 / count as f64, "that is rounded twice");
+        let mut floats = Sum::default();
+        [1e308, 1e308, 1e308].iter().for_each(|number| floats.add(*number));
+        assert_eq!(floats.quotient(&[3]), 1e308, "though the sum is no float");
+        assert_eq!((quotient(0, 7), quotient(-7, 2), quotient(1, 3)), (0.0, -3.5, 1.0 / 3.0));
+        let mut product = Sum::default();
+        product.add_product(-(1 << 100), 3 << 100);
+        product.add_whole(1 << 100);
+        assert_eq!(product.quotient(&[1 << 50, 1 << 50]), -3.0 * 2f64.powi(100) + 1.0);
+    }
+
+    fn quotient(sum: i128, count: u64) -> f64 {
+        let mut whole = Sum::default();
+        whole.add_whole(sum);
+        whole.quotient(&[count])
     }
 
     proptest! {
@@ -130,6 +190,17 @@ mod tests {
             prop_assert_eq!(sum(&numbers).to_bits(), first.to_bits());
             let floats: Vec<f64> = whole.iter().map(|number| *number as f64).collect();
             prop_assert_eq!(sum(&floats), whole.iter().sum::<i64>() as f64);
+        }
+
+        #[test]
+        fn no_float_is_nearer_to_a_quotient(sum in -(1i128 << 30)..1 << 30, count in 1u64..1 << 19) {
+            let found = quotient(sum, count);
+            // A float of this size is a whole number of 2^-72ths.
+            let off = |float: f64| ((float * 2f64.powi(72)) as i128 * i128::from(count) - (sum << 72)).abs();
+            prop_assert!(off(found) <= off(found.next_up()) && off(found) <= off(found.next_down()), "{sum} / {count}: {found}");
+            let mut large = Sum::default();
+            large.add_product(sum, 1 << 90);
+            prop_assert_eq!(large.quotient(&[count, 1 << 45, 1 << 45]), found);
         }
     }
 }
