@@ -1,8 +1,11 @@
 //! The list of samples: CSV with a header of comments, or JSON.
 
+mod json;
+
+use std::borrow::Cow;
 use std::fmt::Write;
 
-use serde_json::{Value, json};
+pub use json::json;
 
 use super::SampleError;
 use crate::geometry::{LevelIndex, Region, Shape};
@@ -71,75 +74,78 @@ pub fn csv(header: &[String], samples: &[Sample]) -> String {
     text
 }
 
-/// The list as JSON.
-pub fn json(header: &[String], samples: &[Sample]) -> Value {
-    let rows = samples.iter().map(|sample| {
-        let ([z, y, x], Shape([dz, dy, dx])) = (sample.place.start, sample.place.shape());
-        json!({
-            "dataset": sample.dataset, "image": sample.image, "store": sample.store, "level": sample.level.to_string(),
-            "z": z, "y": y, "x": x, "dz": dz, "dy": dy, "dx": dx, "split": sample.split, "region": sample.region,
-        })
-    });
-    json!({"rule": super::RULE, "header": header, "samples": rows.collect::<Vec<_>>()})
-}
-
-/// Whether a text is a list of samples: its first line that is no comment names the columns.
+/// Whether a text is a list of samples: JSON, or CSV whose first line that is no comment names the columns.
 pub fn is_list(text: &str) -> bool {
-    let first = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    let first = begin(text).lines().find(|line| !line.trim().is_empty() && !line.starts_with('#'));
     first.is_some_and(|line| {
-        let columns: Vec<&str> = line.trim_start_matches('\u{feff}').split(',').map(str::trim).collect();
-        NEEDED.iter().all(|needed| columns.contains(needed))
+        let columns: Vec<&str> = line.split(',').map(str::trim).collect();
+        is_json(text) || NEEDED.iter().all(|needed| columns.contains(needed))
     })
 }
 
-/// Reads a list in CSV; `file` is its name in errors. Gives each sample with its line.
+/// Without what some programs begin texts with.
+fn begin(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}')
+}
+
+/// No name and no column begins so.
+fn is_json(text: &str) -> bool {
+    begin(text).trim_start().starts_with(['{', '['])
+}
+
+/// Reads a list in CSV or JSON; `file` is its name in errors. Gives each sample with its line.
 pub fn parse(text: &str, file: &str) -> Result<Vec<(u64, Sample)>, SampleError> {
-    let list = |line: u64, reason: String| SampleError::List { file: file.to_owned(), line, reason };
-    let text = text.trim_start_matches('\u{feff}');
+    let of = |(line, reason): (u64, String)| SampleError::List { file: file.to_owned(), line, reason };
+    if is_json(text) { json::rows(begin(text)).map_err(of) } else { csv_rows(begin(text)).map_err(of) }
+}
+
+/// The rows of a list in CSV; the line and the reason where it is none.
+fn csv_rows(text: &str) -> Result<Vec<(u64, Sample)>, (u64, String)> {
     let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).from_reader(text.as_bytes());
-    let columns = reader.headers().map_err(|error| list(1, error.to_string()))?.clone();
+    let columns = reader.headers().map_err(|error| (1, error.to_string()))?.clone();
     let place = |name: &str| columns.iter().position(|column| column == name);
     if let Some(missing) = NEEDED.iter().find(|name| place(name).is_none()) {
         let reason = format!("there is no column `{missing}`; the columns of a list are {}", COLUMNS.join(","));
-        return Err(list(columns.position().map_or(1, csv::Position::line), reason));
+        return Err((columns.position().map_or(1, csv::Position::line), reason));
     }
     let mut samples = Vec::new();
     for row in reader.records() {
-        let row = row.map_err(|error| list(error.position().map_or(0, csv::Position::line), error.to_string()))?;
+        let row = row.map_err(|error| (error.position().map_or(0, csv::Position::line), error.to_string()))?;
         let line = row.position().map_or(0, csv::Position::line);
-        let cell = |name: &str| place(name).and_then(|at| row.get(at)).unwrap_or_default();
-        let number = |name: &str| {
-            let number = cell(name).parse::<u64>().ok().filter(|number| *number <= 1 << 62);
-            number.ok_or_else(|| list(line, format!("{name}: `{}` is no number of voxels", cell(name))))
-        };
-        let (mut start, mut end) = ([0; 3], [0; 3]);
-        for (axis, (from, extent)) in [("z", "dz"), ("y", "dy"), ("x", "dx")].into_iter().enumerate() {
-            start[axis] = number(from)?;
-            let length = number(extent)?;
-            if length == 0 {
-                return Err(list(line, format!("{extent} is 0, so that there are no voxels")));
-            }
-            end[axis] = start[axis] + length;
-        }
-        let level = crate::zarr::parse_level(cell("level"));
-        let level = level.ok_or_else(|| list(line, format!("level: `{}` is no level, such as s0", cell("level"))))?;
-        let store = cell("store");
-        let (dataset, _) =
-            store.split_once('/').ok_or_else(|| list(line, format!("store: `{store}` is no DATASET/NAME")))?;
-        samples.push((
-            line,
-            Sample {
-                dataset: dataset.to_owned(),
-                image: cell("image").to_owned(),
-                store: store.to_owned(),
-                level: LevelIndex(level),
-                place: Region { start, end },
-                split: cell("split").to_owned(),
-                region: cell("region").parse().ok(),
-            },
-        ));
+        let cell = |name: &str| place(name).and_then(|at| row.get(at)).unwrap_or_default().into();
+        samples.push((line, sample(cell).map_err(|reason| (line, reason))?));
     }
     Ok(samples)
+}
+
+/// The sample of a row; the reason where it is none. `cell`: what stands in a column, nothing where there is none.
+fn sample<'a>(cell: impl Fn(&str) -> Cow<'a, str>) -> Result<Sample, String> {
+    let number = |name: &str| {
+        let number = cell(name).parse::<u64>().ok().filter(|number| *number <= 1 << 62);
+        number.ok_or_else(|| format!("{name}: `{}` is no number of voxels", cell(name)))
+    };
+    let (mut start, mut end) = ([0; 3], [0; 3]);
+    for (axis, (from, extent)) in [("z", "dz"), ("y", "dy"), ("x", "dx")].into_iter().enumerate() {
+        start[axis] = number(from)?;
+        let length = number(extent)?;
+        if length == 0 {
+            return Err(format!("{extent} is 0, so that there are no voxels"));
+        }
+        end[axis] = start[axis] + length;
+    }
+    let level = crate::zarr::parse_level(&cell("level"));
+    let level = level.ok_or_else(|| format!("level: `{}` is no level, such as s0", cell("level")))?;
+    let store = cell("store");
+    let (dataset, _) = store.split_once('/').ok_or_else(|| format!("store: `{store}` is no DATASET/NAME"))?;
+    Ok(Sample {
+        dataset: dataset.to_owned(),
+        image: cell("image").into_owned(),
+        store: store.clone().into_owned(),
+        level: LevelIndex(level),
+        place: Region { start, end },
+        split: cell("split").into_owned(),
+        region: cell("region").parse().ok(),
+    })
 }
 
 #[cfg(test)]
@@ -169,8 +175,6 @@ mod tests {
         );
         assert!(is_list(&text) && !is_list("a/em.zarr/s0\n") && !is_list(""));
         assert_eq!(parse(&text, "l.csv").unwrap(), [(4, samples[0].clone()), (5, samples[1].clone())]);
-        let json = json(&[], &samples);
-        assert_eq!((&json["rule"], &json["samples"][1]["dx"]), (&json!(1), &json!(8)));
     }
 
     #[test]
