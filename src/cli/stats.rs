@@ -43,12 +43,12 @@ pub(super) struct StatsArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// The blocks of this list, as emfs sample prints it; with names, those of these images
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["blocks", "size", "seed", "level"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["blocks", "size", "seed"])]
     list: Option<PathBuf>,
     /// Only this split of the list
     #[arg(long, value_name = "NAME", requires = "list")]
     split: Option<String>,
-    /// The level [default: the finest]
+    /// The level [default: the finest; of a list all that it has]
     #[arg(long, value_name = "sN", value_parser = level)]
     level: Option<LevelIndex>,
     /// How to print
@@ -87,6 +87,16 @@ pub(super) fn run(args: &StatsArgs) -> Result<(), CliError> {
     };
     if let Some(split) = &args.split {
         rows.retain(|(_, sample)| sample.split == *split);
+    }
+    if let (Some(level), Some(list)) = (args.level, &args.list) {
+        let levels: BTreeSet<LevelIndex> = rows.iter().map(|(_, sample)| sample.level).collect();
+        rows.retain(|(_, sample)| sample.level == level);
+        if rows.is_empty() {
+            let levels = levels.iter().map(LevelIndex::to_string).collect::<Vec<_>>().join(", ");
+            let told =
+                if levels.is_empty() { "it has none at all".to_owned() } else { format!("they are of {levels}") };
+            return Err(CliError::Failed(format!("{}: no row is of {level}; {told}", list.display())));
+        }
     }
     let mut names = args.names.clone();
     let (catalog, cache) = mounted::meant_by_all(&mut names, &args.read.config, &args.read.cache)?;
@@ -147,7 +157,8 @@ async fn one<'a>(
     place: &'a ImagePlace<'a>,
     rows: &[(u64, Sample)],
 ) -> Result<Computed<'a>, CliError> {
-    let choice = args.level.map_or(LevelChoice::Finest, LevelChoice::Level);
+    // A name from the list has its level.
+    let choice = args.level.filter(|_| !args.names.is_empty()).map_or(LevelChoice::Finest, LevelChoice::Level);
     let field = SampledLevel::open(session, place, choice, None).await?;
     let samples = match &args.list {
         None => drawn(args, &field).await?,

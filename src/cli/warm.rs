@@ -68,8 +68,8 @@ pub(super) struct WarmArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "list", "level", "within"])]
     follow: Option<PathBuf>,
     /// How many samples ahead of the last one read
-    #[arg(long, value_name = "N", default_value_t = 512, requires = "follow")]
-    ahead: usize,
+    #[arg(long, value_name = "N", default_value_t = 512, requires = "follow", value_parser = clap::value_parser!(u64).range(1..))]
+    ahead: u64,
     /// Where the job adds the number of each row that it has read, a line each [default: the list's name with .read]
     #[arg(long, value_name = "FILE", requires = "follow")]
     position: Option<PathBuf>,

@@ -86,10 +86,10 @@ pub(super) fn run(args: &WarmArgs, list: &Path) -> Result<(), CliError> {
     let followed = finish(async {
         let bar = WarmBar::new(args.quiet);
         let run = WarmRun { args, session: &session, disk: &disk, progress: &progress, failures: &failures, bar: &bar };
-        let mut next = 0;
+        let (mut next, ahead) = (0, usize::try_from(args.ahead).unwrap_or(usize::MAX));
         while next < rows.len() {
             let read = job.look().map_err(CliError::system(job.file.display().to_string()))?;
-            let end = read.saturating_add(args.ahead).min(rows.len()).min(next + STEP);
+            let end = read.saturating_add(ahead).min(rows.len()).min(next + STEP);
             if next >= end {
                 if job.moved.elapsed() > SILENT {
                     let (left, minutes) = (rows.len() - next, SILENT.as_secs() / 60);
