@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import itertools
 import json
+import math
 import os
 import time
 
@@ -90,12 +91,12 @@ def test_a_list_has_its_rule_in_its_header_and_says_the_same_as_json(labelled):
     text = emfs(*arguments).stdout
     assert text == emfs(*arguments).stdout
     header = [line for line in text.splitlines() if line.startswith("# ")]
-    assert header[0] == "# emfs sample, rule 1" and "seed 0, 4 at a time from regions of 48x48x48, images by volume" in header[1]
+    assert header[0] == "# emfs sample, rule 2" and "seed 0, 4 at a time from regions of 48x48x48, images by volume" in header[1]
     assert header[2] == "# splits a:0.5,b:0.5 by blocks of 96x96x96 voxels or more, 2x2x2 apart"
     assert header[3].startswith("# v/em.zarr s0: 10 samples from z0-72_y0-160_x0-200, voxels of 8 x 8 x 8 nm, ")
     assert text.splitlines()[len(header)].startswith("dataset,image,store,level,z,y,x,dz,dy,dx,split")
     told = json.loads(emfs(*arguments, "--format", "json").stdout)
-    assert told["rule"] == 1 and [f"# {line}" for line in told["header"]] == header
+    assert told["rule"] == 2 and [f"# {line}" for line in told["header"]] == header
     assert [{key: str(value) for key, value in row.items()} for row in told["samples"]] == rows(text)
 
 
@@ -121,7 +122,7 @@ def test_no_place_has_more_outside_of_the_labels_than_allowed_and_all_allowed_on
 def test_what_is_found_in_a_coarse_level_of_a_mask_is_judged_in_the_finest_one(labelled):
     config, labels = labelled
     arguments = ["v/part", "--count", 300, "--size", "8x24x24", "--inside", "cells", "--fraction", "0.95", "--mask-level", "s1"]
-    assert "judged in s1 and then in s0" in emfs("sample", "--config", config, *arguments).stdout
+    assert "judged in s0 place by place, where s1 has any inside" in emfs("sample", "--config", config, *arguments).stdout
     assert min((labels[box(row)] > 0).mean() for row in sample(config, *arguments)) >= 0.95
 
 
@@ -181,6 +182,12 @@ def test_statistics_are_those_of_numpy_for_every_type(reference, tmp_path):
         exact = voxels.astype(np.longdouble)
         for key, value in {"mean": exact.mean(), "std": exact.std(), "min": voxels.min(), "max": voxels.max()}.items():
             assert entry[key] == pytest.approx(float(value), rel=1e-13), (entry["dtype"], key)
+        if voxels.dtype.kind != "f":
+            whole = [int(voxel) for voxel in voxels]
+            # Python divides whole numbers exactly and rounds once.
+            assert entry["mean"] == sum(whole) / len(whole), entry["dtype"]
+            squares = len(whole) * sum(voxel * voxel for voxel in whole) - sum(whole) ** 2
+            assert entry["std"] == math.sqrt(squares / len(whole) ** 2), entry["dtype"]
         for percent, value in entry["percentiles"].items():
             assert value == pytest.approx(float(np.percentile(voxels.astype("f8"), float(percent))), rel=1e-13), (entry["dtype"], percent)
         assert sum(entry["histogram"]["counts"]) == voxels.size
@@ -216,6 +223,53 @@ def test_each_dataset_is_sampled_at_its_level_nearest_to_a_voxel_size(demo, tmp_
             assert f"{dataset}/em.zarr s{level}: {off}" in done.stderr and f"({off})" in done.stdout
 
 
+def test_statistics_of_one_level_of_a_list_are_those_of_its_rows(demo, tmp_path):
+    config = tmp_path / "demo.toml"
+    config.write_text(demo.config)
+    texts = {level: emfs("sample", "--config", config, "hemibrain", "--count", 6, "--size", "16", "--level", level).stdout for level in ("s0", "s1")}
+    lists = {"both": texts["s0"] + "".join(line + "\n" for line in texts["s1"].splitlines() if line.startswith("hemibrain,"))} | texts
+    for name, text in lists.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    def told(name, *arguments, check=True):
+        return emfs("stats", "--config", config, "--list", tmp_path / f"{name}.csv", "--format", "json", *arguments, check=check)
+    assert told("both", "--level", "s1").stdout == told("s1").stdout == told("both", "hemibrain", "--level", "s1").stdout
+    assert [entry["level"] for entry in json.loads(told("both").stdout)] == ["s0", "s1"]
+    done = told("both", "--level", "s2", check=False)
+    assert done.returncode == 1 and "both.csv: no row is of s2; they are of s0, s1" in done.stderr
+
+
+def test_a_list_in_json_is_taken_wherever_one_in_csv_is(labelled, tmp_path):
+    config, _ = labelled
+    arguments = ["sample", "--config", config, "v/part", "--count", "6", "--size", "20", "--region", "48x3", "--split", "a:0.5,b:0.5"]
+    told = {}
+    for form in ("csv", "json"):
+        path = tmp_path / f"list.{form}"
+        path.write_text(emfs(*arguments, "--format", form).stdout)
+        statistics = emfs("stats", "--config", config, "--list", path, "--split", "b", "--format", "json").stdout
+        warmed = emfs("warm", "--config", config, "--list", path, "--cache-dir", tmp_path / form).stdout.split(";")[0]
+        followed = emfs("warm", "--config", config, "--follow", path, "--cache-dir", tmp_path / f"{form}-2").stdout.split(";")[0]
+        emfs("export", "--config", config, "--list", path, tmp_path / f"out-{form}", "--chunk", "20", "--quiet")
+        exported = {str(file.relative_to(tmp_path / f"out-{form}")): file.read_bytes() for file in sorted((tmp_path / f"out-{form}").rglob("s0/*/*/*"))}
+        told[form] = statistics, warmed, followed, exported
+    assert told["csv"] == told["json"] and len(told["json"][3]) >= 6
+    wrong = json.loads((tmp_path / "list.json").read_text())
+    wrong["samples"][3]["z"] = 70
+    (tmp_path / "wrong.json").write_text(json.dumps(wrong, indent=2))
+    line = 1 + [number for number, text in enumerate((tmp_path / "wrong.json").read_text().splitlines()) if text == "    {"][3]
+    done = emfs("warm", "--config", config, "--list", tmp_path / "wrong.json", "--cache-dir", tmp_path / "json", check=False)
+    assert done.returncode == 1 and f"wrong.json:{line}: " in done.stderr and "does not lie in the 72×160×200 voxels of s0" in done.stderr
+    (tmp_path / "wrong.json").write_text("{\n")
+    done = emfs("warm", "--config", config, "--list", tmp_path / "wrong.json", "--cache-dir", tmp_path / "json", check=False)
+    assert done.returncode == 1 and "wrong.json:2: " in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_window_of_no_samples_is_wrong_use(labelled, tmp_path):
+    config, _ = labelled
+    (tmp_path / "list.csv").write_text("store,level,z,y,x,dz,dy,dx\nv/em.zarr,s0,0,0,0,8,8,8\n")
+    done = emfs("warm", "--config", config, "--follow", tmp_path / "list.csv", "--ahead", "0", "--cache-dir", tmp_path / "cache", check=False, timeout=20)
+    assert done.returncode == 2 and "--ahead" in done.stderr
+
+
 def test_statistics_do_not_depend_on_the_order_of_the_list(labelled, tmp_path):
     config, _ = labelled
     text = emfs("sample", "--config", config, "v", "--count", 30, "--size", "20").stdout
@@ -243,6 +297,7 @@ def test_statistics_are_kept_and_shown_in_metadata(labelled, tmp_path):
         (mount / "v/em.zarr/.zattrs").read_bytes()
         record = json.loads((mount / "v/metadata.json").read_text())
         assert record["images"][0]["intensity"]["mean"] is None
+        assert record["images"][0]["intensity"]["max"] == 255 and record["provenance"]["/images/0/intensity/max"]["rule"] == "the range of the type"
         assert "emfs stats" in json.dumps(record["missing"])
     (told,) = json.loads(emfs("stats", "--config", config, "v", "--blocks", 5, "--size", "32", "--cache-dir", cache, "--format", "json").stdout)
     with mounted(tmp_path / "after", config.read_text(), cache=cache) as mount:
@@ -250,8 +305,10 @@ def test_statistics_are_kept_and_shown_in_metadata(labelled, tmp_path):
         record = json.loads((mount / "v/metadata.json").read_text())
         intensity = record["images"][0]["intensity"]
         assert (intensity["mean"], intensity["std"], intensity["percentiles"]) == (told["mean"], told["std"], told["percentiles"])
-        way = record["provenance"]["/images/0/intensity/mean"]
-        assert way["method"] == "computed" and told["blocks_sha256"] in way["rule"]
+        assert (intensity["min"], intensity["max"]) == (told["min"], told["max"]) and isinstance(intensity["max"], int)
+        for field in ("mean", "min", "max"):
+            way = record["provenance"][f"/images/0/intensity/{field}"]
+            assert way["method"] == "computed" and told["blocks_sha256"] in way["rule"]
 
 
 def test_what_a_list_needs_is_fetched_and_nothing_else(labelled, tmp_path, serve):

@@ -46,7 +46,7 @@ pub(super) fn claim(claims: &mut ClaimSet<'_>, prefix: &str, record: &ImageRecor
             claims.shown(&format!("{prefix}/url"), *origin, "the address that the source was opened at");
             configured(claims, prefix, record.named.source, reference);
             describe(claims, prefix, pyramid);
-            statistics(claims, prefix, *intensity);
+            statistics(claims, prefix, pyramid.dtype, *intensity);
             if record.named.label.is_none() && !claims.has(&format!("{prefix}/membranes")) {
                 let (value, reason) = match pyramid.inverted {
                     false => ("dark", "heavy metals are shown dark by custom; no source says otherwise"),
@@ -134,9 +134,6 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
     }
     let bytes = finest.grid.shape.bytes(pyramid.dtype.size());
     shown("bytes_uncompressed", bytes.into(), "the product of the shape and the bytes of a voxel");
-    let (least, most) = range(pyramid.dtype);
-    shown("intensity/min", least, "the range of the type");
-    shown("intensity/max", most, "the range of the type");
     shown("display_window/low", pyramid.window.0.into(), &pyramid.window_rule);
     shown("display_window/high", pyramid.window.1.into(), &pyramid.window_rule);
     if pyramid.format.is_uncompressed {
@@ -195,20 +192,23 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
     }
 }
 
-/// Statistics of voxels, where somebody had them computed on this machine.
-fn statistics(claims: &mut ClaimSet<'_>, prefix: &str, intensity: Option<&Intensity>) {
+/// Statistics of voxels, where somebody had them computed on this machine; else what the type can hold.
+fn statistics(claims: &mut ClaimSet<'_>, prefix: &str, dtype: DataType, intensity: Option<&Intensity>) {
     let field = |name: &str| format!("{prefix}/intensity/{name}");
     let Some(intensity) = intensity else {
+        let (least, most) = range(dtype);
+        claims.shown(&field("min"), least, "the range of the type");
+        claims.shown(&field("max"), most, "the range of the type");
         let reason = "not computed on this machine; `emfs stats` does it and keeps it with the cache";
         for name in ["mean", "std", "percentiles"] {
             claims.missing_otherwise(&field(name), reason);
         }
         return;
     };
-    let Intensity { blocks, blocks_sha256, min, max, .. } = intensity;
-    let rule = format!(
-        "emfs stats of {blocks} blocks of s0, whose list has the SHA-256 {blocks_sha256}; they hold values from {min} to {max}"
-    );
+    let Intensity { blocks, blocks_sha256, .. } = intensity;
+    let rule = format!("emfs stats of {blocks} blocks of s0, whose list has the SHA-256 {blocks_sha256}");
+    claims.shown(&field("min"), intensity.min.clone(), &rule);
+    claims.shown(&field("max"), intensity.max.clone(), &rule);
     claims.shown(&field("mean"), intensity.mean, &rule);
     claims.shown(&field("std"), intensity.std, &rule);
     for (percent, value) in &intensity.percentiles {

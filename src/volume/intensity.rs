@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
 
 use super::image_notes;
 use crate::catalog::SourceSpec;
@@ -11,7 +12,7 @@ use crate::source::Description;
 use crate::store::RangeStore;
 
 /// Version of the rule: statistics of another one are not used.
-const RULE: u32 = 1;
+const RULE: u32 = 2;
 
 /// Statistics of voxels of the finest level.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,10 +21,10 @@ pub struct Intensity {
     pub mean: f64,
     /// Standard deviation of the voxels themselves (divided by their number).
     pub std: f64,
-    /// The least value that was met.
-    pub min: f64,
+    /// The least value that was met, a whole number where voxels are such.
+    pub min: Number,
     /// The greatest value that was met.
-    pub max: f64,
+    pub max: Number,
     /// Percentiles: how many per cent of the voxels, and the value.
     pub percentiles: Vec<(f64, f64)>,
     /// Blocks of voxels.
@@ -45,7 +46,8 @@ pub fn kept(
     spec: &SourceSpec,
 ) -> Option<Intensity> {
     let kept: Intensity = image_notes::read(disk, &key(origin, description, spec))?;
-    [kept.mean, kept.std, kept.min, kept.max].iter().all(|value| value.is_finite()).then_some(kept)
+    // Numbers of JSON are finite.
+    [kept.mean, kept.std].iter().all(|value| value.is_finite()).then_some(kept)
 }
 
 /// Keeps statistics in place of those before.

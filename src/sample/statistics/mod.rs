@@ -25,8 +25,9 @@ use crate::hex::hex;
 use crate::volume::Image;
 use crate::volume::intensity::Intensity;
 
-/// Version of the rules by which a list is hashed and statistics are told.
-pub const RULE: u32 = 1;
+/// Version of the rules by which a list is hashed and statistics are told. Since 2, means and variances of large numbers are
+/// rounded once.
+pub const RULE: u32 = 2;
 
 /// Per cent of the voxels that have at most the value told.
 pub const PERCENTILES: [f64; 5] = [0.1, 1.0, 50.0, 99.0, 99.9];
@@ -97,8 +98,8 @@ pub fn intensity(summary: &Summary, blocks: u64, hash: &str) -> Option<Intensity
     Some(Intensity {
         mean: summary.mean?,
         std: summary.std?,
-        min: summary.min?.value(),
-        max: summary.max?.value(),
+        min: summary.min?.json().as_number()?.clone(),
+        max: summary.max?.json().as_number()?.clone(),
         percentiles: summary.percentiles.clone(),
         blocks,
         blocks_sha256: hash.to_owned(),
