@@ -156,10 +156,15 @@ def test_absences_in_the_list_are_failures_unless_they_are_allowed(tmp_path):
         lists = listed(config, tmp_path / "list.csv", "v/part", "--count", 8, "--size", "16")
         stats = tmp_path / "stats.json"
         stats.write_text(emfs("stats", "--config", config, "--list", lists, "--format", "json").stdout)
-        command = [TORCH_PYTHON, EXAMPLES / "train.py", lists, lists, "--labels", "cells", "--stats", stats, "--epochs", 1, "--workers", 0]
-        done = inside(config, *command, check=False)
-        assert done.returncode == 1 and "train.py: absent: v/part: block 0/0/0 of s0" in done.stderr, done.stderr
-        assert inside(config, *command, "--allow-absent").returncode == 0
+        commands = [
+            [TORCH_PYTHON, EXAMPLES / "train.py", lists, lists, "--labels", "cells", "--stats", stats, "--epochs", 1, "--workers", 0],
+            [TORCH_PYTHON, EXAMPLES / "tensorstore.py", lists], [TORCH_PYTHON, EXAMPLES / "dask_map.py", lists]]
+        if GUNPOWDER_PYTHON.exists():
+            commands.append([GUNPOWDER_PYTHON, EXAMPLES / "gunpowder.py", lists, "cells"])
+        for command in commands:
+            done = inside(config, *command, check=False)
+            assert done.returncode == 1 and f"{command[1].name}: absent: v/part: block 0/0/0 of s0" in done.stderr, done.stderr
+            assert inside(config, *command, "--allow-absent").returncode == 0
 
 
 @needs_torch
@@ -194,7 +199,9 @@ def test_the_examples_read_what_is_there(demo, tmp_path):
     import hashlib
 
     blocks = [image[box(row)] for row in rows(lists)]
-    done = inside(config, TORCH_PYTHON, EXAMPLES / "tensorstore.py", lists)
+    as_json = tmp_path / "list.json"
+    as_json.write_text(emfs("sample", "--config", config, name, "--count", 12, "--size", "8x32x32", "--format", "json").stdout)
+    done = inside(config, TORCH_PYTHON, EXAMPLES / "tensorstore.py", as_json)
     assert done.stdout.strip() == hashlib.sha256(b"".join(np.ascontiguousarray(block).tobytes() for block in blocks)).hexdigest()
     done = inside(config, TORCH_PYTHON, EXAMPLES / "dask_map.py", lists)
     assert done.stdout.splitlines() == [f"{number},{block.mean():.6f}" for number, block in enumerate(blocks)]
@@ -205,8 +212,25 @@ def test_the_examples_read_what_is_there(demo, tmp_path):
 
 
 @needs_torch
-def test_labels_lie_on_their_image_by_nanometres(tmp_path):
-    """Labels of half the resolution that begin elsewhere: each voxel has the label that is nearest to its centre."""
+def test_a_list_in_json_is_read_as_one_in_csv(scene, tmp_path):
+    _, made, _, config = scene
+    arguments = ["v", "--count", 24, "--size", "24", "--region", "64x8"]
+    lists, as_json = listed(config, tmp_path / "list.csv", *arguments), listed(config, tmp_path / "list.json", *arguments, "--format", "json")
+    script = f"""
+import sys
+sys.path.insert(0, {str(EXAMPLES)!r})
+from emfs_blocks import Blocks, Stream
+one, other = (Blocks(path) for path in sys.argv[1:])
+assert one.rows == other.rows and Stream(one, shuffle=4, seed=1).order() == Stream(other, shuffle=4, seed=1).order()
+"""
+    inside(config, TORCH_PYTHON, "-c", script, lists, as_json)
+    assert inside(config, TORCH_PYTHON, HASH, as_json, "zarr", 1).stdout.strip() == expected(made, lists)
+
+
+@needs_torch
+@pytest.mark.parametrize("begin", [4.0, 0.0])
+def test_labels_lie_on_their_image_by_nanometres(tmp_path, begin):
+    """Labels of half the resolution that begin elsewhere: each voxel has the label that its centre lies in, and on a border the next."""
     from test_sample import write_pyramid
 
     rng = np.random.default_rng(4)
@@ -216,7 +240,7 @@ def test_labels_lie_on_their_image_by_nanometres(tmp_path):
     write_pyramid(root / "em.zarr", [reference_volumes.noise((48, 64, 80), "u1", 1)], (8.0, 8.0, 8.0))
     write_pyramid(root / "cells.zarr", [labels], (16.0, 16.0, 16.0))
     attributes = json.loads((root / "cells.zarr/.zattrs").read_text())
-    attributes["multiscales"][0]["datasets"][0]["coordinateTransformations"][1]["translation"] = [4.0, 4.0, 4.0]
+    attributes["multiscales"][0]["datasets"][0]["coordinateTransformations"][1]["translation"] = [begin] * 3
     (root / "cells.zarr/.zattrs").write_text(json.dumps(attributes))
     with Origin(root) as origin:
         source = {"kind": "zarr", "url": f"{origin.url}/em.zarr"}
@@ -232,6 +256,8 @@ numpy.save({str(tmp_path / 'found.npy')!r}, numpy.stack([labels.numpy() for _, l
 """
         inside(config, TORCH_PYTHON, "-c", script)
     whole = labels.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    if begin == 0.0:
+        whole = np.pad(whole, ((0, 1),) * 3)[1:, 1:, 1:]  # beyond the labels there are none
     assert np.array_equal(np.load(tmp_path / "found.npy"), np.stack([whole[box(row)] for row in rows(lists)]))
 
 

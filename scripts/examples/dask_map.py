@@ -1,24 +1,25 @@
-"""Maps a function over the blocks of a list, in parallel by dask: emfs exec -- python dask_map.py list.csv
+"""Maps a function over the blocks of a list, in parallel by dask: emfs exec -- python dask_map.py list.csv [--allow-absent]
 
-Prints a line per block: its row, and its mean. A read that fails ends the job, whatever dask has done by then.
+Prints a line per block: its row, and its mean. A read that fails ends the job, whatever dask has done by then; voxels that the
+archive does not have end it with 1 unless they are allowed.
 """
 
-import csv
 import os
 import sys
 
 import dask.array
 import dask.base
 
+import emfs_job
+
 
 def main(path):
-    rows = list(csv.DictReader(line for line in open(path) if not line.startswith("#")))
+    rows = emfs_job.rows(path)
     arrays, means = {}, []
     for row in rows:
         name = f"{os.environ['EMFS_MOUNT']}/{row['store']}/{row['level']}"
         array = arrays.setdefault(name, dask.array.from_zarr(name))
-        box = tuple(slice(int(row[axis]), int(row[axis]) + int(row["d" + axis])) for axis in "zyx")
-        means.append(array[box].mean(dtype="float64"))
+        means.append(array[emfs_job.box(row)].mean(dtype="float64"))
     # Rows of one region lie together in the list, and so do their chunks in what is computed at a time.
     for first in range(0, len(rows), 64):
         for number, mean in enumerate(dask.base.compute(*means[first : first + 64], scheduler="threads"), first):
@@ -26,4 +27,5 @@ def main(path):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    with emfs_job.all_read("--allow-absent" in sys.argv):
+        main(sys.argv[1])

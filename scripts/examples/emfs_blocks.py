@@ -4,11 +4,7 @@
     stream = Stream(data, shuffle=32, seed=epoch)                                         # by regions, over ranks and workers
 """
 
-import csv
-import itertools
-import json
-import os
-import random
+import csv, itertools, json, os, random
 import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
@@ -34,7 +30,9 @@ class Blocks(Dataset):
     """
 
     def __init__(self, path, split=None, labels=None, stats=None, root=None, reader="zarr", position=None):
-        rows = csv.DictReader(line for line in open(path) if not line.startswith("#"))
+        text = open(path, encoding="utf-8-sig").read()  # as `emfs sample` prints it, with --format json too
+        rows = json.loads(text)["samples"] if text.lstrip()[:1] == "{" else csv.DictReader(line for line in text.splitlines() if line[:1] != "#")
+        rows = ({key: "" if cell is None else str(cell) for key, cell in row.items()} for row in rows)
         self.rows = [row | {"row": number} for number, row in enumerate(rows) if split in (None, row.get("split"))]
         self.root, self.labels, self.reader, self.position = root or os.environ["EMFS_MOUNT"], labels, reader, position
         told = json.load(open(stats)) if stats else []
@@ -72,7 +70,8 @@ class Blocks(Dataset):
         store = f"{row['store']}/labels/{self.labels}"
         _, scale, first = self.grid(row["store"], level=row["level"])
         level, size, begin = self.grid(store, scale=scale)
-        at = [np.rint((first[n] + np.arange(box[n].start, box[n].stop) * scale[n] - begin[n]) / size[n]).astype(int) for n in range(3)]
+        at = [(first[n] + np.arange(box[n].start, box[n].stop) * scale[n] - begin[n]) / size[n] + 0.5 for n in range(3)]
+        at = [np.floor(axis + 1e-6).astype(int) for axis in at]  # a centre on a border, or nearly, belongs to what follows
         inside = [(axis >= 0) & (axis < extent) for axis, extent in zip(at, self.open(f"{self.root}/{store}/{level}").shape)]
         if not all(axis.any() for axis in inside):
             raise ReadFailed(f"{store} has no labels for {row['store']} at {[side.start for side in box]}")

@@ -1,9 +1,9 @@
-"""Feeds the blocks of a list to a pipeline of gunpowder: emfs exec -- python gunpowder.py list.csv LABELS
+"""Feeds the blocks of a list to a pipeline of gunpowder: emfs exec -- python gunpowder.py list.csv LABELS [--allow-absent]
 
-Prints a line per block: its row, the mean of the image and the share of labelled voxels, after gunpowder's own augmentation.
+Prints a line per block: its row, the mean of the image and the share of labelled voxels, after gunpowder's own augmentation. Ends
+with 1 where a read failed, or met voxels that the archive does not have, unless they are allowed.
 """
 
-import csv
 import os
 import sys
 
@@ -14,10 +14,11 @@ sys.modules.pop("gunpowder", None)
 import gunpowder as gp  # noqa: E402
 
 sys.path = before
+import emfs_job  # noqa: E402
 
 
 def main(path, labels):
-    rows = list(csv.DictReader(line for line in open(path) if not line.startswith("#")))
+    rows = emfs_job.rows(path)
     image, truth = gp.ArrayKey("IMAGE"), gp.ArrayKey("TRUTH")
     for store, level in dict.fromkeys((row["store"], row["level"]) for row in rows):
         name = f"{os.environ['EMFS_MOUNT']}/{store}"
@@ -35,4 +36,5 @@ def main(path, labels):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    with emfs_job.all_read("--allow-absent" in sys.argv):
+        main(*sys.argv[1:3])

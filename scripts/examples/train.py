@@ -11,7 +11,6 @@ Ends with 1 where a read failed, or met voxels that the archive does not have (u
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 
@@ -20,10 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from emfs_blocks import Blocks, ReadFailed, Stream
-
-
-def emfs(*arguments):
-    return subprocess.run([os.environ.get("EMFS_BIN", "emfs"), *arguments], capture_output=True, text=True)
+from emfs_job import all_read, emfs
 
 
 def double(before, after):
@@ -46,7 +42,7 @@ def dice(chance, wanted):
     return (2 * (chance * wanted).sum() + 1) / (chance.sum() + wanted.sum() + 1)
 
 
-def main():
+def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("train")
     parser.add_argument("test")
@@ -58,9 +54,11 @@ def main():
     parser.add_argument("--reader", default="zarr")
     parser.add_argument("--position", help="file of the rows of the first epoch that were read; goes on behind them")
     parser.add_argument("--allow-absent", action="store_true")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main(args):
     mount, torch_device = os.environ["EMFS_MOUNT"], "cuda" if torch.cuda.is_available() else "cpu"
-    mark = emfs("mark", mount).stdout.strip()
     torch.manual_seed(0)
     model = UNet().to(torch_device)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
@@ -98,15 +96,12 @@ def main():
     print(f"dice {dice(found, wanted):.3f}")
     # Where image and labels lie on each other, this is much less.
     print(f"dice with labels shifted by 8 voxels {dice(found, wanted.roll(8, 3)):.3f}", flush=True)
-    done = emfs("status", mount, "--failed", "--absent", "--since", mark, "--json")
-    ledger = json.loads(done.stdout or "{}")
-    if done.returncode or (ledger["absent"]["count"] and not args.allow_absent):
-        lines = [f"{what}: {entry['line']}" for what in ("failed", "absent") for entry in ledger.get(what, {}).get("entries", [])]
-        raise ReadFailed("; ".join(lines[:5]) or done.stderr)
 
 
 if __name__ == "__main__":
+    args = arguments()
     try:
-        main()
+        with all_read(args.allow_absent):
+            main(args)
     except ReadFailed as error:
         sys.exit(f"train.py: {error}")
