@@ -9,7 +9,7 @@ import zarr
 import reference_volumes
 from mounting import configuration, emfs
 from origin import Origin
-from test_sample import blobs, rows, start, write_pyramid
+from test_sample import blobs, box, rows, start, write_pyramid
 
 SHAPE = (48, 96, 120)
 
@@ -91,6 +91,15 @@ def test_places_in_labels_of_another_voxel_size_are_judged_as_numpy_does(scene, 
         counts = np.bincount(number * 16 // allowed.sum(), minlength=16)
         expected = np.bincount(np.arange(allowed.sum()) * 16 // allowed.sum())
         assert chisquare(counts, expected * count / allowed.sum()).pvalue > 0.01
+
+
+def test_places_of_the_hemibrain_are_judged_in_labels_of_half_its_resolution(demo, tmp_path):
+    config = tmp_path / "demo.toml"
+    config.write_text(demo.config)
+    labels = np.kron(demo.truth["hemibrain", "em", "mitochondria"].levels[0] > 0, np.ones((2, 2, 2), "u1"))
+    arguments = ["--count", 2000, "--size", 16, "--inside", "mitochondria", "--fraction", "0.5"]
+    found = rows(emfs("sample", "--config", config, "hemibrain", *arguments).stdout)
+    assert len(found) == 2000 and min(labels[box(row)].sum() for row in found) >= 0.5 * 16**3
 
 
 def test_a_list_is_the_same_whether_labels_are_held_in_memory_or_read_place_by_place(scene):
