@@ -138,7 +138,7 @@ mod tests {
         };
         assert_eq!(along(&on(8.0, 16.0), 3, 4), (1, vec![1, 2, 1], 4));
         assert_eq!(along(&on(8.0, 24.0), 4, 6), (1, vec![2, 3, 1], 6));
-        assert_eq!(along(&on(8.0, 12.0), 1, 6), (1, vec![1, 2, 1, 2], 6), "centres at 12, 20, 28, 36, 44, 52 nm");
+        assert_eq!(along(&on(8.0, 12.0), 1, 6), (1, vec![2, 1, 2, 1], 6), "centres at 12, 20, 28, 36, 44, 52 nm");
         assert_eq!(along(&on(16.0, 8.0), 3, 2), (6, vec![1; 4], 4), "labels are finer");
         assert_eq!(along(&on(8.0, 8.0), 3, 4), (3, vec![1; 4], 4));
         assert_eq!(
