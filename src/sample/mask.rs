@@ -49,6 +49,9 @@ fn each(data: &[u8], dtype: DataType, mut with: impl FnMut(usize, i128)) -> Opti
     }
 }
 
+/// Voxels of a mask from its start, along z, y and x, and what each counts.
+type CoveredPart<'a> = ([Range<usize>; 3], [&'a [u64]; 3]);
+
 /// The mask of a box of a label image.
 #[derive(Debug)]
 pub struct Mask {
@@ -143,7 +146,7 @@ impl Mask {
     }
 
     /// The voxels of the mask that are covered, from its start, and what they count.
-    fn part<'a>(&self, cover: &'a Cover) -> Option<([Range<usize>; 3], [&'a [u64]; 3])> {
+    fn part<'a>(&self, cover: &'a Cover) -> Option<CoveredPart<'a>> {
         let shared = cover.region.intersection(&self.region)?;
         let (of_mask, of_cover) = (shared.relative_to(self.region.start), shared.relative_to(cover.region.start));
         let range = |part: &Region, axis: usize| part.start[axis] as usize..part.end[axis] as usize;
