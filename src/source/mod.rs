@@ -22,6 +22,7 @@ pub mod tiff;
 mod variants;
 pub mod zarr;
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::time::SystemTime;
 
@@ -277,7 +278,7 @@ pub enum SourceError {
         reason: String,
     },
     /// The file is valid, but emfs does not read this variant.
-    #[error("{file}: {field}: {reason} is not supported{}", remedy::Told(*remedy))]
+    #[error("{file}: {field}: {reason} is not supported{}", remedy::Told(remedy.as_deref()))]
     Unsupported {
         /// URL of the file.
         file: String,
@@ -286,7 +287,7 @@ pub enum SourceError {
         /// The variant, by name.
         reason: String,
         /// What to do with it, where something helps.
-        remedy: Option<&'static str>,
+        remedy: Option<Cow<'static, str>>,
     },
 }
 
@@ -310,23 +311,20 @@ impl SourceError {
         SourceError::Unsupported { file: file.into(), field: field.into(), reason: reason.into(), remedy: None }
     }
 
-    /// The same with what to do with such a file, where it is one of a variant that is not read.
-    fn with_remedy(mut self, told: &'static str) -> Self {
-        if let SourceError::Unsupported { remedy, .. } = &mut self {
-            *remedy = Some(told);
-        }
-        self
+    /// The same with what to do with files of that variant, where it is one that is not read.
+    fn with_remedy_of_variant(self, told: &'static str) -> Self {
+        if let SourceError::Unsupported { .. } = self { self.with_remedy(told) } else { self }
     }
 
-    /// The same of a file, with what to do about it.
-    fn with_remedy(self, remedy: &str) -> Self {
+    /// The same with what to do with such a file.
+    fn with_remedy(self, told: impl Into<Cow<'static, str>>) -> Self {
         match self {
             SourceError::Remote(error) => SourceError::Remote(error),
             SourceError::Malformed { file, field, reason } => {
-                SourceError::Malformed { file, field, reason: format!("{reason}; {remedy}") }
+                SourceError::Malformed { file, field, reason: format!("{reason}; {}", told.into()) }
             }
-            SourceError::Unsupported { file, field, reason } => {
-                SourceError::Malformed { file, field, reason: format!("{reason} is not supported; {remedy}") }
+            SourceError::Unsupported { file, field, reason, .. } => {
+                SourceError::Unsupported { file, field, reason, remedy: Some(told.into()) }
             }
         }
     }

@@ -41,9 +41,9 @@ pub(super) const DM_AXES: &str =
     "write the planes that are wanted as a stack in TIFF, for example by `rsciio` of Python";
 
 /// The end of a sentence, with a remedy where there is one.
-pub(super) struct Told(pub(super) Option<&'static str>);
+pub(super) struct Told<'a>(pub(super) Option<&'a str>);
 
-impl fmt::Display for Told {
+impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(remedy) => write!(f, "; {remedy}"),

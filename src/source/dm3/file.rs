@@ -60,7 +60,7 @@ pub(super) async fn open(object: &Object) -> Result<OpenFile, SourceError> {
     }
     let version = walker.version().unwrap_or(DmVersion::Dm3);
     let tags = walker.finish().map_err(named)?;
-    let image = DmImage::find(&tags).map_err(|error| named(error).with_remedy(remedy::DM_PIXELS))?;
+    let image = DmImage::find(&tags).map_err(|error| named(error).with_remedy_of_variant(remedy::DM_PIXELS))?;
     let field = || format!("ImageList.{}.ImageData.Dimensions", image.number);
     let shape = match image.shape.as_slice() {
         [height, width] => Shape([1, *height, *width]),
@@ -70,7 +70,7 @@ pub(super) async fn open(object: &Object) -> Result<OpenFile, SourceError> {
         other => {
             let axes = if other.len() == 1 { "one axis".to_owned() } else { format!("{} axes", other.len()) };
             let error = SourceError::unsupported(object.url(), field(), format!("an image of {axes}"));
-            return Err(error.with_remedy(remedy::DM_AXES));
+            return Err(error.with_remedy_of_variant(remedy::DM_AXES));
         }
     };
     Ok(OpenFile { form: FileFormat { dtype: dtype(image.pixel), shape }, image, tags, version })

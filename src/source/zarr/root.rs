@@ -115,8 +115,7 @@ fn image(attributes: &JsonField, group: &Location) -> Result<Option<(Multiscales
         match (path, multiscales::axes(attributes)) {
             (Some(path), Ok(Some(_))) if !path.is_empty() => {
                 let array = group.join(path);
-                error
-                    .with_remedy(&format!("its arrays can be shown alone: write the address {array}, and `voxel_size`"))
+                error.with_remedy(format!("its arrays can be shown alone: write the address {array}, and `voxel_size`"))
             }
             _ => error,
         }
