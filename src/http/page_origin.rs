@@ -32,7 +32,10 @@ impl FromStr for PageOrigin {
         }
         let url = Url::parse(text.trim()).map_err(|_| NoOrigin)?;
         let is_alone = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
-        let is_named = url.has_host() && url.username().is_empty() && url.password().is_none();
+        // A star within a name would be taken for a pattern by whoever wrote it.
+        let is_named = url.host_str().is_some_and(|host| !host.is_empty() && !host.contains('*'))
+            && url.username().is_empty()
+            && url.password().is_none();
         if !is_alone || !is_named {
             return Err(NoOrigin);
         }
