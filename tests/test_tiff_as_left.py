@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import pathlib
+import struct
 import subprocess
 
 import numpy as np
@@ -250,6 +251,55 @@ def test_mrc_files_are_volumes_and_sections(tmp_path):
             expected = voxels.astype("f4") if voxels.dtype == np.float16 else voxels
             assert_equal(voxels_of(mount, name), expected, name)
             assert np.allclose(scale(mount, name), [0.4, 0.5, 0.6]), name
+
+
+def patched(file, words):
+    """Writes whole numbers and floats to places of a little-endian header."""
+    raw = bytearray(file.read_bytes())
+    for at, word in words.items():
+        struct.pack_into("<f" if isinstance(word, float) else "<i", raw, at, word)
+    file.write_bytes(raw)
+
+
+def test_bytes_of_mrc_are_what_their_header_says(tmp_path):
+    """By the rules of IMOD's library: its flags, else the values that the header says, of which int8 holds some and uint8 others."""
+    imod, made, datasets = 1146047817, {}, {}
+
+    def add(name, stored, shown, words, mode=0):
+        mrc(tmp_path / f"{name}.mrc", stored, mode)
+        patched(tmp_path / f"{name}.mrc", words)
+        made[name], datasets[name] = shown, {"kind": "mrc", "url": str(tmp_path / f"{name}.mrc")}
+
+    numbers = planes(5, (40, 50), "u1", 1)
+    assert numbers.max() > 127
+    halves = np.stack([numbers & 15, numbers >> 4], -1).reshape(5, 40, 100)
+    add("halves", numbers, halves, {152: imod, 156: 16})
+    add("mode-101", numbers, halves[..., :99], {0: 99, 28: 99, 40: 99 * 6.0}, 101)
+    add("unsigned", numbers, numbers, {76: 0.0, 80: 254.0})
+    add("imod-unsigned", numbers, numbers, {152: imod, 156: 0})
+    add("imod-signed", numbers, numbers.view("i1"), {152: imod, 156: 1, 76: 0.0, 80: 254.0})
+    add("unsaid", numbers, numbers.view("i1"), {})
+    for z, plane in enumerate(numbers):
+        # One whose values are the same in both types among others.
+        plane = plane & 127 if z == 2 else plane
+        mrc(tmp_path / "folder" / f"s{z}.mrc", plane[None], 0)
+        patched(tmp_path / "folder" / f"s{z}.mrc", {76: float(plane.min()), 80: float(plane.max())})
+    made["folder"] = np.stack([plane & 127 if z == 2 else plane for z, plane in enumerate(numbers)])
+    datasets["folder"] = {"kind": "mrc", "url": f"{tmp_path / 'folder'}/"}
+    # As programs wrote it before there was a stamp of the byte order: 512 is a number of columns in the other order, too.
+    old = np.random.default_rng(1).integers(-100, 100, (256, 256, 512), "i1")
+    header = np.zeros(256, ">i4")
+    header[:3] = old.shape[::-1]
+    (tmp_path / "old.mrc").write_bytes(header.tobytes() + old.tobytes())
+    made["old"], datasets["old"] = old, {"kind": "mrc", "url": str(tmp_path / "old.mrc"), "voxel_size": [0.4, 0.5, 0.6]}
+    with mounted(tmp_path / "m", configuration(datasets), timeout=20) as mount:
+        for name, voxels in made.items():
+            assert_equal(voxels_of(mount, name), voxels, name)
+            assert np.allclose(scale(mount, name), [0.4, 0.5, 0.6]), name
+        warned = [line for line in mount.log.splitlines() if "only uint8 holds" in line]
+        assert [name for name in made for line in warned if f"/{name}" in line] == ["unsigned", "folder"], warned
+        record = json.loads((mount / "halves" / "metadata.json").read_text())
+        assert "100" in json.dumps(record), "voxels, not bytes"
 
 
 @pytest.mark.parametrize("magic, name", [

@@ -92,7 +92,7 @@ async fn one(remote: &Remote, format: ArchiveFormat, file: &Location, said: Said
     match format {
         ArchiveFormat::Dm => Ok(Found::at(dm3::open(object, missing, true).await?, file)),
         ArchiveFormat::Mrc => {
-            let reading = mrc::MrcReading { missing, show_cut: spec.overrides.show_truncated, told: true };
+            let reading = mrc::MrcReading { missing, show_cut: spec.overrides.show_truncated, told: true, like: None };
             Ok(Found::at(mrc::open(object, reading).await?, file))
         }
         ArchiveFormat::Tiff => {
@@ -130,10 +130,20 @@ fn opener(format: ArchiveFormat, (_, missing): Said<'_>) -> Opener {
         ArchiveFormat::Dm => Arc::new(move |object: Object, cell: Option<Shape>| {
             async move { Ok(boxed(Box::new(dm3::open(object, missing, cell.is_none()).await?))) }.boxed()
         }),
-        ArchiveFormat::Mrc => Arc::new(move |object: Object, cell: Option<Shape>| {
-            let reading = mrc::MrcReading { missing, show_cut: false, told: cell.is_none() };
-            async move { Ok(boxed(Box::new(mrc::open(object, reading).await?))) }.boxed()
-        }),
+        ArchiveFormat::Mrc => {
+            let first = Arc::new(OnceLock::new());
+            Arc::new(move |object: Object, cell: Option<Shape>| {
+                let first = first.clone();
+                let reading =
+                    mrc::MrcReading { missing, show_cut: false, told: cell.is_none(), like: first.get().copied() };
+                async move {
+                    let source = mrc::open(object, reading).await?;
+                    first.get_or_init(|| source.description().dtype);
+                    Ok(boxed(Box::new(source)))
+                }
+                .boxed()
+            })
+        }
         ArchiveFormat::Tiff => {
             let model = Arc::new(Mutex::new(None));
             Arc::new(move |object: Object, cell: Option<Shape>| {

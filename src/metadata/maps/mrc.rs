@@ -11,7 +11,10 @@ pub(super) fn read(claims: &mut ClaimSet<'_>, target: &ClaimTarget) {
     let Some(doc) = target.doc(claims, &DocumentKind::MrcHeader) else { return };
     for (number, axis) in ["x", "y", "z"].into_iter().enumerate() {
         let shape = target.at(&format!("shape/{axis}"));
-        claims.upstream(&shape, Rank::File, (doc, &format!("/n{axis}")), Some("voxels"), count);
+        // Where bytes hold two voxels, the header may count bytes.
+        let is_counted = axis == "x" && claims.found(doc, "/voxels_per_row").is_some();
+        let place = if is_counted { "/voxels_per_row".to_owned() } else { format!("/n{axis}") };
+        claims.upstream(&shape, Rank::File, (doc, &place), Some("voxels"), count);
         let samples = claims.found(doc, &format!("/m{axis}")).and_then(Value::as_f64).unwrap_or(0.0);
         let field = target.at(&format!("voxel_size/{axis}"));
         let size = |cell: &Value| {

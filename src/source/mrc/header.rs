@@ -2,28 +2,19 @@
 //!
 //! Sources: the MRC2014 format (CCP-EM), and IMOD's description of its own flags.
 
+use std::cmp::Ordering;
+
 use serde_json::{Value, json};
 
+use super::voxel::{self, SaidVoxel, StoredVoxel};
+use super::words::{LENGTH, Words, Wrong};
 use crate::dtype::DataType;
 use crate::geometry::Shape;
 use crate::length::Unit;
 use crate::source::remedy;
 
-/// Bytes of the header.
-pub(super) const LENGTH: usize = 1024;
-/// By which IMOD marks its files.
-const IMOD: u32 = 1_146_047_817;
 /// Numbers of space groups from which on a file holds several volumes.
 const VOLUME_STACKS: std::ops::RangeInclusive<i32> = 401..=630;
-
-/// What a voxel is stored as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct StoredVoxel {
-    /// As it is shown.
-    pub(super) dtype: DataType,
-    /// Bytes of it in the file.
-    pub(super) size: usize,
-}
 
 /// What a header says.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,79 +27,35 @@ pub(super) struct MrcHeader {
     pub(super) offset: u64,
     /// Nanometres per voxel along `z, y, x`.
     pub(super) voxel_size: [Option<f64>; 3],
+    /// Why its bytes are taken for unsigned that the format has signed.
+    pub(super) doubt: Option<String>,
     /// Its numbers, for people.
     pub(super) told: Value,
 }
 
-/// Which field is wrong, and why; what to do where the file is valid and of a variant that is not read.
-pub(super) type Wrong = (&'static str, String, Option<&'static str>);
-
-struct Words<'a> {
-    bytes: &'a [u8; LENGTH],
-    big_endian: bool,
-}
-
-impl Words<'_> {
-    fn raw(&self, at: usize) -> [u8; 4] {
-        let mut word = [0; 4];
-        for (byte, stored) in word.iter_mut().zip(self.bytes.iter().skip(at)) {
-            *byte = *stored;
-        }
-        word
-    }
-
-    fn whole(&self, at: usize) -> i32 {
-        let raw = self.raw(at);
-        if self.big_endian { i32::from_be_bytes(raw) } else { i32::from_le_bytes(raw) }
-    }
-
-    fn float(&self, at: usize) -> f32 {
-        f32::from_bits(self.whole(at) as u32)
-    }
-
-    fn three(&self, at: usize) -> [i32; 3] {
-        [self.whole(at), self.whole(at + 4), self.whole(at + 8)]
-    }
-}
-
 impl MrcHeader {
-    /// Reads a header.
-    pub(super) fn read(bytes: &[u8; LENGTH]) -> Result<MrcHeader, Wrong> {
+    /// Reads the header of a file of `total` bytes. `like`: what the voxels of the first section of a volume are.
+    pub(super) fn read(bytes: &[u8; LENGTH], total: u64, like: Option<DataType>) -> Result<MrcHeader, Wrong> {
         let malformed = |field, reason: String| Err((field, reason, None));
         let unsupported = |field, reason: String, remedy: &'static str| Err((field, reason, Some(remedy)));
         let stamp: &[u8] = &bytes[208..214];
+        let words = |big_endian| Words::new(bytes, big_endian);
         let big_endian = match stamp {
             [b'M', b'A', b'P', _, 0x44, _] => false,
             [b'M', b'A', b'P', _, 0x11, _] => true,
-            // Before the year 2000 there was no such stamp: of the two orders one makes sense of the mode and the extents.
-            _ => match [false, true].into_iter().find(|&big_endian| is_plausible(&Words { bytes, big_endian })) {
-                Some(big_endian) => big_endian,
-                None => {
+            _ => match [false, true].map(|big_endian| likelihood(&words(big_endian), total)) {
+                [Likelihood::None, Likelihood::None] => {
                     return malformed(
                         "header",
                         "not an MRC file (neither a stamp of its byte order nor extents)".into(),
                     );
                 }
+                [little, big] => big > little,
             },
         };
-        let words = Words { bytes, big_endian };
+        let words = words(big_endian);
         let mode = words.whole(12);
-        let is_imod = words.whole(152) as u32 == IMOD;
-        let stored = |dtype: DataType, size| StoredVoxel { dtype, size };
-        let stored = match mode {
-            // IMOD's bytes are unsigned unless its flag says otherwise.
-            0 if is_imod && words.whole(156) & 1 == 0 => stored(DataType::U8, 1),
-            0 => stored(DataType::I8, 1),
-            1 => stored(DataType::I16, 2),
-            2 => stored(DataType::F32, 4),
-            6 => stored(DataType::U16, 2),
-            // Floats of half the size are shown as those of 32 bits, which hold them exactly.
-            12 => stored(DataType::F32, 2),
-            3 | 4 => return unsupported("MODE", format!("complex numbers (mode {mode})"), remedy::MRC_COMPLEX),
-            16 => return unsupported("MODE", "colours (mode 16)".into(), remedy::MRC_COLOURS),
-            101 => return unsupported("MODE", "numbers of four bits (mode 101)".into(), remedy::MRC_FOUR_BITS),
-            other => return malformed("MODE", format!("{other} is none that the format has")),
-        };
+        let SaidVoxel { stored, per_column, doubt } = voxel::said(&words, like)?;
         let mut extents = [0; 3];
         for (extent, (said, name)) in extents.iter_mut().zip(words.three(0).into_iter().zip(["NX", "NY", "NZ"])) {
             match u64::try_from(said) {
@@ -116,7 +63,9 @@ impl MrcHeader {
                 _ => return malformed(name, format!("{said} voxels")),
             }
         }
-        let [x, y, z] = extents;
+        let [columns, y, z] = extents;
+        // IMOD counts bytes and not voxels where each holds two, in the cell as well.
+        let x = columns * per_column;
         match words.three(64) {
             [1, 2, 3] | [0, 0, 0] => {}
             [c, r, s] => {
@@ -141,27 +90,53 @@ impl MrcHeader {
             let short: f64 = format!("{size:.6e}").parse().ok()?;
             Unit::named("Å")?.nanometres(short)
         };
-        let told = json!({
+        let mut told = json!({
             "byte_order": if big_endian { "big-endian" } else { "little-endian" },
-            "nx": x, "ny": y, "nz": z, "mode": mode,
+            "nx": columns, "ny": y, "nz": z, "mode": mode,
             "mx": samples[0], "my": samples[1], "mz": samples[2],
             "cella": cell.map(f64::from), "ispg": group, "nsymbt": extended,
             "dmin": f64::from(words.float(76)), "dmax": f64::from(words.float(80)), "dmean": f64::from(words.float(84)),
             "exttyp": String::from_utf8_lossy(&bytes[104..108]).trim_matches(['\0', ' ']),
         });
+        if per_column > 1 {
+            told["voxels_per_row"] = x.into();
+        }
         Ok(MrcHeader {
             big_endian,
             stored,
             shape: Shape([z, y, x]),
             offset: LENGTH as u64 + extended,
             voxel_size: [size(2), size(1), size(0)],
+            doubt,
             told,
         })
     }
 }
 
-/// Whether the mode is one of the format and the extents are some.
-fn is_plausible(words: &Words<'_>) -> bool {
-    matches!(words.whole(12), 0..=4 | 6 | 12 | 16 | 101)
-        && words.three(0).iter().all(|extent| (1..1 << 24).contains(extent))
+/// How much sense a header makes in a byte order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Likelihood {
+    None,
+    /// Its mode is one of the format and its extents are some.
+    Possible,
+    /// The voxels that it says lie in the file.
+    Within,
+    /// They end where the file does.
+    Exact,
+}
+
+/// Before the year 2000 there was no stamp of the byte order. Mode 0 is the same in both, and extents may be some in both, of
+/// which the length of the file bears one out.
+fn likelihood(words: &Words<'_>, total: u64) -> Likelihood {
+    let extents = words.three(0);
+    let is_possible = extents.iter().all(|extent| (1..1 << 24).contains(extent));
+    let Some(bits) = voxel::bits(words.whole(12)).filter(|_| is_possible) else { return Likelihood::None };
+    let [x, y, z] = extents.map(|extent| u128::from(extent.unsigned_abs()));
+    let extended = u128::from(words.whole(92).unsigned_abs());
+    let end = LENGTH as u128 + extended + (x * u128::from(bits)).div_ceil(8) * y * z;
+    match end.cmp(&u128::from(total)) {
+        Ordering::Equal => Likelihood::Exact,
+        Ordering::Less => Likelihood::Within,
+        Ordering::Greater => Likelihood::Possible,
+    }
 }

@@ -5,16 +5,20 @@
 mod header;
 #[cfg(test)]
 mod tests;
+mod voxel;
+mod words;
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use self::header::{LENGTH, MrcHeader};
+use self::header::MrcHeader;
+use self::voxel::StoredVoxel;
+use self::words::LENGTH;
 use super::{Description, Placement, Source, SourceError, SourceLevel, StorageFormat, foreign};
 use crate::document::{Document, DocumentKind};
-use crate::dtype::{FillValue, widened};
+use crate::dtype::{DataType, FillValue, widened};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::source::contiguous::Contiguous;
 use crate::source::planes::{all, bounded_band};
@@ -32,11 +36,14 @@ pub struct MrcReading {
     pub show_cut: bool,
     /// Whether its header is kept for people.
     pub told: bool,
+    /// Where it is a further section of a volume: what voxels of the first one are.
+    pub like: Option<DataType>,
 }
 
 /// An MRC file as a volume of one level.
 pub struct MrcSource {
     voxels: Contiguous,
+    stored: StoredVoxel,
     description: Description,
     voxel_size: [Option<f64>; 3],
     document: Option<Document>,
@@ -50,7 +57,7 @@ pub async fn open(object: Object, reading: MrcReading) -> Result<MrcSource, Sour
     let Some(bytes) = front.bytes.first_chunk::<LENGTH>() else {
         return Err(bad("header", format!("a file of {total} bytes is shorter than the {LENGTH} of a header")));
     };
-    let mut header = MrcHeader::read(bytes).map_err(|(field, reason, remedy)| {
+    let mut header = MrcHeader::read(bytes, total, reading.like).map_err(|(field, reason, remedy)| {
         match (foreign::of_bytes(bytes).filter(|what| !what.starts_with("MRC")), remedy) {
             (Some(what), _) => bad("header", format!("not an MRC file but {what}")),
             (None, Some(remedy)) => SourceError::unsupported(object.url(), field, reason).with_remedy(remedy),
@@ -58,13 +65,15 @@ pub async fn open(object: Object, reading: MrcReading) -> Result<MrcSource, Sour
         }
     })?;
     let [depth, height, width] = header.shape.0;
-    let row = width.saturating_mul(header.stored.size.max(header.stored.dtype.size()) as u64);
+    let StoredVoxel { dtype, .. } = header.stored;
+    let columns = if header.stored.is_halved() { width.div_ceil(2) } else { width };
+    let row = width.saturating_mul(header.stored.size().max(dtype.size()) as u64);
     let is_large = |shape: Shape| shape.bytes(8).is_none_or(|bytes| i64::try_from(bytes).is_err());
     if is_large(header.shape) || row > MAX_ROW {
         let reason = format!("a volume of {} voxels", header.shape);
         return Err(SourceError::unsupported(object.url(), "NX", reason));
     }
-    let plane = height * width * header.stored.size as u64;
+    let plane = height * columns * header.stored.size() as u64;
     let there = total.saturating_sub(header.offset) / plane;
     if there < depth {
         if !(reading.show_cut && there > 0 && is_past_caches()) {
@@ -78,16 +87,24 @@ pub async fn open(object: Object, reading: MrcReading) -> Result<MrcSource, Sour
         tracing::warn!("{}: only {there} of its {depth} sections are there and shown", object.url());
         header.shape.0[0] = there;
     }
-    let dtype = header.stored.dtype;
+    if let Some(doubt) = header.doubt.filter(|_| reading.told) {
+        tracing::warn!("{}: {doubt}", object.url());
+    }
     let band = bounded_band(header.shape, dtype, |rows| rows.saturating_mul(row));
     let voxel_size = std::array::from_fn(|axis| header.voxel_size[axis].or(reading.missing[axis]));
     let scale = all(voxel_size).filter(|_| header.voxel_size != [None; 3]);
     let grid = Grid { shape: header.shape, cell: Shape([1, band, width]) };
     let order = if header.big_endian { "big-endian" } else { "little-endian" };
-    let is_half = header.stored.size < dtype.size();
-    let stored = if is_half { "floats of 16 bits" } else { "uncompressed" };
+    let is_half = header.stored.size() < dtype.size();
+    let is_halved = header.stored.is_halved();
+    let stored = match (is_half, is_halved) {
+        (true, _) => "floats of 16 bits",
+        (_, true) => "4 bits",
+        _ => "uncompressed",
+    };
     let name = format!("MRC, {order}, {stored}");
-    let format = StorageFormat { name, is_uncompressed: !is_half, is_plain: !is_half, left_out: Vec::new() };
+    let is_plain = !is_half && !is_halved;
+    let format = StorageFormat { name, is_uncompressed: is_plain, is_plain, left_out: Vec::new() };
     let description = Description {
         dtype,
         levels: vec![SourceLevel { grid, scale, translation: [0.0; 3], offset: [0; 3] }],
@@ -101,8 +118,10 @@ pub async fn open(object: Object, reading: MrcReading) -> Result<MrcSource, Sour
         .told
         .then(|| Document::dump(DocumentKind::MrcHeader, object.url(), &header.told).retrieved_at(object.confirmed()));
     let MrcHeader { offset, big_endian, stored, .. } = header;
-    let voxels = Contiguous { object, grid, offset, item: stored.size, big_endian, field: "voxels" };
-    Ok(MrcSource { voxels, description, voxel_size, document })
+    let [depth, ..] = grid.shape.0;
+    let columns = Grid { shape: Shape([depth, height, columns]), cell: Shape([1, band, columns]) };
+    let voxels = Contiguous { object, grid: columns, offset, item: stored.size(), big_endian, field: "voxels" };
+    Ok(MrcSource { voxels, stored, description, voxel_size, document })
 }
 
 impl Source for MrcSource {
@@ -128,7 +147,11 @@ impl Source for MrcSource {
 
     fn decode(&self, _level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
         let numbers = self.voxels.numbers(block, raw)?;
-        let is_half = self.voxels.item < self.description.dtype.size();
+        if self.stored.is_halved() {
+            let [.., width] = self.description.levels.first().map_or([0; 3], |level| level.grid.shape.0);
+            return Ok(voxel::unhalved(&numbers, width).into());
+        }
+        let is_half = self.stored.size() < self.stored.dtype.size();
         Ok(if is_half { widened(&numbers).into() } else { numbers })
     }
 }

@@ -114,9 +114,101 @@ async fn what_is_not_read_is_refused_by_the_name_of_its_field() {
 fn bytes_of_imod_are_unsigned_unless_it_says_otherwise() {
     let mut bytes = header(0, false);
     bytes[152..156].copy_from_slice(&1_146_047_817i32.to_le_bytes());
-    assert_eq!(MrcHeader::read(&bytes).unwrap().stored.dtype, DataType::U8);
+    assert_eq!(MrcHeader::read(&bytes, u64::MAX, None).unwrap().stored.dtype, DataType::U8);
     bytes[156] = 1;
-    assert_eq!(MrcHeader::read(&bytes).unwrap().stored.dtype, DataType::I8);
+    assert_eq!(MrcHeader::read(&bytes, u64::MAX, None).unwrap().stored.dtype, DataType::I8);
+}
+
+#[test]
+fn bytes_that_int8_cannot_hold_are_unsigned_and_the_reason_is_told() {
+    let with = |lowest: f32, highest: f32| {
+        let mut bytes = header(0, false);
+        bytes[76..80].copy_from_slice(&lowest.to_le_bytes());
+        bytes[80..84].copy_from_slice(&highest.to_le_bytes());
+        bytes
+    };
+    for (lowest, highest, expected) in [
+        (0.0, 255.0, DataType::U8),
+        (3.0, 128.0, DataType::U8),
+        (0.0, 127.0, DataType::I8),
+        (-5.0, 200.0, DataType::I8),
+        (0.0, 256.0, DataType::I8),
+        (0.0, -1.0, DataType::I8),
+        (0.0, f32::NAN, DataType::I8),
+        (f32::NAN, 200.0, DataType::I8),
+    ] {
+        let read = MrcHeader::read(&with(lowest, highest), u64::MAX, None).unwrap();
+        assert_eq!(read.stored.dtype, expected, "{lowest} to {highest}");
+        assert_eq!(read.doubt.is_some(), expected == DataType::U8);
+        // IMOD's flag is believed whatever the values are.
+        let mut imod = with(lowest, highest);
+        imod[152..156].copy_from_slice(&1_146_047_817i32.to_le_bytes());
+        imod[156] = 1;
+        let read = MrcHeader::read(&imod, u64::MAX, None).unwrap();
+        assert_eq!((read.stored.dtype, read.doubt), (DataType::I8, None));
+    }
+    // A further section whose values are the same in both types is like the first one, and no other.
+    let like =
+        |lowest, highest| MrcHeader::read(&with(lowest, highest), u64::MAX, Some(DataType::U8)).unwrap().stored.dtype;
+    assert_eq!((like(0.0, 100.0), like(0.0, 0.0), like(-1.0, 100.0)), (DataType::U8, DataType::U8, DataType::I8));
+}
+
+#[tokio::test]
+async fn two_numbers_in_a_byte_are_the_lower_half_first() {
+    // As IMOD writes mode 101: rows of five voxels in three bytes.
+    let rows: Vec<u8> = (0..36).map(|n| (n * 37) as u8).collect();
+    let expected: Vec<u8> =
+        rows.chunks(3).flat_map(|row| row.iter().flat_map(|byte| [byte & 15, byte >> 4]).take(5)).collect();
+    for big_endian in [false, true] {
+        let bytes = [&header(101, big_endian)[..], &[9; 80], &rows].concat();
+        let (source, voxels) = read(&bytes, MrcReading::default()).await.unwrap();
+        let level = &source.description().levels[0];
+        assert_eq!((level.grid.shape, source.description().dtype), (Shape([3, 4, 5]), DataType::U8));
+        assert_eq!((&voxels, level.scale), (&expected, Some([0.5, 0.8, 1.0])));
+    }
+    // As SerialEM does: bytes, whose flag says that there are twice as many voxels.
+    let mut flagged = header(0, false);
+    flagged[152..156].copy_from_slice(&1_146_047_817i32.to_le_bytes());
+    flagged[156] = 16;
+    let rows: Vec<u8> = (0..60).map(|n| (n * 37) as u8).collect();
+    let expected: Vec<u8> = rows.iter().flat_map(|byte| [byte & 15, byte >> 4]).collect();
+    let (source, voxels) = read(&[&flagged[..], &[9; 80], &rows].concat(), MrcReading::default()).await.unwrap();
+    let level = &source.description().levels[0];
+    assert_eq!((level.grid.shape, &voxels, level.scale), (Shape([3, 4, 10]), &expected, Some([0.5, 0.8, 1.0])));
+    flagged[156] = 17;
+    let error = read(&[&flagged[..], &[9; 80], &rows].concat(), MrcReading::default()).await.err().unwrap().to_string();
+    assert!(error.contains("imodFlags") && error.contains("contradict"), "{error}");
+}
+
+#[test]
+fn a_label_says_two_numbers_in_a_byte_only_of_a_frame_that_is_written_so() {
+    let with = |width: i32, height: i32, labels: i32| {
+        let mut bytes = header(0, false);
+        for (at, word) in [(0, width), (4, height), (220, labels)] {
+            bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
+        }
+        bytes[230..243].copy_from_slice(b"4 bits packed");
+        MrcHeader::read(&bytes, u64::MAX, None).unwrap()
+    };
+    assert_eq!(with(3838, 7420, 1).shape, Shape([3, 7420, 7676]));
+    assert_eq!(with(3711, 7679, 1).shape, Shape([3, 7679, 7422]));
+    assert_eq!(with(5760, 8184, 1).stored.bits, 4);
+    assert_eq!((with(3838, 7420, 2).stored.bits, with(3830, 7420, 1).stored.bits), (8, 8));
+}
+
+#[test]
+fn the_length_of_the_file_decides_between_two_orders_that_both_make_sense() {
+    // 512 is 2¹⁷ in the other order, and both are extents.
+    for big_endian in [false, true] {
+        let mut bytes = [0; LENGTH];
+        for (at, word) in [(0, 512u32), (4, 256), (8, 256)] {
+            bytes[at..at + 4].copy_from_slice(&if big_endian { word.to_be_bytes() } else { word.to_le_bytes() });
+        }
+        for more in [0, 7] {
+            let read = MrcHeader::read(&bytes, 1024 + (512 << 16) + more, None).unwrap();
+            assert_eq!((read.big_endian, read.shape), (big_endian, Shape([256, 256, 512])));
+        }
+    }
 }
 
 #[test]
@@ -124,7 +216,7 @@ fn a_header_without_a_stamp_is_read_in_the_order_that_makes_sense() {
     for big_endian in [false, true] {
         let mut bytes = header(2, big_endian);
         bytes[208..216].fill(0);
-        assert_eq!(MrcHeader::read(&bytes).unwrap().big_endian, big_endian);
+        assert_eq!(MrcHeader::read(&bytes, u64::MAX, None).unwrap().big_endian, big_endian);
     }
 }
 
@@ -137,7 +229,7 @@ proptest! {
     ) {
         let mut bytes = header(1, big_endian);
         changes.into_iter().for_each(|(at, byte)| bytes[at] = byte);
-        if let Ok(header) = MrcHeader::read(&bytes) {
+        if let Ok(header) = MrcHeader::read(&bytes, 5000, None) {
             prop_assert!(!header.shape.0.contains(&0) && header.offset >= LENGTH as u64);
             prop_assert!(header.voxel_size.iter().flatten().all(|size| size.is_finite() && *size > 0.0));
         }
