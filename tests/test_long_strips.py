@@ -1,4 +1,4 @@
-"""Pages of one strip of deflate that is too long to be unpacked as a whole, as tifffile and zlib write them."""
+"""Pages of one strip of deflate, LZW or Zstandard that is too long to be unpacked as a whole, as tifffile, imagecodecs and zlib write them."""
 
 import errno
 import json
@@ -6,6 +6,7 @@ import re
 import time
 import zlib
 
+import imagecodecs
 import numpy as np
 import pytest
 import tensorstore
@@ -33,18 +34,22 @@ def ranges(origin):
     return [(request.path, request.range) for request in origin.requests if request.method == "GET" and request.range]
 
 
-def write(file, planes):
+PACKED = {"adobe_deflate": lambda rows: zlib.compress(rows, 1), "lzw": imagecodecs.lzw_encode, "zstd": lambda rows: imagecodecs.zstd_encode(rows, 3)}
+
+
+def write(file, planes, compression="zlib", predictor=2, byteorder=">"):
     """Offset and length of the strip of each page."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tifffile.TiffWriter(file, byteorder=">") as writer:
+    with tifffile.TiffWriter(file, byteorder=byteorder) as writer:
         for plane in planes:
-            writer.write(plane, compression="zlib", predictor=2, rowsperstrip=SIDE, photometric="minisblack", metadata=None, contiguous=False)
+            writer.write(plane, compression=compression, predictor=predictor, rowsperstrip=SIDE, photometric="minisblack", metadata=None, contiguous=False)
     with tifffile.TiffFile(file) as written:
         assert all(len(page.dataoffsets) == 1 for page in written.pages)
         return [(page.dataoffsets[0], page.databytecounts[0]) for page in written.pages]
 
 
-def test_strips_that_are_longer_than_the_memory_are_read_within_it(tmp_path, long):
+@pytest.mark.parametrize("compression", list(PACKED))
+def test_strips_that_are_longer_than_the_memory_are_read_within_it(tmp_path, long, compression):
     """As long as those of a plane of 196 MB, through all pages, with less memory than one of them takes."""
     side = 14000 if long else 7000
     # Rows that come again within what deflate looks back to, so that little is read.
@@ -52,8 +57,8 @@ def test_strips_that_are_longer_than_the_memory_are_read_within_it(tmp_path, lon
     plane = np.tile(pattern, (side // len(pattern), 1))
     with tifffile.TiffWriter(tmp_path / "v.tif", bigtiff=True) as writer:
         for z in range(16):
-            packed = zlib.compress((plane + np.uint8(z)).tobytes(), 1)
-            writer.write(iter([packed]), shape=plane.shape, dtype="u1", compression="adobe_deflate", rowsperstrip=side, photometric="minisblack",
+            packed = PACKED[compression]((plane + np.uint8(z)).tobytes())
+            writer.write(iter([packed]), shape=plane.shape, dtype="u1", compression=compression, rowsperstrip=side, photometric="minisblack",
                          contiguous=False, metadata=None)
     with mounted(tmp_path / "m", configuration({"v": {"kind": "tiff", "url": str(tmp_path / "v.tif"), "voxel_size": [50, 8, 8]}}), timeout=60,
                  memory="64M") as mount:
@@ -64,6 +69,34 @@ def test_strips_that_are_longer_than_the_memory_are_read_within_it(tmp_path, lon
         assert_equal(store[:, rows, columns].read().result(), expected, "through all pages")
         assert_equal(store[3, :, columns].read().result(), plane[:, columns] + np.uint8(3), "all rows of a page")
         assert mount.peak() - before < (64 + 40) << 20, "no more than the memory, the places at which strips are entered, and buffers"
+
+
+@pytest.mark.parametrize("compression", list(PACKED))
+def test_a_small_file_that_unpacks_to_a_gigabyte_is_read_within_the_memory(tmp_path, long, compression):
+    height, width = (32768 if long else 12000), 32767
+    plane = np.zeros((height, width), "u1")
+    plane[height // 2, 1000:2000] = np.arange(1000) % 256
+    tifffile.imwrite(tmp_path / "v.tif", plane, compression=compression, rowsperstrip=height, photometric="minisblack", metadata=None)
+    assert (tmp_path / "v.tif").stat().st_size < 5 << 20
+    with mounted(tmp_path / "m", configuration({"v": {"kind": "tiff", "url": str(tmp_path / "v.tif"), "voxel_size": [50, 8, 8]}}), timeout=60,
+                 memory="64M") as mount:
+        store = opened(mount, "v")
+        for rows in [slice(0, 10), slice(height - 10, height), slice(height // 2 - 5, height // 2 + 5)]:
+            assert_equal(store[0, rows, :3000].read().result(), plane[rows, :3000], f"rows {rows}")
+        assert mount.peak() < (64 + 100) << 20, "no more than `--memory` and 100 MiB"
+
+
+@pytest.mark.parametrize("compression", ["zlib", "lzw", "zstd"])
+@pytest.mark.parametrize("dtype, predictor, byteorder", [("u2", 1, "<"), ("u2", 2, "<"), ("f4", 3, ">"), ("f4", 3, "<"), ("u4", 2, ">")])
+def test_rows_of_long_strips_are_those_that_were_written(tmp_path, compression, dtype, predictor, byteorder):
+    side = 3100 if dtype[1] == "4" else SIDE
+    plane = grainy(3)[:side, :side].astype(dtype)
+    write(tmp_path / "v.tif", [plane], compression, predictor, byteorder)
+    config = configuration({"v": {"kind": "tiff", "url": str(tmp_path / "v.tif"), "voxel_size": [50, 8, 8]}})
+    with mounted(tmp_path / "m", config, timeout=60, memory="64M") as mount:
+        store = opened(mount, "v")
+        assert_equal(store[0, side - 300:, 100:300].read().result(), plane[side - 300:, 100:300], "the last rows first")
+        assert_equal(store[0].read().result(), plane, "all of it")
 
 
 @pytest.mark.parametrize("is_folder", [False, True], ids=["pages", "files"])

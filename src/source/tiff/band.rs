@@ -6,9 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::decode;
-use super::long_strip::{BandSize, LongStrip, MAX_BANDS};
+use super::long_strip::{BandSize, Entered, LongStrip, MAX_BANDS};
 use super::page_format::PageFormat;
+use super::read::ReadAt;
 use super::storage::{Codec, Data, Segments, Storage, Stored};
+use super::unpacker::Unpacker;
+use crate::source::SourceError;
 
 /// The longest strip that is unpacked as a whole, in bytes of rows.
 const MAX_WHOLE: u64 = 32 << 20;
@@ -20,13 +23,18 @@ pub(super) fn long_strip(form: &PageFormat, stored: &Stored) -> Option<(u64, u64
     let (Data::Segments(places), Segments::Strips { .. }) = (&stored.data, segments) else { return None };
     let [place @ (_, 1..)] = **places else { return None };
     let is_long = stored.storage.bytes(form.height, form.width) > MAX_WHOLE;
-    (is_long && *codec == Codec::Deflate && !reversed).then_some(place)
+    (is_long && Unpacker::reads(*codec) && !reversed).then_some(place)
 }
 
-/// Rows of the bands of a long strip: a multiple of `least`.
-pub(super) fn band_rows(height: u64, least: u64) -> u64 {
-    let least = least.max(1);
-    height.div_ceil(MAX_BANDS).div_ceil(least).saturating_mul(least).min(height)
+/// Bands that a strip is divided into where they are not longer than [`MAX_BAND`] then.
+const BANDS: u64 = 16;
+/// Bytes of a band, about: some are in memory at once.
+const MAX_BAND: u64 = 32 << 20;
+
+/// Rows of the bands of a strip of so many rows and bytes: a multiple of `least`.
+pub(super) fn band_rows(height: u64, bytes: u64, least: u64) -> u64 {
+    let (least, bands) = (least.max(1), bytes.div_ceil(MAX_BAND).clamp(BANDS, MAX_BANDS));
+    height.div_ceil(bands).div_ceil(least).saturating_mul(least).min(height)
 }
 
 /// A band.
@@ -62,6 +70,21 @@ impl Band {
         Some(Band { page, strip, size, number, storage, form, big_endian })
     }
 
+    /// What its strip is packed by.
+    pub(super) fn codec(&self) -> Codec {
+        self.storage.codec
+    }
+
+    /// A reader at its beginning.
+    pub(super) async fn enter(
+        &self,
+        strip: &LongStrip,
+        file: &dyn ReadAt,
+        bad: impl Fn(String) -> SourceError,
+    ) -> Result<Entered, SourceError> {
+        strip.enter(file, self.number, bad).await
+    }
+
     /// Its packed bytes in the file.
     pub(super) fn range(&self, strip: &LongStrip) -> Option<Range<u64>> {
         let (offset, _) = self.strip;
@@ -70,8 +93,8 @@ impl Band {
     }
 
     /// Its voxels from those bytes: C order, little-endian.
-    pub(super) fn decode(&self, strip: &LongStrip, raw: &[u8]) -> Result<Bytes, String> {
-        let rows = strip.unpack(self.number, raw)?;
+    pub(super) fn decode(&self, strip: &LongStrip, entered: Entered, raw: &[u8]) -> Result<Bytes, String> {
+        let rows = strip.unpack(entered, raw)?;
         decode::rows(rows, &self.storage, self.form.dtype, self.form.width, self.big_endian)
     }
 }

@@ -7,8 +7,8 @@
 //! A file is opened with few requests however many pages it has, and no voxel is served from a place that the page's
 //! own IFD has not confirmed, except those of ImageJ, whose pages need none. Blocks are bands of rows where a page is
 //! one uncompressed run, else the file's own strips and tiles; a page that is divided in another way than the first is read
-//! by as many of its strips or tiles as a block needs. Where every page is one strip of deflate that is too long for that, blocks
-//! are bands of its rows.
+//! by as many of its strips or tiles as a block needs. Where every page is one strip of deflate, LZW or
+//! Zstandard that is too long for that, blocks are bands of its rows.
 
 mod axes;
 mod band;
@@ -22,6 +22,7 @@ mod ifd;
 mod index;
 mod layout;
 mod long_strip;
+mod lzw;
 mod microscope;
 mod ome;
 mod page;
@@ -30,8 +31,10 @@ mod places;
 mod read;
 mod sample;
 mod shaped;
+mod step;
 mod storage;
 mod text;
+mod unpacker;
 mod volume;
 mod walk;
 
@@ -44,11 +47,12 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use self::band::Band;
 use self::long_strip::LongStrip;
 use self::read::{ObjectReader, ReadAhead};
+use self::storage::Codec;
 use self::volume::{FRONT, Volume};
 use super::indices::Indices;
 use super::{Description, Placement, Source, SourceError, SourcePart};
@@ -69,11 +73,19 @@ struct LongStrips {
     /// Those that were gone through, by their page.
     gone_through: Indices<u64, Arc<LongStrip>>,
     /// Each is gone through with some memory.
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 /// Strips of a file that are gone through at once.
-const AT_ONCE: usize = 2;
+const AT_ONCE: u32 = 2;
+
+impl LongStrips {
+    /// Waits until a strip may be gone through. Readers of Zstandard keep up to 128 MiB that they may look back to.
+    async fn permit(&self, codec: Codec) -> Result<OwnedSemaphorePermit, AcquireError> {
+        let permits = if codec == Codec::Zstd { AT_ONCE } else { 1 };
+        self.permits.clone().acquire_many_owned(permits).await
+    }
+}
 
 pub use self::axes::Choice;
 pub use self::layout::Layout;
@@ -134,8 +146,10 @@ pub async fn open(object: Object, reading: Reading) -> Result<Opening, SourceErr
         Some(names) => Opening::Set(names),
         None => {
             let has_strips = reading.section.is_none() && volume.has_long_strips();
-            let strips = has_strips
-                .then(|| LongStrips { gone_through: Indices::new(object.desk()), permits: Semaphore::new(AT_ONCE) });
+            let strips = has_strips.then(|| LongStrips {
+                gone_through: Indices::new(object.desk()),
+                permits: Arc::new(Semaphore::new(AT_ONCE as usize)),
+            });
             Opening::Volume(Box::new(TiffSource { object, volume, strips }))
         }
     })
@@ -153,9 +167,10 @@ impl TiffSource {
         let Some(band) = self.volume.band(block).await? else { return Ok(None) };
         let read = async {
             // Never closed.
-            let _permit = strips.permits.acquire().await;
+            let _permit = strips.permit(band.codec()).await;
             let bad = |reason| self.volume.bad(block, reason);
-            Ok(Arc::new(LongStrip::read(&*self.volume.reader, band.strip, band.size, bad).await?))
+            let reader = &*self.volume.reader;
+            Ok(Arc::new(LongStrip::read(reader, band.strip, band.size, band.codec(), bad).await?))
         };
         let strip = strips.gone_through.get(band.page, read).await?;
         Ok(Some((band, strip)))
@@ -214,8 +229,19 @@ impl Source for TiffSource {
     ) -> BoxFuture<'_, Result<Option<SourcePart>, SourceError>> {
         Box::pin(async move {
             let Some((band, strip)) = self.strip(block).await? else { return Ok(None) };
+            // A reader that had to go through what is before the band is let go of before there is another one.
+            let permit = match &self.strips {
+                Some(strips) if band.codec() == Codec::Zstd => Some(strips.permit(band.codec()).await),
+                _ => None,
+            };
+            let bad = |reason| self.volume.bad(block, reason);
+            let entered = band.enter(&strip, &*self.volume.reader, bad).await?;
             let bad = self.volume.malformed(block);
-            Ok(Some(SourcePart::new(move |raw| band.decode(&strip, &raw).map_err(bad))))
+            Ok(Some(SourcePart::new(move |raw| {
+                let decoded = band.decode(&strip, entered, &raw).map_err(bad);
+                drop(permit);
+                decoded
+            })))
         })
     }
 

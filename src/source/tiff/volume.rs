@@ -286,7 +286,7 @@ fn choose_cell(form: &PageFormat, first: &Stored, index: &Index, shape: Shape, m
         let packed = ways.iter().all(|stored| stored.storage.codec != Codec::None && is_contiguous(&stored.data));
         let rows = match segments {
             Segments::Strips { .. } if may_be_long && are_long_strips(form, index) => {
-                band::band_rows(form.height, band)
+                band::band_rows(form.height, form.bytes(form.height, form.width), band)
             }
             // Short strips that lie one after the other are read together.
             Segments::Strips { .. } if packed => rows.saturating_mul((band / rows).max(1)).min(form.height),
