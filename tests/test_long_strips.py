@@ -99,14 +99,14 @@ def test_rows_of_long_strips_are_those_that_were_written(tmp_path, compression, 
         assert_equal(store[0].read().result(), plane, "all of it")
 
 
-@pytest.mark.parametrize("is_folder", [False, True], ids=["pages", "files"])
-def test_long_strips_are_fetched_once_where_they_are_kept(tmp_path, is_folder):
+@pytest.mark.parametrize("is_folder, compression", [(False, "zlib"), (True, "zlib"), (False, "lzw"), (False, "zstd")])
+def test_long_strips_are_fetched_once_where_they_are_kept(tmp_path, is_folder, compression):
     root = tmp_path / "files"
     voxels = np.stack([grainy(seed) for seed in range(2)])
     if is_folder:
         places = [write(root / "v" / f"s_{z}.tif", [plane])[0] for z, plane in enumerate(voxels)]
     else:
-        places = write(root / "v.tif", voxels)
+        places = write(root / "v.tif", voxels, compression)
     length = sum(count for _, count in places)
     assert length > 20 << 20, "there is something to fetch"
     with Origin(root) as origin:
