@@ -1,6 +1,6 @@
 //! Volumes of formats that are read file by file: one file, the files of a folder, or those that the configuration names.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::FutureExt;
 use parking_lot::Mutex;

@@ -26,7 +26,8 @@ pub(super) const MRC_COMPLEX: &str = "write the real image that it was made of, 
 /// Colours in MRC.
 pub(super) const MRC_COLOURS: &str = "split it into files of a colour each by `clip splitrgb IN.mrc OUT` of IMOD";
 /// Flags of IMOD that contradict each other.
-pub(super) const MRC_FLAGS: &str = "rewrite it by `alterheader` or `newstack` of IMOD once it is known which of them holds";
+pub(super) const MRC_FLAGS: &str =
+    "rewrite it by `alterheader` or `newstack` of IMOD once it is known which of them holds";
 /// Axes of MRC in another order.
 pub(super) const MRC_AXES: &str = "write it with columns along x, rows along y and sections along z, by `AXIS X Y Z` of \
                                    `mapmask` of CCP4 or by `transpose` in Python with `mrcfile`";

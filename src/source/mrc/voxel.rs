@@ -105,7 +105,8 @@ fn bytes(words: &Words<'_>, like: Option<DataType>) -> Result<SaidVoxel, Wrong> 
         flags.map_or_else(|| is_labelled_halved(words), |flags| flags & HALVED != 0 || is_labelled_halved(words));
     if is_halved {
         if flags.is_some() && dtype == DataType::I8 {
-            let reason = "two numbers of 4 bits in each byte (flag 16) that is signed (flag 1), which contradict each other";
+            let reason =
+                "two numbers of 4 bits in each byte (flag 16) that is signed (flag 1), which contradict each other";
             return Err(("imodFlags", reason.into(), Some(remedy::MRC_FLAGS)));
         }
         (per_column, bits, doubt) = (2, 4, None);
