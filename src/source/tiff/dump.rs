@@ -1,6 +1,8 @@
 //! The tags of a page as JSON, for people: `{"tags": {"ImageWidth": {"tag": 256, "type": "SHORT", "count": 1, "value":
 //! 1121}, …}, "description": {"unit": "…"}}`. Only what was read anyway is told; nothing is fetched for it.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
 use super::ifd::{Entry, Header, Ifd, Tag, number, tags};
@@ -40,12 +42,17 @@ impl Ifd {
     /// All tags by name; those without a known one by `Tag` and number.
     pub(super) fn dump(&self, file: &ReadAhead) -> Value {
         let mut left = MAX_TEXT;
-        let tags = self.entries.iter().map(|entry| {
-            let name =
-                tags::TOLD_BY_NAME.iter().find(|Tag(tag, _)| *tag == entry.tag).map(|Tag(_, name)| (*name).to_owned());
-            (name.unwrap_or_else(|| format!("Tag{}", entry.tag)), self.dump_entry(entry, file, &mut left))
-        });
-        Value::Object(tags.collect())
+        let mut dump = Map::new();
+        let mut times = HashMap::new();
+        for entry in &self.entries {
+            let known = tags::TOLD_BY_NAME.iter().find(|Tag(tag, _)| *tag == entry.tag);
+            let name = known.map_or_else(|| format!("Tag{}", entry.tag), |Tag(_, name)| (*name).to_owned());
+            let value = self.dump_entry(entry, file, &mut left);
+            // Of a tag that comes again each is told.
+            let time = times.entry(entry.tag).and_modify(|time| *time += 1).or_insert(1u32);
+            dump.insert(if *time == 1 { name } else { format!("{name}-{time}") }, value);
+        }
+        Value::Object(dump)
     }
 
     fn dump_entry(&self, entry: &Entry, file: &ReadAhead, left: &mut usize) -> Value {

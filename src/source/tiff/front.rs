@@ -20,7 +20,7 @@ pub(super) async fn first_page(file: &mut ReadAhead, header: Header, told: bool)
                 let error = SourceError::unsupported(
                     file.name(),
                     ifd.field(tags::NEW_SUBFILE_TYPE),
-                    "a file whose first pages are reduced copies",
+                    "a file whose first pages are reduced copies or masks",
                 );
                 (ifd, error)
             }
@@ -107,4 +107,12 @@ pub(super) async fn only_page(
         Err(SourceError::Remote(error)) => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Whether the address ends in this name.
+pub(super) fn is_named(address: &str, name: &str) -> bool {
+    let own = address.split(['?', '#']).next().unwrap_or_default();
+    let own = own.rsplit('/').next().unwrap_or_default();
+    let decoded: Vec<u8> = percent_encoding::percent_decode_str(own).collect();
+    !name.is_empty() && (own == name || decoded == name.as_bytes())
 }

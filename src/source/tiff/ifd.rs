@@ -15,9 +15,11 @@ const FOREIGN: u64 = 256;
 /// Entries of one IFD that are accepted; real ones have some dozens.
 const MAX_ENTRIES: u64 = 4096;
 /// Numbers in one tag that are accepted: offsets of as many strips.
-const MAX_NUMBERS: u64 = 1 << 17;
+pub(super) const MAX_NUMBERS: u64 = 1 << 20;
 /// Bytes of text that are accepted; OME-XML has some hundreds for each page.
 const MAX_TEXT: u64 = 10 << 20;
+/// Texts of one tag that are read: tifffile writes what it is told to and then its own.
+const MAX_TEXTS: usize = 2;
 
 /// Byte order and width of the offsets, from the first bytes of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +141,26 @@ impl Ifd {
         self.entry(tag).is_some()
     }
 
+    /// Whether it is one that speaks of something else than an image.
+    pub(super) fn is_of_no_image(&self) -> bool {
+        let of_images = [
+            tags::IMAGE_WIDTH,
+            tags::IMAGE_LENGTH,
+            tags::STRIP_OFFSETS,
+            tags::STRIP_BYTE_COUNTS,
+            tags::TILE_OFFSETS,
+            tags::TILE_BYTE_COUNTS,
+        ];
+        // Else it may be anything.
+        let is_entry = |entry: &Entry| entry.tag > 0 && (BYTE..=IFD8).contains(&entry.kind);
+        self.entries.iter().all(is_entry) && !of_images.into_iter().any(|tag| self.has(tag))
+    }
+
+    /// Values of a tag as it claims.
+    pub(super) fn count(&self, tag: Tag) -> u64 {
+        self.entry(tag).map_or(0, |entry| entry.count)
+    }
+
     /// The raw bytes of a tag's values, `most` at most, and the size of one value.
     async fn values(
         &self,
@@ -147,7 +169,20 @@ impl Ifd {
         types: &[u64],
         most: u64,
     ) -> Result<Option<(Bytes, usize)>, SourceError> {
-        let Some(entry) = self.entry(tag) else { return Ok(None) };
+        match self.entry(tag) {
+            Some(entry) => self.values_of(file, entry, (tag, types), most).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The same of an entry of this tag.
+    async fn values_of(
+        &self,
+        file: &mut ReadAhead,
+        entry: &Entry,
+        (tag, types): (Tag, &[u64]),
+        most: u64,
+    ) -> Result<(Bytes, usize), SourceError> {
         let bad = |reason: String| SourceError::malformed(file.name(), self.field(tag), reason);
         if !types.contains(&entry.kind) {
             return Err(bad(format!("has field type {}, which this tag cannot have", entry.kind)));
@@ -170,7 +205,7 @@ impl Ifd {
             let offset = number(&entry.inline[..word as usize], self.header.big_endian);
             file.bytes(offset, length, &self.field(tag)).await?
         };
-        Ok(Some((bytes, size as usize)))
+        Ok((bytes, size as usize))
     }
 
     /// All values of a tag of unsigned integers, which some writers store in signed types; `None` where the tag is missing.
@@ -233,18 +268,30 @@ impl Ifd {
         }
     }
 
-    /// Bytes of a tag's text as it is claimed, as many as are accepted at the most.
-    pub(super) fn text_bytes(&self, tag: Tag) -> u64 {
-        self.entry(tag).map_or(0, |entry| entry.count.min(MAX_TEXT))
+    /// Entries of a text of which some writers make several: those that are read.
+    fn texts(&self, tag: Tag) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.tag == tag.0).take(MAX_TEXTS)
     }
 
-    /// A text without its closing NUL; UTF-8, or else Latin-1, which older ImageJ writes. One of no bytes is none.
-    pub(super) async fn text(&self, file: &mut ReadAhead, tag: Tag) -> Result<Option<String>, SourceError> {
-        if self.entry(tag).is_some_and(|entry| entry.count == 0) {
-            return Ok(None);
+    /// Bytes of a tag's texts as they are claimed, as many as are accepted at the most.
+    pub(super) fn text_bytes(&self, tag: Tag) -> u64 {
+        self.texts(tag).map(|entry| entry.count.min(MAX_TEXT)).sum()
+    }
+
+    /// Text `number` of a tag without its closing NUL; UTF-8, or else Latin-1, which older ImageJ writes. One of no bytes is
+    /// empty.
+    pub(super) async fn text(
+        &self,
+        file: &mut ReadAhead,
+        tag: Tag,
+        number: usize,
+    ) -> Result<Option<String>, SourceError> {
+        let Some(entry) = self.texts(tag).nth(number) else { return Ok(None) };
+        if entry.count == 0 {
+            return Ok(Some(String::new()));
         }
-        let values = self.values(file, tag, &[ASCII, BYTE], MAX_TEXT).await?;
-        Ok(values.map(|(bytes, _)| text_of(bytes.split(|byte| *byte == 0).next().unwrap_or_default())))
+        let (bytes, _) = self.values_of(file, entry, (tag, &[ASCII, BYTE, UNDEFINED]), MAX_TEXT).await?;
+        Ok(Some(text_of(bytes.split(|byte| *byte == 0).next().unwrap_or_default())))
     }
 }
 

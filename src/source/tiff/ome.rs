@@ -2,17 +2,21 @@
 //!
 //! Source: the OME-TIFF specification.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::page::MAX_PAGES;
 use super::text::{Dialect, Set, Text};
 
 /// Whether a description is OME-XML.
 pub(super) fn is_ome(text: &str) -> bool {
+    let text = &*markup(text);
     elements(text, "Pixels").next().is_some() || elements(text, "BinaryOnly").next().is_some()
 }
 
 /// Reads the description; the error is the variant that is not read.
 pub(super) fn parse(text: &str) -> Result<Text, String> {
+    let text = &*markup(text);
     let ome = Text { dialect: Dialect::Ome, ..Text::PLAIN };
     let Some(pixels) = elements(text, "Pixels").next() else {
         let file = elements(text, "BinaryOnly").find_map(|element| attribute(element, "MetadataFile"));
@@ -45,9 +49,8 @@ pub(super) fn parse(text: &str) -> Result<Text, String> {
     let mut found = Text { pages: Some(pages), ..ome };
     let planes = planes(text);
     found.set = set(text, &axes, &planes);
-    let in_order = |plane: &Plane| plane.index(&axes).is_none_or(|index| index == plane.ifd);
-    if found.set.is_none() && !planes.iter().all(in_order) {
-        return Err("OME-TIFF whose pages are not in the order of z".into());
+    if matches!(found.set, None | Some(Set::One(_))) {
+        found.order = page_order(&axes, &planes, pages)?.map(Into::into);
     }
     found.scale = scale(pixels, &mut found);
     Ok(found.along(axes))
@@ -78,6 +81,8 @@ fn scale(pixels: &str, found: &mut Text) -> [Option<f64>; 3] {
 struct Plane {
     ifd: u64,
     first: [u64; 3],
+    /// Number of planes, `None` for all that follow.
+    count: Option<u64>,
     /// Name and UUID of the file, where said.
     file: Option<(String, String)>,
 }
@@ -100,9 +105,12 @@ fn planes(text: &str) -> Vec<Plane> {
     for (name, rest) in all_elements(text) {
         match name {
             "TiffData" => {
-                let number = |key: &str| attribute(rest, key).and_then(|number| number.parse().ok()).unwrap_or(0);
+                let said = |key: &str| attribute(rest, key).and_then(|number| number.parse().ok());
+                let number = |key: &str| said(key).unwrap_or(0);
                 let first = ["FirstZ", "FirstC", "FirstT"].map(number);
-                planes.push(Plane { ifd: number("IFD"), first, file: None });
+                let one = said("IFD").map(|_: u64| 1);
+                let count = said("PlaneCount").or_else(|| said("NumPlanes")).or(one).filter(|count| *count > 0);
+                planes.push(Plane { ifd: number("IFD"), first, count, file: None });
             }
             "UUID" => {
                 let file = attribute(rest, "FileName").unwrap_or_default();
@@ -117,6 +125,38 @@ fn planes(text: &str) -> Vec<Plane> {
     planes
 }
 
+/// The page of each of so many planes, where these are not in the order of the planes. The error is the variant that is not
+/// read.
+fn page_order(axes: &[(char, u64)], planes: &[Plane], total: u64) -> Result<Option<Vec<u64>>, String> {
+    let is_in_order = |plane: &Plane| plane.index(axes) == Some(plane.ifd);
+    if planes.iter().all(is_in_order) {
+        return Ok(None);
+    }
+    let remedy = "a copy with the planes in their order, as Bio-Formats' bfconvert writes it, can be read";
+    let unread = |what: &str| Err(format!("OME-TIFF whose pages are not in the order of z and {what} ({remedy})"));
+    if total > MAX_PAGES {
+        return unread("which has too many");
+    }
+    let mut pages: Vec<Option<u64>> = vec![None; total as usize];
+    for plane in planes {
+        let Some(first) = plane.index(axes).filter(|first| *first < total) else {
+            return unread("which speaks of planes that it does not have");
+        };
+        let left = total - first;
+        for number in 0..plane.count.unwrap_or(left).min(left) {
+            let page = plane.ifd.checked_add(number).filter(|page| *page < MAX_PAGES);
+            match pages.get_mut((first + number) as usize) {
+                Some(place) if page.is_some() && place.is_none_or(|known| Some(known) == page) => *place = page,
+                _ => return unread("which has two pages for a plane"),
+            }
+        }
+    }
+    match pages.into_iter().collect::<Option<Vec<u64>>>() {
+        Some(pages) => Ok(Some(pages)),
+        None => unread("which does not say of each plane where it is"),
+    }
+}
+
 /// The files of the image where these are more than this one.
 fn set(text: &str, axes: &[(char, u64)], planes: &[Plane]) -> Option<Set> {
     let own = elements(text, "OME").find_map(|element| attribute(element, "UUID"));
@@ -129,6 +169,11 @@ fn set(text: &str, axes: &[(char, u64)], planes: &[Plane]) -> Option<Set> {
         return None;
     }
     let total = axes.iter().map(|(_, extent)| *extent).fold(1, u64::saturating_mul);
+    if let (1, Some(name)) = (files.len(), files.values().next())
+        && planes.iter().all(|plane| plane.file.is_some())
+    {
+        return Some(Set::One((*name).to_owned()));
+    }
     let other = || {
         let names: Vec<&str> = files.values().copied().take(4).collect();
         let reason =
@@ -149,6 +194,24 @@ fn set(text: &str, axes: &[(char, u64)], planes: &[Plane]) -> Option<Set> {
         return other();
     }
     Some(Set::Planes(names.into_values().map(str::to_owned).collect()))
+}
+
+/// The text without its comments and without what is no markup in it.
+fn markup(text: &str) -> Cow<'_, str> {
+    if !text.contains("<!") {
+        return text.into();
+    }
+    let (mut rest, mut markup) = (text, String::new());
+    while let Some(start) = rest.find("<!") {
+        let (before, from) = rest.split_at(start);
+        let end = [("<!--", "-->"), ("<![CDATA[", "]]>")].into_iter().find(|(start, _)| from.starts_with(start));
+        let (start, end) = end.unwrap_or(("<!", ">"));
+        markup.push_str(before);
+        let inside = from.get(start.len()..).unwrap_or_default();
+        rest = inside.split_once(end).map_or("", |(_, after)| after);
+    }
+    markup.push_str(rest);
+    markup.into()
 }
 
 /// The names of all elements without their prefixes, each with what follows the name up to the next element.

@@ -14,6 +14,10 @@ use crate::source::SourceError;
 /// Pages that are accepted in a chain of IFDs.
 pub(super) const MAX_PAGES: u64 = 65_536;
 
+/// Bits of NewSubfileType: a copy of fewer pixels, and what says which pixels of another page are to be seen.
+const REDUCED: u64 = 1;
+const MASK: u64 = 4;
+
 /// One page.
 #[derive(Debug, Clone)]
 pub(super) struct Page {
@@ -37,7 +41,13 @@ impl Page {
         self.stored.storage.bytes(self.form.height, self.form.width)
     }
 
-    /// Reads the IFD at `offset` and what it says of its page, which is `None` for a reduced copy of another page. `like` is
+    /// The error for a page of another form than the first one's.
+    pub(super) fn unlike(&self, file: &str, number: u64, first: &PageFormat) -> SourceError {
+        let reason = format!("{}, unlike the {first} of page 0,", self.form);
+        SourceError::unsupported(file, format!("page {number}"), reason)
+    }
+
+    /// Reads the IFD at `offset` and what it says of its page, which is `None` for a reduced copy or a mask of another page. `like` is
     /// how another page is stored, which is shared where this one is stored so, too.
     pub(super) async fn read_at(
         file: &mut ReadAhead,
@@ -60,15 +70,8 @@ impl Page {
         like: Option<&Arc<Storage>>,
     ) -> Result<Option<Page>, SourceError> {
         let subfile = ifd.single(file, tags::NEW_SUBFILE_TYPE, 0).await?;
-        if subfile & 1 != 0 || ifd.single(file, tags::SUBFILE_TYPE, 0).await? == 2 {
+        if subfile & (REDUCED | MASK) != 0 || ifd.single(file, tags::SUBFILE_TYPE, 0).await? == 2 {
             return Ok(None);
-        }
-        if subfile & 4 != 0 {
-            return Err(SourceError::unsupported(
-                file.name(),
-                ifd.field(tags::NEW_SUBFILE_TYPE),
-                "a transparency mask",
-            ));
         }
         let (width, height) = extents(file, ifd).await?;
         let PageSample { dtype, bits, white_is_zero, palette } = sample::read(file, ifd).await?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ifd::{Ifd, tags};
+use super::ifd::{Ifd, MAX_NUMBERS, tags};
 use super::page_format::PageFormat;
 use super::read::ReadAhead;
 use super::storage::{Codec, Data, Segments, Storage, Stored};
@@ -18,6 +18,11 @@ const MAX_LZW_RATIO: u64 = 4096;
 const MAX_PACKBITS_RATIO: u64 = 64;
 /// A block of four bytes stands for 128 KiB.
 const MAX_ZSTD_RATIO: u64 = 40_000;
+
+/// What makes fewer strips or tiles of the same pages.
+pub(super) const FEWER: &str = "`tiffcp -s -r 256 IN OUT` or `tiffcp -t -w 256 -l 256 IN OUT` writes fewer";
+/// Bytes of memory that a strip or tile takes while its place is read.
+const READING: u64 = 48;
 
 /// Reads where a page that is stored so lies. `like` is how another one is stored, shared where both are alike.
 pub(super) async fn read(
@@ -52,6 +57,12 @@ async fn read_places(
     // Some writers put the places of tiles into the tags of strips.
     let (offset_tag, count_tag) = if tiles && ifd.has(tags::TILE_OFFSETS) { of_tiles } else { of_strips };
     let plain = storage.codec == Codec::None;
+    let claimed = ifd.count(offset_tag).max(ifd.count(count_tag));
+    if claimed > MAX_NUMBERS {
+        let reason = format!("{claimed} strips or tiles of a page, more than {MAX_NUMBERS} ({FEWER}),");
+        return Err(SourceError::unsupported(file.name(), ifd.field(offset_tag), reason));
+    }
+    let _share = file.reserve(claimed.saturating_mul(READING)).await;
     let offsets = ifd.unsigned(file, offset_tag).await?.unwrap_or_default();
     let counts = match ifd.has_values(count_tag) {
         true => ifd.unsigned(file, count_tag).await?.unwrap_or_default(),
@@ -131,9 +142,10 @@ async fn read_places(
             }
         };
         if offset.checked_add(length).is_none_or(|end| end > total) {
+            file.note_past_end();
             let reason =
                 format!("strip or tile {index} ({length} bytes at {offset}) does not lie in the file of {total} bytes");
-            return bad(offset_tag, reason);
+            return Err(SourceError::malformed(file.name(), ifd.field(offset_tag), reason));
         }
         places.push((offset, length));
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::layout::HEADER;
-use crate::cache::PoolShare;
+use crate::cache::{PoolShare, Reservation};
 use crate::source::SourceError;
 use crate::store::Object;
 
@@ -15,8 +15,8 @@ use crate::store::Object;
 pub(super) const AHEAD: u64 = 128 << 10;
 /// Windows that are kept; older ones are dropped and fetched again if needed.
 const KEPT: usize = 4;
-/// A text so short takes no share of the memory for what arrives.
-const SHORT_TEXT: u64 = 256 << 10;
+/// What is so short takes no share of the memory for what arrives.
+const SHORT: u64 = 256 << 10;
 /// Bytes of windows that are kept beside the newest.
 const KEPT_BYTES: usize = 4 << 20;
 
@@ -28,9 +28,13 @@ pub(super) trait ReadAt: Send + Sync {
     fn total(&self) -> u64;
     /// Exactly the bytes of a range that lies in the file and is not empty.
     fn read_at(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, SourceError>>;
-    /// Waits until a text of so many bytes may arrive.
+    /// Waits until so many bytes of text or numbers may arrive.
     fn reserve(&self, _bytes: u64) -> BoxFuture<'_, Option<PoolShare>> {
         Box::pin(std::future::ready(None))
+    }
+    /// A part of the memory for what is kept; the error is that there is none, and the remedy.
+    fn keep(&self, _bytes: u64) -> Result<Option<Reservation>, String> {
+        Ok(None)
     }
 }
 
@@ -56,6 +60,10 @@ impl ReadAt for ObjectReader {
     fn reserve(&self, bytes: u64) -> BoxFuture<'_, Option<PoolShare>> {
         Box::pin(self.object.desk().arrive(self.object.place(), bytes))
     }
+
+    fn keep(&self, bytes: u64) -> Result<Option<Reservation>, String> {
+        self.object.desk().keep(bytes).map(Some).map_err(|error| error.to_string())
+    }
 }
 
 /// The parts of a file that were fetched lately, and how far to read ahead when another is needed.
@@ -66,13 +74,15 @@ pub(super) struct ReadAhead {
     /// From the first to the last byte behind the header that was asked for.
     reached: Option<Range<u64>>,
     requests: u32,
+    /// Whether something behind the end of the file was asked for.
+    past_end: bool,
     /// Bytes to fetch at least, where the file has them.
     pub(super) ahead: u64,
 }
 
 impl ReadAhead {
     pub(super) fn new(reader: Arc<dyn ReadAt>, ahead: u64) -> Self {
-        ReadAhead { reader, kept: Vec::new(), touched: None, reached: None, requests: 0, ahead }
+        ReadAhead { reader, kept: Vec::new(), touched: None, reached: None, requests: 0, past_end: false, ahead }
     }
 
     /// A file of which the first bytes are known, at least those of the header.
@@ -100,15 +110,25 @@ impl ReadAhead {
         self.kept.push((start, bytes));
     }
 
-    /// Waits until a text of so many bytes may arrive; a short one may at once.
+    /// Notes that something should lie behind the end of the file.
+    pub(super) fn note_past_end(&mut self) {
+        self.past_end = true;
+    }
+
+    /// Whether that was so since the last call.
+    pub(super) fn take_past_end(&mut self) -> bool {
+        std::mem::take(&mut self.past_end)
+    }
+
+    /// Waits until so many bytes of text or numbers may arrive; few may at once.
     pub(super) async fn reserve(&self, bytes: u64) -> Option<PoolShare> {
         let reader = self.reader.clone();
-        if bytes > SHORT_TEXT { reader.reserve(bytes).await } else { None }
+        if bytes > SHORT { reader.reserve(bytes).await } else { None }
     }
 
     /// Lets go of windows that hold a long text.
     pub(super) fn drop_long(&mut self) {
-        self.kept.retain(|(_, bytes)| bytes.len() as u64 <= SHORT_TEXT);
+        self.kept.retain(|(_, bytes)| bytes.len() as u64 <= SHORT);
     }
 
     pub(super) fn name(&self) -> String {
@@ -144,6 +164,7 @@ impl ReadAhead {
         let total = self.total();
         let end = start.checked_add(length).filter(|end| *end <= total && length > 0);
         let Some(end) = end else {
+            self.note_past_end();
             let reason = format!("{length} bytes at offset {start} do not lie in the file of {total} bytes");
             return Err(SourceError::malformed(self.name(), what, reason));
         };

@@ -168,6 +168,24 @@ pub(super) struct Stored {
     pub(super) data: Data,
 }
 
+impl Stored {
+    /// Bytes of memory that the places of strips and tiles take.
+    pub(super) fn kept(&self) -> u64 {
+        match &self.data {
+            Data::Contiguous(_) => 64,
+            Data::Segments(places) => 64 + 16 * places.len() as u64,
+        }
+    }
+
+    /// Bytes of the file that its voxels take.
+    pub(super) fn packed_bytes(&self, form: &PageFormat) -> u64 {
+        match &self.data {
+            Data::Contiguous(_) => self.storage.bytes(form.height, form.width),
+            Data::Segments(places) => places.iter().map(|(_, length)| *length).fold(0, u64::saturating_add),
+        }
+    }
+}
+
 /// The value of a tag that every page has.
 pub(super) async fn required(file: &mut ReadAhead, ifd: &Ifd, tag: Tag) -> Result<u64, SourceError> {
     match ifd.single(file, tag, 0).await? {

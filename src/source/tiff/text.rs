@@ -3,6 +3,8 @@
 //!
 //! Sources: ImageJ's `TiffEncoder` and `FileSaver`, SCIFIO's `TIFFFormat`.
 
+use std::sync::Arc;
+
 use crate::length::Unit;
 
 /// The program or convention that wrote the description.
@@ -27,6 +29,8 @@ pub(super) struct Long {
 pub(super) enum Set {
     /// Names of the files in the order of z, a plane in each.
     Planes(Vec<String>),
+    /// The name of the one file that holds all planes, whose UUID is not that of the file which says so.
+    One(String),
     /// Any other division: why they cannot be put together without being named.
     Other(String),
 }
@@ -49,6 +53,8 @@ pub(super) struct Text {
     pub(super) window: Option<(f64, f64)>,
     /// Whether stored values of 16 bits are meant less 32768.
     pub(super) signed: bool,
+    /// The page of each plane, where they are not in the order of the planes.
+    pub(super) order: Option<Arc<[u64]>>,
     /// Where the planes lie in several files.
     pub(super) set: Option<Set>,
     /// Units that are none of length that is known.
@@ -65,6 +71,7 @@ impl Text {
         is_depth_taken: false,
         window: None,
         signed: false,
+        order: None,
         set: None,
         units: Vec::new(),
     };

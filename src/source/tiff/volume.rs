@@ -107,6 +107,11 @@ impl Volume {
         let set = match (&text.set, reading.section.is_some()) {
             (None, _) | (_, true) => None,
             (Some(Set::Planes(names)), false) => Some(names.clone()),
+            (Some(Set::One(named)), false) if front::is_named(&name, named) => None,
+            (Some(Set::One(named)), false) => {
+                let remedy = "if that is this file, give it that name, else name that one by `url`";
+                return Err(refused(format!("a file whose planes by its description are in {named:?} ({remedy})")));
+            }
             (Some(Set::Other(what)), false) => {
                 let remedy = "name the files of a plane each in the order of z by `urls`, or their folder by `url`";
                 return Err(refused(format!("a part of an image ({what}; {remedy})")));
@@ -118,7 +123,7 @@ impl Volume {
             if let Some(said) = said {
                 tracing::warn!("{name}: its description speaks of {said} pages; a section is the one page of its file");
             }
-            (Index::Table(vec![first.stored.clone()]), Pages { first: 0, step: 1, count: 1, warning: None })
+            (Index::One(first.stored.clone()), Pages { first: 0, step: 1, count: 1, warning: None })
         } else {
             let index = index::find(file, reader.clone(), header, first, &text, reading.show_cut).await?;
             let pages = axes::choose(&text, index.pages(), reading.choice).map_err(refused)?;
@@ -247,21 +252,7 @@ async fn described(
     let microscope = microscope::pixel_size(file, ifd).await?;
     let resolution = microscope::resolution(per_unit, unit);
     let _share = file.reserve(ifd.text_bytes(tags::IMAGE_DESCRIPTION)).await;
-    let text = ifd.text(file, tags::IMAGE_DESCRIPTION).await?.unwrap_or_default();
-    let text = match description::parse(&text, per_unit, [form.height, form.width]) {
-        Ok(text) => text,
-        // Whatever there is beside it, a section is the one page of its file.
-        Err(variant) if reading.section.is_some() => {
-            if reading.is_told() {
-                let (name, field) = (file.name(), ifd.field(tags::IMAGE_DESCRIPTION));
-                tracing::warn!("{name}: {field}: {variant}; a section is the one page of its file");
-            }
-            description::of_plane(&text)
-        }
-        Err(variant) => {
-            return Err(SourceError::unsupported(file.name(), ifd.field(tags::IMAGE_DESCRIPTION), variant));
-        }
-    };
+    let text = description::read(file, ifd, (per_unit, [form.height, form.width]), reading).await?;
     let tags = ifd.dump(file);
     file.drop_long();
     let [z, y, x] = text.scale;

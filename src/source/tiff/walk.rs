@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
-use super::ifd::Header;
+use super::ending::{Chain, Ending};
+use super::ifd::{Header, Ifd};
 use super::page::{MAX_PAGES, Page};
+use super::places::FEWER;
 use super::read::{AHEAD, ReadAhead};
-use super::storage::{Codec, Data, Stored};
+use super::storage::{Codec, Data};
+use super::table::{Listed, Table};
+use crate::cache::Reservation;
 use crate::source::SourceError;
-use crate::store::is_past_caches;
 
 /// Longest window.
 const MAX_WINDOW: u64 = 4 << 20;
@@ -17,35 +20,26 @@ const SHORT_REST: u64 = 256 << 10;
 const USUAL_IFD: u64 = 256;
 /// Windows before a file is refused: a chain so scattered would keep a reader waiting for an hour.
 const MAX_REQUESTS: u32 = 16_384;
-/// Strips and tiles of all pages together that are kept.
-const MAX_SEGMENTS: u64 = 1 << 19;
+/// Strips and tiles of all pages together that are kept, where there is memory for them.
+const MAX_SEGMENTS: u64 = 1 << 22;
+/// Bytes of what is kept that are counted together.
+const COUNTED: u64 = 1 << 20;
 /// Strips and tiles of all pages together that are read, though most may adjoin and become one run.
 const MAX_READ: u64 = 16 << 20;
-/// A link so far behind the end of the file leads nowhere: what is cut off has no space for it.
-const FAR: u64 = 64 << 10;
 /// IFDs that one window must have held for the next one to be longer instead of shorter.
 const CROWD: u64 = 4;
 
-/// What is to be made of a chain that does not end as it should.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ending {
-    /// Number of pages by the description.
-    pub(super) said: Option<u64>,
-    /// Whether the whole pages of a file that is cut are shown.
-    pub(super) show_cut: bool,
-}
-
-/// Follows the chain from the first page on and returns how each page is stored; every page must be like `first`.
-/// Reduced copies of pages (the coarser levels of a pyramid) are left out.
+/// Follows the chain from the first page on and returns how each page is stored. Reduced copies of pages (the coarser levels
+/// of a pyramid) and masks are left out.
 pub(super) async fn all_pages(
     file: &mut ReadAhead,
     header: Header,
     first: &Page,
     ending: Ending,
-) -> Result<Vec<Stored>, SourceError> {
+) -> Result<Table, SourceError> {
     let mut seen = HashSet::new();
-    let mut pages: Vec<Stored> = Vec::new();
-    let (mut read, mut kept) = (0u64, 0u64);
+    let mut chain = Chain::new(ending);
+    let mut counted = Counted::default();
     let mut offset = first.offset;
     let start_requests = file.requests();
     let mut window = AHEAD;
@@ -60,7 +54,8 @@ pub(super) async fn all_pages(
         let place = || format!("page {number}, IFD");
         if !seen.insert(offset) {
             let reason = format!("the chain of IFDs is cyclic: offset {offset} comes again");
-            return Err(SourceError::malformed(file.name(), place(), reason));
+            chain.come_back(SourceError::malformed(file.name(), place(), reason));
+            break;
         }
         if number == MAX_PAGES {
             let reason = format!("a chain of more than {MAX_PAGES} pages");
@@ -82,16 +77,19 @@ pub(super) async fn all_pages(
         if file.total().saturating_sub(offset) <= SHORT_REST {
             file.ahead = SHORT_REST;
         }
-        let (ifd, page) = match Page::read_at(file, header, offset, number, Some(&first.stored.storage)).await {
-            Ok(found) => found,
-            Err(error @ SourceError::Malformed { .. }) if !pages.is_empty() => {
-                let beyond = offset.saturating_sub(file.total());
-                let rubbish = pages.len() > 1 && beyond > longest.saturating_mul(2).saturating_add(FAR);
-                let complete = ending.said == Some(pages.len() as u64) || rubbish;
-                end(file, error, pages.len(), complete || ending.show_cut)?;
+        file.take_past_end();
+        let ifd = match Ifd::read(file, header, offset, number).await {
+            Ok(ifd) => ifd,
+            Err(error @ SourceError::Malformed { .. }) => {
+                chain.break_off(file, (header, offset), (first, longest), error)?;
                 break;
             }
             Err(error) => return Err(error),
+        };
+        let page = match Page::of_ifd(file, &ifd, offset, Some(&first.stored.storage)).await {
+            Err(SourceError::Remote(error)) => return Err(error.into()),
+            Ok(Some(page)) if page.form != first.form => Err(page.unlike(&file.name(), number, &first.form)),
+            page => page,
         };
         if file.requests() > before {
             (window, window_start, in_window) = (usual, offset, 0);
@@ -99,52 +97,56 @@ pub(super) async fn all_pages(
         in_window += 1;
         longest = longest.max(offset.saturating_sub(last));
         last = offset;
+        match page {
+            Ok(None) => chain.leave_out(),
+            Ok(Some(page)) => {
+                counted.add(file, &page, number)?;
+                chain.push(Listed::Whole(page.stored));
+            }
+            Err(error) => {
+                if !chain.odd(file, (&ifd, number, offset), first, error).await? {
+                    break;
+                }
+            }
+        }
         offset = ifd.next;
-        let Some(page) = page else { continue };
-        if page.form != first.form {
-            if ending.said == Some(pages.len() as u64) {
-                tracing::warn!(
-                    "{}: page {number} of {} is left out: by its description the file has {} pages of {}",
-                    file.name(),
-                    page.form,
-                    pages.len(),
-                    first.form
-                );
-                break;
-            }
-            let reason = format!("{}, unlike the {} of page 0,", page.form, first.form);
-            return Err(SourceError::unsupported(file.name(), format!("page {number}"), reason));
-        }
-        let (down, across) = page.stored.storage.segments.counts(&page.form);
-        read = read.saturating_add(down.saturating_mul(across));
-        if let Data::Segments(places) = &page.stored.data {
-            kept += places.len() as u64;
-        }
-        for (count, most) in [(kept, MAX_SEGMENTS), (read, MAX_READ)] {
-            if count > most {
-                let reason = format!("more than {most} strips and tiles");
-                return Err(SourceError::unsupported(file.name(), place(), reason));
-            }
-        }
-        pages.push(page.stored);
     }
-    Ok(pages)
+    chain.finish(file, header, first)
 }
 
-/// Ends the chain before a page that cannot be read, where that is allowed; the error says how to allow it.
-fn end(file: &ReadAhead, error: SourceError, whole: usize, allowed: bool) -> Result<(), SourceError> {
-    // What may be the fault of one bad answer is believed only where it was fetched past every cache.
-    if allowed && is_past_caches() {
-        tracing::warn!("{}: only the {whole} pages before this are shown: {error}", file.name());
-        return Ok(());
-    }
-    match error {
-        SourceError::Malformed { file, field, reason } => {
-            let remedy =
-                format!("so page {whole} is the first one missing; `truncated = \"show\"` shows those before it");
-            Err(SourceError::malformed(file, field, format!("{reason}; {remedy}")))
+/// The strips and tiles of all pages so far.
+#[derive(Default)]
+struct Counted {
+    read: u64,
+    kept: u64,
+    /// Bytes of those for which there is no part of the memory yet.
+    uncounted: u64,
+    parts: Vec<Reservation>,
+}
+
+impl Counted {
+    /// Counts those of a page, against the memory for what is kept, too.
+    fn add(&mut self, file: &ReadAhead, page: &Page, number: u64) -> Result<(), SourceError> {
+        let (down, across) = page.stored.storage.segments.counts(&page.form);
+        self.read = self.read.saturating_add(down.saturating_mul(across));
+        if let Data::Segments(places) = &page.stored.data {
+            self.kept += places.len() as u64;
         }
-        other => Err(other),
+        for (count, most) in [(self.kept, MAX_SEGMENTS), (self.read, MAX_READ)] {
+            if count > most {
+                let reason = format!("more than {most} strips and tiles in all pages ({FEWER}),");
+                return Err(SourceError::unsupported(file.name(), format!("page {number}, IFD"), reason));
+            }
+        }
+        self.uncounted += page.stored.kept();
+        if self.uncounted >= COUNTED {
+            let part = file.reader().keep(std::mem::take(&mut self.uncounted)).map_err(|reason| {
+                let reason = format!("{} strips and tiles up to here: {reason}; {FEWER}", self.kept);
+                SourceError::malformed(file.name(), format!("page {number}, IFD"), reason)
+            })?;
+            self.parts.extend(part);
+        }
+        Ok(())
     }
 }
 

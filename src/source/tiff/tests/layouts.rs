@@ -194,6 +194,33 @@ async fn a_page_that_is_not_where_it_was_predicted_is_found_by_the_chain() {
     }
 }
 
+#[tokio::test]
+async fn a_broken_page_takes_nothing_from_the_pages_beside_it() {
+    let (total, pieces) = itk(20, 64, 96, 8);
+    let data: Vec<u64> = pieces.iter().map(|(start, piece)| start + piece.len() as u64).collect();
+    let mut of_another_type = pieces.clone();
+    // BitsPerSample is the fourth entry.
+    of_another_type[11].1[2 + 3 * 12 + 8] = 24;
+    let mut of_zeros = pieces;
+    of_zeros[11].1.fill(0);
+    for pieces in [of_another_type, of_zeros] {
+        for order in [[9, 10, 11, 12], [12, 11, 10, 9]] {
+            let reader = sparse(total, pieces.clone());
+            let volume = open(reader.clone()).await.unwrap();
+            let opened = reader.count();
+            for number in order {
+                let found = volume.locate(CellIndex([number, 0, 0])).await;
+                if number == 10 {
+                    assert!(found.unwrap_err().to_string().contains("page 10, "));
+                } else {
+                    assert_eq!(found.unwrap().unwrap().start, data[number as usize]);
+                }
+            }
+            assert!(reader.count() - opened <= 20, "{} requests", reader.count() - opened);
+        }
+    }
+}
+
 /// A file as ImageJ 1.52p writes it: one IFD with the description, all voxels, further IFDs only in `rest`.
 fn imagej(pages: u32, height: u32, width: u32, rest: bool) -> (u64, Vec<(u64, Vec<u8>)>) {
     let text = format!(

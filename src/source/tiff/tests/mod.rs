@@ -1,3 +1,4 @@
+mod chains;
 mod codecs;
 mod fixtures;
 mod hostile;

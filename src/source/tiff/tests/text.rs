@@ -171,12 +171,51 @@ fn a_set_of_files_is_told_from_a_file_of_its_own() {
         vec![plane(0, 0, "a.tif", 0), plane(1, 1, "b.tif", 1)],
         vec![plane(0, 0, "a.tif", 0), plane(1, 0, "../b.tif", 1)],
         vec![plane(0, 0, "a.tif", 0), plane(0, 0, "b.tif", 1)],
-        vec![plane(0, 0, "b.tif", 1)],
     ] {
         assert!(matches!(set(&other), Some(Set::Other(_))), "{other:?}");
     }
+    // All planes are in one file, be it this one under another UUID.
+    assert_eq!(set(&[plane(0, 0, "b.tif", 1), plane(1, 1, "b.tif", 1)]), Some(Set::One("b.tif".into())));
     let companion = parse("<OME><BinaryOnly MetadataFile=\"v.companion.ome\" UUID=\"urn:uuid:9\"/></OME>").unwrap();
     assert!(matches!(companion.set, Some(Set::Other(reason)) if reason.contains("v.companion.ome")));
+}
+
+#[test]
+fn the_page_of_each_plane_is_the_one_that_ome_says() {
+    let order = |planes: &str| {
+        let text = parse(&format!("<OME><Pixels SizeZ=\"3\" SizeC=\"2\">{planes}</Pixels></OME>"));
+        text.map(|text| text.order.map(|order| order.to_vec()))
+    };
+    let backwards: String =
+        (0..6).map(|p| format!("<TiffData FirstZ='{}' FirstC='{}' IFD='{}'/>", p % 3, p / 3, 5 - p)).collect();
+    for (planes, expected) in [
+        ("", None),
+        ("<TiffData/>", None),
+        ("<TiffData IFD='0' PlaneCount='6'/>", None),
+        ("<TiffData FirstZ='1' IFD='1'/>", None),
+        (&backwards, Some(vec![5, 4, 3, 2, 1, 0])),
+        ("<TiffData IFD='1' PlaneCount='6'/>", Some(vec![1, 2, 3, 4, 5, 6])),
+        ("<TiffData IFD='3' PlaneCount='3'/><TiffData FirstC='1' PlaneCount='3'/>", Some(vec![3, 4, 5, 0, 1, 2])),
+    ] {
+        assert_eq!(order(planes).unwrap(), expected, "{planes}");
+    }
+    for (planes, expected) in [
+        ("<TiffData IFD='1' PlaneCount='5'/>", "does not say of each plane"),
+        ("<TiffData IFD='1' FirstZ='0'/><TiffData IFD='2' FirstZ='0'/>", "two pages for a plane"),
+        ("<TiffData IFD='1' FirstT='9'/>", "planes that it does not have"),
+        ("<TiffData IFD='18446744073709551615' PlaneCount='6'/>", "two pages for a plane"),
+    ] {
+        let error = order(planes).unwrap_err();
+        assert!(error.contains(expected) && error.contains("order of z") && error.contains("bfconvert"), "{error}");
+    }
+}
+
+#[test]
+fn what_stands_in_a_comment_of_xml_says_nothing() {
+    let text = "<?xml version='1.0'?><!DOCTYPE OME><OME><!-- <Pixels SizeZ=\"9\"> -->\
+                <![CDATA[<Pixels SizeZ=\"7\"/>]]><Pixels SizeZ=\"3\"/><!-- <Pixels SizeZ=\"8\"/></OME>";
+    assert_eq!(parse(text).unwrap().pages, Some(3));
+    assert_eq!(parse("<!-- <Pixels SizeZ=\"9\"/> -->").unwrap().dialect, Dialect::Plain);
 }
 
 #[test]
