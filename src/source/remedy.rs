@@ -14,6 +14,9 @@ pub(super) const SAMPLES: &str = "keep one of them, in ImageJ by Image › Color
 /// A codec or predictor of TIFF.
 pub(super) const CODEC: &str = "store it in another way, by `tiffcp -c lzw IN.tif OUT.tif` of libtiff or \
                                 `bfconvert -compression LZW IN.tif OUT.ome.tif` of Bio-Formats";
+/// Too many strips or tiles in TIFF.
+pub(super) const SEGMENTS: &str = "store fewer of them, by `tiffcp -s -r 256 IN.tif OUT.tif` or \
+                                   `tiffcp -t -w 256 -l 256 IN.tif OUT.tif` of libtiff";
 /// Numbers in TIFF of a type that is none of a voxel.
 pub(super) const NUMBERS: &str =
     "write its numbers as integers or floats of 8 to 64 bits, for example by `tifffile` of Python";

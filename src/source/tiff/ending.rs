@@ -51,13 +51,15 @@ pub(super) struct Chain {
     pages: Vec<Listed>,
     odd: Vec<Odd>,
     left_out: u64,
+    /// Those of it that are masks.
+    masks: u64,
     /// Why it ended before a link of 0, and whether all pages are there nevertheless.
     broken_off: Option<(SourceError, bool)>,
 }
 
 impl Chain {
     pub(super) fn new(ending: Ending) -> Chain {
-        Chain { ending, pages: Vec::new(), odd: Vec::new(), left_out: 0, broken_off: None }
+        Chain { ending, pages: Vec::new(), odd: Vec::new(), left_out: 0, masks: 0, broken_off: None }
     }
 
     /// Whether there are as many pages as the description says.
@@ -76,8 +78,9 @@ impl Chain {
     }
 
     /// Leaves out an IFD that is marked as none of the volume's pages.
-    pub(super) fn leave_out(&mut self) {
+    pub(super) fn leave_out(&mut self, is_mask: bool) {
         self.left_out += 1;
+        self.masks += u64::from(is_mask);
     }
 
     /// Takes note of an IFD at `offset` whose page is not like the first, or cannot be read; `false` where the chain ends
@@ -109,7 +112,7 @@ impl Chain {
         }
         if !is_valid && ifd.is_of_no_image() {
             tracing::warn!("{}: an IFD without an image is left out: {error}", file.name());
-            self.leave_out();
+            self.leave_out(false);
             return Ok(true);
         }
         let kind = if is_valid {
@@ -163,6 +166,9 @@ impl Chain {
         self.cut(&name)?;
         self.leave_smaller(&name)?;
         self.check_unlike()?;
+        if self.masks > 0 {
+            tracing::warn!("{name}: pages that are masks of others are left out ({})", self.masks);
+        }
         if let Some(odd) = self.odd.first() {
             let (count, error) = (self.odd.len(), &odd.error);
             tracing::warn!(
@@ -260,12 +266,8 @@ fn is_empty(file: &ReadAhead, header: Header, offset: u64) -> bool {
 
 /// What is said where page `whole` is not there: what shows those before it.
 fn missing(error: SourceError, whole: usize) -> SourceError {
-    match error {
-        SourceError::Malformed { file, field, reason } => {
-            let remedy =
-                format!("so page {whole} is the first one missing; `truncated = \"show\"` shows those before it");
-            SourceError::malformed(file, field, format!("{reason}; {remedy}"))
-        }
-        other => other,
+    if !matches!(error, SourceError::Malformed { .. }) {
+        return error;
     }
+    error.with_remedy(format!("so page {whole} is the first one missing; `truncated = \"show\"` shows those before it"))
 }

@@ -58,6 +58,7 @@ pub(super) fn parse(text: &str) -> Result<Text, String> {
 
 /// Reads of the description what holds for one page, whichever that is: what all its images say alike.
 pub(super) fn of_plane(text: &str) -> Text {
+    let text = &*markup(text);
     let mut found = Text { dialect: Dialect::Ome, ..Text::PLAIN };
     let mut scales = elements(text, "Pixels").map(|pixels| scale(pixels, &mut found));
     let first = scales.next().unwrap_or_default();

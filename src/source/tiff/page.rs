@@ -87,6 +87,11 @@ impl Page {
     }
 }
 
+/// Whether an IFD says that it is of a mask.
+pub(super) async fn is_mask(file: &mut ReadAhead, ifd: &Ifd) -> Result<bool, SourceError> {
+    Ok(ifd.single(file, tags::NEW_SUBFILE_TYPE, 0).await? & MASK != 0)
+}
+
 /// Width and height of a page.
 pub(super) async fn extents(file: &mut ReadAhead, ifd: &Ifd) -> Result<(u64, u64), SourceError> {
     let mut extents = [0; 2];

@@ -6,7 +6,7 @@ use super::ifd::{Ifd, MAX_NUMBERS, tags};
 use super::page_format::PageFormat;
 use super::read::ReadAhead;
 use super::storage::{Codec, Data, Segments, Storage, Stored};
-use crate::source::SourceError;
+use crate::source::{SourceError, remedy};
 
 /// Bytes of one decoded strip or tile that are accepted.
 const MAX_SEGMENT: u64 = 1 << 30;
@@ -19,8 +19,6 @@ const MAX_PACKBITS_RATIO: u64 = 64;
 /// A block of four bytes stands for 128 KiB.
 const MAX_ZSTD_RATIO: u64 = 40_000;
 
-/// What makes fewer strips or tiles of the same pages.
-pub(super) const FEWER: &str = "`tiffcp -s -r 256 IN OUT` or `tiffcp -t -w 256 -l 256 IN OUT` writes fewer";
 /// Bytes of memory that a strip or tile takes while its place is read.
 const READING: u64 = 48;
 
@@ -59,8 +57,9 @@ async fn read_places(
     let plain = storage.codec == Codec::None;
     let claimed = ifd.count(offset_tag).max(ifd.count(count_tag));
     if claimed > MAX_NUMBERS {
-        let reason = format!("{claimed} strips or tiles of a page, more than {MAX_NUMBERS} ({FEWER}),");
-        return Err(SourceError::unsupported(file.name(), ifd.field(offset_tag), reason));
+        let reason = format!("{claimed} strips or tiles of a page, more than {MAX_NUMBERS},");
+        let error = SourceError::unsupported(file.name(), ifd.field(offset_tag), reason);
+        return Err(error.with_remedy(remedy::SEGMENTS));
     }
     let _share = file.reserve(claimed.saturating_mul(READING)).await;
     let offsets = ifd.unsigned(file, offset_tag).await?.unwrap_or_default();

@@ -4,13 +4,12 @@ use std::collections::HashSet;
 
 use super::ending::{Chain, Ending};
 use super::ifd::{Header, Ifd};
-use super::page::{MAX_PAGES, Page};
-use super::places::FEWER;
+use super::page::{self, MAX_PAGES, Page};
 use super::read::{AHEAD, ReadAhead};
 use super::storage::{Codec, Data};
 use super::table::{Listed, Table};
 use crate::cache::Reservation;
-use crate::source::SourceError;
+use crate::source::{SourceError, remedy};
 
 /// Longest window.
 const MAX_WINDOW: u64 = 4 << 20;
@@ -86,7 +85,7 @@ pub(super) async fn all_pages(
             }
             Err(error) => return Err(error),
         };
-        let page = match Page::of_ifd(file, &ifd, offset, Some(&first.stored.storage)).await {
+        let found = match Page::of_ifd(file, &ifd, offset, Some(&first.stored.storage)).await {
             Err(SourceError::Remote(error)) => return Err(error.into()),
             Ok(Some(page)) if page.form != first.form => Err(page.unlike(&file.name(), number, &first.form)),
             page => page,
@@ -97,8 +96,8 @@ pub(super) async fn all_pages(
         in_window += 1;
         longest = longest.max(offset.saturating_sub(last));
         last = offset;
-        match page {
-            Ok(None) => chain.leave_out(),
+        match found {
+            Ok(None) => chain.leave_out(page::is_mask(file, &ifd).await?),
             Ok(Some(page)) => {
                 counted.add(file, &page, number)?;
                 chain.push(Listed::Whole(page.stored));
@@ -134,15 +133,17 @@ impl Counted {
         }
         for (count, most) in [(self.kept, MAX_SEGMENTS), (self.read, MAX_READ)] {
             if count > most {
-                let reason = format!("more than {most} strips and tiles in all pages ({FEWER}),");
-                return Err(SourceError::unsupported(file.name(), format!("page {number}, IFD"), reason));
+                let reason = format!("more than {most} strips and tiles in all pages");
+                let error = SourceError::unsupported(file.name(), format!("page {number}, IFD"), reason);
+                return Err(error.with_remedy(remedy::SEGMENTS));
             }
         }
         self.uncounted += page.stored.kept();
         if self.uncounted >= COUNTED {
             let part = file.reader().keep(std::mem::take(&mut self.uncounted)).map_err(|reason| {
-                let reason = format!("{} strips and tiles up to here: {reason}; {FEWER}", self.kept);
-                SourceError::malformed(file.name(), format!("page {number}, IFD"), reason)
+                let reason = format!("{} strips and tiles up to here: {reason}", self.kept);
+                let error = SourceError::malformed(file.name(), format!("page {number}, IFD"), reason);
+                error.with_remedy(remedy::SEGMENTS)
             })?;
             self.parts.extend(part);
         }
