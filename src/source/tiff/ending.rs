@@ -28,7 +28,7 @@ pub(super) struct Ending {
 }
 
 /// A page that is not like the first.
-struct Odd {
+struct BadPage {
     /// Its place among the pages.
     at: usize,
     error: SourceError,
@@ -49,7 +49,7 @@ enum Kind {
 pub(super) struct Chain {
     ending: Ending,
     pages: Vec<Listed>,
-    odd: Vec<Odd>,
+    bad: Vec<BadPage>,
     left_out: u64,
     /// Those of it that are masks.
     masks: u64,
@@ -59,7 +59,7 @@ pub(super) struct Chain {
 
 impl Chain {
     pub(super) fn new(ending: Ending) -> Chain {
-        Chain { ending, pages: Vec::new(), odd: Vec::new(), left_out: 0, masks: 0, broken_off: None }
+        Chain { ending, pages: Vec::new(), bad: Vec::new(), left_out: 0, masks: 0, broken_off: None }
     }
 
     /// Whether there are as many pages as the description says.
@@ -85,7 +85,7 @@ impl Chain {
 
     /// Takes note of an IFD at `offset` whose page is not like the first, or cannot be read; `false` where the chain ends
     /// before it.
-    pub(super) async fn odd(
+    pub(super) async fn add_bad(
         &mut self,
         file: &mut ReadAhead,
         (ifd, number, offset): (&Ifd, u64, u64),
@@ -127,7 +127,7 @@ impl Chain {
         } else {
             Kind::Broken
         };
-        self.odd.push(Odd { at: self.pages.len(), error: error.clone(), kind });
+        self.bad.push(BadPage { at: self.pages.len(), error: error.clone(), kind });
         self.pages.push(Broken::listed(number, offset, error));
         Ok(true)
     }
@@ -169,8 +169,8 @@ impl Chain {
         if self.masks > 0 {
             tracing::warn!("{name}: pages that are masks of others are left out ({})", self.masks);
         }
-        if let Some(odd) = self.odd.first() {
-            let (count, error) = (self.odd.len(), &odd.error);
+        if let Some(bad) = self.bad.first() {
+            let (count, error) = (self.bad.len(), &bad.error);
             tracing::warn!(
                 "{name}: {count} of its pages cannot be read, so their blocks are errors; the first: {error}"
             );
@@ -183,21 +183,21 @@ impl Chain {
         let is_broken_off = self.broken_off.as_ref().is_some_and(|(_, is_complete)| !is_complete);
         // The pages at the end that cannot be read, from the last one on.
         let mut next = self.pages.len();
-        let mut start = self.odd.len();
-        let mut first_missing = self.odd.len();
-        for (number, odd) in self.odd.iter().enumerate().rev() {
-            if odd.at + 1 != next {
+        let mut start = self.bad.len();
+        let mut first_missing = self.bad.len();
+        for (number, bad) in self.bad.iter().enumerate().rev() {
+            if bad.at + 1 != next {
                 break;
             }
-            (next, start) = (odd.at, number);
-            if odd.kind == Kind::Beyond {
+            (next, start) = (bad.at, number);
+            if bad.kind == Kind::Beyond {
                 first_missing = number;
             }
         }
         if is_broken_off {
             first_missing = start;
         }
-        let cut = self.odd.get(first_missing).map(|odd| (odd.at, odd.error.clone()));
+        let cut = self.bad.get(first_missing).map(|bad| (bad.at, bad.error.clone()));
         let (whole, error, allowed) = match (cut, self.broken_off.take()) {
             (Some((at, error)), _) => (at, error, self.ending.said == Some(at as u64)),
             (None, Some((error, is_complete))) => (self.pages.len(), error, is_complete),
@@ -209,7 +209,7 @@ impl Chain {
         }
         tracing::warn!("{name}: only the {whole} pages before this are shown: {error}");
         self.pages.truncate(whole);
-        self.odd.truncate(first_missing);
+        self.bad.truncate(first_missing);
         Ok(())
     }
 
@@ -218,16 +218,16 @@ impl Chain {
     fn leave_smaller(&mut self, name: &str) -> Result<(), SourceError> {
         let mut smaller = Vec::new();
         let mut whole = self.pages.len();
-        for odd in self.odd.iter().rev().take_while(|odd| matches!(odd.kind, Kind::Unlike { smaller: Some(_) })) {
-            let is_said = self.ending.said.is_some_and(|said| said > odd.at as u64);
-            let Kind::Unlike { smaller: Some(extents) } = odd.kind else { break };
-            if odd.at + 1 != whole || is_said {
+        for bad in self.bad.iter().rev().take_while(|bad| matches!(bad.kind, Kind::Unlike { smaller: Some(_) })) {
+            let is_said = self.ending.said.is_some_and(|said| said > bad.at as u64);
+            let Kind::Unlike { smaller: Some(extents) } = bad.kind else { break };
+            if bad.at + 1 != whole || is_said {
                 break;
             }
-            whole = odd.at;
+            whole = bad.at;
             smaller.push(extents);
         }
-        let Some(first) = self.odd.get(self.odd.len() - smaller.len()).filter(|_| !smaller.is_empty()) else {
+        let Some(first) = self.bad.get(self.bad.len() - smaller.len()).filter(|_| !smaller.is_empty()) else {
             return Ok(());
         };
         // From the last to the first.
@@ -239,17 +239,17 @@ impl Chain {
         tracing::warn!("{name}: {count} smaller pictures behind its {whole} pages are left out; the first: {error}");
         self.left_out += count as u64;
         self.pages.truncate(whole);
-        self.odd.truncate(self.odd.len() - count);
+        self.bad.truncate(self.bad.len() - count);
         Ok(())
     }
 
     /// Refuses a file with too many valid pages of another kind to take them for damaged ones.
     fn check_unlike(&self) -> Result<(), SourceError> {
-        let is_unlike = |odd: &&Odd| matches!(odd.kind, Kind::Unlike { .. });
-        let count = self.odd.iter().filter(is_unlike).count();
-        let is_last = self.odd.last().filter(is_unlike).is_some_and(|odd| odd.at + 1 == self.pages.len());
+        let is_unlike = |bad: &&BadPage| matches!(bad.kind, Kind::Unlike { .. });
+        let count = self.bad.iter().filter(is_unlike).count();
+        let is_last = self.bad.last().filter(is_unlike).is_some_and(|bad| bad.at + 1 == self.pages.len());
         let few = (self.pages.len() / FEW).max(usize::from(!is_last));
-        match self.odd.iter().find(is_unlike) {
+        match self.bad.iter().find(is_unlike) {
             Some(first) if count > few => Err(first.error.clone()),
             _ => Ok(()),
         }

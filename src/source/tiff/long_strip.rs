@@ -208,8 +208,8 @@ impl LongStrip {
         // All of a strip may have been read before its last band, whose range then is one byte that was.
         let own = raw.get((entry.from - range.start) as usize + ahead..).unwrap_or_default();
         for mut input in [&*rest, own] {
-            while let Some(room) = rows.get_mut(made..).filter(|room| !room.is_empty()) {
-                let step = unpacker.step(input, room)?;
+            while let Some(free) = rows.get_mut(made..).filter(|free| !free.is_empty()) {
+                let step = unpacker.step(input, free)?;
                 input = input.get(step.read..).unwrap_or_default();
                 made += step.made;
                 if step.read == 0 && step.made == 0 {
@@ -229,8 +229,8 @@ impl Entered {
     fn drop_rows(mut self, mut input: &[u8], mut left: usize) -> Result<(Entered, usize), String> {
         let mut piece = vec![0; PIECE.min(left)];
         while left > 0 {
-            let room = left.min(piece.len());
-            let step = self.unpacker.step(input, piece.get_mut(..room).unwrap_or_default())?;
+            let free = left.min(piece.len());
+            let step = self.unpacker.step(input, piece.get_mut(..free).unwrap_or_default())?;
             input = input.get(step.read..).unwrap_or_default();
             left -= step.made;
             if step.read == 0 && step.made == 0 {
@@ -305,13 +305,13 @@ impl Pass {
             let (start, band) = (self.size.start(number), self.size.of(number));
             let is_last_band = start + band >= total;
             // One byte more than the last band has, to see that there are more.
-            let room = band - self.in_band + usize::from(is_last_band && self.unpacker.marks_its_end());
-            let room = self.piece.get_mut(..room.min(PIECE)).unwrap_or_default();
-            let step = self.unpacker.step(input, room).map_err(|reason| {
+            let free = band - self.in_band + usize::from(is_last_band && self.unpacker.marks_its_end());
+            let free = self.piece.get_mut(..free.min(PIECE)).unwrap_or_default();
+            let step = self.unpacker.step(input, free).map_err(|reason| {
                 let so_far = start + self.in_band;
                 format!("{reason}, after {so_far} of {total} bytes")
             })?;
-            self.hash.update(room.get(..step.made).unwrap_or_default());
+            self.hash.update(free.get(..step.made).unwrap_or_default());
             input = input.get(step.read..).unwrap_or_default();
             self.read += step.read as u64;
             self.in_band += step.made;

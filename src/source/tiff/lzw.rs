@@ -65,15 +65,15 @@ impl Lzw {
         size_of::<Lzw>() + size_of::<[Word; CODES]>()
     }
 
-    /// Reads on, until the input or the room in the output ends.
+    /// Reads on, until the input or the space in the output ends.
     pub(super) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, String> {
         let (mut read, mut made) = (0, 0);
         while made < output.len() && !self.has_ended {
             if let Some((code, given)) = self.pending {
                 let length = usize::from(self.word(code).length);
-                let room = output.get_mut(made..).unwrap_or_default();
-                let part = room.len().min(length - given);
-                self.give(code, given, room.get_mut(..part).unwrap_or_default());
+                let free = output.get_mut(made..).unwrap_or_default();
+                let part = free.len().min(length - given);
+                self.give(code, given, free.get_mut(..part).unwrap_or_default());
                 made += part;
                 self.pending = (given + part < length).then_some((code, given + part));
                 continue;

@@ -60,7 +60,7 @@ pub(super) async fn find(
 }
 
 /// What is at the place where the IFD of a page should be.
-enum Slot {
+enum AtStride {
     /// That of a page like the others, which links to where the next one should be.
     Page(Box<Page>),
     /// That of a page which is not of the volume, is stored in another way, or links elsewhere.
@@ -143,7 +143,7 @@ impl Strided {
             walked: OnceCell::new(),
             failed: Mutex::default(),
         };
-        let Slot::Page(last) = strided.read(pages - 1).await? else { return Ok(None) };
+        let AtStride::Page(last) = strided.read(pages - 1).await? else { return Ok(None) };
         strided.last_start = last.stored.data.start();
         if strided.predicted(pages - 1).as_ref() != Some(&last.stored.data) {
             return Ok(None);
@@ -184,19 +184,19 @@ impl Strided {
     }
 
     /// Reads the page at the predicted place.
-    async fn read(&self, page: u64) -> Result<Slot, SourceError> {
+    async fn read(&self, page: u64) -> Result<AtStride, SourceError> {
         let Some(offset) = self.offset(page).filter(|offset| *offset < self.reader.total()) else {
-            return Ok(Slot::Other);
+            return Ok(AtStride::Other);
         };
         let mut file = self.around(offset).await?;
         let found = match Page::read_at(&mut file, self.header, offset, page, Some(&self.first.stored.storage)).await {
             Ok((_, Some(found))) => found,
-            Ok((_, None)) => return Ok(Slot::Other),
+            Ok((_, None)) => return Ok(AtStride::Other),
             Err(SourceError::Remote(error)) => return Err(error.into()),
-            Err(error) => return Ok(Slot::Broken(error)),
+            Err(error) => return Ok(AtStride::Broken(error)),
         };
         if found.form != self.first.form {
-            return Ok(Slot::Broken(found.unlike(&file.name(), page, &self.first.form)));
+            return Ok(AtStride::Broken(found.unlike(&file.name(), page, &self.first.form)));
         }
         let next = if page + 1 == self.pages { Some(0) } else { self.offset(page + 1) };
         let numbered = match self.first.number {
@@ -204,7 +204,7 @@ impl Strided {
             _ => found.number == self.first.number,
         };
         let same = found.stored.storage == self.first.stored.storage;
-        Ok(if same && numbered && Some(found.next) == next { Slot::Page(Box::new(found)) } else { Slot::Other })
+        Ok(if same && numbered && Some(found.next) == next { AtStride::Page(Box::new(found)) } else { AtStride::Other })
     }
 
     /// The file, of which what the IFD at `offset` refers to was fetched.
@@ -273,9 +273,9 @@ impl Strided {
     async fn prove(&self, page: u64) -> Result<Proof, SourceError> {
         // That it does not is no result to keep, as the answer may have been a bad one.
         let read = async || match self.read(page).await {
-            Ok(Slot::Page(found)) if Some(&found.stored.data) == self.predicted(page).as_ref() => Ok(()),
-            Ok(Slot::Page(_) | Slot::Other) => Err(Ok(Proof::Other)),
-            Ok(Slot::Broken(error)) => Err(Ok(Proof::Broken(error))),
+            Ok(AtStride::Page(found)) if Some(&found.stored.data) == self.predicted(page).as_ref() => Ok(()),
+            Ok(AtStride::Page(_) | AtStride::Other) => Err(Ok(Proof::Other)),
+            Ok(AtStride::Broken(error)) => Err(Ok(Proof::Broken(error))),
             Err(error) => Err(Err(error)),
         };
         match self.proven.get(page as usize) {

@@ -103,7 +103,7 @@ pub(super) async fn all_pages(
                 chain.push(Listed::Whole(page.stored));
             }
             Err(error) => {
-                if !chain.odd(file, (&ifd, number, offset), first, error).await? {
+                if !chain.add_bad(file, (&ifd, number, offset), first, error).await? {
                     break;
                 }
             }
