@@ -106,6 +106,7 @@ TIFFS = {
     "unknown-type": tiff([e for e in page() if e[0] != 256] + [(256, 99, 1, 64)]),
     "three-samples": tiff([e for e in page() if e[0] != 277] + [(277, 3, 1, 3)]),
     "pages-of-two-sizes": tiff(page(), page(width=32, height=32)),
+    "pages-of-two-widths": tiff(page(), page(width=32)),
     "tile-of-0": tiff([e for e in page() if e[0] not in (273, 278, 279)] + [(322, 3, 1, 0), (323, 3, 1, 0), (324, 4, 1, 512), (325, 4, 1, 4096)]),
     "huge-tile": tiff([e for e in page() if e[0] not in (273, 278, 279)]
                       + [(322, 4, 1, 0x7FFFFFF0), (323, 4, 1, 0x7FFFFFF0), (324, 4, 1, 512), (325, 4, 1, 4096)]),
@@ -220,6 +221,8 @@ TOLERABLE = {
     "zarr-fill-out-of-range", "zarr-v3-group-as-array",
     # Numbers of seven bits, as tifffile reads them.
     "tiff-bits-7",
+    # A smaller picture behind the last page is none of the volume's, as for tifffile.
+    "tiff-pages-of-two-sizes",
 }
 NAMES = [f"tiff-{name}" for name in TIFFS] + [f"zarr-{name}" for name in ZARRS]
 
