@@ -9,7 +9,22 @@ import signal
 import subprocess
 import urllib.parse
 
+import numpy as np
+
+import reference_volumes
 from mounting import BINARY, emfs
+
+#: The first chunk of the volume `v`, which `small_volume` is.
+CHUNK = "/v/em.zarr/s0/0/0/0"
+
+
+def small_volume(root):
+    return reference_volumes.zarr_group(root, "small", shape=(64, 96, 80), dtype="<u2", chunks=(32, 32, 32), levels=2, seed=5)
+
+
+def first_chunk(made):
+    """The bytes of its first chunk."""
+    return np.ascontiguousarray(made.levels[0][:32, :32, :32]).tobytes()
 
 
 class Server:

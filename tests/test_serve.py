@@ -16,15 +16,13 @@ import pytest
 import reference_volumes
 from mounting import configuration, emfs, mounted, wait_for
 from origin import Origin
-from serving import served
-
-CHUNK = "/v/em.zarr/s0/0/0/0"
+from serving import CHUNK, first_chunk, served, small_volume
 
 
 @pytest.fixture(scope="module")
 def volume(tmp_path_factory):
     root = tmp_path_factory.mktemp("origin")
-    return root, reference_volumes.zarr_group(root, "small", shape=(64, 96, 80), dtype="<u2", chunks=(32, 32, 32), levels=2, seed=5)
+    return root, small_volume(root)
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +32,6 @@ def server(volume, tmp_path_factory):
         config = configuration({"v": reference_volumes.source_at(made, origin)})
         with served(tmp_path_factory.mktemp("serve"), config, "-v") as server:
             yield server
-
-
-def expected(made):
-    """The bytes of the first chunk."""
-    return np.ascontiguousarray(made.levels[0][:32, :32, :32]).tobytes()
 
 
 def test_every_file_has_the_bytes_that_it_has_below_a_mountpoint(server, volume, tmp_path):
@@ -70,14 +63,14 @@ def test_tensorstore_over_http_reads_the_voxels(server, volume, driver, store):
 
 
 def test_curl_gets_ranges(server, volume, tmp_path):
-    whole = expected(volume[1])
+    whole = first_chunk(volume[1])
     for wanted, part in (("0-9", whole[:10]), ("-5", whole[-5:]), ("65530-99999", whole[65530:])):
         done = subprocess.run(["curl", "-sf", "-r", wanted, f"{server.url}{CHUNK[1:]}"], capture_output=True, check=True)
         assert done.stdout == part, wanted
 
 
 def test_ranges_are_as_the_standard_says(server, volume):
-    whole = expected(volume[1])
+    whole = first_chunk(volume[1])
     length = len(whole)
     for wanted, status, part, told in (
         ("bytes=0-0", 206, whole[:1], f"bytes 0-0/{length}"),
@@ -160,7 +153,7 @@ def test_sixty_four_connections_are_served_and_a_silent_one_holds_nobody_up(serv
 
     with concurrent.futures.ThreadPoolExecutor(64) as pool:
         for bodies in pool.map(fetch, range(64)):
-            assert all(body == expected(volume[1]) for body in bodies)
+            assert all(body == first_chunk(volume[1]) for body in bodies)
     for connection in (*silent, slow):
         connection.close()
 
@@ -184,8 +177,8 @@ def test_clients_that_take_their_time_hold_nobody_up_and_get_all_of_it(server, v
         for client, got in slow:
             got += client.recv(1024)
         start = time.monotonic()
-        assert server.get(CHUNK)[2] == expected(volume[1]) and time.monotonic() - start < 10
-    assert b"".join(iter(lambda: by_letters.recv(1 << 16), b"")).endswith(b"\r\n\r\n" + expected(volume[1]))
+        assert server.get(CHUNK)[2] == first_chunk(volume[1]) and time.monotonic() - start < 10
+    assert b"".join(iter(lambda: by_letters.recv(1 << 16), b"")).endswith(b"\r\n\r\n" + first_chunk(volume[1]))
     by_letters.close()
     for client, got in slow:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -204,13 +197,13 @@ def test_a_failure_is_503_with_the_line_of_the_log_and_heals(volume, tmp_path):
     origin.start()
     with served(tmp_path, configuration({"v": reference_volumes.source_at(made, origin)}), "--timeout", "2") as server:
         assert server.get("/v/em.zarr/.zattrs")[0] == 200
-        assert server.get(CHUNK)[2] == expected(made)
+        assert server.get(CHUNK)[2] == first_chunk(made)
         origin.stop()
         status, headers, body = server.get("/v/em.zarr/s0/1/1/1")
         assert status == 503 and int(headers["Retry-After"]) >= 1
         reason = body.decode().strip()
         assert reason.startswith("v/em.zarr/s0/1/1/1: ") and reason in server.log
-        assert server.get(CHUNK)[2] == expected(made), "what is in memory is still there"
+        assert server.get(CHUNK)[2] == first_chunk(made), "what is in memory is still there"
         assert server.get("/v/em.zarr/s0/9/9/9")[0] == 404
         import zarr
 
@@ -253,7 +246,7 @@ def test_aborted_requests_leave_the_queues(volume, tmp_path, long):
 
             wait_for(is_quiet, 20, "nobody is asked any more")
             start = time.monotonic()
-            assert server.get(CHUNK)[2] == expected(made)
+            assert server.get(CHUNK)[2] == first_chunk(made)
             assert time.monotonic() - start < 10
             assert origin.count() - before <= 30
 
@@ -359,9 +352,9 @@ def test_a_mount_serves_the_same_over_one_cache(volume, tmp_path):
     root, made = volume
     with Origin(root) as origin, mounted(tmp_path, configuration({"v": reference_volumes.source_at(made, origin)}), "--serve=127.0.0.1:0") as mount:
         url = next(line.rpartition(" ")[2] for line in mount.log.splitlines() if "serving at" in line)
-        assert (mount / "v/em.zarr/s0/0/0/0").read_bytes() == expected(made)
+        assert (mount / "v/em.zarr/s0/0/0/0").read_bytes() == first_chunk(made)
         assert json.loads(emfs("status", url, "--json").stdout)["mountpoint"] == str(mount.path)
         asked = origin.count()
         with urllib.request.urlopen(url + CHUNK[1:]) as answer:
-            assert answer.read() == expected(made)
+            assert answer.read() == first_chunk(made)
         assert origin.count() == asked

@@ -6,26 +6,18 @@ import subprocess
 import time
 import urllib.request
 
-import numpy as np
 import pytest
 
 import reference_volumes
 from mounting import configuration, emfs
 from origin import Origin
-from serving import served
-
-CHUNK = "/v/em.zarr/s0/0/0/0"
+from serving import CHUNK, first_chunk, served, small_volume
 
 
 @pytest.fixture(scope="module")
 def volume(tmp_path_factory):
     root = tmp_path_factory.mktemp("origin")
-    return root, reference_volumes.zarr_group(root, "small", shape=(64, 96, 80), dtype="<u2", chunks=(32, 32, 32), levels=1, seed=5)
-
-
-def expected(made):
-    """The bytes of the first chunk."""
-    return np.ascontiguousarray(made.levels[0][:32, :32, :32]).tobytes()
+    return root, small_volume(root)
 
 
 def test_without_the_token_there_is_nothing_and_it_is_never_told(volume, tmp_path):
@@ -43,7 +35,7 @@ def test_without_the_token_there_is_nothing_and_it_is_never_told(volume, tmp_pat
             status, headers, page = server.get(f"/{token}/")
             assert status == 200 and headers["Referrer-Policy"] == "no-referrer"
             assert "private" in server.get(f"/{token}{CHUNK}")[1]["Cache-Control"]
-            assert server.get(f"/{token}{CHUNK}")[2] == expected(made)
+            assert server.get(f"/{token}{CHUNK}")[2] == first_chunk(made)
             assert server.get(f"/{token}/nothing")[0] == 404
             assert "/v/em.zarr/.zattrs" in server.log
         assert token not in (tmp_path / "serve.log").read_text()
@@ -60,7 +52,7 @@ def test_the_token_of_a_job_is_for_its_datasets_and_as_long_as_its_key_is_there(
         with served(tmp_path, config, "--key-file", keys, "-vv") as server:
             status = lambda path, token: server.get(path, Authorization=f"Bearer {token}")[0]
             headers, body = server.get(f"/{ours}{CHUNK}")[1:]
-            assert body == expected(made)
+            assert body == first_chunk(made)
             # A cache on the way would hand it to others, and after the token has ceased to be valid.
             assert headers["Cache-Control"].startswith("private")
             assert [status(CHUNK, token) for token in (ours, theirs, every)] == [200, 403, 200]
@@ -127,9 +119,9 @@ def test_tls_by_a_certificate_of_ones_own_with_http_2(volume, tmp_path):
             assert server.url.startswith("https://127.0.0.1:")
             context = ssl.create_default_context(cafile=certificate)
             with urllib.request.urlopen(f"{server.url}{CHUNK[1:]}", context=context) as answer:
-                assert answer.read() == expected(made)
+                assert answer.read() == first_chunk(made)
             done = subprocess.run(["curl", "-sS", "--cacert", certificate, "--http2", "-o", tmp_path / "chunk", "-w",
                                    "%{http_version}", f"{server.url}{CHUNK[1:]}"], capture_output=True, text=True, check=True)
-            assert done.stdout == "2" and (tmp_path / "chunk").read_bytes() == expected(made)
+            assert done.stdout == "2" and (tmp_path / "chunk").read_bytes() == first_chunk(made)
     done = emfs("serve", "--tls-cert", key, "--tls-key", certificate, check=False)
     assert done.returncode == 1 and "PEM" in done.stderr

@@ -1,6 +1,6 @@
 //! Volumes of formats that are read file by file: one file, the files of a folder, or those that the configuration names.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use futures::FutureExt;
 use parking_lot::Mutex;
@@ -131,14 +131,15 @@ fn opener(format: ArchiveFormat, (_, missing): Said<'_>) -> Opener {
             async move { Ok(boxed(Box::new(dm3::open(object, missing, cell.is_none()).await?))) }.boxed()
         }),
         ArchiveFormat::Mrc => {
-            let first = Arc::new(OnceLock::new());
+            let model = Arc::new(Mutex::new(None));
             Arc::new(move |object: Object, cell: Option<Shape>| {
-                let first = first.clone();
-                let reading =
-                    mrc::MrcReading { missing, show_cut: false, told: cell.is_none(), like: first.get().copied() };
+                let (model, like) = (model.clone(), *model.lock());
+                let reading = mrc::MrcReading { missing, show_cut: false, told: cell.is_none(), like };
                 async move {
                     let source = mrc::open(object, reading).await?;
-                    first.get_or_init(|| source.description().dtype);
+                    if cell.is_none() {
+                        *model.lock() = Some(source.description().dtype);
+                    }
                     Ok(boxed(Box::new(source)))
                 }
                 .boxed()

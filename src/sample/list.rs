@@ -152,7 +152,7 @@ fn sample<'a>(cell: impl Fn(&str) -> Cow<'a, str>) -> Result<Sample, String> {
 mod tests {
     use super::*;
 
-    fn sample(region: Option<u64>) -> Sample {
+    pub(super) fn sample(region: Option<u64>) -> Sample {
         Sample {
             dataset: "a".to_owned(),
             image: "em".to_owned(),

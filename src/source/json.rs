@@ -91,6 +91,14 @@ impl<'a> JsonField<'a> {
         position.ok_or_else(|| self.malformed("it is no whole number of 64 bits"))
     }
 
+    /// These numbers, which the field lists, where all are above 0.
+    pub fn above_zero<T: AsRef<[f64]>>(&self, numbers: T) -> Result<T, SourceError> {
+        match numbers.as_ref().iter().find(|number| **number <= 0.0) {
+            Some(number) => Err(self.malformed(format!("{number} is not above 0"))),
+            None => Ok(numbers),
+        }
+    }
+
     /// A finite number.
     pub fn finite(&self) -> Result<f64, SourceError> {
         self.value.as_f64().filter(|number| number.is_finite()).ok_or_else(|| self.wrong_type("a finite number"))

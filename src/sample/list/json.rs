@@ -87,20 +87,11 @@ fn lines(text: &str) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::super::parse;
+    use super::super::tests::sample;
     use super::*;
-    use crate::geometry::{LevelIndex, Region};
 
     #[test]
     fn a_list_is_read_as_it_was_written() {
-        let sample = |region| Sample {
-            dataset: "a".to_owned(),
-            image: "em".to_owned(),
-            store: "a/em.zarr".to_owned(),
-            level: LevelIndex(2),
-            place: Region { start: [1, 2, 3], end: [5, 8, 11] },
-            split: "train".to_owned(),
-            region,
-        };
         let list = json(&["a \"header\\".to_owned(), "samples".to_owned()], &[sample(None), sample(Some(0))]);
         assert_eq!((&list["rule"], &list["samples"][1]["dx"]), (&json!(2), &json!(8)));
         for (text, lines) in [(format!("\u{feff}{list:#}\n"), [8, 22]), (list.to_string(), [1, 1])] {

@@ -66,7 +66,7 @@ impl Unpacker {
         !matches!(self, Unpacker::Lzw(_))
     }
 
-    /// Reads on, until the input or the room in the output ends.
+    /// Reads on, until the input or the space in the output ends.
     pub(super) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, String> {
         match self {
             Unpacker::Deflate(state) => {

@@ -72,15 +72,7 @@ pub(super) async fn settle(
         (None, Some(dataset)) => (LevelEntry { path: String::new(), relative: None, ..dataset }, parent.unitless),
         (None, None) => (LevelEntry::bare(String::new()), None),
     };
-    let image = Multiscales {
-        version: "array".to_owned(),
-        axes,
-        unitless,
-        datasets: Vec::new(),
-        rejected: Vec::new(),
-        windows: parent.windows,
-        downsampling: None,
-    };
+    let image = Multiscales { unitless, windows: parent.windows, ..Multiscales::of_arrays("array", axes) };
     Ok(LoneArray { image, dataset, by_corner, notes })
 }
 

@@ -41,6 +41,21 @@ pub(super) struct Multiscales {
     pub downsampling: Option<String>,
 }
 
+impl Multiscales {
+    /// An image of which nothing but its arrays tells.
+    pub fn of_arrays(version: &str, axes: Axes) -> Self {
+        Multiscales {
+            version: version.to_owned(),
+            axes,
+            unitless: None,
+            datasets: Vec::new(),
+            rejected: Vec::new(),
+            windows: Vec::new(),
+            downsampling: None,
+        }
+    }
+}
+
 /// One level.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct LevelEntry {

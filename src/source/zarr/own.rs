@@ -95,11 +95,7 @@ fn numbers(field: &JsonField) -> Result<Vec<f64>, SourceError> {
 }
 
 fn sizes(field: &JsonField) -> Result<Vec<f64>, SourceError> {
-    let sizes = numbers(field)?;
-    match sizes.iter().find(|size| **size <= 0.0) {
-        Some(size) => Err(field.malformed(format!("{size} is not above 0"))),
-        None => Ok(sizes),
-    }
+    field.above_zero(numbers(field)?)
 }
 
 /// The units of funlib, of each axis or of all.

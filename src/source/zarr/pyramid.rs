@@ -20,6 +20,12 @@ pub(super) struct Listed {
     pub array: Result<ArrayDocument, SourceError>,
 }
 
+/// Brings levels into the order of the volumes of their voxels, the finest first.
+pub(super) fn sort(levels: &mut [Listed]) {
+    let volume = |listed: &Listed| listed.dataset.spacing().iter().product::<f64>();
+    levels.sort_by(|a, b| volume(a).total_cmp(&volume(b)));
+}
+
 /// A level that is shown.
 pub(super) struct ShownLevel {
     /// What the image says of it.

@@ -3,7 +3,7 @@
 use super::axes::Axes;
 use super::documents::Documents;
 use super::multiscales::{Multiscales, Reading};
-use super::pyramid::Listed;
+use super::pyramid::{self, Listed};
 use super::root::{self, StoreVersion};
 use crate::remote::Location;
 use crate::source::SourceError;
@@ -73,7 +73,6 @@ pub(super) async fn listed(
         .zip(arrays)
         .map(|((dataset, location), array)| Listed { dataset, location, array })
         .collect();
-    let volume = |listed: &Listed| listed.dataset.spacing().iter().product::<f64>();
-    listed.sort_by(|a, b| volume(a).total_cmp(&volume(b)));
+    pyramid::sort(&mut listed);
     Ok((image, listed, notes))
 }

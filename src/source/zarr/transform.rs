@@ -52,11 +52,7 @@ impl Numbers<'_> {
 
     /// The same of sizes.
     pub fn sizes(&mut self, field: &JsonField) -> Result<[f64; 3], SourceError> {
-        let sizes = self.read(field)?;
-        match sizes.iter().find(|size| **size <= 0.0) {
-            Some(size) => Err(field.malformed(format!("{size} is not above 0"))),
-            None => Ok(sizes),
-        }
+        field.above_zero(self.read(field)?)
     }
 }
 

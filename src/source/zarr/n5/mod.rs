@@ -23,7 +23,7 @@ use super::axes::Axes;
 use super::documents::{self, Documents, MAX_ARRAY_DOCUMENT};
 use super::json::{self, JsonField};
 use super::multiscales::{LevelEntry, Multiscales};
-use super::pyramid::Listed;
+use super::pyramid::{self, Listed};
 use crate::remote::{Cause, Location, RemoteError};
 use crate::source::SourceError;
 use crate::store::{Healable, past_caches};
@@ -244,18 +244,8 @@ fn placed(axes: Axes, about: &N5Group, found: Vec<Found>) -> (Multiscales, Vec<L
     for (listed, place) in listed.iter_mut().zip(places) {
         place.apply(&mut listed.dataset);
     }
-    let volume = |listed: &Listed| listed.dataset.spacing().iter().product::<f64>();
-    listed.sort_by(|a, b| volume(a).total_cmp(&volume(b)));
-    let image = Multiscales {
-        version: "N5".to_owned(),
-        axes,
-        unitless,
-        datasets: Vec::new(),
-        rejected: Vec::new(),
-        windows: Vec::new(),
-        downsampling: None,
-    };
-    (image, listed)
+    pyramid::sort(&mut listed);
+    (Multiscales { unitless, ..Multiscales::of_arrays("N5", axes) }, listed)
 }
 
 /// What is to be said of a folder without an image.

@@ -90,10 +90,7 @@ fn transformed(transform: &JsonField) -> Result<LevelPlace, SourceError> {
     }
     let turned = |numbers: Vec<f64>| at.map(|place| numbers[place]);
     let size = transform.member("scale")?;
-    let scale = turned(size.numbers(names.len())?);
-    if let Some(number) = scale.iter().find(|number| **number <= 0.0) {
-        return Err(size.malformed(format!("{number} is not above 0")));
-    }
+    let scale = size.above_zero(turned(size.numbers(names.len())?))?;
     let translation = match transform.optional("translate")? {
         Some(translation) => turned(translation.numbers(names.len())?),
         None => [0.0; 3],
