@@ -26,7 +26,7 @@ use super::multiscales::{LevelEntry, Multiscales};
 use super::pyramid::{self, Listed};
 use crate::remote::{Cause, Location, RemoteError};
 use crate::source::SourceError;
-use crate::store::{Healable, past_caches};
+use crate::store::{Healable, is_past_caches, past_caches};
 
 /// Name of the documents of groups and arrays.
 pub(super) const DOCUMENT: &str = "attributes.json";
@@ -98,23 +98,27 @@ async fn above(documents: &impl Documents, array: &Location, rank: usize) -> Res
     let bytes = match documents.get(&file, MAX_ARRAY_DOCUMENT).await {
         Ok(bytes) => bytes,
         Err(error) if is_no_document(&error.cause) => return Ok(None),
+        // Some servers answer everything with a page, and any may do so once.
+        Err(error) if matches!(error.cause, Cause::Protocol(_)) && is_past_caches() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let read = documents.alone(move || {
         let value = json::parse(&file.to_string(), &bytes)?;
         levels::read(&JsonField::root(&file.to_string(), &value)?)
     });
-    // What is there need not be a group: some servers answer everything with a page.
-    Ok(match read {
-        Ok(DocumentSubject::Group(about)) => about.axes(rank).filter(|axes| axes.rank() == rank),
-        Ok(DocumentSubject::Array(_)) | Err(_) => None,
-    })
+    match read {
+        Ok(DocumentSubject::Group(about)) => Ok(about.axes(rank).filter(|axes| axes.rank() == rank)),
+        // What is there need not be a group, which is believed past every cache only: with other axes all voxels are elsewhere.
+        Ok(DocumentSubject::Array(_)) => Ok(None),
+        Err(_) if is_past_caches() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether this is how an origin says that there is nothing to read.
 fn is_no_document(cause: &Cause) -> bool {
     match cause {
-        Cause::NotFound | Cause::Denied(_) | Cause::Forbidden(_) | Cause::Elsewhere(_) | Cause::Protocol(_) => true,
+        Cause::NotFound | Cause::Denied(_) | Cause::Forbidden(_) | Cause::Elsewhere(_) => true,
         Cause::Status(status) => (400..500).contains(status),
         _ => false,
     }

@@ -169,7 +169,7 @@ fn an_array_follows_the_group_above_it() {
     let bare = || with(named(&[4, 5, 6], &[]), json!({"axes": null}));
     let below = |group: Value, array: Value| {
         let shelf = Shelf::of([("attributes.json", group), ("s0/attributes.json", array)]);
-        shelf.open_n5_at("s0", None).map(|source| shape(&source)).map_err(|error| error.to_string())
+        shelf.open_n5_healed_at("s0").map(|source| shape(&source)).map_err(|error| error.to_string())
     };
     let turned = json!({"axes": ["z", "y", "x"]});
     assert_eq!(below(turned.clone(), bare()).unwrap(), [4, 5, 6]);
@@ -177,7 +177,7 @@ fn an_array_follows_the_group_above_it() {
     assert_eq!(below(json!({"axes": ["z", "y", "x", "c"]}), bare()).unwrap(), [6, 5, 4]);
     assert_eq!(below(json!({"axes": 7}), bare()).unwrap(), [6, 5, 4]);
     let above = |cause: Cause| {
-        Shelf::of([("s0/attributes.json", bare())]).refuse("attributes.json", cause).open_n5_at("s0", None).map(drop)
+        Shelf::of([("s0/attributes.json", bare())]).refuse("attributes.json", cause).open_n5_healed_at("s0").map(drop)
     };
     for cause in [Cause::Denied(403), Cause::Protocol("HTML".to_owned()), Cause::Status(400)] {
         assert!(above(cause).is_ok());
@@ -185,9 +185,23 @@ fn an_array_follows_the_group_above_it() {
     // Who cannot be asked is not said to have nothing.
     assert!(above(Cause::Connection("reset".to_owned())).is_err());
     let page = Shelf::of([("s0/attributes.json", bare())]).raw("attributes.json", "<html>");
-    assert!(page.open_n5_at("s0", None).is_ok());
+    assert!(page.open_n5_healed_at("s0").is_ok());
     let source =
         Shelf::of([("attributes.json", turned), ("s0/attributes.json", bare())]).open_n5_at("s0", None).unwrap();
     let names: Vec<String> = source.documents().iter().map(|document| document.kind.to_string()).collect();
     assert_eq!(names, ["attributes-above.json", "attributes.json"]);
+}
+
+#[test]
+fn what_makes_no_sense_above_an_array_is_not_believed_before_it_was_asked_for_past_every_cache() {
+    let array = || Shelf::of([("s0/attributes.json", with(named(&[4, 5, 6], &[]), json!({"axes": null})))]);
+    let garbled = [
+        array().refuse("attributes.json", Cause::Protocol("HTML".to_owned())),
+        array().raw("attributes.json", "<html>"),
+        array().raw("attributes.json", r#"{"axes": ["z", "y""#),
+    ];
+    for shelf in garbled {
+        assert!(shelf.open_n5_at("s0", None).is_err(), "one such answer would turn the volume around");
+        assert_eq!(shape(&shelf.open_n5_healed_at("s0").unwrap()), [6, 5, 4]);
+    }
 }
