@@ -57,5 +57,23 @@ def iohub(path):
         return {"channels": image.channel_names, "scale": list(image.scale)[-3:], "shape": list(image["s0"].shape)}
 
 
+def iohub_data(path):
+    from click.testing import CliRunner
+    from iohub import open_ome_zarr
+    from iohub.cli.cli import cli
+
+    info = CliRunner().invoke(cli, ["info", "-v", path])
+    with open_ome_zarr(path, mode="r") as image:
+        found = {"names": list(image), "shape": list(image.data.shape), "sum": int(image.data[:].astype("int64").sum())}
+    return found | {"info": info.output, "failed": info.exit_code}
+
+
+def cloudvolume_zarr(path):
+    from cloudvolume import CloudVolume
+
+    volume = CloudVolume(f"zarr3://file://{path}", progress=False)
+    return {"levels": len(volume.available_mips), "resolution": volume.resolution.tolist(), "voxels": volume[:][..., 0].T.astype("int64").tolist()}
+
+
 if __name__ == "__main__":
     print(json.dumps([globals()[sys.argv[1]](path) for path in json.load(sys.stdin)]))

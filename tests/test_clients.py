@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import readers
+from make_precomputed_fixtures import CLOUDVOLUME_PYTHON
 from mounting import CLIENTS_PYTHON, GUNPOWDER_PYTHON
 
 SCRIPT = pathlib.Path(__file__).with_name("clients.py")
@@ -89,11 +90,54 @@ def test_no_display_setting_is_an_index_that_coarser_levels_do_not_have(demo, v3
 
 @both
 def test_iohub_knows_channel_and_scale_and_reads_levels_by_their_names(demo, v3):
-    """Its `.data` and `iohub info` want a level called `0`, which no link or look-up gives them: they read the list of arrays."""
     stores = [*demo.stores(v3)]
     for (store, volume), found in zip(stores, ask(CLIENTS_PYTHON, "iohub", [store for store, _ in stores]), strict=True):
         assert found["channels"] == ["EM"] and found["shape"] == list(volume.levels[0].shape), store
         assert not volume.scale[0] or found["scale"] == volume.scale[0], store
+
+
+def numbered(demo, v3):
+    """The stores of which the levels are called by their numbers, as iohub and cloud-volume look for them."""
+    for store, volume in demo.stores(v3):
+        yield store.with_name(f"{store.name.split('.')[0]}.numbered{'.v3' if v3 else ''}.zarr"), volume
+
+
+@both
+def test_iohub_has_data_and_tells_of_a_store_with_numbered_levels(demo, v3):
+    stores = [*numbered(demo, v3)]
+    for (store, volume), found in zip(stores, ask(CLIENTS_PYTHON, "iohub_data", [store for store, _ in stores]), strict=True):
+        assert found["names"] == [str(level) for level in range(len(volume.levels))], store
+        assert found["shape"] == list(volume.levels[0].shape), store
+        assert volume.lossy or found["sum"] == int(volume.levels[0].astype(np.int64).sum()), store
+        assert found["failed"] == 0 and f"decompressed:\t\t {volume.levels[0].nbytes} " in found["info"], found["info"]
+
+
+def test_cloudvolume_reads_zarr_v3_with_numbered_levels(demo):
+    stores = [*numbered(demo, True)]
+    for (store, volume), found in zip(stores, ask(CLOUDVOLUME_PYTHON, "cloudvolume_zarr", [store for store, _ in stores]), strict=True):
+        assert found["levels"] == len(volume.levels), store
+        assert not volume.scale[0] or found["resolution"] == pytest.approx(volume.scale[0][::-1]), store
+        readers.assert_equal(np.array(found["voxels"]), volume.levels[0].astype("int64"), str(store), volume.lossy)
+
+
+@both
+def test_every_reader_and_validator_takes_numbered_levels(demo, v3):
+    import ngff_zarr
+    import yaozarrs
+    import zarr
+    from ome_zarr_models.v04.image import Image as Image04
+    from ome_zarr_models.v05.image import Image as Image05
+
+    for store, volume in numbered(demo, v3):
+        group = zarr.open_group(store, mode="r")
+        (Image05 if v3 else Image04).from_zarr(group)
+        yaozarrs.validate_zarr_store(str(store))
+        assert ngff_zarr.from_ngff_zarr(str(store), validate=True).images[0].data.shape == volume.levels[0].shape
+        names = [str(level) for level in range(len(volume.levels))]
+        assert sorted(name for name in group.array_keys()) == names == sorted(path.name for path in store.iterdir() if path.name[0] not in ".z" and path.name != "labels")
+        for name, voxels in zip(names, volume.levels, strict=True):
+            readers.assert_equal(group[name][:], voxels, f"{store}/{name}", volume.lossy)
+        assert not (store / "s0").exists() and not (store / "00").exists() and not (store / str(len(names))).exists()
 
 
 @both
@@ -189,6 +233,9 @@ def test_commands_take_a_level_alone(demo, tmp_path):
     assert refused.returncode == 1 and "there is no level s7" in refused.stderr
     located = json.loads(emfs("locate", demo.mount / "hemibrain" / "em.s1.zarr" / "s1" / "0" / "0" / "0", "--json").stdout)
     assert located["blocks"] == json.loads(emfs("locate", demo.mount / "hemibrain" / "em.zarr" / "s1" / "0" / "0" / "0", "--json").stdout)["blocks"]
+    assert "\n  1: " in emfs("explain", "hemibrain/em.numbered.zarr", "--config", config).stdout
+    refused = emfs("locate", demo.mount / "hemibrain" / "em.numbered.zarr" / "s1" / "0" / "0" / "0", check=False)
+    assert refused.returncode == 1 and "`s1` is no level, such as 0" in refused.stderr
     export("hemibrain/em.s1.zarr", tmp_path / "level.zarr", "--config", config)
     assert [path.name for path in sorted((tmp_path / "level.zarr").glob("s*"))] == ["s1"]
     readers.assert_equal(readers.zarr_array(tmp_path / "level.zarr", 1, False), readers.zarr_array(demo.mount / "hemibrain" / "em.zarr", 1, False), "export")

@@ -5,7 +5,9 @@ import os
 import subprocess
 import time
 
+import numpy as np
 import pytest
+import zarr
 
 from mounting import BINARY, emfs
 
@@ -52,6 +54,16 @@ def test_crop_draws_from_the_image_that_is_mounted(demo, work):
     """The built-in catalogue has another box of tissue than the small replica."""
     (told,) = {emfs("crop", spelling, "--size", 20, "--seed", 3, cwd=at).stdout for at, spelling in ways(demo, work, "hemibrain")}
     assert os.path.isdir(demo.mount / told.strip())
+
+
+def test_export_writes_what_is_mounted(demo, work):
+    name = "hemibrain/em.crop-z3-20_y5-25_x0-30.numbered.v3.zarr"
+    for number, (at, spelling) in enumerate(ways(demo, work, name)):
+        emfs("export", spelling, work / f"{number}.zarr", "--cache-size", 0, cwd=at)
+        assert sorted(zarr.open_group(work / f"{number}.zarr", mode="r").array_keys()) == ["0", "1", "2"]
+        for level in "012":
+            found, expected = (zarr.open_array(store / level, mode="r")[:] for store in (work / f"{number}.zarr", demo.mount / name))
+            assert np.array_equal(found, expected), (spelling, level)
 
 
 def test_warm_keeps_in_the_cache_of_the_mount(scene, tmp_path):

@@ -8,6 +8,7 @@ use super::mounted::{self, Meant};
 use super::output::print;
 use super::session::CacheArgs;
 use super::target::{self, NamedStore, Tiff};
+use crate::geometry::LevelIndex;
 use crate::tiff::{TiffLayout, TiffName};
 use crate::volume::View;
 
@@ -86,8 +87,10 @@ fn describe(name: &str, image: &str, view: &View) -> String {
         // Writing to a text does not fail.
         let _ = writeln!(
             text,
-            "  s{number}: {} voxels of {scale} from {start} on, {files} chunks of {} ({bytes} bytes each)",
-            grid.shape, grid.cell
+            "  {}: {} voxels of {scale} from {start} on, {files} chunks of {} ({bytes} bytes each)",
+            view.level_names.name(LevelIndex(*number)),
+            grid.shape,
+            grid.cell
         );
     }
     text

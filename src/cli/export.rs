@@ -13,7 +13,7 @@ use super::config::ConfigArgs;
 use super::options::{Detail, log_to_stderr};
 use super::output::{eprint_line, print};
 use super::session::{CacheArgs, Session};
-use super::{CliError, size, target};
+use super::{CliError, mounted, place, size, target};
 use crate::archive::OpenImage;
 use crate::catalog::{Catalog, Dataset, ImageSpec, NamedSource};
 use crate::daemon::{self, Signals, default_limit};
@@ -24,7 +24,7 @@ use crate::export::{
 use crate::geometry::{LevelIndex, Region, Shape};
 use crate::metadata::{self, ImageRecord, Knowledge};
 use crate::view::ViewSpec;
-use crate::zarr::{Format, StoreName, parse_level};
+use crate::zarr::{Format, StoreName};
 use bar::ExportBar;
 
 /// Write datasets, images or views as OME-Zarr stores
@@ -41,7 +41,7 @@ Examples:
   emfs export --list list.csv samples         # a store for each row of a list of `emfs sample`: samples/000000.zarr …
   emfs export --all volumes --resume")]
 pub(super) struct ExportArgs {
-    /// DATASET[/NAME] once or more (image `em` may be left out), then DEST
+    /// DATASET[/NAME] (image `em` may be left out) or a path in a mount, once or more, then DEST
     #[arg(required = true, value_name = "DATASET[/NAME]… DEST")]
     arguments: Vec<String>,
     /// All images of all datasets
@@ -65,8 +65,8 @@ pub(super) struct ExportArgs {
     #[arg(long, value_name = "N|ZxYxX", value_parser = shape)]
     shard: Option<Shape>,
     /// Write this level; may be given several times [default: all]
-    #[arg(long, value_name = "sN", value_parser = level)]
-    level: Vec<u8>,
+    #[arg(long, value_name = "sN", value_parser = place::level)]
+    level: Vec<LevelIndex>,
     /// Go on with what an interrupted export has written to DEST
     #[arg(long)]
     resume: bool,
@@ -101,10 +101,6 @@ fn format(text: &str) -> Result<Format, String> {
         "v3" => Ok(Format::V3),
         _ => Err("must be v2 or v3".to_owned()),
     }
-}
-
-fn level(text: &str) -> Result<u8, String> {
-    parse_level(text).ok_or_else(|| "must be s and a number, such as s1".to_owned())
 }
 
 fn shape(text: &str) -> Result<Shape, String> {
@@ -147,11 +143,13 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
     if args.verbose > 0 {
         log_to_stderr(Detail::Progress(args.verbose));
     }
-    let catalog = args.config.catalog()?;
-    let jobs = jobs(args, &catalog)?;
+    let mut named = args.arguments.clone();
+    let to = named.pop().unwrap_or_default();
+    let (catalog, cache) = mounted::meant_by_all(&mut named, &args.config, &args.cache)?;
+    let jobs = jobs(args, &catalog, &named, &to)?;
     let runtime = daemon::runtime()?;
     let memory = args.memory.unwrap_or_else(default_limit);
-    let session = Session::new(&catalog.limits, args.cache.cache()?, args.timeout, memory)?;
+    let session = Session::new(&catalog.limits, cache.cache()?, args.timeout, memory)?;
     let progress = Arc::new(Progress::new(session.stats.clone()));
     let threads = args.jobs.map(usize::from);
     let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
@@ -191,10 +189,9 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
     Err(last.into())
 }
 
-/// What the arguments name.
-fn jobs<'a>(args: &'a ExportArgs, catalog: &'a Catalog) -> Result<Vec<Job<'a>>, CliError> {
+/// What is to be written: `named`, paths of the catalogue, and what the options say, to `to`.
+fn jobs<'a>(args: &ExportArgs, catalog: &'a Catalog, named: &'a [String], to: &str) -> Result<Vec<Job<'a>>, CliError> {
     let usage = |reason: &str| Err(CliError::Usage(reason.to_owned()));
-    let Some((to, named)) = args.arguments.split_last() else { return usage("name what to export, and DEST") };
     if (args.all || args.list.is_some()) && !named.is_empty() {
         return usage("--all and --list take DEST alone");
     }
@@ -356,7 +353,7 @@ async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<
             compression: args.compress,
             chunk: args.chunk,
             shard: args.shard,
-            levels: args.level.clone(),
+            levels: args.level.iter().map(|level| level.0).collect(),
         },
         record,
         upstream,

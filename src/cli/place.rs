@@ -4,9 +4,9 @@ use super::CliError;
 use super::target::{self, NamedStore};
 use crate::catalog::{Catalog, LabelSpec, MAIN_IMAGE, SourceSpec};
 use crate::geometry::{CellIndex, LevelIndex, Region};
-use crate::view::{ViewError, ViewSpec};
+use crate::view::{LevelNames, ViewError, ViewSpec};
 use crate::volume::{Pyramid, View};
-use crate::zarr::{Format, parse_index, parse_level};
+use crate::zarr::{Format, StoreName, parse_index};
 
 /// A place, of which only the names have been looked at.
 #[derive(Debug)]
@@ -37,7 +37,9 @@ impl<'a> ImagePlace<'a> {
         let is_level = |word: &&str| {
             let named = |name: &str| name == *word;
             let is_image = dataset.images.iter().any(|image| named(&image.name));
-            parse_level(word).is_some() && !is_image && !dataset.views.iter().any(|view| named(&view.name))
+            LevelNames::Lettered.parse(word).is_some()
+                && !is_image
+                && !dataset.views.iter().any(|view| named(&view.name))
         };
         let name = words.next_if(|word| !is_level(word)).unwrap_or(MAIN_IMAGE);
         let store = target::store(dataset, name)?;
@@ -49,7 +51,7 @@ impl<'a> ImagePlace<'a> {
             let found = store.image.labels.iter().find(|label| label.name == name);
             label = Some(found.ok_or_else(|| failed(format!("the image has no labels `{name}`")))?);
         }
-        let part = ImagePart::parse(store.name.format, words).map_err(failed)?;
+        let part = ImagePart::parse(&store.name, words).map_err(failed)?;
         Ok(ImagePlace { store, label, part })
     }
 
@@ -83,14 +85,16 @@ impl<'a> ImagePlace<'a> {
 }
 
 impl ImagePart {
-    fn parse<'a>(format: Format, mut words: impl Iterator<Item = &'a str>) -> Result<ImagePart, String> {
+    fn parse<'a>(store: &StoreName, mut words: impl Iterator<Item = &'a str>) -> Result<ImagePart, String> {
         let Some(first) = words.next() else { return Ok(ImagePart::All) };
         if is_document(first) {
             return Ok(ImagePart::Document);
         }
-        let level = parse_level(first).ok_or_else(|| format!("`{first}` is no level, such as s0"))?;
+        let names = store.view.level_names;
+        let level = names.parse(first);
+        let level = level.ok_or_else(|| format!("`{first}` is no level, such as {}", names.name(LevelIndex(0))))?;
         let mut words = words.peekable();
-        if format == Format::V3
+        if store.format == Format::V3
             && let Some(word) = words.next_if(|word| !is_document(word))
             && word != "c"
         {
@@ -104,8 +108,13 @@ impl ImagePart {
             let index = parse_index(word).filter(|_| chunk.len() < 3);
             chunk.push(index.ok_or_else(|| format!("`{word}` is no index of a chunk"))?);
         }
-        Ok(ImagePart::Level(LevelIndex(level), chunk))
+        Ok(ImagePart::Level(level, chunk))
     }
+}
+
+/// The level that an option names.
+pub(super) fn level(text: &str) -> Result<LevelIndex, String> {
+    LevelNames::Lettered.parse(text).ok_or_else(|| "must be s and the number of a level, such as s0".to_owned())
 }
 
 fn is_document(word: &str) -> bool {

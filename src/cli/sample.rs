@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use self::field::{LevelChoice, SampledLevel};
 use self::inside::InsideArg;
 use super::output::{eprint_line, print};
-use super::place::ImagePlace;
+use super::place::{self, ImagePlace};
 use super::session::{ReadArgs, Session, finish};
 use super::{CliError, mounted, size};
 use crate::geometry::{LevelIndex, Region, Shape};
@@ -16,7 +16,6 @@ use crate::sample::list::{self, Sample};
 use crate::sample::split::{self, SplitShare};
 use crate::sample::{DrawRule, Drawn, Everywhere, RULE, Regions, SampleError, VoxelReader, draw, native_blocks};
 use crate::view::ViewSpec;
-use crate::zarr::parse_level;
 
 /// Memory for blocks, and a quarter of it for what is put together of them.
 pub(super) const MEMORY: u64 = 512 << 20;
@@ -52,7 +51,7 @@ pub(super) struct SampleArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// The level to sample [default: the finest]
-    #[arg(long, value_name = "sN", value_parser = level, conflicts_with = "voxel_size")]
+    #[arg(long, value_name = "sN", value_parser = place::level, conflicts_with = "voxel_size")]
     level: Option<LevelIndex>,
     /// Sample each image at its level whose voxels are nearest to so many nanometres
     #[arg(long, value_name = "NM", value_parser = nanometres)]
@@ -68,7 +67,7 @@ pub(super) struct SampleArgs {
     fraction: f64,
     /// Read only places of which this level of the labels has any inside, before their finest one judges: quicker where little is
     /// inside, and without what that level has lost [default: s0]
-    #[arg(long, value_name = "sN", value_parser = level, requires = "inside")]
+    #[arg(long, value_name = "sN", value_parser = place::level, requires = "inside")]
     mask_level: Option<LevelIndex>,
     /// Draw so many places at a time from a random region: 256x8 is eight from 256×256×256 voxels
     #[arg(long, value_name = "SIDExN|ZxYxXxN", value_parser = regions)]
@@ -114,10 +113,6 @@ impl Shares {
     fn parse(text: &str) -> Result<Shares, String> {
         split::parse(text).map(Shares)
     }
-}
-
-fn level(text: &str) -> Result<LevelIndex, String> {
-    parse_level(text).map(LevelIndex).ok_or_else(|| "must be a level, such as s0".to_owned())
 }
 
 fn extent(text: &str) -> Result<u64, String> {

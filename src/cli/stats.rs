@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::output::{aligned_columns, print};
-use super::place::ImagePlace;
+use super::place::{self, ImagePlace};
 use super::sample::field::{self, LevelChoice, SampledLevel};
 use super::sample::{MEMORY, settle, shape, whole};
 use super::session::{ReadArgs, Session, finish};
@@ -18,7 +18,6 @@ use crate::sample::list::{self, Sample};
 use crate::sample::statistics::{self, Summary};
 use crate::sample::{DrawRule, Drawn, Everywhere, SampleError, VoxelReader, draw};
 use crate::volume::intensity::{self, Intensity};
-use crate::zarr::parse_level;
 
 /// Print the statistics of images, of the voxels in a list of blocks
 #[derive(Debug, clap::Args)]
@@ -49,7 +48,7 @@ pub(super) struct StatsArgs {
     #[arg(long, value_name = "NAME", requires = "list")]
     split: Option<String>,
     /// The level [default: the finest; of a list all that it has]
-    #[arg(long, value_name = "sN", value_parser = level)]
+    #[arg(long, value_name = "sN", value_parser = place::level)]
     level: Option<LevelIndex>,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -62,10 +61,6 @@ pub(super) struct StatsArgs {
 enum Format {
     Table,
     Json,
-}
-
-fn level(text: &str) -> Result<LevelIndex, String> {
-    parse_level(text).map(LevelIndex).ok_or_else(|| "must be a level, such as s0".to_owned())
 }
 
 /// The rows of a file, or of stdin for `-`.

@@ -28,7 +28,6 @@ use crate::disk::{CacheUse, Disk, FolderAccess};
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::view::ViewSpec;
 use crate::volume::warm::{WarmProgress, warm, warm_computed};
-use crate::zarr::parse_level;
 
 /// Memory for the voxels that display windows are taken from; an eighth of it for what waits to be kept, which has to be
 /// more than is fetched ahead of the disk.
@@ -74,7 +73,7 @@ pub(super) struct WarmArgs {
     #[arg(long, value_name = "FILE", requires = "follow")]
     position: Option<PathBuf>,
     /// Only these levels of the stores, as s1 or s1,s2 [default: all]
-    #[arg(long, value_name = "sN", value_parser = level, value_delimiter = ',')]
+    #[arg(long, value_name = "sN", value_parser = place::level, value_delimiter = ',')]
     level: Vec<LevelIndex>,
     /// Only this box of the stores, in voxels of their s0: zA-B_yA-B_xA-B
     #[arg(long = "box", value_name = "BOX", value_parser = |text: &str| ViewSpec::parse_box(text))]
@@ -86,10 +85,6 @@ pub(super) struct WarmArgs {
     quiet: bool,
     #[command(flatten)]
     cache: CacheArgs,
-}
-
-fn level(text: &str) -> Result<LevelIndex, String> {
-    parse_level(text).map(LevelIndex).ok_or_else(|| "must be a level, such as s0".to_owned())
 }
 
 /// Fetches.

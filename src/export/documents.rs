@@ -4,9 +4,10 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::codec::ChunkCompression;
-use crate::geometry::Shape;
+use crate::geometry::{LevelIndex, Shape};
+use crate::view::LevelNames;
 use crate::volume::Pyramid;
-use crate::zarr::{Format, Group, level_name, v2, v3};
+use crate::zarr::{Format, Group, v2, v3};
 
 /// An image or label image as it is exported.
 pub(super) struct ShownStore<'a> {
@@ -18,6 +19,8 @@ pub(super) struct ShownStore<'a> {
     pub(super) pyramid: &'a Pyramid,
     /// Their numbers in the tree.
     pub(super) levels: &'a [u8],
+    /// What they are called.
+    pub(super) level_names: LevelNames,
 }
 
 /// How voxels are stored.
@@ -44,7 +47,7 @@ pub(super) fn documents(
     let mut all = Vec::new();
     for shown in labels.iter().chain([image]) {
         for (level, number) in shown.pyramid.levels.iter().zip(shown.levels) {
-            let path = format!("{}{}", shown.prefix(), level_name(*number));
+            let path = format!("{}{}", shown.prefix(), shown.level_names.name(LevelIndex(*number)));
             match storage.format {
                 Format::V2 => {
                     let mut array = parsed(&v2::array(shown.pyramid, level));
@@ -109,8 +112,9 @@ fn store_v3(array: &mut Value, pyramid: &Pyramid, chunk: Shape, storage: ChunkSt
 
 /// The documents of an image's group.
 fn group(shown: &ShownStore<'_>, format: Format) -> Vec<(String, Value)> {
-    let ShownStore { title: name, pyramid, levels, label } = shown;
-    let described = Group { name, pyramid, numbers: Some(levels), coordinates: false, is_label: label.is_some() };
+    let ShownStore { title: name, pyramid, levels, level_names, label } = *shown;
+    let (numbers, is_label) = (Some(levels), label.is_some());
+    let described = Group { name, pyramid, numbers, level_names, coordinates: false, is_label };
     let prefix = shown.prefix();
     match format {
         Format::V2 => {

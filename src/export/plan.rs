@@ -8,9 +8,9 @@ use super::documents::{ChunkStorage, ShownStore, documents};
 use super::error::ExportError;
 use super::layout::ArrayLayout;
 use crate::geometry::{Grid, LevelIndex, Region, Shape};
-use crate::view::ViewSpec;
+use crate::view::{LevelNames, ViewSpec};
 use crate::volume::{Image, Pyramid};
-use crate::zarr::{Format, level_name};
+use crate::zarr::Format;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -98,6 +98,7 @@ struct Part<'a> {
     pyramid: Pyramid,
     origins: Vec<[u64; 3]>,
     levels: Vec<u8>,
+    level_names: LevelNames,
 }
 
 impl Plan {
@@ -148,6 +149,7 @@ impl Part<'_> {
             label: self.member.label.as_deref(),
             pyramid: &self.pyramid,
             levels: &self.levels,
+            level_names: self.level_names,
         }
     }
 }
@@ -155,8 +157,8 @@ impl Part<'_> {
 /// The wanted levels of a view. A label image may have fewer than its image.
 fn part<'a>(member: &'a ExportMember, view: crate::volume::View, wanted: &[u8]) -> Result<Part<'a>, String> {
     if let (None, Some(missing)) = (&member.label, wanted.iter().find(|level| !view.numbers.contains(level))) {
-        let last = level_name(view.numbers.last().copied().unwrap_or_default());
-        return Err(format!("there is no level {}; the last is {last}", level_name(*missing)));
+        let last = LevelIndex(view.numbers.last().copied().unwrap_or_default());
+        return Err(format!("there is no level {}; the last is {last}", LevelIndex(*missing)));
     }
     let mut pyramid = Pyramid { levels: Vec::new(), ..view.pyramid.clone() };
     let (mut origins, mut levels) = (Vec::new(), Vec::new());
@@ -167,17 +169,17 @@ fn part<'a>(member: &'a ExportMember, view: crate::volume::View, wanted: &[u8]) 
             levels.push(number);
         }
     }
-    Ok(Part { member, pyramid, origins, levels })
+    Ok(Part { member, pyramid, origins, levels, level_names: view.level_names })
 }
 
 fn arrays(part: &Part<'_>, options: &ExportOptions, most: u64) -> Result<Vec<ArrayPlan>, String> {
-    let Part { member, pyramid, origins, levels } = part;
+    let Part { member, pyramid, origins, levels, level_names } = part;
     let prefix = member.label.as_ref().map_or_else(String::new, |label| format!("labels/{label}/"));
     let mut targets = Vec::new();
     let voxels = |shape: Shape| u128::from(shape.voxels().unwrap_or(u64::MAX)).max(1);
     let finest = pyramid.levels.first().map_or(1, |level| voxels(level.grid.shape));
     for (((level, origin), number), next) in pyramid.levels.iter().zip(origins).zip(levels).zip(1..) {
-        let path = format!("{prefix}{}", level_name(*number));
+        let path = format!("{prefix}{}", level_names.name(LevelIndex(*number)));
         let native = member.image.grid(LevelIndex(*number)).ok_or_else(|| format!("{path}: no such level"))?;
         let chunk = level.grid.cell;
         if let Some(shard) = options.shard {
@@ -241,7 +243,7 @@ fn arguments(request: &ExportRequest, crop: Option<Region>, parts: &[Part<'_>]) 
                     // What was fetched is kept by it.
                     let block = part.member.image.grid(LevelIndex(*number)).map(|native| native.cell.0);
                     let Grid { shape, cell } = level.grid;
-                    json!({"level": level_name(*number), "shape": shape.0, "chunk": cell.0, "block": block})
+                    json!({"level": LevelIndex(*number).to_string(), "shape": shape.0, "chunk": cell.0, "block": block})
                 })
                 .collect();
             json!({

@@ -15,7 +15,9 @@ use super::overlay::Overlay;
 use super::query::Query;
 use super::site::Site;
 use super::slice::{self, Cut, MAX_SIDE, Slice};
+use crate::geometry::LevelIndex;
 use crate::task;
+use crate::view::LevelNames;
 
 /// Pixels that the longer side of a picture should have at least, where nobody says.
 const SIZE: u64 = 512;
@@ -54,8 +56,9 @@ impl PictureView {
                 described.levels.iter().rposition(|level| longest(level) >= size).unwrap_or_default()
             }
             Some(name) => {
-                let number = name.strip_prefix('s').unwrap_or(name);
-                let found = described.levels.iter().position(|level| level.path == format!("s{number}"));
+                let asked = level_named(name);
+                let is_asked = |level: &DescribedLevel| asked.is_some() && level_named(&level.path) == asked;
+                let found = described.levels.iter().position(is_asked);
                 found.ok_or_else(|| Failure::NotFound(format!("level `{name}`")))?
             }
         };
@@ -102,6 +105,11 @@ pub(super) async fn respond(
     response.headers_mut().insert(CONTENT_TYPE, value("image/png"));
     response.headers_mut().insert(CACHE_CONTROL, value("private, max-age=600"));
     Ok(response)
+}
+
+/// The level that a query or a document names, in whichever way levels are called there.
+fn level_named(name: &str) -> Option<LevelIndex> {
+    LevelNames::ALL.into_iter().find_map(|names| names.parse(name))
 }
 
 fn encode(grey: &Slice<f32>, (black, white): (f64, f64), labels: Option<&Overlay>) -> Result<Vec<u8>, io::Error> {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::documents::{Described, DescribedLevel};
 pub use super::seen::Seen;
 use super::vizarr;
-use crate::view::ViewSpec;
+use crate::view::{LevelNames, ViewSpec};
 use crate::zarr::StoreName;
 
 /// What has to be escaped in a state behind `#!`.
@@ -169,7 +169,11 @@ impl Link<'_> {
     fn tiff(&self) -> String {
         let store = &self.image.store;
         match store.parse::<StoreName>() {
-            Ok(name) => format!("{}{}.tif", name.image, ViewSpec { chunk: None, ..name.view }),
+            Ok(name) => format!(
+                "{}{}.tif",
+                name.image,
+                ViewSpec { chunk: None, level_names: LevelNames::default(), ..name.view }
+            ),
             Err(_) => store.replace(".zarr", ".tif"),
         }
     }

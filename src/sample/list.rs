@@ -9,6 +9,7 @@ pub use json::json;
 
 use super::SampleError;
 use crate::geometry::{LevelIndex, Region, Shape};
+use crate::view::LevelNames;
 
 /// The columns, in their order; others may follow.
 pub const COLUMNS: [&str; 12] =
@@ -133,7 +134,7 @@ fn sample<'a>(cell: impl Fn(&str) -> Cow<'a, str>) -> Result<Sample, String> {
         }
         end[axis] = start[axis] + length;
     }
-    let level = crate::zarr::parse_level(&cell("level"));
+    let level = LevelNames::Lettered.parse(&cell("level"));
     let level = level.ok_or_else(|| format!("level: `{}` is no level, such as s0", cell("level")))?;
     let store = cell("store");
     let (dataset, _) = store.split_once('/').ok_or_else(|| format!("store: `{store}` is no DATASET/NAME"))?;
@@ -141,7 +142,7 @@ fn sample<'a>(cell: impl Fn(&str) -> Cow<'a, str>) -> Result<Sample, String> {
         dataset: dataset.to_owned(),
         image: cell("image").into_owned(),
         store: store.clone().into_owned(),
-        level: LevelIndex(level),
+        level,
         place: Region { start, end },
         split: cell("split").into_owned(),
         region: cell("region").parse().ok(),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::view::{ViewError, ViewSpec};
+use crate::view::{LevelNames, ViewError, ViewSpec};
 use crate::zarr::is_image_name;
 
 /// What stands before the name of a label image.
@@ -39,6 +39,9 @@ pub enum TiffNameError {
     /// A chunk shape.
     #[error("a TIFF file has no chunks: leave `.chunk-…` out")]
     Chunk,
+    /// Names of levels.
+    #[error("a TIFF file holds one level, which has no name in it: leave `.numbered` out")]
+    Numbered,
 }
 
 impl TiffName {
@@ -59,6 +62,9 @@ impl TiffName {
         let view = ViewSpec::parse(view)?;
         if view.chunk.is_some() {
             return Err(TiffNameError::Chunk);
+        }
+        if view.level_names != LevelNames::default() {
+            return Err(TiffNameError::Numbered);
         }
         Ok(TiffName { image: image.to_owned(), view, label: label.map(str::to_owned) })
     }

@@ -142,6 +142,7 @@ fn names_are_those_of_stores_with_another_ending() {
     for (name, reason) in [
         ("em.tiff", "the name of a TIFF file ends in `.tif`"),
         ("em.chunk-64.tif", "a TIFF file has no chunks: leave `.chunk-…` out"),
+        ("em.numbered.tif", "a TIFF file holds one level, which has no name in it: leave `.numbered` out"),
         ("em.labels-.tif", "`` is no name of an image or label: those are lower-case letters, digits, `_` and `-`"),
         (".tif", "`` is no name of an image or label: those are lower-case letters, digits, `_` and `-`"),
     ] {

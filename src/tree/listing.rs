@@ -13,7 +13,7 @@ use super::{DatasetId, Folder, Inode, Miss, MutableDocument, NamedEntry, NodeAtt
 use crate::catalog::ROOT_DOCUMENTS;
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::view::AXES;
-use crate::zarr::{Format, level_name};
+use crate::zarr::Format;
 
 /// An entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,7 +228,8 @@ impl<'a> Listing<'a> {
                 };
                 let index = usize::try_from(index).ok()?;
                 if let Some(level) = levels.get(index).copied() {
-                    return directory(level_name(level), member.level_inode(LevelIndex(level)));
+                    let level = LevelIndex(level);
+                    return directory(member.store.spec.level_names.name(level), member.level_inode(level));
                 }
                 let axis = index.checked_sub(levels.len()).filter(|_| member.store.spec.level.is_some())?;
                 let name = AXES.get(axis)?;

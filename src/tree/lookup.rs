@@ -11,10 +11,10 @@ use super::resolved_node::{ResolvedNode, StoreMember};
 use super::store::{NewStore, TreeStore, show};
 use super::{DatasetId, Folder, Inode, Miss, MutableDocument, NamedEntry, NodeAttributes, Tree};
 use crate::catalog::ROOT_DOCUMENTS;
-use crate::geometry::{CellIndex, LevelIndex};
+use crate::geometry::CellIndex;
 use crate::tiff::TiffName;
 use crate::view::ViewSpec;
-use crate::zarr::{Format, StoreName, parse_index, parse_level};
+use crate::zarr::{Format, StoreName, parse_index};
 
 impl Tree {
     /// Finds a name in a directory. The reference that the kernel gets with a positive answer is counted here; an
@@ -109,8 +109,9 @@ impl Tree {
                     // Once the store is described there is none, for good.
                     self.shown(member)?;
                 }
-                let level = parse_level(name).filter(|level| *level < super::inode::LEVELS).ok_or(Miss::NotFound)?;
-                let (shown, level) = (self.shown(member)?, LevelIndex(level));
+                let level = member.store.spec.level_names.parse(name);
+                let level = level.filter(|level| level.0 < super::inode::LEVELS).ok_or(Miss::NotFound)?;
+                let shown = self.shown(member)?;
                 if shown.numbering(level).is_none() {
                     return Err(Miss::NotFound);
                 }

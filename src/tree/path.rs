@@ -55,7 +55,7 @@ impl Tree {
                 }
             }
             ResolvedNode::Level { member, level, node, .. } => {
-                let level = format!("{}/{level}", self.group_path(member));
+                let level = format!("{}/{}", self.group_path(member), member.store.spec.level_names.name(*level));
                 let chunks = match member.format {
                     Format::V2 => level.clone(),
                     Format::V3 => format!("{level}/c"),

@@ -179,5 +179,12 @@ impl Tree {
 }
 
 fn described<'a>(name: &'a str, view: &'a View, coordinates: bool, is_label: bool) -> Group<'a> {
-    Group { name, pyramid: &view.pyramid, numbers: Some(&view.numbers), coordinates, is_label }
+    Group {
+        name,
+        pyramid: &view.pyramid,
+        numbers: Some(&view.numbers),
+        level_names: view.level_names,
+        coordinates,
+        is_label,
+    }
 }

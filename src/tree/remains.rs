@@ -13,7 +13,8 @@ use super::inode::{Area, Depth, InodeAddress, StoreAddress};
 use super::numbering::{CHUNKS, LevelNode};
 use super::{DatasetId, Inode, NodeKind};
 use crate::tiff::TiffName;
-use crate::zarr::{Format, StoreName, parse_index, parse_level};
+use crate::view::LevelNames;
+use crate::zarr::{Format, StoreName, parse_index};
 
 /// Bits of an inode's number below those of its place.
 const NUMBER_BITS: u32 = 56;
@@ -132,7 +133,7 @@ impl Place {
             Place::Coordinate if is_one_of(LevelNode::documents) => Some(Place::File),
             Place::Coordinate if name == "c" => Some(Place::YDir),
             Place::Coordinate => index(Place::File),
-            Place::Group => parse_level(name).map(|_| Place::Level),
+            Place::Group => LevelNames::ALL.into_iter().find_map(|names| names.parse(name)).map(|_| Place::Level),
             Place::Labels if is_one_of(GroupNode::labels_documents) => Some(Place::File),
             Place::Labels => Some(Place::Group),
             Place::Level if is_one_of(LevelNode::documents) => Some(Place::File),

@@ -8,20 +8,20 @@ use crate::geometry::{LevelIndex, Shape};
 pub enum ViewError {
     /// Not one of the parts that a view's name is made of.
     #[error(
-        "`{part}` is no part of a view's name; the parts are `.crop-z<a>-<b>_y<a>-<b>_x<a>-<b>`, `.s<N>`, and \
-         `.chunk-<N>` or `.chunk-<Z>x<Y>x<X>`"
+        "`{part}` is no part of a view's name; the parts are `.crop-z<a>-<b>_y<a>-<b>_x<a>-<b>`, `.s<N>`, \
+         `.numbered`, and `.chunk-<N>` or `.chunk-<Z>x<Y>x<X>`"
     )]
     Unknown {
         /// The part as given.
         part: String,
     },
     /// The parts stand in another order.
-    #[error("the parts come in this order: `.crop-….s<N>.chunk-…`")]
+    #[error("the parts come in this order: `.crop-….s<N>.numbered.chunk-…`")]
     Order,
     /// A part is given twice.
     #[error("a view has only one {part}")]
     Repeated {
-        /// `crop`, `level` or `chunk`.
+        /// `crop`, `level`, `numbered` or `chunk`.
         part: &'static str,
     },
     /// The crop does not have three axes in the right order.

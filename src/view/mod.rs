@@ -2,9 +2,11 @@
 //! `crate::volume` to say.
 
 mod error;
+mod level_names;
 mod name;
 
 pub use error::ViewError;
+pub use level_names::LevelNames;
 
 use crate::geometry::{LevelIndex, Region, Shape};
 
@@ -23,6 +25,8 @@ pub struct ViewSpec {
     pub crop: Option<Region>,
     /// The only level that is shown.
     pub level: Option<LevelIndex>,
+    /// What the levels are called.
+    pub level_names: LevelNames,
     /// Chunk shape in place of the image's own.
     pub chunk: Option<Shape>,
     /// Whether the name gives three equal extents one by one. That is a name of its own, and so a directory of its own.

@@ -1,4 +1,4 @@
-//! The names of views: `[.crop-z<a>-<b>_y<a>-<b>_x<a>-<b>][.s<N>][.chunk-<N>|.chunk-<Z>x<Y>x<X>]`.
+//! The names of views: `[.crop-z<a>-<b>_y<a>-<b>_x<a>-<b>][.s<N>][.numbered][.chunk-<N>|.chunk-<Z>x<Y>x<X>]`.
 //!
 //! A name is spelled in one way, so that it can stand for the view in caches and in other people's scripts; only three
 //! equal extents of a chunk may be written as one or one by one.
@@ -6,8 +6,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{AXES, MAX_CHUNK_EXTENT, ViewError, ViewSpec};
+use super::{AXES, LevelNames, MAX_CHUNK_EXTENT, ViewError, ViewSpec};
 use crate::geometry::{LevelIndex, Region, Shape};
+
+/// The part of a name that has the levels called `0`, `1`, ….
+const NUMBERED: &str = "numbered";
 
 impl ViewSpec {
     /// Parses what stands between an image's name and the ending of a store's name: nothing, or parts that each start
@@ -23,7 +26,7 @@ impl ViewSpec {
                 if spec.crop.is_some() {
                     return Err(ViewError::Repeated { part: "crop" });
                 }
-                if spec.chunk.is_some() || spec.level.is_some() {
+                if spec.chunk.is_some() || spec.level.is_some() || spec.level_names != LevelNames::Lettered {
                     return Err(ViewError::Order);
                 }
                 spec.crop = Some(Self::parse_box(text)?);
@@ -34,11 +37,19 @@ impl ViewSpec {
                 let Shape([z, y, x]) = parse_chunk(text)?;
                 spec.chunk = Some(Shape([z, y, x]));
                 spec.spelled_out = text.contains('x') && z == y && y == x;
+            } else if part == NUMBERED {
+                if spec.level_names == LevelNames::Numbered {
+                    return Err(ViewError::Repeated { part: NUMBERED });
+                }
+                if spec.chunk.is_some() {
+                    return Err(ViewError::Order);
+                }
+                spec.level_names = LevelNames::Numbered;
             } else if let Some(level) = level(part) {
                 if spec.level.is_some() {
                     return Err(ViewError::Repeated { part: "level" });
                 }
-                if spec.chunk.is_some() {
+                if spec.chunk.is_some() || spec.level_names != LevelNames::Lettered {
                     return Err(ViewError::Order);
                 }
                 spec.level = Some(level?);
@@ -94,7 +105,7 @@ fn parse_chunk(text: &str) -> Result<Shape, ViewError> {
 }
 
 /// A decimal number in its only spelling: digits, no sign, no leading zero.
-fn number(text: &str) -> Result<u64, ViewError> {
+pub(super) fn number(text: &str) -> Result<u64, ViewError> {
     let text_owned = || text.to_owned();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(ViewError::Number { text: text_owned() });
@@ -123,6 +134,9 @@ impl fmt::Display for ViewSpec {
         }
         if let Some(level) = self.level {
             write!(f, ".{level}")?;
+        }
+        if self.level_names == LevelNames::Numbered {
+            write!(f, ".{NUMBERED}")?;
         }
         match self.chunk {
             None => Ok(()),

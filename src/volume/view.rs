@@ -9,7 +9,7 @@ pub(crate) use label::unlike;
 use super::pyramid::{Level, Pyramid, chunk_bytes, sum};
 use crate::dtype::DataType;
 use crate::geometry::{Grid, LevelIndex, Region, Shape};
-use crate::view::{AXES, CHUNK_BYTES, MAX_CHUNK_EXTENT, ViewError, ViewSpec};
+use crate::view::{AXES, CHUNK_BYTES, LevelNames, MAX_CHUNK_EXTENT, ViewError, ViewSpec};
 
 /// Longest axis of a level that is shown alone, whose positions are files: 65 536 of them.
 const MAX_AXIS: u64 = 1 << 32;
@@ -20,6 +20,8 @@ pub struct View {
     pub pyramid: Pyramid,
     /// For each level, its number in the image.
     pub numbers: Vec<u8>,
+    /// What the levels are called.
+    pub level_names: LevelNames,
     /// For each level, the voxel of the image's level that is the view's first, `z, y, x`.
     pub origins: Vec<[u64; 3]>,
 }
@@ -37,6 +39,7 @@ impl ViewSpec {
         let mut view = View {
             pyramid: Pyramid { levels: Vec::with_capacity(image.levels.len()), ..image.clone() },
             numbers: vec![],
+            level_names: self.level_names,
             origins: vec![],
         };
         for (number, level) in (0u8..).zip(&image.levels) {

@@ -19,6 +19,8 @@ pub(crate) use store_name::is_image_name;
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::geometry::LevelIndex;
+use crate::view::LevelNames;
 use crate::volume::{Level, Pyramid};
 
 /// The two formats a store can have.
@@ -52,6 +54,8 @@ pub struct Group<'a> {
     pub pyramid: &'a Pyramid,
     /// Numbers of the levels, where some of the image's are left out.
     pub numbers: Option<&'a [u8]>,
+    /// What the levels are called.
+    pub level_names: LevelNames,
     /// Whether arrays beside the level tell where its voxels lie, as in views of one level.
     pub coordinates: bool,
     /// Whether the image holds labels of the image two directories above it.
@@ -62,7 +66,8 @@ impl<'a> Group<'a> {
     /// The levels with their names.
     fn levels(&self) -> impl Iterator<Item = (String, &'a Level)> {
         let number = |place: u8| self.numbers.map_or(Some(place), |numbers| numbers.get(usize::from(place)).copied());
-        (0u8..).map_while(number).map(level_name).zip(&self.pyramid.levels).collect::<Vec<_>>().into_iter()
+        let name = |number| self.level_names.name(LevelIndex(number));
+        (0u8..).map_while(number).map(name).zip(&self.pyramid.levels).collect::<Vec<_>>().into_iter()
     }
 
     /// The arrays of coordinates, where there are some.
@@ -71,16 +76,6 @@ impl<'a> Group<'a> {
         let calibrated = self.pyramid.calibrated;
         level.into_iter().flat_map(move |level| Coordinate::all(level, calibrated))
     }
-}
-
-/// Name of a level's directory.
-pub fn level_name(level: u8) -> String {
-    format!("s{level}")
-}
-
-/// The level of a directory name: `s` and a decimal number in its only spelling.
-pub fn parse_level(name: &str) -> Option<u8> {
-    parse_index(name.strip_prefix('s')?)?.try_into().ok()
 }
 
 /// One component of a chunk key: a decimal number in its only spelling (no sign, no leading zero).

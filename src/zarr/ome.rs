@@ -6,10 +6,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Format, Group, level_name};
+use super::{Format, Group};
 use crate::dtype::DataType;
+use crate::geometry::LevelIndex;
 use crate::view::AXES;
-use crate::volume::Pyramid;
 use crate::volume::computed::DownsamplingRule;
 
 /// The keys that make a group an OME-Zarr image: `multiscales` and either `omero`, how to display it, or `image-label`.
@@ -74,7 +74,7 @@ fn multiscale(group: &Group<'_>, format: Format) -> Value {
         .collect();
     let mut multiscale = versioned(format, json!({"name": group.name, "axes": axes, "datasets": datasets}));
     if let Value::Object(keys) = &mut multiscale {
-        let mut metadata = json!({"description": description(pyramid, &names)});
+        let mut metadata = json!({"description": description(group, &names)});
         if let Some(rule) = pyramid.computed {
             keys.insert("type".into(), json!(rule.name()));
             metadata["method"] = json!(format!("emfs {}", rule.name()));
@@ -88,14 +88,15 @@ fn multiscale(group: &Group<'_>, format: Format) -> Value {
 }
 
 /// How the levels came to be, in a sentence.
-fn description(pyramid: &Pyramid, names: &[String]) -> String {
+fn description(group: &Group<'_>, names: &[String]) -> String {
+    let (pyramid, finest) = (group.pyramid, group.level_names.name(LevelIndex(0)));
     let origin = &pyramid.format;
     if let Some(rule) = pyramid.computed {
         let made = format!("each computed by emfs from the level below: {}", rule.sentence());
         return match names.split_first() {
-            Some((first, coarser)) if *first == level_name(0) => match coarser {
-                [] => format!("s0 is the origin's data ({origin})"),
-                _ => format!("s0 is the origin's data ({origin}); the coarser levels are {made}"),
+            Some((first, coarser)) if *first == finest => match coarser {
+                [] => format!("{finest} is the origin's data ({origin})"),
+                _ => format!("{finest} is the origin's data ({origin}); the coarser levels are {made}"),
             },
             _ => format!("{} of the origin's data ({origin}), {made}", names.join(", ")),
         };
@@ -105,8 +106,8 @@ fn description(pyramid: &Pyramid, names: &[String]) -> String {
         None => "which does not say how they were made".to_owned(),
     };
     match names.split_first() {
-        Some((first, coarser)) if *first == level_name(0) => {
-            let data = format!("s0 is the origin's data ({origin})");
+        Some((first, coarser)) if *first == finest => {
+            let data = format!("{finest} is the origin's data ({origin})");
             if coarser.is_empty() { data } else { format!("{data}; the coarser levels are the origin's own, {made}") }
         }
         _ => format!("all levels ({}) are coarser ones of the origin's ({origin}), {made}", names.join(", ")),

@@ -1,4 +1,4 @@
-//! Names of stores: `<image>[.crop-…][.s<N>][.chunk-…][.v3].zarr`.
+//! Names of stores: `<image>[.crop-…][.s<N>][.numbered][.chunk-…][.v3].zarr`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -25,6 +25,15 @@ fn at_corner(corner: [f64; 3]) -> Level {
     Level { corner, ..level([9; 3], [8.0; 3], corner.map(|corner| corner + 4.0)) }
 }
 
+fn image(pyramid: &Pyramid) -> Group<'_> {
+    let (numbers, level_names) = (None, LevelNames::Lettered);
+    Group { name: "em", pyramid, numbers, level_names, coordinates: false, is_label: false }
+}
+
+fn label(pyramid: &Pyramid) -> Group<'_> {
+    Group { name: "mitochondria", is_label: true, ..image(pyramid) }
+}
+
 fn pyramid() -> Pyramid {
     let levels = vec![
         level([100, 200, 300], [5.24, 4.0, 4.0], [0.0; 3]),
@@ -50,7 +59,7 @@ const CHANNELS: &str = r#""channels":[{"label":"EM","color":"FFFFFF","active":tr
 #[test]
 fn the_v2_group_says_what_readers_accept() {
     let pyramid = pyramid();
-    let group = Group { name: "em", pyramid: &pyramid, numbers: None, coordinates: false, is_label: false };
+    let group = image(&pyramid);
     assert_eq!(text(v2::group()), r#"{"zarr_format":2}"#);
     assert_eq!(
         text(v2::attributes(&group)),
@@ -63,7 +72,7 @@ fn the_v2_group_says_what_readers_accept() {
 #[test]
 fn the_v3_group_says_the_same_without_inner_versions() {
     let pyramid = pyramid();
-    let group = Group { name: "em", pyramid: &pyramid, numbers: None, coordinates: false, is_label: false };
+    let group = image(&pyramid);
     assert_eq!(
         text(v3::group(&group)),
         format!(
@@ -76,7 +85,7 @@ fn the_v3_group_says_the_same_without_inner_versions() {
 fn levels_without_the_finest_are_described_as_coarser_ones_under_their_names() {
     let mut pyramid = pyramid();
     let told = |pyramid: &Pyramid, numbers: &[u8]| {
-        let group = Group { name: "em", pyramid, numbers: Some(numbers), coordinates: false, is_label: false };
+        let group = Group { numbers: Some(numbers), ..image(pyramid) };
         let multiscale = parsed(v2::attributes(&group))["multiscales"][0].take();
         let paths: Vec<_> = multiscale["datasets"].as_array().unwrap().iter().map(|of| of["path"].clone()).collect();
         (paths, multiscale["metadata"]["description"].as_str().unwrap().to_owned())
@@ -150,7 +159,7 @@ fn fractional_nanometres_are_not_stated_where_readers_would_cut_them_off() {
 #[test]
 fn without_a_voxel_size_there_is_no_unit() {
     let pyramid = Pyramid { calibrated: [false; 3], levels: vec![level([9; 3], [1.0; 3], [0.0; 3])], ..pyramid() };
-    let group = Group { name: "em", pyramid: &pyramid, numbers: None, coordinates: false, is_label: false };
+    let group = image(&pyramid);
     let axes = &parsed(v2::attributes(&group))["multiscales"][0]["axes"];
     assert_eq!(axes[0], json!({"name": "z", "type": "space"}));
     let keys = text(v2::array_attributes(&pyramid, &pyramid.levels[0]));
@@ -161,7 +170,7 @@ fn without_a_voxel_size_there_is_no_unit() {
 fn a_voxel_size_along_some_axes_gives_units_to_these() {
     let levels = vec![level([9; 3], [1.0, 8.0, 4.0], [0.0; 3])];
     let pyramid = Pyramid { calibrated: [false, true, true], levels, ..pyramid() };
-    let group = Group { name: "em", pyramid: &pyramid, numbers: None, coordinates: false, is_label: false };
+    let group = image(&pyramid);
     let axes = &parsed(v2::attributes(&group))["multiscales"][0]["axes"];
     let axis = |name: &str| json!({"name": name, "type": "space", "unit": "nanometer"});
     assert_eq!(*axes, json!([{"name": "z", "type": "space"}, axis("y"), axis("x")]));
@@ -174,8 +183,8 @@ fn a_voxel_size_along_some_axes_gives_units_to_these() {
 #[test]
 fn everything_is_in_the_consolidated_document() {
     let pyramid = pyramid();
-    let group = Group { name: "em", pyramid: &pyramid, numbers: None, coordinates: false, is_label: false };
-    let label = Group { name: "mitochondria", pyramid: &pyramid, numbers: None, coordinates: false, is_label: true };
+    let group = image(&pyramid);
+    let label = label(&pyramid);
     let document = parsed(v2::consolidated(&group, &[label]));
     assert_eq!(document["zarr_consolidated_format"], 1);
     let documents = document["metadata"].as_object().unwrap();
@@ -193,8 +202,8 @@ fn everything_is_in_the_consolidated_document() {
 #[test]
 fn everything_is_in_the_document_of_a_v3_group() {
     let pyramid = pyramid();
-    let group = Group { name: "em", pyramid: &pyramid, numbers: None, coordinates: false, is_label: false };
-    let label = Group { name: "mitochondria", pyramid: &pyramid, numbers: None, coordinates: false, is_label: true };
+    let group = image(&pyramid);
+    let label = label(&pyramid);
     let mut document = parsed(v3::consolidated(&group, &[label]));
     let inline = document.as_object_mut().unwrap().remove("consolidated_metadata").unwrap();
     assert_eq!(document, parsed(v3::group(&group)));
@@ -210,7 +219,7 @@ fn everything_is_in_the_document_of_a_v3_group() {
 #[test]
 fn a_level_alone_has_arrays_of_positions_beside_it() {
     let pyramid = Pyramid { levels: vec![level([3, 4, 70_000], [10.48, 8.0, 8.0], [2.62, 2.0, -2.0])], ..pyramid() };
-    let group = Group { name: "em", pyramid: &pyramid, numbers: Some(&[1]), coordinates: true, is_label: false };
+    let group = Group { numbers: Some(&[1]), coordinates: true, ..image(&pyramid) };
     let [z, _, x] = Coordinate::all(&pyramid.levels[0], [true; 3]);
     assert_eq!(
         text(v2::coordinate(&z)),
@@ -240,9 +249,27 @@ fn a_level_alone_has_arrays_of_positions_beside_it() {
 }
 
 #[test]
+fn numbered_levels_have_their_numbers_for_names_in_every_document() {
+    let pyramid = pyramid();
+    let group = Group { level_names: LevelNames::Numbered, ..image(&pyramid) };
+    let attributes = parsed(v2::attributes(&group));
+    assert_eq!(attributes["multiscales"][0]["datasets"][1]["path"], "1");
+    let description = attributes["multiscales"][0]["metadata"]["description"].as_str().unwrap().to_owned();
+    assert!(description.starts_with("0 is the origin's data"), "{description}");
+    let v2 = parsed(v2::consolidated(&group, &[]));
+    assert_eq!(v2["metadata"]["1/.zarray"], parsed(v2::array(&pyramid, &pyramid.levels[1])));
+    assert_eq!(v2["metadata"].get("s1/.zarray"), None);
+    let v3 = parsed(v3::consolidated(&group, &[]));
+    assert_eq!(v3["consolidated_metadata"]["metadata"]["1"], parsed(v3::array(&pyramid, &pyramid.levels[1])));
+    // Some levels of an image keep their numbers.
+    let some = Group { numbers: Some(&[2, 3]), ..group };
+    assert_eq!(parsed(v2::attributes(&some))["multiscales"][0]["datasets"][0]["path"], "2");
+}
+
+#[test]
 fn labels_say_of_which_image_they_are() {
     let pyramid = pyramid();
-    let label = Group { name: "mitochondria", pyramid: &pyramid, numbers: None, coordinates: false, is_label: true };
+    let label = label(&pyramid);
     let v2 = parsed(v2::attributes(&label));
     assert_eq!(v2["image-label"], json!({"version": "0.4", "source": {"image": "../../"}}));
     assert_eq!(v2.get("omero"), None, "napari would refuse to show them");
@@ -264,7 +291,7 @@ fn windows_lie_in_the_range_of_the_type() {
         (DataType::F32, (-2.0, 0.5), json!({"min": -2, "max": 1, "start": -2, "end": 0.5})),
     ] {
         let pyramid = Pyramid { dtype, window, fill: FillValue::zero(dtype), ..pyramid() };
-        let group = Group { name: "em", pyramid: &pyramid, numbers: None, coordinates: false, is_label: false };
+        let group = image(&pyramid);
         assert_eq!(parsed(v2::attributes(&group))["omero"]["channels"][0]["window"], expected);
     }
 }
@@ -275,10 +302,6 @@ fn keys_have_one_spelling() {
     assert_eq!(parse_index("120"), Some(120));
     for name in ["", "00", "01", "+1", "-1", "1 ", "1.0", "0x1", "٣", "18446744073709551616", "c"] {
         assert_eq!(parse_index(name), None, "{name}");
-    }
-    assert_eq!(parse_level("s10"), Some(10));
-    for name in ["s", "s01", "S0", "0", "s256", "s-1", "ss0"] {
-        assert_eq!(parse_level(name), None, "{name}");
     }
 }
 
@@ -307,10 +330,11 @@ proptest! {
         level in proptest::option::of(any::<u8>().prop_map(LevelIndex)),
         chunk in proptest::option::of(proptest::array::uniform3(1u64..=4096)),
         start in proptest::option::of(proptest::array::uniform3(0u64..1 << 20)),
+        level_names in proptest::sample::select(&LevelNames::ALL),
         v3 in any::<bool>(),
     ) {
         let crop = start.map(|start| Region { start, end: start.map(|voxel| voxel + 7) });
-        let view = ViewSpec { crop, level, chunk: chunk.map(Shape), ..ViewSpec::default() };
+        let view = ViewSpec { crop, level, level_names, chunk: chunk.map(Shape), ..ViewSpec::default() };
         let store = StoreName { image, view, format: if v3 { Format::V3 } else { Format::V2 } };
         prop_assert_eq!(StoreName::parse(&store.to_string()), Ok(store));
     }

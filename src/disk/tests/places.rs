@@ -39,12 +39,20 @@ pub(super) struct Lines(Arc<Mutex<Vec<u8>>>);
 impl Lines {
     /// Does something of which the warnings are kept.
     pub(super) fn logged<T>(&self, work: impl FnOnce() -> T) -> T {
-        let written = self.clone();
-        let log = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::WARN)
-            .with_writer(move || written.clone())
-            .finish();
-        tracing::subscriber::with_default(log, work)
+        let _listening = self.listen();
+        work()
+    }
+
+    /// Keeps the warnings of this thread, and of a disk that it opens, until what is returned is dropped.
+    ///
+    /// As long as there is one subscriber alone, `tracing` asks the thread that reaches a place of a warning first
+    /// whether anybody wants it, and remembers a no for all threads. Of two it asks both, whoever comes first.
+    fn listen(&self) -> (tracing::subscriber::DefaultGuard, [tracing::Dispatch; 2]) {
+        let [first, second] = [self.clone(), self.clone()].map(|lines| {
+            let log = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN);
+            tracing::Dispatch::new(log.with_writer(move || lines.clone()).finish())
+        });
+        (tracing::dispatcher::set_default(&first), [first, second])
     }
 
     pub(super) fn text(&self) -> String {
@@ -66,10 +74,7 @@ fn on_a_full_disk_reads_go_on_and_one_line_warns() {
     let place = folder();
     let Some(_mounted) = Mounted::new(&["-t", "tmpfs", "-o", "size=64m", "tmpfs"], place.path()) else { return };
     let lines = Lines::default();
-    let written = lines.clone();
-    let log =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(move || written.clone()).finish();
-    let _log = tracing::subscriber::set_default(log);
+    let _listening = lines.listen();
     let disk = Disk::open(&place.path().join("cache"), 20 << 30).unwrap();
     for part in 0..80 {
         keep(&disk, "o", "v", part << 20..(part + 1) << 20);

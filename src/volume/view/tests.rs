@@ -85,8 +85,18 @@ fn equal_extents_may_be_written_one_by_one_which_is_a_name_of_its_own() {
 }
 
 #[test]
+fn levels_may_be_called_by_their_numbers() {
+    let text = ".crop-z0-1_y0-1_x0-1.s2.numbered.chunk-64";
+    let spec = ViewSpec::parse(text).unwrap();
+    assert_eq!((spec.level, spec.level_names), (Some(LevelIndex(2)), LevelNames::Numbered));
+    assert_eq!(spec.to_string(), text);
+}
+
+const ORDER: &str = "the parts come in this order: `.crop-….s<N>.numbered.chunk-…`";
+
+#[test]
 fn every_other_spelling_is_refused_with_a_sentence() {
-    let parts = "the parts are `.crop-z<a>-<b>_y<a>-<b>_x<a>-<b>`, `.s<N>`, and `.chunk-<N>` or `.chunk-<Z>x<Y>x<X>`";
+    let parts = "the parts are `.crop-z<a>-<b>_y<a>-<b>_x<a>-<b>`, `.s<N>`, `.numbered`, and `.chunk-<N>` or `.chunk-<Z>x<Y>x<X>`";
     let axes = "a box is written `z<a>-<b>_y<a>-<b>_x<a>-<b>`, with all three axes in this order";
     for (text, expected) in [
         (".", format!("`` is no part of a view's name; {parts}")),
@@ -94,7 +104,11 @@ fn every_other_spelling_is_refused_with_a_sentence() {
         (".foo", format!("`foo` is no part of a view's name; {parts}")),
         (".chunk-64.", format!("`` is no part of a view's name; {parts}")),
         (".Chunk-64", format!("`Chunk-64` is no part of a view's name; {parts}")),
-        (".chunk-64.crop-z0-1_y0-1_x0-1", "the parts come in this order: `.crop-….s<N>.chunk-…`".into()),
+        (".chunk-64.crop-z0-1_y0-1_x0-1", ORDER.into()),
+        (".chunk-64.numbered", ORDER.into()),
+        (".numbered.s2", ORDER.into()),
+        (".numbered.crop-z0-1_y0-1_x0-1", ORDER.into()),
+        (".numbered.numbered", "a view has only one numbered".into()),
         (".chunk-64.chunk-64", "a view has only one chunk".into()),
         (".crop-z0-1_y0-1_x0-1.crop-z0-1_y0-1_x0-1", "a view has only one crop".into()),
         (".crop-", format!("`` is no box; {axes}")),
@@ -207,8 +221,8 @@ fn a_level_alone_is_the_one_that_the_crop_shows_under_its_number() {
     let message = |text: &str| ViewSpec::parse(text).and_then(|spec| spec.apply(&image)).unwrap_err().to_string();
     assert_eq!(message(".s3"), "there is no level s3; the coarsest one is s2");
     assert_eq!(message(".s0.s0"), "a view has only one level");
-    assert_eq!(message(".chunk-64.s0"), "the parts come in this order: `.crop-….s<N>.chunk-…`");
-    assert_eq!(message(".s0.crop-z0-1_y0-1_x0-1"), "the parts come in this order: `.crop-….s<N>.chunk-…`");
+    assert_eq!(message(".chunk-64.s0"), ORDER);
+    assert_eq!(message(".s0.crop-z0-1_y0-1_x0-1"), ORDER);
     assert_eq!(message(".s00"), "`00` has a leading zero");
     assert_eq!(message(".s256"), "256 is too large a number");
     let long = pyramid(vec![placed([1, 1, 1 << 33], [1; 3], [0; 3])]);
@@ -276,17 +290,18 @@ proptest! {
         crop in proptest::option::of(proptest::array::uniform3((0u64..1 << 40, 1u64..1 << 40))),
         level in proptest::option::of(any::<u8>().prop_map(LevelIndex)),
         chunk in proptest::option::of(proptest::array::uniform3(1u64..=4096)),
+        level_names in proptest::sample::select(&LevelNames::ALL),
     ) {
         let crop = crop.map(|ranges| Region {
             start: ranges.map(|(start, _)| start),
             end: ranges.map(|(start, length)| start + length),
         });
-        let spec = ViewSpec { crop, level, chunk: chunk.map(Shape), ..ViewSpec::default() };
+        let spec = ViewSpec { crop, level, level_names, chunk: chunk.map(Shape), ..ViewSpec::default() };
         prop_assert_eq!(ViewSpec::parse(&spec.to_string()), Ok(spec));
     }
 
     #[test]
-    fn any_text_is_refused_or_is_its_view_s_name(text in r"(\.crop-z[0-9]{1,3}-[0-9]{1,3}_y[0-9]{1,3}-[0-9]{1,3}_x[0-9]{1,3}-[0-9]{1,3})?(\.s[0-9]{1,3})?(\.chunk-[0-9x]{1,9})?|\PC{0,40}") {
+    fn any_text_is_refused_or_is_its_view_s_name(text in r"(\.crop-z[0-9]{1,3}-[0-9]{1,3}_y[0-9]{1,3}-[0-9]{1,3}_x[0-9]{1,3}-[0-9]{1,3})?(\.s[0-9]{1,3})?(\.numbered)?(\.chunk-[0-9x]{1,9})?|\PC{0,40}") {
         if let Ok(spec) = ViewSpec::parse(&text) {
             prop_assert_eq!(spec.to_string(), text);
         }
