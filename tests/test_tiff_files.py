@@ -14,9 +14,10 @@ import pytest
 import exporting
 import readers
 import reference_volumes
-from mounting import configuration, emfs, mounted
+from mounting import ROOT, configuration, emfs, mounted
 from origin import Origin
 
+BIOFORMATS = ROOT / "target" / "venv" / "bioformats"
 #: What Pillow reads of TIFF files of one channel.
 PILLOW = {"uint8", "uint16", "int32", "float32"}
 #: What ImageJ reads as it is, but for numbers of 32 bits that it takes for signed: its bytes have no sign.
@@ -184,6 +185,24 @@ def test_imagej_has_voxels_calibration_and_window(reference, tmp_path):
         if volume.window:
             assert [float(low), float(high)] == pytest.approx(volume.window), path
     assert seen >= {"uint8", "uint16"}, seen
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "float32"])
+def test_bio_formats_has_voxels_and_the_size_of_pixels(reference, tmp_path, dtype):
+    """It takes the spacing of planes for micrometres, whatever the unit says, which the manual tells."""
+    import tifffile
+
+    java, (jar,) = program("java", "default-jre"), [*BIOFORMATS.glob("lib/python*/site-packages/bioformats/jars/bioformats_package.jar")]
+    path, voxels, volume, level = next(of for of in levels(reference) if of[1].dtype.name == dtype and len(of[1]) > 1 and of[2].scale[of[3]])
+    run = [java, "-Djava.awt.headless=true", "-cp", jar]
+    told = subprocess.run([*run, "loci.formats.tools.ImageInfo", "-nopix", "-omexml-only", path], capture_output=True, text=True, timeout=120).stdout
+    size = {axis: (float(re.search(f'PhysicalSize{axis}="([^"]*)"', told)[1]), re.search(f'PhysicalSize{axis}Unit="([^"]*)"', told)[1]) for axis in "XYZ"}
+    z, y, x = volume.scale[level]
+    assert [value for value, _ in size.values()] == pytest.approx([x, y, z], rel=1e-4), told
+    assert [unit for _, unit in size.values()] == ["nm", "nm", "µm"], told
+    done = subprocess.run([*run, "loci.formats.tools.ImageConverter", "-no-upgrade", path, tmp_path / "copy.ome.tif"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    readers.assert_equal(np.squeeze(tifffile.imread(tmp_path / "copy.ome.tif")), np.squeeze(voxels), str(path), volume.lossy)
 
 
 def test_a_file_read_from_end_to_end_fetches_each_byte_once_and_planes_in_order(large, tmp_path):
