@@ -23,7 +23,7 @@ ARCHIVES = ["imagej", "dm", "itk", "zarr", "raw", "jpeg"]
 OFTEN = ["once", "sometimes", "always"]
 WHERE = ["voxels", "everything"]
 #: Modes by which an origin says that something is not there.
-ABSENT = {"404", "410", "403", "redirect-to-404"}
+ABSENT = {"404", "403", "redirect-to-404"}
 #: Modes in which a read may take as long as the mount lets it.
 SLOW = {"429", "429-wait", "500", "502", "503", "503-wait", "drip", "interim-garbage", "redirect-refused", "reset", "silent", "slow-head", "stall"}
 #: Modes by which an object becomes another one, as far as anybody can see: an error until a remount, says the contract.

@@ -85,8 +85,10 @@ pub(super) fn expected_body(
 ) -> Result<ExpectedBody, FailedAttempt> {
     match head.status {
         200 | 206 => {}
-        404 | 410 if known => return Err(FailedAttempt::doubtful(Cause::Gone(head.status))),
-        404 | 410 => return Err(FailedAttempt::doubtful(Cause::NotFound)),
+        // What was taken away is not what never was, and an absent chunk is shown as fill value.
+        410 => return Err(FailedAttempt::doubtful(Cause::Gone(head.status))),
+        404 if known => return Err(FailedAttempt::doubtful(Cause::Gone(head.status))),
+        404 => return Err(FailedAttempt::doubtful(Cause::NotFound)),
         401 | 403 => return Err(FailedAttempt::doubtful(Cause::Denied(head.status))),
         412 if conditional => {
             return Err(FailedAttempt::doubtful(Cause::Changed("the pinned ETag does not match".into())));

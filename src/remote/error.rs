@@ -20,7 +20,7 @@ pub struct RemoteError {
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
-    /// The origin says there is no such object (404, 410, a missing file).
+    /// The origin says there is no such object (404, a missing file).
     #[error("not found")]
     NotFound,
     /// The origin refuses (401, 403).
@@ -32,7 +32,7 @@ pub enum Cause {
     /// It is not where it was asked for; says where it is, as far as that is known.
     #[error("not at this address: {0}")]
     Elsewhere(String),
-    /// It was there before, and the origin says now that it is not (404, 410). What is kept of it is still used.
+    /// It was there before, and the origin says now that it is not (404), or says itself that it was (410). What is kept of it is still used.
     #[error("not at the origin any more (status {0}); what is not kept of it cannot be read until it is back")]
     Gone(u16),
     /// The origin says there is no such object, and what should bear that out does not.

@@ -27,7 +27,8 @@ pub(super) struct Minishard {
 
 impl Minishard {
     /// Reads the decoded index: codes, positions and lengths one after the other, codes as differences and positions
-    /// as differences to the end of the chunk before.
+    /// as differences to the end of the chunk before. A chunk that lies before that one has a difference below zero: what
+    /// is beyond 64 bits is left out, as in the sums of other readers.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         if !bytes.len().is_multiple_of(CHUNK_ENTRY) {
             return Err(format!("{} bytes are no whole number of entries", bytes.len()));
@@ -43,7 +44,7 @@ impl Minishard {
             }
             let overflow = || format!("the numbers of entry {column} are beyond 64 bits");
             code = code.checked_add(step).ok_or_else(overflow)?;
-            let start = end.checked_add(number(1, column)).ok_or_else(overflow)?;
+            let start = end.wrapping_add(number(1, column));
             let length = number(2, column);
             end = start.checked_add(length).ok_or_else(overflow)?;
             codes.push(code);

@@ -232,8 +232,8 @@ impl Source for PrecomputedSource {
                     None => Placement::whole(self.remote.object(&location)?, limit, &self.witness).await,
                 });
             };
-            let chunks = scale.grid.counts().into_iter().fold(1, u64::saturating_mul);
-            self.locate_in_shard(shards::ShardedLevel { number, folder, sharding, chunks }, scale, block).await
+            let counts = scale.grid.counts();
+            self.locate_in_shard(shards::ShardedLevel { number, folder, sharding, counts }, scale, block).await
         })
     }
 

@@ -36,6 +36,23 @@ pub(super) fn code(index: [u64; 3], counts: [u64; 3]) -> Option<u64> {
     Some(code)
 }
 
+/// Whether a chunk of the grid has that code.
+pub(super) fn is_code(code: u64, counts: [u64; 3]) -> bool {
+    if code_bits(counts) > u64::BITS || code.checked_shr(code_bits(counts)).is_some_and(|rest| rest != 0) {
+        return false;
+    }
+    let (mut index, mut place) = ([0u64; 3], 0);
+    for bit in 0..u64::BITS {
+        for axis in [2, 1, 0] {
+            if bit < bits(counts[axis]) {
+                index[axis] |= ((code >> place) & 1) << bit;
+                place += 1;
+            }
+        }
+    }
+    (0..3).all(|axis| index[axis] < counts[axis])
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -81,8 +98,25 @@ mod tests {
         assert_eq!(code([0; 3], [u64::MAX; 3]), None);
     }
 
+    #[test]
+    fn codes_of_64_bits_are_told_from_others() {
+        let counts = [1 << 22, 1 << 21, 1 << 21];
+        assert!(is_code(u64::MAX, counts) && is_code(0, counts));
+        assert!(!is_code(u64::MAX, [1 << 22, 1 << 21, (1 << 21) - 1]));
+        assert!(!is_code(0, [u64::MAX; 3]));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(crate::test_cases(32)))]
+
+        #[test]
+        fn the_codes_of_a_grid_are_those_of_its_chunks(counts in proptest::array::uniform3(1u64..9), far in any::<u64>()) {
+            let all = (0..counts[0]).flat_map(|z| (0..counts[1]).flat_map(move |y| (0..counts[2]).map(move |x| [z, y, x])));
+            let codes: HashSet<u64> = all.map(|index| code(index, counts).unwrap()).collect();
+            for code in (0..1 << 13).chain([far, u64::MAX]) {
+                prop_assert_eq!(is_code(code, counts), codes.contains(&code));
+            }
+        }
 
         #[test]
         fn every_chunk_has_a_code_of_its_own(counts in proptest::array::uniform3(1u64..9)) {

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::index::{self, Minishard};
+use super::morton;
 use super::sharding::{ENTRY, ShardEncoding, ShardPlace, VolumeSharding};
 use crate::decompress::gunzip;
 use crate::remote::Location;
@@ -97,8 +98,8 @@ pub(super) struct ShardedLevel<'a> {
     pub folder: &'a Location,
     /// How chunks are spread.
     pub sharding: &'a VolumeSharding,
-    /// Chunks of the level: no index has more.
-    pub chunks: u64,
+    /// Chunks of the level along `z, y, x`: no index has others.
+    pub counts: [u64; 3],
 }
 
 type Answer = Result<Index, SourceError>;
@@ -177,7 +178,7 @@ impl MinishardIndices {
             is_given_again(object, read, &bytes, "shard index").await?;
             return Ok(Index::Empty(object.confirmed()));
         };
-        let longest = level.chunks.saturating_mul(24).min(MAX_MINISHARD);
+        let longest = level.counts.into_iter().fold(24, u64::saturating_mul).min(MAX_MINISHARD);
         // No gzip stream is much longer than what it holds.
         let stored = longest.saturating_add(longest / 128).saturating_add(1 << 10);
         if range.end - range.start > stored {
@@ -193,6 +194,9 @@ impl MinishardIndices {
         let chunks = chunks.map_err(malformed)?;
         if let Some(stranger) = chunks.codes().find(|code| level.sharding.place(*code) != place) {
             return Err(malformed(format!("it lists chunk {stranger}, which belongs elsewhere")));
+        }
+        if let Some(stranger) = chunks.codes().find(|code| !morton::is_code(*code, level.counts)) {
+            return Err(malformed(format!("it lists chunk {stranger}, which is outside the grid")));
         }
         let was_given_twice = AtomicBool::new(false);
         Ok(Index::Minishard(Arc::new(FoundMinishard { object: object.clone(), chunks, unchecked, was_given_twice })))

@@ -92,10 +92,12 @@ async fn a_chunk_is_found_and_decoded() {
 #[tokio::test]
 async fn all_kinds_of_absence_are_absent() {
     let folder = tempfile::tempdir().unwrap();
-    // Chunk 0 in minishard 0 of shard 0; minishard 1 is empty, so that 1 is missing, and there is no shard 1 with 2.
+    // Chunk 4 in minishard 0 of shard 0, so that 0 is missing; minishard 1 is empty, so that 1 is; there is no shard 1 with 2.
     let mut bytes = [0u64, 24, 7, 7].map(u64::to_le_bytes).concat();
     bytes.extend([4u64, 0, 8].iter().flat_map(|number| number.to_le_bytes()));
-    write(folder.path(), &info(sharding(1, 1)), &[("0.shard", &bytes)]);
+    let mut wide = info(sharding(1, 1));
+    wide["scales"][0]["size"][0] = json!(16);
+    write(folder.path(), &wide, &[("0.shard", &bytes)]);
     let source = opened(folder.path()).await;
     for x in 0..3 {
         assert_eq!(locate(&source, x).await, Ok(None), "{x}");
@@ -120,7 +122,8 @@ async fn hostile_indices_are_errors() {
         (shard((0, 23), &[], [&[0], &[0], &[8]]), "no whole number of entries"),
         (shard((0, 25), &[], [&[0], &[0], &[8]]), ""),
         (shard((0, 48), &[], [&[0, 0], &[0, 0], &[8, 8]]), "listed twice"),
-        (shard((0, 48), &[], [&[0, 1], &[0, u64::MAX], &[8, 8]]), "beyond 64 bits"),
+        (shard((0, 48), &[], [&[0, 1], &[0, u64::MAX - 8], &[8, 8]]), "beyond 64 bits"),
+        (shard((0, 48), &[], [&[0, 8], &[0, 0], &[8, 8]]), "chunk 8, which is outside the grid"),
         (shard((0, 24), &[], [&[0], &[0], &[0]]), "0 bytes cannot be a chunk"),
         (shard((0, 24), &[], [&[0], &[0], &[u64::MAX]]), "18446744073709551615 bytes cannot be a chunk"),
         (shard((0, 24), &[], [&[0], &[u64::MAX - 8], &[8]]), "beyond 64 bits"),

@@ -128,7 +128,7 @@ async fn whatever_mixture_an_origin_answers_the_bytes_are_right_or_there_are_non
 async fn answers_that_are_no_accident_are_believed_when_they_are_given_twice() {
     let cases = [
         ("404 Not Found", Cause::NotFound),
-        ("410 Gone", Cause::NotFound),
+        ("410 Gone", Cause::Gone(410)),
         ("401 Unauthorized", Cause::Denied(401)),
         ("403 Forbidden", Cause::Denied(403)),
         ("400 Bad Request", Cause::Status(400)),
