@@ -1,6 +1,9 @@
 //! The tags of TIFF files that are read, written or told of: TIFF 6.0, its technical notes, and what microscopes write.
 #![allow(missing_docs)]
 
+/// What ImageJ adds to signed numbers of 16 bits, which are unsigned in its memory.
+pub const IMAGEJ_SIGNED_SHIFT: f64 = 32_768.0;
+
 /// Number and name of a tag.
 #[derive(Debug, Clone, Copy)]
 pub struct Tag(pub u16, pub &'static str);

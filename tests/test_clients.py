@@ -239,3 +239,19 @@ def test_commands_take_a_level_alone(demo, tmp_path):
     export("hemibrain/em.s1.zarr", tmp_path / "level.zarr", "--config", config)
     assert [path.name for path in sorted((tmp_path / "level.zarr").glob("s*"))] == ["s1"]
     readers.assert_equal(readers.zarr_array(tmp_path / "level.zarr", 1, False), readers.zarr_array(demo.mount / "hemibrain" / "em.zarr", 1, False), "export")
+
+
+@both
+def test_xarray_has_the_nanometres_of_an_exported_level_as_in_the_mount(demo, tmp_path, v3):
+    import xarray
+
+    from mounting import emfs
+
+    name = f"hemibrain/em.crop-z13-77_y50-150_x20-101.s1{'.v3' if v3 else ''}.zarr"
+    emfs("export", demo.mount / name, tmp_path / "level.zarr", "--verify", "--cache-size", 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for group in (None, "labels/segmentation"):
+            found, expected = (xarray.open_zarr(store, group=group) for store in (tmp_path / "level.zarr", demo.mount / name))
+            assert set(found.coords) == {"z", "y", "x"} and found.z.attrs["units"] == "nm", group
+            assert found.identical(expected), group

@@ -354,6 +354,8 @@ async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<
             chunk: args.chunk,
             shard: args.shard,
             levels: args.level.iter().map(|level| level.0).collect(),
+            // A list is read by those who know where its samples lie.
+            positions: job.sample.is_none(),
         },
         record,
         upstream,

@@ -54,6 +54,9 @@ pub(super) struct NamedStore<'a> {
 /// The store of that name; the image `em` and the ending may be left out.
 pub(super) fn store<'a>(dataset: &'a Dataset, name: &str) -> Result<NamedStore<'a>, CliError> {
     let failed = |reason: String| CliError::Failed(format!("{}/{name}: {reason}", dataset.name));
+    if let Some(stem) = name.strip_suffix(TiffName::ENDING) {
+        return Err(failed(format!("a TIFF file is no store; name the store of the same voxels, {stem}.zarr")));
+    }
     let name = StoreName::parse(&complete(name)).map_err(|error| failed(error.to_string()))?;
     let (of, view) = meaning(dataset, &name.image, name.view).map_err(failed)?;
     let image = image(dataset, of)?;
@@ -151,6 +154,14 @@ mod tests {
         ] {
             assert_eq!(complete(given), complete_name);
         }
+    }
+
+    #[test]
+    fn a_tiff_file_is_no_store_but_says_which_has_its_voxels() {
+        let catalog = Catalog::builtin().unwrap();
+        let dataset = catalog.datasets.iter().find(|dataset| dataset.name == "hemibrain").unwrap();
+        let refused = store(dataset, "em.s1.tif").unwrap_err().to_string();
+        assert!(refused.contains("a TIFF file is no store") && refused.contains("em.s1.zarr"), "{refused}");
     }
 
     #[test]

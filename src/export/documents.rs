@@ -7,7 +7,7 @@ use super::codec::ChunkCompression;
 use crate::geometry::{LevelIndex, Shape};
 use crate::view::LevelNames;
 use crate::volume::Pyramid;
-use crate::zarr::{Format, Group, v2, v3};
+use crate::zarr::{Coordinate, Format, Group, v2, v3};
 
 /// An image or label image as it is exported.
 pub(super) struct ShownStore<'a> {
@@ -21,6 +21,8 @@ pub(super) struct ShownStore<'a> {
     pub(super) levels: &'a [u8],
     /// What they are called.
     pub(super) level_names: LevelNames,
+    /// Whether arrays beside the level tell where its voxels lie, as in views of one level.
+    pub(super) coordinates: bool,
 }
 
 /// How voxels are stored.
@@ -38,14 +40,33 @@ impl ShownStore<'_> {
     }
 }
 
-/// All documents by key, in the order in which they are put: the one that makes the store a store comes last.
+/// All documents by key, in the order in which they are put: the one that makes the store a store comes last. The
+/// positions of a level's voxels, which are made as the documents are, come before them.
 pub(super) fn documents(
     image: &ShownStore<'_>,
     labels: &[ShownStore<'_>],
     storage: ChunkStorage,
 ) -> Vec<(String, Bytes)> {
     let mut all = Vec::new();
+    let mut positions = Vec::new();
     for shown in labels.iter().chain([image]) {
+        let level = shown.pyramid.levels.first().filter(|_| shown.coordinates);
+        for coordinate in level.into_iter().flat_map(|level| Coordinate::all(level, shown.pyramid.calibrated)) {
+            let path = format!("{}{}", shown.prefix(), coordinate.axis);
+            let folder = match storage.format {
+                Format::V2 => {
+                    all.push((format!("{path}/.zattrs"), parsed(&v2::coordinate_attributes(&coordinate))));
+                    all.push((format!("{path}/.zarray"), parsed(&v2::coordinate(&coordinate))));
+                    path
+                }
+                Format::V3 => {
+                    all.push((format!("{path}/zarr.json"), parsed(&v3::coordinate(&coordinate))));
+                    format!("{path}/c")
+                }
+            };
+            let chunks = 0..coordinate.chunks();
+            positions.extend(chunks.map(|chunk| (format!("{folder}/{chunk}"), coordinate.values(chunk))));
+        }
         for (level, number) in shown.pyramid.levels.iter().zip(shown.levels) {
             let path = format!("{}{}", shown.prefix(), shown.level_names.name(LevelIndex(*number)));
             match storage.format {
@@ -90,7 +111,8 @@ pub(super) fn documents(
             all.extend(root.into_iter().map(|(key, value)| (key, v3::consolidate(value, below.clone()))));
         }
     }
-    all.into_iter().map(|(key, value)| (key, Bytes::from(value.to_string()))).collect()
+    let documents = all.into_iter().map(|(key, value)| (key, Bytes::from(value.to_string())));
+    positions.into_iter().chain(documents).collect()
 }
 
 /// Chunks and codecs of an array of Zarr v3.
@@ -112,9 +134,9 @@ fn store_v3(array: &mut Value, pyramid: &Pyramid, chunk: Shape, storage: ChunkSt
 
 /// The documents of an image's group.
 fn group(shown: &ShownStore<'_>, format: Format) -> Vec<(String, Value)> {
-    let ShownStore { title: name, pyramid, levels, level_names, label } = *shown;
+    let ShownStore { title: name, pyramid, levels, level_names, label, coordinates } = *shown;
     let (numbers, is_label) = (Some(levels), label.is_some());
-    let described = Group { name, pyramid, numbers, level_names, coordinates: false, is_label };
+    let described = Group { name, pyramid, numbers, level_names, coordinates, is_label };
     let prefix = shown.prefix();
     match format {
         Format::V2 => {

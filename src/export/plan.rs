@@ -20,6 +20,10 @@ const MAX_IN_SHARD: u64 = 1 << 20;
 
 /// Most chunks in an array, as in one that is mounted.
 const MAX_CHUNKS: u64 = 1 << 37;
+
+/// Most positions along an axis of a level that is exported alone: 128 MiB.
+const MAX_POSITIONS: u64 = 1 << 24;
+
 /// Most blocks that a chunk is made of, whose places are held in memory.
 const MAX_BLOCKS: u64 = 1 << 20;
 
@@ -36,6 +40,8 @@ pub struct ExportOptions {
     pub shard: Option<Shape>,
     /// Levels by number; all where none is named.
     pub levels: Vec<u8>,
+    /// Whether a level that is a view of its own has the positions of its voxels beside it, as it has in a mount.
+    pub positions: bool,
 }
 
 impl ExportOptions {
@@ -99,6 +105,7 @@ struct Part<'a> {
     origins: Vec<[u64; 3]>,
     levels: Vec<u8>,
     level_names: LevelNames,
+    coordinates: bool,
 }
 
 impl Plan {
@@ -119,8 +126,11 @@ impl Plan {
                 None => view.apply(pyramid).map(Some),
             };
             let Some(shown) = shown.map_err(|error| wrong(error.to_string()))? else { continue };
-            parts.push(part(member, shown, &options.levels).map_err(wrong)?);
+            let mut part = part(member, shown, &options.levels).map_err(wrong)?;
+            part.coordinates = options.positions && view.level.is_some();
+            parts.push(part);
         }
+        parts.iter().try_for_each(check_positions).map_err(wrong)?;
         parts.retain(|part| !part.levels.is_empty());
         let mut targets = Vec::new();
         for part in &parts {
@@ -150,7 +160,20 @@ impl Part<'_> {
             pyramid: &self.pyramid,
             levels: &self.levels,
             level_names: self.level_names,
+            coordinates: self.coordinates,
         }
+    }
+}
+
+/// Refuses a level alone whose positions would be too many to be made at once.
+fn check_positions(part: &Part<'_>) -> Result<(), String> {
+    let extents = part.pyramid.levels.iter().flat_map(|level| level.grid.shape.0);
+    match extents.max().filter(|extent| part.coordinates && *extent > MAX_POSITIONS) {
+        None => Ok(()),
+        Some(extent) => Err(format!(
+            "the positions of {extent} voxels along an axis are too many to stand beside the level; name the image, and the \
+             level by --level"
+        )),
     }
 }
 
@@ -169,11 +192,11 @@ fn part<'a>(member: &'a ExportMember, view: crate::volume::View, wanted: &[u8]) 
             levels.push(number);
         }
     }
-    Ok(Part { member, pyramid, origins, levels, level_names: view.level_names })
+    Ok(Part { member, pyramid, origins, levels, level_names: view.level_names, coordinates: false })
 }
 
 fn arrays(part: &Part<'_>, options: &ExportOptions, most: u64) -> Result<Vec<ArrayPlan>, String> {
-    let Part { member, pyramid, origins, levels, level_names } = part;
+    let Part { member, pyramid, origins, levels, level_names, .. } = part;
     let prefix = member.label.as_ref().map_or_else(String::new, |label| format!("labels/{label}/"));
     let mut targets = Vec::new();
     let voxels = |shape: Shape| u128::from(shape.voxels().unwrap_or(u64::MAX)).max(1);

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::dtype::DataType;
+use crate::tiff_tags::IMAGEJ_SIGNED_SHIFT;
 use crate::volume::{Level, Pyramid};
 
 /// The version whose files these are like. ImageJ only looks for the word.
@@ -28,7 +30,9 @@ pub(super) fn describe(pyramid: &Pyramid, level: &Level, is_label: bool) -> Vec<
         }
     }
     if !is_label {
-        let (low, high) = pyramid.window;
+        // Signed numbers of 16 bits become unsigned in ImageJ, and it counts the window in these.
+        let shift = if pyramid.dtype == DataType::I16 { IMAGEJ_SIGNED_SHIFT } else { 0.0 };
+        let (low, high) = (pyramid.window.0 + shift, pyramid.window.1 + shift);
         let _ = write!(text, "min={low}\nmax={high}\n");
     }
     text.push('\0');

@@ -129,6 +129,10 @@ fn the_first_page_says_size_unit_place_and_window() {
     assert_eq!(text, expected);
     let fraction = |tag| (number(&front, field(first, tag), 4), number(&front, field(first, tag) + 4, 4));
     assert_eq!((fraction(282), fraction(283)), ((100_000, 799_825), (100, 296)));
+    let mut signed = pyramid([5, 3, 7], DataType::I16);
+    signed.window = (-1441.0, 447.0);
+    let text = TiffLayout::of(&signed, &signed.levels[0], false).unwrap().front(0..4096);
+    assert!(String::from_utf8_lossy(&text).contains("min=31327\nmax=33215\n"), "ImageJ's numbers are unsigned");
     let pyramid = pyramid([5, 3, 7], DataType::U16);
     let label = TiffLayout::of(&pyramid, &pyramid.levels[0], true).unwrap();
     assert!(!String::from_utf8_lossy(&label.front(0..4096)).contains("min="));

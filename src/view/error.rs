@@ -15,6 +15,9 @@ pub enum ViewError {
         /// The part as given.
         part: String,
     },
+    /// The word for the format of a store, before other parts.
+    #[error("`.v3` comes last, before `.zarr`")]
+    Format,
     /// The parts stand in another order.
     #[error("the parts come in this order: `.crop-….s<N>.numbered.chunk-…`")]
     Order,

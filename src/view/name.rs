@@ -53,6 +53,8 @@ impl ViewSpec {
                     return Err(ViewError::Order);
                 }
                 spec.level = Some(level?);
+            } else if part == "v3" {
+                return Err(ViewError::Format);
             } else {
                 return Err(ViewError::Unknown { part: part.to_owned() });
             }

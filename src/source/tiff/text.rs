@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
+use crate::dtype::DataType;
 use crate::length::Unit;
+use crate::tiff_tags::IMAGEJ_SIGNED_SHIFT;
 
 /// The program or convention that wrote the description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,11 +125,20 @@ fn number(text: &str, key: &str) -> Option<f64> {
     line(text, key)?.parse::<f64>().ok().filter(|number| number.is_finite())
 }
 
-/// The limits of display, which with a calibration function are not in the units of the stored values.
+/// The limits of display. They are stored values, also where a calibration function makes others of these.
 fn limits(text: &str) -> Option<(f64, f64)> {
-    match (number(text, "min"), number(text, "max")) {
-        (Some(low), Some(high)) if low < high && line(text, "cf").is_none() => Some((low, high)),
-        _ => None,
+    let limits = number(text, "min").zip(number(text, "max"));
+    limits.filter(|(low, high)| low < high)
+}
+
+impl Text {
+    /// The window in values of the type as they are stored. Of signed numbers of 16 bits, ImageJ counts it from 32768 below
+    /// on; tifffile writes what it is told, which is seen where no value of such a number is that large.
+    pub(super) fn window_of(&self, dtype: DataType) -> Option<(f64, f64)> {
+        let (low, high) = self.window?;
+        let is_shifted = dtype == DataType::I16 && low >= 0.0 && high > f64::from(i16::MAX);
+        let shift = if is_shifted { IMAGEJ_SIGNED_SHIFT } else { 0.0 };
+        Some((low - shift, high - shift))
     }
 }
 

@@ -158,7 +158,7 @@ impl Volume {
                 offset: [0; 3],
             }],
             fill: FillValue::zero(form.dtype),
-            window: text.window,
+            window: text.window_of(form.dtype),
             format: storage_format(&header, first, text.dialect),
             downsampling: None,
             chunked: false,

@@ -4,6 +4,7 @@ use super::super::axes::{self, Choice, Pages};
 use super::super::description;
 use super::super::shaped::MAX_JSON;
 use super::super::text::{Dialect, Set, Text};
+use crate::dtype::DataType;
 
 fn parse(text: &str) -> Result<Text, String> {
     description::parse(text, [Some([4.0, 1.0]), Some([2.0, 1.0])], [20, 30])
@@ -49,12 +50,20 @@ fn thousandths_of_a_micrometre_are_whole_nanometres() {
 }
 
 #[test]
-fn an_imagej_window_is_taken_where_it_is_one_of_stored_values() {
-    let window = |lines: &str| parse(&format!("ImageJ=1.53t\n{lines}")).unwrap().window;
+fn an_imagej_window_is_one_of_stored_values() {
+    let parsed = |lines: &str| parse(&format!("ImageJ=1.53t\n{lines}")).unwrap();
+    let window = |lines: &str| parsed(lines).window_of(DataType::U16);
     assert_eq!(window("min=36.0\nmax=199.0\n"), Some((36.0, 199.0)));
-    for lines in ["min=1\n", "min=5\nmax=5\n", "min=NaN\nmax=9\n", "cf=0\nc0=-32768.0\nc1=1.0\nmin=1\nmax=9\n"] {
+    // ImageJ's own image of signed numbers, which it stores as unsigned ones.
+    let signed = "cf=0\nc0=-32768.0\nc1=1.0\nmin=32700.0\nmax=32900.0\n";
+    assert_eq!(window(signed), Some((32_700.0, 32_900.0)));
+    for lines in ["min=1\n", "min=5\nmax=5\n", "min=NaN\nmax=9\n"] {
         assert_eq!(window(lines), None, "{lines}");
     }
+    let of_signed = |lines: &str| parsed(lines).window_of(DataType::I16);
+    assert_eq!(of_signed("min=32700.0\nmax=32900.0\n"), Some((-68.0, 132.0)));
+    assert_eq!(of_signed("min=-1441\nmax=447\n"), Some((-1441.0, 447.0)));
+    assert_eq!(of_signed("min=0\nmax=447\n"), Some((0.0, 447.0)));
 }
 
 /// What a file of so many pages shows by its description.
