@@ -16,18 +16,28 @@ pub const MAX_VALUES: usize = 1 << 16;
 /// Lists and objects within each other.
 pub const DEEPEST: usize = 64;
 
+/// What some editors put before a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Bytes of a page in which its title is looked for.
+const FRONT: usize = 4096;
+
+/// Letters of a title that are told.
+const TOLD: usize = 64;
+
 /// The document as a tree; the reason if it is none or beyond the bounds.
 ///
-/// Bare words for numbers, see [`sound`], are texts in it.
+/// Bare words for numbers are texts in it, and a byte order mark is passed over, see [`sound`].
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
     let bytes = &*sound(bytes);
     measure(bytes)?;
-    serde_json::from_slice(bytes).map_err(|error| invalid(&error))
+    serde_json::from_slice(bytes).map_err(|error| invalid(bytes, &error))
 }
 
 /// The document with the words `NaN`, `Infinity` and `-Infinity` as texts where they stand for numbers: JSON has none such,
-/// and Python writes them.
+/// and Python writes them. The byte order mark that editors write before it is taken off.
 pub fn sound(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     const WORDS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
     if WORDS.iter().all(|word| memmem::find(bytes, word).is_none()) {
         return Cow::Borrowed(bytes);
@@ -66,12 +76,47 @@ pub fn measure(bytes: &[u8]) -> Result<usize, String> {
     match (counted, beyond) {
         (Ok(()), _) => Ok(values),
         (Err(_), Some(beyond)) => Err(beyond),
-        (Err(error), None) => Err(invalid(&error)),
+        (Err(error), None) => Err(invalid(bytes, &error)),
     }
 }
 
-fn invalid(error: &serde_json::Error) -> String {
-    format!("it is no valid JSON: {error}")
+fn invalid(bytes: &[u8], error: &serde_json::Error) -> String {
+    match instead(bytes) {
+        Some(what) => format!("it is no valid JSON but {what}"),
+        None => format!("it is no valid JSON: {error}"),
+    }
+}
+
+/// What is often found in place of a document, and what to do with it.
+fn instead(bytes: &[u8]) -> Option<String> {
+    let body = bytes.trim_ascii_start();
+    if body.is_empty() {
+        return Some("empty".to_owned());
+    }
+    if body.starts_with(b"\x1f\x8b") {
+        let remedy = "store it unpacked, or let its server say `Content-Encoding: gzip`";
+        return Some(format!("data that gzip has compressed, which nothing says: {remedy}"));
+    }
+    if !body.starts_with(b"<") {
+        return None;
+    }
+    let front = String::from_utf8_lossy(body.get(..FRONT).unwrap_or(body));
+    let folded = front.to_ascii_lowercase();
+    if !folded.contains("<html") && !folded.contains("<!doctype html") {
+        return Some("XML, as of the message of a server: is the address right?".to_owned());
+    }
+    let title = title(&front, &folded).map(|title| format!(", `{title}`")).unwrap_or_default();
+    Some(format!("an HTML page{title}: is the address right, and to be read without a login?"))
+}
+
+/// The title of a page of which `folded` is the same in small letters.
+fn title(page: &str, folded: &str) -> Option<String> {
+    let start = folded.find("<title")?;
+    let start = start + folded.get(start..)?.find('>')? + 1;
+    let end = start + folded.get(start..)?.find('<')?;
+    let words: Vec<&str> = page.get(start..end)?.split_whitespace().collect();
+    let title: String = words.join(" ").chars().filter(|letter| !letter.is_control()).take(TOLD).collect();
+    (!title.is_empty()).then_some(title)
 }
 
 /// How many values a tree has.
@@ -261,6 +306,41 @@ mod tests {
         for broken in [&b"{\"a\": NaNs}"[..], b"[\"NaN", b"[\"NaN\\", b"[NaN", b"nan"] {
             assert!(parse(broken).is_err());
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_a_document_is_passed_over() {
+        for text in ["{\"a\": [1]}", " {\"a\": [1]}", "{\"a\": [NaN]}"] {
+            let marked = [BYTE_ORDER_MARK, text.as_bytes()].concat();
+            assert_eq!(parse(&marked), parse(text.as_bytes()));
+            assert_eq!(sound(&marked), sound(text.as_bytes()));
+        }
+        // There is one at most, and it stands before everything.
+        for broken in ["\u{feff}\u{feff}{}", " \u{feff}{}", "{\u{feff}}"] {
+            assert!(parse(broken.as_bytes()).is_err(), "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_at_all_is_told_by_what_it_is_like() {
+        for (body, expected) in [
+            (&b""[..], "it is no valid JSON but empty"),
+            (b" \n", "but empty"),
+            (b"\xef\xbb\xbf", "but empty"),
+            (b"\x1f\x8b\x08\0rest", "but data that gzip has compressed, which nothing says: store it unpacked, or"),
+            (b"<!DOCTYPE html>\n<p>Hello", "but an HTML page: is the address right"),
+            (b"\xef\xbb\xbf\n<HTML lang='en'><head><Title>\n Sign\tin </title>", "but an HTML page, `Sign in`: is"),
+            (b"<html><title>\xc3\xbc\xff", "but an HTML page: is"),
+            (b"<?xml version='1.0'?><Error>", "but XML, as of the message of a server"),
+            (b"{\"a\": ", "it is no valid JSON: EOF"),
+        ] {
+            let told = parse(body).unwrap_err();
+            assert!(told.contains(expected), "{body:?}: {told}");
+        }
+        let long = format!("<html><title>{}</title>", "ü".repeat(1 << 20));
+        assert!(parse(long.as_bytes()).unwrap_err().len() < 400);
+        let long = format!("<html><title>{}</title>", "ü".repeat(100));
+        assert!(parse(long.as_bytes()).unwrap_err().contains(&"ü".repeat(TOLD)));
     }
 
     #[test]

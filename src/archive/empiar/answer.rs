@@ -36,14 +36,7 @@ impl EntryAnswer {
     /// Reads the answer to a question for the entry `number`.
     pub(super) fn read(url: String, bytes: &[u8], number: u64) -> Result<Self, SourceError> {
         let fail = |field: &str, reason: String| Err(SourceError::malformed(url.clone(), field, reason));
-        let body = bytes.trim_ascii_start();
-        if body.is_empty() {
-            return fail("body", "is empty".into());
-        }
-        if body.starts_with(b"<") {
-            return fail("body", "is HTML, not JSON".into());
-        }
-        let mut document = match bounds::parse(body) {
+        let mut document = match bounds::parse(bytes) {
             Ok(document) => document,
             Err(reason) => return fail("body", reason),
         };

@@ -71,8 +71,8 @@ fn what_the_document_does_not_tell_is_not_known() {
 #[test]
 fn answers_that_are_none_are_refused_by_name() {
     for (body, expected) in [
-        ("", "body: is empty"),
-        (" <html>", "body: is HTML, not JSON"),
+        ("", "body: it is no valid JSON but empty"),
+        (" <html>", "body: it is no valid JSON but an HTML page"),
         ("{", "body: it is no valid JSON"),
         ("[]", "body: is no JSON object"),
         ("{\"EMPIAR-1\": {}}", "EMPIAR-11759: is missing, there is \"EMPIAR-1\""),

@@ -35,18 +35,10 @@ impl Answer {
     /// Reads an answer that came with a status of success, which does not mean that it is one: pages of a login, and
     /// errors in JSON, come with status 200.
     pub(super) fn read(url: String, bytes: &[u8]) -> Result<Self, SourceError> {
-        let body = bytes.trim_ascii_start();
-        let reason = if body.is_empty() {
-            "is empty".to_owned()
-        } else if body.starts_with(b"<") {
-            "is HTML, as of a login page, not JSON".to_owned()
-        } else {
-            match bounds::parse(body) {
-                Ok(json) => return Answer { url, json }.without_exception(),
-                Err(reason) => reason,
-            }
-        };
-        Err(SourceError::malformed(url, "body", reason))
+        match bounds::parse(bytes) {
+            Ok(json) => Answer { url, json }.without_exception(),
+            Err(reason) => Err(SourceError::malformed(url, "body", reason)),
+        }
     }
 
     fn without_exception(self) -> Result<Self, SourceError> {

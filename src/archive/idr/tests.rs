@@ -126,8 +126,11 @@ fn descriptions_of_something_else_are_refused_by_name() {
 #[test]
 fn bodies_that_are_no_answer_are_refused_by_name() {
     for (body, expected) in [
-        (&b"<!DOCTYPE html><html>"[..], "body: is HTML, as of a login page, not JSON"),
-        (b" \n", "body: is empty"),
+        (
+            &b"<!DOCTYPE html><html>"[..],
+            "body: it is no valid JSON but an HTML page: is the address right, and to be read without a login?",
+        ),
+        (b" \n", "body: it is no valid JSON but empty"),
         (b"{\"data\": ", "body: it is no valid JSON: EOF while parsing a value at line 1 column 9"),
     ] {
         assert_eq!(answer(body).unwrap_err().to_string(), format!("https://omero.example/x/: {expected}"));
@@ -143,11 +146,11 @@ fn without_an_answer_the_configured_url_is_used_or_the_reason_told() {
     let url = Location::anonymous("https://files.example/given.tif".parse().unwrap());
     let choice = choose(Err(malformed()), known(), Some(&url)).unwrap();
     assert_eq!(choice.files, std::slice::from_ref(&url));
-    assert!(choice.warning.unwrap().contains("is HTML"));
+    assert!(choice.warning.unwrap().contains("an HTML page"));
     let choice = choose(Ok(vec![files()]), Err(malformed()), Some(&url)).unwrap();
     assert_eq!((choice.files, choice.facts), (vec![files()], None));
     assert!(choose(Ok(vec![files()]), known(), Some(&url)).unwrap().warning.is_none());
-    assert!(choose(Err(malformed()), known(), None).unwrap_err().to_string().contains("is HTML"));
+    assert!(choose(Err(malformed()), known(), None).unwrap_err().to_string().contains("an HTML page"));
     let channels = answer(described("/data/Pixels/SizeC", Some(json!(2))).to_string().as_bytes()).unwrap();
     let error = choose(Err(malformed()), channels.facts(IMAGE), Some(&url)).unwrap_err();
     assert!(error.to_string().contains("an image of 2 channels"));
