@@ -12,7 +12,7 @@ use super::overrides::{RawOverrides, RawSize};
 use super::pasted;
 use super::recorded::Recorded;
 use super::{SourceKind, SourceSpec, VolumeFiles};
-use crate::remote::{Credentials, Location};
+use crate::remote::{Credentials, Location, shown_text};
 use crate::view::ViewSpec;
 
 /// The kinds this version reads.
@@ -184,9 +184,9 @@ pub(super) fn spec(
         "mrc" => SourceKind::Mrc { files: files((place, folder), (&section, kind), raw.url, raw.urls, &access)? },
         "precomputed" | "zarr" | "n5" => {
             let text = required(place, &section, kind, "url", raw.url)?;
-            let address = pasted::address(text.get_ref(), kind);
-            let complaint = |reason| place.error(text.span(), "url", format!("`{}`: {reason}", text.get_ref()));
-            let text = Spanned::new(text.span(), address.map_err(complaint)?);
+            let address = pasted::address(text.get_ref().trim(), kind);
+            let address = address.map_err(|reason| refused(place, &text, &reason))?;
+            let text = Spanned::new(text.span(), address);
             let url = access.apply(place, location(place, folder, text)?)?;
             match kind {
                 "precomputed" => SourceKind::Precomputed { url },
@@ -261,8 +261,18 @@ fn required<T>(
     value.ok_or_else(|| place.error(section.clone(), key, format!("a source of kind `{kind}` needs `{key}`")))
 }
 
+/// The location that is written there. Whoever pastes an address often pastes a blank or the end of a line with it.
 fn location(place: CatalogText<'_>, folder: Option<&Path>, text: Spanned<String>) -> Result<Location, CatalogError> {
-    Location::parse(text.get_ref(), folder).map_err(|error| place.error(text.span(), "url", error.to_string()))
+    let address = text.get_ref().trim();
+    if let Some(reason) = pasted::refusal(address) {
+        return Err(refused(place, &text, &reason));
+    }
+    Location::parse(address, folder).map_err(|error| place.error(text.span(), "url", error.to_string()))
+}
+
+fn refused(place: CatalogText<'_>, text: &Spanned<String>, reason: &str) -> CatalogError {
+    let address = pasted::brief(&shown_text(text.get_ref().trim()));
+    place.error(text.span(), "url", format!("{address}: {reason}"))
 }
 
 /// The address of a web server.

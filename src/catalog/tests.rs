@@ -183,6 +183,42 @@ fn a_precomputed_address_may_name_its_format() {
 }
 
 #[test]
+fn a_blank_or_the_end_of_a_line_around_an_address_is_taken_off() {
+    let source = |lines: &str| {
+        let text = format!("[[dataset]]\nname = \"a\"\n[dataset.source]\n{lines}\n");
+        parse(&text).unwrap().datasets[0].images[0].source.kind.clone()
+    };
+    for kind in ["precomputed", "zarr", "n5", "tiff", "mrc", "dm3"] {
+        let told = |key: &str, address: &str| format!("{:?}", source(&format!("kind = \"{kind}\"\n{key} = {address}")));
+        for (bare, padded) in [
+            ("\"https://h/pc\"", "\" https://h/pc \""),
+            ("\"https://h/pc/\"", "\"\\thttps://h/pc/\\r\\n\""),
+            ("\"/data/em\"", "\" /data/em\\n\""),
+            ("\"em\"", "\"\"\"\nem\n\"\"\""),
+        ] {
+            assert_eq!(told("url", padded), told("url", bare), "{kind}");
+            if ["tiff", "mrc", "dm3"].contains(&kind) {
+                assert_eq!(told("urls", &format!("[{padded}]")), told("urls", &format!("[{bare}]")), "{kind}");
+            }
+        }
+    }
+    assert!(source_error("kind = \"zarr\"\nurl = \" \"").contains("it is empty"));
+}
+
+#[test]
+fn a_link_to_a_viewer_is_refused_for_any_kind_and_told_in_short() {
+    let state = format!("{{'layers':[{{'source':'precomputed://gs://b/em'}}],'title':'{}'}}", "x".repeat(5000));
+    let link = format!("https://neuroglancer-demo.appspot.com/#!{}", state.replace('\'', "%22"));
+    for kind in ["precomputed", "zarr", "n5", "tiff", "mrc", "dm3"] {
+        let error = source_error(&format!("kind = \"{kind}\"\nurl = \"{link}\""));
+        assert!(error.ends_with("write the `source` of one of its layers: `precomputed://gs://b/em`"), "{error}");
+        assert!(error.contains("url: `https://neuroglancer-demo.appspot.com/#!") && error.len() < 400, "{error}");
+        let error = source_error(&format!("kind = \"{kind}\"\nurl = \"gs+xml://b/k\""));
+        assert!(error.ends_with("url: `gs+xml://b/k`: `gs+xml://` is not read; write `gs://b/k`"), "{error}");
+    }
+}
+
+#[test]
 fn numbers_out_of_range_are_errors() {
     let with = |line: &str| source_error(&format!("kind = \"tiff\"\nurl = \"https://h/a\"\n{line}"));
     assert!(with("chunk = [0, 64, 64]").contains("chunk: each side must be 1 to 4096"));

@@ -118,14 +118,15 @@ impl AddArgs {
             let lines: String = source.into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
             format!("[[dataset]]\nname = {}\n\n[dataset.source]\n{lines}", toml::Value::from(name))
         };
-        match Named::parse(&self.address).map_err(CliError::Usage)? {
+        let address = self.address.trim();
+        match Named::parse(address).map_err(CliError::Usage)? {
             Named::Empiar(number) => Ok(vec![entry("empiar", "entry", number.into())]),
             Named::Idr(number) => Ok(vec![entry("idr", "image", number.into())]),
             Named::Address => {
                 // The entry is for a file that may lie anywhere.
-                let url = match self.address.contains("://") {
-                    true => self.address.clone(),
-                    false => session::absolute(Path::new(&self.address))?.display().to_string(),
+                let url = match address.contains("://") {
+                    true => address.to_owned(),
+                    false => session::absolute(Path::new(address))?.display().to_string(),
                 };
                 Ok(possible_kinds(&url).iter().map(|kind| entry(kind, "url", url.as_str().into())).collect())
             }
@@ -172,7 +173,10 @@ fn possible_kinds(address: &str) -> Vec<&'static str> {
     let lower = address.to_ascii_lowercase();
     let (path, _) = lower.split_once(['?', '|']).unwrap_or((&lower, ""));
     let path = path.trim_end_matches('/');
-    if lower.starts_with("precomputed://") || lower.contains("|neuroglancer-precomputed:") || path.ends_with("/info") {
+    let is_precomputed = lower.starts_with("precomputed://") || lower.contains("|neuroglancer-precomputed");
+    // It is of no kind, which is said once.
+    let is_link = lower.starts_with("http") && lower.contains("#!");
+    if is_precomputed || path.ends_with("/info") || is_link {
         return vec!["precomputed"];
     }
     let by_ending = [
@@ -204,7 +208,7 @@ const DOCUMENTS: [&str; 7] = ["info", ".zattrs", ".zgroup", ".zarray", ".zmetada
 /// A name for a dataset: the last parts of its address that say something, as a dataset may be called.
 fn name_of(address: &str) -> String {
     let (path, _) = address.split_once(['?', '|']).unwrap_or((address, ""));
-    let mut parts = path.trim_end_matches('/').rsplit('/').filter(|part| !part.is_empty()).peekable();
+    let mut parts = path.trim().trim_end_matches('/').rsplit('/').filter(|part| !part.is_empty()).peekable();
     // The name of a document says what kind of folder it is in, and nothing else.
     let is_document = parts.peek().is_some_and(|last| DOCUMENTS.iter().any(|name| last.eq_ignore_ascii_case(name)));
     let last = parts.nth(usize::from(is_document)).unwrap_or("volume");
@@ -234,6 +238,8 @@ mod tests {
             ("s3://b/c.n5/em/s0", vec!["n5"]),
             ("https://h/stack.dm4", vec!["dm3"]),
             ("https://h/somewhere/", TRIED.to_vec()),
+            ("https://h/x|neuroglancer-precomputed", vec!["precomputed"]),
+            ("https://h/#!{\"layers\":[]}", vec!["precomputed"]),
         ] {
             assert_eq!(possible_kinds(address), expected, "{address}");
         }

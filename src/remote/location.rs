@@ -117,14 +117,36 @@ pub(super) fn shown(url: &Url) -> String {
 }
 
 /// A text that should be an address, for messages: without the values that give access, and without who should have it.
+/// Where there is nothing of that kind it is as it was written.
 pub fn shown_text(text: &str) -> String {
-    let Ok(mut url) = Url::parse(text) else { return text.to_owned() };
-    if !url.username().is_empty() || url.password().is_some() {
+    // What stands before another address would be read as a part of that.
+    let mut outer = 0;
+    while let Some(length) = text.get(outer..).and_then(outer_scheme) {
+        outer += length;
+    }
+    let (outer, inner) = text.split_at_checked(outer).unwrap_or(("", text));
+    let Ok(mut url) = Url::parse(inner) else { return text.to_owned() };
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    if has_user {
         // Fails where there is no host, which then has no user.
         let _ = url.set_password(None);
         let _ = url.set_username("…");
     }
-    shown(&url)
+    let shown = shown(&url);
+    if has_user || shown != url.as_str() { format!("{outer}{shown}") } else { text.to_owned() }
+}
+
+/// Bytes of the `x://` of a text `x://y://…`.
+fn outer_scheme(text: &str) -> Option<usize> {
+    let (outer, rest) = text.split_once("://")?;
+    let (inner, _) = rest.split_once("://")?;
+    (is_word(outer) && is_word(inner)).then_some(outer.len() + 3)
+}
+
+/// Whether a scheme may be called so.
+fn is_word(scheme: &str) -> bool {
+    scheme.starts_with(|letter: char| letter.is_ascii_alphabetic())
+        && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter))
 }
 
 fn url(text: &str, base: Option<&Path>) -> Result<Url, String> {
@@ -153,6 +175,9 @@ fn url(text: &str, base: Option<&Path>) -> Result<Url, String> {
         "s3" | "gs" => bucket(&url)?,
         other => return Err(format!("the scheme `{other}` is none of https, http, file, s3, gs")),
     }
+    if outer_scheme(text).is_some() {
+        return Err(format!("another address stands behind `{scheme}://`; write that one alone"));
+    }
     if !matches!(scheme.as_str(), "http" | "https") && url.query().is_some() {
         return Err("it has a query (write %3F if the ? belongs to the name)".into());
     }
@@ -162,8 +187,7 @@ fn url(text: &str, base: Option<&Path>) -> Result<Url, String> {
 /// The scheme of a text that is a URL and no path. A known scheme without `//` is a mistake, not a file name.
 fn scheme(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once(':')?;
-    let word = scheme.starts_with(|letter: char| letter.is_ascii_alphabetic())
-        && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter));
+    let word = is_word(scheme);
     let scheme = scheme.to_ascii_lowercase();
     let known = matches!(scheme.as_str(), "http" | "https" | "file" | "s3" | "gs");
     (word && (known || rest.starts_with("//"))).then_some(scheme)

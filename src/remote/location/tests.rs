@@ -50,6 +50,9 @@ fn addresses_that_cannot_be_read_say_why() {
     assert!(reason("https://h/a\nb").contains("control"));
     assert!(reason("").contains("empty"));
     assert!(reason("https://").contains("host"));
+    assert!(reason("nifti://http://h/x").contains("`nifti`"));
+    assert!(reason("s3://https://h/b/k").contains("behind `s3://`"));
+    assert!(reason("https://http://h/x").contains("write that one alone"));
 }
 
 #[test]
@@ -82,6 +85,20 @@ fn what_gives_access_is_not_shown() {
         ("https://h/p", "https://h/p"),
     ] {
         assert_eq!(Location::parse(given, None).unwrap().to_string(), shown);
+    }
+}
+
+#[test]
+fn an_address_that_is_refused_is_told_as_it_was_written() {
+    for text in ["nifti://http://127.0.0.1:80/a b.nii.gz", "x://y://z://", "FTP://H/ä", "a b", "x+y://h?page=3"] {
+        assert_eq!(shown_text(text), text);
+        assert_eq!(Location::parse(text, None).unwrap_err().text, text);
+    }
+    for (text, told) in [
+        ("nifti://http://u:w@h/a?token=3&page=4", "nifti://http://%E2%80%A6@h/a?token=…&page=4"),
+        ("x://y://ftp://h/a?sig=3", "x://y://ftp://h/a?sig=…"),
+    ] {
+        assert_eq!(shown_text(text), told);
     }
 }
 
