@@ -2,6 +2,8 @@
 
 use futures::future::BoxFuture;
 
+use crate::remote::Location;
+
 /// The kinds that are folders, and documents that tell them.
 const KINDS: [(&str, &[&str]); 3] = [
     ("zarr", &[".zgroup", ".zattrs", "zarr.json", ".zarray"]),
@@ -16,6 +18,22 @@ pub(super) async fn remedy<'a>(own: &str, is_there: impl Fn(&'static str) -> Box
             if is_there(document).await {
                 return Some(format!("`{document}` is there instead: write `kind = \"{kind}\"` for it"));
             }
+        }
+    }
+    None
+}
+
+/// What to write for a folder without a document of the kind `own` that lies in one with such a document, as that of a scale
+/// does; `is_there` says whether there is a document.
+pub(super) async fn above<'a>(
+    own: &str,
+    folder: &Location,
+    is_there: impl Fn(Location) -> BoxFuture<'a, bool>,
+) -> Option<String> {
+    let (parent, _) = folder.parent()?;
+    for document in KINDS.into_iter().filter(|(kind, _)| *kind == own).flat_map(|(_, documents)| documents) {
+        if is_there(parent.join(document)).await {
+            return Some(format!("`{document}` is one level up: write the address {parent}"));
         }
     }
     None

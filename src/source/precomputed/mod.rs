@@ -59,8 +59,8 @@ pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> R
     }
     let bytes = match answer {
         Err(error) if matches!(error.cause, Cause::NotFound) => {
-            let is_there = |name: &'static str| {
-                let object = remote.object(&folder.join(name));
+            let is_there = |location: Location| {
+                let object = remote.object(&location);
                 async move {
                     match object {
                         Ok(object) => object.document(MAX_INFO).await.is_ok(),
@@ -69,7 +69,11 @@ pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> R
                 }
                 .boxed()
             };
-            return match foreign::remedy("precomputed", is_there).await {
+            let remedy = match foreign::remedy("precomputed", |name| is_there(folder.join(name))).await {
+                None => foreign::above("precomputed", folder, is_there).await,
+                remedy => remedy,
+            };
+            return match remedy {
                 Some(remedy) => {
                     Err(SourceError::malformed(document.url(), "document", format!("there is none; {remedy}")))
                 }

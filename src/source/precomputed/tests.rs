@@ -90,6 +90,35 @@ async fn a_chunk_is_found_and_decoded() {
 }
 
 #[tokio::test]
+async fn the_folder_of_a_scale_is_told_with_the_address_of_the_volume() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &info(Value::Null), &[]);
+    std::fs::create_dir_all(folder.path().join("s/deeper")).unwrap();
+    let told = async |path: &str| {
+        let location = Location::parse(folder.path().join(path).to_str().unwrap(), None).unwrap();
+        open(&remote(), &location, None).await.err().unwrap().to_string()
+    };
+    let root = Location::parse(folder.path().to_str().unwrap(), None).unwrap();
+    let expected = format!("/s/info: document: there is none; `info` is one level up: write the address {root}");
+    assert!(told("s").await.ends_with(&expected), "{}", told("s").await);
+    assert!(told("s/deeper").await.ends_with("not found"), "{}", told("s/deeper").await);
+    assert_eq!(opened(folder.path()).await.info.scales.len(), 1);
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_before_info_is_passed_over_and_a_page_in_its_place_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &info(Value::Null), &[]);
+    std::fs::write(folder.path().join("info"), format!("\u{feff}{}", info(Value::Null))).unwrap();
+    let source = opened(folder.path()).await;
+    assert_eq!(source.documents()[0].value(), info(Value::Null));
+    std::fs::write(folder.path().join("info"), "<!DOCTYPE html><title>Sign in</title>").unwrap();
+    let location = Location::parse(folder.path().to_str().unwrap(), None).unwrap();
+    let told = open(&remote(), &location, None).await.err().unwrap().to_string();
+    assert!(told.contains("/info: document: it is no valid JSON but an HTML page, `Sign in`"), "{told}");
+}
+
+#[tokio::test]
 async fn all_kinds_of_absence_are_absent() {
     let folder = tempfile::tempdir().unwrap();
     // Chunk 4 in minishard 0 of shard 0, so that 0 is missing; minishard 1 is empty, so that 1 is; there is no shard 1 with 2.

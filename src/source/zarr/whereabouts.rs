@@ -89,16 +89,18 @@ pub(super) async fn of_group(
 
 /// What is to be said of a folder that has no document of Zarr that could be an image.
 pub(super) async fn of_folder(documents: &impl Documents, group: &Location) -> String {
-    let is_there = |name: &'static str| {
-        let location = group.join(name);
-        async move { documents.get(&location, MAX_GROUP_DOCUMENT).await.is_ok() }.boxed()
-    };
-    if is_there(".zgroup").await {
+    let is_there =
+        |location: Location| async move { documents.get(&location, MAX_GROUP_DOCUMENT).await.is_ok() }.boxed();
+    if is_there(group.join(".zgroup")).await {
         let consolidated = consolidated(documents, group).await;
         return of_group(documents, group, None, consolidated).await;
     }
     let nothing = "neither .zattrs nor zarr.json nor .zarray nor .zgroup is there";
-    match foreign::remedy("zarr", is_there).await {
+    let remedy = match foreign::remedy("zarr", |name| is_there(group.join(name))).await {
+        None => foreign::above("zarr", group, is_there).await,
+        remedy => remedy,
+    };
+    match remedy {
         Some(remedy) => format!("{nothing}; {remedy}"),
         None => format!("{nothing}, nor anything else that emfs knows: is the address right?"),
     }

@@ -13,6 +13,7 @@ mod stated;
 
 use std::time::Instant;
 
+use futures::FutureExt;
 use serde_json::Value;
 
 use self::levels::{ArrayAttributes, DocumentSubject, N5Group};
@@ -25,7 +26,7 @@ use super::json::{self, JsonField};
 use super::multiscales::{LevelEntry, Multiscales};
 use super::pyramid::{self, Listed};
 use crate::remote::{Cause, Location, RemoteError};
-use crate::source::SourceError;
+use crate::source::{SourceError, foreign};
 use crate::store::{Healable, is_past_caches, past_caches};
 
 /// Name of the documents of groups and arrays.
@@ -254,11 +255,8 @@ fn placed(axes: Axes, about: &N5Group, found: Vec<Found>) -> (Multiscales, Vec<L
 
 /// What is to be said of a folder without an image.
 async fn nothing(documents: &impl Documents, group: &Location) -> String {
-    let is_there = |path: &'static str| {
-        let location = group.join(path);
-        Box::pin(async move { documents.get(&location, MAX_ARRAY_DOCUMENT).await.is_ok() })
-            as futures::future::BoxFuture<'_, bool>
-    };
+    let is_there =
+        |location: Location| async move { documents.get(&location, MAX_ARRAY_DOCUMENT).await.is_ok() }.boxed();
     for (path, what) in [
         ("setup0/timepoint0/s0/attributes.json", "setup0/timepoint0"),
         ("setup0/attributes.json", "setup0/timepoint0"),
@@ -271,7 +269,7 @@ async fn nothing(documents: &impl Documents, group: &Location) -> String {
         ("c0/attributes.json", "c0"),
         ("s0/attributes.json", "s0"),
     ] {
-        if is_there(path).await {
+        if is_there(group.join(path)).await {
             return format!("it is a group whose image is further down: write the address {}", group.join(what));
         }
     }
@@ -283,7 +281,11 @@ async fn nothing(documents: &impl Documents, group: &Location) -> String {
             return format!("it is a group without levels; write the address {}", group.join(&name));
         }
     }
-    match crate::source::foreign::remedy("n5", is_there).await {
+    let remedy = match foreign::remedy("n5", |name| is_there(group.join(name))).await {
+        None => foreign::above("n5", group, is_there).await,
+        remedy => remedy,
+    };
+    match remedy {
         Some(remedy) => format!("it is no array and has no levels s0, s1 …; {remedy}"),
         None => "it is no array and has no levels s0, s1 …: is the address right?".to_owned(),
     }

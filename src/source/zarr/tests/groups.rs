@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{GROUP, Shelf, attributes, chunk_key, zarr_json, zarray};
+use super::{AROUND, GROUP, Shelf, attributes, chunk_key, zarr_json, zarray};
 use crate::dtype::FillValue;
 use crate::geometry::{CellIndex, LevelIndex, Shape};
 use crate::remote::Cause;
@@ -189,8 +189,38 @@ fn a_group_without_an_image_says_what_it_is_and_which_address_to_write() {
 }
 
 #[test]
+fn a_folder_within_an_image_is_told_with_the_address_of_the_image() {
+    for document in [".zattrs", ".zgroup", "zarr.json", ".zarray"] {
+        let told = Shelf::of([]).raw(&format!("../{document}"), "{}").error();
+        assert!(told.ends_with(&format!("`{document}` is one level up: write the address {AROUND}")), "{told}");
+    }
+    let told = Shelf::of([]).raw("../attributes.json", "{}").open_n5().map(drop).unwrap_err().to_string();
+    assert!(told.ends_with(&format!("`attributes.json` is one level up: write the address {AROUND}")), "{told}");
+    // What can be opened asks for nothing of that.
+    let shelf = Shelf::of([(".zattrs", attributes()), ("s0/.zarray", zarray())]).raw("../.zattrs", "{}");
+    shelf.open().unwrap();
+    assert_eq!(shelf.asked(), [".zattrs", "s0/.zarray"]);
+}
+
+#[test]
+fn a_byte_order_mark_before_any_document_is_passed_over() {
+    let marked = |value: Value| format!("\u{feff}{value}");
+    let v2 = Shelf::of([]).raw(".zattrs", &marked(attributes())).raw("s0/.zarray", &marked(zarray()));
+    let v3 = Shelf::of([]).raw("zarr.json", &marked(zarr_json()));
+    for source in [v2.open().unwrap(), v3.open().unwrap()] {
+        assert_eq!(source.description.levels[0].grid.shape.0, [4, 5, 6]);
+        assert!(source.documents.iter().all(|document| document.value().is_object()) && !source.documents.is_empty());
+    }
+    let n5 =
+        json!({"dimensions": [6, 5, 4], "blockSize": [4, 3, 2], "dataType": "uint16", "compression": {"type": "raw"}});
+    let n5 = Shelf::of([]).raw("attributes.json", &marked(n5)).open_n5().unwrap();
+    assert_eq!(n5.description.levels[0].grid.shape.0, [4, 5, 6]);
+}
+
+#[test]
 fn documents_that_are_none_are_refused_by_name() {
-    assert!(Shelf::of([]).raw(".zattrs", "<html>").error().contains(".zattrs: document: it is no valid JSON"));
+    let page = Shelf::of([]).raw(".zattrs", "<html>").error();
+    assert!(page.contains(".zattrs: document: it is no valid JSON but an HTML page"), "{page}");
     assert!(Shelf::of([]).raw(".zattrs", "[]").error().contains("it is an array of 0, not an object"));
     assert!(Shelf::of([]).raw("zarr.json", &"[".repeat(100_000)).error().contains("nested more than 64 deep"));
 }
