@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::above::{self, Said};
 use super::array::ArrayDocument;
 use super::axes::Axes;
 use super::documents::{Documents, MAX_GROUP_DOCUMENT};
@@ -9,8 +10,9 @@ use super::json::{self, JsonField, quoted};
 use super::multiscales::{self, LevelEntry, Multiscales, Reading};
 use super::own::OwnAttributes;
 use super::root::StoreVersion;
-use crate::remote::{Cause, Location};
+use crate::remote::Location;
 use crate::source::SourceError;
+use crate::store::is_past_caches;
 
 /// An array with what is known of it.
 pub(super) struct LoneArray {
@@ -43,16 +45,19 @@ pub(super) async fn settle(
     own: &OwnAttributes,
     channel: Option<u64>,
 ) -> Result<LoneArray, SourceError> {
-    let parent = match own.is_complete() {
-        true => Parent::default(),
-        false => parent(documents, location, version, own.axes.is_some()).await?,
+    let said = match own.is_complete() {
+        true => Said::default(),
+        false => parent(documents, location, version).await?,
     };
     let file = location.join(version.array_document()).to_string();
-    let mut notes = parent.notes;
+    let mut notes: Vec<String> = said.note().into_iter().collect();
+    let Said { value: parent, fault } = said;
+    notes.extend(parent.notes);
     let axes = match own.axes.clone().or(parent.axes) {
         Some(axes) => axes,
         None => {
-            let axes = unnamed(location, &file, array, channel)?;
+            // Whoever should have named them is to be mended rather than asked.
+            let axes = unnamed(location, &file, array, channel).map_err(|error| fault.unwrap_or(error))?;
             if axes != Axes::zyx() {
                 notes.push(format!("nothing names its axes, which are taken to be {}", axes.told()));
             }
@@ -102,28 +107,18 @@ fn unnamed(location: &Location, file: &str, array: &ArrayDocument, channel: Opti
     ))
 }
 
-/// Asks the group around the array for an image that lists it. That there is none is no error, but any other failure is.
-/// `is_named`: whether the array names its axes itself.
+/// Asks the group around the array for an image that lists it.
 async fn parent(
     documents: &impl Documents,
     location: &Location,
     version: StoreVersion,
-    is_named: bool,
-) -> Result<Parent, SourceError> {
-    let Some((group, name)) = location.parent() else { return Ok(Parent::default()) };
+) -> Result<Said<Parent>, SourceError> {
+    let Some((group, name)) = location.parent() else { return Ok(Said::default()) };
     let document = group.join(if version == StoreVersion::V3 { "zarr.json" } else { ".zattrs" });
-    let bytes = match documents.get(&document, MAX_GROUP_DOCUMENT).await {
-        Ok(bytes) => bytes,
-        // A store that may not be listed says 403 of what is not there.
-        Err(error) if matches!(error.cause, Cause::NotFound | Cause::Gone(_) | Cause::Denied(_)) => {
-            return Ok(Parent::default());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    documents.alone(move || {
-        let file = document.to_string();
-        let value = json::parse(&file, &bytes)?;
-        let root = JsonField::root(&file, &value)?;
+    let is_final = is_past_caches();
+    let read = |file: &str, bytes: &[u8]| {
+        let value = json::parse(file, bytes)?;
+        let root = JsonField::root(file, &value)?;
         let attributes = if version == StoreVersion::V3 { root.optional("attributes")? } else { Some(root) };
         let Some(attributes) = attributes.filter(|attributes| lists(attributes.value, &name)) else {
             return Ok(Parent::default());
@@ -134,12 +129,14 @@ async fn parent(
             Err(error) => error,
         };
         // Without its places an image may still say which axis is which.
-        let axes = multiscales::axes(&attributes).ok().flatten();
-        match is_named || axes.is_some() {
-            true => Ok(Parent { axes, notes: vec![error.to_string()], ..Parent::default() }),
-            false => Err(error),
+        match multiscales::axes(&attributes) {
+            Ok(Some(axes)) if is_final => {
+                Ok(Parent { axes: Some(axes), notes: vec![error.to_string()], ..Parent::default() })
+            }
+            _ => Err(error),
         }
-    })
+    };
+    above::said(documents, &document, MAX_GROUP_DOCUMENT, read).await
 }
 
 /// Whether the first image in a group's attributes lists the array of that name.

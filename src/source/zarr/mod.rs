@@ -2,6 +2,7 @@
 //!
 //! Formats: the Zarr storage specification, version 2; the Zarr core specification, version 3.1; OME-NGFF 0.4 and 0.5.
 
+mod above;
 mod array;
 mod axes;
 mod chain;
@@ -130,13 +131,12 @@ async fn open_n5_through(
     channel: Option<u64>,
 ) -> Result<ZarrSource, SourceError> {
     let documents = documents::CachedDocuments::new(documents);
-    let (image, listed, end) = n5::find(&documents, group, channel).await?;
+    let n5::N5Image { image, listed, notes, end } = n5::find(&documents, group, channel).await?;
     let end = end.map(|path| (group.join(&path), path));
-    assembled(documents, remote, group, StoreVersion::N5, (image, listed), Told { end, ..Told::default() })
+    assembled(documents, remote, group, StoreVersion::N5, (image, listed), Told { notes, by_corner: false, end })
 }
 
 /// What is told beside an image and its levels.
-#[derive(Default)]
 struct Told {
     /// What was taken for something else than it is.
     notes: Vec<String>,

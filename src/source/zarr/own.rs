@@ -14,7 +14,7 @@ pub(super) struct OwnAttributes {
     pub axes: Option<Axes>,
     /// The size of its voxels, in whichever words.
     size: Option<OwnSize>,
-    /// What is wrong with that.
+    /// What is wrong with what it says.
     pub note: Option<String>,
 }
 
@@ -110,6 +110,11 @@ fn units(attributes: &JsonField) -> Result<Option<Vec<Option<String>>>, SourceEr
 }
 
 impl OwnAttributes {
+    /// Those of an array that says nothing, for that reason where it should.
+    pub fn lacking(note: Option<String>) -> Self {
+        OwnAttributes { note, ..OwnAttributes::default() }
+    }
+
     /// Whether nothing is left to ask for.
     pub fn is_complete(&self) -> bool {
         self.axes.is_some() && self.size.is_some()

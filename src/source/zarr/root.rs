@@ -1,8 +1,14 @@
 //! What is at an address: a multiscale image, a lone array, or something else that can be named.
 
-use bytes::Bytes;
-use serde_json::Value;
+use std::future::ready;
+use std::pin::pin;
+use std::time::Duration;
 
+use futures::future::{Either, select};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::above::is_absent;
 use super::array::ArrayDocument;
 use super::documents::{Documents, MAX_ARRAY_DOCUMENT, MAX_GROUP_DOCUMENT, of_level};
 use super::json::{self, JsonField};
@@ -10,8 +16,16 @@ use super::multiscales::{self, Multiscales, Reading};
 use super::own::{self, OwnAttributes};
 use super::whereabouts::{self, Hint};
 use super::{n5, v2, v3};
-use crate::remote::{Cause, Location};
+use crate::remote::{Cause, Location, RemoteError};
 use crate::source::SourceError;
+use crate::store::{Healable, is_past_caches};
+
+/// How long `.zattrs` is waited for before `zarr.json` is asked for beside it.
+const HEAD_START: Duration = if cfg!(test) { Duration::from_millis(5) } else { Duration::from_millis(500) };
+
+/// How long it is waited for where `zarr.json` is an image: whichever version a folder of both is read as should not depend on
+/// which answer comes first.
+const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(5) };
 
 /// Version of the storage format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,60 +64,139 @@ pub(super) enum Root {
     Array(StoreVersion, Box<(ArrayDocument, OwnAttributes)>),
 }
 
-/// Reads what is at `group`: `.zattrs`, else `zarr.json`, else `.zarray`.
+/// What `.zattrs` says.
+enum Attributes {
+    Image(Box<(Multiscales, Reading)>),
+    /// There is no image in it: what it says of an array, and of what is below a group.
+    Other(Box<OwnAttributes>, Option<Hint>),
+}
+
+/// What `zarr.json` says.
+enum Node {
+    Root(Root),
+    /// A group without an image: what it says of what is below it, and the documents of that.
+    Group(Option<Hint>, Vec<(String, Value)>),
+}
+
+/// Reads what is at `group`: the image of `.zattrs`, else the array of `.zarray` with it, else `zarr.json`, else `.zarray`.
+/// Where `.zattrs` is long in coming the next one is asked for beside it: one that is there needs no documents of version 2,
+/// which may fail, or be missing at a host whose word for that is doubted.
 pub(super) async fn root(documents: &impl Documents, group: &Location) -> Result<Root, SourceError> {
-    let attributes = group.join(".zattrs");
-    let error = match documents.get(&attributes, MAX_GROUP_DOCUMENT).await {
-        Ok(bytes) => return v2_root(documents, group, &attributes, bytes).await,
-        Err(error) => error,
+    let (mut attributes, mut node) = (pin!(attributes(documents, group)), pin!(node(documents, group)));
+    let first = match timeout(HEAD_START, attributes.as_mut()).await {
+        Ok(attributes) => Either::Left(attributes),
+        Err(_) => match select(attributes.as_mut(), node.as_mut()).await {
+            Either::Left((attributes, _)) => {
+                if attributes.is_ok() {
+                    // A request that nobody waits for would keep its connection from the next one.
+                    node.set(self::node(documents, group));
+                }
+                Either::Left(attributes)
+            }
+            Either::Right((node, _)) => Either::Right(node),
+        },
     };
-    // A store that may not be listed says 403 of what is not there.
-    if !matches!(error.cause, Cause::NotFound | Cause::Denied(_)) {
-        return Err(error.into());
+    match first {
+        Either::Left(attributes) => settled(documents, group, attributes, node).await,
+        // An array is no image of other arrays.
+        Either::Right(Ok(Node::Root(root @ Root::Array(..)))) => Ok(root),
+        Either::Right(Ok(Node::Root(root))) => match timeout(PATIENCE, attributes).await {
+            Ok(attributes) => settled(documents, group, attributes, ready(Ok(Node::Root(root)))).await,
+            Err(_) => Ok(root),
+        },
+        Either::Right(node) => settled(documents, group, attributes.await, ready(node)).await,
     }
-    let document = group.join("zarr.json");
-    match documents.get(&document, MAX_GROUP_DOCUMENT).await {
-        Ok(bytes) => return v3_root(documents, group, &document.to_string(), bytes).await,
-        Err(other) if matches!(other.cause, Cause::NotFound) => {}
-        Err(other) if matches!((&other.cause, &error.cause), (Cause::Denied(_), Cause::Denied(_))) => {}
-        Err(other) => return Err(other.into()),
+}
+
+/// Puts together what the two documents say, of which `node` is asked for only where the other one says too little.
+async fn settled(
+    documents: &impl Documents,
+    group: &Location,
+    attributes: Result<Attributes, SourceError>,
+    node: impl Future<Output = Result<Node, SourceError>>,
+) -> Result<Root, SourceError> {
+    let v2 = match attributes {
+        Ok(Attributes::Image(image)) => return Ok(Root::Image(StoreVersion::V2, image)),
+        Ok(Attributes::Other(own, hint)) => match lone_v2(documents, group, *own).await {
+            Ok(Some(root)) => return Ok(root),
+            Ok(None) => Ok(hint),
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    match (node.await, v2) {
+        // Once more, past every cache, it may be an image.
+        (Ok(Node::Root(_)), Err(error)) if error.is_of_bytes() && !is_absent(&error) && !is_past_caches() => Err(error),
+        (Ok(Node::Root(root)), _) => Ok(root),
+        (_, Ok(hint)) => {
+            let consolidated = whereabouts::consolidated(documents, group).await;
+            let reason = whereabouts::of_group(documents, group, hint, consolidated).await;
+            Err(SourceError::malformed(group.join(".zattrs").to_string(), "multiscales", reason))
+        }
+        (Ok(Node::Group(hint, consolidated)), Err(error)) if is_missing(&error) => {
+            let reason = whereabouts::of_group(documents, group, hint, consolidated).await;
+            Err(SourceError::malformed(group.join("zarr.json").to_string(), "attributes.ome.multiscales", reason))
+        }
+        (Err(other), Err(error)) if is_missing(&error) => without_attributes(documents, group, error, other).await,
+        (_, Err(error)) => Err(error),
     }
-    match lone_v2(documents, group, OwnAttributes::default()).await? {
+}
+
+/// The array of `.zarray` where there is no `.zattrs`, as `attributes` says, and `node` is how it is said that there is no
+/// `zarr.json`. What is bad is told.
+async fn without_attributes(
+    documents: &impl Documents,
+    group: &Location,
+    attributes: SourceError,
+    node: SourceError,
+) -> Result<Root, SourceError> {
+    let is_denied =
+        |error: &SourceError| matches!(error, SourceError::Remote(error) if matches!(error.cause, Cause::Denied(_)));
+    let is_settled = match is_absent(&node) {
+        true => !is_denied(&node) || is_denied(&attributes),
+        false => node.is_of_bytes() && is_past_caches(),
+    };
+    if !is_settled {
+        return Err(node);
+    }
+    let faults: Vec<String> =
+        [&attributes, &node].into_iter().filter(|error| !is_absent(error)).map(ToString::to_string).collect();
+    let note = (!faults.is_empty()).then(|| faults.join("; "));
+    match lone_v2(documents, group, OwnAttributes::lacking(note)).await? {
         Some(root) => Ok(root),
-        None if matches!(error.cause, Cause::Denied(_)) => Err(error.into()),
+        None if !is_absent(&node) => Err(node),
+        None if is_denied(&attributes) || !is_absent(&attributes) => Err(attributes),
         None => {
             Err(SourceError::malformed(group.to_string(), "document", whereabouts::of_folder(documents, group).await))
         }
     }
 }
 
-async fn v2_root(
-    documents: &impl Documents,
-    group: &Location,
-    location: &Location,
-    bytes: Bytes,
-) -> Result<Root, SourceError> {
-    let file = location.to_string();
-    // It is dropped in here, before another document is waited for.
-    let file_name = file.clone();
-    let attributes = documents.alone(move || {
-        let value = json::parse(&file_name, &bytes)?;
-        let attributes = JsonField::root(&file_name, &value)?;
-        Ok::<_, SourceError>(match image(&attributes, group)? {
-            Some(image) => Ok(image),
-            None => Err((of_v2(&attributes)?, Hint::of(&value))),
+/// Whether there is no such document, or something else than a document in its place, which is believed past every cache.
+fn is_missing(error: &SourceError) -> bool {
+    let is_other =
+        |error: &SourceError| matches!(error, SourceError::Remote(error) if matches!(error.cause, Cause::Protocol(_)));
+    is_absent(error) || is_other(error) && is_past_caches()
+}
+
+/// Reads `.zattrs`.
+async fn attributes(documents: &impl Documents, group: &Location) -> Result<Attributes, SourceError> {
+    let location = group.join(".zattrs");
+    let bytes = documents.get(&location, MAX_GROUP_DOCUMENT).await?;
+    // They are dropped in here, before another document is waited for.
+    documents.alone(move || {
+        let file = location.to_string();
+        if bytes.trim_ascii_start().starts_with(b"<") {
+            let cause = Cause::Protocol("a page in place of a document".to_owned());
+            return Err(RemoteError { url: file, range: None, attempts: 1, cause }.into());
+        }
+        let value = json::parse(&file, &bytes)?;
+        let attributes = JsonField::root(&file, &value)?;
+        Ok(match image(&attributes, group)? {
+            Some(image) => Attributes::Image(Box::new(image)),
+            None => Attributes::Other(Box::new(of_v2(&attributes)?), Hint::of(&value)),
         })
-    })?;
-    let (own, hint) = match attributes {
-        Ok(image) => return Ok(Root::Image(StoreVersion::V2, Box::new(image))),
-        Err(other) => other,
-    };
-    if let Some(root) = lone_v2(documents, group, own).await? {
-        return Ok(root);
-    }
-    let consolidated = whereabouts::consolidated(documents, group).await;
-    let reason = whereabouts::of_group(documents, group, hint, consolidated).await;
-    Err(SourceError::malformed(file, "multiscales", reason))
+    })
 }
 
 /// The image in the attributes of a group. Where only the places of its levels cannot be read, that says how to do without.
@@ -149,32 +242,32 @@ async fn lone_v2(
     }
 }
 
-async fn v3_root(documents: &impl Documents, group: &Location, file: &str, bytes: Bytes) -> Result<Root, SourceError> {
-    // It is dropped in here, before another document is waited for.
-    let found = documents.alone(move || {
-        let value = json::parse(file, &bytes)?;
-        let document = JsonField::root(file, &value)?;
+/// Reads `zarr.json`.
+async fn node(documents: &impl Documents, group: &Location) -> Result<Node, SourceError> {
+    let location = group.join("zarr.json");
+    let bytes = documents.get(&location, MAX_GROUP_DOCUMENT).await?;
+    // They are dropped in here, before another document is waited for.
+    documents.alone(move || {
+        let file = location.to_string();
+        let value = json::parse(&file, &bytes)?;
+        let document = JsonField::root(&file, &value)?;
         if v3::node(&document)? == v3::NodeType::Array {
             let own = of_v3(&document)?;
-            return Ok(Ok(Root::Array(StoreVersion::V3, Box::new((v3::parse(file, &bytes)?, own)))));
+            return Ok(Node::Root(Root::Array(StoreVersion::V3, Box::new((v3::parse(&file, &bytes)?, own)))));
         }
         v3::check_members(&document, v3::NodeType::Group)?;
         let image = match document.optional("attributes")? {
             Some(attributes) => image(&attributes, group)?,
             None => None,
         };
-        let hint = value.get("attributes").and_then(Hint::of);
-        let consolidated = whereabouts::members(value.pointer("/consolidated_metadata/metadata"));
-        Ok::<_, SourceError>(
-            image.map(|image| Root::Image(StoreVersion::V3, Box::new(image))).ok_or((hint, consolidated)),
-        )
-    })?;
-    let (hint, consolidated) = match found {
-        Ok(root) => return Ok(root),
-        Err(other) => other,
-    };
-    let reason = whereabouts::of_group(documents, group, hint, consolidated).await;
-    Err(SourceError::malformed(file, "attributes.ome.multiscales", reason))
+        Ok(match image {
+            Some(image) => Node::Root(Root::Image(StoreVersion::V3, Box::new(image))),
+            None => {
+                let hint = value.get("attributes").and_then(Hint::of);
+                Node::Group(hint, whereabouts::members(value.pointer("/consolidated_metadata/metadata")))
+            }
+        })
+    })
 }
 
 /// Reads the documents of all arrays of an image at once; what is wrong with one says nothing of the others.

@@ -19,6 +19,7 @@ use serde_json::Value;
 use self::levels::{ArrayAttributes, DocumentSubject, N5Group};
 use self::place::GroupPlaces;
 use self::stated::StatedPlace;
+use super::above::{self, Said};
 use super::array::ArrayDocument;
 use super::axes::Axes;
 use super::documents::{self, Documents, MAX_ARRAY_DOCUMENT};
@@ -27,7 +28,7 @@ use super::multiscales::{LevelEntry, Multiscales};
 use super::pyramid::{self, Listed};
 use crate::remote::{Cause, Location, RemoteError};
 use crate::source::{SourceError, foreign};
-use crate::store::{Healable, is_past_caches, past_caches};
+use crate::store::{Healable, past_caches};
 
 /// Name of the documents of groups and arrays.
 pub(super) const DOCUMENT: &str = "attributes.json";
@@ -42,13 +43,22 @@ struct Found {
     place: StatedPlace,
 }
 
-/// Finds the array at `group`, or the levels of the image there; and the path where another one would be, where nothing says
-/// how many there are.
+/// What is at an address.
+pub(super) struct N5Image {
+    pub image: Multiscales,
+    pub listed: Vec<Listed>,
+    /// What was taken for something else than it is.
+    pub notes: Vec<String>,
+    /// The path where another level would be, where nothing says how many there are.
+    pub end: Option<String>,
+}
+
+/// Finds the array at `group`, or the levels of the image there.
 pub(super) async fn find(
     documents: &impl Documents,
     group: &Location,
     channel: Option<u64>,
-) -> Result<(Multiscales, Vec<Listed>, Option<String>), SourceError> {
+) -> Result<N5Image, SourceError> {
     let file = group.join(DOCUMENT);
     let root = match documents.get(&file, MAX_ARRAY_DOCUMENT).await {
         Ok(bytes) => documents.alone(move || {
@@ -63,10 +73,12 @@ pub(super) async fn find(
         DocumentSubject::Array(found) => {
             let ArrayAttributes { array, axes, place } = *found;
             let (file, rank) = (group.join(DOCUMENT).to_string(), array.shape.len());
-            let axes = match axes {
-                Some(axes) => Some(axes),
-                None => above(documents, group, rank).await?.or_else(|| Axes::of_rank(rank)),
+            let said = match axes {
+                Some(axes) => Said { value: Some(axes), fault: None },
+                None => above(documents, group, rank).await?,
             };
+            let notes = said.note().into_iter().collect();
+            let axes = said.value.or_else(|| Axes::of_rank(rank));
             let axes =
                 axes.ok_or_else(|| SourceError::unsupported(&file, "dimensions", format!("an array of {rank} axes")))?;
             let axes = axes.of_channel(channel);
@@ -75,7 +87,7 @@ pub(super) async fn find(
             let listed = Listed { dataset, location: group.clone(), array: Ok(array) };
             let found = Found { listed, axes: None, place };
             let (image, listed) = placed(axes, &N5Group::default(), vec![found]);
-            Ok((image, listed, None))
+            Ok(N5Image { image, listed, notes, end: None })
         }
         DocumentSubject::Group(mut about) => {
             let (mut found, end) = match about.levels.take() {
@@ -87,42 +99,23 @@ pub(super) async fn find(
             }
             let axes = agreed(&about, &mut found, channel);
             let (image, listed) = placed(axes, &about, found);
-            Ok((image, listed, end))
+            Ok(N5Image { image, listed, notes: Vec::new(), end })
         }
     }
 }
 
 /// The axes that the group above an array names for arrays of so many.
-async fn above(documents: &impl Documents, array: &Location, rank: usize) -> Result<Option<Axes>, SourceError> {
-    let Some((group, _)) = array.parent() else { return Ok(None) };
-    let file = group.join(DOCUMENT);
-    let bytes = match documents.get(&file, MAX_ARRAY_DOCUMENT).await {
-        Ok(bytes) => bytes,
-        Err(error) if is_no_document(&error.cause) => return Ok(None),
-        // Some servers answer everything with a page, and any may do so once.
-        Err(error) if matches!(error.cause, Cause::Protocol(_)) && is_past_caches() => return Ok(None),
-        Err(error) => return Err(error.into()),
+async fn above(documents: &impl Documents, array: &Location, rank: usize) -> Result<Said<Option<Axes>>, SourceError> {
+    let Some((group, _)) = array.parent() else { return Ok(Said::default()) };
+    let read = |file: &str, bytes: &[u8]| {
+        let value = json::parse(file, bytes)?;
+        Ok(match levels::read(&JsonField::root(file, &value)?)? {
+            DocumentSubject::Group(about) => about.axes(rank).filter(|axes| axes.rank() == rank),
+            // What is there need not be a group.
+            DocumentSubject::Array(_) => None,
+        })
     };
-    let read = documents.alone(move || {
-        let value = json::parse(&file.to_string(), &bytes)?;
-        levels::read(&JsonField::root(&file.to_string(), &value)?)
-    });
-    match read {
-        Ok(DocumentSubject::Group(about)) => Ok(about.axes(rank).filter(|axes| axes.rank() == rank)),
-        // What is there need not be a group, which is believed past every cache only: with other axes all voxels are elsewhere.
-        Ok(DocumentSubject::Array(_)) => Ok(None),
-        Err(_) if is_past_caches() => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether this is how an origin says that there is nothing to read.
-fn is_no_document(cause: &Cause) -> bool {
-    match cause {
-        Cause::NotFound | Cause::Denied(_) | Cause::Forbidden(_) | Cause::Elsewhere(_) => true,
-        Cause::Status(status) => (400..500).contains(status),
-        _ => false,
-    }
+    above::said(documents, &group.join(DOCUMENT), MAX_ARRAY_DOCUMENT, read).await
 }
 
 /// The axes of all levels, of which those that do not have them are left out.

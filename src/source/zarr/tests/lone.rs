@@ -8,7 +8,7 @@ use crate::geometry::Shape;
 use crate::source::Source;
 
 /// Attributes of an image that lists the array under these tests, with axes of these names.
-fn image(names: &[&str], scales: &[Value]) -> Value {
+pub(super) fn image(names: &[&str], scales: &[Value]) -> Value {
     let axis = |name: &&str| match *name {
         "c" => json!({"name": "c", "type": "channel"}),
         "t" => json!({"name": "t", "type": "time"}),
@@ -53,27 +53,6 @@ fn an_array_below_a_group_has_the_axes_and_the_place_that_the_group_lists() {
     for nothing in [json!({}), json!({"multiscales": []})] {
         assert_eq!(of(&v2(nothing)).0, Shape([4, 5, 6]));
     }
-}
-
-#[test]
-fn what_fails_around_an_array_is_no_sign_that_nothing_is_there() {
-    let array = || Shelf::of([(".zarray", zarray())]);
-    for cause in [Cause::NotFound, Cause::Denied(403)] {
-        assert!(array().refuse("../.zattrs", cause).open().is_ok());
-    }
-    for cause in [Cause::timeout(60), Cause::Status(500)] {
-        let failed = array().refuse("../.zattrs", cause.clone()).open();
-        assert!(matches!(failed, Err(SourceError::Remote(error)) if error.cause == cause));
-    }
-    assert!(array().raw("../.zattrs", "{").error().contains("it is no valid JSON"));
-    let unread = with(image(&["x", "y", "z"], &[json!([8, 8, 40])]), "/multiscales/0/version", json!("9.9"));
-    assert!(array().raw("../.zattrs", &unread.to_string()).error().contains("version `9.9`"));
-    // Where its axes are known it can be shown without its place.
-    let mut odd = image(&["x", "y", "z"], &[json!([8, 8, 40])]);
-    odd["multiscales"][0]["datasets"][0]["coordinateTransformations"] = json!([{"type": "affine"}]);
-    assert_eq!(of(&array().raw("../.zattrs", &odd.to_string())).0, Shape([6, 5, 4]));
-    let named = array().raw(".zattrs", r#"{"_ARRAY_DIMENSIONS": ["z", "y", "x"]}"#);
-    assert_eq!(of(&named.raw("../.zattrs", &unread.to_string())).0, Shape([4, 5, 6]));
 }
 
 #[test]
