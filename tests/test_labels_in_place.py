@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorstore
 import tifffile
+import zarr
 
 import lone_volumes
 import readers
@@ -139,6 +140,113 @@ def test_numbers_above_2_to_the_53_are_bit_by_bit_those_of_cloud_volume(tmp_path
                 readers.assert_equal(found, read, f"{name} s{order['level']} by cloud-volume")
                 ours = read_scale(root / name, None, order["level"])
                 readers.assert_equal(found, ours, f"{name} s{order['level']} by TensorStore")
+
+
+SIZE, AT = (30.0, 8.0, 8.0), (630.0, 56.0, 104.0)
+
+
+@pytest.fixture(scope="module", params=["precomputed", "zarr"])
+def placed(request, tmp_path_factory):
+    """An image that says where it lies, with labels in TIFF files that do not: of its voxels, of larger ones, of none that is told."""
+    root = tmp_path_factory.mktemp("placed")
+    voxels = reference_volumes.noise((45, 83, 97), "u1", 1)
+    labels = {"same": reference_volumes.noise((45, 83, 97), "u2", 2), "coarse": reference_volumes.noise((23, 42, 49), "u2", 3)}
+    for name, array in labels.items():
+        tifffile.imwrite(root / f"{name}.tif", array, photometric="minisblack")
+    with Origin(root) as origin:
+        if request.param == "precomputed":
+            made = lone_volumes.lone_scale(root, "em", voxels, (16, 32, 32), (21, 7, 13), SIZE, [])
+            source = reference_volumes.source_at(made, origin)
+        else:
+            group = zarr.open_group(root / "em.zarr", mode="w", zarr_format=2)
+            group.create_array("0", shape=voxels.shape, chunks=(16, 32, 32), dtype="u1")[...] = voxels
+            at = [{"type": "scale", "scale": SIZE}, {"type": "translation", "translation": AT}]
+            axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
+            group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": at}]}]
+            source = {"kind": "zarr", "url": f"{origin.url}/em.zarr"}
+        tiff = lambda name, **size: {"kind": "tiff", "url": f"{origin.url}/{name}.tif", **size}
+        images = [{"name": "a", "source": source, "labels": [
+            {"name": "same", "source": tiff("same", voxel_size=list(SIZE))},
+            {"name": "silent", "source": tiff("same")},
+            {"name": "coarse", "source": tiff("coarse", voxel_size=[60.0, 16.0, 16.0])}]}]
+        with mounted(tmp_path_factory.mktemp("m"), configuration({"v": {"source": source, "images": images}}), timeout=20) as mount:
+            yield mount / "v", labels | {"silent": labels["same"]}
+
+
+def corner_in_tiff(file, size):
+    """The corner of the first voxel in nanometres, as ImageJ counts, of an axis whose origin is not told 0."""
+    with tifffile.TiffFile(file) as tiff:
+        told = tiff.imagej_metadata
+    return [-told.get(f"{axis}origin", 0) * length for axis, length in zip("zyx", size)]
+
+
+def test_labels_without_a_place_begin_at_the_corner_of_an_image_that_has_one(placed):
+    folder, labels = placed
+    assert in_nanometres(folder / "a.zarr")[1].tolist() == [615.0, 52.0, 100.0]
+    for name, voxels in labels.items():
+        found, corner, size = in_nanometres(folder / "a.zarr" / "labels" / name)
+        np.testing.assert_array_equal(found, voxels)
+        assert corner.tolist() == [615.0, 52.0, 100.0], name
+        assert list(size) == ([60.0, 16.0, 16.0] if name == "coarse" else list(SIZE))
+        np.testing.assert_allclose(corner_in_tiff(folder / f"a.labels-{name}.tif", size), AT)
+    np.testing.assert_allclose(corner_in_tiff(folder / "a.tif", SIZE), AT)
+
+
+def test_crops_of_an_image_that_has_a_place_show_the_labels_over_it(placed):
+    folder, labels = placed
+    crop = folder / "a.crop-z4-40_y11-60_x20-80.zarr"
+    for name, box in (("same", np.s_[4:40, 11:60, 20:80]), ("silent", np.s_[4:40, 11:60, 20:80]), ("coarse", np.s_[2:20, 5:30, 10:40])):
+        found, corner, size = in_nanometres(crop / "labels" / name)
+        np.testing.assert_array_equal(found, labels[name][box])
+        np.testing.assert_array_equal(tifffile.imread(crop.with_suffix(f".labels-{name}.tif")), labels[name][box])
+        assert corner.tolist() == [at - half + start.start * length for at, half, start, length in zip(AT, (15, 4, 4), box, size)]
+
+
+def shown_places(folder, image):
+    """Scale and translation of each level, by the document of a store."""
+    datasets = json.loads((folder / image["zarr"] / ".zattrs").read_text())["multiscales"][0]["datasets"]
+    return [[entry[entry["type"]] for entry in dataset["coordinateTransformations"]] for dataset in datasets]
+
+
+def check_record(folder):
+    """The record says of each image, labels too, what its store does."""
+    for image in json.loads((folder / "metadata.json").read_text())["images"]:
+        unit = json.loads((folder / image["zarr"] / ".zattrs").read_text())["multiscales"][0]["axes"][0].get("unit")
+        if unit is None:
+            continue
+        found = [[level["scale_nm"], level["translation_nm"]] for level in image["levels"]]
+        assert found == shown_places(folder, image), (folder.name, image["name"], image["label_of"])
+        assert [[image[field][axis] for axis in "zyx"] for field in ("voxel_size", "origin")] == found[0]
+
+
+def test_the_record_says_of_labels_what_their_stores_do(placed, demo):
+    check_record(placed[0])
+    for dataset in sorted({dataset for dataset, _, _ in demo.truth}):
+        for image in json.loads((demo.mount / dataset / "metadata.json").read_text())["images"]:
+            (demo.mount / dataset / image["zarr"] / ".zattrs").read_text()
+        check_record(demo.mount / dataset)
+
+
+def test_coarser_labels_that_begin_with_their_image_have_its_corner(demo):
+    folder = demo.mount / "hemibrain"
+    attributes = json.loads((folder / "em.zarr/labels/mitochondria/s0/.zattrs").read_text())
+    assert (attributes["offset"], attributes["voxel_size"]) == ([0, 0, 0], [16, 16, 16])
+    crop = "crop-z20-40_y20-40_x20-40"
+    for name in ("em.tif", "em.labels-mitochondria.tif"):
+        assert corner_in_tiff(folder / name, (1, 1, 1)) == [0, 0, 0], name
+    assert corner_in_tiff(folder / f"em.{crop}.labels-mitochondria.tif", (1, 1, 1)) == [10, 10, 10]
+    assert corner_in_tiff(folder / f"em.{crop}.tif", (1, 1, 1)) == [20, 20, 20]
+
+
+def test_labels_have_a_file_of_each_level_that_their_store_in_a_crop_has(demo):
+    folder, crop = demo.mount / "jrc_mus-nacc-2", "em.crop-z69-70_y137-147_x108-117"
+    store = folder / f"{crop}.zarr/labels/nuclei"
+    levels = [path.name for path in store.iterdir() if path.name.startswith("s")]
+    assert "s2" in levels
+    for level in levels:
+        found = tifffile.imread(folder / f"{crop}.{level}.labels-nuclei.tif")
+        np.testing.assert_array_equal(np.atleast_3d(found).reshape(-1), readers.zarr_array(store, int(level[1:]), False).reshape(-1))
+    assert not (folder / f"{crop}.s9.labels-nuclei.tif").exists()
 
 
 def test_labels_of_the_hemibrain_lie_over_the_image(demo):

@@ -7,11 +7,16 @@ use super::fields::IMAGE;
 use super::{ImageRecord, Knowledge};
 use crate::catalog::SourceSpec;
 use crate::dtype::DataType;
+use crate::source::StatedPlace;
 use crate::volume::Pyramid;
 use crate::volume::intensity::Intensity;
+use crate::volume::view::in_place;
 
 /// Names of the axes in the order of arrays.
 const AXES: [&str; 3] = ["z", "y", "x"];
+
+/// The rule of what the source says.
+const AS_SOURCE: &str = "the source as it was opened";
 
 /// An image's part of the record, all fields there and unknown.
 pub(super) fn template(levels: usize) -> Value {
@@ -24,8 +29,14 @@ pub(super) fn template(levels: usize) -> Value {
     image
 }
 
-/// Claims what is known of the image whether it is open or not.
-pub(super) fn claim(claims: &mut ClaimSet<'_>, prefix: &str, record: &ImageRecord<'_>, reference: &str) {
+/// Claims what is known of the image whether it is open or not. `image`: what a label image belongs to, where that is open.
+pub(super) fn claim(
+    claims: &mut ClaimSet<'_>,
+    prefix: &str,
+    record: &ImageRecord<'_>,
+    image: Option<&Pyramid>,
+    reference: &str,
+) {
     let below = record.named.label.map(|label| format!("/labels/{label}")).unwrap_or_default();
     let layout = "the layout of the mount, by the names in the catalogue";
     let mut shown = |field: &str, value: Value, rule: &str| claims.shown(&format!("{prefix}/{field}"), value, rule);
@@ -45,7 +56,10 @@ pub(super) fn claim(claims: &mut ClaimSet<'_>, prefix: &str, record: &ImageRecor
         Knowledge::Described { pyramid, origin, intensity } => {
             claims.shown(&format!("{prefix}/url"), *origin, "the address that the source was opened at");
             configured(claims, prefix, record.named.source, reference);
-            describe(claims, prefix, pyramid);
+            match record.named.label {
+                Some(_) => describe_label(claims, prefix, image, pyramid),
+                None => describe(claims, prefix, pyramid, (AS_SOURCE, Some(AS_SOURCE))),
+            }
             statistics(claims, prefix, pyramid.dtype, *intensity);
             if record.named.label.is_none() && !claims.has(&format!("{prefix}/membranes")) {
                 let (value, reason) = match pyramid.inverted {
@@ -107,10 +121,28 @@ fn configured(claims: &mut ClaimSet<'_>, prefix: &str, spec: &SourceSpec, refere
     }
 }
 
-fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
+/// Claims of a label image what its image's stores show: it may have its voxel size and its place of the image only.
+fn describe_label(claims: &mut ClaimSet<'_>, prefix: &str, image: Option<&Pyramid>, label: &Pyramid) {
+    let Some(image) = image else {
+        let place = Some(AS_SOURCE).filter(|_| label.stated_place == StatedPlace::Centre);
+        return describe(claims, prefix, label, (AS_SOURCE, place));
+    };
+    let shown = in_place(image, label);
+    let size = if shown.calibrated == label.calibrated { AS_SOURCE } else { "its image's, whose shape it has" };
+    let place = match label.stated_place {
+        StatedPlace::Nowhere if shown.is_calibrated() => {
+            "it begins at the corner of its image, since its source states no place"
+        }
+        _ => AS_SOURCE,
+    };
+    describe(claims, prefix, &shown, (size, Some(place)));
+}
+
+/// `size_rule` and `place_rule` tell where voxel size and place are from; without the latter the place is not known.
+fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid, (size_rule, place_rule): (&str, Option<&str>)) {
     let Some(finest) = pyramid.levels.first() else { return };
     let mut shown = |field: &str, value: Value, rule: &str| claims.shown(&format!("{prefix}/{field}"), value, rule);
-    let as_source = "the source as it was opened";
+    let as_source = AS_SOURCE;
     let as_served = "the chunks that emfs serves";
     shown("dtype", pyramid.dtype.name().into(), as_source);
     shown("upstream_format", pyramid.format.to_string().into(), as_source);
@@ -119,12 +151,16 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
         shown(&format!("shape/{name}"), finest.grid.shape.0[axis].into(), as_source);
         shown(&format!("chunk/{name}"), finest.grid.cell.0[axis].into(), as_served);
         if pyramid.calibrated[axis] {
-            shown(&format!("voxel_size/{name}"), finest.scale[axis].into(), as_source);
-            shown(&format!("origin/{name}"), finest.translation[axis].into(), as_source);
+            shown(&format!("voxel_size/{name}"), finest.scale[axis].into(), size_rule);
+            if let Some(rule) = place_rule {
+                shown(&format!("origin/{name}"), finest.translation[axis].into(), rule);
+            }
         }
     }
     if pyramid.calibrated != [false; 3] {
         shown("voxel_size/unit", "nanometer".into(), "lengths are always told in nanometres");
+    }
+    if pyramid.calibrated != [false; 3] && place_rule.is_some() {
         shown("origin/unit", "nanometer".into(), "lengths are always told in nanometres");
     }
     if pyramid.is_calibrated() {
@@ -151,8 +187,11 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
             shown(&at(&format!("shape/{axis}")), level.grid.shape.0[axis].into(), as_source);
             shown(&at(&format!("chunk/{axis}")), level.grid.cell.0[axis].into(), as_served);
             if pyramid.calibrated[axis] {
-                shown(&at(&format!("scale_nm/{axis}")), level.scale[axis].into(), as_source);
-                shown(&at(&format!("translation_nm/{axis}")), level.translation[axis].into(), as_source);
+                let rule = |rule| if computed.is_some() { as_source } else { rule };
+                shown(&at(&format!("scale_nm/{axis}")), level.scale[axis].into(), rule(size_rule));
+                if let Some(place) = place_rule {
+                    shown(&at(&format!("translation_nm/{axis}")), level.translation[axis].into(), rule(place));
+                }
             }
         }
         let by = match (number, computed, &pyramid.downsampling) {
@@ -175,6 +214,12 @@ fn describe(claims: &mut ClaimSet<'_>, prefix: &str, pyramid: &Pyramid) {
             false => "the archive stores it compressed; how many bytes it sends is known only when all is read",
         };
         claims.missing(&format!("{prefix}/bytes_on_the_wire"), reason);
+    }
+    if place_rule.is_none() {
+        let reason = "it follows from the image that it belongs to, which is not open";
+        for field in ["origin", "levels"] {
+            claims.missing_otherwise(&format!("{prefix}/{field}"), reason);
+        }
     }
     let told: Vec<&str> =
         AXES.into_iter().zip(pyramid.calibrated).filter(|(_, is)| *is).map(|(axis, _)| axis).collect();

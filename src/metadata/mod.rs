@@ -100,7 +100,8 @@ pub fn record(dataset: &Dataset, images: &[ImageRecord<'_>]) -> Value {
     let names: Vec<String> = images.iter().map(|image| image.named.to_string()).collect();
     let reference = ["voxel_size_reference", "landing_page"].iter().find_map(|key| dataset.about.get(*key)?.as_str());
     for (target, image) in targets.iter().zip(images) {
-        image::claim(&mut claims, &target.prefix, image, reference.unwrap_or("the configuration"));
+        let reference = reference.unwrap_or("the configuration");
+        image::claim(&mut claims, &target.prefix, image, image_of(images, image), reference);
     }
     about::claim(&mut claims, dataset, &names);
     if let Some(Knowledge::Missing(reason)) = images.first().map(|image| &image.knowledge) {
@@ -133,6 +134,15 @@ pub fn record(dataset: &Dataset, images: &[ImageRecord<'_>]) -> Value {
 fn read(document: &Document, left: &mut usize) -> Option<Value> {
     *left = left.checked_sub(document.values)?;
     Some(document.value())
+}
+
+/// What is known of the image that a label image belongs to, where that is open.
+fn image_of<'a>(images: &[ImageRecord<'a>], label: &ImageRecord<'_>) -> Option<&'a Pyramid> {
+    let image = images.iter().find(|record| record.named.label.is_none() && record.named.image == label.named.image)?;
+    match image.knowledge {
+        Knowledge::Described { pyramid, .. } => Some(pyramid),
+        Knowledge::Missing(_) => None,
+    }
 }
 
 fn levels(record: &ImageRecord<'_>) -> usize {

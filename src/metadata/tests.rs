@@ -11,6 +11,7 @@ use crate::document::DocumentKind;
 use crate::document::arbitrary::{any_json, exchange};
 use crate::dtype::DataType;
 use crate::geometry::{Grid, Shape};
+use crate::source::StatedPlace;
 use crate::volume::Level;
 
 const CATALOG: &str = r#"
@@ -103,6 +104,58 @@ fn a_voxel_size_along_some_axes_is_told_of_these() {
         assert!(record["missing"].to_string().contains(reason), "{field}: {}", record["missing"]);
     }
     check(&record, &[]);
+}
+
+/// The label image's part of a record, with its image open or not.
+fn label_record(image: Option<&Pyramid>, label: &Pyramid) -> (Value, Value) {
+    let text = format!(
+        "{CATALOG}\n[[dataset.labels]]\nname = \"cells\"\nsource = {{ kind = \"tiff\", url = \"https://h/l.tif\" }}\n"
+    );
+    let catalog = Catalog::parse(&text, "test", None).unwrap();
+    let dataset = &catalog.datasets[0];
+    let open = |pyramid| Knowledge::Described { pyramid, origin: "https://h/a.tif", intensity: None };
+    let image = image.map_or(Knowledge::Missing("no answer".into()), open);
+    let records: Vec<_> = dataset
+        .sources()
+        .zip([image, open(label)])
+        .map(|(named, knowledge)| ImageRecord { named, knowledge, documents: &[] })
+        .collect();
+    let record = record(dataset, &records);
+    check(&record, &[]);
+    (record["images"][1].clone(), record["missing"].clone())
+}
+
+#[test]
+fn labels_have_in_the_record_the_voxel_size_and_the_place_that_their_store_shows() {
+    let mut image = pyramid();
+    image.levels[0].translation = [100.0, 16.0, 24.0];
+    image.levels[0].corner = [100.0, 16.0, 24.0];
+    let silent = Pyramid { stated_place: StatedPlace::Nowhere, ..pyramid() };
+    let size = |record: &Value| record["voxel_size"].clone();
+    let place = |record: &Value| (record["origin"]["z"].clone(), record["levels"][0]["translation_nm"].clone());
+    let scaled = |record: &Value| record["levels"][0]["scale_nm"].clone();
+
+    let mut lone = Pyramid { calibrated: [false; 3], ..silent.clone() };
+    lone.levels[0].scale = [1.0; 3];
+    let (record, _) = label_record(Some(&image), &lone);
+    assert_eq!(size(&record), json!({"z": 50.0, "y": 8.0, "x": 8.0, "unit": "nanometer"}));
+    assert_eq!(
+        (place(&record), scaled(&record)),
+        ((json!(100.0), json!([100.0, 16.0, 24.0])), json!([50.0, 8.0, 8.0]))
+    );
+
+    let mut coarse = silent.clone();
+    coarse.levels[0].scale = [100.0, 16.0, 16.0];
+    let (record, _) = label_record(Some(&image), &coarse);
+    assert_eq!(place(&record), (json!(125.0), json!([125.0, 20.0, 28.0])));
+    let (record, missing) = label_record(None, &coarse);
+    assert_eq!((size(&record)["z"].clone(), place(&record)), (json!(100.0), (Value::Null, json!([null, null, null]))));
+    assert!(missing["/images/1/origin/z"].as_str().unwrap().contains("not open"), "{missing}");
+
+    let placed = Pyramid { stated_place: StatedPlace::Centre, ..coarse };
+    for image in [Some(&image), None] {
+        assert_eq!(place(&label_record(image, &placed).0), (json!(0.0), json!([0.0, 0.0, 0.0])));
+    }
 }
 
 #[test]

@@ -37,11 +37,9 @@ pub struct Laid {
 }
 
 impl Laid {
-    /// By nanometres. `finest`: those per voxel of the finest level of the image and of that of the labels.
-    pub fn on(image: &Level, labels: &Level, finest: [[f64; 3]; 2]) -> Laid {
-        // The corner of a level is where the centre of the pyramid's first voxel is, half a finest voxel further in.
-        let begin = |level: &Level, finest: [f64; 3], axis: usize| level.corner[axis] - finest[axis] / 2.0;
-        let shift = |axis: usize| (begin(image, finest[0], axis) - begin(labels, finest[1], axis)) / labels.scale[axis];
+    /// By nanometres.
+    pub fn on(image: &Level, labels: &Level) -> Laid {
+        let shift = |axis: usize| (image.corner[axis] - labels.corner[axis]) / labels.scale[axis];
         Laid {
             scale: std::array::from_fn(|axis| image.scale[axis] / labels.scale[axis]),
             shift: std::array::from_fn(shift),
@@ -121,11 +119,11 @@ mod tests {
     #[test]
     fn places_are_found_in_labels_by_nanometres() {
         // The labels' first voxel begins 32 nm, that is 2 of their voxels, before the image's.
-        let laid = Laid::on(&level(8.0, 4.0, 1000), &level(16.0, -24.0, 600), [[8.0; 3], [16.0; 3]]);
+        let laid = Laid::on(&level(8.0, 0.0, 1000), &level(16.0, -32.0, 600));
         let cover = laid.cover(&at([10, 20, 30], Shape([100; 3]))).unwrap();
         assert_eq!((cover.region, cover.all), (at([7, 12, 17], Shape([50; 3])), 1_000_000));
         assert!(cover.counts.iter().all(|counts| *counts == vec![2; 50]));
-        let small = Laid::on(&level(8.0, 0.0, 1000), &level(8.0, 800.0, 50), [[8.0; 3]; 2]);
+        let small = Laid::on(&level(8.0, 0.0, 1000), &level(8.0, 800.0, 50));
         assert_eq!(small.cover(&at([0; 3], Shape([90; 3]))), None, "labels begin later");
         assert_eq!(along(&small, 90, 100), (0, vec![1; 50], 100));
         assert_eq!(small.touched(&at([90; 3], Shape([100; 3]))), Some(at([0; 3], Shape([50; 3]))));
@@ -133,9 +131,7 @@ mod tests {
 
     #[test]
     fn a_place_that_begins_within_a_label_voxel_has_a_part_of_it() {
-        let on = |image, labels| {
-            Laid::on(&level(image, image / 2.0, 1000), &level(labels, labels / 2.0, 600), [[image; 3], [labels; 3]])
-        };
+        let on = |image, labels| Laid::on(&level(image, 0.0, 1000), &level(labels, 0.0, 600));
         assert_eq!(along(&on(8.0, 16.0), 3, 4), (1, vec![1, 2, 1], 4));
         assert_eq!(along(&on(8.0, 24.0), 4, 6), (1, vec![2, 3, 1], 6));
         assert_eq!(along(&on(8.0, 12.0), 1, 6), (1, vec![2, 1, 2, 1], 6), "centres at 12, 20, 28, 36, 44, 52 nm");
@@ -155,8 +151,8 @@ mod tests {
             ratio in 1u64..7, begin in -40i64..40, start in 0u64..200, extent in 1u64..100,
         ) {
             // Labels of `ratio` image voxels, which begin a whole number of image voxels before or after the image.
-            let (image, labels) = (level(8.0, 4.0, 1000), level(8.0 * ratio as f64, 4.0 * ratio as f64 + 8.0 * begin as f64, 20));
-            let (first, counts, all) = along(&Laid::on(&image, &labels, [[8.0; 3], [8.0 * ratio as f64; 3]]), start, extent);
+            let (image, labels) = (level(8.0, 0.0, 1000), level(8.0 * ratio as f64, 8.0 * begin as f64, 20));
+            let (first, counts, all) = along(&Laid::on(&image, &labels), start, extent);
             let mut expected = vec![0u64; 20];
             for voxel in start..start + extent {
                 let label = (voxel as i64 - begin).div_euclid(ratio as i64);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use super::{Description, Placement, Relative, Source, SourceError, SourcePart};
+use super::{Description, Placement, Relative, Source, SourceError, SourceLevel, SourcePart, StatedPlace};
 use crate::document::Document;
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::store::Object;
@@ -96,8 +96,12 @@ impl<S: Source + ?Sized> Source for Coarser<S> {
         if self.first == 0 { self.source.objects(planes) } else { None }
     }
 
-    fn is_placed_by_corner(&self) -> bool {
-        self.source.is_placed_by_corner()
+    fn stated_place(&self) -> StatedPlace {
+        self.source.stated_place()
+    }
+
+    fn finest_unshown(&self) -> Option<&SourceLevel> {
+        self.source.description().levels.first().filter(|_| self.first > 0)
     }
 
     fn is_segmentation(&self) -> bool {

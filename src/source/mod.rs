@@ -76,6 +76,17 @@ pub struct SourceLevel {
     pub offset: [i64; 3],
 }
 
+/// What the place of a volume is that of, where its files state one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatedPlace {
+    /// The centre of the first voxel.
+    Centre,
+    /// The corner of the first voxel, so that volumes of other voxel sizes begin together at one corner.
+    Corner,
+    /// None is stated.
+    Nowhere,
+}
+
 /// Where a level lies beside the finest one, in voxels of that one along `z, y, x`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Relative {
@@ -224,9 +235,14 @@ pub trait Source: Send + Sync + 'static {
         None
     }
 
-    /// Whether places are those of corners, or none is told at all: volumes of other voxel sizes then begin at one corner.
-    fn is_placed_by_corner(&self) -> bool {
-        true
+    /// What its places are those of.
+    fn stated_place(&self) -> StatedPlace {
+        StatedPlace::Nowhere
+    }
+
+    /// The finest level that the source has, where it is not shown: the places of the others are counted from it.
+    fn finest_unshown(&self) -> Option<&SourceLevel> {
+        None
     }
 
     /// Whether voxels are numbers of things, of which no mean makes sense.

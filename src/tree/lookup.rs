@@ -9,7 +9,7 @@ use super::group_node::GroupNode;
 use super::numbering::LevelNode;
 use super::resolved_node::{ResolvedNode, StoreMember};
 use super::store::{NewStore, TreeStore, show};
-use super::{DatasetId, Folder, Inode, Miss, MutableDocument, NamedEntry, NodeAttributes, Tree};
+use super::{DatasetId, Folder, ImageId, Inode, Miss, MutableDocument, NamedEntry, NodeAttributes, Tree};
 use crate::catalog::ROOT_DOCUMENTS;
 use crate::geometry::CellIndex;
 use crate::tiff::TiffName;
@@ -71,24 +71,45 @@ impl Tree {
             return Ok(store.clone());
         }
         let (number, labels) = self.images.named(dataset, image).ok_or(Miss::NotFound)?;
+        // A file of labels may have made it live at a level that the image has not there.
+        if view.level.is_some() {
+            self.check_view(number, view)?;
+        }
         match self.views.open(number, view) {
             Some(store) => Ok(store),
-            None => self.views.add(self.new_store(dataset, number, labels, stem, view)?),
+            None => {
+                self.check_view(number, view)?;
+                self.views.add(NewStore { dataset, image: number, labels, name: stem, spec: view })
+            }
         }
     }
 
-    /// A store outside the catalogue, whose name only exists if the image allows the view.
-    fn new_store(
+    /// The same for a file of labels, which may have a level that their image has not, as a whole or in the crop.
+    pub(super) fn open_store_of_label(
         &self,
         dataset: DatasetId,
-        image: super::ImageId,
-        labels: usize,
-        name: String,
-        spec: ViewSpec,
-    ) -> Result<NewStore, Miss> {
+        image: &str,
+        view: ViewSpec,
+    ) -> Result<Arc<TreeStore>, Miss> {
+        let opened = self.open_store(dataset, image, view);
+        if view.level.is_none() || !matches!(opened, Err(Miss::NotFound)) {
+            return opened;
+        }
+        let (number, labels) = self.images.named(dataset, image).ok_or(Miss::NotFound)?;
+        self.check_view(number, ViewSpec { level: None, ..view })?;
+        match self.views.open(number, view) {
+            Some(store) => Ok(store),
+            None => {
+                let name = format!("{image}{view}");
+                self.views.add(NewStore { dataset, image: number, labels, name, spec: view })
+            }
+        }
+    }
+
+    /// Whether an image allows a view; the name of one that it does not is not there.
+    fn check_view(&self, image: ImageId, view: ViewSpec) -> Result<(), Miss> {
         let pyramid = self.images.pyramid(image).ok_or_else(|| Miss::NotDescribed(vec![image]))?;
-        show(spec, image, pyramid).map_err(|_| Miss::NotFound)?;
-        Ok(NewStore { dataset, image, labels, name, spec })
+        show(view, image, pyramid).map(drop).map_err(|_| Miss::NotFound)
     }
 
     fn lookup_in_group(&self, member: &StoreMember, node: GroupNode, name: &str) -> Result<ResolvedNode, Miss> {

@@ -121,7 +121,10 @@ impl Tree {
     }
 
     pub(super) fn look_up_tiff(&self, dataset: DatasetId, name: &TiffName) -> Result<NamedEntry, Miss> {
-        let store = self.open_store(dataset, &name.image, name.view)?;
+        let store = match name.label {
+            Some(_) => self.open_store_of_label(dataset, &name.image, name.view)?,
+            None => self.open_store(dataset, &name.image, name.view)?,
+        };
         let found = self.tiff_of(store.clone(), name.label.as_deref());
         if found.is_err() {
             // The reference that opening it has counted.

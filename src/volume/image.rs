@@ -13,7 +13,7 @@ use crate::cache::FetchPlace;
 use crate::catalog::SourceSpec;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
 use crate::source::planes::plane_chunk;
-use crate::source::{Description, Placement, Relative, Source, SourceError};
+use crate::source::{Description, Placement, Relative, Source, SourceError, SourceLevel};
 use crate::store::healed;
 use crate::view::CHUNK_BYTES;
 
@@ -206,22 +206,23 @@ impl Image {
             let reason = format!("chunk: files of {bytes} bytes ({dtype}); the largest have {most}");
             return Err(VolumeError::Unsuitable(format!("{name}: {reason}")));
         }
+        // In nanometres, as far as the source states lengths.
+        let stated = |level: &SourceLevel| match (level.scale?, forced, finest.scale) {
+            (scale, None, _) => Some((scale, level.translation)),
+            (scale, Some(forced), Some(first)) => {
+                let beside = |own: [f64; 3]| std::array::from_fn(|axis| own[axis] / first[axis]);
+                Some(sized(Relative { scale: beside(scale), translation: beside(level.translation) }, forced))
+            }
+            _ => None,
+        };
         let mut levels: Vec<Level> = (0u8..)
             .zip(&description.levels)
             .map(|(number, level)| {
-                let (scale, translation) = match (level.scale, forced, finest.scale) {
-                    (Some(scale), None, _) => (scale, level.translation),
-                    (Some(scale), Some(forced), Some(first)) => {
-                        let beside = |own: [f64; 3]| std::array::from_fn(|axis| own[axis] / first[axis]);
-                        let relative = Relative { scale: beside(scale), translation: beside(level.translation) };
-                        sized(relative, forced)
-                    }
-                    _ => {
-                        let relative = self.source.relative(LevelIndex(number));
-                        let relative = relative.unwrap_or_else(|| estimated(finest.grid.shape, level.grid.shape));
-                        sized(relative, voxel_size.map(|size| size.unwrap_or(1.0)))
-                    }
-                };
+                let (scale, translation) = stated(level).unwrap_or_else(|| {
+                    let relative = self.source.relative(LevelIndex(number));
+                    let relative = relative.unwrap_or_else(|| estimated(finest.grid.shape, level.grid.shape));
+                    sized(relative, voxel_size.map(|size| size.unwrap_or(1.0)))
+                });
                 Level {
                     grid: Grid { shape: level.grid.shape, cell: chunk_shape(description, spec, level.grid) },
                     scale,
@@ -244,7 +245,11 @@ impl Image {
             };
             levels.push(level);
         }
-        place_corners(&mut levels);
+        let unshown = self.source.finest_unshown().and_then(|unshown| {
+            let (scale, translation) = stated(unshown)?;
+            Some((translation, place(unshown.offset, scale)))
+        });
+        place_corners(&mut levels, unshown);
         let DisplayWindow { range: window, rule: window_rule } = window::choose(description, spec, measured);
         Ok(Pyramid {
             dtype: description.dtype,
@@ -257,7 +262,7 @@ impl Image {
             format: description.format.clone(),
             downsampling: description.downsampling.clone(),
             values: spec.label.clone().unwrap_or_default(),
-            by_corner: self.source.is_placed_by_corner(),
+            stated_place: self.source.stated_place(),
             computed: (!self.computed.levels.is_empty()).then_some(self.computed.rule),
         })
     }
@@ -272,19 +277,20 @@ fn chunk_shape(description: &Description, spec: &SourceSpec, grid: Grid) -> Shap
     }
 }
 
-/// Gives all levels the corner of the finest, shifted by the difference of their first voxels' places.
-fn place_corners(levels: &mut [Level]) {
-    let Some(finest) = levels.first() else { return };
-    let (translation, start) = (finest.translation, place(finest));
+/// Gives all levels the corner of the finest, shifted by the difference of their first voxels' places. `unshown`: the centre and
+/// the place of the first voxel of the finest level, where that is not among them.
+fn place_corners(levels: &mut [Level], unshown: Option<([f64; 3], [f64; 3])>) {
+    let finest = levels.first().map(|finest| (finest.translation, place(finest.offset, finest.scale)));
+    let Some((translation, start)) = unshown.or(finest) else { return };
     for level in levels {
-        let at = place(level);
+        let at = place(level.offset, level.scale);
         level.corner = std::array::from_fn(|axis| sum([translation[axis], at[axis], -start[axis]]));
     }
 }
 
 /// Where the first voxel of a level begins by its number.
-fn place(level: &Level) -> [f64; 3] {
-    std::array::from_fn(|axis| level.offset[axis] as f64 * level.scale[axis])
+fn place(offset: [i64; 3], scale: [f64; 3]) -> [f64; 3] {
+    std::array::from_fn(|axis| offset[axis] as f64 * scale[axis])
 }
 
 /// Where a level lies of which the source says nothing, by the ratio of the shapes. The first voxel of a coarser level

@@ -6,7 +6,7 @@ use super::computed::DownsamplingRule;
 use crate::catalog::LabelValue;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{Grid, Shape};
-use crate::source::StorageFormat;
+use crate::source::{StatedPlace, StorageFormat};
 
 /// A multiscale image.
 #[derive(Debug, Clone)]
@@ -31,8 +31,8 @@ pub struct Pyramid {
     pub downsampling: Option<String>,
     /// What values of voxels mean, of a label image.
     pub values: Arc<[LabelValue]>,
-    /// Whether it begins where others do with the corner of its first voxel, because nothing says where the centre of that is.
-    pub by_corner: bool,
+    /// What its places are those of.
+    pub stated_place: StatedPlace,
     /// The rule by which all levels but s0 are computed, where they are.
     pub computed: Option<DownsamplingRule>,
 }
@@ -47,7 +47,8 @@ pub struct Level {
     /// Position of the centre of the first voxel in nanometres along `z, y, x`.
     pub translation: [f64; 3],
     /// Position of the corner of the first voxel in nanometres along `z, y, x`, where the first voxel of a whole image has its
-    /// corner at the image's translation. Levels that begin at one place have one corner and several centres.
+    /// corner at the image's translation. Levels that begin at one place have one corner and several centres, and so have an
+    /// image and labels of other voxels that begin there.
     pub corner: [f64; 3],
     /// Position of the first voxel in voxels of this level along `z, y, x`. Voxels of two levels lie over each other where
     /// these positions say so and not where their indices do.
@@ -76,7 +77,7 @@ impl Pyramid {
             format: StorageFormat::for_tests(),
             downsampling: None,
             values: Arc::default(),
-            by_corner: false,
+            stated_place: StatedPlace::Centre,
             computed: None,
         }
     }

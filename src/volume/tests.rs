@@ -11,6 +11,7 @@ use crate::catalog::{Recorded, SourceKind, SourceSpec};
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::Location;
+use crate::source::coarser::Coarser;
 use crate::source::{Description, Placement, Relative, Source, SourceError, SourceLevel, StorageFormat};
 use crate::stats::Stats;
 
@@ -88,8 +89,13 @@ fn shown_with(
         Arc::new(Empty { partial, ..Empty::new(&shapes, relative) }),
         FetchPlace::cached(),
     ));
+    let pyramid = image.pyramid(&spec(voxel_size), None, None, "v").unwrap();
+    (pyramid.levels.iter().map(|level| (level.scale, level.translation)).collect(), pyramid.calibrated)
+}
+
+fn spec(voxel_size: Option<[f64; 3]>) -> SourceSpec {
     let url = Location::anonymous("file:///v".parse().unwrap());
-    let spec = SourceSpec {
+    SourceSpec {
         pyramid: true,
         first_level: None,
         label: None,
@@ -102,9 +108,7 @@ fn shown_with(
         channel: None,
         overrides: Default::default(),
         tissue: None,
-    };
-    let pyramid = image.pyramid(&spec, None, None, "v").unwrap();
-    (pyramid.levels.iter().map(|level| (level.scale, level.translation)).collect(), pyramid.calibrated)
+    }
 }
 
 #[test]
@@ -134,6 +138,36 @@ fn levels_without_a_voxel_size_keep_the_ratios_that_the_source_states() {
 fn levels_of_which_the_source_states_no_place_are_estimated_by_their_shapes() {
     let expected = [([30.0, 8.0, 4.0], [0.0; 3]), ([60.0, 8.0, 4.0], [15.0, 0.0, 0.0])];
     assert_eq!(shown(&[21, 10], vec![], Some([30.0, 8.0, 4.0])), expected);
+}
+
+#[test]
+fn a_volume_from_a_level_on_has_its_corners_where_the_whole_one_has_them() {
+    let source = || {
+        let mut source = Empty::new(&[[97, 83, 45], [50, 43, 23], [26, 22, 12]], vec![]);
+        for (number, level) in source.description.levels.iter_mut().enumerate() {
+            // As precomputed volumes have them.
+            let factor = f64::from(1u8 << number);
+            level.scale = Some([8.0 * factor, 8.0 * factor, 30.0]);
+            level.offset = [13 >> number, 7 >> number, 21];
+            let centre = |axis: usize| level.offset[axis] as f64 * 8.0 * factor + 4.0 * (factor - 1.0);
+            level.translation = [centre(0), centre(1), 630.0];
+        }
+        source
+    };
+    let levels = |source: Arc<dyn Source>, force: Option<[f64; 3]>| {
+        let image = Arc::new(Image::new(0, "d/em", source, FetchPlace::cached()));
+        let mut spec = spec(None);
+        spec.overrides.voxel_size = force;
+        image.pyramid(&spec, None, None, "v").unwrap().levels
+    };
+    let part = |first| Arc::new(Coarser::new(Box::new(source()), first, "f").unwrap());
+    let whole = levels(Arc::new(source()), None);
+    assert_eq!(whole[1].corner, [96.0, 48.0, 630.0]);
+    for first in 0..3 {
+        assert_eq!(levels(part(first), None), whole[usize::from(first)..]);
+    }
+    let forced = levels(part(1), Some([32.0, 32.0, 60.0]));
+    assert_eq!(forced[0].corner, [192.0, 96.0, 1260.0], "twice as large");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ mod label;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use label::unlike;
+pub(crate) use label::{in_place, unlike};
 
 use super::pyramid::{Level, Pyramid, chunk_bytes, sum};
 use crate::dtype::DataType;

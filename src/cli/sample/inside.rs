@@ -7,7 +7,7 @@ use super::field::SampledLevel;
 use crate::geometry::LevelIndex;
 use crate::sample::{InsideLabels, Judge, Known, LabelsInside, Laid, VoxelReader};
 use crate::view::ViewSpec;
-use crate::volume::{Level, Pyramid};
+use crate::volume::Level;
 
 /// Most voxels of a mask: 128 MiB of bits.
 const MAX_VOXELS: u64 = 1 << 30;
@@ -75,7 +75,7 @@ impl InsideArg {
             let reason = "where the labels lie is not known, since of one of them and its image no voxel size is known";
             return Err(CliError::Failed(format!("{name}: {reason}")));
         }
-        let lay = |level: &Level| Laid::on(field.shown(), level, [voxel(of_image), voxel(&pyramid)]);
+        let lay = |level: &Level| Laid::on(field.shown(), level);
         let covered = |level: &Level| lay(level).cover(&field.ground.within).map(|cover| cover.region);
         let fits = |level: &Level| {
             covered(level).is_none_or(|region| region.shape().voxels().is_some_and(|voxels| voxels <= MAX_VOXELS))
@@ -126,11 +126,6 @@ impl InsideArg {
         let told = format!(" with {}, {judged}", labels.asked());
         Ok(Judged { labels, told })
     }
-}
-
-/// Nanometres per voxel of the finest level.
-fn voxel(pyramid: &Pyramid) -> [f64; 3] {
-    pyramid.levels.first().map_or([1.0; 3], |level| level.scale)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use self::decode::Plain;
 use self::info::{Info, Scale};
 use self::sharding::{ShardEncoding, VolumeSharding};
 use self::shards::{Lookup, MinishardIndices};
-use super::{Description, Placement, Source, SourceError, SourceLevel, StorageFormat, foreign, leave_out};
+use super::{Description, Placement, Source, SourceError, SourceLevel, StatedPlace, StorageFormat, foreign, leave_out};
 use crate::decompress::gunzip;
 use crate::document::{Document, DocumentKind};
 use crate::dtype::FillValue;
@@ -216,6 +216,10 @@ fn object_name(region: &Region, offset: [i64; 3]) -> String {
 impl Source for PrecomputedSource {
     fn description(&self) -> &Description {
         &self.description
+    }
+
+    fn stated_place(&self) -> StatedPlace {
+        StatedPlace::Corner
     }
 
     fn documents(&self) -> Vec<Document> {

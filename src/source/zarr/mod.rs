@@ -41,7 +41,9 @@ use self::pyramid::{LeftOut, Listed, ShownLevel};
 use self::root::{Root, StoreVersion};
 use self::shards::ShardIndices;
 use self::spelling::Spelling;
-use super::{Description, Placement, Relative, Source, SourceError, SourceLevel, StorageFormat, json, leave_out};
+use super::{
+    Description, Placement, Relative, Source, SourceError, SourceLevel, StatedPlace, StorageFormat, json, leave_out,
+};
 use crate::document::Document;
 use crate::dtype::widened;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
@@ -274,9 +276,15 @@ impl Source for ZarrSource {
         self.partial
     }
 
-    fn is_placed_by_corner(&self) -> bool {
-        // A scale without a translation says that the centre of the first voxel is at 0.
-        self.by_corner || self.description.levels.first().is_none_or(|finest| finest.scale.is_none())
+    fn stated_place(&self) -> StatedPlace {
+        let finest = self.description.levels.first().and_then(|finest| finest.scale);
+        let is_moved = |relative: Relative| relative.translation != [0.0; 3];
+        match (finest, self.relative(LevelIndex(0)).is_some_and(is_moved)) {
+            // A scale without a translation says that the centre of the first voxel is at 0.
+            (Some(_), _) if !self.by_corner => StatedPlace::Centre,
+            (Some(_), _) | (None, true) => StatedPlace::Corner,
+            (None, false) => StatedPlace::Nowhere,
+        }
     }
 
     fn locate(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {

@@ -76,6 +76,30 @@ fn files_of_what_is_not_there_are_not_there_and_leave_nothing_behind() {
 }
 
 #[test]
+fn labels_have_a_file_of_a_level_that_their_image_has_not() {
+    let tree = tree();
+    tree.describe(TRAINING, Arc::new(pyramid([20, 100, 90], [4, 32, 64], 2))).unwrap();
+    tree.describe(LABELS, Arc::new(pyramid([20, 100, 90], [4, 32, 64], 3))).unwrap();
+    for view in ["", ".crop-z1-9_y3-90_x5-77"] {
+        let path = format!("planes/training{view}.s2.labels-mitochondria.tif");
+        let inode = walk(&tree, &path).unwrap();
+        assert_eq!((file(&tree, &path).image, file(&tree, &path).level), (LABELS, LevelIndex(2)));
+        assert_eq!(tree.path(inode), path);
+        // Neither the store nor the image's file is there, while that is live or not.
+        for other in ["zarr", "v3.zarr", "tif"] {
+            assert_eq!(walk(&tree, &format!("planes/training{view}.s2.{other}")), Err(Miss::NotFound), "{other}");
+        }
+        let none = format!("planes/training{view}.s3.labels-mitochondria.tif");
+        assert_eq!(walk(&tree, &none), Err(Miss::NotFound));
+        assert_eq!(tree.live_views(), 1);
+        tree.forget(inode, 3);
+        assert_eq!(tree.live_views(), 0);
+    }
+    let outside = "planes/training.crop-z0-21_y0-1_x0-1.s2.labels-mitochondria.tif";
+    assert_eq!((walk(&tree, outside), tree.live_views()), (Err(Miss::NotFound), 0));
+}
+
+#[test]
 fn a_file_is_not_listed_before_its_size_is_known() {
     let tree = tree();
     assert!(!names(&tree, "planes").iter().any(|name| name.ends_with(".tif")));

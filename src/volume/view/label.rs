@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::geometry::{Region, Shape};
+use crate::source::StatedPlace;
 use crate::view::{ViewError, ViewSpec};
 use crate::volume::pyramid::sum;
 use crate::volume::{Level, Pyramid};
@@ -31,13 +32,7 @@ impl ViewSpec {
                 return Ok(None);
             }
         }
-        let label = match image.levels.first() {
-            Some(finest) if are_alike && image.is_calibrated() && label.calibrated == [false; 3] => {
-                Cow::Owned(laid_on(finest, label))
-            }
-            Some(finest) if are_placed && label.by_corner => Cow::Owned(at_corner(finest, label)),
-            _ => Cow::Borrowed(label),
-        };
+        let label = in_place(image, label);
         let crop = match self.crop {
             Some(crop) if are_placed && !(are_alike && are_of_one_size(image, &label)) => {
                 match over(&crop, image, &label) {
@@ -81,12 +76,39 @@ fn over(crop: &Region, image: &Pyramid, label: &Pyramid) -> Option<Region> {
     shown.intersection(&label.grid.shape.region())
 }
 
-/// Labels of which no file says where the centre of their first voxel is, with its corner where the image has one.
-fn at_corner(image: &Level, label: &Pyramid) -> Pyramid {
-    let size = label.levels.first().map_or(image.scale, |level| level.scale);
-    let moved = |from: [f64; 3]| std::array::from_fn(|axis| sum([from[axis], (size[axis] - image.scale[axis]) / 2.0]));
-    let level =
-        |level: &Level| Level { translation: moved(level.translation), corner: moved(level.corner), ..level.clone() };
+/// Labels as they lie over their image: where they state no voxel size and have its shape with the image's, and where they state
+/// no place with the corner of their first voxel where the image's has its own.
+pub(crate) fn in_place<'a>(image: &Pyramid, label: &'a Pyramid) -> Cow<'a, Pyramid> {
+    let (Some(first), true) = (image.levels.first(), image.is_calibrated()) else { return Cow::Borrowed(label) };
+    if unlike(image, label).is_none() && label.calibrated == [false; 3] {
+        return Cow::Owned(laid_on(first, label));
+    }
+    match label.levels.first() {
+        Some(own) if label.is_calibrated() => Cow::Owned(moved(first, own, label)),
+        _ => Cow::Borrowed(label),
+    }
+}
+
+/// The same of labels whose voxel size is known; `own` is their finest level. Corners are counted as those of the image are.
+fn moved(image: &Level, own: &Level, label: &Pyramid) -> Pyramid {
+    // Along an axis, how much farther a first voxel of the labels' size has its centre from its corner than the image's.
+    let half = |axis: usize| (own.scale[axis] - image.scale[axis]) / 2.0;
+    let corner: [f64; 3] = std::array::from_fn(|axis| match label.stated_place {
+        StatedPlace::Nowhere => image.corner[axis],
+        StatedPlace::Corner => own.corner[axis],
+        StatedPlace::Centre => sum([image.corner[axis], own.translation[axis], -image.translation[axis], -half(axis)]),
+    });
+    let centre: [f64; 3] = std::array::from_fn(|axis| match label.stated_place {
+        StatedPlace::Centre => own.translation[axis],
+        _ => sum([image.translation[axis], corner[axis], -image.corner[axis], half(axis)]),
+    });
+    let shift =
+        |to: [f64; 3], of: [f64; 3], from: [f64; 3]| std::array::from_fn(|axis| sum([to[axis], of[axis], -from[axis]]));
+    let level = |level: &Level| Level {
+        translation: shift(centre, level.translation, own.translation),
+        corner: shift(corner, level.corner, own.corner),
+        ..level.clone()
+    };
     Pyramid { levels: label.levels.iter().map(level).collect(), ..label.clone() }
 }
 

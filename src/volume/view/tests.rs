@@ -1,5 +1,7 @@
 //! Grammar and arithmetic of views.
 
+mod labels;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -242,39 +244,6 @@ fn a_crop_of_a_crop_is_the_crop_of_both() {
         assert_eq!(sum, both.origins[number]);
         assert_eq!(inner.pyramid.levels[number], both.pyramid.levels[number]);
     }
-}
-
-#[test]
-fn labels_that_count_from_elsewhere_are_cropped_by_the_same_indices_and_by_levels_of_their_own() {
-    let image = pyramid(vec![placed([9; 3], [1; 3], [5; 3]), placed([5; 3], [2; 3], [2; 3])]);
-    let labels = pyramid(vec![placed([9; 3], [1; 3], [0; 3]), placed([5; 3], [2; 3], [0; 3])]);
-    let spec = ViewSpec { crop: Some(Region { start: [1; 3], end: [2; 3] }), ..ViewSpec::default() };
-    let shown = spec.show_label(&image, &labels, |spec, label| spec.apply(label)).unwrap().unwrap();
-    assert_eq!(spec.apply(&image).unwrap().origins, [[1; 3], [1; 3]]);
-    assert_eq!(shown.origins, [[1; 3], [0; 3]]);
-    assert_eq!((span(&shown.pyramid.levels[0], 2), span(&shown.pyramid.levels[1], 2)), ((0.5, 1.5), (-0.5, 1.5)));
-}
-
-#[test]
-fn labels_of_other_voxels_are_cropped_by_nanometres() {
-    let image = pyramid(vec![placed([40, 60, 80], [1; 3], [0; 3])]);
-    // No file says where these are.
-    let unplaced = |shape| {
-        let level = Level { translation: [0.0; 3], ..placed(shape, [2; 3], [0; 3]) };
-        Pyramid { by_corner: true, ..pyramid(vec![level]) }
-    };
-    let labels = unplaced([20, 30, 40]);
-    let shown = |start, end| {
-        let spec = ViewSpec { crop: Some(Region { start, end }), ..ViewSpec::default() };
-        spec.show_label(&image, &labels, |spec, label| spec.apply(label)).unwrap()
-    };
-    let view = shown([3, 4, 5], [9, 11, 14]).unwrap();
-    assert_eq!((view.origins[0], view.pyramid.levels[0].grid.shape.0), ([1, 2, 2], [4, 4, 5]));
-    let view = shown([39, 59, 79], [40, 60, 80]).unwrap();
-    assert_eq!((view.origins[0], view.pyramid.levels[0].grid.shape.0), ([19, 29, 39], [1; 3]));
-    let small = unplaced([5; 3]);
-    let beyond = ViewSpec { crop: Some(Region { start: [20; 3], end: [30; 3] }), ..ViewSpec::default() };
-    assert!(beyond.show_label(&image, &small, |spec, label| spec.apply(label)).unwrap().is_none());
 }
 
 /// The box of a level by asking each voxel of s0 in which coarse voxel it lies.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::groups::with;
 use super::*;
 use crate::geometry::Shape;
-use crate::source::Source;
+use crate::source::{Source, StatedPlace};
 
 /// Attributes of an image that lists the array under these tests, with axes of these names.
 pub(super) fn image(names: &[&str], scales: &[Value]) -> Value {
@@ -23,25 +23,25 @@ pub(super) fn image(names: &[&str], scales: &[Value]) -> Value {
     json!({"multiscales": [{"version": "0.4", "axes": axes, "datasets": datasets}]})
 }
 
-/// The first level, and its translation and whether that is of a corner.
-fn of(shelf: &Shelf) -> (Shape, Option<[f64; 3]>, [f64; 3], bool) {
+/// The first level, and its translation and what that is the place of.
+fn of(shelf: &Shelf) -> (Shape, Option<[f64; 3]>, [f64; 3], StatedPlace) {
     let source = shelf.open().unwrap();
     let level = &source.description().levels[0];
-    (level.grid.shape, level.scale, level.translation, source.is_placed_by_corner())
+    (level.grid.shape, level.scale, level.translation, source.stated_place())
 }
 
 #[test]
 fn an_array_below_a_group_has_the_axes_and_the_place_that_the_group_lists() {
     let v2 = |attributes: Value| Shelf::of([(".zarray", zarray())]).raw("../.zattrs", &attributes.to_string());
     let turned = v2(image(&["x", "y", "z"], &[json!([8, 8, 40]), json!([16, 16, 80])]));
-    assert_eq!(of(&turned), (Shape([6, 5, 4]), Some([40.0, 8.0, 8.0]), [0.0; 3], false));
+    assert_eq!(of(&turned), (Shape([6, 5, 4]), Some([40.0, 8.0, 8.0]), [0.0; 3], StatedPlace::Centre));
     // One request, after those for the array itself.
     assert_eq!(turned.asked(), [".zattrs", "zarr.json", ".zarray", "../.zattrs"]);
     let v3 = Shelf::of([("zarr.json", zarr_json())]);
     let group = json!({"zarr_format": 3, "node_type": "group",
         "attributes": {"ome": image(&["x", "y", "z"], &[json!([8, 8, 40])])}});
     let v3 = v3.raw("../zarr.json", &group.to_string());
-    assert_eq!(of(&v3), (Shape([6, 5, 4]), Some([40.0, 8.0, 8.0]), [0.0; 3], false));
+    assert_eq!(of(&v3), (Shape([6, 5, 4]), Some([40.0, 8.0, 8.0]), [0.0; 3], StatedPlace::Centre));
     let five = with(with(zarray(), "/shape", json!([1, 1, 4, 5, 6])), "/chunks", json!([1, 1, 2, 3, 4]));
     let five = Shelf::of([(".zarray", five)]);
     let group = image(&["t", "c", "z", "y", "x"], &[json!([0, 1, 40, 8, 8])]);
@@ -49,7 +49,7 @@ fn an_array_below_a_group_has_the_axes_and_the_place_that_the_group_lists() {
     // An image that lists other arrays is that of others.
     let mut other = image(&["x", "y", "z"], &[json!([8, 8, 40])]);
     other["multiscales"][0]["datasets"][0]["path"] = json!("another.zarr");
-    assert_eq!(of(&v2(other)), (Shape([4, 5, 6]), None, [0.0; 3], true));
+    assert_eq!(of(&v2(other)), (Shape([4, 5, 6]), None, [0.0; 3], StatedPlace::Nowhere));
     for nothing in [json!({}), json!({"multiscales": []})] {
         assert_eq!(of(&v2(nothing)).0, Shape([4, 5, 6]));
     }
@@ -77,19 +77,19 @@ fn an_array_says_itself_what_its_axes_and_its_place_are() {
     let nm = || json!(["nm", "nm", "nm"]);
     let transform =
         json!({"transform": {"axes": ["x", "y", "z"], "scale": [8, 8, 40], "translate": [3, 2, 1], "units": nm()}});
-    let placed = (Shape([6, 5, 4]), Some([40.0, 8.0, 8.0]), [1.0, 2.0, 3.0], false);
+    let placed = (Shape([6, 5, 4]), Some([40.0, 8.0, 8.0]), [1.0, 2.0, 3.0], StatedPlace::Centre);
     assert_eq!(v2(transform.clone()), (placed, 2));
     assert_eq!(v3(transform), placed);
     let funlib = |names: [&str; 3]| json!({"axis_names": names, "voxel_size": [40, 8, 4], "offset": [400, 16, 4], "units": nm()});
-    let turned = (Shape([6, 5, 4]), Some([4.0, 8.0, 40.0]), [4.0, 16.0, 400.0], true);
+    let turned = (Shape([6, 5, 4]), Some([4.0, 8.0, 40.0]), [4.0, 16.0, 400.0], StatedPlace::Corner);
     assert_eq!(v2(funlib(["x", "y", "z"])), (turned, 2));
-    let straight = (Shape([4, 5, 6]), Some([40.0, 8.0, 4.0]), [400.0, 16.0, 4.0], true);
+    let straight = (Shape([4, 5, 6]), Some([40.0, 8.0, 4.0]), [400.0, 16.0, 4.0], StatedPlace::Corner);
     assert_eq!(v2(funlib(["d0", "d1", "d2"])), (straight, 3));
     assert_eq!(v3(json!({"resolution": [40, 8, 4], "offset": [400, 16, 4]})), straight);
     let viewers = json!({"pixelResolution": {"dimensions": [4, 8, 40], "unit": "nm"}});
-    assert_eq!(v2(viewers).0, (Shape([4, 5, 6]), Some([40.0, 8.0, 4.0]), [0.0; 3], false));
+    assert_eq!(v2(viewers).0, (Shape([4, 5, 6]), Some([40.0, 8.0, 4.0]), [0.0; 3], StatedPlace::Centre));
     let named = json!({"_ARRAY_DIMENSIONS": ["x", "y", "z"], "voxel_size": [4, 8, 40], "units": "um"});
-    assert_eq!(v2(named).0, (Shape([6, 5, 4]), Some([40e3, 8e3, 4e3]), [0.0; 3], true));
+    assert_eq!(v2(named).0, (Shape([6, 5, 4]), Some([40e3, 8e3, 4e3]), [0.0; 3], StatedPlace::Corner));
     // Sizes that make no sense hide no voxels, and other things have these names too.
     for other in [
         json!({"resolution": "high"}),
@@ -99,7 +99,7 @@ fn an_array_says_itself_what_its_axes_and_its_place_are() {
         json!({"pixelResolution": [4, 4, 40]}),
         json!({"units": 5}),
     ] {
-        assert_eq!(v2(other).0, (Shape([4, 5, 6]), None, [0.0; 3], true));
+        assert_eq!(v2(other).0, (Shape([4, 5, 6]), None, [0.0; 3], StatedPlace::Nowhere));
     }
 }
 
