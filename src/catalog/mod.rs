@@ -274,6 +274,19 @@ impl SourceKind {
         }
     }
 
+    /// Whether some of its bytes are in files of this machine.
+    pub fn has_local_files(&self) -> bool {
+        match self {
+            SourceKind::Idr { url, .. } => url.as_ref().is_some_and(Location::is_local),
+            SourceKind::Empiar { .. } => false,
+            SourceKind::Dm3 { files } | SourceKind::Tiff { files } | SourceKind::Mrc { files } => match files {
+                VolumeFiles::File(location) | VolumeFiles::Folder(location) => location.is_local(),
+                VolumeFiles::List(locations) => locations.iter().any(Location::is_local),
+            },
+            SourceKind::Precomputed { url } | SourceKind::N5 { url } | SourceKind::Zarr { url } => url.is_local(),
+        }
+    }
+
     /// Whether the source is a stack of planes, whose chunk grid emfs chooses, rather than one with a grid of its own.
     pub fn is_planes(&self) -> bool {
         match self {

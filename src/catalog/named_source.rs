@@ -40,4 +40,9 @@ impl Dataset {
     pub fn sources(&self) -> impl Iterator<Item = NamedSource<'_>> {
         self.images.iter().flat_map(ImageSpec::sources)
     }
+
+    /// Whether all of them are elsewhere, none in a file of this machine.
+    pub fn is_remote(&self) -> bool {
+        self.sources().all(|named| !named.source.kind.has_local_files())
+    }
 }

@@ -17,6 +17,15 @@ pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// Bytes that a permit stands for.
 const UNIT: u64 = 1 << 10;
 
+/// Pieces that there is room for at least, where there is much memory.
+const PIECES: u64 = 32;
+
+/// The shortest piece: less would be seen as nothing by the connection's clock.
+const SHORTEST: u64 = 64 << 10;
+
+/// The longest one.
+const LONGEST: u64 = 1 << 20;
+
 /// All of it at once.
 pub(super) fn whole(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
@@ -35,9 +44,19 @@ pub(super) fn pieces(pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'sta
     StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
 }
 
-/// The memory for what clients have not taken yet.
+/// The memory for what clients have not taken yet: half of it for answers that are sent at once, half for the pieces of longer
+/// ones, so that nobody waits for a chunk because others take their time with files.
 #[derive(Debug, Clone)]
 pub(super) struct Untaken {
+    /// For what is sent at once.
+    pub answers: Room,
+    /// For what is sent piece by piece.
+    pub pieces: Room,
+}
+
+/// A part of that memory.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
     permits: Arc<Semaphore>,
     units: u32,
 }
@@ -58,10 +77,22 @@ impl AsRef<[u8]> for Taken {
 }
 
 impl Untaken {
-    /// At most so many bytes, but one answer however long it is.
+    /// At most so many bytes.
     pub fn of(bytes: u64) -> Self {
+        Untaken { answers: Room::of(bytes / 2), pieces: Room::of(bytes / 2) }
+    }
+}
+
+impl Room {
+    /// At most so many bytes, but one answer however long it is.
+    fn of(bytes: u64) -> Self {
         let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).clamp(1, u32::MAX >> 4);
-        Untaken { permits: Arc::new(Semaphore::new(units as usize)), units }
+        Room { permits: Arc::new(Semaphore::new(units as usize)), units }
+    }
+
+    /// Bytes of a piece, so that there is room for those of many.
+    pub fn piece(&self) -> u64 {
+        (u64::from(self.units) * UNIT / PIECES).clamp(SHORTEST, LONGEST)
     }
 
     fn units(&self, bytes: u64) -> u32 {
@@ -98,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_sent_gives_its_memory_back() {
-        let untaken = Untaken::of(4 << 10);
+        let untaken = Room::of(4 << 10);
         let first = untaken.try_take(3 << 10).unwrap().hold(Bytes::from_static(b"abc"));
         let part = first.slice(1..2);
         drop(first);
@@ -110,5 +141,16 @@ mod tests {
         assert!(untaken.try_take(1).is_none());
         drop(long);
         assert!(untaken.try_take(1).is_some());
+    }
+
+    #[tokio::test]
+    async fn pieces_of_files_take_no_room_of_other_answers() {
+        let untaken = Untaken::of(8 << 20);
+        let pieces = std::iter::from_fn(|| untaken.pieces.try_take(untaken.pieces.piece()));
+        let pieces: Vec<Share> = pieces.collect();
+        assert!(pieces.len() >= 32);
+        assert!(untaken.answers.try_take(1 << 20).is_some());
+        assert_eq!(Untaken::of(8 << 30).pieces.piece(), LONGEST);
+        assert_eq!(Untaken::of(1 << 10).pieces.piece(), SHORTEST);
     }
 }

@@ -10,9 +10,10 @@ use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
 };
 use hyper::{Response, StatusCode};
+use tokio::time::timeout;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::body::{self, Body};
+use super::body::{self, Body, Room};
 use super::conditions::{Outcome, weigh};
 use super::failure::Failure;
 use super::headers::value;
@@ -23,11 +24,15 @@ use crate::byte_range::RequestedRange;
 /// Files up to here are there before any of them is sent; a chunk file is no longer.
 const WHOLE: u64 = 64 << 20;
 
-/// Bytes of a longer file that are sent at a time.
-const PIECE: u64 = 4 << 20;
+/// The same for TIFF files, each of which is a level.
+const WHOLE_TIFF: u64 = 4 << 20;
 
-/// How long a browser may keep what never changes as long as this server lives: as long as emfs itself treats what it keeps as fresh.
-const KEPT: &str = "max-age=604800, immutable";
+/// Bytes that nobody needs room for: less than the system keeps of a connection.
+const LITTLE: u64 = 16 << 10;
+
+/// How long a browser may keep what never changes as long as this server lives. Not for long: the next server at this address
+/// may show something else under the same name.
+const KEPT: &str = "max-age=60, immutable";
 
 /// The answer to a request for a file. A HEAD asks nobody for its content.
 pub(super) async fn respond(
@@ -93,8 +98,12 @@ fn tag(site: &Site, found: &FoundPath) -> String {
     }
 }
 
+/// Objects elsewhere are read in one version as long as this server lives. Files of this machine are their owner's, who may
+/// write them anew and start the server again at any time.
 fn cache_control(site: &Site, found: &FoundPath) -> HeaderValue {
-    let text = match (found.attributes.ttl.is_zero(), site.is_public()) {
+    let dataset = found.path.split('/').next().unwrap_or_default();
+    let changes = found.attributes.ttl.is_zero() || !site.is_remote(dataset);
+    let text = match (changes, site.is_public()) {
         (true, _) => "no-cache".to_owned(),
         (false, true) => format!("public, {KEPT}"),
         (false, false) => format!("private, {KEPT}"),
@@ -127,14 +136,25 @@ pub(super) async fn bytes(site: &Site, found: &FoundPath, range: Range<u64>) -> 
     Ok(bytes)
 }
 
-/// The same, with memory for them until the client has taken them. Nobody has memory while an origin is waited for.
-async fn held(site: &Site, found: &FoundPath, range: Range<u64>) -> Result<Bytes, Failure> {
+/// The same, with room for them until the client has taken them. Nobody has room while an origin is waited for, and nobody
+/// waits for it longer than for an origin.
+async fn held(site: &Site, room: &Room, found: &FoundPath, range: Range<u64>) -> Result<Bytes, Failure> {
     let come = bytes(site, found, range.clone()).await?;
-    if let Some(share) = site.untaken().try_take(come.len() as u64) {
+    if come.len() as u64 <= LITTLE {
+        return Ok(come);
+    }
+    if let Some(share) = room.try_take(come.len() as u64) {
         return Ok(share.hold(come));
     }
     drop(come);
-    let share = site.untaken().take(range.end - range.start).await;
+    let Ok(share) = timeout(site.vfs().timeout(), room.take(range.end - range.start)).await else {
+        let line = format!(
+            "{}: there is no room for the answer, since other clients take theirs slowly or not at all; `--memory` gives more",
+            found.path
+        );
+        tracing::warn!("{line}");
+        return Err(Failure::Failed(line));
+    };
     let come = bytes(site, found, range).await?;
     Ok(match share {
         Some(share) => share.hold(come),
@@ -144,20 +164,20 @@ async fn held(site: &Site, found: &FoundPath, range: Range<u64>) -> Result<Bytes
 
 async fn content(site: &Arc<Site>, found: FoundPath, range: Range<u64>) -> Result<Body, Failure> {
     let length = range.end - range.start;
-    let is_long = length > WHOLE || (found.path.ends_with(".tif") && length > PIECE);
-    let first = range.start..range.end.min(range.start + if is_long { PIECE } else { length });
-    // What cannot be had at all is told with the status.
-    let bytes = held(site, &found, first.clone()).await?;
-    if !is_long {
-        return Ok(body::whole(bytes));
+    if length <= WHOLE && !(found.path.ends_with(".tif") && length > WHOLE_TIFF) {
+        return Ok(body::whole(held(site, &site.untaken().answers, &found, range).await?));
     }
+    let piece = site.untaken().pieces.piece();
+    let first = range.start..range.end.min(range.start + piece);
+    // What cannot be had at all is told with the status.
+    let bytes = held(site, &site.untaken().pieces, &found, first.clone()).await?;
     let rest = (Arc::clone(site), found, first.end, range.end);
-    let rest = stream::try_unfold(rest, |(site, found, start, end)| async move {
+    let rest = stream::try_unfold(rest, move |(site, found, start, end)| async move {
         if start >= end {
             return Ok(None);
         }
-        let next = end.min(start + PIECE);
-        let bytes = held(&site, &found, start..next).await;
+        let next = end.min(start + piece);
+        let bytes = held(&site, &site.untaken().pieces, &found, start..next).await;
         let bytes = bytes.map_err(|failure| io::Error::other(format!("{failure:?}")))?;
         Ok(Some((bytes, (site, found, next, end))))
     });

@@ -3,10 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
-use hyper::Response;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue};
+use hyper::{Response, StatusCode};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::body::{self, Body};
+use super::conditions::{Outcome, weigh};
 use super::describe::describe;
 use super::documents::{Described, DescribedLevel};
 use super::failure::Failure;
@@ -82,29 +84,44 @@ impl PictureView {
     }
 }
 
-/// The answer to a request for a picture.
+/// The answer to a request for a picture. Its tag is another one for another picture, and in each life of a server; who has it
+/// has no chunk read.
 pub(super) async fn respond(
     site: &Arc<Site>,
-    dataset: &str,
-    store: &str,
+    (dataset, store): (&str, &str),
     query: &Query,
+    headers: &HeaderMap,
 ) -> Result<Response<Body>, Failure> {
     let described = describe(site, dataset, store, "").await?;
     let view = PictureView::of(&described, query)?;
-    let Some(level) = described.levels.get(view.level) else { return Err(Failure::NotFound(store.to_owned())) };
+    let tag = format!("\"{:x}-p{:x}\"", site.life(), xxh3_64(format!("{dataset}/{store} {view:?}").as_bytes()));
+    let mut response = Response::new(body::empty());
+    response.headers_mut().insert(CACHE_CONTROL, value("no-cache"));
+    response.headers_mut().extend(HeaderValue::from_str(&tag).ok().map(|tag| (ETAG, tag)));
+    match weigh(headers, &tag, 0) {
+        Outcome::NotModified => *response.status_mut() = StatusCode::NOT_MODIFIED,
+        Outcome::Changed => *response.status_mut() = StatusCode::PRECONDITION_FAILED,
+        // Of a picture there are no parts.
+        Outcome::Send(_) => {
+            *response.body_mut() = body::whole(drawn(site, &described, view).await?);
+            response.headers_mut().insert(CONTENT_TYPE, value("image/png"));
+        }
+    }
+    Ok(response)
+}
+
+/// The picture as a file.
+async fn drawn(site: &Arc<Site>, described: &Described, view: PictureView) -> Result<Vec<u8>, Failure> {
+    let Some(level) = described.levels.get(view.level) else { return Err(Failure::NotFound("level".to_owned())) };
     let grey = slice::grey(site, &described.path("", level), level, view.cut).await?;
     let labels = match &view.labels {
-        Some(name) => Some(Overlay::read(site, &described, name, level, view.cut).await?),
+        Some(name) => Some(Overlay::read(site, described, name, level, view.cut).await?),
         None => None,
     };
     // Some milliseconds of work, during which others are to be answered.
     let png = task::spawn_blocking(move || encode(&grey, view.window, labels.as_ref())).await;
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("the picture is not made: {error}"));
-    let png = png.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-    let mut response = Response::new(body::whole(png));
-    response.headers_mut().insert(CONTENT_TYPE, value("image/png"));
-    response.headers_mut().insert(CACHE_CONTROL, value("private, max-age=600"));
-    Ok(response)
+    png.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
 }
 
 /// The level that a query or a document names, in whichever way levels are called there.

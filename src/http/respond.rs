@@ -167,7 +167,7 @@ async fn page(
         }
         [dataset, image, name] if name == "slice.png" => match image_page::store(site, dataset, image).await? {
             Err(failure) => Some(Err(failure)),
-            Ok(store) => Some(picture::respond(site, dataset, &store, query).await),
+            Ok(store) => Some(picture::respond(site, (dataset, &store), query, request.headers()).await),
         },
         _ => None,
     }

@@ -1,5 +1,6 @@
 //! What is served, to whom, and from which memory.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,6 +18,8 @@ pub struct Site {
     names: CountedNames,
     access: Access,
     untaken: Untaken,
+    /// Datasets of which nothing is in a file of this machine.
+    remote: HashSet<String>,
     /// The nanosecond in which it began.
     life: u64,
     is_tls: bool,
@@ -26,8 +29,10 @@ impl Site {
     /// The tree, for those who have access; `memory` is what it may take. `is_tls`: whether it is reached by TLS.
     pub fn new(vfs: Arc<Vfs>, access: Access, memory: u64, is_tls: bool) -> Arc<Self> {
         let life = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let remote =
+            vfs.shown_datasets().filter(|dataset| dataset.is_remote()).map(|dataset| dataset.name.clone()).collect();
         let names = CountedNames::new(Arc::clone(&vfs));
-        Arc::new(Site { vfs, names, access, untaken: Untaken::of(memory / UNTAKEN), life, is_tls })
+        Arc::new(Site { vfs, names, access, untaken: Untaken::of(memory / UNTAKEN), remote, life, is_tls })
     }
 
     pub(super) fn vfs(&self) -> &Arc<Vfs> {
@@ -46,6 +51,12 @@ impl Site {
         &self.untaken
     }
 
+    /// Whether all that this dataset shows comes from elsewhere.
+    pub(super) fn is_remote(&self, dataset: &str) -> bool {
+        self.remote.contains(dataset)
+    }
+
+    /// The number of this life of the server, which is part of every tag.
     pub(super) fn life(&self) -> u64 {
         self.life
     }

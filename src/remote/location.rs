@@ -42,6 +42,11 @@ impl Location {
         Location { url, endpoint: None, credentials: Credentials::None }
     }
 
+    /// Whether it is on this machine.
+    pub fn is_local(&self) -> bool {
+        self.url.scheme() == "file"
+    }
+
     /// Reads an address as it stands in a configuration: a URL of a known scheme, or a path. A relative path starts at
     /// `base`. Characters that a URL cannot hold, such as spaces, are percent-encoded; what is percent-encoded already stays
     /// as it is.

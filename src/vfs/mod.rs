@@ -32,7 +32,7 @@ pub use errno::Errno;
 pub use readers::RecentReader;
 
 use crate::cache::Desk;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Dataset};
 use crate::document::Packed;
 use crate::ledger::{LedgerPage, Mark};
 use crate::stats::Stats;
@@ -130,6 +130,16 @@ impl Vfs {
             memory,
             timeout,
         }))
+    }
+
+    /// How long a look-up waits for an image to be opened.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The datasets that are shown.
+    pub fn shown_datasets(&self) -> impl Iterator<Item = &Dataset> {
+        (0..).map(DatasetId).map_while(|id| self.tree.dataset(id))
     }
 
     /// Lets go of what nobody reads any more. To be called about every second while mounted.
