@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use super::link::Link;
 use super::patience::Patient;
 use super::respond::respond;
 use super::site::Site;
@@ -28,6 +29,9 @@ const CONNECTIONS: usize = 1024;
 
 /// Requests of one HTTP/2 connection at a time.
 const STREAMS: u32 = 128;
+
+/// Bytes of a connection that are kept before the next piece of an answer is asked for; the head of a request is no longer.
+const BUFFER: usize = 64 << 10;
 
 /// How long a client may take for the head of a request, or keep a connection without one.
 const HEAD: Duration = Duration::from_secs(30);
@@ -104,9 +108,16 @@ async fn connection(
     watcher: Watcher,
     _permit: Option<OwnedSemaphorePermit>,
 ) {
-    // An answer is written at once; without this its end would wait for the client's word.
-    let _ = stream.set_nodelay(true);
-    let stream = Patient::new(stream);
+    let (link, watch) = Link::new(stream);
+    tokio::select! {
+        biased;
+        () = answer(Patient::new(link), tls, site, watcher) => {}
+        // hyper looks for the end behind one request, and would carry out all that a client has sent before it went.
+        () = watch.gone() => tracing::debug!("a connection ended: the client has closed it"),
+    }
+}
+
+async fn answer(stream: Patient<Link>, tls: Option<TlsAcceptor>, site: Arc<Site>, watcher: Watcher) {
     let ended = match tls {
         None => serve(stream, false, site, watcher).await,
         Some(tls) => match timeout(HANDSHAKE, tls.accept(stream)).await {
@@ -140,7 +151,7 @@ async fn serve(
         builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).keep_alive_interval(HEAD);
         return watcher.watch(builder.serve_connection(stream, service)).await;
     }
-    let connection =
-        http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD).serve_connection(stream, service);
-    watcher.watch(connection).await
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(BUFFER);
+    watcher.watch(builder.serve_connection(stream, service)).await
 }

@@ -14,6 +14,7 @@ mod headers;
 mod image_page;
 mod index_page;
 mod job_tokens;
+mod link;
 mod listen;
 mod listing;
 mod markup;
