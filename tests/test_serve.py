@@ -101,8 +101,40 @@ def test_who_has_it_already_gets_304(server, volume):
         assert server.get(path, If_Match='"other"')[0] == 412
         assert server.get(path, Range="bytes=0-1", If_Range='"other"')[0] == 200
         assert server.get(path, Range="bytes=0-1", If_Range=tag)[0] == 206
-        immutable = "immutable" in headers["Cache-Control"]
-        assert immutable == (path != "/v/metadata.json") and (immutable or headers["Cache-Control"] == "no-cache")
+        assert headers["Cache-Control"] == ("no-cache" if path == "/v/metadata.json" else "public, max-age=60, immutable")
+
+
+def test_browsers_ask_again_for_what_another_server_at_the_address_may_show_otherwise(volume, tmp_path):
+    """Files of this machine, alone or as labels beside what is elsewhere: all of the dataset; pictures, wherever they come from."""
+    import zarr
+
+    root, made = volume
+    local = zarr.open_group(tmp_path / "own.zarr", mode="w", zarr_format=2)
+    array = local.create_array("0", shape=(8, 8, 8), dtype="u1", chunks=(8, 8, 8), chunk_key_encoding={"name": "v2", "separator": "/"})
+    array[:] = 10
+    axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
+    levels = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [8.0, 8.0, 8.0]}]}]
+    local.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": levels}]
+    here = {"kind": "zarr", "url": str(tmp_path / "own.zarr")}
+    with Origin(root) as origin:
+        there = reference_volumes.source_at(made, origin)
+        mixed = {"source": there, "images": [{"name": "b", "source": there, "labels": [{"name": "l", "source": here}]}]}
+        config = configuration({"own": here, "mixed": mixed, "v": there})
+        kept = {}
+        for voxel in (10, 20):
+            array[:] = voxel
+            with served(tmp_path, config) as server:
+                for path in ("/own/em.zarr/.zattrs", "/own/em.zarr/s0/.zarray", "/own/em.zarr/s0/0/0/0", "/own/em.tif",
+                             "/mixed/em.zarr/s0/0/0/0", "/own/em/slice.png?lo=0&hi=255", "/v/em/slice.png"):
+                    old = kept.get(path)
+                    status, headers, body = server.get(path, **({"If-None-Match": old} if old else {}))
+                    assert (status, headers["Cache-Control"]) == (200, "no-cache"), path
+                    kept[path] = headers["ETag"]
+                    assert server.get(path, If_None_Match=headers["ETag"])[::2] == (304, b""), path
+                    assert server.get(path, If_Match='"other"')[0] == 412, path
+                assert server.get("/own/em.zarr/s0/0/0/0")[2][0] == voxel
+                tag = lambda query: server.get(f"/own/em/slice.png?{query}")[1]["ETag"]
+                assert len({tag("z=1"), tag("z=2"), tag("z=2&lo=3"), tag("z=2&axis=y")}) == 4
 
 
 def test_pages_of_other_origins_may_ask(server):
@@ -189,6 +221,120 @@ def test_clients_that_take_their_time_hold_nobody_up_and_get_all_of_it(server, v
             got = got[len(whole) :]
         assert not got
         client.close()
+
+
+def reading_nothing(server, path, count):
+    """So many clients that ask for a file and take nothing of it."""
+    clients = []
+    for _ in range(count):
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", server.port))
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        clients.append(client)
+    return clients
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A volume of 16 MiB, in chunks of 64 KiB."""
+    root = tmp_path_factory.mktemp("large")
+    return root, reference_volumes.zarr_group(root, "large", shape=(64, 512, 256), dtype="<u2", chunks=(32, 32, 32), levels=2, seed=6)
+
+
+def test_clients_that_take_nothing_of_files_keep_nobody_waiting(large, tmp_path):
+    root, made = large
+    with Origin(root) as origin, served(tmp_path, configuration({"v": reference_volumes.source_at(made, origin)}), "--memory", "32M", "--timeout", "5") as server:
+        assert server.get(CHUNK)[2] == first_chunk(made)
+        clients = reading_nothing(server, "/v/em.tif", 60)
+        time.sleep(1)
+        for path in (CHUNK, "/v/em.zarr/s0/1/1/1", "/v/em.zarr/.zattrs", "/README.md", "/v/em/slice.png?level=s1", "/v/em/", "/"):
+            start = time.monotonic()
+            assert server.get(path)[0] == 200 and time.monotonic() - start < 4, path
+        start = time.monotonic()
+        status, headers, reason = server.get("/v/em.tif")
+        assert status == 503 and int(headers["Retry-After"]) >= 1 and time.monotonic() - start < 8
+        assert reason.startswith(b"v/em.tif: there is no room") and reason.decode().strip() in server.log
+        for client in clients:
+            client.close()
+        wait_for(lambda: server.get("/v/em.tif", Range="bytes=0-6000000")[0] == 206, 10, "their room is there again")
+
+
+@pytest.mark.parametrize("rate", [32 << 10, 100 << 10])
+def test_a_client_that_is_merely_slow_gets_more_than_its_patience_lasts(large, tmp_path, long, rate):
+    if not long:
+        pytest.skip("takes more than 30 s")
+    root, made = large
+    with Origin(root) as origin, served(tmp_path, configuration({"v": reference_volumes.source_at(made, origin)})) as server:
+        client = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+        client.sendall(b"GET /v/em.tif HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        got, start = 0, time.monotonic()
+        while time.monotonic() - start < 75:
+            got += len(client.recv(rate // 4))
+            time.sleep(max(0.0, start + got / rate - time.monotonic()))
+        # What is in the system's buffers comes even of a connection that was broken off; the rest does not.
+        while piece := client.recv(1 << 20):
+            got += len(piece)
+        assert got > made.levels[0].nbytes
+
+
+def test_requests_behind_others_on_a_connection_leave_the_queues_with_it(large, tmp_path):
+    root, made = large
+    paths = [f"/v/em.zarr/s0/{z}/{y}/{x}" for z in range(2) for y in range(16) for x in range(4)]
+    with Origin(root, latency=0.2) as origin:
+        config = configuration({"v": reference_volumes.source_at(made, origin)}, {"connections": 2})
+        with served(tmp_path, config) as server:
+            assert server.get("/v/em.zarr/s0/.zarray")[0] == 200
+            for linger in (struct.pack("ii", 0, 0), struct.pack("ii", 1, 0)):
+                before = origin.count()
+                client = socket.create_connection(("127.0.0.1", server.port))
+                client.sendall("".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n" for path in paths).encode())
+                time.sleep(0.3)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                client.close()
+                time.sleep(4)
+                assert 0 < origin.count() - before <= 8
+                paths.reverse()
+
+
+def raw(server, request):
+    """What comes of these bytes until the server ends the connection."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        client.sendall(request)
+        return b"".join(iter(lambda: client.recv(1 << 16), b""))
+
+
+def test_a_request_names_its_host_once(server):
+    for hosts, status in (("", 400), ("Host: a\r\nHost: a\r\n", 400), ("Host: a\r\n", 200), ("Host:\r\n", 200)):
+        for path in ("/v/em.zarr/.zattrs", "/"):
+            answer = raw(server, f"GET {path} HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n".encode())
+            assert answer.startswith(f"HTTP/1.1 {status} ".encode()), (hosts, path)
+    assert raw(server, b"GET /v/em.zarr/.zattrs HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 200 ")
+
+
+def test_head_says_of_pages_and_errors_what_get_says(server):
+    for path in ("/", "/v/em/", "/v/em", "/v/none", "/v/em/slice.png", "/v/em/slice.png?z=x", "/v/em.zarr/.zattrs"):
+        status, headers, body = server.get(path)
+        told, asked, nothing = server.ask(path, "HEAD")
+        assert (told, asked["Content-Length"], nothing) == (status, str(len(body)), b""), path
+    tag = server.get(CHUNK)[1]["ETag"]
+    assert server.ask(CHUNK, "HEAD", If_None_Match=tag)[1]["Content-Length"] is None
+
+
+def test_what_depends_on_accept_says_so(server):
+    for path in ("/", "/v", "/v/", "/v/em.zarr/", "/v/em.zarr/s0/?format=json"):
+        for accepted in ("application/json", "text/html"):
+            assert server.get(path, Accept=accepted)[1]["Vary"] == "Accept", path
+    assert server.get(CHUNK)[1]["Vary"] is None
+
+
+def test_no_request_forges_a_line_of_the_log(server):
+    before = len(server.log)
+    for path in ("/v/x%0d%0aERROR%20forged", "/v/em.zarr/%1b%5b2Kforged", "/%0aforged/", "/v/em%0Aforged/slice.png", "/v/em.%0aforged.zarr/"):
+        assert server.get(path)[0] in (400, 404), path
+    log = server.log[before:]
+    assert log.count("forged") >= 5 and "\x1b" not in log and "\r" not in log
+    assert all("GET /" in line for line in log.splitlines() if "forged" in line)
 
 
 def test_a_failure_is_503_with_the_line_of_the_log_and_heals(volume, tmp_path):

@@ -37,7 +37,10 @@ def test_without_the_token_there_is_nothing_and_it_is_never_told(volume, tmp_pat
             assert "private" in server.get(f"/{token}{CHUNK}")[1]["Cache-Control"]
             assert server.get(f"/{token}{CHUNK}")[2] == first_chunk(made)
             assert server.get(f"/{token}/nothing")[0] == 404
-            assert "/v/em.zarr/.zattrs" in server.log
+            for path in (f"/{token}/{token}/", f"/{token}/v/{token}/a", f"/{token}/v/em.zarr/{token}"):
+                assert server.get(path)[0] == 404
+            assert server.get(f"/v/{token}/", Authorization=f"Bearer {token}")[0] == 404
+            assert "/v/em.zarr/.zattrs" in server.log and "/v/TOKEN/a" in server.log
         assert token not in (tmp_path / "serve.log").read_text()
 
 
@@ -61,6 +64,7 @@ def test_the_token_of_a_job_is_for_its_datasets_and_as_long_as_its_key_is_there(
             time.sleep(1.1)
             assert b"expired" in server.get(f"/{short}{CHUNK}")[2] and status(CHUNK, short) == 403
             assert status(CHUNK, ours[:-2] + "AA") == 403, "a changed signature"
+            assert server.get(f"/{every}/{ours}/{ours}")[0] == 404 and "TOKEN/TOKEN" in server.log
             emfs("token", "key", "--key-file", keys, "--revoke")
             time.sleep(1.2)
             assert [status(CHUNK, token) for token in (ours, every, new("--dataset", "v", "--expires", "1h"))] == [403, 403, 200]

@@ -106,6 +106,15 @@ impl Access {
         bearer.and_then(|bearer| self.knows(bearer, 0)).unwrap_or(Admission::Wrong)
     }
 
+    /// A path as the log may have it: without tokens, wherever they stand in it, and on one line.
+    pub(super) fn logged(&self, parts: &[String]) -> String {
+        let shown = parts.iter().map(|part| match self.knows(part, 0) {
+            Some(_) => "TOKEN".to_owned(),
+            None => part.chars().flat_map(escaped).collect(),
+        });
+        shown.collect::<Vec<String>>().join("/")
+    }
+
     /// What a text allows that may be a token, which is so many parts of the path; nothing where it is none.
     fn knows(&self, text: &str, parts: usize) -> Option<Admission> {
         if self.token.as_ref().is_some_and(|token| token.is(text)) {
@@ -132,6 +141,14 @@ impl Access {
         let asking = PageOrigin::Of(origin.to_str().ok()?.to_owned());
         self.origins.contains(&asking).then(|| origin.clone())
     }
+}
+
+/// What moves a terminal's cursor or ends a line, written out; all else as it is.
+fn escaped(letter: char) -> impl Iterator<Item = char> {
+    let is_control = letter.is_control()
+        || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let (written, itself) = if is_control { (Some(letter.escape_default()), None) } else { (None, Some(letter)) };
+    written.into_iter().flatten().chain(itself)
 }
 
 #[cfg(test)]
@@ -166,6 +183,13 @@ mod tests {
         assert_eq!(Token::new("short").err(), Some(TokenTextError::Short));
         assert_eq!(Token::new("0123456789abcdef/123").err(), Some(TokenTextError::Letters));
         assert_eq!(format!("{:?}", access()), "Access { token: Some(Token), jobs: None, origins: [] }");
+    }
+
+    #[test]
+    fn the_log_has_no_token_and_no_control_character_of_a_path() {
+        let logged = |parts: &[&str]| access().logged(&parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>());
+        assert_eq!(logged(&[TOKEN, "é", TOKEN, ""]), "TOKEN/é/TOKEN/");
+        assert_eq!(logged(&["a\r\nb", "\u{1b}[2K", "\u{85}", "\u{202e}"]), "a\\r\\nb/\\u{1b}[2K/\\u{85}/\\u{202e}");
     }
 
     #[test]

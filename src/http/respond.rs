@@ -8,10 +8,10 @@ use futures::FutureExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, HeaderName,
-    HeaderValue, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, CONTENT_LENGTH, HOST,
+    HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use tracing::{Instrument, Span};
 
 use super::access::Admission;
@@ -59,6 +59,10 @@ async fn respond_within(site: Arc<Site>, request: Request<Incoming>) -> Response
     });
     let mut response = answer.unwrap_or_else(|failure| failure.response());
     if method == Method::HEAD {
+        let has_content = response.status() != StatusCode::NOT_MODIFIED && response.status() != StatusCode::NO_CONTENT;
+        if let Some(length) = response.body().size_hint().exact().filter(|_| has_content) {
+            response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+        }
         *response.body_mut() = body::empty();
     }
     let status = response.status().as_u16();
@@ -89,6 +93,9 @@ fn allow_pages(site: &Site, asked: &HeaderMap, headers: &mut HeaderMap) {
 
 async fn answer(site: &Arc<Site>, request: &Request<Incoming>, logged: &mut String) -> Result<Response<Body>, Failure> {
     let (method, headers) = (request.method(), request.headers());
+    if request.version() == Version::HTTP_11 && headers.get_all(HOST).iter().count() != 1 {
+        return Err(Failure::Request("a request has one line `Host` (RFC 9112, section 3.2)".to_owned()));
+    }
     if method == Method::OPTIONS {
         return Ok(preflight(site, headers));
     }
@@ -119,7 +126,7 @@ async fn answer(site: &Arc<Site>, request: &Request<Incoming>, logged: &mut Stri
     };
     let mut path = parsed?;
     path.parts.drain(..strip);
-    *logged = path.parts.join("/");
+    *logged = site.access().logged(&path.parts);
     task::is_about(&Span::current(), logged);
     let query = Query::parse(request.uri().query());
     if path.parts.is_empty() && !path.is_directory {
@@ -137,14 +144,15 @@ async fn answer(site: &Arc<Site>, request: &Request<Incoming>, logged: &mut Stri
         }
         return file::respond(site, found, headers, method == Method::HEAD).await;
     }
-    let form = form(headers, &query);
-    if form == ListingFormat::Html && !path.is_directory {
-        return Ok(moved(request.uri()));
-    }
-    if form == ListingFormat::Html && path.parts.is_empty() && query.get("format").is_none() {
-        return index_page::respond(site, &base(site, request, &path)).await;
-    }
-    listing::respond(site, found, form).await
+    let mut response = match form(headers, &query) {
+        ListingFormat::Html if !path.is_directory => moved(request.uri()),
+        ListingFormat::Html if path.parts.is_empty() && query.get("format").is_none() => {
+            index_page::respond(site, &base(site, request, &path)).await?
+        }
+        form => listing::respond(site, found, form).await?,
+    };
+    response.headers_mut().append(VARY, value("Accept"));
+    Ok(response)
 }
 
 /// What is no path of the tree may be a page: `DATASET/IMAGE`, and the slices in it.
