@@ -60,20 +60,46 @@ pub(super) async fn grey(
     cut: Cut,
 ) -> Result<Slice<f32>, Failure> {
     let [rows, columns] = cut.extent(level).map(|extent| extent as usize);
-    let mut sums = vec![0.0f32; rows * columns];
-    let mut counts = vec![0u16; if cut.step > 1 { rows * columns } else { 0 }];
+    let mut means = Means::of(rows * columns, cut.step);
     let dtype = level.dtype;
     read(site, path, level, cut, |pixel, voxel| {
-        if let (Some(sum), Some(value)) = (sums.get_mut(pixel), dtype.value(voxel)) {
-            *sum += value;
-        }
-        if let Some(count) = counts.get_mut(pixel) {
-            *count = count.saturating_add(1);
+        if let Some(value) = dtype.value(voxel) {
+            means.add(pixel, value);
         }
     })
     .await?;
-    sums.iter_mut().zip(&counts).for_each(|(sum, count)| *sum /= f32::from(*count).max(1.0));
-    Ok(Slice { rows, columns, values: sums })
+    Ok(Slice { rows, columns, values: means.values() })
+}
+
+/// The voxels of each pixel, summed up. However many they are, no sum loses the last of them.
+enum Means {
+    /// Each pixel is one voxel.
+    Single(Vec<f32>),
+    /// Sums and numbers of voxels.
+    Sums(Vec<(f64, u64)>),
+}
+
+impl Means {
+    fn of(pixels: usize, step: u64) -> Means {
+        if step > 1 { Means::Sums(vec![(0.0, 0); pixels]) } else { Means::Single(vec![0.0; pixels]) }
+    }
+
+    fn add(&mut self, pixel: usize, value: f32) {
+        match self {
+            Means::Single(values) => values.get_mut(pixel).into_iter().for_each(|kept| *kept = value),
+            Means::Sums(sums) => sums.get_mut(pixel).into_iter().for_each(|(sum, count)| {
+                *sum += f64::from(value);
+                *count += 1;
+            }),
+        }
+    }
+
+    fn values(self) -> Vec<f32> {
+        match self {
+            Means::Single(values) => values,
+            Means::Sums(sums) => sums.into_iter().map(|(sum, count)| (sum / count.max(1) as f64) as f32).collect(),
+        }
+    }
 }
 
 /// Numbers of segments: one of the voxels where several are one pixel.
@@ -155,6 +181,22 @@ mod tests {
     use super::*;
     use crate::dtype::DataType;
     use crate::geometry::{Grid, Shape};
+
+    #[test]
+    fn a_pixel_is_the_mean_of_its_voxels_however_many_they_are() {
+        // Of 16 bits, of 24, which 32-bit floats count, and beyond.
+        for count in [1u64, 2, 255, 65_535, 65_536, 90_000, 17_000_000] {
+            let mut means = Means::of(2, 300);
+            (0..count).for_each(|_| means.add(1, 100.0));
+            assert_eq!(means.values(), [0.0, 100.0], "{count}");
+        }
+        let mut means = Means::of(1, 512);
+        (0..1 << 18).for_each(|at| means.add(0, if at % 2 == 0 { 65_535.0 } else { 65_533.0 }));
+        assert_eq!(means.values(), [65_534.0]);
+        let mut single = Means::of(1, 1);
+        single.add(0, 7.0);
+        assert_eq!(single.values(), [7.0]);
+    }
 
     #[test]
     fn a_slice_takes_its_voxels_of_each_chunk() {
