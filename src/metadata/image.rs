@@ -64,9 +64,10 @@ pub(super) fn claim(
             if record.named.label.is_none() && !claims.has(&format!("{prefix}/membranes")) {
                 let (value, reason) = match pyramid.inverted {
                     false => ("dark", "heavy metals are shown dark by custom; no source says otherwise"),
-                    true => {
-                        ("bright", "by the file white is 0, so what is dark by custom, heavy metals, has high values")
-                    }
+                    true => (
+                        "bright",
+                        "its source has low values shown bright, so what is dark by custom, heavy metals, has high values",
+                    ),
                 };
                 let field = format!("{prefix}/membranes");
                 claims.claim(

@@ -195,7 +195,7 @@ pub trait Source: Send + Sync + 'static {
         [None; 3]
     }
 
-    /// Whether 0 is the brightest value.
+    /// Whether it is to be shown with low values bright.
     fn is_inverted(&self) -> bool {
         false
     }

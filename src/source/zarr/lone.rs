@@ -7,7 +7,7 @@ use super::array::ArrayDocument;
 use super::axes::Axes;
 use super::documents::{Documents, MAX_GROUP_DOCUMENT};
 use super::json::{self, JsonField, quoted};
-use super::multiscales::{self, LevelEntry, Multiscales, Reading};
+use super::multiscales::{self, ChannelDisplay, LevelEntry, Multiscales, Reading};
 use super::own::OwnAttributes;
 use super::root::StoreVersion;
 use crate::remote::Location;
@@ -32,7 +32,7 @@ struct Parent {
     axes: Option<Axes>,
     dataset: Option<LevelEntry>,
     unitless: Option<String>,
-    windows: Vec<Option<(f64, f64)>>,
+    channels: Vec<ChannelDisplay>,
     notes: Vec<String>,
 }
 
@@ -77,7 +77,7 @@ pub(super) async fn settle(
         (None, Some(dataset)) => (LevelEntry { path: String::new(), relative: None, ..dataset }, parent.unitless),
         (None, None) => (LevelEntry::bare(String::new()), None),
     };
-    let image = Multiscales { unitless, windows: parent.windows, ..Multiscales::of_arrays("array", axes) };
+    let image = Multiscales { unitless, channels: parent.channels, ..Multiscales::of_arrays("array", axes) };
     Ok(LoneArray { image, dataset, by_corner, notes })
 }
 
@@ -168,6 +168,6 @@ impl Parent {
         });
         let axes = (!reading.is_nameless).then_some(image.axes);
         let unitless = image.unitless.filter(|_| known.is_some());
-        Parent { axes, dataset: known, unitless, windows: image.windows, notes }
+        Parent { axes, dataset: known, unitless, channels: image.channels, notes }
     }
 }

@@ -60,6 +60,8 @@ pub struct ZarrSource {
     partial: [Option<f64>; 3],
     /// Whether the place that is stated is that of the corner of the first voxel.
     by_corner: bool,
+    /// Whether the low end of the window is shown bright.
+    is_inverted: bool,
     description: Description,
     documents: Vec<Document>,
     /// Documents of levels that are left out because these are missing.
@@ -190,16 +192,12 @@ fn assembled(
         return Err(SourceError::malformed(group.to_string(), "multiscales[0].datasets", "there is no level"));
     };
     let layout = if finest.sharding.is_some() { "sharded, " } else { "" };
+    let display = image.display();
     let description = Description {
         dtype: finest.dtype,
         levels: described,
         fill: finest.fill,
-        window: image
-            .axes
-            .channel()
-            .map_or(image.windows.first(), |(_, channel)| image.windows.get(channel as usize))
-            .copied()
-            .flatten(),
+        window: display.window,
         format: StorageFormat {
             name: format!("{}{}, {layout}{}", image.version, version.told(), finest.compression()),
             is_uncompressed: finest.codecs.is_empty(),
@@ -220,7 +218,18 @@ fn assembled(
     let documents = documents.into_documents(group, &without);
     let shards = ShardIndices::new(remote.clone());
     let axes = image.axes;
-    Ok(ZarrSource { remote, shards, axes, levels, partial, by_corner, description, documents, _missed: missed })
+    Ok(ZarrSource {
+        remote,
+        shards,
+        axes,
+        levels,
+        partial,
+        by_corner,
+        is_inverted: display.is_inverted,
+        description,
+        documents,
+        _missed: missed,
+    })
 }
 
 fn described(axes: &Axes, level: &ShownLevel) -> SourceLevel {
@@ -274,6 +283,10 @@ impl Source for ZarrSource {
 
     fn partial_voxel_size(&self) -> [Option<f64>; 3] {
         self.partial
+    }
+
+    fn is_inverted(&self) -> bool {
+        self.is_inverted
     }
 
     fn stated_place(&self) -> StatedPlace {

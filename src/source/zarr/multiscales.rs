@@ -35,13 +35,19 @@ pub(super) struct Multiscales {
     pub datasets: Vec<LevelEntry>,
     /// What is wrong with levels that are not among them.
     pub rejected: Vec<SourceError>,
-    /// Display windows of the channels.
-    pub windows: Vec<Option<(f64, f64)>>,
+    /// How the channels are to be shown.
+    pub channels: Vec<ChannelDisplay>,
     /// How the coarser levels were made.
     pub downsampling: Option<String>,
 }
 
 impl Multiscales {
+    /// How the channel that is shown is to be shown.
+    pub fn display(&self) -> ChannelDisplay {
+        let number = self.axes.channel().map_or(Some(0), |(_, channel)| usize::try_from(channel).ok());
+        number.and_then(|number| self.channels.get(number)).copied().unwrap_or_default()
+    }
+
     /// An image of which nothing but its arrays tells.
     pub fn of_arrays(version: &str, axes: Axes) -> Self {
         Multiscales {
@@ -50,10 +56,19 @@ impl Multiscales {
             unitless: None,
             datasets: Vec::new(),
             rejected: Vec::new(),
-            windows: Vec::new(),
+            channels: Vec::new(),
             downsampling: None,
         }
     }
+}
+
+/// How a channel is to be shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct ChannelDisplay {
+    /// `(low, high)`.
+    pub window: Option<(f64, f64)>,
+    /// Whether the low end of it is the bright one.
+    pub is_inverted: bool,
 }
 
 /// One level.
@@ -121,9 +136,9 @@ pub(super) fn parse(attributes: &JsonField) -> Result<Option<(Multiscales, Readi
     };
     let (datasets, rejected) = levels(&list, &units, (&outer, &mut numbers), &writer)?;
     reading.notes.extend(numbers.note);
-    let (windows, downsampling) = (windows(root.value), downsampling(&field));
+    let (channels, downsampling) = (channels(root.value), downsampling(&field));
     let unitless = units.lacking;
-    Ok(Some((Multiscales { version, axes, unitless, datasets, rejected, windows, downsampling }, reading)))
+    Ok(Some((Multiscales { version, axes, unitless, datasets, rejected, channels, downsampling }, reading)))
 }
 
 /// The axes of the first image, where it names them, whatever its levels are like.
@@ -313,15 +328,16 @@ pub(super) fn path(field: &JsonField) -> Result<String, SourceError> {
     Ok(names.join("/"))
 }
 
-/// The windows of the channels. They are hints for display, so a malformed one is no reason to refuse the image.
-fn windows(root: &Value) -> Vec<Option<(f64, f64)>> {
+/// How the channels are to be shown. These are hints, so a malformed one is no reason to refuse the image.
+fn channels(root: &Value) -> Vec<ChannelDisplay> {
     let channels = root.pointer("/omero/channels").and_then(Value::as_array).into_iter().flatten();
     let window = |channel: &Value| {
         let window = channel.get("window")?;
         let (start, end) = (window.get("start")?.as_f64()?, window.get("end")?.as_f64()?);
         (start.is_finite() && end.is_finite() && start < end).then_some((start, end))
     };
-    channels.map(window).collect()
+    let is_inverted = |channel: &Value| channel.get("inverted").and_then(Value::as_bool).unwrap_or_default();
+    channels.map(|channel| ChannelDisplay { window: window(channel), is_inverted: is_inverted(channel) }).collect()
 }
 
 /// What the image says of its coarser levels: the type, and the method or whatever else is a text.

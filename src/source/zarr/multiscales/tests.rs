@@ -311,12 +311,21 @@ fn the_window_and_the_downsampling_are_taken_where_they_are_sound() {
     let window = |window: Value| {
         let mut attributes = image("", Value::Null);
         attributes["omero"] = json!({"channels": [{"window": window}]});
-        read(&attributes).unwrap().unwrap().windows.first().copied().flatten()
+        read(&attributes).unwrap().unwrap().display().window
     };
     assert_eq!(window(json!({"start": 10, "end": 200.5, "min": 0, "max": 255})), Some((10.0, 200.5)));
     assert_eq!(window(json!({"start": 10, "end": 10})), None);
     assert_eq!(window(json!({"start": "a", "end": 10})), None);
     assert_eq!(window(json!(7)), None);
+    let inverted = |channels: Value| {
+        let mut attributes = image("", Value::Null);
+        attributes["omero"] = json!({"channels": channels});
+        read(&attributes).unwrap().unwrap().display().is_inverted
+    };
+    assert!(inverted(json!([{"inverted": true}])) && !inverted(json!([{"inverted": false}])) && !inverted(json!([{}])));
+    assert!(
+        !inverted(json!([{}, {"inverted": true}])) && !inverted(json!([{"inverted": "yes"}])) && !inverted(json!([]))
+    );
     let downsampling = |pointer, value| read(&image(pointer, value)).unwrap().unwrap().downsampling;
     assert_eq!(downsampling("/type", json!("gaussian")).as_deref(), Some("gaussian"));
     assert_eq!(downsampling("/metadata", json!({"method": "skimage", "version": 3})).as_deref(), Some("skimage"));
