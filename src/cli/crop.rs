@@ -7,10 +7,11 @@ use super::config::ConfigArgs;
 use super::mounted::{self, Meant};
 use super::output::{eprint_line, print};
 use super::session::CacheArgs;
-use super::{CliError, size, target};
-use crate::catalog::{Dataset, ImageSpec};
+use super::target::{self, NamedStore};
+use super::{CliError, size};
+use crate::catalog::{Catalog, Dataset, ImageSpec};
 use crate::geometry::{Region, Shape};
-use crate::http::viewers::Seen;
+use crate::http::viewers::{Seen, SeenLayer};
 use crate::sample::random::below;
 use crate::view::{ViewError, ViewSpec};
 use crate::volume::{Level, Pyramid};
@@ -57,14 +58,20 @@ pub(super) struct CropArgs {
 /// Draws a crop and prints its path below the mountpoint.
 pub(super) fn run(args: &CropArgs) -> Result<(), CliError> {
     let seen = args.from_neuroglancer.as_deref().map(|link| Seen::parse(link).map_err(CliError::Failed)).transpose()?;
-    let image = match &seen {
-        Some(seen) => format!("{}/{}", seen.dataset, seen.image()),
+    let image = match seen.as_ref().and_then(|seen| seen.layers.first()) {
+        Some(layer) => format!("{}/{}", layer.dataset, layer.store),
         None => args.image.clone().unwrap_or_default(),
     };
-    let Meant { catalog, path: given, cache } = mounted::meant(&image, &args.config, &args.cache)?;
-    let (dataset, name) = target::split(&catalog, &given)?;
-    let name = name.strip_suffix(".zarr").unwrap_or(name);
-    let spec = target::image(dataset, name.strip_suffix(".v3").unwrap_or(name))?;
+    let Meant { catalog, path: given, cache, .. } = mounted::meant(&image, &args.config, &args.cache)?;
+    let shown = seen.as_ref().map(|seen| shown(&catalog, seen)).transpose()?;
+    let (dataset, spec) = match &shown {
+        Some(shown) => (shown.store.dataset, shown.store.image),
+        None => {
+            let (dataset, name) = target::split(&catalog, &given)?;
+            let name = name.strip_suffix(".zarr").unwrap_or(name);
+            (dataset, target::image(dataset, name.strip_suffix(".v3").unwrap_or(name))?)
+        }
+    };
     // Where the catalogue says all that is needed, nobody is asked.
     let suits = args.chunk.and_then(|view| view.chunk).is_none_or(ViewSpec::suits_any_type);
     let pyramid = match (args.within, spec.source.tissue, args.nm || !suits || seen.is_some()) {
@@ -72,12 +79,45 @@ pub(super) fn run(args: &CropArgs) -> Result<(), CliError> {
         _ => Some(target::pyramid(&catalog, dataset, spec, &cache)?),
     };
     let seed = args.seed.unwrap_or_else(rand::random);
-    let view = draw(args, spec, pyramid.as_ref(), seed, seen.as_ref())
+    let place = shown.as_ref().zip(pyramid.as_ref()).map(|(shown, pyramid)| shown.place(pyramid)).transpose();
+    let view = place
+        .and_then(|place| draw(args, spec, pyramid.as_ref(), seed, place))
         .map_err(|reason| CliError::Failed(format!("{}/{}: {reason}", dataset.name, spec.name)))?;
     if args.seed.is_none() && seen.is_none() {
         eprint_line(&format!("seed {seed}"));
     }
     Ok(print(&path(dataset, spec, view))?)
+}
+
+/// The layer of a link that is meant.
+struct Shown<'a> {
+    seen: &'a Seen,
+    layer: &'a SeenLayer,
+    store: NamedStore<'a>,
+}
+
+/// The first layer that shows something of the catalogue.
+fn shown<'a>(catalog: &'a Catalog, seen: &'a Seen) -> Result<Shown<'a>, CliError> {
+    let mut wrong = None;
+    for layer in &seen.layers {
+        let found =
+            target::split(catalog, &layer.dataset).and_then(|(dataset, _)| target::store(dataset, &layer.store));
+        match found {
+            Ok(store) => return Ok(Shown { seen, layer, store }),
+            // Why the one that is most likely meant is none.
+            Err(error) => wrong = wrong.or(Some(error)),
+        }
+    }
+    Err(wrong.unwrap_or_else(|| CliError::Failed("the link shows no store of emfs".to_owned())))
+}
+
+impl Shown<'_> {
+    /// The place in its centre.
+    fn place(&self, pyramid: &Pyramid) -> Result<[f64; 3], String> {
+        let finest = self.store.view.level.map_or(0, |level| usize::from(level.0));
+        let level = pyramid.levels.get(finest).ok_or("the image has no level as the link shows it")?;
+        self.seen.place(self.layer, level.scale, pyramid.calibrated)
+    }
 }
 
 fn path(dataset: &Dataset, spec: &ImageSpec, view: ViewSpec) -> String {
@@ -89,7 +129,7 @@ fn draw(
     spec: &ImageSpec,
     pyramid: Option<&Pyramid>,
     seed: u64,
-    seen: Option<&Seen>,
+    place: Option<[f64; 3]>,
 ) -> Result<ViewSpec, String> {
     let finest = pyramid.and_then(|pyramid| pyramid.levels.first());
     // Before a crop is drawn, which lies in the image or not as the seed has it.
@@ -108,8 +148,8 @@ fn draw(
     };
     // A float cast saturates: too large a size is refused below as any other that does not fit.
     let size = std::array::from_fn(|axis| ((args.size[axis] / voxel[axis]).round() as u64).max(1));
-    let crop = match (seen, finest) {
-        (Some(seen), Some(level)) => box_around(seen.position, level, Shape(size))?,
+    let crop = match (place, finest) {
+        (Some(place), Some(level)) => box_around(place, level, Shape(size))?,
         _ => random_box(within, Shape(size), seed)?,
     };
     let view = ViewSpec { crop: Some(crop), chunk: args.chunk.and_then(|spec| spec.chunk), ..ViewSpec::default() };

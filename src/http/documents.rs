@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::dtype::DataType;
 use crate::geometry::{Grid, Shape};
+use crate::view::{LevelNames, ViewSpec};
 use crate::zarr::{Format, StoreName};
 
 /// Kinds of sources of which a plane along z is read as one, and another one costs all of it.
@@ -155,7 +156,7 @@ impl Described {
         F: Fn(String) -> Fut,
         Fut: Future<Output = Result<Option<Bytes>, E>>,
     {
-        let store = v2(store);
+        let store = named(store, Format::V2);
         let root = format!("{dataset}/{store}{below}");
         let group: Group = document(&fetch, format!("{root}/.zattrs")).await?;
         let foreign =
@@ -208,6 +209,22 @@ impl Described {
         self.levels.first()
     }
 
+    /// The TIFF file of what the store shows, which has no chunks.
+    pub fn tiff(&self) -> String {
+        match self.store.parse::<StoreName>() {
+            Ok(name) => {
+                let view = ViewSpec { chunk: None, level_names: LevelNames::default(), ..name.view };
+                format!("{}{view}.tif", name.image)
+            }
+            Err(_) => self.store.replace(".zarr", ".tif"),
+        }
+    }
+
+    /// The files of what the store shows, each with what is told of it.
+    pub fn files(&self) -> [(String, &'static str); 3] {
+        [(self.store.clone(), " (Zarr v2)"), (named(&self.store, Format::V3), " (Zarr v3)"), (self.tiff(), "")]
+    }
+
     /// The path of a level below the root.
     pub fn path(&self, below: &str, level: &DescribedLevel) -> String {
         format!("{}/{}{below}/{}", self.dataset, self.store, level.path)
@@ -241,10 +258,10 @@ pub fn scale_of(document: &[u8]) -> Result<Option<[f64; 3]>, String> {
     Ok(finest.and_then(|level| level.coordinate_transformations.iter().find_map(|step| step.scale)))
 }
 
-/// The name of a store's form in Zarr v2.
-fn v2(store: &str) -> String {
+/// The name of a store's form in a format.
+fn named(store: &str, format: Format) -> String {
     match store.parse::<StoreName>() {
-        Ok(name) => StoreName { format: Format::V2, ..name }.to_string(),
+        Ok(name) => StoreName { format, ..name }.to_string(),
         Err(_) => store.to_owned(),
     }
 }

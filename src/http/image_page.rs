@@ -7,15 +7,15 @@ use hyper::Response;
 
 use super::body::Body;
 use super::describe::describe;
+use super::dimension::AXES;
 use super::documents::{Described, DescribedLevel};
 use super::failure::Failure;
 use super::markup::{escape, html, part};
+use super::page_place::PagePlace;
 use super::picture::PictureView;
 use super::query::Query;
 use super::site::Site;
 use super::viewers::{Link, Viewer};
-
-const AXES: [&str; 3] = ["z", "y", "x"];
 
 /// The store that the page of an image shows, where there is one of that name; `None` where the name is none.
 pub(super) async fn store(site: &Arc<Site>, dataset: &str, image: &str) -> Option<Result<String, Failure>> {
@@ -36,34 +36,42 @@ pub(super) async fn respond(
     base: &str,
 ) -> Result<Response<Body>, Failure> {
     let described = describe(site, dataset, store, "").await?;
-    let view = PictureView::of(&described, query)?;
+    let PagePlace { query, fields } = PagePlace::of(&described, query)?;
+    let view = PictureView::of(&described, &query)?;
     let Some(level) = described.levels.get(view.level) else { return Err(Failure::NotFound(store.to_owned())) };
     let image = store.strip_suffix(".zarr").unwrap_or(store);
     let title = format!("{dataset} {image}");
     let mut text = format!("<p><a href=\"../../\">All datasets</a> · <a href=\"../\">{}</a></p>", escape(dataset));
     let _ = write!(text, "<h1>{}</h1>", escape(&title));
     text.push_str(&picture(&described, &view, level, &title));
-    text.push_str(&form(&described, &view, level));
+    text.push_str(&form(&described, &view, level, &fields));
     text.push_str(&facts(&described));
     text.push_str(&links(&described, base));
-    let _ = write!(
-        text,
-        "<p>Files: <a href=\"../{store}/\">{store}</a> (Zarr v2), <a href=\"../{v3}/\">{v3}</a> (Zarr v3), \
-         <a href=\"../{tif}\">{tif}</a></p>",
-        store = part(store),
-        v3 = part(&format!("{image}.v3.zarr")),
-        tif = part(&format!("{image}.tif")),
-    );
+    text.push_str(&files(site, &described).await);
     text.push_str(SCRIPT);
     Ok(html(&title, &text))
 }
 
-/// Moves the picture with the slider; without it, the button does.
+/// Links to the files of what is shown, of which there may be no TIFF file.
+async fn files(site: &Arc<Site>, described: &Described) -> String {
+    let mut links = Vec::new();
+    for (name, told) in described.files() {
+        let found = site.names().find(&[described.dataset.clone(), name.clone()]).await;
+        if !matches!(found, Err(Failure::NotFound(_))) {
+            let slash = if name.ends_with(".zarr") { "/" } else { "" };
+            links.push(format!("<a href=\"../{}{slash}\">{}</a>{told}", part(&name), escape(&name)));
+        }
+    }
+    format!("<p>Files: {}</p>", links.join(", "))
+}
+
+/// Moves the picture with the slider; without it, the button does. Whoever comes back finds chosen what the page shows.
 const SCRIPT: &str = "<script>\
 const f=document.querySelector('form'),p=document.querySelector('.picture img');\
 f.z.addEventListener('input',()=>{document.querySelector('output').value=f.z.value});\
-f.z.addEventListener('change',()=>{p.src='slice.png?'+new URLSearchParams(new FormData(f))});\
-f.level.addEventListener('change',()=>{f.z.disabled=true;f.submit()});f.axis.addEventListener('change',()=>{f.z.disabled=true;f.submit()});\
+f.z.addEventListener('change',()=>{const q=new URLSearchParams(new FormData(f));p.src='slice.png?'+q;history.replaceState(null,'','?'+q)});\
+for(const s of [f.level,f.axis]){s.addEventListener('change',()=>f.submit());\
+addEventListener('pageshow',()=>{for(const o of s.options)if(o.defaultSelected)s.value=o.value})}\
 </script>";
 
 fn picture(described: &Described, view: &PictureView, level: &DescribedLevel, title: &str) -> String {
@@ -112,7 +120,12 @@ fn length_text(nanometres: f64) -> String {
     }
 }
 
-fn form(described: &Described, view: &PictureView, level: &DescribedLevel) -> String {
+fn form(
+    described: &Described,
+    view: &PictureView,
+    level: &DescribedLevel,
+    fields: &[(&'static str, String)],
+) -> String {
     let axis = view.cut.axis;
     let options = |values: &mut dyn Iterator<Item = (String, String)>, chosen: &str| {
         values.fold(String::new(), |mut text, (value, shown)| {
@@ -126,7 +139,7 @@ fn form(described: &Described, view: &PictureView, level: &DescribedLevel) -> St
     let levels = options(&mut levels, &level.path);
     let axes = options(&mut AXES.iter().map(|axis| ((*axis).to_owned(), (*axis).to_owned())), AXES[axis]);
     let mut text = format!(
-        "<form method=\"get\"><label>slice <output>{index}</output><input type=\"range\" name=\"z\" min=\"0\" max=\"{last}\" \
+        "<form method=\"get\" autocomplete=\"off\"><label>slice <output>{index}</output><input type=\"range\" name=\"z\" min=\"0\" max=\"{last}\" \
          value=\"{index}\"></label><label>level<select name=\"level\">{levels}</select></label>\
          <label>across<select name=\"axis\">{axes}</select></label>\
          <label>black<input type=\"number\" step=\"any\" name=\"lo\" value=\"{black}\"></label>\
@@ -141,6 +154,9 @@ fn form(described: &Described, view: &PictureView, level: &DescribedLevel) -> St
         let mut labels = none.chain(described.labels.iter().map(|name| (name.clone(), name.clone())));
         let chosen = view.labels.as_deref().unwrap_or_default();
         let _ = write!(text, "<label>labels<select name=\"labels\">{}</select></label>", options(&mut labels, chosen));
+    }
+    for (name, value) in fields {
+        let _ = write!(text, "<input type=\"hidden\" name=\"{name}\" value=\"{}\">", escape(value));
     }
     text + "<button>Show</button></form>\n"
 }

@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::body::{self, Body};
 use super::conditions::{Outcome, weigh};
 use super::describe::describe;
+use super::dimension::{AXES, axis_named};
 use super::documents::{Described, DescribedLevel};
 use super::failure::Failure;
 use super::headers::value;
@@ -44,44 +45,55 @@ impl PictureView {
     /// What a query asks for: `level` (its name or number), `axis`, `z` (or `y`, `x`: the voxel of that level along the axis),
     /// `lo` and `hi`, `labels`, `size`. What it leaves open is chosen.
     pub fn of(described: &Described, query: &Query) -> Result<PictureView, Failure> {
-        let axis = match query.get("axis") {
-            None | Some("z") => 0,
-            Some("y") => 1,
-            Some("x") => 2,
-            Some(other) => return Err(Failure::Request(format!("`axis={other}` is none of z, y, x"))),
-        };
+        let (axis, level) = axis_and_level(described, query)?;
         let across = Cut { axis, index: 0, step: 1 };
-        let size = query.number("size")?.unwrap_or(SIZE);
-        let level = match query.get("level") {
-            None => {
-                let longest = |level: &DescribedLevel| across.extent(level).into_iter().max().unwrap_or_default();
-                described.levels.iter().rposition(|level| longest(level) >= size).unwrap_or_default()
-            }
-            Some(name) => {
-                let asked = level_named(name);
-                let is_asked = |level: &DescribedLevel| asked.is_some() && level_named(&level.path) == asked;
-                let found = described.levels.iter().position(is_asked);
-                found.ok_or_else(|| Failure::NotFound(format!("level `{name}`")))?
-            }
-        };
         let Some(chosen) = described.levels.get(level) else { return Err(Failure::NotFound("level".to_owned())) };
         let extent = chosen.grid.shape.0[axis];
-        let asked = query.number("z")?;
-        let asked = if asked.is_some() { asked } else { query.number(["z", "y", "x"][axis])? };
-        let index = asked.unwrap_or(extent / 2);
+        let index = asked_index(query, axis)?.unwrap_or(extent / 2);
         if index >= extent {
             return Err(Failure::NotFound(format!("slice {index} of {extent}")));
         }
         let longest = across.extent(chosen).into_iter().max().unwrap_or(1);
         let step = longest.div_ceil(MAX_SIDE).max(1);
         let (black, white) = described.window.unwrap_or((0.0, 255.0));
-        let window = (query.number("lo")?.unwrap_or(black), query.number("hi")?.unwrap_or(white));
+        let window = (finite(query, "lo")?.unwrap_or(black), finite(query, "hi")?.unwrap_or(white));
+        if !(window.1 - window.0).is_finite() {
+            return Err(Failure::Request(format!("`lo={}` and `hi={}` are too far apart", window.0, window.1)));
+        }
         let labels = query.get("labels").map(str::to_owned);
         if let Some(name) = labels.as_ref().filter(|name| !described.labels.contains(name)) {
             return Err(Failure::NotFound(format!("labels `{name}`")));
         }
         Ok(PictureView { level, cut: Cut { axis, index, step }, window, labels })
     }
+}
+
+/// The axis that a query asks for, and which of the levels.
+pub(super) fn axis_and_level(described: &Described, query: &Query) -> Result<(usize, usize), Failure> {
+    let axis = match query.get("axis") {
+        None => 0,
+        Some(name) => axis_named(name).ok_or_else(|| Failure::Request(format!("`axis={name}` is none of z, y, x")))?,
+    };
+    let across = Cut { axis, index: 0, step: 1 };
+    let size = query.number("size")?.unwrap_or(SIZE);
+    let longest = |level: &DescribedLevel| across.extent(level).into_iter().max().unwrap_or_default();
+    let level = match query.get("level") {
+        None => described.levels.iter().rposition(|level| longest(level) >= size).unwrap_or_default(),
+        Some(name) => level_of_name(described, name).ok_or_else(|| Failure::NotFound(format!("level `{name}`")))?,
+    };
+    Ok((axis, level))
+}
+
+/// Which of the levels has this name.
+pub(super) fn level_of_name(described: &Described, name: &str) -> Option<usize> {
+    let asked = level_named(name)?;
+    described.levels.iter().position(|level| level_named(&level.path) == Some(asked))
+}
+
+/// The voxel along the axis that a query asks for.
+pub(super) fn asked_index(query: &Query, axis: usize) -> Result<Option<u64>, Failure> {
+    let asked = query.number("z")?;
+    if asked.is_some() { Ok(asked) } else { query.number(AXES[axis]) }
 }
 
 /// The answer to a request for a picture. Its tag is another one for another picture, and in each life of a server; who has it
@@ -122,6 +134,17 @@ async fn drawn(site: &Arc<Site>, described: &Described, view: PictureView) -> Re
     let png = task::spawn_blocking(move || encode(&grey, view.window, labels.as_ref())).await;
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("the picture is not made: {error}"));
     png.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+}
+
+/// A value to be shown black or white: a number, of which `nan`, `inf` and what is too large for one are none.
+fn finite(query: &Query, name: &str) -> Result<Option<f64>, Failure> {
+    match query.number::<f64>(name)? {
+        Some(number) if !number.is_finite() => Err(Failure::Request(format!(
+            "`{name}={}` is no finite number, as the value of a voxel is",
+            query.get(name).unwrap_or_default()
+        ))),
+        number => Ok(number),
+    }
 }
 
 /// The level that a query or a document names, in whichever way levels are called there.

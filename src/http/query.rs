@@ -22,6 +22,13 @@ impl Query {
             .filter(|value| !value.is_empty())
     }
 
+    /// The same query with another value of that name.
+    pub fn with(&self, name: &str, value: String) -> Query {
+        let mut values: Vec<_> = self.0.iter().filter(|(known, _)| known != name).cloned().collect();
+        values.push((name.to_owned(), value));
+        Query(values)
+    }
+
     /// The same as a number.
     pub fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
         let Some(text) = self.get(name) else { return Ok(None) };

@@ -6,10 +6,8 @@ use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode
 use serde_json::{Map, Value, json};
 
 use super::documents::{Described, DescribedLevel};
-pub use super::seen::Seen;
+pub use super::seen::{Seen, SeenLayer};
 use super::vizarr;
-use crate::view::{LevelNames, ViewSpec};
-use crate::zarr::StoreName;
 
 /// What has to be escaped in a state behind `#!`.
 const STATE: &AsciiSet = &CONTROLS
@@ -130,8 +128,14 @@ impl Link<'_> {
     /// The address to open, or the line to type.
     pub fn to(&self, viewer: Viewer) -> String {
         let store = self.store();
-        let page = self.page.or(viewer.page()).unwrap_or_default();
-        let source = || format!("{page}?source={}", utf8_percent_encode(&store, VALUE));
+        // What stands behind `#` is a state of the page's own.
+        let page = self.page.or(viewer.page()).and_then(|page| page.split('#').next()).unwrap_or_default();
+        let joint = match page.split_once('?') {
+            None => "?",
+            Some((_, query)) if query.is_empty() || query.ends_with('&') => "",
+            Some(_) => "&",
+        };
+        let source = || format!("{page}{joint}source={}", utf8_percent_encode(&store, VALUE));
         match viewer {
             Viewer::Neuroglancer => {
                 let state = self.state().to_string();
@@ -147,7 +151,7 @@ impl Link<'_> {
             Viewer::Napari => format!("napari --plugin napari-ome-zarr '{store}'"),
             Viewer::Fiji => {
                 let server = self.server.trim_end_matches('/');
-                format!("fiji -eval 'open(\"{server}/{}/{}\");'", self.image.dataset, self.tiff())
+                format!("fiji -eval 'open(\"{server}/{}/{}\");'", self.image.dataset, self.image.tiff())
             }
             Viewer::Webknossos => store,
             Viewer::Python => {
@@ -163,19 +167,6 @@ impl Link<'_> {
 
     fn store(&self) -> String {
         format!("{}/{}/{}", self.server.trim_end_matches('/'), self.image.dataset, self.image.store)
-    }
-
-    /// The TIFF file of what the store shows, which has no chunks.
-    fn tiff(&self) -> String {
-        let store = &self.image.store;
-        match store.parse::<StoreName>() {
-            Ok(name) => format!(
-                "{}{}.tif",
-                name.image,
-                ViewSpec { chunk: None, level_names: LevelNames::default(), ..name.view }
-            ),
-            Err(_) => store.replace(".zarr", ".tif"),
-        }
     }
 
     fn middle(&self) -> [u64; 3] {
@@ -294,10 +285,12 @@ mod tests {
         let link = link.to(Viewer::Neuroglancer);
         assert!(link.starts_with("http://n/#!"));
         let seen = Seen::parse(&link).unwrap();
-        assert_eq!((seen.dataset.as_str(), seen.store.as_str()), ("d", "em.zarr"));
+        let layer = &seen.layers[0];
+        assert_eq!((layer.dataset.as_str(), layer.store.as_str()), ("d", "em.zarr"));
         let finest = &image.levels[0];
+        let place = seen.place(layer, finest.scale, image.calibrated).unwrap();
         let voxel: [f64; 3] =
-            std::array::from_fn(|axis| ((seen.position[axis] - finest.translation[axis]) / finest.scale[axis]).round());
+            std::array::from_fn(|axis| ((place[axis] - finest.translation[axis]) / finest.scale[axis]).round());
         assert_eq!(voxel, [3.0, 40.0, 500.0]);
         for wrong in ["", "http://n/#!{}", "{\"position\":[1],\"dimensions\":{\"x\":[1,\"s\"]}}"] {
             assert!(Seen::parse(wrong).is_err(), "{wrong}");
@@ -330,6 +323,18 @@ mod tests {
         assert!(link.to(Viewer::Python).contains("['s0'][50, 350, 700]"));
         assert_eq!(link.to(Viewer::Fiji), "fiji -eval 'open(\"http://h:1/d/em.tif\");'");
         assert_eq!("fiji".parse(), Ok(Viewer::Fiji));
+        for (page, start) in [
+            ("http://n/v/", "http://n/v/?source="),
+            ("http://n/?", "http://n/?source="),
+            ("http://n/?y=1", "http://n/?y=1&source="),
+            ("http://n/?y=1&", "http://n/?y=1&source="),
+            ("http://n/?y=1#x", "http://n/?y=1&source="),
+        ] {
+            let found = Link { page: Some(page), ..link }.to(Viewer::Vizarr);
+            assert_eq!(found, format!("{start}http://h:1/d/em.zarr"));
+        }
+        let found = Link { page: Some("http://n/v/?a=b#x"), ..link }.to(Viewer::Neuroglancer);
+        assert!(found.starts_with("http://n/v/?a=b#!"), "{found}");
         assert!("other".parse::<Viewer>().is_err());
     }
 }
