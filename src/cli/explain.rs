@@ -32,7 +32,7 @@ pub(super) struct ExplainArgs {
 
 /// Explains a name.
 pub(super) fn run(args: &ExplainArgs) -> Result<(), CliError> {
-    let Meant { catalog, path, cache } = mounted::meant(&args.name, &args.config, &args.cache)?;
+    let Meant { catalog, path, cache, .. } = mounted::meant(&args.name, &args.config, &args.cache)?;
     let (dataset, rest) = target::split(&catalog, &path)?;
     if rest.contains('/') {
         return Err(CliError::Failed(format!(

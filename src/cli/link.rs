@@ -1,11 +1,15 @@
 //! `emfs link`.
 
+use std::error::Error;
+use std::io;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::{Client, StatusCode};
+use tokio_rustls::rustls;
+use url::Url;
 
 use super::config::ConfigArgs;
 use super::mounted::Meant;
@@ -57,11 +61,12 @@ pub(super) struct LinkArgs {
     /// Only this box of the image, in voxels of its finest level: zA-B_yA-B_xA-B
     #[arg(long, value_name = "BOX", value_parser = |text: &str| ViewSpec::parse_box(text))]
     crop: Option<Region>,
-    /// Where `emfs serve` is, with its token where it has one: `http://HOST:PORT/TOKEN/`
-    #[arg(long, value_name = "URL", default_value_t = format!("http://{ADDRESS}/"))]
-    server: String,
-    /// Another copy of the viewer's page, such as one of your own
+    /// Where `emfs serve` is, with its token where it has one: `http://HOST:PORT/TOKEN/` [default: where the mount that the
+    /// path leads into serves, else http://127.0.0.1:8474/]
     #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// Another copy of the viewer's page, such as one of your own
+    #[arg(long, value_name = "URL", value_parser = page)]
     page: Option<String>,
     /// Open it in the browser, too
     #[arg(long)]
@@ -70,6 +75,24 @@ pub(super) struct LinkArgs {
     config: ConfigArgs,
     #[command(flatten)]
     cache: CacheArgs,
+}
+
+/// Reads the address of a server. What is none is not shown, since it may hold a token.
+fn server(text: &str) -> Result<Url, CliError> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url = url.filter(|url| url.query().is_none() && url.fragment().is_none());
+    url.ok_or_else(|| {
+        let form = format!("http://{ADDRESS}/ or https://HOST:PORT/TOKEN/");
+        CliError::Usage(format!("--server: that is no address of a server such as {form}"))
+    })
+}
+
+/// Reads the address of a viewer's page.
+fn page(text: &str) -> Result<String, String> {
+    match Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https" | "file")) {
+        true => Ok(text.to_owned()),
+        false => Err("that is no address of a page such as https://example.org/vizarr/".to_owned()),
+    }
 }
 
 /// Reads three indices.
@@ -91,21 +114,31 @@ fn store(name: &str, crop: Option<Region>) -> Result<String, CliError> {
 
 /// Prints the link.
 pub(super) fn run(args: &LinkArgs) -> Result<(), CliError> {
-    let server = url::Url::parse(&args.server).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let server =
-        server.ok_or_else(|| CliError::Usage(format!("{} is no address such as http://{ADDRESS}/", args.server)))?;
-    if args.open && !args.viewer.is_page() {
+    args.server.as_deref().map(server).transpose()?;
+    if !args.viewer.is_page() && (args.open || args.page.is_some()) {
         return Err(CliError::Usage(format!("{} is no page that a browser could open", args.viewer.name())));
     }
-    let Meant { catalog, path: name, cache } = mounted::meant(&args.name, &args.config, &args.cache)?;
+    let Meant { catalog, path: name, cache, url } = mounted::meant(&args.name, &args.config, &args.cache)?;
+    let server = args.server.clone().or(url).unwrap_or_else(|| format!("http://{ADDRESS}/"));
+    let url =
+        url::Url::parse(&server).map_err(|error| CliError::Usage(format!("the address of the server: {error}")))?;
     let (dataset, name) =
         name.trim_end_matches('/').split_once('/').unwrap_or((name.trim_end_matches('/'), MAIN_IMAGE));
     let store = store(name, args.crop)?;
-    let image = match finish(ask(&server, dataset, &store))? {
+    let image = match finish(ask(&url, dataset, &store))? {
         Ok(image) => image,
         Err(Unasked::Nobody(reason)) => {
-            eprint_line(&format!("no server answers at {} ({reason}); start one with `emfs serve`", args.server));
+            // Without the path, which may hold a token.
+            let at = url.origin().ascii_serialization();
+            eprint_line(&format!("no server answers at {at} ({reason}); start one with `emfs serve`"));
             describe((catalog, &cache), dataset, &store)?
+        }
+        Err(Unasked::Untrusted(reason)) => {
+            let at = url.origin().ascii_serialization();
+            return Err(CliError::Failed(format!(
+                "the certificate of {at} is not trusted on this machine ({reason}); name the file of the certificate, or of the \
+                 one that signed it, as SSL_CERT_FILE=FILE, or have it installed; the browser has to trust it, too"
+            )));
         }
         Err(Unasked::Failed(reason)) => return Err(CliError::Failed(format!("{dataset}/{name}: {reason}"))),
     };
@@ -120,7 +153,7 @@ pub(super) fn run(args: &LinkArgs) -> Result<(), CliError> {
     {
         eprint_line(&format!("vizarr opens at the first plane; move its slider of z to {z}"));
     }
-    let link = Link { server: &args.server, image: &image, at: args.at, page: args.page.as_deref() }.to(args.viewer);
+    let link = Link { server: &address, image: &image, at: args.at, page: args.page.as_deref() }.to(args.viewer);
     print(&format!("{link}\n"))?;
     if args.open { open(&link) } else { Ok(()) }
 }
@@ -129,12 +162,14 @@ pub(super) fn run(args: &LinkArgs) -> Result<(), CliError> {
 enum Unasked {
     /// There is none.
     Nobody(String),
+    /// Its certificate is signed by nobody who is known here, or for another name.
+    Untrusted(String),
     /// It says why.
     Failed(String),
 }
 
 /// Asks the server what it shows.
-async fn ask(server: &url::Url, dataset: &str, store: &str) -> Result<Described, Unasked> {
+async fn ask(server: &Url, dataset: &str, store: &str) -> Result<Described, Unasked> {
     let mut builder = Client::builder().connect_timeout(CONNECTING).timeout(PATIENCE);
     if matches!(server.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")) {
         builder = builder.no_proxy();
@@ -144,10 +179,11 @@ async fn ask(server: &url::Url, dataset: &str, store: &str) -> Result<Described,
     let fetch = |path: String| {
         let request = client.get(format!("{base}/{path}"));
         async move {
-            let answer = request.send().await.map_err(|error| match error.is_connect() {
-                true => Unasked::Nobody("nothing listens there".to_owned()),
+            let answer = request.send().await.map_err(|error| match untrusted(&error) {
+                Some(reason) => Unasked::Untrusted(reason),
+                None if error.is_connect() => Unasked::Nobody("nothing listens there".to_owned()),
                 // Without the address, which may hold a token.
-                false => Unasked::Failed(error.without_url().to_string()),
+                None => Unasked::Failed(error.without_url().to_string()),
             })?;
             let status = answer.status();
             let told = |text: Bytes| String::from_utf8_lossy(&text).trim_end().to_owned();
@@ -167,6 +203,20 @@ async fn ask(server: &url::Url, dataset: &str, store: &str) -> Result<Described,
         }
         DescriptionError::Foreign { path, reason } => Unasked::Failed(format!("{path}: {reason}")),
     })
+}
+
+/// What is wrong with the certificate of a server, where that is why it was not asked.
+fn untrusted(error: &reqwest::Error) -> Option<String> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(tls @ rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+            return Some(tls.to_string());
+        }
+        // What an error of the system wraps is no source of it.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause = wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| error.source());
+    }
+    None
 }
 
 async fn body(mut answer: reqwest::Response) -> Result<Bytes, String> {
@@ -215,6 +265,27 @@ fn open(link: &str) -> Result<(), CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_address_is_refused_and_a_token_in_it_is_not_told() {
+        for right in ["http://127.0.0.1:8474", "https://h/t0ken/", "http://[::1]:1/"] {
+            assert!(server(right).is_ok() && page(right).is_ok(), "{right}");
+        }
+        for wrong in [
+            "",
+            "127.0.0.1:8474/t0ken/",
+            "localhost:8474/t0ken/",
+            "ftp://h/t0ken",
+            "http://h/t0ken?x",
+            "http://h/#t0ken",
+        ] {
+            let error = server(wrong).unwrap_err().to_string();
+            assert!(error.contains("no address") && !error.contains("t0ken"), "{error}");
+        }
+        for wrong in ["", "not a url", "example.org/vizarr", "ftp://x"] {
+            assert!(page(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_voxel_is_three_indices() {

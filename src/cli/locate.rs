@@ -70,7 +70,7 @@ pub(super) fn run(args: &LocateArgs) -> Result<(), CliError> {
     let Some(given) = args.path.to_str() else {
         return Err(CliError::Failed(format!("{}: no name below a mount is like that", args.path.display())));
     };
-    let Meant { catalog, path, cache } = mounted::meant(given, &args.config, &args.cache)?;
+    let Meant { catalog, path, cache, .. } = mounted::meant(given, &args.config, &args.cache)?;
     let blocks = blocks(&catalog, &path, &cache)?;
     if args.json {
         let value = serde_json::json!({ "path": path, "blocks": blocks });

@@ -21,14 +21,16 @@ pub(super) struct Meant {
     pub path: String,
     /// The cache to use.
     pub cache: CacheArgs,
+    /// Where the mount that it leads into serves over HTTP.
+    pub url: Option<String>,
 }
 
 /// What a path means: a place in the mount that it leads into, else one of the catalogue of `config` or the built-in one.
 /// A configuration or a cache that was named counts more than those of the mount.
 pub(super) fn meant(path: &str, config: &ConfigArgs, cache: &CacheArgs) -> Result<Meant, CliError> {
     let mut path = path.to_owned();
-    let (catalog, cache) = meant_by_all([&mut path], config, cache)?;
-    Ok(Meant { catalog, path, cache })
+    let OfMount { catalog, cache, url } = of_all([&mut path], config, cache)?;
+    Ok(Meant { catalog, path, cache, url })
 }
 
 /// The same for several paths, which become paths of the catalogue.
@@ -37,6 +39,21 @@ pub(super) fn meant_by_all<'a>(
     config: &ConfigArgs,
     cache: &CacheArgs,
 ) -> Result<(Catalog, CacheArgs), CliError> {
+    of_all(paths, config, cache).map(|OfMount { catalog, cache, .. }| (catalog, cache))
+}
+
+/// What a mount has told of itself, or what is used where there is none.
+struct OfMount {
+    catalog: Catalog,
+    cache: CacheArgs,
+    url: Option<String>,
+}
+
+fn of_all<'a>(
+    paths: impl IntoIterator<Item = &'a mut String>,
+    config: &ConfigArgs,
+    cache: &CacheArgs,
+) -> Result<OfMount, CliError> {
     let mut of: Option<Mount> = None;
     let mut inside = Vec::new();
     for path in paths {
@@ -51,16 +68,18 @@ pub(super) fn meant_by_all<'a>(
         of = Some(mount);
         inside.push((path, below));
     }
-    let Some(mount) = of else { return Ok((config.catalog()?, cache.clone())) };
-    let (catalog, cache) = of_mount(&mount, config, cache)?;
+    let Some(mount) = of else {
+        return Ok(OfMount { catalog: config.catalog()?, cache: cache.clone(), url: None });
+    };
+    let found = of_mount(&mount, config, cache)?;
     for (path, below) in inside {
         // Inside a mount, a plain name that begins with a dataset's may be the one that other commands print.
         let first = path.split('/').next().unwrap_or_default();
-        if catalog.named(first).is_none() {
+        if found.catalog.named(first).is_none() {
             *path = below;
         }
     }
-    Ok((catalog, cache))
+    Ok(found)
 }
 
 /// The daemon that is meant by an address of the web, where it serves, or by a path to its mount or in it.
@@ -80,8 +99,8 @@ fn mount_of(path: &Path) -> Result<Mount, CliError> {
     }
 }
 
-/// The catalogue and the cache of a mount, where none were named.
-fn of_mount(mount: &Mount, config: &ConfigArgs, cache: &CacheArgs) -> Result<(Catalog, CacheArgs), CliError> {
+/// The catalogue and the cache of a mount, where none were named, and where it serves.
+fn of_mount(mount: &Mount, config: &ConfigArgs, cache: &CacheArgs) -> Result<OfMount, CliError> {
     let told = control::flushed_status(mount).map_err(CliError::system(mount.mountpoint.display().to_string()))?;
     let report: Value =
         serde_json::from_str(&told).map_err(|error| CliError::Failed(format!("the daemon: {error}")))?;
@@ -96,7 +115,7 @@ fn of_mount(mount: &Mount, config: &ConfigArgs, cache: &CacheArgs) -> Result<(Ca
         Some(_) => config.catalog()?,
         None => control::catalogue(mount).map_err(CliError::system(mount.mountpoint.display().to_string()))?.parse()?,
     };
-    Ok((catalog, cache))
+    Ok(OfMount { catalog, cache, url: report["url"].as_str().map(str::to_owned) })
 }
 
 /// The mount of emfs that a path leads into, and the rest of the path. Nothing below the mountpoint is looked up: the

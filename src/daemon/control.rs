@@ -16,6 +16,7 @@ use futures::future::BoxFuture;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Pid, geteuid};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -144,7 +145,7 @@ impl Inspected for Vfs {
 
 /// The daemon as its socket knows it.
 struct Told {
-    places: Places,
+    places: Mutex<Places>,
     about: About,
     start: Instant,
     asked: Arc<dyn Inspected>,
@@ -158,15 +159,14 @@ impl Told {
     }
 
     fn catalogue(&self) -> Catalogue {
-        let About { text, config, .. } = &self.about;
-        Catalogue { text: text.as_deref().map(str::to_owned), file: config.clone() }
+        Catalogue { text: self.about.text.as_deref().map(str::to_owned), file: self.about.config.clone() }
     }
 
     fn report(&self) -> Report {
         Report {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
-            places: self.places.clone(),
+            places: self.places.lock().clone(),
             about: self.about.clone(),
             uptime: self.start.elapsed().as_secs_f64(),
             reader: self.asked.reader().map(Recent::from),
@@ -176,12 +176,17 @@ impl Told {
 }
 
 /// A listening socket, removed when dropped.
-#[derive(Debug)]
 pub struct ControlServer {
     _placed: Vec<PlacedSocket>,
+    told: Arc<Told>,
 }
 
 impl ControlServer {
+    /// Tells from now on that the same is served at an address of the web, too.
+    pub(super) fn also_at(&self, url: &str) {
+        self.told.places.lock().url = Some(url.to_owned());
+    }
+
     /// Listens at `address` for questions about what is at `places`.
     pub(super) fn start(
         runtime: &Handle,
@@ -195,8 +200,8 @@ impl ControlServer {
         listener.set_nonblocking(true)?;
         let _inside = runtime.enter();
         let listener = UnixListener::from_std(listener)?;
-        let told = Told { places, about, start: Instant::now(), asked, disk };
-        let told = Arc::new(told);
+        let told = Arc::new(Told { places: Mutex::new(places), about, start: Instant::now(), asked, disk });
+        let known = Arc::clone(&told);
         runtime.spawn(async move {
             loop {
                 match listener.accept().await {
@@ -210,7 +215,7 @@ impl ControlServer {
                 }
             }
         });
-        Ok(ControlServer { _placed: placed })
+        Ok(ControlServer { _placed: placed, told: known })
     }
 }
 

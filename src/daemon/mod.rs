@@ -178,6 +178,7 @@ impl Daemon {
         let Serving { url, address, .. } = web.start(handle, Arc::clone(&self.tree), memory, std::future::pending())?;
         tracing::info!("serving at {url}");
         self.url = Some(url.clone());
+        self.control.iter().for_each(|control| control.also_at(&url));
         let mountpoint = Some(self.mountpoint().display().to_string());
         let places = Places { mountpoint, url: Some(url.clone()) };
         self.control.extend(answers_at(handle, address, places, &self.settings, &self.tree));
