@@ -244,17 +244,23 @@ def large(tmp_path_factory):
 
 def test_clients_that_take_nothing_of_files_keep_nobody_waiting(large, tmp_path):
     root, made = large
-    with Origin(root) as origin, served(tmp_path, configuration({"v": reference_volumes.source_at(made, origin)}), "--memory", "32M", "--timeout", "5") as server:
+    with Origin(root) as origin, served(tmp_path, configuration({"v": reference_volumes.source_at(made, origin)}), "--memory", "32M", "--timeout", "3") as server:
         assert server.get(CHUNK)[2] == first_chunk(made)
         clients = reading_nothing(server, "/v/em.tif", 60)
         time.sleep(1)
         for path in (CHUNK, "/v/em.zarr/s0/1/1/1", "/v/em.zarr/.zattrs", "/README.md", "/v/em/slice.png?level=s1", "/v/em/", "/"):
             start = time.monotonic()
             assert server.get(path)[0] == 200 and time.monotonic() - start < 4, path
-        start = time.monotonic()
-        status, headers, reason = server.get("/v/em.tif")
-        assert status == 503 and int(headers["Retry-After"]) >= 1 and time.monotonic() - start < 8
-        assert reason.startswith(b"v/em.tif: there is no room") and reason.decode().strip() in server.log
+        # Who waits for more gives up, too, and gives back what it has, until all room is of those who have enough to take.
+        for _ in range(6):
+            clients += reading_nothing(server, "/v/em.tif", 30)
+            time.sleep(1)
+            start = time.monotonic()
+            status, headers, _ = server.ask("/v/em.tif", body=False)
+            assert time.monotonic() - start < 6
+            if status == 503:
+                break
+        assert status == 503 and int(headers["Retry-After"]) >= 1 and "v/em.tif: there is no room" in server.log
         for client in clients:
             client.close()
         wait_for(lambda: server.get("/v/em.tif", Range="bytes=0-6000000")[0] == 206, 10, "their room is there again")
@@ -281,8 +287,8 @@ def test_a_client_that_is_merely_slow_gets_more_than_its_patience_lasts(large, t
 def test_requests_behind_others_on_a_connection_leave_the_queues_with_it(large, tmp_path):
     root, made = large
     paths = [f"/v/em.zarr/s0/{z}/{y}/{x}" for z in range(2) for y in range(16) for x in range(4)]
-    with Origin(root, latency=0.2) as origin:
-        config = configuration({"v": reference_volumes.source_at(made, origin)}, {"connections": 2})
+    with Origin(root, latency=1.0) as origin:
+        config = configuration({"v": reference_volumes.source_at(made, origin)}, {"stall": 10.0})
         with served(tmp_path, config) as server:
             assert server.get("/v/em.zarr/s0/.zarray")[0] == 200
             for linger in (struct.pack("ii", 0, 0), struct.pack("ii", 1, 0)):
@@ -292,8 +298,9 @@ def test_requests_behind_others_on_a_connection_leave_the_queues_with_it(large, 
                 time.sleep(0.3)
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 client.close()
-                time.sleep(4)
-                assert 0 < origin.count() - before <= 8
+                # The second one would be carried out before the first answer finds nobody.
+                time.sleep(3)
+                assert origin.count() - before == 1
                 paths.reverse()
 
 
