@@ -60,6 +60,48 @@ def test_a_link_at_a_voxel_leads_back_to_it(scene):
     assert "no state" in emfs("crop", "--from-neuroglancer", "http://x/#!{", "--size", "8", "--config", config, check=False).stderr
 
 
+def test_the_way_back_takes_the_layer_that_is_meant_and_where_it_lies(scene):
+    server, config, _ = scene
+    link = emfs("link", "group", "--at", "40,50,60", "--server", server.url).stdout.strip()
+    here = "group/em.crop-z32-48_y42-58_x52-68.zarr\n"
+
+    def crop(change):
+        found = state(link)
+        del found["selectedLayer"]
+        change(found)
+        url = "https://n/#!" + urllib.parse.quote(json.dumps(found))
+        return emfs("crop", "--from-neuroglancer", url, "--size", "16", "--config", config, check=False)
+
+    foreign = [{"type": "image", "name": "a", "source": f"zarr2://{server.url}{name}"} for name in ("group/other.zarr", "none/em.zarr")]
+    stack = {"type": "image", "name": "s", "source": f"zarr2://{server.url}stack/em.zarr", "visible": False}
+    for layers in ([], foreign, [stack], [*foreign, stack]):
+        assert crop(lambda found, layers=layers: found.update(layers=[*layers, *found["layers"]])).stdout == here, layers
+    outside = crop(lambda found: found.update(layers=[stack, *found["layers"]], selectedLayer={"layer": "s"}))
+    assert "stack/em" in outside.stdout + outside.stderr, "the selected one"
+    none = crop(lambda found: found.update(layers=foreign))
+    assert none.returncode == 1 and "group has no image `other`" in none.stderr
+
+    def moved(matrix):
+        def change(found):
+            space = {axis: found["dimensions"][axis] for axis in "zyx"}
+            found["layers"][0]["source"] = [{"url": found["layers"][0]["source"], "transform": {"matrix": matrix, "outputDimensions": space}}]
+        return crop(change)
+
+    assert moved([[1, 0, 0, 5], [0, 1, 0, 0], [0, 0, 1, -4]]).stdout == "group/em.crop-z27-43_y42-58_x56-72.zarr\n"
+    turned = moved([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0]])
+    assert turned.returncode == 1 and "the layer `group`" in turned.stderr and not turned.stdout
+    bare = crop(lambda found: found.update(dimensions={axis: [1, ""] for axis in "xyz"}))
+    assert bare.returncode == 1 and "no length" in bare.stderr
+    short = emfs("crop", "--from-neuroglancer", "https://tinyurl.com/x", "--size", "8", "--config", config, check=False)
+    assert short.returncode == 1 and "copy the long address" in short.stderr
+
+
+def test_a_listed_view_leads_back_to_its_image(demo):
+    link = emfs("link", demo.mount / "hemibrain/sample-100").stdout.strip()
+    done = emfs("crop", "--from-neuroglancer", link, "--size", "16", cwd=demo.mount.path)
+    assert done.stdout.startswith("hemibrain/em.crop-z") and os.path.isdir(demo.mount / done.stdout.strip())
+
+
 def test_each_viewer_gets_what_it_needs(scene):
     server, _, _ = scene
     store = f"{server.url}stack/em.zarr"
@@ -107,6 +149,8 @@ def test_without_a_server_the_archive_is_asked_and_that_is_said(scene, tmp_path)
     server, config, _ = scene
     done = emfs("link", "group", "--server", "http://127.0.0.1:9/", "--config", config, "--cache-size", "0")
     assert "emfs serve" in done.stderr
+    secret = emfs("link", "group", "--server", "http://127.0.0.1:9/t0ken-of-somebody/", "--config", config, "--cache-size", "0")
+    assert "http://127.0.0.1:9 " in secret.stderr and "t0ken" not in secret.stderr
     there = state(emfs("link", "group", "--server", server.url).stdout)
     alone = state(done.stdout)
     assert alone["dimensions"] == there["dimensions"] and alone["layers"][0]["source"] == "zarr2://http://127.0.0.1:9/group/em.zarr"
@@ -150,7 +194,9 @@ def test_where_white_is_zero_the_link_says_so(scene, tmp_path):
 def test_what_a_link_cannot_show_is_said(scene):
     server, _, _ = scene
     for arguments, words in ((["nothing"], "no nothing/em.zarr"), (["group", "--at", "64,0,0"], "outside"),
-                             (["group", "--viewer", "napari", "--open"], "no page"), (["group", "--server", "ftp://x"], "no address")):
+                             (["group", "--viewer", "napari", "--open"], "no page"), (["group", "--server", "ftp://x"], "no address"),
+                             (["group", "--server", "127.0.0.1:8474"], "no address"), (["group", "--server", "http://h/?x=1"], "no address"),
+                             (["group", "--page", "not a url"], "no address"), (["group", "--viewer", "napari", "--page", "http://x/"], "no page")):
         done = emfs("link", *arguments, *([] if "--server" in arguments else ["--server", server.url]), check=False)
         assert done.returncode in (1, 2) and words in done.stderr and not done.stdout, done.stderr
 

@@ -4,10 +4,12 @@ import concurrent.futures
 import http.client
 import io
 import json
+import re
 import socket
 import struct
 import subprocess
 import time
+import urllib.parse
 import urllib.request
 
 import numpy as np
@@ -433,7 +435,8 @@ def test_a_slice_is_a_picture_in_its_window(server, volume):
         shown = np.asarray(Image.open(io.BytesIO(png))).astype(float)
         grey = np.clip((wanted(made).astype(float) - 1000) / 49000 * 255, 0, 255)
         assert np.abs(shown - grey).max() <= 1, query
-    for query, status in (("z=64", 404), ("level=7", 404), ("axis=t", 400), ("z=x", 400), ("labels=none", 404)):
+    for query, status in (("z=64", 404), ("level=7", 404), ("axis=t", 400), ("z=x", 400), ("labels=none", 404), ("lo=nan", 400), ("hi=inf", 400),
+                          ("lo=-inf", 400), ("hi=1e400", 400), ("lo=-1.7e308&hi=1.7e308", 400)):
         assert server.get(f"/v/em/slice.png?{query}")[0] == status, query
 
 
@@ -501,12 +504,66 @@ def test_pages_say_what_there_is_without_a_script(server):
     assert server.get("/v/em")[0] == 301 and server.get("/v/none")[0] == 404
 
 
+def fields(page):
+    """What the form of a page sends."""
+    return dict(re.findall(r'<input [^>]*name="(\w+)"[^>]* value="([^"]*)"', page))
+
+
+def test_a_page_links_to_what_there_is_alone(server):
+    for name, tiff in (("em", "em.tif"), ("em.v3", "em.tif"), ("em.chunk-16", "em.tif"), ("em.chunk-16.v3", "em.tif"), ("em.numbered", "em.tif"),
+                       ("em.crop-z0-9_y0-9_x0-9.chunk-16", "em.crop-z0-9_y0-9_x0-9.tif"), ("em.s1", "em.s1.tif")):
+        page = server.get(f"/v/{name}/")[2].decode()
+        linked = re.findall(r'href="\.\./([^"]+)"', page[page.index("Files:"):])
+        assert len(linked) == 3 and linked[2] == tiff and len(set(linked)) == 3, (name, linked)
+        for file in linked:
+            assert server.ask(f"/v/{file}", "HEAD")[0] == 200, (name, file)
+
+
+def test_another_level_or_axis_of_a_page_shows_the_same_place(server):
+    shown = lambda query: fields(server.get(f"/v/em/?{query}")[2].decode())
+    sent = shown("level=s0&axis=z&z=50")
+    assert sent["z"] == "50" and (sent := sent | {"level": "s1"})
+    coarse = shown(urllib.parse.urlencode(sent))
+    assert coarse["z"] == "25"
+    assert shown(urllib.parse.urlencode(coarse | {"level": "s0"}))["z"] == "50", "and back"
+    across = shown(urllib.parse.urlencode(coarse | {"level": "s0", "axis": "y"}))
+    assert shown(urllib.parse.urlencode(across | {"level": "s0", "axis": "z", "z": across["z"]}))["z"] == "50", "the other axis is not lost"
+    assert shown("level=s1&axis=z&z=50")["z"] == "31", "the last one"
+    for query in ("from=s7:z", "from=s0:z&at=1,2", "from=s0:z&at=nan,1,2"):
+        assert server.get(f"/v/em/?{query}")[0] == 400, query
+
+
+def test_an_image_that_its_source_inverts_is_told_and_shown_so(tmp_path):
+    root = tmp_path / "origin"
+    root.mkdir()
+    made = small_volume(root)
+    document = next(root.rglob(".zattrs"))
+    attributes = json.loads(document.read_text())
+    for inverted in (True, False):
+        channel = {"inverted": inverted, "window": {"min": 0, "max": 65535, "start": 1000, "end": 50000}}
+        document.write_text(json.dumps(attributes | {"omero": {"channels": [channel]}}))
+        with Origin(root) as origin, served(tmp_path, configuration({"v": reference_volumes.source_at(made, origin)})) as server:
+            for path in ("/v/em.zarr/.zattrs", "/v/em.v3.zarr/zarr.json", "/v/em.crop-z0-9_y0-9_x0-9.zarr/.zattrs"):
+                told = json.loads(server.get(path)[2])
+                (channel,) = told.get("attributes", {}).get("ome", told)["omero"]["channels"]
+                assert channel["inverted"] is inverted and (channel["window"]["start"], channel["window"]["end"]) == (1000, 50000), path
+            grey = np.clip((made.levels[0][7].astype(float) - 1000) / 49000 * 255, 0, 255)
+            shown = picture(server, "/v/em/slice.png?level=0&z=7")
+            assert np.abs(shown - (255 - grey if inverted else grey)).max() <= 1
+            link = json.loads(urllib.parse.unquote(emfs("link", "v", "--server", server.url).stdout.partition("#!")[2]))
+            assert link["layers"][0]["shaderControls"]["contrast"]["range"] == ([50000, 1000] if inverted else [1000, 50000])
+            assert server.get("/v/em.zarr/s0/0/0/0")[2] == first_chunk(made), "the voxels stay"
+
+
 def test_a_mount_serves_the_same_over_one_cache(volume, tmp_path):
     root, made = volume
     with Origin(root) as origin, mounted(tmp_path, configuration({"v": reference_volumes.source_at(made, origin)}), "--serve=127.0.0.1:0") as mount:
         url = next(line.rpartition(" ")[2] for line in mount.log.splitlines() if "serving at" in line)
         assert (mount / "v/em.zarr/s0/0/0/0").read_bytes() == first_chunk(made)
         assert json.loads(emfs("status", url, "--json").stdout)["mountpoint"] == str(mount.path)
+        assert mount.status()["url"] == url and emfs("status", mount.path).stdout.startswith(f"{mount.path}, {url}: emfs ")
+        link = json.loads(urllib.parse.unquote(emfs("link", mount / "v").stdout.partition("#!")[2]))
+        assert link["layers"][0]["source"] == f"zarr2://{url}v/em.zarr"
         asked = origin.count()
         with urllib.request.urlopen(url + CHUNK[1:]) as answer:
             assert answer.read() == first_chunk(made)

@@ -1,5 +1,6 @@
 """Who may read what `emfs serve` serves: tokens, origins of pages, addresses, TLS."""
 
+import os
 import socket
 import ssl
 import subprocess
@@ -127,5 +128,10 @@ def test_tls_by_a_certificate_of_ones_own_with_http_2(volume, tmp_path):
             done = subprocess.run(["curl", "-sS", "--cacert", certificate, "--http2", "-o", tmp_path / "chunk", "-w",
                                    "%{http_version}", f"{server.url}{CHUNK[1:]}"], capture_output=True, text=True, check=True)
             assert done.stdout == "2" and (tmp_path / "chunk").read_bytes() == first_chunk(made)
+            done = emfs("link", "v", "--server", f"{server.url}s3cr3t-of-somebody/", check=False)
+            assert done.returncode == 1 and "is not trusted" in done.stderr and "SSL_CERT_FILE" in done.stderr
+            assert "s3cr3t" not in done.stderr and "no server" not in done.stderr and not done.stdout
+            done = emfs("link", "v", "--server", server.url, env=os.environ | {"SSL_CERT_FILE": str(certificate)})
+            assert done.stdout.count("\n") == 1 and not done.stderr
     done = emfs("serve", "--tls-cert", key, "--tls-key", certificate, check=False)
     assert done.returncode == 1 and "PEM" in done.stderr

@@ -119,9 +119,8 @@ pub(super) fn run(args: &LinkArgs) -> Result<(), CliError> {
         return Err(CliError::Usage(format!("{} is no page that a browser could open", args.viewer.name())));
     }
     let Meant { catalog, path: name, cache, url } = mounted::meant(&args.name, &args.config, &args.cache)?;
-    let server = args.server.clone().or(url).unwrap_or_else(|| format!("http://{ADDRESS}/"));
-    let url =
-        url::Url::parse(&server).map_err(|error| CliError::Usage(format!("the address of the server: {error}")))?;
+    let address = args.server.clone().or(url).unwrap_or_else(|| format!("http://{ADDRESS}/"));
+    let url = server(&address)?;
     let (dataset, name) =
         name.trim_end_matches('/').split_once('/').unwrap_or((name.trim_end_matches('/'), MAIN_IMAGE));
     let store = store(name, args.crop)?;
