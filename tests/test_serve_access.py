@@ -131,7 +131,12 @@ def test_tls_by_a_certificate_of_ones_own_with_http_2(volume, tmp_path):
             done = emfs("link", "v", "--server", f"{server.url}s3cr3t-of-somebody/", check=False)
             assert done.returncode == 1 and "is not trusted" in done.stderr and "SSL_CERT_FILE" in done.stderr
             assert "s3cr3t" not in done.stderr and "no server" not in done.stderr and not done.stdout
-            done = emfs("link", "v", "--server", server.url, env=os.environ | {"SSL_CERT_FILE": str(certificate)})
+            own = tmp_path / "own.pem"
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost", "-addext",
+                            "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE", "-keyout", key, "-out", own],
+                           check=True, capture_output=True)
+        with served(tmp_path, config, "--tls-cert", own, "--tls-key", key) as server:
+            done = emfs("link", "v", "--server", server.url, env=os.environ | {"SSL_CERT_FILE": str(own)})
             assert done.stdout.count("\n") == 1 and not done.stderr
     done = emfs("serve", "--tls-cert", key, "--tls-key", certificate, check=False)
     assert done.returncode == 1 and "PEM" in done.stderr

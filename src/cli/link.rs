@@ -135,8 +135,9 @@ pub(super) fn run(args: &LinkArgs) -> Result<(), CliError> {
         Err(Unasked::Untrusted(reason)) => {
             let at = url.origin().ascii_serialization();
             return Err(CliError::Failed(format!(
-                "the certificate of {at} is not trusted on this machine ({reason}); name the file of the certificate, or of the \
-                 one that signed it, as SSL_CERT_FILE=FILE, or have it installed; the browser has to trust it, too"
+                "the certificate of {at} is not trusted on this machine ({reason}); name the file of the certificate that \
+                 signed it as SSL_CERT_FILE=FILE, or have that installed (one that signs itself has to be made with \
+                 basicConstraints=CA:FALSE); the browser has to trust it, too"
             )));
         }
         Err(Unasked::Failed(reason)) => return Err(CliError::Failed(format!("{dataset}/{name}: {reason}"))),
