@@ -16,7 +16,7 @@ use super::multiscales::{self, Multiscales, Reading};
 use super::own::{self, OwnAttributes};
 use super::whereabouts::{self, Hint};
 use super::{n5, v2, v3};
-use crate::remote::{Cause, Location, RemoteError};
+use crate::remote::{Cause, Location};
 use crate::source::SourceError;
 use crate::store::{Healable, is_past_caches};
 
@@ -69,6 +69,8 @@ enum Attributes {
     Image(Box<(Multiscales, Reading)>),
     /// There is no image in it: what it says of an array, and of what is below a group.
     Other(Box<OwnAttributes>, Option<Hint>),
+    /// A page, as some servers answer whatever is missing; why it is no document.
+    Page(SourceError),
 }
 
 /// What `zarr.json` says.
@@ -86,6 +88,8 @@ pub(super) async fn root(documents: &impl Documents, group: &Location) -> Result
     let first = match timeout(HEAD_START, attributes.as_mut()).await {
         Ok(attributes) => Either::Left(attributes),
         Err(_) => match select(attributes.as_mut(), node.as_mut()).await {
+            // Nor did the other one answer all that time.
+            Either::Left((Err(error), _)) if !is_absent(&error) && !error.is_of_bytes() => return Err(error),
             Either::Left((attributes, _)) => {
                 if attributes.is_ok() {
                     // A request that nobody waits for would keep its connection from the next one.
@@ -115,6 +119,7 @@ async fn settled(
     attributes: Result<Attributes, SourceError>,
     node: impl Future<Output = Result<Node, SourceError>>,
 ) -> Result<Root, SourceError> {
+    let is_page = matches!(attributes, Ok(Attributes::Page(_)));
     let v2 = match attributes {
         Ok(Attributes::Image(image)) => return Ok(Root::Image(StoreVersion::V2, image)),
         Ok(Attributes::Other(own, hint)) => match lone_v2(documents, group, *own).await {
@@ -122,8 +127,12 @@ async fn settled(
             Ok(None) => Ok(hint),
             Err(error) => Err(error),
         },
-        Err(error) => Err(error),
+        Ok(Attributes::Page(error)) | Err(error) => Err(error),
     };
+    // Something else than a document in its place is believed past every cache.
+    let is_other =
+        |error: &SourceError| matches!(error, SourceError::Remote(error) if matches!(error.cause, Cause::Protocol(_)));
+    let is_missing = |error: &SourceError| is_absent(error) || is_past_caches() && (is_page || is_other(error));
     match (node.await, v2) {
         // Once more, past every cache, it may be an image.
         (Ok(Node::Root(_)), Err(error)) if error.is_of_bytes() && !is_absent(&error) && !is_past_caches() => Err(error),
@@ -162,21 +171,13 @@ async fn without_attributes(
     let faults: Vec<String> =
         [&attributes, &node].into_iter().filter(|error| !is_absent(error)).map(ToString::to_string).collect();
     let note = (!faults.is_empty()).then(|| faults.join("; "));
-    match lone_v2(documents, group, OwnAttributes::lacking(note)).await? {
-        Some(root) => Ok(root),
-        None if !is_absent(&node) => Err(node),
-        None if is_denied(&attributes) || !is_absent(&attributes) => Err(attributes),
-        None => {
-            Err(SourceError::malformed(group.to_string(), "document", whereabouts::of_folder(documents, group).await))
-        }
+    match lone_v2(documents, group, OwnAttributes::lacking(note)).await {
+        Ok(Some(root)) => Ok(root),
+        Err(error) if is_absent(&attributes) || !error.is_of_bytes() => Err(error),
+        _ if is_denied(&attributes) || !is_absent(&attributes) => Err(attributes),
+        _ if !is_absent(&node) => Err(node),
+        _ => Err(SourceError::malformed(group.to_string(), "document", whereabouts::of_folder(documents, group).await)),
     }
-}
-
-/// Whether there is no such document, or something else than a document in its place, which is believed past every cache.
-fn is_missing(error: &SourceError) -> bool {
-    let is_other =
-        |error: &SourceError| matches!(error, SourceError::Remote(error) if matches!(error.cause, Cause::Protocol(_)));
-    is_absent(error) || is_other(error) && is_past_caches()
 }
 
 /// Reads `.zattrs`.
@@ -186,11 +187,10 @@ async fn attributes(documents: &impl Documents, group: &Location) -> Result<Attr
     // They are dropped in here, before another document is waited for.
     documents.alone(move || {
         let file = location.to_string();
-        if bytes.trim_ascii_start().starts_with(b"<") {
-            let cause = Cause::Protocol("a page in place of a document".to_owned());
-            return Err(RemoteError { url: file, range: None, attempts: 1, cause }.into());
-        }
-        let value = json::parse(&file, &bytes)?;
+        let value = match json::parse(&file, &bytes) {
+            Err(error) if bytes.trim_ascii_start().starts_with(b"<") => return Ok(Attributes::Page(error)),
+            value => value?,
+        };
         let attributes = JsonField::root(&file, &value)?;
         Ok(match image(&attributes, group)? {
             Some(image) => Attributes::Image(Box::new(image)),
