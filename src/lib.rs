@@ -22,6 +22,7 @@ mod length;
 mod lock;
 mod metadata;
 pub mod mountinfo;
+mod neuroglancer;
 mod ranges;
 mod remote;
 mod sample;

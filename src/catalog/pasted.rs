@@ -4,6 +4,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::document::bounds;
+use crate::neuroglancer;
 use crate::remote::shown_text;
 
 /// What viewers write before or behind an address, and the kind that it means.
@@ -86,18 +87,9 @@ pub(super) fn refusal(text: &str) -> Option<String> {
 /// The sources of the layers in the state of a viewer, as far as they are told; `None` where there are none to read.
 fn layers(state: &str) -> Option<String> {
     let state: Value = bounds::parse(&percent_decode_str(state).collect::<Vec<u8>>()).ok()?;
-    let layers: Vec<&Value> = match state.get("layers")? {
-        Value::Array(layers) => layers.iter().collect(),
-        Value::Object(layers) => layers.values().collect(),
-        _ => return None,
-    };
-    let sources = layers.into_iter().filter_map(|layer| layer.get("source")).flat_map(|source| match source {
-        Value::Array(sources) => sources.iter().collect(),
-        source => vec![source],
-    });
-    let addresses = sources.filter_map(|source| source.as_str().or_else(|| source.get("url")?.as_str()));
+    let layers = neuroglancer::layers(&state)?;
     let mut told: Vec<String> = Vec::new();
-    for address in addresses {
+    for (_, address) in layers.into_iter().flat_map(|(_, layer)| neuroglancer::sources(layer)) {
         let source = format!("`{}`", shown_text(address));
         let length: usize = told.iter().chain([&source]).map(|source| source.chars().count()).sum();
         if told.len() == MAX_LAYERS || length > TOLD_OF_LAYERS || source.contains(char::is_control) {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::dimension::{AXES, axis_named, scale_of};
 use super::layer_transform::LayerTransform;
+use crate::neuroglancer;
 use crate::zarr::StoreName;
 
 /// What to do with a link that does not hold what is asked for.
@@ -128,25 +129,14 @@ fn position(state: &Value) -> Result<[Place; 3], String> {
 
 /// The layers that may be stores of emfs, each with a rank: visible ones come before others, and images before what lies over them.
 fn layers(state: &Value) -> Result<Vec<(u8, SeenLayer)>, String> {
-    let layers: Vec<(Option<&str>, &Value)> = match &state["layers"] {
-        Value::Array(layers) => layers.iter().map(|layer| (layer["name"].as_str(), layer)).collect(),
-        // As states were until 2018.
-        Value::Object(layers) => layers.iter().map(|(name, layer)| (Some(name.as_str()), layer)).collect(),
-        _ => return Err("the state has no layers".to_owned()),
-    };
+    let layers = neuroglancer::layers(state).ok_or("the state has no layers")?;
     let mut found = Vec::new();
     for (name, layer) in layers {
-        let name = name.unwrap_or_default();
         let is_image = layer["type"].as_str().is_none_or(|kind| matches!(kind, "image" | "auto" | "new"));
         let is_visible = layer["visible"] != false && layer["archived"] != true;
         let rank = u8::from(!is_visible) * 2 + u8::from(!is_image);
-        let source = if layer.is_string() { layer } else { &layer["source"] };
-        let sources = match source {
-            Value::Array(sources) => sources.iter().collect(),
-            source => vec![source],
-        };
-        found.extend(sources.into_iter().filter_map(|source| {
-            let (dataset, store) = store_of(source.as_str().or(source["url"].as_str())?)?;
+        found.extend(neuroglancer::sources(layer).filter_map(|(source, address)| {
+            let (dataset, store) = store_of(address)?;
             let part = |of: Option<&Map<String, Value>>| of.and_then(|of| of.get("transform")).cloned();
             let transform = part(source.as_object()).unwrap_or_default();
             let old_transform = part(layer.as_object()).unwrap_or_default();

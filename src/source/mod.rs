@@ -34,7 +34,7 @@ pub use storage_format::StorageFormat;
 use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex};
-use crate::remote::{Compression, RemoteError};
+use crate::remote::{Cause, Compression, RemoteError};
 use crate::store::{Healable, Object, Witness, is_past_caches};
 
 /// What a source says about itself once it is open.
@@ -305,6 +305,16 @@ pub enum SourceError {
         /// What to do with it, where something helps.
         remedy: Option<Cow<'static, str>>,
     },
+}
+
+impl SourceError {
+    /// Why a file could not be had, where that is what is wrong.
+    pub fn cause(&self) -> Option<&Cause> {
+        match self {
+            SourceError::Remote(error) => Some(&error.cause),
+            SourceError::Malformed { .. } | SourceError::Unsupported { .. } => None,
+        }
+    }
 }
 
 impl Healable for SourceError {

@@ -46,18 +46,18 @@ pub(super) async fn said<T: Default>(
 
 /// Whether there is no such document. A store that may not be listed says 403 of what is not there.
 pub(super) fn is_absent(error: &SourceError) -> bool {
-    matches!(error, SourceError::Remote(error) if matches!(error.cause, Cause::NotFound | Cause::Denied(_)))
+    matches!(error.cause(), Some(Cause::NotFound | Cause::Denied(_)))
 }
 
 /// Whether it is bad for good. Some servers answer everything with a page, and any may do so once, so that what makes no sense
 /// is believed to be so past every cache only: with other axes all voxels are elsewhere.
 fn is_believed(error: &SourceError) -> bool {
-    let SourceError::Remote(error) = error else { return is_past_caches() };
-    match error.cause {
+    let Some(cause) = error.cause() else { return is_past_caches() };
+    match cause {
         Cause::Forbidden(_) | Cause::Elsewhere(_) | Cause::Request(_) => true,
         Cause::Protocol(_) | Cause::Gone(_) => is_past_caches(),
         // These three mean "not now".
-        Cause::Status(status) => (400..500).contains(&status) && !matches!(status, 408 | 425 | 429),
+        Cause::Status(status) => (400..500).contains(status) && !matches!(status, 408 | 425 | 429),
         _ => false,
     }
 }

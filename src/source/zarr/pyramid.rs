@@ -49,7 +49,7 @@ pub(super) struct LeftOut {
 impl LeftOut {
     /// Whether the origin says that there is none.
     pub fn is_missing(&self) -> bool {
-        matches!(&self.error, SourceError::Remote(error) if matches!(error.cause, Cause::NotFound | Cause::Gone(_)))
+        matches!(self.error.cause(), Some(Cause::NotFound | Cause::Gone(_)))
     }
 }
 

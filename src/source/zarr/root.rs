@@ -130,8 +130,7 @@ async fn settled(
         Ok(Attributes::Page(error)) | Err(error) => Err(error),
     };
     // Something else than a document in its place is believed past every cache.
-    let is_other =
-        |error: &SourceError| matches!(error, SourceError::Remote(error) if matches!(error.cause, Cause::Protocol(_)));
+    let is_other = |error: &SourceError| matches!(error.cause(), Some(Cause::Protocol(_)));
     let is_missing = |error: &SourceError| is_absent(error) || is_past_caches() && (is_page || is_other(error));
     match (node.await, v2) {
         // Once more, past every cache, it may be an image.
@@ -159,8 +158,7 @@ async fn without_attributes(
     attributes: SourceError,
     node: SourceError,
 ) -> Result<Root, SourceError> {
-    let is_denied =
-        |error: &SourceError| matches!(error, SourceError::Remote(error) if matches!(error.cause, Cause::Denied(_)));
+    let is_denied = |error: &SourceError| matches!(error.cause(), Some(Cause::Denied(_)));
     let is_settled = match is_absent(&node) {
         true => !is_denied(&node) || is_denied(&attributes),
         false => node.is_of_bytes() && is_past_caches(),
