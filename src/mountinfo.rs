@@ -1,6 +1,6 @@
 //! What is mounted where, from `/proc/self/mountinfo` (its format: proc_pid_mountinfo(5)).
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -129,6 +129,23 @@ pub fn at(path: &Path) -> io::Result<Option<Mount>> {
 /// All mounts at `path`, which [`resolve`] gave, the uppermost last.
 pub fn all_at(path: &Path) -> io::Result<Vec<Mount>> {
     Ok(mounts()?.into_iter().filter(|mount| mount.mountpoint == path).collect())
+}
+
+/// A process that has the filesystem with this device number in another mount namespace than this process, with the place
+/// where it is there. The processes of other users can be looked into by root alone.
+pub fn in_another_namespace(device: &str) -> Option<(i32, PathBuf)> {
+    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    let mut seen: HashSet<PathBuf> = namespace("self").into_iter().collect();
+    std::fs::read_dir("/proc").ok()?.find_map(|entry| {
+        let name = entry.ok()?.file_name();
+        let process: i32 = name.to_str()?.parse().ok()?;
+        if !seen.insert(namespace(name.to_str()?)?) {
+            return None;
+        }
+        let table = std::fs::read(format!("/proc/{process}/mountinfo")).ok()?;
+        let there = parse(&table).into_iter().find(|mount| mount.device == device)?;
+        Some((process, there.mountpoint))
+    })
 }
 
 /// `path` without symbolic links and dots, found without touching what is mounted at its end: a dead or hanging mount

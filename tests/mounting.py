@@ -57,6 +57,19 @@ def daemons(path):
     return found
 
 
+def guardian(daemon):
+    """The process that answers when a daemon has ended, while that lives."""
+    (found,) = [int(pid) for pid in pathlib.Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split()]
+    return found
+
+
+def is_running(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def wait_for(condition, seconds, what):
     """Waits until `condition()` is true, and fails after `seconds`."""
     deadline = time.monotonic() + seconds

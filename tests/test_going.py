@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import replica
-from mounting import BINARY, LEGACY_PYTHON, clean_up, daemons, emfs, is_mounted, mounted, wait_for
+from mounting import BINARY, LEGACY_PYTHON, clean_up, daemons, emfs, guardian, is_mounted, is_running, mounted, wait_for
 from readers import read_file
 
 READER = pathlib.Path(__file__).parent / "going_reader.py"
@@ -161,19 +161,6 @@ def test_umount_by_force_unmounts_under_readers(place):
         assert not is_mounted(place.path) and os.listdir(place.path) == [] and not daemons(place.path)
 
 
-def guardian(place):
-    """The process that answers when the daemon has ended, while that lives."""
-    (found,) = [int(pid) for pid in pathlib.Path(f"/proc/{place.pid}/task/{place.pid}/children").read_text().split()]
-    return found
-
-
-def is_running(pid):
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def test_of_a_mount_whose_daemon_was_killed_only_files_in_stores_are_said_to_be_there(place):
     place.mount()
     file = open(chunk(place.path), "rb", buffering=0)
@@ -207,7 +194,7 @@ def test_the_guardian_ends_with_its_mount(place, way):
     place.mount()
     if way == "second signal":
         read_file(chunk(place.path))
-    pid, guarding = place.pid, guardian(place)
+    pid, guarding = place.pid, guardian(place.pid)
     if way.startswith("SIG"):
         os.kill(pid, signal.Signals[way.split(",")[0]])
         place.ends()
@@ -227,7 +214,7 @@ def test_the_guardian_ends_with_its_mount(place, way):
 
 def test_signals_to_the_guardian_and_its_end_do_no_harm_to_a_mount_that_lives(place):
     place.mount()
-    guarding = guardian(place)
+    guarding = guardian(place.pid)
     wait_for(lambda: os.getsid(guarding) == guarding, 10, "a session of its own")
     for number in [signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT]:
         os.kill(guarding, number)
@@ -246,7 +233,7 @@ def test_signals_to_the_guardian_and_its_end_do_no_harm_to_a_mount_that_lives(pl
 
 def test_the_guardian_takes_next_to_no_memory(place):
     place.mount()
-    guarding, pid = guardian(place), place.pid
+    guarding, pid = guardian(place.pid), place.pid
     os.kill(pid, signal.SIGKILL)
     place.ends()
     for z in range(30):

@@ -16,7 +16,10 @@ const LETTING_GO: Duration = Duration::from_secs(1);
 /// The same where the mount is to go whoever uses it.
 const LETTING_GO_BY_FORCE: Duration = Duration::from_millis(500);
 
-/// How long the daemon may take to end.
+/// How long a daemon takes to end whose mount nobody has any more. One that takes longer is looked into.
+const ENDING_ALONE: Duration = Duration::from_secs(1);
+
+/// How long the daemon may take to end at most.
 const ENDING: Duration = Duration::from_secs(15);
 
 /// Unmount and wait until the daemon has ended.
@@ -27,7 +30,7 @@ readers take for zeros. Who reads is not known, since the kernel answers again w
 pub(super) struct UmountArgs {
     /// Where emfs is mounted; a mount whose daemon has died counts
     mountpoint: PathBuf,
-    /// Unmount although somebody read within the last minute, or still has a file open
+    /// Unmount although somebody read within the last minute, still has a file open, or has it in another mount namespace
     #[arg(long)]
     force: bool,
 }
@@ -81,7 +84,25 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
         ));
         return Ok(());
     }
-    let Some(daemon) = daemon else { return Ok(()) };
+    let Some(mut daemon) = daemon else { return Ok(()) };
+    if daemon.ends_within(ENDING_ALONE) {
+        return Ok(());
+    }
+    let holder = mountinfo::in_another_namespace(&mount.device);
+    if let Some((process, place)) = holder {
+        let (path, place) = (path.display(), place.display());
+        let outcome = if args.force { "what is read there fails from now on" } else { "emfs goes on for it" };
+        eprint_line(&format!(
+            "emfs umount: {path} is unmounted; process {process}, in a mount namespace of its own (a container, `emfs exec`), has \
+             the same emfs at {place}, and {outcome}"
+        ));
+        if !args.force {
+            return Ok(());
+        }
+    }
+    if args.force {
+        let _ = control::end(&mount);
+    }
     let process = daemon.process();
     if daemon.ends_within(ENDING) {
         return Ok(());

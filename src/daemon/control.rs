@@ -337,7 +337,7 @@ impl Watched {
     }
 
     /// Whether the daemon ends within `patience`.
-    pub fn ends_within(mut self, patience: Duration) -> bool {
+    pub fn ends_within(&mut self, patience: Duration) -> bool {
         let ended = self.0.set_read_timeout(Some(patience)).and_then(|()| self.0.read(&mut [0]));
         match ended {
             Ok(count) => count == 0,
@@ -434,7 +434,7 @@ mod tests {
         let page = ledger(&mount).unwrap();
         assert_eq!(page.failed.kept[0].line, "a/b: it broke");
         assert_eq!(super::mark(&mount).unwrap().trim_end(), page.mark);
-        let watched = Watched::new(&mount).unwrap();
+        let mut watched = Watched::new(&mount).unwrap();
         assert_eq!(watched.process(), i32::try_from(std::process::id()).ok());
         assert!(!watched.ends_within(Duration::from_millis(50)));
         // As if it had died: the socket stays behind.

@@ -293,8 +293,9 @@ impl Drop for Daemon {
             runtime.block_on(self.mounted.stop(PATIENCE));
             runtime.shutdown_background();
         }
+        // Whoever still has the mount, left to its readers, covered, or in another mount namespace, is to get errors.
         if let Some(guardian) = &mut self.guardian
-            && self.mounted.is_left()
+            && !self.mounted.has_ended()
         {
             guardian.stay();
         }

@@ -210,15 +210,10 @@ impl Mounted {
         self.replaces
     }
 
-    /// Leaves the mount where it is and fails all reads from now on as the kernel does when the process has ended,
-    /// `ENOTCONN`, so that who still reads learns of it. Only [`Mounted::detach`] takes it away then.
+    /// Leaves the mount to whoever has it and fails all reads from now on as the kernel does when the process has ended,
+    /// `ENOTCONN`, so that who still reads learns of it. Where it is in sight, only [`Mounted::detach`] takes it away then.
     pub fn leave(&self) {
         self.gone.store(true, Ordering::Release);
-    }
-
-    /// Whether it was left and is still there.
-    pub fn is_left(&self) -> bool {
-        self.gone.load(Ordering::Acquire) && self.is_there()
     }
 
     /// The way to the kernel, for [`super::guard`]: who has it open keeps the mount from being dead.
@@ -231,8 +226,7 @@ impl Mounted {
         KernelNames(self.session.notifier())
     }
 
-    #[cfg(test)]
-    /// Whether the session with the kernel is over.
+    /// Whether the session with the kernel is over: nobody has the mount any more, here or in another mount namespace.
     pub fn has_ended(&self) -> bool {
         self.ended.has_changed().is_err()
     }
@@ -257,8 +251,9 @@ impl Mounted {
         if self.covered.is_some() && uppermost == self.covered { unmount(&self.mountpoint, true) } else { Ok(()) }
     }
 
-    /// Unmounts; what is in use after `patience` is taken out of sight. Returns when the session is over, or when
-    /// programs still use it after twice the patience: the end of the process then ends it, as it does a covered mount.
+    /// Unmounts; what is in use after `patience` is taken out of sight. Returns when the session is over, or when programs
+    /// still use it after twice the patience, also such as have it in another mount namespace: the end of the process then
+    /// ends it, as it does a covered mount.
     pub async fn stop(&self, patience: Duration) {
         let give_up = tokio::time::Instant::now() + patience;
         while let Err(error) = self.unmount() {
@@ -275,7 +270,7 @@ impl Mounted {
             tokio::time::sleep(RETRY).await;
         }
         if tokio::time::timeout(patience, self.ended()).await.is_err() {
-            tracing::warn!("programs still use {}; their reads end now", self.mountpoint.display());
+            tracing::warn!("programs still use {}; their reads fail from now on", self.mountpoint.display());
         }
     }
 
