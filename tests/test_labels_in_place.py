@@ -1,5 +1,6 @@
 """Labels with a grid of their own: nanometres say where they lie over their image."""
 
+import csv
 import json
 import pathlib
 import subprocess
@@ -14,7 +15,7 @@ import lone_volumes
 import readers
 import reference_volumes
 from make_precomputed_fixtures import CLOUDVOLUME_PYTHON, SEGMENTATION, open_scale, read_scale, sharding
-from mounting import configuration, mounted
+from mounting import configuration, emfs, mounted
 from origin import Origin
 
 SHAPE, CENTRE, RADIUS = (180, 190, 200), (89.0, 96.0, 101.0), 84.0
@@ -88,6 +89,33 @@ def test_crops_cut_labels_by_nanometres(spheres):
     _, first, step = in_nanometres(crop)
     assert (corner <= first).all() and (corner > first - size).all()
     assert overlap(crop, crop / "labels" / "ball") >= 0.97
+
+
+@pytest.mark.parametrize("wanted", ["{crop}", "{crop}/labels/ball", "whole --box"])
+def test_what_is_warmed_and_located_of_a_crop_are_the_labels_over_it(spheres, tmp_path, wanted):
+    crop = "a.crop-z11-70_y20-121_x31-120.zarr"
+    what = ["v/a.zarr", "--box", "z11-70_y20-121_x31-120"] if "--box" in wanted else [wanted.format(crop=f"v/{crop}")]
+    config, cache = spheres.parent.parent / "config.toml", tmp_path / "cache"
+    emfs("warm", *what, "--config", config, "--cache-dir", cache)
+    with mounted(tmp_path / "m", config.read_text(), "--offline", cache=cache) as mount:
+        for name in ["labels/ball"] if "labels" in wanted else ["", "labels/ball"]:
+            found = readers.zarr_array(mount / "v" / crop / name, 0, False)
+            np.testing.assert_array_equal(found, readers.zarr_array(spheres / crop / name, 0, False))
+    for place in (f"{crop}/labels/ball/s0", f"{crop}/labels/ball/s0/0/0/0"):
+        located = emfs("locate", f"v/{place}", "--config", config, "--cache-dir", cache, "--offline", "--json")
+        blocks = json.loads(located.stdout)["blocks"]
+        assert blocks and all(block["absent"] or block["kept"] == block["length"] for block in blocks), f"{place}: {blocks}"
+
+
+def test_places_that_are_sampled_from_labels_in_a_crop_lie_in_what_the_mount_shows_of_them(spheres):
+    crop = "a.crop-z11-70_y20-121_x31-120.zarr"
+    config = spheres.parent.parent / "config.toml"
+    voxels = readers.zarr_array(spheres / crop / "labels" / "ball", 0, False)
+    rows = emfs("sample", f"v/{crop}/labels/ball", "--count", 50, "--size", 8, "--config", config).stdout.splitlines()
+    rows = list(csv.DictReader(row for row in rows if not row.startswith("#")))
+    assert len(rows) == 50
+    for row in rows:
+        assert all(int(row[axis]) + int(row["d" + axis]) <= n for axis, n in zip("zyx", voxels.shape)), row
 
 
 def test_what_values_mean_is_told_to_viewers(spheres):

@@ -89,7 +89,7 @@ fn blocks(catalog: &Catalog, path: &str, cache: &CacheArgs) -> Result<Vec<Block>
     finish(async {
         let name = place.image_name();
         let opened = session.open(place.source(), &name).await.map_err(|error| failed(error.to_string()))?;
-        let view = place.view(&opened.pyramid).map_err(|error| failed(error.to_string()))?;
+        let view = place.view(&session, &opened.pyramid).await.map_err(failed)?;
         let region = place::region(&view, *level, chunk).map_err(failed)?;
         let computed = computed(&opened.image, *level, &region).await;
         let (level, region) = opened.image.stored(*level, region);

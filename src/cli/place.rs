@@ -1,7 +1,9 @@
 //! A place in the tree as a command names it: a store, a level of it, some of its chunks.
 
 use super::CliError;
+use super::session::Session;
 use super::target::{self, NamedStore};
+use crate::archive::ImageFailure;
 use crate::catalog::{Catalog, LabelSpec, MAIN_IMAGE, SourceSpec};
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::view::{LevelNames, ViewError, ViewSpec};
@@ -66,20 +68,62 @@ impl<'a> ImagePlace<'a> {
         self.label.map_or(&self.store.image.source, |label| &label.source)
     }
 
-    /// The image through the view, labels with their own chunks where the view's do not suit them.
-    pub fn view(&self, pyramid: &Pyramid) -> Result<View, ViewError> {
-        self.through(self.store.view, pyramid)
+    /// Whether a crop says what of labels is shown, so that it takes the image to tell. `part`: a box of what the view shows.
+    pub fn lies_over_image(&self, part: Option<Region>) -> bool {
+        self.label.is_some() && self.store.view.crop.or(part).is_some()
     }
 
+    /// The image that labels lie over.
+    pub async fn image(&self, session: &Session) -> Result<Pyramid, ImageFailure> {
+        let image = &self.store.image;
+        let name = format!("{}/{}", self.store.dataset.name, image.name);
+        Ok(session.open(&image.source, &name).await?.pyramid)
+    }
+
+    /// The view, or a `part` of what it shows, in voxels of its s0. `over`: the image, where the place lies over it.
+    pub fn seen<'p>(&self, over: Option<&'p Pyramid>, part: Option<Region>) -> Seen<'p> {
+        let crop = match (self.store.view.crop, part) {
+            (None, crop) | (crop, None) => crop,
+            (Some(of), Some(part)) => Some(shifted(&part, of.start)),
+        };
+        Seen { spec: ViewSpec { crop, ..self.store.view }, is_label: self.label.is_some(), over }
+    }
+
+    /// The image through the view; labels that it leaves out are an error.
+    pub async fn view(&self, session: &Session, pyramid: &Pyramid) -> Result<View, String> {
+        let over = match self.lies_over_image(None) {
+            true => Some(self.image(session).await.map_err(|error| error.to_string())?),
+            false => None,
+        };
+        let view = self.seen(over.as_ref(), None).view(pyramid).map_err(|error| error.to_string())?;
+        view.ok_or_else(|| "these labels do not lie over the crop, or it is not known where they lie".to_owned())
+    }
+}
+
+/// What of an image is shown, as the mount shows it.
+#[derive(Debug)]
+pub(super) struct Seen<'p> {
+    spec: ViewSpec,
+    is_label: bool,
+    over: Option<&'p Pyramid>,
+}
+
+impl Seen<'_> {
     /// The same with all levels, also where the view shows one of them.
-    pub fn all_levels(&self, pyramid: &Pyramid) -> Result<View, ViewError> {
-        self.through(ViewSpec { level: None, ..self.store.view }, pyramid)
+    pub fn with_all_levels(self) -> Self {
+        Seen { spec: ViewSpec { level: None, ..self.spec }, ..self }
     }
 
-    fn through(&self, spec: ViewSpec, pyramid: &Pyramid) -> Result<View, ViewError> {
-        match spec.apply(pyramid) {
-            Err(_) if self.label.is_some() => ViewSpec { chunk: None, ..spec }.apply(pyramid),
-            view => view,
+    /// The image through the view, labels with their own chunks where the view's do not suit them; `None` of labels that
+    /// it leaves out.
+    pub fn view(&self, pyramid: &Pyramid) -> Result<Option<View>, ViewError> {
+        match self.over {
+            Some(image) => self.spec.show_label(image, pyramid, |spec, label| spec.apply(label)),
+            None if self.is_label => {
+                let own_chunks = ViewSpec { chunk: None, ..self.spec };
+                self.spec.apply(pyramid).or_else(|_| own_chunks.apply(pyramid)).map(Some)
+            }
+            None => self.spec.apply(pyramid).map(Some),
         }
     }
 }
@@ -139,8 +183,13 @@ pub(super) fn region(view: &View, level: LevelIndex, chunk: &[u64]) -> Result<Re
         corner[1][axis] = index;
     }
     let (first, last) = (grid.region(CellIndex(corner[0])), grid.region(CellIndex(corner[1])));
-    let shift = |voxel: [u64; 3]| std::array::from_fn(|axis| voxel[axis].saturating_add(origin[axis]));
-    Ok(Region { start: shift(first.start), end: shift(last.end) })
+    Ok(shifted(&Region { start: first.start, end: last.end }, *origin))
+}
+
+/// A box by as many voxels farther on.
+fn shifted(region: &Region, by: [u64; 3]) -> Region {
+    let shift = |voxel: [u64; 3]| std::array::from_fn(|axis| voxel[axis].saturating_add(by[axis]));
+    Region { start: shift(region.start), end: shift(region.end) }
 }
 
 #[cfg(test)]

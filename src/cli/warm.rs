@@ -27,6 +27,7 @@ use crate::daemon::TIMEOUT;
 use crate::disk::{CacheUse, Disk, FolderAccess};
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::view::ViewSpec;
+use crate::volume::Pyramid;
 use crate::volume::warm::{WarmProgress, warm, warm_computed};
 
 /// Memory for the voxels that display windows are taken from; an eighth of it for what waits to be kept, which has to be
@@ -208,8 +209,15 @@ struct WarmRun<'a> {
 impl WarmRun<'_> {
     async fn image(&self, wanted: &WantedImage<'_>, opened: &OpenImage) {
         let mut boxes: Vec<(LevelIndex, Region)> = Vec::new();
+        let over = match wanted.wishes.iter().find(|wish| wish.place.lies_over_image(self.args.within)) {
+            Some(wish) => match wish.place.image(self.session).await {
+                Ok(image) => Some(image),
+                Err(error) => return self.failures.lock().add(format!("{}: its image: {error}", wanted.name)),
+            },
+            None => None,
+        };
         for wish in &wanted.wishes {
-            match self.boxes(wish, &wanted.name, opened) {
+            match self.boxes(wish, &wanted.name, (opened, over.as_ref())) {
                 Ok(more) => boxes.extend(more),
                 Err(reason) => {
                     let at = self.args.place_of(wish.at);
@@ -256,9 +264,16 @@ impl WarmRun<'_> {
     }
 
     /// Levels of the image and the voxels of them that are wanted.
-    fn boxes(&self, wish: &Wish<'_>, name: &str, opened: &OpenImage) -> Result<Vec<(LevelIndex, Region)>, String> {
+    fn boxes(
+        &self,
+        wish: &Wish<'_>,
+        name: &str,
+        (opened, over): (&OpenImage, Option<&Pyramid>),
+    ) -> Result<Vec<(LevelIndex, Region)>, String> {
         let place = &wish.place;
-        let view = place.view(&opened.pyramid).map_err(|error| error.to_string())?;
+        let view = place.seen(over, None).view(&opened.pyramid).map_err(|error| error.to_string())?;
+        // Labels that do not lie over the crop.
+        let Some(view) = view else { return Ok(Vec::new()) };
         let (levels, chunk): (Vec<LevelIndex>, &[u64]) = match &place.part {
             ImagePart::Document => return Ok(Vec::new()),
             ImagePart::Level(level, chunk) => (vec![*level], chunk),
@@ -282,9 +297,7 @@ impl WarmRun<'_> {
             }
         };
         // The box is one of s0, also where that is not shown.
-        let all = place.all_levels(&opened.pyramid).map_err(|error| error.to_string())?;
-        let within =
-            self.args.within.map(|crop| ViewSpec { crop: Some(crop), ..ViewSpec::default() }.apply(&all.pyramid));
+        let within = self.args.within.map(|part| place.seen(over, Some(part)).with_all_levels().view(&opened.pyramid));
         let within = within.transpose().map_err(|error| error.to_string())?;
         let mut boxes = Vec::new();
         for level in levels {
@@ -299,14 +312,9 @@ impl WarmRun<'_> {
                 region = wanted;
             }
             if let Some(within) = &within {
-                let number = usize::from(level.0);
-                // Of coarser levels a small box shows nothing.
-                let (Some(shown), Some(start)) = (within.pyramid.levels.get(number), within.origins.get(number)) else {
-                    continue;
-                };
-                let start = std::array::from_fn(|axis| start[axis].saturating_add(all.origins[number][axis]));
-                let end = std::array::from_fn(|axis| start[axis].saturating_add(shown.grid.shape.0[axis]));
-                match region.intersection(&Region { start, end }) {
+                // Of coarser levels a small box shows nothing, and of labels that lie beside it.
+                let part = within.as_ref().and_then(|within| place::region(within, level, &[]).ok());
+                match part.and_then(|part| region.intersection(&part)) {
                     Some(part) => region = part,
                     None => continue,
                 }

@@ -44,7 +44,7 @@ impl<'a> SampledLevel<'a> {
         let name = place.image_name();
         let failed = |reason: String| CliError::Failed(format!("{name}: {reason}"));
         let opened = session.open(place.source(), &name).await.map_err(|error| failed(error.to_string()))?;
-        let view = place.view(&opened.pyramid).map_err(|error| failed(error.to_string()))?;
+        let view = place.view(session, &opened.pyramid).await.map_err(failed)?;
         let choice = match (&place.part, choice) {
             (ImagePart::All, choice) => choice,
             (ImagePart::Level(level, chunk), LevelChoice::Finest) if chunk.is_empty() => LevelChoice::Level(*level),
