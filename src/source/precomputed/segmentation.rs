@@ -104,14 +104,16 @@ fn fill<const N: usize>(
         }
         1 | 2 | 4 | 8 | 16 | 32 => {
             let values = data.get(values as usize..).ok_or("its indices are behind the end")?;
-            let (per_word, mask) = ((32 / bits) as usize, u32::MAX >> (32 - bits));
+            // Powers of two, so that places of indices are told by shifts: a division for each voxel takes longer than the rest.
+            let (bits_shift, word_shift) = (bits.trailing_zeros(), (32 / bits).trailing_zeros());
+            let (in_word, mask) = ((1 << word_shift) - 1, u32::MAX >> (32 - bits));
             let last = ((extent[0] - 1) * block[1] + extent[1] - 1) * block[2] + extent[2] - 1;
-            let values = values.get(..=last / per_word).ok_or("its indices go on behind the end")?;
+            let values = values.get(..=last >> word_shift).ok_or("its indices go on behind the end")?;
             for (z, y) in rows {
                 let index = (z * block[1] + y) * block[2];
                 for (voxel, index) in out[row((z, y))].iter_mut().zip(index..) {
-                    let word = u32::from_le_bytes(values[index / per_word]);
-                    let entry = word >> (bits as usize * (index % per_word)) & mask;
+                    let word = u32::from_le_bytes(values[index >> word_shift]);
+                    let entry = word >> ((index & in_word) << bits_shift) & mask;
                     *voxel = *lookup_table.get(entry as usize).ok_or(SHORT)?;
                 }
             }
