@@ -73,6 +73,13 @@ def viv(long):
         yield page
 
 
+@pytest.fixture(scope="module")
+def vizarr(long):
+    """The address of a page on vizarr, which takes the addresses of vizarr's own."""
+    with built("vizarr", long, "node", "build.mjs", "dist") as page:
+        yield page
+
+
 def attributes(server, dataset):
     return json.loads(server.get(f"/{dataset}/em.zarr/.zattrs")[2])
 
@@ -182,14 +189,6 @@ def test_viv_shows_the_slice_of_a_link_for_vizarr(shown, window, viv, dataset):
     inside = (y >= 0) & (y < plane.shape[0]) & (x >= 0) & (x < plane.shape[1])
     got, expected = picture[inside] / 255, np.clip((plane[y[inside], x[inside]] - low) / (high - low), 0, 1)
     assert len(got) > 10_000 and np.corrcoef(got, expected)[0, 1] >= 0.95 and abs(got.mean() - expected.mean()) < 0.03
-
-
-@pytest.fixture(scope="module")
-def vizarr():
-    if "EMFS_VIZARR" not in os.environ:
-        pytest.skip("needs a page of vizarr, named by EMFS_VIZARR")
-    with browser.pages(pathlib.Path(os.environ["EMFS_VIZARR"])) as page:
-        yield page
 
 
 @needs_browser
