@@ -1,11 +1,9 @@
-"""Links of `emfs link`, opened in a headless Chromium: neuroglancer and Viv of the npm registry, and the pages of the server itself.
+"""Links of `emfs link`, opened in a headless Chromium: neuroglancer, Viv and vizarr of the npm registry, and the pages of the server.
 
 These viewers are fetched and bundled (half a minute each), so that part is for `--long`; the pages are looked at wherever a Chromium is.
-vizarr is in no registry: `EMFS_VIZARR` names the folder of its page, built from its sources.
 """
 
 import json
-import os
 import pathlib
 import shutil
 import subprocess
@@ -55,7 +53,7 @@ def built(name, long, *command):
     if not (app / "dist" / "main.js").exists():
         subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent"], cwd=app, check=True, timeout=600)
         subprocess.run(command, cwd=app, check=True, timeout=300)
-        shutil.copy(app / "index.html", app / "dist")
+    shutil.copy(app / "index.html", app / "dist")
     return browser.pages(app / "dist")
 
 
