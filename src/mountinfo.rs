@@ -50,6 +50,8 @@ pub enum MountState {
 pub struct Mount {
     /// Device number `major:minor`, the same wherever the filesystem is seen.
     pub device: String,
+    /// The directory of the filesystem that is seen there, from its own root: another than `/` of a bind mount of a part.
+    pub root: PathBuf,
     /// Where it is mounted.
     pub mountpoint: PathBuf,
     /// Type of the filesystem: `fuse` or `fuse.emfs` for emfs.
@@ -85,14 +87,15 @@ impl Mount {
     fn parse(line: &[u8]) -> Option<Mount> {
         let mut fields = line.split(|&byte| byte == b' ');
         let device = text(fields.nth(2)?);
-        let mountpoint = PathBuf::from(OsString::from_vec(unescape(fields.nth(1)?)));
+        let root = PathBuf::from(OsString::from_vec(unescape(fields.next()?)));
+        let mountpoint = PathBuf::from(OsString::from_vec(unescape(fields.next()?)));
         // Optional fields end at a dash of their own.
         fields.find(|field| *field == b"-")?;
         let kind = text(fields.next()?);
         let source = text(fields.next()?);
         let options = text(fields.next()?);
         let user = options.split(',').find_map(|option| option.strip_prefix("user_id=")?.parse().ok());
-        Some(Mount { device, mountpoint, kind, source, user })
+        Some(Mount { device, root, mountpoint, kind, source, user })
     }
 }
 
@@ -231,7 +234,7 @@ mod tests {
 
     const TABLE: &str = r"22 28 0:20 / /sys rw,nosuid - sysfs sysfs rw
 77 28 0:45 / /mnt/a\040b ro,nosuid,nodev,noatime shared:12 master:1 - fuse.emfs emfs rw,user_id=1000,group_id=1000
-78 28 0:46 / /mnt/root ro,nosuid - fuse emfs rw,user_id=0,group_id=0,default_permissions
+78 28 0:46 /a\040b/em.zarr /mnt/root ro,nosuid - fuse emfs rw,user_id=0,group_id=0,default_permissions
 79 28 0:47 / /mnt/ssh rw - fuse.sshfs host:/ rw,user_id=1000
 short line
 ";
@@ -244,6 +247,7 @@ short line
         assert_eq!((mounts[1].device.as_str(), mounts[1].user), ("0:45", Some(1000)));
         assert_eq!(mounts.iter().map(Mount::is_emfs).collect::<Vec<_>>(), [false, true, true, false]);
         assert_eq!(mounts[0].user, None);
+        assert_eq!((mounts[1].root.as_path(), mounts[2].root.as_path()), (Path::new("/"), Path::new("/a b/em.zarr")));
     }
 
     #[test]

@@ -77,6 +77,24 @@ def test_a_mountpoint_that_is_not_empty_is_a_sentence(tmp_path, config):
     assert (tmp_path / "m" / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("option", ["--log", "--cache-dir"])
+def test_what_emfs_writes_may_not_lie_in_the_mountpoint_and_nothing_is_left_there(tmp_path, config, option):
+    (tmp_path / "m").mkdir()
+    done = emfs("mount", tmp_path / "m", "--config", config, option, tmp_path / "m" / "x", check=False)
+    sentence(done, option, "lies in the mountpoint", code=2)
+    assert list((tmp_path / "m").iterdir()) == []
+
+
+def test_without_the_table_of_mounts_it_is_that_what_is_missing(tmp_path, config):
+    if os.getuid() != 0:
+        pytest.skip("hiding /proc needs root")
+    (tmp_path / "m").mkdir()
+    hidden = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", 'umount -l /proc && exec "$@"', "sh", BINARY, "mount", tmp_path / "m", "--config", config],
+        capture_output=True, text=True, timeout=60)
+    sentence(hidden, "/proc/self/mountinfo", "mount /proc")
+
+
 def test_a_second_mount_at_the_same_place_is_a_sentence(tmp_path):
     with mounted(tmp_path, VALID) as mount:
         sentence(emfs("mount", mount.path, "--config", mount.config_file, check=False), "already|mounted|in use")
@@ -138,6 +156,8 @@ WRONG = {
     "image-called-em": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x" }\n[[dataset.image]]\nname = "em"\nsource = { kind = "tiff", url = "http://h/x" }\n', 5, "em"),
     "view-that-is-no-box": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x" }\n[[dataset.view]]\nname = "v"\nimage = "em"\ncrop = "z0-4"\n', 7, "crop"),
     "no-connections": ('[host."h"]\nconnections = 0\n', 2, "connections"),
+    "host-with-scheme": ('[host."https://h/x"]\nconnections = 1\n', 1, "stands alone, without `https://`"),
+    "home-of-the-shell": ('[[dataset]]\nname = "a"\nsource = { kind = "zarr", url = "~/v.zarr" }\n', 3, "write the whole path"),
     "negative-rate": ('[host."h"]\nrate = -1.0\n', 2, "rate"),
 }
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import zarr
 
-from mounting import BINARY, emfs
+from mounting import BINARY, configuration, daemons, emfs, mounted, wait_for
 
 CHUNK = "em.zarr/s0/0/0/0"
 
@@ -99,3 +100,30 @@ def test_what_cannot_be_reached_fails_in_seconds_with_one_sentence(tmp_path):
         done = emfs(*command, "--config", config, "--cache-size", "0", check=False)
         assert done.returncode == 1 and time.monotonic() - begin < 20
         assert len(done.stderr.strip().splitlines()) == 1 and "127.0.0.1:9" in done.stderr, done.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a bind mount needs root")
+@pytest.mark.parametrize("part", ["hemibrain", "hemibrain/em.zarr"])
+def test_a_path_in_a_bind_mount_of_a_part_means_what_is_there(demo, tmp_path, part):
+    """As containers are given one dataset."""
+    bound = tmp_path / "bound"
+    bound.mkdir()
+    subprocess.run(["mount", "--bind", demo.mount / part, bound], check=True)
+    try:
+        chunk = f"hemibrain/{CHUNK}"
+        for at, spelling in ((tmp_path, bound / chunk.removeprefix(f"{part}/")), (bound, chunk.removeprefix(f"{part}/"))):
+            told = json.loads(emfs("locate", spelling, "--json", cwd=at).stdout)
+            assert told["path"] == chunk and told["blocks"]
+        assert "image em" in emfs("explain", bound if "zarr" in part else bound / "em.zarr").stdout
+    finally:
+        subprocess.run(["umount", bound], check=True)
+
+
+@pytest.mark.parametrize("command", ["warm", "locate", "explain", "export"])
+def test_of_a_mount_whose_daemon_has_died_each_command_says_so_and_what_to_do(tmp_path, command):
+    with mounted(tmp_path / "m", configuration({"v": {"kind": "tiff", "url": "http://127.0.0.1:9/v.tif"}})) as mount:
+        os.kill(mount.pid, signal.SIGKILL)
+        wait_for(lambda: not daemons(mount.path), 10, "the daemon's end")
+        more = [tmp_path / "copy"] if command == "export" else []
+        done = emfs(command, mount / "v" / "em.zarr", *more, check=False)
+        assert done.returncode == 1 and "does not listen; if it has died" in done.stderr and f"`emfs umount {mount.path}`" in done.stderr, done.stderr

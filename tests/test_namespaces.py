@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import reference_volumes
-from mounting import configuration, daemons, emfs, guardian, is_mounted, is_running, mounted, wait_for
+from mounting import BINARY, configuration, daemons, emfs, guardian, is_mounted, is_running, mounted, wait_for
 from origin import Origin
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="a mount namespace needs root")
@@ -82,3 +82,19 @@ def test_a_copy_in_another_mount_namespace_says_that_chunks_are_there_and_fails_
     process.kill()
     if not is_mounted(mount.path):
         wait_for(lambda: not is_running(guarding), 10, "the guardian's end with the last who has the mount")
+
+
+@pytest.mark.parametrize("within", ["unshare", "exec"])
+@pytest.mark.parametrize("force", [[], ["--force"]], ids=["kindly", "by force"])
+def test_whoever_unmounts_a_copy_ends_nothing_but_that(tmp_path, force, within):
+    with Origin(tmp_path) as origin:
+        reference_volumes.one_bright_voxel(tmp_path / "v.tif", (4, 32, 600), (1, 2, 3), 250, "u1")
+        config = configuration({"v": {"kind": "tiff", "url": f"{origin.url}/v.tif", "voxel_size": [8, 8, 8]}})
+        with mounted(tmp_path / "m", config, timeout=20) as mount:
+            inside = ["unshare", "--mount", "--propagation", "private"]
+            if within == "exec":
+                inside = [BINARY, "exec", "--config", mount.config_file, "--cache-size", "0", "--"]
+            done = subprocess.run([*inside, BINARY, "umount", *force, mount.path], capture_output=True, text=True, timeout=30)
+            assert done.returncode == 0 and f"goes on where its daemon runs, at {mount.path}" in done.stderr, done.stderr
+            assert is_mounted(mount.path) and mount.alive()
+            assert len((mount / "v" / "em.zarr" / "s0" / "0" / "0" / "0").read_bytes()) > 0

@@ -8,6 +8,7 @@ import shutil
 import numcodecs
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 import readers
@@ -43,6 +44,20 @@ REASONS = {
     "reset": (lambda folder: None, Fault("reset"), "onnection", "emfs status"),
     "html": (lambda folder: None, Fault("html"), "image/", "Compare the address"),
 }
+
+
+def test_offline_it_is_said_that_nobody_is_asked_and_of_a_server_without_ranges_what_helps(tmp_path):
+    tifffile.imwrite(tmp_path / "v.tif", np.ones((20, 200, 200), "u1"), photometric="minisblack")
+    with Origin(tmp_path) as origin:
+        config = configuration({"a": {"kind": "tiff", "url": f"{origin.url}/v.tif", "voxel_size": [8, 8, 8]}})
+        with mounted(tmp_path / "offline", config, "--offline", cache=tmp_path / "cache") as mount:
+            assert listed(mount / "a" / "em.zarr") == [[ERROR], [ERROR]]
+            text = (mount / "a" / "em.zarr" / ERROR).read_text()
+            assert "Nobody is asked" in text and "`emfs warm`" in text, text
+        origin.fault = lambda request: Fault("ok200")
+        with mounted(tmp_path / "whole", config, timeout=3) as mount:
+            assert listed(mount / "a" / "em.zarr") == [[ERROR], [ERROR]]
+            assert "a server that knows them" in (mount / "a" / "em.zarr" / ERROR).read_text()
 
 
 def listed(folder):

@@ -127,6 +127,15 @@ def test_fusermount3_missing_is_a_sentence(home, scene):
     assert done.returncode == 1 and "fusermount3" in done.stderr and "fuse3" in done.stderr, done.stderr
 
 
+def test_the_mount_of_another_user_is_not_unmounted_and_it_is_said_whose_it_is(home, scene, tmp_path):
+    config, _ = scene
+    with mounted(tmp_path / "m", config, "--allow-other") as mount:
+        os.chmod(tmp_path, 0o755)
+        done = as_user(home / "emfs", "umount", mount.path, home=home)
+        assert done.returncode == 1 and "was mounted by user 0; only they and root can unmount it" in done.stderr, done.stderr
+        assert is_mounted(mount.path)
+
+
 def test_others_are_kept_out_unless_allowed(scene):
     config, volume = scene
     right = expected.chunk_bytes(volume.levels[0], volume.chunk[0], (0, 0, 0))

@@ -190,6 +190,10 @@ fn limits(place: CatalogText<'_>, hosts: BTreeMap<Spanned<String>, RawHost>) -> 
     let mut by_host = LimitsByHost::default();
     for (name, raw) in hosts {
         // In the form that URLs give back, so that a request finds it.
+        if name.get_ref().contains('/') {
+            let reason = format!("`{}`: the name of a host stands alone, without `https://` and path", name.get_ref());
+            return Err(place.error(name.span(), "host", reason));
+        }
         let host = url::Host::parse(name.get_ref())
             .map_err(|error| place.error(name.span(), "host", format!("`{}`: {error}", name.get_ref())))?
             .to_string();

@@ -108,6 +108,9 @@ pub(super) fn brief(text: &str) -> String {
 
 /// The address of a volume of the kind `kind` without what viewers add to it.
 pub(super) fn address(text: &str, kind: &str) -> Result<String, String> {
+    if text == "~" || text.starts_with("~/") {
+        return Err("`~` is the shell's and is not expanded here; write the whole path".to_owned());
+    }
     let mut text = text;
     while let Some((scheme, rest)) = text.split_once("://") {
         if let Some(reason) = refusal(text) {

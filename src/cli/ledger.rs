@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::output::print;
 use super::{CliError, mounted};
-use crate::daemon::control;
+use crate::daemon::client;
 use crate::ledger::{Entries, LedgerPage, Mark};
 
 /// Print a mark, for `emfs status --failed --since MARK`.
@@ -24,7 +24,7 @@ pub(super) struct MarkArgs {
 /// Asks the daemon for a mark and prints it.
 pub(super) fn mark(args: &MarkArgs) -> Result<(), CliError> {
     let peer = mounted::peer(&args.mountpoint)?;
-    let text = control::mark(peer.clone()).map_err(control::unanswered(peer))?;
+    let text = client::mark(peer.clone()).map_err(client::unanswered(peer))?;
     Ok(print(&text)?)
 }
 
@@ -39,7 +39,7 @@ pub(super) struct LedgerQuery<'a> {
 /// Lists what failed; that is an error where something did.
 pub(super) fn failed(mountpoint: &std::path::Path, asked: LedgerQuery<'_>) -> Result<(), CliError> {
     let peer = mounted::peer(mountpoint)?;
-    let page = control::ledger(peer.clone()).map_err(control::unanswered(peer))?;
+    let page = client::ledger(peer.clone()).map_err(client::unanswered(peer))?;
     let page = match asked.since {
         None => page,
         Some(mark) => page.since(mark).ok_or_else(|| {

@@ -91,6 +91,18 @@ pub(super) fn run(args: MountArgs) -> Result<(), CliError> {
 
 /// Refuses options that do not go together, before there is a second process, which could only say that it failed.
 fn check(args: &MountArgs) -> Result<(), CliError> {
+    let absolute = |path: &PathBuf| std::path::absolute(path).map_err(CliError::system(path.display().to_string()));
+    let mountpoint = absolute(&args.mountpoint)?;
+    for (option, path) in [("--log", &args.log), ("--cache-dir", &args.options.cache.cache_dir)] {
+        if let Some(path) = path
+            && absolute(path)?.starts_with(&mountpoint)
+        {
+            return Err(CliError::Usage(format!(
+                "{option} {} lies in the mountpoint, where the mount hides it; name another place",
+                path.display()
+            )));
+        }
+    }
     match args.serve {
         Some(address) => args.web.check(address),
         None if args.web.is_given() => {

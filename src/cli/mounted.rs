@@ -9,7 +9,7 @@ use super::config::ConfigArgs;
 use super::session::CacheArgs;
 use super::{CliError, umount};
 use crate::catalog::Catalog;
-use crate::daemon::{Peer, control};
+use crate::daemon::{Peer, client};
 use crate::mountinfo::{self, Mount};
 
 /// What a path that a command was given means.
@@ -101,7 +101,7 @@ fn mount_of(path: &Path) -> Result<Mount, CliError> {
 
 /// The catalogue and the cache of a mount, where none were named, and where it serves.
 fn of_mount(mount: &Mount, config: &ConfigArgs, cache: &CacheArgs) -> Result<OfMount, CliError> {
-    let told = control::flushed_status(mount).map_err(CliError::system(mount.mountpoint.display().to_string()))?;
+    let told = client::flushed_status(mount).map_err(client::unanswered(mount))?;
     let report: Value =
         serde_json::from_str(&told).map_err(|error| CliError::Failed(format!("the daemon: {error}")))?;
     let mut cache = cache.clone();
@@ -113,7 +113,7 @@ fn of_mount(mount: &Mount, config: &ConfigArgs, cache: &CacheArgs) -> Result<OfM
     cache.offline |= report["offline"] == true && !cache.revalidate;
     let catalog = match config.file {
         Some(_) => config.catalog()?,
-        None => control::catalogue(mount).map_err(CliError::system(mount.mountpoint.display().to_string()))?.parse()?,
+        None => client::catalogue(mount).map_err(client::unanswered(mount))?.parse()?,
     };
     Ok(OfMount { catalog, cache, url: report["url"].as_str().map(str::to_owned) })
 }
@@ -128,6 +128,8 @@ fn below_a_mount(path: &Path) -> Result<Option<(Mount, String)>, CliError> {
     let resolved = mountinfo::followed(&absolute, |place| uppermost(place).is_some());
     Ok(uppermost(&resolved).map(|mount| {
         let below = resolved.strip_prefix(&mount.mountpoint).unwrap_or(&resolved);
-        (mount.clone(), below.display().to_string())
+        // A bind mount may show a part of the tree, as containers are given one dataset.
+        let below = mount.root.strip_prefix("/").unwrap_or(&mount.root).join(below);
+        (mount.clone(), below.display().to_string().trim_end_matches('/').to_owned())
     }))
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::output::{aligned_columns, print};
 use super::size::human;
 use super::{CliError, ledger, mounted};
-use crate::daemon::control;
+use crate::daemon::client;
 use crate::ledger::Mark;
 
 /// Show what a mount or a server has done so far.
@@ -39,7 +39,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
         return ledger::failed(&args.mountpoint, asked);
     }
     let peer = mounted::peer(&args.mountpoint)?;
-    let text = control::status(peer.clone()).map_err(control::unanswered(peer))?;
+    let text = client::status(peer.clone()).map_err(client::unanswered(peer))?;
     if args.json {
         return Ok(print(&text)?);
     }

@@ -4,9 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::unistd::geteuid;
+
 use super::CliError;
 use super::output::eprint_line;
-use crate::daemon::control::{self, Recent, Watched};
+use crate::daemon::client::{self, Watched};
+use crate::daemon::control::Recent;
 use crate::fuse::{UnmountError, unmount};
 use crate::mountinfo::{self, Mount, MountState};
 
@@ -39,7 +42,11 @@ pub(super) struct UmountArgs {
 pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
     let mount = find(&args.mountpoint)?;
     let path = &mount.mountpoint;
-    let state = match control::reader(&mount) {
+    if let Some(owner) = mount.user.filter(|owner| !geteuid().is_root() && *owner != geteuid().as_raw()) {
+        let path = path.display();
+        return Err(CliError::Failed(format!("{path} was mounted by user {owner}; only they and root can unmount it")));
+    }
+    let state = match client::reader(&mount) {
         Ok(Some(reader)) if !args.force => return Err(refusal(path, &reader)),
         // It hangs, and so would who asks it for more.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => MountState::Silent,
@@ -63,7 +70,7 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
                 unmount(path, true)?;
                 // Else it goes on for what programs have open. One that hangs is told of below.
                 if elsewhere().is_none() {
-                    let _ = control::end(&mount);
+                    let _ = client::end(&mount);
                 }
                 break;
             }
@@ -84,24 +91,41 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
         ));
         return Ok(());
     }
-    let Some(mut daemon) = daemon else { return Ok(()) };
+    match daemon {
+        Some(daemon) => ends(&mount, daemon, state, args.force),
+        None => Ok(()),
+    }
+}
+
+/// Waits for the end of a daemon whose mount was taken away, unless it goes on for others who have the mount.
+fn ends(mount: &Mount, mut daemon: Watched, state: MountState, force: bool) -> Result<(), CliError> {
     if daemon.ends_within(ENDING_ALONE) {
         return Ok(());
     }
-    let holder = mountinfo::in_another_namespace(&mount.device);
-    if let Some((process, place)) = holder {
-        let (path, place) = (path.display(), place.display());
-        let outcome = if args.force { "what is read there fails from now on" } else { "emfs goes on for it" };
+    let path = mount.mountpoint.display();
+    // One that hangs answers nothing.
+    let seen_at = match (state, force) {
+        (MountState::Silent, _) => None,
+        (_, true) => client::end(mount).ok().flatten(),
+        (_, false) => client::seen_at(mount).ok().flatten(),
+    };
+    if let Some(place) = seen_at {
         eprint_line(&format!(
-            "emfs umount: {path} is unmounted; process {process}, in a mount namespace of its own (a container, `emfs exec`), has \
-             the same emfs at {place}, and {outcome}"
+            "emfs umount: {path} is unmounted in this mount namespace; it goes on where its daemon runs, at {}",
+            place.display()
         ));
-        if !args.force {
+        return Ok(());
+    }
+    if let Some((holder, place)) = mountinfo::in_another_namespace(&mount.device) {
+        let outcome = if force { "what is read there fails from now on" } else { "emfs goes on for it" };
+        eprint_line(&format!(
+            "emfs umount: {path} is unmounted; process {holder}, in another mount namespace (of a container, or of `emfs exec`), has \
+             the same emfs at {}, and {outcome}",
+            place.display()
+        ));
+        if !force {
             return Ok(());
         }
-    }
-    if args.force {
-        let _ = control::end(&mount);
     }
     let process = daemon.process();
     if daemon.ends_within(ENDING) {
@@ -114,7 +138,7 @@ pub(super) fn run(args: &UmountArgs) -> Result<(), CliError> {
         ),
         None => "its daemon has not ended".to_owned(),
     };
-    Err(CliError::Failed(format!("{} is unmounted, but {reason}", path.display())))
+    Err(CliError::Failed(format!("{path} is unmounted, but {reason}")))
 }
 
 fn refusal(path: &Path, reader: &Recent) -> CliError {

@@ -90,14 +90,15 @@ pub fn open_log(path: &Path) -> Result<File, DaemonError> {
 
 /// Where the log goes when nobody says: a file named after the mountpoint, whose folder is made.
 pub fn default_log(mountpoint: &Path) -> Result<PathBuf, DaemonError> {
-    let no_place =
-        |missing| DaemonError::Failed(format!("{missing}, so there is no place for the log; name one with --log"));
-    let folder = xdg::state_home().map_err(no_place)?.join("emfs");
+    let no_place = |reason: String| {
+        DaemonError::Failed(format!("{reason}, so there is no place for the log; name one with --log"))
+    };
+    let folder = xdg::state_home().map_err(|missing| no_place(missing.to_string()))?.join("emfs");
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&folder)
-        .map_err(DaemonError::system(format!("the log's folder {}", folder.display())))?;
+        .map_err(|error| no_place(format!("the log's folder {} cannot be made ({error})", folder.display())))?;
     Ok(folder.join(log_name(mountpoint)))
 }
 

@@ -1,6 +1,7 @@
 //! A mount with all that is behind it: the tree, its runtime, the socket that tells of it.
 
 pub mod background;
+pub mod client;
 pub mod control;
 mod error;
 pub mod guardian;

@@ -51,6 +51,10 @@ pub(super) fn free_directory(mountpoint: &Path) -> Result<Free, MountError> {
         ErrorKind::NotFound => MountError::Missing(given()),
         _ => MountError::Unreadable { path: given(), reason: error.to_string() },
     };
+    if let Err(error) = mountinfo::mounts() {
+        let reason = format!("the table of mounts, /proc/self/mountinfo, cannot be read ({error}); mount /proc");
+        return Err(MountError::Failed { path: given(), reason });
+    }
     let path = mountinfo::resolve(mountpoint).map_err(unreadable)?;
     if let Some(mount) = mountinfo::at(&path).map_err(unreadable)? {
         if mount.is_emfs() {

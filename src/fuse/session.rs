@@ -98,8 +98,11 @@ pub fn mount<B: Backend>(
     let adapter = Adapter::new(backend, stats, runtime, owner, Arc::clone(&gone), alive);
     let stage = Stage::choose(mountpoint).map_err(failed)?;
     let session = begin(adapter, stage.path(), options).map_err(|error| failed(error.to_string()))?;
-    let channel = session.as_fd().try_clone_to_owned().map_err(|error| failed(error.to_string()))?;
-    let session = session.spawn().map_err(|error| failed(error.to_string()))?;
+    let channel = session.as_fd().try_clone_to_owned();
+    let (channel, session) = channel.and_then(|channel| Ok((channel, session.spawn()?))).map_err(|error| {
+        take_back(stage.path());
+        failed(error.to_string())
+    })?;
     let settled = settle(&stage, mountpoint);
     // `fuser` unmounts by path when it drops this, even where the mount has ended and another has taken its place.
     // Here, a mount is known by its device number instead.

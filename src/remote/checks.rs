@@ -200,7 +200,10 @@ fn unsatisfied(ask: &RangeRequest, head: &Head) -> Result<ExpectedBody, FailedAt
 fn ignores_ranges(head: &Head) -> FailedAttempt {
     let kind = head.content_type.as_deref().map_or_else(String::new, |kind| format!(", {}", shorten(kind)));
     let length = head.content_length.map_or_else(String::new, |length| format!(", {length} bytes"));
-    FailedAttempt::invalid(format!("the origin ignores ranges (status 200 to a range{kind}{length})"))
+    FailedAttempt::invalid(format!(
+        "the origin ignores ranges (status 200 to a range{kind}{length}); put the data on a server that knows them (nginx, Apache, a \
+         bucket), or write the path of a copy"
+    ))
 }
 
 fn show(head: &Head) -> String {

@@ -13,6 +13,7 @@ use super::image_registry::KnownImage;
 use super::revisions::Revision;
 use super::{DirEntry, LookupAnswer, Reply, UNCHANGING, Vfs, documents};
 use crate::document::Packed;
+use crate::remote::Cause;
 use crate::tree::{Folder, Inode, Miss, MutableDocument};
 use crate::volume::VolumeError;
 
@@ -29,9 +30,14 @@ const ACCESS: &str = "The origin or the system refuses to give the data to this 
 const ORIGIN: &str = "The origin was not reached, or its answers cannot be used. `emfs status MOUNTPOINT` and the log say \
                       more.";
 
+const OFFLINE: &str = "Nobody is asked while emfs is mounted with `--offline`. Fetch what is needed with `emfs warm`, or mount \
+                       without it.";
+
 /// What can be done about a failure.
 fn remedy(error: &VolumeError) -> &'static str {
-    if error.is_denied() {
+    if matches!(error.cause(), Some(Cause::Offline(_))) {
+        OFFLINE
+    } else if error.is_denied() {
         ACCESS
     } else if error.is_of_content() {
         ADDRESS

@@ -30,7 +30,7 @@ pub enum VolumeError {
 
 impl VolumeError {
     /// What went wrong with the origin, where that is the reason.
-    fn cause(&self) -> Option<&Cause> {
+    pub fn cause(&self) -> Option<&Cause> {
         match self {
             VolumeError::Source(SourceError::Remote(error)) => Some(&error.cause),
             VolumeError::Undecodable(_, error) => error.cause(),
