@@ -95,6 +95,15 @@ def test_without_the_table_of_mounts_it_is_that_what_is_missing(tmp_path, config
     sentence(hidden, "/proc/self/mountinfo", "mount /proc")
 
 
+def test_a_mount_that_cannot_start_leaves_no_dead_mount_behind(tmp_path, config):
+    (tmp_path / "m").mkdir()
+    for kib in range(140_000, 700_000, 40_000):
+        limited = ["sh", "-c", f'ulimit -v {kib}; exec "$@"', "sh", BINARY, "mount", tmp_path / "m", "--config", config, "--log", tmp_path / "log"]
+        done = subprocess.run(limited, capture_output=True, text=True, timeout=60, env=os.environ | {"XDG_STATE_HOME": str(tmp_path)})
+        assert done.returncode == 0 or not is_mounted(tmp_path / "m"), f"{kib} KiB: {done.stderr}"
+        clean_up(tmp_path / "m")
+
+
 def test_a_second_mount_at_the_same_place_is_a_sentence(tmp_path):
     with mounted(tmp_path, VALID) as mount:
         sentence(emfs("mount", mount.path, "--config", mount.config_file, check=False), "already|mounted|in use")

@@ -1,7 +1,7 @@
 //! `emfs mount`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::CliError;
@@ -10,6 +10,7 @@ use super::output::eprint_line;
 use super::web::{ADDRESS, WebArgs, address};
 use crate::daemon::{self, Daemon, Guard, Settings, Signals, background};
 use crate::fuse;
+use crate::mountinfo::{self, Mount, MountState};
 
 /// Seconds after which a daemon is ended that answers nothing, not even what needs no network.
 const WATCHDOG: u64 = 300;
@@ -83,10 +84,27 @@ pub(super) fn run(args: MountArgs) -> Result<(), CliError> {
         Some(log) => log.clone(),
         None => background::default_log(&fuse::check(&args.mountpoint, args.allow_other)?)?,
     };
-    if let Some(notice) = background::start(&log)? {
+    let before = mounted_at(&args.mountpoint);
+    let started = background::start(&log).inspect_err(|_| clear(&args.mountpoint, before.as_ref()))?;
+    if let Some(notice) = started {
         eprint_line(&format!("emfs mount: {notice}"));
     }
     Ok(())
+}
+
+fn mounted_at(mountpoint: &Path) -> Option<Mount> {
+    mountinfo::at(mountpoint).ok().flatten()
+}
+
+/// Takes away what a daemon has left that ended while it started, for want of memory, say. `before`: what was there before it.
+fn clear(mountpoint: &Path, before: Option<&Mount>) {
+    let left = mounted_at(mountpoint)
+        .filter(|mount| mount.is_emfs() && Some(&mount.device) != before.map(|before| &before.device));
+    if let Some(left) = left.filter(|left| left.state() == MountState::Dead)
+        && let Err(error) = fuse::unmount(&left.mountpoint, true)
+    {
+        eprint_line(&format!("emfs mount: {error}"));
+    }
 }
 
 /// Refuses options that do not go together, before there is a second process, which could only say that it failed.

@@ -16,10 +16,12 @@ mod web;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::catalog::{Catalog, MAIN_IMAGE};
@@ -48,6 +50,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a mount that is left to its readers waits for a second signal, which takes it away. Meanwhile it still says
 /// which files there are, so that readers who ask that first meet the error, too.
 const SECOND_SIGNAL: Duration = Duration::from_secs(3);
+
+/// Threads beside tokio's workers that there have to be: for reads of files, at the least.
+const SPARE_THREADS: usize = 2;
 
 /// Time between two looks for what is no longer read.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -115,11 +120,27 @@ pub struct Daemon {
 
 /// The runtime that fetches, decodes and answers.
 pub fn runtime() -> Result<Runtime, DaemonError> {
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+    try_threads(workers + SPARE_THREADS).map_err(DaemonError::system("starting threads"))?;
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
         .enable_all()
         .thread_name("emfs")
         .build()
         .map_err(DaemonError::system("starting threads"))
+}
+
+/// Starts so many threads at once and ends them: where the system gives fewer, tokio panics, and waits for ever for those that it has
+/// begun.
+fn try_threads(number: usize) -> io::Result<()> {
+    let gate = RwLock::new(());
+    std::thread::scope(|scope| {
+        let shut = gate.write();
+        let start = |_| std::thread::Builder::new().spawn_scoped(scope, || drop(gate.read()));
+        let started = (0..number).map(start).collect::<io::Result<Vec<_>>>();
+        drop(shut);
+        started.map(drop)
+    })
 }
 
 impl Daemon {
