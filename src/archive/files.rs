@@ -10,7 +10,7 @@ use super::format::ArchiveFormat;
 use super::sections::{self, Rules, Sections};
 use crate::catalog::{SourceSpec, VolumeFiles};
 use crate::geometry::Shape;
-use crate::remote::Location;
+use crate::remote::{Cause, Location};
 use crate::source::stack::{self, Opener};
 use crate::source::{Source, SourceError, dm3, mrc, tiff};
 use crate::store::{Healable, Object, Remote};
@@ -30,7 +30,7 @@ pub(super) async fn open(
         VolumeFiles::File(file) => match one(remote, format, file, said).await {
             // Many servers show a folder under its address without the slash at the end.
             Err(error) if error.is_of_bytes() && has_no_ending(file) => {
-                folder(remote, format, file, said).await.map_err(|_| error)
+                folder(remote, format, file, said).await.map_err(|of_folder| likelier(error, of_folder))
             }
             opened => opened,
         },
@@ -43,6 +43,7 @@ pub(super) async fn open(
             if files.len() == 1 {
                 return one(remote, format, &first, said).await;
             }
+            whole_sections("the list of files", said.0)?;
             let object = |file: &Option<Location>| file.as_ref().map(|file| remote.object(file)).transpose();
             let objects = files.iter().map(object).collect::<Result<Vec<_>, _>>()?;
             Ok(Found::at(stack::open(objects, opener(format, said)).await?, &first))
@@ -74,7 +75,30 @@ pub(super) async fn of_folder(remote: &Remote, sections: &Sections, said: Said<'
     if let [Some(name)] = names.as_slice() {
         return Ok(Found { location: folder.clone(), ..one(remote, *format, &folder.join(name), said).await? });
     }
+    whole_sections(&folder.to_string(), said.0)?;
     Ok(Found::at(stack::open(sections.objects(remote)?, opener(*format, said)).await?, folder))
+}
+
+/// What to say of an address that is neither a file nor a folder that could be shown: a file that is there is what was meant,
+/// else a folder that is.
+fn likelier(of_file: SourceError, of_folder: SourceError) -> SourceError {
+    let is_absent = matches!(of_folder.cause(), Some(Cause::NotFound | Cause::Gone(_)));
+    if is_absent || of_file.cause().is_none() { of_file } else { of_folder }
+}
+
+/// Refuses a channel of files that each hold one plane of the volume, in which there is none to choose.
+fn whole_sections(place: &str, spec: &SourceSpec) -> Result<(), SourceError> {
+    match spec.channel {
+        None | Some(0) => Ok(()),
+        Some(channel) => Err(SourceError::malformed(
+            place,
+            "channel",
+            format!(
+                "`channel = {channel}` is asked for, but each file is a section of one channel; leave `channel` out, and say by \
+                 `pattern` which files are of the channel that is wanted"
+            ),
+        )),
+    }
 }
 
 /// Whether an address of this machine is a folder, though it looks like that of a file.
