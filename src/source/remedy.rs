@@ -44,6 +44,42 @@ pub(super) const DM_PIXELS: &str = "change it to a real or integer image, in Dig
 pub(super) const DM_AXES: &str =
     "write the planes that are wanted as a stack in TIFF, for example by `rsciio` of Python";
 
+/// More than one moment in Zarr or N5.
+pub(super) const MOMENTS: &str = "write the moment that is wanted as an array of its own, in Python by `out[:] = array[t]` with \
+                                  `zarr` or `tensorstore`";
+/// Arrays that have no three axes of space.
+pub(super) const VOLUME: &str =
+    "write it as an array with the axes z, y, x, a single plane with a z of length 1, and name them";
+/// Names of axes that do not say which is which.
+pub(super) const AXES: &str = "name its axes z, y, x and, where there are more, t and c (`dimension_names` of Zarr v3, \
+                               `_ARRAY_DIMENSIONS` of v2, `axes` of an image)";
+/// Codecs and filters of Zarr.
+pub(super) const ZARR_CODEC: &str =
+    "rewrite it by `zarr` of Python without filters and with Blosc, Zstandard, gzip or no compressor";
+/// Shards in ways that are not read.
+pub(super) const ZARR_SHARDS: &str = "rewrite it by `zarr` of Python with chunks and `shards` alone, or without shards";
+/// Types of Zarr and N5 that are none of a voxel.
+pub(super) const ZARR_TYPE: &str =
+    "rewrite it by `zarr` or `tensorstore` of Python with integers of 8 to 64 bits, or floats of 32 or 64";
+/// Structure of Zarr's documents.
+pub(super) const ZARR_PLAIN: &str = "rewrite it by `zarr` of Python with a regular grid of chunks and no extensions";
+/// Chunks that are too large.
+pub(super) const CHUNKS: &str = "rewrite it in smaller chunks, for example of 64 voxels along each axis";
+/// Places of levels in OME-NGFF.
+pub(super) const TRANSFORMATION: &str = "write its place as a `scale` and a `translation`";
+/// Versions of OME-NGFF.
+pub(super) const NGFF_VERSION: &str =
+    "write it as version 0.4 or 0.5, for example by `ome-zarr` or `ngff-zarr` of Python";
+/// Codecs of N5.
+pub(super) const N5_CODEC: &str =
+    "rewrite it with the compression `gzip`, `zstd`, `blosc` or `raw`, for example by `tensorstore` of Python";
+/// Encodings of precomputed volumes.
+pub(super) const ENCODING: &str = "rewrite it as `raw`, `jpeg`, `png` or `compressed_segmentation`, for example by `igneous image \
+                                   xfer SOURCE COPY --encoding raw` or by CloudVolume";
+/// Types of precomputed volumes.
+pub(super) const PRECOMPUTED_TYPE: &str =
+    "rewrite it with integers of 8 to 64 bits or `float32`, for example by CloudVolume";
+
 /// The end of a sentence, with a remedy where there is one.
 pub(super) struct Told<'a>(pub(super) Option<&'a str>);
 

@@ -1,5 +1,6 @@
 //! From the stored bytes of a chunk to voxels. Raw voxels are little-endian with x fastest, which is C order of
-//! `z, y, x`; pictures hold the same sequence of voxels row by row and may be of any width.
+//! `z, y, x`; pictures hold the same sequence of voxels row by row and may be of any width. Several channels follow each other
+//! there, but are the colours of a pixel in pictures.
 
 use std::io::Cursor;
 
@@ -74,8 +75,15 @@ pub(super) fn chunk(raw: Bytes, codec: VoxelEncoding, plain: Plain) -> Result<By
             };
             decoded.map(Bytes::from)
         }
-        VoxelEncoding::Jpeg => jpeg::grey(&raw, |width, height| size(voxels, width, height, "JPEG")).map(Bytes::from),
-        VoxelEncoding::Png => png(&raw, dtype, voxels).map(Bytes::from),
+        VoxelEncoding::Jpeg => {
+            let fits = |width, height| size(voxels, width, height, "JPEG");
+            let decoded = match channel.of {
+                1 => jpeg::grey(&raw, fits),
+                _ => jpeg::of_colours(&raw, channel.number, fits),
+            };
+            decoded.map(Bytes::from)
+        }
+        VoxelEncoding::Png => png(&raw, plain).map(Bytes::from),
     }
 }
 
@@ -87,9 +95,21 @@ fn size(voxels: usize, width: usize, height: usize, kind: &str) -> Result<(), St
     }
 }
 
-fn png(raw: &[u8], dtype: DataType, voxels: usize) -> Result<Vec<u8>, String> {
+/// What pixels of so many channels are called.
+fn colours(channels: usize) -> Option<png::ColorType> {
+    match channels {
+        1 => Some(png::ColorType::Grayscale),
+        2 => Some(png::ColorType::GrayscaleAlpha),
+        3 => Some(png::ColorType::Rgb),
+        4 => Some(png::ColorType::Rgba),
+        _ => None,
+    }
+}
+
+fn png(raw: &[u8], plain: Plain) -> Result<Vec<u8>, String> {
+    let Plain { dtype, channel, .. } = plain;
     let corrupt = |error: png::DecodingError| format!("corrupt PNG: {error}");
-    let expected = voxels.checked_mul(dtype.size()).ok_or("a chunk too long")?;
+    let expected = plain.bytes().checked_mul(channel.of).ok_or("a chunk too long")?;
     // Memory for a chunk and the lines that the decoder works on.
     let limits = png::Limits { bytes: expected.saturating_mul(2).saturating_add(1 << 20) };
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(raw), limits);
@@ -99,16 +119,27 @@ fn png(raw: &[u8], dtype: DataType, voxels: usize) -> Result<Vec<u8>, String> {
     let mut reader = decoder.read_info().map_err(corrupt)?;
     let depth = if dtype.size() == 2 { png::BitDepth::Sixteen } else { png::BitDepth::Eight };
     let (width, height) = reader.info().size();
-    if reader.output_color_type() != (png::ColorType::Grayscale, depth) {
-        return Err(format!("PNG of {:?}, expected grey {dtype} voxels", reader.output_color_type()));
+    let found = reader.output_color_type();
+    if found.1 != depth || Some(found.0) != colours(channel.of) {
+        let due = match channel.of {
+            1 => format!("grey {dtype} voxels"),
+            channels => format!("{dtype} voxels of {channels} channels"),
+        };
+        return Err(format!("PNG of {found:?}, expected {due}"));
     }
-    size(voxels, width as usize, height as usize, "PNG")?;
+    size(plain.voxels(), width as usize, height as usize, "PNG")?;
     let mut decoded = vec![0; expected];
     let frame = reader.next_frame(&mut decoded).map_err(corrupt)?;
     if frame.buffer_size() != expected {
         return Err(format!("PNG of {} bytes, expected {expected}", frame.buffer_size()));
     }
     reader.finish().map_err(corrupt)?;
+    if channel.of > 1 {
+        let (voxel, pixel) = (dtype.size(), dtype.size() * channel.of);
+        let wanted = channel.number * voxel..(channel.number + 1) * voxel;
+        decoded =
+            decoded.chunks_exact(pixel).filter_map(|pixel| pixel.get(wanted.clone())).flatten().copied().collect();
+    }
     if dtype.size() == 2 {
         decoded.as_chunks_mut::<2>().0.iter_mut().for_each(|voxel| voxel.reverse());
     }

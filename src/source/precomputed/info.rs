@@ -7,9 +7,9 @@ use super::segmentation::BlockShape;
 use super::sharding::{Hash, MAX_MINISHARD_BITS, ShardEncoding, VolumeSharding};
 use crate::dtype::DataType;
 use crate::geometry::{Grid, Shape};
-use crate::source::SourceError;
 use crate::source::json::{self, JsonField, brief, quoted};
 use crate::source::precomputed::morton;
+use crate::source::{SourceError, remedy};
 
 /// Levels that the rest of emfs can number.
 const MAX_SCALES: usize = 31;
@@ -140,7 +140,7 @@ fn data_type(field: &JsonField) -> Result<DataType, SourceError> {
     DataType::ALL
         .into_iter()
         .find(|dtype| !matches!(dtype, DataType::I64 | DataType::F64) && dtype.name().eq_ignore_ascii_case(name))
-        .ok_or_else(|| field.unsupported(quoted(name)))
+        .ok_or_else(|| field.unsupported(format!("type {}", quoted(name))).with_remedy(remedy::PRECOMPUTED_TYPE))
 }
 
 fn scale(field: &JsonField, dtype: DataType, channel: Channel) -> Result<Scale, SourceError> {
@@ -156,7 +156,7 @@ fn scale(field: &JsonField, dtype: DataType, channel: Channel) -> Result<Scale, 
     let bytes = cell.bytes(dtype.size()).and_then(|bytes| bytes.checked_mul(channel.of as u64));
     if bytes.is_none_or(|bytes| bytes > MAX_CHUNK_BYTES) {
         let reason = format!("a chunk of {cell} {dtype} voxels in {} channels, more than 1 GiB,", channel.of);
-        return Err(first.unsupported(reason));
+        return Err(first.unsupported(reason).with_remedy(remedy::CHUNKS));
     }
     let grid = Grid { shape, cell };
     let offset = match field.optional("voxel_offset")? {
@@ -209,15 +209,25 @@ fn codec(scale: &JsonField, dtype: DataType, channel: Channel) -> Result<VoxelEn
             (VoxelEncoding::Segmentation(shape), &[DataType::U32, DataType::U64])
         }
         name @ ("compresso" | "crackle" | "fpzip" | "kempressed" | "zfpc" | "jxl") => {
-            return Err(field.unsupported(format!("the encoding {}", quoted(name))));
+            return Err(field.unsupported(format!("the encoding {}", quoted(name))).with_remedy(remedy::ENCODING));
         }
-        name => return Err(field.unsupported(format!("the unknown encoding {}", quoted(name)))),
+        name => {
+            let reason = format!("the unknown encoding {}", quoted(name));
+            return Err(field.unsupported(reason).with_remedy(remedy::ENCODING));
+        }
     };
     if !types.contains(&dtype) {
         return Err(field.malformed(format!("{} cannot hold {dtype} voxels", quoted(field.text()?))));
     }
-    if matches!(codec, VoxelEncoding::Jpeg | VoxelEncoding::Png) && channel.of > 1 {
-        return Err(field.unsupported(format!("{} of {} channels", codec.name(), channel.of)));
+    // Those of a pixel in a picture.
+    let is_pictured = match codec {
+        VoxelEncoding::Jpeg => matches!(channel.of, 1 | 3),
+        VoxelEncoding::Png => channel.of <= 4,
+        VoxelEncoding::Raw | VoxelEncoding::Segmentation(_) => true,
+    };
+    if !is_pictured {
+        let reason = format!("{} of {} channels", codec.name(), channel.of);
+        return Err(field.unsupported(reason).with_remedy(remedy::ENCODING));
     }
     Ok(codec)
 }
