@@ -6,7 +6,7 @@ use super::layout::{ByteOrder, ChunkLayout};
 use super::n5;
 use super::sharding::ArraySharding;
 use crate::dtype::{DataType, FillValue};
-use crate::source::SourceError;
+use crate::source::{SourceError, remedy};
 
 /// Axes of an array: `t, c, z, y, x`.
 pub(super) const MAX_RANK: usize = 5;
@@ -145,6 +145,12 @@ impl ArrayDocument {
         ArrayDocument { shape, chunk, dtype, fill, keys, sharding, layout, codecs, sizes, form }
     }
 
+    /// Extents of what an object holds: a chunk, or a shard of them.
+    pub fn object(&self) -> Vec<u64> {
+        let counts = self.sharding.iter().flat_map(|sharding| &sharding.counts).copied().chain(std::iter::repeat(1));
+        self.chunk.iter().zip(counts).map(|(extent, count)| extent.saturating_mul(count)).collect()
+    }
+
     /// The longest body that can be a valid chunk.
     pub fn longest(&self) -> u64 {
         let header = match self.form {
@@ -197,7 +203,7 @@ impl Extents {
         dtype: DataType,
     ) -> Result<Self, SourceError> {
         if shape.is_empty() {
-            return Err(shape_field.unsupported("an array without axes"));
+            return Err(shape_field.unsupported("an array without axes").with_remedy(remedy::VOLUME));
         }
         if chunk.len() != shape.len() {
             let reason = format!("{} extents for an array of {} axes", chunk.len(), shape.len());
@@ -209,7 +215,8 @@ impl Extents {
         }
         let bounded = bytes_of(&chunk, dtype).filter(|&bytes| bytes <= MAX_CHUNK_BYTES);
         let chunk_bytes = bounded.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(|| {
-            chunk_field.unsupported(format!("a chunk of {} {dtype} voxels, more than 1 GiB,", times(&chunk)))
+            let reason = format!("a chunk of {} {dtype} voxels, more than 1 GiB,", times(&chunk));
+            chunk_field.unsupported(reason).with_remedy(remedy::CHUNKS)
         })?;
         Ok(Extents { shape, chunk, chunk_bytes })
     }

@@ -3,7 +3,7 @@
 use super::array::{ArrayDocument, MAX_RANK};
 use super::json::{JsonField, brief, quoted};
 use crate::length::Unit;
-use crate::source::SourceError;
+use crate::source::{SourceError, remedy};
 
 /// The axes that are shown, in the order in which they are.
 const SHOWN: [&str; 3] = ["z", "y", "x"];
@@ -47,6 +47,15 @@ impl Role {
             _ => None,
         })
     }
+}
+
+/// The axes that an array names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum StatedAxes {
+    /// By names that say what they are.
+    Known(Axes),
+    /// By names of which some say nothing.
+    Guessed(Axes),
 }
 
 /// The units of lengths along `z, y, x`.
@@ -112,7 +121,8 @@ impl Axes {
         }
         Self::named(names).map(Some).ok_or_else(|| {
             let names: Vec<String> = elements.iter().map(|element| brief(element.value)).collect();
-            field.unsupported(format!("an array with the axes {}, the slowest first,", names.join(", ")))
+            let reason = format!("an array with the axes {}, the slowest first,", names.join(", "));
+            field.unsupported(reason).with_remedy(remedy::AXES)
         })
     }
 
@@ -148,7 +158,7 @@ impl Axes {
 
     /// Reads the axes of a lone array from their names; `None` where no name says anything. Where only some do not, the last
     /// three axes are `z, y, x`.
-    pub fn of_array(field: &JsonField) -> Result<Option<Self>, SourceError> {
+    pub fn of_array(field: &JsonField) -> Result<Option<StatedAxes>, SourceError> {
         let elements = field.elements(MAX_RANK)?;
         let names = elements.iter().map(stated).collect::<Result<Vec<_>, _>>()?;
         if !names.is_empty() && names.iter().all(Option::is_none) {
@@ -158,11 +168,24 @@ impl Axes {
             let shown = (position + SHOWN.len()).checked_sub(elements.len());
             name.unwrap_or_else(|| shown.map_or("", |shown| SHOWN[shown]).to_owned())
         };
-        let axes = Self::named(names.into_iter().enumerate().map(assumed).collect());
-        axes.map(Some).ok_or_else(|| {
+        let names: Vec<String> = names.into_iter().enumerate().map(assumed).collect();
+        if let Some(axes) = Self::named(names.clone()) {
+            return Ok(Some(StatedAxes::Known(axes)));
+        }
+        Self::of_three(names).map(|axes| Some(StatedAxes::Guessed(axes))).ok_or_else(|| {
             let names: Vec<String> = elements.iter().map(|element| brief(element.value)).collect();
-            field.unsupported(format!("an array with the axes {}", names.join(", ")))
+            let is_moment = |name: &String| matches!(name.trim_matches('"').to_lowercase().as_str(), "t" | "time");
+            let remedy = if names.iter().any(is_moment) { remedy::MOMENTS } else { remedy::AXES };
+            field.unsupported(format!("an array with the axes {}", names.join(", "))).with_remedy(remedy)
         })
+    }
+
+    /// Three axes of which not all names are known, and none is that of something else than space: in their order `z, y, x`,
+    /// apart from those that are called so.
+    fn of_three(names: Vec<String>) -> Option<Self> {
+        let roles: Vec<Role> = names.iter().map(|name| Role::of(name, None).unwrap_or(Role::SomeSpace)).collect();
+        let is_space = roles.iter().all(|role| matches!(role, Role::Space(_) | Role::SomeSpace));
+        if is_space && names.len() == SHOWN.len() { Self::of_roles(names, &roles) } else { None }
     }
 
     /// The axes of an image of the first versions of the format.
@@ -178,7 +201,8 @@ impl Axes {
         let names: Vec<String> =
             elements.iter().map(|name| name.text().map(str::to_ascii_lowercase)).collect::<Result<_, _>>()?;
         let listed = names.join(", ");
-        let axes = Self::named(names).ok_or_else(|| field.unsupported(format!("an image with the axes {listed}")))?;
+        let axes = Self::named(names)
+            .ok_or_else(|| field.unsupported(format!("an image with the axes {listed}")).with_remedy(remedy::AXES))?;
         let listed = match transform.optional("units")? {
             Some(units) => units.elements(MAX_RANK)?,
             None => Vec::new(),
@@ -201,14 +225,14 @@ impl Axes {
                 false => axis.optional("type")?.map(|kind| kind.text()).transpose()?,
             };
             let role = Role::of(name.text()?, kind);
-            roles.push(
-                role.ok_or_else(|| name.unsupported(format!("axis {}", quoted(name.text().unwrap_or_default()))))?,
-            );
+            let unknown = || format!("axis {}", quoted(name.text().unwrap_or_default()));
+            roles.push(role.ok_or_else(|| name.unsupported(unknown()).with_remedy(remedy::AXES))?);
             names.push(name.text()?.to_owned());
         }
         let listed = names.join(", ");
         let axes = Self::of_roles(names, &roles);
-        let axes = axes.ok_or_else(|| field.unsupported(format!("an image with the axes {listed}")))?;
+        let axes = axes
+            .ok_or_else(|| field.unsupported(format!("an image with the axes {listed}")).with_remedy(remedy::AXES))?;
         let mut units = [const { None }; 3];
         for (unit, position) in units.iter_mut().zip(axes.kept) {
             if !elements[position].value.is_string() {
@@ -225,6 +249,12 @@ impl Axes {
     /// Their names, for people.
     pub fn told(&self) -> String {
         self.names.join(", ")
+    }
+
+    /// Which of three axes is taken for which, for people.
+    pub fn taken(&self) -> String {
+        let names = self.kept.map(|axis| self.names.get(axis).map_or("", String::as_str));
+        format!("{} are taken to be z, y, x", names.join(", "))
     }
 
     /// Positions of `z, y, x` among the last three axes, where there are more and these are the last.
@@ -278,7 +308,12 @@ impl Axes {
                     return malformed(format!("there are {extent} channels; {remedy}"));
                 }
                 Some(_) if extent == 1 => {}
-                _ => return Err(SourceError::unsupported(file, "shape", format!("axis `{name}` of length {extent}"))),
+                _ => {
+                    let is_moment = matches!(name.to_lowercase().as_str(), "t" | "time");
+                    let reason = format!("axis `{name}` of length {extent}");
+                    let remedy = if is_moment { remedy::MOMENTS } else { remedy::VOLUME };
+                    return Err(SourceError::unsupported(file, "shape", reason).with_remedy(remedy));
+                }
             }
         }
         match self.channel {

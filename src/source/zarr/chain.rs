@@ -8,7 +8,7 @@ use super::layout::{ByteOrder, c_order};
 use super::numcodecs;
 use super::sharding::{self, ArraySharding, IndexEnd};
 use crate::dtype::DataType;
-use crate::source::SourceError;
+use crate::source::{SourceError, remedy};
 
 /// What the codecs are applied to.
 pub(super) enum Chain<'a> {
@@ -42,7 +42,8 @@ pub(super) fn read<'a>(field: &JsonField<'a>, mut axes: Vec<usize>, dtype: DataT
         let codec = Extension::read(element.clone())?;
         if shard.is_some() {
             // Where it is compressed as a whole, no part of a shard can be read alone.
-            return Err(element.unsupported(format!("codec {} after `sharding_indexed`", quoted(codec.name))));
+            let reason = format!("codec {} after `sharding_indexed`", quoted(codec.name));
+            return Err(element.unsupported(reason).with_remedy(remedy::ZARR_SHARDS));
         }
         match (codec.name, byte_order) {
             ("transpose", None) => axes = transpose(&codec.member("order")?, &axes)?,
@@ -56,7 +57,8 @@ pub(super) fn read<'a>(field: &JsonField<'a>, mut axes: Vec<usize>, dtype: DataT
                 match (known, byte_order) {
                     (Some(known), Some(_)) => codecs.push(known),
                     (None, _) if !is_of_voxels => {
-                        return Err(element.unsupported(format!("codec {}", quoted(codec.name))));
+                        let reason = format!("codec {}", quoted(codec.name));
+                        return Err(element.unsupported(reason).with_remedy(remedy::ZARR_CODEC));
                     }
                     _ => {
                         return Err(
@@ -94,7 +96,8 @@ fn of_bytes(codec: &Extension) -> Result<Option<BytesCodec>, SourceError> {
 fn delta(codec: &Extension, axes: &[usize], dtype: DataType, byte_order: ByteOrder) -> Result<BytesCodec, SourceError> {
     // In which order numcodecs goes through an array depends on how it lies in memory.
     if axes.iter().enumerate().any(|(place, axis)| place != *axis) {
-        return Err(codec.field.unsupported(format!("`{DELTA}` together with `transpose`")));
+        let reason = format!("`{DELTA}` together with `transpose`");
+        return Err(codec.field.unsupported(reason).with_remedy(remedy::ZARR_CODEC));
     }
     let configuration = codec.configuration()?;
     let configuration = configuration.ok_or_else(|| codec.field.malformed("`configuration` is missing"))?;
@@ -104,7 +107,8 @@ fn delta(codec: &Extension, axes: &[usize], dtype: DataType, byte_order: ByteOrd
 fn shard<'a>(codec: &Extension<'a>, axes: &[usize], dtype: DataType) -> Result<Shard<'a>, SourceError> {
     let inner = codec.member("codecs")?;
     let Chain::Chunk(storage) = read(&inner, axes.to_vec(), dtype)? else {
-        return Err(inner.unsupported("`sharding_indexed` within `sharding_indexed`"));
+        let reason = "`sharding_indexed` within `sharding_indexed`";
+        return Err(inner.unsupported(reason).with_remedy(remedy::ZARR_SHARDS));
     };
     let location = match codec.optional("index_location")? {
         None => IndexEnd::End,
@@ -142,9 +146,10 @@ impl Shard<'_> {
         }
         let counts: Vec<u64> = shard.iter().zip(&chunk).map(|(shard, chunk)| shard / chunk).collect();
         let chunks = counts.iter().try_fold(1u64, |chunks, count| chunks.checked_mul(*count));
-        let chunks = chunks
-            .filter(|chunks| *chunks <= sharding::MAX_CHUNKS)
-            .ok_or_else(|| chunk_shape.unsupported(format!("a shard of more than {} chunks", sharding::MAX_CHUNKS)))?;
+        let chunks = chunks.filter(|chunks| *chunks <= sharding::MAX_CHUNKS).ok_or_else(|| {
+            let reason = format!("a shard of more than {} chunks", sharding::MAX_CHUNKS);
+            chunk_shape.unsupported(reason).with_remedy(remedy::ZARR_SHARDS)
+        })?;
         let index = index(index_codecs.as_ref(), axes.len() + 1)?;
         // The index is an array of the chunks of a shard, of two numbers each.
         let extents: Vec<u64> = axes.iter().map(|&axis| counts[axis]).chain([2]).collect();

@@ -11,7 +11,7 @@ use super::multiscales::{self, ChannelDisplay, LevelEntry, Multiscales, Reading}
 use super::own::OwnAttributes;
 use super::root::StoreVersion;
 use crate::remote::Location;
-use crate::source::SourceError;
+use crate::source::{SourceError, remedy};
 use crate::store::is_past_caches;
 
 /// An array with what is known of it.
@@ -53,9 +53,13 @@ pub(super) async fn settle(
     let mut notes: Vec<String> = said.note().into_iter().collect();
     let Said { value: parent, fault } = said;
     notes.extend(parent.notes);
-    let axes = match own.axes.clone().or(parent.axes) {
-        Some(axes) => axes,
-        None => {
+    let axes = match (own.axes.clone().or(parent.axes), own.guessed.clone()) {
+        (Some(axes), _) => axes,
+        (None, Some(axes)) => {
+            notes.push(format!("not all names of its axes say which they are; {}", axes.taken()));
+            axes
+        }
+        (None, None) => {
             // Whoever should have named them is to be mended rather than asked.
             let axes = unnamed(location, &file, array, channel).map_err(|error| fault.unwrap_or(error))?;
             if axes != Axes::zyx() {
@@ -87,7 +91,8 @@ fn unnamed(location: &Location, file: &str, array: &ArrayDocument, channel: Opti
     let rank = array.shape.len();
     let others = array.shape.get(..rank.saturating_sub(3)).unwrap_or_default();
     let Some(axes) = Axes::of_rank(rank) else {
-        return Err(SourceError::unsupported(file, "shape", format!("an array of {rank} axes instead of z, y, x")));
+        let reason = format!("an array of {rank} axes instead of z, y, x");
+        return Err(SourceError::unsupported(file, "shape", reason).with_remedy(remedy::VOLUME));
     };
     if others.iter().all(|extent| *extent == 1) || channel.is_some() {
         return Ok(axes);

@@ -159,7 +159,8 @@ fn assembled(
     (image, listed): (Multiscales, Vec<Listed>),
     Told { mut notes, by_corner, end }: Told,
 ) -> Result<ZarrSource, SourceError> {
-    let (mut shown, left_out) = pyramid::choose(&image.axes, listed)?;
+    let pyramid::Chosen { mut shown, left_out, notes: cut } = pyramid::choose(&image.axes, listed)?;
+    notes.extend(cut);
     notes.extend(pyramid::mend_scales(&image.axes, &mut shown));
     let omitted = omitted(group, &image, &left_out)?;
     let partial = shown.first().map_or([None; 3], |finest| finest.dataset.partial);

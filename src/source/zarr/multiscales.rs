@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::axes::{Axes, Units};
 use super::json::{JsonField, quoted};
 use super::transform::{Numbers, Transform};
-use crate::source::{Relative, SourceError};
+use crate::source::{Relative, SourceError, remedy};
 
 /// Levels of a pyramid.
 const MAX_LEVELS: usize = 31;
@@ -312,7 +312,10 @@ fn version(ome: Option<&JsonField>, image: &JsonField) -> Result<String, SourceE
     let number = field.value.as_f64().map(|number| number.to_string());
     match number.as_deref().map_or_else(|| field.text(), Ok)? {
         text if VERSIONS.iter().any(|known| text.starts_with(known)) => Ok(format!("OME-NGFF {}", &text[..3])),
-        other => Err(field.unsupported(format!("OME-NGFF version {}", quoted(other)))),
+        other => {
+            let reason = format!("OME-NGFF version {}", quoted(other));
+            Err(field.unsupported(reason).with_remedy(remedy::NGFF_VERSION))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::codec::BytesCodec;
 use super::json::{JsonField, quoted};
 use super::layout::ByteOrder;
 use crate::dtype::DataType;
-use crate::source::SourceError;
+use crate::source::{SourceError, remedy};
 
 /// Longest word whose bytes may be shuffled.
 const MAX_WORD: usize = 256;
@@ -16,7 +16,7 @@ pub(super) fn compressor(name: &str, configuration: Option<&JsonField>) -> Resul
     if let Some(format) = format
         && !(1..=2).contains(&format.whole()?)
     {
-        return Err(format.unsupported("lzma without a header"));
+        return Err(format.unsupported("lzma without a header").with_remedy(remedy::ZARR_CODEC));
     }
     // A checksum is no compressor.
     Ok(BytesCodec::named(name).filter(|codec| *codec != BytesCodec::Crc32c))
@@ -38,7 +38,9 @@ const WORD: usize = 4;
 pub(super) fn shuffle(configuration: &JsonField) -> Result<BytesCodec, SourceError> {
     let size = configuration.optional("elementsize")?.map_or(Ok(WORD as u64), |size| size.extent())?;
     let bounded = usize::try_from(size).ok().filter(|size| *size <= MAX_WORD);
-    bounded.map(BytesCodec::Shuffle).ok_or_else(|| configuration.unsupported(format!("words of {size} bytes")))
+    bounded
+        .map(BytesCodec::Shuffle)
+        .ok_or_else(|| configuration.unsupported(format!("words of {size} bytes")).with_remedy(remedy::ZARR_CODEC))
 }
 
 /// Reads the type of `delta`, whose differences must be of the same.
@@ -46,7 +48,7 @@ pub(super) fn delta(configuration: &JsonField) -> Result<(DataType, ByteOrder), 
     let (dtype, order) = data_type(&configuration.member("dtype")?)?;
     match configuration.optional("astype")? {
         Some(stored) if data_type(&stored)? != (dtype, order) => {
-            Err(stored.unsupported(format!("delta of {dtype} as another type")))
+            Err(stored.unsupported(format!("delta of {dtype} as another type")).with_remedy(remedy::ZARR_CODEC))
         }
         _ => Ok((dtype, order)),
     }
@@ -63,11 +65,13 @@ pub(super) fn delta_of_voxels(
     // Sums of numbers with a sign have the same bits.
     let is_same = stated == dtype || (stated.size() == dtype.size() && !is_float(stated) && !is_float(dtype));
     if !is_same {
-        return Err(configuration.unsupported(format!("`delta` of {stated} for voxels of {dtype}")));
+        let reason = format!("`delta` of {stated} for voxels of {dtype}");
+        return Err(configuration.unsupported(reason).with_remedy(remedy::ZARR_CODEC));
     }
     // zarr-python takes the voxels in memory for such ones, whose bytes are the other way round there.
     if order == ByteOrder::Big {
-        return Err(configuration.unsupported("`delta` of big-endian numbers"));
+        let reason = "`delta` of big-endian numbers";
+        return Err(configuration.unsupported(reason).with_remedy(remedy::ZARR_CODEC));
     }
     Ok(BytesCodec::Delta(dtype, byte_order))
 }
@@ -75,10 +79,10 @@ pub(super) fn delta_of_voxels(
 /// Reads a numpy type: byte order, kind, bytes.
 pub(super) fn data_type(field: &JsonField) -> Result<(DataType, ByteOrder), SourceError> {
     if field.value.is_array() {
-        return Err(field.unsupported("a structured type"));
+        return Err(field.unsupported("a structured type").with_remedy(remedy::ZARR_TYPE));
     }
     let text = field.text()?;
-    let unsupported = || field.unsupported(format!("type {}", quoted(text)));
+    let unsupported = || field.unsupported(format!("type {}", quoted(text))).with_remedy(remedy::ZARR_TYPE);
     let mut rest = text.chars();
     let order = rest.next().ok_or_else(unsupported)?;
     let dtype = match rest.as_str() {

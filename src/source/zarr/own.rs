@@ -1,7 +1,7 @@
 //! What the attributes of an array say of itself: its axes, the size of its voxels, and where it lies.
 
 use super::array::MAX_RANK;
-use super::axes::{Axes, Units};
+use super::axes::{Axes, StatedAxes, Units};
 use super::json::JsonField;
 use super::multiscales::{LevelEntry, Place};
 use super::transform::{Numbers, Transform};
@@ -12,6 +12,8 @@ use crate::source::SourceError;
 pub(super) struct OwnAttributes {
     /// Its axes, where it names them.
     pub axes: Option<Axes>,
+    /// What its axes may be, where it names them by words that say nothing.
+    pub guessed: Option<Axes>,
     /// The size of its voxels, in whichever words.
     size: Option<OwnSize>,
     /// What is wrong with what it says.
@@ -43,7 +45,10 @@ pub(super) struct OwnPlace {
 /// Reads the attributes of an array, and `names`, which lists the names of its axes. What is wrong with the size of its voxels
 /// is told and no reason to do without them.
 pub(super) fn read(attributes: Option<&JsonField>, names: Option<&JsonField>) -> Result<OwnAttributes, SourceError> {
-    let mut own = OwnAttributes { axes: names.map(Axes::of_array).transpose()?.flatten(), ..OwnAttributes::default() };
+    let mut own = OwnAttributes::default();
+    if let Some(names) = names {
+        own.named(Axes::of_array(names)?);
+    }
     let Some(attributes) = attributes.filter(|attributes| attributes.value.is_object()) else { return Ok(own) };
     // Others call something else so.
     let transform = attributes.optional("transform")?.filter(|field| field.value.get("axes").is_some());
@@ -57,7 +62,7 @@ pub(super) fn read(attributes: Option<&JsonField>, names: Option<&JsonField>) ->
         }
         None => {
             if let (None, Some(names)) = (&own.axes, list(attributes, "axis_names")?) {
-                own.axes = Axes::of_array(&names)?;
+                own.named(Axes::of_array(&names)?);
             }
             listed(attributes)
         }
@@ -113,6 +118,14 @@ impl OwnAttributes {
     /// Those of an array that says nothing, for that reason where it should.
     pub fn lacking(note: Option<String>) -> Self {
         OwnAttributes { note, ..OwnAttributes::default() }
+    }
+
+    fn named(&mut self, axes: Option<StatedAxes>) {
+        match axes {
+            Some(StatedAxes::Known(axes)) => self.axes = Some(axes),
+            Some(StatedAxes::Guessed(axes)) => self.guessed = Some(axes),
+            None => {}
+        }
     }
 
     /// Whether nothing is left to ask for.

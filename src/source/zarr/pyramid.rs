@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use super::array::ArrayDocument;
 use super::axes::Axes;
+use super::json::quoted;
 use super::multiscales::LevelEntry;
 use crate::geometry::Shape;
 use crate::remote::{Cause, Location};
@@ -53,11 +54,21 @@ impl LeftOut {
     }
 }
 
-/// Parts the levels, which are listed by their scales, into those that are shown, finest first, and those that are left out.
+/// Levels parted into those that are shown and others.
+pub(super) struct Chosen {
+    /// Finest first.
+    pub shown: Vec<ShownLevel>,
+    /// Those that are left out.
+    pub left_out: Vec<LeftOut>,
+    /// What is said of levels of which a part is shown.
+    pub notes: Vec<String>,
+}
+
+/// Parts the levels, which are listed by their scales, into those that are shown, and those that are left out.
 ///
 /// # Errors
 /// Where none could be shown, or it is not known of one whether it could.
-pub(super) fn choose(axes: &Axes, listed: Vec<Listed>) -> Result<(Vec<ShownLevel>, Vec<LeftOut>), SourceError> {
+pub(super) fn choose(axes: &Axes, listed: Vec<Listed>) -> Result<Chosen, SourceError> {
     let (mut shown, mut left_out): (Vec<ShownLevel>, _) = (Vec::new(), Vec::new());
     for Listed { dataset, location, array } in listed {
         match array {
@@ -70,8 +81,13 @@ pub(super) fn choose(axes: &Axes, listed: Vec<Listed>) -> Result<(Vec<ShownLevel
     if shown.iter().all(|level| level.dataset.is_unscaled()) || state_one_scale(&shown) {
         shown.sort_by_cached_key(|level| Reverse(axes.pick(&level.array.shape)));
     }
-    let mut fitting: Vec<ShownLevel> = Vec::new();
-    for level in shown {
+    let (mut fitting, mut notes): (Vec<ShownLevel>, _) = (Vec::new(), Vec::new());
+    for mut level in shown {
+        let cut = match (fitting.first(), fitting.last()) {
+            (Some(finest), Some(before)) => cut(axes, finest, before, &mut level),
+            _ => None,
+        };
+        notes.extend(cut);
         match unlike(axes, fitting.first(), fitting.last(), &level) {
             None => fitting.push(level),
             Some(error) => left_out.push(LeftOut { path: level.dataset.path, location: level.location, error }),
@@ -82,7 +98,38 @@ pub(super) fn choose(axes: &Axes, listed: Vec<Listed>) -> Result<(Vec<ShownLevel
         (Some(finest), _) => fitting.iter_mut().for_each(|level| relate(&mut level.dataset, finest)),
         _ => {}
     }
-    Ok((fitting, left_out))
+    Ok(Chosen { shown: fitting, left_out, notes })
+}
+
+/// Cuts a coarser level that would be larger than the one before it to the extent of the image, where it is that rounded up to
+/// whole objects, as WEBKNOSSOS has it. What is beyond is none of the image. Says what was done.
+fn cut(axes: &Axes, finest: &ShownLevel, before: &ShownLevel, level: &mut ShownLevel) -> Option<String> {
+    let [shape, larger, full] = [&*level, before, finest].map(|level| axes.pick(&level.array.shape));
+    let (place, first) = (&level.dataset, &finest.dataset);
+    let (size, fine) = (place.spacing(), first.spacing());
+    // By how many times voxels are larger; rounding apart.
+    let factor = |axis: usize| {
+        let times = size[axis] / fine[axis];
+        let whole = times.round();
+        ((1.0..1e9).contains(&whole) && (times - whole).abs() < 1e-6 * whole).then_some(whole as u64)
+    };
+    let (Some(z), Some(y), Some(x)) = (factor(0), factor(1), factor(2)) else { return None };
+    let factors = [z, y, x];
+    let extents: [u64; 3] = std::array::from_fn(|axis| full[axis].div_ceil(factors[axis]));
+    let objects = axes.pick(&level.array.object());
+    let is_rounded = (0..3).all(|axis| extents[axis].checked_next_multiple_of(objects[axis]) == Some(shape[axis]));
+    let begins_there = (0..3).all(|axis| (place.translation[axis] - first.translation[axis]).abs() < size[axis]);
+    let is_larger = (0..3).any(|axis| shape[axis] > larger[axis]);
+    if !is_larger || !is_rounded || !begins_there || factors == [1; 3] {
+        return None;
+    }
+    for (position, extent) in axes.kept.into_iter().zip(extents) {
+        level.array.shape[position] = extent;
+    }
+    let (path, shape, extents) = (quoted(&place.path), Shape(shape), Shape(extents));
+    Some(format!(
+        "level {path} of {shape} is rounded up to whole objects; {extents} of it lie in the image and are shown"
+    ))
 }
 
 /// Whether all levels state the same size of their voxels.

@@ -35,7 +35,7 @@ pub(super) async fn listed(
         }
         if let (true, Some((own, array))) = (reading.is_nameless, all.first()) {
             let rank = array.shape.len();
-            let axes = own.axes.clone().or_else(|| Axes::of_rank(rank));
+            let axes = own.axes.clone().or_else(|| own.guessed.clone()).or_else(|| Axes::of_rank(rank));
             image.axes = axes.ok_or_else(|| {
                 let file = group.to_string();
                 SourceError::unsupported(

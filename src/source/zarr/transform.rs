@@ -3,7 +3,7 @@
 use super::array::MAX_RANK;
 use super::axes::Axes;
 use super::json::{JsonField, quoted};
-use crate::source::SourceError;
+use crate::source::{SourceError, remedy};
 
 /// Transformations in one list; the format has two, more are composed all the same.
 const MAX_TRANSFORMATIONS: usize = 16;
@@ -70,7 +70,11 @@ impl Transform {
                 "identity" => {}
                 "scale" => next.scale = numbers.sizes(&transformation.member("scale")?)?,
                 "translation" => next.translation = numbers.read(&transformation.member("translation")?)?,
-                other => return Err(kind.unsupported(format!("transformation {}", quoted(other)))),
+                other => {
+                    return Err(kind
+                        .unsupported(format!("transformation {}", quoted(other)))
+                        .with_remedy(remedy::TRANSFORMATION));
+                }
             }
             all = all.then(&next);
         }

@@ -6,7 +6,7 @@ use super::json::{self, JsonField, quoted};
 use super::layout::{ByteOrder, c_order, f_order};
 use super::{fill, numcodecs};
 use crate::dtype::{DataType, FillValue};
-use crate::source::SourceError;
+use crate::source::{SourceError, remedy};
 
 /// Reads a `.zarray` from `file`. Keys it does not know are left alone, those of codecs too: they matter to writers.
 pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceError> {
@@ -58,7 +58,7 @@ fn codec(compressor: &JsonField) -> Result<BytesCodec, SourceError> {
     let id = compressor.member("id")?;
     let name = id.text()?;
     let known = numcodecs::compressor(name, Some(compressor))?;
-    known.ok_or_else(|| id.unsupported(format!("compressor {}", quoted(name))))
+    known.ok_or_else(|| id.unsupported(format!("compressor {}", quoted(name))).with_remedy(remedy::ZARR_CODEC))
 }
 
 /// Reads a filter, which is applied to the voxels before they are compressed.
@@ -67,6 +67,6 @@ fn filter(field: &JsonField) -> Result<BytesCodec, SourceError> {
     match id.text()? {
         "delta" => numcodecs::delta(field).map(|(dtype, order)| BytesCodec::Delta(dtype, order)),
         "shuffle" => numcodecs::shuffle(field),
-        other => Err(field.unsupported(format!("filter {}", quoted(other)))),
+        other => Err(field.unsupported(format!("filter {}", quoted(other))).with_remedy(remedy::ZARR_CODEC)),
     }
 }

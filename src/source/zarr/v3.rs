@@ -9,7 +9,7 @@ use super::fill;
 use super::json::{self, JsonField, quoted};
 use super::layout::c_order;
 use crate::dtype::DataType;
-use crate::source::SourceError;
+use crate::source::{SourceError, remedy};
 
 /// Members of an array document that the specification names.
 const ARRAY_MEMBERS: [&str; 11] = [
@@ -59,7 +59,8 @@ pub(super) fn check_members(document: &JsonField, node: NodeType) -> Result<(), 
     for (name, value) in document.object()? {
         let may_be_ignored = value.get("must_understand") == Some(&Value::Bool(false));
         if !known.contains(&name.as_str()) && !may_be_ignored {
-            return Err(document.unsupported(format!("extension {}", quoted(name))));
+            let reason = format!("extension {}", quoted(name));
+            return Err(document.unsupported(reason).with_remedy(remedy::ZARR_PLAIN));
         }
     }
     Ok(())
@@ -89,7 +90,8 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceErr
         && let Some(transformer) = transformers.elements(array::MAX_CODECS)?.into_iter().next()
     {
         let name = Extension::read(transformer.clone())?.name;
-        return Err(transformer.unsupported(format!("storage transformer {}", quoted(name))));
+        let reason = format!("storage transformer {}", quoted(name));
+        return Err(transformer.unsupported(reason).with_remedy(remedy::ZARR_PLAIN));
     }
     Ok(ArrayDocument::new(extents, dtype, fill, keys, storage))
 }
@@ -98,7 +100,10 @@ fn chunk_grid(field: JsonField) -> Result<JsonField, SourceError> {
     let grid = Extension::read(field)?;
     match grid.name {
         "regular" => grid.member("chunk_shape"),
-        other => Err(grid.field.unsupported(format!("chunk grid {}", quoted(other)))),
+        other => {
+            let reason = format!("chunk grid {}", quoted(other));
+            Err(grid.field.unsupported(reason).with_remedy(remedy::ZARR_PLAIN))
+        }
     }
 }
 
@@ -118,7 +123,9 @@ fn chunk_keys(field: &JsonField) -> Result<ChunkKeys, SourceError> {
             reversed: false,
             is_guess: false,
         }),
-        other => Err(field.unsupported(format!("chunk key encoding {}", quoted(other)))),
+        other => {
+            Err(field.unsupported(format!("chunk key encoding {}", quoted(other))).with_remedy(remedy::ZARR_PLAIN))
+        }
     }
 }
 
@@ -131,6 +138,7 @@ fn data_type(field: &JsonField) -> Result<(DataType, ChunkFormat), SourceError> 
         _ => {}
     }
     let known = DataType::ALL.into_iter().find(|dtype| dtype.name() == name);
-    let known = known.ok_or_else(|| field.unsupported(format!("type {}", quoted(name))))?;
+    let known =
+        known.ok_or_else(|| field.unsupported(format!("type {}", quoted(name))).with_remedy(remedy::ZARR_TYPE))?;
     Ok((known, ChunkFormat::Bare))
 }

@@ -1,11 +1,11 @@
 //! The attributes of an array of N5.
 
 use crate::dtype::{DataType, FillValue};
-use crate::source::SourceError;
 use crate::source::zarr::array::{ArrayDocument, ArrayStorage, ChunkFormat, ChunkKeys, Extents, Separator};
 use crate::source::zarr::codec::BytesCodec;
 use crate::source::zarr::json::{JsonField, quoted};
 use crate::source::zarr::layout::{ByteOrder, c_order};
+use crate::source::{SourceError, remedy};
 
 /// Whether these are the attributes of an array and not of a group.
 pub(super) fn is_array(document: &JsonField) -> Result<bool, SourceError> {
@@ -43,13 +43,21 @@ pub(super) fn read(document: &JsonField) -> Result<ArrayDocument, SourceError> {
 
 fn data_type(field: &JsonField) -> Result<DataType, SourceError> {
     let name = field.text()?;
-    let known = DataType::ALL.into_iter().find(|dtype| dtype.name() == name);
-    known.ok_or_else(|| field.unsupported(format!("type {}", quoted(name))))
+    // zarr-python 2 writes booleans as bytes of 0 and 1.
+    let known =
+        DataType::ALL.into_iter().find(|dtype| dtype.name() == name).or((name == "bool").then_some(DataType::U8));
+    known.ok_or_else(|| field.unsupported(format!("type {}", quoted(name))).with_remedy(remedy::ZARR_TYPE))
 }
 
 fn compression_of(field: &JsonField) -> Result<Vec<BytesCodec>, SourceError> {
     let is_zlib = field.optional("useZlib")?.is_some_and(|flag| flag.value.as_bool() == Some(true));
-    codec(&field.member("type")?, is_zlib)
+    let name = field.member("type")?;
+    // zarr-python 2 has its own, and adds what it calls it; lz4-java has a `blockSize`, which may be left out.
+    let is_numcodecs = |key: &str| Ok::<_, SourceError>(field.optional(key)?.is_some());
+    if name.text()? == "lz4" && !is_numcodecs("blockSize")? && (is_numcodecs("id")? || is_numcodecs("acceleration")?) {
+        return Ok(vec![BytesCodec::Lz4]);
+    }
+    codec(&name, is_zlib)
 }
 
 fn codec(name: &JsonField, is_zlib: bool) -> Result<Vec<BytesCodec>, SourceError> {
@@ -63,7 +71,10 @@ fn codec(name: &JsonField, is_zlib: bool) -> Result<Vec<BytesCodec>, SourceError
         "lz4" => BytesCodec::Lz4Java,
         "blosc" => BytesCodec::Blosc,
         "zstd" => BytesCodec::Zstd,
-        other => return Err(name.unsupported(format!("compression {}", quoted(other)))),
+        other => {
+            let reason = format!("compression {}", quoted(other));
+            return Err(name.unsupported(reason).with_remedy(remedy::N5_CODEC));
+        }
     };
     Ok(vec![codec])
 }

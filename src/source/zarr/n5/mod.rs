@@ -27,7 +27,7 @@ use super::json::{self, JsonField};
 use super::multiscales::{LevelEntry, Multiscales};
 use super::pyramid::{self, Listed};
 use crate::remote::{Cause, Location, RemoteError};
-use crate::source::{SourceError, foreign};
+use crate::source::{SourceError, foreign, remedy};
 use crate::store::{Healable, past_caches};
 
 /// Name of the documents of groups and arrays.
@@ -79,8 +79,10 @@ pub(super) async fn find(
             };
             let notes = said.note().into_iter().collect();
             let axes = said.value.or_else(|| Axes::of_rank(rank));
-            let axes =
-                axes.ok_or_else(|| SourceError::unsupported(&file, "dimensions", format!("an array of {rank} axes")))?;
+            let axes = axes.ok_or_else(|| {
+                SourceError::unsupported(&file, "dimensions", format!("an array of {rank} axes"))
+                    .with_remedy(remedy::VOLUME)
+            })?;
             let axes = axes.of_channel(channel);
             axes.check(&file, &array)?;
             let dataset = LevelEntry::bare(String::new());
