@@ -169,9 +169,14 @@ fn without_document(address: String, kind: &str) -> String {
         "zarr" => &[".zattrs", ".zgroup", ".zarray", ".zmetadata", "zarr.json"],
         _ => &["attributes.json"],
     };
-    match address.rsplit_once('/') {
+    // What stands behind a question mark, as where an address is signed, is of the folder's documents too.
+    let (path, query) = match address.split_once('?') {
+        Some((path, query)) if address.contains("://") => (path, format!("?{query}")),
+        _ => (address.as_str(), String::new()),
+    };
+    match path.rsplit_once('/') {
         Some((folder, name)) if documents.contains(&name) && !folder.is_empty() && !folder.ends_with('/') => {
-            folder.to_owned()
+            format!("{folder}{query}")
         }
         _ => address,
     }
@@ -265,6 +270,9 @@ mod tests {
             is(&format!("s3://b/a.zarr/{name}"), "zarr", "s3://b/a.zarr");
         }
         is("a.n5/attributes.json", "n5", "a.n5");
+        is("https://h/em/info?x=1", "precomputed", "https://h/em?x=1");
+        is("https://h/a.zarr/.zattrs?token=a/info", "zarr", "https://h/a.zarr?token=a/info");
+        is("/data/em?/info", "precomputed", "/data/em?");
         // A folder may have such a name.
         is("https://h/em/info/", "precomputed", "https://h/em/info/");
         is("https://h/info", "zarr", "https://h/info");

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// No voxels are read.
 const MEMORY: u64 = 1 << 20;
 /// Kinds of addresses that do not say theirs, in the order in which they are tried.
-const TRIED: [&str; 4] = ["precomputed", "zarr", "n5", "tiff"];
+const TRIED: [&str; 6] = ["precomputed", "zarr", "n5", "dm3", "mrc", "tiff"];
 
 /// Print the entry of a configuration for a volume
 #[derive(Debug, clap::Args)]
@@ -186,6 +186,9 @@ fn possible_kinds(address: &str) -> Vec<&'static str> {
         (".dm4", "dm3"),
         (".mrc", "mrc"),
         (".rec", "mrc"),
+        (".map", "mrc"),
+        (".st", "mrc"),
+        (".ali", "mrc"),
         (".n5", "n5"),
         (".zarr", "zarr"),
         ("/.zattrs", "zarr"),

@@ -1,5 +1,6 @@
 //! Which other format a folder or a file is of that is none of its own kind.
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::remote::Location;
@@ -11,8 +12,65 @@ const KINDS: [(&str, &[&str]); 3] = [
     ("precomputed", &["info"]),
 ];
 
+/// Bytes by which a file is told.
+pub(super) const FRONT: u64 = 512;
+
+/// What is known of an address beside its documents.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Names in the folder, as far as it can be listed.
+    pub names: Vec<String>,
+    /// First bytes, where it is a file.
+    pub front: Option<Bytes>,
+}
+
+/// What to write or do for what is at `folder` and has no document of the kind `own`; `is_there` says whether there is a
+/// document.
+pub(super) async fn advice<'a>(
+    own: &str,
+    folder: &Location,
+    is_there: impl Fn(Location) -> BoxFuture<'a, bool>,
+    seen: Seen,
+) -> Option<String> {
+    if let Some(what) = seen.front.as_deref().and_then(of_bytes) {
+        return Some(format!("it is {what}"));
+    }
+    if let Some(remedy) = remedy(own, |name| is_there(folder.join(name))).await {
+        return Some(remedy);
+    }
+    if let Some(remedy) = above(own, folder, &is_there).await {
+        return Some(remedy);
+    }
+    if let Some(what) = of_names(&seen.names) {
+        return Some(what.to_owned());
+    }
+    webknossos(folder, is_there).await
+}
+
+/// What to do with a dataset of WEBKNOSSOS, or with a layer or a magnification of one.
+async fn webknossos<'a>(folder: &Location, is_there: impl Fn(Location) -> BoxFuture<'a, bool>) -> Option<String> {
+    const HEADER: &str = "header.wkw";
+    const DATASET: &str = "datasource-properties.json";
+    for header in [HEADER, "1/header.wkw", "color/1/header.wkw"] {
+        if is_there(folder.join(header)).await {
+            return Some(format!("`{header}` is there: {WKW}"));
+        }
+    }
+    let parent = folder.parent().map(|(parent, _)| parent);
+    for (place, above) in [(Some(folder), ""), (parent.as_ref(), " one level up")] {
+        if let Some(place) = place
+            && is_there(place.join(DATASET)).await
+        {
+            let reason =
+                "so it is of a dataset of WEBKNOSSOS; if a layer of it is Zarr or N5, write the address of that, else";
+            return Some(format!("`{DATASET}` is there{above}, {reason} {WKW_REMEDY}"));
+        }
+    }
+    None
+}
+
 /// What to write for a folder that is not of the kind `own`; `is_there` says whether it has a document of that name.
-pub(super) async fn remedy<'a>(own: &str, is_there: impl Fn(&'static str) -> BoxFuture<'a, bool>) -> Option<String> {
+async fn remedy<'a>(own: &str, is_there: impl Fn(&'static str) -> BoxFuture<'a, bool>) -> Option<String> {
     for (kind, documents) in KINDS.into_iter().filter(|(kind, _)| *kind != own) {
         for document in documents {
             if is_there(document).await {
@@ -25,10 +83,10 @@ pub(super) async fn remedy<'a>(own: &str, is_there: impl Fn(&'static str) -> Box
 
 /// What to write for a folder without a document of the kind `own` that lies in one with such a document, as that of a scale
 /// does; `is_there` says whether there is a document.
-pub(super) async fn above<'a>(
+async fn above<'a>(
     own: &str,
     folder: &Location,
-    is_there: impl Fn(Location) -> BoxFuture<'a, bool>,
+    is_there: &impl Fn(Location) -> BoxFuture<'a, bool>,
 ) -> Option<String> {
     let (parent, _) = folder.parent()?;
     for document in KINDS.into_iter().filter(|(kind, _)| *kind == own).flat_map(|(_, documents)| documents) {
@@ -40,7 +98,7 @@ pub(super) async fn above<'a>(
 }
 
 /// Formats that are files of their own: what one begins with, at which place, and what to do with it.
-const FILES: [(usize, &[u8], &str); 12] = [
+const FILES: [(usize, &[u8], &str); 15] = [
     (0, b"NRRD0", "NRRD, which emfs does not read; convert it to TIFF or Zarr"),
     (
         0,
@@ -54,18 +112,32 @@ const FILES: [(usize, &[u8], &str); 12] = [
     (0, b"II\x2b\0", "TIFF: write `kind = \"tiff\"` for it"),
     (0, b"\0\0\0\x03", "DM3: write `kind = \"dm3\"` for it"),
     (0, b"\0\0\0\x04", "DM4: write `kind = \"dm3\"` for it"),
+    (0, b"\x89PNG\r\n", "PNG, which emfs does not read; convert it to TIFF, by `magick IN.png OUT.tif`"),
+    (0, b"\xff\xd8\xff", "JPEG, which emfs does not read; convert it to TIFF, by `magick IN.jpg OUT.tif`"),
+    (0, b"PK\x03\x04", "a ZIP archive, which emfs does not read; unpack it and write the address of the folder"),
     (0, b"\x1f\x8b", "a file that gzip has compressed; unpack it"),
     (0, b"BZh", "a file that bzip2 has compressed; unpack it"),
     (208, b"MAP", "MRC: write `kind = \"mrc\"` for it"),
 ];
 
+/// Of WEBKNOSSOS's own format.
+const WKW: &str = "it holds a dataset of WEBKNOSSOS (WKW), which emfs does not read; convert it to Zarr, by \
+                   `copy_dataset(…, data_format=\"zarr3\")` of `webknossos` for Python";
+const WKW_REMEDY: &str = "convert it to Zarr, by `copy_dataset(…, data_format=\"zarr3\")` of `webknossos` for Python";
 /// Files of a folder that tell of what format it is.
-const NAMES: [(&str, &str); 5] = [
-    (".wkw", "it holds a dataset of WEBKNOSSOS (WKW), which emfs does not read; convert it to Zarr"),
+const NAMES: [(&str, &str); 9] = [
+    (".wkw", WKW),
     ("knossos.conf", "it holds cubes of KNOSSOS, which emfs does not read; convert them to Zarr"),
     (".nrrd", "it holds NRRD files, which emfs does not read; convert them to TIFF or Zarr"),
     (".ims", "it holds Imaris files (HDF5), which emfs does not read; convert them to Zarr"),
     (".h5", "it holds HDF5 files, which emfs does not read; convert them to Zarr"),
+    (".zip", "it holds ZIP archives, which emfs does not read; unpack them"),
+    (".png", "it holds PNG pictures, which emfs does not read; convert them to TIFF, by `mogrify -format tif *.png`"),
+    (".jpg", "it holds JPEG pictures, which emfs does not read; convert them to TIFF, by `mogrify -format tif *.jpg`"),
+    (
+        ".jpeg",
+        "it holds JPEG pictures, which emfs does not read; convert them to TIFF, by `mogrify -format tif *.jpeg`",
+    ),
 ];
 
 /// What a file is by its first bytes, where it is of a known format.

@@ -69,11 +69,9 @@ pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> R
                 }
                 .boxed()
             };
-            let remedy = match foreign::remedy("precomputed", |name| is_there(folder.join(name))).await {
-                None => foreign::above("precomputed", folder, is_there).await,
-                remedy => remedy,
-            };
-            return match remedy {
+            let front = remote.object(folder)?.start(foreign::FRONT).await.ok().map(|answer| answer.bytes);
+            let seen = foreign::Seen { front, ..foreign::Seen::default() };
+            return match foreign::advice("precomputed", folder, is_there, seen).await {
                 Some(remedy) => {
                     Err(SourceError::malformed(document.url(), "document", format!("there is none; {remedy}")))
                 }

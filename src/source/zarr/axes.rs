@@ -122,7 +122,7 @@ impl Axes {
         Self::named(names).map(Some).ok_or_else(|| {
             let names: Vec<String> = elements.iter().map(|element| brief(element.value)).collect();
             let reason = format!("an array with the axes {}, the slowest first,", names.join(", "));
-            field.unsupported(reason).with_remedy(remedy::AXES)
+            field.unsupported(reason).with_remedy(remedy_of(&names))
         })
     }
 
@@ -174,9 +174,7 @@ impl Axes {
         }
         Self::of_three(names).map(|axes| Some(StatedAxes::Guessed(axes))).ok_or_else(|| {
             let names: Vec<String> = elements.iter().map(|element| brief(element.value)).collect();
-            let is_moment = |name: &String| matches!(name.trim_matches('"').to_lowercase().as_str(), "t" | "time");
-            let remedy = if names.iter().any(is_moment) { remedy::MOMENTS } else { remedy::AXES };
-            field.unsupported(format!("an array with the axes {}", names.join(", "))).with_remedy(remedy)
+            field.unsupported(format!("an array with the axes {}", names.join(", "))).with_remedy(remedy_of(&names))
         })
     }
 
@@ -309,9 +307,8 @@ impl Axes {
                 }
                 Some(_) if extent == 1 => {}
                 _ => {
-                    let is_moment = matches!(name.to_lowercase().as_str(), "t" | "time");
                     let reason = format!("axis `{name}` of length {extent}");
-                    let remedy = if is_moment { remedy::MOMENTS } else { remedy::VOLUME };
+                    let remedy = if is_moment(name) { remedy::MOMENTS } else { remedy::VOLUME };
                     return Err(SourceError::unsupported(file, "shape", reason).with_remedy(remedy));
                 }
             }
@@ -330,6 +327,16 @@ impl Axes {
     pub fn pick<T: Copy>(&self, values: &[T]) -> [T; 3] {
         self.kept.map(|axis| values[axis])
     }
+}
+
+/// Whether an axis counts moments, by its name as it is or as a message has it.
+fn is_moment(name: &str) -> bool {
+    matches!(name.trim_matches('`').to_lowercase().as_str(), "t" | "time")
+}
+
+/// What to do with an array of axes of these names.
+fn remedy_of(names: &[String]) -> &'static str {
+    if names.iter().any(|name| is_moment(name)) { remedy::MOMENTS } else { remedy::AXES }
 }
 
 /// The name of an axis in lower case; `None` where it is none, or the number that writers give to an axis without name.

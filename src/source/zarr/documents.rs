@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use crate::cache::Desk;
 use crate::document::{Document, DocumentKind, Packed};
 use crate::remote::{Cause, Location, RemoteError};
+use crate::source::foreign;
 use crate::store::{Remote, is_past_caches};
 
 /// Longest document of a group: real ones have some kilobytes, a consolidated `zarr.json`, which holds those of all its
@@ -38,6 +39,11 @@ pub(super) trait Documents: Sync {
     /// Names in the folder, where it can be listed without asking anybody.
     fn names<'a>(&'a self, _folder: &'a Location) -> BoxFuture<'a, Vec<String>> {
         Box::pin(std::future::ready(Vec::new()))
+    }
+
+    /// First bytes of a file, where it is one and is there.
+    fn front<'a>(&'a self, _file: &'a Location) -> BoxFuture<'a, Option<Bytes>> {
+        Box::pin(std::future::ready(None))
     }
 
     /// Where documents are made sense of, one at a time.
@@ -85,6 +91,10 @@ impl Documents for Remote {
             };
             self.with_path(folder, list).await.unwrap_or_default()
         })
+    }
+
+    fn front<'a>(&'a self, file: &'a Location) -> BoxFuture<'a, Option<Bytes>> {
+        Box::pin(async move { Some(self.object(file).ok()?.start(foreign::FRONT).await.ok()?.bytes) })
     }
 
     fn confirmed(&self, location: &Location) -> SystemTime {
@@ -157,6 +167,10 @@ impl<D: Documents> Documents for CachedDocuments<'_, D> {
 
     fn names<'b>(&'b self, folder: &'b Location) -> BoxFuture<'b, Vec<String>> {
         self.inner.names(folder)
+    }
+
+    fn front<'b>(&'b self, file: &'b Location) -> BoxFuture<'b, Option<Bytes>> {
+        self.inner.front(file)
     }
 
     fn desk(&self) -> Option<&Desk> {

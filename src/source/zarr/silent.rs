@@ -43,6 +43,7 @@ pub(super) async fn listed(
                     "multiscales[0].axes",
                     format!("an image without axes of arrays of {rank}"),
                 )
+                .with_remedy(crate::source::remedy::VOLUME)
             })?;
             if own.axes.is_none() && rank != Axes::tczyx().rank() {
                 notes.push(format!(

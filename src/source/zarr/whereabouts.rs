@@ -96,11 +96,8 @@ pub(super) async fn of_folder(documents: &impl Documents, group: &Location) -> S
         return of_group(documents, group, None, consolidated).await;
     }
     let nothing = "neither .zattrs nor zarr.json nor .zarray nor .zgroup is there";
-    let remedy = match foreign::remedy("zarr", |name| is_there(group.join(name))).await {
-        None => foreign::above("zarr", group, is_there).await,
-        remedy => remedy,
-    };
-    match remedy {
+    let seen = foreign::Seen { names: documents.names(group).await, front: documents.front(group).await };
+    match foreign::advice("zarr", group, is_there, seen).await {
         Some(remedy) => format!("{nothing}; {remedy}"),
         None => format!("{nothing}, nor anything else that emfs knows: is the address right?"),
     }

@@ -40,6 +40,49 @@ fn a_jpeg_of_another_size_or_with_colours_is_an_error() {
     assert_eq!(error(b"GIF89a", 128), "it is no JPEG");
 }
 
+/// The colours of that, pixel by pixel, as Pillow decodes them by libjpeg-turbo.
+const COLOURS: &[u8] = include_bytes!("colour.bin");
+
+fn channels(raw: &[u8], codec: VoxelEncoding, dtype: DataType, of: usize, voxels: usize) -> Vec<Result<Bytes, String>> {
+    let one = |number| Plain { channel: Channel { number, of }, ..plain(dtype, voxels) };
+    (0..of).map(|number| chunk(Bytes::copy_from_slice(raw), codec, one(number))).collect()
+}
+
+#[test]
+fn of_a_jpeg_of_colours_the_one_that_is_asked_for_is_decoded_as_libjpeg_does() {
+    for (number, decoded) in channels(COLOUR, VoxelEncoding::Jpeg, DataType::U8, 3, 128).into_iter().enumerate() {
+        let decoded = decoded.unwrap();
+        let expected = COLOURS.iter().skip(number).step_by(3);
+        assert_eq!(decoded.len(), 128);
+        let most = decoded.iter().zip(expected).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(most <= Some(2), "channel {number}: {most:?}");
+    }
+    let grey = channels(GREY, VoxelEncoding::Jpeg, DataType::U8, 3, 128);
+    assert!(grey.iter().all(|error| error.as_ref().unwrap_err() == "JPEG of 1 components where three are due"));
+    for length in 0..COLOUR.len() {
+        let cut = channels(&COLOUR[..length], VoxelEncoding::Jpeg, DataType::U8, 3, 128);
+        assert!(cut.iter().all(Result::is_err), "{length} bytes");
+    }
+}
+
+#[test]
+fn of_a_png_of_two_to_four_channels_the_one_that_is_asked_for_is_decoded() {
+    use png::{BitDepth, ColorType};
+    for (of, color) in [(2, ColorType::GrayscaleAlpha), (3, ColorType::Rgb), (4, ColorType::Rgba)] {
+        for (dtype, depth, size) in [(DataType::U8, BitDepth::Eight, 1), (DataType::U16, BitDepth::Sixteen, 2)] {
+            let bytes: Vec<u8> = (0..(12 * of * size) as u8).collect();
+            let raw = png_of(4, 3, color, depth, &bytes);
+            for (number, decoded) in channels(&raw, VoxelEncoding::Png, dtype, of, 12).into_iter().enumerate() {
+                let voxels = bytes.chunks(size).skip(number).step_by(of);
+                let expected: Vec<u8> = voxels.flat_map(|voxel| voxel.iter().rev().copied()).collect();
+                assert_eq!(decoded.unwrap(), expected, "{of} channels, {dtype}");
+            }
+            let other = channels(&raw, VoxelEncoding::Png, dtype, of % 4 + 1, 12);
+            assert!(other.iter().all(|error| error.as_ref().unwrap_err().starts_with("PNG of ")));
+        }
+    }
+}
+
 #[test]
 fn a_jpeg_that_is_cut_anywhere_is_an_error() {
     for length in 0..GREY.len() {

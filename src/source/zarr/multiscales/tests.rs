@@ -122,13 +122,11 @@ fn other_axes_and_orders_are_refused_by_name() {
     let axes = |names: &[&str]| Value::Array(names.iter().map(|name| axis(name, json!("nanometer"))).collect());
     for names in [&["y", "x"][..], &["z", "y", "x", "x"], &["z", "y"], &[], &["z", "y", "c", "y"]] {
         let expected = format!("multiscales[0].axes: an image with the axes {} is not supported", names.join(", "));
-        assert!(error("/axes", axes(names)).ends_with(&expected), "{names:?}");
+        assert!(error("/axes", axes(names)).contains(&format!("{expected}; name its axes z, y, x")), "{names:?}");
     }
-    assert!(
-        error("/axes", axes(&["z", "y", "x", "Z"])).ends_with("an image with the axes z, y, x, Z is not supported")
-    );
+    assert!(error("/axes", axes(&["z", "y", "x", "Z"])).contains("an image with the axes z, y, x, Z is not supported"));
     let other = json!([axis("z", json!("nm")), {"name": "lambda"}, axis("y", json!("nm")), axis("x", json!("nm"))]);
-    assert!(error("/axes", other).ends_with("axes[1].name: axis `lambda` is not supported"));
+    assert!(error("/axes", other).contains("axes[1].name: axis `lambda` is not supported; name its axes"));
     assert!(error("/axes", json!([1, "y", "x"])).ends_with("axes[0]: it is 1, not an object"));
     assert!(error("/axes", axes(&["t", "c", "z", "y", "x", "t"])).contains("6 elements where 5 are the most"));
 }
@@ -166,7 +164,12 @@ fn malformed_levels_are_refused_by_field() {
     assert_eq!(error(first, scale(json!([8, 4, "4"]))), format!("{place}[0].scale[2]: it is `4`, not a finite number"));
     assert_eq!(error(first, json!([{"type": "scale", "path": "x"}])), format!("{place}[0].scale: it is missing"));
     let affine = error(first, json!([{"type": "affine"}]));
-    assert_eq!(affine, format!("{place}[0].type: transformation `affine` is not supported"));
+    assert_eq!(
+        affine,
+        format!(
+            "{place}[0].type: transformation `affine` is not supported; write its place as a `scale` and a `translation`"
+        )
+    );
     let tiny =
         error(first, json!([{"type": "scale", "scale": [1e-300, 1, 1]}, {"type": "scale", "scale": [1e-300, 1, 1]}]));
     assert_eq!(tiny, format!("{place}: the voxel size is not a positive number of nanometres"));
@@ -295,8 +298,11 @@ fn the_transform_of_open_organelle_has_axes_and_units_itself() {
 
 #[test]
 fn versions_are_0_1_to_0_5() {
-    assert!(error("/version", json!("0.6")).ends_with("version: OME-NGFF version `0.6` is not supported"));
-    assert!(error("/version", json!(4)).ends_with("version: OME-NGFF version `4` is not supported"));
+    assert!(
+        error("/version", json!("0.6"))
+            .contains("version: OME-NGFF version `0.6` is not supported; write it as version 0.4 or 0.5")
+    );
+    assert!(error("/version", json!(4)).contains("version: OME-NGFF version `4` is not supported; write it as"));
     assert!(error("/version", json!([])).ends_with("version: it is an array of 0, not a text"));
     // As a number in dandi-cli#1409.
     assert_eq!(read(&image("/version", json!(0.4))).unwrap().unwrap().version, "OME-NGFF 0.4");

@@ -48,6 +48,17 @@ impl N5Group {
     pub fn axes(&self, rank: usize) -> Option<Axes> {
         self.axes.clone().or_else(|| self.listed_axes.clone().filter(|axes| axes.rank() == rank))
     }
+
+    /// One that says nothing but the place of its only level.
+    pub fn of_place(place: Option<StatedPlace>) -> Self {
+        N5Group { places: place.into_iter().collect(), ..N5Group::default() }
+    }
+
+    /// The place that it lists of the level at that path.
+    pub fn into_place(self, path: &str) -> Option<StatedPlace> {
+        let number = self.levels?.iter().position(|level| level == path)?;
+        self.places.into_iter().nth(number)
+    }
 }
 
 /// Reads the attributes of an array or a group.

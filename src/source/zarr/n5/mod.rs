@@ -73,12 +73,13 @@ pub(super) async fn find(
         DocumentSubject::Array(found) => {
             let ArrayAttributes { array, axes, place } = *found;
             let (file, rank) = (group.join(DOCUMENT).to_string(), array.shape.len());
-            let said = match axes {
-                Some(axes) => Said { value: Some(axes), fault: None },
-                None => above(documents, group, rank).await?,
+            let said = match axes.is_some() && place.says_size() {
+                true => Said::default(),
+                false => above(documents, group, rank).await?,
             };
             let notes = said.note().into_iter().collect();
-            let axes = said.value.or_else(|| Axes::of_rank(rank));
+            let around = said.value;
+            let axes = axes.or(around.axes).or_else(|| Axes::of_rank(rank));
             let axes = axes.ok_or_else(|| {
                 SourceError::unsupported(&file, "dimensions", format!("an array of {rank} axes"))
                     .with_remedy(remedy::VOLUME)
@@ -87,8 +88,10 @@ pub(super) async fn find(
             axes.check(&file, &array)?;
             let dataset = LevelEntry::bare(String::new());
             let listed = Listed { dataset, location: group.clone(), array: Ok(array) };
+            // What it says itself goes before what the group says of it.
+            let around = N5Group::of_place(around.place.filter(|_| !place.says_size()));
             let found = Found { listed, axes: None, place };
-            let (image, listed) = placed(axes, &N5Group::default(), vec![found]);
+            let (image, listed) = placed(axes, &around, vec![found]);
             Ok(N5Image { image, listed, notes, end: None })
         }
         DocumentSubject::Group(mut about) => {
@@ -106,15 +109,27 @@ pub(super) async fn find(
     }
 }
 
-/// The axes that the group above an array names for arrays of so many.
-async fn above(documents: &impl Documents, array: &Location, rank: usize) -> Result<Said<Option<Axes>>, SourceError> {
-    let Some((group, _)) = array.parent() else { return Ok(Said::default()) };
+/// What the group above an array says of it.
+#[derive(Default)]
+struct Around {
+    /// The axes that it names for arrays of so many.
+    axes: Option<Axes>,
+    /// The place of the array, where it lists that.
+    place: Option<StatedPlace>,
+}
+
+/// What the group above an array of so many axes says of it.
+async fn above(documents: &impl Documents, array: &Location, rank: usize) -> Result<Said<Around>, SourceError> {
+    let Some((group, name)) = array.parent() else { return Ok(Said::default()) };
     let read = |file: &str, bytes: &[u8]| {
         let value = json::parse(file, bytes)?;
         Ok(match levels::read(&JsonField::root(file, &value)?)? {
-            DocumentSubject::Group(about) => about.axes(rank).filter(|axes| axes.rank() == rank),
+            DocumentSubject::Group(about) => {
+                let axes = about.axes(rank).filter(|axes| axes.rank() == rank);
+                Around { axes, place: about.into_place(&name) }
+            }
             // What is there need not be a group.
-            DocumentSubject::Array(_) => None,
+            DocumentSubject::Array(_) => Around::default(),
         })
     };
     above::said(documents, &group.join(DOCUMENT), MAX_ARRAY_DOCUMENT, read).await
@@ -276,11 +291,8 @@ async fn nothing(documents: &impl Documents, group: &Location) -> String {
             return format!("it is a group without levels; write the address {}", group.join(&name));
         }
     }
-    let remedy = match foreign::remedy("n5", |name| is_there(group.join(name))).await {
-        None => foreign::above("n5", group, is_there).await,
-        remedy => remedy,
-    };
-    match remedy {
+    let seen = foreign::Seen { names: documents.names(group).await, front: documents.front(group).await };
+    match foreign::advice("n5", group, is_there, seen).await {
         Some(remedy) => format!("it is no array and has no levels s0, s1 …; {remedy}"),
         None => "it is no array and has no levels s0, s1 …: is the address right?".to_owned(),
     }

@@ -149,6 +149,11 @@ fn turned<T: Copy>(list: &[T], axes: &Axes) -> Option<[T; 3]> {
 }
 
 impl StatedPlace {
+    /// Whether it has the size of a voxel.
+    pub fn says_size(&self) -> bool {
+        self.transform.is_some() || self.size.is_some()
+    }
+
     /// The place along `z, y, x`; `None` where nothing is said of it, or why it is none.
     pub fn along(&self, axes: &Axes) -> Result<Option<LevelPlace>, String> {
         if self.transform.is_some() {

@@ -173,9 +173,46 @@ fn compressions_have_two_spellings_and_others_are_named() {
     assert!(parsed(&old).unwrap_err().contains("compression: it is missing"));
     assert_eq!(parsed(&with(old, json!({"compressionType": "gzip"}))).unwrap().compression(), "gzip");
     let jpeg = parsed(&with(array(), json!({"compression": {"type": "jpeg"}}))).unwrap_err();
-    assert_eq!(jpeg, "attributes.json: compression.type: compression `jpeg` is not supported");
+    assert!(jpeg.contains("compression.type: compression `jpeg` is not supported; rewrite it with the"), "{jpeg}");
     assert!(parsed(&with(array(), json!({"dataType": "object"}))).unwrap_err().contains("type `object`"));
+    assert_eq!(parsed(&with(array(), json!({"dataType": "bool"}))).unwrap().dtype, DataType::U8);
     assert!(parsed(&with(array(), json!({"dimensions": [6.0, 5.0, 4.0]}))).is_ok());
+}
+
+#[test]
+fn lz4_is_that_of_numcodecs_where_its_writer_names_it_so_and_else_of_java() {
+    for (compression, codec) in [
+        (json!({"type": "lz4"}), BytesCodec::Lz4Java),
+        (json!({"type": "lz4", "blockSize": 65536}), BytesCodec::Lz4Java),
+        (json!({"type": "lz4", "id": "lz4", "acceleration": 1}), BytesCodec::Lz4),
+        (json!({"type": "lz4", "acceleration": 1}), BytesCodec::Lz4),
+        (json!({"type": "lz4", "id": "lz4", "blockSize": 65536}), BytesCodec::Lz4Java),
+    ] {
+        let array = parsed(&with(array(), json!({"compression": compression}))).unwrap();
+        assert_eq!(array.codecs, [codec], "{compression}");
+    }
+}
+
+#[test]
+fn a_level_alone_has_the_place_that_its_group_lists_unless_it_says_one_itself() {
+    let level = |path: &str, scale: f64| {
+        json!({"path": path, "transform": {"axes": ["z", "y", "x"], "units": ["nm", "nm", "nm"],
+            "scale": [5.0 * scale, scale, scale], "translate": [scale, 0.0, 0.0]}})
+    };
+    let group =
+        |path: &str| json!({"multiscales": [{"datasets": [level("other", 1.0), level(path, 8.0)]}]}).to_string();
+    let of = |shelf: Shelf| {
+        let source = shelf.open_n5().unwrap();
+        let level = &source.description().levels[0];
+        (level.scale, level.translation)
+    };
+    let array = |more: Value| Shelf::of([("attributes.json", with(sized(20), more))]);
+    let listed = (Some([40.0, 8.0, 8.0]), [8.0, 0.0, 0.0]);
+    assert_eq!(of(array(json!({})).raw("../attributes.json", &group("image.zarr"))), listed);
+    assert_eq!(of(array(json!({"axes": ["x", "y", "z"]})).raw("../attributes.json", &group("image.zarr"))), listed);
+    assert_eq!(of(array(json!({})).raw("../attributes.json", &group("s1"))).0, None);
+    let own = json!({"axes": ["x", "y", "z"], "resolution": [4, 4, 30], "units": ["nm", "nm", "nm"]});
+    assert_eq!(of(array(own).raw("../attributes.json", &group("image.zarr"))).0, Some([30.0, 4.0, 4.0]));
 }
 
 struct BytesCodecName(&'static str);

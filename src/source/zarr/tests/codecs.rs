@@ -37,12 +37,13 @@ fn codecs_of_numcodecs_are_read_by_the_names_that_zarr_python_writes() {
     }
     let lzma = json!({"name": "numcodecs.lzma", "configuration": {"format": 3}});
     let place = "zarr.json: codecs[1]";
-    let refused = "configuration.format: lzma without a header is not supported";
+    let refused = "configuration.format: lzma without a header is not supported; rewrite it by `zarr` of Python without filters and with Blosc, Zstandard, gzip or no compressor";
     assert_eq!(codecs(json!([little(), lzma])), Err(format!("{place}.{refused}")));
     let other = json!({"name": "numcodecs.fletcher32"});
-    assert_eq!(
-        codecs(json!([little(), other])),
-        Err(format!("{place}: codec `numcodecs.fletcher32` is not supported"))
+    let error = codecs(json!([little(), other])).unwrap_err();
+    assert!(
+        error.starts_with(&format!("{place}: codec `numcodecs.fletcher32` is not supported; rewrite it by `zarr`")),
+        "{error}"
     );
 }
 

@@ -92,17 +92,53 @@ fn a_lone_array_whose_axes_are_named_is_shown_if_they_are_z_y_x_in_any_order() {
         assert!(chunk_key(&source, 0, [0, 1, 1]).ends_with("1/1/0"));
     }
     let refused = [
-        (json!(["t", "y", "x"]), "an array with the axes `t`, `y`, `x` is not supported"),
-        (json!(["x", null, null]), "an array with the axes `x`, null, null is not supported"),
-        (json!(["depth", "y", "x"]), "an array with the axes `depth`, `y`, `x` is not supported"),
-        (json!(["y", "x"]), "an array with the axes `y`, `x` is not supported"),
-        (json!([]), "an array with the axes  is not supported"),
+        (json!(["t", "y", "x"]), "an array with the axes `t`, `y`, `x` is not supported; write the moment that is"),
+        (
+            json!(["time", "lat", "lon"]),
+            "an array with the axes `time`, `lat`, `lon` is not supported; write the moment",
+        ),
+        (
+            json!(["channel", "row", "col"]),
+            "an array with the axes `channel`, `row`, `col` is not supported; name its axes",
+        ),
+        (json!(["x", null, null]), "an array with the axes `x`, null, null is not supported; name its axes z, y, x"),
+        (json!(["z", "z", "row"]), "an array with the axes `z`, `z`, `row` is not supported; name its axes z, y, x"),
+        (json!(["y", "x"]), "an array with the axes `y`, `x` is not supported; name its axes z, y, x"),
+        (json!([]), "an array with the axes  is not supported; name its axes z, y, x"),
         (json!("zyx"), "it is `zyx`, not an array"),
     ];
     for (names, reason) in refused {
-        assert_eq!(v3(names.clone()).error(), format!("{GROUP}/zarr.json: dimension_names: {reason}"));
-        assert_eq!(v2(names).error(), format!("{GROUP}/.zattrs: _ARRAY_DIMENSIONS: {reason}"));
+        let error = v3(names.clone()).error();
+        assert!(error.starts_with(&format!("{GROUP}/zarr.json: dimension_names: {reason}")), "{error}");
+        let error = v2(names).error();
+        assert!(error.starts_with(&format!("{GROUP}/.zattrs: _ARRAY_DIMENSIONS: {reason}")), "{error}");
     }
+}
+
+#[test]
+fn three_axes_of_names_that_say_nothing_are_in_the_given_order_apart_from_those_that_do() {
+    let shape = |names: &Value| {
+        let v3 = Shelf::of([("zarr.json", with(zarr_json(), "/dimension_names", names.clone()))]);
+        let v2 = Shelf::of([(".zarray", zarray()), (".zattrs", json!({"_ARRAY_DIMENSIONS": names}))]);
+        let [v3, v2] = [v3, v2].map(|shelf| shelf.open().unwrap().description().levels[0].grid.shape.0);
+        assert_eq!(v3, v2, "{names}");
+        v3
+    };
+    for (names, expected) in [
+        (json!(["depth", "row", "col"]), [4, 5, 6]),
+        (json!(["depth", "y", "x"]), [4, 5, 6]),
+        (json!(["sections", "lat", null]), [4, 5, 6]),
+        (json!(["row", "col", "z"]), [6, 4, 5]),
+        (json!(["y", "x", "depth"]), [6, 4, 5]),
+    ] {
+        assert_eq!(shape(&names), expected, "{names}");
+    }
+    // What the group around it says goes before.
+    let v3 = Shelf::of([("zarr.json", with(zarr_json(), "/dimension_names", json!(["depth", "row", "col"])))]);
+    let group = json!({"zarr_format": 3, "node_type": "group",
+        "attributes": {"ome": super::lone::image(&["x", "y", "z"], &[json!([8, 8, 40])])}});
+    let source = v3.raw("../zarr.json", &group.to_string()).open().unwrap();
+    assert_eq!(source.description().levels[0].grid.shape.0, [6, 5, 4]);
 }
 
 #[test]
