@@ -4,8 +4,10 @@ import json
 import subprocess
 import tomllib
 
+import mrcfile
 import pytest
 
+import dm_files
 import further_volumes
 import readers
 import reference_volumes
@@ -110,3 +112,19 @@ def test_the_entry_of_a_file_names_it_from_anywhere(tmp_path):
     (tmp_path / "vol.tif").write_bytes(b"")
     done = subprocess.run([BINARY, "add", "./vol.tif", "--no-probe"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
     assert tomllib.loads(done.stdout)["dataset"][0]["source"]["url"] == str(tmp_path / "vol.tif")
+
+
+def test_add_finds_mrc_and_dm_files_and_folders_of_them(tmp_path):
+    voxels = reference_volumes.noise((3, 20, 30), "u1", 1).astype("i1")
+    mrcfile.write(tmp_path / "a.map", voxels)
+    for z, plane in enumerate(voxels):
+        (tmp_path / "mrc").mkdir(exist_ok=True)
+        (tmp_path / "dm").mkdir(exist_ok=True)
+        mrcfile.write(tmp_path / "mrc" / f"s_{z}.mrc", plane)
+        dm_files.write(tmp_path / "dm" / f"s_{z}.dm3", plane)
+    with Origin(tmp_path) as origin:
+        for base in (str(tmp_path), origin.url):
+            for path, kind in (("a.map", "mrc"), ("mrc/", "mrc"), ("mrc", "mrc"), ("dm/", "dm3"), ("dm", "dm3")):
+                done = emfs("add", f"{base}/{path}", "--cache-size", "0", check=False)
+                assert done.returncode == 0, done.stderr
+                assert "3×20×30" in done.stdout.splitlines()[0] and f'kind = "{kind}"' in done.stdout, done.stdout

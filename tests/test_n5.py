@@ -290,3 +290,39 @@ def test_an_address_of_n5_of_another_kind_is_named(tmp_path):
     done = emfs("datasets", "--config", file, check=False)
     assert done.returncode == 2 or done.returncode == 1
     assert 'config.toml:5:7: url' in done.stderr and 'write `kind = "n5"` instead of `zarr`' in done.stderr
+
+
+def test_what_zarr_python_writes_as_n5_is_read_with_each_of_its_codecs_and_types(tmp_path):
+    code = """if True:
+        import numcodecs, numpy, sys, zarr
+        codecs = {"raw": None, "gzip": numcodecs.GZip(1), "bz2": numcodecs.BZ2(1), "lzma": numcodecs.LZMA(preset=1), "blosc": numcodecs.Blosc(),
+                  "zlib": numcodecs.Zlib(1), "zstd": numcodecs.Zstd(1), "lz4": numcodecs.LZ4(), "lz4-fast": numcodecs.LZ4(acceleration=9)}
+        for name, codec in codecs.items():
+            for dtype in ("bool", "u1", "i2", "u4", "f4", "u8", "f8"):
+                voxels = numpy.random.default_rng(1).integers(0, 2 if dtype == "bool" else 99, (9, 10, 11)).astype(dtype)
+                voxels[:4, :4, :4] = 0
+                array = zarr.group(store=zarr.N5Store(f"{sys.argv[1]}/{name}-{dtype}")).create_dataset("v", shape=voxels.shape, chunks=(4, 4, 4), dtype=dtype, compressor=codec)
+                array[...] = voxels
+                numpy.save(f"{sys.argv[1]}/{name}-{dtype}.npy", array[...])
+    """
+    subprocess.run([LEGACY_PYTHON, "-W", "ignore", "-c", code, tmp_path], check=True, capture_output=True)
+    written = {file.stem: np.load(file) for file in tmp_path.glob("*.npy")}
+    assert len(written) == 9 * 7
+    with mounted(tmp_path / "mount", configuration({name: {"kind": "n5", "url": str(tmp_path / name / "v")} for name in written}), timeout=20) as mount:
+        for name, voxels in written.items():
+            voxels = voxels.astype("u1") if voxels.dtype == bool else voxels
+            readers.assert_equal(readers.zarr_array(mount / name / "em.zarr", 0, False), voxels, name)
+        assert mount.status()["failures"] == []
+
+
+def test_a_level_alone_has_the_voxel_size_that_its_group_lists(tmp_path):
+    write_tensorstore(tmp_path / "em" / "s0", "gzip", 1)
+    write_tensorstore(tmp_path / "em" / "s1", "gzip", 2)
+    datasets = [{"path": f"s{level}"} | transform(2**level) for level in range(2)]
+    (tmp_path / "em" / "attributes.json").write_text(json.dumps({"multiscales": [{"datasets": datasets}]}))
+    sources = {f"s{level}": {"kind": "n5", "url": str(tmp_path / "em" / f"s{level}")} for level in range(2)}
+    with mounted(tmp_path / "mount", configuration(sources), timeout=20) as mount:
+        for level in range(2):
+            image = json.loads((mount / f"s{level}" / "em.zarr" / ".zattrs").read_text())["multiscales"][0]
+            assert image["datasets"][0]["coordinateTransformations"][0]["scale"] == [5.0 * 2**level, 4.0 * 2**level, 4.0 * 2**level]
+            assert {axis["unit"] for axis in image["axes"]} == {"nanometer"}

@@ -1,11 +1,14 @@
 """Neuroglancer precomputed volumes of other people's writers, read through a mount."""
 
 import contextlib
+import io
+import itertools
 import json
 import os
 import shutil
 
 import numpy as np
+import PIL.Image
 import pytest
 import tensorstore
 
@@ -343,3 +346,69 @@ def test_an_absent_corner_of_a_huge_volume_costs_two_requests_and_one_for_the_in
         assert set((mount / "a" / "em.zarr" / "s0" / index).read_bytes()) == {0}
     assert {request.path for request in origin.requests} <= {"/em/8.0/7112.shard", "/em/info"}
     assert origin.count(".shard") <= 2 and origin.count("info") <= 1
+
+
+def _pixels(voxels):
+    """A chunk c, z, y, x as a picture: rows of z and y, and channels side by side in a pixel."""
+    return np.ascontiguousarray(voxels.transpose(1, 2, 3, 0).reshape(-1, voxels.shape[3], voxels.shape[0]))
+
+
+def _jpeg(**options):
+    def encode(chunk):
+        body = io.BytesIO()
+        PIL.Image.fromarray(_pixels(chunk)).save(body, "JPEG", quality=90, **options)
+        return body.getvalue()
+
+    return encode
+
+
+def _png(chunk):
+    import imagecodecs
+
+    return imagecodecs.png_encode(_pixels(chunk))
+
+
+def write_pictures(folder, channels, dtype, encoding, encode):
+    """A volume whose chunks are pictures of several channels, by Pillow and libpng: TensorStore reads such ones."""
+    chunk, shape = (8, 16, 16), (11, 20, 30)
+    voxels = np.stack([reference_volumes.texture(shape, dtype, seed) for seed in range(channels)])
+    (folder / "k").mkdir(parents=True)
+    (folder / "info").write_text(json.dumps({
+        "@type": "neuroglancer_multiscale_volume", "data_type": dtype, "num_channels": channels, "type": "image",
+        "scales": [{"key": "k", "size": shape[::-1], "resolution": [4, 8, 30], "chunk_sizes": [chunk[::-1]], "encoding": encoding, "voxel_offset": [0, 0, 0]}]}))
+    for start in itertools.product(*(range(0, whole, step) for whole, step in zip(shape, chunk))):
+        ends = [min(a + step, whole) for a, step, whole in zip(start, chunk, shape)]
+        spans = [f"{a}-{b}" for a, b in zip(start, ends)]
+        part = voxels[(slice(None), *(slice(a, b) for a, b in zip(start, ends)))]
+        (folder / "k" / "_".join(spans[::-1])).write_bytes(encode(part))
+
+
+#: name: (channels, dtype, encoding, how chunks are encoded)
+PICTURES = {
+    "jpeg-444": (3, "uint8", "jpeg", _jpeg(subsampling=0)),
+    "jpeg-422": (3, "uint8", "jpeg", _jpeg(subsampling=1)),
+    "jpeg-420": (3, "uint8", "jpeg", _jpeg(subsampling=2)),
+    "jpeg-progressive": (3, "uint8", "jpeg", _jpeg(subsampling=0, progressive=True)),
+    "jpeg-rgb": (3, "uint8", "jpeg", _jpeg(keep_rgb=True)),
+    **{f"png-{channels}-{dtype}": (channels, dtype, "png", _png) for channels in (2, 3, 4) for dtype in ("uint8", "uint16")},
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_each_channel_of_chunks_that_are_pictures_of_several_is_what_tensorstore_reads(tmp_path, name):
+    channels, dtype, encoding, encode = PICTURES[name]
+    write_pictures(tmp_path / "v", channels, dtype, encoding, encode)
+    spec = {"driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": f"{tmp_path / 'v'}/"}}
+    truth = tensorstore.open(spec, open=True).result().read().result().transpose(3, 2, 1, 0)
+    sources = {f"c{channel}": {"kind": "precomputed", "url": str(tmp_path / "v"), "channel": channel} for channel in range(channels)}
+    with mounted(tmp_path / "mount", configuration(sources), timeout=20) as mount:
+        for channel in range(channels):
+            found = readers.zarr_array(mount / f"c{channel}" / "em.zarr", 0, False)
+            assert (found.shape, found.dtype) == (truth[channel].shape, truth.dtype)
+            off = differences(found, truth[channel])
+            if encoding == "png":
+                assert off.max() == 0
+            else:
+                # The cosine transform may round either way, and so may what is between colours of fewer pixels than there are.
+                most, share = {"jpeg-422": (3, 0.15), "jpeg-420": (3, 0.3)}.get(name, (2, 0.03))
+                assert off.max() <= most and (off > 0).mean() < share, f"{channel}: off by {off.max()}, {(off > 0).mean():.2%}"

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import zipfile
 
 import numcodecs
 import numpy as np
@@ -199,3 +200,109 @@ def test_a_label_that_fails_in_any_way_leaves_its_image_readable_and_is_told(tmp
             number = next(n for n, image in enumerate(record["images"]) if image["name"] == "bad")
             assert reason in record["missing"][f"/images/{number}/shape/z"], record["missing"][f"/images/{number}/shape/z"]
             assert emfs("status", mount.path, "--failed", check=False).returncode == 1
+
+
+def refused(tmp_path, kind, path, **keys):
+    """The sentence for a source that is not shown, without its place."""
+    file = tmp_path / "refused.toml"
+    file.write_text(configuration({"a": {"kind": kind, "url": str(path)} | keys}))
+    done = emfs("datasets", "--config", file, "--probe", check=False)
+    assert done.returncode != 0, done.stdout
+    return done.stderr
+
+
+def _lone(folder, shape=(8, 8, 8), dtype="uint8", change=None, **options):
+    zarr.create_array(str(folder), shape=shape, chunks=(4,) * len(shape), dtype=dtype, zarr_format=options.pop("zarr_format", 2), **options)
+    document = folder / (".zarray" if (folder / ".zarray").exists() else "zarr.json")
+    if change:
+        rewrite(document, change)
+
+
+def _volume(folder, change):
+    document = {"@type": "neuroglancer_multiscale_volume", "data_type": "uint8", "num_channels": 1, "type": "image", "scales": [
+        {"key": "k", "size": [8, 8, 8], "resolution": [4, 4, 4], "chunk_sizes": [[8, 8, 8]], "encoding": "raw", "voxel_offset": [0, 0, 0]}]}
+    change(document)
+    folder.mkdir(parents=True)
+    (folder / "info").write_text(json.dumps(document))
+
+
+def _n5(folder, **change):
+    folder.mkdir(parents=True)
+    document = {"dimensions": [8, 8, 8], "blockSize": [4, 4, 4], "dataType": "uint8", "compression": {"type": "raw"}}
+    (folder / "attributes.json").write_text(json.dumps(document | change))
+
+
+#: name: (kind, how it is written, the reason, the remedy)
+REMEDIES = {
+    "moments": ("zarr", lambda f: _lone(f, (2, 8, 8, 8), attributes={"_ARRAY_DIMENSIONS": ["t", "z", "y", "x"]}), "axis `t` of length 2", "write the moment that is wanted"),
+    "flat": ("zarr", lambda f: _lone(f, (8, 8)), "an array of 2 axes", "write it as an array with the axes z, y, x"),
+    "filter": ("zarr", lambda f: _lone(f, filters=[numcodecs.Quantize(2, "<f4")], dtype="<f4"), "filter `quantize`", "without filters"),
+    "compressor": ("zarr", lambda f: _lone(f, change=lambda d: d.update(compressor={"id": "szip"})), "compressor `szip`", "rewrite it by `zarr` of Python"),
+    "dtype": ("zarr", lambda f: _lone(f, dtype="<c8", fill_value=0), "type `<c8`", "integers of 8 to 64 bits"),
+    "codec": ("zarr", lambda f: _lone(f, zarr_format=3, change=lambda d: d["codecs"].append({"name": "numcodecs.adler32"})), "codec `numcodecs.adler32`", "rewrite it by `zarr` of Python"),
+    "dtype of v3": ("zarr", lambda f: _lone(f, zarr_format=3, dtype="complex64"), "type `complex64`", "integers of 8 to 64 bits"),
+    "grid": ("zarr", lambda f: _lone(f, zarr_format=3, change=lambda d: d.update(chunk_grid={"name": "rectilinear"})), "chunk grid `rectilinear`", "a regular grid of chunks"),
+    "extension": ("zarr", lambda f: _lone(f, zarr_format=3, change=lambda d: d.update(layers={"name": "x"})), "extension `layers`", "no extensions"),
+    "compresso": ("precomputed", lambda f: _volume(f, lambda d: d["scales"][0].update(encoding="compresso")), "encoding `compresso`", "rewrite it as `raw`, `jpeg`, `png`"),
+    "data type": ("precomputed", lambda f: _volume(f, lambda d: d.update(data_type="float64")), "type `float64`", "`float32`"),
+    "channels of JPEG": ("precomputed", lambda f: _volume(f, lambda d: (d.update(num_channels=2), d["scales"][0].update(encoding="jpeg"))), "JPEG (lossy) of 2 channels", "rewrite it as `raw`"),
+    "N5 type": ("n5", lambda f: _n5(f, dataType="object"), "type `object`", "integers of 8 to 64 bits"),
+    "N5 codec": ("n5", lambda f: _n5(f, compression={"type": "jpeg"}), "compression `jpeg`", "rewrite it with the compression `gzip`"),
+    "N5 flat": ("n5", lambda f: _n5(f, dimensions=[8, 8], blockSize=[4, 4]), "an array of 2 axes", "write it as an array with the axes z, y, x"),
+}
+
+
+@pytest.mark.parametrize("name", REMEDIES)
+def test_a_variant_that_is_not_read_is_named_with_what_to_do(tmp_path, name):
+    kind, make, reason, remedy = REMEDIES[name]
+    make(tmp_path / "v")
+    said = refused(tmp_path, kind, tmp_path / "v", channel=0) if name == "channels of JPEG" else refused(tmp_path, kind, tmp_path / "v")
+    assert f"{reason}" in said and "is not supported; " in said and remedy in said, said
+
+
+def _zip(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(".zgroup", '{"zarr_format": 2}')
+
+
+def _wkw(folder):
+    (folder / "color" / "1" / "z0" / "y0").mkdir(parents=True)
+    (folder / "color" / "1" / "header.wkw").write_bytes(b"WKW" + bytes(13))
+    (folder / "color" / "1" / "z0" / "y0" / "x0.wkw").write_bytes(b"WKW" + bytes(100))
+    (folder / "datasource-properties.json").write_text("{}")
+
+
+#: name: (how it is made, which part of it is named, what is said of it)
+OTHERS = {
+    "zip": (lambda p: _zip(p / "a.zarr.zip"), "a.zarr.zip", "it is a ZIP archive, which emfs does not read; unpack it"),
+    "ozx": (lambda p: _zip(p / "a.ozx"), "a.ozx", "it is a ZIP archive, which emfs does not read; unpack it"),
+    "hdf5": (lambda p: (p / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(600)), "a.h5", "it is HDF5"),
+    "tiff": (lambda p: (p / "a").write_bytes(b"II*\0" + bytes(600)), "a", "it is TIFF: write `kind = \"tiff\"`"),
+    "webknossos": (lambda p: _wkw(p / "d"), "d", "(WKW), which emfs does not read; convert it to Zarr"),
+    "webknossos layer": (lambda p: _wkw(p / "d"), "d/color", "(WKW), which emfs does not read; convert it to Zarr"),
+    "webknossos magnification": (lambda p: _wkw(p / "d"), "d/color/1", "(WKW), which emfs does not read; convert it to Zarr"),
+    "knossos": (lambda p: ((p / "k").mkdir(), (p / "k" / "knossos.conf").write_text("experiment name")), "k", "it holds cubes of KNOSSOS"),
+    "sections": (lambda p: ((p / "s").mkdir(), (p / "s" / "a_0.tif").write_bytes(b"II*\0")), "s", "it holds TIFF files: write `kind = \"tiff\"`"),
+}
+
+
+@pytest.mark.parametrize("kind", ["zarr", "n5"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_no_store_at_all_is_named_with_what_to_do(tmp_path, name, kind):
+    make, part, expected = OTHERS[name]
+    make(tmp_path)
+    said = refused(tmp_path, kind, tmp_path / part)
+    assert expected in said and "nor anything else that emfs knows" not in said, said
+
+
+@pytest.mark.parametrize("kind", ["zarr", "n5", "precomputed"])
+def test_what_is_no_store_at_all_is_named_at_a_server_too(tmp_path, kind):
+    _zip(tmp_path / "a.zarr.zip")
+    _wkw(tmp_path / "d")
+    (tmp_path / "unlike").mkdir()
+    (tmp_path / "unlike" / "a.txt").write_text("x")
+    with Origin(tmp_path) as origin:
+        assert "it is a ZIP archive" in refused(tmp_path, kind, f"{origin.url}/a.zarr.zip")
+        for part in ("d", "d/color", "d/color/1"):
+            assert "WEBKNOSSOS" in refused(tmp_path, kind, f"{origin.url}/{part}"), part
+        assert "WEBKNOSSOS" not in refused(tmp_path, kind, f"{origin.url}/unlike")

@@ -3,6 +3,7 @@
 import errno
 import shutil
 
+import cv2
 import mrcfile
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import tifffile
 
 import dm_files
 from faults import altered, zeros
-from mounting import configuration, mounted
+from mounting import configuration, emfs, mounted
 from origin import Fault, Origin
 from readers import assert_equal
 from test_tiff_as_left import planes, refusal, scale, sections, voxels_of, write
@@ -173,3 +174,54 @@ def test_what_is_not_read_is_refused_with_what_to_do(tmp_path, what, words):
     assert f"is not supported; " in said and words in said, said
     with mounted(tmp_path, configuration({"v": source})) as mount:
         assert words in (mount / "v" / "em.zarr" / "ERROR.txt").read_text()
+
+
+def test_a_channel_of_sections_is_refused_with_the_key_and_what_to_write(tmp_path):
+    voxels = planes(4)
+    sections(tmp_path / "v", voxels)
+    files = [str(tmp_path / "v" / f"s_{z:04d}.tif") for z in range(4)]
+    for where in ({"url": f"{tmp_path / 'v'}/"}, {"url": str(tmp_path / "v")}, {"urls": files}, {"url": f"{tmp_path / 'v'}/", "order": "natural"}):
+        said = refusal(tmp_path, {"kind": "tiff", "channel": 1} | where)
+        assert "`channel = 1` is asked for, but each file is a section of one channel" in said and "`pattern`" in said, said
+    with mounted(tmp_path, configuration({"a": {"kind": "tiff", "url": f"{tmp_path / 'v'}/", "channel": 0}})) as mount:
+        assert_equal(voxels_of(mount, "a"), voxels, "channel 0")
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_folder_at_a_server_says_what_is_wrong_with_it_however_its_address_ends(tmp_path, serve, slash):
+    root = tmp_path / "origin"
+    sections(root / "gap", planes(6))
+    (root / "gap" / "s_0003.tif").unlink()
+    sections(root / "sizes", planes(3))
+    write(root / "sizes" / "s_0000.tif", planes(1, (30, 30))[0])
+    (root / "pictures").mkdir()
+    (root / "pictures" / "a_0.png").write_bytes(b"x")
+    origin = serve(root)
+    for name, words in (("gap", "`gaps = \"blank\"`"), ("pictures", "it holds PNG pictures, which emfs does not read; convert them to TIFF")):
+        url = f"{origin.url}/{name}{slash}"
+        assert words in refusal(tmp_path, {"kind": "tiff", "url": url}), name
+        done = emfs("add", url, "--cache-size", "0", check=False)
+        assert done.returncode == 1 and words in done.stderr, done.stderr
+    for name in ("nothing", "gap/nothing"):
+        assert "not found" in refusal(tmp_path, {"kind": "tiff", "url": f"{origin.url}/{name}{slash}"}), name
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_a_folder_of_pictures_says_what_they_are_and_what_to_do(tmp_path, ending):
+    (tmp_path / "v").mkdir()
+    for z, plane in enumerate(planes(3)):
+        cv2.imwrite(str(tmp_path / "v" / f"s_{z}.{ending}"), plane)
+    what = {"png": "PNG", "jpg": "JPEG"}[ending]
+    said = refusal(tmp_path, {"kind": "tiff", "url": f"{tmp_path / 'v'}/"})
+    assert f"it holds {what} pictures, which emfs does not read; convert them to TIFF, by `mogrify -format tif *.{ending}`" in said, said
+    said = refusal(tmp_path, {"kind": "tiff", "url": str(tmp_path / "v" / f"s_0.{ending}")})
+    assert f"not a TIFF file but {what}, which emfs does not read; convert it to TIFF" in said, said
+    with pytest.raises(AssertionError):
+        refusal(tmp_path, {"kind": "tiff", "url": _converted(tmp_path / "v", ending)})
+
+
+def _converted(folder, ending):
+    """What the remedy says, done."""
+    for file in sorted(folder.glob(f"*.{ending}")):
+        tifffile.imwrite(file.with_suffix(".tif"), cv2.imread(str(file), cv2.IMREAD_GRAYSCALE), photometric="minisblack", metadata=None)
+    return f"{folder}/"

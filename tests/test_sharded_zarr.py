@@ -237,3 +237,42 @@ def test_what_was_read_of_shards_is_kept_and_read_without_a_network(tmp_path, wr
         assert not origin.requests
     with mounted(tmp_path / "offline", config, "--offline", cache=tmp_path / "cache", timeout=10) as mount:
         np.testing.assert_array_equal(readers.zarr_array(mount / "a" / "em.zarr", 0, False), voxels)
+
+
+def _webknossos(folder, shapes, shard, finest=(21, 50, 70)):
+    """An image whose levels are rounded up to whole shards, as WEBKNOSSOS writes them; its voxels, level by level."""
+    group = zarr.open_group(str(folder), mode="w", zarr_format=3)
+    voxels = reference_volumes.noise(finest, "uint8", 5)
+    voxels[voxels == 0] = 1
+    datasets, levels = [], []
+    for number, shape in enumerate(shapes):
+        path = str(2**number)
+        array = group.create_array(path, shape=(1, *shape[::-1]), chunks=(1, 8, 8, 8), shards=(1, *shard[number][::-1]), dtype="uint8", fill_value=0)
+        array[0, : voxels.shape[2], : voxels.shape[1], : voxels.shape[0]] = voxels.transpose(2, 1, 0)
+        datasets.append({"path": path, "coordinateTransformations": [{"type": "scale", "scale": [1, *(size * 2**number for size in (4, 8, 30))]}]})
+        levels.append(voxels)
+        voxels = voxels[::2, ::2, ::2]
+    axes = [{"name": "c", "type": "channel"}, *({"name": name, "type": "space", "unit": "nanometer"} for name in "xyz")]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    return levels
+
+
+def test_levels_that_are_rounded_up_to_shards_are_shown_as_far_as_the_image_goes(tmp_path):
+    rounded = (24, 56, 72)
+    levels = _webknossos(tmp_path / "v", [rounded, (256, 256, 256), (128, 128, 128)], [(8, 8, 8), (256, 256, 256), (128, 128, 128)])
+    with mounted(tmp_path / "mount", configuration({"a": {"kind": "zarr", "url": str(tmp_path / "v")}}), timeout=20) as mount:
+        for number, voxels in enumerate(levels):
+            expected = np.zeros([-(-extent // 2**number) for extent in rounded], "uint8")
+            expected[tuple(slice(extent) for extent in voxels.shape)] = voxels
+            for v3 in (False, True):
+                store = mount / "a" / ("em.v3.zarr" if v3 else "em.zarr")
+                readers.assert_equal(readers.zarr_array(store, number, v3), expected, f"s{number}")
+        assert "rounded up to whole objects; 12×28×36 of it lie in the image and are shown" in mount.log
+
+
+def test_a_larger_level_that_is_not_the_image_rounded_up_is_left_out(tmp_path):
+    # One shard more than the image takes.
+    _webknossos(tmp_path / "v", [(24, 56, 72), (32, 128, 64)], [(8, 8, 8), (16, 32, 64)])
+    with mounted(tmp_path / "mount", configuration({"a": {"kind": "zarr", "url": str(tmp_path / "v")}}), timeout=20) as mount:
+        assert readers.zarr_array(mount / "a" / "em.zarr", 0, False).shape == (24, 56, 72)
+        assert not (mount / "a" / "em.zarr" / "s1").exists()

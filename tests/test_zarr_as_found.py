@@ -191,3 +191,25 @@ def test_axes_that_nobody_names_are_refused_with_the_address_that_may_name_them(
         reason = readers.read_file(mount / "v" / "em.zarr" / "ERROR.txt").decode()
         assert f"write the address file://{tmp_path}/group if that is its image" in reason
         np.testing.assert_array_equal(readers.zarr_array(mount / "second" / "em.zarr", 0, False), voxels[1])
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_lone_array_whose_axes_have_unknown_names_is_shown_in_the_given_order_with_a_warning(tmp_path, zarr_format):
+    voxels = reference_volumes.noise(SHAPE, "uint16", 4)
+    cases = {"all": (["depth", "row", "col"], (0, 1, 2)), "one": (["slice", "y", "x"], (0, 1, 2)), "turned": (["row", "col", "z"], (2, 0, 1))}
+    for name, (names, _) in cases.items():
+        named_by = {"dimension_names": names} if zarr_format == 3 else {"attributes": {"_ARRAY_DIMENSIONS": names}}
+        zarr.create_array(str(tmp_path / name), shape=SHAPE, chunks=CHUNK, dtype="uint16", zarr_format=zarr_format, fill_value=0, **named_by)[...] = voxels
+    refused = {"time": ["time", "lat", "lon"], "channel": ["channel", "row", "col"]}
+    for name, names in refused.items():
+        named_by = {"dimension_names": names} if zarr_format == 3 else {"attributes": {"_ARRAY_DIMENSIONS": names}}
+        zarr.create_array(str(tmp_path / name), shape=SHAPE, chunks=CHUNK, dtype="uint16", zarr_format=zarr_format, **named_by)[...] = voxels
+    sources = {name: {"kind": "zarr", "url": str(tmp_path / name)} for name in [*cases, *refused]}
+    with mounted(tmp_path / "mount", configuration(sources), timeout=20) as mount:
+        for name, (names, order) in cases.items():
+            readers.assert_equal(readers.zarr_array(mount / name / "em.zarr", 0, False), voxels.transpose(order), name)
+            told = ", ".join(names[axis] for axis in order)
+            assert f"not all names of its axes say which they are; {told} are taken to be z, y, x" in mount.log
+        said = {name: (mount / name / "em.zarr" / "ERROR.txt").read_text() for name in refused}
+    assert "`time`, `lat`, `lon` is not supported; write the moment that is wanted as an array of its own" in said["time"]
+    assert "`channel`, `row`, `col` is not supported; name its axes z, y, x" in said["channel"]

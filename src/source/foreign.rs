@@ -125,12 +125,17 @@ const WKW: &str = "it holds a dataset of WEBKNOSSOS (WKW), which emfs does not r
                    `copy_dataset(…, data_format=\"zarr3\")` of `webknossos` for Python";
 const WKW_REMEDY: &str = "convert it to Zarr, by `copy_dataset(…, data_format=\"zarr3\")` of `webknossos` for Python";
 /// Files of a folder that tell of what format it is.
-const NAMES: [(&str, &str); 9] = [
+const NAMES: [(&str, &str); 14] = [
     (".wkw", WKW),
     ("knossos.conf", "it holds cubes of KNOSSOS, which emfs does not read; convert them to Zarr"),
     (".nrrd", "it holds NRRD files, which emfs does not read; convert them to TIFF or Zarr"),
     (".ims", "it holds Imaris files (HDF5), which emfs does not read; convert them to Zarr"),
     (".h5", "it holds HDF5 files, which emfs does not read; convert them to Zarr"),
+    (".tif", "it holds TIFF files: write `kind = \"tiff\"` for it"),
+    (".tiff", "it holds TIFF files: write `kind = \"tiff\"` for it"),
+    (".mrc", "it holds MRC files: write `kind = \"mrc\"` for it"),
+    (".dm3", "it holds DM3 files: write `kind = \"dm3\"` for it"),
+    (".dm4", "it holds DM4 files: write `kind = \"dm3\"` for it"),
     (".zip", "it holds ZIP archives, which emfs does not read; unpack them"),
     (".png", "it holds PNG pictures, which emfs does not read; convert them to TIFF, by `mogrify -format tif *.png`"),
     (".jpg", "it holds JPEG pictures, which emfs does not read; convert them to TIFF, by `mogrify -format tif *.jpg`"),

@@ -18,8 +18,8 @@ pub(super) fn grey(raw: &[u8], fits: impl FnOnce(usize, usize) -> Result<(), Str
 
 /// Decodes one of the three channels of a JPEG of colours: red, green and blue are 0, 1 and 2.
 ///
-/// The numbers are those of libjpeg's conversion, which adds nothing to what its cosine transform and its interpolation of
-/// colours at half the resolution differ by.
+/// The conversion of libjpeg is exact here. What differs is the cosine transform, by which a colour is off by 2 at most, and the
+/// rounding between colours that are stored of every second pixel, which makes that 3.
 pub(super) fn of_colours(
     raw: &[u8],
     channel: usize,

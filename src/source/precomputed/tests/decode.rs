@@ -55,7 +55,8 @@ fn of_a_jpeg_of_colours_the_one_that_is_asked_for_is_decoded_as_libjpeg_does() {
         let expected = COLOURS.iter().skip(number).step_by(3);
         assert_eq!(decoded.len(), 128);
         let most = decoded.iter().zip(expected).map(|(a, b)| a.abs_diff(*b)).max();
-        assert!(most <= Some(2), "channel {number}: {most:?}");
+        // Its colours are stored of every second pixel.
+        assert!(most <= Some(3), "channel {number}: {most:?}");
     }
     let grey = channels(GREY, VoxelEncoding::Jpeg, DataType::U8, 3, 128);
     assert!(grey.iter().all(|error| error.as_ref().unwrap_err() == "JPEG of 1 components where three are due"));

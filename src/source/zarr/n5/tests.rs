@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 
 use super::block;
 use super::*;
+use crate::dtype::DataType;
 use crate::geometry::LevelIndex;
 use crate::source::Source;
+use crate::source::zarr::codec::BytesCodec;
 use crate::source::zarr::tests::{Shelf, chunk_key};
 
 /// An array of 4 × 5 × 6 voxels (z, y, x) in blocks of 2 × 3 × 4.
