@@ -1,5 +1,6 @@
 //! Volumes of formats that are read file by file: one file, the files of a folder, or those that the configuration names.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -8,12 +9,15 @@ use parking_lot::Mutex;
 use super::Found;
 use super::format::ArchiveFormat;
 use super::sections::{self, Rules, Sections};
-use crate::catalog::{SourceSpec, VolumeFiles};
+use crate::catalog::{Overrides, SourceSpec, VolumeFiles};
 use crate::geometry::Shape;
 use crate::remote::{Cause, Location};
 use crate::source::stack::{self, Opener};
 use crate::source::{Source, SourceError, dm3, mrc, tiff};
 use crate::store::{Healable, Object, Remote};
+
+/// What a file is not that names others though it was named by another.
+const NO_PART: &str = "it is no part of an image";
 
 /// What is said of the files: the configuration, and nanometres per voxel along `z, y, x` for what they do not say.
 type Said<'a> = (&'a SourceSpec, [Option<f64>; 3]);
@@ -46,7 +50,7 @@ pub(super) async fn open(
             whole_sections("the list of files", said.0)?;
             let object = |file: &Option<Location>| file.as_ref().map(|file| remote.object(file)).transpose();
             let objects = files.iter().map(object).collect::<Result<Vec<_>, _>>()?;
-            Ok(Found::at(stack::open(objects, opener(format, said)).await?, &first))
+            Ok(Found::at(stack::open(objects, opener(format, said, None)).await?, &first))
         }
     }
 }
@@ -72,11 +76,14 @@ fn has_no_ending(location: &Location) -> bool {
 /// Opens the sections of a folder.
 pub(super) async fn of_folder(remote: &Remote, sections: &Sections, said: Said<'_>) -> Result<Found, SourceError> {
     let Sections { folder, format, names, .. } = sections;
+    let Overrides { order, pattern, .. } = &said.0.overrides;
+    let is_chosen = order.is_some() || pattern.is_some();
     if let [Some(name)] = names.as_slice() {
         return Ok(Found { location: folder.clone(), ..one(remote, *format, &folder.join(name), said).await? });
     }
     whole_sections(&folder.to_string(), said.0)?;
-    Ok(Found::at(stack::open(sections.objects(remote)?, opener(*format, said)).await?, folder))
+    let told = (!is_chosen).then(|| names.iter().flatten().cloned().collect());
+    Ok(Found::at(stack::open(sections.objects(remote)?, opener(*format, said, told)).await?, folder))
 }
 
 /// What to say of an address that is neither a file nor a folder that could be shown: a file that is there is what was meant,
@@ -95,7 +102,8 @@ fn whole_sections(place: &str, spec: &SourceSpec) -> Result<(), SourceError> {
             "channel",
             format!(
                 "`channel = {channel}` is asked for, but each file is a section of one channel; leave `channel` out, and say by \
-                 `pattern` which files are of the channel that is wanted"
+                 `pattern` or `urls` which files are of the channel that is wanted, or write one of them as `url` where they \
+                 are a set of OME-TIFF"
             ),
         )),
     }
@@ -125,18 +133,45 @@ async fn one(remote: &Remote, format: ArchiveFormat, file: &Location, said: Said
             let reading = tiff::Reading { missing, choice, show_cut, ..tiff::Reading::default() };
             match tiff::open(object, reading).await? {
                 tiff::Opening::Volume(source) => Ok(Found::at(*source, file)),
-                tiff::Opening::Set(names) => {
-                    let Some(folder) = beside(file) else {
-                        let reason = "it holds one plane of an image in several files; name them by `urls`";
-                        return Err(SourceError::unsupported(file.to_string(), "ImageDescription", reason));
-                    };
-                    let objects = names.iter().map(|name| remote.object(&folder.join(name)).map(Some));
-                    let objects = objects.collect::<Result<Vec<_>, _>>()?;
-                    Ok(Found::at(stack::open(objects, opener(format, said)).await?, file))
-                }
+                tiff::Opening::Set(set) => of_set(remote, set, file, said).await,
             }
         }
     }
+}
+
+/// Opens the files that a file of TIFF names, which are beside it.
+async fn of_set(
+    remote: &Remote,
+    set: tiff::FileSet,
+    file: &Location,
+    (spec, missing): Said<'_>,
+) -> Result<Found, SourceError> {
+    let tiff::FileSet { files, planes, is_of_single_pages, voxel_size } = set;
+    let Some(folder) = beside(file) else {
+        let reason = "it holds one plane of an image in several files; name them by `urls`";
+        return Err(SourceError::unsupported(file.to_string(), "ImageDescription", reason));
+    };
+    // What the file says that names the others holds for those that say nothing.
+    let missing = std::array::from_fn(|axis| voxel_size[axis].or(missing[axis]));
+    let object = |(name, _): &(String, _)| remote.object(&folder.join(name));
+    let objects = files.iter().map(object).collect::<Result<Vec<_>, _>>()?;
+    if is_of_single_pages {
+        let objects = objects.into_iter().map(Some).collect();
+        let opener = opener(ArchiveFormat::Tiff, (spec, missing), None);
+        return Ok(Found::at(stack::open(objects, opener).await?, file));
+    }
+    let alone = if let [object] = objects.as_slice() { Some(object.clone()) } else { None };
+    if let (Some(object), [(_, pages)]) = (alone, files.as_slice()) {
+        let show_cut = spec.overrides.show_truncated;
+        let reading = tiff::Reading { missing, show_cut, pages: Some(pages), ..tiff::Reading::default() };
+        return match tiff::open(object, reading).await? {
+            tiff::Opening::Volume(source) => Ok(Found::at(*source, file)),
+            tiff::Opening::Set(_) => Err(SourceError::malformed(file.to_string(), "ImageDescription", NO_PART)),
+        };
+    }
+    let pages = objects.iter().zip(&files).map(|(object, (_, pages))| (object.url().to_owned(), pages.clone()));
+    let opener = tiff_opener(missing, None, pages.collect());
+    Ok(Found::at(stack::open_divided(objects, planes, opener).await?, file))
 }
 
 /// The folder that a file is in.
@@ -147,9 +182,14 @@ fn beside(file: &Location) -> Option<Location> {
     Some(folder)
 }
 
-/// How a section's file is opened. What people see of a volume is the first one's.
-fn opener(format: ArchiveFormat, (_, missing): Said<'_>) -> Opener {
-    let boxed = |source: Box<dyn Source>| Arc::from(source);
+/// A source as a stack has it.
+fn boxed(source: Box<dyn Source>) -> Arc<dyn Source> {
+    Arc::from(source)
+}
+
+/// How a section's file is opened. What people see of a volume is the first one's. `names`: those of a folder, where nobody chose
+/// among them.
+fn opener(format: ArchiveFormat, (_, missing): Said<'_>, names: Option<Arc<[String]>>) -> Opener {
     match format {
         ArchiveFormat::Dm => Arc::new(move |object: Object, cell: Option<Shape>| {
             async move { Ok(boxed(Box::new(dm3::open(object, missing, cell.is_none()).await?))) }.boxed()
@@ -169,26 +209,31 @@ fn opener(format: ArchiveFormat, (_, missing): Said<'_>) -> Opener {
                 .boxed()
             })
         }
-        ArchiveFormat::Tiff => {
-            let model = Arc::new(Mutex::new(None));
-            Arc::new(move |object: Object, cell: Option<Shape>| {
-                let (model, like) = (model.clone(), *model.lock());
-                let reading =
-                    tiff::Reading { missing, section: Some(tiff::Section { cell, like }), ..tiff::Reading::default() };
-                async move {
-                    let url = object.url().to_owned();
-                    match tiff::open(object, reading).await? {
-                        tiff::Opening::Volume(source) => {
-                            if cell.is_none() {
-                                *model.lock() = source.layout();
-                            }
-                            Ok(boxed(source))
-                        }
-                        tiff::Opening::Set(_) => Err(SourceError::malformed(url, "ImageDescription", "is no section")),
-                    }
-                }
-                .boxed()
-            })
-        }
+        ArchiveFormat::Tiff => tiff_opener(missing, names, HashMap::new()),
     }
+}
+
+/// How a TIFF file of one plane is opened, or of those of its `pages` that are said of its address.
+fn tiff_opener(missing: [Option<f64>; 3], names: Option<Arc<[String]>>, pages: HashMap<String, Arc<[u64]>>) -> Opener {
+    let (model, pages) = (Arc::new(Mutex::new(None)), Arc::new(pages));
+    Arc::new(move |object: Object, cell: Option<Shape>| {
+        let (model, like, names, pages) = (model.clone(), *model.lock(), names.clone(), pages.clone());
+        async move {
+            let url = object.url().to_owned();
+            let pages = pages.get(&url);
+            let section = Some(tiff::Section { cell, like });
+            let reading =
+                tiff::Reading { missing, section, pages, folder: names.as_deref(), ..tiff::Reading::default() };
+            match tiff::open(object, reading).await? {
+                tiff::Opening::Volume(source) => {
+                    if cell.is_none() && pages.is_none() {
+                        *model.lock() = source.layout();
+                    }
+                    Ok(boxed(source))
+                }
+                tiff::Opening::Set(_) => Err(SourceError::malformed(url, "ImageDescription", NO_PART)),
+            }
+        }
+        .boxed()
+    })
 }

@@ -97,8 +97,18 @@ async fn above<'a>(
     None
 }
 
+/// Other pictures.
+const PICTURE: &str =
+    "a picture (JPEG 2000 or GIF), which emfs does not read; convert it to TIFF, by `magick IN OUT.tif`";
+/// MetaImage.
+const META_IMAGE: &str =
+    "MetaImage (.mha, .mhd), which emfs does not read; convert it to TIFF, for example by SimpleITK of Python";
+/// HTML, as servers send it in place of a file.
+const PAGE: &str =
+    "a web page (HTML), as servers answer that want a login or show a file; write the address of the file's content";
+
 /// Formats that are files of their own: what one begins with, at which place, and what to do with it.
-const FILES: [(usize, &[u8], &str); 15] = [
+const FILES: [(usize, &[u8], &str); 23] = [
     (0, b"NRRD0", "NRRD, which emfs does not read; convert it to TIFF or Zarr"),
     (
         0,
@@ -118,6 +128,22 @@ const FILES: [(usize, &[u8], &str); 15] = [
     (0, b"\x1f\x8b", "a file that gzip has compressed; unpack it"),
     (0, b"BZh", "a file that bzip2 has compressed; unpack it"),
     (208, b"MAP", "MRC: write `kind = \"mrc\"` for it"),
+    (0, b"\0\0\0\x0cjP  \r\n\x87\n", PICTURE),
+    (0, b"GIF8", PICTURE),
+    (
+        0,
+        b"\x93NUMPY",
+        "an array of NumPy, which emfs does not read; write it as TIFF or Zarr, for example by `tifffile` of Python",
+    ),
+    (0, b"ObjectType", META_IMAGE),
+    (0, b"NDims", META_IMAGE),
+    (0, b"<!DOCTYPE html", PAGE),
+    (0, b"<html", PAGE),
+    (
+        0,
+        b"version https://git-lfs",
+        "a pointer of git-lfs in place of the file; fetch the file by `git lfs pull`, or write the address of its content",
+    ),
 ];
 
 /// Of WEBKNOSSOS's own format.
@@ -147,7 +173,11 @@ const NAMES: [(&str, &str); 14] = [
 
 /// What a file is by its first bytes, where it is of a known format.
 pub(super) fn of_bytes(front: &[u8]) -> Option<&'static str> {
-    let fits = |(at, magic, _): &(usize, &[u8], &str)| front.get(*at..).is_some_and(|rest| rest.starts_with(magic));
+    let fits = |(at, magic, _): &(usize, &[u8], &str)| {
+        let found = front.get(*at..).and_then(|rest| rest.get(..magic.len()));
+        // Those of HTML are written in any case.
+        found.is_some_and(|found| found == *magic || magic.starts_with(b"<") && found.eq_ignore_ascii_case(magic))
+    };
     FILES.into_iter().find(fits).map(|(_, _, what)| what)
 }
 

@@ -5,6 +5,11 @@ use std::fmt;
 /// A stack in each of several files.
 pub(super) const STACKS: &str = "write each file as an image of its own (`[[dataset.image]]` with its `url`), or say by \
                                  `pattern` which files hold a plane each";
+/// A stack in each of several files that are one image by what they say.
+pub(super) const SETS: &str = "they are one image by their OME-XML: name one of them by `url`, so that all are found";
+/// Pages of several forms in one file.
+pub(super) const PAGES: &str = "write those of the volume to a file of their own, by `tiffcp IN.tif,0,1,2 OUT.tif` of libtiff \
+                                with the numbers of the pages, or by `tifffile` of Python";
 /// Colours in TIFF.
 pub(super) const COLOURS: &str = "convert it to grey values, in ImageJ by Image › Type › 8-bit, or by \
                                   `magick IN.tif -colorspace Gray -alpha off OUT.tif`";

@@ -37,6 +37,8 @@ use crate::task;
 const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
 /// Memory that a file's handle takes, its address included.
 const HANDLE: u64 = 768;
+/// Memory that the place of a plane takes in files of several.
+const PLACE: u64 = 16;
 /// Sizes of pixels that differ by so little are the same.
 const SAME_SIZE: f64 = 0.01;
 
@@ -51,8 +53,10 @@ pub struct Stack {
 }
 
 struct Files {
-    /// In the order of z; `None` where there is no such section.
+    /// In the order of z, where they hold a plane each; `None` where there is no such section.
     objects: Vec<Option<Object>>,
+    /// Of each plane the number of its file, and its number in that, where files hold several.
+    planes: Option<Vec<(usize, u64)>>,
     opener: Opener,
     /// The file that all must be like: the first good one.
     model: Section,
@@ -73,16 +77,36 @@ pub fn memory(files: u64) -> u64 {
 
 /// Opens files of a plane each, in the order of z; `None` stands for a section that there is none of.
 pub async fn open(objects: Vec<Option<Object>>, opener: Opener) -> Result<Stack, SourceError> {
-    let Model { number, section: model, last } = model::find(&objects, &opener).await?;
+    of_files(objects, None, opener).await
+}
+
+/// Opens files of several planes; `planes` has of each plane, in the order of z, the number of its file and its number in that.
+pub async fn open_divided(
+    objects: Vec<Object>,
+    planes: Vec<(usize, u64)>,
+    opener: Opener,
+) -> Result<Stack, SourceError> {
+    of_files(objects.into_iter().map(Some).collect(), Some(planes), opener).await
+}
+
+async fn of_files(
+    objects: Vec<Option<Object>>,
+    planes: Option<Vec<(usize, u64)>>,
+    opener: Opener,
+) -> Result<Stack, SourceError> {
+    let Model { number, section: model, last } = model::find(&objects, &opener, planes.is_some()).await?;
     let like = objects.get(number).and_then(Option::as_ref).map_or("", Object::url).to_owned();
     let mut description = model.source.description().clone();
     let mut shape = model.grid().map_or(Shape([0; 3]), |grid| grid.shape);
-    shape.0[0] = objects.len() as u64;
+    shape.0[0] = planes.as_ref().map_or(objects.len(), Vec::len) as u64;
     if shape.bytes(description.dtype.size()).is_none_or(|bytes| i64::try_from(bytes).is_err()) {
         return Err(SourceError::unsupported(like, "image", format!("a volume of {shape} voxels")));
     }
     description.levels.iter_mut().for_each(|level| level.grid.shape = shape);
-    description.format.name.push_str(", a file per z");
+    description.format.name += &match &planes {
+        None => ", a file per z".to_owned(),
+        Some(_) => format!(", in {} files", objects.len()),
+    };
     let files = Files {
         known: Mutex::new(LruCache::unbounded()),
         opener,
@@ -92,6 +116,7 @@ pub async fn open(objects: Vec<Option<Object>>, opener: Opener) -> Result<Stack,
         flights: SingleFlight::new(),
         model: model.clone(),
         objects,
+        planes,
     };
     files.known.lock().put(number, files.model.clone());
     if let Some((last, section)) = last {
@@ -153,7 +178,7 @@ impl Files {
     async fn open(&self, number: usize) -> Located {
         let Some(Some(object)) = self.objects.get(number) else { return Err(self.outside(number, "is not there")) };
         let cell = self.model.grid().map(|grid| grid.cell);
-        let section = opened(&self.opener, object, cell, || self.evict()).await?;
+        let section = opened(&self.opener, object, (cell, self.planes.is_some()), || self.evict()).await?;
         self.model.check_same(&self.like, object, &section)?;
         self.compare_size(object, &*section.source);
         Ok(section)
@@ -197,7 +222,10 @@ impl Stack {
             return Err(self.files.outside(0, &format!("block {block} lies outside of the volume")));
         }
         let [z, y, x] = block.0;
-        Ok((z as usize, CellIndex([0, y, x])))
+        let z = usize::try_from(z).unwrap_or(usize::MAX);
+        let place = self.files.planes.as_ref().map_or(Some((z, 0)), |planes| planes.get(z).copied());
+        let (number, plane) = place.ok_or_else(|| self.files.outside(0, "has no such plane"))?;
+        Ok((number, CellIndex([plane, y, x])))
     }
 }
 
@@ -211,7 +239,8 @@ impl Source for Stack {
     }
 
     fn kept(&self) -> u64 {
-        memory(self.files.objects.len() as u64)
+        let planes = self.files.planes.as_ref().map_or(0, Vec::len) as u64;
+        memory(self.files.objects.len() as u64).saturating_add(planes.saturating_mul(PLACE))
     }
 
     fn partial_voxel_size(&self) -> [Option<f64>; 3] {
@@ -224,7 +253,11 @@ impl Source for Stack {
 
     fn objects(&self, planes: Range<u64>) -> Option<Vec<Option<Object>>> {
         let planes = usize::try_from(planes.start).ok()?..usize::try_from(planes.end).ok()?;
-        self.files.objects.get(planes).map(<[_]>::to_vec)
+        let Some(places) = &self.files.planes else { return self.files.objects.get(planes).map(<[_]>::to_vec) };
+        let mut numbers: Vec<usize> = places.get(planes)?.iter().map(|(number, _)| *number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.into_iter().map(|number| self.files.objects.get(number).cloned()).collect()
     }
 
     fn locate(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
@@ -240,7 +273,7 @@ impl Source for Stack {
     fn part(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Option<SourcePart>, SourceError>> {
         Box::pin(async move {
             let (number, block) = self.find(block)?;
-            let Section { source, kept } = self.files.section(number).await?;
+            let Section { source, kept, .. } = self.files.section(number).await?;
             Ok(Some(SourcePart::new(move |raw| {
                 let decoded = source.decode(level, block, raw);
                 drop(kept);

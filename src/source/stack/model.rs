@@ -24,7 +24,7 @@ pub(super) struct Model {
 }
 
 /// Opens the first file that can be read and the last one.
-pub(super) async fn find(objects: &[Option<Object>], opener: &Opener) -> Result<Model, SourceError> {
+pub(super) async fn find(objects: &[Option<Object>], opener: &Opener, is_divided: bool) -> Result<Model, SourceError> {
     let there = || objects.iter().enumerate().filter_map(|(number, object)| Some((number, object.as_ref()?)));
     let mut few = there().take(MAX_BAD);
     let mut bad = Vec::new();
@@ -33,7 +33,7 @@ pub(super) async fn find(objects: &[Option<Object>], opener: &Opener) -> Result<
             let none = || SourceError::malformed("the list of files", "url", "is empty");
             return Err(bad.into_iter().next().unwrap_or_else(none));
         };
-        match plane(opener, object).await {
+        match plane(opener, object, is_divided).await {
             Ok(section) => break (number, object, section),
             Err(error) if is_of_file(&error) => bad.push(error),
             Err(error) => return Err(error),
@@ -43,7 +43,7 @@ pub(super) async fn find(objects: &[Option<Object>], opener: &Opener) -> Result<
     let alone = Model { number, section, last: None };
     let Some((last, last_object)) = there().next_back().filter(|(last, _)| *last != number) else { return Ok(alone) };
     let cell = alone.section.grid().map(|grid| grid.cell);
-    let last_section = match opened(opener, last_object, cell, || false).await {
+    let last_section = match opened(opener, last_object, (cell, is_divided), || false).await {
         Ok(section) => section,
         Err(error) if error.is_of_bytes() && !is_past_caches() => return Err(error),
         Err(error) => {
@@ -70,14 +70,14 @@ async fn decided(
 ) -> Result<Model, SourceError> {
     let cell = first.section.grid().map(|grid| grid.cell);
     for (number, other) in between {
-        match opened(opener, other, cell, || false).await {
+        match opened(opener, other, (cell, first.section.is_divided), || false).await {
             Ok(section) if section.is_of_form(&first.section) => {
                 left_out(&error);
                 return Ok(first);
             }
             Ok(section) if section.is_of_form(last) => {
                 // Once more, as that which people are told of.
-                let section = plane(opener, other).await?;
+                let section = plane(opener, other, first.section.is_divided).await?;
                 if let Err(error) = section.check_same(other.url(), object, &first.section) {
                     left_out(&error);
                 }
@@ -91,8 +91,8 @@ async fn decided(
 }
 
 /// Opens a file that may be the model, so one of a single plane.
-async fn plane(opener: &Opener, object: &Object) -> Result<Section, SourceError> {
-    let section = opened(opener, object, None, || false).await?;
+async fn plane(opener: &Opener, object: &Object, is_divided: bool) -> Result<Section, SourceError> {
+    let section = opened(opener, object, (None, is_divided), || false).await?;
     match section.grid() {
         None => Err(SourceError::malformed(object.url(), "image", "has no level")),
         Some(grid) if grid.shape.0[0] != 1 => {

@@ -19,6 +19,8 @@ pub type Opener =
 /// An open file, and its part of the memory for what is kept.
 #[derive(Clone)]
 pub(super) struct Section {
+    /// Whether it may hold any number of planes.
+    pub(super) is_divided: bool,
     pub(super) source: Arc<dyn Source>,
     pub(super) kept: Arc<Reservation>,
 }
@@ -29,7 +31,7 @@ pub(super) type Located = Result<Section, SourceError>;
 pub(super) async fn opened(
     opener: &Opener,
     object: &Object,
-    cell: Option<Shape>,
+    (cell, is_divided): (Option<Shape>, bool),
     mut evict: impl FnMut() -> bool,
 ) -> Located {
     let source = opener(object.clone(), cell).await?;
@@ -42,13 +44,17 @@ pub(super) async fn opened(
         }
     };
     let kept = kept.map_err(|error| SourceError::malformed(object.url(), "image", error.to_string()))?;
-    Ok(Section { source, kept: Arc::new(kept) })
+    Ok(Section { is_divided, source, kept: Arc::new(kept) })
 }
 
 impl Section {
-    /// The one level's grid.
+    /// The one level's grid; of a file of several planes, that of each of them.
     pub(super) fn grid(&self) -> Option<Grid> {
-        self.source.description().levels.first().map(|level| level.grid)
+        let mut grid = self.source.description().levels.first().map(|level| level.grid)?;
+        if self.is_divided {
+            grid.shape.0[0] = 1;
+        }
+        Some(grid)
     }
 
     /// Whether planes of both are planes of one volume, however they are stored.

@@ -13,7 +13,7 @@ pub(super) async fn read(
     file: &mut ReadAhead,
     ifd: &Ifd,
     (resolution, plane): ([Option<[f64; 2]>; 2], [u64; 2]),
-    reading: Reading,
+    reading: Reading<'_>,
 ) -> Result<Text, SourceError> {
     let tag = tags::IMAGE_DESCRIPTION;
     let mut number = 0;
@@ -35,6 +35,7 @@ pub(super) async fn read(
         };
         let text = match parse(&text, resolution, plane) {
             Ok(text) => text,
+            Err(_) if reading.pages.is_some() => of_plane(&text),
             // Whatever there is beside it, a section is the one page of its file.
             Err(variant) if reading.section.is_some() => {
                 if reading.is_told() {

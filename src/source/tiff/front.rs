@@ -1,8 +1,10 @@
 //! Which page of a file is the first one of the volume: not those made for looking at it.
 
+use super::axes::{self, Choice};
 use super::ifd::{Header, Ifd, tags};
 use super::page::{self, Page};
 use super::read::ReadAhead;
+use super::set::Set;
 use super::storage::Data;
 use super::text::Text;
 use crate::source::{SourceError, remedy};
@@ -44,41 +46,82 @@ pub(super) async fn first_page(file: &mut ReadAhead, header: Header, told: bool)
     Err(SourceError::malformed(file.name(), "header", "holds no page"))
 }
 
-/// Whether a page of which nothing else is known is smaller than the next one, which can be read.
+/// Whether a page of which nothing else is known is smaller than the next one.
 async fn is_smaller_than_next(file: &mut ReadAhead, header: Header, ifd: &Ifd) -> Result<bool, SourceError> {
     if ifd.next == 0 {
         return Ok(false);
     }
     let own = page::extents(file, ifd).await;
-    let next = Page::read_at(file, header, ifd.next, 1, None).await;
+    let next = match Ifd::read(file, header, ifd.next, 1).await {
+        Ok(next) => page::extents(file, &next).await,
+        Err(error) => Err(error),
+    };
     match (own, next) {
         (Err(SourceError::Remote(error)), _) | (_, Err(SourceError::Remote(error))) => Err(error.into()),
-        (Ok((width, height)), Ok((_, Some(next)))) => Ok(width < next.form.width && height < next.form.height),
+        (Ok(own), Ok(next)) => Ok(is_smaller(own, next)),
         _ => Ok(false),
     }
 }
 
-/// The second page where the first one is smaller along both axes.
-pub(super) async fn larger_second(
+/// Whether a page of so many columns and rows is smaller than another one along one axis and no larger along the other.
+fn is_smaller((width, height): (u64, u64), (next_width, next_height): (u64, u64)) -> bool {
+    width <= next_width && height <= next_height && (width < next_width || height < next_height)
+}
+
+/// The page before which there are only smaller ones, each smaller than the next; `None` where that is the first one.
+pub(super) async fn larger_later(
     file: &mut ReadAhead,
     header: Header,
     first: &Page,
     told: bool,
 ) -> Result<Option<(Ifd, Page)>, SourceError> {
-    if first.next == 0 {
-        return Ok(None);
-    }
-    match Page::read_at(file, header, first.next, 1, None).await {
-        Ok((ifd, Some(second))) => {
-            let is_larger = first.form.width < second.form.width && first.form.height < second.form.height;
-            if is_larger && told {
-                let (name, form) = (file.name(), first.form);
-                tracing::warn!("{name}: a smaller picture ({form}) before the pages is left out");
-            }
-            Ok(is_larger.then_some((ifd, second)))
+    let mut larger: Option<(Ifd, Page)> = None;
+    for number in 1..MAX_BEFORE {
+        let (form, next) = larger.as_ref().map_or((first.form, first.next), |(_, page)| (page.form, page.next));
+        if next == 0 {
+            break;
         }
-        Err(SourceError::Remote(error)) => Err(error.into()),
-        Ok((_, None)) | Err(_) => Ok(None),
+        match Page::read_at(file, header, next, number, None).await {
+            Ok((ifd, Some(page))) if is_smaller((form.width, form.height), (page.form.width, page.form.height)) => {
+                if told {
+                    tracing::warn!("{}: a smaller picture ({form}) before the pages is left out", file.name());
+                }
+                larger = Some((ifd, page));
+            }
+            Err(SourceError::Remote(error)) => return Err(error.into()),
+            Ok(_) | Err(_) => break,
+        }
+    }
+    Ok(larger)
+}
+
+/// Refuses files of a folder whose planes differ along more axes than one by the description of the first, `text`: they would be
+/// mixed. What people should know of the others.
+pub(super) fn of_folder(text: &Text, names: &[String], choice: Choice) -> Result<Option<String>, String> {
+    let differing = match &text.set {
+        Some(Set::Planes(planes)) if text.axes.len() > 1 => planes.differing(names),
+        Some(Set::Other(_)) if text.axes.len() > 1 => None,
+        _ => return Ok(None),
+    };
+    let wanted = choice.z.unwrap_or('z');
+    let list = axes::told(&text.axes);
+    match differing.as_ref().map(|differing| (differing.len(), differing.first())) {
+        Some((0, _)) => Ok(None),
+        Some((1, Some(axis))) if *axis == wanted => Ok(None),
+        Some((1, Some(axis))) => {
+            Ok(Some(format!("of its {list}, those along `{axis}` are shown as the planes along z, a file each")))
+        }
+        _ => {
+            let set = if matches!(text.set, Some(Set::Planes(_))) {
+                "by `url` name one of them, so that all are found, or "
+            } else {
+                ""
+            };
+            Err(format!(
+                "a folder of files of an image of {list} ({set}say by `pattern` which of them are the planes along z, or by \
+                 `urls` the files themselves)"
+            ))
+        }
     }
 }
 
@@ -92,7 +135,8 @@ pub(super) async fn only_page(
 ) -> Result<(), SourceError> {
     let stack = |file: &ReadAhead, field: &str| {
         let variant = "a stack in each of several files";
-        Err(SourceError::unsupported(file.name(), field, variant).with_remedy(remedy::STACKS))
+        let remedy = if let Some(Set::Planes(_)) = &text.set { remedy::SETS } else { remedy::STACKS };
+        Err(SourceError::unsupported(file.name(), field, variant).with_remedy(remedy))
     };
     if first.next == 0 {
         let two = first.form.plane().saturating_mul(2);

@@ -43,13 +43,14 @@ impl Header {
             _ => {
                 let front = file.bytes(0, file.total().min(FOREIGN), "header").await?;
                 let text = front.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&front).trim_ascii_start();
-                let reason = match foreign::of_bytes(&front) {
+                let reason = match foreign::of_bytes(&front).or_else(|| foreign::of_bytes(text)) {
                     Some(what) => format!("not a TIFF file but {what}"),
                     None if text.starts_with(b"<?xml") || text.starts_with(b"<OME") => {
                         "not a TIFF file but OME-XML; name the TIFF files that it describes, a file per z, by `urls`"
                             .into()
                     }
-                    None => "not a TIFF file (does not begin with II or MM)".to_owned(),
+                    None => "not a TIFF file (does not begin with II or MM); compare `kind` and the address with what is there"
+                        .to_owned(),
                 };
                 return Err(bad(file.name(), &reason));
             }

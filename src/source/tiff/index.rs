@@ -23,8 +23,8 @@ use crate::store::is_past_caches;
 
 /// Where the pages of a volume are.
 pub(super) enum Index {
-    /// Page `k` begins `k` planes of `plane` bytes after `start`.
-    Contiguous { start: u64, pages: u64, plane: u64, storage: Arc<Storage> },
+    /// Page `k` begins `k` planes of `plane` bytes after `start`. At least so many are `there`, of which `pages` are shown.
+    Contiguous { start: u64, pages: u64, there: u64, plane: u64, storage: Arc<Storage> },
     /// The one page of a file.
     One(Stored),
     /// Found by a walk.
@@ -87,7 +87,7 @@ impl Index {
     /// How page `page` is stored, as it was found when it was last asked for.
     pub(super) fn at_hand(&self, page: u64) -> Option<Stored> {
         match self {
-            Index::Contiguous { start, pages, plane, storage } if page < *pages => {
+            Index::Contiguous { start, pages, plane, storage, .. } if page < *pages => {
                 let start = page.checked_mul(*plane).and_then(|before| start.checked_add(before))?;
                 Some(Stored { storage: storage.clone(), data: Data::Contiguous(start) })
             }
@@ -169,6 +169,7 @@ async fn one_run(
     let (start, plane, storage) = (*start, first.form.plane(), first.stored.storage.clone());
     let end = pages.checked_mul(plane).and_then(|bytes| bytes.checked_add(start));
     let fits = end.is_some_and(|end| end <= file.total());
+    let mut there = pages;
     if first.next != 0 {
         if !fits {
             return Ok(None);
@@ -180,14 +181,20 @@ async fn one_run(
             Err(_) => None,
         };
         let follows = start.checked_add(plane).map(Data::Contiguous);
-        if !second.is_some_and(|second| second.form == first.form && Some(second.stored.data) == follows) {
-            return Ok(None);
+        let is_second = |second: &Page| second.form == first.form && Some(&second.stored.data) == follows.as_ref();
+        let Some(second) = second.filter(is_second) else { return Ok(None) };
+        there = pages_there(file, header, (first, &second), (start, pages)).await?;
+        if there > pages {
+            tracing::warn!(
+                "{}: its description speaks of {pages} pages, which are shown; the file has at least {there}",
+                file.name()
+            );
         }
     } else if !fits {
         let there = file.total().saturating_sub(start) / plane.max(1);
         if show_cut && there > 0 && is_past_caches() {
             tracing::warn!("{}: only {there} of its {pages} pages are there and shown", file.name());
-            return Ok(Some(Index::Contiguous { start, pages: there, plane, storage }));
+            return Ok(Some(Index::Contiguous { start, pages: there, there, plane, storage }));
         }
         let reason = format!(
             "speaks of {pages} pages, for which the file of {} bytes is too short, so page {there} is the first one \
@@ -196,5 +203,44 @@ async fn one_run(
         );
         return Err(SourceError::malformed(file.name(), "page 0, ImageDescription", reason));
     }
-    Ok(Some(Index::Contiguous { start, pages, plane, storage }))
+    Ok(Some(Index::Contiguous { start, pages, there, plane, storage }))
+}
+
+/// Number of pages in one run of which the description says that there are `said`: no fewer, and more where the chain of IFDs, which
+/// stand at equal distances, goes on. It is followed as far as what is read anyway, and for one small request at the most.
+async fn pages_there(
+    file: &mut ReadAhead,
+    header: Header,
+    (first, second): (&Page, &Page),
+    (start, said): (u64, u64),
+) -> Result<u64, SourceError> {
+    let plane = first.form.plane();
+    let start_of = |page: u64| page.checked_mul(plane).and_then(|before| start.checked_add(before));
+    if start_of(said).and_then(|end| end.checked_add(plane)).is_none_or(|end| end > file.total()) {
+        return Ok(said);
+    }
+    // The IFD of the last one of which it says that it is there.
+    let last = second.next.checked_sub(second.offset).and_then(|step| step.checked_mul(said.checked_sub(2)?));
+    let Some(mut offset) = last.and_then(|distance| second.offset.checked_add(distance)) else { return Ok(said) };
+    let (mut there, asked) = (said, file.requests());
+    for page in said - 1.. {
+        let found = match Page::read_at(file, header, offset, page, Some(&first.stored.storage)).await {
+            Err(SourceError::Remote(error)) => return Err(error.into()),
+            found => found.ok().and_then(|(_, found)| found),
+        };
+        let data = start_of(page).map(Data::Contiguous);
+        let Some(found) = found.filter(|found| found.form == first.form && Some(&found.stored.data) == data.as_ref())
+        else {
+            break;
+        };
+        there = there.max(page.saturating_add(1));
+        offset = found.next;
+        // Further on only where it costs nothing.
+        let is_at_hand = |end: u64| file.at_hand(&(offset..end)).is_some();
+        let end = offset.saturating_add(second.next.saturating_sub(second.offset).max(1)).min(file.total());
+        if offset == 0 || offset >= end || !is_at_hand(end) || file.requests() > asked.saturating_add(1) {
+            break;
+        }
+    }
+    Ok(there)
 }

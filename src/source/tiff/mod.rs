@@ -31,6 +31,7 @@ mod page_format;
 mod places;
 mod read;
 mod sample;
+mod set;
 mod shaped;
 mod step;
 mod storage;
@@ -92,10 +93,11 @@ impl LongStrips {
 
 pub use self::axes::Choice;
 pub use self::layout::Layout;
+pub use self::set::FileSet;
 
 /// How a file is read.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Reading {
+pub struct Reading<'a> {
     /// Nanometres per voxel along `z, y, x` for the axes along which a file says none that says some.
     pub missing: [Option<f64>; 3],
     /// Which of several axes are shown.
@@ -104,9 +106,13 @@ pub struct Reading {
     pub show_cut: bool,
     /// Where it is one plane of a volume whose other planes are in other files.
     pub section: Option<Section>,
+    /// The pages that are the planes, where another file says so.
+    pub pages: Option<&'a Arc<[u64]>>,
+    /// The names of the files of the folder whose sections are shown, where nobody chose among them.
+    pub folder: Option<&'a [String]>,
 }
 
-impl Reading {
+impl Reading<'_> {
     /// Whether people hear of the file: not of each of the sections of a volume.
     fn is_told(&self) -> bool {
         self.section.is_none_or(|section| section.cell.is_none())
@@ -126,12 +132,12 @@ pub struct Section {
 pub enum Opening {
     /// A volume.
     Volume(Box<TiffSource>),
-    /// A plane of a volume whose planes are in these files beside it, in the order of z.
-    Set(Vec<String>),
+    /// A part of a volume whose planes are in these files beside it.
+    Set(FileSet),
 }
 
 /// Opens the file: reads its header, its first page's IFD and as much of the others as finding them takes.
-pub async fn open(object: Object, reading: Reading) -> Result<Opening, SourceError> {
+pub async fn open(object: Object, reading: Reading<'_>) -> Result<Opening, SourceError> {
     let like = reading.section.and_then(|section| section.like).filter(|_| !is_past_caches());
     let (front, further) = match like {
         Some(layout) => layout.fetch(&object, FRONT).await?,
@@ -146,7 +152,7 @@ pub async fn open(object: Object, reading: Reading) -> Result<Opening, SourceErr
     }
     let mut volume = Volume::open(file, reading).await?;
     Ok(match volume.set.take() {
-        Some(names) => Opening::Set(names),
+        Some(set) => Opening::Set(set),
         None => {
             let has_strips = reading.section.is_none() && volume.has_long_strips();
             let strips = has_strips.then(|| LongStrips {

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::page::MAX_PAGES;
-use super::text::{Dialect, Set, Text};
+use super::set::{Planes, Set};
+use super::text::{Dialect, Text};
 
 /// Whether a description is OME-XML.
 pub(super) fn is_ome(text: &str) -> bool {
@@ -25,7 +26,9 @@ pub(super) fn parse(text: &str) -> Result<Text, String> {
         return Ok(Text { set: Some(Set::Other(reason)), ..ome });
     };
     if elements(text, "Pixels").count() > 1 {
-        return Err("OME-TIFF of several images".into());
+        let remedy =
+            "write the one that is wanted to a file of its own, by `bfconvert -series 0 IN OUT.ome.tif` of Bio-Formats";
+        return Err(format!("OME-TIFF of several images ({remedy})"));
     }
     let size = |name: char| match attribute(pixels, &format!("Size{name}")) {
         None => Ok(1),
@@ -181,20 +184,11 @@ fn set(text: &str, axes: &[(char, u64)], planes: &[Plane]) -> Option<Set> {
             format!("it holds a part of an image of {total} planes in {} files ({}, …)", files.len(), names.join(", "));
         Some(Set::Other(reason))
     };
-    // A plane in each file, and one file for each plane.
-    let mut names: BTreeMap<u64, &str> = BTreeMap::new();
-    for plane in planes {
-        let (Some(index), Some((name, _))) = (plane.index(axes), &plane.file) else { return other() };
-        let is_name = !name.is_empty() && !name.contains(['/', '\\']) && !name.contains(char::is_control);
-        if plane.ifd != 0 || !is_name || name.starts_with("..") || names.insert(index, name).is_some() {
-            return other();
-        }
-    }
-    let complete = names.len() as u64 == total && names.keys().copied().eq(0..total) && files.len() as u64 == total;
-    if !complete {
-        return other();
-    }
-    Some(Set::Planes(names.into_values().map(str::to_owned).collect()))
+    let parts = planes.iter().map(|plane| {
+        let (first, (name, _)) = plane.index(axes).zip(plane.file.as_ref())?;
+        Some((first, plane.count.unwrap_or(1), name.as_str(), plane.ifd))
+    });
+    parts.collect::<Option<Vec<_>>>().and_then(|parts| Planes::new(axes, &parts)).map(Set::Planes).or_else(other)
 }
 
 /// The text without its comments and without what is no markup in it.

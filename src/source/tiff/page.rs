@@ -9,7 +9,7 @@ use super::places;
 use super::read::ReadAhead;
 use super::sample::{self, PageSample};
 use super::storage::{self, Storage, Stored};
-use crate::source::SourceError;
+use crate::source::{SourceError, remedy};
 
 /// Pages that are accepted in a chain of IFDs.
 pub(super) const MAX_PAGES: u64 = 65_536;
@@ -44,7 +44,7 @@ impl Page {
     /// The error for a page of another form than the first one's.
     pub(super) fn unlike(&self, file: &str, number: u64, first: &PageFormat) -> SourceError {
         let reason = format!("{}, unlike the {first} of page 0,", self.form);
-        SourceError::unsupported(file, format!("page {number}"), reason)
+        SourceError::unsupported(file, format!("page {number}"), reason).with_remedy(remedy::PAGES)
     }
 
     /// Reads the IFD at `offset` and what it says of its page, which is `None` for a reduced copy or a mask of another page. `like` is

@@ -28,7 +28,8 @@ pub(super) fn parse(text: &str, plane: [u64; 2]) -> Result<Text, String> {
         return Ok(Text::PLAIN);
     }
     if !axes.is_empty() && !axes.ends_with("YX") {
-        return Err(format!("an array of axes {axes} in {{\"shape\": …}}"));
+        let remedy = "write it with planes of rows, of axes ZYX, by `tifffile` of Python";
+        return Err(format!("an array of axes {axes} in {{\"shape\": …}} ({remedy})"));
     }
     let names: Vec<char> = axes.to_lowercase().chars().collect();
     // Axes without a name are z where there is one of them.
@@ -36,7 +37,8 @@ pub(super) fn parse(text: &str, plane: [u64; 2]) -> Result<Text, String> {
     let long = leading.iter().enumerate().rev().map(|(number, extent)| (name(number).unwrap_or('q'), *extent));
     let long: Vec<(char, u64)> = long.filter(|(_, extent)| *extent > 1).collect();
     if long.iter().filter(|(name, _)| *name == 'q').count() > 1 {
-        return Err(format!("a shape of {} dimensions", leading.len() + 2));
+        let remedy = "name its axes, as in `metadata={\"axes\": \"CZYX\"}` of Python's `tifffile`, or write a file for each volume";
+        return Err(format!("a shape of {} dimensions ({remedy})", leading.len() + 2));
     }
     let pages = long.iter().try_fold(1u64, |pages, (_, extent)| pages.checked_mul(*extent));
     let pages = pages.ok_or("a shape of more than 2⁶⁴ pages")?;

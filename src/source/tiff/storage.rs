@@ -238,7 +238,7 @@ pub(super) async fn read(
 
 /// Whether predictors belong to a codec.
 fn is_predicted(codec: Codec) -> bool {
-    matches!(codec, Codec::Deflate | Codec::Lzw | Codec::Zstd)
+    matches!(codec, Codec::Deflate | Codec::Lzw | Codec::Zstd | Codec::PackBits)
 }
 
 async fn read_segments(file: &mut ReadAhead, ifd: &Ifd, form: &PageFormat) -> Result<Segments, SourceError> {

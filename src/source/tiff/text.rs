@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::set::Set;
 use crate::dtype::DataType;
 use crate::length::Unit;
 use crate::tiff_tags::IMAGEJ_SIGNED_SHIFT;
@@ -24,17 +25,6 @@ pub(super) struct Long {
     /// `z`, `c`, `t` or what else the writer calls it, in small letters.
     pub(super) name: char,
     pub(super) extent: u64,
-}
-
-/// Files that hold the planes of one image together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Set {
-    /// Names of the files in the order of z, a plane in each.
-    Planes(Vec<String>),
-    /// The name of the one file that holds all planes, whose UUID is not that of the file which says so.
-    One(String),
-    /// Any other division: why they cannot be put together without being named.
-    Other(String),
 }
 
 /// What a description says.
@@ -165,10 +155,40 @@ pub(super) fn image_j(text: &str, resolution: [Option<[f64; 2]>; 2]) -> Result<T
     Ok(found)
 }
 
+/// The axes beside those of the plane by ImageJ2's lists, in whose order pages follow each other; `None` where these do not tell.
+fn listed(text: &str) -> Option<Vec<(char, u64)>> {
+    let list = |key: &str| Some(line(text, key)?.split(',').map(str::trim).collect::<Vec<_>>());
+    let (axes, lengths) = (list("axes")?, list("lengths")?);
+    let place = |name: &str| axes.iter().position(|axis| axis.eq_ignore_ascii_case(name));
+    let beyond = place("x")?.max(place("y")?) + 1;
+    if axes.len() != lengths.len() || beyond != 2 {
+        return None;
+    }
+    let axis =
+        |(axis, length): (&&str, &&str)| Some((letter(axis)?, length.parse().ok().filter(|length| *length > 0)?));
+    axes.iter().zip(&lengths).skip(beyond).map(axis).collect()
+}
+
+/// The letter of an axis that ImageJ2 writes by its name. Those of others than slices, channels and times are none of these.
+fn letter(axis: &str) -> Option<char> {
+    let axis = axis.to_ascii_lowercase();
+    Some(match (axis.as_str(), axis.chars().next()?) {
+        ("z", _) => 'z',
+        ("channel", _) => 'c',
+        ("time", _) => 't',
+        ("unknown", _) => 'q',
+        (_, first @ ('z' | 'c' | 't' | 'q' | 'x' | 'y')) => first.to_ascii_uppercase(),
+        (_, first) => first,
+    })
+}
+
 /// ImageJ2 says the size of a voxel by `axes`, `scales` and `units`, lists of one length. Its resolution tags are per
 /// centimetre whatever these say, and every page has its own IFD.
 pub(super) fn scifio(text: &str) -> Result<Text, String> {
     let mut found = stack(text, Text::PLAIN)?;
+    if let Some(along) = listed(text) {
+        found = found.along(along);
+    }
     let list = |key: &str| line(text, key).unwrap_or_default().split(',').map(str::trim);
     let mut lengths = Vec::new();
     for ((axis, scale), unit) in list("axes").zip(list("scales")).zip(list("units")) {

@@ -16,8 +16,9 @@ use super::page::Page;
 use super::page_format::PageFormat;
 use super::read::{ReadAhead, ReadAt};
 use super::sample::Palette;
+use super::set::{FileSet, Set};
 use super::storage::{Codec, Data, Segments, Stored};
-use super::text::{Dialect, Set, Text};
+use super::text::{Dialect, Text};
 use super::{Reading, dump, front, microscope};
 use crate::document::{Document, DocumentKind};
 use crate::dtype::{DataType, FillValue};
@@ -45,24 +46,25 @@ pub(super) struct Volume {
     pub(super) index: Index,
     /// The first page's tags, for people; none of a section beside one that is told.
     pub(super) tags: Option<Document>,
-    /// The files that hold a plane of the volume each, where it is divided so.
-    pub(super) set: Option<Vec<String>>,
+    /// The files that hold the planes of the volume, where it is divided so.
+    pub(super) set: Option<FileSet>,
     /// What files of other planes may be like.
     pub(super) layout: Option<Layout>,
 }
 
 impl Volume {
     /// Opens a file of which the first [`FRONT`] bytes (or all, if it is shorter), or else those that were foreseen, were read.
-    pub(super) async fn open(mut file: ReadAhead, reading: Reading) -> Result<Volume, SourceError> {
+    pub(super) async fn open(mut file: ReadAhead, reading: Reading<'_>) -> Result<Volume, SourceError> {
         let (name, reader) = (file.name(), file.reader());
         let header = Header::read(&mut file).await?;
         let told = reading.is_told();
         let (mut ifd, mut first) = front::first_page(&mut file, header, told).await?;
         // A smaller picture before the others is one for looking at them, though it is not marked as such.
         if reading.section.is_some()
-            && let Some(second) = front::larger_second(&mut file, header, &first, told).await?
+            && reading.pages.is_none()
+            && let Some(larger) = front::larger_later(&mut file, header, &first, told).await?
         {
-            (ifd, first) = second;
+            (ifd, first) = larger;
         }
         let error = match Self::of_page(&mut file, &reader, header, (&ifd, &first), reading).await {
             Err(error) => error,
@@ -74,11 +76,11 @@ impl Volume {
         };
         // Of a section that was seen before. In a file of many pages it is seen by this error, that they are unlike the first.
         let larger = match reading.section {
-            None => front::larger_second(&mut file, header, &first, told).await?,
+            None => front::larger_later(&mut file, header, &first, told).await?,
             Some(_) => None,
         };
         match larger {
-            Some((ifd, second)) => Self::of_page(&mut file, &reader, header, (&ifd, &second), reading).await,
+            Some((ifd, larger)) => Self::of_page(&mut file, &reader, header, (&ifd, &larger), reading).await,
             None => {
                 tracing::debug!("{name}: {error}");
                 Err(error)
@@ -92,7 +94,7 @@ impl Volume {
         reader: &Arc<dyn ReadAt>,
         header: Header,
         (ifd, first): (&Ifd, &Page),
-        reading: Reading,
+        reading: Reading<'_>,
     ) -> Result<Volume, SourceError> {
         let (name, form) = (file.name(), first.form);
         let refused = |variant| SourceError::unsupported(&*name, ifd.field(tags::IMAGE_DESCRIPTION), variant);
@@ -104,9 +106,12 @@ impl Volume {
         if told && first.palette == Some(Palette::Colours) {
             tracing::warn!("{name}: its table of colours is left out, the numbers that it is applied to are shown");
         }
-        let set = match (&text.set, reading.section.is_some()) {
+        let set = match (&text.set, reading.section.is_some() || reading.pages.is_some()) {
             (None, _) | (_, true) => None,
-            (Some(Set::Planes(names)), false) => Some(names.clone()),
+            (Some(Set::Planes(planes)), false) => {
+                let pages = axes::choose(&text, planes.len(), reading.choice).map_err(refused)?;
+                Some((planes.chosen(pages.numbers(), scale), pages.warning))
+            }
             (Some(Set::One(named)), false) if front::is_named(&name, named) => None,
             (Some(Set::One(named)), false) => {
                 let remedy = "if that is this file, give it that name, else name that one by `url`";
@@ -117,17 +122,33 @@ impl Volume {
                 return Err(refused(format!("a part of an image ({what}; {remedy})")));
             }
         };
-        let (index, pages) = if reading.section.is_some() || set.is_some() {
-            front::only_page(file, header, first, &text).await?;
-            let said = text.pages.filter(|said| told && *said > 1 && !matches!(text.set, Some(Set::Planes(_))));
-            if let Some(said) = said {
-                tracing::warn!("{name}: its description speaks of {said} pages; a section is the one page of its file");
+        if let Some(names) = reading.folder.filter(|_| told)
+            && let Some(warning) = front::of_folder(&text, names, reading.choice).map_err(refused)?
+        {
+            tracing::warn!("{name}: {warning}");
+        }
+        let (index, pages, set) = match set {
+            Some((set, warning)) => {
+                if set.is_of_single_pages {
+                    front::only_page(file, header, first, &text).await?;
+                }
+                (Index::One(first.stored.clone()), Pages { warning, ..Pages::ONE }, Some(set))
             }
-            (Index::One(first.stored.clone()), Pages { first: 0, step: 1, count: 1, warning: None })
-        } else {
-            let index = index::find(file, reader.clone(), header, first, &text, reading.show_cut).await?;
-            let pages = axes::choose(&text, index.pages(), reading.choice).map_err(refused)?;
-            (index, pages)
+            None if reading.section.is_some() && reading.pages.is_none() => {
+                front::only_page(file, header, first, &text).await?;
+                let said = text.pages.filter(|said| told && *said > 1 && !matches!(text.set, Some(Set::Planes(_))));
+                if let Some(said) = said {
+                    tracing::warn!(
+                        "{name}: its description speaks of {said} pages; a section is the one page of its file"
+                    );
+                }
+                (Index::One(first.stored.clone()), Pages::ONE, None)
+            }
+            None => {
+                let index = index::find(file, reader.clone(), header, first, &text, reading.show_cut).await?;
+                let pages = axes::choose(&text, index.pages(), reading.choice).map_err(refused)?;
+                (index, pages, None)
+            }
         };
         if let Some(warning) = &pages.warning {
             tracing::warn!("{name}: {warning}");
@@ -159,7 +180,7 @@ impl Volume {
             }],
             fill: FillValue::zero(form.dtype),
             window: text.window_of(form.dtype),
-            format: storage_format(&header, first, text.dialect),
+            format: storage_format(&header, first, text.dialect, &index),
             downsampling: None,
             chunked: false,
         };
@@ -241,7 +262,7 @@ async fn described(
     file: &mut ReadAhead,
     ifd: &Ifd,
     first: &Page,
-    reading: Reading,
+    reading: Reading<'_>,
 ) -> Result<(Text, [Option<f64>; 3], serde_json::Value), SourceError> {
     let form = first.form;
     let per_unit = [ifd.rational(file, tags::Y_RESOLUTION).await?, ifd.rational(file, tags::X_RESOLUTION).await?];
@@ -255,6 +276,12 @@ async fn described(
     let text = description::read(file, ifd, (per_unit, [form.height, form.width]), reading).await?;
     let tags = ifd.dump(file);
     file.drop_long();
+    let text = match reading.pages {
+        Some(pages) => {
+            Text { pages: None, axes: Vec::new(), one_run: false, order: Some(pages.clone()), set: None, ..text }
+        }
+        None => text,
+    };
     let [z, y, x] = text.scale;
     // ImageJ's own resolution is in its own unit, whatever the tag of the unit says.
     let resolution = if text.dialect == Dialect::ImageJ { [None; 2] } else { resolution };
@@ -309,7 +336,7 @@ fn is_contiguous(data: &Data) -> bool {
     }
 }
 
-fn storage_format(header: &Header, first: &Page, dialect: Dialect) -> StorageFormat {
+fn storage_format(header: &Header, first: &Page, dialect: Dialect, index: &Index) -> StorageFormat {
     let mut name = String::from(match dialect {
         Dialect::ImageJ => "ImageJ ",
         Dialect::Ome => "OME-",
@@ -332,6 +359,11 @@ fn storage_format(header: &Header, first: &Page, dialect: Dialect) -> StorageFor
     }
     if first.form.white_is_zero {
         name += ", white is zero";
+    }
+    if let Index::Contiguous { pages, there, .. } = index
+        && there > pages
+    {
+        name += &format!(", the first {pages} of at least {there} pages");
     }
     let is_uncompressed = storage.codec == Codec::None;
     let is_plain = is_uncompressed && !is_packed && !is_tiled;

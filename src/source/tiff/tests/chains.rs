@@ -43,7 +43,7 @@ fn link(bytes: &mut [u8], page: usize, next: usize) {
     bytes[at..at + 4].copy_from_slice(&(next as u32).to_le_bytes());
 }
 
-async fn open(reader: Arc<dyn ReadAt>, reading: Reading) -> Result<Volume, SourceError> {
+async fn open(reader: Arc<dyn ReadAt>, reading: Reading<'_>) -> Result<Volume, SourceError> {
     let front = reader.read_at(0..FRONT.min(reader.total())).await?;
     Volume::open(ReadAhead::from(reader, front), reading).await
 }
@@ -62,15 +62,21 @@ async fn planes(volume: &Volume, reader: &dyn ReadAt) -> Vec<Result<u8, String>>
 }
 
 /// What is shown of a file; the error is why nothing is.
-async fn shown(bytes: Vec<u8>, reading: Reading) -> Result<Vec<Option<u8>>, String> {
+async fn shown(bytes: Vec<u8>, reading: Reading<'_>) -> Result<Vec<Option<u8>>, String> {
     let reader = memory(bytes);
     let volume = healed(|| open(reader.clone(), reading)).await.map_err(|error| error.to_string())?;
     Ok(planes(&volume, &*reader).await.into_iter().map(Result::ok).collect())
 }
 
-const PLAIN: Reading =
-    Reading { missing: [None; 3], choice: Choice { z: None, channel: None }, show_cut: false, section: None };
-const CUT: Reading = Reading { show_cut: true, ..PLAIN };
+const PLAIN: Reading<'_> = Reading {
+    missing: [None; 3],
+    choice: Choice { z: None, channel: None },
+    show_cut: false,
+    section: None,
+    pages: None,
+    folder: None,
+};
+const CUT: Reading<'_> = Reading { show_cut: true, ..PLAIN };
 
 #[tokio::test]
 async fn a_page_that_cannot_be_read_is_an_error_and_every_other_one_is_right() {
