@@ -149,12 +149,20 @@ def test_what_axis_is_z_is_chosen_of_a_set_as_of_one_file(tmp_path):
 def test_a_folder_in_which_channels_or_times_are_numbered_in_one_run_is_refused_unless_somebody_chose_of_it(tmp_path):
     for number, options in enumerate([{"channels": 2}, {"times": 2}, {"channels": 2, "times": 2}]):
         folder = tmp_path / f"f{number}"
-        voxels = image_set(folder, lambda z, c, t: (t * options.get("channels", 1) + c) * 4 + z, name="s_{:02}.ome.tif", **options)
+        voxels = image_set(folder, lambda z, c, t: (t * options.get("channels", 1) + c) * 4 + z, **options)
         said = refusal(tmp_path, {"kind": "tiff", "url": f"{folder}/"})
-        assert "by `url` name one of them" in said and "`pattern`" in said and "4 slices, 2 " in said, said
+        assert ("by `url` name one of them" in said) == ("times" not in options) and "`pattern`" in said and "4 slices, 2 " in said, said
     image_set(tmp_path / "stacks", lambda z, c, t: c, channels=2)
-    said = refusal(tmp_path, {"kind": "tiff", "url": f"{tmp_path / 'stacks'}/"})
-    assert "name one of them by `url`" in said, said
+    assert "by `url` name one of them" in refusal(tmp_path, {"kind": "tiff", "url": f"{tmp_path / 'stacks'}/"})
+    image_set(tmp_path / "halves", lambda z, c, t: z // 2)
+    assert "name one of them by `url`" in refusal(tmp_path, {"kind": "tiff", "url": f"{tmp_path / 'halves'}/"})
+    image_set(tmp_path / "binary", lambda z, c, t: z, told=False)
+    said = refusal(tmp_path, {"kind": "tiff", "url": str(tmp_path / "binary" / "s_1.ome.tif")})
+    assert "description is in \"s_0.ome.tif\"; name that file by `url`" in said, said
+    for number, source in enumerate([{"url": f"{tmp_path / 'f0'}/"}, {"url": f"{tmp_path / 'f0'}/", "order": "natural"},
+                                     {"urls": [str(file) for file in sorted((tmp_path / "f0").iterdir())]}]):
+        said = refusal(tmp_path, {"kind": "tiff", "channel": 1} | source)
+        assert "channel: 1 of files that are a section each: leave it out" in said, said
     # What each of these remedies gives.
     voxels = image_set(tmp_path / "all", lambda z, c, t: c * 4 + z, channels=2)[0]
     alone = tmp_path / "alone"

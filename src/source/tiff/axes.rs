@@ -116,7 +116,7 @@ fn one_axis(axis: Option<Long>, all: Pages, wanted: char, channel: Option<u64>) 
 /// What to do with a file that has more than one page along another axis than those of channels and slices.
 fn remedy(axis: char, choice: Choice) -> &'static str {
     match axis {
-        'z' if choice.z.is_some() => "leave out `axes`, which makes z of another axis than the slices",
+        'z' if choice.z == Some('c') => "leave out `axes`, which makes z of the channels",
         't' => {
             "write the time point that is wanted to a file of its own, by `bfconvert -timepoint 0 IN OUT.ome.tif` of \
              Bio-Formats or in ImageJ by Image › Hyperstacks › Make Subset"

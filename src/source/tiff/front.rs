@@ -4,7 +4,7 @@ use super::axes::{self, Choice};
 use super::ifd::{Header, Ifd, tags};
 use super::page::{self, Page};
 use super::read::ReadAhead;
-use super::set::Set;
+use super::set::{Planes, Set};
 use super::storage::Data;
 use super::text::Text;
 use crate::source::{SourceError, remedy};
@@ -112,10 +112,13 @@ pub(super) fn of_folder(text: &Text, names: &[String], choice: Choice) -> Result
             Ok(Some(format!("of its {list}, those along `{axis}` are shown as the planes along z, a file each")))
         }
         _ => {
-            let set = if matches!(text.set, Some(Set::Planes(_))) {
-                "by `url` name one of them, so that all are found, or "
-            } else {
-                ""
+            let is_chosen_of =
+                |planes: &Planes| axes::choose(text, planes.len(), Choice { channel: Some(0), ..choice }).is_ok();
+            let set = match &text.set {
+                Some(Set::Planes(planes)) if is_chosen_of(planes) => {
+                    "by `url` name one of them and by `channel` a channel, so that all are found, or "
+                }
+                _ => "",
             };
             Err(format!(
                 "a folder of files of an image of {list} ({set}say by `pattern` which of them are the planes along z, or by \

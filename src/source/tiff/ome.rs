@@ -22,7 +22,10 @@ pub(super) fn parse(text: &str) -> Result<Text, String> {
     let Some(pixels) = elements(text, "Pixels").next() else {
         let file = elements(text, "BinaryOnly").find_map(|element| attribute(element, "MetadataFile"));
         let file = file.unwrap_or_else(|| "another file".to_owned());
-        let reason = format!("it holds a part of an image whose description is in {file:?}");
+        let ending = file.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+        let is_tiff = matches!(ending.as_str(), "tif" | "tiff" | "tf2" | "tf8" | "btf");
+        let remedy = if is_tiff { "; name that file by `url`, else" } else { "" };
+        let reason = format!("it holds a part of an image whose description is in {file:?}{remedy}");
         return Ok(Text { set: Some(Set::Other(reason)), ..ome });
     };
     if elements(text, "Pixels").count() > 1 {

@@ -127,7 +127,8 @@ fn of_several_axes_the_configuration_says_what_is_shown() {
         (mismatch, 5, None, None, Err("5 pages for 2 channels, 2 slices (all pages are shown if `tiffset")),
         // What no channel helps with is told before it is asked for one.
         (imagej, 12, None, None, Err("2 time points (write the time point")),
-        (imagej, 12, Some('t'), Some(0), Err("leave out `axes`")),
+        (imagej, 12, Some('t'), Some(0), Err("file of their own")),
+        (two, 6, Some('c'), Some(0), Err("leave out `axes`")),
         ("{\"shape\": [2, 3, 20, 30], \"axes\": \"TLYX\"}", 6, None, None, Err("file of its own")),
         ("ImageJ=1\nimages=3\nchannels=3\n", 3, None, Some(0), Ok((0, 1, 1))),
         ("ImageJ=1\nimages=3\nchannels=3\n", 3, None, Some(3), Err("channel 3 of 3")),
