@@ -311,6 +311,26 @@ def test_statistics_are_kept_and_shown_in_metadata(labelled, tmp_path):
             assert way["method"] == "computed" and told["blocks_sha256"] in way["rule"]
 
 
+def test_statistics_of_a_crop_are_kept_as_no_images_and_name_their_store(labelled, tmp_path):
+    config, _ = labelled
+    cache, lists = tmp_path / "cache", tmp_path / "list.csv"
+    crop, view = "v/em.crop-z8-72_y16-160_x40-200.zarr", "v/em.chunk-64.zarr"
+    options = ["--config", config, "--size", "24", "--cache-dir", cache, "--format", "json"]
+    def shown():
+        with mounted(tmp_path / "m", config.read_text(), cache=cache) as mount:
+            (mount / "v/em.zarr/.zattrs").read_bytes()
+            return json.loads((mount / "v/metadata.json").read_text())["images"][0]["intensity"]["mean"]
+    (told,) = json.loads(emfs("stats", crop, "--blocks", 5, *options).stdout)
+    assert told["store"] == crop and shown() is None
+    lists.write_text(emfs("sample", crop, "--count", 5, "--size", "24", "--config", config).stdout)
+    (told,) = json.loads(emfs("stats", "--list", lists, "--config", config, "--cache-dir", cache, "--format", "json").stdout)
+    assert told["store"] == crop and shown() is None
+    (told,) = json.loads(emfs("stats", view, "--blocks", 5, *options).stdout)
+    assert told["store"] == view and shown() == told["mean"], "other chunks show the whole image"
+    table = emfs("stats", crop, "v", "--blocks", 5, "--size", "24", "--config", config).stdout.splitlines()
+    assert [line.split()[0] for line in table] == ["store", crop, "v/em.zarr"]
+
+
 def test_what_a_list_needs_is_fetched_and_nothing_else(labelled, tmp_path, serve):
     config, _ = labelled
     origin = serve(config.parent)

@@ -228,6 +228,40 @@ assert one.rows == other.rows and Stream(one, shuffle=4, seed=1).order() == Stre
 
 
 @needs_torch
+def test_blocks_are_normalised_by_the_statistics_of_their_store(scene, tmp_path):
+    _, made, _, config = scene
+    crop = "v/em.crop-z0-64_y0-96_x0-80.zarr"
+    lists = {store: listed(config, tmp_path / f"{store.split('.')[1]}.csv", store, "--count", 3, "--size", "16") for store in ("v/em.zarr", crop)}
+    told = {store: one for store in lists for one in json.loads(emfs("stats", "--config", config, store, "--blocks", 4, "--size", "16", "--format", "json").stdout)}
+    assert told[crop]["mean"] != told["v/em.zarr"]["mean"]
+    script = f"""
+import sys
+sys.path.insert(0, {str(EXAMPLES)!r})
+from emfs_blocks import Blocks
+data = Blocks(sys.argv[1], stats=sys.argv[2])
+print(*(float(image.double().mean()) for image, _ in data))
+"""
+    stats = tmp_path / "stats.json"
+    for store, path in lists.items():
+        voxels = made.levels[0][:64, :96, :80] if store == crop else made.levels[0]
+        for order in (told.values(), list(told.values())[::-1], [told[store]]):
+            stats.write_text(json.dumps(list(order)))
+            found = [float(mean) for mean in inside(config, TORCH_PYTHON, "-c", script, path, stats).stdout.split()]
+            right = [(voxels[box(row)].mean() - told[store]["mean"]) / told[store]["std"] for row in rows(path)]
+            assert np.allclose(found, right, atol=1e-5), store
+    view = listed(config, tmp_path / "view.csv", "v/em.chunk-64", "--count", 2, "--size", "16")
+    without = [{key: value for key, value in one.items() if key != "store"} for one in told.values()]
+    for path, given, words in (
+            (view, list(told.values()), "there are 2 statistics of its image, and none of this store"),
+            (lists["v/em.zarr"], without, "there are 2 statistics of its image"), (view, [], "there are no statistics of its image")):
+        stats.write_text(json.dumps(given))
+        done = inside(config, TORCH_PYTHON, "-c", script, path, stats, check=False)
+        assert done.returncode == 1 and words in done.stderr, done.stderr
+    stats.write_text(json.dumps([told["v/em.zarr"]]))
+    assert inside(config, TORCH_PYTHON, "-c", script, view, stats).stdout, "the only ones of the image"
+
+
+@needs_torch
 @pytest.mark.parametrize("begin", [4.0, 0.0])
 def test_labels_lie_on_their_image_by_nanometres(tmp_path, begin):
     """Labels of half the resolution that begin elsewhere: each voxel has the label that its centre lies in, and on a border the next."""

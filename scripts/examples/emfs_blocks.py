@@ -23,6 +23,15 @@ def open_array(reader, path):
     return tensorstore.open(spec, read=True).result()
 
 
+def moments(told, row):
+    """Mean and standard deviation as `emfs stats` told them of the row's store, else the only ones of its image."""
+    found = [one for one in told if (one.get("store"), one["level"]) == (row["store"], row["level"])]
+    found = found or [one for one in told if all(one[key] == row.get(key) for key in ("dataset", "image", "level"))]
+    if len({(one["mean"], one["std"]) for one in found}) != 1:
+        raise ReadFailed(f"{row['store']} {row['level']}: there are {len(found) or 'no'} statistics of its image, and none of this store")
+    return found[0]["mean"], found[0]["std"] or 1.0
+
+
 class Blocks(Dataset):
     """Gives (image, row) or (image, labels, row): float32 with one channel where there are statistics, else voxels as stored.
     Arrays are opened by the process that reads them, so workers may be forked or spawned. `root`: the mount, else $EMFS_MOUNT.
@@ -35,8 +44,10 @@ class Blocks(Dataset):
         rows = ({key: "" if cell is None else str(cell) for key, cell in row.items()} for row in rows)
         self.rows = [row | {"row": number} for number, row in enumerate(rows) if split in (None, row.get("split"))]
         self.root, self.labels, self.reader, self.position = root or os.environ["EMFS_MOUNT"], labels, reader, position
+        if not self.rows:
+            raise ReadFailed(f"{path}: the list names nothing" + (f" of split {split}" if split else ""))
         told = json.load(open(stats)) if stats else []
-        self.stats = {(one["dataset"], one["image"], one["level"]): (one["mean"], one["std"] or 1.0) for one in told}
+        self.stats = {(row["store"], row["level"]): moments(told, row) for row in self.rows} if stats else {}
         self.opened = {}
 
     def __getstate__(self):
@@ -84,7 +95,7 @@ class Blocks(Dataset):
         box = tuple(slice(int(row[axis]), int(row[axis]) + int(row["d" + axis])) for axis in "zyx")
         given = [self.read(f"{self.root}/{row['store']}/{row['level']}", box)]
         if self.stats:
-            mean, std = self.stats[row["dataset"], row["image"], row["level"]]
+            mean, std = self.stats[row["store"], row["level"]]
             given = [((given[0].astype(np.float32) - np.float32(mean)) / np.float32(std))[None]]
         if self.labels:
             given.append(self.labels_of(row, box).astype(np.int64))

@@ -23,7 +23,7 @@ use crate::volume::intensity::{self, Intensity};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exact, and the same on every machine: the blocks are those of `emfs sample` with the same count, size and seed, or of a list.
-Those of s0 are kept with the cache, and the next mount shows them in metadata.json.
+Those of s0 of a whole image are kept with the cache, and the next mount shows them in metadata.json.
 
 Examples:
   emfs stats epfl-hippocampus jrc_mus-nacc-2
@@ -71,7 +71,14 @@ pub(super) fn read_list(file: &Path) -> Result<Vec<(u64, Sample)>, CliError> {
         _ => std::fs::read_to_string(file),
     };
     let text = text.map_err(CliError::system(name.clone()))?;
-    Ok(list::parse(&text, &name)?)
+    let says_nothing = text.lines().all(|line| line.trim().is_empty() || line.starts_with('#'));
+    let rows = if says_nothing { Vec::new() } else { list::parse(&text, &name)? };
+    if rows.is_empty() { Err(names_nothing(file)) } else { Ok(rows) }
+}
+
+/// A list without a row. Nobody asks for nothing: what was to make the list has failed.
+pub(super) fn names_nothing(file: &Path) -> CliError {
+    CliError::Failed(format!("{}: the list names nothing", file.display()))
 }
 
 /// Computes and prints.
@@ -136,7 +143,7 @@ struct Computed<'a> {
 }
 
 impl Computed<'_> {
-    /// Keeps those of the finest level where there is a cache.
+    /// Keeps those of the finest level of a whole image where there is a cache.
     fn keep(&self, session: &Session) {
         if let (Some(disk), Some(found)) = (session.remote.disk(), &self.intensity) {
             let opened = &self.field.opened;
@@ -163,11 +170,13 @@ async fn one<'a>(
     let summary = statistics::compute(reader, &field.target(), &boxes).await?;
     let hash = statistics::list_hash(&samples);
     let blocks = samples.len() as u64;
-    let is_finest = field.level == LevelIndex(0);
-    let intensity = is_finest.then(|| statistics::intensity(&summary, blocks, &hash)).flatten();
+    // What is kept is shown as that of the image, of which a crop is a part.
+    let is_of_image = field.level == LevelIndex(0) && place.store.view.crop.is_none();
+    let intensity = is_of_image.then(|| statistics::intensity(&summary, blocks, &hash)).flatten();
     let mut told = json!({
         "dataset": place.store.dataset.name,
         "image": field::image(place),
+        "store": field::store(place),
         "level": field.level.to_string(),
     });
     let more = statistics::json(&summary, field.opened.pyramid.dtype, blocks, &hash);
@@ -207,12 +216,12 @@ fn listed(file: &str, field: &SampledLevel<'_>, rows: &[(u64, Sample)]) -> Resul
 
 fn as_table(computed: &[Computed<'_>]) -> String {
     let head =
-        ["image", "level", "mean", "std", "min", "0.1 %", "1 %", "50 %", "99 %", "99.9 %", "max", "fill", "blocks"];
+        ["store", "level", "mean", "std", "min", "0.1 %", "1 %", "50 %", "99 %", "99.9 %", "max", "fill", "blocks"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     for Computed { told, summary, .. } in computed {
         let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
         let text = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
-        let mut line = vec![format!("{}/{}", text("dataset"), text("image")), text("level")];
+        let mut line = vec![text("store"), text("level")];
         line.extend([number(summary.mean), number(summary.std), told["min"].to_string()]);
         line.extend(summary.percentiles.iter().map(|(_, value)| value.to_string()));
         let fill = summary.fill_fraction().map_or("-".to_owned(), |share| format!("{:.2} %", share * 100.0));

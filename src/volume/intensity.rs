@@ -11,8 +11,8 @@ use crate::catalog::SourceSpec;
 use crate::source::Description;
 use crate::store::RangeStore;
 
-/// Version of the rule: statistics of another one are not used.
-const RULE: u32 = 2;
+/// Version of the rule: statistics of another one are not used. Those of the second may be of a crop.
+const RULE: u32 = 3;
 
 /// Statistics of voxels of the finest level.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

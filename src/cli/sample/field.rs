@@ -127,7 +127,7 @@ pub(in crate::cli) fn image(place: &ImagePlace<'_>) -> String {
 }
 
 /// The store below the mountpoint.
-fn store(place: &ImagePlace<'_>) -> String {
+pub(in crate::cli) fn store(place: &ImagePlace<'_>) -> String {
     let label = place.label.map(|label| format!("/labels/{}", label.name)).unwrap_or_default();
     format!("{}/{}{label}", place.store.dataset.name, place.store.name)
 }
