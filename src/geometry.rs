@@ -119,6 +119,17 @@ impl Grid {
         }
     }
 
+    /// The voxels of all cells that hold any voxel of `region`: a box that is read by whole cells. Nothing of a box beyond the array.
+    pub fn whole_cells(&self, region: &Region) -> Region {
+        let clipped = region.intersection(&self.shape.region()).unwrap_or(Region { start: [0; 3], end: [0; 3] });
+        let cell: [u64; 3] = self.cell.0.map(|extent| extent.max(1));
+        let end = |axis: usize| clipped.end[axis].div_ceil(cell[axis]).saturating_mul(cell[axis]);
+        Region {
+            start: std::array::from_fn(|axis| clipped.start[axis] / cell[axis] * cell[axis]),
+            end: std::array::from_fn(|axis| end(axis).min(self.shape.0[axis])),
+        }
+    }
+
     /// The cells that hold any voxel of `region`, in `z, y, x` order.
     pub fn cells_in(&self, region: &Region) -> impl Iterator<Item = CellIndex> + use<> {
         let clipped = region.intersection(&self.shape.region()).unwrap_or(Region { start: [0; 3], end: [0; 3] });
@@ -127,5 +138,37 @@ impl Grid {
         (first[0]..end[0]).flat_map(move |z| {
             (first[1]..end[1]).flat_map(move |y| (first[2]..end[2]).map(move |x| CellIndex([z, y, x])))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::test_cases(256)))]
+
+        #[test]
+        fn whole_cells_are_those_that_hold_a_voxel_of_the_box_and_no_others(
+            shape in prop::array::uniform3(1u64..30), cell in prop::array::uniform3(1u64..12),
+            start in prop::array::uniform3(0u64..40), extent in prop::array::uniform3(1u64..20),
+        ) {
+            let grid = Grid { shape: Shape(shape), cell: Shape(cell) };
+            let region = Region { start, end: std::array::from_fn(|axis| start[axis] + extent[axis]) };
+            let cells: Vec<Region> = grid.cells_in(&region).map(|cell| grid.region(cell)).collect();
+            let whole = grid.whole_cells(&region);
+            prop_assert!(cells.iter().all(|cell| cell.intersection(&whole) == Some(*cell)));
+            let voxels: u64 = cells.iter().map(|cell| cell.shape().voxels().unwrap()).sum();
+            prop_assert_eq!(whole.shape().voxels().unwrap(), voxels);
+        }
+    }
+
+    #[test]
+    fn a_box_at_the_end_of_numbers_has_whole_cells() {
+        let grid = Grid { shape: Shape([u64::MAX; 3]), cell: Shape([1 << 40; 3]) };
+        let region = Region { start: [u64::MAX - 1; 3], end: [u64::MAX; 3] };
+        assert_eq!(grid.whole_cells(&region).end, [u64::MAX; 3]);
     }
 }

@@ -14,7 +14,9 @@ use super::{CliError, mounted, size};
 use crate::geometry::{LevelIndex, Region, Shape};
 use crate::sample::list::{self, Sample};
 use crate::sample::split::{self, SplitShare};
-use crate::sample::{DrawRule, Drawn, Everywhere, RULE, Regions, SampleError, VoxelReader, draw, native_blocks};
+use crate::sample::{
+    DrawRule, Drawn, Everywhere, Ground, RULE, Regions, SampleError, VoxelReader, draw, native_blocks,
+};
 use crate::view::ViewSpec;
 
 /// Memory for blocks, and a quarter of it for what is put together of them.
@@ -261,9 +263,13 @@ fn told(field: &SampledLevel<'_>, drawn: &[Drawn], judged: &str) -> String {
         text.push_str(&format!(" ({off})"));
     }
     if !drawn.is_empty() {
-        let blocks = native_blocks(drawn.iter().map(|drawn| &drawn.place), &field.ground);
+        // Whoever reads a voxel of a chunk reads all of the chunk.
+        let read = drawn.iter().map(|drawn| field.shown().grid.whole_cells(&drawn.place));
+        // Of levels that are computed, what they are computed in.
+        let cell = field.opened.image.grid(field.level).map_or(field.ground.cell, |grid| grid.cell);
+        let blocks = native_blocks(read, &Ground { cell, ..field.ground.clone() });
         let each = blocks as f64 / drawn.len() as f64;
-        text.push_str(&format!(", {blocks} native blocks of {}, {each:.2} per sample", plain(field.ground.cell)));
+        text.push_str(&format!(", {blocks} native blocks of {}, {each:.2} per sample", plain(cell)));
     }
     text
 }

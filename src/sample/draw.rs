@@ -159,10 +159,10 @@ pub async fn draw(ground: &Ground, rule: &DrawRule, count: u64, judge: &impl Jud
 /// What was tried for a split.
 #[derive(Debug, Default)]
 struct Tried {
-    /// Places since the last one that was allowed, and how many of them were read.
+    /// Places since the last one that was allowed, of regions that do not lie in the split each as one, and how many were read.
     missed: u64,
     read: u64,
-    /// Places that lay in the split.
+    /// Those that lay in the split.
     in_split: u64,
     /// The largest share of one that was refused.
     best: Option<f64>,
@@ -191,7 +191,8 @@ impl Drawing<'_> {
             let left = count - (self.drawn.len() as u64 - before);
             let (places, number, most) = self.places(split, left);
             if places.is_empty() {
-                tried.missed += BATCH;
+                // The region lies in no split, or in another one.
+                tried.missed += 1;
             }
             let mut candidates: Vec<Region> = Vec::new();
             for place in places {
@@ -218,7 +219,7 @@ impl Drawing<'_> {
                 }
             }
             if !kept.is_empty() {
-                (tried.missed, tried.read) = (0, 0);
+                (tried.missed, tried.read, tried.in_split) = (0, 0, 0);
                 self.regions += u64::from(number.is_some());
             }
             self.drawn.extend(kept.into_iter().map(|place| Drawn { place, split, region: number }));
@@ -289,9 +290,13 @@ impl Drawing<'_> {
         let begun = format!("{name}: {found} of {count} samples{of} were found");
         if tried.in_split == 0 {
             let (block, margin) = (self.rule.block(), Shape(self.rule.margin()));
+            let (what, smaller) = match self.rule.regions {
+                Some(regions) => (format!("regions of {} voxels", regions.shape), "--region"),
+                None => ("places".to_owned(), "--size"),
+            };
             return SampleError::Unsatisfiable(format!(
-                "{begun}: none of {TRIES} places lies in its blocks of {block} voxels, {margin} away from other splits; \
-                 give a larger --split-block, or a smaller --margin or --size"
+                "{begun}: none of {TRIES} {what} in a row lies in its blocks of {block} voxels, {margin} away from other \
+                 splits; give a larger --split-block, or a smaller --margin or {smaller}"
             ));
         }
         let read = match tried.read {
@@ -308,8 +313,8 @@ impl Drawing<'_> {
     }
 }
 
-/// Native blocks that samples touch, each once. `origin` and `cell` as of a ground.
-pub fn native_blocks<'a>(places: impl IntoIterator<Item = &'a Region>, ground: &Ground) -> u64 {
+/// Native blocks that boxes touch, each once. `origin` and `cell` as of a ground.
+pub fn native_blocks(places: impl IntoIterator<Item = Region>, ground: &Ground) -> u64 {
     let mut blocks = BTreeSet::new();
     for place in places {
         let side = |axis: usize| {

@@ -116,7 +116,7 @@ fn regions_save_native_blocks() {
         let regions = regions.map(|(side, samples)| Regions { shape: Shape([side; 3]), samples });
         let ground = ground(20_000);
         let drawn = drawn(&ground, &DrawRule { regions, ..rule(128) }, 960, &Left(u64::MAX)).unwrap();
-        native_blocks(drawn.iter().map(|sample| &sample.place), &ground) as f64 / 960.0
+        native_blocks(drawn.iter().map(|sample| sample.place), &ground) as f64 / 960.0
     };
     assert!((25.5..27.0).contains(&per_sample(None)), "{}", per_sample(None));
     assert!((6.0..8.0).contains(&per_sample(Some((256, 8)))), "{}", per_sample(Some((256, 8))));
@@ -135,7 +135,52 @@ fn what_cannot_be_found_is_told_with_what_was_found() {
     assert!(reason.contains("samples of 128×128×128 voxels do not fit into 100×100×100 voxels"), "{reason}");
     let narrow = DrawRule { shares: parse("a:0.5,b:0.5").unwrap(), margin: Some(Shape([200; 3])), ..rule(128) };
     let reason = drawn(&ground(600), &narrow, 5, &Left(999)).unwrap_err().to_string();
-    assert!(reason.contains("of split a were found: none of 200000 places lies in its blocks"), "{reason}");
+    assert!(reason.contains("of split a were found: none of 200000 places in a row lies in its blocks"), "{reason}");
+}
+
+#[test]
+fn regions_that_seldom_lie_in_a_split_are_found_and_a_seed_draws_the_same_for_ever() {
+    let regions = Some(Regions { shape: Shape([10, 20, 20]), samples: 2 });
+    let shares = parse("train:0.6,test:0.4").unwrap();
+    let rule = DrawRule {
+        size: Shape([8, 12, 12]),
+        regions,
+        shares,
+        block: Some(Shape([11, 22, 22])),
+        margin: Some(Shape([1; 3])),
+        ..rule(8)
+    };
+    let ground = Ground { cell: Shape([64; 3]), ..ground(600) };
+    let drawn = drawn(&ground, &rule, 40, &Left(u64::MAX)).unwrap();
+    assert_eq!(drawn.len(), 40);
+    let starts: Vec<_> = drawn.iter().take(3).map(|sample| sample.place.start).collect();
+    assert_eq!(starts, [[2, 546, 66], [1, 540, 67], [132, 142, 564]]);
+    // Of regions that lie in the split test, there is one in some thousands.
+    let seldom = DrawRule { margin: Some(Shape([3; 3])), ..rule };
+    assert_eq!(self::drawn(&ground, &seldom, 40, &Left(u64::MAX)).unwrap().len(), 40);
+}
+
+#[test]
+fn that_no_region_lies_in_a_split_any_more_is_told_as_that() {
+    let regions = Some(Regions { shape: Shape([300; 3]), samples: 4 });
+    let shares = parse("a:0.5,b:0.5").unwrap();
+    let rule = DrawRule { regions, shares, block: Some(Shape([300; 3])), margin: Some(Shape([200; 3])), ..rule(128) };
+    let reason = drawn(&ground(600), &rule, 5, &Left(u64::MAX)).unwrap_err().to_string();
+    assert!(
+        reason.contains(
+            "of split a were found: none of 200000 regions of 300×300×300 voxels in a row lies in its blocks of"
+        ) && reason.ends_with("give a larger --split-block, or a smaller --margin or --region"),
+        "{reason}"
+    );
+    // Also where some were found before.
+    let mut tried = Tried { in_split: 0, missed: TRIES, ..Tried::default() };
+    tried.refused(None);
+    let ground = ground(600);
+    let splits = Splits::cut(ground.within, rule.block(), rule.margin(), &rule.shares, &mut Random::new(0, "")).ok();
+    let drawing =
+        Drawing { ground: &ground, rule: &rule, splits, random: Random::new(0, ""), regions: 3, drawn: vec![] };
+    let reason = drawing.unsatisfiable(1, (3, 5), &tried, &Left(0)).to_string();
+    assert!(reason.contains("3 of 5 samples of split b were found: none of 200000 regions"), "{reason}");
 }
 
 #[test]
