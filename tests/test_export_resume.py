@@ -157,6 +157,22 @@ def test_an_export_is_resumed_as_it_was_begun(small, tmp_path):
     assert done.returncode == 1 and "complete other export" in done.stderr
 
 
+def test_an_export_of_another_image_is_told_by_the_names_alone(small, tmp_path):
+    _, origin, file = small
+    stopped(origin, file, tmp_path / "x")
+    export("v", tmp_path / "y", "--config", file)
+    for folder in ("x", "y"):
+        done = export("v/em.chunk-64", tmp_path / folder, "--config", file, "--resume", check=False)
+        assert done.returncode == 1 and "that of v/em, not of v/em.chunk-64" in done.stderr and len(done.stderr) < 400, done.stderr
+
+
+def test_what_leads_into_a_store_is_refused_with_the_store_to_name(small, tmp_path):
+    _, _, file = small
+    done = export("v/em.zarr/s1", tmp_path / "z", "--config", file, check=False)
+    assert done.returncode == 1 and "name the store itself, v/em.zarr, and the level as --level s1" in done.stderr, done.stderr
+    assert not (tmp_path / "z").exists()
+
+
 def test_a_source_that_changed_is_not_mixed_in(small, tmp_path):
     volume, origin, file = small
     folder = tmp_path / "x"

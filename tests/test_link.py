@@ -57,6 +57,10 @@ def test_a_link_at_a_voxel_leads_back_to_it(scene):
     cropped = emfs("link", done.stdout.strip(), "--server", server.url).stdout.strip()
     again = emfs("crop", "--from-neuroglancer", cropped, "--size", "8", "--config", config)
     assert again.stdout == "group/em.crop-z36-44_y46-54_x56-64.zarr\n"
+    boxed = emfs("link", "group", "--crop", "z32-48_y42-58_x52-68", "--at", "40,50,60", "--server", server.url).stdout.strip()
+    assert state(boxed)["position"] == state(link)["position"], "the voxel is one of the image with --crop, too"
+    outside = emfs("link", "group", "--crop", "z32-48_y42-58_x52-68", "--at", "8,8,8", "--server", server.url, check=False)
+    assert outside.returncode == 2 and "--at lies outside of the box of --crop" in outside.stderr
     assert "no state" in emfs("crop", "--from-neuroglancer", "http://x/#!{", "--size", "8", "--config", config, check=False).stderr
 
 

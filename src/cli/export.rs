@@ -27,6 +27,8 @@ use crate::view::ViewSpec;
 use crate::zarr::{Format, StoreName};
 use bar::ExportBar;
 
+pub(super) use samples::view as view_of_sample;
+
 /// Write datasets, images or views as OME-Zarr stores
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -215,6 +217,9 @@ fn jobs<'a>(args: &ExportArgs, catalog: &'a Catalog, named: &'a [String], to: &s
     }
     for path in named {
         let (dataset, rest) = target::split(catalog, path)?;
+        if let Some((store, below)) = rest.split_once('/') {
+            return Err(CliError::Failed(inside(&format!("{}/{store}", dataset.name), below)));
+        }
         stores.push((dataset, target::store(dataset, rest)?));
     }
     let several = args.all || stores.len() > 1;
@@ -232,6 +237,16 @@ fn jobs<'a>(args: &ExportArgs, catalog: &'a Catalog, named: &'a [String], to: &s
         must_be_new(args, &root)?;
     }
     Ok(jobs)
+}
+
+/// Says what to name in place of a part of a store.
+fn inside(store: &str, below: &str) -> String {
+    let mut words = below.split('/').peekable();
+    let labels = words.next_if_eq(&"labels").and_then(|_| words.next());
+    let labels = labels.map_or(String::new(), |label| format!(", whose labels {label} are written with it"));
+    let level = words.next().and_then(|word| place::level(word).ok());
+    let level = level.map_or(String::new(), |level| format!(", and the level as --level {level}"));
+    format!("{store}/{below} leads into a store; name the store itself, {store}{labels}{level}")
 }
 
 /// Refuses to write several stores into a directory that is there, unless an export goes on.
@@ -363,4 +378,29 @@ async fn request(args: &ExportArgs, session: &Session, job: &Job<'_>) -> Result<
         notice: report::notice(job.dataset),
         name,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leads_into_a_store_is_told_with_its_store_and_its_level() {
+        let lead = "leads into a store; name the store itself";
+        for (below, expected) in [
+            ("s1", format!("v/em.zarr/s1 {lead}, v/em.zarr, and the level as --level s1")),
+            ("s1/0/0/0", format!("v/em.zarr/s1/0/0/0 {lead}, v/em.zarr, and the level as --level s1")),
+            ("labels", format!("v/em.zarr/labels {lead}, v/em.zarr")),
+            ("labels/a", format!("v/em.zarr/labels/a {lead}, v/em.zarr, whose labels a are written with it")),
+            (
+                "labels/a/s2",
+                format!(
+                    "v/em.zarr/labels/a/s2 {lead}, v/em.zarr, whose labels a are written with it, and the level as --level s2"
+                ),
+            ),
+            (".zattrs", format!("v/em.zarr/.zattrs {lead}, v/em.zarr")),
+        ] {
+            assert_eq!(inside("v/em.zarr", below), expected);
+        }
+    }
 }

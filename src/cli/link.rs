@@ -55,7 +55,7 @@ pub(super) struct LinkArgs {
     /// neuroglancer, vizarr, validator, napari, fiji, webknossos or python
     #[arg(long, value_name = "VIEWER", default_value = "neuroglancer")]
     viewer: Viewer,
-    /// The voxel of the finest level to look at [default: the middle]
+    /// The voxel to look at, of the finest level of what NAME is, with --crop too [default: the middle]
     #[arg(long, value_name = "Z,Y,X", value_parser = voxel)]
     at: Option<[u64; 3]>,
     /// Only this box of the image, in voxels of its finest level: zA-B_yA-B_xA-B
@@ -112,9 +112,23 @@ fn store(name: &str, crop: Option<Region>) -> Result<String, CliError> {
     Ok(StoreName { view: ViewSpec { crop: Some(crop), ..named.view }, ..named }.to_string())
 }
 
+/// The voxel of a box that a voxel of the image is.
+fn in_crop(at: [u64; 3], crop: &Region) -> Result<[u64; 3], CliError> {
+    match (0..3).all(|axis| (crop.start[axis]..crop.end[axis]).contains(&at[axis])) {
+        true => Ok(std::array::from_fn(|axis| at[axis] - crop.start[axis])),
+        false => {
+            Err(CliError::Usage("--at lies outside of the box of --crop; both are voxels of the image".to_owned()))
+        }
+    }
+}
+
 /// Prints the link.
 pub(super) fn run(args: &LinkArgs) -> Result<(), CliError> {
     args.server.as_deref().map(server).transpose()?;
+    let at = match (args.at, &args.crop) {
+        (Some(at), Some(crop)) => Some(in_crop(at, crop)?),
+        (at, _) => at,
+    };
     if !args.viewer.is_page() && (args.open || args.page.is_some()) {
         return Err(CliError::Usage(format!("{} is no page that a browser could open", args.viewer.name())));
     }
@@ -142,18 +156,18 @@ pub(super) fn run(args: &LinkArgs) -> Result<(), CliError> {
         }
         Err(Unasked::Failed(reason)) => return Err(CliError::Failed(format!("{dataset}/{name}: {reason}"))),
     };
-    if let (Some(at), Some(finest)) = (args.at, image.finest())
+    if let (Some(at), Some(finest)) = (at, image.finest())
         && (0..3).any(|axis| at[axis] >= finest.grid.shape.0[axis])
     {
         let reason = format!("{dataset}/{name}: --at lies outside its {} voxels (z×y×x)", finest.grid.shape);
         return Err(CliError::Failed(reason));
     }
-    if let (Viewer::Vizarr, Some([z, _, _])) = (args.viewer, args.at)
+    if let (Viewer::Vizarr, Some([z, _, _])) = (args.viewer, at)
         && z > 0
     {
         eprint_line(&format!("vizarr opens at the first plane; move its slider of z to {z}"));
     }
-    let link = Link { server: &address, image: &image, at: args.at, page: args.page.as_deref() }.to(args.viewer);
+    let link = Link { server: &address, image: &image, at, page: args.page.as_deref() }.to(args.viewer);
     print(&format!("{link}\n"))?;
     if args.open { open(&link) } else { Ok(()) }
 }
@@ -284,6 +298,16 @@ mod tests {
         }
         for wrong in ["", "not a url", "example.org/vizarr", "ftp://x"] {
             assert!(page(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_voxel_to_look_at_is_one_of_the_image_also_where_a_box_is_shown() {
+        let crop = Region { start: [10, 20, 30], end: [14, 28, 42] };
+        assert_eq!(in_crop([10, 20, 30], &crop).unwrap(), [0, 0, 0]);
+        assert_eq!(in_crop([13, 27, 41], &crop).unwrap(), [3, 7, 11]);
+        for outside in [[9, 20, 30], [10, 28, 30], [0, 0, 0]] {
+            assert!(in_crop(outside, &crop).unwrap_err().to_string().contains("outside of the box of --crop"));
         }
     }
 

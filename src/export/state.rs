@@ -141,6 +141,12 @@ pub(super) fn difference(before: &Value, now: &Value) -> Option<String> {
     let (Some(first), Some(second)) = (before.as_object(), now.as_object()) else {
         return Some(format!("it was made by {before}, not by {now}"));
     };
+    if let (Some(before), Some(now)) = (before["name"].as_str(), now["name"].as_str())
+        && before != now
+    {
+        // The rest differs, too.
+        return Some(format!("that of {before}, not of {now}"));
+    }
     let keys = first.keys().chain(second.keys().filter(|key| !first.contains_key(*key)));
     let differences = keys.filter_map(|key| {
         let (before, now) = (first.get(key).unwrap_or(&Value::Null), second.get(key).unwrap_or(&Value::Null));
@@ -156,9 +162,14 @@ pub(super) fn difference(before: &Value, now: &Value) -> Option<String> {
 /// Says in which images of `name` two exports differ; `None` where not image by image.
 fn of_images(before: &Value, now: &Value, name: &Value) -> Option<String> {
     let (Some(first), Some(second)) = (before.as_array(), now.as_array()) else { return None };
-    if first.len() != second.len() || first.iter().zip(second).any(|(first, second)| first["label"] != second["label"])
-    {
-        return None;
+    let labels = |images: &[Value]| images.iter().map(|image| image["label"].clone()).collect::<Vec<_>>();
+    let (had, has) = (labels(first), labels(second));
+    if had != has {
+        let told = |labels: Vec<Value>| {
+            let labels = labels.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+            if labels.is_empty() { "none".to_owned() } else { labels }
+        };
+        return Some(format!("its labels were {} and are now {}", told(had), told(has)));
     }
     let differences = first.iter().zip(second).filter(|(first, second)| first != second).map(|(first, second)| {
         let name = name.as_str().unwrap_or("the image");
@@ -194,6 +205,16 @@ mod tests {
         assert!(noted.exists() && told.contains("meanwhile"), "{told}");
         begin(folder.path(), None).unwrap().end().unwrap();
         assert!(!folder.path().exists());
+    }
+
+    #[test]
+    fn an_export_of_another_name_is_told_by_the_names_alone_and_one_of_other_labels_by_these() {
+        let image = |label: Option<&str>, block: u64| json!({"label": label, "levels": vec![block; 64]});
+        let before = json!({"name": "v/em", "images": [image(None, 8)], "format": 2});
+        let other = json!({"name": "w/em", "images": [image(None, 16)], "format": 3});
+        assert_eq!(difference(&before, &other).as_deref(), Some("that of v/em, not of w/em"));
+        let more = json!({"name": "v/em", "images": [image(None, 8), image(Some("cells"), 8)], "format": 2});
+        assert_eq!(difference(&before, &more).as_deref(), Some("its labels were none and are now cells"));
     }
 
     #[test]

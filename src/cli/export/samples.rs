@@ -34,7 +34,12 @@ pub(super) fn jobs<'a>(
 }
 
 /// The view of the image that shows a place of a level of a view, and that level alone.
-pub(super) fn view(of: ViewSpec, image: &Pyramid, level: LevelIndex, place: &Region) -> Result<ViewSpec, String> {
+pub(in crate::cli) fn view(
+    of: ViewSpec,
+    image: &Pyramid,
+    level: LevelIndex,
+    place: &Region,
+) -> Result<ViewSpec, String> {
     let whole = of.apply(image).map_err(|error| error.to_string())?;
     let shown = whole.position(level).and_then(|at| Some((whole.pyramid.levels.get(at)?, *whole.origins.get(at)?)));
     let Some((shown, origin)) = shown else { return Err(format!("there is no level {level}")) };
