@@ -121,6 +121,11 @@ impl Stats {
         }
     }
 
+    /// Bytes received from all hosts.
+    pub fn received(&self) -> u64 {
+        self.hosts.lock().values().map(|host| host.bytes).sum()
+    }
+
     /// Counts a chunk looked for in memory.
     pub fn chunk(&self, hit: bool) {
         if hit { &self.chunk_hits } else { &self.chunk_misses }.fetch_add(1, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use crate::archive::ImageFailure;
 use crate::catalog::{Catalog, LabelSpec, MAIN_IMAGE, SourceSpec};
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::view::{LevelNames, ViewError, ViewSpec};
-use crate::volume::{Pyramid, View};
+use crate::volume::{Level, Pyramid, View};
 use crate::zarr::{Format, StoreName, parse_index};
 
 /// A place, of which only the names have been looked at.
@@ -165,13 +165,18 @@ fn is_document(word: &str) -> bool {
     matches!(word, ".zgroup" | ".zattrs" | ".zmetadata" | ".zarray" | "zarr.json")
 }
 
+/// A level as a view shows it, and the voxel of the image's level that is its first.
+pub(super) fn shown(view: &View, level: LevelIndex) -> Result<(&Level, [u64; 3]), String> {
+    let shown = view.position(level).and_then(|at| Some((view.pyramid.levels.get(at)?, *view.origins.get(at)?)));
+    shown.ok_or_else(|| {
+        let levels = view.numbers.iter().map(|number| format!("s{number}")).collect::<Vec<_>>().join(", ");
+        format!("there is no level {level}; the levels are {levels}")
+    })
+}
+
 /// Voxels of a level of the view, as a box of the same level of the image; `chunk`: the first indices of chunks.
 pub(super) fn region(view: &View, level: LevelIndex, chunk: &[u64]) -> Result<Region, String> {
-    let shown = view.position(level).and_then(|at| Some((view.pyramid.levels.get(at)?, view.origins.get(at)?)));
-    let Some((shown, origin)) = shown else {
-        let levels = view.numbers.iter().map(|number| format!("s{number}")).collect::<Vec<_>>().join(", ");
-        return Err(format!("there is no level {level}; the levels are {levels}"));
-    };
+    let (shown, origin) = shown(view, level)?;
     let grid = &shown.grid;
     let counts = grid.counts();
     let mut corner = [[0; 3], counts.map(|count| count.saturating_sub(1))];
@@ -183,7 +188,12 @@ pub(super) fn region(view: &View, level: LevelIndex, chunk: &[u64]) -> Result<Re
         corner[1][axis] = index;
     }
     let (first, last) = (grid.region(CellIndex(corner[0])), grid.region(CellIndex(corner[1])));
-    Ok(shifted(&Region { start: first.start, end: last.end }, *origin))
+    Ok(shifted(&Region { start: first.start, end: last.end }, origin))
+}
+
+/// The chunks of the view that a box of its level touches, as a box of the same level of the image: what is read of it.
+pub(super) fn chunks_of(shown: &Level, origin: [u64; 3], voxels: &Region) -> Region {
+    shifted(&shown.grid.whole_cells(voxels), origin)
 }
 
 /// A box by as many voxels farther on.

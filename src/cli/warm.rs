@@ -2,9 +2,10 @@
 
 mod bar;
 mod follow;
+mod labels;
 mod names;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -14,14 +15,14 @@ use futures::stream;
 use parking_lot::Mutex;
 
 use self::bar::WarmBar;
-use self::names::{Named, WantedImage, Wish};
+use self::names::{Named, Wanted, WantedImage, Wish};
 use super::config::ConfigArgs;
 use super::output::{eprint_line, print};
-use super::place::{self, ImagePart};
+use super::place::{self, ImagePart, ImagePlace};
 use super::session::{CacheArgs, Session, finish};
 use super::size::human;
 use super::{CliError, mounted};
-use crate::archive::OpenImage;
+use crate::archive::{ImageFailure, OpenImage};
 use crate::catalog::SourceSpec;
 use crate::daemon::TIMEOUT;
 use crate::disk::{CacheUse, Disk, FolderAccess};
@@ -44,9 +45,10 @@ const TOLD: usize = 1000;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Names what to fetch as below the mountpoint: DATASET/NAME[/sN[/Z/Y/X]], where the image `em` and `.zarr` may be left out. A path
-in a mount means what is mounted there, and its cache. A
-store is fetched with its labels. Needs no mount, and a mount with the same cache directory has it at once. What is kept
-already is not fetched again, so an interrupted run is continued by the same command.
+in a mount means what is mounted there, and its cache. A store is fetched with its labels, a sample with those that lie over it. Of
+a box or a sample all chunks of the named store are fetched that it touches, since they are read as a whole. Needs no mount, and a
+mount with the same cache directory has it at once. What is kept already is not fetched again, so an interrupted run is continued by
+the same command.
 
 Examples:
   emfs warm jrc_mus-nacc-2 --level s2
@@ -54,7 +56,7 @@ Examples:
   emfs warm hemibrain --level s0 --box z18000-19000_y18000-19000_x15000-16000
   emfs warm hemibrain/em.crop-z18000-19000_y18000-19000_x15000-16000.zarr --cache-dir /scratch/em
   emfs warm --list chunks.txt                 # a line each, such as idr-9846137/em.zarr/s0/3/0/1; - reads stdin
-  emfs warm --list list.csv                   # what the samples of `emfs sample` need
+  emfs warm --list list.csv                   # what the samples of `emfs sample` need, labels too
   emfs warm --follow list.csv --ahead 512 &   # the same a little ahead of a job that says what it has read, see `emfs help ml`
   emfs mount /mnt/em --offline                # then work with it where there is no network")]
 pub(super) struct WarmArgs {
@@ -104,9 +106,17 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
     let (progress, failures, begin) = (WarmProgress::default(), Mutex::new(failures), Instant::now());
     finish(async {
         let bar = WarmBar::new(args.quiet);
+        let images = Mutex::default();
         let work = stream::iter(&wanted).for_each_concurrent(IMAGES, |wanted| async {
-            let run =
-                WarmRun { args, session: &session, disk: &disk, progress: &progress, failures: &failures, bar: &bar };
+            let run = WarmRun {
+                args,
+                session: &session,
+                disk: &disk,
+                progress: &progress,
+                failures: &failures,
+                bar: &bar,
+                images: &images,
+            };
             match session.open(wanted.source(), &wanted.name).await {
                 Ok(opened) => {
                     run.image(wanted, &opened).await;
@@ -122,15 +132,16 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
         });
         tokio::select! {
             () = work => {}
-            () = bar.show(&progress) => {}
+            () = bar.show(&progress, &session.stats) => {}
         }
         // What is kept as absent is believed by others for a while.
         if let Err(cause) = session.remote.confirm_absences().await {
             failures.lock().add(cause.to_string());
         }
     })?;
+    let received = session.stats.received();
     drop(session);
-    report(args, &progress, failures.into_inner(), begin)
+    report(args, &progress, received, failures.into_inner(), begin)
 }
 
 /// The disk of a cache that can be written.
@@ -144,17 +155,23 @@ fn writable(cache: &CacheUse) -> Result<Disk, CliError> {
     }
 }
 
-/// Tells what was fetched and what could not be.
-fn report(args: &WarmArgs, progress: &WarmProgress, failures: Failures, begin: Instant) -> Result<(), CliError> {
+/// Tells what was fetched, in `received` bytes, and what could not be.
+fn report(
+    args: &WarmArgs,
+    progress: &WarmProgress,
+    received: u64,
+    failures: Failures,
+    begin: Instant,
+) -> Result<(), CliError> {
     failures.lines.iter().for_each(|line| eprint_line(line));
     if !args.quiet {
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let (bytes, seconds) = (load(&progress.bytes), begin.elapsed().as_secs_f64());
+        let seconds = begin.elapsed().as_secs_f64();
         print(&format!(
             "{} blocks, {} of them kept before; {} fetched in {seconds:.1} s\n",
             load(&progress.blocks),
             load(&progress.found),
-            human(bytes)
+            human(received)
         ))?;
         for (dataset, blocks) in &*progress.absent.lock() {
             print(&format!("{dataset}: {blocks} blocks are absent at the archive, which shows as its fill value\n"))?;
@@ -204,13 +221,17 @@ struct WarmRun<'a> {
     progress: &'a WarmProgress,
     failures: &'a Mutex<Failures>,
     bar: &'a WarmBar,
+    /// Images that labels lie over, by name, as far as they were asked for.
+    images: &'a Mutex<HashMap<String, Pyramid>>,
 }
 
 impl WarmRun<'_> {
     async fn image(&self, wanted: &WantedImage<'_>, opened: &OpenImage) {
         let mut boxes: Vec<(LevelIndex, Region)> = Vec::new();
-        let over = match wanted.wishes.iter().find(|wish| wish.place.lies_over_image(self.args.within)) {
-            Some(wish) => match wish.place.image(self.session).await {
+        let lies_over =
+            |wish: &&Wish<'_>| matches!(wish.voxels, Wanted::Over(_)) || wish.place.lies_over_image(self.args.within);
+        let over = match wanted.wishes.iter().find(lies_over) {
+            Some(wish) => match self.over(&wish.place).await {
                 Ok(image) => Some(image),
                 Err(error) => return self.failures.lock().add(format!("{}: its image: {error}", wanted.name)),
             },
@@ -225,7 +246,9 @@ impl WarmRun<'_> {
                 }
             }
         }
-        // Chunks of one list share blocks, and lie together where they are sorted.
+        // Samples share chunks; chunks of one list share blocks, and lie together where they are sorted.
+        let mut taken = HashSet::new();
+        boxes.retain(|wanted| taken.insert(*wanted));
         let mut levels: Vec<(LevelIndex, Vec<Region>)> = Vec::new();
         for (level, region) in boxes {
             match levels.iter_mut().find(|(other, _)| *other == level) {
@@ -263,7 +286,19 @@ impl WarmRun<'_> {
         }
     }
 
-    /// Levels of the image and the voxels of them that are wanted.
+    /// The image that labels lie over.
+    async fn over(&self, place: &ImagePlace<'_>) -> Result<Pyramid, ImageFailure> {
+        let name = format!("{}/{}", place.store.dataset.name, place.store.image.name);
+        if let Some(image) = self.images.lock().get(&name) {
+            return Ok(image.clone());
+        }
+        let image = place.image(self.session).await?;
+        self.images.lock().insert(name, image.clone());
+        Ok(image)
+    }
+
+    /// Levels of the image and the voxels of them that are wanted: whole chunks of what is named, since whoever reads a voxel of
+    /// a chunk reads all of the chunk.
     fn boxes(
         &self,
         wish: &Wish<'_>,
@@ -271,6 +306,9 @@ impl WarmRun<'_> {
         (opened, over): (&OpenImage, Option<&Pyramid>),
     ) -> Result<Vec<(LevelIndex, Region)>, String> {
         let place = &wish.place;
+        if let (Wanted::Over(voxels), ImagePart::Level(level, _), Some(image)) = (wish.voxels, &place.part, over) {
+            return Ok(labels::over_sample(place, (image, &opened.pyramid), *level, &voxels));
+        }
         let view = place.seen(over, None).view(&opened.pyramid).map_err(|error| error.to_string())?;
         // Labels that do not lie over the crop.
         let Some(view) = view else { return Ok(Vec::new()) };
@@ -302,20 +340,19 @@ impl WarmRun<'_> {
         let mut boxes = Vec::new();
         for level in levels {
             let mut region = place::region(&view, level, chunk)?;
-            if let Some(voxels) = wish.voxels {
-                let moved =
-                    |voxel: [u64; 3]| std::array::from_fn(|axis| voxel[axis].saturating_add(region.start[axis]));
-                let wanted = Region { start: moved(voxels.start), end: moved(voxels.end) };
-                if region.intersection(&wanted) != Some(wanted) {
-                    return Err(format!("the sample does not lie in the {} voxels of {level}", region.shape()));
+            let (shown, origin) = place::shown(&view, level)?;
+            if let Wanted::Sample(voxels) = wish.voxels {
+                let shape = shown.grid.shape;
+                if shape.region().intersection(&voxels) != Some(voxels) {
+                    return Err(format!("the sample does not lie in the {shape} voxels of {level}"));
                 }
-                region = wanted;
+                region = place::chunks_of(shown, origin, &voxels);
             }
             if let Some(within) = &within {
                 // Of coarser levels a small box shows nothing, and of labels that lie beside it.
                 let part = within.as_ref().and_then(|within| place::region(within, level, &[]).ok());
                 match part.and_then(|part| region.intersection(&part)) {
-                    Some(part) => region = part,
+                    Some(part) => region = place::chunks_of(shown, origin, &part.relative_to(origin)),
                     None => continue,
                 }
             }

@@ -46,15 +46,13 @@ pub struct WarmProgress {
     pub local: AtomicU64,
     /// Those that the archive does not have, by dataset.
     pub absent: Mutex<BTreeMap<String, u64>>,
-    /// Bytes fetched.
-    pub bytes: AtomicU64,
     unwritten: Semaphore,
 }
 
 impl Default for WarmProgress {
     fn default() -> Self {
-        let ((blocks, found, local, bytes), absent) = Default::default();
-        WarmProgress { blocks, found, local, absent, bytes, unwritten: Semaphore::new(UNWRITTEN as usize) }
+        let ((blocks, found, local), absent) = Default::default();
+        WarmProgress { blocks, found, local, absent, unwritten: Semaphore::new(UNWRITTEN as usize) }
     }
 }
 
@@ -133,11 +131,9 @@ async fn run(
 ) -> Vec<Job> {
     let fetching = stream::iter(jobs).map(|job| async {
         let result = fetch(&job).await;
-        if let Ok(None) = result {
+        if let Ok(false) = result {
             progress.count_absent(image, 1);
         }
-        let result = result.map(Option::unwrap_or_default);
-        progress.bytes.fetch_add(result.as_ref().copied().unwrap_or(0), Ordering::Relaxed);
         progress.blocks.fetch_add(job.blocks(), Ordering::Relaxed);
         (job, result)
     });
@@ -182,17 +178,12 @@ fn is_kept(object: &Object) -> bool {
     }
 }
 
-/// Returns the bytes fetched; `None` where the archive has none.
-async fn fetch(job: &Job) -> Result<Option<u64>, RemoteError> {
+/// Returns whether the archive has it.
+async fn fetch(job: &Job) -> Result<bool, RemoteError> {
     match job {
-        Job::Range(request) => {
-            let missing = (request.end - request.start) - request.object.kept_bytes(&(request.start..request.end));
-            fetch_parts(&request.object, request.start..request.end).await?;
-            Ok(Some(missing))
-        }
+        Job::Range(request) => fetch_parts(&request.object, request.start..request.end).await.map(|_| true),
         Job::Whole { object, limit, witness, .. } => {
-            let fetched = object.whole_if_there(*limit, witness).await?;
-            Ok(fetched.map(|fetched| fetched.bytes.len() as u64))
+            object.whole_if_there(*limit, witness).await.map(|fetched| fetched.is_some())
         }
     }
 }

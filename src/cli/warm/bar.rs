@@ -6,6 +6,7 @@ use indicatif::ProgressBar;
 
 use super::super::progress_bar::{self, Moment};
 use super::super::size::human;
+use crate::stats::Stats;
 use crate::volume::warm::WarmProgress;
 
 /// The bar. Gone when dropped.
@@ -32,9 +33,9 @@ impl WarmBar {
     }
 
     /// Shows the counters until it is dropped.
-    pub async fn show(&self, progress: &WarmProgress) {
+    pub async fn show(&self, progress: &WarmProgress, stats: &Stats) {
         let now = |elapsed: std::time::Duration| {
-            let (done, bytes) = (progress.blocks.load(Ordering::Relaxed), progress.bytes.load(Ordering::Relaxed));
+            let (done, bytes) = (progress.blocks.load(Ordering::Relaxed), stats.received());
             let of = self.expected.load(Ordering::Relaxed);
             let rate = bytes as f64 / elapsed.as_secs_f64().max(0.001);
             let words = format!("{}, {}/s", human(bytes), human(rate as u64));

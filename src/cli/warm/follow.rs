@@ -85,7 +85,16 @@ pub(super) fn run(args: &WarmArgs, list: &Path) -> Result<(), CliError> {
     let mut opened: HashMap<String, OpenImage> = HashMap::new();
     let followed = finish(async {
         let bar = WarmBar::new(args.quiet);
-        let run = WarmRun { args, session: &session, disk: &disk, progress: &progress, failures: &failures, bar: &bar };
+        let images = Mutex::default();
+        let run = WarmRun {
+            args,
+            session: &session,
+            disk: &disk,
+            progress: &progress,
+            failures: &failures,
+            bar: &bar,
+            images: &images,
+        };
         let (mut next, ahead) = (0, usize::try_from(args.ahead).unwrap_or(usize::MAX));
         while next < rows.len() {
             let read = job.look().map_err(CliError::system(job.file.display().to_string()))?;
@@ -120,8 +129,9 @@ pub(super) fn run(args: &WarmArgs, list: &Path) -> Result<(), CliError> {
         }
         Ok(())
     })?;
+    let received = session.stats.received();
     drop((opened, session));
-    report(args, &progress, failures.into_inner(), begin)?;
+    report(args, &progress, received, failures.into_inner(), begin)?;
     followed
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::super::CliError;
 use super::super::place::{ImagePart, ImagePlace};
+use super::super::stats::names_nothing;
 use super::{Failures, WarmArgs};
 use crate::catalog::Catalog;
 use crate::geometry::Region;
@@ -33,8 +34,17 @@ pub(super) struct At(u64);
 pub(super) struct Wish<'a> {
     pub place: ImagePlace<'a>,
     pub at: Option<At>,
-    /// These voxels alone of the level.
-    pub voxels: Option<Region>,
+    pub voxels: Wanted,
+}
+
+/// Which voxels of a place are wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted {
+    All,
+    /// These alone of its level.
+    Sample(Region),
+    /// Of labels: what lies over these voxels of the level of their image.
+    Over(Region),
 }
 
 /// An image with all that is wanted of it.
@@ -60,9 +70,10 @@ impl WarmArgs {
         let mut all: Vec<Named> = self.names.iter().map(named).collect();
         if let Some(file) = &self.list {
             let text = read(file).map_err(CliError::system(file.display().to_string()))?;
+            let before = all.len();
             if list::is_list(&text) {
                 all.extend(of_samples(list::parse(&text, &file.display().to_string())?));
-                return Ok(all);
+                return if all.len() == before { Err(names_nothing(file)) } else { Ok(all) };
             }
             // Lines that say something.
             let lines = text.lines().map(str::trim).zip(1..);
@@ -70,6 +81,9 @@ impl WarmArgs {
             let named =
                 |(line, number): (&str, u64)| Named { text: line.to_owned(), at: Some(At(number)), voxels: None };
             all.extend(lines.map(named));
+            if all.len() == before {
+                return Err(names_nothing(file));
+            }
         }
         Ok(all)
     }
@@ -92,7 +106,7 @@ impl WarmArgs {
         let mut wishes = Vec::with_capacity(named.len());
         for Named { text, at, voxels } in named {
             match ImagePlace::parse(catalog, text) {
-                Ok(place) => wishes.push(Wish { place, at: *at, voxels: *voxels }),
+                Ok(place) => wishes.push(Wish { place, at: *at, voxels: voxels.map_or(Wanted::All, Wanted::Sample) }),
                 Err(error) if at.is_some() => failures.add(format!("{}{error}", self.place_of(*at))),
                 Err(error) => return Err(error),
             }
@@ -111,7 +125,7 @@ fn read(list: &Path) -> std::io::Result<String> {
     }
 }
 
-/// Wishes by image, and the labels of images that are wanted as a whole.
+/// Wishes by image, and the labels of images that are wanted as a whole, or over a sample.
 fn by_image<'a>(wishes: Vec<Wish<'a>>) -> Vec<WantedImage<'a>> {
     let mut all: Vec<WantedImage<'a>> = Vec::new();
     let mut add = |wish: Wish<'a>| {
@@ -122,10 +136,15 @@ fn by_image<'a>(wishes: Vec<Wish<'a>>) -> Vec<WantedImage<'a>> {
         }
     };
     for wish in wishes {
-        if wish.place.label.is_none() && wish.place.part == ImagePart::All {
+        let over = match wish.voxels {
+            Wanted::Sample(voxels) => Some(Wanted::Over(voxels)),
+            _ => (wish.place.part == ImagePart::All).then_some(Wanted::All),
+        };
+        if let (None, Some(voxels)) = (wish.place.label, over) {
             for label in &wish.place.store.image.labels {
-                let place = ImagePlace { store: wish.place.store.clone(), label: Some(label), part: ImagePart::All };
-                add(Wish { place, at: wish.at, voxels: None });
+                let part = wish.place.part.clone();
+                let place = ImagePlace { store: wish.place.store.clone(), label: Some(label), part };
+                add(Wish { place, at: wish.at, voxels });
             }
         }
         add(wish);
