@@ -17,15 +17,30 @@ def emfs(*arguments):
 
 
 def rows(path):
-    """The rows of a list of `emfs sample`, CSV or JSON."""
+    """The rows of a list of `emfs sample`, CSV or JSON. A list that names nothing ends the program, as does a row that is no place."""
     text = pathlib.Path(path).read_text("utf-8-sig")
     if text.lstrip().startswith("{"):
-        return json.loads(text)["samples"]
-    return list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
+        found = json.loads(text)["samples"]
+    else:
+        found = list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
+    if not found:
+        sys.exit(f"{path}: the list names nothing")
+    for number, row in enumerate(found):
+        for key, least in (("z", 0), ("y", 0), ("x", 0), ("dz", 1), ("dy", 1), ("dx", 1)):
+            cell = str(row.get(key))
+            if not cell.isdecimal() or int(cell) < least:
+                sys.exit(f"{path}: row {number}: {key} is {cell}, which is no number of voxels from {least} on")
+    return found
 
 
-def box(row):
-    return tuple(slice(int(row[axis]), int(row[axis]) + int(row["d" + axis])) for axis in "zyx")
+def box(row, shape=None):
+    """The voxels of a row. With the `shape` of its array a row that does not lie in it ends the program, of which numpy's slices would
+    give what there is."""
+    sides = tuple(slice(int(row[axis]), int(row[axis]) + int(row["d" + axis])) for axis in "zyx")
+    if shape is not None and any(side.stop > extent for side, extent in zip(sides, shape)):
+        place, extents = (" x ".join(map(str, of)) for of in ([f"{side.start}-{side.stop}" for side in sides], shape))
+        sys.exit(f"{row['store']}/{row['level']}: the place {place} does not lie in its {extents} voxels")
+    return sides
 
 
 @contextlib.contextmanager
