@@ -162,7 +162,7 @@ def test_a_folder_in_which_channels_or_times_are_numbered_in_one_run_is_refused_
     for number, source in enumerate([{"url": f"{tmp_path / 'f0'}/"}, {"url": f"{tmp_path / 'f0'}/", "order": "natural"},
                                      {"urls": [str(file) for file in sorted((tmp_path / "f0").iterdir())]}]):
         said = refusal(tmp_path, {"kind": "tiff", "channel": 1} | source)
-        assert "channel: 1 of files that are a section each: leave it out" in said, said
+        assert "`channel = 1` is asked for, but each file is a section of one channel; leave `channel` out" in said, said
     # What each of these remedies gives.
     voxels = image_set(tmp_path / "all", lambda z, c, t: c * 4 + z, channels=2)[0]
     alone = tmp_path / "alone"
