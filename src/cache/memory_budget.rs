@@ -1,7 +1,8 @@
 //! A pool of bytes: leases are taken before memory is filled, and what is cached gives way to new leases.
 //!
 //! The pool counts every byte until its last user lets go of it, so the bound holds for what is cached, what is being
-//! fetched and what is being read alike. Leases are granted in the order they were asked for.
+//! fetched and what is being read alike. Leases are granted in the order they were asked for, but for the rest of what has
+//! come, which goes first and may go beyond the bound: see [`MemoryBudget::lease_rest`].
 
 use std::collections::VecDeque;
 use std::hash::Hash;
@@ -13,6 +14,13 @@ use parking_lot::Mutex;
 use bytes::Bytes;
 use lru::LruCache;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+/// How far the rest of what has come may go beyond a pool at once.
+const BEYOND: u64 = 64 << 20;
+
+/// How long it waits for others where it would go further. Who takes longer waits for a host, and has received little.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Permission to hold some bytes of memory; gives them back when dropped.
 #[derive(Debug)]
@@ -27,6 +35,11 @@ impl Lease {
         let part = bytes.min(self.bytes);
         self.bytes -= part;
         Lease { ledger: self.ledger.clone(), bytes: part }
+    }
+
+    /// Adds another lease of the same pool.
+    pub(super) fn join(&mut self, mut other: Lease) {
+        self.bytes += std::mem::take(&mut other.bytes);
     }
 }
 
@@ -90,6 +103,8 @@ struct Ledger {
 #[derive(Debug)]
 struct Waiter {
     bytes: u64,
+    /// What may be in use with it.
+    limit: u64,
     sender: oneshot::Sender<Lease>,
 }
 
@@ -107,22 +122,27 @@ impl Grant {
 
 impl Ledger {
     /// A request larger than the whole pool is granted once the pool is empty, so that it is slow but not stuck.
-    fn fits(&self, bytes: u64) -> bool {
-        self.used == 0 || self.used.saturating_add(bytes) <= self.limit
+    fn fits(&self, bytes: u64, limit: u64) -> bool {
+        self.used == 0 || self.used.saturating_add(bytes) <= limit
     }
 
     fn give_back(&mut self, bytes: u64, this: &Arc<Mutex<Ledger>>) -> Vec<Grant> {
         self.used = self.used.saturating_sub(bytes);
+        self.grant(this)
+    }
+
+    /// The leases that can be had now.
+    fn grant(&mut self, this: &Arc<Mutex<Ledger>>) -> Vec<Grant> {
         let mut granted = Vec::new();
         while let Some(first) = self.waiting.front() {
             if first.sender.is_closed() {
                 self.waiting.pop_front();
                 continue;
             }
-            if !self.fits(first.bytes) {
+            if !self.fits(first.bytes, first.limit) {
                 break;
             }
-            if let Some(Waiter { bytes, sender }) = self.waiting.pop_front() {
+            if let Some(Waiter { bytes, sender, .. }) = self.waiting.pop_front() {
                 self.used += bytes;
                 granted.push(Grant { lease: Lease { ledger: this.clone(), bytes }, sender });
             }
@@ -132,8 +152,9 @@ impl Ledger {
 
     /// Bytes that must be given back before the first in the queue can go on.
     fn missing(&self) -> u64 {
-        self.waiting.front().map_or(0, |first| {
-            let left = self.limit.saturating_sub(first.bytes.min(self.limit));
+        let waiting = self.waiting.iter().find(|waiter| !waiter.sender.is_closed());
+        waiting.map_or(0, |first| {
+            let left = first.limit.saturating_sub(first.bytes.min(first.limit));
             self.used.saturating_sub(left)
         })
     }
@@ -180,24 +201,48 @@ impl<K: Hash + Eq> MemoryBudget<K> {
     pub async fn lease(&self, bytes: u64) -> Lease {
         let receiver = {
             let mut ledger = self.ledger.lock();
-            if ledger.waiting.is_empty() && ledger.fits(bytes) {
+            let limit = ledger.limit;
+            if ledger.waiting.is_empty() && ledger.fits(bytes, limit) {
                 ledger.used += bytes;
                 return Lease { ledger: self.ledger.clone(), bytes };
             }
             let (sender, receiver) = oneshot::channel();
-            ledger.waiting.push_back(Waiter { bytes, sender });
+            ledger.waiting.push_back(Waiter { bytes, limit, sender });
             receiver
         };
         self.evict();
-        match receiver.await {
-            Ok(lease) => {
-                // Memory was freed for the first in the queue only; whoever is first now may wait for nothing else.
-                self.evict();
-                lease
-            }
-            // Senders are dropped only after their receiver is gone, so this is never seen; an empty lease is harmless.
-            Err(_) => Lease { ledger: self.ledger.clone(), bytes: 0 },
+        Pending { budget: self, receiver }.lease().await
+    }
+
+    /// The rest of a lease, for what has come: it waits for nobody who waits for a host. Such leases go before all others and
+    /// beyond the pool, by [`BEYOND`] in all or, after a moment, one at a time: whoever has one needs nothing else to end.
+    pub(super) async fn lease_rest(&self, bytes: u64) -> Lease {
+        let (limit, used) = {
+            let ledger = self.ledger.lock();
+            (ledger.limit, ledger.used)
+        };
+        // What is idle goes before the pool is exceeded.
+        self.free(used.saturating_add(bytes).saturating_sub(limit));
+        match timeout(PATIENCE, self.lease_first(bytes, limit.saturating_add(BEYOND))).await {
+            Ok(lease) => lease,
+            Err(_) => self.lease_first(bytes, limit.saturating_add(bytes)).await,
         }
+    }
+
+    /// A lease before all that wait.
+    async fn lease_first(&self, bytes: u64, limit: u64) -> Lease {
+        let receiver = {
+            let mut ledger = self.ledger.lock();
+            if ledger.fits(bytes, limit) {
+                ledger.used += bytes;
+                return Lease { ledger: self.ledger.clone(), bytes };
+            }
+            let (sender, receiver) = oneshot::channel();
+            ledger.waiting.push_front(Waiter { bytes, limit, sender });
+            receiver
+        };
+        self.evict();
+        Pending { budget: self, receiver }.lease().await
     }
 
     /// What is cached under `key`, which becomes the most recently used.
@@ -236,6 +281,11 @@ impl<K: Hash + Eq> MemoryBudget<K> {
     /// done, which may be long, so it does not count as freed.
     fn evict(&self) {
         let missing = self.ledger.lock().missing();
+        self.free(missing);
+    }
+
+    /// Drops cached entries of `missing` bytes, the oldest first.
+    fn free(&self, missing: u64) {
         if missing == 0 {
             return;
         }
@@ -252,6 +302,31 @@ impl<K: Hash + Eq> MemoryBudget<K> {
         // The entries give their bytes back, and wake the queue, only after the lock is released.
         drop(cached);
         drop(dropped);
+    }
+}
+
+/// A lease that is waited for.
+struct Pending<'a, K: Hash + Eq> {
+    budget: &'a MemoryBudget<K>,
+    receiver: oneshot::Receiver<Lease>,
+}
+
+impl<K: Hash + Eq> Pending<'_, K> {
+    async fn lease(mut self) -> Lease {
+        // Senders are dropped only after their receiver is gone, so an error is never seen; an empty lease is harmless.
+        let lease = (&mut self.receiver).await;
+        lease.unwrap_or_else(|_| Lease { ledger: self.budget.ledger.clone(), bytes: 0 })
+    }
+}
+
+impl<K: Hash + Eq> Drop for Pending<'_, K> {
+    /// Memory was freed for the first in the queue only; whoever is first now may wait for nothing else. Who gave up before
+    /// there was enough may have kept others waiting who need less.
+    fn drop(&mut self) {
+        self.receiver.close();
+        let granted = self.budget.ledger.lock().grant(&self.budget.ledger);
+        granted.into_iter().for_each(Grant::send);
+        self.budget.evict();
     }
 }
 

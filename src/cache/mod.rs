@@ -9,3 +9,6 @@ pub use desk::{Desk, Reservation};
 pub use memory_budget::{Held, Lease, MemoryBudget};
 pub use shares::{FetchPlace, FetchReservation, PoolShare, Shares};
 pub use single_flight::{Joined, Leader, SingleFlight};
+
+#[cfg(test)]
+mod tests;

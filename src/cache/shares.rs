@@ -4,17 +4,27 @@
 //! before it leases memory. A place that has a share gets more of it only as long as it leaves as much free as it has
 //! itself: one gets half, two a third each, and there is always something left for the next one. Shares together are
 //! never larger than the pool, so a lease that has one waits for memory that is in use, not for a place.
+//!
+//! What is larger than half of what a place can get is one request of its place at a time. It leases a part before it is
+//! asked for and the rest once all has come: a host that falls silent has no more than that, before the first byte or after.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::Lease;
+use super::memory_budget::{Lease, MemoryBudget};
 
 /// Of all, one part in so many is for what is on this machine alone.
 const RESERVED: u64 = 4;
+
+/// What is large leases one part in so many of what its place can get before it is asked for.
+const PART_OF_LARGE: u64 = 4;
+
+/// KiB of large requests, beyond what they lease, that may be coming at once. No place takes more than half.
+const COMING: u32 = 64 << 10;
 
 /// Where something is fetched from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +57,10 @@ impl FetchPlace {
 
 /// A pool's shares.
 #[derive(Debug)]
-pub struct Shares(Arc<Mutex<State>>);
+pub struct Shares {
+    state: Arc<Mutex<State>>,
+    coming: Arc<Semaphore>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -67,6 +80,7 @@ struct Line {
 #[derive(Debug)]
 struct Waiter {
     bytes: u64,
+    is_large: bool,
     sender: oneshot::Sender<PoolShare>,
 }
 
@@ -76,6 +90,14 @@ pub struct PoolShare {
     state: Arc<Mutex<State>>,
     place: FetchPlace,
     bytes: u64,
+    _coming: Option<OwnedSemaphorePermit>,
+}
+
+impl PoolShare {
+    /// What is to be leased before anything is asked for.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
 }
 
 /// Memory for what is fetched from a place, with the share that stands for it until all of it is there.
@@ -83,13 +105,22 @@ pub struct PoolShare {
 pub struct FetchReservation {
     /// The memory, of which what has come takes its part.
     pub lease: Lease,
+    rest: u64,
     _share: Option<PoolShare>,
 }
 
 impl FetchReservation {
-    /// Memory that was leased with that share, or without one where nobody has to answer.
-    pub fn new(lease: Lease, share: Option<PoolShare>) -> Self {
-        FetchReservation { lease, _share: share }
+    /// Memory that was leased with that share, or without one where nobody has to answer; `rest` is to be leased yet.
+    pub fn new(lease: Lease, rest: u64, share: Option<PoolShare>) -> Self {
+        FetchReservation { lease, rest, _share: share }
+    }
+
+    /// Leases what is missing of it once all has come, from the pool of its lease. Waits for no place.
+    pub async fn complete<K: Hash + Eq>(&mut self, pool: &MemoryBudget<K>) {
+        if self.rest > 0 {
+            self.lease.join(pool.lease_rest(self.rest).await);
+            self.rest = 0;
+        }
     }
 }
 
@@ -110,22 +141,38 @@ impl Drop for PoolShare {
 impl Shares {
     /// Shares of a pool of `limit` bytes.
     pub fn of(limit: u64) -> Self {
-        Shares(Arc::new(Mutex::new(State { limit, used: 0, used_by_hosts: 0, lines: BTreeMap::new() })))
+        let state = State { limit, used: 0, used_by_hosts: 0, lines: BTreeMap::new() };
+        Shares { state: Arc::new(Mutex::new(state)), coming: Arc::new(Semaphore::new(COMING as usize)) }
     }
 
-    /// Waits until `bytes` more may be fetched from `place`. What is larger than the most a place can get waits for that.
+    /// Waits until `bytes` more may be fetched from `place`. The share is for fewer where that is much.
     pub async fn take(&self, place: &FetchPlace, bytes: u64) -> Option<PoolShare> {
+        let mut share = self.share(place, bytes).await?;
+        let rest = bytes.saturating_sub(share.bytes);
+        if rest > 0 {
+            // About half of it are the bytes as they come, the other half what becomes of them. There is one such request of a
+            // place, so that others always have the other half of this.
+            let coming = u32::try_from(rest.div_ceil(2 << 10)).unwrap_or(COMING).min(COMING / 2);
+            // Never closed, and without a permit more would only be in memory at once.
+            share._coming = self.coming.clone().acquire_many_owned(coming).await.ok();
+        }
+        Some(share)
+    }
+
+    async fn share(&self, place: &FetchPlace, bytes: u64) -> Option<PoolShare> {
         let receiver = {
-            let mut state = self.0.lock();
-            let bytes = bytes.min(state.limit_for(place) / 2);
+            let mut state = self.state.lock();
+            let most = state.limit_for(place);
+            let is_large = bytes > most / 2;
+            let bytes = if is_large { most / PART_OF_LARGE } else { bytes };
             let line = state.lines.entry(place.clone()).or_default();
             line.waiting.retain(|waiter| !waiter.sender.is_closed());
-            if line.waiting.is_empty() && state.fits(place, bytes) {
+            if line.waiting.is_empty() && state.fits(place, bytes, is_large) {
                 state.count(place, |used| used + bytes);
-                return Some(PoolShare { state: self.0.clone(), place: place.clone(), bytes });
+                return Some(PoolShare { state: self.state.clone(), place: place.clone(), bytes, _coming: None });
             }
             let (sender, receiver) = oneshot::channel();
-            state.lines.entry(place.clone()).or_default().waiting.push_back(Waiter { bytes, sender });
+            state.lines.entry(place.clone()).or_default().waiting.push_back(Waiter { bytes, is_large, sender });
             receiver
         };
         // Senders are dropped only after their receiver is gone; without a share sharing would only be less fair.
@@ -144,11 +191,11 @@ impl State {
         if place.is_here { free } else { free.min(self.limit_for(place).saturating_sub(self.used_by_hosts)) }
     }
 
-    fn fits(&self, place: &FetchPlace, bytes: u64) -> bool {
+    fn fits(&self, place: &FetchPlace, bytes: u64, is_large: bool) -> bool {
         let used = self.lines.get(place).map_or(0, |line| line.used);
         let Some(left) = self.free(place).checked_sub(bytes) else { return false };
         // Who has nothing goes first, so that something large is not kept waiting by others that are small for ever.
-        used == 0 || used.saturating_add(bytes).saturating_add(self.largest_without()) <= left
+        used == 0 || !is_large && used.saturating_add(bytes).saturating_add(self.largest_without()) <= left
     }
 
     /// The largest that a place without any share waits for.
@@ -177,9 +224,10 @@ impl State {
         let mut granted = Vec::new();
         let places: Vec<FetchPlace> = self.lines.keys().cloned().collect();
         for place in places {
-            while let Some(Waiter { bytes, sender }) = self.next(&place) {
+            while let Some(Waiter { bytes, sender, .. }) = self.next(&place) {
                 self.count(&place, |used| used + bytes);
-                granted.push((sender, PoolShare { state: this.clone(), place: place.clone(), bytes }));
+                let share = PoolShare { state: this.clone(), place: place.clone(), bytes, _coming: None };
+                granted.push((sender, share));
             }
         }
         granted
@@ -191,11 +239,11 @@ impl State {
         while line.waiting.front().is_some_and(|first| first.sender.is_closed()) {
             line.waiting.pop_front();
         }
-        let Some(bytes) = line.waiting.front().map(|first| first.bytes) else {
+        let Some((bytes, is_large)) = line.waiting.front().map(|first| (first.bytes, first.is_large)) else {
             self.count(place, |used| used);
             return None;
         };
-        if !self.fits(place, bytes) {
+        if !self.fits(place, bytes, is_large) {
             return None;
         }
         self.lines.get_mut(place)?.waiting.pop_front()
@@ -232,7 +280,7 @@ mod tests {
             "a fourth is for this machine, of which one gets half"
         );
         drop(silent);
-        let state = shares.0.lock();
+        let state = shares.state.lock();
         assert!(state.lines.is_empty() && state.used == 0 && state.used_by_hosts == 0, "{state:?}");
     }
 
@@ -275,7 +323,7 @@ mod tests {
         let place = host(1);
         assert!(shares.take(&place, 1000).now_or_never().is_none());
         drop(first);
-        assert!(shares.0.lock().lines.is_empty());
+        assert!(shares.state.lock().lines.is_empty());
         assert!(shares.take(&place, 1000).now_or_never().is_some());
     }
 
@@ -289,7 +337,7 @@ mod tests {
                     let place = if task % 5 == 0 { FetchPlace::here("/") } else { host(task as u32 % 7) };
                     for round in 0..50 {
                         let share = shares.take(&place, 1 + (task * 37 + round * 11) % 500).await;
-                        assert!(shares.0.lock().used <= 1000);
+                        assert!(shares.state.lock().used <= 1000);
                         tokio::task::yield_now().await;
                         drop(share);
                     }
@@ -299,6 +347,6 @@ mod tests {
         for task in tasks {
             tokio::time::timeout(std::time::Duration::from_secs(60), task).await.unwrap().unwrap();
         }
-        assert!(shares.0.lock().lines.is_empty());
+        assert!(shares.state.lock().lines.is_empty());
     }
 }

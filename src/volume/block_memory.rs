@@ -13,7 +13,7 @@ use super::computed::MAX_LEVELS;
 use super::groups::ArrayMisses;
 use super::image::Image;
 use super::per_level::PerLevel;
-use crate::cache::{FetchPlace, FetchReservation, Held, Joined, MemoryBudget, Shares, SingleFlight};
+use crate::cache::{FetchPlace, FetchReservation, Held, Joined, MemoryBudget, PoolShare, Shares, SingleFlight};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::stats::Stats;
 
@@ -100,10 +100,24 @@ impl BlockMemory {
         self.budget.spare()
     }
 
-    /// Memory for `bytes` that are fetched from `place`, once there is some and others have what is theirs.
+    /// Memory for `bytes` that are fetched from `place`, once there is some and others have what is theirs. Where that is
+    /// much, it is completed when they have come.
     pub(super) async fn reserve(&self, place: &FetchPlace, bytes: u64) -> FetchReservation {
         let share = self.shares.take(place, bytes).await;
-        FetchReservation::new(self.budget.lease(bytes).await, share)
+        let first = share.as_ref().map_or(bytes, PoolShare::bytes);
+        FetchReservation::new(self.budget.lease(first).await, bytes.saturating_sub(first), share)
+    }
+
+    /// All memory of a reservation, once what it is for has come.
+    pub(super) async fn complete(&self, reservation: &mut FetchReservation) {
+        reservation.complete(&self.budget).await;
+    }
+
+    /// Memory for `bytes` that are in memory or kept on this machine.
+    pub(super) async fn reserve_kept(&self, bytes: u64) -> FetchReservation {
+        let mut reservation = self.reserve(&FetchPlace::cached(), bytes).await;
+        self.complete(&mut reservation).await;
+        reservation
     }
 
     /// Waits until a block may be decoded.

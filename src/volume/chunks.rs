@@ -16,7 +16,7 @@ use super::block::{BlockKey, BlockVoxels};
 use super::blocks::Blocks;
 use super::copy::{PlacedArray, copy_part, fill};
 use super::image::Image;
-use crate::cache::{FetchReservation, Held, Joined, Lease, MemoryBudget, Shares, SingleFlight};
+use crate::cache::{FetchReservation, Held, Joined, MemoryBudget, PoolShare, Shares, SingleFlight};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
 use crate::source::Placement;
 use crate::stats::Stats;
@@ -199,10 +199,10 @@ impl Chunks {
         } else {
             None
         };
-        let (reservation, mut asked) = if waits {
+        let (mut reservation, mut asked) = if waits {
             self.first_blocks(image, &grid, &key.geometry, bytes).await?
         } else {
-            (FetchReservation::new(self.lease(bytes).await, None), None)
+            (self.reserve_with(None, bytes).await, None)
         };
         let mut data = vec![0u8; length];
         let mut target = PlacedArray { data: data.as_mut_slice(), region: placed(&region, chunk) };
@@ -218,6 +218,7 @@ impl Chunks {
                 put(&mut target, image, &grid, (index, &result?), &region);
             }
         }
+        self.when_others_give_way(reservation.complete(&self.pool)).await;
         let held = Arc::new(Held::new(Bytes::from(data), reservation.lease));
         self.pool.insert(key, held.clone());
         Ok(held)
@@ -262,7 +263,14 @@ impl Chunks {
     /// Memory for a chunk whose host may fall silent before it is complete.
     async fn reserve(&self, image: &Image, geometry: &ChunkGeometry, bytes: u64) -> FetchReservation {
         let share = self.unless_kept(image, geometry, self.shares.take(&image.place, bytes)).await.flatten();
-        FetchReservation::new(self.lease(bytes).await, share)
+        self.reserve_with(share, bytes).await
+    }
+
+    /// Memory for a chunk by its share. Where it takes much, the rest is leased when all of it is there.
+    async fn reserve_with(&self, share: Option<PoolShare>, bytes: u64) -> FetchReservation {
+        let first = share.as_ref().map_or(bytes.min(self.pool.limit() / 4), PoolShare::bytes);
+        let lease = self.when_others_give_way(self.pool.lease(first)).await;
+        FetchReservation::new(lease, bytes.saturating_sub(first), share)
     }
 
     /// What one image may have under way at a time.
@@ -320,10 +328,10 @@ impl Chunks {
     }
 
     /// Waits for memory, for which chunks that are only partly read give way.
-    async fn lease(&self, bytes: u64) -> Lease {
-        let mut leasing = pin!(self.pool.lease(bytes));
-        if let Some(lease) = leasing.as_mut().now_or_never() {
-            return lease;
+    async fn when_others_give_way<T>(&self, leasing: impl Future<Output = T>) -> T {
+        let mut leasing = pin!(leasing);
+        if let Some(leased) = leasing.as_mut().now_or_never() {
+            return leased;
         }
         loop {
             let missing = self.pool.missing();
@@ -331,8 +339,8 @@ impl Chunks {
                 // Some more, for those who wait behind.
                 give_way(missing.max(self.pool.limit() / 4));
             }
-            if let Ok(lease) = timeout(AGAIN, &mut leasing).await {
-                return lease;
+            if let Ok(leased) = timeout(AGAIN, &mut leasing).await {
+                return leased;
             }
         }
     }

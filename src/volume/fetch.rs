@@ -304,6 +304,7 @@ impl Fetcher {
         let mut reservation = self.memory.reserve(if is_kept { &cached } else { object.place() }, bytes).await;
         let ranges: Vec<_> = pieces.iter().map(Piece::range).collect();
         if let Some(parts) = object.kept_parts(ranges.clone()).await {
+            self.memory.complete(&mut reservation).await;
             return Ok(Arrived { parts, shared: false, reservation });
         }
         if is_kept {
@@ -323,6 +324,7 @@ impl Fetcher {
             bulk.note(pieces.iter().map(|piece| piece.tag.leader.key().index).zip(parts.iter().cloned()).collect())
                 .await;
         }
+        self.memory.complete(&mut reservation).await;
         Ok(Arrived { parts, shared, reservation })
     }
 
@@ -331,7 +333,7 @@ impl Fetcher {
         let key = *leader.key();
         let bytes = self.image.block_bytes(key);
         // Taken before the stored bytes are: many who hold some while they wait for more could wait for each other.
-        let mut reservation = self.memory.reserve(&FetchPlace::cached(), bytes).await;
+        let mut reservation = self.memory.reserve_kept(bytes).await;
         if let Some(stored) = self.memory.take_stored(key) {
             let versions = stored.versions().cloned();
             let stored = FetchedBlock { bytes: stored.data.clone(), shared: true, packed: None };
@@ -350,7 +352,7 @@ impl Fetcher {
         let key = *leader.key();
         let bytes = self.image.block_bytes(key);
         // The stored bytes are seldom longer than the voxels.
-        let mut reservation = self.memory.reserve(&FetchPlace::cached(), bytes.saturating_mul(2)).await;
+        let mut reservation = self.memory.reserve_kept(bytes.saturating_mul(2)).await;
         if let Some(noted) = bulk.noted(key.index).await {
             let stored = FetchedBlock { bytes: noted, shared: false, packed: None };
             if let Ok(decoded) = decode(&self.memory, &self.image, key, stored).await {
@@ -434,9 +436,12 @@ impl Fetcher {
         let _under_way = self.enter(object, bytes).await?;
         let cached = FetchPlace::cached();
         let place = if plan::is_at_hand(object).await { &cached } else { object.place() };
-        let reservation = self.memory.reserve(place, whole.needed().saturating_add(bytes)).await;
+        let mut reservation = self.memory.reserve(place, whole.needed().saturating_add(bytes)).await;
         let fetched = object.whole_if_there(whole.limit, &whole.witness).await;
         let fetched = fetched.map_err(|error| VolumeError::Source(error.into()))?;
+        if fetched.is_some() {
+            self.memory.complete(&mut reservation).await;
+        }
         Ok(fetched.map(|fetched| (fetched.bytes, reservation)))
     }
 

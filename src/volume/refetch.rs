@@ -36,8 +36,9 @@ pub(super) async fn fetch_past_caches(
         let whole = match image.locate_to_fetch(key.level, key.index).await? {
             Placement::Absent { .. } => return Ok(None),
             Placement::Range { object, start, length } => {
-                let reservation = memory.reserve(object.place(), length.saturating_add(bytes)).await;
+                let mut reservation = memory.reserve(object.place(), length.saturating_add(bytes)).await;
                 let raw = fetch_parts(&object, start..start.saturating_add(length)).await?;
+                memory.complete(&mut reservation).await;
                 return Ok(Some((raw, None, reservation, object)));
             }
             Placement::Whole { object, limit, witness } => Whole::new(object, limit, witness),
@@ -45,8 +46,11 @@ pub(super) async fn fetch_past_caches(
                 Whole::packed(object, compression, limit, witness)
             }
         };
-        let reservation = memory.reserve(whole.object.place(), whole.needed().saturating_add(bytes)).await;
+        let mut reservation = memory.reserve(whole.object.place(), whole.needed().saturating_add(bytes)).await;
         let fetched = whole.object.whole_if_there(whole.limit, &whole.witness).await?;
+        if fetched.is_some() {
+            memory.complete(&mut reservation).await;
+        }
         Ok::<_, SourceError>(fetched.map(|fetched| (fetched.bytes, whole.packed, reservation, whole.object)))
     });
     let (raw, packed, mut reservation, object) = match fetched.await {

@@ -14,7 +14,7 @@ use super::kept::{self, BlockVersions};
 use super::parts::parts;
 use super::rule::{HalvedRanges, downsample};
 use super::{ComputedLevel, KeptLevels};
-use crate::cache::{FetchPlace, Held, Lease};
+use crate::cache::{Held, Lease};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
 use crate::task;
 use crate::volume::VolumeError;
@@ -109,14 +109,14 @@ impl Work<'_> {
         if let Some(bulk) = self.bulk.filter(|_| is_certain) {
             bulk.note(vec![(index, voxels.clone())]).await;
         }
-        let lease = self.blocks.memory().reserve(&FetchPlace::cached(), bytes).await.lease;
+        let lease = self.blocks.memory().reserve_kept(bytes).await.lease;
         Ok(Held::new(voxels, lease).of_versions(versions))
     }
 
     /// The block where the journal of a copy has it.
     async fn noted(&self, bytes: u64) -> Option<Held> {
         let bulk = self.bulk.filter(|bulk| bulk.journal.has(self.key.index))?;
-        let lease = self.blocks.memory().reserve(&FetchPlace::cached(), bytes).await.lease;
+        let lease = self.blocks.memory().reserve_kept(bytes).await.lease;
         let noted = bulk.noted(self.key.index).await.filter(|noted| noted.len() as u64 == bytes);
         if noted.is_none() {
             bulk.forget(self.key.index).await;
@@ -130,7 +130,7 @@ impl Work<'_> {
         let levels = self.image.computed();
         let versions = kept::believed(&*self.image.source, levels, level, index).await?;
         let place = kept.place(levels, level, index, &versions, bytes)?;
-        let lease = self.blocks.memory().reserve(&FetchPlace::cached(), bytes).await.lease;
+        let lease = self.blocks.memory().reserve_kept(bytes).await.lease;
         let voxels = kept.read(&place).await.filter(|voxels| voxels.len() as u64 == bytes)?;
         Some(Held::new(voxels, lease).of_versions(Some(versions)))
     }
