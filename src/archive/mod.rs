@@ -74,6 +74,9 @@ impl Healable for OpenFailure {
 
 /// Finds and opens the source of an image.
 pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, OpenFailure> {
+    // All channels of a file or store change together.
+    let all = SourceSpec { channel: None, first_level: None, ..spec.clone() };
+    let remote = &remote.of_source(&format!("{} {}", spec.kind.address(), all.digest()));
     healed(|| attempt(remote, spec)).await
 }
 

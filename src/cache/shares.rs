@@ -303,7 +303,7 @@ mod tests {
         let mut small = fill(&shares, &host(1), 100);
         let _silent = fill(&shares, &host(3), 100);
         let large_place = host(2);
-        let mut large = Box::pin(shares.take(&large_place, 4000));
+        let mut large = Box::pin(shares.take(&large_place, 1500));
         assert!(large.as_mut().now_or_never().is_none());
         for _ in 0..100 {
             if large.as_mut().now_or_never().is_some() {

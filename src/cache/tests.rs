@@ -40,7 +40,7 @@ fn host(number: u64) -> FetchPlace {
     FetchPlace::host(&format!("host-{number}"))
 }
 
-const SIZES: [u64; 9] = [1, MIB, 4 * MIB, 8 * MIB, 10 * MIB, 16 * MIB, 28 * MIB, 33 * MIB, 65 * MIB];
+const SIZES: [u64; 9] = [1, MIB, 4 * MIB, 8 * MIB, 10 * MIB, 16 * MIB, 28 * MIB, 33 * MIB, 60 * MIB];
 
 #[test]
 fn a_silent_host_keeps_no_other_place_waiting_however_large_its_reads_are_and_those_of_the_others() {
@@ -75,6 +75,15 @@ fn small_reads_go_on_beside_several_silent_hosts_with_large_ones() {
     let silent: Vec<_> = waiting.iter_mut().filter_map(|one| one.as_mut().now_or_never()).collect();
     assert!(silent.len() >= 4, "{} could begin", silent.len());
     assert!(pool.reads(&FetchPlace::here("/"), 4 * MIB));
+}
+
+#[tokio::test]
+async fn what_exceeds_the_pool_by_far_waits_a_moment_for_others_and_no_longer() {
+    let pool = Pool::new(28 * MIB);
+    let (silent, place) = (host(0), host(1));
+    let _silent = pool.reserve(&silent, 300 * MIB).await;
+    let mut reservation = pool.reserve(&place, 300 * MIB).await;
+    tokio::time::timeout(Duration::from_secs(20), reservation.complete(&pool.budget)).await.unwrap();
 }
 
 #[tokio::test]

@@ -274,6 +274,15 @@ impl SourceKind {
         }
     }
 
+    /// Where its files are, for names and messages.
+    pub fn address(&self) -> String {
+        match self {
+            SourceKind::Idr { files, .. } | SourceKind::Empiar { files, .. } => files.to_string(),
+            SourceKind::Dm3 { files } | SourceKind::Tiff { files } | SourceKind::Mrc { files } => files.to_string(),
+            SourceKind::Precomputed { url } | SourceKind::N5 { url } | SourceKind::Zarr { url } => url.to_string(),
+        }
+    }
+
     /// Whether some of its bytes are in files of this machine.
     pub fn has_local_files(&self) -> bool {
         match self {

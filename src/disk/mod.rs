@@ -254,6 +254,18 @@ impl Disk {
         }
     }
 
+    /// Why nothing is kept for a while, where that was found: the disk is full or cannot be written.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.store().trouble()
+    }
+
+    /// The bound in bytes.
+    #[must_use]
+    pub fn bound(&self) -> u64 {
+        self.store().bound
+    }
+
     /// What the store holds. Blocks on the disk.
     ///
     /// # Errors

@@ -43,6 +43,8 @@ pub struct DiskStore {
     warned: AtomicBool,
     unreadable: AtomicBool,
     silent: AtomicBool,
+    /// Why nothing is written for a while.
+    trouble: Mutex<Option<String>>,
 }
 
 /// What was asked for and is not in the index yet, by object, each with the sequence it was asked at.
@@ -82,6 +84,7 @@ impl DiskStore {
             warned: AtomicBool::new(false),
             unreadable: AtomicBool::new(false),
             silent: AtomicBool::new(false),
+            trouble: Mutex::default(),
         };
         if access == FolderAccess::ReadOnly && folder::is_closed_to_us(&store.folder) {
             let folder = store.folder.display();
@@ -108,6 +111,16 @@ impl DiskStore {
         } else {
             tracing::warn!("the cache in {folder} cannot be written, cache writes are paused: {reason}");
         }
+    }
+
+    /// Notes why nothing is written for a while, or that it is again.
+    pub fn note_trouble(&self, reason: Option<String>) {
+        *self.trouble.lock() = reason;
+    }
+
+    /// Why nothing is written for a while, where that is so.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
     }
 
     /// Says once that what is kept cannot be read, and why.

@@ -120,6 +120,9 @@ impl DiskWriter {
             let is_done = if last || self.paused.is_none_or(|until| Instant::now() >= until) {
                 self.paused = None;
                 let applied = self.apply(batch, last);
+                if applied.is_ok() {
+                    self.store.note_trouble(None);
+                }
                 applied.map_err(|failure| self.fail(failure)).is_ok()
             } else {
                 false
@@ -160,6 +163,7 @@ impl DiskWriter {
             active.trim();
         }
         self.store.warn(&trouble);
+        self.store.note_trouble(Some(trouble.to_string()));
         self.paused = Some(Instant::now() + PAUSE);
     }
 

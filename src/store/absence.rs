@@ -174,6 +174,7 @@ impl Witness {
                 if let Ok(document) = remote.object(location) {
                     document.forget();
                 }
+                remote.found_changed();
                 unlike("changed at the origin; remount")
             }
             Err(Cause::NotFound | Cause::Gone(_)) => unlike("is absent as well: the archive may be moving"),

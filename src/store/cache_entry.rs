@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::cache_policy::CachePolicy;
 use super::entry_metadata::{Absent, EntryMetadata, Present, Timestamp, WholeBody};
 use super::range_store::{Extent, RangeStore, Unavailable};
+use super::source_change::SourceChange;
 use crate::remote::{Cause, Fetched, Pin, RangeRequest};
 
 /// How long an origin that could not revalidate what is kept is not asked to again.
@@ -25,6 +26,8 @@ pub(super) struct CacheEntry {
     disk: Arc<dyn RangeStore>,
     key: String,
     policy: CachePolicy,
+    /// Changes of the source that it is a part of, where it is one of a source.
+    source: Option<Arc<SourceChange>>,
     state: Mutex<State>,
     /// Held while the origin is asked whether it still has what is kept, so that it is asked once.
     pub(super) confirming: tokio::sync::Mutex<()>,
@@ -70,13 +73,21 @@ pub(super) struct KnownEntry {
 
 impl CacheEntry {
     /// `key`: what tells the object from all others.
-    pub(super) fn new(disk: Arc<dyn RangeStore>, key: String, policy: CachePolicy) -> Self {
-        CacheEntry { disk, key, policy, state: Mutex::default(), confirming: tokio::sync::Mutex::default() }
+    pub(super) fn new(
+        disk: Arc<dyn RangeStore>,
+        key: String,
+        policy: CachePolicy,
+        source: Option<Arc<SourceChange>>,
+    ) -> Self {
+        CacheEntry { disk, key, policy, source, state: Mutex::default(), confirming: tokio::sync::Mutex::default() }
     }
 
     /// What is known, from the disk's metadata where this is the first touch. A disk that cannot tell now is asked again at
     /// the next one.
     pub(super) async fn look(&self, pin: &Pin) -> KnownEntry {
+        if let Some(source) = &self.source {
+            source.look().await;
+        }
         if !self.has_looked()
             && let Ok(bytes) = self.disk.metadata_soon(&self.key).await
         {
@@ -87,6 +98,9 @@ impl CacheEntry {
 
     /// The same for whoever may wait on the thread.
     pub(super) fn known(&self, pin: &Pin) -> KnownEntry {
+        if let Some(source) = &self.source {
+            source.look_now();
+        }
         if !self.has_looked()
             && let Ok(bytes) = self.disk.metadata(&self.key)
         {
@@ -100,9 +114,19 @@ impl CacheEntry {
         let state = self.state.lock();
         KnownEntry {
             metadata: state.metadata.clone(),
-            believed: state.believed || self.policy.offline,
+            believed: self.is_believed(&state) || self.policy.offline,
             renewed: state.renewed,
         }
+    }
+
+    /// Whether what is known was not found to be in doubt since, by what became of others of its source.
+    fn is_believed(&self, state: &State) -> bool {
+        state.believed && !state.metadata.as_ref().is_some_and(|metadata| self.is_doubted(metadata))
+    }
+
+    fn is_doubted(&self, metadata: &EntryMetadata) -> bool {
+        let since = self.source.as_ref().and_then(|source| source.since());
+        since.is_some_and(|since| metadata.at() < since.time())
     }
 
     fn has_looked(&self) -> bool {
@@ -215,6 +239,12 @@ impl CacheEntry {
         let mut state = self.state.lock();
         if state.renewed != known.renewed {
             return true;
+        }
+        // Where it was in doubt, so are the others of its source.
+        if let (Some(source), Some(metadata)) = (&self.source, &known.metadata)
+            && !self.is_doubted(metadata)
+        {
+            source.note();
         }
         let old = pin.version().and_then(|version| version.id());
         // Rather too much than what is known to be of an old version.
@@ -331,7 +361,7 @@ impl CacheEntry {
             _ => false,
         };
         match metadata.write() {
-            Some(bytes) if same && state.believed => self.disk.restore_metadata(&self.key, bytes.into()),
+            Some(bytes) if same && self.is_believed(state) => self.disk.restore_metadata(&self.key, bytes.into()),
             Some(bytes) => self.disk.set_metadata(&self.key, bytes.into()),
             None => {}
         }

@@ -17,6 +17,7 @@ mod object;
 mod range_store;
 mod remote;
 mod seen;
+mod source_change;
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,12 @@
 //! What all objects share: the ways to their origins, memory, counters, and where what is fetched is kept.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::believed::{Believed, Unconfirmed};
@@ -15,6 +17,7 @@ use super::handle::Handle;
 use super::object::Object;
 use super::range_store::RangeStore;
 use super::seen::SeenVersions;
+use super::source_change::SourceChange;
 use crate::cache::Desk;
 use crate::hex::hex;
 use crate::remote::{Cause, Credentials, LimitsByHost, Location, Origins, RemoteError};
@@ -25,6 +28,8 @@ use crate::stats::Stats;
 pub struct Remote {
     shared: Arc<Shared>,
     policy: CachePolicy,
+    /// Changes of the source whose objects are asked for.
+    source: Option<Arc<SourceChange>>,
 }
 
 #[derive(Debug)]
@@ -34,6 +39,7 @@ struct Shared {
     seen: Arc<SeenVersions>,
     desk: Arc<Desk>,
     believed: Believed,
+    sources: Mutex<HashMap<String, Arc<SourceChange>>>,
 }
 
 impl Remote {
@@ -52,8 +58,27 @@ impl Remote {
     ) -> Result<Self, RemoteError> {
         let origins = Origins::new(limits, timeout, Arc::clone(&stats))?;
         let desk = Arc::new(Desk::of(policy.memory));
-        let shared = Shared { origins, stats, seen: Arc::default(), desk, believed: Believed::default() };
-        Ok(Remote { shared: Arc::new(shared), policy })
+        let (seen, believed, sources) = Default::default();
+        let shared = Shared { origins, stats, seen, desk, believed, sources };
+        Ok(Remote { shared: Arc::new(shared), policy, source: None })
+    }
+
+    /// The same for objects that are parts of one source, which `name` tells from all others: where one of them is found to be
+    /// another one than before, nothing that was kept of the others by then is believed without asking, nor by who comes later.
+    pub fn of_source(&self, name: &str) -> Remote {
+        let source = self.policy.disk.as_ref().map(|disk| {
+            let key = format!("{name} changes");
+            let new = || Arc::new(SourceChange::new(disk.clone(), key.clone()));
+            self.shared.sources.lock().entry(key.clone()).or_insert_with(new).clone()
+        });
+        Remote { source, ..self.clone() }
+    }
+
+    /// Notes that a document of the source is another one than before.
+    pub(super) fn found_changed(&self) {
+        if let Some(source) = &self.source {
+            source.note_once();
+        }
     }
 
     /// Memory for documents.
@@ -135,7 +160,8 @@ impl Remote {
         let origin = self.shared.origins.origin(location)?;
         // What is on this machine is not kept twice, and can be read without a network.
         let disk = self.policy.disk.as_ref().filter(|_| !origin.is_local());
-        let kept = disk.map(|disk| CacheEntry::new(disk.clone(), key(location), self.policy.clone()));
+        let kept =
+            disk.map(|disk| CacheEntry::new(disk.clone(), key(location), self.policy.clone(), self.source.clone()));
         Ok(Object::new(Handle {
             offline: self.policy.offline && !origin.is_local(),
             origin,

@@ -20,6 +20,9 @@ pub enum VolumeError {
         "it was fetched but is not kept: the cache is too small, its disk is full or cannot be written, or its origin tells no versions"
     )]
     NotKept,
+    /// It would be fetched to be kept on disk, and cannot be kept.
+    #[error("neither this nor more is fetched, because it cannot be kept: {0}")]
+    NoRoom(String),
     /// It is not fetched any more, because who wanted it has given up.
     #[error("it was given up")]
     GivenUp,

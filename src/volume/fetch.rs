@@ -300,8 +300,8 @@ impl Fetcher {
         (voxels, is_kept): (u64, bool),
     ) -> Result<Arrived, RemoteError> {
         let bytes = (range.end - range.start).saturating_add(voxels);
-        let cached = FetchPlace::cached();
-        let mut reservation = self.memory.reserve(if is_kept { &cached } else { object.place() }, bytes).await;
+        let place = if is_kept { FetchPlace::cached() } else { object.place().clone() };
+        let mut reservation = self.memory.reserve(&place, bytes).await;
         let ranges: Vec<_> = pieces.iter().map(Piece::range).collect();
         if let Some(parts) = object.kept_parts(ranges.clone()).await {
             self.memory.complete(&mut reservation).await;
@@ -439,10 +439,9 @@ impl Fetcher {
         let mut reservation = self.memory.reserve(place, whole.needed().saturating_add(bytes)).await;
         let fetched = object.whole_if_there(whole.limit, &whole.witness).await;
         let fetched = fetched.map_err(|error| VolumeError::Source(error.into()))?;
-        if fetched.is_some() {
-            self.memory.complete(&mut reservation).await;
-        }
-        Ok(fetched.map(|fetched| (fetched.bytes, reservation)))
+        let Some(fetched) = fetched else { return Ok(None) };
+        self.memory.complete(&mut reservation).await;
+        Ok(Some((fetched.bytes, reservation)))
     }
 
     /// Fetches a block once more whose bytes do not decode.

@@ -2,7 +2,7 @@
 
 mod computed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::StreamExt;
@@ -30,6 +30,9 @@ const BATCH: u64 = 16 << 20;
 /// Of all images, KiB that may be fetched and not be written yet: the disk drops what comes much faster than it writes.
 const UNWRITTEN: u32 = 48 << 10;
 
+/// One part in so many of the cache is not counted on: its segments are not full, and what is wanted must not push itself out.
+const PART_FREE: u64 = 8;
+
 /// How often bytes are fetched that the disk dropped.
 const ATTEMPTS: u32 = 3;
 
@@ -46,13 +49,18 @@ pub struct WarmProgress {
     pub local: AtomicU64,
     /// Those that the archive does not have, by dataset.
     pub absent: Mutex<BTreeMap<String, u64>>,
+    /// Bytes that are wanted and kept, with those that are on their way.
+    held: AtomicU64,
+    /// Of which images no more is fetched because it cannot be kept; `None` stands for all.
+    stopped: Mutex<BTreeSet<Option<u32>>>,
     unwritten: Semaphore,
 }
 
 impl Default for WarmProgress {
     fn default() -> Self {
-        let ((blocks, found, local), absent) = Default::default();
-        WarmProgress { blocks, found, local, absent, unwritten: Semaphore::new(UNWRITTEN as usize) }
+        let ((blocks, found, local, held), absent, stopped) = Default::default();
+        let unwritten = Semaphore::new(UNWRITTEN as usize);
+        WarmProgress { blocks, found, local, absent, held, stopped, unwritten }
     }
 }
 
@@ -62,6 +70,37 @@ impl WarmProgress {
             *self.absent.lock().entry(image.dataset().to_owned()).or_default() += blocks;
         }
     }
+
+    /// Whether it was told that no more of the image is fetched.
+    fn is_stopped(&self, image: &Image) -> bool {
+        let stopped = self.stopped.lock();
+        stopped.contains(&None) || stopped.contains(&Some(image.number))
+    }
+
+    /// Has no more fetched of an image, or of all; `error` stands for all that is left, unless that was told.
+    fn stop(&self, image: Option<u32>, block: CellIndex, error: VolumeError) -> Option<BlockFailure> {
+        let mut stopped = self.stopped.lock();
+        (!stopped.contains(&None) && stopped.insert(image)).then_some((block, error))
+    }
+
+    /// Counts bytes that are to be kept, or says why they cannot be: they would push out what was wanted as well.
+    fn hold(&self, bytes: u64, disk: &Disk) -> Result<(), VolumeError> {
+        let most = disk.bound() - disk.bound() / PART_FREE;
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if held <= most {
+            return Ok(());
+        }
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+        Err(VolumeError::NoRoom(format!(
+            "{} of what is wanted take all of a cache of {}, and more would push them out; give a larger --cache-size",
+            mib(held - bytes),
+            mib(disk.bound())
+        )))
+    }
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64)
 }
 
 /// A block whose bytes could not be had or kept.
@@ -81,18 +120,27 @@ pub async fn warm(
     disk: &Disk,
     progress: &WarmProgress,
 ) -> Vec<BlockFailure> {
+    if progress.is_stopped(image) {
+        return Vec::new();
+    }
     let located = join_all(blocks.iter().map(|&block| image.locate(level, block))).await;
     let mut failures = Vec::new();
-    let (mut pieces, mut jobs, mut found, mut local, mut absent) = (Vec::new(), Vec::new(), 0, 0, 0);
+    let (mut pieces, mut jobs, mut found, mut local, mut absent, mut held) = (Vec::new(), Vec::new(), 0, 0, 0, 0);
     for (&block, placement) in blocks.iter().zip(located) {
         match placement {
             Ok(Placement::Absent { .. }) => (found, absent) = (found + 1, absent + 1),
             Ok(placement) if placement.is_local() => local += 1,
             Ok(Placement::Range { object, start, length }) => {
                 let piece = Piece { object, start, length, tag: block };
-                if piece.is_kept() { found += 1 } else { pieces.push(piece) }
+                if piece.is_kept() {
+                    (found, held) = (found + 1, held + piece.length);
+                } else {
+                    pieces.push(piece);
+                }
             }
-            Ok(Placement::Whole { object, .. } | Placement::Packed { object, .. }) if is_kept(&object) => found += 1,
+            Ok(Placement::Whole { object, .. } | Placement::Packed { object, .. }) if is_kept(&object) => {
+                (found, held) = (found + 1, held + length_kept(&object));
+            }
             Ok(Placement::Whole { object, limit, witness } | Placement::Packed { object, limit, witness, .. }) => {
                 jobs.push(Job::Whole { object, limit, witness, block })
             }
@@ -102,21 +150,47 @@ pub async fn warm(
     progress.found.fetch_add(found, Ordering::Relaxed);
     progress.local.fetch_add(local, Ordering::Relaxed);
     progress.count_absent(image, absent);
+    progress.held.fetch_add(held, Ordering::Relaxed);
     progress.blocks.fetch_add(found + local + failures.len() as u64, Ordering::Relaxed);
     jobs.extend(join(pieces, JOINED).into_iter().map(Job::Range));
-    for batch in batches(jobs) {
-        let kib = u32::try_from(batch.iter().map(Job::bytes).sum::<u64>().div_ceil(1024)).unwrap_or(u32::MAX);
+    // Small ones where little can be kept, so that it is noticed in time that there is no more room.
+    for batch in batches(jobs, BATCH.min(disk.bound() / PART_FREE)) {
+        let Some(first) = batch.first().and_then(Job::first) else { continue };
+        let bytes = batch.iter().map(Job::bytes).fold(0, u64::saturating_add);
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         // Never closed, and without a permit only more would have to be fetched again.
         let _permit = progress.unwritten.acquire_many(kib.min(UNWRITTEN)).await;
+        if progress.is_stopped(image) {
+            break;
+        }
+        if let Err(error) = progress.hold(bytes, disk) {
+            failures.extend(progress.stop(None, first, error));
+            break;
+        }
         let mut left = batch;
         for attempt in 1..=ATTEMPTS {
+            let (before, is_single) = (left.len(), left.len() == 1);
             let again = run(image, left, disk, progress, &mut failures).await;
-            if again.is_empty() || attempt == ATTEMPTS {
+            if again.is_empty() {
+                break;
+            }
+            if let Some(reason) = disk.trouble() {
+                failures.extend(progress.stop(None, first, VolumeError::NoRoom(reason)));
+                break;
+            }
+            // What nothing is kept of at all will not be the next time either.
+            if again.len() == before && (!is_single || attempt > 1) {
+                failures.extend(progress.stop(Some(image.number), first, VolumeError::NotKept));
+                break;
+            }
+            if attempt == ATTEMPTS {
                 failures.extend(again.iter().flat_map(Job::not_kept).map(|block| (block, VolumeError::NotKept)));
                 break;
             }
             left = again;
         }
+        // The jobs told what their bytes are at most.
+        progress.held.fetch_sub(bytes, Ordering::Relaxed);
     }
     failures
 }
@@ -142,7 +216,9 @@ async fn run(
     let mut again = Vec::new();
     for (job, result) in fetched {
         match result {
-            Ok(_) if job.not_kept().is_empty() => {}
+            Ok(_) if job.not_kept().is_empty() => {
+                progress.held.fetch_add(job.kept(), Ordering::Relaxed);
+            }
             Ok(_) => again.push(job),
             Err(error) => {
                 let error = VolumeError::Source(SourceError::from(error));
@@ -154,14 +230,14 @@ async fn run(
     again
 }
 
-/// Jobs of about [`BATCH`] bytes together.
-fn batches(jobs: Vec<Job>) -> Vec<Vec<Job>> {
+/// Jobs of about `most` bytes together.
+fn batches(jobs: Vec<Job>, most: u64) -> Vec<Vec<Job>> {
     let mut batches: Vec<Vec<Job>> = Vec::new();
-    let mut bytes = BATCH;
+    let mut bytes = most;
     for job in jobs {
         bytes = bytes.saturating_add(job.bytes());
         match batches.last_mut() {
-            Some(last) if bytes <= BATCH => last.push(job),
+            Some(last) if bytes <= most => last.push(job),
             _ => {
                 bytes = job.bytes();
                 batches.push(vec![job]);
@@ -175,6 +251,14 @@ fn is_kept(object: &Object) -> bool {
     match object.kept_whole() {
         CachedExtent::Present { length, kept } => length == kept,
         CachedExtent::Unknown => false,
+    }
+}
+
+/// Bytes of an object that is kept as a whole.
+fn length_kept(object: &Object) -> u64 {
+    match object.kept_whole() {
+        CachedExtent::Present { length, .. } => length,
+        CachedExtent::Unknown => 0,
     }
 }
 
@@ -200,6 +284,22 @@ impl Job {
         match self {
             Job::Range(request) => request.end - request.start,
             Job::Whole { limit, .. } => *limit,
+        }
+    }
+
+    /// Bytes of one that is kept.
+    fn kept(&self) -> u64 {
+        match self {
+            Job::Range(_) => self.bytes(),
+            Job::Whole { object, .. } => length_kept(object),
+        }
+    }
+
+    /// Its first block.
+    fn first(&self) -> Option<CellIndex> {
+        match self {
+            Job::Range(request) => request.pieces.first().map(|piece| piece.tag),
+            Job::Whole { block, .. } => Some(*block),
         }
     }
 

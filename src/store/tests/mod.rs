@@ -2,6 +2,7 @@
 
 mod absence;
 mod cache_policy;
+mod changes;
 mod checksums;
 mod conformance;
 mod endings;

@@ -71,7 +71,7 @@ async fn what_is_kept_of_an_object_that_is_gone_is_still_read_unless_it_is_doubt
 async fn an_absence_that_was_asked_for_before_the_object_came_is_not_kept() {
     let machine = Machine::new(|_, _| vec![Act::Close]).await;
     let policy = CachePolicy { disk: Some(Arc::new(machine.disk.clone())), ..CachePolicy::default() };
-    let (kept, pin) = (CacheEntry::new(Arc::new(machine.disk.clone()), "o".to_owned(), policy), Pin::default());
+    let (kept, pin) = (CacheEntry::new(Arc::new(machine.disk.clone()), "o".to_owned(), policy, None), Pin::default());
     let known = kept.known(&pin);
     let version = ObjectVersion { etag: Some("\"v\"".to_owned()), last_modified: None, total: Some(5) };
     pin.settle(version, &RangeRequest::Whole(5), b"bytes").unwrap();

@@ -24,6 +24,9 @@ pub async fn warm_computed(
 ) -> Vec<BlockFailure> {
     let mut failures = Vec::new();
     for batch in blocks.chunks(BATCH) {
+        if progress.is_stopped(image) {
+            break;
+        }
         let mut missing = Vec::with_capacity(batch.len());
         for &block in batch {
             if image.has_computed(level, vec![block]).await {
@@ -43,10 +46,19 @@ pub async fn warm_computed(
             }
         }
         flush(disk).await;
+        let (count, mut not_kept) = (made.len(), Vec::new());
         for block in made {
             if !image.has_computed(level, vec![block]).await {
-                failures.push((block, VolumeError::NotKept));
+                not_kept.push(block);
             }
+        }
+        let Some(&first) = not_kept.first() else { continue };
+        match disk.trouble() {
+            Some(reason) => failures.extend(progress.stop(None, first, VolumeError::NoRoom(reason))),
+            None if count > 1 && not_kept.len() == count => {
+                failures.extend(progress.stop(Some(image.number), first, VolumeError::NotKept));
+            }
+            None => failures.extend(not_kept.into_iter().map(|block| (block, VolumeError::NotKept))),
         }
     }
     failures
