@@ -26,7 +26,7 @@ mrcfile = pytest.importorskip("mrcfile")
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
 FLOATS = ["float16", "float32", "float64"]
 CODECS = [None, None, "deflate", "adobe_deflate", "lzw", "packbits", "zstd"]
-PREDICTED = ["deflate", "adobe_deflate", "lzw", "zstd"]
+PREDICTED = ["deflate", "adobe_deflate", "lzw", "packbits", "zstd"]
 
 
 def voxels_of(rng, dtype, seed, flat=False):
