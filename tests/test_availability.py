@@ -150,6 +150,36 @@ def test_a_silent_host_costs_the_others_nothing(volumes, tmp_path, memory):
         readers.join()
 
 
+@pytest.mark.parametrize("memory", ["64M", "128M"])
+@pytest.mark.parametrize("kind", ["blocks", "chunks"])
+def test_a_host_that_falls_silent_in_a_large_read_costs_the_others_nothing(tmp_path, volumes, kind, memory):
+    """Blocks, or chunks of a view, that are more than half of the memory."""
+    root, made = volumes
+    large = reference_volumes.zarr_group(
+        tmp_path, "large", shape=(256, 256, 512), dtype="u1", chunks=(256, 256, 256) if kind == "blocks" else (64, 64, 64), levels=1, seed=11)
+    with Origin(tmp_path) as silent, Origin(tmp_path) as other, Origin(root) as third:
+        sources = {"silent": at(large, silent.url), "large": at(large, other.url),
+                   "small": at(made["cached"], third.url), "local": at(made["local"], str(root))}
+        with mounted(tmp_path, configuration(sources), memory=memory, timeout=TIMEOUT) as mount:
+            for name in sources:
+                os.listdir(mount / name / "em.zarr" / "s0")
+            view = "em.zarr" if kind == "blocks" else "em.chunk-256x256x512.zarr"
+            os.listdir(mount / "silent" / view / "s0"), os.listdir(mount / "large" / view / "s0")
+            silent.fault = lambda request: None if kind == "chunks" and request.path.endswith("/0/0/0") else Fault("silent")
+            readers = Readers([mount / "silent" / view / "s0" / "0" / "0" / "0"])
+            time.sleep(1)
+            for name in ("local", "small"):
+                found = soon(f"a {name} chunk", lambda name=name: voxels(mount / name / "em.zarr" / "s0"))
+                np.testing.assert_array_equal(found, made["local" if name == "local" else "cached"].levels[0][:64, :64, :64])
+            found = soon("a large chunk", (mount / "large" / view / "s0" / "0" / "0" / "0").read_bytes)
+            shape = (256, 256, 256 if kind == "blocks" else 512)
+            np.testing.assert_array_equal(np.frombuffer(found, "u1").reshape(shape), large.levels[0][:, :, :shape[2]])
+            assert readers.waiting() == 1, "it waited for nothing"
+            assert mount.rss() <= (int(memory[:-1]) << 20) + OVERHEAD, f"{mount.rss() >> 20} MiB resident"
+            mount.unmount()
+        readers.join()
+
+
 def test_an_image_without_a_window_is_opened_beside_a_silent_host(volumes, tmp_path):
     root, made = volumes
     measured = reference_volumes.zarr_group(tmp_path, "measured", shape=(40, 50, 60), dtype="<u2", chunks=(64, 64, 64), levels=1, seed=9)

@@ -260,10 +260,13 @@ impl Disk {
         self.store().trouble()
     }
 
-    /// The bound in bytes.
+    /// Bytes that all that is kept may take: the bound, or less where the disk has no room for that. Blocks on the disk.
     #[must_use]
-    pub fn bound(&self) -> u64 {
-        self.store().bound
+    pub fn room(&self) -> u64 {
+        let folder = self.folder();
+        let possible = folder::files(folder).ok().zip(folder::usable_bytes(folder).ok());
+        let possible = possible.map(|((kept, _), usable)| u64::try_from(i128::from(kept) + usable).unwrap_or(0));
+        self.store().bound.min(possible.unwrap_or(u64::MAX))
     }
 
     /// What the store holds. Blocks on the disk.

@@ -33,7 +33,7 @@ pub(super) async fn run(handle: &Handle, kept: &CacheEntry, ask: &RangeRequest) 
         let known = kept.look(handle.origin.pin()).await;
         match answer(handle, kept, &known, ask).await {
             Err(error) if may_start_anew(&error, handle, kept, &known, &mut renewals).await => {}
-            answer => return answer,
+            answer => return answer.map_err(|error| kept.advised(error)),
         }
     }
 }
@@ -55,7 +55,7 @@ pub(super) async fn past_caches(
         };
         match replace.await {
             Err(error) if may_start_anew(&error, handle, kept, &known, &mut renewals).await => {}
-            answer => return answer,
+            answer => return answer.map_err(|error| kept.advised(error)),
         }
     }
 }

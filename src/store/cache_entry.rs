@@ -16,7 +16,7 @@ use super::cache_policy::CachePolicy;
 use super::entry_metadata::{Absent, EntryMetadata, Present, Timestamp, WholeBody};
 use super::range_store::{Extent, RangeStore, Unavailable};
 use super::source_change::SourceChange;
-use crate::remote::{Cause, Fetched, Pin, RangeRequest};
+use crate::remote::{Cause, Fetched, Pin, RangeRequest, RemoteError};
 
 /// How long an origin that could not revalidate what is kept is not asked to again.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -260,6 +260,16 @@ impl CacheEntry {
         state.renewed = state.renewed.saturating_add(1);
         pin.reset();
         true
+    }
+
+    /// An error with what is to be done, where it is more than to mount again: what changed cannot be noted for the next mount.
+    pub(super) fn advised(&self, mut error: RemoteError) -> RemoteError {
+        if let Cause::Changed(how) = &mut error.cause
+            && !self.disk.is_writable()
+        {
+            how.push_str("; with --revalidate, because the cache cannot be written");
+        }
+        error
     }
 
     /// Marks bytes as given out, unless the object was found to be another than `known` meanwhile.

@@ -84,17 +84,17 @@ impl WarmProgress {
     }
 
     /// Counts bytes that are to be kept, or says why they cannot be: they would push out what was wanted as well.
-    fn hold(&self, bytes: u64, disk: &Disk) -> Result<(), VolumeError> {
-        let most = disk.bound() - disk.bound() / PART_FREE;
+    fn hold(&self, bytes: u64, room: u64) -> Result<(), VolumeError> {
+        let most = room - room / PART_FREE;
         let held = self.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         if held <= most {
             return Ok(());
         }
         self.held.fetch_sub(bytes, Ordering::Relaxed);
         Err(VolumeError::NoRoom(format!(
-            "{} of what is wanted take all of a cache of {}, and more would push them out; give a larger --cache-size",
+            "{} of what is wanted fill the {} that the cache may take, and more would push them out; give it a larger --cache-size or disk",
             mib(held - bytes),
-            mib(disk.bound())
+            mib(room)
         )))
     }
 }
@@ -154,7 +154,8 @@ pub async fn warm(
     progress.blocks.fetch_add(found + local + failures.len() as u64, Ordering::Relaxed);
     jobs.extend(join(pieces, JOINED).into_iter().map(Job::Range));
     // Small ones where little can be kept, so that it is noticed in time that there is no more room.
-    for batch in batches(jobs, BATCH.min(disk.bound() / PART_FREE)) {
+    let room = room(disk).await;
+    for batch in batches(jobs, BATCH.min(room / PART_FREE)) {
         let Some(first) = batch.first().and_then(Job::first) else { continue };
         let bytes = batch.iter().map(Job::bytes).fold(0, u64::saturating_add);
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
@@ -163,7 +164,7 @@ pub async fn warm(
         if progress.is_stopped(image) {
             break;
         }
-        if let Err(error) = progress.hold(bytes, disk) {
+        if let Err(error) = progress.hold(bytes, room) {
             failures.extend(progress.stop(None, first, error));
             break;
         }
@@ -270,6 +271,12 @@ async fn fetch(job: &Job) -> Result<bool, RemoteError> {
             object.whole_if_there(*limit, witness).await.map(|fetched| fetched.is_some())
         }
     }
+}
+
+async fn room(disk: &Disk) -> u64 {
+    let disk = disk.clone();
+    // Fails only where the thread panics; that there is too little is noticed later then.
+    tokio::task::spawn_blocking(move || disk.room()).await.unwrap_or(u64::MAX)
 }
 
 async fn flush(disk: &Disk) {
