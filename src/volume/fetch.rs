@@ -438,8 +438,7 @@ impl Fetcher {
         let place = if plan::is_at_hand(object).await { &cached } else { object.place() };
         let mut reservation = self.memory.reserve(place, whole.needed().saturating_add(bytes)).await;
         let fetched = object.whole_if_there(whole.limit, &whole.witness).await;
-        let fetched = fetched.map_err(|error| VolumeError::Source(error.into()))?;
-        let Some(fetched) = fetched else { return Ok(None) };
+        let Some(fetched) = fetched.map_err(|error| VolumeError::Source(error.into()))? else { return Ok(None) };
         self.memory.complete(&mut reservation).await;
         Ok(Some((fetched.bytes, reservation)))
     }
