@@ -410,5 +410,5 @@ def test_each_channel_of_chunks_that_are_pictures_of_several_is_what_tensorstore
                 assert off.max() == 0
             else:
                 # The cosine transform may round either way, and so may what is between colours of fewer pixels than there are.
-                most, share = {"jpeg-422": (3, 0.15), "jpeg-420": (3, 0.3)}.get(name, (2, 0.03))
+                most, share = {"jpeg-422": (3, 0.15), "jpeg-420": (4, 0.3)}.get(name, (2, 0.03))
                 assert off.max() <= most and (off > 0).mean() < share, f"{channel}: off by {off.max()}, {(off > 0).mean():.2%}"

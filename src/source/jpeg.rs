@@ -19,7 +19,7 @@ pub(super) fn grey(raw: &[u8], fits: impl FnOnce(usize, usize) -> Result<(), Str
 /// Decodes one of the three channels of a JPEG of colours: red, green and blue are 0, 1 and 2.
 ///
 /// The conversion of libjpeg is exact here. What differs is the cosine transform, by which a colour is off by 2 at most, and the
-/// rounding between colours that are stored of every second pixel, which makes that 3.
+/// rounding between colours that are stored of every second pixel, which makes that 4.
 pub(super) fn of_colours(
     raw: &[u8],
     channel: usize,
