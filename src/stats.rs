@@ -16,6 +16,9 @@ const LATEST_FAILURES: usize = 32;
 /// Stores whose denials are remembered.
 const MAX_DENIALS: usize = 1024;
 
+/// Local files are counted under this name among hosts, none of which can have it.
+pub const FILES: &str = "file:";
+
 /// Everything that is counted while a mount lives. All methods are cheap and may be called from any thread.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -121,9 +124,9 @@ impl Stats {
         }
     }
 
-    /// Bytes received from all hosts.
+    /// Bytes received from all hosts; those of files of this machine are not.
     pub fn received(&self) -> u64 {
-        self.hosts.lock().values().map(|host| host.bytes).sum()
+        self.hosts.lock().iter().filter(|(name, _)| *name != FILES).map(|(_, host)| host.bytes).sum()
     }
 
     /// Counts a chunk looked for in memory.

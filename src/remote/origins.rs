@@ -16,10 +16,7 @@ use super::stores::{Signer, StoreKind};
 use super::transport::Transport;
 use super::{Cause, Credentials, LimitsByHost, Location, RemoteError};
 use crate::cache::{FetchPlace, Shares};
-use crate::stats::Stats;
-
-/// Local files are counted under this name; no host can have it.
-const FILES: &str = "file:";
+use crate::stats::{FILES, Stats};
 
 /// Threads that wait for files at most: a filesystem takes as many of them as a host takes connections, and no more than it
 /// leaves free.
