@@ -157,7 +157,7 @@ pub(super) fn find(path: &Path) -> Result<Mount, CliError> {
     let mut there = mountinfo::resolve(path).and_then(|path| mountinfo::all_at(&path)).map_err(named)?;
     match there.pop() {
         Some(mount) if mount.is_emfs() => Ok(mount),
-        Some(over) if there.iter().any(Mount::is_emfs) => Err(UnmountError::Covered { over }.into()),
+        Some(over) if there.iter().any(Mount::is_emfs) => Err(UnmountError::Covered { over: Box::new(over) }.into()),
         Some(mount) => Err(CliError::Failed(format!(
             "what is mounted at {} is not emfs but {} ({})",
             path.display(),

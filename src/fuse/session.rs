@@ -288,7 +288,7 @@ impl Mounted {
         let Some(uppermost) = there.pop() else { return Ok(false) };
         let is_this = |mount: &Mount| mount.device == self.device;
         if there.iter().any(is_this) && !is_this(&uppermost) {
-            return Err(UnmountError::Covered { over: uppermost });
+            return Err(UnmountError::Covered { over: Box::new(uppermost) });
         }
         Ok(is_this(&uppermost))
     }

@@ -26,7 +26,7 @@ pub enum UnmountError {
     )]
     Covered {
         /// The uppermost mount there.
-        over: Mount,
+        over: Box<Mount>,
     },
     /// Only root or the one who mounted may.
     #[error("{} cannot be unmounted: {reason}", path.display())]
