@@ -219,7 +219,9 @@ fn what_stands_in_the_way_is_a_sentence() {
     };
     assert!(try_at(place.path().join("none"), &[]).contains("create it with `mkdir -p"));
     assert!(try_at(place.folder.path().join("config.toml"), &[]).contains("is not a directory"));
-    assert!(try_at(place.folder.path().to_owned(), &[]).contains("is not empty"));
+    std::fs::create_dir(place.folder.path().join("full")).unwrap();
+    std::fs::write(place.folder.path().join("full/file"), "").unwrap();
+    assert!(try_at(place.folder.path().join("full"), &[]).contains("is not empty"));
     assert!(try_at(place.path(), &["--dataset", "b"]).contains("no dataset `b`; the catalogue has idr-9846137"));
     assert!(try_at(place.path(), &["--config", "/nonexistent.toml"]).contains("/nonexistent.toml: No such file"));
     assert!(!is_mounted(&place.path()));
