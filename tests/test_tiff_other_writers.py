@@ -149,14 +149,14 @@ def foreign():
     for name in ("PNG", "JPEG", "GIF"):
         buffer = io.BytesIO()
         Image.fromarray(plane).save(buffer, name)
-        files[name] = (buffer.getvalue(), "a picture (PNG, JPEG or GIF)")
+        files[name] = (buffer.getvalue(), "a picture (JPEG 2000 or GIF)" if name == "GIF" else f"{name}, which emfs does not read; convert it to TIFF")
     buffer = io.BytesIO()
     np.save(buffer, plane)
     files["NumPy"] = (buffer.getvalue(), "an array of NumPy")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("v.tif", plane.tobytes())
-    files["ZIP"] = (buffer.getvalue(), "a ZIP archive; unpack it")
+    files["ZIP"] = (buffer.getvalue(), "a ZIP archive, which emfs does not read; unpack it")
     files["MetaImage"] = (b"ObjectType = Image\nNDims = 3\nElementDataFile = v.raw\n", "MetaImage")
     files["HTML"] = (b"\n<!doctype HTML>\n<html><body>Sign in</body></html>", "a web page (HTML)")
     files["git-lfs"] = (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n", "git lfs pull")
