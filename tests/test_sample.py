@@ -85,6 +85,14 @@ def test_a_list_is_what_its_rule_says_in_another_language(labelled):
             ("v", store, "s0", "16", "32", "24", "all")}
 
 
+def test_a_list_of_a_view_whose_levels_are_numbered_is_that_of_the_store_whose_levels_are_called_as_in_lists(labelled, tmp_path):
+    config, _ = labelled
+    names = "v/em.numbered", "v/em.numbered.zarr", "v/em"
+    (text,) = {emfs("sample", "--config", config, name, "--count", 5, "--size", 16).stdout for name in names}
+    (tmp_path / "list.csv").write_text(text)
+    emfs("warm", "--config", config, "--list", tmp_path / "list.csv", "--cache-dir", tmp_path / "cache")
+
+
 def test_a_list_has_its_rule_in_its_header_and_says_the_same_as_json(labelled):
     config, _ = labelled
     arguments = ["sample", "--config", config, "v", "v/part", "--count", "20", "--size", "16", "--region", "48x4", "--split", "a:0.5,b:0.5"]

@@ -8,7 +8,7 @@ use crate::geometry::{LevelIndex, Region};
 use crate::sample::list::Sample;
 use crate::sample::statistics::ReadLevel;
 use crate::sample::{DrawRule, Drawn, Ground};
-use crate::view::ViewSpec;
+use crate::view::{LevelNames, ViewSpec};
 use crate::volume::{Level, View};
 
 /// Which level is sampled.
@@ -126,10 +126,12 @@ pub(in crate::cli) fn image(place: &ImagePlace<'_>) -> String {
     format!("{}{label}", place.store.image.name)
 }
 
-/// The store below the mountpoint.
+/// The store below the mountpoint, with levels called as in lists: of a numbered view the one of the same voxels.
 pub(in crate::cli) fn store(place: &ImagePlace<'_>) -> String {
     let label = place.label.map(|label| format!("/labels/{}", label.name)).unwrap_or_default();
-    format!("{}/{}{label}", place.store.dataset.name, place.store.name)
+    let mut name = place.store.name.clone();
+    name.view.level_names = LevelNames::Lettered;
+    format!("{}/{name}{label}", place.store.dataset.name)
 }
 
 /// The place of the chosen level in the view.
