@@ -3,6 +3,7 @@
 It is made of plain sockets, because a well-behaved HTTP library would not let it send a short body or break off.
 """
 
+import contextlib
 import dataclasses
 import errno
 import html
@@ -148,17 +149,16 @@ class Origin:
         self._gone = threading.Event()
         self._listener = listening(self.port) if self.port else listening_somewhere()
         self.port = self._listener.getsockname()[1]
-        self._spawn(self._accept, self._listener, self._gone)
+        self._accepting = self._spawn(self._accept, self._listener, self._gone)
 
     def stop(self):
         """Listens no more and drops all connections: clients are refused."""
         self._gone.set()
+        # A thread in accept() keeps the port open until it wakes up, so it is woken and waited for: the port is to be free.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        # A thread in accept() keeps the port open until it wakes up.
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=0.2).close()
-        except OSError:
-            pass
+        self._accepting.join(timeout=30)
         with self._lock:
             connections = list(self._connections)
         for connection in connections:
@@ -181,6 +181,7 @@ class Origin:
         thread = threading.Thread(target=function, args=arguments, daemon=True)
         thread.start()
         self._threads = [t for t in self._threads if t.is_alive()] + [thread]
+        return thread
 
     def _accept(self, listener, gone):
         while True:
