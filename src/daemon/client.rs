@@ -113,10 +113,19 @@ fn connect(peer: impl Into<Peer>, request: &str) -> io::Result<Client> {
 pub fn unanswered(peer: impl Into<Peer>) -> impl FnOnce(io::Error) -> DaemonError {
     let Peer { name, is_mount, .. } = peer.into();
     move |error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused if is_mount => DaemonError::Failed(format!(
-            "the emfs mounted at {name} does not listen; if it has died, mount again, or remove the mount with \
+        // One that ends while it is asked takes the question and never answers.
+        io::ErrorKind::NotFound
+        | io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof
+            if is_mount =>
+        {
+            DaemonError::Failed(format!(
+                "the emfs mounted at {name} does not listen; if it has died, mount again, or remove the mount with \
              `emfs umount {name}`"
-        )),
+            ))
+        }
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => DaemonError::Failed(format!(
             "no emfs of this user and machine serves at {name}; `emfs serve` prints its address when it begins"
         )),
