@@ -85,13 +85,17 @@ def test_what_emfs_writes_may_not_lie_in_the_mountpoint_and_nothing_is_left_ther
     assert list((tmp_path / "m").iterdir()) == []
 
 
+def mounting_behind(hiding, mountpoint, config):
+    """A mount where a shell command has hidden something, in a mount namespace of its own."""
+    hidden = ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{hiding} && exec "$@"', "sh"]
+    return subprocess.run([*hidden, BINARY, "mount", mountpoint, "--config", config], capture_output=True, text=True, timeout=60)
+
+
 def test_without_the_table_of_mounts_it_is_that_what_is_missing(tmp_path, config):
     if os.getuid() != 0:
         pytest.skip("hiding /proc needs root")
     (tmp_path / "m").mkdir()
-    hidden = subprocess.run(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", 'umount -l /proc && exec "$@"', "sh", BINARY, "mount", tmp_path / "m", "--config", config],
-        capture_output=True, text=True, timeout=60)
+    hidden = mounting_behind("umount -l /proc", tmp_path / "m", config)
     sentence(hidden, "/proc/self/mountinfo", "mount /proc")
 
 
@@ -134,58 +138,8 @@ def test_mount_without_the_device_is_a_sentence(tmp_path, config):
     if os.getuid() != 0:
         pytest.skip("hiding /dev/fuse needs root")
     (tmp_path / "m").mkdir()
-    hidden = subprocess.run(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", 'mount -t tmpfs none /dev && exec "$@"', "sh", BINARY, "mount", tmp_path / "m", "--config", config],
-        capture_output=True, text=True, timeout=60)
+    hidden = mounting_behind("mount -t tmpfs none /dev", tmp_path / "m", config)
     sentence(hidden, "/dev/fuse is missing")
-
-
-WRONG = {
-    "syntax": ('[[dataset]\nname = "x"\n', 1, None),
-    "unknown-kind": ('[[dataset]]\nname = "x"\n[dataset.source]\nkind = "hdf5"\nurl = "http://h/x"\n', 4, "kind|hdf5"),
-    "unknown-key": ('[[dataset]]\nname = "x"\n[dataset.source]\nkind = "tiff"\nurl = "http://h/x"\ncolour = 1\n', 6, "colour"),
-    "unknown-top-key": ('datasets = 3\n', 1, "datasets"),
-    "missing-url": ('[[dataset]]\nname = "x"\n[dataset.source]\nkind = "tiff"\n', None, "url"),
-    "missing-source": ('[[dataset]]\nname = "x"\n', None, "source"),
-    "missing-name": ('[[dataset]]\n[dataset.source]\nkind = "tiff"\nurl = "http://h/x"\n', None, "name"),
-    "wrong-type": ('[[dataset]]\nname = 5\nsource = { kind = "tiff", url = "http://h/x" }\n', 2, "name"),
-    "bad-name": ('[[dataset]]\nname = "a b"\nsource = { kind = "tiff", url = "http://h/x" }\n', 2, "name|a b"),
-    "zarr-in-name": ('[[dataset]]\nname = "a.zarr"\nsource = { kind = "tiff", url = "http://h/x" }\n', 2, "zarr"),
-    "slash-in-name": ('[[dataset]]\nname = "../a"\nsource = { kind = "tiff", url = "http://h/x" }\n', 2, "name|a"),
-    "root-document": ('[[dataset]]\nname = "metadata.json"\nsource = { kind = "tiff", url = "http://h/x" }\n', 2, "metadata.json"),
-    "duplicate": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x" }\n[[dataset]]\nname = "A"\nsource = { kind = "tiff", url = "http://h/x" }\n', 5, "A"),
-    "bad-url": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "gopher://h/x" }\n', 3, "gopher|url"),
-    "bad-chunk": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x", chunk = [0, 64, 64] }\n', 3, "chunk"),
-    "chunk-of-two": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x", chunk = [64, 64] }\n', 3, "chunk"),
-    "bad-voxel-size": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x", voxel_size = [-1, 4, 4] }\n', 3, "voxel_size"),
-    "nan-voxel-size": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x", voxel_size = [nan, 4, 4] }\n', 3, "voxel_size"),
-    "bad-window": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x", window = [9, 1] }\n', 3, "window"),
-    "bad-credentials": ('[[dataset]]\nname = "a"\nsource = { kind = "zarr", url = "s3://h/x", credentials = "mine" }\n', 3, "credentials|mine"),
-    "bad-image-name": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x" }\n[[dataset.image]]\nname = "Big"\nsource = { kind = "tiff", url = "http://h/x" }\n', 5, "Big|name"),
-    "image-called-em": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x" }\n[[dataset.image]]\nname = "em"\nsource = { kind = "tiff", url = "http://h/x" }\n', 5, "em"),
-    "view-that-is-no-box": ('[[dataset]]\nname = "a"\nsource = { kind = "tiff", url = "http://h/x" }\n[[dataset.view]]\nname = "v"\nimage = "em"\ncrop = "z0-4"\n', 7, "crop"),
-    "no-connections": ('[host."h"]\nconnections = 0\n', 2, "connections"),
-    "host-with-scheme": ('[host."https://h/x"]\nconnections = 1\n', 1, "stands alone, without `https://`"),
-    "home-of-the-shell": ('[[dataset]]\nname = "a"\nsource = { kind = "zarr", url = "~/v.zarr" }\n', 3, "write the whole path"),
-    "negative-rate": ('[host."h"]\nrate = -1.0\n', 2, "rate"),
-}
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_an_error_of_the_configuration_names_file_line_and_key(tmp_path, name):
-    text, line, key = WRONG[name]
-    file = tmp_path / "wrong.toml"
-    file.write_text(text)
-    (tmp_path / "m").mkdir()
-    for arguments in (["datasets", "--config", file], ["mount", tmp_path / "m", "--config", file]):
-        done = emfs(*arguments, check=False)
-        assert done.returncode == 1 and done.stdout == "", done
-        assert "wrong.toml" in done.stderr
-        if line:
-            assert re.search(rf"wrong\.toml:{line}\b|line {line}\b", done.stderr), done.stderr
-        if key:
-            assert re.search(key, done.stderr), done.stderr
-    assert not is_mounted(tmp_path / "m")
 
 
 def test_datasets_lists_the_built_in_ones_without_network():

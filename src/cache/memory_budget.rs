@@ -200,19 +200,8 @@ impl<K: Hash + Eq> MemoryBudget<K> {
 
     /// Waits until `bytes` fit, freeing memory by dropping what was used longest ago.
     pub async fn lease(&self, bytes: u64) -> Lease {
-        let receiver = {
-            let mut ledger = self.ledger.lock();
-            let limit = ledger.limit;
-            if ledger.waiting.is_empty() && ledger.fits(bytes, limit) {
-                ledger.used += bytes;
-                return Lease { ledger: self.ledger.clone(), bytes };
-            }
-            let (sender, receiver) = oneshot::channel();
-            ledger.waiting.push_back(Waiter { bytes, limit, sender });
-            receiver
-        };
-        self.evict();
-        Pending { budget: self, receiver }.lease().await
+        let limit = self.ledger.lock().limit;
+        self.lease_within(bytes, limit, Turn::Last).await
     }
 
     /// The rest of a lease, for what has come: it waits for nobody who waits for a host. Such leases go before all others and
@@ -224,7 +213,7 @@ impl<K: Hash + Eq> MemoryBudget<K> {
         };
         // What is idle goes before the pool is exceeded.
         self.free(used.saturating_add(bytes).saturating_sub(limit));
-        let first = |limit: u64| self.lease_first(bytes, limit);
+        let first = |limit: u64| self.lease_within(bytes, limit, Turn::First);
         let mut soon = Box::pin(first(limit.saturating_add(BEYOND)));
         if let Some(lease) = soon.as_mut().now_or_never() {
             return lease;
@@ -235,16 +224,20 @@ impl<K: Hash + Eq> MemoryBudget<K> {
         }
     }
 
-    /// A lease before all that wait.
-    async fn lease_first(&self, bytes: u64, limit: u64) -> Lease {
+    /// Waits until `bytes` fit below a limit that may be another one than the pool's.
+    async fn lease_within(&self, bytes: u64, limit: u64, turn: Turn) -> Lease {
         let receiver = {
             let mut ledger = self.ledger.lock();
-            if ledger.fits(bytes, limit) {
+            if (turn == Turn::First || ledger.waiting.is_empty()) && ledger.fits(bytes, limit) {
                 ledger.used += bytes;
                 return Lease { ledger: self.ledger.clone(), bytes };
             }
             let (sender, receiver) = oneshot::channel();
-            ledger.waiting.push_front(Waiter { bytes, limit, sender });
+            let waiter = Waiter { bytes, limit, sender };
+            match turn {
+                Turn::First => ledger.waiting.push_front(waiter),
+                Turn::Last => ledger.waiting.push_back(waiter),
+            }
             receiver
         };
         self.evict();
@@ -309,6 +302,15 @@ impl<K: Hash + Eq> MemoryBudget<K> {
         drop(cached);
         drop(dropped);
     }
+}
+
+/// When a lease is had, of those that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Before all others.
+    First,
+    /// After them.
+    Last,
 }
 
 /// A lease that is waited for.

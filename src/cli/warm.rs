@@ -23,7 +23,7 @@ use super::session::{CacheArgs, Session, finish};
 use super::size::human;
 use super::{CliError, mounted};
 use crate::archive::{ImageFailure, OpenImage};
-use crate::catalog::SourceSpec;
+use crate::catalog::{Catalog, SourceSpec};
 use crate::daemon::TIMEOUT;
 use crate::disk::{CacheUse, Disk, FolderAccess};
 use crate::geometry::{CellIndex, LevelIndex, Region};
@@ -100,48 +100,29 @@ pub(super) fn run(args: &WarmArgs) -> Result<(), CliError> {
     let (catalog, cache) = mounted::meant_by_all(paths, &args.config, &args.cache)?;
     let mut failures = Failures::default();
     let wanted = args.wanted(&catalog, &named, &mut failures)?;
-    let cache = cache.cache()?;
-    let disk = writable(&cache)?;
-    let session = Session::new(&catalog.limits, cache, TIMEOUT, MEMORY)?;
-    let (progress, failures, begin) = (WarmProgress::default(), Mutex::new(failures), Instant::now());
+    let run = WarmRun::begin(args, &catalog, &cache, failures)?;
     finish(async {
-        let bar = WarmBar::new(args.quiet);
-        let images = Mutex::default();
         let work = stream::iter(&wanted).for_each_concurrent(IMAGES, |wanted| async {
-            let run = WarmRun {
-                args,
-                session: &session,
-                disk: &disk,
-                progress: &progress,
-                failures: &failures,
-                bar: &bar,
-                images: &images,
-            };
-            match session.open(wanted.source(), &wanted.name).await {
+            match run.session.open(wanted.source(), &wanted.name).await {
                 Ok(opened) => {
                     run.image(wanted, &opened).await;
                     let place = &wanted.wishes[0].place;
                     if place.label.is_none()
-                        && let Err(error) = session.measure_window(place.source(), &opened).await
+                        && let Err(error) = run.session.measure_window(place.source(), &opened).await
                     {
-                        failures.lock().add(format!("{}: its display window: {error}", wanted.name));
+                        run.failures.lock().add(format!("{}: its display window: {error}", wanted.name));
                     }
                 }
-                Err(error) => failures.lock().add(format!("{}: {error}", wanted.name)),
+                Err(error) => run.failures.lock().add(format!("{}: {error}", wanted.name)),
             }
         });
         tokio::select! {
             () = work => {}
-            () = bar.show(&progress, &session.stats) => {}
+            () = run.bar.show(&run.progress, &run.session.stats) => {}
         }
-        // What is kept as absent is believed by others for a while.
-        if let Err(cause) = session.remote.confirm_absences().await {
-            failures.lock().add(cause.to_string());
-        }
+        run.confirm_absences().await;
     })?;
-    let received = session.stats.received();
-    drop(session);
-    report(args, &progress, received, failures.into_inner(), begin)
+    run.end()
 }
 
 /// The disk of a cache that can be written.
@@ -213,19 +194,53 @@ impl Failures {
     }
 }
 
-/// The work on one image.
+/// A run, and the work on one image in it.
 struct WarmRun<'a> {
     args: &'a WarmArgs,
-    session: &'a Session,
-    disk: &'a Disk,
-    progress: &'a WarmProgress,
-    failures: &'a Mutex<Failures>,
-    bar: &'a WarmBar,
+    session: Session,
+    disk: Disk,
+    progress: WarmProgress,
+    failures: Mutex<Failures>,
+    bar: WarmBar,
     /// Images that labels lie over, by name, as far as they were asked for.
-    images: &'a Mutex<HashMap<String, Pyramid>>,
+    images: Mutex<HashMap<String, Pyramid>>,
+    begin: Instant,
 }
 
-impl WarmRun<'_> {
+impl<'a> WarmRun<'a> {
+    /// Opens the cache. `failures`: what could not be had before.
+    fn begin(args: &'a WarmArgs, catalog: &Catalog, cache: &CacheArgs, failures: Failures) -> Result<Self, CliError> {
+        let cache = cache.cache()?;
+        let disk = writable(&cache)?;
+        Ok(WarmRun {
+            args,
+            session: Session::new(&catalog.limits, cache, TIMEOUT, MEMORY)?,
+            disk,
+            progress: WarmProgress::default(),
+            failures: Mutex::new(failures),
+            bar: WarmBar::new(args.quiet),
+            images: Mutex::default(),
+            begin: Instant::now(),
+        })
+    }
+
+    /// What is kept as absent is believed by others for a while.
+    async fn confirm_absences(&self) {
+        if let Err(cause) = self.session.remote.confirm_absences().await {
+            self.failures.lock().add(cause.to_string());
+        }
+    }
+
+    /// Has all of it on disk, and tells what was fetched and what could not be.
+    fn end(self) -> Result<(), CliError> {
+        let WarmRun { args, session, progress, failures, bar, begin, .. } = self;
+        // Its lines end before others follow.
+        drop(bar);
+        let received = session.stats.received();
+        drop(session);
+        report(args, &progress, received, failures.into_inner(), begin)
+    }
+
     async fn image(&self, wanted: &WantedImage<'_>, opened: &OpenImage) {
         let mut boxes: Vec<(LevelIndex, Region)> = Vec::new();
         let lies_over =
@@ -275,9 +290,9 @@ impl WarmRun<'_> {
                 let unique: Vec<CellIndex> = batch.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
                 self.bar.unexpect((batch.len() - unique.len()) as u64);
                 let failed = if opened.image.is_computed(level) {
-                    warm_computed(&self.session.blocks, &opened.image, level, &unique, self.disk, self.progress).await
+                    warm_computed(&self.session.blocks, &opened.image, level, &unique, &self.disk, &self.progress).await
                 } else {
-                    warm(&opened.image, level, &unique, self.disk, self.progress).await
+                    warm(&opened.image, level, &unique, &self.disk, &self.progress).await
                 };
                 for (block, error) in failed {
                     self.failures.lock().add(format!("{} {level} block {block}: {error}", wanted.name));
@@ -292,7 +307,7 @@ impl WarmRun<'_> {
         if let Some(image) = self.images.lock().get(&name) {
             return Ok(image.clone());
         }
-        let image = place.image(self.session).await?;
+        let image = place.image(&self.session).await?;
         self.images.lock().insert(name, image.clone());
         Ok(image)
     }

@@ -40,9 +40,7 @@ pub fn seen_at(peer: impl Into<Peer>) -> io::Result<Option<PathBuf>> {
 }
 
 fn place(peer: impl Into<Peer>, question: &str) -> io::Result<Option<PathBuf>> {
-    let mut text = String::new();
-    connect(peer, question)?.take(MAX_ANSWER).read_to_string(&mut text)?;
-    Ok(Some(PathBuf::from(text)).filter(|place| place.is_absolute()))
+    Ok(Some(PathBuf::from(said(peer, question)?)).filter(|place| place.is_absolute()))
 }
 
 /// Asks a daemon for a mark, as text.
@@ -70,10 +68,15 @@ pub fn reader(peer: impl Into<Peer>) -> io::Result<Option<Recent>> {
     Ok(answer.reader)
 }
 
-fn ask(peer: impl Into<Peer>, question: &str) -> io::Result<String> {
-    let stream = connect(peer, question)?;
+/// What a daemon answers, which may be nothing.
+fn said(peer: impl Into<Peer>, question: &str) -> io::Result<String> {
     let mut text = String::new();
-    stream.take(MAX_ANSWER).read_to_string(&mut text)?;
+    connect(peer, question)?.take(MAX_ANSWER).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn ask(peer: impl Into<Peer>, question: &str) -> io::Result<String> {
+    let text = said(peer, question)?;
     if text.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(text) }
 }
 

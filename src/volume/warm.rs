@@ -138,11 +138,11 @@ pub async fn warm(
                     pieces.push(piece);
                 }
             }
-            Ok(Placement::Whole { object, .. } | Placement::Packed { object, .. }) if is_kept(&object) => {
-                (found, held) = (found + 1, held + length_kept(&object));
-            }
             Ok(Placement::Whole { object, limit, witness } | Placement::Packed { object, limit, witness, .. }) => {
-                jobs.push(Job::Whole { object, limit, witness, block })
+                match length_kept(&object) {
+                    Some(length) => (found, held) = (found + 1, held + length),
+                    None => jobs.push(Job::Whole { object, limit, witness, block }),
+                }
             }
             Err(error) => failures.push((block, error.into())),
         }
@@ -248,18 +248,11 @@ fn batches(jobs: Vec<Job>, most: u64) -> Vec<Vec<Job>> {
     batches
 }
 
-fn is_kept(object: &Object) -> bool {
+/// Bytes of an object, where it is kept as a whole.
+fn length_kept(object: &Object) -> Option<u64> {
     match object.kept_whole() {
-        CachedExtent::Present { length, kept } => length == kept,
-        CachedExtent::Unknown => false,
-    }
-}
-
-/// Bytes of an object that is kept as a whole.
-fn length_kept(object: &Object) -> u64 {
-    match object.kept_whole() {
-        CachedExtent::Present { length, .. } => length,
-        CachedExtent::Unknown => 0,
+        CachedExtent::Present { length, kept } => (length == kept).then_some(length),
+        CachedExtent::Unknown => None,
     }
 }
 
@@ -298,7 +291,7 @@ impl Job {
     fn kept(&self) -> u64 {
         match self {
             Job::Range(_) => self.bytes(),
-            Job::Whole { object, .. } => length_kept(object),
+            Job::Whole { object, .. } => length_kept(object).unwrap_or(0),
         }
     }
 
@@ -330,7 +323,7 @@ impl Job {
                 request.pieces.iter().filter(|piece| !piece.is_kept()).map(|piece| piece.tag).collect()
             }
             Job::Whole { object, witness, block, .. } => {
-                let is_there = is_kept(object) || witness.knows_absent(object).is_some();
+                let is_there = length_kept(object).is_some() || witness.knows_absent(object).is_some();
                 (!is_there).then_some(*block).into_iter().collect()
             }
         }

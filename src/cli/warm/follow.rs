@@ -9,17 +9,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt};
-use parking_lot::Mutex;
 
-use super::bar::WarmBar;
 use super::names::of_samples;
-use super::{Failures, IMAGES, MEMORY, WarmArgs, WarmRun, report, writable};
+use super::{Failures, IMAGES, WarmArgs, WarmRun};
 use crate::archive::OpenImage;
 use crate::cli::CliError;
-use crate::cli::session::{Session, finish};
+use crate::cli::session::finish;
 use crate::cli::stats::read_list;
-use crate::daemon::TIMEOUT;
-use crate::volume::warm::WarmProgress;
 
 /// Time between two looks at the job.
 const LOOK: Duration = Duration::from_millis(100);
@@ -77,24 +73,10 @@ pub(super) fn run(args: &WarmArgs, list: &Path) -> Result<(), CliError> {
         name.into()
     });
     let catalog = args.config.catalog()?;
-    let cache = args.cache.cache()?;
-    let disk = writable(&cache)?;
-    let session = Session::new(&catalog.limits, cache, TIMEOUT, MEMORY)?;
-    let (progress, failures, begin) = (WarmProgress::default(), Mutex::new(Failures::default()), Instant::now());
+    let run = WarmRun::begin(args, &catalog, &args.cache, Failures::default())?;
     let mut job = Job { file, seen: 0, read: 0, moved: Instant::now() };
     let mut opened: HashMap<String, OpenImage> = HashMap::new();
     let followed = finish(async {
-        let bar = WarmBar::new(args.quiet);
-        let images = Mutex::default();
-        let run = WarmRun {
-            args,
-            session: &session,
-            disk: &disk,
-            progress: &progress,
-            failures: &failures,
-            bar: &bar,
-            images: &images,
-        };
         let (mut next, ahead) = (0, usize::try_from(args.ahead).unwrap_or(usize::MAX));
         while next < rows.len() {
             let read = job.look().map_err(CliError::system(job.file.display().to_string()))?;
@@ -110,12 +92,12 @@ pub(super) fn run(args: &WarmArgs, list: &Path) -> Result<(), CliError> {
                 continue;
             }
             let named = of_samples(rows[next..end].to_vec());
-            let wanted = args.wanted(&catalog, &named, &mut failures.lock())?;
+            let wanted = args.wanted(&catalog, &named, &mut run.failures.lock())?;
             for image in &wanted {
                 if !opened.contains_key(&image.name) {
-                    match session.open(image.source(), &image.name).await {
+                    match run.session.open(image.source(), &image.name).await {
                         Ok(open) => drop(opened.insert(image.name.clone(), open)),
-                        Err(error) => failures.lock().add(format!("{}: {error}", image.name)),
+                        Err(error) => run.failures.lock().add(format!("{}: {error}", image.name)),
                     }
                 }
             }
@@ -123,15 +105,11 @@ pub(super) fn run(args: &WarmArgs, list: &Path) -> Result<(), CliError> {
             stream::iter(found).for_each_concurrent(IMAGES, |(image, open)| run.image(image, open)).await;
             next = end;
         }
-        // What is kept as absent is believed by others for a while.
-        if let Err(cause) = session.remote.confirm_absences().await {
-            failures.lock().add(cause.to_string());
-        }
+        run.confirm_absences().await;
         Ok(())
     })?;
-    let received = session.stats.received();
-    drop((opened, session));
-    report(args, &progress, received, failures.into_inner(), begin)?;
+    drop(opened);
+    run.end()?;
     followed
 }
 
