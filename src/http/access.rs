@@ -108,11 +108,20 @@ impl Access {
 
     /// A path as the log may have it: without tokens, wherever they stand in it, and on one line.
     pub(super) fn logged(&self, parts: &[String]) -> String {
-        let shown = parts.iter().map(|part| match self.knows(part, 0) {
-            Some(_) => "TOKEN".to_owned(),
-            None => part.chars().flat_map(escaped).collect(),
-        });
-        shown.collect::<Vec<String>>().join("/")
+        let mut shown = String::new();
+        for (number, part) in parts.iter().enumerate() {
+            if number > 0 {
+                shown.push('/');
+            }
+            if self.knows(part, 0).is_some() {
+                shown.push_str("TOKEN");
+            } else if part.bytes().all(|byte| byte.is_ascii_graphic()) {
+                shown.push_str(part);
+            } else {
+                shown.extend(part.chars().flat_map(escaped));
+            }
+        }
+        shown
     }
 
     /// What a text allows that may be a token, which is so many parts of the path; nothing where it is none.

@@ -85,7 +85,7 @@ impl Untaken {
 
 impl Room {
     /// At most so many bytes, but one answer however long it is.
-    fn of(bytes: u64) -> Self {
+    pub fn of(bytes: u64) -> Self {
         let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).clamp(1, u32::MAX >> 4);
         Room { permits: Arc::new(Semaphore::new(units as usize)), units }
     }

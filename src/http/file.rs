@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream;
-use hyper::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
-};
-use hyper::{Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -17,6 +16,7 @@ use super::body::{self, Body, Room};
 use super::conditions::{Outcome, weigh};
 use super::failure::Failure;
 use super::headers::value;
+use super::memory_file::Outlet;
 use super::paths::{FoundPath, answer};
 use super::site::Site;
 use crate::byte_range::RequestedRange;
@@ -38,9 +38,9 @@ const KEPT: &str = "max-age=60, immutable";
 pub(super) async fn respond(
     site: &Arc<Site>,
     found: FoundPath,
-    headers: &HeaderMap,
-    is_head: bool,
+    request: &Request<Incoming>,
 ) -> Result<Response<Body>, Failure> {
+    let is_head = request.method() == Method::HEAD;
     let length = found.attributes.size;
     let tag = tag(site, &found);
     let mut response = Response::new(body::empty());
@@ -50,7 +50,7 @@ pub(super) async fn respond(
     }
     answered.insert(CACHE_CONTROL, cache_control(site, &found));
     answered.insert(ACCEPT_RANGES, value("bytes"));
-    let wanted = match weigh(headers, &tag, length) {
+    let wanted = match weigh(request.headers(), &tag, length) {
         Outcome::NotModified => {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return Ok(response);
@@ -83,7 +83,7 @@ pub(super) async fn respond(
     };
     response.headers_mut().insert(CONTENT_LENGTH, (range.end - range.start).into());
     if !is_head {
-        *response.body_mut() = content(site, found, range).await?;
+        *response.body_mut() = content(site, found, range, request.extensions().get()).await?;
     }
     Ok(response)
 }
@@ -138,10 +138,19 @@ pub(super) async fn bytes(site: &Site, found: &FoundPath, range: Range<u64>) -> 
 
 /// The same, with room for them until the client has taken them. Nobody has room while an origin is waited for, and nobody
 /// waits for it longer than for an origin.
-async fn held(site: &Site, room: &Room, found: &FoundPath, range: Range<u64>) -> Result<Bytes, Failure> {
+async fn held(
+    site: &Site,
+    room: &Room,
+    found: &FoundPath,
+    range: Range<u64>,
+    outlet: Option<&Outlet>,
+) -> Result<Bytes, Failure> {
     let come = bytes(site, found, range.clone()).await?;
     if come.len() as u64 <= LITTLE {
         return Ok(come);
+    }
+    if let Some((outlet, file)) = outlet.and_then(|outlet| Some((outlet, site.memory_files().file(&come)?))) {
+        return Ok(outlet.answer(file));
     }
     if let Some(share) = room.try_take(come.len() as u64) {
         return Ok(share.hold(come));
@@ -162,22 +171,27 @@ async fn held(site: &Site, room: &Room, found: &FoundPath, range: Range<u64>) ->
     })
 }
 
-async fn content(site: &Arc<Site>, found: FoundPath, range: Range<u64>) -> Result<Body, Failure> {
+async fn content(
+    site: &Arc<Site>,
+    found: FoundPath,
+    range: Range<u64>,
+    outlet: Option<&Outlet>,
+) -> Result<Body, Failure> {
     let length = range.end - range.start;
     if length <= WHOLE && !(found.path.ends_with(".tif") && length > WHOLE_TIFF) {
-        return Ok(body::whole(held(site, &site.untaken().answers, &found, range).await?));
+        return Ok(body::whole(held(site, &site.untaken().answers, &found, range, outlet).await?));
     }
     let piece = site.untaken().pieces.piece();
     let first = range.start..range.end.min(range.start + piece);
     // What cannot be had at all is told with the status.
-    let bytes = held(site, &site.untaken().pieces, &found, first.clone()).await?;
+    let bytes = held(site, &site.untaken().pieces, &found, first.clone(), None).await?;
     let rest = (Arc::clone(site), found, first.end, range.end);
     let rest = stream::try_unfold(rest, move |(site, found, start, end)| async move {
         if start >= end {
             return Ok(None);
         }
         let next = end.min(start + piece);
-        let bytes = held(&site, &site.untaken().pieces, &found, start..next).await;
+        let bytes = held(&site, &site.untaken().pieces, &found, start..next, None).await;
         let bytes = bytes.map_err(|failure| io::Error::other(format!("{failure:?}")))?;
         Ok(Some((bytes, (site, found, next, end))))
     });

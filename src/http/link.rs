@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use super::memory_file::Outlet;
+
 /// Bytes that the system takes before the client's window has room for them. Without a bound these are megabytes, and what a
 /// slow client takes is seen in steps of as many.
 #[cfg(target_os = "linux")]
@@ -21,19 +23,23 @@ const UNSENT: u32 = 128 << 10;
 const STEP: Duration = Duration::from_millis(100);
 
 /// A connection that is watched from beside while it is read and written.
-pub(super) struct Link(Arc<TcpStream>);
+pub(super) struct Link {
+    stream: Arc<TcpStream>,
+    outlet: Outlet,
+}
 
 /// What watches it.
 pub(super) struct Watch(Arc<TcpStream>);
 
 impl Link {
-    pub fn new(stream: TcpStream) -> (Link, Watch) {
+    /// `outlet`: what is said of the answers that are written.
+    pub fn new(stream: TcpStream, outlet: Outlet) -> (Link, Watch) {
         // An answer is written at once; without this its end would wait for the client's word.
         let _ = stream.set_nodelay(true);
         #[cfg(target_os = "linux")]
         let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
         let stream = Arc::new(stream);
-        (Link(Arc::clone(&stream)), Watch(stream))
+        (Link { stream: Arc::clone(&stream), outlet }, Watch(stream))
     }
 }
 
@@ -50,8 +56,8 @@ impl Watch {
 impl AsyncRead for Link {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.0.poll_read_ready(context))?;
-            match self.0.try_read(into.initialize_unfilled()) {
+            ready!(self.stream.poll_read_ready(context))?;
+            match self.stream.try_read(into.initialize_unfilled()) {
                 Ok(count) => {
                     into.advance(count);
                     return Poll::Ready(Ok(()));
@@ -70,8 +76,8 @@ impl Link {
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(context))?;
-            match write(&self.0) {
+            ready!(self.stream.poll_write_ready(context))?;
+            match write(&self.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => return Poll::Ready(written),
             }
@@ -89,7 +95,12 @@ impl AsyncWrite for Link {
         context: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_try(context, |stream| stream.try_write_vectored(bytes))
+        match self.outlet.file() {
+            None => self.poll_try(context, |stream| stream.try_write_vectored(bytes)),
+            Some(file) => {
+                self.poll_try(context, |stream| stream.try_io(Interest::WRITABLE, || file.send(stream, bytes)))
+            }
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -101,7 +112,7 @@ impl AsyncWrite for Link {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(&*self.0).shutdown(Shutdown::Write))
+        Poll::Ready(SockRef::from(&*self.stream).shutdown(Shutdown::Write))
     }
 }
 
@@ -116,7 +127,7 @@ mod tests {
     async fn pair() -> (Link, Watch, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (link, watch) = Link::new(listener.accept().await.unwrap().0);
+        let (link, watch) = Link::new(listener.accept().await.unwrap().0, Outlet::default());
         (link, watch, client)
     }
 

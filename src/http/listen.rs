@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::link::Link;
+use super::memory_file::Outlet;
 use super::patience::Patient;
 use super::respond::respond;
 use super::site::Site;
@@ -108,22 +109,30 @@ async fn connection(
     watcher: Watcher,
     _permit: Option<OwnedSemaphorePermit>,
 ) {
-    let (link, watch) = Link::new(stream);
+    let outlet = Outlet::default();
+    let (link, watch) = Link::new(stream, outlet.clone());
+    // What TLS writes is no longer what an answer has in memory.
+    let outlet = tls.is_none().then_some(outlet);
     tokio::select! {
         biased;
-        () = answer(Patient::new(link), tls, site, watcher) => {}
+        () = answer(Patient::new(link), tls, (site, outlet), watcher) => {}
         // hyper looks for the end behind one request, and would carry out all that a client has sent before it went.
         () = watch.gone() => tracing::debug!("a connection ended: the client has closed it"),
     }
 }
 
-async fn answer(stream: Patient<Link>, tls: Option<TlsAcceptor>, site: Arc<Site>, watcher: Watcher) {
+async fn answer(
+    stream: Patient<Link>,
+    tls: Option<TlsAcceptor>,
+    served: (Arc<Site>, Option<Outlet>),
+    watcher: Watcher,
+) {
     let ended = match tls {
-        None => serve(stream, false, site, watcher).await,
+        None => serve(stream, false, served, watcher).await,
         Some(tls) => match timeout(HANDSHAKE, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
-                serve(stream, is_http2, site, watcher).await
+                serve(stream, is_http2, served, watcher).await
             }
             Ok(Err(error)) => return tracing::debug!("no TLS: {error}"),
             Err(_) => return tracing::debug!("no TLS in time"),
@@ -138,11 +147,14 @@ async fn answer(stream: Patient<Link>, tls: Option<TlsAcceptor>, site: Arc<Site>
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     is_http2: bool,
-    site: Arc<Site>,
+    (site, outlet): (Arc<Site>, Option<Outlet>),
     watcher: Watcher,
 ) -> hyper::Result<()> {
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let site = Arc::clone(&site);
+        if let Some(outlet) = &outlet {
+            request.extensions_mut().insert(outlet.clone());
+        }
         async move { Ok::<_, Infallible>(respond(site, request).await) }
     });
     let stream = TokioIo::new(stream);

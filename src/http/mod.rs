@@ -20,6 +20,7 @@ mod link;
 mod listen;
 mod listing;
 mod markup;
+mod memory_file;
 mod overlay;
 mod page_origin;
 mod page_place;

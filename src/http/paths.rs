@@ -35,6 +35,9 @@ impl Path {
         let is_directory = raw.is_empty() || raw.ends_with('/');
         let raw = raw.strip_suffix('/').unwrap_or(raw);
         let decode = |part: &str| {
+            if !part.contains('%') {
+                return Ok(part.to_owned());
+            }
             let broken = part.match_indices('%').any(|(at, _)| {
                 !part.as_bytes().get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
             });

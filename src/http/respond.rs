@@ -142,7 +142,7 @@ async fn answer(site: &Arc<Site>, request: &Request<Incoming>, logged: &mut Stri
         if path.is_directory {
             return Err(Failure::NotFound(format!("{}/", found.path)));
         }
-        return file::respond(site, found, headers, method == Method::HEAD).await;
+        return file::respond(site, found, request).await;
     }
     let mut response = match form(headers, &query) {
         ListingFormat::Html if !path.is_directory => moved(request.uri()),

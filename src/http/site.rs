@@ -6,11 +6,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::access::Access;
 use super::body::Untaken;
+use super::memory_file::MemoryFiles;
 use super::paths::CountedNames;
 use crate::vfs::Vfs;
 
 /// What is taken of the memory for what clients have not taken yet: one part in so many.
 const UNTAKEN: u64 = 8;
+
+/// The same for answers that the kernel has as files.
+const IN_FILES: u64 = 8;
 
 /// What is served.
 pub struct Site {
@@ -18,6 +22,7 @@ pub struct Site {
     names: CountedNames,
     access: Access,
     untaken: Untaken,
+    memory_files: MemoryFiles,
     /// Datasets of which nothing is in a file of this machine.
     remote: HashSet<String>,
     /// The nanosecond in which it began.
@@ -32,7 +37,8 @@ impl Site {
         let remote =
             vfs.shown_datasets().filter(|dataset| dataset.is_remote()).map(|dataset| dataset.name.clone()).collect();
         let names = CountedNames::new(Arc::clone(&vfs));
-        Arc::new(Site { vfs, names, access, untaken: Untaken::of(memory / UNTAKEN), remote, life, is_tls })
+        let (untaken, memory_files) = (Untaken::of(memory / UNTAKEN), MemoryFiles::of(memory / IN_FILES));
+        Arc::new(Site { vfs, names, access, untaken, memory_files, remote, life, is_tls })
     }
 
     pub(super) fn vfs(&self) -> &Arc<Vfs> {
@@ -49,6 +55,10 @@ impl Site {
 
     pub(super) fn untaken(&self) -> &Untaken {
         &self.untaken
+    }
+
+    pub(super) fn memory_files(&self) -> &MemoryFiles {
+        &self.memory_files
     }
 
     /// Whether all that this dataset shows comes from elsewhere.
