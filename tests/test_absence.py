@@ -341,6 +341,35 @@ def test_what_was_believed_of_an_archive_that_vanished_is_among_the_failures_at_
         assert told.returncode == 1 and "was shown as absent" in told.stdout, (told.stdout, told.stderr)
 
 
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("name", NAMES)
+def test_in_an_outage_of_a_moment_nothing_is_absent_though_the_document_was_there_just_before(scene, name, status):
+    volume = scene.volumes[name]
+    scene.origin.missing = status
+    with scene.mounted() as mount:
+        assert scene.chunk(mount, name, volume.present()[0]) == "right"
+        for index in volume.absent[:3]:
+            assert scene.chunk(mount, name, index) == "right"
+        scene.origin.fault = lambda request: Fault("status", status)
+        lost = volume.present()[-1]
+        assert scene.chunk(mount, name, lost) in ("EIO", "EACCES")
+        scene.origin.fault = None
+        wait_for(lambda: scene.chunk(mount, name, lost) == "right", 20, "it is right again")
+
+
+def test_an_outage_of_a_moment_is_told_and_kept_nowhere_where_nothing_was_seen_to_be_there(scene):
+    volume = scene.volumes["v2"]
+    with scene.mounted() as mount:
+        assert scene.chunk(mount, "v2", volume.absent[0]) == "right"
+        scene.origin.fault = lambda request: Fault("status", 404)
+        assert scene.chunk(mount, "v2", volume.present()[0]) == "fill"
+        scene.origin.fault = None
+        told = emfs("status", mount.path, "--failed", check=False)
+        assert told.returncode == 1 and "said to be absent and is there" in told.stdout, (told.stdout, told.stderr)
+    with scene.mounted() as mount:
+        assert scene.chunk(mount, "v2", volume.present()[0]) == "right"
+
+
 @pytest.mark.parametrize("options", [[], ["--format", "v3", "--shard", "64"]])
 @pytest.mark.parametrize("name", ["v2", "plain"])
 def test_an_export_under_which_its_archive_vanishes_fails_and_goes_on_with_the_right_bytes(scene, name, options):

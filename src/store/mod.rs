@@ -18,11 +18,11 @@ mod range_store;
 mod remote;
 mod seen;
 mod source_change;
+mod witness;
 
 #[cfg(test)]
 mod tests;
 
-pub use absence::Witness;
 pub use cache_entry::CachedExtent;
 pub use cache_policy::{ABSENT_TTL, CachePolicy};
 pub use healing::{Healable, healed, is_past_caches, past_caches};
@@ -32,3 +32,4 @@ pub(crate) use range_store::off_the_runtime;
 pub use range_store::{COMPUTED, Extent, RangeStore, Unavailable};
 pub use remote::Remote;
 pub use seen::{SeenVersion, SeenVersions};
+pub use witness::Witness;

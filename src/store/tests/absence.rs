@@ -44,6 +44,7 @@ fn respond(weather: Weather, request: &Request) -> Vec<Act> {
         (Well | Full | Denies | DeniesChunks, true) => correct(DOCUMENT, "\"d\"", request),
         (Other, true) => correct(b"{\"shape\": [2]}", "\"e\"", request),
         (Full, false) => correct(b"voxels", "\"c\"", request),
+        (Well | Denies, false) if request.path.ends_with("/there") => correct(b"others", "\"t\"", request),
         (DeniesChunks, false) if request.path.contains("emfs") => answer("404 Not Found", "", b""),
         (Denies | DeniesChunks, false) | (Locked, _) => answer("403 Forbidden", "", b"<Error/>"),
         (Well | Other, false) | (Gone, _) => answer("404 Not Found", "", b"no"),
@@ -157,6 +158,61 @@ async fn what_was_believed_of_an_archive_that_vanished_is_a_failure_once_it_is_t
     assert!(store.chunk(&process, "1").await.is_err());
     remote.confirm_absences().await.unwrap();
     assert_eq!(store.stats.snapshot().failed, 1, "it is told once");
+}
+
+#[tokio::test]
+async fn what_is_said_in_an_outage_is_no_absence_though_the_document_was_well_a_moment_before() {
+    for (well, outage) in [(Well, Gone), (Denies, Locked)] {
+        let store = Store::new(well).await;
+        let process = store.process(|_| ());
+        assert!(store.chunk(&process, "there").await.unwrap().is_some());
+        for key in ["0", "1"] {
+            assert_eq!(store.chunk(&process, key).await, Ok(None));
+        }
+        assert_eq!(store.asked(), (1 + 2 + 2 + 1, 1), "what is there is asked for in place of the document");
+        store.becomes(outage);
+        assert!(store.chunk(&process, "2").await.is_err(), "{outage:?}");
+        store.becomes(Full);
+        assert_eq!(store.chunk(&process, "2").await, Ok(Some(b"voxels".to_vec())));
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_was_seen_to_be_there_an_outage_of_less_than_a_minute_is_told_and_kept_nowhere() {
+    for (well, outage) in [(Well, Gone), (Denies, Locked)] {
+        let store = Store::new(well).await;
+        let process = store.process(|_| ());
+        assert_eq!(store.chunk(&process, "0").await, Ok(None));
+        store.becomes(outage);
+        assert_eq!(store.chunk(&process, "1").await, Ok(None), "it cannot be told");
+        store.becomes(Full);
+        let other = store.process(|_| ());
+        assert_eq!(store.chunk(&other, "1").await, Ok(Some(b"voxels".to_vec())));
+        let Err(Cause::Unconfirmed(reason)) = process.0.confirm_absences().await else { panic!("nobody is told") };
+        assert!(reason.contains("/s/1 was said to be absent and is there"), "{reason}");
+        assert_eq!(store.stats.snapshot().failed, 1);
+        assert_eq!(store.chunk(&process, "1").await, Ok(Some(b"voxels".to_vec())));
+    }
+}
+
+#[tokio::test]
+async fn what_is_believed_for_now_is_kept_once_it_was_asked_for_again() {
+    let store = Store::new(Well).await;
+    let process = store.process(|_| ());
+    for key in ["0", "1", "2"] {
+        assert_eq!(store.chunk(&process, key).await, Ok(None));
+    }
+    assert_eq!(store.asked(), (6, 1));
+    process.0.confirm_absences().await.unwrap();
+    let (chunks, documents) = store.asked();
+    assert!((8..=10).contains(&chunks) && documents == 2, "{chunks}, {documents}");
+    process.0.confirm_absences().await.unwrap();
+    assert_eq!(store.asked(), (chunks, documents), "all is confirmed");
+    drop(process);
+    let process = store.process(|_| ());
+    assert_eq!(store.chunk(&process, "1").await, Ok(None));
+    assert_eq!(store.asked(), (chunks, documents));
+    assert_eq!(store.stats.snapshot().failed, 0);
 }
 
 #[tokio::test]
