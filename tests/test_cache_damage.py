@@ -139,6 +139,18 @@ def test_a_full_disk_is_one_warning_and_reads_go_on(scene, tmpfs):
         assert mount.status()["failed"] == 0
 
 
+def test_a_limit_on_the_length_of_files_is_one_warning_and_reads_go_on(scene):
+    """`ulimit -f`: a write beyond it is a signal that ends a process, unless that catches it."""
+    with scene.mounted() as mount:
+        subprocess.run(["prlimit", "--pid", str(mount.pid), "--fsize=40960:40960"], check=True)
+        scene.check(mount)
+        assert mount.alive()
+        warnings = [line for line in mount.log.splitlines() if " WARN " in line]
+        assert 1 <= len(warnings) <= 2, warnings
+    with scene.mounted() as mount:
+        scene.check(mount)
+
+
 def test_a_read_only_cache_is_used_and_not_written(scene, tmpfs):
     cache = tmpfs / "cache"
     chunks = scene.chunks()

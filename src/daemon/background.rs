@@ -9,6 +9,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::process::{Resource, getrlimit};
+
 use super::DaemonError;
 use crate::xdg;
 
@@ -47,9 +49,19 @@ pub fn start(log: &Path) -> Result<Option<String>, DaemonError> {
     // It has nothing left to do but to end.
     let _ = child.wait();
     match said.trim_end() {
-        "" => Err(DaemonError::Failed(format!("the daemon ended without a reason; see {}", log.display()))),
+        "" => {
+            Err(DaemonError::Failed(format!("the daemon ended without a reason; see {}{}", log.display(), scarcity())))
+        }
         reason => Err(DaemonError::Failed(reason.to_owned())),
     }
+}
+
+/// What may be the reason where there is none: a process without memory has none left to say so.
+fn scarcity() -> String {
+    let limit = getrlimit(Resource::As).current;
+    limit.map_or_else(String::new, |bytes| {
+        format!("; `ulimit -v` leaves it {} MiB, which may be too little", bytes >> 20)
+    })
 }
 
 /// In the second process, before it opens anything: leaves the terminal and the group of the first, so that their signals

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Resource, getrlimit};
+
 /// The most that is taken unasked.
 const MAX_DEFAULT: u64 = 1 << 30;
 
@@ -10,11 +12,11 @@ const MIN_DEFAULT: u64 = 64 << 20;
 
 /// The default of `--memory`: a quarter of what this process may have, at most 1 GiB.
 pub fn default_limit() -> u64 {
-    limit(Path::new("/"))
+    limit(Path::new("/"), getrlimit(Resource::As).current)
 }
 
-/// The same for a system whose files are below `root`.
-fn limit(root: &Path) -> u64 {
+/// The same for a system whose files are below `root`, and a process that may have `addresses` (`ulimit -v`), in bytes.
+fn limit(root: &Path, addresses: Option<u64>) -> u64 {
     let read = |path: PathBuf| std::fs::read_to_string(root.join(path)).unwrap_or_default();
     let groups = read("proc/self/cgroup".into());
     let unified = group(&groups, |controllers| controllers.is_empty())
@@ -27,7 +29,7 @@ fn limit(root: &Path) -> u64 {
         });
     let limits = unified.chain(legacy).filter_map(|path| read(path).trim().parse::<u64>().ok());
     // The legacy limit is a huge number where there is none, which the size of the machine then bounds.
-    let available = limits.chain(machine(&read("proc/meminfo".into()))).min();
+    let available = limits.chain(machine(&read("proc/meminfo".into()))).chain(addresses).min();
     available.map_or(MIN_DEFAULT, |bytes| (bytes / 4).clamp(MIN_DEFAULT, MAX_DEFAULT))
 }
 
@@ -61,7 +63,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        limit(root.path())
+        limit(root.path(), None)
     }
 
     const MACHINE: (&str, &str) = ("proc/meminfo", "MemTotal:       24659968 kB\nMemFree: 1 kB\n");
@@ -97,6 +99,13 @@ mod tests {
         let path = "sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes";
         assert_eq!(system(&[MACHINE, group, (path, "2147483648\n")]), 512 << 20);
         assert_eq!(system(&[MACHINE, group, (path, "9223372036854771712\n")]), 1 << 30);
+    }
+
+    #[test]
+    fn the_limit_of_addresses_counts() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(limit(root.path(), Some(2 << 30)), 512 << 20);
+        assert_eq!(limit(root.path(), Some(1 << 20)), MIN_DEFAULT);
     }
 
     #[test]

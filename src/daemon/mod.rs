@@ -122,12 +122,14 @@ pub struct Daemon {
 pub fn runtime() -> Result<Runtime, DaemonError> {
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
     try_threads(workers + SPARE_THREADS).map_err(DaemonError::system("starting threads"))?;
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()
         .thread_name("emfs")
         .build()
-        .map_err(DaemonError::system("starting threads"))
+        .map_err(DaemonError::system("starting threads"))?;
+    signals::survive_file_size_limit(&runtime).map_err(DaemonError::system("catching SIGXFSZ"))?;
+    Ok(runtime)
 }
 
 /// Starts so many threads at once and ends them: where the system gives fewer, tokio panics, and waits for ever for those that it has

@@ -49,6 +49,13 @@ async fn received(signal: Option<&mut Signal>) {
     }
 }
 
+/// Has writes to a file that may be no longer (`ulimit -f`) fail, as on a full disk, where they would end the process.
+pub fn survive_file_size_limit(runtime: &Runtime) -> io::Result<()> {
+    let _inside = runtime.enter();
+    // Once caught, a signal has no other effect for as long as the process lives.
+    signal(SignalKind::from_raw(libc::SIGXFSZ)).map(drop)
+}
+
 /// Whether whoever started this process had it ignore a signal.
 pub fn ignores(kind: SignalKind) -> bool {
     // Where that cannot be read, nothing is known to be ignored.
