@@ -20,7 +20,7 @@ pub(super) use self::notes::notes;
 use crate::document::{Document, DocumentKind};
 use crate::remote::Location;
 use crate::source::{Description, SourceError};
-use crate::store::Remote;
+use crate::store::{Healable, Remote, is_past_caches, past_caches};
 
 /// Longest answer that is read. Those of an image in one file have a few kilobytes, those of thousands of files some megabytes.
 const MAX_ANSWER: u64 = 4 << 20;
@@ -76,7 +76,7 @@ fn of<T>(asked: Asked<T>, heard: &mut Vec<Document>) -> Result<T, SourceError> {
     needed
 }
 
-/// [`ask`], for no longer than `patience`.
+/// [`ask`], for no longer than `patience`. No single answer is final: one of which nothing can be made is asked for once more.
 async fn ask_for<T: Send + 'static>(
     remote: &Remote,
     location: Location,
@@ -85,7 +85,15 @@ async fn ask_for<T: Send + 'static>(
     needed: impl Fn(&Answer) -> Result<T, SourceError> + Send + Sync + 'static,
 ) -> Asked<T> {
     let url = location.to_string();
-    let answer = tokio::time::timeout(patience, ask(remote, location, kind, Arc::new(needed))).await;
+    let needed = Arc::new(needed);
+    let ask = || ask(remote, location.clone(), kind.clone(), Arc::clone(&needed));
+    let asked = async {
+        match ask().await {
+            Err(error) | Ok((Err(error), _)) if error.is_of_bytes() && !is_past_caches() => past_caches(ask()).await,
+            answer => answer,
+        }
+    };
+    let answer = tokio::time::timeout(patience, asked).await;
     answer.unwrap_or_else(|_| {
         let reason = format!("none within {} s", patience.as_secs_f64());
         Err(SourceError::malformed(url, "answer", reason))

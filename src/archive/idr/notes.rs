@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tracing::warn;
 use url::Url;
 
 use super::answer::Answer;
-use super::ask_for;
+use super::{Asked, ask_for};
 use crate::document::{Document, DocumentKind};
 use crate::remote::Location;
 use crate::source::SourceError;
@@ -21,7 +22,7 @@ pub(in crate::archive) async fn notes(remote: &Remote, image: u64, server: &Url)
         let answer =
             ask_for(remote, annotations(&server, "image", image), DocumentKind::OmeroAnnotations, PATIENCE, nothing)
                 .await;
-        Vec::from_iter(answer.ok().and_then(|(_, document)| document))
+        Vec::from_iter(told(answer).and_then(|(_, document)| document))
     };
     let mut study = Vec::new();
     // What came in time is kept.
@@ -39,15 +40,20 @@ async fn study_of(remote: &Remote, image: u64, server: &Location, documents: &mu
     let project = first(remote, projects, DocumentKind::OmeroProjects, documents).await?;
     let answer =
         ask_for(remote, annotations(server, "project", project), DocumentKind::OmeroStudy, PATIENCE, nothing).await;
-    documents.extend(answer.ok()?.1);
+    documents.extend(told(answer)?.1);
     Some(())
 }
 
 /// The number of the first object of the answer to a question for a list, which is also a document for people.
 async fn first(remote: &Remote, from: Location, kind: DocumentKind, documents: &mut Vec<Document>) -> Option<u64> {
-    let (first, document) = ask_for(remote, from, kind, PATIENCE, |answer| Ok(answer.first())).await.ok()?;
+    let (first, document) = told(ask_for(remote, from, kind, PATIENCE, |answer| Ok(answer.first())).await)?;
     documents.extend(document);
     first.ok()?
+}
+
+/// What came of a question; why nothing did is told, since the record of the image lacks it.
+fn told<T>(asked: Asked<T>) -> Option<(Result<T, SourceError>, Option<Document>)> {
+    asked.inspect_err(|error| warn!("the record does without it: {error}")).ok()
 }
 
 fn nothing(_: &Answer) -> Result<(), SourceError> {
