@@ -1,11 +1,12 @@
 //! Addresses of volumes as people paste them: as viewers write them, or those of a document.
 
-use percent_encoding::percent_decode_str;
-use serde_json::Value;
+mod links;
+mod plain;
 
-use crate::document::bounds;
-use crate::neuroglancer;
-use crate::remote::shown_text;
+use percent_encoding::percent_decode_str;
+
+pub(super) use self::links::{brief, refusal};
+pub(super) use self::plain::plain;
 
 /// What viewers write before or behind an address, and the kind that it means.
 const FORMATS: [(&str, &str); 6] = [
@@ -17,109 +18,36 @@ const FORMATS: [(&str, &str); 6] = [
     ("n5", "n5"),
 ];
 
-/// Addresses that are no files, and what they are.
-const SERVICES: [(&str, &str); 4] = [
-    (
-        "graphene",
-        "a segmentation that a PyChunkedGraph server computes; a flat copy of it has a `precomputed://` address",
-    ),
-    ("brainmaps", "a volume of Google's BrainMaps service, which needs an account"),
-    ("dvid", "a volume of a DVID server; an exported copy of it has a `precomputed://` address"),
-    ("boss", "a volume of the BossDB service; most of them are in the bucket `s3://bossdb-open-data` as well"),
-];
+/// How the folders are called that are Zarr or N5 stores.
+const STORES: [&str; 3] = [".zarr", ".n5", ".zr"];
 
 /// What viewers write behind an address whose kind is to be found out.
 const ANY: &str = "auto";
 
-/// Layers of a link that are named.
-const MAX_LAYERS: usize = 5;
-
-/// Letters of an address that a message repeats, and those of all layers of a link.
-const TOLD: usize = 64;
-const TOLD_OF_LAYERS: usize = 200;
-
-/// What is wrong with a text that viewers understand as an address, and that is none of files.
-pub(super) fn refusal(text: &str) -> Option<String> {
-    let (scheme, rest) = text.split_once("://")?;
-    if let Some((_, what)) = SERVICES.iter().find(|(name, _)| name.eq_ignore_ascii_case(scheme)) {
-        return Some(format!("`{scheme}://` is {what}; it is not read"));
-    }
-    let is_web = ["http", "https"].iter().any(|web| web.eq_ignore_ascii_case(scheme));
-    if let Some((_, state)) = rest.split_once("#!").filter(|_| is_web) {
-        let write = "write the `source` of one of its layers";
-        return Some(match layers(state) {
-            Some(sources) => format!("it is a link to a viewer, not to a volume; {write}: {sources}"),
-            None => format!("it is a link to a viewer, not to a volume; {write} instead"),
-        });
-    }
-    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let schemes: Vec<&str> = scheme.split('+').collect();
-    if schemes.len() < 2 || !schemes.iter().all(|word| is_word(word)) {
-        return None;
-    }
-    let has = |word: &str| schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case(word));
-    let instead = |scheme: &str, rest: &str| brief(&shown_text(&format!("{scheme}://{rest}")));
-    let web = if has("https") { "https" } else { "http" };
-    Some(match (has("https") || has("http"), rest.split_once('/')) {
-        _ if has("middleauth") => {
-            let open = instead(web, rest);
-            format!(
-                "`{scheme}://` is a volume for which one has to log in; it is not read. If it is public, write {open}"
-            )
-        }
-        (true, Some((_, key))) if has("gs") => {
-            let env = "`credentials = \"env\"` where one has to log in";
-            format!("`{scheme}://` is not read; write {}, and {env}", instead("gs", key))
-        }
-        (true, Some((host, key))) if has("s3") => {
-            let own = format!("{} with `endpoint = \"{web}://{host}\"`", instead("s3", key));
-            format!("`{scheme}://` is not read; write {}, or {own}", instead(web, rest))
-        }
-        (true, _) => format!("`{scheme}://` is not read; write {}", instead(web, rest)),
-        (false, _) if has("gs") || has("s3") => {
-            let bucket = if has("gs") { "gs" } else { "s3" };
-            format!("`{scheme}://` is not read; write {}", instead(bucket, rest))
-        }
-        _ => format!("`{scheme}://` is not read; write an address with https://, http://, file://, s3:// or gs://"),
-    })
-}
-
-/// The sources of the layers in the state of a viewer, as far as they are told; `None` where there are none to read.
-fn layers(state: &str) -> Option<String> {
-    let state: Value = bounds::parse(&percent_decode_str(state).collect::<Vec<u8>>()).ok()?;
-    let layers = neuroglancer::layers(&state)?;
-    let mut told: Vec<String> = Vec::new();
-    for (_, address) in layers.into_iter().flat_map(|(_, layer)| neuroglancer::sources(layer)) {
-        let source = format!("`{}`", shown_text(address));
-        let length: usize = told.iter().chain([&source]).map(|source| source.chars().count()).sum();
-        if told.len() == MAX_LAYERS || length > TOLD_OF_LAYERS || source.contains(char::is_control) {
-            break;
-        }
-        told.push(source);
-    }
-    (!told.is_empty()).then(|| told.join(", "))
-}
-
-/// An address as a message repeats it.
-pub(super) fn brief(text: &str) -> String {
-    let more = if text.chars().nth(TOLD).is_some() { "…" } else { "" };
-    format!("`{}{more}`", text.chars().take(TOLD).collect::<String>())
-}
-
 /// The address of a volume of the kind `kind` without what viewers add to it.
 pub(super) fn address(text: &str, kind: &str) -> Result<String, String> {
-    if text == "~" || text.starts_with("~/") {
-        return Err("`~` is the shell's and is not expanded here; write the whole path".to_owned());
-    }
-    let mut text = text;
-    while let Some((scheme, rest)) = text.split_once("://") {
+    let text = plain(text)?;
+    // A text of N5's library is a URI, of which a query is a part even where it is a path of this machine.
+    let (mut text, mut is_uri) = (text.as_str(), false);
+    while let Some((scheme, rest)) = text.split_once(':') {
         if let Some(reason) = refusal(text) {
             return Err(reason);
         }
         let Some(meant) = meant(scheme) else { break };
+        let rest = match rest.strip_prefix("//") {
+            Some(rest) => rest,
+            None if plain::is_address(rest) => {
+                is_uri = true;
+                rest
+            }
+            None => break,
+        };
         agree(scheme, meant, kind)?;
         text = rest;
     }
+    let text = plain(text)?;
+    let is_piped = |text: &str| text.split_once('|').is_some_and(|(_, pipes)| pipes.split('|').all(is_pipe));
+    let text = text.strip_suffix('|').filter(|text| is_piped(text)).unwrap_or(&text);
     let (mut base, pipes) = match text.split_once('|') {
         Some((base, rest)) if rest.split('|').all(is_pipe) => (base.to_owned(), Some(rest)),
         _ => (text.to_owned(), None),
@@ -128,6 +56,9 @@ pub(super) fn address(text: &str, kind: &str) -> Result<String, String> {
         if let Some(bare) = base.strip_suffix(&format!("?dimension_separator={separator}")) {
             base = bare.to_owned();
         }
+    }
+    if kind != "precomputed" {
+        base = with_dataset(base, is_uri);
     }
     for pipe in pipes.into_iter().flat_map(|rest| rest.split('|')) {
         let (scheme, path) = pipe.split_once(':').unwrap_or((pipe, ""));
@@ -140,6 +71,30 @@ pub(super) fn address(text: &str, kind: &str) -> Result<String, String> {
         }
     }
     Ok(without_document(base, kind))
+}
+
+/// The address of the dataset in a URI of N5's library, `CONTAINER?DATASET`. What stands behind a question mark is for the
+/// server where it has names and values, and where the path says nothing of a store.
+fn with_dataset(address: String, is_uri: bool) -> String {
+    let Some((container, dataset)) = address.split_once('?') else { return address };
+    let is_url = address.contains("://");
+    let is_store = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        STORES.iter().any(|ending| name.ends_with(ending))
+    };
+    let is_path = !dataset.contains(['=', '&', '?']);
+    if !is_path || !(is_uri || is_url && container.split('/').any(is_store)) {
+        return address;
+    }
+    // An address stays percent-encoded, apart from what parts the names in it; a path is none.
+    let dataset = match is_url || address.starts_with("file:") {
+        true => dataset.replace("%2F", "/").replace("%2f", "/"),
+        false => percent_decode_str(dataset).decode_utf8_lossy().into_owned(),
+    };
+    match dataset.trim_matches('/') {
+        "" => container.to_owned(),
+        dataset => format!("{}/{dataset}", container.trim_end_matches('/')),
+    }
 }
 
 fn meant(scheme: &str) -> Option<&'static str> {
@@ -225,40 +180,47 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_a_viewer_is_refused_with_the_sources_of_its_layers() {
-        let error = |text: &str| address(text, "precomputed").unwrap_err();
-        let begin = "it is a link to a viewer, not to a volume; write the `source` of one of its layers";
-        let state = r#"{"layers":[{"source":"precomputed://gs://b/em"},{"source":{"url":"zarr://s3://b/a"}},
-            {"type":"annotation"},{"source":["gs://b/seg","gs://b/mesh?key=3"]},{"source":3},{"source":"x"},{"source":"y"}]}"#;
-        let encoded = percent_encoding::utf8_percent_encode(state, percent_encoding::NON_ALPHANUMERIC).to_string();
-        for state in [state, encoded.as_str()] {
-            let told = "`precomputed://gs://b/em`, `zarr://s3://b/a`, `gs://b/seg`, `gs://b/mesh?key=…`, `x`";
-            assert_eq!(error(&format!("https://neuroglancer-demo.appspot.com/#!{state}")), format!("{begin}: {told}"));
+    fn the_query_of_an_n5_uri_is_the_path_of_a_dataset() {
+        for (text, expected) in [
+            ("http://h/x.zarr?0", "http://h/x.zarr/0"),
+            ("http://h/x.zarr/?/em/s0/", "http://h/x.zarr/em/s0"),
+            ("zarr://http://h/x.ome.zarr?labels/seg", "http://h/x.ome.zarr/labels/seg"),
+            ("zarr:https://h/X.ZARR?em%2Fs0", "https://h/X.ZARR/em/s0"),
+            ("http://h/x.zarr?a%20b", "http://h/x.zarr/a%20b"),
+            ("http://h/x.zarr/em?s0", "http://h/x.zarr/em/s0"),
+            ("http://h/x.zarr?", "http://h/x.zarr"),
+            ("http://h/x.zarr?0/.zarray", "http://h/x.zarr/0"),
+            ("file:///d/x.zarr?0", "file:///d/x.zarr/0"),
+            ("zarr:/d/x?a%20b", "/d/x/a b"),
+            ("zarr:file:/d/x?a%20b", "file:/d/x/a%20b"),
+            ("zarr:s3://b/x?s0", "s3://b/x/s0"),
+        ] {
+            is(text, "zarr", expected);
         }
-        let old = r#"http://h/v/#!{"layers":{"em":{"source":"n5://http://h/a"}}}"#;
-        assert_eq!(error(old), format!("{begin}: `n5://http://h/a`"));
-        let long = format!(r#"https://h/#!{{"layers":[{{"source":"gs://{}"}}]}}"#, "b".repeat(1000));
-        for unread in ["https://h/#!gs://b/state.json", "https://h/#!{", "https://h/#!%7B%22layers%22%3A3%7D", &long] {
-            assert_eq!(error(unread), format!("{begin} instead"));
+        is("s3://b/x.n5?em/s0", "n5", "s3://b/x.n5/em/s0");
+        is("n5:gs://b/x.n5?em/s0", "n5", "gs://b/x.n5/em/s0");
+        is("n5:file:///d/x.n5?setup0/timepoint0", "n5", "file:///d/x.n5/setup0/timepoint0");
+        // These are for a server, or a name of this machine.
+        for text in ["http://h/x.zarr?x=1", "http://h/x.zarr?a&b", "http://h/x?0", "/d/x.zarr?0"] {
+            is(text, "zarr", text);
         }
     }
 
     #[test]
-    fn joined_schemes_are_refused_by_name_with_what_to_write() {
-        for (text, name, write) in [
-            ("gs+xml://b/k", "`gs+xml://`", "write `gs://b/k`"),
-            ("precomputed://gs+xml://b/k", "`gs+xml://`", "write `gs://b/k`"),
-            ("s3+http://h:9/b/k", "`s3+http://`", "`http://h:9/b/k`, or `s3://b/k` with `endpoint = \"http://h:9\"`"),
-            ("s3+https://h/b/k", "`s3+https://`", "write `https://h/b/k`, or `s3://b/k` with"),
-            ("middleauth+https://h/a", "a volume for which one has to log in; it is not read", "write `https://h/a`"),
-            ("gs+ngauth+https://h/b/k", "`gs+ngauth+https://`", "`gs://b/k`, and `credentials = \"env\"`"),
-            ("GS+https://h", "`GS+https://`", "write `https://h`"),
-            ("a+b://h/k", "`a+b://`", "write an address with https://"),
-        ] {
-            let told = address(text, "precomputed").unwrap_err();
-            assert!(told.contains(name) && told.contains(write), "{text}: {told}");
+    fn a_format_before_an_address_is_taken_off() {
+        for (prefix, kind) in FORMATS {
+            for address in ["http://h/a", "file:///d/a", "s3://b/a", "/d/a"] {
+                is(&format!("{prefix}:{address}"), kind, address);
+                is(&format!("<{prefix}://{address}>"), kind, address);
+                is(&format!("{prefix}:\"{address}\""), kind, address);
+            }
+            is(&format!("{prefix}://gcs://b/a#"), kind, "gs://b/a");
+            is(&format!("{prefix}:<http://h/a#>"), kind, "http://h/a");
+            is(&format!("{prefix}:folder"), kind, &format!("{prefix}:folder"));
         }
-        assert!(refusal("https://h/a+b").is_none() && refusal("/data/a+b://c").is_none());
+        assert!(address("n5:file:///d/a", "zarr").unwrap_err().contains("kind = \"n5\""));
+        is("https://h/a.zarr/|zarr2:|", "zarr", "https://h/a.zarr/");
+        assert!(address("precomputed://gs+xml://b/k", "precomputed").unwrap_err().contains("write `gs://b/k`"));
     }
 
     #[test]
@@ -309,6 +271,8 @@ mod tests {
                 let _ = address(&any_text, kind);
                 let _ = address(&format!("https://h/#!{any_text}"), kind);
                 let _ = address(&format!("a+{any_text}"), kind);
+                let _ = address(&format!("{kind}:{any_text}"), kind);
+                let _ = address(&format!("https://h/x.n5?{any_text}"), kind);
             }
         }
     }

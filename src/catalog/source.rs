@@ -263,11 +263,11 @@ fn required<T>(
 
 /// The location that is written there. Whoever pastes an address often pastes a blank or the end of a line with it.
 fn location(place: CatalogText<'_>, folder: Option<&Path>, text: Spanned<String>) -> Result<Location, CatalogError> {
-    let address = text.get_ref().trim();
-    if let Some(reason) = pasted::refusal(address) {
+    let address = pasted::plain(text.get_ref()).map_err(|reason| refused(place, &text, &reason))?;
+    if let Some(reason) = pasted::refusal(&address) {
         return Err(refused(place, &text, &reason));
     }
-    Location::parse(address, folder).map_err(|error| place.error(text.span(), "url", error.to_string()))
+    Location::parse(&address, folder).map_err(|error| place.error(text.span(), "url", error.to_string()))
 }
 
 fn refused(place: CatalogText<'_>, text: &Spanned<String>, reason: &str) -> CatalogError {
