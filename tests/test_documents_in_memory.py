@@ -100,7 +100,15 @@ def info(root, name, text):
     return {"kind": "precomputed", "url": f"{{origin}}/{name}"}
 
 
-JSON = {"empiar": empiar, "idr": idr, "zattrs": zattrs, "zarray": zarray, "info": info}
+def long_zattrs(root, name, text):
+    return zattrs(root, name, lambda size: text(4 * size))
+
+
+def long_info(root, name, text):
+    return info(root, name, lambda size: text(8 * size))
+
+
+JSON = {"empiar": empiar, "idr": idr, "zattrs": zattrs, "zarray": zarray, "info": info, "long zattrs": long_zattrs, "long info": long_info}
 
 
 def page(name, row, count):

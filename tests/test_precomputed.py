@@ -103,6 +103,13 @@ def test_compressed_local_files_are_read_or_refused_by_name_and_never_zeros(writ
     with mounted(tmp_path, configuration({"a": {"kind": "precomputed", "url": str(folder)}}), timeout=5) as mount:
         store = mount / "a" / "em.zarr"
         np.testing.assert_array_equal(readers.zarr_array(store, 0, False), made.levels[0])
+    stored = files[0].read_bytes()
+    files[0].write_text("/annex/objects/MD5E-s16384--0123456789abcdef\n")
+    with mounted(tmp_path / "annex", configuration({"a": {"kind": "precomputed", "url": str(folder)}}), timeout=5) as mount:
+        with pytest.raises(OSError):
+            readers.zarr_array(mount / "a" / "em.zarr", 0, False)
+        assert f"{files[0].name}: file: it is a pointer of git-annex" in mount.log
+    files[0].write_bytes(stored)
     for file in files:
         file.rename(file.with_suffix(".xz"))
     with mounted(tmp_path / "xz", configuration({"a": {"kind": "precomputed", "url": str(folder)}}), timeout=5) as mount:

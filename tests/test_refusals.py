@@ -272,6 +272,14 @@ def _wkw(folder):
     (folder / "datasource-properties.json").write_text("{}")
 
 
+def _icechunk(folder):
+    for name in ("chunks", "manifests", "snapshots", "transactions", "refs/branch.main"):
+        (folder / name).mkdir(parents=True)
+    (folder / "refs" / "branch.main" / "ref.json").write_text('{"snapshot": "1CECHNKREP0F1RSTCMT0"}')
+
+
+ANNEX = "/annex/objects/MD5E-s16384--0123456789abcdef\n"
+
 #: name: (how it is made, which part of it is named, what is said of it)
 OTHERS = {
     "zip": (lambda p: _zip(p / "a.zarr.zip"), "a.zarr.zip", "it is a ZIP archive, which emfs does not read; unpack it"),
@@ -282,6 +290,9 @@ OTHERS = {
     "webknossos layer": (lambda p: _wkw(p / "d"), "d/color", "(WKW), which emfs does not read; convert it to Zarr"),
     "webknossos magnification": (lambda p: _wkw(p / "d"), "d/color/1", "(WKW), which emfs does not read; convert it to Zarr"),
     "knossos": (lambda p: ((p / "k").mkdir(), (p / "k" / "knossos.conf").write_text("experiment name")), "k", "it holds cubes of KNOSSOS"),
+    "kerchunk": (lambda p: (p / "refs.json").write_text(json.dumps({"version": 1, "refs": {".zgroup": "{}"}})), "refs.json", "it is references of kerchunk"),
+    "icechunk": (lambda p: _icechunk(p / "i"), "i", "it is a repository of Icechunk, which emfs does not read; write its arrays as a plain Zarr store"),
+    "annex": (lambda p: (p / "a.zarr").write_text(ANNEX), "a.zarr", "it is a pointer of git-annex in place of the file; fetch the file by `git annex get`"),
     "sections": (lambda p: ((p / "s").mkdir(), (p / "s" / "a_0.tif").write_bytes(b"II*\0")), "s", "it holds TIFF files: write `kind = \"tiff\"`"),
 }
 
@@ -299,10 +310,12 @@ def test_what_is_no_store_at_all_is_named_with_what_to_do(tmp_path, name, kind):
 def test_what_is_no_store_at_all_is_named_at_a_server_too(tmp_path, kind):
     _zip(tmp_path / "a.zarr.zip")
     _wkw(tmp_path / "d")
+    _icechunk(tmp_path / "i")
     (tmp_path / "unlike").mkdir()
     (tmp_path / "unlike" / "a.txt").write_text("x")
     with Origin(tmp_path) as origin:
         assert "it is a ZIP archive" in refused(tmp_path, kind, f"{origin.url}/a.zarr.zip")
         for part in ("d", "d/color", "d/color/1"):
             assert "WEBKNOSSOS" in refused(tmp_path, kind, f"{origin.url}/{part}"), part
+        assert "Icechunk" in refused(tmp_path, kind, f"{origin.url}/i")
         assert "WEBKNOSSOS" not in refused(tmp_path, kind, f"{origin.url}/unlike")

@@ -80,6 +80,11 @@ pub fn measure(bytes: &[u8]) -> Result<usize, String> {
     }
 }
 
+/// What is said of a document with more values than are read.
+pub(super) fn too_many() -> String {
+    format!("it has more than {MAX_VALUES} values, the most that are read of one document")
+}
+
 fn invalid(bytes: &[u8], error: &serde_json::Error) -> String {
     match instead(bytes) {
         Some(what) => format!("it is no valid JSON but {what}"),
@@ -141,8 +146,7 @@ impl Count<'_> {
         if *self.values <= MAX_VALUES {
             return Ok(());
         }
-        let bound = format!("it has more than {MAX_VALUES} values, the most that are read of one document");
-        *self.beyond = Some(bound);
+        *self.beyond = Some(too_many());
         Err(E::custom("too many values"))
     }
 

@@ -6,6 +6,7 @@ pub(crate) mod arbitrary;
 pub mod bounds;
 mod kind;
 mod packed;
+pub mod parts;
 mod redact;
 
 use std::sync::Arc;

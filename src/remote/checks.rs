@@ -169,6 +169,12 @@ pub(crate) fn too_long(limit: u64, length: u64) -> Cause {
     Cause::Protocol(format!("{length} bytes or more where at most {limit} are expected"))
 }
 
+/// Whether it is what is said of an object that is longer than `limit`.
+pub(crate) fn is_too_long(cause: &Cause, limit: u64) -> bool {
+    let end = format!(" or more where at most {limit} are expected");
+    matches!(cause, Cause::Protocol(reason) if reason.ends_with(&end))
+}
+
 fn exactly(length: u64, total: Option<u64>, head: &Head) -> Result<ExpectedBody, FailedAttempt> {
     match head.content_length {
         Some(announced) if announced != length => {

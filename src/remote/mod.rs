@@ -38,7 +38,7 @@ mod wanted;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use checks::{RangeRequest, too_long};
+pub(crate) use checks::{RangeRequest, is_too_long, too_long};
 pub(crate) use origin::Origin;
 pub(crate) use origins::Origins;
 pub(crate) use pin::{ObjectVersion, Pin};

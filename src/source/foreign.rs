@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use memchr::memmem;
 
 use crate::remote::Location;
 
@@ -43,6 +44,9 @@ pub(super) async fn advice<'a>(
     }
     if let Some(what) = of_names(&seen.names) {
         return Some(what.to_owned());
+    }
+    if is_there(folder.join("refs/branch.main/ref.json")).await {
+        return Some(ICECHUNK.to_owned());
     }
     webknossos(folder, is_there).await
 }
@@ -103,12 +107,21 @@ const PICTURE: &str =
 /// MetaImage.
 const META_IMAGE: &str =
     "MetaImage (.mha, .mhd), which emfs does not read; convert it to TIFF, for example by SimpleITK of Python";
+/// What git-annex leaves in place of a file that is elsewhere.
+const ANNEX: &str = "a pointer of git-annex in place of the file; fetch the file by `git annex get` (or `datalad get`), or write the address of \
+     its content";
 /// HTML, as servers send it in place of a file.
 const PAGE: &str =
     "a web page (HTML), as servers answer that want a login or show a file; write the address of the file's content";
 
+/// What begins in place of a file whose content is elsewhere.
+const POINTERS: [&[u8]; 2] = [b"version https://git-lfs", b"/annex/objects/"];
+/// References into files of other formats.
+const KERCHUNK: &str = "references of kerchunk to parts of other files, which emfs does not read; write the address of these \
+                        files, or convert them to Zarr, for example by `xarray` of Python";
+
 /// Formats that are files of their own: what one begins with, at which place, and what to do with it.
-const FILES: [(usize, &[u8], &str); 23] = [
+const FILES: [(usize, &[u8], &str); 24] = [
     (0, b"NRRD0", "NRRD, which emfs does not read; convert it to TIFF or Zarr"),
     (
         0,
@@ -144,8 +157,11 @@ const FILES: [(usize, &[u8], &str); 23] = [
         b"version https://git-lfs",
         "a pointer of git-lfs in place of the file; fetch the file by `git lfs pull`, or write the address of its content",
     ),
+    (0, b"/annex/objects/", ANNEX),
 ];
 
+const ICECHUNK: &str = "it is a repository of Icechunk, which emfs does not read; write its arrays as a plain Zarr store, by \
+                        `icechunk` and `zarr` of Python";
 /// Of WEBKNOSSOS's own format.
 const WKW: &str = "it holds a dataset of WEBKNOSSOS (WKW), which emfs does not read; convert it to Zarr, by \
                    `copy_dataset(…, data_format=\"zarr3\")` of `webknossos` for Python";
@@ -178,12 +194,59 @@ pub(super) fn of_bytes(front: &[u8]) -> Option<&'static str> {
         // Those of HTML are written in any case.
         found.is_some_and(|found| found == *magic || magic.starts_with(b"<") && found.eq_ignore_ascii_case(magic))
     };
-    FILES.into_iter().find(fits).map(|(_, _, what)| what)
+    FILES.into_iter().find(fits).map(|(_, _, what)| what).or_else(|| is_kerchunk(front).then_some(KERCHUNK))
+}
+
+/// What stands in place of a file whose content is elsewhere, where its bytes are such a pointer.
+pub(super) fn pointer(bytes: &[u8]) -> Option<&'static str> {
+    let is_pointer = bytes.len() as u64 <= FRONT && POINTERS.iter().any(|pointer| bytes.starts_with(pointer));
+    if is_pointer { of_bytes(bytes) } else { None }
+}
+
+fn is_kerchunk(front: &[u8]) -> bool {
+    let has = |word: &str| memmem::find(front, word.as_bytes()).is_some();
+    front.trim_ascii_start().starts_with(b"{") && (has("\"refs\"") || has("\".zgroup\"") || has("/.zarray\""))
 }
 
 /// What a folder of files of these names is, where they tell it.
 pub fn of_names(names: &[String]) -> Option<&'static str> {
+    let has = |own: &str| names.iter().any(|name| name == own);
+    if has("snapshots") && has("manifests") && (has("refs") || has("repo")) {
+        return Some(ICECHUNK);
+    }
     let (_, what) =
         NAMES.into_iter().find(|(ending, _)| names.iter().any(|name| name.to_ascii_lowercase().ends_with(ending)))?;
     Some(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_in_place_of_a_file_is_told_by_its_bytes() {
+        let annex: &[u8] = b"/annex/objects/MD5E-s16384--0123456789abcdef\n";
+        let lfs: &[u8] = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n";
+        for (bytes, remedy) in [(annex, "`git annex get`"), (lfs, "`git lfs pull`")] {
+            assert!(pointer(bytes).is_some_and(|what| what.contains(remedy)));
+            assert_eq!(pointer(bytes), of_bytes(bytes));
+            // Nor is a chunk that begins so.
+            assert_eq!(pointer(&[bytes, &[0; 512]].concat()), None);
+        }
+        assert_eq!(pointer(b"\x1f\x8b"), None);
+    }
+
+    #[test]
+    fn references_of_kerchunk_and_a_repository_of_icechunk_are_named() {
+        for front in [r#"{"version": 1, "refs": {"#, "\n{\".zgroup\": \"{}\"", r#"{"a/.zarray": "{"#] {
+            assert!(of_bytes(front.as_bytes()).is_some_and(|what| what.contains("kerchunk")), "{front}");
+        }
+        assert_eq!(of_bytes(br#"{"zarr_format": 3}"#), None);
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        for own in ["refs", "repo"] {
+            let found = of_names(&names(&["chunks", "manifests", own, "snapshots", "transactions"]));
+            assert!(found.is_some_and(|what| what.contains("Icechunk")));
+        }
+        assert_eq!(of_names(&names(&["snapshots", "refs"])), None);
+    }
 }

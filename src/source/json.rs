@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use crate::document::bounds;
+use crate::document::parts;
 use crate::source::SourceError;
 
-/// Parses a document that is within the bounds of documents.
+/// Parses a document that is within the bounds of documents. Of a longer one, parts that are too long are not read.
 pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Value, SourceError> {
-    bounds::parse(bytes).map_err(|reason| SourceError::malformed(file, "document", reason))
+    parts::parse(bytes).map_err(|reason| SourceError::malformed(file, "document", reason))
 }
 
 /// A value with the way to it.

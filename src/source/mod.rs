@@ -35,7 +35,7 @@ use crate::document::Document;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex};
 use crate::remote::{Cause, Compression, RemoteError};
-use crate::store::{Healable, Object, Witness, is_past_caches};
+use crate::store::{Healable, Object, Witness, is_long_document, is_past_caches};
 
 /// What a source says about itself once it is open.
 #[derive(Debug, Clone)]
@@ -277,12 +277,16 @@ impl SourcePart {
     }
 }
 
+/// What is said of a document that is longer than [`LONGEST_DOCUMENT`](crate::store::LONGEST_DOCUMENT).
+const TOO_LONG: &str =
+    "it is longer than 4 MiB, the most that is read of one document; move what does not describe the image elsewhere";
+
 /// Why a source cannot be opened or a block cannot be read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SourceError {
     /// The bytes could not be fetched.
     #[error(transparent)]
-    Remote(#[from] RemoteError),
+    Remote(RemoteError),
     /// The file breaks its format.
     #[error("{file}: {field}: {reason}")]
     Malformed {
@@ -315,6 +319,21 @@ impl SourceError {
             SourceError::Malformed { .. } | SourceError::Unsupported { .. } => None,
         }
     }
+
+    /// Whether a document is too long to be read.
+    fn is_of_length(&self) -> bool {
+        matches!(self, SourceError::Malformed { reason, .. } if reason == TOO_LONG)
+    }
+}
+
+impl From<RemoteError> for SourceError {
+    /// A document that is too long was had, and says nothing of who gave it.
+    fn from(error: RemoteError) -> Self {
+        if is_long_document(&error) {
+            return SourceError::malformed(error.url, "document", TOO_LONG);
+        }
+        SourceError::Remote(error)
+    }
 }
 
 impl Healable for SourceError {
@@ -340,6 +359,14 @@ impl SourceError {
     /// The same with what to do with files of that variant, where it is one that is not read.
     fn with_remedy_of_variant(self, told: &'static str) -> Self {
         if let SourceError::Unsupported { .. } = self { self.with_remedy(told) } else { self }
+    }
+
+    /// What to do with a file of a variant that is not read.
+    fn remedy(&self) -> Option<&str> {
+        match self {
+            SourceError::Unsupported { remedy, .. } => remedy.as_deref(),
+            _ => None,
+        }
     }
 
     /// The same with what to do with such a file.

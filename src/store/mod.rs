@@ -27,7 +27,7 @@ pub use cache_entry::CachedExtent;
 pub use cache_policy::{ABSENT_TTL, CachePolicy};
 pub use healing::{Healable, healed, is_past_caches, past_caches};
 pub use missed::Missed;
-pub use object::Object;
+pub use object::{LONGEST_DOCUMENT, Object, is_long_document};
 pub(crate) use range_store::off_the_runtime;
 pub use range_store::{COMPUTED, Extent, RangeStore, Unavailable};
 pub use remote::Remote;

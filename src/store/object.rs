@@ -15,7 +15,15 @@ use super::handle::Handle;
 use super::seen::SeenVersion;
 use super::{answer, healing};
 use crate::cache::{Desk, FetchPlace, PoolShare};
-use crate::remote::{Cause, Fetched, RangeRequest, RemoteError};
+use crate::remote::{Cause, Fetched, RangeRequest, RemoteError, is_too_long};
+
+/// Bytes of a document that describes an image, at the most: N5 viewers keep all that a microscope says in it, some megabytes.
+pub const LONGEST_DOCUMENT: u64 = 4 << 20;
+
+/// Whether it is a document that is longer than the [`LONGEST_DOCUMENT`].
+pub fn is_long_document(error: &RemoteError) -> bool {
+    is_too_long(&error.cause, LONGEST_DOCUMENT)
+}
 
 /// A handle of one object: remembers its ETag and length from the first answer and refuses any other. Cheap to clone;
 /// clones share what they remember.
@@ -94,6 +102,17 @@ impl Object {
         let share = self.0.desk.arrive(self.0.origin.place(), limit).await;
         let bytes = self.whole(limit).await?.bytes;
         Ok(Bytes::from_owner(Arrived { bytes, _share: share }))
+    }
+
+    /// A whole document that describes an image, of [`LONGEST_DOCUMENT`] bytes at the most. Hardly any has more than `usual`,
+    /// and so many wait for as much memory only.
+    pub async fn description(&self, usual: u64) -> Result<Bytes, RemoteError> {
+        match self.document(usual).await {
+            Err(error) if usual < LONGEST_DOCUMENT && is_too_long(&error.cause, usual) => {
+                self.document(LONGEST_DOCUMENT).await
+            }
+            answer => answer,
+        }
     }
 
     /// Memory for documents.

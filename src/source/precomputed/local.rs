@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::remote::{Compression, Location};
-use crate::source::SourceError;
+use crate::source::{SourceError, foreign};
 use crate::store::Remote;
 
 /// What is appended for compressions that emfs does not undo here.
@@ -51,8 +51,12 @@ fn look(path: &Path) -> Result<Stored, SourceError> {
         return Ok(Stored::AsNamed);
     }
     for compression in Compression::ALL {
-        if exists(&with(path, compression.ending()))? {
-            return Ok(Stored::Packed(compression));
+        let file = with(path, compression.ending());
+        if exists(&file)? {
+            return match pointer(&file) {
+                Some(what) => Err(SourceError::malformed(file.display().to_string(), "file", format!("it is {what}"))),
+                None => Ok(Stored::Packed(compression)),
+            };
         }
     }
     for compression in OTHERS {
@@ -69,6 +73,12 @@ fn with(path: &Path, compression: &str) -> PathBuf {
     name.push(".");
     name.push(compression);
     name.into()
+}
+
+/// What a file is whose content is elsewhere. Others are not read here.
+fn pointer(file: &Path) -> Option<&'static str> {
+    let is_short = file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= foreign::FRONT);
+    if is_short { foreign::pointer(&std::fs::read(file).ok()?) } else { None }
 }
 
 fn exists(path: &Path) -> Result<bool, SourceError> {

@@ -26,9 +26,10 @@ use crate::document::{Document, DocumentKind};
 use crate::dtype::FillValue;
 use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::remote::{Cause, Compression, Location};
+use crate::store;
 use crate::store::{Remote, Witness};
 
-/// Longest `info` that is read. Real ones have a few kilobytes.
+/// Bytes of an `info` that are counted on. Real ones have a few kilobytes.
 const MAX_INFO: u64 = 512 << 10;
 
 /// A volume.
@@ -49,13 +50,13 @@ pub struct PrecomputedSource {
 pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> Result<PrecomputedSource, SourceError> {
     let (mut location, mut compression) = (folder.join("info"), None);
     let mut document = remote.object(&location)?;
-    let mut answer = document.document(MAX_INFO).await;
+    let mut answer = document.description(MAX_INFO).await;
     if matches!(&answer, Err(error) if matches!(error.cause, Cause::NotFound))
         && let Some((packed, by)) = local::packed(remote, &location).await?
     {
         (location, compression) = (packed, Some(by));
         document = remote.object(&location)?;
-        answer = document.document(MAX_INFO).await;
+        answer = document.description(MAX_INFO).await;
     }
     let bytes = match answer {
         Err(error) if matches!(error.cause, Cause::NotFound) => {
@@ -63,7 +64,7 @@ pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> R
                 let object = remote.object(&location);
                 async move {
                     match object {
-                        Ok(object) => object.document(MAX_INFO).await.is_ok(),
+                        Ok(object) => object.description(MAX_INFO).await.is_ok(),
                         Err(_) => false,
                     }
                 }
@@ -81,7 +82,7 @@ pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> R
         answer => answer?,
     };
     // What bears out that chunks are absent is the document as it is stored.
-    let witness = Witness::new(remote, &location, MAX_INFO, &bytes);
+    let witness = Witness::new(remote, &location, store::LONGEST_DOCUMENT, &bytes);
     let bytes = match compression {
         Some(compression) => unpacked(document.url(), compression, &bytes)?,
         None => bytes,
@@ -98,7 +99,7 @@ pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> R
 
 /// `info` as it was before it was compressed.
 fn unpacked(file: &str, compression: Compression, bytes: &[u8]) -> Result<Bytes, SourceError> {
-    let undone = compression.undo(bytes, MAX_INFO as usize);
+    let undone = compression.undo(bytes, store::LONGEST_DOCUMENT as usize);
     undone.map(Bytes::from).map_err(|reason| SourceError::malformed(file, "document", reason))
 }
 
@@ -245,7 +246,11 @@ impl Source for PrecomputedSource {
 
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
         let (_, scale, folder) = self.scale(level, block)?;
-        let malformed = |reason: String| SourceError::malformed(folder.to_string(), format!("chunk {block}"), reason);
+        let pointer = foreign::pointer(&raw);
+        let malformed = |reason: String| {
+            let reason = pointer.map_or(reason, |what| format!("its file is {what}"));
+            SourceError::malformed(folder.to_string(), format!("chunk {block}"), reason)
+        };
         let plain = self.plain(scale, block);
         let stored = match scale.sharding {
             Some(VolumeSharding { data_encoding: ShardEncoding::Gzip, .. }) => {

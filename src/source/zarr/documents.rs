@@ -13,11 +13,11 @@ use crate::remote::{Cause, Location, RemoteError};
 use crate::source::foreign;
 use crate::store::{Remote, is_past_caches};
 
-/// Longest document of a group: real ones have some kilobytes, a consolidated `zarr.json`, which holds those of all its
-/// arrays, some dozens.
+/// Bytes of a document of a group that are counted on: real ones have some kilobytes, a consolidated `zarr.json`, which holds
+/// those of all its arrays, some dozens. A longer one is fetched once more, to the [`LONGEST_DOCUMENT`](crate::store::LONGEST_DOCUMENT).
 pub(super) const MAX_GROUP_DOCUMENT: u64 = 1 << 20;
 
-/// Longest document of an array: real ones have some hundreds of bytes.
+/// The same of an array: real ones have some hundreds of bytes.
 pub(super) const MAX_ARRAY_DOCUMENT: u64 = 256 << 10;
 
 /// After what time a document is asked for again that is said to be missing.
@@ -28,8 +28,8 @@ const MAX_NAMES: usize = 256;
 
 /// Where documents come from. A missing one is an error with [`Cause::NotFound`].
 pub(super) trait Documents: Sync {
-    /// The document at `location`, refused when longer than `limit` bytes.
-    fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>>;
+    /// The document at `location`, which hardly ever has more than `usual` bytes.
+    fn get<'a>(&'a self, location: &'a Location, usual: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>>;
 
     /// When the origin sent or confirmed it last.
     fn confirmed(&self, _location: &Location) -> SystemTime {
@@ -76,8 +76,8 @@ pub(super) async fn of_level(documents: &impl Documents, location: &Location) ->
 }
 
 impl Documents for Remote {
-    fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
-        Box::pin(async move { self.object(location)?.document(limit).await })
+    fn get<'a>(&'a self, location: &'a Location, usual: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
+        Box::pin(async move { self.object(location)?.description(usual).await })
     }
 
     fn names<'a>(&'a self, folder: &'a Location) -> BoxFuture<'a, Vec<String>> {
@@ -153,9 +153,9 @@ impl<'a, D: Documents> CachedDocuments<'a, D> {
 }
 
 impl<D: Documents> Documents for CachedDocuments<'_, D> {
-    fn get<'a>(&'a self, location: &'a Location, limit: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
+    fn get<'a>(&'a self, location: &'a Location, usual: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
         Box::pin(async move {
-            let bytes = self.inner.get(location, limit).await?;
+            let bytes = self.inner.get(location, usual).await?;
             let mut documents = self.documents.lock();
             if !documents.iter().any(|(at, _)| at == location) {
                 documents.push((location.clone(), Packed::of(&bytes)));

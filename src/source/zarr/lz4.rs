@@ -7,6 +7,10 @@ use super::codec::{CodecSize, buffer, too_long};
 /// What each block of lz4-java begins with: a name, how it is stored, three little-endian numbers.
 const MAGIC: &[u8] = b"LZ4Block";
 
+/// What is said of a block without it.
+const NAMELESS: &str = "a block without its name, as z5py writes it, which other readers of N5 do not read either; rewrite it with \
+                        the compression `gzip`";
+
 /// Bytes of that.
 const HEADER: usize = MAGIC.len() + 13;
 
@@ -29,7 +33,7 @@ pub(super) fn java(mut encoded: &[u8], most: usize) -> Result<Vec<u8>, String> {
         let (header, rest) = encoded.split_at_checked(HEADER).ok_or("cut off")?;
         let (magic, header) = header.split_at(MAGIC.len());
         if magic != MAGIC {
-            return Err("a block without its name".to_owned());
+            return Err(NAMELESS.to_owned());
         }
         let number = |at: usize| {
             let bytes = header.get(at..).and_then(|rest| rest.first_chunk::<4>()).copied().unwrap_or_default();

@@ -42,13 +42,14 @@ use self::root::{Root, StoreVersion};
 use self::shards::ShardIndices;
 use self::spelling::Spelling;
 use super::{
-    Description, Placement, Relative, Source, SourceError, SourceLevel, StatedPlace, StorageFormat, json, leave_out,
+    Description, Placement, Relative, Source, SourceError, SourceLevel, StatedPlace, StorageFormat, foreign, json,
+    leave_out,
 };
 use crate::document::Document;
 use crate::dtype::widened;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::Location;
-use crate::store::{Missed, Remote, Witness};
+use crate::store::{LONGEST_DOCUMENT, Missed, Remote, Witness};
 
 /// A multiscale image, or a lone array of three axes.
 pub struct ZarrSource {
@@ -178,7 +179,7 @@ fn assembled(
     let witness = |array: &Location| {
         let document = array.join(version.array_document());
         let content = documents.content(&document).unwrap_or_default();
-        Witness::new(&remote, &document, documents::MAX_ARRAY_DOCUMENT, &content)
+        Witness::new(&remote, &document, LONGEST_DOCUMENT, &content)
     };
     let described: Vec<SourceLevel> = shown.iter().map(|level| described(&image.axes, level)).collect();
     let levels: Vec<Level> = shown
@@ -325,7 +326,11 @@ impl Source for ZarrSource {
         let (array, location) = (&level.array, level.object(indices));
         // A chunk fits memory, so does the part of it that lies in the array.
         let shape = described.grid.region(block).shape().0.map(|extent| extent as usize);
-        let malformed = |error: CodecError| SourceError::malformed(location.to_string(), error.codec, error.reason);
+        let pointer = foreign::pointer(&raw);
+        let malformed = |error: CodecError| match pointer {
+            Some(what) => SourceError::malformed(location.to_string(), "file", format!("it is {what}")),
+            None => SourceError::malformed(location.to_string(), error.codec, error.reason),
+        };
         match array.form {
             ChunkFormat::N5 => n5::block::decode(raw, array, &self.axes, shape).map_err(malformed),
             ChunkFormat::Bare | ChunkFormat::Half => {

@@ -17,7 +17,7 @@ use super::own::{self, OwnAttributes};
 use super::whereabouts::{self, Hint};
 use super::{n5, v2, v3};
 use crate::remote::{Cause, Location};
-use crate::source::SourceError;
+use crate::source::{SourceError, remedy};
 use crate::store::{Healable, is_past_caches};
 
 /// How long `.zattrs` is waited for before `zarr.json` is asked for beside it.
@@ -130,7 +130,7 @@ async fn settled(
         Ok(Attributes::Page(error)) | Err(error) => Err(error),
     };
     // Something else than a document in its place is believed past every cache.
-    let is_other = |error: &SourceError| matches!(error.cause(), Some(Cause::Protocol(_)));
+    let is_other = |error: &SourceError| matches!(error.cause(), Some(Cause::Protocol(_))) || error.is_of_length();
     let is_missing = |error: &SourceError| is_absent(error) || is_past_caches() && (is_page || is_other(error));
     match (node.await, v2) {
         // Once more, past every cache, it may be an image.
@@ -203,10 +203,12 @@ fn image(attributes: &JsonField, group: &Location) -> Result<Option<(Multiscales
         let root = attributes.value.get("ome").unwrap_or(attributes.value);
         let path =
             root.pointer("/multiscales/0/datasets/0/path").and_then(Value::as_str).map(|path| path.trim_matches('/'));
-        match (path, multiscales::axes(attributes)) {
-            (Some(path), Ok(Some(_))) if !path.is_empty() => {
-                let array = group.join(path);
-                error.with_remedy(format!("its arrays can be shown alone: write the address {array}, and `voxel_size`"))
+        let Some(path) = path.filter(|path| !path.is_empty()) else { return error };
+        let alone = format!("its arrays can be shown alone: write the address {}, and `voxel_size`", group.join(path));
+        match multiscales::axes(attributes) {
+            Ok(Some(_)) => error.with_remedy(alone),
+            Err(_) if error.remedy() == Some(remedy::NGFF_VERSION) => {
+                error.with_remedy(format!("{}; or {alone}", remedy::NGFF_VERSION))
             }
             _ => error,
         }
