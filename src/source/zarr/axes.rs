@@ -40,7 +40,7 @@ impl Role {
             "t" | "time" => Some(Role::Other),
             name => SHOWN.iter().position(|shown| *shown == name).map(Role::Space),
         };
-        by_name.or_else(|| match kind? {
+        by_name.or_else(|| match kind?.to_ascii_lowercase().as_str() {
             "space" => Some(Role::SomeSpace),
             "channel" => Some(Role::Channel),
             "time" => Some(Role::Other),

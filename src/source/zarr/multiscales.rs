@@ -115,7 +115,9 @@ pub(super) fn parse(attributes: &JsonField) -> Result<Option<(Multiscales, Readi
     let Image { field, version, list, axes, mut units, transform, mut reading } = image;
     let mut numbers = Numbers { axes: (!reading.is_nameless).then_some(&axes), note: None };
     let outer = field.optional("coordinateTransformations")?;
-    let outer = outer.map_or(Ok(Transform::IDENTITY), |outer| Transform::of_list(&outer, &mut numbers))?;
+    let outer = outer.map(|outer| Transform::of_image(&outer, &mut numbers)).transpose()?;
+    let (outer, choice) = outer.unwrap_or((Transform::IDENTITY, None));
+    reading.notes.extend(choice);
     let is_old = SCALELESS.iter().any(|old| version.ends_with(old));
     let says_nothing = |level: &JsonField| {
         ["coordinateTransformations", "transform"]

@@ -151,6 +151,8 @@ fn axes_are_known_by_name_in_any_order_and_else_by_type() {
     );
     assert_eq!(kept(json!([of("wavelength", "channel"), space("depth"), space("row"), space("column")])).0, [1, 2, 3]);
     assert_eq!(kept(json!([space("x"), space("slice"), space("y")])).0, [1, 2, 0]);
+    let cased = json!([of("wavelength", "Channel"), of("depth", "Space"), of("row", "SPACE"), of("column", "space")]);
+    assert_eq!(kept(cased).0, [1, 2, 3]);
 }
 
 #[test]

@@ -137,5 +137,9 @@ fn an_image_whose_places_are_not_read_says_that_its_arrays_can_be_shown_alone() 
     let remedy = format!("its arrays can be shown alone: write the address {GROUP}/0, and `voxel_size`");
     assert!(group.ends_with(&format!("transformation `affine` is not supported; {remedy}")), "{group}");
     image["multiscales"][0]["axes"] = json!([{"name": "lambda"}, {"name": "y"}, {"name": "x"}]);
-    assert!(Shelf::of([(".zattrs", image)]).error().contains("axis `lambda` is not supported; name its axes"));
+    assert!(Shelf::of([(".zattrs", image.clone())]).error().contains("axis `lambda` is not supported; name its axes"));
+    // Nor is an image of a version that is not read.
+    image["multiscales"][0]["version"] = json!("0.6");
+    let newer = Shelf::of([(".zattrs", image)]).error();
+    assert!(newer.contains("write it as version 0.4 or 0.5") && newer.ends_with(&remedy), "{newer}");
 }
