@@ -131,7 +131,9 @@ pub(super) fn expected_body(
         }
         (RangeRequest::Start(most) | RangeRequest::End(most), _) => {
             let (part, total) = part(head)?;
-            let Some(total) = total else {
+            // The last bytes end where the object does. From the first one on may be what is given where ends are not known.
+            let is_end = matches!(ask, RangeRequest::End(_)) && part.start > 0 && part.end - part.start == *most;
+            let Some(total) = total.or(is_end.then_some(part.end)) else {
                 return Err(FailedAttempt::invalid(format!("Content-Range `{}` hides the total length", show(head))));
             };
             if part != ask.place(total.min(*most), Some(total)) {
