@@ -46,7 +46,8 @@ pub(super) fn address(text: &str, kind: &str) -> Result<String, String> {
         text = rest;
     }
     let text = plain(text)?;
-    let is_piped = |text: &str| text.split_once('|').is_some_and(|(_, pipes)| pipes.split('|').all(is_pipe));
+    let is_known = |pipe: &str| pipe.split_once(':').is_some_and(|(scheme, _)| meant(scheme).is_some());
+    let is_piped = |text: &str| text.split_once('|').is_some_and(|(_, pipes)| pipes.split('|').all(is_known));
     let text = text.strip_suffix('|').filter(|text| is_piped(text)).unwrap_or(&text);
     let (mut base, pipes) = match text.split_once('|') {
         Some((base, rest)) if rest.split('|').all(is_pipe) => (base.to_owned(), Some(rest)),

@@ -8,8 +8,8 @@ use super::codec::{CodecSize, buffer, too_long};
 const MAGIC: &[u8] = b"LZ4Block";
 
 /// What is said of a block without it.
-const NAMELESS: &str = "a block without its name, as z5py writes it, which other readers of N5 do not read either; rewrite it with \
-                        the compression `gzip`";
+const NAMELESS: &str =
+    "a block without its name, as z5py writes it, which is not read; rewrite it with the compression `gzip`";
 
 /// Bytes of that.
 const HEADER: usize = MAGIC.len() + 13;
@@ -91,6 +91,13 @@ pub(super) mod tests {
             out.extend_from_slice(stored);
         }
         out
+    }
+
+    #[test]
+    fn a_bare_block_is_refused_with_the_name_of_its_writer() {
+        let bare = lz4_flex::block::compress(&[1; 100]);
+        let bare = [bare.as_slice(), &[0; HEADER]].concat();
+        assert!(java(&bare, 1000).unwrap_err().contains("as z5py writes it, which is not read; rewrite it"));
     }
 
     proptest! {
