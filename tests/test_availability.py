@@ -14,7 +14,7 @@ import pytest
 import zarr
 
 import reference_volumes
-from mounting import configuration, mounted
+from mounting import configuration, mounted, wait_for
 from origin import Fault, Origin
 
 #: Answers come in milliseconds. This is for a machine that does much else; what waits for the silent origin waits longer.
@@ -176,6 +176,43 @@ def test_a_host_that_falls_silent_in_a_large_read_costs_the_others_nothing(tmp_p
             np.testing.assert_array_equal(np.frombuffer(found, "u1").reshape(shape), large.levels[0][:, :, :shape[2]])
             assert readers.waiting() == 1, "it waited for nothing"
             assert mount.rss() <= (int(memory[:-1]) << 20) + OVERHEAD, f"{mount.rss() >> 20} MiB resident"
+            mount.unmount()
+        readers.join()
+
+
+def halved(planes):
+    """The level above one whose planes alone are halved."""
+    depth, height, width = planes.shape
+    return np.rint(planes.reshape(depth, height // 2, 2, width // 2, 2).mean(axis=(2, 4))).astype(planes.dtype)
+
+
+@pytest.mark.parametrize("memory", ["1G", "64M"])
+def test_a_silent_host_costs_nothing_of_what_is_computed_of_others(tmp_path, memory):
+    silent_planes = reference_volumes.imagej(tmp_path, "silent", (16, 2048, 2048), "u1", 3)
+    planes = reference_volumes.imagej(tmp_path, "planes", (2, 2048, 2048), "u1", 5)
+    s1 = halved(planes.levels[0])
+    expected = {"s1": s1, "s2": halved(s1)}
+    with Origin(tmp_path) as silent, Origin(tmp_path) as other:
+        sources = {"silent": at(silent_planes, silent.url), "other": at(planes, other.url), "local": at(planes, str(tmp_path))}
+        with mounted(tmp_path, configuration(sources), memory=memory, timeout=TIMEOUT) as mount:
+            for name in sources:
+                os.listdir(mount / name / "em.zarr" / "s2")
+            before, silent.fault = silent.count(), lambda request: Fault("silent")
+            # More blocks than there is memory to compute at once.
+            readers = Readers([mount / "silent" / "em.zarr" / level / str(z) / "0" / "0" for level in ("s2", "s1") for z in range(16)])
+            wait_for(lambda: silent.count() > before, TIMEOUT / 2, "the silent host is asked")
+            time.sleep(1)
+            for name in ("local", "other"):
+                for level, truth in expected.items():
+                    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                        reading = pool.submit((mount / name / "em.zarr" / level / "1" / "0" / "0").read_bytes)
+                        # Before those who wait for the silent host are told that it does not answer.
+                        found = np.frombuffer(reading.result(timeout=TIMEOUT / 2), "u1").reshape(512, 512)
+                    np.testing.assert_array_equal(found, truth[1, :512, :512], f"{name} {level}")
+            assert readers.waiting() == 32, "they waited for nothing"
+            assert mount.status()["memory"]["used"] <= (64 << 20 if memory == "64M" else 1 << 30)
+            if memory == "64M":
+                assert mount.rss() <= (64 << 20) + OVERHEAD, f"{mount.rss() >> 20} MiB resident"
             mount.unmount()
         readers.join()
 

@@ -6,7 +6,7 @@ mod shares;
 mod single_flight;
 
 pub use desk::{Desk, Reservation};
-pub use memory_budget::{Held, Lease, MemoryBudget};
+pub use memory_budget::{Held, MemoryBudget};
 pub use shares::{FetchPlace, FetchReservation, PoolShare, Shares};
 pub use single_flight::{Joined, Leader, SingleFlight};
 

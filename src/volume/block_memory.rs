@@ -1,5 +1,6 @@
 //! The memory for blocks: what is kept of them, who may fetch how much, and which are under way.
 
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,13 +39,26 @@ enum BlockForm {
     Stored(BlockKey),
 }
 
+/// The memory for what is being computed of a level.
+struct ComputingMemory {
+    pool: MemoryBudget<()>,
+    /// Whoever has some of it waits for blocks of the level below, and so for a host, which must not keep it from others.
+    shares: Shares,
+}
+
+impl ComputingMemory {
+    fn of(limit: u64) -> Self {
+        ComputingMemory { pool: MemoryBudget::new(limit), shares: Shares::of(limit) }
+    }
+}
+
 /// The memory for the blocks of all images of a mount.
 pub(super) struct BlockMemory {
     budget: MemoryBudget<BlockForm>,
     shares: Shares,
     decoding: Semaphore,
     /// For what is being computed, by level: who has some of one waits for lower ones only.
-    computing: [MemoryBudget<()>; MAX_LEVELS],
+    computing: [ComputingMemory; MAX_LEVELS],
     /// The misses of arrays whose neighbours lie together. Blocks have to be looked for, and those to fetch along have to be
     /// chosen and marked as under way, while one is held: a block that is missed in between would be a request of its own.
     pub(super) groups: PerLevel<ArrayMisses>,
@@ -63,7 +77,7 @@ impl BlockMemory {
         let computing = limit / COMPUTED_PART;
         let limit = limit - computing;
         // A level has half as much as the one below, which has many more blocks to compute.
-        let pool = |level: usize| MemoryBudget::new(computing >> (level + 1));
+        let pool = |level: usize| ComputingMemory::of(computing >> (level + 1));
         Arc::new(BlockMemory {
             budget: MemoryBudget::new(limit),
             shares: Shares::of(limit),
@@ -88,8 +102,25 @@ impl BlockMemory {
         self.budget.used()
     }
 
-    /// The memory for what is being computed of a level.
-    pub(super) fn computing(&self, level: LevelIndex) -> &MemoryBudget<()> {
+    /// Bytes that may be in use by what is being computed of a level.
+    pub(super) fn computing_limit(&self, level: LevelIndex) -> u64 {
+        self.computing(level).pool.limit()
+    }
+
+    /// Memory for `bytes` while a block of a level is computed from what is fetched from `place`, once others have what is
+    /// theirs. Where that is much, it is a part: there is one such block of its place, which takes the rest as what it is
+    /// made of comes.
+    pub(super) async fn reserve_computing(
+        &self,
+        level: LevelIndex,
+        place: &FetchPlace,
+        bytes: u64,
+    ) -> FetchReservation {
+        let ComputingMemory { pool, shares } = self.computing(level);
+        reserve(pool, shares, place, bytes).await
+    }
+
+    fn computing(&self, level: LevelIndex) -> &ComputingMemory {
         let [.., last] = &self.computing;
         // There are no more levels than pools.
         self.computing.get(usize::from(level.0).saturating_sub(1)).unwrap_or(last)
@@ -103,9 +134,7 @@ impl BlockMemory {
     /// Memory for `bytes` that are fetched from `place`, once there is some and others have what is theirs. Where that is
     /// much, it is completed when they have come.
     pub(super) async fn reserve(&self, place: &FetchPlace, bytes: u64) -> FetchReservation {
-        let share = self.shares.take(place, bytes).await;
-        let first = share.as_ref().map_or(bytes, PoolShare::bytes);
-        FetchReservation::new(self.budget.lease(first).await, bytes.saturating_sub(first), share)
+        reserve(&self.budget, &self.shares, place, bytes).await
     }
 
     /// All memory of a reservation, once what it is for has come.
@@ -216,4 +245,16 @@ impl BlockMemory {
         }
         is_new
     }
+}
+
+/// Memory of a pool by a share of a place, all of it or the first part.
+async fn reserve<K: Hash + Eq>(
+    pool: &MemoryBudget<K>,
+    shares: &Shares,
+    place: &FetchPlace,
+    bytes: u64,
+) -> FetchReservation {
+    let share = shares.take(place, bytes).await;
+    let first = share.as_ref().map_or(bytes, PoolShare::bytes);
+    FetchReservation::new(pool.lease(first).await, bytes.saturating_sub(first), share)
 }

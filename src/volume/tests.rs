@@ -16,14 +16,14 @@ use crate::source::{Description, Placement, Relative, Source, SourceError, Sourc
 use crate::stats::Stats;
 
 /// Levels of bytes without a voxel size, all blocks of which are absent.
-struct Empty {
+pub(super) struct Empty {
     description: Description,
     relative: Vec<Relative>,
     partial: [Option<f64>; 3],
 }
 
 impl Empty {
-    fn new(shapes: &[[u64; 3]], relative: Vec<Relative>) -> Self {
+    pub(super) fn new(shapes: &[[u64; 3]], relative: Vec<Relative>) -> Self {
         let level = |&shape: &[u64; 3]| SourceLevel {
             grid: Grid { shape: Shape(shape), cell: Shape([4; 3]) },
             scale: None,
@@ -40,6 +40,13 @@ impl Empty {
             chunked: true,
         };
         Empty { description, relative, partial: [None; 3] }
+    }
+
+    /// One level in blocks of that shape.
+    pub(super) fn of_cells(shape: [u64; 3], cell: [u64; 3]) -> Self {
+        let mut source = Empty::new(&[shape], vec![]);
+        source.description.levels[0].grid.cell = Shape(cell);
+        source
     }
 }
 
@@ -93,7 +100,7 @@ fn shown_with(
     (pyramid.levels.iter().map(|level| (level.scale, level.translation)).collect(), pyramid.calibrated)
 }
 
-fn spec(voxel_size: Option<[f64; 3]>) -> SourceSpec {
+pub(super) fn spec(voxel_size: Option<[f64; 3]>) -> SourceSpec {
     let url = Location::anonymous("file:///v".parse().unwrap());
     SourceSpec {
         pyramid: true,

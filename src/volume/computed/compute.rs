@@ -1,7 +1,8 @@
 //! Computes blocks of coarser levels from blocks of the level below, or finds them on disk.
 //!
 //! A block waits for blocks of the level below and these for those of the next one, so that whoever has memory for one level
-//! waits for lower ones only: each level has a pool of its own for what is being computed, and nobody waits in a circle.
+//! waits for lower ones only: each level has a pool of its own for what is being computed, and nobody waits in a circle. Of
+//! each pool a place has its share, because blocks of the stored level are waited for as long as their host takes.
 //! Blocks of the level below are copied to where they are needed as they come, and none is held while another is waited for.
 
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::kept::{self, BlockVersions};
 use super::parts::parts;
 use super::rule::{HalvedRanges, downsample};
 use super::{ComputedLevel, KeptLevels};
-use crate::cache::{Held, Lease};
+use crate::cache::Held;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
 use crate::task;
 use crate::volume::VolumeError;
@@ -151,12 +152,14 @@ impl Work<'_> {
         let size = self.image.item_size();
         let grid = self.image.grid(below).ok_or(VolumeError::Lost)?;
         let region = computed.grid.region(index);
-        let pool = self.blocks.memory().computing(level);
-        let parts = parts(computed, region, &grid, size, pool.limit().clamp(SHORTEST_PART, MAX_REQUEST));
+        let memory = self.blocks.memory();
+        let most = memory.computing_limit(level).clamp(SHORTEST_PART, MAX_REQUEST);
+        let parts = parts(computed, region, &grid, size, most);
         let bytes = |region: &Region| region.shape().bytes(size).unwrap_or(u64::MAX);
         let largest = parts.iter().map(|part| bytes(&computed.below(part))).max().unwrap_or(0);
         // As long as it is computed, and never while memory for blocks that are done is waited for by somebody lower.
-        let _lease: Lease = pool.lease(bytes(&region).saturating_add(largest)).await;
+        let needed = bytes(&region).saturating_add(largest);
+        let _reservation = memory.reserve_computing(level, &self.image.place, needed).await;
         let mut whole = vec![0u8; length(bytes(&region))?];
         let mut versions = BlockVersions::none();
         let planes = self.planes(computed, &region, &grid, below);
@@ -249,3 +252,6 @@ fn length(bytes: u64) -> Result<usize, VolumeError> {
     let fits = usize::try_from(bytes).ok().filter(|bytes| isize::try_from(*bytes).is_ok());
     fits.ok_or_else(|| VolumeError::Unsuitable(format!("a block of {bytes} bytes is too large")))
 }
+
+#[cfg(test)]
+mod tests;
