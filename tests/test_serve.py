@@ -406,6 +406,37 @@ def test_aborted_requests_leave_the_queues(volume, tmp_path, long):
             assert origin.count() - before <= 30
 
 
+def test_an_aborted_request_ends_the_work_for_what_it_is_computed_of(tmp_path):
+    planes = reference_volumes.imagej(tmp_path, "planes", (40, 1400, 1400), "u1", 3)
+    path = "/v/em.chunk-40x350x350.zarr/s2/0/0/0"
+    with Origin(tmp_path) as origin:
+        config = configuration({"v": reference_volumes.source_at(planes, origin)}, {"connections": 2})
+        with served(tmp_path, config, "--timeout", "60") as server:
+            assert server.get("/v/em.chunk-40x350x350.zarr/s2/.zarray")[0] == 200
+            # There is a request for each plane.
+            before, origin.latency = origin.count(), 1
+            connection = socket.create_connection(("127.0.0.1", server.port))
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            wait_for(lambda: origin.count() > before, 20, "a block is asked for")
+            connection.close()
+            asked = lambda: server.status()["hosts"][f"127.0.0.1:{origin.port}"]
+
+            def is_quiet():
+                settled = origin.count()
+                time.sleep(3)
+                return origin.count() == settled and asked()["in_flight"] == 0
+
+            wait_for(is_quiet, 40, "nobody is asked any more")
+            assert origin.count() - before < 30
+            origin.latency = 0
+            # Each level by the rule, from what was given up.
+            level = planes.levels[0]
+            for _ in range(2):
+                depth, height, width = level.shape
+                level = np.rint(level.reshape(depth, height // 2, 2, width // 2, 2).mean(axis=(2, 4))).astype("u1")
+            assert server.get(path)[2] == level.tobytes()
+
+
 def test_status_tells_of_a_server_by_its_address(volume, tmp_path):
     root, made = volume
     origin = Origin(root)

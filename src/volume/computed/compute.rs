@@ -68,7 +68,11 @@ pub(in crate::volume) fn compute(
 ) -> BoxFuture<'static, ()> {
     Box::pin(async move {
         let key = *leader.key();
-        let result = Work { blocks: &blocks, image: &image, key, bulk: bulk.as_ref() }.run().await;
+        let work = Work { blocks: &blocks, image: &image, key, bulk: bulk.as_ref() };
+        let result = tokio::select! {
+            result = work.run() => result,
+            () = work.unwanted() => return leader.give_up(),
+        };
         match result {
             Ok(held) => blocks.memory().finish(leader, held),
             Err(error) => leader.finish(BlockOutcome::failed(error)),
@@ -84,6 +88,15 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Ends once nobody waits for the block any more, which then asks for no more blocks below. Where all of a level is read,
+    /// that is never.
+    async fn unwanted(&self) {
+        match self.bulk {
+            None => self.blocks.memory().unwanted(&[self.key]).await,
+            Some(_) => std::future::pending().await,
+        }
+    }
+
     async fn run(&self) -> Result<Held, VolumeError> {
         let BlockKey { level, index, .. } = self.key;
         let levels = self.image.computed();

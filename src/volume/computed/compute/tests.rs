@@ -1,7 +1,7 @@
 //! Blocks that are computed from blocks which never come.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::cache::{FetchPlace, Joined};
@@ -97,4 +97,22 @@ async fn what_a_silent_host_should_send_keeps_no_memory_from_what_others_compute
         assert!(lower.waiting.load(Ordering::SeqCst) > 0);
         drop(pending);
     }
+}
+
+#[tokio::test]
+async fn a_block_that_nobody_waits_for_any_more_is_not_computed() {
+    let lower = lower();
+    let image = image(SILENT, FetchPlace::host("a"));
+    let follower = begin(&lower, &image, 2, 0);
+    while lower.waiting.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(follower);
+    let began = Instant::now();
+    while lower.waiting.load(Ordering::SeqCst) > 0 {
+        assert!(began.elapsed() < DEADLINE, "it still waits for blocks below");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Who asks again has it computed anew.
+    drop(begin(&lower, &image, 2, 0));
 }
