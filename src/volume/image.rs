@@ -23,6 +23,9 @@ const MAX_PERMITS: u32 = u32::MAX >> 3;
 /// Computed blocks that are looked for on disk at once.
 const MAX_LOOKED_AT: usize = 64;
 
+/// Parts of a source that are opened again at once to decode a block, and held until it is decoded: they take memory.
+const PARTS: usize = 2;
+
 /// An image whose source is open.
 pub struct Image {
     /// Unique in the mount, for cache keys.
@@ -37,12 +40,15 @@ pub struct Image {
     computed: Levels,
     /// In KiB, the chunks that may be under way at a time; made when the first one is.
     permits: OnceLock<Semaphore>,
+    /// For parts of the source that are opened again to decode a block.
+    opening_parts: Semaphore,
 }
 
 impl Image {
     /// An image of `source`, which is at `place` and which counters and messages call `name`.
     pub fn new(number: u32, name: &str, source: Arc<dyn Source>, place: FetchPlace) -> Self {
-        Image { number, name: name.into(), source, place, computed: Levels::none(), permits: OnceLock::new() }
+        let (computed, permits, opening_parts) = (Levels::none(), OnceLock::new(), Semaphore::new(PARTS));
+        Image { number, name: name.into(), source, place, computed, permits, opening_parts }
     }
 
     /// The same with levels that are computed, where the source has none of its own and the configuration does not forbid it;
@@ -112,6 +118,12 @@ impl Image {
             Some(forced) => Some(forced[axis]),
             None => told[axis].or(spec.voxel_size.map(|size| size[axis])),
         })
+    }
+
+    /// Waits until a part of the source may be opened again to decode a block.
+    pub(super) async fn opening_part(&self) -> Option<SemaphorePermit<'_>> {
+        // Never closed, and without a permit more parts would only be in memory at once.
+        self.opening_parts.acquire().await.ok()
     }
 
     /// Its dataset's name.
