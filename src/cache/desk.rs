@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
+use tokio::task::block_in_place;
 
 use super::shares::{FetchPlace, PoolShare, Shares};
 use crate::task;
@@ -89,10 +91,21 @@ impl Desk {
         task::spawn_blocking(alone).await.ok()
     }
 
-    /// The same on the thread of the caller, for what takes a moment.
+    /// The same on the thread of the caller, for what takes a moment. Others may be at work for longer than that: where
+    /// tasks are run on this thread, they go to another one meanwhile.
     pub fn work_now<T>(&self, work: impl FnOnce() -> T) -> T {
-        let _alone = self.at_work.lock();
-        work()
+        if let Some(_alone) = self.at_work.try_lock() {
+            return work();
+        }
+        let alone = || {
+            let _alone = self.at_work.lock();
+            work()
+        };
+        // A runtime of one thread has none to give them to, which the function below takes for a mistake.
+        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => block_in_place(alone),
+            _ => alone(),
+        }
     }
 
     /// A count of those who share what is for the indices of images: one more as long as it is held.
@@ -157,5 +170,35 @@ mod tests {
         let done: Vec<_> = futures::future::join_all(tasks.collect::<Vec<_>>()).await;
         let done: Vec<Option<i32>> = done.into_iter().map(Result::unwrap).collect();
         assert_eq!(done, [Some(0), Some(1), Some(2), None, Some(4), Some(5), Some(6), Some(7)]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn who_waits_for_the_desk_keeps_no_task_waiting() {
+        let desk = Arc::new(Desk::of(0));
+        let (go_on, waits) = std::sync::mpsc::channel::<()>();
+        let (is_at_work, begun) = tokio::sync::oneshot::channel();
+        let long = tokio::spawn({
+            let desk = desk.clone();
+            async move {
+                let work = move || {
+                    is_at_work.send(()).unwrap();
+                    waits.recv().is_ok()
+                };
+                desk.work(work).await
+            }
+        });
+        begun.await.unwrap();
+        let waiting = tokio::spawn({
+            let desk = desk.clone();
+            async move { desk.work_now(|| 7) }
+        });
+        // The one thread that there is for tasks waits for the desk, so that this task is run by another one.
+        let other = tokio::spawn(async move {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            go_on.send(()).unwrap();
+        });
+        let all = async { (other.await.unwrap(), long.await.unwrap(), waiting.await.unwrap()) };
+        let done = tokio::time::timeout(std::time::Duration::from_secs(20), all).await.unwrap();
+        assert_eq!(done, ((), Some(true), 7));
     }
 }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures::FutureExt;
 use futures::future::join_all;
 use serde_json::Value;
 
 use super::image_registry::KnownImage;
 use super::revisions::Revision;
-use super::{DirEntry, FileAttributes, LookupAnswer, NodeKind, Vfs};
+use super::{DirEntry, FileAttributes, LISTED_AT_ONCE, LookupAnswer, NodeKind, Reply, Vfs};
 use crate::document::Packed;
 use crate::metadata::{self, ImageRecord, Knowledge};
-use crate::tree::{DatasetId, Folder, MutableDocument};
+use crate::tree::{DatasetId, Folder, Inode, MutableDocument, NamedEntry};
 
 /// How long a look-up waits for images it began to open.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -82,6 +83,45 @@ impl Vfs {
             Folder::Store(store) => return self.refusal(store),
         };
         Some(self.revisions.publish(document, content))
+    }
+
+    /// The answer to a listing, later where documents in it have to be made: others may be at work on theirs for long.
+    pub(super) fn once_made<T: Send + 'static>(
+        self: &Arc<Self>,
+        directory: Inode,
+        cookie: u64,
+        answer: impl FnOnce(&Arc<Self>) -> Reply<T> + Send + 'static,
+    ) -> Reply<T> {
+        if self.are_made(directory, cookie) {
+            return answer(self);
+        }
+        let this = self.clone();
+        Reply::Pending(
+            async move {
+                match answer(&this) {
+                    Reply::Ready(answer) => answer,
+                    Reply::Pending(answer) => answer.await,
+                }
+            }
+            .boxed(),
+        )
+    }
+
+    /// Whether the documents of a directory tell what is known, as far as they are listed at once.
+    fn are_made(&self, directory: Inode, cookie: u64) -> bool {
+        let Some(Folder::Root | Folder::Dataset(_)) = self.tree.folder_at(directory) else { return true };
+        let Ok(listing) = self.tree.list(directory, cookie) else { return true };
+        let generation = self.image_registry.generation();
+        let is_made = |document: MutableDocument| match document.folder {
+            Folder::Dataset(dataset) if document.name == MutableDocument::METADATA => {
+                self.records.lock().get(&dataset).is_some_and(|(of, _)| *of == generation)
+            }
+            _ => self.whole.lock().get(&document).is_some_and(|(of, _)| *of == generation),
+        };
+        listing.take(LISTED_AT_ONCE).all(|entry| match entry.found {
+            NamedEntry::Mutable(document) => is_made(document),
+            NamedEntry::Node(..) => true,
+        })
     }
 
     /// A document that is made of records, anew when something else is known than before.

@@ -257,8 +257,10 @@ impl Vfs {
                 .boxed(),
             );
         }
-        let listing = self.described(move |vfs| vfs.tree.path(inode), move |vfs| vfs.entries(inode, cookie));
-        self.or_refusal(inode, cookie, listing)
+        self.once_made(inode, cookie, move |vfs| {
+            let listing = vfs.described(move |vfs| vfs.tree.path(inode), move |vfs| vfs.entries(inode, cookie));
+            vfs.or_refusal(inode, cookie, listing)
+        })
     }
 
     /// Counts a reference to an inode that the kernel got by a listing.
