@@ -57,8 +57,8 @@ pub async fn open_image(
     let key = || format!("{} {}", Remote::key(&opened.location), spec.digest());
     let kept = remote.disk().map(|disk| KeptLevels::new(disk.clone(), &key()));
     let image = Arc::new(image.with_computed(spec, opened.voxel_size, kept));
-    let measured = window::kept(remote.disk(), &origin, image.source.description(), spec);
-    let intensity = intensity::kept(remote.disk(), &origin, image.source.description(), spec);
+    let measured = window::kept(remote.disk(), &origin, image.source.description(), spec).await;
+    let intensity = intensity::kept(remote.disk(), &origin, image.source.description(), spec).await;
     match image.pyramid(spec, opened.voxel_size, measured, name) {
         Ok(pyramid) => {
             Ok(OpenImage { image, pyramid, origin, intensity, documents: opened.documents, kept: opened.kept })

@@ -328,8 +328,8 @@ impl CacheEntry {
     }
 
     /// Whether the origin gave bytes of `range` with that hash twice.
-    pub(super) fn was_given_twice(&self, range: &Range<u64>, hash: u64) -> bool {
-        let metadata = self.disk.metadata(&self.twice(range)).ok().flatten();
+    pub(super) async fn was_given_twice(&self, range: &Range<u64>, hash: u64) -> bool {
+        let metadata = self.disk.metadata_soon(&self.twice(range)).await.ok().flatten();
         metadata.is_some_and(|metadata| *metadata == hash.to_le_bytes())
     }
 

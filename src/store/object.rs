@@ -208,7 +208,11 @@ impl Object {
     /// asked once, and kept that it does.
     pub async fn gives_again(&self, range: Range<u64>, bytes: &Bytes) -> Result<bool, RemoteError> {
         let hash = xxh3_64(bytes);
-        if self.is_local() || self.0.kept.as_ref().is_some_and(|kept| kept.was_given_twice(&range, hash)) {
+        let was_given_twice = match &self.0.kept {
+            Some(kept) => kept.was_given_twice(&range, hash).await,
+            None => false,
+        };
+        if was_given_twice || self.is_local() {
             return Ok(true);
         }
         let again = healing::past_caches(self.range(range.clone())).await?;

@@ -17,8 +17,8 @@ pub(super) fn key(what: &str, rule: u32, origin: &str, description: &Description
 }
 
 /// What is kept; nothing where it is not what it should be.
-pub(super) fn read<T: DeserializeOwned>(disk: Option<&Arc<dyn RangeStore>>, key: &str) -> Option<T> {
-    serde_json::from_slice(&disk?.metadata(key).ok()??).ok()
+pub(super) async fn read<T: DeserializeOwned>(disk: Option<&Arc<dyn RangeStore>>, key: &str) -> Option<T> {
+    serde_json::from_slice(&disk?.metadata_soon(key).await.ok()??).ok()
 }
 
 /// Keeps a value in place of the one before.

@@ -39,13 +39,13 @@ fn key(origin: &str, description: &Description, spec: &SourceSpec) -> String {
 }
 
 /// The statistics that were computed last, where they are kept.
-pub fn kept(
+pub async fn kept(
     disk: Option<&Arc<dyn RangeStore>>,
     origin: &str,
     description: &Description,
     spec: &SourceSpec,
 ) -> Option<Intensity> {
-    let kept: Intensity = image_notes::read(disk, &key(origin, description, spec))?;
+    let kept: Intensity = image_notes::read(disk, &key(origin, description, spec)).await?;
     // Numbers of JSON are finite.
     [kept.mean, kept.std].iter().all(|value| value.is_finite()).then_some(kept)
 }

@@ -16,6 +16,7 @@ use crate::dtype::DataType;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region};
 use crate::source::Description;
 use crate::store::RangeStore;
+use crate::task;
 
 /// Most bytes of voxels that are measured.
 const MAX_BYTES: u64 = 64 << 20;
@@ -29,7 +30,8 @@ pub async fn measure_and_keep(
     origin: &str,
 ) -> Result<(), VolumeError> {
     let description = image.source.description();
-    if !window::is_to_be_measured(description, spec) || window::kept(Some(disk), origin, description, spec).is_some() {
+    let is_to_be_measured = window::is_to_be_measured(description, spec);
+    if !is_to_be_measured || window::kept(Some(disk), origin, description, spec).await.is_some() {
         return Ok(());
     }
     if let Some(measured) = measure(image, blocks, spec).await? {
@@ -79,7 +81,7 @@ async fn measure(image: &Arc<Image>, blocks: &Arc<Blocks>, spec: &SourceSpec) ->
         }
     }
     let dtype = *dtype;
-    let sorted = tokio::task::spawn_blocking(move || percentiles(&data, dtype)).await;
+    let sorted = task::spawn_blocking(move || percentiles(&data, dtype)).await;
     let range = sorted.map_err(|_| VolumeError::Lost)?;
     Ok(range.map(|(low, high)| Measured { low, high, blocks: used }))
 }

@@ -72,7 +72,7 @@ fn key(origin: &str, description: &Description, spec: &SourceSpec) -> String {
 }
 
 /// The window that was measured before, where it is kept.
-pub fn kept(
+pub async fn kept(
     disk: Option<&Arc<dyn RangeStore>>,
     origin: &str,
     description: &Description,
@@ -81,7 +81,7 @@ pub fn kept(
     if !is_to_be_measured(description, spec) {
         return None;
     }
-    let measured: Measured = image_notes::read(disk, &key(origin, description, spec))?;
+    let measured: Measured = image_notes::read(disk, &key(origin, description, spec)).await?;
     (measured.low.is_finite() && measured.high.is_finite() && measured.low < measured.high).then_some(measured)
 }
 
