@@ -19,6 +19,7 @@ use url::Url;
 use super::error::ExportError;
 use super::upload::{Upload, Uploads};
 use crate::remote::chain;
+use crate::task;
 
 /// What the name of a file ends in while it is written.
 const HALF: &str = ".emfs-partial";
@@ -269,7 +270,7 @@ impl KeyWriter {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 /// The file's name while it is written.

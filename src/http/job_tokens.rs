@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
+use crate::task;
 use crate::token::{Claims, KeyError, Keys, TokenError};
 
 /// How long a key file is not read again: so long a token of a revoked key is still valid.
@@ -42,7 +43,7 @@ impl JobTokens {
             return;
         }
         let file = self.file.clone();
-        let keys = match tokio::task::spawn_blocking(move || read(&file)).await {
+        let keys = match task::spawn_blocking(move || read(&file)).await {
             Ok(Ok(keys)) => Some(keys),
             Ok(Err(error)) => {
                 tracing::warn!("{error}; no token of a job is valid until it can be read");

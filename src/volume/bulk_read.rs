@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::geometry::CellIndex;
+use crate::task;
 
 /// Of all voxels, at most one in so many is under way.
 const PARTS: u64 = 12;
@@ -47,21 +48,21 @@ impl BulkRead {
     pub(super) async fn note(&self, fetched: Vec<(CellIndex, Bytes)>) {
         let journal = self.journal.clone();
         // Where the thread ends otherwise, the block is not kept, which costs a request if it is needed again.
-        let _ = tokio::task::spawn_blocking(move || journal.put(fetched)).await;
+        let _ = task::spawn_blocking(move || journal.put(fetched)).await;
     }
 
     /// Drops from the journal what does not decode.
     pub(super) async fn forget(&self, block: CellIndex) {
         let journal = self.journal.clone();
         // Where the thread ends otherwise, it is found out again.
-        let _ = tokio::task::spawn_blocking(move || journal.forget(block)).await;
+        let _ = task::spawn_blocking(move || journal.forget(block)).await;
     }
 
     /// The bytes of a block that the journal has.
     pub(super) async fn noted(&self, block: CellIndex) -> Option<Bytes> {
         let journal = self.journal.clone();
         // A thread that ended without an answer has found nothing.
-        tokio::task::spawn_blocking(move || journal.get(block)).await.unwrap_or_default()
+        task::spawn_blocking(move || journal.get(block)).await.unwrap_or_default()
     }
 }
 

@@ -20,6 +20,7 @@ use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::RemoteError;
 use crate::source::{Placement, SourceError};
 use crate::store::{CachedExtent, Object, Witness};
+use crate::task;
 
 /// Requests of one image under way at once; its host may allow fewer.
 const AT_ONCE: usize = 8;
@@ -269,13 +270,13 @@ async fn fetch(job: &Job) -> Result<bool, RemoteError> {
 async fn room(disk: &Disk) -> u64 {
     let disk = disk.clone();
     // Fails only where the thread panics; that there is too little is noticed later then.
-    tokio::task::spawn_blocking(move || disk.room()).await.unwrap_or(u64::MAX)
+    task::spawn_blocking(move || disk.room()).await.unwrap_or(u64::MAX)
 }
 
 async fn flush(disk: &Disk) {
     let disk = disk.clone();
     // Fails only where the thread panics, and then the blocks are found missing.
-    let _ = tokio::task::spawn_blocking(move || disk.flush()).await;
+    let _ = task::spawn_blocking(move || disk.flush()).await;
 }
 
 impl Job {
