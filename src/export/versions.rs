@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use parking_lot::Mutex;
 
 use super::error::ExportError;
+use crate::remote::is_weak;
 use crate::store::{Remote, SeenVersion, SeenVersions};
 
 /// The versions that were seen by this run and by those before it.
@@ -79,11 +80,11 @@ impl ObservedVersions {
         Ok(())
     }
 
-    /// All versions, and whether these are all objects. A date is with those alone that have no ETag, because mirrors
-    /// that agree on the one disagree on the other.
+    /// All versions, and whether these are all objects. A date is with those alone that have no ETag or a weak one, because
+    /// mirrors that agree on the one disagree on the other.
     pub(super) fn all(&self) -> (BTreeMap<String, SeenVersion>, bool) {
         let mut all = merged(&self.kept.lock().earlier, self.remote.seen().versions());
-        all.values_mut().filter(|version| version.etag.is_some()).for_each(|version| version.last_modified = None);
+        all.values_mut().filter(|version| is_named(version)).for_each(|version| version.last_modified = None);
         let complete = all.len() < SeenVersions::REMEMBERED;
         (all, complete)
     }
@@ -102,12 +103,19 @@ fn merged(
     all
 }
 
-/// Says how an object differs from what it was. Dates count only where there was no ETag. A document that its server makes anew for each answer has neither, and may say more today.
+/// Whether an ETag alone tells the version.
+fn is_named(version: &SeenVersion) -> bool {
+    version.etag.as_deref().is_some_and(|etag| !is_weak(etag))
+}
+
+/// Says how an object differs from what it was. Dates count only where there was no ETag, or a weak one. A document that its server makes anew for each answer has neither, and may say more today.
 fn difference(before: &SeenVersion, now: &SeenVersion, document: bool) -> Option<String> {
     let show = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
-    if before.etag.is_some() {
-        return (before.etag != now.etag)
-            .then(|| format!("ETag {} instead of {}", show(&now.etag), show(&before.etag)));
+    if before.etag.is_some() && before.etag != now.etag {
+        return Some(format!("ETag {} instead of {}", show(&now.etag), show(&before.etag)));
+    }
+    if is_named(before) {
+        return None;
     }
     if before.last_modified.is_some() && before.last_modified != now.last_modified {
         let (first, date) = (show(&before.last_modified), show(&now.last_modified));
@@ -139,6 +147,14 @@ mod tests {
         assert!(!differ(&first, &version(Some("a"), Some("tuesday"), 5)));
         assert!(differ(&first, &version(Some("b"), Some("monday"), 5)));
         assert!(differ(&first, &version(None, Some("monday"), 5)));
+    }
+
+    #[test]
+    fn a_weak_etag_tells_versions_apart_only_with_the_date() {
+        let first = version(Some("W/\"a\""), Some("monday"), 5);
+        assert!(!differ(&first, &first));
+        assert!(differ(&first, &version(Some("W/\"a\""), Some("tuesday"), 5)));
+        assert!(differ(&first, &version(Some("W/\"b\""), Some("monday"), 5)));
     }
 
     #[test]

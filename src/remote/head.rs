@@ -8,6 +8,7 @@ use reqwest::header::{
 
 use super::checksum::{self, Checksum};
 use super::compression::Compression;
+use super::validators;
 
 /// Where the bucket is, as object stores say it that were asked in another region.
 const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
@@ -21,6 +22,7 @@ pub(super) struct Head {
     pub content_range: Option<String>,
     pub content_encoding: Option<String>,
     pub content_type: Option<String>,
+    /// Where it tells versions apart; so with the date.
     pub etag: Option<String>,
     pub last_modified: Option<String>,
     pub retry_after: Option<String>,
@@ -47,8 +49,8 @@ impl Head {
             content_range: single(headers, CONTENT_RANGE)?,
             content_encoding: single(headers, CONTENT_ENCODING)?,
             content_type: single(headers, CONTENT_TYPE)?,
-            etag: single(headers, ETAG)?,
-            last_modified: single(headers, LAST_MODIFIED)?,
+            etag: single(headers, ETAG)?.and_then(validators::etag),
+            last_modified: single(headers, LAST_MODIFIED)?.and_then(validators::last_modified),
             retry_after: single(headers, RETRY_AFTER)?,
             region: single(headers, BUCKET_REGION)?,
             checksums: checksum::stated(headers, is_s3),
@@ -82,8 +84,8 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, Strin
     if values.any(|other| other != first) {
         return Err(format!("several values of {name}"));
     }
-    // ETags and dates are only compared and sent back, so bytes beyond ASCII need not be understood.
-    Ok(Some(String::from_utf8_lossy(first.as_bytes()).trim().to_owned()))
+    // ETags and dates are only compared, so bytes beyond ASCII need not be understood; but no two may become one.
+    Ok(Some(first.as_bytes().iter().copied().map(char::from).collect::<String>().trim().to_owned()))
 }
 
 /// A `Content-Range` (RFC 9110, 14.4).

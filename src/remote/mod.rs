@@ -33,6 +33,7 @@ mod pin;
 mod speed;
 mod stores;
 mod transport;
+mod validators;
 mod wanted;
 
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub(crate) use origin::Origin;
 pub(crate) use origins::Origins;
 pub(crate) use pin::{ObjectVersion, Pin};
 pub(crate) use stores::chain;
+pub(crate) use validators::is_weak;
 
 pub use compression::Compression;
 pub use error::{Cause, RemoteError};

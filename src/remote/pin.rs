@@ -10,11 +10,14 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Cause;
 use super::checks::RangeRequest;
 use super::head::{Head, shorten};
+use super::validators::{is_strong, is_weak, kept_date, kept_etag};
 
 /// What tells one version of an object from another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ObjectVersion {
+    #[serde(default, deserialize_with = "kept_etag")]
     pub etag: Option<String>,
+    #[serde(default, deserialize_with = "kept_date")]
     pub last_modified: Option<String>,
     pub total: Option<u64>,
 }
@@ -23,6 +26,7 @@ impl ObjectVersion {
     /// The name of the version, where the origin said enough to tell it from another.
     pub(crate) fn id(&self) -> Option<String> {
         match (&self.etag, &self.last_modified, self.total) {
+            (Some(etag), Some(date), _) if is_weak(etag) => Some(format!("etag {etag} date {date}")),
             (Some(etag), ..) => Some(format!("etag {etag}")),
             (None, Some(date), Some(total)) => Some(format!("date {date} length {total}")),
             _ => None,
@@ -39,8 +43,8 @@ impl ObjectVersion {
         date.is_some() && *date == other.last_modified && total.is_some() && total == other.total
     }
 
-    /// Says how `other` differs, where it does. A date counts only where the first answer had no ETag, because mirrors
-    /// behind one name often disagree on dates alone.
+    /// Says how `other` differs, where it does. A date counts only where the first answer had no ETag or a weak one, because
+    /// mirrors behind one name often disagree on dates alone.
     fn difference(&self, other: &ObjectVersion) -> Option<String> {
         let show = |text: &Option<String>| text.as_deref().map_or("none".to_owned(), shorten);
         if let (Some(first), Some(now)) = (self.total, other.total)
@@ -48,9 +52,13 @@ impl ObjectVersion {
         {
             return Some(format!("length {now} instead of {first}"));
         }
-        if self.etag.is_some() {
-            return (self.etag != other.etag)
-                .then(|| format!("ETag {} instead of {}", show(&other.etag), show(&self.etag)));
+        if let Some(etag) = &self.etag {
+            if other.etag.as_ref() != Some(etag) {
+                return Some(format!("ETag {} instead of {}", show(&other.etag), shorten(etag)));
+            }
+            if !is_weak(etag) {
+                return None;
+            }
         }
         (self.last_modified.is_some() && self.last_modified != other.last_modified)
             .then(|| format!("Last-Modified {} instead of {}", show(&other.last_modified), show(&self.last_modified)))
@@ -227,11 +235,6 @@ impl Pin {
     fn lock(&self) -> MutexGuard<'_, Pinned> {
         self.pinned.lock()
     }
-}
-
-/// Whether an ETag may stand in `If-Match`, which compares strongly (RFC 9110, 13.1.1).
-fn is_strong(etag: &str) -> bool {
-    etag.len() >= 2 && etag.starts_with('"') && etag.ends_with('"')
 }
 
 #[cfg(test)]

@@ -28,6 +28,25 @@ fn a_body_without_length_on_http_1_has_no_known_end() {
 }
 
 #[test]
+fn an_etag_or_a_date_that_says_nothing_is_none() {
+    for etag in ["\"\"", "W/\"\"", ""] {
+        let map = headers(&[(ETAG, etag), (LAST_MODIFIED, "Thu, 01 Jan 1970 00:00:00 GMT")]);
+        let head = Head::of_http(200, Version::HTTP_11, &map, false).unwrap();
+        assert_eq!((head.etag, head.last_modified), (None, None), "{etag}");
+    }
+}
+
+#[test]
+fn etags_of_different_bytes_stay_different() {
+    let read = |bytes: &[u8]| {
+        let map = HeaderMap::from_iter([(ETAG, HeaderValue::from_bytes(bytes).unwrap())]);
+        Head::of_http(200, Version::HTTP_11, &map, false).unwrap().etag.unwrap()
+    };
+    let tags: [&[u8]; 4] = [b"\"\xff\"", b"\"\xfe\"", b"\"\xc3\xa9\"", b"\"\xe9\""];
+    assert_eq!(tags.map(read).into_iter().collect::<std::collections::BTreeSet<_>>().len(), tags.len());
+}
+
+#[test]
 fn contradicting_content_ranges_are_refused() {
     for text in [
         "bytes 5-4/10",

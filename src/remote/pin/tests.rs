@@ -97,7 +97,22 @@ fn another_name_of_the_version_is_one_only_with_its_date_and_length() {
 }
 
 #[test]
-fn weak_etags_are_not_sent() {
-    assert!(is_strong("\"a\""));
-    assert!(!is_strong("W/\"a\"") && !is_strong("\"") && !is_strong("a"));
+fn a_weak_etag_tells_versions_apart_only_with_its_date() {
+    let first = || version(Some("W/\"a\""), Some("monday"), Some(5));
+    assert!(refused(first(), version(Some("W/\"a\""), Some("tuesday"), Some(5))));
+    assert!(refused(first(), version(Some("W/\"b\""), Some("monday"), Some(5))));
+    assert!(!refused(first(), first()));
+    let other = version(Some("W/\"a\""), Some("tuesday"), Some(5));
+    assert_ne!(first().id(), other.id());
+}
+
+#[test]
+fn what_says_nothing_of_a_version_is_not_read_from_what_is_kept() {
+    let kept = r#"{"etag": "\"\"", "last_modified": "monday", "total": 5}"#;
+    let read: ObjectVersion = serde_json::from_str(kept).unwrap();
+    assert_eq!(read, version(None, Some("monday"), Some(5)));
+    let kept = r#"{"etag": "W/\"\"", "last_modified": "", "total": 5}"#;
+    assert_eq!(serde_json::from_str::<ObjectVersion>(kept).unwrap().id(), None);
+    let whole = version(Some("\"a\""), Some("monday"), None);
+    assert_eq!(serde_json::from_str::<ObjectVersion>(&serde_json::to_string(&whole).unwrap()).unwrap(), whole);
 }

@@ -10,6 +10,7 @@ mod faults;
 mod files;
 mod hedging;
 mod mirrors;
+mod nameless;
 mod stalls;
 mod trouble;
 
