@@ -18,7 +18,7 @@ pub(crate) struct Origin {
     transport: Transport,
     host: Arc<Host>,
     place: FetchPlace,
-    pin: Pin,
+    pin: Arc<Pin>,
     timeout: Duration,
 }
 
@@ -30,7 +30,7 @@ impl Origin {
         place: FetchPlace,
         timeout: Duration,
     ) -> Self {
-        Origin { url, transport, host, place, pin: Pin::default(), timeout }
+        Origin { url, transport, host, place, pin: Arc::default(), timeout }
     }
 
     /// The address, for messages.
@@ -52,7 +52,7 @@ impl Origin {
     }
 
     /// Which version the object is.
-    pub(crate) fn pin(&self) -> &Pin {
+    pub(crate) fn pin(&self) -> &Arc<Pin> {
         &self.pin
     }
 

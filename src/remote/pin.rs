@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
@@ -68,9 +68,18 @@ impl ObjectVersion {
 /// The version of the first complete answer. Shared by all clones of an object.
 #[derive(Debug, Default)]
 pub(crate) struct Pin {
-    pinned: Mutex<Pinned>,
+    state: Mutex<PinState>,
     /// Held while it is found out whether the origin gives this version and another in turn: when that was last done.
     pub(super) looked: tokio::sync::Mutex<Option<Instant>>,
+}
+
+#[derive(Debug, Default)]
+struct PinState {
+    pinned: Pinned,
+    /// Whether something was made of the object's bytes: from now on it must not become another object.
+    relied_on: bool,
+    /// How often the version was forgotten because its bytes made no sense.
+    doubts: u32,
 }
 
 #[derive(Debug, Default)]
@@ -136,7 +145,29 @@ impl Pin {
         pinned.version.get_or_insert(version).id() == name && (name.is_some() || !known)
     }
 
-    /// Forgets the version.
+    /// How often the version was doubted, to be told to [`Pin::rely`] by who reads from now on.
+    pub(crate) fn doubts(&self) -> u32 {
+        self.state.lock().doubts
+    }
+
+    /// Notes that something is made of bytes that were read since there were so many doubts. Where there is one more, they
+    /// may be of a version that was forgotten, and must not be used: `false`.
+    pub(crate) fn rely(&self, doubts: u32) -> bool {
+        let mut state = self.state.lock();
+        state.relied_on |= state.doubts == doubts;
+        state.doubts == doubts
+    }
+
+    /// Forgets the version because its bytes make no sense, unless something was made of them; says whether it did.
+    pub(crate) fn doubt(&self) -> bool {
+        let mut state = self.state.lock();
+        if !state.relied_on {
+            *state = PinState { doubts: state.doubts.wrapping_add(1), ..PinState::default() };
+        }
+        !state.relied_on
+    }
+
+    /// Forgets the version of which nothing was given to anybody.
     pub(crate) fn reset(&self) {
         *self.lock() = Pinned::default();
     }
@@ -232,8 +263,8 @@ impl Pin {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Pinned> {
-        self.pinned.lock()
+    fn lock(&self) -> MappedMutexGuard<'_, Pinned> {
+        MutexGuard::map(self.state.lock(), |state| &mut state.pinned)
     }
 }
 

@@ -220,9 +220,12 @@ impl CacheEntry {
         })
     }
 
-    /// Forgets what is known of the object: its next answer may be of any version.
-    pub(super) fn restart(&self) {
+    /// Forgets what is known of the object, unless something was made of it: its next answer may be of any version.
+    pub(super) fn doubt(&self, pin: &Pin) {
         let mut state = self.state.lock();
+        if !pin.doubt() {
+            return;
+        }
         *state = State { looked: true, renewed: state.renewed.saturating_add(1), ..State::default() };
     }
 

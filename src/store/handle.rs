@@ -1,7 +1,6 @@
 //! What all clones of an object share.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use super::cache_entry::CacheEntry;
 use super::healing;
@@ -13,8 +12,6 @@ use crate::stats::Stats;
 /// An object at its origin, with what is kept of it.
 pub(super) struct Handle {
     pub(super) origin: Origin,
-    /// Whether something was made of its bytes.
-    pub(super) relied_on: Arc<AtomicBool>,
     pub(super) offline: bool,
     pub(super) kept: Option<CacheEntry>,
     pub(super) stats: Arc<Stats>,

@@ -8,9 +8,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
+
+use crate::remote::Pin;
+
+/// How often something is read anew because an object of it was doubted by somebody else meanwhile. Then nobody may doubt
+/// it any more.
+const RENEWALS: u32 = 3;
 
 tokio::task_local! {
     static READING: Arc<Reading>;
@@ -20,8 +25,10 @@ tokio::task_local! {
 #[derive(Debug, Default)]
 struct Reading {
     past_caches: bool,
-    /// The objects that were asked for, by their handles, each with whether something was made of its bytes.
-    touched: Mutex<BTreeMap<usize, Arc<AtomicBool>>>,
+    /// Whether each object is relied on from its first answer on.
+    relies_at_once: bool,
+    /// The objects that were asked for, by where their pins are, each with how often it had been doubted then.
+    touched: Mutex<BTreeMap<usize, (Arc<Pin>, u32)>>,
 }
 
 /// An error of which can be told whether other bytes may be the remedy.
@@ -43,21 +50,53 @@ where
     if READING.try_with(|_| ()).is_ok() {
         return read().await;
     }
-    let first = Arc::new(Reading::default());
-    let error = match READING.scope(first.clone(), read()).await {
-        Err(error) if error.is_of_bytes() => error,
-        answer => return first.trusted_by(answer),
-    };
-    drop(first);
-    tracing::debug!("{error}; it is fetched once more");
-    let second = Arc::new(Reading { past_caches: true, ..Reading::default() });
-    match READING.scope(second.clone(), read()).await {
-        Ok(value) => {
-            tracing::info!("{error}; fetched once more, it is well");
-            second.trusted_by(Ok(value))
+    made(false, read).await
+}
+
+/// The same for a task that somebody starts, which is no part of what that one reads. `past_caches`: what [`is_past_caches`]
+/// says to that one, whose reason is this one's as well.
+///
+/// # Errors
+/// As [`healed`].
+pub async fn healed_apart<T, E, F>(past_caches: bool, read: impl Fn() -> F) -> Result<T, E>
+where
+    E: Healable,
+    F: Future<Output = Result<T, E>>,
+{
+    made(past_caches, read).await
+}
+
+async fn made<T, E, F>(past_caches: bool, read: impl Fn() -> F) -> Result<T, E>
+where
+    E: Healable,
+    F: Future<Output = Result<T, E>>,
+{
+    let mut renewals = 0;
+    loop {
+        let reading =
+            |past_caches| Arc::new(Reading { past_caches, relies_at_once: renewals == RENEWALS, ..Reading::default() });
+        let first = reading(past_caches);
+        let error = match READING.scope(first.clone(), read()).await {
+            Ok(value) if first.is_trusted() => return Ok(value),
+            Ok(_) => {
+                renewals += 1;
+                continue;
+            }
+            Err(error) if error.is_of_bytes() && !past_caches => error,
+            Err(error) => return Err(error),
+        };
+        drop(first);
+        tracing::debug!("{error}; it is fetched once more");
+        let second = reading(true);
+        match READING.scope(second.clone(), read()).await {
+            Ok(value) if second.is_trusted() => {
+                tracing::info!("{error}; fetched once more, it is well");
+                return Ok(value);
+            }
+            Ok(_) => renewals += 1,
+            Err(other) if other.is_of_bytes() => return Err(other),
+            Err(_) => return Err(error),
         }
-        Err(other) if other.is_of_bytes() => Err(other),
-        Err(_) => Err(error),
     }
 }
 
@@ -71,17 +110,28 @@ pub fn is_past_caches() -> bool {
     READING.try_with(|reading| reading.past_caches).unwrap_or(false)
 }
 
-/// Where somebody makes sense of what is read, notes that the object with this handle is asked for and says whether it is for the first time.
-pub(super) fn touch(handle: usize, relied_on: &Arc<AtomicBool>) -> Option<bool> {
-    READING.try_with(|reading| reading.touched.lock().insert(handle, relied_on.clone()).is_none()).ok()
+/// Notes that an object, which has this pin, is asked for; says whether somebody makes sense of its bytes before they are
+/// relied on. `doubt` is called where it is asked for the first time past every cache.
+pub(super) fn touch(pin: &Arc<Pin>, doubt: impl FnOnce()) -> bool {
+    let note = |reading: &Arc<Reading>| {
+        let mut touched = reading.touched.lock();
+        let handle = Arc::as_ptr(pin).addr();
+        if !touched.contains_key(&handle) {
+            if reading.past_caches {
+                doubt();
+            }
+            touched.insert(handle, (pin.clone(), pin.doubts()));
+        }
+        !reading.relies_at_once
+    };
+    READING.try_with(note).unwrap_or(false)
 }
 
 impl Reading {
-    /// What made sense is relied on: its objects must not become others.
-    fn trusted_by<T, E>(&self, answer: Result<T, E>) -> Result<T, E> {
-        if answer.is_ok() {
-            self.touched.lock().values().for_each(|relied_on| relied_on.store(true, Ordering::Release));
-        }
-        answer
+    /// What made sense is relied on: its objects must not become others. Where one was doubted since it was asked for, what
+    /// was made may be of two versions: `false`.
+    fn is_trusted(&self) -> bool {
+        let touched = self.touched.lock();
+        self.relies_at_once || touched.values().all(|(pin, doubts)| pin.rely(*doubts))
     }
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -35,6 +34,9 @@ impl fmt::Debug for Object {
         f.debug_tuple("Object").field(&self.0.origin.url()).finish()
     }
 }
+
+/// How often an answer is asked for whose version is doubted each time before it is given to anybody.
+const ANSWERS: u32 = 4;
 
 /// A document with the share of memory that it takes.
 struct Arrived {
@@ -71,9 +73,9 @@ impl Object {
     /// The bytes of `parts`, of which each begins where the one before ends, each in memory of its own; `None` where they
     /// cannot all be had from the disk without asking the origin.
     pub async fn kept_parts(&self, parts: Vec<Range<u64>>) -> Option<Vec<Bytes>> {
+        let doubts = self.0.origin.pin().doubts();
         let parts = answer::kept_parts(&self.0, self.0.kept.as_ref()?, parts).await?;
-        self.rely();
-        Some(parts)
+        self.0.origin.pin().rely(doubts).then_some(parts)
     }
 
     /// The first `length` bytes, fewer only where the object is shorter; `total` is always known.
@@ -183,13 +185,13 @@ impl Object {
 
     /// Forgets which version it is, unless something was made of its bytes: what it gave makes no sense.
     fn doubt(&self) {
-        if self.0.offline || self.0.relied_on.load(Ordering::Acquire) {
+        if self.0.offline {
             return;
         }
-        if let Some(kept) = &self.0.kept {
-            kept.restart();
+        match &self.0.kept {
+            Some(kept) => kept.doubt(self.0.origin.pin()),
+            None => drop(self.0.origin.pin().doubt()),
         }
-        self.0.origin.pin().reset();
     }
 
     /// Drops what is kept of it.
@@ -197,11 +199,6 @@ impl Object {
         if let Some(kept) = self.0.kept.as_ref().filter(|_| !self.0.offline) {
             kept.forget();
         }
-    }
-
-    /// Notes that something was made of its bytes: from now on it must not become another object.
-    pub(super) fn rely(&self) {
-        self.0.relied_on.store(true, Ordering::Release);
     }
 
     /// Whether the origin gives `bytes` of `range` a second time: what they leave out is believed to be left out then. It is
@@ -282,36 +279,40 @@ impl Object {
 
     /// Gets it from the disk or the origin.
     pub(super) async fn run(&self, ask: RangeRequest) -> Result<Fetched, RemoteError> {
-        let touch = healing::touch(self.handle(), &self.0.relied_on);
-        if touch == Some(true) && healing::is_past_caches() {
-            self.doubt();
-        }
-        let answer = match &self.0.kept {
-            Some(kept) => answer::run(&self.0, kept, &ask).await,
-            None => self.0.ask(&ask).await,
-        };
-        self.handed(touch.is_some(), answer)
+        let is_watched = healing::touch(self.0.origin.pin(), || self.doubt());
+        self.handed(is_watched, &ask, false).await
     }
 
     /// Gets it from the origin, whatever is kept of it.
     pub(super) async fn run_past_caches(&self, ask: RangeRequest) -> Result<Fetched, RemoteError> {
-        let touch = healing::touch(self.handle(), &self.0.relied_on);
-        let answer = match &self.0.kept {
-            Some(kept) => answer::past_caches(&self.0, kept, &ask).await,
-            None => self.0.ask(&ask).await,
-        };
-        self.handed(touch.is_some(), answer)
+        let is_watched = healing::touch(self.0.origin.pin(), || ());
+        self.handed(is_watched, &ask, true).await
     }
 
-    /// `is_watched`: somebody makes sense of it before it is relied on.
-    fn handed(&self, is_watched: bool, answer: Result<Fetched, RemoteError>) -> Result<Fetched, RemoteError> {
-        if !is_watched && answer.is_ok() {
-            self.rely();
+    /// An answer that is relied on from now on, unless somebody makes sense of it before, as `is_watched` says. One of a
+    /// version that was doubted meanwhile is left, and another one asked for.
+    async fn handed(&self, is_watched: bool, ask: &RangeRequest, anew: bool) -> Result<Fetched, RemoteError> {
+        let pin = self.0.origin.pin();
+        for _ in 0..ANSWERS {
+            let doubts = pin.doubts();
+            let fetched = self.answer(ask, anew).await?;
+            if is_watched || pin.rely(doubts) {
+                let Fetched { etag, last_modified, total, .. } = &fetched;
+                let version =
+                    || SeenVersion { etag: etag.clone(), last_modified: last_modified.clone(), bytes: *total };
+                self.0.seen.note(self.0.origin.url(), version);
+                return Ok(fetched);
+            }
         }
-        let fetched = answer?;
-        let Fetched { etag, last_modified, total, .. } = &fetched;
-        let version = || SeenVersion { etag: etag.clone(), last_modified: last_modified.clone(), bytes: *total };
-        self.0.seen.note(self.0.origin.url(), version);
-        Ok(fetched)
+        Err(self.0.origin.failed(ask, Cause::Changed("while it was read".to_owned())))
+    }
+
+    /// `anew`: from the origin, whatever is kept.
+    async fn answer(&self, ask: &RangeRequest, anew: bool) -> Result<Fetched, RemoteError> {
+        match &self.0.kept {
+            Some(kept) if anew => answer::past_caches(&self.0, kept, ask).await,
+            Some(kept) => answer::run(&self.0, kept, ask).await,
+            None => self.0.ask(ask).await,
+        }
     }
 }

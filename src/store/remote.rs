@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -165,7 +164,6 @@ impl Remote {
         Ok(Object::new(Handle {
             offline: self.policy.offline && !origin.is_local(),
             origin,
-            relied_on: Arc::new(AtomicBool::new(false)),
             kept,
             stats: Arc::clone(&self.shared.stats),
             seen: Arc::clone(&self.shared.seen),

@@ -116,3 +116,26 @@ fn what_says_nothing_of_a_version_is_not_read_from_what_is_kept() {
     let whole = version(Some("\"a\""), Some("monday"), None);
     assert_eq!(serde_json::from_str::<ObjectVersion>(&serde_json::to_string(&whole).unwrap()).unwrap(), whole);
 }
+
+#[test]
+fn a_version_whose_bytes_were_made_something_of_is_not_forgotten() {
+    let (first, other) = (version(Some("\"a\""), None, Some(5)), version(Some("\"b\""), None, Some(5)));
+    let pin = Pin::default();
+    settle(&pin, first.clone()).unwrap();
+    assert!(pin.rely(pin.doubts()) && !pin.doubt());
+    assert!(settle(&pin, other).is_err());
+    assert_eq!(pin.version(), Some(first));
+}
+
+#[test]
+fn bytes_of_a_version_that_was_forgotten_since_they_were_asked_for_are_not_relied_on() {
+    let pin = Pin::default();
+    let asked = pin.doubts();
+    settle(&pin, version(Some("\"a\""), None, Some(5))).unwrap();
+    assert!(pin.doubt());
+    assert_eq!(pin.version(), None);
+    assert!(!pin.rely(asked));
+    let again = pin.doubts();
+    settle(&pin, version(Some("\"b\""), None, Some(5))).unwrap();
+    assert!(pin.rely(again) && !pin.doubt());
+}

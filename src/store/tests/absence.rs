@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::cache_policy::Machine;
 use super::origin::{Act, Origin, Request, answer, correct};
 use super::*;
 use crate::disk::Disk;
 use crate::remote::Cause;
 use crate::source::SourceError;
-use crate::store::{CachePolicy, Witness, healed, past_caches};
+use crate::store::{CachePolicy, Witness, healed, healed_apart, past_caches};
 
 const DOCUMENT: &[u8] = b"{\"shape\": [1]}";
 
@@ -355,4 +356,26 @@ async fn something_that_was_relied_on_does_not_become_another_object_by_healing(
         assert!(healed(&parse).await.is_err());
     }
     assert!(matches!(object.range(0..10).await.unwrap_err().cause, Cause::Changed(_)));
+}
+
+#[tokio::test]
+async fn nothing_is_made_of_two_versions_where_another_reader_doubts_the_object_meanwhile() {
+    let script = |number: usize, request: &Request| match number {
+        0 => correct(&data(100), "\"v1\"", request),
+        _ => correct(&[7; 100], "\"v2\"", request),
+    };
+    let (bench, machine) = (Bench::new(SLACK, 4, script).await, Machine::new(script).await);
+    for object in [bench.object("http"), machine.online()] {
+        let bytes = async |range| Ok::<_, SourceError>(object.range(range).await?.bytes);
+        let one = healed(async || {
+            let start = bytes(0..10).await?;
+            // It makes no sense to somebody else, who has it fetched anew.
+            let other = healed_apart(true, || bytes(10..14)).await?;
+            Ok::<_, SourceError>((start, bytes(10..20).await?, other))
+        });
+        let (start, end, other) = one.await.unwrap();
+        assert_eq!((&start[..], &end[..], &other[..]), (&[7; 10][..], &[7; 10][..], &[7; 4][..]));
+        // From then on it is relied on.
+        assert!(healed_apart(true, || bytes(10..14)).await.is_ok());
+    }
 }
