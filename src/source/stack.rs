@@ -30,11 +30,11 @@ use super::{Description, Placement, Source, SourceError, SourcePart};
 use crate::cache::{Joined, SingleFlight};
 use crate::document::Document;
 use crate::geometry::{CellIndex, LevelIndex, Shape};
-use crate::store::{Healable, Object, healed, is_past_caches};
+use crate::store::{Healable, Object, healed_apart, is_past_caches};
 use crate::task;
 
-/// How long a file that could not be opened is not asked for again: its blocks are many.
-const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
+/// How long a file that could not be opened, or was opened past every cache, is not asked for again: its blocks are many.
+const REMEMBERED: Duration = Duration::from_secs(1);
 /// Memory that a file's handle takes, its address included.
 const HANDLE: u64 = 768;
 /// Memory that the place of a plane takes in files of several.
@@ -64,10 +64,17 @@ struct Files {
     like: String,
     /// Whether a file of another one was told of.
     told: AtomicBool,
-    known: Mutex<LruCache<usize, Section>>,
+    known: Mutex<LruCache<usize, Opened>>,
     /// By the file's number: why it could not be opened, a moment ago.
     failed: Mutex<HashMap<usize, (SourceError, Instant)>>,
-    flights: Arc<SingleFlight<usize, Located>>,
+    /// By the file's number, and whether it is opened past every cache: what no cache may answer is not had of a cache.
+    flights: Arc<SingleFlight<(usize, bool), Located>>,
+}
+
+/// An open file, and when it was opened past every cache because its blocks made no sense, where it was.
+struct Opened {
+    section: Section,
+    again: Option<Instant>,
 }
 
 /// Bytes of memory that the handles of so many files take.
@@ -118,12 +125,12 @@ async fn of_files(
         objects,
         planes,
     };
-    files.known.lock().put(number, files.model.clone());
+    files.keep(number, &files.model, false);
     if let Some((last, section)) = last {
         if let Some(Some(object)) = files.objects.get(last) {
             files.compare_size(object, &*section.source);
         }
-        files.known.lock().put(last, section);
+        files.keep(last, &section, false);
     }
     Ok(Stack {
         documents: model.source.documents(),
@@ -136,11 +143,12 @@ async fn of_files(
 
 impl Files {
     fn known(&self, number: usize) -> Option<Located> {
-        if let Some(section) = self.known.lock().get(&number).filter(|_| !is_past_caches()) {
-            return Some(Ok(section.clone()));
+        let is_new = |opened: &Opened| opened.again.is_some_and(|when| when.elapsed() < REMEMBERED);
+        if let Some(opened) = self.known.lock().get(&number).filter(|opened| !is_past_caches() || is_new(opened)) {
+            return Some(Ok(opened.section.clone()));
         }
         let failed = self.failed.lock();
-        let recent = failed.get(&number).filter(|(_, when)| when.elapsed() < FAILURE_REMEMBERED);
+        let recent = failed.get(&number).filter(|(_, when)| when.elapsed() < REMEMBERED);
         // What failed was fetched past every cache already. Whoever asks anew may have what was not there.
         let recent = recent.filter(|(error, _)| is_past_caches() || !matches!(error, SourceError::Remote(_)));
         recent.map(|(error, _)| Err(error.clone()))
@@ -148,22 +156,18 @@ impl Files {
 
     /// A section's file. It is opened at the first question; all who ask meanwhile wait for the one answer.
     async fn section(self: &Arc<Self>, number: usize) -> Located {
-        let follower = match self.flights.join(&number, || self.known(number)) {
+        let again = is_past_caches();
+        let follower = match self.flights.join(&(number, again), || self.known(number)) {
             Joined::Ready(located) => return located,
             Joined::Following(follower) => follower,
             Joined::Leading(leader, follower) => {
                 let files = self.clone();
                 // A task of its own, so that the work goes on for the others if the first to ask goes away.
                 task::spawn(async move {
-                    let located = healed(|| files.open(number)).await;
+                    let located = healed_apart(again, || files.open(number)).await;
                     match &located {
-                        Ok(section) => {
-                            files.known.lock().put(number, section.clone());
-                            files.failed.lock().remove(&number);
-                        }
-                        Err(error) if error.is_of_bytes() => {
-                            files.failed.lock().insert(number, (error.clone(), Instant::now()));
-                        }
+                        Ok(section) => files.keep(number, section, again),
+                        Err(error) if error.is_of_bytes() => files.remember(number, error),
                         // It was not fetched twice.
                         Err(_) => {}
                     }
@@ -173,6 +177,23 @@ impl Files {
             }
         };
         follower.await.unwrap_or_else(|_| Err(self.outside(number, "could not be opened")))
+    }
+
+    /// Keeps an open file, opened `again` past every cache. What that gave is not replaced by what a cache may have given.
+    fn keep(&self, number: usize, section: &Section, again: bool) {
+        let mut known = self.known.lock();
+        if again || !known.contains(&number) {
+            known.put(number, Opened { section: section.clone(), again: again.then(Instant::now) });
+        }
+        drop(known);
+        self.failed.lock().remove(&number);
+    }
+
+    /// Remembers for a moment why a file could not be opened.
+    fn remember(&self, number: usize, error: &SourceError) {
+        let mut failed = self.failed.lock();
+        failed.retain(|_, (_, when)| when.elapsed() < REMEMBERED);
+        failed.insert(number, (error.clone(), Instant::now()));
     }
 
     async fn open(&self, number: usize) -> Located {
@@ -284,7 +305,7 @@ impl Source for Stack {
 
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
         let (number, block) = self.find(block)?;
-        let section = self.files.known.lock().get(&number).cloned();
+        let section = self.files.known.lock().get(&number).map(|opened| opened.section.clone());
         let section = section.ok_or_else(|| self.files.outside(number, "was let go of"))?;
         section.source.decode(level, block, raw)
     }

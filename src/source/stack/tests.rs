@@ -7,11 +7,12 @@ use crate::dtype::{DataType, FillValue};
 use crate::geometry::Grid;
 use crate::remote::{Cause, Location, RemoteError};
 use crate::source::{SourceLevel, StorageFormat};
-use crate::store::Remote;
+use crate::store::{Remote, healed, past_caches};
 
 /// A file of a plane.
 struct Plane {
     object: Object,
+    start: u64,
     description: Description,
 }
 
@@ -21,8 +22,8 @@ impl Source for Plane {
     }
 
     fn locate(&self, _level: LevelIndex, _block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
-        let object = self.object.clone();
-        Box::pin(std::future::ready(Ok(Placement::Range { object, start: 0, length: 1 })))
+        let (object, start) = (self.object.clone(), self.start);
+        Box::pin(std::future::ready(Ok(Placement::Range { object, start, length: 1 })))
     }
 
     fn decode(&self, _level: LevelIndex, _block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
@@ -30,8 +31,12 @@ impl Source for Plane {
     }
 }
 
+/// Where a header that makes no sense has its voxels, and how late it comes.
+const WRONG: u64 = 16;
+const LATE: Duration = Duration::from_millis(300);
+
 /// What the file of a number is: `a` and `b` are planes of two forms, `s` a stack, `!` makes no sense, `?` once, past no cache,
-/// `t` cannot be asked, `-` is not there.
+/// `t` cannot be asked, `-` is not there, `w` has its voxels at a wrong place (16) in the answer of a cache, which comes late.
 struct Folder {
     remote: Remote,
     files: &'static str,
@@ -59,6 +64,8 @@ impl Folder {
             let url = object.url().to_owned();
             let number: usize = url.rsplit('/').next().unwrap().parse().unwrap();
             let failed = |cause| SourceError::Remote(RemoteError { url: url.clone(), range: None, attempts: 1, cause });
+            let is_wrong = files.as_bytes()[number] == b'w' && !is_past_caches();
+            let start = if is_wrong { WRONG } else { 0 };
             let plane = |shape| {
                 let grid = Grid { shape: Shape(shape), cell: Shape([1, shape[1], shape[2]]) };
                 let description = Description {
@@ -75,10 +82,10 @@ impl Folder {
                     downsampling: None,
                     chunked: false,
                 };
-                Ok(Arc::new(Plane { object: object.clone(), description }) as Arc<dyn Source>)
+                Ok(Arc::new(Plane { object: object.clone(), start, description }) as Arc<dyn Source>)
             };
             let answer = match files.as_bytes()[number] {
-                b'a' => plane([1, 4, 5]),
+                b'a' | b'w' => plane([1, 4, 5]),
                 b'?' if is_past_caches() => plane([1, 4, 5]),
                 b'b' => plane([1, 8, 10]),
                 b's' => plane([6, 4, 5]),
@@ -86,7 +93,13 @@ impl Folder {
                 b'-' => Err(failed(Cause::NotFound)),
                 _ => Err(SourceError::malformed(url.clone(), "header", "makes no sense")),
             };
-            std::future::ready(answer).boxed()
+            async move {
+                if is_wrong {
+                    tokio::time::sleep(LATE).await;
+                }
+                answer
+            }
+            .boxed()
         })
     }
 
@@ -190,4 +203,52 @@ async fn a_bad_answer_of_a_cache_leaves_no_section_out() {
         stack.locate(LevelIndex(0), CellIndex([files.len() as u64 - 1, 0, 0])).await.unwrap();
         assert_eq!(folder.opened.load(Ordering::Relaxed), before, "{files}: the last one is open");
     }
+}
+
+/// Where the second section has its voxels.
+async fn place(stack: &Stack) -> u64 {
+    match stack.locate(LevelIndex(0), CellIndex([1, 0, 0])).await.unwrap() {
+        Placement::Range { start, .. } => start,
+        _ => panic!("it is in a file"),
+    }
+}
+
+#[tokio::test]
+async fn a_section_whose_blocks_make_no_sense_is_opened_past_every_cache() {
+    let folder = Folder::new("awaa");
+    let stack = folder.open().await.unwrap();
+    assert_eq!(place(&stack).await, WRONG);
+    assert_eq!(past_caches(place(&stack)).await, 0);
+    assert_eq!(place(&stack).await, 0);
+    // Its blocks are many, and each of them may make no sense: it is opened once for all of them.
+    let opened = folder.opened.load(Ordering::Relaxed);
+    for _ in 0..4 {
+        assert_eq!(past_caches(place(&stack)).await, 0);
+    }
+    assert_eq!(folder.opened.load(Ordering::Relaxed), opened);
+    tokio::time::sleep(REMEMBERED).await;
+    past_caches(place(&stack)).await;
+    assert_eq!(folder.opened.load(Ordering::Relaxed), opened + 1);
+}
+
+#[tokio::test]
+async fn who_heals_a_section_does_not_wait_for_a_cache_and_what_is_healed_stays() {
+    let folder = Folder::new("awaa");
+    let stack = folder.open().await.unwrap();
+    let (wrong, right) = tokio::join!(place(&stack), past_caches(place(&stack)));
+    assert_eq!((wrong, right), (WRONG, 0));
+    assert_eq!(place(&stack).await, 0);
+}
+
+#[tokio::test]
+async fn why_a_section_could_not_be_opened_is_forgotten_after_a_moment() {
+    let folder = Folder::new("a!!!a");
+    let stack = folder.open().await.unwrap();
+    for z in 1..3 {
+        assert!(stack.locate(LevelIndex(0), CellIndex([z, 0, 0])).await.is_err());
+    }
+    assert_eq!(stack.files.failed.lock().len(), 2);
+    tokio::time::sleep(REMEMBERED).await;
+    assert!(stack.locate(LevelIndex(0), CellIndex([3, 0, 0])).await.is_err());
+    assert_eq!(stack.files.failed.lock().len(), 1);
 }
