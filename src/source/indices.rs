@@ -32,7 +32,8 @@ pub(super) trait CachedIndex: Clone {
 
 /// The indices of a volume.
 pub(super) struct Indices<K: Hash + Eq + Copy, V: CachedIndex> {
-    flights: Arc<SingleFlight<K, Result<V, SourceError>>>,
+    /// By key, and whether no cache may answer: who asks so is not given what a cache gave to somebody else.
+    flights: Arc<SingleFlight<(K, bool), Result<V, SourceError>>>,
     kept: Mutex<CachedIndices<K, V>>,
     /// One for each image that shares the memory for indices.
     sharers: Arc<()>,
@@ -54,7 +55,7 @@ impl<K: Hash + Eq + Copy, V: CachedIndex> Indices<K, V> {
     /// The index under `key`, which `fetch` gets where nobody has it or is getting it.
     pub async fn get(&self, key: K, fetch: impl Future<Output = Result<V, SourceError>>) -> Result<V, SourceError> {
         loop {
-            match self.flights.join(&key, || self.known(&key)) {
+            match self.flights.join(&(key, is_past_caches()), || self.known(&key)) {
                 Joined::Ready(answer) => return answer,
                 Joined::Leading(leader, _) => {
                     let answer = fetch.await;
@@ -110,6 +111,10 @@ impl<K: Hash + Eq + Copy, V: CachedIndex> Indices<K, V> {
         // One of them is the desk's own.
         let share = KEPT / Arc::strong_count(&self.sharers).saturating_sub(1).max(1);
         let mut kept = self.kept.lock();
+        // What came past every cache is not replaced by what a cache may have given.
+        if !is_past_caches() && kept.indices.contains(&key) {
+            return;
+        }
         kept.bytes += OVERHEAD + bytes;
         if let Some((_, replaced)) = kept.indices.push(key, index.clone()) {
             kept.bytes -= OVERHEAD + replaced.bytes().unwrap_or(0);
@@ -132,5 +137,37 @@ pub(super) async fn is_given_again(
     match object.gives_again(range, bytes).await? {
         true => Ok(()),
         false => Err(SourceError::malformed(object.url(), field, "it is another one each time it is fetched")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::store::past_caches;
+
+    impl CachedIndex for u8 {
+        fn bytes(&self) -> Option<usize> {
+            Some(1)
+        }
+    }
+
+    #[tokio::test]
+    async fn who_heals_an_index_does_not_wait_for_one_of_a_cache_and_what_is_healed_stays() {
+        let indices = Indices::<u8, u8>::new(&Desk::of(1 << 20));
+        let (late, waits) = oneshot::channel::<()>();
+        let bad = indices.get(7, async {
+            waits.await.unwrap();
+            Ok(1)
+        });
+        let healing = async {
+            let healed = past_caches(indices.get(7, async { Ok(2) })).await;
+            late.send(()).unwrap();
+            healed
+        };
+        let (bad, healed) = tokio::join!(bad, healing);
+        assert_eq!((bad.unwrap(), healed.unwrap()), (1, 2));
+        assert_eq!(indices.get(7, async { panic!("it is kept") }).await.unwrap(), 2);
     }
 }
