@@ -72,9 +72,12 @@ impl SourceChange {
 
     /// Notes that an object was found to be another one than what was believed.
     pub(super) fn note(&self) {
-        let now = Timestamp::now();
-        *self.state.lock() = State { looked: true, since: Some(now), found: true };
-        if let Ok(metadata) = serde_json::to_vec(&now) {
+        let mut state = self.state.lock();
+        // A clock that was set back must not make what is in doubt believed.
+        let since = state.since.max(Some(Timestamp::now()));
+        *state = State { looked: true, since, found: true };
+        drop(state);
+        if let Ok(metadata) = serde_json::to_vec(&since) {
             self.disk.set_metadata(&self.key, metadata.into());
         }
     }
@@ -84,5 +87,27 @@ impl SourceChange {
         if !self.state.lock().found {
             self.note();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Disk;
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_believed_that_was_in_doubt() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Disk::open(folder.path(), 64 << 20).unwrap());
+        let later: Timestamp = serde_json::from_str("4000000000000").unwrap();
+        disk.set_metadata("source", serde_json::to_vec(&later).unwrap().into());
+        let change = SourceChange::new(disk.clone(), "source".to_owned());
+        change.look_now();
+        change.note();
+        assert_eq!(change.since(), Some(later));
+        disk.flush();
+        let next = SourceChange::new(disk, "source".to_owned());
+        next.look_now();
+        assert_eq!(next.since(), Some(later));
     }
 }

@@ -281,8 +281,10 @@ impl Witness {
         let mut memory = self.0.memory.lock();
         (memory.document, memory.well, memory.present) = (None, None, None);
         memory.absent.clear();
-        memory.doubted = Some(now);
-        self.0.remote.doubt_absences(&self.0.location, now);
+        // A clock that was set back must not make what is in doubt believed.
+        let since = memory.doubted.map_or(now, |before| before.max(now));
+        memory.doubted = Some(since);
+        self.0.remote.doubt_absences(&self.0.location, since);
     }
 
     /// Tells of something that was shown as absent and may not be.
