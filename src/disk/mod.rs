@@ -218,7 +218,7 @@ impl Disk {
     /// kept. Never blocks; [`Disk::metadata`] gives it at once.
     pub fn set_metadata(&self, object: &str, metadata: Bytes) {
         if metadata.len() <= MAX_METADATA {
-            self.store().set_metadata(object, metadata);
+            self.store().set_metadata(object, &metadata);
         }
     }
 
@@ -226,6 +226,7 @@ impl Disk {
     /// lost after it was set, or another process may have set newer metadata.
     pub fn restore_metadata(&self, object: &str, metadata: Bytes) {
         if metadata.len() <= MAX_METADATA {
+            let metadata = record::bound(object, &metadata);
             self.store().queue.push(Change::Restore { object: object.to_owned(), metadata });
         }
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::record;
@@ -111,12 +112,14 @@ pub fn rows_after(connection: &Connection, (segment, offset): (i64, i64), count:
     Ok(found?.into_iter().flatten().collect())
 }
 
-/// The metadata of an object, if its checksum is right.
-pub fn metadata(connection: &Connection, object: i64) -> Answer<Option<Vec<u8>>> {
+/// What is kept as the metadata of an object, if its checksum is right.
+pub fn metadata(connection: &Connection, object: i64) -> Answer<Option<Bytes>> {
     let mut statement = connection.prepare_cached("SELECT note, sum FROM notes WHERE object = ?1")?;
     let found =
         statement.query_row([object], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))).optional()?;
-    Ok(found.filter(|(metadata, sum)| record::metadata_sum(object, metadata) == *sum).map(|(metadata, _)| metadata))
+    Ok(found
+        .filter(|(metadata, sum)| record::metadata_sum(object, metadata) == *sum)
+        .map(|(metadata, _)| metadata.into()))
 }
 
 /// Enters a record. One that starts where another one does takes its place.

@@ -13,7 +13,8 @@
 //! ```
 //! Numbers are little-endian.
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
+use bytes::Bytes;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128, xxh3_128_with_seed};
 
 const MAGIC: &[u8; 8] = b"emfsrec1";
 /// Bytes of a header without its names.
@@ -38,12 +39,29 @@ pub struct DiskRecord {
     sum: u128,
 }
 
-/// What the index knows an object or a version by. Two that share a hash cost a miss, because a record bears the names.
+/// What the index knows an object or a version by. Two that share a hash cost a miss, because a record bears the names and
+/// metadata another hash of them.
 pub fn hash(name: &str) -> i64 {
     xxh3_64(name.as_bytes()).cast_signed()
 }
 
-/// The checksum of the metadata of an object.
+/// Another hash of an object's name than the index has: any seed that is not 0.
+fn second_hash(object: &str) -> [u8; 16] {
+    xxh3_128_with_seed(object.as_bytes(), u64::from_le_bytes(*b"metadata")).to_le_bytes()
+}
+
+/// What is kept as the metadata of an object: behind a second hash of its name.
+pub fn bound(object: &str, metadata: &[u8]) -> Bytes {
+    [&second_hash(object), metadata].concat().into()
+}
+
+/// The metadata of an object from what is kept; `None` where that is of an object whose name has the same hash, or of a
+/// version of emfs that did not keep which name it is of.
+pub fn unbound(object: &str, kept: &Bytes) -> Option<Bytes> {
+    kept.starts_with(&second_hash(object)).then(|| kept.slice(16..))
+}
+
+/// The checksum of what is kept as the metadata of an object.
 pub fn metadata_sum(object: i64, metadata: &[u8]) -> i64 {
     xxh3_64_with_seed(metadata, object.cast_unsigned()).cast_signed()
 }
@@ -175,5 +193,17 @@ mod tests {
         assert_eq!(header("o", "v", i64::MAX as u64, b"x"), None);
         assert_eq!(header("o", "v", u64::MAX, b"x"), None);
         assert_eq!(header(&"o".repeat(MAX_NAME + 1), "v", 0, b"x"), None);
+    }
+
+    #[test]
+    fn metadata_is_not_read_as_that_of_another_name() {
+        let kept = bound("https://host/a", b"note");
+        assert_eq!(unbound("https://host/a", &kept).unwrap(), "note");
+        assert_eq!(unbound("https://host/b", &kept), None);
+        assert_eq!(unbound("https://host/a", &bound("https://host/a", b"")).unwrap(), "");
+        // As it was kept before names were.
+        for old in ["{\"Absent\":{\"at\":1,\"document\":null}}", "1700000000000", ""] {
+            assert_eq!(unbound("https://host/a", &Bytes::from(old)), None, "{old}");
+        }
     }
 }

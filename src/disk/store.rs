@@ -210,19 +210,21 @@ impl DiskStore {
     }
 
     pub fn metadata(&self, object: &str) -> Result<Option<Bytes>, DiskError> {
-        let object = record::hash(object);
+        let hash = record::hash(object);
         let asked = self.asked.lock();
-        if let Some((_, metadata)) = asked.metadata.get(&object) {
-            return Ok(metadata.clone());
+        if let Some((_, kept)) = asked.metadata.get(&hash) {
+            return Ok(kept.as_ref().and_then(|kept| record::unbound(object, kept)));
         }
-        if asked.of(object).any(|part| part.bytes.is_none()) {
+        if asked.of(hash).any(|part| part.bytes.is_none()) {
             return Ok(None);
         }
         drop(asked);
-        Ok(self.ask(|connection| queries::metadata(connection, object))?.map(Bytes::from))
+        let kept = self.ask(|connection| queries::metadata(connection, hash))?;
+        Ok(kept.and_then(|kept| record::unbound(object, &kept)))
     }
 
-    pub fn set_metadata(&self, object: &str, metadata: Bytes) {
+    pub fn set_metadata(&self, object: &str, metadata: &[u8]) {
+        let metadata = record::bound(object, metadata);
         let mut asked = self.asked.lock();
         asked.sequence += 1;
         let sequence = asked.sequence;

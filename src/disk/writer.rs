@@ -315,9 +315,10 @@ impl DiskWriter {
                             queries::set_metadata(transaction, record::hash(object), metadata, now())?;
                         }
                         Change::Restore { object, metadata } => {
-                            let object = record::hash(object);
-                            if queries::metadata(transaction, object)?.is_none() {
-                                queries::set_metadata(transaction, object, metadata, now())?;
+                            let hash = record::hash(object);
+                            let kept = queries::metadata(transaction, hash)?;
+                            if kept.and_then(|kept| record::unbound(object, &kept)).is_none() {
+                                queries::set_metadata(transaction, hash, metadata, now())?;
                                 restored += metadata.len() as u64 + 64;
                             }
                         }

@@ -51,11 +51,16 @@ pub(super) fn metadata_or_none(disk: &Disk, object: &str) -> Option<Bytes> {
     disk.metadata(object).unwrap_or_default()
 }
 
-/// Nobody can use the index while this lives.
-pub fn locked(folder: &Path) -> rusqlite::Connection {
+/// The index, past the disk.
+fn index(folder: &Path) -> rusqlite::Connection {
     let mut names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let index = names.find(|path| path.extension().is_some_and(|ending| ending == "sqlite"));
-    let connection = rusqlite::Connection::open(index.unwrap()).unwrap();
+    rusqlite::Connection::open(index.unwrap()).unwrap()
+}
+
+/// Nobody can use the index while this lives.
+pub fn locked(folder: &Path) -> rusqlite::Connection {
+    let connection = index(folder);
     connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
     connection
 }
@@ -228,4 +233,44 @@ fn the_segments_used_longest_ago_go_first() {
     assert!(pruned.segments > 0 && after.segments + pruned.segments == before.segments, "{pruned:?} {after:?}");
     assert!(read_and_check(&disk, "o0", "v", 0..128 << 10) > 64 << 10);
     assert_eq!(read_and_check(&disk, "o2", "v", 0..128 << 10), 0);
+}
+
+#[test]
+fn metadata_of_another_object_whose_name_has_the_same_hash_is_not_shown() {
+    let folder = folder();
+    let disk = Disk::open(folder.path(), 64 << 20).unwrap();
+    disk.set_metadata("absent", Bytes::from_static(b"note"));
+    disk.flush();
+    // As if the hash of the one were that of the other.
+    let connection = index(folder.path());
+    let (one, other) = (record::hash("absent"), record::hash("other"));
+    let note: Vec<u8> =
+        connection.query_row("SELECT note FROM notes WHERE object = ?1", [one], |row| row.get(0)).unwrap();
+    let params = rusqlite::params![other, note, record::metadata_sum(other, &note)];
+    connection.execute("INSERT INTO notes (object, note, sum, set_at) VALUES (?1, ?2, ?3, 0)", params).unwrap();
+    drop(connection);
+    assert_eq!(metadata(&disk, "absent").unwrap(), "note");
+    assert_eq!(metadata(&disk, "other"), None);
+    // What is lost is written again.
+    disk.restore_metadata("other", Bytes::from_static(b"own"));
+    disk.flush();
+    assert_eq!(metadata(&disk, "other").unwrap(), "own");
+}
+
+#[test]
+fn metadata_of_a_cache_that_did_not_keep_names_is_not_read() {
+    let folder = folder();
+    let disk = Disk::open(folder.path(), 64 << 20).unwrap();
+    let old = b"{\"Absent\":{\"at\":1,\"document\":null}}";
+    disk.set_metadata("o", Bytes::from_static(old));
+    disk.flush();
+    let sum = record::metadata_sum(record::hash("o"), old);
+    let params = rusqlite::params![record::hash("o"), old, sum];
+    index(folder.path()).execute("UPDATE notes SET note = ?2, sum = ?3 WHERE object = ?1", params).unwrap();
+    drop(disk);
+    let disk = Disk::open(folder.path(), 64 << 20).unwrap();
+    assert_eq!(metadata(&disk, "o"), None);
+    disk.set_metadata("o", Bytes::from_static(b"new"));
+    disk.flush();
+    assert_eq!(metadata(&disk, "o").unwrap(), "new");
 }
