@@ -265,6 +265,11 @@ impl ArrayExport {
         let part = blocking(move || this.part(file)).await.map_err(failed())?;
         let shard = Grid { shape: layout.file_shape(), cell: layout.chunks.cell };
         let corner: [u64; 3] = std::array::from_fn(|axis| file.0[axis] * shard.counts()[axis]);
+        // A chunk without an entry would be read as the fill value.
+        let misplaced = |chunk: CellIndex| {
+            let reason = format!("chunk {chunk} has no place in the index of shard {file}");
+            ExportError::write(self.folder.display().to_string())(reason)
+        };
         let mut index = vec![[NOWHERE; 2]; usize::try_from(ArrayLayout::count(&shard)).unwrap_or(0)];
         let mut writer = destination.writer(&self.key(file)).await?;
         let (mut hash, mut offset) = (Sha256::new(), 0u64);
@@ -273,12 +278,9 @@ impl ArrayExport {
             let place = ArrayLayout::place(&layout.chunks, chunk);
             let bytes = blocking(move || this.take(&part, place)).await.map_err(failed())?;
             hash.update(&bytes);
-            let inner = CellIndex(std::array::from_fn(|axis| chunk.0[axis].saturating_sub(corner[axis])));
-            if let Some(entry) =
-                usize::try_from(ArrayLayout::place(&shard, inner)).ok().and_then(|at| index.get_mut(at))
-            {
-                *entry = [offset, bytes.len() as u64];
-            }
+            let place = place_in(&shard, corner, chunk).and_then(|at| index.get_mut(at));
+            let entry = place.filter(|entry| **entry == [NOWHERE; 2]).ok_or_else(|| misplaced(chunk))?;
+            *entry = [offset, bytes.len() as u64];
             offset += bytes.len() as u64;
             writer.write(bytes).await?;
         }
@@ -417,6 +419,15 @@ impl ArrayExport {
 fn cell(grid: &Grid, place: u64) -> CellIndex {
     let [_, height, width] = grid.counts().map(|count| count.max(1));
     CellIndex([place / width / height, place / width % height, place % width])
+}
+
+/// The place of a chunk in the index of the shard whose first chunk is `corner`; `None` where it is not in that shard.
+fn place_in(shard: &Grid, corner: [u64; 3], chunk: CellIndex) -> Option<usize> {
+    let [Some(z), Some(y), Some(x)] = std::array::from_fn(|axis| chunk.0[axis].checked_sub(corner[axis])) else {
+        return None;
+    };
+    let inner = CellIndex([z, y, x]);
+    shard.contains(inner).then(|| usize::try_from(ArrayLayout::place(shard, inner)).ok())?
 }
 
 /// The bytes of an entry, `None` where there are others.

@@ -138,12 +138,14 @@ pub(super) async fn run(
 }
 
 impl Filling<'_> {
-    /// Copies a block, or the fill value where the origin has none, into the chunks that need it.
+    /// Copies a block, or the fill value where the origin has none, into the chunks that need it. They are given up where some
+    /// of it is missing.
     fn add(&mut self, block: CellIndex, voxels: &BlockVoxels) {
         let target = &self.array.target;
         let layout = &target.layout;
         let item_size = target.dtype.size();
         let from = layout.native.region(block);
+        let mut is_whole = true;
         for index in layout.chunks_with(block) {
             let Some(chunk) = self.chunks.get_mut(&index) else { continue };
             if chunk.voxels.is_empty() {
@@ -158,14 +160,18 @@ impl Filling<'_> {
             let mut to = PlacedArray { data: chunk.voxels.as_mut_slice(), region: full };
             // A block may reach beyond a crop, where the file is padding.
             if let Some(part) = from.intersection(&shown) {
-                match voxels {
+                let is_put = match voxels {
                     BlockVoxels::Present(held) => {
-                        copy_part(&PlacedArray { data: &held.data, region: from }, &mut to, &part, item_size);
+                        copy_part(&PlacedArray { data: &held.data, region: from }, &mut to, &part, item_size)
                     }
                     BlockVoxels::Absent => {
                         self.array.absent.note(block);
-                        fill(&mut to, &part, target.fill.as_le_bytes());
+                        fill(&mut to, &part, target.fill.as_le_bytes())
                     }
+                };
+                if !is_put {
+                    is_whole = false;
+                    continue;
                 }
             }
             chunk.left = chunk.left.saturating_sub(1);
@@ -174,6 +180,9 @@ impl Filling<'_> {
             {
                 self.write(index, chunk.voxels);
             }
+        }
+        if !is_whole {
+            self.fail(block, &VolumeError::Lost);
         }
     }
 

@@ -115,7 +115,7 @@ async fn answer(
         {
             return Ok(fetched);
         }
-        let bytes = assemble(&range, extents);
+        let Some(bytes) = assemble(&range, extents) else { return miss(handle, kept, known, ask).await };
         // It may have been found meanwhile that only what is kept told of another version.
         if !handle.origin.pin().give(&there.version, &range, Some((ask, &bytes))) {
             return miss(handle, kept, known, ask).await;
@@ -133,7 +133,10 @@ async fn answer(
         });
         let mut pieces = try_join_all(fetching).await?;
         pieces.extend(extents);
-        assemble(&range, pieces)
+        match assemble(&range, pieces) {
+            Some(bytes) => bytes,
+            None => return miss(handle, kept, known, ask).await,
+        }
     } else {
         return miss(handle, kept, known, ask).await;
     };
@@ -257,12 +260,17 @@ fn length(extents: &[Extent]) -> u64 {
     extents.iter().map(|extent| extent.bytes.len() as u64).sum()
 }
 
-/// The bytes of `range`, which `pieces` cover.
-fn assemble(range: &Range<u64>, pieces: Vec<Extent>) -> Bytes {
+/// The bytes of `range`; `None` where `pieces` do not cover it.
+fn assemble(range: &Range<u64>, mut pieces: Vec<Extent>) -> Option<Bytes> {
     if let [piece] = pieces.as_slice()
         && piece.range() == *range
     {
-        return piece.bytes.clone();
+        return Some(piece.bytes.clone());
+    }
+    pieces.sort_unstable_by_key(|piece| piece.start);
+    let covered: Vec<_> = pieces.iter().map(Extent::range).collect();
+    if !gaps(range.clone(), &covered).is_empty() {
+        return None;
     }
     let mut bytes = BytesMut::zeroed((range.end - range.start) as usize);
     for piece in pieces {
@@ -272,7 +280,7 @@ fn assemble(range: &Range<u64>, pieces: Vec<Extent>) -> Bytes {
             bytes[(part.start - range.start) as usize..(part.end - range.start) as usize].copy_from_slice(source);
         }
     }
-    bytes.freeze()
+    Some(bytes.freeze())
 }
 
 #[cfg(test)]
@@ -303,8 +311,11 @@ mod tests {
             let gaps = missing(&range, &extents);
             prop_assert!(gaps.windows(2).all(|pair| pair[1].start - pair[0].end > NEAR));
             prop_assert!(gaps.iter().all(|gap| gap.start >= start && gap.end <= at && !gap.is_empty()));
-            let pieces = gaps.into_iter().map(piece).chain(extents).collect();
-            prop_assert_eq!(assemble(&range, pieces), range.map(expected).collect::<Bytes>());
+            let pieces: Vec<_> = gaps.into_iter().map(piece).chain(extents).collect();
+            prop_assert_eq!(assemble(&range, pieces.clone()), Some(range.clone().map(expected).collect::<Bytes>()));
+            // Without the first piece it is not the whole.
+            let cut = pieces.into_iter().filter(|piece| piece.start != range.start).collect();
+            prop_assert_eq!(assemble(&range, cut), None);
         }
     }
 }

@@ -206,8 +206,8 @@ impl Chunks {
         };
         let mut data = vec![0u8; length];
         let mut target = PlacedArray { data: data.as_mut_slice(), region: placed(&region, chunk) };
-        if is_absent {
-            fill(&mut target, &region, description.fill.as_le_bytes());
+        if is_absent && !fill(&mut target, &region, description.fill.as_le_bytes()) {
+            return Err(VolumeError::Lost);
         }
         // A chunk that is an absent block has no other ones.
         let done = usize::from(is_absent) + if asked.is_some() { AT_ONCE } else { 0 };
@@ -215,7 +215,9 @@ impl Chunks {
         let mut ask = || batch(&mut cells).map(|batch| self.blocks.request(image, level, batch, None).boxed());
         while let Some(mut results) = asked.take().or_else(&mut ask) {
             while let Some((index, result)) = results.next().await {
-                put(&mut target, image, &grid, (index, &result?), &region);
+                if !put(&mut target, image, &grid, (index, &result?), &region) {
+                    return Err(VolumeError::Lost);
+                }
             }
         }
         self.when_others_give_way(reservation.complete(&self.pool)).await;
@@ -389,26 +391,29 @@ impl Chunks {
         let Some(shown) = target.region.intersection(&geometry.region) else { return Some(()) };
         for index in grid.cells_in(&shown) {
             let block = self.blocks.cached(&BlockKey { image: image.number, level: geometry.level, index })?;
-            put(target, image, grid, (index, &block), &shown);
+            if !put(target, image, grid, (index, &block), &shown) {
+                return None;
+            }
         }
         Some(())
     }
 }
 
-/// Copies what a block has of `region` to where it belongs. What it has beyond a crop is padding there.
+/// Copies what a block has of `region` to where it belongs; `false` where some of it is missing. What it has beyond a crop is
+/// padding there.
 fn put(
     target: &mut PlacedArray<&mut [u8]>,
     image: &Image,
     grid: &Grid,
     block: (CellIndex, &BlockVoxels),
     region: &Region,
-) {
+) -> bool {
     let (index, voxels) = block;
     let block = grid.region(index);
-    let Some(part) = block.intersection(region) else { return };
+    let Some(part) = block.intersection(region) else { return true };
     match voxels {
         BlockVoxels::Present(held) => {
-            copy_part(&PlacedArray { data: &held.data, region: block }, target, &part, image.item_size());
+            copy_part(&PlacedArray { data: &held.data, region: block }, target, &part, image.item_size())
         }
         BlockVoxels::Absent => fill(target, &part, image.source.description().fill.as_le_bytes()),
     }

@@ -34,11 +34,17 @@ impl Rows {
 }
 
 /// Copies the voxels of `part`, which both arrays cover. Rows that a shorter array does not hold are skipped, so that no
-/// length can make it panic; callers check lengths.
-pub(crate) fn copy_part(from: &PlacedArray<&[u8]>, to: &mut PlacedArray<&mut [u8]>, part: &Region, item_size: usize) {
+/// length can make it panic: `false`, and what was copied to must not be shown.
+pub(crate) fn copy_part(
+    from: &PlacedArray<&[u8]>,
+    to: &mut PlacedArray<&mut [u8]>,
+    part: &Region,
+    item_size: usize,
+) -> bool {
     let Shape([depth, height, width]) = part.shape();
     let length = width as usize * item_size;
     let (sources, targets) = (Rows::of(&from.region, part, item_size), Rows::of(&to.region, part, item_size));
+    let mut is_whole = true;
     for z in 0..depth as usize {
         for y in 0..height as usize {
             let (source, target) = (sources.at(z, y), targets.at(z, y));
@@ -46,25 +52,33 @@ pub(crate) fn copy_part(from: &PlacedArray<&[u8]>, to: &mut PlacedArray<&mut [u8
                 (from.data.get(source..source + length), to.data.get_mut(target..target + length))
             {
                 target.copy_from_slice(source);
+            } else {
+                is_whole = false;
             }
         }
     }
+    is_whole
 }
 
-/// Fills the voxels of `part` with one value, given as little-endian bytes.
-pub(crate) fn fill(to: &mut PlacedArray<&mut [u8]>, part: &Region, value: &[u8]) {
-    let Some(shared) = to.region.intersection(part) else { return };
+/// Fills the voxels of `part` with one value, given as little-endian bytes; `false` where the array does not hold them all,
+/// and must not be shown.
+pub(crate) fn fill(to: &mut PlacedArray<&mut [u8]>, part: &Region, value: &[u8]) -> bool {
+    let Some(shared) = to.region.intersection(part) else { return true };
     let Shape([depth, height, width]) = shared.shape();
     let length = width as usize * value.len();
     let rows = Rows::of(&to.region, &shared, value.len());
+    let mut is_whole = true;
     for z in 0..depth as usize {
         for y in 0..height as usize {
             let first = rows.at(z, y);
             if let Some(row) = to.data.get_mut(first..first + length) {
                 row.chunks_exact_mut(value.len()).for_each(|voxel| voxel.copy_from_slice(value));
+            } else {
+                is_whole = false;
             }
         }
     }
+    is_whole
 }
 
 #[cfg(test)]
@@ -102,7 +116,8 @@ mod tests {
             let mut target = vec![0; dense(&to).len()];
             if let Some(shared) = from.intersection(&to) {
                 let mut target = PlacedArray { data: target.as_mut_slice(), region: to };
-                copy_part(&PlacedArray { data: &source, region: from }, &mut target, &shared, 2);
+                let is_whole = copy_part(&PlacedArray { data: &source, region: from }, &mut target, &shared, 2);
+                prop_assert!(is_whole);
             }
             let mut expected = dense(&to);
             let mut at = 0;
@@ -123,9 +138,24 @@ mod tests {
         #[test]
         fn exactly_the_part_is_filled(whole in region(), part in region()) {
             let mut target = vec![0; dense(&whole).len()];
-            fill(&mut PlacedArray { data: &mut target, region: whole }, &part, &[7, 9]);
+            let is_whole = fill(&mut PlacedArray { data: &mut target, region: whole }, &part, &[7, 9]);
+            prop_assert!(is_whole);
             let shared = whole.intersection(&part).map_or(0, |shared| shared.shape().voxels().unwrap());
             prop_assert_eq!(target.chunks(2).filter(|voxel| *voxel == [7, 9]).count() as u64, shared);
+        }
+
+        #[test]
+        fn that_an_array_is_shorter_than_its_region_is_told(whole in region(), cut in 1usize..20) {
+            let source = dense(&whole);
+            let short = &source[..source.len().saturating_sub(cut)];
+            let from = |data| PlacedArray { data, region: whole };
+            let (mut long, mut shorter) = (source.clone(), short.to_vec());
+            let mut target = PlacedArray { data: long.as_mut_slice(), region: whole };
+            let is_whole = copy_part(&from(short), &mut target, &whole, 2);
+            prop_assert!(!is_whole);
+            let mut target = PlacedArray { data: shorter.as_mut_slice(), region: whole };
+            let is_whole = copy_part(&from(&source), &mut target, &whole, 2) || fill(&mut target, &whole, &[7, 9]);
+            prop_assert!(!is_whole);
         }
     }
 }

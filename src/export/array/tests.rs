@@ -35,3 +35,21 @@ async fn shards_that_are_begun_are_not_all_open() {
     }
     assert!(array.parts.lock().is_empty());
 }
+
+#[test]
+fn each_chunk_of_a_shard_has_its_own_place_and_no_other_chunk_has_one() {
+    let shard = Grid { shape: Shape([32, 48, 64]), cell: Shape([16; 3]) };
+    let corner = [4, 9, 0];
+    let mut places: Vec<usize> = Vec::new();
+    for z in 3..7 {
+        for y in 8..13 {
+            for x in 0..6 {
+                let inside = (4..6).contains(&z) && (9..12).contains(&y) && x < 4;
+                let place = place_in(&shard, corner, CellIndex([z, y, x]));
+                assert_eq!(place.is_some(), inside, "{z} {y} {x}");
+                places.extend(place);
+            }
+        }
+    }
+    assert_eq!(places, (0..24).collect::<Vec<_>>());
+}

@@ -56,7 +56,8 @@ pub(super) fn decode(
                 return Err(format!("{} bytes where {expected} are expected", raw.len()));
             }
             let voxels = little_endian(raw, form.dtype.size(), big_endian);
-            return Ok(if columns == form.width { voxels } else { cut(&voxels, form, region) });
+            let all = if columns == form.width { Some(voxels) } else { cut(&voxels, form, region) };
+            return all.ok_or_else(|| "fewer columns than expected".to_owned());
         }
         Data::Segments(places) => places,
     };
@@ -86,7 +87,9 @@ pub(super) fn decode(
     voxels.resize(bytes, 0);
     for piece in pieces.iter().filter(|piece| piece.place.1 > 0) {
         let decoded = unpack(piece, stored_bytes(piece))?;
-        lay(&mut voxels, &decoded, piece, form, region);
+        if !lay(&mut voxels, &decoded, piece, form, region) {
+            return Err("a strip or tile with fewer voxels than expected".to_owned());
+        }
     }
     Ok(voxels.into())
 }
@@ -133,21 +136,24 @@ fn span(pieces: &[Piece]) -> Result<Option<Range<u64>>, String> {
     Ok(Some(start..end))
 }
 
-/// The columns of a region from whole rows.
-fn cut(voxels: &[u8], form: &PageFormat, region: &PageRegion) -> Bytes {
+/// The columns of a region from whole rows; `None` where these are shorter.
+fn cut(voxels: &[u8], form: &PageFormat, region: &PageRegion) -> Option<Bytes> {
     let item = form.dtype.size();
     let range = region.columns.start as usize * item..region.columns.end as usize * item;
     let rows = voxels.chunks_exact((form.width as usize * item).max(1));
-    rows.flat_map(|row| row.get(range.clone()).unwrap_or_default()).copied().collect()
+    let rows: Vec<&[u8]> = rows.map(|row| row.get(range.clone())).collect::<Option<_>>()?;
+    Some(rows.concat().into())
 }
 
-/// Lays what a piece and the region have in common into the region's voxels.
-fn lay(voxels: &mut [u8], decoded: &[u8], piece: &Piece, form: &PageFormat, region: &PageRegion) {
+/// Lays what a piece and the region have in common into the region's voxels; `false` where one of them is shorter than it says,
+/// so that some stayed as they were.
+fn lay(voxels: &mut [u8], decoded: &[u8], piece: &Piece, form: &PageFormat, region: &PageRegion) -> bool {
     let item = form.dtype.size() as u64;
     let (top, left) = piece.start;
     let rows = common(&(top..top + piece.extent.rows), &region.rows);
     let columns = common(&(left..left + piece.extent.width), &region.columns);
     let width = region.columns.end - region.columns.start;
+    let mut is_whole = true;
     for row in rows {
         let from = ((row - top) * piece.extent.width + columns.start - left) * item;
         let to = ((row - region.rows.start) * width + columns.start - region.columns.start) * item;
@@ -156,6 +162,31 @@ fn lay(voxels: &mut [u8], decoded: &[u8], piece: &Piece, form: &PageFormat, regi
         let target = voxels.get_mut(to as usize..(to + length) as usize);
         if let (Some(source), Some(target)) = (source, target) {
             target.copy_from_slice(source);
+        } else {
+            is_whole = false;
         }
+    }
+    is_whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dtype::DataType;
+
+    const FORM: PageFormat = PageFormat { width: 4, height: 4, dtype: DataType::U8, white_is_zero: false };
+
+    #[test]
+    fn a_piece_with_fewer_voxels_than_it_says_is_told() {
+        let region = PageRegion { rows: 1..4, columns: 1..3 };
+        let piece = Piece { start: (0, 0), extent: SegmentExtent { rows: 4, most: 4, width: 4 }, place: (0, 16) };
+        let decoded: Vec<u8> = (1..17).collect();
+        let mut voxels = vec![0; 6];
+        assert!(lay(&mut voxels, &decoded, &piece, &FORM, &region));
+        assert_eq!(voxels, [6, 7, 10, 11, 14, 15]);
+        assert!(!lay(&mut voxels, &decoded[..14], &piece, &FORM, &region));
+        assert!(!lay(&mut voxels[..5], &decoded, &piece, &FORM, &region));
+        assert_eq!(cut(&decoded, &FORM, &region).unwrap(), [2, 3, 6, 7, 10, 11, 14, 15].as_slice());
+        assert_eq!(cut(&decoded, &FORM, &PageRegion { rows: 0..4, columns: 3..5 }), None);
     }
 }
