@@ -86,12 +86,14 @@ impl Object {
     /// The whole object, refused as [`Cause::Protocol`] when longer than `limit`. It is remembered for a while where
     /// there is none.
     pub async fn whole(&self, limit: u64) -> Result<Fetched, RemoteError> {
-        let known = self.look().await;
-        let was_absent = known
-            .as_ref()
+        let was_absent = self
+            .look()
+            .await
             .is_some_and(|known| known.believed && matches!(known.metadata, Some(EntryMetadata::Absent(_))));
         let answer = self.run(RangeRequest::Whole(limit)).await;
         if let (Err(RemoteError { cause: Cause::NotFound, .. }), false) = (&answer, was_absent) {
+            // A bad answer of before, of which nothing could be made, is forgotten by now and does not speak against it.
+            let known = self.look().await;
             self.store_negative(known, Absent { at: Timestamp::now(), document: None })
                 .map_err(|cause| self.0.origin.failed(&RangeRequest::Whole(limit), cause))?;
         }

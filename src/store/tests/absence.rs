@@ -338,6 +338,35 @@ async fn what_makes_no_sense_is_fetched_once_more_and_what_does_takes_its_place(
 }
 
 #[tokio::test]
+async fn a_bad_answer_for_a_document_that_is_not_there_is_no_version_of_it() {
+    let bad: [&[u8]; 3] = [b"<html>", b"", b"{"];
+    for body in bad {
+        let folder = tempfile::tempdir().unwrap();
+        let remote = |revalidates: bool| {
+            let disk = Some(Arc::new(Disk::open(folder.path(), 1 << 30).unwrap()) as _);
+            let doubted_before = revalidates.then(std::time::SystemTime::now);
+            let policy = CachePolicy { disk, doubted_before, ..CachePolicy::default() };
+            Remote::with_policy(LimitsByHost::default(), SLACK, Arc::default(), policy).unwrap()
+        };
+        let origin = Origin::start(move |number, _| match number {
+            0 => answer("200 OK", "ETag: \"bad\"\r\n", body),
+            _ => answer("404 Not Found", "", b"no"),
+        })
+        .await;
+        let location = Location::parse(&format!("{}/document", origin.url()), None).unwrap();
+        for revalidates in [false, false, true] {
+            let remote = remote(revalidates);
+            let object = remote.object(&location).unwrap();
+            for _ in 0..2 {
+                let read = healed(|| read(&object)).await;
+                let is_missing = matches!(&read, Err(SourceError::Remote(error)) if error.cause == Cause::NotFound);
+                assert!(is_missing, "{revalidates}: {read:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn something_that_was_relied_on_does_not_become_another_object_by_healing() {
     let bench = Bench::new(SLACK, 4, |number, request| match number {
         0 => correct(&data(100), "\"v1\"", request),
