@@ -115,13 +115,12 @@ pub fn is_past_caches() -> bool {
 pub(super) fn touch(pin: &Arc<Pin>, doubt: impl FnOnce()) -> bool {
     let note = |reading: &Arc<Reading>| {
         let mut touched = reading.touched.lock();
-        let handle = Arc::as_ptr(pin).addr();
-        if !touched.contains_key(&handle) {
+        touched.entry(Arc::as_ptr(pin).addr()).or_insert_with(|| {
             if reading.past_caches {
                 doubt();
             }
-            touched.insert(handle, (pin.clone(), pin.doubts()));
-        }
+            (pin.clone(), pin.doubts())
+        });
         !reading.relies_at_once
     };
     READING.try_with(note).unwrap_or(false)
