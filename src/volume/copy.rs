@@ -35,6 +35,7 @@ impl Rows {
 
 /// Copies the voxels of `part`, which both arrays cover. Rows that a shorter array does not hold are skipped, so that no
 /// length can make it panic: `false`, and what was copied to must not be shown.
+#[must_use = "what is not whole must not be shown"]
 pub(crate) fn copy_part(
     from: &PlacedArray<&[u8]>,
     to: &mut PlacedArray<&mut [u8]>,
@@ -62,6 +63,7 @@ pub(crate) fn copy_part(
 
 /// Fills the voxels of `part` with one value, given as little-endian bytes; `false` where the array does not hold them all,
 /// and must not be shown.
+#[must_use = "what is not whole must not be shown"]
 pub(crate) fn fill(to: &mut PlacedArray<&mut [u8]>, part: &Region, value: &[u8]) -> bool {
     let Some(shared) = to.region.intersection(part) else { return true };
     let Shape([depth, height, width]) = shared.shape();

@@ -180,7 +180,9 @@ impl Work<'_> {
             self.check_wanted()?;
             let made = self.part(computed, &part, (below, &grid), planes, &mut versions).await?;
             let mut target = PlacedArray { data: whole.as_mut_slice(), region };
-            copy_part(&PlacedArray { data: &made, region: part }, &mut target, &part, size);
+            if !copy_part(&PlacedArray { data: &made, region: part }, &mut target, &part, size) {
+                return Err(VolumeError::Lost);
+            }
         }
         Ok(Made { voxels: whole.into(), versions: versions.all() })
     }
@@ -227,15 +229,18 @@ impl Work<'_> {
                 let Some(shared) = block.intersection(&source) else { continue };
                 left -= 1;
                 let mut target = PlacedArray { data: voxels.as_mut_slice(), region: source };
-                match result? {
+                let is_whole = match result? {
                     BlockVoxels::Present(held) => {
                         versions.add(held.versions().map(|versions| &**versions));
-                        copy_part(&PlacedArray { data: &held.data, region: block }, &mut target, &shared, size);
+                        copy_part(&PlacedArray { data: &held.data, region: block }, &mut target, &shared, size)
                     }
                     BlockVoxels::Absent => {
                         versions.add(Some(&[kept::ABSENT]));
-                        fill(&mut target, &shared, self.image.source.description().fill.as_le_bytes());
+                        fill(&mut target, &shared, self.image.source.description().fill.as_le_bytes())
                     }
+                };
+                if !is_whole {
+                    return Err(VolumeError::Lost);
                 }
             }
             if left > 0 {
