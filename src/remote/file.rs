@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use super::Cause;
 use super::backoff::FailedAttempt;
 use super::head::Head;
+use super::in_the_way::broken_link;
 use super::limits::Permit;
 use super::wanted;
 use crate::task;
@@ -128,7 +129,12 @@ fn answer(
         Ok(Some((_, None))) => return Err(FailedAttempt::torn("the file is being written")),
         Ok(None) => return Err(FailedAttempt::last(Cause::Protocol("not a regular file".into()))),
         Err(error) => match error.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => return speaker.say_only(head(404)),
+            ErrorKind::NotFound | ErrorKind::NotADirectory => {
+                return match broken_link(path) {
+                    Some(told) => Err(FailedAttempt::last(Cause::Elsewhere(told))),
+                    None => speaker.say_only(head(404)),
+                };
+            }
             // What the system says so is not an accident that passes.
             ErrorKind::PermissionDenied => return Err(FailedAttempt::last(Cause::Forbidden(error.to_string()))),
             _ if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENAMETOOLONG)) => {

@@ -71,6 +71,9 @@ async fn ask(object: &Object, ask: RangeRequest, witness: &Witness) -> Result<Op
     if !is_absent {
         return Err(error);
     }
+    if let Some(told) = witness.in_the_way(object).await? {
+        return Err(failed(Cause::Elsewhere(told)));
+    }
     witness.believe(object, known, said).await.map_err(failed)?;
     Ok(None)
 }

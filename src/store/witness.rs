@@ -24,7 +24,7 @@ use super::entry_metadata::{Absent, Timestamp};
 use super::healing::past_caches;
 use super::object::Object;
 use super::remote::Remote;
-use crate::remote::{Cause, Credentials, Location, RangeRequest};
+use crate::remote::{Cause, Credentials, Location, RangeRequest, RemoteError, file_for_folder};
 use crate::task;
 
 /// How long the document is not asked for again, unless something speaks against the store.
@@ -346,6 +346,15 @@ impl Witness {
             Err(Cause::Denied(403)) if self.denies_what_it_lacks().await? => self.keep(&object, known, at),
             Ok(_) => unlike("is there"),
             Err(cause) => unlike(&format!("gave: {cause}")),
+        }
+    }
+
+    /// The file in the place of a folder on the way to a local object. A document below a file is one that is not there; a
+    /// chunk is none of those that its store left out.
+    pub(super) async fn in_the_way(&self, object: &Object) -> Result<Option<String>, RemoteError> {
+        match Location::parse(object.url(), None) {
+            Ok(location) if object.is_local() => self.0.remote.with_path(&location, file_for_folder).await,
+            _ => Ok(None),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Elsewhere an object that is stored compressed says so by its Content-Encoding. Files have none, so cloud-volume
 //! appends the compression to their names: <https://github.com/seung-lab/cloud-files>.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::remote::{Compression, Location};
@@ -10,7 +11,7 @@ use crate::source::{SourceError, foreign};
 use crate::store::Remote;
 
 /// What is appended for compressions that emfs does not undo here.
-const OTHERS: [&str; 2] = ["xz", "bz2"];
+pub(super) const OTHERS: [&str; 2] = ["xz", "bz2"];
 
 /// How an object is stored.
 enum Stored {
@@ -47,7 +48,7 @@ pub(super) async fn packed(remote: &Remote, named: &Location) -> Result<Option<(
 
 fn look(path: &Path) -> Result<Stored, SourceError> {
     // What is wrong with the file will be told when it is read.
-    if path.try_exists().unwrap_or(true) {
+    if exists(path).unwrap_or(true) {
         return Ok(Stored::AsNamed);
     }
     for compression in Compression::ALL {
@@ -81,6 +82,11 @@ fn pointer(file: &Path) -> Option<&'static str> {
     if is_short { foreign::pointer(&std::fs::read(file).ok()?) } else { None }
 }
 
+/// Whether the name is there; a link that leads nowhere is one, too.
 fn exists(path: &Path) -> Result<bool, SourceError> {
-    path.try_exists().map_err(|error| SourceError::malformed(path.display().to_string(), "file", error.to_string()))
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(SourceError::malformed(path.display().to_string(), "file", error.to_string())),
+    }
 }

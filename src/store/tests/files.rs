@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::remote::Cause;
+use crate::store::Witness;
 
 fn object(path: &Path) -> Object {
     let remote = Remote::new(LimitsByHost::default(), TIMEOUT, Arc::default()).unwrap();
@@ -49,6 +50,49 @@ async fn a_file_that_is_missing_is_not_found_and_a_folder_is_no_file() {
         assert_eq!((error.cause, error.attempts), (Cause::NotFound, 2));
     }
     assert!(matches!(object(folder.path()).whole(5).await.unwrap_err().cause, Cause::Protocol(_)));
+}
+
+#[tokio::test]
+async fn a_name_that_is_there_is_no_absence() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let document = path("s/.zarray");
+    std::fs::create_dir_all(path("s/folder")).unwrap();
+    std::fs::write(&document, b"{}").unwrap();
+    std::fs::write(path("s/file"), b"x").unwrap();
+    std::os::unix::fs::symlink("../.git/annex/objects/XX/MD5E-s3--abc", path("s/annexed")).unwrap();
+    std::os::unix::fs::symlink("/nonexistent/of/another", path("s/away")).unwrap();
+    std::os::unix::fs::symlink("file", path("s/well")).unwrap();
+    std::os::unix::fs::symlink("folder", path("s/there")).unwrap();
+    let remote = Remote::new(LimitsByHost::default(), TIMEOUT, Arc::default()).unwrap();
+    let at = |path: &Path| Location::parse(path.to_str().unwrap(), None).unwrap();
+    let witness = Witness::new(&remote, &at(&document), 100, b"{}");
+    for (name, told) in [
+        ("s/annexed", "by `git annex get` or `datalad get`"),
+        ("s/annexed/0/0", "s/annexed` is a link to `../.git/annex/objects/XX/MD5E-s3--abc`, which is not here"),
+        ("s/away", "s/away` is a link to `/nonexistent/of/another`, which is not here"),
+        ("s/away/0", "s/away` is a link to `/nonexistent/of/another`, which is not here"),
+        ("s/file/0/0", "s/file` is a file in the place of a folder"),
+        ("s/well/0", "s/well` is a file in the place of a folder"),
+        ("s/folder", "not a regular file"),
+    ] {
+        let object = remote.object(&at(&path(name))).unwrap();
+        let all = object.whole_if_there(10, &witness).await.unwrap_err();
+        assert!(all.to_string().contains(told), "{name}: {all}");
+        assert!(object.range_if_there(0..1, &witness).await.is_err());
+        assert!(object.end_if_there(1, &witness).await.is_err());
+    }
+    for absent in ["s/none", "s/folder/none", "s/there/none", "s/none/0/0"] {
+        let object = remote.object(&at(&path(absent))).unwrap();
+        assert!(object.whole_if_there(10, &witness).await.unwrap().is_none(), "{absent}");
+    }
+    let object = remote.object(&at(&path("s/well"))).unwrap();
+    assert_eq!(object.whole_if_there(10, &witness).await.unwrap().unwrap().bytes, b"x"[..]);
+    // Documents are looked for below whatever is there, but a link is one that should be.
+    let error = remote.object(&at(&path("s/file/.zattrs"))).unwrap().whole(10).await.unwrap_err();
+    assert_eq!(error.cause, Cause::NotFound);
+    let error = remote.object(&at(&path("s/annexed"))).unwrap().whole(10).await.unwrap_err();
+    assert!(matches!(error.cause, Cause::Elsewhere(_)), "{error}");
 }
 
 #[tokio::test]
