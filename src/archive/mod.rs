@@ -116,7 +116,12 @@ fn counted(remote: &Remote, documents: Vec<Document>) -> Vec<Document> {
 /// Finds and opens it; what the archive answers goes to `heard` at once, because what comes after may fail.
 async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> Result<Found, SourceError> {
     Ok(match &spec.kind {
-        SourceKind::Precomputed { url } => leveled(precomputed::open(remote, url, spec.channel).await?, url, spec)?,
+        SourceKind::Precomputed { url } => {
+            let source = precomputed::open(remote, url, spec.channel).await?;
+            // It may have moved.
+            let place = source.folder().clone();
+            leveled(source, &place, spec)?
+        }
         SourceKind::N5 { url } => leveled(zarr::open_n5(remote, url, spec.channel).await?, url, spec)?,
         SourceKind::Zarr { url } => leveled(zarr::open(remote, url, spec.channel).await?, url, spec)?,
         SourceKind::Idr { image, server, files, url } => {

@@ -95,6 +95,7 @@ pub(super) fn parse(file: &str, bytes: &[u8], channel: Option<u64>) -> Result<In
     {
         return Err(kind.unsupported(quoted(kind.text()?)));
     }
+    refuse_computed(&document)?;
     let dtype = data_type(&document.member("data_type")?)?;
     let is_segmentation = document.optional("type")?.is_some_and(|kind| kind.value == "segmentation");
     let channel = self::channel(&document.member("num_channels")?, channel)?;
@@ -114,6 +115,17 @@ pub(super) fn parse(file: &str, bytes: &[u8], channel: Option<u64>) -> Result<In
     let volume = |scale: &Scale| scale.resolution.iter().product::<f64>();
     scales.sort_by(|a, b| volume(a).total_cmp(&volume(b)));
     Ok(Info { dtype, is_segmentation, channel, scales, left_out })
+}
+
+/// Refuses the `info` that a PyChunkedGraph server answers with: it is made as that of a volume, but no chunk is anywhere.
+fn refuse_computed(document: &JsonField) -> Result<(), SourceError> {
+    let (graph, data, app) = (document.optional("graph")?, document.optional("data_dir")?, document.optional("app")?);
+    match graph.filter(|graph| graph.value.is_object() && (data.is_some() || app.is_some())) {
+        Some(graph) => Err(graph
+            .unsupported("`graphene://`, a segmentation that a PyChunkedGraph server computes,")
+            .with_remedy("a flat copy of it has a `precomputed://` address")),
+        None => Ok(()),
+    }
 }
 
 /// Reads the number of channels and chooses the one that is asked for, or the only one.

@@ -3,11 +3,13 @@
 //! Formats: volume and sharded of
 //! <https://github.com/google/neuroglancer/tree/master/src/datasource/precomputed>.
 
+mod chunk_names;
 mod decode;
 mod index;
 mod info;
 mod local;
 mod morton;
+mod moved;
 mod segmentation;
 mod sharding;
 mod shards;
@@ -16,6 +18,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use self::chunk_names::ChunkNames;
 use self::decode::Plain;
 use self::info::{Info, Scale};
 use self::sharding::{ShardEncoding, VolumeSharding};
@@ -24,10 +27,9 @@ use super::{Description, Placement, Source, SourceError, SourceLevel, StatedPlac
 use crate::decompress::gunzip;
 use crate::document::{Document, DocumentKind};
 use crate::dtype::FillValue;
-use crate::geometry::{CellIndex, LevelIndex, Region};
+use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::{Cause, Compression, Location};
-use crate::store;
-use crate::store::{Remote, Witness};
+use crate::store::{self, Healable, Remote, Witness};
 
 /// Bytes of an `info` that are counted on. Real ones have a few kilobytes.
 const MAX_INFO: u64 = 512 << 10;
@@ -35,9 +37,13 @@ const MAX_INFO: u64 = 512 << 10;
 /// A volume.
 pub struct PrecomputedSource {
     remote: Remote,
+    /// Where it was found.
+    folder: Location,
     info: Info,
     /// Folder of the chunks of each level.
     folders: Vec<Location>,
+    /// What the chunks of each level are called where each is an object of its own.
+    names: Vec<ChunkNames>,
     shards: MinishardIndices,
     /// `info` bears out that a chunk or a shard is absent.
     witness: Witness,
@@ -46,8 +52,36 @@ pub struct PrecomputedSource {
     document: Option<Document>,
 }
 
-/// Opens the volume whose `info` is in `folder`; fetches that document only. Of several channels, `channel` is shown.
+/// Opens the volume whose `info` is in `folder`, or where that says that it has moved to; fetches such documents only. Of
+/// several channels, `channel` is shown.
 pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> Result<PrecomputedSource, SourceError> {
+    let mut places = vec![folder.clone()];
+    while let Some(place) = places.last() {
+        let next = match attempt(remote, place, channel).await? {
+            Found::Volume(source) => return Ok(*source),
+            Found::Moved(next) => next,
+        };
+        if places.len() > moved::MOST || places.contains(&next) {
+            break;
+        }
+        tracing::warn!("{place}: the volume has moved to {next}, where it is read; write that address");
+        places.push(next);
+    }
+    let times = places.len();
+    let reason =
+        format!("the volume has moved {times} times and is nowhere; write the address at which it is by `url`");
+    Err(SourceError::malformed(folder.join("info").to_string(), "redirect", reason))
+}
+
+/// What `info` is that of.
+enum Found {
+    /// A volume.
+    Volume(Box<PrecomputedSource>),
+    /// One that is elsewhere.
+    Moved(Location),
+}
+
+async fn attempt(remote: &Remote, folder: &Location, channel: Option<u64>) -> Result<Found, SourceError> {
     let (mut location, mut compression) = (folder.join("info"), None);
     let mut document = remote.object(&location)?;
     let mut answer = document.description(MAX_INFO).await;
@@ -87,14 +121,35 @@ pub async fn open(remote: &Remote, folder: &Location, channel: Option<u64>) -> R
         Some(compression) => unpacked(document.url(), compression, &bytes)?,
         None => bytes,
     };
-    let info = remote.desk().work_now(|| info::parse(document.url(), &bytes, channel))?;
-    let folders = info.scales.iter().map(|scale| resolve(folder, &scale.key)).collect();
+    if let Some(next) = remote.desk().work_now(|| moved::target(document.url(), &bytes, folder))? {
+        return Ok(Found::Moved(next));
+    }
+    let mut info = remote.desk().work_now(|| info::parse(document.url(), &bytes, channel))?;
+    let (mut scales, mut folders, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    for scale in std::mem::take(&mut info.scales) {
+        let place = resolve(folder, &scale.key);
+        match ChunkNames::of(remote, &place, &scale).await {
+            Ok(called) => {
+                scales.push(scale);
+                folders.push(place);
+                names.push(called);
+            }
+            Err(error) if error.is_of_bytes() => info.left_out.push((Some(scale.key), error)),
+            Err(error) => return Err(error),
+        }
+    }
+    info.scales = scales;
+    if let (true, Some((_, error))) = (info.scales.is_empty(), info.left_out.last()) {
+        return Err(error.clone());
+    }
     let description = describe(document.url(), &info)?;
     let retrieved = document.confirmed();
     let document = Document::fetched(DocumentKind::PrecomputedInfo, document.url(), &bytes)
         .map(|told| told.retrieved_at(retrieved));
     let shards = MinishardIndices::new(remote.clone(), witness.clone());
-    Ok(PrecomputedSource { remote: remote.clone(), info, folders, shards, witness, description, document })
+    let (remote, folder) = (remote.clone(), folder.clone());
+    let source = PrecomputedSource { remote, folder, info, folders, names, shards, witness, description, document };
+    Ok(Found::Volume(Box::new(source)))
 }
 
 /// `info` as it was before it was compressed.
@@ -151,6 +206,17 @@ fn level(scale: &Scale, finest: &Scale) -> SourceLevel {
 }
 
 impl PrecomputedSource {
+    /// Where the volume is: where it has moved to, if it has.
+    pub fn folder(&self) -> &Location {
+        &self.folder
+    }
+
+    /// Name of an unsharded chunk's object.
+    fn name(&self, number: usize, scale: &Scale, block: CellIndex) -> String {
+        let names = self.names.get(number).copied().unwrap_or(ChunkNames::Flat);
+        names.name(&scale.grid.region(block), scale.offset)
+    }
+
     /// The scale and the folder of a level that has the chunk.
     fn scale(&self, level: LevelIndex, block: CellIndex) -> Result<(usize, &Scale, &Location), SourceError> {
         let number = usize::from(level.0);
@@ -205,13 +271,6 @@ impl PrecomputedSource {
     }
 }
 
-/// Name of an unsharded chunk's object: the positions of its ends along `x, y, z`, the last ones clipped to the array.
-fn object_name(region: &Region, offset: [i64; 3]) -> String {
-    let at = |position: u64, axis: usize| i128::from(offset[axis]) + i128::from(position);
-    let span = |axis: usize| format!("{}-{}", at(region.start[axis], axis), at(region.end[axis], axis));
-    [2, 1, 0].map(span).join("_")
-}
-
 impl Source for PrecomputedSource {
     fn description(&self) -> &Description {
         &self.description
@@ -229,7 +288,7 @@ impl Source for PrecomputedSource {
         Box::pin(async move {
             let (number, scale, folder) = self.scale(level, block)?;
             let Some(sharding) = &scale.sharding else {
-                let location = folder.join(&object_name(&scale.grid.region(block), scale.offset));
+                let location = folder.join(&self.name(number, scale, block));
                 let limit = self.longest(scale, block);
                 return Ok(match local::packed(&self.remote, &location).await? {
                     Some((packed, compression)) => {

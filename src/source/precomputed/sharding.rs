@@ -62,6 +62,11 @@ impl VolumeSharding {
         }
     }
 
+    /// Whether there is a shard of that number.
+    pub fn has(&self, shard: u64) -> bool {
+        shard <= mask(self.shard_bits)
+    }
+
     /// Name of a shard's file.
     pub fn file(&self, shard: u64) -> String {
         let digits = self.shard_bits.div_ceil(4) as usize;

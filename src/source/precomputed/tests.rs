@@ -9,9 +9,12 @@ use serde_json::{Value, json};
 
 use super::info::VoxelEncoding;
 use super::*;
+use crate::geometry::Region;
 use crate::remote::LimitsByHost;
 use crate::stats::Stats;
 use crate::store::healed;
+
+mod places;
 
 const CHUNK: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
@@ -173,9 +176,9 @@ async fn an_index_is_fetched_once_however_many_ask() {
     let source = open(&remote, &Location::parse(folder.path().to_str().unwrap(), None).unwrap(), None).await.unwrap();
     let all = futures::future::join_all((0..40).map(|n| locate(&source, n % 4))).await;
     assert!(all.iter().all(Result::is_ok), "{all:?}");
-    // The info, the index of the shard, that of the minishard.
+    // The info, the names in the folder of the level, the index of the shard, that of the minishard.
     let requests: u64 = stats.snapshot().hosts.values().map(|host| host.requests).sum();
-    assert_eq!(requests, 3);
+    assert_eq!(requests, 4);
 }
 
 #[tokio::test]
@@ -238,7 +241,7 @@ fn keys_are_relative_to_the_folder_of_the_info() {
 #[test]
 fn objects_of_chunks_have_the_names_of_the_format() {
     let region = Region { start: [74, 64, 0], end: [90, 128, 64] };
-    assert_eq!(object_name(&region, [20, -44, 10]), "10-74_20-84_94-110");
+    assert_eq!(ChunkNames::Flat.name(&region, [20, -44, 10]), "10-74_20-84_94-110");
 }
 
 #[tokio::test]
