@@ -126,6 +126,11 @@ impl Axes {
         })
     }
 
+    /// The axes of these names, where they are those of a volume.
+    pub fn of_names<'a>(names: impl Iterator<Item = &'a str>) -> Option<Self> {
+        Self::named(names.map(str::to_owned).collect())
+    }
+
     /// Axes of these names; `None` unless there is one of each of `z, y, x`, and the others are known.
     fn named(names: Vec<String>) -> Option<Self> {
         let roles = names.iter().map(|name| Role::of(name, None)).collect::<Option<Vec<_>>>()?;

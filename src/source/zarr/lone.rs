@@ -34,6 +34,8 @@ struct Parent {
     unitless: Option<String>,
     channels: Vec<ChannelDisplay>,
     notes: Vec<String>,
+    /// Whether there is a group, and it lists no such array.
+    is_of_others: bool,
 }
 
 /// Puts together what is known of the array at `location`. Asks for the document of its group unless it says all itself.
@@ -53,7 +55,7 @@ pub(super) async fn settle(
     let mut notes: Vec<String> = said.note().into_iter().collect();
     let Said { value: parent, fault } = said;
     notes.extend(parent.notes);
-    let axes = match (own.axes.clone().or(parent.axes), own.guessed.clone()) {
+    let axes = match (own.axes_of(&array.shape).or(parent.axes), own.guessed.clone()) {
         (Some(axes), _) => axes,
         (None, Some(axes)) => {
             notes.push(format!("not all names of its axes say which they are; {}", axes.taken()));
@@ -119,17 +121,43 @@ async fn parent(
     version: StoreVersion,
 ) -> Result<Said<Parent>, SourceError> {
     let Some((group, name)) = location.parent() else { return Ok(Said::default()) };
+    let said = said_of(documents, (&group, &name), version, true).await?;
+    // ngff-zarr has a folder for each level between the image and the array.
+    if said.value.is_of_others
+        && let Some((image, folder)) = group.parent()
+    {
+        let further = said_of(documents, (&image, &format!("{folder}/{name}")), version, false).await?;
+        // What could not be had need not be of this store.
+        if further.fault.as_ref().is_none_or(|fault| fault.cause().is_none()) && !further.value.is_of_others {
+            return Ok(further);
+        }
+    }
+    Ok(said)
+}
+
+/// What the document of `group` says of the array at the path `name` below it. One that is not near need not be a group.
+async fn said_of(
+    documents: &impl Documents,
+    (group, name): (&Location, &str),
+    version: StoreVersion,
+    is_near: bool,
+) -> Result<Said<Parent>, SourceError> {
     let document = group.join(if version == StoreVersion::V3 { "zarr.json" } else { ".zattrs" });
     let is_final = is_past_caches();
+    let others = || Parent { is_of_others: true, ..Parent::default() };
     let read = |file: &str, bytes: &[u8]| {
-        let value = json::parse(file, bytes)?;
+        let value = match json::parse(file, bytes) {
+            Ok(value) if is_near || value.is_object() => value,
+            Err(error) if is_near => return Err(error),
+            _ => return Ok(others()),
+        };
         let root = JsonField::root(file, &value)?;
         let attributes = if version == StoreVersion::V3 { root.optional("attributes")? } else { Some(root) };
-        let Some(attributes) = attributes.filter(|attributes| lists(attributes.value, &name)) else {
-            return Ok(Parent::default());
+        let Some(attributes) = attributes.filter(|attributes| lists(attributes.value, name)) else {
+            return Ok(others());
         };
         let error = match multiscales::parse(&attributes) {
-            Ok(Some((image, reading))) => return Ok(Parent::of(image, &reading, &name)),
+            Ok(Some((image, reading))) => return Ok(Parent::of(image, &reading, name)),
             Ok(None) => return Ok(Parent::default()),
             Err(error) => error,
         };
@@ -144,12 +172,12 @@ async fn parent(
     above::said(documents, &document, MAX_GROUP_DOCUMENT, read).await
 }
 
-/// Whether the first image in a group's attributes lists the array of that name.
+/// Whether the first image in a group's attributes lists the array at that path.
 fn lists(attributes: &Value, name: &str) -> bool {
     let root = attributes.get("ome").unwrap_or(attributes);
     let datasets = root.pointer("/multiscales/0/datasets").and_then(Value::as_array).into_iter().flatten();
     let mut paths = datasets.filter_map(|dataset| dataset.get("path")?.as_str());
-    paths.any(|path| path.split('/').filter(|part| !matches!(*part, "" | ".")).eq([name]))
+    paths.any(|path| path.split('/').filter(|part| !matches!(*part, "" | ".")).eq(name.split('/')))
 }
 
 impl Parent {
@@ -173,6 +201,6 @@ impl Parent {
         });
         let axes = (!reading.is_nameless).then_some(image.axes);
         let unitless = image.unitless.filter(|_| known.is_some());
-        Parent { axes, dataset: known, unitless, channels: image.channels, notes }
+        Parent { axes, dataset: known, unitless, channels: image.channels, notes, is_of_others: false }
     }
 }

@@ -11,6 +11,7 @@ mod documents;
 mod extension;
 mod fill;
 mod filters;
+mod imagej;
 mod layout;
 mod lone;
 mod lz4;

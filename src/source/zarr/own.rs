@@ -1,7 +1,10 @@
 //! What the attributes of an array say of itself: its axes, the size of its voxels, and where it lies.
 
+use serde_json::Value;
+
 use super::array::MAX_RANK;
 use super::axes::{Axes, StatedAxes, Units};
+use super::imagej::{self, Hyperstack};
 use super::json::JsonField;
 use super::multiscales::{LevelEntry, Place};
 use super::transform::{Numbers, Transform};
@@ -14,6 +17,8 @@ pub(super) struct OwnAttributes {
     pub axes: Option<Axes>,
     /// What its axes may be, where it names them by words that say nothing.
     pub guessed: Option<Axes>,
+    /// How its planes are counted, where ImageJ wrote it.
+    hyperstack: Option<Hyperstack>,
     /// The size of its voxels, in whichever words.
     size: Option<OwnSize>,
     /// What is wrong with what it says.
@@ -23,9 +28,9 @@ pub(super) struct OwnAttributes {
 /// The ways in which arrays tell the size of their voxels.
 #[derive(Debug)]
 enum OwnSize {
-    /// As OpenOrganelle and N5 viewers write it, with axes of its own.
+    /// As OpenOrganelle, N5 viewers and ImageJ write it, with axes of its own.
     Placed(Transform, Units),
-    /// As funlib writes it: a number per axis of space, in the order of the array.
+    /// As funlib and TensorStore write it: a number per axis of space, in the order of the array.
     Listed { size: Vec<f64>, corner: Option<Vec<f64>>, units: Option<Vec<Option<String>>> },
 }
 
@@ -64,7 +69,11 @@ pub(super) fn read(attributes: Option<&JsonField>, names: Option<&JsonField>) ->
             if let (None, Some(names)) = (&own.axes, list(attributes, "axis_names")?) {
                 own.named(Axes::of_array(&names)?);
             }
-            listed(attributes)
+            own.hyperstack = Hyperstack::read(attributes);
+            match listed(attributes).transpose().or_else(|| of_dimensions(attributes).transpose()) {
+                Some(size) => size.map(Some),
+                None => of_viewer(attributes),
+            }
         }
     };
     match size {
@@ -78,21 +87,82 @@ fn list<'a>(attributes: &JsonField<'a>, name: &str) -> Result<Option<JsonField<'
     Ok(attributes.optional(name)?.filter(|field| field.value.is_array()))
 }
 
-/// The size as funlib or N5 viewers write it.
+/// The size as funlib writes it.
 fn listed(attributes: &JsonField) -> Result<Option<OwnSize>, SourceError> {
-    if let Some(size) = list(attributes, "voxel_size")?.or(list(attributes, "resolution")?) {
-        let corner = list(attributes, "offset")?.map(|offset| numbers(&offset)).transpose()?;
-        return Ok(Some(OwnSize::Listed { size: sizes(&size)?, corner, units: units(attributes)? }));
+    let Some(size) = list(attributes, "voxel_size")?.or(list(attributes, "resolution")?) else { return Ok(None) };
+    let corner = list(attributes, "offset")?.map(|offset| numbers(&offset)).transpose()?;
+    Ok(Some(OwnSize::Listed { size: sizes(&size)?, corner, units: units(attributes)? }))
+}
+
+/// The size as TensorStore writes it in Zarr v3: a length for each axis, `null` where one has none.
+fn of_dimensions(attributes: &JsonField) -> Result<Option<OwnSize>, SourceError> {
+    let Some(list) = list(attributes, "dimension_units")? else { return Ok(None) };
+    let (mut size, mut units) = (Vec::new(), Vec::new());
+    for field in list.elements(MAX_RANK)? {
+        let stated = match field.value.is_null() {
+            true => None,
+            false => Some(stated_length(field.value).ok_or_else(|| field.malformed("it is no length"))?),
+        };
+        let (count, unit) = stated.map_or((1.0, None), |(count, unit)| (count, Some(unit.to_owned())));
+        size.push(count);
+        units.push(unit);
     }
-    let Some(resolution) = attributes.optional("pixelResolution")?.filter(|field| field.value.is_object()) else {
+    if units.iter().all(Option::is_none) {
         return Ok(None);
+    }
+    Ok(Some(OwnSize::Listed { size: list.above_zero(size)?, corner: None, units: Some(units) }))
+}
+
+/// The number and the unit of a length as TensorStore writes it: `40 nm`, `nm`, or a pair of both.
+fn stated_length(value: &Value) -> Option<(f64, &str)> {
+    if let Some([count, unit]) = value.as_array().map(Vec::as_slice) {
+        return Some((count.as_f64()?, unit.as_str()?));
+    }
+    let text = value.as_str()?.trim();
+    if !text.starts_with(|letter: char| letter.is_ascii_digit() || letter == '.') {
+        return Some((1.0, text));
+    }
+    // An `e` may be that of a number or of a unit, so the longest number counts.
+    let split = |end: usize| Some((text.get(..end)?.parse::<f64>().ok()?, text.get(end..)?.trim()));
+    (1..=text.len().min(64)).rev().find_map(split)
+}
+
+/// The size as N5 viewers and ImageJ write it, and how much coarser than that a level is. The fastest axis is listed first in
+/// these words, whatever the order of the array's own.
+fn of_viewer(attributes: &JsonField) -> Result<Option<OwnSize>, SourceError> {
+    let text = |name: &str| attributes.value.get(name).and_then(Value::as_str);
+    let of_all = || [["pixelUnit", "unit", "resolution_unit", "units"].into_iter().find_map(text); 3];
+    let (size, units) = match attributes.optional("pixelResolution")? {
+        Some(resolution) if resolution.value.is_object() => {
+            let unit = resolution.optional("unit")?.map(|unit| unit.text()).transpose()?;
+            (sizes(&resolution.member("dimensions")?)?, [unit; 3])
+        }
+        Some(resolution) if resolution.value.is_array() => {
+            let each = attributes.value.get("units").and_then(Value::as_array).map(Vec::as_slice);
+            let units = match each {
+                Some([x, y, z]) => [x.as_str(), y.as_str(), z.as_str()],
+                _ => of_all(),
+            };
+            (sizes(&resolution)?, units)
+        }
+        _ => match imagej::calibration(attributes)? {
+            Some((size, unit)) => (size.to_vec(), [unit; 3]),
+            None => return Ok(None),
+        },
     };
-    // The fastest axis is listed first here, whatever the order of the array's own.
-    let size = sizes(&resolution.member("dimensions")?)?;
-    let unit = resolution.optional("unit")?.map(|unit| unit.text()).transpose()?;
-    let [x, y, z] = size.as_slice() else { return Ok(None) };
-    let at = Transform { scale: [*z, *y, *x], ..Transform::IDENTITY };
-    Ok(Some(OwnSize::Placed(at, Units::named([unit; 3]))))
+    let factor = list(attributes, "downsamplingFactors")?.map(|factor| sizes(&factor)).transpose()?;
+    let ([x, y, z], [of_x, of_y, of_z]) = (size.as_slice(), units) else { return Ok(None) };
+    let factor = match factor.as_deref() {
+        Some([x, y, z]) => [*z, *y, *x],
+        _ => [1.0; 3],
+    };
+    let size = [*z, *y, *x];
+    let at = Transform {
+        scale: std::array::from_fn(|axis| size[axis] * factor[axis]),
+        // The first voxel of a coarser level holds the first ones of the finest.
+        translation: std::array::from_fn(|axis| size[axis] * (factor[axis] - 1.0) / 2.0),
+    };
+    Ok(Some(OwnSize::Placed(at, Units::named([of_z, of_y, of_x]))))
 }
 
 fn numbers(field: &JsonField) -> Result<Vec<f64>, SourceError> {
@@ -126,6 +196,11 @@ impl OwnAttributes {
             Some(StatedAxes::Guessed(axes)) => self.guessed = Some(axes),
             None => {}
         }
+    }
+
+    /// The axes that it names, or has by ImageJ's counts where its shape is that one.
+    pub fn axes_of(&self, shape: &[u64]) -> Option<Axes> {
+        self.axes.clone().or_else(|| self.hyperstack?.axes(shape))
     }
 
     /// Whether nothing is left to ask for.

@@ -222,7 +222,16 @@ fn of_v2(attributes: &JsonField) -> Result<OwnAttributes, SourceError> {
 
 /// The same of the document of one of version 3.
 fn of_v3(document: &JsonField) -> Result<OwnAttributes, SourceError> {
-    own::read(document.optional("attributes")?.as_ref(), document.optional("dimension_names")?.as_ref())
+    let attributes = document.optional("attributes")?;
+    let names = document.optional("dimension_names")?;
+    let is_nameless =
+        names.as_ref().is_none_or(|names| names.value.as_array().is_some_and(|all| all.iter().all(Value::is_null)));
+    // `zarr migrate` leaves them where version 2 has them.
+    let former = match &attributes {
+        Some(attributes) if is_nameless && attributes.value.is_object() => attributes.optional("_ARRAY_DIMENSIONS")?,
+        _ => None,
+    };
+    own::read(attributes.as_ref(), former.or(names).as_ref())
 }
 
 /// The array at `group` itself, where there is one.

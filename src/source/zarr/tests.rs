@@ -9,6 +9,7 @@ mod lone;
 mod sloppy;
 mod variants;
 mod versions;
+mod writers;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -37,11 +38,16 @@ pub(super) struct Shelf {
     silent: Vec<String>,
 }
 
+const ROOT: &str = "https://example.org";
 const AROUND: &str = "https://example.org/bucket";
 const GROUP: &str = "https://example.org/bucket/image.zarr";
 
 fn url_of(key: &str) -> String {
-    key.strip_prefix("../").map_or_else(|| format!("{GROUP}/{key}"), |key| format!("{AROUND}/{key}"))
+    match (key.strip_prefix("../../"), key.strip_prefix("../")) {
+        (Some(key), _) => format!("{ROOT}/{key}"),
+        (None, Some(key)) => format!("{AROUND}/{key}"),
+        (None, None) => format!("{GROUP}/{key}"),
+    }
 }
 
 /// Runs it where there is a clock.

@@ -56,6 +56,34 @@ fn transformations_of_the_image_come_after_those_of_the_level() {
 }
 
 #[test]
+fn transformations_of_the_image_into_several_systems_are_no_steps_of_one_way() {
+    let into = |output: Value, size: u32| json!({"type": "scale", "scale": [size, size, size], "input": {"name": "zyx"}, "output": output});
+    let scale = |list: Value| {
+        let (image, reading) = reading(&image("/coordinateTransformations", list)).unwrap().unwrap();
+        (image.datasets[0].scale, reading.notes)
+    };
+    let of_first = |factor: f64| Some([8.0 * factor, 4.0 * factor, 4.0 * factor]);
+    let note = |all: &str, shown: &str| {
+        vec![format!("the image has a place in each of the systems {all}, of which that in {shown} is shown")]
+    };
+    let named = |name: &str| json!({"name": name, "axes": []});
+    assert_eq!(
+        scale(json!([into(named("aligned"), 10), into(named("global"), 2)])),
+        (of_first(2.0), note("`aligned`, `global`", "`global`"))
+    );
+    assert_eq!(
+        scale(json!([into(json!("one"), 10), into(json!("other"), 2)])),
+        (of_first(10.0), note("`one`, `other`", "`one`"))
+    );
+    // One place, or steps from one system to the next.
+    assert_eq!(scale(json!([into(named("global"), 10)])), (of_first(10.0), vec![]));
+    assert_eq!(scale(json!([into(named("global"), 10), into(named("global"), 2)])), (of_first(20.0), vec![]));
+    let mut second = into(named("world"), 2);
+    second["input"] = named("global");
+    assert_eq!(scale(json!([into(named("global"), 10), second])), (of_first(20.0), vec![]));
+}
+
+#[test]
 fn units_become_nanometres() {
     let micrometres = json!([axis("z", json!("micrometer")), axis("y", json!("µm")), axis("x", json!("nanometer"))]);
     let read = read(&image("/axes", micrometres)).unwrap().unwrap();

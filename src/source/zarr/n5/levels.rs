@@ -5,6 +5,7 @@ use super::{MAX_LEVELS, dataset, order};
 use crate::source::SourceError;
 use crate::source::zarr::array::ArrayDocument;
 use crate::source::zarr::axes::Axes;
+use crate::source::zarr::imagej::Hyperstack;
 use crate::source::zarr::json::JsonField;
 use crate::source::zarr::multiscales;
 
@@ -83,9 +84,30 @@ pub(super) fn read(document: &JsonField) -> Result<DocumentSubject, SourceError>
         group.levels =
             Some(datasets.iter().map(|level| multiscales::path(&level.member("path")?)).collect::<Result<_, _>>()?);
         group.places = datasets.iter().map(stated::of).collect::<Result<_, _>>()?;
+        if datasets.iter().any(|level| level.value.get("coordinateTransformations").is_some()) {
+            of_ngff(document, &mut group);
+        }
         group.listed_axes = datasets.iter().find_map(order::of_transform);
     }
     Ok(DocumentSubject::Group(Box::new(group)))
+}
+
+/// Takes the places of OME-NGFF, which says by names along which axis they are. Where they cannot be read, that is told.
+fn of_ngff(document: &JsonField, group: &mut N5Group) {
+    let image = match multiscales::parse(document) {
+        Ok(Some((image, _))) => image,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::warn!("{error}; the levels are shown without the places that it lists");
+            return;
+        }
+    };
+    for (place, path) in group.places.iter_mut().zip(group.levels.iter().flatten()) {
+        let level = image.datasets.iter().find(|level| level.path == *path);
+        if let Some((scale, level)) = level.and_then(|level| Some((level.scale?, level))) {
+            *place = StatedPlace::of_nanometres(scale, level.translation);
+        }
+    }
 }
 
 /// Reads the attributes of an array. What is wrong with its place is no reason to do without the voxels.
@@ -94,7 +116,9 @@ pub(super) fn array(document: &JsonField) -> Result<ArrayAttributes, SourceError
     let rank = array.shape.len();
     let axes = match order::of(document)? {
         Some(axes) => Some(axes),
-        None => order::of_transform(document).filter(|axes| axes.rank() == rank),
+        None => order::of_transform(document)
+            .filter(|axes| axes.rank() == rank)
+            .or_else(|| Hyperstack::read(document)?.axes(&array.shape)),
     };
     Ok(ArrayAttributes { array, axes, place: stated::of(document).unwrap_or_default() })
 }

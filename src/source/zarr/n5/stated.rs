@@ -5,6 +5,7 @@ use crate::length::Unit;
 use crate::source::SourceError;
 use crate::source::zarr::array::MAX_RANK;
 use crate::source::zarr::axes::Axes;
+use crate::source::zarr::imagej;
 use crate::source::zarr::json::JsonField;
 
 /// Numbers in the order of `dimensions`, the fastest axis first: one for each axis, or for those of space alone.
@@ -49,13 +50,15 @@ pub(super) fn of(attributes: &JsonField) -> Result<StatedPlace, SourceError> {
         Some(size) => Some(StatedNumbers::read("pixelResolution", &size)?),
         None => match attributes.optional("resolution")? {
             Some(size) => Some(StatedNumbers::read("resolution", &size)?),
-            None => None,
+            None => imagej::calibration(attributes)?
+                .map(|(size, _)| StatedNumbers { member: "pixelWidth", numbers: size.to_vec() }),
         },
     };
     let units = match (unit, attributes.optional("units")?) {
         (None, Some(units)) => named(&units)?,
         (unit, _) => {
-            let unit = unit.or_else(|| text(attributes, "resolution_unit")).or_else(|| text(attributes, "unit"));
+            let named = ["resolution_unit", "unit", "pixelUnit"].into_iter().find_map(|name| text(attributes, name));
+            let unit = unit.or(named);
             vec![unit.and_then(Unit::named); size.as_ref().map_or(0, |size| size.numbers.len())]
         }
     };
@@ -63,6 +66,25 @@ pub(super) fn of(attributes: &JsonField) -> Result<StatedPlace, SourceError> {
     let offset = attributes.optional("offset")?.and_then(|offset| StatedNumbers::read("offset", &offset).ok());
     let offset_unit = text(attributes, "offset_unit");
     let is_known = offset_unit.is_none_or(|unit| Unit::named(unit).is_some());
+    let (mut size, mut offset) = (size, offset);
+    if let Some(affine) = attributes.optional("affineTransform")? {
+        match (plain(&affine), &mut size) {
+            (Some(steps), Some(size)) if size.numbers.len() == steps.len() => {
+                let moved = offset.get_or_insert(StatedNumbers { member: "offset", numbers: vec![0.0; steps.len()] });
+                for ((size, moved), (factor, shift)) in size.numbers.iter_mut().zip(&mut moved.numbers).zip(steps) {
+                    *size *= factor;
+                    *moved = *moved * factor + shift;
+                }
+            }
+            _ => tracing::warn!(
+                "{}",
+                affine.malformed(
+                    "it is not applied, as it is more than a scale and a shift of sizes in `pixelResolution`; voxels are \
+                     shown as they are stored"
+                )
+            ),
+        }
+    }
     Ok(StatedPlace {
         transform: None,
         size,
@@ -71,6 +93,22 @@ pub(super) fn of(attributes: &JsonField) -> Result<StatedPlace, SourceError> {
         offset_unit: offset_unit.and_then(Unit::named),
         factor,
     })
+}
+
+/// The scale and the shift along each axis, the fastest first, of what N5 viewers do to an image once its voxels have their
+/// size; `None` where it is more than these.
+fn plain(affine: &JsonField) -> Option<[(f64, f64); 3]> {
+    let rows = affine.elements(3).ok().filter(|rows| rows.len() == 3)?;
+    let mut steps = [(1.0, 0.0); 3];
+    for (axis, (step, row)) in steps.iter_mut().zip(&rows).enumerate() {
+        let numbers = row.numbers(4).ok()?;
+        let is_apart = (0..3).all(|other| other == axis || numbers[other] == 0.0);
+        if !is_apart || numbers[axis] <= 0.0 {
+            return None;
+        }
+        *step = (numbers[axis], numbers[3]);
+    }
+    Some(steps)
 }
 
 /// How much coarser a level is.
@@ -149,6 +187,13 @@ fn turned<T: Copy>(list: &[T], axes: &Axes) -> Option<[T; 3]> {
 }
 
 impl StatedPlace {
+    /// A place that is known along `z, y, x`.
+    pub fn of_nanometres(scale: [f64; 3], translation: [f64; 3]) -> Self {
+        let units = [Unit::named("nm"); 3];
+        let place = LevelPlace { scale, translation, units, factor: None, said: Said::Transform };
+        StatedPlace { transform: Some(place), ..StatedPlace::default() }
+    }
+
     /// Whether it has the size of a voxel.
     pub fn says_size(&self) -> bool {
         self.transform.is_some() || self.size.is_some()

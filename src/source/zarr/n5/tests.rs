@@ -266,6 +266,49 @@ fn sizes_are_understood_as_each_kind_of_writer_states_them() {
 }
 
 #[test]
+fn a_scale_and_a_shift_of_an_n5_viewer_come_after_the_size_of_voxels_and_nothing_else_is_applied() {
+    let of = |affine: Value| {
+        let group = json!({"pixelResolution": {"dimensions": [4.0, 4.0, 5.0], "unit": "nm"},
+            "downsamplingFactors": [[1, 1, 1], [2, 2, 2]], "affineTransform": affine});
+        places(Some(group), [json!({}), json!({})])
+    };
+    let moved = of(json!([[2.0, 0.0, 0.0, 100.0], [0.0, 2.0, 0.0, 0.0], [0.0, 0.0, 3.0, -7.0]]));
+    let expected =
+        vec![(Some([15.0, 8.0, 8.0]), [-7.0, 0.0, 100.0], None), (Some([30.0, 16.0, 16.0]), [0.5, 4.0, 104.0], None)];
+    assert_eq!(moved, expected);
+    let plain = of(json!([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]));
+    for other in [
+        json!([[1, -0.3, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]),
+        json!([[-1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]),
+        json!([[1, 0, 0, 0], [0, 1, 0, 0]]),
+        json!([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]),
+        json!("none"),
+        Value::Null,
+    ] {
+        assert_eq!(of(other.clone()), plain, "{other}");
+    }
+}
+
+#[test]
+fn places_of_ome_ngff_in_a_group_of_n5_are_along_the_axes_that_it_names() {
+    let axis = |name: &str| json!({"name": name, "type": "space", "unit": "nanometer"});
+    let level = |path: &str, scale: [f64; 3], shift: [f64; 3]| json!({"path": path, "coordinateTransformations": [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]});
+    let group = |names: [&str; 3], turn: fn([f64; 3]) -> [f64; 3]| {
+        let axes: Vec<Value> = names.iter().map(|name| axis(name)).collect();
+        let levels =
+            [level("s0", turn([5.0, 4.0, 3.0]), [0.0; 3]), level("s1", turn([10.0, 8.0, 6.0]), turn([2.5, 2.0, 1.5]))];
+        json!({"multiscales": [{"version": "0.4", "axes": axes, "datasets": levels}]})
+    };
+    let expected = vec![(Some([5.0, 4.0, 3.0]), [0.0; 3], None), (Some([10.0, 8.0, 6.0]), [2.5, 2.0, 1.5], None)];
+    assert_eq!(places(Some(group(["z", "y", "x"], |all| all)), [json!({}), json!({})]), expected);
+    assert_eq!(places(Some(group(["x", "y", "z"], |[z, y, x]| [x, y, z])), [json!({}), json!({})]), expected);
+    // What cannot be read takes no voxels along.
+    let newer =
+        with(json!({}), json!({"multiscales": [{"version": "9", "datasets": [level("s0", [5.0; 3], [0.0; 3])]}]}));
+    assert_eq!(places(Some(newer), [json!({}), json!({})]), [(None, [0.0; 3], None)]);
+}
+
+#[test]
 fn a_setup_of_big_data_viewer_is_read_at_its_first_moment() {
     let group = json!({"downsamplingFactors": [[1, 1, 1], [2, 2, 1]], "dataType": "uint8"});
     let shelf = Shelf::of([
