@@ -41,16 +41,26 @@ impl Hyperstack {
     }
 }
 
-/// The size of a voxel along `x, y, z`, and its unit.
-pub(super) fn calibration<'a>(attributes: &JsonField<'a>) -> Result<Option<([f64; 3], Option<&'a str>)>, SourceError> {
-    let mut size = [0.0; 3];
-    for (size, name) in size.iter_mut().zip(["pixelWidth", "pixelHeight", "pixelDepth"]) {
-        let Some(field) = attributes.optional(name)? else { return Ok(None) };
-        *size = field.finite()?;
+/// How large a voxel is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Calibration<'a> {
+    /// Along `x, y, z`.
+    pub size: [f64; 3],
+    pub unit: Option<&'a str>,
+}
+
+impl<'a> Calibration<'a> {
+    /// What the attributes of an array say; `None` where they say nothing of it.
+    pub fn read(attributes: &JsonField<'a>) -> Result<Option<Self>, SourceError> {
+        let mut size = [0.0; 3];
+        for (size, name) in size.iter_mut().zip(["pixelWidth", "pixelHeight", "pixelDepth"]) {
+            let Some(field) = attributes.optional(name)? else { return Ok(None) };
+            *size = field.finite()?;
+        }
+        let unit = attributes.value.get("pixelUnit").and_then(|unit| unit.as_str());
+        // ImageJ has 0 where nobody said it.
+        Ok(Some(Calibration { size, unit }).filter(|_| size.iter().all(|size| *size > 0.0)))
     }
-    let unit = attributes.value.get("pixelUnit").and_then(|unit| unit.as_str());
-    // ImageJ has 0 where nobody said it.
-    Ok(Some((size, unit)).filter(|(size, _)| size.iter().all(|size| *size > 0.0)))
 }
 
 #[cfg(test)]

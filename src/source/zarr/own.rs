@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::array::MAX_RANK;
 use super::axes::{Axes, StatedAxes, Units};
-use super::imagej::{self, Hyperstack};
+use super::imagej::{Calibration, Hyperstack};
 use super::json::JsonField;
 use super::multiscales::{LevelEntry, Place};
 use super::transform::{Numbers, Transform};
@@ -145,8 +145,8 @@ fn of_viewer(attributes: &JsonField) -> Result<Option<OwnSize>, SourceError> {
             };
             (sizes(&resolution)?, units)
         }
-        _ => match imagej::calibration(attributes)? {
-            Some((size, unit)) => (size.to_vec(), [unit; 3]),
+        _ => match Calibration::read(attributes)? {
+            Some(Calibration { size, unit }) => (size.to_vec(), [unit; 3]),
             None => return Ok(None),
         },
     };

@@ -5,7 +5,7 @@ use crate::length::Unit;
 use crate::source::SourceError;
 use crate::source::zarr::array::MAX_RANK;
 use crate::source::zarr::axes::Axes;
-use crate::source::zarr::imagej;
+use crate::source::zarr::imagej::Calibration;
 use crate::source::zarr::json::JsonField;
 
 /// Numbers in the order of `dimensions`, the fastest axis first: one for each axis, or for those of space alone.
@@ -50,8 +50,8 @@ pub(super) fn of(attributes: &JsonField) -> Result<StatedPlace, SourceError> {
         Some(size) => Some(StatedNumbers::read("pixelResolution", &size)?),
         None => match attributes.optional("resolution")? {
             Some(size) => Some(StatedNumbers::read("resolution", &size)?),
-            None => imagej::calibration(attributes)?
-                .map(|(size, _)| StatedNumbers { member: "pixelWidth", numbers: size.to_vec() }),
+            None => Calibration::read(attributes)?
+                .map(|known| StatedNumbers { member: "pixelWidth", numbers: known.size.to_vec() }),
         },
     };
     let units = match (unit, attributes.optional("units")?) {
