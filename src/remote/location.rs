@@ -3,7 +3,11 @@
 use std::fmt;
 use std::path::{Path, absolute};
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
+
+/// What is left out of a URL that is written with it as it is.
+const LOST: [char; 3] = ['\t', '\n', '\r'];
 
 /// Whose name requests are signed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,7 +62,14 @@ impl Location {
     /// whether or not its path ends in `/`. Segments `.` and `..` are dropped: a key never leaves the folder.
     pub fn join(&self, key: &str) -> Location {
         let mut url = self.url.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
+        if key.contains(LOST) {
+            let mut path = url.path().strip_suffix('/').unwrap_or(url.path()).to_owned();
+            for segment in key.split('/').filter(|segment| !matches!(*segment, "." | "..")) {
+                path.push('/');
+                path.extend(utf8_percent_encode(segment, NON_ALPHANUMERIC));
+            }
+            url.set_path(&path);
+        } else if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(key.split('/'));
         }
         Location { url, ..self.clone() }
