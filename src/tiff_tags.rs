@@ -66,5 +66,11 @@ pub const IMAGE_DEPTH: Tag = Tag(32997, "ImageDepth");
 pub const UIC_STACK: Tag = Tag(33629, "UIC2");
 pub const CZ_SEM: Tag = Tag(34118, "CZ_SEM");
 pub const LSM_INFO: Tag = Tag(34412, "CZ_LSMINFO");
+// What DigitalMicrograph exports: unit and size of a pixel along x and y.
+pub const DM_X_UNIT: Tag = Tag(65003, "DM units along x");
+pub const DM_Y_UNIT: Tag = Tag(65004, "DM units along y");
+pub const DM_X_SCALE: Tag = Tag(65009, "DM scale along x");
+pub const DM_Y_SCALE: Tag = Tag(65010, "DM scale along y");
 pub const FEI_SFEG: Tag = Tag(34680, "FEI_SFEG");
+pub const GDAL_NODATA: Tag = Tag(42113, "GDAL_NODATA");
 pub const FEI_HELIOS: Tag = Tag(34682, "FEI_HELIOS");

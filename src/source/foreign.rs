@@ -166,8 +166,10 @@ const ICECHUNK: &str = "it is a repository of Icechunk, which emfs does not read
 const WKW: &str = "it holds a dataset of WEBKNOSSOS (WKW), which emfs does not read; convert it to Zarr, by \
                    `copy_dataset(…, data_format=\"zarr3\")` of `webknossos` for Python";
 const WKW_REMEDY: &str = "convert it to Zarr, by `copy_dataset(…, data_format=\"zarr3\")` of `webknossos` for Python";
+/// Files that are compressed as a whole.
+const GZIP: &str = "it holds files that gzip has compressed as a whole; unpack them by `gunzip *.gz`";
 /// Files of a folder that tell of what format it is.
-const NAMES: [(&str, &str); 14] = [
+const NAMES: [(&str, &str); 21] = [
     (".wkw", WKW),
     ("knossos.conf", "it holds cubes of KNOSSOS, which emfs does not read; convert them to Zarr"),
     (".nrrd", "it holds NRRD files, which emfs does not read; convert them to TIFF or Zarr"),
@@ -178,6 +180,13 @@ const NAMES: [(&str, &str); 14] = [
     (".mrc", "it holds MRC files: write `kind = \"mrc\"` for it"),
     (".dm3", "it holds DM3 files: write `kind = \"dm3\"` for it"),
     (".dm4", "it holds DM4 files: write `kind = \"dm3\"` for it"),
+    (".btf", "it holds TIFF files: write `kind = \"tiff\"` for it"),
+    (".mrcs", "it holds MRC files: write `kind = \"mrc\"` for it"),
+    (".tif.gz", GZIP),
+    (".tiff.gz", GZIP),
+    (".mrc.gz", GZIP),
+    (".dm3.gz", GZIP),
+    (".dm4.gz", GZIP),
     (".zip", "it holds ZIP archives, which emfs does not read; unpack them"),
     (".png", "it holds PNG pictures, which emfs does not read; convert them to TIFF, by `mogrify -format tif *.png`"),
     (".jpg", "it holds JPEG pictures, which emfs does not read; convert them to TIFF, by `mogrify -format tif *.jpg`"),

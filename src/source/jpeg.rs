@@ -35,6 +35,24 @@ pub(super) fn of_colours(
     })
 }
 
+/// The kind of a picture by its beginning, where that is one that is not read; `None` where it is another or is not found.
+pub(super) fn unread_kind(front: &[u8]) -> Option<&'static str> {
+    let mut rest = front.strip_prefix(&[0xff, 0xd8])?;
+    loop {
+        let (start, after) = rest.split_first_chunk::<4>()?;
+        let [0xff, marker, high, low] = *start else { return None };
+        match marker {
+            // Bytes that fill up.
+            0xff => rest = rest.get(1..)?,
+            0xc3 | 0xc7 | 0xcb | 0xcf => return Some("lossless JPEG compression"),
+            0xc9 | 0xca | 0xcd | 0xce => return Some("JPEG compression with arithmetic coding"),
+            // The frame, or what follows it.
+            0xc0..=0xc2 | 0xda => return None,
+            _ => rest = after.get(usize::from(u16::from_be_bytes([high, low])).checked_sub(2)?..)?,
+        }
+    }
+}
+
 /// How far a colour is from grey.
 fn off(colour: u8) -> i32 {
     i32::from(colour) - 128
@@ -127,5 +145,29 @@ fn entropy_end(raw: &[u8], mut at: usize) -> Option<usize> {
             0xff => at += 1,
             _ => return Some(at),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_jpeg_that_are_not_read_are_told_by_their_frame() {
+        let picture = |frame: u8| {
+            let tables = [0xff, 0xdb, 0, 4, 0xff, 0xc3];
+            [&[0xff, 0xd8][..], &tables, &[0xff, 0xff, frame, 0, 11, 8, 0, 4, 0, 4, 1]].concat()
+        };
+        for (frame, kind) in [
+            (0xc0, None),
+            (0xc2, None),
+            (0xc3, Some("lossless JPEG compression")),
+            (0xc9, Some("JPEG compression with arithmetic coding")),
+        ] {
+            assert_eq!(unread_kind(&picture(frame)), kind);
+        }
+        let whole = picture(0xc3);
+        assert!((0..18).all(|length| unread_kind(&whole[..length]).is_none()), "the frame is not there");
+        assert_eq!(unread_kind(&[0xff, 0xd8, 0xff, 0xdb, 0, 0, 0xff, 0xc3]), None);
     }
 }

@@ -22,6 +22,15 @@ pub(super) const CODEC: &str = "store it in another way, by `tiffcp -c lzw IN.ti
 /// Too many strips or tiles in TIFF.
 pub(super) const SEGMENTS: &str = "store fewer of them, by `tiffcp -s -r 256 IN.tif OUT.tif` or \
                                    `tiffcp -t -w 256 -l 256 IN.tif OUT.tif` of libtiff";
+/// A codec of TIFF that libtiff has none of.
+pub(super) const CODEC_OF_PYTHON: &str = "store it in another way, in Python with `tifffile` and `imagecodecs` by `imwrite(\"OUT.tif\", imread(\"IN.tif\"), \
+     compression=\"zlib\")`";
+/// Planes of a stack that were written as colours in TIFF.
+pub(super) const PLANES_AS_COLOURS: &str = "its description speaks of a stack of these planes, which `tifffile` took for colours: write it by `imwrite(…, \
+     photometric=\"minisblack\")`";
+/// A page in TIFF of which nothing was stored.
+pub(super) const EMPTY: &str =
+    "if it is meant to be empty, write it out, by `gdal_translate IN.tif OUT.tif` of GDAL or by `tifffile` of Python";
 /// Numbers in TIFF of a type that is none of a voxel.
 pub(super) const NUMBERS: &str =
     "write its numbers as integers or floats of 8 to 64 bits, for example by `tifffile` of Python";

@@ -287,7 +287,13 @@ impl Source for Stack {
             if matches!(self.files.objects.get(number), Some(None)) {
                 return Ok(Placement::Absent { confirmed: SystemTime::now() });
             }
-            self.files.section(number).await?.source.locate(level, block).await
+            let source = self.files.section(number).await?.source;
+            let placement = source.locate(level, block).await?;
+            if matches!(placement, Placement::Absent { .. }) && source.description().fill != self.description.fill {
+                let reason = "holds nothing where another value stands for that than in the first file";
+                return Err(self.files.outside(number, reason));
+            }
+            Ok(placement)
         })
     }
 

@@ -83,8 +83,11 @@ pub(super) fn decode(
     let bytes = usize::try_from(form.bytes(rows, columns)).map_err(|_| "a block too long")?;
     let mut voxels = Vec::new();
     voxels.try_reserve_exact(bytes).map_err(|_| format!("no memory for {bytes} bytes"))?;
-    // What was never written is 0.
-    voxels.resize(bytes, 0);
+    let fill = stored.storage.fill.as_le_bytes();
+    match fill.iter().any(|byte| *byte != 0) && pieces.iter().any(|piece| piece.place.1 == 0) {
+        true => voxels.extend(fill.iter().copied().cycle().take(bytes)),
+        false => voxels.resize(bytes, 0),
+    }
     for piece in pieces.iter().filter(|piece| piece.place.1 > 0) {
         let decoded = unpack(piece, stored_bytes(piece))?;
         if !lay(&mut voxels, &decoded, piece, form, region) {

@@ -35,14 +35,14 @@ pub(super) async fn read(
         };
         let text = match parse(&text, resolution, plane) {
             Ok(text) => text,
-            Err(_) if reading.pages.is_some() => of_plane(&text),
+            Err(_) if reading.pages.is_some() => of_plane(&text, plane),
             // Whatever there is beside it, a section is the one page of its file.
             Err(variant) if reading.section.is_some() => {
                 if reading.is_told() {
                     let (name, field) = (file.name(), ifd.field(tag));
                     tracing::warn!("{name}: {field}: {variant}; a section is the one page of its file");
                 }
-                of_plane(&text)
+                of_plane(&text, plane)
             }
             Err(variant) => return Err(SourceError::unsupported(file.name(), ifd.field(tag), variant)),
         };
@@ -61,7 +61,7 @@ pub(super) fn parse(text: &str, resolution: [Option<[f64; 2]>; 2], plane: [u64; 
     } else if text.starts_with("SCIFIO=") {
         scifio(text)
     } else if ome::is_ome(text) {
-        ome::parse(text)
+        ome::parse(text, plane)
     } else if text.starts_with('{') {
         shaped::parse(text, plane)
     } else {
@@ -70,6 +70,6 @@ pub(super) fn parse(text: &str, resolution: [Option<[f64; 2]>; 2], plane: [u64; 
 }
 
 /// What a description that is not read says nevertheless of the only page of a file.
-pub(super) fn of_plane(text: &str) -> Text {
-    if ome::is_ome(text) { ome::of_plane(text) } else { Text::PLAIN }
+pub(super) fn of_plane(text: &str, plane: [u64; 2]) -> Text {
+    if ome::is_ome(text) { ome::of_plane(text, plane) } else { Text::PLAIN }
 }

@@ -12,12 +12,37 @@ use crate::source::{SourceError, remedy};
 /// Pages that may stand before those of the volume.
 const MAX_BEFORE: u64 = 8;
 
-/// The first page that is no reduced copy and no small picture of another kind; `told` says whether people hear of the latter.
-pub(super) async fn first_page(file: &mut ReadAhead, header: Header, told: bool) -> Result<(Ifd, Page), SourceError> {
+/// The first page that is no reduced copy and no small picture of another kind, and the header by which the others are read;
+/// `told` says whether people hear of the latter. Where all are marked as reduced copies, as a level that was taken out of a
+/// pyramid is, they are the pages.
+pub(super) async fn first_page(
+    file: &mut ReadAhead,
+    header: Header,
+    told: bool,
+) -> Result<(Header, Ifd, Page), SourceError> {
+    let error = match unmarked(file, header, told).await? {
+        FirstPage::Found(found) => return Ok(found),
+        FirstPage::NoneUnmarked(error) => error,
+    };
+    match unmarked(file, Header { all_reduced: true, ..header }, told).await {
+        Ok(FirstPage::Found(found)) => Ok(found),
+        Err(SourceError::Remote(error)) => Err(error.into()),
+        Ok(FirstPage::NoneUnmarked(_)) | Err(_) => Err(error),
+    }
+}
+
+enum FirstPage {
+    Found((Header, Ifd, Page)),
+    /// All pages that were looked at are marked as reduced copies or masks.
+    NoneUnmarked(SourceError),
+}
+
+async fn unmarked(file: &mut ReadAhead, header: Header, told: bool) -> Result<FirstPage, SourceError> {
     let mut offset = header.first;
+    let mut all_marked = true;
     for number in 0..MAX_BEFORE {
         let (ifd, error) = match Page::read_at(file, header, offset, number, None).await {
-            Ok((ifd, Some(page))) => return Ok((ifd, page)),
+            Ok((ifd, Some(page))) => return Ok(FirstPage::Found((header, ifd, page))),
             Ok((ifd, None)) => {
                 let error = SourceError::unsupported(
                     file.name(),
@@ -34,12 +59,13 @@ pub(super) async fn first_page(file: &mut ReadAhead, header: Header, told: bool)
                 if told {
                     tracing::warn!("{}: a smaller picture before the pages is left out: {error}", file.name());
                 }
+                all_marked = false;
                 (ifd, error)
             }
             Err(error) => return Err(error),
         };
         if ifd.next == 0 || number + 1 == MAX_BEFORE {
-            return Err(error);
+            return if all_marked { Ok(FirstPage::NoneUnmarked(error)) } else { Err(error) };
         }
         offset = ifd.next;
     }
@@ -63,9 +89,11 @@ async fn is_smaller_than_next(file: &mut ReadAhead, header: Header, ifd: &Ifd) -
     }
 }
 
-/// Whether a page of so many columns and rows is smaller than another one along one axis and no larger along the other.
+/// Whether a page of so many columns and rows may be a picture of another one: no more than half of it along one axis and no
+/// larger along the other. One that lacks a few rows or columns is a page of the volume that is unlike the others.
 fn is_smaller((width, height): (u64, u64), (next_width, next_height): (u64, u64)) -> bool {
-    width <= next_width && height <= next_height && (width < next_width || height < next_height)
+    let is_half = |extent: u64, next: u64| extent.saturating_mul(2) <= next.saturating_add(1) && extent < next;
+    width <= next_width && height <= next_height && (is_half(width, next_width) || is_half(height, next_height))
 }
 
 /// The page before which there are only smaller ones, each smaller than the next; `None` where that is the first one.

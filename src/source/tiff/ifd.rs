@@ -30,6 +30,8 @@ pub(super) struct Header {
     pub(super) big_tiff: bool,
     /// Offset of the first IFD.
     pub(super) first: u64,
+    /// Whether the pages are those that are marked as reduced copies, as there are no others.
+    pub(super) all_reduced: bool,
 }
 
 impl Header {
@@ -66,7 +68,7 @@ impl Header {
             }
             _ => return Err(bad(file.name(), "not a TIFF file (version is neither 42 nor 43)")),
         };
-        Ok(Header { big_endian, big_tiff, first })
+        Ok(Header { big_endian, big_tiff, first, all_reduced: false })
     }
 }
 
@@ -261,6 +263,17 @@ impl Ifd {
         }))
     }
 
+    /// The one value of a tag of floats of 64 bits that no voxel needs; `None` where it cannot be read.
+    pub(super) async fn double(&self, file: &mut ReadAhead, tag: Tag) -> Result<Option<f64>, SourceError> {
+        match self.values(file, tag, &[DOUBLE], 1).await {
+            Err(SourceError::Remote(error)) => Err(error.into()),
+            read_or_broken => {
+                let number = |(bytes, _): (Bytes, usize)| f64::from_bits(number(&bytes, self.header.big_endian));
+                Ok(read_or_broken.ok().flatten().map(number))
+            }
+        }
+    }
+
     /// The bytes of a tag that no voxel needs, `most` at most; `None` where it is missing, longer or cannot be read.
     pub(super) async fn opaque(&self, file: &mut ReadAhead, tag: Tag, most: u64) -> Result<Option<Bytes>, SourceError> {
         match self.values(file, tag, &[BYTE, ASCII, UNDEFINED], most).await {
@@ -313,6 +326,7 @@ const SBYTE: u64 = 6;
 const UNDEFINED: u64 = 7;
 const SSHORT: u64 = 8;
 const SLONG: u64 = 9;
+const DOUBLE: u64 = 12;
 const IFD: u64 = 13;
 const LONG8: u64 = 16;
 const SLONG8: u64 = 17;

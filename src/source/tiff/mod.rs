@@ -13,6 +13,7 @@
 mod axes;
 mod band;
 mod blocks;
+mod checks;
 mod codecs;
 mod decode;
 mod description;
@@ -25,6 +26,7 @@ mod layout;
 mod long_strip;
 mod lzw;
 mod microscope;
+mod nodata;
 mod ome;
 mod page;
 mod page_format;

@@ -15,8 +15,8 @@ pub(super) fn is_ome(text: &str) -> bool {
     elements(text, "Pixels").next().is_some() || elements(text, "BinaryOnly").next().is_some()
 }
 
-/// Reads the description; the error is the variant that is not read.
-pub(super) fn parse(text: &str) -> Result<Text, String> {
+/// Reads the description of a page of this height and width; the error is the variant that is not read.
+pub(super) fn parse(text: &str, plane: [u64; 2]) -> Result<Text, String> {
     let text = &*markup(text);
     let ome = Text { dialect: Dialect::Ome, ..Text::PLAIN };
     let Some(pixels) = elements(text, "Pixels").next() else {
@@ -59,18 +59,32 @@ pub(super) fn parse(text: &str) -> Result<Text, String> {
         found.order = page_order(&axes, &planes, pages)?.map(Into::into);
     }
     found.scale = scale(pixels, &mut found);
-    Ok(found.along(axes))
+    found.other_plane = plane_of(pixels).filter(|other| *other != plane);
+    Ok(found.along(axes).of_page())
 }
 
 /// Reads of the description what holds for one page, whichever that is: what all its images say alike.
-pub(super) fn of_plane(text: &str) -> Text {
+pub(super) fn of_plane(text: &str, plane: [u64; 2]) -> Text {
     let text = &*markup(text);
     let mut found = Text { dialect: Dialect::Ome, ..Text::PLAIN };
-    let mut scales = elements(text, "Pixels").map(|pixels| scale(pixels, &mut found));
+    // Of several images that of the page's extents.
+    let others: Vec<_> =
+        elements(text, "Pixels").map(plane_of).map(|other| other.filter(|other| *other != plane)).collect();
+    if others.iter().all(Option::is_some) {
+        found.other_plane = others.into_iter().flatten().next();
+    }
+    let is_own = |pixels: &&str| plane_of(pixels).is_none_or(|own| own == plane);
+    let mut scales = elements(text, "Pixels").filter(is_own).map(|pixels| scale(pixels, &mut found));
     let first = scales.next().unwrap_or_default();
     let common = scales
         .fold(first, |common, other| std::array::from_fn(|axis| common[axis].filter(|_| common[axis] == other[axis])));
     Text { scale: common, ..found }
+}
+
+/// Height and width of the image that an element tells of.
+fn plane_of(pixels: &str) -> Option<[u64; 2]> {
+    let extent = |name: &str| attribute(pixels, name)?.trim().parse().ok();
+    Some([extent("SizeY")?, extent("SizeX")?])
 }
 
 /// Nanometres per voxel along `z, y, x` by the attributes of an element.

@@ -69,9 +69,15 @@ impl Page {
         offset: u64,
         like: Option<&Arc<Storage>>,
     ) -> Result<Option<Page>, SourceError> {
-        let subfile = ifd.single(file, tags::NEW_SUBFILE_TYPE, 0).await?;
-        if subfile & (REDUCED | MASK) != 0 || ifd.single(file, tags::SUBFILE_TYPE, 0).await? == 2 {
-            return Ok(None);
+        match (is_mask(file, ifd).await?, is_reduced(file, ifd).await?) {
+            (true, _) => return Ok(None),
+            (false, true) if !ifd.header.all_reduced => return Ok(None),
+            (false, false) if ifd.header.all_reduced => {
+                let reason = "a page behind reduced copies, that is none";
+                return Err(SourceError::unsupported(file.name(), ifd.field(tags::NEW_SUBFILE_TYPE), reason)
+                    .with_remedy(remedy::PAGES));
+            }
+            _ => {}
         }
         let (width, height) = extents(file, ifd).await?;
         let PageSample { dtype, bits, white_is_zero, palette } = sample::read(file, ifd).await?;
@@ -85,6 +91,12 @@ impl Page {
         let (next, span) = (ifd.next, file.take_touched().unwrap_or(offset..offset));
         Ok(Some(Page { offset, form, stored, palette, number, next, span }))
     }
+}
+
+/// Whether an IFD says that it is of a copy of fewer pixels.
+pub(super) async fn is_reduced(file: &mut ReadAhead, ifd: &Ifd) -> Result<bool, SourceError> {
+    let is_new = ifd.single(file, tags::NEW_SUBFILE_TYPE, 0).await? & REDUCED != 0;
+    Ok(is_new || ifd.single(file, tags::SUBFILE_TYPE, 0).await? == 2)
 }
 
 /// Whether an IFD says that it is of a mask.

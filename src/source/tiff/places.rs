@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::ifd::{Ifd, MAX_NUMBERS, tags};
+use super::nodata;
 use super::page_format::PageFormat;
 use super::read::ReadAhead;
 use super::storage::{Codec, Data, Segments, Storage, Stored};
@@ -31,6 +32,15 @@ pub(super) async fn read(
     like: Option<&Arc<Storage>>,
 ) -> Result<Stored, SourceError> {
     let data = read_places(file, ifd, form, &mut storage).await?;
+    // What GDAL leaves out is said to be so; libtiff refuses such a page.
+    if matches!((&data, storage.segments), (Data::Segments(places), Segments::Strips { .. }) if **places == [(0, 0)])
+        && !ifd.has(tags::GDAL_NODATA)
+    {
+        let reason = "offset and length of its only strip are 0: nothing was stored, as where a write has failed";
+        let error = SourceError::malformed(file.name(), ifd.field(tags::STRIP_OFFSETS), reason);
+        return Err(error.with_remedy(remedy::EMPTY));
+    }
+    storage.fill = nodata::read(file, ifd, form.dtype, data.is_whole()).await?;
     let (rows, width) = storage.segments.whole(form);
     // Plain strips may be of any size: they are read in bands.
     let bands = matches!(data, Data::Contiguous(_));

@@ -5,6 +5,9 @@ use super::read::ReadAhead;
 use crate::dtype::DataType;
 use crate::source::{SourceError, remedy};
 
+/// Longest description that is looked at for what was meant.
+const MAX_TEXT: u64 = 64 << 10;
+
 /// The numbers of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PageSample {
@@ -44,7 +47,11 @@ pub(super) async fn read(file: &mut ReadAhead, ifd: &Ifd) -> Result<PageSample, 
     let samples = ifd.single(file, tags::SAMPLES_PER_PIXEL, 1).await?;
     if samples != 1 {
         let colours = if photometric > 1 { format!(" ({})", photometric_name(photometric)) } else { String::new() };
-        let remedy = if photometric > 1 { remedy::COLOURS } else { remedy::SAMPLES };
+        let remedy = match photometric {
+            _ if is_stack_as_colours(file, ifd, samples).await? => remedy::PLANES_AS_COLOURS,
+            0 | 1 => remedy::SAMPLES,
+            _ => remedy::COLOURS,
+        };
         return refuse(file, tags::SAMPLES_PER_PIXEL, format!("{samples} samples per pixel{colours}"), remedy);
     }
     let bits = ifd.same(file, tags::BITS_PER_SAMPLE, 1).await?;
@@ -80,6 +87,16 @@ pub(super) async fn read(file: &mut ReadAhead, ifd: &Ifd) -> Result<PageSample, 
         _ => return refuse(file, tags::SAMPLE_FORMAT, format!("sample format {format}"), remedy::NUMBERS),
     };
     Ok(PageSample { dtype, bits, white_is_zero, palette })
+}
+
+/// Whether a page of several samples is a stack that tifffile took for one of colours: an array of `[3, y, x]` is written so, a
+/// plane of each, unless it is told that these are no colours.
+async fn is_stack_as_colours(file: &mut ReadAhead, ifd: &Ifd, samples: u64) -> Result<bool, SourceError> {
+    const SEPARATE: u64 = 2;
+    let is_separate = ifd.unsigned(file, tags::PLANAR_CONFIGURATION).await?.as_deref() == Some(&[SEPARATE]);
+    let text = ifd.opaque(file, tags::IMAGE_DESCRIPTION, MAX_TEXT).await?.unwrap_or_default();
+    let squeezed: Vec<u8> = text.iter().copied().filter(|byte| *byte != b' ').collect();
+    Ok(is_separate && squeezed.starts_with(format!("{{\"shape\":[{samples},").as_bytes()))
 }
 
 /// What a table of all red, all green and all blue values is, and whether it falls.

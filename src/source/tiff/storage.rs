@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::ifd::{Ifd, Tag, tags};
 use super::page_format::PageFormat;
 use super::read::ReadAhead;
-use crate::dtype::DataType;
+use crate::dtype::{DataType, FillValue};
 use crate::source::{SourceError, remedy};
 
 /// Bytes of tables that all strips of a page in JPEG have in common.
@@ -85,6 +85,8 @@ pub(super) struct Storage {
     pub(super) reversed: bool,
     /// What precedes each strip or tile in JPEG.
     pub(super) tables: Option<Bytes>,
+    /// What voxels are that were never written.
+    pub(super) fill: FillValue,
 }
 
 impl Storage {
@@ -141,12 +143,17 @@ impl Data {
         }
     }
 
+    /// Number of segments, and of those of them that were never written.
+    pub(super) fn unwritten(&self) -> (usize, usize) {
+        match self {
+            Data::Contiguous(_) => (1, 0),
+            Data::Segments(segments) => (segments.len(), segments.iter().filter(|(_, length)| *length == 0).count()),
+        }
+    }
+
     /// Whether every segment was written.
     pub(super) fn is_whole(&self) -> bool {
-        match self {
-            Data::Contiguous(_) => true,
-            Data::Segments(segments) => segments.iter().all(|(_, length)| *length > 0),
-        }
+        self.unwritten().1 == 0
     }
 
     /// The same places, `by` bytes further; `None` where that leaves 64 bits.
@@ -211,7 +218,11 @@ pub(super) async fn read(
         8 | 32946 => Codec::Deflate,
         32773 => Codec::PackBits,
         50000 | 34926 => Codec::Zstd,
-        other => return refuse(file, tags::COMPRESSION, compression_name(other)),
+        other => {
+            let error = SourceError::unsupported(file.name(), ifd.field(tags::COMPRESSION), compression_name(other));
+            let remedy = if is_of_libtiff(other) { remedy::CODEC } else { remedy::CODEC_OF_PYTHON };
+            return Err(error.with_remedy(remedy));
+        }
     };
     let predictor = match ifd.single(file, tags::PREDICTOR, 1).await? {
         1 => Predictor::None,
@@ -233,7 +244,7 @@ pub(super) async fn read(
         _ => None,
     };
     let segments = read_segments(file, ifd, form).await?;
-    Ok(Storage { segments, codec, predictor, bits, reversed, tables })
+    Ok(Storage { segments, codec, predictor, bits, reversed, tables, fill: FillValue::zero(form.dtype) })
 }
 
 /// Whether predictors belong to a codec.
@@ -259,6 +270,11 @@ async fn read_segments(file: &mut ReadAhead, ifd: &Ifd, form: &PageFormat) -> Re
     Ok(Segments::Strips { rows })
 }
 
+/// Whether libtiff unpacks it.
+fn is_of_libtiff(number: u64) -> bool {
+    matches!(number, 2..=4 | 6 | 32771 | 32809 | 32908 | 32909 | 34676 | 34677 | 34887 | 34925 | 50001)
+}
+
 fn compression_name(number: u64) -> String {
     let name = match number {
         2 => "CCITT RLE",
@@ -272,6 +288,8 @@ fn compression_name(number: u64) -> String {
         34892 => "lossy JPEG",
         22610 | 34934 => "JPEG XR",
         50002 | 52546 => "JPEG XL",
+        34933 => "PNG",
+        50013 => "PIXTIFF",
         _ => return format!("compression {number}"),
     };
     format!("{name} compression")

@@ -51,6 +51,10 @@ pub(super) struct Text {
     pub(super) set: Option<Set>,
     /// Units that are none of length that is known.
     pub(super) units: Vec<String>,
+    /// Whether ImageJ's lines state a unit, known or not.
+    pub(super) states_unit: bool,
+    /// Height and width of the image that it tells of, where these are not the page's.
+    pub(super) other_plane: Option<[u64; 2]>,
 }
 
 impl Text {
@@ -66,6 +70,8 @@ impl Text {
         order: None,
         set: None,
         units: Vec::new(),
+        states_unit: false,
+        other_plane: None,
     };
 
     /// The unit of this name; one that is not known is noted, unless it says that there is none.
@@ -75,6 +81,13 @@ impl Text {
             self.units.push(name.to_owned());
         }
         unit
+    }
+
+    /// The same without a size of voxels where it tells of another image than its page's: a binned or resized copy keeps the
+    /// description of what it was made of.
+    pub(super) fn of_page(self) -> Text {
+        let scale = if self.other_plane.is_some() { [None; 3] } else { self.scale };
+        Text { scale, ..self }
     }
 
     /// Keeps the axes of more than one page.
@@ -148,6 +161,7 @@ pub(super) fn image_j(text: &str, resolution: [Option<[f64; 2]>; 2]) -> Result<T
     let depth = spacing.zip(z).and_then(|(depth, unit)| unit.nanometres(depth));
     found.is_depth_taken = line(text, "spacing").is_none();
     found.scale = [depth, pixel(y, resolution[0]), pixel(x, resolution[1])];
+    found.states_unit = ["unit", "yunit"].iter().any(|key| line(text, key).is_some());
     found.window = limits(text);
     // The straight line by which ImageJ marks images of signed numbers.
     found.signed =

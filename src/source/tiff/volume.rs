@@ -19,9 +19,9 @@ use super::sample::Palette;
 use super::set::{FileSet, Set};
 use super::storage::{Codec, Data, Segments, Stored};
 use super::text::{Dialect, Text};
-use super::{Reading, dump, front, microscope};
+use super::{Reading, checks, dump, front, microscope};
 use crate::document::{Document, DocumentKind};
-use crate::dtype::{DataType, FillValue};
+use crate::dtype::DataType;
 use crate::geometry::{CellIndex, Grid, Shape};
 use crate::source::planes::{MAX_BAND, all, bounded_band};
 use crate::source::{Description, SourceError, SourceLevel, StorageFormat};
@@ -58,7 +58,7 @@ impl Volume {
         let (name, reader) = (file.name(), file.reader());
         let header = Header::read(&mut file).await?;
         let told = reading.is_told();
-        let (mut ifd, mut first) = front::first_page(&mut file, header, told).await?;
+        let (header, mut ifd, mut first) = front::first_page(&mut file, header, told).await?;
         // A smaller picture before the others is one for looking at them, though it is not marked as such.
         if reading.section.is_some()
             && reading.pages.is_none()
@@ -153,6 +153,18 @@ impl Volume {
         if let Some(warning) = &pages.warning {
             tracing::warn!("{name}: {warning}");
         }
+        checks::warn_of_unwritten(file, ifd, first, (&index, told)).await?;
+        if told && first.stored.storage.codec == Codec::Jpeg {
+            checks::check_jpeg(file, ifd, first).await?;
+        }
+        if let Some([height, width]) = text.other_plane.filter(|_| told) {
+            tracing::warn!(
+                "{name}: its description is of an image of {height}×{width} pixels, not of these {}×{}, so that the size of a \
+                 voxel that it states is not told",
+                form.height,
+                form.width
+            );
+        }
         for unit in text.units.iter().filter(|_| told) {
             tracing::warn!("{name}: the unit {unit:?} is none of length that is known, so what is in it is not told");
         }
@@ -178,7 +190,7 @@ impl Volume {
                 translation: [0.0; 3],
                 offset: [0; 3],
             }],
-            fill: FillValue::zero(form.dtype),
+            fill: first.stored.storage.fill,
             window: text.window_of(form.dtype),
             format: storage_format(&header, first, text.dialect, &index),
             downsampling: None,
@@ -245,7 +257,11 @@ impl Volume {
     /// The bytes of a block; `None` where none of it was ever written.
     pub(super) async fn locate(&self, block: CellIndex) -> Result<Option<Range<u64>>, SourceError> {
         let (_, region, stored) = self.stored(block).await?;
-        blocks::locate(&stored, &self.form, &region).map_err(|reason| self.bad(block, reason))
+        let range = blocks::locate(&stored, &self.form, &region).map_err(|reason| self.bad(block, reason))?;
+        if range.is_none() && stored.storage.fill != self.description.fill {
+            return Err(self.bad(block, "was never written, and is of another GDAL_NODATA than page 0".into()));
+        }
+        Ok(range)
     }
 
     /// The voxels of a block, C order, little-endian, clipped to the page.
@@ -268,10 +284,10 @@ async fn described(
     let per_unit = [ifd.rational(file, tags::Y_RESOLUTION).await?, ifd.rational(file, tags::X_RESOLUTION).await?];
     let unit = match ifd.unsigned(file, tags::RESOLUTION_UNIT).await {
         Err(SourceError::Remote(error)) => return Err(error.into()),
-        read_or_broken => read_or_broken.ok().flatten().and_then(|units| units.first().copied()).unwrap_or(2),
+        read_or_broken => read_or_broken.ok().flatten().and_then(|units| units.first().copied()),
     };
-    let microscope = microscope::pixel_size(file, ifd).await?;
-    let resolution = microscope::resolution(per_unit, unit);
+    let microscope = microscope::pixel_size(file, ifd, form.width).await?;
+    let resolution = microscope::resolution(per_unit, unit.unwrap_or(2));
     let _share = file.reserve(ifd.text_bytes(tags::IMAGE_DESCRIPTION)).await;
     let text = description::read(file, ifd, (per_unit, [form.height, form.width]), reading).await?;
     let tags = ifd.dump(file);
@@ -283,8 +299,9 @@ async fn described(
         None => text,
     };
     let [z, y, x] = text.scale;
-    // ImageJ's own resolution is in its own unit, whatever the tag of the unit says.
-    let resolution = if text.dialect == Dialect::ImageJ { [None; 2] } else { resolution };
+    // ImageJ's own resolution is in its own unit, whatever the tag of the unit says; others write its lines without a unit.
+    let is_own = text.dialect == Dialect::ImageJ && (text.states_unit || unit.is_none());
+    let resolution = if is_own { [None; 2] } else { resolution };
     let scale = [z, microscope[0].or(y).or(resolution[0]), microscope[1].or(x).or(resolution[1])];
     Ok((text, scale, tags))
 }

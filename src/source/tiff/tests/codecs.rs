@@ -55,9 +55,34 @@ fn microscopes_say_the_size_of_a_pixel() {
     assert_eq!(fei("[Scan]\nPixelWidth=-1\nPixelHeight=x\n"), [None, None]);
     let text =
         "\r\n0\r\nAP_PIXEL_SIZE\r\nPixel Size = 5.5 nm\r\nAP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 0.011 µm\r\n";
-    assert_eq!(zeiss(text), Some(11.0));
-    assert_eq!(zeiss(text.split("AP_IMAGE").next().unwrap()), Some(5.5));
-    assert_eq!(zeiss("AP_PIXEL_SIZE"), None);
+    assert_eq!(zeiss(text, 3072), Some(11.0), "that one is of the image");
+    assert_eq!(zeiss("AP_PIXEL_SIZE", 1024), None);
+}
+
+#[test]
+fn what_zeiss_counts_per_pixel_of_a_display_is_scaled_to_the_pixels_of_the_image() {
+    let header = "0\r\n0\r\n0\r\n1e-08\r\n0\r\n";
+    let titled = format!("{header}AP_PIXEL_SIZE\r\nPixel Size = 6.0 nm\r\n");
+    for (width, of_title, of_header) in
+        [(1024, 6.0, 10.0), (3072, 2.0, 10.0 / 3.0), (2048, 3.0, 5.0), (512, 12.0, 20.0)]
+    {
+        assert_eq!(zeiss(&titled, width), Some(of_title));
+        assert_eq!(zeiss(header, width), Some(of_header));
+        assert_eq!(zeiss(&format!("{header}AP_WD\r\nWD = 4.9 mm\r\n"), width), Some(of_header));
+    }
+    assert_eq!(
+        (zeiss("0\n0\n0\n0\n", 100), zeiss("0\n0\n1e-8\nAP_WD\n1e-8", 100), zeiss(header, 0)),
+        (None, None, None)
+    );
+}
+
+#[test]
+fn fei_says_the_size_of_a_pixel_or_what_all_of_them_see() {
+    let beam = "[IRBeam]\r\nHFW=2.0e-7\r\nVFW=1.6e-7\r\n[Image]\r\nResolutionX=50\r\nResolutionY=20\r\n";
+    assert_eq!(fei(beam), [Some(8.0), Some(4.0)]);
+    assert_eq!(fei(&format!("[Scan]\nPixelWidth=3e-9\nPixelHeight=3e-9\n{beam}")), [Some(3.0), Some(3.0)]);
+    assert_eq!(fei(&format!("{beam}ResolutionX=0\n")), [Some(8.0), None]);
+    assert_eq!(fei("[IRBeam]\nHFW=2e-7\n[Image]\nResolutionY=20\n"), [None, None]);
 }
 
 #[test]
@@ -65,6 +90,8 @@ fn the_resolution_of_a_print_is_no_size_of_a_pixel() {
     let of = |per_unit: f64, unit| resolution([Some([per_unit, 1.0]), None], unit)[0];
     assert_eq!((of(72.0, 2), of(4800.0, 2), of(300.0, 3), of(1e6, 1)), (None, None, None, None));
     assert_eq!((of(1e6, 3), of(254e4, 2)), (Some(10.0), Some(10.0)));
+    // Millimetres and micrometres, of tifffile.
+    assert_eq!((of(1e5, 4), of(100.0, 5), of(0.5, 5), of(1.0, 6)), (Some(10.0), Some(10.0), None, None));
 }
 
 proptest! {
@@ -96,7 +123,7 @@ proptest! {
     #[test]
     fn any_text_of_a_microscope_or_of_imagej2_is_read_or_left(text in "(\\[Scan\\]\n|PixelWidth=|AP_PIXEL_SIZE\n|= |nm|e-9|,|axes=X,Y,Z\n|scales=|units=|\\PC){0,30}") {
         prop_assert!(fei(&text).into_iter().flatten().all(|size| size > 0.0));
-        prop_assert!(zeiss(&text).is_none_or(|size| size > 0.0));
+        prop_assert!(zeiss(&text, 3).is_none_or(|size| size > 0.0));
         let _ = description::parse(&format!("SCIFIO=1\n{text}"), [None; 2], [3, 4]);
     }
 }

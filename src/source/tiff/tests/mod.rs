@@ -1,9 +1,11 @@
 mod chains;
 mod codecs;
+mod copies;
 mod fixtures;
 mod hostile;
 mod layouts;
 mod long_strips;
+mod nodata;
 mod sections;
 mod support;
 mod text;

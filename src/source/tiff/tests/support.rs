@@ -89,8 +89,8 @@ pub(super) async fn assemble(volume: &Volume, reader: &dyn ReadAt) -> Result<Vec
 /// Locates, reads and decodes one block.
 pub(super) async fn read_block(volume: &Volume, reader: &dyn ReadAt, block: CellIndex) -> Result<Bytes, SourceError> {
     let Some(range) = volume.locate(block).await? else {
-        let bytes = volume.grid().unwrap().region(block).shape().bytes(volume.description.dtype.size()).unwrap();
-        return Ok(vec![0; bytes as usize].into());
+        let voxels = volume.grid().unwrap().region(block).shape().bytes(1).unwrap();
+        return Ok(volume.description.fill.repeat(voxels as usize).into());
     };
     assert!(range.start < range.end);
     volume.decode(block, reader.read_at(range).await?)
