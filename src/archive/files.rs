@@ -29,7 +29,62 @@ pub(super) async fn open(
     files: &VolumeFiles,
     said: Said<'_>,
 ) -> Result<Found, SourceError> {
+    let opened = of_files(remote, format, files, said).await;
+    match opened {
+        Err(error) => Err(advised(remote, files, error).await?),
+        opened => opened,
+    }
+}
+
+/// A file of which the wildcards of a shell, or what programs write for numbers, would mean many, and one of another system.
+fn is_pattern(name: &str) -> bool {
+    let number =
+        name.split('%').skip(1).any(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with('d'));
+    number || name.contains(['*', '?'])
+}
+
+/// What to say of addresses that cannot be those of files: patterns, paths of Windows, folders among files.
+async fn advised(remote: &Remote, files: &VolumeFiles, error: SourceError) -> Result<SourceError, SourceError> {
+    let bad = |file: &Location, reason: &str| SourceError::malformed(file.to_string(), "url", reason);
+    let file = match files {
+        VolumeFiles::List(files) => {
+            for file in files {
+                if is_folder(remote, file).await? {
+                    return Ok(bad(
+                        file,
+                        "is a folder among the files of `urls`; name its files, or by `url` the folder alone",
+                    ));
+                }
+            }
+            return Ok(error);
+        }
+        VolumeFiles::File(file) | VolumeFiles::Folder(file) => file,
+    };
+    let path = percent_encoding::percent_decode_str(file.url.path()).decode_utf8_lossy();
+    let is_of_windows = path.rsplit('/').find(|part| !part.is_empty()).is_some_and(|part| {
+        matches!(part.as_bytes(), [letter, b':', b'\\', ..] if letter.is_ascii_alphabetic()) || part.starts_with("\\\\")
+    });
+    Ok(match error.cause() {
+        Some(Cause::NotFound) if is_of_windows => {
+            bad(file, "is a path of Windows; write it as this system has it, in WSL `/mnt/c/…` for `C:\\…`")
+        }
+        Some(Cause::NotFound) if is_pattern(&path) => {
+            let reason = "is no file; `url` takes no wildcards: name the folder, whose files are all taken in the order of their \
+                          numbers, and say by `pattern`, a regular expression, which of them where others are there";
+            bad(file, reason)
+        }
+        _ => error,
+    })
+}
+
+async fn of_files(
+    remote: &Remote,
+    format: ArchiveFormat,
+    files: &VolumeFiles,
+    said: Said<'_>,
+) -> Result<Found, SourceError> {
     match files {
+        VolumeFiles::Folder(file) if is_file(remote, file).await? => one(remote, format, file, said).await,
         VolumeFiles::File(file) if is_folder(remote, file).await? => folder(remote, format, file, said).await,
         VolumeFiles::File(file) => match one(remote, format, file, said).await {
             // Many servers show a folder under its address without the slash at the end.
@@ -113,6 +168,14 @@ fn whole_sections(place: &str, spec: &SourceSpec) -> Result<(), SourceError> {
 async fn is_folder(remote: &Remote, location: &Location) -> Result<bool, SourceError> {
     match location.url.scheme() {
         "file" => Ok(remote.with_path(location, |path| path.is_dir()).await?),
+        _ => Ok(false),
+    }
+}
+
+/// Whether an address of this machine that was taken for a folder's is a file's.
+async fn is_file(remote: &Remote, location: &Location) -> Result<bool, SourceError> {
+    match location.url.scheme() {
+        "file" => Ok(remote.with_path(location, |path| path.is_file()).await?),
         _ => Ok(false),
     }
 }

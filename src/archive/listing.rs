@@ -25,10 +25,17 @@ const MAX_NAME: usize = 255;
 /// Memory of a name beside its letters.
 const NAME: usize = 48;
 
+/// Names, those that cannot be told as text, escaped, and the name of a folder beside them.
+type Names = (Vec<String>, Vec<String>, Option<String>);
+
 /// Names with the memory that they are counted with.
 #[derive(Debug)]
 pub(super) struct ListedNames {
     pub(super) names: Vec<String>,
+    /// Those that cannot be told as text, each byte of them that is none of UTF-8 as `\xe4`.
+    pub(super) escaped: Vec<String>,
+    /// The name of a folder beside them, where one of this machine has some.
+    pub(super) folder: Option<String>,
     _kept: Reservation,
 }
 
@@ -59,10 +66,10 @@ pub(super) async fn files(remote: &Remote, folder: &Location) -> Result<ListedNa
 }
 
 /// The names where there is memory for them; what is worked on one at a time is counted before the next begins.
-fn counted(names: Vec<String>, desk: &Desk) -> Result<ListedNames, String> {
-    let bytes: usize = names.iter().map(|name| NAME + name.len()).sum();
+fn counted((names, escaped, folder): Names, desk: &Desk) -> Result<ListedNames, String> {
+    let bytes: usize = names.iter().chain(&escaped).map(|name| NAME + name.len()).sum();
     let kept = desk.keep(bytes as u64).map_err(|error| error.to_string())?;
-    Ok(ListedNames { names, _kept: kept })
+    Ok(ListedNames { names, escaped, folder, _kept: kept })
 }
 
 async fn local(remote: &Remote, folder: &Location) -> Result<ListedNames, SourceError> {
@@ -72,20 +79,34 @@ async fn local(remote: &Remote, folder: &Location) -> Result<ListedNames, Source
         .map_err(|reason| SourceError::malformed(folder.to_string(), "folder", reason))
 }
 
-fn names_in(folder: &Path) -> Result<Vec<String>, String> {
+fn names_in(folder: &Path) -> Result<Names, String> {
     let failed = |error: io::Error| error.to_string();
-    let mut names = Vec::new();
+    let (mut names, mut escaped, mut first) = (Vec::new(), Vec::new(), None);
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if let (false, Ok(name)) = (is_folder, entry.file_name().into_string()) {
-            names.push(name);
+        match entry.file_name().into_string() {
+            Ok(name) if is_folder && !name.starts_with('.') => {
+                first = first.filter(|first| *first < name).or(Some(name))
+            }
+            _ if is_folder => {}
+            Ok(name) => names.push(name),
+            Err(name) => escaped.push(escaped_name(name.as_encoded_bytes())),
         }
-        if names.len() > MAX_FILES {
+        if names.len() + escaped.len() > MAX_FILES {
             return Err(too_many());
         }
     }
-    Ok(names)
+    Ok((names, escaped, first))
+}
+
+/// A name as text for people.
+fn escaped_name(name: &[u8]) -> String {
+    let chunk = |chunk: std::str::Utf8Chunk<'_>| {
+        let valid = chunk.valid().escape_debug().to_string();
+        format!("{valid}{}", chunk.invalid().escape_ascii())
+    };
+    name.utf8_chunks().map(chunk).collect()
 }
 
 fn too_many() -> String {
@@ -95,19 +116,23 @@ fn too_many() -> String {
 /// The names of files that the page of a folder, whose address ends in a slash, refers to. Only references count: what
 /// stands beside them is for people, and cut where it is long. References to other folders, to other orders of the same
 /// page and to folders within are left out.
-pub(super) fn names(page: &str, folder: &Url) -> Result<Vec<String>, String> {
-    let (mut names, mut seen) = (Vec::new(), HashSet::new());
+pub(super) fn names(page: &str, folder: &Url) -> Result<Names, String> {
+    let (mut names, mut escaped, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     for (at, _) in page.match_indices(['h', 'H']) {
         let Some(name) = reference(page, at).and_then(|reference| file_name(reference, folder)) else { continue };
         if !seen.insert(name.clone()) {
             continue;
         }
-        names.push(name);
-        if names.len() > MAX_FILES {
+        match String::from_utf8(name) {
+            Ok(name) if !name.contains(char::is_control) => names.push(name),
+            Ok(name) => escaped.push(escaped_name(name.as_bytes())),
+            Err(error) => escaped.push(escaped_name(error.as_bytes())),
+        }
+        if names.len() + escaped.len() > MAX_FILES {
             return Err(too_many());
         }
     }
-    Ok(names)
+    Ok((names, escaped, None))
 }
 
 /// The value of an attribute `href` that begins at `at`.
@@ -123,14 +148,14 @@ fn reference(page: &str, at: usize) -> Option<&str> {
 }
 
 /// The name of a file in the folder that a reference is to: relative, by its path, or by its whole address.
-fn file_name(reference: &str, folder: &Url) -> Option<String> {
+fn file_name(reference: &str, folder: &Url) -> Option<Vec<u8>> {
     let file = folder.join(&unescaped(reference)).ok()?;
     let same_server = file.origin() == folder.origin();
     if !same_server || file.query().is_some() || file.fragment().is_some() {
         return None;
     }
     let mut segments = file.path_segments()?;
-    let name = percent_decode_str(segments.next_back()?).decode_utf8().ok()?;
+    let name: Vec<u8> = percent_decode_str(segments.next_back()?).collect();
     // What stands after the folder's last slash is empty.
     let mut parent = folder.path_segments()?;
     parent.next_back()?;
@@ -138,7 +163,7 @@ fn file_name(reference: &str, folder: &Url) -> Option<String> {
     if !segments.map(decoded).eq(parent.map(decoded)) || name.is_empty() || name.len() > MAX_NAME {
         return None;
     }
-    (!name.contains(|letter: char| letter.is_control() || letter == '/')).then(|| name.into_owned())
+    (!name.contains(&b'/')).then_some(name)
 }
 
 fn decoded(segment: &str) -> Cow<'_, [u8]> {

@@ -3,13 +3,15 @@
 //! A file server may be several ones behind one name whose listings differ, so a name that is not in the listing but would
 //! make up the number of files that somebody promised is asked for.
 
+use std::collections::HashSet;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use tracing::warn;
 
 use super::format::ArchiveFormat;
 use super::listing::{self, ListedNames};
 use super::naming::natural;
-use super::series::{self, Series};
+use super::series::{self, Series, stem};
 use crate::cache::Reservation;
 use crate::catalog::{Overrides, SectionOrder};
 use crate::remote::{Cause, Location, RemoteError};
@@ -68,8 +70,9 @@ pub(super) async fn find(remote: &Remote, folder: &Location, rules: Rules<'_>) -
     let listed = listing::files(remote, folder).await?;
     let (promised, overrides, formats) = (rules.promised, rules.overrides.clone(), rules.formats);
     let work = move || {
-        let (format, names) = of_formats(listed, formats)?;
-        Ok((ordered(&names.names, promised, &overrides)?, format, names))
+        let (format, names, others) = of_formats(listed, formats, &overrides)?;
+        let ordered = ordered(&names.names, promised, &overrides)?;
+        Ok((with_others(ordered, others, (promised, formats.len() > 1), &overrides)?, format, names))
     };
     let ordered = remote.desk().work(work).await;
     let (ordered, format, _listed) = ordered.unwrap_or_else(|| Err("could not be read".to_owned())).map_err(failed)?;
@@ -80,7 +83,8 @@ pub(super) async fn find(remote: &Remote, folder: &Location, rules: Rules<'_>) -
     if !strangers.is_empty() {
         let (told, more) = strangers.split_at(strangers.len().min(MAX_TOLD));
         let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
-        warn!("{folder}: left out, as they are not numbered like the others: {}{more}", told.join(", "));
+        let told = told.join(", ");
+        warn!("{folder}: left out, as they are not named and numbered like the others: {told}{more}");
     }
     let names = match ordered {
         Ordered::Series(mut series) => {
@@ -126,16 +130,80 @@ pub(super) fn arranged(files: &[Location], overrides: &Overrides) -> Result<Vec<
     Ok(names.into_iter().map(|name| name.and_then(|name| named.get(&name).map(|file| (*file).clone()))).collect())
 }
 
-/// The names of sections of one format; their memory stays counted as long as they are there.
-fn of_formats(mut listed: ListedNames, formats: &[ArchiveFormat]) -> Result<(ArchiveFormat, ListedNames), String> {
-    let is_there = |format: &&ArchiveFormat| listed.names.iter().any(|name| format.has(name));
-    let Some(format) = formats.iter().find(is_there).copied() else {
-        let endings: Vec<&str> = formats.iter().flat_map(|format| format.endings()).copied().collect();
-        let other = foreign::of_names(&listed.names).map(|what| format!("; {what}")).unwrap_or_default();
+/// The names of sections of one format, whose memory stays counted as long as they are there, and those of the others.
+fn of_formats(
+    mut listed: ListedNames,
+    formats: &[ArchiveFormat],
+    overrides: &Overrides,
+) -> Result<(ArchiveFormat, ListedNames, Vec<String>), String> {
+    let all = || listed.names.iter().chain(&listed.escaped);
+    let has_usual = |format: &&ArchiveFormat| all().any(|name| format.has_usual(name));
+    let has_any = |format: &&ArchiveFormat| all().any(|name| format.has(name));
+    let Some(format) = formats.iter().find(has_usual).or_else(|| formats.iter().find(has_any)).copied() else {
+        let endings: Vec<&str> = formats.iter().flat_map(|format| format.endings()).collect();
+        let of_folder = || {
+            let folder = listed.folder.as_ref().filter(|_| listed.names.iter().all(|name| name.starts_with('.')))?;
+            Some(format!("; it holds folders, as {folder:?}: write the address of the one with the sections"))
+        };
+        let other =
+            foreign::of_names(&listed.names).map(|what| format!("; {what}")).or_else(of_folder).unwrap_or_default();
         return Err(format!("has no file that ends in {}{other}", endings.join(", ")));
     };
+    // Which number of a series each has can be said of none whose name is no text.
+    let is_meant = |name: &&String| overrides.pattern.as_ref().is_none_or(|pattern| pattern.is_match(name));
+    let escaped: Vec<&String> = listed.escaped.iter().filter(|name| format.has(name)).filter(is_meant).collect();
+    if let Some(first) = escaped.first() {
+        let count = escaped.len();
+        return Err(format!(
+            "{count} files have names that are no text in UTF-8, as `{first}`, and would be missing; give them other names, \
+             for example by `convmv -f latin1 -t utf8`, or say by `pattern` which of the others are the sections"
+        ));
+    }
+    let is_other = |name: &&String| !format.has(name) && ArchiveFormat::ALL.iter().any(|format| format.has(name));
+    let others = listed.names.iter().filter(is_other).cloned().collect();
     listed.names.retain(|name| format.has(name));
-    Ok((format, listed))
+    Ok((format, listed, others))
+}
+
+/// What was ordered, beside files of other formats: they may be pictures of the sections, but none that is missing among these.
+/// Where any format may be meant (`any_format`), people hear of those and the others are shown.
+fn with_others(
+    ordered: Ordered,
+    others: Vec<String>,
+    (promised, any_format): (Option<u64>, bool),
+    overrides: &Overrides,
+) -> Result<Ordered, String> {
+    match ordered {
+        Ordered::Series(series) if promised == Some(series.len()) => Ok(Ordered::Series(series)),
+        Ordered::Series(mut series) => {
+            let number = |name: &String| match &overrides.pattern {
+                Some(pattern) => pattern.captures(name)?.get(1)?.as_str().parse().ok(),
+                None => series.number_but_for_ending(name),
+            };
+            let goes_on = |name: &&String| number(name).is_some_and(|number| !series.has(number));
+            let missing: Vec<&String> = others.iter().filter(goes_on).collect();
+            match missing.first() {
+                None => Ok(Ordered::Series(series)),
+                Some(_) if any_format => {
+                    let missing: Vec<String> = missing.into_iter().cloned().collect();
+                    series.strangers.extend(missing);
+                    Ok(Ordered::Series(series))
+                }
+                Some(first) => Err(format!(
+                    "{} files of another format, as {first:?}, have numbers that are missing among the others; write all in one \
+                     format, or say by `pattern = '…(\\d+)…\\.tif$'`, with the ending that is wanted, which are the sections",
+                    missing.len()
+                )),
+            }
+        }
+        Ordered::List(names, mut strangers) => {
+            let taken: HashSet<String> = names.iter().map(|name| stem(name).to_owned()).collect();
+            if overrides.pattern.is_none() {
+                strangers.extend(others.into_iter().filter(|name| !taken.contains(stem(name))));
+            }
+            Ok(Ordered::List(names, strangers))
+        }
+    }
 }
 
 /// Puts names in the order that the configuration wants, else in that of their numbers.

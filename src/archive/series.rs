@@ -97,7 +97,12 @@ impl Series {
             _ => false,
         };
         if !as_promised(&series) && !others.iter().all(left_out) {
-            return Err(several(&series, &others));
+            let first =
+                others.iter().flatten().find(|other| chosen.as_ref().is_ok_and(|of| of.is_begun_by(other.name)));
+            return Err(match (first, &chosen) {
+                (Some(first), Ok(chosen)) => chosen.without_number(first.name),
+                _ => several(&series, &others),
+            });
         }
         strangers.extend(others.iter().flatten().map(|numbered| numbered.name.to_owned()));
         Ok(FolderContent::Series(Series { strangers, ..chosen? }))
@@ -125,10 +130,39 @@ impl Series {
         let (Some((&first, _)), Some((&last, _))) = (first, last) else { return false };
         let edges = first.saturating_sub(1)..=last.saturating_add(1);
         other.numbers.iter().any(|(_, number)| edges.contains(number) && !self.names.contains_key(number))
+            || self.is_begun_by(other.name)
             || (self.digits > 0 && !self.before.is_empty() && other.name.starts_with(&self.before) && {
                 let rest = other.name.get(self.before.len()..).unwrap_or_default();
                 rest.starts_with(|letter: char| letter.is_ascii_digit())
             })
+    }
+
+    /// Whether a file has the series' name without a number, as many programs call the first of a series.
+    fn is_begun_by(&self, other: &str) -> bool {
+        let is_between = |letter: char| !letter.is_alphanumeric();
+        let (own, other) = (self.before.trim_end_matches(is_between), stem(other).trim_end_matches(is_between));
+        self.digits > 0 && !own.is_empty() && own == other && stem(&self.after).chars().all(is_between)
+    }
+
+    /// Why such a file makes a folder ambiguous.
+    fn without_number(&self, other: &str) -> String {
+        let first = self.names.first_key_value().map_or("", |(_, name)| name);
+        format!(
+            "{other:?} has the name of the series of {first:?} without a number, so it may be the first one or none; give it a \
+             number, name the files in their order by `urls`, or leave it out by {PATTERN}"
+        )
+    }
+
+    /// The number of a file of another format that is named like those of the series.
+    pub(super) fn number_but_for_ending(&self, other: &str) -> Option<u64> {
+        let between = stem(other).strip_prefix(self.before.as_str())?.strip_suffix(stem(&self.after))?;
+        let is_number = self.digits > 0 && between.bytes().all(|byte| byte.is_ascii_digit());
+        between.parse().ok().filter(|_| is_number)
+    }
+
+    /// Whether there is a file of this number.
+    pub(super) fn has(&self, number: u64) -> bool {
+        self.names.contains_key(&number)
     }
 
     fn of_group(group: &[Numbered<'_>], strangers: Vec<String>) -> Result<Series, String> {
@@ -238,6 +272,11 @@ impl Series {
         let mut names = self.names;
         Ok((first..).take(all as usize).map(|number| names.remove(&number)).collect())
     }
+}
+
+/// A name without its ending.
+pub(super) fn stem(name: &str) -> &str {
+    name.rfind('.').and_then(|dot| name.get(..dot)).unwrap_or(name)
 }
 
 /// The keys that decide what is no series by itself.

@@ -7,7 +7,7 @@ fn names(page: &str) -> Vec<String> {
 }
 
 fn names_in(folder: &str, page: &str) -> Vec<String> {
-    super::names(page, &Url::parse(folder).unwrap()).unwrap()
+    super::names(page, &Url::parse(folder).unwrap()).unwrap().0
 }
 
 /// The shape of EBI's pages.

@@ -152,6 +152,24 @@ fn a_name_that_is_not_there_can_be_told_and_added() {
     assert_eq!(self::series(&names(&["only.dm3"]), None).unwrap().neighbours(), [None, None]);
 }
 
+#[test]
+fn a_file_of_the_series_name_without_a_number_may_be_its_first_one() {
+    for (first, others) in [
+        ("Stack.tif", ["Stack (1).tif", "Stack (2).tif"]),
+        ("Image.tif", ["Image-1.tif", "Image-2.tif"]),
+        ("Image.TIFF", ["Image_001.tif", "Image_002.tif"]),
+        ("s.dm3", ["s1.dm3", "s2.dm3"]),
+    ] {
+        let error = find(&[others[0], first, others[1]], None).unwrap_err();
+        assert!(error.starts_with(&format!("{first:?} has the name of the series of {:?}", others[0])), "{error}");
+        assert!(error.contains("by `urls`") && !error.contains("natural"), "that order has it last: {error}");
+    }
+    for other in ["overview.tif", "Sta.tif", "Stacks.tif"] {
+        let found = find(&["Stack_1.tif", "Stack_2.tif", other], None);
+        assert_eq!(found, Ok(names(&["Stack_1.tif", "Stack_2.tif"])));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(crate::test_cases(500)))]
 
