@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::cache::Reservation;
 use crate::catalog::SourceSpec;
 use crate::document::Document;
+use crate::dtype::DataType;
 use crate::store::Remote;
 use crate::volume::computed::KeptLevels;
 use crate::volume::intensity::Intensity;
@@ -52,6 +53,13 @@ pub async fn open_image(
         for difference in spec.recorded.differences(finest.grid.shape.0, found.dtype.name(), found.levels.len()) {
             tracing::warn!("{name}: in the catalogue {difference}; what it has is shown");
         }
+    }
+    if spec.label.is_some() && matches!(found.dtype, DataType::F32 | DataType::F64) {
+        let dtype = found.dtype;
+        tracing::warn!(
+            "{name}: labels of {dtype}, where OME-NGFF has integers and viewers, napari among them, refuse others; write them as \
+             integers, in ImageJ by Image › Type › 16-bit or in Python by `labels.astype(\"uint32\")`"
+        );
     }
     let image = Image::new(number, name, opened.source, opened.place);
     let key = || format!("{} {}", Remote::key(&opened.location), spec.digest());

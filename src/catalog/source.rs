@@ -184,7 +184,7 @@ pub(super) fn spec(
         "mrc" => SourceKind::Mrc { files: files((place, folder), (&section, kind), raw.url, raw.urls, &access)? },
         "precomputed" | "zarr" | "n5" => {
             let text = required(place, &section, kind, "url", raw.url)?;
-            let address = pasted::address(text.get_ref().trim(), kind);
+            let address = pasted::address(written(text.get_ref(), folder), kind);
             let address = address.map_err(|reason| refused(place, &text, &reason))?;
             let text = Spanned::new(text.span(), address);
             let url = access.apply(place, location(place, folder, text)?)?;
@@ -195,7 +195,8 @@ pub(super) fn spec(
             }
         }
         other => {
-            let reason = format!("unknown kind `{other}`; known are {}", KINDS.join(", "));
+            let meant = meant_kind(other).map(|kind| format!("; did you mean `{kind}`?")).unwrap_or_default();
+            let reason = format!("unknown kind `{other}`; known are {}{meant}", KINDS.join(", "));
             return Err(place.error(raw.kind.span(), "kind", reason));
         }
     };
@@ -212,6 +213,23 @@ pub(super) fn spec(
         label: None,
         overrides,
         tissue,
+    })
+}
+
+/// The kind that is read for what people call by the ending of its files, or in other letters.
+fn meant_kind(other: &str) -> Option<&'static str> {
+    let other = other.to_ascii_lowercase().replace(['_', ' ', '.'], "-");
+    let other = other.trim_start_matches('-');
+    if let Some(known) = KINDS.into_iter().find(|known| *known == other) {
+        return Some(known);
+    }
+    Some(match other {
+        "dm" | "dm4" | "gatan" => "dm3",
+        "tif" | "btf" | "tf8" | "bigtiff" | "ome-tif" | "ome-tiff" | "imagej" => "tiff",
+        "mrcs" | "map" | "rec" | "st" | "ccp4" => "mrc",
+        "zarr2" | "zarr3" | "ome-zarr" | "omezarr" | "ngff" | "ome-ngff" => "zarr",
+        "neuroglancer" | "neuroglancer-precomputed" => "precomputed",
+        _ => return None,
     })
 }
 
@@ -261,9 +279,20 @@ fn required<T>(
     value.ok_or_else(|| place.error(section.clone(), key, format!("a source of kind `{kind}` needs `{key}`")))
 }
 
-/// The location that is written there. Whoever pastes an address often pastes a blank or the end of a line with it.
+/// The address in a text. Whoever pastes one often pastes a blank or the end of a line with it; a file that has these in its name
+/// is another one than that without them.
+fn written<'a>(text: &'a str, folder: Option<&Path>) -> &'a str {
+    let trimmed = text.trim();
+    let is_there = || folder.unwrap_or(Path::new("/")).join(text).symlink_metadata().is_ok();
+    if trimmed == text || trimmed.is_empty() || text.contains("://") || !is_there() { trimmed } else { text }
+}
+
+/// The location that is written there.
 fn location(place: CatalogText<'_>, folder: Option<&Path>, text: Spanned<String>) -> Result<Location, CatalogError> {
-    let address = pasted::plain(text.get_ref()).map_err(|reason| refused(place, &text, &reason))?;
+    let address = match written(text.get_ref(), folder) {
+        file if file.trim() != file => file.to_owned(),
+        address => pasted::plain(address).map_err(|reason| refused(place, &text, &reason))?,
+    };
     if let Some(reason) = pasted::refusal(&address) {
         return Err(refused(place, &text, &reason));
     }

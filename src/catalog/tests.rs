@@ -206,6 +206,37 @@ fn a_blank_or_the_end_of_a_line_around_an_address_is_taken_off() {
 }
 
 #[test]
+fn a_file_whose_name_ends_in_a_blank_is_not_the_one_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("a.tif"), b"x").unwrap();
+    std::fs::write(path("a.tif "), b"y").unwrap();
+    for (name, expected) in [("a.tif", "a.tif"), ("a.tif ", "a.tif "), (" a.tif", "a.tif"), ("b.tif ", "b.tif")] {
+        for (written, base) in [(path(name).display().to_string(), None), (name.to_owned(), Some(folder.path()))] {
+            let text = format!("[[dataset]]\nname = \"a\"\n[dataset.source]\nkind = \"tiff\"\nurl = {written:?}\n");
+            let catalog = Catalog::parse(&text, "test", base).unwrap();
+            let SourceKind::Tiff { files: VolumeFiles::File(file) } = &catalog.datasets[0].images[0].source.kind else {
+                panic!("{text}")
+            };
+            let found = file.url.to_file_path().unwrap();
+            if !(base.is_none() && name.starts_with(' ')) {
+                assert_eq!(found, path(expected), "{written:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_kind_that_is_called_otherwise_is_told() {
+    for (kind, meant) in [("dm4", "dm3"), ("tif", "tiff"), ("ome-tiff", "tiff"), ("OME.TIFF", "tiff"), ("TIFF", "tiff")]
+    {
+        let error = source_error(&format!("kind = \"{kind}\"\nurl = \"a\""));
+        assert!(error.contains(&format!("did you mean `{meant}`?")), "{error}");
+    }
+    assert!(!source_error("kind = \"hdf5\"\nurl = \"a\"").contains("did you mean"));
+}
+
+#[test]
 fn a_link_to_a_viewer_is_refused_for_any_kind_and_told_in_short() {
     let state = format!("{{'layers':[{{'source':'precomputed://gs://b/em'}}],'title':'{}'}}", "x".repeat(5000));
     let link = format!("https://neuroglancer-demo.appspot.com/#!{}", state.replace('\'', "%22"));

@@ -97,12 +97,23 @@ fn first<T>(list: Vec<T>) -> Result<T, CliError> {
 fn told(opened: &archive::Opened) -> String {
     let description = opened.source.description();
     let Some(finest) = description.levels.first() else { return String::new() };
-    let size = match finest.scale.or(opened.voxel_size) {
-        Some([z, y, x]) => format!("{z} × {y} × {x} nm"),
-        None => "of unknown size; add `voxel_size = [z, y, x]` in nanometres".to_owned(),
-    };
+    let whole = finest.scale.or(opened.voxel_size).map(|size| size.map(Some));
+    let size = told_size(whole.unwrap_or_else(|| opened.source.partial_voxel_size()));
     let format = description.format.to_string().replace(['\n', '\r'], " ");
     format!("# {} voxels (z × y × x) of {}, {size}: {format}.\n", finest.grid.shape, description.dtype)
+}
+
+/// How large a voxel is along `z, y, x`, as far as that is known, and what to add where it is not.
+fn told_size(size: [Option<f64>; 3]) -> String {
+    if size == [None; 3] {
+        return "of unknown size; add `voxel_size = [z, y, x]` in nanometres".to_owned();
+    }
+    let lengths = size.map(|length| length.map_or_else(|| "?".to_owned(), |length| length.to_string()));
+    let more = match size.iter().any(Option::is_none) {
+        true => " (`?` is not said; add `voxel_size = [z, y, x]` in nanometres)",
+        false => "",
+    };
+    format!("{} nm{more}", lengths.join(" × "))
 }
 
 impl AddArgs {
@@ -118,7 +129,10 @@ impl AddArgs {
             let lines: String = source.into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
             format!("[[dataset]]\nname = {}\n\n[dataset.source]\n{lines}", toml::Value::from(name))
         };
-        let address = self.address.trim();
+        let trimmed = self.address.trim();
+        // A file may have a blank at the end of its name, and a name that was pasted too.
+        let is_there = trimmed != self.address && Path::new(&self.address).symlink_metadata().is_ok();
+        let address = if is_there { self.address.as_str() } else { trimmed };
         match Named::parse(address).map_err(CliError::Usage)? {
             Named::Empiar(number) => Ok(vec![entry("empiar", "entry", number.into())]),
             Named::Idr(number) => Ok(vec![entry("idr", "image", number.into())]),
@@ -182,9 +196,13 @@ fn possible_kinds(address: &str) -> Vec<&'static str> {
     let by_ending = [
         (".tif", "tiff"),
         (".tiff", "tiff"),
+        (".btf", "tiff"),
+        (".tf8", "tiff"),
         (".dm3", "dm3"),
         (".dm4", "dm3"),
         (".mrc", "mrc"),
+        (".mrcs", "mrc"),
+        (".st", "mrc"),
         (".rec", "mrc"),
         (".map", "mrc"),
         (".n5", "n5"),
@@ -229,6 +247,13 @@ fn name_of(address: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_size_that_is_known_along_some_axes_the_others_are_asked_for() {
+        assert_eq!(told_size([Some(40.0), Some(8.0), Some(8.5)]), "40 × 8 × 8.5 nm");
+        assert!(told_size([None, Some(8.0), Some(8.0)]).starts_with("? × 8 × 8 nm (`?` is not said; add `voxel_size"));
+        assert!(told_size([None; 3]).starts_with("of unknown size"));
+    }
 
     #[test]
     fn addresses_say_their_kind_or_several_are_tried() {
