@@ -149,7 +149,7 @@ impl Series {
         let first = self.names.first_key_value().map_or("", |(_, name)| name);
         format!(
             "{other:?} has the name of the series of {first:?} without a number, so it may be the first one or none; give it a \
-             number, name the files in their order by `urls`, or leave it out by {PATTERN}"
+             number, name the files in their order by `urls`, or leave it out; {PATTERN}"
         )
     }
 

@@ -179,7 +179,7 @@ async fn a_gap_is_an_error_that_names_it_and_strangers_are_left_out() {
         sections_of(&["p.xml.gz"], None)
             .await
             .unwrap_err()
-            .contains("listing: has no file that ends in .dm3, .dm4, .mrc, .tif")
+            .contains("listing: has no file that ends in .dm3, .dm4, .mrc, .mrcs, .map, .rec, .st, .tif")
     );
     assert_eq!(sections_of(&["s_0.dm3", "s_1.dm3"], Some(16)).await, Ok(2), "the files are believed");
 }

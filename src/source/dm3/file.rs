@@ -7,7 +7,7 @@ use crate::document::{Document, DocumentKind};
 use crate::dtype::DataType;
 use crate::geometry::Shape;
 use crate::length::Unit;
-use crate::source::{SourceError, StorageFormat, remedy};
+use crate::source::{SourceError, StorageFormat, foreign, remedy};
 use crate::store::Object;
 
 /// Bytes of the file's start that are read first. The thumbnail begins within them.
@@ -44,6 +44,10 @@ pub(super) async fn open(object: &Object) -> Result<OpenFile, SourceError> {
     let Some(total) = front.total else {
         return Err(SourceError::malformed(object.url(), "header", "the length of the file is not known"));
     };
+    let is_dm = matches!(front.bytes.first_chunk(), Some([0, 0, 0, 3 | 4]));
+    if let Some(what) = foreign::of_bytes(&front.bytes).filter(|_| !is_dm) {
+        return Err(SourceError::malformed(object.url(), "header", format!("not a DM3 or DM4 file but {what}")));
+    }
     let (mut walker, mut step) = feed(object, Walker::new(total), 0, front.bytes).await?;
     let mut parts = 0;
     while let Step::Need { offset, length } = step {

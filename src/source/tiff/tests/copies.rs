@@ -6,8 +6,11 @@ use crate::geometry::Shape;
 use crate::source::SourceError;
 use crate::store::past_caches;
 
+/// Rows and columns of a page, and its further tags.
+type PageTags<'a> = ([u32; 2], Vec<(u16, Value<'a>)>);
+
 /// A file of pages of so many rows and columns, each with further tags, whose voxels are of the page's number from 1 on.
-fn file(pages: &[([u32; 2], Vec<(u16, Value<'_>)>)]) -> Vec<u8> {
+fn file(pages: &[PageTags<'_>]) -> Vec<u8> {
     let size = |[height, width]: [u32; 2]| height * width;
     let all: u32 = pages.iter().map(|(extents, _)| size(*extents)).sum();
     let mut writer = Writer::new(false, 8 + all);
