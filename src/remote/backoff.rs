@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use super::Cause;
-use super::head::digits;
+use super::decimal::digits;
 
 /// The pause before the first repetition, before jitter.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);

@@ -8,6 +8,7 @@ use reqwest::header::{
 
 use super::checksum::{self, Checksum};
 use super::compression::Compression;
+use super::decimal::digits;
 use super::validators;
 
 /// Where the bucket is, as object stores say it that were asked in another region.
@@ -114,14 +115,6 @@ impl ContentRange {
         let fits = start < end && total.is_none_or(|total| end <= total);
         fits.then_some(ContentRange::Part { start, end, total })
     }
-}
-
-/// A decimal number without sign.
-pub(super) fn digits(text: &str) -> Option<u64> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    text.parse().ok()
 }
 
 /// A remote text, cut to what fits a log line and without control characters.

@@ -14,6 +14,7 @@ mod checks;
 mod checksum;
 mod clock;
 mod compression;
+mod decimal;
 mod error;
 mod fetched;
 mod file;

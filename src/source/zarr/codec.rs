@@ -13,6 +13,7 @@ use liblzma::read::XzDecoder;
 use liblzma::stream::Stream;
 use zarrs::array::codec::{blosc_decompress_bytes, blosc_validate};
 
+use super::codec_size::{CodecSize, buffer, too_long};
 use super::layout::ByteOrder;
 use super::{filters, lz4};
 use crate::decompress::{InflateError, gunzip_into, inflate, unzstd};
@@ -113,27 +114,6 @@ impl BytesCodec {
     }
 }
 
-/// Bytes between two codecs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct CodecSize {
-    /// The most there can be.
-    pub most: usize,
-    /// Whether there are always so many.
-    pub exact: bool,
-}
-
-impl CodecSize {
-    pub(super) fn check(self, length: usize) -> Result<(), String> {
-        if length > self.most {
-            return Err(too_long(self.most));
-        }
-        if self.exact && length != self.most {
-            return Err(format!("{length} bytes where a chunk has {}", self.most));
-        }
-        Ok(())
-    }
-}
-
 /// Lengths of a chunk along a chain of codecs, from the plain voxels to what is stored: one more than codecs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sizes(Vec<CodecSize>);
@@ -196,17 +176,6 @@ fn unxz(encoded: &[u8], most: usize) -> Result<Vec<u8>, String> {
         0 => Ok(out),
         more => Err(format!("{more} bytes after the end of the stream")),
     }
-}
-
-/// An empty buffer for `length` bytes. Its pages are not touched before there are bytes for them.
-pub(super) fn buffer(length: usize) -> Result<Vec<u8>, String> {
-    let mut out = Vec::new();
-    out.try_reserve_exact(length).map_err(|_| format!("no memory for {length} bytes"))?;
-    Ok(out)
-}
-
-pub(super) fn too_long(most: usize) -> String {
-    format!("it decodes to more than the {most} bytes that a chunk can have here")
 }
 
 fn unzlib(encoded: &[u8], most: usize) -> Result<Vec<u8>, String> {

@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh32::xxh32;
 
-use super::codec::{CodecSize, buffer, too_long};
+use super::codec_size::{CodecSize, buffer, too_long};
 
 /// What each block of lz4-java begins with: a name, how it is stored, three little-endian numbers.
 const MAGIC: &[u8] = b"LZ4Block";

@@ -7,6 +7,7 @@ mod array;
 mod axes;
 mod chain;
 mod codec;
+mod codec_size;
 mod documents;
 mod extension;
 mod fill;
