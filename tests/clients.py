@@ -54,7 +54,7 @@ def iohub(path):
     from iohub import open_ome_zarr
 
     with open_ome_zarr(path, mode="r") as image:
-        return {"channels": image.channel_names, "scale": list(image.scale)[-3:], "shape": list(image["s0"].shape)}
+        return {"channels": image.channel_names, "scale": list(image.scale)[-3:], "shape": list(image["0"].shape)}
 
 
 def iohub_data(path):

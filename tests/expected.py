@@ -50,7 +50,7 @@ def omero(window):
         "version": "0.4", "name": "em",
         "channels": [{"label": "EM", "color": "FFFFFF", "active": True, "coefficient": 1, "family": "linear", "inverted": False,
                       "window": {"min": low, "max": high, "start": low, "end": high}}],
-        "rdefs": {"model": "greyscale", "defaultT": 0, "defaultZ": 0},
+        "rdefs": {"model": "greyscale"},
     }
 
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{Format, Group};
 use crate::dtype::DataType;
 use crate::geometry::LevelIndex;
-use crate::view::AXES;
+use crate::view::{AXES, LevelNames};
 use crate::volume::computed::DownsamplingRule;
 
 /// The keys that make a group an OME-Zarr image: `multiscales` and either `omero`, how to display it, or `image-label`.
@@ -136,11 +136,18 @@ fn omero(group: &Group<'_>, format: Format) -> Value {
                 "inverted": pyramid.inverted,
                 "window": {"min": number(low), "max": number(high), "start": number(start), "end": number(end)},
             }],
-            // The first plane, because vizarr takes the number for an index at every level, and coarser ones have fewer
-            // planes. Without the two numbers iohub knows nothing of the image.
-            "rdefs": {"model": "greyscale", "defaultT": 0, "defaultZ": 0},
+            "rdefs": rendering(group.level_names),
         }),
     )
+}
+
+/// How to begin showing it. No plane is named: viewers take the middle one, and vizarr takes the number for an index at every
+/// level, where coarser ones have fewer planes. iohub, for which numbered levels are there, knows nothing of an image without it.
+fn rendering(names: LevelNames) -> Value {
+    match names {
+        LevelNames::Lettered => json!({"model": "greyscale"}),
+        LevelNames::Numbered => json!({"model": "greyscale", "defaultT": 0, "defaultZ": 0}),
+    }
 }
 
 /// In OME-NGFF 0.4 every block states the version, in 0.5 only the group does.

@@ -54,7 +54,7 @@ fn parsed(bytes: Bytes) -> Value {
 const AXES: &str = r#"[{"name":"z","type":"space","unit":"nanometer"},{"name":"y","type":"space","unit":"nanometer"},{"name":"x","type":"space","unit":"nanometer"}]"#;
 const DATASETS: &str = r#"[{"path":"s0","coordinateTransformations":[{"type":"scale","scale":[5.24,4.0,4.0]},{"type":"translation","translation":[0.0,0.0,0.0]}]},{"path":"s1","coordinateTransformations":[{"type":"scale","scale":[10.48,8.0,8.0]},{"type":"translation","translation":[2.62,2.0,2.0]}]}]"#;
 const METADATA: &str = r#""type":"mean","metadata":{"description":"s0 is the origin's data (Zarr v2, zstd); the coarser levels are the origin's own, made by: mean"}"#;
-const CHANNELS: &str = r#""channels":[{"label":"EM","color":"FFFFFF","active":true,"coefficient":1,"family":"linear","inverted":false,"window":{"min":0,"max":255,"start":0,"end":255}}],"rdefs":{"model":"greyscale","defaultT":0,"defaultZ":0}"#;
+const CHANNELS: &str = r#""channels":[{"label":"EM","color":"FFFFFF","active":true,"coefficient":1,"family":"linear","inverted":false,"window":{"min":0,"max":255,"start":0,"end":255}}],"rdefs":{"model":"greyscale"}"#;
 
 #[test]
 fn the_v2_group_says_what_readers_accept() {
@@ -254,6 +254,8 @@ fn numbered_levels_have_their_numbers_for_names_in_every_document() {
     let group = Group { level_names: LevelNames::Numbered, ..image(&pyramid) };
     let attributes = parsed(v2::attributes(&group));
     assert_eq!(attributes["multiscales"][0]["datasets"][1]["path"], "1");
+    // iohub knows nothing of an image without these.
+    assert_eq!(attributes["omero"]["rdefs"], json!({"model": "greyscale", "defaultT": 0, "defaultZ": 0}));
     let description = attributes["multiscales"][0]["metadata"]["description"].as_str().unwrap().to_owned();
     assert!(description.starts_with("0 is the origin's data"), "{description}");
     let v2 = parsed(v2::consolidated(&group, &[]));
