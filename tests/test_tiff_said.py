@@ -155,7 +155,7 @@ def test_addresses_that_mean_no_file_say_what_to_write(tmp_path):
             ({"url": file, "kind": "dm3"}, 'write `kind = "tiff"` for it'),
             ({"url": f"{tmp_path}/deeper/"}, 'it holds folders, as "stack"'),
             ({"url": f"{tmp_path}/packed/"}, "gzip has compressed"),
-            ({"urls": [file, f"{tmp_path}/stack"]}, "is a folder among the files of `urls`"),
+            ({"urls": [f"{tmp_path}/stack", f"{tmp_path}/stack"]}, "is a folder among the files of `urls`"),
             ({"url": file, "kind": "dm4"}, "did you mean `dm3`?"),
             ({"url": f"{tmp_path}/colours.tif"}, 'photometric="minisblack"'),
             ({"url": f"{tmp_path}/lossless.tif"}, "lossless JPEG compression is not supported; store it in another way, in Python")]:
