@@ -185,7 +185,7 @@ async fn a_file_that_differs_is_an_error_for_its_blocks_that_names_it() {
             3,
             "3.dm3: ImageList.1.ImageData.DataType: complex64 (pixel type 3) is not supported; change it to a real or integer",
         ),
-        (4, "4.dm3: header: version 1013478509"),
+        (4, "4.dm3: header: not a DM3 or DM4 file but a web page (HTML)"),
     ] {
         let error = block(&source, [z, 0, 0]).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
