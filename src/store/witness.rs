@@ -218,16 +218,22 @@ impl Witness {
             let is_recent = memory.document.is_some_and(|when| when.elapsed() < MINUTE);
             is_recent.then(|| memory.present.clone())
         };
-        let start = Instant::now();
         match present {
-            Some(None) => Ok(Borne::ForNow),
-            Some(Some(object)) if past_caches(object.ask_origin(RangeRequest::Start(1))).await.is_ok() => {
-                let stamp = Timestamp::now();
-                self.0.memory.lock().well = Some((start, stamp));
-                Ok(Borne::Out(stamp))
+            Some(None) => return Ok(Borne::ForNow),
+            Some(Some(object)) => {
+                let start = Instant::now();
+                let is_there = past_caches(object.ask_origin(RangeRequest::Start(1))).await.is_ok();
+                let mut memory = self.0.memory.lock();
+                if is_there {
+                    let stamp = Timestamp::now();
+                    memory.well = Some((start, stamp));
+                    return Ok(Borne::Out(stamp));
+                }
+                memory.present = None;
             }
-            _ => Ok(Borne::Out(self.look().await?)),
+            None => {}
         }
+        Ok(Borne::Out(self.look().await?))
     }
 
     /// Asks for the document. Where it does not bear out what is believed to be absent for now, that is a failure.
@@ -255,7 +261,6 @@ impl Witness {
             Err(cause) => unlike(&format!("cannot be had: {cause}")),
         };
         let mut memory = self.0.memory.lock();
-        memory.present = None;
         match &result {
             Ok(stamp) => {
                 memory.document = Some(start);
