@@ -68,6 +68,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
         let name = signals.next().await;
         let _ = end.send(());
         let _ = answering.await;
+        daemon::last_look(&tree).await;
         name
     });
     tracing::info!("{name}: ended");

@@ -51,6 +51,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// which files there are, so that readers who ask that first meet the error, too.
 const SECOND_SIGNAL: Duration = Duration::from_secs(3);
 
+/// How long it may take at the end to confirm what was shown as absent.
+const LAST_LOOK: Duration = Duration::from_secs(5);
+
 /// Threads beside tokio's workers that there have to be: for reads of files, at the least.
 const SPARE_THREADS: usize = 2;
 
@@ -306,6 +309,7 @@ impl Daemon {
                     Some(reader) => self.leave(name, &reader, &mut signals).await,
                 }
             }
+            last_look(&self.tree).await;
         });
         runtime.shutdown_background();
     }
@@ -314,7 +318,10 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.block_on(self.mounted.stop(PATIENCE));
+            runtime.block_on(async {
+                self.mounted.stop(PATIENCE).await;
+                last_look(&self.tree).await;
+            });
             runtime.shutdown_background();
         }
         // Whoever still has the mount, left to its readers, covered, or in another mount namespace, is to get errors.
@@ -327,6 +334,11 @@ impl Drop for Daemon {
             disk.flush();
         }
     }
+}
+
+/// Confirms at the end what was shown as absent of late, so that it is kept, or told; a host that is silent is not waited for.
+pub async fn last_look(tree: &Vfs) {
+    let _ = tokio::time::timeout(LAST_LOOK, tree.confirm_absences()).await;
 }
 
 /// The mountpoint without symbolic links, and the right to mount there before others do.
