@@ -75,14 +75,19 @@ impl Clients {
     }
 }
 
-/// Follows a few redirects: to https, or on the same host as long as that does not give up encryption. Whoever can change
-/// an answer of http could else have this machine ask any other one that it can reach.
+/// Whether what is at `from` on the web may send whoever reads it to `to`: to https, or on the same host as long as that does not
+/// give up encryption. Whoever can change an answer of http could else have this machine ask any other one that it can reach.
+pub(crate) fn leads_safely(from: &Url, to: &Url) -> bool {
+    to.scheme() == "https" || from.scheme() == "http" && to.scheme() == "http" && to.host() == from.host()
+}
+
+/// Follows a few redirects.
 fn follow(attempt: Attempt<'_>) -> Action {
     let Some(from) = attempt.previous().last() else { return attempt.follow() };
-    let (is_safe, was_safe) = (attempt.url().scheme() == "https", from.scheme() == "https");
-    if was_safe && !is_safe {
-        attempt.error("redirected from https to http")
-    } else if !is_safe && attempt.url().host() != from.host() {
+    if !leads_safely(from, attempt.url()) {
+        if from.scheme() == "https" {
+            return attempt.error("redirected from https to http");
+        }
         let reason = format!(
             "redirected to {} without encryption, which is followed only on the same host",
             shown(attempt.url())

@@ -42,6 +42,7 @@ mod wanted;
 pub(crate) mod tests;
 
 pub(crate) use checks::{RangeRequest, is_too_long, too_long};
+pub(crate) use http::leads_safely;
 pub(crate) use origin::Origin;
 pub(crate) use origins::Origins;
 pub(crate) use pin::{ObjectVersion, Pin};

@@ -5,7 +5,7 @@
 
 use url::Url;
 
-use crate::remote::{Credentials, Location};
+use crate::remote::{Credentials, Location, leads_safely};
 use crate::source::SourceError;
 use crate::source::json::{self, quoted};
 
@@ -73,12 +73,12 @@ fn place(text: &str, folder: &Location) -> Result<Location, String> {
 }
 
 /// Whether what is at `from` may send whoever reads it to `to`. Otherwise whoever can change a document elsewhere could have
-/// this machine show its own files, or ask any other one that it can reach; a redirect of HTTP is followed by the same rule.
+/// this machine show its own files, or ask any other one that it can reach; redirects of HTTP are followed by the same rule.
 fn is_asked(from: &Url, to: &Url) -> Result<(), &'static str> {
     match (from.scheme(), to.scheme()) {
-        ("file", _) | (_, "https" | "s3" | "gs") => Ok(()),
+        ("file", _) | (_, "s3" | "gs") => Ok(()),
         (_, "file") => Err("a file of this machine, which is not read on the word of another one"),
-        ("http", _) if from.host() == to.host() => Ok(()),
+        _ if leads_safely(from, to) => Ok(()),
         _ => Err("without encryption, which is followed only on the same host"),
     }
 }
