@@ -1,5 +1,7 @@
 //! The voxel types that emfs serves, always little-endian.
 
+pub mod order;
+
 use std::fmt;
 
 use half::f16;

@@ -16,7 +16,7 @@ pub enum ViewError {
         part: String,
     },
     /// The word for the format of a store, before other parts.
-    #[error("`.v3` comes last, before `.zarr`")]
+    #[error("`.v3` stands right before `.zarr` or nowhere")]
     Format,
     /// The parts stand in another order.
     #[error("the parts come in this order: `.crop-….s<N>.numbered.chunk-…`")]

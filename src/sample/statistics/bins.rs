@@ -1,7 +1,7 @@
 //! Bins of a histogram.
 
-use super::number::{Number, number};
 use crate::dtype::DataType;
+use crate::dtype::order::{Number, number};
 
 /// Bins of a histogram.
 pub const BINS: u64 = 256;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::PERCENTILES;
 use super::bins::{BINS, Bins};
 use super::exact::Sum;
-use super::number::{Number, bits, keys, number};
+use crate::dtype::order::{Number, bits, keys, number};
 use crate::dtype::{DataType, FillValue};
 
 /// Values that are counted at a time.

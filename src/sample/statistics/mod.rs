@@ -7,7 +7,6 @@
 mod bins;
 mod counter;
 mod exact;
-mod number;
 
 use std::sync::Arc;
 

@@ -104,7 +104,7 @@ fn every_other_spelling_is_refused_with_a_sentence() {
         (".", format!("`` is no part of a view's name; {parts}")),
         ("chunk-64", format!("`chunk-64` is no part of a view's name; {parts}")),
         (".foo", format!("`foo` is no part of a view's name; {parts}")),
-        (".v3.chunk-64", "`.v3` comes last, before `.zarr`".into()),
+        (".v3.chunk-64", "`.v3` stands right before `.zarr` or nowhere".into()),
         (".chunk-64.", format!("`` is no part of a view's name; {parts}")),
         (".Chunk-64", format!("`Chunk-64` is no part of a view's name; {parts}")),
         (".chunk-64.crop-z0-1_y0-1_x0-1", ORDER.into()),
