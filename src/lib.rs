@@ -23,6 +23,7 @@ mod lock;
 mod metadata;
 pub mod mountinfo;
 mod neuroglancer;
+mod pasted;
 mod ranges;
 mod remote;
 mod sample;

@@ -7,7 +7,6 @@ mod named_source;
 mod names;
 mod overrides;
 mod parse;
-mod pasted;
 mod recorded;
 mod source;
 #[cfg(test)]

@@ -9,9 +9,9 @@ use url::Url;
 
 use super::error::{CatalogError, CatalogText};
 use super::overrides::{RawOverrides, RawSize};
-use super::pasted;
 use super::recorded::Recorded;
 use super::{SourceKind, SourceSpec, VolumeFiles};
+use crate::pasted;
 use crate::remote::{Credentials, Location, shown_text};
 use crate::view::ViewSpec;
 

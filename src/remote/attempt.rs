@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Cause;
 use super::backoff::FailedAttempt;
-use super::checks::{ExpectedBody, Length, RangeRequest, expected_body, too_long};
+use super::checks::{ExpectedBody, Length, RangeRequest, expected_body};
 use super::checksum;
 use super::clock::Clock;
 use super::fetched::Fetched;
@@ -129,7 +129,7 @@ async fn request(
     };
     let wanted = Wanted { part, if_match: etag.as_deref(), past_caches };
     let opened = task.transport.open(wanted, permit).await;
-    if matches!(opened, Ok(_) | Err(FailedAttempt { cause: Cause::Protocol(_), .. })) {
+    if opened.as_ref().map_or_else(|failed| failed.cause.is_invalid(), |_| true) {
         task.host.breaker.answered();
     }
     let (head, mut body) = opened?;
@@ -190,7 +190,7 @@ async fn collect(
         }
         if length > limit {
             return Err(match expected_body.length {
-                Length::AtMost(limit) => FailedAttempt::doubtful(too_long(limit, length)),
+                Length::AtMost(limit) => FailedAttempt::doubtful(Cause::TooLong { length, limit }),
                 _ => FailedAttempt::malformed_body(format!("a body of {length} bytes or more instead of {limit}")),
             });
         }

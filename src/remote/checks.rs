@@ -159,22 +159,11 @@ fn elsewhere(head: &Head) -> String {
 
 fn whole(limit: u64, head: &Head) -> Result<ExpectedBody, FailedAttempt> {
     match head.content_length {
-        Some(length) if length > limit => Err(FailedAttempt::doubtful(too_long(limit, length))),
+        Some(length) if length > limit => Err(FailedAttempt::doubtful(Cause::TooLong { length, limit })),
         Some(length) => Ok(ExpectedBody { length: Length::Exactly(length), total: Some(length) }),
         None if head.delimited => Ok(ExpectedBody { length: Length::AtMost(limit), total: None }),
         None => Err(FailedAttempt::invalid("a body without length, which may have been cut")),
     }
-}
-
-/// The object is longer than the caller accepts; `length` as far as known.
-pub(crate) fn too_long(limit: u64, length: u64) -> Cause {
-    Cause::Protocol(format!("{length} bytes or more where at most {limit} are expected"))
-}
-
-/// Whether it is what is said of an object that is longer than `limit`.
-pub(crate) fn is_too_long(cause: &Cause, limit: u64) -> bool {
-    let end = format!(" or more where at most {limit} are expected");
-    matches!(cause, Cause::Protocol(reason) if reason.ends_with(&end))
 }
 
 fn exactly(length: u64, total: Option<u64>, head: &Head) -> Result<ExpectedBody, FailedAttempt> {

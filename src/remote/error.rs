@@ -47,6 +47,9 @@ pub enum Cause {
     /// The answer is not what was asked for: another range, a wrong length, HTML.
     #[error("invalid response: {0}")]
     Protocol(String),
+    /// The object is longer than what is expected; `length` as far as that is known.
+    #[error("invalid response: {length} bytes or more where at most {limit} are expected")]
+    TooLong { length: u64, limit: u64 },
     /// The connection failed or broke.
     #[error("connection: {0}")]
     Connection(String),
@@ -114,6 +117,11 @@ impl Cause {
 
     /// Whether it is an answer that another one may contradict.
     pub fn is_answer(&self) -> bool {
-        matches!(self, Cause::NotFound | Cause::Gone(_) | Cause::Changed(_) | Cause::Protocol(_))
+        self.is_invalid() || matches!(self, Cause::NotFound | Cause::Gone(_) | Cause::Changed(_))
+    }
+
+    /// Whether it is an answer that is not what was asked for.
+    pub fn is_invalid(&self) -> bool {
+        matches!(self, Cause::Protocol(_) | Cause::TooLong { .. })
     }
 }

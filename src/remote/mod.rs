@@ -41,7 +41,7 @@ mod wanted;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use checks::{RangeRequest, is_too_long, too_long};
+pub(crate) use checks::RangeRequest;
 pub(crate) use http::leads_safely;
 pub(crate) use origin::Origin;
 pub(crate) use origins::Origins;

@@ -12,7 +12,7 @@ use super::healing;
 use super::range_store::Extent;
 use super::seen::SeenVersion;
 use crate::ranges::{common, gaps, joined};
-use crate::remote::{Cause, Fetched, ObjectVersion, RangeRequest, RemoteError, too_long};
+use crate::remote::{Cause, Fetched, ObjectVersion, RangeRequest, RemoteError};
 
 /// Missing parts that lie nearer to each other are fetched as one.
 const NEAR: u64 = 128 << 10;
@@ -217,9 +217,7 @@ async fn revalidate(
             Ok(None)
         }
         // An origin that does not give ranges is asked for all of it.
-        Err(RemoteError { cause: Cause::Protocol(_), .. }) if !again => {
-            origin(handle, kept, known, ask).await.map(Some)
-        }
+        Err(error) if error.cause.is_invalid() && !again => origin(handle, kept, known, ask).await.map(Some),
         Err(error) => Err(error),
     }
 }
@@ -244,7 +242,7 @@ fn wanted(there: &Present, ask: &RangeRequest) -> Result<Option<(String, Range<u
             of_version.map(|(id, total)| (id, ask.place(total.min(*most), Some(total))))
         }
         RangeRequest::Whole(limit) => match there.whole() {
-            Some((_, length)) if length > *limit => return Err(too_long(*limit, length)),
+            Some((_, length)) if length > *limit => return Err(Cause::TooLong { length, limit: *limit }),
             whole => whole.map(|(id, length)| (id, 0..length)),
         },
     })

@@ -14,14 +14,14 @@ use super::handle::Handle;
 use super::seen::SeenVersion;
 use super::{answer, healing};
 use crate::cache::{Desk, FetchPlace, PoolShare};
-use crate::remote::{Cause, Fetched, RangeRequest, RemoteError, is_too_long};
+use crate::remote::{Cause, Fetched, RangeRequest, RemoteError};
 
 /// Bytes of a document that describes an image, at the most: N5 viewers keep all that a microscope says in it, some megabytes.
 pub const LONGEST_DOCUMENT: u64 = 4 << 20;
 
 /// Whether it is a document that is longer than the [`LONGEST_DOCUMENT`].
 pub fn is_long_document(error: &RemoteError) -> bool {
-    is_too_long(&error.cause, LONGEST_DOCUMENT)
+    matches!(error.cause, Cause::TooLong { limit: LONGEST_DOCUMENT, .. })
 }
 
 /// A handle of one object: remembers its ETag and length from the first answer and refuses any other. Cheap to clone;
@@ -83,7 +83,7 @@ impl Object {
         self.run(RangeRequest::Start(length)).await
     }
 
-    /// The whole object, refused as [`Cause::Protocol`] when longer than `limit`. It is remembered for a while where
+    /// The whole object, refused as [`Cause::TooLong`] when longer than `limit`. It is remembered for a while where
     /// there is none.
     pub async fn whole(&self, limit: u64) -> Result<Fetched, RemoteError> {
         let was_absent = self
@@ -112,7 +112,7 @@ impl Object {
     /// and so many wait for as much memory only.
     pub async fn description(&self, usual: u64) -> Result<Bytes, RemoteError> {
         match self.document(usual).await {
-            Err(error) if usual < LONGEST_DOCUMENT && is_too_long(&error.cause, usual) => {
+            Err(RemoteError { cause: Cause::TooLong { .. }, .. }) if usual < LONGEST_DOCUMENT => {
                 self.document(LONGEST_DOCUMENT).await
             }
             answer => answer,

@@ -376,7 +376,7 @@ impl Fetcher {
     fn fail(self, pieces: Vec<Piece<Job>>, error: RemoteError) {
         let (wanted, ahead): (Vec<_>, Vec<_>) = pieces.into_iter().partition(|piece| piece.tag.wanted);
         // What takes long, is refused or has changed would be so for a shorter range as well.
-        let by_range = matches!(error.cause, Cause::Protocol(_) | Cause::Status(_));
+        let by_range = error.cause.is_invalid() || matches!(error.cause, Cause::Status(_));
         let offline = matches!(error.cause, Cause::Offline(_));
         let retry = by_range && !ahead.is_empty() || offline && wanted.len() + ahead.len() > 1;
         ahead.into_iter().for_each(|piece| piece.tag.leader.finish(BlockOutcome::FetchedAhead));

@@ -5,6 +5,7 @@
 
 use url::Url;
 
+use crate::pasted;
 use crate::remote::{Credentials, Location, leads_safely};
 use crate::source::SourceError;
 use crate::source::json::{self, quoted};
@@ -12,9 +13,8 @@ use crate::source::json::{self, quoted};
 /// How often a volume may have moved.
 pub(super) const MOST: usize = 10;
 
-/// What viewers write before and behind the address of a volume.
-const BEFORE: &str = "precomputed://";
-const BEHIND: [&str; 2] = ["|neuroglancer-precomputed:", "|neuroglancer-precomputed"];
+/// What a volume that has moved is where it is now.
+const KIND: &str = "precomputed";
 
 /// Where the volume in `folder` has moved to by its `info`; `None` where it has not.
 ///
@@ -48,24 +48,15 @@ fn is_same(one: &Location, other: &Location) -> bool {
 
 /// The folder that `text` names, seen from `folder`.
 fn place(text: &str, folder: &Location) -> Result<Location, String> {
-    let mut bare = text;
-    while let Some((first, rest)) = bare.split_at_checked(BEFORE.len()).filter(|(first, _)| !first.is_empty())
-        && first.eq_ignore_ascii_case(BEFORE)
-    {
-        bare = rest;
-    }
-    bare = BEHIND.into_iter().find_map(|behind| bare.strip_suffix(behind)).unwrap_or(bare);
-    if let Some(above) = bare.strip_suffix("/info") {
-        bare = above;
-    }
+    let bare = pasted::address(text, KIND).map_err(|reason| format!("which cannot be read: {reason}"))?;
     if !bare.contains("://") {
         return match bare.strip_prefix('/') {
-            None => Ok(super::resolve(folder, bare)),
-            Some(_) if folder.is_local() => Location::parse(bare, None).map_err(|error| error.reason),
+            None => Ok(super::resolve(folder, &bare)),
+            Some(_) if folder.is_local() => Location::parse(&bare, None).map_err(|error| error.reason),
             Some(_) => Err("which is a path of another machine and no address".to_owned()),
         };
     }
-    let target = Location::parse(bare, None).map_err(|error| format!("which cannot be read: {}", error.reason))?;
+    let target = Location::parse(&bare, None).map_err(|error| format!("which cannot be read: {}", error.reason))?;
     match is_asked(&folder.url, &target.url) {
         Ok(()) => Ok(as_configured(target, folder)),
         Err(reason) => Err(reason.to_owned()),

@@ -55,7 +55,7 @@ fn is_believed(error: &SourceError) -> bool {
     let Some(cause) = error.cause() else { return is_past_caches() };
     match cause {
         Cause::Forbidden(_) | Cause::Elsewhere(_) | Cause::Request(_) => true,
-        Cause::Protocol(_) | Cause::Gone(_) => is_past_caches(),
+        Cause::Protocol(_) | Cause::TooLong { .. } | Cause::Gone(_) => is_past_caches(),
         // These three mean "not now".
         Cause::Status(status) => (400..500).contains(status) && !matches!(status, 408 | 425 | 429),
         _ => false,

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use tokio::sync::Mutex;
 
 use super::array::{ArrayDocument, ChunkKeys, Separator};
-use crate::remote::{Cause, Location};
+use crate::remote::Location;
 use crate::source::SourceError;
 use crate::store::{Remote, Witness};
 
@@ -55,9 +55,7 @@ impl Spelling {
             let object = remote.object(&array_at.join(&keys.key(indices.to_vec())))?;
             let found = match object.range_if_there(0..1, witness).await {
                 // Of an object that is stored compressed, there is only the whole.
-                Err(error) if matches!(error.cause, Cause::Protocol(_)) => {
-                    object.whole_if_there(array.longest(), witness).await?
-                }
+                Err(error) if error.cause.is_invalid() => object.whole_if_there(array.longest(), witness).await?,
                 answer => answer?,
             };
             if found.is_none() {

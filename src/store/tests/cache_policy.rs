@@ -217,7 +217,7 @@ async fn a_compressed_document_is_kept_as_the_caller_got_it() {
         assert_eq!((fetched.bytes.to_vec(), fetched.total), (plain.clone(), Some(plain.len() as u64)));
     }
     assert_eq!(machine.count(), 1);
-    assert!(matches!(machine.offline().whole(10).await.unwrap_err().cause, Cause::Protocol(_)));
+    assert!(matches!(machine.offline().whole(10).await.unwrap_err().cause, Cause::TooLong { .. }));
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ const DRIVERS: [(&str, &str); 5] =
     [("zarr", "zarr"), ("zarr2", "zarr"), ("zarr3", "zarr"), ("n5", "n5"), ("neuroglancer_precomputed", "precomputed")];
 
 /// The address in a text, without what people paste around it and in the words that are known here.
-pub(in crate::catalog) fn plain(text: &str) -> Result<String, String> {
+pub fn plain(text: &str) -> Result<String, String> {
     let mut text = text.trim();
     loop {
         if let Some(inner) = bare(text) {

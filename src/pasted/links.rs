@@ -33,7 +33,7 @@ const TOLD: usize = 64;
 const TOLD_OF_LAYERS: usize = 200;
 
 /// What is wrong with a text that viewers understand as an address, and that is none of files.
-pub(in crate::catalog) fn refusal(text: &str) -> Option<String> {
+pub fn refusal(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     if let Some((_, what)) = SERVICES.iter().find(|(name, _)| name.eq_ignore_ascii_case(scheme)) {
         return Some(format!("`{scheme}://` is {what}; it is not read"));
@@ -147,7 +147,7 @@ pub(super) fn repeated(address: &str) -> String {
 }
 
 /// An address as a message repeats it.
-pub(in crate::catalog) fn brief(text: &str) -> String {
+pub fn brief(text: &str) -> String {
     let more = if text.chars().nth(TOLD).is_some() { "…" } else { "" };
     format!("`{}{more}`", text.chars().take(TOLD).collect::<String>())
 }

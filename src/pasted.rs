@@ -5,8 +5,8 @@ mod plain;
 
 use percent_encoding::percent_decode_str;
 
-pub(super) use self::links::{brief, refusal};
-pub(super) use self::plain::plain;
+pub use self::links::{brief, refusal};
+pub use self::plain::plain;
 
 /// What viewers write before or behind an address, and the kind that it means.
 const FORMATS: [(&str, &str); 6] = [
@@ -25,7 +25,7 @@ const STORES: [&str; 3] = [".zarr", ".n5", ".zr"];
 const ANY: &str = "auto";
 
 /// The address of a volume of the kind `kind` without what viewers add to it.
-pub(super) fn address(text: &str, kind: &str) -> Result<String, String> {
+pub fn address(text: &str, kind: &str) -> Result<String, String> {
     let text = plain(text)?;
     // A text of N5's library is a URI, of which a query is a part even where it is a path of this machine.
     let (mut text, mut is_uri) = (text.as_str(), false);
