@@ -45,7 +45,7 @@ async fn the_whole_is_all_within_the_limit() {
         let (_bench, object) = right(scheme).await;
         assert_eq!(object.whole(10_000).await.unwrap().bytes, data(10_000));
         let error = object.whole(9_999).await.unwrap_err();
-        assert!(matches!(error.cause, Cause::Protocol(_)) && error.attempts == 2, "{error}");
+        assert!(matches!(error.cause, Cause::TooLong { .. }) && error.attempts == 2, "{error}");
     }
 }
 

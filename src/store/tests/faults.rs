@@ -279,6 +279,6 @@ async fn a_whole_that_may_have_been_cut_is_refused() {
 async fn a_body_beyond_the_limit_is_not_downloaded() {
     let bench = Bench::new(SLACK, 4, |_, _| raw("200 OK\r\n", 1 << 40, &data(1 << 16))).await;
     let error = bench.object("http").whole(1000).await.unwrap_err();
-    assert!(matches!(error.cause, Cause::Protocol(_)) && error.attempts == 2, "{error}");
+    assert!(matches!(error.cause, Cause::TooLong { .. }) && error.attempts == 2, "{error}");
     assert_eq!(bench.counters().bytes, 0);
 }
