@@ -17,6 +17,7 @@ mod fuse;
 mod geometry;
 mod hex;
 mod http;
+mod kind;
 mod ledger;
 mod length;
 mod lock;

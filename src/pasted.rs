@@ -7,15 +7,16 @@ use percent_encoding::percent_decode_str;
 
 pub use self::links::{brief, refusal};
 pub use self::plain::plain;
+use crate::kind::Kind;
 
 /// What viewers write before or behind an address, and the kind that it means.
-const FORMATS: [(&str, &str); 6] = [
-    ("precomputed", "precomputed"),
-    ("neuroglancer-precomputed", "precomputed"),
-    ("zarr", "zarr"),
-    ("zarr2", "zarr"),
-    ("zarr3", "zarr"),
-    ("n5", "n5"),
+const FORMATS: [(&str, Kind); 6] = [
+    ("precomputed", Kind::Precomputed),
+    ("neuroglancer-precomputed", Kind::Precomputed),
+    ("zarr", Kind::Zarr),
+    ("zarr2", Kind::Zarr),
+    ("zarr3", Kind::Zarr),
+    ("n5", Kind::N5),
 ];
 
 /// How the folders are called that are Zarr or N5 stores.
@@ -25,7 +26,7 @@ const STORES: [&str; 3] = [".zarr", ".n5", ".zr"];
 const ANY: &str = "auto";
 
 /// The address of a volume of the kind `kind` without what viewers add to it.
-pub fn address(text: &str, kind: &str) -> Result<String, String> {
+pub fn address(text: &str, kind: Kind) -> Result<String, String> {
     let text = plain(text)?;
     // A text of N5's library is a URI, of which a query is a part even where it is a path of this machine.
     let (mut text, mut is_uri) = (text.as_str(), false);
@@ -58,7 +59,7 @@ pub fn address(text: &str, kind: &str) -> Result<String, String> {
             base = bare.to_owned();
         }
     }
-    if kind != "precomputed" {
+    if kind != Kind::Precomputed {
         base = with_dataset(base, is_uri);
     }
     for pipe in pipes.into_iter().flat_map(|rest| rest.split('|')) {
@@ -98,11 +99,11 @@ fn with_dataset(address: String, is_uri: bool) -> String {
     }
 }
 
-fn meant(scheme: &str) -> Option<&'static str> {
+fn meant(scheme: &str) -> Option<Kind> {
     FORMATS.iter().find(|(name, _)| name.eq_ignore_ascii_case(scheme)).map(|(_, kind)| *kind)
 }
 
-fn agree(scheme: &str, meant: &str, kind: &str) -> Result<(), String> {
+fn agree(scheme: &str, meant: Kind, kind: Kind) -> Result<(), String> {
     if meant == kind {
         return Ok(());
     }
@@ -119,10 +120,10 @@ fn is_pipe(text: &str) -> bool {
 }
 
 /// The folder of a document that describes a volume.
-fn without_document(address: String, kind: &str) -> String {
+fn without_document(address: String, kind: Kind) -> String {
     let documents: &[&str] = match kind {
-        "precomputed" => &["info"],
-        "zarr" => &[".zattrs", ".zgroup", ".zarray", ".zmetadata", "zarr.json"],
+        Kind::Precomputed => &["info"],
+        Kind::Zarr => &[".zattrs", ".zgroup", ".zarray", ".zmetadata", "zarr.json"],
         _ => &["attributes.json"],
     };
     // What stands behind a question mark, as where an address is signed, is of the folder's documents too.
@@ -144,30 +145,32 @@ mod tests {
 
     use super::*;
 
-    fn is(text: &str, kind: &str, expected: &str) {
+    fn is(text: &str, kind: Kind, expected: &str) {
         assert_eq!(address(text, kind).as_deref(), Ok(expected), "{text}");
     }
 
     #[test]
     fn what_viewers_write_around_an_address_is_taken_off() {
-        is("precomputed://gs://b/raw/jpeg", "precomputed", "gs://b/raw/jpeg");
-        is("gs://b/seg|neuroglancer-precomputed:", "precomputed", "gs://b/seg");
-        is("gs://b/seg/|neuroglancer-precomputed:", "precomputed", "gs://b/seg/");
-        is("zarr://https://h/a.zarr", "zarr", "https://h/a.zarr");
-        is("zarr2://s3://b/a.zarr/?dimension_separator=/", "zarr", "s3://b/a.zarr/");
-        is("zarr3://s3://b/a.zarr", "zarr", "s3://b/a.zarr");
-        is("https://h/a.zarr/|zarr2:", "zarr", "https://h/a.zarr/");
-        is("https://h/a.zarr|zarr3:s0/", "zarr", "https://h/a.zarr/s0/");
-        is("s3://b/a.zarr|zarr:/em/s0", "zarr", "s3://b/a.zarr/em/s0");
-        is("n5://https://h/a.n5", "n5", "https://h/a.n5");
-        is("s3://b/a.n5/|n5:em/fibsem", "n5", "s3://b/a.n5/em/fibsem");
-        is("https://h/a?token=1&x=2", "zarr", "https://h/a?token=1&x=2");
-        is("precomputed://local", "precomputed", "local");
+        is("precomputed://gs://b/raw/jpeg", Kind::Precomputed, "gs://b/raw/jpeg");
+        is("gs://b/seg|neuroglancer-precomputed:", Kind::Precomputed, "gs://b/seg");
+        is("gs://b/seg/|neuroglancer-precomputed:", Kind::Precomputed, "gs://b/seg/");
+        is("zarr://https://h/a.zarr", Kind::Zarr, "https://h/a.zarr");
+        is("zarr2://s3://b/a.zarr/?dimension_separator=/", Kind::Zarr, "s3://b/a.zarr/");
+        is("zarr3://s3://b/a.zarr", Kind::Zarr, "s3://b/a.zarr");
+        is("https://h/a.zarr/|zarr2:", Kind::Zarr, "https://h/a.zarr/");
+        is("https://h/a.zarr|zarr3:s0/", Kind::Zarr, "https://h/a.zarr/s0/");
+        is("s3://b/a.zarr|zarr:/em/s0", Kind::Zarr, "s3://b/a.zarr/em/s0");
+        is("n5://https://h/a.n5", Kind::N5, "https://h/a.n5");
+        is("s3://b/a.n5/|n5:em/fibsem", Kind::N5, "s3://b/a.n5/em/fibsem");
+        is("https://h/a?token=1&x=2", Kind::Zarr, "https://h/a?token=1&x=2");
+        is("precomputed://local", Kind::Precomputed, "local");
     }
 
     #[test]
     fn a_suffix_means_the_same_without_its_colon() {
-        for (suffix, kind) in FORMATS.into_iter().chain(["zarr", "n5", "precomputed"].map(|kind| (ANY, kind))) {
+        for (suffix, kind) in
+            FORMATS.into_iter().chain([Kind::Zarr, Kind::N5, Kind::Precomputed].map(|kind| (ANY, kind)))
+        {
             for suffix in [suffix.to_owned(), suffix.to_ascii_uppercase()] {
                 for base in ["https://h/a", "s3://b/a/", "/data/a"] {
                     is(&format!("{base}|{suffix}:"), kind, base);
@@ -175,9 +178,9 @@ mod tests {
                 }
             }
         }
-        is("https://h/a|auto:s0", "zarr", "https://h/a/s0");
-        assert!(address("https://h/a|zarr", "n5").unwrap_err().contains("kind = \"zarr\""));
-        is("https://h/a|b", "zarr", "https://h/a|b");
+        is("https://h/a|auto:s0", Kind::Zarr, "https://h/a/s0");
+        assert!(address("https://h/a|zarr", Kind::N5).unwrap_err().contains("kind = \"zarr\""));
+        is("https://h/a|b", Kind::Zarr, "https://h/a|b");
     }
 
     #[test]
@@ -196,14 +199,14 @@ mod tests {
             ("zarr:file:/d/x?a%20b", "file:/d/x/a%20b"),
             ("zarr:s3://b/x?s0", "s3://b/x/s0"),
         ] {
-            is(text, "zarr", expected);
+            is(text, Kind::Zarr, expected);
         }
-        is("s3://b/x.n5?em/s0", "n5", "s3://b/x.n5/em/s0");
-        is("n5:gs://b/x.n5?em/s0", "n5", "gs://b/x.n5/em/s0");
-        is("n5:file:///d/x.n5?setup0/timepoint0", "n5", "file:///d/x.n5/setup0/timepoint0");
+        is("s3://b/x.n5?em/s0", Kind::N5, "s3://b/x.n5/em/s0");
+        is("n5:gs://b/x.n5?em/s0", Kind::N5, "gs://b/x.n5/em/s0");
+        is("n5:file:///d/x.n5?setup0/timepoint0", Kind::N5, "file:///d/x.n5/setup0/timepoint0");
         // These are for a server, or a name of this machine.
         for text in ["http://h/x.zarr?x=1", "http://h/x.zarr?a&b", "http://h/x?0", "/d/x.zarr?0"] {
-            is(text, "zarr", text);
+            is(text, Kind::Zarr, text);
         }
     }
 
@@ -219,55 +222,55 @@ mod tests {
             is(&format!("{prefix}:<http://h/a#>"), kind, "http://h/a");
             is(&format!("{prefix}:folder"), kind, &format!("{prefix}:folder"));
         }
-        assert!(address("n5:file:///d/a", "zarr").unwrap_err().contains("kind = \"n5\""));
-        is("https://h/a.zarr/|zarr2:|", "zarr", "https://h/a.zarr/");
-        assert!(address("precomputed://gs+xml://b/k", "precomputed").unwrap_err().contains("write `gs://b/k`"));
+        assert!(address("n5:file:///d/a", Kind::Zarr).unwrap_err().contains("kind = \"n5\""));
+        is("https://h/a.zarr/|zarr2:|", Kind::Zarr, "https://h/a.zarr/");
+        assert!(address("precomputed://gs+xml://b/k", Kind::Precomputed).unwrap_err().contains("write `gs://b/k`"));
     }
 
     #[test]
     fn the_address_of_a_document_is_that_of_its_folder() {
-        is("https://h/em/info", "precomputed", "https://h/em");
-        is("/data/em/info", "precomputed", "/data/em");
-        is("precomputed://gs://b/em/info", "precomputed", "gs://b/em");
+        is("https://h/em/info", Kind::Precomputed, "https://h/em");
+        is("/data/em/info", Kind::Precomputed, "/data/em");
+        is("precomputed://gs://b/em/info", Kind::Precomputed, "gs://b/em");
         for name in [".zattrs", ".zgroup", ".zarray", ".zmetadata", "zarr.json"] {
-            is(&format!("s3://b/a.zarr/{name}"), "zarr", "s3://b/a.zarr");
+            is(&format!("s3://b/a.zarr/{name}"), Kind::Zarr, "s3://b/a.zarr");
         }
-        is("a.n5/attributes.json", "n5", "a.n5");
-        is("https://h/em/info?x=1", "precomputed", "https://h/em?x=1");
-        is("https://h/a.zarr/.zattrs?token=a/info", "zarr", "https://h/a.zarr?token=a/info");
-        is("/data/em?/info", "precomputed", "/data/em?");
+        is("a.n5/attributes.json", Kind::N5, "a.n5");
+        is("https://h/em/info?x=1", Kind::Precomputed, "https://h/em?x=1");
+        is("https://h/a.zarr/.zattrs?token=a/info", Kind::Zarr, "https://h/a.zarr?token=a/info");
+        is("/data/em?/info", Kind::Precomputed, "/data/em?");
         // A folder may have such a name.
-        is("https://h/em/info/", "precomputed", "https://h/em/info/");
-        is("https://h/info", "zarr", "https://h/info");
-        is("info", "precomputed", "info");
-        is("/info", "precomputed", "/info");
-        is("gs://info", "precomputed", "gs://info");
+        is("https://h/em/info/", Kind::Precomputed, "https://h/em/info/");
+        is("https://h/info", Kind::Zarr, "https://h/info");
+        is("info", Kind::Precomputed, "info");
+        is("/info", Kind::Precomputed, "/info");
+        is("gs://info", Kind::Precomputed, "gs://info");
     }
 
     #[test]
     fn another_kind_and_what_is_no_file_are_named() {
-        let error = |text: &str, kind: &str| address(text, kind).unwrap_err();
-        assert_eq!(error("n5://https://h/a", "zarr"), "it says `n5`, so write `kind = \"n5\"` instead of `zarr`");
-        assert!(error("gs://b/seg|neuroglancer-precomputed:", "zarr").contains("kind = \"precomputed\""));
-        assert!(error("zarr://gs://b/seg", "precomputed").contains("kind = \"zarr\""));
-        assert!(error("gs://b/a.zip|zip:|zarr3:", "zarr").contains("`|zip:` is not read"));
+        let error = |text: &str, kind: Kind| address(text, kind).unwrap_err();
+        assert_eq!(error("n5://https://h/a", Kind::Zarr), "it says `n5`, so write `kind = \"n5\"` instead of `zarr`");
+        assert!(error("gs://b/seg|neuroglancer-precomputed:", Kind::Zarr).contains("kind = \"precomputed\""));
+        assert!(error("zarr://gs://b/seg", Kind::Precomputed).contains("kind = \"zarr\""));
+        assert!(error("gs://b/a.zip|zip:|zarr3:", Kind::Zarr).contains("`|zip:` is not read"));
         for scheme in ["graphene", "brainmaps", "dvid", "boss", "precomputed://graphene"] {
             let text = format!("{scheme}://https://h/x");
-            assert!(error(&text, "precomputed").contains("it is not read"), "{text}");
+            assert!(error(&text, Kind::Precomputed).contains("it is not read"), "{text}");
         }
-        assert!(error("graphene://middleauth+https://h/x", "precomputed").contains("PyChunkedGraph"));
+        assert!(error("graphene://middleauth+https://h/x", Kind::Precomputed).contains("PyChunkedGraph"));
     }
 
     #[test]
     fn a_path_may_hold_a_bar() {
-        is("/data/a|b/em", "zarr", "/data/a|b/em");
-        is("/data/a|b:c d|", "zarr", "/data/a|b:c d|");
+        is("/data/a|b/em", Kind::Zarr, "/data/a|b/em");
+        is("/data/a|b:c d|", Kind::Zarr, "/data/a|b:c d|");
     }
 
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in "[a-z0-9:/|?=._%-]{0,60}", any_text in any::<String>()) {
-            for kind in ["zarr", "n5", "precomputed"] {
+            for kind in [Kind::Zarr, Kind::N5, Kind::Precomputed] {
                 let _ = address(&text, kind);
                 let _ = address(&any_text, kind);
                 let _ = address(&format!("https://h/#!{any_text}"), kind);

@@ -27,6 +27,7 @@ pub use overrides::{Overrides, SectionOrder};
 pub use recorded::{Certainty, Recorded};
 
 use crate::geometry::Region;
+use crate::kind::Kind;
 use crate::remote::{LimitsByHost, Location};
 
 /// The text of the built-in catalogue.
@@ -259,18 +260,23 @@ impl fmt::Display for VolumeFiles {
 }
 
 impl SourceKind {
+    /// What it is read as.
+    pub fn kind(&self) -> Kind {
+        match self {
+            SourceKind::Idr { .. } => Kind::Idr,
+            SourceKind::Empiar { .. } => Kind::Empiar,
+            SourceKind::Dm3 { .. } => Kind::Dm3,
+            SourceKind::Precomputed { .. } => Kind::Precomputed,
+            SourceKind::Tiff { .. } => Kind::Tiff,
+            SourceKind::Mrc { .. } => Kind::Mrc,
+            SourceKind::Zarr { .. } => Kind::Zarr,
+            SourceKind::N5 { .. } => Kind::N5,
+        }
+    }
+
     /// The word for it in the configuration.
     pub fn name(&self) -> &'static str {
-        match self {
-            SourceKind::Idr { .. } => "idr",
-            SourceKind::Empiar { .. } => "empiar",
-            SourceKind::Dm3 { .. } => "dm3",
-            SourceKind::Precomputed { .. } => "precomputed",
-            SourceKind::Tiff { .. } => "tiff",
-            SourceKind::Mrc { .. } => "mrc",
-            SourceKind::Zarr { .. } => "zarr",
-            SourceKind::N5 { .. } => "n5",
-        }
+        self.kind().name()
     }
 
     /// Where its files are, for names and messages.
@@ -297,13 +303,6 @@ impl SourceKind {
 
     /// Whether the source is a stack of planes, whose chunk grid emfs chooses, rather than one with a grid of its own.
     pub fn is_planes(&self) -> bool {
-        match self {
-            SourceKind::Idr { .. }
-            | SourceKind::Empiar { .. }
-            | SourceKind::Dm3 { .. }
-            | SourceKind::Tiff { .. }
-            | SourceKind::Mrc { .. } => true,
-            SourceKind::Precomputed { .. } | SourceKind::Zarr { .. } | SourceKind::N5 { .. } => false,
-        }
+        self.kind().is_planes()
     }
 }

@@ -11,12 +11,11 @@ use super::error::{CatalogError, CatalogText};
 use super::overrides::{RawOverrides, RawSize};
 use super::recorded::Recorded;
 use super::{SourceKind, SourceSpec, VolumeFiles};
+use crate::geometry::Region;
+use crate::kind::Kind;
 use crate::pasted;
 use crate::remote::{Credentials, Location, shown_text};
 use crate::view::ViewSpec;
-
-/// The kinds this version reads.
-const KINDS: [&str; 8] = ["idr", "empiar", "tiff", "dm3", "mrc", "zarr", "n5", "precomputed"];
 
 /// Most voxels of a chunk: 64 MiB of bytes.
 const MAX_VOXELS: u64 = 64 << 20;
@@ -63,6 +62,18 @@ pub(super) struct RawSource {
     truncated: Option<Spanned<String>>,
 }
 
+impl RawSource {
+    fn take_overrides(&mut self) -> RawOverrides {
+        RawOverrides {
+            order: self.order.take(),
+            pattern: self.pattern.take(),
+            gaps: self.gaps.take(),
+            axes: self.axes.take(),
+            truncated: self.truncated.take(),
+        }
+    }
+}
+
 /// Checks a source table.
 pub(super) fn spec(
     place: CatalogText<'_>,
@@ -70,62 +81,71 @@ pub(super) fn spec(
     raw: Spanned<RawSource>,
 ) -> Result<SourceSpec, CatalogError> {
     let section = raw.span();
-    let raw = raw.into_inner();
-    let chunk = match raw.chunk {
-        Some(chunk) if chunk.get_ref().iter().any(|side| !(1..=MAX_CHUNK).contains(side)) => {
-            return Err(place.error(chunk.span(), "chunk", format!("each side must be 1 to {MAX_CHUNK}")));
-        }
-        Some(chunk) if chunk.get_ref().iter().product::<u64>() > MAX_VOXELS => {
-            let reason = format!("must have at most {MAX_VOXELS} voxels, since a chunk is read whole");
-            return Err(place.error(chunk.span(), "chunk", reason));
-        }
-        chunk => chunk.map(Spanned::into_inner),
-    };
-    let range = |key, window: Option<Spanned<[f64; 2]>>| match window.map(|window| (window.span(), window.into_inner()))
-    {
-        Some((span, [low, high])) if !(low.is_finite() && high.is_finite() && low < high) => {
-            Err(place.error(span, key, "must be [low, high] with low below high"))
-        }
-        window => Ok(window.map(|(_, [low, high])| (low, high))),
-    };
-    let window = range("window", raw.window)?;
-    let recorded_window = range("recorded_window", raw.recorded_window)?;
-    let voxel_size = match raw.voxel_size {
-        Some(size) if size.get_ref().lengths().iter().any(|length| !(length.is_finite() && *length > 0.0)) => {
-            return Err(place.error(size.span(), "voxel_size", "must be three numbers of nanometres above 0"));
-        }
-        size => size.map(Spanned::into_inner),
-    };
-    let (voxel_size, forced) = match voxel_size {
+    let mut raw = raw.into_inner();
+    let overrides = raw.take_overrides();
+    let kind = known_kind(place, &raw.kind)?;
+    refuse_keys_of_others(place, kind, &raw, &overrides)?;
+    let window = range(place, "window", raw.window)?;
+    let recorded_window = range(place, "recorded_window", raw.recorded_window)?;
+    let (voxel_size, forced) = match size(place, raw.voxel_size)? {
         Some(RawSize::Forced(size)) => (None, Some(size)),
         Some(RawSize::Missing(size)) => (Some(size), None),
         None => (None, None),
     };
-    let overrides = RawOverrides {
-        order: raw.order,
-        pattern: raw.pattern,
-        gaps: raw.gaps,
-        axes: raw.axes,
-        truncated: raw.truncated,
-    };
-    let tissue = match raw.tissue.map(|tissue| (tissue.span(), ViewSpec::parse_box(tissue.get_ref()))) {
-        Some((span, Err(error))) => return Err(place.error(span, "tissue", error.to_string())),
-        Some((_, Ok(region))) => Some(region),
-        None => None,
-    };
+    let access = Access { endpoint: raw.endpoint, credentials: raw.credentials };
+    let written = Written { place, folder, section, kind, access };
+    Ok(SourceSpec {
+        kind: match kind {
+            Kind::Idr => written.idr(raw.image, (raw.server, raw.files), raw.url)?,
+            Kind::Empiar => written.empiar(raw.entry, (raw.server, raw.files), raw.imageset)?,
+            Kind::Tiff => SourceKind::Tiff { files: written.files(raw.url, raw.urls)? },
+            Kind::Dm3 => SourceKind::Dm3 { files: written.files(raw.url, raw.urls)? },
+            Kind::Mrc => SourceKind::Mrc { files: written.files(raw.url, raw.urls)? },
+            Kind::Zarr => SourceKind::Zarr { url: written.store(raw.url)? },
+            Kind::N5 => SourceKind::N5 { url: written.store(raw.url)? },
+            Kind::Precomputed => SourceKind::Precomputed { url: written.store(raw.url)? },
+        },
+        chunk: chunk(place, raw.chunk)?,
+        window,
+        recorded_window,
+        recorded: raw.recorded,
+        voxel_size,
+        channel: raw.channel.map(Spanned::into_inner),
+        first_level: raw.first_level.map(Spanned::into_inner),
+        pyramid: raw.pyramid.unwrap_or(true),
+        label: None,
+        overrides: overrides.checked(place, forced)?,
+        tissue: tissue(place, raw.tissue)?,
+    })
+}
 
-    let kind = raw.kind.get_ref().as_str();
-    let own = match kind {
-        "idr" => {
-            ["url", "image", "server", "files", "channel", "axes", "truncated", "order", "pattern", "gaps"].as_slice()
-        }
-        "empiar" => &["entry", "imageset", "server", "files", "order", "pattern", "gaps"],
-        "tiff" => &["url", "urls", "channel", "order", "pattern", "gaps", "axes", "truncated"],
-        "mrc" => &["url", "urls", "order", "pattern", "gaps", "truncated"],
-        "dm3" => &["url", "urls", "order", "pattern", "gaps"],
-        "precomputed" | "zarr" | "n5" => &["url", "channel", "first_level"],
-        _ => &["url"],
-    };
+fn known_kind(place: CatalogText<'_>, text: &Spanned<String>) -> Result<Kind, CatalogError> {
+    let name = text.get_ref();
+    Kind::named(name).ok_or_else(|| {
+        let meant = Kind::meant(name).map(|kind| format!("; did you mean `{kind}`?")).unwrap_or_default();
+        let known = Kind::ALL.map(Kind::name).join(", ");
+        place.error(text.span(), "kind", format!("unknown kind `{name}`; known are {known}{meant}"))
+    })
+}
+
+/// The keys of a kind that are not those of any kind.
+fn own_keys(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Idr => &["url", "image", "server", "files", "channel", "axes", "truncated", "order", "pattern", "gaps"],
+        Kind::Empiar => &["entry", "imageset", "server", "files", "order", "pattern", "gaps"],
+        Kind::Tiff => &["url", "urls", "channel", "order", "pattern", "gaps", "axes", "truncated"],
+        Kind::Mrc => &["url", "urls", "order", "pattern", "gaps", "truncated"],
+        Kind::Dm3 => &["url", "urls", "order", "pattern", "gaps"],
+        Kind::Precomputed | Kind::Zarr | Kind::N5 => &["url", "channel", "first_level"],
+    }
+}
+
+fn refuse_keys_of_others(
+    place: CatalogText<'_>,
+    kind: Kind,
+    raw: &RawSource,
+    overrides: &RawOverrides,
+) -> Result<(), CatalogError> {
     let given = [
         raw.url.as_ref().map(|url| ("url", url.span())),
         raw.urls.as_ref().map(|urls| ("urls", urls.span())),
@@ -137,146 +157,165 @@ pub(super) fn spec(
         raw.channel.as_ref().map(|channel| ("channel", channel.span())),
         raw.first_level.as_ref().map(|level| ("first_level", level.span())),
     ];
-    let misplaced = given.into_iter().chain(overrides.given()).flatten().find(|(key, _)| !own.contains(key));
-    if let (Some((key, span)), true) = (misplaced, KINDS.contains(&kind)) {
-        return Err(place.error(span, key, format!("a source of kind `{kind}` has no such key")));
-    }
-    let overrides = overrides.checked(place, forced)?;
-    let channel = raw.channel.map(Spanned::into_inner);
-    let first_level = raw.first_level.map(Spanned::into_inner);
-    let access = Access { endpoint: raw.endpoint, credentials: raw.credentials };
-    let kind = match kind {
-        "idr" => {
-            let image = required(place, &section, kind, "image", raw.image)?;
-            if *image.get_ref() == 0 {
-                return Err(place.error(image.span(), "image", "OMERO counts images from 1"));
-            }
-            let url = raw.url.map(|url| location(place, folder, url)).transpose()?;
-            let span = access.span();
-            SourceKind::Idr {
-                image: image.into_inner(),
-                server: web(place, "server", raw.server, IDR_SERVER)?,
-                files: web(place, "files", raw.files, IDR_FILES)?,
-                url: match (url, span) {
-                    (Some(url), _) => Some(access.apply(place, url)?),
-                    (None, None) => None,
-                    (None, Some((key, span))) => return Err(place.error(span, key, "is for s3 and gs addresses only")),
-                },
-            }
-        }
-        "empiar" => {
-            let entry = required(place, &section, kind, "entry", raw.entry)?;
-            if *entry.get_ref() == 0 {
-                return Err(place.error(entry.span(), "entry", "EMPIAR has no entry 0"));
-            }
-            if let Some((key, span)) = access.span() {
-                return Err(place.error(span, key, "is for s3 and gs addresses only"));
-            }
-            SourceKind::Empiar {
-                entry: entry.into_inner(),
-                server: web(place, "server", raw.server, EMPIAR_SERVER)?,
-                files: web(place, "files", raw.files, EMPIAR_FILES)?,
-                imageset: raw.imageset.map(Spanned::into_inner),
-            }
-        }
-        "dm3" => SourceKind::Dm3 { files: files((place, folder), (&section, kind), raw.url, raw.urls, &access)? },
-        "tiff" => SourceKind::Tiff { files: files((place, folder), (&section, kind), raw.url, raw.urls, &access)? },
-        "mrc" => SourceKind::Mrc { files: files((place, folder), (&section, kind), raw.url, raw.urls, &access)? },
-        "precomputed" | "zarr" | "n5" => {
-            let text = required(place, &section, kind, "url", raw.url)?;
-            let address = pasted::address(written(text.get_ref(), folder), kind);
-            let address = address.map_err(|reason| refused(place, &text, &reason))?;
-            let text = Spanned::new(text.span(), address);
-            let url = access.apply(place, location(place, folder, text)?)?;
-            match kind {
-                "precomputed" => SourceKind::Precomputed { url },
-                "n5" => SourceKind::N5 { url },
-                _ => SourceKind::Zarr { url },
-            }
-        }
-        other => {
-            let meant = meant_kind(other).map(|kind| format!("; did you mean `{kind}`?")).unwrap_or_default();
-            let reason = format!("unknown kind `{other}`; known are {}{meant}", KINDS.join(", "));
-            return Err(place.error(raw.kind.span(), "kind", reason));
-        }
-    };
-    Ok(SourceSpec {
-        kind,
-        chunk,
-        window,
-        recorded_window,
-        recorded: raw.recorded,
-        voxel_size,
-        channel,
-        first_level,
-        pyramid: raw.pyramid.unwrap_or(true),
-        label: None,
-        overrides,
-        tissue,
-    })
-}
-
-/// The kind that is read for what people call by the ending of its files, or in other letters.
-fn meant_kind(other: &str) -> Option<&'static str> {
-    let other = other.to_ascii_lowercase().replace(['_', ' ', '.'], "-");
-    let other = other.trim_start_matches('-');
-    if let Some(known) = KINDS.into_iter().find(|known| *known == other) {
-        return Some(known);
-    }
-    Some(match other {
-        "dm" | "dm4" | "gatan" => "dm3",
-        "tif" | "btf" | "tf8" | "bigtiff" | "ome-tif" | "ome-tiff" | "imagej" => "tiff",
-        "mrcs" | "map" | "rec" | "st" | "ccp4" => "mrc",
-        "zarr2" | "zarr3" | "ome-zarr" | "omezarr" | "ngff" | "ome-ngff" => "zarr",
-        "neuroglancer" | "neuroglancer-precomputed" => "precomputed",
-        _ => return None,
-    })
-}
-
-/// The files of a source that is read file by file: `url` of one or of a folder, or `urls` of a file per z.
-fn files(
-    (place, folder): (CatalogText<'_>, Option<&Path>),
-    (section, kind): (&Range<usize>, &str),
-    url: Option<Spanned<String>>,
-    urls: Option<Spanned<Vec<Spanned<String>>>>,
-    access: &Access,
-) -> Result<VolumeFiles, CatalogError> {
-    match (url, urls) {
-        (Some(url), None) => {
-            let url = access.apply(place, location(place, folder, url)?)?;
-            let path = url.url.path().to_ascii_lowercase();
-            let name = path.rsplit('/').next().unwrap_or_default();
-            let file = match kind {
-                "dm3" => name.ends_with(".dm3") || name.ends_with(".dm4"),
-                // These have many endings, or none. What a server has there is found out.
-                _ => !name.is_empty(),
-            };
-            Ok(if file { VolumeFiles::File(url) } else { VolumeFiles::Folder(url) })
-        }
-        (None, Some(urls)) => {
-            let span = urls.span();
-            let urls = urls.into_inner();
-            if !(1..=MAX_FILES).contains(&urls.len()) {
-                return Err(place.error(span, "urls", format!("must be 1 to {MAX_FILES} addresses")));
-            }
-            let urls = urls.into_iter().map(|url| access.apply(place, location(place, folder, url)?));
-            Ok(VolumeFiles::List(urls.collect::<Result<_, _>>()?))
-        }
-        (Some(_), Some(urls)) => Err(place.error(urls.span(), "urls", "either `url` or `urls`, not both")),
-        (None, None) => {
-            Err(place.error(section.clone(), "url", format!("a source of kind `{kind}` needs `url` or `urls`")))
-        }
+    let own = own_keys(kind);
+    match given.into_iter().chain(overrides.given()).flatten().find(|(key, _)| !own.contains(key)) {
+        Some((key, span)) => Err(place.error(span, key, format!("a source of kind `{kind}` has no such key"))),
+        None => Ok(()),
     }
 }
 
-fn required<T>(
+fn chunk(place: CatalogText<'_>, chunk: Option<Spanned<[u64; 3]>>) -> Result<Option<[u64; 3]>, CatalogError> {
+    let Some(chunk) = chunk else { return Ok(None) };
+    let sides = *chunk.get_ref();
+    if sides.iter().any(|side| !(1..=MAX_CHUNK).contains(side)) {
+        return Err(place.error(chunk.span(), "chunk", format!("each side must be 1 to {MAX_CHUNK}")));
+    }
+    if sides.iter().product::<u64>() > MAX_VOXELS {
+        let reason = format!("must have at most {MAX_VOXELS} voxels, since a chunk is read whole");
+        return Err(place.error(chunk.span(), "chunk", reason));
+    }
+    Ok(Some(sides))
+}
+
+fn range(
     place: CatalogText<'_>,
-    section: &Range<usize>,
-    kind: &str,
     key: &str,
-    value: Option<Spanned<T>>,
-) -> Result<Spanned<T>, CatalogError> {
-    value.ok_or_else(|| place.error(section.clone(), key, format!("a source of kind `{kind}` needs `{key}`")))
+    window: Option<Spanned<[f64; 2]>>,
+) -> Result<Option<(f64, f64)>, CatalogError> {
+    let Some(window) = window else { return Ok(None) };
+    let [low, high] = *window.get_ref();
+    match low.is_finite() && high.is_finite() && low < high {
+        true => Ok(Some((low, high))),
+        false => Err(place.error(window.span(), key, "must be [low, high] with low below high")),
+    }
+}
+
+fn size(place: CatalogText<'_>, size: Option<Spanned<RawSize>>) -> Result<Option<RawSize>, CatalogError> {
+    let Some(size) = size else { return Ok(None) };
+    match size.get_ref().lengths().iter().all(|length| length.is_finite() && *length > 0.0) {
+        true => Ok(Some(size.into_inner())),
+        false => Err(place.error(size.span(), "voxel_size", "must be three numbers of nanometres above 0")),
+    }
+}
+
+fn tissue(place: CatalogText<'_>, text: Option<Spanned<String>>) -> Result<Option<Region>, CatalogError> {
+    let Some(text) = text else { return Ok(None) };
+    let region = ViewSpec::parse_box(text.get_ref());
+    region.map(Some).map_err(|error| place.error(text.span(), "tissue", error.to_string()))
+}
+
+/// A source table: where it is written, and what all of its addresses share.
+struct Written<'a> {
+    place: CatalogText<'a>,
+    folder: Option<&'a Path>,
+    section: Range<usize>,
+    kind: Kind,
+    access: Access,
+}
+
+impl Written<'_> {
+    /// An image of the IDR.
+    fn idr(
+        &self,
+        image: Option<Spanned<u64>>,
+        (server, files): (Option<Spanned<String>>, Option<Spanned<String>>),
+        url: Option<Spanned<String>>,
+    ) -> Result<SourceKind, CatalogError> {
+        let image = self.required("image", image)?;
+        if *image.get_ref() == 0 {
+            return Err(self.place.error(image.span(), "image", "OMERO counts images from 1"));
+        }
+        Ok(SourceKind::Idr {
+            image: image.into_inner(),
+            server: web(self.place, "server", server, IDR_SERVER)?,
+            files: web(self.place, "files", files, IDR_FILES)?,
+            url: match url {
+                Some(url) => Some(self.file(url)?),
+                None => self.refuse_access().map(|()| None)?,
+            },
+        })
+    }
+
+    /// An entry of EMPIAR.
+    fn empiar(
+        &self,
+        entry: Option<Spanned<u64>>,
+        (server, files): (Option<Spanned<String>>, Option<Spanned<String>>),
+        imageset: Option<Spanned<String>>,
+    ) -> Result<SourceKind, CatalogError> {
+        let entry = self.required("entry", entry)?;
+        if *entry.get_ref() == 0 {
+            return Err(self.place.error(entry.span(), "entry", "EMPIAR has no entry 0"));
+        }
+        self.refuse_access()?;
+        Ok(SourceKind::Empiar {
+            entry: entry.into_inner(),
+            server: web(self.place, "server", server, EMPIAR_SERVER)?,
+            files: web(self.place, "files", files, EMPIAR_FILES)?,
+            imageset: imageset.map(Spanned::into_inner),
+        })
+    }
+
+    /// The folder of a store, by an address as people paste it.
+    fn store(&self, url: Option<Spanned<String>>) -> Result<Location, CatalogError> {
+        let text = self.required("url", url)?;
+        let address = pasted::address(written(text.get_ref(), self.folder), self.kind);
+        let address = address.map_err(|reason| refused(self.place, &text, &reason))?;
+        self.file(Spanned::new(text.span(), address))
+    }
+
+    /// The files of a source that is read file by file: `url` of one or of a folder, or `urls` of a file per z.
+    fn files(
+        &self,
+        url: Option<Spanned<String>>,
+        urls: Option<Spanned<Vec<Spanned<String>>>>,
+    ) -> Result<VolumeFiles, CatalogError> {
+        match (url, urls) {
+            (Some(url), None) => {
+                let url = self.file(url)?;
+                let path = url.url.path().to_ascii_lowercase();
+                let name = path.rsplit('/').next().unwrap_or_default();
+                let file = match self.kind {
+                    Kind::Dm3 => name.ends_with(".dm3") || name.ends_with(".dm4"),
+                    // These have many endings, or none. What a server has there is found out.
+                    _ => !name.is_empty(),
+                };
+                Ok(if file { VolumeFiles::File(url) } else { VolumeFiles::Folder(url) })
+            }
+            (None, Some(urls)) => {
+                let span = urls.span();
+                let urls = urls.into_inner();
+                if !(1..=MAX_FILES).contains(&urls.len()) {
+                    return Err(self.place.error(span, "urls", format!("must be 1 to {MAX_FILES} addresses")));
+                }
+                let urls = urls.into_iter().map(|url| self.file(url));
+                Ok(VolumeFiles::List(urls.collect::<Result<_, _>>()?))
+            }
+            (Some(_), Some(urls)) => Err(self.place.error(urls.span(), "urls", "either `url` or `urls`, not both")),
+            (None, None) => self.missing("url", "`url` or `urls`"),
+        }
+    }
+
+    fn file(&self, url: Spanned<String>) -> Result<Location, CatalogError> {
+        self.access.apply(self.place, location(self.place, self.folder, url)?)
+    }
+
+    fn required<T>(&self, key: &str, value: Option<Spanned<T>>) -> Result<Spanned<T>, CatalogError> {
+        value.map_or_else(|| self.missing(key, &format!("`{key}`")), Ok)
+    }
+
+    fn missing<T>(&self, key: &str, needed: &str) -> Result<T, CatalogError> {
+        let reason = format!("a source of kind `{}` needs {needed}", self.kind);
+        Err(self.place.error(self.section.clone(), key, reason))
+    }
+
+    /// Where no address of an object store is given.
+    fn refuse_access(&self) -> Result<(), CatalogError> {
+        match self.access.span() {
+            Some((key, span)) => Err(self.place.error(span, key, "is for s3 and gs addresses only")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The address in a text. Whoever pastes one often pastes a blank or the end of a line with it; a file that has these in its name

@@ -8,6 +8,7 @@ use super::output::{eprint_line, print};
 use super::session::{self, CacheArgs, Session, finish};
 use crate::archive;
 use crate::catalog::Catalog;
+use crate::kind::Kind;
 use crate::remote;
 
 /// Somebody waits for the answers.
@@ -15,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// No voxels are read.
 const MEMORY: u64 = 1 << 20;
 /// Kinds of addresses that do not say theirs, in the order in which they are tried.
-const TRIED: [&str; 6] = ["precomputed", "zarr", "n5", "dm3", "mrc", "tiff"];
+const TRIED: [Kind; 6] = [Kind::Precomputed, Kind::Zarr, Kind::N5, Kind::Dm3, Kind::Mrc, Kind::Tiff];
 
 /// Print the entry of a configuration for a volume
 #[derive(Debug, clap::Args)]
@@ -123,8 +124,8 @@ impl AddArgs {
         for (key, value) in [("server", &self.server), ("files", &self.files), ("endpoint", &self.endpoint)] {
             common.extend(value.clone().map(|value| (key, value.into())));
         }
-        let entry = |kind: &str, key: &str, value: toml::Value| {
-            let mut source: Vec<(&str, toml::Value)> = vec![("kind", kind.into()), (key, value)];
+        let entry = |kind: Kind, key: &str, value: toml::Value| {
+            let mut source: Vec<(&str, toml::Value)> = vec![("kind", kind.name().into()), (key, value)];
             source.extend(common.iter().cloned());
             let lines: String = source.into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
             format!("[[dataset]]\nname = {}\n\n[dataset.source]\n{lines}", toml::Value::from(name))
@@ -134,15 +135,15 @@ impl AddArgs {
         let is_there = trimmed != self.address && Path::new(&self.address).symlink_metadata().is_ok();
         let address = if is_there { self.address.as_str() } else { trimmed };
         match Named::parse(address).map_err(CliError::Usage)? {
-            Named::Empiar(number) => Ok(vec![entry("empiar", "entry", number.into())]),
-            Named::Idr(number) => Ok(vec![entry("idr", "image", number.into())]),
+            Named::Empiar(number) => Ok(vec![entry(Kind::Empiar, "entry", number.into())]),
+            Named::Idr(number) => Ok(vec![entry(Kind::Idr, "image", number.into())]),
             Named::Address => {
                 // The entry is for a file that may lie anywhere.
                 let url = match address.contains("://") {
                     true => address.to_owned(),
                     false => session::absolute(Path::new(address))?.display().to_string(),
                 };
-                Ok(possible_kinds(&url).iter().map(|kind| entry(kind, "url", url.as_str().into())).collect())
+                Ok(possible_kinds(&url).into_iter().map(|kind| entry(kind, "url", url.as_str().into())).collect())
             }
         }
     }
@@ -183,7 +184,7 @@ impl Named {
 }
 
 /// The kinds that an address may be of.
-fn possible_kinds(address: &str) -> Vec<&'static str> {
+fn possible_kinds(address: &str) -> Vec<Kind> {
     let lower = address.to_ascii_lowercase();
     let (path, _) = lower.split_once(['?', '|']).unwrap_or((&lower, ""));
     let path = path.trim_end_matches('/');
@@ -191,29 +192,29 @@ fn possible_kinds(address: &str) -> Vec<&'static str> {
     // It is of no kind, which is said once.
     let is_link = lower.starts_with("http") && lower.contains("#!");
     if is_precomputed || path.ends_with("/info") || is_link {
-        return vec!["precomputed"];
+        return vec![Kind::Precomputed];
     }
     let by_ending = [
-        (".tif", "tiff"),
-        (".tiff", "tiff"),
-        (".btf", "tiff"),
-        (".tf8", "tiff"),
-        (".dm3", "dm3"),
-        (".dm4", "dm3"),
-        (".mrc", "mrc"),
-        (".mrcs", "mrc"),
-        (".st", "mrc"),
-        (".rec", "mrc"),
-        (".map", "mrc"),
-        (".n5", "n5"),
-        (".zarr", "zarr"),
-        ("/.zattrs", "zarr"),
-        ("/zarr.json", "zarr"),
+        (".tif", Kind::Tiff),
+        (".tiff", Kind::Tiff),
+        (".btf", Kind::Tiff),
+        (".tf8", Kind::Tiff),
+        (".dm3", Kind::Dm3),
+        (".dm4", Kind::Dm3),
+        (".mrc", Kind::Mrc),
+        (".mrcs", Kind::Mrc),
+        (".st", Kind::Mrc),
+        (".rec", Kind::Mrc),
+        (".map", Kind::Mrc),
+        (".n5", Kind::N5),
+        (".zarr", Kind::Zarr),
+        ("/.zattrs", Kind::Zarr),
+        ("/zarr.json", Kind::Zarr),
     ];
     if let Some((_, kind)) = by_ending.iter().find(|(ending, _)| path.ends_with(ending)) {
-        return vec![kind];
+        return vec![*kind];
     }
-    for (part, kind) in [(".zarr/", "zarr"), (".n5/", "n5")] {
+    for (part, kind) in [(".zarr/", Kind::Zarr), (".n5/", Kind::N5)] {
         if path.contains(part) {
             return vec![kind];
         }
@@ -258,15 +259,15 @@ mod tests {
     #[test]
     fn addresses_say_their_kind_or_several_are_tried() {
         for (address, expected) in [
-            ("precomputed://gs://b/em", vec!["precomputed"]),
-            ("https://h/a/volume.TIF", vec!["tiff"]),
-            ("https://h/a/x.zarr/recon-1/em?x=1", vec!["zarr"]),
-            ("s3://b/c.n5/em/s0", vec!["n5"]),
-            ("https://h/stack.dm4", vec!["dm3"]),
-            ("https://h/density.map?x=1", vec!["mrc"]),
+            ("precomputed://gs://b/em", vec![Kind::Precomputed]),
+            ("https://h/a/volume.TIF", vec![Kind::Tiff]),
+            ("https://h/a/x.zarr/recon-1/em?x=1", vec![Kind::Zarr]),
+            ("s3://b/c.n5/em/s0", vec![Kind::N5]),
+            ("https://h/stack.dm4", vec![Kind::Dm3]),
+            ("https://h/density.map?x=1", vec![Kind::Mrc]),
             ("https://h/somewhere/", TRIED.to_vec()),
-            ("https://h/x|neuroglancer-precomputed", vec!["precomputed"]),
-            ("https://h/#!{\"layers\":[]}", vec!["precomputed"]),
+            ("https://h/x|neuroglancer-precomputed", vec![Kind::Precomputed]),
+            ("https://h/#!{\"layers\":[]}", vec![Kind::Precomputed]),
         ] {
             assert_eq!(possible_kinds(address), expected, "{address}");
         }

@@ -7,11 +7,9 @@ use serde_json::Value;
 
 use crate::dtype::DataType;
 use crate::geometry::{Grid, Shape};
+use crate::kind::Kind;
 use crate::view::{LevelNames, ViewSpec};
 use crate::zarr::{Format, StoreName};
-
-/// Kinds of sources of which a plane along z is read as one, and another one costs all of it.
-const PLANES: [&str; 5] = ["idr", "empiar", "tiff", "dm3", "mrc"];
 
 /// What is wrong with an array that nobody but another program can have written.
 const FOREIGN: &str = "it is none of emfs";
@@ -280,7 +278,7 @@ where
     let view = list("views").into_iter().find(|view| view["name"] == name.as_str());
     let name = view.and_then(|view| view["image"].as_str().map(str::to_owned)).unwrap_or(name);
     let image = list("images").into_iter().find(|image| image["name"] == name.as_str());
-    image.is_some_and(|image| PLANES.iter().any(|kind| image["source_kind"] == *kind))
+    image.and_then(|image| Kind::named(image["source_kind"].as_str()?)).is_some_and(Kind::is_planes)
 }
 
 async fn document<T: DeserializeOwned, E, F, Fut>(fetch: &F, path: String) -> Result<T, DescriptionError<E>>

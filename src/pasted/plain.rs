@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::links::repeated;
 use crate::document::bounds;
+use crate::kind::Kind;
 
 /// Marks around an address.
 const AROUND: [(char, char); 6] = [('"', '"'), ('\'', '\''), ('`', '`'), ('<', '>'), ('“', '”'), ('«', '»')];
@@ -26,8 +27,13 @@ const WITHIN: [(&str, &str); 3] = [
 ];
 
 /// Drivers of TensorStore, and the kinds that they are.
-const DRIVERS: [(&str, &str); 5] =
-    [("zarr", "zarr"), ("zarr2", "zarr"), ("zarr3", "zarr"), ("n5", "n5"), ("neuroglancer_precomputed", "precomputed")];
+const DRIVERS: [(&str, Kind); 5] = [
+    ("zarr", Kind::Zarr),
+    ("zarr2", Kind::Zarr),
+    ("zarr3", Kind::Zarr),
+    ("n5", Kind::N5),
+    ("neuroglancer_precomputed", Kind::Precomputed),
+];
 
 /// The address in a text, without what people paste around it and in the words that are known here.
 pub fn plain(text: &str) -> Result<String, String> {

@@ -4,13 +4,14 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use memchr::memmem;
 
+use crate::kind::Kind;
 use crate::remote::Location;
 
 /// The kinds that are folders, and documents that tell them.
-const KINDS: [(&str, &[&str]); 3] = [
-    ("zarr", &[".zgroup", ".zattrs", "zarr.json", ".zarray"]),
-    ("n5", &["attributes.json"]),
-    ("precomputed", &["info"]),
+const KINDS: [(Kind, &[&str]); 3] = [
+    (Kind::Zarr, &[".zgroup", ".zattrs", "zarr.json", ".zarray"]),
+    (Kind::N5, &["attributes.json"]),
+    (Kind::Precomputed, &["info"]),
 ];
 
 /// Bytes by which a file is told.
@@ -28,7 +29,7 @@ pub(super) struct Seen {
 /// What to write or do for what is at `folder` and has no document of the kind `own`; `is_there` says whether there is a
 /// document.
 pub(super) async fn advice<'a>(
-    own: &str,
+    own: Kind,
     folder: &Location,
     is_there: impl Fn(Location) -> BoxFuture<'a, bool>,
     seen: Seen,
@@ -74,7 +75,7 @@ async fn webknossos<'a>(folder: &Location, is_there: impl Fn(Location) -> BoxFut
 }
 
 /// What to write for a folder that is not of the kind `own`; `is_there` says whether it has a document of that name.
-async fn remedy<'a>(own: &str, is_there: impl Fn(&'static str) -> BoxFuture<'a, bool>) -> Option<String> {
+async fn remedy<'a>(own: Kind, is_there: impl Fn(&'static str) -> BoxFuture<'a, bool>) -> Option<String> {
     for (kind, documents) in KINDS.into_iter().filter(|(kind, _)| *kind != own) {
         for document in documents {
             if is_there(document).await {
@@ -88,7 +89,7 @@ async fn remedy<'a>(own: &str, is_there: impl Fn(&'static str) -> BoxFuture<'a, 
 /// What to write for a folder without a document of the kind `own` that lies in one with such a document, as that of a scale
 /// does; `is_there` says whether there is a document.
 async fn above<'a>(
-    own: &str,
+    own: Kind,
     folder: &Location,
     is_there: &impl Fn(Location) -> BoxFuture<'a, bool>,
 ) -> Option<String> {

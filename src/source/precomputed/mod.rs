@@ -28,6 +28,7 @@ use crate::decompress::gunzip;
 use crate::document::{Document, DocumentKind};
 use crate::dtype::FillValue;
 use crate::geometry::{CellIndex, LevelIndex};
+use crate::kind::Kind;
 use crate::remote::{Cause, Compression, Location};
 use crate::store::{self, Healable, Remote, Witness};
 
@@ -106,7 +107,7 @@ async fn attempt(remote: &Remote, folder: &Location, channel: Option<u64>) -> Re
             };
             let front = remote.object(folder)?.start(foreign::FRONT).await.ok().map(|answer| answer.bytes);
             let seen = foreign::Seen { front, ..foreign::Seen::default() };
-            return match foreign::advice("precomputed", folder, is_there, seen).await {
+            return match foreign::advice(Kind::Precomputed, folder, is_there, seen).await {
                 Some(remedy) => {
                     Err(SourceError::malformed(document.url(), "document", format!("there is none; {remedy}")))
                 }

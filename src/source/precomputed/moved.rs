@@ -5,6 +5,7 @@
 
 use url::Url;
 
+use crate::kind::Kind;
 use crate::pasted;
 use crate::remote::{Credentials, Location, leads_safely};
 use crate::source::SourceError;
@@ -12,9 +13,6 @@ use crate::source::json::{self, quoted};
 
 /// How often a volume may have moved.
 pub(super) const MOST: usize = 10;
-
-/// What a volume that has moved is where it is now.
-const KIND: &str = "precomputed";
 
 /// Where the volume in `folder` has moved to by its `info`; `None` where it has not.
 ///
@@ -48,7 +46,7 @@ fn is_same(one: &Location, other: &Location) -> bool {
 
 /// The folder that `text` names, seen from `folder`.
 fn place(text: &str, folder: &Location) -> Result<Location, String> {
-    let bare = pasted::address(text, KIND).map_err(|reason| format!("which cannot be read: {reason}"))?;
+    let bare = pasted::address(text, Kind::Precomputed).map_err(|reason| format!("which cannot be read: {reason}"))?;
     if !bare.contains("://") {
         return match bare.strip_prefix('/') {
             None => Ok(super::resolve(folder, &bare)),

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::documents::{Documents, MAX_GROUP_DOCUMENT};
 use super::json::{self, quoted};
+use crate::kind::Kind;
 use crate::remote::Location;
 use crate::source::foreign;
 
@@ -97,7 +98,7 @@ pub(super) async fn of_folder(documents: &impl Documents, group: &Location) -> S
     }
     let nothing = "neither .zattrs nor zarr.json nor .zarray nor .zgroup is there";
     let seen = foreign::Seen { names: documents.names(group).await, front: documents.front(group).await };
-    match foreign::advice("zarr", group, is_there, seen).await {
+    match foreign::advice(Kind::Zarr, group, is_there, seen).await {
         Some(remedy) => format!("{nothing}; {remedy}"),
         None => format!("{nothing}, nor anything else that emfs knows: is the address right?"),
     }

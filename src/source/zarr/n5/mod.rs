@@ -26,6 +26,7 @@ use super::documents::{self, Documents, MAX_ARRAY_DOCUMENT};
 use super::json::{self, JsonField};
 use super::multiscales::{LevelEntry, Multiscales};
 use super::pyramid::{self, Listed};
+use crate::kind::Kind;
 use crate::remote::{Cause, Location, RemoteError};
 use crate::source::{SourceError, foreign, remedy};
 use crate::store::{Healable, past_caches};
@@ -292,7 +293,7 @@ async fn nothing(documents: &impl Documents, group: &Location) -> String {
         }
     }
     let seen = foreign::Seen { names: documents.names(group).await, front: documents.front(group).await };
-    match foreign::advice("n5", group, is_there, seen).await {
+    match foreign::advice(Kind::N5, group, is_there, seen).await {
         Some(remedy) => format!("it is no array and has no levels s0, s1 …; {remedy}"),
         None => "it is no array and has no levels s0, s1 …: is the address right?".to_owned(),
     }
