@@ -5,6 +5,7 @@ use std::fmt::Write;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::files::{Child, Files};
+use crate::http::escape;
 
 const MODIFIED: &str = "2026-01-01 00:00";
 const MODIFIED_ISO: &str = "2026-01-01T00:00:00.000Z";
@@ -121,11 +122,6 @@ pub(super) fn list_objects(files: &Files, bucket: &str, request: &ListRequest) -
         escape(&request.prefix),
         escape(&request.delimiter),
     ))
-}
-
-/// Text as it may stand in HTML and XML.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

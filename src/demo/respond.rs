@@ -7,8 +7,9 @@ use hyper::http::{HeaderMap, Method, StatusCode, Uri, header, response};
 use percent_encoding::percent_decode_str;
 
 use super::files::{Files, ReplicaFile};
-use super::listing::{self, ListRequest, escape};
+use super::listing::{self, ListRequest};
 use crate::byte_range::{RequestedRange, wanted};
+use crate::http::escape;
 
 /// Body of every answer.
 pub(super) type ReplicaBody = Full<Bytes>;

@@ -40,6 +40,7 @@ pub use access::{Access, Token};
 pub use documents::{Described, DescriptionError, array_of, scale_of, window_of};
 pub use job_tokens::JobTokens;
 pub use listen::Server;
+pub use markup::escape;
 pub use page_origin::PageOrigin;
 pub use site::Site;
 pub use tls::acceptor;
