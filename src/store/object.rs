@@ -222,9 +222,9 @@ impl Object {
         Ok(is_same)
     }
 
-    /// When the origin last sent or confirmed what is known of it; now where that is not kept.
+    /// When the origin last sent or confirmed what is known of it, as far as that was looked up; now where that is not kept.
     pub fn confirmed(&self) -> SystemTime {
-        let metadata = self.0.kept.as_ref().and_then(|kept| kept.known(self.0.origin.pin()).metadata);
+        let metadata = self.0.kept.as_ref().and_then(|kept| kept.snapshot().metadata);
         metadata.map_or_else(SystemTime::now, |metadata| metadata.at())
     }
 
@@ -244,7 +244,7 @@ impl Object {
     }
 
     /// What is kept of it. Waits for the disk where it was not looked for before.
-    pub(super) fn known(&self) -> Option<KnownEntry> {
+    fn known(&self) -> Option<KnownEntry> {
         self.0.kept.as_ref().map(|kept| kept.known(self.0.origin.pin()))
     }
 

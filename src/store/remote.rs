@@ -137,8 +137,8 @@ impl Remote {
     }
 
     /// Since when it is not believed what was said before to be absent of the store with this document.
-    pub(super) fn doubted_absences(&self, document: &Location) -> Option<Timestamp> {
-        let metadata = self.policy.disk.as_ref()?.metadata(&absences(document)).ok()??;
+    pub(super) async fn doubted_absences(&self, document: &Location) -> Option<Timestamp> {
+        let metadata = self.policy.disk.as_ref()?.metadata_soon(&absences(document)).await.ok()??;
         serde_json::from_slice(&metadata).ok()
     }
 

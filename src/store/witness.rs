@@ -116,14 +116,14 @@ impl Memory {
 
 impl Witness {
     /// The document at `location`, of at most `limit` bytes, which was read as `content`. Uses no network.
-    pub fn new(remote: &Remote, location: &Location, limit: u64, content: &[u8]) -> Self {
+    pub async fn new(remote: &Remote, location: &Location, limit: u64, content: &[u8]) -> Self {
         let memory = Memory {
             absent: LruCache::unbounded(),
             document: None,
             well: None,
             failed: None,
             present: None,
-            doubted: remote.doubted_absences(location),
+            doubted: remote.doubted_absences(location).await,
             denies: None,
             for_now: Vec::new(),
             is_followed: false,

@@ -117,7 +117,7 @@ async fn attempt(remote: &Remote, folder: &Location, channel: Option<u64>) -> Re
         answer => answer?,
     };
     // What bears out that chunks are absent is the document as it is stored.
-    let witness = Witness::new(remote, &location, store::LONGEST_DOCUMENT, &bytes);
+    let witness = Witness::new(remote, &location, store::LONGEST_DOCUMENT, &bytes).await;
     let bytes = match compression {
         Some(compression) => unpacked(document.url(), compression, &bytes)?,
         None => bytes,

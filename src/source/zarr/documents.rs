@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 
 use crate::cache::Desk;
@@ -32,8 +33,8 @@ pub(super) trait Documents: Sync {
     fn get<'a>(&'a self, location: &'a Location, usual: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>>;
 
     /// When the origin sent or confirmed it last.
-    fn confirmed(&self, _location: &Location) -> SystemTime {
-        SystemTime::now()
+    fn confirmed<'a>(&'a self, _location: &'a Location) -> BoxFuture<'a, SystemTime> {
+        Box::pin(async { SystemTime::now() })
     }
 
     /// Names in the folder, where it can be listed without asking anybody.
@@ -97,8 +98,12 @@ impl Documents for Remote {
         Box::pin(async move { Some(self.object(file).ok()?.start(foreign::FRONT).await.ok()?.bytes) })
     }
 
-    fn confirmed(&self, location: &Location) -> SystemTime {
-        self.object(location).map_or_else(|_| SystemTime::now(), |object| object.confirmed())
+    fn confirmed<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, SystemTime> {
+        Box::pin(async move {
+            let Ok(object) = self.object(location) else { return SystemTime::now() };
+            object.look_up().await;
+            object.confirmed()
+        })
     }
 
     fn desk(&self) -> Option<&Desk> {
@@ -125,7 +130,7 @@ impl<'a, D: Documents> CachedDocuments<'a, D> {
 
     /// The fetched documents for people. Their names are their paths below `group` without the leading dots.
     /// Those below the folders `without` are no documents of what is shown.
-    pub(super) fn into_documents(self, group: &Location, without: &[&Location]) -> Vec<Document> {
+    pub(super) async fn into_documents(self, group: &Location, without: &[&Location]) -> Vec<Document> {
         let kind = |location: &Location| {
             let path = location.url.path();
             let below =
@@ -146,9 +151,9 @@ impl<'a, D: Documents> CachedDocuments<'a, D> {
         };
         let documents = fetched.iter().filter(|(at, _)| is_shown(at)).filter_map(|(at, packed)| {
             let document = Document::fetched(kind(at), at.to_string(), &packed.all())?;
-            Some(document.retrieved_at(self.inner.confirmed(at)))
+            Some(self.inner.confirmed(at).map(|confirmed| document.retrieved_at(confirmed)))
         });
-        documents.collect()
+        join_all(documents).await
     }
 }
 

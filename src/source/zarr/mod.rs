@@ -32,7 +32,7 @@ mod v3;
 mod whereabouts;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 
 use self::array::{ArrayDocument, ChunkFormat};
 use self::axes::Axes;
@@ -118,7 +118,7 @@ async fn open_through(
             let (image, reading) = *found;
             let (image, listed, notes) = silent::listed(&documents, group, version, (image, reading), channel).await?;
             let told = Told { notes, by_corner: false, end: None };
-            assembled(documents, remote, group, version, (image, listed), told)
+            assembled(documents, remote, group, version, (image, listed), told).await
         }
         Root::Array(version, found) => {
             let (array, own) = *found;
@@ -126,7 +126,7 @@ async fn open_through(
             let lone = lone::settle(origin, group, version, &array, &own, channel).await?;
             let listed = vec![Listed { dataset: lone.dataset, location: group.clone(), array: Ok(array) }];
             let told = Told { notes: lone.notes, by_corner: lone.by_corner, end: None };
-            assembled(documents, remote, group, version, (lone.image, listed), told)
+            assembled(documents, remote, group, version, (lone.image, listed), told).await
         }
     }
 }
@@ -140,7 +140,8 @@ async fn open_n5_through(
     let documents = documents::CachedDocuments::new(documents);
     let n5::N5Image { image, listed, notes, end } = n5::find(&documents, group, channel).await?;
     let end = end.map(|path| (group.join(&path), path));
-    assembled(documents, remote, group, StoreVersion::N5, (image, listed), Told { notes, by_corner: false, end })
+    let told = Told { notes, by_corner: false, end };
+    assembled(documents, remote, group, StoreVersion::N5, (image, listed), told).await
 }
 
 /// What is told beside an image and its levels.
@@ -154,7 +155,7 @@ struct Told {
 }
 
 /// Puts together what the documents say.
-fn assembled(
+async fn assembled(
     documents: documents::CachedDocuments<'_, impl Documents>,
     remote: Remote,
     group: &Location,
@@ -178,16 +179,17 @@ fn assembled(
         tracing::warn!("{group}: {}", notes.join("; "));
     }
     // That a chunk is absent has to be borne out by the document of its own array: the group's may stay where that moves.
-    let witness = |array: &Location| {
+    let witness = async |array: &Location| {
         let document = array.join(version.array_document());
         let content = documents.content(&document).unwrap_or_default();
-        Witness::new(&remote, &document, LONGEST_DOCUMENT, &content)
+        Witness::new(&remote, &document, LONGEST_DOCUMENT, &content).await
     };
+    let witnesses = join_all(shown.iter().map(|level| witness(&level.location))).await;
     let described: Vec<SourceLevel> = shown.iter().map(|level| described(&image.axes, level)).collect();
     let levels: Vec<Level> = shown
         .into_iter()
-        .map(|ShownLevel { dataset, location, array }| {
-            let witness = witness(&location);
+        .zip(witnesses)
+        .map(|(ShownLevel { dataset, location, array }, witness)| {
             let spelling = Spelling::of(array.keys);
             Level { location, array, relative: dataset.relative, witness, spelling }
         })
@@ -219,7 +221,7 @@ fn assembled(
     });
     let missed = missed.collect();
     let without: Vec<&Location> = left_out.iter().map(|level| &level.location).collect();
-    let documents = documents.into_documents(group, &without);
+    let documents = documents.into_documents(group, &without).await;
     let shards = ShardIndices::new(remote.clone());
     let axes = image.axes;
     Ok(ZarrSource {

@@ -73,12 +73,12 @@ impl Store {
     }
 
     /// The store as a new process sees it, which read the document before.
-    fn process(&self, change: impl FnOnce(&mut CachePolicy)) -> (Remote, Witness) {
+    async fn process(&self, change: impl FnOnce(&mut CachePolicy)) -> (Remote, Witness) {
         let disk = Disk::open(self.folder.path(), 1 << 30).unwrap();
         let mut policy = CachePolicy { disk: Some(Arc::new(disk)), ..CachePolicy::default() };
         change(&mut policy);
         let remote = Remote::with_policy(LimitsByHost::default(), SLACK, self.stats.clone(), policy).unwrap();
-        let witness = Witness::new(&remote, &self.location(".zarray"), 1000, DOCUMENT);
+        let witness = Witness::new(&remote, &self.location(".zarray"), 1000, DOCUMENT).await;
         (remote, witness)
     }
 
@@ -104,7 +104,7 @@ impl Store {
 #[tokio::test]
 async fn an_absent_object_costs_two_requests_and_its_document_one_a_minute() {
     let store = Store::new(Well).await;
-    let process = store.process(|_| ());
+    let process = store.process(|_| ()).await;
     for number in 0..20 {
         assert_eq!(store.chunk(&process, &number.to_string()).await, Ok(None));
     }
@@ -116,7 +116,7 @@ async fn an_absent_object_costs_two_requests_and_its_document_one_a_minute() {
 #[tokio::test]
 async fn what_bears_an_absence_out_is_asked_for_past_every_proxy() {
     let store = Store::new(Denies).await;
-    let process = store.process(|_| ());
+    let process = store.process(|_| ()).await;
     assert_eq!(store.chunk(&process, "0").await, Ok(None));
     let requests = store.origin.requests();
     let is_past = |request: &&Request| request.headers.get("cache-control").is_some_and(|value| value == "no-cache");
@@ -138,7 +138,7 @@ async fn what_is_said_once_is_no_absence_where_no_time_is_left_to_ask_again() {
         .await;
         let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(1), Arc::default()).unwrap();
         let location = |key: &str| Location::parse(&format!("{}/s/{key}", origin.url()), None).unwrap();
-        let witness = Witness::new(&remote, &location(".zarray"), 1000, DOCUMENT);
+        let witness = Witness::new(&remote, &location(".zarray"), 1000, DOCUMENT).await;
         let answer = remote.object(&location("0")).unwrap().whole_if_there(100, &witness).await;
         assert!(matches!(&answer, Err(error) if matches!(error.cause, Cause::Timeout { .. })), "{status}: {answer:?}");
     }
@@ -147,7 +147,7 @@ async fn what_is_said_once_is_no_absence_where_no_time_is_left_to_ask_again() {
 #[tokio::test]
 async fn what_was_believed_of_an_archive_that_vanished_is_a_failure_once_it_is_to_be_confirmed() {
     let store = Store::new(Well).await;
-    let (remote, witness) = store.process(|_| ());
+    let (remote, witness) = store.process(|_| ()).await;
     let process = (remote.clone(), witness);
     assert_eq!(store.chunk(&process, "0").await, Ok(None));
     remote.confirm_absences().await.unwrap();
@@ -165,7 +165,7 @@ async fn what_was_believed_of_an_archive_that_vanished_is_a_failure_once_it_is_t
 async fn what_is_said_in_an_outage_is_no_absence_though_the_document_was_well_a_moment_before() {
     for (well, outage) in [(Well, Gone), (Denies, Locked)] {
         let store = Store::new(well).await;
-        let process = store.process(|_| ());
+        let process = store.process(|_| ()).await;
         assert!(store.chunk(&process, "there").await.unwrap().is_some());
         for key in ["0", "1"] {
             assert_eq!(store.chunk(&process, key).await, Ok(None));
@@ -182,12 +182,12 @@ async fn what_is_said_in_an_outage_is_no_absence_though_the_document_was_well_a_
 async fn where_nothing_was_seen_to_be_there_an_outage_of_less_than_a_minute_is_told_and_kept_nowhere() {
     for (well, outage) in [(Well, Gone), (Denies, Locked)] {
         let store = Store::new(well).await;
-        let process = store.process(|_| ());
+        let process = store.process(|_| ()).await;
         assert_eq!(store.chunk(&process, "0").await, Ok(None));
         store.becomes(outage);
         assert_eq!(store.chunk(&process, "1").await, Ok(None), "it cannot be told");
         store.becomes(Full);
-        let other = store.process(|_| ());
+        let other = store.process(|_| ()).await;
         assert_eq!(store.chunk(&other, "1").await, Ok(Some(b"voxels".to_vec())));
         let Err(Cause::Unconfirmed(reason)) = process.0.confirm_absences().await else { panic!("nobody is told") };
         assert!(reason.contains("/s/1 was said to be absent and is there"), "{reason}");
@@ -199,7 +199,7 @@ async fn where_nothing_was_seen_to_be_there_an_outage_of_less_than_a_minute_is_t
 #[tokio::test]
 async fn what_is_believed_for_now_is_kept_once_it_was_asked_for_again() {
     let store = Store::new(Well).await;
-    let process = store.process(|_| ());
+    let process = store.process(|_| ()).await;
     for key in ["0", "1", "2"] {
         assert_eq!(store.chunk(&process, key).await, Ok(None));
     }
@@ -214,7 +214,7 @@ async fn what_is_believed_for_now_is_kept_once_it_was_asked_for_again() {
         // What is kept is written a moment later.
         let is_kept = async {
             loop {
-                let object = store.process(|_| ()).0.object(&store.location(key)).unwrap();
+                let object = store.process(|_| ()).await.0.object(&store.location(key)).unwrap();
                 object.look_up().await;
                 if object.looked_up_absence().is_some() {
                     return;
@@ -229,18 +229,18 @@ async fn what_is_believed_for_now_is_kept_once_it_was_asked_for_again() {
 #[tokio::test]
 async fn absence_is_kept_for_minutes_and_read_offline() {
     let store = Store::new(Well).await;
-    let process = store.process(|_| ());
+    let process = store.process(|_| ()).await;
     assert_eq!(store.chunk(&process, "0").await, Ok(None));
     drop(process);
     for offline in [false, true] {
-        let process = store.process(|policy| policy.offline = offline);
+        let process = store.process(|policy| policy.offline = offline).await;
         assert_eq!(store.chunk(&process, "0").await, Ok(None));
     }
     assert_eq!(store.asked(), (2, 1));
-    let offline = store.process(|policy| policy.offline = true);
+    let offline = store.process(|policy| policy.offline = true).await;
     assert!(matches!(store.chunk(&offline, "1").await, Err(Cause::Offline(_))));
     drop(offline);
-    let process = store.process(|policy| policy.absent_ttl = Duration::from_millis(1));
+    let process = store.process(|policy| policy.absent_ttl = Duration::from_millis(1)).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(store.chunk(&process, "0").await, Ok(None));
     assert_eq!(store.asked(), (4, 2), "it is not believed for longer");
@@ -250,7 +250,7 @@ async fn absence_is_kept_for_minutes_and_read_offline() {
 async fn nothing_is_absent_of_a_store_whose_document_does_not_bear_it_out() {
     for (weather, word) in [(Gone, "is absent as well"), (Other, "changed at the origin")] {
         let store = Store::new(weather).await;
-        let process = store.process(|_| ());
+        let process = store.process(|_| ()).await;
         let Err(Cause::Unconfirmed(reason)) = store.chunk(&process, "0").await else { panic!("it was believed") };
         assert!(reason.contains(word) && reason.contains("/s/.zarray"), "{reason}");
         let object = process.0.object(&store.location("0")).unwrap();
@@ -264,15 +264,15 @@ async fn nothing_is_absent_of_a_store_whose_document_does_not_bear_it_out() {
 #[tokio::test]
 async fn what_was_absent_before_an_archive_vanished_is_asked_again_also_by_the_next_process() {
     let store = Store::new(Well).await;
-    let process = store.process(|_| ());
+    let process = store.process(|_| ()).await;
     assert_eq!(store.chunk(&process, "0").await, Ok(None));
     drop(process);
     store.becomes(Gone);
-    let process = store.process(|_| ());
+    let process = store.process(|_| ()).await;
     assert!(matches!(store.chunk(&process, "1").await, Err(Cause::Unconfirmed(_))));
     assert!(matches!(store.chunk(&process, "0").await, Err(Cause::Unconfirmed(_))));
     drop(process);
-    let process = store.process(|_| ());
+    let process = store.process(|_| ()).await;
     assert!(matches!(store.chunk(&process, "0").await, Err(Cause::Unconfirmed(_))));
     store.becomes(Full);
     assert_eq!(store.chunk(&process, "0").await, Ok(Some(b"voxels".to_vec())));
@@ -281,14 +281,14 @@ async fn what_was_absent_before_an_archive_vanished_is_asked_again_also_by_the_n
 #[tokio::test]
 async fn denied_means_absent_only_where_the_origin_says_so_of_what_it_lacks() {
     let store = Store::new(Denies).await;
-    let process = store.process(|_| ());
+    let process = store.process(|_| ()).await;
     for key in ["0", "1"] {
         assert_eq!(store.chunk(&process, key).await, Ok(None));
     }
     assert_eq!(store.asked(), (4, 1));
     for weather in [DeniesChunks, Locked] {
         let store = Store::new(weather).await;
-        let process = store.process(|_| ());
+        let process = store.process(|_| ()).await;
         assert_eq!(store.chunk(&process, "0").await, Err(Cause::Denied(403)));
     }
 }
@@ -296,7 +296,7 @@ async fn denied_means_absent_only_where_the_origin_says_so_of_what_it_lacks() {
 #[tokio::test]
 async fn past_caches_an_absent_object_is_asked_for_again() {
     let store = Store::new(Well).await;
-    let process = store.process(|_| ());
+    let process = store.process(|_| ()).await;
     assert_eq!(store.chunk(&process, "0").await, Ok(None));
     store.becomes(Full);
     assert_eq!(store.chunk(&process, "0").await, Ok(None));

@@ -66,7 +66,7 @@ async fn a_name_that_is_there_is_no_absence() {
     std::os::unix::fs::symlink("folder", path("s/there")).unwrap();
     let remote = Remote::new(LimitsByHost::default(), TIMEOUT, Arc::default()).unwrap();
     let at = |path: &Path| Location::parse(path.to_str().unwrap(), None).unwrap();
-    let witness = Witness::new(&remote, &at(&document), 100, b"{}");
+    let witness = Witness::new(&remote, &at(&document), 100, b"{}").await;
     for (name, told) in [
         ("s/annexed", "by `git annex get` or `datalad get`"),
         ("s/annexed/0/0", "s/annexed` is a link to `../.git/annex/objects/XX/MD5E-s3--abc`, which is not here"),
