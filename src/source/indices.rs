@@ -1,17 +1,15 @@
 //! The indices of shards of a volume, fetched once each and kept while there is memory.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::SourceError;
-use crate::cache::{Desk, Joined, SingleFlight};
+use crate::cache::{Desk, Joined, RecentFailures, SingleFlight};
 use crate::store::{Object, is_past_caches};
 
 /// Memory for the indices of all images, of which each gets an equal part, in bytes: outside of `--memory`, so no large
@@ -20,9 +18,6 @@ const KEPT: usize = 24 << 20;
 
 /// What an index takes beside its numbers.
 const OVERHEAD: usize = 512;
-
-/// How long an index that makes no sense is not asked for again: its chunks are many.
-const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
 
 /// What is kept under a key.
 pub(super) trait CachedIndex: Clone {
@@ -38,7 +33,7 @@ pub(super) struct Indices<K: Hash + Eq + Copy, V: CachedIndex> {
     /// One for each image that shares the memory for indices.
     sharers: Arc<()>,
     /// Why an index makes no sense that was fetched past every cache, a moment ago.
-    failed: Mutex<HashMap<K, (SourceError, Instant)>>,
+    failed: RecentFailures<K, SourceError>,
 }
 
 struct CachedIndices<K: Hash + Eq, V> {
@@ -49,7 +44,7 @@ struct CachedIndices<K: Hash + Eq, V> {
 impl<K: Hash + Eq + Copy, V: CachedIndex> Indices<K, V> {
     pub fn new(desk: &Desk) -> Self {
         let kept = Mutex::new(CachedIndices { indices: LruCache::unbounded(), bytes: 0 });
-        Indices { flights: SingleFlight::new(), kept, sharers: desk.sharers(), failed: Mutex::default() }
+        Indices { flights: SingleFlight::new(), kept, sharers: desk.sharers(), failed: RecentFailures::default() }
     }
 
     /// The index under `key`, which `fetch` gets where nobody has it or is getting it.
@@ -85,17 +80,13 @@ impl<K: Hash + Eq + Copy, V: CachedIndex> Indices<K, V> {
         if let Some(index) = self.cached(key) {
             return Some(Ok(index));
         }
-        let failed = self.failed.lock();
-        let recent = failed.get(key).filter(|(_, when)| when.elapsed() < FAILURE_REMEMBERED);
-        recent.map(|(error, _)| Err(error.clone()))
+        self.failed.get(key).map(Err)
     }
 
     /// Remembers a failure for a moment, unless the index is fetched once more because of it.
     fn remember(&self, key: K, error: &SourceError) {
         if is_past_caches() {
-            let mut failed = self.failed.lock();
-            failed.retain(|_, (_, when)| when.elapsed() < FAILURE_REMEMBERED);
-            failed.insert(key, (error.clone(), Instant::now()));
+            self.failed.remember(key, error.clone());
         }
     }
 

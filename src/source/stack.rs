@@ -12,11 +12,10 @@ mod section;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -27,14 +26,12 @@ use self::model::Model;
 pub use self::section::Opener;
 use self::section::{Located, Section, opened};
 use super::{Description, Placement, Source, SourceError, SourcePart};
-use crate::cache::{Joined, SingleFlight};
+use crate::cache::{FAILURE_REMEMBERED, Joined, RecentFailures, SingleFlight};
 use crate::document::Document;
 use crate::geometry::{CellIndex, LevelIndex, Shape};
 use crate::store::{Healable, Object, healed_apart, is_past_caches};
 use crate::task;
 
-/// How long a file that could not be opened, or was opened past every cache, is not asked for again: its blocks are many.
-const REMEMBERED: Duration = Duration::from_secs(1);
 /// Memory that a file's handle takes, its address included.
 const HANDLE: u64 = 768;
 /// Memory that the place of a plane takes in files of several.
@@ -66,7 +63,7 @@ struct Files {
     told: AtomicBool,
     known: Mutex<LruCache<usize, Opened>>,
     /// By the file's number: why it could not be opened, a moment ago.
-    failed: Mutex<HashMap<usize, (SourceError, Instant)>>,
+    failed: RecentFailures<usize, SourceError>,
     /// By the file's number, and whether it is opened past every cache: what no cache may answer is not had of a cache.
     flights: Arc<SingleFlight<(usize, bool), Located>>,
 }
@@ -119,7 +116,7 @@ async fn of_files(
         opener,
         like,
         told: AtomicBool::new(false),
-        failed: Mutex::default(),
+        failed: RecentFailures::default(),
         flights: SingleFlight::new(),
         model: model.clone(),
         objects,
@@ -143,15 +140,14 @@ async fn of_files(
 
 impl Files {
     fn known(&self, number: usize) -> Option<Located> {
-        let is_new = |opened: &Opened| opened.again.is_some_and(|when| when.elapsed() < REMEMBERED);
+        // As with failures, because its blocks are many.
+        let is_new = |opened: &Opened| opened.again.is_some_and(|when| when.elapsed() < FAILURE_REMEMBERED);
         if let Some(opened) = self.known.lock().get(&number).filter(|opened| !is_past_caches() || is_new(opened)) {
             return Some(Ok(opened.section.clone()));
         }
-        let failed = self.failed.lock();
-        let recent = failed.get(&number).filter(|(_, when)| when.elapsed() < REMEMBERED);
         // What failed was fetched past every cache already. Whoever asks anew may have what was not there.
-        let recent = recent.filter(|(error, _)| is_past_caches() || !matches!(error, SourceError::Remote(_)));
-        recent.map(|(error, _)| Err(error.clone()))
+        let recent = self.failed.get(&number);
+        recent.filter(|error| is_past_caches() || !matches!(error, SourceError::Remote(_))).map(Err)
     }
 
     /// A section's file. It is opened at the first question; all who ask meanwhile wait for the one answer.
@@ -167,7 +163,7 @@ impl Files {
                     let located = healed_apart(again, || files.open(number)).await;
                     match &located {
                         Ok(section) => files.keep(number, section, again),
-                        Err(error) if error.is_of_bytes() => files.remember(number, error),
+                        Err(error) if error.is_of_bytes() => drop(files.failed.remember(number, error.clone())),
                         // It was not fetched twice.
                         Err(_) => {}
                     }
@@ -186,14 +182,7 @@ impl Files {
             known.put(number, Opened { section: section.clone(), again: again.then(Instant::now) });
         }
         drop(known);
-        self.failed.lock().remove(&number);
-    }
-
-    /// Remembers for a moment why a file could not be opened.
-    fn remember(&self, number: usize, error: &SourceError) {
-        let mut failed = self.failed.lock();
-        failed.retain(|_, (_, when)| when.elapsed() < REMEMBERED);
-        failed.insert(number, (error.clone(), Instant::now()));
+        self.failed.forget(&number);
     }
 
     async fn open(&self, number: usize) -> Located {

@@ -24,14 +24,12 @@ use super::entry_metadata::{Absent, Timestamp};
 use super::healing::past_caches;
 use super::object::Object;
 use super::remote::Remote;
+use crate::cache::RecentFailure;
 use crate::remote::{Cause, Credentials, Location, RangeRequest, RemoteError, file_for_folder};
 use crate::task;
 
 /// How long the document is not asked for again, unless something speaks against the store.
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// How long a document that does not bear it out is not asked for again.
-const FAILED: Duration = Duration::from_secs(1);
 
 /// How long it is remembered which status an origin gives for what it lacks.
 const PROBED: Duration = Duration::from_secs(600);
@@ -76,8 +74,8 @@ struct Memory {
     document: Option<Instant>,
     /// When the store was looked at and seen to be well, last.
     well: Option<(Instant, Timestamp)>,
-    /// When it was not, and why.
-    failed: Option<(Instant, Cause)>,
+    /// Why it was not, when it was not.
+    failed: Option<RecentFailure<Cause>>,
     /// An object that the store was seen to have.
     present: Option<Object>,
     /// What was said to be absent before this moment is not believed.
@@ -205,9 +203,7 @@ impl Witness {
         let _one = self.0.asking.lock().await;
         let present = {
             let memory = self.0.memory.lock();
-            if let Some((when, cause)) = &memory.failed
-                && when.elapsed() < FAILED
-            {
+            if let Some(cause) = memory.failed.as_ref().and_then(RecentFailure::recent) {
                 return Err(cause.clone());
             }
             if let Some((when, stamp)) = memory.well
@@ -268,7 +264,7 @@ impl Witness {
                 memory.failed = None;
             }
             Err(cause) => {
-                memory.failed = Some((Instant::now(), cause.clone()));
+                memory.failed = Some(RecentFailure::now(cause.clone()));
                 let was_believed = !std::mem::take(&mut memory.for_now).is_empty();
                 drop(memory);
                 self.doubt();

@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Once};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
@@ -11,7 +11,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 
 use crate::archive;
-use crate::cache::Reservation;
+use crate::cache::{RecentFailure, Reservation};
 use crate::catalog::SourceSpec;
 use crate::document::Document;
 use crate::store::Remote;
@@ -19,9 +19,6 @@ use crate::task;
 use crate::tree::{ImageId, Tree};
 use crate::volume::intensity::Intensity;
 use crate::volume::{Blocks, Image, Pyramid, VolumeError, measure, view};
-
-/// A failure is answered from memory for so long, because one `open` of a program asks several times.
-pub(super) const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
 
 /// How long an image is read before its display window is measured: a job that reads a few chunks and goes costs the archive
 /// nothing more, and who waits for the first ones does not wait for the window.
@@ -49,7 +46,8 @@ enum State {
     Closed,
     Opening(Opening),
     Open(OpenedImage),
-    Failed(VolumeError, Instant),
+    /// One `open` of a program asks several times.
+    Failed(RecentFailure<VolumeError>),
 }
 
 struct RegisteredImage {
@@ -152,7 +150,7 @@ impl ImageRegistry {
             None | Some(State::Closed) => KnownImage::Nothing,
             Some(State::Opening(_)) => KnownImage::Opening,
             Some(State::Open(opened)) => KnownImage::Open(opened),
-            Some(State::Failed(error, _)) => KnownImage::Failed(error),
+            Some(State::Failed(failure)) => KnownImage::Failed(failure.error().clone()),
         }
     }
 
@@ -178,10 +176,12 @@ impl ImageRegistry {
         match &*state {
             State::Open(opened) => return (false, std::future::ready(Ok(opened.clone())).boxed()),
             State::Opening(opening) => return (false, opening.clone().boxed()),
-            State::Failed(error, when) if when.elapsed() < FAILURE_REMEMBERED => {
-                return (false, std::future::ready(Err(error.clone())).boxed());
+            State::Failed(failure) => {
+                if let Some(error) = failure.recent() {
+                    return (false, std::future::ready(Err(error.clone())).boxed());
+                }
             }
-            State::Closed | State::Failed(..) => {}
+            State::Closed => {}
         }
         let this = self.clone();
         // A task of its own, so that it ends even if nobody waits for it any more.
@@ -196,7 +196,7 @@ impl ImageRegistry {
                 registered.unmet.store(result.is_err(), Ordering::Release);
                 *registered.state.lock() = match &result {
                     Ok(opened) => State::Open(opened.clone()),
-                    Err(error) => State::Failed(error.clone(), Instant::now()),
+                    Err(error) => State::Failed(RecentFailure::now(error.clone())),
                 };
                 this.changes.fetch_add(1, Ordering::AcqRel);
             }

@@ -18,8 +18,7 @@ use bytes::Bytes;
 
 use super::Errno;
 use super::answer::slice;
-use super::image_registry::FAILURE_REMEMBERED;
-use crate::cache::Held;
+use crate::cache::{Held, RecentFailures};
 use crate::tree::Inode;
 use crate::volume::ChunkKey;
 
@@ -65,7 +64,7 @@ pub(super) enum ChunkState {
 #[derive(Default)]
 pub(super) struct PinnedChunks {
     reading: Mutex<HashMap<FilePart, Reading>>,
-    failed: Mutex<HashMap<FilePart, (Errno, Instant)>>,
+    failed: RecentFailures<FilePart, Errno>,
 }
 
 impl PinnedChunks {
@@ -118,26 +117,17 @@ impl PinnedChunks {
 
     /// The error of a read that failed a moment ago.
     pub(super) fn failure(&self, part: FilePart) -> Option<Errno> {
-        let mut failed = self.failed.lock();
-        match failed.get(&part) {
-            Some((errno, when)) if when.elapsed() < FAILURE_REMEMBERED => Some(*errno),
-            Some(_) => {
-                failed.remove(&part);
-                None
-            }
-            None => None,
-        }
+        self.failed.get(&part)
     }
 
     /// Remembers an error for a moment; says whether it is news.
     pub(super) fn fail(&self, part: FilePart, errno: Errno) -> bool {
-        let old = self.failed.lock().insert(part, (errno, Instant::now()));
-        old.is_none_or(|(_, when)| when.elapsed() >= FAILURE_REMEMBERED)
+        self.failed.remember(part, errno)
     }
 
     /// The next read of what failed tries again.
     pub(super) fn forget_failures(&self) {
-        self.failed.lock().clear();
+        self.failed.clear();
     }
 
     /// Up to `size` bytes of a chunk from `offset`, which count as answered, and whether by now each byte of it was.
@@ -183,7 +173,7 @@ impl PinnedChunks {
     /// Lets go of what was not read for a while. To be called about every second.
     pub(super) fn sweep(&self) {
         self.reading.lock().retain(|_, reading| reading.last.elapsed() < HELD);
-        self.failed.lock().retain(|_, (_, when)| when.elapsed() < FAILURE_REMEMBERED);
+        self.failed.sweep();
     }
 }
 
@@ -258,16 +248,6 @@ mod tests {
         assert!(matches!(pinned.get(INODE), ChunkState::GaveWay));
         pinned.answered_part(INODE, 100, 80, 100);
         assert!(matches!(pinned.get(INODE), ChunkState::Nothing));
-    }
-
-    #[test]
-    fn a_failure_is_remembered_for_a_moment() {
-        let pinned = PinnedChunks::default();
-        assert!(pinned.fail(INODE, Errno::IO));
-        assert!(!pinned.fail(INODE, Errno::IO));
-        assert_eq!(pinned.failure(INODE), Some(Errno::IO));
-        pinned.failed.lock().get_mut(&INODE).unwrap().1 = Instant::now() - FAILURE_REMEMBERED;
-        assert_eq!(pinned.failure(INODE), None);
     }
 
     #[test]

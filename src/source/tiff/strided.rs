@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
@@ -15,11 +14,9 @@ use super::read::{AHEAD, ReadAhead, ReadAt};
 use super::storage::{Codec, Data, Stored};
 use super::table::Table;
 use super::walk;
+use crate::cache::RecentFailure;
 use crate::source::SourceError;
 use crate::store::{healed, is_past_caches};
-
-/// How long it is not tried again to find all pages.
-const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
 
 /// Strips and tiles of a page, where it is not one run, whose places are still computed whenever they are needed.
 const MAX_SHIFTED: usize = 65_536;
@@ -103,7 +100,7 @@ pub(super) struct Strided {
     /// The real places, once a prediction failed.
     walked: OnceCell<Table>,
     /// Why they could not be had, a moment ago.
-    failed: Mutex<Option<(SourceError, Instant)>>,
+    failed: Mutex<Option<RecentFailure<SourceError>>>,
 }
 
 impl Strided {
@@ -289,12 +286,10 @@ impl Strided {
 
     /// Finds all pages again, unless that failed a moment ago: all blocks ask for it.
     async fn walk_seldom(&self, page: u64) -> Result<Table, SourceError> {
-        if let Some((error, when)) = &*self.failed.lock()
-            && when.elapsed() < FAILURE_REMEMBERED
-        {
+        if let Some(error) = self.failed.lock().as_ref().and_then(RecentFailure::recent) {
             return Err(error.clone());
         }
-        self.walk(page).await.inspect_err(|error| *self.failed.lock() = Some((error.clone(), Instant::now())))
+        self.walk(page).await.inspect_err(|error| *self.failed.lock() = Some(RecentFailure::now(error.clone())))
     }
 
     /// Finds all pages again, by walking, because `page` is not where it should be.

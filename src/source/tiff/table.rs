@@ -1,7 +1,6 @@
 //! The pages that the chain of IFDs led to, and those among them that cannot be read.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
@@ -11,11 +10,10 @@ use super::page::Page;
 use super::page_format::PageFormat;
 use super::read::{ReadAhead, ReadAt};
 use super::storage::{Storage, Stored};
+use crate::cache::RecentFailure;
 use crate::source::SourceError;
 use crate::store::{Healable, healed, is_past_caches};
 
-/// How long a page that cannot be read is not asked for again: its blocks are many.
-const FAILURE_REMEMBERED: Duration = Duration::from_secs(1);
 /// Memory that a page takes which cannot be read.
 const BROKEN: u64 = 512;
 
@@ -30,19 +28,17 @@ pub(super) struct Broken {
     /// Number and offset of its IFD.
     number: u64,
     offset: u64,
-    /// Why it cannot be read.
-    error: SourceError,
+    /// Why it cannot be read, and when that was tried last: it is not for each of its blocks.
+    failure: Mutex<RecentFailure<SourceError>>,
     /// How it is stored, once it could be read nevertheless.
     mended: OnceCell<Stored>,
-    /// When that was tried last.
-    tried: Mutex<Instant>,
 }
 
 impl Broken {
     /// The page whose IFD is at `offset`, which could not be read a moment ago.
     pub(super) fn listed(number: u64, offset: u64, error: SourceError) -> Listed {
-        let tried = Mutex::new(Instant::now());
-        Listed::Broken(Box::new(Broken { number, offset, error, mended: OnceCell::new(), tried }))
+        let failure = Mutex::new(RecentFailure::now(error));
+        Listed::Broken(Box::new(Broken { number, offset, failure, mended: OnceCell::new() }))
     }
 }
 
@@ -108,9 +104,10 @@ impl Table {
     /// Reads a page again that could not be read.
     async fn again(&self, broken: &Broken) -> Result<Stored, SourceError> {
         let read = async || {
+            let failure = broken.failure.lock().clone();
             // What it was is known from past every cache.
-            if !is_past_caches() || broken.tried.lock().elapsed() < FAILURE_REMEMBERED {
-                return Err(broken.error.clone());
+            if !is_past_caches() || failure.recent().is_some() {
+                return Err(failure.error().clone());
             }
             let mut file = ReadAhead::new(self.reader.clone(), 4096);
             let read = Page::read_at(&mut file, self.header, broken.offset, broken.number, Some(&self.storage)).await;
@@ -119,8 +116,9 @@ impl Table {
                 Err(error) if !error.is_of_bytes() => return Err(error),
                 _ => {}
             }
-            *broken.tried.lock() = Instant::now();
-            Err(broken.error.clone())
+            let error = failure.error().clone();
+            *broken.failure.lock() = RecentFailure::now(error.clone());
+            Err(error)
         };
         broken.mended.get_or_try_init(read).await.cloned()
     }
