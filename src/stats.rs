@@ -1,7 +1,8 @@
 //! Counters that `emfs status` shows.
 
 use std::collections::BTreeMap;
-
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -22,8 +23,8 @@ pub const FILES: &str = "file:";
 /// Everything that is counted while a mount lives. All methods are cheap and may be called from any thread.
 #[derive(Debug, Default)]
 pub struct Stats {
-    fuse: Mutex<BTreeMap<&'static str, u64>>,
-    hosts: Mutex<BTreeMap<String, HostStats>>,
+    fuse: [Counter; FuseMessage::ALL.len()],
+    hosts: Mutex<BTreeMap<String, Arc<HostCounters>>>,
     ledger: Ledger,
     absent: Mutex<BTreeMap<String, u64>>,
     denials: Mutex<BTreeMap<String, bool>>,
@@ -38,8 +39,123 @@ pub struct Stats {
     memory_limit: AtomicU64,
 }
 
+/// A message of the kernel, by its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum FuseMessage {
+    Lookup,
+    Getattr,
+    Open,
+    Opendir,
+    Read,
+    Readdir,
+    Readdirplus,
+    Forget,
+    Statfs,
+    Flush,
+    Release,
+    Releasedir,
+    Getxattr,
+    Listxattr,
+    Ioctl,
+}
+
+impl FuseMessage {
+    /// In the order in which they are declared, by which they are counted.
+    const ALL: [FuseMessage; 15] = [
+        FuseMessage::Lookup,
+        FuseMessage::Getattr,
+        FuseMessage::Open,
+        FuseMessage::Opendir,
+        FuseMessage::Read,
+        FuseMessage::Readdir,
+        FuseMessage::Readdirplus,
+        FuseMessage::Forget,
+        FuseMessage::Statfs,
+        FuseMessage::Flush,
+        FuseMessage::Release,
+        FuseMessage::Releasedir,
+        FuseMessage::Getxattr,
+        FuseMessage::Listxattr,
+        FuseMessage::Ioctl,
+    ];
+
+    /// What the protocol calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            FuseMessage::Lookup => "LOOKUP",
+            FuseMessage::Getattr => "GETATTR",
+            FuseMessage::Open => "OPEN",
+            FuseMessage::Opendir => "OPENDIR",
+            FuseMessage::Read => "READ",
+            FuseMessage::Readdir => "READDIR",
+            FuseMessage::Readdirplus => "READDIRPLUS",
+            FuseMessage::Forget => "FORGET",
+            FuseMessage::Statfs => "STATFS",
+            FuseMessage::Flush => "FLUSH",
+            FuseMessage::Release => "RELEASE",
+            FuseMessage::Releasedir => "RELEASEDIR",
+            FuseMessage::Getxattr => "GETXATTR",
+            FuseMessage::Listxattr => "LISTXATTR",
+            FuseMessage::Ioctl => "IOCTL",
+        }
+    }
+}
+
+impl fmt::Display for FuseMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A number that any thread may change.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to it.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// Takes away what was added before.
+    pub fn subtract(&self, less: u64) {
+        self.0.fetch_sub(less, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counters of one host, as [`HostStats`] has them.
+#[derive(Debug, Default)]
+#[allow(missing_docs)]
+pub struct HostCounters {
+    pub requests: Counter,
+    pub bytes: Counter,
+    pub retries: Counter,
+    pub hedges: Counter,
+    pub failures: Counter,
+    pub in_flight: Counter,
+}
+
+impl HostCounters {
+    fn stats(&self) -> HostStats {
+        HostStats {
+            requests: self.requests.get(),
+            bytes: self.bytes.get(),
+            retries: self.retries.get(),
+            hedges: self.hedges.get(),
+            failures: self.failures.get(),
+            in_flight: self.in_flight.get(),
+        }
+    }
+}
+
 /// What one host was asked for.
-#[derive(Debug, Default, Clone, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct HostStats {
     /// Requests sent, second ones of hedged ones and repeated ones included.
     pub requests: u64,
@@ -111,22 +227,20 @@ pub struct MemoryStats {
 
 impl Stats {
     /// Counts a FUSE message.
-    pub fn fuse(&self, kind: &'static str) {
-        *self.fuse.lock().entry(kind).or_default() += 1;
+    pub fn fuse(&self, kind: FuseMessage) {
+        if let Some(counter) = self.fuse.get(kind as usize) {
+            counter.add(1);
+        }
     }
 
-    /// Changes the counters of a host.
-    pub fn host(&self, host: &str, change: impl FnOnce(&mut HostStats)) {
-        let mut hosts = self.hosts.lock();
-        match hosts.get_mut(host) {
-            Some(counters) => change(counters),
-            None => change(hosts.entry(host.to_owned()).or_default()),
-        }
+    /// The counters of a host.
+    pub fn host(&self, host: &str) -> Arc<HostCounters> {
+        self.hosts.lock().entry(host.to_owned()).or_default().clone()
     }
 
     /// Bytes received from all hosts; those of files of this machine are not.
     pub fn received(&self) -> u64 {
-        self.hosts.lock().iter().filter(|(name, _)| *name != FILES).map(|(_, host)| host.bytes).sum()
+        self.hosts.lock().iter().filter(|(name, _)| *name != FILES).map(|(_, host)| host.bytes.get()).sum()
     }
 
     /// Counts a chunk looked for in memory.
@@ -188,9 +302,12 @@ impl Stats {
     /// All counters as they are now.
     pub fn snapshot(&self) -> Snapshot {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let fuse = FuseMessage::ALL.iter().zip(&self.fuse).map(|(kind, counter)| (kind.name(), counter.get()));
+        let hosts = self.hosts.lock().iter().map(|(name, host)| (name.clone(), host.stats())).collect::<Vec<_>>();
         Snapshot {
-            fuse: self.fuse.lock().clone(),
-            hosts: self.hosts.lock().clone(),
+            fuse: fuse.filter(|(_, count)| *count > 0).collect(),
+            // Those that nobody asked yet are none of them.
+            hosts: hosts.into_iter().filter(|(_, host)| *host != HostStats::default()).collect(),
             cache: CacheStats {
                 chunk_hits: load(&self.chunk_hits),
                 chunk_misses: load(&self.chunk_misses),
@@ -208,5 +325,37 @@ impl Stats {
             absent: self.absent.lock().clone(),
             denied_is_absent: self.denials.lock().clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_counted_by_their_own_names() {
+        let stats = Stats::default();
+        for (number, kind) in FuseMessage::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, number);
+            (0..=number).for_each(|_| stats.fuse(kind));
+        }
+        let expected = (1..).zip(FuseMessage::ALL).map(|(count, kind)| (kind.name(), count)).collect();
+        assert_eq!(stats.snapshot().fuse, expected);
+        assert_eq!(expected.len(), FuseMessage::ALL.len());
+    }
+
+    #[test]
+    fn only_what_was_asked_is_shown() {
+        let stats = Stats::default();
+        let (one, again) = (stats.host("one.org"), stats.host("one.org"));
+        let (_other, files) = (stats.host("other.org"), stats.host(FILES));
+        assert!(stats.snapshot().hosts.is_empty() && stats.snapshot().fuse.is_empty());
+        one.requests.add(1);
+        again.bytes.add(10);
+        files.bytes.add(100);
+        let hosts = stats.snapshot().hosts;
+        assert_eq!(hosts.keys().collect::<Vec<_>>(), [FILES, "one.org"]);
+        assert_eq!(hosts["one.org"], HostStats { requests: 1, bytes: 10, ..HostStats::default() });
+        assert_eq!(stats.received(), 10);
     }
 }

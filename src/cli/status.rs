@@ -116,18 +116,17 @@ fn readable(report: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::Stats;
+    use crate::stats::{FuseMessage, Stats};
 
     #[test]
     fn a_report_is_readable() {
         let stats = Stats::default();
         assert!(readable(&serde_json::to_value(stats.snapshot()).unwrap()).contains("no request was sent"));
-        stats.fuse("READ");
+        stats.fuse(FuseMessage::Read);
         stats.memory(3 << 20, 1 << 30);
-        stats.host("ftp.ebi.ac.uk", |host| {
-            host.requests = 7;
-            host.bytes = 2048;
-        });
+        let host = stats.host("ftp.ebi.ac.uk");
+        host.requests.add(7);
+        host.bytes.add(2048);
         stats.failure("a/b: it broke".to_owned());
         stats.absence("a", "a: s0/0/0/0 is absent".to_owned());
         stats.absence("a", "a: s0/0/0/1 is absent".to_owned());

@@ -152,7 +152,7 @@ mod tests {
     use crate::ledger::Mark;
     use crate::mountinfo::Mount;
     use crate::stats::Snapshot;
-    use crate::stats::Stats;
+    use crate::stats::{FuseMessage, Stats};
     use crate::vfs::RecentReader;
 
     impl Inspected for Stats {
@@ -198,7 +198,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let address = SocketAddress { device: &mount.device, has_file: true };
         let stats = Stats::default();
-        stats.fuse("READ");
+        stats.fuse(FuseMessage::Read);
         stats.failure("a/b: it broke".to_owned());
         assert!(status(&mount).is_err());
         let start = |runtime: &tokio::runtime::Runtime, stats| {

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::backend::Backend;
 use super::callers;
-use crate::stats::Stats;
+use crate::stats::{FuseMessage, Stats};
 use crate::task;
 use crate::vfs::{self, DirEntry, FileAttributes, LookupAnswer, NodeKind, Reply};
 
@@ -67,8 +67,7 @@ pub(super) struct Adapter<B> {
 /// A request of the kernel.
 #[derive(Clone, Copy)]
 struct KernelRequest<'a> {
-    /// What it is called.
-    request: &'static str,
+    request: FuseMessage,
     /// The thread that waits.
     caller: u32,
     inode: INodeNo,
@@ -77,8 +76,8 @@ struct KernelRequest<'a> {
 }
 
 impl KernelRequest<'_> {
-    fn of(name: &'static str, request: &Request, inode: INodeNo) -> Self {
-        KernelRequest { request: name, caller: request.pid(), inode, name: None }
+    fn of(kind: FuseMessage, request: &Request, inode: INodeNo) -> Self {
+        KernelRequest { request: kind, caller: request.pid(), inode, name: None }
     }
 }
 
@@ -108,12 +107,12 @@ impl<B: Backend> Adapter<B> {
         let gone = self.gone.load(Ordering::Acquire);
         // Programs that ask whether a file is there before they read it, and take any error for a no, as zarr 2 does, have to
         // get to the read.
-        if gone && !matches!(request, "LOOKUP" | "GETATTR") {
+        if gone && !matches!(request, FuseMessage::Lookup | FuseMessage::Getattr) {
             return send(reply, Err(GONE));
         }
         // What is asked may start tasks.
         let _within = self.runtime.enter();
-        let span = task::request(request, || {
+        let span = task::request(request.name(), || {
             let path = self.backend.path(inode.0);
             Some(name.map_or_else(|| path.clone(), |name| format!("{path}/{}", name.display())))
         });
@@ -142,7 +141,7 @@ impl<B: Backend> Adapter<B> {
         drop(in_span);
     }
 
-    fn open_reply(&self, request: &'static str, without: bool, reply: ReplyOpen) {
+    fn open_reply(&self, request: FuseMessage, without: bool, reply: ReplyOpen) {
         self.stats.fuse(request);
         if without {
             // The kernel takes this once for "opening needs no message" and asks no more.
@@ -174,7 +173,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
         let least = if self.gone.load(Ordering::Acquire) { YEARS } else { Duration::ZERO };
         let ask = |backend: &Arc<B>| backend.lookup(parent.0, name);
         self.answer(
-            KernelRequest { name: Some(name), ..KernelRequest::of("LOOKUP", request, parent) },
+            KernelRequest { name: Some(name), ..KernelRequest::of(FuseMessage::Lookup, request, parent) },
             reply,
             ask,
             move |reply, answer: Result<LookupAnswer, _>| match answer {
@@ -192,18 +191,20 @@ impl<B: Backend> Filesystem for Adapter<B> {
     fn getattr(&self, request: &Request, inode: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         let owner = self.owner;
         let ask = |backend: &Arc<B>| backend.getattr(inode.0);
-        self.answer(KernelRequest::of("GETATTR", request, inode), reply, ask, move |reply, answer| match answer {
-            Ok(attributes) => reply.attr(&attributes.ttl, &file_attr(&attributes, owner)),
-            Err(errno) => reply.error(to_errno(errno)),
+        self.answer(KernelRequest::of(FuseMessage::Getattr, request, inode), reply, ask, move |reply, answer| {
+            match answer {
+                Ok(attributes) => reply.attr(&attributes.ttl, &file_attr(&attributes, owner)),
+                Err(errno) => reply.error(to_errno(errno)),
+            }
         });
     }
 
     fn open(&self, _request: &Request, _inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        self.open_reply("OPEN", self.no_open, reply);
+        self.open_reply(FuseMessage::Open, self.no_open, reply);
     }
 
     fn opendir(&self, _request: &Request, _inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        self.open_reply("OPENDIR", self.no_opendir, reply);
+        self.open_reply(FuseMessage::Opendir, self.no_opendir, reply);
     }
 
     fn read(
@@ -218,7 +219,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
         reply: ReplyData,
     ) {
         let ask = |backend: &Arc<B>| backend.read(inode.0, offset, size);
-        self.answer(KernelRequest::of("READ", request, inode), reply, ask, |reply, answer| match answer {
+        self.answer(KernelRequest::of(FuseMessage::Read, request, inode), reply, ask, |reply, answer| match answer {
             Ok(bytes) => reply.data(&bytes),
             Err(errno) => reply.error(to_errno(errno)),
         });
@@ -228,7 +229,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
         let stats = Arc::clone(&self.stats);
         let ask = |backend: &Arc<B>| backend.readdir(inode.0, offset);
         self.answer(
-            KernelRequest::of("READDIR", request, inode),
+            KernelRequest::of(FuseMessage::Readdir, request, inode),
             (),
             ask,
             move |(), answer: Result<Vec<DirEntry>, _>| {
@@ -239,7 +240,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
                             reply.add(INodeNo(attributes.inode), next_cookie, file_type(attributes.kind), &name)
                         });
                     }))
-                    .map_err(|panic| panicked(&stats, "READDIR", inode, &*panic))
+                    .map_err(|panic| panicked(&stats, FuseMessage::Readdir, inode, &*panic))
                 });
                 match filled {
                     Ok(()) => reply.ok(),
@@ -260,7 +261,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
         let (owner, backend, stats) = (self.owner, Arc::clone(&self.backend), Arc::clone(&self.stats));
         let ask = |backend: &Arc<B>| backend.readdir(inode.0, offset);
         self.answer(
-            KernelRequest::of("READDIRPLUS", request, inode),
+            KernelRequest::of(FuseMessage::Readdirplus, request, inode),
             (),
             ask,
             move |(), answer: Result<Vec<DirEntry>, _>| {
@@ -282,7 +283,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
                         });
                         given
                     }))
-                    .map_err(|panic| panicked(&stats, "READDIRPLUS", inode, &*panic))
+                    .map_err(|panic| panicked(&stats, FuseMessage::Readdirplus, inode, &*panic))
                 });
                 match filled {
                     Ok(given) => {
@@ -297,12 +298,12 @@ impl<B: Backend> Filesystem for Adapter<B> {
     }
 
     fn forget(&self, _request: &Request, inode: INodeNo, count: u64) {
-        self.stats.fuse("FORGET");
+        self.stats.fuse(FuseMessage::Forget);
         self.backend.forget(inode.0, count);
     }
 
     fn statfs(&self, _request: &Request, _inode: INodeNo, reply: ReplyStatfs) {
-        self.stats.fuse("STATFS");
+        self.stats.fuse(FuseMessage::Statfs);
         if self.gone.load(Ordering::Acquire) {
             return reply.error(to_errno(GONE));
         }
@@ -313,7 +314,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
     }
 
     fn flush(&self, _request: &Request, _inode: INodeNo, _handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
-        self.stats.fuse("FLUSH");
+        self.stats.fuse(FuseMessage::Flush);
         reply.error(Errno::ENOSYS);
     }
 
@@ -327,7 +328,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.stats.fuse("RELEASE");
+        self.stats.fuse(FuseMessage::Release);
         reply.ok();
     }
 
@@ -339,17 +340,17 @@ impl<B: Backend> Filesystem for Adapter<B> {
         _flags: OpenFlags,
         reply: ReplyEmpty,
     ) {
-        self.stats.fuse("RELEASEDIR");
+        self.stats.fuse(FuseMessage::Releasedir);
         reply.ok();
     }
 
     fn getxattr(&self, _request: &Request, _inode: INodeNo, _name: &OsStr, _size: u32, reply: ReplyXattr) {
-        self.stats.fuse("GETXATTR");
+        self.stats.fuse(FuseMessage::Getxattr);
         reply.error(Errno::ENOSYS);
     }
 
     fn listxattr(&self, _request: &Request, _inode: INodeNo, _size: u32, reply: ReplyXattr) {
-        self.stats.fuse("LISTXATTR");
+        self.stats.fuse(FuseMessage::Listxattr);
         reply.error(Errno::ENOSYS);
     }
 
@@ -365,7 +366,7 @@ impl<B: Backend> Filesystem for Adapter<B> {
         reply: ReplyIoctl,
     ) {
         // Python's `open` asks each file whether it is a terminal.
-        self.stats.fuse("IOCTL");
+        self.stats.fuse(FuseMessage::Ioctl);
         reply.error(Errno::ENOTTY);
     }
 }
@@ -435,7 +436,7 @@ fn to_errno(errno: vfs::Errno) -> Errno {
 }
 
 /// Notes a panic and turns it into the errno of the request it happened in.
-fn panicked(stats: &Stats, request: &str, inode: INodeNo, panic: &(dyn Any + Send)) -> vfs::Errno {
+fn panicked(stats: &Stats, request: FuseMessage, inode: INodeNo, panic: &(dyn Any + Send)) -> vfs::Errno {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
     let line = format!("{request} of inode {:#x} failed by a defect of emfs, please report it: {text}", inode.0);

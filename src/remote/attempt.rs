@@ -182,7 +182,7 @@ async fn collect(
     let mut buffer = BytesMut::with_capacity(reserve);
     while let Some(piece) = body.chunk(buffer.len()).await? {
         let now = Instant::now();
-        task.host.count(|counters| counters.bytes += piece.len() as u64);
+        task.host.counters().bytes.add(piece.len() as u64);
         let length = (buffer.len() as u64).saturating_add(piece.len() as u64);
         activity.received(length, now);
         if task.clock.received(length, now) {

@@ -114,11 +114,11 @@ fn second<'a>(task: &'a Task<'a>, attempts: &mut Vec<Attempt<'a>>) {
     let spare = if attempts.len() < MAX_IN_FLIGHT { task.host.spare_permit() } else { None };
     let permit = match spare {
         Some(permit) => {
-            task.host.count(|counters| counters.hedges += 1);
+            task.host.counters().hedges.add(1);
             permit
         }
         None => {
-            task.host.count(|counters| counters.retries += 1);
+            task.host.counters().retries.add(1);
             let least = attempts.iter().enumerate().min_by_key(|(_, racer)| racer.activity.bytes());
             let least = least.map_or(0, |(index, _)| index);
             attempts.remove(least).abandon()

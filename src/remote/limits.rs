@@ -13,7 +13,7 @@ use super::breaker::Breaker;
 use super::clock::{Clock, later};
 use super::{Cause, HostLimits};
 use crate::cache::{FetchPlace, PoolShare, Shares};
-use crate::stats::{HostStats, Stats};
+use crate::stats::{HostCounters, Stats};
 
 /// How long a host that took back that an object is absent has to say it more often.
 const DOUBTED: Duration = Duration::from_secs(600);
@@ -30,7 +30,7 @@ pub(super) struct Host {
     /// What it has a share in beside its own permits: a filesystem takes threads of this machine.
     threads: Option<(Arc<Shares>, FetchPlace)>,
     pace: Mutex<Pace>,
-    stats: Arc<Stats>,
+    counters: Arc<HostCounters>,
     /// Whether the host can be reached.
     pub(super) breaker: Breaker,
 }
@@ -59,11 +59,12 @@ pub(super) struct Permit {
 pub(super) struct InFlight<'a>(&'a Host);
 
 impl Host {
-    pub(super) fn new(name: String, limits: HostLimits, stats: Arc<Stats>) -> Self {
+    pub(super) fn new(name: String, limits: HostLimits, stats: &Stats) -> Self {
         let permits = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
         let now = Instant::now();
         Host {
             breaker: Breaker::new(name.clone()),
+            counters: stats.host(&name),
             name,
             limits,
             permits,
@@ -76,12 +77,11 @@ impl Host {
                 took_back: None,
                 has_mirrors: false,
             }),
-            stats,
         }
     }
 
     /// A filesystem of this machine, which is counted under `name`. `threads`: what all of them may take together.
-    pub(super) fn filesystem(name: String, place: FetchPlace, threads: Arc<Shares>, stats: Arc<Stats>) -> Self {
+    pub(super) fn filesystem(name: String, place: FetchPlace, threads: Arc<Shares>, stats: &Stats) -> Self {
         let limits = HostLimits { connections: LOCAL_READS, ..HostLimits::default() };
         Host { threads: Some((threads, place)), ..Host::new(name, limits, stats) }
     }
@@ -101,9 +101,9 @@ impl Host {
         self.limits.absent
     }
 
-    /// Changes the host's counters.
-    pub(super) fn count(&self, change: impl FnOnce(&mut HostStats)) {
-        self.stats.host(&self.name, change);
+    /// What is counted of it.
+    pub(super) fn counters(&self) -> &HostCounters {
+        &self.counters
     }
 
     /// Notes that the host serves: bytes came fast enough, or an answer is complete.
@@ -205,10 +205,8 @@ impl Host {
 
     /// Counts a request that is about to be sent, until the returned guard is dropped.
     pub(super) fn in_flight(&self) -> InFlight<'_> {
-        self.count(|counters| {
-            counters.requests += 1;
-            counters.in_flight += 1;
-        });
+        self.counters.requests.add(1);
+        self.counters.in_flight.add(1);
         InFlight(self)
     }
 
@@ -233,7 +231,7 @@ impl Host {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.count(|counters| counters.in_flight = counters.in_flight.saturating_sub(1));
+        self.0.counters.in_flight.subtract(1);
     }
 }
 
@@ -248,7 +246,7 @@ mod tests {
 
     fn host(connections: usize, rate: Option<f64>) -> Host {
         let limits = HostLimits { connections, rate, stall: Duration::from_secs(1), ..HostLimits::default() };
-        Host::new("host".into(), limits, Arc::default())
+        Host::new("host".into(), limits, &Stats::default())
     }
 
     #[tokio::test]

@@ -77,7 +77,7 @@ pub(super) async fn run(target: Target<'_>, ask: RangeRequest, timeout: Duration
     };
     // That an object is not there is an answer, not a failure.
     if error.cause != Cause::NotFound {
-        host.count(|counters| counters.failures += 1);
+        host.counters().failures.add(1);
     }
     Err(error)
 }
@@ -114,7 +114,7 @@ async fn attempts(task: &Task<'_>, url: &str, trial: bool) -> Result<Fetched, Ca
         let pause = pause(task, &failure, &failed)?;
         tracing::debug!(url, cause = %failure.cause, ?pause, "an attempt failed");
         sleep(pause).await;
-        task.host.count(|counters| counters.retries += 1);
+        task.host.counters().retries.add(1);
     }
 }
 

@@ -98,7 +98,7 @@ impl Origins {
     /// The queue of a host. One per port, so that a dead server does not hold up another on the same machine.
     fn host(&self, counted: &str, name: &str) -> Arc<Host> {
         let mut hosts = self.hosts.lock();
-        let new = || Arc::new(Host::new(counted.to_owned(), self.limits.of(name), Arc::clone(&self.stats)));
+        let new = || Arc::new(Host::new(counted.to_owned(), self.limits.of(name), &self.stats));
         Arc::clone(hosts.entry(counted.to_owned()).or_insert_with(new))
     }
 
@@ -107,7 +107,7 @@ impl Origins {
         let place = self.filesystems.place(path);
         let mut hosts = self.hosts.lock();
         let Origins { file_threads, stats, .. } = self;
-        let new = || Host::filesystem(FILES.to_owned(), place.clone(), Arc::clone(file_threads), Arc::clone(stats));
+        let new = || Host::filesystem(FILES.to_owned(), place.clone(), Arc::clone(file_threads), stats);
         let host = hosts.entry(format!("{FILES} {}", place.name())).or_insert_with(|| Arc::new(new()));
         (Arc::clone(host), place)
     }

@@ -25,7 +25,7 @@ impl Origins {
         let answer = done(&host, &Clock::start(self.timeout()), move || work(&path)).await;
         match &answer {
             Ok(_) => host.served(),
-            Err(_) => host.count(|counters| counters.failures += 1),
+            Err(_) => host.counters().failures.add(1),
         }
         answer.map_err(failed)
     }
