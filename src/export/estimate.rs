@@ -11,8 +11,8 @@ use super::{ExportError, codec::ChunkCompression};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::{Cause, RemoteError};
 use crate::source::{Placement, SourceError};
-use crate::store::CachedExtent;
-use crate::volume::plan::{JOINED, Longest, Piece, join};
+use crate::store::{CachedExtent, Object};
+use crate::volume::plan::{JOINED, Longest, Piece, join, kept_apart, kept_bytes, kept_wholes};
 
 /// Batches whose blocks are looked up; of more, a part is taken for all.
 const LOOKED_AT: u64 = 256;
@@ -90,20 +90,29 @@ pub async fn estimate(request: &ExportRequest, most: u64, offline: bool) -> Resu
             let mut located = futures::stream::iter(blocks.into_iter().zip(shares))
                 .map(|(block, share)| async move { (target.image.locate(stored, block).await, share) })
                 .buffered(AT_ONCE);
-            let mut pieces = Vec::new();
+            let (mut pieces, mut wholes) = (Vec::new(), Vec::new());
             while let Some((placement, share)) = located.next().await {
                 match placement {
-                    Ok(placement) => pieces.extend(missing.placed(placement, share)),
+                    Ok(placement) if placement.is_local() => {}
+                    Ok(Placement::Absent { .. }) => {}
+                    Ok(Placement::Range { object, start, length }) => {
+                        pieces.push(Piece { object, start, length, tag: share });
+                    }
+                    Ok(Placement::Whole { object, limit, .. } | Placement::Packed { object, limit, .. }) => {
+                        wholes.push((object, limit, share));
+                    }
                     Err(SourceError::Remote(RemoteError { cause: Cause::Offline(_), .. })) if offline => {
                         missing.unplaced += 1.0 / share as f64;
                     }
                     Err(error) => return Err(ExportError::Open { name: request.name.clone(), error: error.into() }),
                 }
             }
+            missing.wholes(wholes).await;
+            let (_, pieces) = kept_apart(pieces).await;
             // Several blocks may be parts of one range.
             let is_new = |piece: &Piece<usize>| counted.insert((piece.object.handle(), piece.start, piece.length));
             let pieces = if step == 1 { pieces.into_iter().filter(is_new).collect() } else { pieces };
-            missing.joined(pieces, longest);
+            missing.joined(pieces, longest).await;
         }
         estimate.add(missing, batches as f64 / looked_at.max(1) as f64);
     }
@@ -152,37 +161,31 @@ struct Missing {
 }
 
 impl Missing {
-    /// Counts a block that `share` batches need, or gives it back as a piece to be joined with others.
-    fn placed(&mut self, placement: Placement, share: usize) -> Option<Piece<usize>> {
-        if placement.is_local() {
-            return None;
-        }
-        match placement {
-            Placement::Absent { .. } => None,
-            Placement::Range { object, start, length } => {
-                Some(Piece { object, start, length, tag: share }).filter(|piece| !piece.is_kept())
-            }
-            Placement::Whole { object, limit, .. } | Placement::Packed { object, limit, .. } => {
-                let bytes = match object.kept_whole() {
-                    CachedExtent::Present { length, kept } => length.saturating_sub(kept),
-                    CachedExtent::Unknown => {
-                        self.exact = false;
-                        limit
-                    }
-                };
-                if bytes > 0 {
-                    self.count(object.url(), 1.0 / share as f64, bytes as f64 / share as f64);
+    /// Counts blocks that are objects of their own: each with the bytes that it has at the most and by how many batches it is
+    /// needed.
+    async fn wholes(&mut self, wholes: Vec<(Object, u64, usize)>) {
+        let kept = kept_wholes(wholes.iter().map(|(object, ..)| object.clone()).collect()).await;
+        for ((object, limit, share), kept) in wholes.into_iter().zip(kept) {
+            let bytes = match kept {
+                CachedExtent::Present { length, kept } => length.saturating_sub(kept),
+                CachedExtent::Unknown => {
+                    self.exact = false;
+                    limit
                 }
-                None
+            };
+            if bytes > 0 {
+                self.count(object.url(), 1.0 / share as f64, bytes as f64 / share as f64);
             }
         }
     }
 
     /// Counts pieces, neighbours joined.
-    fn joined(&mut self, pieces: Vec<Piece<usize>>, longest: Longest) {
-        for request in join(pieces, longest) {
-            let range = request.start..request.end;
-            let bytes = range.end - range.start - request.object.kept_bytes(&range);
+    async fn joined(&mut self, pieces: Vec<Piece<usize>>, longest: Longest) {
+        let requests = join(pieces, longest);
+        let ranges = requests.iter().map(|request| (request.object.clone(), request.start..request.end));
+        let kept = kept_bytes(ranges.collect()).await;
+        for (request, kept) in requests.into_iter().zip(kept) {
+            let bytes = request.end - request.start - kept;
             let of_one = 1.0 / request.pieces.len().max(1) as f64;
             let requests = request.pieces.iter().map(|piece| of_one / piece.tag as f64).sum::<f64>();
             self.count(request.object.url(), requests, bytes as f64 * requests);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::store::{Object, off_the_runtime};
+use crate::store::{CachedExtent, Object, off_the_runtime};
 
 /// Bytes between two blocks that are fetched along rather than asked around: as long as what formats put between planes,
 /// and too short to hold another block that somebody else may be fetching.
@@ -28,22 +28,35 @@ impl<T> Piece<T> {
     pub(crate) fn range(&self) -> Range<u64> {
         self.start..self.start.saturating_add(self.length)
     }
-
-    /// Whether its bytes are kept on this machine. Waits for the disk: for commands, where nobody else is served.
-    pub(crate) fn is_kept(&self) -> bool {
-        self.object.has(&self.range())
-    }
 }
 
-/// Pieces whose bytes are kept on this machine, and those whose bytes are not. The disk is asked once for all of them, and
-/// not on the caller's thread.
+/// Pieces whose bytes are kept on this machine, and those whose bytes are not.
 pub(crate) async fn kept_apart<T>(pieces: Vec<Piece<T>>) -> (Vec<Piece<T>>, Vec<Piece<T>>) {
-    let are_kept = ask_of_each(&pieces, |object, range| object.has(range)).await;
+    let answers = are_kept(&pieces).await;
     let (mut kept, mut missing) = (Vec::new(), Vec::new());
-    for (piece, is_kept) in pieces.into_iter().zip(are_kept) {
+    for (piece, is_kept) in pieces.into_iter().zip(answers) {
         if is_kept { kept.push(piece) } else { missing.push(piece) }
     }
     (kept, missing)
+}
+
+/// Of each piece whether its bytes are kept on this machine. The disk is asked once for all of them, and not on the caller's
+/// thread.
+pub(crate) async fn are_kept<T>(pieces: &[Piece<T>]) -> Vec<bool> {
+    ask_of_each(pieces, |object, range| object.has(range)).await
+}
+
+/// How many bytes of each range are kept on this machine, asked in the same way.
+pub(crate) async fn kept_bytes(ranges: Vec<(Object, Range<u64>)>) -> Vec<u64> {
+    let nothing = vec![0; ranges.len()];
+    let ask = move || ranges.iter().map(|(object, range)| object.kept_bytes(range)).collect();
+    off_the_runtime(ask).await.unwrap_or(nothing)
+}
+
+/// What is kept of each object as a whole, asked in the same way.
+pub(crate) async fn kept_wholes(objects: Vec<Object>) -> Vec<CachedExtent> {
+    let nothing = vec![CachedExtent::Unknown; objects.len()];
+    off_the_runtime(move || objects.iter().map(Object::kept_whole).collect()).await.unwrap_or(nothing)
 }
 
 /// Whether all pieces can be had from the disk without asking an origin, as far as can be said without reading them.

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use super::VolumeError;
 use super::image::Image;
 use super::parts::fetch_parts;
-use super::plan::{JOINED, Piece, PlannedRequest, join};
+use super::plan::{JOINED, Piece, PlannedRequest, are_kept, join, kept_apart, kept_wholes};
 use crate::disk::Disk;
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::RemoteError;
@@ -126,26 +126,29 @@ pub async fn warm(
     }
     let located = join_all(blocks.iter().map(|&block| image.locate(level, block))).await;
     let mut failures = Vec::new();
-    let (mut pieces, mut jobs, mut found, mut local, mut absent, mut held) = (Vec::new(), Vec::new(), 0, 0, 0, 0);
+    let (mut pieces, mut wholes, mut found, mut local, mut absent) = (Vec::new(), Vec::new(), 0, 0, 0);
     for (&block, placement) in blocks.iter().zip(located) {
         match placement {
             Ok(Placement::Absent { .. }) => (found, absent) = (found + 1, absent + 1),
             Ok(placement) if placement.is_local() => local += 1,
             Ok(Placement::Range { object, start, length }) => {
-                let piece = Piece { object, start, length, tag: block };
-                if piece.is_kept() {
-                    (found, held) = (found + 1, held + piece.length);
-                } else {
-                    pieces.push(piece);
-                }
+                pieces.push(Piece { object, start, length, tag: block });
             }
             Ok(Placement::Whole { object, limit, witness } | Placement::Packed { object, limit, witness, .. }) => {
-                match length_kept(&object) {
-                    Some(length) => (found, held) = (found + 1, held + length),
-                    None => jobs.push(Job::Whole { object, limit, witness, block }),
-                }
+                wholes.push((object, limit, witness, block));
             }
             Err(error) => failures.push((block, error.into())),
+        }
+    }
+    let (kept, pieces) = kept_apart(pieces).await;
+    found += kept.len() as u64;
+    let mut held = kept.iter().map(|piece| piece.length).sum();
+    let kept = kept_wholes(wholes.iter().map(|(object, ..)| object.clone()).collect()).await;
+    let mut jobs = Vec::new();
+    for ((object, limit, witness, block), kept) in wholes.into_iter().zip(kept) {
+        match length_kept(kept) {
+            Some(length) => (found, held) = (found + 1, held + length),
+            None => jobs.push(Job::Whole { object, limit, witness, block }),
         }
     }
     progress.found.fetch_add(found, Ordering::Relaxed);
@@ -186,7 +189,10 @@ pub async fn warm(
                 break;
             }
             if attempt == ATTEMPTS {
-                failures.extend(again.iter().flat_map(Job::not_kept).map(|block| (block, VolumeError::NotKept)));
+                for job in &again {
+                    let not_kept = job.not_kept().await;
+                    failures.extend(not_kept.into_iter().map(|block| (block, VolumeError::NotKept)));
+                }
                 break;
             }
             left = again;
@@ -218,10 +224,10 @@ async fn run(
     let mut again = Vec::new();
     for (job, result) in fetched {
         match result {
-            Ok(_) if job.not_kept().is_empty() => {
-                progress.held.fetch_add(job.kept(), Ordering::Relaxed);
-            }
-            Ok(_) => again.push(job),
+            Ok(_) => match job.not_kept().await.is_empty() {
+                true => drop(progress.held.fetch_add(job.kept().await, Ordering::Relaxed)),
+                false => again.push(job),
+            },
             Err(error) => {
                 let error = VolumeError::Source(SourceError::from(error));
                 failures.extend(job.into_blocks().into_iter().map(|block| (block, error.clone())));
@@ -250,11 +256,15 @@ fn batches(jobs: Vec<Job>, most: u64) -> Vec<Vec<Job>> {
 }
 
 /// Bytes of an object, where it is kept as a whole.
-fn length_kept(object: &Object) -> Option<u64> {
-    match object.kept_whole() {
+fn length_kept(kept: CachedExtent) -> Option<u64> {
+    match kept {
         CachedExtent::Present { length, kept } => (length == kept).then_some(length),
         CachedExtent::Unknown => None,
     }
+}
+
+async fn whole_length_kept(object: &Object) -> Option<u64> {
+    kept_wholes(vec![object.clone()]).await.into_iter().find_map(length_kept)
 }
 
 /// Returns whether the archive has it.
@@ -289,10 +299,10 @@ impl Job {
     }
 
     /// Bytes of one that is kept.
-    fn kept(&self) -> u64 {
+    async fn kept(&self) -> u64 {
         match self {
             Job::Range(_) => self.bytes(),
-            Job::Whole { object, .. } => length_kept(object).unwrap_or(0),
+            Job::Whole { object, .. } => whole_length_kept(object).await.unwrap_or(0),
         }
     }
 
@@ -318,13 +328,14 @@ impl Job {
         }
     }
 
-    fn not_kept(&self) -> Vec<CellIndex> {
+    async fn not_kept(&self) -> Vec<CellIndex> {
         match self {
             Job::Range(request) => {
-                request.pieces.iter().filter(|piece| !piece.is_kept()).map(|piece| piece.tag).collect()
+                let pieces = request.pieces.iter().zip(are_kept(&request.pieces).await);
+                pieces.filter(|(_, is_kept)| !is_kept).map(|(piece, _)| piece.tag).collect()
             }
             Job::Whole { object, witness, block, .. } => {
-                let is_there = length_kept(object).is_some() || witness.knows_absent(object).is_some();
+                let is_there = whole_length_kept(object).await.is_some() || witness.knows_absent(object).is_some();
                 (!is_there).then_some(*block).into_iter().collect()
             }
         }
