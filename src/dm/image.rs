@@ -2,6 +2,7 @@
 
 use super::DmError;
 use super::tags::{TagData, Tags};
+use crate::dtype::DataType;
 use crate::length::Unit;
 
 /// Most axes that an image has.
@@ -9,53 +10,28 @@ const MAX_DIMENSIONS: usize = 16;
 /// `DataType` of thumbnails.
 const RGBA: u64 = 23;
 
-/// What a pixel is, by the tag `DataType`. Complex, colour, packed and bit types are not read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum PixelType {
-    I8,
-    U8,
-    I16,
-    U16,
-    I32,
-    U32,
-    F32,
-    F64,
-}
-
-impl PixelType {
-    /// Bytes per pixel.
-    pub const fn size(self) -> u64 {
-        match self {
-            PixelType::I8 | PixelType::U8 => 1,
-            PixelType::I16 | PixelType::U16 => 2,
-            PixelType::I32 | PixelType::U32 | PixelType::F32 => 4,
-            PixelType::F64 => 8,
-        }
-    }
-
-    /// By the number of the tag; the error is the name of the type that is not read.
-    fn of_data_type(number: u64) -> Result<Self, String> {
-        let name = match number {
-            1 => return Ok(PixelType::I16),
-            2 => return Ok(PixelType::F32),
-            6 => return Ok(PixelType::U8),
-            7 => return Ok(PixelType::I32),
-            9 => return Ok(PixelType::I8),
-            10 => return Ok(PixelType::U16),
-            11 => return Ok(PixelType::U32),
-            12 => return Ok(PixelType::F64),
-            3 => "complex64",
-            5 => "packed complex64",
-            8 | RGBA => "RGBA",
-            13 => "complex128",
-            14 => "binary",
-            27 => "packed complex64 (half-plane)",
-            28 => "packed complex128 (half-plane)",
-            _ => return Err(format!("pixel type {number}")),
-        };
-        Err(format!("{name} (pixel type {number})"))
-    }
+/// What a pixel is, by the number of the tag `DataType`; the error is the name of a type that is not read: complex, colour,
+/// packed and bit types.
+fn pixel_type(number: u64) -> Result<DataType, String> {
+    let name = match number {
+        1 => return Ok(DataType::I16),
+        2 => return Ok(DataType::F32),
+        6 => return Ok(DataType::U8),
+        7 => return Ok(DataType::I32),
+        9 => return Ok(DataType::I8),
+        10 => return Ok(DataType::U16),
+        11 => return Ok(DataType::U32),
+        12 => return Ok(DataType::F64),
+        3 => "complex64",
+        5 => "packed complex64",
+        8 | RGBA => "RGBA",
+        13 => "complex128",
+        14 => "binary",
+        27 => "packed complex64 (half-plane)",
+        28 => "packed complex128 (half-plane)",
+        _ => return Err(format!("pixel type {number}")),
+    };
+    Err(format!("{name} (pixel type {number})"))
 }
 
 /// How pixels lie along an axis: pixel `n` is at `(n − origin) · scale`.
@@ -84,7 +60,7 @@ pub struct DmImage {
     /// Its number in `ImageList`.
     pub number: u64,
     /// What a pixel is.
-    pub pixel: PixelType,
+    pub pixel: DataType,
     /// Extents, slowest axis first: `y, x` or `z, y, x`. None is 0.
     pub shape: Vec<u64>,
     /// Where the pixels begin in the file.
@@ -117,11 +93,11 @@ impl DmImage {
         let data_type = ["ImageData", "DataType"];
         let pixel = get(&data_type).and_then(TagData::unsigned);
         let pixel = pixel.ok_or_else(|| DmError::malformed(field(&data_type), "is missing or no number"))?;
-        let pixel = PixelType::of_data_type(pixel).map_err(|name| DmError::unsupported(field(&data_type), name))?;
+        let pixel = pixel_type(pixel).map_err(|name| DmError::unsupported(field(&data_type), name))?;
 
         let depth = ["ImageData", "PixelDepth"];
         if let Some(depth_said) = get(&depth).and_then(TagData::unsigned)
-            && depth_said != pixel.size()
+            && depth_said != pixel.size() as u64
         {
             let reason = format!("{depth_said} bytes, but pixels of type {pixel:?} have {}", pixel.size());
             return Err(DmError::malformed(field(&depth), reason));
@@ -131,7 +107,7 @@ impl DmImage {
         let mut shape = extents(tags, &dimensions)?;
         let data = get(&["ImageData", "Data"])
             .ok_or_else(|| DmError::malformed(field(&["ImageData", "Data"]), "is missing"))?;
-        let bytes = shape.iter().try_fold(pixel.size(), |bytes, extent| bytes.checked_mul(*extent));
+        let bytes = shape.iter().try_fold(pixel.size() as u64, |bytes, extent| bytes.checked_mul(*extent));
         if bytes != Some(data.length) {
             let reason = format!("{} bytes, where {shape:?} pixels of type {pixel:?} are said", data.length);
             return Err(DmError::malformed(field(&["ImageData", "Data"]), reason));

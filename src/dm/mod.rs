@@ -54,6 +54,6 @@ mod walker;
 pub(crate) mod tests;
 
 pub use error::DmError;
-pub use image::{Calibration, DmImage, PixelType};
+pub use image::{Calibration, DmImage};
 pub use tags::Tags;
 pub use walker::{DmVersion, Step, Walker};

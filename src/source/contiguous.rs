@@ -1,10 +1,14 @@
 //! A volume whose voxels follow each other in one file. Blocks are bands of rows.
 
+use std::ops::Range;
+
 use bytes::Bytes;
+use futures::future::BoxFuture;
 
 use super::planes::little_endian;
-use super::{Placement, SourceError};
-use crate::geometry::{CellIndex, Grid};
+use super::{Description, Placement, Source, SourceError};
+use crate::document::Document;
+use crate::geometry::{CellIndex, Grid, LevelIndex};
 use crate::store::Object;
 
 /// Where the voxels are, and how they are stored.
@@ -59,5 +63,50 @@ impl Contiguous {
 
     fn wrong(&self, reason: String) -> SourceError {
         SourceError::malformed(self.object.url(), self.field, reason)
+    }
+}
+
+/// Makes voxels of the numbers that a file has.
+pub(super) type Conversion = Box<dyn Fn(Bytes) -> Bytes + Send + Sync>;
+
+/// Such a volume as a source of one level.
+pub struct ContiguousSource {
+    pub(super) voxels: Contiguous,
+    /// Where its numbers are no voxels yet.
+    pub(super) conversion: Option<Conversion>,
+    pub(super) description: Description,
+    /// What the file says of itself, unless it is a section of a volume whose first one has told that.
+    pub(super) document: Option<Document>,
+    /// Nanometres per voxel along `z, y, x`, where the file says them or else the configuration.
+    pub(super) voxel_size: [Option<f64>; 3],
+}
+
+impl Source for ContiguousSource {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn documents(&self) -> Vec<Document> {
+        self.document.iter().cloned().collect()
+    }
+
+    fn partial_voxel_size(&self) -> [Option<f64>; 3] {
+        self.voxel_size
+    }
+
+    fn objects(&self, _planes: Range<u64>) -> Option<Vec<Option<Object>>> {
+        Some(vec![Some(self.voxels.object.clone())])
+    }
+
+    fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
+        Box::pin(async move { self.voxels.locate(block) })
+    }
+
+    fn decode(&self, _level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
+        let numbers = self.voxels.numbers(block, raw)?;
+        Ok(match &self.conversion {
+            Some(convert) => convert(numbers),
+            None => numbers,
+        })
     }
 }

@@ -36,7 +36,7 @@ fn read(bytes: &[u8], ahead: u64) {
     assert!(kept <= total && tags.iter().count() as u64 <= total / 15);
     if let Ok(image) = DmImage::find(&tags) {
         assert!(image.offset + image.length <= total);
-        assert_eq!(image.shape.iter().product::<u64>() * image.pixel.size(), image.length);
+        assert_eq!(image.shape.iter().product::<u64>() * image.pixel.size() as u64, image.length);
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod writer;
 use super::*;
 use crate::dm::encoding::{Scalar, TagEncoding};
 use crate::dm::tags::TagData;
+use crate::dtype::DataType;
 use writer::{File, TagTree};
 
 /// Feeds the windows that are asked for, of `ahead` bytes; gives the tags and how many windows it took.
@@ -45,7 +46,7 @@ fn the_image_is_found_behind_the_thumbnail_in_both_versions_and_byte_orders() {
     for file in files() {
         let bytes = file.bytes();
         let image = image(&bytes).unwrap();
-        assert_eq!((image.number, image.pixel, image.shape.as_slice()), (1, PixelType::U16, [3, 4].as_slice()));
+        assert_eq!((image.number, image.pixel, image.shape.as_slice()), (1, DataType::U16, [3, 4].as_slice()));
         assert_eq!(image.big_endian, file.big_endian);
         assert_eq!(bytes[image.offset as usize..][..image.length as usize], pixels());
         assert_eq!(image.display, Some((65.0, 123.0)));

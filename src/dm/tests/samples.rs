@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::dtype::DataType;
 
 /// The folder, if there is one.
 pub(super) fn folder() -> Option<PathBuf> {
@@ -43,8 +44,8 @@ fn real_files_give_what_other_readers_find_or_the_refusal_that_is_due() {
         assert_eq!(extents.join("x"), dimensions, "{name}");
         assert_eq!(image.pixel.size().to_string(), depth, "{name}");
         assert_eq!((image.offset.to_string(), image.length.to_string()), (offset.into(), length.into()), "{name}");
-        assert_eq!(dtype.split('(').next().unwrap(), dtype_name(image.pixel), "{name}");
-        let size = image.pixel.size() as usize;
+        assert_eq!(dtype.split('(').next().unwrap(), image.pixel.name(), "{name}");
+        let size = image.pixel.size();
         let values: Vec<f64> =
             file[image.offset as usize..].chunks(size).take(4).map(|bytes| value(image.pixel, bytes)).collect();
         let expected: Vec<f64> = first.trim_matches(['[', ']']).split(", ").map(|text| text.parse().unwrap()).collect();
@@ -60,28 +61,16 @@ fn real_files_give_what_other_readers_find_or_the_refusal_that_is_due() {
     assert!(count >= 18, "{count}");
 }
 
-fn dtype_name(pixel: PixelType) -> &'static str {
+fn value(pixel: DataType, bytes: &[u8]) -> f64 {
     match pixel {
-        PixelType::I8 => "int8",
-        PixelType::U8 => "uint8",
-        PixelType::I16 => "int16",
-        PixelType::U16 => "uint16",
-        PixelType::I32 => "int32",
-        PixelType::U32 => "uint32",
-        PixelType::F32 => "float32",
-        PixelType::F64 => "float64",
-    }
-}
-
-fn value(pixel: PixelType, bytes: &[u8]) -> f64 {
-    match pixel {
-        PixelType::I8 => f64::from(bytes[0] as i8),
-        PixelType::U8 => f64::from(bytes[0]),
-        PixelType::I16 => f64::from(i16::from_le_bytes(bytes.try_into().unwrap())),
-        PixelType::U16 => f64::from(u16::from_le_bytes(bytes.try_into().unwrap())),
-        PixelType::I32 => f64::from(i32::from_le_bytes(bytes.try_into().unwrap())),
-        PixelType::U32 => f64::from(u32::from_le_bytes(bytes.try_into().unwrap())),
-        PixelType::F32 => f64::from(f32::from_le_bytes(bytes.try_into().unwrap())),
-        PixelType::F64 => f64::from_le_bytes(bytes.try_into().unwrap()),
+        DataType::I8 => f64::from(bytes[0] as i8),
+        DataType::U8 => f64::from(bytes[0]),
+        DataType::I16 => f64::from(i16::from_le_bytes(bytes.try_into().unwrap())),
+        DataType::U16 => f64::from(u16::from_le_bytes(bytes.try_into().unwrap())),
+        DataType::I32 => f64::from(i32::from_le_bytes(bytes.try_into().unwrap())),
+        DataType::U32 => f64::from(u32::from_le_bytes(bytes.try_into().unwrap())),
+        DataType::F32 => f64::from(f32::from_le_bytes(bytes.try_into().unwrap())),
+        DataType::F64 => f64::from_le_bytes(bytes.try_into().unwrap()),
+        DataType::U64 | DataType::I64 => panic!("{pixel} is none of them"),
     }
 }

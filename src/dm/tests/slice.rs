@@ -1,6 +1,7 @@
 //! A file laid out as the sections of EMPIAR-11759: thumbnail at 4515, then pixels at 152855 or 593687, then 15195 bytes.
 
 use super::*;
+use crate::dtype::DataType;
 
 const THUMBNAIL: u64 = 4515;
 const WIDTH: u32 = 5496;
@@ -136,7 +137,7 @@ fn the_tags_of_a_real_section_are_read_field_by_field() {
     }
     let image = DmImage::find(&tags).unwrap();
     assert_eq!((image.number, image.offset, image.length), (1, 152_855, 30_228_000));
-    assert_eq!((image.shape.as_slice(), image.pixel), ([5500, 5496].as_slice(), PixelType::U8));
+    assert_eq!((image.shape.as_slice(), image.pixel), ([5500, 5496].as_slice(), DataType::U8));
     assert_eq!(image.display, Some((65.0, 123.0)));
     assert_eq!(image.section.unwrap().nanometres(), Some((50.0, 0.0)));
     assert_eq!(image.calibrations[0].as_ref().unwrap().nanometres(), Some((7.99825, 0.0)));

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::dm::{Calibration, DmError, DmImage, DmVersion, PixelType, Step, Tags, Walker};
+use crate::dm::{Calibration, DmError, DmImage, DmVersion, Step, Tags, Walker};
 use crate::document::{Document, DocumentKind};
 use crate::dtype::DataType;
 use crate::geometry::Shape;
@@ -77,7 +77,7 @@ pub(super) async fn open(object: &Object) -> Result<OpenFile, SourceError> {
             return Err(error.with_remedy_of_variant(remedy::DM_AXES));
         }
     };
-    Ok(OpenFile { form: FileFormat { dtype: dtype(image.pixel), shape }, image, tags, version })
+    Ok(OpenFile { form: FileFormat { dtype: image.pixel, shape }, image, tags, version })
 }
 
 /// Hands bytes of the file to the walker.
@@ -109,19 +109,6 @@ fn from_dm(file: &str, error: DmError) -> SourceError {
     match error {
         DmError::Malformed { field, reason } => SourceError::malformed(file, field, reason),
         DmError::Unsupported { field, reason } => SourceError::unsupported(file, field, reason),
-    }
-}
-
-const fn dtype(pixel: PixelType) -> DataType {
-    match pixel {
-        PixelType::I8 => DataType::I8,
-        PixelType::U8 => DataType::U8,
-        PixelType::I16 => DataType::I16,
-        PixelType::U16 => DataType::U16,
-        PixelType::I32 => DataType::I32,
-        PixelType::U32 => DataType::U32,
-        PixelType::F32 => DataType::F32,
-        PixelType::F64 => DataType::F64,
     }
 }
 

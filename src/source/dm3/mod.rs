@@ -7,36 +7,20 @@ mod file;
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
-
-use bytes::Bytes;
-use futures::future::BoxFuture;
-
 use self::file::OpenFile;
-use super::{Description, Placement, Source, SourceError, SourceLevel};
-use crate::document::Document;
+use super::{Description, SourceError, SourceLevel};
 use crate::dtype::FillValue;
-use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
-use crate::source::contiguous::Contiguous;
+use crate::geometry::{Grid, Shape};
+use crate::source::contiguous::{Contiguous, ContiguousSource};
 use crate::source::planes::{all, bounded_band};
 use crate::store::Object;
 
 /// Longest row that is accepted.
 const MAX_ROW: u64 = 1 << 30;
 
-/// A file as a volume of one level.
-pub struct Dm3Source {
-    voxels: Contiguous,
-    description: Description,
-    /// The file's tags, unless it is a section of a volume whose first one has told them.
-    tags: Option<Document>,
-    /// Nanometres per voxel along `z, y, x`, where the file says them or else the configuration.
-    voxel_size: [Option<f64>; 3],
-}
-
 /// Opens a file, which may be a stack. `missing`: nanometres per voxel along `z, y, x` for axes of which it does not say
 /// it; `told` says whether its tags are kept for people.
-pub async fn open(object: Object, missing: [Option<f64>; 3], told: bool) -> Result<Dm3Source, SourceError> {
+pub async fn open(object: Object, missing: [Option<f64>; 3], told: bool) -> Result<ContiguousSource, SourceError> {
     let opened = file::open(&object).await?;
     let form = opened.form;
     let shape = form.shape;
@@ -70,34 +54,8 @@ pub async fn open(object: Object, missing: [Option<f64>; 3], told: bool) -> Resu
         chunked: false,
     };
     let OpenFile { image, tags, .. } = opened;
-    let tags = if told { Some(file::document(&object, tags).await?) } else { None };
+    let document = if told { Some(file::document(&object, tags).await?) } else { None };
     let (offset, big_endian) = (image.offset, image.big_endian);
     let voxels = Contiguous { object, grid, offset, item: form.dtype.size(), big_endian, field: "ImageData" };
-    Ok(Dm3Source { voxels, description, tags, voxel_size })
-}
-
-impl Source for Dm3Source {
-    fn description(&self) -> &Description {
-        &self.description
-    }
-
-    fn documents(&self) -> Vec<Document> {
-        self.tags.iter().cloned().collect()
-    }
-
-    fn partial_voxel_size(&self) -> [Option<f64>; 3] {
-        self.voxel_size
-    }
-
-    fn objects(&self, _planes: Range<u64>) -> Option<Vec<Option<Object>>> {
-        Some(vec![Some(self.voxels.object.clone())])
-    }
-
-    fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
-        Box::pin(async move { self.voxels.locate(block) })
-    }
-
-    fn decode(&self, _level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
-        self.voxels.numbers(block, raw)
-    }
+    Ok(ContiguousSource { voxels, conversion: None, description, document, voxel_size })
 }

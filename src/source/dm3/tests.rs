@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use proptest::prelude::*;
 
@@ -8,9 +9,11 @@ use super::*;
 use crate::dm::DmVersion;
 use crate::dm::tests::writer::{self, File, TagTree};
 use crate::dtype::DataType;
+use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::Location;
 use crate::source::planes::{MAX_BAND, SHORTEST_BAND, plane_chunk};
 use crate::source::stack::{self, Stack};
+use crate::source::{Placement, Source};
 use crate::stats::Stats;
 use crate::store::{Remote, healed};
 

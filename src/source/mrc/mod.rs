@@ -8,19 +8,14 @@ mod tests;
 mod voxel;
 mod words;
 
-use std::ops::Range;
-
-use bytes::Bytes;
-use futures::future::BoxFuture;
-
 use self::header::MrcHeader;
 use self::voxel::StoredVoxel;
 use self::words::LENGTH;
-use super::{Description, Placement, Source, SourceError, SourceLevel, StorageFormat, foreign};
+use super::{Description, SourceError, SourceLevel, StorageFormat, foreign};
 use crate::document::{Document, DocumentKind};
 use crate::dtype::{DataType, FillValue, widened};
-use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
-use crate::source::contiguous::Contiguous;
+use crate::geometry::{Grid, Shape};
+use crate::source::contiguous::{Contiguous, ContiguousSource, Conversion};
 use crate::source::planes::{all, bounded_band};
 use crate::store::{Object, is_past_caches};
 
@@ -40,17 +35,8 @@ pub struct MrcReading {
     pub like: Option<DataType>,
 }
 
-/// An MRC file as a volume of one level.
-pub struct MrcSource {
-    voxels: Contiguous,
-    stored: StoredVoxel,
-    description: Description,
-    voxel_size: [Option<f64>; 3],
-    document: Option<Document>,
-}
-
 /// Opens a file.
-pub async fn open(object: Object, reading: MrcReading) -> Result<MrcSource, SourceError> {
+pub async fn open(object: Object, reading: MrcReading) -> Result<ContiguousSource, SourceError> {
     let front = object.start(LENGTH as u64).await?;
     let bad = |field: &str, reason: String| SourceError::malformed(object.url(), field, reason);
     let total = front.total.ok_or_else(|| bad("header", "the length of the file is not known".into()))?;
@@ -121,37 +107,10 @@ pub async fn open(object: Object, reading: MrcReading) -> Result<MrcSource, Sour
     let [depth, ..] = grid.shape.0;
     let columns = Grid { shape: Shape([depth, height, columns]), cell: Shape([1, band, columns]) };
     let voxels = Contiguous { object, grid: columns, offset, item: stored.size(), big_endian, field: "voxels" };
-    Ok(MrcSource { voxels, stored, description, voxel_size, document })
-}
-
-impl Source for MrcSource {
-    fn description(&self) -> &Description {
-        &self.description
-    }
-
-    fn documents(&self) -> Vec<Document> {
-        self.document.iter().cloned().collect()
-    }
-
-    fn partial_voxel_size(&self) -> [Option<f64>; 3] {
-        self.voxel_size
-    }
-
-    fn objects(&self, _planes: Range<u64>) -> Option<Vec<Option<Object>>> {
-        Some(vec![Some(self.voxels.object.clone())])
-    }
-
-    fn locate(&self, _level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
-        Box::pin(async move { self.voxels.locate(block) })
-    }
-
-    fn decode(&self, _level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
-        let numbers = self.voxels.numbers(block, raw)?;
-        if self.stored.is_halved() {
-            let [.., width] = self.description.levels.first().map_or([0; 3], |level| level.grid.shape.0);
-            return Ok(voxel::unhalved(&numbers, width).into());
-        }
-        let is_half = self.stored.size() < self.stored.dtype.size();
-        Ok(if is_half { widened(&numbers).into() } else { numbers })
-    }
+    let conversion: Option<Conversion> = match (is_half, is_halved) {
+        (_, true) => Some(Box::new(move |numbers| voxel::unhalved(&numbers, width).into())),
+        (true, _) => Some(Box::new(|numbers| widened(&numbers).into())),
+        _ => None,
+    };
+    Ok(ContiguousSource { voxels, conversion, description, document, voxel_size })
 }

@@ -6,7 +6,9 @@ use half::f16;
 
 use super::*;
 use crate::dtype::DataType;
+use crate::geometry::LevelIndex;
 use crate::remote::Location;
+use crate::source::{Placement, Source};
 use crate::store::Remote;
 
 /// A header of 3 × 4 × 5 voxels of 5 × 8 × 10 Å.
@@ -25,7 +27,7 @@ fn header(mode: i32, big_endian: bool) -> [u8; LENGTH] {
     bytes
 }
 
-async fn read(bytes: &[u8], reading: MrcReading) -> Result<(MrcSource, Vec<u8>), SourceError> {
+async fn read(bytes: &[u8], reading: MrcReading) -> Result<(ContiguousSource, Vec<u8>), SourceError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("v.mrc");
     std::fs::write(&path, bytes).unwrap();
