@@ -297,6 +297,12 @@ pub enum SourceError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A document is longer than [`LONGEST_DOCUMENT`](crate::store::LONGEST_DOCUMENT).
+    #[error("{file}: document: {}", TOO_LONG)]
+    TooLong {
+        /// URL of the document.
+        file: String,
+    },
     /// The file is valid, but emfs does not read this variant.
     #[error("{file}: {field}: {reason} is not supported{}", remedy::Told(remedy.as_deref()))]
     Unsupported {
@@ -316,13 +322,8 @@ impl SourceError {
     pub fn cause(&self) -> Option<&Cause> {
         match self {
             SourceError::Remote(error) => Some(&error.cause),
-            SourceError::Malformed { .. } | SourceError::Unsupported { .. } => None,
+            SourceError::Malformed { .. } | SourceError::TooLong { .. } | SourceError::Unsupported { .. } => None,
         }
-    }
-
-    /// Whether a document is too long to be read.
-    fn is_of_length(&self) -> bool {
-        matches!(self, SourceError::Malformed { reason, .. } if reason == TOO_LONG)
     }
 }
 
@@ -330,7 +331,7 @@ impl From<RemoteError> for SourceError {
     /// A document that is too long was had, and says nothing of who gave it.
     fn from(error: RemoteError) -> Self {
         if is_long_document(&error) {
-            return SourceError::malformed(error.url, "document", TOO_LONG);
+            return SourceError::TooLong { file: error.url };
         }
         SourceError::Remote(error)
     }
@@ -339,7 +340,7 @@ impl From<RemoteError> for SourceError {
 impl Healable for SourceError {
     fn is_of_bytes(&self) -> bool {
         match self {
-            SourceError::Malformed { .. } | SourceError::Unsupported { .. } => true,
+            SourceError::Malformed { .. } | SourceError::TooLong { .. } | SourceError::Unsupported { .. } => true,
             SourceError::Remote(error) => error.cause.is_answer(),
         }
     }
@@ -375,6 +376,9 @@ impl SourceError {
             SourceError::Remote(error) => SourceError::Remote(error),
             SourceError::Malformed { file, field, reason } => {
                 SourceError::Malformed { file, field, reason: format!("{reason}; {}", told.into()) }
+            }
+            SourceError::TooLong { file } => {
+                SourceError::malformed(file, "document", format!("{TOO_LONG}; {}", told.into()))
             }
             SourceError::Unsupported { file, field, reason, .. } => {
                 SourceError::Unsupported { file, field, reason, remedy: Some(told.into()) }

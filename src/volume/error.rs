@@ -55,7 +55,9 @@ impl VolumeError {
     /// Whether what is there is not what emfs can show.
     pub fn is_of_content(&self) -> bool {
         match self {
-            VolumeError::Source(SourceError::Malformed { .. } | SourceError::Unsupported { .. }) => true,
+            VolumeError::Source(
+                SourceError::Malformed { .. } | SourceError::TooLong { .. } | SourceError::Unsupported { .. },
+            ) => true,
             VolumeError::Undecodable(..) | VolumeError::Unsuitable(_) => true,
             _ => matches!(self.cause(), Some(Cause::NotFound | Cause::Request(_) | Cause::Elsewhere(_))),
         }

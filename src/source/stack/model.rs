@@ -106,7 +106,7 @@ async fn plane(opener: &Opener, object: &Object, is_divided: bool) -> Result<Sec
 /// Whether it is known to be the fault of the file: past every cache it is not there or makes no sense, either.
 fn is_of_file(error: &SourceError) -> bool {
     let is_own = match error {
-        SourceError::Malformed { .. } | SourceError::Unsupported { .. } => true,
+        SourceError::Malformed { .. } | SourceError::TooLong { .. } | SourceError::Unsupported { .. } => true,
         SourceError::Remote(RemoteError { cause, .. }) => *cause == Cause::NotFound,
     };
     is_own && is_past_caches()

@@ -130,7 +130,9 @@ async fn settled(
         Ok(Attributes::Page(error)) | Err(error) => Err(error),
     };
     // Something else than a document in its place is believed past every cache.
-    let is_other = |error: &SourceError| error.cause().is_some_and(Cause::is_invalid) || error.is_of_length();
+    let is_other = |error: &SourceError| {
+        matches!(error, SourceError::TooLong { .. }) || error.cause().is_some_and(Cause::is_invalid)
+    };
     let is_missing = |error: &SourceError| is_absent(error) || is_past_caches() && (is_page || is_other(error));
     match (node.await, v2) {
         // Once more, past every cache, it may be an image.
