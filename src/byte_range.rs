@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::decimal::{self, NotDecimal};
+
 /// What a `Range` header asks of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestedRange {
@@ -36,7 +38,11 @@ fn parse(header: &str, length: u64) -> Option<RequestedRange> {
 
 /// A number as the grammar has it: digits only. One too large for 64 bits is beyond any object.
 fn number(text: &str) -> Option<u64> {
-    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().unwrap_or(u64::MAX))
+    match decimal::unsigned(text) {
+        Ok(number) => Some(number),
+        Err(NotDecimal::TooLarge) => Some(u64::MAX),
+        Err(NotDecimal::Digits | NotDecimal::LeadingZero) => None,
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod cache;
 mod catalog;
 pub mod cli;
 mod daemon;
+mod decimal;
 mod decompress;
 mod demo;
 mod disk;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::decimal;
+
 /// Longest `--timeout`.
 const MAX_TIMEOUT: f64 = 86_400.0;
 
@@ -13,10 +15,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
         Some((end, 'G' | 'g')) => (&text[..end], 1 << 30),
         _ => (text, 1u64),
     };
-    // `u64` would take a sign.
-    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    let size = digits.then(|| number.parse::<u64>().ok()?.checked_mul(unit)).flatten();
-    match size {
+    match decimal::unsigned(number).ok().and_then(|number| number.checked_mul(unit)) {
         Some(0) => Err("must be above 0".to_owned()),
         Some(size) => Ok(size),
         None => Err("must be a number of bytes, or of K, M or G, such as 512M".to_owned()),

@@ -10,6 +10,7 @@ use chrono::DateTime;
 
 use super::CliError;
 use super::output::print;
+use crate::decimal;
 use crate::token::{Claims, Keys, new_key};
 use crate::xdg;
 
@@ -99,8 +100,7 @@ fn validity(text: &str) -> Result<Duration, String> {
     let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
     let (number, unit) =
         units.iter().find_map(|(unit, of)| Some((text.strip_suffix(*unit)?, *of))).ok_or_else(wrong)?;
-    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    let seconds = digits.then(|| number.parse::<u64>().ok()?.checked_mul(unit)).flatten();
+    let seconds = decimal::unsigned(number).ok().and_then(|number| number.checked_mul(unit));
     seconds.filter(|seconds| (1..=MAX_VALIDITY).contains(seconds)).map(Duration::from_secs).ok_or_else(wrong)
 }
 

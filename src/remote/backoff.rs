@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use super::Cause;
-use super::decimal::digits;
+use crate::decimal;
 
 /// The pause before the first repetition, before jitter.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -126,7 +126,7 @@ fn pause(failures: u32) -> Duration {
 /// `Retry-After`: seconds or an HTTP date (RFC 9110, 10.2.3). A date in the past asks for no pause.
 pub(super) fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
-    if let Some(seconds) = digits(text) {
+    if let Ok(seconds) = decimal::unsigned(text) {
         return Some(Duration::from_secs(seconds));
     }
     let date = httpdate::parse_http_date(text).ok()?;

@@ -8,8 +8,8 @@ use reqwest::header::{
 
 use super::checksum::{self, Checksum};
 use super::compression::Compression;
-use super::decimal::digits;
 use super::validators;
+use crate::decimal;
 
 /// Where the bucket is, as object stores say it that were asked in another region.
 const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
@@ -39,7 +39,9 @@ impl Head {
     /// The head of an HTTP answer, or the reason why it cannot be trusted. `is_s3`: the object is in a store that speaks S3.
     pub(super) fn of_http(status: u16, version: Version, headers: &HeaderMap, is_s3: bool) -> Result<Self, String> {
         let content_length = match single(headers, CONTENT_LENGTH)? {
-            Some(text) => Some(digits(&text).ok_or_else(|| format!("Content-Length is `{}`", shorten(&text)))?),
+            Some(text) => {
+                Some(decimal::unsigned(&text).map_err(|_| format!("Content-Length is `{}`", shorten(&text)))?)
+            }
             None => None,
         };
         let delimited =
@@ -107,11 +109,11 @@ impl ContentRange {
         }
         let (range, total) = rest.trim().split_once('/')?;
         if range == "*" {
-            return Some(ContentRange::Unsatisfied { total: digits(total)? });
+            return Some(ContentRange::Unsatisfied { total: decimal::unsigned(total).ok()? });
         }
-        let total = if total == "*" { None } else { Some(digits(total)?) };
+        let total = if total == "*" { None } else { Some(decimal::unsigned(total).ok()?) };
         let (first, last) = range.split_once('-')?;
-        let (start, end) = (digits(first)?, digits(last)?.checked_add(1)?);
+        let (start, end) = (decimal::unsigned(first).ok()?, decimal::unsigned(last).ok()?.checked_add(1)?);
         let fits = start < end && total.is_none_or(|total| end <= total);
         fits.then_some(ContentRange::Part { start, end, total })
     }

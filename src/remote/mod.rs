@@ -14,7 +14,6 @@ mod checks;
 mod checksum;
 mod clock;
 mod compression;
-mod decimal;
 mod error;
 mod fetched;
 mod file;

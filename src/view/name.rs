@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{AXES, LevelNames, MAX_CHUNK_EXTENT, ViewError, ViewSpec};
+use crate::decimal::{self, NotDecimal};
 use crate::geometry::{LevelIndex, Region, Shape};
 
 /// The part of a name that has the levels called `0`, `1`, ….
@@ -109,13 +110,11 @@ fn parse_chunk(text: &str) -> Result<Shape, ViewError> {
 /// A decimal number in its only spelling: digits, no sign, no leading zero.
 pub(super) fn number(text: &str) -> Result<u64, ViewError> {
     let text_owned = || text.to_owned();
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(ViewError::Number { text: text_owned() });
-    }
-    if text.len() > 1 && text.starts_with('0') {
-        return Err(ViewError::LeadingZero { text: text_owned() });
-    }
-    text.parse().map_err(|_| ViewError::Overflow { text: text_owned() })
+    decimal::canonical(text).map_err(|wrong| match wrong {
+        NotDecimal::Digits => ViewError::Number { text: text_owned() },
+        NotDecimal::LeadingZero => ViewError::LeadingZero { text: text_owned() },
+        NotDecimal::TooLarge => ViewError::Overflow { text: text_owned() },
+    })
 }
 
 impl FromStr for ViewSpec {

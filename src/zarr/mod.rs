@@ -19,6 +19,7 @@ pub(crate) use store_name::is_image_name;
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::decimal;
 use crate::geometry::LevelIndex;
 use crate::view::LevelNames;
 use crate::volume::{Level, Pyramid};
@@ -80,9 +81,7 @@ impl<'a> Group<'a> {
 
 /// One component of a chunk key: a decimal number in its only spelling (no sign, no leading zero).
 pub fn parse_index(component: &str) -> Option<u64> {
-    let plain = component.bytes().all(|byte| byte.is_ascii_digit());
-    let canonical = component == "0" || !component.starts_with('0');
-    if plain && canonical { component.parse().ok() } else { None }
+    decimal::canonical(component).ok()
 }
 
 /// A JSON document as the bytes of a file.
