@@ -163,7 +163,9 @@ impl Files {
                     let located = healed_apart(again, || files.open(number)).await;
                     match &located {
                         Ok(section) => files.keep(number, section, again),
-                        Err(error) if error.is_of_bytes() => drop(files.failed.remember(number, error.clone())),
+                        Err(error) if error.is_of_bytes() => {
+                            files.failed.remember(number, error.clone());
+                        }
                         // It was not fetched twice.
                         Err(_) => {}
                     }

@@ -224,10 +224,10 @@ async fn run(
     let mut again = Vec::new();
     for (job, result) in fetched {
         match result {
-            Ok(_) => match job.not_kept().await.is_empty() {
-                true => drop(progress.held.fetch_add(job.kept().await, Ordering::Relaxed)),
-                false => again.push(job),
-            },
+            Ok(_) if !job.not_kept().await.is_empty() => again.push(job),
+            Ok(_) => {
+                progress.held.fetch_add(job.kept().await, Ordering::Relaxed);
+            }
             Err(error) => {
                 let error = VolumeError::Source(SourceError::from(error));
                 failures.extend(job.into_blocks().into_iter().map(|block| (block, error.clone())));

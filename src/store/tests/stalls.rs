@@ -1,11 +1,12 @@
 //! What is kept is asked for without holding up whoever else the runtime serves.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cache_policy::Machine;
 use super::origin::correct;
 use super::*;
-use crate::store::off_the_runtime;
+use crate::disk::Disk;
+use crate::store::{CachePolicy, Witness, off_the_runtime};
 
 /// What else a runtime of one thread has to get done while readers wait half a second for a locked index: a few hundred times
 /// as much on a machine that is free, next to nothing where the thread waits with them.
@@ -45,4 +46,24 @@ async fn an_index_that_another_process_writes_holds_up_nobody_else() {
     let turns = turns.await;
     writer.execute_batch("ROLLBACK").unwrap();
     assert!(turns >= MANY, "{turns}");
+}
+
+#[tokio::test]
+async fn a_witness_and_a_moment_of_confirmation_hold_up_nobody_while_the_index_is_locked() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::open(folder.path(), 64 << 20).unwrap();
+    let policy = CachePolicy { disk: Some(Arc::new(disk)), ..CachePolicy::default() };
+    let remote = Remote::with_policy(LimitsByHost::default(), TIMEOUT, Arc::default(), policy).unwrap();
+    let location = Location::parse("https://example.org/s/.zarray", None).unwrap();
+    let locked = crate::disk::locked(folder.path());
+    let turns = turns_of_others(async {
+        Witness::new(&remote, &location, 100, b"{}").await;
+    });
+    let turns = turns.await;
+    let began = Instant::now();
+    remote.object(&location).unwrap().confirmed();
+    let took = began.elapsed();
+    drop(locked);
+    assert!(turns >= MANY, "{turns}");
+    assert!(took < Duration::from_millis(100), "{took:?}");
 }
