@@ -3,6 +3,8 @@
 //! Units are powers of ten of each other, so converting moves the decimal point in the text of a number. Multiplying would
 //! add noise: 0.0069 µm are 6.9 nm, not 6.8999999999999995, which is no voxel size that two files agree on.
 
+use crate::xml::unescaped;
+
 /// Names of a unit, each with the power of ten of a nanometre that it is, and how many of that power.
 const UNITS: [(&[&str], f64, i32); 18] = [
     (&["yoctometer", "yoctometre"], 1.0, -15),
@@ -28,36 +30,22 @@ const UNITS: [(&[&str], f64, i32); 18] = [
 /// What writers say where there is no unit.
 const NO_UNIT: [&str; 9] = ["", "pixel", "px", "voxel", "null", "none", "undefined", "reference frame", "unit"];
 
-/// Ways to write the letters µ and Å, which have two code points each: as ImageJ escapes them, as characters of XML and
-/// HTML, and as UTF-8 that somebody has read as Latin-1.
-const LETTERS: [(&str, &str); 22] = [
+/// Ways to write the letters µ and Å, which have two code points each: as ImageJ escapes them, and as UTF-8 that somebody has
+/// read as Latin-1.
+const LETTERS: [(&str, &str); 8] = [
     ("\\u00B5", "µ"),
     ("\\u00b5", "µ"),
     ("\\u03BC", "µ"),
     ("\\u03bc", "µ"),
     ("\\u00C5", "Å"),
     ("\\u00c5", "Å"),
-    ("&#181;", "µ"),
-    ("&#xB5;", "µ"),
-    ("&#xb5;", "µ"),
-    ("&#956;", "µ"),
-    ("&#x3BC;", "µ"),
-    ("&#x3bc;", "µ"),
-    ("&micro;", "µ"),
-    ("&mu;", "µ"),
-    ("&#197;", "Å"),
-    ("&#xC5;", "Å"),
-    ("&#xc5;", "Å"),
-    ("&#8491;", "Å"),
-    ("&#x212B;", "Å"),
-    ("&Aring;", "Å"),
     ("Âµ", "µ"),
     ("Î¼", "µ"),
 ];
 
 /// A name with each letter in one spelling.
 fn plain(name: &str) -> String {
-    let mut name = name.trim().replace('μ', "µ").replace('\u{212b}', "Å");
+    let mut name = unescaped(name.trim()).replace('μ', "µ").replace('\u{212b}', "Å");
     for (written, letter) in LETTERS {
         if name.contains(written) {
             name = name.replace(written, letter);

@@ -41,6 +41,7 @@ mod vfs;
 mod view;
 mod volume;
 mod xdg;
+mod xml;
 mod zarr;
 
 pub use catalog::BUILTIN;

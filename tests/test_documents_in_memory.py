@@ -173,7 +173,15 @@ def in_file(ending, kind, content):
 TIFFS = {
     "ome-of-elements": lambda: described(filled(10_000_000, "<OME><Pixels SizeZ='1'>", "<a/>", "</Pixels></OME>", "").encode()),
     "ome-of-planes": lambda: described(filled(10_000_000, "<OME><Pixels SizeZ='1'>", "<TiffData IFD='0' FirstZ='0'/>", "</Pixels></OME>", "").encode()),
+    "ome-of-planes-again": lambda: described(
+        filled(5_000_000, "<OME><Pixels SizeZ='65000'>", "<TiffData FirstZ='1'/>", "</Pixels></OME>", "").encode()),
+    "ome-of-runs-again": lambda: described(
+        filled(10_000_000, "<OME><Pixels SizeZ='65000'>", "<TiffData FirstZ='1' IFD='2' PlaneCount='60000'/>", "</Pixels></OME>", "").encode()),
     "ome-of-images": lambda: described(filled(10_000_000, "<OME>", "<Pixels SizeZ='1'/>", "</OME>", "").encode()),
+    "ome-of-units": lambda: described(("<OME>" + "".join(
+        f"<Pixels SizeX='9' SizeY='9' PhysicalSizeX='1' PhysicalSizeXUnit='u{n}'/>" for n in range(140_000)) + "</OME>").encode()),
+    "lists-of-imagej2": lambda: described(b"SCIFIO=0.4\n" + b"".join(
+        key + b"=" + b",".join(b"%d" % n for n in range(300_000)) + b"\n" for key in (b"axes", b"lengths", b"scales", b"units"))),
     "lines-of-imagej": lambda: described(b"ImageJ=1.52\n" + b"".join(b"k%d=\n" % number for number in range(400_000))),
     "not-in-utf-8": lambda: described(b"ImageJ=1.52\n" + b"\xe9" * 10_000_000),
     "json-of-tifffile": lambda: described(b'{"shape": [64, 64], "a": [' + b"[]," * 1_000_000 + b"0]}"),

@@ -2,6 +2,7 @@
 
 import itertools
 import uuid
+from xml.sax.saxutils import escape
 
 import numpy as np
 import pytest
@@ -29,7 +30,8 @@ def image_set(folder, where, z=4, channels=1, times=1, order="XYZCT", name="s_{}
         parts.append((number, c, t, where(number, c, t), len(pages)))
         pages.append(voxels[t, c, number])
     ids = {file: f"urn:uuid:{uuid.uuid4()}" for file in files}
-    element = ('<TiffData FirstZ="{0}" FirstC="{1}" FirstT="{2}" IFD="{4}" PlaneCount="{5}"><UUID FileName="' + name.replace("{}", "{3}") + '">{6}</UUID></TiffData>')
+    named = escape(name, {"'": "&#39;", "é": "&#xe9;"})
+    element = ('<TiffData FirstZ="{0}" FirstC="{1}" FirstT="{2}" IFD="{4}" PlaneCount="{5}"><UUID FileName="' + named.replace("{}", "{3}") + '">{6}</UUID></TiffData>')
     if blocks:
         grouped = [list(group) for _, group in itertools.groupby(parts, key=lambda part: part[3])]
         tiff_data = "".join(element.format(*group[0], len(group), ids[group[0][3]]) for group in grouped)
@@ -40,7 +42,7 @@ def image_set(folder, where, z=4, channels=1, times=1, order="XYZCT", name="s_{}
         text = (f'{head}<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="{order}" Type="uint8" SizeX="30" SizeY="20" SizeZ="{z}" '
                 f'SizeC="{channels}" SizeT="{times}" {SIZES}>{tiff_data}</Pixels></Image></OME>')
         if not told and file != min(files):
-            text = f'{head}<BinaryOnly MetadataFile="{name.format(min(files))}" UUID="{ids[min(files)]}"/></OME>'
+            text = f'{head}<BinaryOnly MetadataFile="{named.format(min(files))}" UUID="{ids[min(files)]}"/></OME>'
         with tifffile.TiffWriter(folder / name.format(file)) as writer:
             for number, page in enumerate(pages):
                 writer.write(page, description=text.encode() if number == 0 else None, metadata=None, photometric="minisblack")
@@ -93,6 +95,17 @@ def test_slices_in_several_files_are_one_stack_whichever_file_is_named(tmp_path)
     with mounted(tmp_path, configuration(datasets), timeout=20) as mount:
         for name, voxels in made.items():
             assert_equal(voxels_of(mount, name), voxels, name)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["each has the description", "one has the description"])
+def test_files_are_found_by_the_names_that_xml_means(told, tmp_path):
+    voxels = image_set(tmp_path / "v", lambda z, c, t: z // 2, name="a & b's é_{}.ome.tif", told=told)[0, 0]
+    assert np.array_equal(tifffile.imread(first(tmp_path / "v")).squeeze(), voxels), "tifffile has the same"
+    with mounted(tmp_path, configuration({"v": {"kind": "tiff", "url": first(tmp_path / "v")}}), timeout=20) as mount:
+        assert_equal(voxels_of(mount, "v"), voxels)
+    if not told:
+        said = refusal(tmp_path, {"kind": "tiff", "url": str(tmp_path / "v" / "a & b's é_1.ome.tif")})
+        assert "a & b's é_0.ome.tif" in said, said
 
 
 def test_a_file_of_a_set_that_is_bad_is_an_error_for_its_own_planes_alone(tmp_path):

@@ -12,6 +12,7 @@ use crate::cache::{Desk, Reservation};
 use crate::remote::Location;
 use crate::source::SourceError;
 use crate::store::Remote;
+use crate::xml::unescaped;
 
 /// Longest page that is read: a line is about 250 bytes, so one of 32 000 files.
 const MAX_PAGE: u64 = 8 << 20;
@@ -168,28 +169,6 @@ fn file_name(reference: &str, folder: &Url) -> Option<Vec<u8>> {
 
 fn decoded(segment: &str) -> Cow<'_, [u8]> {
     percent_decode_str(segment).into()
-}
-
-/// A text of HTML without the references to characters that servers write.
-fn unescaped(text: &str) -> String {
-    let mut plain = text.to_owned();
-    // The ampersand comes last, or `&amp;lt;` would become `<`.
-    for (reference, letter) in [
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&quot;", "\""),
-        ("&#34;", "\""),
-        ("&#39;", "'"),
-        ("&#x27;", "'"),
-        ("&#43;", "+"),
-        ("&#38;", "&"),
-        ("&amp;", "&"),
-    ] {
-        if plain.contains(reference) {
-            plain = plain.replace(reference, letter);
-        }
-    }
-    plain
 }
 
 #[cfg(test)]

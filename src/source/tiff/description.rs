@@ -33,18 +33,22 @@ pub(super) async fn read(
             }
             Err(error) => return Err(error),
         };
-        let text = match parse(&text, resolution, plane) {
+        // Of what is not read, what holds for one page is said beside the variant.
+        let parsed =
+            move |text: &str| parse(text, resolution, plane).map_err(|variant| (variant, of_plane(text, plane)));
+        let lost = || SourceError::malformed(file.name(), ifd.field(tag), "could not be made sense of");
+        let text = match file.work(text, parsed).await.ok_or_else(lost)? {
             Ok(text) => text,
-            Err(_) if reading.pages.is_some() => of_plane(&text, plane),
+            Err((_, text)) if reading.pages.is_some() => text,
             // Whatever there is beside it, a section is the one page of its file.
-            Err(variant) if reading.section.is_some() => {
+            Err((variant, text)) if reading.section.is_some() => {
                 if reading.is_told() {
                     let (name, field) = (file.name(), ifd.field(tag));
                     tracing::warn!("{name}: {field}: {variant}; a section is the one page of its file");
                 }
-                of_plane(&text, plane)
+                text
             }
-            Err(variant) => return Err(SourceError::unsupported(file.name(), ifd.field(tag), variant)),
+            Err((variant, _)) => return Err(SourceError::unsupported(file.name(), ifd.field(tag), variant)),
         };
         if text != Text::PLAIN {
             return Ok(text);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::layout::HEADER;
-use crate::cache::{PoolShare, Reservation};
+use crate::cache::{Desk, PoolShare, Reservation};
 use crate::source::SourceError;
 use crate::store::Object;
 
@@ -31,6 +31,10 @@ pub(super) trait ReadAt: Send + Sync {
     /// Waits until so many bytes of text or numbers may arrive.
     fn reserve(&self, _bytes: u64) -> BoxFuture<'_, Option<PoolShare>> {
         Box::pin(std::future::ready(None))
+    }
+    /// Where documents are made sense of one at a time, if anywhere.
+    fn desk(&self) -> Option<&Arc<Desk>> {
+        None
     }
     /// A part of the memory for what is kept; the error is that there is none, and the remedy.
     fn keep(&self, _bytes: u64) -> Result<Option<Reservation>, String> {
@@ -59,6 +63,10 @@ impl ReadAt for ObjectReader {
 
     fn reserve(&self, bytes: u64) -> BoxFuture<'_, Option<PoolShare>> {
         Box::pin(self.object.desk().arrive(self.object.place(), bytes))
+    }
+
+    fn desk(&self) -> Option<&Arc<Desk>> {
+        Some(self.object.desk())
     }
 
     fn keep(&self, bytes: u64) -> Result<Option<Reservation>, String> {
@@ -124,6 +132,18 @@ impl ReadAhead {
     pub(super) async fn reserve(&self, bytes: u64) -> Option<PoolShare> {
         let reader = self.reader.clone();
         if bytes > SHORT { reader.reserve(bytes).await } else { None }
+    }
+
+    /// Makes sense of a text: of a long one where documents are, as it may take a while. `None` where that panics.
+    pub(super) async fn work<T: Send + 'static>(
+        &self,
+        text: String,
+        work: impl FnOnce(&str) -> T + Send + 'static,
+    ) -> Option<T> {
+        match self.reader.desk().filter(|_| text.len() as u64 > SHORT) {
+            Some(desk) => desk.work(move || work(&text)).await,
+            None => Some(work(&text)),
+        }
     }
 
     /// Lets go of windows that hold a long text.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Planes of a set that are put together.
-const MAX_PLANES: u64 = 1 << 18;
+pub(super) const MAX_PLANES: u64 = 1 << 18;
 
 /// Where the planes of an image lie that is not in this file alone.
 #[derive(Debug, Clone, PartialEq, Eq)]

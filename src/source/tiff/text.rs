@@ -10,6 +10,11 @@ use crate::dtype::DataType;
 use crate::length::Unit;
 use crate::tiff_tags::IMAGEJ_SIGNED_SHIFT;
 
+/// Units without a meaning that are told of.
+const MAX_UNITS: usize = 8;
+/// Axes that a list of ImageJ2 may have; it knows some dozens of kinds.
+const MAX_AXES: usize = 64;
+
 /// The program or convention that wrote the description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
@@ -77,7 +82,8 @@ impl Text {
     /// The unit of this name; one that is not known is noted, unless it says that there is none.
     pub(super) fn unit(&mut self, name: &str) -> Option<Unit> {
         let unit = Unit::named(name);
-        if unit.is_none() && !Unit::is_none(name) && !self.units.iter().any(|known| known == name) {
+        let is_told = self.units.len() == MAX_UNITS || self.units.iter().any(|known| known == name);
+        if unit.is_none() && !is_told && !Unit::is_none(name) {
             self.units.push(name.to_owned());
         }
         unit
@@ -100,7 +106,12 @@ impl Text {
 
 /// The value of a line `key=value`.
 fn line<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::trim)
+    let value = |(at, _)| {
+        let (before, from) = text.split_at_checked(at)?;
+        let value = from.strip_prefix(key)?.strip_prefix('=')?.split('\n').next()?;
+        (before.is_empty() || before.ends_with('\n')).then_some(value.trim())
+    };
+    text.match_indices(key).find_map(value)
 }
 
 /// A number of pages in ImageJ's lines.
@@ -175,7 +186,7 @@ fn listed(text: &str) -> Option<Vec<(char, u64)>> {
     let (axes, lengths) = (list("axes")?, list("lengths")?);
     let place = |name: &str| axes.iter().position(|axis| axis.eq_ignore_ascii_case(name));
     let beyond = place("x")?.max(place("y")?) + 1;
-    if axes.len() != lengths.len() || beyond != 2 {
+    if axes.len() != lengths.len() || axes.len() > MAX_AXES || beyond != 2 {
         return None;
     }
     let axis =

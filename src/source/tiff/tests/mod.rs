@@ -1,6 +1,7 @@
 mod chains;
 mod codecs;
 mod copies;
+mod descriptions;
 mod fixtures;
 mod hostile;
 mod layouts;
