@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 import numpy as np
@@ -119,3 +120,32 @@ def test_a_recorded_window_is_shown_until_one_is_measured_and_a_configured_one_a
     subprocess.run([BINARY, "warm", *sets, "--config", file, "--cache-dir", tmp_path / "cache", "--quiet"], check=True, timeout=60)
     with mounted(tmp_path, config, cache=tmp_path / "cache", timeout=30) as mount:
         assert window(mount / "recorded" / "em.zarr")[0] > 5 and window(mount / "configured" / "em.zarr") == (7, 800)
+
+
+def test_measuring_many_images_takes_the_memory_of_one_block(tmp_path):
+    """Of each image 64 MiB of voxels are measured, and many are read first at the same time."""
+    first, memory = tmp_path / "v0.zarr", 64 << 20
+    array = {"zarr_format": 2, "shape": [256, 512, 512], "chunks": [128, 256, 256], "dtype": "|u1", "compressor": None, "fill_value": 0, "order": "C", "filters": None}
+    first.mkdir()
+    (first / ".zarray").write_text(json.dumps(array))
+    blocks = list(np.ndindex(2, 2, 2))
+    for number, block in enumerate(blocks):
+        (first / ".".join(map(str, block))).write_bytes(reference_volumes.texture((128, 256, 256), "u1", number).tobytes())
+    for number in range(1, 6):
+        shutil.copytree(first, tmp_path / f"v{number}.zarr", copy_function=os.link)
+    sources = {f"v{number}": {"kind": "zarr", "url": str(tmp_path / f"v{number}.zarr"), "voxel_size": [8, 8, 8]} for number in range(6)}
+    with mounted(tmp_path, configuration(sources), memory=memory, cache=tmp_path / "cache", timeout=30) as mount:
+        for name in sources:
+            (mount / name / "em.zarr" / "s0" / "0" / "0" / "0").read_bytes()
+        options = ["--config", mount.config_file, "--cache-dir", tmp_path / "cache"]
+
+        def measured():
+            rules = [provenance.get("rule", "") for _, provenance in record(*options).values()]
+            return sum(rule.startswith("0.35") for rule in rules) == len(sources)
+
+        wait_for(measured, 90, "all windows are measured")
+        assert mount.peak() <= memory + (96 << 20), f"{mount.peak() >> 20} MiB"
+    voxels = np.sort(np.concatenate([np.fromfile(first / ".".join(map(str, block)), np.uint8) for block in blocks]), kind="stable")
+    expected = [float(voxels[int((voxels.size - 1) * share + 0.5)]) for share in (0.0035, 0.9965)]
+    windows = {(image["display_window"]["low"], image["display_window"]["high"]) for image, _ in record(*options).values()}
+    assert windows == {tuple(expected)}

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use tokio::sync::Semaphore;
 
 use crate::archive;
 use crate::cache::{RecentFailure, Reservation};
@@ -70,6 +71,8 @@ pub(super) struct ImageRegistry {
     blocks: Arc<Blocks>,
     tree: Arc<Tree>,
     images: Vec<RegisteredImage>,
+    /// Whose display window is measured now: of one image at a time.
+    measuring: Semaphore,
     /// Counts the changes of what is known.
     changes: AtomicU64,
 }
@@ -104,7 +107,8 @@ impl ImageRegistry {
             measured: Once::new(),
         });
         let images = images.collect();
-        Arc::new(ImageRegistry { remote, blocks, tree, images, changes: AtomicU64::new(0) })
+        let (measuring, changes) = (Semaphore::new(1), AtomicU64::new(0));
+        Arc::new(ImageRegistry { remote, blocks, tree, images, measuring, changes })
     }
 
     /// A number that is another one whenever more or something else is known than before.
@@ -244,6 +248,8 @@ impl ImageRegistry {
             let this = self.clone();
             task::spawn(async move {
                 tokio::time::sleep(MEASURED_AFTER).await;
+                // Never closed, and without a permit only more would be read at once.
+                let _permit = this.measuring.acquire().await;
                 let (Some(registered), Some(opened)) = (this.images.get(id.0 as usize), this.opened(id)) else {
                     return;
                 };

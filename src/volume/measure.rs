@@ -9,7 +9,7 @@ use super::VolumeError;
 use super::block::BlockVoxels;
 use super::blocks::Blocks;
 use super::image::Image;
-use super::percentiles::percentiles;
+use super::percentiles::Tails;
 use super::window::{self, Measured};
 use crate::catalog::SourceSpec;
 use crate::dtype::DataType;
@@ -64,26 +64,30 @@ fn sample(grid: Grid, dtype: DataType, tissue: Option<Region>) -> Vec<CellIndex>
     cells.into_iter().take_while(fits).collect()
 }
 
-/// Measures the window, one block after the other so that whoever reads meanwhile does not wait for it. `None` where no
-/// window follows from the blocks.
+/// Measures the window, one block after the other so that whoever reads meanwhile does not wait for it, and no memory is
+/// taken but that of a block. `None` where no window follows from the blocks.
 async fn measure(image: &Arc<Image>, blocks: &Arc<Blocks>, spec: &SourceSpec) -> Result<Option<Measured>, VolumeError> {
     let Description { levels, dtype, .. } = image.source.description();
     let Some(finest) = levels.first() else { return Ok(None) };
-    let (mut data, mut used) = (Vec::new(), Vec::new());
-    for cell in sample(finest.grid, *dtype, spec.tissue) {
+    let cells = sample(finest.grid, *dtype, spec.tissue);
+    let voxels = cells.iter().filter_map(|cell| finest.grid.region(*cell).shape().bytes(1)).sum();
+    let (mut tails, mut used) = (Tails::of(voxels, *dtype), Vec::new());
+    for cell in cells {
         let mut results = blocks.request(image, LevelIndex(0), vec![cell], None);
         while let Some((_, result)) = results.next().await {
             // What the archive does not have says nothing of the image.
             if let BlockVoxels::Present(held) = result? {
-                data.extend_from_slice(&held.data);
+                let counted = move || {
+                    tails.add(&held.data);
+                    tails
+                };
+                tails = task::spawn_blocking(counted).await.map_err(|_| VolumeError::Lost)?;
                 used.push(cell.0);
             }
         }
     }
-    let dtype = *dtype;
-    let sorted = task::spawn_blocking(move || percentiles(&data, dtype)).await;
-    let range = sorted.map_err(|_| VolumeError::Lost)?;
-    Ok(range.map(|(low, high)| Measured { low, high, blocks: used }))
+    let found = task::spawn_blocking(move || tails.window()).await.map_err(|_| VolumeError::Lost)?;
+    Ok(found.map(|(low, high)| Measured { low, high, blocks: used }))
 }
 
 #[cfg(test)]
