@@ -37,20 +37,26 @@ impl DataType {
         DataType::F64,
     ];
 
-    /// The value of one little-endian voxel; none where it has not the type's length.
-    pub fn value(self, voxel: &[u8]) -> Option<f32> {
-        Some(match self {
-            DataType::U8 => f32::from(*voxel.first()?),
-            DataType::I8 => f32::from(i8::from_le_bytes(voxel.try_into().ok()?)),
-            DataType::U16 => f32::from(u16::from_le_bytes(voxel.try_into().ok()?)),
-            DataType::I16 => f32::from(i16::from_le_bytes(voxel.try_into().ok()?)),
-            DataType::U32 => u32::from_le_bytes(voxel.try_into().ok()?) as f32,
-            DataType::I32 => i32::from_le_bytes(voxel.try_into().ok()?) as f32,
-            DataType::U64 => u64::from_le_bytes(voxel.try_into().ok()?) as f32,
-            DataType::I64 => i64::from_le_bytes(voxel.try_into().ok()?) as f32,
-            DataType::F32 => f32::from_le_bytes(voxel.try_into().ok()?),
-            DataType::F64 => f64::from_le_bytes(voxel.try_into().ok()?) as f32,
-        })
+    /// Gives the value of each little-endian voxel of a row, in which one begins every `stride` bytes, up to one that is cut.
+    pub fn values(self, row: &[u8], stride: usize, with: impl FnMut(f32)) {
+        macro_rules! of {
+            ($type:ty, $value:expr) => {{
+                let voxels = row.chunks(stride).map_while(|voxel| voxel.first_chunk::<{ size_of::<$type>() }>());
+                voxels.map(|voxel| $value(<$type>::from_le_bytes(*voxel))).for_each(with)
+            }};
+        }
+        match self {
+            DataType::U8 => of!(u8, f32::from),
+            DataType::I8 => of!(i8, f32::from),
+            DataType::U16 => of!(u16, f32::from),
+            DataType::I16 => of!(i16, f32::from),
+            DataType::U32 => of!(u32, |voxel| voxel as f32),
+            DataType::I32 => of!(i32, |voxel| voxel as f32),
+            DataType::U64 => of!(u64, |voxel| voxel as f32),
+            DataType::I64 => of!(i64, |voxel| voxel as f32),
+            DataType::F32 => of!(f32, f32::from),
+            DataType::F64 => of!(f64, |voxel| voxel as f32),
+        }
     }
 
     /// Bytes per voxel.
@@ -155,4 +161,38 @@ impl FillValue {
 /// Little-endian floats of 16 bits as such of 32, which hold the same numbers.
 pub fn widened(halves: &[u8]) -> Vec<u8> {
     halves.as_chunks::<2>().0.iter().flat_map(|half| f16::from_le_bytes(*half).to_f32().to_le_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_values_of_a_row_are_the_numbers_that_its_bytes_stand_for() {
+        fn row<const N: usize>(voxels: &[[u8; N]]) -> Vec<u8> {
+            voxels.concat()
+        }
+        for (dtype, row, expected) in [
+            (DataType::U8, row(&[[7], [255]]), [7.0, 255.0]),
+            (DataType::I8, row(&[[7], [255]]), [7.0, -1.0]),
+            (DataType::U16, row(&[[1, 2], [255, 255]]), [513.0, 65535.0]),
+            (DataType::I16, row(&[[1, 2], [255, 255]]), [513.0, -1.0]),
+            (DataType::U32, row(&[[1, 2, 0, 0], [255; 4]]), [513.0, 4294967296.0]),
+            (DataType::I32, row(&[[1, 2, 0, 0], [255; 4]]), [513.0, -1.0]),
+            (DataType::U64, row(&[[1, 2, 0, 0, 0, 0, 0, 0], [255; 8]]), [513.0, 18446744073709551616.0]),
+            (DataType::I64, row(&[[1, 2, 0, 0, 0, 0, 0, 0], [255; 8]]), [513.0, -1.0]),
+            (DataType::F32, row(&[1.5f32.to_le_bytes(), f32::INFINITY.to_le_bytes()]), [1.5, f32::INFINITY]),
+            (DataType::F64, row(&[1.1f64.to_le_bytes(), (-1e300f64).to_le_bytes()]), [1.1, f32::NEG_INFINITY]),
+        ] {
+            let (size, of) = (dtype.size(), |row: &[u8], stride: usize| {
+                let mut values = Vec::new();
+                dtype.values(row, stride, |value| values.push(value));
+                values
+            });
+            assert_eq!(of(&row, size), expected, "{dtype}");
+            assert_eq!(of(&row[..2 * size - 1], size), &expected[..1], "{dtype}");
+            let apart = [&row[..size], &[9; 5], &row[size..]].concat();
+            assert_eq!(of(&apart, size + 5), expected, "{dtype}");
+        }
+    }
 }

@@ -106,9 +106,8 @@ fn place(slice: &mut PlaneSlice, grid: &Grid, index: CellIndex, dtype: DataType,
         let row = plane * rows + (y - region.start[1]) as usize;
         let voxels = chunk.get(row * columns * size..)?.get(..span * size)?;
         let target = slice.pixels.get_mut(y as usize * slice.width + left..)?.get_mut(..span)?;
-        for (pixel, voxel) in target.iter_mut().zip(voxels.chunks_exact(size)) {
-            *pixel = dtype.value(voxel)?;
-        }
+        let mut pixels = target.iter_mut();
+        dtype.values(voxels, size, |value| pixels.next().into_iter().for_each(|pixel| *pixel = value));
     }
     Some(())
 }
