@@ -102,7 +102,7 @@ def test_files_are_found_by_the_names_that_xml_means(told, tmp_path):
     voxels = image_set(tmp_path / "v", lambda z, c, t: z // 2, name="a & b's é_{}.ome.tif", told=told)[0, 0]
     assert np.array_equal(tifffile.imread(first(tmp_path / "v")).squeeze(), voxels), "tifffile has the same"
     with mounted(tmp_path, configuration({"v": {"kind": "tiff", "url": first(tmp_path / "v")}}), timeout=20) as mount:
-        assert_equal(voxels_of(mount, "v"), voxels)
+        assert_equal(voxels_of(mount, "v"), voxels, "v")
     if not told:
         said = refusal(tmp_path, {"kind": "tiff", "url": str(tmp_path / "v" / "a & b's é_1.ome.tif")})
         assert "a & b's é_0.ome.tif" in said, said

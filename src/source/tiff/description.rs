@@ -33,23 +33,22 @@ pub(super) async fn read(
             }
             Err(error) => return Err(error),
         };
-        // Of what is not read, what holds for one page is said beside the variant.
-        let parsed =
-            move |text: &str| parse(text, resolution, plane).map_err(|variant| (variant, of_plane(text, plane)));
-        let lost = || SourceError::malformed(file.name(), ifd.field(tag), "could not be made sense of");
-        let text = match file.work(text, parsed).await.ok_or_else(lost)? {
-            Ok(text) => text,
-            Err((_, text)) if reading.pages.is_some() => text,
-            // Whatever there is beside it, a section is the one page of its file.
-            Err((variant, text)) if reading.section.is_some() => {
-                if reading.is_told() {
-                    let (name, field) = (file.name(), ifd.field(tag));
-                    tracing::warn!("{name}: {field}: {variant}; a section is the one page of its file");
-                }
-                text
-            }
-            Err((variant, _)) => return Err(SourceError::unsupported(file.name(), ifd.field(tag), variant)),
+        let made = move |text: &str| match parse(text, resolution, plane) {
+            Ok(text) => (text, None),
+            Err(variant) => (of_plane(text, plane), Some(variant)),
         };
+        let lost = || SourceError::malformed(file.name(), ifd.field(tag), "could not be made sense of");
+        let (text, unread) = file.work(text, made).await.ok_or_else(lost)?;
+        if let Some(variant) = unread.filter(|_| reading.pages.is_none()) {
+            let (name, field) = (file.name(), ifd.field(tag));
+            // Whatever there is beside it, a section is the one page of its file.
+            if reading.section.is_none() {
+                return Err(SourceError::unsupported(name, field, variant));
+            }
+            if reading.is_told() {
+                tracing::warn!("{name}: {field}: {variant}; a section is the one page of its file");
+            }
+        }
         if text != Text::PLAIN {
             return Ok(text);
         }

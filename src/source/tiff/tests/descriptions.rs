@@ -1,8 +1,17 @@
 //! Descriptions as long as they may be: what takes long is a few steps of it, not their number times another one.
 
+use std::ops::Range;
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use super::super::read::{ReadAhead, ReadAt};
 use super::super::{axes, description};
+use crate::cache::Desk;
+use crate::source::SourceError;
 
 /// Longest description that is read.
 const LONGEST: usize = 10 << 20;
@@ -127,4 +136,37 @@ fn names_of_files_and_units_are_the_letters_that_xml_means() {
     let Some(super::super::set::Set::Planes(planes)) = said.set else { panic!("{:?}", said.set) };
     let files: Vec<String> = planes.chosen(0..3, [None; 3]).files.into_iter().map(|(name, _)| name).collect();
     assert_eq!(files, ["a & b.tif", "c & d.tif", "e & f.tif"]);
+}
+
+/// A file of no bytes, with a desk.
+struct AtDesk(Arc<Desk>);
+
+impl ReadAt for AtDesk {
+    fn name(&self) -> String {
+        "desk.tif".into()
+    }
+
+    fn total(&self) -> u64 {
+        0
+    }
+
+    fn read_at(&self, _: Range<u64>) -> BoxFuture<'_, Result<Bytes, SourceError>> {
+        Box::pin(async { Ok(Bytes::new()) })
+    }
+
+    fn desk(&self) -> Option<&Arc<Desk>> {
+        Some(&self.0)
+    }
+}
+
+#[tokio::test]
+async fn a_long_description_is_made_sense_of_where_documents_are() {
+    let file = ReadAhead::new(Arc::new(AtDesk(Arc::new(Desk::of(0)))), 0);
+    let own = thread::current().id();
+    for (letters, is_apart) in [(1000, false), (LONGEST, true)] {
+        let work = move |text: &str| (text.len(), thread::current().id() != own);
+        assert_eq!(file.work("x".repeat(letters), work).await, Some((letters, is_apart)));
+    }
+    let lost = file.work("x".repeat(LONGEST), |_| panic!("a mistake")).await;
+    assert_eq!(lost, None::<()>);
 }
