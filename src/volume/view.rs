@@ -1,10 +1,12 @@
 //! Views: the same image seen through a crop, at one level, or in another chunk shape.
 
 mod label;
+mod ratio;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use label::{in_place, unlike};
+pub(crate) use ratio::LevelRatio;
 
 use super::pyramid::{Level, Pyramid, chunk_bytes, sum};
 use crate::dtype::DataType;
@@ -36,6 +38,13 @@ impl ViewSpec {
         if let Some(chunk) = self.chunk {
             check_chunk(chunk, image.dtype)?;
         }
+        // Some programs that look for numbered levels (cloud-volume) take the chunk shape of the finest for that of all.
+        let first = match self.level {
+            Some(level) => image.levels.get(usize::from(level.0)),
+            None => Some(finest),
+        };
+        let common = first.filter(|_| self.level_names == LevelNames::Numbered).map(|first| first.grid.cell);
+        let chunk = self.chunk.or(common);
         let mut view = View {
             pyramid: Pyramid { levels: Vec::with_capacity(image.levels.len()), ..image.clone() },
             numbers: vec![],
@@ -58,7 +67,7 @@ impl ViewSpec {
             view.numbers.push(number);
             view.origins.push(shown.start);
             view.pyramid.levels.push(Level {
-                grid: Grid { shape: shown.shape(), cell: self.chunk.unwrap_or(level.grid.cell) },
+                grid: Grid { shape: shown.shape(), cell: chunk.unwrap_or(level.grid.cell) },
                 scale: level.scale,
                 translation: shifted(level.translation),
                 corner: shifted(level.corner),
@@ -98,14 +107,9 @@ impl View {
 fn level_box(crop: &Region, finest: &Level, level: &Level) -> Option<Region> {
     let mut shown = Region { start: [0; 3], end: [0; 3] };
     for axis in 0..3 {
-        // A float cast saturates, and 128 bits hold any sum of a few numbers of 64: no ratio and no offset overflows.
-        let factor = i128::from(((level.scale[axis] / finest.scale[axis]).round() as u64).max(1));
-        let place = |voxel: u64| i128::from(voxel) + i128::from(finest.offset[axis]);
-        let (first, last) =
-            (place(crop.start[axis]).div_euclid(factor), (place(crop.end[axis]) - 1).div_euclid(factor));
-        let index = |place: i128| (place - i128::from(level.offset[axis])).max(0);
-        shown.start[axis] = u64::try_from(index(first)).unwrap_or(u64::MAX);
-        shown.end[axis] = u64::try_from(index(last + 1)).unwrap_or(u64::MAX).min(level.grid.shape.0[axis]);
+        let over = LevelRatio::of(level, finest, axis).over(crop.start[axis]..crop.end[axis]);
+        shown.start[axis] = over.start;
+        shown.end[axis] = over.end.min(level.grid.shape.0[axis]);
     }
     (!shown.is_empty()).then_some(shown)
 }

@@ -1,5 +1,6 @@
 //! `emfs export --list`: a store for each sample of a list.
 
+use std::ops::Range;
 use std::path::Path;
 
 use super::{ExportArgs, Job, must_be_new};
@@ -10,6 +11,7 @@ use crate::export::Destination;
 use crate::geometry::{LevelIndex, Region};
 use crate::view::ViewSpec;
 use crate::volume::Pyramid;
+use crate::volume::view::LevelRatio;
 
 /// A job for each row of a list.
 pub(super) fn jobs<'a>(
@@ -55,14 +57,12 @@ pub(in crate::cli) fn view(
         end: std::array::from_fn(|axis| moved(place.end[axis], axis)),
     };
     // The voxels of s0 below the place, as the names of crops count them.
-    let below = |voxel: u64, axis: usize| {
-        let factor = i128::from(((coarse.scale[axis] / finest.scale[axis]).round() as u64).max(1));
-        let voxel = (i128::from(voxel) + i128::from(coarse.offset[axis])) * factor - i128::from(finest.offset[axis]);
-        u64::try_from(voxel.max(0)).unwrap_or(u64::MAX).min(finest.grid.shape.0[axis])
-    };
+    let below: [Range<u64>; 3] =
+        std::array::from_fn(|axis| LevelRatio::of(coarse, finest, axis).below(wanted.start[axis]..wanted.end[axis]));
+    let inside = |voxel: u64, axis: usize| voxel.min(finest.grid.shape.0[axis]);
     let crop = Region {
-        start: std::array::from_fn(|axis| below(wanted.start[axis], axis)),
-        end: std::array::from_fn(|axis| below(wanted.end[axis], axis)),
+        start: std::array::from_fn(|axis| inside(below[axis].start, axis)),
+        end: std::array::from_fn(|axis| inside(below[axis].end, axis)),
     };
     let view = ViewSpec { crop: Some(crop), level: Some(level), ..of };
     let shows = view.apply(image).map_err(|error| error.to_string())?;

@@ -1,6 +1,7 @@
 //! Grammar and arithmetic of views.
 
 mod labels;
+mod ratio;
 
 use proptest::prelude::*;
 
@@ -92,6 +93,24 @@ fn levels_may_be_called_by_their_numbers() {
     let spec = ViewSpec::parse(text).unwrap();
     assert_eq!((spec.level, spec.level_names), (Some(LevelIndex(2)), LevelNames::Numbered));
     assert_eq!(spec.to_string(), text);
+}
+
+#[test]
+fn numbered_levels_have_one_chunk_shape_that_of_the_finest_one_shown() {
+    let image = pyramid(vec![
+        level([64, 1500, 1500], [4, 256, 256], [8.0; 3], [0.0; 3]),
+        level([64, 750, 750], [1, 512, 512], [8.0, 16.0, 16.0], [0.0; 3]),
+        level([32, 375, 375], [1, 375, 375], [16.0, 32.0, 32.0], [0.0; 3]),
+    ]);
+    let cells = |text: &str| -> Vec<[u64; 3]> {
+        let view = ViewSpec::parse(text).unwrap().apply(&image).unwrap();
+        view.pyramid.levels.iter().map(|level| level.grid.cell.0).collect()
+    };
+    assert_eq!(cells(""), [[4, 256, 256], [1, 512, 512], [1, 375, 375]]);
+    assert_eq!(cells(".numbered"), [[4, 256, 256]; 3]);
+    assert_eq!(cells(".crop-z3-60_y9-900_x9-900.numbered"), [[4, 256, 256]; 3]);
+    assert_eq!(cells(".numbered.chunk-64"), [[64; 3]; 3]);
+    assert_eq!(cells(".s1.numbered"), [[1, 512, 512]]);
 }
 
 const ORDER: &str = "the parts come in this order: `.crop-….s<N>.numbered.chunk-…`";
