@@ -68,9 +68,9 @@ impl<'a> ImagePlace<'a> {
         self.label.map_or(&self.store.image.source, |label| &label.source)
     }
 
-    /// Whether a crop says what of labels is shown, so that it takes the image to tell. `part`: a box of what the view shows.
-    pub fn lies_over_image(&self, part: Option<Region>) -> bool {
-        self.label.is_some() && self.store.view.crop.or(part).is_some()
+    /// Whether it takes the image to tell what is shown: where labels lie, and how many levels they have.
+    pub fn lies_over_image(&self) -> bool {
+        self.label.is_some()
     }
 
     /// The image that labels lie over.
@@ -86,17 +86,19 @@ impl<'a> ImagePlace<'a> {
             (None, crop) | (crop, None) => crop,
             (Some(of), Some(part)) => Some(shifted(&part, of.start)),
         };
-        Seen { spec: ViewSpec { crop, ..self.store.view }, is_label: self.label.is_some(), over }
+        Seen { spec: ViewSpec { crop, ..self.store.view }, over }
     }
 
     /// The image through the view; labels that it leaves out are an error.
     pub async fn view(&self, session: &Session, pyramid: &Pyramid) -> Result<View, String> {
-        let over = match self.lies_over_image(None) {
+        let over = match self.lies_over_image() {
             true => Some(self.image(session).await.map_err(|error| error.to_string())?),
             false => None,
         };
         let view = self.seen(over.as_ref(), None).view(pyramid).map_err(|error| error.to_string())?;
-        view.ok_or_else(|| "these labels do not lie over the crop, or it is not known where they lie".to_owned())
+        let reason = "the view leaves these labels out: they do not lie over the crop, it is not known where they lie, or they have \
+                      no level of that number";
+        view.ok_or_else(|| reason.to_owned())
     }
 }
 
@@ -104,7 +106,6 @@ impl<'a> ImagePlace<'a> {
 #[derive(Debug)]
 pub(super) struct Seen<'p> {
     spec: ViewSpec,
-    is_label: bool,
     over: Option<&'p Pyramid>,
 }
 
@@ -119,10 +120,6 @@ impl Seen<'_> {
     pub fn view(&self, pyramid: &Pyramid) -> Result<Option<View>, ViewError> {
         match self.over {
             Some(image) => self.spec.show_label(image, pyramid, |spec, label| spec.apply(label)),
-            None if self.is_label => {
-                let own_chunks = ViewSpec { chunk: None, ..self.spec };
-                self.spec.apply(pyramid).or_else(|_| own_chunks.apply(pyramid)).map(Some)
-            }
             None => self.spec.apply(pyramid).map(Some),
         }
     }

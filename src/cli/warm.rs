@@ -243,8 +243,7 @@ impl<'a> WarmRun<'a> {
 
     async fn image(&self, wanted: &WantedImage<'_>, opened: &OpenImage) {
         let mut boxes: Vec<(LevelIndex, Region)> = Vec::new();
-        let lies_over =
-            |wish: &&Wish<'_>| matches!(wish.voxels, Wanted::Over(_)) || wish.place.lies_over_image(self.args.within);
+        let lies_over = |wish: &&Wish<'_>| matches!(wish.voxels, Wanted::Over(_)) || wish.place.lies_over_image();
         let over = match wanted.wishes.iter().find(lies_over) {
             Some(wish) => match self.over(&wish.place).await {
                 Ok(image) => Some(image),

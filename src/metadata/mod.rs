@@ -39,6 +39,7 @@ use crate::document::{Document, bounds};
 use crate::geometry::Region;
 use crate::volume::Pyramid;
 use crate::volume::intensity::Intensity;
+use crate::volume::view::in_place;
 
 /// Version of the record's layout.
 const SCHEMA_VERSION: &str = "1.0.0";
@@ -110,7 +111,7 @@ pub fn record(dataset: &Dataset, images: &[ImageRecord<'_>]) -> Value {
         }
     }
     let mut record = template(DATASET);
-    record["images"] = images.iter().map(|record| image::template(levels(record))).collect();
+    record["images"] = images.iter().map(|record| image::template(levels(images, record))).collect();
     record["extra"] = about::extra(dataset);
     claims.fill(&mut record);
     let mut whole = json!({
@@ -145,10 +146,14 @@ fn image_of<'a>(images: &[ImageRecord<'a>], label: &ImageRecord<'_>) -> Option<&
     }
 }
 
-fn levels(record: &ImageRecord<'_>) -> usize {
-    match &record.knowledge {
-        Knowledge::Described { pyramid, .. } => pyramid.levels.len(),
-        Knowledge::Missing(_) => 0,
+/// How many levels are known of an image, of labels as they are shown over theirs.
+fn levels(images: &[ImageRecord<'_>], record: &ImageRecord<'_>) -> usize {
+    match (&record.knowledge, image_of(images, record)) {
+        (Knowledge::Described { pyramid, .. }, Some(image)) if record.named.label.is_some() => {
+            in_place(image, pyramid).levels.len()
+        }
+        (Knowledge::Described { pyramid, .. }, _) => pyramid.levels.len(),
+        (Knowledge::Missing(_), _) => 0,
     }
 }
 

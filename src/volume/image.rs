@@ -63,13 +63,18 @@ impl Image {
         if !spec.pyramid || !description.format.left_out.is_empty() {
             return self;
         }
-        let levels = computed::levels(description, self.voxel_size(spec, archive_voxel_size));
+        let voxel_size = self.voxel_size(spec, archive_voxel_size);
+        let mut levels = computed::levels(description, voxel_size);
+        let always = levels.len();
+        if spec.label.is_some() {
+            computed::extend(&mut levels, description, voxel_size);
+        }
         let rule = if spec.label.is_some() || self.source.is_segmentation() {
             DownsamplingRule::Mode
         } else {
             DownsamplingRule::Mean
         };
-        Image { computed: Levels { levels, rule, kept }, ..self }
+        Image { computed: Levels { levels, always, rule, kept }, ..self }
     }
 
     /// The levels that are computed.
@@ -262,12 +267,15 @@ impl Image {
             Some((translation, place(unshown.offset, scale)))
         });
         place_corners(&mut levels, unshown);
+        let always = description.levels.len() + self.computed.always;
+        let further = levels.split_off(always.min(levels.len()));
         let DisplayWindow { range: window, rule: window_rule } = window::choose(description, spec, measured);
         Ok(Pyramid {
             dtype: description.dtype,
             window,
             window_rule,
             levels,
+            further: further.into(),
             fill: description.fill,
             inverted: self.source.is_inverted(),
             calibrated: voxel_size.map(|size| size.is_some()),
@@ -275,7 +283,7 @@ impl Image {
             downsampling: description.downsampling.clone(),
             values: spec.label.clone().unwrap_or_default(),
             stated_place: self.source.stated_place(),
-            computed: (!self.computed.levels.is_empty()).then_some(self.computed.rule),
+            computed: (self.computed.always > 0).then_some(self.computed.rule),
         })
     }
 }

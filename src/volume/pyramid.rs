@@ -15,6 +15,8 @@ pub struct Pyramid {
     pub dtype: DataType,
     /// Levels, finest first; never empty.
     pub levels: Vec<Level>,
+    /// Coarser levels of labels that can be computed, which are shown as far as their image has levels.
+    pub further: Arc<[Level]>,
     /// Value of voxels that are absent at the origin.
     pub fill: FillValue,
     /// Display window `(low, high)`.
@@ -69,6 +71,7 @@ impl Pyramid {
         Pyramid {
             dtype,
             levels,
+            further: Arc::default(),
             fill: FillValue::zero(dtype),
             window: (0.0, 255.0),
             window_rule: "the source".to_owned(),

@@ -2,8 +2,8 @@
 //! machine.
 //!
 //! The rules and their rounding are those of TensorStore's `downsample`, level by level. An axis is halved while its voxel
-//! is the smallest one or less than twice that, and while it has more than [`SHORT_AXIS`] voxels; levels end when a plane
-//! is at most [`PLANE_SIDE`] voxels wide and high.
+//! is less than twice the smallest one of all axes of more than [`SHORT_AXIS`] voxels and it has as many itself; levels end
+//! when a plane is at most [`PLANE_SIDE`] voxels wide and high. Labels go on as far as their image does.
 
 mod compute;
 mod kept;
@@ -63,40 +63,84 @@ impl ComputedLevel {
 /// The computed levels of a source, finest first: none where it has levels of its own. `voxel_size`: of the finest level
 /// along `z, y, x`, where it is known.
 pub(super) fn levels(description: &Description, voxel_size: [Option<f64>; 3]) -> Vec<ComputedLevel> {
-    let [stored] = description.levels.as_slice() else { return Vec::new() };
-    let least = voxel_size.iter().flatten().copied().fold(f64::INFINITY, f64::min);
-    // Nothing says that an unknown axis is another one.
-    let mut size = voxel_size.map(|size| size.unwrap_or(if least.is_finite() { least } else { 1.0 }));
-    let (mut shape, mut offset) = (stored.grid.shape, stored.offset);
     let mut levels = Vec::new();
-    while levels.len() < MAX_LEVELS && shape.0[1].max(shape.0[2]) > PLANE_SIDE {
-        let is_long = |axis: usize| shape.0[axis] > SHORT_AXIS;
-        let smallest = (0..3).filter(|axis| is_long(*axis)).map(|axis| size[axis]).fold(f64::INFINITY, f64::min);
-        let factors: [u64; 3] =
-            std::array::from_fn(|axis| if is_long(axis) && size[axis] < 2.0 * smallest { 2 } else { 1 });
+    let Some(mut above) = Halving::of(description, voxel_size) else { return levels };
+    while levels.len() < MAX_LEVELS && above.shape.0[1].max(above.shape.0[2]) > PLANE_SIDE {
+        let factors = above.factors(SHORT_AXIS);
         if factors == [1; 3] {
             break;
         }
+        levels.push(above.next(factors));
+    }
+    levels
+}
+
+/// Adds levels of labels that are shown only as far as their image has levels. Axes are halved however short they are.
+pub(super) fn extend(levels: &mut Vec<ComputedLevel>, description: &Description, voxel_size: [Option<f64>; 3]) {
+    let Some(mut above) = Halving::of(description, voxel_size) else { return };
+    for level in levels.iter() {
+        above.next(level.factors);
+    }
+    while levels.len() < MAX_LEVELS {
+        let factors = above.factors(0);
+        levels.push(above.next(factors));
+    }
+}
+
+/// What a next level is computed from.
+struct Halving {
+    stored: Grid,
+    is_chunked: bool,
+    shape: Shape,
+    offset: [i64; 3],
+    /// Of a voxel along `z, y, x`.
+    size: [f64; 3],
+}
+
+impl Halving {
+    /// The stored level of a source, where it has no other.
+    fn of(description: &Description, voxel_size: [Option<f64>; 3]) -> Option<Self> {
+        let [stored] = description.levels.as_slice() else { return None };
+        let least = voxel_size.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+        // Nothing says that an unknown axis is another one.
+        let size = voxel_size.map(|size| size.unwrap_or(if least.is_finite() { least } else { 1.0 }));
+        let (grid, offset) = (stored.grid, stored.offset);
+        Some(Halving { stored: grid, is_chunked: description.chunked, shape: grid.shape, offset, size })
+    }
+
+    /// Which of the axes are halved that have more than so many voxels: those whose voxel is less than twice the smallest of
+    /// theirs.
+    fn factors(&self, short: u64) -> [u64; 3] {
+        let is_long = |axis: usize| self.shape.0[axis] > short;
+        let lengths = (0..3).filter(|axis| is_long(*axis)).map(|axis| self.size[axis]);
+        let smallest = lengths.fold(f64::INFINITY, f64::min);
+        std::array::from_fn(|axis| if is_long(axis) && self.size[axis] < 2.0 * smallest { 2 } else { 1 })
+    }
+
+    /// Goes on to the next level.
+    fn next(&mut self, factors: [u64; 3]) -> ComputedLevel {
+        let Halving { shape, offset, .. } = *self;
         let above = |axis: usize| offset[axis].div_euclid(factors[axis] as i64);
         let first: [i64; 3] = std::array::from_fn(above);
         let phase = std::array::from_fn(|axis| first[axis].saturating_mul(factors[axis] as i64) - offset[axis]);
         let extent = |axis: usize| shape.0[axis].saturating_sub_signed(phase[axis]).div_ceil(factors[axis]);
         let next = Shape(std::array::from_fn(extent));
-        let cell = match description.chunked {
-            true => stored.grid.cell,
+        let cell = match self.is_chunked {
+            true => self.stored.cell,
             false => Shape([1, BLOCK_SIDE.min(next.0[1]), BLOCK_SIDE.min(next.0[2])]),
         };
-        levels.push(ComputedLevel { grid: Grid { shape: next, cell }, factors, offset: first, phase, below: shape });
-        size = std::array::from_fn(|axis| size[axis] * factors[axis] as f64);
-        (shape, offset) = (next, first);
+        self.size = std::array::from_fn(|axis| self.size[axis] * factors[axis] as f64);
+        (self.shape, self.offset) = (next, first);
+        ComputedLevel { grid: Grid { shape: next, cell }, factors, offset: first, phase, below: shape }
     }
-    levels
 }
 
 /// Some computed levels above the stored one.
 #[derive(Debug, Clone)]
 pub(super) struct Levels {
     pub(super) levels: Vec<ComputedLevel>,
+    /// How many of these, the first ones, are shown in any case; the others only as far as the image of labels has levels.
+    pub(super) always: usize,
     pub(super) rule: DownsamplingRule,
     /// Where what is computed is kept.
     pub(super) kept: Option<KeptLevels>,
@@ -105,7 +149,7 @@ pub(super) struct Levels {
 impl Levels {
     /// None at all.
     pub(super) fn none() -> Self {
-        Levels { levels: Vec::new(), rule: DownsamplingRule::Mean, kept: None }
+        Levels { levels: Vec::new(), always: 0, rule: DownsamplingRule::Mean, kept: None }
     }
 
     /// A level by its number in the pyramid, in which the stored one is the first.

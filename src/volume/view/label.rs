@@ -1,10 +1,12 @@
 //! How label images are seen through the views of their images.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::geometry::{Region, Shape};
 use crate::source::StatedPlace;
 use crate::view::{ViewError, ViewSpec};
+use crate::volume::computed::DownsamplingRule;
 use crate::volume::pyramid::sum;
 use crate::volume::{Level, Pyramid};
 
@@ -12,7 +14,8 @@ use crate::volume::{Level, Pyramid};
 const TOLERANCE: f64 = 1e-6;
 
 impl ViewSpec {
-    /// Shows a label image through a view of its image, with `show`; `None` where the view leaves it out. A crop shows the
+    /// Shows a label image through a view of its image, with `show`; `None` where the view leaves it out. It has as many levels as
+    /// the image, as far as there are so many or they can be computed. A crop shows the
     /// labels that lie over it by nanometres, where these are known of both; of labels of the image's shape and voxel size it shows
     /// the same voxels wherever they lie. Labels without a voxel size and of another shape are left out of crops; those of its
     /// shape have the image's voxel size. The labels keep their own chunks where their voxel type makes files of the view's ones too small or too
@@ -25,14 +28,9 @@ impl ViewSpec {
     ) -> Result<Option<T>, E> {
         let are_alike = unlike(image, label).is_none();
         let are_placed = image.is_calibrated() && label.is_calibrated();
-        // Labels may have fewer levels than their image, and of a crop none that is as coarse.
-        if self.level.is_some() {
-            let whole = ViewSpec { chunk: None, crop: None, ..self };
-            if matches!(whole.apply(label), Err(ViewError::Level { .. })) {
-                return Ok(None);
-            }
-        }
-        let label = in_place(image, label);
+        let all_levels = ViewSpec { crop: self.crop, ..ViewSpec::default() }.apply(image);
+        let count = all_levels.map_or(image.levels.len(), |view| view.numbers.len());
+        let label = with_levels(count, in_place(image, label));
         let crop = match self.crop {
             Some(crop) if are_placed && !(are_alike && are_of_one_size(image, &label)) => {
                 match over(&crop, image, &label) {
@@ -44,6 +42,7 @@ impl ViewSpec {
             crop => crop,
         };
         let spec = ViewSpec { crop, ..self };
+        // Labels may have fewer levels than their image all the same, and of a crop none that is as coarse.
         if spec.level.is_some()
             && matches!((ViewSpec { chunk: None, ..spec }).apply(&label), Err(ViewError::Level { .. }))
         {
@@ -77,16 +76,33 @@ fn over(crop: &Region, image: &Pyramid, label: &Pyramid) -> Option<Region> {
 }
 
 /// Labels as they lie over their image: where they state no voxel size and have its shape with the image's, and where they state
-/// no place with the corner of their first voxel where the image's has its own.
+/// no place with the corner of their first voxel where the image's has its own. OME-NGFF has as many levels of labels as of
+/// their image, so that others are left out, and further ones added where they can be computed.
 pub(crate) fn in_place<'a>(image: &Pyramid, label: &'a Pyramid) -> Cow<'a, Pyramid> {
-    let (Some(first), true) = (image.levels.first(), image.is_calibrated()) else { return Cow::Borrowed(label) };
-    if unlike(image, label).is_none() && label.calibrated == [false; 3] {
-        return Cow::Owned(laid_on(first, label));
+    let label = with_levels(image.levels.len(), Cow::Borrowed(label));
+    let (Some(first), true) = (image.levels.first(), image.is_calibrated()) else { return label };
+    if unlike(image, &label).is_none() && label.calibrated == [false; 3] {
+        return Cow::Owned(laid_on(first, &label));
     }
     match label.levels.first() {
-        Some(own) if label.is_calibrated() => Cow::Owned(moved(first, own, label)),
-        _ => Cow::Borrowed(label),
+        Some(own) if label.is_calibrated() => Cow::Owned(moved(first, own, &label)),
+        _ => label,
     }
+}
+
+/// Labels with so many levels, where there are so many or they can be computed.
+fn with_levels(count: usize, label: Cow<'_, Pyramid>) -> Cow<'_, Pyramid> {
+    let there = label.levels.len();
+    if there == count || (there < count && label.further.is_empty()) {
+        return label;
+    }
+    let levels: Vec<Level> = label.levels.iter().chain(&*label.further).take(count).cloned().collect();
+    let computed = match levels.len() {
+        0 | 1 => None,
+        more if more > there => Some(DownsamplingRule::Mode),
+        _ => label.computed,
+    };
+    Cow::Owned(Pyramid { levels, further: Arc::default(), computed, ..label.into_owned() })
 }
 
 /// The same of labels whose voxel size is known; `own` is their finest level. Corners are counted as those of the image are.
