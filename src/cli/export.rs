@@ -274,6 +274,7 @@ async fn one(args: &ExportArgs, session: &Session, exporter: &Exporter, job: &Jo
     exporter.begin().await;
     let before = exporter.progress.state();
     let request = request(args, session, job).await?;
+    request.left_out().into_iter().for_each(say);
     let bar = (!args.quiet).then(|| ExportBar::start(&request.name, exporter.progress.clone()));
     let outcome = exporter.export(&request, &job.destination, args.resume).await;
     drop(bar);
@@ -299,6 +300,7 @@ async fn dry_run(
     job: &Job<'_>,
 ) -> Result<(), ExportError> {
     let request = request(args, session, job).await?;
+    request.left_out().iter().for_each(|line| eprint_line(line));
     // The start of a file has voxels too.
     session.flush().await;
     let offline = session.remote.is_offline();

@@ -35,6 +35,16 @@ pub(super) fn split<'a>(catalog: &'a Catalog, path: &'a str) -> Result<(&'a Data
 /// The image of that name.
 pub(super) fn image<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a ImageSpec, CliError> {
     dataset.images.iter().find(|image| image.name == name).ok_or_else(|| {
+        if let Some(view) = dataset.views.iter().find(|view| view.name == name) {
+            let image = dataset.images.get(view.image).map_or(MAIN_IMAGE, |image| image.name.as_str());
+            let shown = ViewSpec { crop: Some(view.crop), ..ViewSpec::default() }.to_string();
+            let within = shown.trim_start_matches(".crop-");
+            return CliError::Failed(format!(
+                "{name} is a view of the image {image} of {set}; name the image, {set}/{image}, and the view's box by \
+                 --within {within}",
+                set = dataset.name
+            ));
+        }
         let known = dataset.images.iter().map(|image| image.name.as_str()).collect::<Vec<_>>().join(", ");
         CliError::Failed(format!("{} has no image `{name}`; it has {known}", dataset.name))
     })
@@ -55,7 +65,13 @@ pub(super) struct NamedStore<'a> {
 pub(super) fn store<'a>(dataset: &'a Dataset, name: &str) -> Result<NamedStore<'a>, CliError> {
     let failed = |reason: String| CliError::Failed(format!("{}/{name}: {reason}", dataset.name));
     if let Some(stem) = name.strip_suffix(TiffName::ENDING) {
-        return Err(failed(format!("a TIFF file is no store; name the store of the same voxels, {stem}.zarr")));
+        let what = match TiffName::parse(&with_image(name)) {
+            Ok(TiffName { image, view, label: Some(label) }) => {
+                format!("its voxels are the labels {label} of the store {image}{view}.zarr; name that")
+            }
+            _ => format!("name the store of the same voxels, {stem}.zarr"),
+        };
+        return Err(failed(format!("a TIFF file is no store; {what}")));
     }
     let name = StoreName::parse(&complete(name)).map_err(|error| failed(error.to_string()))?;
     let (of, view) = meaning(dataset, &name.image, name.view).map_err(failed)?;
@@ -162,6 +178,17 @@ mod tests {
         let dataset = catalog.datasets.iter().find(|dataset| dataset.name == "hemibrain").unwrap();
         let refused = store(dataset, "em.s1.tif").unwrap_err().to_string();
         assert!(refused.contains("a TIFF file is no store") && refused.contains("em.s1.zarr"), "{refused}");
+        let refused = store(dataset, "em.s1.labels-cells.tif").unwrap_err().to_string();
+        assert!(refused.ends_with("its voxels are the labels cells of the store em.s1.zarr; name that"), "{refused}");
+    }
+
+    #[test]
+    fn where_an_image_is_asked_for_a_listed_view_is_told_with_its_image_and_its_box() {
+        let catalog = Catalog::builtin().unwrap();
+        let dataset = catalog.datasets.iter().find(|dataset| dataset.name == "hemibrain").unwrap();
+        let refused = image(dataset, "sample-1000").unwrap_err().to_string();
+        assert!(refused.contains("name the image, hemibrain/em, and"), "{refused}");
+        assert!(refused.ends_with("--within z18000-19000_y18000-19000_x15000-16000"), "{refused}");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use super::documents::{ChunkStorage, ShownStore, documents};
 use super::error::ExportError;
 use super::layout::ArrayLayout;
 use crate::geometry::{Grid, LevelIndex, Region, Shape};
-use crate::view::{LevelNames, ViewSpec};
-use crate::volume::{Image, Pyramid};
+use crate::view::{LevelNames, ViewError, ViewSpec};
+use crate::volume::{Image, Pyramid, View};
 use crate::zarr::Format;
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -90,6 +90,44 @@ pub struct ExportRequest {
     pub notice: Option<String>,
 }
 
+impl ExportRequest {
+    /// What the view shows of the image or of labels; `None` of labels that it leaves out.
+    fn shown(&self, member: &ExportMember) -> Result<Option<View>, ViewError> {
+        let view = ViewSpec { chunk: self.options.chunk.or(self.view.chunk), ..self.view };
+        match (&member.label, self.members.first()) {
+            (Some(_), Some(main)) => view.show_label(&main.pyramid, &member.pyramid, |spec, label| spec.apply(label)),
+            _ => view.apply(&member.pyramid).map(Some),
+        }
+    }
+
+    /// The levels of the image or of labels that are written.
+    fn levels(&self, member: &ExportMember) -> Vec<u8> {
+        let shown = self.shown(member).ok().flatten().map_or(Vec::new(), |view| view.numbers);
+        let is_wanted = |level: &u8| self.options.levels.is_empty() || self.options.levels.contains(level);
+        shown.into_iter().filter(is_wanted).collect()
+    }
+
+    /// A sentence for each label image of which levels are not written that are written of its image, or nothing at all.
+    pub fn left_out(&self) -> Vec<String> {
+        let Some((image, labels)) = self.members.split_first() else { return Vec::new() };
+        let of_image = self.levels(image);
+        let sentence = |member: &ExportMember| {
+            let (label, levels) = (member.label.as_deref()?, self.levels(member));
+            let missing = of_image.iter().filter(|level| !levels.contains(level));
+            let missing: Vec<String> = missing.map(|level| self.view.level_names.name(LevelIndex(*level))).collect();
+            let labels = format!("{}: the labels {label}", self.name);
+            match (missing.is_empty(), levels.is_empty()) {
+                (true, _) => None,
+                (false, true) => Some(format!(
+                    "{labels} are not written: the view shows nothing of them, or they have no such level"
+                )),
+                (false, false) => Some(format!("{labels} have no level {}", missing.join(", "))),
+            }
+        };
+        labels.iter().filter_map(sentence).collect()
+    }
+}
+
 /// What is written.
 pub(super) struct Plan {
     pub(super) targets: Vec<ArrayPlan>,
@@ -116,16 +154,10 @@ impl Plan {
         if options.shard.is_some() && !options.v3 {
             return Err(wrong("Zarr v2 has no shards; add --format v3".to_owned()));
         }
-        let Some(main) = request.members.first() else { return Err(wrong("there is no image".to_owned())) };
-        let view = ViewSpec { chunk: options.chunk.or(request.view.chunk), ..request.view };
+        let view = request.view;
         let mut parts = Vec::new();
         for member in &request.members {
-            let pyramid = &member.pyramid;
-            let shown = match member.label {
-                Some(_) => view.show_label(&main.pyramid, pyramid, |spec, label| spec.apply(label)),
-                None => view.apply(pyramid).map(Some),
-            };
-            let Some(shown) = shown.map_err(|error| wrong(error.to_string()))? else { continue };
+            let Some(shown) = request.shown(member).map_err(|error| wrong(error.to_string()))? else { continue };
             let mut part = part(member, shown, &options.levels).map_err(wrong)?;
             part.coordinates = options.positions && view.level.is_some();
             parts.push(part);
@@ -178,7 +210,7 @@ fn check_positions(part: &Part<'_>) -> Result<(), String> {
 }
 
 /// The wanted levels of a view. A label image may have fewer than its image.
-fn part<'a>(member: &'a ExportMember, view: crate::volume::View, wanted: &[u8]) -> Result<Part<'a>, String> {
+fn part<'a>(member: &'a ExportMember, view: View, wanted: &[u8]) -> Result<Part<'a>, String> {
     if let (None, Some(missing)) = (&member.label, wanted.iter().find(|level| !view.numbers.contains(level))) {
         let last = LevelIndex(view.numbers.last().copied().unwrap_or_default());
         return Err(format!("there is no level {}; the last is {last}", LevelIndex(*missing)));

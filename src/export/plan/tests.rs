@@ -4,6 +4,7 @@ use crate::export::tests::request;
 use crate::geometry::CellIndex;
 use crate::remote::{Cause, RemoteError};
 use crate::source::SourceError;
+use crate::volume::Level;
 
 #[test]
 fn another_grid_of_the_source_is_another_export() {
@@ -71,4 +72,31 @@ fn an_array_of_the_largest_grid_takes_no_memory_before_it_is_written() {
     assert!(!array.is_done(last) && !array.is_finished((1 << 37) - 1));
     array.finish((1 << 37) - 1);
     assert!(array.is_finished((1 << 37) - 1) && !array.is_finished((1 << 37) - 2));
+}
+
+#[test]
+fn labels_that_are_left_out_and_levels_that_they_lack_are_told() {
+    let mut request = request([64; 3], [16; 3], [16; 3], None);
+    let coarse = |size: f64| Level {
+        grid: Grid { shape: Shape([32; 3]), cell: Shape([16; 3]) },
+        scale: [size; 3],
+        translation: [0.0; 3],
+        corner: [0.0; 3],
+        offset: [0; 3],
+    };
+    request.members.push(ExportMember { label: Some("cells".to_owned()), ..request.members[0].clone() });
+    assert!(request.left_out().is_empty());
+    request.members[0].pyramid.levels.push(coarse(16.0));
+    assert_eq!(request.left_out(), ["v/em: the labels cells have no level s1"]);
+    request.options.levels = vec![1];
+    let none = "v/em: the labels cells are not written: the view shows nothing of them, or they have no such level";
+    assert_eq!(request.left_out(), [none]);
+    request.options.levels = vec![0];
+    assert!(request.left_out().is_empty());
+    request.options.levels = vec![];
+    request.view.level = Some(LevelIndex(1));
+    assert_eq!(request.left_out(), [none]);
+    request.view.level = None;
+    request.members[1].pyramid.further = vec![coarse(16.0)].into();
+    assert!(request.left_out().is_empty(), "they are computed");
 }

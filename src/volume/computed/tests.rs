@@ -39,6 +39,41 @@ fn thick_sections_are_halved_last() {
 }
 
 #[test]
+fn labels_can_go_on_however_short_their_axes_are_and_begin_as_all_do() {
+    for (shape, chunk, size) in [
+        ([20, 30, 60], None, [16.0; 3]),
+        ([1, 1, 1], None, [8.0, 4.0, 4.0]),
+        ([16, 5500, 5496], None, [70.0, 8.0, 8.0]),
+        ([90, 131, 1407], Some([32, 64, 128]), [16.0, 8.0, 8.0]),
+    ] {
+        let description = description(shape, chunk, [3, 0, -5]);
+        let common = levels(&description, size.map(Some));
+        let mut all = common.clone();
+        extend(&mut all, &description, size.map(Some));
+        assert_eq!((all.len(), &all[..common.len()]), (MAX_LEVELS, &common[..]));
+        let mut below = Shape(shape);
+        for level in &all {
+            assert!(level.factors != [1; 3] && level.below == below, "{level:?}");
+            assert!(level.grid.shape.0.iter().all(|extent| *extent > 0), "{level:?}");
+            assert_eq!(
+                level.below(&level.grid.shape.region()),
+                below.region(),
+                "all of it lies over all of the one below"
+            );
+            below = level.grid.shape;
+        }
+    }
+    let mut small = Vec::new();
+    extend(&mut small, &description([20, 30, 60], None, [0; 3]), [Some(8.0), Some(4.0), Some(4.0)]);
+    assert_eq!(small[..2].iter().map(|level| level.grid.shape.0).collect::<Vec<_>>(), [[20, 15, 30], [10, 8, 15]]);
+    let mut stored = description([20, 30, 60], None, [0; 3]);
+    stored.levels.push(stored.levels[0].clone());
+    let mut none = Vec::new();
+    extend(&mut none, &stored, [None; 3]);
+    assert!(none.is_empty(), "a source with levels of its own gets none");
+}
+
+#[test]
 fn small_planes_sources_with_levels_and_unknown_sizes() {
     assert!(shapes([9000, 640, 640], [1.0; 3]).is_empty());
     let mut two = description([100, 1000, 1000], None, [0; 3]);

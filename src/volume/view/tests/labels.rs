@@ -66,6 +66,41 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(crate::test_cases(128)))]
 
     #[test]
+    fn labels_have_as_many_levels_as_every_view_shows_of_their_image(
+        levels in 1u32..6,
+        stored in 1usize..8,
+        coarser in 0u32..3,
+        is_placed in any::<bool>(),
+        cut in proptest::option::of(proptest::array::uniform3((0u64..1000, 0u64..1000))),
+    ) {
+        let image = halved([50, 60, 70], levels);
+        // Of the image's voxels or coarser ones, of which some levels are there in any case and the others can be computed.
+        let mut label = halved([50, 60, 70], 9);
+        label.levels.drain(..coarser as usize);
+        label.further = label.levels.split_off(stored.min(label.levels.len())).into();
+        label.stated_place = if is_placed { StatedPlace::Centre } else { StatedPlace::Nowhere };
+        let crop = cut.map(|cut| {
+            let start: [u64; 3] = std::array::from_fn(|axis| cut[axis].0 % [50, 60, 70][axis]);
+            let end = std::array::from_fn(|axis| start[axis] + 1 + cut[axis].1 % ([50, 60, 70][axis] - start[axis]));
+            Region { start, end }
+        });
+        let view = ViewSpec { crop, ..ViewSpec::default() };
+        let of = |spec: ViewSpec| spec.show_label(&image, &label, |spec, label| spec.apply(label)).unwrap();
+        let (shown, shown_of_image) = (of(view).unwrap(), view.apply(&image).unwrap());
+        prop_assert_eq!(&shown.numbers, &shown_of_image.numbers);
+        prop_assert_eq!(shown.pyramid.levels.len(), shown.numbers.len());
+        for number in 0..9 {
+            let alone = ViewSpec { level: Some(LevelIndex(number)), ..view };
+            let is_there = shown_of_image.position(LevelIndex(number)).is_some();
+            prop_assert_eq!(of(alone).is_some(), is_there, "{}", number);
+        }
+        // What cannot be computed is not made up.
+        let few = Pyramid { further: std::sync::Arc::default(), ..label.clone() };
+        let few = view.show_label(&image, &few, |spec, label| spec.apply(label)).unwrap().unwrap();
+        prop_assert_eq!(few.numbers.len(), label.levels.len().min(shown.numbers.len()));
+    }
+
+    #[test]
     fn labels_lie_over_their_image_by_their_centres_as_by_their_corners(
         sizes in proptest::array::uniform2(proptest::array::uniform3(1u32..100)),
         first in proptest::array::uniform3(-1000i32..1000),
