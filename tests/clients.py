@@ -69,10 +69,15 @@ def iohub_data(path):
 
 
 def cloudvolume_zarr(path):
+    from hashlib import sha256
+
     from cloudvolume import CloudVolume
 
-    volume = CloudVolume(f"zarr3://file://{path}", progress=False)
-    return {"levels": len(volume.available_mips), "resolution": volume.resolution.tolist(), "voxels": volume[:][..., 0].T.astype("int64").tolist()}
+    volumes = [CloudVolume(f"zarr3://file://{path}", mip=0, progress=False)]
+    volumes += [CloudVolume(f"zarr3://file://{path}", mip=mip, progress=False) for mip in volumes[0].available_mips[1:]]
+    read = lambda volume: np.ascontiguousarray(np.asarray(volume[:])[..., 0].T)
+    levels = [{"shape": voxels.shape, "sha256": sha256(voxels.tobytes()).hexdigest()} for voxels in map(read, volumes)]
+    return {"resolution": volumes[0].resolution.tolist(), "levels": levels}
 
 
 if __name__ == "__main__":

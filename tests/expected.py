@@ -1,5 +1,6 @@
 """What the documents and chunk files of a store must be, worked out from a volume's truth and from nothing of emfs."""
 
+import fractions
 import itertools
 import json
 import math
@@ -139,9 +140,10 @@ def cut(levels, scales, box, offsets=None):
     """
     offsets = offsets or [[0, 0, 0]] * len(levels)
     for level, scale, offset in zip(levels, scales, offsets, strict=True):
-        factor = [max(1, round(s / f)) for s, f in zip(scale, scales[0])]
-        starts = [max(0, (a + o) // f - own) for (a, _), f, o, own in zip(box, factor, offsets[0], offset)]
-        ends = [min(-(-(b + o) // f) - own, n) for (_, b), f, o, own, n in zip(box, factor, offsets[0], offset, level.shape)]
+        factor = [fractions.Fraction(s) / fractions.Fraction(f) for s, f in zip(scale, scales[0])]
+        factor = [fractions.Fraction(max(1, round(f))) if abs(f - round(f)) < 1e-3 * f else f.limit_denominator(1000) for f in factor]
+        starts = [max(0, math.floor((a + o) / f) - own) for (a, _), f, o, own in zip(box, factor, offsets[0], offset)]
+        ends = [min(math.ceil((b + o) / f) - own, n) for (_, b), f, o, own, n in zip(box, factor, offsets[0], offset, level.shape)]
         if any(a >= b for a, b in zip(starts, ends)):
             return
         yield level[tuple(slice(a, b) for a, b in zip(starts, ends))], starts

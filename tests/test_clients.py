@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import readers
+import reference_volumes
 from make_precomputed_fixtures import CLOUDVOLUME_PYTHON
 from mounting import CLIENTS_PYTHON, GUNPOWDER_PYTHON
 
@@ -112,12 +113,64 @@ def test_iohub_has_data_and_tells_of_a_store_with_numbered_levels(demo, v3):
         assert found["failed"] == 0 and f"decompressed:\t\t {volume.levels[0].nbytes} " in found["info"], found["info"]
 
 
-def test_cloudvolume_reads_zarr_v3_with_numbered_levels(demo):
+@pytest.fixture(scope="module")
+def unevenly_chunked(tmp_path_factory):
+    """A mount of images whose levels have different chunks: planes, of which emfs computes levels, and stored ones."""
+    import tifffile
+    import zarr
+
+    from mounting import configuration, mounted
+
+    root = tmp_path_factory.mktemp("uneven")
+    shapes = {"flat": (5, 1301, 703), "deep": (70, 150, 1301), "large": (9, 2600, 1290)}
+    for seed, (name, shape) in enumerate(shapes.items()):
+        tifffile.imwrite(root / f"{name}.tif", reference_volumes.noise(shape, "u1", seed), photometric="minisblack")
+    sources = {name: {"kind": "tiff", "url": f"{root}/{name}.tif", "voxel_size": [8.0, 8.0, 8.0]} for name in shapes}
+    group = zarr.open_group(root / "stored.zarr", mode="w", zarr_format=2)
+    chunks = [(16, 32, 64), (32, 32, 32), (8, 64, 64)]
+    for level, chunk in enumerate(chunks):
+        array = reference_volumes.noise([n >> level for n in (64, 128, 200)], "u2", level)
+        group.create_array(str(level), shape=array.shape, chunks=chunk, dtype=array.dtype)[...] = array
+    scale = lambda level: [{"type": "scale", "scale": [8.0 * 2**level] * 3}]
+    axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
+    datasets = [{"path": str(level), "coordinateTransformations": scale(level)} for level in range(len(chunks))]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    sources["stored"] = {"kind": "zarr", "url": f"{root}/stored.zarr"}
+    with mounted(tmp_path_factory.mktemp("m"), configuration(sources)) as mount:
+        yield mount, [*sources]
+
+
+def assert_cloudvolume_reads(stores):
+    """Every level of numbered stores as what zarr-python makes of those of the images."""
+    from hashlib import sha256
+
+    found = ask(CLOUDVOLUME_PYTHON, "cloudvolume_zarr", [store for store, _ in stores])
+    for (store, image), read in zip(stores, found, strict=True):
+        names = sorted(path.name for path in image.iterdir() if path.name[0] == "s")
+        voxels = [readers.zarr_array(image, level, True) for level in range(len(names))]
+        expected = [{"shape": list(level.shape), "sha256": sha256(level.tobytes()).hexdigest()} for level in voxels]
+        assert read["levels"] == expected, store
+
+
+def test_cloudvolume_reads_every_level_of_zarr_v3_with_numbered_levels(demo):
     stores = [*numbered(demo, True)]
-    for (store, volume), found in zip(stores, ask(CLOUDVOLUME_PYTHON, "cloudvolume_zarr", [store for store, _ in stores]), strict=True):
-        assert found["levels"] == len(volume.levels), store
-        assert not volume.scale[0] or found["resolution"] == pytest.approx(volume.scale[0][::-1]), store
-        readers.assert_equal(np.array(found["voxels"]), volume.levels[0].astype("int64"), str(store), volume.lossy)
+    assert_cloudvolume_reads([(store, store.with_name(store.name.replace(".numbered", ""))) for store, _ in stores])
+    for (_, volume), found in zip(stores, ask(CLOUDVOLUME_PYTHON, "cloudvolume_zarr", [store for store, _ in stores]), strict=True):
+        assert not volume.scale[0] or found["resolution"] == pytest.approx(volume.scale[0][::-1])
+
+
+def test_cloudvolume_reads_every_level_whatever_chunks_the_levels_of_the_image_have(unevenly_chunked, tmp_path):
+    from exporting import export
+
+    mount, names = unevenly_chunked
+    chunks = lambda store: {tuple(json.loads(path.read_text())["chunks"]) for path in store.glob("*/.zarray")}
+    assert all(len(chunks(mount / name / "em.zarr")) > 1 for name in names), "or nothing is shown"
+    crops = [f"{name}/em.crop-z1-5_y90-150_x20-701" for name in names[:3]]
+    stores = [(mount / f"{name}.numbered.v3.zarr", mount / f"{name}.v3.zarr") for name in [*(f"{name}/em" for name in names), *crops]]
+    for name in ("flat", "stored"):
+        export(mount / name / "em.numbered.v3.zarr", tmp_path / f"{name}.v3.zarr", "--compress", "none")
+        stores.append((tmp_path / f"{name}.v3.zarr", mount / name / "em.v3.zarr"))
+    assert_cloudvolume_reads(stores)
 
 
 @both

@@ -86,6 +86,69 @@ def test_a_listed_view_of_a_precomputed_volume_is_its_crop(demo):
             readers.assert_equal(readers.zarr_array(store, level, v3), voxels, f"{store}/s{level}", lossy=1)
 
 
+RATIOS = {"r15": [1, 1.5, 2.25], "r43": [1, 4 / 3, 16 / 9], "r25": [1, 2.5], "r16": [1, 2, 16.18], "r2": [1, 2, 4], "rounded": [1, 2.0001, 4.0003]}
+
+
+@pytest.fixture(scope="module")
+def resized(tmp_path_factory):
+    """Images whose voxels say where they are, in nanometres, with levels at any ratio; labels on their grid."""
+    import zarr
+
+    root, size, shape = tmp_path_factory.mktemp("resized"), np.array([8, 4, 4]), np.array([60, 90, 400])
+    datasets = {}
+    for name, ratios in RATIOS.items():
+        group = zarr.open_group(root / f"{name}.zarr", mode="w", zarr_format=2)
+        levels = []
+        for level, ratio in enumerate(ratios):
+            scale, extents = size * ratio, np.ceil(shape / ratio - 1e-2).astype(int)
+            first = (scale - size) / 2
+            places = [begin + np.arange(n) * s for begin, n, s in zip(first, extents, scale)]
+            array = group.create_array(f"s{level}", shape=extents, chunks=(32, 32, 32), dtype="f4", chunk_key_encoding={"name": "v2", "separator": "/"})
+            array[...] = (places[0][:, None, None] + places[1][:, None] + places[2]).astype("f4")
+            at = [{"type": "scale", "scale": scale.tolist()}, {"type": "translation", "translation": first.tolist()}]
+            levels.append({"path": f"s{level}", "coordinateTransformations": at})
+        axes = [{"name": axis, "type": "space", "unit": "nanometer"} for axis in "zyx"]
+        group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": levels}]
+        source = {"kind": "zarr", "url": f"{root}/{name}.zarr"}
+        datasets[name] = {"source": source, "images": [{"name": "a", "source": source, "labels": [{"name": "same", "source": source}]}]}
+    with mounted(tmp_path_factory.mktemp("m"), configuration(datasets)) as mount:
+        yield mount
+
+
+def placed_levels(store):
+    """For each level of a store its name, voxels, size of a voxel and the corners of its first and behind its last voxel (nm)."""
+    import json
+
+    import zarr
+
+    group = zarr.open_group(store, mode="r", zarr_format=2)
+    for dataset in json.loads((store / ".zattrs").read_text())["multiscales"][0]["datasets"]:
+        scale, translation = (np.array(entry[entry["type"]]) for entry in dataset["coordinateTransformations"])
+        voxels = group[dataset["path"]][...]
+        yield dataset["path"], voxels, scale, translation - scale / 2, translation + (np.array(voxels.shape) - 0.5) * scale
+
+
+@pytest.mark.parametrize("name", RATIOS)
+@pytest.mark.parametrize("box", ["z30-50_y40-80_x300-400", "z0-16_y0-16_x256-288", "z59-60_y89-90_x399-400", "z7-8_y3-4_x201-202"])
+def test_coarser_levels_of_a_crop_contain_its_nanometres_at_any_ratio(resized, tmp_path, name, box):
+    import tifffile
+
+    crop = f"{name}/a.crop-{box}"
+    emfs("export", resized / f"{crop}.zarr", tmp_path / "out.zarr", "--cache-size", 0)
+    shown = [*placed_levels(resized / f"{crop}.zarr")]
+    assert [level[0] for level in shown] == [f"s{n}" for n in range(len(RATIOS[name]))], "each has voxels over the crop"
+    _, _, _, begin, end = shown[0]
+    for level, voxels, scale, first, last in shown:
+        noise = 2e-2 * scale
+        assert (first <= begin + noise).all() and (last >= end - noise).all(), level
+        assert (first + scale > begin - noise).all() and (last - scale < end + noise).all(), f"{level} has nothing beside it"
+        corners = [voxels[0, 0, 0], voxels[-1, -1, -1]]
+        np.testing.assert_allclose(corners, [(first + scale / 2).sum(), (last - scale / 2).sum()], rtol=1e-5)
+        for other in (resized / f"{crop}.zarr" / "labels" / "same", tmp_path / "out.zarr", tmp_path / "out.zarr" / "labels" / "same", resized / f"{crop}.{level}.zarr"):
+            readers.assert_equal(readers.zarr_array(other, int(level[1:]), False), voxels, f"{other} {level}")
+        np.testing.assert_array_equal(tifffile.imread(resized / f"{crop}.{level}.tif").reshape(voxels.shape), voxels)
+
+
 def requests_for(folder, origin, source, read):
     """Requests for voxels by a mount of its own."""
     with mounted(folder, configuration({"a": source}), timeout=20) as mount:
