@@ -18,6 +18,13 @@ use crate::xml::unescaped;
 const MAX_PAGE: u64 = 8 << 20;
 /// What is no page of a folder.
 const NO_LISTING: &str = "is no listing of a folder";
+/// What is only a part of one.
+const CUT: &str = "is a listing of a folder whose end is missing, so that files may be missing in it; where the server always \
+                   answers so, name the files one by one in the configuration (`urls`)";
+/// Elements that hold all of a page.
+const FRAMES: [&str; 2] = ["html", "body"];
+/// Those that hold the files of a page that has none of these, as Go's server writes it.
+const LISTS: [&str; 4] = ["pre", "table", "ul", "ol"];
 /// Files of one folder.
 const MAX_FILES: usize = 1 << 15;
 /// Longest name of a file.
@@ -53,6 +60,9 @@ pub(super) async fn files(remote: &Remote, folder: &Location) -> Result<ListedNa
                 let page = String::from_utf8_lossy(&page);
                 if !page.trim_start().starts_with('<') {
                     return Err(NO_LISTING.to_owned());
+                }
+                if is_cut(&page) {
+                    return Err(CUT.to_owned());
                 }
                 counted(names(&page, &url)?, &desk)
             };
@@ -112,6 +122,29 @@ fn escaped_name(name: &[u8]) -> String {
 
 fn too_many() -> String {
     format!("has more than {MAX_FILES} files; name those of the volume one by one in the configuration (`urls`)")
+}
+
+/// Whether the end of a page is missing: what holds all of it was opened and is not closed. Of a page that opens nothing,
+/// nothing is demanded.
+fn is_cut(page: &str) -> bool {
+    let mut frames = [None; FRAMES.len()];
+    let mut lists = [None; LISTS.len()];
+    for (at, _) in page.match_indices('<') {
+        let rest = page.get(at + 1..).unwrap_or_default();
+        let (rest, opens) = rest.strip_prefix('/').map_or((rest, true), |rest| (rest, false));
+        let name = rest.split(|letter: char| !letter.is_ascii_alphanumeric()).next().unwrap_or_default();
+        let place = |names: &[&str]| names.iter().position(|known| known.eq_ignore_ascii_case(name));
+        if let Some(frame) = place(&FRAMES) {
+            frames[frame] = Some(opens);
+        } else if let Some(list) = place(&LISTS) {
+            lists[list] = Some(opens);
+        }
+    }
+    match frames {
+        [None, None] => lists.contains(&Some(true)),
+        // An end of either is the end of all references.
+        _ => !frames.contains(&Some(false)),
+    }
 }
 
 /// The names of files that the page of a folder, whose address ends in a slash, refers to. Only references count: what

@@ -51,6 +51,88 @@ fn references_by_path_and_by_whole_address_count_where_they_lead_into_the_folder
     );
 }
 
+/// The first and the last lines of a server's page, between which stand those of the files.
+const SERVERS: [(&str, &str, &str); 12] = [
+    (
+        "nginx",
+        "<html>\r\n<head><title>Index of /d/</title></head>\r\n<body>\r\n<h1>Index of /d/</h1><hr><pre><a href=\"../\">../</a>\r\n",
+        "</pre><hr></body>\r\n</html>\r\n",
+    ),
+    (
+        "Apache, a table",
+        "<!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 3.2 Final//EN\">\n<html>\n <head>\n  <title>Index of /d</title>\n </head>\n <body>\n<h1>Index of /d</h1>\n  <table>\n   <tr><th><a href=\"?C=N;O=D\">Name</a></th></tr>\n",
+        "   <tr><th colspan=\"5\"><hr></th></tr>\n</table>\n<address>Apache Server at h Port 80</address>\n</body></html>\n",
+    ),
+    (
+        "Apache, a list",
+        "<!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 3.2 Final//EN\">\n<html>\n <head>\n </head>\n <body>\n<h1>Index of /d</h1>\n<ul>",
+        "</ul>\n</body></html>\n",
+    ),
+    (
+        "Apache, lines",
+        "<!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 3.2 Final//EN\">\n<html>\n <body>\n<h1>Index of /d</h1>\n<pre><img src=\"/i.gif\"> <a href=\"?C=N;O=D\">Name</a><hr>",
+        "<hr></pre>\n</body></html>\n",
+    ),
+    ("Apache without its first and last lines", "<table>\n", "</table>\n"),
+    (
+        "Python",
+        "<!DOCTYPE HTML>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n</head>\n<body>\n<h1>Directory listing for /d/</h1>\n<hr>\n<ul>\n",
+        "</ul>\n<hr>\n</body>\n</html>\n",
+    ),
+    (
+        "lighttpd",
+        "<!DOCTYPE html>\n<html>\n<head>\n<style type=\"text/css\">\nbody { margin: 0 }\n</style>\n</head>\n<body>\n<h2>Index of /d/</h2>\n<div class=\"list\">\n<table summary=\"Directory Listing\" cellpadding=\"0\">\n<tbody>\n",
+        "</tbody>\n</table>\n</div>\n<div class=\"foot\">lighttpd</div>\n\n</body>\n</html>\n",
+    ),
+    (
+        "IIS",
+        "<html><head><title>h - /d/</title></head><body><H1>h - /d/</H1><hr>\r\n\r\n<pre><A HREF=\"/\">[To Parent Directory]</A><br>",
+        "</pre><hr></body></html>",
+    ),
+    (
+        "Jetty",
+        "<!DOCTYPE html>\n<HTML lang=\"en\"><HEAD></HEAD>\n<BODY>\n<TABLE class=\"listing\">\n",
+        "</tbody>\n</TABLE>\n</BODY></HTML>\n",
+    ),
+    ("Go", "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n", "</pre>\n"),
+    ("Go before 1.23", "<pre>\n", "</pre>\n"),
+    ("a page that has left off its last line", "<html><body><ul>\n", "</ul></body>\n"),
+];
+
+fn of_files(count: usize) -> String {
+    (0..count).map(|number| format!("<tr><td><a href=\"s_{number}.tif\">s_{number}.tif</a></td></tr>\r\n")).collect()
+}
+
+#[test]
+fn pages_of_all_servers_are_whole() {
+    for (server, begin, end) in SERVERS {
+        let page = format!("{begin}{}{end}", of_files(3));
+        assert!(!is_cut(&page), "{server}");
+        assert_eq!(names_in("http://h/d/", &page).len(), 3, "{server}");
+        assert!(!is_cut(&format!("{begin}{end}")), "{server}");
+    }
+    for page in [
+        "<a href=\"a.tif\">a.tif</a>\n<a href=\"b.tif\">",
+        "<!DOCTYPE html><p><a href=a>",
+        "<prefix><tables>",
+        "<?xml version=\"1.0\"?>",
+    ] {
+        assert!(!is_cut(page), "of a page that opens nothing, nothing is demanded: {page}");
+    }
+}
+
+#[test]
+fn a_page_of_any_server_that_ends_before_its_last_file_is_cut() {
+    for (server, begin, end) in SERVERS {
+        let page = format!("{begin}{}{end}", of_files(20));
+        let last = page.rfind("</td>").unwrap();
+        // What ends before anything was opened has no files.
+        for at in (begin.len()..last).filter(|at| page.is_char_boundary(*at)) {
+            assert!(is_cut(&page[..at]), "{server}: {:?}", &page[at.saturating_sub(40)..at]);
+        }
+    }
+}
+
 #[test]
 fn a_page_without_references_has_no_names() {
     for page in
@@ -87,6 +169,15 @@ proptest! {
         }
         let expected: Vec<String> = given.into_iter().filter(|name| !matches!(name.as_str(), "." | "..")).collect();
         prop_assert_eq!(names(&page), expected);
+    }
+
+    #[test]
+    fn a_page_loses_no_name_unseen(end in any::<prop::sample::Index>(), server in 0..SERVERS.len(), count in 1usize..8) {
+        let (server, begin, close) = SERVERS[server];
+        let page = format!("{begin}{}{close}", of_files(count));
+        let cut = &page[..end.index(page.len())];
+        let all = names_in("http://h/d/", cut).len();
+        prop_assert!(is_cut(cut) || all == count || all == 0, "{server}: {all} of {count}");
     }
 
     #[test]
