@@ -18,7 +18,8 @@ use crate::catalog::{SourceKind, SourceSpec};
 use crate::document::Document;
 use crate::remote::Location;
 use crate::source::coarser::Coarser;
-use crate::source::{Source, SourceError, precomputed, zarr};
+use crate::source::zarr::{self, Selection, ZarrSource};
+use crate::source::{Source, SourceError, precomputed};
 use crate::store::{Healable, Remote, healed};
 
 pub use self::image::{ImageFailure, OpenImage, open_image};
@@ -120,10 +121,10 @@ async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> 
             let source = precomputed::open(remote, url, spec.channel).await?;
             // It may have moved.
             let place = source.folder().clone();
-            leveled(source, &place, spec)?
+            leveled(source, &place, spec.first_level.unwrap_or(0))?
         }
-        SourceKind::N5 { url } => leveled(zarr::open_n5(remote, url, spec.channel).await?, url, spec)?,
-        SourceKind::Zarr { url } => leveled(zarr::open(remote, url, spec.channel).await?, url, spec)?,
+        SourceKind::N5 { url } => of_zarr(zarr::open_n5(remote, url, selection(spec)).await?, url, spec)?,
+        SourceKind::Zarr { url } => of_zarr(zarr::open(remote, url, selection(spec)).await?, url, spec)?,
         SourceKind::Idr { image, server, files, url } => {
             let numbered = idr::Found::numbered(spec);
             let opening = async {
@@ -157,11 +158,22 @@ async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> 
 }
 
 /// A source of a format with levels, from that level on which the configuration says to be the first one with voxels.
-fn leveled(source: impl Source, location: &Location, spec: &SourceSpec) -> Result<Found, SourceError> {
-    Ok(match spec.first_level {
-        None | Some(0) => Found::at(source, location),
-        Some(first) => Found::at(Coarser::new(Box::new(source), first, &location.to_string())?, location),
+fn leveled(source: impl Source, location: &Location, first: u8) -> Result<Found, SourceError> {
+    Ok(match first {
+        0 => Found::at(source, location),
+        first => Found::at(Coarser::new(Box::new(source), first, &location.to_string())?, location),
     })
+}
+
+/// The same of one of whose levels those that are finer need not be there.
+fn of_zarr(source: ZarrSource, location: &Location, spec: &SourceSpec) -> Result<Found, SourceError> {
+    let (finer, count) = (source.finer(), source.description().levels.len());
+    let first = if usize::from(finer) < count { finer } else { spec.first_level.unwrap_or(0) };
+    leveled(source, location, first)
+}
+
+fn selection(spec: &SourceSpec) -> Selection {
+    Selection { channel: spec.channel, first_level: spec.first_level.unwrap_or(0) }
 }
 
 fn configured(spec: &SourceSpec) -> [Option<f64>; 3] {

@@ -139,7 +139,11 @@ impl Session {
     /// Opens an image; `name` is for messages.
     pub async fn open(&self, spec: &SourceSpec, name: &str) -> Result<OpenImage, ImageFailure> {
         let number = self.images.fetch_add(1, Ordering::Relaxed);
-        archive::open_image(&self.remote, spec, number, name).await
+        let opened = archive::open_image(&self.remote, spec, number, name).await?;
+        for level in &opened.pyramid.format.left_out {
+            eprint_line(&format!("emfs: {name} is read without {level}"));
+        }
+        Ok(opened)
     }
 
     /// Measures the display window of an open image and keeps it, where nobody states one and there is a cache.

@@ -8,10 +8,11 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 
+use super::fault::{LevelFault, is_document};
 use crate::cache::Desk;
 use crate::document::{Document, DocumentKind, Packed};
-use crate::remote::{Cause, Location, RemoteError};
-use crate::source::foreign;
+use crate::remote::{Location, RemoteError};
+use crate::source::{SourceError, foreign};
 use crate::store::{Remote, is_past_caches};
 
 /// Bytes of a document of a group that are counted on: real ones have some kilobytes, a consolidated `zarr.json`, which holds
@@ -21,7 +22,7 @@ pub(super) const MAX_GROUP_DOCUMENT: u64 = 1 << 20;
 /// The same of an array: real ones have some hundreds of bytes.
 pub(super) const MAX_ARRAY_DOCUMENT: u64 = 256 << 10;
 
-/// After what time a document is asked for again that is said to be missing.
+/// After what time a document is asked for again that is said to be missing, or in whose place something else is.
 pub(super) const AGAIN: Duration = if cfg!(test) { Duration::from_millis(5) } else { Duration::from_secs(1) };
 
 /// Names of a folder that are looked at.
@@ -61,19 +62,35 @@ pub(super) trait Documents: Sync {
     }
 }
 
-/// The document of a level. That it is missing hides the level as long as the image is open, so it is believed only where
-/// it is said again a while later, past every cache.
-pub(super) async fn of_level(documents: &impl Documents, location: &Location) -> Result<Bytes, RemoteError> {
+/// What `read` makes of the document of a level and its name. That it is missing, or that something else stands in its place,
+/// hides the level as long as the image is open, so it is believed only where it is so again a while later, past every cache.
+/// `members`: those that every such document has.
+pub(super) async fn of_level<T>(
+    documents: &impl Documents,
+    location: &Location,
+    members: &[&str],
+    read: impl Fn(&str, &[u8]) -> Result<T, SourceError>,
+) -> Result<T, LevelFault> {
+    let file = location.to_string();
+    let once = async || {
+        let answer = documents.get(location, MAX_ARRAY_DOCUMENT).await;
+        let bytes = answer.map_err(|error| LevelFault::of(error.into(), false))?;
+        // At once: its bytes are counted while others are waited for.
+        documents.alone(|| read(&file, &bytes).map_err(|error| LevelFault::of(error, is_document(&bytes, members))))
+    };
     let began = Instant::now();
-    let answer = documents.get(location, MAX_ARRAY_DOCUMENT).await;
-    // Of a host that took such an answer back before, it is said for seconds already.
-    let is_late = began.elapsed() >= AGAIN;
-    let is_missing = matches!(&answer, Err(error) if matches!(error.cause, Cause::NotFound | Cause::Gone(_)));
-    if !is_missing || is_late || !is_past_caches() || location.url.scheme() == "file" {
+    let answer = once().await;
+    let is_believed = match &answer {
+        // Of a host that took such an answer back before, it is said for seconds already.
+        Err(LevelFault::Missing(_)) => began.elapsed() >= AGAIN,
+        Err(fault) => !fault.is_of_answer(),
+        Ok(_) => true,
+    };
+    if is_believed || !is_past_caches() || location.url.scheme() == "file" {
         return answer;
     }
     tokio::time::sleep(AGAIN).await;
-    documents.get(location, MAX_ARRAY_DOCUMENT).await
+    once().await
 }
 
 impl Documents for Remote {
@@ -162,9 +179,9 @@ impl<D: Documents> Documents for CachedDocuments<'_, D> {
         Box::pin(async move {
             let bytes = self.inner.get(location, usual).await?;
             let mut documents = self.documents.lock();
-            if !documents.iter().any(|(at, _)| at == location) {
-                documents.push((location.clone(), Packed::of(&bytes)));
-            }
+            // What came last is what something was made of.
+            documents.retain(|(at, _)| at != location);
+            documents.push((location.clone(), Packed::of(&bytes)));
             drop(documents);
             Ok(bytes)
         })

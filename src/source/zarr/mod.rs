@@ -10,6 +10,7 @@ mod codec;
 mod codec_size;
 mod documents;
 mod extension;
+mod fault;
 mod fill;
 mod filters;
 mod imagej;
@@ -38,6 +39,7 @@ use self::array::{ArrayDocument, ChunkFormat};
 use self::axes::Axes;
 use self::codec::CodecError;
 use self::documents::Documents;
+use self::fault::LevelFault;
 use self::multiscales::Multiscales;
 use self::pyramid::{LeftOut, Listed, ShownLevel};
 use self::root::{Root, StoreVersion};
@@ -51,7 +53,7 @@ use crate::document::Document;
 use crate::dtype::widened;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::Location;
-use crate::store::{LONGEST_DOCUMENT, Missed, Remote, Witness};
+use crate::store::{LONGEST_DOCUMENT, Lost, Missed, Remote, Witness};
 
 /// A multiscale image, or a lone array of three axes.
 pub struct ZarrSource {
@@ -67,8 +69,19 @@ pub struct ZarrSource {
     is_inverted: bool,
     description: Description,
     documents: Vec<Document>,
+    /// How many levels are finer than the one from which on they are wanted.
+    finer: u8,
     /// Documents of levels that are left out because these are missing.
     _missed: Vec<Missed>,
+}
+
+/// Which part of an image is wanted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Selection {
+    /// The channel; the only one where none is said.
+    pub channel: Option<u64>,
+    /// The level, as they are listed, from which on they are wanted: one that is finer need not be readable.
+    pub first_level: u8,
 }
 
 struct Level {
@@ -93,23 +106,22 @@ impl Level {
 /// Opens the image at `group`, the folder of `.zattrs` or `zarr.json`. Asks for that document and then, at once, for
 /// those of all arrays.
 ///
-/// The axes must be `z, y, x` in whichever order, apart from a `t` of length 1 and a `c`, of which `channel` is shown;
-/// those of a lone array that does not name them are taken to be in this order. Errors name the document and the field: a
+/// The axes must be `z, y, x` in whichever order, apart from a `t` of length 1 and a `c`, of which one is shown; those of a lone array that does not name them are taken to be in this order. Errors name the document and the field: a
 /// variant that is not read is [`SourceError::Unsupported`], a broken one [`SourceError::Malformed`].
-pub async fn open(remote: &Remote, group: &Location, channel: Option<u64>) -> Result<ZarrSource, SourceError> {
-    open_through(remote, remote.clone(), group, channel).await
+pub async fn open(remote: &Remote, group: &Location, selection: Selection) -> Result<ZarrSource, SourceError> {
+    open_through(remote, remote.clone(), group, selection).await
 }
 
 /// Opens the image of N5 at `group`, the folder of `attributes.json`: an array, or the levels of an image.
-pub async fn open_n5(remote: &Remote, group: &Location, channel: Option<u64>) -> Result<ZarrSource, SourceError> {
-    open_n5_through(remote, remote.clone(), group, channel).await
+pub async fn open_n5(remote: &Remote, group: &Location, selection: Selection) -> Result<ZarrSource, SourceError> {
+    open_n5_through(remote, remote.clone(), group, selection).await
 }
 
 async fn open_through(
     documents: &impl Documents,
     remote: Remote,
     group: &Location,
-    channel: Option<u64>,
+    Selection { channel, first_level }: Selection,
 ) -> Result<ZarrSource, SourceError> {
     let origin = documents;
     let documents = documents::CachedDocuments::new(documents);
@@ -117,15 +129,15 @@ async fn open_through(
         Root::Image(version, found) => {
             let (image, reading) = *found;
             let (image, listed, notes) = silent::listed(&documents, group, version, (image, reading), channel).await?;
-            let told = Told { notes, by_corner: false, end: None };
+            let told = Told { notes, by_corner: false, end: None, first_level };
             assembled(documents, remote, group, version, (image, listed), told).await
         }
         Root::Array(version, found) => {
             let (array, own) = *found;
             // The document of the group around it is none of what is shown.
             let lone = lone::settle(origin, group, version, &array, &own, channel).await?;
-            let listed = vec![Listed { dataset: lone.dataset, location: group.clone(), array: Ok(array) }];
-            let told = Told { notes: lone.notes, by_corner: lone.by_corner, end: None };
+            let listed = vec![Listed::new(lone.dataset, group.clone(), Ok(array))];
+            let told = Told { notes: lone.notes, by_corner: lone.by_corner, end: None, first_level };
             assembled(documents, remote, group, version, (lone.image, listed), told).await
         }
     }
@@ -135,12 +147,12 @@ async fn open_n5_through(
     documents: &impl Documents,
     remote: Remote,
     group: &Location,
-    channel: Option<u64>,
+    Selection { channel, first_level }: Selection,
 ) -> Result<ZarrSource, SourceError> {
     let documents = documents::CachedDocuments::new(documents);
     let n5::N5Image { image, listed, notes, end } = n5::find(&documents, group, channel).await?;
     let end = end.map(|path| (group.join(&path), path));
-    let told = Told { notes, by_corner: false, end };
+    let told = Told { notes, by_corner: false, end, first_level };
     assembled(documents, remote, group, StoreVersion::N5, (image, listed), told).await
 }
 
@@ -152,6 +164,8 @@ struct Told {
     by_corner: bool,
     /// Where another level would be and its path, where nothing says how many there are.
     end: Option<(Location, String)>,
+    /// The level from which on they are wanted.
+    first_level: u8,
 }
 
 /// Puts together what the documents say.
@@ -161,9 +175,10 @@ async fn assembled(
     group: &Location,
     version: StoreVersion,
     (image, listed): (Multiscales, Vec<Listed>),
-    Told { mut notes, by_corner, end }: Told,
+    Told { mut notes, by_corner, end, first_level }: Told,
 ) -> Result<ZarrSource, SourceError> {
-    let pyramid::Chosen { mut shown, left_out, notes: cut } = pyramid::choose(&image.axes, listed)?;
+    let pyramid::Chosen { mut shown, left_out, notes: cut, finer } =
+        pyramid::choose(&image.axes, listed, usize::from(first_level))?;
     notes.extend(cut);
     notes.extend(pyramid::mend_scales(&image.axes, &mut shown));
     let omitted = omitted(group, &image, &left_out)?;
@@ -189,7 +204,7 @@ async fn assembled(
     let levels: Vec<Level> = shown
         .into_iter()
         .zip(witnesses)
-        .map(|(ShownLevel { dataset, location, array }, witness)| {
+        .map(|(ShownLevel { dataset, location, array, .. }, witness)| {
             let spelling = Spelling::of(array.keys);
             Level { location, array, relative: dataset.relative, witness, spelling }
         })
@@ -213,12 +228,23 @@ async fn assembled(
         downsampling: image.downsampling,
         chunked: true,
     };
-    let missed =
-        left_out.iter().filter(|level| level.is_missing()).map(|level| (level.location.clone(), level.path.clone()));
-    let missed = missed.chain(end).filter(|(location, _)| location.url.scheme() != "file").map(|(location, path)| {
-        let without = format!("{group} is shown without level {}", json::quoted(&path));
-        Missed::new(&remote, &location.join(version.array_document()), without)
+    let doubted = left_out.iter().filter(|level| level.fault.is_of_answer());
+    let doubted = doubted.map(|LeftOut { location, path, fault, .. }| {
+        let was_missing = matches!(fault, LevelFault::Missing(_));
+        (location.clone(), path.clone(), was_missing)
     });
+    let doubted = doubted.chain(end.map(|(location, path)| (location, path, true)));
+    let missed =
+        doubted.filter(|(location, ..)| location.url.scheme() != "file").map(|(location, path, was_missing)| {
+            let (was, path) =
+                (if was_missing { "was said to be missing" } else { "made no sense" }, json::quoted(&path));
+            let lost = Lost {
+                is_document: Box::new(move |bytes| fault::is_document(bytes, version.array_members())),
+                was,
+                without: format!("{group} is shown without level {path}"),
+            };
+            Missed::new(&remote, &location.join(version.array_document()), lost)
+        });
     let missed = missed.collect();
     let without: Vec<&Location> = left_out.iter().map(|level| &level.location).collect();
     let documents = documents.into_documents(group, &without).await;
@@ -234,6 +260,7 @@ async fn assembled(
         is_inverted: display.is_inverted,
         description,
         documents,
+        finer: u8::try_from(finer).unwrap_or(u8::MAX),
         _missed: missed,
     })
 }
@@ -247,11 +274,17 @@ fn described(axes: &Axes, level: &ShownLevel) -> SourceLevel {
 /// Warns of the levels that are left out, and says which they are.
 fn omitted(group: &Location, image: &Multiscales, left_out: &[LeftOut]) -> Result<Vec<String>, SourceError> {
     let without_place = image.rejected.iter().map(|error| (None, error));
-    let all: Vec<_> = left_out.iter().map(|level| (Some(&level.path), &level.error)).chain(without_place).collect();
+    let all: Vec<_> =
+        left_out.iter().map(|level| (Some(&level.path), level.fault.error())).chain(without_place).collect();
     leave_out(&group.to_string(), &all)
 }
 
 impl ZarrSource {
+    /// How many of its levels are finer than the one from which on they are wanted.
+    pub fn finer(&self) -> u8 {
+        self.finer
+    }
+
     /// The level that has a chunk, and the chunk's indices along all axes.
     fn chunk(&self, index: LevelIndex, block: CellIndex) -> Result<(&Level, &SourceLevel, Vec<u64>), SourceError> {
         let number = usize::from(index.0);

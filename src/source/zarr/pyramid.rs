@@ -4,10 +4,11 @@ use std::cmp::Reverse;
 
 use super::array::ArrayDocument;
 use super::axes::Axes;
+use super::fault::LevelFault;
 use super::json::quoted;
 use super::multiscales::LevelEntry;
 use crate::geometry::Shape;
-use crate::remote::{Cause, Location};
+use crate::remote::Location;
 use crate::source::{Relative, SourceError};
 use crate::store::Healable;
 
@@ -18,11 +19,21 @@ pub(super) struct Listed {
     /// Where its array is.
     pub location: Location,
     /// What is there.
-    pub array: Result<ArrayDocument, SourceError>,
+    pub array: Result<ArrayDocument, LevelFault>,
+    /// Its place in the list.
+    number: usize,
 }
 
-/// Brings levels into the order of the volumes of their voxels, the finest first.
+impl Listed {
+    /// One whose place is told by [`sort`].
+    pub fn new(dataset: LevelEntry, location: Location, array: Result<ArrayDocument, LevelFault>) -> Self {
+        Listed { dataset, location, array, number: 0 }
+    }
+}
+
+/// Brings levels, as they are listed, into the order of the volumes of their voxels, the finest first.
 pub(super) fn sort(levels: &mut [Listed]) {
+    levels.iter_mut().enumerate().for_each(|(number, level)| level.number = number);
     let volume = |listed: &Listed| listed.dataset.spacing().iter().product::<f64>();
     levels.sort_by(|a, b| volume(a).total_cmp(&volume(b)));
 }
@@ -35,6 +46,8 @@ pub(super) struct ShownLevel {
     pub location: Location,
     /// Its array.
     pub array: ArrayDocument,
+    /// Its place in the list.
+    number: usize,
 }
 
 /// A level that is left out.
@@ -44,14 +57,8 @@ pub(super) struct LeftOut {
     /// Its path below the group.
     pub path: String,
     /// Why it is.
-    pub error: SourceError,
-}
-
-impl LeftOut {
-    /// Whether the origin says that there is none.
-    pub fn is_missing(&self) -> bool {
-        matches!(self.error.cause(), Some(Cause::NotFound | Cause::Gone(_)))
-    }
+    pub fault: LevelFault,
+    number: usize,
 }
 
 /// Levels parted into those that are shown and others.
@@ -62,19 +69,26 @@ pub(super) struct Chosen {
     pub left_out: Vec<LeftOut>,
     /// What is said of levels of which a part is shown.
     pub notes: Vec<String>,
+    /// How many of those that are shown are finer than the one from which on they are wanted.
+    pub finer: usize,
 }
 
-/// Parts the levels, which are listed by their scales, into those that are shown, and those that are left out.
+/// Parts the levels, which are listed by their scales, into those that are shown, and those that are left out. `first`: the one
+/// from which on they are wanted, as they are listed; of finer ones that cannot be shown nothing is said.
 ///
 /// # Errors
-/// Where none could be shown, or it is not known of one whether it could.
-pub(super) fn choose(axes: &Axes, listed: Vec<Listed>) -> Result<Chosen, SourceError> {
+/// Where none could be shown, or it is not known of one whether it could: of a coarser one for now, of one that would be the
+/// finest for good, since all indices are those of its voxels.
+pub(super) fn choose(axes: &Axes, listed: Vec<Listed>, first: usize) -> Result<Chosen, SourceError> {
+    let count = listed.len();
     let (mut shown, mut left_out): (Vec<ShownLevel>, _) = (Vec::new(), Vec::new());
-    for Listed { dataset, location, array } in listed {
+    for Listed { dataset, location, array, number } in listed {
         match array {
-            Ok(array) => shown.push(ShownLevel { dataset, location, array }),
-            Err(error) if error.is_of_bytes() => left_out.push(LeftOut { path: dataset.path, location, error }),
-            Err(error) => return Err(error),
+            Ok(array) => shown.push(ShownLevel { dataset, location, array, number }),
+            Err(fault) if fault.error().is_of_bytes() => {
+                left_out.push(LeftOut { path: dataset.path, location, fault, number })
+            }
+            Err(fault) => return Err(fault.error().clone()),
         }
     }
     // Where no scales tell of the order, sizes do.
@@ -90,15 +104,70 @@ pub(super) fn choose(axes: &Axes, listed: Vec<Listed>) -> Result<Chosen, SourceE
         notes.extend(cut);
         match unlike(axes, fitting.first(), fitting.last(), &level) {
             None => fitting.push(level),
-            Some(error) => left_out.push(LeftOut { path: level.dataset.path, location: level.location, error }),
+            Some(error) => {
+                let ShownLevel { dataset, location, number, .. } = level;
+                left_out.push(LeftOut { path: dataset.path, location, fault: LevelFault::Unreadable(error), number })
+            }
+        }
+    }
+    let order = ListOrder::of(&fitting, count);
+    let finer = fitting.iter().filter(|level| order.place(level.number) < first).count();
+    if !fitting.is_empty() {
+        left_out.retain(|level| order.place(level.number) >= first);
+    }
+    if let Some(shown) = fitting.get(finer) {
+        let is_finest = |level: &&LeftOut| order.place(level.number) < order.place(shown.number) || !order.is_known;
+        let unknown = |level: &&LeftOut| matches!(level.fault, LevelFault::Unknown(_));
+        if let Some(level) = left_out.iter().find(|level| unknown(level) && is_finest(level)) {
+            return Err(level.refused(order.place(shown.number)));
         }
     }
     match (fitting.first().and_then(|finest| finest.dataset.relative), left_out.first()) {
-        (_, Some(first)) if fitting.is_empty() => return Err(first.error.clone()),
+        (_, Some(first)) if fitting.is_empty() => return Err(first.fault.error().clone()),
         (Some(finest), _) => fitting.iter_mut().for_each(|level| relate(&mut level.dataset, finest)),
         _ => {}
     }
-    Ok(Chosen { shown: fitting, left_out, notes })
+    Ok(Chosen { shown: fitting, left_out, notes, finer })
+}
+
+impl LeftOut {
+    /// Why an image is not shown without it, of which the level `next` in the list could be shown.
+    fn refused(&self, next: usize) -> SourceError {
+        let (file, field, reason) = match self.fault.error() {
+            SourceError::Remote(error) => (&error.url, "document", error.cause.to_string()),
+            SourceError::Malformed { file, field, reason } | SourceError::Unsupported { file, field, reason, .. } => {
+                (file, field.as_str(), reason.clone())
+            }
+        };
+        let told = format!(
+            "{reason}; so it is not known whether there is level {}, which would be the finest, and no other is shown in its \
+             place; where it stays so, `first_level = {next}` in the configuration shows the image without it",
+            quoted(&self.path)
+        );
+        SourceError::malformed(file, field, told)
+    }
+}
+
+/// In which order levels are listed.
+struct ListOrder {
+    is_coarsest_first: bool,
+    /// Whether it is one order at all.
+    is_known: bool,
+    count: usize,
+}
+
+impl ListOrder {
+    /// That of levels of which these, the finest first, can be shown.
+    fn of(shown: &[ShownLevel], count: usize) -> Self {
+        let is_finest_first = shown.is_sorted_by_key(|level| level.number);
+        let is_coarsest_first = !is_finest_first && shown.is_sorted_by_key(|level| Reverse(level.number));
+        ListOrder { is_coarsest_first, is_known: is_finest_first || is_coarsest_first, count }
+    }
+
+    /// The place of a listed level where the finest is the first.
+    fn place(&self, number: usize) -> usize {
+        if self.is_coarsest_first { self.count.saturating_sub(number + 1) } else { number }
+    }
 }
 
 /// Cuts a coarser level that would be larger than the one before it to the extent of the image, where it is that rounded up to

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::above::is_absent;
 use super::array::ArrayDocument;
 use super::documents::{Documents, MAX_ARRAY_DOCUMENT, MAX_GROUP_DOCUMENT, of_level};
+use super::fault::LevelFault;
 use super::json::{self, JsonField};
 use super::multiscales::{self, Multiscales, Reading};
 use super::own::{self, OwnAttributes};
@@ -52,6 +53,15 @@ impl StoreVersion {
             StoreVersion::V2 => ".zarray",
             StoreVersion::V3 => "zarr.json",
             StoreVersion::N5 => n5::DOCUMENT,
+        }
+    }
+
+    /// Members that every such document has.
+    pub const fn array_members(self) -> &'static [&'static str] {
+        match self {
+            StoreVersion::V2 => &v2::MEMBERS,
+            StoreVersion::V3 => &v3::MEMBERS,
+            StoreVersion::N5 => &n5::MEMBERS,
         }
     }
 }
@@ -286,19 +296,15 @@ pub(super) async fn arrays(
     documents: &impl Documents,
     version: StoreVersion,
     locations: &[Location],
-) -> Vec<Result<ArrayDocument, SourceError>> {
+) -> Vec<Result<ArrayDocument, LevelFault>> {
+    let parse = match version {
+        StoreVersion::V2 => v2::parse,
+        StoreVersion::V3 => v3::parse,
+        StoreVersion::N5 => n5::parse,
+    };
     let fetch = |location: &Location| {
         let document = location.join(version.array_document());
-        async move {
-            let bytes = of_level(documents, &document).await?;
-            // Each at once: its bytes are counted while others are waited for.
-            let file = document.to_string();
-            documents.alone(|| match version {
-                StoreVersion::V2 => v2::parse(&file, &bytes),
-                StoreVersion::V3 => v3::parse(&file, &bytes),
-                StoreVersion::N5 => n5::parse(&file, &bytes),
-            })
-        }
+        async move { of_level(documents, &document, version.array_members(), parse).await }
     };
     futures::future::join_all(locations.iter().map(fetch)).await
 }

@@ -2,6 +2,7 @@
 
 use super::axes::Axes;
 use super::documents::Documents;
+use super::fault::LevelFault;
 use super::multiscales::{Multiscales, Reading};
 use super::pyramid::{self, Listed};
 use super::root::{self, StoreVersion};
@@ -62,9 +63,10 @@ pub(super) async fn listed(
         }
     }
     image.axes = image.axes.of_channel(channel);
-    let checked = |(location, array): (&Location, Result<_, SourceError>)| {
+    let checked = |(location, array): (&Location, Result<_, LevelFault>)| {
         let array = array?;
-        image.axes.check(&location.join(version.array_document()).to_string(), &array)?;
+        let file = location.join(version.array_document()).to_string();
+        image.axes.check(&file, &array).map_err(LevelFault::Unreadable)?;
         Ok(array)
     };
     let arrays: Vec<_> = locations.iter().zip(arrays).map(checked).collect();
@@ -72,7 +74,7 @@ pub(super) async fn listed(
         .into_iter()
         .zip(locations)
         .zip(arrays)
-        .map(|((dataset, location), array)| Listed { dataset, location, array })
+        .map(|((dataset, location), array)| Listed::new(dataset, location, array))
         .collect();
     pyramid::sort(&mut listed);
     Ok((image, listed, notes))

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::documents::Documents;
-use super::{ZarrSource, open_n5_through, open_through};
+use super::{Selection, ZarrSource, open_n5_through, open_through};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::{Cause, LimitsByHost, Location, RemoteError};
 use crate::source::SourceError;
@@ -93,28 +93,28 @@ impl Shelf {
     fn open(&self) -> Result<ZarrSource, SourceError> {
         let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
-        run(open_through(self, remote, &group, None))
+        run(open_through(self, remote, &group, Selection::default()))
     }
 
     /// Opens it as it is opened after something made no sense.
     fn open_past_caches(&self) -> Result<ZarrSource, SourceError> {
         let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
-        run(past_caches(open_through(self, remote, &group, None)))
+        run(past_caches(open_through(self, remote, &group, Selection::default())))
     }
 
     /// Opens it as an archive does: once more, past every cache, where something makes no sense.
     fn open_healed(&self) -> Result<ZarrSource, SourceError> {
         let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
-        run(healed(|| open_through(self, remote.clone(), &group, None)))
+        run(healed(|| open_through(self, remote.clone(), &group, Selection::default())))
     }
 
     /// Opens one of several channels.
     fn open_channel(&self, channel: u64) -> Result<ZarrSource, SourceError> {
         let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
-        run(open_through(self, remote, &group, Some(channel)))
+        run(open_through(self, remote, &group, Selection { channel: Some(channel), first_level: 0 }))
     }
 
     /// Opens it as one of N5.
@@ -126,21 +126,21 @@ impl Shelf {
     pub(super) fn open_n5_at(&self, path: &str, channel: Option<u64>) -> Result<ZarrSource, SourceError> {
         let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(format!("{GROUP}/{path}").trim_end_matches('/')).unwrap());
-        run(open_n5_through(self, remote, &group, channel))
+        run(open_n5_through(self, remote, &group, Selection { channel, first_level: 0 }))
     }
 
     /// The same as an archive opens it: once more, past every cache, where something makes no sense.
     pub(super) fn open_n5_healed_at(&self, path: &str) -> Result<ZarrSource, SourceError> {
         let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(&format!("{GROUP}/{path}")).unwrap());
-        run(healed(|| open_n5_through(self, remote.clone(), &group, None)))
+        run(healed(|| open_n5_through(self, remote.clone(), &group, Selection::default())))
     }
 
     /// The same as it is opened after something made no sense.
     pub(super) fn open_n5_past_caches(&self) -> Result<ZarrSource, SourceError> {
         let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(60), Arc::new(Stats::default())).unwrap();
         let group = Location::anonymous(Url::parse(GROUP).unwrap());
-        run(past_caches(open_n5_through(self, remote, &group, None)))
+        run(past_caches(open_n5_through(self, remote, &group, Selection::default())))
     }
 
     /// The text of the error that opening ends with.

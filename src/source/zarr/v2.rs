@@ -8,6 +8,9 @@ use super::{fill, numcodecs};
 use crate::dtype::{DataType, FillValue};
 use crate::source::{SourceError, remedy};
 
+/// Members that every `.zarray` has.
+pub(super) const MEMBERS: [&str; 4] = ["zarr_format", "shape", "chunks", "dtype"];
+
 /// Reads a `.zarray` from `file`. Keys it does not know are left alone, those of codecs too: they matter to writers.
 pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<ArrayDocument, SourceError> {
     let value = json::parse(file, bytes)?;

@@ -11,6 +11,9 @@ use super::layout::c_order;
 use crate::dtype::DataType;
 use crate::source::{SourceError, remedy};
 
+/// Members that the document of every array has.
+pub(super) const MEMBERS: [&str; 4] = ["zarr_format", "node_type", "shape", "data_type"];
+
 /// Members of an array document that the specification names.
 const ARRAY_MEMBERS: [&str; 11] = [
     "zarr_format",

@@ -13,9 +13,6 @@ mod stated;
 
 use std::time::Instant;
 
-use futures::FutureExt;
-use serde_json::Value;
-
 use self::levels::{ArrayAttributes, DocumentSubject, N5Group};
 use self::place::GroupPlaces;
 use self::stated::StatedPlace;
@@ -23,16 +20,21 @@ use super::above::{self, Said};
 use super::array::ArrayDocument;
 use super::axes::Axes;
 use super::documents::{self, Documents, MAX_ARRAY_DOCUMENT};
+use super::fault::LevelFault;
 use super::json::{self, JsonField};
 use super::multiscales::{LevelEntry, Multiscales};
 use super::pyramid::{self, Listed};
 use crate::kind::Kind;
 use crate::remote::{Cause, Location, RemoteError};
 use crate::source::{SourceError, foreign, remedy};
-use crate::store::{Healable, past_caches};
+use crate::store::{Healable, is_past_caches, past_caches};
+use futures::FutureExt;
 
 /// Name of the documents of groups and arrays.
 pub(super) const DOCUMENT: &str = "attributes.json";
+
+/// Members that the attributes of every array have.
+pub(super) const MEMBERS: [&str; 3] = ["dimensions", "blockSize", "dataType"];
 
 /// Levels of a pyramid.
 const MAX_LEVELS: usize = 31;
@@ -88,7 +90,7 @@ pub(super) async fn find(
             let axes = axes.of_channel(channel);
             axes.check(&file, &array)?;
             let dataset = LevelEntry::bare(String::new());
-            let listed = Listed { dataset, location: group.clone(), array: Ok(array) };
+            let listed = Listed::new(dataset, group.clone(), Ok(array));
             // What it says itself goes before what the group says of it.
             let around = N5Group::of_place(around.place.filter(|_| !place.says_size()));
             let found = Found { listed, axes: None, place };
@@ -156,7 +158,7 @@ fn agreed(about: &N5Group, found: &mut [Found], channel: Option<u64>) -> Axes {
             (Err(_), _) => None,
         };
         if let Some(error) = unlike {
-            level.listed.array = Err(error);
+            level.listed.array = Err(LevelFault::Unreadable(error));
         }
     }
     axes
@@ -191,8 +193,8 @@ async fn looked_for(
             let began = Instant::now();
             let read = level(documents, group, path(number)).await;
             match &read.listed.array {
-                Err(SourceError::Remote(error)) if is_absent(error) && number == 0 => break,
-                Err(SourceError::Remote(error)) if is_absent(error) && about.factors.is_empty() => {
+                Err(fault) if says_absent(fault) && number == 0 => break,
+                Err(fault) if says_absent(fault) && about.factors.is_empty() => {
                     // Nothing says how many there are, so that this is the end is believed only past every cache, and
                     // where the next one is missing too. A level that is missing between two others is left out, and told.
                     if began.elapsed() < documents::AGAIN {
@@ -202,14 +204,23 @@ async fn looked_for(
                             continue;
                         }
                     }
-                    let next = past_caches(level(documents, group, path(number + 1))).await;
-                    if next.listed.array.is_err() {
+                    if !goes_on(documents, group, path(number + 1)).await? {
                         end = Some(path(number));
                         break;
                     }
                     found.push(read);
                 }
-                Err(error) if !error.is_of_bytes() => return Err(error.clone()),
+                Err(fault) if !fault.error().is_of_bytes() => return Err(fault.error().clone()),
+                Err(LevelFault::Unknown(error)) if number > 0 && about.factors.is_empty() => {
+                    if !is_past_caches() {
+                        return Err(error.clone());
+                    }
+                    // Some servers answer so for whatever is not there. It is told as a level that is left out.
+                    found.push(read);
+                    if !goes_on(documents, group, path(number + 1)).await? {
+                        break;
+                    }
+                }
                 _ => found.push(read),
             }
         }
@@ -220,22 +231,27 @@ async fn looked_for(
     Ok((Vec::new(), None))
 }
 
+/// Whether there is a level, past every cache, where another one is missing before it.
+async fn goes_on(documents: &impl Documents, group: &Location, path: String) -> Result<bool, SourceError> {
+    match past_caches(level(documents, group, path)).await.listed.array {
+        Ok(_) | Err(LevelFault::Unreadable(_)) => Ok(true),
+        Err(fault) if says_absent(&fault) || fault.error().is_of_bytes() => Ok(false),
+        Err(fault) => Err(fault.error().clone()),
+    }
+}
+
+fn says_absent(fault: &LevelFault) -> bool {
+    matches!(fault.error().cause(), Some(Cause::NotFound | Cause::Denied(_)))
+}
+
 async fn level(documents: &impl Documents, group: &Location, path: String) -> Found {
     let location = group.join(&path);
-    let file = location.join(DOCUMENT);
-    let read = async {
-        let bytes = documents::of_level(documents, &file).await?;
-        documents.alone(|| {
-            let name = file.to_string();
-            let value: Value = json::parse(&name, &bytes)?;
-            levels::array(&JsonField::root(&name, &value)?)
-        })
-    };
-    let (array, axes, place) = match read.await {
+    let read = |file: &str, bytes: &[u8]| levels::array(&JsonField::root(file, &json::parse(file, bytes)?)?);
+    let (array, axes, place) = match documents::of_level(documents, &location.join(DOCUMENT), &MEMBERS, read).await {
         Ok(ArrayAttributes { array, axes, place }) => (Ok(array), axes, place),
-        Err(error) => (Err(error), None, StatedPlace::default()),
+        Err(fault) => (Err(fault), None, StatedPlace::default()),
     };
-    Found { listed: Listed { dataset: LevelEntry::bare(path), location, array }, axes, place }
+    Found { listed: Listed::new(LevelEntry::bare(path), location, array), axes, place }
 }
 
 /// Puts levels and what is said of their places together.
