@@ -17,15 +17,19 @@ use url::Url;
 
 use self::answer::{Answer, Facts};
 pub(super) use self::notes::notes;
+use crate::catalog::SourceSpec;
 use crate::document::{Document, DocumentKind};
-use crate::remote::Location;
-use crate::source::{Description, SourceError};
-use crate::store::{Healable, Remote, is_past_caches, past_caches};
+use crate::geometry::Shape;
+use crate::remote::{Cause, Location};
+use crate::source::{Description, Source, SourceError};
+use crate::store::{Healable, Lost, Missed, Remote, is_past_caches, past_caches};
 
 /// Longest answer that is read. Those of an image in one file have a few kilobytes, those of thousands of files some megabytes.
 const MAX_ANSWER: u64 = 4 << 20;
 /// How often an answer that says "not yet" is asked for.
 const ATTEMPTS: u32 = 4;
+/// After what time a description is asked for again that is said to be missing.
+const AGAIN: Duration = if cfg!(test) { Duration::from_millis(5) } else { Duration::from_secs(1) };
 /// Longest wait before asking again, whatever the server proposes.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
@@ -36,6 +40,8 @@ pub(super) struct Found {
     files: Vec<Location>,
     /// What OMERO says of the image, where it said so.
     pub facts: Option<Facts>,
+    /// Why it did not, and where it is asked for that.
+    undescribed: Option<(SourceError, Location)>,
 }
 
 /// Asks `server` for the files of `image`, which are below `files`; `fallback` is taken where the server has no answer.
@@ -56,14 +62,30 @@ pub(super) async fn find(
     let about = server.join(&format!("api/v0/m/images/{image}/"));
     let (named, facts) = futures::join!(
         ask_for(remote, paths, DocumentKind::OmeroFiles, patience, move |answer| answer.files(&files)),
-        ask_for(remote, about, DocumentKind::OmeroImage, patience, move |answer| answer.facts(image)),
+        describe(remote, &about, patience, image),
     );
     let (named, facts) = (of(named, heard), of(facts, heard));
     let choice = choose(named, facts, fallback)?;
     if let Some(warning) = choice.warning {
         warn!("image {image}: {warning}");
     }
-    Ok(Found { files: choice.files, facts: choice.facts })
+    Ok(Found { files: choice.files, facts: choice.facts, undescribed: choice.undescribed.map(|error| (error, about)) })
+}
+
+/// Asks for the description of an image. That there is none is no answer before it was said again a while later.
+async fn describe(remote: &Remote, about: &Location, patience: Duration, image: u64) -> Asked<Facts> {
+    let ask = || ask_for(remote, about.clone(), DocumentKind::OmeroImage, patience, move |answer| answer.facts(image));
+    match ask().await {
+        Err(error) if is_missing(&error) => {
+            tokio::time::sleep(AGAIN).await;
+            past_caches(ask()).await
+        }
+        answer => answer,
+    }
+}
+
+fn is_missing(error: &SourceError) -> bool {
+    matches!(error.cause(), Some(Cause::NotFound))
 }
 
 /// What was needed of an answer, and the answer for people.
@@ -138,9 +160,13 @@ async fn ask<T: Send + 'static>(
 struct Choice {
     files: Vec<Location>,
     facts: Option<Facts>,
+    /// Why there are none.
+    undescribed: Option<SourceError>,
     warning: Option<String>,
 }
 
+/// Without a description the image is shown only where the configuration names the file for when OMERO does not answer, or
+/// where OMERO says that it has none. Anything else is no answer, and the next one may be.
 fn choose(
     files: Result<Vec<Location>, SourceError>,
     facts: Result<Facts, SourceError>,
@@ -150,20 +176,58 @@ fn choose(
         Ok(facts) => (Some(facts), None),
         // A description that was understood and tells of more than one volume holds for the file too, however it is found.
         Err(error @ SourceError::Unsupported { .. }) => return Err(error),
+        Err(error) if fallback.is_none() && !is_missing(&error) => return Err(error),
         Err(error) => (None, Some(error)),
     };
     let (files, warning) = match (files, fallback) {
-        (Ok(files), _) => (files, undescribed.map(|error| format!("OMERO does not describe it: {error}"))),
+        (Ok(files), _) => (files, undescribed.as_ref().map(|error| format!("OMERO does not describe it: {error}"))),
         (Err(error), Some(url)) => (
             vec![url.clone()],
             Some(format!("OMERO does not tell its file, {url} of the configuration is used: {error}")),
         ),
         (Err(error), None) => return Err(error),
     };
-    Ok(Choice { files, facts, warning })
+    Ok(Choice { files, facts, undescribed, warning })
 }
 
 impl Found {
+    /// Refuses an image that OMERO does not describe and of which nothing else says how large its voxels are. One of which
+    /// something does is shown: OMERO is asked again as long as the result is kept, and where it says anything else of the
+    /// image than is shown, that is told as a failure.
+    pub(super) fn without_description(
+        &self,
+        remote: &Remote,
+        image: u64,
+        spec: &SourceSpec,
+        source: &dyn Source,
+    ) -> Result<Option<Missed>, SourceError> {
+        let (Some((error, about)), Some(level)) = (&self.undescribed, source.description().levels.first()) else {
+            return Ok(None);
+        };
+        let partial = source.partial_voxel_size();
+        let own = level.scale.or_else(|| Some([partial[0]?, partial[1]?, partial[2]?]));
+        let Some(size) = spec.overrides.voxel_size.or(own).or(spec.voxel_size) else {
+            return Err(match error {
+                error if !error.is_of_bytes() => error.clone(),
+                error => SourceError::malformed(
+                    about.to_string(),
+                    "data.Pixels",
+                    format!(
+                        "the image is not described ({error}), and its file states no voxel size; `voxel_size = [z, y, x]` in \
+                         nanometres in the configuration says it"
+                    ),
+                ),
+            });
+        };
+        let (shape, url) = (level.grid.shape, about.to_string());
+        let lost = Lost {
+            is_document: Box::new(move |bytes| is_otherwise(&url, bytes, image, (shape, size))),
+            was: "did not describe the image, of which it says something else,",
+            without: format!("image {image} is shown as its file and the configuration describe it"),
+        };
+        Ok(Some(Missed::new(remote, about, lost)))
+    }
+
     /// Warns where what is at `location` is not what OMERO describes. The file is believed.
     pub(super) fn compare(&self, image: u64, location: &Location, file: &Description) {
         let (Some(facts), Some(level)) = (&self.facts, file.levels.first()) else { return };
@@ -172,11 +236,23 @@ impl Found {
             warn!("image {image}: OMERO says {said} voxels (z×y×x), {location} has {is}; the file is believed");
         }
         if let (Some(said), Some(is)) = (facts.voxel_size, level.scale)
-            && said.iter().zip(is).any(|(said, is)| (said - is).abs() > 0.01 * is.abs())
+            && is_unlike(said, is)
         {
             warn!("image {image}: OMERO says voxels of {said:?} nm (z, y, x), {location} {is:?}; the file is believed");
         }
     }
+}
+
+/// Whether an answer describes an image in another way than it is shown, by its shape and voxel size.
+fn is_otherwise(url: &str, bytes: &[u8], image: u64, (shape, size): (Shape, [f64; 3])) -> bool {
+    match Answer::read(url.to_owned(), bytes).and_then(|answer| answer.facts(image)) {
+        Ok(facts) => facts.shape != shape || facts.voxel_size.is_some_and(|said| is_unlike(said, size)),
+        Err(error) => matches!(error, SourceError::Unsupported { .. }),
+    }
+}
+
+fn is_unlike(said: [f64; 3], is: [f64; 3]) -> bool {
+    said.iter().zip(is).any(|(said, is)| (said - is).abs() > 0.01 * is.abs())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cache::Reservation;
+use super::Kept;
 use crate::catalog::SourceSpec;
 use crate::document::Document;
 use crate::dtype::DataType;
@@ -23,8 +23,8 @@ pub struct OpenImage {
     pub intensity: Option<Intensity>,
     /// What archive and source said.
     pub documents: Vec<Document>,
-    /// What its source takes of the memory for what is kept.
-    pub kept: Arc<Reservation>,
+    /// What is kept as long as it is open.
+    pub kept: Arc<Kept>,
 }
 
 /// Why an image could not be opened.

@@ -20,7 +20,7 @@ use crate::remote::Location;
 use crate::source::coarser::Coarser;
 use crate::source::zarr::{self, Selection, ZarrSource};
 use crate::source::{Source, SourceError, precomputed};
-use crate::store::{Healable, Remote, healed};
+use crate::store::{Healable, Missed, Remote, healed};
 
 pub use self::image::{ImageFailure, OpenImage, open_image};
 
@@ -37,8 +37,17 @@ pub struct Opened {
     pub voxel_size: Option<[f64; 3]>,
     /// The documents that the archive and the source answered.
     pub documents: Vec<Document>,
-    /// What the source takes of the memory for what is kept.
-    pub kept: Arc<Reservation>,
+    /// What is kept as long as it is open.
+    pub kept: Arc<Kept>,
+}
+
+/// What is kept as long as a source is open.
+#[derive(Debug)]
+pub struct Kept {
+    /// What it takes of the memory for that.
+    _memory: Reservation,
+    /// What was done without, which is looked for.
+    _missed: Option<Missed>,
 }
 
 /// Why a source could not be opened.
@@ -59,11 +68,13 @@ struct Found {
     voxel_size: Option<[f64; 3]>,
     /// Memory that was counted before the source could be asked what it takes.
     counted: Option<Reservation>,
+    /// What the archive did not say.
+    missed: Option<Missed>,
 }
 
 impl Found {
     fn at(source: impl Source + 'static, location: &Location) -> Found {
-        Found { source: Arc::new(source), location: location.clone(), voxel_size: None, counted: None }
+        Found { source: Arc::new(source), location: location.clone(), voxel_size: None, counted: None, missed: None }
     }
 }
 
@@ -84,7 +95,7 @@ pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, OpenFail
 async fn attempt(remote: &Remote, spec: &SourceSpec) -> Result<Opened, OpenFailure> {
     let mut documents = Vec::new();
     match find(remote, spec, &mut documents).await {
-        Ok(Found { source, location, voxel_size, counted: before }) => {
+        Ok(Found { source, location, voxel_size, counted: before, missed }) => {
             documents.extend(source.documents());
             let documents = counted(remote, documents);
             drop(before);
@@ -93,7 +104,8 @@ async fn attempt(remote: &Remote, spec: &SourceSpec) -> Result<Opened, OpenFailu
             match kept.and_then(|kept| Ok((kept, remote.object(&location)?))) {
                 Ok((kept, object)) => {
                     let place = object.place().clone();
-                    Ok(Opened { place, source, location, voxel_size, documents, kept: Arc::new(kept) })
+                    let kept = Arc::new(Kept { _memory: kept, _missed: missed });
+                    Ok(Opened { place, source, location, voxel_size, documents, kept })
                 }
                 Err(error) => Err(OpenFailure { error, documents }),
             }
@@ -134,8 +146,9 @@ async fn find(remote: &Remote, spec: &SourceSpec, heard: &mut Vec<Document>) -> 
                 let volume = found.volume(*image, &spec.overrides)?;
                 let opened = files::open(remote, ArchiveFormat::Tiff, &volume, (&numbered, missing)).await?;
                 found.check_whole(*image, &spec.overrides, opened.source.description())?;
+                let missed = found.without_description(remote, *image, spec, opened.source.as_ref())?;
                 found.compare(*image, &opened.location, opened.source.description());
-                Ok::<_, SourceError>((opened, found))
+                Ok::<_, SourceError>((Found { missed, ..opened }, found))
             };
             let (opened, notes) = futures::join!(opening, idr::notes(remote, *image, server));
             heard.extend(notes);

@@ -11,8 +11,8 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use tokio::sync::Semaphore;
 
-use crate::archive;
-use crate::cache::{RecentFailure, Reservation};
+use crate::archive::{self, Kept};
+use crate::cache::RecentFailure;
 use crate::catalog::SourceSpec;
 use crate::document::Document;
 use crate::store::Remote;
@@ -36,8 +36,8 @@ pub(super) struct OpenedImage {
     pub(super) intensity: Option<Arc<Intensity>>,
     /// When it was opened.
     pub(super) when: SystemTime,
-    /// What its source takes of the memory for what is kept.
-    _kept: Arc<Reservation>,
+    /// What is kept as long as it is open.
+    _kept: Arc<Kept>,
 }
 
 type Opening = Shared<BoxFuture<'static, Result<OpenedImage, VolumeError>>>;

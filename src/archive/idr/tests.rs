@@ -8,8 +8,13 @@ use crate::catalog::VolumeFiles;
 use crate::demo::Replica;
 use crate::document::DocumentKind;
 use crate::document::arbitrary::{any_json, exchange};
-use crate::geometry::Shape;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use crate::dtype::{DataType, FillValue};
+use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::LimitsByHost;
+use crate::source::{Placement, SourceLevel, StorageFormat};
 
 const IMAGE: u64 = 9_846_137;
 const PATHS: &[u8] = include_bytes!("../../demo/replica/idr/original_file_paths.json");
@@ -149,11 +154,98 @@ fn without_an_answer_the_configured_url_is_used_or_the_reason_told() {
     assert!(choice.warning.unwrap().contains("an HTML page"));
     let choice = choose(Ok(vec![files()]), Err(malformed()), Some(&url)).unwrap();
     assert_eq!((choice.files, choice.facts), (vec![files()], None));
+    assert!(choice.undescribed.is_some());
     assert!(choose(Ok(vec![files()]), known(), Some(&url)).unwrap().warning.is_none());
     assert!(choose(Err(malformed()), known(), None).unwrap_err().to_string().contains("an HTML page"));
     let channels = answer(described("/data/Pixels/SizeC", Some(json!(2))).to_string().as_bytes()).unwrap();
     let error = choose(Err(malformed()), channels.facts(IMAGE), Some(&url)).unwrap_err();
     assert!(error.to_string().contains("an image of 2 channels"));
+}
+
+#[test]
+fn without_a_configured_url_only_the_word_that_there_is_no_description_lets_an_image_go_on() {
+    let failed = |cause: Cause| {
+        let url = "https://omero.example/x/".to_owned();
+        Err(SourceError::Remote(crate::remote::RemoteError { url, range: None, attempts: 1, cause }))
+    };
+    let url = Location::anonymous("https://files.example/given.tif".parse().unwrap());
+    let mut others =
+        vec![Err(answer(b"<html>").unwrap_err()), Err(answer(b"").unwrap_err()), answer(b"{}").unwrap().facts(IMAGE)];
+    others
+        .extend([Cause::Status(503), Cause::timeout(5), Cause::Offline(String::new()), Cause::Denied(403)].map(failed));
+    for facts in others {
+        let error = choose(Ok(vec![files()]), facts.clone(), None).unwrap_err();
+        assert_eq!(error.to_string(), facts.clone().unwrap_err().to_string());
+        let choice = choose(Ok(vec![files()]), facts, Some(&url)).unwrap();
+        assert_eq!((choice.files, choice.undescribed.is_some()), (vec![files()], true));
+    }
+    let choice = choose(Ok(vec![files()]), failed(Cause::NotFound), None).unwrap();
+    assert_eq!((choice.facts, choice.undescribed.is_some()), (None, true));
+}
+
+/// A volume that states a voxel size, or none.
+struct Stated(Description);
+
+impl Source for Stated {
+    fn description(&self) -> &Description {
+        &self.0
+    }
+
+    fn locate(&self, _: LevelIndex, _: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
+        unimplemented!()
+    }
+
+    fn decode(&self, _: LevelIndex, _: CellIndex, _: Bytes) -> Result<Bytes, SourceError> {
+        unimplemented!()
+    }
+}
+
+fn stated(scale: Option<[f64; 3]>) -> Stated {
+    let shape = Shape([24, 155, 225]);
+    let level = SourceLevel { grid: Grid { shape, cell: shape }, scale, translation: [0.0; 3], offset: [0; 3] };
+    Stated(Description {
+        dtype: DataType::U8,
+        levels: vec![level],
+        fill: FillValue::zero(DataType::U8),
+        window: None,
+        format: StorageFormat::for_tests(),
+        downsampling: None,
+        chunked: false,
+    })
+}
+
+#[tokio::test]
+async fn an_image_without_a_description_is_not_shown_without_a_voxel_size() {
+    let spec = |keys: &str| {
+        let text = format!("[[dataset]]\nname = \"v\"\nsource = {{ kind = \"idr\", image = 1{keys} }}");
+        crate::catalog::Catalog::parse(&text, "c.toml", None).unwrap().datasets[0].images[0].source.clone()
+    };
+    let about = Location::anonymous("https://omero.example/api/v0/m/images/1/".parse().unwrap());
+    let of = |keys: &str, scale, undescribed: bool| {
+        let undescribed = undescribed.then(|| (answer(b"<html>").unwrap_err(), about.clone()));
+        let found = Found { files: vec![files()], facts: None, undescribed };
+        found.without_description(&remote(), 1, &spec(keys), &stated(scale))
+    };
+    let error = of("", None, true).unwrap_err().to_string();
+    assert!(error.contains("its file states no voxel size; `voxel_size = [z, y, x]`"), "{error}");
+    assert!(of("", Some([40.0, 8.0, 8.0]), true).unwrap().is_some(), "it is looked at again");
+    assert!(of(", voxel_size = [40, 8, 8]", None, true).unwrap().is_some());
+    assert!(of(", voxel_size = { force = [40, 8, 8] }", None, true).unwrap().is_some());
+    assert!(of("", None, false).unwrap().is_none(), "what OMERO describes needs no size");
+}
+
+#[test]
+fn a_description_that_comes_late_is_a_failure_where_it_says_something_else_than_is_shown() {
+    let (shape, size) = (Shape([24, 155, 225]), [20.0; 3]);
+    let of = |text: &str| is_otherwise("https://omero.example/x/", text.as_bytes(), IMAGE, (shape, size));
+    let changed = |pointer: &str, value: Value| described(pointer, Some(value)).to_string();
+    assert!(!of(std::str::from_utf8(FACTS).unwrap()), "it is shown as that");
+    assert!(!of(&described("/data/Pixels/PhysicalSizeZ", None).to_string()), "it says no size");
+    assert!(!of("<html>") && !of("") && !of("{}"), "that is none");
+    assert!(of(&changed("/data/Pixels/SizeC", json!(3))));
+    assert!(of(&changed("/data/Pixels/SizeT", json!(3))));
+    assert!(of(&changed("/data/Pixels/SizeZ", json!(12))));
+    assert!(of(&changed("/data/Pixels/PhysicalSizeZ", json!({"Unit": "NANOMETER", "Value": 40.0}))));
 }
 
 fn remote() -> Remote {
@@ -191,7 +283,7 @@ fn files_of_an_import_are_the_image_only_where_they_are_as_many_as_its_planes() 
     let below = |path: &str| files().join(path);
     let of = |names: &[&str], planes: Option<u64>, keys: &str| {
         let facts = planes.map(|planes| Facts { shape: Shape([planes, 4, 4]), voxel_size: None });
-        let found = Found { files: names.iter().map(|name| below(name)).collect(), facts };
+        let found = Found { files: names.iter().map(|name| below(name)).collect(), facts, undescribed: None };
         let text = format!("[[dataset]]\nname = \"v\"\nsource = {{ kind = \"idr\", image = 1{keys} }}");
         let catalog = crate::catalog::Catalog::parse(&text, "c.toml", None).unwrap();
         let volume = found.volume(1, &catalog.datasets[0].images[0].source.overrides);

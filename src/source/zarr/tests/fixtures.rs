@@ -23,7 +23,7 @@ fn remote() -> Remote {
 
 async fn open_folder(remote: &Remote, folder: &Path) -> ZarrSource {
     let group = Location::anonymous(Url::from_file_path(folder).unwrap());
-    open(remote, &group, None).await.unwrap_or_else(|error| panic!("{error}"))
+    open(remote, &group, Default::default()).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[tokio::test]
