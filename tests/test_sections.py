@@ -1,6 +1,7 @@
 """Folders of sections as microscopes, ImageJ and interrupted copies leave them: what is shown of each file, and what one bad file costs."""
 
 import errno
+import gzip
 import shutil
 
 import cv2
@@ -10,8 +11,8 @@ import pytest
 import tifffile
 
 import dm_files
-from faults import altered, zeros
-from mounting import configuration, emfs, mounted
+from faults import altered, with_body, with_header, zeros
+from mounting import configuration, emfs, mounted, wait_for
 from origin import Fault, Origin
 from readers import assert_equal
 from test_tiff_as_left import planes, refusal, scale, sections, voxels_of, write
@@ -225,3 +226,55 @@ def _converted(folder, ending):
     for file in sorted(folder.glob(f"*.{ending}")):
         tifffile.imwrite(file.with_suffix(".tif"), cv2.imread(str(file), cv2.IMREAD_GRAYSCALE), photometric="minisblack", metadata=None)
     return f"{folder}/"
+
+
+def half(answer):
+    return answer.body[:len(answer.body) // 2]
+
+
+def half_in_chunks(request, answer, origin):
+    head = b"\r\n".join(line for line in answer.head().split(b"\r\n") if not line.startswith(b"Content-Length"))
+    return head.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n") + b"%x\r\n%s\r\n0\r\n\r\n" % (len(half(answer)), half(answer))
+
+
+#: A part of a page that HTTP takes for a whole one.
+HALVES = {
+    "of a length": altered(lambda request, answer, origin: with_body(answer, half(answer))),
+    "in chunks": altered(half_in_chunks),
+    "compressed": altered(lambda request, answer, origin: with_body(with_header(answer, "Content-Encoding", "gzip"), gzip.compress(half(answer)))),
+}
+
+
+@pytest.mark.parametrize("part", HALVES)
+def test_a_part_of_the_page_of_a_folder_leaves_no_section_out(tmp_path, part):
+    voxels = planes(8)
+    make(tmp_path / "files" / "v", "tif", voxels)
+    given = []
+
+    def once(request):
+        if request.path == "/v/" and not given:
+            given.append(1)
+            return HALVES[part]
+
+    with Origin(tmp_path / "files") as origin:
+        config = configuration({"v": {"kind": "tiff", "url": f"{origin.url}/v/"}})
+        for mount in ("first", "from the cache"):
+            origin.fault = once
+            with mounted(tmp_path / mount, config, timeout=10, cache=tmp_path / "cache") as shown:
+                assert_equal(voxels_of(shown, "v"), voxels, mount)
+                assert emfs("status", shown.path, "--failed", check=False).returncode == 0
+        assert given
+        origin.fault = lambda request: HALVES[part] if request.path == "/v/" else None
+        with mounted(tmp_path / "always", config, timeout=10) as shown:
+            assert not readable(shown / "v" / "em.zarr" / ".zattrs")
+            assert "is a listing of a folder whose end is missing" in (shown / "v" / "em.zarr" / "ERROR.txt").read_text()
+            origin.fault = None
+            wait_for(lambda: readable(shown / "v" / "em.zarr" / ".zattrs"), 10, "it is listed again")
+            assert_equal(voxels_of(shown, "v"), voxels, "afterwards")
+
+
+def readable(file):
+    try:
+        return bool(file.read_bytes())
+    except OSError:
+        return False

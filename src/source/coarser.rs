@@ -101,7 +101,7 @@ impl<S: Source + ?Sized> Source for Coarser<S> {
     }
 
     fn finest_unshown(&self) -> Option<&SourceLevel> {
-        self.source.description().levels.first().filter(|_| self.first > 0)
+        self.source.finest_unshown().or(self.source.description().levels.first().filter(|_| self.first > 0))
     }
 
     fn is_segmentation(&self) -> bool {

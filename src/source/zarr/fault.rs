@@ -47,6 +47,11 @@ pub(super) fn is_document(bytes: &[u8], members: &[&str]) -> bool {
     json::parse("", bytes).is_ok_and(|document| members.iter().all(|name| has(&document, name)))
 }
 
+/// Whether a text is a document that says anything.
+pub(super) fn is_object(bytes: &[u8]) -> bool {
+    json::parse("", bytes).is_ok_and(|document| document.as_object().is_some_and(|members| !members.is_empty()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,7 +40,7 @@ use self::axes::Axes;
 use self::codec::CodecError;
 use self::documents::Documents;
 use self::fault::LevelFault;
-use self::multiscales::Multiscales;
+use self::multiscales::{LevelEntry, Multiscales};
 use self::pyramid::{LeftOut, Listed, ShownLevel};
 use self::root::{Root, StoreVersion};
 use self::shards::ShardIndices;
@@ -71,6 +71,8 @@ pub struct ZarrSource {
     documents: Vec<Document>,
     /// How many levels are finer than the one from which on they are wanted.
     finer: u8,
+    /// The finest level, where it is finer than that and cannot be shown.
+    unshown: Option<SourceLevel>,
     /// Documents of levels that are left out because these are missing.
     _missed: Vec<Missed>,
 }
@@ -177,7 +179,7 @@ async fn assembled(
     (image, listed): (Multiscales, Vec<Listed>),
     Told { mut notes, by_corner, end, first_level }: Told,
 ) -> Result<ZarrSource, SourceError> {
-    let pyramid::Chosen { mut shown, left_out, notes: cut, finer } =
+    let pyramid::Chosen { mut shown, left_out, notes: cut, finer, unshown } =
         pyramid::choose(&image.axes, listed, usize::from(first_level))?;
     notes.extend(cut);
     notes.extend(pyramid::mend_scales(&image.axes, &mut shown));
@@ -209,6 +211,13 @@ async fn assembled(
             Level { location, array, relative: dataset.relative, witness, spelling }
         })
         .collect();
+    // Nothing but its place is known of it, and asked for.
+    let unshown = described.first().zip(unshown).map(|(shown, LevelEntry { scale, translation, .. })| SourceLevel {
+        grid: shown.grid,
+        scale,
+        translation,
+        offset: [0; 3],
+    });
     let Some(Level { array: finest, .. }) = levels.first() else {
         return Err(SourceError::malformed(group.to_string(), "multiscales[0].datasets", "there is no level"));
     };
@@ -229,9 +238,9 @@ async fn assembled(
         chunked: true,
     };
     let doubted = left_out.iter().filter(|level| level.fault.is_of_answer());
-    let doubted = doubted.map(|LeftOut { location, path, fault, .. }| {
+    let doubted = doubted.map(|LeftOut { location, dataset, fault, .. }| {
         let was_missing = matches!(fault, LevelFault::Missing(_));
-        (location.clone(), path.clone(), was_missing)
+        (location.clone(), dataset.path.clone(), was_missing)
     });
     let doubted = doubted.chain(end.map(|(location, path)| (location, path, true)));
     let missed =
@@ -245,7 +254,15 @@ async fn assembled(
             };
             Missed::new(&remote, &location.join(version.array_document()), lost)
         });
-    let missed = missed.collect();
+    let mut missed: Vec<Missed> = missed.collect();
+    // What an array need not have says of its axes and sizes what nobody else does.
+    let about = version.optional_document().map(|name| group.join(name)).filter(|about| {
+        about.url.scheme() != "file" && !documents.content(about).is_some_and(|text| fault::is_object(&text))
+    });
+    missed.extend(about.map(|about| {
+        let (was, without) = ("was said to be missing", format!("{group} is shown without what it says"));
+        Missed::new(&remote, &about, Lost { is_document: Box::new(fault::is_object), was, without })
+    }));
     let without: Vec<&Location> = left_out.iter().map(|level| &level.location).collect();
     let documents = documents.into_documents(group, &without).await;
     let shards = ShardIndices::new(remote.clone());
@@ -260,6 +277,7 @@ async fn assembled(
         is_inverted: display.is_inverted,
         description,
         documents,
+        unshown,
         finer: u8::try_from(finer).unwrap_or(u8::MAX),
         _missed: missed,
     })
@@ -275,7 +293,7 @@ fn described(axes: &Axes, level: &ShownLevel) -> SourceLevel {
 fn omitted(group: &Location, image: &Multiscales, left_out: &[LeftOut]) -> Result<Vec<String>, SourceError> {
     let without_place = image.rejected.iter().map(|error| (None, error));
     let all: Vec<_> =
-        left_out.iter().map(|level| (Some(&level.path), level.fault.error())).chain(without_place).collect();
+        left_out.iter().map(|level| (Some(&level.dataset.path), level.fault.error())).chain(without_place).collect();
     leave_out(&group.to_string(), &all)
 }
 
@@ -326,6 +344,10 @@ impl Source for ZarrSource {
 
     fn is_inverted(&self) -> bool {
         self.is_inverted
+    }
+
+    fn finest_unshown(&self) -> Option<&SourceLevel> {
+        self.unshown.as_ref()
     }
 
     fn stated_place(&self) -> StatedPlace {

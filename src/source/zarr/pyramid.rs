@@ -54,8 +54,8 @@ pub(super) struct ShownLevel {
 pub(super) struct LeftOut {
     /// Where its array should be.
     pub location: Location,
-    /// Its path below the group.
-    pub path: String,
+    /// What the image says of it.
+    pub dataset: LevelEntry,
     /// Why it is.
     pub fault: LevelFault,
     number: usize,
@@ -71,6 +71,8 @@ pub(super) struct Chosen {
     pub notes: Vec<String>,
     /// How many of those that are shown are finer than the one from which on they are wanted.
     pub finer: usize,
+    /// What the image says of the finest one where it is finer than that and cannot be shown.
+    pub unshown: Option<LevelEntry>,
 }
 
 /// Parts the levels, which are listed by their scales, into those that are shown, and those that are left out. `first`: the one
@@ -85,9 +87,7 @@ pub(super) fn choose(axes: &Axes, listed: Vec<Listed>, first: usize) -> Result<C
     for Listed { dataset, location, array, number } in listed {
         match array {
             Ok(array) => shown.push(ShownLevel { dataset, location, array, number }),
-            Err(fault) if fault.error().is_of_bytes() => {
-                left_out.push(LeftOut { path: dataset.path, location, fault, number })
-            }
+            Err(fault) if fault.error().is_of_bytes() => left_out.push(LeftOut { dataset, location, fault, number }),
             Err(fault) => return Err(fault.error().clone()),
         }
     }
@@ -106,14 +106,18 @@ pub(super) fn choose(axes: &Axes, listed: Vec<Listed>, first: usize) -> Result<C
             None => fitting.push(level),
             Some(error) => {
                 let ShownLevel { dataset, location, number, .. } = level;
-                left_out.push(LeftOut { path: dataset.path, location, fault: LevelFault::Unreadable(error), number })
+                left_out.push(LeftOut { dataset, location, fault: LevelFault::Unreadable(error), number })
             }
         }
     }
     let order = ListOrder::of(&fitting, count);
     let finer = fitting.iter().filter(|level| order.place(level.number) < first).count();
-    if !fitting.is_empty() {
-        left_out.retain(|level| order.place(level.number) >= first);
+    let mut unshown = None;
+    if let Some(finest) = fitting.first() {
+        let place = |level: &LeftOut| order.place(level.number);
+        let finer = left_out.iter().filter(|level| place(level) < first.min(order.place(finest.number)));
+        unshown = finer.min_by_key(|level| place(level)).map(|level| level.dataset.clone());
+        left_out.retain(|level| place(level) >= first);
     }
     if let Some(shown) = fitting.get(finer) {
         let is_finest = |level: &&LeftOut| order.place(level.number) < order.place(shown.number) || !order.is_known;
@@ -127,7 +131,7 @@ pub(super) fn choose(axes: &Axes, listed: Vec<Listed>, first: usize) -> Result<C
         (Some(finest), _) => fitting.iter_mut().for_each(|level| relate(&mut level.dataset, finest)),
         _ => {}
     }
-    Ok(Chosen { shown: fitting, left_out, notes, finer })
+    Ok(Chosen { shown: fitting, left_out, notes, finer, unshown })
 }
 
 impl LeftOut {
@@ -142,7 +146,7 @@ impl LeftOut {
         let told = format!(
             "{reason}; so it is not known whether there is level {}, which would be the finest, and no other is shown in its \
              place; where it stays so, `first_level = {next}` in the configuration shows the image without it",
-            quoted(&self.path)
+            quoted(&self.dataset.path)
         );
         SourceError::malformed(file, field, told)
     }

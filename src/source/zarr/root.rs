@@ -56,6 +56,15 @@ impl StoreVersion {
         }
     }
 
+    /// Name of the document of an image that may be missing where nothing is said of its arrays.
+    pub const fn optional_document(self) -> Option<&'static str> {
+        match self {
+            StoreVersion::V2 => Some(".zattrs"),
+            StoreVersion::V3 => None,
+            StoreVersion::N5 => Some(n5::DOCUMENT),
+        }
+    }
+
     /// Members that every such document has.
     pub const fn array_members(self) -> &'static [&'static str] {
         match self {
