@@ -74,6 +74,12 @@ async fn ask(object: &Object, ask: RangeRequest, witness: &Witness) -> Result<Op
     if let Some(told) = witness.in_the_way(object).await? {
         return Err(failed(Cause::Elsewhere(told)));
     }
+    // A bad answer of before, of which nothing could be made, is forgotten by now and does not speak against it.
+    let known = object.look().await;
     witness.believe(object, known, said).await.map_err(failed)?;
+    if is_past_caches() && object.looked_up_absence().is_none() {
+        // It is kept nowhere that it is absent, and the bad answer must not be either.
+        object.forget();
+    }
     Ok(None)
 }

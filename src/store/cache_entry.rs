@@ -220,13 +220,15 @@ impl CacheEntry {
         })
     }
 
-    /// Forgets what is known of the object, unless something was made of it: its next answer may be of any version.
-    pub(super) fn doubt(&self, pin: &Pin) {
+    /// Forgets what is known of the object, unless something was made of it: its next answer may be of any version. Says
+    /// whether it did.
+    pub(super) fn doubt(&self, pin: &Pin) -> bool {
         let mut state = self.state.lock();
-        if !pin.doubt() {
-            return;
+        let is_forgotten = pin.doubt();
+        if is_forgotten {
+            *state = State { looked: true, renewed: state.renewed.saturating_add(1), ..State::default() };
         }
-        *state = State { looked: true, renewed: state.renewed.saturating_add(1), ..State::default() };
+        is_forgotten
     }
 
     /// Whether what is kept is used although its object is not at the origin any more: an archive that is down or moves

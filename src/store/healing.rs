@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::seen::{SeenVersion, SeenVersions};
 use crate::remote::Pin;
 
 /// How often something is read anew because an object of it was doubted by somebody else meanwhile. Then nobody may doubt
@@ -29,6 +30,36 @@ struct Reading {
     relies_at_once: bool,
     /// The objects that were asked for, by where their pins are, each with how often it had been doubted then.
     touched: Mutex<BTreeMap<usize, (Arc<Pin>, u32)>>,
+    /// The versions of what came, which are noted once somebody made sense of it.
+    came: Mutex<Vec<Came>>,
+}
+
+/// The version that an object had when it was given to who is to make sense of it.
+#[derive(Debug)]
+pub(super) struct Came {
+    pub seen: Arc<SeenVersions>,
+    pub url: String,
+    pub version: SeenVersion,
+}
+
+impl Came {
+    fn note(self) {
+        self.seen.note(&self.url, || self.version);
+    }
+}
+
+/// What was read and makes no sense to anybody yet: none of its objects is relied on.
+#[must_use = "its objects may become others until somebody made sense of them"]
+#[derive(Debug)]
+pub struct Unproven(Arc<Reading>);
+
+impl Unproven {
+    /// Somebody made sense of it, so that its objects must not become others from now on. Where one was doubted meanwhile,
+    /// what was made may be of a version that was forgotten, and must not be used: `false`.
+    #[must_use]
+    pub fn makes_sense(self) -> bool {
+        self.0.is_trusted()
+    }
 }
 
 /// An error of which can be told whether other bytes may be the remedy.
@@ -102,7 +133,26 @@ where
 
 /// The same as `read`, for which the origin itself is asked.
 pub async fn past_caches<T>(read: impl Future<Output = T>) -> T {
-    READING.scope(Arc::new(Reading { past_caches: true, ..Reading::default() }), read).await
+    let reading = Arc::new(Reading { past_caches: true, ..Reading::default() });
+    let answer = READING.scope(reading.clone(), read).await;
+    let came = std::mem::take(&mut *reading.came.lock());
+    came.into_iter().for_each(noted);
+    answer
+}
+
+/// The same as `read`, of which the caller has to make sense. `past_caches`: for which the origin itself is asked.
+pub async fn unproven<T>(past_caches: bool, read: impl Future<Output = T>) -> (T, Unproven) {
+    let reading = Arc::new(Reading { past_caches, ..Reading::default() });
+    (READING.scope(reading.clone(), read).await, Unproven(reading))
+}
+
+/// Notes the version of what came: once somebody made sense of it, where somebody is to.
+pub(super) fn noted(came: Came) {
+    let later = READING.try_with(|reading| (!reading.relies_at_once).then(|| reading.clone())).ok().flatten();
+    match later {
+        Some(reading) => reading.came.lock().push(came),
+        None => came.note(),
+    }
 }
 
 /// Whether what is remembered must not be used, because it led to bytes that make no sense.
@@ -130,7 +180,13 @@ impl Reading {
     /// What made sense is relied on: its objects must not become others. Where one was doubted since it was asked for, what
     /// was made may be of two versions: `false`.
     fn is_trusted(&self) -> bool {
-        let touched = self.touched.lock();
-        self.relies_at_once || touched.values().all(|(pin, doubts)| pin.rely(*doubts))
+        let is_trusted = {
+            let touched = self.touched.lock();
+            self.relies_at_once || touched.values().all(|(pin, doubts)| pin.rely(*doubts))
+        };
+        if is_trusted {
+            std::mem::take(&mut *self.came.lock()).into_iter().for_each(Came::note);
+        }
+        is_trusted
     }
 }

@@ -25,7 +25,7 @@ mod tests;
 
 pub use cache_entry::CachedExtent;
 pub use cache_policy::{ABSENT_TTL, CachePolicy};
-pub use healing::{Healable, healed, healed_apart, is_past_caches, past_caches};
+pub use healing::{Healable, Unproven, healed, healed_apart, is_past_caches, past_caches, unproven};
 pub use missed::{Lost, Missed};
 pub use object::{LONGEST_DOCUMENT, Object, is_long_document};
 pub(crate) use range_store::off_the_runtime;

@@ -8,11 +8,12 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::answer;
 use super::cache_entry::{CachedExtent, KnownEntry};
 use super::entry_metadata::{Absent, EntryMetadata, Timestamp};
 use super::handle::Handle;
+use super::healing::{self, Came};
 use super::seen::SeenVersion;
-use super::{answer, healing};
 use crate::cache::{Desk, FetchPlace, PoolShare};
 use crate::remote::{Cause, Fetched, RangeRequest, RemoteError};
 
@@ -185,14 +186,20 @@ impl Object {
         self.known().is_some_and(|known| known.believed) && is_all()
     }
 
-    /// Forgets which version it is, unless something was made of its bytes: what it gave makes no sense.
-    fn doubt(&self) {
-        if self.0.offline {
-            return;
-        }
+    /// Forgets which version it is, unless something was made of its bytes: what it gave makes no sense. Says whether it did.
+    fn doubt(&self) -> bool {
         match &self.0.kept {
+            _ if self.0.offline => false,
             Some(kept) => kept.doubt(self.0.origin.pin()),
-            None => drop(self.0.origin.pin().doubt()),
+            None => self.0.origin.pin().doubt(),
+        }
+    }
+
+    /// Drops all that is known and kept of it, unless something was made of its bytes: what it gave makes no sense, nor did
+    /// what it gave when it was asked once more.
+    pub fn drop_senseless(&self) {
+        if self.doubt() {
+            self.forget();
         }
     }
 
@@ -281,7 +288,9 @@ impl Object {
 
     /// Gets it from the disk or the origin.
     pub(super) async fn run(&self, ask: RangeRequest) -> Result<Fetched, RemoteError> {
-        let is_watched = healing::touch(self.0.origin.pin(), || self.doubt());
+        let is_watched = healing::touch(self.0.origin.pin(), || {
+            self.doubt();
+        });
         self.handed(is_watched, &ask, false).await
     }
 
@@ -299,14 +308,20 @@ impl Object {
             let doubts = pin.doubts();
             let fetched = self.answer(ask, anew).await?;
             if is_watched || pin.rely(doubts) {
-                let Fetched { etag, last_modified, total, .. } = &fetched;
-                let version =
-                    || SeenVersion { etag: etag.clone(), last_modified: last_modified.clone(), bytes: *total };
-                self.0.seen.note(self.0.origin.url(), version);
+                self.note(&fetched);
                 return Ok(fetched);
             }
         }
         Err(self.0.origin.failed(ask, Cause::Changed("while it was read".to_owned())))
+    }
+
+    /// Notes of what version an answer is.
+    fn note(&self, fetched: &Fetched) {
+        if self.0.seen.is_recording() {
+            let Fetched { etag, last_modified, total, .. } = fetched;
+            let version = SeenVersion { etag: etag.clone(), last_modified: last_modified.clone(), bytes: *total };
+            healing::noted(Came { seen: self.0.seen.clone(), url: self.url().to_owned(), version });
+        }
     }
 
     /// `anew`: from the origin, whatever is kept.

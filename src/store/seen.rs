@@ -43,6 +43,11 @@ impl SeenVersions {
         self.changes.load(Ordering::Acquire)
     }
 
+    /// Whether anything is remembered.
+    pub(super) fn is_recording(&self) -> bool {
+        self.versions.lock().is_some()
+    }
+
     pub(super) fn note(&self, url: &str, version: impl FnOnce() -> SeenVersion) {
         let mut versions = self.versions.lock();
         let Some(seen) = versions.as_mut() else { return };

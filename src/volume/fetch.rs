@@ -18,13 +18,13 @@ use super::groups::Edges;
 use super::image::Image;
 use super::parts::fetch_parts;
 use super::plan::{self, Longest, Piece, PlannedRequest, join, join_rows, join_within};
-use super::refetch::fetch_past_caches;
+use super::refetch::{decode_unproven, fetch_past_caches};
 use super::whole::Whole;
 use crate::cache::{FetchPlace, FetchReservation, Held};
 use crate::geometry::{CellIndex, LevelIndex};
 use crate::remote::{Cause, RemoteError};
 use crate::source::Placement;
-use crate::store::Object;
+use crate::store::{Object, unproven};
 use crate::task;
 
 /// How long a lone miss waits for others to be looked at together with it: readers send those of one box within about
@@ -395,8 +395,8 @@ impl Fetcher {
     /// Fetches an object that is one block.
     async fn fetch_whole(self, job: Job, whole: Whole) {
         let key = *job.leader.key();
-        let received = tokio::select! {
-            received = self.receive_whole(key, &whole) => received,
+        let (received, unproven) = tokio::select! {
+            received = unproven(false, self.receive_whole(key, &whole)) => received,
             () = self.unwanted(std::iter::once(&job)) => return job.leader.give_up(),
         };
         let Job { leader, wanted } = job;
@@ -408,7 +408,7 @@ impl Fetcher {
             Err(error) => return leader.finish(BlockOutcome::failed(error)),
         };
         let stored = FetchedBlock { bytes: fetched.clone(), shared: false, packed: whole.packed };
-        match decode(&self.memory, &self.image, key, stored).await {
+        match decode_unproven(&self.memory, &self.image, key, stored, unproven).await {
             Ok(decoded) => {
                 if let Some(bulk) = self.bulk.as_ref().filter(|_| !whole.object.is_local()) {
                     bulk.note(vec![(key.index, fetched)]).await;

@@ -11,6 +11,7 @@ mod files;
 mod hedging;
 mod mirrors;
 mod nameless;
+mod senseless;
 mod stalls;
 mod trouble;
 
