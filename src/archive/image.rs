@@ -8,6 +8,7 @@ use crate::document::Document;
 use crate::dtype::DataType;
 use crate::store::Remote;
 use crate::volume::computed::KeptLevels;
+use crate::volume::image_notes::ImageNotes;
 use crate::volume::intensity::Intensity;
 use crate::volume::{Image, Pyramid, VolumeError, intensity, window};
 
@@ -19,6 +20,8 @@ pub struct OpenImage {
     pub pyramid: Pyramid,
     /// The address of its voxels, as resolved.
     pub origin: String,
+    /// What is computed of its voxels and kept for who opens it next.
+    pub notes: ImageNotes,
     /// Statistics of its voxels that were computed before.
     pub intensity: Option<Intensity>,
     /// What archive and source said.
@@ -65,11 +68,12 @@ pub async fn open_image(
     let key = || format!("{} {}", Remote::key(&opened.location), spec.digest());
     let kept = remote.disk().map(|disk| KeptLevels::new(disk.clone(), &key()));
     let image = Arc::new(image.with_computed(spec, opened.voxel_size, kept));
-    let measured = window::kept(remote.disk(), &origin, image.source.description(), spec).await;
-    let intensity = intensity::kept(remote.disk(), &origin, image.source.description(), spec).await;
+    let notes = ImageNotes::of(super::of_source(remote, spec), &origin, &*image.source, spec);
+    let measured = window::kept(&notes, image.source.description(), spec).await;
+    let intensity = intensity::kept(&notes).await;
     match image.pyramid(spec, opened.voxel_size, measured, name) {
         Ok(pyramid) => {
-            Ok(OpenImage { image, pyramid, origin, intensity, documents: opened.documents, kept: opened.kept })
+            Ok(OpenImage { image, pyramid, origin, notes, intensity, documents: opened.documents, kept: opened.kept })
         }
         Err(error) => Err(ImageFailure { error, documents: opened.documents }),
     }

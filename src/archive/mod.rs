@@ -84,11 +84,16 @@ impl Healable for OpenFailure {
     }
 }
 
-/// Finds and opens the source of an image.
-pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, OpenFailure> {
+/// What gives the objects of an image's source.
+fn of_source(remote: &Remote, spec: &SourceSpec) -> Remote {
     // All channels of a file or store change together.
     let all = SourceSpec { channel: None, first_level: None, ..spec.clone() };
-    let remote = &remote.of_source(&format!("{} {}", spec.kind.address(), all.digest()));
+    remote.of_source(&format!("{} {}", spec.kind.address(), all.digest()))
+}
+
+/// Finds and opens the source of an image.
+pub async fn open(remote: &Remote, spec: &SourceSpec) -> Result<Opened, OpenFailure> {
+    let remote = &of_source(remote, spec);
     healed(|| attempt(remote, spec)).await
 }
 

@@ -148,9 +148,9 @@ impl Session {
 
     /// Measures the display window of an open image and keeps it, where nobody states one and there is a cache.
     pub async fn measure_window(&self, spec: &SourceSpec, opened: &OpenImage) -> Result<(), VolumeError> {
-        match self.remote.disk().filter(|_| !self.remote.is_offline()) {
-            Some(disk) => measure::measure_and_keep(&opened.image, &self.blocks, spec, disk, &opened.origin).await,
-            None => Ok(()),
+        match self.remote.disk().is_some() && !self.remote.is_offline() {
+            true => measure::measure_and_keep(&opened.image, &self.blocks, spec, &opened.notes).await,
+            false => Ok(()),
         }
     }
 }

@@ -121,7 +121,7 @@ pub(super) fn run(args: &StatsArgs) -> Result<(), CliError> {
         }
         settle("stats", &session).await?;
         // Not before it is sure that nothing was taken for absent that is not.
-        all.iter().for_each(|computed| computed.keep(&session));
+        all.iter().for_each(Computed::keep);
         Ok::<_, CliError>(all)
     })??;
     let text = match args.format {
@@ -138,16 +138,14 @@ struct Computed<'a> {
     told: Value,
     summary: Summary,
     field: SampledLevel<'a>,
-    spec: &'a SourceSpec,
     intensity: Option<Intensity>,
 }
 
 impl Computed<'_> {
     /// Keeps those of the finest level of a whole image where there is a cache.
-    fn keep(&self, session: &Session) {
-        if let (Some(disk), Some(found)) = (session.remote.disk(), &self.intensity) {
-            let opened = &self.field.opened;
-            intensity::keep(disk, &opened.origin, opened.image.source.description(), self.spec, found);
+    fn keep(&self) {
+        if let Some(found) = &self.intensity {
+            intensity::keep(&self.field.opened.notes, found);
         }
     }
 }
@@ -183,7 +181,7 @@ async fn one<'a>(
     if let (Some(told), Value::Object(more)) = (told.as_object_mut(), more) {
         told.extend(more);
     }
-    Ok(Computed { told, summary, spec: place.source(), intensity, field })
+    Ok(Computed { told, summary, intensity, field })
 }
 
 /// The blocks of `emfs sample` with the same numbers, smaller where the image is.

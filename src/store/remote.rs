@@ -80,6 +80,19 @@ impl Remote {
         }
     }
 
+    /// Whether what was made at `when` of objects of the source may be of others than it has: one was found to be another
+    /// one since, or nothing of before that moment is to be believed unasked.
+    pub async fn is_doubted(&self, when: SystemTime) -> bool {
+        let changed = match &self.source {
+            Some(source) => {
+                source.look().await;
+                source.since().map(|since| since.time())
+            }
+            None => None,
+        };
+        changed.max(self.policy.doubted_before).is_some_and(|since| when < since)
+    }
+
     /// Memory for documents.
     pub fn desk(&self) -> &Arc<Desk> {
         &self.shared.desk

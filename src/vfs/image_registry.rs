@@ -18,6 +18,7 @@ use crate::document::Document;
 use crate::store::Remote;
 use crate::task;
 use crate::tree::{ImageId, Tree};
+use crate::volume::image_notes::ImageNotes;
 use crate::volume::intensity::Intensity;
 use crate::volume::{Blocks, Image, Pyramid, VolumeError, measure, view};
 
@@ -32,6 +33,8 @@ pub(super) struct OpenedImage {
     pub(super) pyramid: Arc<Pyramid>,
     /// Where its voxels come from, as resolved.
     pub(super) origin: Arc<str>,
+    /// What is computed of its voxels and kept for who opens it next.
+    notes: ImageNotes,
     /// Statistics of its voxels that were computed before.
     pub(super) intensity: Option<Arc<Intensity>>,
     /// When it was opened.
@@ -231,7 +234,8 @@ impl ImageRegistry {
             .map_err(|error| VolumeError::Unsuitable(format!("{}: {error}", registered.name)))?;
         self.compare(id);
         let (image, origin, intensity) = (opened.image, opened.origin.into(), opened.intensity.map(Arc::new));
-        Ok(OpenedImage { image, pyramid, origin, intensity, when: SystemTime::now(), _kept: opened.kept })
+        let notes = opened.notes;
+        Ok(OpenedImage { image, pyramid, origin, notes, intensity, when: SystemTime::now(), _kept: opened.kept })
     }
 
     fn is_label(&self, id: ImageId) -> bool {
@@ -243,8 +247,10 @@ impl ImageRegistry {
     pub(super) fn measure_later(self: &Arc<Self>, id: ImageId) {
         let Some(registered) = self.images.get(id.0 as usize) else { return };
         registered.measured.call_once(|| {
-            let disk = self.remote.disk().filter(|disk| disk.is_writable()).cloned();
-            let Some(disk) = disk.filter(|_| !self.remote.is_offline() && !self.is_label(id)) else { return };
+            let is_kept = self.remote.disk().is_some_and(|disk| disk.is_writable());
+            if !is_kept || self.remote.is_offline() || self.is_label(id) {
+                return;
+            }
             let this = self.clone();
             task::spawn(async move {
                 tokio::time::sleep(MEASURED_AFTER).await;
@@ -253,10 +259,8 @@ impl ImageRegistry {
                 let (Some(registered), Some(opened)) = (this.images.get(id.0 as usize), this.opened(id)) else {
                     return;
                 };
-                let OpenedImage { image, origin, .. } = opened;
-                if let Err(error) =
-                    measure::measure_and_keep(&image, &this.blocks, &registered.spec, &disk, &origin).await
-                {
+                let OpenedImage { image, notes, .. } = opened;
+                if let Err(error) = measure::measure_and_keep(&image, &this.blocks, &registered.spec, &notes).await {
                     tracing::debug!("{}: its display window is not measured: {error}", registered.name);
                 }
             });

@@ -1,18 +1,15 @@
 //! Statistics of an image's voxels that were computed on this machine. They are kept beside the measured window, and the
 //! next to open the image shows them.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
-use super::image_notes;
-use crate::catalog::SourceSpec;
-use crate::source::Description;
-use crate::store::RangeStore;
+use super::image_notes::ImageNotes;
 
 /// Version of the rule: statistics of another one are not used. Those of the second may be of a crop.
 const RULE: u32 = 3;
+
+const WHAT: &str = "intensity";
 
 /// Statistics of voxels of the finest level.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,30 +30,14 @@ pub struct Intensity {
     pub blocks_sha256: String,
 }
 
-/// What the statistics of an image are kept under. `origin`: the address the source was opened at.
-fn key(origin: &str, description: &Description, spec: &SourceSpec) -> String {
-    image_notes::key("intensity", RULE, origin, description, spec)
-}
-
 /// The statistics that were computed last, where they are kept.
-pub async fn kept(
-    disk: Option<&Arc<dyn RangeStore>>,
-    origin: &str,
-    description: &Description,
-    spec: &SourceSpec,
-) -> Option<Intensity> {
-    let kept: Intensity = image_notes::read(disk, &key(origin, description, spec)).await?;
+pub async fn kept(notes: &ImageNotes) -> Option<Intensity> {
+    let kept: Intensity = notes.read(WHAT, RULE).await?;
     // Numbers of JSON are finite.
     [kept.mean, kept.std].iter().all(|value| value.is_finite()).then_some(kept)
 }
 
 /// Keeps statistics in place of those before.
-pub fn keep(
-    disk: &Arc<dyn RangeStore>,
-    origin: &str,
-    description: &Description,
-    spec: &SourceSpec,
-    intensity: &Intensity,
-) {
-    image_notes::write(disk, &key(origin, description, spec), intensity);
+pub fn keep(notes: &ImageNotes, intensity: &Intensity) {
+    notes.write(WHAT, RULE, intensity);
 }

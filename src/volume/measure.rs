@@ -9,33 +9,32 @@ use super::VolumeError;
 use super::block::BlockVoxels;
 use super::blocks::Blocks;
 use super::image::Image;
+use super::image_notes::ImageNotes;
 use super::percentiles::Tails;
 use super::window::{self, Measured};
 use crate::catalog::SourceSpec;
 use crate::dtype::DataType;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region};
 use crate::source::Description;
-use crate::store::RangeStore;
 use crate::task;
 
 /// Most bytes of voxels that are measured.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Measures the window of an image and keeps it on `disk`, unless it is there or somebody states one.
+/// Measures the window of an image and keeps it, unless it is there or somebody states one.
 pub async fn measure_and_keep(
     image: &Arc<Image>,
     blocks: &Arc<Blocks>,
     spec: &SourceSpec,
-    disk: &Arc<dyn RangeStore>,
-    origin: &str,
+    notes: &ImageNotes,
 ) -> Result<(), VolumeError> {
     let description = image.source.description();
     let is_to_be_measured = window::is_to_be_measured(description, spec);
-    if !is_to_be_measured || window::kept(Some(disk), origin, description, spec).await.is_some() {
+    if !is_to_be_measured || window::kept(notes, description, spec).await.is_some() {
         return Ok(());
     }
     if let Some(measured) = measure(image, blocks, spec).await? {
-        window::keep(disk, origin, description, spec, &measured);
+        window::keep(notes, spec, &measured);
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ mod error;
 mod fetch;
 mod groups;
 pub mod image;
-mod image_notes;
+pub mod image_notes;
 pub mod intensity;
 pub mod measure;
 mod parts;

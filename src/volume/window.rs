@@ -4,17 +4,14 @@
 //! on every machine. Opening an image never waits for that. Who has measured keeps the result with the cache, and the next
 //! to open the image shows it.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
-use super::image_notes;
+use super::image_notes::ImageNotes;
 use super::percentiles::TAIL;
 use super::pyramid::tidy;
 use crate::catalog::SourceSpec;
 use crate::geometry::CellIndex;
 use crate::source::Description;
-use crate::store::RangeStore;
 
 /// Version of the rule: a window that was measured by another one is not used.
 const RULE: u32 = 1;
@@ -65,33 +62,21 @@ pub(super) fn choose(description: &Description, spec: &SourceSpec, measured: Opt
     }
 }
 
-/// What the measured window of an image is kept under. `origin`: the address the source was opened at.
-fn key(origin: &str, description: &Description, spec: &SourceSpec) -> String {
-    let tissue = spec.tissue.map(|tissue| format!("{tissue:?}")).unwrap_or_default();
-    format!("{} {tissue}", image_notes::key("window", RULE, origin, description, spec))
+/// What a measured window is called: where it is measured follows from where the tissue is.
+fn name(spec: &SourceSpec) -> String {
+    spec.tissue.map_or_else(|| "window".to_owned(), |tissue| format!("window {tissue:?}"))
 }
 
 /// The window that was measured before, where it is kept.
-pub async fn kept(
-    disk: Option<&Arc<dyn RangeStore>>,
-    origin: &str,
-    description: &Description,
-    spec: &SourceSpec,
-) -> Option<Measured> {
+pub async fn kept(notes: &ImageNotes, description: &Description, spec: &SourceSpec) -> Option<Measured> {
     if !is_to_be_measured(description, spec) {
         return None;
     }
-    let measured: Measured = image_notes::read(disk, &key(origin, description, spec)).await?;
+    let measured: Measured = notes.read(&name(spec), RULE).await?;
     (measured.low.is_finite() && measured.high.is_finite() && measured.low < measured.high).then_some(measured)
 }
 
 /// Keeps a window that was measured.
-pub(super) fn keep(
-    disk: &Arc<dyn RangeStore>,
-    origin: &str,
-    description: &Description,
-    spec: &SourceSpec,
-    measured: &Measured,
-) {
-    image_notes::write(disk, &key(origin, description, spec), measured);
+pub(super) fn keep(notes: &ImageNotes, spec: &SourceSpec, measured: &Measured) {
+    notes.write(&name(spec), RULE, measured);
 }
