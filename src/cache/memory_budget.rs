@@ -87,6 +87,16 @@ impl Held {
         Held { data: Bytes::new(), until: Instant::now().checked_add(duration), versions: None, _lease: lease }
     }
 
+    /// The same bytes, which hold until then, if not for ever.
+    pub fn until(self, until: Option<Instant>) -> Self {
+        Held { until, ..self }
+    }
+
+    /// When they hold no longer, where they do not for ever.
+    pub fn holds_until(&self) -> Option<Instant> {
+        self.until
+    }
+
     /// Whether it does not hold any more.
     pub fn is_over(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() >= until)

@@ -18,7 +18,7 @@ use crate::geometry::{CellIndex, LevelIndex, Region};
 use crate::remote::{LimitsByHost, Location};
 use crate::source::{Placement, Source, precomputed};
 use crate::stats::Stats;
-use crate::store::{CachePolicy, Remote};
+use crate::store::{ABSENT_TTL, CachePolicy, Remote};
 use crate::volume::block::BlockVoxels;
 use crate::volume::{Blocks, Image};
 
@@ -111,7 +111,7 @@ fn rate<V: AsRef<[u8]> + Send>(
 
 /// The same through a volume with nothing in memory.
 async fn through_volume(source: &Arc<dyn Source>, cells: &[CellIndex]) -> Result<f64, String> {
-    let blocks = Blocks::new(1 << 30, Arc::new(Stats::default()));
+    let blocks = Blocks::new(1 << 30, ABSENT_TTL, Arc::new(Stats::default()));
     let image = Arc::new(Image::new(0, "d/em", source.clone(), FetchPlace::cached()));
     let begin = Instant::now();
     let mut voxels = 0;

@@ -124,7 +124,7 @@ impl Session {
         let disk = cache.disk;
         let remote = Remote::with_policy(limits.clone(), timeout, Arc::clone(&stats), policy)
             .map_err(|error| CliError::Failed(error.to_string()))?;
-        let blocks = Blocks::new(memory / 2, Arc::clone(&stats));
+        let blocks = Blocks::new(memory / 2, remote.absent_ttl(), Arc::clone(&stats));
         Ok(Session { remote, blocks, stats, disk, images: AtomicU32::new(0) })
     }
 

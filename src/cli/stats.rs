@@ -12,7 +12,6 @@ use super::sample::field::{self, LevelChoice, SampledLevel};
 use super::sample::{MEMORY, settle, shape, whole};
 use super::session::{ReadArgs, Session, finish};
 use super::{CliError, mounted};
-use crate::catalog::SourceSpec;
 use crate::geometry::{LevelIndex, Region, Shape};
 use crate::sample::list::{self, Sample};
 use crate::sample::statistics::{self, Summary};

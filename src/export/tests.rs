@@ -14,7 +14,7 @@ use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
 use crate::remote::{Cause, RemoteError};
 use crate::source::{Description, Placement, Source, SourceError, SourceLevel, StorageFormat};
 use crate::stats::Stats;
-use crate::store::Remote;
+use crate::store::{ABSENT_TTL, Remote};
 use crate::view::ViewSpec;
 use crate::volume::{Blocks, Image, Level, Pyramid};
 
@@ -41,7 +41,7 @@ impl Source for Fake {
 
 /// Memory for blocks.
 pub(super) fn blocks() -> Arc<Blocks> {
-    Blocks::new(16 << 20, Arc::new(Stats::default()))
+    Blocks::new(16 << 20, ABSENT_TTL, Arc::new(Stats::default()))
 }
 
 /// A request for all of an image with a grid of its own.

@@ -49,9 +49,14 @@ impl Overlay {
                 slice::segments(site, &labels.path(&below, chosen), chosen, cut).await?
             }
             // They do not reach so far.
-            None => Slice { rows: 0, columns: 0, values: Vec::new() },
+            None => Slice { rows: 0, columns: 0, values: Vec::new(), is_passing: false },
         };
         Ok(Overlay { labels, rows, columns })
+    }
+
+    /// Whether some of them stand for voxels that are absent at the origin.
+    pub fn is_passing(&self) -> bool {
+        self.labels.is_passing
     }
 
     /// The labels under the pixels, row by row from the top; 0 where there is none.
@@ -103,10 +108,10 @@ mod tests {
 
     #[test]
     fn where_no_label_is_there_is_none() {
-        let labels = Slice { rows: 1, columns: 2, values: vec![7, 9] };
+        let labels = Slice { rows: 1, columns: 2, values: vec![7, 9], is_passing: false };
         let overlay = Overlay { labels, rows: vec![None, Some(0)], columns: vec![Some(1), None, Some(0)] };
         assert_eq!(overlay.pixels().collect::<Vec<_>>(), [0, 0, 0, 9, 0, 7]);
-        let none = Slice { rows: 0, columns: 0, values: Vec::new() };
+        let none = Slice { rows: 0, columns: 0, values: Vec::new(), is_passing: false };
         let overlay = Overlay { labels: none, rows: vec![Some(0)], columns: vec![Some(0)] };
         assert_eq!(overlay.pixels().collect::<Vec<_>>(), [0]);
     }

@@ -97,7 +97,7 @@ pub(super) fn asked_index(query: &Query, axis: usize) -> Result<Option<u64>, Fai
 }
 
 /// The answer to a request for a picture. Its tag is another one for another picture, and in each life of a server; who has it
-/// has no chunk read.
+/// has no chunk read. A picture of voxels that are absent at the origin has none, for they may come to be there.
 pub(super) async fn respond(
     site: &Arc<Site>,
     (dataset, store): (&str, &str),
@@ -115,25 +115,30 @@ pub(super) async fn respond(
         Outcome::Changed => *response.status_mut() = StatusCode::PRECONDITION_FAILED,
         // Of a picture there are no parts.
         Outcome::Send(_) => {
-            *response.body_mut() = body::whole(drawn(site, &described, view).await?);
+            let (picture, is_passing) = drawn(site, &described, view).await?;
+            if is_passing {
+                response.headers_mut().remove(ETAG);
+            }
+            *response.body_mut() = body::whole(picture);
             response.headers_mut().insert(CONTENT_TYPE, value("image/png"));
         }
     }
     Ok(response)
 }
 
-/// The picture as a file.
-async fn drawn(site: &Arc<Site>, described: &Described, view: PictureView) -> Result<Vec<u8>, Failure> {
+/// The picture as a file, and whether some of its voxels are absent at the origin.
+async fn drawn(site: &Arc<Site>, described: &Described, view: PictureView) -> Result<(Vec<u8>, bool), Failure> {
     let Some(level) = described.levels.get(view.level) else { return Err(Failure::NotFound("level".to_owned())) };
     let grey = slice::grey(site, &described.path("", level), level, view.cut).await?;
     let labels = match &view.labels {
         Some(name) => Some(Overlay::read(site, described, name, level, view.cut).await?),
         None => None,
     };
+    let is_passing = grey.is_passing || labels.as_ref().is_some_and(Overlay::is_passing);
     // Some milliseconds of work, during which others are to be answered.
     let png = task::spawn_blocking(move || encode(&grey, view.window, labels.as_ref())).await;
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("the picture is not made: {error}"));
-    png.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+    Ok((png.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?, is_passing))
 }
 
 /// A value to be shown black or white: a number, of which `nan`, `inf` and what is too large for one are none.

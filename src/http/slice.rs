@@ -13,6 +13,7 @@ use super::site::Site;
 use crate::dtype::DataType;
 use crate::geometry::{CellIndex, Grid};
 use crate::task;
+use crate::vfs::Validity;
 
 /// Pixels of a side of a picture at most.
 pub(super) const MAX_SIDE: u64 = 2048;
@@ -53,6 +54,8 @@ pub(super) struct Slice<T> {
     pub rows: usize,
     pub columns: usize,
     pub values: Vec<T>,
+    /// Whether some of them stand for voxels that are absent at the origin, which may come to be there.
+    pub is_passing: bool,
 }
 
 /// A row of the voxels of a chunk that a slice cuts.
@@ -101,8 +104,8 @@ pub(super) async fn grey(
 ) -> Result<Slice<f32>, Failure> {
     let [rows, columns] = cut.extent(level).map(|extent| extent as usize);
     let means = Means::of(rows * columns, cut.step);
-    let means = read(site, path, level, cut, Grey { means, dtype: level.dtype }).await?.means;
-    Ok(Slice { rows, columns, values: apart(move || means.values()).await? })
+    let (grey, is_passing) = read(site, path, level, cut, Grey { means, dtype: level.dtype }).await?;
+    Ok(Slice { rows, columns, values: apart(move || grey.means.values()).await?, is_passing })
 }
 
 struct Grey {
@@ -158,7 +161,8 @@ pub(super) async fn segments(
 ) -> Result<Slice<u64>, Failure> {
     let [rows, columns] = cut.extent(level).map(|extent| extent as usize);
     let segments = Segments { values: vec![0; rows * columns], size: level.dtype.size() };
-    Ok(Slice { rows, columns, values: read(site, path, level, cut, segments).await?.values })
+    let (segments, is_passing) = read(site, path, level, cut, segments).await?;
+    Ok(Slice { rows, columns, values: segments.values, is_passing })
 }
 
 struct Segments {
@@ -185,14 +189,15 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     task::spawn_blocking(work).await.map_err(failed)
 }
 
-/// Shows pixels the voxels of a slice, one chunk after the other.
+/// Shows pixels the voxels of a slice, one chunk after the other; says whether some of them are absent at the origin.
 async fn read<P: Pixels>(
     site: &Arc<Site>,
     path: &str,
     level: &DescribedLevel,
     cut: Cut,
     mut pixels: P,
-) -> Result<P, Failure> {
+) -> Result<(P, bool), Failure> {
+    let validity = Arc::new(Validity::default());
     let grid = level.grid;
     let mut region = grid.shape.region();
     (region.start[cut.axis], region.end[cut.axis]) = (cut.index, cut.index + 1);
@@ -206,12 +211,15 @@ async fn read<P: Pixels>(
             needed >> 20
         )));
     }
-    let fetch = |index: CellIndex| async move {
-        let CellIndex([z, y, x]) = index;
-        let parts: Vec<String> = format!("{path}/{z}/{y}/{x}").split('/').map(str::to_owned).collect();
-        let found = site.names().find(&parts).await?;
-        let size = found.attributes.size;
-        Ok::<(CellIndex, Bytes), Failure>((index, file::bytes(site, &found, 0..size).await?))
+    let fetch = |index: CellIndex| {
+        let validity = validity.clone();
+        async move {
+            let CellIndex([z, y, x]) = index;
+            let parts: Vec<String> = format!("{path}/{z}/{y}/{x}").split('/').map(str::to_owned).collect();
+            let found = site.names().find(&parts).await?;
+            let size = found.attributes.size;
+            Ok::<(CellIndex, Bytes), Failure>((index, file::bytes_until(site, &found, 0..size, &validity).await?))
+        }
     };
     let mut chunks = stream::iter(grid.cells_in(&region)).map(fetch).buffer_unordered(AT_ONCE);
     while let Some(chunk) = chunks.next().await {
@@ -222,7 +230,7 @@ async fn read<P: Pixels>(
         };
         pixels = apart(placed).await?;
     }
-    Ok(pixels)
+    Ok((pixels, validity.until().is_some()))
 }
 
 /// Shows pixels the rows of voxels of a chunk that the slice cuts; `size`: bytes of a voxel.

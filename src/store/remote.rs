@@ -118,6 +118,11 @@ impl Remote {
         self.shared.origins.timeout()
     }
 
+    /// How long it is believed that an object is absent.
+    pub fn absent_ttl(&self) -> Duration {
+        self.policy.absent_ttl
+    }
+
     /// For how long more it is believed that an object is absent, which was so at `when`.
     pub(super) fn absence_left(&self, when: SystemTime) -> Option<Duration> {
         self.policy.absence_left(when)

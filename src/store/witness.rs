@@ -168,7 +168,8 @@ impl Witness {
             Borne::Out(at) => self.keep(object, known, at),
             Borne::ForNow => {
                 let since = Instant::now();
-                let belief = Belief { since, until: since + MINUTE, at: SystemTime::now() };
+                let until = since + MINUTE.min(self.0.remote.absent_ttl());
+                let belief = Belief { since, until, at: SystemTime::now() };
                 let mut memory = self.0.memory.lock();
                 memory.remember(object, belief);
                 memory.for_now.push(object.clone());

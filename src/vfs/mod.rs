@@ -30,6 +30,7 @@ use parking_lot::Mutex;
 pub use answer::{DirEntry, FileAttributes, LookupAnswer, NodeKind, Reply, Statfs};
 pub use errno::Errno;
 pub use readers::RecentReader;
+pub use voxels::Validity;
 
 use crate::cache::Desk;
 use crate::catalog::{Catalog, Dataset};
@@ -97,7 +98,7 @@ impl Vfs {
         let for_chunks = (memory / 2).min(FOR_CHUNKS);
         let desk = remote.desk().clone();
         let for_documents = desk.bytes().min(memory / 4);
-        let blocks = Blocks::new(memory - for_chunks - for_documents, stats.clone());
+        let blocks = Blocks::new(memory - for_chunks - for_documents, remote.absent_ttl(), stats.clone());
         let chunks = Chunks::new(for_chunks, blocks.clone(), stats.clone());
         let images = tree
             .all_images()

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 
 use super::answer::slice;
-use super::voxels::{self, FileVoxels, Receiver};
+use super::voxels::{self, FileVoxels, Receiver, Validity};
 use super::{Errno, Reply, Vfs, tiff};
 use crate::tree::{Inode, NodeContent};
 use crate::volume::ChunkGeometry;
@@ -18,9 +18,9 @@ impl Vfs {
     }
 
     /// The same for a program that may ask again. Where it goes away before the answer, and nobody else waits for the same, the
-    /// work for it ends soon.
-    pub fn fetch(self: &Arc<Self>, inode: u64, offset: u64, size: u32) -> Reply<Bytes> {
-        self.read_for(Receiver::Program, Inode::new(inode), (offset, size))
+    /// work for it ends soon. `validity` is told how long the answer holds.
+    pub fn fetch(self: &Arc<Self>, inode: u64, (offset, size): (u64, u32), validity: &Arc<Validity>) -> Reply<Bytes> {
+        self.read_for(Receiver::Program(validity.clone()), Inode::new(inode), (offset, size))
     }
 
     fn read_for(self: &Arc<Self>, receiver: Receiver, inode: Inode, bytes: (u64, u32)) -> Reply<Bytes> {

@@ -101,7 +101,7 @@ pub(super) fn read(
         let (start, voxels) = part_of(file, number, most);
         let (from, to) = (offset.max(start) - start, end.min(start + voxels.bytes) - start);
         // No longer than what was asked for.
-        voxels::read(vfs, receiver, FilePart { inode, number }, &voxels, (from, (to - from) as u32))
+        voxels::read(vfs, receiver.clone(), FilePart { inode, number }, &voxels, (from, (to - from) as u32))
     };
     let replies: Vec<Reply<Bytes>> = parts.clone().map(read).collect();
     parts.for_each(|number| fetch_ahead(vfs, FilePart { inode, number }, file, most));

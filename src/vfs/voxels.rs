@@ -1,9 +1,11 @@
 //! Reads of voxels: all of a chunk or of a part of a file are there before any of them is answered.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::FutureExt;
+use parking_lot::Mutex;
 
 use super::answer::slice;
 use super::pinned_chunks::{ChunkState, FilePart};
@@ -21,12 +23,28 @@ pub(super) struct FileVoxels {
 }
 
 /// Who gets what is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Receiver {
     /// The kernel, which asks for a file in pieces and keeps them.
     Kernel,
-    /// A program, which may ask for the same again.
-    Program,
+    /// A program, which may ask for the same again and is told how long it holds.
+    Program(Arc<Validity>),
+}
+
+/// How long answers hold: where voxels are absent at the origin, no longer than that is believed.
+#[derive(Debug, Default)]
+pub struct Validity(Mutex<Option<Instant>>);
+
+impl Validity {
+    /// When the first of them holds no longer; `None` where all hold for ever.
+    pub fn until(&self) -> Option<Instant> {
+        *self.0.lock()
+    }
+
+    fn note(&self, held: &Held) {
+        let mut until = self.0.lock();
+        *until = until.into_iter().chain(held.holds_until()).min();
+    }
 }
 
 /// Some bytes of voxels, once all of them are there.
@@ -43,14 +61,15 @@ pub(super) fn read(
         return Reply::Ready(Err(Errno::STALE));
     };
     let key = ChunkKey { image: image.0, geometry };
-    let found = vfs.pinned.get(part);
+    // A program is not answered from what the kernel reads in pieces, which may hold no longer.
+    let found = if let Receiver::Kernel = receiver { vfs.pinned.get(part) } else { ChunkState::Nothing };
     let gave_way = matches!(found, ChunkState::GaveWay);
     let held = match found {
         ChunkState::Held(held) => Some(held),
         ChunkState::GaveWay | ChunkState::Nothing => vfs.chunks.cached(&opened.image, &key),
     };
     if let Some(held) = held {
-        return Reply::Ready(Ok(answer(vfs, receiver, part, &key, held, (offset, size))));
+        return Reply::Ready(Ok(answer(vfs, &receiver, part, &key, held, (offset, size))));
     }
     if gave_way
         && let Some(bytes) = vfs.chunks.part(&opened.image, &geometry, offset..offset.saturating_add(u64::from(size)))
@@ -65,7 +84,7 @@ pub(super) fn read(
     let this = vfs.clone();
     let mut answer = async move {
         match this.chunks.read(&opened.image, key).await {
-            Ok(held) => Ok(answer(&this, receiver, part, &key, held, (offset, size))),
+            Ok(held) => Ok(answer(&this, &receiver, part, &key, held, (offset, size))),
             Err(error) => {
                 let errno = Errno::from(&error);
                 // The kernel's other pieces of the same read fail with it and are not failures of their own.
@@ -88,13 +107,14 @@ pub(super) fn read(
 /// next chunk, while it is still in the processor's cache.
 fn answer(
     vfs: &Vfs,
-    receiver: Receiver,
+    receiver: &Receiver,
     part: FilePart,
     key: &ChunkKey,
     held: Arc<Held>,
     (offset, size): (u64, u32),
 ) -> Bytes {
-    if receiver == Receiver::Program {
+    if let Receiver::Program(validity) = receiver {
+        validity.note(&held);
         return slice(&held.data, offset, size);
     }
     let (bytes, whole) = vfs.pinned.answer(part, key, &held, offset, size);

@@ -1,6 +1,7 @@
 //! A native block of a source: its name, its voxels, and how the work for it ended.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -56,3 +57,8 @@ pub(super) fn versions_of(object: &Object) -> Option<Arc<[u64]>> {
 
 /// Blocks that were asked for, as they come.
 pub type Requested = FuturesUnordered<BoxFuture<'static, (CellIndex, Result<BlockVoxels, VolumeError>)>>;
+
+/// The sooner of two moments, of which none is never.
+pub(super) fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}

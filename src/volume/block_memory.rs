@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -24,7 +24,7 @@ const COUNTED: usize = 1 << 16;
 /// What a block without voxels of its own is charged: its entry in the cache.
 const EMPTY_ENTRY: u64 = 256;
 
-/// How long a block that is absent is not asked for again: how long that is believed is not known here.
+/// How long a block that is absent is not asked for again at most: since when that is believed is not known here.
 const ABSENT: Duration = Duration::from_secs(60);
 
 /// All pools for what is being computed are one part in so many of the memory for blocks.
@@ -67,12 +67,14 @@ pub(super) struct BlockMemory {
     flights: Arc<SingleFlight<BlockKey, BlockOutcome>>,
     /// Blocks that were counted as absent, the latest ones: they are found to be so again and again.
     counted: Mutex<LruCache<BlockKey, ()>>,
+    /// How long a block that is absent is not asked for again.
+    absent: Duration,
     stats: Arc<Stats>,
 }
 
 impl BlockMemory {
-    /// At most `limit` bytes of blocks and of requests for them.
-    pub(super) fn new(limit: u64, stats: Arc<Stats>) -> Arc<Self> {
+    /// At most `limit` bytes of blocks and of requests for them. `absent_ttl`: how long it is believed that one is absent.
+    pub(super) fn new(limit: u64, absent_ttl: Duration, stats: Arc<Stats>) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let computing = limit / COMPUTED_PART;
         let limit = limit - computing;
@@ -88,6 +90,7 @@ impl BlockMemory {
             boxes: PerLevel::default(),
             flights: SingleFlight::new(),
             counted: Mutex::new(LruCache::unbounded()),
+            absent: absent_ttl.min(ABSENT),
             stats,
         })
     }
@@ -189,7 +192,23 @@ impl BlockMemory {
 
     /// The voxels of a block that is in memory and not absent at the origin.
     pub(super) fn present(&self, key: &BlockKey) -> Option<Arc<Held>> {
-        self.budget.get(&BlockForm::Decoded(*key)).filter(|held| !held.data.is_empty())
+        self.budget.get(&BlockForm::Decoded(*key)).filter(|held| !held.data.is_empty() && !held.is_over())
+    }
+
+    /// When the voxels of a block hold no longer that was just given, because it is absent or made of some that are.
+    pub(super) fn holds_until(&self, key: &BlockKey, voxels: &BlockVoxels) -> Option<Instant> {
+        match voxels {
+            BlockVoxels::Present(held) => held.holds_until(),
+            BlockVoxels::Absent => {
+                let held = self.budget.get(&BlockForm::Decoded(*key)).filter(|held| held.data.is_empty());
+                Some(held.and_then(|held| held.holds_until()).unwrap_or_else(Instant::now))
+            }
+        }
+    }
+
+    /// When what is found to be absent now is asked for again.
+    pub(super) fn absent_until(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.absent)
     }
 
     /// Whether a block is in memory, or known to be absent at the origin.
@@ -234,7 +253,7 @@ impl BlockMemory {
             self.stats.absence(image.dataset(), format!("{}: block {} of {}", image.name, key.index, key.level));
         }
         let lease = self.budget.lease(EMPTY_ENTRY).await;
-        self.finish(leader, Held::nothing_for(ABSENT, lease));
+        self.finish(leader, Held::nothing_for(self.absent, lease));
     }
 
     fn is_newly_absent(&self, key: &BlockKey) -> bool {

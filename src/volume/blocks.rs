@@ -1,13 +1,14 @@
 //! Native blocks of sources, decoded: fetched once however many chunks need them, kept while there is memory.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
 use super::VolumeError;
-use super::block::{BlockKey, BlockOutcome, BlockVoxels, Requested};
+use super::block::{BlockKey, BlockOutcome, BlockVoxels, Requested, sooner};
 use super::block_memory::BlockMemory;
 use super::bulk_read::BulkRead;
 use super::computed::{Below, compute};
@@ -25,9 +26,10 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Keeps at most `limit` bytes of blocks and of requests for them.
-    pub fn new(limit: u64, stats: Arc<Stats>) -> Arc<Self> {
-        Arc::new(Blocks { memory: BlockMemory::new(limit, stats) })
+    /// Keeps at most `limit` bytes of blocks and of requests for them. `absent_ttl`: how long it is believed that one is
+    /// absent.
+    pub fn new(limit: u64, absent_ttl: Duration, stats: Arc<Stats>) -> Arc<Self> {
+        Arc::new(Blocks { memory: BlockMemory::new(limit, absent_ttl, stats) })
     }
 
     /// Bytes that may be in use.
@@ -138,6 +140,11 @@ impl Blocks {
     /// The voxels of a block that is in memory and not absent at the origin.
     pub(super) fn present(&self, key: &BlockKey) -> Option<Arc<Held>> {
         self.memory.present(key)
+    }
+
+    /// The sooner of `until` and the moment when these voxels of a block hold no longer.
+    pub(super) fn sooner(&self, until: Option<Instant>, key: &BlockKey, voxels: &BlockVoxels) -> Option<Instant> {
+        sooner(until, self.memory.holds_until(key, voxels))
     }
 
     /// Whether a block is in memory, or known to be absent at the origin.

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::VolumeError;
 use super::block::{BlockKey, BlockVoxels};
 use super::blocks::Blocks;
-use super::copy::{PlacedArray, copy_part, fill};
+use super::copy::{PlacedArray, copy_part, fill, moved, placed};
 use super::image::Image;
 use crate::cache::{FetchReservation, Held, Joined, MemoryBudget, PoolShare, Shares, SingleFlight};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
@@ -108,9 +108,13 @@ impl Chunks {
     pub fn cached(&self, image: &Image, key: &ChunkKey) -> Option<Arc<Held>> {
         let block = whole_block(image, &key.geometry).and_then(|block| self.blocks.present(&block));
         // A block that is absent at the origin is filled as a chunk of its own.
-        let held = block.or_else(|| self.pool.get(key))?;
+        let held = block.or_else(|| self.in_pool(key))?;
         self.stats.chunk(true);
         Some(held)
+    }
+
+    fn in_pool(&self, key: &ChunkKey) -> Option<Arc<Held>> {
+        self.pool.get(key).filter(|held| !held.is_over())
     }
 
     /// Keeps a chunk no longer, unless somebody still reads it. A block that is a chunk stays a block.
@@ -120,7 +124,7 @@ impl Chunks {
 
     /// All bytes of a chunk, C order, little-endian, padded to the full shape: complete, or an error.
     pub async fn read(self: &Arc<Self>, image: &Arc<Image>, key: ChunkKey) -> Chunk {
-        let joined = self.flights.join(&key, || self.pool.get(&key).map(Ok));
+        let joined = self.flights.join(&key, || self.in_pool(&key).map(Ok));
         self.stats.chunk(matches!(joined, Joined::Ready(_)));
         match joined {
             Joined::Ready(chunk) => chunk,
@@ -178,16 +182,17 @@ impl Chunks {
         let Some(grid) = image.grid(level) else {
             return Err(VolumeError::Unsuitable(format!("there is no level {level}")));
         };
-        let mut is_absent = false;
+        let mut absent = None;
         if let Some(block) = whole_block(image, &key.geometry)
             && let Some((_, result)) = self.blocks.request(image, level, vec![block.index], None).next().await
         {
             match result? {
                 // The block is the chunk, and the cache of blocks keeps it.
                 BlockVoxels::Present(held) => return Ok(held),
-                BlockVoxels::Absent => is_absent = true,
+                voxels @ BlockVoxels::Absent => absent = self.blocks.sooner(None, &block, &voxels),
             }
         }
+        let (is_absent, mut until) = (absent.is_some(), absent);
         let bytes = chunk.bytes(item_size).unwrap_or(u64::MAX);
         let Ok(length) = usize::try_from(bytes) else {
             return Err(VolumeError::Unsuitable(format!("a chunk of {chunk} voxels is too large")));
@@ -215,13 +220,15 @@ impl Chunks {
         let mut ask = || batch(&mut cells).map(|batch| self.blocks.request(image, level, batch, None).boxed());
         while let Some(mut results) = asked.take().or_else(&mut ask) {
             while let Some((index, result)) = results.next().await {
-                if !put(&mut target, image, &grid, (index, &result?), &region) {
+                let voxels = result?;
+                until = self.blocks.sooner(until, &BlockKey { image: image.number, level, index }, &voxels);
+                if !put(&mut target, image, &grid, (index, &voxels), &region) {
                     return Err(VolumeError::Lost);
                 }
             }
         }
         self.when_others_give_way(reservation.complete(&self.pool)).await;
-        let held = Arc::new(Held::new(Bytes::from(data), reservation.lease));
+        let held = Arc::new(Held::new(Bytes::from(data), reservation.lease).until(until));
         self.pool.insert(key, held.clone());
         Ok(held)
     }
@@ -423,17 +430,6 @@ fn put(
 fn batch(cells: &mut impl Iterator<Item = CellIndex>) -> Option<Vec<CellIndex>> {
     let batch: Vec<CellIndex> = cells.take(AT_ONCE).collect();
     (!batch.is_empty()).then_some(batch)
-}
-
-/// Where a chunk lies whose shown part is `region`.
-fn placed(region: &Region, chunk: Shape) -> Region {
-    moved(&Region { start: [0; 3], end: chunk.0 }, region.start)
-}
-
-/// A region of a chunk as one of the level.
-fn moved(part: &Region, by: [u64; 3]) -> Region {
-    let moved = |place: [u64; 3]| std::array::from_fn(|axis| by[axis].saturating_add(place[axis]));
-    Region { start: moved(part.start), end: moved(part.end) }
 }
 
 /// The native block that is exactly this chunk, if one is.

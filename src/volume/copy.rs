@@ -83,6 +83,17 @@ pub(crate) fn fill(to: &mut PlacedArray<&mut [u8]>, part: &Region, value: &[u8])
     is_whole
 }
 
+/// Where a chunk lies whose shown part is `region`.
+pub(super) fn placed(region: &Region, chunk: Shape) -> Region {
+    moved(&Region { start: [0; 3], end: chunk.0 }, region.start)
+}
+
+/// A region of a chunk as one of the level.
+pub(super) fn moved(part: &Region, by: [u64; 3]) -> Region {
+    let moved = |place: [u64; 3]| std::array::from_fn(|axis| by[axis].saturating_add(place[axis]));
+    Region { start: moved(part.start), end: moved(part.end) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -106,7 +106,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_opens_a_part_again_keeps_nobody_from_decoding() {
-        let memory = BlockMemory::new(1 << 20, Arc::default());
+        let memory = BlockMemory::new(1 << 20, Duration::from_secs(60), Arc::default());
         let (number, place) = (0, FetchPlace::cached());
         let empty = || Empty::new(&[[8, 8, 8]], vec![]);
         let silent = Arc::new(Image::new(number, "d/silent", Arc::new(LetGo(empty())), place.clone()));

@@ -14,6 +14,7 @@ use crate::remote::Location;
 use crate::source::coarser::Coarser;
 use crate::source::{Description, Placement, Relative, Source, SourceError, SourceLevel, StorageFormat};
 use crate::stats::Stats;
+use crate::store::ABSENT_TTL;
 
 /// Levels of bytes without a voxel size, all blocks of which are absent.
 pub(super) struct Empty {
@@ -180,7 +181,7 @@ fn a_volume_from_a_level_on_has_its_corners_where_the_whole_one_has_them() {
 #[tokio::test]
 async fn a_chunk_that_is_an_absent_block_is_asked_for_once() {
     let stats = Arc::new(Stats::default());
-    let blocks = Blocks::new(1 << 20, stats.clone());
+    let blocks = Blocks::new(1 << 20, ABSENT_TTL, stats.clone());
     let chunks = Chunks::new(1 << 20, blocks.clone(), stats.clone());
     let image = Arc::new(Image::new(0, "d/em", Arc::new(Empty::new(&[[8, 8, 8]], vec![])), FetchPlace::cached()));
     let grid = image.source.description().levels[0].grid;

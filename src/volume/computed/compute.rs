@@ -6,6 +6,7 @@
 //! Blocks of the level below are copied to where they are needed as they come, and none is held while another is waited for.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -19,7 +20,7 @@ use crate::cache::Held;
 use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
 use crate::task;
 use crate::volume::VolumeError;
-use crate::volume::block::{BlockKey, BlockLeader, BlockOutcome, BlockVoxels, Requested};
+use crate::volume::block::{BlockKey, BlockLeader, BlockOutcome, BlockVoxels, Requested, sooner};
 use crate::volume::block_memory::BlockMemory;
 use crate::volume::bulk_read::BulkRead;
 use crate::volume::copy::{PlacedArray, copy_part, fill};
@@ -57,6 +58,14 @@ pub(in crate::volume) trait Below: Send + Sync {
 struct Made {
     voxels: Bytes,
     versions: Option<Arc<[u64]>>,
+    /// When they hold no longer, where some of that was absent.
+    until: Option<Instant>,
+}
+
+/// What a block is made of: the versions, and when it holds no longer.
+struct Sources {
+    versions: BlockVersions,
+    until: Option<Instant>,
 }
 
 /// Does the work for a block of a computed level, and hands it to all who wait.
@@ -112,7 +121,7 @@ impl Work<'_> {
         {
             return Ok(held);
         }
-        let Made { voxels, versions } = self.make(computed).await?;
+        let Made { voxels, versions, until } = self.make(computed).await?;
         if let (Some(kept), Some(versions)) = (kept.filter(|kept| kept.is_writable()), &versions)
             && let Some(place) = kept.place(levels, level, index, versions, bytes)
         {
@@ -124,7 +133,7 @@ impl Work<'_> {
             bulk.note(vec![(index, voxels.clone())]).await;
         }
         let lease = self.blocks.memory().reserve_kept(bytes).await.lease;
-        Ok(Held::new(voxels, lease).of_versions(versions))
+        Ok(Held::new(voxels, lease).of_versions(versions).until(until))
     }
 
     /// The block where the journal of a copy has it.
@@ -146,7 +155,9 @@ impl Work<'_> {
         let place = kept.place(levels, level, index, &versions, bytes)?;
         let lease = self.blocks.memory().reserve_kept(bytes).await.lease;
         let voxels = kept.read(&place).await.filter(|voxels| voxels.len() as u64 == bytes)?;
-        Some(Held::new(voxels, lease).of_versions(Some(versions)))
+        let is_certain = !versions.contains(&kept::ABSENT);
+        let until = if is_certain { None } else { self.blocks.memory().absent_until() };
+        Some(Held::new(voxels, lease).of_versions(Some(versions)).until(until))
     }
 
     /// Refuses to go on where whoever wanted it has given up. It takes no part of what may be under way: blocks that it waits
@@ -174,17 +185,17 @@ impl Work<'_> {
         let needed = bytes(&region).saturating_add(largest);
         let _reservation = memory.reserve_computing(level, &self.image.place, needed).await;
         let mut whole = vec![0u8; length(bytes(&region))?];
-        let mut versions = BlockVersions::none();
+        let mut sources = Sources { versions: BlockVersions::none(), until: None };
         let planes = self.planes(computed, &region, &grid, below);
         for part in parts {
             self.check_wanted()?;
-            let made = self.part(computed, &part, (below, &grid), planes, &mut versions).await?;
+            let made = self.part(computed, &part, (below, &grid), planes, &mut sources).await?;
             let mut target = PlacedArray { data: whole.as_mut_slice(), region };
             if !copy_part(&PlacedArray { data: &made, region: part }, &mut target, &part, size) {
                 return Err(VolumeError::Lost);
             }
         }
-        Ok(Made { voxels: whole.into(), versions: versions.all() })
+        Ok(Made { voxels: whole.into(), versions: sources.versions.all(), until: sources.until })
     }
 
     /// The whole planes that are fetched for a block, where it is made of such and they are not too large.
@@ -205,11 +216,11 @@ impl Work<'_> {
         part: &Region,
         (below, grid): (LevelIndex, &Grid),
         planes: Option<Region>,
-        versions: &mut BlockVersions,
+        sources: &mut Sources,
     ) -> Result<Vec<u8>, VolumeError> {
         let size = self.image.item_size();
         let source = computed.below(part);
-        let mut voxels = vec![0u8; length(source.shape().bytes(size).unwrap_or(u64::MAX))?];
+        let mut whole = vec![0u8; length(source.shape().bytes(size).unwrap_or(u64::MAX))?];
         let mut needed = grid.cells_in(&source);
         let mut beside: Vec<CellIndex> = planes.iter().flat_map(|planes| grid.cells_in(planes)).collect();
         beside.retain(|cell| grid.region(*cell).intersection(&source).is_none());
@@ -228,14 +239,17 @@ impl Work<'_> {
                 let block = grid.region(index);
                 let Some(shared) = block.intersection(&source) else { continue };
                 left -= 1;
-                let mut target = PlacedArray { data: voxels.as_mut_slice(), region: source };
-                let is_whole = match result? {
+                let mut target = PlacedArray { data: whole.as_mut_slice(), region: source };
+                let voxels = result?;
+                let key = BlockKey { image: self.image.number, level: below, index };
+                sources.until = sooner(sources.until, self.blocks.memory().holds_until(&key, &voxels));
+                let is_whole = match voxels {
                     BlockVoxels::Present(held) => {
-                        versions.add(held.versions().map(|versions| &**versions));
+                        sources.versions.add(held.versions().map(|versions| &**versions));
                         copy_part(&PlacedArray { data: &held.data, region: block }, &mut target, &shared, size)
                     }
                     BlockVoxels::Absent => {
-                        versions.add(Some(&[kept::ABSENT]));
+                        sources.versions.add(Some(&[kept::ABSENT]));
                         fill(&mut target, &shared, self.image.source.description().fill.as_le_bytes())
                     }
                 };
@@ -253,7 +267,7 @@ impl Work<'_> {
         let _permit = self.blocks.memory().decoding().await;
         let work = task::spawn_blocking(move || {
             let [z, y, x] = &windows;
-            downsample(rule, dtype, &voxels, [height as usize, width as usize], &HalvedRanges { z, y, x })
+            downsample(rule, dtype, &whole, [height as usize, width as usize], &HalvedRanges { z, y, x })
         });
         work.await.ok().flatten().ok_or(VolumeError::Lost)
     }

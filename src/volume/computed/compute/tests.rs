@@ -66,7 +66,10 @@ fn image(number: u32, place: FetchPlace) -> Arc<Image> {
 }
 
 fn lower() -> Arc<Lower> {
-    Arc::new(Lower { memory: BlockMemory::new(1 << 20, Arc::default()), waiting: Arc::default() })
+    Arc::new(Lower {
+        memory: BlockMemory::new(1 << 20, Duration::from_secs(60), Arc::default()),
+        waiting: Arc::default(),
+    })
 }
 
 /// Begins to compute a block; what is returned waits for it.
