@@ -16,7 +16,7 @@ import readers
 import sparse_volumes
 from cached_scene import read
 from mounting import configuration, emfs, mounted, wait_for
-from origin import Fault, Origin
+from origin import Answer, Fault, Origin
 
 NAMES = ["v2", "v3", "plain", "shards"]
 LONG_SILENCE = {"stall": 60.0}  # so that no request is sent twice because a machine is slow
@@ -265,6 +265,56 @@ def test_a_document_that_could_not_be_asked_makes_no_absence(scene):
         while scene.chunk(mount, "v2", index) != "right":
             assert time.monotonic() < deadline, "a document that answers again confirms absences again"
             time.sleep(0.5)
+
+
+def bad_once(is_meant, given, answers):
+    """Each path that is meant gives one bad answer, of these in turn."""
+    def fault(request):
+        if request.path in given or not is_meant(request.path):
+            return None
+        given.add(request.path)
+        return answers[len(given) % len(answers)]
+    return fault
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["where something is there", "where nothing is known to be there"])
+@pytest.mark.parametrize("name", NAMES)
+def test_one_page_in_place_of_a_404_does_no_lasting_harm(scene, name, seen):
+    """Of chunks and of shards; in the same mount, in later ones, and with --revalidate."""
+    volume, given = scene.volumes[name], set()
+    pages = [Fault("html"), Fault("altered", alter=lambda request, answer, origin: Answer(200, [("Content-Type", "text/plain")], b""))]
+    absent = volume.absent[:12]
+    with scene.mounted() as mount:
+        scene.describe(mount, name)
+        if seen:
+            assert scene.chunk(mount, name, volume.present()[0]) == "right"
+        scene.origin.fault = bad_once(lambda path: path in volume.missing, given, pages)
+        for index in absent:
+            assert scene.chunk(mount, name, index) in ("right", "EIO"), index
+        scene.origin.fault = None
+        assert given
+        time.sleep(1.2)  # a failure is remembered for one second
+        assert {index: scene.chunk(mount, name, index) for index in absent} == dict.fromkeys(absent, "right")
+    for options in ([], ["--revalidate"], []):
+        with scene.mounted(*options) as mount:
+            assert {index: scene.chunk(mount, name, index) for index in absent} == dict.fromkeys(absent, "right"), options
+            assert mount.status()["failed"] == 0, options
+
+
+@pytest.mark.parametrize("name", ["v2", "v3", "plain"])
+def test_a_page_that_was_given_for_a_while_is_kept_nowhere(scene, name):
+    volume = scene.volumes[name]
+    chunks = [*volume.absent[:4], *volume.present()[:4]]
+    with scene.mounted() as mount:
+        scene.describe(mount, name)
+        scene.origin.fault = lambda request: Fault("html")
+        assert {scene.chunk(mount, name, index) for index in chunks} <= {"EIO"}
+        scene.origin.fault = None
+        time.sleep(1.2)
+        wait_for(lambda: all(scene.chunk(mount, name, index) == "right" for index in chunks), 20, "all is right again")
+    for options in ([], ["--revalidate"]):
+        with scene.mounted(*options) as mount:
+            assert {index: scene.chunk(mount, name, index) for index in chunks} == dict.fromkeys(chunks, "right"), options
 
 
 # --- where absences are told --------------------------------------------------------------------------------------------

@@ -9,11 +9,14 @@ import time
 import pytest
 import tifffile
 
+import archives
+import faults
 import reference_volumes
+from faults import with_body, with_header
 from exporting import PATIENT, assert_right, assert_same, export, wire, written
 from make_precomputed_fixtures import write_two_minishards
 from mounting import BINARY, emfs
-from origin import Fault, Origin
+from origin import Answer, Fault, Origin
 
 
 def kill_and_resume(file, folder, form, rng, span):
@@ -182,6 +185,53 @@ def test_a_source_that_changed_is_not_mixed_in(small, tmp_path):
     os.utime(document, (1, 1))
     done = export("v", folder, "--config", file, "--resume", check=False)
     assert done.returncode == 1 and "changed at the origin" in done.stderr and "ETag" in done.stderr
+
+
+#: An answer that is thrown away because it makes no sense, by archive: for which request it is given, and which answer never comes.
+THROWN_AWAY = {
+    "zarr": (lambda request: request.path.endswith("s0/0.0.1"), lambda request: request.path.endswith("s0/1.1.3")),
+    "dm": (lambda request: request.path.endswith("slice_0002.dm3") and request.range and request.range[0] == 0,
+           lambda request: request.path.endswith("slice_0002.dm3") and request.range and request.range[0] > 0),
+    "raw": (lambda request: request.path.endswith(".shard") and request.range == (0, archives.SHARD_INDEX),
+            lambda request: request.path.endswith(".shard") and request.range and request.range[1] - request.range[0] > 4096),
+}
+
+
+@pytest.mark.parametrize("answer", ["of no version", "of an older version", "of another name"])
+@pytest.mark.parametrize("archive", THROWN_AWAY)
+def test_an_answer_that_was_thrown_away_is_no_version_to_go_on_from(tmp_path, archive, answer):
+    """The manifest is that of an export to which it was never given."""
+    root, made = archives.write_with_older(tmp_path)
+    is_meant, never = THROWN_AWAY[archive]
+    bad = {
+        "of no version": lambda request, right, origin: Answer(200, [("Content-Type", "application/json")], b"null"),
+        "of an older version": lambda request, right, origin: with_body(faults.older_version(request, right, origin).without("etag"), b"null"),
+        "of another name": lambda request, right, origin: with_body(with_header(right, "ETag", '"other"'), b"null"),
+    }[answer]
+    with Origin(root, naming=made[archive].naming) as origin:
+        file = written(tmp_path, {"v": made[archive].at(origin)}, PATIENT)
+        export("v", tmp_path / "clean", "--config", file, "--compress", "none")
+        given = []
+
+        def fault(request):
+            if never(request):
+                return Fault("status", 400)
+            if not given and is_meant(request):
+                given.append(request)
+                return Fault("altered", alter=bad)
+            return None
+
+        origin.fault = fault
+        done = export("v", tmp_path / "x", "--config", file, "--compress", "none", check=False)
+        assert given and done.returncode == 1, done.stderr
+        origin.fault = None
+        export("v", tmp_path / "x", "--config", file, "--compress", "none", "--resume")
+        assert_same(tmp_path / "x", tmp_path / "clean")
+        given.clear()
+        origin.fault = lambda request: None if never(request) else fault(request)
+        export("v", tmp_path / "y", "--config", file, "--compress", "none")
+        assert given
+        assert_same(tmp_path / "y", tmp_path / "clean")
 
 
 @pytest.mark.parametrize("form", [[], ["--format", "v3", "--shard", "64x32x64"]], ids=["chunks", "shards"])

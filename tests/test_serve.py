@@ -17,7 +17,7 @@ import pytest
 
 import reference_volumes
 from mounting import configuration, emfs, mounted, wait_for
-from origin import Origin
+from origin import Fault, Origin
 from serving import CHUNK, first_chunk, served, small_volume
 
 
@@ -137,6 +137,47 @@ def test_browsers_ask_again_for_what_another_server_at_the_address_may_show_othe
                 assert server.get("/own/em.zarr/s0/0/0/0")[2][0] == voxel
                 tag = lambda query: server.get(f"/own/em/slice.png?{query}")[1]["ETag"]
                 assert len({tag("z=1"), tag("z=2"), tag("z=2&lo=3"), tag("z=2&axis=y")}) == 4
+
+
+def test_what_is_shown_as_absent_is_served_under_another_tag_and_no_longer_than_it_is_believed(tmp_path):
+    """In a mount that takes a chunk for absent which comes to be there: the chunk, a crop of it, a coarser level that is computed, the
+    level as a TIFF file and a picture."""
+    root = tmp_path / "files"
+    root.mkdir()
+    made = reference_volumes.zarr_group(root, "one", shape=(8, 704, 704), dtype="u1", chunks=(8, 352, 352), levels=1, seed=6)
+    paths = ["/v/em.zarr/s0/0/0/0", "/v/em.crop-z0-20_y0-20_x0-20.zarr/s0/0/0/0", "/v/em.chunk-512.zarr/s0/0/0/0", "/v/em.zarr/s1/0/0/0", "/v/em.tif"]
+    is_chunk = lambda request: request.path.rpartition("/")[2][:1].isdigit() and "/s0/" in request.path
+    picture = "/v/em/slice.png?z=1&level=s0"
+    with Origin(root) as origin:
+        config = configuration({"v": reference_volumes.source_at(made, origin)}, {"stall": 60.0})
+        with served(tmp_path, config, "--cache-size", "0", "--absent-ttl", "2") as server:
+            server.get("/v/em.zarr/s0/.zarray")
+            origin.fault = lambda request: Fault("status", 404) if is_chunk(request) else None
+            passing = {path: server.get(path) for path in paths}
+            for path, (status, headers, body) in passing.items():
+                assert status == 200 and "immutable" not in headers["Cache-Control"], path
+                kept = re.search(r"max-age=(\d+)", headers["Cache-Control"])
+                assert int(kept[1]) <= 2 if kept else headers["Cache-Control"] == "no-cache", path
+                tag = headers["ETag"]
+                assert server.get(path, If_None_Match=tag)[::2] == (304, b""), path
+                # A part is none of a whole that may be another one by then.
+                status, headers, part = server.get(path, Range="bytes=0-9")
+                assert (status, part, headers["ETag"]) == (206, body[:10], None) and "immutable" not in headers["Cache-Control"]
+                assert server.get(path, Range="bytes=0-9", If_Range=tag)[0] == 200
+                assert server.get(path, If_Match='"other"')[0] == 412
+            assert server.get(picture)[1]["ETag"] is None
+            origin.fault = None
+            wait_for(lambda: server.get(paths[0])[2] != passing[paths[0]][2], 20, "the chunk is there")
+            time.sleep(2.5)  # what rests on others of its blocks as well
+            for path, (_, old, zeros) in passing.items():
+                status, headers, body = server.get(path, If_None_Match=old["ETag"])
+                assert (status, headers["Cache-Control"]) == (200, "public, max-age=60, immutable") and body != zeros, path
+                assert headers["ETag"] not in (None, old["ETag"])
+                assert server.get(path, Range="bytes=0-9", If_Range=old["ETag"])[0] == 200
+                assert server.get(path, Range="bytes=0-9", If_Range=headers["ETag"])[0] == 206
+                assert server.get(path, If_None_Match=headers["ETag"])[0] == 304
+            assert server.get(paths[0])[2] == made.levels[0][:, :352, :352].tobytes()
+            assert server.get(picture)[1]["ETag"]
 
 
 def test_pages_of_other_origins_may_ask(server):

@@ -7,11 +7,14 @@ import subprocess
 
 import numpy as np
 import pytest
+import tifffile
+import zarr
 
+import namings
 import replica
 import reference_volumes
 from mounting import BINARY, configuration, emfs, mounted, wait_for
-from origin import Fault
+from origin import Fault, Origin
 
 
 def window(store):
@@ -149,3 +152,63 @@ def test_measuring_many_images_takes_the_memory_of_one_block(tmp_path):
     expected = [float(voxels[int((voxels.size - 1) * share + 0.5)]) for share in (0.0035, 0.9965)]
     windows = {(image["display_window"]["low"], image["display_window"]["high"]) for image, _ in record(*options).values()}
     assert windows == {tuple(expected)}
+
+
+def noted(cache, config, *options):
+    """The display window and the mean that are kept of `v`."""
+    arguments = ["--config", config, "--cache-dir", cache, *options]
+    image, provenance = record(*arguments)["v", "em"]
+    window = image["display_window"]
+    return (window["low"], window["high"]) if provenance["rule"].startswith("0.35") else None, image["intensity"]["mean"]
+
+
+@pytest.mark.parametrize("kind", ["tiff", "sections", "zarr"])
+def test_what_was_computed_of_voxels_does_not_outlive_them(tmp_path, kind):
+    """Of a file it is known whether it is another one. Of a store it is once a chunk is found to be, and asked with --revalidate."""
+    root, cache, rng = tmp_path / "files", tmp_path / "cache", np.random.default_rng(1)
+    root.mkdir()
+
+    def put(low, high, when):
+        voxels = rng.integers(low, high, (16, 64, 64), dtype="u1")
+        if kind == "tiff":
+            tifffile.imwrite(root / "v.tif", voxels, photometric="minisblack", metadata=None)
+        elif kind == "sections":
+            (root / "v").mkdir(exist_ok=True)
+            for z, plane in enumerate(voxels):
+                tifffile.imwrite(root / "v" / f"s_{z:02d}.tif", plane)
+        else:
+            group = zarr.open_group(root / "v.zarr", mode="a", zarr_format=2)
+            if "s0" not in group:
+                level = {"path": "s0", "coordinateTransformations": [{"type": "scale", "scale": [5.0, 5.0, 5.0]}]}
+                axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
+                group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [level]}]
+                group.create_array("s0", shape=voxels.shape, dtype="u1", chunks=(16, 64, 64), compressors=None)
+            group["s0"][:] = voxels
+        for path in root.rglob("*"):
+            # The documents of the store stay what they are.
+            if path.is_file() and (when == 1_600_000_000 or not path.name.startswith(".")):
+                os.utime(path, (when, when))
+        return voxels.mean()
+
+    mean = put(10, 60, 1_600_000_000)
+    with Origin(root, naming=namings.nginx) as origin:
+        source = {"tiff": {"kind": "tiff", "url": f"{origin.url}/v.tif", "voxel_size": [5, 5, 5]},
+                  "sections": {"kind": "tiff", "urls": [f"{origin.url}/v/s_{z:02d}.tif" for z in range(16)], "voxel_size": [5, 5, 5]},
+                  "zarr": {"kind": "zarr", "url": f"{origin.url}/v.zarr"}}[kind]
+        config = tmp_path / "config.toml"
+        config.write_text(configuration({"v": source}, {"stall": 60.0}))
+        options = ["--config", config, "--cache-dir", cache]
+        emfs("warm", "v", *options)
+        emfs("stats", "v", *options)
+        window, kept = noted(cache, config)
+        assert window and 10 <= window[0] < window[1] < 60 and abs(kept - mean) < 5
+        assert noted(cache, config) == (window, kept)
+        if kind == "tiff":
+            assert noted(cache, config, "--revalidate") == (window, kept), "the file is what it was"
+        mean = put(120, 250, 1_700_000_000)
+        assert noted(cache, config, "--revalidate") == (None, None)
+        assert noted(cache, config) == (None, None)
+        emfs("warm", "v", *options, *([] if kind == "tiff" else ["--revalidate"]))
+        emfs("stats", "v", *options)
+        window, kept = noted(cache, config)
+        assert window and 120 <= window[0] and abs(kept - mean) < 10

@@ -9,7 +9,7 @@ use super::*;
 use crate::cache::FetchPlace;
 use crate::catalog::{Recorded, SourceKind, SourceSpec};
 use crate::dtype::{DataType, FillValue};
-use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
+use crate::geometry::{CellIndex, Grid, LevelIndex, Region, Shape};
 use crate::remote::Location;
 use crate::source::coarser::Coarser;
 use crate::source::{Description, Placement, Relative, Source, SourceError, SourceLevel, StorageFormat};
@@ -191,4 +191,29 @@ async fn a_chunk_that_is_an_absent_block_is_asked_for_once() {
     assert_eq!(chunk.data, vec![7; 64]);
     let counted = stats.snapshot().cache;
     assert_eq!((counted.block_hits, counted.block_misses), (0, 1));
+}
+
+#[tokio::test]
+async fn what_is_made_of_absent_blocks_holds_no_longer_than_they_do() {
+    let stats = Arc::new(Stats::default());
+    let ttl = std::time::Duration::from_millis(20);
+    let blocks = Blocks::new(1 << 20, ttl, stats.clone());
+    let chunks = Chunks::new(1 << 20, blocks.clone(), stats.clone());
+    let empty = Arc::new(Empty::of_cells([4, 1024, 4], [4; 3]));
+    let image = Image::new(0, "d/em", empty, FetchPlace::cached()).with_computed(&spec(None), None, None);
+    assert!(image.is_computed(LevelIndex(1)));
+    let image = Arc::new(image);
+    let of = |start: u64, end: u64| Region { start: [0, start, 0], end: [4, end, 4] };
+    // A block, several of them, a block that is computed of some, and several of those.
+    for (level, region) in [(0, of(16, 20)), (0, of(30, 50)), (1, of(0, 4)), (1, of(8, 20))] {
+        let geometry = ChunkGeometry { level: LevelIndex(level), region, chunk: region.shape() };
+        let key = ChunkKey { image: 0, geometry };
+        let first = chunks.read(&image, key).await.unwrap();
+        assert!(first.holds_until().is_some_and(|until| until <= std::time::Instant::now() + ttl), "{geometry:?}");
+        tokio::time::sleep(2 * ttl).await;
+        assert!(first.is_over() && chunks.cached(&image, &key).is_none());
+        let misses = stats.snapshot().cache.block_misses;
+        assert_eq!(chunks.read(&image, key).await.unwrap().data, first.data);
+        assert!(stats.snapshot().cache.block_misses > misses, "it is asked for again: {geometry:?}");
+    }
 }

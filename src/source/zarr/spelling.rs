@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use super::array::{ArrayDocument, ChunkKeys, Separator};
 use crate::remote::Location;
 use crate::source::SourceError;
-use crate::store::{Remote, Witness};
+use crate::store::{Object, Remote, Witness, past_caches};
 
 /// What is known of the separator.
 #[derive(Default)]
@@ -51,14 +51,22 @@ impl Spelling {
             if self.known.get().is_some() {
                 return Ok(());
             }
-            let keys = ChunkKeys { separator, ..array.keys };
-            let object = remote.object(&array_at.join(&keys.key(indices.to_vec())))?;
-            let found = match object.range_if_there(0..1, witness).await {
-                // Of an object that is stored compressed, there is only the whole.
-                Err(error) if error.cause.is_invalid() => object.whole_if_there(array.longest(), witness).await?,
-                answer => answer?,
+            let chunk = |separator| {
+                let keys = ChunkKeys { separator, ..array.keys };
+                remote.object(&array_at.join(&keys.key(indices.to_vec())))
             };
-            if found.is_none() {
+            let object = chunk(separator)?;
+            let is_there = match object.range_if_there(0..1, witness).await {
+                // Of an object that is stored compressed, there is only the whole. So there is of a page in place of a 404.
+                Err(error) if error.cause.is_invalid() && remote.is_offline() => {
+                    object.whole_if_there(array.longest(), witness).await?.is_some()
+                }
+                Err(error) if error.cause.is_invalid() => {
+                    is_surely_there(&object, &chunk(separator.other())?, array.longest(), witness).await?
+                }
+                answer => answer?.is_some(),
+            };
+            if !is_there {
                 continue;
             }
             if separator != array.keys.separator {
@@ -69,5 +77,25 @@ impl Spelling {
             let _ = self.known.set(separator);
         }
         Ok(())
+    }
+}
+
+/// Whether an object of which there is only the whole is there: it is given so twice, and the same chunk is not there by its
+/// other name. All chunks would be looked for in the wrong place else.
+async fn is_surely_there(
+    object: &Object,
+    other: &Object,
+    longest: u64,
+    witness: &Witness,
+) -> Result<bool, SourceError> {
+    let Some(first) = object.whole_if_there(longest, witness).await? else { return Ok(false) };
+    match past_caches(object.whole_if_there(longest, witness)).await? {
+        Some(again) if again.bytes == first.bytes => {}
+        _ => return Ok(false),
+    }
+    match other.range_if_there(0..1, witness).await {
+        Ok(None) => Ok(true),
+        Err(error) if !error.cause.is_invalid() => Err(error.into()),
+        _ => Err(SourceError::malformed(object.url(), "name", "its chunk is there by another name as well")),
     }
 }
