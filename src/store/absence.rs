@@ -76,6 +76,9 @@ async fn ask(object: &Object, ask: RangeRequest, witness: &Witness) -> Result<Op
     }
     // A bad answer of before, of which nothing could be made, is forgotten by now and does not speak against it.
     let known = object.look().await;
+    if object.has_version() {
+        return Err(failed(Cause::Changed("it is not there any more".to_owned())));
+    }
     witness.believe(object, known, said).await.map_err(failed)?;
     if is_past_caches() && object.looked_up_absence().is_none() {
         // It is kept nowhere that it is absent, and the bad answer must not be either.

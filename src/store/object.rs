@@ -130,6 +130,11 @@ impl Object {
         self.0.origin.pin().version().and_then(|version| version.total)
     }
 
+    /// Whether it was seen to be there.
+    pub(super) fn has_version(&self) -> bool {
+        self.0.origin.pin().version().is_some()
+    }
+
     /// Where requests for it go; the same as [`Object::url`] but for buckets.
     pub fn address(&self) -> &str {
         self.0.origin.address()

@@ -24,7 +24,12 @@ async fn ask(object: &Object, witness: &Witness, way: &str) -> Result<Option<Vec
 }
 
 fn remote(folder: &tempfile::TempDir, revalidates: bool) -> Remote {
-    let disk = Some(Arc::new(Disk::open(folder.path(), 1 << 30).unwrap()) as _);
+    let disk = Disk::open(folder.path(), 1 << 30).unwrap();
+    with_disk(&disk, revalidates)
+}
+
+fn with_disk(disk: &Disk, revalidates: bool) -> Remote {
+    let disk = Some(Arc::new(disk.clone()) as _);
     let doubted_before = revalidates.then(std::time::SystemTime::now);
     let policy = CachePolicy { disk, doubted_before, ..CachePolicy::default() };
     Remote::with_policy(LimitsByHost::default(), SLACK, Arc::default(), policy).unwrap()
@@ -69,8 +74,7 @@ async fn a_bad_answer_for_an_object_that_its_store_lacks_is_no_version_of_it() {
             let object = remote.object(&location("chunk")).unwrap();
             let (first, senseless) = unproven(false, ask(&object, &witness, way)).await;
             drop(senseless);
-            // No range is given of nothing.
-            assert!(matches!(first, Ok(Some(_)) | Err(Cause::Protocol(_))), "{told}: {first:?}");
+            assert!(way != "whole" || matches!(first, Ok(Some(_))), "{told}: {first:?}");
             for handle in [object, remote.object(&location("chunk")).unwrap()] {
                 let (again, sense) = unproven(true, ask(&handle, &witness, way)).await;
                 assert_eq!(again, Ok(None), "{told}");
@@ -93,10 +97,11 @@ async fn what_makes_no_sense_a_second_time_is_kept_nowhere_unless_something_was_
         let folder = tempfile::tempdir().unwrap();
         let origin = Origin::start(move |_, request| correct(b"<html>", "\"bad\"", request)).await;
         let location = Location::parse(&format!("{}/chunk", origin.url()), None).unwrap();
-        let remote = remote(&folder, false);
-        let object = remote.object(&location).unwrap();
+        let disk = Disk::open(folder.path(), 1 << 30).unwrap();
+        let object = with_disk(&disk, false).object(&location).unwrap();
         let (_, senseless) = unproven(false, object.whole(100)).await;
         drop(senseless);
+        disk.flush();
         if is_relied_on {
             object.whole(100).await.unwrap();
         }
