@@ -76,6 +76,10 @@ impl<S: Source + ?Sized> Source for Coarser<S> {
         self.source.locate_to_fetch(self.level(level), block)
     }
 
+    fn bear_out_absence(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<(), SourceError>> {
+        self.source.bear_out_absence(self.level(level), block)
+    }
+
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
         self.source.decode(self.level(level), block, raw)
     }

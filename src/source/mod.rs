@@ -209,6 +209,12 @@ pub trait Source: Send + Sync + 'static {
         self.locate(level, block)
     }
 
+    /// Makes sure that a block is absent of which the object that [`Source::locate`] named is; an error where it may be
+    /// elsewhere.
+    fn bear_out_absence(&self, _level: LevelIndex, _block: CellIndex) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Decodes the bytes found by [`Source::locate_to_fetch`] into voxels: C order `z, y, x`, little-endian, of the block's
     /// region clipped to the array, so exactly `grid.region(block).shape().bytes(dtype.size())` bytes.
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError>;

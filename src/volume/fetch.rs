@@ -437,10 +437,9 @@ impl Fetcher {
         let cached = FetchPlace::cached();
         let place = if plan::is_at_hand(object).await { &cached } else { object.place() };
         let mut reservation = self.memory.reserve(place, whole.needed().saturating_add(bytes)).await;
-        let fetched = object.whole_if_there(whole.limit, &whole.witness).await;
-        let Some(fetched) = fetched.map_err(|error| VolumeError::Source(error.into()))? else { return Ok(None) };
+        let Some(fetched) = whole.fetch(&self.image, key).await? else { return Ok(None) };
         self.memory.complete(&mut reservation).await;
-        Ok(Some((fetched.bytes, reservation)))
+        Ok(Some((fetched, reservation)))
     }
 
     /// Fetches a block once more whose bytes do not decode.

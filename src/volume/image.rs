@@ -149,6 +149,11 @@ impl Image {
         healed(|| self.source.locate_to_fetch(level, block)).await
     }
 
+    /// Makes sure that a block is absent, see [`Source::bear_out_absence`].
+    pub(super) async fn bear_out_absence(&self, level: LevelIndex, block: CellIndex) -> Result<(), SourceError> {
+        self.source.bear_out_absence(level, block).await
+    }
+
     /// Refuses blocks of a level that is computed.
     fn check_stored(&self, level: LevelIndex, block: CellIndex) -> Result<(), SourceError> {
         if self.is_computed(level) {

@@ -49,11 +49,11 @@ pub(super) async fn fetch_past_caches(
             }
         };
         let mut reservation = memory.reserve(whole.object.place(), whole.needed().saturating_add(bytes)).await;
-        let fetched = whole.object.whole_if_there(whole.limit, &whole.witness).await?;
+        let fetched = whole.fetch(&image, key).await?;
         if fetched.is_some() {
             memory.complete(&mut reservation).await;
         }
-        Ok::<_, SourceError>(fetched.map(|fetched| (fetched.bytes, whole.packed, reservation, (whole.object, true))))
+        Ok::<_, SourceError>(fetched.map(|fetched| (fetched, whole.packed, reservation, (whole.object, true))))
     });
     let (fetched, unproven) = fetched.await;
     let (raw, packed, mut reservation, (object, is_whole)) = match fetched {

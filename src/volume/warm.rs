@@ -175,7 +175,7 @@ pub async fn warm(
         let mut left = batch;
         for attempt in 1..=ATTEMPTS {
             let (before, is_single) = (left.len(), left.len() == 1);
-            let again = run(image, left, disk, progress, &mut failures).await;
+            let again = run((image, level), left, disk, progress, &mut failures).await;
             if again.is_empty() {
                 break;
             }
@@ -205,14 +205,17 @@ pub async fn warm(
 
 /// Fetches and waits for the disk; returns the jobs of which not all is kept.
 async fn run(
-    image: &Image,
+    (image, level): (&Image, LevelIndex),
     jobs: Vec<Job>,
     disk: &Disk,
     progress: &WarmProgress,
     failures: &mut Vec<BlockFailure>,
 ) -> Vec<Job> {
     let fetching = stream::iter(jobs).map(|job| async {
-        let result = fetch(&job).await;
+        let mut result = fetch(&job).await.map_err(SourceError::from);
+        if let (Ok(false), Some(block)) = (&result, job.first()) {
+            result = image.bear_out_absence(level, block).await.map(|()| false);
+        }
         if let Ok(false) = result {
             progress.count_absent(image, 1);
         }
@@ -229,7 +232,7 @@ async fn run(
                 progress.held.fetch_add(job.kept().await, Ordering::Relaxed);
             }
             Err(error) => {
-                let error = VolumeError::Source(SourceError::from(error));
+                let error = VolumeError::Source(error);
                 failures.extend(job.into_blocks().into_iter().map(|block| (block, error.clone())));
             }
         }

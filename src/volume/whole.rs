@@ -1,6 +1,11 @@
 //! Objects that are one block each.
 
+use bytes::Bytes;
+
+use super::block::BlockKey;
+use super::image::Image;
 use crate::remote::Compression;
+use crate::source::SourceError;
 use crate::store::{Object, Witness};
 
 /// An object that is one block.
@@ -24,6 +29,15 @@ impl Whole {
         // No such file is much longer than what it holds.
         let stored = limit.saturating_add(limit / 128).saturating_add(1 << 10);
         Whole { object, limit: stored, packed: Some((compression, limit)), witness }
+    }
+
+    /// Its bytes; nothing where the block is absent.
+    pub(super) async fn fetch(&self, image: &Image, key: BlockKey) -> Result<Option<Bytes>, SourceError> {
+        let fetched = self.object.whole_if_there(self.limit, &self.witness).await?;
+        if fetched.is_none() {
+            image.bear_out_absence(key.level, key.index).await?;
+        }
+        Ok(fetched.map(|fetched| fetched.bytes))
     }
 
     /// Bytes of memory that it takes to fetch it, its voxels aside.

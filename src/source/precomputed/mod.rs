@@ -10,6 +10,7 @@ mod info;
 mod local;
 mod morton;
 mod moved;
+mod other_names;
 mod segmentation;
 mod sharding;
 mod shards;
@@ -21,6 +22,7 @@ use futures::future::BoxFuture;
 use self::chunk_names::ChunkNames;
 use self::decode::Plain;
 use self::info::{Info, Scale};
+use self::other_names::{AbsentChunk, OtherNames};
 use self::sharding::{ShardEncoding, VolumeSharding};
 use self::shards::{Lookup, MinishardIndices};
 use super::{Description, Placement, Source, SourceError, SourceLevel, StatedPlace, StorageFormat, foreign, leave_out};
@@ -45,6 +47,8 @@ pub struct PrecomputedSource {
     folders: Vec<Location>,
     /// What the chunks of each level are called where each is an object of its own.
     names: Vec<ChunkNames>,
+    /// Whether those of each level have other names on a server.
+    other_names: Vec<OtherNames>,
     shards: MinishardIndices,
     /// `info` bears out that a chunk or a shard is absent.
     witness: Witness,
@@ -149,7 +153,9 @@ async fn attempt(remote: &Remote, folder: &Location, channel: Option<u64>) -> Re
         .map(|told| told.retrieved_at(retrieved));
     let shards = MinishardIndices::new(remote.clone(), witness.clone());
     let (remote, folder) = (remote.clone(), folder.clone());
-    let source = PrecomputedSource { remote, folder, info, folders, names, shards, witness, description, document };
+    let other_names = folders.iter().map(|_| OtherNames::default()).collect();
+    let source =
+        PrecomputedSource { remote, folder, info, folders, names, other_names, shards, witness, description, document };
     Ok(Found::Volume(Box::new(source)))
 }
 
@@ -296,7 +302,13 @@ impl Source for PrecomputedSource {
                         let object = self.remote.object(&packed)?;
                         Placement::Packed { object, compression, limit, witness: self.witness.clone() }
                     }
-                    None => Placement::whole(self.remote.object(&location)?, limit, &self.witness).await,
+                    None => {
+                        let placement = Placement::whole(self.remote.object(&location)?, limit, &self.witness).await;
+                        if matches!(placement, Placement::Absent { .. }) {
+                            self.bear_out_absence(level, block).await?;
+                        }
+                        placement
+                    }
                 });
             };
             let counts = scale.grid.counts();
@@ -304,8 +316,21 @@ impl Source for PrecomputedSource {
         })
     }
 
+    fn bear_out_absence(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async move {
+            let (number, scale, folder) = self.scale(level, block)?;
+            match self.other_names.get(number) {
+                Some(other_names) if scale.sharding.is_none() && !folder.is_local() => {
+                    let (remote, longest, witness) = (&self.remote, self.longest(scale, block), &self.witness);
+                    other_names.bear_out(&AbsentChunk { remote, folder, scale, block, longest, witness }).await
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {
-        let (_, scale, folder) = self.scale(level, block)?;
+        let (number, scale, folder) = self.scale(level, block)?;
         let pointer = foreign::pointer(&raw);
         let malformed = |reason: String| {
             let reason = pointer.map_or(reason, |what| format!("its file is {what}"));
@@ -319,7 +344,11 @@ impl Source for PrecomputedSource {
             }
             _ => raw,
         };
-        decode::chunk(stored, scale.codec, plain).map_err(malformed)
+        let decoded = decode::chunk(stored, scale.codec, plain).map_err(malformed)?;
+        if let Some(other_names) = self.other_names.get(number) {
+            other_names.are_usual();
+        }
+        Ok(decoded)
     }
 
     fn is_segmentation(&self) -> bool {
