@@ -1,6 +1,6 @@
 //! Counters that `emfs status` shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +27,7 @@ pub struct Stats {
     hosts: Mutex<BTreeMap<String, Arc<HostCounters>>>,
     ledger: Ledger,
     absent: Mutex<BTreeMap<String, u64>>,
+    present: Mutex<BTreeSet<String>>,
     denials: Mutex<BTreeMap<String, bool>>,
     chunk_hits: AtomicU64,
     chunk_misses: AtomicU64,
@@ -190,6 +191,9 @@ pub struct Snapshot {
     pub failures: Vec<String>,
     /// Blocks that the origin does not have and that were read as the fill value, by dataset.
     pub absent: BTreeMap<String, u64>,
+    /// Datasets of which the origin had at least one block.
+    #[serde(skip)]
+    pub present: BTreeSet<String>,
     /// Arrays and volumes whose origin says "denied" (403) of some of what is asked for, by address, and whether that was found
     /// to be its way to say that something is not there.
     pub denied_is_absent: BTreeMap<String, bool>,
@@ -223,6 +227,14 @@ pub struct MemoryStats {
     pub used: u64,
     /// Bytes allowed (`--memory`).
     pub limit: u64,
+}
+
+impl Snapshot {
+    /// Datasets of which all blocks that were asked for are absent, and how many these are.
+    pub fn only_absent(&self) -> impl Iterator<Item = (&str, u64)> {
+        let absent = self.absent.iter().filter(|(dataset, _)| !self.present.contains(*dataset));
+        absent.map(|(dataset, blocks)| (dataset.as_str(), *blocks))
+    }
 }
 
 impl Stats {
@@ -276,6 +288,14 @@ impl Stats {
         self.ledger.absence(line);
     }
 
+    /// Remembers that the origin has a part of `dataset`.
+    pub fn presence(&self, dataset: &str) {
+        let mut present = self.present.lock();
+        if !present.contains(dataset) {
+            present.insert(dataset.to_owned());
+        }
+    }
+
     /// Remembers whether "denied" is what the origin says of what is absent in the store at this address.
     pub fn denial(&self, store: String, means_absent: bool) {
         let mut denials = self.denials.lock();
@@ -323,6 +343,7 @@ impl Stats {
             failed: self.ledger.failed(),
             failures: self.ledger.latest_failures(LATEST_FAILURES),
             absent: self.absent.lock().clone(),
+            present: self.present.lock().clone(),
             denied_is_absent: self.denials.lock().clone(),
         }
     }

@@ -280,9 +280,10 @@ async fn one(args: &ExportArgs, session: &Session, exporter: &Exporter, job: &Jo
     drop(bar);
     match outcome? {
         ExportOutcome::Complete => say(format!("{} is complete already", job.destination)),
-        ExportOutcome::Written => {
+        ExportOutcome::Written(absent) => {
             let state = exporter.progress.state();
             say(report::summary(&request.name, &job.destination, &before, &state, begin.elapsed()));
+            absent.iter().for_each(|absent| say(report::absent(&request.name, absent)));
         }
     }
     if args.verify {

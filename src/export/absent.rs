@@ -27,6 +27,8 @@ pub(super) struct AbsentBlocks {
 #[derive(Debug, Default)]
 struct State {
     blocks: HashSet<CellIndex>,
+    /// Whether a block was there.
+    has_present: bool,
     unsaved: Vec<u8>,
 }
 
@@ -57,6 +59,16 @@ impl AbsentBlocks {
         if state.blocks.insert(block) && !self.earlier.contains(&block) {
             state.unsaved.extend(block.0.into_iter().flat_map(u64::to_le_bytes));
         }
+    }
+
+    /// Notes that a block is there.
+    pub(super) fn note_present(&self) {
+        self.state.lock().has_present = true;
+    }
+
+    /// Whether this run found no block that is there.
+    pub(super) fn is_all(&self) -> bool {
+        !self.state.lock().has_present
     }
 
     /// Appends what was noted to the file. Waits for a disk.

@@ -162,6 +162,7 @@ impl Filling<'_> {
             if let Some(part) = from.intersection(&shown) {
                 let is_put = match voxels {
                     BlockVoxels::Present(held) => {
+                        self.array.absent.note_present();
                         copy_part(&PlacedArray { data: &held.data, region: from }, &mut to, &part, item_size)
                     }
                     BlockVoxels::Absent => {

@@ -87,10 +87,21 @@ pub struct Exporter {
 /// How an export ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExportOutcome {
-    /// It is complete.
-    Written,
+    /// It is complete; the arrays of which blocks are absent at the archive.
+    Written(Vec<AbsentIn>),
     /// It was complete before.
     Complete,
+}
+
+/// The blocks of an array that the archive lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AbsentIn {
+    /// Path of the array in the store.
+    pub array: String,
+    /// How many this run found.
+    pub blocks: usize,
+    /// Whether these are all that it asked for.
+    pub is_all: bool,
 }
 
 impl Exporter {
@@ -175,9 +186,15 @@ impl Exporter {
             let advice = "the same command with --resume asks again for what was absent";
             ExportError::Incomplete(format!("{}: {cause}; {advice}", request.name))
         })?;
+        let absent = arrays.iter().filter(|array| array.absent.count() > 0).map(|array| AbsentIn {
+            array: array.target.path.clone(),
+            blocks: array.absent.count(),
+            is_all: array.absent.is_all(),
+        });
+        let absent = absent.collect();
         self.complete(request, destination, plan, arrays, &versions).await?;
         blocking(move || state.end()).await.map_err(ExportError::write("removing what is not needed any more"))?;
-        Ok(ExportOutcome::Written)
+        Ok(ExportOutcome::Written(absent))
     }
 
     /// Reads a complete export again and compares it with its manifest. Gives the number of files.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use super::{Destination, ExportError, ExportMember, ExportOptions, ExportOutcome, ExportRequest, Exporter, Progress};
+use super::{
+    AbsentIn, Destination, ExportError, ExportMember, ExportOptions, ExportOutcome, ExportRequest, Exporter, Progress,
+};
 use crate::cache::FetchPlace;
 use crate::dtype::{DataType, FillValue};
 use crate::geometry::{CellIndex, Grid, LevelIndex, Shape};
@@ -107,7 +109,8 @@ fn remote_error(cause: Cause) -> Option<SourceError> {
 async fn an_export_of_absent_blocks_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let (outcome, failed) = export(folder.path(), None, LONG).await;
-    assert_eq!((outcome.unwrap(), failed), (ExportOutcome::Written, 0));
+    let absent = AbsentIn { array: "s0".to_owned(), blocks: 20, is_all: true };
+    assert_eq!((outcome.unwrap(), failed), (ExportOutcome::Written(vec![absent]), 0));
 }
 
 #[tokio::test]

@@ -256,6 +256,11 @@ impl BlockMemory {
         self.finish(leader, Held::nothing_for(self.absent, lease));
     }
 
+    /// Notes that the origin has a block of the image.
+    pub(super) fn note_present(&self, image: &Image) {
+        self.stats.presence(image.dataset());
+    }
+
     fn is_newly_absent(&self, key: &BlockKey) -> bool {
         let mut counted = self.counted.lock();
         let is_new = counted.put(*key, ()).is_none();

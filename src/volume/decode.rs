@@ -44,6 +44,7 @@ pub(super) async fn decode(
             (part, (memory.decoding().await, opening))
         }
     };
+    memory.note_present(image);
     let image = image.clone();
     let expected = image.block_bytes(key);
     let task = task::spawn_blocking(move || {

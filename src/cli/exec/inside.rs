@@ -182,7 +182,13 @@ fn serve(args: &ExecArgs, launch: &Launch, orders: File, news: &File, at_group: 
             );
             1
         }
-        End::Command(status) => code(status, args.require_clean.then_some(&counters)),
+        End::Command(status) => {
+            for (dataset, blocks) in counters.only_absent() {
+                let told = "blocks that were asked for are absent at the archive, and were read as its fill value";
+                eprint_line(&format!("emfs exec: {dataset}: all {blocks} {told}"));
+            }
+            code(status, args.require_clean.then_some(&counters))
+        }
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::size::human;
 use super::bar::duration;
 use crate::catalog::Dataset;
-use crate::export::{Destination, Estimate, ProgressState};
+use crate::export::{AbsentIn, Destination, Estimate, ProgressState};
 use crate::remote::LimitsByHost;
 
 /// The line at the end.
@@ -31,6 +31,17 @@ pub(super) fn summary(
         after.retries - before.retries,
         duration(took.as_secs_f64()),
     )
+}
+
+/// What is said of an array of which the archive lacks blocks.
+pub(super) fn absent(name: &str, AbsentIn { array, blocks, is_all }: &AbsentIn) -> String {
+    match is_all {
+        true => format!(
+            "{name}: warning: all {blocks} blocks of {array} that were asked for are absent at the archive; \
+             nothing but its fill value was written"
+        ),
+        false => format!("{name}: {blocks} blocks of {array} are absent at the archive, and hold its fill value"),
+    }
 }
 
 /// What `--dry-run` prints.
