@@ -199,6 +199,9 @@ fn probe(
         match answer {
             Ok(opened) => {
                 let description = opened.source.description();
+                if let Some(told) = &description.format.unwritten {
+                    eprint_line(&format!("{}/{}: warning: {told}", row.dataset, row.image));
+                }
                 row.dtype = Some(description.dtype.name().to_owned());
                 row.levels = Some(description.levels.len() as u64);
                 if let Some(finest) = description.levels.first() {

@@ -18,6 +18,7 @@ mod remedy;
 pub mod stack;
 mod storage_format;
 pub mod tiff;
+mod unwritten;
 #[cfg(test)]
 mod variants;
 pub mod zarr;

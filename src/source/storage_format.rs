@@ -16,12 +16,15 @@ pub struct StorageFormat {
     pub is_plain: bool,
     /// Levels that cannot be shown, each with the reason.
     pub left_out: Vec<String>,
+    /// What is to be told of levels that are shown and of which no file of a chunk is there.
+    pub unwritten: Option<String>,
 }
 
 impl fmt::Display for StorageFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
-        self.left_out.iter().try_for_each(|level| write!(f, "; without {level}"))
+        self.left_out.iter().try_for_each(|level| write!(f, "; without {level}"))?;
+        self.unwritten.iter().try_for_each(|told| write!(f, "; {told}"))
     }
 }
 
@@ -35,6 +38,12 @@ impl Serialize for StorageFormat {
 impl StorageFormat {
     /// Whole planes in a format that is of no interest.
     pub fn for_tests() -> Self {
-        StorageFormat { name: "test".to_owned(), is_uncompressed: true, is_plain: true, left_out: Vec::new() }
+        StorageFormat {
+            name: "test".to_owned(),
+            is_uncompressed: true,
+            is_plain: true,
+            left_out: Vec::new(),
+            unwritten: None,
+        }
     }
 }

@@ -148,6 +148,7 @@ impl OpenFile {
             is_uncompressed: true,
             is_plain: true,
             left_out: Vec::new(),
+            unwritten: None,
         }
     }
 }

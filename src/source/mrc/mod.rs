@@ -90,7 +90,7 @@ pub async fn open(object: Object, reading: MrcReading) -> Result<ContiguousSourc
     };
     let name = format!("MRC, {order}, {stored}");
     let is_plain = !is_half && !is_halved;
-    let format = StorageFormat { name, is_uncompressed: is_plain, is_plain, left_out: Vec::new() };
+    let format = StorageFormat { name, is_uncompressed: is_plain, is_plain, left_out: Vec::new(), unwritten: None };
     let description = Description {
         dtype,
         levels: vec![SourceLevel { grid, scale, translation: [0.0; 3], offset: [0; 3] }],

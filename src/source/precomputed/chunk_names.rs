@@ -4,6 +4,7 @@
 //! `--flat`, for a web server that turns one into the other. In a folder of this machine it can be seen which it is.
 
 use std::fs::DirEntry;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::info::Scale;
@@ -27,13 +28,13 @@ pub(super) enum ChunkNames {
 }
 
 impl ChunkNames {
-    /// Those in the `folder` of a scale. Only a folder of this machine is looked into.
+    /// Those in the `folder` of a scale; `None` where no file of a chunk is there. Only a folder of this machine is looked into.
     ///
     /// # Errors
     /// Where the folder has names of chunks of which none is one of this scale: all of it would seem to be empty.
-    pub async fn of(remote: &Remote, folder: &Location, scale: &Scale) -> Result<Self, SourceError> {
+    pub async fn of(remote: &Remote, folder: &Location, scale: &Scale) -> Result<Option<Self>, SourceError> {
         if !folder.is_local() {
-            return Ok(ChunkNames::Flat);
+            return Ok(Some(ChunkNames::Flat));
         }
         let named = Named { grid: scale.grid, offset: scale.offset, sharding: scale.sharding };
         let seen = remote.with_path(folder, move |path| named.seen_in(path)).await?;
@@ -66,14 +67,15 @@ struct Named {
 }
 
 impl Named {
-    /// Which names are in the folder; an error is one that should be that of a chunk and is not. An empty folder may become
-    /// one of either.
-    fn seen_in(&self, folder: &Path) -> Result<ChunkNames, String> {
+    /// Which names are in the folder, `None` where there are none; an error is one that should be that of a chunk and is not.
+    fn seen_in(&self, folder: &Path) -> Result<Option<ChunkNames>, String> {
         let (mut other, mut is_nested) = (None, false);
+        let mut seen = 0;
         for entry in entries(folder) {
+            seen += 1;
             let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
             if self.is_flat(&name) {
-                return Ok(ChunkNames::Flat);
+                return Ok(Some(ChunkNames::Flat));
             }
             if !is_nested && self.sharding.is_none() && self.is_nested(&entry) {
                 is_nested = true;
@@ -82,9 +84,9 @@ impl Named {
             }
         }
         match (is_nested, other) {
-            (true, _) => Ok(ChunkNames::Nested),
+            (true, _) => Ok(Some(ChunkNames::Nested)),
             (false, Some(other)) => Err(other),
-            (false, None) => Ok(ChunkNames::Flat),
+            (false, None) => Ok((seen == MOST || cannot_be_seen(folder)).then_some(ChunkNames::Flat)),
         }
     }
 
@@ -124,6 +126,12 @@ fn entries(folder: &Path) -> impl Iterator<Item = DirEntry> {
     std::fs::read_dir(folder).into_iter().flatten().flatten().take(MOST)
 }
 
+/// Whether what is in a folder that seems to be empty cannot be said.
+fn cannot_be_seen(folder: &Path) -> bool {
+    std::fs::read_dir(folder)
+        .is_err_and(|error| error.kind() != ErrorKind::NotFound || folder.symlink_metadata().is_ok())
+}
+
 /// A name without what is appended for a compression.
 fn unpacked(name: &str) -> &str {
     let known = Compression::ALL.into_iter().map(Compression::ending).chain(super::local::OTHERS);
@@ -154,7 +162,7 @@ mod tests {
         Named { grid: Grid { shape: Shape([5, 40, 70]), cell: Shape([4, 32, 64]) }, offset, sharding: None }
     }
 
-    fn seen(named: Named, names: &[&str]) -> Result<ChunkNames, String> {
+    fn seen(named: Named, names: &[&str]) -> Result<Option<ChunkNames>, String> {
         let folder = tempfile::tempdir().unwrap();
         for name in names {
             let path = folder.path().join(name);
@@ -167,18 +175,27 @@ mod tests {
     #[test]
     fn it_is_seen_how_the_chunks_of_a_scale_are_called() {
         let at = named([-3, 0, 5]);
-        for flat in [
-            &["5-69_0-32_-3-1"][..],
-            &["69-75_32-40_1-2.gz"],
-            &["1-2_3-4_5-6", "5-69_0-32_1-2.br", "0.shard"],
-            &[],
-            &["info", "provenance", "mesh/x", ".5-6"],
-        ] {
-            assert_eq!(seen(at, flat), Ok(ChunkNames::Flat), "{flat:?}");
+        for flat in [&["5-69_0-32_-3-1"][..], &["69-75_32-40_1-2.gz"], &["1-2_3-4_5-6", "5-69_0-32_1-2.br", "0.shard"]]
+        {
+            assert_eq!(seen(at, flat), Ok(Some(ChunkNames::Flat)), "{flat:?}");
+        }
+        for none in [&[][..], &["info", "provenance", "mesh/x", ".5-6"]] {
+            assert_eq!(seen(at, none), Ok(None), "{none:?}");
         }
         for nested in [&["5-69/0-32/-3-1"][..], &["69-75/32-40/1-2.gz", "1-2_3-4_5-6"]] {
-            assert_eq!(seen(at, nested), Ok(ChunkNames::Nested), "{nested:?}");
+            assert_eq!(seen(at, nested), Ok(Some(ChunkNames::Nested)), "{nested:?}");
         }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_looked_into_may_have_chunks_and_one_that_is_missing_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.path().join("link")).unwrap();
+        std::fs::write(folder.path().join("file"), b"x").unwrap();
+        let seen = |name: &str| named([0; 3]).seen_in(&folder.path().join(name));
+        assert_eq!(seen("link"), Ok(Some(ChunkNames::Flat)));
+        assert_eq!(seen("file"), Ok(Some(ChunkNames::Flat)));
+        assert_eq!(seen("missing"), Ok(None));
     }
 
     #[test]
@@ -214,8 +231,11 @@ mod tests {
             data_encoding: ShardEncoding::Raw,
         };
         let at = Named { sharding: Some(sharding), ..named([0; 3]) };
-        for well in [&["0a1.shard"][..], &["1ff.shard", "0.shard"], &["info", "mesh"], &[]] {
-            assert_eq!(seen(at, well), Ok(ChunkNames::Flat), "{well:?}");
+        for well in [&["0a1.shard"][..], &["1ff.shard", "0.shard"]] {
+            assert_eq!(seen(at, well), Ok(Some(ChunkNames::Flat)), "{well:?}");
+        }
+        for none in [&["info", "mesh"][..], &[]] {
+            assert_eq!(seen(at, none), Ok(None), "{none:?}");
         }
         for other in ["a1.shard", "200.shard", "0A1.shard", "00a1.shard", "0-64_0-32_0-4", "0-64/0-32/0-4", "0a1.index"]
         {
@@ -238,7 +258,7 @@ mod tests {
             let index = CellIndex(std::array::from_fn(|axis| pick[axis] % counts[axis]));
             let names = if is_flat { ChunkNames::Flat } else { ChunkNames::Nested };
             let name = names.name(&grid.region(index), offset);
-            prop_assert_eq!(seen(Named { grid, offset, sharding: None }, &[&name]), Ok(names), "{}", name);
+            prop_assert_eq!(seen(Named { grid, offset, sharding: None }, &[&name]), Ok(Some(names)), "{}", name);
         }
 
         #[test]

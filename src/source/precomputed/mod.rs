@@ -25,6 +25,7 @@ use self::info::{Info, Scale};
 use self::other_names::{AbsentChunk, OtherNames};
 use self::sharding::{ShardEncoding, VolumeSharding};
 use self::shards::{Lookup, MinishardIndices};
+use super::unwritten::{Judged, LevelFiles, judge};
 use super::{Description, Placement, Source, SourceError, SourceLevel, StatedPlace, StorageFormat, foreign, leave_out};
 use crate::decompress::gunzip;
 use crate::document::{Document, DocumentKind};
@@ -130,24 +131,12 @@ async fn attempt(remote: &Remote, folder: &Location, channel: Option<u64>) -> Re
         return Ok(Found::Moved(next));
     }
     let mut info = remote.desk().work_now(|| info::parse(document.url(), &bytes, channel))?;
-    let (mut scales, mut folders, mut names) = (Vec::new(), Vec::new(), Vec::new());
-    for scale in std::mem::take(&mut info.scales) {
-        let place = resolve(folder, &scale.key);
-        match ChunkNames::of(remote, &place, &scale).await {
-            Ok(called) => {
-                scales.push(scale);
-                folders.push(place);
-                names.push(called);
-            }
-            Err(error) if error.is_of_bytes() => info.left_out.push((Some(scale.key), error)),
-            Err(error) => return Err(error),
-        }
+    let Levels { folders, names, unwritten } = levels(remote, folder, &mut info).await?;
+    let mut description = describe(document.url(), &info)?;
+    if let Some(told) = unwritten {
+        tracing::warn!("{folder}: {told}");
+        description.format.unwritten = Some(told);
     }
-    info.scales = scales;
-    if let (true, Some((_, error))) = (info.scales.is_empty(), info.left_out.last()) {
-        return Err(error.clone());
-    }
-    let description = describe(document.url(), &info)?;
     let retrieved = document.confirmed();
     let document = Document::fetched(DocumentKind::PrecomputedInfo, document.url(), &bytes)
         .map(|told| told.retrieved_at(retrieved));
@@ -157,6 +146,49 @@ async fn attempt(remote: &Remote, folder: &Location, channel: Option<u64>) -> Re
     let source =
         PrecomputedSource { remote, folder, info, folders, names, other_names, shards, witness, description, document };
     Ok(Found::Volume(Box::new(source)))
+}
+
+/// What is where of each level that is shown.
+struct Levels {
+    folders: Vec<Location>,
+    names: Vec<ChunkNames>,
+    /// What is to be told of those of which no file is there.
+    unwritten: Option<String>,
+}
+
+/// Looks for the chunks of the scales. Those that are not called so, or of which none is there, are left out.
+async fn levels(remote: &Remote, folder: &Location, info: &mut Info) -> Result<Levels, SourceError> {
+    let mut found = Vec::new();
+    for scale in std::mem::take(&mut info.scales) {
+        let place = resolve(folder, &scale.key);
+        match ChunkNames::of(remote, &place, &scale).await {
+            Ok(names) => found.push((scale, place, names)),
+            Err(error) if error.is_of_bytes() => info.left_out.push((Some(scale.key), error)),
+            Err(error) => return Err(error),
+        }
+    }
+    let files = |(scale, folder, names): &'_ (Scale, Location, Option<ChunkNames>)| LevelFiles {
+        name: scale.key.clone(),
+        folder: folder.clone(),
+        voxels: scale.grid.shape.0.map(|extent| extent as f64).iter().product(),
+        has_any: names.is_some(),
+    };
+    let Judged { left_out, unwritten } = judge(&found.iter().map(files).collect::<Vec<_>>());
+    let (mut folders, mut names) = (Vec::new(), Vec::new());
+    for ((scale, place, called), error) in found.into_iter().zip(left_out) {
+        match error {
+            Some(error) => info.left_out.push((Some(scale.key), error)),
+            None => {
+                info.scales.push(scale);
+                folders.push(place);
+                names.push(called.unwrap_or(ChunkNames::Flat));
+            }
+        }
+    }
+    match info.left_out.last() {
+        Some((_, error)) if info.scales.is_empty() => Err(error.clone()),
+        _ => Ok(Levels { folders, names, unwritten }),
+    }
 }
 
 /// `info` as it was before it was compressed.
@@ -197,6 +229,7 @@ fn describe(file: &str, info: &Info) -> Result<Description, SourceError> {
             is_uncompressed: false,
             is_plain: false,
             left_out,
+            unwritten: None,
         },
         downsampling: None,
         chunked: true,

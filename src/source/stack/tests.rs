@@ -79,6 +79,7 @@ impl Folder {
                         is_uncompressed: true,
                         is_plain: true,
                         left_out: Vec::new(),
+                        unwritten: None,
                     },
                     downsampling: None,
                     chunked: false,

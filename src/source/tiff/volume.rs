@@ -384,5 +384,5 @@ fn storage_format(header: &Header, first: &Page, dialect: Dialect, index: &Index
     }
     let is_uncompressed = storage.codec == Codec::None;
     let is_plain = is_uncompressed && !is_packed && !is_tiled;
-    StorageFormat { name, is_uncompressed, is_plain, left_out: Vec::new() }
+    StorageFormat { name, is_uncompressed, is_plain, left_out: Vec::new(), unwritten: None }
 }

@@ -28,6 +28,7 @@ mod shards;
 mod silent;
 mod spelling;
 mod transform;
+mod unwritten;
 mod v2;
 mod v3;
 mod whereabouts;
@@ -130,16 +131,19 @@ async fn open_through(
     match root::root(&documents, group).await? {
         Root::Image(version, found) => {
             let (image, reading) = *found;
-            let (image, listed, notes) = silent::listed(&documents, group, version, (image, reading), channel).await?;
-            let told = Told { notes, by_corner: false, end: None, first_level };
+            let (image, mut listed, notes) =
+                silent::listed(&documents, group, version, (image, reading), channel).await?;
+            let unwritten = unwritten::leave_out(&remote, &image.axes, &mut listed).await?;
+            let told = Told { notes, by_corner: false, end: None, first_level, unwritten };
             assembled(documents, remote, group, version, (image, listed), told).await
         }
         Root::Array(version, found) => {
             let (array, own) = *found;
             // The document of the group around it is none of what is shown.
             let lone = lone::settle(origin, group, version, &array, &own, channel).await?;
-            let listed = vec![Listed::new(lone.dataset, group.clone(), Ok(array))];
-            let told = Told { notes: lone.notes, by_corner: lone.by_corner, end: None, first_level };
+            let mut listed = vec![Listed::new(lone.dataset, group.clone(), Ok(array))];
+            let unwritten = unwritten::leave_out(&remote, &lone.image.axes, &mut listed).await?;
+            let told = Told { notes: lone.notes, by_corner: lone.by_corner, end: None, first_level, unwritten };
             assembled(documents, remote, group, version, (lone.image, listed), told).await
         }
     }
@@ -152,9 +156,10 @@ async fn open_n5_through(
     Selection { channel, first_level }: Selection,
 ) -> Result<ZarrSource, SourceError> {
     let documents = documents::CachedDocuments::new(documents);
-    let n5::N5Image { image, listed, notes, end } = n5::find(&documents, group, channel).await?;
+    let n5::N5Image { image, mut listed, notes, end } = n5::find(&documents, group, channel).await?;
+    let unwritten = unwritten::leave_out(&remote, &image.axes, &mut listed).await?;
     let end = end.map(|path| (group.join(&path), path));
-    let told = Told { notes, by_corner: false, end, first_level };
+    let told = Told { notes, by_corner: false, end, first_level, unwritten };
     assembled(documents, remote, group, StoreVersion::N5, (image, listed), told).await
 }
 
@@ -168,6 +173,8 @@ struct Told {
     end: Option<(Location, String)>,
     /// The level from which on they are wanted.
     first_level: u8,
+    /// What is to be told of levels of which no file is there.
+    unwritten: Option<String>,
 }
 
 /// Puts together what the documents say.
@@ -177,7 +184,7 @@ async fn assembled(
     group: &Location,
     version: StoreVersion,
     (image, listed): (Multiscales, Vec<Listed>),
-    Told { mut notes, by_corner, end, first_level }: Told,
+    Told { mut notes, by_corner, end, first_level, unwritten }: Told,
 ) -> Result<ZarrSource, SourceError> {
     let pyramid::Chosen { mut shown, left_out, notes: cut, finer, unshown } =
         pyramid::choose(&image.axes, listed, usize::from(first_level))?;
@@ -192,6 +199,7 @@ async fn assembled(
         let reason = format!("{reason}, so its scales along {along} are no lengths; only their ratios are shown");
         notes.insert(0, reason);
     }
+    notes.extend(unwritten.clone());
     if !notes.is_empty() {
         tracing::warn!("{group}: {}", notes.join("; "));
     }
@@ -233,6 +241,7 @@ async fn assembled(
             is_uncompressed: finest.codecs.is_empty(),
             is_plain: false,
             left_out: omitted,
+            unwritten,
         },
         downsampling: image.downsampling,
         chunked: true,
