@@ -14,6 +14,7 @@ use crate::remote::LimitsByHost;
 use crate::stats::Stats;
 use crate::store::healed;
 
+mod other_names;
 mod places;
 
 const CHUNK: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
