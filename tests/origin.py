@@ -117,6 +117,7 @@ class Origin:
         self.missing = missing
         self.fault = None
         self.unlisted = set()
+        self.is_plain = False  # whether a file has no name but its own
         self.requests = []
         self.busy = 0
         self.busiest = 0  # most requests that were open at a time
@@ -273,7 +274,7 @@ class Origin:
         file = self._file(request.path)
         if file is None and (page := self._listing(request.path)) is not None:
             return self._send(connection, request, Answer(200, [("Content-Type", "text/html;charset=UTF-8")], page), fault, gone)
-        if file is None and (compressed := self._file(request.path + ".gz")) and request.range is None:
+        if file is None and not self.is_plain and (compressed := self._file(request.path + ".gz")) and request.range is None:
             # As object stores keep what was uploaded with an encoding.
             names = self.naming(compressed, compressed.stat())
             headers = [("Content-Type", "application/octet-stream"), ("Content-Encoding", "gzip"), *names]

@@ -42,6 +42,7 @@ def served(request, voxels, tmp_path):
     write_precomputed(tmp_path / "served/v", voxels)
     request.param(tmp_path / "served/v/s0")
     with Origin(tmp_path / "served") as origin:
+        origin.is_plain = True
         yield origin, configuration({"v": {"kind": "precomputed", "url": f"{origin.url}/v"}}), tmp_path / "served/v"
 
 

@@ -141,6 +141,7 @@ def test_a_volume_of_one_scale_is_told_as_well(tmp_path):
     write_precomputed(tmp_path / "image", voxels(0))
     shutil.rmtree(tmp_path / "image/s0")
     with mounted(tmp_path / "m", configuration({"a": {"kind": "precomputed", "url": str(tmp_path / "image")}})) as mount:
+        assert shown(mount)[0] == SHAPES[0]
         assert "no file of a chunk of any level is there" in mount.log
 
 

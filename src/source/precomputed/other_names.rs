@@ -3,6 +3,7 @@
 //! is asked for by its usual name is absent then, and would be shown as zeros.
 
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -31,8 +32,16 @@ enum Known {
 #[derive(Default)]
 pub(super) struct OtherNames {
     known: OnceLock<Known>,
-    /// Absent chunks so far. Held while it is asked for one by its other names.
-    absent: Mutex<u64>,
+    /// Held while it is asked for a chunk by its other names.
+    asked: Mutex<Asked>,
+}
+
+#[derive(Default)]
+struct Asked {
+    /// Absent chunks so far.
+    absent: u64,
+    /// When it could not be learnt last, and why.
+    failed: Option<(Instant, SourceError)>,
 }
 
 /// A chunk that is absent by its usual name.
@@ -60,13 +69,21 @@ impl OtherNames {
         if let Some(known) = self.known.get() {
             return chunk.judged(known);
         }
-        let mut absent = self.absent.lock().await;
+        let began = Instant::now();
+        let mut asked = self.asked.lock().await;
         if let Some(known) = self.known.get() {
             return chunk.judged(known);
         }
-        let number = *absent + 1;
+        // Those who waited all the while for a host that says nothing do not wait once more, one after the other.
+        if let Some((when, error)) = &asked.failed
+            && began < *when
+        {
+            return Err(error.clone());
+        }
+        let number = asked.absent + 1;
         if number <= FIRST || number.is_power_of_two() {
-            let found = if chunk.remote.is_offline() { chunk.noted().await } else { chunk.found().await? };
+            let found = if chunk.remote.is_offline() { Ok(chunk.noted().await) } else { chunk.found().await };
+            let found = found.inspect_err(|error| asked.failed = Some((Instant::now(), error.clone())))?;
             if let Some(other) = found {
                 if !chunk.remote.is_offline() {
                     chunk.note(&other);
@@ -74,7 +91,7 @@ impl OtherNames {
                 return chunk.judged(self.known.get_or_init(|| Known::Otherwise(other)));
             }
         }
-        *absent = number;
+        asked.absent = number;
         Ok(())
     }
 }
@@ -85,7 +102,7 @@ impl AbsentChunk<'_> {
         let usual = self.folder.join(&self.name(ChunkNames::Flat));
         let reason = format!(
             "it is there, and {usual} is not, so that chunks are not called as the format says; \
-             have the server give them by the names `x_y_z`, with a `Content-Encoding` where they are compressed, \
+             have the server give them by the names `x_y_z`, with a `Content-Encoding` where they are compressed, and mount again, \
              or read the folder by its path on the machine that has it"
         );
         Err(SourceError::malformed(other, "name", reason))

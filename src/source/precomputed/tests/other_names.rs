@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::disk::Disk;
-use crate::remote::tests::origin::{Origin, answer, correct};
+use crate::remote::tests::origin::{Act, Origin, answer, correct};
 use crate::store::CachePolicy;
 
 const LEVEL: LevelIndex = LevelIndex(0);
@@ -121,6 +121,22 @@ async fn a_chunk_of_which_that_cannot_be_learnt_is_not_known_to_be_absent() {
             assert_eq!(read(&source, 0).await.is_ok(), is_known, "{status}");
         }
     }
+}
+
+#[tokio::test]
+async fn all_who_wait_for_a_server_that_says_nothing_wait_once() {
+    let folder = info(Value::Null).to_string();
+    let origin = Origin::start(move |_, request| match request.path.as_str() {
+        "/v/info" => correct(folder.as_bytes(), "\"i\"", request),
+        path if path.ends_with(".zstd") => vec![Act::Hang],
+        _ => answer("404 Not Found", "", b""),
+    })
+    .await;
+    let remote = Remote::new(LimitsByHost::default(), Duration::from_secs(2), Arc::default()).unwrap();
+    let source = at(&origin, &remote).await;
+    let all = futures::future::join_all((0..4).map(|x| read(&source, x)));
+    let all = tokio::time::timeout(Duration::from_secs(6), all).await.unwrap();
+    assert!(all.iter().all(Result::is_err), "{all:?}");
 }
 
 #[tokio::test]
