@@ -99,15 +99,21 @@ fn told(opened: &archive::Opened) -> String {
     let description = opened.source.description();
     let Some(finest) = description.levels.first() else { return String::new() };
     let whole = finest.scale.or(opened.voxel_size).map(|size| size.map(Some));
-    let size = told_size(whole.unwrap_or_else(|| opened.source.partial_voxel_size()));
+    let known = whole.unwrap_or_else(|| opened.source.partial_voxel_size());
+    let size = told_size(known, opened.source.plain_voxel_size());
     let format = description.format.to_string().replace(['\n', '\r'], " ");
     format!("# {} voxels (z × y × x) of {}, {size}: {format}.\n", finest.grid.shape, description.dtype)
 }
 
-/// How large a voxel is along `z, y, x`, as far as that is known, and what to add where it is not.
-fn told_size(size: [Option<f64>; 3]) -> String {
+/// How large a voxel is along `z, y, x`, as far as that is known, and what to add where it is not; `plain` are numbers without
+/// a unit.
+fn told_size(size: [Option<f64>; 3], plain: Option<[f64; 3]>) -> String {
     if size == [None; 3] {
-        return "of unknown size; add `voxel_size = [z, y, x]` in nanometres".to_owned();
+        let known = match plain {
+            Some([z, y, x]) => format!("{z} × {y} × {x} of no unit"),
+            None => "of unknown size".to_owned(),
+        };
+        return format!("{known}; add `voxel_size = [z, y, x]` in nanometres");
     }
     let lengths = size.map(|length| length.map_or_else(|| "?".to_owned(), |length| length.to_string()));
     let more = match size.iter().any(Option::is_none) {
@@ -251,9 +257,11 @@ mod tests {
 
     #[test]
     fn of_a_size_that_is_known_along_some_axes_the_others_are_asked_for() {
-        assert_eq!(told_size([Some(40.0), Some(8.0), Some(8.5)]), "40 × 8 × 8.5 nm");
-        assert!(told_size([None, Some(8.0), Some(8.0)]).starts_with("? × 8 × 8 nm (`?` is not said; add `voxel_size"));
-        assert!(told_size([None; 3]).starts_with("of unknown size"));
+        assert_eq!(told_size([Some(40.0), Some(8.0), Some(8.5)], None), "40 × 8 × 8.5 nm");
+        let partly = told_size([None, Some(8.0), Some(8.0)], None);
+        assert!(partly.starts_with("? × 8 × 8 nm (`?` is not said; add `voxel_size"));
+        assert!(told_size([None; 3], None).starts_with("of unknown size; add `voxel_size"));
+        assert!(told_size([None; 3], Some([40.0, 8.0, 8.0])).starts_with("40 × 8 × 8 of no unit; add `voxel_size"));
     }
 
     #[test]

@@ -64,6 +64,11 @@ impl<S: Source + ?Sized> Source for Coarser<S> {
         [None; 3]
     }
 
+    fn plain_voxel_size(&self) -> Option<[f64; 3]> {
+        let (plain, level) = (self.source.plain_voxel_size()?, self.source.relative(self.level(LevelIndex(0)))?);
+        Some(std::array::from_fn(|axis| plain[axis] * level.scale[axis]))
+    }
+
     fn is_inverted(&self) -> bool {
         self.source.is_inverted()
     }

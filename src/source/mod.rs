@@ -196,6 +196,11 @@ pub trait Source: Send + Sync + 'static {
         [None; 3]
     }
 
+    /// The numbers that the size of the finest level's voxels has along `z, y, x`, where the source says them without a unit.
+    fn plain_voxel_size(&self) -> Option<[f64; 3]> {
+        None
+    }
+
     /// Whether it is to be shown with low values bright.
     fn is_inverted(&self) -> bool {
         false

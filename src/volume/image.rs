@@ -221,6 +221,8 @@ impl Image {
             tracing::info!("{name}: voxels of {forced:?} nm by the configuration, whatever the source says");
         }
         let voxel_size = self.voxel_size(spec, archive_voxel_size);
+        let plain = self.source.plain_voxel_size().filter(|_| voxel_size == [None; 3]);
+        let unit_size = plain.map_or([1.0; 3], beside_shortest);
         if let Some(bytes) = spec.chunk.and_then(|chunk| Shape(chunk).bytes(description.dtype.size()))
             && bytes > *CHUNK_BYTES.end()
         {
@@ -243,7 +245,7 @@ impl Image {
                 let (scale, translation) = stated(level).unwrap_or_else(|| {
                     let relative = self.source.relative(LevelIndex(number));
                     let relative = relative.unwrap_or_else(|| estimated(finest.grid.shape, level.grid.shape));
-                    sized(relative, voxel_size.map(|size| size.unwrap_or(1.0)))
+                    sized(relative, std::array::from_fn(|axis| voxel_size[axis].unwrap_or(unit_size[axis])))
                 });
                 Level {
                     grid: Grid { shape: level.grid.shape, cell: chunk_shape(description, spec, level.grid) },
@@ -324,6 +326,13 @@ fn estimated(finest: Shape, level: Shape) -> Relative {
     let ratio: [f64; 3] =
         std::array::from_fn(|axis| (finest.0[axis] as f64 / level.0[axis].max(1) as f64).round().max(1.0));
     Relative { scale: ratio, translation: ratio.map(|ratio| (ratio - 1.0) / 2.0) }
+}
+
+/// The edges of a voxel in lengths of the shortest of them.
+fn beside_shortest(size: [f64; 3]) -> [f64; 3] {
+    let shortest = size.into_iter().fold(f64::INFINITY, f64::min);
+    let edges = size.map(|edge| tidy(edge / shortest));
+    if edges.iter().all(|edge| edge.is_finite() && *edge > 0.0) { edges } else { [1.0; 3] }
 }
 
 /// Scale and translation of a level by the voxel size of the finest one.

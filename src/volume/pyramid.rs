@@ -25,7 +25,8 @@ pub struct Pyramid {
     pub window_rule: String,
     /// Whether 0 is the brightest value.
     pub inverted: bool,
-    /// Along which of `z, y, x` a voxel size is known; along others scales count voxels, and these carry no unit.
+    /// Along which of `z, y, x` a voxel size is known; along others scales count voxels, or where the source says numbers without
+    /// a unit lengths of the finest voxel's shortest edge, and these carry no unit.
     pub calibrated: [bool; 3],
     /// How the volume is stored at its origin.
     pub format: StorageFormat,

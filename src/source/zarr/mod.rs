@@ -64,6 +64,8 @@ pub struct ZarrSource {
     levels: Vec<Level>,
     /// Nanometres per voxel of the finest level along the axes that have units, where others have none.
     partial: [Option<f64>; 3],
+    /// The numbers of its size without a unit.
+    plain: Option<[f64; 3]>,
     /// Whether the place that is stated is that of the corner of the first voxel.
     by_corner: bool,
     /// Whether the low end of the window is shown bright.
@@ -156,10 +158,10 @@ async fn open_n5_through(
     Selection { channel, first_level }: Selection,
 ) -> Result<ZarrSource, SourceError> {
     let documents = documents::CachedDocuments::new(documents);
-    let n5::N5Image { image, mut listed, notes, end } = n5::find(&documents, group, channel).await?;
+    let n5::N5Image { image, mut listed, notes, by_corner, end } = n5::find(&documents, group, channel).await?;
     let unwritten = unwritten::leave_out(&remote, &image.axes, &mut listed).await?;
     let end = end.map(|path| (group.join(&path), path));
-    let told = Told { notes, by_corner: false, end, first_level, unwritten };
+    let told = Told { notes, by_corner, end, first_level, unwritten };
     assembled(documents, remote, group, StoreVersion::N5, (image, listed), told).await
 }
 
@@ -192,11 +194,16 @@ async fn assembled(
     notes.extend(pyramid::mend_scales(&image.axes, &mut shown));
     let omitted = omitted(group, &image, &left_out)?;
     let partial = shown.first().map_or([None; 3], |finest| finest.dataset.partial);
+    let plain = shown.first().and_then(|finest| finest.dataset.plain);
     if let Some(reason) = &image.unitless {
         let lacking = ["z", "y", "x"].into_iter().zip(partial).filter(|(_, size)| size.is_none());
         let lacking: Vec<&str> = lacking.map(|(axis, _)| axis).collect();
         let along = lacking.join(", ");
         let reason = format!("{reason}, so its scales along {along} are no lengths; only their ratios are shown");
+        let reason = match plain {
+            Some([z, y, x]) => format!("{reason} (the finest is {z} × {y} × {x}; `voxel_size` says it in nanometres)"),
+            None => reason,
+        };
         notes.insert(0, reason);
     }
     notes.extend(unwritten.clone());
@@ -282,6 +289,7 @@ async fn assembled(
         axes,
         levels,
         partial,
+        plain,
         by_corner,
         is_inverted: display.is_inverted,
         description,
@@ -349,6 +357,10 @@ impl Source for ZarrSource {
 
     fn partial_voxel_size(&self) -> [Option<f64>; 3] {
         self.partial
+    }
+
+    fn plain_voxel_size(&self) -> Option<[f64; 3]> {
+        self.plain
     }
 
     fn is_inverted(&self) -> bool {

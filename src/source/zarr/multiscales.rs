@@ -80,6 +80,8 @@ pub(super) struct LevelEntry {
     pub scale: Option<[f64; 3]>,
     /// The same along those axes that have units, where others have none.
     pub partial: [Option<f64>; 3],
+    /// The numbers that the size of its voxels has, where no axis has a unit.
+    pub plain: Option<[f64; 3]>,
     /// Nanometres from the origin to the centre of the first voxel; 0 where not all axes have units.
     pub translation: [f64; 3],
     /// Where it lies beside the finest level, where not all axes have units and the levels have transformations.
@@ -136,7 +138,10 @@ pub(super) fn parse(attributes: &JsonField) -> Result<Option<(Multiscales, Readi
         is_old: is_old || is_bare,
         units: transform.as_ref().and_then(|transform| transform.value.get("units").cloned()),
     };
-    let (datasets, rejected) = levels(&list, &units, (&outer, &mut numbers), &writer)?;
+    let (mut datasets, rejected) = levels(&list, &units, (&outer, &mut numbers), &writer)?;
+    if reading.is_silent {
+        datasets.iter_mut().for_each(|dataset| dataset.plain = None);
+    }
     reading.notes.extend(numbers.note);
     let (channels, downsampling) = (channels(root.value), downsampling(&field));
     let unitless = units.lacking;
@@ -279,7 +284,8 @@ impl Place {
         {
             return Err(if lengths.is_some() { "nanometres" } else { "voxels of the finest level" });
         }
-        let level = LevelEntry::bare(path);
+        let plain = Some(size).filter(|_| units.along == [None; 3]);
+        let level = LevelEntry { plain, ..LevelEntry::bare(path) };
         Ok(match lengths {
             Some((scale, translation)) => LevelEntry { scale: Some(scale), translation, ..level },
             None => LevelEntry { partial, relative: Some(Relative { scale, translation }), ..level },
@@ -290,7 +296,7 @@ impl Place {
 impl LevelEntry {
     /// A level of which nothing but the path is known.
     pub fn bare(path: String) -> Self {
-        LevelEntry { path, scale: None, partial: [None; 3], translation: [0.0; 3], relative: None }
+        LevelEntry { path, scale: None, partial: [None; 3], plain: None, translation: [0.0; 3], relative: None }
     }
 
     /// Whether nothing is said of its size beside others.

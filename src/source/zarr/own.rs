@@ -114,7 +114,7 @@ fn of_dimensions(attributes: &JsonField) -> Result<Option<OwnSize>, SourceError>
 }
 
 /// The number and the unit of a length as TensorStore writes it: `40 nm`, `nm`, or a pair of both.
-fn stated_length(value: &Value) -> Option<(f64, &str)> {
+pub(super) fn stated_length(value: &Value) -> Option<(f64, &str)> {
     if let Some([count, unit]) = value.as_array().map(Vec::as_slice) {
         return Some((count.as_f64()?, unit.as_str()?));
     }

@@ -7,7 +7,7 @@ use crate::geometry::{Region, Shape};
 use crate::source::StatedPlace;
 use crate::view::{ViewError, ViewSpec};
 use crate::volume::computed::DownsamplingRule;
-use crate::volume::pyramid::sum;
+use crate::volume::pyramid::{sum, tidy};
 use crate::volume::{Level, Pyramid};
 
 /// Voxels that are off by less than this part of one are where they should be.
@@ -136,15 +136,18 @@ pub(crate) fn unlike(image: &Pyramid, label: &Pyramid) -> Option<(Shape, Shape)>
 
 /// Labels whose scales count voxels, with their first voxel and its size as those of the image are.
 fn laid_on(image: &Level, label: &Pyramid) -> Pyramid {
-    let (first, corner) = label.levels.first().map_or(([0.0; 3], [0.0; 3]), |level| (level.translation, level.corner));
+    let first = label.levels.first();
+    let (start, corner) = first.map_or(([0.0; 3], [0.0; 3]), |level| (level.translation, level.corner));
+    // The labels' finest voxel is one of the image.
+    let size: [f64; 3] = std::array::from_fn(|axis| image.scale[axis] / first.map_or(1.0, |level| level.scale[axis]));
     let level = |level: &Level| Level {
         grid: level.grid,
-        scale: std::array::from_fn(|axis| level.scale[axis] * image.scale[axis]),
+        scale: std::array::from_fn(|axis| tidy(level.scale[axis] * size[axis])),
         translation: std::array::from_fn(|axis| {
-            sum([image.translation[axis], (level.translation[axis] - first[axis]) * image.scale[axis]])
+            sum([image.translation[axis], (level.translation[axis] - start[axis]) * size[axis]])
         }),
         corner: std::array::from_fn(|axis| {
-            sum([image.corner[axis], (level.corner[axis] - corner[axis]) * image.scale[axis]])
+            sum([image.corner[axis], (level.corner[axis] - corner[axis]) * size[axis]])
         }),
         offset: level.offset,
     };

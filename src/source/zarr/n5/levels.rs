@@ -69,7 +69,11 @@ pub(super) fn read(document: &JsonField) -> Result<DocumentSubject, SourceError>
         return Ok(DocumentSubject::Array(Box::new(ArrayAttributes { place, ..array(document)? })));
     }
     dataset::refuse_multisets(document)?;
-    let mut group = N5Group { finest: stated::of(document)?, axes: order::of(document)?, ..N5Group::default() };
+    let finest = stated::of(document)?;
+    // Its unit is in the XML document beside the N5 folder.
+    let is_of_bigdataviewer = document.value.get("saved_completely").is_some();
+    let finest = if is_of_bigdataviewer { finest.of_bigdataviewer() } else { finest };
+    let mut group = N5Group { finest, axes: order::of(document)?, ..N5Group::default() };
     for name in ["downsamplingFactors", "scales"] {
         if let (true, Some(list)) = (group.factors.is_empty(), document.optional(name)?) {
             let factors = list.elements(MAX_LEVELS)?;

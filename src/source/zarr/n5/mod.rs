@@ -14,7 +14,7 @@ mod stated;
 use std::time::Instant;
 
 use self::levels::{ArrayAttributes, DocumentSubject, N5Group};
-use self::place::GroupPlaces;
+use self::place::{GroupPlaces, KnownPlaces};
 use self::stated::StatedPlace;
 use super::above::{self, Said};
 use super::array::ArrayDocument;
@@ -39,6 +39,9 @@ pub(super) const MEMBERS: [&str; 3] = ["dimensions", "blockSize", "dataType"];
 /// Levels of a pyramid.
 const MAX_LEVELS: usize = 31;
 
+/// The folder of the first moment of a BigDataViewer setup.
+const MOMENT: &str = "timepoint0";
+
 /// A level with what its own attributes say of it.
 struct Found {
     listed: Listed,
@@ -52,6 +55,8 @@ pub(super) struct N5Image {
     pub listed: Vec<Listed>,
     /// What was taken for something else than it is.
     pub notes: Vec<String>,
+    /// Whether its place is that of the corner of the first voxel.
+    pub by_corner: bool,
     /// The path where another level would be, where nothing says how many there are.
     pub end: Option<String>,
 }
@@ -80,7 +85,7 @@ pub(super) async fn find(
                 true => Said::default(),
                 false => above(documents, group, rank).await?,
             };
-            let notes = said.note().into_iter().collect();
+            let mut notes: Vec<String> = said.note().into_iter().collect();
             let around = said.value;
             let axes = axes.or(around.axes).or_else(|| Axes::of_rank(rank));
             let axes = axes.ok_or_else(|| {
@@ -93,9 +98,11 @@ pub(super) async fn find(
             let listed = Listed::new(dataset, group.clone(), Ok(array));
             // What it says itself goes before what the group says of it.
             let around = N5Group::of_place(around.place.filter(|_| !place.says_size()));
+            let by_corner = place.is_of_funlib();
             let found = Found { listed, axes: None, place };
-            let (image, listed) = placed(axes, &around, vec![found]);
-            Ok(N5Image { image, listed, notes, end: None })
+            let (image, listed, note) = placed(axes, &around, vec![found]);
+            notes.extend(note);
+            Ok(N5Image { image, listed, notes, by_corner, end: None })
         }
         DocumentSubject::Group(mut about) => {
             let (mut found, end) = match about.levels.take() {
@@ -105,11 +112,29 @@ pub(super) async fn find(
             if found.is_empty() {
                 return Err(SourceError::malformed(group.to_string(), DOCUMENT, nothing(documents, group).await));
             }
+            if !about.finest.says_size() && found.iter().all(|level| level.listed.dataset.path.starts_with(MOMENT)) {
+                about.finest = of_moment(documents, group).await?;
+            }
             let axes = agreed(&about, &mut found, channel);
-            let (image, listed) = placed(axes, &about, found);
-            Ok(N5Image { image, listed, notes: Vec::new(), end })
+            let (image, listed, note) = placed(axes, &about, found);
+            Ok(N5Image { image, listed, notes: note.into_iter().collect(), by_corner: false, end })
         }
     }
+}
+
+/// What the first moment of a BigDataViewer setup says of the size of voxels.
+async fn of_moment(documents: &impl Documents, setup: &Location) -> Result<StatedPlace, SourceError> {
+    let file = setup.join(MOMENT).join(DOCUMENT);
+    let bytes = match documents.get(&file, MAX_ARRAY_DOCUMENT).await {
+        Ok(bytes) => bytes,
+        // It need not have attributes.
+        Err(error) if is_absent(&error) => return Ok(StatedPlace::default()),
+        Err(error) => return Err(error.into()),
+    };
+    documents.alone(move || {
+        let value = json::parse(&file.to_string(), &bytes)?;
+        Ok(stated::of(&JsonField::root(&file.to_string(), &value)?)?.of_bigdataviewer())
+    })
 }
 
 /// What the group above an array says of it.
@@ -185,7 +210,7 @@ async fn looked_for(
     group: &Location,
     about: &N5Group,
 ) -> Result<(Vec<Found>, Option<String>), SourceError> {
-    for folder in ["", "timepoint0/"] {
+    for folder in [String::new(), format!("{MOMENT}/")] {
         let (mut found, mut end): (Vec<Found>, _) = (Vec::new(), None);
         let most = if about.factors.is_empty() { MAX_LEVELS } else { about.factors.len().min(MAX_LEVELS) };
         let path = |number: usize| format!("{folder}s{number}");
@@ -254,8 +279,8 @@ async fn level(documents: &impl Documents, group: &Location, path: String) -> Fo
     Found { listed: Listed::new(LevelEntry::bare(path), location, array), axes, place }
 }
 
-/// Puts levels and what is said of their places together.
-fn placed(axes: Axes, about: &N5Group, found: Vec<Found>) -> (Multiscales, Vec<Listed>) {
+/// Puts levels and what is said of their places together, and says what was taken for granted.
+fn placed(axes: Axes, about: &N5Group, found: Vec<Found>) -> (Multiscales, Vec<Listed>, Option<String>) {
     let mut lacking = None;
     let mut place = |stated: &StatedPlace| {
         stated.along(&axes).unwrap_or_else(|reason| {
@@ -270,14 +295,15 @@ fn placed(axes: Axes, about: &N5Group, found: Vec<Found>) -> (Multiscales, Vec<L
     };
     let own: Vec<_> = found.iter().map(|level| place(&level.place)).collect();
     let is_readable: Vec<bool> = found.iter().map(|level| level.listed.array.is_ok()).collect();
-    let (places, unitless) = place::of_levels(&group, &own, &is_readable);
+    let KnownPlaces { levels: places, unitless, is_assumed } = place::of_levels(&group, &own, &is_readable);
+    let note = is_assumed.then(|| "its `resolution` has no unit and is taken for nanometres, as funlib has it".to_owned());
     let unitless = unitless.map(|reason| lacking.unwrap_or(reason));
     let mut listed: Vec<Listed> = found.into_iter().map(|level| level.listed).collect();
     for (listed, place) in listed.iter_mut().zip(places) {
         place.apply(&mut listed.dataset);
     }
     pyramid::sort(&mut listed);
-    (Multiscales { unitless, ..Multiscales::of_arrays("N5", axes) }, listed)
+    (Multiscales { unitless, ..Multiscales::of_arrays("N5", axes) }, listed, note)
 }
 
 /// What is to be said of a folder without an image.

@@ -24,6 +24,8 @@ pub(super) struct LevelPlace {
     pub translation: [f64; 3],
     /// In which units.
     pub units: [Option<Unit>; 3],
+    /// Whether nothing is said of a unit, so that these are nanometres where no other place has one, as funlib has it.
+    pub is_bare: bool,
     /// How much coarser it is than the finest level.
     pub factor: Option<[f64; 3]>,
     /// What it is known by.
@@ -45,14 +47,20 @@ impl LevelPlace {
     /// A level that is so much coarser than the finest one, in voxels of that: its first voxel holds the first ones there.
     pub fn coarser(factor: [f64; 3]) -> LevelPlace {
         let translation = factor.map(|factor| (factor - 1.0) / 2.0);
-        LevelPlace { scale: factor, translation, units: [None; 3], factor: Some(factor), said: Said::Size }
+        let units = [None; 3];
+        LevelPlace { scale: factor, translation, units, is_bare: false, factor: Some(factor), said: Said::Size }
+    }
+
+    fn settled(self) -> LevelPlace {
+        let units = if self.is_bare { [Unit::named("nm"); 3] } else { self.units };
+        LevelPlace { units, ..self }
     }
 
     fn of_finest(self, finest: LevelPlace) -> LevelPlace {
         let each = |values: [f64; 3]| std::array::from_fn(|axis| values[axis] * finest.scale[axis]);
         let translation = each(self.translation);
         let translation = std::array::from_fn(|axis| translation[axis] + finest.translation[axis]);
-        LevelPlace { scale: each(self.scale), translation, units: finest.units, ..self }
+        LevelPlace { scale: each(self.scale), translation, units: finest.units, is_bare: finest.is_bare, ..self }
     }
 
     fn nanometres(&self) -> Option<([f64; 3], [f64; 3])> {
@@ -75,7 +83,12 @@ pub(super) enum KnownPlace {
     Nothing,
     Nanometres([f64; 3], [f64; 3]),
     /// Where it lies beside the finest one, and the nanometres of its voxels along the axes that have units.
-    Relative(Relative, [Option<f64>; 3]),
+    Relative {
+        beside: Relative,
+        partial: [Option<f64>; 3],
+        /// The numbers that its size has without a unit.
+        plain: Option<[f64; 3]>,
+    },
 }
 
 impl KnownPlace {
@@ -86,27 +99,39 @@ impl KnownPlace {
             KnownPlace::Nanometres(scale, translation) => {
                 (dataset.scale, dataset.translation) = (Some(scale), translation);
             }
-            KnownPlace::Relative(relative, partial) => (dataset.relative, dataset.partial) = (Some(relative), partial),
+            KnownPlace::Relative { beside, partial, plain } => {
+                (dataset.relative, dataset.partial, dataset.plain) = (Some(beside), partial, plain);
+            }
         }
     }
 }
 
-/// The places of all levels by what the group says and what each says itself, and why they are no lengths, where they are
-/// none. Levels that are not readable have no say in it.
+/// The places of levels in the end.
+pub(super) struct KnownPlaces {
+    /// That of each.
+    pub levels: Vec<KnownPlace>,
+    /// Why they are no lengths, where they are none.
+    pub unitless: Option<String>,
+    /// Whether nanometres were taken for granted.
+    pub is_assumed: bool,
+}
+
+/// The places of all levels by what the group says and what each says itself. Levels that are not readable have no say in it.
 pub(super) fn of_levels(
     group: &GroupPlaces,
     own: &[Option<LevelPlace>],
     is_readable: &[bool],
-) -> (Vec<KnownPlace>, Option<String>) {
+) -> KnownPlaces {
     let is_own = |place: &LevelPlace| place.said == Said::Transform;
     let is_place = |place: &LevelPlace| place.said != Said::Factor;
     let first = own.first().copied().flatten();
     // BigDataViewer states sizes of a group without a unit, beside which levels may have one.
     let sizes = [group.finest.filter(is_place), first.filter(is_place)];
     let with_unit = sizes.into_iter().flatten().find(|place| place.nanometres().is_some());
-    let finest = first.filter(is_own).or(with_unit).or(sizes.into_iter().flatten().next());
+    let settled = |place: LevelPlace| if with_unit.is_none() { place.settled() } else { place };
+    let finest = first.filter(is_own).or(with_unit).or(sizes.into_iter().flatten().next().map(settled));
     let place = |(number, own): (usize, &Option<LevelPlace>)| -> Option<LevelPlace> {
-        let listed = group.places.get(number).copied().flatten().filter(is_place);
+        let listed = group.places.get(number).copied().flatten().filter(is_place).map(settled);
         if let Some(place) = listed.or(own.filter(is_own)) {
             return Some(place);
         }
@@ -114,7 +139,7 @@ pub(super) fn of_levels(
         match (factor, finest) {
             (Some(factor), Some(finest)) => Some(LevelPlace::coarser(factor).of_finest(finest)),
             (Some(factor), None) => Some(LevelPlace::coarser(factor)),
-            (None, finest) => own.filter(is_place).or(finest.filter(|_| number == 0)),
+            (None, finest) => own.filter(is_place).map(settled).or(finest.filter(|_| number == 0)),
         }
     };
     let places: Vec<Option<LevelPlace>> = own.iter().enumerate().map(place).collect();
@@ -125,11 +150,13 @@ pub(super) fn of_levels(
             Some((scale, translation)) => KnownPlace::Nanometres(scale, translation),
             None => KnownPlace::Nothing,
         };
-        return (places.iter().map(known).collect(), None);
+        let is_assumed = places.iter().flatten().any(|place| place.is_bare);
+        return KnownPlaces { levels: places.iter().map(known).collect(), unitless: None, is_assumed };
     }
     let unitless = Some("a known unit is missing".to_owned());
     let Some(first) = readable().next().copied().flatten().filter(|_| readable().all(Option::is_some)) else {
-        return (own.iter().map(|_| KnownPlace::Nothing).collect(), unitless);
+        let levels = own.iter().map(|_| KnownPlace::Nothing).collect();
+        return KnownPlaces { levels, unitless, is_assumed: false };
     };
     let relative = |place: LevelPlace| {
         let each = |values: [f64; 3]| -> [f64; 3] { std::array::from_fn(|axis| values[axis] / first.scale[axis]) };
@@ -140,7 +167,11 @@ pub(super) fn of_levels(
             place.units[axis]?.nanometres(place.scale[axis]).filter(|size| size.is_finite() && *size > 0.0)
         };
         let partial = std::array::from_fn(size);
-        if is_sound { KnownPlace::Relative(Relative { scale, translation }, partial) } else { KnownPlace::Nothing }
+        // Where nothing says a size, these count voxels.
+        let plain = Some(place.scale).filter(|_| finest.is_some() && place.units == [None; 3]);
+        let beside = Relative { scale, translation };
+        if is_sound { KnownPlace::Relative { beside, partial, plain } } else { KnownPlace::Nothing }
     };
-    (places.into_iter().map(|place| place.map_or(KnownPlace::Nothing, relative)).collect(), unitless)
+    let levels = places.into_iter().map(|place| place.map_or(KnownPlace::Nothing, relative)).collect();
+    KnownPlaces { levels, unitless, is_assumed: false }
 }

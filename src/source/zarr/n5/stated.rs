@@ -7,6 +7,10 @@ use crate::source::zarr::array::MAX_RANK;
 use crate::source::zarr::axes::Axes;
 use crate::source::zarr::imagej::Calibration;
 use crate::source::zarr::json::JsonField;
+use crate::source::zarr::own;
+
+/// The keys that say the unit of a `resolution`.
+const UNIT_KEYS: [&str; 4] = ["units", "resolution_unit", "unit", "pixelUnit"];
 
 /// Numbers in the order of `dimensions`, the fastest axis first: one for each axis, or for those of space alone.
 #[derive(Debug, Clone)]
@@ -23,6 +27,8 @@ pub(super) struct StatedPlace {
     size: Option<StatedNumbers>,
     /// Those of `size`, as many as it has numbers.
     units: Vec<Option<Unit>>,
+    /// Whether it is a `resolution` beside which nothing is said of a unit.
+    is_bare: bool,
     /// Position of the first voxel.
     offset: Option<StatedNumbers>,
     /// That of `offset`, where it is stated; else it is in those of `size`.
@@ -46,20 +52,32 @@ pub(super) fn of(attributes: &JsonField) -> Result<StatedPlace, SourceError> {
         }
         other => (other, None),
     };
+    let mut is_bare = false;
     let size = match size {
         Some(size) => Some(StatedNumbers::read("pixelResolution", &size)?),
         None => match attributes.optional("resolution")? {
-            Some(size) => Some(StatedNumbers::read("resolution", &size)?),
+            Some(size) => {
+                let is_said = |key: &&str| attributes.value.get(key).is_some_and(|unit| !unit.is_null());
+                is_bare = unit.is_none() && !UNIT_KEYS.iter().any(is_said);
+                Some(StatedNumbers::read("resolution", &size)?)
+            }
             None => Calibration::read(attributes)?
                 .map(|known| StatedNumbers { member: "pixelWidth", numbers: known.size.to_vec() }),
         },
     };
-    let units = match (unit, attributes.optional("units")?) {
-        (None, Some(units)) => named(&units)?,
-        (unit, _) => {
+    let dimensions = attributes.optional("dimension_units")?.filter(|_| is_bare || size.is_none());
+    let dimensions = dimensions.and_then(|list| of_dimensions(&list));
+    is_bare &= dimensions.is_none();
+    let (size, units) = match (dimensions, unit, attributes.optional("units")?) {
+        // Units alone are those of the resolution.
+        (Some((lengths, units)), ..) if lengths.numbers == [1.0; 3] => (size.or(Some(lengths)), units),
+        (Some((lengths, units)), ..) => (Some(lengths), units),
+        (None, None, Some(units)) => (size, named(&units)?),
+        (None, unit, _) => {
             let named = ["resolution_unit", "unit", "pixelUnit"].into_iter().find_map(|name| text(attributes, name));
             let unit = unit.or(named);
-            vec![unit.and_then(Unit::named); size.as_ref().map_or(0, |size| size.numbers.len())]
+            let count = size.as_ref().map_or(0, |size| size.numbers.len());
+            (size, vec![unit.and_then(Unit::named); count])
         }
     };
     // Others call something else an offset.
@@ -89,10 +107,22 @@ pub(super) fn of(attributes: &JsonField) -> Result<StatedPlace, SourceError> {
         transform: None,
         size,
         units,
+        is_bare,
         offset: offset.filter(|_| is_known),
         offset_unit: offset_unit.and_then(Unit::named),
         factor,
     })
+}
+
+/// The lengths and their units as DaCapo writes them, `8 nm` for each axis in the order of its `axes` and `resolution`. What
+/// counts channels has no unit, and stands first whichever axis that is.
+fn of_dimensions(list: &JsonField) -> Option<(StatedNumbers, Vec<Option<Unit>>)> {
+    let lengths = list.elements(MAX_RANK).ok()?.into_iter().filter_map(|field| {
+        let (count, unit) = own::stated_length(field.value)?;
+        Some((count, Some(Unit::named(unit)?)))
+    });
+    let (numbers, units): (Vec<f64>, Vec<Option<Unit>>) = lengths.unzip();
+    (units.len() == 3).then_some((StatedNumbers { member: "dimension_units", numbers }, units))
 }
 
 /// The scale and the shift along each axis, the fastest first, of what N5 viewers do to an image once its voxels have their
@@ -135,7 +165,7 @@ fn transformed(transform: &JsonField) -> Result<LevelPlace, SourceError> {
     };
     let units = transform.optional("units")?.map(|units| named(&units)).transpose()?.unwrap_or_default();
     let units = at.map(|place| units.get(place).copied().flatten().filter(|_| units.len() == names.len()));
-    Ok(LevelPlace { scale, translation, units, factor: None, said: Said::Transform })
+    Ok(LevelPlace { scale, translation, units, is_bare: false, factor: None, said: Said::Transform })
 }
 
 /// The units in a list of names, as far as they are known.
@@ -190,13 +220,24 @@ impl StatedPlace {
     /// A place that is known along `z, y, x`.
     pub fn of_nanometres(scale: [f64; 3], translation: [f64; 3]) -> Self {
         let units = [Unit::named("nm"); 3];
-        let place = LevelPlace { scale, translation, units, factor: None, said: Said::Transform };
+        let place = LevelPlace { scale, translation, units, is_bare: false, factor: None, said: Said::Transform };
         StatedPlace { transform: Some(place), ..StatedPlace::default() }
     }
 
     /// Whether it has the size of a voxel.
     pub fn says_size(&self) -> bool {
         self.transform.is_some() || self.size.is_some()
+    }
+
+    /// Of which it is known that its unit is told elsewhere, where it has none.
+    pub fn of_bigdataviewer(self) -> Self {
+        StatedPlace { is_bare: false, ..self }
+    }
+
+    /// Whether it is as funlib writes it, whose offset is that of the corner of the first voxel.
+    pub fn is_of_funlib(&self) -> bool {
+        let is_of_dimensions = |size: &StatedNumbers| size.member == "dimension_units";
+        self.size.as_ref().is_some_and(|size| self.is_bare || is_of_dimensions(size))
     }
 
     /// The place along `z, y, x`; `None` where nothing is said of it, or why it is none.
@@ -216,9 +257,11 @@ impl StatedPlace {
                 own.nanometres(offset[axis]).zip(unit.nanometres(1.0)).map_or(f64::NAN, |(length, unit)| length / unit)
             }
             // It cannot be compared with voxels without a unit.
+            (Some(own), None) if self.is_bare => own.nanometres(offset[axis]).unwrap_or(f64::NAN),
             (Some(_), None) => 0.0,
             _ => offset[axis],
         };
-        Ok(Some(LevelPlace { scale, translation: std::array::from_fn(position), units, factor, said: Said::Size }))
+        let (translation, is_bare) = (std::array::from_fn(position), self.is_bare);
+        Ok(Some(LevelPlace { scale, translation, units, is_bare, factor, said: Said::Size }))
     }
 }

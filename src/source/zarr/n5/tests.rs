@@ -258,9 +258,13 @@ fn sizes_are_understood_as_each_kind_of_writer_states_them() {
         with(json!({"path": "s0"}), transform(1.0, 0.0)), with(json!({"path": "s1"}), transform(2.0, 0.5))]}]});
     assert_eq!(places(Some(listed), bare()), nanometres);
     assert_eq!(places(None, [transform(1.0, 0.0), transform(2.0, 0.5)]), nanometres);
-    // Big Data Viewer has no unit here.
+    // As Paintera and funlib have it.
+    let unsaid = json!({"downsamplingFactors": factors(), "resolution": [4, 4, 5]});
+    assert_eq!(places(Some(unsaid.clone()), bare()), nanometres);
     let relative = vec![(None, [0.0; 3], Some([1.0; 3])), (None, [0.0; 3], Some([2.0; 3]))];
-    assert_eq!(places(Some(json!({"downsamplingFactors": factors(), "resolution": [4, 4, 5]})), bare()), relative);
+    // BigDataViewer has its unit in another file.
+    assert_eq!(places(Some(with(unsaid.clone(), json!({"saved_completely": true}))), bare()), relative);
+    assert_eq!(places(Some(with(unsaid, json!({"units": ["", "", ""]}))), bare()), relative);
     assert_eq!(places(Some(json!({"downsamplingFactors": factors()})), bare()), relative);
     assert_eq!(places(None, bare()), [(None, [0.0; 3], None), (None, [0.0; 3], None)]);
 }
